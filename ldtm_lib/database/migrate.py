@@ -1,0 +1,97 @@
+"""Bring a schema up to date: the files of sql/schema in their order, each once, none ever edited."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from ldtm_lib.database.connection import Connection, Database
+from ldtm_lib.database.statements import SQL_FOLDER, statement
+from ldtm_lib.errors import MigrationError
+from ldtm_lib.sessions import Calendar
+
+SCHEMA_FOLDER = SQL_FOLDER / "schema"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchemaFile:
+    """One step of the schema."""
+
+    name: str
+    sha256: str
+    text: bytes
+
+
+def schema_files(folder: Path = SCHEMA_FOLDER) -> list[SchemaFile]:
+    """The steps of a folder in the order of their names."""
+    texts = {path.name: path.read_bytes() for path in sorted(folder.glob("*.sql"))}
+    return [SchemaFile(name=n, sha256=hashlib.sha256(t).hexdigest(), text=t) for n, t in texts.items()]
+
+
+def migrate(database: Database, calendar: Calendar, folder: Path = SCHEMA_FOLDER) -> list[str]:
+    """Apply the steps that a schema lacks, all or none, and extend its calendar. Returns the names of the steps.
+
+    Two at once are safe: an advisory lock makes the second wait, and it then finds nothing to do.
+    Raises MigrationError when an applied file was edited, is missing, or when a new file comes before an applied one.
+    """
+    with database.transaction() as conn:
+        conn.execute(statement("database/lock_schema"), {"schema": database.schema})
+        conn.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(database.schema)))
+        conn.execute(statement("database/create_migration_table"))
+        applied = dict(conn.execute(statement("database/applied_migrations")).fetchall())
+        pending = _pending(schema_files(folder), applied, database.schema)
+        for step in pending:
+            _apply(conn, step)
+        extend_calendar(conn, calendar)
+    return [step.name for step in pending]
+
+
+def pending_migrations(database: Database, folder: Path = SCHEMA_FOLDER) -> list[str]:
+    """The names of the steps that a schema lacks; all of them when the schema does not exist."""
+    with database.transaction() as conn:
+        exists = conn.execute(statement("database/has_migration_table"), {"schema": database.schema}).fetchone()
+        applied = dict(conn.execute(statement("database/applied_migrations")).fetchall()) if exists else {}
+    return [step.name for step in _pending(schema_files(folder), applied, database.schema)]
+
+
+def extend_calendar(conn: Connection, calendar: Calendar) -> None:
+    """Make the database know the sessions that the calendar knows; the past is never changed."""
+    known = conn.execute(statement("database/calendar_end")).fetchone()
+    if known and known[0] == calendar.days[-1].item():
+        return
+    days, opens, closes = zip(*calendar.schedule(), strict=True)
+    conn.execute(
+        statement("database/extend_calendar"), {"sessions": list(days), "opens": list(opens), "closes": list(closes)}
+    )
+
+
+def _pending(files: list[SchemaFile], applied: dict[str, str], schema: str) -> list[SchemaFile]:
+    present = {step.name: step for step in files}
+    for name, sha256 in applied.items():
+        if name not in present:
+            raise MigrationError(
+                f"schema {schema} has {name} applied, which this version of LDTM does not have; "
+                "the database is ahead of the code: update the code"
+            )
+        if present[name].sha256 != sha256:
+            raise MigrationError(
+                f"sql/schema/{name} was edited after it was applied to schema {schema} "
+                f"({sha256[:12]} then, {present[name].sha256[:12]} now); restore it and put the change into a new file"
+            )
+    pending = [step for step in files if step.name not in applied]
+    if pending and applied and pending[0].name < max(applied):
+        raise MigrationError(
+            f"sql/schema/{pending[0].name} is new but comes before {max(applied)}, "
+            f"which schema {schema} has already; give it a higher number"
+        )
+    return pending
+
+
+def _apply(conn: Connection, step: SchemaFile) -> None:
+    try:
+        conn.execute(step.text)
+    except psycopg.Error as error:
+        raise MigrationError(f"sql/schema/{step.name} cannot be applied: {error}") from error
+    conn.execute(statement("database/record_migration"), {"name": step.name, "sha256": step.sha256})

@@ -1,0 +1,61 @@
+"""One tree of errors: each class is a kind of trouble, each message names the thing, the value and the remedy."""
+
+
+class LdtmError(Exception):
+    """Anything that LDTM refuses to do, with the reason and the remedy in the message."""
+
+
+class ConfigurationError(LdtmError):
+    """A setting is unknown, missing or out of its range."""
+
+
+class CalendarError(LdtmError):
+    """A date is not a session of the exchange, or lies outside of the calendar."""
+
+
+class UnknownTicker(LdtmError):
+    """A ticker is not in the universe."""
+
+
+class DatabaseUnavailable(LdtmError):
+    """PostgreSQL does not answer."""
+
+
+class MigrationError(LdtmError):
+    """A schema file was edited after it was applied, is missing, or cannot be applied."""
+
+
+class SourceError(LdtmError):
+    """A price source cannot deliver what it was asked for."""
+
+
+class MalformedFile(SourceError):
+    """A file of bars cannot be read: the message names the file, the line and the remedy."""
+
+
+class MissingBar(LdtmError):
+    """A session that should have traded has no bar."""
+
+
+class InvalidBar(LdtmError):
+    """A bar breaks a rule of validity and was put into quarantine."""
+
+
+class TooFewBars(LdtmError):
+    """A ticker has too short a history for what was asked."""
+
+
+class TrainingDiverged(LdtmError):
+    """A model's loss stopped being finite."""
+
+
+class CheckpointRefused(LdtmError):
+    """A checkpoint file is missing, cut, altered, or of another architecture."""
+
+
+class RegistryConflict(LdtmError):
+    """Two promotions of one ticker met, or a promotion does not fit the state of the registry."""
+
+
+class LedgerRefused(LdtmError):
+    """The ledger refuses a change of what is already on record."""

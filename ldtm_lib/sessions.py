@@ -1,0 +1,132 @@
+"""The exchange calendar: which days trade, when they open and close, and which session each horizon speaks about."""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from functools import cache
+
+import exchange_calendars
+import numpy as np
+import numpy.typing as npt
+
+from ldtm_lib.errors import CalendarError
+
+Sessions = npt.NDArray[np.datetime64]
+"""An array of dates, dtype datetime64[D]."""
+
+HORIZONS = ("next_day", "next_monday", "one_month")
+ONE_MONTH_SESSIONS = 21
+FIRST_DAY = date(1990, 1, 2)
+MONDAY = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Targets:
+    """The sessions that a forecast made after the close of one session speaks about."""
+
+    next_day: date
+    next_monday: date
+    one_month: date
+
+    def as_tuple(self) -> tuple[date, date, date]:
+        """The three sessions in the order of HORIZONS."""
+        return self.next_day, self.next_monday, self.one_month
+
+
+class Calendar:
+    """The sessions of XNYS from 1990 to a year ahead, as arrays, so that every question is a binary search.
+
+    Source of holidays and early closes: the package exchange-calendars.
+    """
+
+    def __init__(self, name: str = "XNYS") -> None:
+        exchange = exchange_calendars.get_calendar(name, start=FIRST_DAY.isoformat())
+        self.name = name
+        self.days: Sessions = exchange.sessions.to_numpy().astype("datetime64[D]")
+        self._opens = exchange.opens_nanos.astype("datetime64[ns]").astype("datetime64[s]")
+        self._closes = exchange.closes_nanos.astype("datetime64[ns]").astype("datetime64[s]")
+
+    def is_session(self, day: date) -> bool:
+        """Whether the exchange trades on a day."""
+        at = self._position(day)
+        return at < len(self.days) and self.days[at] == np.datetime64(day)
+
+    def require_session(self, day: date) -> date:
+        """The day itself; raises CalendarError, naming the neighbours, when the exchange does not trade on it."""
+        at = self._position(day)
+        if self.is_session(day):
+            return day
+        if at == 0 or at == len(self.days):
+            raise CalendarError(f"{day} lies outside of the {self.name} calendar, {self.days[0]} to {self.days[-1]}")
+        raise CalendarError(
+            f"{day} is not a session of {self.name}; the sessions around it are {self.days[at - 1]} and {self.days[at]}"
+        )
+
+    def offset(self, session: date, num_sessions: int) -> date:
+        """The session so many sessions after (before, when negative) a session."""
+        self.require_session(session)
+        at = self._position(session) + num_sessions
+        if not 0 <= at < len(self.days):
+            raise CalendarError(f"{num_sessions} sessions from {session} lies outside of the {self.name} calendar")
+        return self.days[at].item()
+
+    def between(self, first: date, last: date) -> list[date]:
+        """All sessions from one day to another, both included."""
+        since, until = np.searchsorted(self.days, [np.datetime64(first), np.datetime64(last) + 1])
+        return self.days[since:until].tolist()
+
+    def opens_at(self, session: date) -> datetime:
+        """When a session opens, in UTC."""
+        self.require_session(session)
+        return self._opens[self._position(session)].item().replace(tzinfo=UTC)
+
+    def closes_at(self, session: date) -> datetime:
+        """When a session closes, in UTC; early closes are known."""
+        self.require_session(session)
+        return self._closes[self._position(session)].item().replace(tzinfo=UTC)
+
+    def last_closed(self, now: datetime) -> date:
+        """The newest session that has closed at a moment (aware)."""
+        moment = np.datetime64(now.astimezone(UTC).replace(tzinfo=None), "s")
+        at = int(np.searchsorted(self._closes, moment, side="right")) - 1
+        if at < 0:
+            raise CalendarError(f"no session of {self.name} had closed by {now}")
+        return self.days[at].item()
+
+    def targets(self, run_date: date) -> Targets:
+        """The target sessions of a run date, which must be a session."""
+        self.require_session(run_date)
+        row = self.targets_of(np.array([run_date], dtype="datetime64[D]"))[0]
+        return Targets(next_day=row[0].item(), next_monday=row[1].item(), one_month=row[2].item())
+
+    def targets_of(self, run_dates: Sessions) -> Sessions:
+        """Target sessions of many run dates: shape (len(run_dates), 3), columns in the order of HORIZONS.
+
+        Next day is the first session after; next Monday the first session on or after the first Monday
+        strictly after; one month the 21st session after. All run dates must be sessions.
+        """
+        at = np.searchsorted(self.days, run_dates)
+        if len(run_dates) and (at.max() + ONE_MONTH_SESSIONS >= len(self.days)):
+            raise CalendarError(f"the targets of {run_dates.max()} lie beyond the calendar's end, {self.days[-1]}")
+        if not np.array_equal(self.days[at], run_dates):
+            self.require_session(run_dates[self.days[at] != run_dates][0].item())
+        mondays = np.busday_offset(run_dates + 1, 0, roll="forward", weekmask="Mon")
+        return np.stack(
+            [self.days[at + 1], self.days[np.searchsorted(self.days, mondays)], self.days[at + ONE_MONTH_SESSIONS]],
+            axis=1,
+        )
+
+    def schedule(self) -> list[tuple[date, datetime, datetime]]:
+        """Every session with its open and close in UTC."""
+        return [
+            (day.item(), opens.item().replace(tzinfo=UTC), closes.item().replace(tzinfo=UTC))
+            for day, opens, closes in zip(self.days, self._opens, self._closes, strict=True)
+        ]
+
+    def _position(self, day: date) -> int:
+        return int(np.searchsorted(self.days, np.datetime64(day)))
+
+
+@cache
+def exchange_calendar() -> Calendar:
+    """The one calendar of this process; building it takes about half a second."""
+    return Calendar()

@@ -1,0 +1,1 @@
+select file_name, sha256 from schema_migration;

@@ -1,0 +1,112 @@
+-- Trained networks, what they did on data they never saw, and which one of a ticker may speak.
+
+create table checkpoint (
+    checkpoint_id         bigint generated always as identity primary key,
+    ticker                text             not null,
+    status                text             not null default 'candidate'
+                          check (status in ('candidate', 'active', 'retired')),
+    trained_on            date             not null,
+    architecture_sha256   text             not null,
+    recipe_sha256         text             not null,
+    data_sha256           text             not null,
+    file_name             text             not null unique,
+    file_sha256           text             not null,
+    seed                  bigint           not null,
+    num_training_rows     integer          not null,
+    num_validation_rows   integer          not null,
+    num_epochs            integer          not null,
+    best_epoch            integer          not null,
+    validation_loss       double precision not null,
+    duration_seconds      double precision not null,
+    device                text             not null,
+    major                 integer,
+    version               text             unique,
+    created_at            timestamptz      not null default clock_timestamp(),
+    activated_at          timestamptz,
+    retired_at            timestamptz,
+    constraint checkpoint_once_per_input unique (ticker, architecture_sha256, recipe_sha256, data_sha256, trained_on),
+    constraint checkpoint_version_is_earned check (
+        (status = 'candidate' and version is null and major is null and activated_at is null)
+        or (status <> 'candidate' and version is not null and major is not null and activated_at is not null)),
+    constraint checkpoint_retired_has_a_date check ((status = 'retired') = (retired_at is not null))
+);
+
+create unique index checkpoint_one_active_per_ticker on checkpoint (ticker) where status = 'active';
+
+comment on column checkpoint.trained_on is 'The last session whose bars the training could see.';
+
+create function checkpoint_is_immutable() returns trigger language plpgsql as $$
+begin
+    if tg_op = 'DELETE' then
+        if old.status = 'candidate' then
+            return old;
+        end if;
+        raise exception 'checkpoint % of % was promoted and cannot be deleted', old.version, old.ticker;
+    end if;
+    if old.status <> 'candidate' and (new.file_sha256, new.file_name, new.version, new.ticker, new.trained_on)
+       is distinct from (old.file_sha256, old.file_name, old.version, old.ticker, old.trained_on) then
+        raise exception 'checkpoint % of % was promoted and cannot be altered', old.version, old.ticker;
+    end if;
+    return new;
+end $$;
+
+create trigger checkpoint_is_immutable before update or delete on checkpoint
+for each row execute function checkpoint_is_immutable();
+
+create table backtest (
+    backtest_id         bigint generated always as identity primary key,
+    ticker              text        not null,
+    trained_on          date        not null,
+    architecture_sha256 text        not null,
+    recipe_sha256       text        not null,
+    data_sha256         text        not null,
+    created_at          timestamptz not null default clock_timestamp(),
+    constraint backtest_once_per_input unique (ticker, architecture_sha256, recipe_sha256, data_sha256, trained_on)
+);
+
+create table backtest_fold (
+    backtest_id         bigint           not null references backtest on delete cascade,
+    fold                integer          not null,
+    train_cutoff        date             not null,
+    first_test_session  date             not null,
+    last_test_session   date             not null,
+    num_training_rows   integer          not null,
+    num_validation_rows integer          not null,
+    num_leakage_rows    integer          not null,
+    num_epochs          integer          not null,
+    validation_loss     double precision not null,
+    primary key (backtest_id, fold)
+);
+
+comment on column backtest_fold.train_cutoff is
+    'The furthest session that any training or validation row of the fold reads, labels included.';
+
+create table backtest_prediction (
+    backtest_id         bigint           not null,
+    fold                integer          not null,
+    session             date             not null,
+    close               double precision not null,
+    next_day_pred       double precision not null,
+    next_monday_pred    double precision not null,
+    one_month_pred      double precision not null,
+    next_day_actual     double precision not null,
+    next_monday_actual  double precision not null,
+    one_month_actual    double precision not null,
+    primary key (backtest_id, fold, session),
+    foreign key (backtest_id, fold) references backtest_fold on delete cascade
+);
+
+create table gate_verdict (
+    verdict_id    bigint generated always as identity primary key,
+    ticker        text        not null,
+    trained_on    date        not null,
+    checkpoint_id bigint      references checkpoint,
+    backtest_id   bigint      references backtest,
+    passed        boolean     not null,
+    rules         jsonb       not null,
+    decided_at    timestamptz not null default clock_timestamp()
+);
+
+create index gate_verdict_newest on gate_verdict (ticker, decided_at desc);
+
+comment on column gate_verdict.rules is 'A list of {rule, figure, bound, passed, reason}, one per rule of the gate.';
