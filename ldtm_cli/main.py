@@ -1,1 +1,302 @@
-app = None
+"""The command `ldtm`: what an owner types."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date, datetime
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from ldtm_lib.errors import ConfigurationError, LdtmError
+from ldtm_lib.project import CONFIG_VARIABLE, Project, config_path, open_project
+
+EXIT_FAILED = 1
+"""Something could not be done; the message says what and the remedy."""
+EXIT_USAGE = 2
+"""The command line or the configuration is wrong."""
+
+console = Console()
+errors = Console(stderr=True)
+
+app = typer.Typer(
+    help="Forecasts of daily stock prices, one LSTM per ticker, and the record that holds them to account.\n\n"
+    "Exit status: 0 when all went well, 1 when something failed, 2 when the command or the configuration is wrong.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+registry_app = typer.Typer(help="Trained models: which one of a ticker may speak, and why the others may not.")
+prices_app = typer.Typer(help="Daily bars.")
+db_app = typer.Typer(help="The PostgreSQL database.")
+app.add_typer(registry_app, name="registry", no_args_is_help=True)
+app.add_typer(prices_app, name="prices", no_args_is_help=True)
+app.add_typer(db_app, name="db", no_args_is_help=True)
+
+
+class Basis(Enum):
+    """Whether prices are split-adjusted."""
+
+    adjusted = "adjusted"
+    raw = "raw"
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Port = Annotated[int, typer.Option(help="Port of the Dagster UI on 127.0.0.1.")]
+
+
+@app.callback()
+def root(
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            "-c",
+            help="Configuration file. Default: $LDTM_CONFIG, else ./universe.toml. The demo's is demo.toml.",
+        ),
+    ] = None,
+) -> None:
+    """Read the global options."""
+    if config is not None:
+        os.environ[CONFIG_VARIABLE] = str(config.resolve())
+
+
+@app.command()
+def demo(
+    as_json: AsJson = False,
+) -> None:
+    """Run the whole loop on bundled real bars: prices, backtests, gate, forecasts, actuals, leaderboard.
+
+    Everything goes through the same Dagster assets that production uses, on the CPU, with an embedded PostgreSQL
+    when LDTM_DATABASE_URL names no server. A second call does only what is not up to date.
+    """
+    from ldtm_cli.demo import run_demo
+    from ldtm_cli.services import REPOSITORY, prepare
+    from ldtm_lib.sessions import exchange_calendar
+
+    with told():
+        os.environ.setdefault(CONFIG_VARIABLE, str(REPOSITORY / "demo.toml"))
+        project, applied = prepare(config_path(os.environ))
+        quiet = errors if as_json else console
+        if applied:
+            quiet.print(f"PostgreSQL is up in {project.home}, schema {project.database.schema} applied")
+        worked = run_demo(project, exchange_calendar(), quiet)
+        if not worked:
+            quiet.print("Nothing new to do: every stage of the demo is up to date.")
+        _show_leaderboard(project, simulated=True, as_json=as_json)
+        if not as_json:
+            console.print(DEMO_EPILOGUE)
+
+
+DEMO_EPILOGUE = """
+[bold]What this shows.[/] Real figures of small networks on 30 simulated evenings.
+No model spoke about a session that its training had seen. A model that the
+gate refused spoke as [italic]candidate[/]: that is the demo's policy, set in demo.toml, so
+that there are rows to show. Simulated rows never count as live ones.
+
+[bold]Look at it[/]  make ui                Dagster's pages, http://127.0.0.1:3000
+[bold]Ask it[/]      .venv/bin/ldtm -c demo.toml registry list        (see --help)
+[bold]Clean up[/]    .venv/bin/ldtm down    stops all;  rm -rf .ldtm  forgets it
+"""
+
+
+@app.command()
+def up(
+    port: Port = 3000,
+    foreground: Annotated[bool, typer.Option("--foreground", help="Stay, and stop with Ctrl-C.")] = False,
+) -> None:
+    """Start everything: the database and its schema, the GPU pool, Dagster's webserver and daemon.
+
+    Safe to call again. The pages have no login and are served on 127.0.0.1 only.
+    """
+    from ldtm_cli.services import prepare, require_free_port, run_dagster, size_gpu_pool, start_dagster
+    from ldtm_lib.database.connection import address
+
+    with told():
+        require_free_port(port)
+        project, applied = prepare(config_path(os.environ))
+        steps = f"applied {', '.join(applied)}" if applied else "up to date"
+        console.print(f"database   {address(project.database.url)}, schema {project.database.schema}: {steps}")
+        slots = size_gpu_pool(project)
+        console.print(f"GPU pool   {slots} training job{'s' if slots != 1 else ''} at once")
+        if foreground:
+            console.print(f"Dagster    http://127.0.0.1:{port} (Ctrl-C stops it)")
+            raise typer.Exit(run_dagster(project, port))
+        pid = start_dagster(project, port)
+        console.print(f"Dagster    http://127.0.0.1:{port} (process {pid}; `ldtm down` stops it)")
+
+
+@app.command()
+def down() -> None:
+    """Stop Dagster and the embedded PostgreSQL of this folder, whoever started them. The data stays."""
+    from ldtm_cli.services import stop_everything
+
+    with told():
+        stopped = stop_everything(config_path(os.environ))
+        console.print(f"stopped {' and '.join(stopped)}" if stopped else "nothing was running")
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Say what is fine, what is missing and what to do: versions, database, GPU, calendar, source, disk."""
+    from ldtm_cli.doctor import examine, print_findings
+
+    with told():
+        findings = examine(config_path(os.environ), os.environ)
+        if as_json:
+            print_json([finding.as_dict() for finding in findings])
+        else:
+            print_findings(console, findings)
+        if any(finding.level == "fail" for finding in findings):
+            raise typer.Exit(EXIT_FAILED)
+
+
+@app.command()
+def leaderboard(
+    simulated: Annotated[bool, typer.Option("--simulated", help="Count simulated rows instead of live ones.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show who was right over the last 30 filled sessions: live rows by default."""
+    with told():
+        _show_leaderboard(_ready_project(), simulated=simulated, as_json=as_json)
+
+
+@registry_app.command("list")
+def registry_list(as_json: AsJson = False) -> None:
+    """List per ticker the active model, the newest candidate, and the gate's last verdict with its reasons."""
+    from ldtm_cli.registry_view import print_registry, registry_rows
+
+    with told():
+        rows = registry_rows(_ready_project())
+        print_json(rows) if as_json else print_registry(console, rows)
+
+
+@app.command()
+def fillback(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be filled and write nothing.")] = False,
+    as_of: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="Only targets up to this session; all when absent."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fill the actuals that are due into the forecasts that spoke about them, each once and for good."""
+    from ldtm_cli.fillback_view import fill_now, print_due, print_filled, rows_due
+    from ldtm_lib.database.clock import last_closed_session
+
+    with told():
+        project = _ready_project()
+        with project.database.transaction() as conn:
+            until = as_of.date() if as_of else last_closed_session(conn)
+        if dry_run:
+            rows = rows_due(project, until)
+            print_json(rows) if as_json else print_due(console, rows, until)
+        else:
+            rows = fill_now(project, until)
+            print_json(rows) if as_json else print_filled(console, rows, until)
+
+
+@prices_app.command("import")
+def prices_import(
+    folder: Annotated[Path, typer.Argument(help="A folder of CSV or Parquet files, named after their tickers.")],
+    basis: Annotated[
+        Basis, typer.Option(help="`adjusted`: splits are taken out of the prices already. `raw`: they are not.")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Import bars from files into the store: new bars, restated ones as new vintages, nothing for equal ones.
+
+    A file that cannot be read is reported with its line and the remedy; the others are imported. Exit status 1 when
+    any failed.
+    """
+    from ldtm_cli.import_view import import_files, print_import
+
+    with told():
+        report = import_files(_ready_project(), folder, basis.value)
+        print_json(report.as_dict()) if as_json else print_import(console, report)
+        if report.failures:
+            raise typer.Exit(EXIT_FAILED)
+
+
+@db_app.command("url")
+def db_url(
+    export: Annotated[
+        bool, typer.Option("--export", help="Print shell exports of all that a Dagster process of your own needs.")
+    ] = False,
+) -> None:
+    """Print the database's URL; the embedded server is started when it does not run."""
+    import shlex
+
+    from ldtm_cli.services import dagster_environment, prepare
+
+    with told():
+        project, _ = prepare(config_path(os.environ))
+        if export:
+            for name, value in dagster_environment(project).items():
+                print(f"export {name}={shlex.quote(value)}")
+        else:
+            print(project.database.url)
+
+
+@db_app.command("migrate")
+def db_migrate() -> None:
+    """Apply the schema files that the database lacks. `ldtm up` and `ldtm demo` do it as well."""
+    from ldtm_cli.services import prepare
+
+    with told():
+        _, applied = prepare(config_path(os.environ))
+        console.print(f"applied {', '.join(applied)}" if applied else "the schema is up to date")
+
+
+def print_json(value: object) -> None:
+    """Print a value as JSON; dates and moments in ISO 8601."""
+
+    def plain(item: object) -> str:
+        return item.isoformat() if isinstance(item, (date, datetime)) else str(item)
+
+    print(json.dumps(value, indent=2, default=plain))
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Turn the project's errors into one message and an exit status; anything else is a bug and shows its trace."""
+    try:
+        yield
+    except ConfigurationError as error:
+        errors.print(f"[red]error:[/] {_escaped(error)}", soft_wrap=True)
+        raise typer.Exit(EXIT_USAGE) from None
+    except LdtmError as error:
+        errors.print(f"[red]error:[/] {_escaped(error)}", soft_wrap=True)
+        raise typer.Exit(EXIT_FAILED) from None
+
+
+def _escaped(error: LdtmError) -> str:
+    return str(error).replace("[", r"\[")
+
+
+def _ready_project() -> Project:
+    """The project, with its schema applied; raises ConfigurationError otherwise."""
+    from ldtm_lib.database.migrate import pending_migrations
+
+    project = open_project(config_path(os.environ), os.environ)
+    if pending := pending_migrations(project.database):
+        raise ConfigurationError(
+            f"schema {project.database.schema} of {project.settings.path.name} lacks {', '.join(pending)}; "
+            "apply them with `ldtm db migrate`, or name another configuration with --config"
+        )
+    return project
+
+
+def _show_leaderboard(project: Project, *, simulated: bool, as_json: bool) -> None:
+    from ldtm_cli.leaderboard_view import leaderboard_as_dict, print_leaderboard, read
+
+    board = read(project, simulated)
+    print_json(leaderboard_as_dict(board)) if as_json else print_leaderboard(console, board, simulated=simulated)
+
+
+if __name__ == "__main__":
+    app()

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cache
+from typing import Any
 
-import exchange_calendars
+import exchange_calendars  # pyright: ignore[reportMissingTypeStubs]
 import numpy as np
 import numpy.typing as npt
 
@@ -12,6 +13,8 @@ from ldtm_lib.errors import CalendarError
 
 Sessions = npt.NDArray[np.datetime64]
 """An array of dates, dtype datetime64[D]."""
+Moments = npt.NDArray[np.datetime64]
+"""An array of moments in UTC, dtype datetime64[s]."""
 
 HORIZONS = ("next_day", "next_monday", "one_month")
 ONE_MONTH_SESSIONS = 21
@@ -39,11 +42,11 @@ class Calendar:
     """
 
     def __init__(self, name: str = "XNYS") -> None:
-        exchange = exchange_calendars.get_calendar(name, start=FIRST_DAY.isoformat())
+        exchange: Any = exchange_calendars.get_calendar(name, start=FIRST_DAY.isoformat())
         self.name = name
         self.days: Sessions = exchange.sessions.to_numpy().astype("datetime64[D]")
-        self._opens = exchange.opens_nanos.astype("datetime64[ns]").astype("datetime64[s]")
-        self._closes = exchange.closes_nanos.astype("datetime64[ns]").astype("datetime64[s]")
+        self._opens: Moments = exchange.opens_nanos.astype("datetime64[ns]").astype("datetime64[s]")
+        self._closes: Moments = exchange.closes_nanos.astype("datetime64[ns]").astype("datetime64[s]")
 
     def is_session(self, day: date) -> bool:
         """Whether the exchange trades on a day."""

@@ -2,7 +2,9 @@
 
 import itertools
 import os
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -28,15 +30,32 @@ def calendar() -> Calendar:
     return exchange_calendar()
 
 
+@contextmanager
+def server_home() -> Iterator[Path]:
+    """A folder for an embedded PostgreSQL, which is stopped at the end.
+
+    Not in pytest's own temporary folder: every new pytest process closes that to other users, the server's included.
+    """
+    with tempfile.TemporaryDirectory(prefix="ldtm-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+        embedded.stop(Path(folder))
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A folder that an embedded PostgreSQL may live in."""
+    with server_home() as folder:
+        yield folder
+
+
 @pytest.fixture(scope="session")
-def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server_url() -> Iterator[str]:
     """A PostgreSQL server of this test process; LDTM_TEST_DATABASE_URL names another one, such as an older version."""
     if given := os.environ.get("LDTM_TEST_DATABASE_URL"):
         yield given
         return
-    home = tmp_path_factory.mktemp("server")
-    yield embedded.start(home)
-    embedded.stop(home)
+    with server_home() as home:
+        yield embedded.start(home)
 
 
 @pytest.fixture(scope="session")

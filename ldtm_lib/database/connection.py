@@ -1,6 +1,6 @@
 """Connections to one schema of one PostgreSQL database."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -42,7 +42,7 @@ class Database:
             ) from None
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
+    def transaction(self) -> Generator[Connection]:
         """One transaction on a connection of its own: committed at the end, rolled back on an error.
 
         Raises DatabaseUnavailable when the server goes away in between; nothing of the transaction is kept then.
@@ -82,6 +82,5 @@ def _no_answer(url: str, error: psycopg.OperationalError) -> str:
     if password:
         reason = reason.replace(str(password), "***")
     return (
-        f"PostgreSQL at {address(url)} does not answer ({reason}); "
-        "start it with `ldtm up`, or check LDTM_DATABASE_URL"
+        f"PostgreSQL at {address(url)} does not answer ({reason}); start it with `ldtm up`, or check LDTM_DATABASE_URL"
     )

@@ -1,5 +1,19 @@
 -- The forecast ledger: written once before the session it speaks about, filled once when the actual is known.
 
+-- The functions below keep this search path: the tables are found from any connection, and a temporary table of the
+-- same name, which would otherwise be found first, cannot stand in for the calendar.
+select set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
+
+create function pct_error(pred double precision, actual double precision) returns double precision
+immutable return (pred - actual) / actual * 100;
+
+-- Within 1e-9 of the reference is unchanged: what is left over when a price is divided and multiplied by a split's ratio.
+create function direction_of(price double precision, reference double precision) returns text
+immutable return case
+    when abs(price - reference) <= 1e-9 * reference then 'neutral'
+    when price > reference then 'bullish'
+    else 'bearish' end;
+
 create table snapshot (
     ticker                     text             not null,
     run_date                   date             not null references trading_session,
@@ -52,7 +66,16 @@ create table snapshot (
         and (next_day_actual is null) = (next_day_pct_error is null)
         and (next_monday_actual is null) = (next_monday_pct_error is null)
         and (one_month_actual is null) = (one_month_pct_error is null)
-        and (next_day_actual is null) = (next_day_direction_actual is null)),
+        and (next_day_actual is null) = (next_day_direction_actual is null)
+        and (next_day_direction_correct is null) = (next_day_actual is null or direction_pred = 'neutral')),
+    constraint snapshot_actuals_are_prices check (
+        (next_day_actual is null or (next_day_actual > 0 and next_day_actual < 'infinity'))
+        and (next_monday_actual is null or (next_monday_actual > 0 and next_monday_actual < 'infinity'))
+        and (one_month_actual is null or (one_month_actual > 0 and one_month_actual < 'infinity'))),
+    constraint snapshot_forecasts_are_finite check (
+        next_day_pred not in ('nan', 'infinity', '-infinity')
+        and next_monday_pred not in ('nan', 'infinity', '-infinity')
+        and one_month_pred not in ('nan', 'infinity', '-infinity')),
     constraint snapshot_candidates_are_simulated check (model_status is distinct from 'candidate' or kind = 'simulated')
 );
 
@@ -67,7 +90,7 @@ comment on column snapshot.kind is 'live: recorded before its first target sessi
 comment on column snapshot.bars_recorded_until is 'The forecast saw the vintages recorded up to this moment and no later one.';
 
 -- The database's own clock dates a row and decides whether it is live. A caller can ask for simulated, never for live.
-create function snapshot_is_dated_by_the_database() returns trigger language plpgsql as $$
+create function snapshot_is_dated_by_the_database() returns trigger language plpgsql set search_path from current as $$
 begin
     new.recorded_at := clock_timestamp();
     if new.recorded_at < (select closes_at from trading_session where session = new.run_date) then
@@ -76,7 +99,8 @@ begin
     end if;
     if new.kind is distinct from 'simulated' then
         new.kind := case
-            when new.recorded_at < (select opens_at from trading_session where session = new.next_day_session)
+            when new.recorded_at < (select opens_at from trading_session where session > new.run_date
+                                    order by session limit 1)
             then 'live' else 'late' end;
     end if;
     if num_nonnulls(new.next_day_actual, new.next_day_pct_error, new.next_day_direction_actual,
@@ -92,8 +116,17 @@ end $$;
 create trigger snapshot_is_dated_by_the_database before insert on snapshot
 for each row execute function snapshot_is_dated_by_the_database();
 
--- A forecast is never changed; a fill goes from NULL to a value once.
-create function snapshot_is_written_once() returns trigger language plpgsql as $$
+create function snapshot_target_has_closed(ticker text, run_date date, target_session date) returns void
+language plpgsql set search_path from current as $$
+begin
+    if clock_timestamp() < (select closes_at from trading_session where session = target_session) then
+        raise exception 'session % has not closed: the forecast of % on % has no actual yet', target_session, ticker, run_date
+            using errcode = 'integrity_constraint_violation';
+    end if;
+end $$;
+
+-- A forecast is never changed; an actual goes from NULL to a value once, and what follows from it is worked out here.
+create function snapshot_is_written_once() returns trigger language plpgsql set search_path from current as $$
 begin
     if (new.ticker, new.run_date, new.recorded_at, new.kind,
         new.next_day_session, new.next_monday_session, new.one_month_session,
@@ -113,16 +146,34 @@ begin
         raise exception '% abstained on %: there is nothing to fill', old.ticker, old.run_date
             using errcode = 'integrity_constraint_violation';
     end if;
-    if (old.next_day_filled_at is not null
+    if old.next_day_actual is null and new.next_day_actual is not null then
+        perform snapshot_target_has_closed(new.ticker, new.run_date, new.next_day_session);
+        new.next_day_pct_error := pct_error(new.next_day_pred, new.next_day_actual);
+        new.next_day_direction_actual := direction_of(new.next_day_actual, new.run_date_close);
+        new.next_day_direction_correct := case
+            when new.direction_pred <> 'neutral' then new.direction_pred = new.next_day_direction_actual end;
+        new.next_day_filled_at := clock_timestamp();
+    end if;
+    if old.next_monday_actual is null and new.next_monday_actual is not null then
+        perform snapshot_target_has_closed(new.ticker, new.run_date, new.next_monday_session);
+        new.next_monday_pct_error := pct_error(new.next_monday_pred, new.next_monday_actual);
+        new.next_monday_filled_at := clock_timestamp();
+    end if;
+    if old.one_month_actual is null and new.one_month_actual is not null then
+        perform snapshot_target_has_closed(new.ticker, new.run_date, new.one_month_session);
+        new.one_month_pct_error := pct_error(new.one_month_pred, new.one_month_actual);
+        new.one_month_filled_at := clock_timestamp();
+    end if;
+    if (old.next_day_actual is not null
         and (new.next_day_actual, new.next_day_pct_error, new.next_day_direction_actual,
              new.next_day_direction_correct, new.next_day_filled_at)
             is distinct from
             (old.next_day_actual, old.next_day_pct_error, old.next_day_direction_actual,
              old.next_day_direction_correct, old.next_day_filled_at))
-       or (old.next_monday_filled_at is not null
+       or (old.next_monday_actual is not null
            and (new.next_monday_actual, new.next_monday_pct_error, new.next_monday_filled_at)
                is distinct from (old.next_monday_actual, old.next_monday_pct_error, old.next_monday_filled_at))
-       or (old.one_month_filled_at is not null
+       or (old.one_month_actual is not null
            and (new.one_month_actual, new.one_month_pct_error, new.one_month_filled_at)
                is distinct from (old.one_month_actual, old.one_month_pct_error, old.one_month_filled_at)) then
         raise exception 'an actual of % on % was filled and cannot be changed', old.ticker, old.run_date
@@ -144,3 +195,67 @@ for each statement execute function snapshot_is_never_removed();
 
 create trigger snapshot_is_never_truncated before truncate on snapshot
 for each statement execute function snapshot_is_never_removed();
+
+create aggregate product(double precision) (sfunc = float8mul, stype = double precision, initcond = '1');
+
+-- What turns a price of today's basis into one of the basis that a forecast was made on: the splits after its run date
+-- that were not known when its bars were recorded.
+create function basis_ratio(of_ticker text, of_run_date date, bars_recorded_until timestamptz) returns double precision
+stable return (
+    select product(split.ratio) from split
+    where split.ticker = of_ticker and split.session > of_run_date
+      and split.recorded_at > basis_ratio.bars_recorded_until);
+
+-- Three selects and not one, so that each finds its open rows through its own partial index.
+create view open_fill as
+select o.ticker, o.run_date, o.kind, o.horizon, o.target_session, o.pred, o.run_date_close,
+       t.closes_at <= clock_timestamp() as has_closed,
+       b.close * basis_ratio(o.ticker, o.run_date, o.bars_recorded_until) as actual
+from (
+    select ticker, run_date, kind, bars_recorded_until, run_date_close,
+           'next_day' as horizon, next_day_session as target_session, next_day_pred as pred
+    from snapshot where next_day_actual is null and abstained_reason is null
+    union all
+    select ticker, run_date, kind, bars_recorded_until, run_date_close,
+           'next_monday', next_monday_session, next_monday_pred
+    from snapshot where next_monday_actual is null and abstained_reason is null
+    union all
+    select ticker, run_date, kind, bars_recorded_until, run_date_close,
+           'one_month', one_month_session, one_month_pred
+    from snapshot where one_month_actual is null and abstained_reason is null
+) o
+join trading_session t on t.session = o.target_session
+left join lateral (
+    select bar.close, bar.recorded_at from bar
+    where bar.ticker = o.ticker and bar.session = o.target_session
+    order by bar.recorded_at desc limit 1
+) b on b.recorded_at >= t.closes_at;
+
+comment on view open_fill is
+    'Forecasts without an actual, one row per horizon; actual is NULL while no bar was recorded after the close.';
+
+create view corrected_actual as
+select f.ticker, f.run_date, f.horizon, f.target_session, f.actual, c.actual as corrected_actual, b.recorded_at
+from (
+    select ticker, run_date, bars_recorded_until, 'next_day' as horizon,
+           next_day_session as target_session, next_day_actual as actual, next_day_filled_at as filled_at
+    from snapshot where next_day_actual is not null
+    union all
+    select ticker, run_date, bars_recorded_until, 'next_monday',
+           next_monday_session, next_monday_actual, next_monday_filled_at
+    from snapshot where next_monday_actual is not null
+    union all
+    select ticker, run_date, bars_recorded_until, 'one_month',
+           one_month_session, one_month_actual, one_month_filled_at
+    from snapshot where one_month_actual is not null
+) f
+cross join lateral (
+    select bar.close, bar.recorded_at from bar
+    where bar.ticker = f.ticker and bar.session = f.target_session
+    order by bar.recorded_at desc limit 1
+) b
+cross join lateral (select b.close * basis_ratio(f.ticker, f.run_date, f.bars_recorded_until) as actual) c
+where b.recorded_at > f.filled_at and abs(c.actual - f.actual) > 1e-9 * f.actual;
+
+comment on view corrected_actual is
+    'Actuals whose bar was corrected after the fill: the filled one stays, the corrected one stands beside it, on the same basis.';

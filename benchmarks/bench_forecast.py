@@ -1,0 +1,71 @@
+"""An evening's forecasts: 103 networks, one window each. Three ways, all in this process, the minimum of several runs.
+
+The stacked way lives here alone: it is what `ldtm_lib.models.forecast` was measured against, and lost.
+"""
+
+import math
+import time
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ldtm_lib.config import ArchitectureConfig
+from ldtm_lib.models.forecast import Predictions, forecast, forecast_one_by_one
+from ldtm_lib.models.lstm import State, initial_state
+
+NUM_NETWORKS = 103
+REPETITIONS = 7
+GOAL_MS = 60
+
+
+def main() -> None:
+    shape = ArchitectureConfig()
+    generator = torch.Generator().manual_seed(0)
+    states = [initial_state(shape, generator) for _ in range(NUM_NETWORKS)]
+    inputs = np.random.default_rng(0).random((NUM_NETWORKS, 30, shape.num_inputs), dtype=np.float32)
+    milliseconds = dict.fromkeys(WAYS, math.inf)
+    found: dict[str, Predictions] = {}
+    for _ in range(REPETITIONS):
+        for name, way in WAYS.items():
+            start = time.perf_counter()
+            found[name] = way(inputs, states, shape)
+            milliseconds[name] = min(milliseconds[name], (time.perf_counter() - start) * 1e3)
+    print(f"{NUM_NETWORKS} networks, one window each, {torch.get_num_threads()} cores, minimum of {REPETITIONS}")
+    for name in WAYS:
+        print(
+            f"  {name:34} {milliseconds[name]:7.1f} ms   {milliseconds[PLAIN] / milliseconds[name]:4.1f} x plain"
+            f"   largest difference {np.abs(found[name] - found[PLAIN]).max():.1e}"
+        )
+    print(f"  goal {GOAL_MS} ms: {'reached' if milliseconds[OURS] <= GOAL_MS else 'MISSED'}")
+
+
+@torch.inference_mode()
+def forecast_stacked(inputs: np.ndarray, states: list[State], shape: ArchitectureConfig) -> Predictions:
+    """All networks as one batch of matrix products; the stack is built in the measured time, as it must be."""
+    weights = {name: torch.stack([state[name] for state in states]).transpose(1, -1) for name in states[0]}
+    steps = torch.from_numpy(inputs)
+    for layer in range(shape.num_layers):
+        gates = torch.bmm(steps, weights[f"lstm.weight_ih_l{layer}"])
+        recurrent = weights[f"lstm.weight_hh_l{layer}"]
+        cell = hidden = steps.new_zeros(len(states), 1, shape.hidden)
+        outputs: list[Tensor] = []
+        for at in range(steps.shape[1]):
+            i, f, g, o = (gates[:, at : at + 1] + torch.bmm(hidden, recurrent)).chunk(4, 2)
+            cell = torch.sigmoid(f) * cell + torch.sigmoid(i) * torch.tanh(g)
+            hidden = torch.sigmoid(o) * torch.tanh(cell)
+            outputs.append(hidden)
+        steps = torch.cat(outputs, 1)
+    last = steps[:, -1:]
+    heads: list[Tensor] = []
+    for at in range(shape.num_horizons):
+        inner = torch.relu(torch.bmm(last, weights[f"heads.{at}.0.weight"]) + weights[f"heads.{at}.0.bias"][:, None])
+        heads.append(torch.bmm(inner, weights[f"heads.{at}.2.weight"])[:, 0] + weights[f"heads.{at}.2.bias"])
+    return torch.cat(heads, 1).numpy().astype(np.float64)
+
+
+PLAIN, OURS = "one by one, nn.LSTM", "a core each (forecast)"
+WAYS = {PLAIN: forecast_one_by_one, "stacked, batched matrix products": forecast_stacked, OURS: forecast}
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""What the partition design costs: 103 tickers x some sessions of cells in Dagster, on PostgreSQL, in the real pages.
+
+Materializes cells in one run, then times what the asset page asks for: cold, warm, and after a new event. Beside it
+the same sessions partitioned by date alone.
+
+    .venv/bin/python benchmarks/bench_partitions.py [--sessions 250,582]
+"""
+
+import argparse
+import os
+import socket
+import tempfile
+import time
+from datetime import date
+from pathlib import Path
+
+import dagster as dg
+import psycopg
+
+from ldtm_assets.partitions import by_session, by_session_and_ticker, partition_range
+from ldtm_cli.services import prepare, start_dagster, stop_everything
+from ldtm_lib.config import PartitionConfig, Settings, load_settings
+from ldtm_lib.project import Project
+from ldtm_lib.sessions import exchange_calendar
+from tests.acceptance.dagster_pages import PARTITIONS, DagsterPages
+
+REPOSITORY = Path(__file__).parents[1]
+LAST = date(2026, 11, 13)
+STUB = """
+import os
+from datetime import date
+from pathlib import Path
+import dagster as dg
+from benchmarks.bench_partitions import stub_definitions
+defs = stub_definitions(Path(os.environ["LDTM_CONFIG"]))
+"""
+
+
+def stub_definitions(config: Path) -> dg.Definitions:
+    """Two assets without work: `cells` by session and ticker, `dates` by session."""
+    settings = load_settings(config)
+    calendar = exchange_calendar()
+
+    @dg.asset(partitions_def=by_session_and_ticker(settings, calendar), backfill_policy=dg.BackfillPolicy.single_run())
+    def cells() -> dg.MaterializeResult:
+        return dg.MaterializeResult()
+
+    @dg.asset(partitions_def=by_session(settings, calendar), backfill_policy=dg.BackfillPolicy.single_run())
+    def dates() -> dg.MaterializeResult:
+        return dg.MaterializeResult()
+
+    return dg.Definitions(assets=[cells, dates], executor=dg.in_process_executor)
+
+
+def fill(project: Project, settings: Settings, asset: str, first: str, last: str) -> float:
+    """Materialize a range of one asset in one run; returns the seconds."""
+    started = time.perf_counter()
+    definitions = stub_definitions(settings.path)
+    job = definitions.resolve_implicit_global_asset_job_def().get_subset(asset_selection={dg.AssetKey(asset)})
+    with dg.DagsterInstance.get() as instance:
+        quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+        assert job.execute_in_process(instance=instance, tags=partition_range(first, last), run_config=quiet).success
+    return time.perf_counter() - started
+
+
+def asked(pages: DagsterPages, asset: str) -> float:
+    """Seconds that the pages wait for an asset's partitions."""
+    started = time.perf_counter()
+    pages.ask(PARTITIONS, assetKey={"path": [asset]})
+    return time.perf_counter() - started
+
+
+def measure(num_sessions: int, folder: Path) -> None:
+    """Time one size and print one line per asset."""
+    calendar = exchange_calendar()
+    first = calendar.offset(LAST, 1 - num_sessions)
+    tickers = load_settings(REPOSITORY / "universe.toml").tickers
+    config = folder / "universe.toml"
+    names = ", ".join(f'"{ticker}"' for ticker in tickers)
+    config.write_text(f"tickers = [{names}]\n[partitions]\nfirst_session = {first}\nlast_session = {LAST}\n")
+    settings = load_settings(config)
+    assert settings.partitions == PartitionConfig(first_session=first, last_session=LAST)
+    (folder / "stub.py").write_text(STUB)
+    (folder / "workspace.yaml").write_text(f"load_from:\n  - python_file: {folder / 'stub.py'}\n")
+    os.environ["PYTHONPATH"] = str(REPOSITORY)
+    project, _ = prepare(config)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    start_dagster(project, port, workspace=folder / "workspace.yaml")
+    pages = DagsterPages(port)
+    ranges = {"cells": (f"{first}|{tickers[0]}", f"{LAST}|{tickers[-1]}"), "dates": (str(first), str(LAST))}
+    try:
+        for asset, (start, end) in ranges.items():
+            num_keys = num_sessions * (len(tickers) if asset == "cells" else 1)
+            filled = fill(project, settings, asset, start, end)
+            cold, warm = asked(pages, asset), asked(pages, asset)
+            fill(project, settings, asset, end, end)
+            after = asked(pages, asset)
+            print(
+                f"{asset:6} {num_sessions:5} sessions {num_keys:7} keys  materialized in {filled:6.1f} s   "
+                f"page: cold {cold:5.2f} s, warm {warm:5.2f} s, after a new event {after:5.2f} s",
+                flush=True,
+            )
+        with psycopg.connect(project.database.url) as conn:
+            row = conn.execute("select pg_database_size(current_database()) / 2^20").fetchone()
+        print(f"       the database holds {row[0] if row else 0:.0f} MiB", flush=True)
+    finally:
+        stop_everything(config)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--sessions", default="250,582")
+    for size in parser.parse_args().sessions.split(","):
+        with tempfile.TemporaryDirectory() as scratch:
+            measure(int(size), Path(scratch))

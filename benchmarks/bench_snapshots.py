@@ -1,0 +1,170 @@
+"""An evening's forecasts of 103 tickers, from PostgreSQL to PostgreSQL, beside the plain way: one ticker at a time.
+
+Run alone: `python benchmarks/bench_snapshots.py`. Starts a PostgreSQL of its own in a temporary folder, unless
+LDTM_TEST_DATABASE_URL names a server, where it works in a schema that it removes again. Then times the fill of as many
+forecasts as three months of evenings leave open, all at once.
+"""
+
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+
+from ldtm_lib.config import Settings
+from ldtm_lib.database import embedded
+from ldtm_lib.database.connection import Connection, Database
+from ldtm_lib.database.migrate import migrate
+from ldtm_lib.features.windows import latest_windows
+from ldtm_lib.ledger import input_windows
+from ldtm_lib.ledger.fillbacks import fill
+from ldtm_lib.ledger.snapshots import take_snapshots
+from ldtm_lib.models.checkpoint import write
+from ldtm_lib.models.lstm import initial_state
+from ldtm_lib.prices import store
+from ldtm_lib.prices.sources.protocol import Delivery
+from ldtm_lib.sessions import Calendar, exchange_calendar
+
+NUM_TICKERS, NUM_EVENINGS, REPETITIONS = 103, 63, 5
+FIRST, LAST = date(2024, 1, 2), date(2025, 6, 30)
+SCHEMA = "ldtm_bench_snapshots"
+TICKERS = tuple(f"T{n:03}" for n in range(NUM_TICKERS))
+
+
+def main() -> None:
+    torch.set_num_threads(2)
+    calendar = exchange_calendar()
+    with tempfile.TemporaryDirectory() as home:
+        given = os.environ.get("LDTM_TEST_DATABASE_URL")
+        os.chmod(home, 0o755)
+        database = Database(url=given or embedded.start(Path(home)), schema=SCHEMA)
+        try:
+            migrate(database, calendar)
+            with database.connect() as conn:
+                run(conn, calendar, Path(home) / "checkpoints")
+        finally:
+            if given:
+                with database.connect() as conn:
+                    conn.execute(f"drop schema {SCHEMA} cascade")  # type: ignore[arg-type]
+            else:
+                embedded.stop(Path(home))
+
+
+def run(conn: Connection, calendar: Calendar, folder: Path) -> None:
+    settings = Settings(path=Path("universe.toml"), tickers=TICKERS)
+    sessions = calendar.between(FIRST, LAST)
+    store.record(conn, Delivery(bars=bars(sessions)), source="bench", calendar=calendar)
+    networks(conn, folder, settings)
+    run_dates = sessions[-NUM_EVENINGS - 22 : -22]
+    started = time.perf_counter()
+    for run_date in run_dates:
+        recent = store.recent_bars(conn, TICKERS, last=run_date, num_bars=280)
+        input_windows.record(conn, latest_windows(recent, TICKERS, run_date, calendar, settings.window))
+    conn.commit()
+    conn.execute("analyze")
+    print(f"features and their windows: {(time.perf_counter() - started) / len(run_dates):.3f} s an evening")
+
+    def evening(tickers: tuple[str, ...], run_date: date = run_dates[-1]) -> None:
+        report = take_snapshots(
+            conn, run_date=run_date, tickers=tickers, folder=folder, settings=settings, calendar=calendar
+        )
+        assert (len(report.written), report.num_abstained) == (len(tickers), 0)
+
+    def one_by_one() -> None:
+        for ticker in TICKERS:
+            evening((ticker,))
+
+    batch = best(conn, lambda: evening(TICKERS))
+    plain = best(conn, one_by_one)
+    print(
+        f"snapshots of {NUM_TICKERS} tickers: {batch:.3f} s; one ticker at a time: {plain:.3f} s; {plain / batch:.1f} x"
+    )
+    assert batch < 1.0, "an evening's forecasts take more than a second"
+
+    for run_date in run_dates:
+        evening(TICKERS, run_date)
+    conn.commit()
+    conn.execute("analyze")
+    started = time.perf_counter()
+    filled = fill(conn, as_of=LAST).num_filled
+    batch = time.perf_counter() - started
+    assert filled == 3 * NUM_EVENINGS * NUM_TICKERS
+    conn.rollback()
+    few = TICKERS[:2]
+    started = time.perf_counter()
+    num_plain = fill_row_by_row(conn, few)
+    plain = (time.perf_counter() - started) / num_plain * filled
+    conn.rollback()
+    print(
+        f"fill of {filled} actuals: {batch:.2f} s; row by row: {plain:.2f} s (from {num_plain}); {plain / batch:.1f} x"
+    )
+
+
+def best(conn: Connection, work: Callable[[], None]) -> float:
+    """The shortest of a few times; what was written is taken back each time."""
+    times: list[float] = []
+    for _ in range(REPETITIONS):
+        started = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - started)
+        conn.rollback()
+    return min(times)
+
+
+def fill_row_by_row(conn: Connection, tickers: tuple[str, ...]) -> int:
+    """The plain way: ask for the bar of each open actual, then write it."""
+    num_filled = 0
+    for horizon in ("next_day", "next_monday", "one_month"):
+        query = f"select ticker, run_date, {horizon}_session from snapshot where ticker = any (%s)"
+        for ticker, run_date, target in conn.execute(query, (list(tickers),)).fetchall():  # type: ignore[arg-type]
+            (close,) = conn.execute(
+                "select close from current_bar where ticker = %s and session = %s", (ticker, target)
+            ).fetchone() or (None,)
+            conn.execute(
+                f"update snapshot set {horizon}_actual = %s where ticker = %s and run_date = %s",  # type: ignore[arg-type]
+                (close, ticker, run_date),
+            )
+            num_filled += 1
+    return num_filled
+
+
+def bars(sessions: list[date]) -> pl.DataFrame:
+    """A seeded random walk of every ticker."""
+    random = np.random.default_rng(0)
+    close = 100 * np.exp(random.normal(0, 0.02, (NUM_TICKERS, len(sessions))).cumsum(axis=1)).ravel()
+    spread = 1 + np.abs(random.normal(0, 0.01, len(close)))
+    return pl.DataFrame(
+        {
+            "ticker": np.repeat(TICKERS, len(sessions)),
+            "session": sessions * NUM_TICKERS,
+            "open": close,
+            "high": close * spread,
+            "low": close / spread,
+            "close": close,
+            "volume": random.integers(1_000, 9_000, len(close)).astype(float),
+        }
+    )
+
+
+def networks(conn: Connection, folder: Path, settings: Settings) -> None:
+    """An active, untrained network of every ticker."""
+    generator = torch.Generator().manual_seed(0)
+    for ticker in TICKERS:
+        state = initial_state(settings.architecture, generator)
+        sha256 = write(state, folder / f"{ticker}.pt", architecture=settings.architecture)
+        conn.execute(
+            """insert into checkpoint (ticker, status, trained_on, architecture_sha256, recipe_sha256, data_sha256,
+                file_name, file_sha256, seed, num_training_rows, num_validation_rows, num_epochs, best_epoch,
+                validation_loss, duration_seconds, device, major, version, activated_at)
+            values (%s, 'active', %s, 'a', 'r', 'd', %s, %s, 0, 1, 1, 1, 1, 1, 1, 'cpu', 1, 'v1', now())""",
+            (ticker, FIRST, f"{ticker}.pt", sha256),
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""Epochs of training on real bars, float32 on the CPU: four networks, the minimum of several runs,
+the ways taking turns so that other load on the machine meets all of them.
+
+The plain way is what one would write first: a DataLoader over windows that are gathered one at a time, AdamW
+unfused, one network after the other with all cores on it.
+"""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import polars as pl
+import torch
+from bokeh_sampledata import stocks
+from torch import Tensor
+from torch.nn.functional import mse_loss
+from torch.utils.data import DataLoader, Dataset
+
+from ldtm_lib.config import ArchitectureConfig, TrainingConfig, WindowConfig
+from ldtm_lib.features.windows import windows_of
+from ldtm_lib.models.fit import FitTask
+from ldtm_lib.models.lstm import LdtmNetwork
+from ldtm_lib.models.single_fit import fit_alone
+from ldtm_lib.models.trainer import fit_universe
+from ldtm_lib.sessions import exchange_calendar
+
+NUM_TASKS = 4
+TRAINING_ROWS = 800
+VALIDATION_ROWS = 100
+REPETITIONS = 3
+SHAPE = ArchitectureConfig()
+BATCH_SIZES = (32, 64, 128)
+CPU = torch.device("cpu")
+
+
+def main() -> None:
+    tasks = ibm_tasks()
+    num_rows = NUM_TASKS * TRAINING_ROWS
+    print(f"one epoch of {NUM_TASKS} networks x {TRAINING_ROWS} windows, {torch.get_num_threads()} cores, float32")
+    for batch_size in BATCH_SIZES:
+        recipe = TrainingConfig(batch_size=batch_size, max_epochs=1)
+        print(f"batch {batch_size}")
+        best = dict.fromkeys(WAYS, math.inf)
+        for _ in range(REPETITIONS):
+            for name, way in WAYS.items():
+                best[name] = min(best[name], seconds_of(lambda way=way, recipe=recipe: way(tasks, recipe)))
+        for name, seconds in best.items():
+            print(
+                f"  {name:34} {seconds:6.2f} s   {num_rows / seconds:6.0f} windows/s"
+                f"   {seconds * 3200 / num_rows:5.2f} s per 3,200 windows   {best[PLAIN] / seconds:4.2f} x plain"
+            )
+
+
+def ibm_tasks() -> list[FitTask]:
+    """The same rows under several names: the work counts here, not the forecasts."""
+    columns = ("open", "high", "low", "close", "volume")
+    bars = pl.DataFrame({name: stocks.IBM[name] for name in ("date", *columns)}).select(
+        pl.lit("IBM").alias("ticker"), pl.col("date").str.to_date().alias("session"), pl.col(columns).cast(pl.Float64)
+    )
+    windows = windows_of(bars, exchange_calendar(), WindowConfig())["IBM"]
+    rows = np.arange(TRAINING_ROWS + VALIDATION_ROWS)
+    return [
+        FitTask(
+            ticker=f"IBM{n}",
+            fold=None,
+            windows=windows,
+            training_rows=rows[:TRAINING_ROWS],
+            validation_rows=rows[TRAINING_ROWS:],
+        )
+        for n in range(NUM_TASKS)
+    ]
+
+
+def seconds_of(run: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def a_core_each(tasks: Sequence[FitTask], recipe: TrainingConfig) -> None:
+    list(fit_universe(tasks, recipe=recipe, architecture=SHAPE, device=CPU))
+
+
+def one_after_the_other(tasks: Sequence[FitTask], recipe: TrainingConfig) -> None:
+    for task in tasks:
+        fit_alone(task, recipe=recipe, architecture=SHAPE, device=CPU, on_progress=lambda _: None)
+
+
+class Windows(Dataset[tuple[np.ndarray, np.ndarray]]):
+    """One window at a time."""
+
+    def __init__(self, task: FitTask) -> None:
+        self.task = task
+
+    def __len__(self) -> int:
+        return len(self.task.training_rows)
+
+    def __getitem__(self, at: int) -> tuple[np.ndarray, np.ndarray]:
+        rows = self.task.training_rows[at : at + 1]
+        return self.task.windows.gather(rows)[0], self.task.windows.targets[rows][0]
+
+
+def one_after_the_other_plainly(tasks: Sequence[FitTask], recipe: TrainingConfig) -> None:
+    for task in tasks:
+        network = LdtmNetwork(SHAPE)
+        optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate)
+        batches: DataLoader[tuple[Tensor, Tensor]] = DataLoader(Windows(task), recipe.batch_size, shuffle=True)
+        for inputs, targets in batches:
+            optimizer.zero_grad()
+            mse_loss(network(inputs), targets).backward()
+            optimizer.step()
+        with torch.inference_mode():
+            rows = task.validation_rows
+            mse_loss(network(torch.from_numpy(task.windows.gather(rows))), torch.from_numpy(task.windows.targets[rows]))
+
+
+PLAIN = "plain: DataLoader, one by one"
+WAYS = {
+    PLAIN: one_after_the_other_plainly,
+    "gathered once, all cores on one": one_after_the_other,
+    "a core each (fit_universe)": a_core_each,
+}
+
+if __name__ == "__main__":
+    main()

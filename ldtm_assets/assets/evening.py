@@ -1,0 +1,158 @@
+"""The evening: prices, features, snapshots and fillbacks of any sessions and tickers, in one step of one process.
+
+Four assets, one step: each ticker goes as far as it can. Were they four steps, one ticker without a bar would fail
+the first of them, and Dagster would skip the other three for all tickers.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import dagster as dg
+
+from ldtm_assets.assets.features import build_features
+from ldtm_assets.assets.fillbacks import fill_actuals
+from ldtm_assets.assets.prices import bring_prices
+from ldtm_assets.assets.snapshots import take_evening_snapshots
+from ldtm_assets.checks import evening_check_specs, evening_checks
+from ldtm_assets.partitions import Cell, earlier_sessions, same_ticker
+from ldtm_assets.recording import Outcome, fail_if_any_failed, record
+from ldtm_assets.resources import ProjectResource
+from ldtm_lib.config import Settings
+from ldtm_lib.database.clock import now
+from ldtm_lib.database.migrate import extend_calendar
+from ldtm_lib.sessions import ONE_MONTH_SESSIONS, Calendar, exchange_calendar
+
+
+class EveningConfig(dg.Config):
+    """How an evening is to be recorded."""
+
+    simulated: bool = False
+    """Mark the forecasts as simulated: made for past sessions by a backfill or a demo. Whether one that is not
+    simulated counts as live is for the database's clock to decide."""
+
+
+def evening(cells: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
+    """The assets of an evening, partitioned by session and ticker."""
+
+    def spec(
+        name: str, deps: Sequence[Any], description: str, kinds: set[str], group: str = "forecasts"
+    ) -> dg.AssetSpec:
+        return dg.AssetSpec(
+            name,
+            deps=deps,
+            description=description,
+            partitions_def=cells,
+            group_name=group,
+            kinds=kinds,
+            skippable=True,
+        )
+
+    history = dg.AssetDep("price_history", partition_mapping=same_ticker())
+    registry = dg.AssetDep("registry", partition_mapping=same_ticker())
+    snapshots_so_far = dg.AssetDep("snapshots", partition_mapping=earlier_sessions(ONE_MONTH_SESSIONS))
+
+    @dg.multi_asset(
+        name="evening",
+        specs=[
+            spec(
+                "prices",
+                [history],
+                "The bar of one session, split-adjusted, every vintage kept.",
+                {"postgres"},
+                "prices",
+            ),
+            spec(
+                "features",
+                ["prices", history],
+                "The 30 x 11 window that a model is shown after the close, or why there is none.",
+                {"postgres", "polars"},
+            ),
+            spec(
+                "snapshots",
+                ["features", registry],
+                "The forecast on record after the close: three prices and a direction, or why it abstained.",
+                {"postgres", "pytorch"},
+            ),
+            spec(
+                "fillbacks",
+                ["prices", snapshots_so_far],
+                "The actuals that this session's close brought to earlier forecasts of the ticker.",
+                {"postgres"},
+            ),
+        ],
+        check_specs=evening_check_specs(),
+        partitions_def=cells,
+        can_subset=True,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def assets(context: dg.AssetExecutionContext, config: EveningConfig, project: ProjectResource) -> Any:
+        opened, calendar = project.open(), exchange_calendar()
+        with opened.database.transaction() as conn:
+            extend_calendar(conn, calendar)
+            moment = now(conn)
+        asked = sort_out([Cell.parse(key) for key in context.partition_keys], opened.settings, calendar, moment)
+        ready, waiting = asked.ready, dict(asked.refused)
+        outcomes: dict[str, Outcome] = {}
+
+        def finished(name: str, outcome: Outcome) -> Iterator[dg.MaterializeResult]:
+            outcomes[name] = replace(outcome, failed=outcome.failed | waiting, left_out=asked.gone)
+            yield from record(context, name, outcomes[name])
+
+        selected = {key.to_user_string() for key in context.selected_asset_keys}
+        if "prices" in selected:
+            outcome = bring_prices(opened, calendar, ready)
+            yield from finished("prices", outcome)
+            held_back = waiting_for_a_bar([cell for cell in ready if cell.key in outcome.failed], calendar, moment)
+            waiting |= held_back
+            ready = [cell for cell in ready if cell.key not in held_back]
+        if "features" in selected:
+            yield from finished("features", build_features(opened, calendar, ready))
+        if "snapshots" in selected:
+            yield from finished("snapshots", take_evening_snapshots(opened, calendar, ready, config.simulated))
+        if "fillbacks" in selected:
+            yield from finished("fillbacks", fill_actuals(opened, ready))
+        yield from evening_checks(context, opened, asked.ready)
+        fail_if_any_failed(outcomes)
+
+    return assets
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """The cells of a run, sorted by what can be done about them."""
+
+    ready: list[Cell]
+    refused: dict[str, str]
+    """Their session has not closed; the reason by partition key."""
+    gone: dict[str, str]
+    """Their ticker had left the universe by then."""
+
+
+def sort_out(cells: Sequence[Cell], settings: Settings, calendar: Calendar, moment: datetime) -> Asked:
+    """Sort cells by what can be done at a moment. A range of partitions is not validated by Dagster: it is here."""
+    newest = calendar.last_closed(moment)
+    asked = Asked(ready=[], refused={}, gone={})
+    for cell in cells:
+        if cell.session > newest:
+            asked.refused[cell.key] = f"session {cell.session} has not closed; the newest closed one is {newest}"
+        elif cell.ticker not in settings.tickers_on(cell.session):
+            asked.gone[cell.key] = f"{cell.ticker} was retired on {settings.retired[cell.ticker]}"
+        else:
+            asked.ready.append(cell)
+    return asked
+
+
+def waiting_for_a_bar(cells: Sequence[Cell], calendar: Calendar, moment: datetime) -> dict[str, str]:
+    """Of cells without a bar, those whose forecast can still come in time, with the reason to wait.
+
+    An abstention is on record for good. It is not written while a retry may still bring the bar before the session
+    that the forecast would speak about opens.
+    """
+    opens = {session: calendar.opens_at(calendar.offset(session, 1)) for session in {cell.session for cell in cells}}
+    return {
+        cell.key: f"waits for its bar; there is time until {opens[cell.session]:%Y-%m-%d %H:%M} UTC to try again"
+        for cell in cells
+        if moment < opens[cell.session]
+    }

@@ -1,0 +1,114 @@
+"""Bars: the whole history of a ticker, and the bar of one session."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+
+import dagster as dg
+
+from ldtm_assets.partitions import Cell
+from ldtm_assets.recording import Metadata, Outcome, fail_if_any_failed, record
+from ldtm_assets.resources import ProjectResource
+from ldtm_lib.database.clock import last_closed_session
+from ldtm_lib.errors import MissingBar
+from ldtm_lib.prices import store
+from ldtm_lib.prices.sources.open import open_source
+from ldtm_lib.prices.store import Recorded
+from ldtm_lib.project import Project
+from ldtm_lib.sessions import FIRST_DAY, Calendar, exchange_calendar
+
+OVERLAP_SESSIONS = 5
+"""Sessions before the ones asked for that are fetched again: what a restatement, such as a split, is noticed by."""
+
+
+class HistoryConfig(dg.Config):
+    """How far a history reaches."""
+
+    last_session: str | None = None
+    """The last session to load, YYYY-MM-DD; the newest closed one when absent."""
+
+
+def price_history(tickers: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
+    """The asset `price_history`, partitioned by ticker."""
+
+    @dg.asset(
+        name="price_history",
+        partitions_def=tickers,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        group_name="prices",
+        kinds={"postgres", "polars"},
+    )
+    def asset(context: dg.AssetExecutionContext, config: HistoryConfig, project: ProjectResource) -> Any:
+        """All daily bars that the source has of a ticker, split-adjusted, as vintages: the start, and the repair."""
+        opened, calendar = project.open(), exchange_calendar()
+        outcome = load_histories(opened, calendar, context.partition_keys, config.last_session)
+        yield from record(context, "price_history", outcome)
+        fail_if_any_failed({"price_history": outcome})
+
+    return asset
+
+
+def load_histories(project: Project, calendar: Calendar, tickers: Sequence[str], last_session: str | None) -> Outcome:
+    """Fetch and record whole histories."""
+    with project.database.transaction() as conn:
+        newest = last_closed_session(conn)
+    last = min(calendar.require_session(date.fromisoformat(last_session)), newest) if last_session else newest
+    source = open_source(project.settings)
+    delivery = source.fetch(tickers, FIRST_DAY, last)
+    with project.database.transaction() as conn:
+        recorded = store.record(conn, delivery, source=source.name, calendar=calendar)
+    counts = {row["ticker"]: row for row in recorded.per_ticker.iter_rows(named=True)}
+    splits = _splits_by_ticker(recorded)
+    outcome = Outcome()
+    for ticker in tickers:
+        if ticker in delivery.failures:
+            outcome.failed[ticker] = str(delivery.failures[ticker])
+        else:
+            outcome.done[ticker] = {**_counts(counts[ticker]), "splits noticed": ", ".join(splits[ticker]) or "none"}
+    return outcome
+
+
+def bring_prices(project: Project, calendar: Calendar, cells: Sequence[Cell]) -> Outcome:
+    """Fetch and record the bars of some cells, with a few sessions before them in case they were restated."""
+    tickers = list(dict.fromkeys(cell.ticker for cell in cells))
+    first, last = min(cell.session for cell in cells), max(cell.session for cell in cells)
+    source = open_source(project.settings)
+    delivery = source.fetch(tickers, calendar.offset(first, -OVERLAP_SESSIONS), last)
+    with project.database.transaction() as conn:
+        recorded = store.record(conn, delivery, source=source.name, calendar=calendar)
+        held = store.current_bars(conn, tickers, first=first, last=last)
+        refused = store.open_quarantine(conn)
+    bars = {(row["ticker"], row["session"]): row for row in held.iter_rows(named=True)}
+    reasons = {(row["ticker"], row["session"]): row["reason"] for row in refused.iter_rows(named=True)}
+    splits = _splits_by_ticker(recorded)
+    outcome = Outcome()
+    for cell in cells:
+        if bar := bars.get((cell.ticker, cell.session)):
+            outcome.done[cell.key] = {"close": bar["close"], "volume": bar["volume"]}
+            if cell.ticker in splits:
+                outcome.done[cell.key] = {**outcome.done[cell.key], "splits noticed": ", ".join(splits[cell.ticker])}
+        else:
+            outcome.failed[cell.key] = _why_missing(cell, delivery.failures, reasons, source.name)
+    return outcome
+
+
+def _why_missing(cell: Cell, failures: Any, reasons: dict[tuple[str, date], str], source: str) -> str:
+    if reason := reasons.get((cell.ticker, cell.session)):
+        return f"the bar of {cell.ticker} on {cell.session} was refused: {reason}; see table quarantined_bar"
+    if cell.ticker in failures:
+        return str(failures[cell.ticker])
+    return str(MissingBar(f"{source} has no bar of {cell.ticker} for {cell.session}; materialize it again later"))
+
+
+def _counts(row: dict[str, Any]) -> Metadata:
+    return {
+        name.removeprefix("num_"): row[name] for name in ("num_new", "num_restated", "num_unchanged", "num_refused")
+    }
+
+
+def _splits_by_ticker(recorded: Recorded) -> dict[str, list[str]]:
+    splits: dict[str, list[str]] = defaultdict(list)
+    for split in recorded.splits:
+        splits[split.ticker].append(f"{split.ratio:g} for 1 on {split.session}")
+    return splits

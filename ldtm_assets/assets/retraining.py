@@ -1,0 +1,116 @@
+"""The retraining: backtests, checkpoints and promotion of any tickers, in one step of one process.
+
+Three assets, one step: the folds of all backtests and the final models of all tickers are trained in one call, and a
+ticker that cannot be trained takes no other one with it.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+
+import dagster as dg
+
+from ldtm_assets.assets.checkpoints import outcome_of, train
+from ldtm_assets.assets.registry import pass_the_gate
+from ldtm_assets.checks import gate_check, gate_check_spec
+from ldtm_assets.partitions import as_a_whole
+from ldtm_assets.progress import TrainingReporter
+from ldtm_assets.recording import Outcome, fail_if_any_failed, record
+from ldtm_assets.resources import ProjectResource
+from ldtm_lib.database.clock import last_closed_session
+from ldtm_lib.project import Project
+from ldtm_lib.registry.failures import Part
+from ldtm_lib.sessions import Calendar, exchange_calendar
+
+GPU_POOL = "gpu"
+PARTS: dict[str, Part] = {"backtests": "backtest", "checkpoints": "checkpoint"}
+
+
+class RetrainingConfig(dg.Config):
+    """What the training may see."""
+
+    trained_on: str | None = None
+    """The last session whose bars the models may see, YYYY-MM-DD; the newest closed one when absent."""
+    device: str = "auto"
+    """`cpu`, `cuda`, or `auto` for CUDA where there is one."""
+
+
+def retraining(tickers: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
+    """The assets of a retraining, partitioned by ticker."""
+
+    def spec(name: str, deps: Sequence[Any], description: str, kinds: set[str]) -> dg.AssetSpec:
+        return dg.AssetSpec(
+            name,
+            deps=deps,
+            description=description,
+            partitions_def=tickers,
+            group_name="models",
+            kinds=kinds,
+            skippable=True,
+        )
+
+    bars = [dg.AssetDep("price_history"), dg.AssetDep("prices", partition_mapping=as_a_whole())]
+
+    @dg.multi_asset(
+        name="retraining",
+        specs=[
+            spec(
+                "backtests",
+                bars,
+                "What a model of this ticker's kind did on sessions it never saw: walk-forward, purged, fold by fold.",
+                {"pytorch", "postgres"},
+            ),
+            spec("checkpoints", bars, "One trained network of the ticker, candidate for promotion.", {"pytorch"}),
+            spec(
+                "registry",
+                ["backtests", "checkpoints"],
+                "The gate's verdict on the ticker's newest candidate; when it passes, the active model.",
+                {"postgres"},
+            ),
+        ],
+        check_specs=[gate_check_spec()],
+        partitions_def=tickers,
+        can_subset=True,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        pool=GPU_POOL,
+    )
+    def assets(
+        context: dg.AssetExecutionContext,
+        config: RetrainingConfig,
+        project: ProjectResource,
+        reporter: dg.ResourceParam[TrainingReporter],
+    ) -> Any:
+        opened, calendar = project.open(), exchange_calendar()
+        tickers = list(context.partition_keys)
+        selected = {key.to_user_string() for key in context.selected_asset_keys}
+        outcomes: dict[str, Outcome] = {}
+        if selected & set(PARTS):
+            report = train(
+                opened,
+                calendar,
+                tickers,
+                trained_on=_trained_on(opened, calendar, config),
+                parts=selected,
+                device=config.device,
+                log=context.log.info,
+                reporter=reporter,
+            )
+            for name, part in PARTS.items():
+                if name in selected:
+                    outcomes[name] = outcome_of(report.of(part), tickers)
+                    yield from record(context, name, outcomes[name])
+        if "registry" in selected:
+            outcomes["registry"], promotions = pass_the_gate(opened, tickers, context.log)
+            yield from record(context, "registry", outcomes["registry"])
+            yield from gate_check(context, promotions)
+        fail_if_any_failed(outcomes)
+
+    return assets
+
+
+def _trained_on(project: Project, calendar: Calendar, config: RetrainingConfig) -> date:
+    with project.database.transaction() as conn:
+        newest = last_closed_session(conn)
+    if config.trained_on is None:
+        return newest
+    return min(calendar.require_session(date.fromisoformat(config.trained_on)), newest)

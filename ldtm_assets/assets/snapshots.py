@@ -1,0 +1,38 @@
+"""Forecasts: one row per ticker and session, on record before the session it speaks about."""
+
+from collections.abc import Sequence
+
+from ldtm_assets.partitions import Cell
+from ldtm_assets.recording import Outcome
+from ldtm_lib.ledger.snapshots import take_snapshots
+from ldtm_lib.project import Project
+from ldtm_lib.sessions import Calendar
+
+
+def take_evening_snapshots(project: Project, calendar: Calendar, cells: Sequence[Cell], simulated: bool) -> Outcome:
+    """Write the forecasts of some cells, each session in one transaction."""
+    outcome = Outcome()
+    for session in sorted({cell.session for cell in cells}):
+        tickers = [cell.ticker for cell in cells if cell.session == session]
+        with project.database.transaction() as conn:
+            report = take_snapshots(
+                conn,
+                run_date=session,
+                tickers=tickers,
+                folder=project.checkpoint_folder,
+                settings=project.settings,
+                calendar=calendar,
+                simulated=simulated,
+            )
+        for conflict in report.conflicts:
+            outcome.failed[Cell(session, conflict.ticker).key] = conflict.reason
+        for row in report.rows:
+            key = Cell(session, row.ticker).key
+            if key not in outcome.failed:
+                outcome.done[key] = {
+                    "kind": row.kind,
+                    "direction": row.direction_pred or "abstained",
+                    **({"next day": row.next_day_pred} if row.next_day_pred is not None else {}),
+                    **({"abstained": row.abstained_reason} if row.abstained_reason else {}),
+                }
+    return outcome

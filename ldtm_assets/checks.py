@@ -1,0 +1,80 @@
+"""Asset checks: one summary per run of what a person should look at."""
+
+from collections.abc import Iterator, Sequence
+
+import dagster as dg
+
+from ldtm_assets.partitions import Cell
+from ldtm_lib.ledger.snapshots import missing_rows
+from ldtm_lib.prices import store
+from ldtm_lib.project import Project
+from ldtm_lib.registry.promotion import Promotion
+
+QUARANTINE, COMPLETE, GATE = "no_bar_in_quarantine", "every_ticker_has_a_row", "gate"
+
+
+def evening_check_specs() -> list[dg.AssetCheckSpec]:
+    """The checks that an evening ends with."""
+    return [
+        dg.AssetCheckSpec(
+            QUARANTINE, asset="prices", description="No bar of these tickers was refused and still waits."
+        ),
+        dg.AssetCheckSpec(
+            COMPLETE, asset="snapshots", description="Every ticker has a forecast or a reason on record."
+        ),
+    ]
+
+
+def gate_check_spec() -> dg.AssetCheckSpec:
+    """The check that a retraining ends with."""
+    return dg.AssetCheckSpec(GATE, asset="registry", description="Every newest candidate passed the gate.")
+
+
+def evening_checks(
+    context: dg.AssetExecutionContext, project: Project, cells: Sequence[Cell]
+) -> Iterator[dg.AssetCheckResult]:
+    """Evaluate those checks of an evening that were asked for."""
+    asked = {key.name for key in context.selected_asset_check_keys}
+    tickers = sorted({cell.ticker for cell in cells})
+    with project.database.transaction() as conn:
+        if QUARANTINE in asked:
+            waiting = [row for row in store.open_quarantine(conn).iter_rows(named=True) if row["ticker"] in tickers]
+            lines = [f"- {row['ticker']} {row['session']}: {row['reason']}" for row in waiting]
+            yield dg.AssetCheckResult(
+                asset_key="prices",
+                check_name=QUARANTINE,
+                passed=not waiting,
+                severity=dg.AssetCheckSeverity.ERROR,
+                metadata={"bars": len(waiting), "refused": dg.MetadataValue.md("\n".join(lines) or "none")},
+            )
+        if COMPLETE in asked:
+            gaps = missing_rows(conn, [(cell.ticker, cell.session) for cell in cells])
+            yield dg.AssetCheckResult(
+                asset_key="snapshots",
+                check_name=COMPLETE,
+                passed=not gaps,
+                severity=dg.AssetCheckSeverity.ERROR,
+                metadata={
+                    "rows expected": len(cells),
+                    "missing": dg.MetadataValue.md("\n".join(f"- {t} {d}" for t, d in gaps) or "none"),
+                },
+            )
+
+
+def gate_check(context: dg.AssetExecutionContext, promotions: Sequence[Promotion]) -> Iterator[dg.AssetCheckResult]:
+    """Evaluate the gate's check: a warning that names each ticker that stays a candidate, with the rules it broke."""
+    if GATE not in {key.name for key in context.selected_asset_check_keys}:
+        return
+    failed = [promotion for promotion in promotions if not promotion.verdict.passed]
+    lines = [f"- {promotion.message}" for promotion in failed]
+    yield dg.AssetCheckResult(
+        asset_key="registry",
+        check_name=GATE,
+        passed=not failed,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={
+            "passed": len(promotions) - len(failed),
+            "failed": len(failed),
+            "reasons": dg.MetadataValue.md("\n".join(lines) or "none"),
+        },
+    )

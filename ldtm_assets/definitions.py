@@ -1,0 +1,43 @@
+"""The code location: every asset, check, job and schedule, for one configuration file."""
+
+import os
+import warnings
+
+import dagster as dg
+
+from ldtm_assets.assets.evening import evening
+from ldtm_assets.assets.leaderboard import leaderboard
+from ldtm_assets.assets.prices import price_history
+from ldtm_assets.assets.retraining import retraining
+from ldtm_assets.partitions import by_session_and_ticker, by_ticker
+from ldtm_assets.progress import LogLines, TrainingReporter
+from ldtm_assets.resources import ProjectResource
+from ldtm_assets.schedules import JOBS, evening_schedule
+from ldtm_lib.config import Settings, load_settings
+from ldtm_lib.project import config_path
+from ldtm_lib.sessions import Calendar, exchange_calendar
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """The definitions for the configuration that LDTM_CONFIG names."""
+    path = config_path(os.environ)
+    return definitions_for(load_settings(path), exchange_calendar())
+
+
+def definitions_for(settings: Settings, calendar: Calendar, reporter: TrainingReporter | None = None) -> dg.Definitions:
+    """The definitions for some settings. One process a run: 103 tickers need no 103 processes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)  # partition mappings and backfill policies, pinned below 1.14
+        tickers, cells = by_ticker(settings), by_session_and_ticker(settings, calendar)
+        assets = [price_history(tickers), evening(cells), retraining(tickers), leaderboard]
+    return dg.Definitions(
+        assets=assets,
+        jobs=JOBS,
+        schedules=[evening_schedule(settings, calendar)],
+        resources={
+            "project": ProjectResource(config_path=str(settings.path)),
+            "reporter": dg.ResourceDefinition.hardcoded_resource(reporter or LogLines()),
+        },
+        executor=dg.in_process_executor,
+    )

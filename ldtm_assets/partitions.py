@@ -1,0 +1,106 @@
+"""How the assets are partitioned: by ticker, and by date and ticker.
+
+A cell (date, ticker) is a view of rows in PostgreSQL, not their home. See ARCHITECTURE.md for the sizes measured.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+import dagster as dg
+import numpy as np
+
+from ldtm_lib.config import Settings
+from ldtm_lib.sessions import Calendar
+
+DATE, TICKER = "date", "ticker"
+EXCHANGE_TIMEZONE = "America/New_York"
+WEEKDAYS_AT_MIDNIGHT = "0 0 * * 1-5"
+
+
+def by_ticker(settings: Settings) -> dg.StaticPartitionsDefinition:
+    """One partition per ticker that was ever in the universe."""
+    return dg.StaticPartitionsDefinition(list(settings.tickers))
+
+
+def by_session(settings: Settings, calendar: Calendar) -> dg.TimeWindowPartitionsDefinition:
+    """One partition per session: weekdays without the exchange's holidays.
+
+    A session's partition exists from midnight in New York (`end_offset=1`), so that it is there on its own evening;
+    what has not closed is refused by the assets.
+    """
+    first, last = settings.partitions.first_session, settings.partitions.last_session
+    until = last or calendar.days[-1].item()
+    weekdays = np.arange(np.datetime64(first), np.datetime64(until) + 1)
+    holidays = np.setdiff1d(weekdays[np.is_busday(weekdays)], calendar.days)
+    return dg.TimeWindowPartitionsDefinition(
+        start=first.isoformat(),
+        end=_next_weekday(last).isoformat() if last else None,
+        end_offset=0 if last else 1,
+        fmt="%Y-%m-%d",
+        timezone=EXCHANGE_TIMEZONE,
+        cron_schedule=WEEKDAYS_AT_MIDNIGHT,
+        exclusions=[datetime(d.year, d.month, d.day) for d in holidays.tolist()],  # noqa: DTZ001 naive is what Dagster takes
+    )
+
+
+def by_session_and_ticker(settings: Settings, calendar: Calendar) -> dg.MultiPartitionsDefinition:
+    """One partition per session and ticker; keys read `2013-03-01|AAPL`."""
+    return dg.MultiPartitionsDefinition({DATE: by_session(settings, calendar), TICKER: by_ticker(settings)})
+
+
+def all_tickers_of(first: date, last: date, tickers: Iterable[str]) -> dict[str, str]:
+    """The run tags that ask for a rectangle, all tickers of some sessions, in ONE run."""
+    names = list(tickers)
+    return partition_range(f"{first}|{names[0]}", f"{last}|{names[-1]}")
+
+
+def partition_range(first_key: str, last_key: str) -> dict[str, str]:
+    """The run tags that ask for a range of partitions in one run."""
+    return {"dagster/asset_partition_range_start": first_key, "dagster/asset_partition_range_end": last_key}
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One session of one ticker."""
+
+    session: date
+    ticker: str
+
+    @property
+    def key(self) -> str:
+        """The partition key as Dagster writes it."""
+        return f"{self.session.isoformat()}|{self.ticker}"
+
+    @classmethod
+    def parse(cls, key: str) -> "Cell":
+        """The cell of a partition key."""
+        session, ticker = key.split("|", 1)
+        return cls(date.fromisoformat(session), ticker)
+
+
+def same_ticker() -> dg.MultiToSingleDimensionPartitionMapping:
+    """From a ticker's own partition to all of its sessions."""
+    return dg.MultiToSingleDimensionPartitionMapping(partition_dimension_name=TICKER)
+
+
+def earlier_sessions(num_sessions: int) -> dg.MultiPartitionMapping:
+    """The same ticker on this session and so many before it."""
+    return dg.MultiPartitionMapping(
+        {
+            DATE: dg.DimensionPartitionMapping(DATE, dg.TimeWindowPartitionMapping(start_offset=-num_sessions)),
+            TICKER: dg.DimensionPartitionMapping(TICKER, dg.IdentityPartitionMapping()),
+        }
+    )
+
+
+def as_a_whole() -> dg.SpecificPartitionsPartitionMapping:
+    """Depends on an asset without listing its cells: 103 tickers x 1,000 sessions take 2.4 s to list."""
+    return dg.SpecificPartitionsPartitionMapping([])
+
+
+def _next_weekday(day: date) -> date:
+    following = day + timedelta(days=1)
+    while following.weekday() > 4:
+        following += timedelta(days=1)
+    return following

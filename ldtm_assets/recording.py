@@ -1,0 +1,57 @@
+"""From what a stage did, partition by partition, to what Dagster records.
+
+When all went well the results are returned and Dagster writes them in one batch. When some partitions failed, the
+good ones are logged one by one and the step fails at its end: they stay recorded, the others show as failed.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import dagster as dg
+
+Metadata = Mapping[str, dg.MetadataValue | str | int | float | bool | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What one stage did with the partitions it was asked for."""
+
+    done: dict[str, Metadata] = field(default_factory=dict[str, Metadata])
+    """Metadata by partition key."""
+    failed: dict[str, str] = field(default_factory=dict[str, str])
+    """The reason by partition key."""
+    left_out: dict[str, str] = field(default_factory=dict[str, str])
+    """Partitions that there is nothing to record for, which is no failure: too few bars to train, a retired ticker."""
+
+
+def record(context: dg.AssetExecutionContext, asset: str, outcome: Outcome) -> Iterator[dg.MaterializeResult]:
+    """Record the partitions of one asset that are done; say in the log what is not."""
+    key = dg.AssetKey(asset)
+    for partition, reason in outcome.left_out.items():
+        context.log.info(f"{asset} {partition}: {reason}")
+    for partition, reason in outcome.failed.items():
+        context.log.error(f"{asset} {partition}: {reason}")
+    if outcome.failed or outcome.left_out:
+        for partition, metadata in outcome.done.items():
+            context.log_event(dg.AssetMaterialization(key, partition=partition, metadata=dict(metadata)))
+        return
+    for partition, metadata in outcome.done.items():
+        context.add_asset_metadata(asset_key=key, partition_key=partition, metadata=dict(metadata))
+    yield dg.MaterializeResult(asset_key=key)
+
+
+def fail_if_any_failed(outcomes: Mapping[str, Outcome]) -> None:
+    """End the step as failed when any partition of any stage failed, naming all of them."""
+    failed = [
+        f"{asset} {partition}: {reason}"
+        for asset, outcome in outcomes.items()
+        for partition, reason in outcome.failed.items()
+    ]
+    if failed:
+        raise dg.Failure(
+            description=f"{len(failed)} partitions failed, the others are recorded: {'; '.join(failed[:5])}"
+            + (" ..." if len(failed) > 5 else "")
+            + ". Materialize the failed partitions again when the reason is gone.",
+            metadata={"failed": dg.MetadataValue.md("\n".join(f"- {line}" for line in failed))},
+            allow_retries=False,
+        )

@@ -1,0 +1,158 @@
+"""`ldtm demo`: the whole loop on the bundled real bars, through the same assets that production runs.
+
+Each stage asks the database whether it is up to date and is skipped when it is, before Dagster is even imported.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from ldtm_cli.job_run import JobRun
+from ldtm_lib.database.connection import Connection
+from ldtm_lib.database.statements import statement
+from ldtm_lib.ledger.fillbacks import due
+from ldtm_lib.project import Project
+from ldtm_lib.registry.inputs import recipe_fingerprint
+from ldtm_lib.sessions import Calendar
+
+if TYPE_CHECKING:
+    from ldtm_lib.models.fit import Progress as TrainingProgress
+
+FORECAST_SESSIONS = 30
+"""The last sessions of the sample, on whose evenings the demo forecasts."""
+SAMPLE_END = date(2013, 3, 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One or more runs of the demo, and how the database tells that they are not needed."""
+
+    title: str
+    is_done: Callable[[Connection], bool]
+    runs: tuple[JobRun, ...]
+
+
+def run_demo(project: Project, calendar: Calendar, console: Console) -> bool:
+    """Bring every stage up to date; returns whether anything had to be done."""
+    stages = stages_of(project, calendar)
+    with project.database.transaction() as conn:
+        done = [stage.is_done(conn) for stage in stages]
+    if all(done):
+        return False
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=16), TimeElapsedColumn())
+    with Progress(SpinnerColumn(finished_text="[green]✓[/]"), *columns, console=console) as progress:
+        starting = progress.add_task("Dagster: definitions and storage", total=None)
+        from ldtm_cli.runs import Launcher
+
+        bar = TrainingBar(
+            progress, num_networks=len(project.settings.tickers) * (project.settings.backtest.num_folds + 1)
+        )
+        with Launcher(project, bar) as launcher:
+            progress.update(starting, total=1, completed=1)
+            for stage in stages:
+                _bring_up_to_date(stage, project, launcher.run, progress)
+    return True
+
+
+def stages_of(project: Project, calendar: Calendar) -> list[Stage]:
+    """The demo: histories, models trained before the forecasts, 30 evenings, the leaderboard."""
+    tickers = list(project.settings.tickers)
+    last = project.settings.partitions.last_session or SAMPLE_END
+    first = calendar.offset(last, 1 - FORECAST_SESSIONS)
+    trained_on = calendar.offset(first, -1)
+    recipe = recipe_fingerprint(project.settings)
+
+    def histories_loaded(conn: Connection) -> bool:
+        return _count(conn, "demo/histories_loaded", tickers=tickers, session=trained_on) == len(tickers)
+
+    def models_judged(conn: Connection) -> bool:
+        named = {"tickers": tickers, "session": trained_on, "recipe_sha256": recipe}
+        return _count(conn, "demo/tickers_judged", **named) == len(tickers)
+
+    def evenings_recorded(conn: Connection) -> bool:
+        rows = _count(conn, "demo/forecasts_on_record", tickers=tickers, first=first, last=last)
+        return rows == len(tickers) * FORECAST_SESSIONS and not due(conn, as_of=last)["bar_is_there"].any()
+
+    by_ticker = {"first_partition": tickers[0], "last_partition": tickers[-1]}
+    by_cell = {"first_partition": f"{first}|{tickers[0]}", "last_partition": f"{last}|{tickers[-1]}"}
+    return [
+        Stage(
+            title=f"price history of {len(tickers)} tickers",
+            is_done=histories_loaded,
+            runs=(
+                JobRun(
+                    job="price_history_job",
+                    step="price_history",
+                    config={"last_session": trained_on.isoformat()},
+                    **by_ticker,
+                ),
+            ),
+        ),
+        Stage(
+            title="backtests, checkpoints, registry",
+            is_done=models_judged,
+            runs=(
+                JobRun(
+                    job="retraining_job",
+                    step="retraining",
+                    config={"trained_on": trained_on.isoformat()},
+                    **by_ticker,
+                ),
+            ),
+        ),
+        Stage(
+            title=f"{FORECAST_SESSIONS} evenings: prices to fillbacks",
+            is_done=evenings_recorded,
+            runs=(
+                JobRun(job="evening_job", step="evening", config={"simulated": True}, **by_cell),
+                JobRun(job="leaderboard_job", step="leaderboard", config={"simulated": True}),
+            ),
+        ),
+    ]
+
+
+class TrainingBar:
+    """Shows a training as a bar of epochs."""
+
+    def __init__(self, progress: Progress, num_networks: int) -> None:
+        self._progress = progress
+        self._num_networks = num_networks
+
+    def start(self, log: Callable[[str], None]) -> Callable[["TrainingProgress"], None]:
+        """Begin a bar; the log of the step gets nothing."""
+        del log
+        bar = self._progress.add_task("  training", total=None)
+        epochs: dict[tuple[str, int | None], int] = {}
+
+        def report(seen: "TrainingProgress") -> None:
+            epochs[seen.ticker, seen.fold] = seen.epoch
+            what = "final model" if seen.fold is None else f"fold {seen.fold}"
+            self._progress.update(
+                bar,
+                total=seen.max_epochs * max(self._num_networks, len(epochs)),
+                completed=sum(epochs.values()),
+                description=f"  {seen.ticker} {what}, loss {seen.best_validation_loss:.3f}",
+            )
+
+        return report
+
+
+def _bring_up_to_date(stage: Stage, project: Project, launch: Callable[[JobRun], str], progress: Progress) -> None:
+    task = progress.add_task(stage.title, total=None)
+    with project.database.transaction() as conn:
+        is_done = stage.is_done(conn)
+    if not is_done:
+        for run in stage.runs:
+            launch(run)
+    for shown in progress.tasks:
+        progress.update(shown.id, total=1, completed=1)
+    progress.update(task, description=stage.title + (" (up to date)" if is_done else ""))
+
+
+def _count(conn: Connection, name: str, **named: object) -> int:
+    row = conn.execute(statement(name), named).fetchone()
+    return 0 if row is None else row[0]

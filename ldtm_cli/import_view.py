@@ -1,0 +1,79 @@
+"""`ldtm prices import`: bars from a folder into the store, file by file, and what became of each ticker."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ldtm_lib.config import PriceBasis
+from ldtm_lib.database.clock import last_closed_session
+from ldtm_lib.errors import SourceError
+from ldtm_lib.prices import store
+from ldtm_lib.prices.sources.files import FilesSource
+from ldtm_lib.project import Project
+from ldtm_lib.sessions import FIRST_DAY, exchange_calendar
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportReport:
+    """What an import did."""
+
+    tickers: list[dict[str, object]]
+    """One per ticker with bars: how many are new, restated, unchanged, refused."""
+    splits: list[str]
+    notes: list[str]
+    failures: dict[str, str]
+    """By ticker, why its files gave no bars."""
+    num_without_file: int
+    """Tickers of the universe that the folder does not have."""
+
+    def as_dict(self) -> dict[str, object]:
+        """The report for JSON."""
+        return {
+            "tickers": self.tickers,
+            "splits": self.splits,
+            "notes": self.notes,
+            "failures": self.failures,
+            "num_without_file": self.num_without_file,
+        }
+
+
+def import_files(project: Project, folder: Path, basis: PriceBasis) -> ImportReport:
+    """Read the files of a folder and record the bars of every ticker of the universe that they hold."""
+    calendar = exchange_calendar()
+    source = FilesSource(folder, basis)
+    with project.database.transaction() as conn:
+        last = last_closed_session(conn)
+    delivery = source.fetch(project.settings.tickers, FIRST_DAY, last)
+    with project.database.transaction() as conn:
+        recorded = store.record(conn, delivery, source=source.name, calendar=calendar)
+    absent = {ticker for ticker, error in delivery.failures.items() if type(error) is SourceError}
+    return ImportReport(
+        tickers=recorded.per_ticker.to_dicts(),
+        splits=[f"{split.ticker}: {split.ratio:g} for 1 on {split.session}" for split in recorded.splits],
+        notes=list(delivery.notes),
+        failures={ticker: str(error) for ticker, error in delivery.failures.items() if ticker not in absent},
+        num_without_file=len(absent),
+    )
+
+
+def print_import(console: Console, report: ImportReport) -> None:
+    """Show what an import did."""
+    if report.tickers:
+        table = Table()
+        for name in ("ticker", "new", "restated", "unchanged", "refused"):
+            table.add_column(name, justify="left" if name == "ticker" else "right")
+        for row in report.tickers:
+            counts = (f"{row[f'num_{name}']:,}" for name in ("new", "restated", "unchanged", "refused"))
+            table.add_row(str(row["ticker"]), *counts)
+        console.print(table)
+    for split in report.splits:
+        console.print(f"split    {split}")
+    for note in report.notes:
+        console.print(f"[yellow]note[/]     {escape(note)}", soft_wrap=True)
+    for ticker, reason in report.failures.items():
+        console.print(f"[red]failed[/]   {ticker}: {escape(reason)}", soft_wrap=True)
+    if report.num_without_file:
+        console.print(f"{report.num_without_file} tickers of the universe have no file in this folder.")

@@ -1,0 +1,198 @@
+"""What runs beside the commands: the database with its schema, the GPU pool, Dagster's webserver and daemon."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from psycopg import sql
+
+from ldtm_lib.config import load_settings
+from ldtm_lib.database import embedded
+from ldtm_lib.database.migrate import migrate
+from ldtm_lib.errors import ConfigurationError, LdtmError
+from ldtm_lib.gpu.devices import job_slots, read_gpus
+from ldtm_lib.project import CONFIG_VARIABLE, DATABASE_VARIABLE, Project, home_of, open_project
+from ldtm_lib.sessions import exchange_calendar
+
+REPOSITORY = Path(__file__).parents[1]
+"""The folder that holds workspace.yaml, dagster.yaml and demo.toml."""
+WORKSPACE = REPOSITORY / "workspace.yaml"
+EVENTS_PER_BATCH = "1000"
+ANSWER_TIMEOUT_SECONDS = 120
+STOP_TIMEOUT_SECONDS = 20
+LOOPBACK = "127.0.0.1"
+
+
+class ServiceFailed(LdtmError):
+    """A service did not come up."""
+
+
+def prepare(config: Path) -> tuple[Project, list[str]]:
+    """The project with its database up to date, and the names of the schema steps that were applied."""
+    project = open_project(config, os.environ)
+    applied = migrate(project.database, exchange_calendar())
+    with project.database.transaction() as conn:
+        conn.execute(
+            sql.SQL("create schema if not exists {}").format(sql.Identifier(project.settings.database.dagster_schema))
+        )
+    return project, applied
+
+
+def dagster_environment(project: Project) -> dict[str, str]:
+    """The variables that a Dagster process of this project needs."""
+    folder = project.home / "dagster"
+    folder.mkdir(parents=True, exist_ok=True)
+    return {
+        CONFIG_VARIABLE: str(project.settings.path),
+        DATABASE_VARIABLE: project.database.url,
+        "LDTM_DAGSTER_URL": project.dagster_database.sqlalchemy_url(),
+        "LDTM_DAGSTER_FOLDER": str(folder),
+        "DAGSTER_HOME": str(REPOSITORY),
+        "DAGSTER_EVENT_BATCH_SIZE": EVENTS_PER_BATCH,
+    }
+
+
+def size_gpu_pool(project: Project) -> int:
+    """Set the limit of Dagster's pool `gpu` to what fits now; returns it."""
+    os.environ.update(dagster_environment(project))
+    from dagster import DagsterInstance
+
+    slots = job_slots(read_gpus().gpus, project.settings.gpu)
+    with DagsterInstance.get() as instance:
+        instance.event_log_storage.set_concurrency_slots("gpu", slots)
+    return slots
+
+
+def dagster_command(port: int, workspace: Path = WORKSPACE) -> list[str]:
+    """The command line of Dagster's webserver and daemon, on loopback: its pages have no login."""
+    return [sys.executable, "-m", "dagster", "dev", "-w", str(workspace), "-h", LOOPBACK, "-p", str(port)]
+
+
+def start_dagster(project: Project, port: int, workspace: Path = WORKSPACE) -> int:
+    """Start webserver and daemon in the background; returns their process group once the pages answer.
+
+    Raises ServiceFailed when they are running already or do not answer.
+    """
+    pid_file = _pid_file(project)
+    if (running := _running(pid_file)) is not None:
+        raise ServiceFailed(
+            f"Dagster of this configuration already runs (process {running}); two daemons on one storage fail. "
+            "Stop it with `ldtm down`"
+        )
+    log = project.home / "logs" / "dagster.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as out:
+        process = subprocess.Popen(
+            ["env", "--default-signal=INT,TERM,HUP", *dagster_command(port, workspace)],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            env={**os.environ, **dagster_environment(project)},
+            cwd=REPOSITORY,
+            start_new_session=True,
+        )
+    pid_file.write_text(f"{process.pid}\n")
+    deadline = time.monotonic() + ANSWER_TIMEOUT_SECONDS
+    while not _answers(port):
+        if process.poll() is not None or time.monotonic() > deadline:
+            stop_process_group(process.pid)
+            pid_file.unlink(missing_ok=True)
+            tail = "\n".join(log.read_text(errors="replace").splitlines()[-8:])
+            raise ServiceFailed(f"Dagster did not come up; the end of {log} says:\n{tail}")
+        time.sleep(0.3)
+    return process.pid
+
+
+def run_dagster(project: Project, port: int) -> int:
+    """Run webserver and daemon in the foreground until they are interrupted; returns their exit status."""
+    if (running := _running(_pid_file(project))) is not None:
+        raise ServiceFailed(f"Dagster of this configuration already runs (process {running}); stop it with `ldtm down`")
+    process = subprocess.Popen(
+        dagster_command(port), env={**os.environ, **dagster_environment(project)}, cwd=REPOSITORY
+    )
+    _pid_file(project).write_text(f"{process.pid}\n")
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        return process.wait()
+    finally:
+        _pid_file(project).unlink(missing_ok=True)
+
+
+def stop_everything(config: Path) -> list[str]:
+    """Stop the Dagster processes and the embedded server of a home folder; returns what was stopped, in words."""
+    home = home_of(load_settings(config))
+    stopped: list[str] = []
+    for pid_file in sorted(home.glob("dagster-*.pid")):
+        pid = _running(pid_file)
+        if pid is not None:
+            stop_process_group(pid)
+            stopped.append(f"Dagster (process {pid})")
+        pid_file.unlink(missing_ok=True)
+    if embedded.stop(home):
+        stopped.append("the embedded PostgreSQL")
+    return stopped
+
+
+def stop_process_group(pid: int) -> None:
+    """Ask a process and its group to end, and make them when they do not."""
+    try:
+        group = os.getpgid(pid)
+    except ProcessLookupError:
+        return
+    alone = group != pid
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.kill(pid, sign) if alone else os.killpg(group, sign)
+        except ProcessLookupError:
+            return
+        deadline = time.monotonic() + STOP_TIMEOUT_SECONDS
+        while time.monotonic() < deadline:
+            if not _alive(pid):
+                return
+            time.sleep(0.1)
+
+
+def require_free_port(port: int) -> None:
+    """Raises ConfigurationError when something else answers on the port."""
+    import socket
+
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            raise ConfigurationError(f"port {port} is taken; choose another with --port") from None
+
+
+def _pid_file(project: Project) -> Path:
+    return project.home / f"dagster-{project.settings.database.dagster_schema}.pid"
+
+
+def _running(pid_file: Path) -> int | None:
+    try:
+        pid = int(pid_file.read_text())
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (OSError, ValueError):
+        return None
+    return pid if b"dagster" in command else None
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def _answers(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://{LOOPBACK}:{port}/server_info", timeout=2) as reply:
+            return reply.status == 200
+    except (urllib.error.URLError, OSError):
+        return False

@@ -1,0 +1,1 @@
+"""What a network would have forecast on sessions it never saw, and whether that is good enough."""

@@ -1,0 +1,87 @@
+"""From the folds of one ticker to networks to train, and from their forecasts to what the gate reads."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import numpy.typing as npt
+
+from ldtm_lib.backtest.folds import FoldPlan, RowSplit, furthest_session
+from ldtm_lib.features.window_set import WindowSet
+from ldtm_lib.models.fit import FitTask
+from ldtm_lib.sessions import Sessions
+
+Prices = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FoldReport:
+    """What one fold's network forecast on the sessions it never saw, and what came."""
+
+    fold: int
+    train_cutoff: date
+    """The furthest session that training or validation read, labels included."""
+    num_training_rows: int
+    num_validation_rows: int
+    num_epochs: int
+    validation_loss: float
+    sessions: Sessions
+    """(n,) the sessions whose close the forecasts start from, oldest first."""
+    close: Prices
+    """(n,) their closes."""
+    predictions: Prices
+    """(n, 3) forecast prices, columns in the order of HORIZONS."""
+    actuals: Prices
+    """(n, 3) the prices that came."""
+
+    @property
+    def num_leakage_rows(self) -> int:
+        """Test rows whose session is not strictly after the train cutoff; counted, never assumed."""
+        return int(np.count_nonzero(self.sessions <= np.datetime64(self.train_cutoff)))
+
+
+def tasks_of(windows: WindowSet, folds: Sequence[FoldPlan], final: RowSplit | None) -> list[FitTask]:
+    """The networks to train for one ticker: one per fold, and the final one when there is a split for it."""
+    tasks = [
+        FitTask(
+            ticker=windows.ticker,
+            fold=plan.fold,
+            windows=windows,
+            training_rows=plan.training_rows,
+            validation_rows=plan.validation_rows,
+        )
+        for plan in folds
+    ]
+    if final is not None:
+        tasks.append(
+            FitTask(
+                ticker=windows.ticker,
+                fold=None,
+                windows=windows,
+                training_rows=final.training_rows,
+                validation_rows=final.validation_rows,
+            )
+        )
+    return tasks
+
+
+def fold_report(
+    plan: FoldPlan, windows: WindowSet, predictions: Prices, *, num_epochs: int, validation_loss: float
+) -> FoldReport:
+    """The report of one fold; `predictions` are the prices (n, 3) forecast for its test rows.
+
+    The train cutoff is taken from the rows that were trained on, not from the plan's word for it.
+    """
+    return FoldReport(
+        fold=plan.fold,
+        train_cutoff=furthest_session(windows, plan.training_rows, plan.validation_rows),
+        num_training_rows=len(plan.training_rows),
+        num_validation_rows=len(plan.validation_rows),
+        num_epochs=num_epochs,
+        validation_loss=validation_loss,
+        sessions=windows.sessions[plan.test_rows],
+        close=windows.close[plan.test_rows],
+        predictions=predictions,
+        actuals=windows.target_prices[plan.test_rows],
+    )

@@ -1,0 +1,1 @@
+"""Indicators and input windows: what a network reads and what it is asked for."""

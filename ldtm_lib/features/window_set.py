@@ -1,0 +1,118 @@
+"""All input windows of one ticker with what they are asked to predict, held without copying any bar.
+
+Axes: S bars, W windows, 11 inputs, 3 horizons, n chosen windows.
+"""
+
+import hashlib
+from dataclasses import dataclass, replace
+from datetime import date
+
+import numpy as np
+import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
+
+from ldtm_lib.features.scaling import Booleans, Float32s, Float64s, Integers, scale, unscale_prices
+from ldtm_lib.sessions import Sessions
+
+Rows = npt.NDArray[np.integer]
+"""Indices of windows, dtype of any integer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class WindowSet:
+    """The windows of one ticker, oldest first; W is 0 for a ticker whose history is too short."""
+
+    ticker: str
+    window_sessions: int
+    inputs: Float32s
+    """(S, 11), C-contiguous, unscaled; rows of the warm-up are NaN in part and belong to no window."""
+    bar_sessions: Sessions
+    """(S,) the session of each row of `inputs`."""
+    ends: Integers
+    """(W,) the row of `inputs` in which each window ends."""
+    sessions: Sessions
+    """(W,) the session in which each window ends: the run date of a forecast from it."""
+    low: Float32s
+    """(W, 11) the minimum of each input over the window."""
+    span: Float32s
+    """(W, 11) maximum less minimum; 0 for a column without range, which scales to 0."""
+    close: Float64s
+    """(W,) the close of the session in which the window ends."""
+    close_min: Float64s
+    """(W,) the lowest close of the window."""
+    close_max: Float64s
+    """(W,) the highest close of the window; where it equals the lowest, targets scale with span 1."""
+    target_sessions: Sessions
+    """(W, 3) the sessions that a forecast speaks about."""
+    target_prices: Float64s
+    """(W, 3) their closes, NaN where not known."""
+    targets: Float32s
+    """(W, 3) their closes scaled by the window's close range, NaN where not known. They leave 0..1 often."""
+    labelled: Booleans
+    """(W,) whether all three target prices are known."""
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def gather(self, rows: Rows) -> Float32s:
+        """The scaled inputs of some windows: (n, window_sessions, 11)."""
+        num_inputs = self.inputs.shape[1]
+        shape = (len(rows), self.window_sessions, num_inputs)
+        if not len(rows):
+            return np.empty(shape, dtype=np.float32)
+        flat = sliding_window_view(self.inputs.reshape(-1), self.window_sessions * num_inputs)[::num_inputs]
+        windows = flat[self.ends[rows] - (self.window_sessions - 1)].reshape(shape)
+        return scale(windows, self.low[rows], self.span[rows])
+
+    def unscale(self, predictions: npt.NDArray[np.floating], rows: Rows) -> Float64s:
+        """Scaled predictions (n, 3) of some windows as prices, float64."""
+        return unscale_prices(predictions, self.close_min[rows], self.close_max[rows])
+
+    def data_sha256(self) -> str:
+        """SHA-256 of all that training reads, as hexadecimal digits: every array with its name and shape."""
+        digest = hashlib.sha256()
+        for name, dtype in _HASHED.items():
+            array = np.ascontiguousarray(getattr(self, name), dtype=dtype)
+            digest.update(f"{name}{dtype}{array.shape}".encode())
+            digest.update(array.tobytes())
+        return digest.hexdigest()
+
+    def known_by(self, cutoff: date) -> "WindowSet":
+        """What could be had on the evening of a day: bars, windows and labels after it are gone."""
+        day = np.datetime64(cutoff)
+        num_bars = int(np.searchsorted(self.bar_sessions, day, side="right"))
+        num_windows = int(np.searchsorted(self.sessions, day, side="right"))
+        target_sessions = self.target_sessions[:num_windows]
+        past = target_sessions <= day
+        return replace(
+            self,
+            inputs=self.inputs[:num_bars],
+            bar_sessions=self.bar_sessions[:num_bars],
+            ends=self.ends[:num_windows],
+            sessions=self.sessions[:num_windows],
+            low=self.low[:num_windows],
+            span=self.span[:num_windows],
+            close=self.close[:num_windows],
+            close_min=self.close_min[:num_windows],
+            close_max=self.close_max[:num_windows],
+            target_sessions=target_sessions,
+            target_prices=np.where(past, self.target_prices[:num_windows], np.nan),
+            targets=np.where(past, self.targets[:num_windows], np.float32(np.nan)),
+            labelled=self.labelled[:num_windows] & past.all(axis=1),
+        )
+
+
+_HASHED = {
+    "inputs": "<f4",
+    "bar_sessions": "<M8[D]",
+    "ends": "<i8",
+    "low": "<f4",
+    "span": "<f4",
+    "close": "<f8",
+    "close_min": "<f8",
+    "close_max": "<f8",
+    "target_sessions": "<M8[D]",
+    "target_prices": "<f8",
+    "targets": "<f4",
+}
+"""The arrays that training reads and their dtypes in the hash; the rest follows from these."""

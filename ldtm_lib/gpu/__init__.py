@@ -1,0 +1,1 @@
+"""Which GPUs are here and how much of them is free."""

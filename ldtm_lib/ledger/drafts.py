@@ -1,0 +1,155 @@
+"""An evening's forecasts before they are on record: every ticker either forecasts or says why it abstains."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from ldtm_lib.config import Settings
+from ldtm_lib.errors import CheckpointRefused
+from ldtm_lib.features.scaling import unscale_prices
+from ldtm_lib.features.windows import InputWindow
+from ldtm_lib.ledger.forecasters import Forecaster
+from ldtm_lib.ledger.input_windows import StoredWindow
+from ldtm_lib.models.checkpoint import load
+from ldtm_lib.models.forecast import forecast
+from ldtm_lib.models.lstm import State
+from ldtm_lib.sessions import Targets
+
+Direction = Literal["bullish", "neutral", "bearish"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """One row of the ledger as it is handed to the database; prices are in the currency of the bars."""
+
+    ticker: str
+    run_date: date
+    next_day_session: date
+    next_monday_session: date
+    one_month_session: date
+    run_date_close: float | None = None
+    next_day_pred: float | None = None
+    next_monday_pred: float | None = None
+    one_month_pred: float | None = None
+    direction_pred: Direction | None = None
+    abstained_reason: str | None = None
+    checkpoint_id: int | None = None
+    model_version: str | None = None
+    model_status: Literal["active", "candidate"] | None = None
+    checkpoint_sha256: str | None = None
+    window_sha256: str | None = None
+    bars_recorded_until: datetime
+
+
+def direction(next_day_pred: float, close: float, neutral_band: float) -> Direction:
+    """The direction that a next-day price means: a return within the band, its edges included, is neutral."""
+    expected_return = next_day_pred / close - 1
+    if abs(expected_return) <= neutral_band:
+        return "neutral"
+    return "bullish" if expected_return > 0 else "bearish"
+
+
+def draft_all(
+    tickers: Sequence[str],
+    run_date: date,
+    windows: Mapping[str, StoredWindow],
+    speakers: Mapping[str, Forecaster],
+    *,
+    targets: Targets,
+    now: datetime,
+    folder: Path,
+    settings: Settings,
+) -> list[Draft]:
+    """One draft per ticker, in their order; all networks that can speak do so in one batch.
+
+    `now` stands for the newest bar of a ticker that has no bar at all.
+    """
+    obstacles = {t: o for t in tickers if (o := _obstacle(run_date, windows.get(t), speakers.get(t)))}
+    states = _load([speakers[t] for t in tickers if t not in obstacles], folder, settings, obstacles)
+    prices_3 = _prices(states, windows, settings)
+    drafts: list[Draft] = []
+    for ticker in tickers:
+        stored, speaker, pred = windows.get(ticker), speakers.get(ticker), prices_3.get(ticker)
+        if pred is not None and not np.isfinite(pred).all():
+            obstacles[ticker] = f"has a forecast that is not finite: {', '.join(f'{p:g}' for p in pred)}"
+            pred = None
+        close = stored.window.close if stored else None
+        drafts.append(
+            Draft(
+                ticker=ticker,
+                run_date=run_date,
+                next_day_session=targets.next_day,
+                next_monday_session=targets.next_monday,
+                one_month_session=targets.one_month,
+                run_date_close=close,
+                next_day_pred=None if pred is None else pred[0],
+                next_monday_pred=None if pred is None else pred[1],
+                one_month_pred=None if pred is None else pred[2],
+                direction_pred=(
+                    None if pred is None or close is None else direction(pred[0], close, settings.forecast.neutral_band)
+                ),
+                abstained_reason=obstacles.get(ticker),
+                checkpoint_id=speaker.checkpoint_id if speaker and speaker.in_time else None,
+                model_version=speaker.version if speaker and speaker.in_time else None,
+                model_status=speaker.status if speaker and speaker.in_time else None,
+                checkpoint_sha256=speaker.file_sha256 if speaker and speaker.in_time else None,
+                window_sha256=stored.window.sha256 if stored else None,
+                bars_recorded_until=(stored.bars_recorded_until if stored else None) or now,
+            )
+        )
+    return drafts
+
+
+def _obstacle(run_date: date, stored: StoredWindow | None, speaker: Forecaster | None) -> str | None:
+    if speaker is None:
+        return "has no active model"
+    if not speaker.in_time:
+        return (
+            f"has no model for this run date: {speaker.version or speaker.status} was trained on bars up to "
+            f"{speaker.trained_on}"
+        )
+    if stored is None:
+        return f"has no features for {run_date}"
+    return stored.window.not_ready or _altered(stored.window)
+
+
+def _altered(window: InputWindow) -> str | None:
+    """What is wrong with the bytes of a stored window, whose SHA-256 the forecast will be known by."""
+    assert window.inputs is not None
+    prices = np.array([window.close, window.close_min, window.close_max], dtype="<f8")
+    found = hashlib.sha256(window.inputs.astype("<f4").tobytes() + prices.tobytes()).hexdigest()
+    return None if found == window.sha256 else f"has a stored window that was altered: its SHA-256 is {found}"
+
+
+def _load(
+    speakers: Sequence[Forecaster], folder: Path, settings: Settings, obstacles: dict[str, str]
+) -> dict[str, State]:
+    """The verified parameters by ticker; a refused file is added to the obstacles."""
+
+    states: dict[str, State] = {}
+    for speaker in speakers:
+        path = folder / speaker.file_name
+        try:
+            states[speaker.ticker] = load(path, sha256=speaker.file_sha256, architecture=settings.architecture)
+        except CheckpointRefused as refusal:
+            obstacles[speaker.ticker] = f"has a checkpoint that was refused: {refusal}"
+    return states
+
+
+def _prices(
+    states: Mapping[str, State], windows: Mapping[str, StoredWindow], settings: Settings
+) -> dict[str, list[float]]:
+    """The predicted prices at the three horizons by ticker."""
+    if not states:
+        return {}
+    shown = [windows[ticker].window for ticker in states]
+    inputs = np.stack([w.inputs for w in shown if w.inputs is not None])
+    scaled = forecast(inputs, list(states.values()), settings.architecture)
+    close_min = np.array([w.close_min for w in shown], dtype=np.float64)
+    close_max = np.array([w.close_max for w in shown], dtype=np.float64)
+    return dict(zip(states, unscale_prices(scaled, close_min, close_max).tolist(), strict=True))

@@ -1,0 +1,107 @@
+"""Fill in what became of forecasts: all actuals that are due, in one batch, each written once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import polars as pl
+
+from ldtm_lib.database.connection import Connection
+from ldtm_lib.database.statements import statement
+from ldtm_lib.sessions import HORIZONS
+
+DUE_SCHEMA = pl.Schema(
+    {
+        "ticker": pl.String,
+        "run_date": pl.Date,
+        "horizon": pl.String,
+        "target_session": pl.Date,
+        "pred": pl.Float64,
+        "bar_is_there": pl.Boolean,
+        "actual": pl.Float64,
+    }
+)
+CORRECTION_SCHEMA = pl.Schema(
+    {
+        "ticker": pl.String,
+        "run_date": pl.Date,
+        "horizon": pl.String,
+        "target_session": pl.Date,
+        "actual": pl.Float64,
+        "corrected_actual": pl.Float64,
+        "recorded_at": pl.Datetime("us", "UTC"),
+    }
+)
+OPEN_COLUMNS = [f"num_{state}_{horizon}" for state in ("open", "without_bar") for horizon in HORIZONS]
+FILLED_COLUMNS = [f"num_filled_{horizon}" for horizon in HORIZONS]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FillReport:
+    """What a fill wrote and what it had to leave open."""
+
+    as_of: date
+    per_ticker: pl.DataFrame
+    """One row per ticker that has open or filled forecasts: ticker, and for each horizon num_filled_* (by this call),
+    num_open_* (the target session has not closed, or lies after as_of) and num_without_bar_* (it has, and there is no
+    bar that was recorded after its close)."""
+    num_filled: int
+    num_correct: int
+    """Next-day directions filled by this call that were right."""
+    num_directional: int
+    """Next-day forecasts filled by this call that gave a direction."""
+
+
+def due(conn: Connection, *, as_of: date, tickers: Sequence[str] | None = None) -> pl.DataFrame:
+    """What `fill` would fill, and what it would find no bar for; writes nothing.
+
+    One row per ticker, run date and horizon whose target session has closed and is not after `as_of`; `actual` is on
+    the price basis of the forecast and null without a bar.
+    """
+    rows = conn.execute(statement("ledger/due_fills"), _scope(as_of, tickers)).fetchall()
+    return pl.DataFrame(rows, schema=DUE_SCHEMA, orient="row")
+
+
+def fill(conn: Connection, *, as_of: date, tickers: Sequence[str] | None = None) -> FillReport:
+    """Write every actual that is due: its target session has closed, is not after `as_of`, and has a bar.
+
+    One statement reads the bars and writes the actuals. Again, it finds nothing to do; two at once take turns.
+    """
+    scope = _scope(as_of, tickers)
+    conn.execute(statement("ledger/take_turns"), {"work": "fillbacks"})
+    written = conn.execute(statement("ledger/fill"), scope).fetchall()
+    left = conn.execute(statement("ledger/open_fills"), scope).fetchall()
+
+    filled = pl.DataFrame(
+        [(ticker, *flags) for ticker, _, *flags in written],
+        schema={"ticker": pl.String, **dict.fromkeys(FILLED_COLUMNS, pl.Boolean)},
+        orient="row",
+    )
+    still_open = pl.DataFrame(left, schema={"ticker": pl.String, **dict.fromkeys(OPEN_COLUMNS, pl.Int64)}, orient="row")
+    per_ticker = (
+        filled.group_by("ticker")
+        .agg(pl.all().sum().cast(pl.Int64))
+        .join(still_open, on="ticker", how="full", coalesce=True)
+        .with_columns(pl.exclude("ticker").fill_null(0))
+        .sort("ticker")
+    )
+    calls = [is_correct for _, is_correct, is_next_day, _, _ in written if is_next_day and is_correct is not None]
+    return FillReport(
+        as_of=as_of,
+        per_ticker=per_ticker,
+        num_filled=sum(sum(flags) for _, _, *flags in written),
+        num_correct=sum(calls),
+        num_directional=len(calls),
+    )
+
+
+def corrected_actuals(conn: Connection, tickers: Sequence[str] | None = None) -> pl.DataFrame:
+    """Filled actuals whose bar was corrected later: what is on record and, beside it, what the bar says now."""
+    rows = conn.execute(
+        statement("ledger/corrected_actuals"), {"tickers": None if tickers is None else list(tickers)}
+    ).fetchall()
+    return pl.DataFrame(rows, schema=CORRECTION_SCHEMA, orient="row")
+
+
+def _scope(as_of: date, tickers: Sequence[str] | None) -> dict[str, object]:
+    return {"as_of": as_of, "tickers": None if tickers is None else list(tickers)}

@@ -1,0 +1,48 @@
+"""Which trained network may speak for a ticker on a run date."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Literal
+
+from psycopg.rows import class_row
+
+from ldtm_lib.config import ForecastConfig
+from ldtm_lib.database.connection import Connection
+from ldtm_lib.database.statements import statement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecaster:
+    """One checkpoint of the registry."""
+
+    ticker: str
+    checkpoint_id: int
+    status: Literal["active", "candidate"]
+    version: str | None
+    trained_on: date
+    file_name: str
+    file_sha256: str
+    in_time: bool
+    """Whether its training ended early enough for the run date."""
+
+
+def forecasters(
+    conn: Connection, tickers: Sequence[str], run_date: date, *, simulated: bool, config: ForecastConfig
+) -> dict[str, Forecaster]:
+    """The checkpoint of each ticker that speaks on a run date; a ticker without any is absent.
+
+    An active one comes first. The newest candidate speaks only in simulated rows, and only when the settings let it.
+    No model may have seen what came after its run date, and a simulated row takes only models whose training ended
+    before it. A ticker whose only models saw too much is there with `in_time` false.
+    """
+    with conn.cursor(row_factory=class_row(Forecaster)) as cursor:
+        found = cursor.execute(
+            statement("ledger/forecasters"),
+            {
+                "tickers": list(tickers),
+                "trained_until": run_date - timedelta(days=1) if simulated else run_date,
+                "candidates_may_speak": simulated and config.without_active == "candidate",
+            },
+        ).fetchall()
+    return {forecaster.ticker: forecaster for forecaster in found}

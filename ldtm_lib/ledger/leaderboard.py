@@ -1,0 +1,93 @@
+"""The leaderboard: who was right over the last 30 filled sessions, and which model it was."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import date
+from typing import Any, Literal
+
+from psycopg.rows import dict_row
+
+from ldtm_lib.database.connection import Connection
+from ldtm_lib.database.statements import statement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """How a set of filled forecasts did. Shares lie in 0..1, errors are mean absolute errors in percent.
+
+    A figure is None when it has nothing to count. The no-change errors are those of forecasting the run date's close.
+    """
+
+    first_run_date: date | None
+    last_run_date: date | None
+    num_filled: int
+    """Forecasts whose next-day actual is known."""
+    num_directional: int
+    """Those of them that were not neutral."""
+    num_correct: int
+    direction_accuracy: float | None
+    accuracy_low: float | None
+    """Lower end of the 95% Wilson interval of the direction accuracy."""
+    accuracy_high: float | None
+    coverage: float | None
+    """Share of the filled forecasts that gave a direction."""
+    next_day_error: float | None
+    next_day_no_change_error: float | None
+    num_next_monday: int
+    next_monday_error: float | None
+    next_monday_no_change_error: float | None
+    num_one_month: int
+    one_month_error: float | None
+    one_month_no_change_error: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """One ticker of the leaderboard."""
+
+    ticker: str
+    rank: int | None
+    """By the lower end of the accuracy's interval, then by the next-day error; None without a filled forecast."""
+    score: Score
+    gate_passed: bool | None
+    """The newest verdict of the gate; None when the ticker was never judged."""
+    gate_reasons: tuple[str, ...]
+    """Why the gate was not passed, one per rule that failed."""
+    model_status: Literal["active", "candidate"] | None
+    model_version: str | None
+    trained_on: date | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leaderboard:
+    """All tickers of the ledger, ranked ones first, and the universe as a whole."""
+
+    rows: tuple[Standing, ...]
+    universe: Score
+    """The same forecasts pooled. Tickers move together, so its interval is narrower than the truth."""
+
+
+def leaderboard(conn: Connection, *, simulated: bool = False) -> Leaderboard:
+    """The leaderboard over live forecasts, or over simulated ones; late ones count in neither."""
+    with conn.cursor(row_factory=dict_row) as cursor:
+        *tickers, universe = cursor.execute(
+            statement("ledger/leaderboard"), {"kinds": ["simulated" if simulated else "live"]}
+        ).fetchall()
+    return Leaderboard(rows=tuple(_standing(row) for row in tickers), universe=_score(universe))
+
+
+def _standing(row: Mapping[str, Any]) -> Standing:
+    return Standing(
+        ticker=row["ticker"],
+        rank=row["rank"],
+        score=_score(row),
+        gate_passed=row["gate_passed"],
+        gate_reasons=tuple(row["gate_reasons"]),
+        model_status=row["model_status"],
+        model_version=row["model_version"],
+        trained_on=row["trained_on"],
+    )
+
+
+def _score(row: Mapping[str, Any]) -> Score:
+    return Score(**{field.name: row[field.name] for field in fields(Score)})

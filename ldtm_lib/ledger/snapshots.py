@@ -1,0 +1,185 @@
+"""Put an evening's forecasts on record: one row per ticker and run date, the first one stays."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from datetime import date, datetime
+from pathlib import Path
+from typing import Literal
+
+import psycopg
+from psycopg.rows import class_row
+
+from ldtm_lib.config import Settings
+from ldtm_lib.database.connection import Connection
+from ldtm_lib.database.statements import statement
+from ldtm_lib.errors import LedgerRefused
+from ldtm_lib.ledger import input_windows
+from ldtm_lib.ledger.drafts import Draft, draft_all
+from ldtm_lib.ledger.forecasters import forecasters
+from ldtm_lib.sessions import Calendar
+
+SAME_CAUSES = ("abstained_reason", "checkpoint_sha256", "window_sha256", "direction_pred")
+PREDICTIONS = ("next_day_pred", "next_monday_pred", "one_month_pred")
+SAME_PRICE = 1e-5
+"""Relative: the same float32 network on another machine or device differs by about 1e-6."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotRow(Draft):
+    """One row of the ledger as it is on record."""
+
+    kind: Literal["live", "late", "simulated"]
+    recorded_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conflict:
+    """A forecast that was refused because another one of that ticker and run date is on record."""
+
+    ticker: str
+    run_date: date
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotReport:
+    """What is on record for a run date now, and what this call had to do with it."""
+
+    run_date: date
+    rows: tuple[SnapshotRow, ...]
+    """One per ticker asked for, as stored."""
+    written: tuple[str, ...]
+    unchanged: tuple[str, ...]
+    conflicts: tuple[Conflict, ...]
+    num_bullish: int
+    num_neutral: int
+    num_bearish: int
+    num_abstained: int
+    model_versions: tuple[str, ...]
+    """The distinct versions that spoke; a candidate is named by the first digits of its SHA-256."""
+
+
+def take_snapshots(
+    conn: Connection,
+    *,
+    run_date: date,
+    tickers: Iterable[str],
+    folder: Path,
+    settings: Settings,
+    calendar: Calendar,
+    simulated: bool = False,
+) -> SnapshotReport:
+    """Forecast a closed session's evening for those of the tickers that belong to the universe on it.
+
+    `folder` holds the checkpoint files. Every such ticker ends with a row; what cannot be forecast abstains with its
+    reason. A row that is on record stays as it is: the same forecast again changes nothing, another one is reported
+    as a conflict. Raises UnknownTicker, CalendarError for a day that is no session, and LedgerRefused when the session
+    has not closed by the database's clock or when not one of the tickers had its features made.
+    """
+    calendar.require_session(run_date)
+    asked = {settings.require_ticker(ticker) for ticker in tickers}
+    spoken_for = [ticker for ticker in settings.tickers_on(run_date) if ticker in asked]
+    now = _clock(conn)
+    if now < calendar.closes_at(run_date):
+        raise LedgerRefused(
+            f"session {run_date} closes at {calendar.closes_at(run_date):%Y-%m-%d %H:%M} UTC and it is "
+            f"{now:%Y-%m-%d %H:%M}; take its snapshots afterwards"
+        )
+    windows = input_windows.read(conn, run_date, spoken_for)
+    if spoken_for and not windows:
+        raise LedgerRefused(
+            f"no features were made for {run_date} ({', '.join(spoken_for[:3])}{', ...' if spoken_for[3:] else ''}); "
+            "materialize features for that session first: a forecast cannot be put on record twice"
+        )
+    drafts = draft_all(
+        spoken_for,
+        run_date,
+        windows,
+        forecasters(conn, spoken_for, run_date, simulated=simulated, config=settings.forecast),
+        targets=calendar.targets(run_date),
+        now=now,
+        folder=folder,
+        settings=settings,
+    )
+    written = _insert(conn, drafts, simulated=simulated) if drafts else set[str]()
+    return _report(run_date, drafts, written, _on_record(conn, run_date, spoken_for))
+
+
+def missing_rows(conn: Connection, cells: Sequence[tuple[str, date]]) -> list[tuple[str, date]]:
+    """Those of the (ticker, run date) pairs that have no row in the ledger, neither a forecast nor an abstention."""
+    expected = {"tickers": [ticker for ticker, _ in cells], "run_dates": [run_date for _, run_date in cells]}
+    return [(ticker, day) for ticker, day in conn.execute(statement("ledger/missing_rows"), expected)]
+
+
+def _clock(conn: Connection) -> datetime:
+    row = conn.execute(statement("ledger/clock")).fetchone()
+    assert row is not None
+    return row[0]
+
+
+def _insert(conn: Connection, drafts: Sequence[Draft], *, simulated: bool) -> set[str]:
+    """Write the drafts that have no row yet; the database dates them and decides which ones are live."""
+    columns = {field.name: [getattr(draft, field.name) for draft in drafts] for field in fields(Draft)}
+    for same_for_all in ("run_date", "next_day_session", "next_monday_session", "one_month_session"):
+        columns[same_for_all] = columns[same_for_all][0]
+    kind = "simulated" if simulated else "live"
+    try:
+        return {ticker for (ticker,) in conn.execute(statement("ledger/record_snapshots"), {**columns, "kind": kind})}
+    except psycopg.IntegrityError as error:
+        raise LedgerRefused(f"the ledger refuses the forecasts of {drafts[0].run_date}: {error}") from error
+
+
+def _on_record(conn: Connection, run_date: date, tickers: Sequence[str]) -> list[SnapshotRow]:
+    with conn.cursor(row_factory=class_row(SnapshotRow)) as cursor:
+        return cursor.execute(
+            statement("ledger/snapshots"), {"run_date": run_date, "tickers": list(tickers)}
+        ).fetchall()
+
+
+def _report(run_date: date, drafts: Sequence[Draft], written: set[str], rows: Sequence[SnapshotRow]) -> SnapshotReport:
+    conflicts = [
+        Conflict(ticker=draft.ticker, run_date=run_date, reason=difference)
+        for draft, row in zip(drafts, rows, strict=True)
+        if draft.ticker not in written and (difference := _difference(draft, row))
+    ]
+    refused = {conflict.ticker for conflict in conflicts}
+    directions = [row.direction_pred for row in rows]
+    spoke = [row for row in rows if row.abstained_reason is None]
+    return SnapshotReport(
+        run_date=run_date,
+        rows=tuple(rows),
+        written=tuple(draft.ticker for draft in drafts if draft.ticker in written),
+        unchanged=tuple(d.ticker for d in drafts if d.ticker not in written and d.ticker not in refused),
+        conflicts=tuple(conflicts),
+        num_bullish=directions.count("bullish"),
+        num_neutral=directions.count("neutral"),
+        num_bearish=directions.count("bearish"),
+        num_abstained=directions.count(None),
+        model_versions=tuple(
+            sorted({row.model_version or f"candidate {(row.checkpoint_sha256 or '')[:8]}" for row in spoke})
+        ),
+    )
+
+
+def _difference(draft: Draft, row: SnapshotRow) -> str | None:
+    """How a draft differs from the row on record, in words; None when they say the same on the same grounds."""
+    names = [name for name in SAME_CAUSES if getattr(draft, name) != getattr(row, name)]
+    names += [name for name in PREDICTIONS if not _same_price(getattr(draft, name), getattr(row, name))]
+    if not names:
+        return None
+    named = "; ".join(f"{name} {_short(getattr(row, name))}, now {_short(getattr(draft, name))}" for name in names)
+    return f"the forecast of {row.ticker} on {row.run_date} is on record with {named}; the first one stays"
+
+
+def _same_price(one: float | None, other: float | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return math.isclose(one, other, rel_tol=SAME_PRICE)
+
+
+def _short(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    text = str(value)
+    return f"{text[:12]}..." if len(text) == 64 and " " not in text else text

@@ -1,0 +1,1 @@
+"""One network per ticker: its shape, its training, its file, its forecasts."""

@@ -1,0 +1,65 @@
+"""What goes into a training and what comes out of it."""
+
+from dataclasses import dataclass
+
+from ldtm_lib.errors import LdtmError
+from ldtm_lib.features.window_set import Rows, WindowSet
+from ldtm_lib.models.lstm import State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FitTask:
+    """One network to train: a ticker's windows, and which of them it may learn from and is watched by."""
+
+    ticker: str
+    fold: int | None
+    """The fold of a backtest, or None for the final model."""
+    windows: WindowSet
+    training_rows: Rows
+    validation_rows: Rows
+
+    @property
+    def name(self) -> str:
+        """How messages call the task, such as `AAPL fold 2` or `AAPL final`."""
+        return f"{self.ticker} final" if self.fold is None else f"{self.ticker} fold {self.fold}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """One epoch of one task is over."""
+
+    ticker: str
+    fold: int | None
+    epoch: int
+    """Counted from 1."""
+    max_epochs: int
+    training_loss: float
+    validation_loss: float
+    best_validation_loss: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Fit:
+    """A trained network: the weights of its best epoch and how it got there."""
+
+    task: FitTask
+    state: State
+    """On the CPU, float32."""
+    validation_loss: float
+    """Mean squared error over the three heads in normalised space, at the best epoch."""
+    training_losses: tuple[float, ...]
+    """One per epoch; seen while the weights moved, hence not comparable with the validation's to the digit."""
+    validation_losses: tuple[float, ...]
+    num_epochs: int
+    best_epoch: int
+    """Counted from 1."""
+    duration_seconds: float
+    device: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FitFailed:
+    """A task without a network, and why; the other tasks went on."""
+
+    task: FitTask
+    reason: LdtmError

@@ -1,0 +1,142 @@
+"""The bars in one file, ticker by ticker: what can be read of each, and why the rest cannot."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from ldtm_lib.errors import MalformedFile
+from ldtm_lib.prices.bars import BAR_COLUMNS
+from ldtm_lib.prices.sources.cells import Read, read_numbers, read_sessions
+from ldtm_lib.prices.sources.tables import Table, read_table
+
+NUMBER_COLUMNS = ("open", "high", "low", "close", "volume", "adj_close")
+NO_SUFFIX = r"[._-]US$"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BarFile:
+    """What one file holds, by the plain name of each ticker (see `plain_name`)."""
+
+    path: Path
+    bars: Mapping[str, pl.DataFrame]
+    """Columns of BAR_SCHEMA, adj_close where the file has it, and `place`, such as "AAPL.csv, line 7"."""
+    failures: Mapping[str, MalformedFile]
+
+
+def plain_name(ticker: str) -> str:
+    """A ticker as files spell it, made alike: aapl.us and AAPL are one, BRK-B, BRK_B and BRK.B too."""
+    name = ticker.strip().upper()
+    for suffix in (".US", "_US", "-US"):
+        name = name.removesuffix(suffix)
+    return name.replace("-", ".").replace("_", ".").replace(" ", ".").replace("/", ".")
+
+
+def read_bar_file(path: Path) -> BarFile:
+    """Read the bars of one file; raises MalformedFile when that fails for all of its tickers alike.
+
+    A cell that is no number or date, a session that stands twice, or a line that was cut fails its ticker only.
+    """
+    table = read_table(path)
+    frame = _without_closing_words(table)
+    names = _tickers(frame, path)
+    sessions = read_sessions(frame["session"])
+    numbers = read_numbers({n: frame[n] for n in NUMBER_COLUMNS if n in frame.columns}, table.separator)
+    reads = {"session": sessions} | numbers
+    bars = frame.select("row").with_columns(names, *(read.values.alias(name) for name, read in reads.items()))
+
+    failures: dict[str, MalformedFile] = {}
+    for name, read in reads.items():
+        _collect_unread(failures, table, frame[name], names, name, read, frame["row"])
+    _collect_cut_line(failures, table, frame, names)
+    _collect_doubles(failures, table, bars)
+    whole = bars.filter(~pl.col("ticker").is_in(list(failures)))
+    parts = whole.partition_by("ticker", as_dict=True)
+    return BarFile(
+        path=path,
+        bars={str(key[0]): _placed(part, table) for key, part in parts.items()},
+        failures=failures,
+    )
+
+
+def _tickers(frame: pl.DataFrame, path: Path) -> pl.Series:
+    """The plain name of each row's ticker: its column, or the file's name."""
+    if "ticker" not in frame.columns:
+        return pl.repeat(plain_name(path.stem), len(frame), dtype=pl.String, eager=True).alias("ticker")
+    written = frame["ticker"].cast(pl.String).fill_null("")
+    spelled = written.unique().to_list()
+    return written.replace_strict(spelled, [plain_name(name) for name in spelled], return_dtype=pl.String)
+
+
+def _without_closing_words(table: Table) -> pl.DataFrame:
+    """The rows without lines of text after the last bar, as some brokers' exports have."""
+    others = [name for name in table.frame.columns if name not in ("row", "session", "ticker")]
+    empty = table.frame.select(pl.all_horizontal(pl.col(name).is_null() for name in others)).to_series()
+    last = empty.len() - int(empty.reverse().arg_min() or 0) if not empty.all() else empty.len()
+    if table.separator is None or last == empty.len():
+        return table.frame
+    first_cells = pl.col(table.frame.columns[1]).cast(pl.String)
+    closing = (pl.int_range(pl.len()) >= last) & first_cells.str.contains(r"^[^0-9]").fill_null(value=True)
+    return table.frame.filter(~closing)
+
+
+def _collect_unread(
+    failures: dict[str, MalformedFile],
+    table: Table,
+    cells: pl.Series,
+    names: pl.Series,
+    column: str,
+    read: Read,
+    rows: pl.Series,
+) -> None:
+    """Name the first cell of each ticker that could not be read."""
+    if not read.unread.any():
+        return
+    unread = pl.DataFrame([names, rows, cells.cast(pl.String).alias("cell")]).filter(read.unread)
+    wanted = "write dates as YYYY-MM-DD" if column == "session" else "write numbers such as 1234.56"
+    for found in unread.unique("ticker", keep="first", maintain_order=True).iter_rows(named=True):
+        problem = f"has {read.problem}, such as" if read.problem else f"has no readable {_noun(column)}:"
+        failures.setdefault(
+            found["ticker"], MalformedFile(f"{table.where(found['row'])} {problem} {found['cell']!r}; {wanted}")
+        )
+
+
+def _collect_cut_line(failures: dict[str, MalformedFile], table: Table, frame: pl.DataFrame, names: pl.Series) -> None:
+    """Tell a line that was cut from one with an empty cell: the last line, without an end and without all cells."""
+    if table.cells_of_last_line is None or frame.is_empty() or frame["row"][-1] != table.frame["row"][-1]:
+        return
+    failures.setdefault(
+        names[-1],
+        MalformedFile(
+            f"{table.where(frame['row'][-1])} ends after {table.cells_of_last_line} cells: the file seems cut; "
+            "export it again"
+        ),
+    )
+
+
+def _collect_doubles(failures: dict[str, MalformedFile], table: Table, bars: pl.DataFrame) -> None:
+    """Name the first session of each ticker that stands twice."""
+    key = pl.struct("ticker", "session")
+    doubles = bars.filter(key.is_duplicated() & pl.col("session").is_not_null())
+    if doubles.is_empty():
+        return
+    first = doubles.group_by("ticker", "session", maintain_order=True).agg(pl.col("row").head(2))
+    for found in first.unique("ticker", keep="first", maintain_order=True).iter_rows(named=True):
+        one, other = (table.where(row) for row in found["row"])
+        failures.setdefault(
+            found["ticker"],
+            MalformedFile(
+                f"{one} and {other.split(', ')[-1]} are both of {found['session']}; keep one row per session, "
+                "and export daily bars if these are of shorter periods"
+            ),
+        )
+
+
+def _placed(bars: pl.DataFrame, table: Table) -> pl.DataFrame:
+    optional = ["adj_close"] if "adj_close" in bars.columns else []
+    return bars.select(*BAR_COLUMNS, *optional, place=pl.lit(table.path.name))
+
+
+def _noun(column: str) -> str:
+    return "date" if column == "session" else column

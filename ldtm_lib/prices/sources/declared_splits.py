@@ -1,0 +1,63 @@
+"""The file splits.csv beside raw bars: ticker, session, ratio."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from ldtm_lib.errors import MalformedFile
+from ldtm_lib.prices.sources.bar_files import plain_name
+from ldtm_lib.prices.sources.cells import read_sessions
+from ldtm_lib.prices.splits import Split
+
+SPLITS_FILE = "splits.csv"
+REMEDY = "write lines such as AAPL,2000-06-21,2 (new shares for one old), with the header ticker,session,ratio"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeclaredSplits:
+    """Splits by the plain name of their ticker, and the tickers whose lines cannot be read."""
+
+    splits: Mapping[str, tuple[Split, ...]]
+    failures: Mapping[str, MalformedFile]
+
+
+def read_declared_splits(folder: Path) -> DeclaredSplits:
+    """Read splits.csv of a folder; nothing is declared where there is none.
+
+    A ratio is a number, or new for old such as 3:2. Raises MalformedFile when the file as a whole cannot be read.
+    """
+    path = folder / SPLITS_FILE
+    if not path.exists():
+        return DeclaredSplits(splits={}, failures={})
+    try:
+        frame = pl.read_csv(path, infer_schema=False).rename(lambda name: name.strip().lower())
+    except pl.exceptions.PolarsError as error:
+        raise MalformedFile(f"{SPLITS_FILE} cannot be read ({str(error).splitlines()[0]}); {REMEDY}") from error
+    frame = frame.rename({"date": "session"}, strict=False)
+    if missing := {"ticker", "session", "ratio"} - set(frame.columns):
+        raise MalformedFile(f"{SPLITS_FILE}, line 1 has no column {sorted(missing)[0]}; {REMEDY}")
+    rows = frame.with_row_index("line", offset=2).filter(~pl.all_horizontal(pl.exclude("line").is_null()))
+    rows = rows.with_columns(day=read_sessions(rows["session"]).values) if len(rows) else rows
+    splits: dict[str, list[Split]] = {}
+    failures: dict[str, MalformedFile] = {}
+    for row in rows.iter_rows(named=True):
+        ticker, ratio = plain_name(row["ticker"] or ""), _ratio(row["ratio"] or "")
+        if not ticker or row["day"] is None or ratio is None:
+            failures[ticker] = MalformedFile(
+                f"{SPLITS_FILE}, line {row['line']} is no split: "
+                f"{row['ticker']},{row['session']},{row['ratio']}; {REMEDY}"
+            )
+        else:
+            splits.setdefault(ticker, []).append(Split(ticker=ticker, session=row["day"], ratio=ratio))
+    return DeclaredSplits(splits={t: tuple(own) for t, own in splits.items()}, failures=failures)
+
+
+def _ratio(text: str) -> float | None:
+    new, _, old = text.strip().replace("/", ":").partition(":")
+    try:
+        ratio = float(new) / float(old or 1)
+    except (ValueError, ZeroDivisionError):
+        return None
+    return ratio if 0 < ratio < float("inf") and ratio != 1 else None

@@ -1,0 +1,199 @@
+"""Bars from a folder of CSV and Parquet files, one file a ticker or many tickers in a file."""
+
+from collections.abc import Iterable, Sequence, Set
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+
+from ldtm_lib.config import PriceBasis
+from ldtm_lib.errors import ConfigurationError, LdtmError, MalformedFile, MissingBar, SourceError
+from ldtm_lib.prices.bars import BAR_COLUMNS, KEY, empty_bars
+from ldtm_lib.prices.sources.bar_files import plain_name, read_bar_file
+from ldtm_lib.prices.sources.declared_splits import SPLITS_FILE, DeclaredSplits, read_declared_splits
+from ldtm_lib.prices.sources.protocol import Delivery
+from ldtm_lib.prices.sources.tables import TEXT_SUFFIXES, names_tickers
+from ldtm_lib.prices.splits import Split, adjust, near_split_ratio, splits_from_adjusted_close
+
+SUFFIXES = (*TEXT_SUFFIXES, ".parquet", ".pq")
+SUSPICION_TOLERANCE = 0.1
+"""How far, relatively, an overnight jump may lie from a split's ratio to be worth a note."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Collected:
+    """A delivery in the making."""
+
+    bars: list[pl.DataFrame] = field(default_factory=list[pl.DataFrame])
+    splits: list[Split] = field(default_factory=list[Split])
+    failures: dict[str, LdtmError] = field(default_factory=dict[str, LdtmError])
+    notes: list[str] = field(default_factory=list[str])
+    basis: dict[str, date] = field(default_factory=dict[str, date])
+
+
+@dataclass(slots=True, kw_only=True)
+class _Read:
+    """What the files hold, by plain name."""
+
+    bars: dict[str, pl.DataFrame] = field(default_factory=dict[str, pl.DataFrame])
+    failures: dict[str, MalformedFile] = field(default_factory=dict[str, MalformedFile])
+    unread: list[str] = field(default_factory=list[str])
+    """Why files that may hold any ticker could not be read."""
+
+    def fail(self, name: str, error: MalformedFile) -> None:
+        """Keep the first failure of a name."""
+        self.failures.setdefault(name, error)
+
+
+class FilesSource:
+    """A folder of daily bars, its subfolders included.
+
+    A file belongs to the ticker it is named after (AAPL.csv, aapl.us.csv, BRK-B.parquet), or to those in its column
+    `ticker` or `symbol`. Files that are `adjusted` hold split-adjusted prices as of their newest bar. `raw` ones
+    are adjusted here, by the folder's splits.csv (ticker,session,ratio) or else by the jumps of their adjusted close.
+    """
+
+    def __init__(self, folder: Path, basis: PriceBasis | None) -> None:
+        """Raises ConfigurationError when the folder does not exist or the basis is not declared."""
+        if basis is None:
+            raise ConfigurationError(
+                f"source.basis is not set: say whether the files in {folder} are split-adjusted; "
+                'write basis = "adjusted" or basis = "raw" under [source]'
+            )
+        if not folder.is_dir():
+            raise ConfigurationError(f"source.folder is {folder}, which is no folder; create it or name another one")
+        self.folder = folder
+        self.basis: PriceBasis = basis
+
+    @property
+    def name(self) -> str:
+        """The name that the bars are recorded under."""
+        return "files"
+
+    def fetch(self, tickers: Sequence[str], first: date, last: date) -> Delivery:
+        """The files' bars from one session to another; a ticker whose file cannot be read is a failure."""
+        asked = {ticker: plain_name(ticker) for ticker in tickers}
+        declared, problem = self._declared_splits()
+        read = self._read(set(asked.values()))
+        collected = _Collected()
+        for ticker, name in asked.items():
+            own_failure = problem or declared.failures.get(name) or read.failures.get(name)
+            if own_failure is not None:
+                collected.failures[ticker] = own_failure
+            elif name not in read.bars:
+                collected.failures[ticker] = self._absent(ticker, read.unread)
+            else:
+                self._collect(collected, ticker, read.bars[name], declared.splits.get(name, ()), first, last)
+        return Delivery(
+            bars=pl.concat([empty_bars(), *collected.bars]).sort(KEY),
+            splits=tuple(collected.splits),
+            failures=collected.failures,
+            notes=tuple(collected.notes),
+            basis=collected.basis,
+        )
+
+    def _declared_splits(self) -> tuple[DeclaredSplits, MalformedFile | None]:
+        try:
+            return read_declared_splits(self.folder), None
+        except MalformedFile as error:
+            return DeclaredSplits(splits={}, failures={}), error
+
+    def _read(self, asked: Set[str]) -> _Read:
+        """Read every file that is named after an asked ticker, or that names tickers in a column."""
+        parts: dict[str, list[pl.DataFrame]] = {}
+        read = _Read()
+        for path in self._paths():
+            own_name = plain_name(path.stem)
+            if own_name not in asked and not names_tickers(path):
+                continue
+            try:
+                content = read_bar_file(path)
+            except MalformedFile as error:
+                read.fail(own_name, error)
+                read.unread += [] if own_name in asked else [str(error)]
+                continue
+            for name, error in content.failures.items():
+                read.fail(name, error)
+            for name in content.bars.keys() & asked:
+                parts.setdefault(name, []).append(content.bars[name])
+        for name, frames in parts.items():
+            try:
+                read.bars[name] = _joined(name, frames)
+            except MalformedFile as error:
+                read.fail(name, error)
+        return read
+
+    def _paths(self) -> list[Path]:
+        """The files that may hold bars, hidden ones and splits.csv left out."""
+        inside = (path.relative_to(self.folder) for path in sorted(self.folder.rglob("*")))
+        return [
+            self.folder / path
+            for path in inside
+            if path.suffix.lower() in SUFFIXES
+            and path.name.lower() != SPLITS_FILE
+            and (self.folder / path).is_file()
+            and not any(part.startswith(".") for part in path.parts)
+        ]
+
+    def _absent(self, ticker: str, unread: Sequence[str]) -> SourceError:
+        message = f"no file in {self.folder} holds {ticker}; add {ticker}.csv, or a file with a column `ticker`"
+        return SourceError(f"{message} (not read: {'; '.join(unread)})" if unread else message)
+
+    def _collect(
+        self, collected: _Collected, ticker: str, read: pl.DataFrame, declared: Iterable[Split], first: date, last: date
+    ) -> None:
+        """Add one ticker's bars: raw ones on the basis of the last session asked for, adjusted ones as they are."""
+        read = read.with_columns(ticker=pl.lit(ticker))
+        newest = read["session"][-1]
+        basis = last if self.basis == "raw" else newest
+        splits = tuple(Split(ticker=ticker, session=split.session, ratio=split.ratio) for split in declared)
+        if self.basis == "raw" and not splits:
+            splits = splits_from_adjusted_close(read) if "adj_close" in read.columns else ()
+            if "adj_close" not in read.columns:
+                collected.notes.append(
+                    f"{ticker}: raw bars without an adjusted close and without a line in {SPLITS_FILE} "
+                    "are taken to have no split"
+                )
+        splits = tuple(split for split in splits if split.session <= basis)
+        whole = read.select(BAR_COLUMNS)
+        bars = (adjust(whole, splits) if self.basis == "raw" else whole).filter(
+            pl.col("session").is_between(first, last)
+        )
+        if bars.is_empty():
+            collected.failures[ticker] = MissingBar(
+                f"{read['place'][-1]} has no bar of {ticker} from {first} to {last}, it goes from "
+                f"{read['session'][0]} to {newest}; bring the file up to date"
+            )
+            return
+        collected.bars.append(bars)
+        collected.splits.extend(splits)
+        collected.basis[ticker] = basis
+        collected.notes.extend(self._suspicions(bars))
+
+    def _suspicions(self, bars: pl.DataFrame) -> list[str]:
+        """Notes on overnight jumps that look like a split which was neither declared nor adjusted for."""
+        jumps = bars.select("ticker", "session", "close", jump=pl.col("close").shift(1) / pl.col("close"))
+        remedy = f"declare it in {SPLITS_FILE}" if self.basis == "raw" else 'set source.basis = "raw"'
+        notes: list[str] = []
+        for row in jumps.filter((pl.col("jump") > 1.35) | (pl.col("jump") < 0.74)).iter_rows(named=True):
+            ratio = near_split_ratio(row["jump"], SUSPICION_TOLERANCE)
+            if ratio is not None:
+                old, new = row["close"] * row["jump"], row["close"]
+                notes.append(
+                    f"{row['ticker']} goes from {old:g} to {new:g} on {row['session']}: "
+                    f"a crash, or a split of {ratio:g} for 1; if it was a split, {remedy}"
+                )
+        return notes
+
+
+def _joined(name: str, frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """The bars of one ticker from all of its files, sorted; equal bars of two files are one bar."""
+    bars = pl.concat(frames, how="diagonal").unique(BAR_COLUMNS, keep="first", maintain_order=True).sort("session")
+    doubles = bars.filter(pl.col("session").is_duplicated())
+    if not doubles.is_empty():
+        one, other = doubles["place"][0], doubles["place"][1]
+        raise MalformedFile(
+            f"{one} and {other} have different bars of {name} on {doubles['session'][0]}; remove one of the files"
+        )
+    return bars

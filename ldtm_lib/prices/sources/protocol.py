@@ -1,0 +1,42 @@
+"""What every source of bars delivers, and how it is asked."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Protocol
+
+import polars as pl
+
+from ldtm_lib.errors import LdtmError
+from ldtm_lib.prices.splits import Split
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """The answer to one request: bars of BAR_SCHEMA, and for every ticker without bars the reason."""
+
+    bars: pl.DataFrame
+    splits: tuple[Split, ...] = ()
+    """Splits that the source knows of and has applied to the bars."""
+    failures: Mapping[str, LdtmError] = field(default_factory=dict[str, LdtmError])
+    notes: tuple[str, ...] = ()
+    """What an operator should read, such as a jump that looks like an undeclared split."""
+    basis: Mapping[str, date] = field(default_factory=dict[str, date])
+    """By ticker, the session up to which splits are applied; that of its newest bar where it is not named."""
+
+
+class PriceSource(Protocol):
+    """Anything that bars can be fetched from."""
+
+    @property
+    def name(self) -> str:
+        """What the bars are recorded under."""
+        ...
+
+    def fetch(self, tickers: Sequence[str], first: date, last: date) -> Delivery:
+        """The bars of some tickers from one session to another, both included.
+
+        They are split-adjusted, dividends not taken out, on the basis of the evening of `last`. A ticker that
+        the source lacks, or that has no bar in the range, is named in the delivery's failures; the others go on.
+        """
+        ...

@@ -1,0 +1,199 @@
+"""One file of bars as a table under the project's column names, cells still as they were written."""
+
+import csv
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import polars as pl
+
+from ldtm_lib.errors import MalformedFile
+
+TEXT_SUFFIXES = (".csv", ".txt", ".tsv")
+SEPARATORS = ",;\t|"
+HEADER_BYTES = 4096
+HEADER_LINES = 20
+"""A broker's export may have a few lines of text before its header."""
+
+SPELLINGS: Mapping[str, tuple[str, ...]] = {
+    "ticker": ("ticker", "symbol", "sym", "instrument"),
+    "session": ("session", "date", "tradedate", "tradingdate", "day", "timestamp", "datetime", "time", "indexlevel0"),
+    "open": ("open", "openprice", "opening", "1open", "o"),
+    "high": ("high", "highprice", "dayhigh", "2high", "max", "h"),
+    "low": ("low", "lowprice", "daylow", "3low", "min", "l"),
+    "close": ("close", "closelast", "closeprice", "closingprice", "4close", "last", "lastprice", "price", "c"),
+    "adj_close": ("adjclose", "adjustedclose", "adjcloseprice", "5adjustedclose"),
+    "volume": ("volume", "vol", "totalvolume", "sharevolume", "5volume", "6volume", "v"),
+    "period": ("per", "period"),
+}
+"""Column names as Yahoo, Stooq, Nasdaq, Alpha Vantage, Interactive Brokers and others write them, in lower case and
+without spaces and signs; where a file has several of a row, the first counts."""
+REQUIRED = ("session", "open", "high", "low", "close", "volume")
+DAILY_PERIODS = ("D", "1D", "DAILY", "1440", "86400")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A file's rows: columns named as in SPELLINGS, and `row`, which counts from 0."""
+
+    path: Path
+    frame: pl.DataFrame
+    separator: str | None
+    """None for Parquet."""
+    first_line: int
+    """The line of row 0 in a text file; 0 in Parquet, where rows are counted from 1."""
+    cells_of_last_line: int | None
+    """How many cells the last line has when that is fewer than columns: the file may be cut."""
+
+    def where(self, row: int) -> str:
+        """A row as an operator finds it in the file."""
+        place = f"row {row + 1}" if self.separator is None else f"line {self.first_line + row}"
+        return f"{self.path.name}, {place}"
+
+
+def read_table(path: Path) -> Table:
+    """Read one CSV or Parquet file.
+
+    Raises MalformedFile when it is empty, cut, not text, of ragged lines, or lacks a column.
+    """
+    table = _read_text(path) if path.suffix.lower() in TEXT_SUFFIXES else _read_parquet(path)
+    if missing := [name for name in REQUIRED if name not in table.frame.columns]:
+        raise MalformedFile(
+            f"{table.where(-1) if table.separator else path.name} has no column for {', '.join(missing)}; "
+            f"name it as one of {', '.join(SPELLINGS[missing[0]][:4])}"
+        )
+    if table.frame.is_empty():
+        raise MalformedFile(f"{path.name} has a header but no bars; export it again or remove it")
+    _require_daily(table)
+    return table
+
+
+def names_tickers(path: Path) -> bool:
+    """Whether a file has a column of tickers; false where it cannot be told."""
+    try:
+        if path.suffix.lower() not in TEXT_SUFFIXES:
+            return "ticker" in _columns(list(pl.read_parquet_schema(path))).values()
+        with path.open("rb") as file:
+            start = file.read(HEADER_BYTES)
+        at, separator = _find_header(path, start)
+        header = start.splitlines()[at].decode("utf-8-sig")
+        return "ticker" in _columns(_cells(header, separator)).values()
+    except (MalformedFile, OSError, pl.exceptions.PolarsError):
+        return False
+
+
+def _read_parquet(path: Path) -> Table:
+    try:
+        frame = pl.read_parquet(path, glob=False)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise MalformedFile(f"{path.name} is no whole Parquet file ({_first_line(error)}); write it again") from error
+    names = _columns(frame.columns)
+    if frame.is_empty():
+        raise MalformedFile(f"{path.name} has no rows; write it again or remove it")
+    for name in names:
+        if frame[name].dtype.is_nested() or frame[name].dtype == pl.Binary:
+            raise MalformedFile(f"{path.name} has a column {name} of type {frame[name].dtype}; write numbers and dates")
+    return Table(path=path, frame=_named(frame, names), separator=None, first_line=0, cells_of_last_line=None)
+
+
+def _read_text(path: Path) -> Table:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise MalformedFile(f"{path.name} cannot be read ({error.strerror}); check its owner and rights") from error
+    if not content.strip():
+        raise MalformedFile(f"{path.name} is empty; export it again or remove it")
+    header_line, separator = _find_header(path, content)
+    body = b"".join(content.splitlines(keepends=True)[header_line:])
+    try:
+        frame = pl.read_csv(BytesIO(body), separator=separator, infer_schema=False)
+    except pl.exceptions.PolarsError as error:
+        raise _unreadable(path, content, header_line, separator, error) from error
+    rows = _named(frame, _columns(frame.columns))
+    cells = pl.all_horizontal(pl.exclude("row").is_null())
+    last_line = body.rstrip().rsplit(b"\n", 1)[-1].decode("utf-8", "replace")
+    num_cells = len(_cells(last_line, separator))
+    return Table(
+        path=path,
+        frame=rows.filter(~cells),
+        separator=separator,
+        first_line=header_line + 2,
+        cells_of_last_line=num_cells if num_cells < frame.width else None,
+    )
+
+
+def _find_header(path: Path, content: bytes) -> tuple[int, str]:
+    """The index of the line that names columns, and the character between them."""
+    try:
+        lines = [line.decode("utf-8-sig") for line in content.splitlines()[:HEADER_LINES]]
+    except UnicodeDecodeError:
+        raise MalformedFile(f"{path.name} is not UTF-8 text; save it as CSV in UTF-8") from None
+    best = 0
+    for at, line in enumerate(lines):
+        separator = max(SEPARATORS, key=line.count)
+        names = _columns(_cells(line, separator)).values()
+        if "session" in names and {"open", "high", "low", "close"} & set(names):
+            return at, separator
+        best = best if lines[best].strip() else at
+    raise MalformedFile(
+        f"{path.name}, line {best + 1} names no columns of bars: {lines[best][:60]!r}; "
+        "give the file a header such as Date,Open,High,Low,Close,Volume"
+    )
+
+
+def _unreadable(path: Path, content: bytes, header_line: int, separator: str, error: Exception) -> MalformedFile:
+    """Find the line that polars could not read."""
+    lines = content.splitlines()[header_line:]
+    num_expected = 0
+    for at, raw in enumerate(lines):
+        try:
+            num_cells = len(_cells(raw.decode("utf-8-sig"), separator))
+        except UnicodeDecodeError:
+            return MalformedFile(f"{path.name}, line {header_line + at + 1} is not UTF-8 text; save the file in UTF-8")
+        num_expected = num_expected or num_cells
+        if num_cells > num_expected:
+            return MalformedFile(
+                f"{path.name}, line {header_line + at + 1} has {num_cells} cells under {num_expected} columns; "
+                f"quote cells that contain {separator!r}, or export the file again"
+            )
+        if raw.count(b'"') % 2:
+            return MalformedFile(f"{path.name}, line {header_line + at + 1} has an open quote; close or remove it")
+    return MalformedFile(f"{path.name} is no readable CSV ({_first_line(error)}); export it again")
+
+
+def _cells(line: str, separator: str) -> list[str]:
+    for cells in csv.reader([line], delimiter=separator):
+        return cells
+    return []
+
+
+def _columns(names: list[str]) -> dict[str, str]:
+    """The project's name of each column that it knows, by the name in the file."""
+    plain = {name: re.sub(r"\([^)]*\)|[^a-z0-9]", "", name.lower()) for name in names}
+    found: dict[str, str] = {}
+    for column, spellings in SPELLINGS.items():
+        spelled = [name for spelling in spellings for name in names if plain[name] == spelling]
+        if spelled and spelled[0] not in found:
+            found[spelled[0]] = column
+    return found
+
+
+def _named(frame: pl.DataFrame, names: dict[str, str]) -> pl.DataFrame:
+    return frame.select(pl.col(name).alias(column) for name, column in names.items()).with_row_index("row")
+
+
+def _require_daily(table: Table) -> None:
+    if "period" not in table.frame.columns:
+        return
+    period = pl.col("period").cast(pl.String).str.strip_chars().str.to_uppercase()
+    other = table.frame.filter(~period.is_in(DAILY_PERIODS))
+    if not other.is_empty():
+        raise MalformedFile(
+            f"{table.where(other['row'][0])} holds a bar of period {other['period'][0]}; export daily bars"
+        )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n", 1)[0]

@@ -1,0 +1,54 @@
+"""One installation: a configuration file, the folder beside it that holds its state, and its database."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ldtm_lib.config import Settings, load_settings
+from ldtm_lib.database import embedded
+from ldtm_lib.database.connection import Database
+
+CONFIG_VARIABLE = "LDTM_CONFIG"
+DATABASE_VARIABLE = "LDTM_DATABASE_URL"
+DEFAULT_CONFIG = "universe.toml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    """What every command and every asset works on."""
+
+    settings: Settings
+    home: Path
+    """`.ldtm` beside the configuration: the embedded server, checkpoint files, logs."""
+    database: Database
+
+    @property
+    def dagster_database(self) -> Database:
+        """Dagster's own storage: the same database, a schema of its own."""
+        return self.database.with_schema(self.settings.database.dagster_schema)
+
+    @property
+    def checkpoint_folder(self) -> Path:
+        """Where this configuration's checkpoint files live."""
+        return self.home / "checkpoints" / self.settings.database.schema
+
+
+def home_of(settings: Settings) -> Path:
+    """The folder that holds the state of a configuration."""
+    return settings.path.parent / ".ldtm"
+
+
+def open_project(config: Path, environ: Mapping[str, str]) -> Project:
+    """Read a configuration and reach its database: the one that LDTM_DATABASE_URL names, or the embedded one.
+
+    The embedded server is started when it does not run. Raises ConfigurationError and DatabaseUnavailable.
+    """
+    settings = load_settings(config)
+    home = home_of(settings)
+    url = environ.get(DATABASE_VARIABLE) or embedded.start(home)
+    return Project(settings=settings, home=home, database=Database(url=url, schema=settings.database.schema))
+
+
+def config_path(environ: Mapping[str, str]) -> Path:
+    """The configuration file that the environment names: LDTM_CONFIG, or universe.toml in the working folder."""
+    return Path(environ.get(CONFIG_VARIABLE) or DEFAULT_CONFIG)

@@ -1,0 +1,120 @@
+"""Backtests on record: every fold with every forecast it made, so that a verdict can be checked years later."""
+
+import io
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import polars as pl
+
+from ldtm_lib.backtest.walk_forward import FoldReport
+from ldtm_lib.config import BacktestConfig, fingerprint
+from ldtm_lib.database.connection import Connection
+from ldtm_lib.database.statements import statement
+from ldtm_lib.registry.inputs import InputKey, key_columns
+from ldtm_lib.sessions import HORIZONS
+
+PREDICTION_SCHEMA = {
+    "backtest_id": pl.Int64,
+    "fold": pl.Int32,
+    "session": pl.Date,
+    "close": pl.Float64,
+    **{f"{horizon}_pred": pl.Float64 for horizon in HORIZONS},
+    **{f"{horizon}_actual": pl.Float64 for horizon in HORIZONS},
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Backtest:
+    """All folds of one ticker's walk forward; none where its history has no room for one."""
+
+    backtest_id: int
+    key: InputKey
+    reports: tuple[FoldReport, ...]
+    """Oldest first."""
+
+
+def store(conn: Connection, backtests: Mapping[InputKey, Sequence[FoldReport]], *, plan: BacktestConfig) -> None:
+    """Put backtests on record, each under what was trained on and how its folds were cut.
+
+    A backtest that is on record already stays as it is.
+    """
+    rows = key_columns(backtests) | {"plans": [fingerprint(plan)] * len(backtests)}
+    ids = _ids(conn, "backtest/insert_backtests", rows)
+    new = [(ids[key], report) for key, reports in backtests.items() if key in ids for report in reports]
+    if not new:
+        return
+    folds = {
+        "backtest_ids": [backtest_id for backtest_id, _ in new],
+        "folds": [report.fold for _, report in new],
+        "train_cutoffs": [report.train_cutoff for _, report in new],
+        "first_test_sessions": [report.sessions[0].item() for _, report in new],
+        "last_test_sessions": [report.sessions[-1].item() for _, report in new],
+        "num_training_rows": [report.num_training_rows for _, report in new],
+        "num_validation_rows": [report.num_validation_rows for _, report in new],
+        "num_leakage_rows": [report.num_leakage_rows for _, report in new],
+        "num_epochs": [report.num_epochs for _, report in new],
+        "validation_losses": [report.validation_loss for _, report in new],
+    }
+    conn.execute(statement("backtest/insert_folds"), folds)
+    predictions = pl.concat([_predictions(backtest_id, report) for backtest_id, report in new])
+    with conn.cursor() as cursor, cursor.copy(statement("backtest/copy_predictions_in")) as copy:
+        copy.write(predictions.write_csv(include_header=False).encode())
+
+
+def existing(conn: Connection, keys: Collection[InputKey], *, plan: BacktestConfig) -> dict[InputKey, int]:
+    """The ids of the backtests on record for some keys whose folds were cut in this way."""
+    return _ids(conn, "backtest/backtests_of_inputs", key_columns(keys) | {"plan": fingerprint(plan)})
+
+
+def read(conn: Connection, keys: Collection[InputKey], *, plan: BacktestConfig) -> dict[InputKey, Backtest]:
+    """The backtests on record for some keys, with all of their forecasts, bit for bit as they were stored."""
+    ids = existing(conn, keys, plan=plan)
+    parameters = {"backtest_ids": list(ids.values())}
+    content = bytearray()
+    with conn.cursor() as cursor:
+        with cursor.copy(statement("backtest/copy_predictions_out"), parameters) as copy:
+            for chunk in copy:
+                content += chunk
+        folds = cursor.execute(statement("backtest/folds_of_backtests"), parameters).fetchall()
+    predictions = pl.read_csv(io.BytesIO(content), schema=PREDICTION_SCHEMA)
+    by_fold = predictions.partition_by("backtest_id", "fold", as_dict=True)
+    reports: dict[int, list[FoldReport]] = {backtest_id: [] for backtest_id in ids.values()}
+    for backtest_id, fold, train_cutoff, num_training, num_validation, num_epochs, validation_loss in folds:
+        rows = by_fold[(backtest_id, fold)]
+        report = FoldReport(
+            fold=fold,
+            train_cutoff=train_cutoff,
+            num_training_rows=num_training,
+            num_validation_rows=num_validation,
+            num_epochs=num_epochs,
+            validation_loss=validation_loss,
+            sessions=rows["session"].to_numpy().astype("datetime64[D]"),
+            close=rows["close"].to_numpy(),
+            predictions=rows.select(f"{horizon}_pred" for horizon in HORIZONS).to_numpy(),
+            actuals=rows.select(f"{horizon}_actual" for horizon in HORIZONS).to_numpy(),
+        )
+        reports[backtest_id].append(report)
+    return {key: Backtest(backtest_id=i, key=key, reports=tuple(reports[i])) for key, i in ids.items()}
+
+
+def _predictions(backtest_id: int, report: FoldReport) -> pl.DataFrame:
+    columns = {
+        "backtest_id": np.full(len(report.sessions), backtest_id),
+        "fold": np.full(len(report.sessions), report.fold),
+        "session": report.sessions,
+        "close": report.close,
+        **{f"{horizon}_pred": report.predictions[:, at] for at, horizon in enumerate(HORIZONS)},
+        **{f"{horizon}_actual": report.actuals[:, at] for at, horizon in enumerate(HORIZONS)},
+    }
+    return pl.DataFrame(columns, schema=PREDICTION_SCHEMA)
+
+
+def _ids(conn: Connection, name: str, parameters: Mapping[str, object]) -> dict[InputKey, int]:
+    """Ids by key, from a statement that answers with both."""
+    rows = conn.execute(statement(name), parameters).fetchall()
+    return {
+        InputKey(ticker=ticker, trained_on=on, architecture_sha256=a, recipe_sha256=r, data_sha256=d): cast(int, i)
+        for i, ticker, on, a, r, d in rows
+    }

@@ -1,0 +1,160 @@
+"""The networks on record and their files. Every file is on disk, whole, before a row speaks of it."""
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Literal
+
+from psycopg.rows import class_row
+
+from ldtm_lib.config import ArchitectureConfig
+from ldtm_lib.database.connection import Connection
+from ldtm_lib.database.statements import statement
+from ldtm_lib.errors import CheckpointRefused
+from ldtm_lib.models import checkpoint
+from ldtm_lib.models.fit import Fit
+from ldtm_lib.registry.inputs import InputKey, key_columns
+
+CANDIDATE_FOLDER = "candidates"
+SHA256_DIGITS_IN_NAME = 16
+
+CheckpointStatus = Literal["candidate", "active", "retired"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointRecord:
+    """One trained network as the registry has it."""
+
+    checkpoint_id: int
+    ticker: str
+    status: CheckpointStatus
+    trained_on: date
+    architecture_sha256: str
+    recipe_sha256: str
+    data_sha256: str
+    file_name: str
+    """Relative to the checkpoint folder."""
+    file_sha256: str
+    seed: int
+    num_training_rows: int
+    num_validation_rows: int
+    num_epochs: int
+    best_epoch: int
+    validation_loss: float
+    duration_seconds: float
+    device: str
+    version: str | None
+    """Such as `v1.2026-03-02`; None for a candidate."""
+    major: int | None
+
+    @property
+    def key(self) -> InputKey:
+        """What it was trained on."""
+        return InputKey(
+            ticker=self.ticker,
+            trained_on=self.trained_on,
+            architecture_sha256=self.architecture_sha256,
+            recipe_sha256=self.recipe_sha256,
+            data_sha256=self.data_sha256,
+        )
+
+    @property
+    def age(self) -> tuple[date, int]:
+        """Orders the checkpoints of one ticker, newest last."""
+        return self.trained_on, self.checkpoint_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Candidate:
+    """A trained network that is to go on record, with the key of what it was trained on."""
+
+    key: InputKey
+    fit: Fit
+
+
+def record_candidates(
+    conn: Connection, folder: Path, candidates: Sequence[Candidate], *, architecture: ArchitectureConfig, seed: int
+) -> dict[InputKey, CheckpointRecord]:
+    """Write the networks' files under a folder and put them on record as candidates.
+
+    The same network for the same key again adds nothing; where its file was lost or altered meanwhile, it is
+    restored, under the name that it has by now.
+    """
+    contents = {c.key: checkpoint.encode(c.fit.state, architecture=architecture) for c in candidates}
+    sha256s = {key: hashlib.sha256(content).hexdigest() for key, content in contents.items()}
+    known = {record.key: record for record in _of_inputs(conn, contents) if record.file_sha256 == sha256s[record.key]}
+    names = {key: known[key].file_name if key in known else candidate_name(key, sha256s[key]) for key in contents}
+    for key, content in contents.items():
+        if not is_intact(folder / names[key], sha256s[key]):
+            checkpoint.write_bytes(content, folder / names[key])
+    rows = key_columns(contents) | {
+        "file_names": [names[c.key] for c in candidates],
+        "file_sha256s": [sha256s[c.key] for c in candidates],
+        "seeds": [seed for _ in candidates],
+        "num_training_rows": [len(c.fit.task.training_rows) for c in candidates],
+        "num_validation_rows": [len(c.fit.task.validation_rows) for c in candidates],
+        "num_epochs": [c.fit.num_epochs for c in candidates],
+        "best_epochs": [c.fit.best_epoch for c in candidates],
+        "validation_losses": [c.fit.validation_loss for c in candidates],
+        "durations": [c.fit.duration_seconds for c in candidates],
+        "devices": [c.fit.device for c in candidates],
+    }
+    conn.execute(statement("registry/insert_candidates"), rows)
+    return {record.key: record for record in _of_inputs(conn, contents) if record.file_sha256 == sha256s[record.key]}
+
+
+def existing(conn: Connection, folder: Path, keys: Collection[InputKey]) -> dict[InputKey, CheckpointRecord]:
+    """The networks that need not be trained again: on record for a key, with a file that is the recorded one."""
+    found: dict[InputKey, CheckpointRecord] = {}
+    for record in _of_inputs(conn, keys):
+        if record.key not in found and is_intact(folder / record.file_name, record.file_sha256):
+            found[record.key] = record
+    return found
+
+
+def active_checkpoints(conn: Connection, tickers: Collection[str]) -> dict[str, CheckpointRecord]:
+    """The network that may speak for each ticker that has one."""
+    return _by_ticker(conn, "registry/active_checkpoints", {"tickers": list(tickers)})
+
+
+def newest_candidates(conn: Connection, tickers: Collection[str], trained_before: date) -> dict[str, CheckpointRecord]:
+    """Each ticker's newest candidate whose training saw only sessions before a day."""
+    parameters = {"tickers": list(tickers), "trained_before": trained_before}
+    return _by_ticker(conn, "registry/newest_candidates", parameters)
+
+
+def newest_checkpoints(conn: Connection, tickers: Collection[str]) -> dict[str, CheckpointRecord]:
+    """Each ticker's newest network, whatever its status."""
+    return _by_ticker(conn, "registry/newest_checkpoints", {"tickers": list(tickers)})
+
+
+def promoted_checkpoints(conn: Connection, tickers: Collection[str]) -> list[CheckpointRecord]:
+    """Every network of some tickers that is or was active, the newest promotion first."""
+    with conn.cursor(row_factory=class_row(CheckpointRecord)) as cursor:
+        return cursor.execute(statement("registry/promoted_checkpoints"), {"tickers": list(tickers)}).fetchall()
+
+
+def candidate_name(key: InputKey, file_sha256: str) -> str:
+    """The name of a candidate's file under the checkpoint folder, by its content."""
+    return f"{CANDIDATE_FOLDER}/{key.ticker}_{file_sha256[:SHA256_DIGITS_IN_NAME]}.pt"
+
+
+def is_intact(path: Path, sha256: str) -> bool:
+    """Whether a file is there and has the content that is on record."""
+    try:
+        checkpoint.read_verified(path, sha256=sha256)
+    except CheckpointRefused:
+        return False
+    return True
+
+
+def _of_inputs(conn: Connection, keys: Collection[InputKey]) -> list[CheckpointRecord]:
+    with conn.cursor(row_factory=class_row(CheckpointRecord)) as cursor:
+        return cursor.execute(statement("registry/checkpoints_of_inputs"), key_columns(keys)).fetchall()
+
+
+def _by_ticker(conn: Connection, name: str, parameters: Mapping[str, object]) -> dict[str, CheckpointRecord]:
+    with conn.cursor(row_factory=class_row(CheckpointRecord)) as cursor:
+        return {record.ticker: record for record in cursor.execute(statement(name), parameters)}

@@ -1,0 +1,58 @@
+"""Why a ticker has no candidate, or its candidate no backtest: on record, so that the gate can say it later."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Literal
+
+from psycopg.rows import class_row
+
+from ldtm_lib.database.connection import Connection
+from ldtm_lib.database.statements import statement
+from ldtm_lib.registry.inputs import InputKey, key_columns
+
+Part = Literal["checkpoint", "backtest"]
+"""What a training makes: the network that forecasts, and the walk forward that tests its like."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """One part of one ticker's training that was not made."""
+
+    key: InputKey
+    part: Part
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MissingCheckpoint:
+    """The newest training of a ticker that left no candidate."""
+
+    ticker: str
+    trained_on: date
+    reason: str
+
+
+def record(conn: Connection, failures: Sequence[Failure]) -> None:
+    """Put failures on record; a later reason for the same part of the same training replaces the earlier one."""
+    columns = key_columns(failure.key for failure in failures) | {
+        "parts": [failure.part for failure in failures],
+        "reasons": [failure.reason for failure in failures],
+    }
+    conn.execute(statement("registry/record_failures"), columns)
+
+
+def newest_missing_checkpoints(conn: Connection, tickers: Collection[str]) -> dict[str, MissingCheckpoint]:
+    """Each ticker's newest training that left no candidate, if there was one."""
+    with conn.cursor(row_factory=class_row(MissingCheckpoint)) as cursor:
+        rows = cursor.execute(statement("registry/newest_failures"), {"tickers": list(tickers)})
+        return {row.ticker: row for row in rows}
+
+
+def backtest_failures(conn: Connection, keys: Collection[InputKey]) -> dict[InputKey, str]:
+    """Why the backtests of some keys are not on record, where a reason is known."""
+    rows = conn.execute(statement("registry/backtest_failures"), key_columns(keys)).fetchall()
+    return {
+        InputKey(ticker=ticker, trained_on=on, architecture_sha256=a, recipe_sha256=r, data_sha256=d): reason
+        for ticker, on, a, r, d, reason in rows
+    }

@@ -1,0 +1,183 @@
+"""From candidate to active: verdicts, files and rows change together, in the caller's one transaction.
+
+The file is copied under its versioned name and synced before the transaction commits. A crash in between leaves at
+most a file that no row speaks of; the next promotion finds it and uses it, or takes the next free name. One advisory
+lock makes promotions of a schema wait for each other, and the database itself holds at most one active per ticker.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from ldtm_lib.backtest.gate import Rule, Verdict
+from ldtm_lib.config import ArchitectureConfig
+from ldtm_lib.database.connection import Connection
+from ldtm_lib.database.statements import statement
+from ldtm_lib.errors import CheckpointRefused, RegistryConflict
+from ldtm_lib.models import checkpoint
+from ldtm_lib.registry import verdicts
+from ldtm_lib.registry.checkpoints import CheckpointRecord, is_intact, promoted_checkpoints
+from ldtm_lib.registry.verdicts import Decision
+
+FIRST_MAJOR = 1
+
+Outcome = Literal["promoted", "already promoted", "stays candidate", "superseded", "not trained"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promotion:
+    """What became of one ticker at the gate."""
+
+    ticker: str
+    outcome: Outcome
+    verdict: Verdict
+    version: str | None
+    """The ticker's active version afterwards, such as `v1.2026-03-02`; None where it has none."""
+    retired_version: str | None
+    """The version that retired in this promotion."""
+    is_news: bool
+    """Whether the verdict went on record now; a rerun repeats the same without being news."""
+
+    @property
+    def message(self) -> str:
+        """One line for the people who run it: every failed rule with its figure and its bound."""
+        if self.outcome == "promoted":
+            return f"{self.ticker} {self.version} is active" + (
+                f", {self.retired_version} retired" if self.retired_version else ""
+            )
+        if self.outcome == "already promoted":
+            return f"{self.ticker} has nothing new: its newest network was promoted before"
+        if self.outcome == "superseded":
+            return f"{self.ticker} stays with {self.version}, which is newer than the candidate that was judged"
+        reasons = "; ".join(rule.reason for rule in self.verdict.failures)
+        if self.outcome == "not trained":
+            return reasons
+        return f"{self.ticker} stays candidate: {reasons}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Version:
+    major: int
+    name: str
+    file_name: str
+
+
+def promote(
+    conn: Connection, folder: Path, decisions: Sequence[Decision], *, architecture: ArchitectureConfig
+) -> list[Promotion]:
+    """Record verdicts and make every candidate that passed the active one of its ticker. One decision per ticker.
+
+    A candidate whose file is missing, altered or of another architecture fails a fifth rule, `file`, and stays.
+    Doing the same again changes nothing. Raises RegistryConflict when a candidate changes meanwhile.
+    """
+    conn.execute(statement("registry/lock_promotions"))
+    promoted: dict[str, list[CheckpointRecord]] = {decision.ticker: [] for decision in decisions}
+    for record in promoted_checkpoints(conn, promoted):
+        promoted[record.ticker].append(record)
+
+    settled: list[Decision] = []
+    outcomes: list[Outcome] = []
+    versions: dict[str, _Version] = {}
+    for decision in decisions:
+        history = promoted[decision.ticker]
+        outcome = _outcome(decision, history)
+        if outcome == "promoted" and (candidate := decision.candidate):
+            try:
+                versions[decision.ticker] = _publish(folder, candidate, history, architecture)
+            except CheckpointRefused as refused:
+                decision = _with_refused_file(decision, refused)
+                outcome = "stays candidate"
+        settled.append(decision)
+        outcomes.append(outcome)
+
+    _activate(conn, settled, versions)
+    fresh = [d for d, outcome in zip(settled, outcomes, strict=True) if outcome != "already promoted"]
+    news = verdicts.record(conn, fresh)
+    return [
+        _promotion(decision, outcome, _active(promoted[decision.ticker]), versions.get(decision.ticker), news)
+        for decision, outcome in zip(settled, outcomes, strict=True)
+    ]
+
+
+def _outcome(decision: Decision, history: Sequence[CheckpointRecord]) -> Outcome:
+    candidate = decision.candidate
+    if candidate is None:
+        return "not trained"
+    if any(record.checkpoint_id == candidate.checkpoint_id for record in history):
+        return "already promoted"
+    if not decision.verdict.passed:
+        return "stays candidate"
+    if (active := _active(history)) and active.age > candidate.age:
+        return "superseded"
+    return "promoted"
+
+
+def _publish(
+    folder: Path, candidate: CheckpointRecord, history: Sequence[CheckpointRecord], architecture: ArchitectureConfig
+) -> _Version:
+    """Copy a candidate's file, verified, under the name of its version."""
+    source = folder / candidate.file_name
+    checkpoint.load(source, sha256=candidate.file_sha256, architecture=architecture)
+    version = _next_version(folder, candidate, history)
+    content = checkpoint.read_verified(source, sha256=candidate.file_sha256)
+    checkpoint.write_bytes(content, folder / version.file_name)
+    return version
+
+
+def _next_version(folder: Path, candidate: CheckpointRecord, history: Sequence[CheckpointRecord]) -> _Version:
+    """The version of a new promotion. The major goes up with the architecture; a name in use gets .2, .3 and so on."""
+    major = FIRST_MAJOR
+    if history:
+        newest = history[0]
+        changed = newest.architecture_sha256 != candidate.architecture_sha256
+        major = (newest.major or FIRST_MAJOR) + changed
+    taken = {record.version for record in history}
+    number = 1
+    while True:
+        name = f"v{major}.{candidate.trained_on}" + (f".{number}" if number > 1 else "")
+        file_name = f"{candidate.ticker}_ldtm_{name}.pt"
+        path = folder / file_name
+        if name not in taken and (not path.exists() or is_intact(path, candidate.file_sha256)):
+            return _Version(major=major, name=name, file_name=file_name)
+        number += 1
+
+
+def _with_refused_file(decision: Decision, refused: CheckpointRefused) -> Decision:
+    rule = Rule(rule="file", figure=None, bound=None, passed=False, reason=str(refused))
+    return replace(decision, verdict=Verdict(rules=(*decision.verdict.rules, rule)))
+
+
+def _activate(conn: Connection, decisions: Sequence[Decision], versions: dict[str, _Version]) -> None:
+    ids = {d.ticker: d.candidate.checkpoint_id for d in decisions if d.candidate and d.ticker in versions}
+    conn.execute(statement("registry/retire_checkpoints"), {"tickers": list(ids)})
+    columns = {
+        "checkpoint_ids": list(ids.values()),
+        "majors": [versions[ticker].major for ticker in ids],
+        "versions": [versions[ticker].name for ticker in ids],
+        "file_names": [versions[ticker].file_name for ticker in ids],
+    }
+    num_activated = conn.execute(statement("registry/activate_checkpoints"), columns).rowcount
+    if num_activated != len(ids):
+        raise RegistryConflict(
+            f"{len(ids) - num_activated} of {len(ids)} candidates ({', '.join(ids)}) were promoted or removed by "
+            "somebody else meanwhile; nothing was changed, promote again"
+        )
+
+
+def _promotion(
+    decision: Decision, outcome: Outcome, active: CheckpointRecord | None, version: _Version | None, news: set[str]
+) -> Promotion:
+    before = active.version if active else None
+    return Promotion(
+        ticker=decision.ticker,
+        outcome=outcome,
+        verdict=decision.verdict,
+        version=version.name if version else before,
+        retired_version=before if version else None,
+        is_news=decision.ticker in news,
+    )
+
+
+def _active(history: Sequence[CheckpointRecord]) -> CheckpointRecord | None:
+    return next((record for record in history if record.status == "active"), None)

@@ -1,0 +1,1 @@
+select pg_advisory_xact_lock(hashtextextended('ldtm ' || current_schema() || ' ' || %(work)s, 0));

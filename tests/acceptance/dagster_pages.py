@@ -1,0 +1,108 @@
+"""A real Dagster webserver and daemon, asked through GraphQL with the queries that its pages send."""
+
+import json
+import time
+import urllib.request
+from dataclasses import dataclass
+from typing import Any
+
+LAUNCH_BACKFILL = """
+mutation LaunchPartitionBackfill($backfillParams: LaunchBackfillParams!) {
+  launchPartitionBackfill(backfillParams: $backfillParams) {
+    __typename
+    ... on LaunchBackfillSuccess { backfillId }
+    ... on PythonError { message }
+  }
+}
+"""
+BACKFILL = """
+query BackfillStatus($id: String!) {
+  partitionBackfillOrError(backfillId: $id) {
+    ... on PartitionBackfill { status error { message } runs(limit: 100) { runId status } }
+  }
+}
+"""
+PARTITIONS = """
+query PartitionHealth($assetKey: AssetKeyInput!) {
+  assetNodeOrError(assetKey: $assetKey) {
+    ... on AssetNode {
+      assetPartitionStatuses {
+        ... on MultiPartitionStatuses {
+          primaryDimensionName
+          ranges {
+            primaryDimStartKey primaryDimEndKey
+            secondaryDim {
+              ... on DefaultPartitionStatuses { materializedPartitions failedPartitions }
+            }
+          }
+        }
+        ... on DefaultPartitionStatuses { materializedPartitions failedPartitions }
+      }
+    }
+  }
+}
+"""
+WORKSPACE = """
+query {
+  workspaceOrError {
+    ... on Workspace {
+      locationEntries { name loadStatus locationOrLoadError { __typename ... on PythonError { message } } }
+    }
+  }
+}
+"""
+FINISHED = {"COMPLETED_SUCCESS", "COMPLETED_FAILED", "COMPLETED", "FAILED", "CANCELED"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backfill:
+    """How a backfill ended."""
+
+    status: str
+    runs: list[str]
+    """The statuses of its runs."""
+
+
+class DagsterPages:
+    """The GraphQL endpoint of a webserver."""
+
+    def __init__(self, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}/graphql"
+
+    def ask(self, query: str, **variables: Any) -> Any:
+        """The data of one query; errors are raised."""
+        body = json.dumps({"query": query, "variables": variables}).encode()
+        request = urllib.request.Request(self.url, body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=60) as reply:
+            answer = json.load(reply)
+        assert not answer.get("errors"), answer["errors"]
+        return answer["data"]
+
+    def materialize(self, assets: list[str], partitions: list[str], timeout_seconds: float = 240) -> Backfill:
+        """Launch as the button `Materialize selected` does and wait for the end."""
+        params = {"assetSelection": [{"path": [name]} for name in assets], "partitionNames": partitions}
+        launched = self.ask(LAUNCH_BACKFILL, backfillParams=params)["launchPartitionBackfill"]
+        assert launched["__typename"] == "LaunchBackfillSuccess", launched
+        deadline = time.monotonic() + timeout_seconds
+        while True:
+            found = self.ask(BACKFILL, id=launched["backfillId"])["partitionBackfillOrError"]
+            if found["status"] in FINISHED:
+                return Backfill(status=found["status"], runs=[run["status"] for run in found["runs"]])
+            assert time.monotonic() < deadline, f"backfill still {found}"
+            time.sleep(1)
+
+    def cells(self, asset: str, session: str) -> tuple[set[str], set[str]]:
+        """The tickers of an asset that are shown as materialized, and as failed, on a session."""
+        found = self.ask(PARTITIONS, assetKey={"path": [asset]})["assetNodeOrError"]["assetPartitionStatuses"]
+        materialized: set[str] = set()
+        failed: set[str] = set()
+        for part in found["ranges"]:
+            if part["primaryDimStartKey"] <= session <= part["primaryDimEndKey"]:
+                materialized |= set(part["secondaryDim"]["materializedPartitions"])
+                failed |= set(part["secondaryDim"]["failedPartitions"])
+        return materialized, failed
+
+    def tickers(self, asset: str) -> tuple[set[str], set[str]]:
+        """The tickers of an asset by ticker that are shown as materialized, and as failed."""
+        found = self.ask(PARTITIONS, assetKey={"path": [asset]})["assetNodeOrError"]["assetPartitionStatuses"]
+        return set(found["materializedPartitions"]), set(found["failedPartitions"])

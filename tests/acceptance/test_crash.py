@@ -1,0 +1,114 @@
+"""The worst in the middle of a run: kill -9 of it, and of PostgreSQL. Run again, nothing is lost or doubled."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from ldtm_cli.demo import stages_of
+from ldtm_cli.runs import Launcher
+from ldtm_cli.services import dagster_environment, prepare
+from ldtm_lib.database import embedded
+from ldtm_lib.sessions import exchange_calendar
+from tests.acceptance.conftest import Installation, installed
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("crash"), pytest.mark.timeout(600)]
+
+EVENINGS = """
+import sys
+from pathlib import Path
+from ldtm_cli.job_run import JobRun
+from ldtm_cli.runs import Launcher
+from ldtm_cli.services import prepare
+project, _ = prepare(Path(sys.argv[1]))
+with Launcher(project) as launcher:
+    launcher.run(JobRun(
+        job="evening_job", step="evening", config={"simulated": True},
+        first_partition="2013-02-05|AAPL", last_partition="2013-03-01|MSFT",
+    ))
+"""
+RECORD = (
+    "select ticker, run_date, kind, abstained_reason, next_day_pred, next_day_actual, next_monday_actual, window_sha256"
+    " from snapshot order by ticker, run_date"
+)
+NUM_CELLS = 5 * 18
+KILLS = 4
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
+    """Bars and networks, and no evening yet."""
+    with installed(max_epochs="1") as installation:
+        monkeypatch.delenv("LDTM_DATABASE_URL", raising=False)
+        project, _ = prepare(installation.config)
+        for name, value in dagster_environment(project).items():
+            monkeypatch.setenv(name, value)
+        histories, models, _ = stages_of(project, exchange_calendar())
+        with Launcher(project) as launcher:
+            for run in (*histories.runs, *models.runs):
+                launcher.run(run)
+        yield installation
+
+
+def _evenings(installation: Installation) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", EVENINGS, str(installation.config)],
+        env=installation.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def _num_snapshots(installation: Installation) -> int:
+    return installation.rows("select count(*) from snapshot")[0][0]
+
+
+def test_killed_runs_leave_whole_evenings_and_a_rerun_completes_them(trained: Installation) -> None:
+    chance = random.Random(7)
+    for _ in range(KILLS):
+        before = _num_snapshots(trained)
+        process = _evenings(trained)
+        while process.poll() is None and _num_snapshots(trained) == before:
+            time.sleep(0.02)
+        time.sleep(chance.uniform(0, 0.3))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        per_evening = trained.rows("select count(*) from snapshot group by run_date")
+        assert all(number == (5,) for number in per_evening), "an evening is one transaction"
+        if _num_snapshots(trained) == NUM_CELLS:
+            break
+    record_at_the_last_kill = trained.rows(RECORD)
+    last = _evenings(trained)
+    output, _ = last.communicate(timeout=120)
+    assert last.returncode == 0, output
+    complete = trained.rows(RECORD)
+    assert len(complete) == NUM_CELLS
+    forecasts = {row[:5] + row[7:] for row in complete}
+    assert {row[:5] + row[7:] for row in record_at_the_last_kill} <= forecasts, "what was on record stayed as it was"
+    assert trained.rows("select count(*) from bar group by ticker, session having count(*) > 1") == []
+    due = trained.json("fillback", "--dry-run")
+    assert due == []
+
+
+def test_postgresql_that_dies_in_the_middle_is_told_and_a_rerun_completes(trained: Installation) -> None:
+    home = trained.config.parent / ".ldtm"
+    process = _evenings(trained)
+    while process.poll() is None and _num_snapshots(trained) == 0:
+        time.sleep(0.02)
+    pid = embedded.postmaster_pid(home / embedded.FOLDER)
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode != 0, output
+    while embedded.is_running(home):
+        time.sleep(0.05)
+    rerun = _evenings(trained)
+    output, _ = rerun.communicate(timeout=120)
+    assert rerun.returncode == 0, output
+    assert _num_snapshots(trained) == NUM_CELLS

@@ -1,0 +1,212 @@
+"""Retraining: only what is not on record, everything kept as it comes, one ticker's trouble its own."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from ldtm_lib.backtest.folds import plan_folds
+from ldtm_lib.config import BacktestConfig, Settings
+from ldtm_lib.database.connection import Database
+from ldtm_lib.features.window_set import WindowSet
+from ldtm_lib.features.windows import windows_of
+from ldtm_lib.models import checkpoint
+from ldtm_lib.models.fit import FitTask, Progress
+from ldtm_lib.models.forecast import predict
+from ldtm_lib.models.trainer import fit_universe
+from ldtm_lib.registry import backtests
+from ldtm_lib.registry.checkpoints import newest_checkpoints
+from ldtm_lib.registry.inputs import input_key
+from ldtm_lib.registry.judgement import judge_and_promote
+from ldtm_lib.registry.training import RetrainReport, retrain
+from ldtm_lib.sessions import Calendar
+
+DAY = date(2012, 12, 14)
+
+
+@pytest.fixture
+def quick(small_settings: Settings) -> Settings:
+    return replace(small_settings, backtest=BacktestConfig(num_folds=2, test_sessions=40))
+
+
+def train(
+    database: Database, folder: Path, windows: Mapping[str, WindowSet], settings: Settings, **options: object
+) -> RetrainReport:
+    return retrain(database, folder, windows, settings, trained_on=DAY, device="cpu", **options)
+
+
+def statuses(report: RetrainReport) -> dict[tuple[str, str], str]:
+    return {(outcome.ticker, outcome.part): outcome.status for outcome in report.outcomes}
+
+
+def test_every_ticker_gets_a_candidate_and_a_backtest_or_the_reason_why_not(
+    database: Database, tmp_path: Path, windows: dict[str, WindowSet], quick: Settings
+) -> None:
+    report = train(database, tmp_path, windows, quick)
+    assert statuses(report) == {
+        (ticker, part): "too few bars" if ticker == "SHRT" else "trained"
+        for ticker in ("AAA", "BBB", "CCC", "SHRT")
+        for part in ("backtest", "checkpoint")
+    }
+    final, walk = report.of("checkpoint")["AAA"], report.of("backtest")["AAA"]
+    assert (final.num_epochs, walk.num_epochs, walk.num_folds, walk.num_test_rows) == (2, 4, 2, 80)
+    assert final.validation_loss is not None
+    assert final.duration_seconds is not None
+    assert (final.device, walk.device) == ("cpu", "cpu")
+    short = report.of("checkpoint")["SHRT"].reason
+    assert short is not None
+    assert short.startswith("SHRT has 70 bars, which make 0 training rows; 60 are needed")
+    with database.transaction() as conn:
+        results = {p.ticker: p for p in judge_and_promote(conn, tmp_path, [*windows, "NONE"], quick)}
+    assert results["SHRT"].outcome == "not trained"
+    assert results["SHRT"].message == f"SHRT was not trained: {short}"
+    assert results["NONE"].outcome == "not trained"
+    for ticker in ("AAA", "BBB", "CCC"):
+        rules = {rule.rule: rule for rule in results[ticker].verdict.rules}
+        assert (rules["folds"].figure, rules["leakage_rows"].figure) == (2, 0)
+
+
+def test_what_is_stored_is_what_training_each_network_alone_gives(
+    database: Database, tmp_path: Path, windows: dict[str, WindowSet], quick: Settings
+) -> None:
+    train(database, tmp_path, windows, quick)
+    known = windows["BBB"].known_by(DAY)
+    key = input_key(known, quick, DAY)
+    plan = plan_folds(known, quick.backtest, quick.training)[1]
+    task = FitTask(
+        ticker="BBB", fold=2, windows=known, training_rows=plan.training_rows, validation_rows=plan.validation_rows
+    )
+    (fit,) = fit_universe([task], recipe=quick.training, architecture=quick.architecture, device="cpu")
+    alone = predict(fit.state, known, plan.test_rows, quick.architecture, "cpu")
+    with database.transaction() as conn:
+        stored = backtests.read(conn, [key], plan=quick.backtest)[key].reports[1]
+        record = newest_checkpoints(conn, ["BBB"])["BBB"]
+    assert np.array_equal(stored.predictions, alone)
+    assert stored.train_cutoff == plan.train_cutoff < stored.sessions[0].item()
+    assert (record.trained_on, record.key) == (DAY, key)
+    assert checkpoint.load(tmp_path / record.file_name, sha256=record.file_sha256, architecture=quick.architecture)
+
+
+def test_nothing_after_the_day_of_training_is_read(
+    database: Database, tmp_path: Path, bars: pl.DataFrame, calendar: Calendar, quick: Settings
+) -> None:
+    future = pl.col("session") > DAY
+    altered = bars.with_columns(pl.when(future).then(pl.col("close") * 3).otherwise("close").alias("close"))
+    train(database, tmp_path, windows_of(bars, calendar, quick.window), quick)
+    report = train(database, tmp_path, windows_of(altered, calendar, quick.window), quick)
+    assert set(statuses(report).values()) == {"up to date", "too few bars"}
+
+
+def test_a_rerun_trains_only_what_is_missing(
+    database: Database, tmp_path: Path, windows: dict[str, WindowSet], quick: Settings
+) -> None:
+    train(database, tmp_path, {"AAA": windows["AAA"]}, quick, backtests=False)
+    seen: list[Progress] = []
+    report = train(database, tmp_path, windows, quick, on_progress=seen.append)
+    assert statuses(report)["AAA", "checkpoint"] == "up to date"
+    assert statuses(report)["AAA", "backtest"] == "trained"
+    assert ("AAA", None) not in {(progress.ticker, progress.fold) for progress in seen}
+    assert len(seen) == 2 * (3 * 3 - 1)
+    again: list[Progress] = []
+    report = train(database, tmp_path, windows, quick, on_progress=again.append)
+    assert again == []
+    assert set(statuses(report).values()) == {"up to date", "too few bars"}
+    assert report.of("checkpoint")["AAA"].validation_loss is not None
+
+
+def test_another_recipe_or_other_data_are_trained_anew(
+    database: Database, tmp_path: Path, windows: dict[str, WindowSet], quick: Settings
+) -> None:
+    one = {"AAA": windows["AAA"]}
+    train(database, tmp_path, one, quick, backtests=False)
+    reseeded = replace(quick, training=replace(quick.training, seed=1))
+    assert statuses(train(database, tmp_path, one, reseeded, backtests=False)) == {("AAA", "checkpoint"): "trained"}
+    other_data = {"AAA": replace(windows["BBB"], ticker="AAA")}
+    assert statuses(train(database, tmp_path, other_data, quick, backtests=False)) == {("AAA", "checkpoint"): "trained"}
+
+
+def test_a_ticker_that_diverges_fails_alone_and_the_gate_says_why(
+    database: Database, tmp_path: Path, bars: pl.DataFrame, calendar: Calendar, quick: Settings
+) -> None:
+    # A flat price has span 1, so that a jump to 1e25 one month later is a label whose square float32 cannot hold.
+    wild = bars.filter(pl.col("ticker") == "CCC").with_columns(
+        pl.when(pl.int_range(pl.len()) == 200).then(1e25).otherwise(50.0).alias(name)
+        for name in ("open", "high", "low", "close")
+    )
+    both = windows_of(pl.concat([bars.filter(pl.col("ticker") == "AAA"), wild]), calendar, quick.window)
+    report = train(database, tmp_path, both, quick)
+    assert statuses(report) == {
+        ("AAA", "backtest"): "trained",
+        ("AAA", "checkpoint"): "trained",
+        ("CCC", "backtest"): "failed",
+        ("CCC", "checkpoint"): "failed",
+    }
+    reason = report.of("checkpoint")["CCC"].reason
+    assert reason is not None
+    with database.transaction() as conn:
+        (result,) = judge_and_promote(conn, tmp_path, ["CCC"], quick)
+    assert result.message == f"CCC was not trained: {reason}"
+
+
+KILLED_WHILE_TRAINING = """
+import json, os, signal, sys
+from datetime import date
+from pathlib import Path
+import numpy as np
+import polars as pl
+from ldtm_lib.config import ArchitectureConfig, BacktestConfig, Settings, TrainingConfig
+from ldtm_lib.database.connection import Database
+from ldtm_lib.features.windows import windows_of
+from ldtm_lib.registry.training import retrain
+from ldtm_lib.sessions import exchange_calendar
+given = json.loads(sys.argv[1])
+settings = Settings(
+    path=Path("x"), tickers=("AAA",), architecture=ArchitectureConfig(**given["architecture"]),
+    training=TrainingConfig(**given["training"]), backtest=BacktestConfig(**given["backtest"]))
+database = Database(url=given["url"], schema="ldtm")
+windows = windows_of(pl.read_parquet(given["bars"]), exchange_calendar(), settings.window)
+
+def kill_when_something_is_kept(progress):
+    with database.connect() as conn:
+        if conn.execute("select 1 from checkpoint union all select 1 from backtest_fold").fetchone():
+            os.kill(os.getpid(), signal.SIGKILL)
+
+retrain(database, Path(given["folder"]), windows, settings, trained_on=date.fromisoformat(given["day"]),
+        device="cpu", on_progress=kill_when_something_is_kept)
+"""
+
+
+def test_a_process_killed_in_the_middle_keeps_what_it_had_and_a_rerun_does_the_rest(
+    database: Database, tmp_path: Path, bars: pl.DataFrame, windows: dict[str, WindowSet], quick: Settings
+) -> None:
+    bars.write_parquet(tmp_path / "bars.parquet")
+    given = {
+        "url": database.url,
+        "folder": str(tmp_path / "checkpoints"),
+        "bars": str(tmp_path / "bars.parquet"),
+        "day": DAY.isoformat(),
+        "architecture": asdict(quick.architecture),
+        "training": asdict(quick.training),
+        "backtest": asdict(quick.backtest),
+    }
+    killed = subprocess.run([sys.executable, "-c", KILLED_WHILE_TRAINING, json.dumps(given)], capture_output=True)
+    assert killed.returncode == -9, killed.stderr.decode()
+    after = statuses(train(database, tmp_path / "checkpoints", windows, quick))
+    num_kept = sum(status == "up to date" for status in after.values())
+    assert 1 <= num_kept < 6
+    assert sum(status == "trained" for status in after.values()) == 6 - num_kept
+    whole = tmp_path / "whole"
+    with database.transaction() as conn:
+        records = newest_checkpoints(conn, ["AAA", "BBB", "CCC"])
+        conn.execute("delete from checkpoint")
+    train(database, whole, windows, quick, backtests=False)
+    with database.transaction() as conn:
+        uninterrupted = newest_checkpoints(conn, ["AAA", "BBB", "CCC"])
+    assert {t: r.file_sha256 for t, r in records.items()} == {t: r.file_sha256 for t, r in uninterrupted.items()}

@@ -1,0 +1,230 @@
+"""What the database refuses, whoever asks."""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import LiteralString
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from ldtm_lib.database.connection import Connection
+from ldtm_lib.sessions import Calendar
+
+RUN_DATE = date(2013, 1, 2)
+
+
+def _columns(conn: Connection) -> list[str]:
+    rows = conn.execute(
+        "select column_name from information_schema.columns where table_schema = 'ldtm' and table_name = 'snapshot'"
+    )
+    return [name for (name,) in rows]
+
+
+def _refusal(conn: Connection, query: LiteralString | sql.Composed, params: tuple[object, ...] = ()) -> str:
+    """The message of a statement that must be refused; what came before it stays."""
+    with pytest.raises(psycopg.IntegrityError) as refused, conn.transaction():
+        conn.execute(query, params)
+    return str(refused.value)
+
+
+FORECAST_VALUES = {
+    "ticker": "'IBM'",
+    "run_date": "'2013-01-03'",
+    "recorded_at": "clock_timestamp()",
+    "kind": "'late'",
+    "next_day_session": "'2013-01-04'",
+    "next_monday_session": "'2013-01-08'",
+    "one_month_session": "'2013-02-04'",
+    "run_date_close": "99",
+    "next_day_pred": "99",
+    "next_monday_pred": "99",
+    "one_month_pred": "99",
+    "direction_pred": "'bearish'",
+    "abstained_reason": "'regrets'",
+    "model_version": "'v9'",
+    "model_status": "null",
+    "checkpoint_id": "9",
+    "checkpoint_sha256": "'x'",
+    "window_sha256": "'x'",
+    "bars_recorded_until": "clock_timestamp()",
+}
+FILL_VALUES = {
+    "next_day_actual": "98",
+    "next_day_pct_error": "0",
+    "next_day_direction_actual": "'bearish'",
+    "next_day_direction_correct": "false",
+    "next_day_filled_at": "clock_timestamp()",
+    "next_monday_actual": "98",
+    "next_monday_pct_error": "0",
+    "next_monday_filled_at": "clock_timestamp()",
+    "one_month_actual": "98",
+    "one_month_pct_error": "0",
+    "one_month_filled_at": "clock_timestamp()",
+}
+FILL = "update snapshot set next_day_actual = 104, next_monday_actual = 105, one_month_actual = 106"
+
+
+def test_no_column_of_a_forecast_can_be_changed(conn: Connection, ledger_rows) -> None:
+    ledger_rows.forecast("AAPL", RUN_DATE)
+    assert set(FORECAST_VALUES) | set(FILL_VALUES) == set(_columns(conn)), "a new column needs its own attack here"
+    for name, value in FORECAST_VALUES.items():
+        query = sql.SQL("update snapshot set {} = " + value).format(sql.Identifier(name))  # type: ignore[arg-type]
+        assert _refusal(conn, query).startswith("the forecast of AAPL on 2013-01-02 is on record"), name
+
+
+def test_no_column_of_a_fill_can_be_changed_or_emptied(conn: Connection, ledger_rows) -> None:
+    ledger_rows.forecast("AAPL", RUN_DATE)
+    conn.execute(FILL)
+    for name, value in [*FILL_VALUES.items(), *((name, "null") for name in FILL_VALUES)]:
+        query = sql.SQL("update snapshot set {} = " + value).format(sql.Identifier(name))  # type: ignore[arg-type]
+        assert _refusal(conn, query).startswith("an actual of AAPL on 2013-01-02 was filled"), name
+    unfilled = {"next_day_actual": "null", "next_day_pct_error": "null", "next_day_filled_at": "null"}
+    assignments = ", ".join(f"{name} = {value}" for name, value in unfilled.items())
+    assert "was filled" in _refusal(conn, f"update snapshot set {assignments}")  # type: ignore[arg-type]
+
+
+def test_a_figure_without_its_actual_is_refused(conn: Connection, ledger_rows) -> None:
+    ledger_rows.forecast("AAPL", RUN_DATE)
+    for name in FILL_VALUES.keys() - {"next_day_actual", "next_monday_actual", "one_month_actual"}:
+        query = sql.SQL("update snapshot set {} = " + FILL_VALUES[name]).format(sql.Identifier(name))  # type: ignore[arg-type]
+        assert "snapshot_fills_are_whole" in _refusal(conn, query), name
+
+
+def test_errors_and_directions_are_worked_out_by_the_database_whatever_the_caller_says(
+    conn: Connection, ledger_rows
+) -> None:
+    ledger_rows.forecast("AAPL", RUN_DATE, close=100, preds=(101, 102, 103), direction="bullish")
+    conn.execute(
+        "update snapshot set next_day_actual = 80, next_day_pct_error = 0, next_day_direction_actual = 'bullish',"
+        " next_day_direction_correct = true, next_day_filled_at = '2013-01-04'"
+    )
+    row = conn.execute(
+        "select next_day_pct_error, next_day_direction_actual, next_day_direction_correct,"
+        " next_day_filled_at > clock_timestamp() - interval '1 minute' from snapshot"
+    ).fetchone()
+    assert row == ((101 - 80) / 80 * 100, "bearish", False, True)
+
+
+def test_an_actual_that_is_no_price_is_refused(conn: Connection, ledger_rows) -> None:
+    ledger_rows.forecast("AAPL", RUN_DATE)
+    for price in ("-1", "'nan'", "'infinity'"):
+        query = sql.SQL("update snapshot set one_month_actual = " + price)  # type: ignore[arg-type]
+        assert "snapshot_actuals_are_prices" in _refusal(conn, query.format()), price
+    with pytest.raises(psycopg.DataError, match="division by zero"):
+        conn.execute("update snapshot set one_month_actual = 0")
+
+
+def test_forecasts_are_never_removed(conn: Connection, ledger_rows) -> None:
+    ledger_rows.forecast("AAPL", RUN_DATE)
+    for query in ("delete from snapshot", "delete from snapshot where false", "truncate snapshot"):
+        assert _refusal(conn, query).startswith("forecasts are never deleted"), query
+    assert conn.execute("select count(*) from snapshot").fetchone() == (1,)
+
+
+def test_an_upsert_cannot_replace_a_forecast(conn: Connection, ledger_rows) -> None:
+    ledger_rows.forecast("AAPL", RUN_DATE)
+    query = """insert into snapshot select * from snapshot
+        on conflict (ticker, run_date) do update set next_day_pred = 1"""
+    assert "is on record and cannot be changed" in _refusal(conn, query)
+
+
+def test_an_abstention_has_nothing_to_fill(conn: Connection, ledger_rows) -> None:
+    ledger_rows.abstention("FB", RUN_DATE)
+    assert "FB abstained on 2013-01-02: there is nothing to fill" in _refusal(conn, FILL)
+
+
+def test_a_past_run_date_cannot_claim_to_be_live(conn: Connection, ledger_rows) -> None:
+    for ticker, kind in (("AAPL", "live"), ("FB", "late"), ("IBM", "simulated")):
+        ledger_rows.forecast(ticker, RUN_DATE, kind=kind)
+    rows = conn.execute("select ticker, kind from snapshot order by ticker").fetchall()
+    assert rows == [("AAPL", "late"), ("FB", "late"), ("IBM", "simulated")]
+
+
+def test_a_forecast_before_its_first_target_session_is_live_even_when_called_late(
+    conn: Connection, ledger_rows, calendar: Calendar
+) -> None:
+    _shift_the_calendar_so_that_the_last_close_was_an_hour_ago(conn, RUN_DATE, calendar)
+    ledger_rows.forecast("AAPL", RUN_DATE, kind="late")
+    ledger_rows.forecast("MSFT", RUN_DATE, kind="simulated")
+    rows = conn.execute("select ticker, kind from snapshot order by ticker").fetchall()
+    assert rows == [("AAPL", "live"), ("MSFT", "simulated")]
+
+
+def test_a_target_far_ahead_does_not_make_a_late_forecast_live(
+    conn: Connection, ledger_rows, calendar: Calendar
+) -> None:
+    newest = calendar.last_closed(datetime.now(UTC))
+    run_date, far = calendar.offset(newest, -10), calendar.offset(newest, 10)
+    with pytest.raises(psycopg.IntegrityError, match="speaks_about_the_future"), conn.transaction():
+        ledger_rows.forecast("AAPL", run_date, kind="live", next_day_session=calendar.offset(newest, 30))
+    targets = calendar.targets(far)
+    conn.execute(
+        """insert into snapshot (ticker, run_date, kind, next_day_session, next_monday_session, one_month_session,
+            abstained_reason, bars_recorded_until) values ('AAPL', %s, 'live', %s, %s, %s, 'x', clock_timestamp())""",
+        (run_date, *targets.as_tuple()),
+    )
+    assert conn.execute("select kind from snapshot").fetchone() == ("late",)
+
+
+def test_a_temporary_table_cannot_stand_in_for_the_calendar(conn: Connection, ledger_rows) -> None:
+    conn.execute(
+        "create temporary table trading_session as "
+        "select session, opens_at + interval '50 years' as opens_at, closes_at from ldtm.trading_session"
+    )
+    ledger_rows.forecast("AAPL", RUN_DATE, kind="live")
+    assert conn.execute("select kind from snapshot").fetchone() == ("late",)
+
+
+def test_a_session_that_has_not_closed_cannot_be_forecast_from(
+    conn: Connection, ledger_rows, calendar: Calendar
+) -> None:
+    ahead = calendar.offset(calendar.last_closed(datetime.now(UTC)), 1)
+    with pytest.raises(psycopg.IntegrityError, match=f"session {ahead} has not closed: AAPL cannot be forecast"):
+        ledger_rows.forecast("AAPL", ahead)
+
+
+def test_a_target_session_that_has_not_closed_cannot_be_filled(
+    conn: Connection, ledger_rows, calendar: Calendar
+) -> None:
+    newest = calendar.last_closed(datetime.now(UTC))
+    ledger_rows.forecast("AAPL", newest)
+    target = calendar.targets(newest).one_month
+    message = _refusal(conn, "update snapshot set one_month_actual = 100")
+    assert message.startswith(f"session {target} has not closed: the forecast of AAPL on {newest} has no actual yet")
+
+
+def test_a_forecast_cannot_arrive_with_its_actual(conn: Connection, calendar: Calendar) -> None:
+    message = _refusal(
+        conn,
+        """insert into snapshot (ticker, run_date, kind, next_day_session, next_monday_session, one_month_session,
+            run_date_close, next_day_pred, next_monday_pred, one_month_pred, direction_pred, model_status,
+            checkpoint_sha256, window_sha256, bars_recorded_until, next_day_actual)
+        values ('AAPL', %s, 'live', %s, %s, %s, 1, 1, 1, 1, 'neutral', 'active', 'c', 'w', clock_timestamp(), 1)""",
+        (RUN_DATE, *calendar.targets(RUN_DATE).as_tuple()),
+    )
+    assert message.startswith("the forecast of AAPL on 2013-01-02 arrives with an actual")
+
+
+def test_a_forecast_that_is_not_finite_is_refused(conn: Connection, ledger_rows) -> None:
+    for preds in ((float("nan"), 1, 1), (1, float("inf"), 1), (1, 1, float("-inf"))):
+        with pytest.raises(psycopg.IntegrityError, match="snapshot_forecasts_are_finite"), conn.transaction():
+            ledger_rows.forecast("AAPL", RUN_DATE, preds=preds)
+
+
+def test_a_candidate_speaks_only_in_simulated_rows(conn: Connection, calendar: Calendar) -> None:
+    message = _refusal(
+        conn,
+        """insert into snapshot (ticker, run_date, kind, next_day_session, next_monday_session, one_month_session,
+            abstained_reason, model_status, bars_recorded_until)
+        values ('AAPL', %s, 'live', %s, %s, %s, 'x', 'candidate', clock_timestamp())""",
+        (RUN_DATE, *calendar.targets(RUN_DATE).as_tuple()),
+    )
+    assert "snapshot_candidates_are_simulated" in message
+
+
+def _shift_the_calendar_so_that_the_last_close_was_an_hour_ago(
+    conn: Connection, session: date, calendar: Calendar
+) -> None:
+    """Move all sessions of the test's database in time, so that a past session is the one that has just closed."""
+    by = datetime.now(UTC) - timedelta(hours=1) - calendar.closes_at(session)
+    conn.execute("update trading_session set opens_at = opens_at + %s, closes_at = closes_at + %s", (by, by))

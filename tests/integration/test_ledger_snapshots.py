@@ -1,0 +1,398 @@
+"""Snapshots: one row per ticker, forecast or abstained, from real bars, windows, files and networks."""
+
+import hashlib
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import psycopg
+import pytest
+import torch
+
+from ldtm_lib.config import ForecastConfig, Settings
+from ldtm_lib.database.connection import Connection, Database
+from ldtm_lib.errors import CalendarError, LedgerRefused, UnknownTicker
+from ldtm_lib.features.windows import InputWindow, latest_windows
+from ldtm_lib.ledger import input_windows
+from ldtm_lib.ledger.drafts import direction
+from ldtm_lib.ledger.fillbacks import fill
+from ldtm_lib.ledger.snapshots import SnapshotReport, missing_rows, take_snapshots
+from ldtm_lib.models.checkpoint import write
+from ldtm_lib.models.lstm import LdtmNetwork
+from ldtm_lib.prices import store
+from ldtm_lib.prices.sources.protocol import Delivery
+from ldtm_lib.prices.splits import Split
+from ldtm_lib.sessions import Calendar
+
+RUN_DATE = date(2013, 1, 11)
+NEXT_DAY, NEXT_MONDAY, ONE_MONTH = date(2013, 1, 14), date(2013, 1, 14), date(2013, 2, 12)
+"""RUN_DATE is a Friday; Monday 2013-01-21 is a holiday between it and the month's target."""
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What an evening needs: bars in the store, windows on record, networks in the registry and on disk."""
+
+    conn: Connection
+    calendar: Calendar
+    settings: Settings
+    folder: Path
+
+    def bars(self, tickers: Sequence[str], num_bars: int = 300, last: date = RUN_DATE) -> pl.DataFrame:
+        """A random walk of each ticker's own, the same at every call."""
+        sessions = self.calendar.days[: np.searchsorted(self.calendar.days, np.datetime64(last), side="right")]
+        frames: list[pl.DataFrame] = []
+        for ticker in tickers:
+            random = np.random.default_rng(int.from_bytes(ticker.encode()))
+            close = np.round(100 * np.exp(random.normal(0, 0.02, num_bars).cumsum()), 2)
+            spread = 1 + np.abs(random.normal(0, 0.01, num_bars))
+            frames.append(
+                pl.DataFrame(
+                    {
+                        "ticker": [ticker] * num_bars,
+                        "session": sessions[-num_bars:],
+                        "open": close,
+                        "high": close * spread,
+                        "low": close / spread,
+                        "close": close,
+                        "volume": random.integers(1_000, 9_000, num_bars).astype(float),
+                    }
+                )
+            )
+        return pl.concat(frames)
+
+    def deliver(self, bars: pl.DataFrame, *splits: Split) -> None:
+        store.record(
+            self.conn, Delivery(bars=bars, splits=splits, failures={}, notes=()), source="test", calendar=self.calendar
+        )
+
+    def make_windows(self, tickers: Sequence[str], run_date: date = RUN_DATE) -> list[InputWindow]:
+        bars = store.recent_bars(self.conn, tickers, last=run_date, num_bars=280)
+        windows = latest_windows(bars, tickers, run_date, self.calendar, self.settings.window)
+        input_windows.record(self.conn, windows)
+        return windows
+
+    def network(
+        self, ticker: str, *, status: str = "active", trained_on: date = date(2012, 12, 31), seed: int = 0
+    ) -> LdtmNetwork:
+        """An untrained network, in the registry and on disk."""
+        torch.manual_seed(seed)
+        network = LdtmNetwork(self.settings.architecture)
+        name = f"{ticker}_{status}_{trained_on}_{seed}.pt"
+        sha256 = write(network.state_dict(), self.folder / name, architecture=self.settings.architecture)
+        self.conn.execute(
+            """insert into checkpoint (ticker, status, trained_on, architecture_sha256, recipe_sha256, data_sha256,
+                file_name, file_sha256, seed, num_training_rows, num_validation_rows, num_epochs, best_epoch,
+                validation_loss, duration_seconds, device, major, version, activated_at)
+            values (%(ticker)s, %(status)s, %(day)s, 'a', 'r', %(name)s, %(name)s, %(sha)s, 0, 1, 1, 1, 1, 1, 1, 'cpu',
+                case when %(status)s = 'active' then 1 end,
+                case when %(status)s = 'active' then 'v1.' || %(day)s::date end,
+                case when %(status)s = 'active' then now() end)""",
+            {"ticker": ticker, "status": status, "day": trained_on, "name": name, "sha": sha256},
+        )
+        return network
+
+    def take(self, *tickers: str, simulated: bool = True, run_date: date = RUN_DATE) -> SnapshotReport:
+        return take_snapshots(
+            self.conn,
+            run_date=run_date,
+            tickers=tickers or self.settings.tickers,
+            folder=self.folder,
+            settings=self.settings,
+            calendar=self.calendar,
+            simulated=simulated,
+        )
+
+    def ready(self, *tickers: str) -> dict[str, LdtmNetwork]:
+        """Bars, windows and an active network for some tickers."""
+        self.deliver(self.bars(tickers))
+        self.make_windows(tickers)
+        return {ticker: self.network(ticker, seed=n) for n, ticker in enumerate(tickers)}
+
+    def with_settings(self, **changes: object) -> "Desk":
+        return replace(self, settings=replace(self.settings, **changes))
+
+
+@pytest.fixture
+def desk(conn: Connection, calendar: Calendar, settings: Settings, tmp_path: Path) -> Desk:
+    return Desk(conn, calendar, settings, tmp_path)
+
+
+def test_every_ticker_has_a_row_that_forecasts_or_says_why_not(desk: Desk) -> None:
+    networks = desk.ready("AAPL", "MSFT", "IBM")
+    desk.deliver(pl.concat([desk.bars(["GOOG"], last=date(2013, 1, 10)), desk.bars(["FB"])]))
+    windows = {w.ticker: w for w in desk.make_windows(["AAPL", "GOOG", "IBM", "FB"])}
+    desk.network("GOOG")
+    next(desk.folder.glob("IBM*")).write_bytes(b"PK")
+    report = desk.take()
+    rows = {row.ticker: row for row in report.rows}
+    assert list(rows) == list(desk.settings.tickers) == list(report.written)
+    assert {t: r.abstained_reason for t, r in rows.items() if t not in ("AAPL", "MSFT", "IBM")} == {
+        "FB": "has no active model",
+        "GOOG": "has no bar for 2013-01-11",
+    }
+    assert rows["IBM"].abstained_reason is not None
+    assert "is cut: its 2 bytes are no whole archive" in rows["IBM"].abstained_reason
+    assert report.num_abstained == 3
+    assert report.num_bullish + report.num_neutral + report.num_bearish == 2
+    assert report.model_versions == ("v1.2012-12-31",)
+
+    row, window = rows["AAPL"], windows["AAPL"]
+    assert window.inputs is not None
+    assert window.close is not None
+    assert window.close_min is not None
+    assert window.close_max is not None
+    with torch.inference_mode():
+        scaled = networks["AAPL"](torch.from_numpy(window.inputs)[None])[0].double().numpy()
+    prices = window.close_min + scaled * (window.close_max - window.close_min)
+    assert [row.next_day_pred, row.next_monday_pred, row.one_month_pred] == pytest.approx(prices, rel=1e-6)  # float32
+    assert (row.kind, row.run_date_close, row.window_sha256) == ("simulated", window.close, window.sha256)
+    assert row.direction_pred == direction(prices[0], window.close, 0.001)
+    assert (row.next_day_session, row.next_monday_session, row.one_month_session) == (NEXT_DAY, NEXT_MONDAY, ONE_MONTH)
+    assert (
+        row.checkpoint_sha256 == hashlib.sha256((desk.folder / "AAPL_active_2012-12-31_0.pt").read_bytes()).hexdigest()
+    )
+    assert missing_rows(desk.conn, [("AAPL", RUN_DATE), ("AAPL", NEXT_DAY)]) == [("AAPL", NEXT_DAY)]
+
+
+def test_the_same_again_changes_nothing_and_another_forecast_is_refused_and_told(desk: Desk) -> None:
+    desk.ready("AAPL", "IBM")
+    first = desk.take("AAPL", "IBM")
+    again = desk.take("IBM", "AAPL")
+    assert (again.written, again.unchanged, again.conflicts, again.rows) == ((), ("AAPL", "IBM"), (), first.rows)
+
+    desk.conn.execute("update checkpoint set status = 'retired', retired_at = now() where ticker = 'AAPL'")
+    desk.network("AAPL", trained_on=date(2013, 1, 4), seed=9)
+    other = desk.take("AAPL", "IBM")
+    (conflict,) = other.conflicts
+    assert (conflict.ticker, other.unchanged, other.rows) == ("AAPL", ("IBM",), first.rows)
+    assert conflict.reason.startswith("the forecast of AAPL on 2013-01-11 is on record with checkpoint_sha256 ")
+    assert conflict.reason.endswith("; the first one stays")
+
+    desk.conn.execute("update checkpoint set status = 'retired', retired_at = now() where ticker = 'IBM'")
+    assert (
+        desk.take("IBM")
+        .conflicts[0]
+        .reason.startswith(
+            "the forecast of IBM on 2013-01-11 is on record with abstained_reason None, now has no active model"
+        )
+    )
+
+
+def test_two_processes_at_once_leave_one_row_per_ticker(database: Database, desk: Desk) -> None:
+    desk.ready("AAPL", "MSFT", "IBM")
+    desk.conn.commit()
+    both_ready, reports = threading.Barrier(2), []
+
+    def work() -> None:
+        with database.transaction() as own:
+            both_ready.wait()
+            reports.append(replace(desk, conn=own).take("AAPL", "MSFT", "IBM"))
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [report.conflicts for report in reports] == [(), ()]
+    assert sorted(t for report in reports for t in report.written) == ["AAPL", "IBM", "MSFT"]
+    assert sorted(t for report in reports for t in report.unchanged) == ["AAPL", "IBM", "MSFT"]
+    assert reports[0].rows == reports[1].rows
+
+
+def test_no_model_speaks_about_what_it_has_seen(desk: Desk) -> None:
+    tickers = ("AAPL", "MSFT", "IBM", "GOOG")
+    desk.deliver(desk.bars(tickers))
+    desk.make_windows(tickers)
+    desk.network("AAPL", trained_on=RUN_DATE)
+    desk.network("MSFT", trained_on=NEXT_DAY)
+    desk.network("IBM", trained_on=RUN_DATE - timedelta(days=1))
+    desk.network("GOOG", status="candidate")
+    simulated = {row.ticker: row.abstained_reason for row in desk.take(*tickers).rows}
+    assert simulated == {
+        "AAPL": "has no model for this run date: v1.2013-01-11 was trained on bars up to 2013-01-11",
+        "MSFT": "has no model for this run date: v1.2013-01-14 was trained on bars up to 2013-01-14",
+        "IBM": None,
+        "GOOG": "has no active model",
+    }
+
+
+def test_a_late_row_may_use_a_model_trained_that_evening_and_no_younger_one(desk: Desk) -> None:
+    desk.deliver(desk.bars(["AAPL", "MSFT"]))
+    desk.make_windows(["AAPL", "MSFT"])
+    desk.network("AAPL", trained_on=RUN_DATE)
+    desk.network("MSFT", trained_on=NEXT_DAY)
+    aapl, msft = desk.take("AAPL", "MSFT", simulated=False).rows
+    assert (aapl.kind, aapl.abstained_reason, aapl.model_version) == ("late", None, "v1.2013-01-11")
+    assert (msft.abstained_reason or "").endswith("v1.2013-01-14 was trained on bars up to 2013-01-14")
+
+
+def test_candidates_speak_only_where_settings_let_them_and_only_in_simulated_rows(desk: Desk) -> None:
+    desk.deliver(desk.bars(["AAPL", "MSFT"]))
+    desk.make_windows(["AAPL", "MSFT"])
+    desk.network("AAPL", status="candidate", trained_on=date(2012, 11, 30))
+    desk.network("AAPL", status="candidate", trained_on=date(2012, 12, 31))
+    desk.network("AAPL", status="candidate", trained_on=RUN_DATE)
+    desk.network("AAPL", status="active", trained_on=NEXT_DAY)
+    desk.network("MSFT", status="candidate", trained_on=date(2012, 12, 31))
+    desk.network("MSFT", status="active", trained_on=date(2012, 11, 30))
+    lenient = desk.with_settings(forecast=ForecastConfig(without_active="candidate"))
+    with desk.conn.transaction(force_rollback=True):
+        late, _ = lenient.take("AAPL", "MSFT", simulated=False).rows
+        assert (late.kind, late.model_status) == ("late", None)
+        assert late.abstained_reason is not None
+    aapl, msft = lenient.take("AAPL", "MSFT").rows
+    assert (aapl.model_status, aapl.model_version, aapl.abstained_reason) == ("candidate", None, None)
+    (trained_on,) = desk.conn.execute(
+        "select trained_on from checkpoint where checkpoint_id = %s", (aapl.checkpoint_id,)
+    ).fetchone() or (None,)
+    assert trained_on == date(2012, 12, 31)
+    assert (msft.model_status, msft.model_version) == ("active", "v1.2012-11-30")
+
+
+def test_a_forecast_that_is_not_finite_abstains(desk: Desk) -> None:
+    desk.deliver(desk.bars(["AAPL", "MSFT"]))
+    desk.make_windows(["AAPL", "MSFT"])
+    desk.network("MSFT")
+    state = {
+        name: torch.full_like(t, torch.nan) for name, t in LdtmNetwork(desk.settings.architecture).state_dict().items()
+    }
+    desk.network("AAPL")
+    sha256 = write(state, desk.folder / "nan.pt", architecture=desk.settings.architecture)
+    desk.conn.execute("alter table checkpoint disable trigger user")
+    desk.conn.execute("update checkpoint set file_name = 'nan.pt', file_sha256 = %s where ticker = 'AAPL'", (sha256,))
+    aapl, msft = desk.take("AAPL", "MSFT").rows
+    assert aapl.abstained_reason == "has a forecast that is not finite: nan, nan, nan"
+    assert (aapl.next_day_pred, aapl.direction_pred, msft.abstained_reason) == (None, None, None)
+
+
+def test_a_stored_window_that_was_altered_is_not_forecast_from(desk: Desk) -> None:
+    desk.ready("AAPL")
+    desk.conn.execute("update input_window set inputs = set_byte(inputs, 7, 99)")
+    (row,) = desk.take("AAPL").rows
+    assert (row.abstained_reason or "").startswith("has a stored window that was altered: its SHA-256 is ")
+
+
+def test_what_cannot_be_asked_for_is_refused_with_the_remedy(desk: Desk) -> None:
+    with pytest.raises(UnknownTicker, match="TSLA is not in the universe"):
+        desk.take("TSLA")
+    with pytest.raises(CalendarError, match="2013-01-12 is not a session"):
+        desk.take("AAPL", run_date=date(2013, 1, 12))
+    with pytest.raises(LedgerRefused, match=r"no features were made for 2013-01-11 .AAPL, FB, GOOG, ....; materialize"):
+        desk.take()
+    ahead = desk.calendar.offset(desk.calendar.last_closed(datetime.now(UTC)), 1)
+    with pytest.raises(LedgerRefused, match=f"session {ahead} closes at .*; take its snapshots afterwards"):
+        desk.take("AAPL", run_date=ahead)
+    assert desk.conn.execute("select count(*) from snapshot").fetchone() == (0,)
+
+
+def test_a_ticker_whose_features_were_never_made_abstains_beside_those_that_have_them(desk: Desk) -> None:
+    desk.ready("AAPL")
+    desk.network("MSFT")
+    assert [row.abstained_reason for row in desk.take("AAPL", "MSFT").rows] == [None, "has no features for 2013-01-11"]
+
+
+def test_a_retired_ticker_has_no_row_from_the_day_it_left(desk: Desk) -> None:
+    desk.ready("AAPL", "IBM")
+    left = desk.with_settings(retired={"IBM": RUN_DATE})
+    assert [row.ticker for row in left.take("AAPL", "IBM").rows] == ["AAPL"]
+    assert [row.ticker for row in desk.with_settings(retired={"IBM": NEXT_DAY}).take("AAPL", "IBM").rows] == [
+        "AAPL",
+        "IBM",
+    ]
+
+
+def test_windows_are_vintages_and_come_back_to_the_bit(desk: Desk) -> None:
+    desk.deliver(desk.bars(["AAPL", "MSFT"]))
+    windows = desk.make_windows(["AAPL", "MSFT", "FB"])
+    assert input_windows.record(desk.conn, windows).unchanged == ("AAPL", "MSFT", "FB")
+    stored = input_windows.read(desk.conn, RUN_DATE, ["AAPL", "MSFT", "FB", "GOOG"])
+    assert sorted(stored) == ["AAPL", "FB", "MSFT"]
+    for window in windows:
+        back = stored[window.ticker].window
+        assert (back.sha256, back.close, back.close_min, back.close_max, back.not_ready) == (
+            *(window.sha256, window.close, window.close_min, window.close_max, window.not_ready),
+        )
+        if window.inputs is not None and back.inputs is not None:
+            assert back.inputs.tobytes() == window.inputs.tobytes()
+    corrected = desk.bars(["AAPL", "MSFT"]).with_columns(
+        pl.when((pl.col("session") == RUN_DATE) & (pl.col("ticker") == "AAPL"))
+        .then(pl.col("volume") * 2)
+        .otherwise("volume")
+        .alias("volume")
+    )
+    desk.deliver(corrected)
+    again = desk.make_windows(["AAPL", "MSFT"])
+    assert [w.sha256 == stored[w.ticker].window.sha256 for w in again] == [False, True]
+    assert desk.conn.execute("select ticker, count(*) from input_window group by 1 order by 1").fetchall() == [
+        ("AAPL", 2),
+        ("FB", 1),
+        ("MSFT", 1),
+    ]
+
+
+def test_what_a_forecast_saw_can_be_made_again_from_the_bars_of_that_moment(desk: Desk) -> None:
+    desk.ready("AAPL")
+    (row,) = desk.take("AAPL").rows
+    desk.conn.commit()
+    desk.deliver(desk.bars(["AAPL"]).with_columns(pl.col("volume") + pl.int_range(pl.len()) % 7 * 1000))
+    bars = store.bars_as_of(desk.conn, ["AAPL"], moment=row.bars_recorded_until, last=RUN_DATE)
+    (window,) = latest_windows(bars, ["AAPL"], RUN_DATE, desk.calendar, desk.settings.window)
+    assert window.sha256 == row.window_sha256
+    (now,) = desk.make_windows(["AAPL"])
+    assert now.sha256 != row.window_sha256
+
+
+def test_a_window_whose_bars_changed_while_it_was_made_is_not_ready(desk: Desk) -> None:
+    bars = desk.bars(["AAPL", "MSFT"])
+    desk.deliver(bars)
+    windows = latest_windows(bars, ["AAPL", "MSFT"], RUN_DATE, desk.calendar, desk.settings.window)
+    desk.deliver(bars.clear(), Split(ticker="AAPL", session=NEXT_DAY, ratio=2.0))
+    recorded = input_windows.record(desk.conn, windows)
+    assert (recorded.written, recorded.outdated) == (("AAPL", "MSFT"), ("AAPL",))
+    stored = input_windows.read(desk.conn, RUN_DATE, ["AAPL", "MSFT"])
+    assert stored["AAPL"].window.not_ready == "has bars that changed while its window was made; make its features again"
+    assert stored["MSFT"].window.not_ready is None
+
+
+@pytest.mark.parametrize("ratio", [2.0, 0.1])
+def test_forecasts_made_before_and_after_a_split_was_noticed_are_each_scored_on_their_own_basis(
+    desk: Desk, ratio: float
+) -> None:
+    tickers = ["AAPL", "MSFT"]
+    desk.ready(*tickers)
+    desk.take("AAPL")
+    desk.conn.commit()
+    old_close = desk.bars(["AAPL"])["close"][-1]
+    following = desk.bars(tickers, num_bars=1, last=NEXT_DAY).with_columns(
+        pl.lit(old_close * 1.03 / ratio).alias(name) for name in ("open", "high", "low", "close")
+    )
+    for ticker in tickers:
+        desk.deliver(following.filter(pl.col("ticker") == ticker), Split(ticker=ticker, session=NEXT_DAY, ratio=ratio))
+    desk.make_windows(["MSFT"])
+    desk.take("MSFT")
+    fill(desk.conn, as_of=NEXT_DAY)
+    rows = desk.conn.execute("select run_date_close, next_day_actual from snapshot order by ticker").fetchall()
+    (aapl_close, aapl_actual), (msft_close, msft_actual) = rows
+    assert aapl_close == old_close
+    assert aapl_actual == pytest.approx(old_close * 1.03, rel=1e-12)
+    assert msft_close == pytest.approx(desk.bars(["MSFT"])["close"][-1] / ratio, rel=1e-12)
+    assert msft_actual == following["close"][0]
+
+
+def test_the_band_around_no_change_is_neutral_with_its_edges() -> None:
+    calls = [direction(pred, 128.0, 1 / 64) for pred in (125.9, 126.0, 128.0, 130.0, 130.1)]
+    assert calls == ["bearish", "neutral", "neutral", "neutral", "bullish"], "binary fractions, so that edges are exact"
+    assert direction(np.nextafter(100.0, 200), 100.0, 0.0) == "bullish"
+
+
+def test_the_database_refuses_what_the_ledger_does_not_check(desk: Desk) -> None:
+    desk.ready("AAPL")
+    desk.conn.execute("alter table snapshot add constraint no_apples check (ticker <> 'AAPL')")
+    with pytest.raises(LedgerRefused, match=r"the ledger refuses the forecasts of 2013-01-11: .*no_apples") as refused:
+        desk.take("AAPL")
+    assert isinstance(refused.value.__cause__, psycopg.IntegrityError)

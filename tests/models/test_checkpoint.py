@@ -1,0 +1,162 @@
+import dataclasses
+import hashlib
+import io
+import resource
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ldtm_lib.config import ArchitectureConfig
+from ldtm_lib.errors import CheckpointRefused
+from ldtm_lib.models.checkpoint import load, write, write_bytes
+from ldtm_lib.models.lstm import initial_state
+
+SMALL = ArchitectureConfig(hidden=4, head_hidden=2)
+STATE = initial_state(SMALL, torch.Generator().manual_seed(0))
+OTHER_STATE = initial_state(SMALL, torch.Generator().manual_seed(1))
+
+one_folder_for_all_examples = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "candidates" / "AAPL.pt"
+
+
+def refusal(path: Path, sha256: str, architecture: ArchitectureConfig = SMALL) -> str:
+    with pytest.raises(CheckpointRefused) as refused:
+        load(path, sha256=sha256, architecture=architecture)
+    return str(refused.value)
+
+
+def test_what_is_read_is_what_was_written_to_the_bit(path: Path) -> None:
+    architecture = ArchitectureConfig()
+    state = initial_state(architecture, torch.Generator().manual_seed(0))
+    sha256 = write(state, path, architecture=architecture)
+    assert sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    read = load(path, sha256=sha256, architecture=architecture)
+    assert list(read) == list(state)
+    assert all(torch.equal(read[name], state[name]) for name in state)
+
+
+def test_equal_parameters_give_equal_files(tmp_path: Path) -> None:
+    copies = {name: tensor.clone() for name, tensor in STATE.items()}
+    first = write(STATE, tmp_path / "a.pt", architecture=SMALL)
+    assert write(copies, tmp_path / "b.pt", architecture=SMALL) == first
+    assert write(OTHER_STATE, tmp_path / "c.pt", architecture=SMALL) != first
+
+
+def test_a_state_cut_out_of_a_stack_is_written_without_the_rest_of_the_stack(tmp_path: Path) -> None:
+    stack = {name: torch.stack([tensor] * 50) for name, tensor in STATE.items()}
+    sliced = {name: tensor[7] for name, tensor in stack.items()}
+    assert write(sliced, tmp_path / "a.pt", architecture=SMALL) == write(STATE, tmp_path / "b.pt", architecture=SMALL)
+
+
+def test_a_missing_file_is_refused_by_its_name(path: Path) -> None:
+    assert refusal(path, "0" * 64) == (
+        f"checkpoint {path} is missing; restore the file from a copy, or train the ticker again"
+    )
+
+
+def test_a_folder_in_place_of_a_file_is_refused(tmp_path: Path) -> None:
+    assert "cannot be read: Is a directory" in refusal(tmp_path, "0" * 64)
+
+
+@one_folder_for_all_examples
+@given(share=st.floats(0, 1, exclude_max=True))
+def test_a_file_cut_anywhere_is_refused(path: Path, share: float) -> None:
+    sha256 = write(STATE, path, architecture=SMALL)
+    content = path.read_bytes()
+    kept = int(share * len(content))
+    path.write_bytes(content[:kept])
+    assert f"is cut: its {kept} bytes are no whole archive" in refusal(path, sha256)
+
+
+@one_folder_for_all_examples
+@given(share=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_a_file_with_one_bit_turned_anywhere_is_refused(path: Path, share: float, bit: int) -> None:
+    sha256 = write(STATE, path, architecture=SMALL)
+    content = bytearray(path.read_bytes())
+    content[int(share * len(content))] ^= 1 << bit
+    path.write_bytes(content)
+    refusal(path, sha256)
+
+
+def test_an_exchanged_file_is_refused_with_both_hashes(path: Path) -> None:
+    sha256 = write(STATE, path, architecture=SMALL)
+    found = write(OTHER_STATE, path, architecture=SMALL)
+    assert f"was altered: its SHA-256 is {found}, not {sha256}" in refusal(path, sha256)
+
+
+def test_a_file_of_another_architecture_is_refused_with_the_difference(path: Path) -> None:
+    sha256 = write(STATE, path, architecture=SMALL)
+    wider = dataclasses.replace(SMALL, hidden=8)
+    message = refusal(path, sha256, wider)
+    assert "is of another architecture: hidden is 4, not 8; set [architecture] back" in message
+
+
+def test_a_file_whose_parameters_do_not_fit_its_architecture_is_refused(path: Path) -> None:
+    lacking = {name: tensor for name, tensor in STATE.items() if name != "heads.2.2.bias"}
+    sha256 = write(lacking, path, architecture=SMALL)
+    assert "holds other parameters than its architecture has" in refusal(path, sha256)
+
+
+def test_a_file_that_would_run_code_is_refused_even_with_the_right_hash(path: Path) -> None:
+    buffer = io.BytesIO()
+    torch.save({"architecture": print, "state": STATE}, buffer)
+    sha256 = write_bytes(buffer.getvalue(), path)
+    assert "does not hold plain weights" in refusal(path, sha256)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a network", b"PK\x05\x06" + bytes(18)])
+def test_any_other_file_with_the_right_hash_is_refused(path: Path, content: bytes) -> None:
+    sha256 = write_bytes(content, path)
+    assert "does not hold plain weights" in refusal(path, sha256)
+
+
+def test_a_torch_file_of_something_else_is_refused(path: Path) -> None:
+    buffer = io.BytesIO()
+    torch.save(STATE, buffer)
+    sha256 = write_bytes(buffer.getvalue(), path)
+    assert "is not one that LDTM writes" in refusal(path, sha256)
+
+
+def test_a_write_that_fails_halfway_leaves_the_old_file_and_nothing_else(path: Path) -> None:
+    sha256 = write(STATE, path, architecture=SMALL)
+    with files_of_at_most(1024), pytest.raises(OSError, match="File too large"):
+        write(OTHER_STATE, path, architecture=SMALL)
+    assert [file.name for file in path.parent.iterdir()] == ["AAPL.pt"]
+    load(path, sha256=sha256, architecture=SMALL)
+
+
+@contextmanager
+def files_of_at_most(num_bytes: int) -> Iterator[None]:
+    """The kernel refuses to let any file of this process grow further, as a full disk would."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_reader_beside_two_writers_always_sees_a_whole_file(path: Path) -> None:
+    whole = {write(STATE, path, architecture=SMALL), write(OTHER_STATE, path, architecture=SMALL)}
+    writers = [threading.Thread(target=write_often, args=(state, path)) for state in (STATE, OTHER_STATE)]
+    for writer in writers:
+        writer.start()
+    seen: set[str] = set()
+    while any(writer.is_alive() for writer in writers):
+        seen.add(hashlib.sha256(path.read_bytes()).hexdigest())
+    assert seen == whole
+
+
+def write_often(state: dict[str, torch.Tensor], path: Path) -> None:
+    for _ in range(30):
+        write(state, path, architecture=SMALL)

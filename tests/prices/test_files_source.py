@@ -1,0 +1,350 @@
+"""The files that people really have, and what is said about those that cannot be read."""
+
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
+from ldtm_lib.config import PriceBasis
+from ldtm_lib.errors import ConfigurationError, MalformedFile, MissingBar, SourceError
+from ldtm_lib.prices.sources.files import FilesSource
+from ldtm_lib.prices.sources.protocol import Delivery
+from ldtm_lib.prices.sources.sample import SampleSource
+from ldtm_lib.prices.splits import Split
+
+FIRST, LAST = date(1990, 1, 2), date(2026, 1, 2)
+BARS = [
+    (date(2024, 1, 29), 192.01, 192.2, 189.58, 1191.73, 47145622.0),
+    (date(2024, 1, 30), 190.94, 191.8, 187.47, 1188.04, 55859370.0),
+    (date(2024, 2, 1), 183.985, 186.95, 183.82, 1186.86, 64885408.0),
+]
+SPELLINGS = {
+    "yahoo": (
+        "Date,Open,High,Low,Close,Adj Close,Volume\n"
+        "2024-01-29,192.01,192.2,189.58,1191.73,1190.5,47145622\n"
+        "2024-01-30,190.94,191.8,187.47,1188.04,1187.1,55859370\n"
+        "2024-02-01,183.985,186.95,183.82,1186.86,1185.9,64885408\n"
+    ),
+    "yfinance with time and zone": (
+        "Date,Open,High,Low,Close,Volume,Dividends,Stock Splits\n"
+        "2024-01-29 00:00:00-05:00,192.01,192.2,189.58,1191.73,47145622,0.0,0.0\n"
+        "2024-01-30 00:00:00-05:00,190.94,191.8,187.47,1188.04,55859370,0.0,0.0\n"
+        "2024-02-01 00:00:00-05:00,183.985,186.95,183.82,1186.86,64885408,0.0,0.0\n"
+    ),
+    "stooq bulk": (
+        "<TICKER>,<PER>,<DATE>,<TIME>,<OPEN>,<HIGH>,<LOW>,<CLOSE>,<VOL>,<OPENINT>\n"
+        "AAPL.US,D,20240129,000000,192.01,192.2,189.58,1191.73,47145622,0\n"
+        "AAPL.US,D,20240130,000000,190.94,191.8,187.47,1188.04,55859370,0\n"
+        "AAPL.US,D,20240201,000000,183.985,186.95,183.82,1186.86,64885408,0\n"
+    ),
+    "stooq": (
+        "Date,Open,High,Low,Close,Volume\r\n"
+        "2024-01-29,192.01,192.2,189.58,1191.73,47145622\r\n"
+        "2024-01-30,190.94,191.8,187.47,1188.04,55859370\r\n"
+        "2024-02-01,183.985,186.95,183.82,1186.86,64885408\r\n"
+    ),
+    "nasdaq, newest first, dollar signs": (
+        "Date,Close/Last,Volume,Open,High,Low\n"
+        '02/01/2024,"$1,186.86",64885408,$183.985,$186.95,$183.82\n'
+        '01/30/2024,"$1,188.04",55859370,$190.94,$191.80,$187.47\n'
+        '01/29/2024,"$1,191.73",47145622,$192.01,$192.20,$189.58\n'
+    ),
+    "interactive brokers": (
+        "date,open,high,low,close,volume,average,barCount\n"
+        "20240129  16:00:00,192.01,192.2,189.58,1191.73,47145622,190.1,1234\n"
+        "20240130  16:00:00,190.94,191.8,187.47,1188.04,55859370,190.1,1234\n"
+        "20240201  16:00:00,183.985,186.95,183.82,1186.86,64885408,190.1,1234\n"
+    ),
+    "schwab or fidelity, words around the bars": (
+        '"Historical prices for AAPL as of 02/02/2024"\n'
+        "\n"
+        '"Date","Open","High","Low","Close","Volume"\n'
+        '"02/01/2024","183.985","186.95","183.82","1,186.86","64,885,408"\n'
+        '"01/30/2024","190.94","191.80","187.47","1,188.04","55,859,370"\n'
+        '"01/29/2024","192.01","192.20","189.58","1,191.73","47,145,622"\n'
+        "\n"
+        '"The data is provided for information only. Past performance"\n'
+    ),
+    "semicolons and decimal commas, days first": (
+        "\ufeffDate;Open;High;Low;Close;Volume\n"
+        "29.01.2024;192,01;192,2;189,58;1.191,73;47.145.622\n"
+        "30.01.2024;190,94;191,8;187,47;1.188,04;55.859.370\n"
+        "01.02.2024;183,985;186,95;183,82;1.186,86;64.885.408\n"
+    ),
+    "timestamp and vol, tabs": (
+        "timestamp\topen\thigh\tlow\tclose\tvol\n"
+        "2024-01-29T21:00:00Z\t192.01\t192.2\t189.58\t1191.73\t47145622\n"
+        "2024-01-30T21:00:00Z\t190.94\t191.8\t187.47\t1188.04\t55859370\n"
+        "2024-02-01T21:00:00Z\t183.985\t186.95\t183.82\t1186.86\t64885408\n"
+    ),
+    "seconds since 1970": (
+        "time,open,high,low,close,Volume\n"
+        "1706538600,192.01,192.2,189.58,1191.73,47145622\n"
+        "1706625000,190.94,191.8,187.47,1188.04,55859370\n"
+        "1706797800,183.985,186.95,183.82,1186.86,64885408\n"
+    ),
+    "alpha vantage": (
+        "timestamp,1. open,2. high,3. low,4. close,5. volume\n"
+        "2024-01-29,192.01,192.2,189.58,1191.73,47145622\n"
+        "2024-01-30,190.94,191.8,187.47,1188.04,55859370\n"
+        "2024-02-01,183.985,186.95,183.82,1186.86,64885408\n"
+    ),
+    "investing, words for months and millions": (
+        '"Date","Price","Open","High","Low","Vol.","Change %"\n'
+        '"Feb 01, 2024","1,186.86","183.985","186.95","183.82","64.885408M","-0.1%"\n'
+        '"Jan 30, 2024","1,188.04","190.94","191.80","187.47","55.859370M","-0.1%"\n'
+        '"Jan 29, 2024","1,191.73","192.01","192.20","189.58","47.145622M","-0.1%"\n'
+    ),
+}
+
+
+def write(folder: Path, name: str, text: str) -> Path:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text.encode())
+    return path
+
+
+def fetch(folder: Path, *tickers: str, basis: PriceBasis = "adjusted", last: date = LAST) -> Delivery:
+    return FilesSource(folder, basis).fetch(tickers or ("AAPL",), FIRST, last)
+
+
+def failure(folder: Path, ticker: str = "AAPL", basis: PriceBasis = "adjusted") -> str:
+    """What is said about a ticker whose neighbour in the same folder is fine."""
+    write(folder, "FINE.csv", SPELLINGS["yahoo"])
+    delivery = fetch(folder, ticker, "FINE", basis=basis)
+    assert delivery.bars["ticker"].unique().to_list() == ["FINE"]
+    assert isinstance(delivery.failures[ticker], MalformedFile)
+    return str(delivery.failures[ticker])
+
+
+def rows(lines: Sequence[str]) -> str:
+    return "Date,Open,High,Low,Close,Volume\n" + "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.parametrize("name", ["AAPL.csv", "daily/us/aapl.us.txt"])
+def test_every_spelling_gives_the_same_bars(tmp_path: Path, spelling: str, name: str) -> None:
+    write(tmp_path, name, SPELLINGS[spelling])
+    delivery = fetch(tmp_path)
+    assert delivery.failures == {}
+    assert delivery.bars.rows() == [("AAPL", *bar) for bar in BARS]
+
+
+@pytest.mark.parametrize("session", ["date", "datetime", "zoned", "integer", "text"])
+def test_parquet_files_of_many_types_give_the_same_bars(tmp_path: Path, session: str) -> None:
+    frame = pl.DataFrame(BARS, schema=["Date", "Open", "High", "Low", "Close", "Volume"], orient="row")
+    moment = pl.col("Date").cast(pl.Datetime("ns"))
+    dates = {
+        "date": pl.col("Date"),
+        "datetime": moment,
+        "zoned": moment.dt.replace_time_zone("America/New_York"),
+        "integer": pl.col("Date").dt.to_string("%Y%m%d").cast(pl.Int64),
+        "text": pl.col("Date").cast(pl.String),
+    }
+    frame.with_columns(dates[session], pl.col("Volume").cast(pl.Int64)).write_parquet(tmp_path / "AAPL.parquet")
+    assert fetch(tmp_path).bars.rows() == [("AAPL", *bar) for bar in BARS]
+
+
+def test_one_file_may_hold_many_tickers(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        "all bars.csv",
+        "symbol,date,open,high,low,close,volume\n"
+        "AAPL,2024-01-29,1,1,1,1,1\nBRK.B,2024-01-29,2,2,2,2,2\nAAPL,2024-01-30,3,3,3,3,3\nOTHER,2024-01-30,3,3,3,3,3\n",
+    )
+    bars = fetch(tmp_path, "AAPL", "BRK-B").bars
+    assert [(row[0], row[5]) for row in bars.rows()] == [("AAPL", 1), ("AAPL", 3), ("BRK-B", 2)]
+
+
+def test_two_spellings_of_one_ticker_are_both_answered(tmp_path: Path) -> None:
+    write(tmp_path, "BRK_B.csv", SPELLINGS["yahoo"])
+    assert fetch(tmp_path, "BRK-B", "BRK.B").bars["ticker"].unique().sort().to_list() == ["BRK-B", "BRK.B"]
+
+
+def test_history_may_be_spread_over_files_that_agree(tmp_path: Path) -> None:
+    header = "ticker,date,open,high,low,close,volume\n"
+    write(tmp_path, "2023.csv", header + "A,2023-12-28,1,1,1,1,1\nA,2023-12-29,1,1,1,1,1\n")
+    write(tmp_path, "2024.csv", header + "A,2023-12-29,1,1,1,1,1\nA,2024-01-02,1,1,1,1,1\n")
+    assert fetch(tmp_path, "A").bars.height == 3
+    write(tmp_path, "2025.csv", header + "A,2023-12-29,1,1,1,1,2\n")
+    message = str(fetch(tmp_path, "A").failures["A"])
+    assert message.startswith("2023.csv and 2025.csv have different bars of A on 2023-12-29; remove one")
+
+
+@given(close=st.lists(st.floats(min_value=1e-9, max_value=1e15), min_size=1, max_size=30))
+@hypothesis_settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_float_is_rounded_on_its_way_out_of_a_csv(tmp_path: Path, close: list[float]) -> None:
+    days = pl.date_range(date(2001, 1, 1), date(2001, 2, 28), eager=True)[: len(close)]
+    write(tmp_path, "A.csv", rows([f"{d},{c!r},{c!r},{c!r},{c!r},{c!r}" for d, c in zip(days, close, strict=True)]))
+    assert fetch(tmp_path, "A").bars["close"].to_list() == close
+
+
+def test_only_bars_of_the_range_are_delivered_and_a_ticker_without_any_is_a_failure(tmp_path: Path) -> None:
+    write(tmp_path, "AAPL.csv", SPELLINGS["yahoo"])
+    source = FilesSource(tmp_path, "adjusted")
+    assert source.fetch(["AAPL"], date(2024, 1, 30), date(2024, 1, 31)).bars["session"].to_list() == [date(2024, 1, 30)]
+    delivery = source.fetch(["AAPL", "NONE"], date(2024, 1, 31), date(2024, 1, 31))
+    assert isinstance(delivery.failures["AAPL"], MissingBar)
+    assert "no bar of AAPL from 2024-01-31 to 2024-01-31, it goes from 2024-01-29 to 2024-02-01" in str(
+        delivery.failures["AAPL"]
+    )
+    assert type(delivery.failures["NONE"]) is SourceError
+    assert f"no file in {tmp_path} holds NONE; add NONE.csv" in str(delivery.failures["NONE"])
+    assert delivery.bars.is_empty()
+
+
+def test_a_basis_that_is_not_declared_is_an_error_that_says_what_to_write(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r'write basis = "adjusted" or basis = "raw" under \[source\]'):
+        FilesSource(tmp_path, None)
+    with pytest.raises(ConfigurationError, match="which is no folder"):
+        FilesSource(tmp_path / "nowhere", "raw")
+
+
+GOOD = "2024-01-29,192.01,192.2,189.58,191.73,47145622"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "AAPL.csv is empty; export it again"),
+        ("Date,Open,High,Low,Close,Volume\n", "AAPL.csv has a header but no bars"),
+        (
+            "Date,Open,High,Low,Close\n2024-01-29,1,1,1,1\n",
+            "AAPL.csv, line 1 has no column for volume; name it as one of",
+        ),
+        ("<html>\n<body>not found</body>\n", "AAPL.csv, line 1 names no columns of bars: '<html>'"),
+        (
+            rows([GOOD, "2024-01-30,190.94,oops,187.47,188.04,5"]),
+            "AAPL.csv, line 3 has no readable high: 'oops'",
+        ),
+        (
+            rows([GOOD, "", "30 Jan,1,1,1,1,5"]),
+            "AAPL.csv, line 4 has no readable date: '30 Jan'; write dates as",
+        ),
+        (rows([GOOD, "2024-01-32,1,1,1,1,5"]), "AAPL.csv, line 3 has no readable date: '2024-01-32'"),
+        (rows([GOOD, ",1,1,1,1,5"]), "AAPL.csv, line 3 has no readable date: None"),
+        (rows([GOOD, GOOD]), "AAPL.csv, line 2 and line 3 are both of 2024-01-29; keep one row per session"),
+        (rows([GOOD, "2024-01-30,1,234.5,1,1,1,5"]), "AAPL.csv, line 3 has 7 cells under 6 columns; quote cells that"),
+        (rows([GOOD, "2024-01-30,1,1,1"]), "AAPL.csv, line 3 ends after 4 cells: the file seems cut; export it again"),
+        (rows([GOOD, "2024-0"]), "AAPL.csv, line 3 has no readable date: '2024-0'"),
+        (
+            rows(["03/04/2024,1,1,1,1,1"]),
+            "has dates that can be read as day/month and as month/day, such as '03/04/2024'",
+        ),
+        (
+            "Date;Open;High;Low;Close;Volume\n2024-01-29;1,001;1,001;1,001;1,001;5\n",
+            "line 2 has commas that may be thousands separators or decimal signs, such as '1,001'",
+        ),
+        (rows([GOOD, '2024-01-30,"12,5",13,12,12.5,5']), "line 3 has no readable open: '12,5'"),
+        (
+            "<TICKER>,<PER>,<DATE>,<TIME>,<OPEN>,<HIGH>,<LOW>,<CLOSE>,<VOL>\nAAPL.US,5,20240129,093500,1,1,1,1,1\n",
+            "line 2 holds a bar of period 5; export daily bars",
+        ),
+        (rows([GOOD, '2024-01-30,"1,1,1,1,5']), "line 3 has an open quote; close or remove it"),
+    ],
+)
+def test_a_malformed_file_is_named_with_its_line_and_remedy(tmp_path: Path, text: str, expected: str) -> None:
+    write(tmp_path, "AAPL.csv", text)
+    assert expected in failure(tmp_path)
+
+
+def test_bytes_that_are_no_text_and_parquet_that_was_cut_are_malformed(tmp_path: Path) -> None:
+    (tmp_path / "AAPL.csv").write_bytes(rows([GOOD]).encode("utf-16"))
+    assert "AAPL.csv is not UTF-8 text; save it as CSV in UTF-8" in failure(tmp_path)
+    (tmp_path / "AAPL.csv").write_bytes((rows([GOOD] * 30) + "2024-01-30,\xff,1,1,1,1\n").encode("latin-1"))
+    assert "AAPL.csv, line 32 is not UTF-8 text" in failure(tmp_path)
+    (tmp_path / "AAPL.csv").unlink()
+    path = tmp_path / "AAPL.parquet"
+    pl.DataFrame(BARS, schema=["Date", "Open", "High", "Low", "Close", "Volume"], orient="row").write_parquet(path)
+    path.write_bytes(path.read_bytes()[:-100])
+    assert "AAPL.parquet is no whole Parquet file" in failure(tmp_path)
+    pl.DataFrame(
+        {"date": [BARS[0][0]]} | {name: [[1.0]] for name in ("open", "high", "low", "close", "volume")}
+    ).write_parquet(path)
+    assert "AAPL.parquet has a column open of type List(Float64)" in failure(tmp_path)
+    path.write_bytes(b"")
+    assert "AAPL.parquet is no whole Parquet file" in failure(tmp_path)
+
+
+def test_a_bad_row_of_one_ticker_leaves_the_others_of_its_file(tmp_path: Path) -> None:
+    write(
+        tmp_path, "all.csv", "symbol,date,open,high,low,close,volume\nA,2024-01-29,1,1,1,1,1\nB,2024-01-29,x,2,2,2,2\n"
+    )
+    delivery = fetch(tmp_path, "A", "B")
+    assert delivery.bars["ticker"].to_list() == ["A"]
+    assert "all.csv, line 3 has no readable open: 'x'" in str(delivery.failures["B"])
+
+
+def test_a_shared_file_that_cannot_be_read_is_named_where_a_ticker_is_missing(tmp_path: Path) -> None:
+    write(tmp_path, "all.csv", "symbol,date,open,high,low,close,volume\nA,2024-01-29,1,1,1,1,1,9,9\n")
+    assert "(not read: all.csv, line 2 has 9 cells under 7 columns" in str(fetch(tmp_path, "A").failures["A"])
+
+
+def test_bars_that_are_well_formed_but_wrong_are_left_to_the_quarantine(tmp_path: Path) -> None:
+    lines = [GOOD, "2024-01-30,-1,1,2,NaN,5", "2024-01-31,null,,1,1,5"]
+    write(tmp_path, "AAPL.csv", rows(lines))
+    delivery = fetch(tmp_path)
+    assert delivery.failures == {}
+    assert str(delivery.bars.rows()[1]) == "('AAPL', datetime.date(2024, 1, 30), -1.0, 1.0, 2.0, nan, 5.0)"
+    assert delivery.bars.rows()[2][2:4] == (None, None)
+
+
+def raw_aapl(adj_close: bool) -> str:
+    """The sample's raw bars around 2000-06-21 (2:1) and 2000-09-29 (a crash), as a Yahoo file."""
+    from bokeh_sampledata import stocks
+
+    frame = pl.DataFrame(stocks.AAPL).head(150)
+    columns = ["date", "open", "high", "low", "close", *(["adj_close"] if adj_close else []), "volume"]
+    return frame.select(columns).rename({"adj_close": "Adj Close"}, strict=False).write_csv()
+
+
+@pytest.mark.parametrize("declared", ["adj_close", "2", "2:1", "4/2"])
+def test_raw_files_are_adjusted_by_their_splits(tmp_path: Path, declared: str) -> None:
+    write(tmp_path, "AAPL.csv", raw_aapl(declared == "adj_close"))
+    if declared != "adj_close":
+        write(tmp_path, "splits.csv", f"ticker,session,ratio\nAAPL,2000-06-21,{declared}\n")
+    for last in (date(2000, 6, 20), date(2000, 6, 21)):
+        delivery = fetch(tmp_path, basis="raw", last=last)
+        expected = SampleSource().fetch(["AAPL"], FIRST, last)
+        assert delivery.splits == expected.splits
+        assert_frame_equal(delivery.bars, expected.bars)
+        assert delivery.basis == {"AAPL": last}
+        assert delivery.notes == ()
+
+
+def test_raw_files_without_splits_are_loaded_with_a_note_on_jumps_that_look_like_one(tmp_path: Path) -> None:
+    write(tmp_path, "AAPL.csv", raw_aapl(adj_close=False))
+    delivery = fetch(tmp_path, basis="raw")
+    assert delivery.splits == ()
+    without, split, crash = delivery.notes
+    assert "without an adjusted close and without a line in splits.csv are taken to have no split" in without
+    assert split == (
+        "AAPL goes from 101.25 to 55.63 on 2000-06-21: a crash, or a split of 2 for 1; if it was a split, "
+        "declare it in splits.csv"
+    )
+    assert "53.5 to 25.75 on 2000-09-29" in crash
+
+
+def test_a_bad_line_of_splits_fails_its_ticker_only(tmp_path: Path) -> None:
+    write(tmp_path, "AAPL.csv", raw_aapl(adj_close=False))
+    write(tmp_path, "splits.csv", "ticker,session,ratio\nAAPL,2000-06-21,two\nMSFT,2003-02-18,2\n")
+    message = failure(tmp_path, basis="raw")
+    assert message.startswith("splits.csv, line 2 is no split: AAPL,2000-06-21,two; write lines such as AAPL,")
+    write(tmp_path, "splits.csv", "name,when\nAAPL,2000-06-21\n")
+    assert "splits.csv, line 1 has no column ratio" in str(fetch(tmp_path, basis="raw").failures["AAPL"])
+
+
+def test_adjusted_files_stand_for_the_basis_of_their_newest_bar(tmp_path: Path) -> None:
+    write(tmp_path, "AAPL.csv", SPELLINGS["yahoo"])
+    write(tmp_path, "splits.csv", "ticker,session,ratio\nAAPL,2020-08-31,4\nAAPL,2030-01-02,2\n")
+    delivery = fetch(tmp_path, last=date(2024, 1, 29))
+    assert delivery.basis == {"AAPL": date(2024, 2, 1)}
+    assert delivery.splits == (Split(ticker="AAPL", session=date(2020, 8, 31), ratio=4.0),)
+    assert delivery.bars.rows() == [("AAPL", *BARS[0])]

@@ -1,0 +1,267 @@
+"""Settings: what the file may say, what it may not, and what the refusal tells its owner."""
+
+import dataclasses
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ldtm_lib.config import (
+    ArchitectureConfig,
+    BacktestConfig,
+    GateConfig,
+    Settings,
+    TrainingConfig,
+    WindowConfig,
+    fingerprint,
+    load_settings,
+)
+from ldtm_lib.errors import ConfigurationError, UnknownTicker
+
+REPOSITORY = Path(__file__).parent.parent
+TICKERS = 'tickers = ["AAPL", "MSFT"]\n'
+Load = Callable[[str], Settings]
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Load:
+    """Loads a text as a configuration file."""
+
+    def load_text(text: str) -> Settings:
+        path = tmp_path / "universe.toml"
+        path.write_text(text, encoding="utf-8")
+        return load_settings(path)
+
+    return load_text
+
+
+def refusal(load: Load, text: str) -> str:
+    """What the owner is told, without the path that every message starts with."""
+    with pytest.raises(ConfigurationError) as refused:
+        load(text)
+    path, _, message = str(refused.value).partition(": ")
+    assert path.endswith("universe.toml")
+    return message
+
+
+def test_a_file_with_tickers_alone_means_the_defaults(load: Load, tmp_path: Path) -> None:
+    settings = load(TICKERS)
+    assert settings == Settings(path=(tmp_path / "universe.toml").resolve(), tickers=("AAPL", "MSFT"))
+
+
+def test_the_defaults_are_those_of_the_specification() -> None:
+    assert WindowConfig().window_sessions == 30
+    assert dataclasses.asdict(ArchitectureConfig()) == {
+        "num_inputs": 11,
+        "hidden": 128,
+        "num_layers": 2,
+        "head_hidden": 64,
+        "num_horizons": 3,
+    }
+    assert TrainingConfig().patience == 10
+    assert BacktestConfig().num_folds == 4
+    assert dataclasses.asdict(GateConfig()) == {
+        "min_direction_accuracy": 0.52,
+        "max_price_error": 0.05,
+        "max_leakage_rows": 0,
+        "min_folds": 2,
+    }
+
+
+def test_a_named_setting_is_read_and_the_others_keep_their_defaults(load: Load) -> None:
+    settings = load(
+        TICKERS
+        + "[training]\nmax_epochs = 7\nlearning_rate = 0.002\n"
+        + "[partitions]\nfirst_session = 2012-12-03\n"
+        + '[source]\nkind = "files"\nbasis = "raw"\n'
+    )
+    assert settings.training == TrainingConfig(max_epochs=7, learning_rate=0.002)
+    assert settings.partitions.first_session == date(2012, 12, 3)
+    assert settings.partitions.last_session is None
+    assert (settings.source.kind, settings.source.basis, settings.source.folder) == ("files", "raw", "data/bars")
+
+
+@pytest.mark.parametrize("name", ["universe.toml", "demo.toml"])
+def test_the_files_of_the_repository_load(name: str) -> None:
+    settings = load_settings(REPOSITORY / name)
+    assert len(settings.tickers) == {"universe.toml": 103, "demo.toml": 5}[name]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("epochs = 3\n" + TICKERS, "unknown setting `epochs`; known are architecture, backtest, database, forecast"),
+        (TICKERS + "[trainings]\n", "unknown setting `trainings`; known are architecture,"),
+        (
+            TICKERS + "[training]\nepochs = 3\n",
+            "unknown setting `training.epochs`; known are batch_size, learning_rate,",
+        ),
+        (TICKERS + "[gate]\nMin_folds = 3\n", "unknown setting `gate.Min_folds`; known are max_leakage_rows,"),
+        (TICKERS + "path = 'x'\n", "unknown setting `path`; known are"),
+        ("training = 3\n" + TICKERS, "`training` must be a table, [training]"),
+    ],
+)
+def test_a_setting_that_would_be_ignored_is_refused(load: Load, text: str, message: str) -> None:
+    assert refusal(load, text).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("section", "line", "message"),
+    [
+        ("training", "max_epochs = 3.0", "training.max_epochs is 3.0; it must be a whole number"),
+        ("training", 'max_epochs = "3"', "training.max_epochs is '3'; it must be a whole number"),
+        ("training", "max_epochs = true", "training.max_epochs is True; it must be a whole number"),
+        ("training", "learning_rate = true", "training.learning_rate is True; it must be a number"),
+        ("training", "learning_rate = [1]", "training.learning_rate is [1]; it must be a number"),
+        ("training", "learning_rate = nan", "training.learning_rate is nan; it must be a finite number"),
+        ("gate", "max_price_error = inf", "gate.max_price_error is inf; it must be a finite number"),
+        ("source", "folder = 3", "source.folder is 3; it must be a text"),
+        ("source", 'kind = "yahoo"', "source.kind is 'yahoo'; it must be one of sample, files"),
+        ("source", 'basis = "split"', "source.basis is 'split'; it must be one of adjusted, raw"),
+        ("forecast", 'without_active = "x"', "forecast.without_active is 'x'; it must be one of abstain, candidate"),
+        (
+            "partitions",
+            'last_session = "2013-03-01"',
+            "partitions.last_session is '2013-03-01'; it must be a date such as 2026-03-02",
+        ),
+        (
+            "partitions",
+            "first_session = 2013-03-01T00:00:00",
+            "partitions.first_session is datetime.datetime(2013, 3, 1, 0, 0); it must be a date such as 2026-03-02",
+        ),
+    ],
+)
+def test_a_value_of_another_type_is_refused(load: Load, section: str, line: str, message: str) -> None:
+    assert refusal(load, f"{TICKERS}[{section}]\n{line}\n") == message
+
+
+@pytest.mark.parametrize(
+    ("section", "line", "message"),
+    [
+        ("window", "window_sessions = 1", "window.window_sessions is 1; it must be at least 2"),
+        ("window", "warmup_bars = 18", "window.warmup_bars is 18; it must be at least 19"),
+        ("architecture", "hidden = 0", "architecture.hidden is 0; it must be at least 1"),
+        ("architecture", "num_inputs = 5", "architecture.num_inputs is 5; there are 11, remove the setting"),
+        ("architecture", "num_horizons = 4", "architecture.num_horizons is 4; there are 3, remove the setting"),
+        ("training", "batch_size = 0", "training.batch_size is 0; it must be at least 1"),
+        ("training", "max_epochs = -1", "training.max_epochs is -1; it must be at least 1"),
+        ("training", "patience = 0", "training.patience is 0; it must be at least 1"),
+        ("training", "seed = -1", "training.seed is -1; it must be at least 0"),
+        ("training", "weight_decay = -0.1", "training.weight_decay is -0.1; it must be at least 0"),
+        ("training", "learning_rate = 0", "training.learning_rate is 0.0; it must be above 0"),
+        ("training", "validation_fraction = 1", "training.validation_fraction is 1.0; it must lie between 0 and 1"),
+        ("training", "validation_fraction = 0", "training.validation_fraction is 0.0; it must lie between 0 and 1"),
+        ("backtest", "num_folds = 0", "backtest.num_folds is 0; it must be at least 1"),
+        ("backtest", "embargo_sessions = -1", "backtest.embargo_sessions is -1; it must be at least 0"),
+        ("gate", "min_direction_accuracy = 52", "gate.min_direction_accuracy is 52.0; it must lie between 0 and 1"),
+        ("gate", "min_folds = 0", "gate.min_folds is 0; it must be at least 1"),
+        ("forecast", "neutral_band = -0.001", "forecast.neutral_band is -0.001; it must be at least 0"),
+        ("gpu", "max_jobs = 0", "gpu.max_jobs is 0; it must be at least 1"),
+        ("gpu", "reserve_mib = -1", "gpu.reserve_mib is -1; it must be at least 0"),
+        ("database", 'schema = "a-b"', "database.schema is 'a-b'; use lower-case letters, digits and '_'"),
+        ("database", 'dagster_schema = "A"', "database.dagster_schema is 'A'; use lower-case letters, digits and '_'"),
+        (
+            "partitions",
+            "first_session = 2013-03-01\nlast_session = 2013-02-28",
+            "partitions.last_session is 2013-02-28, before the first_session, 2013-03-01",
+        ),
+    ],
+)
+def test_a_value_out_of_its_range_is_refused(load: Load, section: str, line: str, message: str) -> None:
+    assert refusal(load, f"{TICKERS}[{section}]\n{line}\n") == message
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", '`tickers` must be a list of names such as ["AAPL", "MSFT"]'),
+        ("tickers = []", '`tickers` must be a list of names such as ["AAPL", "MSFT"]'),
+        ('tickers = "AAPL"', '`tickers` must be a list of names such as ["AAPL", "MSFT"]'),
+        ('tickers = ["AAPL", 3]', "3 cannot be a ticker; use letters, digits, '.', '-' and '_'"),
+        ('tickers = ["AAPL", ""]', "'' cannot be a ticker; use letters, digits, '.', '-' and '_'"),
+        ('tickers = ["BRK B"]', "'BRK B' cannot be a ticker; use letters, digits, '.', '-' and '_'"),
+        ('tickers = ["../X"]', "'../X' cannot be a ticker; use letters, digits, '.', '-' and '_'"),
+        ('tickers = ["A|B"]', "'A|B' cannot be a ticker; use letters, digits, '.', '-' and '_'"),
+        ('tickers = ["A\\nB"]', "'A\\nB' cannot be a ticker; use letters, digits, '.', '-' and '_'"),
+        ('tickers = ["A\\n"]', "'A\\n' cannot be a ticker; use letters, digits, '.', '-' and '_'"),
+        ('tickers = ["AAPL", "IBM", "AAPL"]', "AAPL stands twice in `tickers`; remove one"),
+    ],
+)
+def test_a_list_of_tickers_that_cannot_be_meant_is_refused(load: Load, text: str, message: str) -> None:
+    assert refusal(load, text) == message
+
+
+def test_tickers_with_dots_and_dashes_keep_their_names_and_order(load: Load) -> None:
+    assert load('tickers = ["MSFT", "BRK.B", "BF-B", "A_1"]').tickers == ("MSFT", "BRK.B", "BF-B", "A_1")
+
+
+def test_a_retired_ticker_stays_known_and_leaves_the_universe_on_its_date(load: Load) -> None:
+    settings = load('tickers = ["AAPL", "OLD", "MSFT"]\n[retired]\nOLD = 2026-03-02\n')
+    assert settings.tickers == ("AAPL", "OLD", "MSFT")
+    assert settings.require_ticker("OLD") == "OLD"
+    assert settings.tickers_on(date(2026, 2, 27)) == ("AAPL", "OLD", "MSFT")
+    assert settings.tickers_on(date(2026, 3, 2)) == ("AAPL", "MSFT")
+    assert settings.tickers_on(date(2026, 3, 3)) == ("AAPL", "MSFT")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (TICKERS + "[retired]\nOLD = 2026-03-02", "retired ticker OLD must stay in `tickers`, its history is kept"),
+        (TICKERS + '[retired]\nAAPL = "soon"', "retired.AAPL must be a date such as 2026-03-02, not 'soon'"),
+        (
+            TICKERS + "[retired]\nAAPL = 2026-03-02T10:00:00",
+            "retired.AAPL must be a date such as 2026-03-02, not datetime.datetime(2026, 3, 2, 10, 0)",
+        ),
+        ('retired = ["AAPL"]\n' + TICKERS, "[retired] must be a table such as XYZ = 2026-03-02"),
+    ],
+)
+def test_a_retirement_that_cannot_be_meant_is_refused(load: Load, text: str, message: str) -> None:
+    assert refusal(load, text) == message
+
+
+def test_an_unknown_ticker_is_refused_with_the_file_to_edit(load: Load, tmp_path: Path) -> None:
+    settings = load(TICKERS)
+    assert settings.require_ticker("MSFT") == "MSFT"
+    with pytest.raises(
+        UnknownTicker, match=r"XYZ is not in the universe of .*universe\.toml; add it to `tickers` there"
+    ):
+        settings.require_ticker("XYZ")
+
+
+def test_a_file_that_is_missing_broken_or_no_text_says_which_and_why(load: Load, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"there is no configuration at .*none\.toml; name one with --config"):
+        load_settings(tmp_path / "none.toml")
+    with pytest.raises(ConfigurationError, match=r"universe\.toml is not valid TOML: .*line 2"):
+        load(TICKERS + "[training\n")
+    (tmp_path / "latin.toml").write_bytes(b'tickers = ["\xe9"]')
+    with pytest.raises(ConfigurationError, match=r"latin\.toml cannot be read as text: .*utf-8"):
+        load_settings(tmp_path / "latin.toml")
+    with pytest.raises(ConfigurationError, match=r"cannot be read as text: .*[Dd]irectory"):
+        load_settings(tmp_path)
+
+
+@given(hidden=st.integers(1, 999), layers=st.integers(1, 9))
+def test_a_fingerprint_depends_on_every_value(hidden: int, layers: int) -> None:
+    changed = ArchitectureConfig(hidden=hidden, num_layers=layers)
+    assert (changed.fingerprint() == ArchitectureConfig().fingerprint()) == (changed == ArchitectureConfig())
+    assert changed.fingerprint() == ArchitectureConfig(num_layers=layers, hidden=hidden).fingerprint()
+
+
+def test_a_fingerprint_tells_settings_with_equal_numbers_apart() -> None:
+    assert fingerprint(WindowConfig()) != fingerprint(ArchitectureConfig())
+    assert fingerprint(WindowConfig(), TrainingConfig()) != fingerprint(WindowConfig())
+    assert len(fingerprint(WindowConfig())) == 64
+
+
+def test_a_whole_number_for_a_float_has_the_fingerprint_of_that_float(load: Load) -> None:
+    whole = load(TICKERS + "[training]\nlearning_rate = 1\n").training
+    assert fingerprint(whole) == fingerprint(load(TICKERS + "[training]\nlearning_rate = 1.0\n").training)
+
+
+def test_settings_cannot_be_changed_after_they_were_read(load: Load) -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        load(TICKERS).training.max_epochs = 3  # pyright: ignore[reportAttributeAccessIssue]
