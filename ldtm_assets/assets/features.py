@@ -20,12 +20,13 @@ def build_features(project: Project, calendar: Calendar, cells: Sequence[Cell]) 
         with project.database.transaction() as conn:
             bars = store.recent_bars(conn, tickers, last=session, num_bars=config.window_sessions + config.warmup_bars)
             windows = latest_windows(bars, tickers, session, calendar, config)
-            input_windows.record(conn, windows)
+            outdated = input_windows.record(conn, windows).outdated
         for window in windows:
-            ready = window.not_ready is None
-            outcome.done[Cell(session, window.ticker).key] = (
-                {"ready": True, "window_sha256": window.sha256}
-                if ready
-                else {"ready": False, "reason": window.not_ready}
-            )
+            key = Cell(session, window.ticker).key
+            if window.ticker in outdated:
+                outcome.failed[key] = f"the bars of {window.ticker} changed while its window was made; make it again"
+            elif window.not_ready is None:
+                outcome.done[key] = {"ready": True, "window_sha256": window.sha256}
+            else:
+                outcome.done[key] = {"ready": False, "reason": window.not_ready}
     return outcome

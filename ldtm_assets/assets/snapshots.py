@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from ldtm_assets.partitions import Cell
 from ldtm_assets.recording import Outcome
+from ldtm_lib.errors import LedgerRefused
 from ldtm_lib.ledger.snapshots import take_snapshots
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
@@ -14,16 +15,20 @@ def take_evening_snapshots(project: Project, calendar: Calendar, cells: Sequence
     outcome = Outcome()
     for session in sorted({cell.session for cell in cells}):
         tickers = [cell.ticker for cell in cells if cell.session == session]
-        with project.database.transaction() as conn:
-            report = take_snapshots(
-                conn,
-                run_date=session,
-                tickers=tickers,
-                folder=project.checkpoint_folder,
-                settings=project.settings,
-                calendar=calendar,
-                simulated=simulated,
-            )
+        try:
+            with project.database.transaction() as conn:
+                report = take_snapshots(
+                    conn,
+                    run_date=session,
+                    tickers=tickers,
+                    folder=project.checkpoint_folder,
+                    settings=project.settings,
+                    calendar=calendar,
+                    simulated=simulated,
+                )
+        except LedgerRefused as refused:
+            outcome.failed.update({Cell(session, ticker).key: str(refused) for ticker in tickers})
+            continue
         for conflict in report.conflicts:
             outcome.failed[Cell(session, conflict.ticker).key] = conflict.reason
         for row in report.rows:

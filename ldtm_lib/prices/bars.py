@@ -73,7 +73,7 @@ def _reason(calendar: Calendar) -> pl.Expr:
 
 def _repeats(num_rows: int) -> pl.Expr:
     """Whether a bar is of the session of the one so many rows before, in sorted bars."""
-    is_inside = pl.int_range(pl.len()).is_between(num_rows, pl.len() - 1 + num_rows)
+    is_inside = pl.int_range(pl.len()).is_between(num_rows, pl.len().cast(pl.Int64) - 1 + num_rows)
     return is_inside & pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift(num_rows)) for name in KEY)
 
 

@@ -43,8 +43,9 @@ class Stored:
     splits: tuple[Split, ...]
     newest: date | None
     """The newest stored session; None when nothing is stored."""
+    session_before: date | None
+    """The session of the last stored bar before the first delivered one."""
     close_before: float | None
-    """The close of the last stored bar before the first delivered one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,19 +67,25 @@ def settle(
     """Settle one ticker's delivery: `delivered` is sorted by session, `basis` is where the source's splits end."""
     fresh = [split for split in _by_session(declared) if not any(_is_same_split(split, k) for k in stored.splits)]
     disputed = _disputes(declared, stored.splits)
-    if stored.newest is None:
-        return Settled(bars=delivered, unapplied=(), applied=tuple(fresh), notes=disputed)
     missing = _missing_in_delivery(delivered, declared, basis, stored)
     bars = adjust(delivered, missing)
+    if stored.newest is None:
+        return Settled(bars=bars, unapplied=(), applied=tuple(fresh), notes=disputed)
     unapplied = _unapplied_in_store(bars, fresh, stored)
     reference = adjust(stored.bars, unapplied)
-    ratio_before = float(np.prod([split.ratio for split in unapplied]))
-    close_before = None if stored.close_before is None else stored.close_before / ratio_before
-    noticed, notes = _notice(bars, reference, close_before, stored.newest, calendar)
+    noticed, notes = _notice(bars, reference, _close_before(stored, unapplied), stored.newest, calendar)
     applied = tuple(split for split in fresh if split not in unapplied)
     if missing:
         bars = _without_rounded(bars, delivered, adjust(reference, noticed))
     return Settled(bars=bars, unapplied=(*unapplied, *noticed), applied=applied, notes=(*disputed, *notes))
+
+
+def _close_before(stored: Stored, unapplied: Sequence[Split]) -> float | None:
+    """The close before the first delivered bar, on the basis after some splits."""
+    if stored.session_before is None or stored.close_before is None:
+        return None
+    ratios = [split.ratio for split in unapplied if stored.session_before < split.session]
+    return stored.close_before / float(np.prod(ratios))
 
 
 def _disputes(declared: Sequence[Split], known: Sequence[Split]) -> tuple[str, ...]:

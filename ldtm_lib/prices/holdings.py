@@ -19,6 +19,7 @@ class Edge:
     """Where the stored bars of a ticker end, and what comes before the first delivered one."""
 
     newest: date
+    session_before: date | None
     close_before: float | None
 
 
@@ -43,6 +44,7 @@ class Holdings:
             bars=self.bars.filter(own) if history.is_empty() else history,
             splits=self.splits.get(ticker, ()),
             newest=edge.newest if edge else None,
+            session_before=edge.session_before if edge else None,
             close_before=edge.close_before if edge else None,
         )
 
@@ -55,8 +57,8 @@ def read_holdings(conn: Connection, delivered: pl.DataFrame, declared: Iterable[
     firsts |= dict(ranges.iter_rows())
     tickers = {"tickers": list(firsts), "firsts": list(firsts.values())}
     edges = {
-        ticker: Edge(newest=newest, close_before=close)
-        for ticker, newest, close in conn.execute(statement("prices/edges"), tickers)
+        ticker: Edge(newest=newest, session_before=before, close_before=close)
+        for ticker, newest, before, close in conn.execute(statement("prices/edges"), tickers)
     }
     splits = by_ticker(
         Split(ticker=ticker, session=session, ratio=ratio)

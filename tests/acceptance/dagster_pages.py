@@ -78,14 +78,18 @@ class DagsterPages:
         assert not answer.get("errors"), answer["errors"]
         return answer["data"]
 
-    def materialize(self, assets: list[str], partitions: list[str], timeout_seconds: float = 240) -> Backfill:
-        """Launch as the button `Materialize selected` does and wait for the end."""
+    def launch(self, assets: list[str], partitions: list[str]) -> str:
+        """Ask as the button `Materialize` does; the id of what was launched."""
         params = {"assetSelection": [{"path": [name]} for name in assets], "partitionNames": partitions}
         launched = self.ask(LAUNCH_BACKFILL, backfillParams=params)["launchPartitionBackfill"]
         assert launched["__typename"] == "LaunchBackfillSuccess", launched
+        return launched["backfillId"]
+
+    def wait_for(self, backfill_id: str, timeout_seconds: float = 240) -> Backfill:
+        """How it ended."""
         deadline = time.monotonic() + timeout_seconds
         while True:
-            found = self.ask(BACKFILL, id=launched["backfillId"])["partitionBackfillOrError"]
+            found = self.ask(BACKFILL, id=backfill_id)["partitionBackfillOrError"]
             if found["status"] in FINISHED:
                 return Backfill(status=found["status"], runs=[run["status"] for run in found["runs"]])
             assert time.monotonic() < deadline, f"backfill still {found}"

@@ -9,8 +9,10 @@ import polars as pl
 import pytest
 from bokeh_sampledata import stocks
 
+from ldtm_assets.assets.prices import load_histories
 from ldtm_cli.services import prepare, start_dagster, stop_everything
 from ldtm_lib.project import Project
+from ldtm_lib.sessions import exchange_calendar
 from tests.acceptance.dagster_pages import WORKSPACE, DagsterPages
 from tests.conftest import server_home
 
@@ -66,7 +68,7 @@ def installation() -> Iterator[Installation]:
         start_dagster(project, port)
         pages = DagsterPages(port)
         try:
-            assert pages.materialize(["price_history"], list(TICKERS)).status == "COMPLETED_SUCCESS"
+            load_histories(project, exchange_calendar(), TICKERS, "2013-02-25")
             yield Installation(project, folder, pages)
         finally:
             stop_everything(config)
@@ -79,33 +81,40 @@ def test_the_code_location_loads_without_an_error(installation: Installation) ->
     ]
 
 
-def test_two_tickers_of_one_date_and_no_others(installation: Installation) -> None:
-    done = installation.pages.materialize(CHAIN, [f"{ONE_DAY}|AAPL", f"{ONE_DAY}|MSFT"])
-    assert done.status == "COMPLETED_SUCCESS"
+@pytest.fixture(scope="module")
+def asked(installation: Installation) -> dict[str, str]:
+    """Three requests at once, as three people would make them: some cells of one date, all cells of two others."""
+    wanted = {ONE_DAY: ("AAPL", "MSFT"), OTHER_DAY: TICKERS, HOLED_DAY: TICKERS}
+    return {
+        day: installation.pages.launch(CHAIN, [f"{day}|{ticker}" for ticker in tickers])
+        for day, tickers in wanted.items()
+    }
+
+
+def test_two_tickers_of_one_date_and_no_others(installation: Installation, asked: dict[str, str]) -> None:
+    assert installation.pages.wait_for(asked[ONE_DAY]).status == "COMPLETED_SUCCESS"
     for asset in CHAIN:
         assert installation.pages.cells(asset, ONE_DAY) == ({"AAPL", "MSFT"}, set())
     rows = installation.rows(f"select ticker from snapshot where run_date = '{ONE_DAY}' order by ticker")
     assert rows == [("AAPL",), ("MSFT",)]
 
 
-def test_all_tickers_of_a_date_are_one_run(installation: Installation) -> None:
-    done = installation.pages.materialize(CHAIN, [f"{OTHER_DAY}|{ticker}" for ticker in TICKERS])
-    assert done.runs == ["SUCCESS"]
+def test_all_tickers_of_a_date_are_one_run(installation: Installation, asked: dict[str, str]) -> None:
+    assert installation.pages.wait_for(asked[OTHER_DAY]).runs == ["SUCCESS"]
     for asset in CHAIN:
         assert installation.pages.cells(asset, OTHER_DAY) == (set(TICKERS), set())
 
 
-def test_a_ticker_without_a_bar_fails_alone_and_is_retried_alone(installation: Installation) -> None:
-    done = installation.pages.materialize(CHAIN, [f"{HOLED_DAY}|{ticker}" for ticker in TICKERS])
-    others = set(TICKERS) - {"IBM"}
-    assert done.runs == ["FAILURE"]
-    assert installation.pages.cells("prices", HOLED_DAY) == (others, {"IBM"})
+def test_a_ticker_without_a_bar_fails_alone_and_is_retried_alone(
+    installation: Installation, asked: dict[str, str]
+) -> None:
+    assert installation.pages.wait_for(asked[HOLED_DAY]).runs == ["FAILURE"]
+    assert installation.pages.cells("prices", HOLED_DAY) == (set(TICKERS) - {"IBM"}, {"IBM"})
     assert installation.pages.cells("snapshots", HOLED_DAY)[0] == set(TICKERS), "an abstention is on record, too"
-    of_ibm = f"from snapshot where ticker = 'IBM' and run_date = '{HOLED_DAY}'"
-    reason = installation.rows(f"select abstained_reason {of_ibm}")
-    assert HOLED_DAY in str(reason[0][0])
+    of_ibm = f"from current_input_window where ticker = 'IBM' and session = '{HOLED_DAY}'"
+    assert installation.rows(f"select not_ready {of_ibm}") == [(f"has no bar for {HOLED_DAY}",)]
 
     write_bars(installation.folder / "bars", "IBM")
-    retried = installation.pages.materialize(["prices"], [f"{HOLED_DAY}|IBM"])
+    retried = installation.pages.wait_for(installation.pages.launch(["prices"], [f"{HOLED_DAY}|IBM"]))
     assert retried.runs == ["SUCCESS"]
     assert installation.pages.cells("prices", HOLED_DAY) == (set(TICKERS), set())

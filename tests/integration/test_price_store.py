@@ -207,6 +207,25 @@ def test_three_corrected_bars_that_their_neighbours_contradict_are_no_split(
     assert_frame_equal(current_bars(conn, ["XYZ"]), right)
 
 
+def test_bars_doubled_here_and_there_are_no_split(conn: Connection, calendar: Calendar) -> None:
+    right = made(calendar, walk(30))
+    at = pl.int_range(pl.len())
+    doubled = (at < 5) | at.is_between(10, 12)
+    wrong = right.with_columns(*(pl.when(doubled).then(pl.col(n) * 2).otherwise(n).alias(n) for n in PRICE_COLUMNS))
+    record(conn, Delivery(bars=wrong), source="made", calendar=calendar)
+    assert record(conn, Delivery(bars=right), source="made", calendar=calendar).splits == ()
+    assert_frame_equal(current_bars(conn, ["XYZ"]), right)
+
+
+def test_bars_on_an_older_basis_that_are_rounded_to_cents_write_nothing(conn: Connection, calendar: Calendar) -> None:
+    old = made(calendar, walk(30)).with_columns(pl.col(PRICE_COLUMNS).round(2), volume=pl.lit(1000.0))
+    split = Split(ticker="XYZ", session=calendar.offset(old["session"][-1], 1), ratio=3.0)
+    new = adjust(old, [split]).with_columns(pl.col(PRICE_COLUMNS).round(2))
+    record(conn, Delivery(bars=new, splits=(split,)), source="made", calendar=calendar)
+    recorded = record(conn, Delivery(bars=old), source="made", calendar=calendar)
+    assert counts(recorded) == {"XYZ": (0, 0, 30, 0)}
+
+
 def test_a_split_with_one_more_correction_is_noted_where_it_cannot_be_noticed(
     conn: Connection, calendar: Calendar
 ) -> None:
@@ -304,6 +323,17 @@ def test_a_split_declared_without_any_bar_restates_history(conn: Connection, cal
     )
 
 
+def test_bars_on_an_older_basis_than_a_split_known_before_any_bar_are_restated(
+    conn: Connection, calendar: Calendar
+) -> None:
+    nothing = pl.DataFrame(schema=BAR_SCHEMA)
+    record(conn, Delivery(bars=nothing, splits=(AAPL_2000,)), source="sample", calendar=calendar)
+    record(conn, sample("AAPL", date(2000, 3, 1), date(2000, 6, 20)), source="sample", calendar=calendar)
+    assert_frame_equal(
+        current_bars(conn, ["AAPL"]), sample("AAPL", date(2000, 3, 1), date(2000, 6, 21)).bars.slice(0, 78)
+    )
+
+
 def test_evening_by_evening_gives_the_same_bars_as_all_of_history_at_once(conn: Connection, calendar: Calendar) -> None:
     first, last = date(2000, 6, 1), date(2000, 7, 14)
     for session in calendar.between(first, last):
@@ -367,7 +397,9 @@ def test_a_split_that_the_stored_bars_have_had_all_along_restates_nothing_and_is
     conn: Connection, calendar: Calendar
 ) -> None:
     whole = sample("AAPL", date(2000, 3, 1), date(2013, 3, 1))
-    record(conn, undeclared(whole), source="files", calendar=calendar)
+    corrected = whole.bars.with_columns(volume=pl.col("volume") + 1)
+    for bars in (corrected, whole.bars):
+        record(conn, Delivery(bars=bars), source="files", calendar=calendar)
     recorded = record(conn, sample("AAPL", date(2013, 2, 28), date(2013, 3, 1)), source="sample", calendar=calendar)
     assert recorded.splits == (AAPL_2000, AAPL_2005)
     assert counts(recorded) == {"AAPL": (0, 0, 2, 0)}
@@ -396,7 +428,9 @@ def test_a_split_declared_late_mends_bars_that_arrived_one_by_one(conn: Connecti
         record(conn, Delivery(bars=restated[at : at + 1]), source="files", calendar=calendar)
     split = Split(ticker="XYZ", session=restated["session"][30], ratio=2.0)
     delivery = Delivery(bars=restated[35:36], splits=(split,))
-    assert record(conn, delivery, source="files", calendar=calendar).splits == (split,)
+    recorded = record(conn, delivery, source="files", calendar=calendar)
+    assert recorded.splits == (split,)
+    assert recorded.notes == ()
     assert_frame_equal(
         current_bars(conn, ["XYZ"]), restated[:36].with_columns(volume=pl.Series([2000.0] * 30 + [1000.0] * 6))
     )
@@ -412,9 +446,8 @@ def test_refused_bars_go_into_quarantine_once_and_a_valid_one_resolves_them(
         volume=pl.when(at == 5).then(float("nan")).otherwise("volume"),
         close=pl.when(at == 7).then(None).otherwise("close"),
     )
-    for _ in range(2):
-        recorded = record(conn, Delivery(bars=bad), source="made", calendar=calendar)
-        conn.commit()
+    record(conn, Delivery(bars=bad), source="made", calendar=calendar)
+    recorded = record(conn, Delivery(bars=bad), source="made", calendar=calendar)
     assert counts(recorded) == {"XYZ": (0, 0, 7, 3)}
     refused = open_quarantine(conn)
     assert refused["session"].to_list() == good["session"].gather([3, 5, 7]).to_list()

@@ -68,6 +68,12 @@ def test_the_same_bar_twice_counts_once_and_two_that_differ_are_both_refused(cal
     assert validated.refused["reason"].to_list() == ["the session has several bars that differ"] * 2
 
 
+@pytest.mark.parametrize("num_bars", [1, 2])
+def test_bars_without_ticker_and_session_are_refused_for_that(calendar: Calendar, num_bars: int) -> None:
+    nameless = pl.concat([bar(ticker=None, session=None)] * num_bars)
+    assert validate(nameless, calendar).refused["reason"].to_list() == ["has no ticker; has no session"]
+
+
 def test_every_bar_of_the_sample_is_valid(calendar: Calendar) -> None:
     bars = SampleSource().fetch(["AAPL", "FB", "GOOG", "IBM", "MSFT"], date(2000, 3, 1), date(2013, 3, 1)).bars
     assert_frame_equal(validate(bars, calendar).valid, bars.sort("ticker", "session"))
