@@ -9,8 +9,10 @@ the same sessions partitioned by date alone.
 import argparse
 import os
 import socket
+import sys
 import tempfile
 import time
+import warnings
 from datetime import date
 from pathlib import Path
 
@@ -18,19 +20,20 @@ import dagster as dg
 import psycopg
 
 from ldtm_assets.partitions import by_session, by_session_and_ticker, partition_range
-from ldtm_cli.services import prepare, start_dagster, stop_everything
-from ldtm_lib.config import PartitionConfig, Settings, load_settings
-from ldtm_lib.project import Project
+from ldtm_cli.services import dagster_environment, prepare, start_dagster, stop_everything
+from ldtm_lib.config import PartitionConfig, Settings
+from ldtm_lib.project import DATABASE_VARIABLE, Project
 from ldtm_lib.sessions import exchange_calendar
-from tests.acceptance.dagster_pages import PARTITIONS, DagsterPages
+from ldtm_lib.settings_file import load_settings
 
 REPOSITORY = Path(__file__).parents[1]
+sys.path.append(str(REPOSITORY))
+from tests.acceptance.dagster_pages import PARTITIONS, DagsterPages  # noqa: E402
+
 LAST = date(2026, 11, 13)
 STUB = """
 import os
-from datetime import date
 from pathlib import Path
-import dagster as dg
 from benchmarks.bench_partitions import stub_definitions
 defs = stub_definitions(Path(os.environ["LDTM_CONFIG"]))
 """
@@ -40,6 +43,7 @@ def stub_definitions(config: Path) -> dg.Definitions:
     """Two assets without work: `cells` by session and ticker, `dates` by session."""
     settings = load_settings(config)
     calendar = exchange_calendar()
+    warnings.simplefilter("ignore", dg.BetaWarning)
 
     @dg.asset(partitions_def=by_session_and_ticker(settings, calendar), backfill_policy=dg.BackfillPolicy.single_run())
     def cells() -> dg.MaterializeResult:
@@ -80,6 +84,7 @@ def measure(num_sessions: int, folder: Path) -> None:
     config.write_text(f"tickers = [{names}]\n[partitions]\nfirst_session = {first}\nlast_session = {LAST}\n")
     settings = load_settings(config)
     assert settings.partitions == PartitionConfig(first_session=first, last_session=LAST)
+    os.environ.pop(DATABASE_VARIABLE, None)
     (folder / "stub.py").write_text(STUB)
     (folder / "workspace.yaml").write_text(f"load_from:\n  - python_file: {folder / 'stub.py'}\n")
     os.environ["PYTHONPATH"] = str(REPOSITORY)
@@ -87,6 +92,7 @@ def measure(num_sessions: int, folder: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
+    os.environ.update(dagster_environment(project))
     start_dagster(project, port, workspace=folder / "workspace.yaml")
     pages = DagsterPages(port)
     ranges = {"cells": (f"{first}|{tickers[0]}", f"{LAST}|{tickers[-1]}"), "dates": (str(first), str(LAST))}

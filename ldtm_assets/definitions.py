@@ -12,10 +12,11 @@ from ldtm_assets.assets.retraining import retraining
 from ldtm_assets.partitions import by_session_and_ticker, by_ticker
 from ldtm_assets.progress import LogLines, TrainingReporter
 from ldtm_assets.resources import ProjectResource
-from ldtm_assets.schedules import JOBS, evening_schedule
-from ldtm_lib.config import Settings, load_settings
+from ldtm_assets.schedules import JOBS, schedule_of
+from ldtm_lib.config import Settings
 from ldtm_lib.project import config_path
 from ldtm_lib.sessions import Calendar, exchange_calendar
+from ldtm_lib.settings_file import load_settings
 
 
 @dg.definitions
@@ -34,7 +35,7 @@ def definitions_for(settings: Settings, calendar: Calendar, reporter: TrainingRe
     return dg.Definitions(
         assets=assets,
         jobs=JOBS,
-        schedules=[evening_schedule(settings, calendar)],
+        schedules=[schedule_of(settings, calendar)],
         resources={
             "project": ProjectResource(config_path=str(settings.path)),
             "reporter": dg.ResourceDefinition.hardcoded_resource(reporter or LogLines()),

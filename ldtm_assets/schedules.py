@@ -25,27 +25,23 @@ JOBS = (
 """What schedules and the command line launch."""
 
 
-def evening_schedule(settings: Settings, calendar: Calendar) -> dg.ScheduleDefinition:
+def schedule_of(settings: Settings, calendar: Calendar) -> dg.ScheduleDefinition:
     """18:15 in New York on every session: one run for all tickers of that date.
 
     A run over a range is not validated by Dagster, so a holiday is skipped here, and the assets refuse a session
     that has not closed.
     """
 
-    def ask(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    @dg.schedule(job_name=EVENING_JOB, cron_schedule=EVENING_CRON, execution_timezone=EXCHANGE_TIMEZONE)
+    def evening_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        """Bars, windows, forecasts and actuals of the session that has just closed."""
         session = local_date(context.scheduled_execution_time)
         if not calendar.is_session(session):
             return dg.SkipReason(f"{session} is not a session of {calendar.name}")
         tickers = settings.tickers_on(session)
         return dg.RunRequest(run_key=session.isoformat(), tags=all_tickers_of(session, session, tickers))
 
-    return dg.ScheduleDefinition(
-        name="evening_schedule",
-        job_name=EVENING_JOB,
-        cron_schedule=EVENING_CRON,
-        execution_timezone=EXCHANGE_TIMEZONE,
-        execution_fn=ask,
-    )
+    return evening_schedule
 
 
 def local_date(moment: datetime) -> date:

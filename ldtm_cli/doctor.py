@@ -8,19 +8,20 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
-from ldtm_lib.prices.sources.open import open_source
 from rich.console import Console
 from rich.table import Table
 
-from ldtm_lib.config import Settings, load_settings
+from ldtm_lib.config import Settings
 from ldtm_lib.database import embedded
 from ldtm_lib.database.clock import last_closed_session
 from ldtm_lib.database.connection import Database, address
 from ldtm_lib.database.migrate import pending_migrations
 from ldtm_lib.errors import LdtmError
 from ldtm_lib.gpu.devices import job_slots, read_gpus
+from ldtm_lib.prices.sources.open import open_source
 from ldtm_lib.project import DATABASE_VARIABLE, home_of
 from ldtm_lib.sessions import exchange_calendar
+from ldtm_lib.settings_file import load_settings
 
 Level = Literal["ok", "warn", "fail"]
 PACKAGES = ("dagster", "dagster-webserver", "dagster-postgres", "torch", "polars", "psycopg", "exchange-calendars")

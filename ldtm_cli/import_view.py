@@ -53,7 +53,7 @@ def import_files(project: Project, folder: Path, basis: PriceBasis) -> ImportRep
     return ImportReport(
         tickers=recorded.per_ticker.to_dicts(),
         splits=[f"{split.ticker}: {split.ratio:g} for 1 on {split.session}" for split in recorded.splits],
-        notes=list(delivery.notes),
+        notes=[*delivery.notes, *recorded.notes],
         failures={ticker: str(error) for ticker, error in delivery.failures.items() if ticker not in absent},
         num_without_file=len(absent),
     )

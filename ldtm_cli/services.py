@@ -11,13 +11,13 @@ from pathlib import Path
 
 from psycopg import sql
 
-from ldtm_lib.config import load_settings
 from ldtm_lib.database import embedded
 from ldtm_lib.database.migrate import migrate
 from ldtm_lib.errors import ConfigurationError, LdtmError
 from ldtm_lib.gpu.devices import job_slots, read_gpus
 from ldtm_lib.project import CONFIG_VARIABLE, DATABASE_VARIABLE, Project, home_of, open_project
 from ldtm_lib.sessions import exchange_calendar
+from ldtm_lib.settings_file import load_settings
 
 REPOSITORY = Path(__file__).parents[1]
 """The folder that holds workspace.yaml, dagster.yaml and demo.toml."""

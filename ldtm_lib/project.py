@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ldtm_lib.config import Settings, load_settings
+from ldtm_lib.config import Settings
 from ldtm_lib.database import embedded
 from ldtm_lib.database.connection import Database
+from ldtm_lib.settings_file import load_settings
 
 CONFIG_VARIABLE = "LDTM_CONFIG"
 DATABASE_VARIABLE = "LDTM_DATABASE_URL"

@@ -17,9 +17,9 @@ from ldtm_lib.config import (
     TrainingConfig,
     WindowConfig,
     fingerprint,
-    load_settings,
 )
 from ldtm_lib.errors import ConfigurationError, UnknownTicker
+from ldtm_lib.settings_file import load_settings
 
 REPOSITORY = Path(__file__).parent.parent
 TICKERS = 'tickers = ["AAPL", "MSFT"]\n'

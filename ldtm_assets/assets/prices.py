@@ -60,7 +60,7 @@ def load_histories(project: Project, calendar: Calendar, tickers: Sequence[str],
         recorded = store.record(conn, delivery, source=source.name, calendar=calendar)
     counts = {row["ticker"]: row for row in recorded.per_ticker.iter_rows(named=True)}
     splits = _splits_by_ticker(recorded)
-    outcome = Outcome()
+    outcome = Outcome(notes=[*delivery.notes, *recorded.notes])
     for ticker in tickers:
         if ticker in delivery.failures:
             outcome.failed[ticker] = str(delivery.failures[ticker])
@@ -82,7 +82,7 @@ def bring_prices(project: Project, calendar: Calendar, cells: Sequence[Cell]) ->
     bars = {(row["ticker"], row["session"]): row for row in held.iter_rows(named=True)}
     reasons = {(row["ticker"], row["session"]): row["reason"] for row in refused.iter_rows(named=True)}
     splits = _splits_by_ticker(recorded)
-    outcome = Outcome()
+    outcome = Outcome(notes=[*delivery.notes, *recorded.notes])
     for cell in cells:
         if bar := bars.get((cell.ticker, cell.session)):
             outcome.done[cell.key] = {"close": bar["close"], "volume": bar["volume"]}

@@ -1,0 +1,89 @@
+"""The asset graph as an owner sees it, written down: a change of it must be meant."""
+
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from ldtm_assets.definitions import definitions_for
+from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings_file import load_settings
+
+REPOSITORY = Path(__file__).parents[2]
+GRAPH = {
+    "price_history": ("prices", "ticker", set[str]()),
+    "prices": ("prices", "date|ticker", {"price_history"}),
+    "features": ("forecasts", "date|ticker", {"prices", "price_history"}),
+    "snapshots": ("forecasts", "date|ticker", {"features", "registry"}),
+    "fillbacks": ("forecasts", "date|ticker", {"prices", "snapshots"}),
+    "backtests": ("models", "ticker", {"price_history", "prices"}),
+    "checkpoints": ("models", "ticker", {"price_history", "prices"}),
+    "registry": ("models", "ticker", {"backtests", "checkpoints"}),
+    "leaderboard": ("forecasts", "none", {"fillbacks", "registry"}),
+}
+STEPS = {
+    "price_history": (None, {"price_history"}),
+    "evening": (None, {"prices", "features", "snapshots", "fillbacks"}),
+    "retraining": ({"gpu"}, {"backtests", "checkpoints", "registry"}),
+    "leaderboard": (None, {"leaderboard"}),
+}
+CHECKS = {"prices": "no_bar_in_quarantine", "snapshots": "every_ticker_has_a_row", "registry": "gate"}
+JOBS = {"price_history_job", "evening_job", "retraining_job", "leaderboard_job"}
+
+
+@pytest.fixture(scope="module", params=["universe.toml", "demo.toml"])
+def definitions(request: pytest.FixtureRequest, calendar: Calendar) -> dg.Definitions:
+    return definitions_for(load_settings(REPOSITORY / request.param), calendar)
+
+
+def _partitions(definition: dg.PartitionsDefinition | None) -> str:
+    if definition is None:
+        return "none"
+    if isinstance(definition, dg.MultiPartitionsDefinition):
+        return "|".join(definition.partition_dimension_names)
+    return "ticker"
+
+
+def test_keys_groups_partitions_and_dependencies(definitions: dg.Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+    found = {
+        node.key.to_user_string(): (
+            node.group_name,
+            _partitions(node.partitions_def),
+            {parent.to_user_string() for parent in node.parent_keys},
+        )
+        for node in graph.asset_nodes
+    }
+    assert found == GRAPH
+
+
+def test_steps_pools_and_backfill_policies(definitions: dg.Definitions) -> None:
+    found = {}
+    for assets in definitions.assets or []:
+        assert isinstance(assets, dg.AssetsDefinition)
+        if assets.partitions_def is not None:
+            assert assets.backfill_policy == dg.BackfillPolicy.single_run(), "any selection is as few runs as can be"
+        pools = {assets.op.pool} if assets.op.pool else None
+        found[assets.op.name] = (pools, {key.to_user_string() for key in assets.keys})
+    assert found == STEPS
+
+
+def test_checks(definitions: dg.Definitions) -> None:
+    keys = definitions.resolve_asset_graph().asset_check_keys
+    assert {key.asset_key.to_user_string(): key.name for key in keys} == CHECKS
+
+
+def test_jobs_and_automation(definitions: dg.Definitions) -> None:
+    assert {job.name for job in definitions.resolve_all_job_defs()} >= JOBS
+    schedules = list(definitions.schedules or [])
+    assert [schedule.name for schedule in schedules] == ["evening_schedule"]
+
+
+def test_every_asset_says_what_it_is(definitions: dg.Definitions) -> None:
+    for node in definitions.resolve_asset_graph().asset_nodes:
+        assert node.description, node.key
+        assert node.description.endswith("."), node.key
+
+
+def test_a_run_needs_one_process(definitions: dg.Definitions) -> None:
+    assert definitions.executor == dg.in_process_executor
