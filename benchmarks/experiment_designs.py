@@ -1,24 +1,24 @@
-"""Five design choices against their alternatives, on real bars: what each costs in forecasts that could be tested.
+"""Five design choices against their alternatives, on real bars: what each does to forecasts of sessions never seen.
 
-AAPL, GOOG, IBM and MSFT walk forward over the demo's two folds of 126 sessions with the demo's recipe. One loop
-trains every design; for the chosen one it walks the path of `fit_alone`, which is checked at the end. The weights of
-the epoch with the lowest validation loss are kept, by the loss that the design trains with; targets are always scaled
-by the window's close range and all designs are scored by the same figures.
+AAPL, GOOG, IBM and MSFT walk forward over the demo's two folds with the demo's recipe, through one loop for every
+design; for the chosen one it is that of `fit_alone`, which is checked at the end. The best epoch is the one with the
+lowest validation loss, by the loss trained with. Targets are always scaled by the window's close range.
 
 Run: .venv/bin/python benchmarks/experiment_designs.py --seeds 0 1
 """
 
 import argparse
-import dataclasses
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cache
+from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import huber_loss, l1_loss, mse_loss
 
-from ldtm_lib.backtest.folds import plan_folds
+from ldtm_lib.backtest.folds import furthest_session, plan_folds
 from ldtm_lib.backtest.walk_forward import tasks_of
 from ldtm_lib.config import ArchitectureConfig, TrainingConfig
 from ldtm_lib.features.scaling import scale_prices
@@ -41,19 +41,16 @@ from ldtm_lib.sessions import exchange_calendar
 from ldtm_lib.settings_file import load_settings
 
 SETTINGS = load_settings(Path(__file__).parents[1] / "demo.toml")
-SHAPE, WINDOW_SESSIONS, NEUTRAL_BAND = SETTINGS.architecture, SETTINGS.window.window_sessions, 0.001
+SHAPE, WINDOW_SESSIONS = SETTINGS.architecture, SETTINGS.window.window_sessions
 TICKERS = ("AAPL", "GOOG", "IBM", "MSFT")
 FIRST, LAST = date(2000, 3, 1), date(2013, 3, 1)
-NUM_WORKERS = 2
-CHOSEN = "chosen"
+CHOSEN, NO_CHANGE, NUM_WORKERS = "chosen", "no change", 2
 FIGURES = ("mse", "mae", "next_day_error", "one_month_error", "direction", "coverage")
-Build = Callable[[torch.Generator], nn.Module]
-Loss = Callable[[Tensor, Tensor], Tensor]
-Normalise = Callable[[FitTask], WindowSet]
+Examples = tuple[Tensor, Tensor]
 
 
 class Transformer(nn.Module):
-    """A causal pre-norm encoder whose last position feeds LDTM's own heads; as many parameters as the LSTM."""
+    """A causal pre-norm encoder whose last position feeds LDTM's own heads; about as many parameters as the LSTM."""
 
     def __init__(self, shape: ArchitectureConfig, *, width: int = 96, inner: int = 333, num_heads: int = 4) -> None:
         super().__init__()
@@ -64,7 +61,7 @@ class Transformer(nn.Module):
             for _ in range(shape.num_layers)
         )
         self.norm = nn.LayerNorm(width)
-        self.heads = LdtmNetwork(dataclasses.replace(shape, hidden=width)).heads
+        self.heads = LdtmNetwork(replace(shape, hidden=width)).heads
 
     def forward(self, inputs: Tensor) -> Tensor:
         steps = self.read(inputs) + self.positions
@@ -80,128 +77,94 @@ class SharedHead(LdtmNetwork):
 
     def __init__(self, shape: ArchitectureConfig) -> None:
         super().__init__(shape)
-        sizes = (shape.hidden, shape.head_hidden, shape.num_horizons)
-        self.heads = nn.ModuleList([nn.Sequential(nn.Linear(*sizes[:2]), nn.ReLU(), nn.Linear(*sizes[1:]))])
+        hidden = nn.Linear(shape.hidden, shape.head_hidden)
+        self.heads = nn.ModuleList([nn.Sequential(hidden, nn.ReLU(), nn.Linear(shape.head_hidden, shape.num_horizons))])
 
 
-def seeded(network: Callable[[ArchitectureConfig], nn.Module]) -> Build:
-    """PyTorch's own initialisation from the seed of a generator."""
-
-    def build(generator: torch.Generator) -> nn.Module:
-        torch.manual_seed(generator.initial_seed())
-        return network(SHAPE)
-
-    return build
-
-
-def over_training_rows(task: FitTask) -> WindowSet:
-    """The task's windows as z-scores by one mean and deviation per input, taken over its training rows' windows."""
+def by_training_rows(task: FitTask) -> WindowSet:
+    """The task's windows as z-scores by one mean and deviation per input, those of its training rows' windows."""
     windows = task.windows
-    raw = dataclasses.replace(windows, low=np.zeros_like(windows.low), span=np.ones_like(windows.span))
+    raw = replace(windows, low=np.zeros_like(windows.low), span=np.ones_like(windows.span))
     inputs = raw.gather(task.training_rows).astype(np.float64)
-    low, span = (np.broadcast_to(of((0, 1)).astype(np.float32), windows.low.shape) for of in (inputs.mean, inputs.std))
-    return dataclasses.replace(windows, low=low, span=span)
+    mean, std = (np.broadcast_to(of((0, 1)).astype(np.float32), windows.low.shape) for of in (inputs.mean, inputs.std))
+    return replace(windows, low=mean, span=std)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Design:
     """One way to build, feed and fit a network; the defaults are LDTM's own."""
 
-    build: Build = lambda generator: network_of(initial_state(SHAPE, generator), SHAPE)
-    loss: Loss = mse_loss
-    normalise: Normalise = lambda task: task.windows
+    build: Callable[[torch.Generator], nn.Module] = lambda own: network_of(initial_state(SHAPE, own), SHAPE)
+    loss: Callable[[Tensor, Tensor], Tensor] = mse_loss
+    normalise: Callable[[FitTask], WindowSet] = lambda task: task.windows
     shared_by_tickers: bool = False
-    learning_rate: float = SETTINGS.training.learning_rate
+    recipe: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """What differs from the demo's."""
 
 
 DESIGNS = {
     CHOSEN: Design(),
-    "1 transformer": Design(build=seeded(Transformer)),
-    "1 transformer, rate 1e-3": Design(build=seeded(Transformer), learning_rate=1e-3),
+    "chosen, rate 1e-3": Design(recipe={"learning_rate": 1e-3}),
+    "1 transformer": Design(build=lambda _: Transformer(SHAPE)),
+    "1 transformer, rate 1e-3": Design(build=lambda _: Transformer(SHAPE), recipe={"learning_rate": 1e-3}),
     "2 shared network": Design(shared_by_tickers=True),
-    "3 global z-score": Design(normalise=over_training_rows),
-    "4 shared head": Design(build=seeded(SharedHead)),
+    "2 shared, 2 epochs": Design(shared_by_tickers=True, recipe={"max_epochs": 2}),  # about as many steps as chosen
+    "3 global z-score": Design(normalise=by_training_rows),
+    "4 shared head": Design(build=lambda _: SharedHead(SHAPE)),
     "5 absolute loss": Design(loss=l1_loss),
     "5 Huber loss": Design(loss=huber_loss),
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """One network to train and test."""
-
-    design: str
-    recipe: TrainingConfig
-    tickers: tuple[str, ...]
-    fold: int
-
-
 @cache
 def folds_of(ticker: str) -> list[tuple[FitTask, Rows]]:
     """What each fold of a ticker trains on, and its test rows."""
-    bars = SampleSource().fetch([ticker], FIRST, LAST).bars
-    windows = windows_of(bars, exchange_calendar(), SETTINGS.window)[ticker]
+    windows = windows_of(SampleSource().fetch([ticker], FIRST, LAST).bars, exchange_calendar(), SETTINGS.window)[ticker]
     plans = plan_folds(windows, SETTINGS.backtest, SETTINGS.training)
     return [(task, plan.test_rows) for task, plan in zip(tasks_of(windows, plans, None), plans, strict=True)]
 
 
-def run(job: Job) -> list[dict[str, object]]:
+def run(name: str, recipe: TrainingConfig, tickers: tuple[str, ...], fold: int) -> list[dict[str, Any]]:
     """Train one network and score it on every ticker that it is for: one row each."""
-    design = DESIGNS[job.design]
-    folds = [folds_of(ticker)[job.fold - 1] for ticker in job.tickers]
-    first_test = min(task.windows.sessions[test_rows[0]] for task, test_rows in folds)
-    assert all(  # a shared network must not see one ticker's labels where it is tested on another
-        (task.windows.target_sessions[rows] < first_test).all()
-        for task, _ in folds
-        for rows in (task.training_rows, task.validation_rows)
-    )
+    design, folds = DESIGNS[name], [folds_of(ticker)[fold - 1] for ticker in tickers]
+    first_test = min(task.windows.sessions[test_rows[0]] for task, test_rows in folds).item()
+    for task, _ in folds:  # one ticker's labels may not reach the test of another either
+        assert furthest_session(task.windows, task.training_rows, task.validation_rows) < first_test
     started = time.process_time()
     sets = [design.normalise(task) for task, _ in folds]
-    training = examples(sets, [task.training_rows for task, _ in folds])
-    validation = examples(sets, [task.validation_rows for task, _ in folds])
-    name = job.tickers[0] if len(job.tickers) == 1 else "all"
-    generator = torch.Generator().manual_seed(seed_of(name, job.fold, job.recipe.seed))
-    network, validation_loss = fit(design, job.recipe, generator, training, validation)
-    cost = {
-        "seconds": (time.process_time() - started) / len(folds),
-        "parameters": sum(p.numel() for p in network.parameters()),
-        "validation_loss": validation_loss,
-    }
-    rows: list[dict[str, object]] = []
-    for windows, (_, test_rows) in zip(sets, folds, strict=True):
+    training = examples((s, task.training_rows) for s, (task, _) in zip(sets, folds, strict=True))
+    validation = examples((s, task.validation_rows) for s, (task, _) in zip(sets, folds, strict=True))
+    generator = torch.Generator().manual_seed(seed_of(",".join(tickers), fold, recipe.seed))
+    network, loss = fit(design, recipe, generator, training, validation)
+    seconds = (time.process_time() - started) / len(folds)
+    cost = {"seconds": seconds, "parameters": sum(p.numel() for p in network.parameters()), "validation_loss": loss}
+    key, cells = {"design": name, "seed": recipe.seed, "fold": fold}, list[dict[str, Any]]()
+    for windows, (_, rows) in zip(sets, folds, strict=True):
         with torch.inference_mode():
-            scaled = network(torch.as_tensor(windows.gather(test_rows))).numpy().astype(np.float64)
-        key = {"design": job.design, "seed": job.recipe.seed, "ticker": windows.ticker, "fold": job.fold}
-        rows.append(key | cost | score(windows, test_rows, scaled))
-    return rows
+            scaled = network(torch.as_tensor(windows.gather(rows))).numpy().astype(np.float64)
+        cells.append(key | cost | score(windows, rows, scaled))
+    return cells
 
 
-def examples(sets: Sequence[WindowSet], rows: Sequence[Rows]) -> tuple[Tensor, Tensor]:
-    pairs = [(windows.gather(chosen), windows.targets[chosen]) for windows, chosen in zip(sets, rows, strict=True)]
-    inputs, targets = (torch.as_tensor(np.concatenate(parts)) for parts in zip(*pairs, strict=True))
-    return inputs, targets
+def examples(parts: Iterable[tuple[WindowSet, Rows]]) -> Examples:
+    inputs, targets = zip(*((windows.gather(rows), windows.targets[rows]) for windows, rows in parts), strict=True)
+    return torch.as_tensor(np.concatenate(inputs)), torch.as_tensor(np.concatenate(targets))
 
 
 def fit(
-    design: Design,
-    recipe: TrainingConfig,
-    generator: torch.Generator,
-    training: tuple[Tensor, Tensor],
-    validation: tuple[Tensor, Tensor],
+    design: Design, recipe: TrainingConfig, generator: torch.Generator, training: Examples, validation: Examples
 ) -> tuple[nn.Module, float]:
     """The loop of `fit_alone` for any network and loss; returns the best epoch's network and validation loss."""
-    recipe = dataclasses.replace(recipe, learning_rate=design.learning_rate)
-    inputs, targets = training
+    recipe, (inputs, targets) = replace(recipe, **design.recipe), training
+    torch.manual_seed(generator.initial_seed())
     network = design.build(generator)
-    optimizer = torch.optim.AdamW(
-        network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
-    )
+    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=recipe.weight_decay, fused=True)
     stopping, best, step = EarlyStopping(patience=recipe.patience), network.state_dict(), 0
     while stopping.epoch < recipe.max_epochs and not stopping.exhausted:
         for rows in torch.split(torch.randperm(len(inputs), generator=generator), recipe.batch_size):
             optimizer.param_groups[0]["lr"] = learning_rate(recipe, step, math.ceil(len(inputs) / recipe.batch_size))
             optimizer.zero_grad()
-            design.loss(network(inputs[rows]), targets[rows]).backward()
+            torch.autograd.backward(design.loss(network(inputs[rows]), targets[rows]))
             optimizer.step()
             step += 1
         with torch.inference_mode():
@@ -212,49 +175,78 @@ def fit(
     return network, stopping.best_loss
 
 
-def score(windows: WindowSet, rows: Rows, scaled: np.ndarray) -> dict[str, float]:
-    """The figures of some forecasts (n, 3), errors in normalised space or as a share of the price that came."""
-    actual, close = windows.target_prices[rows], windows.close[rows]
-    error = scaled - windows.targets[rows]
-    price_error = np.abs(windows.unscale(scaled, rows) / actual - 1).mean(axis=0)
-    expected = windows.unscale(scaled, rows)[:, 0] / close - 1
-    names_one = np.abs(expected) > NEUTRAL_BAND
-    is_right = names_one & (np.sign(expected) == np.sign(actual[:, 0] - close))
-    return {
-        "mse": float((error**2).mean()),
-        "mae": float(np.abs(error).mean()),
-        "next_day_error": float(price_error[0]),
-        "one_month_error": float(price_error[2]),
-        "num_right": int(is_right.sum()),
-        "num_directional": int(names_one.sum()),
-        "num_rows": len(rows),
-    }
+def score(windows: WindowSet, rows: Rows, scaled: np.ndarray) -> dict[str, Any]:
+    """The figures of some forecasts (n, 3): errors in normalised space, and as a share of the price that came."""
+    actual, close, predicted = windows.target_prices[rows], windows.close[rows], windows.unscale(scaled, rows)
+    error, price_error = scaled - windows.targets[rows], np.abs(predicted / actual - 1).mean(axis=0)
+    expected = predicted[:, 0] / close - 1
+    directional = np.abs(expected) > SETTINGS.forecast.neutral_band
+    right = directional & (np.sign(expected) == np.sign(actual[:, 0] - close))
+    figures = {"ticker": windows.ticker, "mse": float((error**2).mean()), "mae": float(np.abs(error).mean())}
+    errors = {"next_day_error": float(price_error[0]), "one_month_error": float(price_error[2])}
+    return figures | errors | {"right": int(right.sum()), "directional": int(directional.sum()), "rows": len(rows)}
+
+
+def no_change(ticker: str, fold: int, seed: int) -> dict[str, Any]:
+    """The score of the forecast that every price will be the last close."""
+    task, rows = folds_of(ticker)[fold - 1]
+    windows, closes = task.windows, np.repeat(task.windows.close[rows, None], SHAPE.num_horizons, axis=1)
+    scaled = scale_prices(closes, windows.close_min[rows], windows.close_max[rows])
+    return {"design": NO_CHANGE, "seed": seed, "fold": fold} | score(windows, rows, scaled)
 
 
 def report(cells: pl.DataFrame) -> None:
-    """Per design the mean over the seeds and the range, and in how many cells its MSE is below the chosen one's."""
-    pooled = pl.sum("num_right", "num_directional", "num_rows")
-    per_seed = (
-        cells.group_by("design", "seed", maintain_order=True)
-        .agg(pl.mean("mse", "mae", "next_day_error", "one_month_error"), pooled, pl.sum("seconds"), pl.max("parameters"))
-        .with_columns(
-            direction=pl.col("num_right") / pl.col("num_directional"),
-            coverage=pl.col("num_directional") / pl.col("num_rows"),
-        )
+    """Per design the mean over the seeds and their range, and in how many cells its MSE is below the chosen one's."""
+    chosen_mse = pl.col("mse").filter(pl.col("design") == CHOSEN).first().over("ticker", "fold", "seed")
+    cells = cells.with_columns(is_lower=pl.col("mse") < chosen_mse)
+    per_seed = cells.group_by("design", "seed", maintain_order=True).agg(
+        pl.mean("mse", "mae"),
+        pl.mean("next_day_error", "one_month_error") * 100,
+        pl.sum("seconds", "is_lower"),
+        pl.max("parameters").fill_null(0),
+        direction=100 * pl.sum("right") / pl.sum("directional"),
+        coverage=100 * pl.sum("directional") / pl.sum("rows"),
+        num_cells=pl.len(),
     )
-    key = ["ticker", "fold", "seed"]
-    paired = cells.join(cells.filter(pl.col("design") == CHOSEN), on=key, suffix="_chosen")
-    for (name,), of_design in per_seed.group_by("design", maintain_order=True):
-        columns = [of_design[figure] * (1 if figure[0] == "m" else 100) for figure in FIGURES]
-        shown = "".join(f" {c.mean():7.3f} [{c.min():6.3f} {c.max():6.3f}]" for c in columns)
-        wins = paired.filter(pl.col("design") == name).select(pl.col("mse") < pl.col("mse_chosen")).to_series()
-        cost = f"{of_design['parameters'][0]:9,} {of_design['seconds'].mean():7.1f}" if "seconds" in of_design else ""
-        print(f"{name:26}{shown} {cost} {wins.sum():3}/{len(wins)}")
+    print(f"{'mean [range over seeds]':24}{''.join(map('{:>23}'.format, FIGURES))} parameters  CPU s  lower MSE")
+    for (design,), seeds in per_seed.group_by("design", maintain_order=True):
+        ranges = (f"{seeds[f].mean():8.3f} [{seeds[f].min():.3f} {seeds[f].max():.3f}]" for f in FIGURES)
+        cost = f"{seeds['parameters'][0]:11,}{seeds['seconds'].mean():7.0f}"
+        wins = f"{seeds['is_lower'].sum():7}/{seeds['num_cells'].sum()}"
+        print(f"{design:24}{''.join(map('{:>23}'.format, ranges))}{cost}{wins}")
+    tested = [(task.windows, rows) for ticker in TICKERS for task, rows in folds_of(ticker)]
+    rises = np.concatenate([windows.target_prices[rows, 0] > windows.close[rows] for windows, rows in tested])
+    print(f"the next close was higher on {rises.mean():.1%} of {len(rises)} tested rows")
+
+
+def report_agreement(cells: pl.DataFrame, recipe: TrainingConfig) -> None:
+    """That the loop here is the one of `fit_alone`, on the task with the fewest rows."""
+    task = min((task for t in TICKERS for task, _ in folds_of(t)), key=lambda task: len(task.training_rows))
+    torch.set_num_threads(1)
+    alone = fit_alone(task, recipe=recipe, architecture=SHAPE, device=torch.device("cpu"), on_progress=lambda _: None)
+    same = cells.filter(design=CHOSEN, ticker=task.ticker, fold=task.fold, seed=recipe.seed)["validation_loss"].item()
+    print(f"{task.name}: best validation loss {same:.6f} here, {alone.validation_loss:.6f} by fit_alone")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description="Five design choices against their alternatives, on real bars.")
     parser.add_argument("--designs", nargs="+", choices=list(DESIGNS), default=list(DESIGNS), metavar="DESIGN")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1], metavar="SEED")
     parser.add_argument("--epochs", type=int, default=SETTINGS.training.max_epochs)
     options = parser.parse_args()
+    started, folds = time.perf_counter(), range(1, SETTINGS.backtest.num_folds + 1)
+    recipes = [replace(SETTINGS.training, max_epochs=options.epochs, seed=seed) for seed in options.seeds]
+    designs = sorted({CHOSEN, *options.designs}, key=lambda name: (not DESIGNS[name].shared_by_tickers, name))
+    groups = {True: [TICKERS], False: [(ticker,) for ticker in TICKERS]}
+    jobs = [job for d in designs for job in product([d], recipes, groups[DESIGNS[d].shared_by_tickers], folds)]
+    with ProcessPoolExecutor(NUM_WORKERS, get_context("spawn"), torch.set_num_threads, (1,)) as workers:
+        rows = [cell for of_job in workers.map(run, *zip(*jobs, strict=True)) for cell in of_job]
+    rows += [no_change(ticker, fold, seed) for ticker in TICKERS for fold in folds for seed in options.seeds]
+    cells = pl.DataFrame(rows).cast({"design": pl.Enum([NO_CHANGE, *DESIGNS])}).sort("design", "seed", "ticker", "fold")
+    report(cells)
+    report_agreement(cells, recipes[0])
+    print(f"{len(jobs)} networks of {options.epochs} epochs, {time.perf_counter() - started:.0f} s in all")
+
+
+if __name__ == "__main__":
+    main()

@@ -22,6 +22,8 @@ class Outcome:
     """The reason by partition key."""
     left_out: dict[str, str] = field(default_factory=dict[str, str])
     """Partitions that there is nothing to record for, which is no failure: too few bars to train, a retired ticker."""
+    summary: list[str] = field(default_factory=list[str])
+    """Lines for the log that tell what was done as a whole."""
     notes: list[str] = field(default_factory=list[str])
     """What an operator should read, such as a jump that looks like an undeclared split."""
 
@@ -29,6 +31,8 @@ class Outcome:
 def record(context: dg.AssetExecutionContext, asset: str, outcome: Outcome) -> Iterator[dg.MaterializeResult]:
     """Record the partitions of one asset that are done; say in the log what is not."""
     key = dg.AssetKey(asset)
+    for line in outcome.summary:
+        context.log.info(line)
     for note in outcome.notes:
         context.log.warning(note)
     for partition, reason in outcome.left_out.items():

@@ -6,10 +6,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from ldtm_lib.ledger.fillbacks import due, fill
+from ldtm_lib.ledger.fillbacks import corrected_actuals, due, fill
 from ldtm_lib.project import Project
-
-NOTHING = "–"
 
 
 def rows_due(project: Project, until: date) -> list[dict[str, Any]]:
@@ -22,6 +20,33 @@ def fill_now(project: Project, until: date) -> list[dict[str, Any]]:
     """Fill what is due; one row per ticker with what was filled and what is still open."""
     with project.database.transaction() as conn:
         return fill(conn, as_of=until).per_ticker.to_dicts()
+
+
+def rows_corrected(project: Project) -> list[dict[str, Any]]:
+    """Filled actuals whose bar was corrected later: what is on record, and what the bar says now."""
+    with project.database.transaction() as conn:
+        return corrected_actuals(conn).to_dicts()
+
+
+def print_corrected(console: Console, rows: list[dict[str, Any]]) -> None:
+    """Show the corrections beside what is on record."""
+    if not rows:
+        console.print("No bar behind a filled actual was corrected.")
+        return
+    table = Table(title="Actuals whose bar was corrected later; the record stays")
+    for name in ("ticker", "run date", "horizon", "target session", "on record", "corrected", "recorded at"):
+        table.add_column(name, justify="right" if name in ("on record", "corrected") else "left")
+    for row in rows:
+        table.add_row(
+            row["ticker"],
+            str(row["run_date"]),
+            row["horizon"].replace("_", " "),
+            str(row["target_session"]),
+            f"{row['actual']:.2f}",
+            f"{row['corrected_actual']:.2f}",
+            f"{row['recorded_at']:%Y-%m-%d %H:%M}",
+        )
+    console.print(table)
 
 
 def print_due(console: Console, rows: list[dict[str, Any]], until: date) -> None:

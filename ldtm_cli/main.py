@@ -178,6 +178,9 @@ def registry_list(as_json: AsJson = False) -> None:
 @app.command()
 def fillback(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be filled and write nothing.")] = False,
+    corrected: Annotated[
+        bool, typer.Option("--corrected", help="List actuals whose bar was corrected later, and write nothing.")
+    ] = False,
     as_of: Annotated[
         datetime | None,
         typer.Option(formats=["%Y-%m-%d"], help="Only targets up to this session; all when absent."),
@@ -185,14 +188,17 @@ def fillback(
     as_json: AsJson = False,
 ) -> None:
     """Fill the actuals that are due into the forecasts that spoke about them, each once and for good."""
-    from ldtm_cli.fillback_view import fill_now, print_due, print_filled, rows_due
+    from ldtm_cli.fillback_view import fill_now, print_corrected, print_due, print_filled, rows_corrected, rows_due
     from ldtm_lib.database.clock import last_closed_session
 
     with told():
         project = _ready_project()
         with project.database.transaction() as conn:
             until = as_of.date() if as_of else last_closed_session(conn)
-        if dry_run:
+        if corrected:
+            rows = rows_corrected(project)
+            print_json(rows) if as_json else print_corrected(console, rows)
+        elif dry_run:
             rows = rows_due(project, until)
             print_json(rows) if as_json else print_due(console, rows, until)
         else:

@@ -37,10 +37,6 @@ class MissingBar(LdtmError):
     """A session that should have traded has no bar."""
 
 
-class InvalidBar(LdtmError):
-    """A bar breaks a rule of validity and was put into quarantine."""
-
-
 class TooFewBars(LdtmError):
     """A ticker has too short a history for what was asked."""
 

@@ -19,7 +19,6 @@ Moments = npt.NDArray[np.datetime64]
 HORIZONS = ("next_day", "next_monday", "one_month")
 ONE_MONTH_SESSIONS = 21
 FIRST_DAY = date(1990, 1, 2)
-MONDAY = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

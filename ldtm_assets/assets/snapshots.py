@@ -29,6 +29,10 @@ def take_evening_snapshots(project: Project, calendar: Calendar, cells: Sequence
         except LedgerRefused as refused:
             outcome.failed.update({Cell(session, ticker).key: str(refused) for ticker in tickers})
             continue
+        outcome.summary.append(
+            f"{session}: {report.num_bullish} bullish, {report.num_neutral} neutral, {report.num_bearish} bearish, "
+            f"{report.num_abstained} abstained, by {', '.join(report.model_versions) or 'no model'}"
+        )
         for conflict in report.conflicts:
             outcome.failed[Cell(session, conflict.ticker).key] = conflict.reason
         for row in report.rows:

@@ -114,17 +114,6 @@ def existing(conn: Connection, folder: Path, keys: Collection[InputKey]) -> dict
     return found
 
 
-def active_checkpoints(conn: Connection, tickers: Collection[str]) -> dict[str, CheckpointRecord]:
-    """The network that may speak for each ticker that has one."""
-    return _by_ticker(conn, "registry/active_checkpoints", {"tickers": list(tickers)})
-
-
-def newest_candidates(conn: Connection, tickers: Collection[str], trained_before: date) -> dict[str, CheckpointRecord]:
-    """Each ticker's newest candidate whose training saw only sessions before a day."""
-    parameters = {"tickers": list(tickers), "trained_before": trained_before}
-    return _by_ticker(conn, "registry/newest_candidates", parameters)
-
-
 def newest_checkpoints(conn: Connection, tickers: Collection[str]) -> dict[str, CheckpointRecord]:
     """Each ticker's newest network, whatever its status."""
     return _by_ticker(conn, "registry/newest_checkpoints", {"tickers": list(tickers)})

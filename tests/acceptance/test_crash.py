@@ -29,14 +29,16 @@ project, _ = prepare(Path(sys.argv[1]))
 with Launcher(project) as launcher:
     launcher.run(JobRun(
         job="evening_job", step="evening", config={"simulated": True},
-        first_partition="2013-02-05|AAPL", last_partition="2013-03-01|MSFT",
+        first_partition="2013-01-17|AAPL", last_partition="2013-03-01|MSFT",
     ))
 """
 RECORD = (
     "select ticker, run_date, kind, abstained_reason, next_day_pred, next_day_actual, next_monday_actual, window_sha256"
     " from snapshot order by ticker, run_date"
 )
-NUM_CELLS = 5 * 18
+NUM_CELLS = 5 * 30
+NUM_FORECASTS = 4 * 30
+"""All but those of FB, which is too short to be trained."""
 KILLS = 4
 
 
@@ -92,8 +94,8 @@ def test_killed_runs_leave_whole_evenings_and_a_rerun_completes_them(trained: In
     forecasts = {row[:5] + row[7:] for row in complete}
     assert {row[:5] + row[7:] for row in record_at_the_last_kill} <= forecasts, "what was on record stayed as it was"
     assert trained.rows("select count(*) from bar group by ticker, session having count(*) > 1") == []
-    due = trained.json("fillback", "--dry-run")
-    assert due == []
+    assert sum(row[4] is not None for row in complete) == NUM_FORECASTS
+    assert {row["bar_is_there"] for row in trained.json("fillback", "--dry-run")} == {False}, "nothing is left to fill"
 
 
 def test_postgresql_that_dies_in_the_middle_is_told_and_a_rerun_completes(trained: Installation) -> None:
@@ -112,3 +114,6 @@ def test_postgresql_that_dies_in_the_middle_is_told_and_a_rerun_completes(traine
     output, _ = rerun.communicate(timeout=120)
     assert rerun.returncode == 0, output
     assert _num_snapshots(trained) == NUM_CELLS
+    assert trained.rows("select count(*), count(next_day_actual) from snapshot where abstained_reason is null") == [
+        (NUM_FORECASTS, NUM_FORECASTS - 4)
+    ]

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from ldtm_lib.models import checkpoint
-from ldtm_lib.registry.checkpoints import active_checkpoints, existing, newest_candidates
+from ldtm_lib.registry.checkpoints import existing
 
 MONDAY, TUESDAY, WEDNESDAY = date(2012, 12, 3), date(2012, 12, 4), date(2012, 12, 5)
 
@@ -68,26 +68,6 @@ def test_the_lost_file_of_an_active_network_is_restored_under_its_own_name(regis
     assert record.status == "active"
     assert active.read_bytes() == content
     assert registry.statuses("AAA") == [("active", f"v1.{MONDAY}")]
-
-
-def test_the_newest_candidate_before_a_day_saw_only_sessions_before_it(registry, conn) -> None:
-    registry.candidate("AAA", MONDAY)
-    tuesday = registry.candidate("AAA", TUESDAY, weights=1)
-    later = registry.candidate("AAA", TUESDAY, weights=2, data="other")
-    registry.candidate("BBB", WEDNESDAY)
-    assert newest_candidates(conn, ["AAA", "BBB", "ZZZ"], WEDNESDAY) == {"AAA": later}
-    assert newest_candidates(conn, ["AAA"], TUESDAY)["AAA"].trained_on == MONDAY
-    assert newest_candidates(conn, ["AAA"], MONDAY) == {}
-    assert later.age > tuesday.age
-
-
-def test_only_the_active_network_may_speak(registry, conn) -> None:
-    registry.candidate("AAA", MONDAY, tested=registry.good)
-    registry.candidate("BBB", MONDAY, tested=registry.bad)
-    registry.gate("AAA", "BBB")
-    active = active_checkpoints(conn, ["AAA", "BBB"])
-    assert set(active) == {"AAA"}
-    assert active["AAA"].file_name == f"AAA_ldtm_v1.{MONDAY}.pt"
 
 
 @pytest.mark.parametrize(
