@@ -35,5 +35,5 @@ bench: install
 	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 clean:
-	-@test -x $(BIN)/ldtm && $(BIN)/ldtm down
-	rm -rf $(VENV) .ldtm
+	@if test -x $(BIN)/ldtm; then $(BIN)/ldtm down; fi
+	rm -rf .ldtm/ldtm_demo $(VENV)

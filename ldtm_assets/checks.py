@@ -16,9 +16,7 @@ QUARANTINE, COMPLETE, GATE = "no_bar_in_quarantine", "every_ticker_has_a_row", "
 def evening_check_specs() -> list[dg.AssetCheckSpec]:
     """The checks that an evening ends with."""
     return [
-        dg.AssetCheckSpec(
-            QUARANTINE, asset="prices", description="No bar of these tickers was refused and still waits."
-        ),
+        dg.AssetCheckSpec(QUARANTINE, asset="prices", description="No bar of these cells was refused and still waits."),
         dg.AssetCheckSpec(
             COMPLETE, asset="snapshots", description="Every ticker has a forecast or a reason on record."
         ),
@@ -35,17 +33,23 @@ def evening_checks(
 ) -> Iterator[dg.AssetCheckResult]:
     """Evaluate those checks of an evening that were asked for."""
     asked = {key.name for key in context.selected_asset_check_keys}
-    tickers = sorted({cell.ticker for cell in cells})
     with project.database.transaction() as conn:
         if QUARANTINE in asked:
-            waiting = [row for row in store.open_quarantine(conn).iter_rows(named=True) if row["ticker"] in tickers]
+            asked_for = {(cell.ticker, cell.session) for cell in cells}
+            refused = store.open_quarantine(conn).to_dicts()
+            waiting = [row for row in refused if (row["ticker"], row["session"]) in asked_for]
+            others = len(refused) - len(waiting)
             lines = [f"- {row['ticker']} {row['session']}: {row['reason']}" for row in waiting]
             yield dg.AssetCheckResult(
                 asset_key="prices",
                 check_name=QUARANTINE,
                 passed=not waiting,
                 severity=dg.AssetCheckSeverity.ERROR,
-                metadata={"bars": len(waiting), "refused": dg.MetadataValue.md("\n".join(lines) or "none")},
+                metadata={
+                    "bars": len(waiting),
+                    "of other sessions": others,
+                    "refused": dg.MetadataValue.md("\n".join(lines) or "none"),
+                },
             )
         if COMPLETE in asked:
             gaps = missing_rows(conn, [(cell.ticker, cell.session) for cell in cells])

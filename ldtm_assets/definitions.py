@@ -12,7 +12,7 @@ from ldtm_assets.assets.retraining import retraining
 from ldtm_assets.partitions import by_session_and_ticker, by_ticker
 from ldtm_assets.progress import LogLines, TrainingReporter
 from ldtm_assets.resources import ProjectResource
-from ldtm_assets.schedules import JOBS, schedule_of
+from ldtm_assets.schedules import JOBS, schedules_of
 from ldtm_lib.config import Settings
 from ldtm_lib.project import config_path
 from ldtm_lib.sessions import Calendar, exchange_calendar
@@ -32,12 +32,13 @@ def definitions_for(settings: Settings, calendar: Calendar, reporter: TrainingRe
         warnings.simplefilter("ignore", dg.BetaWarning)  # partition mappings and backfill policies, pinned below 1.14
         tickers, cells = by_ticker(settings), by_session_and_ticker(settings, calendar)
         assets = [price_history(tickers), evening(cells), retraining(tickers), leaderboard]
+    project = ProjectResource(config_path=str(settings.path))
     return dg.Definitions(
         assets=assets,
         jobs=JOBS,
-        schedules=[schedule_of(settings, calendar)],
+        schedules=schedules_of(project.open, settings, calendar),
         resources={
-            "project": ProjectResource(config_path=str(settings.path)),
+            "project": project,
             "reporter": dg.ResourceDefinition.hardcoded_resource(reporter or LogLines()),
         },
         executor=dg.in_process_executor,

@@ -30,7 +30,7 @@ def by_session(settings: Settings, calendar: Calendar) -> dg.TimeWindowPartition
     what has not closed is refused by the assets.
     """
     first, last = settings.partitions.first_session, settings.partitions.last_session
-    until = last or calendar.days[-1].item()
+    until = last or date(calendar.days[-1].item().year - 1, 12, 31)  # whole years: another list is another definition
     weekdays = np.arange(np.datetime64(first), np.datetime64(until) + 1)
     holidays = np.setdiff1d(weekdays[np.is_busday(weekdays)], calendar.days)
     return dg.TimeWindowPartitionsDefinition(

@@ -20,8 +20,6 @@ class Outcome:
     """Metadata by partition key."""
     failed: dict[str, str] = field(default_factory=dict[str, str])
     """The reason by partition key."""
-    left_out: dict[str, str] = field(default_factory=dict[str, str])
-    """Partitions that there is nothing to record for, which is no failure: too few bars to train, a retired ticker."""
     summary: list[str] = field(default_factory=list[str])
     """Lines for the log that tell what was done as a whole."""
     notes: list[str] = field(default_factory=list[str])
@@ -35,11 +33,9 @@ def record(context: dg.AssetExecutionContext, asset: str, outcome: Outcome) -> I
         context.log.info(line)
     for note in outcome.notes:
         context.log.warning(note)
-    for partition, reason in outcome.left_out.items():
-        context.log.info(f"{asset} {partition}: {reason}")
     for partition, reason in outcome.failed.items():
         context.log.error(f"{asset} {partition}: {reason}")
-    if outcome.failed or outcome.left_out:
+    if outcome.failed:
         for partition, metadata in outcome.done.items():
             context.log_event(dg.AssetMaterialization(key, partition=partition, metadata=dict(metadata)))
         return
@@ -50,16 +46,20 @@ def record(context: dg.AssetExecutionContext, asset: str, outcome: Outcome) -> I
 
 def fail_if_any_failed(outcomes: Mapping[str, Outcome]) -> None:
     """End the step as failed when any partition of any stage failed, naming all of them."""
-    failed = [
-        f"{asset} {partition}: {reason}"
-        for asset, outcome in outcomes.items()
-        for partition, reason in outcome.failed.items()
+    reasons: dict[str, dict[str, list[str]]] = {}
+    for asset, outcome in outcomes.items():
+        for partition, reason in outcome.failed.items():
+            reasons.setdefault(partition, {}).setdefault(reason, []).append(asset)
+    lines = [
+        f"{partition} ({', '.join(assets)}): {reason}"
+        for partition, by_reason in reasons.items()
+        for reason, assets in by_reason.items()
     ]
-    if failed:
+    if lines:
         raise dg.Failure(
-            description=f"{len(failed)} partitions failed, the others are recorded: {'; '.join(failed[:5])}"
-            + (" ..." if len(failed) > 5 else "")
+            description=f"{len(reasons)} partitions failed, the others are recorded: {'; '.join(lines[:5])}"
+            + (" ..." if len(lines) > 5 else "")
             + ". Materialize the failed partitions again when the reason is gone.",
-            metadata={"failed": dg.MetadataValue.md("\n".join(f"- {line}" for line in failed))},
+            metadata={"failed": dg.MetadataValue.md("\n".join(f"- {line}" for line in lines))},
             allow_retries=False,
         )

@@ -6,18 +6,21 @@ Each stage asks the database whether it is up to date and is skipped when it is,
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from ldtm_cli.job_run import JobRun
+from ldtm_lib.config import fingerprint
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.statements import statement
+from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.ledger.fillbacks import due
 from ldtm_lib.project import Project
-from ldtm_lib.registry.inputs import recipe_fingerprint
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings_file import load_settings
 
 if TYPE_CHECKING:
     from ldtm_lib.models.fit import Progress as TrainingProgress
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 FORECAST_SESSIONS = 30
 """The last sessions of the sample, on whose evenings the demo forecasts."""
 SAMPLE_END = date(2013, 3, 1)
+SETTINGS_FILE = "demo.sha256"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +38,16 @@ class Stage:
     title: str
     is_done: Callable[[Connection], bool]
     runs: tuple[JobRun, ...]
+
+
+def require_sample(config: Path) -> None:
+    """Refuse any configuration but one of the sample: forecasts of 2013 could never be removed from a real ledger."""
+    source = load_settings(config).source
+    if source.kind != "sample":
+        raise ConfigurationError(
+            f"{config} has the source {source.kind!r}; the demo writes forecasts of 2013, which no ledger forgets. "
+            "Run it with demo.toml"
+        )
 
 
 def run_demo(project: Project, calendar: Calendar, console: Console) -> bool:
@@ -55,6 +69,7 @@ def run_demo(project: Project, calendar: Calendar, console: Console) -> bool:
             progress.update(starting, total=1, completed=1)
             for stage in stages:
                 _bring_up_to_date(stage, project, launcher.run, progress)
+    (project.home / SETTINGS_FILE).write_text(_settings_sha256(project))
     return True
 
 
@@ -64,14 +79,13 @@ def stages_of(project: Project, calendar: Calendar) -> list[Stage]:
     last = project.settings.partitions.last_session or SAMPLE_END
     first = calendar.offset(last, 1 - FORECAST_SESSIONS)
     trained_on = calendar.offset(first, -1)
-    recipe = recipe_fingerprint(project.settings)
 
     def histories_loaded(conn: Connection) -> bool:
         return _count(conn, "demo/histories_loaded", tickers=tickers, session=trained_on) == len(tickers)
 
     def models_judged(conn: Connection) -> bool:
-        named = {"tickers": tickers, "session": trained_on, "recipe_sha256": recipe}
-        return _count(conn, "demo/tickers_judged", **named) == len(tickers)
+        judged = _count(conn, "demo/tickers_judged", tickers=tickers, session=trained_on)
+        return judged == len(tickers) and _remembered(project) == _settings_sha256(project)
 
     def evenings_recorded(conn: Connection) -> bool:
         rows = _count(conn, "demo/forecasts_on_record", tickers=tickers, first=first, last=last)
@@ -151,6 +165,18 @@ def _bring_up_to_date(stage: Stage, project: Project, launch: Callable[[JobRun],
     for shown in progress.tasks:
         progress.update(shown.id, total=1, completed=1)
     progress.update(task, description=stage.title + (" (up to date)" if is_done else ""))
+
+
+def _settings_sha256(project: Project) -> str:
+    """A fingerprint of all settings that the models and their judgement depend on."""
+    s = project.settings
+    return fingerprint(s.window, s.architecture, s.training, s.backtest, s.gate, s.forecast)
+
+
+def _remembered(project: Project) -> str:
+    """The settings of the last demo that came to its end."""
+    path = project.home / SETTINGS_FILE
+    return path.read_text() if path.exists() else ""
 
 
 def _count(conn: Connection, name: str, **named: object) -> int:

@@ -8,18 +8,20 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
+import psycopg
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from ldtm_lib.config import Settings
+from ldtm_lib.config import GpuConfig, Settings
 from ldtm_lib.database import embedded
 from ldtm_lib.database.clock import last_closed_session
 from ldtm_lib.database.connection import Database, address
 from ldtm_lib.database.migrate import pending_migrations
-from ldtm_lib.errors import LdtmError
+from ldtm_lib.errors import ConfigurationError, LdtmError
 from ldtm_lib.gpu.devices import job_slots, read_gpus
 from ldtm_lib.prices.sources.open import open_source
-from ldtm_lib.project import DATABASE_VARIABLE, home_of
+from ldtm_lib.project import CONFIG_VARIABLE, DATABASE_VARIABLE, home_of, open_project
 from ldtm_lib.sessions import exchange_calendar
 from ldtm_lib.settings_file import load_settings
 
@@ -27,6 +29,9 @@ Level = Literal["ok", "warn", "fail"]
 PACKAGES = ("dagster", "dagster-webserver", "dagster-postgres", "torch", "polars", "psycopg", "exchange-calendars")
 OLDEST_POSTGRES = 150000
 LITTLE_DISK_GIB = 5.0
+NUM_SHOWN = 5
+"""Tickers that a finding names."""
+CLOCK_REMEDY = "install one version of exchange-calendars everywhere (`make install`), then run `ldtm db migrate`"
 COLOURS: dict[Level, str] = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
@@ -38,6 +43,7 @@ class Finding:
     level: Level
     found: str
     remedy: str = ""
+    """What to do; every failure has one."""
 
     def as_dict(self) -> dict[str, str]:
         """The finding for JSON."""
@@ -45,14 +51,21 @@ class Finding:
 
 
 def examine(config: Path, environ: Mapping[str, str]) -> list[Finding]:
-    """Look at everything; one thing that is broken does not hide the others."""
-    settings = load_settings(config)
-    findings = [_configuration(settings), _packages()]
-    database = _guarded("database", lambda: _database(settings, environ))
-    findings += database
-    findings += _guarded("calendar", _calendar)
-    findings += _guarded("source", lambda: _source(settings))
-    return [*findings, _gpu(settings), _disk(settings)]
+    """Look at everything; one thing that is broken does not hide the others, the configuration included."""
+    settings: Settings | None = None
+    try:
+        settings = load_settings(config)
+        findings = [_configuration(settings)]
+    except ConfigurationError as error:
+        remedy = f"correct {config}, or name another configuration with --config or {CONFIG_VARIABLE}"
+        findings = [Finding(what="configuration", level="fail", found=str(error), remedy=remedy)]
+    findings.append(_packages())
+    findings += _database(settings, config, environ)
+    findings += _guarded("calendar", "run `make install`, which brings the pinned version", _calendar)
+    if settings is not None:
+        known = settings
+        findings += _guarded("source", f"correct [source] in {config}", lambda: [_source(known)])
+    return [*findings, _gpu(settings.gpu if settings else GpuConfig()), _disk(settings, config)]
 
 
 def print_findings(console: Console, findings: list[Finding]) -> None:
@@ -60,16 +73,18 @@ def print_findings(console: Console, findings: list[Finding]) -> None:
     table = Table(box=None, pad_edge=False, show_header=False)
     for finding in findings:
         colour = COLOURS[finding.level]
-        text = finding.found + (f"\n[{colour}]-> {finding.remedy}[/]" if finding.remedy else "")
+        remedy = f"\n[{colour}]-> {escape(finding.remedy)}[/]" if finding.remedy else ""
+        text = escape(finding.found) + remedy
         table.add_row(f"[{colour}]{finding.level}[/]", finding.what, text)
     console.print(table)
 
 
-def _guarded(what: str, look: Callable[[], list[Finding]]) -> list[Finding]:
+def _guarded(what: str, remedy: str, look: Callable[[], list[Finding]]) -> list[Finding]:
+    """What a look finds, or the one failure that ended it."""
     try:
         return look()
-    except LdtmError as error:
-        return [Finding(what=what, level="fail", found=str(error))]
+    except (LdtmError, psycopg.Error, OSError) as error:
+        return [Finding(what=what, level="fail", found=" ".join(str(error).split()), remedy=remedy)]
 
 
 def _configuration(settings: Settings) -> Finding:
@@ -91,44 +106,63 @@ def _packages() -> Finding:
     return Finding(what="packages", level="ok", found=", ".join(found))
 
 
-def _database(settings: Settings, environ: Mapping[str, str]) -> list[Finding]:
-    home = home_of(settings)
-    if given := environ.get(DATABASE_VARIABLE):
-        url, kind = given, f"given by {DATABASE_VARIABLE}"
-    elif embedded.is_running(home):
-        url, kind = embedded.start(home), f"embedded in {home / embedded.FOLDER}"
+def _database(settings: Settings | None, config: Path, environ: Mapping[str, str]) -> list[Finding]:
+    """The server, then the schema and the clock where it answers."""
+    if environ.get(DATABASE_VARIABLE):
+        remedy = f"start the server or correct {DATABASE_VARIABLE}; without it `ldtm up` starts one of its own"
+        findings = _guarded("database", remedy, lambda: [_server(_given(settings, config, environ), environ)])
+    elif settings is None:
+        found = "not looked at: where the embedded PostgreSQL lives is a matter of the configuration"
+        remedy = f"correct the configuration first, or set {DATABASE_VARIABLE}"
+        findings = [Finding(what="database", level="warn", found=found, remedy=remedy)]
+    elif not embedded.is_running(home_of(settings)):
+        found = f"no {DATABASE_VARIABLE}, and the embedded PostgreSQL of {home_of(settings)} is not running"
+        findings = [Finding(what="database", level="warn", found=found, remedy="start it with `ldtm up`")]
     else:
-        return [
-            Finding(
-                what="database",
-                level="warn",
-                found=f"no {DATABASE_VARIABLE}, and the embedded PostgreSQL of {home} is not running",
-                remedy="start it with `ldtm up`",
-            )
-        ]
-    database = Database(url=url, schema=settings.database.schema)
+        remedy = f"see the end of its log in {home_of(settings)}, or restart it with `ldtm down` and `ldtm up`"
+        findings = _guarded("database", remedy, lambda: [_server(open_project(config, environ).database, environ)])
+    if settings is None or any(finding.level != "ok" for finding in findings):
+        return findings
+    database = open_project(config, environ).database
+    findings += _guarded(
+        "schema", "restore the schema files of this version with `make install`", lambda: [_schema(database)]
+    )
+    if findings[-1].level == "ok":
+        findings += _guarded("clock", CLOCK_REMEDY, lambda: [_clock(database)])
+    return findings
+
+
+def _given(settings: Settings | None, config: Path, environ: Mapping[str, str]) -> Database:
+    """The database that the environment names; any schema will do to see whether the server answers."""
+    if settings is None:
+        return Database(url=environ[DATABASE_VARIABLE], schema="public")
+    return open_project(config, environ).database
+
+
+def _server(database: Database, environ: Mapping[str, str]) -> Finding:
     with database.transaction() as conn:
         number = conn.info.server_version
-    at = f"PostgreSQL {number // 10000}.{number % 100} at {address(url)}, {kind}"
+    kind = f"given by {DATABASE_VARIABLE}" if environ.get(DATABASE_VARIABLE) else "embedded"
+    at = f"PostgreSQL {number // 10000}.{number % 10000} at {address(database.url)}, {kind}"
     if number < OLDEST_POSTGRES:
-        return [Finding(what="database", level="fail", found=at, remedy="use PostgreSQL 15 or newer")]
-    server = Finding(what="database", level="ok", found=at)
+        return Finding(what="database", level="fail", found=at, remedy="use PostgreSQL 15 or newer")
+    return Finding(what="database", level="ok", found=at)
+
+
+def _schema(database: Database) -> Finding:
     if pending := pending_migrations(database):
-        lacks = f"{settings.database.schema} lacks {', '.join(pending)}"
-        return [server, Finding(what="schema", level="fail", found=lacks, remedy="run `ldtm db migrate`")]
+        lacks = f"{database.schema} lacks {', '.join(pending)}"
+        return Finding(what="schema", level="fail", found=lacks, remedy="run `ldtm db migrate`")
+    return Finding(what="schema", level="ok", found=f"{database.schema} is up to date")
+
+
+def _clock(database: Database) -> Finding:
     with database.transaction() as conn:
         closed = last_closed_session(conn)
-    here = exchange_calendar()
-    findings = [server, Finding(what="schema", level="ok", found=f"{settings.database.schema} is up to date")]
-    if not here.is_session(closed):
-        findings.append(
-            Finding(
-                what="clock", level="warn", found=f"the database knows {closed} as a session, this process does not"
-            )
-        )
-    else:
-        findings.append(Finding(what="clock", level="ok", found=f"newest closed session by the database: {closed}"))
-    return findings
+    if not exchange_calendar().is_session(closed):
+        found = f"the database knows {closed} as a session, this process does not"
+        return Finding(what="clock", level="warn", found=found, remedy=CLOCK_REMEDY)
+    return Finding(what="clock", level="ok", found=f"newest closed session by the database: {closed}")
 
 
 def _calendar() -> list[Finding]:
@@ -140,33 +174,53 @@ def _calendar() -> list[Finding]:
     return [Finding(what="calendar", level="ok", found=found)]
 
 
-def _source(settings: Settings) -> list[Finding]:
+def _source(settings: Settings) -> Finding:
+    """Whether every ticker that is not retired has something in the source; no bar is read."""
     source = open_source(settings)
-    return [Finding(what="source", level="ok", found=source.name)]
+    tickers = [ticker for ticker in settings.tickers if ticker not in settings.retired]
+    coverage = source.coverage(tickers)
+    where = f"{settings.source.basis} files in {settings.source.folder}" if source.name == "files" else source.name
+    found = f"{where}: {len(tickers) - len(coverage.lacking)} of {len(tickers)} tickers have bars there"
+    if not coverage.lacking:
+        return Finding(what="source", level="ok", found=found)
+    few = ", ".join(coverage.lacking[:NUM_SHOWN])
+    more = len(coverage.lacking) - NUM_SHOWN
+    lacking = f"{few} and {more} more" if more > 0 else few
+    if coverage.num_shared_files:
+        found += f" by the name of a file; {lacking} may be in {coverage.num_shared_files:,} files that name tickers"
+        return Finding(what="source", level="ok", found=found)
+    remedy = "add a file named after each, such as AAPL.csv; " if source.name == "files" else ""
+    return Finding(
+        what="source",
+        level="fail" if len(coverage.lacking) == len(tickers) else "warn",
+        found=f"{found}; none for {lacking}",
+        remedy=f"{remedy}or remove what shall not be forecast from {settings.path.name}".removeprefix("or "),
+    )
 
 
-def _gpu(settings: Settings) -> Finding:
+def _gpu(config: GpuConfig) -> Finding:
     reading = read_gpus()
     if not reading.gpus:
         return Finding(
             what="GPU", level="warn", found=reading.note, remedy="fine for the demo; 103 tickers want a CUDA GPU"
         )
     cards = ", ".join(f"{g.name} ({g.free_mib:,} of {g.total_mib:,} MiB free)" for g in reading.gpus)
-    slots = job_slots(reading.gpus, settings.gpu)
+    slots = job_slots(reading.gpus, config)
     if not slots:
-        reserve = f"{settings.gpu.reserve_mib} MiB are reserved for others"
+        reserve = f"{config.reserve_mib} MiB are reserved for others"
         return Finding(
             what="GPU",
             level="warn",
-            found=f"{cards}: no room for a job of {settings.gpu.mib_per_job} MiB, {reserve}",
+            found=f"{cards}: no room for a job of {config.mib_per_job} MiB, {reserve}",
             remedy="training waits; lower gpu.reserve_mib or gpu.mib_per_job, or free memory",
         )
-    return Finding(what="GPU", level="ok", found=f"{cards}: {slots} jobs at once")
+    return Finding(what="GPU", level="ok", found=f"{cards}: {slots} job{'s' if slots != 1 else ''} at once")
 
 
-def _disk(settings: Settings) -> Finding:
-    home = home_of(settings)
-    folder = home if home.exists() else home.parent
+def _disk(settings: Settings | None, config: Path) -> Finding:
+    """Free space where the state of the configuration lives, or would live."""
+    home = home_of(settings) if settings else config.resolve().parent
+    folder = next(place for place in (home, *home.parents) if place.exists())
     free = shutil.disk_usage(folder).free / 2**30
     found = f"{free:.1f} GiB free at {folder}"
     if free < LITTLE_DISK_GIB:

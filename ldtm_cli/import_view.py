@@ -15,6 +15,9 @@ from ldtm_lib.prices.sources.files import FilesSource
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import FIRST_DAY, exchange_calendar
 
+NUM_SHOWN = 10
+"""Ignored files that are named in a terminal."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportReport:
@@ -28,6 +31,19 @@ class ImportReport:
     """By ticker, why its files gave no bars."""
     num_without_file: int
     """Tickers of the universe that the folder does not have."""
+    ignored_files: list[str]
+    """Files that hold no ticker of the universe, and those that could not be read with the reason."""
+
+    @property
+    def num_imported(self) -> int:
+        """Tickers with at least one bar that was taken."""
+        taken = ("num_new", "num_restated", "num_unchanged")
+        return sum(any(row[name] for name in taken) for row in self.tickers)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether there was something to import, and none of it failed."""
+        return self.num_imported > 0 and not self.failures
 
     def as_dict(self) -> dict[str, object]:
         """The report for JSON."""
@@ -37,11 +53,16 @@ class ImportReport:
             "notes": self.notes,
             "failures": self.failures,
             "num_without_file": self.num_without_file,
+            "num_imported": self.num_imported,
+            "ignored_files": self.ignored_files,
         }
 
 
 def import_files(project: Project, folder: Path, basis: PriceBasis) -> ImportReport:
-    """Read the files of a folder and record the bars of every ticker of the universe that they hold."""
+    """Read the files of a folder and record the bars of every ticker of the universe that they hold.
+
+    Raises ConfigurationError when the folder is none.
+    """
     calendar = exchange_calendar()
     source = FilesSource(folder, basis)
     with project.database.transaction() as conn:
@@ -56,6 +77,7 @@ def import_files(project: Project, folder: Path, basis: PriceBasis) -> ImportRep
         notes=[*delivery.notes, *recorded.notes],
         failures={ticker: str(error) for ticker, error in delivery.failures.items() if ticker not in absent},
         num_without_file=len(absent),
+        ignored_files=list(delivery.ignored),
     )
 
 
@@ -75,5 +97,18 @@ def print_import(console: Console, report: ImportReport) -> None:
         console.print(f"[yellow]note[/]     {escape(note)}", soft_wrap=True)
     for ticker, reason in report.failures.items():
         console.print(f"[red]failed[/]   {ticker}: {escape(reason)}", soft_wrap=True)
+    if report.ignored_files:
+        shown = ", ".join(report.ignored_files[:NUM_SHOWN])
+        more = len(report.ignored_files) - NUM_SHOWN
+        others = f" and {more:,} more (--json names them all)" if more > 0 else ""
+        console.print(
+            f"[yellow]ignored[/]  {escape(shown)}{others}: they hold no ticker of the universe, or cannot be read",
+            soft_wrap=True,
+        )
     if report.num_without_file:
         console.print(f"{report.num_without_file} tickers of the universe have no file in this folder.")
+    if not report.num_imported:
+        console.print(
+            "[red]nothing was imported[/]: name each file after a ticker of the universe, such as AAPL.csv, "
+            "or give it a column `ticker`"
+        )

@@ -102,5 +102,5 @@ def _verdict(row: Standing) -> Text:
 
 def _reasons(row: Standing) -> str:
     if row.gate_passed:
-        return f"every rule passed: {row.model_version} is active"
+        return f"every rule passed: {row.active_version} is active"
     return "\n".join(row.gate_reasons) or NOTHING

@@ -51,6 +51,7 @@ Port = Annotated[int, typer.Option(help="Port of the Dagster UI on 127.0.0.1.")]
 
 @app.callback()
 def root(
+    context: typer.Context,
     config: Annotated[
         Path | None,
         typer.Option(
@@ -62,25 +63,25 @@ def root(
 ) -> None:
     """Read the global options."""
     if config is not None:
+        context.obj = config.resolve()
         os.environ[CONFIG_VARIABLE] = str(config.resolve())
 
 
 @app.command()
-def demo(
-    as_json: AsJson = False,
-) -> None:
+def demo(context: typer.Context, as_json: AsJson = False) -> None:
     """Run the whole loop on bundled real bars: prices, backtests, gate, forecasts, actuals, leaderboard.
 
     Everything goes through the same Dagster assets that production uses, on the CPU, with an embedded PostgreSQL
     when LDTM_DATABASE_URL names no server. A second call does only what is not up to date.
     """
-    from ldtm_cli.demo import run_demo
+    from ldtm_cli.demo import require_sample, run_demo
     from ldtm_cli.services import REPOSITORY, prepare
     from ldtm_lib.sessions import exchange_calendar
 
     with told():
-        os.environ.setdefault(CONFIG_VARIABLE, str(REPOSITORY / "demo.toml"))
-        project, applied = prepare(config_path(os.environ))
+        config = context.obj or REPOSITORY / "demo.toml"
+        require_sample(config)
+        project, applied = prepare(config)
         quiet = errors if as_json else console
         if applied:
             quiet.print(f"PostgreSQL is up in {project.home}, schema {project.database.schema} applied")
@@ -100,7 +101,7 @@ that there are rows to show. Simulated rows never count as live ones.
 
 [bold]Look at it[/]  make ui                Dagster's pages, http://127.0.0.1:3000
 [bold]Ask it[/]      .venv/bin/ldtm -c demo.toml registry list        (see --help)
-[bold]Clean up[/]    .venv/bin/ldtm down    stops all;  rm -rf .ldtm  forgets it
+[bold]Clean up[/]    .venv/bin/ldtm down    stops all;  rm -rf .ldtm/ldtm_demo
 """
 
 
@@ -113,15 +114,25 @@ def up(
 
     Safe to call again. The pages have no login and are served on 127.0.0.1 only.
     """
-    from ldtm_cli.services import prepare, require_free_port, run_dagster, size_gpu_pool, start_dagster
+    from ldtm_cli.services import (
+        prepare,
+        prepare_dagster,
+        require_free_port,
+        run_dagster,
+        running_dagster,
+        start_dagster,
+    )
     from ldtm_lib.database.connection import address
 
     with told():
-        require_free_port(port)
         project, applied = prepare(config_path(os.environ))
+        if running := running_dagster(project):
+            console.print(f"already up: http://127.0.0.1:{running.port} (process {running.pid}; `ldtm down` stops it)")
+            return
+        require_free_port(port)
         steps = f"applied {', '.join(applied)}" if applied else "up to date"
         console.print(f"database   {address(project.database.url)}, schema {project.database.schema}: {steps}")
-        slots = size_gpu_pool(project)
+        slots = prepare_dagster(project)
         console.print(f"GPU pool   {slots} training job{'s' if slots != 1 else ''} at once")
         if foreground:
             console.print(f"Dagster    http://127.0.0.1:{port} (Ctrl-C stops it)")
@@ -132,7 +143,7 @@ def up(
 
 @app.command()
 def down() -> None:
-    """Stop Dagster and the embedded PostgreSQL of this folder, whoever started them. The data stays."""
+    """Stop Dagster and the embedded PostgreSQL of every configuration in this folder. The data stays."""
     from ldtm_cli.services import stop_everything
 
     with told():
@@ -217,14 +228,14 @@ def prices_import(
     """Import bars from files into the store: new bars, restated ones as new vintages, nothing for equal ones.
 
     A file that cannot be read is reported with its line and the remedy; the others are imported. Exit status 1 when
-    any failed.
+    any failed, or when no ticker had a bar.
     """
     from ldtm_cli.import_view import import_files, print_import
 
     with told():
         report = import_files(_ready_project(), folder, basis.value)
         print_json(report.as_dict()) if as_json else print_import(console, report)
-        if report.failures:
+        if not report.is_complete:
             raise typer.Exit(EXIT_FAILED)
 
 

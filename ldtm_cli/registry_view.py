@@ -4,8 +4,10 @@ from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from ldtm_lib.backtest.gate import Verdict
 from ldtm_lib.project import Project
 from ldtm_lib.registry.listing import list_registry
 
@@ -13,9 +15,16 @@ NOTHING = "–"
 
 
 def registry_rows(project: Project) -> list[dict[str, Any]]:
-    """One row per ticker that was ever trained or judged."""
+    """One row per ticker that was ever trained or judged, with what failed in the gate's newest verdict."""
     with project.database.transaction() as conn:
-        return [asdict(row) for row in list_registry(conn)]
+        return [asdict(entry) | _judged(entry.verdict) for entry in list_registry(conn)]
+
+
+def _judged(verdict: Verdict | None) -> dict[str, Any]:
+    return {
+        "passed": None if verdict is None else verdict.passed,
+        "failed": [] if verdict is None else [rule.reason for rule in verdict.failures],
+    }
 
 
 def print_registry(console: Console, rows: list[dict[str, Any]]) -> None:
@@ -28,8 +37,6 @@ def print_registry(console: Console, rows: list[dict[str, Any]]) -> None:
         table.add_column(name)
     for row in rows:
         loss = row["candidate_validation_loss"]
-        rules = row["rules"] or []
-        failed = [rule["reason"] for rule in rules if not rule["passed"]]
         table.add_row(
             row["ticker"],
             row["active_version"] or NOTHING,
@@ -37,6 +44,6 @@ def print_registry(console: Console, rows: list[dict[str, Any]]) -> None:
             str(row["candidate_trained_on"] or NOTHING),
             f"{loss:.4f}" if loss is not None else NOTHING,
             str(row["num_retired"]),
-            "\n".join(failed) if failed else ("every rule passed" if rules else NOTHING),
+            "every rule passed" if row["passed"] else escape("\n".join(row["failed"])) or NOTHING,
         )
     console.print(table)

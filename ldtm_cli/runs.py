@@ -6,9 +6,11 @@ import os
 import dagster as dg
 
 from ldtm_assets.definitions import definitions_for
+from ldtm_assets.partitions import partition_range
 from ldtm_assets.progress import TrainingReporter
+from ldtm_cli.dead_runs import bury_dead_runs, own_mark
 from ldtm_cli.job_run import JobRun
-from ldtm_cli.services import dagster_environment
+from ldtm_cli.services import dagster_environment, running_dagster
 from ldtm_lib.errors import LdtmError
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import exchange_calendar
@@ -26,6 +28,7 @@ class Launcher:
         logging.getLogger("alembic").setLevel(logging.WARNING)
         self._definitions = definitions_for(project.settings, exchange_calendar(), reporter)
         self._instance = dg.DagsterInstance.get()
+        bury_dead_runs(self._instance, dagster_is_running=running_dagster(project) is not None)
 
     def __enter__(self) -> "Launcher":
         return self
@@ -35,12 +38,9 @@ class Launcher:
 
     def run(self, wanted: JobRun) -> str:
         """Run to the end; returns the run's id. Raises RunFailed with the reason of the failed step."""
-        tags: dict[str, str] = {}
+        tags = own_mark()
         if wanted.first_partition and wanted.last_partition:
-            tags = {
-                "dagster/asset_partition_range_start": wanted.first_partition,
-                "dagster/asset_partition_range_end": wanted.last_partition,
-            }
+            tags |= partition_range(wanted.first_partition, wanted.last_partition)
         result = self._definitions.resolve_job_def(wanted.job).execute_in_process(
             instance=self._instance,
             tags=tags,

@@ -7,6 +7,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from dataclasses import dataclass
 from pathlib import Path
 
 from psycopg import sql
@@ -15,13 +16,13 @@ from ldtm_lib.database import embedded
 from ldtm_lib.database.migrate import migrate
 from ldtm_lib.errors import ConfigurationError, LdtmError
 from ldtm_lib.gpu.devices import job_slots, read_gpus
-from ldtm_lib.project import CONFIG_VARIABLE, DATABASE_VARIABLE, Project, home_of, open_project
+from ldtm_lib.project import CONFIG_VARIABLE, DATABASE_VARIABLE, Project, homes_beside, open_project
 from ldtm_lib.sessions import exchange_calendar
-from ldtm_lib.settings_file import load_settings
 
 REPOSITORY = Path(__file__).parents[1]
 """The folder that holds workspace.yaml, dagster.yaml and demo.toml."""
 WORKSPACE = REPOSITORY / "workspace.yaml"
+PID_FILE = "dagster.pid"
 EVENTS_PER_BATCH = "1000"
 ANSWER_TIMEOUT_SECONDS = 120
 STOP_TIMEOUT_SECONDS = 20
@@ -30,6 +31,14 @@ LOOPBACK = "127.0.0.1"
 
 class ServiceFailed(LdtmError):
     """A service did not come up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningDagster:
+    """Webserver and daemon of one configuration."""
+
+    pid: int
+    port: int
 
 
 def prepare(config: Path) -> tuple[Project, list[str]]:
@@ -57,13 +66,16 @@ def dagster_environment(project: Project) -> dict[str, str]:
     }
 
 
-def size_gpu_pool(project: Project) -> int:
-    """Set the limit of Dagster's pool `gpu` to what fits now; returns it."""
+def prepare_dagster(project: Project) -> int:
+    """Bury runs that died, and set the limit of the pool `gpu` to what fits now; returns it."""
     os.environ.update(dagster_environment(project))
     from dagster import DagsterInstance
 
+    from ldtm_cli.dead_runs import bury_dead_runs
+
     slots = job_slots(read_gpus().gpus, project.settings.gpu)
     with DagsterInstance.get() as instance:
+        bury_dead_runs(instance, dagster_is_running=running_dagster(project) is not None)
         instance.event_log_storage.set_concurrency_slots("gpu", slots)
     return slots
 
@@ -78,12 +90,8 @@ def start_dagster(project: Project, port: int, workspace: Path = WORKSPACE) -> i
 
     Raises ServiceFailed when they are running already or do not answer.
     """
+    _require_no_dagster(project)
     pid_file = _pid_file(project)
-    if (running := _running(pid_file)) is not None:
-        raise ServiceFailed(
-            f"Dagster of this configuration already runs (process {running}); two daemons on one storage fail. "
-            "Stop it with `ldtm down`"
-        )
     log = project.home / "logs" / "dagster.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as out:
@@ -96,7 +104,7 @@ def start_dagster(project: Project, port: int, workspace: Path = WORKSPACE) -> i
             cwd=REPOSITORY,
             start_new_session=True,
         )
-    pid_file.write_text(f"{process.pid}\n")
+    pid_file.write_text(f"{process.pid} {port}\n")
     deadline = time.monotonic() + ANSWER_TIMEOUT_SECONDS
     while not _answers(port):
         if process.poll() is not None or time.monotonic() > deadline:
@@ -110,12 +118,11 @@ def start_dagster(project: Project, port: int, workspace: Path = WORKSPACE) -> i
 
 def run_dagster(project: Project, port: int) -> int:
     """Run webserver and daemon in the foreground until they are interrupted; returns their exit status."""
-    if (running := _running(_pid_file(project))) is not None:
-        raise ServiceFailed(f"Dagster of this configuration already runs (process {running}); stop it with `ldtm down`")
+    _require_no_dagster(project)
     process = subprocess.Popen(
         dagster_command(port), env={**os.environ, **dagster_environment(project)}, cwd=REPOSITORY
     )
-    _pid_file(project).write_text(f"{process.pid}\n")
+    _pid_file(project).write_text(f"{process.pid} {port}\n")
     try:
         return process.wait()
     except KeyboardInterrupt:
@@ -125,17 +132,16 @@ def run_dagster(project: Project, port: int) -> int:
 
 
 def stop_everything(config: Path) -> list[str]:
-    """Stop the Dagster processes and the embedded server of a home folder; returns what was stopped, in words."""
-    home = home_of(load_settings(config))
+    """Stop Dagster and the embedded server of every configuration in a folder; returns what was stopped, in words."""
     stopped: list[str] = []
-    for pid_file in sorted(home.glob("dagster-*.pid")):
-        pid = _running(pid_file)
-        if pid is not None:
-            stop_process_group(pid)
-            stopped.append(f"Dagster (process {pid})")
-        pid_file.unlink(missing_ok=True)
-    if embedded.stop(home):
-        stopped.append("the embedded PostgreSQL")
+    for home in homes_beside(config):
+        running = _running(home / PID_FILE)
+        if running is not None:
+            stop_process_group(running.pid)
+            stopped.append(f"Dagster of {home.name} (process {running.pid})")
+        (home / PID_FILE).unlink(missing_ok=True)
+        if embedded.stop(home):
+            stopped.append(f"the embedded PostgreSQL of {home.name}")
     return stopped
 
 
@@ -170,17 +176,30 @@ def require_free_port(port: int) -> None:
             raise ConfigurationError(f"port {port} is taken; choose another with --port") from None
 
 
+def running_dagster(project: Project) -> RunningDagster | None:
+    """The webserver and daemon of a project, if they run."""
+    return _running(_pid_file(project))
+
+
+def _require_no_dagster(project: Project) -> None:
+    if (running := running_dagster(project)) is not None:
+        raise ServiceFailed(
+            f"Dagster of this configuration already runs (process {running.pid}, port {running.port}); two daemons on "
+            "one storage fail. Stop it with `ldtm down`"
+        )
+
+
 def _pid_file(project: Project) -> Path:
-    return project.home / f"dagster-{project.settings.database.dagster_schema}.pid"
+    return project.home / PID_FILE
 
 
-def _running(pid_file: Path) -> int | None:
+def _running(pid_file: Path) -> RunningDagster | None:
     try:
-        pid = int(pid_file.read_text())
+        pid, port = (int(word) for word in pid_file.read_text().split())
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
     except (OSError, ValueError):
         return None
-    return pid if b"dagster" in command else None
+    return RunningDagster(pid=pid, port=port) if b"dagster" in command else None
 
 
 def _alive(pid: int) -> bool:

@@ -7,11 +7,13 @@ from pathlib import Path
 from ldtm_lib.config import Settings
 from ldtm_lib.database import embedded
 from ldtm_lib.database.connection import Database
+from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.settings_file import load_settings
 
 CONFIG_VARIABLE = "LDTM_CONFIG"
 DATABASE_VARIABLE = "LDTM_DATABASE_URL"
 DEFAULT_CONFIG = "universe.toml"
+STATE_FOLDER = ".ldtm"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +22,7 @@ class Project:
 
     settings: Settings
     home: Path
-    """`.ldtm` beside the configuration: the embedded server, checkpoint files, logs."""
+    """`.ldtm/<schema>` beside the configuration: the embedded server, checkpoint files, logs."""
     database: Database
 
     @property
@@ -31,12 +33,17 @@ class Project:
     @property
     def checkpoint_folder(self) -> Path:
         """Where this configuration's checkpoint files live."""
-        return self.home / "checkpoints" / self.settings.database.schema
+        return self.home / "checkpoints"
 
 
 def home_of(settings: Settings) -> Path:
-    """The folder that holds the state of a configuration."""
-    return settings.path.parent / ".ldtm"
+    """The folder that holds the state of a configuration, and of no other one."""
+    return settings.path.parent / STATE_FOLDER / settings.database.schema
+
+
+def homes_beside(config: Path) -> list[Path]:
+    """The state folders of all configurations in the folder of one."""
+    return sorted(path for path in (config.resolve().parent / STATE_FOLDER).glob("*") if path.is_dir())
 
 
 def open_project(config: Path, environ: Mapping[str, str]) -> Project:
@@ -46,8 +53,17 @@ def open_project(config: Path, environ: Mapping[str, str]) -> Project:
     """
     settings = load_settings(config)
     home = home_of(settings)
-    url = environ.get(DATABASE_VARIABLE) or embedded.start(home)
+    url = _checked_url(environ[DATABASE_VARIABLE]) if environ.get(DATABASE_VARIABLE) else embedded.start(home)
     return Project(settings=settings, home=home, database=Database(url=url, schema=settings.database.schema))
+
+
+def _checked_url(url: str) -> str:
+    """The URL; raises ConfigurationError for other forms, which Dagster's storage would not understand."""
+    if not url.startswith(("postgresql://", "postgres://")):
+        raise ConfigurationError(
+            f"{DATABASE_VARIABLE} is not a PostgreSQL URL; write postgresql://user:password@host:5432/database"
+        )
+    return url
 
 
 def config_path(environ: Mapping[str, str]) -> Path:

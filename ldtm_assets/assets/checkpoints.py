@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 
+import polars as pl
+
 from ldtm_assets.progress import TrainingReporter
 from ldtm_assets.recording import Metadata, Outcome
 from ldtm_lib.features.windows import windows_of
@@ -27,6 +29,8 @@ def train(
     """Train what is not up to date of `backtests` and `checkpoints` for some tickers, all in one call."""
     with project.database.transaction() as conn:
         bars = store.current_bars(conn, tickers, last=trained_on)
+    if len(bars):
+        trained_on = min(trained_on, bars.select(pl.col("session").max()).item())
     windows = windows_of(bars, calendar, project.settings.window)
     report = retrain(
         project.database,
@@ -48,13 +52,11 @@ def outcome_of(trained: Mapping[str, TrainingOutcome], tickers: Sequence[str]) -
     outcome = Outcome()
     for ticker in tickers:
         if ticker not in trained:
-            outcome.left_out[ticker] = f"{ticker} has no bars; materialize price_history first"
+            outcome.failed[ticker] = f"{ticker} has no bars; materialize price_history first"
             continue
         result = trained[ticker]
         if result.status == "failed":
             outcome.failed[ticker] = str(result.reason)
-        elif result.status == "too few bars":
-            outcome.left_out[ticker] = str(result.reason)
         else:
             outcome.done[ticker] = _metadata(result)
     return outcome
@@ -73,6 +75,7 @@ def summary(report: RetrainReport) -> str:
 def _metadata(result: TrainingOutcome) -> Metadata:
     shown = {
         "status": result.status,
+        "reason": result.reason,
         "validation loss": result.validation_loss,
         "epochs": result.num_epochs,
         "seconds": result.duration_seconds,

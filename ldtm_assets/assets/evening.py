@@ -17,11 +17,12 @@ from ldtm_assets.assets.prices import bring_prices
 from ldtm_assets.assets.snapshots import take_evening_snapshots
 from ldtm_assets.checks import evening_check_specs, evening_checks
 from ldtm_assets.partitions import Cell, earlier_sessions, same_ticker
-from ldtm_assets.recording import Outcome, fail_if_any_failed, record
+from ldtm_assets.recording import Metadata, Outcome, fail_if_any_failed, record
 from ldtm_assets.resources import ProjectResource
 from ldtm_lib.config import Settings
 from ldtm_lib.database.clock import now
 from ldtm_lib.database.migrate import extend_calendar
+from ldtm_lib.ledger.departed import with_open_forecasts
 from ldtm_lib.sessions import ONE_MONTH_SESSIONS, Calendar, exchange_calendar
 
 
@@ -89,30 +90,42 @@ def evening(cells: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
     )
     def assets(context: dg.AssetExecutionContext, config: EveningConfig, project: ProjectResource) -> Any:
         opened, calendar = project.open(), exchange_calendar()
+        cells = [Cell.parse(key) for key in context.partition_keys]
         with opened.database.transaction() as conn:
             extend_calendar(conn, calendar)
             moment = now(conn)
-        asked = sort_out([Cell.parse(key) for key in context.partition_keys], opened.settings, calendar, moment)
+            asked = sort_out(cells, opened.settings, calendar, moment)
+            open_tickers = with_open_forecasts(conn, {cell.ticker for cell in asked.departed})
+        followed = [cell for cell in asked.departed if cell.ticker in open_tickers]
+        departed: dict[str, Metadata] = {
+            cell.key: {"left the universe": str(opened.settings.retired[cell.ticker])} for cell in asked.departed
+        }
         ready, waiting = asked.ready, dict(asked.refused)
         outcomes: dict[str, Outcome] = {}
 
-        def finished(name: str, outcome: Outcome) -> Iterator[dg.MaterializeResult]:
-            outcomes[name] = replace(outcome, failed=outcome.failed | waiting, left_out=asked.gone)
+        def finish(name: str, outcome: Outcome) -> Iterator[dg.MaterializeResult]:
+            failed = {key: reason for key, reason in outcome.failed.items() if key not in departed} | waiting
+            outcomes[name] = replace(outcome, done=departed | outcome.done, failed=failed)
             yield from record(context, name, outcomes[name])
+
+        def hold_back(outcome: Outcome) -> list[Cell]:
+            late = waiting_for_a_retry([cell for cell in ready if cell.key in outcome.failed], calendar, moment)
+            waiting.update(late)
+            return [cell for cell in ready if cell.key not in late]
 
         selected = {key.to_user_string() for key in context.selected_asset_keys}
         if "prices" in selected:
-            outcome = bring_prices(opened, calendar, ready)
-            yield from finished("prices", outcome)
-            held_back = waiting_for_a_bar([cell for cell in ready if cell.key in outcome.failed], calendar, moment)
-            waiting |= held_back
-            ready = [cell for cell in ready if cell.key not in held_back]
+            prices = bring_prices(opened, calendar, [*ready, *followed])
+            yield from finish("prices", prices)
+            ready = hold_back(prices)
         if "features" in selected:
-            yield from finished("features", build_features(opened, calendar, ready))
+            features = build_features(opened, calendar, ready)
+            yield from finish("features", features)
+            ready = hold_back(features)
         if "snapshots" in selected:
-            yield from finished("snapshots", take_evening_snapshots(opened, calendar, ready, config.simulated))
+            yield from finish("snapshots", take_evening_snapshots(opened, calendar, ready, config.simulated))
         if "fillbacks" in selected:
-            yield from finished("fillbacks", fill_actuals(opened, ready))
+            yield from finish("fillbacks", fill_actuals(opened, [*ready, *followed]))
         yield from evening_checks(context, opened, asked.ready)
         fail_if_any_failed(outcomes)
 
@@ -126,26 +139,26 @@ class Asked:
     ready: list[Cell]
     refused: dict[str, str]
     """Their session has not closed; the reason by partition key."""
-    gone: dict[str, str]
+    departed: list[Cell]
     """Their ticker had left the universe by then."""
 
 
 def sort_out(cells: Sequence[Cell], settings: Settings, calendar: Calendar, moment: datetime) -> Asked:
     """Sort cells by what can be done at a moment. A range of partitions is not validated by Dagster: it is here."""
     newest = calendar.last_closed(moment)
-    asked = Asked(ready=[], refused={}, gone={})
+    asked = Asked(ready=[], refused={}, departed=[])
     for cell in cells:
         if cell.session > newest:
             asked.refused[cell.key] = f"session {cell.session} has not closed; the newest closed one is {newest}"
         elif cell.ticker not in settings.tickers_on(cell.session):
-            asked.gone[cell.key] = f"{cell.ticker} was retired on {settings.retired[cell.ticker]}"
+            asked.departed.append(cell)
         else:
             asked.ready.append(cell)
     return asked
 
 
-def waiting_for_a_bar(cells: Sequence[Cell], calendar: Calendar, moment: datetime) -> dict[str, str]:
-    """Of cells without a bar, those whose forecast can still come in time, with the reason to wait.
+def waiting_for_a_retry(cells: Sequence[Cell], calendar: Calendar, moment: datetime) -> dict[str, str]:
+    """Of cells that failed, those whose forecast can still come in time, with the reason to wait.
 
     An abstention is on record for good. It is not written while a retry may still bring the bar before the session
     that the forecast would speak about opens.

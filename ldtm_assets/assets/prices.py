@@ -1,7 +1,7 @@
 """Bars: the whole history of a ticker, and the bar of one session."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -11,9 +11,11 @@ from ldtm_assets.partitions import Cell
 from ldtm_assets.recording import Metadata, Outcome, fail_if_any_failed, record
 from ldtm_assets.resources import ProjectResource
 from ldtm_lib.database.clock import last_closed_session
-from ldtm_lib.errors import MissingBar
+from ldtm_lib.errors import LdtmError, MissingBar
 from ldtm_lib.prices import store
+from ldtm_lib.prices.bars import empty_bars
 from ldtm_lib.prices.sources.open import open_source
+from ldtm_lib.prices.sources.protocol import Delivery
 from ldtm_lib.prices.store import Recorded
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import FIRST_DAY, Calendar, exchange_calendar
@@ -54,10 +56,9 @@ def load_histories(project: Project, calendar: Calendar, tickers: Sequence[str],
     with project.database.transaction() as conn:
         newest = last_closed_session(conn)
     last = min(calendar.require_session(date.fromisoformat(last_session)), newest) if last_session else newest
-    source = open_source(project.settings)
-    delivery = source.fetch(tickers, FIRST_DAY, last)
+    delivery = _fetch(project, tickers, FIRST_DAY, last)
     with project.database.transaction() as conn:
-        recorded = store.record(conn, delivery, source=source.name, calendar=calendar)
+        recorded = store.record(conn, delivery, source=project.settings.source.kind, calendar=calendar)
     counts = {row["ticker"]: row for row in recorded.per_ticker.iter_rows(named=True)}
     splits = _splits_by_ticker(recorded)
     outcome = Outcome(notes=[*delivery.notes, *recorded.notes])
@@ -70,13 +71,17 @@ def load_histories(project: Project, calendar: Calendar, tickers: Sequence[str],
 
 
 def bring_prices(project: Project, calendar: Calendar, cells: Sequence[Cell]) -> Outcome:
-    """Fetch and record the bars of some cells, with a few sessions before them in case they were restated."""
+    """Fetch and record the bars of some cells, with a few sessions before them in case they were restated.
+
+    A cell whose bar is in the store already is done even when the source fails: files may have been imported by hand.
+    """
+    if not cells:
+        return Outcome()
     tickers = list(dict.fromkeys(cell.ticker for cell in cells))
     first, last = min(cell.session for cell in cells), max(cell.session for cell in cells)
-    source = open_source(project.settings)
-    delivery = source.fetch(tickers, calendar.offset(first, -OVERLAP_SESSIONS), last)
+    delivery = _fetch(project, tickers, calendar.offset(first, -OVERLAP_SESSIONS), last)
     with project.database.transaction() as conn:
-        recorded = store.record(conn, delivery, source=source.name, calendar=calendar)
+        recorded = store.record(conn, delivery, source=project.settings.source.kind, calendar=calendar)
         held = store.current_bars(conn, tickers, first=first, last=last)
         refused = store.open_quarantine(conn)
     bars = {(row["ticker"], row["session"]): row for row in held.iter_rows(named=True)}
@@ -85,20 +90,27 @@ def bring_prices(project: Project, calendar: Calendar, cells: Sequence[Cell]) ->
     outcome = Outcome(notes=[*delivery.notes, *recorded.notes])
     for cell in cells:
         if bar := bars.get((cell.ticker, cell.session)):
-            outcome.done[cell.key] = {"close": bar["close"], "volume": bar["volume"]}
-            if cell.ticker in splits:
-                outcome.done[cell.key] = {**outcome.done[cell.key], "splits noticed": ", ".join(splits[cell.ticker])}
+            noticed = {"splits noticed": ", ".join(splits[cell.ticker])} if cell.ticker in splits else {}
+            outcome.done[cell.key] = {"close": bar["close"], "volume": bar["volume"], **noticed}
         else:
-            outcome.failed[cell.key] = _why_missing(cell, delivery.failures, reasons, source.name)
+            outcome.failed[cell.key] = _why_missing(cell, delivery.failures, reasons)
     return outcome
 
 
-def _why_missing(cell: Cell, failures: Any, reasons: dict[tuple[str, date], str], source: str) -> str:
+def _fetch(project: Project, tickers: Sequence[str], first: date, last: date) -> Delivery:
+    """Ask the source; one that cannot be opened is a failure of every ticker, not the end of the evening."""
+    try:
+        return open_source(project.settings).fetch(tickers, first, last)
+    except LdtmError as error:
+        return Delivery(bars=empty_bars(), failures=dict.fromkeys(tickers, error), notes=(str(error),))
+
+
+def _why_missing(cell: Cell, failures: Mapping[str, LdtmError], reasons: dict[tuple[str, date], str]) -> str:
     if reason := reasons.get((cell.ticker, cell.session)):
         return f"the bar of {cell.ticker} on {cell.session} was refused: {reason}; see table quarantined_bar"
     if cell.ticker in failures:
         return str(failures[cell.ticker])
-    return str(MissingBar(f"{source} has no bar of {cell.ticker} for {cell.session}; materialize it again later"))
+    return str(MissingBar(f"there is no bar of {cell.ticker} for {cell.session}; materialize it again later"))
 
 
 def _counts(row: dict[str, Any]) -> Metadata:

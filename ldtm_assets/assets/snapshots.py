@@ -33,15 +33,15 @@ def take_evening_snapshots(project: Project, calendar: Calendar, cells: Sequence
             f"{session}: {report.num_bullish} bullish, {report.num_neutral} neutral, {report.num_bearish} bearish, "
             f"{report.num_abstained} abstained, by {', '.join(report.model_versions) or 'no model'}"
         )
-        for conflict in report.conflicts:
-            outcome.failed[Cell(session, conflict.ticker).key] = conflict.reason
+        refused = {conflict.ticker: conflict.reason for conflict in report.conflicts}
+        outcome.notes.extend(f"refused, the first stays: {reason}" for reason in refused.values())
         for row in report.rows:
             key = Cell(session, row.ticker).key
-            if key not in outcome.failed:
-                outcome.done[key] = {
-                    "kind": row.kind,
-                    "direction": row.direction_pred or "abstained",
-                    **({"next day": row.next_day_pred} if row.next_day_pred is not None else {}),
-                    **({"abstained": row.abstained_reason} if row.abstained_reason else {}),
-                }
+            outcome.done[key] = {
+                "kind": row.kind,
+                "direction": row.direction_pred or "abstained",
+                **({"next day": row.next_day_pred} if row.next_day_pred is not None else {}),
+                **({"abstained": row.abstained_reason} if row.abstained_reason else {}),
+                **({"refused, the first stays": refused[row.ticker]} if row.ticker in refused else {}),
+            }
     return outcome

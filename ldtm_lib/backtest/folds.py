@@ -33,8 +33,6 @@ class FoldPlan:
     training_rows: Rows
     validation_rows: Rows
     test_rows: Rows
-    train_cutoff: date
-    """The furthest session that any training or validation row reads, labels included."""
 
 
 def plan_folds(windows: WindowSet, backtest: BacktestConfig, training: TrainingConfig) -> list[FoldPlan]:
@@ -61,7 +59,6 @@ def plan_folds(windows: WindowSet, backtest: BacktestConfig, training: TrainingC
             training_rows=split.training_rows,
             validation_rows=split.validation_rows,
             test_rows=test_rows,
-            train_cutoff=furthest_session(windows, split.training_rows, split.validation_rows),
         )
         for fold, (split, test_rows) in enumerate(reversed(newest_first), start=1)
     ]

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from ldtm_lib.backtest.folds import FoldPlan, RowSplit, furthest_session
 from ldtm_lib.features.window_set import WindowSet
-from ldtm_lib.models.fit import FitTask
+from ldtm_lib.models.fit import Fit, FitTask
 from ldtm_lib.sessions import Sessions
 
 Prices = npt.NDArray[np.float64]
@@ -66,20 +66,20 @@ def tasks_of(windows: WindowSet, folds: Sequence[FoldPlan], final: RowSplit | No
     return tasks
 
 
-def fold_report(
-    plan: FoldPlan, windows: WindowSet, predictions: Prices, *, num_epochs: int, validation_loss: float
-) -> FoldReport:
-    """The report of one fold; `predictions` are the prices (n, 3) forecast for its test rows.
+def fold_report(plan: FoldPlan, fit: Fit, predictions: Prices) -> FoldReport:
+    """The report of one fold; `predictions` are the prices (n, 3) that its network forecast for the test rows.
 
-    The train cutoff is taken from the rows that were trained on, not from the plan's word for it.
+    Only the test rows are taken from the plan. What training read is taken from the task that the trainer was
+    given, so that a row which strayed into it on the way is counted as leakage.
     """
+    task, windows = fit.task, fit.task.windows
     return FoldReport(
         fold=plan.fold,
-        train_cutoff=furthest_session(windows, plan.training_rows, plan.validation_rows),
-        num_training_rows=len(plan.training_rows),
-        num_validation_rows=len(plan.validation_rows),
-        num_epochs=num_epochs,
-        validation_loss=validation_loss,
+        train_cutoff=furthest_session(windows, task.training_rows, task.validation_rows),
+        num_training_rows=len(task.training_rows),
+        num_validation_rows=len(task.validation_rows),
+        num_epochs=fit.num_epochs,
+        validation_loss=fit.validation_loss,
         sessions=windows.sessions[plan.test_rows],
         close=windows.close[plan.test_rows],
         predictions=predictions,

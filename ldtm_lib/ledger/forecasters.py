@@ -18,7 +18,7 @@ class Forecaster:
 
     ticker: str
     checkpoint_id: int
-    status: Literal["active", "candidate"]
+    status: Literal["active", "retired", "candidate"]
     version: str | None
     trained_on: date
     file_name: str
@@ -32,15 +32,19 @@ def forecasters(
 ) -> dict[str, Forecaster]:
     """The checkpoint of each ticker that speaks on a run date; a ticker without any is absent.
 
-    An active one comes first. The newest candidate speaks only in simulated rows, and only when the settings let it.
-    No model may have seen what came after its run date, and a simulated row takes only models whose training ended
-    before it. A ticker whose only models saw too much is there with `in_time` false.
+    For an evening whose next session has not opened that is the active one. For a past or simulated evening it is the
+    newest that was ever promoted, so that a missed evening can be made up for after a retraining. The newest candidate
+    speaks only where none of these can, only in simulated rows, and only when the settings let it. No model may have
+    seen what came after its run date, and a simulated row takes only models whose training ended before it. A ticker
+    whose only models saw too much is there with `in_time` false.
     """
     with conn.cursor(row_factory=class_row(Forecaster)) as cursor:
         found = cursor.execute(
             statement("ledger/forecasters"),
             {
                 "tickers": list(tickers),
+                "run_date": run_date,
+                "simulated": simulated,
                 "trained_until": run_date - timedelta(days=1) if simulated else run_date,
                 "candidates_may_speak": simulated and config.without_active == "candidate",
             },

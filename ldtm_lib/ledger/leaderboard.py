@@ -1,4 +1,4 @@
-"""The leaderboard: who was right over the last 30 filled sessions, and which model it was."""
+"""The leaderboard: who was right over the last 30 filled sessions, and which model spoke."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -53,9 +53,15 @@ class Standing:
     """The newest verdict of the gate; None when the ticker was never judged."""
     gate_reasons: tuple[str, ...]
     """Why the gate was not passed, one per rule that failed."""
-    model_status: Literal["active", "candidate"] | None
+    model_status: Literal["active", "retired", "candidate"] | None
+    """What the model was when it made the newest forecast that is scored here, or, while none is filled, the newest of
+    the rows that count. None when all of those abstained."""
     model_version: str | None
+    """Of that model; None for a candidate, too."""
     trained_on: date | None
+    """The last session whose bars the training of that model could see."""
+    active_version: str | None
+    """The version that the registry holds active now, whoever made the forecasts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +92,7 @@ def _standing(row: Mapping[str, Any]) -> Standing:
         model_status=row["model_status"],
         model_version=row["model_version"],
         trained_on=row["trained_on"],
+        active_version=row["active_version"],
     )
 
 

@@ -11,6 +11,7 @@ import psycopg
 from psycopg.rows import class_row
 
 from ldtm_lib.config import Settings
+from ldtm_lib.database import clock
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.statements import statement
 from ldtm_lib.errors import LedgerRefused
@@ -80,7 +81,7 @@ def take_snapshots(
     calendar.require_session(run_date)
     asked = {settings.require_ticker(ticker) for ticker in tickers}
     spoken_for = [ticker for ticker in settings.tickers_on(run_date) if ticker in asked]
-    now = _clock(conn)
+    now = clock.now(conn)
     if now < calendar.closes_at(run_date):
         raise LedgerRefused(
             f"session {run_date} closes at {calendar.closes_at(run_date):%Y-%m-%d %H:%M} UTC and it is "
@@ -110,12 +111,6 @@ def missing_rows(conn: Connection, cells: Sequence[tuple[str, date]]) -> list[tu
     """Those of the (ticker, run date) pairs that have no row in the ledger, neither a forecast nor an abstention."""
     expected = {"tickers": [ticker for ticker, _ in cells], "run_dates": [run_date for _, run_date in cells]}
     return [(ticker, day) for ticker, day in conn.execute(statement("ledger/missing_rows"), expected)]
-
-
-def _clock(conn: Connection) -> datetime:
-    row = conn.execute(statement("ledger/clock")).fetchone()
-    assert row is not None
-    return row[0]
 
 
 def _insert(conn: Connection, drafts: Sequence[Draft], *, simulated: bool) -> set[str]:

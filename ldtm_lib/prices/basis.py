@@ -21,17 +21,14 @@ from ldtm_lib.prices.splits import (
     Split,
     adjust,
     is_same_price,
-    near_split_ratio,
     restatement_ratio,
 )
+from ldtm_lib.prices.suspicions import jump_note, rescaling_note
 from ldtm_lib.sessions import Calendar
 
 SAME_SPLIT_WITHIN = timedelta(days=31)
 """A split that was noticed by a restatement is dated by the bars around it; its declaration may name another day."""
 VOLUME_ROUNDING = 0.01
-SUSPICIOUS_RATIOS = (0.67, 1.49)
-SUSPICION_TOLERANCE = 0.1
-"""An overnight move of a split comes on top of its ratio."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,15 +148,16 @@ def _notice(
         return (), ()
     sessions, old, new = _common_closes(reference, bars)
     restated = ~is_same_price(old, new)
+    rescaled = _rescaling(reference, bars)
     if not restated.any():
-        return (), _suspicion(bars, old, close_before)
+        return (), rescaled or _suspicion(bars, old, close_before)
     num_restated = len(old) if restated.all() else int(np.argmin(restated))
     ticker: str = bars["ticker"][0]
     ratio = restatement_ratio(old[:num_restated], new[:num_restated])
     goes_on = bool((~restated[num_restated:]).all())
     is_continuous = close_before is None or ratio is None or _is_nearer(close_before / bars["close"][0], ratio)
     if ratio is None or not goes_on or not is_continuous:
-        return (), (_doubt(ticker, old[restated], new[restated], len(old)),)
+        return (), rescaled or (_doubt(ticker, old[restated], new[restated], len(old)),)
     since = sessions[num_restated] if num_restated < len(sessions) else _first_after(newest, bars, calendar)
     return (Split(ticker=ticker, session=since, ratio=ratio),), ()
 
@@ -174,16 +172,18 @@ def _suspicion(bars: pl.DataFrame, overlap: Floats, close_before: float | None) 
     """A note on a jump that could be a split, when no bar on both sides tells."""
     if len(overlap) or close_before is None:
         return ()
-    jump = close_before / float(bars["close"][0])
-    ratio = near_split_ratio(jump, SUSPICION_TOLERANCE)
-    if ratio is None or SUSPICIOUS_RATIOS[0] < ratio < SUSPICIOUS_RATIOS[1]:
-        return ()
-    ticker, session = bars["ticker"][0], bars["session"][0]
-    return (
-        f"{ticker} closes at {bars['close'][0]:g} on {session} after {close_before:g}: a crash, or a split of "
-        f"{ratio:g} for 1 that the source does not declare; materialize price_history of {ticker}, "
-        "whose bars of earlier sessions tell",
-    )
+    ticker: str = bars["ticker"][0]
+    remedy = f"materialize price_history of {ticker}, whose bars of earlier sessions tell, or declare it to the source"
+    note = jump_note(ticker, bars["session"][0], close_before, bars["close"][0], remedy)
+    return () if note is None else (note,)
+
+
+def _rescaling(reference: pl.DataFrame, bars: pl.DataFrame) -> tuple[str, ...]:
+    """A note on stored bars that arrive at a constant multiple which is no split's."""
+    both = reference.join(bars, on="session", suffix="_new").sort("session")
+    stored, delivered = both.select(PRICE_COLUMNS), both.select(f"{name}_new" for name in PRICE_COLUMNS)
+    note = rescaling_note(bars["ticker"][0], stored.to_numpy(), delivered.to_numpy())
+    return () if note is None else (note,)
 
 
 def _doubt(ticker: str, old: Floats, new: Floats, num_overlapping: int) -> str:

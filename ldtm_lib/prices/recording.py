@@ -15,7 +15,7 @@ from ldtm_lib.prices.basis import Settled, settle
 from ldtm_lib.prices.holdings import Holdings, by_ticker, read_holdings
 from ldtm_lib.prices.quarantine import quarantine, resolve
 from ldtm_lib.prices.sources.protocol import Delivery
-from ldtm_lib.prices.splits import Split, adjust, is_same_price
+from ldtm_lib.prices.splits import HALF_A_CENT, Split, adjust
 from ldtm_lib.prices.stored_bars import current_bars
 from ldtm_lib.sessions import Calendar
 
@@ -103,10 +103,10 @@ def _settle(valid: pl.DataFrame, delivery: Delivery, holdings: Holdings, calenda
 
 
 def _on_the_stored_basis(valid: pl.DataFrame, stored: pl.DataFrame) -> set[str]:
-    """The tickers that have bars on both sides, all of them at the same price within a percent."""
+    """The tickers that have bars on both sides, all of them at the same close but for its rounding to cents."""
     both = valid.join(stored, on=KEY, suffix="_stored")
-    same = is_same_price(both["close_stored"].to_numpy(), both["close"].to_numpy())
-    judged = both.select("ticker", same=pl.Series(same, dtype=pl.Boolean)).group_by("ticker").agg(pl.col("same").all())
+    same = (pl.col("close") - pl.col("close_stored")).abs() <= 2 * HALF_A_CENT
+    judged = both.select("ticker", same=same).group_by("ticker").agg(pl.col("same").all())
     return set(judged.filter("same")["ticker"])
 
 

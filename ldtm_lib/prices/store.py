@@ -10,7 +10,7 @@ from datetime import date, datetime
 import polars as pl
 
 from ldtm_lib.database.connection import Connection
-from ldtm_lib.prices.bars import BAR_SCHEMA, KEY
+from ldtm_lib.prices.bars import BAR_SCHEMA
 from ldtm_lib.prices.quarantine import open_quarantine
 from ldtm_lib.prices.recording import Recorded, record
 from ldtm_lib.prices.stored_bars import current_bars, read_frame
@@ -19,7 +19,6 @@ __all__ = [
     "Recorded",
     "bars_as_of",
     "current_bars",
-    "held_sessions",
     "open_quarantine",
     "recent_bars",
     "record",
@@ -35,9 +34,3 @@ def recent_bars(conn: Connection, tickers: Sequence[str], *, last: date, num_bar
 def bars_as_of(conn: Connection, tickers: Sequence[str], *, moment: datetime, last: date | None = None) -> pl.DataFrame:
     """The bars that were current at a moment (aware), up to a session: on the price basis of that moment."""
     return read_frame(conn, "prices/bars_as_of", {"tickers": list(tickers), "moment": moment, "last": last}, BAR_SCHEMA)
-
-
-def held_sessions(conn: Connection, tickers: Sequence[str], sessions: Sequence[date]) -> pl.DataFrame:
-    """Which of the cells (ticker, session) have a current bar: columns `ticker` and `session`, sorted."""
-    schema = pl.Schema({name: BAR_SCHEMA[name] for name in KEY})
-    return read_frame(conn, "prices/held_sessions", {"tickers": list(tickers), "sessions": list(sessions)}, schema)

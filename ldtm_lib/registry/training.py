@@ -64,7 +64,6 @@ class _Walk:
     """A backtest in the making: the folds whose networks are not there yet, and the reports of the others."""
 
     key: InputKey
-    windows: WindowSet
     open_folds: dict[int, FoldPlan]
     fits: list[Fit] = field(default_factory=list[Fit])
     reports: list[FoldReport] = field(default_factory=list[FoldReport])
@@ -146,7 +145,7 @@ def _plan_backtest(agenda: _Agenda, windows: WindowSet, key: InputKey, settings:
     elif is_tested:
         agenda.outcomes.append(TrainingOutcome(ticker=windows.ticker, part="backtest", status="up to date"))
     else:
-        agenda.walks[windows.ticker] = _Walk(key=key, windows=windows, open_folds={plan.fold: plan for plan in folds})
+        agenda.walks[windows.ticker] = _Walk(key=key, open_folds={plan.fold: plan for plan in folds})
         agenda.tasks += tasks_of(windows, folds, None)
 
 
@@ -190,17 +189,9 @@ def _take_fold(walk: _Walk, result: Fit | FitFailed, settings: Settings, device:
     if isinstance(result, FitFailed):
         walk.failures.append(str(result.reason))
         return
-    predictions = predict(result.state, walk.windows, plan.test_rows, settings.architecture, device)
+    predictions = predict(result.state, result.task.windows, plan.test_rows, settings.architecture, device)
     walk.fits.append(result)
-    walk.reports.append(
-        fold_report(
-            plan,
-            walk.windows,
-            predictions,
-            num_epochs=result.num_epochs,
-            validation_loss=result.validation_loss,
-        )
-    )
+    walk.reports.append(fold_report(plan, result, predictions))
 
 
 def _keep_backtest(database: Database, walk: _Walk, settings: Settings) -> TrainingOutcome:

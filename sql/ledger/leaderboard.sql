@@ -4,16 +4,11 @@ with known as (
     union all
     select null
 ), verdict as (
-    select distinct on (ticker) ticker, passed, decided_at,
+    select distinct on (ticker) ticker, passed,
            array(select rule ->> 'reason' from jsonb_array_elements(rules) with ordinality as r (rule, place)
                  where not (rule ->> 'passed')::boolean order by place) as failed_reasons
     from gate_verdict
-    order by ticker, decided_at desc, verdict_id desc
-), model as (
-    select distinct on (ticker) ticker, status, version, trained_on
-    from checkpoint
-    where status in ('active', 'candidate')
-    order by ticker, status = 'active' desc, trained_on desc, checkpoint_id desc
+    order by ticker, verdict_id desc
 )
 select known.ticker, board.rank,
        coalesce(board.num_filled, 0) as num_filled,
@@ -28,9 +23,15 @@ select known.ticker, board.rank,
        board.one_month_error, board.one_month_no_change_error,
        verdict.passed as gate_passed,
        coalesce(verdict.failed_reasons, '{}') as gate_reasons,
-       model.status as model_status, model.version as model_version, model.trained_on
+       speaker.model_status, speaker.model_version, speaker.trained_on, active.version as active_version
 from known
 left join accuracy_30d(%(kinds)s::text[]) board on board.ticker is not distinct from known.ticker
 left join verdict on verdict.ticker = known.ticker
-left join model on model.ticker = known.ticker
+left join lateral (
+    select snapshot.model_status, snapshot.model_version, checkpoint.trained_on
+    from snapshot left join checkpoint using (checkpoint_id)
+    where snapshot.ticker = known.ticker and snapshot.kind = any (%(kinds)s::text[]) and abstained_reason is null
+    order by (next_day_actual is not null) desc, run_date desc
+    limit 1) speaker on true
+left join checkpoint active on active.ticker = known.ticker and active.status = 'active'
 order by known.ticker is null, board.rank nulls last, known.ticker;

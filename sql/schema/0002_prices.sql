@@ -19,6 +19,11 @@ create table bar (
 
 comment on table bar is 'Split-adjusted daily bars; every value ever recorded, told apart by recorded_at.';
 
+create trigger bar_is_append_only before update or delete or truncate on bar
+for each statement execute function is_append_only();
+
+alter table bar enable always trigger bar_is_append_only;
+
 create view current_bar as
 select distinct on (ticker, session) ticker, session, recorded_at, open, high, low, close, volume, source
 from bar
@@ -50,3 +55,8 @@ create table split (
 );
 
 comment on table split is 'Splits by the first session that trades on the new basis; ratio is new shares for one old share.';
+
+create trigger split_is_append_only before update or delete or truncate on split
+for each statement execute function is_append_only();
+
+alter table split enable always trigger split_is_append_only;

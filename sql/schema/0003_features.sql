@@ -22,6 +22,11 @@ comment on table input_window is 'The scaled window that a forecast reads, byte 
 
 comment on column input_window.bars_recorded_until is 'The newest recorded_at among the bars that the window was made of.';
 
+create trigger input_window_is_append_only before update or delete or truncate on input_window
+for each statement execute function is_append_only();
+
+alter table input_window enable always trigger input_window_is_append_only;
+
 create view current_input_window as
 select distinct on (ticker, session)
     ticker, session, recorded_at, window_sha256, inputs, close, close_min, close_max, not_ready, bars_recorded_until

@@ -70,6 +70,8 @@ end $$;
 create trigger checkpoint_is_immutable before update or delete on checkpoint
 for each row execute function checkpoint_is_immutable();
 
+alter table checkpoint enable always trigger checkpoint_is_immutable;
+
 create table backtest (
     backtest_id         bigint generated always as identity primary key,
     ticker              text        not null,
@@ -142,7 +144,7 @@ create table gate_verdict (
     decided_at    timestamptz not null default clock_timestamp()
 );
 
-create index gate_verdict_newest on gate_verdict (ticker, decided_at desc);
+create index gate_verdict_newest on gate_verdict (ticker, verdict_id desc);
 
 comment on column gate_verdict.rules is 'A list of {rule, figure, bound, passed, reason}, one per rule of the gate.';
 comment on column gate_verdict.trained_on is 'Of the judged candidate; NULL for a ticker that was never trained.';

@@ -30,7 +30,7 @@ create table snapshot (
     abstained_reason           text,
     checkpoint_id              bigint           references checkpoint,
     model_version              text,
-    model_status               text             check (model_status in ('active', 'candidate')),
+    model_status               text             check (model_status in ('active', 'retired', 'candidate')),
     checkpoint_sha256          text,
     window_sha256              text,
     bars_recorded_until        timestamptz      not null,
@@ -76,7 +76,8 @@ create table snapshot (
         next_day_pred not in ('nan', 'infinity', '-infinity')
         and next_monday_pred not in ('nan', 'infinity', '-infinity')
         and one_month_pred not in ('nan', 'infinity', '-infinity')),
-    constraint snapshot_candidates_are_simulated check (model_status is distinct from 'candidate' or kind = 'simulated')
+    constraint snapshot_candidates_are_simulated check (model_status is distinct from 'candidate' or kind = 'simulated'),
+    constraint snapshot_retired_models_are_not_live check (model_status is distinct from 'retired' or kind <> 'live')
 );
 
 create index snapshot_next_day_open on snapshot (next_day_session)
@@ -116,17 +117,64 @@ end $$;
 create trigger snapshot_is_dated_by_the_database before insert on snapshot
 for each row execute function snapshot_is_dated_by_the_database();
 
-create function snapshot_target_has_closed(ticker text, run_date date, target_session date) returns void
-language plpgsql set search_path from current as $$
+-- A row is on record when its transaction commits: nobody else could read it before.
+create function snapshot_is_live_when_committed() returns trigger language plpgsql set search_path from current as $$
+declare
+    target record;
 begin
-    if clock_timestamp() < (select closes_at from trading_session where session = target_session) then
-        raise exception 'session % has not closed: the forecast of % on % has no actual yet', target_session, ticker, run_date
+    select session, opens_at into target from trading_session where session > new.run_date order by session limit 1;
+    if clock_timestamp() >= target.opens_at then
+        raise exception 'session % opened at % while the forecast of % on % was being recorded: it is not live; record it again',
+            target.session, target.opens_at, new.ticker, new.run_date using errcode = 'integrity_constraint_violation';
+    end if;
+    return null;
+end $$;
+
+create constraint trigger snapshot_is_live_when_committed after insert on snapshot
+deferrable initially deferred
+for each row when (new.kind = 'live') execute function snapshot_is_live_when_committed();
+
+create aggregate product(double precision) (sfunc = float8mul, stype = double precision, initcond = '1');
+
+-- What turns a price of today's basis into one of the basis that a forecast was made on: the splits after its run date
+-- that were not known when its bars were recorded.
+create function basis_ratio(of_ticker text, of_run_date date, bars_recorded_until timestamptz) returns double precision
+stable return (
+    select product(split.ratio) from split
+    where split.ticker = of_ticker and split.session > of_run_date
+      and split.recorded_at > basis_ratio.bars_recorded_until);
+
+-- The actual that the bars give, which is the only one that the ledger takes. Stable, as its caller is, so that it
+-- reads the bars that the filling statement read.
+create function snapshot_actual(forecast snapshot, target_session date, given double precision) returns double precision
+language plpgsql stable as $$
+declare
+    actual double precision;
+    closed_at timestamptz := (select closes_at from trading_session where session = target_session);
+begin
+    if closed_at is null or clock_timestamp() < closed_at then
+        raise exception 'session % has not closed: the forecast of % on % has no actual yet',
+            target_session, forecast.ticker, forecast.run_date using errcode = 'integrity_constraint_violation';
+    end if;
+    select newest.close * basis_ratio(forecast.ticker, forecast.run_date, forecast.bars_recorded_until) into actual
+    from (select close, recorded_at from bar
+          where bar.ticker = forecast.ticker and bar.session = target_session
+          order by recorded_at desc limit 1) newest
+    where newest.recorded_at >= closed_at;
+    if actual is null then
+        raise exception '% has no bar for % that was recorded after its close: the forecast of % has no actual yet',
+            forecast.ticker, target_session, forecast.run_date using errcode = 'integrity_constraint_violation';
+    end if;
+    if abs(given - actual) > 1e-9 * actual then
+        raise exception 'the actual of % on % is % by its bar for %, not %',
+            forecast.ticker, forecast.run_date, actual, target_session, given
             using errcode = 'integrity_constraint_violation';
     end if;
+    return actual;
 end $$;
 
 -- A forecast is never changed; an actual goes from NULL to a value once, and what follows from it is worked out here.
-create function snapshot_is_written_once() returns trigger language plpgsql set search_path from current as $$
+create function snapshot_is_written_once() returns trigger language plpgsql stable set search_path from current as $$
 begin
     if (new.ticker, new.run_date, new.recorded_at, new.kind,
         new.next_day_session, new.next_monday_session, new.one_month_session,
@@ -147,7 +195,7 @@ begin
             using errcode = 'integrity_constraint_violation';
     end if;
     if old.next_day_actual is null and new.next_day_actual is not null then
-        perform snapshot_target_has_closed(new.ticker, new.run_date, new.next_day_session);
+        new.next_day_actual := snapshot_actual(new, new.next_day_session, new.next_day_actual);
         new.next_day_pct_error := pct_error(new.next_day_pred, new.next_day_actual);
         new.next_day_direction_actual := direction_of(new.next_day_actual, new.run_date_close);
         new.next_day_direction_correct := case
@@ -155,12 +203,12 @@ begin
         new.next_day_filled_at := clock_timestamp();
     end if;
     if old.next_monday_actual is null and new.next_monday_actual is not null then
-        perform snapshot_target_has_closed(new.ticker, new.run_date, new.next_monday_session);
+        new.next_monday_actual := snapshot_actual(new, new.next_monday_session, new.next_monday_actual);
         new.next_monday_pct_error := pct_error(new.next_monday_pred, new.next_monday_actual);
         new.next_monday_filled_at := clock_timestamp();
     end if;
     if old.one_month_actual is null and new.one_month_actual is not null then
-        perform snapshot_target_has_closed(new.ticker, new.run_date, new.one_month_session);
+        new.one_month_actual := snapshot_actual(new, new.one_month_session, new.one_month_actual);
         new.one_month_pct_error := pct_error(new.one_month_pred, new.one_month_actual);
         new.one_month_filled_at := clock_timestamp();
     end if;
@@ -196,15 +244,11 @@ for each statement execute function snapshot_is_never_removed();
 create trigger snapshot_is_never_truncated before truncate on snapshot
 for each statement execute function snapshot_is_never_removed();
 
-create aggregate product(double precision) (sfunc = float8mul, stype = double precision, initcond = '1');
-
--- What turns a price of today's basis into one of the basis that a forecast was made on: the splits after its run date
--- that were not known when its bars were recorded.
-create function basis_ratio(of_ticker text, of_run_date date, bars_recorded_until timestamptz) returns double precision
-stable return (
-    select product(split.ratio) from split
-    where split.ticker = of_ticker and split.session > of_run_date
-      and split.recorded_at > basis_ratio.bars_recorded_until);
+alter table snapshot enable always trigger snapshot_is_dated_by_the_database;
+alter table snapshot enable always trigger snapshot_is_live_when_committed;
+alter table snapshot enable always trigger snapshot_is_written_once;
+alter table snapshot enable always trigger snapshot_is_never_deleted;
+alter table snapshot enable always trigger snapshot_is_never_truncated;
 
 -- Three selects and not one, so that each finds its open rows through its own partial index.
 create view open_fill as
@@ -234,6 +278,7 @@ left join lateral (
 comment on view open_fill is
     'Forecasts without an actual, one row per horizon; actual is NULL while no bar was recorded after the close.';
 
+-- The hour is for corrections that were dated before a fill and committed after it.
 create view corrected_actual as
 select f.ticker, f.run_date, f.horizon, f.target_session, f.actual, c.actual as corrected_actual, b.recorded_at
 from (
@@ -255,7 +300,7 @@ cross join lateral (
     order by bar.recorded_at desc limit 1
 ) b
 cross join lateral (select b.close * basis_ratio(f.ticker, f.run_date, f.bars_recorded_until) as actual) c
-where b.recorded_at > f.filled_at and abs(c.actual - f.actual) > 1e-9 * f.actual;
+where b.recorded_at > f.filled_at - interval '1 hour' and abs(c.actual - f.actual) > 1e-9 * f.actual;
 
 comment on view corrected_actual is
     'Actuals whose bar was corrected after the fill: the filled one stays, the corrected one stands beside it, on the same basis.';

@@ -8,12 +8,14 @@ import sys
 import time
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 
 from ldtm_cli.demo import stages_of
 from ldtm_cli.runs import Launcher
 from ldtm_cli.services import dagster_environment, prepare
 from ldtm_lib.database import embedded
+from ldtm_lib.errors import LdtmError
 from ldtm_lib.sessions import exchange_calendar
 from tests.acceptance.conftest import Installation, installed
 
@@ -99,7 +101,7 @@ def test_killed_runs_leave_whole_evenings_and_a_rerun_completes_them(trained: In
 
 
 def test_postgresql_that_dies_in_the_middle_is_told_and_a_rerun_completes(trained: Installation) -> None:
-    home = trained.config.parent / ".ldtm"
+    home = trained.project().home
     process = _evenings(trained)
     while process.poll() is None and _num_snapshots(trained) == 0:
         time.sleep(0.02)
@@ -117,3 +119,29 @@ def test_postgresql_that_dies_in_the_middle_is_told_and_a_rerun_completes(traine
     assert trained.rows("select count(*), count(next_day_actual) from snapshot where abstained_reason is null") == [
         (NUM_FORECASTS, NUM_FORECASTS - 4)
     ]
+
+
+def test_a_training_killed_with_its_slot_does_not_block_the_next() -> None:
+    with installed(max_epochs="1") as installation:
+        first = subprocess.Popen(
+            [sys.executable, "-m", "ldtm_cli.main", "-c", str(installation.config), "demo"],
+            env=installation.environment(),
+            stdout=subprocess.DEVNULL,
+        )
+        holds_a_slot = "select count(*) from ldtm_demo_dagster.concurrency_slots where run_id is not null"
+        while first.poll() is None and not _is_ready(installation, holds_a_slot):
+            time.sleep(0.1)
+        assert first.poll() is None, "the demo ended before it trained"
+        first.send_signal(signal.SIGKILL)
+        first.wait()
+        assert "Leaderboard" in installation.ldtm("demo", timeout=240)
+        runs = installation.rows("select status, count(*) from ldtm_demo_dagster.runs group by status order by status")
+        assert runs == [("FAILURE", 1), ("SUCCESS", 4)]
+
+
+def _is_ready(installation: Installation, question: str) -> bool:
+    """Whether a count is positive; not while the tables are still being made."""
+    try:
+        return installation.rows(question)[0][0] > 0
+    except (LdtmError, psycopg.Error):
+        return False

@@ -115,6 +115,7 @@ def test_a_ticker_without_a_bar_fails_alone_and_is_retried_alone(
     assert installation.rows(f"select not_ready {of_ibm}") == [(f"has no bar for {HOLED_DAY}",)]
 
     write_bars(installation.folder / "bars", "IBM")
-    retried = installation.pages.wait_for(installation.pages.launch(["prices"], [f"{HOLED_DAY}|IBM"]))
+    retried = installation.pages.wait_for(installation.pages.launch(CHAIN, [f"{HOLED_DAY}|IBM"]))
     assert retried.runs == ["SUCCESS"]
-    assert installation.pages.cells("prices", HOLED_DAY) == (set(TICKERS), set())
+    for asset in CHAIN:
+        assert installation.pages.cells(asset, HOLED_DAY) == (set(TICKERS), set())

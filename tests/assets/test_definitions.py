@@ -28,6 +28,7 @@ STEPS = {
     "leaderboard": (None, {"leaderboard"}),
 }
 CHECKS = {"prices": "no_bar_in_quarantine", "snapshots": "every_ticker_has_a_row", "registry": "gate"}
+SCHEDULES = {"evening_schedule", "retry_schedule", "retraining_schedule", "leaderboard_schedule"}
 JOBS = {"price_history_job", "evening_job", "retraining_job", "leaderboard_job"}
 
 
@@ -76,7 +77,7 @@ def test_checks(definitions: dg.Definitions) -> None:
 def test_jobs_and_automation(definitions: dg.Definitions) -> None:
     assert {job.name for job in definitions.resolve_all_job_defs()} >= JOBS
     schedules = list(definitions.schedules or [])
-    assert [schedule.name for schedule in schedules] == ["evening_schedule"]
+    assert {schedule.name for schedule in schedules} == SCHEDULES
 
 
 def test_every_asset_says_what_it_is(definitions: dg.Definitions) -> None:

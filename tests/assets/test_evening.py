@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, date, datetime
 
-from ldtm_assets.assets.evening import sort_out, waiting_for_a_bar
+from ldtm_assets.assets.evening import sort_out, waiting_for_a_retry
 from ldtm_assets.partitions import Cell
 from ldtm_lib.config import Settings
 from ldtm_lib.sessions import Calendar
@@ -36,12 +36,12 @@ def test_a_retired_ticker_is_left_out_from_its_date_on(settings: Settings, calen
     thursday = date(2026, 11, 19)
     asked = sort_out([Cell(thursday, "IBM"), Cell(FRIDAY, "IBM")], without_ibm, calendar, FRIDAY_EVENING)
     assert asked.ready == [Cell(thursday, "IBM")]
-    assert asked.gone == {"2026-11-20|IBM": "IBM was retired on 2026-11-20"}
+    assert asked.departed == [Cell(FRIDAY, "IBM")]
     assert asked.refused == {}
 
 
 def test_a_late_bar_is_waited_for_until_the_next_open(calendar: Calendar) -> None:
     cells = [Cell(FRIDAY, "AAPL")]
-    waiting = waiting_for_a_bar(cells, calendar, FRIDAY_EVENING)
+    waiting = waiting_for_a_retry(cells, calendar, FRIDAY_EVENING)
     assert waiting == {"2026-11-20|AAPL": "waits for its bar; there is time until 2026-11-23 14:30 UTC to try again"}
-    assert waiting_for_a_bar(cells, calendar, MONDAY_AFTER_THE_OPEN) == {}
+    assert waiting_for_a_retry(cells, calendar, MONDAY_AFTER_THE_OPEN) == {}

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from ldtm_lib.backtest.folds import FoldPlan, plan_final, plan_folds
+from ldtm_lib.backtest.folds import FoldPlan, furthest_session, plan_final, plan_folds
 from ldtm_lib.config import BacktestConfig, TrainingConfig, WindowConfig
 from ldtm_lib.errors import TooFewBars
 from ldtm_lib.features.window_set import WindowSet
@@ -74,8 +74,8 @@ def test_no_training_or_validation_row_reads_a_session_at_or_after_the_first_tes
         first_test_session = windows.sessions[plan.test_rows[0]].item()
         past = set().union(*(sessions_read(windows, r) for r in [*plan.training_rows, *plan.validation_rows]))
         assert max(past) < first_test_session
-        assert max(past) == plan.train_cutoff
-        num_between = len(CALENDAR.between(plan.train_cutoff, first_test_session)) - 2
+        assert max(past) == furthest_session(windows, plan.training_rows, plan.validation_rows)
+        num_between = len(CALENDAR.between(max(past), first_test_session)) - 2
         assert num_between >= backtest.embargo_sessions
 
 

@@ -1,12 +1,16 @@
 """What the gate reads about a fold."""
 
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
 
 from ldtm_lib.backtest.folds import FoldPlan, RowSplit
-from ldtm_lib.backtest.walk_forward import fold_report, tasks_of
+from ldtm_lib.backtest.gate import judge
+from ldtm_lib.backtest.walk_forward import FoldReport, Prices, fold_report, tasks_of
+from ldtm_lib.config import GateConfig
 from ldtm_lib.features.window_set import WindowSet
+from ldtm_lib.models.fit import Fit, FitTask
 
 
 def small_windows() -> WindowSet:
@@ -40,13 +44,33 @@ def plan(training: list[int], validation: list[int], test: list[int]) -> FoldPla
         training_rows=np.array(training),
         validation_rows=np.array(validation),
         test_rows=np.array(test),
-        train_cutoff=date(1999, 1, 1),
     )
+
+
+def fitted(task: FitTask, *, num_epochs: int = 1) -> Fit:
+    """A network of a task as the trainer hands it back; its weights do not matter here."""
+    return Fit(
+        task=task,
+        state={},
+        validation_loss=0.25,
+        training_losses=(0.5,) * num_epochs,
+        validation_losses=(0.25,) * num_epochs,
+        num_epochs=num_epochs,
+        best_epoch=1,
+        duration_seconds=0.1,
+        device="cpu",
+    )
+
+
+def reported(fold: FoldPlan, predictions: Prices, *, num_epochs: int = 1) -> FoldReport:
+    """The report of a fold whose trainer was given what the plan says."""
+    (task,) = tasks_of(small_windows(), [fold], None)
+    return fold_report(fold, fitted(task, num_epochs=num_epochs), predictions)
 
 
 def test_a_report_pairs_forecasts_with_what_came() -> None:
     predictions = np.array([[108.5, 109.5, 110.5], [109.0, 110.0, 111.0]])
-    report = fold_report(plan([0, 1], [3], [8, 9]), small_windows(), predictions, num_epochs=7, validation_loss=0.25)
+    report = reported(plan([0, 1], [3], [8, 9]), predictions, num_epochs=7)
     assert report.sessions.tolist() == [date(2026, 3, 9), date(2026, 3, 10)]
     assert report.close.tolist() == [108.0, 109.0]
     assert report.actuals.tolist() == [[109.0, 110.0, 111.0], [110.0, 111.0, 112.0]]
@@ -54,18 +78,36 @@ def test_a_report_pairs_forecasts_with_what_came() -> None:
     assert (report.num_training_rows, report.num_validation_rows, report.num_epochs) == (2, 1, 7)
 
 
-def test_the_cutoff_is_that_of_the_rows_and_not_the_plans_word() -> None:
-    report = fold_report(plan([0, 1], [3], [8]), small_windows(), np.ones((1, 3)), num_epochs=1, validation_loss=0.1)
+def test_the_cutoff_is_the_furthest_label_that_training_or_validation_read() -> None:
+    report = reported(plan([0, 1], [3], [8]), np.ones((1, 3)))
     # Row 3 ends on 4 March and its furthest label is three days later.
     assert report.train_cutoff == date(2026, 3, 7)
     assert report.num_leakage_rows == 0
 
 
 def test_test_rows_at_or_before_the_cutoff_are_counted_as_leakage() -> None:
-    leaking = plan([0, 1], [5], [7, 8, 9])
-    report = fold_report(leaking, small_windows(), np.ones((3, 3)), num_epochs=1, validation_loss=0.1)
+    report = reported(plan([0, 1], [5], [7, 8, 9]), np.ones((3, 3)))
     # Training read until 9 March; the tests on 8 and 9 March are not after it, the one on 10 March is.
     assert report.num_leakage_rows == 2
+
+
+def test_a_row_that_leaks_on_the_way_to_the_trainer_is_counted_and_refused_at_the_gate() -> None:
+    windows = small_windows()
+    clean = plan([0, 1], [3], [8, 9])
+    (task,) = tasks_of(windows, [clean], None)
+    right = windows.target_prices[clean.test_rows]
+    gate = GateConfig(min_folds=1)
+    assert judge([fold_report(clean, fitted(task), right)], gate, 0.001).passed
+    # Row 6 ends on 7 March and its furthest label is 10 March, the last test session.
+    for planted in (
+        replace(task, training_rows=np.array([0, 1, 6])),
+        replace(task, validation_rows=np.array([3, 6])),
+    ):
+        report = fold_report(clean, fitted(planted), right)
+        verdict = judge([report], gate, 0.001)
+        assert (report.train_cutoff, report.num_leakage_rows) == (date(2026, 3, 10), 2)
+        assert report.num_training_rows + report.num_validation_rows == 4
+        assert [rule.rule for rule in verdict.failures] == ["leakage_rows"]
 
 
 def test_tasks_are_the_folds_and_the_final_network() -> None:

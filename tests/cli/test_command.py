@@ -160,3 +160,10 @@ def test_lists_are_json_on_an_empty_ledger(shell: Shell) -> None:
     assert json.loads(shell.run("fillback", "--dry-run", "--json").stdout) == []
     assert json.loads(shell.run("fillback", "--json").stdout) == []
     assert json.loads(shell.run("leaderboard", "--json").stdout)["rows"] == []
+
+
+def test_an_import_of_nothing_is_status_1(shell: Shell) -> None:
+    shell.write("IBM", name="Big Blue.csv")
+    nothing = shell.run("prices", "import", "bars", "--basis", "raw")
+    assert nothing.returncode == 1
+    assert "Big Blue.csv" in nothing.stdout

@@ -1,14 +1,26 @@
 """Rows for the ledger, written with plain SQL: what a test needs on record before the code under test comes in."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.sessions import Calendar
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What a forecast says of the network that made it."""
+
+    status: str
+    version: str | None
+    checkpoint_id: int | None
+
+
+NOBODY_IN_THE_REGISTRY = Model("active", None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +34,10 @@ class LedgerRows:
             "insert into bar values (%s, %s, clock_timestamp(), %s, %s, %s, %s, 1000, 'test')",
             (ticker, session, close, close * 1.01, close * 0.99, close),
         )
+
+    def bars(self, ticker: str, closes: Mapping[date, float]) -> None:
+        for session, close in closes.items():
+            self.bar(ticker, session, close)
 
     def split(self, ticker: str, session: date, ratio: float) -> None:
         """A split noticed now, with every stored bar before it restated, as the store does."""
@@ -44,17 +60,19 @@ class LedgerRows:
         direction: str = "bullish",
         kind: str = "simulated",
         next_day_session: date | None = None,
+        model: Model = NOBODY_IN_THE_REGISTRY,
     ) -> None:
         """A forecast that saw everything recorded until now."""
         targets = self.calendar.targets(run_date)
         self.conn.execute(
             """insert into snapshot (ticker, run_date, kind, next_day_session, next_monday_session, one_month_session,
                 run_date_close, next_day_pred, next_monday_pred, one_month_pred, direction_pred,
-                model_status, checkpoint_sha256, window_sha256, bars_recorded_until)
-            values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'active', 'c', 'w', clock_timestamp())""",
+                model_status, model_version, checkpoint_id, checkpoint_sha256, window_sha256, bars_recorded_until)
+            values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'c', 'w', clock_timestamp())""",
             (
                 *(ticker, run_date, kind, next_day_session or targets.next_day, targets.next_monday),
                 *(targets.one_month, close, *preds, direction),
+                *(model.status, model.version, model.checkpoint_id),
             ),
         )
 
@@ -66,6 +84,44 @@ class LedgerRows:
             values (%s, %s, %s, %s, %s, %s, 'has no active model', clock_timestamp())""",
             (ticker, run_date, kind, *targets.as_tuple()),
         )
+
+    def promoted(self, ticker: str, trained_on: date) -> int:
+        """A version that becomes the active one, the previous one retiring; returns its checkpoint_id."""
+        self.conn.execute(
+            "update checkpoint set status = 'retired', retired_at = now() where ticker = %s and status = 'active'",
+            (ticker,),
+        )
+        checkpoint_id = self.candidate(ticker, trained_on)
+        self.conn.execute(
+            "update checkpoint set status = 'active', major = 1, version = %s, activated_at = now()"
+            " where checkpoint_id = %s",
+            (f"v1.{trained_on}", checkpoint_id),
+        )
+        return checkpoint_id
+
+    def candidate(self, ticker: str, trained_on: date) -> int:
+        row = self.conn.execute(
+            """insert into checkpoint (ticker, trained_on, architecture_sha256, recipe_sha256, data_sha256, file_name,
+                file_sha256, seed, num_training_rows, num_validation_rows, num_epochs, best_epoch, validation_loss,
+                duration_seconds, device)
+            values (%(ticker)s, %(day)s, 'a', 'r', 'd', %(ticker)s || %(day)s::date, 's', 0, 1, 1, 1, 1, 1, 1, 'cpu')
+            returning checkpoint_id""",
+            {"ticker": ticker, "day": trained_on},
+        ).fetchone()
+        assert row is not None
+        return row[0]
+
+    def move_the_calendar(self, by: timedelta) -> None:
+        """Move all sessions in time, as only the owner of the tables can."""
+        self.conn.execute("alter table trading_session disable trigger user")
+        self.conn.execute("alter table trading_session drop constraint if exists trading_session_is_on_its_day")
+        self.conn.execute("update trading_session set opens_at = opens_at + %s, closes_at = closes_at + %s", (by, by))
+
+    def open_the_session_after(self, run_date: date, ahead: timedelta) -> timedelta:
+        """Move the calendar so that the session after a run date opens so far ahead of now; returns by how much."""
+        by = datetime.now(UTC) + ahead - self.calendar.opens_at(self.calendar.offset(run_date, 1))
+        self.move_the_calendar(by)
+        return by
 
     def verdict(self, ticker: str, *, passed: bool, reasons: Sequence[str] = ()) -> None:
         rules = [{"rule": "direction", "figure": 0.6, "bound": 0.52, "passed": True, "reason": "0.6 >= 0.52"}]

@@ -1,12 +1,13 @@
 """Actuals: what is due, on which price basis, and that each is written once."""
 
 import threading
+import time
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
 from ldtm_lib.database.connection import Connection, Database
-from ldtm_lib.ledger.fillbacks import corrected_actuals, due, fill
+from ldtm_lib.ledger.fillbacks import FillReport, corrected_actuals, due, fill
 from ldtm_lib.sessions import Calendar
 
 RUN_DATE = date(2013, 1, 2)
@@ -214,6 +215,33 @@ def test_two_fills_at_once_share_the_work_without_an_error(
         thread.join()
     assert sorted(reports) == [0, 3 * len(run_dates)]
     assert conn.execute("select count(*) from snapshot where one_month_actual = 98").fetchone() == (len(run_dates),)
+
+
+def test_a_correction_that_comes_in_during_a_fill_neither_stops_it_nor_is_lost(
+    database: Database, conn: Connection, ledger_rows
+) -> None:
+    ledger_rows.forecast("AAPL", RUN_DATE)
+    ledger_rows.bar("AAPL", NEXT_DAY, 98)
+    conn.commit()
+    conn.execute("select from snapshot for update")
+    reports: list[FillReport] = []
+
+    def work() -> None:
+        with database.transaction() as own:
+            reports.append(fill(own, as_of=END))
+
+    filling = threading.Thread(target=work)
+    filling.start()
+    with database.connect() as watcher:
+        watcher.autocommit = True
+        while watcher.execute("select 1 from pg_locks where not granted").fetchone() is None:
+            time.sleep(0.01)
+    ledger_rows.bar("AAPL", NEXT_DAY, 97)
+    conn.commit()
+    filling.join()
+    assert [report.num_filled for report in reports] == [1]
+    assert _filled(conn)["next_day_actual"] == 98
+    assert corrected_actuals(conn)["corrected_actual"].to_list() == [97]
 
 
 def test_a_session_that_has_not_closed_is_not_due_even_when_it_has_a_bar(

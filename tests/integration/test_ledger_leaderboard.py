@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 
 import pytest
 from hypothesis import HealthCheck, given
@@ -10,22 +10,48 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from ldtm_lib.database.connection import Connection
+from ldtm_lib.ledger.fillbacks import fill
 from ldtm_lib.ledger.leaderboard import Score, leaderboard
-from ldtm_lib.sessions import Calendar
+from ldtm_lib.sessions import Calendar, exchange_calendar
+from tests.integration.conftest import Model
 
 ROUNDING = 1e-9
 """Relative: sums of up to 90 float64 in another order; the interval loses a few digits near 0."""
 RUN_DATE = date(2013, 1, 2)
+NEXT_DAY = date(2013, 1, 3)
+DAYS = exchange_calendar().between(date(2012, 1, 3), date(2012, 6, 1))
 
 
 @dataclass(frozen=True)
-class Forecast:
-    """A forecast and what became of it; a None actual is not filled."""
+class Call:
+    """What was said on one evening; the same price at every horizon."""
 
     direction: str
     close: float
     pred: float
-    actuals: tuple[float | None, float | None, float | None]
+
+
+@dataclass(frozen=True)
+class History:
+    """Calls on consecutive sessions and the closes of the sessions after the first of them; None for no bar."""
+
+    calls: list[Call]
+    closes: list[float | None]
+
+
+@dataclass(frozen=True)
+class Forecast(Call):
+    """A call and what became of it; a None actual is not filled."""
+
+    actuals: tuple[float | None, ...]
+
+
+def forecasts_of(history: History, calendar: Calendar) -> list[Forecast]:
+    closes = dict(zip(DAYS[1:], history.closes, strict=False))
+    return [
+        Forecast(c.direction, c.close, c.pred, tuple(closes.get(day) for day in calendar.targets(run_date).as_tuple()))
+        for run_date, c in zip(DAYS, history.calls, strict=False)
+    ]
 
 
 def reference(forecasts: list[Forecast]) -> dict[str, float | int | None]:
@@ -71,34 +97,27 @@ def wilson(successes: int, trials: int) -> tuple[float | None, float | None]:
 
 
 LEVELS = [50.0, 99.99, 100.0, 100.01, 101.5, 180.25]
-PRICES, ACTUALS = st.sampled_from(LEVELS), st.sampled_from([*LEVELS, None])
-FORECASTS = st.builds(
-    Forecast,
-    direction=st.sampled_from(["bullish", "bearish", "neutral"]),
-    close=PRICES,
-    pred=PRICES,
-    actuals=st.tuples(ACTUALS, ACTUALS, ACTUALS),
+PRICES, DIRECTIONS = st.sampled_from(LEVELS), st.sampled_from(["bullish", "bearish", "neutral"])
+CALLS, CLOSES = st.builds(Call, direction=DIRECTIONS, close=PRICES, pred=PRICES), PRICES | st.none()
+SHORT = st.builds(History, calls=st.lists(CALLS, min_size=1, max_size=4), closes=st.lists(CLOSES, max_size=26))
+LONG = st.builds(
+    History, calls=st.lists(CALLS, min_size=36, max_size=45), closes=st.lists(CLOSES, min_size=30, max_size=70)
 )
 
 
 @hypothesis_settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    universe=st.dictionaries(
-        st.sampled_from(["AAPL", "FB", "IBM"]),
-        st.lists(FORECASTS, min_size=1, max_size=4) | st.lists(FORECASTS, min_size=36, max_size=45),
-        min_size=1,
-    )
-)
+@given(universe=st.dictionaries(st.sampled_from(["AAPL", "FB", "IBM"]), SHORT | LONG, min_size=1))
 def test_the_figures_are_those_of_the_plain_reference(
-    conn: Connection, calendar: Calendar, universe: dict[str, list[Forecast]]
+    conn: Connection, calendar: Calendar, universe: dict[str, History]
 ) -> None:
+    forecasts = {ticker: forecasts_of(history, calendar) for ticker, history in universe.items()}
     with conn.transaction(force_rollback=True):
         _put_on_record(conn, calendar, universe)
         board = leaderboard(conn, simulated=True)
     assert sorted(row.ticker for row in board.rows) == sorted(universe)
     for row in board.rows:
-        _assert_equal(row.score, reference(universe[row.ticker]))
-    counted = [[f for f in fs if f.actuals[0] is not None][-30:] for fs in universe.values()]
+        _assert_equal(row.score, reference(forecasts[row.ticker]))
+    counted = [[f for f in fs if f.actuals[0] is not None][-30:] for fs in forecasts.values()]
     _assert_equal(board.universe, pooled([f for fs in counted for f in fs]))
     ranked = [row for row in board.rows if row.rank is not None]
     assert [row.rank is None for row in board.rows] == sorted(row.rank is None for row in board.rows)
@@ -124,14 +143,16 @@ def test_the_interval_is_wilsons(conn: Connection) -> None:
     assert broken == [], "an interval lies within 0 and 1 and holds the share"
 
 
-def test_only_live_forecasts_count_in_the_live_leaderboard(conn: Connection, ledger_rows, calendar: Calendar) -> None:
+def test_only_live_forecasts_count_in_the_live_leaderboard(conn: Connection, ledger_rows) -> None:
     ledger_rows.forecast("LATE", RUN_DATE, kind="live")
     ledger_rows.forecast("SIMULATED", RUN_DATE, kind="simulated")
-    by = datetime.now(UTC) - timedelta(hours=1) - calendar.closes_at(RUN_DATE)
-    _move_the_calendar(conn, by)
+    by = ledger_rows.open_the_session_after(RUN_DATE, timedelta(hours=1))
     ledger_rows.forecast("LIVE", RUN_DATE, kind="live")
-    _move_the_calendar(conn, -by)
-    conn.execute("update snapshot set next_day_actual = 101")
+    conn.commit()
+    ledger_rows.move_the_calendar(-by)
+    for ticker in ("LATE", "SIMULATED", "LIVE"):
+        ledger_rows.bar(ticker, NEXT_DAY, 101)
+    fill(conn, as_of=NEXT_DAY)
     kinds = dict(conn.execute("select ticker, kind from snapshot").fetchall())
     assert kinds == {"LATE": "late", "SIMULATED": "simulated", "LIVE": "live"}
     view = conn.execute("select ticker, rank, num_filled from ldtm_accuracy_30d").fetchall()
@@ -146,26 +167,47 @@ def test_only_live_forecasts_count_in_the_live_leaderboard(conn: Connection, led
     ]
 
 
-def test_every_ticker_stands_with_its_newest_verdict_and_its_model(conn: Connection, ledger_rows) -> None:
+def test_every_ticker_stands_with_its_newest_verdict(conn: Connection, ledger_rows) -> None:
     ledger_rows.forecast("AAPL", RUN_DATE)
     ledger_rows.abstention("FB", RUN_DATE)
-    conn.execute("update snapshot set next_day_actual = 101 where ticker = 'AAPL'")
+    ledger_rows.bar("AAPL", NEXT_DAY, 101)
+    fill(conn, as_of=NEXT_DAY)
     ledger_rows.verdict("AAPL", passed=False, reasons=["49.0% < 52%"])
+    conn.execute("update gate_verdict set decided_at = decided_at + interval '1 day'")  # the clock was set back since
     ledger_rows.verdict("AAPL", passed=True)
     ledger_rows.verdict("FB", passed=False, reasons=["49.2% < 52%", "1 fold < 2"])
-    conn.execute(
-        """insert into checkpoint (ticker, status, trained_on, architecture_sha256, recipe_sha256, data_sha256,
-            file_name, file_sha256, seed, num_training_rows, num_validation_rows, num_epochs, best_epoch,
-            validation_loss, duration_seconds, device, major, version, activated_at)
-        values ('AAPL', 'candidate', '2012-12-31', 'a', 'r', 'd2', 'f2', 's', 0, 1, 1, 1, 1, 1, 1, 'cpu',
-                null, null, null),
-               ('AAPL', 'active', '2012-11-30', 'a', 'r', 'd', 'f1', 's', 0, 1, 1, 1, 1, 1, 1, 'cpu', 1, 'v1', now())"""
-    )
     aapl, fb = leaderboard(conn, simulated=True).rows
     assert (aapl.ticker, aapl.rank, aapl.gate_passed, aapl.gate_reasons) == ("AAPL", 1, True, ())
-    assert (aapl.model_status, aapl.model_version, aapl.trained_on) == ("active", "v1", date(2012, 11, 30))
     assert (fb.ticker, fb.rank, fb.score.num_filled, fb.score.coverage) == ("FB", None, 0, None)
-    assert (fb.gate_passed, fb.gate_reasons, fb.model_status) == (False, ("49.2% < 52%", "1 fold < 2"), None)
+    assert (fb.gate_passed, fb.gate_reasons) == (False, ("49.2% < 52%", "1 fold < 2"))
+
+
+def test_who_spoke_is_who_made_the_forecasts_that_count_and_not_who_is_active_now(
+    conn: Connection, ledger_rows
+) -> None:
+    old, new = ledger_rows.promoted("AAPL", date(2012, 11, 30)), ledger_rows.promoted("AAPL", date(2012, 12, 31))
+    candidate = ledger_rows.candidate("AAPL", date(2013, 1, 2))
+    days = [RUN_DATE, date(2013, 1, 3), date(2013, 1, 4)]
+    ledger_rows.forecast("AAPL", days[0], model=Model("candidate", None, candidate))
+    assert _spoke(conn) == ("candidate", None, date(2013, 1, 2), "v1.2012-12-31"), "no row is filled yet"
+    ledger_rows.forecast("AAPL", days[1], model=Model("retired", "v1.2012-11-30", old))
+    ledger_rows.bar("AAPL", days[2], 101)
+    fill(conn, as_of=days[2])
+    assert _spoke(conn) == ("retired", "v1.2012-11-30", date(2012, 11, 30), "v1.2012-12-31")
+    ledger_rows.forecast("AAPL", days[2], model=Model("active", "v1.2012-12-31", new))
+    assert _spoke(conn) == ("retired", "v1.2012-11-30", date(2012, 11, 30), "v1.2012-12-31"), "the scored rows are its"
+    ledger_rows.bar("AAPL", date(2013, 1, 7), 101)
+    fill(conn, as_of=date(2013, 1, 7))
+    ledger_rows.abstention("AAPL", date(2013, 1, 7))
+    assert _spoke(conn) == ("active", "v1.2012-12-31", date(2012, 12, 31), "v1.2012-12-31")
+    (live,) = leaderboard(conn).rows
+    assert (live.model_status, live.model_version, live.trained_on) == (None, None, None), "no live row, no speaker"
+
+
+def test_a_ticker_that_always_abstained_was_spoken_for_by_nobody(conn: Connection, ledger_rows) -> None:
+    ledger_rows.promoted("AAPL", date(2012, 12, 31))
+    ledger_rows.abstention("AAPL", RUN_DATE)
+    assert _spoke(conn) == (None, None, None, "v1.2012-12-31")
 
 
 def test_an_empty_ledger_has_an_empty_leaderboard(conn: Connection) -> None:
@@ -181,14 +223,14 @@ def _wilson(conn: Connection, successes: int, trials: int) -> tuple[float | None
     return row
 
 
-def _move_the_calendar(conn: Connection, by: timedelta) -> None:
-    conn.execute("update trading_session set opens_at = opens_at + %s, closes_at = closes_at + %s", (by, by))
+def _spoke(conn: Connection) -> tuple[str | None, str | None, date | None, str | None]:
+    (row,) = leaderboard(conn, simulated=True).rows
+    return row.model_status, row.model_version, row.trained_on, row.active_version
 
 
-def _put_on_record(conn: Connection, calendar: Calendar, universe: dict[str, list[Forecast]]) -> None:
-    """All forecasts on consecutive run dates from 2012-01-03 on, then all their actuals."""
-    days = calendar.between(date(2012, 1, 3), date(2012, 6, 1))
-    rows = [(t, day, f) for t, fs in universe.items() for day, f in zip(days, fs, strict=False)]
+def _put_on_record(conn: Connection, calendar: Calendar, universe: dict[str, History]) -> None:
+    """All forecasts on consecutive run dates, then all bars, then the fill."""
+    rows = [(t, day, call) for t, h in universe.items() for day, call in zip(DAYS, h.calls, strict=False)]
     targets = [calendar.targets(day) for _, day, _ in rows]
     conn.execute(
         """insert into snapshot (ticker, run_date, kind, next_day_session, next_monday_session, one_month_session,
@@ -200,15 +242,16 @@ def _put_on_record(conn: Connection, calendar: Calendar, universe: dict[str, lis
         (
             *([t for t, _, _ in rows], [day for _, day, _ in rows]),
             *([t.next_day for t in targets], [t.next_monday for t in targets], [t.one_month for t in targets]),
-            *([f.close for _, _, f in rows], [f.pred for _, _, f in rows], [f.direction for _, _, f in rows]),
+            *([c.close for _, _, c in rows], [c.pred for _, _, c in rows], [c.direction for _, _, c in rows]),
         ),
     )
+    closes = [(t, day, close) for t, h in universe.items() for day, close in zip(DAYS[1:], h.closes, strict=False)]
     conn.execute(
-        """update snapshot set next_day_actual = a1, next_monday_actual = a2, one_month_actual = a3
-        from unnest(%s::text[], %s::date[], %s::float8[], %s::float8[], %s::float8[]) as f (t, d, a1, a2, a3)
-        where ticker = t and run_date = d""",
-        ([t for t, _, _ in rows], [day for _, day, _ in rows], *([f.actuals[n] for _, _, f in rows] for n in range(3))),
+        """insert into bar select t, d, clock_timestamp(), c, c, c, c, 1000, 'test'
+        from unnest(%s::text[], %s::date[], %s::float8[]) as b (t, d, c) where c is not null""",
+        [list(column) for column in zip(*closes, strict=True)] if closes else [[], [], []],
     )
+    fill(conn, as_of=DAYS[-1])
 
 
 def _assert_equal(score: Score, expected: dict[str, float | int | None]) -> None:

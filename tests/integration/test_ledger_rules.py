@@ -1,5 +1,6 @@
 """What the database refuses, whoever asks."""
 
+import time
 from datetime import UTC, date, datetime, timedelta
 from typing import LiteralString
 
@@ -62,6 +63,8 @@ FILL_VALUES = {
     "one_month_filled_at": "clock_timestamp()",
 }
 FILL = "update snapshot set next_day_actual = 104, next_monday_actual = 105, one_month_actual = 106"
+CLOSES = {date(2013, 1, 3): 104, date(2013, 1, 7): 105, date(2013, 2, 1): 106}
+"""The closes of the target sessions of RUN_DATE."""
 
 
 def test_no_column_of_a_forecast_can_be_changed(conn: Connection, ledger_rows) -> None:
@@ -74,6 +77,7 @@ def test_no_column_of_a_forecast_can_be_changed(conn: Connection, ledger_rows) -
 
 def test_no_column_of_a_fill_can_be_changed_or_emptied(conn: Connection, ledger_rows) -> None:
     ledger_rows.forecast("AAPL", RUN_DATE)
+    ledger_rows.bars("AAPL", CLOSES)
     conn.execute(FILL)
     for name, value in [*FILL_VALUES.items(), *((name, "null") for name in FILL_VALUES)]:
         query = sql.SQL("update snapshot set {} = " + value).format(sql.Identifier(name))  # type: ignore[arg-type]
@@ -94,6 +98,7 @@ def test_errors_and_directions_are_worked_out_by_the_database_whatever_the_calle
     conn: Connection, ledger_rows
 ) -> None:
     ledger_rows.forecast("AAPL", RUN_DATE, close=100, preds=(101, 102, 103), direction="bullish")
+    ledger_rows.bar("AAPL", date(2013, 1, 3), 80)
     conn.execute(
         "update snapshot set next_day_actual = 80, next_day_pct_error = 0, next_day_direction_actual = 'bullish',"
         " next_day_direction_correct = true, next_day_filled_at = '2013-01-04'"
@@ -105,13 +110,48 @@ def test_errors_and_directions_are_worked_out_by_the_database_whatever_the_calle
     assert row == ((101 - 80) / 80 * 100, "bearish", False, True)
 
 
-def test_an_actual_that_is_no_price_is_refused(conn: Connection, ledger_rows) -> None:
+def test_an_actual_that_is_not_that_of_the_bar_is_refused(conn: Connection, ledger_rows) -> None:
     ledger_rows.forecast("AAPL", RUN_DATE)
-    for price in ("-1", "'nan'", "'infinity'"):
+    ledger_rows.bars("AAPL", CLOSES)
+    for price in ("101", "-1", "0", "'nan'", "'infinity'", "106 * (1 + 2e-9)"):
         query = sql.SQL("update snapshot set one_month_actual = " + price)  # type: ignore[arg-type]
-        assert "snapshot_actuals_are_prices" in _refusal(conn, query.format()), price
-    with pytest.raises(psycopg.DataError, match="division by zero"):
-        conn.execute("update snapshot set one_month_actual = 0")
+        message = _refusal(conn, query.format())
+        assert message.startswith("the actual of AAPL on 2013-01-02 is 106 by its bar for 2013-02-01, not "), price
+    conn.execute("update snapshot set one_month_actual = 106 * (1 + 5e-10)")
+    assert conn.execute("select one_month_actual from snapshot").fetchone() == (106,), "the bar's own digits are kept"
+
+
+def test_an_actual_without_a_bar_of_after_the_close_is_refused(conn: Connection, ledger_rows) -> None:
+    ledger_rows.forecast("AAPL", RUN_DATE)
+    ledger_rows.bars("MSFT", CLOSES)
+    refusal = (
+        "AAPL has no bar for 2013-02-01 that was recorded after its close: the forecast of 2013-01-02 has no actual"
+    )
+    assert _refusal(conn, "update snapshot set one_month_actual = 106").startswith(refusal)
+    conn.execute(
+        "insert into bar select 'AAPL', session, closes_at - interval '1 second', 106, 106, 106, 106, 1, 'test'"
+        " from trading_session where session = '2013-02-01'"
+    )
+    assert _refusal(conn, "update snapshot set one_month_actual = 106").startswith(refusal)
+
+
+def test_an_actual_is_that_of_the_forecasts_own_price_basis(conn: Connection, ledger_rows) -> None:
+    ledger_rows.forecast("AAPL", RUN_DATE)
+    conn.commit()
+    ledger_rows.bars("AAPL", CLOSES)
+    ledger_rows.split("AAPL", date(2013, 2, 20), 2.0)
+    message = _refusal(conn, "update snapshot set next_day_actual = 52")
+    assert message.startswith("the actual of AAPL on 2013-01-02 is 104 by its bar for 2013-01-03, not 52")
+    conn.execute(FILL)
+
+
+def test_a_temporary_table_cannot_stand_in_for_the_bars(conn: Connection, ledger_rows) -> None:
+    ledger_rows.forecast("AAPL", RUN_DATE)
+    ledger_rows.bars("AAPL", CLOSES)
+    conn.execute("create temporary table bar as select * from ldtm.bar")
+    conn.execute("update bar set close = 99")
+    message = _refusal(conn, "update snapshot set next_day_actual = 99")
+    assert message.startswith("the actual of AAPL on 2013-01-02 is 104 by its bar")
 
 
 def test_forecasts_are_never_removed(conn: Connection, ledger_rows) -> None:
@@ -143,11 +183,78 @@ def test_a_past_run_date_cannot_claim_to_be_live(conn: Connection, ledger_rows) 
 def test_a_forecast_before_its_first_target_session_is_live_even_when_called_late(
     conn: Connection, ledger_rows, calendar: Calendar
 ) -> None:
-    _shift_the_calendar_so_that_the_last_close_was_an_hour_ago(conn, RUN_DATE, calendar)
+    ledger_rows.open_the_session_after(RUN_DATE, timedelta(hours=1))
     ledger_rows.forecast("AAPL", RUN_DATE, kind="late")
     ledger_rows.forecast("MSFT", RUN_DATE, kind="simulated")
     rows = conn.execute("select ticker, kind from snapshot order by ticker").fetchall()
     assert rows == [("AAPL", "live"), ("MSFT", "simulated")]
+
+
+def test_a_forecast_that_is_committed_after_the_open_is_not_live(conn: Connection, ledger_rows) -> None:
+    ledger_rows.open_the_session_after(RUN_DATE, timedelta(seconds=0.4))
+    conn.commit()
+    ledger_rows.forecast("AAPL", RUN_DATE)
+    ledger_rows.forecast("MSFT", RUN_DATE, kind="live")
+    assert conn.execute("select kind from snapshot order by ticker").fetchall() == [("simulated",), ("live",)]
+    time.sleep(0.5)
+    with pytest.raises(psycopg.IntegrityError, match=r"session 2013-01-03 opened at .* while .* MSFT .* is not live"):
+        conn.commit()
+    assert conn.execute("select count(*) from snapshot").fetchone() == (0,)
+    ledger_rows.forecast("MSFT", RUN_DATE, kind="live")
+    conn.commit()
+    assert conn.execute("select kind from snapshot").fetchall() == [("late",)]
+
+
+def test_a_session_that_has_opened_cannot_be_moved_or_removed(conn: Connection, calendar: Calendar) -> None:
+    for query in (
+        "update trading_session set opens_at = opens_at + interval '1 minute' where session = '2013-01-03'",
+        "delete from trading_session where session = '2013-01-03'",
+    ):
+        assert _refusal(conn, query).startswith("session 2013-01-03 has opened and cannot be changed or removed")
+    truncate = "truncate trading_session cascade"
+    assert _refusal(conn, truncate).startswith("rows of trading_session are never changed or removed")
+    ahead = calendar.offset(calendar.last_closed(datetime.now(UTC)), 2)
+    shorter = "update trading_session set closes_at = closes_at - interval '1 hour' where session = %s"
+    assert conn.execute(shorter, (ahead,)).rowcount == 1, "an early close may be announced"
+
+
+def test_an_invented_session_cannot_put_off_the_open(conn: Connection) -> None:
+    invented = "insert into trading_session values ('2013-01-05', '2099-01-05 14:30Z', '2099-01-05 21:00Z')"
+    assert "trading_session_is_on_its_day" in _refusal(conn, invented)
+
+
+def test_what_was_seen_is_never_changed_or_removed(conn: Connection, ledger_rows) -> None:
+    ledger_rows.bar("AAPL", RUN_DATE, 100)
+    ledger_rows.split("AAPL", RUN_DATE, 2.0)
+    conn.execute("insert into input_window (ticker, session, not_ready) values ('AAPL', %s, 'x')", (RUN_DATE,))
+    for table in ("bar", "split", "input_window"):
+        name = sql.Identifier(table)
+        for attack in ("update {} set ticker = 'B'", "delete from {}", "truncate {}"):
+            message = _refusal(conn, sql.SQL(attack).format(name))
+            assert message.startswith(f"rows of {table} are never changed or removed"), attack
+
+
+def test_no_trigger_sleeps_while_a_session_plays_the_replica(conn: Connection, ledger_rows) -> None:
+    ledger_rows.forecast("AAPL", RUN_DATE)
+    asleep = "select tgname from pg_trigger where not tgisinternal and tgenabled <> 'A'"
+    assert conn.execute(asleep).fetchall() == []
+    conn.execute("set session_replication_role = replica")
+    assert "is on record" in _refusal(conn, "update snapshot set next_day_pred = 1")
+    assert "never deleted" in _refusal(conn, "delete from snapshot")
+    assert "has opened" in _refusal(conn, "delete from trading_session where session = '2013-01-03'")
+    assert "never changed" in _refusal(conn, "delete from bar")
+
+
+def test_a_retired_model_has_no_live_row(conn: Connection, ledger_rows, calendar: Calendar) -> None:
+    ledger_rows.open_the_session_after(RUN_DATE, timedelta(hours=1))
+    message = _refusal(
+        conn,
+        """insert into snapshot (ticker, run_date, kind, next_day_session, next_monday_session, one_month_session,
+            abstained_reason, model_status, bars_recorded_until)
+        values ('AAPL', %s, 'live', %s, %s, %s, 'x', 'retired', clock_timestamp())""",
+        (RUN_DATE, *calendar.targets(RUN_DATE).as_tuple()),
+    )
+    assert "snapshot_retired_models_are_not_live" in message
 
 
 def test_a_target_far_ahead_does_not_make_a_late_forecast_live(
@@ -220,11 +327,3 @@ def test_a_candidate_speaks_only_in_simulated_rows(conn: Connection, calendar: C
         (RUN_DATE, *calendar.targets(RUN_DATE).as_tuple()),
     )
     assert "snapshot_candidates_are_simulated" in message
-
-
-def _shift_the_calendar_so_that_the_last_close_was_an_hour_ago(
-    conn: Connection, session: date, calendar: Calendar
-) -> None:
-    """Move all sessions of the test's database in time, so that a past session is the one that has just closed."""
-    by = datetime.now(UTC) - timedelta(hours=1) - calendar.closes_at(session)
-    conn.execute("update trading_session set opens_at = opens_at + %s, closes_at = closes_at + %s", (by, by))

@@ -173,13 +173,10 @@ def test_the_same_again_changes_nothing_and_another_forecast_is_refused_and_told
     assert conflict.reason.startswith("the forecast of AAPL on 2013-01-11 is on record with checkpoint_sha256 ")
     assert conflict.reason.endswith("; the first one stays")
 
-    desk.conn.execute("update checkpoint set status = 'retired', retired_at = now() where ticker = 'IBM'")
-    assert (
-        desk.take("IBM")
-        .conflicts[0]
-        .reason.startswith(
-            "the forecast of IBM on 2013-01-11 is on record with abstained_reason None, now has no active model"
-        )
+    next(desk.folder.glob("IBM*")).unlink()
+    (conflict,) = desk.take("IBM").conflicts
+    assert conflict.reason.startswith(
+        "the forecast of IBM on 2013-01-11 is on record with abstained_reason None, now has a checkpoint that was"
     )
 
 
@@ -231,6 +228,29 @@ def test_a_late_row_may_use_a_model_trained_that_evening_and_no_younger_one(desk
     assert (msft.abstained_reason or "").endswith("v1.2013-01-14 was trained on bars up to 2013-01-14")
 
 
+def test_a_missed_evening_is_made_up_for_by_the_model_that_was_active_before_a_retraining(
+    desk: Desk, ledger_rows
+) -> None:
+    desk.deliver(desk.bars(["AAPL"]))
+    desk.make_windows(["AAPL"])
+    for day in (date(2012, 11, 30), date(2012, 12, 31), RUN_DATE):
+        desk.network("AAPL", trained_on=day)
+        desk.conn.execute("update checkpoint set status = 'retired', retired_at = now() where status = 'active'")
+    desk.network("AAPL", trained_on=NEXT_DAY)
+
+    def speaker(*, simulated: bool) -> tuple[str, str | None, str | None]:
+        with desk.conn.transaction(force_rollback=True):
+            (row,) = desk.take("AAPL", simulated=simulated).rows
+        assert (row.abstained_reason is None) == (row.model_status is not None)
+        return row.kind, row.model_status, row.model_version
+
+    assert speaker(simulated=False) == ("late", "retired", "v1.2013-01-11")
+    assert speaker(simulated=True) == ("simulated", "retired", "v1.2012-12-31")
+    ledger_rows.open_the_session_after(RUN_DATE, timedelta(hours=1))
+    assert speaker(simulated=False) == ("live", None, None), "only the active one speaks live"
+    assert speaker(simulated=True) == ("simulated", "retired", "v1.2012-12-31")
+
+
 def test_candidates_speak_only_where_settings_let_them_and_only_in_simulated_rows(desk: Desk) -> None:
     desk.deliver(desk.bars(["AAPL", "MSFT"]))
     desk.make_windows(["AAPL", "MSFT"])
@@ -272,6 +292,7 @@ def test_a_forecast_that_is_not_finite_abstains(desk: Desk) -> None:
 
 def test_a_stored_window_that_was_altered_is_not_forecast_from(desk: Desk) -> None:
     desk.ready("AAPL")
+    desk.conn.execute("alter table input_window disable trigger user")
     desk.conn.execute("update input_window set inputs = set_byte(inputs, 7, 99)")
     (row,) = desk.take("AAPL").rows
     assert (row.abstained_reason or "").startswith("has a stored window that was altered: its SHA-256 is ")

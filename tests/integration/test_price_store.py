@@ -21,7 +21,6 @@ from ldtm_lib.prices.splits import Split, adjust
 from ldtm_lib.prices.store import (
     bars_as_of,
     current_bars,
-    held_sessions,
     open_quarantine,
     recent_bars,
     record,
@@ -152,6 +151,7 @@ def test_all_vintages_of_a_call_bear_one_moment_even_after_the_clock_was_set_bac
 ) -> None:
     bars = made(calendar, walk(6))
     record(conn, Delivery(bars=bars), source="made", calendar=calendar)
+    conn.execute(b"alter table bar disable trigger user")
     conn.execute(b"update bar set recorded_at = recorded_at + interval '1 day'")
     other = bars.with_columns(close=pl.col("close") * 1.001)
     record(conn, Delivery(bars=other), source="made", calendar=calendar)
@@ -269,6 +269,26 @@ def test_the_crash_of_aapl_on_2000_09_29_is_no_split(conn: Connection, calendar:
     assert counts(recorded) == {"AAPL": (1, 0, 5, 0)}
 
 
+@pytest.mark.parametrize("dividend", [0.005, 0.03])
+@pytest.mark.parametrize("known_split", [False, True])
+def test_prices_that_dividends_are_taken_out_of_are_noted_after_the_dividend(
+    conn: Connection, calendar: Calendar, dividend: float, known_split: bool
+) -> None:
+    bars = made(calendar, walk(60))
+    splits = (Split(ticker="XYZ", session=bars["session"][30], ratio=2.0),) if known_split else ()
+    record(conn, Delivery(bars=bars[:50], splits=splits), source="made", calendar=calendar)
+    multiple = pl.when(pl.int_range(pl.len()) < 45).then(1 - dividend).otherwise(1.0)
+    taken_out = bars.with_columns(pl.col(PRICE_COLUMNS) * multiple)
+    recorded = record(conn, Delivery(bars=taken_out, splits=splits), source="made", calendar=calendar)
+    assert counts(recorded) == {"XYZ": (10, 45, 5, 0)}
+    (note,) = recorded.notes
+    assert note.startswith(
+        f"XYZ: 45 of 50 stored bars arrive at other prices, the newest of them at {1 - dividend:g} times the stored "
+    )
+    assert note.endswith("use prices that are adjusted for splits only")
+    assert record(conn, Delivery(bars=taken_out, splits=splits), source="made", calendar=calendar).notes == ()
+
+
 @pytest.mark.parametrize("fall", [0.499, 0.5])
 def test_a_lone_bar_after_a_fall_by_half_is_noted_and_a_later_history_tells_what_it_was(
     conn: Connection, calendar: Calendar, fall: float
@@ -281,8 +301,9 @@ def test_a_lone_bar_after_a_fall_by_half_is_noted_and_a_later_history_tells_what
         record(conn, Delivery(bars=old.with_columns(name)), source="made", calendar=calendar)
         recorded = record(conn, Delivery(bars=lone.with_columns(name)), source="made", calendar=calendar)
         assert recorded.splits == ()
-        assert f"{ticker} closes at" in recorded.notes[0]
-        assert "a crash, or a split of 2 for 1 that the source does not declare" in recorded.notes[0]
+        assert recorded.notes[0].startswith(f"{ticker} goes from ")
+        remedy = f"if it was a split, materialize price_history of {ticker}"
+        assert f"a crash, or a split of 2 for 1; {remedy}" in recorded.notes[0]
     crash = made(calendar, [*closes, crashed, crashed], "CRASH")
     split = made(calendar, [*(c / 2 for c in closes), crashed, crashed], "SPLIT")
     recorded = record(conn, Delivery(bars=pl.concat([crash, split])), source="made", calendar=calendar)
@@ -512,12 +533,6 @@ def test_recent_bars_are_the_newest_current_ones_up_to_a_session(conn: Connectio
     assert_frame_equal(recent, expected)
     assert recent.filter(pl.col("volume") == 1).height == 5
     assert recent.group_by("ticker").len().sort("ticker")["len"].to_list() == [100, 31, 100, 100, 100]
-
-
-def test_held_sessions_tell_which_cells_have_a_bar(conn: Connection, calendar: Calendar) -> None:
-    record(conn, SAMPLE.fetch(TICKERS, date(2012, 5, 1), date(2012, 6, 1)), source="sample", calendar=calendar)
-    held = held_sessions(conn, ["FB", "IBM", "NONE"], [date(2012, 5, 17), date(2012, 5, 18)])
-    assert held.rows() == [("FB", date(2012, 5, 18)), ("IBM", date(2012, 5, 17)), ("IBM", date(2012, 5, 18))]
 
 
 def test_a_ticker_with_a_comma_or_a_quote_in_its_name_comes_back(conn: Connection, calendar: Calendar) -> None:

@@ -14,7 +14,7 @@ from polars.testing import assert_frame_equal
 from ldtm_lib.config import PriceBasis
 from ldtm_lib.errors import ConfigurationError, MalformedFile, MissingBar, SourceError
 from ldtm_lib.prices.sources.files import FilesSource
-from ldtm_lib.prices.sources.protocol import Delivery
+from ldtm_lib.prices.sources.protocol import Coverage, Delivery
 from ldtm_lib.prices.sources.sample import SampleSource
 from ldtm_lib.prices.splits import Split
 
@@ -200,11 +200,34 @@ def test_only_bars_of_the_range_are_delivered_and_a_ticker_without_any_is_a_fail
     assert delivery.bars.is_empty()
 
 
-def test_a_basis_that_is_not_declared_is_an_error_that_says_what_to_write(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r'write basis = "adjusted" or basis = "raw" under \[source\]'):
-        FilesSource(tmp_path, None)
-    with pytest.raises(ConfigurationError, match="which is no folder"):
+def test_a_folder_that_is_none_is_named_as_it_was_given(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as refused:
         FilesSource(tmp_path / "nowhere", "raw")
+    assert str(refused.value) == f"{tmp_path / 'nowhere'} is no folder; create it or name another one"
+
+
+def test_files_of_no_asked_ticker_are_told(tmp_path: Path) -> None:
+    write(tmp_path, "AAPL.csv", SPELLINGS["yahoo"])
+    write(tmp_path, "APPL.csv", SPELLINGS["yahoo"])
+    write(tmp_path, "daily/us/zzz.us.txt", SPELLINGS["stooq"])
+    header = "symbol,date,open,high,low,close,volume\n"
+    write(tmp_path, "others.csv", header + "OTHER,2024-01-29,1,1,1,1,1\n")
+    write(tmp_path, "some.csv", header + "MSFT,2024-01-29,1,1,1,1,1\nOTHER,2024-01-29,1,1,1,1,1\n")
+    write(tmp_path, "cut.csv", header + "OTHER,2024-01-29,1,1,1,1,1,9,9\n")
+    delivery = fetch(tmp_path, "AAPL", "MSFT")
+    *names, cut = delivery.ignored
+    assert names == ["APPL.csv", "daily/us/zzz.us.txt", "others.csv"]
+    assert cut.startswith("cut.csv, line 2 has 9 cells under 7 columns")
+
+
+def test_coverage_goes_by_names_and_counts_the_files_that_may_hold_others(tmp_path: Path) -> None:
+    write(tmp_path, "aapl.us.csv", "not even a header")
+    source = FilesSource(tmp_path, "adjusted")
+    assert source.coverage(["AAPL"]) == Coverage()
+    assert source.coverage(["AAPL", "BRK-B", "MSFT"]) == Coverage(lacking=("BRK-B", "MSFT"))
+    write(tmp_path, "BRK.B.parquet", "no parquet either")
+    write(tmp_path, "all.csv", "symbol,date,open,high,low,close,volume\nMSFT,2024-01-29,1,1,1,1,1\n")
+    assert source.coverage(["AAPL", "BRK-B", "MSFT"]) == Coverage(lacking=("MSFT",), num_shared_files=1)
 
 
 GOOD = "2024-01-29,192.01,192.2,189.58,191.73,47145622"

@@ -48,5 +48,12 @@ def test_the_configuration_names_the_source(settings: Settings) -> None:
     assert isinstance(source, FilesSource)
     assert source.folder == settings.path.parent / "bars"
     undeclared = SourceConfig(kind="files", folder="bars")
-    with pytest.raises(ConfigurationError, match=r"source\.basis is not set"):
+    with pytest.raises(ConfigurationError, match=r"source\.basis is not set.*write basis = .* under \[source\]"):
         open_source(Settings(path=settings.path, tickers=settings.tickers, source=undeclared))
+    nowhere = SourceConfig(kind="files", folder="nowhere", basis="raw")
+    with pytest.raises(ConfigurationError, match=r"source\.folder is .*nowhere, which is no folder"):
+        open_source(Settings(path=settings.path, tickers=settings.tickers, source=nowhere))
+
+
+def test_coverage_names_the_tickers_that_the_sample_lacks() -> None:
+    assert SAMPLE.coverage(["IBM", "NVDA", "FB", "SPY"]).lacking == ("NVDA", "SPY")

@@ -12,7 +12,6 @@ from ldtm_lib.prices.sources.cells import Read, read_numbers, read_sessions
 from ldtm_lib.prices.sources.tables import Table, read_table
 
 NUMBER_COLUMNS = ("open", "high", "low", "close", "volume", "adj_close")
-NO_SUFFIX = r"[._-]US$"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,13 +12,12 @@ from ldtm_lib.errors import ConfigurationError, LdtmError, MalformedFile, Missin
 from ldtm_lib.prices.bars import BAR_COLUMNS, KEY, empty_bars
 from ldtm_lib.prices.sources.bar_files import plain_name, read_bar_file
 from ldtm_lib.prices.sources.declared_splits import SPLITS_FILE, DeclaredSplits, read_declared_splits
-from ldtm_lib.prices.sources.protocol import Delivery
+from ldtm_lib.prices.sources.protocol import Coverage, Delivery
 from ldtm_lib.prices.sources.tables import TEXT_SUFFIXES, names_tickers
-from ldtm_lib.prices.splits import Split, adjust, near_split_ratio, splits_from_adjusted_close
+from ldtm_lib.prices.splits import Split, adjust, splits_from_adjusted_close
+from ldtm_lib.prices.suspicions import jump_note
 
 SUFFIXES = (*TEXT_SUFFIXES, ".parquet", ".pq")
-SUSPICION_TOLERANCE = 0.1
-"""How far, relatively, an overnight jump may lie from a split's ratio to be worth a note."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -40,6 +39,8 @@ class _Read:
     failures: dict[str, MalformedFile] = field(default_factory=dict[str, MalformedFile])
     unread: list[str] = field(default_factory=list[str])
     """Why files that may hold any ticker could not be read."""
+    ignored: list[str] = field(default_factory=list[str])
+    """Files without a bar of any asked ticker, by their path in the folder."""
 
     def fail(self, name: str, error: MalformedFile) -> None:
         """Keep the first failure of a name."""
@@ -54,15 +55,10 @@ class FilesSource:
     are adjusted here, by the folder's splits.csv (ticker,session,ratio) or else by the jumps of their adjusted close.
     """
 
-    def __init__(self, folder: Path, basis: PriceBasis | None) -> None:
-        """Raises ConfigurationError when the folder does not exist or the basis is not declared."""
-        if basis is None:
-            raise ConfigurationError(
-                f"source.basis is not set: say whether the files in {folder} are split-adjusted; "
-                'write basis = "adjusted" or basis = "raw" under [source]'
-            )
+    def __init__(self, folder: Path, basis: PriceBasis) -> None:
+        """Raises ConfigurationError when the folder is none."""
         if not folder.is_dir():
-            raise ConfigurationError(f"source.folder is {folder}, which is no folder; create it or name another one")
+            raise ConfigurationError(f"{folder} is no folder; create it or name another one")
         self.folder = folder
         self.basis: PriceBasis = basis
 
@@ -91,7 +87,19 @@ class FilesSource:
             failures=collected.failures,
             notes=tuple(collected.notes),
             basis=collected.basis,
+            ignored=(*read.ignored, *read.unread),
         )
+
+    def coverage(self, tickers: Sequence[str]) -> Coverage:
+        """Which tickers have a file of their name, and how many files may hold others; reads headers at most."""
+        paths = {path: plain_name(path.stem) for path in self._paths()}
+        own = set(paths.values())
+        lacking = tuple(ticker for ticker in tickers if plain_name(ticker) not in own)
+        if not lacking:
+            return Coverage()
+        asked = {plain_name(ticker) for ticker in tickers}
+        others = [path for path, name in paths.items() if name not in asked]
+        return Coverage(lacking=lacking, num_shared_files=sum(names_tickers(path) for path in others))
 
     def _declared_splits(self) -> tuple[DeclaredSplits, MalformedFile | None]:
         try:
@@ -106,6 +114,7 @@ class FilesSource:
         for path in self._paths():
             own_name = plain_name(path.stem)
             if own_name not in asked and not names_tickers(path):
+                read.ignored.append(str(path.relative_to(self.folder)))
                 continue
             try:
                 content = read_bar_file(path)
@@ -115,6 +124,8 @@ class FilesSource:
                 continue
             for name, error in content.failures.items():
                 read.fail(name, error)
+            if not asked & (content.bars.keys() | content.failures.keys()):
+                read.ignored.append(str(path.relative_to(self.folder)))
             for name in content.bars.keys() & asked:
                 parts.setdefault(name, []).append(content.bars[name])
         for name, frames in parts.items():
@@ -173,18 +184,14 @@ class FilesSource:
 
     def _suspicions(self, bars: pl.DataFrame) -> list[str]:
         """Notes on overnight jumps that look like a split which was neither declared nor adjusted for."""
-        jumps = bars.select("ticker", "session", "close", jump=pl.col("close").shift(1) / pl.col("close"))
-        remedy = f"declare it in {SPLITS_FILE}" if self.basis == "raw" else 'set source.basis = "raw"'
-        notes: list[str] = []
-        for row in jumps.filter((pl.col("jump") > 1.35) | (pl.col("jump") < 0.74)).iter_rows(named=True):
-            ratio = near_split_ratio(row["jump"], SUSPICION_TOLERANCE)
-            if ratio is not None:
-                old, new = row["close"] * row["jump"], row["close"]
-                notes.append(
-                    f"{row['ticker']} goes from {old:g} to {new:g} on {row['session']}: "
-                    f"a crash, or a split of {ratio:g} for 1; if it was a split, {remedy}"
-                )
-        return notes
+        remedy = f"declare it in {SPLITS_FILE}" if self.basis == "raw" else 'the files are of basis "raw": say so'
+        jump = pl.col("before") / pl.col("close")
+        jumps = bars.with_columns(before=pl.col("close").shift(1)).filter((jump > 1.3) | (jump < 1 / 1.3))
+        notes = [
+            jump_note(row["ticker"], row["session"], row["before"], row["close"], remedy)
+            for row in jumps.iter_rows(named=True)
+        ]
+        return [note for note in notes if note is not None]
 
 
 def _joined(name: str, frames: Sequence[pl.DataFrame]) -> pl.DataFrame:

@@ -23,6 +23,18 @@ class Delivery:
     """What an operator should read, such as a jump that looks like an undeclared split."""
     basis: Mapping[str, date] = field(default_factory=dict[str, date])
     """By ticker, the session up to which splits are applied; that of its newest bar where it is not named."""
+    ignored: tuple[str, ...] = ()
+    """What of the source was left aside: files of no asked ticker, and those that could not be read with the reason."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """Which of some tickers a source has, as far as it can be told without reading bars."""
+
+    lacking: tuple[str, ...] = ()
+    """Tickers that have nothing of their own, in the order asked."""
+    num_shared_files: int = 0
+    """Files that name their tickers inside, and may hold those."""
 
 
 class PriceSource(Protocol):
@@ -39,4 +51,8 @@ class PriceSource(Protocol):
         They are split-adjusted, dividends not taken out, on the basis of the evening of `last`. A ticker that
         the source lacks, or that has no bar in the range, is named in the delivery's failures; the others go on.
         """
+        ...
+
+    def coverage(self, tickers: Sequence[str]) -> Coverage:
+        """Which of some tickers the source has; quick, no bar is read."""
         ...

@@ -9,7 +9,7 @@ import polars as pl
 
 from ldtm_lib.errors import LdtmError, MissingBar, SourceError
 from ldtm_lib.prices.bars import BAR_COLUMNS, KEY, empty_bars
-from ldtm_lib.prices.sources.protocol import Delivery
+from ldtm_lib.prices.sources.protocol import Coverage, Delivery
 from ldtm_lib.prices.splits import Split, adjust, splits_from_adjusted_close
 
 TICKERS = ("AAPL", "FB", "GOOG", "IBM", "MSFT")
@@ -36,6 +36,10 @@ class SampleSource:
         present = set(bars["ticker"])
         failures = {ticker: _why_absent(ticker, first, last) for ticker in asked if ticker not in present}
         return Delivery(bars=bars, splits=splits, failures=failures, basis=dict.fromkeys(sorted(present), last))
+
+    def coverage(self, tickers: Sequence[str]) -> Coverage:
+        """Which tickers are not in the sample."""
+        return Coverage(lacking=tuple(ticker for ticker in tickers if ticker not in TICKERS))
 
 
 def _why_absent(ticker: str, first: date, last: date) -> LdtmError:

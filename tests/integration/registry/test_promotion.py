@@ -1,6 +1,7 @@
 """From candidate to active: all of it or nothing, once, whoever else tries."""
 
 import hashlib
+import io
 import json
 import subprocess
 import sys
@@ -12,9 +13,12 @@ from typing import Any, Self
 
 import psycopg
 import pytest
+from rich.console import Console
 
+from ldtm_cli.registry_view import print_registry, registry_rows
 from ldtm_lib.config import ArchitectureConfig
 from ldtm_lib.models import checkpoint
+from ldtm_lib.project import Project
 from ldtm_lib.registry import failures
 from ldtm_lib.registry.failures import Failure
 from ldtm_lib.registry.judgement import judge_and_promote
@@ -325,3 +329,11 @@ def test_the_listing_says_who_speaks_who_waits_and_what_the_gate_said(registry, 
     assert (second.ticker, second.active_version, second.candidate_trained_on) == ("ZZZ", None, None)
     assert second.verdict is not None
     assert not second.verdict.passed
+    project = Project(settings=registry.settings, home=registry.folder, database=registry.database)
+    rows = registry_rows(project)
+    assert [row["passed"] for row in rows] == [False, False]
+    assert rows[0]["failed"][0].startswith("next-day direction right in 99 of 200 forecasts")
+    assert rows[1]["failed"] == ["ZZZ was not trained: no training of it is on record"]
+    shown = io.StringIO()
+    print_registry(Console(file=shown, width=200), rows)
+    assert "99 of 200" in shown.getvalue()

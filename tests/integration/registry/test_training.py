@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import date
 from pathlib import Path
@@ -12,7 +12,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ldtm_lib.backtest.folds import plan_folds
+from ldtm_lib.backtest.folds import FoldPlan, RowSplit, furthest_session, plan_folds
+from ldtm_lib.backtest.walk_forward import tasks_of
 from ldtm_lib.config import BacktestConfig, Settings
 from ldtm_lib.database.connection import Database
 from ldtm_lib.features.window_set import WindowSet
@@ -21,7 +22,7 @@ from ldtm_lib.models import checkpoint
 from ldtm_lib.models.fit import FitTask, Progress
 from ldtm_lib.models.forecast import predict
 from ldtm_lib.models.trainer import fit_universe
-from ldtm_lib.registry import backtests
+from ldtm_lib.registry import backtests, training
 from ldtm_lib.registry.checkpoints import newest_checkpoints
 from ldtm_lib.registry.inputs import input_key
 from ldtm_lib.registry.judgement import judge_and_promote
@@ -89,9 +90,37 @@ def test_what_is_stored_is_what_training_each_network_alone_gives(
         stored = backtests.read(conn, [key], plan=quick.backtest)[key].reports[1]
         record = newest_checkpoints(conn, ["BBB"])["BBB"]
     assert np.array_equal(stored.predictions, alone)
-    assert stored.train_cutoff == plan.train_cutoff < stored.sessions[0].item()
+    assert stored.train_cutoff == furthest_session(known, plan.training_rows, plan.validation_rows)
+    assert stored.train_cutoff < stored.sessions[0].item()
     assert (record.trained_on, record.key) == (DAY, key)
     assert checkpoint.load(tmp_path / record.file_name, sha256=record.file_sha256, architecture=quick.architecture)
+
+
+def test_a_leak_between_plan_and_trainer_is_refused_at_the_gate(
+    database: Database,
+    tmp_path: Path,
+    windows: dict[str, WindowSet],
+    quick: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def leaking_tasks(of_ticker: WindowSet, folds: Sequence[FoldPlan], final: RowSplit | None) -> list[FitTask]:
+        """The tasks of sound plans, each network given the first of its own test rows to learn from."""
+        tasks = tasks_of(of_ticker, folds, final)
+        leaks = {plan.fold: plan.test_rows[:1] for plan in folds}
+        return [
+            replace(task, training_rows=np.append(task.training_rows, leaks[task.fold])) if task.fold else task
+            for task in tasks
+        ]
+
+    monkeypatch.setattr(training, "tasks_of", leaking_tasks)
+    train(database, tmp_path, {"AAA": windows["AAA"]}, quick)
+    with database.transaction() as conn:
+        (result,) = judge_and_promote(conn, tmp_path, ["AAA"], quick)
+        stored = conn.execute("select num_leakage_rows from backtest_fold order by fold").fetchall()
+    # The furthest label of a test row is the 21st session after it: with its own session 22 are not after the cutoff.
+    assert stored == [(22,), (22,)]
+    assert result.outcome == "stays candidate"
+    assert "44 test rows are not strictly after what training read" in result.message
 
 
 def test_nothing_after_the_day_of_training_is_read(

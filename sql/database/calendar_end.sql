@@ -1,1 +1,0 @@
-select max(session) from trading_session;
