@@ -16,7 +16,7 @@ from ldtm_lib.sessions import exchange_calendar
 from tests.acceptance.dagster_pages import WORKSPACE, DagsterPages
 from tests.conftest import server_home
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("dagster"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 TICKERS = ("AAPL", "GOOG", "IBM", "MSFT")
 FIRST, ONE_DAY, OTHER_DAY, HOLED_DAY = "2012-06-01", "2013-02-26", "2013-02-27", "2013-02-28"

@@ -6,7 +6,7 @@ import pytest
 
 from tests.acceptance.conftest import Installation
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("demo"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 DAGSTER_RUNS = "select status, count(*) from ldtm_demo_dagster.runs group by status"
 CELLS = "select count(distinct partition) from ldtm_demo_dagster.asset_event_tags"
