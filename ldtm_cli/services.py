@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from psycopg import sql
 
@@ -95,16 +96,7 @@ def start_dagster(project: Project, port: int, workspace: Path = WORKSPACE) -> i
     log = project.home / "logs" / "dagster.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as out:
-        process = subprocess.Popen(
-            ["env", "--default-signal=INT,TERM,HUP", *dagster_command(port, workspace)],
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=out,
-            env={**os.environ, **dagster_environment(project)},
-            cwd=REPOSITORY,
-            start_new_session=True,
-        )
-    pid_file.write_text(f"{process.pid} {port}\n")
+        process = _spawn(project, port, workspace, out)
     deadline = time.monotonic() + ANSWER_TIMEOUT_SECONDS
     while not _answers(port):
         if process.poll() is not None or time.monotonic() > deadline:
@@ -117,18 +109,36 @@ def start_dagster(project: Project, port: int, workspace: Path = WORKSPACE) -> i
 
 
 def run_dagster(project: Project, port: int) -> int:
-    """Run webserver and daemon in the foreground until they are interrupted; returns their exit status."""
+    """Run webserver and daemon in the foreground until told to end; returns their exit status."""
     _require_no_dagster(project)
-    process = subprocess.Popen(
-        dagster_command(port), env={**os.environ, **dagster_environment(project)}, cwd=REPOSITORY
-    )
-    _pid_file(project).write_text(f"{process.pid} {port}\n")
+    process = _spawn(project, port, WORKSPACE, out=None)
+
+    def end(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, end)
     try:
         return process.wait()
     except KeyboardInterrupt:
-        return process.wait()
+        return 0
     finally:
+        stop_process_group(process.pid)
         _pid_file(project).unlink(missing_ok=True)
+
+
+def _spawn(project: Project, port: int, workspace: Path, out: BinaryIO | None) -> "subprocess.Popen[bytes]":
+    """Start Dagster as the leader of a process group of its own, so that all of it can be stopped."""
+    process = subprocess.Popen(
+        ["env", "--default-signal=INT,TERM,HUP", *dagster_command(port, workspace)],
+        stdin=subprocess.DEVNULL,
+        stdout=out,
+        stderr=out,
+        env={**os.environ, **dagster_environment(project)},
+        cwd=REPOSITORY,
+        start_new_session=True,
+    )
+    _pid_file(project).write_text(f"{process.pid} {port}\n")
+    return process
 
 
 def stop_everything(config: Path) -> list[str]:
@@ -145,21 +155,16 @@ def stop_everything(config: Path) -> list[str]:
     return stopped
 
 
-def stop_process_group(pid: int) -> None:
-    """Ask a process and its group to end, and make them when they do not."""
-    try:
-        group = os.getpgid(pid)
-    except ProcessLookupError:
-        return
-    alone = group != pid
+def stop_process_group(group: int) -> None:
+    """Ask all processes of a group to end, and make those that do not."""
     for sign in (signal.SIGTERM, signal.SIGKILL):
         try:
-            os.kill(pid, sign) if alone else os.killpg(group, sign)
+            os.killpg(group, sign)
         except ProcessLookupError:
             return
         deadline = time.monotonic() + STOP_TIMEOUT_SECONDS
         while time.monotonic() < deadline:
-            if not _alive(pid):
+            if not _has_members(group):
                 return
             time.sleep(0.1)
 
@@ -202,11 +207,16 @@ def _running(pid_file: Path) -> RunningDagster | None:
     return RunningDagster(pid=pid, port=port) if b"dagster" in command else None
 
 
-def _alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
+def _has_members(group: int) -> bool:
+    """Whether a process of a group lives; zombies do not count."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, its_group = stat.read_text().rsplit(")", 1)[1].split()[:3]
+        except OSError:
+            continue
+        if int(its_group) == group and state != "Z":
+            return True
+    return False
 
 
 def _answers(port: int) -> bool:
