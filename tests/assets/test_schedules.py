@@ -26,8 +26,10 @@ def _schedules(project: Project, calendar: Calendar) -> dict[str, dg.ScheduleDef
 
 
 def _ask(project: Project, calendar: Calendar, name: str, moment: datetime) -> dg.RunRequest | dg.SkipReason:
-    with dg.DagsterInstance.local_temp(str(project.home)) as instance:
-        context = dg.build_schedule_context(instance=instance, scheduled_execution_time=moment)
+    with (
+        dg.DagsterInstance.local_temp(str(project.home)) as instance,
+        dg.build_schedule_context(instance=instance, scheduled_execution_time=moment) as context,
+    ):
         result = _schedules(project, calendar)[name](context)
     assert isinstance(result, (dg.RunRequest, dg.SkipReason))
     return result
