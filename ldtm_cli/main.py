@@ -76,6 +76,7 @@ def demo(context: typer.Context, as_json: AsJson = False) -> None:
     """
     from ldtm_cli.demo import require_sample, run_demo
     from ldtm_cli.services import REPOSITORY, prepare
+    from ldtm_lib.database.connection import address
     from ldtm_lib.sessions import exchange_calendar
 
     with told():
@@ -84,7 +85,7 @@ def demo(context: typer.Context, as_json: AsJson = False) -> None:
         project, applied = prepare(config)
         quiet = errors if as_json else console
         if applied:
-            quiet.print(f"PostgreSQL is up in {project.home}, schema {project.database.schema} applied")
+            quiet.print(f"PostgreSQL at {address(project.database.url)}, schema {project.database.schema} applied")
         worked = run_demo(project, exchange_calendar(), quiet)
         if not worked:
             quiet.print("Nothing new to do: every stage of the demo is up to date.")
