@@ -12,7 +12,7 @@ import dagster as dg
 
 HEARTBEAT_SECONDS = 60
 PROCESS_TAG = "ldtm/process"
-UNFINISHED = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+HAVE_A_PROCESS = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 
 
 def mark_of(pid: int) -> str | None:
@@ -33,7 +33,7 @@ def bury_dead_runs(instance: dg.DagsterInstance, *, dagster_is_running: bool) ->
     """Mark the dead runs of an instance as failed and free their slots in the pools; returns their ids."""
     buried: list[str] = []
     dagster_is_running = dagster_is_running or _has_heartbeat(instance)
-    for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
+    for run in instance.get_runs(dg.RunsFilter(statuses=HAVE_A_PROCESS)):
         mark = run.tags.get(PROCESS_TAG)
         is_alive = dagster_is_running if mark is None else mark == mark_of(int(mark.split()[1]))
         if is_alive:
