@@ -13,13 +13,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ldtm_assets.gpus import gpus_here
 from ldtm_lib.config import GpuConfig, Settings
 from ldtm_lib.database import embedded
 from ldtm_lib.database.clock import last_closed_session
 from ldtm_lib.database.connection import Database, address
 from ldtm_lib.database.migrate import pending_migrations
 from ldtm_lib.errors import ConfigurationError, LdtmError
-from ldtm_lib.gpu.devices import job_slots, read_gpus
+from ldtm_lib.gpu.devices import GpuReading
+from ldtm_lib.gpu.locks import occupancies_now
+from ldtm_lib.gpu.slots import Occupancy, job_slots
 from ldtm_lib.prices.sources.open import open_source
 from ldtm_lib.project import CONFIG_VARIABLE, DATABASE_VARIABLE, home_of, open_project
 from ldtm_lib.sessions import exchange_calendar
@@ -60,12 +63,22 @@ def examine(config: Path, environ: Mapping[str, str]) -> list[Finding]:
         remedy = f"correct {config}, or name another configuration with --config or {CONFIG_VARIABLE}"
         findings = [Finding(what="configuration", level="fail", found=str(error), remedy=remedy)]
     findings.append(_packages())
-    findings += _database(settings, config, environ)
+    server = _database(settings, config, environ)
+    findings += server
     findings += _guarded("calendar", "run `make install`, which brings the pinned version", _calendar)
     if settings is not None:
         known = settings
         findings += _guarded("source", f"correct [source] in {config}", lambda: [_source(known)])
-    return [*findings, _gpu(settings.gpu if settings else GpuConfig()), _disk(settings, config)]
+    answers = settings is not None and server[0].level == "ok"
+    gpu_config = settings.gpu if settings else GpuConfig()
+    findings += _guarded(
+        "GPU",
+        "see the failure of the database",
+        lambda: [
+            gpu_finding(gpus_here(environ), gpu_config, open_project(config, environ).database if answers else None)
+        ],
+    )
+    return [*findings, _disk(settings, config)]
 
 
 def print_findings(console: Console, findings: list[Finding]) -> None:
@@ -198,23 +211,37 @@ def _source(settings: Settings) -> Finding:
     )
 
 
-def _gpu(config: GpuConfig) -> Finding:
-    reading = read_gpus()
+def gpu_finding(reading: GpuReading, config: GpuConfig, database: Database | None) -> Finding:
+    """Every GPU with its memory, the jobs that fit there and the leases held; these are unknown without a database."""
     if not reading.gpus:
         return Finding(
             what="GPU", level="warn", found=reading.note, remedy="fine for the demo; 103 tickers want a CUDA GPU"
         )
-    cards = ", ".join(f"{g.name} ({g.free_mib:,} of {g.total_mib:,} MiB free)" for g in reading.gpus)
-    slots = job_slots(reading.gpus, config)
-    if not slots:
-        reserve = f"{config.reserve_mib} MiB are reserved for others"
-        return Finding(
-            what="GPU",
-            level="warn",
-            found=f"{cards}: no room for a job of {config.mib_per_job} MiB, {reserve}",
-            remedy="training waits; lower gpu.reserve_mib or gpu.mib_per_job, or free memory",
-        )
-    return Finding(what="GPU", level="ok", found=f"{cards}: {slots} job{'s' if slots != 1 else ''} at once")
+    known = occupancies_now(database, reading) if database else [Occupancy(gpu=gpu) for gpu in reading.gpus]
+    slots = job_slots(known, config)
+    found = "\n".join(
+        [
+            f"{reading.note}; {slots} of at most {config.max_jobs} job{'s' if config.max_jobs != 1 else ''} at once",
+            *(_card(occupancy, config, leases_are_known=database is not None) for occupancy in known),
+        ]
+    )
+    if slots:
+        return Finding(what="GPU", level="ok", found=found)
+    return Finding(
+        what="GPU",
+        level="warn",
+        found=f"{found}\nno room for a job of {config.mib_per_job} MiB beside a reserve of {config.reserve_mib} MiB",
+        remedy="training waits; lower gpu.reserve_mib or gpu.mib_per_job, or free memory",
+    )
+
+
+def _card(occupancy: Occupancy, config: GpuConfig, *, leases_are_known: bool) -> str:
+    gpu, slots = occupancy.gpu, occupancy.num_slots(config)
+    leases = f"{len(occupancy.held)} leased" if leases_are_known else "leases unknown without the database"
+    return (
+        f"GPU {gpu.index} {gpu.name}: {gpu.free_mib:,} of {gpu.total_mib:,} MiB free, "
+        f"{slots} slot{'s' if slots != 1 else ''}, {leases}"
+    )
 
 
 def _disk(settings: Settings | None, config: Path) -> Finding:

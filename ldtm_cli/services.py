@@ -16,7 +16,6 @@ from psycopg import sql
 from ldtm_lib.database import embedded
 from ldtm_lib.database.migrate import migrate
 from ldtm_lib.errors import ConfigurationError, LdtmError
-from ldtm_lib.gpu.devices import job_slots, read_gpus
 from ldtm_lib.project import CONFIG_VARIABLE, DATABASE_VARIABLE, Project, homes_beside, open_project
 from ldtm_lib.sessions import exchange_calendar
 
@@ -25,6 +24,8 @@ REPOSITORY = Path(__file__).parents[1]
 WORKSPACE = REPOSITORY / "workspace.yaml"
 PID_FILE = "dagster.pid"
 EVENTS_PER_BATCH = "1000"
+MPS_PRIORITY, BELOW_NORMAL = "CUDA_MPS_CLIENT_PRIORITY", "1"
+"""Under CUDA's Multi-Process Service other tenants of the GPU go first (CUDA MPS documentation); no effect elsewhere."""
 ANSWER_TIMEOUT_SECONDS = 120
 STOP_TIMEOUT_SECONDS = 20
 LOOPBACK = "127.0.0.1"
@@ -64,6 +65,7 @@ def dagster_environment(project: Project) -> dict[str, str]:
         "LDTM_DAGSTER_FOLDER": str(folder),
         "DAGSTER_HOME": str(REPOSITORY),
         "DAGSTER_EVENT_BATCH_SIZE": EVENTS_PER_BATCH,
+        MPS_PRIORITY: os.environ.get(MPS_PRIORITY, BELOW_NORMAL),
     }
 
 
@@ -72,13 +74,13 @@ def prepare_dagster(project: Project) -> int:
     os.environ.update(dagster_environment(project))
     from dagster import DagsterInstance
 
+    from ldtm_assets.gpus import gpus_here
+    from ldtm_assets.sensors import refresh_gpu_pool
     from ldtm_cli.dead_runs import bury_dead_runs
 
-    slots = job_slots(read_gpus().gpus, project.settings.gpu)
     with DagsterInstance.get() as instance:
         bury_dead_runs(instance, dagster_is_running=running_dagster(project) is not None)
-        instance.event_log_storage.set_concurrency_slots("gpu", slots)
-    return slots
+        return refresh_gpu_pool(instance, project, gpus_here(os.environ)).limit
 
 
 def dagster_command(port: int, workspace: Path = WORKSPACE) -> list[str]:

@@ -114,11 +114,16 @@ class DatabaseConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuConfig:
-    """How much of a shared GPU LDTM may take."""
+    """How much of the GPUs that it shares LDTM may take, and how gently."""
 
     mib_per_job: int = 600
+    """What the allocator of one training job may hold. Its CUDA context, about 500 MiB more, goes to the reserve."""
     reserve_mib: int = 2048
+    """What stays free on every GPU: for its other tenants, and for the CUDA contexts of the jobs."""
     max_jobs: int = 4
+    """Jobs at once on all GPUs of a machine, whatever room there is; at most 64."""
+    pause_ms: float = 0.0
+    """Pause between two training steps, which leaves the GPU to its other tenants meanwhile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

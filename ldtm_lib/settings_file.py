@@ -14,6 +14,10 @@ from ldtm_lib.errors import ConfigurationError
 _TYPE_WORDS = {int: "a whole number", float: "a number", str: "a text", date: "a date such as 2026-03-02"}
 _INDICATOR_BARS = 19
 """What the longest indicator, MA-20, reads before a bar; with less warm-up no window would ever be complete."""
+_MOST_JOBS = 64
+"""Slots of a GPU whose leases are counted (`ldtm_lib/gpu/locks.py`)."""
+_LONGEST_PAUSE_MS = 1000.0
+"""A longer pause is a mistake in the unit: a step takes a few milliseconds."""
 
 
 def load_settings(path: Path) -> Settings:
@@ -125,10 +129,17 @@ def _check_ranges(path: Path, settings: Settings) -> None:
         "gpu.mib_per_job": (settings.gpu.mib_per_job, 1),
         "gpu.reserve_mib": (settings.gpu.reserve_mib, 0),
         "gpu.max_jobs": (settings.gpu.max_jobs, 1),
+        "gpu.pause_ms": (settings.gpu.pause_ms, 0),
     }
     for key, (value, least) in minima.items():
         if value < least:
             raise ConfigurationError(f"{path}: {key} is {value}; it must be at least {least}")
+    for key, value, most in (
+        ("gpu.max_jobs", settings.gpu.max_jobs, _MOST_JOBS),
+        ("gpu.pause_ms", settings.gpu.pause_ms, _LONGEST_PAUSE_MS),
+    ):
+        if value > most:
+            raise ConfigurationError(f"{path}: {key} is {value}; it must be at most {most}")
     if settings.training.learning_rate <= 0:
         rate = settings.training.learning_rate
         raise ConfigurationError(f"{path}: training.learning_rate is {rate}; it must be above 0")

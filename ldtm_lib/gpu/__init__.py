@@ -1,1 +1,1 @@
-"""Which GPUs are here and how much of them is free."""
+"""The GPUs of a machine, how many training jobs fit beside their other tenants, and who holds which place."""

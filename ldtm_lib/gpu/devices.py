@@ -1,15 +1,10 @@
-"""The GPUs of this machine as NVML sees them, and how many training jobs fit beside their other tenants."""
+"""The GPUs that training may use, with their memory: from NVML, and from CUDA where NVML does not know."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import pynvml  # pyright: ignore[reportMissingTypeStubs]
-
-from ldtm_lib.config import GpuConfig
-
-MIB = 2**20
-nvml: Any = pynvml
+from ldtm_lib.gpu.nvml import Memory, NvmlAnswer, NvmlGpu, ask_nvml
+from ldtm_lib.gpu.visibility import counts, visible_uuids
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +12,8 @@ class Gpu:
     """One GPU and its memory in MiB."""
 
     index: int
+    """Its number in nvidia-smi, which need not be CUDA's."""
+    uuid: str
     name: str
     total_mib: int
     free_mib: int
@@ -30,40 +27,71 @@ class GpuReading:
     note: str
 
 
-def read_gpus() -> GpuReading:
-    """Ask NVML for all GPUs; a machine without one gives an empty reading with the reason."""
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError as error:
-        return GpuReading(gpus=(), note=f"no GPU: {error}; models are trained on the CPU")
-    try:
-        gpus: list[Gpu] = []
-        notes: list[str] = []
-        for index in range(pynvml.nvmlDeviceGetCount()):
-            handle = nvml.nvmlDeviceGetHandleByIndex(index)
-            name = str(nvml.nvmlDeviceGetName(handle))
-            try:
-                memory = nvml.nvmlDeviceGetMemoryInfo(handle)
-            except pynvml.NVMLError as error:
-                notes.append(f"GPU {index} ({name}) does not tell its memory: {error}")
-                continue
-            gpus.append(
-                Gpu(index=index, name=name, total_mib=int(memory.total) // MIB, free_mib=int(memory.free) // MIB)
-            )
-        return GpuReading(gpus=tuple(gpus), note="; ".join(notes) or f"{len(gpus)} GPUs")
-    except pynvml.NVMLError as error:
-        return GpuReading(gpus=(), note=f"the GPUs cannot be read: {error}; one training runs at a time")
-    finally:
-        pynvml.nvmlShutdown()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CudaGpu:
+    """One of the GPUs that CUDA shows to a process of this environment."""
+
+    uuid: str
+    """As NVML writes it."""
+    memory: Memory
 
 
-def job_slots(gpus: Sequence[Gpu], config: GpuConfig) -> int:
-    """How many jobs may run at once: (free - reserve) / MiB per job on the first GPU, capped; at least 0.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CudaAnswer:
+    """What CUDA reports, in its own order, or in words why it reports nothing."""
 
-    Training uses one device, the first, so that the memory of further GPUs makes no room. Where the first GPU is
-    absent or does not tell its memory it is 1: one job at a time.
+    gpus: tuple[CudaGpu, ...]
+    trouble: str = ""
+
+
+AskCuda = Callable[[], CudaAnswer]
+ReadGpus = Callable[[], GpuReading]
+
+
+def read_gpus(*, visible: str | None, cuda_memory: AskCuda) -> GpuReading:
+    """Read all GPUs that a value of CUDA_VISIBLE_DEVICES does not hide; None hides none.
+
+    A machine without one gives an empty reading with the reason. `cuda_memory` may be slow: it is called only where
+    NVML does not tell the memory, or cannot say which GPU a number means.
     """
-    first = next((gpu for gpu in gpus if gpu.index == 0), None)
-    if first is None:
-        return 1
-    return min(max(0, first.free_mib - config.reserve_mib) // config.mib_per_job, config.max_jobs)
+    return reading_of(ask_nvml(), visible=visible, cuda_memory=cuda_memory)
+
+
+def reading_of(told: NvmlAnswer, *, visible: str | None, cuda_memory: AskCuda) -> GpuReading:
+    """The reading that follows from what NVML told."""
+    if not told.gpus:
+        return GpuReading(gpus=(), note=f"no GPU: {told.trouble or 'NVML counts none'}; models are trained on the CPU")
+    answers: list[CudaAnswer] = []
+
+    def cuda() -> CudaAnswer:
+        if not answers:
+            answers.append(cuda_memory())
+        return answers[0]
+
+    notes = [told.trouble] if told.trouble else []
+    seen = _seen(told.gpus, visible, cuda)
+    if hidden := [gpu for gpu in told.gpus if gpu.uuid not in seen]:
+        notes.append(f"CUDA_VISIBLE_DEVICES={visible} hides GPU {', '.join(str(gpu.index) for gpu in hidden)}")
+    gpus: list[Gpu] = []
+    for gpu in told.gpus:
+        if gpu.uuid not in seen:
+            continue
+        memory = gpu.memory or next((known.memory for known in cuda().gpus if known.uuid == gpu.uuid), None)
+        if memory is None:
+            why = cuda().trouble or "CUDA does not report it"
+            notes.append(f"GPU {gpu.index} ({gpu.name}) does not tell its memory: NVML does not support it, and {why}")
+            continue
+        total, free = memory.total_mib, memory.free_mib
+        gpus.append(Gpu(index=gpu.index, uuid=gpu.uuid, name=gpu.name, total_mib=total, free_mib=free))
+    if not gpus:
+        return GpuReading(gpus=(), note=f"no GPU: {'; '.join(notes)}; models are trained on the CPU")
+    found = f"{len(gpus)} GPU{'s' if len(gpus) != 1 else ''}"
+    return GpuReading(gpus=tuple(gpus), note="; ".join([found, *notes]))
+
+
+def _seen(gpus: Sequence[NvmlGpu], visible: str | None, cuda: AskCuda) -> set[str]:
+    """The UUIDs that CUDA shows. Its numbers are NVML's only among equal GPUs: it counts the fastest ones first."""
+    if counts(visible) and len({gpu.name for gpu in gpus}) > 1 and not (answer := cuda()).trouble:
+        return {gpu.uuid for gpu in answer.gpus}
+    by_number = [gpu.uuid for gpu in sorted(gpus, key=lambda gpu: gpu.index)]
+    return set(visible_uuids(visible, by_number))

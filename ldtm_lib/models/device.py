@@ -1,8 +1,9 @@
-"""Which device to compute on."""
+"""Which device to compute on, and which of the driver's GPUs it is."""
 
 import torch
 
 from ldtm_lib.errors import ConfigurationError
+from ldtm_lib.models.cuda_memory import uuid_of
 
 
 def choose_device(wanted: str) -> str:
@@ -19,3 +20,24 @@ def choose_device(wanted: str) -> str:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ConfigurationError(f"device {wanted!r} is not here: {torch.cuda.device_count()} CUDA devices; use auto")
     return str(device)
+
+
+def gpu_of(device: str) -> str | None:
+    """The UUID, as NVML writes it, of the GPU that `cuda:N` means; None for `cuda`, which any GPU will do for."""
+    _, _, number = device.partition(":")
+    return uuid_of(int(number)) if number else None
+
+
+def device_of(gpu: str) -> str:
+    """`cuda:N` of a GPU by its UUID: CUDA counts the fastest GPU first, NVML by the slot on the board.
+
+    Raises ConfigurationError when CUDA does not show the GPU to this process.
+    """
+    num_devices = torch.cuda.device_count()
+    for number in range(num_devices):
+        if uuid_of(number) == gpu:
+            return f"cuda:{number}"
+    raise ConfigurationError(
+        f"{gpu} is leased, and is none of the {num_devices} devices that CUDA shows; let CUDA_VISIBLE_DEVICES name "
+        "whole GPUs, or train with the device cpu"
+    )

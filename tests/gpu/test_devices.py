@@ -1,38 +1,98 @@
-"""How many training jobs fit beside the other tenants of a GPU."""
+"""What is read of a machine's GPUs: by NVML, by CUDA where NVML does not know, and in words where nobody does."""
+
+import dataclasses
 
 import pynvml
 import pytest
 
-from ldtm_lib.config import GpuConfig
-from ldtm_lib.gpu.devices import Gpu, job_slots, read_gpus
+from ldtm_lib.gpu.devices import CudaAnswer, CudaGpu, Gpu, read_gpus, reading_of
+from ldtm_lib.gpu.nvml import Memory, NvmlAnswer, NvmlGpu
 
-CONFIG = GpuConfig(mib_per_job=600, reserve_mib=2048, max_jobs=4)
-
-
-def gpu(free_mib: int, index: int = 0) -> Gpu:
-    return Gpu(index=index, name="card", total_mib=80_000, free_mib=free_mib)
+SMALL = NvmlGpu(index=0, uuid="GPU-a", name="GT 710", memory=Memory(total_mib=2002, free_mib=1900))
+LARGE = NvmlGpu(index=1, uuid="GPU-b", name="H100", memory=Memory(total_mib=81_559, free_mib=40_000))
+UNIFIED = NvmlGpu(index=0, uuid="GPU-c", name="GB10", memory=None)
 
 
-@pytest.mark.parametrize(
-    ("free_mib", "num_jobs"),
-    [(0, 0), (2048, 0), (2647, 0), (2648, 1), (3247, 1), (3248, 2), (4448, 4), (5048, 4), (80_000, 4)],
-)
-def test_jobs_fill_what_is_free_less_the_reserve_up_to_the_cap(free_mib: int, num_jobs: int) -> None:
-    assert job_slots([gpu(free_mib)], CONFIG) == num_jobs
+def told(*gpus: NvmlGpu, trouble: str = "") -> NvmlAnswer:
+    return NvmlAnswer(gpus=gpus, trouble=trouble)
 
 
-def test_further_gpus_make_no_room_since_training_uses_the_first() -> None:
-    assert job_slots([gpu(0), gpu(80_000, index=1)], CONFIG) == 0
-    assert job_slots([gpu(80_000, index=1), gpu(2648)], CONFIG) == 1
+def never() -> CudaAnswer:
+    raise AssertionError("CUDA costs seconds and is asked only where NVML does not know")
 
 
-def test_one_job_runs_at_a_time_where_there_is_no_gpu_or_the_first_does_not_tell_its_memory() -> None:
-    assert job_slots([], CONFIG) == 1
-    assert job_slots([gpu(80_000, index=1)], CONFIG) == 1
+def reports(*gpus: CudaGpu, trouble: str = ""):
+    return lambda: CudaAnswer(gpus=gpus, trouble=trouble)
 
 
-def test_a_reading_says_what_it_found_or_why_it_found_nothing() -> None:
-    reading = read_gpus()
+def test_all_gpus_are_read_with_the_memory_that_nvml_tells() -> None:
+    reading = reading_of(told(SMALL, LARGE), visible=None, cuda_memory=never)
+    assert reading.gpus == (
+        Gpu(index=0, uuid="GPU-a", name="GT 710", total_mib=2002, free_mib=1900),
+        Gpu(index=1, uuid="GPU-b", name="H100", total_mib=81_559, free_mib=40_000),
+    )
+    assert reading.note == "2 GPUs"
+
+
+def test_memory_that_nvml_does_not_support_is_asked_of_cuda() -> None:
+    known = CudaGpu(uuid="GPU-c", memory=Memory(total_mib=122_502, free_mib=101_000))
+    reading = reading_of(told(UNIFIED), visible=None, cuda_memory=reports(known))
+    assert reading.gpus == (Gpu(index=0, uuid="GPU-c", name="GB10", total_mib=122_502, free_mib=101_000),)
+    assert reading.note == "1 GPU"
+
+
+def test_a_gpu_whose_memory_nobody_tells_is_not_counted_and_named() -> None:
+    reading = reading_of(told(UNIFIED, LARGE), visible=None, cuda_memory=reports(trouble="CUDA did not answer in 60 s"))
+    assert [gpu.uuid for gpu in reading.gpus] == ["GPU-b"]
+    assert reading.note == (
+        "1 GPU; GPU 0 (GB10) does not tell its memory: NVML does not support it, and CUDA did not answer in 60 s"
+    )
+    alone = reading_of(told(UNIFIED), visible=None, cuda_memory=reports())
+    assert alone.gpus == ()
+    assert alone.note.startswith("no GPU: GPU 0 (GB10) does not tell its memory")
+
+
+@pytest.mark.parametrize("visible", ["GPU-b", "GPU-b,GPU-nobody"])
+def test_a_gpu_that_is_hidden_is_not_counted_and_the_note_says_why(visible: str) -> None:
+    reading = reading_of(told(SMALL, LARGE), visible=visible, cuda_memory=never)
+    assert [gpu.index for gpu in reading.gpus] == [1]
+    assert reading.note == f"1 GPU; CUDA_VISIBLE_DEVICES={visible} hides GPU 0"
+
+
+def test_hiding_all_gpus_is_training_on_the_cpu() -> None:
+    reading = reading_of(told(LARGE), visible="", cuda_memory=never)
+    assert reading.gpus == ()
+    assert reading.note == "no GPU: CUDA_VISIBLE_DEVICES= hides GPU 1; models are trained on the CPU"
+
+
+def test_a_number_among_unequal_gpus_means_what_cuda_says_since_it_counts_the_fastest_first() -> None:
+    cuda = reports(CudaGpu(uuid="GPU-b", memory=Memory(total_mib=1, free_mib=1)))
+    reading = reading_of(told(SMALL, LARGE), visible="0", cuda_memory=cuda)
+    assert [(gpu.uuid, gpu.free_mib) for gpu in reading.gpus] == [("GPU-b", 40_000)]
+    unasked = reading_of(told(SMALL, LARGE), visible="0", cuda_memory=reports(trouble="CUDA could not be asked"))
+    assert [gpu.uuid for gpu in unasked.gpus] == ["GPU-a"]
+
+
+def test_a_number_among_equal_gpus_is_nvmls() -> None:
+    twin = dataclasses.replace(LARGE, index=0, uuid="GPU-a")
+    reading = reading_of(told(twin, LARGE), visible="1", cuda_memory=never)
+    assert [gpu.uuid for gpu in reading.gpus] == ["GPU-b"]
+
+
+def test_a_gpu_that_is_lost_hides_no_other_one() -> None:
+    reading = reading_of(told(LARGE, trouble="GPU 0 cannot be read: GPU is lost"), visible=None, cuda_memory=never)
+    assert [gpu.index for gpu in reading.gpus] == [1]
+    assert reading.note == "1 GPU; GPU 0 cannot be read: GPU is lost"
+
+
+def test_a_machine_without_gpus_says_why() -> None:
+    note = reading_of(told(trouble="NVML Shared Library Not Found"), visible=None, cuda_memory=never).note
+    assert note == "no GPU: NVML Shared Library Not Found; models are trained on the CPU"
+    assert reading_of(told(), visible=None, cuda_memory=never).note.startswith("no GPU: NVML counts none")
+
+
+def test_this_machine_is_read_by_the_real_nvml() -> None:
+    reading = read_gpus(visible=None, cuda_memory=reports())
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
@@ -41,5 +101,5 @@ def test_a_reading_says_what_it_found_or_why_it_found_nothing() -> None:
         assert reading.note.endswith("; models are trained on the CPU")
     else:
         pynvml.nvmlShutdown()
+        assert all(gpu.uuid.startswith("GPU-") for gpu in reading.gpus)
         assert all(0 <= gpu.free_mib <= gpu.total_mib for gpu in reading.gpus)
-        assert reading.note

@@ -1,0 +1,216 @@
+"""The right to train on one slot of one GPU, held as long as its process lives.
+
+A lease is a session-level advisory lock on a connection of its own: no two processes can hold the same one, and a
+process that is killed gives it back at once, because its connection ends with it.
+"""
+
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import replace
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+
+from ldtm_lib.config import GpuConfig
+from ldtm_lib.database.connection import Connection, Database, address
+from ldtm_lib.database.statements import statement
+from ldtm_lib.errors import ConfigurationError, DatabaseUnavailable, LdtmError
+from ldtm_lib.gpu.devices import Gpu, GpuReading, ReadGpus
+from ldtm_lib.gpu.locks import MOST_SLOTS, occupancies, settled_key, slot_key
+from ldtm_lib.gpu.slots import Occupancy
+
+OnWait = Callable[[str], None]
+INTERVAL_SECONDS = 2.0
+CLIENT_KEEPALIVES = "keepalives_idle=30&keepalives_interval=10&keepalives_count=3&tcp_user_timeout=60000"
+"""This end notices within a minute that the server's machine is gone; ignored on a Unix socket."""
+
+
+class NoSlotInTime(LdtmError):
+    """No slot of a GPU became free in the time that the caller would wait."""
+
+
+class LeaseLost(LdtmError):
+    """The connection that held a lease is gone, and another process may have the slot by now."""
+
+
+class Lease:
+    """A slot that is held: a context manager that gives it back."""
+
+    def __init__(self, conn: Connection, *, place: str, slot: int, gpu: Gpu | None) -> None:
+        self.gpu = gpu
+        """The GPU as it was when the slot was granted; None for the CPU."""
+        self.slot = slot
+        self._conn, self._place, self._is_settled = conn, place, False
+
+    def __enter__(self) -> "Lease":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.release()
+
+    def __str__(self) -> str:
+        where = f"GPU {self.gpu.index} ({self.gpu.name})" if self.gpu else f"the CPU of {self._place}"
+        return f"slot {self.slot} of {where}"
+
+    def release(self) -> None:
+        """Give the slot back. Safe to call again."""
+        self._conn.close()
+
+    def require_held(self) -> None:
+        """Raises LeaseLost when the slot is no longer this process's. One question to the server."""
+        with self._loss_told():
+            if _is_true(self._conn, "gpu/is_held_here", slot_key(self._place, self.slot)):
+                return
+        raise self._lost("the server does not know its lock; a pooler must keep sessions apart")
+
+    def settle(self) -> None:
+        """Tell other jobs that this one has taken its memory: what they read as free is without it from now on.
+
+        Until then its budget is kept free for it. Calling again does nothing. Raises LeaseLost.
+        """
+        if self._is_settled:
+            return
+        with self._loss_told(), self._conn.transaction():
+            self._conn.execute(statement("gpu/take_turns"))  # not between another one's look at memory and at leases
+            _is_true(self._conn, "gpu/try_lock", settled_key(self._place, self.slot))
+        self._is_settled = True
+
+    @contextmanager
+    def _loss_told(self) -> Generator[None]:
+        try:
+            yield
+        except psycopg.OperationalError as error:
+            raise self._lost(_in_one_line(error)) from error
+
+    def _lost(self, reason: str) -> LeaseLost:
+        return LeaseLost(
+            f"the lease of {self} is lost ({reason}): another process may train there now, so this one stops; what it "
+            "finished is on record, materialize the tickers again for the rest"
+        )
+
+
+def acquire(
+    database: Database,
+    config: GpuConfig,
+    read_gpus: ReadGpus,
+    *,
+    only: str | None = None,
+    on_wait: OnWait | None = None,
+    interval_seconds: float = INTERVAL_SECONDS,
+    timeout_seconds: float | None = None,
+) -> Lease:
+    """Take a slot on the GPU with the most memory to spare, or wait until a job fits beside the other tenants.
+
+    Reading the memory, counting the leases and taking the lock happen in turns: no two processes decide at once.
+    `only` is the UUID of the one GPU that will do. `on_wait` is told once that and why it waits. Raises NoSlotInTime,
+    DatabaseUnavailable, and ConfigurationError when no GPU, or not that one, can be read.
+    """
+
+    def attempt(conn: Connection) -> Lease | str:
+        with conn.transaction():
+            conn.execute(statement("gpu/take_turns"))
+            return _take_gpu(conn, read_gpus(), only, config)
+
+    return _wait(database, attempt, on_wait, interval_seconds, timeout_seconds)
+
+
+def acquire_cpu(
+    database: Database,
+    *,
+    host: str,
+    on_wait: OnWait | None = None,
+    interval_seconds: float = INTERVAL_SECONDS,
+    timeout_seconds: float | None = None,
+) -> Lease:
+    """Take the CPU of a host, which one job has at a time, or wait for it; raises as `acquire` does."""
+    return _wait(database, lambda conn: _take_cpu(conn, host), on_wait, interval_seconds, timeout_seconds)
+
+
+def _wait(
+    database: Database,
+    attempt: Callable[[Connection], Lease | str],
+    on_wait: OnWait | None,
+    interval_seconds: float,
+    timeout_seconds: float | None,
+) -> Lease:
+    """Attempt until there is a lease, on one connection that becomes the lease's own."""
+    began = time.monotonic()
+    conn = _open_session(database)
+    try:
+        while isinstance(result := attempt(conn), str):
+            if on_wait is not None:
+                on_wait(result)
+                on_wait = None
+            left = None if timeout_seconds is None else timeout_seconds - (time.monotonic() - began)
+            if left is not None and left <= 0:
+                raise NoSlotInTime(f"no slot in {timeout_seconds:g} s: {result}; wait longer, or free memory")
+            time.sleep(interval_seconds if left is None else min(interval_seconds, left))
+        return result
+    except psycopg.OperationalError as error:
+        conn.close()
+        raise DatabaseUnavailable(
+            f"PostgreSQL at {address(database.url)} went away while a slot was asked for ({_in_one_line(error)}); "
+            "nothing was trained, start again when it answers"
+        ) from error
+    except BaseException:
+        conn.close()
+        raise
+
+
+def _take_cpu(conn: Connection, host: str) -> Lease | str:
+    if _is_true(conn, "gpu/try_lock", slot_key(host, 0)):
+        return Lease(conn, place=host, slot=0, gpu=None)
+    return f"another training uses the CPU of {host}"
+
+
+def _take_gpu(conn: Connection, reading: GpuReading, only: str | None, config: GpuConfig) -> Lease | str:
+    """A lease on the GPU with the most to spare, or why there is none now."""
+    known = occupancies(conn, reading.gpus)
+    wanted = [occupancy for occupancy in known if only in (None, occupancy.gpu.uuid)]
+    if not wanted:
+        raise ConfigurationError(
+            f"{only or 'a GPU'} is wanted, and the driver shows none ({reading.note}); a container needs the driver's "
+            "capability `utility`, or train with the device cpu"
+        )
+    num_held = sum(len(occupancy.held) for occupancy in known)
+    if num_held >= config.max_jobs:
+        return f"{num_held} jobs are training, gpu.max_jobs allows {config.max_jobs}"
+    for occupancy in sorted(wanted, key=lambda occupancy: -occupancy.expected_free_mib(config)):
+        if not occupancy.has_room(config):
+            continue
+        for slot in range(MOST_SLOTS):
+            if slot not in occupancy.held and _is_true(conn, "gpu/try_lock", slot_key(occupancy.gpu.uuid, slot)):
+                return Lease(conn, place=occupancy.gpu.uuid, slot=slot, gpu=occupancy.gpu)
+    return "; ".join(_without_room(occupancy, config) for occupancy in wanted)
+
+
+def _without_room(occupancy: Occupancy, config: GpuConfig) -> str:
+    gpu, spare_mib = occupancy.gpu, max(0, occupancy.expected_free_mib(config) - config.reserve_mib)
+    return (
+        f"GPU {gpu.index} ({gpu.name}) has room for {spare_mib:,} MiB more, a job needs {config.mib_per_job:,} "
+        f"({gpu.free_mib:,} free, {config.reserve_mib:,} in reserve, {len(occupancy.held)} of our jobs there)"
+    )
+
+
+def _open_session(database: Database) -> Connection:
+    """An autocommit connection that lasts and whose two ends notice when the other one is gone."""
+    conn = replace(database, url=_with_keepalives(database.url)).connect()
+    conn.autocommit = True
+    conn.execute(statement("gpu/session_settings"))
+    return conn
+
+
+def _with_keepalives(url: str) -> str:
+    """The URL with settings for keepalives, which its own ones override."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(query=f"{CLIENT_KEEPALIVES}&{parts.query}" if parts.query else CLIENT_KEEPALIVES))
+
+
+def _is_true(conn: Connection, name: str, key: int) -> bool:
+    row = conn.execute(statement(name), {"key": key}).fetchone()
+    return row is not None and bool(row[0])
+
+
+def _in_one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,52 @@
+"""The places of training jobs as advisory locks of PostgreSQL: they end with the session that holds them.
+
+A key is made of what the driver calls the GPU, not of the machine's name or the schema: several machines, containers
+and configurations may share one database, and a GPU is one GPU to all of them.
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+from ldtm_lib.database.connection import Connection, Database
+from ldtm_lib.database.statements import statement
+from ldtm_lib.gpu.devices import Gpu, GpuReading
+from ldtm_lib.gpu.slots import Occupancy
+
+MOST_SLOTS = 64
+"""Slots of a GPU that are looked at, whatever the cap of one's own configuration: others may have a higher one."""
+
+
+def slot_key(place: str, slot: int) -> int:
+    """The key of the lock on one slot of a GPU's UUID, or of a host for its CPU."""
+    return _key(f"ldtm slot {slot} of {place}")
+
+
+def settled_key(place: str, slot: int) -> int:
+    """The key of the lock that says that the slot's job has taken its memory."""
+    return _key(f"ldtm settled in slot {slot} of {place}")
+
+
+def occupancies(conn: Connection, gpus: Sequence[Gpu]) -> tuple[Occupancy, ...]:
+    """Who holds what of some GPUs at this moment, in their order."""
+    held = {(gpu.uuid, slot): slot_key(gpu.uuid, slot) for gpu in gpus for slot in range(MOST_SLOTS)}
+    settled = {(gpu.uuid, slot): settled_key(gpu.uuid, slot) for gpu in gpus for slot in range(MOST_SLOTS)}
+    rows = conn.execute(statement("gpu/held_keys"), {"keys": [*held.values(), *settled.values()]}).fetchall()
+    locked = {key for (key,) in rows}
+
+    def slots_of(gpu: Gpu, keys: dict[tuple[str, int], int]) -> frozenset[int]:
+        return frozenset(slot for slot in range(MOST_SLOTS) if keys[gpu.uuid, slot] in locked)
+
+    return tuple(Occupancy(gpu=gpu, held=slots_of(gpu, held), settled=slots_of(gpu, settled)) for gpu in gpus)
+
+
+def occupancies_now(database: Database, reading: GpuReading) -> tuple[Occupancy, ...]:
+    """Who holds what of the GPUs that were read, asked on a connection of its own."""
+    if not reading.gpus:
+        return ()
+    with database.transaction() as conn:
+        return occupancies(conn, reading.gpus)
+
+
+def _key(name: str) -> int:
+    """64 bits of a SHA-256, as PostgreSQL's signed bigint."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)

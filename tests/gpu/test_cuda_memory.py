@@ -1,0 +1,49 @@
+"""What CUDA is asked in a process of its own, and which of its devices a GPU of the driver is."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from ldtm_lib.errors import ConfigurationError
+from ldtm_lib.models.cuda_memory import ask_cuda
+from ldtm_lib.models.device import device_of, gpu_of
+
+
+def test_cuda_is_asked_in_another_process_and_says_what_it_has() -> None:
+    answer = ask_cuda()
+    assert len(answer.gpus) == torch.cuda.device_count()
+    assert all(0 <= gpu.memory.free_mib <= gpu.memory.total_mib for gpu in answer.gpus)
+    assert answer.trouble == ("" if answer.gpus else "CUDA reports no GPU")
+
+
+def test_a_process_that_does_not_end_in_time_is_no_answer() -> None:
+    assert ask_cuda(timeout_seconds=0.01).trouble == "CUDA did not answer in 0.01 s"
+
+
+def test_a_process_that_fails_tells_its_last_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    assert ask_cuda().trouble == "CUDA could not be asked: exit status 1"
+
+
+def test_asking_needs_no_torch_in_the_process_that_asks() -> None:
+    looks = "import sys, ldtm_lib.models.cuda_memory; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", looks], check=False).returncode == 0
+
+
+def test_any_gpu_will_do_for_cuda_without_a_number() -> None:
+    assert gpu_of("cuda") is None
+
+
+def test_a_gpu_that_cuda_does_not_show_has_no_device() -> None:
+    with pytest.raises(ConfigurationError, match=r"GPU-0815 is leased, and is none of the \d+ devices that CUDA shows"):
+        device_of("GPU-0815")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_device_and_its_uuid_name_each_other() -> None:
+    for number, known in enumerate(ask_cuda().gpus):
+        assert gpu_of(f"cuda:{number}") == known.uuid
+        assert device_of(known.uuid) == f"cuda:{number}"
