@@ -1,4 +1,4 @@
-"""The code location: every asset, check, job and schedule, for one configuration file."""
+"""The code location: every asset, check, job, schedule and sensor, for one configuration file."""
 
 import os
 import warnings
@@ -13,6 +13,7 @@ from ldtm_assets.partitions import by_session_and_ticker, by_ticker
 from ldtm_assets.progress import LogLines, TrainingReporter
 from ldtm_assets.resources import ProjectResource
 from ldtm_assets.schedules import JOBS, schedules_of
+from ldtm_assets.sensors import gpu_pool_sensor
 from ldtm_lib.config import Settings
 from ldtm_lib.project import config_path
 from ldtm_lib.sessions import Calendar, exchange_calendar
@@ -37,6 +38,7 @@ def definitions_for(settings: Settings, calendar: Calendar, reporter: TrainingRe
         assets=assets,
         jobs=JOBS,
         schedules=schedules_of(project.open, settings, calendar),
+        sensors=[gpu_pool_sensor(project.open)],
         resources={
             "project": project,
             "reporter": dg.ResourceDefinition.hardcoded_resource(reporter or LogLines()),

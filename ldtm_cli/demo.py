@@ -23,12 +23,13 @@ from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings_file import load_settings
 
 if TYPE_CHECKING:
-    from ldtm_lib.models.fit import Progress as TrainingProgress
+    from ldtm_lib.registry.observer import TrainingObserver
 
 FORECAST_SESSIONS = 30
 """The last sessions of the sample, on whose evenings the demo forecasts."""
 SAMPLE_END = date(2013, 3, 1)
 SETTINGS_FILE = "demo.sha256"
+SECONDS_BETWEEN_DRAWINGS = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,10 +63,7 @@ def run_demo(project: Project, calendar: Calendar, console: Console) -> bool:
         starting = progress.add_task("Dagster: definitions and storage", total=None)
         from ldtm_cli.runs import Launcher
 
-        bar = TrainingBar(
-            progress, num_networks=len(project.settings.tickers) * (project.settings.backtest.num_folds + 1)
-        )
-        with Launcher(project, bar) as launcher:
+        with Launcher(project, TrainingBar(progress)) as launcher:
             progress.update(starting, total=1, completed=1)
             for stage in stages:
                 _bring_up_to_date(stage, project, launcher.run, progress)
@@ -130,29 +128,23 @@ def stages_of(project: Project, calendar: Calendar) -> list[Stage]:
 
 
 class TrainingBar:
-    """Shows a training as a bar of epochs."""
+    """Shows a training as a bar, drawn again a few times a second however many networks advance at once."""
 
-    def __init__(self, progress: Progress, num_networks: int) -> None:
+    def __init__(self, progress: Progress) -> None:
         self._progress = progress
-        self._num_networks = num_networks
 
-    def start(self, log: Callable[[str], None]) -> Callable[["TrainingProgress"], None]:
-        """Begin a bar; the log of the step gets nothing."""
+    def start(self, log: Callable[[str], None]) -> "TrainingObserver":
+        """Begin a bar; the log of the step gets the summary alone."""
+        from ldtm_assets.progress import TrainingTally  # brings torch along: not for a demo that is up to date
+
         del log
-        bar = self._progress.add_task("  training", total=None)
-        epochs: dict[tuple[str, int | None], int] = {}
+        bar = self._progress.add_task("  training", total=1)
 
-        def report(seen: "TrainingProgress") -> None:
-            epochs[seen.ticker, seen.fold] = seen.epoch
-            what = "final model" if seen.fold is None else f"fold {seen.fold}"
-            self._progress.update(
-                bar,
-                total=seen.max_epochs * max(self._num_networks, len(epochs)),
-                completed=sum(epochs.values()),
-                description=f"  {seen.ticker} {what}, loss {seen.best_validation_loss:.3f}",
-            )
+        def draw(tally: TrainingTally) -> None:
+            text = f"  {tally.num_done} of {tally.num_networks} networks, {tally.losses}"
+            self._progress.update(bar, completed=tally.share_done, description=text)
 
-        return report
+        return TrainingTally(draw, seconds_between=SECONDS_BETWEEN_DRAWINGS)
 
 
 def _bring_up_to_date(stage: Stage, project: Project, launch: Callable[[JobRun], str], progress: Progress) -> None:

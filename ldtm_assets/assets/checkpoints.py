@@ -1,18 +1,25 @@
 """Training: networks from bars, and what became of each ticker."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 
 import polars as pl
 
+from ldtm_assets.loss_pictures import picture_of_folds, picture_of_network
 from ldtm_assets.progress import TrainingReporter
 from ldtm_assets.recording import Metadata, Outcome
 from ldtm_lib.features.windows import windows_of
 from ldtm_lib.models.device import choose_device
 from ldtm_lib.prices import store
 from ldtm_lib.project import Project
-from ldtm_lib.registry.training import RetrainReport, TrainingOutcome, retrain
+from ldtm_lib.registry.failures import Part
+from ldtm_lib.registry.outcomes import RetrainReport, TrainingOutcome
+from ldtm_lib.registry.summary import summary_text
+from ldtm_lib.registry.training import retrain
 from ldtm_lib.sessions import Calendar
+
+PARTS: dict[str, Part] = {"backtests": "backtest", "checkpoints": "checkpoint"}
+"""What a training makes, by asset."""
 
 
 def train(
@@ -23,10 +30,14 @@ def train(
     trained_on: date,
     parts: set[str],
     device: str,
+    gpu_index: int | None = None,
     log: Callable[[str], None],
     reporter: TrainingReporter,
 ) -> RetrainReport:
-    """Train what is not up to date of `backtests` and `checkpoints` for some tickers, all in one call."""
+    """Train what is not up to date of `backtests` and `checkpoints` for some tickers, all in one call.
+
+    A ticker without bars is in the report as failed.
+    """
     with project.database.transaction() as conn:
         bars = store.current_bars(conn, tickers, last=trained_on)
     if len(bars):
@@ -39,50 +50,52 @@ def train(
         project.settings,
         trained_on=trained_on,
         device=choose_device(device),
+        gpu_index=gpu_index,
         backtests="backtests" in parts,
         checkpoints="checkpoints" in parts,
-        on_progress=reporter.start(log),
+        observer=reporter.start(log),
+    ).including(
+        TrainingOutcome(ticker=ticker, part=PARTS[asset], status="failed", reason=_no_bars(ticker))
+        for ticker in tickers
+        for asset in parts & set(PARTS)
+        if ticker not in windows
     )
-    log(summary(report))
+    log(summary_text(report))
     return report
 
 
-def outcome_of(trained: Mapping[str, TrainingOutcome], tickers: Sequence[str]) -> Outcome:
+def outcome_of(report: RetrainReport, part: Part) -> Outcome:
     """What one part of a training means for the partitions of its asset. Too few bars is no failure."""
     outcome = Outcome()
-    for ticker in tickers:
-        if ticker not in trained:
-            outcome.failed[ticker] = f"{ticker} has no bars; materialize price_history first"
-            continue
-        result = trained[ticker]
+    walks = report.of("backtest")
+    for ticker, result in report.of(part).items():
         if result.status == "failed":
             outcome.failed[ticker] = str(result.reason)
         else:
-            outcome.done[ticker] = _metadata(result)
+            outcome.done[ticker] = _metadata(result, walks.get(ticker))
     return outcome
 
 
-def summary(report: RetrainReport) -> str:
-    """One line per network or backtest: what the log ends with."""
-    lines = [f"trained on bars up to {report.trained_on}"]
-    for result in report.outcomes:
-        loss = "" if result.validation_loss is None else f", validation loss {result.validation_loss:.4f}"
-        seconds = "" if result.duration_seconds is None else f", {result.duration_seconds:.1f} s"
-        lines.append(f"{result.ticker} {result.part}: {result.status}{loss}{seconds}")
-    return "\n".join(lines)
-
-
-def _metadata(result: TrainingOutcome) -> Metadata:
+def _metadata(result: TrainingOutcome, walk: TrainingOutcome | None) -> Metadata:
     shown = {
         "status": result.status,
         "reason": result.reason,
-        "validation loss": result.validation_loss,
+        "val_loss": result.validation_loss,
+        "val_loss of no change": result.no_change_loss,
         "epochs": result.num_epochs,
-        "seconds": result.duration_seconds,
+        "best epoch": result.best_epoch,
+        "duration (s)": result.duration_seconds,
         "training rows": result.num_training_rows,
         "validation rows": result.num_validation_rows,
         "folds": result.num_folds,
         "test rows": result.num_test_rows,
         "device": result.device,
+        "GPU index": result.gpu_index,
+        "VRAM peak (MiB)": result.vram_peak_mib,
+        "losses": picture_of_network(result, walk) if result.part == "checkpoint" else picture_of_folds(result),
     }
     return {name: value for name, value in shown.items() if value is not None}
+
+
+def _no_bars(ticker: str) -> str:
+    return f"{ticker} has no bars; materialize price_history first"

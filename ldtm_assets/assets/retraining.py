@@ -10,20 +10,18 @@ from typing import Any
 
 import dagster as dg
 
-from ldtm_assets.assets.checkpoints import outcome_of, train
+from ldtm_assets.assets.checkpoints import PARTS, outcome_of, train
 from ldtm_assets.assets.registry import pass_the_gate
-from ldtm_assets.checks import gate_check, gate_check_spec
+from ldtm_assets.checks import gate_check, retraining_check_specs, training_check
+from ldtm_assets.gpus import GPU_POOL
 from ldtm_assets.partitions import as_a_whole
 from ldtm_assets.progress import TrainingReporter
 from ldtm_assets.recording import Outcome, fail_if_any_failed, record
 from ldtm_assets.resources import ProjectResource
+from ldtm_assets.training_place import HoldingReporter, training_place
 from ldtm_lib.database.clock import last_closed_session
 from ldtm_lib.project import Project
-from ldtm_lib.registry.failures import Part
 from ldtm_lib.sessions import Calendar, exchange_calendar
-
-GPU_POOL = "gpu"
-PARTS: dict[str, Part] = {"backtests": "backtest", "checkpoints": "checkpoint"}
 
 
 class RetrainingConfig(dg.Config):
@@ -32,7 +30,7 @@ class RetrainingConfig(dg.Config):
     trained_on: str | None = None
     """The last session whose bars the models may see, YYYY-MM-DD; the newest closed one when absent."""
     device: str = "auto"
-    """`cpu`, `cuda`, or `auto` for CUDA where there is one."""
+    """`cpu`, `cuda` for the GPU with the most room, `cuda:N` for one, or `auto` for CUDA where there is one."""
 
 
 def retraining(tickers: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
@@ -68,7 +66,7 @@ def retraining(tickers: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
                 {"postgres"},
             ),
         ],
-        check_specs=[gate_check_spec()],
+        check_specs=retraining_check_specs(),
         partitions_def=tickers,
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.single_run(),
@@ -85,20 +83,23 @@ def retraining(tickers: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
         selected = {key.to_user_string() for key in context.selected_asset_keys}
         outcomes: dict[str, Outcome] = {}
         if selected & set(PARTS):
-            report = train(
-                opened,
-                calendar,
-                tickers,
-                trained_on=_trained_on(opened, calendar, config),
-                parts=selected,
-                device=config.device,
-                log=context.log.info,
-                reporter=reporter,
-            )
+            with training_place(opened, config.device, context.log.info) as place:
+                report = train(
+                    opened,
+                    calendar,
+                    tickers,
+                    trained_on=_trained_on(opened, calendar, config),
+                    parts=selected,
+                    device=place.device,
+                    gpu_index=place.gpu_index,
+                    log=context.log.info,
+                    reporter=HoldingReporter(reporter, place.lease),
+                )
             for name, part in PARTS.items():
                 if name in selected:
-                    outcomes[name] = outcome_of(report.of(part), tickers)
+                    outcomes[name] = outcome_of(report, part)
                     yield from record(context, name, outcomes[name])
+            yield from training_check(context, report)
         if "registry" in selected:
             outcomes["registry"], promotions = pass_the_gate(opened, tickers, context.log)
             yield from record(context, "registry", outcomes["registry"])

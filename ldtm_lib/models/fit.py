@@ -54,7 +54,10 @@ class Fit:
     best_epoch: int
     """Counted from 1."""
     duration_seconds: float
+    """The network's share of the training's time: shares of networks trained together add up to the whole."""
     device: str
+    vram_peak_mib: float | None = None
+    """The most memory of the device that the process held while the network trained; None off CUDA."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

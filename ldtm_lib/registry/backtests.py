@@ -7,12 +7,14 @@ from typing import cast
 
 import numpy as np
 import polars as pl
+from psycopg.rows import dict_row
 
 from ldtm_lib.backtest.walk_forward import FoldReport
 from ldtm_lib.config import BacktestConfig, fingerprint
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.statements import statement
 from ldtm_lib.registry.inputs import InputKey, key_columns
+from ldtm_lib.registry.trained_network import TrainedNetwork, network_columns, network_of_row
 from ldtm_lib.sessions import HORIZONS
 
 PREDICTION_SCHEMA = {
@@ -35,28 +37,37 @@ class Backtest:
     """Oldest first."""
 
 
-def store(conn: Connection, backtests: Mapping[InputKey, Sequence[FoldReport]], *, plan: BacktestConfig) -> None:
+def store(
+    conn: Connection,
+    backtests: Mapping[InputKey, Sequence[FoldReport]],
+    *,
+    plan: BacktestConfig,
+    networks: Mapping[InputKey, Sequence[TrainedNetwork]] | None = None,
+) -> None:
     """Put backtests on record, each under what was trained on and how its folds were cut.
 
-    A backtest that is on record already stays as it is.
+    `networks` tell how those of the folds were trained; of a fold without one that stays unknown. A backtest that
+    is on record already stays as it is.
     """
     rows = key_columns(backtests) | {"plans": [fingerprint(plan)] * len(backtests)}
     ids = _ids(conn, "backtest/insert_backtests", rows)
     new = [(ids[key], report) for key, reports in backtests.items() if key in ids for report in reports]
     if not new:
         return
+    trained = {(ids[key], n.fold): n for key, of_key in (networks or {}).items() if key in ids for n in of_key}
     folds = {
         "backtest_ids": [backtest_id for backtest_id, _ in new],
         "folds": [report.fold for _, report in new],
         "train_cutoffs": [report.train_cutoff for _, report in new],
         "first_test_sessions": [report.sessions[0].item() for _, report in new],
         "last_test_sessions": [report.sessions[-1].item() for _, report in new],
+        "num_leakage_rows": [report.num_leakage_rows for _, report in new],
         "num_training_rows": [report.num_training_rows for _, report in new],
         "num_validation_rows": [report.num_validation_rows for _, report in new],
-        "num_leakage_rows": [report.num_leakage_rows for _, report in new],
         "num_epochs": [report.num_epochs for _, report in new],
-        "validation_losses": [report.validation_loss for _, report in new],
+        "validation_loss": [report.validation_loss for _, report in new],
     }
+    folds |= network_columns([trained.get((backtest_id, report.fold)) for backtest_id, report in new])
     conn.execute(statement("backtest/insert_folds"), folds)
     predictions = pl.concat([_predictions(backtest_id, report) for backtest_id, report in new])
     with conn.cursor() as cursor, cursor.copy(statement("backtest/copy_predictions_in")) as copy:
@@ -66,6 +77,16 @@ def store(conn: Connection, backtests: Mapping[InputKey, Sequence[FoldReport]], 
 def existing(conn: Connection, keys: Collection[InputKey], *, plan: BacktestConfig) -> dict[InputKey, int]:
     """The ids of the backtests on record for some keys whose folds were cut in this way."""
     return _ids(conn, "backtest/backtests_of_inputs", key_columns(keys) | {"plan": fingerprint(plan)})
+
+
+def networks(conn: Connection, backtest_ids: Collection[int]) -> dict[int, list[TrainedNetwork]]:
+    """How the networks of some backtests' folds were trained, by backtest id, oldest fold first."""
+    found: dict[int, list[TrainedNetwork]] = {backtest_id: [] for backtest_id in backtest_ids}
+    with conn.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(statement("backtest/networks_of_backtests"), {"backtest_ids": list(found)})
+        for row in rows:
+            found[row.pop("backtest_id")].append(network_of_row(row))
+    return found
 
 
 def read(conn: Connection, keys: Collection[InputKey], *, plan: BacktestConfig) -> dict[InputKey, Backtest]:

@@ -7,7 +7,7 @@ from datetime import date
 from pathlib import Path
 from typing import Literal
 
-from psycopg.rows import class_row
+from psycopg.rows import class_row, dict_row
 
 from ldtm_lib.config import ArchitectureConfig
 from ldtm_lib.database.connection import Connection
@@ -16,6 +16,7 @@ from ldtm_lib.errors import CheckpointRefused
 from ldtm_lib.models import checkpoint
 from ldtm_lib.models.fit import Fit
 from ldtm_lib.registry.inputs import InputKey, key_columns
+from ldtm_lib.registry.trained_network import TrainedNetwork, network_columns, network_of_row, trained_network
 
 CANDIDATE_FOLDER = "candidates"
 SHA256_DIGITS_IN_NAME = 16
@@ -72,6 +73,13 @@ class Candidate:
 
     key: InputKey
     fit: Fit
+    gpu_index: int | None = None
+    """Which GPU was leased for its training."""
+
+    @property
+    def network(self) -> TrainedNetwork:
+        """What goes on record of how it was trained."""
+        return trained_network(self.fit, gpu_index=self.gpu_index)
 
 
 def record_candidates(
@@ -96,11 +104,9 @@ def record_candidates(
         "num_training_rows": [len(c.fit.task.training_rows) for c in candidates],
         "num_validation_rows": [len(c.fit.task.validation_rows) for c in candidates],
         "num_epochs": [c.fit.num_epochs for c in candidates],
-        "best_epochs": [c.fit.best_epoch for c in candidates],
-        "validation_losses": [c.fit.validation_loss for c in candidates],
-        "durations": [c.fit.duration_seconds for c in candidates],
-        "devices": [c.fit.device for c in candidates],
+        "validation_loss": [c.fit.validation_loss for c in candidates],
     }
+    rows |= network_columns([c.network for c in candidates])
     conn.execute(statement("registry/insert_candidates"), rows)
     return {record.key: record for record in _of_inputs(conn, contents) if record.file_sha256 == sha256s[record.key]}
 
@@ -112,6 +118,14 @@ def existing(conn: Connection, folder: Path, keys: Collection[InputKey]) -> dict
         if record.key not in found and is_intact(folder / record.file_name, record.file_sha256):
             found[record.key] = record
     return found
+
+
+def networks(conn: Connection, records: Collection[CheckpointRecord]) -> dict[int, TrainedNetwork]:
+    """How the networks of some checkpoints were trained, by checkpoint id."""
+    parameters = {"checkpoint_ids": [record.checkpoint_id for record in records]}
+    with conn.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(statement("registry/networks_of_checkpoints"), parameters).fetchall()
+    return {row.pop("checkpoint_id"): network_of_row(row) for row in rows}
 
 
 def newest_checkpoints(conn: Connection, tickers: Collection[str]) -> dict[str, CheckpointRecord]:

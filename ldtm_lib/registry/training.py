@@ -1,10 +1,9 @@
 """Train what is not on record yet, for many tickers in one go, and keep every result the moment it is there."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Literal
 
 from ldtm_lib.backtest.folds import FoldPlan, plan_final, plan_folds
 from ldtm_lib.backtest.walk_forward import FoldReport, fold_report, tasks_of
@@ -14,49 +13,16 @@ from ldtm_lib.errors import TooFewBars
 from ldtm_lib.features.window_set import WindowSet
 from ldtm_lib.models.fit import Fit, FitFailed, FitTask
 from ldtm_lib.models.forecast import predict
-from ldtm_lib.models.trainer import OnProgress, fit_universe
+from ldtm_lib.models.trainer import fit_universe
 from ldtm_lib.registry import backtests as stored_backtests
 from ldtm_lib.registry import checkpoints as stored_checkpoints
 from ldtm_lib.registry import failures as stored_failures
-from ldtm_lib.registry.checkpoints import Candidate, CheckpointRecord
+from ldtm_lib.registry.checkpoints import Candidate
 from ldtm_lib.registry.failures import Failure, Part
 from ldtm_lib.registry.inputs import InputKey, input_key
-
-Status = Literal["trained", "up to date", "too few bars", "failed"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingOutcome:
-    """What became of one part of one ticker's training, with the numbers that describe it where there are any."""
-
-    ticker: str
-    part: Part
-    status: Status
-    reason: str | None = None
-    """Why there is nothing, for `too few bars` and `failed`."""
-    validation_loss: float | None = None
-    """Of the final network; for a backtest the mean over its folds."""
-    num_epochs: int | None = None
-    """Of the final network; for a backtest the sum over its folds, as are the next two."""
-    duration_seconds: float | None = None
-    num_training_rows: int | None = None
-    num_validation_rows: int | None = None
-    num_folds: int | None = None
-    num_test_rows: int | None = None
-    device: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetrainReport:
-    """What one retraining did."""
-
-    trained_on: date
-    outcomes: tuple[TrainingOutcome, ...]
-    """One per ticker and part that was asked for, sorted by ticker."""
-
-    def of(self, part: Part) -> dict[str, TrainingOutcome]:
-        """The outcomes of one part by ticker."""
-        return {outcome.ticker: outcome for outcome in self.outcomes if outcome.part == part}
+from ldtm_lib.registry.observer import TrainingObserver
+from ldtm_lib.registry.outcomes import RetrainReport, Status, TrainingOutcome
+from ldtm_lib.registry.trained_network import TrainedNetwork, trained_network
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -65,7 +31,7 @@ class _Walk:
 
     key: InputKey
     open_folds: dict[int, FoldPlan]
-    fits: list[Fit] = field(default_factory=list[Fit])
+    networks: list[TrainedNetwork] = field(default_factory=list[TrainedNetwork])
     reports: list[FoldReport] = field(default_factory=list[FoldReport])
     failures: list[str] = field(default_factory=list[str])
 
@@ -88,52 +54,66 @@ def retrain(
     *,
     trained_on: date,
     device: str,
+    gpu_index: int | None = None,
     backtests: bool = True,
     checkpoints: bool = True,
-    on_progress: OnProgress | None = None,
+    observer: TrainingObserver | None = None,
 ) -> RetrainReport:
     """Train the final networks and the backtests of many tickers on what was known on the evening of a session.
 
     What is on record with an intact file is up to date and skipped. Everything else goes to one `fit_universe`.
     Each result is committed by itself as soon as it is complete: a ticker that fails, or the end of the process,
-    takes none of the others with it, and running again does only what is left.
+    takes none of the others with it, and running again does only what is left. `gpu_index` says which of the
+    machine's GPUs was leased for it, and goes on record.
     """
     known = {ticker: of_ticker.known_by(trained_on) for ticker, of_ticker in windows.items()}
     keys = {ticker: input_key(of_ticker, settings, trained_on) for ticker, of_ticker in known.items()}
     with database.transaction() as conn:
         trained = stored_checkpoints.existing(conn, folder, keys.values())
         tested = stored_backtests.existing(conn, keys.values(), plan=settings.backtest)
+        finals = stored_checkpoints.networks(conn, trained.values())
+        folds = stored_backtests.networks(conn, tested.values())
     agenda = _Agenda()
     for ticker, of_ticker in known.items():
         if backtests:
-            _plan_backtest(agenda, of_ticker, keys[ticker], settings, is_tested=keys[ticker] in tested)
+            of_folds = folds[tested[keys[ticker]]] if keys[ticker] in tested else None
+            _plan_backtest(agenda, of_ticker, keys[ticker], settings, of_folds)
         if checkpoints:
-            _plan_checkpoint(agenda, of_ticker, keys[ticker], settings, trained.get(keys[ticker]))
+            on_record = trained.get(keys[ticker])
+            final = finals[on_record.checkpoint_id] if on_record else None
+            _plan_checkpoint(agenda, of_ticker, keys[ticker], settings, final)
     with database.transaction() as conn:
         stored_failures.record(conn, agenda.failures)
         without_folds = {f.key: () for f in agenda.failures if f.part == "backtest"}
         stored_backtests.store(conn, without_folds, plan=settings.backtest)
 
+    if observer is not None:
+        observer.planned(agenda.tasks)
     outcomes = agenda.outcomes
     for result in fit_universe(
         agenda.tasks,
         recipe=settings.training,
         architecture=settings.architecture,
         device=device,
-        on_progress=on_progress,
+        gpu=settings.gpu,
+        on_progress=observer.advanced if observer is not None else None,
     ):
         ticker = result.task.ticker
         if result.task.fold is None:
-            outcomes.append(_keep_final(database, folder, result, keys[ticker], settings))
-            continue
-        walk = agenda.walks[ticker]
-        _take_fold(walk, result, settings, device)
-        if not walk.open_folds:
-            outcomes.append(_keep_backtest(database, walk, settings))
-    return RetrainReport(trained_on=trained_on, outcomes=tuple(sorted(outcomes, key=lambda o: (o.ticker, o.part))))
+            outcomes.append(_keep_final(database, folder, result, keys[ticker], settings, gpu_index))
+        else:
+            walk = agenda.walks[ticker]
+            _take_fold(walk, result, settings, gpu_index)
+            if not walk.open_folds:
+                outcomes.append(_keep_backtest(database, walk, settings))
+        if observer is not None:
+            observer.ended(result)
+    return RetrainReport(trained_on=trained_on, outcomes=()).including(outcomes)
 
 
-def _plan_backtest(agenda: _Agenda, windows: WindowSet, key: InputKey, settings: Settings, *, is_tested: bool) -> None:
+def _plan_backtest(
+    agenda: _Agenda, windows: WindowSet, key: InputKey, settings: Settings, on_record: list[TrainedNetwork] | None
+) -> None:
     folds = plan_folds(windows, settings.backtest, settings.training)
     if not folds:
         reason = (
@@ -142,18 +122,18 @@ def _plan_backtest(agenda: _Agenda, windows: WindowSet, key: InputKey, settings:
         )
         agenda.failures.append(Failure(key=key, part="backtest", reason=reason))
         agenda.outcomes.append(_unmade(windows.ticker, "backtest", "too few bars", reason))
-    elif is_tested:
-        agenda.outcomes.append(TrainingOutcome(ticker=windows.ticker, part="backtest", status="up to date"))
+    elif on_record is not None:
+        agenda.outcomes.append(_made(windows.ticker, "backtest", "up to date", on_record))
     else:
         agenda.walks[windows.ticker] = _Walk(key=key, open_folds={plan.fold: plan for plan in folds})
         agenda.tasks += tasks_of(windows, folds, None)
 
 
 def _plan_checkpoint(
-    agenda: _Agenda, windows: WindowSet, key: InputKey, settings: Settings, on_record: CheckpointRecord | None
+    agenda: _Agenda, windows: WindowSet, key: InputKey, settings: Settings, on_record: TrainedNetwork | None
 ) -> None:
     if on_record is not None:
-        agenda.outcomes.append(_of_record(on_record, "up to date"))
+        agenda.outcomes.append(_made(windows.ticker, "checkpoint", "up to date", [on_record]))
         return
     try:
         split = plan_final(windows, settings.training)
@@ -165,7 +145,12 @@ def _plan_checkpoint(
 
 
 def _keep_final(
-    database: Database, folder: Path, result: Fit | FitFailed, key: InputKey, settings: Settings
+    database: Database,
+    folder: Path,
+    result: Fit | FitFailed,
+    key: InputKey,
+    settings: Settings,
+    gpu_index: int | None,
 ) -> TrainingOutcome:
     """Put a final network, or why there is none, on record."""
     with database.transaction() as conn:
@@ -173,24 +158,21 @@ def _keep_final(
             reason = str(result.reason)
             stored_failures.record(conn, [Failure(key=key, part="checkpoint", reason=reason)])
             return _unmade(key.ticker, "checkpoint", "failed", reason)
-        records = stored_checkpoints.record_candidates(
-            conn,
-            folder,
-            [Candidate(key=key, fit=result)],
-            architecture=settings.architecture,
-            seed=settings.training.seed,
+        candidate = Candidate(key=key, fit=result, gpu_index=gpu_index)
+        stored_checkpoints.record_candidates(
+            conn, folder, [candidate], architecture=settings.architecture, seed=settings.training.seed
         )
-    return _of_record(records[key], "trained")
+    return _made(key.ticker, "checkpoint", "trained", [candidate.network])
 
 
-def _take_fold(walk: _Walk, result: Fit | FitFailed, settings: Settings, device: str) -> None:
-    """Test one fold's network; only its forecasts are kept."""
+def _take_fold(walk: _Walk, result: Fit | FitFailed, settings: Settings, gpu_index: int | None) -> None:
+    """Test one fold's network, on the CPU as an evening's forecasts are made; only its forecasts are kept."""
     plan = walk.open_folds.pop(result.task.fold or 0)
     if isinstance(result, FitFailed):
         walk.failures.append(str(result.reason))
         return
-    predictions = predict(result.state, result.task.windows, plan.test_rows, settings.architecture, device)
-    walk.fits.append(result)
+    predictions = predict(result.state, result.task.windows, plan.test_rows, settings.architecture, "cpu")
+    walk.networks.append(trained_network(result, gpu_index=gpu_index, num_test_rows=len(plan.test_rows)))
     walk.reports.append(fold_report(plan, result, predictions))
 
 
@@ -198,39 +180,18 @@ def _keep_backtest(database: Database, walk: _Walk, settings: Settings) -> Train
     """Put a whole backtest on record. One without all of its folds is none: the fold that failed might be the worst."""
     ticker = walk.key.ticker
     reports = sorted(walk.reports, key=lambda report: report.fold)
+    networks = sorted(walk.networks, key=lambda network: network.fold or 0)
     with database.transaction() as conn:
         if walk.failures:
             reason = "; ".join(walk.failures)
             stored_failures.record(conn, [Failure(key=walk.key, part="backtest", reason=reason)])
             return _unmade(ticker, "backtest", "failed", reason)
-        stored_backtests.store(conn, {walk.key: reports}, plan=settings.backtest)
-    return TrainingOutcome(
-        ticker=ticker,
-        part="backtest",
-        status="trained",
-        validation_loss=sum(report.validation_loss for report in reports) / len(reports),
-        num_epochs=sum(report.num_epochs for report in reports),
-        duration_seconds=sum(fit.duration_seconds for fit in walk.fits),
-        num_training_rows=sum(report.num_training_rows for report in reports),
-        num_validation_rows=sum(report.num_validation_rows for report in reports),
-        num_folds=len(reports),
-        num_test_rows=sum(len(report.sessions) for report in reports),
-        device=walk.fits[0].device,
-    )
+        stored_backtests.store(conn, {walk.key: reports}, plan=settings.backtest, networks={walk.key: networks})
+    return _made(ticker, "backtest", "trained", networks)
 
 
-def _of_record(record: CheckpointRecord, status: Status) -> TrainingOutcome:
-    return TrainingOutcome(
-        ticker=record.ticker,
-        part="checkpoint",
-        status=status,
-        validation_loss=record.validation_loss,
-        num_epochs=record.num_epochs,
-        duration_seconds=record.duration_seconds,
-        num_training_rows=record.num_training_rows,
-        num_validation_rows=record.num_validation_rows,
-        device=record.device,
-    )
+def _made(ticker: str, part: Part, status: Status, networks: Sequence[TrainedNetwork]) -> TrainingOutcome:
+    return TrainingOutcome(ticker=ticker, part=part, status=status, networks=tuple(networks))
 
 
 def _unmade(ticker: str, part: Part, status: Status, reason: str) -> TrainingOutcome:

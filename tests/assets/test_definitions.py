@@ -27,8 +27,14 @@ STEPS = {
     "retraining": ({"gpu"}, {"backtests", "checkpoints", "registry"}),
     "leaderboard": (None, {"leaderboard"}),
 }
-CHECKS = {"prices": "no_bar_in_quarantine", "snapshots": "every_ticker_has_a_row", "registry": "gate"}
+CHECKS = {
+    "prices": "no_bar_in_quarantine",
+    "snapshots": "every_ticker_has_a_row",
+    "checkpoints": "no_training_failed",
+    "registry": "gate",
+}
 SCHEDULES = {"evening_schedule", "retry_schedule", "retraining_schedule", "leaderboard_schedule"}
+SENSORS = {"gpu_pool_sensor": dg.DefaultSensorStatus.RUNNING}
 JOBS = {"price_history_job", "evening_job", "retraining_job", "leaderboard_job"}
 
 
@@ -78,6 +84,7 @@ def test_jobs_and_automation(definitions: dg.Definitions) -> None:
     assert {job.name for job in definitions.resolve_all_job_defs()} >= JOBS
     schedules = list(definitions.schedules or [])
     assert {schedule.name for schedule in schedules} == SCHEDULES
+    assert {sensor.name: sensor.default_status for sensor in definitions.sensors or []} == SENSORS
 
 
 def test_every_asset_says_what_it_is(definitions: dg.Definitions) -> None:

@@ -19,7 +19,7 @@ from ldtm_lib.database.connection import Database
 from ldtm_lib.features.window_set import WindowSet
 from ldtm_lib.features.windows import windows_of
 from ldtm_lib.models import checkpoint
-from ldtm_lib.models.fit import FitTask, Progress
+from ldtm_lib.models.fit import Fit, FitFailed, FitTask, Progress
 from ldtm_lib.models.forecast import predict
 from ldtm_lib.models.trainer import fit_universe
 from ldtm_lib.registry import backtests, training
@@ -41,6 +41,25 @@ def train(
     database: Database, folder: Path, windows: Mapping[str, WindowSet], settings: Settings, **options: object
 ) -> RetrainReport:
     return retrain(database, folder, windows, settings, trained_on=DAY, device="cpu", **options)
+
+
+class Listener:
+    """Keeps what an observer of a training hears, in order."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+        self.epochs: list[Progress] = []
+
+    def planned(self, tasks: Sequence[FitTask]) -> None:
+        self.heard.append("planned")
+        self.tasks = {task.name for task in tasks}
+
+    def advanced(self, progress: Progress) -> None:
+        self.heard.append(f"{progress.ticker} {'final' if progress.fold is None else f'fold {progress.fold}'}")
+        self.epochs.append(progress)
+
+    def ended(self, result: Fit | FitFailed) -> None:
+        self.heard.append(f"{result.task.name} ended")
 
 
 def statuses(report: RetrainReport) -> dict[tuple[str, str], str]:
@@ -137,15 +156,14 @@ def test_a_rerun_trains_only_what_is_missing(
     database: Database, tmp_path: Path, windows: dict[str, WindowSet], quick: Settings
 ) -> None:
     train(database, tmp_path, {"AAA": windows["AAA"]}, quick, backtests=False)
-    seen: list[Progress] = []
-    report = train(database, tmp_path, windows, quick, on_progress=seen.append)
+    seen, again = Listener(), Listener()
+    report = train(database, tmp_path, windows, quick, observer=seen)
     assert statuses(report)["AAA", "checkpoint"] == "up to date"
     assert statuses(report)["AAA", "backtest"] == "trained"
-    assert ("AAA", None) not in {(progress.ticker, progress.fold) for progress in seen}
-    assert len(seen) == 2 * (3 * 3 - 1)
-    again: list[Progress] = []
-    report = train(database, tmp_path, windows, quick, on_progress=again.append)
-    assert again == []
+    assert ("AAA", None) not in {(progress.ticker, progress.fold) for progress in seen.epochs}
+    assert len(seen.epochs) == 2 * (3 * 3 - 1)
+    report = train(database, tmp_path, windows, quick, observer=again)
+    assert again.heard == ["planned"]
     assert set(statuses(report).values()) == {"up to date", "too few bars"}
     assert report.of("checkpoint")["AAA"].validation_loss is not None
 
@@ -202,13 +220,16 @@ settings = Settings(
 database = Database(url=given["url"], schema="ldtm")
 windows = windows_of(pl.read_parquet(given["bars"]), exchange_calendar(), settings.window)
 
-def kill_when_something_is_kept(progress):
-    with database.connect() as conn:
-        if conn.execute("select 1 from checkpoint union all select 1 from backtest_fold").fetchone():
-            os.kill(os.getpid(), signal.SIGKILL)
+class KillWhenSomethingIsKept:
+    def planned(self, tasks): ...
+    def ended(self, result): ...
+    def advanced(self, progress):
+        with database.connect() as conn:
+            if conn.execute("select 1 from checkpoint union all select 1 from backtest_fold").fetchone():
+                os.kill(os.getpid(), signal.SIGKILL)
 
 retrain(database, Path(given["folder"]), windows, settings, trained_on=date.fromisoformat(given["day"]),
-        device="cpu", on_progress=kill_when_something_is_kept)
+        device="cpu", observer=KillWhenSomethingIsKept())
 """
 
 
