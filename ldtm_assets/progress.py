@@ -15,6 +15,10 @@ SECONDS_BETWEEN_LINES = 5.0
 class TrainingReporter(Protocol):
     """Makes the observer of a training."""
 
+    def waits(self, reason: str) -> None:
+        """A training waits for its turn; the log of the step says so too."""
+        ...
+
     def start(self, log: Callable[[str], None]) -> TrainingObserver:
         """Begin to report a training whose step writes its log with `log`."""
         ...
@@ -128,6 +132,9 @@ class TrainingTally:
 
 class LogLines:
     """A line in the log every few seconds, however many networks there are."""
+
+    def waits(self, reason: str) -> None:
+        """Nothing: the log has it."""
 
     def start(self, log: Callable[[str], None]) -> TrainingObserver:
         """Begin to report to the log of a step."""

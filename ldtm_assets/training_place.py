@@ -30,12 +30,15 @@ class TrainingPlace:
 
 
 @contextmanager
-def training_place(project: Project, wanted: str, log: Callable[[str], None]) -> Iterator[TrainingPlace]:
-    """Wait for a slot on the device that is wanted, say so in the log, and give it back at the end."""
+def training_place(
+    project: Project, wanted: str, log: Callable[[str], None], reporter: TrainingReporter
+) -> Iterator[TrainingPlace]:
+    """Wait for a slot on the device that is wanted, say so, and give it back at the end."""
     device = choose_device(wanted)
 
     def waits(reason: str) -> None:
         log(f"waits for a slot to train in: {reason}")
+        reporter.waits(reason)
 
     if device == "cpu":
         leased = acquire_cpu(project.database, host=platform.node(), on_wait=waits)
@@ -66,6 +69,10 @@ class HoldingReporter:
         self, reporter: TrainingReporter, lease: Lease, *, seconds_between_checks: float = SECONDS_BETWEEN_CHECKS
     ) -> None:
         self._reporter, self._lease, self._seconds = reporter, lease, seconds_between_checks
+
+    def waits(self, reason: str) -> None:
+        """A training waits for its turn."""
+        self._reporter.waits(reason)
 
     def start(self, log: Callable[[str], None]) -> TrainingObserver:
         """Begin to report and to look after the lease; what is returned raises LeaseLost."""

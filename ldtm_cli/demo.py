@@ -133,6 +133,10 @@ class TrainingBar:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
 
+    def waits(self, reason: str) -> None:
+        """Say in the place of the bar why nothing moves."""
+        self._progress.add_task(f"  training waits: {reason}", total=None)
+
     def start(self, log: Callable[[str], None]) -> "TrainingObserver":
         """Begin a bar; the log of the step gets the summary alone."""
         from ldtm_assets.progress import TrainingTally  # brings torch along: not for a demo that is up to date

@@ -6,8 +6,10 @@ import os
 import dagster as dg
 
 from ldtm_assets.definitions import definitions_for
+from ldtm_assets.gpus import GPU_POOL, gpus_here
 from ldtm_assets.partitions import partition_range
 from ldtm_assets.progress import TrainingReporter
+from ldtm_assets.sensors import refresh_gpu_pool
 from ldtm_cli.dead_runs import bury_dead_runs, own_mark
 from ldtm_cli.job_run import JobRun
 from ldtm_cli.services import dagster_environment, running_dagster
@@ -29,6 +31,9 @@ class Launcher:
         self._definitions = definitions_for(project.settings, exchange_calendar(), reporter)
         self._instance = dg.DagsterInstance.get()
         bury_dead_runs(self._instance, dagster_is_running=running_dagster(project) is not None)
+        if not refresh_gpu_pool(self._instance, project, gpus_here(os.environ)).limit:
+            # an empty pool would hold the step up without a word; its lease waits too, and says for what
+            self._instance.event_log_storage.set_concurrency_slots(GPU_POOL, 1)
 
     def __enter__(self) -> "Launcher":
         return self

@@ -25,7 +25,7 @@ WORKSPACE = REPOSITORY / "workspace.yaml"
 PID_FILE = "dagster.pid"
 EVENTS_PER_BATCH = "1000"
 MPS_PRIORITY, BELOW_NORMAL = "CUDA_MPS_CLIENT_PRIORITY", "1"
-"""Under CUDA's Multi-Process Service other tenants of the GPU go first (CUDA MPS documentation); no effect elsewhere."""
+"""Under CUDA's Multi-Process Service the GPU's other tenants go first (CUDA MPS documentation); else no effect."""
 ANSWER_TIMEOUT_SECONDS = 120
 STOP_TIMEOUT_SECONDS = 20
 LOOPBACK = "127.0.0.1"

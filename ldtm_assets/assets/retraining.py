@@ -83,7 +83,7 @@ def retraining(tickers: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
         selected = {key.to_user_string() for key in context.selected_asset_keys}
         outcomes: dict[str, Outcome] = {}
         if selected & set(PARTS):
-            with training_place(opened, config.device, context.log.info) as place:
+            with training_place(opened, config.device, context.log.info, reporter) as place:
                 report = train(
                     opened,
                     calendar,

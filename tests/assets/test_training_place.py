@@ -54,6 +54,7 @@ def end_the_lease(database: Database) -> None:
 
 def test_the_cpu_is_trained_on_by_one_step_and_the_next_waits_and_says_so(project: Project) -> None:
     said: list[str] = []
+    shown = ShowsWaiting()
     is_told, went_on = threading.Event(), threading.Event()
 
     def say(line: str) -> None:
@@ -61,10 +62,10 @@ def test_the_cpu_is_trained_on_by_one_step_and_the_next_waits_and_says_so(projec
         is_told.set()
 
     def another_step() -> None:
-        with training_place(project, "cpu", say):
+        with training_place(project, "cpu", say, shown):
             went_on.set()
 
-    with training_place(project, "cpu", lambda _: None) as place:
+    with training_place(project, "cpu", lambda _: None, LogLines()) as place:
         assert (place.device, place.gpu_index) == ("cpu", None)
         step = threading.Thread(target=another_step)
         step.start()
@@ -75,6 +76,7 @@ def test_the_cpu_is_trained_on_by_one_step_and_the_next_waits_and_says_so(projec
     assert said[0].startswith("waits for a slot to train in: another training uses the CPU of ")
     assert said[1].startswith("trains in slot 0 of the CPU of ")
     assert len(said) == 2
+    assert [f"waits for a slot to train in: {reason}" for reason in shown.reasons] == said[:1]
 
 
 def test_the_first_epoch_tells_the_others_that_the_memory_is_taken(project: Project) -> None:
@@ -96,11 +98,23 @@ def test_a_lost_lease_ends_the_training_at_the_next_check(project: Project) -> N
             often.advanced(AN_EPOCH)
 
 
+class ShowsWaiting(LogLines):
+    """What a terminal would show of the waiting."""
+
+    def __init__(self) -> None:
+        self.reasons: list[str] = []
+
+    def waits(self, reason: str) -> None:
+        self.reasons.append(reason)
+
+
 class LosesTheLease:
     """Reports nothing, and ends the sessions of all leases before the first network is trained."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    def waits(self, reason: str) -> None: ...
 
     def start(self, log: Callable[[str], None]) -> TrainingObserver:
         return self
@@ -164,6 +178,6 @@ def test_a_retraining_whose_lease_is_lost_fails_and_the_next_one_has_the_slot(
 
 @pytest.mark.timeout(60)
 def test_the_registry_alone_needs_no_lease(run: Callable[..., dg.ExecuteInProcessResult], project: Project) -> None:
-    with training_place(project, "cpu", lambda _: None):
+    with training_place(project, "cpu", lambda _: None, LogLines()):
         result = run("retraining_job", selection=["registry"])
     assert result.success
