@@ -1,0 +1,132 @@
+"""How the recurrence kernels are cut into programs on each kind of GPU, and where they run at all.
+
+The choice was made from compiled code, without a GPU: no tiling here spills registers, and each fits into the shared
+memory that a block may have: 227 KiB from compute capability 9.0 on, 163 KiB on 8.0, 99 KiB on consumer GPUs.
+"""
+
+import importlib.util
+import os
+import shutil
+import sysconfig
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import torch
+
+HIDDEN_UNITS = (16, 32, 64, 128)
+"""Beyond 128 the weights of a layer, 8 H^2 bytes, fit into no GPU's shared memory."""
+CACHED_WEIGHTS_FROM = 128
+"""From this many hidden units on consumer GPUs read weights from the cache at every session."""
+OLDEST_CAPABILITY = (8, 0)
+"""Matrix units for float16 and asynchronous copies as the kernels use them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tiling:
+    """The shape of one program of a recurrence kernel."""
+
+    rows: int
+    """Windows of one program: a power of two, at least 16."""
+    warps: int
+    stages: int
+    """2 loads a session while the one before it is computed, 1 does not."""
+    resident: bool
+    """Whether the recurrent weights stay in shared memory all the time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tilings:
+    """One tiling for each direction."""
+
+    forward: Tiling
+    backward: Tiling
+
+
+HOPPER = Tilings(
+    forward=Tiling(rows=64, warps=8, stages=2, resident=True),
+    backward=Tiling(rows=32, warps=8, stages=2, resident=True),
+)
+"""64 rows are what Hopper's matrix units take from shared memory without copies in registers; backwards there is no
+room for the loads of 64 rows beside the weights."""
+BLACKWELL = Tilings(
+    forward=Tiling(rows=32, warps=8, stages=2, resident=True),
+    backward=Tiling(rows=32, warps=8, stages=2, resident=True),
+)
+AMPERE = Tilings(
+    forward=Tiling(rows=32, warps=8, stages=1, resident=True),
+    backward=Tiling(rows=16, warps=8, stages=1, resident=True),
+)
+CONSUMER = Tilings(
+    forward=Tiling(rows=32, warps=8, stages=1, resident=False),
+    backward=Tiling(rows=32, warps=8, stages=1, resident=False),
+)
+
+CHOSEN: Mapping[tuple[int, int], Tilings] = {
+    (8, 0): AMPERE,
+    (8, 7): AMPERE,
+    (9, 0): HOPPER,
+    (10, 0): BLACKWELL,
+    (10, 3): BLACKWELL,
+}
+"""By compute capability; all others get what fits into 99 KiB."""
+
+HOPPER_ALTERNATIVES = (
+    Tilings(
+        forward=Tiling(rows=64, warps=16, stages=2, resident=True),
+        backward=Tiling(rows=32, warps=16, stages=2, resident=True),
+    ),
+    Tilings(
+        forward=Tiling(rows=32, warps=8, stages=2, resident=True),
+        backward=Tiling(rows=64, warps=8, stages=1, resident=True),
+    ),
+    Tilings(
+        forward=Tiling(rows=64, warps=8, stages=1, resident=True),
+        backward=Tiling(rows=16, warps=8, stages=2, resident=True),
+    ),
+)
+"""What a benchmark may try beside the choice; 64 rows backwards spill some registers."""
+
+
+def tilings_for(capability: tuple[int, int], hidden: int) -> Tilings:
+    """The choice for a compute capability and a number of hidden units."""
+    tilings = CHOSEN.get(capability, CONSUMER)
+    if hidden >= CACHED_WEIGHTS_FROM:
+        return tilings
+    return Tilings(
+        forward=replace(tilings.forward, resident=True),
+        backward=replace(tilings.backward, resident=True),
+    )
+
+
+@cache
+def tilings_of(device: torch.device, hidden: int) -> Tilings:
+    """The choice for a device; on the CPU, where kernels are only interpreted, it does not matter."""
+    capability = torch.cuda.get_device_capability(device) if device.type == "cuda" else (0, 0)
+    return tilings_for(capability, hidden)
+
+
+def available(device: torch.device, hidden: int) -> bool:
+    """Whether the kernels run on a device for a number of hidden units."""
+    return obstacle(device, hidden) is None
+
+
+def obstacle(device: torch.device, hidden: int) -> str | None:
+    """Why the kernels do not run on a device, such as "no C compiler is on PATH"; None where they do.
+
+    Triton builds its launcher when it first runs, which takes a C compiler and Python's headers.
+    """
+    if device.type != "cuda":
+        return f"{device} is no CUDA device"
+    if hidden not in HIDDEN_UNITS:
+        return f"{hidden} hidden units are none of {HIDDEN_UNITS}"
+    capability = torch.cuda.get_device_capability(device)
+    if capability < OLDEST_CAPABILITY:
+        return f"compute capability {capability} is below {OLDEST_CAPABILITY}"
+    if importlib.util.find_spec("triton") is None:
+        return "Triton is not installed"
+    if not (os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")):
+        return "no C compiler is on PATH; install gcc"
+    header = Path(sysconfig.get_path("include", "posix_prefix"), "Python.h")
+    return None if header.exists() else f"{header} is missing; install Python's development headers"
