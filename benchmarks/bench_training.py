@@ -1,13 +1,21 @@
-"""Epochs of training on real bars, float32 on the CPU: four networks, the minimum of several runs,
-the ways taking turns so that other load on the machine meets all of them.
+"""Epochs of training on real bars, float32 on the CPU: eight networks, the minimum of several runs.
 
-The plain way is what one would write first: a DataLoader over windows that are gathered one at a time, AdamW
-unfused, one network after the other with all cores on it.
+The ways take turns, each in a process of its own, so that other load on the machine meets all of them and none finds
+the heap as another one left it. The plain way is what one would write first: a DataLoader over windows that are
+gathered one at a time, AdamW unfused, one network after the other with all cores on it.
+
+Run: .venv/bin/python benchmarks/bench_training.py  (about three minutes)
 """
 
+import argparse
 import math
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from unittest.mock import patch
 
 import numpy as np
 import polars as pl
@@ -17,39 +25,55 @@ from torch import Tensor
 from torch.nn.functional import mse_loss
 from torch.utils.data import DataLoader, Dataset
 
-from ldtm_lib.config import ArchitectureConfig, TrainingConfig, WindowConfig
+from ldtm_lib.config import ArchitectureConfig, GpuConfig, TrainingConfig, WindowConfig
 from ldtm_lib.features.windows import windows_of
 from ldtm_lib.models.fit import FitTask
+from ldtm_lib.models.heap import kept_heap
 from ldtm_lib.models.lstm import LdtmNetwork
 from ldtm_lib.models.single_fit import fit_alone
+from ldtm_lib.models.stack_trainer import fit_stacked
+from ldtm_lib.models.threads import one_thread_each
 from ldtm_lib.models.trainer import fit_universe
 from ldtm_lib.sessions import exchange_calendar
 
-NUM_TASKS = 4
-TRAINING_ROWS = 800
-VALIDATION_ROWS = 100
-REPETITIONS = 3
+NUM_TASKS = 8
+TRAINING_ROWS = 512
+VALIDATION_ROWS = 64
+REPETITIONS, RUNS = 3, 2
 SHAPE = ArchitectureConfig()
 BATCH_SIZES = (32, 64, 128)
 CPU = torch.device("cpu")
 
 
 def main() -> None:
-    tasks = ibm_tasks()
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
+    arguments.add_argument("--batch", type=int, help=argparse.SUPPRESS)
+    given = arguments.parse_args()
+    if given.way:
+        recipe, tasks = TrainingConfig(batch_size=given.batch, max_epochs=1), ibm_tasks()
+        seconds = [seconds_of(lambda: WAYS[given.way](tasks, recipe)) for _ in range(RUNS)]
+        print(min(seconds))
+        return
     num_rows = NUM_TASKS * TRAINING_ROWS
     print(f"one epoch of {NUM_TASKS} networks x {TRAINING_ROWS} windows, {torch.get_num_threads()} cores, float32")
     for batch_size in BATCH_SIZES:
-        recipe = TrainingConfig(batch_size=batch_size, max_epochs=1)
         print(f"batch {batch_size}")
         best = dict.fromkeys(WAYS, math.inf)
         for _ in range(REPETITIONS):
-            for name, way in WAYS.items():
-                best[name] = min(best[name], seconds_of(lambda way=way, recipe=recipe: way(tasks, recipe)))
+            for name in WAYS:
+                best[name] = min(best[name], in_a_process(name, batch_size))
         for name, seconds in best.items():
             print(
-                f"  {name:34} {seconds:6.2f} s   {num_rows / seconds:6.0f} windows/s"
-                f"   {seconds * 3200 / num_rows:5.2f} s per 3,200 windows   {best[PLAIN] / seconds:4.2f} x plain"
+                f"  {name:38} {seconds:6.2f} s   {num_rows / seconds:6.0f} windows/s"
+                f"   {seconds * 3200 / num_rows:5.2f} s per 3,200 windows   {best[PLAIN] / seconds:4.2f} x plain",
+                flush=True,
             )
+
+
+def in_a_process(way: str, batch_size: int) -> float:
+    command = [sys.executable, __file__, "--way", way, "--batch", str(batch_size)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def ibm_tasks() -> list[FitTask]:
@@ -80,6 +104,32 @@ def seconds_of(run: Callable[[], object]) -> float:
 
 def a_core_each(tasks: Sequence[FitTask], recipe: TrainingConfig) -> None:
     list(fit_universe(tasks, recipe=recipe, architecture=SHAPE, device=CPU))
+
+
+def a_core_each_heap_given_back(tasks: Sequence[FitTask], recipe: TrainingConfig) -> None:
+    with patch("ldtm_lib.models.trainer.kept_heap", nullcontext):
+        a_core_each(tasks, recipe)
+
+
+def a_stack_on_each_core(tasks: Sequence[FitTask], recipe: TrainingConfig) -> None:
+    def train(some: Sequence[FitTask]) -> None:
+        list(
+            fit_stacked(
+                some,
+                recipe=recipe,
+                architecture=SHAPE,
+                device=CPU,
+                gpu=GpuConfig(mib_per_job=4000),
+                on_progress=lambda _: None,
+            )
+        )
+
+    with (
+        one_thread_each() as num_cores,
+        kept_heap(),
+        ThreadPoolExecutor(num_cores, initializer=torch.set_num_threads, initargs=(1,)) as cores,
+    ):
+        list(cores.map(train, [tasks[at::num_cores] for at in range(num_cores)]))
 
 
 def one_after_the_other(tasks: Sequence[FitTask], recipe: TrainingConfig) -> None:
@@ -116,9 +166,11 @@ def one_after_the_other_plainly(tasks: Sequence[FitTask], recipe: TrainingConfig
 
 
 PLAIN = "plain: DataLoader, one by one"
-WAYS = {
+WAYS: dict[str, Callable[[Sequence[FitTask], TrainingConfig], None]] = {
     PLAIN: one_after_the_other_plainly,
     "gathered once, all cores on one": one_after_the_other,
+    "a stack on each core": a_stack_on_each_core,
+    "a core each, freed memory given back": a_core_each_heap_given_back,
     "a core each (fit_universe)": a_core_each,
 }
 

@@ -12,6 +12,7 @@ from ldtm_assets.progress import TrainingReporter
 from ldtm_lib.gpu.lease import Lease, acquire, acquire_cpu
 from ldtm_lib.models.device import choose_device, device_of, gpu_of
 from ldtm_lib.models.fit import Progress
+from ldtm_lib.models.trainer import way_of
 from ldtm_lib.project import Project
 from ldtm_lib.registry.observer import TrainingObserver
 
@@ -55,7 +56,7 @@ def training_place(
             place = TrainingPlace(lease=lease, device="cpu", gpu_index=None)
         else:
             place = TrainingPlace(lease=lease, device=device_of(lease.gpu.uuid), gpu_index=lease.gpu.index)
-        log(f"trains in {lease}, device {place.device}")
+        log(f"trains in {lease}, device {place.device}: {way_of(place.device, project.settings.architecture)}")
         yield place
 
 

@@ -1,4 +1,4 @@
-"""What of a training follows from its recipe alone: the seed, the learning rates, when to stop.
+"""What of a training follows from its recipe alone: the seed, the learning rates, when to stop and when to give up.
 
 Every way of training, plain or fused, asks here, so that all of them walk the same path.
 """
@@ -8,6 +8,8 @@ import math
 from dataclasses import dataclass
 
 from ldtm_lib.config import TrainingConfig
+from ldtm_lib.errors import TooFewBars, TrainingDiverged
+from ldtm_lib.models.fit import FitTask
 
 
 def seed_of(ticker: str, fold: int | None, seed: int) -> int:
@@ -46,3 +48,19 @@ class EarlyStopping:
     def exhausted(self) -> bool:
         """Whether `patience` epochs in a row brought nothing better."""
         return self.epoch - self.best_epoch >= self.patience
+
+
+def require_rows(task: FitTask) -> None:
+    """Raises TooFewBars when a task has nothing to learn from or nothing to be watched by."""
+    for kind, rows in (("training", task.training_rows), ("validation", task.validation_rows)):
+        if len(rows) == 0:
+            raise TooFewBars(f"{task.name} has no {kind} rows; give {task.ticker} more bars or leave it untrained")
+
+
+def require_finite(task: FitTask, recipe: TrainingConfig, epoch: int, training: float, validation: float) -> None:
+    """Raises TrainingDiverged when a loss of an epoch is not a number."""
+    if not (math.isfinite(training) and math.isfinite(validation)):
+        raise TrainingDiverged(
+            f"{task.name}: in epoch {epoch} the training loss is {training} and the validation loss {validation}; "
+            f"lower [training] learning_rate, now {recipe.learning_rate}, and look at the bars of {task.ticker}"
+        )

@@ -10,11 +10,10 @@ from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from ldtm_lib.config import ArchitectureConfig, TrainingConfig
-from ldtm_lib.errors import TooFewBars, TrainingDiverged
 from ldtm_lib.features.window_set import Rows, WindowSet
 from ldtm_lib.models.fit import Fit, FitTask, Progress
 from ldtm_lib.models.lstm import LdtmNetwork, State, initial_state, network_of
-from ldtm_lib.models.schedule import EarlyStopping, learning_rate, seed_of
+from ldtm_lib.models.schedule import EarlyStopping, learning_rate, require_finite, require_rows, seed_of
 
 VALIDATION_BATCH = 1024
 
@@ -35,7 +34,7 @@ def fit_alone(
     rows and TrainingDiverged when a loss is not finite.
     """
     started = time.perf_counter()
-    _require_rows(task)
+    require_rows(task)
     generator = torch.Generator().manual_seed(seed_of(task.ticker, task.fold, recipe.seed))
     network = network_of(initial_state(architecture, generator), architecture).to(device)
     training = _examples(task.windows, task.training_rows, device)
@@ -49,7 +48,7 @@ def fit_alone(
         order = torch.randperm(len(task.training_rows), generator=generator).to(device)
         training_losses.append(descent.epoch(*training, order))
         validation_losses.append(_mean_loss(network, *validation))
-        _require_finite(task, recipe, stopping.epoch + 1, training_losses[-1], validation_losses[-1])
+        require_finite(task, recipe, stopping.epoch + 1, training_losses[-1], validation_losses[-1])
         if stopping.improves(validation_losses[-1]):
             best = {name: tensor.detach().to("cpu", copy=True) for name, tensor in network.state_dict().items()}
         on_progress(
@@ -122,17 +121,3 @@ def _mean_loss(network: LdtmNetwork, inputs: Tensor, targets: Tensor) -> float:
         batch = slice(start, start + VALIDATION_BATCH)
         total += mse_loss(network(inputs[batch]), targets[batch], reduction="sum")
     return total.item() / targets.numel()
-
-
-def _require_rows(task: FitTask) -> None:
-    for kind, rows in (("training", task.training_rows), ("validation", task.validation_rows)):
-        if len(rows) == 0:
-            raise TooFewBars(f"{task.name} has no {kind} rows; give {task.ticker} more bars or leave it untrained")
-
-
-def _require_finite(task: FitTask, recipe: TrainingConfig, epoch: int, training: float, validation: float) -> None:
-    if not (math.isfinite(training) and math.isfinite(validation)):
-        raise TrainingDiverged(
-            f"{task.name}: in epoch {epoch} the training loss is {training} and the validation loss {validation}; "
-            f"lower [training] learning_rate, now {recipe.learning_rate}, and look at the bars of {task.ticker}"
-        )

@@ -75,6 +75,7 @@ def test_the_cpu_is_trained_on_by_one_step_and_the_next_waits_and_says_so(projec
     step.join()
     assert said[0].startswith("waits for a slot to train in: another training uses the CPU of ")
     assert said[1].startswith("trains in slot 0 of the CPU of ")
+    assert said[1].endswith(", device cpu: a network per core")
     assert len(said) == 2
     assert [f"waits for a slot to train in: {reason}" for reason in shown.reasons] == said[:1]
 

@@ -1,0 +1,118 @@
+"""Where the parameters of a network lie in one row of numbers, so that a stack of networks is one matrix.
+
+Each block begins at a multiple of 128 elements, as fast matrix products want. What one product can serve lies
+together: the two matrices of the second layer side by side, the three heads one below the other.
+
+Axes: M networks of the stack, P elements of a row, I inputs, H hidden units, G = 4 H gates, E horizons,
+D hidden units of a head.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ldtm_lib.config import ArchitectureConfig
+from ldtm_lib.models.lstm import State
+
+ALIGNMENT = 128
+STACKED_LAYERS = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class StackWeights:
+    """The parameters of a stack by what they do, or their gradients: views of one matrix (M, P)."""
+
+    first_ih_MGI: Tensor
+    first_hh_MGH: Tensor
+    second_MGJ: Tensor
+    """Input and recurrent weights of the second layer side by side: J = 2 H columns."""
+    inner_MFH: Tensor
+    """The first linear layers of all heads, one below the other: F = E D rows."""
+    inner_bias_MF: Tensor
+    outer_MED: Tensor
+    outer_bias_ME: Tensor
+
+    @property
+    def second_ih_MGH(self) -> Tensor:
+        """The second layer's weights of the first layer's hidden states."""
+        return self.second_MGJ[..., : self.second_MGJ.shape[2] // 2]
+
+    @property
+    def second_hh_MGH(self) -> Tensor:
+        """The second layer's weights of its own hidden states."""
+        return self.second_MGJ[..., self.second_MGJ.shape[2] // 2 :]
+
+
+class StackLayout:
+    """The order of the parameters of one architecture."""
+
+    def __init__(self, architecture: ArchitectureConfig) -> None:
+        hidden, heads = architecture.hidden, architecture.num_horizons * architecture.head_hidden
+        shapes = {
+            "first_ih": (4 * hidden, architecture.num_inputs),
+            "first_hh": (4 * hidden, hidden),
+            "second": (4 * hidden, 2 * hidden),
+            "inner": (heads, hidden),
+            "inner_bias": (heads,),
+            "outer": (architecture.num_horizons, architecture.head_hidden),
+            "outer_bias": (architecture.num_horizons,),
+        }
+        self.architecture = architecture
+        self._blocks: dict[str, tuple[int, tuple[int, ...]]] = {}
+        self.num_elements = 0
+        """Elements of a row, padding included: a multiple of 128."""
+        for name, shape in shapes.items():
+            self._blocks[name] = (self.num_elements, shape)
+            self.num_elements += math.ceil(math.prod(shape) / ALIGNMENT) * ALIGNMENT
+
+    @staticmethod
+    def supports(architecture: ArchitectureConfig) -> bool:
+        """Whether networks of this architecture can be stacked: two layers."""
+        return architecture.num_layers == STACKED_LAYERS
+
+    def weights(self, flat_MP: Tensor) -> StackWeights:
+        """Views of a stack's matrix (M, P) by what they do."""
+        block = {name: self._view(flat_MP, name) for name in self._blocks}
+        return StackWeights(
+            first_ih_MGI=block["first_ih"],
+            first_hh_MGH=block["first_hh"],
+            second_MGJ=block["second"],
+            inner_MFH=block["inner"],
+            inner_bias_MF=block["inner_bias"],
+            outer_MED=block["outer"],
+            outer_bias_ME=block["outer_bias"],
+        )
+
+    def write(self, flat_P: Tensor, state: Mapping[str, Tensor]) -> None:
+        """Put the parameters of one network into its row; the padding becomes 0."""
+        flat_P.zero_()
+        for name, view in self._named(flat_P).items():
+            view.copy_(state[name])
+
+    def read(self, flat_P: Tensor) -> State:
+        """The parameters in the row of one network, as tensors of their own."""
+        return {name: view.clone() for name, view in self._named(flat_P).items()}
+
+    def _named(self, flat_P: Tensor) -> dict[str, Tensor]:
+        """Views of one row under the names that the parameters have in a network's state."""
+        hidden, head = self.architecture.hidden, self.architecture.head_hidden
+        second = self._view(flat_P, "second")
+        named = {
+            "lstm.weight_ih_l0": self._view(flat_P, "first_ih"),
+            "lstm.weight_hh_l0": self._view(flat_P, "first_hh"),
+            "lstm.weight_ih_l1": second[:, :hidden],
+            "lstm.weight_hh_l1": second[:, hidden:],
+        }
+        for at in range(self.architecture.num_horizons):
+            rows = slice(at * head, (at + 1) * head)
+            named[f"heads.{at}.0.weight"] = self._view(flat_P, "inner")[rows]
+            named[f"heads.{at}.0.bias"] = self._view(flat_P, "inner_bias")[rows]
+            named[f"heads.{at}.2.weight"] = self._view(flat_P, "outer")[at : at + 1]
+            named[f"heads.{at}.2.bias"] = self._view(flat_P, "outer_bias")[at : at + 1]
+        return named
+
+    def _view(self, flat: Tensor, name: str) -> Tensor:
+        start, shape = self._blocks[name]
+        return flat[..., start : start + math.prod(shape)].view(*flat.shape[:-1], *shape)

@@ -1,0 +1,84 @@
+"""The windows of many tickers as one set of tables, from which any batch of any network is gathered.
+
+A bar is held once, however many windows it lies in and however many folds read them: 5,000 sessions take 0.7 MiB a
+ticker instead of the 6.6 MiB of their scaled windows.
+
+Axes: S bars of all tickers, W windows of all tickers, I inputs, E horizons, M networks of the stack, B windows of a
+batch, T sessions of a window, K columns of the buffer of inputs.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ldtm_lib.features.window_set import Rows, WindowSet
+from ldtm_lib.models.fit import FitTask
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class WindowTables:
+    """Bars, scales and targets of all windows that some tasks may read."""
+
+    bars_SI: Tensor
+    low_WI: Tensor
+    span_WI: Tensor
+    starts_W: Tensor
+    """The bar that each window begins with."""
+    targets_WE: Tensor
+    first_window: dict[int, int]
+    """The place of each window set's first window, by the identity of the set."""
+
+    def rows_of(self, windows: WindowSet, rows: Rows) -> Tensor:
+        """Where some windows of one ticker lie in these tables, int32 on the CPU."""
+        return torch.as_tensor((rows + self.first_window[id(windows)]).astype(np.int32))
+
+
+def distinct_windows(tasks: Sequence[FitTask]) -> list[WindowSet]:
+    """The window sets of some tasks, each once: the folds of a ticker share theirs."""
+    return list({id(task.windows): task.windows for task in tasks}.values())
+
+
+def table_bytes(window_sets: Sequence[WindowSet]) -> int:
+    """What the tables of some window sets take in memory."""
+    return sum(
+        windows.inputs.nbytes + windows.low.nbytes + windows.span.nbytes + windows.targets.nbytes + 8 * len(windows)
+        for windows in window_sets
+    )
+
+
+def tables_of(window_sets: Sequence[WindowSet], device: torch.device) -> WindowTables:
+    """The tables of some window sets, on a device."""
+    first_bar = np.cumsum([0, *(len(windows.inputs) for windows in window_sets)])
+    first_window = np.cumsum([0, *(len(windows) for windows in window_sets)])
+    starts = [
+        windows.ends - (windows.window_sessions - 1) + bar
+        for windows, bar in zip(window_sets, first_bar[:-1], strict=True)
+    ]
+
+    def together(arrays: Sequence[np.ndarray]) -> Tensor:
+        return torch.as_tensor(np.concatenate(arrays)).to(device)
+
+    return WindowTables(
+        bars_SI=together([windows.inputs for windows in window_sets]),
+        low_WI=together([windows.low for windows in window_sets]),
+        span_WI=together([windows.span for windows in window_sets]),
+        starts_W=together(starts),
+        targets_WE=together([windows.targets for windows in window_sets]),
+        first_window={id(windows): int(at) for windows, at in zip(window_sets, first_window[:-1], strict=True)},
+    )
+
+
+def gather_windows(
+    bars_SI: Tensor, low_WI: Tensor, span_WI: Tensor, starts_W: Tensor, rows_MB: Tensor, inputs_MTBK: Tensor
+) -> None:
+    """Put scaled windows into a buffer, in float32 the same to the bit as `WindowSet.gather`; padding is left alone."""
+    sessions_T = torch.arange(inputs_MTBK.shape[1], device=rows_MB.device)
+    rows_MB = rows_MB.long()
+    windows_MTBI = bars_SI[starts_W[rows_MB][:, None, :] + sessions_T[:, None]]
+    span_MBI = span_WI[rows_MB]
+    windows_MTBI -= low_WI[rows_MB][:, None]
+    windows_MTBI /= torch.where(span_MBI > 0, span_MBI, torch.inf)[:, None]
+    inputs_MTBK[..., : bars_SI.shape[1]] = windows_MTBI

@@ -1,0 +1,55 @@
+"""Training steps as CUDA graphs: a step of a hundred small kernels costs the host one launch.
+
+A graph is of one size. The number of networks is therefore rounded up to eighths of the stack; the networks that this
+adds have no rows left and are left alone by every step.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+
+SIZES = 8
+"""How many sizes of the stack are captured at most."""
+
+
+class StepGraphs:
+    """Captures each step of each size when it is first asked for, and replays it from then on."""
+
+    def __init__(self, device: torch.device, *, num_networks: int) -> None:
+        self._device, self._num_networks = device, num_networks
+        self._pool = torch.cuda.graph_pool_handle()
+        self._graphs: dict[tuple[str, int], torch.cuda.CUDAGraph] = {}
+
+    def warm_up(self, *steps: Callable[[int], None]) -> None:
+        """Compile kernels and let libraries set themselves up, which no capture allows; no network may have rows."""
+        for step in steps:
+            step(self._num_networks)
+        torch.cuda.current_stream(self._device).synchronize()
+
+    def run(self, step: Callable[[int], None], m: int) -> None:
+        """Run a step of at least the first m networks on the current stream."""
+        size = captured_size(m, self._num_networks)
+        key = (step.__name__, size)
+        if key not in self._graphs:
+            self._graphs[key] = self._capture(step, size)
+        self._graphs[key].replay()
+
+    def _capture(self, step: Callable[[int], None], size: int) -> torch.cuda.CUDAGraph:
+        """Other threads may use the device meanwhile: only this one's mistakes break the capture."""
+        graph = torch.cuda.CUDAGraph()
+        stream = torch.cuda.current_stream(self._device)
+        try:
+            with torch.cuda.graph(graph, pool=self._pool, stream=stream, capture_error_mode="thread_local"):
+                step(size)
+        except RuntimeError as error:  # the end of a capture that broke off hides why it did
+            if isinstance(error.__context__, torch.OutOfMemoryError):
+                raise error.__context__ from None
+            raise
+        return graph
+
+
+def captured_size(m: int, num_networks: int) -> int:
+    """The number of networks, at least m, whose graph runs a step of the first m of a stack."""
+    eighth = math.ceil(num_networks / SIZES)
+    return min(num_networks, math.ceil(m / eighth) * eighth)
