@@ -8,7 +8,7 @@ Run: .venv/bin/python benchmarks/bench_training.py  (about three minutes)
 """
 
 import argparse
-import math
+import json
 import subprocess
 import sys
 import time
@@ -39,7 +39,7 @@ from ldtm_lib.sessions import exchange_calendar
 NUM_TASKS = 8
 TRAINING_ROWS = 512
 VALIDATION_ROWS = 64
-REPETITIONS, RUNS = 3, 2
+REPETITIONS, RUNS = 2, 3
 SHAPE = ArchitectureConfig()
 BATCH_SIZES = (32, 64, 128)
 CPU = torch.device("cpu")
@@ -48,32 +48,32 @@ CPU = torch.device("cpu")
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
-    arguments.add_argument("--batch", type=int, help=argparse.SUPPRESS)
     given = arguments.parse_args()
     if given.way:
-        recipe, tasks = TrainingConfig(batch_size=given.batch, max_epochs=1), ibm_tasks()
-        seconds = [seconds_of(lambda: WAYS[given.way](tasks, recipe)) for _ in range(RUNS)]
-        print(min(seconds))
+        print(json.dumps([fastest(WAYS[given.way], batch_size) for batch_size in BATCH_SIZES]))
         return
     num_rows = NUM_TASKS * TRAINING_ROWS
     print(f"one epoch of {NUM_TASKS} networks x {TRAINING_ROWS} windows, {torch.get_num_threads()} cores, float32")
-    for batch_size in BATCH_SIZES:
+    rounds = [{name: in_a_process(name) for name in WAYS} for _ in range(REPETITIONS)]
+    for at, batch_size in enumerate(BATCH_SIZES):
         print(f"batch {batch_size}")
-        best = dict.fromkeys(WAYS, math.inf)
-        for _ in range(REPETITIONS):
-            for name in WAYS:
-                best[name] = min(best[name], in_a_process(name, batch_size))
+        best = {name: min(seconds[name][at] for seconds in rounds) for name in WAYS}
         for name, seconds in best.items():
             print(
                 f"  {name:38} {seconds:6.2f} s   {num_rows / seconds:6.0f} windows/s"
-                f"   {seconds * 3200 / num_rows:5.2f} s per 3,200 windows   {best[PLAIN] / seconds:4.2f} x plain",
-                flush=True,
+                f"   {seconds * 3200 / num_rows:5.2f} s per 3,200 windows   {best[PLAIN] / seconds:4.2f} x plain"
             )
 
 
-def in_a_process(way: str, batch_size: int) -> float:
-    command = [sys.executable, __file__, "--way", way, "--batch", str(batch_size)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+def in_a_process(way: str) -> list[float]:
+    """The seconds of one way by batch size."""
+    done = subprocess.run([sys.executable, __file__, "--way", way], check=True, capture_output=True, text=True)
+    return json.loads(done.stdout)
+
+
+def fastest(way: Callable[[Sequence[FitTask], TrainingConfig], None], batch_size: int) -> float:
+    recipe, tasks = TrainingConfig(batch_size=batch_size, max_epochs=1), ibm_tasks()
+    return min(seconds_of(lambda: way(tasks, recipe)) for _ in range(RUNS))
 
 
 def ibm_tasks() -> list[FitTask]:

@@ -28,6 +28,7 @@ import torch
 from ldtm_lib.config import ArchitectureConfig, BacktestConfig, GpuConfig, Settings, TrainingConfig, WindowConfig
 from ldtm_lib.features.window_set import WindowSet
 from ldtm_lib.features.windows import windows_of
+from ldtm_lib.models.cuda_memory import uuid_of
 from ldtm_lib.models.fit import Fit, FitTask, Progress
 from ldtm_lib.models.forecast import predict
 from ldtm_lib.models.single_fit import fit_alone
@@ -42,6 +43,9 @@ CUDA = torch.device("cuda:0")
 ROOMY = GpuConfig(mib_per_job=20_000)
 TARGETS = {64: 0.18, 256: 0.12}
 """Seconds an epoch that are asked for on an H100, by batch size."""
+SAMPLE_SECONDS = 0.25
+SECTION_SECONDS = 240.0
+"""How long one section may take."""
 TENANT_MIB, TENANT_SECONDS, TENANT_SIZE = 39_000, 12.0, 4096
 
 
@@ -49,10 +53,11 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--quick", action="store_true", help="leave out the retrain and the other tenant")
     arguments.add_argument("--child", choices=["alone", "tenant"], help=argparse.SUPPRESS)
+    arguments.add_argument("--section", choices=[section.__name__ for section in SECTIONS], help="this one alone")
     arguments.add_argument("--batch", type=int, default=64, help=argparse.SUPPRESS)
     given = arguments.parse_args()
     if given.child == "alone":
-        print(json.dumps(min(epochs_alone(given.batch)[1:])))
+        print(json.dumps(float(np.median(epochs_alone(given.batch)[1:]))))
         return
     if given.child == "tenant":
         print(json.dumps(tenant_steps(TENANT_SECONDS)))
@@ -60,18 +65,19 @@ def main() -> None:
     if not torch.cuda.is_available():
         sys.exit("needs a CUDA device; torch finds none")
     began = time.monotonic()
-    name, free = torch.cuda.get_device_name(CUDA), torch.cuda.mem_get_info(CUDA)[0] // 2**20
-    print(f"{name}, {free:,} MiB free, torch {torch.__version__}, CUDA {torch.version.cuda}")
-    sections: list[Callable[[], None]] = [sameness, epochs, memory]
-    if not given.quick:
-        sections += [retrains, neighbours]
-    for section in sections:
+    if given.section:
+        section = next(section for section in SECTIONS if section.__name__ == given.section)
         print(f"\n{section.__doc__}", flush=True)
+        section()
+        return
+    name, free = torch.cuda.get_device_name(CUDA), torch.cuda.mem_get_info(CUDA)[0] // 2**20
+    print(f"{name}, {free:,} MiB free, torch {torch.__version__}, CUDA {torch.version.cuda}", flush=True)
+    for section in SECTIONS[: 3 if given.quick else None]:  # in processes: a broken context takes no other figure along
+        command = [sys.executable, __file__, "--section", section.__name__]
         try:
-            section()
-        except Exception as error:  # the other figures are wanted all the same
-            print(f"  failed: {type(error).__name__}: {error}")
-        torch.cuda.empty_cache()
+            subprocess.run(command, check=True, timeout=SECTION_SECONDS)
+        except subprocess.SubprocessError as error:
+            print(f"  failed: {error}", flush=True)
     print(f"\n{time.monotonic() - began:.0f} s in all")
 
 
@@ -168,16 +174,17 @@ def sameness() -> None:
 
 
 def epochs() -> None:
-    """One epoch of 103 networks x 5,000 windows, FP16, seconds (minimum)"""
+    """One epoch of 103 networks x 5,000 windows, FP16, seconds (minimum); of one network per process (median)"""
     tasks = synthetic_tasks()
     print("  batch    stack  asked  busy %  no kernels   alone  4 at once  ratio")
     for batch_size, target in TARGETS.items():
-        recipe = TrainingConfig(batch_size=batch_size, max_epochs=12, patience=12)
+        recipe = TrainingConfig(batch_size=batch_size, max_epochs=40, patience=40)
         with watched_gpu() as busy:
             _, seconds = stacked(tasks, recipe)
+            busy.last(sum(seconds))
         _, without = stacked(tasks, replace(recipe, max_epochs=3), operations=PLAIN)
-        single = min(epochs_alone(batch_size)[1:])
-        four = max(in_processes(4, "alone", batch_size))
+        single = float(np.median(epochs_alone(batch_size)[1:]))
+        four = np.median(in_processes(4, "alone", batch_size))
         best = min(seconds)
         print(
             f"  {batch_size:5} {best:8.3f} {target:6.2f} {busy.percent():7.0f} {min(without):11.3f} {single:7.3f} "
@@ -277,6 +284,8 @@ def neighbours() -> None:
         try:
             time.sleep(6)
             steps = in_processes(1, "tenant", 0)[0]
+            if not trainer.is_alive():
+                raise RuntimeError(f"{what}: the training broke off, so there is nothing beside the tenant")
         finally:
             abandoned.set()
             trainer.join()
@@ -346,6 +355,10 @@ class Busy:
 
     samples: list[int]
 
+    def last(self, seconds: float) -> None:
+        """Forget all but the last seconds: what came before was set-up."""
+        del self.samples[: -max(1, round(seconds / SAMPLE_SECONDS))]
+
     def percent(self) -> float:
         """The mean over the middle of the watched time: set-up and end are left out."""
         edge = len(self.samples) // 4
@@ -358,10 +371,10 @@ def watched_gpu() -> Iterator[Busy]:
     """Sample the GPU's use within the block."""
     busy, over = Busy([]), threading.Event()
     pynvml.nvmlInit()
-    handle = pynvml.nvmlDeviceGetHandleByIndex(0)
+    handle = pynvml.nvmlDeviceGetHandleByUUID(uuid_of(0))
 
     def sample() -> None:
-        while not over.wait(0.25):
+        while not over.wait(SAMPLE_SECONDS):
             busy.samples.append(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)
 
     watcher = threading.Thread(target=sample)
@@ -373,6 +386,8 @@ def watched_gpu() -> Iterator[Busy]:
         watcher.join()
         pynvml.nvmlShutdown()
 
+
+SECTIONS: Sequence[Callable[[], None]] = (sameness, epochs, memory, retrains, neighbours)
 
 if __name__ == "__main__":
     main()

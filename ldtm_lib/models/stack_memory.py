@@ -15,8 +15,11 @@ from ldtm_lib.models.stack_network import INPUT_COLUMNS
 from ldtm_lib.models.stack_windows import distinct_windows, table_bytes
 
 MIB = 2**20
-CUDA_LIBRARIES_MIB = 48
-"""Workspaces of cuBLAS (32 MiB on an H100) and what the allocator rounds up."""
+CUDA_LIBRARIES_MIB = 33
+"""The workspace of cuBLAS, 32 MiB on an H100, and small change."""
+ROUNDING_MIB = 48
+"""What the allocator takes beyond that: it fetches segments of 2 MiB or 20 MiB, a graph's apart from the others. Its
+limit counts those, not what lies in them."""
 TABLES_SHARE = 0.25
 """Windows live on the device while they take no more than this share of the budget."""
 SINGLE, HALF = 4, 2
@@ -30,7 +33,7 @@ class StackPlan:
     num_networks: int
     windows_on_device: bool
     peak_mib: float
-    """What the formula expects, CUDA's own context left out."""
+    """What tensors and libraries are expected to hold; neither CUDA's own context nor what the allocator rounds up."""
 
 
 def network_bytes(
@@ -86,11 +89,12 @@ def plan_stack(
         half_precision=half_precision,
         kernels=kernels,
     )
-    num_networks = min(len(tasks), (budget_mib * MIB - fixed) // each)
+    num_networks = min(len(tasks), (budget_mib * MIB - fixed - ROUNDING_MIB * MIB) // each)
     if num_networks < 1:
         raise ConfigurationError(
             f"[gpu] mib_per_job is {budget_mib}; one network at batch size {recipe.batch_size} needs "
-            f"{(fixed + each) / MIB:.0f} MiB: raise it, or lower [training] batch_size, now {recipe.batch_size}"
+            f"{(fixed + each) / MIB + ROUNDING_MIB:.0f} MiB: raise it, or lower [training] batch_size, "
+            f"now {recipe.batch_size}"
         )
     return StackPlan(
         num_networks=num_networks,

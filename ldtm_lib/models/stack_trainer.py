@@ -77,7 +77,9 @@ def fit_stacked(
                 ):
                     del left[id(result.task)]
                     yield result
-            except torch.OutOfMemoryError as error:
+            except RuntimeError as error:
+                if not _is_shortage(error):
+                    raise
                 shortage = str(error).partition("\n")[0]
             else:
                 break
@@ -161,6 +163,12 @@ def _runner(state: StackState, num_networks: int, pause_seconds: float) -> RunSt
     return run_and_pause
 
 
+def _is_shortage(error: RuntimeError) -> bool:
+    """Whether an error means that the device's memory is used up: the allocator's, the driver's or a library's own."""
+    words = str(error)
+    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in words or "ALLOC_FAILED" in words
+
+
 def _with_rows(tasks: Sequence[FitTask]) -> tuple[list[FitTask], list[FitFailed]]:
     trainable: list[FitTask] = []
     hopeless: list[FitFailed] = []
@@ -192,9 +200,16 @@ def _budget(device: torch.device, budget_mib: int) -> Generator[None, None, None
 
 @contextmanager
 def _training_stream(device: torch.device) -> Generator[None, None, None]:
-    """A stream of the lowest priority that CUDA has: 0; those of other work in this process go first."""
+    """A stream of the lowest priority that CUDA has: 0; those of other work in this process go first.
+
+    PyTorch keeps a workspace of cuBLAS for every stream that ever had a product, 32 MiB on an H100, and counts it
+    against the budget: it goes with the stream.
+    """
     if device.type != "cuda":
         yield
         return
-    with torch.cuda.device(device), torch.cuda.stream(torch.cuda.Stream(device, priority=0)):
-        yield
+    try:
+        with torch.cuda.device(device), torch.cuda.stream(torch.cuda.Stream(device, priority=0)):
+            yield
+    finally:
+        torch._C._cuda_clearCublasWorkspaces()  # pyright: ignore[reportPrivateUsage]

@@ -22,9 +22,13 @@ class StepGraphs:
         self._graphs: dict[tuple[str, int], torch.cuda.CUDAGraph] = {}
 
     def warm_up(self, *steps: Callable[[int], None]) -> None:
-        """Compile kernels and let libraries set themselves up, which no capture allows; no network may have rows."""
-        for step in steps:
-            step(self._num_networks)
+        """Compile and load all kernels, which no capture allows, and let libraries set themselves up.
+
+        Libraries choose their kernels by size, hence every size takes its turn. No network may have rows.
+        """
+        for size in captured_sizes(self._num_networks):
+            for step in steps:
+                step(size)
         torch.cuda.current_stream(self._device).synchronize()
 
     def run(self, step: Callable[[int], None], m: int) -> None:
@@ -47,6 +51,11 @@ class StepGraphs:
                 raise error.__context__ from None
             raise
         return graph
+
+
+def captured_sizes(num_networks: int) -> list[int]:
+    """All numbers of networks that a stack is captured for, the largest first."""
+    return sorted({captured_size(m, num_networks) for m in range(1, num_networks + 1)}, reverse=True)
 
 
 def captured_size(m: int, num_networks: int) -> int:

@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 from ldtm_lib.config import ArchitectureConfig, GpuConfig, TrainingConfig
 from ldtm_lib.features.window_set import WindowSet
 from ldtm_lib.models.fit import FitTask
-from ldtm_lib.models.stack_memory import CUDA_LIBRARIES_MIB, MIB, plan_stack
+from ldtm_lib.models.stack_memory import CUDA_LIBRARIES_MIB, MIB, ROUNDING_MIB, plan_stack
 from ldtm_lib.models.stack_trainer import fit_stacked
 
 
@@ -77,7 +77,7 @@ def test_a_stack_takes_the_memory_that_the_formula_says(
     assert measured == pytest.approx(plan.peak_mib - CUDA_LIBRARIES_MIB, rel=0.05)
 
 
-@pytest.mark.parametrize("budget_mib", [100, 200, 600, 1200])
+@pytest.mark.parametrize("budget_mib", [150, 200, 600, 1200])
 def test_a_stack_grows_with_the_budget_and_never_beyond_it(windows: dict[str, WindowSet], budget_mib: int) -> None:
     tasks = [
         FitTask(
@@ -99,8 +99,8 @@ def test_a_stack_grows_with_the_budget_and_never_beyond_it(windows: dict[str, Wi
         kernels=True,
     )
     assert plan.windows_on_device
-    assert plan.peak_mib <= budget_mib
-    assert plan.peak_mib > budget_mib - 11, "there is no room for one more, of 10.3 MiB"
+    left = budget_mib - ROUNDING_MIB - plan.peak_mib
+    assert 0 <= left < 11, "there is no room for one more, of 10.3 MiB"
 
 
 def test_windows_stay_on_the_host_when_they_would_take_more_than_a_quarter_of_the_budget(
@@ -121,10 +121,10 @@ def test_windows_stay_on_the_host_when_they_would_take_more_than_a_quarter_of_th
             distinct,
             recipe=TrainingConfig(),
             architecture=ArchitectureConfig(),
-            budget_mib=80,
+            budget_mib=120,
             half_precision=True,
             kernels=True,
         ).windows_on_device
 
     assert on_device(20)
-    assert not on_device(60)
+    assert not on_device(80)

@@ -22,7 +22,7 @@ from ldtm_lib.models.stack_state import StackState
 from ldtm_lib.models.stack_trainer import OutOfDeviceMemory, fit_stacked
 from ldtm_lib.models.stack_windows import distinct_windows, tables_of
 from ldtm_lib.models.stacked_fit import StackedFit
-from ldtm_lib.models.step_graphs import captured_size
+from ldtm_lib.models.step_graphs import captured_size, captured_sizes
 from ldtm_lib.models.threads import one_thread_each
 
 CPU = torch.device("cpu")
@@ -137,7 +137,7 @@ def test_adding_removing_or_reordering_other_networks_changes_nothing(
     probe = universe[5]
     others = data.draw(st.lists(st.sampled_from(universe), unique_by=id, max_size=7))
     company = data.draw(st.permutations([probe, *(task for task in others if task is not probe)]))
-    budget = data.draw(st.sampled_from([52, 54, 600]))
+    budget = data.draw(st.sampled_from([85, 87, 600]))
     beside = stacked(company, recipe, small, gpu=GpuConfig(mib_per_job=budget))
     assert same_bits(beside[probe.name], stacked([probe], recipe, small)[probe.name])
 
@@ -172,6 +172,26 @@ def test_a_network_that_diverges_fails_alone(universe: list[FitTask], small: Arc
     assert same_bits(results[well.name], stacked([well], recipe, small)[well.name])
 
 
+@pytest.mark.parametrize("half_precision", [False, True])
+def test_inputs_that_are_no_numbers_do_not_reach_the_padding_of_other_networks(
+    universe: list[FitTask], windows: dict[str, WindowSet], small: ArchitectureConfig, half_precision: bool
+) -> None:
+    """The first window of all is ill, which is where an order that is filled up with zeros points to.
+
+    Losses to 1e-4: some CPUs round products in float16 by the size of the stack.
+    """
+    recipe = TrainingConfig(batch_size=32, max_epochs=3)
+    goog = windows["GOOG"]
+    inputs = goog.inputs.copy()
+    inputs[goog.ends[0] - 5] = np.nan
+    ill = named(dataclasses.replace(goog, inputs=inputs), "ILL", num_rows=100)
+    well = named(windows["IBM"], "WELL", num_rows=45)
+    results = stacked([ill, well], recipe, small, half_precision=half_precision)
+    assert isinstance(results[ill.name], FitFailed)
+    by_itself = fit_of(stacked([well], recipe, small, half_precision=half_precision)[well.name])
+    assert fit_of(results[well.name]).validation_losses == pytest.approx(by_itself.validation_losses, rel=1e-4)
+
+
 def test_half_precision_comes_to_the_same_losses_and_forecasts(
     universe: list[FitTask], small: ArchitectureConfig
 ) -> None:
@@ -201,8 +221,17 @@ def test_an_overflow_under_half_precision_skips_the_steps_of_that_network_alone(
     assert fit_of(results[wild.name]).validation_losses[-1] < fit_of(results[wild.name]).validation_losses[0]
 
 
+@pytest.mark.parametrize(
+    "shortage",
+    [
+        torch.OutOfMemoryError("CUDA out of memory.\nmore"),
+        torch.AcceleratorError("CUDA error: out of memory.\nmore"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`.\nmore"),
+    ],
+    ids=["allocator", "driver", "library"],
+)
 def test_running_out_of_memory_halves_the_stack_and_keeps_who_has_ended(
-    universe: list[FitTask], small: ArchitectureConfig
+    universe: list[FitTask], small: ArchitectureConfig, shortage: RuntimeError
 ) -> None:
     recipe = TrainingConfig(batch_size=32, max_epochs=3, learning_rate=3e-3)
     tasks = universe[:9]
@@ -213,7 +242,7 @@ def test_running_out_of_memory_halves_the_stack_and_keeps_who_has_ended(
             num_networks = len(buffers[-1])
             sizes.append(num_networks)
             if num_networks > most:
-                raise torch.OutOfMemoryError("CUDA out of memory.\nmore")
+                raise shortage
             PLAIN.gather_windows(*buffers)
 
         results = fit_stacked(
@@ -233,7 +262,7 @@ def test_running_out_of_memory_halves_the_stack_and_keeps_who_has_ended(
     assert {9, 4, 2} <= set(sizes)
     plenty = stacked(tasks, recipe, small)
     assert all(same_bits(halved[task.name], plenty[task.name]) for task in tasks)
-    with pytest.raises(OutOfDeviceMemory, match=r"no room for one network: CUDA out of memory\. Lower \[gpu\]"):
+    with pytest.raises(OutOfDeviceMemory, match=r"no room for one network: CUDA .+\. Lower \[gpu\]"):
         fitted_with(0)
 
 
@@ -285,7 +314,8 @@ def test_networks_that_a_step_computes_for_nothing_are_left_alone(
 def test_few_sizes_of_a_stack_are_captured_and_none_is_too_small(num_networks: int) -> None:
     sizes = {m: captured_size(m, num_networks) for m in range(1, num_networks + 1)}
     assert all(m <= size <= num_networks for m, size in sizes.items())
-    assert len(set(sizes.values())) <= 8
+    assert captured_sizes(num_networks) == sorted(set(sizes.values()), reverse=True), "all are warmed up beforehand"
+    assert len(captured_sizes(num_networks)) <= 8
 
 
 class StepsOf:
@@ -333,7 +363,7 @@ def test_windows_on_the_host_give_the_same(
 
 
 def test_a_budget_without_room_for_one_network_is_refused(universe: list[FitTask]) -> None:
-    with pytest.raises(ConfigurationError, match=r"\[gpu\] mib_per_job is 50; one network at batch size 64 needs 6\d"):
+    with pytest.raises(ConfigurationError, match=r"mib_per_job is 50; one network at batch size 64 needs 100 MiB"):
         stacked(universe[:1], TrainingConfig(), ArchitectureConfig(), gpu=GpuConfig(mib_per_job=50))
 
 
