@@ -16,6 +16,7 @@ from types import MappingProxyType
 import numpy as np
 import polars as pl
 from psycopg.conninfo import make_conninfo
+from random_walks import synthetic_bars
 
 from ldtm_lib.config import WindowConfig
 from ldtm_lib.database import embedded
@@ -31,25 +32,6 @@ from ldtm_lib.sessions import Calendar, exchange_calendar
 NUM_TICKERS, NUM_BARS, NUM_PLAIN_TICKERS = 103, 5_000, 2
 LIMIT_MEMORY_SECONDS, LIMIT_DATABASE_SECONDS, LIMIT_RSS_GIB = 1.5, 4.0, 1.5
 CONFIG = WindowConfig()
-
-
-def synthetic_bars(calendar: Calendar) -> pl.DataFrame:
-    """Seeded random walks that end at a session of 2025."""
-    stop = int(np.searchsorted(calendar.days, np.datetime64("2025-10-01")))
-    rng = np.random.default_rng(0)
-    close = 100 * np.exp(np.cumsum(rng.normal(0, 0.02, (NUM_TICKERS, NUM_BARS)), axis=1)).ravel()
-    volume = rng.integers(100_000, 100_000_000, close.size).astype(np.float64)
-    return pl.DataFrame(
-        {
-            "ticker": np.repeat([f"T{n:03}" for n in range(NUM_TICKERS)], NUM_BARS),
-            "session": np.tile(calendar.days[stop - NUM_BARS : stop], NUM_TICKERS),
-            "open": close * 1.001,
-            "high": close * 1.02,
-            "low": close * 0.98,
-            "close": close,
-            "volume": volume,
-        }
-    )
 
 
 def plain_windows(bars: pl.DataFrame) -> list[np.ndarray]:
@@ -143,7 +125,7 @@ def evening_windows(conn: Connection, tickers: list[str], evening: date, calenda
 
 def main() -> None:
     calendar = exchange_calendar()
-    bars = synthetic_bars(calendar)
+    bars = synthetic_bars(calendar, NUM_TICKERS, NUM_BARS)
     memory_seconds = from_memory(bars, calendar)
     database_seconds = from_database(bars, calendar)
     peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

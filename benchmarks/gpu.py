@@ -21,9 +21,9 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import pynvml
 import torch
+from random_walks import synthetic_bars
 
 from ldtm_lib.config import ArchitectureConfig, BacktestConfig, GpuConfig, Settings, TrainingConfig, WindowConfig
 from ldtm_lib.features.window_set import WindowSet
@@ -35,7 +35,7 @@ from ldtm_lib.models.single_fit import fit_alone
 from ldtm_lib.models.stack_memory import plan_stack
 from ldtm_lib.models.stack_network import PLAIN, Operations
 from ldtm_lib.models.stack_trainer import fit_stacked, operations_for
-from ldtm_lib.sessions import Calendar, exchange_calendar
+from ldtm_lib.sessions import exchange_calendar
 
 NUM_TICKERS, NUM_BARS, NUM_ROWS, NUM_VALIDATION_ROWS = 103, 5_350, 5_000, 64
 SHAPE = ArchitectureConfig()
@@ -82,24 +82,6 @@ def main() -> None:
 
 
 # What is trained
-
-
-def synthetic_bars(calendar: Calendar, num_tickers: int, num_bars: int) -> pl.DataFrame:
-    """Seeded random walks of daily bars that end in 2025."""
-    stop = int(np.searchsorted(calendar.days, np.datetime64("2025-10-01")))
-    rng = np.random.default_rng(0)
-    close = 100 * np.exp(np.cumsum(rng.normal(0, 0.02, (num_tickers, num_bars)), axis=1)).ravel()
-    return pl.DataFrame(
-        {
-            "ticker": np.repeat([f"T{n:03}" for n in range(num_tickers)], num_bars),
-            "session": np.tile(calendar.days[stop - num_bars : stop], num_tickers),
-            "open": close * 1.001,
-            "high": close * 1.02,
-            "low": close * 0.98,
-            "close": close,
-            "volume": rng.integers(100_000, 100_000_000, close.size).astype(np.float64),
-        }
-    )
 
 
 def synthetic_tasks(num_tasks: int = NUM_TICKERS, num_rows: int = NUM_ROWS) -> list[FitTask]:

@@ -6,13 +6,12 @@ import os
 import dagster as dg
 
 from ldtm_assets.definitions import definitions_for
-from ldtm_assets.gpus import GPU_POOL, gpus_here
+from ldtm_assets.gpus import GPU_POOL
 from ldtm_assets.partitions import partition_range
 from ldtm_assets.progress import TrainingReporter
-from ldtm_assets.sensors import refresh_gpu_pool
-from ldtm_cli.dead_runs import bury_dead_runs, own_mark
+from ldtm_cli.dead_runs import own_mark
 from ldtm_cli.job_run import JobRun
-from ldtm_cli.services import dagster_environment, running_dagster
+from ldtm_cli.services import clear_the_way, dagster_environment
 from ldtm_lib.errors import LdtmError
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import exchange_calendar
@@ -30,8 +29,7 @@ class Launcher:
         logging.getLogger("alembic").setLevel(logging.WARNING)
         self._definitions = definitions_for(project.settings, exchange_calendar(), reporter)
         self._instance = dg.DagsterInstance.get()
-        bury_dead_runs(self._instance, dagster_is_running=running_dagster(project) is not None)
-        if not refresh_gpu_pool(self._instance, project, gpus_here(os.environ)).limit:
+        if not clear_the_way(self._instance, project):
             # an empty pool would hold the step up without a word; its lease waits too, and says for what
             self._instance.event_log_storage.set_concurrency_slots(GPU_POOL, 1)
 

@@ -9,7 +9,7 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from psycopg import sql
 
@@ -18,6 +18,9 @@ from ldtm_lib.database.migrate import migrate
 from ldtm_lib.errors import ConfigurationError, LdtmError
 from ldtm_lib.project import CONFIG_VARIABLE, DATABASE_VARIABLE, Project, homes_beside, open_project
 from ldtm_lib.sessions import exchange_calendar
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
 
 REPOSITORY = Path(__file__).parents[1]
 """The folder that holds workspace.yaml, dagster.yaml and demo.toml."""
@@ -70,17 +73,22 @@ def dagster_environment(project: Project) -> dict[str, str]:
 
 
 def prepare_dagster(project: Project) -> int:
-    """Bury runs that died, and set the limit of the pool `gpu` to what fits now; returns it."""
+    """Clear the way for Dagster's processes; returns how many trainings may run at once."""
     os.environ.update(dagster_environment(project))
     from dagster import DagsterInstance
 
+    with DagsterInstance.get() as instance:
+        return clear_the_way(instance, project)
+
+
+def clear_the_way(instance: "DagsterInstance", project: Project) -> int:
+    """Bury runs that died, and set the limit of the pool `gpu` to what fits now; returns it."""
     from ldtm_assets.gpus import gpus_here
     from ldtm_assets.sensors import refresh_gpu_pool
     from ldtm_cli.dead_runs import bury_dead_runs
 
-    with DagsterInstance.get() as instance:
-        bury_dead_runs(instance, dagster_is_running=running_dagster(project) is not None)
-        return refresh_gpu_pool(instance, project, gpus_here(os.environ)).limit
+    bury_dead_runs(instance, dagster_is_running=running_dagster(project) is not None)
+    return refresh_gpu_pool(instance, project, gpus_here(os.environ)).limit
 
 
 def dagster_command(port: int, workspace: Path = WORKSPACE) -> list[str]:

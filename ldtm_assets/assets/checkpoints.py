@@ -9,7 +9,6 @@ from ldtm_assets.loss_pictures import picture_of_folds, picture_of_network
 from ldtm_assets.progress import TrainingReporter
 from ldtm_assets.recording import Metadata, Outcome
 from ldtm_lib.features.windows import windows_of
-from ldtm_lib.models.device import choose_device
 from ldtm_lib.prices import store
 from ldtm_lib.project import Project
 from ldtm_lib.registry.failures import Part
@@ -49,7 +48,7 @@ def train(
         windows,
         project.settings,
         trained_on=trained_on,
-        device=choose_device(device),
+        device=device,
         gpu_index=gpu_index,
         backtests="backtests" in parts,
         checkpoints="checkpoints" in parts,

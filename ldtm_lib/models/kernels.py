@@ -1,6 +1,6 @@
 """The operations of a training step as Triton kernels: what `recurrence`, `stack_optimizer` and `stack_windows` do.
 
-Importing this needs Triton; ask `tiling.available` first. Nothing is allocated, nothing waits for the device, and all
+Importing this needs Triton; ask `tiling.obstacle` first. Nothing is allocated, nothing waits for the device, and all
 buffers are the caller's, so that a step can be captured in a CUDA graph. A network that takes no part costs nothing:
 its programs return at once. On CUDA the buffers are float16; with TRITON_INTERPRET=1 set before Triton is first
 imported the same kernels run on the CPU, slowly, in float16 or float32.
@@ -18,9 +18,9 @@ from torch import Tensor
 from ldtm_lib.models.recurrence_kernels import INTERPRETED, LSTM_BACKWARD, LSTM_FORWARD
 from ldtm_lib.models.stack_network import Operations
 from ldtm_lib.models.step_kernels import ADAMW, GATHER_WINDOWS
-from ldtm_lib.models.tiling import Tiling, available, tilings_of
+from ldtm_lib.models.tiling import Tiling, tilings_of
 
-__all__ = ["KERNELS", "adamw", "available", "gather_windows", "lstm_backward", "lstm_forward"]
+__all__ = ["KERNELS", "adamw", "gather_windows", "lstm_backward", "lstm_forward"]
 
 ADAMW_BLOCK, GATHER_BLOCK = 1024, 128
 WARPGROUP_ROWS = 64

@@ -23,7 +23,7 @@ INITIAL_SCALE, BACKOFF, GROWTH, GROWTH_INTERVAL = 65536.0, 0.5, 2.0, 2000
 
 
 class StackState:
-    """Weights, momenta, best weights and places of up to M networks."""
+    """Weights, momenta, best weights and places of as many networks as there are buffers for, on their device."""
 
     def __init__(
         self,
@@ -31,13 +31,11 @@ class StackState:
         tables: WindowTables,
         recipe: TrainingConfig,
         *,
-        num_networks: int,
         windows_on_device: bool,
         max_training_rows: int,
         max_validation_rows: int,
-        device: torch.device,
     ) -> None:
-        M, P = num_networks, network.layout.num_elements
+        M, P, device = len(network.inputs_MTBK), network.layout.num_elements, network.inputs_MTBK.device
         self.network, self.tables, self.recipe = network, tables, recipe
         self.windows_on_device = windows_on_device
         self.half_precision = network.inputs_MTBK.dtype == torch.float16
@@ -135,10 +133,12 @@ class StackState:
         own_MB = at_MB.minimum(num_rows_M[:m, None] - 1).clamp_(min=0)
         rows_MB = order[:m].gather(1, own_MB).to(tables.starts_W.device)
         inputs_MTBK = network.inputs_MTBK[:m]
-        gathered_MTBK = inputs_MTBK if self.windows_on_device else torch.zeros(inputs_MTBK.shape)
-        gather = network.operations.gather_windows if self.windows_on_device else gather_windows
-        gather(tables.bars_SI, tables.low_WI, tables.span_WI, tables.starts_W, rows_MB, gathered_MTBK)
-        if not self.windows_on_device:
+        source = (tables.bars_SI, tables.low_WI, tables.span_WI, tables.starts_W, rows_MB)
+        if self.windows_on_device:
+            network.operations.gather_windows(*source, inputs_MTBK)
+        else:
+            gathered_MTBK = torch.zeros(inputs_MTBK.shape)
+            gather_windows(*source, gathered_MTBK)
             inputs_MTBK.copy_(gathered_MTBK)
         network.targets_MBE[:m] = tables.targets_WE[rows_MB.long()].to(network.targets_MBE.device)
         cursor_M[:m] += 1

@@ -16,7 +16,7 @@ from ldtm_lib.models.stack_state import StackState
 from ldtm_lib.models.stack_windows import distinct_windows, tables_of
 from ldtm_lib.models.stacked_fit import RunStep, StackedFit
 from ldtm_lib.models.step_graphs import StepGraphs
-from ldtm_lib.models.tiling import available
+from ldtm_lib.models.tiling import obstacle
 
 MIB = 2**20
 
@@ -95,7 +95,7 @@ def fit_stacked(
 
 def operations_for(device: torch.device, architecture: ArchitectureConfig) -> Operations:
     """Kernels where there are any for the device and the architecture, else plain PyTorch."""
-    if device.type == "cuda" and available(device, architecture.hidden):
+    if obstacle(device, architecture.hidden) is None:
         from ldtm_lib.models.kernels import KERNELS
 
         return KERNELS
@@ -130,11 +130,9 @@ def _fit_stack(
             network,
             tables_of(window_sets, device if plan.windows_on_device else torch.device("cpu")),
             recipe,
-            num_networks=num_networks,
             windows_on_device=plan.windows_on_device,
             max_training_rows=max(len(task.training_rows) for task in tasks),
             max_validation_rows=max(len(task.validation_rows) for task in tasks),
-            device=device,
         )
         yield from StackedFit(state, tasks, run_step=_runner(state, num_networks, pause_seconds)).results(on_progress)
 

@@ -107,11 +107,6 @@ def tilings_of(device: torch.device, hidden: int) -> Tilings:
     return tilings_for(capability, hidden)
 
 
-def available(device: torch.device, hidden: int) -> bool:
-    """Whether the kernels run on a device for a number of hidden units."""
-    return obstacle(device, hidden) is None
-
-
 def obstacle(device: torch.device, hidden: int) -> str | None:
     """Why the kernels do not run on a device, such as "no C compiler is on PATH"; None where they do.
 

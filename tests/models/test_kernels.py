@@ -22,7 +22,7 @@ from ldtm_lib.models import recurrence, stack_optimizer, stack_windows
 from ldtm_lib.models.lstm import initial_state
 from ldtm_lib.models.stack_layout import StackLayout
 from ldtm_lib.models.stack_network import PLAIN, StackNetwork
-from ldtm_lib.models.tiling import Tiling, available, obstacle, tilings_for
+from ldtm_lib.models.tiling import Tiling, obstacle, tilings_for
 
 ON_GPU = torch.cuda.is_available()
 if not ON_GPU:
@@ -379,7 +379,6 @@ def test_a_whole_step_of_the_stack_finds_the_same_gradients_with_kernels_as_with
 
 
 def test_the_kernels_do_not_offer_themselves_to_a_cpu() -> None:
-    assert not available(torch.device("cpu"), 128)
     assert obstacle(torch.device("cpu"), 128) == "cpu is no CUDA device"
 
 

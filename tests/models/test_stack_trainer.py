@@ -17,7 +17,7 @@ from ldtm_lib.models import stack_memory
 from ldtm_lib.models.fit import Fit, FitFailed, FitTask, Progress
 from ldtm_lib.models.forecast import predict
 from ldtm_lib.models.single_fit import fit_alone
-from ldtm_lib.models.stack_network import PLAIN, StackNetwork
+from ldtm_lib.models.stack_network import PLAIN, Operations, StackNetwork
 from ldtm_lib.models.stack_state import StackState
 from ldtm_lib.models.stack_trainer import OutOfDeviceMemory, fit_stacked
 from ldtm_lib.models.stack_windows import distinct_windows, tables_of
@@ -50,6 +50,7 @@ def stacked(
     gpu: GpuConfig = ROOMY,
     half_precision: bool = False,
     on_progress: Callable[[Progress], None] = lambda _: None,
+    operations: Operations = PLAIN,
 ) -> Results:
     with one_thread_each():
         results = list(
@@ -60,6 +61,7 @@ def stacked(
                 device=CPU,
                 gpu=gpu,
                 on_progress=on_progress,
+                operations=operations,
                 half_precision=half_precision,
             )
         )
@@ -245,17 +247,7 @@ def test_running_out_of_memory_halves_the_stack_and_keeps_who_has_ended(
                 raise shortage
             PLAIN.gather_windows(*buffers)
 
-        results = fit_stacked(
-            tasks,
-            recipe=recipe,
-            architecture=small,
-            device=CPU,
-            gpu=ROOMY,
-            on_progress=lambda _: None,
-            operations=dataclasses.replace(PLAIN, gather_windows=gather),
-        )
-        with one_thread_each():
-            return {result.task.name: result for result in results}
+        return stacked(tasks, recipe, small, operations=dataclasses.replace(PLAIN, gather_windows=gather))
 
     halved = fitted_with(2)
     assert max(sizes) == 9
@@ -303,7 +295,10 @@ def test_networks_that_a_step_computes_for_nothing_are_left_alone(
     tasks = universe[:11]
     found: list[Results] = []
     for size_of in (lambda m: m, lambda m: captured_size(m, 11)):
-        run_step = StepsOf(size_of).run
+
+        def run_step(step: Callable[[int], None], m: int, size_of: Callable[[int], int] = size_of) -> None:
+            step(size_of(m))
+
         with one_thread_each():
             fits = StackedFit(state_of(tasks, recipe, small), tasks, run_step=run_step).results(lambda _: None)
             found.append({fit.task.name: fit for fit in fits})
@@ -316,16 +311,6 @@ def test_few_sizes_of_a_stack_are_captured_and_none_is_too_small(num_networks: i
     assert all(m <= size <= num_networks for m, size in sizes.items())
     assert captured_sizes(num_networks) == sorted(set(sizes.values()), reverse=True), "all are warmed up beforehand"
     assert len(captured_sizes(num_networks)) <= 8
-
-
-class StepsOf:
-    """Runs every step for another number of networks than it is asked for."""
-
-    def __init__(self, size_of: Callable[[int], int]) -> None:
-        self.size_of = size_of
-
-    def run(self, step: Callable[[int], None], m: int) -> None:
-        step(self.size_of(m))
 
 
 def state_of(tasks: Sequence[FitTask], recipe: TrainingConfig, architecture: ArchitectureConfig) -> StackState:
@@ -343,11 +328,9 @@ def state_of(tasks: Sequence[FitTask], recipe: TrainingConfig, architecture: Arc
         network,
         tables_of(distinct_windows(tasks), CPU),
         recipe,
-        num_networks=len(tasks),
         windows_on_device=True,
         max_training_rows=max(len(task.training_rows) for task in tasks),
         max_validation_rows=max(len(task.validation_rows) for task in tasks),
-        device=CPU,
     )
 
 
