@@ -1,13 +1,14 @@
 """Loss curves on the pages: charts of what is on record, as metadata that shows a picture."""
 
-import base64
-
 import dagster as dg
 
+from ldtm_assets.pictures import picture
 from ldtm_lib.plots.loss_curves import LossCurve, fold_losses, network_losses, universe_losses
 from ldtm_lib.registry.outcomes import RetrainReport, TrainingOutcome
 from ldtm_lib.registry.summary import median_loss
 from ldtm_lib.registry.trained_network import TrainedNetwork
+
+LOSSES = "losses by epoch"
 
 
 def picture_of_network(final: TrainingOutcome, walk: TrainingOutcome | None) -> dg.MetadataValue | None:
@@ -18,7 +19,8 @@ def picture_of_network(final: TrainingOutcome, walk: TrainingOutcome | None) -> 
     (network,) = final.networks
     title = f"{final.ticker}: validation loss {network.validation_loss:.4f} at epoch {network.best_epoch}"
     folds = [curve for fold in (walk.networks if walk else ()) if (curve := curve_of(fold)) is not None]
-    return picture(network_losses(title, curves[0], folds=folds, no_change_loss=network.no_change_loss))
+    png = network_losses(title, curves[0], folds=folds, no_change_loss=network.no_change_loss)
+    return picture(png, of=LOSSES)
 
 
 def picture_of_folds(walk: TrainingOutcome) -> dg.MetadataValue | None:
@@ -29,7 +31,7 @@ def picture_of_folds(walk: TrainingOutcome) -> dg.MetadataValue | None:
     title = (
         f"{walk.ticker}: {len(walk.networks)} folds, mean validation loss {walk.validation_loss:.4f} (dotted: training)"
     )
-    return picture(fold_losses(title, curves))
+    return picture(fold_losses(title, curves), of=LOSSES)
 
 
 def picture_of_universe(report: RetrainReport) -> dg.MetadataValue:
@@ -40,7 +42,7 @@ def picture_of_universe(report: RetrainReport) -> dg.MetadataValue:
     loss = median_loss(outcome.validation_loss for outcome in finals)
     title = f"{len(curves)} networks" + (f": median validation loss {loss:.4f}" if loss is not None else "")
     no_change = median_loss(outcome.no_change_loss for outcome in finals)
-    return picture(universe_losses(title, curves, failed=failed, no_change_loss=no_change))
+    return picture(universe_losses(title, curves, failed=failed, no_change_loss=no_change), of=LOSSES)
 
 
 def curve_of(network: TrainedNetwork) -> LossCurve | None:
@@ -50,8 +52,3 @@ def curve_of(network: TrainedNetwork) -> LossCurve | None:
     return LossCurve(
         training=network.training_losses, validation=network.validation_losses, best_epoch=network.best_epoch
     )
-
-
-def picture(png: bytes) -> dg.MetadataValue:
-    """A picture that the pages show: markdown with the picture inside, so that no file has to be kept or served."""
-    return dg.MetadataValue.md(f"![losses by epoch](data:image/png;base64,{base64.b64encode(png).decode()})")

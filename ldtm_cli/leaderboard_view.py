@@ -34,8 +34,9 @@ def print_leaderboard(console: Console, board: Leaderboard, *, simulated: bool) 
         return
     console.print(_scores(board, simulated))
     console.print(
-        "[dim]Right-hand columns: mean absolute error in percent of the price that came / the error of forecasting no "
-        "change. Coverage: the share of forecasts that named a direction.[/]\n"
+        "\n[dim]#: by the lower end of the accuracy's interval. Rank 95%: the ranks by accuracy itself that luck "
+        "leaves possible, for all tickers at once. Right-hand columns: mean absolute error in percent of the price "
+        "that came / the error of forecasting no change. Cover: the share of forecasts that named a direction.[/]\n"
     )
     console.print(_gate(board))
 
@@ -46,19 +47,27 @@ def _scores(board: Leaderboard, simulated: bool) -> Table:
     table = Table(
         title=f"Leaderboard: last 30 filled sessions, {what} forecasts of {first} to {last}",
         box=box.SIMPLE_HEAD,
+        show_edge=False,
         padding=0,
         pad_edge=False,
     )
     table.add_column("#", justify="right", no_wrap=True)
+    table.add_column("rank\n95%", justify="right", no_wrap=True)
     table.add_column("ticker", no_wrap=True)
     table.add_column("spoke as", no_wrap=True)
-    for name in ("direction\nright", "95%\ninterval", "cover-\nage", "next\nday", "next\nMonday", "one\nmonth"):
+    for name in ("direction\nright", "its\n95%", "cov-\ner", "next\nday", "next\nMonday", "one\nmonth"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in board.rows:
-        table.add_row(str(row.rank or NOTHING), row.ticker, row.model_status or "abstained", *_figures(row.score))
+        table.add_row(
+            str(row.rank or NOTHING), _ranks(row), row.ticker, row.model_status or "abstained", *_figures(row.score)
+        )
     table.add_section()
-    table.add_row("", "all", "", *_figures(board.universe))
+    table.add_row("", "", "all", "", *_figures(board.universe))
     return table
+
+
+def _ranks(row: Standing) -> str:
+    return NOTHING if row.rank_low is None else f"{row.rank_low}–{row.rank_high}"
 
 
 def _figures(score: Score) -> list[str]:
@@ -66,7 +75,7 @@ def _figures(score: Score) -> list[str]:
         return [NOTHING] * 6
     accuracy = interval = NOTHING
     if score.direction_accuracy is not None and score.accuracy_low is not None and score.accuracy_high is not None:
-        accuracy = f"{score.num_correct}/{score.num_directional} {score.direction_accuracy:.0%}"
+        accuracy = _accuracy(score.num_correct, score.num_directional)
         interval = f"{100 * score.accuracy_low:.0f}–{100 * score.accuracy_high:.0f}"
     return [
         accuracy,
@@ -81,7 +90,18 @@ def _figures(score: Score) -> list[str]:
 def _error(ours: float | None, no_change: float | None) -> str:
     if ours is None or no_change is None:
         return NOTHING
-    return f"{ours:.2f}/{no_change:.2f}"
+    return f"{_three_digits(ours)}/{_three_digits(no_change)}"
+
+
+def _three_digits(value: float) -> str:
+    """Two decimals below 10, fewer above: that is as much as fits beside the others in 80 columns."""
+    return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f}"
+
+
+def _accuracy(num_correct: int, num_directional: int) -> str:
+    share = f"{num_correct / num_directional:.0%}"
+    # A whole universe's two numbers of four digits have no room.
+    return f"{num_correct}/{num_directional} {share}" if num_directional < 1000 else f"{share} of {num_directional}"
 
 
 def _gate(board: Leaderboard) -> Table:

@@ -2,10 +2,12 @@
 
 import dagster as dg
 
+from ldtm_assets.leaderboard_pictures import pictures_of
 from ldtm_assets.partitions import as_a_whole
 from ldtm_assets.resources import ProjectResource
-from ldtm_lib.ledger.leaderboard import Leaderboard, Score
+from ldtm_lib.ledger.leaderboard import Leaderboard, Score, Standing
 from ldtm_lib.ledger.leaderboard import leaderboard as read_leaderboard
+from ldtm_lib.ledger.track_record import track_record
 
 
 class LeaderboardConfig(dg.Config):
@@ -25,37 +27,53 @@ class LeaderboardConfig(dg.Config):
     kinds={"postgres"},
 )
 def leaderboard(config: LeaderboardConfig, project: ProjectResource) -> dg.MaterializeResult:
-    """Direction accuracy with its interval, coverage and errors per ticker, over the last 30 filled sessions."""
+    """Direction accuracy, the ranks it leaves possible, coverage and errors per ticker, over 30 filled sessions."""
     with project.open().database.transaction() as conn:
         board = read_leaderboard(conn, simulated=config.simulated)
+        record = track_record(conn, simulated=config.simulated)
+    kind = "simulated" if config.simulated else "live"
     return dg.MaterializeResult(
         metadata={
             "leaderboard": dg.MetadataValue.md(as_markdown(board)),
             "gate": dg.MetadataValue.md(reasons_as_markdown(board)),
-            "rows that count": "simulated" if config.simulated else "live",
+            "rows that count": kind,
+            **pictures_of(board, record, kind=kind),
         }
     )
+
+
+RANKS_EXPLAINED = (
+    "\\#: by the lower end of the accuracy's interval. Rank 95%: the ranks by accuracy itself that luck leaves "
+    "possible, with 95% confidence for all tickers at once; 1 to the number of tickers means that the order may be "
+    "luck alone."
+)
 
 
 def as_markdown(board: Leaderboard) -> str:
     """The leaderboard as the table that the UI shows."""
     lines = [
-        "| # | ticker | spoke as | direction right | 95% interval | coverage | next-day error % | no change % | gate |",
-        "|--:|---|---|--:|--:|--:|--:|--:|---|",
+        "| # | rank 95% | ticker | spoke as | direction right | 95% interval | coverage | next-day error % "
+        "| no change % | gate |",
+        "|--:|--:|---|---|--:|--:|--:|--:|--:|---|",
     ]
     for row in board.rows:
         gate = {True: "let through", False: "refused", None: "never judged"}[row.gate_passed]
         lines.append(
-            f"| {row.rank or ''} | {row.ticker} | {row.model_status or 'abstained'} | {_figures(row.score)} | {gate} |"
+            f"| {row.rank or ''} | {_ranks(row)} | {row.ticker} | {row.model_status or 'abstained'} "
+            f"| {_figures(row.score)} | {gate} |"
         )
-    lines.append(f"| | **all** | | {_figures(board.universe)} | |")
-    return "\n".join(lines)
+    lines.append(f"| | | **all** | | {_figures(board.universe)} | |")
+    return "\n".join([*lines, "", RANKS_EXPLAINED])
 
 
 def reasons_as_markdown(board: Leaderboard) -> str:
     """Why each ticker that the gate refused is not active, as a list."""
     refused = [row for row in board.rows if row.gate_passed is False]
     return "\n".join(f"- {row.ticker}: {'; '.join(row.gate_reasons)}" for row in refused) or "nobody was refused"
+
+
+def _ranks(row: Standing) -> str:
+    return "" if row.rank_low is None else f"{row.rank_low} – {row.rank_high}"
 
 
 def _figures(score: Score) -> str:

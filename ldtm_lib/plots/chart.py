@@ -1,6 +1,7 @@
-"""A small chart over epochs: white, so that it reads in light and dark pages alike, and a few kilobytes as a PNG.
+"""A small chart: white, so that it reads in light and dark pages alike, and a few kilobytes as a PNG.
 
-The only module that knows matplotlib. It uses figures as objects: nothing global is set and no window system asked.
+What all kinds of charts have in common; with the modules named after a kind the only one that knows matplotlib. It uses
+figures as objects: nothing global is set and no window system asked.
 """
 
 import io
@@ -16,39 +17,60 @@ WIDTH_INCHES, HEIGHT_INCHES, PIXELS_PER_INCH = 5.4, 3.0, 100
 """540 pixels are what Dagster's dialogue for metadata shows without shrinking."""
 FRAME = (0.105, 0.15, 0.875, 0.68)
 """Left, bottom, width and height of the axes as shares of the figure. Laying text out takes longer than the drawing."""
-LOGARITHMIC_FROM_RATIO = 20.0
-"""Values that span more than this are drawn on a logarithmic axis."""
+
+TITLE_RISE, LEGEND_RISE, LABEL_DROP = 0.2448, -0.0204, 0.1836
+"""How far above the upper edge of the axes, or below the lower one, these stand, in inches."""
 
 Values = npt.NDArray[np.float64]
 
 
-class EpochChart:
-    """One chart in the making: x is the epoch, counted from 1. Values that are not finite leave a gap."""
+class Chart:
+    """One chart in the making. Values that are not finite leave a gap. A subclass says what its axes mean."""
 
-    def __init__(self, title: str, y_label: str) -> None:
+    def __init__(
+        self,
+        title: str,
+        x_label: str,
+        y_label: str,
+        *,
+        height_inches: float = HEIGHT_INCHES,
+        frame: tuple[float, float, float, float] = FRAME,
+        title_rise: float = TITLE_RISE,
+        legend_rise: float = LEGEND_RISE,
+    ) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
-        self._figure: Any = Figure(figsize=(WIDTH_INCHES, HEIGHT_INCHES), dpi=PIXELS_PER_INCH)
+        self._figure: Any = Figure(figsize=(WIDTH_INCHES, height_inches), dpi=PIXELS_PER_INCH)
         self._canvas: Any = FigureCanvasAgg(self._figure)
-        self._axes: Any = self._figure.add_axes(FRAME)
+        self._axes: Any = self._figure.add_axes(frame)
+        self._inch = 1 / (frame[3] * height_inches)  # as a share of the height of the axes
+        self._legend_rise = legend_rise
         self._drawn: list[Values] = []
         self._labelled: dict[str, Any] = {}
         # Title and labels are given their places: to find them matplotlib would lay out all text twice more. A
         # ticker may hold a dollar sign, which must not begin a formula.
-        self._axes.set_title(title, fontsize=9, y=1.12, loc="left", parse_math=False)
-        self._axes.set_xlabel("epoch", fontsize=8, ha="right")
-        self._axes.xaxis.set_label_coords(1.0, -0.09)
+        self._axes.set_title(title, fontsize=9, y=1 + title_rise * self._inch, loc="left", parse_math=False)
+        self._axes.set_xlabel(x_label, fontsize=8, ha="right")
+        self._axes.xaxis.set_label_coords(1.0, -LABEL_DROP * self._inch)
         self._axes.set_ylabel(y_label, fontsize=8)
         self._axes.yaxis.set_label_coords(-0.075, 0.5)
 
     def line(
-        self, values: Sequence[float] | Values, *, colour: str, width: float, style: str = "-", label: str | None = None
+        self,
+        x: Sequence[Any] | npt.NDArray[Any],
+        y: Sequence[float] | Values,
+        *,
+        colour: str,
+        width: float,
+        style: str = "-",
+        marker: str | None = None,
+        label: str | None = None,
     ) -> None:
-        """Draw one value per epoch; a single one as a dot."""
-        finite = self._finite(values)
-        marker = "o" if np.count_nonzero(np.isfinite(finite)) == 1 else None
-        self._plot(_epochs(finite), finite, color=colour, lw=width, ls=style, marker=marker, ms=width + 2, label=label)
+        """Draw values over places; a single one as a dot."""
+        finite = self._finite(y)
+        shape = "o" if np.count_nonzero(np.isfinite(finite)) == 1 else marker
+        self._plot(x, finite, color=colour, lw=width, ls=style, marker=shape, ms=width + 2, label=label)
 
     def level(self, value: float | None, *, label: str) -> None:
         """Draw a dashed line across at one value; none for None or a value that is not finite."""
@@ -56,27 +78,27 @@ class EpochChart:
             self._finite([value])
             self._labelled[label] = self._axes.axhline(value, color=BLACK, lw=0.9, ls=(0, (4, 3)))
 
-    def point(self, epoch: int, value: float, *, colour: str, label: str | None = None) -> None:
-        """Mark one epoch of a line."""
-        self._plot([epoch], self._finite([value]), color=colour, ls="none", marker="o", ms=5, label=label)
-
     def note(self, text: str) -> None:
         """Say something in red below the chart, at the left."""
         self._figure.text(0.02, 0.02, text, fontsize=7, color=RED, parse_math=False)
 
     def png(self) -> bytes:
         """The finished chart."""
-        from matplotlib.ticker import MaxNLocator
         from PIL import Image
 
+        self._lay_out()
+        self._canvas.draw()
+        size = self._canvas.get_width_height()
+        picture = Image.frombuffer("RGBA", size, self._canvas.buffer_rgba()).convert("RGB")
+        content = io.BytesIO()
+        colours = Image.new("P", (1, 1))
+        colours.putpalette(palette())
+        picture.quantize(palette=colours, dither=Image.Dither.NONE).save(content, "PNG")
+        return content.getvalue()
+
+    def _lay_out(self) -> None:
+        """What is settled when everything is drawn; a subclass adds its scales and ticks before."""
         axes = self._axes
-        drawn = np.concatenate([np.empty(0), *self._drawn])
-        drawn = drawn[np.isfinite(drawn)]
-        if not len(drawn):
-            axes.text(0.5, 0.5, "no finite loss", transform=axes.transAxes, ha="center", fontsize=9)
-        elif drawn.min() > 0 and drawn.max() / drawn.min() > LOGARITHMIC_FROM_RATIO:
-            axes.set_yscale("log")
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
         axes.tick_params(labelsize=7, length=2, pad=2)
         axes.grid(color=PALE_GREY, lw=0.6)
         axes.set_axisbelow(True)
@@ -87,7 +109,7 @@ class EpochChart:
                 self._labelled.values(),
                 self._labelled.keys(),
                 loc="lower left",
-                bbox_to_anchor=(0, 0.99),
+                bbox_to_anchor=(0, 1 + self._legend_rise * self._inch),
                 ncols=6,
                 columnspacing=1.2,
                 fontsize=7,
@@ -98,16 +120,8 @@ class EpochChart:
             )
             for text in legend.get_texts():
                 text.set_parse_math(False)
-        self._canvas.draw()
-        size = self._canvas.get_width_height()
-        picture = Image.frombuffer("RGBA", size, self._canvas.buffer_rgba()).convert("RGB")
-        content = io.BytesIO()
-        colours = Image.new("P", (1, 1))
-        colours.putpalette(palette())
-        picture.quantize(palette=colours, dither=Image.Dither.NONE).save(content, "PNG")
-        return content.getvalue()
 
-    def _plot(self, x: Sequence[int] | Values, y: Values, *, label: str | None, **look: Any) -> None:
+    def _plot(self, x: Sequence[Any] | npt.NDArray[Any], y: Values, *, label: str | None, **look: Any) -> None:
         (drawn,) = self._axes.plot(x, y, **look)
         if label is not None:
             self._labelled[label] = drawn
@@ -117,7 +131,3 @@ class EpochChart:
         kept = np.where(np.isfinite(given), given, np.nan)
         self._drawn.append(kept)
         return kept
-
-
-def _epochs(values: Values) -> Values:
-    return np.arange(1.0, len(values) + 1)

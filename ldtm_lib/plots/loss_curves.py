@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ldtm_lib.plots.chart import EpochChart, Values
+from ldtm_lib.plots.chart import Values
 from ldtm_lib.plots.colours import BLUE, GREY, ORANGE, PALE_BLUE, SERIES
+from ldtm_lib.plots.epoch_chart import EpochChart
 
 Y_LABEL = "mean squared error, scaled"
 MAX_NAMES = 6
@@ -42,10 +43,10 @@ def network_losses(
     """
     chart = EpochChart(title, Y_LABEL)
     for number, fold in enumerate(folds):
-        chart.line(fold.validation, colour=PALE_BLUE, width=0.8, label=None if number else "folds' validation")
+        chart.curve(fold.validation, colour=PALE_BLUE, width=0.8, label=None if number else "folds' validation")
     chart.level(no_change_loss, label="no change")
-    chart.line(curve.training, colour=GREY, width=1.2, label="training")
-    chart.line(curve.validation, colour=BLUE, width=1.7, label="validation")
+    chart.curve(curve.training, colour=GREY, width=1.2, label="training")
+    chart.curve(curve.validation, colour=BLUE, width=1.7, label="validation")
     if curve.best is not None:
         chart.point(*curve.best, colour=ORANGE, label="kept epoch")
     return chart.png()
@@ -56,9 +57,9 @@ def fold_losses(title: str, folds: Mapping[int, LossCurve]) -> bytes:
     chart = EpochChart(title, Y_LABEL)
     for number, (fold, curve) in enumerate(folds.items()):
         colour = SERIES[number % len(SERIES)]
-        chart.line(curve.training, colour=colour, width=0.7, style=":")
+        chart.curve(curve.training, colour=colour, width=0.7, style=":")
         label = f"fold {fold}" if len(folds) <= len(SERIES) else None  # more than one row of labels has no room
-        chart.line(curve.validation, colour=colour, width=1.5, label=label)
+        chart.curve(curve.validation, colour=colour, width=1.5, label=label)
         if curve.best is not None:
             chart.point(*curve.best, colour=colour)
     return chart.png()
@@ -82,13 +83,13 @@ def universe_losses(
     if len(curves) >= MIN_FOR_PERCENTILES:
         low, median, high = np.nanquantile(_until_the_last_epoch(curves), (0.1, 0.5, 0.9), axis=0)
         for curve in curves:
-            chart.line(curve, colour=PALE_BLUE, width=0.5)
-        chart.line(high, colour=BLUE, width=1.0, style=":", label="10th and 90th percentile")
-        chart.line(low, colour=BLUE, width=1.0, style=":")
-        chart.line(median, colour=BLUE, width=2.0, label="median")
+            chart.curve(curve, colour=PALE_BLUE, width=0.5)
+        chart.curve(high, colour=BLUE, width=1.0, style=":", label="10th and 90th percentile")
+        chart.curve(low, colour=BLUE, width=1.0, style=":")
+        chart.curve(median, colour=BLUE, width=2.0, label="median")
     else:
         for number, (ticker, values) in enumerate(validation.items()):
-            chart.line(values, colour=SERIES[number % len(SERIES)], width=1.5, label=ticker)
+            chart.curve(values, colour=SERIES[number % len(SERIES)], width=1.5, label=ticker)
     chart.level(no_change_loss, label="no change")
     if failed:
         others = f" and {len(failed) - MAX_NAMES} more" if len(failed) > MAX_NAMES else ""

@@ -1,0 +1,112 @@
+"""The leaderboard's asset on real PostgreSQL: what its page shows."""
+
+import base64
+import io
+import re
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import dagster as dg
+import numpy as np
+import pytest
+from PIL import Image
+
+from ldtm_assets.assets.leaderboard import leaderboard
+from ldtm_assets.resources import ProjectResource
+from ldtm_lib.config import LedgerConfig
+from ldtm_lib.database.connection import Connection, Database
+from ldtm_lib.ledger.fillbacks import fill
+from ldtm_lib.sessions import Calendar
+from tests.integration.conftest import LedgerRows
+
+PICTURES = {
+    "accuracy over time": "share of directions that were right, over time",
+    "tickers": "direction accuracy and error by ticker",
+    "calibration": "predicted against actual returns",
+}
+Shown = Callable[..., dict[str, str]]
+
+
+@pytest.fixture
+def shown(tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch) -> Shown:
+    """Materializes the leaderboard; returns its metadata."""
+    monkeypatch.setenv("LDTM_DATABASE_URL", database.url)
+    config = tmp_path / "universe.toml"
+    config.write_text('tickers = ["ALWAYS", "NEVER"]')
+
+    def run(*, simulated: bool = False) -> dict[str, str]:
+        with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+            result = dg.materialize(
+                [leaderboard],
+                instance=instance,
+                resources={"project": ProjectResource(config_path=str(config))},
+                run_config={
+                    "ops": {"leaderboard": {"config": {"simulated": simulated}}},
+                    "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+                },
+            )
+        (event,) = result.asset_materializations_for_node("leaderboard")
+        return {name: str(value.value) for name, value in event.metadata.items()}
+
+    return run
+
+
+def fill_evenings(conn: Connection, calendar: Calendar, num_evenings: int, *, neutral: bool = False) -> None:
+    """Simulated forecasts of a ticker that is always right and of one that never is, with their actuals."""
+    rows = LedgerRows(conn, calendar)
+    days = calendar.between(date(2012, 1, 3), date(2012, 6, 1))
+    for place in range(num_evenings):
+        for ticker, direction in (("ALWAYS", "bullish"), ("NEVER", "bearish")):
+            said = "neutral" if neutral else direction
+            rows.forecast(ticker, days[place], direction=said, preds=(100 + 0.01 * place, 102, 103))
+            rows.bar(ticker, days[place + 1], 101)
+    fill(conn, config=LedgerConfig(), as_of=days[num_evenings])
+    conn.commit()
+
+
+def picture(markdown: str, of: str) -> np.ndarray:
+    """The pixels of a picture inside markdown."""
+    found = re.fullmatch(rf"!\[{of}\]\(data:image/png;base64,([A-Za-z0-9+/=]+)\)", markdown)
+    assert found, markdown[:100]
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(found[1]))).convert("RGB"))
+
+
+def test_every_picture_is_shown_and_the_table_says_how_far_ranks_may_be_off(
+    shown: Shown, conn: Connection, calendar: Calendar
+) -> None:
+    fill_evenings(conn, calendar, 30)
+    page = shown(simulated=True)
+    for name, of in PICTURES.items():
+        assert picture(page[name], of).shape[1] == 540
+    assert "| 1 | 1 – 1 | ALWAYS |" in page["leaderboard"]
+    assert "| 2 | 2 – 2 | NEVER |" in page["leaderboard"]
+    assert "the ranks by accuracy itself" in page["leaderboard"]
+    assert page["rows that count"] == "simulated"
+
+
+def test_of_few_evenings_the_ranks_are_open(shown: Shown, conn: Connection, calendar: Calendar) -> None:
+    fill_evenings(conn, calendar, 3)
+    page = shown(simulated=True)
+    assert "| 1 | 1 – 2 | ALWAYS |" in page["leaderboard"]
+    for name, of in PICTURES.items():
+        picture(page[name], of)
+
+
+def test_without_a_filled_forecast_there_are_sentences_instead(
+    shown: Shown, conn: Connection, calendar: Calendar
+) -> None:
+    fill_evenings(conn, calendar, 1)
+    page = shown()
+    assert page["rows that count"] == "live"
+    assert page["accuracy over time"] == "no live forecast that named a direction has been filled yet"
+    assert page["tickers"] == page["calibration"] == "no live forecast has been filled yet"
+
+
+def test_neutral_forecasts_alone_have_no_accuracy_over_time(shown: Shown, conn: Connection, calendar: Calendar) -> None:
+    fill_evenings(conn, calendar, 12, neutral=True)
+    page = shown(simulated=True)
+    assert page["accuracy over time"] == "no simulated forecast that named a direction has been filled yet"
+    picture(page["tickers"], PICTURES["tickers"])
+    picture(page["calibration"], PICTURES["calibration"])
+    assert "| 1 |  | ALWAYS |" in page["leaderboard"], "a rank on the board, none by accuracy"

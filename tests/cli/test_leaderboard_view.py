@@ -1,0 +1,102 @@
+"""The leaderboard in a terminal of 80 columns, and as JSON."""
+
+import dataclasses
+import json
+from datetime import date
+
+import pytest
+from rich.console import Console
+
+from ldtm_cli.leaderboard_view import leaderboard_as_dict, print_leaderboard
+from ldtm_lib.ledger.leaderboard import Leaderboard, Score, Standing
+
+SCORE = Score(
+    first_run_date=date(2013, 1, 2),
+    last_run_date=date(2013, 2, 14),
+    num_filled=30,
+    num_directional=30,
+    num_correct=18,
+    direction_accuracy=0.6,
+    accuracy_low=0.423,
+    accuracy_high=0.754,
+    coverage=1.0,
+    next_day_error=1.234,
+    next_day_no_change_error=1.1,
+    num_next_monday=25,
+    next_monday_error=3.25,
+    next_monday_no_change_error=3.2,
+    num_one_month=9,
+    one_month_error=6.5,
+    one_month_no_change_error=6.1,
+)
+LARGEST = dataclasses.replace(
+    SCORE,
+    num_correct=30,
+    direction_accuracy=1.0,
+    accuracy_low=0.886,
+    accuracy_high=1.0,
+    next_monday_error=12.345,
+    next_monday_no_change_error=9.999,
+    one_month_error=123.4,
+    one_month_no_change_error=99.96,
+)
+UNIVERSE = dataclasses.replace(SCORE, num_filled=3090, num_directional=3090, num_correct=1584, direction_accuracy=0.513)
+
+
+def standing(ticker: str, rank: int | None, ranks: tuple[int | None, int | None], score: Score) -> Standing:
+    return Standing(
+        ticker=ticker,
+        rank=rank,
+        rank_low=ranks[0],
+        rank_high=ranks[1],
+        score=score,
+        gate_passed=False,
+        gate_reasons=("49.0% < 52%",),
+        model_status="candidate",
+        model_version=None,
+        trained_on=None,
+        active_version=None,
+    )
+
+
+BOARD = Leaderboard(
+    rows=(
+        standing("GOOGL", 1, (1, 4), SCORE),
+        standing("AAPL", 103, (1, 103), LARGEST),
+        standing("SPY", 104, (None, None), SCORE),
+    ),
+    universe=UNIVERSE,
+)
+
+
+@pytest.fixture
+def printed() -> list[str]:
+    console = Console(width=80, color_system=None)
+    with console.capture() as capture:
+        print_leaderboard(console, BOARD, simulated=False)
+    return capture.get().splitlines()
+
+
+def test_the_widest_figures_fit_80_columns_uncut(printed: list[str]) -> None:
+    assert max(map(len, printed)) <= 80
+    assert not [line for line in printed if "…" in line]
+
+
+def test_each_ticker_stands_with_its_rank_interval(printed: list[str]) -> None:
+    rows = {line.split()[2]: line.split() for line in printed if "candidate" in line}
+    assert rows["GOOGL"][:2] == ["1", "1–4"]
+    assert rows["AAPL"][:2] == ["103", "1–103"]
+    assert rows["SPY"][:2] == ["104", "–"]
+    assert "Rank 95%: the ranks by accuracy itself" in " ".join(" ".join(printed).split())
+
+
+def test_figures_are_rounded_to_what_fits(printed: list[str]) -> None:
+    (row,) = [line.split() for line in printed if "AAPL" in line and "candidate" in line]
+    assert row[4:] == ["30/30", "100%", "89–100", "100%", "1.23/1.10", "12.3/10.0", "123/100"]
+    (universe,) = [line.split() for line in printed if " all " in line and "3090" in line]
+    assert universe[:5] == ["all", "51%", "of", "3090", "42–75"]
+
+
+def test_json_has_the_rank_interval() -> None:
+    first = json.loads(json.dumps(leaderboard_as_dict(BOARD), default=str))["rows"][0]
+    assert (first["ticker"], first["rank"], first["rank_low"], first["rank_high"]) == ("GOOGL", 1, 1, 4)
