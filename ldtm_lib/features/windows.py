@@ -24,7 +24,7 @@ class InputWindow:
     inputs: Float32s | None = None
     """(30, 11) scaled."""
     sha256: str | None = None
-    """Of `inputs` as little-endian float32, then close, close_min and close_max as little-endian float64."""
+    """See `window_sha256`."""
     close: float | None = None
     close_min: float | None = None
     close_max: float | None = None
@@ -129,21 +129,27 @@ def latest_windows(
     return [_latest_window(ticker, session, sets.get(ticker), calendar) for ticker in tickers]
 
 
+def window_sha256(inputs: Float32s, close: float, close_min: float, close_max: float) -> str:
+    """Of the inputs as little-endian float32, then the three prices as little-endian float64."""
+    prices = np.array([close, close_min, close_max], dtype="<f8")
+    return hashlib.sha256(inputs.astype("<f4").tobytes() + prices.tobytes()).hexdigest()
+
+
 def _latest_window(ticker: str, session: date, windows: WindowSet | None, calendar: Calendar) -> InputWindow:
     if windows is None or windows.bar_sessions[-1] != np.datetime64(session):
         return InputWindow(ticker=ticker, session=session, not_ready=f"has no bar for {session}")
     if not len(windows) or windows.sessions[-1] != np.datetime64(session):
         return InputWindow(ticker=ticker, session=session, not_ready=_obstacle(windows, session, calendar))
     inputs = windows.gather(np.array([len(windows) - 1]))[0]
-    prices = np.array([windows.close[-1], windows.close_min[-1], windows.close_max[-1]])
+    close, close_min, close_max = (float(w[-1]) for w in (windows.close, windows.close_min, windows.close_max))
     return InputWindow(
         ticker=ticker,
         session=session,
         inputs=inputs,
-        sha256=hashlib.sha256(inputs.astype("<f4").tobytes() + prices.astype("<f8").tobytes()).hexdigest(),
-        close=float(prices[0]),
-        close_min=float(prices[1]),
-        close_max=float(prices[2]),
+        sha256=window_sha256(inputs, close, close_min, close_max),
+        close=close,
+        close_min=close_min,
+        close_max=close_max,
     )
 
 

@@ -1,6 +1,5 @@
 """An evening's forecasts before they are on record: every ticker either forecasts or says why it abstains."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -12,12 +11,12 @@ import numpy as np
 from ldtm_lib.config import Settings
 from ldtm_lib.errors import CheckpointRefused
 from ldtm_lib.features.scaling import unscale_prices
-from ldtm_lib.features.windows import InputWindow
+from ldtm_lib.features.windows import InputWindow, window_sha256
 from ldtm_lib.ledger.forecasters import Forecaster
 from ldtm_lib.ledger.input_windows import StoredWindow
 from ldtm_lib.models.checkpoint import load
 from ldtm_lib.models.forecast import forecast
-from ldtm_lib.models.lstm import State
+from ldtm_lib.models.threads import on_all_cores
 from ldtm_lib.sessions import Targets
 
 Direction = Literal["bullish", "neutral", "bearish"]
@@ -70,8 +69,7 @@ def draft_all(
     `now` stands for the newest bar of a ticker that has no bar at all.
     """
     obstacles = {t: o for t in tickers if (o := _obstacle(run_date, windows.get(t), speakers.get(t)))}
-    states = _load([speakers[t] for t in tickers if t not in obstacles], folder, settings, obstacles)
-    prices_3 = _prices(states, windows, settings)
+    prices_3 = _prices([speakers[t] for t in tickers if t not in obstacles], windows, folder, settings, obstacles)
     drafts: list[Draft] = []
     for ticker in tickers:
         stored, speaker, pred = windows.get(ticker), speakers.get(ticker), prices_3.get(ticker)
@@ -121,35 +119,36 @@ def _obstacle(run_date: date, stored: StoredWindow | None, speaker: Forecaster |
 def _altered(window: InputWindow) -> str | None:
     """What is wrong with the bytes of a stored window, whose SHA-256 the forecast will be known by."""
     assert window.inputs is not None
-    prices = np.array([window.close, window.close_min, window.close_max], dtype="<f8")
-    found = hashlib.sha256(window.inputs.astype("<f4").tobytes() + prices.tobytes()).hexdigest()
+    assert window.close is not None
+    assert window.close_min is not None
+    assert window.close_max is not None
+    found = window_sha256(window.inputs, window.close, window.close_min, window.close_max)
     return None if found == window.sha256 else f"has a stored window that was altered: its SHA-256 is {found}"
 
 
-def _load(
-    speakers: Sequence[Forecaster], folder: Path, settings: Settings, obstacles: dict[str, str]
-) -> dict[str, State]:
-    """The verified parameters by ticker; a refused file is added to the obstacles."""
-
-    states: dict[str, State] = {}
-    for speaker in speakers:
-        path = folder / speaker.file_name
-        try:
-            states[speaker.ticker] = load(path, sha256=speaker.file_sha256, architecture=settings.architecture)
-        except CheckpointRefused as refusal:
-            obstacles[speaker.ticker] = f"has a checkpoint that was refused: {refusal}"
-    return states
-
-
 def _prices(
-    states: Mapping[str, State], windows: Mapping[str, StoredWindow], settings: Settings
+    speakers: Sequence[Forecaster],
+    windows: Mapping[str, StoredWindow],
+    folder: Path,
+    settings: Settings,
+    obstacles: dict[str, str],
 ) -> dict[str, list[float]]:
-    """The predicted prices at the three horizons by ticker."""
-    if not states:
-        return {}
-    shown = [windows[ticker].window for ticker in states]
-    inputs = np.stack([w.inputs for w in shown if w.inputs is not None])
-    scaled = forecast(inputs, list(states.values()), settings.architecture)
-    close_min = np.array([w.close_min for w in shown], dtype=np.float64)
-    close_max = np.array([w.close_max for w in shown], dtype=np.float64)
-    return dict(zip(states, unscale_prices(scaled, close_min, close_max).tolist(), strict=True))
+    """The predicted prices at the three horizons by ticker; a refused file is added to the obstacles."""
+
+    def prices(speaker: Forecaster) -> list[float] | CheckpointRefused:
+        window = windows[speaker.ticker].window
+        assert window.inputs is not None
+        try:
+            state = load(folder / speaker.file_name, sha256=speaker.file_sha256, architecture=settings.architecture)
+        except CheckpointRefused as refusal:
+            return refusal
+        scaled = forecast(window.inputs, state, settings.architecture)
+        return unscale_prices(scaled[None], np.array([window.close_min]), np.array([window.close_max]))[0].tolist()
+
+    found: dict[str, list[float]] = {}
+    for speaker, outcome in zip(speakers, on_all_cores(prices, speakers), strict=True):
+        if isinstance(outcome, CheckpointRefused):
+            obstacles[speaker.ticker] = f"has a checkpoint that was refused: {outcome}"
+        else:
+            found[speaker.ticker] = outcome
+    return found

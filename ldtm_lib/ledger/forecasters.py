@@ -45,8 +45,19 @@ def forecasters(
                 "tickers": list(tickers),
                 "run_date": run_date,
                 "simulated": simulated,
-                "trained_until": run_date - timedelta(days=1) if simulated else run_date,
+                "trained_until": _trained_until(run_date, simulated=simulated),
                 "candidates_may_speak": simulated and config.without_active == "candidate",
             },
         ).fetchall()
     return {forecaster.ticker: forecaster for forecaster in found}
+
+
+def forecaster_on_record(conn: Connection, checkpoint_id: int, run_date: date, *, simulated: bool) -> Forecaster | None:
+    """The checkpoint that a forecast names, as the registry has it now."""
+    wanted = {"checkpoint_id": checkpoint_id, "trained_until": _trained_until(run_date, simulated=simulated)}
+    with conn.cursor(row_factory=class_row(Forecaster)) as cursor:
+        return cursor.execute(statement("ledger/forecaster_on_record"), wanted).fetchone()
+
+
+def _trained_until(run_date: date, *, simulated: bool) -> date:
+    return run_date - timedelta(days=1) if simulated else run_date

@@ -5,11 +5,15 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 import numpy as np
+from psycopg.rows import args_row
 
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.statements import statement
 from ldtm_lib.features.indicators import INPUTS
 from ldtm_lib.features.windows import InputWindow
+
+CHANGED_MEANWHILE = "has bars that changed while its window was made; make its features again"
+"""The one reason for having no window that does not lie in the bars; the database gives it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,20 +68,39 @@ def record(conn: Connection, windows: Sequence[InputWindow]) -> RecordedWindows:
 
 def read(conn: Connection, session: date, tickers: Sequence[str]) -> dict[str, StoredWindow]:
     """The current windows of a session by ticker; a ticker whose features were never made is absent."""
-    rows = conn.execute(statement("ledger/input_windows"), {"session": session, "tickers": list(tickers)}, binary=True)
-    return {
-        ticker: StoredWindow(
-            window=InputWindow(
-                ticker=ticker,
-                session=day,
-                inputs=None if inputs is None else np.frombuffer(inputs, dtype="<f4").reshape(-1, len(INPUTS)),
-                sha256=sha256,
-                close=close,
-                close_min=close_min,
-                close_max=close_max,
-                not_ready=not_ready,
-            ),
-            bars_recorded_until=recorded_until,
-        )
-        for ticker, day, inputs, sha256, close, close_min, close_max, not_ready, recorded_until in rows
-    }
+    with conn.cursor(binary=True, row_factory=args_row(_stored)) as cursor:
+        found = cursor.execute(statement("ledger/input_windows"), {"session": session, "tickers": list(tickers)})
+        return {stored.window.ticker: stored for stored in found}
+
+
+def read_shown(
+    conn: Connection, session: date, ticker: str, *, sha256: str | None, until: datetime
+) -> StoredWindow | None:
+    """The newest window on record until a moment that has a SHA-256, or that says why there is none (None)."""
+    wanted = {"session": session, "ticker": ticker, "window_sha256": sha256, "until": until}
+    with conn.cursor(binary=True, row_factory=args_row(_stored)) as cursor:
+        return cursor.execute(statement("ledger/input_window_shown"), wanted).fetchone()
+
+
+def _stored(
+    ticker: str,
+    session: date,
+    inputs: bytes | None,
+    sha256: str | None,
+    close: float | None,
+    close_min: float | None,
+    close_max: float | None,
+    not_ready: str | None,
+    bars_recorded_until: datetime | None,
+) -> StoredWindow:
+    window = InputWindow(
+        ticker=ticker,
+        session=session,
+        inputs=None if inputs is None else np.frombuffer(inputs, dtype="<f4").reshape(-1, len(INPUTS)),
+        sha256=sha256,
+        close=close,
+        close_min=close_min,
+        close_max=close_max,
+        not_ready=not_ready,
+    )
+    return StoredWindow(window=window, bars_recorded_until=bars_recorded_until)

@@ -104,7 +104,7 @@ def take_snapshots(
         settings=settings,
     )
     written = _insert(conn, drafts, simulated=simulated) if drafts else set[str]()
-    return _report(run_date, drafts, written, _on_record(conn, run_date, spoken_for))
+    return _report(run_date, drafts, written, on_record(conn, run_date, spoken_for))
 
 
 def missing_rows(conn: Connection, cells: Sequence[tuple[str, date]]) -> list[tuple[str, date]]:
@@ -125,7 +125,8 @@ def _insert(conn: Connection, drafts: Sequence[Draft], *, simulated: bool) -> se
         raise LedgerRefused(f"the ledger refuses the forecasts of {drafts[0].run_date}: {error}") from error
 
 
-def _on_record(conn: Connection, run_date: date, tickers: Sequence[str]) -> list[SnapshotRow]:
+def on_record(conn: Connection, run_date: date, tickers: Sequence[str]) -> list[SnapshotRow]:
+    """The rows of a run date, in the order of the tickers; a ticker without a row is absent."""
     with conn.cursor(row_factory=class_row(SnapshotRow)) as cursor:
         return cursor.execute(
             statement("ledger/snapshots"), {"run_date": run_date, "tickers": list(tickers)}
@@ -160,14 +161,15 @@ def _report(run_date: date, drafts: Sequence[Draft], written: set[str], rows: Se
 def _difference(draft: Draft, row: SnapshotRow) -> str | None:
     """How a draft differs from the row on record, in words; None when they say the same on the same grounds."""
     names = [name for name in SAME_CAUSES if getattr(draft, name) != getattr(row, name)]
-    names += [name for name in PREDICTIONS if not _same_price(getattr(draft, name), getattr(row, name))]
+    names += [name for name in PREDICTIONS if not same_price(getattr(draft, name), getattr(row, name))]
     if not names:
         return None
     named = "; ".join(f"{name} {_short(getattr(row, name))}, now {_short(getattr(draft, name))}" for name in names)
     return f"the forecast of {row.ticker} on {row.run_date} is on record with {named}; the first one stays"
 
 
-def _same_price(one: float | None, other: float | None) -> bool:
+def same_price(one: float | None, other: float | None) -> bool:
+    """Whether two prices are those of one network and window, computed on two machines perhaps."""
     if one is None or other is None:
         return one is other
     return math.isclose(one, other, rel_tol=SAME_PRICE)

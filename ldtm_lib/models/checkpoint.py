@@ -1,4 +1,10 @@
-"""The file of one network: written whole or not at all, and never read unless it is the one that was written."""
+"""The file of one network: written whole or not at all, and never read unless it is the one that was written.
+
+It is a torch file of {"architecture", "names", "values"}: the names of the parameters, separated by spaces, and the
+values of all of them in that order as one float32 tensor, large ones first, so that they lie aligned in memory. The
+reader that runs no code walks through a file step by step in Python, and one tensor takes it a quarter of the time of
+sixteen. Files of the first layout, {"architecture", "state"} with a tensor per name, are read as well.
+"""
 
 import dataclasses
 import hashlib
@@ -19,6 +25,7 @@ from ldtm_lib.errors import CheckpointRefused
 from ldtm_lib.models.lstm import State, parameter_shapes
 
 REMEDY = "restore the file from a copy, or train the ticker again"
+LAYOUTS = ({"architecture": dict, "names": str, "values": Tensor}, {"architecture": dict, "state": dict})
 
 
 def write(state: Mapping[str, Tensor], path: Path, *, architecture: ArchitectureConfig) -> str:
@@ -31,9 +38,10 @@ def write(state: Mapping[str, Tensor], path: Path, *, architecture: Architecture
 
 def encode(state: Mapping[str, Tensor], *, architecture: ArchitectureConfig) -> bytes:
     """The content of a checkpoint file. Equal parameters give equal bytes."""
-    own = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in state.items()}
+    names = sorted(state, key=lambda name: -state[name].numel())
+    values = torch.cat([state[name].detach().to("cpu").ravel() for name in names])
     buffer = io.BytesIO()
-    torch.save({"architecture": dataclasses.asdict(architecture), "state": own}, buffer)
+    torch.save({"architecture": dataclasses.asdict(architecture), "names": " ".join(names), "values": values}, buffer)
     return buffer.getvalue()
 
 
@@ -84,21 +92,53 @@ def load(path: Path, *, sha256: str, architecture: ArchitectureConfig) -> State:
 
     The bytes that are verified are the ones that are read. Raises CheckpointRefused otherwise.
     """
+    document = _read_document(path, sha256=sha256)
+    _require_architecture(path, document["architecture"], architecture)
+    return _parameters(path, document, architecture)
+
+
+def read_architecture(path: Path, *, sha256: str) -> ArchitectureConfig:
+    """The architecture that a file, whose SHA-256 must be the given one, says it has.
+
+    For a network that was trained before the settings changed. Raises CheckpointRefused.
+    """
+    found = _read_document(path, sha256=sha256)["architecture"]
+    names = {field.name for field in dataclasses.fields(ArchitectureConfig)}
+    if set(found) != names or any(type(value) is not int or value < 1 for value in found.values()):
+        raise CheckpointRefused(f"checkpoint {path} is of an architecture that LDTM does not know: {found}; {REMEDY}")
+    return ArchitectureConfig(**found)
+
+
+def _read_document(path: Path, *, sha256: str) -> dict[str, Any]:
+    """What a verified file holds, in one of the two layouts; whether it fits together is not known yet."""
     content = read_verified(path, sha256=sha256)
     try:
         document = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise CheckpointRefused(f"checkpoint {path} does not hold plain weights: {reason}; {REMEDY}") from None
-    if not isinstance(document, dict) or set(cast(dict[str, Any], document)) != {"architecture", "state"}:
-        raise CheckpointRefused(f"checkpoint {path} is not one that LDTM writes; {REMEDY}")
-    contents = cast(dict[str, dict[str, Any]], document)
-    _require_architecture(path, contents["architecture"], architecture)
-    state = cast(State, contents["state"])
+    if isinstance(document, dict):
+        found = cast(dict[str, Any], document)
+        if {name: type(value) for name, value in found.items()} in LAYOUTS:
+            return found
+    raise CheckpointRefused(f"checkpoint {path} is not one that LDTM writes; {REMEDY}")
+
+
+def _parameters(path: Path, document: dict[str, Any], architecture: ArchitectureConfig) -> State:
+    """The parameters of a document, which must be those of its architecture; of the second layout, without a copy."""
     shapes = parameter_shapes(architecture)
-    if {name: tensor.shape for name, tensor in state.items()} != shapes:
-        raise CheckpointRefused(f"checkpoint {path} holds other parameters than its architecture has; {REMEDY}")
-    return state
+    if "state" in document:
+        state = cast(State, document["state"])
+        if {name: getattr(tensor, "shape", None) for name, tensor in state.items()} == shapes:
+            return state
+    else:
+        names, values = cast(list[str], document["names"].split()), cast(Tensor, document["values"])
+        sizes = [shapes[name].numel() for name in names if name in shapes]
+        fits = values.dtype == torch.float32 and values.shape == (sum(sizes),)
+        if fits and sorted(names) == sorted(shapes):
+            parts = dict(zip(names, torch.split(values, sizes), strict=True))
+            return {name: parts[name].view(shape) for name, shape in shapes.items()}
+    raise CheckpointRefused(f"checkpoint {path} holds other parameters than its architecture has; {REMEDY}")
 
 
 def _require_architecture(path: Path, found: dict[str, Any], expected: ArchitectureConfig) -> None:

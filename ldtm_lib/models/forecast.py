@@ -1,11 +1,9 @@
-"""What trained networks say: a whole universe at once in the evening, or one network over many windows.
+"""What a trained network says: from the one window of an evening, or from many.
 
-Axes: N networks, T sessions of a window, I inputs, H horizons.
+Axes: T sessions of a window, I inputs, H horizons.
 """
 
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import repeat
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -26,28 +24,38 @@ PREDICT_BATCH = 1024
 """Windows a pass; 1,024 take about 150 MB of activations."""
 
 
-def forecast(inputs: Scaled, states: Sequence[Parameters], architecture: ArchitectureConfig) -> Predictions:
-    """One scaled prediction per network: inputs (N, T, I), N states, result (N, H).
+def forecast(window: Scaled, state: Parameters, architecture: ArchitectureConfig) -> Predictions:
+    """One network's scaled prediction (H,) from one window (T, I).
 
-    Each network runs by itself on one core, as many at once as there are cores: its weights stay in that core's
-    cache, and a ticker's forecast is the same to the bit whichever others are asked beside it. Stacking all
-    networks into batched matrix products reads every weight T times from main memory and is slower.
+    The reference network's forward pass on a state's own tensors, without building a module. An evening's networks
+    run one beside the other, each on one core (`on_all_cores`): its weights stay in that core's cache, and a ticker's
+    forecast is the same to the bit whichever others are asked beside it. Stacking all networks into batched matrix
+    products reads every weight T times from main memory and is slower.
     """
-    windows = _paired(inputs, states)
-    with (
-        one_thread_each() as num_cores,
-        ThreadPoolExecutor(num_cores, initializer=torch.set_num_threads, initargs=(1,)) as cores,
-    ):
-        rows = list(cores.map(_forecast_alone, windows, states, repeat(architecture)))
-    return _as_float64(rows, architecture)
-
-
-def forecast_one_by_one(inputs: Scaled, states: Sequence[Parameters], architecture: ArchitectureConfig) -> Predictions:
-    """The same through the reference network, one after the other."""
-    windows = _paired(inputs, states)
+    names = [f"lstm.weight_{side}_l{layer}" for layer in range(architecture.num_layers) for side in ("ih", "hh")]
     with torch.inference_mode():
-        rows = [network_of(state, architecture)(window) for state, window in zip(states, windows, strict=True)]
-    return _as_float64(rows, architecture)
+        inputs = _batch_of(window)
+        start = inputs.new_zeros(architecture.num_layers, 1, architecture.hidden)
+        steps = torch.lstm(
+            inputs,
+            (start, start),
+            [state[name] for name in names],
+            False,
+            architecture.num_layers,
+            0.0,
+            False,
+            False,
+            True,
+        )[0]
+        hidden = steps[:, -1]
+        heads = [_head(hidden, state, f"heads.{at}") for at in range(architecture.num_horizons)]
+        return torch.cat(heads, dim=1)[0].numpy().astype(np.float64)
+
+
+def forecast_by_reference(window: Scaled, state: Parameters, architecture: ArchitectureConfig) -> Predictions:
+    """The same through the reference network."""
+    with torch.inference_mode():
+        return network_of(state, architecture)(_batch_of(window))[0].numpy().astype(np.float64)
 
 
 def predict(
@@ -67,40 +75,11 @@ def predict(
     return windows.unscale(scaled, rows)
 
 
-def _paired(inputs: Scaled, states: Sequence[Parameters]) -> list[Tensor]:
-    """One batch of a single window per network."""
-    if len(inputs) != len(states):
-        raise ValueError(f"{len(inputs)} windows for {len(states)} networks; give one window per network")
-    together = torch.as_tensor(np.array(inputs, dtype=np.float32))
-    return [together[n : n + 1] for n in range(len(states))]
-
-
-def _forecast_alone(window: Tensor, state: Parameters, architecture: ArchitectureConfig) -> Tensor:
-    """The reference network's forward pass on a state's own tensors, without building a module (1, H)."""
-    names = [f"lstm.weight_{side}_l{layer}" for layer in range(architecture.num_layers) for side in ("ih", "hh")]
-    with torch.inference_mode():
-        start = window.new_zeros(architecture.num_layers, 1, architecture.hidden)
-        steps = torch.lstm(
-            window,
-            (start, start),
-            [state[name] for name in names],
-            False,
-            architecture.num_layers,
-            0.0,
-            False,
-            False,
-            True,
-        )[0]
-        hidden = steps[:, -1]
-        return torch.cat([_head(hidden, state, f"heads.{at}") for at in range(architecture.num_horizons)], dim=1)
+def _batch_of(window: Scaled) -> Tensor:
+    """A batch of a single window, in aligned memory of its own: the same bits whatever lies beside it."""
+    return torch.tensor(window, dtype=torch.float32)[None]
 
 
 def _head(hidden: Tensor, state: Parameters, name: str) -> Tensor:
     inner = relu(linear(hidden, state[f"{name}.0.weight"], state[f"{name}.0.bias"]))
     return linear(inner, state[f"{name}.2.weight"], state[f"{name}.2.bias"])
-
-
-def _as_float64(rows: Sequence[Tensor], architecture: ArchitectureConfig) -> Predictions:
-    if not rows:
-        return np.empty((0, architecture.num_horizons), dtype=np.float64)
-    return torch.cat(list(rows)).numpy().astype(np.float64)

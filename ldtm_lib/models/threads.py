@@ -5,10 +5,15 @@ gives the same bits on any number of cores. Threads that wait for each other at 
 most when other programs want the cores.
 """
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @contextmanager
@@ -24,3 +29,12 @@ def one_thread_each() -> Generator[int, None, None]:
         yield num_cores
     finally:
         torch.set_num_threads(num_cores)
+
+
+def on_all_cores(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """What some work gives for each item, in their order: one core each, as many at once as there are cores."""
+    with (
+        one_thread_each() as num_cores,
+        ThreadPoolExecutor(num_cores, initializer=torch.set_num_threads, initargs=(1,)) as cores,
+    ):
+        return list(cores.map(work, items))

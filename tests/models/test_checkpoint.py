@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ldtm_lib.config import ArchitectureConfig
 from ldtm_lib.errors import CheckpointRefused
-from ldtm_lib.models.checkpoint import load, write, write_bytes
+from ldtm_lib.models.checkpoint import load, read_architecture, write, write_bytes
 from ldtm_lib.models.lstm import initial_state
 
 SMALL = ArchitectureConfig(hidden=4, head_hidden=2)
@@ -43,6 +43,75 @@ def test_what_is_read_is_what_was_written_to_the_bit(path: Path) -> None:
     read = load(path, sha256=sha256, architecture=architecture)
     assert list(read) == list(state)
     assert all(torch.equal(read[name], state[name]) for name in state)
+
+
+def saved(document: object, path: Path) -> str:
+    """A torch file of anything; returns its SHA-256."""
+    buffer = io.BytesIO()
+    torch.save(document, buffer)
+    return write_bytes(buffer.getvalue(), path)
+
+
+def test_a_file_of_the_first_layout_is_read_to_the_bit(path: Path) -> None:
+    first_layout = {"architecture": dataclasses.asdict(SMALL), "state": STATE}
+    sha256 = saved(first_layout, path)
+    read = load(path, sha256=sha256, architecture=SMALL)
+    assert list(read) == list(STATE)
+    assert all(torch.equal(read[name], STATE[name]) for name in STATE)
+    assert read_architecture(path, sha256=sha256) == SMALL
+    sha256 = saved(first_layout | {"state": STATE | {"heads.2.2.bias": "none"}}, path)
+    assert "holds other parameters than its architecture has" in refusal(path, sha256)
+
+
+def test_large_parameters_lie_aligned_so_that_a_read_network_says_the_same_to_the_bit(path: Path) -> None:
+    """MKL's products depend on it in the last bit; torch's own memory begins at multiples of 64 bytes."""
+    architecture = ArchitectureConfig()
+    state = initial_state(architecture, torch.Generator().manual_seed(0))
+    read = load(path, sha256=write(state, path, architecture=architecture), architecture=architecture)
+    assert {name for name, tensor in read.items() if tensor.data_ptr() % 64} <= {
+        f"heads.{horizon}.2.bias" for horizon in range(3)
+    }
+
+
+def test_the_architecture_of_a_file_is_read_off_it(path: Path) -> None:
+    sha256 = write(STATE, path, architecture=SMALL)
+    assert read_architecture(path, sha256=sha256) == SMALL
+    with pytest.raises(CheckpointRefused, match="was altered"):
+        read_architecture(path, sha256="0" * 64)
+
+
+@pytest.mark.parametrize("change", [{"hidden": -1}, {"hidden": 4.0}, {"hidden": "4"}, {"dropout": 1}])
+def test_an_architecture_that_is_none_is_refused(path: Path, change: dict[str, object]) -> None:
+    document = {"architecture": dataclasses.asdict(SMALL) | change, "names": "", "values": torch.zeros(0)}
+    sha256 = saved(document, path)
+    with pytest.raises(CheckpointRefused, match=r"is of an architecture that LDTM does not know: .*; restore the file"):
+        read_architecture(path, sha256=sha256)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"names": " ".join(STATE) + " heads.3.0.bias"},
+        {"names": " ".join([*list(STATE)[:-1], next(iter(STATE))])},
+        {"values": torch.zeros(3)},
+        {"values": torch.zeros(sum(tensor.numel() for tensor in STATE.values()), dtype=torch.float64)},
+        {"values": torch.zeros(1, sum(tensor.numel() for tensor in STATE.values()))},
+    ],
+)
+def test_values_that_are_not_those_of_the_names_are_refused(path: Path, change: dict[str, object]) -> None:
+    fitting = {
+        "architecture": dataclasses.asdict(SMALL),
+        "names": " ".join(STATE),
+        "values": torch.cat([tensor.ravel() for tensor in STATE.values()]),
+    }
+    load(path, sha256=saved(fitting, path), architecture=SMALL)
+    assert "holds other parameters than its architecture has" in refusal(path, saved(fitting | change, path))
+
+
+@pytest.mark.parametrize("change", [{"names": None}, {"values": [1.0]}, {"architecture": 3}, {"extra": 1}])
+def test_a_layout_that_ldtm_does_not_write_is_refused(path: Path, change: dict[str, object]) -> None:
+    document = {"architecture": {}, "names": "", "values": torch.zeros(0)}
+    assert "is not one that LDTM writes" in refusal(path, saved(document | change, path))
 
 
 def test_equal_parameters_give_equal_files(tmp_path: Path) -> None:
@@ -108,9 +177,7 @@ def test_a_file_whose_parameters_do_not_fit_its_architecture_is_refused(path: Pa
 
 
 def test_a_file_that_would_run_code_is_refused_even_with_the_right_hash(path: Path) -> None:
-    buffer = io.BytesIO()
-    torch.save({"architecture": print, "state": STATE}, buffer)
-    sha256 = write_bytes(buffer.getvalue(), path)
+    sha256 = saved({"architecture": print, "state": STATE}, path)
     assert "does not hold plain weights" in refusal(path, sha256)
 
 
@@ -121,9 +188,7 @@ def test_any_other_file_with_the_right_hash_is_refused(path: Path, content: byte
 
 
 def test_a_torch_file_of_something_else_is_refused(path: Path) -> None:
-    buffer = io.BytesIO()
-    torch.save(STATE, buffer)
-    sha256 = write_bytes(buffer.getvalue(), path)
+    sha256 = saved(STATE, path)
     assert "is not one that LDTM writes" in refusal(path, sha256)
 
 

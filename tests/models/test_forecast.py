@@ -4,8 +4,9 @@ import torch
 
 from ldtm_lib.config import ArchitectureConfig
 from ldtm_lib.features.window_set import WindowSet
-from ldtm_lib.models.forecast import PREDICT_BATCH, forecast, forecast_one_by_one, predict
+from ldtm_lib.models.forecast import PREDICT_BATCH, Predictions, forecast, forecast_by_reference, predict
 from ldtm_lib.models.lstm import State, initial_state, network_of
+from ldtm_lib.models.threads import on_all_cores
 
 SHAPE = ArchitectureConfig()
 
@@ -19,10 +20,20 @@ def windows_for(num_networks: int) -> np.ndarray:
     return np.random.default_rng(1).random((num_networks, 30, 11), dtype=np.float32)
 
 
+def forecasts(inputs: np.ndarray, states: list[State], architecture: ArchitectureConfig = SHAPE) -> Predictions:
+    """All of an evening, as the ledger asks for it: shape (networks, horizons)."""
+    pairs = list(zip(inputs, states, strict=True))
+    return np.stack(on_all_cores(lambda pair: forecast(*pair, architecture), pairs))
+
+
+def references(inputs: np.ndarray, states: list[State], architecture: ArchitectureConfig = SHAPE) -> Predictions:
+    return np.stack([forecast_by_reference(*pair, architecture) for pair in zip(inputs, states, strict=True)])
+
+
 def test_a_universe_at_once_agrees_with_the_reference_one_by_one() -> None:
     """1e-6: float32 sums of 128 products in another order; predictions are of the size of 0.1."""
     states, inputs = states_of(20), windows_for(20)
-    found, reference = forecast(inputs, states, SHAPE), forecast_one_by_one(inputs, states, SHAPE)
+    found, reference = forecasts(inputs, states), references(inputs, states)
     assert found.shape == (20, 3)
     assert found.dtype == np.float64
     np.testing.assert_allclose(found, reference, rtol=0, atol=1e-6)
@@ -32,27 +43,27 @@ def test_a_universe_at_once_agrees_with_the_reference_one_by_one() -> None:
 @pytest.mark.parametrize("architecture", [ArchitectureConfig(hidden=8, head_hidden=4, num_layers=n) for n in (1, 3)])
 def test_any_number_of_layers_agrees_with_the_reference(architecture: ArchitectureConfig) -> None:
     states, inputs = states_of(4, architecture), windows_for(4)
-    reference = forecast_one_by_one(inputs, states, architecture)
-    np.testing.assert_allclose(forecast(inputs, states, architecture), reference, rtol=0, atol=1e-6)
+    reference = references(inputs, states, architecture)
+    np.testing.assert_allclose(forecasts(inputs, states, architecture), reference, rtol=0, atol=1e-6)
 
 
 def test_a_forecast_is_the_same_to_the_bit_whoever_is_asked_beside_it() -> None:
     states, inputs = states_of(12), windows_for(12)
-    together = forecast(inputs, states, SHAPE)
-    alone = [forecast(inputs[n : n + 1], states[n : n + 1], SHAPE)[0] for n in range(12)]
-    backwards = forecast(inputs[::-1], states[::-1], SHAPE)[::-1]
+    together = forecasts(inputs, states)
+    alone = [forecasts(inputs[n : n + 1], states[n : n + 1])[0] for n in range(12)]
+    backwards = forecasts(inputs[::-1], states[::-1])[::-1]
     assert np.array_equal(together, alone)
     assert np.array_equal(together, backwards)
 
 
 def test_a_forecast_is_the_same_to_the_bit_on_any_number_of_cores() -> None:
     states, inputs = states_of(6), windows_for(6)
-    expected = forecast(inputs, states, SHAPE)
+    expected = forecasts(inputs, states)
     num_cores = torch.get_num_threads()
     try:
         for given in (1, 3):
             torch.set_num_threads(given)
-            assert np.array_equal(forecast(inputs, states, SHAPE), expected)
+            assert np.array_equal(forecasts(inputs, states), expected)
             assert torch.get_num_threads() == given
     finally:
         torch.set_num_threads(num_cores)
@@ -61,26 +72,15 @@ def test_a_forecast_is_the_same_to_the_bit_on_any_number_of_cores() -> None:
 def test_inputs_may_be_read_only_as_they_come_from_a_database() -> None:
     states, inputs = states_of(2), windows_for(2)
     stored = np.frombuffer(inputs.astype("<f4").tobytes(), dtype="<f4").reshape(2, 30, 11)
-    assert np.array_equal(forecast(stored, states, SHAPE), forecast(inputs, states, SHAPE))
+    assert np.array_equal(forecasts(stored, states), forecasts(inputs, states))
 
 
 def test_a_network_that_is_not_finite_spoils_only_its_own_row() -> None:
     states, inputs = states_of(3), windows_for(3)
     broken = [states[0], {name: tensor * float("nan") for name, tensor in states[1].items()}, states[2]]
-    found = forecast(inputs, broken, SHAPE)
+    found = forecasts(inputs, broken)
     assert np.isnan(found[1]).all()
-    assert np.array_equal(found[[0, 2]], forecast(inputs, states, SHAPE)[[0, 2]])
-
-
-def test_no_networks_give_no_rows() -> None:
-    nothing = np.empty((0, 30, 11), dtype=np.float32)
-    assert forecast(nothing, [], SHAPE).shape == forecast_one_by_one(nothing, [], SHAPE).shape == (0, 3)
-
-
-@pytest.mark.parametrize("way", [forecast, forecast_one_by_one])
-def test_windows_and_networks_must_come_in_pairs(way: object) -> None:
-    with pytest.raises(ValueError, match="3 windows for 2 networks"):
-        way(windows_for(3), states_of(2), SHAPE)  # type: ignore[operator]
+    assert np.array_equal(found[[0, 2]], forecasts(inputs, states)[[0, 2]])
 
 
 def test_predictions_are_prices_on_the_scale_of_each_window(
