@@ -86,6 +86,15 @@ class ForecastConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerConfig:
+    """How the record of forecasts is kept."""
+
+    void_after_sessions: int = 10
+    """Sessions that an actual without a bar is waited for, from when that was noticed, before it is voided. Only
+    sessions count of which the store has bars of anybody: an outage of the source voids nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PartitionConfig:
     """The sessions that the Dagster UI offers by date. The tables hold all of history in any case."""
 
@@ -127,6 +136,23 @@ class GpuConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PublishConfig:
+    """Where the seals of the record are published outside of the database. Paths are relative to the file."""
+
+    file: str | None = None
+    """The file that every seal is appended to; None is `seals.jsonl` in the project's folder under `.ldtm`."""
+    git: str | None = None
+    """Folder of a git repository that every seal is committed to."""
+    push: bool = False
+    """Whether the repository is pushed after each commit."""
+    timestamp_url: str | None = None
+    """An authority that stamps seals by RFC 3161."""
+    timestamp_certificates: str | None = None
+    """PEM file with the root certificate of that authority, and its intermediates."""
+    timestamp_timeout_seconds: float = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """One configuration file, validated."""
 
@@ -140,10 +166,12 @@ class Settings:
     backtest: BacktestConfig = BacktestConfig()
     gate: GateConfig = GateConfig()
     forecast: ForecastConfig = ForecastConfig()
+    ledger: LedgerConfig = LedgerConfig()
     partitions: PartitionConfig = PartitionConfig()
     source: SourceConfig = SourceConfig()
     database: DatabaseConfig = DatabaseConfig()
     gpu: GpuConfig = GpuConfig()
+    publish: PublishConfig = PublishConfig()
 
     def tickers_on(self, session: date) -> tuple[str, ...]:
         """The tickers that belong to the universe on a session: all but those retired by then."""

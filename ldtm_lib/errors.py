@@ -55,3 +55,15 @@ class RegistryConflict(LdtmError):
 
 class LedgerRefused(LdtmError):
     """The ledger refuses a change of what is already on record."""
+
+
+class ReplayImpossible(LdtmError):
+    """A forecast cannot be computed again: it is not on record, or what it was made with is gone or altered."""
+
+
+class PublicationFailed(LdtmError):
+    """A seal could not be published outside of the database."""
+
+
+class NotProvable(LdtmError):
+    """Something cannot be proven of the record: it is not there, not sealed yet, or not what was recorded."""

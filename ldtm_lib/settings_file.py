@@ -7,17 +7,26 @@ import tomllib
 from datetime import date
 from pathlib import Path
 from typing import Any, cast, get_args
+from urllib.parse import urlsplit
 
-from ldtm_lib.config import ArchitectureConfig, Settings
+from ldtm_lib.config import ArchitectureConfig, PublishConfig, Settings
 from ldtm_lib.errors import ConfigurationError
 
-_TYPE_WORDS = {int: "a whole number", float: "a number", str: "a text", date: "a date such as 2026-03-02"}
+_TYPE_WORDS = {
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    bool: "true or false",
+    date: "a date such as 2026-03-02",
+}
 _INDICATOR_BARS = 19
 """What the longest indicator, MA-20, reads before a bar; with less warm-up no window would ever be complete."""
 _MOST_JOBS = 64
 """Slots of a GPU whose leases are counted (`ldtm_lib/gpu/locks.py`)."""
 _LONGEST_PAUSE_MS = 1000.0
 """A longer pause is a mistake in the unit: a step takes a few milliseconds."""
+_LONGEST_TIMEOUT_SECONDS = 600.0
+"""A longer one would hold up the evening."""
 
 
 def load_settings(path: Path) -> Settings:
@@ -46,6 +55,7 @@ def load_settings(path: Path) -> Settings:
     retired = _retired(path, raw.get("retired", {}), tickers)
     settings = Settings(path=path.resolve(), tickers=tickers, retired=retired, **values)
     _check_ranges(path, settings)
+    _check_publications(path, settings.publish)
     return settings
 
 
@@ -126,6 +136,7 @@ def _check_ranges(path: Path, settings: Settings) -> None:
         "gate.max_leakage_rows": (settings.gate.max_leakage_rows, 0),
         "gate.min_folds": (settings.gate.min_folds, 1),
         "forecast.neutral_band": (settings.forecast.neutral_band, 0),
+        "ledger.void_after_sessions": (settings.ledger.void_after_sessions, 1),
         "gpu.mib_per_job": (settings.gpu.mib_per_job, 1),
         "gpu.reserve_mib": (settings.gpu.reserve_mib, 0),
         "gpu.max_jobs": (settings.gpu.max_jobs, 1),
@@ -137,12 +148,20 @@ def _check_ranges(path: Path, settings: Settings) -> None:
     for key, value, most in (
         ("gpu.max_jobs", settings.gpu.max_jobs, _MOST_JOBS),
         ("gpu.pause_ms", settings.gpu.pause_ms, _LONGEST_PAUSE_MS),
+        (
+            "publish.timestamp_timeout_seconds",
+            settings.publish.timestamp_timeout_seconds,
+            _LONGEST_TIMEOUT_SECONDS,
+        ),
     ):
         if value > most:
             raise ConfigurationError(f"{path}: {key} is {value}; it must be at most {most}")
-    if settings.training.learning_rate <= 0:
-        rate = settings.training.learning_rate
-        raise ConfigurationError(f"{path}: training.learning_rate is {rate}; it must be above 0")
+    for key, value in (
+        ("training.learning_rate", settings.training.learning_rate),
+        ("publish.timestamp_timeout_seconds", settings.publish.timestamp_timeout_seconds),
+    ):
+        if value <= 0:
+            raise ConfigurationError(f"{path}: {key} is {value}; it must be above 0")
     for key, value, only in (
         ("architecture.num_inputs", settings.architecture.num_inputs, ArchitectureConfig().num_inputs),
         ("architecture.num_horizons", settings.architecture.num_horizons, ArchitectureConfig().num_horizons),
@@ -165,3 +184,42 @@ def _check_ranges(path: Path, settings: Settings) -> None:
     ):
         if not name.isidentifier() or name != name.lower():
             raise ConfigurationError(f"{path}: {key} is {name!r}; use lower-case letters, digits and '_'")
+
+
+def _check_publications(path: Path, publish: PublishConfig) -> None:
+    """Refuse a publication that is only half configured."""
+    for key, value in (
+        ("file", publish.file),
+        ("git", publish.git),
+        ("timestamp_url", publish.timestamp_url),
+        ("timestamp_certificates", publish.timestamp_certificates),
+    ):
+        if value is not None and not value.strip():
+            raise ConfigurationError(f"{path}: publish.{key} is {value!r}; name one or remove the setting")
+    if publish.push and publish.git is None:
+        raise ConfigurationError(f"{path}: publish.push is true; name the repository to push in publish.git")
+    if publish.timestamp_url is None:
+        if publish.timestamp_certificates is not None:
+            raise ConfigurationError(
+                f"{path}: publish.timestamp_certificates is {publish.timestamp_certificates!r}; "
+                "name their authority in publish.timestamp_url"
+            )
+        return
+    if not _is_web_address(publish.timestamp_url):
+        raise ConfigurationError(
+            f"{path}: publish.timestamp_url is {publish.timestamp_url!r}; it must begin with http:// or https:// "
+            "and a host"
+        )
+    if publish.timestamp_certificates is None:
+        raise ConfigurationError(
+            f"{path}: publish.timestamp_url is {publish.timestamp_url!r}; "
+            "name the PEM file with its root certificate in publish.timestamp_certificates"
+        )
+
+
+def _is_web_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0 and text.isascii()
+    except ValueError:
+        return False

@@ -13,6 +13,7 @@ from ldtm_lib.config import (
     ArchitectureConfig,
     BacktestConfig,
     GateConfig,
+    PublishConfig,
     Settings,
     TrainingConfig,
     WindowConfig,
@@ -121,6 +122,9 @@ def test_a_setting_that_would_be_ignored_is_refused(load: Load, text: str, messa
         ("source", "folder = 3", "source.folder is 3; it must be a text"),
         ("source", 'kind = "yahoo"', "source.kind is 'yahoo'; it must be one of sample, files"),
         ("source", 'basis = "split"', "source.basis is 'split'; it must be one of adjusted, raw"),
+        ("publish", "push = 1", "publish.push is 1; it must be true or false"),
+        ("publish", 'push = "yes"', "publish.push is 'yes'; it must be true or false"),
+        ("publish", "file = true", "publish.file is True; it must be a text"),
         ("forecast", 'without_active = "x"', "forecast.without_active is 'x'; it must be one of abstain, candidate"),
         (
             "partitions",
@@ -161,6 +165,16 @@ def test_a_value_of_another_type_is_refused(load: Load, section: str, line: str,
         ("forecast", "neutral_band = -0.001", "forecast.neutral_band is -0.001; it must be at least 0"),
         ("gpu", "max_jobs = 0", "gpu.max_jobs is 0; it must be at least 1"),
         ("gpu", "reserve_mib = -1", "gpu.reserve_mib is -1; it must be at least 0"),
+        (
+            "publish",
+            "timestamp_timeout_seconds = 0",
+            "publish.timestamp_timeout_seconds is 0.0; it must be above 0",
+        ),
+        (
+            "publish",
+            "timestamp_timeout_seconds = 601",
+            "publish.timestamp_timeout_seconds is 601.0; it must be at most 600.0",
+        ),
         ("database", 'schema = "a-b"', "database.schema is 'a-b'; use lower-case letters, digits and '_'"),
         ("database", 'dagster_schema = "A"', "database.dagster_schema is 'A'; use lower-case letters, digits and '_'"),
         (
@@ -172,6 +186,58 @@ def test_a_value_of_another_type_is_refused(load: Load, section: str, line: str,
 )
 def test_a_value_out_of_its_range_is_refused(load: Load, section: str, line: str, message: str) -> None:
     assert refusal(load, f"{TICKERS}[{section}]\n{line}\n") == message
+
+
+def test_every_publication_can_be_configured(load: Load) -> None:
+    settings = load(
+        TICKERS
+        + '[publish]\nfile = "/srv/seals.jsonl"\ngit = "../record"\npush = true\n'
+        + 'timestamp_url = "https://tsa.example.org/tsr"\ntimestamp_certificates = "tsa.pem"\n'
+        + "timestamp_timeout_seconds = 30\n"
+    )
+    assert settings.publish == PublishConfig(
+        file="/srv/seals.jsonl",
+        git="../record",
+        push=True,
+        timestamp_url="https://tsa.example.org/tsr",
+        timestamp_certificates="tsa.pem",
+        timestamp_timeout_seconds=30.0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("push = true", "publish.push is true; name the repository to push in publish.git"),
+        ('file = ""', "publish.file is ''; name one or remove the setting"),
+        ('git = " "', "publish.git is ' '; name one or remove the setting"),
+        (
+            'timestamp_url = "https://tsa.example.org"',
+            "publish.timestamp_url is 'https://tsa.example.org'; "
+            "name the PEM file with its root certificate in publish.timestamp_certificates",
+        ),
+        (
+            'timestamp_certificates = "tsa.pem"',
+            "publish.timestamp_certificates is 'tsa.pem'; name their authority in publish.timestamp_url",
+        ),
+        *(
+            (
+                f'timestamp_url = "{url}"\ntimestamp_certificates = "tsa.pem"',
+                f"publish.timestamp_url is '{url}'; it must begin with http:// or https:// and a host",
+            )
+            for url in (
+                "ftp://tsa.example.org",
+                "file:///etc/passwd",
+                "tsa.example.org",
+                "http://",
+                "https://[x",
+                "http://a:b",
+            )
+        ),
+    ],
+)
+def test_a_publication_that_is_half_configured_is_refused(load: Load, lines: str, message: str) -> None:
+    assert refusal(load, f"{TICKERS}[publish]\n{lines}\n") == message
 
 
 @pytest.mark.parametrize(

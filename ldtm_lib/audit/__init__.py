@@ -1,0 +1,1 @@
+"""How a stranger checks the record: encodings, seals, proofs, publications, replay."""

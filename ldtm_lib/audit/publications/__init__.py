@@ -1,0 +1,1 @@
+"""Where seals are published outside of the database, out of its owner's reach."""

@@ -1,0 +1,34 @@
+"""The publications that a configuration asks for."""
+
+from pathlib import Path
+
+from ldtm_lib.audit.publications.git_repository import GitRepository
+from ldtm_lib.audit.publications.protocol import Publication
+from ldtm_lib.audit.publications.seal_file import SealFile
+from ldtm_lib.audit.publications.time_stamps import TimeStamps
+from ldtm_lib.config import Settings
+
+SEAL_FILE = "seals.jsonl"
+TIME_STAMPS = "timestamps"
+
+
+def publications_of(settings: Settings, home: Path) -> list[Publication]:
+    """The file, always; the git repository and the time stamps where they are configured.
+
+    Paths are relative to the configuration file; `home` is the project's folder, for what is not given a place.
+    """
+    publish, beside = settings.publish, settings.path.parent
+    file = home / SEAL_FILE if publish.file is None else beside / publish.file
+    publications: list[Publication] = [SealFile(path=file)]
+    if publish.git is not None:
+        publications.append(GitRepository(folder=beside / publish.git, push=publish.push))
+    if publish.timestamp_url is not None and publish.timestamp_certificates is not None:
+        publications.append(
+            TimeStamps(
+                url=publish.timestamp_url,
+                certificates=beside / publish.timestamp_certificates,
+                folder=home / TIME_STAMPS,
+                timeout_seconds=publish.timestamp_timeout_seconds,
+            )
+        )
+    return publications

@@ -1,0 +1,35 @@
+"""Writes that are on the disk when they return."""
+
+import errno
+import os
+from pathlib import Path
+
+
+def append(file: int, content: bytes) -> None:
+    """Append to an open file in one write, and wait for the disk; raises OSError when only a part found room."""
+    if content and (written := os.write(file, content)) != len(content):
+        raise OSError(errno.ENOSPC, f"only {written} of {len(content)} bytes found room")
+    os.fsync(file)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file that is there with all of its content, or not at all."""
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk."""
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

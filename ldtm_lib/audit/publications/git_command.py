@@ -1,0 +1,82 @@
+"""git in one folder, asking nobody: no hooks, signatures, prompts, nor variables that mean another repository."""
+
+import os
+import signal
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from ldtm_lib.errors import PublicationFailed
+
+TIMEOUT_SECONDS = 120
+_OTHER_REPOSITORY = {
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_DIR",
+    "GIT_INDEX_FILE",
+    "GIT_NAMESPACE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+    "GIT_WORK_TREE",
+}
+"""What git sets for its hooks, and what would make it look elsewhere."""
+_ENVIRONMENT = {
+    "GIT_GRAFT_FILE": os.devnull,
+    "GIT_LITERAL_PATHSPECS": "1",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_TERMINAL_PROMPT": "0",
+    "LC_ALL": "C",
+}
+"""Grafts and replaced objects would show another history than the one that was committed."""
+_SETTINGS = (
+    "core.hooksPath=/dev/null",
+    "core.autocrlf=false",
+    "core.fsync=committed",
+    "core.quotePath=false",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Git:
+    """The command, in a folder."""
+
+    folder: Path
+    settings: tuple[str, ...] = ()
+    """More of them, as `user.name=LDTM`."""
+
+    def __call__(self, *arguments: str, stdin: bytes = b"") -> bytes:
+        """What the command writes; raises PublicationFailed with what it says when it fails."""
+        answer = self._run(arguments, stdin)
+        if answer.returncode != 0:
+            said = answer.stderr.decode(errors="replace").strip().replace("\n", " ") or f"status {answer.returncode}"
+            raise PublicationFailed(f"{self.folder}: git {arguments[0]}: {said}")
+        return answer.stdout
+
+    def line(self, *arguments: str) -> str | None:
+        """The one line that the command writes; None when it fails, which then means no."""
+        answer = self._run(arguments, b"")
+        return answer.stdout.decode(errors="replace").strip() if answer.returncode == 0 else None
+
+    def _run(self, arguments: tuple[str, ...], stdin: bytes) -> "subprocess.CompletedProcess[bytes]":
+        settings = [part for setting in (*_SETTINGS, *self.settings) for part in ("-c", setting)]
+        environment = {name: value for name, value in os.environ.items() if name not in _OTHER_REPOSITORY}
+        try:
+            process = subprocess.Popen(
+                ["git", "-C", str(self.folder), *settings, *arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=environment | _ENVIRONMENT,
+                start_new_session=True,
+            )
+        except FileNotFoundError:
+            raise PublicationFailed("git is not installed; install it, or remove publish.git") from None
+        with process:
+            try:
+                out, err = process.communicate(stdin, timeout=TIMEOUT_SECONDS)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                raise PublicationFailed(
+                    f"{self.folder}: git {arguments[0]} had not ended after {TIMEOUT_SECONDS} s; try it by hand there"
+                ) from None
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)

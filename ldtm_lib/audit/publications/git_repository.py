@@ -1,0 +1,246 @@
+"""Seals in a git repository of the owner's: a file a seal, committed when it is published, pushed if that is asked for.
+
+Every file is the line of its seal, so that all of them in order are the file of `seal_file`. One growing file would
+cost a copy of itself a commit, and its history minutes to check.
+"""
+
+import fcntl
+import re
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from ldtm_lib.audit.publications.durable import write_whole
+from ldtm_lib.audit.publications.git_command import Git
+from ldtm_lib.audit.publications.protocol import Published
+from ldtm_lib.audit.publications.seal_lines import Line, continuation, line_of, lines_of, read_chain
+from ldtm_lib.audit.seal import Seal
+from ldtm_lib.errors import PublicationFailed
+
+SEALS = "seals"
+_SEAL_PATH = re.compile(rf"{SEALS}/\d{{4}}/\d{{6,}}\.json")
+_IDENTITY = {"user.name": "LDTM", "user.email": "ldtm@localhost"}
+"""Who commits in a repository that does not say who."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upstream:
+    """Where a branch is pushed to."""
+
+    remote: str
+    target: str
+    tracking: str
+    """The ref that remembers what is there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GitRepository:
+    """One repository and its current branch; whatever else is in it is left alone."""
+
+    folder: Path
+    push: bool = False
+
+    @property
+    def name(self) -> str:
+        """The folder."""
+        return f"git repository {self.folder}"
+
+    def read(self) -> Published:
+        """The seals at HEAD; that the work tree agrees, and that no commit ever changed or removed one."""
+        try:
+            self._check_folder()
+            if self._git.line("rev-parse", "--verify", "--quiet", "HEAD") is None:
+                return Published(seals={}, notes=(f"{self.folder} has no commit yet",))
+            contents = self._contents_at_head()
+            published = read_chain(_lines(contents))
+            problems = [*self._work_tree_problems(contents), *self._history_problems(), *self._upstream_problems()]
+            return Published(
+                seals=published.seals,
+                problems=(*published.problems, *problems),
+                notes=(*published.notes, *self._notes(contents)),
+            )
+        except PublicationFailed as error:
+            return Published(seals={}, problems=(str(error),))
+        except OSError as error:
+            return Published(
+                seals={}, problems=(f"{error.filename} cannot be read: {error.strerror}; make it readable",)
+            )
+
+    def publish(self, seals: Sequence[Seal]) -> None:
+        """Commit the seals that HEAD does not have, these files alone, and push what has not been pushed.
+
+        What a failed push leaves waiting goes with the next one, which an empty sequence asks for too.
+        """
+        if not seals and not self.push:
+            return
+        self._check_folder()
+        with self._locked():
+            more = continuation(read_chain(_lines(self._contents_at_head())), seals)
+            if more.seals:
+                self._commit(more.seals)
+            if self.push:
+                self._push()
+        if more.refusal is not None:
+            raise PublicationFailed(f"{self.folder}: {more.refusal}")
+
+    @property
+    def _git(self) -> Git:
+        return Git(folder=self.folder)
+
+    def _check_folder(self) -> None:
+        """Raises PublicationFailed unless the folder is the top of a work tree."""
+        if not self.folder.is_dir():
+            raise PublicationFailed(f"there is no folder {self.folder}; run `git init {self.folder}`, or clone one")
+        if self._git.line("rev-parse", "--is-inside-work-tree") != "true":
+            self._git("rev-parse", "--git-dir")
+            raise PublicationFailed(f"{self.folder} is a bare repository; name one with a work tree in publish.git")
+        if inside := self._git("rev-parse", "--show-prefix").decode().strip():
+            raise PublicationFailed(
+                f"{self.folder} is the folder {inside} of another repository; run `git init {self.folder}`"
+            )
+
+    @contextmanager
+    def _locked(self) -> Generator[None]:
+        """Nobody else publishes here meanwhile."""
+        git_folder = Path(self._git("rev-parse", "--absolute-git-dir").decode().rstrip("\n"))
+        try:
+            lock = (git_folder / "ldtm.lock").open("w")
+        except OSError as error:
+            raise PublicationFailed(f"{git_folder} cannot be written to: {error.strerror}; make it writable") from None
+        with lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _contents_at_head(self) -> dict[str, bytes]:
+        """The files of seals at HEAD, in the order of their numbers; none where nothing is committed."""
+        if self._git.line("rev-parse", "--verify", "--quiet", "HEAD") is None:
+            return {}
+        listed = self._git("ls-tree", "-r", "-z", "--name-only", "HEAD", "--", f"{SEALS}/").decode(errors="replace")
+        paths = sorted(filter(_SEAL_PATH.fullmatch, listed.split("\0")), key=lambda path: int(PurePosixPath(path).stem))
+        return dict(zip(paths, self._contents(f"HEAD:{path}" for path in paths), strict=True))
+
+    def _contents(self, names: Iterable[str]) -> list[bytes]:
+        """The contents of objects."""
+        answer = self._git("cat-file", "--batch", stdin="".join(f"{name}\n" for name in names).encode())
+        contents: list[bytes] = []
+        at = 0
+        while at < len(answer):
+            header_end = answer.index(b"\n", at)
+            name, _, size_or_trouble = answer[at:header_end].decode(errors="replace").rpartition(" ")
+            if not size_or_trouble.isdigit():
+                raise PublicationFailed(
+                    f"{self.folder}: {name} is {size_or_trouble}; see `git fsck` and bring back a clone"
+                )
+            size = int(size_or_trouble)
+            contents.append(answer[header_end + 1 : header_end + 1 + size])
+            at = header_end + 1 + size + 1
+        return contents
+
+    def _work_tree_problems(self, contents: dict[str, bytes]) -> Generator[str]:
+        for path, content in contents.items():
+            file = self.folder / path
+            if not file.is_file():
+                yield f"{file} is missing; bring it back with `git checkout HEAD -- {path}`"
+            elif file.read_bytes() != content:
+                yield f"{file} is not what was committed; compare them with `git diff HEAD -- {path}`"
+
+    def _history_problems(self) -> Generator[str]:
+        """Every change of a seal's file but its addition, in any line of the history."""
+        history = ("--full-history", "-m", "--no-renames", "--name-status", "--diff-filter=a", "--format=commit %h")
+        commit = ""
+        for line in self._git("log", *history, "HEAD", "--", f"{SEALS}/").decode(errors="replace").splitlines():
+            status, _, path = line.partition("\t")
+            if not path:
+                commit = line or commit
+            elif _SEAL_PATH.fullmatch(path):
+                how = "removed" if status == "D" else "changed"
+                yield f"{self.folder}: {commit} {how} {path}; see it with `git show {commit.split()[-1]} -- {path}`"
+
+    def _upstream_problems(self) -> Generator[str]:
+        upstream = self._upstream()
+        if upstream is None or self._git.line("rev-parse", "--verify", "--quiet", upstream.tracking) is None:
+            return
+        if self._git.line("merge-base", "--is-ancestor", upstream.tracking, "HEAD") is None:
+            short = upstream.tracking.removeprefix("refs/remotes/")
+            yield (
+                f"{self.folder}: HEAD does not contain {short}, so commits that are known there were taken back here; "
+                f"see them with `git log HEAD..{short}` and bring them back with `git merge {short}`"
+            )
+
+    def _notes(self, contents: dict[str, bytes]) -> Generator[str]:
+        found = (path.relative_to(self.folder).as_posix() for path in (self.folder / SEALS).glob("*/*.json"))
+        if num_waiting := sum(path not in contents for path in found if _SEAL_PATH.fullmatch(path)):
+            yield f"{self.folder}: {num_waiting} files of seals are not committed; publishing again commits them"
+        if self._git.line("rev-parse", "--is-shallow-repository") == "true":
+            yield f"{self.folder} is a shallow clone; what came before cannot be checked"
+        upstream = self._upstream() if self.push else None
+        if upstream is None:
+            return
+        if self._git.line("rev-parse", "--verify", "--quiet", upstream.tracking) is None:
+            yield f"{self.folder}: nothing has been pushed to {upstream.remote} yet"
+        elif (waiting := self._git.line("rev-list", "--count", f"{upstream.tracking}..HEAD")) not in (None, "0"):
+            yield f"{self.folder}: {waiting} commits wait to be pushed; publishing again pushes them"
+
+    def _commit(self, seals: Sequence[Seal]) -> None:
+        files = {f"{SEALS}/{seal.evening.year}/{seal.seal_id:06d}.json": line_of(seal) for seal in seals}
+        try:
+            for path, content in files.items():
+                (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
+                write_whole(self.folder / path, content)
+        except OSError as error:
+            raise PublicationFailed(
+                f"{self.folder} cannot be written to: {error.strerror}; make room or make it writable"
+            ) from None
+        paths = "".join(f"{path}\0" for path in files).encode()
+        from_stdin = ("--pathspec-from-file=-", "--pathspec-file-nul")
+        self._git("add", "--force", *from_stdin, stdin=paths)
+        if self._contents(f":{path}" for path in files) != list(files.values()):
+            self._git("rm", "--cached", "--force", "--quiet", *from_stdin, stdin=paths)
+            raise PublicationFailed(
+                f"{self.folder}: git would not keep seals as they are; add `{SEALS}/** -text -filter` to .gitattributes"
+            )
+        identity = tuple(f"{k}={v}" for k, v in _IDENTITY.items() if not self._git.line("config", "--get", k))
+        quietly = ("--quiet", "--no-verify", "--no-gpg-sign", "--no-status", "--only")
+        committing = Git(folder=self.folder, settings=identity)
+        committing("commit", *quietly, "--message", _subject(seals), *from_stdin, stdin=paths)
+
+    def _upstream(self) -> Upstream | None:
+        """Where the current branch is pushed to; None without a branch or a remote."""
+        branch = self._git.line("symbolic-ref", "--quiet", "--short", "HEAD")
+        remotes = self._git("remote").decode(errors="replace").split()
+        if branch is None or not remotes:
+            return None
+        configured = self._git.line("config", "--get", f"branch.{branch}.remote")
+        remote = configured or (remotes[0] if len(remotes) == 1 else "origin")
+        target = (configured and self._git.line("config", "--get", f"branch.{branch}.merge")) or f"refs/heads/{branch}"
+        tracking = f"refs/remotes/{remote}/{target.removeprefix('refs/heads/')}"
+        return Upstream(remote=remote, target=target, tracking=tracking)
+
+    def _push(self) -> None:
+        upstream = self._upstream()
+        if upstream is None:
+            raise PublicationFailed(
+                f"{self.folder} has no remote or no branch; give it one with `git remote add` or `git switch`"
+            )
+        if self._git.line("rev-parse", "--verify", "--quiet", "HEAD") is None:
+            return
+        if self._git.line("merge-base", "--is-ancestor", "HEAD", upstream.tracking) is not None:
+            return
+        alone = ("--quiet", "--no-verify", "--no-signed", "--no-follow-tags", "--recurse-submodules=no")
+        try:
+            self._git("push", *alone, upstream.remote, f"HEAD:{upstream.target}")
+        except PublicationFailed as error:
+            raise PublicationFailed(f"{error}; what is committed waits and is pushed by the next publication") from None
+
+
+def _lines(contents: dict[str, bytes]) -> Generator[Line]:
+    for path, content in contents.items():
+        yield from lines_of(path, content)
+
+
+def _subject(seals: Sequence[Seal]) -> str:
+    first, last = seals[0], seals[-1]
+    if first is last:
+        return f"Seal {first.seal_id} of {first.evening}"
+    return f"Seals {first.seal_id} to {last.seal_id}, until {last.evening}"

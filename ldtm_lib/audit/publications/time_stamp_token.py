@@ -1,0 +1,112 @@
+"""What a time stamp token says, and whether an authority that is trusted has signed it (RFC 3161, section 2.4.2)."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from cryptography import x509
+from rfc3161_client import PKIStatus, Verifier, VerifierBuilder, decode_timestamp_response
+
+from ldtm_lib.errors import PublicationFailed
+
+SHA256 = x509.ObjectIdentifier("2.16.840.1.101.3.4.2.1")
+_CERTIFICATES_TAG = 0xA0
+"""[0] IMPLICIT, the only such field of a SignedData (RFC 5652, section 5.1)."""
+
+
+class InvalidToken(Exception):
+    """A reply is no token that counts; the message goes on after the name of the reply."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stamp:
+    """What a verified token says."""
+
+    sha256: bytes
+    stamped_at: datetime
+    nonce: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Element:
+    """One element of a DER encoding: where it begins, where its content does, and where both end."""
+
+    tag: int
+    at: int
+    content: int
+    end: int
+
+
+def verifier_of(certificates: Path) -> Verifier:
+    """What checks tokens against the roots and intermediates of a PEM file, as of the tokens' own times.
+
+    Raises PublicationFailed when the file is no such file or has no root.
+    """
+    try:
+        found = x509.load_pem_x509_certificates(certificates.read_bytes())
+    except OSError as error:
+        raise PublicationFailed(
+            f"{certificates} cannot be read: {error.strerror}; put the authority's root certificate there"
+        ) from None
+    except ValueError as error:
+        raise PublicationFailed(
+            f"{certificates} holds no PEM certificates: {error}; put the authority's root certificate there"
+        ) from None
+    roots = [certificate for certificate in found if certificate.issuer == certificate.subject]
+    if not roots:
+        raise PublicationFailed(f"{certificates} holds no root, only certificates that others signed; add the root")
+    return VerifierBuilder(roots=roots, intermediates=[c for c in found if c not in roots]).build()
+
+
+def verified(reply: bytes, verifier: Verifier) -> Stamp:
+    """What a reply stamps; raises InvalidToken when it is none, or not signed by whom the verifier trusts."""
+    try:
+        response = decode_timestamp_response(with_certificates_in_order(reply))
+        if response.status != PKIStatus.GRANTED:
+            reason = ", ".join(response.status_string) or "without a reason"
+            raise InvalidToken(f"grants no time stamp (status {response.status}): {reason}")
+        info = response.tst_info
+        imprint = info.message_imprint
+        if imprint.hash_algorithm != SHA256:
+            raise InvalidToken(f"is no stamp of a SHA-256 but of {imprint.hash_algorithm.dotted_string}")
+        verifier.verify(response, imprint.message)
+        return Stamp(sha256=imprint.message, stamped_at=info.gen_time, nonce=info.nonce)
+    except InvalidToken:
+        raise
+    except Exception as error:  # altered certificates let errors of many kinds out of the packages that decode them
+        raise InvalidToken(f"does not verify: {error}") from None
+
+
+def with_certificates_in_order(reply: bytes) -> bytes:
+    """The reply with its set of certificates in DER's order, which authorities that run OpenSSL leave as they like.
+
+    The decoder insists on it. The signature does not cover that set, and its length stays. Anything else is returned
+    as it is.
+    """
+    try:
+        response = _elements(reply, 0, len(reply))[0]
+        token = _elements(reply, response.content, response.end)[1]
+        tagged = _elements(reply, token.content, token.end)[1]
+        signed_data = _elements(reply, tagged.content, tagged.end)[0]
+        fields = _elements(reply, signed_data.content, signed_data.end)
+        certificates = next(field for field in fields if field.tag == _CERTIFICATES_TAG)
+        found = _elements(reply, certificates.content, certificates.end)
+    except (IndexError, StopIteration):
+        return reply
+    in_order = b"".join(sorted(reply[element.at : element.end] for element in found))
+    return reply[: certificates.content] + in_order + reply[certificates.end :]
+
+
+def _elements(der: bytes, at: int, end: int) -> list[_Element]:
+    """The elements of a stretch; raises IndexError when it is none."""
+    elements: list[_Element] = []
+    while at < end:
+        tag, length, content = der[at], der[at + 1], at + 2
+        if length >= 0x80:
+            content += length - 0x80
+            length = int.from_bytes(der[at + 2 : content])
+        if content + length > end:
+            raise IndexError
+        elements.append(_Element(tag=tag, at=at, content=content, end=content + length))
+        at = content + length
+    return elements
