@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 import torch
 
-from ldtm_lib.config import Settings
+from ldtm_lib.config import LedgerConfig, Settings
 from ldtm_lib.database import embedded
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.database.migrate import migrate
@@ -91,7 +91,7 @@ def run(conn: Connection, calendar: Calendar, folder: Path) -> None:
     conn.commit()
     conn.execute("analyze")
     started = time.perf_counter()
-    filled = fill(conn, as_of=LAST).num_filled
+    filled = fill(conn, config=LedgerConfig(), as_of=LAST).num_filled
     batch = time.perf_counter() - started
     assert filled == 3 * NUM_EVENINGS * NUM_TICKERS
     conn.rollback()

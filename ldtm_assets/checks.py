@@ -1,19 +1,28 @@
 """Asset checks: one summary per run of what a person should look at."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import dagster as dg
 
 from ldtm_assets.loss_pictures import picture_of_universe
 from ldtm_assets.partitions import Cell
+from ldtm_lib.audit.closing import Closing
+from ldtm_lib.audit.publications.protocol import Publication
+from ldtm_lib.audit.verify import verify
+from ldtm_lib.ledger.fillbacks import overdue
 from ldtm_lib.ledger.snapshots import missing_rows
 from ldtm_lib.prices import store
 from ldtm_lib.project import Project
 from ldtm_lib.registry.outcomes import RetrainReport
 from ldtm_lib.registry.promotion import Promotion
 from ldtm_lib.registry.summary import COLUMNS, summary_rows
+from ldtm_lib.sessions import Calendar
 
-QUARANTINE, COMPLETE, TRAINED, GATE = "no_bar_in_quarantine", "every_ticker_has_a_row", "no_training_failed", "gate"
+QUARANTINE, COMPLETE, ARRIVED = "no_bar_in_quarantine", "every_ticker_has_a_row", "every_due_actual_came"
+INTACT, PUBLISHED = "record_is_intact", "seals_are_published"
+TRAINED, GATE = "no_training_failed", "gate"
+NUM_SHOWN = 50
+"""Lines of a list that metadata shows."""
 
 
 def evening_check_specs() -> list[dg.AssetCheckSpec]:
@@ -22,6 +31,17 @@ def evening_check_specs() -> list[dg.AssetCheckSpec]:
         dg.AssetCheckSpec(QUARANTINE, asset="prices", description="No bar of these cells was refused and still waits."),
         dg.AssetCheckSpec(
             COMPLETE, asset="snapshots", description="Every ticker has a forecast or a reason on record."
+        ),
+        dg.AssetCheckSpec(
+            ARRIVED, asset="fillbacks", description="Every actual that is due has a bar; what waits is voided in time."
+        ),
+        dg.AssetCheckSpec(
+            INTACT,
+            asset="snapshots",
+            description="The whole record is what was recorded, by its hash chain and by all that was published of it.",
+        ),
+        dg.AssetCheckSpec(
+            PUBLISHED, asset="snapshots", description="Every seal is published everywhere that the configuration names."
         ),
     ]
 
@@ -39,17 +59,15 @@ def retraining_check_specs() -> list[dg.AssetCheckSpec]:
 
 
 def evening_checks(
-    context: dg.AssetExecutionContext, project: Project, cells: Sequence[Cell]
+    context: dg.AssetExecutionContext, project: Project, cells: Sequence[Cell], cohorts: Sequence[str]
 ) -> Iterator[dg.AssetCheckResult]:
-    """Evaluate those checks of an evening that were asked for."""
+    """Evaluate those checks of an evening's rows that were asked for. `cohorts` says in a line each who said what."""
     asked = {key.name for key in context.selected_asset_check_keys}
     with project.database.transaction() as conn:
         if QUARANTINE in asked:
             asked_for = {(cell.ticker, cell.session) for cell in cells}
             refused = store.open_quarantine(conn).to_dicts()
             waiting = [row for row in refused if (row["ticker"], row["session"]) in asked_for]
-            others = len(refused) - len(waiting)
-            lines = [f"- {row['ticker']} {row['session']}: {row['reason']}" for row in waiting]
             yield dg.AssetCheckResult(
                 asset_key="prices",
                 check_name=QUARANTINE,
@@ -57,8 +75,8 @@ def evening_checks(
                 severity=dg.AssetCheckSeverity.ERROR,
                 metadata={
                     "bars": len(waiting),
-                    "of other sessions": others,
-                    "refused": dg.MetadataValue.md("\n".join(lines) or "none"),
+                    "of other sessions": len(refused) - len(waiting),
+                    "refused": _listed(f"{row['ticker']} {row['session']}: {row['reason']}" for row in waiting),
                 },
             )
         if COMPLETE in asked:
@@ -70,9 +88,79 @@ def evening_checks(
                 severity=dg.AssetCheckSeverity.ERROR,
                 metadata={
                     "rows expected": len(cells),
-                    "missing": dg.MetadataValue.md("\n".join(f"- {t} {d}" for t, d in gaps) or "none"),
+                    "missing": _listed(f"{ticker} {day}" for ticker, day in gaps),
+                    "cohorts": _listed(cohorts),
                 },
             )
+        if ARRIVED in asked and cells:
+            newest = max(cell.session for cell in cells)
+            rows = overdue(conn, as_of=newest, tickers=sorted({cell.ticker for cell in cells})).to_dicts()
+            wait = project.settings.ledger.void_after_sessions
+            yield dg.AssetCheckResult(
+                asset_key="fillbacks",
+                check_name=ARRIVED,
+                passed=not rows,
+                severity=dg.AssetCheckSeverity.WARN,
+                metadata={
+                    "actuals without a bar": len(rows),
+                    "waiting": _listed(
+                        f"{row['ticker']} {row['run_date']}, {row['horizon'].replace('_', ' ')}: no bar of "
+                        f"{row['target_session']}"
+                        for row in rows
+                    ),
+                    "then": f"voided after {wait} sessions of which other bars came; materialize prices of the target "
+                    "session again if the bar exists",
+                },
+            )
+
+
+def closing_checks(
+    context: dg.AssetExecutionContext,
+    project: Project,
+    calendar: Calendar,
+    publications: Sequence[Publication],
+    closing: Closing,
+) -> Iterator[dg.AssetCheckResult]:
+    """Evaluate those checks of the record as a whole that were asked for."""
+    asked = {key.name for key in context.selected_asset_check_keys}
+    if PUBLISHED in asked:
+        yield dg.AssetCheckResult(
+            asset_key="snapshots",
+            check_name=PUBLISHED,
+            passed=not closing.failures,
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata={
+                "newest seal": closing.newest.seal_id if closing.newest else "none",
+                "published now": _listed(f"{name}: {number}" for name, number in closing.published.items()),
+                "failed, tried again with the next seal": _listed(f"{n}: {why}" for n, why in closing.failures.items()),
+            },
+        )
+    if INTACT in asked:
+        report = verify(project.database, calendar, publications)
+        yield dg.AssetCheckResult(
+            asset_key="snapshots",
+            check_name=INTACT,
+            passed=report.is_intact,
+            severity=dg.AssetCheckSeverity.ERROR,
+            metadata={
+                "events": report.num_events,
+                "seals": report.num_seals,
+                "newest seal": report.newest_seal.sha256.hex() if report.newest_seal else "none",
+                "discrepancies": len(report.discrepancies),
+                "found": _listed(found.message for found in report.discrepancies),
+                "compared with": _listed(
+                    f"{p.name}: {p.num_seals} seals" + (f", {p.num_unpublished} not yet" if p.num_unpublished else "")
+                    for p in report.publications
+                ),
+            },
+        )
+
+
+def _listed(lines: Iterable[str]) -> dg.MetadataValue:
+    """Lines as a list, at most so many of them; `none` for none."""
+    known = list(lines)
+    more = [f"and {len(known) - NUM_SHOWN} more"] if len(known) > NUM_SHOWN else []
+    return dg.MetadataValue.md("\n".join(f"- {line}" for line in [*known[:NUM_SHOWN], *more]) or "none")
 
 
 def training_check(context: dg.AssetExecutionContext, report: RetrainReport) -> Iterator[dg.AssetCheckResult]:
@@ -109,7 +197,6 @@ def gate_check(context: dg.AssetExecutionContext, promotions: Sequence[Promotion
     if GATE not in {key.name for key in context.selected_asset_check_keys}:
         return
     failed = [promotion for promotion in promotions if not promotion.verdict.passed]
-    lines = [f"- {promotion.message}" for promotion in failed]
     yield dg.AssetCheckResult(
         asset_key="registry",
         check_name=GATE,
@@ -118,6 +205,6 @@ def gate_check(context: dg.AssetExecutionContext, promotions: Sequence[Promotion
         metadata={
             "passed": len(promotions) - len(failed),
             "failed": len(failed),
-            "reasons": dg.MetadataValue.md("\n".join(lines) or "none"),
+            "reasons": _listed(promotion.message for promotion in failed),
         },
     )

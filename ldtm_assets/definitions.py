@@ -9,6 +9,7 @@ from ldtm_assets.assets.evening import evening
 from ldtm_assets.assets.leaderboard import leaderboard
 from ldtm_assets.assets.prices import price_history
 from ldtm_assets.assets.retraining import retraining
+from ldtm_assets.event_log import seals_asset
 from ldtm_assets.partitions import by_session_and_ticker, by_ticker
 from ldtm_assets.progress import LogLines, TrainingReporter
 from ldtm_assets.resources import ProjectResource
@@ -32,7 +33,7 @@ def definitions_for(settings: Settings, calendar: Calendar, reporter: TrainingRe
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)  # partition mappings and backfill policies, pinned below 1.14
         tickers, cells = by_ticker(settings), by_session_and_ticker(settings, calendar)
-        assets = [price_history(tickers), evening(cells), retraining(tickers), leaderboard]
+        assets = [price_history(tickers), evening(cells), retraining(tickers), leaderboard, seals_asset()]
     project = ProjectResource(config_path=str(settings.path))
     return dg.Definitions(
         assets=assets,

@@ -19,6 +19,7 @@ from ldtm_lib.database import embedded
 from ldtm_lib.database.clock import last_closed_session
 from ldtm_lib.database.connection import Database, address
 from ldtm_lib.database.migrate import pending_migrations
+from ldtm_lib.database.writer import powers
 from ldtm_lib.errors import ConfigurationError, LdtmError
 from ldtm_lib.gpu.devices import GpuReading
 from ldtm_lib.gpu.locks import occupancies_now
@@ -35,6 +36,10 @@ LITTLE_DISK_GIB = 5.0
 NUM_SHOWN = 5
 """Tickers that a finding names."""
 CLOCK_REMEDY = "install one version of exchange-calendars everywhere (`make install`), then run `ldtm db migrate`"
+ROLE_REMEDY = (
+    "give a role of its own the rights to add and no others with `ldtm db grant ROLE`, and connect as that one; "
+    "the seals that are published elsewhere hold in any case"
+)
 COLOURS: dict[Level, str] = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
@@ -142,6 +147,7 @@ def _database(settings: Settings | None, config: Path, environ: Mapping[str, str
     )
     if findings[-1].level == "ok":
         findings += _guarded("clock", CLOCK_REMEDY, lambda: [_clock(database)])
+        findings += _guarded("role", ROLE_REMEDY, lambda: [_role(database)])
     return findings
 
 
@@ -176,6 +182,16 @@ def _clock(database: Database) -> Finding:
         found = f"the database knows {closed} as a session, this process does not"
         return Finding(what="clock", level="warn", found=found, remedy=CLOCK_REMEDY)
     return Finding(what="clock", level="ok", found=f"newest closed session by the database: {closed}")
+
+
+def _role(database: Database) -> Finding:
+    """Whether the connected role could get around the rules of the record."""
+    with database.transaction() as conn:
+        user, found = conn.info.user, powers(conn)
+    if found:
+        told = f"{user} {'; '.join(found)}: it could get around the rules of the record"
+        return Finding(what="role", level="warn", found=told, remedy=ROLE_REMEDY)
+    return Finding(what="role", level="ok", found=f"{user} can add to the record, and change nothing that is in it")
 
 
 def _calendar() -> list[Finding]:

@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from ldtm_lib.ledger.fillbacks import corrected_actuals, due, fill
+from ldtm_lib.ledger.fillbacks import FillReport, due, fill, restated_actuals
 from ldtm_lib.project import Project
 
 
@@ -16,35 +16,45 @@ def rows_due(project: Project, until: date) -> list[dict[str, Any]]:
         return due(conn, as_of=until).to_dicts()
 
 
-def fill_now(project: Project, until: date) -> list[dict[str, Any]]:
-    """Fill what is due; one row per ticker with what was filled and what is still open."""
+def fill_now(project: Project, until: date) -> FillReport:
+    """Fill what is due."""
     with project.database.transaction() as conn:
-        return fill(conn, as_of=until).per_ticker.to_dicts()
+        return fill(conn, as_of=until, config=project.settings.ledger)
 
 
-def rows_corrected(project: Project) -> list[dict[str, Any]]:
-    """Filled actuals whose bar was corrected later: what is on record, and what the bar says now."""
+def filled_as_dict(report: FillReport) -> dict[str, Any]:
+    """What a fill did, for JSON."""
+    return {
+        "as_of": report.as_of,
+        "per_ticker": report.per_ticker.to_dicts(),
+        "voided": report.voided.to_dicts(),
+        "restated": report.restated.to_dicts(),
+    }
+
+
+def rows_restated(project: Project) -> list[dict[str, Any]]:
+    """Actuals whose bar was restated later: what is on record, and what the later vintage says."""
     with project.database.transaction() as conn:
-        return corrected_actuals(conn).to_dicts()
+        return restated_actuals(conn).to_dicts()
 
 
-def print_corrected(console: Console, rows: list[dict[str, Any]]) -> None:
-    """Show the corrections beside what is on record."""
+def print_restated(console: Console, rows: list[dict[str, Any]]) -> None:
+    """Show the restatements beside what is on record."""
     if not rows:
-        console.print("No bar behind a filled actual was corrected.")
+        console.print("No bar behind an actual was restated.")
         return
-    table = Table(title="Actuals whose bar was corrected later; the record stays")
-    for name in ("ticker", "run date", "horizon", "target session", "on record", "corrected", "recorded at"):
-        table.add_column(name, justify="right" if name in ("on record", "corrected") else "left")
+    table = Table(title="Actuals whose bar was restated later; the record stays")
+    for name in ("ticker", "run date", "horizon", "target session", "on record", "restated", "bar recorded at"):
+        table.add_column(name, justify="right" if name in ("on record", "restated") else "left")
     for row in rows:
         table.add_row(
             row["ticker"],
             str(row["run_date"]),
             row["horizon"].replace("_", " "),
             str(row["target_session"]),
-            f"{row['actual']:.2f}",
-            f"{row['corrected_actual']:.2f}",
-            f"{row['recorded_at']:%Y-%m-%d %H:%M}",
+            "voided" if row["actual"] is None else f"{row['actual']:.2f}",
+            f"{row['restated_actual']:.2f}",
+            f"{row['bar_recorded_at']:%Y-%m-%d %H:%M}",
         )
     console.print(table)
 
@@ -70,17 +80,23 @@ def print_due(console: Console, rows: list[dict[str, Any]], until: date) -> None
     console.print(table)
 
 
-def print_filled(console: Console, rows: list[dict[str, Any]], until: date) -> None:
-    """Show what a fill did."""
+def print_filled(console: Console, report: FillReport) -> None:
+    """Show what a fill did, what it gave up waiting for, and what later vintages say."""
+    rows = report.per_ticker.to_dicts()
     if not rows:
-        console.print(f"There are no forecasts to fill up to {until}.")
+        console.print(f"There are no forecasts to fill up to {report.as_of}.")
         return
-    table = Table(title=f"Filled up to {until}: next day / next Monday / one month")
+    table = Table(title=f"Filled up to {report.as_of}: next day / next Monday / one month")
     for name in ("ticker", "filled", "still open", "due without a bar"):
         table.add_column(name)
     for row in rows:
         table.add_row(row["ticker"], *(_horizons(row, state) for state in ("filled", "open", "without_bar")))
     console.print(table)
+    for row in report.voided.iter_rows(named=True):
+        horizon = row["horizon"].replace("_", " ")
+        console.print(f"voided: {row['ticker']} {row['run_date']} {horizon} {row['reason']}")
+    if len(report.restated):
+        print_restated(console, report.restated.to_dicts())
 
 
 def _horizons(row: dict[str, Any], state: str) -> str:

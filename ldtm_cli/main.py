@@ -32,9 +32,11 @@ app = typer.Typer(
 )
 registry_app = typer.Typer(help="Trained models: which one of a ticker may speak, and why the others may not.")
 prices_app = typer.Typer(help="Daily bars.")
+audit_app = typer.Typer(help="The record's hash chain: seal it, verify it, prove what is in it.")
 db_app = typer.Typer(help="The PostgreSQL database.")
 app.add_typer(registry_app, name="registry", no_args_is_help=True)
 app.add_typer(prices_app, name="prices", no_args_is_help=True)
+app.add_typer(audit_app, name="audit", no_args_is_help=True)
 app.add_typer(db_app, name="db", no_args_is_help=True)
 
 
@@ -190,8 +192,8 @@ def registry_list(as_json: AsJson = False) -> None:
 @app.command()
 def fillback(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be filled and write nothing.")] = False,
-    corrected: Annotated[
-        bool, typer.Option("--corrected", help="List actuals whose bar was corrected later, and write nothing.")
+    restated: Annotated[
+        bool, typer.Option("--restated", help="List actuals whose bar was restated later, and write nothing.")
     ] = False,
     as_of: Annotated[
         datetime | None,
@@ -200,22 +202,82 @@ def fillback(
     as_json: AsJson = False,
 ) -> None:
     """Fill the actuals that are due into the forecasts that spoke about them, each once and for good."""
-    from ldtm_cli.fillback_view import fill_now, print_corrected, print_due, print_filled, rows_corrected, rows_due
+    from ldtm_cli import fillback_view as view
     from ldtm_lib.database.clock import last_closed_session
 
     with told():
         project = _ready_project()
         with project.database.transaction() as conn:
             until = as_of.date() if as_of else last_closed_session(conn)
-        if corrected:
-            rows = rows_corrected(project)
-            print_json(rows) if as_json else print_corrected(console, rows)
+        if restated:
+            rows = view.rows_restated(project)
+            print_json(rows) if as_json else view.print_restated(console, rows)
         elif dry_run:
-            rows = rows_due(project, until)
-            print_json(rows) if as_json else print_due(console, rows, until)
+            rows = view.rows_due(project, until)
+            print_json(rows) if as_json else view.print_due(console, rows, until)
         else:
-            rows = fill_now(project, until)
-            print_json(rows) if as_json else print_filled(console, rows, until)
+            report = view.fill_now(project, until)
+            print_json(view.filled_as_dict(report)) if as_json else view.print_filled(console, report)
+
+
+@app.command()
+def replay(
+    ticker: Annotated[str, typer.Argument(help="The ticker of the row.")],
+    run_date: Annotated[datetime, typer.Argument(formats=["%Y-%m-%d"], help="Its run date, such as 2026-11-20.")],
+    as_json: AsJson = False,
+) -> None:
+    """Compute a forecast that is on record again, from the bars and the network of that evening.
+
+    Exit status 1 when anything comes out different, or when it cannot be computed: the message says why.
+    """
+    from ldtm_cli.replay_view import print_replay, replay_now
+
+    with told():
+        found = replay_now(_ready_project(), ticker, run_date.date())
+        print_json(found.as_dict()) if as_json else print_replay(console, found)
+        if not found.is_equal:
+            raise typer.Exit(EXIT_FAILED)
+
+
+@audit_app.command("verify")
+def audit_verify(as_json: AsJson = False) -> None:
+    """Recompute the whole chain from the tables and compare it with all that was published.
+
+    Exit status 1 when anything differs; the first row that is altered, missing, added or reordered is named.
+    """
+    from ldtm_cli.audit_view import print_report, report_as_dict, verify_now
+
+    with told():
+        report = verify_now(_ready_project())
+        print_json(report_as_dict(report)) if as_json else print_report(console, report)
+        if not report.is_intact:
+            raise typer.Exit(EXIT_FAILED)
+
+
+@audit_app.command("prove")
+def audit_prove(
+    ticker: Annotated[str, typer.Argument(help="Ticker of the forecast.")],
+    run_date: Annotated[datetime, typer.Argument(formats=["%Y-%m-%d"], help="Its run date.")],
+    out: Annotated[Path | None, typer.Option(help="File to write; TICKER_DATE.proof.json when absent.")] = None,
+) -> None:
+    """Write a proof that a forecast and what became of it are in the record; verify_proof.py checks it anywhere."""
+    from ldtm_cli.audit_view import print_proof, prove_now
+
+    with told():
+        project = _ready_project()
+        print_proof(console, *prove_now(project, project.settings.require_ticker(ticker), run_date.date(), out))
+
+
+@audit_app.command("seal")
+def audit_seal() -> None:
+    """Seal what happened since the last seal and publish every seal that is not published yet. Evenings do it, too."""
+    from ldtm_cli.audit_view import print_closing, seal_now
+
+    with told():
+        closing = seal_now(_ready_project())
+        print_closing(console, closing)
+        if closing.failures:
+            raise typer.Exit(EXIT_FAILED)
 
 
 @prices_app.command("import")
@@ -268,6 +330,21 @@ def db_migrate() -> None:
     with told():
         _, applied = prepare(config_path(os.environ))
         console.print(f"applied {', '.join(applied)}" if applied else "the schema is up to date")
+
+
+@db_app.command("grant")
+def db_grant(role: Annotated[str, typer.Argument(help="A role of the PostgreSQL server that exists already.")]) -> None:
+    """Let a role add to the record and nothing else: no change, no deletion, no switching off of rules.
+
+    Connect as the owner of the tables for this and for `db migrate`; run LDTM with LDTM_DATABASE_URL naming the role.
+    """
+    from ldtm_lib.database.writer import allow_to_write
+
+    with told():
+        project = _ready_project()
+        with project.database.transaction() as conn:
+            allow_to_write(conn, role, dagster_schema=project.settings.database.dagster_schema)
+        console.print(f"{role} may add to schema {project.settings.database.schema}; `ldtm doctor` run as it confirms")
 
 
 def print_json(value: object) -> None:

@@ -15,6 +15,7 @@ from psycopg import sql
 
 from ldtm_lib.database import embedded
 from ldtm_lib.database.migrate import migrate
+from ldtm_lib.database.writer import schema_exists
 from ldtm_lib.errors import ConfigurationError, LdtmError
 from ldtm_lib.project import CONFIG_VARIABLE, DATABASE_VARIABLE, Project, homes_beside, open_project
 from ldtm_lib.sessions import exchange_calendar
@@ -50,10 +51,10 @@ def prepare(config: Path) -> tuple[Project, list[str]]:
     """The project with its database up to date, and the names of the schema steps that were applied."""
     project = open_project(config, os.environ)
     applied = migrate(project.database, exchange_calendar())
+    dagster_schema = project.settings.database.dagster_schema
     with project.database.transaction() as conn:
-        conn.execute(
-            sql.SQL("create schema if not exists {}").format(sql.Identifier(project.settings.database.dagster_schema))
-        )
+        if not schema_exists(conn, dagster_schema):
+            conn.execute(sql.SQL("create schema {}").format(sql.Identifier(dagster_schema)))
     return project, applied
 
 

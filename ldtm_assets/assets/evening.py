@@ -1,7 +1,8 @@
 """The evening: prices, features, snapshots and fillbacks of any sessions and tickers, in one step of one process.
 
 Four assets, one step: each ticker goes as far as it can. Were they four steps, one ticker without a bar would fail
-the first of them, and Dagster would skip the other three for all tickers.
+the first of them, and Dagster would skip the other three for all tickers. The step ends with the evening's seal, for
+the same reason: an asset of its own would be skipped on the evenings on which a ticker fails.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,10 +16,12 @@ from ldtm_assets.assets.features import build_features
 from ldtm_assets.assets.fillbacks import fill_actuals
 from ldtm_assets.assets.prices import bring_prices
 from ldtm_assets.assets.snapshots import take_evening_snapshots
-from ldtm_assets.checks import evening_check_specs, evening_checks
+from ldtm_assets.checks import closing_checks, evening_check_specs, evening_checks
 from ldtm_assets.partitions import Cell, earlier_sessions, same_ticker
+from ldtm_assets.publications import all_publications
 from ldtm_assets.recording import Metadata, Outcome, fail_if_any_failed, record
 from ldtm_assets.resources import ProjectResource
+from ldtm_lib.audit.closing import close_evening
 from ldtm_lib.config import Settings
 from ldtm_lib.database.clock import now
 from ldtm_lib.database.migrate import extend_calendar
@@ -126,7 +129,13 @@ def evening(cells: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
             yield from finish("snapshots", take_evening_snapshots(opened, calendar, ready, config.simulated))
         if "fillbacks" in selected:
             yield from finish("fillbacks", fill_actuals(opened, [*ready, *followed]))
-        yield from evening_checks(context, opened, asked.ready)
+        cohorts = outcomes["snapshots"].summary if "snapshots" in outcomes else ()
+        yield from evening_checks(context, opened, asked.ready, cohorts)
+        if {"snapshots", "fillbacks"} & outcomes.keys():
+            publications = all_publications(opened, context.instance)
+            closing = close_evening(opened.database, publications)
+            context.log.info(closing.line)
+            yield from closing_checks(context, opened, calendar, publications, closing)
         fail_if_any_failed(outcomes)
 
     return assets

@@ -1,10 +1,12 @@
 """Actuals: the prices that a session's close brings to the forecasts that spoke about it."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ldtm_assets.partitions import Cell
-from ldtm_assets.recording import Outcome
-from ldtm_lib.ledger.fillbacks import fill
+from ldtm_assets.recording import Metadata, Outcome
+from ldtm_lib.ledger.fillbacks import HorizonState, fill, horizon_states
 from ldtm_lib.project import Project
 
 
@@ -14,11 +16,27 @@ def fill_actuals(project: Project, cells: Sequence[Cell]) -> Outcome:
     for session in sorted({cell.session for cell in cells}):
         tickers = [cell.ticker for cell in cells if cell.session == session]
         with project.database.transaction() as conn:
-            report = fill(conn, as_of=session, tickers=tickers)
+            report = fill(conn, as_of=session, config=project.settings.ledger, tickers=tickers)
+            states: dict[str, list[HorizonState]] = defaultdict(list)
+            for state in horizon_states(conn, session, tickers):
+                states[state.ticker].append(state)
         by_ticker = {row["ticker"]: row for row in report.per_ticker.iter_rows(named=True)}
         for ticker in tickers:
-            row = by_ticker.get(ticker, {})
-            outcome.done[Cell(session, ticker).key] = {
-                name.replace("_", " "): value for name, value in row.items() if name != "ticker" and value is not None
-            }
+            outcome.done[Cell(session, ticker).key] = _metadata(by_ticker.get(ticker, {}), states[ticker])
+        outcome.notes.extend(
+            f"voided: {ticker} {run_date} {horizon.replace('_', ' ')}, {reason}"
+            for ticker, run_date, horizon, _, reason in report.voided.iter_rows()
+        )
+        outcome.notes.extend(
+            f"restated: the {row['horizon'].replace('_', ' ')} actual of {row['ticker']} on {row['run_date']} is "
+            f"{row['restated_actual']:g} by a later bar; {row['actual'] or 'no value'} stays on record"
+            for row in report.restated.iter_rows(named=True)
+        )
     return outcome
+
+
+def _metadata(counts: Mapping[str, Any], states: Sequence[HorizonState]) -> Metadata:
+    """What was filled and what is open of the ticker's forecasts, and how far the one of this date is."""
+    shown = {name.replace("_", " "): value for name, value in counts.items() if name != "ticker" and value is not None}
+    horizons = [f"{s.horizon.replace('_', ' ')} ({s.target_session}): {s.state}" for s in states]
+    return {**shown, "horizons of this date's forecast": "; ".join(horizons) or "there is no forecast of this date"}

@@ -33,15 +33,17 @@ def schema_files(folder: Path = SCHEMA_FOLDER) -> list[SchemaFile]:
 def migrate(database: Database, calendar: Calendar, folder: Path = SCHEMA_FOLDER) -> list[str]:
     """Apply the steps that a schema lacks, all or none, and extend its calendar. Returns the names of the steps.
 
-    Two at once are safe: an advisory lock makes the second wait, and it then finds nothing to do.
+    Two at once are safe: an advisory lock makes the second wait, and it then finds nothing to do. Where nothing is to be
+    applied, the role needs no right to create anything.
     Raises MigrationError when an applied file was edited, is missing, or when a new file comes before an applied one.
     """
     with database.transaction() as conn:
         conn.execute(statement("database/lock_schema"), {"schema": database.schema})
-        conn.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(database.schema)))
-        conn.execute(statement("database/create_migration_table"))
-        applied = dict(conn.execute(statement("database/applied_migrations")).fetchall())
+        applied = _applied(conn, database.schema)
         pending = _pending(schema_files(folder), applied, database.schema)
+        if not applied:
+            conn.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(database.schema)))
+            conn.execute(statement("database/create_migration_table"))
         for step in pending:
             _apply(conn, step)
         extend_calendar(conn, calendar)
@@ -51,8 +53,7 @@ def migrate(database: Database, calendar: Calendar, folder: Path = SCHEMA_FOLDER
 def pending_migrations(database: Database, folder: Path = SCHEMA_FOLDER) -> list[str]:
     """The names of the steps that a schema lacks; all of them when the schema does not exist."""
     with database.transaction() as conn:
-        exists = conn.execute(statement("database/has_migration_table"), {"schema": database.schema}).fetchone()
-        applied = dict(conn.execute(statement("database/applied_migrations")).fetchall()) if exists else {}
+        applied = _applied(conn, database.schema)
     return [step.name for step in _pending(schema_files(folder), applied, database.schema)]
 
 
@@ -65,6 +66,13 @@ def extend_calendar(conn: Connection, calendar: Calendar) -> None:
     conn.execute(
         statement("database/extend_calendar"), {"sessions": list(days), "opens": list(opens), "closes": list(closes)}
     )
+
+
+def _applied(conn: Connection, schema: str) -> dict[str, str]:
+    """The SHA-256 of every applied step by its name; none for a schema that does not exist."""
+    if conn.execute(statement("database/has_migration_table"), {"schema": schema}).fetchone() is None:
+        return {}
+    return dict(conn.execute(statement("database/applied_migrations")).fetchall())
 
 
 def _pending(files: list[SchemaFile], applied: dict[str, str], schema: str) -> list[SchemaFile]:

@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Literal
 
 import polars as pl
+from psycopg.rows import class_row
 
+from ldtm_lib.config import LedgerConfig
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.statements import statement
 from ldtm_lib.sessions import HORIZONS
@@ -21,15 +24,24 @@ DUE_SCHEMA = pl.Schema(
         "actual": pl.Float64,
     }
 )
-CORRECTION_SCHEMA = pl.Schema(
+RESTATED_SCHEMA = pl.Schema(
     {
         "ticker": pl.String,
         "run_date": pl.Date,
         "horizon": pl.String,
         "target_session": pl.Date,
         "actual": pl.Float64,
-        "corrected_actual": pl.Float64,
-        "recorded_at": pl.Datetime("us", "UTC"),
+        "restated_actual": pl.Float64,
+        "bar_recorded_at": pl.Datetime("us", "UTC"),
+    }
+)
+VOIDED_SCHEMA = pl.Schema(
+    {
+        "ticker": pl.String,
+        "run_date": pl.Date,
+        "horizon": pl.String,
+        "target_session": pl.Date,
+        "reason": pl.String,
     }
 )
 OPEN_COLUMNS = [f"num_{state}_{horizon}" for state in ("open", "without_bar") for horizon in HORIZONS]
@@ -50,6 +62,10 @@ class FillReport:
     """Next-day directions filled by this call that were right."""
     num_directional: int
     """Next-day forecasts filled by this call that gave a direction."""
+    voided: pl.DataFrame
+    """Forecasts that this call gave up waiting for, with the reason; columns of VOIDED_SCHEMA."""
+    restated: pl.DataFrame
+    """Actuals that a later vintage of their bar speaks of otherwise; columns of RESTATED_SCHEMA."""
 
 
 def due(conn: Connection, *, as_of: date, tickers: Sequence[str] | None = None) -> pl.DataFrame:
@@ -62,14 +78,21 @@ def due(conn: Connection, *, as_of: date, tickers: Sequence[str] | None = None) 
     return pl.DataFrame(rows, schema=DUE_SCHEMA, orient="row")
 
 
-def fill(conn: Connection, *, as_of: date, tickers: Sequence[str] | None = None) -> FillReport:
+def fill(conn: Connection, *, as_of: date, config: LedgerConfig, tickers: Sequence[str] | None = None) -> FillReport:
     """Write every actual that is due: its target session has closed, is not after `as_of`, and has a bar.
 
-    One statement reads the bars and writes the actuals. Again, it finds nothing to do; two at once take turns.
+    One statement reads the bars and writes the actuals. What is due and has no bar is noticed; once as many sessions
+    have passed since as `config.void_after_sessions` says, of which the store has bars of anybody, it is voided with
+    the reason. Later vintages of bars that speak of an actual otherwise are recorded beside it, of all tickers. The
+    number of statements does not depend on what is due. Again, it finds nothing to do; two at once take turns.
     """
     scope = _scope(as_of, tickers)
     conn.execute(statement("ledger/take_turns"), {"work": "fillbacks"})
     written = conn.execute(statement("ledger/fill"), scope).fetchall()
+    conn.execute(statement("ledger/notice_overdue"), scope)
+    waited = scope | {"wait_sessions": config.void_after_sessions}
+    voided = conn.execute(statement("ledger/void_overdue"), waited).fetchall()
+    restated = conn.execute(statement("ledger/restate")).fetchall()
     left = conn.execute(statement("ledger/open_fills"), scope).fetchall()
 
     filled = pl.DataFrame(
@@ -92,15 +115,43 @@ def fill(conn: Connection, *, as_of: date, tickers: Sequence[str] | None = None)
         num_filled=sum(sum(flags) for _, _, *flags in written),
         num_correct=sum(calls),
         num_directional=len(calls),
+        voided=pl.DataFrame(voided, schema=VOIDED_SCHEMA, orient="row"),
+        restated=pl.DataFrame(restated, schema=RESTATED_SCHEMA, orient="row"),
     )
 
 
-def corrected_actuals(conn: Connection, tickers: Sequence[str] | None = None) -> pl.DataFrame:
-    """Filled actuals whose bar was corrected later: what is on record and, beside it, what the bar says now."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HorizonState:
+    """How far one horizon of one forecast is."""
+
+    ticker: str
+    horizon: str
+    target_session: date
+    state: Literal["open", "filled", "voided", "waiting for its bar", "abstained"]
+
+
+def horizon_states(conn: Connection, run_date: date, tickers: Sequence[str]) -> list[HorizonState]:
+    """The horizons of the forecasts of one run date; a ticker without a row is absent."""
+    with conn.cursor(row_factory=class_row(HorizonState)) as cursor:
+        return cursor.execute(
+            statement("ledger/horizon_states"), {"run_date": run_date, "tickers": list(tickers)}
+        ).fetchall()
+
+
+def overdue(conn: Connection, *, as_of: date, tickers: Sequence[str] | None = None) -> pl.DataFrame:
+    """What is due and has no bar: it waits, and is voided with a reason when it has waited long enough."""
+    return due(conn, as_of=as_of, tickers=tickers).filter(~pl.col("bar_is_there"))
+
+
+def restated_actuals(conn: Connection, tickers: Sequence[str] | None = None) -> pl.DataFrame:
+    """Actuals whose bar was restated later: what is on record and, beside it, what each later vintage says.
+
+    `actual` is null where the fill had been voided before a bar came.
+    """
     rows = conn.execute(
-        statement("ledger/corrected_actuals"), {"tickers": None if tickers is None else list(tickers)}
+        statement("ledger/restated_actuals"), {"tickers": None if tickers is None else list(tickers)}
     ).fetchall()
-    return pl.DataFrame(rows, schema=CORRECTION_SCHEMA, orient="row")
+    return pl.DataFrame(rows, schema=RESTATED_SCHEMA, orient="row")
 
 
 def _scope(as_of: date, tickers: Sequence[str] | None) -> dict[str, object]:

@@ -20,6 +20,7 @@ GRAPH = {
     "checkpoints": ("models", "ticker", {"price_history", "prices"}),
     "registry": ("models", "ticker", {"backtests", "checkpoints"}),
     "leaderboard": ("forecasts", "none", {"fillbacks", "registry"}),
+    "seals": ("forecasts", "none", {"snapshots", "fillbacks", "registry"}),
 }
 STEPS = {
     "price_history": (None, {"price_history"}),
@@ -27,11 +28,16 @@ STEPS = {
     "retraining": ({"gpu"}, {"backtests", "checkpoints", "registry"}),
     "leaderboard": (None, {"leaderboard"}),
 }
+REPORTED = {"seals"}
+"""Assets that no step makes: the evening's step reports them."""
 CHECKS = {
-    "prices": "no_bar_in_quarantine",
-    "snapshots": "every_ticker_has_a_row",
-    "checkpoints": "no_training_failed",
-    "registry": "gate",
+    ("prices", "no_bar_in_quarantine"),
+    ("snapshots", "every_ticker_has_a_row"),
+    ("snapshots", "record_is_intact"),
+    ("snapshots", "seals_are_published"),
+    ("fillbacks", "every_due_actual_came"),
+    ("checkpoints", "no_training_failed"),
+    ("registry", "gate"),
 }
 SCHEDULES = {"evening_schedule", "retry_schedule", "retraining_schedule", "leaderboard_schedule"}
 SENSORS = {"gpu_pool_sensor": dg.DefaultSensorStatus.RUNNING}
@@ -65,19 +71,23 @@ def test_keys_groups_partitions_and_dependencies(definitions: dg.Definitions) ->
 
 
 def test_steps_pools_and_backfill_policies(definitions: dg.Definitions) -> None:
-    found = {}
+    found, reported = {}, set[str]()
     for assets in definitions.assets or []:
+        if isinstance(assets, dg.AssetSpec):
+            reported.add(assets.key.to_user_string())
+            continue
         assert isinstance(assets, dg.AssetsDefinition)
         if assets.partitions_def is not None:
             assert assets.backfill_policy == dg.BackfillPolicy.single_run(), "any selection is as few runs as can be"
         pools = {assets.op.pool} if assets.op.pool else None
         found[assets.op.name] = (pools, {key.to_user_string() for key in assets.keys})
     assert found == STEPS
+    assert reported == REPORTED
 
 
 def test_checks(definitions: dg.Definitions) -> None:
     keys = definitions.resolve_asset_graph().asset_check_keys
-    assert {key.asset_key.to_user_string(): key.name for key in keys} == CHECKS
+    assert {(key.asset_key.to_user_string(), key.name) for key in keys} == CHECKS
 
 
 def test_jobs_and_automation(definitions: dg.Definitions) -> None:

@@ -58,7 +58,7 @@ def shell(tmp_path: Path, database: Database) -> Shell:
 def test_help_names_every_command(shell: Shell) -> None:
     helped = shell.run("--help")
     assert helped.returncode == 0
-    for command in ("demo", "up", "down", "doctor", "leaderboard", "registry", "fillback", "prices", "db"):
+    for command in ("demo", "up", "down", "doctor", "leaderboard", "registry", "fillback", "replay", "prices", "db"):
         assert command in helped.stdout
     assert "Exit status" in helped.stdout
 

@@ -44,9 +44,11 @@ def test_a_sound_installation_has_no_failure(tmp_path: Path, database: Database)
         (tmp_path / "bars" / f"{ticker}.csv").touch()
     findings = findings_of(config, database.url)
     assert list(findings) == [
-        *("configuration", "packages", "database", "schema", "clock", "calendar", "source", "GPU", "disk")
+        *("configuration", "packages", "database", "schema", "clock", "role", "calendar", "source", "GPU", "disk")
     ]
-    assert {what: f.level for what, f in findings.items() if what not in ("GPU", "disk")} == dict.fromkeys(
+    assert findings["role"].level == "warn", "tests connect as the owner of the tables"
+    assert findings["role"].found == "postgres is a superuser: it could get around the rules of the record"
+    assert {what: f.level for what, f in findings.items() if what not in ("GPU", "disk", "role")} == dict.fromkeys(
         ("configuration", "packages", "database", "schema", "clock", "calendar", "source"), "ok"
     )
     assert findings["source"].found == "adjusted files in bars: 2 of 2 tickers have bars there"

@@ -4,11 +4,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
+from ldtm_lib.config import Settings
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.sessions import Calendar
+from tests.integration.desk import Desk
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,3 +138,8 @@ class LedgerRows:
 @pytest.fixture
 def ledger_rows(conn: Connection, calendar: Calendar) -> LedgerRows:
     return LedgerRows(conn, calendar)
+
+
+@pytest.fixture
+def desk(conn: Connection, calendar: Calendar, settings: Settings, tmp_path: Path) -> Desk:
+    return Desk(conn, calendar, settings, tmp_path)

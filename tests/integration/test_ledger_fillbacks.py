@@ -6,8 +6,9 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
+from ldtm_lib.config import LedgerConfig
 from ldtm_lib.database.connection import Connection, Database
-from ldtm_lib.ledger.fillbacks import FillReport, corrected_actuals, due, fill
+from ldtm_lib.ledger.fillbacks import FillReport, due, fill, restated_actuals
 from ldtm_lib.sessions import Calendar
 
 RUN_DATE = date(2013, 1, 2)
@@ -28,7 +29,7 @@ def test_every_horizon_is_filled_with_its_error_and_direction(conn: Connection, 
     ledger_rows.forecast("AAPL", RUN_DATE, close=100, preds=(101, 99, 110), direction="bullish")
     for session, close in ((NEXT_DAY, 98), (NEXT_MONDAY, 99), (ONE_MONTH, 105)):
         ledger_rows.bar("AAPL", session, close)
-    report = fill(conn, as_of=END)
+    report = fill(conn, config=LedgerConfig(), as_of=END)
     row = _filled(conn)
     assert (row["next_day_actual"], row["next_monday_actual"], row["one_month_actual"]) == (98, 99, 105)
     assert row["next_day_pct_error"] == pytest.approx((101 - 98) / 98 * 100, rel=EXACT)
@@ -54,7 +55,7 @@ def test_a_neutral_forecast_is_neither_right_nor_wrong_and_an_unchanged_price_is
     for n, (pred, actual, _, _) in enumerate(DIRECTIONS):
         ledger_rows.forecast(f"T{n}", RUN_DATE, close=100, direction=pred)
         ledger_rows.bar(f"T{n}", NEXT_DAY, actual)
-    report = fill(conn, as_of=END)
+    report = fill(conn, config=LedgerConfig(), as_of=END)
     for n, (_, _, direction_actual, correct) in enumerate(DIRECTIONS):
         row = _filled(conn, f"T{n}")
         assert (row["next_day_direction_actual"], row["next_day_direction_correct"]) == (direction_actual, correct)
@@ -70,7 +71,7 @@ def test_a_split_between_forecast_and_fill_is_taken_out_of_the_actual(conn: Conn
         ledger_rows.split(ticker, NEXT_MONDAY, ratio)
         ledger_rows.bar(ticker, NEXT_MONDAY, 104 / ratio)
         ledger_rows.bar(ticker, ONE_MONTH, 108 / ratio)
-    fill(conn, as_of=END)
+    fill(conn, config=LedgerConfig(), as_of=END)
     for ticker in ratios:
         row = _filled(conn, ticker)
         actuals = [row["next_day_actual"], row["next_monday_actual"], row["one_month_actual"]]
@@ -85,7 +86,7 @@ def test_a_split_after_the_target_session_but_before_the_fill_is_taken_out_too(c
     ledger_rows.bar("AAPL", NEXT_DAY, 98)
     ledger_rows.split("AAPL", date(2013, 2, 20), 2.0)
     ledger_rows.split("AAPL", date(2013, 2, 27), 7.0)
-    fill(conn, as_of=END)
+    fill(conn, config=LedgerConfig(), as_of=END)
     assert _filled(conn)["next_day_actual"] == pytest.approx(98, rel=EXACT)
 
 
@@ -101,7 +102,7 @@ def test_a_split_that_the_forecast_knew_of_or_that_came_before_it_changes_nothin
     ledger_rows.forecast("IBM", RUN_DATE, close=100)
     conn.commit()
     ledger_rows.split("IBM", RUN_DATE, 2.0)
-    fill(conn, as_of=END)
+    fill(conn, config=LedgerConfig(), as_of=END)
     assert _filled(conn, "AAPL")["next_day_actual"] == 98
     assert _filled(conn, "IBM")["next_day_actual"] == 98
 
@@ -111,7 +112,7 @@ def test_a_split_of_another_ticker_changes_nothing(conn: Connection, ledger_rows
     ledger_rows.bar("AAPL", NEXT_DAY, 98)
     conn.commit()
     ledger_rows.split("MSFT", NEXT_MONDAY, 2.0)
-    fill(conn, as_of=END)
+    fill(conn, config=LedgerConfig(), as_of=END)
     assert _filled(conn)["next_day_actual"] == 98
 
 
@@ -124,17 +125,17 @@ def test_the_newest_vintage_fills_and_a_later_correction_stands_beside_what_was_
     ledger_rows.bar("AAPL", NEXT_DAY, 90)
     ledger_rows.bar("AAPL", NEXT_DAY, 98)
     ledger_rows.bar("IBM", NEXT_DAY, 99.9)
-    fill(conn, as_of=END)
-    assert corrected_actuals(conn).is_empty()
+    fill(conn, config=LedgerConfig(), as_of=END)
+    assert restated_actuals(conn).is_empty()
     ledger_rows.split("IBM", NEXT_MONDAY, 3.0)
     ledger_rows.split("AAPL", NEXT_MONDAY, 2.0)
-    assert corrected_actuals(conn).is_empty(), "a restatement by a split is no correction"
+    assert restated_actuals(conn).is_empty(), "a restatement by a split is no correction"
     ledger_rows.bar("AAPL", NEXT_DAY, 97 / 2)
-    fill(conn, as_of=END)
+    fill(conn, config=LedgerConfig(), as_of=END)
     assert _filled(conn)["next_day_actual"] == 98
-    correction = corrected_actuals(conn, ["AAPL", "IBM"]).row(0, named=True)
+    correction = restated_actuals(conn, ["AAPL", "IBM"]).row(0, named=True)
     assert (correction["ticker"], correction["horizon"], correction["target_session"]) == ("AAPL", "next_day", NEXT_DAY)
-    assert (correction["actual"], correction["corrected_actual"]) == (98, 97)
+    assert (correction["actual"], correction["restated_actual"]) == (98, 97)
 
 
 def test_the_dry_run_lists_what_the_fill_then_writes_and_writes_nothing(conn: Connection, ledger_rows) -> None:
@@ -154,7 +155,7 @@ def test_the_dry_run_lists_what_the_fill_then_writes_and_writes_nothing(conn: Co
     assert due(conn, as_of=NEXT_MONDAY, tickers=["IBM"])["ticker"].to_list() == ["IBM", "IBM"]
     assert due(conn, as_of=NEXT_MONDAY, tickers=[]).is_empty()
 
-    report = fill(conn, as_of=NEXT_MONDAY)
+    report = fill(conn, config=LedgerConfig(), as_of=NEXT_MONDAY)
     assert report.per_ticker.to_dicts() == [
         {
             "ticker": ticker,
@@ -178,7 +179,7 @@ def test_a_fill_reaches_no_further_than_asked(conn: Connection, ledger_rows) -> 
         ledger_rows.forecast(ticker, RUN_DATE)
         for session in (NEXT_DAY, NEXT_MONDAY, ONE_MONTH):
             ledger_rows.bar(ticker, session, 98)
-    assert fill(conn, as_of=NEXT_DAY, tickers=["AAPL"]).num_filled == 1
+    assert fill(conn, config=LedgerConfig(), as_of=NEXT_DAY, tickers=["AAPL"]).num_filled == 1
     assert (_filled(conn)["next_day_actual"], _filled(conn)["next_monday_actual"]) == (98, None)
     assert _filled(conn, "IBM")["next_day_actual"] is None
 
@@ -186,9 +187,9 @@ def test_a_fill_reaches_no_further_than_asked(conn: Connection, ledger_rows) -> 
 def test_a_second_fill_finds_nothing_to_do(conn: Connection, ledger_rows) -> None:
     ledger_rows.forecast("AAPL", RUN_DATE)
     ledger_rows.bar("AAPL", NEXT_DAY, 98)
-    assert fill(conn, as_of=END).num_filled == 1
+    assert fill(conn, config=LedgerConfig(), as_of=END).num_filled == 1
     before = _filled(conn)
-    assert fill(conn, as_of=END).num_filled == 0
+    assert fill(conn, config=LedgerConfig(), as_of=END).num_filled == 0
     assert _filled(conn) == before
 
 
@@ -206,7 +207,7 @@ def test_two_fills_at_once_share_the_work_without_an_error(
     def work() -> None:
         with database.transaction() as own:
             both_ready.wait()
-            reports.append(fill(own, as_of=END).num_filled)
+            reports.append(fill(own, config=LedgerConfig(), as_of=END).num_filled)
 
     threads = [threading.Thread(target=work) for _ in range(2)]
     for thread in threads:
@@ -228,7 +229,7 @@ def test_a_correction_that_comes_in_during_a_fill_neither_stops_it_nor_is_lost(
 
     def work() -> None:
         with database.transaction() as own:
-            reports.append(fill(own, as_of=END))
+            reports.append(fill(own, config=LedgerConfig(), as_of=END))
 
     filling = threading.Thread(target=work)
     filling.start()
@@ -240,8 +241,9 @@ def test_a_correction_that_comes_in_during_a_fill_neither_stops_it_nor_is_lost(
     conn.commit()
     filling.join()
     assert [report.num_filled for report in reports] == [1]
+    fill(conn, config=LedgerConfig(), as_of=END)
     assert _filled(conn)["next_day_actual"] == 98
-    assert corrected_actuals(conn)["corrected_actual"].to_list() == [97]
+    assert restated_actuals(conn)["restated_actual"].to_list() == [97]
 
 
 def test_a_session_that_has_not_closed_is_not_due_even_when_it_has_a_bar(
@@ -252,7 +254,7 @@ def test_a_session_that_has_not_closed_is_not_due_even_when_it_has_a_bar(
     target = calendar.targets(newest).one_month
     ledger_rows.bar("AAPL", target, 98)
     assert due(conn, as_of=target).is_empty()
-    report = fill(conn, as_of=target)
+    report = fill(conn, config=LedgerConfig(), as_of=target)
     assert (report.num_filled, report.per_ticker["num_open_one_month"].to_list()) == (0, [1])
 
 
@@ -263,14 +265,14 @@ def test_a_bar_that_was_recorded_before_its_session_closed_does_not_fill(conn: C
         " from trading_session where session = %s",
         (NEXT_DAY,),
     )
-    assert fill(conn, as_of=END).num_filled == 0
+    assert fill(conn, config=LedgerConfig(), as_of=END).num_filled == 0
     assert not due(conn, as_of=NEXT_DAY)["bar_is_there"].any()
     ledger_rows.bar("AAPL", NEXT_DAY, 98)
-    assert fill(conn, as_of=END).num_filled == 1
+    assert fill(conn, config=LedgerConfig(), as_of=END).num_filled == 1
 
 
 def test_an_empty_ledger_gives_empty_frames(conn: Connection) -> None:
-    report = fill(conn, as_of=END)
+    report = fill(conn, config=LedgerConfig(), as_of=END)
     assert (report.num_filled, report.per_ticker.height, report.per_ticker.width) == (0, 0, 10)
     assert due(conn, as_of=END).is_empty()
 

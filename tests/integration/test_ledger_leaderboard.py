@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from ldtm_lib.config import LedgerConfig
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.ledger.fillbacks import fill
 from ldtm_lib.ledger.leaderboard import Score, leaderboard
@@ -152,7 +153,7 @@ def test_only_live_forecasts_count_in_the_live_leaderboard(conn: Connection, led
     ledger_rows.move_the_calendar(-by)
     for ticker in ("LATE", "SIMULATED", "LIVE"):
         ledger_rows.bar(ticker, NEXT_DAY, 101)
-    fill(conn, as_of=NEXT_DAY)
+    fill(conn, config=LedgerConfig(), as_of=NEXT_DAY)
     kinds = dict(conn.execute("select ticker, kind from snapshot").fetchall())
     assert kinds == {"LATE": "late", "SIMULATED": "simulated", "LIVE": "live"}
     view = conn.execute("select ticker, rank, num_filled from ldtm_accuracy_30d").fetchall()
@@ -171,7 +172,7 @@ def test_every_ticker_stands_with_its_newest_verdict(conn: Connection, ledger_ro
     ledger_rows.forecast("AAPL", RUN_DATE)
     ledger_rows.abstention("FB", RUN_DATE)
     ledger_rows.bar("AAPL", NEXT_DAY, 101)
-    fill(conn, as_of=NEXT_DAY)
+    fill(conn, config=LedgerConfig(), as_of=NEXT_DAY)
     ledger_rows.verdict("AAPL", passed=False, reasons=["49.0% < 52%"])
     conn.execute("update gate_verdict set decided_at = decided_at + interval '1 day'")  # the clock was set back since
     ledger_rows.verdict("AAPL", passed=True)
@@ -192,12 +193,12 @@ def test_who_spoke_is_who_made_the_forecasts_that_count_and_not_who_is_active_no
     assert _spoke(conn) == ("candidate", None, date(2013, 1, 2), "v1.2012-12-31"), "no row is filled yet"
     ledger_rows.forecast("AAPL", days[1], model=Model("retired", "v1.2012-11-30", old))
     ledger_rows.bar("AAPL", days[2], 101)
-    fill(conn, as_of=days[2])
+    fill(conn, config=LedgerConfig(), as_of=days[2])
     assert _spoke(conn) == ("retired", "v1.2012-11-30", date(2012, 11, 30), "v1.2012-12-31")
     ledger_rows.forecast("AAPL", days[2], model=Model("active", "v1.2012-12-31", new))
     assert _spoke(conn) == ("retired", "v1.2012-11-30", date(2012, 11, 30), "v1.2012-12-31"), "the scored rows are its"
     ledger_rows.bar("AAPL", date(2013, 1, 7), 101)
-    fill(conn, as_of=date(2013, 1, 7))
+    fill(conn, config=LedgerConfig(), as_of=date(2013, 1, 7))
     ledger_rows.abstention("AAPL", date(2013, 1, 7))
     assert _spoke(conn) == ("active", "v1.2012-12-31", date(2012, 12, 31), "v1.2012-12-31")
     (live,) = leaderboard(conn).rows
@@ -251,7 +252,7 @@ def _put_on_record(conn: Connection, calendar: Calendar, universe: dict[str, His
         from unnest(%s::text[], %s::date[], %s::float8[]) as b (t, d, c) where c is not null""",
         [list(column) for column in zip(*closes, strict=True)] if closes else [[], [], []],
     )
-    fill(conn, as_of=DAYS[-1])
+    fill(conn, config=LedgerConfig(), as_of=DAYS[-1])
 
 
 def _assert_equal(score: Score, expected: dict[str, float | int | None]) -> None:

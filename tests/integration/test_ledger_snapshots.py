@@ -2,10 +2,8 @@
 
 import hashlib
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -13,113 +11,19 @@ import psycopg
 import pytest
 import torch
 
-from ldtm_lib.config import ForecastConfig, Settings
-from ldtm_lib.database.connection import Connection, Database
+from ldtm_lib.config import ForecastConfig, LedgerConfig
+from ldtm_lib.database.connection import Database
 from ldtm_lib.errors import CalendarError, LedgerRefused, UnknownTicker
-from ldtm_lib.features.windows import InputWindow, latest_windows
+from ldtm_lib.features.windows import latest_windows
 from ldtm_lib.ledger import input_windows
 from ldtm_lib.ledger.drafts import direction
 from ldtm_lib.ledger.fillbacks import fill
-from ldtm_lib.ledger.snapshots import SnapshotReport, missing_rows, take_snapshots
+from ldtm_lib.ledger.snapshots import missing_rows
 from ldtm_lib.models.checkpoint import write
 from ldtm_lib.models.lstm import LdtmNetwork
 from ldtm_lib.prices import store
-from ldtm_lib.prices.sources.protocol import Delivery
 from ldtm_lib.prices.splits import Split
-from ldtm_lib.sessions import Calendar
-
-RUN_DATE = date(2013, 1, 11)
-NEXT_DAY, NEXT_MONDAY, ONE_MONTH = date(2013, 1, 14), date(2013, 1, 14), date(2013, 2, 12)
-"""RUN_DATE is a Friday; Monday 2013-01-21 is a holiday between it and the month's target."""
-
-
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """What an evening needs: bars in the store, windows on record, networks in the registry and on disk."""
-
-    conn: Connection
-    calendar: Calendar
-    settings: Settings
-    folder: Path
-
-    def bars(self, tickers: Sequence[str], num_bars: int = 300, last: date = RUN_DATE) -> pl.DataFrame:
-        """A random walk of each ticker's own, the same at every call."""
-        sessions = self.calendar.days[: np.searchsorted(self.calendar.days, np.datetime64(last), side="right")]
-        frames: list[pl.DataFrame] = []
-        for ticker in tickers:
-            random = np.random.default_rng(int.from_bytes(ticker.encode()))
-            close = np.round(100 * np.exp(random.normal(0, 0.02, num_bars).cumsum()), 2)
-            spread = 1 + np.abs(random.normal(0, 0.01, num_bars))
-            frames.append(
-                pl.DataFrame(
-                    {
-                        "ticker": [ticker] * num_bars,
-                        "session": sessions[-num_bars:],
-                        "open": close,
-                        "high": close * spread,
-                        "low": close / spread,
-                        "close": close,
-                        "volume": random.integers(1_000, 9_000, num_bars).astype(float),
-                    }
-                )
-            )
-        return pl.concat(frames)
-
-    def deliver(self, bars: pl.DataFrame, *splits: Split) -> None:
-        store.record(
-            self.conn, Delivery(bars=bars, splits=splits, failures={}, notes=()), source="test", calendar=self.calendar
-        )
-
-    def make_windows(self, tickers: Sequence[str], run_date: date = RUN_DATE) -> list[InputWindow]:
-        bars = store.recent_bars(self.conn, tickers, last=run_date, num_bars=280)
-        windows = latest_windows(bars, tickers, run_date, self.calendar, self.settings.window)
-        input_windows.record(self.conn, windows)
-        return windows
-
-    def network(
-        self, ticker: str, *, status: str = "active", trained_on: date = date(2012, 12, 31), seed: int = 0
-    ) -> LdtmNetwork:
-        """An untrained network, in the registry and on disk."""
-        torch.manual_seed(seed)
-        network = LdtmNetwork(self.settings.architecture)
-        name = f"{ticker}_{status}_{trained_on}_{seed}.pt"
-        sha256 = write(network.state_dict(), self.folder / name, architecture=self.settings.architecture)
-        self.conn.execute(
-            """insert into checkpoint (ticker, status, trained_on, architecture_sha256, recipe_sha256, data_sha256,
-                file_name, file_sha256, seed, num_training_rows, num_validation_rows, num_epochs, best_epoch,
-                validation_loss, duration_seconds, device, major, version, activated_at)
-            values (%(ticker)s, %(status)s, %(day)s, 'a', 'r', %(name)s, %(name)s, %(sha)s, 0, 1, 1, 1, 1, 1, 1, 'cpu',
-                case when %(status)s = 'active' then 1 end,
-                case when %(status)s = 'active' then 'v1.' || %(day)s::date end,
-                case when %(status)s = 'active' then now() end)""",
-            {"ticker": ticker, "status": status, "day": trained_on, "name": name, "sha": sha256},
-        )
-        return network
-
-    def take(self, *tickers: str, simulated: bool = True, run_date: date = RUN_DATE) -> SnapshotReport:
-        return take_snapshots(
-            self.conn,
-            run_date=run_date,
-            tickers=tickers or self.settings.tickers,
-            folder=self.folder,
-            settings=self.settings,
-            calendar=self.calendar,
-            simulated=simulated,
-        )
-
-    def ready(self, *tickers: str) -> dict[str, LdtmNetwork]:
-        """Bars, windows and an active network for some tickers."""
-        self.deliver(self.bars(tickers))
-        self.make_windows(tickers)
-        return {ticker: self.network(ticker, seed=n) for n, ticker in enumerate(tickers)}
-
-    def with_settings(self, **changes: object) -> "Desk":
-        return replace(self, settings=replace(self.settings, **changes))
-
-
-@pytest.fixture
-def desk(conn: Connection, calendar: Calendar, settings: Settings, tmp_path: Path) -> Desk:
-    return Desk(conn, calendar, settings, tmp_path)
+from tests.integration.desk import NEXT_DAY, NEXT_MONDAY, ONE_MONTH, RUN_DATE, Desk
 
 
 def test_every_ticker_has_a_row_that_forecasts_or_says_why_not(desk: Desk) -> None:
@@ -396,7 +300,7 @@ def test_forecasts_made_before_and_after_a_split_was_noticed_are_each_scored_on_
         desk.deliver(following.filter(pl.col("ticker") == ticker), Split(ticker=ticker, session=NEXT_DAY, ratio=ratio))
     desk.make_windows(["MSFT"])
     desk.take("MSFT")
-    fill(desk.conn, as_of=NEXT_DAY)
+    fill(desk.conn, config=LedgerConfig(), as_of=NEXT_DAY)
     rows = desk.conn.execute("select run_date_close, next_day_actual from snapshot order by ticker").fetchall()
     (aapl_close, aapl_actual), (msft_close, msft_actual) = rows
     assert aapl_close == old_close

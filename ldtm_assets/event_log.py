@@ -1,0 +1,81 @@
+"""Dagster's event log as a place where seals are published: as materializations of the asset `seals`."""
+
+from collections.abc import Iterator, Sequence
+
+import dagster as dg
+
+from ldtm_assets.partitions import as_a_whole
+from ldtm_lib.audit.publications.protocol import Published, PublishedSeal
+from ldtm_lib.audit.seal import Seal
+
+SEALS = dg.AssetKey("seals")
+NUMBER, SHA256 = "seal", "SHA-256"
+PAGE = 1000
+
+
+class DagsterEventLog:
+    """The event log of one Dagster instance. It lives in another schema, and can be edited: one witness of several."""
+
+    def __init__(self, instance: dg.DagsterInstance) -> None:
+        self._instance = instance
+
+    @property
+    def name(self) -> str:
+        """What it is."""
+        return "Dagster event log, asset seals"
+
+    def read(self) -> Published:
+        """The seals that were materialized."""
+        seals: dict[int, PublishedSeal] = {}
+        problems: list[str] = []
+        for metadata in self._materializations():
+            number, sha256 = metadata.get(NUMBER), metadata.get(SHA256)
+            if number is None or sha256 is None:
+                continue
+            seal = PublishedSeal(seal_id=int(str(number.value)), sha256=bytes.fromhex(str(sha256.value)))
+            if seals.setdefault(seal.seal_id, seal) != seal:
+                problems.append(
+                    f"seal {seal.seal_id} was published twice with different hashes, {seal.sha256.hex()[:16]}... and "
+                    f"{seals[seal.seal_id].sha256.hex()[:16]}...; compare with the other publications"
+                )
+        return Published(seals=seals, problems=tuple(problems))
+
+    def publish(self, seals: Sequence[Seal]) -> None:
+        """Record one materialization a seal."""
+        for seal in seals:
+            self._instance.report_runless_asset_event(dg.AssetMaterialization(SEALS, metadata=_metadata(seal)))
+
+    def _materializations(self) -> Iterator[dict[str, dg.MetadataValue]]:
+        cursor: str | None = None
+        while True:
+            page = self._instance.fetch_materializations(SEALS, limit=PAGE, cursor=cursor)
+            for record in page.records:
+                if record.asset_materialization is not None:
+                    yield dict(record.asset_materialization.metadata)
+            if not page.has_more:
+                return
+            cursor = page.cursor
+
+
+def _metadata(seal: Seal) -> dict[str, dg.MetadataValue | str | int]:
+    return {
+        NUMBER: seal.seal_id,
+        SHA256: seal.sha256.hex(),
+        "evening": seal.evening.isoformat(),
+        "first event": seal.first_event,
+        "events": seal.num_events,
+        "Merkle root": seal.merkle_root.hex(),
+        "previous SHA-256": seal.previous_sha256.hex(),
+        "sealed at": seal.sealed_at.isoformat(),
+    }
+
+
+def seals_asset() -> dg.AssetSpec:
+    """The asset `seals`: an evening's step reports it, nothing else makes it."""
+    return dg.AssetSpec(
+        SEALS,
+        deps=[dg.AssetDep(name, partition_mapping=as_a_whole()) for name in ("snapshots", "fillbacks", "registry")],
+        description="What an evening closes with: one hash over all forecasts, fills and promotions, chained to the last.",
+        group_name="forecasts",
+        kinds={"postgres"},
+    )

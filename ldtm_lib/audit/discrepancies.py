@@ -1,0 +1,50 @@
+"""What a verification found to be otherwise than it was recorded, in words that name the row."""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Literal
+
+from ldtm_lib.audit.events import subject
+
+What = Literal[
+    "altered",
+    "missing",
+    "added",
+    "reordered",
+    "misdated",
+    "late",
+    "doubled",
+    "broken seal",
+    "calendar",
+    "publication",
+]
+
+SENTENCES: dict[What, str] = {
+    "altered": "was altered after it was recorded",
+    "missing": "was recorded and is missing",
+    "added": "was never recorded as an event: it was added past the chain",
+    "reordered": "stands at another place in the chain than it was recorded at",
+    "misdated": "bears a time that does not lie between its seal and the seal before: it was dated back or ahead",
+    "late": "is marked live and was recorded after the session that it speaks about had opened",
+    "doubled": "stands in the chain twice",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Discrepancy:
+    """One thing that is not as it was recorded."""
+
+    what: What
+    event_id: int | None = None
+    """Where in the chain an event is concerned; None for all else."""
+    message: str
+    """A sentence that names the row, the seal or the place outside of the database."""
+
+
+def of_event(
+    what: What, event_id: int | None, event: str, ticker: str, run_date: date | None, horizon: str | None
+) -> Discrepancy:
+    """A discrepancy of one event and the row that it is about."""
+    at = f" (event {event_id})" if event_id is not None else ""
+    message = f"{subject(event, ticker, run_date, horizon)}{at} {SENTENCES[what]}"
+    return Discrepancy(what=what, event_id=event_id, message=message)

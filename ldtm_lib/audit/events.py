@@ -1,0 +1,148 @@
+"""The events of the chain: what each kind says, field by field, and how one is read back from the tables.
+
+docs/record-format.md lists the same fields for readers without this code.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from ldtm_lib.audit.encoding import Field, Value, encode, leaf_sha256
+from ldtm_lib.database.connection import Connection
+from ldtm_lib.database.statements import statement
+
+_OF_A_HORIZON = (Field("run_date", "date"), Field("horizon", "text"), Field("target_session", "date"))
+_SHA256S = tuple(Field(f"{of}_sha256", "text") for of in ("architecture", "recipe", "data", "file"))
+
+FIELDS: dict[str, tuple[Field, ...]] = {
+    "forecast": (
+        Field("run_date", "date"),
+        Field("recorded_at", "timestamptz"),
+        Field("kind", "text"),
+        Field("next_day_session", "date"),
+        Field("next_monday_session", "date"),
+        Field("one_month_session", "date"),
+        Field("run_date_close", "float8"),
+        Field("next_day_pred", "float8"),
+        Field("next_monday_pred", "float8"),
+        Field("one_month_pred", "float8"),
+        Field("direction_pred", "text"),
+        Field("abstained_reason", "utf8"),
+        Field("checkpoint_id", "int8"),
+        Field("model_version", "text"),
+        Field("model_status", "text"),
+        Field("checkpoint_sha256", "text"),
+        Field("window_sha256", "text"),
+        Field("bars_recorded_until", "timestamptz"),
+    ),
+    "fill": (
+        *_OF_A_HORIZON,
+        Field("actual", "float8"),
+        Field("pct_error", "float8"),
+        Field("direction_actual", "text"),
+        Field("direction_correct", "bool"),
+        Field("filled_at", "timestamptz"),
+    ),
+    "void": (
+        *_OF_A_HORIZON,
+        Field("reason", "utf8"),
+        Field("wait_sessions", "int8"),
+        Field("voided_at", "timestamptz"),
+    ),
+    "restatement": (
+        *_OF_A_HORIZON,
+        Field("bar_recorded_at", "timestamptz"),
+        Field("actual", "float8"),
+        Field("restated_actual", "float8"),
+        Field("noticed_at", "timestamptz"),
+    ),
+    "promotion": (
+        Field("checkpoint_id", "int8"),
+        Field("version", "text"),
+        Field("trained_on", "date"),
+        *_SHA256S,
+        Field("activated_at", "timestamptz"),
+    ),
+    "retirement": (Field("checkpoint_id", "int8"), Field("version", "text"), Field("retired_at", "timestamptz")),
+}
+"""What follows the head of an event, by kind."""
+HEAD = (Field("event_id", "int8"), Field("event", "text"), Field("ticker", "text"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventKey:
+    """Where an event stands in the chain, and what it is about."""
+
+    event_id: int
+    event: str
+    ticker: str
+    run_date: date | None
+    horizon: str | None
+    leaf: bytes
+    """As it is on record."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """An event as the tables have it now."""
+
+    key: EventKey
+    values: tuple[Value, ...]
+    """In the order of `fields`."""
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """What it says, the head first."""
+        return (*HEAD, *FIELDS[self.key.event])
+
+    def leaf_at(self, event_id: int) -> bytes:
+        """What its leaf would be if it stood there."""
+        return leaf_sha256(encode(self.fields, (event_id, *self.values[1:])))
+
+    @property
+    def is_intact(self) -> bool:
+        """Whether the tables say what the chain recorded."""
+        return self.leaf_at(self.key.event_id) == self.key.leaf
+
+
+def subject(event: str, ticker: str, run_date: date | None, horizon: str | None) -> str:
+    """What an event is about, in words, such as `the next day fill of AAPL on 2013-01-02`."""
+    of_horizon = f"{horizon.replace('_', ' ')} " if horizon else ""
+    on = f" on {run_date}" if run_date else ""
+    return f"the {of_horizon}{event} of {ticker}{on}"
+
+
+def name(conn: Connection, event_id: int) -> str:
+    """What an event is about, in words; that it is not there, where it is not."""
+    row = conn.execute(statement("audit/event"), {"event_ids": [event_id]}).fetchone()
+    if row is None:
+        return "not there"
+    _, event, ticker, run_date, horizon, *_ = row
+    return subject(event, ticker, run_date, horizon)
+
+
+def of_forecast(conn: Connection, ticker: str, run_date: date) -> list[Event]:
+    """The forecast of a ticker and run date and all that became of it, in the order of the chain."""
+    ids = conn.execute(statement("audit/events_of_forecast"), {"ticker": ticker, "run_date": run_date}).fetchall()
+    return read(conn, [event_id for (event_id,) in ids])
+
+
+def read(conn: Connection, event_ids: Sequence[int]) -> list[Event]:
+    """Some events with what the tables say now; one whose row is gone is left out. A few statements an event."""
+    events: list[Event] = []
+    keys = conn.execute(statement("audit/event"), {"event_ids": list(event_ids)}).fetchall()
+    for event_id, event, ticker, run_date, horizon, vintage, checkpoint_id, leaf in keys:
+        asked = {
+            "ticker": ticker,
+            "run_date": run_date,
+            "horizon": horizon,
+            "vintage": vintage,
+            "checkpoint_id": checkpoint_id,
+        }
+        row = conn.execute(statement(f"audit/recorded_{event}"), asked).fetchone()
+        if row is None:
+            continue
+        known = [value for value in (run_date, horizon, checkpoint_id) if value is not None]
+        key = EventKey(event_id=event_id, event=event, ticker=ticker, run_date=run_date, horizon=horizon, leaf=leaf)
+        events.append(Event(key=key, values=(event_id, event, ticker, *known, *row)))
+    return events

@@ -1,0 +1,94 @@
+"""A proof that a forecast, and what became of it, is in the chain: small, and checked with nothing else at hand."""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+
+from ldtm_lib.audit import events, seals
+from ldtm_lib.audit.encoding import Field, Value
+from ldtm_lib.audit.events import Event
+from ldtm_lib.audit.merkle import audit_path
+from ldtm_lib.audit.seal import SEAL_FIELDS, Seal
+from ldtm_lib.database.connection import Connection
+from ldtm_lib.errors import NotProvable
+
+FORMAT = "LDTM proof 1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """The events of one forecast with their ways to the seals."""
+
+    document: dict[str, Any]
+    """For JSON; docs/record-format.md describes it."""
+    num_events: int
+    num_unsealed: int
+    """Events of the forecast that no seal speaks for yet: they are not in the proof."""
+
+
+def prove(conn: Connection, ticker: str, run_date: date) -> Proof:
+    """Prove the forecast of a ticker on a run date, its fills, voids and restatements.
+
+    Raises NotProvable when there is no such forecast, when it is not sealed yet, and when the tables or the chain were
+    altered: what is wrong is said, not proven.
+    """
+    found = events.of_forecast(conn, ticker, run_date)
+    if not found:
+        raise NotProvable(
+            f"there is no forecast of {ticker} on {run_date} in the record; its cell of the asset snapshots says why"
+        )
+    chain = seals.read(conn)
+    placed = [(event, seal) for event in found if (seal := _seal_of(event, chain)) is not None]
+    if not placed or placed[0][0].key.event != "forecast":
+        raise NotProvable(
+            f"the forecast of {ticker} on {run_date} is not sealed yet: an evening ends with its seal; "
+            "`ldtm audit seal` closes it now"
+        )
+    used = {seal.seal_id: seal for _, seal in placed}
+    document = {
+        "format": FORMAT,
+        "ticker": ticker,
+        "run_date": run_date.isoformat(),
+        "events": [_event(event, seal) for event, seal in placed],
+        "seals": [_seal(seal) for seal in used.values()],
+    }
+    return Proof(document=document, num_events=len(placed), num_unsealed=len(found) - len(placed))
+
+
+def _seal_of(event: Event, chain: list[Seal]) -> Seal | None:
+    at = event.key.event_id
+    return next((seal for seal in chain if seal.first_event <= at < seal.first_event + seal.num_events), None)
+
+
+def _event(event: Event, seal: Seal) -> dict[str, Any]:
+    at = event.key.event_id - seal.first_event
+    leaves = [seal.leaf(n) for n in range(seal.num_events)]
+    if not event.is_intact or leaves[at] != event.key.leaf:
+        named = events.subject(event.key.event, event.key.ticker, event.key.run_date, event.key.horizon)
+        raise NotProvable(f"{named} is not what was recorded; `ldtm audit verify` says what was altered")
+    return {
+        "says": _readable(event.fields, event.values),
+        "seal": seal.seal_id,
+        "path": [step.hex() for step in audit_path(leaves, at)],
+    }
+
+
+def _seal(seal: Seal) -> dict[str, Any]:
+    return _readable(SEAL_FIELDS, [getattr(seal, field.name) for field in SEAL_FIELDS]) | {"sha256": seal.sha256.hex()}
+
+
+def _readable(fields: tuple[Field, ...], values: tuple[Value, ...] | list[Value]) -> dict[str, Any]:
+    return {field.name: _plain(value) for field, value in zip(fields, values, strict=True)}
+
+
+def _plain(value: Value) -> str | float | int | bool | None:
+    """A value for JSON, from which its canonical bytes can be had again."""
+    match value:
+        case bytes():
+            return value.hex()
+        case datetime():
+            return value.astimezone(UTC).isoformat(timespec="microseconds")
+        case date():
+            return value.isoformat()
+        case _:
+            return value

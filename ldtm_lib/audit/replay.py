@@ -1,0 +1,237 @@
+"""Replay: compute a forecast that is on record once more, from what was on record when it was made.
+
+Its bars are the vintages recorded up to the row's `bars_recorded_until`, its network is the file with the SHA-256 that
+the row names, and the code is the one that makes forecasts.
+"""
+
+from dataclasses import asdict, dataclass, replace
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ldtm_lib.config import ArchitectureConfig, Settings, WindowConfig
+from ldtm_lib.database.connection import Connection
+from ldtm_lib.database.statements import statement
+from ldtm_lib.errors import CheckpointRefused, ReplayImpossible
+from ldtm_lib.features.windows import InputWindow, latest_windows, window_sha256
+from ldtm_lib.ledger import input_windows
+from ldtm_lib.ledger.drafts import Draft, draft_all
+from ldtm_lib.ledger.forecasters import Forecaster, forecaster_on_record
+from ldtm_lib.ledger.input_windows import StoredWindow
+from ldtm_lib.ledger.snapshots import PREDICTIONS, SnapshotRow, on_record, same_price
+from ldtm_lib.models.checkpoint import read_architecture
+from ldtm_lib.prices import store
+from ldtm_lib.sessions import Calendar
+
+Value = float | str | date | datetime | None
+
+CAUSES = ("window_sha256", "run_date_close")
+SAID = (*PREDICTIONS, "direction_pred", "abstained_reason", "model_version")
+STORED = "stored_window"
+TARGETS = ("next_day_session", "next_monday_session", "one_month_session")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """One value of a row beside the same value computed again."""
+
+    what: str
+    on_record: Value
+    recomputed: Value
+    is_same: bool
+    """Prices within SAME_PRICE of each other are the same; everything else must be equal."""
+    remark: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replay:
+    """What became of computing one row of the ledger again."""
+
+    row: SnapshotRow
+    comparisons: tuple[Comparison, ...]
+    left_out: str | None = None
+    """What of the row there is nothing to compute from."""
+
+    @property
+    def differences(self) -> tuple[Comparison, ...]:
+        """The comparisons that came out different."""
+        return tuple(compared for compared in self.comparisons if not compared.is_same)
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether everything that was computed again is what is on record."""
+        return not self.differences
+
+    @property
+    def is_equal_to_the_bit(self) -> bool:
+        """Whether the prices are the very same floats as well."""
+        return all(compared.on_record == compared.recomputed for compared in self.comparisons)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        row = self.row
+        return {
+            "ticker": row.ticker,
+            "run_date": row.run_date,
+            "kind": row.kind,
+            "recorded_at": row.recorded_at,
+            "bars_recorded_until": row.bars_recorded_until,
+            "model_version": row.model_version,
+            "checkpoint_sha256": row.checkpoint_sha256,
+            "is_equal": self.is_equal,
+            "is_equal_to_the_bit": self.is_equal_to_the_bit,
+            "left_out": self.left_out,
+            "comparisons": [asdict(compared) for compared in self.comparisons],
+        }
+
+
+def replay(
+    conn: Connection, ticker: str, run_date: date, *, folder: Path, settings: Settings, calendar: Calendar
+) -> Replay:
+    """Compute the row of a ticker and run date again and compare it with what is on record; writes nothing.
+
+    `folder` holds the checkpoint files. The network has the architecture of its file and the window as many sessions
+    as the stored one, whatever the settings say today; the warm-up and the neutral band are those of the settings.
+    Of a row that abstained its window is computed again, or why there was none.
+    Raises CalendarError for a day that is no session, UnknownTicker, and ReplayImpossible when there is no such row or
+    its checkpoint is not there as it was.
+    """
+    calendar.require_session(run_date)
+    row = _row(conn, ticker, run_date, settings)
+    stored = input_windows.read_shown(conn, run_date, ticker, sha256=row.window_sha256, until=row.recorded_at)
+    window = _window_again(conn, row, stored, settings.window, calendar)
+    speaker = None if row.abstained_reason is not None else _speaker(conn, row)
+    if speaker is not None:
+        settings = replace(settings, architecture=_architecture(row, folder / speaker.file_name))
+    (draft,) = draft_all(
+        [ticker],
+        run_date,
+        {} if window is None else {ticker: StoredWindow(window=window, bars_recorded_until=row.bars_recorded_until)},
+        {} if speaker is None else {ticker: speaker},
+        targets=calendar.targets(run_date),
+        now=row.bars_recorded_until,
+        folder=folder,
+        settings=settings,
+    )
+    found = [*_stored_compared(row, stored), *_drafts_compared(row, draft, speaks=speaker is not None)]
+    remarks = {
+        "window_sha256": _distance(stored, window),
+        "direction_pred": f"with today's neutral_band of {settings.forecast.neutral_band:g}",
+    }
+    if row.window_sha256 is None and stored is not None and window is not None:
+        found.append(_compared("not_ready", stored.window.not_ready, window.not_ready))
+    return Replay(
+        row=row,
+        comparisons=tuple(c if c.is_same or c.remark else replace(c, remark=remarks.get(c.what)) for c in found),
+        left_out=_left_out(row, window),
+    )
+
+
+def _row(conn: Connection, ticker: str, run_date: date, settings: Settings) -> SnapshotRow:
+    rows = on_record(conn, run_date, [ticker])
+    if rows:
+        return rows[0]
+    num_rows, first, last = conn.execute(statement("ledger/run_dates_of"), {"ticker": ticker}).fetchone() or (0, 0, 0)
+    if not num_rows:
+        settings.require_ticker(ticker)
+        raise ReplayImpossible(f"{ticker} has no row in the ledger; materialize snapshots first")
+    raise ReplayImpossible(
+        f"{ticker} has no row for {run_date}; name a run date of one of its {num_rows} rows, {first} to {last}"
+    )
+
+
+def _window_again(
+    conn: Connection, row: SnapshotRow, stored: StoredWindow | None, config: WindowConfig, calendar: Calendar
+) -> InputWindow | None:
+    """The window from the vintages that the row saw; None where the reason for having none lies not in the bars."""
+    moment = row.bars_recorded_until
+    if row.window_sha256 is None:
+        if stored is None or stored.window.not_ready == input_windows.CHANGED_MEANWHILE:
+            return None
+        moment = stored.bars_recorded_until or moment
+    if stored is not None and stored.window.inputs is not None:
+        config = replace(config, window_sessions=len(stored.window.inputs))
+    bars = store.bars_as_of(conn, [row.ticker], moment=moment, last=row.run_date)
+    (window,) = latest_windows(bars, [row.ticker], row.run_date, calendar, config)
+    return window
+
+
+def _speaker(conn: Connection, row: SnapshotRow) -> Forecaster:
+    """The registry's entry of the checkpoint that a row names, which must be of the row's content."""
+    speaker = None
+    if row.checkpoint_id is not None:
+        speaker = forecaster_on_record(conn, row.checkpoint_id, row.run_date, simulated=row.kind == "simulated")
+    if speaker is None:
+        raise _impossible(row, f"no checkpoint {row.checkpoint_id} is in the registry; restore the database's backup")
+    named, held = (row.ticker, row.checkpoint_sha256), (speaker.ticker, speaker.file_sha256)
+    if named != held:
+        raise _impossible(
+            row,
+            f"its row names the checkpoint {row.checkpoint_sha256} of {row.ticker}, and number {row.checkpoint_id} in "
+            f"the registry is {speaker.file_sha256} of {speaker.ticker}: one of them was altered; compare both with "
+            "a backup",
+        )
+    return replace(speaker, version=None) if row.model_status == "candidate" else speaker
+
+
+def _architecture(row: SnapshotRow, path: Path) -> ArchitectureConfig:
+    try:
+        return read_architecture(path, sha256=row.checkpoint_sha256 or "")
+    except CheckpointRefused as refusal:
+        raise _impossible(row, str(refusal)) from refusal
+
+
+def _impossible(row: SnapshotRow, reason: str) -> ReplayImpossible:
+    return ReplayImpossible(f"the forecast of {row.ticker} on {row.run_date} cannot be computed again: {reason}")
+
+
+def _left_out(row: SnapshotRow, window: InputWindow | None) -> str | None:
+    if row.abstained_reason is None:
+        return None
+    nothing = "there is no forecast to compute again" + ("" if window else ", and no window to make again")
+    return f"{row.ticker} {row.abstained_reason}: {nothing}"
+
+
+def _stored_compared(row: SnapshotRow, stored: StoredWindow | None) -> list[Comparison]:
+    """The stored window beside what the row says of it; nothing for a row without a window."""
+    if row.window_sha256 is None:
+        return []
+    if stored is None:
+        missing = "no such window is stored"
+        return [replace(_compared(STORED, row.window_sha256, None), remark=missing)]
+    kept = _compared(STORED, row.window_sha256, _sha256_of(stored.window))
+    return [
+        kept if kept.is_same else replace(kept, remark="the stored window was altered"),
+        _compared("bars_recorded_until", row.bars_recorded_until, stored.bars_recorded_until),
+    ]
+
+
+def _drafts_compared(row: SnapshotRow, draft: Draft, *, speaks: bool) -> list[Comparison]:
+    """The fields of a row beside those of its draft, as far as either has a value."""
+    names = (*CAUSES, *(SAID if speaks else ()), *TARGETS)
+    found = [_compared(name, getattr(row, name), getattr(draft, name)) for name in names]
+    return [c for c in found if (c.on_record, c.recomputed) != (None, None)]
+
+
+def _compared(what: str, on_record: Value, recomputed: Value) -> Comparison:
+    is_same = on_record == recomputed
+    if what in PREDICTIONS and isinstance(on_record, float) and isinstance(recomputed, float):
+        is_same = same_price(on_record, recomputed)
+    return Comparison(what=what, on_record=on_record, recomputed=recomputed, is_same=is_same)
+
+
+def _sha256_of(window: InputWindow) -> str | None:
+    if window.inputs is None or window.close is None or window.close_min is None or window.close_max is None:
+        return None
+    return window_sha256(window.inputs, window.close, window.close_min, window.close_max)
+
+
+def _distance(stored: StoredWindow | None, again: InputWindow | None) -> str | None:
+    """How far the inputs made again are from the stored ones, where both are of one size."""
+    old, new = stored and stored.window.inputs, again and again.inputs
+    if old is None or new is None or old.shape != new.shape:
+        return None
+    apart = np.abs(old - new)
+    return f"{np.count_nonzero(apart)} of its {apart.size} inputs differ from the stored, by at most {apart.max():.1g}"

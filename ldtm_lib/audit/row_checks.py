@@ -1,0 +1,95 @@
+"""Every row of the record against its event in the chain, worked out by PostgreSQL in one pass over each table."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from ldtm_lib.audit import events
+from ldtm_lib.audit.discrepancies import Discrepancy, of_event
+from ldtm_lib.audit.seal import Seal
+from ldtm_lib.database.connection import Connection
+from ldtm_lib.database.statements import statement
+from ldtm_lib.sessions import Calendar
+
+CHECKS = ("forecasts", "fills", "voids", "restatements", "models")
+BEGINNING, END = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+
+
+def check_rows(conn: Connection, chain: Sequence[Seal], calendar: Calendar) -> list[Discrepancy]:
+    """What is altered, missing, added, reordered, misdated, doubled or wrongly live; at most 100 of each kind."""
+    days, opens, closes = zip(*calendar.schedule(), strict=True)
+    exchange = {"sessions": list(days), "opens": list(opens), "closes": list(closes)}
+    parameters = {**_limits(chain), **exchange}
+    found: list[Discrepancy] = []
+    for check in CHECKS:
+        for event_id, event, ticker, run_date, horizon, what in conn.execute(
+            statement(f"audit/check_{check}"), parameters
+        ):
+            found.append(of_event(what, event_id, event, ticker, run_date, horizon))
+    found = _reordered(conn, found)
+    found += _missing_events(conn, chain)
+    found += _doubled(conn)
+    return [*found, *_altered_calendar(conn, exchange)]
+
+
+def _limits(chain: Sequence[Seal]) -> Mapping[str, object]:
+    """Where each seal's events begin and between which moments they must have happened; the unsealed ones last."""
+    sealed_at = [seal.sealed_at for seal in chain]
+    ends = [seal.first_event + seal.num_events for seal in chain]
+    return {
+        "first_events": [0, *ends],
+        "not_before": [BEGINNING, *sealed_at],
+        "not_after": [*sealed_at, END],
+    }
+
+
+def _reordered(conn: Connection, found: list[Discrepancy]) -> list[Discrepancy]:
+    """Of altered events, those that say what another one of them was recorded to say: they changed places."""
+    ids = [d.event_id for d in found if d.what == "altered" and d.event_id is not None]
+    moved = {
+        event.key.event_id: of_event(
+            "reordered", event.key.event_id, event.key.event, event.key.ticker, event.key.run_date, event.key.horizon
+        )
+        for event in events.read(conn, ids)
+        if any(event.leaf_at(at) == event.key.leaf for at in ids)
+    }
+    return [moved.get(d.event_id, d) if d.event_id is not None else d for d in found]
+
+
+def _missing_events(conn: Connection, chain: Sequence[Seal]) -> list[Discrepancy]:
+    """Places of the chain without an event."""
+    num_events, end = conn.execute(statement("audit/extent")).fetchone() or (0, 0)
+    gaps = conn.execute(statement("audit/gaps")).fetchall() if num_events < end else []
+    sealed_end = chain[-1].first_event + chain[-1].num_events if chain else 0
+    if end < sealed_end:
+        gaps.append((end, sealed_end - 1))
+    return [
+        Discrepancy(
+            what="missing",
+            event_id=first,
+            message=f"event {first} was recorded and is missing"
+            if first == last
+            else f"events {first} to {last} were recorded and are missing",
+        )
+        for first, last in gaps
+    ]
+
+
+def _doubled(conn: Connection) -> list[Discrepancy]:
+    """Events about one and the same thing, where there are more events than things."""
+    counts = conn.execute(statement("audit/counts")).fetchall()
+    if all(num_events <= num_rows for _, num_events, num_rows in counts):
+        return []
+    rows = conn.execute(statement("audit/duplicates")).fetchall()
+    return [of_event("doubled", event_id, *about) for event_id, *about in rows]
+
+
+def _altered_calendar(conn: Connection, exchange: Mapping[str, object]) -> list[Discrepancy]:
+    """Sessions that have opened and are other ones in the database: they decide what is live."""
+    return [
+        Discrepancy(
+            what="calendar",
+            message=f"session {session} opens at {known} in the database and at {given} by exchange-calendars: "
+            "the table trading_session was altered, or the package's history was corrected",
+        )
+        for session, known, given in conn.execute(statement("audit/calendar"), exchange)
+    ]

@@ -1,0 +1,91 @@
+"""The seals against the events they were made over, against each other, and against what was published of them."""
+
+from collections.abc import Callable, Collection, Sequence
+
+from ldtm_lib.audit.discrepancies import Discrepancy
+from ldtm_lib.audit.merkle import merkle_root
+from ldtm_lib.audit.publications.protocol import Published, PublishedSeal
+from ldtm_lib.audit.seal import GENESIS, LEAF_BYTES, Seal
+
+Name = Callable[[int], str]
+"""Says in words what an event is about."""
+
+
+def check_seals(chain: Sequence[Seal], known: Collection[Discrepancy]) -> list[Discrepancy]:
+    """Every seal worked out anew. `known` are the discrepancies of rows, which explain a root that is another one."""
+    found: list[Discrepancy] = []
+    previous, end = GENESIS, 0
+    for at, seal in enumerate(chain):
+        reasons = [
+            f"it should be seal {at}" if seal.seal_id != at else "",
+            f"it begins at event {seal.first_event}, the seal before ends at {end}" if seal.first_event != end else "",
+            "it does not follow from the seal before" if seal.previous_sha256 != previous else "",
+            "its SHA-256 is not that of what it says" if seal.sha256 != seal.expected_sha256 else "",
+            _wrong_root(seal, known),
+        ]
+        if told := [reason for reason in reasons if reason]:
+            message = f"seal {seal.seal_id} of the evening of {seal.evening} is broken: {', '.join(told)}"
+            found.append(Discrepancy(what="broken seal", message=message))
+        previous, end = seal.sha256, seal.first_event + seal.num_events
+    return found
+
+
+def _wrong_root(seal: Seal, known: Collection[Discrepancy]) -> str:
+    leaves = [seal.leaf(at) for at in range(len(seal.leaves) // LEAF_BYTES)]
+    if len(leaves) == seal.num_events and merkle_root(leaves) == seal.merkle_root:
+        return ""
+    end = seal.first_event + seal.num_events
+    if any(d.event_id is not None and seal.first_event <= d.event_id < end for d in known):
+        return "its Merkle root is not that of its events, named above"
+    return "its Merkle root is not that of its events, whose hashes were rewritten to fit the rows"
+
+
+def compare(name: str, published: Published, chain: Sequence[Seal], name_of: Name) -> list[Discrepancy]:
+    """What the chain no longer has, or has otherwise, than it was published; the first of each, with how many."""
+    problems = [Discrepancy(what="publication", message=f"{name}: {problem}") for problem in published.problems]
+    own = {seal.seal_id: seal for seal in chain}
+    gone = [there for number, there in sorted(published.seals.items()) if number not in own]
+    other = [there for number, there in sorted(published.seals.items()) if _differs(own.get(number), there)]
+    if other:
+        problems.append(_rewritten(name, other, own[other[0].seal_id], name_of))
+    if gone:
+        newest = f"seal {chain[-1].seal_id}" if chain else "no seal at all"
+        message = (
+            f"{name}: {len(gone)} published seals from seal {gone[0].seal_id} on are missing from the database, which "
+            f"ends with {newest}: it is an older copy, or its end was cut off"
+        )
+        problems.append(Discrepancy(what="publication", message=message))
+    return problems
+
+
+def _differs(own: Seal | None, there: PublishedSeal) -> bool:
+    return own is not None and own.expected_sha256 != there.sha256
+
+
+def _rewritten(name: str, other: Sequence[PublishedSeal], own: Seal, name_of: Name) -> Discrepancy:
+    """The first seal that was published otherwise and, where its leaves were published too, the first event in it."""
+    first, event_id = other[0], own.first_event
+    more = f", and {len(other) - 1} later ones" if len(other) > 1 else ""
+    message = (
+        f"{name}: seal {first.seal_id} of the evening of {own.evening} was published as {first.sha256.hex()[:16]}... "
+        f"and is {own.expected_sha256.hex()[:16]}... in the database{more}: the chain was rewritten"
+    )
+    if first.leaves is not None:
+        pairs = zip(_leaves(first.leaves), _leaves(own.leaves), strict=False)
+        at = next((n for n, (there, here) in enumerate(pairs) if there != here), None)
+        if at is not None:
+            event_id += at
+            message += f". The first event that is another one is event {event_id}, now {name_of(event_id)}"
+        elif len(first.leaves) > len(own.leaves):
+            event_id += len(own.leaves) // LEAF_BYTES
+            message += f". Its event {event_id} is missing"
+        elif len(first.leaves) < len(own.leaves):
+            event_id += len(first.leaves) // LEAF_BYTES
+            message += f". Event {event_id}, {name_of(event_id)}, was added to it"
+        else:
+            message += ". Its events are the published ones: the seal itself was altered"
+    return Discrepancy(what="publication", message=message)
+
+
+def _leaves(together: bytes) -> list[bytes]:
+    return [together[at : at + LEAF_BYTES] for at in range(0, len(together), LEAF_BYTES)]

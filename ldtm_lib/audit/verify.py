@@ -1,0 +1,94 @@
+"""Recompute the whole chain from the tables, and compare it with itself and with what was published of it.
+
+Nothing is believed: hashes are worked out anew from columns, trees from hashes, seals from trees. All of it reads one
+state of the database, so that an evening that is being recorded meanwhile disturbs nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import psycopg
+
+from ldtm_lib.audit import events, seals
+from ldtm_lib.audit.discrepancies import Discrepancy
+from ldtm_lib.audit.publications.protocol import Publication, Published
+from ldtm_lib.audit.row_checks import check_rows
+from ldtm_lib.audit.seal import Seal
+from ldtm_lib.audit.seal_checks import check_seals, compare
+from ldtm_lib.database.connection import Connection, Database
+from ldtm_lib.database.statements import statement
+from ldtm_lib.sessions import Calendar
+
+WORK_MEM = "256MB"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """How much of the chain one publication holds."""
+
+    name: str
+    num_seals: int
+    newest: int | None
+    """The highest number of a seal that is published there."""
+    num_unpublished: int
+    """Seals of the database that are not there."""
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditReport:
+    """What a verification saw, and what was wrong."""
+
+    num_events: int
+    num_seals: int
+    num_unsealed: int
+    """Events since the last seal: no seal speaks for them yet."""
+    newest_seal: Seal | None
+    discrepancies: tuple[Discrepancy, ...]
+    """Events in the order of the chain, then rows without one, seals, publications."""
+    publications: tuple[Coverage, ...]
+
+    @property
+    def is_intact(self) -> bool:
+        """Whether everything is as it was recorded and as it was published."""
+        return not self.discrepancies
+
+
+def verify(database: Database, calendar: Calendar, publications: Sequence[Publication] = ()) -> AuditReport:
+    """Verify the chain of a database against its own rows, the exchange's calendar and its publications."""
+    outside = {publication.name: publication.read() for publication in publications}
+    with database.connect() as conn:
+        conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        conn.read_only = True
+        with conn.transaction():
+            return _verify(conn, calendar, outside)
+
+
+def _verify(conn: Connection, calendar: Calendar, outside: dict[str, Published]) -> AuditReport:
+    conn.execute(statement("audit/settings"), {"work_mem": WORK_MEM})
+    num_events, _ = conn.execute(statement("audit/extent")).fetchone() or (0, 0)
+    chain = seals.read(conn)
+    found = check_rows(conn, chain, calendar)
+    found += check_seals(chain, found)
+    for name, published in outside.items():
+        found += compare(name, published, chain, lambda event_id: events.name(conn, event_id))
+    found.sort(key=lambda discrepancy: (discrepancy.event_id is None, discrepancy.event_id or 0))
+    sealed_end = chain[-1].first_event + chain[-1].num_events if chain else 0
+    return AuditReport(
+        num_events=num_events,
+        num_seals=len(chain),
+        num_unsealed=max(num_events - sealed_end, 0),
+        newest_seal=chain[-1] if chain else None,
+        discrepancies=tuple(found),
+        publications=tuple(_coverage(name, published, chain) for name, published in outside.items()),
+    )
+
+
+def _coverage(name: str, published: Published, chain: Sequence[Seal]) -> Coverage:
+    return Coverage(
+        name=name,
+        num_seals=len(published.seals),
+        newest=max(published.seals, default=None),
+        num_unpublished=sum(seal.seal_id not in published.seals for seal in chain),
+        notes=published.notes,
+    )

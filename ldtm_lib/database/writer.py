@@ -1,0 +1,35 @@
+"""Roles: who may add to the record without being able to change it, and what the connected one could do past that."""
+
+import psycopg
+
+from ldtm_lib.database.connection import Connection
+from ldtm_lib.database.statements import statement
+from ldtm_lib.errors import ConfigurationError
+
+
+def allow_to_write(conn: Connection, role: str, *, dagster_schema: str) -> None:
+    """Give a role that exists the rights that LDTM runs with: to add to the record, and to use Dagster's storage.
+
+    Raises ConfigurationError when there is no such role, or when the connected one owns not what it would give.
+    """
+    try:
+        conn.execute(statement("database/allow_to_write"), {"role": role})
+        if schema_exists(conn, dagster_schema):
+            conn.execute(statement("database/allow_to_use"), {"schema": dagster_schema, "role": role})
+    except psycopg.errors.UndefinedObject:
+        raise ConfigurationError(
+            f"PostgreSQL has no role {role}; make one first: create role {role} login password '...'"
+        ) from None
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise ConfigurationError(f"only the owner of the tables can give rights on them: {error}") from None
+
+
+def powers(conn: Connection) -> list[str]:
+    """What the connected role could do to the record past its rules, such as `is a superuser`; empty is how it should be."""
+    return [power for (power,) in conn.execute(statement("database/powers"))]
+
+
+def schema_exists(conn: Connection, schema: str) -> bool:
+    """Whether the database has a schema."""
+    row = conn.execute(statement("database/schema_exists"), {"schema": schema}).fetchone()
+    return row is not None and row[0]

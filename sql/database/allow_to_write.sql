@@ -1,0 +1,1 @@
+select allow_to_write(%(role)s);

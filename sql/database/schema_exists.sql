@@ -1,0 +1,1 @@
+select to_regnamespace(quote_ident(%(schema)s)) is not null;

@@ -1,0 +1,3 @@
+select count(*), min(run_date), max(run_date)
+from snapshot
+where ticker = %(ticker)s;

@@ -1,0 +1,373 @@
+-- The chain of the record: every forecast, fill, void, restatement, promotion and retirement is an event with a hash,
+-- written by the database itself in the transaction of what it is about; each evening closes with a seal over the
+-- events since the seal before. docs/record-format.md describes the bytes.
+
+select set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
+
+create domain horizon as text check (value in ('next_day', 'next_monday', 'one_month'));
+
+create table overdue_fill (
+    ticker     text        not null,
+    run_date   date        not null,
+    horizon    horizon     not null,
+    noticed_at timestamptz not null default clock_timestamp(),
+    primary key (ticker, run_date, horizon),
+    foreign key (ticker, run_date) references snapshot
+);
+
+comment on table overdue_fill is
+    'Actuals that were due and had no bar, with the moment this was first noticed: the wait before a void counts from there.';
+
+create table voided_fill (
+    ticker         text        not null,
+    run_date       date        not null,
+    horizon        horizon     not null,
+    target_session date        not null,
+    reason         text        not null check (reason <> ''),
+    wait_sessions  integer     not null check (wait_sessions > 0),
+    voided_at      timestamptz not null,
+    primary key (ticker, run_date, horizon),
+    foreign key (ticker, run_date) references snapshot
+);
+
+comment on table voided_fill is
+    'Forecasts that will have no actual, because their ticker did not trade on the target session, with the reason.';
+
+create table restated_actual (
+    ticker          text             not null,
+    run_date        date             not null,
+    horizon         horizon          not null,
+    bar_recorded_at timestamptz      not null,
+    target_session  date             not null,
+    actual          double precision,
+    restated_actual double precision not null check (restated_actual > 0 and restated_actual < 'infinity'),
+    noticed_at      timestamptz      not null,
+    primary key (ticker, run_date, horizon, bar_recorded_at),
+    foreign key (ticker, run_date) references snapshot
+);
+
+comment on table restated_actual is
+    'What a later vintage of the target session''s bar says, on the basis of the forecast; the actual on record stays. Its actual is NULL where the fill was voided.';
+
+create table restatement_scan (
+    scanned_until timestamptz primary key default clock_timestamp()
+);
+
+comment on table restatement_scan is 'Up to when bars were searched for ones that restate an actual.';
+
+create index bar_by_recording on bar using brin (recorded_at) with (pages_per_range = 16);
+
+create table ledger_event (
+    event_id      bigint primary key check (event_id >= 0),
+    event         text   not null check (event in ('forecast', 'fill', 'void', 'restatement', 'promotion', 'retirement')),
+    ticker        text   not null,
+    run_date      date,
+    horizon       horizon,
+    vintage       timestamptz,
+    checkpoint_id bigint,
+    leaf          bytea  not null check (octet_length(leaf) = 32)
+);
+
+create index ledger_event_by_forecast on ledger_event (ticker, run_date);
+
+comment on table ledger_event is 'The chain, one event a row from 0 without gaps; leaf is the SHA-256 of the event''s canonical bytes.';
+comment on column ledger_event.vintage is 'Of a restatement: when its bar was recorded.';
+
+create table ledger_seal (
+    seal_id         bigint      primary key check (seal_id >= 0),
+    evening         date        not null,
+    first_event     bigint      not null,
+    num_events      bigint      not null check (num_events > 0),
+    merkle_root     bytea       not null check (octet_length(merkle_root) = 32),
+    previous_sha256 bytea       not null check (octet_length(previous_sha256) = 32),
+    sealed_at       timestamptz not null,
+    sha256          bytea       not null check (octet_length(sha256) = 32)
+);
+
+comment on table ledger_seal is 'What evenings close with: a Merkle root (RFC 6962) over the events since the seal before, chained to that seal.';
+
+-- Events stand in the order of their commits: whoever writes one holds this lock until then. It is taken before the
+-- first row is dated, so that nothing is dated before a seal that it comes after.
+create function take_a_turn_in_the_chain() returns trigger language plpgsql set search_path from current as $$
+begin
+    perform pg_advisory_xact_lock(hashtextextended('ldtm chain ' || current_schema(), 0));
+    return null;
+end $$;
+
+create trigger a_turn_in_the_chain before insert or update on snapshot
+for each statement execute function take_a_turn_in_the_chain();
+create trigger a_turn_in_the_chain before insert on voided_fill
+for each statement execute function take_a_turn_in_the_chain();
+create trigger a_turn_in_the_chain before insert on restated_actual
+for each statement execute function take_a_turn_in_the_chain();
+create trigger a_turn_in_the_chain before insert or update on checkpoint
+for each statement execute function take_a_turn_in_the_chain();
+
+-- The leaf of every kind of event: SHA-256 of a zero byte and the event's fields as record_send writes them. Texts that
+-- may hold more than ASCII go as UTF-8 bytes, which no connection's encoding changes.
+create function forecast_leaf(event_id bigint, f snapshot) returns bytea stable return sha256('\x00'::bytea || record_send(row(
+    event_id, 'forecast'::text, f.ticker, f.run_date, f.recorded_at, f.kind,
+    f.next_day_session, f.next_monday_session, f.one_month_session, f.run_date_close,
+    f.next_day_pred, f.next_monday_pred, f.one_month_pred, f.direction_pred, convert_to(f.abstained_reason, 'UTF8'),
+    f.checkpoint_id, f.model_version, f.model_status, f.checkpoint_sha256, f.window_sha256, f.bars_recorded_until)));
+
+create function fill_leaf(
+    event_id bigint, ticker text, run_date date, horizon text, target_session date, actual double precision,
+    pct_error double precision, direction_actual text, direction_correct boolean, filled_at timestamptz)
+returns bytea stable return sha256('\x00'::bytea || record_send(row(
+    event_id, 'fill'::text, ticker, run_date, horizon, target_session, actual, pct_error, direction_actual,
+    direction_correct, filled_at)));
+
+create function void_leaf(event_id bigint, v voided_fill) returns bytea stable return sha256('\x00'::bytea || record_send(row(
+    event_id, 'void'::text, v.ticker, v.run_date, v.horizon::text, v.target_session, convert_to(v.reason, 'UTF8'),
+    v.wait_sessions::bigint, v.voided_at)));
+
+create function restatement_leaf(event_id bigint, r restated_actual) returns bytea stable return sha256('\x00'::bytea || record_send(row(
+    event_id, 'restatement'::text, r.ticker, r.run_date, r.horizon::text, r.target_session, r.bar_recorded_at, r.actual,
+    r.restated_actual, r.noticed_at)));
+
+create function promotion_leaf(event_id bigint, c checkpoint) returns bytea stable return sha256('\x00'::bytea || record_send(row(
+    event_id, 'promotion'::text, c.ticker, c.checkpoint_id, c.version, c.trained_on, c.architecture_sha256,
+    c.recipe_sha256, c.data_sha256, c.file_sha256, c.activated_at)));
+
+create function retirement_leaf(event_id bigint, c checkpoint) returns bytea stable return sha256('\x00'::bytea || record_send(row(
+    event_id, 'retirement'::text, c.ticker, c.checkpoint_id, c.version, c.retired_at)));
+
+create function fills_of(s snapshot) returns table (
+    horizon text, place integer, target_session date, actual double precision, pct_error double precision,
+    direction_actual text, direction_correct boolean, filled_at timestamptz)
+stable
+begin atomic
+    select f.* from (values
+        ('next_day', 1, s.next_day_session, s.next_day_actual, s.next_day_pct_error,
+         s.next_day_direction_actual, s.next_day_direction_correct, s.next_day_filled_at),
+        ('next_monday', 2, s.next_monday_session, s.next_monday_actual, s.next_monday_pct_error,
+         null::text, null::boolean, s.next_monday_filled_at),
+        ('one_month', 3, s.one_month_session, s.one_month_actual, s.one_month_pct_error,
+         null::text, null::boolean, s.one_month_filled_at)
+    ) f (horizon, place, target_session, actual, pct_error, direction_actual, direction_correct, filled_at)
+    where f.actual is not null;
+end;
+
+-- Whoever may write forecasts need not be allowed to write events: these functions run with their owner's rights. The
+-- rows of a statement come without their type, hence the casts. A plan for one row would be kept for 100,000: the joins
+-- are planned anew.
+create function forecasts_are_events() returns trigger language plpgsql security definer set search_path from current as $$
+declare
+    next_id bigint := coalesce((select max(event_id) + 1 from ledger_event), 0);
+begin
+    insert into ledger_event (event_id, event, ticker, run_date, leaf)
+    select n.event_id, 'forecast', (n.row).ticker, (n.row).run_date, forecast_leaf(n.event_id, n.row)
+    from (select next_id + row_number() over (order by run_date, ticker) - 1 as event_id, row(added.*)::snapshot as row
+          from added) n;
+    return null;
+end $$;
+
+create function fills_are_events() returns trigger language plpgsql security definer
+set search_path from current set plan_cache_mode = force_custom_plan as $$
+declare
+    next_id bigint := coalesce((select max(event_id) + 1 from ledger_event), 0);
+begin
+    insert into ledger_event (event_id, event, ticker, run_date, horizon, leaf)
+    select event_id, 'fill', ticker, run_date, horizon,
+           fill_leaf(event_id, ticker, run_date, horizon, target_session, actual, pct_error,
+                     direction_actual, direction_correct, filled_at)
+    from (select next_id + row_number() over (order by a.ticker, a.run_date, f.place) - 1 as event_id,
+                 a.ticker, a.run_date, f.*
+          from after_it a
+          join before_it b on b.ticker = a.ticker and b.run_date = a.run_date
+          cross join lateral fills_of(row(a.*)::snapshot) f
+          where case f.place when 1 then b.next_day_actual when 2 then b.next_monday_actual else b.one_month_actual end
+                is null) filled;
+    return null;
+end $$;
+
+create function voids_are_events() returns trigger language plpgsql security definer set search_path from current as $$
+declare
+    next_id bigint := coalesce((select max(event_id) + 1 from ledger_event), 0);
+begin
+    insert into ledger_event (event_id, event, ticker, run_date, horizon, leaf)
+    select n.event_id, 'void', (n.row).ticker, (n.row).run_date, (n.row).horizon, void_leaf(n.event_id, n.row)
+    from (select next_id + row_number() over (order by ticker, run_date, horizon) - 1 as event_id, row(added.*)::voided_fill as row
+          from added) n;
+    return null;
+end $$;
+
+create function restatements_are_events() returns trigger language plpgsql security definer set search_path from current as $$
+declare
+    next_id bigint := coalesce((select max(event_id) + 1 from ledger_event), 0);
+begin
+    insert into ledger_event (event_id, event, ticker, run_date, horizon, vintage, leaf)
+    select n.event_id, 'restatement', (n.row).ticker, (n.row).run_date, (n.row).horizon, (n.row).bar_recorded_at,
+           restatement_leaf(n.event_id, n.row)
+    from (select next_id + row_number() over (order by ticker, run_date, horizon, bar_recorded_at) - 1 as event_id,
+                 row(added.*)::restated_actual as row
+          from added) n;
+    return null;
+end $$;
+
+create function promotions_are_events() returns trigger language plpgsql security definer
+set search_path from current set plan_cache_mode = force_custom_plan as $$
+declare
+    next_id bigint := coalesce((select max(event_id) + 1 from ledger_event), 0);
+begin
+    insert into ledger_event (event_id, event, ticker, checkpoint_id, leaf)
+    select n.event_id, n.event, (n.row).ticker, (n.row).checkpoint_id,
+           case n.event when 'promotion' then promotion_leaf(n.event_id, n.row) else retirement_leaf(n.event_id, n.row) end
+    from (select next_id + row_number() over (order by e.event desc, a.ticker, a.checkpoint_id) - 1 as event_id,
+                 e.event, row(a.*)::checkpoint as row
+          from after_it a
+          join before_it b on b.checkpoint_id = a.checkpoint_id and b.status <> a.status
+          cross join lateral (values (case a.status when 'active' then 'promotion' else 'retirement' end)) e (event)) n;
+    return null;
+end $$;
+
+create function models_that_arrive_active_are_events() returns trigger language plpgsql security definer set search_path from current as $$
+declare
+    next_id bigint := coalesce((select max(event_id) + 1 from ledger_event), 0);
+begin
+    insert into ledger_event (event_id, event, ticker, checkpoint_id, leaf)
+    select n.event_id, n.event, (n.row).ticker, (n.row).checkpoint_id,
+           case n.event when 'promotion' then promotion_leaf(n.event_id, n.row) else retirement_leaf(n.event_id, n.row) end
+    from (select next_id + row_number() over (order by a.checkpoint_id, e.event) - 1 as event_id,
+                 e.event, row(a.*)::checkpoint as row
+          from added a
+          cross join lateral (
+              select 'promotion' as event where a.status <> 'candidate'
+              union all select 'retirement' where a.status = 'retired') e) n;
+    return null;
+end $$;
+
+create trigger forecasts_are_events after insert on snapshot
+referencing new table as added for each statement execute function forecasts_are_events();
+create trigger voids_are_events after insert on voided_fill
+referencing new table as added for each statement execute function voids_are_events();
+create trigger restatements_are_events after insert on restated_actual
+referencing new table as added for each statement execute function restatements_are_events();
+create trigger fills_are_events after update on snapshot
+referencing old table as before_it new table as after_it for each statement execute function fills_are_events();
+create trigger promotions_are_events after update on checkpoint
+referencing old table as before_it new table as after_it for each statement execute function promotions_are_events();
+create trigger models_that_arrive_active_are_events after insert on checkpoint
+referencing new table as added for each statement execute function models_that_arrive_active_are_events();
+
+-- What was on record before there was a chain comes first in it, in the order in which it happened.
+insert into ledger_event (event_id, event, ticker, run_date, horizon, checkpoint_id, leaf)
+select event_id, event, ticker, run_date, horizon, checkpoint_id,
+       case event
+           when 'forecast' then forecast_leaf(event_id, forecast)
+           when 'fill' then fill_leaf(event_id, ticker, run_date, horizon, target_session, actual, pct_error,
+                                      direction_actual, direction_correct, happened_at)
+           when 'promotion' then promotion_leaf(event_id, model)
+           else retirement_leaf(event_id, model) end
+from (
+    select row_number() over (order by happened_at, event, ticker, run_date, horizon, checkpoint_id) - 1 as event_id, e.*
+    from (
+        select s.recorded_at as happened_at, 'forecast' as event, s.ticker, s.run_date, null as horizon,
+               null::date as target_session, null::double precision as actual, null::double precision as pct_error,
+               null as direction_actual, null::boolean as direction_correct, null::bigint as checkpoint_id,
+               s as forecast, null::checkpoint as model
+        from snapshot s
+        union all
+        select f.filled_at, 'fill', s.ticker, s.run_date, f.horizon, f.target_session, f.actual, f.pct_error,
+               f.direction_actual, f.direction_correct, null, null, null
+        from snapshot s cross join lateral fills_of(s) f
+        union all
+        select c.activated_at, 'promotion', c.ticker, null, null, null, null, null, null, null, c.checkpoint_id, null, c
+        from checkpoint c where c.activated_at is not null
+        union all
+        select c.retired_at, 'retirement', c.ticker, null, null, null, null, null, null, null, c.checkpoint_id, null, c
+        from checkpoint c where c.retired_at is not null
+    ) e
+) numbered;
+
+-- Events come from the triggers above alone. That refuses a slip; a table's owner can get past it, and `verify` finds it.
+create function ledger_event_is_not_written_by_hand() returns trigger language plpgsql as $$
+begin
+    if pg_trigger_depth() < 2 then
+        raise exception 'events are written by what they are about, not by hand'
+            using errcode = 'integrity_constraint_violation';
+    end if;
+    return null;
+end $$;
+
+create trigger ledger_event_is_not_written_by_hand before insert on ledger_event
+for each statement execute function ledger_event_is_not_written_by_hand();
+
+-- RFC 6962, section 2.1, level by level: an odd last node moves up as it is.
+create function merkle_root(leaves bytea[]) returns bytea language plpgsql immutable as $$
+declare
+    level bytea[] := leaves;
+begin
+    if coalesce(cardinality(level), 0) = 0 then
+        return sha256(''::bytea);
+    end if;
+    while cardinality(level) > 1 loop
+        select array_agg(node order by pair) into level
+        from (select (place - 1) / 2 as pair,
+                     case count(*) when 2 then sha256('\x01'::bytea || string_agg(hash, ''::bytea order by place))
+                                   else string_agg(hash, ''::bytea) end as node
+              from unnest(level) with ordinality as l (hash, place)
+              group by (place - 1) / 2) nodes;
+    end loop;
+    return level[1];
+end $$;
+
+-- A seal is worked out by the database, whatever a caller gives; where nothing happened since the last one, there is none.
+create function ledger_seal_is_worked_out() returns trigger language plpgsql set search_path from current as $$
+declare
+    last ledger_seal;
+    leaves bytea[];
+begin
+    perform pg_advisory_xact_lock(hashtextextended('ldtm chain ' || current_schema(), 0));
+    select * into last from ledger_seal order by seal_id desc limit 1;
+    new.seal_id := coalesce(last.seal_id + 1, 0);
+    new.first_event := coalesce(last.first_event + last.num_events, 0);
+    new.previous_sha256 := coalesce(last.sha256, decode(repeat('00', 32), 'hex'));
+    select array_agg(leaf order by event_id) into leaves from ledger_event where event_id >= new.first_event;
+    if leaves is null then
+        return null;
+    end if;
+    new.num_events := cardinality(leaves);
+    new.merkle_root := merkle_root(leaves);
+    new.sealed_at := clock_timestamp();
+    new.evening := (select max(session) from trading_session where closes_at <= new.sealed_at);
+    new.sha256 := sha256(record_send(row(new.seal_id, new.evening, new.first_event, new.num_events, new.merkle_root,
+                                         new.previous_sha256, new.sealed_at)));
+    return new;
+end $$;
+
+create trigger ledger_seal_is_worked_out before insert on ledger_seal
+for each row execute function ledger_seal_is_worked_out();
+
+create trigger ledger_event_is_append_only before update or delete or truncate on ledger_event
+for each statement execute function is_append_only();
+create trigger ledger_seal_is_append_only before update or delete or truncate on ledger_seal
+for each statement execute function is_append_only();
+create trigger overdue_fill_is_append_only before update or delete or truncate on overdue_fill
+for each statement execute function is_append_only();
+create trigger voided_fill_is_append_only before update or delete or truncate on voided_fill
+for each statement execute function is_append_only();
+create trigger restated_actual_is_append_only before update or delete or truncate on restated_actual
+for each statement execute function is_append_only();
+create trigger restatement_scan_is_append_only before update or delete or truncate on restatement_scan
+for each statement execute function is_append_only();
+
+alter table snapshot enable always trigger a_turn_in_the_chain;
+alter table snapshot enable always trigger forecasts_are_events;
+alter table snapshot enable always trigger fills_are_events;
+alter table checkpoint enable always trigger a_turn_in_the_chain;
+alter table checkpoint enable always trigger promotions_are_events;
+alter table checkpoint enable always trigger models_that_arrive_active_are_events;
+alter table voided_fill enable always trigger a_turn_in_the_chain;
+alter table voided_fill enable always trigger voids_are_events;
+alter table voided_fill enable always trigger voided_fill_is_append_only;
+alter table restated_actual enable always trigger a_turn_in_the_chain;
+alter table restated_actual enable always trigger restatements_are_events;
+alter table restated_actual enable always trigger restated_actual_is_append_only;
+alter table ledger_event enable always trigger ledger_event_is_not_written_by_hand;
+alter table ledger_event enable always trigger ledger_event_is_append_only;
+alter table ledger_seal enable always trigger ledger_seal_is_worked_out;
+alter table ledger_seal enable always trigger ledger_seal_is_append_only;
+alter table overdue_fill enable always trigger overdue_fill_is_append_only;
+alter table restatement_scan enable always trigger restatement_scan_is_append_only;

@@ -1,0 +1,117 @@
+"""A role that runs LDTM: it can do all that an evening does, and nothing to what is on record."""
+
+import os
+from collections.abc import Iterator
+from datetime import date
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from ldtm_lib.audit import seals
+from ldtm_lib.audit.verify import verify
+from ldtm_lib.config import LedgerConfig
+from ldtm_lib.database.connection import Connection, Database
+from ldtm_lib.database.migrate import migrate
+from ldtm_lib.database.writer import allow_to_write, powers
+from ldtm_lib.errors import ConfigurationError
+from ldtm_lib.ledger.fillbacks import fill
+from ldtm_lib.sessions import Calendar
+from tests.integration.conftest import LedgerRows
+
+DAYS = (date(2013, 1, 2), date(2013, 1, 3))
+ROLE = f"ldtm_writer_{os.getpid()}"
+ATTACKS = (
+    "update snapshot set next_day_pred = 1",
+    "update snapshot set next_day_pct_error = 0",
+    "delete from snapshot",
+    "truncate snapshot cascade",
+    "alter table snapshot disable trigger all",
+    "drop trigger snapshot_is_written_once on snapshot",
+    "create trigger mine before insert on snapshot for each row execute function is_append_only()",
+    "insert into ledger_event (event_id, event, ticker, leaf) values (99, 'forecast', 'X', sha256(''))",
+    "update ledger_event set leaf = sha256('')",
+    "delete from ledger_seal",
+    "update bar set close = 1",
+    "delete from split",
+    "update input_window set close = 1",
+    "delete from checkpoint",
+    "update checkpoint set file_sha256 = 'x'",
+    "create or replace function pct_error(pred double precision, actual double precision) returns double precision"
+    " immutable return 0",
+    "set session_replication_role = replica",
+    "select allow_to_write('postgres')",
+)
+
+
+@pytest.fixture
+def writer(database: Database, conn: Connection) -> Iterator[Connection]:
+    """A connection as a role with the rights that LDTM gives."""
+    conn.execute(sql.SQL("drop role if exists {}").format(sql.Identifier(ROLE)))
+    conn.execute(sql.SQL("create role {} login password 'secret'").format(sql.Identifier(ROLE)))
+    allow_to_write(conn, ROLE, dagster_schema="ldtm_dagster")
+    conn.commit()
+    with Database(url=make_conninfo(database.url, user=ROLE, password="secret"), schema="ldtm").connect() as own:
+        yield own
+    conn.rollback()
+    conn.execute(sql.SQL("drop owned by {}").format(sql.Identifier(ROLE)))
+    conn.execute(sql.SQL("drop role {}").format(sql.Identifier(ROLE)))
+    conn.commit()
+
+
+def test_the_role_does_all_that_an_evening_does_and_the_record_verifies(
+    writer: Connection, database: Database, calendar: Calendar
+) -> None:
+    rows = LedgerRows(writer, calendar)
+    rows.forecast("AAPL", DAYS[0])
+    rows.bar("AAPL", DAYS[1], 98)
+    rows.promoted("AAPL", DAYS[0])
+    assert fill(writer, as_of=DAYS[1], config=LedgerConfig()).num_filled == 1
+    assert seals.close(writer) == 0
+    writer.commit()
+    report = verify(database, calendar)
+    assert (report.is_intact, report.num_events) == (True, 3)
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_the_role_cannot_touch_what_is_on_record(
+    writer: Connection, database: Database, calendar: Calendar, attack: str
+) -> None:
+    rows = LedgerRows(writer, calendar)
+    rows.forecast("AAPL", DAYS[0])
+    seals.close(writer)
+    writer.commit()
+    with pytest.raises(psycopg.errors.InsufficientPrivilege), writer.transaction():
+        writer.execute(attack.encode())
+    assert verify(database, calendar).is_intact
+
+
+def test_who_could_get_around_the_rules_is_said(writer: Connection, conn: Connection) -> None:
+    assert powers(writer) == []
+    assert powers(conn) == ["is a superuser"]
+    conn.execute(sql.SQL("grant update on snapshot to {}").format(sql.Identifier(ROLE)))
+    conn.execute(sql.SQL("grant delete on snapshot, ledger_seal to {}").format(sql.Identifier(ROLE)))
+    conn.commit()
+    assert powers(writer) == [
+        "may delete from, truncate or put triggers on ledger_seal, snapshot",
+        "may change every column of snapshot",
+    ]
+    conn.execute(sql.SQL("alter table snapshot owner to {}").format(sql.Identifier(ROLE)))
+    conn.commit()
+    assert powers(writer)[0] == "owns snapshot, and so can switch their triggers off"
+    conn.execute("alter table snapshot owner to postgres")
+    conn.commit()
+
+
+def test_an_up_to_date_schema_is_migrated_by_a_role_that_may_create_nothing(
+    writer: Connection, database: Database, calendar: Calendar
+) -> None:
+    assert (
+        migrate(Database(url=make_conninfo(database.url, user=ROLE, password="secret"), schema="ldtm"), calendar) == []
+    )
+
+
+def test_a_role_that_does_not_exist_is_named(conn: Connection) -> None:
+    with pytest.raises(ConfigurationError, match="PostgreSQL has no role nobody_here; make one first"):
+        allow_to_write(conn, "nobody_here", dagster_schema="ldtm_dagster")

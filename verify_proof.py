@@ -1,0 +1,175 @@
+#!/usr/bin/env python3
+"""Check a proof that a forecast is in the record of an LDTM installation. Needs Python 3.9 or newer and nothing else.
+
+    python verify_proof.py proof.json                                what it proves, and the SHA-256 to look for
+    python verify_proof.py proof.json --seals seals.jsonl            ... and whether that file published it
+    python verify_proof.py proof.json --sha256 HEX                   ... and whether it is this one
+
+A proof holds events (a forecast, its fills, ...) in readable form, for each the way through a Merkle tree (RFC 6962) to
+the root of its evening, and the seals of these evenings. The events are encoded and hashed anew here; what comes out
+must be the SHA-256 of a seal. That hash is worth as much as the place where you have it from: a file or repository
+that the owner cannot rewrite, a time stamp of somebody else, a note of your own. docs/record-format.md has the details.
+
+Exit status 0: proven (and found where you asked to look). 1: not proven. 2: the file or the command is not understood.
+"""
+
+import argparse
+import hashlib
+import json
+import struct
+import sys
+from datetime import date, datetime, timezone
+
+OIDS = {"int8": 20, "text": 25, "utf8": 17, "date": 1082, "timestamptz": 1184, "float8": 701, "bool": 16, "bytea": 17}
+HEAD = "event_id:int8 event:text ticker:text "
+HORIZON = "run_date:date horizon:text target_session:date "
+FIELDS = {
+    "forecast": HEAD + "run_date:date recorded_at:timestamptz kind:text next_day_session:date "
+    "next_monday_session:date one_month_session:date run_date_close:float8 next_day_pred:float8 "
+    "next_monday_pred:float8 one_month_pred:float8 direction_pred:text abstained_reason:utf8 checkpoint_id:int8 "
+    "model_version:text model_status:text checkpoint_sha256:text window_sha256:text bars_recorded_until:timestamptz",
+    "fill": HEAD + HORIZON + "actual:float8 pct_error:float8 direction_actual:text direction_correct:bool "
+    "filled_at:timestamptz",
+    "void": HEAD + HORIZON + "reason:utf8 wait_sessions:int8 voided_at:timestamptz",
+    "restatement": HEAD + HORIZON + "bar_recorded_at:timestamptz actual:float8 restated_actual:float8 "
+    "noticed_at:timestamptz",
+    "seal": "seal_id:int8 evening:date first_event:int8 num_events:int8 merkle_root:bytea previous_sha256:bytea "
+    "sealed_at:timestamptz",
+}
+
+
+class NotProven(Exception):
+    """The proof does not hold; the message says where."""
+
+
+def encode_value(of_type, value):
+    """The bytes of a value as PostgreSQL sends it."""
+    if of_type == "int8":
+        return struct.pack(">q", value)
+    if of_type in ("text", "utf8"):
+        return value.encode()
+    if of_type == "date":
+        return struct.pack(">i", (date.fromisoformat(value) - date(2000, 1, 1)).days)
+    if of_type == "timestamptz":
+        since = datetime.fromisoformat(value) - datetime(2000, 1, 1, tzinfo=timezone.utc)  # noqa: UP017 older Pythons have no other
+        return struct.pack(">q", (since.days * 86400 + since.seconds) * 1000000 + since.microseconds)
+    if of_type == "float8":
+        return struct.pack(">d", value)
+    if of_type == "bool":
+        return b"\x01" if value else b"\x00"
+    return bytes.fromhex(value)
+
+
+def encode(kind, values):
+    """The canonical bytes of an event or a seal: the number of fields, then type, length and value of each."""
+    fields = [field.split(":") for field in FIELDS[kind].split()]
+    extra = set(values) - {name for name, _ in fields} - {"sha256"}
+    if extra:
+        raise NotProven(f"a {kind} has no {sorted(extra)[0]}: the proof says more than it proves")
+    parts = [struct.pack(">i", len(fields))]
+    for name, of_type in fields:
+        value = values[name]
+        encoded = None if value is None else encode_value(of_type, value)
+        parts.append(struct.pack(">Ii", OIDS[of_type], -1 if encoded is None else len(encoded)) + (encoded or b""))
+    return b"".join(parts)
+
+
+def root_from(leaf, index, size, path):
+    """The Merkle root that a leaf and its path lead to (RFC 9162, section 2.1.3.2)."""
+    at, last, node = index, size - 1, leaf
+    if not 0 <= index < size:
+        raise NotProven(f"event {index} is not among the {size} of its seal")
+    for step in path:
+        if last == 0:
+            raise NotProven("the path is longer than the tree is high")
+        if at % 2 or at == last:
+            node = hashlib.sha256(b"\x01" + step + node).digest()
+            while at % 2 == 0 and at:
+                at, last = at // 2, last // 2
+        else:
+            node = hashlib.sha256(b"\x01" + node + step).digest()
+        at, last = at // 2, last // 2
+    if last:
+        raise NotProven("the path is shorter than the tree is high")
+    return node
+
+
+def check(proof):
+    """The seals that the events of a proof lead to, by number; raises NotProven."""
+    if proof["format"] != "LDTM proof 1":
+        raise NotProven(f"the format is {proof['format']!r}; this program knows 'LDTM proof 1'")
+    seals = {seal["seal_id"]: seal for seal in proof["seals"]}
+    for seal in seals.values():
+        sha256 = hashlib.sha256(encode("seal", seal)).hexdigest()
+        if sha256 != seal["sha256"]:
+            raise NotProven(f"seal {seal['seal_id']} has the SHA-256 {sha256}, not {seal['sha256']}")
+    if not proof["events"] or proof["events"][0]["says"]["event"] != "forecast":
+        raise NotProven("the proof holds no forecast")
+    for event in proof["events"]:
+        says, seal = event["says"], seals[event["seal"]]
+        name = f"the {says['event']} with number {says['event_id']}"
+        if (says["ticker"], says["run_date"]) != (proof["ticker"], proof["run_date"]):
+            raise NotProven(f"{name} is not about {proof['ticker']} on {proof['run_date']}")
+        leaf = hashlib.sha256(b"\x00" + encode(says["event"], says)).digest()
+        path = [bytes.fromhex(step) for step in event["path"]]
+        root = root_from(leaf, says["event_id"] - seal["first_event"], seal["num_events"], path)
+        if root.hex() != seal["merkle_root"]:
+            raise NotProven(f"{name} is not the one that seal {seal['seal_id']} was made over")
+    return seals
+
+
+def look_up(seals, file):
+    """Whether a published file of seals holds every one of some seals; raises NotProven."""
+    published = {}
+    with open(file, encoding="utf-8") as lines:
+        for line in lines:
+            try:
+                seal = json.loads(line)
+            except ValueError:
+                continue  # a line that was cut by a crash
+            published[seal["seal_id"]] = seal["sha256"]
+    for number, seal in seals.items():
+        if published.get(number) != seal["sha256"]:
+            raise NotProven(f"seal {number} is published as {published.get(number, 'nothing')} in {file}")
+
+
+def describe(says):
+    """One event in a line."""
+    shown = [f"{name} {value}" for name, value in says.items() if value is not None and name not in ("event", "ticker")]
+    return f"  {says['event']}: " + ", ".join(shown)
+
+
+def main(arguments):
+    """Check a proof and say what it proves; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("proof", help="the JSON file that `ldtm audit prove` wrote; - reads standard input")
+    parser.add_argument("--seals", help="a published file of seals, one JSON object a line")
+    parser.add_argument("--sha256", help="a seal's SHA-256 that you have from elsewhere")
+    asked = parser.parse_args(arguments)
+    try:
+        with sys.stdin if asked.proof == "-" else open(asked.proof, encoding="utf-8") as file:
+            proof = json.load(file)
+        seals = check(proof)
+        if asked.seals:
+            look_up(seals, asked.seals)
+        if asked.sha256 and asked.sha256.lower() not in {seal["sha256"] for seal in seals.values()}:
+            raise NotProven(f"none of its seals has the SHA-256 {asked.sha256}")
+    except NotProven as reason:
+        print(f"NOT PROVEN: {reason}")
+        return 1
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
+        print(
+            f"{asked.proof} is no proof that this program understands: {type(error).__name__} {error}", file=sys.stderr
+        )
+        return 2
+    print(f"PROVEN: {proof['ticker']} on {proof['run_date']}, {len(proof['events'])} events in {len(seals)} seals")
+    for event in proof["events"]:
+        print(describe(event["says"]))
+    where = f"published in {asked.seals}" if asked.seals else "look for it where the seals are published"
+    for number, seal in sorted(seals.items()):
+        print(f"seal {number} of {seal['evening']}, closed {seal['sealed_at']}: {seal['sha256']} ({where})")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
