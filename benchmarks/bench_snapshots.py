@@ -1,8 +1,7 @@
 """An evening's forecasts of 103 tickers, from PostgreSQL to PostgreSQL, beside the plain way: one ticker at a time.
 
 Run alone: `python benchmarks/bench_snapshots.py`. Starts a PostgreSQL of its own in a temporary folder, unless
-LDTM_TEST_DATABASE_URL names a server, where it works in a schema that it removes again. Then times the fill of as many
-forecasts as three months of evenings leave open, all at once.
+LDTM_TEST_DATABASE_URL names a server, where it works in a schema that it removes again.
 """
 
 import os
@@ -16,13 +15,12 @@ import numpy as np
 import polars as pl
 import torch
 
-from ldtm_lib.config import LedgerConfig, Settings
+from ldtm_lib.config import Settings
 from ldtm_lib.database import embedded
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.database.migrate import migrate
 from ldtm_lib.features.windows import latest_windows
 from ldtm_lib.ledger import input_windows
-from ldtm_lib.ledger.fillbacks import fill
 from ldtm_lib.ledger.snapshots import take_snapshots
 from ldtm_lib.models.checkpoint import write
 from ldtm_lib.models.lstm import initial_state
@@ -86,24 +84,6 @@ def run(conn: Connection, calendar: Calendar, folder: Path) -> None:
     )
     assert batch < 1.0, "an evening's forecasts take more than a second"
 
-    for run_date in run_dates:
-        evening(TICKERS, run_date)
-    conn.commit()
-    conn.execute("analyze")
-    started = time.perf_counter()
-    filled = fill(conn, config=LedgerConfig(), as_of=LAST).num_filled
-    batch = time.perf_counter() - started
-    assert filled == 3 * NUM_EVENINGS * NUM_TICKERS
-    conn.rollback()
-    few = TICKERS[:2]
-    started = time.perf_counter()
-    num_plain = fill_row_by_row(conn, few)
-    plain = (time.perf_counter() - started) / num_plain * filled
-    conn.rollback()
-    print(
-        f"fill of {filled} actuals: {batch:.2f} s; row by row: {plain:.2f} s (from {num_plain}); {plain / batch:.1f} x"
-    )
-
 
 def best(conn: Connection, work: Callable[[], None]) -> float:
     """The shortest of a few times; what was written is taken back each time."""
@@ -114,23 +94,6 @@ def best(conn: Connection, work: Callable[[], None]) -> float:
         times.append(time.perf_counter() - started)
         conn.rollback()
     return min(times)
-
-
-def fill_row_by_row(conn: Connection, tickers: tuple[str, ...]) -> int:
-    """The plain way: ask for the bar of each open actual, then write it."""
-    num_filled = 0
-    for horizon in ("next_day", "next_monday", "one_month"):
-        query = f"select ticker, run_date, {horizon}_session from snapshot where ticker = any (%s)"
-        for ticker, run_date, target in conn.execute(query, (list(tickers),)).fetchall():  # type: ignore[arg-type]
-            (close,) = conn.execute(
-                "select close from current_bar where ticker = %s and session = %s", (ticker, target)
-            ).fetchone() or (None,)
-            conn.execute(
-                f"update snapshot set {horizon}_actual = %s where ticker = %s and run_date = %s",  # type: ignore[arg-type]
-                (close, ticker, run_date),
-            )
-            num_filled += 1
-    return num_filled
 
 
 def bars(sessions: list[date]) -> pl.DataFrame:

@@ -33,8 +33,8 @@ def schema_files(folder: Path = SCHEMA_FOLDER) -> list[SchemaFile]:
 def migrate(database: Database, calendar: Calendar, folder: Path = SCHEMA_FOLDER) -> list[str]:
     """Apply the steps that a schema lacks, all or none, and extend its calendar. Returns the names of the steps.
 
-    Two at once are safe: an advisory lock makes the second wait, and it then finds nothing to do. Where nothing is to be
-    applied, the role needs no right to create anything.
+    Two at once are safe: an advisory lock makes the second wait, and it then finds nothing to do. Where no step is
+    lacking, the role needs no right to create anything.
     Raises MigrationError when an applied file was edited, is missing, or when a new file comes before an applied one.
     """
     with database.transaction() as conn:

@@ -25,7 +25,7 @@ def allow_to_write(conn: Connection, role: str, *, dagster_schema: str) -> None:
 
 
 def powers(conn: Connection) -> list[str]:
-    """What the connected role could do to the record past its rules, such as `is a superuser`; empty is how it should be."""
+    """What the connected role could do to the record past its rules, such as `is a superuser`; best nothing."""
     return [power for (power,) in conn.execute(statement("database/powers"))]
 
 

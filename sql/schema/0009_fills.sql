@@ -65,15 +65,14 @@ drop function snapshot_actual(snapshot, date, double precision);
 
 -- The only actual that the ledger takes is the one that the bars give. Stable, so that it reads the bars that the
 -- filling statement read, and multiplied in one order, so that the digits are the same. The product is basis_ratio,
--- written out: called 300,000 times it would take seconds.
-create function actuals_are_those_of_the_bars() returns trigger language plpgsql stable
-set search_path from current set plan_cache_mode = force_custom_plan as $$
+-- written out: called 300,000 times it would take seconds. The query is planned each time, as in fills_are_events.
+create function actuals_are_those_of_the_bars() returns trigger language plpgsql stable set search_path from current as $$
 declare
     wrong record;
 begin
+    execute $query$
     select a.ticker, a.run_date, f.horizon, f.target_session, f.actual as given, due.actual,
            coalesce(clock_timestamp() >= t.closes_at, false) as has_closed, v.ticker is not null as is_voided
-    into wrong
     from after_it a
     join before_it b on b.ticker = a.ticker and b.run_date = a.run_date
     cross join lateral fills_of(row(a.*)::snapshot) f
@@ -94,7 +93,8 @@ begin
       and (t.closes_at is null or clock_timestamp() < t.closes_at or v.ticker is not null or due.actual is null
            or f.actual is distinct from due.actual)
     order by a.ticker, a.run_date, f.place
-    limit 1;
+    limit 1
+    $query$ into wrong;
     if wrong is null then
         return null;
     elsif not wrong.has_closed then

@@ -158,7 +158,9 @@ def test_down_with_nothing_running_says_so(shell: Shell) -> None:
 def test_lists_are_json_on_an_empty_ledger(shell: Shell) -> None:
     assert json.loads(shell.run("registry", "list", "--json").stdout) == []
     assert json.loads(shell.run("fillback", "--dry-run", "--json").stdout) == []
-    assert json.loads(shell.run("fillback", "--json").stdout) == []
+    assert json.loads(shell.run("fillback", "--restated", "--json").stdout) == []
+    filled = json.loads(shell.run("fillback", "--json").stdout)
+    assert (filled["per_ticker"], filled["voided"], filled["restated"]) == ([], [], [])
     assert json.loads(shell.run("leaderboard", "--json").stdout)["rows"] == []
 
 

@@ -1,0 +1,102 @@
+"""The fill of a backlog, all that is due at once, beside the plain way: ask for each bar, write each actual.
+
+Run alone: `python benchmarks/bench_fills.py [NUM_EVENINGS]`. 324 evenings of 103 tickers leave 100,116 actuals open. Each
+is checked by the database against its bar and becomes an event of the chain. Starts a PostgreSQL of its own in a
+temporary folder.
+"""
+
+import sys
+import tempfile
+import time
+from datetime import date
+from pathlib import Path
+
+from bench_audit import BARS, FORECASTS, NUM_TICKERS
+
+from ldtm_lib.config import LedgerConfig
+from ldtm_lib.database import embedded
+from ldtm_lib.database.connection import Connection, Database
+from ldtm_lib.database.migrate import migrate
+from ldtm_lib.ledger.fillbacks import due, fill, restated_actuals
+from ldtm_lib.sessions import Calendar, exchange_calendar
+
+NUM_EVENINGS, NUM_PLAIN = 324, 2
+FIRST, LAST = date(2022, 1, 3), date(2026, 10, 30)
+RESTATE = """
+insert into bar
+select ticker, session, clock_timestamp(), open, high * 1.1, low * 0.9, close * 1.01, volume, 'corrected'
+from current_bar where session = %(day)s
+"""
+
+
+def main(num_evenings: int) -> None:
+    calendar = exchange_calendar()
+    with tempfile.TemporaryDirectory() as home:
+        Path(home).chmod(0o755)
+        database = Database(url=embedded.start(Path(home)), schema="ldtm_bench_fills")
+        try:
+            migrate(database, calendar)
+            with database.connect() as conn:
+                measure(conn, calendar, num_evenings)
+        finally:
+            embedded.stop(Path(home))
+
+
+def measure(conn: Connection, calendar: Calendar, num_evenings: int) -> None:
+    evenings = calendar.between(FIRST, LAST)[:num_evenings]
+    conn.execute(BARS.encode(), {"num": NUM_TICKERS, "first": FIRST, "last": LAST})
+    for day in evenings:
+        targets = calendar.targets(day)
+        named = {"next_day": targets.next_day, "next_monday": targets.next_monday, "one_month": targets.one_month}
+        conn.execute(FORECASTS.encode(), {"num": NUM_TICKERS, "day": day, **named})
+    conn.commit()
+    conn.autocommit = True
+    conn.execute("vacuum analyze")
+    conn.autocommit = False
+
+    started = time.perf_counter()
+    num_due = due(conn, as_of=LAST).height
+    print(f"dry run, {num_due:,} due: {time.perf_counter() - started:.2f} s")
+    conn.rollback()
+    started = time.perf_counter()
+    num_plain = fill_row_by_row(conn, NUM_PLAIN)
+    plain = (time.perf_counter() - started) / num_plain * num_due
+    conn.rollback()
+    started = time.perf_counter()
+    filled = fill(conn, as_of=LAST, config=LedgerConfig()).num_filled
+    conn.commit()
+    batch = time.perf_counter() - started
+    assert filled == num_due == 3 * len(evenings) * NUM_TICKERS
+    print(
+        f"fill of {filled:,} actuals: {batch:.2f} s; row by row {plain:.1f} s (from {num_plain}); {plain / batch:.0f} x"
+    )
+    started = time.perf_counter()
+    fill(conn, as_of=LAST, config=LedgerConfig())
+    conn.commit()
+    print(f"again, nothing due: {time.perf_counter() - started:.2f} s")
+    conn.execute(RESTATE.encode(), {"day": evenings[-1]})
+    started = time.perf_counter()
+    fill(conn, as_of=LAST, config=LedgerConfig())
+    print(f"{restated_actuals(conn).height:,} restatements found: {time.perf_counter() - started:.2f} s")
+
+
+def fill_row_by_row(conn: Connection, num_tickers: int) -> int:
+    """The plain way, for some tickers; returns how many actuals it wrote."""
+    tickers = [f"T{n:03}" for n in range(num_tickers)]
+    num_filled = 0
+    for horizon in ("next_day", "next_monday", "one_month"):
+        query = f"select ticker, run_date, {horizon}_session from snapshot where ticker = any (%s)"
+        for ticker, run_date, target in conn.execute(query.encode(), (tickers,)).fetchall():
+            (close,) = conn.execute(
+                "select close from current_bar where ticker = %s and session = %s", (ticker, target)
+            ).fetchone() or (None,)
+            conn.execute(
+                f"update snapshot set {horizon}_actual = %s where ticker = %s and run_date = %s".encode(),
+                (close, ticker, run_date),
+            )
+            num_filled += 1
+    return num_filled
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else NUM_EVENINGS)
