@@ -1,7 +1,7 @@
 """The fill of a backlog, all that is due at once, beside the plain way: ask for each bar, write each actual.
 
-Run alone: `python benchmarks/bench_fills.py [NUM_EVENINGS]`. 324 evenings of 103 tickers leave 100,116 actuals open. Each
-is checked by the database against its bar and becomes an event of the chain. Starts a PostgreSQL of its own in a
+Run alone: `python benchmarks/bench_fills.py [NUM_EVENINGS]`. 324 evenings of 103 tickers leave 100,116 actuals open.
+Each is checked by the database against its bar and becomes an event of the chain. Starts a PostgreSQL of its own in a
 temporary folder.
 """
 

@@ -10,7 +10,7 @@ from ldtm_lib.audit.closing import Closing
 from ldtm_lib.audit.publications.protocol import Publication
 from ldtm_lib.audit.verify import verify
 from ldtm_lib.ledger.fillbacks import overdue
-from ldtm_lib.ledger.snapshots import missing_rows
+from ldtm_lib.ledger.snapshots import SnapshotReport, missing_rows
 from ldtm_lib.prices import store
 from ldtm_lib.project import Project
 from ldtm_lib.registry.outcomes import RetrainReport
@@ -59,9 +59,9 @@ def retraining_check_specs() -> list[dg.AssetCheckSpec]:
 
 
 def evening_checks(
-    context: dg.AssetExecutionContext, project: Project, cells: Sequence[Cell], cohorts: Sequence[str]
+    context: dg.AssetExecutionContext, project: Project, cells: Sequence[Cell], reports: Sequence[SnapshotReport]
 ) -> Iterator[dg.AssetCheckResult]:
-    """Evaluate those checks of an evening's rows that were asked for. `cohorts` says in a line each who said what."""
+    """Evaluate those checks of an evening's rows that were asked for; `reports` are those of its sessions."""
     asked = {key.name for key in context.selected_asset_check_keys}
     with project.database.transaction() as conn:
         if QUARANTINE in asked:
@@ -89,7 +89,13 @@ def evening_checks(
                 metadata={
                     "rows expected": len(cells),
                     "missing": _listed(f"{ticker} {day}" for ticker, day in gaps),
-                    "cohorts": _listed(cohorts),
+                    "bullish": sum(report.num_bullish for report in reports),
+                    "neutral": sum(report.num_neutral for report in reports),
+                    "bearish": sum(report.num_bearish for report in reports),
+                    "abstained": sum(report.num_abstained for report in reports),
+                    "model versions": ", ".join(sorted({v for report in reports for v in report.model_versions}))
+                    or "none",
+                    "cohorts": _listed(report.cohort for report in reports),
                 },
             )
         if ARRIVED in asked and cells:

@@ -75,7 +75,7 @@ def seals_asset() -> dg.AssetSpec:
     return dg.AssetSpec(
         SEALS,
         deps=[dg.AssetDep(name, partition_mapping=as_a_whole()) for name in ("snapshots", "fillbacks", "registry")],
-        description="What an evening closes with: one hash over all forecasts, fills and promotions, chained to the last.",
+        description="What an evening closes with: one hash over its forecasts, fills and promotions, chained on.",
         group_name="forecasts",
         kinds={"postgres"},
     )

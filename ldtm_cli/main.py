@@ -104,6 +104,7 @@ that there are rows to show. Simulated rows never count as live ones.
 
 [bold]Look at it[/]  make ui                Dagster's pages, http://127.0.0.1:3000
 [bold]Ask it[/]      .venv/bin/ldtm -c demo.toml registry list        (see --help)
+[bold]Doubt it[/]    .venv/bin/ldtm -c demo.toml audit verify
 [bold]Clean up[/]    .venv/bin/ldtm down    stops all;  rm -rf .ldtm/ldtm_demo
 """
 

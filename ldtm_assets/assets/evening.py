@@ -26,6 +26,7 @@ from ldtm_lib.config import Settings
 from ldtm_lib.database.clock import now
 from ldtm_lib.database.migrate import extend_calendar
 from ldtm_lib.ledger.departed import with_open_forecasts
+from ldtm_lib.ledger.snapshots import SnapshotReport
 from ldtm_lib.sessions import ONE_MONTH_SESSIONS, Calendar, exchange_calendar
 
 
@@ -105,6 +106,7 @@ def evening(cells: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
         }
         ready, waiting = asked.ready, dict(asked.refused)
         outcomes: dict[str, Outcome] = {}
+        reports: list[SnapshotReport] = []
 
         def finish(name: str, outcome: Outcome) -> Iterator[dg.MaterializeResult]:
             failed = {key: reason for key, reason in outcome.failed.items() if key not in departed} | waiting
@@ -126,11 +128,11 @@ def evening(cells: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
             yield from finish("features", features)
             ready = hold_back(features)
         if "snapshots" in selected:
-            yield from finish("snapshots", take_evening_snapshots(opened, calendar, ready, config.simulated))
+            snapshots, reports = take_evening_snapshots(opened, calendar, ready, config.simulated)
+            yield from finish("snapshots", snapshots)
         if "fillbacks" in selected:
             yield from finish("fillbacks", fill_actuals(opened, [*ready, *followed]))
-        cohorts = outcomes["snapshots"].summary if "snapshots" in outcomes else ()
-        yield from evening_checks(context, opened, asked.ready, cohorts)
+        yield from evening_checks(context, opened, asked.ready, reports)
         if {"snapshots", "fillbacks"} & outcomes.keys():
             publications = all_publications(opened, context.instance)
             closing = close_evening(opened.database, publications)

@@ -42,6 +42,8 @@ def leaderboard(config: LeaderboardConfig, project: ProjectResource) -> dg.Mater
     )
 
 
+TO = "\u00a0–\u00a0"
+"""Between the ends of an interval; with these spaces it does not break."""
 RANKS_EXPLAINED = (
     "\\#: by the lower end of the accuracy's interval. Rank 95%: the ranks by accuracy itself that luck leaves "
     "possible, with 95% confidence for all tickers at once; 1 to the number of tickers means that the order may be "
@@ -73,7 +75,7 @@ def reasons_as_markdown(board: Leaderboard) -> str:
 
 
 def _ranks(row: Standing) -> str:
-    return "" if row.rank_low is None else f"{row.rank_low} – {row.rank_high}"
+    return "" if row.rank_low is None else f"{row.rank_low}{TO}{row.rank_high}"
 
 
 def _figures(score: Score) -> str:
@@ -83,7 +85,7 @@ def _figures(score: Score) -> str:
     def percent(value: float | None) -> str:
         return "" if value is None else f"{value:.2f}"
 
-    interval = f"{share(score.accuracy_low)} – {share(score.accuracy_high)}" if score.num_directional else ""
+    interval = f"{share(score.accuracy_low)}{TO}{share(score.accuracy_high)}" if score.num_directional else ""
     return " | ".join(
         [
             share(score.direction_accuracy),

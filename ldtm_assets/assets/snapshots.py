@@ -5,14 +5,17 @@ from collections.abc import Sequence
 from ldtm_assets.partitions import Cell
 from ldtm_assets.recording import Outcome
 from ldtm_lib.errors import LedgerRefused
-from ldtm_lib.ledger.snapshots import take_snapshots
+from ldtm_lib.ledger.snapshots import SnapshotReport, take_snapshots
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
 
 
-def take_evening_snapshots(project: Project, calendar: Calendar, cells: Sequence[Cell], simulated: bool) -> Outcome:
-    """Write the forecasts of some cells, each session in one transaction."""
+def take_evening_snapshots(
+    project: Project, calendar: Calendar, cells: Sequence[Cell], simulated: bool
+) -> tuple[Outcome, list[SnapshotReport]]:
+    """Write the forecasts of some cells, each session in one transaction and with a report."""
     outcome = Outcome()
+    reports: list[SnapshotReport] = []
     for session in sorted({cell.session for cell in cells}):
         tickers = [cell.ticker for cell in cells if cell.session == session]
         try:
@@ -29,10 +32,8 @@ def take_evening_snapshots(project: Project, calendar: Calendar, cells: Sequence
         except LedgerRefused as refused:
             outcome.failed.update({Cell(session, ticker).key: str(refused) for ticker in tickers})
             continue
-        outcome.summary.append(
-            f"{session}: {report.num_bullish} bullish, {report.num_neutral} neutral, {report.num_bearish} bearish, "
-            f"{report.num_abstained} abstained, by {', '.join(report.model_versions) or 'no model'}"
-        )
+        reports.append(report)
+        outcome.summary.append(report.cohort)
         refused = {conflict.ticker: conflict.reason for conflict in report.conflicts}
         outcome.notes.extend(f"refused, the first stays: {reason}" for reason in refused.values())
         for row in report.rows:
@@ -44,4 +45,4 @@ def take_evening_snapshots(project: Project, calendar: Calendar, cells: Sequence
                 **({"abstained": row.abstained_reason} if row.abstained_reason else {}),
                 **({"refused, the first stays": refused[row.ticker]} if row.ticker in refused else {}),
             }
-    return outcome
+    return outcome, reports

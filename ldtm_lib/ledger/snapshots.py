@@ -60,6 +60,14 @@ class SnapshotReport:
     model_versions: tuple[str, ...]
     """The distinct versions that spoke; a candidate is named by the first digits of its SHA-256."""
 
+    @property
+    def cohort(self) -> str:
+        """Who said what, in a line of the log."""
+        return (
+            f"{self.run_date}: {self.num_bullish} bullish, {self.num_neutral} neutral, {self.num_bearish} bearish, "
+            f"{self.num_abstained} abstained, by {', '.join(self.model_versions) or 'no model'}"
+        )
+
 
 def take_snapshots(
     conn: Connection,

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ldtm_assets.assets.leaderboard import leaderboard
+from ldtm_assets.assets.leaderboard import TO, leaderboard
 from ldtm_assets.resources import ProjectResource
 from ldtm_lib.config import LedgerConfig
 from ldtm_lib.database.connection import Connection, Database
@@ -79,8 +79,8 @@ def test_every_picture_is_shown_and_the_table_says_how_far_ranks_may_be_off(
     page = shown(simulated=True)
     for name, of in PICTURES.items():
         assert picture(page[name], of).shape[1] == 540
-    assert "| 1 | 1 – 1 | ALWAYS |" in page["leaderboard"]
-    assert "| 2 | 2 – 2 | NEVER |" in page["leaderboard"]
+    assert f"| 1 | 1{TO}1 | ALWAYS |" in page["leaderboard"]
+    assert f"| 2 | 2{TO}2 | NEVER |" in page["leaderboard"]
     assert "the ranks by accuracy itself" in page["leaderboard"]
     assert page["rows that count"] == "simulated"
 
@@ -88,7 +88,7 @@ def test_every_picture_is_shown_and_the_table_says_how_far_ranks_may_be_off(
 def test_of_few_evenings_the_ranks_are_open(shown: Shown, conn: Connection, calendar: Calendar) -> None:
     fill_evenings(conn, calendar, 3)
     page = shown(simulated=True)
-    assert "| 1 | 1 – 2 | ALWAYS |" in page["leaderboard"]
+    assert f"| 1 | 1{TO}2 | ALWAYS |" in page["leaderboard"]
     for name, of in PICTURES.items():
         picture(page[name], of)
 

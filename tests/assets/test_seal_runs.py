@@ -84,6 +84,9 @@ def test_an_evening_is_sealed_published_and_verified(
     assert _text(checks["every_ticker_has_a_row"], "cohorts") == (
         "- 2013-02-04: 0 bullish, 0 neutral, 0 bearish, 2 abstained, by no model"
     )
+    shown = checks["every_ticker_has_a_row"].metadata
+    assert [shown[name].value for name in ("bullish", "neutral", "bearish", "abstained")] == [0, 0, 0, 2]
+    assert shown["model versions"].value == "none"
     settings = load_settings(tmp_path / "universe.toml")
     places = [*publications_of(settings, home_of(settings)), DagsterEventLog(instance)]
     with database.connect() as conn:
@@ -91,10 +94,10 @@ def test_an_evening_is_sealed_published_and_verified(
     for place in places:
         assert {number: seal.sha256 for number, seal in place.read().seals.items()} == chain, place.name
     assert verify(database, calendar, places).is_intact
-    shown = instance.get_latest_materialization_event(dg.AssetKey("seals"))
-    assert shown is not None
-    assert shown.asset_materialization is not None
-    assert shown.asset_materialization.metadata["events"].value == 2
+    newest = instance.get_latest_materialization_event(dg.AssetKey("seals"))
+    assert newest is not None
+    assert newest.asset_materialization is not None
+    assert newest.asset_materialization.metadata["events"].value == 2
 
 
 def test_an_evening_that_is_run_again_makes_no_seal(evening: Evening, conn: Connection) -> None:
