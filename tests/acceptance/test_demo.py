@@ -1,10 +1,14 @@
 """The demo from an empty folder to a filled leaderboard, as a newcomer runs it."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from tests.acceptance.conftest import Installation
+from tests.audit.verifier import PROGRAM
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -87,6 +91,23 @@ def test_what_lists_prints_json(small: Installation, printed: str) -> None:
     assert {row["bar_is_there"] for row in small.json("fillback", "--dry-run")} == {False}, "the sample ends before"
     assert {finding["what"] for finding in small.json("doctor")} >= {"database", "schema", "GPU", "source", "disk"}
     assert json.dumps(small.json("registry", "list"))
+
+
+def test_the_record_verifies_against_its_publications_and_a_forecast_is_proven(
+    small: Installation, printed: str, tmp_path: Path
+) -> None:
+    report = small.json("audit", "verify")
+    assert (report["intact"], report["num_seals"], report["num_unsealed"]) == (True, 1, 0)
+    assert [(place["num_seals"], place["num_unpublished"]) for place in report["publications"]] == [(1, 0), (1, 0)]
+    proof = tmp_path / "ibm.json"
+    assert "3 events" in small.ldtm("audit", "prove", "IBM", "2013-02-20", "--out", str(proof))
+    checked = subprocess.run(
+        [sys.executable, "-I", "-S", PROGRAM, proof, "--seals", small.project().home / "seals.jsonl"],
+        capture_output=True,
+        text=True,
+    )
+    assert checked.stdout.startswith("PROVEN: IBM on 2013-02-20, 3 events in 1 seals"), checked.stdout + checked.stderr
+    assert small.ldtm("replay", "IBM", "2013-02-20").endswith("equal, to the bit\n")
 
 
 def test_live_rows_are_none_and_that_is_said(small: Installation, printed: str) -> None:
