@@ -3,7 +3,7 @@
 
     python verify_proof.py proof.json                                what it proves, and the SHA-256 to look for
     python verify_proof.py proof.json --seals seals.jsonl            ... and whether that file published it
-    python verify_proof.py proof.json --sha256 HEX                   ... and whether it is this one
+    python verify_proof.py proof.json --sha256 HEX --sha256 HEX      ... and whether its seals are these
 
 A proof holds events (a forecast, its fills, ...) in readable form, for each the way through a Merkle tree (RFC 6962) to
 the root of its evening, and the seals of these evenings. The events are encoded and hashed anew here; what comes out
@@ -42,8 +42,13 @@ class NotProven(Exception):
     """The proof does not hold; the message says where."""
 
 
+TYPES = {"int8": int, "float8": float, "bool": bool}  # of JSON; every other type is a text there
+
+
 def encode_value(of_type, value):
     """The bytes of a value as PostgreSQL sends it."""
+    if type(value) is not TYPES.get(of_type, str):
+        raise NotProven(f"{value!r} is no {of_type}")
     if of_type == "int8":
         return struct.pack(">q", value)
     if of_type in ("text", "utf8"):
@@ -63,7 +68,7 @@ def encode_value(of_type, value):
 def encode(kind, values):
     """The canonical bytes of an event or a seal: the number of fields, then type, length and value of each."""
     fields = [field.split(":") for field in FIELDS[kind].split()]
-    extra = set(values) - {name for name, _ in fields} - {"sha256"}
+    extra = set(values) - {name for name, _ in fields} - ({"sha256"} if kind == "seal" else set())
     if extra:
         raise NotProven(f"a {kind} has no {sorted(extra)[0]}: the proof says more than it proves")
     parts = [struct.pack(">i", len(fields))]
@@ -115,6 +120,8 @@ def check(proof):
         root = root_from(leaf, says["event_id"] - seal["first_event"], seal["num_events"], path)
         if root.hex() != seal["merkle_root"]:
             raise NotProven(f"{name} is not the one that seal {seal['seal_id']} was made over")
+    if set(seals) != {event["seal"] for event in proof["events"]}:
+        raise NotProven("a seal is there that no event leads to")
     return seals
 
 
@@ -125,17 +132,20 @@ def look_up(seals, file):
         for line in lines:
             try:
                 seal = json.loads(line)
-            except ValueError:
+                published.setdefault(seal["seal_id"], set()).add(seal["sha256"])
+            except (ValueError, KeyError, TypeError):
                 continue  # a line that was cut by a crash
-            published[seal["seal_id"]] = seal["sha256"]
     for number, seal in seals.items():
-        if published.get(number) != seal["sha256"]:
-            raise NotProven(f"seal {number} is published as {published.get(number, 'nothing')} in {file}")
+        found = published.get(number, set())
+        if found != {seal["sha256"]}:
+            raise NotProven(f"seal {number} is published as {' and '.join(sorted(found)) or 'nothing'} in {file}")
 
 
 def describe(says):
     """One event in a line."""
-    shown = [f"{name} {value}" for name, value in says.items() if value is not None and name not in ("event", "ticker")]
+    shown = [
+        f"{name} {value!r}" for name, value in says.items() if value is not None and name not in ("event", "ticker")
+    ]
     return f"  {says['event']}: " + ", ".join(shown)
 
 
@@ -144,7 +154,7 @@ def main(arguments):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("proof", help="the JSON file that `ldtm audit prove` wrote; - reads standard input")
     parser.add_argument("--seals", help="a published file of seals, one JSON object a line")
-    parser.add_argument("--sha256", help="a seal's SHA-256 that you have from elsewhere")
+    parser.add_argument("--sha256", action="append", help="a seal's SHA-256 that you have from elsewhere; once a seal")
     asked = parser.parse_args(arguments)
     try:
         with sys.stdin if asked.proof == "-" else open(asked.proof, encoding="utf-8") as file:
@@ -165,6 +175,8 @@ def main(arguments):
     print(f"PROVEN: {proof['ticker']} on {proof['run_date']}, {len(proof['events'])} events in {len(seals)} seals")
     for event in proof["events"]:
         print(describe(event["says"]))
+    says, seal = proof["events"][0]["says"], seals[proof["events"][0]["seal"]]
+    print(f"its first target is the session of {says['next_day_session']}; it was sealed at {seal['sealed_at']}")
     where = f"published in {asked.seals}" if asked.seals else "look for it where the seals are published"
     for number, seal in sorted(seals.items()):
         print(f"seal {number} of {seal['evening']}, closed {seal['sealed_at']}: {seal['sha256']} ({where})")

@@ -152,6 +152,9 @@ def closing_checks(
                 "events": report.num_events,
                 "seals": report.num_seals,
                 "newest seal": report.newest_seal.sha256.hex() if report.newest_seal else "none",
+                "live forecasts": report.live.num_live,
+                "sealed before their session": report.live.num_sealed_in_time,
+                "time-stamped before their session": report.live.num_stamped_in_time,
                 "discrepancies": len(report.discrepancies),
                 "found": _listed(found.message for found in report.discrepancies),
                 "compared with": _listed(

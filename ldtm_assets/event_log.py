@@ -1,14 +1,19 @@
 """Dagster's event log as a place where seals are published: as materializations of the asset `seals`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import dagster as dg
+from dagster import DagsterError
+from sqlalchemy.exc import SQLAlchemyError
 
 from ldtm_assets.partitions import as_a_whole
 from ldtm_lib.audit.publications.protocol import Published, PublishedSeal
 from ldtm_lib.audit.seal import Seal
+from ldtm_lib.errors import PublicationFailed
 
 SEALS = dg.AssetKey("seals")
+UNREACHABLE = (SQLAlchemyError, DagsterError, OSError)
+"""What Dagster's storage fails with."""
 NUMBER, SHA256 = "seal", "SHA-256"
 PAGE = 1000
 
@@ -25,25 +30,32 @@ class DagsterEventLog:
         return "Dagster event log, asset seals"
 
     def read(self) -> Published:
-        """The seals that were materialized."""
+        """The seals that were materialized; what cannot be read is told."""
         seals: dict[int, PublishedSeal] = {}
         problems: list[str] = []
-        for metadata in self._materializations():
-            number, sha256 = metadata.get(NUMBER), metadata.get(SHA256)
-            if number is None or sha256 is None:
-                continue
-            seal = PublishedSeal(seal_id=int(str(number.value)), sha256=bytes.fromhex(str(sha256.value)))
-            if seals.setdefault(seal.seal_id, seal) != seal:
-                problems.append(
-                    f"seal {seal.seal_id} was published twice with different hashes, {seal.sha256.hex()[:16]}... and "
-                    f"{seals[seal.seal_id].sha256.hex()[:16]}...; compare with the other publications"
-                )
+        try:
+            for metadata in self._materializations():
+                seal = _published(metadata)
+                if seal is None:
+                    problems.append(f"a materialization names no seal ({sorted(metadata)}); compare the others")
+                elif seals.setdefault(seal.seal_id, seal) != seal:
+                    problems.append(
+                        f"seal {seal.seal_id} was published twice with different hashes, {seal.sha256.hex()[:16]}... "
+                        f"and {seals[seal.seal_id].sha256.hex()[:16]}...; compare with the other publications"
+                    )
+        except UNREACHABLE as error:
+            problems.append(f"it cannot be read: {_first_line(error)}; start Dagster's storage and verify again")
         return Published(seals=seals, problems=tuple(problems))
 
     def publish(self, seals: Sequence[Seal]) -> None:
-        """Record one materialization a seal."""
-        for seal in seals:
-            self._instance.report_runless_asset_event(dg.AssetMaterialization(SEALS, metadata=_metadata(seal)))
+        """Record one materialization a seal. Raises PublicationFailed."""
+        try:
+            for seal in seals:
+                self._instance.report_runless_asset_event(dg.AssetMaterialization(SEALS, metadata=_metadata(seal)))
+        except UNREACHABLE as error:
+            raise PublicationFailed(
+                f"{self.name} takes nothing: {_first_line(error)}; see Dagster's storage"
+            ) from error
 
     def _materializations(self) -> Iterator[dict[str, dg.MetadataValue]]:
         cursor: str | None = None
@@ -55,6 +67,19 @@ class DagsterEventLog:
             if not page.has_more:
                 return
             cursor = page.cursor
+
+
+def _published(metadata: Mapping[str, dg.MetadataValue]) -> PublishedSeal | None:
+    try:
+        return PublishedSeal(
+            seal_id=int(str(metadata[NUMBER].value)), sha256=bytes.fromhex(str(metadata[SHA256].value))
+        )
+    except (KeyError, ValueError):
+        return None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
 
 
 def _metadata(seal: Seal) -> dict[str, dg.MetadataValue | str | int]:

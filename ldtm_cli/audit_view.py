@@ -15,8 +15,11 @@ from rich.table import Table
 
 from ldtm_lib.audit.closing import Closing, close_evening
 from ldtm_lib.audit.proof import Proof, prove
+from ldtm_lib.audit.publications.configured import publications_of
 from ldtm_lib.audit.publications.protocol import Publication
 from ldtm_lib.audit.verify import AuditReport, verify
+from ldtm_lib.database.writer import schema_exists
+from ldtm_lib.errors import NotProvable
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import exchange_calendar
 
@@ -26,9 +29,14 @@ NUM_SHOWN = 20
 
 @contextmanager
 def publications(project: Project) -> Iterator[list[Publication]]:
-    """Every place that the project publishes its seals in, Dagster's event log among them."""
+    """Every place that the project publishes its seals in; Dagster's event log where Dagster has run."""
     from ldtm_cli.services import dagster_environment
 
+    with project.database.transaction() as conn:
+        dagster_ran = schema_exists(conn, project.settings.database.dagster_schema)
+    if not dagster_ran:
+        yield publications_of(project.settings, project.home)
+        return
     os.environ.update(dagster_environment(project))
     from dagster import DagsterInstance
 
@@ -55,7 +63,10 @@ def prove_now(project: Project, ticker: str, run_date: date, out: Path | None) -
     with project.database.transaction() as conn:
         proof = prove(conn, ticker, run_date)
     path = out or Path(f"{ticker}_{run_date}.proof.json")
-    path.write_text(json.dumps(proof.document, indent=1) + "\n", encoding="utf-8")
+    try:
+        path.write_text(json.dumps(proof.document, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise NotProvable(f"{path} cannot be written: {error.strerror}; name another file with --out") from None
     return proof, path
 
 
@@ -68,6 +79,8 @@ def report_as_dict(report: AuditReport) -> dict[str, Any]:
         "num_seals": report.num_seals,
         "num_unsealed": report.num_unsealed,
         "newest_seal": seal and {"seal_id": seal.seal_id, "evening": seal.evening, "sha256": seal.sha256.hex()},
+        "live": asdict(report.live),
+        "notes": report.notes,
         "discrepancies": [asdict(found) for found in report.discrepancies],
         "publications": [asdict(place) for place in report.publications],
     }
@@ -92,6 +105,16 @@ def print_report(console: Console, report: AuditReport) -> None:
         lacking = f", [yellow]{place.num_unpublished} not there yet[/]" if place.num_unpublished else ""
         notes = "".join(f"\n{escape(note)}" for note in place.notes)
         table.add_row("published", f"{escape(place.name)}: {place.num_seals:,} seals{lacking}{notes}")
+    live = report.live
+    if live.num_live:
+        since = f"; the first that was not is of {live.first_unsealed}" if live.first_unsealed else ""
+        table.add_row(
+            "live",
+            f"{live.num_live:,} forecasts: {live.num_sealed_in_time:,} sealed before their session opened, "
+            f"{live.num_stamped_in_time:,} with a time stamp of before{since}",
+        )
+    for note in report.notes:
+        table.add_row("note", escape(note))
     console.print(table)
     if report.is_intact:
         console.print("[green]intact:[/] everything is as it was recorded and as it was published")

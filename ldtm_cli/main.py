@@ -265,8 +265,7 @@ def audit_prove(
     from ldtm_cli.audit_view import print_proof, prove_now
 
     with told():
-        project = _ready_project()
-        print_proof(console, *prove_now(project, project.settings.require_ticker(ticker), run_date.date(), out))
+        print_proof(console, *prove_now(_ready_project(), ticker, run_date.date(), out))
 
 
 @audit_app.command("seal")

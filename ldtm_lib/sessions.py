@@ -117,6 +117,12 @@ class Calendar:
             axis=1,
         )
 
+    def next_mondays(self) -> list[date | None]:
+        """The next Monday of every session, as `targets_of` has it; None at the end, which the calendar ends before."""
+        mondays = np.searchsorted(self.days, np.busday_offset(self.days + 1, 0, roll="forward", weekmask="Mon"))
+        days: list[date] = self.days.tolist()
+        return [days[at] if at < len(days) else None for at in mondays.tolist()]
+
     def schedule(self) -> list[tuple[date, datetime, datetime]]:
         """Every session with its open and close in UTC."""
         return [

@@ -23,6 +23,8 @@ _INDICATOR_BARS = 19
 """What the longest indicator, MA-20, reads before a bar; with less warm-up no window would ever be complete."""
 _MOST_JOBS = 64
 """Slots of a GPU whose leases are counted (`ldtm_lib/gpu/locks.py`)."""
+_SHORTEST_WAIT = 5
+"""Sessions before a void that the database itself insists on."""
 _LONGEST_PAUSE_MS = 1000.0
 """A longer pause is a mistake in the unit: a step takes a few milliseconds."""
 _LONGEST_TIMEOUT_SECONDS = 600.0
@@ -136,7 +138,7 @@ def _check_ranges(path: Path, settings: Settings) -> None:
         "gate.max_leakage_rows": (settings.gate.max_leakage_rows, 0),
         "gate.min_folds": (settings.gate.min_folds, 1),
         "forecast.neutral_band": (settings.forecast.neutral_band, 0),
-        "ledger.void_after_sessions": (settings.ledger.void_after_sessions, 1),
+        "ledger.void_after_sessions": (settings.ledger.void_after_sessions, _SHORTEST_WAIT),
         "gpu.mib_per_job": (settings.gpu.mib_per_job, 1),
         "gpu.reserve_mib": (settings.gpu.reserve_mib, 0),
         "gpu.max_jobs": (settings.gpu.max_jobs, 1),

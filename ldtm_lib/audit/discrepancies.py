@@ -13,7 +13,11 @@ What = Literal[
     "reordered",
     "misdated",
     "late",
+    "mistargeted",
     "doubled",
+    "unknown event",
+    "schema",
+    "unreadable",
     "broken seal",
     "calendar",
     "publication",
@@ -26,6 +30,8 @@ SENTENCES: dict[What, str] = {
     "reordered": "stands at another place in the chain than it was recorded at",
     "misdated": "bears a time that does not lie between its seal and the seal before: it was dated back or ahead",
     "late": "is marked live and was recorded after the session that it speaks about had opened",
+    "mistargeted": "speaks about other sessions than its run date's",
+    "unknown event": "is of a kind that does not exist: what it was about cannot be checked",
     "doubled": "stands in the chain twice",
 }
 

@@ -121,10 +121,13 @@ def name(conn: Connection, event_id: int) -> str:
     return subject(event, ticker, run_date, horizon)
 
 
-def of_forecast(conn: Connection, ticker: str, run_date: date) -> list[Event]:
-    """The forecast of a ticker and run date and all that became of it, in the order of the chain."""
+def of_forecast(conn: Connection, ticker: str, run_date: date) -> tuple[list[Event], int]:
+    """The forecast of a ticker and run date and all that became of it, in the order of the chain.
+
+    The number says how many events there are; fewer in the list means that rows are gone.
+    """
     ids = conn.execute(statement("audit/events_of_forecast"), {"ticker": ticker, "run_date": run_date}).fetchall()
-    return read(conn, [event_id for (event_id,) in ids])
+    return read(conn, [event_id for (event_id,) in ids]), len(ids)
 
 
 def read(conn: Connection, event_ids: Sequence[int]) -> list[Event]:
@@ -139,7 +142,7 @@ def read(conn: Connection, event_ids: Sequence[int]) -> list[Event]:
             "vintage": vintage,
             "checkpoint_id": checkpoint_id,
         }
-        row = conn.execute(statement(f"audit/recorded_{event}"), asked).fetchone()
+        row = conn.execute(statement(f"audit/recorded_{event}"), asked).fetchone() if event in FIELDS else None
         if row is None:
             continue
         known = [value for value in (run_date, horizon, checkpoint_id) if value is not None]

@@ -13,6 +13,7 @@ from ldtm_lib.database.connection import Connection
 from ldtm_lib.errors import NotProvable
 
 FORMAT = "LDTM proof 1"
+REMEDY = "`ldtm audit verify` says what was altered"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,24 +33,26 @@ def prove(conn: Connection, ticker: str, run_date: date) -> Proof:
     Raises NotProvable when there is no such forecast, when it is not sealed yet, and when the tables or the chain were
     altered: what is wrong is said, not proven.
     """
-    found = events.of_forecast(conn, ticker, run_date)
-    if not found:
-        raise NotProvable(
-            f"there is no forecast of {ticker} on {run_date} in the record; its cell of the asset snapshots says why"
-        )
+    found, num_on_record = events.of_forecast(conn, ticker, run_date)
+    if not num_on_record:
+        raise NotProvable(f"there is no forecast of {ticker} on {run_date} in the record")
+    if len(found) < num_on_record:
+        raise NotProvable(f"not all of what is recorded of {ticker} on {run_date} is there; {REMEDY}")
     chain = seals.read(conn)
     placed = [(event, seal) for event in found if (seal := _seal_of(event, chain)) is not None]
+    placed.sort(key=lambda pair: pair[0].key.event != "forecast")
     if not placed or placed[0][0].key.event != "forecast":
         raise NotProvable(
             f"the forecast of {ticker} on {run_date} is not sealed yet: an evening ends with its seal; "
             "`ldtm audit seal` closes it now"
         )
     used = {seal.seal_id: seal for _, seal in placed}
+    leaves = {number: [seal.leaf(at) for at in range(seal.num_events)] for number, seal in used.items()}
     document = {
         "format": FORMAT,
         "ticker": ticker,
         "run_date": run_date.isoformat(),
-        "events": [_event(event, seal) for event, seal in placed],
+        "events": [_event(event, seal, leaves[seal.seal_id]) for event, seal in placed],
         "seals": [_seal(seal) for seal in used.values()],
     }
     return Proof(document=document, num_events=len(placed), num_unsealed=len(found) - len(placed))
@@ -60,12 +63,11 @@ def _seal_of(event: Event, chain: list[Seal]) -> Seal | None:
     return next((seal for seal in chain if seal.first_event <= at < seal.first_event + seal.num_events), None)
 
 
-def _event(event: Event, seal: Seal) -> dict[str, Any]:
+def _event(event: Event, seal: Seal, leaves: list[bytes]) -> dict[str, Any]:
     at = event.key.event_id - seal.first_event
-    leaves = [seal.leaf(n) for n in range(seal.num_events)]
     if not event.is_intact or leaves[at] != event.key.leaf:
         named = events.subject(event.key.event, event.key.ticker, event.key.run_date, event.key.horizon)
-        raise NotProvable(f"{named} is not what was recorded; `ldtm audit verify` says what was altered")
+        raise NotProvable(f"{named} is not what was recorded; {REMEDY}")
     return {
         "says": _readable(event.fields, event.values),
         "seal": seal.seal_id,

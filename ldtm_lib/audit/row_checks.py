@@ -1,7 +1,9 @@
 """Every row of the record against its event in the chain, worked out by PostgreSQL in one pass over each table."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
 
 from ldtm_lib.audit import events
 from ldtm_lib.audit.discrepancies import Discrepancy, of_event
@@ -14,11 +16,20 @@ CHECKS = ("forecasts", "fills", "voids", "restatements", "models")
 BEGINNING, END = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
-def check_rows(conn: Connection, chain: Sequence[Seal], calendar: Calendar) -> list[Discrepancy]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowChecks:
+    """What was found when every row was held against its event."""
+
+    found: list[Discrepancy]
+    notes: tuple[str, ...]
+    """Worth knowing, and no failure."""
+
+
+def check_rows(conn: Connection, chain: Sequence[Seal], calendar: Calendar) -> RowChecks:
     """What is altered, missing, added, reordered, misdated, doubled or wrongly live; at most 100 of each kind."""
-    days, opens, closes = zip(*calendar.schedule(), strict=True)
-    exchange = {"sessions": list(days), "opens": list(opens), "closes": list(closes)}
-    parameters = {**_limits(chain), **exchange}
+    exchange = exchange_sessions(calendar)
+    altered, called_off = _calendar(conn, exchange)
+    parameters = {**_limits(chain), **exchange, "called_off": called_off}
     found: list[Discrepancy] = []
     for check in CHECKS:
         for event_id, event, ticker, run_date, horizon, what in conn.execute(
@@ -28,7 +39,18 @@ def check_rows(conn: Connection, chain: Sequence[Seal], calendar: Calendar) -> l
     found = _reordered(conn, found)
     found += _missing_events(conn, chain)
     found += _doubled(conn)
-    return [*found, *_altered_calendar(conn, exchange)]
+    for event_id, event, ticker, run_date in conn.execute(statement("audit/unknown_events")):
+        found.append(of_event("unknown event", event_id, str(event), ticker, run_date, None))
+    found += _surroundings(conn)
+    notes = tuple(f"session {day} was called off by the exchange after it was recorded" for day in called_off)
+    return RowChecks(found=[*found, *altered], notes=notes)
+
+
+def exchange_sessions(calendar: Calendar) -> dict[str, list[Any]]:
+    """The exchange's calendar as this program knows it, for statements: one entry a session in each list."""
+    days, opens, closes = zip(*calendar.schedule(), strict=True)
+    mondays = calendar.next_mondays()
+    return {"sessions": list(days), "opens": list(opens), "closes": list(closes), "next_mondays": mondays}
 
 
 def _limits(chain: Sequence[Seal]) -> Mapping[str, object]:
@@ -50,7 +72,7 @@ def _reordered(conn: Connection, found: list[Discrepancy]) -> list[Discrepancy]:
             "reordered", event.key.event_id, event.key.event, event.key.ticker, event.key.run_date, event.key.horizon
         )
         for event in events.read(conn, ids)
-        if any(event.leaf_at(at) == event.key.leaf for at in ids)
+        if any(event.leaf_at(at) == event.key.leaf for at in ids if at != event.key.event_id)
     }
     return [moved.get(d.event_id, d) if d.event_id is not None else d for d in found]
 
@@ -83,13 +105,26 @@ def _doubled(conn: Connection) -> list[Discrepancy]:
     return [of_event("doubled", event_id, *about) for event_id, *about in rows]
 
 
-def _altered_calendar(conn: Connection, exchange: Mapping[str, object]) -> list[Discrepancy]:
-    """Sessions that have opened and are other ones in the database: they decide what is live."""
+def _surroundings(conn: Connection) -> list[Discrepancy]:
+    """What in the schema could hide rows, or make a comparison say something else than it should."""
+    rows = conn.execute(statement("audit/surroundings")).fetchall()
     return [
-        Discrepancy(
-            what="calendar",
-            message=f"session {session} opens at {known} in the database and at {given} by exchange-calendars: "
-            "the table trading_session was altered, or the package's history was corrected",
-        )
-        for session, known, given in conn.execute(statement("audit/calendar"), exchange)
+        Discrepancy(what="schema", message=f"{told}: what a statement says of it is not to be relied on")
+        for (told,) in rows
     ]
+
+
+def _calendar(conn: Connection, exchange: Mapping[str, object]) -> tuple[list[Discrepancy], list[date]]:
+    """Sessions that have opened and are other ones in the database; apart, those that the exchange called off later."""
+    altered: list[Discrepancy] = []
+    called_off: list[date] = []
+    for session, known, given in conn.execute(statement("audit/calendar"), exchange):
+        if given is None:
+            called_off.append(session)
+            continue
+        message = (
+            f"session {session} opens at {known} in the database and at {given} by exchange-calendars: "
+            "the table trading_session was altered, or the package's history was corrected"
+        )
+        altered.append(Discrepancy(what="calendar", message=message))
+    return altered, called_off

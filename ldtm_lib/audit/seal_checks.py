@@ -1,12 +1,15 @@
 """The seals against the events they were made over, against each other, and against what was published of them."""
 
 from collections.abc import Callable, Collection, Sequence
+from datetime import timedelta
 
 from ldtm_lib.audit.discrepancies import Discrepancy
 from ldtm_lib.audit.merkle import merkle_root
 from ldtm_lib.audit.publications.protocol import Published, PublishedSeal
 from ldtm_lib.audit.seal import GENESIS, LEAF_BYTES, Seal
 
+CLOCKS_DIFFER = timedelta(minutes=5)
+"""What the database's clock and an authority's may differ by."""
 Name = Callable[[int], str]
 """Says in words what an event is about."""
 
@@ -14,19 +17,21 @@ Name = Callable[[int], str]
 def check_seals(chain: Sequence[Seal], known: Collection[Discrepancy]) -> list[Discrepancy]:
     """Every seal worked out anew. `known` are the discrepancies of rows, which explain a root that is another one."""
     found: list[Discrepancy] = []
-    previous, end = GENESIS, 0
+    previous, end, last = GENESIS, 0, None
     for at, seal in enumerate(chain):
         reasons = [
             f"it should be seal {at}" if seal.seal_id != at else "",
             f"it begins at event {seal.first_event}, the seal before ends at {end}" if seal.first_event != end else "",
             "it does not follow from the seal before" if seal.previous_sha256 != previous else "",
             "its SHA-256 is not that of what it says" if seal.sha256 != seal.expected_sha256 else "",
+            "it was closed before the seal before it" if last is not None and seal.sealed_at <= last else "",
+            "it is over no event" if seal.num_events < 1 else "",
             _wrong_root(seal, known),
         ]
         if told := [reason for reason in reasons if reason]:
             message = f"seal {seal.seal_id} of the evening of {seal.evening} is broken: {', '.join(told)}"
             found.append(Discrepancy(what="broken seal", message=message))
-        previous, end = seal.sha256, seal.first_event + seal.num_events
+        previous, end, last = seal.sha256, seal.first_event + seal.num_events, seal.sealed_at
     return found
 
 
@@ -48,6 +53,14 @@ def compare(name: str, published: Published, chain: Sequence[Seal], name_of: Nam
     other = [there for number, there in sorted(published.seals.items()) if _differs(own.get(number), there)]
     if other:
         problems.append(_rewritten(name, other, own[other[0].seal_id], name_of))
+    backwards = [s for s in published.seals.values() if s.seal_id in own and _stamped_before(own[s.seal_id], s)]
+    if backwards:
+        first = backwards[0]
+        message = (
+            f"{name}: seal {first.seal_id} was closed at {own[first.seal_id].sealed_at} by its own word and stamped "
+            f"before that, at {first.stamped_at}: one of the clocks is wrong"
+        )
+        problems.append(Discrepancy(what="publication", message=message))
     if gone:
         newest = f"seal {chain[-1].seal_id}" if chain else "no seal at all"
         message = (
@@ -56,6 +69,10 @@ def compare(name: str, published: Published, chain: Sequence[Seal], name_of: Nam
         )
         problems.append(Discrepancy(what="publication", message=message))
     return problems
+
+
+def _stamped_before(own: Seal, there: PublishedSeal) -> bool:
+    return there.stamped_at is not None and there.stamped_at < own.sealed_at - CLOCKS_DIFFER
 
 
 def _differs(own: Seal | None, there: PublishedSeal) -> bool:

@@ -105,10 +105,14 @@ def _forget_a_dead_postmaster(data: Path) -> None:
 
 
 def _is_postgres(pid: int) -> bool:
+    """Whether a process lives and is a server; one that died and was not buried yet is none."""
     try:
         os.kill(pid, 0)
-        name = Path(f"/proc/{pid}/comm")
-        return name.read_text().strip() == "postgres" if name.exists() else True
+        status = Path(f"/proc/{pid}/stat")
+        if not status.exists():
+            return True
+        name, _, rest = status.read_text().partition("(")[2].rpartition(")")
+        return name == "postgres" and rest.split()[0] != "Z"
     except PermissionError:
         return True
     except OSError:

@@ -5,11 +5,11 @@ from (
            case
                when f.ticker is null then 'missing'
                when e.event_id is null then 'added'
-               when e.leaf <> pg_catalog.sha256('\x00'::bytea || pg_catalog.record_send(row(
+               when e.leaf is distinct from pg_catalog.sha256('\x00'::bytea || pg_catalog.record_send(row(
                    e.event_id, 'fill'::text, f.ticker, f.run_date, f.horizon, f.target_session, f.actual, f.pct_error,
                    f.direction_actual, f.direction_correct, f.filled_at))) then 'altered'
-               when f.filled_at < (%(not_before)s::timestamptz[])[width_bucket(e.event_id, %(first_events)s::bigint[])]
-                 or f.filled_at > (%(not_after)s::timestamptz[])[width_bucket(e.event_id, %(first_events)s::bigint[])]
+               when f.filled_at < (%(not_before)s::timestamptz[])[pg_catalog.width_bucket(e.event_id, %(first_events)s::bigint[])]
+                 or f.filled_at > (%(not_after)s::timestamptz[])[pg_catalog.width_bucket(e.event_id, %(first_events)s::bigint[])]
                    then 'misdated'
            end as what
     from (select event_id, ticker, run_date, horizon::text as horizon, leaf from ledger_event where event = 'fill') e

@@ -5,11 +5,11 @@ from (
            case
                when r.ticker is null then 'missing'
                when e.event_id is null then 'added'
-               when e.leaf <> pg_catalog.sha256('\x00'::bytea || pg_catalog.record_send(row(
+               when e.leaf is distinct from pg_catalog.sha256('\x00'::bytea || pg_catalog.record_send(row(
                    e.event_id, 'restatement'::text, r.ticker, r.run_date, r.horizon, r.target_session, r.bar_recorded_at,
                    r.actual, r.restated_actual, r.noticed_at))) then 'altered'
-               when r.noticed_at < (%(not_before)s::timestamptz[])[width_bucket(e.event_id, %(first_events)s::bigint[])]
-                 or r.noticed_at > (%(not_after)s::timestamptz[])[width_bucket(e.event_id, %(first_events)s::bigint[])]
+               when r.noticed_at < (%(not_before)s::timestamptz[])[pg_catalog.width_bucket(e.event_id, %(first_events)s::bigint[])]
+                 or r.noticed_at > (%(not_after)s::timestamptz[])[pg_catalog.width_bucket(e.event_id, %(first_events)s::bigint[])]
                    then 'misdated'
            end as what
     from (

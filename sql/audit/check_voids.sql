@@ -5,11 +5,11 @@ from (
            case
                when v.ticker is null then 'missing'
                when e.event_id is null then 'added'
-               when e.leaf <> pg_catalog.sha256('\x00'::bytea || pg_catalog.record_send(row(
+               when e.leaf is distinct from pg_catalog.sha256('\x00'::bytea || pg_catalog.record_send(row(
                    e.event_id, 'void'::text, v.ticker, v.run_date, v.horizon, v.target_session,
                    pg_catalog.convert_to(v.reason, 'UTF8'), v.wait_sessions, v.voided_at))) then 'altered'
-               when v.voided_at < (%(not_before)s::timestamptz[])[width_bucket(e.event_id, %(first_events)s::bigint[])]
-                 or v.voided_at > (%(not_after)s::timestamptz[])[width_bucket(e.event_id, %(first_events)s::bigint[])]
+               when v.voided_at < (%(not_before)s::timestamptz[])[pg_catalog.width_bucket(e.event_id, %(first_events)s::bigint[])]
+                 or v.voided_at > (%(not_after)s::timestamptz[])[pg_catalog.width_bucket(e.event_id, %(first_events)s::bigint[])]
                    then 'misdated'
            end as what
     from (select event_id, ticker, run_date, horizon::text as horizon, leaf from ledger_event where event = 'void') e

@@ -2,7 +2,7 @@
 select event, (select count(*) from ledger_event e where e.event = subject.event) as num_events, num_rows
 from (
     select 'forecast' as event, count(*) as num_rows from snapshot
-    union all select 'fill', coalesce(sum(num_nonnulls(next_day_actual, next_monday_actual, one_month_actual)), 0) from snapshot
+    union all select 'fill', coalesce(sum(pg_catalog.num_nonnulls(next_day_actual, next_monday_actual, one_month_actual)), 0) from snapshot
     union all select 'void', count(*) from voided_fill
     union all select 'restatement', count(*) from restated_actual
     union all select 'promotion', count(*) from checkpoint where status <> 'candidate'

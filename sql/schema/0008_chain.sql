@@ -24,7 +24,7 @@ create table voided_fill (
     horizon        horizon     not null,
     target_session date        not null,
     reason         text        not null check (reason <> ''),
-    wait_sessions  integer     not null check (wait_sessions > 0),
+    wait_sessions  integer     not null check (wait_sessions >= 5),
     voided_at      timestamptz not null,
     primary key (ticker, run_date, horizon),
     foreign key (ticker, run_date) references snapshot
@@ -85,6 +85,35 @@ create table ledger_seal (
 );
 
 comment on table ledger_seal is 'What evenings close with: a Merkle root (RFC 6962) over the events since the seal before, chained to that seal.';
+
+-- A forecast saw no bar of the future (five minutes are for a clock that was set back), and its texts read the same
+-- whatever a connection's encoding is.
+alter table snapshot
+    add constraint snapshot_saw_no_bar_of_the_future check (
+        bars_recorded_until <= recorded_at + interval '5 minutes'
+        and bars_recorded_until > '1990-01-01 00:00+00') not valid,
+    add constraint snapshot_names_are_ascii check (
+        concat(ticker, model_version, checkpoint_sha256, window_sha256) ~ '^[ -~]*$') not valid;
+
+-- A model is promoted and retired now, by the database's clock; afterwards neither moment can be changed.
+create function checkpoint_is_dated_by_the_database() returns trigger language plpgsql as $$
+begin
+    if new.status = 'active' and (tg_op = 'INSERT' or old.status = 'candidate') then
+        new.activated_at := clock_timestamp();
+    elsif new.status = 'retired' and (tg_op = 'INSERT' or old.status = 'active') then
+        new.activated_at := case tg_op when 'INSERT' then clock_timestamp() else old.activated_at end;
+        new.retired_at := clock_timestamp();
+    elsif tg_op = 'UPDATE' and new.status = old.status
+          and (new.activated_at, new.retired_at) is distinct from (old.activated_at, old.retired_at) then
+        raise exception 'checkpoint % of % is on record and cannot be altered',
+            coalesce(old.version, old.file_name), old.ticker using errcode = 'integrity_constraint_violation';
+    end if;
+    return new;
+end $$;
+
+create trigger checkpoint_is_dated_by_the_database before insert or update on checkpoint
+for each row execute function checkpoint_is_dated_by_the_database();
+alter table checkpoint enable always trigger checkpoint_is_dated_by_the_database;
 
 -- Events stand in the order of their commits: whoever writes one holds this lock until then. It is taken before the
 -- first row is dated, so that nothing is dated before a seal that it comes after.
@@ -149,6 +178,15 @@ begin atomic
     where f.actual is not null;
 end;
 
+-- A function that runs with its owner's rights must not be put on a table of somebody else's, whose columns and casts
+-- could be made to do anything. Nobody else may use it at all, see below; this is the second lock.
+create function require_own_table(used_on oid, own regclass) returns void language plpgsql as $$
+begin
+    if used_on <> own::oid then
+        raise exception 'this function belongs to the table %', own using errcode = 'insufficient_privilege';
+    end if;
+end $$;
+
 -- Whoever may write forecasts need not be allowed to write events: these functions run with their owner's rights. The
 -- rows of a statement come without their type, hence the casts. Where they are joined, the query is planned each time:
 -- a plan that was kept from a statement of one row would take minutes for 100,000.
@@ -156,6 +194,7 @@ create function forecasts_are_events() returns trigger language plpgsql security
 declare
     next_id bigint := coalesce((select max(event_id) + 1 from ledger_event), 0);
 begin
+    perform require_own_table(tg_relid, 'snapshot'::regclass);
     insert into ledger_event (event_id, event, ticker, run_date, leaf)
     select n.event_id, 'forecast', (n.row).ticker, (n.row).run_date, forecast_leaf(n.event_id, n.row)
     from (select next_id + row_number() over (order by run_date, ticker) - 1 as event_id, row(added.*)::snapshot as row
@@ -167,6 +206,7 @@ create function fills_are_events() returns trigger language plpgsql security def
 declare
     next_id bigint := coalesce((select max(event_id) + 1 from ledger_event), 0);
 begin
+    perform require_own_table(tg_relid, 'snapshot'::regclass);
     execute $query$
     insert into ledger_event (event_id, event, ticker, run_date, horizon, leaf)
     select event_id, 'fill', ticker, run_date, horizon,
@@ -180,6 +220,10 @@ begin
           where case f.place when 1 then b.next_day_actual when 2 then b.next_monday_actual else b.one_month_actual end
                 is null) filled
     $query$ using next_id;
+    if exists (select from after_it a join voided_fill v on v.ticker = a.ticker and v.run_date = a.run_date
+               cross join lateral fills_of(row(a.*)::snapshot) f where f.horizon = v.horizon) then
+        raise exception 'a fill that was voided meanwhile stays so' using errcode = 'integrity_constraint_violation';
+    end if;
     return null;
 end $$;
 
@@ -187,6 +231,7 @@ create function voids_are_events() returns trigger language plpgsql security def
 declare
     next_id bigint := coalesce((select max(event_id) + 1 from ledger_event), 0);
 begin
+    perform require_own_table(tg_relid, 'voided_fill'::regclass);
     insert into ledger_event (event_id, event, ticker, run_date, horizon, leaf)
     select n.event_id, 'void', (n.row).ticker, (n.row).run_date, (n.row).horizon, void_leaf(n.event_id, n.row)
     from (select next_id + row_number() over (order by ticker, run_date, horizon) - 1 as event_id, row(added.*)::voided_fill as row
@@ -198,6 +243,7 @@ create function restatements_are_events() returns trigger language plpgsql secur
 declare
     next_id bigint := coalesce((select max(event_id) + 1 from ledger_event), 0);
 begin
+    perform require_own_table(tg_relid, 'restated_actual'::regclass);
     insert into ledger_event (event_id, event, ticker, run_date, horizon, vintage, leaf)
     select n.event_id, 'restatement', (n.row).ticker, (n.row).run_date, (n.row).horizon, (n.row).bar_recorded_at,
            restatement_leaf(n.event_id, n.row)
@@ -211,6 +257,7 @@ create function promotions_are_events() returns trigger language plpgsql securit
 declare
     next_id bigint := coalesce((select max(event_id) + 1 from ledger_event), 0);
 begin
+    perform require_own_table(tg_relid, 'checkpoint'::regclass);
     insert into ledger_event (event_id, event, ticker, checkpoint_id, leaf)
     select n.event_id, n.event, (n.row).ticker, (n.row).checkpoint_id,
            case n.event when 'promotion' then promotion_leaf(n.event_id, n.row) else retirement_leaf(n.event_id, n.row) end
@@ -226,6 +273,7 @@ create function models_that_arrive_active_are_events() returns trigger language 
 declare
     next_id bigint := coalesce((select max(event_id) + 1 from ledger_event), 0);
 begin
+    perform require_own_table(tg_relid, 'checkpoint'::regclass);
     insert into ledger_event (event_id, event, ticker, checkpoint_id, leaf)
     select n.event_id, n.event, (n.row).ticker, (n.row).checkpoint_id,
            case n.event when 'promotion' then promotion_leaf(n.event_id, n.row) else retirement_leaf(n.event_id, n.row) end
@@ -251,6 +299,9 @@ referencing old table as before_it new table as after_it for each statement exec
 create trigger models_that_arrive_active_are_events after insert on checkpoint
 referencing new table as added for each statement execute function models_that_arrive_active_are_events();
 
+revoke all on function forecasts_are_events(), fills_are_events(), voids_are_events(), restatements_are_events(),
+    promotions_are_events(), models_that_arrive_active_are_events() from public;
+
 -- What was on record before there was a chain comes first in it, in the order in which it happened.
 insert into ledger_event (event_id, event, ticker, run_date, horizon, checkpoint_id, leaf)
 select event_id, event, ticker, run_date, horizon, checkpoint_id,
@@ -261,7 +312,8 @@ select event_id, event, ticker, run_date, horizon, checkpoint_id,
            when 'promotion' then promotion_leaf(event_id, model)
            else retirement_leaf(event_id, model) end
 from (
-    select row_number() over (order by happened_at, event, ticker, run_date, horizon, checkpoint_id) - 1 as event_id, e.*
+    select row_number() over (
+               order by happened_at, event <> 'forecast', event, ticker, run_date, horizon, checkpoint_id) - 1 as event_id, e.*
     from (
         select s.recorded_at as happened_at, 'forecast' as event, s.ticker, s.run_date, null as horizon,
                null::date as target_session, null::double precision as actual, null::double precision as pct_error,
@@ -319,6 +371,10 @@ declare
     last ledger_seal;
     leaves bytea[];
 begin
+    if current_setting('transaction_isolation') <> 'read committed' then
+        raise exception 'a seal is made in a read committed transaction: another one does not see the newest events'
+            using errcode = 'integrity_constraint_violation';
+    end if;
     perform pg_advisory_xact_lock(hashtextextended('ldtm chain ' || current_schema(), 0));
     select * into last from ledger_seal order by seal_id desc limit 1;
     new.seal_id := coalesce(last.seal_id + 1, 0);

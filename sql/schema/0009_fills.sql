@@ -150,37 +150,55 @@ comment on view open_fill is
 
 drop view corrected_actual;
 
-create function overdue_fill_is_dated_by_the_database() returns trigger language plpgsql as $$
-begin
-    new.noticed_at := clock_timestamp();
-    return new;
-end $$;
-
-create trigger overdue_fill_is_dated_by_the_database before insert on overdue_fill
-for each row execute function overdue_fill_is_dated_by_the_database();
-
--- Nobody can void what the bars can fill, nor before as many sessions have closed as the row says that were waited for.
-create function voided_fill_waited_in_vain() returns trigger language plpgsql set search_path from current as $$
-declare
-    forecast record;
-    num_waited bigint;
-begin
-    new.voided_at := clock_timestamp();
-    select f.* into forecast
+-- The horizon of a forecast that is still open; NULL where it is filled, abstained, or not there.
+create function open_target(of_ticker text, of_run_date date, of_horizon text) returns date
+stable return (
+    select f.target_session
     from snapshot s
     cross join lateral (values
         ('next_day', s.next_day_session, s.next_day_actual), ('next_monday', s.next_monday_session, s.next_monday_actual),
         ('one_month', s.one_month_session, s.one_month_actual)) f (horizon, target_session, actual)
-    where s.ticker = new.ticker and s.run_date = new.run_date and s.abstained_reason is null and f.horizon = new.horizon;
-    if forecast is null or forecast.actual is not null then
+    where s.ticker = of_ticker and s.run_date = of_run_date and s.abstained_reason is null
+      and f.horizon = of_horizon and f.actual is null);
+
+-- The wait for a bar begins when it is due and not there, not before.
+create function overdue_fill_is_due() returns trigger language plpgsql set search_path from current as $$
+declare
+    target date := open_target(new.ticker, new.run_date, new.horizon);
+begin
+    new.noticed_at := clock_timestamp();
+    if target is null
+       or new.noticed_at < (select closes_at from trading_session where session = target)
+       or exists (select from bar join trading_session t using (session)
+                  where bar.ticker = new.ticker and bar.session = target and bar.recorded_at >= t.closes_at) then
+        raise exception 'the % actual of % on % is not overdue', new.horizon, new.ticker, new.run_date
+            using errcode = 'integrity_constraint_violation';
+    end if;
+    return new;
+end $$;
+
+create trigger overdue_fill_is_due before insert on overdue_fill
+for each row execute function overdue_fill_is_due();
+
+-- Nobody can void what the bars can fill, nor before as many sessions with bars of anybody have passed as the row says,
+-- five at least.
+create function voided_fill_waited_in_vain() returns trigger language plpgsql set search_path from current as $$
+declare
+    num_waited bigint;
+begin
+    new.voided_at := clock_timestamp();
+    new.target_session := open_target(new.ticker, new.run_date, new.horizon);
+    if new.target_session is null then
         raise exception 'the % forecast of % on % is not open: there is nothing to void',
             new.horizon, new.ticker, new.run_date using errcode = 'integrity_constraint_violation';
     end if;
-    new.target_session := forecast.target_session;
-    select count(t.session) into num_waited
+    select count(distinct t.session) into num_waited
     from overdue_fill o
-    join trading_session t on t.opens_at > o.noticed_at and t.closes_at <= new.voided_at
-    where o.ticker = new.ticker and o.run_date = new.run_date and o.horizon = new.horizon;
+    join trading_session target on target.session = new.target_session
+    join trading_session t on t.opens_at > greatest(o.noticed_at, target.closes_at) and t.closes_at <= new.voided_at
+    join bar on bar.session = t.session and bar.recorded_at >= t.closes_at
+    where o.ticker = new.ticker and o.run_date = new.run_date and o.horizon = new.horizon
+      and bar.recorded_at >= o.noticed_at;
     if num_waited < new.wait_sessions then
         raise exception 'the % forecast of % on % was waited for % sessions, not %: it is not voided yet',
             new.horizon, new.ticker, new.run_date, num_waited, new.wait_sessions
@@ -227,6 +245,25 @@ create trigger restated_actual_is_that_of_its_bar before insert on restated_actu
 for each row execute function restated_actual_is_that_of_its_bar();
 
 alter table snapshot enable always trigger actuals_are_those_of_the_bars;
-alter table overdue_fill enable always trigger overdue_fill_is_dated_by_the_database;
+alter table overdue_fill enable always trigger overdue_fill_is_due;
 alter table voided_fill enable always trigger voided_fill_waited_in_vain;
 alter table restated_actual enable always trigger restated_actual_is_that_of_its_bar;
+
+-- What was known when must not be a caller's claim: a bar and a split are dated by the transaction that records them. The
+-- five minutes are for a clock that was set back, whose next vintage must still come after the last one.
+create function recorded_now() returns trigger language plpgsql set search_path from current as $$
+begin
+    if exists (select from added
+               where recorded_at < transaction_timestamp() or recorded_at > clock_timestamp() + interval '5 minutes') then
+        raise exception 'rows of % are dated by the moment they are recorded at', tg_table_name
+            using errcode = 'integrity_constraint_violation';
+    end if;
+    return null;
+end $$;
+
+create trigger bar_is_recorded_now after insert on bar
+referencing new table as added for each statement execute function recorded_now();
+create trigger split_is_recorded_now after insert on split
+referencing new table as added for each statement execute function recorded_now();
+alter table bar enable always trigger bar_is_recorded_now;
+alter table split enable always trigger split_is_recorded_now;

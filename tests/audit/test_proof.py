@@ -58,6 +58,7 @@ def test_a_proof_holds_the_forecast_and_what_became_of_it_and_is_checked_alone(
     assert status == 0, text
     assert text.startswith("PROVEN: IBM on 2013-01-03, 3 events in 3 seals\n")
     assert "next_day_pred 101.0" in text
+    assert "its first target is the session of 2013-01-04; it was sealed at 20" in text
     for seal in document["seals"]:
         assert _run(tmp_path, "p.json", "--sha256", seal["sha256"])[0] == 0
     assert _run(tmp_path, "p.json", "--sha256", "00" * 32) == (
@@ -125,6 +126,32 @@ def _other(value: Any) -> Any:
             return "something"
 
 
+def test_a_genuine_seal_that_no_event_leads_to_lends_nothing(document: dict[str, Any]) -> None:
+    forged = json.loads(json.dumps(document))
+    forged["events"] = forged["events"][:1]
+    with pytest.raises(verifier.NotProven, match="a seal is there that no event leads to"):
+        verifier.check(forged)
+
+
+def test_a_published_number_with_two_hashes_proves_neither(
+    record: Record, document: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "p.json").write_text(json.dumps(document))
+    number = document["seals"][0]["seal_id"]
+    with record.file.path.open("a") as file:
+        file.write(json.dumps({"seal_id": number, "sha256": "ab" * 32}) + "\n")
+    status, text = _run(tmp_path, "p.json", "--seals", str(record.file.path))
+    assert status == 1
+    assert f"seal {number} is published as {'ab' * 32} and " in text or f" and {'ab' * 32} in" in text
+
+
+@pytest.mark.parametrize(("name", "value"), [("run_date_close", "1.0"), ("checkpoint_id", True), ("event_id", 1.0)])
+def test_a_value_of_another_json_type_is_not_proven(document: dict[str, Any], name: str, value: object) -> None:
+    document["events"][0]["says"][name] = value
+    with pytest.raises(verifier.NotProven, match="is no "):
+        verifier.check(document)
+
+
 @given(digits=st.integers(1, 10**6))
 def test_a_value_that_is_not_proven_cannot_ride_along(digits: int) -> None:
     says = dict.fromkeys((field.split(":")[0] for field in verifier.FIELDS["fill"].split()), None)
@@ -141,7 +168,9 @@ def test_a_seal_that_was_not_published_is_not_proven(record: Record, document: d
     assert "is published as nothing in" in text
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[1]", '{"format": "LDTM proof 1"}', '{"format": "other", "seals": []}'])
+@pytest.mark.parametrize(
+    "content", ["", "{}", "[1]", "[" * 100_000, '{"format": "LDTM proof 1"}', '{"format": "other", "seals": []}']
+)
 def test_what_is_no_proof_is_told(tmp_path: Path, content: str) -> None:
     (tmp_path / "p.json").write_text(content)
     status, text = _run(tmp_path, "p.json")

@@ -1,7 +1,7 @@
 """Whatever is done to the record by the owner of the tables is found, and named."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
@@ -132,7 +132,7 @@ def test_swapped_events_are_named_as_reordered(record: Record) -> None:
 def test_a_row_inserted_into_the_past_is_found_whether_or_not_the_triggers_were_off(record: Record) -> None:
     columns = """insert into snapshot (ticker, run_date, kind, next_day_session, next_monday_session, one_month_session,
         abstained_reason, bars_recorded_until, recorded_at)
-        values ('GOOG', '2013-01-03', 'live', '2013-01-04', '2013-01-07', '2013-02-04', 'x', now(),
+        values ('GOOG', '2013-01-03', 'live', '2013-01-04', '2013-01-07', '2013-02-04', 'x', '2013-01-03 21:55Z',
                 '2013-01-03 22:00Z')"""
     with record.as_owner() as owner:
         owner.execute(columns.encode())
@@ -273,3 +273,112 @@ def _rewrite_the_chain(owner: Connection) -> None:
             "update ledger_seal set merkle_root = %s, previous_sha256 = %s, sha256 = %s where seal_id = %s",
             (root, anew.previous_sha256, previous, seal.seal_id),
         )
+
+
+def test_an_event_of_a_kind_that_does_not_exist_hides_nothing(record: Record) -> None:
+    with record.as_owner() as owner:
+        owner.execute("alter table ledger_event drop constraint ledger_event_event_check")
+        owner.execute("update ledger_event set event = 'x' where ticker = 'IBM' and run_date = '2013-01-07'")
+        owner.execute("delete from snapshot where ticker = 'IBM' and run_date = '2013-01-07'")
+    assert "is of a kind that does not exist: what it was about cannot be checked" in record.messages()[0]
+
+
+LIES = {
+    "an operator of the schema's own": (
+        "create function alike(bytea, bytea) returns boolean immutable return false;"
+        "create operator <> (leftarg = bytea, rightarg = bytea, function = alike)",
+        "the operator <> is one of the schema's own",
+    ),
+    "a function in the place of PostgreSQL's": (
+        "create function width_bucket(bigint, bigint[]) returns integer immutable return null::integer",
+        "the function width_bucket stands in for one of PostgreSQL's",
+    ),
+    "a column of another type": (
+        "create domain leaf_t as bytea; alter table ledger_event alter leaf type leaf_t",
+        "the column leaf of ledger_event has a type of the schema's own",
+    ),
+    "hidden rows": ("alter table snapshot enable row level security", "row security hides rows of snapshot"),
+    "a lost key": (
+        "alter table ledger_event drop constraint ledger_event_pkey",
+        "ledger_event has lost its primary key",
+    ),
+    "a trigger that sleeps": (
+        "alter table snapshot disable trigger snapshot_is_written_once",
+        "the trigger snapshot_is_written_once of snapshot is switched off",
+    ),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_schema_that_could_lie_is_not_relied_on(record: Record, lie: str) -> None:
+    query, told = LIES[lie]
+    for part in query.split(";"):
+        record.conn.execute(part.encode())
+    record.conn.commit()
+    assert f"{told}: what a statement says of it is not to be relied on" in record.messages()
+
+
+def test_a_forecast_about_other_sessions_than_its_run_dates_is_found(record: Record) -> None:
+    targets = record.calendar.targets(DAYS[-1] + timedelta(days=1))
+    record.conn.execute(
+        """insert into snapshot (ticker, run_date, kind, next_day_session, next_monday_session, one_month_session,
+            abstained_reason, bars_recorded_until)
+        values ('IBM', '2013-01-08', 'simulated', %s, %s, %s, 'x', clock_timestamp())""",
+        (targets.next_day + timedelta(days=1), targets.next_monday, targets.one_month),
+    )
+    record.conn.commit()
+    (message,) = record.messages()
+    assert message.endswith("speaks about other sessions than its run date's")
+
+
+def test_a_figure_beside_an_actual_that_is_not_there_is_found(record: Record) -> None:
+    with record.as_owner() as owner:
+        owner.execute("alter table snapshot drop constraint snapshot_fills_are_whole")
+        owner.execute("update snapshot set one_month_pct_error = 0.1 where ticker = 'IBM' and run_date = '2013-01-03'")
+    assert record.messages()[0].startswith("the forecast of IBM on 2013-01-03 (event")
+
+
+def test_a_status_that_changed_without_an_event_is_found(record: Record) -> None:
+    with record.as_owner() as owner:
+        owner.execute("alter table checkpoint drop constraint checkpoint_retired_has_a_date")
+        owner.execute("update checkpoint set status = 'retired' where status = 'active'")
+    assert "the retirement of AAPL was never recorded as an event: it was added past the chain" in record.messages()
+
+
+def test_a_seal_of_the_past_over_nothing_is_found(record: Record) -> None:
+    with record.as_owner() as owner:
+        owner.execute("alter table ledger_seal drop constraint ledger_seal_num_events_check")
+        owner.execute(
+            """insert into ledger_seal
+            select seal_id + 1, evening, first_event + num_events, 0, sha256(''), sha256, '2013-01-03', sha256
+            from ledger_seal order by seal_id desc limit 1"""
+        )
+    (message,) = record.messages()
+    assert "it was closed before the seal before it" in message
+    assert "it is over no event" in message
+
+
+def test_a_moment_at_the_end_of_time_is_found_and_ends_no_verification(record: Record) -> None:
+    with record.as_owner() as owner:
+        owner.execute("update ledger_seal set sealed_at = 'infinity' where seal_id = 1")
+    (message,) = record.messages()
+    assert message.startswith("the record holds what cannot be read as what it should be, it was altered")
+
+
+def test_whose_word_stands_for_live_forecasts_is_counted(record: Record) -> None:
+    newest = record.calendar.last_closed(datetime.now(UTC))
+    record.rows.forecast("AAPL", newest, kind="live")
+    record.conn.commit()
+    live = record.verify().live
+    assert (live.num_live, live.num_sealed_in_time, live.first_unsealed) == (1, 0, newest)
+    record.seal()
+    live = record.verify().live
+    assert (live.num_live, live.num_sealed_in_time, live.num_stamped_in_time) == (1, 1, 0)
+
+
+def test_a_session_that_was_called_off_is_a_note_and_no_alarm(record: Record) -> None:
+    record.conn.execute("insert into trading_session values ('2013-01-05', '2013-01-05 14:30Z', '2013-01-05 21:00Z')")
+    record.conn.commit()
+    report = record.verify()
+    assert report.is_intact
+    assert report.notes == ("session 2013-01-05 was called off by the exchange after it was recorded",)

@@ -63,6 +63,9 @@ def test_seal_verify_prove_and_what_an_alteration_does_to_them(shell: Shell, con
     verified = shell.run("audit", "verify")
     assert verified.returncode == 0, verified.stderr
     assert "intact: everything is as it was recorded and as it was published" in verified.stdout
+    unwritten = shell.run("audit", "prove", "AAPL", str(RUN_DATE), "--out", "nowhere/x.json")
+    assert unwritten.returncode == 1
+    assert "nowhere/x.json cannot be written: No such file or directory" in unwritten.stderr
     proven = shell.run("audit", "prove", "AAPL", str(RUN_DATE))
     assert proven.stdout.startswith("AAPL_2013-01-02.proof.json: 2 events, ")
     assert verifier.check(json.loads((shell.folder / "AAPL_2013-01-02.proof.json").read_text()))
@@ -83,7 +86,7 @@ def test_seal_verify_prove_and_what_an_alteration_does_to_them(shell: Shell, con
 
 def test_what_cannot_be_asked_for_is_told(shell: Shell) -> None:
     for words, status, told in (
-        (("audit", "prove", "TSLA", "2013-01-02"), 1, "TSLA is not in the universe"),
+        (("audit", "prove", "AAPL", "2013-01-02", "--out", "nowhere/x.json"), 1, "is not sealed yet"),
         (("audit", "prove", "MSFT", "2013-01-02"), 1, "there is no forecast of MSFT on 2013-01-02 in the record"),
         (("audit", "prove", "MSFT", "yesterday"), 2, "yesterday"),
         (("db", "grant", "nobody_here"), 2, "PostgreSQL has no role nobody_here; make one first"),

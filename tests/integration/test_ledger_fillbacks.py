@@ -260,6 +260,7 @@ def test_a_session_that_has_not_closed_is_not_due_even_when_it_has_a_bar(
 
 def test_a_bar_that_was_recorded_before_its_session_closed_does_not_fill(conn: Connection, ledger_rows) -> None:
     ledger_rows.forecast("AAPL", RUN_DATE)
+    conn.execute("alter table bar disable trigger bar_is_recorded_now")
     conn.execute(
         "insert into bar select 'AAPL', session, closes_at - interval '1 second', 98, 98, 98, 98, 1, 'test'"
         " from trading_session where session = %s",

@@ -124,6 +124,7 @@ def test_an_actual_that_is_not_that_of_the_bar_is_refused(conn: Connection, ledg
 
 def test_an_actual_without_a_bar_of_after_the_close_is_refused(conn: Connection, ledger_rows) -> None:
     ledger_rows.forecast("AAPL", RUN_DATE)
+    conn.execute("alter table bar disable trigger bar_is_recorded_now")
     ledger_rows.bars("MSFT", CLOSES)
     refusal = (
         "AAPL has no bar for 2013-02-01 that was recorded after its close: the forecast of 2013-01-02 has no actual"
@@ -153,6 +154,15 @@ def test_a_temporary_table_cannot_stand_in_for_the_bars(conn: Connection, ledger
     conn.execute("update bar set close = 99")
     message = _refusal(conn, "update snapshot set next_day_actual = 99")
     assert message.startswith("the actual of AAPL on 2013-01-02 is 104 by its bar")
+
+
+def test_a_bar_and_a_split_bear_the_moment_they_are_recorded_at(conn: Connection) -> None:
+    for moment in ("'2013-01-04'", "now() - interval '1 second'", "now() + interval '1 hour'", "'infinity'"):
+        for query in (
+            f"insert into bar values ('AAPL', '2013-01-03', {moment}, 1, 1, 1, 1, 1, 'test')",
+            f"insert into split values ('AAPL', '2013-01-03', 2, {moment})",
+        ):
+            assert "are dated by the moment they are recorded at" in _refusal(conn, query), query  # type: ignore[arg-type]
 
 
 def test_forecasts_are_never_removed(conn: Connection, ledger_rows) -> None:

@@ -157,7 +157,7 @@ def test_a_checkpoint_that_is_gone_or_altered_is_told_with_the_remedy(forecast: 
             "direction_pred = case direction_pred when 'bullish' then 'bearish' else 'bullish' end",
             {"direction_pred"},
         ),
-        ("bars_recorded_until = bars_recorded_until + interval '1 hour'", {"bars_recorded_until"}),
+        ("bars_recorded_until = bars_recorded_until + interval '1 minute'", {"bars_recorded_until"}),
     ],
 )
 def test_what_the_owner_of_the_table_altered_in_a_row_is_named(forecast: Desk, change: str, named: set[str]) -> None:

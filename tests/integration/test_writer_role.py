@@ -42,6 +42,14 @@ ATTACKS = (
     " immutable return 0",
     "set session_replication_role = replica",
     "select allow_to_write('postgres')",
+    "create temp table mine (like snapshot); create trigger x after insert on mine referencing new table as added"
+    " for each statement execute function forecasts_are_events()",
+    "create temp table mine (like checkpoint); create trigger x after insert on mine referencing new table as added"
+    " for each statement execute function models_that_arrive_active_are_events()",
+)
+REFUSED = (
+    "update checkpoint set retired_at = retired_at - interval '100 days'",
+    "insert into overdue_fill values ('AAPL', '2013-01-02', 'one_month', '2013-01-02')",
 )
 
 
@@ -82,9 +90,45 @@ def test_the_role_cannot_touch_what_is_on_record(
     rows.forecast("AAPL", DAYS[0])
     seals.close(writer)
     writer.commit()
-    with pytest.raises(psycopg.errors.InsufficientPrivilege), writer.transaction():
+    *before, last = attack.split("; ")
+    for part in before:
+        writer.execute(part.encode())
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        writer.execute(last.encode())
+    writer.rollback()
+    assert verify(database, calendar).is_intact
+
+
+@pytest.mark.parametrize("attack", REFUSED)
+def test_the_role_cannot_put_what_is_not_so_on_record(
+    writer: Connection, database: Database, calendar: Calendar, attack: str
+) -> None:
+    rows = LedgerRows(writer, calendar)
+    rows.forecast("AAPL", DAYS[0])
+    rows.bar("AAPL", date(2013, 2, 1), 98)
+    for trained_on in DAYS:
+        rows.promoted("AAPL", trained_on)
+    seals.close(writer)
+    writer.commit()
+    with pytest.raises(psycopg.IntegrityError), writer.transaction():
         writer.execute(attack.encode())
     assert verify(database, calendar).is_intact
+
+
+def test_a_promotion_is_dated_by_the_database_whatever_the_caller_says(
+    writer: Connection, database: Database, calendar: Calendar
+) -> None:
+    rows = LedgerRows(writer, calendar)
+    checkpoint_id = rows.candidate("AAPL", DAYS[0])
+    writer.execute(
+        "update checkpoint set status = 'active', major = 1, version = 'v1', activated_at = '2001-01-02'"
+        " where checkpoint_id = %s",
+        (checkpoint_id,),
+    )
+    seals.close(writer)
+    writer.commit()
+    assert verify(database, calendar).is_intact
+    assert writer.execute("select activated_at > now() - interval '1 hour' from checkpoint").fetchone() == (True,)
 
 
 def test_who_could_get_around_the_rules_is_said(writer: Connection, conn: Connection) -> None:

@@ -90,7 +90,11 @@ class GitRepository:
 
     def _check_folder(self) -> None:
         """Raises PublicationFailed unless the folder is the top of a work tree."""
-        if not self.folder.is_dir():
+        try:
+            is_there = self.folder.is_dir()
+        except OSError as error:
+            raise PublicationFailed(f"{self.folder} cannot be reached: {error.strerror}; make it readable") from None
+        if not is_there:
             raise PublicationFailed(f"there is no folder {self.folder}; run `git init {self.folder}`, or clone one")
         if self._git.line("rev-parse", "--is-inside-work-tree") != "true":
             self._git("rev-parse", "--git-dir")

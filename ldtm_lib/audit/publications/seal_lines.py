@@ -177,6 +177,8 @@ def _troubles(seal: Seal, last: Seal | None) -> Iterator[str]:
     leaves = [seal.leaf(at) for at in range(len(seal.leaves) // LEAF_BYTES)]
     if len(seal.leaves) != seal.num_events * LEAF_BYTES or merkle_root(leaves) != seal.merkle_root:
         yield f"the leaves of seal {seal.seal_id} do not give its merkle_root"
+    if last is not None and seal.sealed_at <= last.sealed_at:
+        yield f"seal {seal.seal_id} was closed before the seal before it"
     next_id, previous = (0, GENESIS) if last is None else (last.seal_id + 1, last.sha256)
     if seal.seal_id != next_id:
         yield f"seal {seal.seal_id} stands where seal {next_id} belongs"
