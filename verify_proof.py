@@ -162,15 +162,18 @@ def main(arguments):
         seals = check(proof)
         if asked.seals:
             look_up(seals, asked.seals)
-        if asked.sha256 and asked.sha256.lower() not in {seal["sha256"] for seal in seals.values()}:
-            raise NotProven(f"none of its seals has the SHA-256 {asked.sha256}")
+        known = {given.lower() for given in asked.sha256 or []}
+        others = [number for number, seal in seals.items() if known and seal["sha256"] not in known]
+        if others:
+            raise NotProven(f"seal {others[0]} has the SHA-256 {seals[others[0]]['sha256']}, which you did not name")
     except NotProven as reason:
-        print(f"NOT PROVEN: {reason}")
+        print(f"NOT PROVEN: {ascii(str(reason))[1:-1]}")
         return 1
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
-        print(
-            f"{asked.proof} is no proof that this program understands: {type(error).__name__} {error}", file=sys.stderr
-        )
+    except OSError as error:
+        print(f"{error.filename} cannot be read: {error.strerror}", file=sys.stderr)
+        return 2
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, struct.error) as error:
+        print(f"{asked.proof} is no proof that this program understands: {type(error).__name__}", file=sys.stderr)
         return 2
     print(f"PROVEN: {proof['ticker']} on {proof['run_date']}, {len(proof['events'])} events in {len(seals)} seals")
     for event in proof["events"]:

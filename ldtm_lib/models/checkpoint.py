@@ -9,9 +9,7 @@ sixteen. Files of the first layout, {"architecture", "state"} with a tensor per 
 import dataclasses
 import hashlib
 import io
-import os
 import pickle
-import uuid
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +19,7 @@ import torch
 from torch import Tensor
 
 from ldtm_lib.config import ArchitectureConfig
+from ldtm_lib.durable import write_whole
 from ldtm_lib.errors import CheckpointRefused
 from ldtm_lib.models.lstm import State, parameter_shapes
 
@@ -46,25 +45,9 @@ def encode(state: Mapping[str, Tensor], *, architecture: ArchitectureConfig) -> 
 
 
 def write_bytes(content: bytes, path: Path) -> str:
-    """Put bytes at a path in one step that survives a crash; returns their SHA-256.
-
-    A temporary file beside the path is synced and renamed, then the folder itself is synced.
-    """
+    """Put bytes at a path in one step that survives a crash; returns their SHA-256."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    write_whole(path, content)
     return hashlib.sha256(content).hexdigest()
 
 

@@ -4,6 +4,7 @@ import threading
 import time
 from datetime import UTC, date, datetime, timedelta
 
+import psycopg
 import pytest
 
 from ldtm_lib.config import LedgerConfig
@@ -191,6 +192,30 @@ def test_a_second_fill_finds_nothing_to_do(conn: Connection, ledger_rows) -> Non
     before = _filled(conn)
     assert fill(conn, config=LedgerConfig(), as_of=END).num_filled == 0
     assert _filled(conn) == before
+
+
+def test_the_number_of_statements_does_not_depend_on_what_is_due(
+    conn: Connection, ledger_rows, calendar: Calendar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executed: list[object] = []
+    plainly = psycopg.Connection.execute
+
+    def counting(self: Connection, query: object, *rest: object, **more: object) -> object:
+        executed.append(query)
+        return plainly(self, query, *rest, **more)  # type: ignore[arg-type]
+
+    counts: list[int] = []
+    for tickers, days in ((["AAPL"], 1), ([f"T{n}" for n in range(20)], 15)):
+        for ticker in tickers:
+            for run_date in calendar.between(RUN_DATE, END)[:days]:
+                ledger_rows.forecast(ticker, run_date)
+                ledger_rows.bar(ticker, calendar.offset(run_date, 1), 98)
+        with monkeypatch.context() as patched:
+            patched.setattr(psycopg.Connection, "execute", counting)
+            assert fill(conn, config=LedgerConfig(), as_of=END).num_filled >= len(tickers) * days
+        counts.append(len(executed))
+        executed.clear()
+    assert counts == [6, 6]
 
 
 def test_two_fills_at_once_share_the_work_without_an_error(

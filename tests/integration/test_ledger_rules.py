@@ -191,6 +191,27 @@ def test_a_past_run_date_cannot_claim_to_be_live(conn: Connection, ledger_rows) 
     assert rows == [("AAPL", "late"), ("FB", "late"), ("IBM", "simulated")]
 
 
+CLOCK_CHANGES = {
+    "2026-03-06": ("14:30", "21:00"),
+    "2026-03-09": ("13:30", "20:00"),
+    "2026-10-30": ("13:30", "20:00"),
+    "2026-11-02": ("14:30", "21:00"),
+    "2026-11-27": ("14:30", "18:00"),
+    "2026-12-24": ("14:30", "18:00"),
+}
+"""Around the changes of New York's clocks, and two early closes; UTC."""
+
+
+def test_the_database_knows_summer_time_and_early_closes(conn: Connection) -> None:
+    rows = conn.execute(
+        """select session::text, to_char(opens_at at time zone 'UTC', 'HH24:MI'),
+            to_char(closes_at at time zone 'UTC', 'HH24:MI')
+        from trading_session where session = any (%s::date[])""",
+        (list(CLOCK_CHANGES),),
+    )
+    assert {session: (opens, closes) for session, opens, closes in rows} == CLOCK_CHANGES
+
+
 def test_a_forecast_before_its_first_target_session_is_live_even_when_called_late(
     conn: Connection, ledger_rows, calendar: Calendar
 ) -> None:

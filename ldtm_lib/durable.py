@@ -2,6 +2,7 @@
 
 import errno
 import os
+import uuid
 from pathlib import Path
 
 
@@ -13,10 +14,10 @@ def append(file: int, content: bytes) -> None:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that is there with all of its content, or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
+    """Write a file that is there with all of its content, or not at all, whatever happens; the folder must exist."""
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
-        with part.open("wb") as file:
+        with part.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
