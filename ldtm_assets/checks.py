@@ -9,6 +9,7 @@ from ldtm_assets.partitions import Cell
 from ldtm_lib.audit.closing import Closing
 from ldtm_lib.audit.publications.protocol import Publication
 from ldtm_lib.audit.verify import verify
+from ldtm_lib.database.clock import last_closed_session
 from ldtm_lib.ledger.fillbacks import overdue
 from ldtm_lib.ledger.snapshots import SnapshotReport, missing_rows
 from ldtm_lib.prices import store
@@ -98,9 +99,9 @@ def evening_checks(
                     "cohorts": _listed(report.cohort for report in reports),
                 },
             )
-        if ARRIVED in asked and cells:
-            newest = max(cell.session for cell in cells)
-            rows = overdue(conn, as_of=newest, tickers=sorted({cell.ticker for cell in cells})).to_dicts()
+        if ARRIVED in asked:
+            newest = max((cell.session for cell in cells), default=last_closed_session(conn))
+            rows = overdue(conn, as_of=newest).to_dicts()
             wait = project.settings.ledger.void_after_sessions
             yield dg.AssetCheckResult(
                 asset_key="fillbacks",

@@ -9,7 +9,7 @@ from psycopg import sql
 
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.database.statements import SQL_FOLDER, statement
-from ldtm_lib.errors import MigrationError
+from ldtm_lib.errors import ConfigurationError, MigrationError
 from ldtm_lib.sessions import Calendar
 
 SCHEMA_FOLDER = SQL_FOLDER / "schema"
@@ -69,10 +69,19 @@ def extend_calendar(conn: Connection, calendar: Calendar) -> None:
 
 
 def _applied(conn: Connection, schema: str) -> dict[str, str]:
-    """The SHA-256 of every applied step by its name; none for a schema that does not exist."""
+    """The SHA-256 of every applied step by its name; none for a schema that does not exist.
+
+    The tables are found in the schema of the connection. Raises ConfigurationError for a role without rights on it.
+    """
     if conn.execute(statement("database/has_migration_table"), {"schema": schema}).fetchone() is None:
         return {}
-    return dict(conn.execute(statement("database/applied_migrations")).fetchall())
+    try:
+        return dict(conn.execute(statement("database/applied_migrations")).fetchall())
+    except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedTable):
+        user = conn.info.user
+        raise ConfigurationError(
+            f"{user} has no rights on schema {schema}; as the owner of its tables run `ldtm db grant {user}`"
+        ) from None
 
 
 def _pending(files: list[SchemaFile], applied: dict[str, str], schema: str) -> list[SchemaFile]:

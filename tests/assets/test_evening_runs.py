@@ -105,3 +105,16 @@ def test_a_ticker_that_left_is_followed_until_its_forecasts_are_filled(
         ("MSFT", "2013-01-31", 27.93),
         ("AAPL", "2013-02-01", None),
     ]
+
+
+def test_an_evening_of_departed_tickers_alone_succeeds_with_its_checks(evening: Evening) -> None:
+    retired = "[retired]\nAAPL = 2013-01-10\nMSFT = 2013-01-10"
+    result = evening("2013-02-01", retired=retired)
+    assert result.success
+    assert {check.check_name for check in result.get_asset_check_evaluations()} == {
+        "no_bar_in_quarantine",
+        "every_ticker_has_a_row",
+        "every_due_actual_came",
+        "record_is_intact",
+        "seals_are_published",
+    }

@@ -156,6 +156,17 @@ def test_an_up_to_date_schema_is_migrated_by_a_role_that_may_create_nothing(
     )
 
 
+def test_a_role_without_rights_is_told_what_it_lacks(
+    writer: Connection, conn: Connection, database: Database, calendar: Calendar
+) -> None:
+    conn.execute(sql.SQL("revoke all on schema ldtm from {}").format(sql.Identifier(ROLE)))
+    conn.execute(sql.SQL("revoke all on all tables in schema ldtm from {}").format(sql.Identifier(ROLE)))
+    conn.commit()
+    as_role = Database(url=make_conninfo(database.url, user=ROLE, password="secret"), schema="ldtm")
+    with pytest.raises(ConfigurationError, match=f"{ROLE} has no rights on schema ldtm; .* `ldtm db grant {ROLE}`"):
+        migrate(as_role, calendar)
+
+
 def test_a_role_that_does_not_exist_is_named(conn: Connection) -> None:
     with pytest.raises(ConfigurationError, match="PostgreSQL has no role nobody_here; make one first"):
         allow_to_write(conn, "nobody_here", dagster_schema="ldtm_dagster")
