@@ -47,7 +47,7 @@ def prove(conn: Connection, ticker: str, run_date: date) -> Proof:
             "`ldtm audit seal` closes it now"
         )
     used = {seal.seal_id: seal for _, seal in placed}
-    leaves = {number: [seal.leaf(at) for at in range(seal.num_events)] for number, seal in used.items()}
+    leaves = {number: seal.leaf_list for number, seal in used.items()}
     document = {
         "format": FORMAT,
         "ticker": ticker,

@@ -50,6 +50,12 @@ class Seal:
         """What its SHA-256 must be."""
         return hashlib.sha256(self.canonical).digest()
 
-    def leaf(self, at: int) -> bytes:
-        """One of its leaves, counted from 0."""
-        return self.leaves[at * LEAF_BYTES : (at + 1) * LEAF_BYTES]
+    @property
+    def leaf_list(self) -> list[bytes]:
+        """Its leaves one by one; where the record was altered, not as many as it has events."""
+        return split_leaves(self.leaves)
+
+
+def split_leaves(together: bytes) -> list[bytes]:
+    """Leaves that stand one after the other, one by one."""
+    return [together[at : at + LEAF_BYTES] for at in range(0, len(together), LEAF_BYTES)]

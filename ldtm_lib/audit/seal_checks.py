@@ -6,7 +6,7 @@ from datetime import timedelta
 from ldtm_lib.audit.discrepancies import Discrepancy
 from ldtm_lib.audit.merkle import merkle_root
 from ldtm_lib.audit.publications.protocol import Published, PublishedSeal
-from ldtm_lib.audit.seal import GENESIS, LEAF_BYTES, Seal
+from ldtm_lib.audit.seal import GENESIS, LEAF_BYTES, Seal, split_leaves
 
 CLOCKS_DIFFER = timedelta(minutes=5)
 """What the database's clock and an authority's may differ by."""
@@ -36,7 +36,7 @@ def check_seals(chain: Sequence[Seal], known: Collection[Discrepancy]) -> list[D
 
 
 def _wrong_root(seal: Seal, known: Collection[Discrepancy]) -> str:
-    leaves = [seal.leaf(at) for at in range(len(seal.leaves) // LEAF_BYTES)]
+    leaves = seal.leaf_list
     if len(leaves) == seal.num_events and merkle_root(leaves) == seal.merkle_root:
         return ""
     end = seal.first_event + seal.num_events
@@ -88,7 +88,7 @@ def _rewritten(name: str, other: Sequence[PublishedSeal], own: Seal, name_of: Na
         f"and is {own.expected_sha256.hex()[:16]}... in the database{more}: the chain was rewritten"
     )
     if first.leaves is not None:
-        pairs = zip(_leaves(first.leaves), _leaves(own.leaves), strict=False)
+        pairs = zip(split_leaves(first.leaves), own.leaf_list, strict=False)
         at = next((n for n, (there, here) in enumerate(pairs) if there != here), None)
         if at is not None:
             event_id += at
@@ -102,7 +102,3 @@ def _rewritten(name: str, other: Sequence[PublishedSeal], own: Seal, name_of: Na
         else:
             message += ". Its events are the published ones: the seal itself was altered"
     return Discrepancy(what="publication", message=message)
-
-
-def _leaves(together: bytes) -> list[bytes]:
-    return [together[at : at + LEAF_BYTES] for at in range(0, len(together), LEAF_BYTES)]

@@ -12,6 +12,7 @@ from ldtm_assets.partitions import partition_range
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings_file import load_settings
+from tests.integration.conftest import LedgerRows
 
 CONFIG = """
 tickers = ["AAPL", "MSFT"]
@@ -87,15 +88,7 @@ def test_an_evening_that_is_run_again_changes_nothing_and_succeeds(evening: Even
 def test_a_ticker_that_left_is_followed_until_its_forecasts_are_filled(
     evening: Evening, conn: Connection, calendar: Calendar
 ) -> None:
-    targets = calendar.targets(date(2013, 1, 31))
-    conn.execute(
-        "insert into snapshot (ticker, run_date, kind, next_day_session, next_monday_session, one_month_session,"
-        " run_date_close, next_day_pred, next_monday_pred, one_month_pred, direction_pred, model_status,"
-        " checkpoint_sha256, window_sha256, bars_recorded_until)"
-        " values ('MSFT', '2013-01-31', 'simulated', %s, %s, %s,"
-        " 27.45, 28, 28, 28, 'bullish', 'active', 'c', 'w', now())",
-        targets.as_tuple(),
-    )
+    LedgerRows(conn, calendar).forecast("MSFT", date(2013, 1, 31), close=27.45, preds=(28, 28, 28))
     conn.commit()
     result = evening("2013-02-01", retired="[retired]\nMSFT = 2013-02-01")
     assert result.success

@@ -18,6 +18,7 @@ from ldtm_lib.project import home_of
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings_file import load_settings
 from tests.audit.publications.time_stamp_authority import TimeStampAuthority, needs_openssl
+from tests.integration.conftest import LedgerRows
 
 CONFIG = """
 tickers = ["AAPL", "MSFT"]
@@ -157,15 +158,7 @@ def test_a_time_stamp_authority_that_is_away_costs_a_warning_and_is_asked_again(
 def test_the_horizons_of_a_forecast_are_shown_with_its_fills(
     evening: Evening, conn: Connection, calendar: Calendar, instance: dg.DagsterInstance
 ) -> None:
-    targets = calendar.targets(date(2013, 1, 31))
-    conn.execute(
-        "insert into snapshot (ticker, run_date, kind, next_day_session, next_monday_session, one_month_session,"
-        " run_date_close, next_day_pred, next_monday_pred, one_month_pred, direction_pred, model_status,"
-        " checkpoint_sha256, window_sha256, bars_recorded_until)"
-        " values ('MSFT', '2013-01-31', 'simulated', %s, %s, %s,"
-        " 27.45, 28, 28, 28, 'bullish', 'active', 'c', 'w', now())",
-        targets.as_tuple(),
-    )
+    LedgerRows(conn, calendar).forecast("MSFT", date(2013, 1, 31), close=27.45, preds=(28, 28, 28))
     conn.commit()
     evening("2013-02-01")
     evening("2013-01-31")

@@ -1,6 +1,6 @@
 """A record with everything in it, and an attacker who owns the tables."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -97,6 +97,3 @@ def record(empty_record: Record) -> Record:
     empty_record.rows.promoted("AAPL", date(2013, 1, 4))
     empty_record.seal()
     return empty_record
-
-
-Attack = Callable[[Connection], object]

@@ -266,7 +266,7 @@ def _rewrite_the_chain(owner: Connection) -> None:
     """Every seal worked out anew over the events as they are now, each keeping its moment."""
     previous = GENESIS
     for seal in seals.read(owner):
-        root = merkle_root([seal.leaf(at) for at in range(seal.num_events)])
+        root = merkle_root(seal.leaf_list)
         anew = replace(seal, merkle_root=root, previous_sha256=previous)
         previous = anew.expected_sha256
         owner.execute(

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from datetime import date
 from pathlib import Path
 
@@ -13,9 +12,9 @@ from psycopg import sql
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.sessions import Calendar
 from tests.audit.verifier import verifier
+from tests.cli.shell import run_ldtm
 from tests.integration.conftest import LedgerRows
 
-REPOSITORY = Path(__file__).parents[2]
 RUN_DATE, NEXT_DAY = date(2013, 1, 2), date(2013, 1, 3)
 
 
@@ -28,15 +27,7 @@ class Shell:
         (folder / "universe.toml").write_text('tickers = ["AAPL", "MSFT"]\n')
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        ours = {name: value for name, value in os.environ.items() if not name.startswith(("LDTM_", "DAGSTER_"))}
-        return subprocess.run(
-            [sys.executable, "-m", "ldtm_cli.main", *words],
-            cwd=self.folder,
-            env={**ours, "PYTHONPATH": str(REPOSITORY), "LDTM_DATABASE_URL": self.url, "COLUMNS": "200"},
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+        return run_ldtm(self.folder, self.url, *words, COLUMNS="200")
 
 
 @pytest.fixture

@@ -1,9 +1,7 @@
 """The command `ldtm` as scripts use it: exit status, JSON, and messages with a remedy."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import polars as pl
@@ -11,8 +9,8 @@ import pytest
 from bokeh_sampledata import stocks
 
 from ldtm_lib.database.connection import Database
+from tests.cli.shell import run_ldtm
 
-REPOSITORY = Path(__file__).parents[2]
 CONFIG = """
 tickers = ["AAPL", "MSFT"]
 [source]
@@ -33,15 +31,7 @@ class Shell:
         (folder / "bars").mkdir()
 
     def run(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        ours = {name: value for name, value in os.environ.items() if not name.startswith(("LDTM_", "DAGSTER_"))}
-        return subprocess.run(
-            [sys.executable, "-m", "ldtm_cli.main", *words],
-            cwd=self.folder,
-            env={**ours, "PYTHONPATH": str(REPOSITORY), "LDTM_DATABASE_URL": self.url, **environment},
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+        return run_ldtm(self.folder, self.url, *words, **environment)
 
     def write(self, ticker: str, name: str | None = None, cut: int | None = None) -> Path:
         """A file of real bars with adjusted closes."""

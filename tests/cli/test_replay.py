@@ -1,9 +1,7 @@
 """`ldtm replay`: exit status, JSON, and what a stranger reads in the terminal."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,9 +9,8 @@ import pytest
 from ldtm_lib.config import Settings
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.sessions import Calendar
+from tests.cli.shell import run_ldtm
 from tests.integration.desk import RUN_DATE, Desk
-
-REPOSITORY = Path(__file__).parents[2]
 
 
 class Shell:
@@ -26,15 +23,7 @@ class Shell:
         (folder / "universe.toml").write_text('tickers = ["AAPL", "MSFT"]\n')
 
     def replay(self, *words: str) -> subprocess.CompletedProcess[str]:
-        ours = {name: value for name, value in os.environ.items() if not name.startswith(("LDTM_", "DAGSTER_"))}
-        return subprocess.run(
-            [sys.executable, "-m", "ldtm_cli.main", "replay", *words],
-            cwd=self.folder,
-            env={**ours, "PYTHONPATH": str(REPOSITORY), "LDTM_DATABASE_URL": self.url, "COLUMNS": "200"},
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+        return run_ldtm(self.folder, self.url, "replay", *words, COLUMNS="200")
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from ldtm_lib.audit.seal import GENESIS, Seal
 def resealed(seal: Seal, **changes: Any) -> Seal:
     """The seal with other fields and the SHA-256 and Merkle root that belong to them."""
     changed = dataclasses.replace(seal, **changes)
-    leaves = [changed.leaf(at) for at in range(len(changed.leaves) // 32)]
+    leaves = changed.leaf_list
     changed = dataclasses.replace(changed, merkle_root=merkle_root(leaves), num_events=len(leaves))
     return dataclasses.replace(changed, sha256=changed.expected_sha256)
 
