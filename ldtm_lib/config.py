@@ -14,6 +14,8 @@ from ldtm_lib.errors import UnknownTicker
 SourceKind = Literal["sample", "files"]
 PriceBasis = Literal["adjusted", "raw"]
 WithoutActive = Literal["abstain", "candidate"]
+Shadows = Literal["none", "candidate", "retired", "both"]
+DegradationPolicy = Literal["keep", "retire"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,12 +69,43 @@ class BacktestConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateConfig:
-    """The four rules that stand between a candidate and active status."""
+    """The four rules that stand between a candidate and active status, and the stricter ones that may join them."""
 
     min_direction_accuracy: float = 0.52
     max_price_error: float = 0.05
     max_leakage_rows: int = 0
     min_folds: int = 2
+    strict: bool = False
+    """Whether the evidence beside the four rules must hold as well. It is worked out and shown in any case."""
+    significance: float = 0.05
+    """Of the tests of the strict gate, each by itself."""
+    max_false_discovery_rate: float = 0.10
+    """Of those that the strict gate lets through on one evening, the share that may be luck."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeakageConfig:
+    """How closely stored bars are searched for windows that saw what they must not."""
+
+    sampled_windows: int = 3
+    """Per ticker and backtest."""
+    sampled_tickers: int = 5
+    """Of an evening, whose windows are made again; another choice every evening."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryConfig:
+    """What becomes of models that are active no more, or do not deserve it any more."""
+
+    kept_retired_files: int = 5
+    """Files of the newest retired versions of a ticker that stay, besides those that a forecast refers to."""
+    kept_candidate_files: int = 2
+    """The same of candidates."""
+    degraded: DegradationPolicy = "keep"
+    """What happens to an active model whose live record fell significantly below the gate: `keep` warns every
+    evening, `retire` takes it out and its ticker abstains until another one passes."""
+    degradation_significance: float = 0.05
+    """The chance that a model which meets the gate is ever found degraded, however long it is watched."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +116,9 @@ class ForecastConfig:
     without_active: WithoutActive = "abstain"
     """`abstain` records why there is no forecast. `candidate` lets the newest candidate speak, labelled as
     such and only in simulated rows: the demo's policy."""
+    shadows: Shadows = "none"
+    """Whose forecasts are kept beside the record, where they never count: of the newest candidate, of the model that
+    retired last, or of both."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +201,8 @@ class Settings:
     training: TrainingConfig = TrainingConfig()
     backtest: BacktestConfig = BacktestConfig()
     gate: GateConfig = GateConfig()
+    leakage: LeakageConfig = LeakageConfig()
+    registry: RegistryConfig = RegistryConfig()
     forecast: ForecastConfig = ForecastConfig()
     ledger: LedgerConfig = LedgerConfig()
     partitions: PartitionConfig = PartitionConfig()

@@ -67,3 +67,7 @@ class PublicationFailed(LdtmError):
 
 class NotProvable(LdtmError):
     """Something cannot be proven of the record: it is not there, not sealed yet, or not what was recorded."""
+
+
+class AlertNotDelivered(LdtmError):
+    """A channel did not take an alert."""

@@ -137,6 +137,10 @@ def _check_ranges(path: Path, settings: Settings) -> None:
         "gate.max_price_error": (settings.gate.max_price_error, 0),
         "gate.max_leakage_rows": (settings.gate.max_leakage_rows, 0),
         "gate.min_folds": (settings.gate.min_folds, 1),
+        "leakage.sampled_windows": (settings.leakage.sampled_windows, 1),
+        "leakage.sampled_tickers": (settings.leakage.sampled_tickers, 1),
+        "registry.kept_retired_files": (settings.registry.kept_retired_files, 1),
+        "registry.kept_candidate_files": (settings.registry.kept_candidate_files, 1),
         "forecast.neutral_band": (settings.forecast.neutral_band, 0),
         "ledger.void_after_sessions": (settings.ledger.void_after_sessions, _SHORTEST_WAIT),
         "gpu.mib_per_job": (settings.gpu.mib_per_job, 1),
@@ -176,6 +180,9 @@ def _check_ranges(path: Path, settings: Settings) -> None:
     fractions = {
         "training.validation_fraction": settings.training.validation_fraction,
         "gate.min_direction_accuracy": settings.gate.min_direction_accuracy,
+        "gate.significance": settings.gate.significance,
+        "gate.max_false_discovery_rate": settings.gate.max_false_discovery_rate,
+        "registry.degradation_significance": settings.registry.degradation_significance,
     }
     for key, value in fractions.items():
         if not 0 < value < 1:

@@ -69,6 +69,9 @@ def test_the_defaults_are_those_of_the_specification() -> None:
         "max_price_error": 0.05,
         "max_leakage_rows": 0,
         "min_folds": 2,
+        "strict": False,
+        "significance": 0.05,
+        "max_false_discovery_rate": 0.10,
     }
 
 
@@ -100,7 +103,7 @@ def test_the_files_of_the_repository_load(name: str) -> None:
             TICKERS + "[training]\nepochs = 3\n",
             "unknown setting `training.epochs`; known are batch_size, learning_rate,",
         ),
-        (TICKERS + "[gate]\nMin_folds = 3\n", "unknown setting `gate.Min_folds`; known are max_leakage_rows,"),
+        (TICKERS + "[gate]\nMin_folds = 3\n", "unknown setting `gate.Min_folds`; known are max_false_discovery_rate,"),
         (TICKERS + "path = 'x'\n", "unknown setting `path`; known are"),
         ("training = 3\n" + TICKERS, "`training` must be a table, [training]"),
     ],

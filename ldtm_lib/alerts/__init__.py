@@ -1,0 +1,1 @@
+"""How the people who run it hear of what they should know."""

@@ -1,0 +1,155 @@
+-- What the gate saw stays on record, a network may come back, and files that nobody needs any more may go.
+
+select set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
+
+alter table backtest
+    add column window_leaks jsonb;
+alter table backtest_fold
+    add column leaks jsonb;
+alter table checkpoint
+    add column leaks           jsonb,
+    add column restores        bigint references checkpoint,
+    add column file_removed_at timestamptz,
+    add constraint checkpoint_that_restores_is_promoted check (restores is null or status <> 'candidate'),
+    add constraint checkpoint_active_has_its_file check (status <> 'active' or file_removed_at is null);
+alter table gate_verdict
+    add column evidence jsonb,
+    add column standing jsonb;
+
+comment on column backtest.window_leaks is
+    'Of sampled windows of the stored bars: how many were compared, moved with later bars, or were scaled by others. NULL: not sampled.';
+comment on column backtest_fold.leaks is 'Rows of the fold that saw what they must not, counted by kind. NULL in rows from before.';
+comment on column checkpoint.leaks is 'The same of its own training and validation rows.';
+comment on column checkpoint.restores is 'The retired version that this one brings back: the same network under a new version.';
+comment on column checkpoint.file_removed_at is 'Since when its file is gone: nobody needed it any more.';
+comment on column gate_verdict.evidence is 'What the backtest shows beyond the rules: intervals, tests, base rates.';
+comment on column gate_verdict.standing is 'The ticker among all that were judged on the same evening, and its trainings so far.';
+
+-- The same network may be on record twice when the second one restores the first.
+alter table checkpoint drop constraint checkpoint_once_per_content;
+create unique index checkpoint_once_per_content
+    on checkpoint (ticker, trained_on, architecture_sha256, recipe_sha256, data_sha256, file_sha256)
+    where restores is null;
+
+create index snapshot_by_checkpoint on snapshot (checkpoint_id, run_date);
+
+-- What people order is on record with who and why.
+create table registry_order (
+    order_id      bigint      generated always as identity primary key,
+    ticker        text        not null,
+    action        text        not null check (action in ('rollback', 'retirement')),
+    checkpoint_id bigint      not null references checkpoint,
+    ordered_by    text        not null check (btrim(ordered_by) <> ''),
+    database_role name        not null default session_user,
+    why           text        not null check (btrim(why) <> ''),
+    ordered_at    timestamptz not null default clock_timestamp()
+);
+
+create index registry_order_by_ticker on registry_order (ticker, order_id);
+
+comment on table registry_order is 'Rollbacks and retirements that were ordered and not earned at the gate.';
+comment on column registry_order.checkpoint_id is 'What became active by a rollback; what a retirement took out.';
+
+create function registry_order_is_dated_by_the_database() returns trigger language plpgsql as $$
+begin
+    new.ordered_at := clock_timestamp();
+    new.database_role := session_user;
+    return new;
+end $$;
+
+create trigger registry_order_is_dated_by_the_database before insert on registry_order
+for each row execute function registry_order_is_dated_by_the_database();
+
+-- A network that comes back is the one that was retired, under a version of its own.
+create function checkpoint_restores_what_was_retired() returns trigger language plpgsql set search_path from current as $$
+declare
+    retired checkpoint;
+begin
+    select * into retired from checkpoint where checkpoint_id = new.restores;
+    if retired.status is distinct from 'retired'
+       or (new.ticker, new.trained_on, new.architecture_sha256, new.recipe_sha256, new.data_sha256, new.file_sha256, new.seed)
+          is distinct from
+          (retired.ticker, retired.trained_on, retired.architecture_sha256, retired.recipe_sha256, retired.data_sha256,
+           retired.file_sha256, retired.seed) then
+        raise exception 'checkpoint % of % does not restore a retired network of that ticker', new.version, new.ticker
+            using errcode = 'integrity_constraint_violation';
+    end if;
+    return new;
+end $$;
+
+create trigger checkpoint_restores_what_was_retired before insert on checkpoint
+for each row when (new.restores is not null) execute function checkpoint_restores_what_was_retired();
+
+-- A file may go when its network is not active and no forecast refers to it; a candidate trained again gets its file back.
+create function checkpoint_file_may_go() returns trigger language plpgsql set search_path from current as $$
+begin
+    if new.file_removed_at is not null then
+        new.file_removed_at := clock_timestamp();
+        if exists (select from snapshot where snapshot.checkpoint_id = new.checkpoint_id)
+           or exists (select from shadow_forecast where shadow_forecast.checkpoint_id = new.checkpoint_id) then
+            raise exception 'the file of checkpoint % of % is needed: forecasts refer to it',
+                coalesce(new.version, new.file_name), new.ticker using errcode = 'integrity_constraint_violation';
+        end if;
+    elsif old.status <> 'candidate' then
+        raise exception 'the file of checkpoint % of % was removed and does not come back', new.version, new.ticker
+            using errcode = 'integrity_constraint_violation';
+    end if;
+    return new;
+end $$;
+
+create trigger checkpoint_file_may_go before update of file_removed_at on checkpoint
+for each row when (old.file_removed_at is distinct from new.file_removed_at) execute function checkpoint_file_may_go();
+
+create or replace function checkpoint_is_immutable() returns trigger language plpgsql as $$
+begin
+    if tg_op = 'DELETE' then
+        if old.status = 'candidate' then
+            return old;
+        end if;
+        raise exception 'checkpoint % of % was promoted and cannot be deleted', old.version, old.ticker
+            using errcode = 'integrity_constraint_violation';
+    end if;
+    if (new.ticker, new.trained_on, new.architecture_sha256, new.recipe_sha256, new.data_sha256, new.file_sha256, new.seed)
+       is distinct from
+       (old.ticker, old.trained_on, old.architecture_sha256, old.recipe_sha256, old.data_sha256, old.file_sha256, old.seed)
+       or (new.num_training_rows, new.num_validation_rows, new.num_epochs, new.best_epoch, new.validation_loss,
+           new.no_change_loss, new.training_losses, new.validation_losses, new.duration_seconds, new.device,
+           new.gpu_index, new.vram_peak_mib, new.created_at, new.leaks, new.restores)
+          is distinct from
+          (old.num_training_rows, old.num_validation_rows, old.num_epochs, old.best_epoch, old.validation_loss,
+           old.no_change_loss, old.training_losses, old.validation_losses, old.duration_seconds, old.device,
+           old.gpu_index, old.vram_peak_mib, old.created_at, old.leaks, old.restores)
+       or (old.status <> 'candidate'
+           and (new.file_name, new.major, new.version, new.activated_at)
+               is distinct from (old.file_name, old.major, old.version, old.activated_at)) then
+        raise exception 'checkpoint % of % is on record and cannot be altered',
+            coalesce(old.version, old.file_name), old.ticker using errcode = 'integrity_constraint_violation';
+    end if;
+    if (old.status, new.status) not in (('candidate', 'candidate'), ('candidate', 'active'),
+                                        ('active', 'active'), ('active', 'retired'), ('retired', 'retired')) then
+        raise exception 'a checkpoint of % cannot go from % to %', old.ticker, old.status, new.status
+            using errcode = 'integrity_constraint_violation';
+    end if;
+    return new;
+end $$;
+
+-- What a verdict rests on is as final as the verdict.
+create trigger backtest_is_append_only before update or delete or truncate on backtest
+for each statement execute function is_append_only();
+create trigger backtest_fold_is_append_only before update or delete or truncate on backtest_fold
+for each statement execute function is_append_only();
+create trigger backtest_prediction_is_append_only before update or delete or truncate on backtest_prediction
+for each statement execute function is_append_only();
+create trigger gate_verdict_is_append_only before update or delete or truncate on gate_verdict
+for each statement execute function is_append_only();
+create trigger registry_order_is_append_only before update or delete or truncate on registry_order
+for each statement execute function is_append_only();
+
+alter table backtest enable always trigger backtest_is_append_only;
+alter table backtest_fold enable always trigger backtest_fold_is_append_only;
+alter table backtest_prediction enable always trigger backtest_prediction_is_append_only;
+alter table gate_verdict enable always trigger gate_verdict_is_append_only;
+alter table registry_order enable always trigger registry_order_is_append_only;
+alter table registry_order enable always trigger registry_order_is_dated_by_the_database;
+alter table checkpoint enable always trigger checkpoint_restores_what_was_retired;
+alter table checkpoint enable always trigger checkpoint_file_may_go;
