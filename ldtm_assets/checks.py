@@ -12,18 +12,19 @@ from ldtm_lib.audit.verify import verify
 from ldtm_lib.database.clock import last_closed_session
 from ldtm_lib.ledger.fillbacks import overdue
 from ldtm_lib.ledger.snapshots import SnapshotReport, missing_rows
+from ldtm_lib.ledger.watch import Watch
 from ldtm_lib.prices import store
 from ldtm_lib.project import Project
 from ldtm_lib.registry.outcomes import RetrainReport
-from ldtm_lib.registry.promotion import Promotion
 from ldtm_lib.registry.summary import COLUMNS, summary_rows
 from ldtm_lib.sessions import Calendar
 
 QUARANTINE, COMPLETE, ARRIVED = "no_bar_in_quarantine", "every_ticker_has_a_row", "every_due_actual_came"
-INTACT, PUBLISHED = "record_is_intact", "seals_are_published"
-TRAINED, GATE = "no_training_failed", "gate"
+INTACT, PUBLISHED, HOLD_UP = "record_is_intact", "seals_are_published", "active_models_hold_up"
+TRAINED = "no_training_failed"
 NUM_SHOWN = 50
 """Lines of a list that metadata shows."""
+NUM_CLOSEST = 5
 
 
 def evening_check_specs() -> list[dg.AssetCheckSpec]:
@@ -37,6 +38,9 @@ def evening_check_specs() -> list[dg.AssetCheckSpec]:
             ARRIVED, asset="fillbacks", description="Every actual that is due has a bar; what waits is voided in time."
         ),
         dg.AssetCheckSpec(
+            HOLD_UP, asset="fillbacks", description="No active model's live record fell significantly below the gate."
+        ),
+        dg.AssetCheckSpec(
             INTACT,
             asset="snapshots",
             description="The whole record is what was recorded, by its hash chain and by all that was published of it.",
@@ -47,15 +51,14 @@ def evening_check_specs() -> list[dg.AssetCheckSpec]:
     ]
 
 
-def retraining_check_specs() -> list[dg.AssetCheckSpec]:
-    """The checks that a retraining ends with."""
+def training_check_specs() -> list[dg.AssetCheckSpec]:
+    """The check that a training ends with."""
     return [
         dg.AssetCheckSpec(
             TRAINED,
             asset="checkpoints",
             description="No ticker's training failed. Shows the newest training as a whole: a table and all losses.",
         ),
-        dg.AssetCheckSpec(GATE, asset="registry", description="Every newest candidate passed the gate."),
     ]
 
 
@@ -77,7 +80,7 @@ def evening_checks(
                 metadata={
                     "bars": len(waiting),
                     "of other sessions": len(refused) - len(waiting),
-                    "refused": _listed(f"{row['ticker']} {row['session']}: {row['reason']}" for row in waiting),
+                    "refused": listed(f"{row['ticker']} {row['session']}: {row['reason']}" for row in waiting),
                 },
             )
         if COMPLETE in asked:
@@ -89,14 +92,14 @@ def evening_checks(
                 severity=dg.AssetCheckSeverity.ERROR,
                 metadata={
                     "rows expected": len(cells),
-                    "missing": _listed(f"{ticker} {day}" for ticker, day in gaps),
+                    "missing": listed(f"{ticker} {day}" for ticker, day in gaps),
                     "bullish": sum(report.num_bullish for report in reports),
                     "neutral": sum(report.num_neutral for report in reports),
                     "bearish": sum(report.num_bearish for report in reports),
                     "abstained": sum(report.num_abstained for report in reports),
                     "model versions": ", ".join(sorted({v for report in reports for v in report.model_versions}))
                     or "none",
-                    "cohorts": _listed(report.cohort for report in reports),
+                    "cohorts": listed(report.cohort for report in reports),
                 },
             )
         if ARRIVED in asked:
@@ -110,7 +113,7 @@ def evening_checks(
                 severity=dg.AssetCheckSeverity.WARN,
                 metadata={
                     "actuals without a bar": len(rows),
-                    "waiting": _listed(
+                    "waiting": listed(
                         f"{row['ticker']} {row['run_date']}, {row['horizon'].replace('_', ' ')}: no bar of "
                         f"{row['target_session']}"
                         for row in rows
@@ -119,6 +122,26 @@ def evening_checks(
                     "session again if the bar exists",
                 },
             )
+
+
+def watch_check(context: dg.AssetExecutionContext, project: Project, watch: Watch) -> Iterator[dg.AssetCheckResult]:
+    """Evaluate the check of the active models, if it was asked for: who fell below the gate, and who is close to it."""
+    if HOLD_UP not in {key.name for key in context.selected_asset_check_keys}:
+        return
+    closest = sorted(watch.records, key=lambda r: max(r.direction_evidence, r.error_evidence), reverse=True)
+    yield dg.AssetCheckResult(
+        asset_key="fillbacks",
+        check_name=HOLD_UP,
+        passed=not watch.degraded,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={
+            "active models": len(watch.records),
+            "degraded": listed(record.reason for record in watch.degraded),
+            "retired now": ", ".join(f"{r.ticker} {r.version}" for r in watch.retired) or "none",
+            "policy": project.settings.registry.degraded,
+            "closest to it": listed(record.reason for record in closest[:NUM_CLOSEST]),
+        },
+    )
 
 
 def closing_checks(
@@ -138,8 +161,8 @@ def closing_checks(
             severity=dg.AssetCheckSeverity.WARN,
             metadata={
                 "newest seal": closing.newest.seal_id if closing.newest else "none",
-                "published now": _listed(f"{name}: {number}" for name, number in closing.published.items()),
-                "failed, tried again with the next seal": _listed(f"{n}: {why}" for n, why in closing.failures.items()),
+                "published now": listed(f"{name}: {number}" for name, number in closing.published.items()),
+                "failed, tried again with the next seal": listed(f"{n}: {why}" for n, why in closing.failures.items()),
             },
         )
     if INTACT in asked:
@@ -157,8 +180,8 @@ def closing_checks(
                 "sealed before their session": report.live.num_sealed_in_time,
                 "time-stamped before their session": report.live.num_stamped_in_time,
                 "discrepancies": len(report.discrepancies),
-                "found": _listed(found.message for found in report.discrepancies),
-                "compared with": _listed(
+                "found": listed(found.message for found in report.discrepancies),
+                "compared with": listed(
                     f"{p.name}: {p.num_seals} seals" + (f", {p.num_unpublished} not yet" if p.num_unpublished else "")
                     for p in report.publications
                 ),
@@ -166,7 +189,7 @@ def closing_checks(
         )
 
 
-def _listed(lines: Iterable[str]) -> dg.MetadataValue:
+def listed(lines: Iterable[str]) -> dg.MetadataValue:
     """Lines as a list, at most so many of them; `none` for none."""
     known = list(lines)
     more = [f"and {len(known) - NUM_SHOWN} more"] if len(known) > NUM_SHOWN else []
@@ -198,23 +221,5 @@ def training_check(context: dg.AssetExecutionContext, report: RetrainReport) -> 
                 dg.TableSchema([dg.TableColumn(name) for name in COLUMNS]),
             ),
             "losses": picture_of_universe(report),
-        },
-    )
-
-
-def gate_check(context: dg.AssetExecutionContext, promotions: Sequence[Promotion]) -> Iterator[dg.AssetCheckResult]:
-    """Evaluate the gate's check: a warning that names each ticker that stays a candidate, with the rules it broke."""
-    if GATE not in {key.name for key in context.selected_asset_check_keys}:
-        return
-    failed = [promotion for promotion in promotions if not promotion.verdict.passed]
-    yield dg.AssetCheckResult(
-        asset_key="registry",
-        check_name=GATE,
-        passed=not failed,
-        severity=dg.AssetCheckSeverity.WARN,
-        metadata={
-            "passed": len(promotions) - len(failed),
-            "failed": len(failed),
-            "reasons": _listed(promotion.message for promotion in failed),
         },
     )

@@ -5,6 +5,7 @@ import warnings
 
 import dagster as dg
 
+from ldtm_assets.alerting import AlertChannels
 from ldtm_assets.assets.evening import evening
 from ldtm_assets.assets.leaderboard import leaderboard
 from ldtm_assets.assets.prices import price_history
@@ -31,9 +32,19 @@ def defs() -> dg.Definitions:
 def definitions_for(settings: Settings, calendar: Calendar, reporter: TrainingReporter | None = None) -> dg.Definitions:
     """The definitions for some settings. One process a run: 103 tickers need no 103 processes."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", dg.BetaWarning)  # partition mappings and backfill policies, pinned below 1.14
+        for unfinished in (
+            dg.BetaWarning,
+            dg.PreviewWarning,
+        ):  # mappings, policies, checks' partitions: pinned below 1.14
+            warnings.simplefilter("ignore", unfinished)
         tickers, cells = by_ticker(settings), by_session_and_ticker(settings, calendar)
-        assets = [price_history(tickers), evening(cells), retraining(tickers), leaderboard, seals_asset()]
+        assets = [
+            price_history(tickers),
+            evening(cells),
+            retraining(tickers, strict=settings.gate.strict),
+            leaderboard,
+            seals_asset(),
+        ]
     project = ProjectResource(config_path=str(settings.path))
     return dg.Definitions(
         assets=assets,
@@ -42,6 +53,7 @@ def definitions_for(settings: Settings, calendar: Calendar, reporter: TrainingRe
         sensors=[gpu_pool_sensor(project.open)],
         resources={
             "project": project,
+            "alerts": AlertChannels(),
             "reporter": dg.ResourceDefinition.hardcoded_resource(reporter or LogLines()),
         },
         executor=dg.in_process_executor,

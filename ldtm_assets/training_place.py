@@ -12,9 +12,9 @@ from ldtm_assets.progress import TrainingReporter
 from ldtm_lib.gpu.lease import Lease, acquire, acquire_cpu
 from ldtm_lib.models.device import choose_device, device_of, gpu_of
 from ldtm_lib.models.fit import Progress
+from ldtm_lib.models.observer import TrainingObserver
 from ldtm_lib.models.trainer import way_of
 from ldtm_lib.project import Project
-from ldtm_lib.registry.observer import TrainingObserver
 
 SECONDS_BETWEEN_CHECKS = 5.0
 

@@ -23,7 +23,7 @@ from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings_file import load_settings
 
 if TYPE_CHECKING:
-    from ldtm_lib.registry.observer import TrainingObserver
+    from ldtm_lib.models.observer import TrainingObserver
 
 FORECAST_SESSIONS = 30
 """The last sessions of the sample, on whose evenings the demo forecasts."""

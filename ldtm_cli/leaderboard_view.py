@@ -1,5 +1,6 @@
 """The leaderboard in a terminal and as JSON."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from rich import box
@@ -8,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ldtm_lib.ledger.leaderboard import Leaderboard, Score, Standing, leaderboard
+from ldtm_lib.ledger.shadows import ShadowRecord, shadow_records
 from ldtm_lib.project import Project
 
 NOTHING = "–"
@@ -17,6 +19,12 @@ def read(project: Project, simulated: bool) -> Leaderboard:
     """The leaderboard over live rows, or over simulated ones."""
     with project.database.transaction() as conn:
         return leaderboard(conn, simulated=simulated)
+
+
+def read_shadows(project: Project, simulated: bool) -> list[ShadowRecord]:
+    """The shadows that stand beside live rows, or beside simulated ones."""
+    with project.database.transaction() as conn:
+        return shadow_records(conn, simulated=simulated)
 
 
 def leaderboard_as_dict(board: Leaderboard) -> dict[str, object]:
@@ -39,6 +47,38 @@ def print_leaderboard(console: Console, board: Leaderboard, *, simulated: bool) 
         "that came / the error of forecasting no change. Cover: the share of forecasts that named a direction.[/]\n"
     )
     console.print(_gate(board))
+
+
+def shadows_as_dicts(records: Sequence[ShadowRecord]) -> list[dict[str, object]]:
+    """The shadows for JSON; what they did counts nowhere."""
+    return [{**asdict(record), "counts": False} for record in records]
+
+
+def print_shadows(console: Console, records: Sequence[ShadowRecord], *, simulated: bool) -> None:
+    """Show what models that may not speak would have done, beside what was on record on the same run dates."""
+    kind = "simulated" if simulated else "live"
+    if not records:
+        console.print(f"No shadow stands beside a {kind} forecast.")
+        console.print("Evenings record shadows when [forecast] shadows is candidate, retired or both.", markup=False)
+        return
+    title = f"Shadows beside {kind} rows: they never count"
+    table = Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, padding=0, pad_edge=False)
+    for name in ("ticker", "model,\nwhat it is now"):
+        table.add_column(name, no_wrap=True)
+    for name in ("fil-\nled", "direction\nright", "its\n95%", "cov-\ner", "next\nday", "beside\nrecord", "on"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for record in records:
+        right, interval, cover, next_day, *_ = _figures(record.score)
+        beside = _error(record.error_beside, record.error_on_record)
+        filled, on = str(record.score.num_filled), str(record.num_beside)
+        model = f"{record.name}\n{record.status}"
+        table.add_row(record.ticker, model, filled, right, interval, cover, next_day, beside, on)
+    console.print(table)
+    console.print(
+        "\n[dim]What models that may not speak would have said. No rank, accuracy, seal or verdict counts it. Next "
+        "day: mean absolute error in percent / that of forecasting no change. Beside record: the same / that of "
+        "the forecasts on record, over the run dates (on) that have one of another model.[/]"
+    )
 
 
 def _scores(board: Leaderboard, simulated: bool) -> Table:

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import date, datetime
 from enum import Enum
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from ldtm_lib.errors import ConfigurationError, LdtmError
 from ldtm_lib.project import CONFIG_VARIABLE, Project, config_path, open_project
@@ -48,6 +50,8 @@ class Basis(Enum):
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Why = Annotated[str, typer.Option(help="The reason, which goes on record.")]
+By = Annotated[str | None, typer.Option(help="Who orders it, which goes on record. Default: the system's user.")]
 Port = Annotated[int, typer.Option(help="Port of the Dagster UI on 127.0.0.1.")]
 
 
@@ -173,11 +177,15 @@ def doctor(as_json: AsJson = False) -> None:
 @app.command()
 def leaderboard(
     simulated: Annotated[bool, typer.Option("--simulated", help="Count simulated rows instead of live ones.")] = False,
+    shadows: Annotated[
+        bool, typer.Option("--shadows", help="Show models that may not speak instead; these never count.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show who was right over the last 30 filled sessions: live rows by default."""
     with told():
-        _show_leaderboard(_ready_project(), simulated=simulated, as_json=as_json)
+        show = _show_shadows if shadows else _show_leaderboard
+        show(_ready_project(), simulated=simulated, as_json=as_json)
 
 
 @registry_app.command("list")
@@ -188,6 +196,82 @@ def registry_list(as_json: AsJson = False) -> None:
     with told():
         rows = registry_rows(_ready_project())
         print_json(rows) if as_json else print_registry(console, rows)
+
+
+@registry_app.command("show")
+def registry_show(
+    ticker: Annotated[str, typer.Argument(help="The ticker.")],
+    as_json: AsJson = False,
+) -> None:
+    """Say in plain words what the gate saw of a ticker's models: how sure that is, and what a coin would have done."""
+    from ldtm_cli.registry_view import cards_of, print_cards
+
+    with told():
+        cards = cards_of(_ready_project(), ticker)
+        print_json(cards) if as_json else print_cards(console, cards)
+
+
+@registry_app.command("history")
+def registry_history(
+    ticker: Annotated[str, typer.Argument(help="The ticker.")],
+    as_json: AsJson = False,
+) -> None:
+    """List every version of a ticker: when it was active, who brought it back or took it out and why, its file."""
+    from ldtm_cli.registry_view import print_versions, versions_of
+
+    with told():
+        versions = versions_of(_ready_project(), ticker)
+        print_json([asdict(entry) for entry in versions]) if as_json else print_versions(console, ticker, versions)
+
+
+@registry_app.command("rollback")
+def registry_rollback(
+    ticker: Annotated[str, typer.Argument(help="The ticker.")],
+    why: Why,
+    to: Annotated[
+        str | None, typer.Option(help="The version to bring back. Default: the one before the active one.")
+    ] = None,
+    by: By = None,
+) -> None:
+    """Make an earlier network of a ticker active again, as a version of its own; the present one retires.
+
+    Forecasts that are on record stay as they are. The next candidate that passes the gate replaces it.
+    """
+    from ldtm_cli.registry_view import rollback_now, who_orders
+
+    with told():
+        done = rollback_now(_ready_project(), ticker, to, by=who_orders(by), why=why)
+        console.print(escape(done.message), highlight=False, soft_wrap=True)
+
+
+@registry_app.command("retire")
+def registry_retire(
+    ticker: Annotated[str, typer.Argument(help="The ticker.")],
+    why: Why,
+    by: By = None,
+) -> None:
+    """Retire a ticker's active model without another one: it abstains until a new candidate passes the gate."""
+    from ldtm_cli.registry_view import retire_now, who_orders
+
+    with told():
+        done = retire_now(_ready_project(), ticker, by=who_orders(by), why=why)
+        console.print(escape(done.message), highlight=False, soft_wrap=True)
+
+
+@registry_app.command("prune")
+def registry_prune(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be removed and change nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Remove checkpoint files that nobody needs: old retired versions and candidates without a forecast on record.
+
+    The section `registry` of the configuration says how many of each a ticker keeps. Active ones always stay.
+    """
+    from ldtm_cli.registry_view import print_removed, prune_now
+
+    with told():
+        files = prune_now(_ready_project(), dry_run=dry_run)
+        print_json([asdict(file) for file in files]) if as_json else print_removed(console, files, dry_run=dry_run)
 
 
 @app.command()
@@ -237,6 +321,48 @@ def replay(
         found = replay_now(_ready_project(), ticker, run_date.date())
         print_json(found.as_dict()) if as_json else print_replay(console, found)
         if not found.is_equal:
+            raise typer.Exit(EXIT_FAILED)
+
+
+@app.command()
+def placebo(
+    copies: Annotated[int, typer.Option(min=1, help="Placebo models per ticker.")] = 10,
+    tickers: Annotated[
+        str | None, typer.Option(help="Tickers such as AAPL,MSFT; all of the universe that can take part when absent.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the exchange and of the canaries.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    last_bars: Annotated[
+        int | None, typer.Option(min=1, help="Only so many of each ticker's newest bars; all when absent.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Calibrate the gate: count the models that it lets through although they cannot know anything.
+
+    Trains canaries, made-up tickers of which is known what must come out, and then models of the stored bars whose
+    futures were exchanged, all with this configuration's settings. Writes nothing to the database. Exit status 1 when
+    the checks do not see in the canaries what they should.
+    """
+    from ldtm_cli.placebo import calibrate, print_calibration
+    from ldtm_lib.sessions import exchange_calendar
+
+    with told():
+        project = _ready_project()
+        found = calibrate(
+            project,
+            exchange_calendar(),
+            [name.strip() for name in tickers.split(",") if name.strip()] if tickers is not None else None,
+            num_copies=copies,
+            seed=seed,
+            device=device,
+            last_bars=last_bars,
+            console=errors if as_json else console,
+        )
+        if as_json:
+            print_json(found.as_dict())
+        else:
+            print_calibration(console, found, project.settings.gate.min_direction_accuracy)
+        if not found.canaries.checks_see:
             raise typer.Exit(EXIT_FAILED)
 
 
@@ -391,6 +517,13 @@ def _show_leaderboard(project: Project, *, simulated: bool, as_json: bool) -> No
 
     board = read(project, simulated)
     print_json(leaderboard_as_dict(board)) if as_json else print_leaderboard(console, board, simulated=simulated)
+
+
+def _show_shadows(project: Project, *, simulated: bool, as_json: bool) -> None:
+    from ldtm_cli.leaderboard_view import print_shadows, read_shadows, shadows_as_dicts
+
+    records = read_shadows(project, simulated)
+    print_json(shadows_as_dicts(records)) if as_json else print_shadows(console, records, simulated=simulated)
 
 
 if __name__ == "__main__":

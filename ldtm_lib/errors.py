@@ -49,6 +49,14 @@ class CheckpointRefused(LdtmError):
     """A checkpoint file is missing, cut, altered, or of another architecture."""
 
 
+class CheckpointNotWritten(LdtmError):
+    """The disk does not take a checkpoint file; nothing of it is left there."""
+
+
+class FileNotRemoved(LdtmError):
+    """A checkpoint file that nobody needs could not be removed."""
+
+
 class RegistryConflict(LdtmError):
     """Two promotions of one ticker met, or a promotion does not fit the state of the registry."""
 

@@ -1,6 +1,6 @@
 """Training: networks from bars, and what became of each ticker."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 
 import polars as pl
@@ -8,6 +8,9 @@ import polars as pl
 from ldtm_assets.loss_pictures import picture_of_folds, picture_of_network
 from ldtm_assets.progress import TrainingReporter
 from ldtm_assets.recording import Metadata, Outcome
+from ldtm_lib.config import Settings
+from ldtm_lib.features.foresight import WindowLeaks, window_leaks
+from ldtm_lib.features.window_set import WindowSet
 from ldtm_lib.features.windows import windows_of
 from ldtm_lib.prices import store
 from ldtm_lib.project import Project
@@ -42,6 +45,10 @@ def train(
     if len(bars):
         trained_on = min(trained_on, bars.select(pl.col("session").max()).item())
     windows = windows_of(bars, calendar, project.settings.window)
+    searched = _searched(bars, windows, calendar, project.settings) if "backtests" in parts else {}
+    for found in searched.values():
+        if found.first:
+            log(found.first)
     report = retrain(
         project.database,
         project.checkpoint_folder,
@@ -52,6 +59,7 @@ def train(
         gpu_index=gpu_index,
         backtests="backtests" in parts,
         checkpoints="checkpoints" in parts,
+        window_leaks=searched,
         observer=reporter.start(log),
     ).including(
         TrainingOutcome(ticker=ticker, part=PARTS[asset], status="failed", reason=_no_bars(ticker))
@@ -61,6 +69,20 @@ def train(
     )
     log(summary_text(report))
     return report
+
+
+def _searched(
+    bars: pl.DataFrame, windows: Mapping[str, WindowSet], calendar: Calendar, settings: Settings
+) -> dict[str, WindowLeaks]:
+    """Sampled windows of every ticker, searched anew at each training: a second for all of the universe."""
+    return window_leaks(
+        bars,
+        windows,
+        calendar,
+        settings.window,
+        num_samples=settings.leakage.sampled_windows,
+        seed=settings.training.seed,
+    )
 
 
 def outcome_of(report: RetrainReport, part: Part) -> Outcome:

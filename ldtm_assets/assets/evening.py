@@ -12,11 +12,13 @@ from typing import Any
 
 import dagster as dg
 
+from ldtm_assets.alerting import AlertChannels, tell
 from ldtm_assets.assets.features import build_features
 from ldtm_assets.assets.fillbacks import fill_actuals
 from ldtm_assets.assets.prices import bring_prices
 from ldtm_assets.assets.snapshots import take_evening_snapshots
-from ldtm_assets.checks import closing_checks, evening_check_specs, evening_checks
+from ldtm_assets.checks import closing_checks, evening_check_specs, evening_checks, watch_check
+from ldtm_assets.leakage_checks import leakage_check_specs, leakage_checks
 from ldtm_assets.partitions import Cell, earlier_sessions, same_ticker
 from ldtm_assets.publications import all_publications
 from ldtm_assets.recording import Metadata, Outcome, fail_if_any_failed, record
@@ -27,6 +29,7 @@ from ldtm_lib.database.clock import now
 from ldtm_lib.database.migrate import extend_calendar
 from ldtm_lib.ledger.departed import with_open_forecasts
 from ldtm_lib.ledger.snapshots import SnapshotReport
+from ldtm_lib.ledger.watch import watch_active_models
 from ldtm_lib.sessions import ONE_MONTH_SESSIONS, Calendar, exchange_calendar
 
 
@@ -87,12 +90,14 @@ def evening(cells: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
                 {"postgres"},
             ),
         ],
-        check_specs=evening_check_specs(),
+        check_specs=[*evening_check_specs(), *leakage_check_specs()],
         partitions_def=cells,
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
-    def assets(context: dg.AssetExecutionContext, config: EveningConfig, project: ProjectResource) -> Any:
+    def assets(
+        context: dg.AssetExecutionContext, config: EveningConfig, project: ProjectResource, alerts: AlertChannels
+    ) -> Any:
         opened, calendar = project.open(), exchange_calendar()
         cells = [Cell.parse(key) for key in context.partition_keys]
         with opened.database.transaction() as conn:
@@ -132,7 +137,12 @@ def evening(cells: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
             yield from finish("snapshots", snapshots)
         if "fillbacks" in selected:
             yield from finish("fillbacks", fill_actuals(opened, [*ready, *followed]))
+            with opened.database.transaction() as conn:
+                watch = watch_active_models(conn, opened.settings)
+            yield from watch_check(context, opened, watch)
+            tell(context, alerts, watch.alert)
         yield from evening_checks(context, opened, asked.ready, reports)
+        yield from leakage_checks(context, opened, calendar, asked.ready)
         if {"snapshots", "fillbacks"} & outcomes.keys():
             publications = all_publications(opened, context.instance)
             closing = close_evening(opened.database, publications)

@@ -1,29 +1,57 @@
 """The gate: which candidate becomes the active model of its ticker, and why the others do not."""
 
-import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from ldtm_assets.recording import Metadata, Outcome
+import dagster as dg
+
+from ldtm_assets.recording import Outcome
+from ldtm_lib.backtest.universe import Universe
+from ldtm_lib.errors import FileNotRemoved
 from ldtm_lib.project import Project
-from ldtm_lib.registry.judgement import judge_and_promote
-from ldtm_lib.registry.promotion import Promotion
+from ldtm_lib.registry.announcement import card_of
+from ldtm_lib.registry.judgement import judge_newest
+from ldtm_lib.registry.promotion import Promotion, promote
+from ldtm_lib.registry.retention import prune
 
 
-def pass_the_gate(project: Project, tickers: Sequence[str], log: logging.Logger) -> tuple[Outcome, list[Promotion]]:
-    """Judge and promote some tickers in one transaction; a ticker that is refused is said with its reasons."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passage:
+    """What happened at the gate in one run."""
+
+    promotions: list[Promotion]
+    universe: Universe
+
+    @property
+    def outcome(self) -> Outcome:
+        """What it means for the partitions of the asset: a refused ticker was judged, which is no failure."""
+        return Outcome(done={promotion.ticker: _metadata(promotion) for promotion in self.promotions})
+
+
+def pass_the_gate(project: Project, tickers: Sequence[str]) -> Passage:
+    """Judge and promote some tickers in one transaction."""
+    settings = project.settings
     with project.database.transaction() as conn:
-        promotions = judge_and_promote(conn, project.checkpoint_folder, tickers, project.settings)
-    for promotion in promotions:
-        if promotion.is_news:
-            (log.info if promotion.verdict.passed else log.warning)(promotion.message)
-    return Outcome(done={promotion.ticker: _metadata(promotion) for promotion in promotions}), promotions
+        judgement = judge_newest(conn, tickers, settings)
+        promotions = promote(conn, project.checkpoint_folder, judgement.decisions, architecture=settings.architecture)
+    return Passage(promotions=promotions, universe=judgement.universe)
 
 
-def _metadata(promotion: Promotion) -> Metadata:
+def remove_unneeded_files(project: Project, tickers: Sequence[str]) -> str:
+    """Remove the checkpoint files of some tickers that nobody needs any more; returns a line for the log."""
+    try:
+        removed = prune(project.database, project.checkpoint_folder, config=project.settings.registry, tickers=tickers)
+    except FileNotRemoved as error:
+        return f"unneeded checkpoint files stay until the next time: {error}"
+    return f"{len(removed)} checkpoint files that nobody needs were removed"
+
+
+def _metadata(promotion: Promotion) -> dict[str, dg.MetadataValue | str | bool]:
     rules = {rule.rule.replace("_", " "): rule.reason for rule in promotion.verdict.rules}
     return {
         "outcome": promotion.outcome,
         "passed the gate": promotion.verdict.passed,
         "active version": promotion.version or "none",
+        "card": dg.MetadataValue.md("\n".join(f"- {line}" for line in card_of(promotion))),
         **rules,
     }

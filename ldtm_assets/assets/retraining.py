@@ -10,9 +10,11 @@ from typing import Any
 
 import dagster as dg
 
+from ldtm_assets.alerting import AlertChannels, tell
 from ldtm_assets.assets.checkpoints import PARTS, outcome_of, train
-from ldtm_assets.assets.registry import pass_the_gate
-from ldtm_assets.checks import gate_check, retraining_check_specs, training_check
+from ldtm_assets.assets.registry import pass_the_gate, remove_unneeded_files
+from ldtm_assets.checks import training_check, training_check_specs
+from ldtm_assets.gate_checks import gate_check_specs, gate_checks
 from ldtm_assets.gpus import GPU_POOL
 from ldtm_assets.partitions import as_a_whole
 from ldtm_assets.progress import TrainingReporter
@@ -21,6 +23,7 @@ from ldtm_assets.resources import ProjectResource
 from ldtm_assets.training_place import HoldingReporter, training_place
 from ldtm_lib.database.clock import last_closed_session
 from ldtm_lib.project import Project
+from ldtm_lib.registry.announcement import gate_alert
 from ldtm_lib.sessions import Calendar, exchange_calendar
 
 
@@ -33,7 +36,7 @@ class RetrainingConfig(dg.Config):
     """`cpu`, `cuda` for the GPU with the most room, `cuda:N` for one, or `auto` for CUDA where there is one."""
 
 
-def retraining(tickers: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
+def retraining(tickers: dg.PartitionsDefinition[str], *, strict: bool) -> dg.AssetsDefinition:
     """The assets of a retraining, partitioned by ticker."""
 
     def spec(name: str, deps: Sequence[Any], description: str, kinds: set[str]) -> dg.AssetSpec:
@@ -66,7 +69,7 @@ def retraining(tickers: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
                 {"postgres"},
             ),
         ],
-        check_specs=retraining_check_specs(),
+        check_specs=[*training_check_specs(), *gate_check_specs(tickers, strict=strict)],
         partitions_def=tickers,
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.single_run(),
@@ -77,6 +80,7 @@ def retraining(tickers: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
         config: RetrainingConfig,
         project: ProjectResource,
         reporter: dg.ResourceParam[TrainingReporter],
+        alerts: AlertChannels,
     ) -> Any:
         opened, calendar = project.open(), exchange_calendar()
         tickers = list(context.partition_keys)
@@ -101,9 +105,12 @@ def retraining(tickers: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
                     yield from record(context, name, outcomes[name])
             yield from training_check(context, report)
         if "registry" in selected:
-            outcomes["registry"], promotions = pass_the_gate(opened, tickers, context.log)
+            passage = pass_the_gate(opened, tickers)
+            outcomes["registry"] = passage.outcome
             yield from record(context, "registry", outcomes["registry"])
-            yield from gate_check(context, promotions)
+            yield from gate_checks(context, passage.promotions, passage.universe)
+            tell(context, alerts, gate_alert(passage.promotions))
+            context.log.info(remove_unneeded_files(opened, tickers))
         fail_if_any_failed(outcomes)
 
     return assets

@@ -34,6 +34,9 @@ def take_evening_snapshots(
             continue
         reports.append(report)
         outcome.summary.append(report.cohort)
+        outcome.notes.extend(report.shadow_notes)
+        if report.num_shadows:
+            outcome.summary.append(f"{report.num_shadows} shadows beside them, which count nowhere")
         refused = {conflict.ticker: conflict.reason for conflict in report.conflicts}
         outcome.notes.extend(f"refused, the first stays: {reason}" for reason in refused.values())
         for row in report.rows:

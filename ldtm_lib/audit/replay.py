@@ -101,7 +101,7 @@ def replay(
     calendar.require_session(run_date)
     row = _row(conn, ticker, run_date, settings)
     stored = input_windows.read_shown(conn, run_date, ticker, sha256=row.window_sha256, until=row.recorded_at)
-    window = _window_again(conn, row, stored, settings.window, calendar)
+    window = window_again(conn, row, stored, settings.window, calendar)
     speaker = None if row.abstained_reason is not None else _speaker(conn, row)
     if speaker is not None:
         settings = replace(settings, architecture=_architecture(row, folder / speaker.file_name))
@@ -142,11 +142,21 @@ def _row(conn: Connection, ticker: str, run_date: date, settings: Settings) -> S
     )
 
 
-def _window_again(
-    conn: Connection, row: SnapshotRow, stored: StoredWindow | None, config: WindowConfig, calendar: Calendar
+def window_again(
+    conn: Connection,
+    row: SnapshotRow,
+    stored: StoredWindow | None,
+    config: WindowConfig,
+    calendar: Calendar,
+    *,
+    moment: datetime | None = None,
 ) -> InputWindow | None:
-    """The window from the vintages that the row saw; None where the reason for having none lies not in the bars."""
-    moment = row.bars_recorded_until
+    """The window of a row made again from the vintages that it saw, or from those recorded until another moment.
+
+    `stored` is the window that the row was shown, as long as which it is made. None where the reason for having no
+    window lies not in the bars.
+    """
+    moment = moment or row.bars_recorded_until
     if row.window_sha256 is None:
         if stored is None or stored.window.not_ready == input_windows.CHANGED_MEANWHILE:
             return None

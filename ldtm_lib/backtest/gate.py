@@ -1,51 +1,35 @@
 """The four rules that stand between a candidate and active status, each with its figure, its bound and its reason."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from ldtm_lib.backtest.walk_forward import FoldReport, Prices
+from ldtm_lib.backtest.directions import calls_of
+from ldtm_lib.backtest.evidence import evidence_of
+from ldtm_lib.backtest.standing import Standing
+from ldtm_lib.backtest.strict import strict_rules
+from ldtm_lib.backtest.verdict import Rule, Verdict
+from ldtm_lib.backtest.walk_forward import NO_LEAKS, FoldReport, Prices
 from ldtm_lib.config import GateConfig
 from ldtm_lib.sessions import HORIZONS
 
 NEXT_DAY = HORIZONS.index("next_day")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
-    """One rule, applied."""
-
-    rule: str
-    figure: float | None
-    """What was measured; None where nothing could be."""
-    bound: float | None
-    passed: bool
-    reason: str
-    """The figure against the bound in words, whether it passed or not."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """What the gate says about one candidate, rule by rule."""
-
-    rules: tuple[Rule, ...]
-
-    @property
-    def passed(self) -> bool:
-        """Whether every rule passed; a verdict without rules has not."""
-        return bool(self.rules) and all(rule.passed for rule in self.rules)
-
-    @property
-    def failures(self) -> tuple[Rule, ...]:
-        """The rules that failed."""
-        return tuple(rule for rule in self.rules if not rule.passed)
-
-
-def judge(reports: Sequence[FoldReport], gate: GateConfig, neutral_band: float) -> Verdict:
+def judge(
+    reports: Sequence[FoldReport],
+    gate: GateConfig,
+    neutral_band: float,
+    *,
+    other_leaks: Mapping[str, int] = NO_LEAKS,
+) -> Verdict:
     """Apply the four rules to the folds of one candidate's backtest, all of their test rows taken together.
 
-    `neutral_band` is the next-day return, as a fraction, within which a forecast names no direction.
+    `neutral_band` is the next-day return, as a fraction, within which a forecast names no direction. `other_leaks` are
+    rows found elsewhere than in the folds that saw what they must not, by kind. The evidence beside the rules is
+    attached where anything was tested; it changes none of them.
     """
     close = np.concatenate([np.empty(0), *(report.close for report in reports)])
     predicted = np.concatenate([np.empty(0), *(report.predictions[:, NEXT_DAY] for report in reports)])
@@ -54,10 +38,20 @@ def judge(reports: Sequence[FoldReport], gate: GateConfig, neutral_band: float) 
         rules=(
             _direction_accuracy(close, predicted, actual, gate.min_direction_accuracy, neutral_band),
             _price_error(predicted, actual, gate.max_price_error),
-            _leakage(reports, gate.max_leakage_rows),
+            _leakage(reports, other_leaks, gate.max_leakage_rows),
             _folds(reports, gate.min_folds),
-        )
+        ),
+        evidence=evidence_of(reports, gate, neutral_band) if len(close) else None,
     )
+
+
+def confirm(verdict: Verdict, standing: Standing | None, gate: GateConfig) -> Verdict:
+    """A verdict of `judge` with its standing among those judged beside it.
+
+    With `gate.strict` the strict gate's rules join the four; without it the rules stay as they are.
+    """
+    stricter = strict_rules(verdict.evidence, standing, gate) if gate.strict else ()
+    return replace(verdict, rules=verdict.rules + stricter, standing=standing)
 
 
 def refusal(rule: str, reason: str) -> Verdict:
@@ -74,15 +68,13 @@ def _direction_accuracy(close: Prices, predicted: Prices, actual: Prices, bound:
     """How often a forecast that named a direction was right. A neutral one abstains; an unchanged price makes
     any direction wrong.
     """
-    expected = predicted / close - 1
-    directional = np.abs(expected) > neutral_band
-    num_directional = int(np.count_nonzero(directional))
+    calls = calls_of(close, predicted, actual, neutral_band)
+    num_directional, num_correct = calls.num_directional, calls.num_correct
     if not num_directional:
         reason = (
             f"none of {len(close)} next-day forecasts names a direction, at least {bound:.2%} of them must be right"
         )
         return Rule(rule="direction_accuracy", figure=None, bound=bound, passed=False, reason=reason)
-    num_correct = int(np.count_nonzero(np.sign(expected[directional]) == np.sign(actual - close)[directional]))
     figure = num_correct / num_directional
     return Rule(
         rule="direction_accuracy",
@@ -113,14 +105,23 @@ def _price_error(predicted: Prices, actual: Prices, bound: float) -> Rule:
     )
 
 
-def _leakage(reports: Sequence[FoldReport], bound: int) -> Rule:
-    figure = sum(report.num_leakage_rows for report in reports)
+def _leakage(reports: Sequence[FoldReport], other_leaks: Mapping[str, int], bound: int) -> Rule:
+    """Every row that saw what it must not, whatever it saw and whoever found it."""
+    late = sum(report.num_leakage_rows for report in reports)
+    kinds: Counter[str] = Counter()
+    for leaks in (*(report.leaks for report in reports), other_leaks):
+        kinds.update(leaks)
+    figure = late + kinds.total()
+    named = [f"{kind}: {count}" for kind, count in kinds.items() if count]
+    found = f"{late} test rows are not strictly after what training read"
+    if named:
+        found = f"{figure} rows saw what they must not ({'; '.join([*([found] if late else []), *named])})"
     return Rule(
         rule="leakage_rows",
         figure=figure,
         bound=bound,
         passed=figure <= bound,
-        reason=f"{figure} test rows are not strictly after what training read, at most {bound} are allowed",
+        reason=f"{found}, at most {bound} are allowed",
     )
 
 

@@ -1,18 +1,21 @@
 """From the folds of one ticker to networks to train, and from their forecasts to what the gate reads."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 
 from ldtm_lib.backtest.folds import FoldPlan, RowSplit, furthest_session
+from ldtm_lib.backtest.leakage import split_leaks
 from ldtm_lib.features.window_set import WindowSet
 from ldtm_lib.models.fit import Fit, FitTask
 from ldtm_lib.sessions import Sessions
 
 Prices = npt.NDArray[np.float64]
+NO_LEAKS: Mapping[str, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -34,6 +37,8 @@ class FoldReport:
     """(n, 3) forecast prices, columns in the order of HORIZONS."""
     actuals: Prices
     """(n, 3) the prices that came."""
+    leaks: Mapping[str, int] = field(default_factory=lambda: NO_LEAKS)
+    """Rows that saw what they must not, by the kinds of `split_leaks`; a kind without any is left out."""
 
     @property
     def num_leakage_rows(self) -> int:
@@ -84,4 +89,5 @@ def fold_report(plan: FoldPlan, fit: Fit, predictions: Prices) -> FoldReport:
         close=windows.close[plan.test_rows],
         predictions=predictions,
         actuals=windows.target_prices[plan.test_rows],
+        leaks=split_leaks(task, plan.test_rows),
     )

@@ -18,6 +18,7 @@ from ldtm_lib.errors import LedgerRefused
 from ldtm_lib.ledger import input_windows
 from ldtm_lib.ledger.drafts import Draft, draft_all
 from ldtm_lib.ledger.forecasters import forecasters
+from ldtm_lib.ledger.shadows import NO_SHADOWS, TakenShadows, take_shadows
 from ldtm_lib.sessions import Calendar
 
 SAME_CAUSES = ("abstained_reason", "checkpoint_sha256", "window_sha256", "direction_pred")
@@ -59,6 +60,10 @@ class SnapshotReport:
     num_abstained: int
     model_versions: tuple[str, ...]
     """The distinct versions that spoke; a candidate is named by the first digits of its SHA-256."""
+    num_shadows: int
+    """What models that may not speak would have said, beside these rows; it counts nowhere."""
+    shadow_notes: tuple[str, ...]
+    """Why a model that was to be asked for a shadow left none."""
 
     @property
     def cohort(self) -> str:
@@ -112,7 +117,20 @@ def take_snapshots(
         settings=settings,
     )
     written = _insert(conn, drafts, simulated=simulated) if drafts else set[str]()
-    return _report(run_date, drafts, written, on_record(conn, run_date, spoken_for))
+    shadows = NO_SHADOWS
+    if drafts and settings.forecast.shadows != "none":
+        shadows = take_shadows(
+            conn,
+            run_date,
+            spoken_for,
+            windows,
+            targets=calendar.targets(run_date),
+            now=now,
+            folder=folder,
+            settings=settings,
+            simulated=simulated,
+        )
+    return _report(run_date, drafts, written, on_record(conn, run_date, spoken_for), shadows)
 
 
 def missing_rows(conn: Connection, cells: Sequence[tuple[str, date]]) -> list[tuple[str, date]]:
@@ -141,7 +159,9 @@ def on_record(conn: Connection, run_date: date, tickers: Sequence[str]) -> list[
         ).fetchall()
 
 
-def _report(run_date: date, drafts: Sequence[Draft], written: set[str], rows: Sequence[SnapshotRow]) -> SnapshotReport:
+def _report(
+    run_date: date, drafts: Sequence[Draft], written: set[str], rows: Sequence[SnapshotRow], shadows: TakenShadows
+) -> SnapshotReport:
     conflicts = [
         Conflict(ticker=draft.ticker, run_date=run_date, reason=difference)
         for draft, row in zip(drafts, rows, strict=True)
@@ -163,6 +183,8 @@ def _report(run_date: date, drafts: Sequence[Draft], written: set[str], rows: Se
         model_versions=tuple(
             sorted({row.model_version or f"candidate {(row.checkpoint_sha256 or '')[:8]}" for row in spoke})
         ),
+        num_shadows=shadows.num_shadows,
+        shadow_notes=shadows.notes,
     )
 
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ldtm_lib.config import ArchitectureConfig
 from ldtm_lib.durable import write_whole
-from ldtm_lib.errors import CheckpointRefused
+from ldtm_lib.errors import CheckpointNotWritten, CheckpointRefused
 from ldtm_lib.models.lstm import State, parameter_shapes
 
 REMEDY = "restore the file from a copy, or train the ticker again"
@@ -30,7 +30,7 @@ LAYOUTS = ({"architecture": dict, "names": str, "values": Tensor}, {"architectur
 def write(state: Mapping[str, Tensor], path: Path, *, architecture: ArchitectureConfig) -> str:
     """Write a network's parameters with its architecture; returns the SHA-256 of the file.
 
-    A crash leaves the old file, or none, at the path.
+    A crash leaves the old file, or none, at the path. Raises CheckpointNotWritten.
     """
     return write_bytes(encode(state, architecture=architecture), path)
 
@@ -45,9 +45,18 @@ def encode(state: Mapping[str, Tensor], *, architecture: ArchitectureConfig) -> 
 
 
 def write_bytes(content: bytes, path: Path) -> str:
-    """Put bytes at a path in one step that survives a crash; returns their SHA-256."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, content)
+    """Put bytes at a path in one step that survives a crash; returns their SHA-256.
+
+    Raises CheckpointNotWritten when the disk is full or the folder may not be written to.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, content)
+    except OSError as error:
+        raise CheckpointNotWritten(
+            f"checkpoint {path} cannot be written: {error.strerror}; nothing was changed: make room, "
+            f"or see who may write to {path.parent}, and do it again"
+        ) from error
     return hashlib.sha256(content).hexdigest()
 
 

@@ -8,11 +8,13 @@ from typing import cast
 import numpy as np
 import polars as pl
 from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
 
-from ldtm_lib.backtest.walk_forward import FoldReport
+from ldtm_lib.backtest.walk_forward import NO_LEAKS, FoldReport
 from ldtm_lib.config import BacktestConfig, fingerprint
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.statements import statement
+from ldtm_lib.features.foresight import WindowLeaks
 from ldtm_lib.registry.inputs import InputKey, key_columns
 from ldtm_lib.registry.trained_network import TrainedNetwork, network_columns, network_of_row
 from ldtm_lib.sessions import HORIZONS
@@ -35,6 +37,14 @@ class Backtest:
     key: InputKey
     reports: tuple[FoldReport, ...]
     """Oldest first."""
+    num_sampled_windows: int | None = None
+    """How many of its windows were searched for what they could not know; None when they were not."""
+    window_leaks: Mapping[str, int] | None = None
+    """Those of the sampled windows that knew it, by kind; None when they were not searched."""
+
+
+SAMPLED = "sampled"
+"""Where the number of sampled windows stands in backtest.window_leaks, beside the kinds of leaks."""
 
 
 def store(
@@ -43,13 +53,18 @@ def store(
     *,
     plan: BacktestConfig,
     networks: Mapping[InputKey, Sequence[TrainedNetwork]] | None = None,
+    window_leaks: Mapping[str, WindowLeaks] | None = None,
 ) -> None:
     """Put backtests on record, each under what was trained on and how its folds were cut.
 
-    `networks` tell how those of the folds were trained; of a fold without one that stays unknown. A backtest that
-    is on record already stays as it is.
+    `networks` tell how those of the folds were trained; of a fold without one that stays unknown. `window_leaks`
+    tell by ticker what its sampled windows knew. A backtest that is on record already stays as it is.
     """
-    rows = key_columns(backtests) | {"plans": [fingerprint(plan)] * len(backtests)}
+    searched = window_leaks or {}
+    rows = key_columns(backtests) | {
+        "plans": [fingerprint(plan)] * len(backtests),
+        "window_leaks": [_window_leaks_column(searched.get(key.ticker)) for key in backtests],
+    }
     ids = _ids(conn, "backtest/insert_backtests", rows)
     new = [(ids[key], report) for key, reports in backtests.items() if key in ids for report in reports]
     if not new:
@@ -66,6 +81,7 @@ def store(
         "num_validation_rows": [report.num_validation_rows for _, report in new],
         "num_epochs": [report.num_epochs for _, report in new],
         "validation_loss": [report.validation_loss for _, report in new],
+        "leaks": [Jsonb(dict(report.leaks)) for _, report in new],
     }
     folds |= network_columns([trained.get((backtest_id, report.fold)) for backtest_id, report in new])
     conn.execute(statement("backtest/insert_folds"), folds)
@@ -99,10 +115,13 @@ def read(conn: Connection, keys: Collection[InputKey], *, plan: BacktestConfig) 
             for chunk in copy:
                 content += chunk
         folds = cursor.execute(statement("backtest/folds_of_backtests"), parameters).fetchall()
+        searched: dict[int, dict[str, int]] = dict(
+            cursor.execute(statement("backtest/window_leaks_of_backtests"), parameters).fetchall()
+        )
     predictions = pl.read_csv(io.BytesIO(content), schema=PREDICTION_SCHEMA)
     by_fold = predictions.partition_by("backtest_id", "fold", as_dict=True)
     reports: dict[int, list[FoldReport]] = {backtest_id: [] for backtest_id in ids.values()}
-    for backtest_id, fold, train_cutoff, num_training, num_validation, num_epochs, validation_loss in folds:
+    for backtest_id, fold, train_cutoff, num_training, num_validation, num_epochs, validation_loss, leaks in folds:
         rows = by_fold[(backtest_id, fold)]
         report = FoldReport(
             fold=fold,
@@ -115,9 +134,27 @@ def read(conn: Connection, keys: Collection[InputKey], *, plan: BacktestConfig) 
             close=rows["close"].to_numpy(),
             predictions=rows.select(f"{horizon}_pred" for horizon in HORIZONS).to_numpy(),
             actuals=rows.select(f"{horizon}_actual" for horizon in HORIZONS).to_numpy(),
+            leaks=NO_LEAKS if leaks is None else leaks,
         )
         reports[backtest_id].append(report)
-    return {key: Backtest(backtest_id=i, key=key, reports=tuple(reports[i])) for key, i in ids.items()}
+    return {key: _backtest(i, key, reports[i], searched.get(i)) for key, i in ids.items()}
+
+
+def _backtest(
+    backtest_id: int, key: InputKey, reports: Sequence[FoldReport], searched: Mapping[str, int] | None
+) -> Backtest:
+    leaks = None if searched is None else {kind: num for kind, num in searched.items() if kind != SAMPLED}
+    return Backtest(
+        backtest_id=backtest_id,
+        key=key,
+        reports=tuple(reports),
+        num_sampled_windows=None if searched is None else searched[SAMPLED],
+        window_leaks=leaks,
+    )
+
+
+def _window_leaks_column(found: WindowLeaks | None) -> Jsonb | None:
+    return None if found is None else Jsonb({SAMPLED: found.num_sampled, **found.leaks})
 
 
 def _predictions(backtest_id: int, report: FoldReport) -> pl.DataFrame:

@@ -2,13 +2,15 @@
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date
+from dataclasses import dataclass, field
+from datetime import date, datetime
 from pathlib import Path
 from typing import Literal
 
 from psycopg.rows import class_row, dict_row
+from psycopg.types.json import Jsonb
 
+from ldtm_lib.backtest.leakage import split_leaks
 from ldtm_lib.config import ArchitectureConfig
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.statements import statement
@@ -49,6 +51,12 @@ class CheckpointRecord:
     version: str | None
     """Such as `v1.2026-03-02`; None for a candidate."""
     major: int | None
+    leaks: dict[str, int] | None = field(hash=False)
+    """Rows of its training that saw what they must not, by kind; None for one from before they were counted."""
+    restores: int | None
+    """The checkpoint that earned what this one brings back; None for one that was trained and earned itself."""
+    file_removed_at: datetime | None
+    """Since when nobody needed its file any more."""
 
     @property
     def key(self) -> InputKey:
@@ -63,8 +71,13 @@ class CheckpointRecord:
 
     @property
     def age(self) -> tuple[date, int]:
-        """Orders the checkpoints of one ticker, newest last."""
-        return self.trained_on, self.checkpoint_id
+        """Orders the checkpoints of one ticker by their training, newest last; one that came back is as old as ever."""
+        return self.trained_on, self.network_id
+
+    @property
+    def network_id(self) -> int:
+        """The same for all versions of one network: the checkpoint that it was first on record as."""
+        return self.restores or self.checkpoint_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -81,6 +94,11 @@ class Candidate:
         """What goes on record of how it was trained."""
         return trained_network(self.fit, gpu_index=self.gpu_index)
 
+    @property
+    def leaks(self) -> dict[str, int]:
+        """Rows of its training that saw what they must not, by kind."""
+        return split_leaks(self.fit.task, None)
+
 
 def record_candidates(
     conn: Connection, folder: Path, candidates: Sequence[Candidate], *, architecture: ArchitectureConfig, seed: int
@@ -88,15 +106,20 @@ def record_candidates(
     """Write the networks' files under a folder and put them on record as candidates.
 
     The same network for the same key again adds nothing; where its file was lost or altered meanwhile, it is
-    restored, under the name that it has by now.
+    restored, under every name that it has by now. A candidate whose file was removed gets it back. Raises
+    CheckpointNotWritten when the disk does not take a file.
     """
     contents = {c.key: checkpoint.encode(c.fit.state, architecture=architecture) for c in candidates}
     sha256s = {key: hashlib.sha256(content).hexdigest() for key, content in contents.items()}
-    known = {record.key: record for record in _of_inputs(conn, contents) if record.file_sha256 == sha256s[record.key]}
-    names = {key: known[key].file_name if key in known else candidate_name(key, sha256s[key]) for key in contents}
+    conn.execute(statement("registry/lock_candidate_files"))
+    names = {key: candidate_name(key, sha256s[key]) for key in contents}
+    wanted = {key: {name} for key, name in names.items()}
+    for key, records in _of_contents(conn, sha256s).items():
+        wanted[key] = {r.file_name for r in records if r.status == "candidate" or r.file_removed_at is None}
     for key, content in contents.items():
-        if not is_intact(folder / names[key], sha256s[key]):
-            checkpoint.write_bytes(content, folder / names[key])
+        for path in (folder / name for name in wanted[key]):
+            if not is_intact(path, sha256s[key]):
+                checkpoint.write_bytes(content, path)
     rows = key_columns(contents) | {
         "file_names": [names[c.key] for c in candidates],
         "file_sha256s": [sha256s[c.key] for c in candidates],
@@ -105,19 +128,29 @@ def record_candidates(
         "num_validation_rows": [len(c.fit.task.validation_rows) for c in candidates],
         "num_epochs": [c.fit.num_epochs for c in candidates],
         "validation_loss": [c.fit.validation_loss for c in candidates],
+        "leaks": [Jsonb(c.leaks) for c in candidates],
     }
     rows |= network_columns([c.network for c in candidates])
     conn.execute(statement("registry/insert_candidates"), rows)
-    return {record.key: record for record in _of_inputs(conn, contents) if record.file_sha256 == sha256s[record.key]}
+    return {key: records[0] for key, records in _of_contents(conn, sha256s).items()}
 
 
 def existing(conn: Connection, folder: Path, keys: Collection[InputKey]) -> dict[InputKey, CheckpointRecord]:
-    """The networks that need not be trained again: on record for a key, with a file that is the recorded one."""
+    """The networks that need not be trained again: on record for a key, with a file that is the recorded one.
+
+    Nor must one be that retired long ago, whose file nobody needs. But an active one that lost its file must be.
+    """
     found: dict[InputKey, CheckpointRecord] = {}
+    harmed: set[InputKey] = set()
     for record in _of_inputs(conn, keys):
-        if record.key not in found and is_intact(folder / record.file_name, record.file_sha256):
-            found[record.key] = record
-    return found
+        if record.file_removed_at is not None:
+            if record.status == "retired":
+                found.setdefault(record.key, record)
+        elif is_intact(folder / record.file_name, record.file_sha256):
+            found.setdefault(record.key, record)
+        elif record.status == "active":
+            harmed.add(record.key)
+    return {key: record for key, record in found.items() if key not in harmed}
 
 
 def networks(conn: Connection, records: Collection[CheckpointRecord]) -> dict[int, TrainedNetwork]:
@@ -151,6 +184,15 @@ def is_intact(path: Path, sha256: str) -> bool:
     except CheckpointRefused:
         return False
     return True
+
+
+def _of_contents(conn: Connection, sha256s: Mapping[InputKey, str]) -> dict[InputKey, list[CheckpointRecord]]:
+    """Every row of the networks with some keys and contents, the newest first."""
+    rows: dict[InputKey, list[CheckpointRecord]] = {}
+    for record in _of_inputs(conn, sha256s):
+        if record.file_sha256 == sha256s[record.key]:
+            rows.setdefault(record.key, []).append(record)
+    return rows
 
 
 def _of_inputs(conn: Connection, keys: Collection[InputKey]) -> list[CheckpointRecord]:

@@ -1,23 +1,47 @@
 """The gate over a list of tickers, from what is on record alone."""
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ldtm_lib.backtest.gate import Verdict, judge, not_trained, refusal
-from ldtm_lib.config import Settings
+from ldtm_lib.backtest.gate import confirm, judge, not_trained, refusal
+from ldtm_lib.backtest.standing import standings
+from ldtm_lib.backtest.universe import Universe, universe_of
+from ldtm_lib.backtest.verdict import Verdict
+from ldtm_lib.config import GateConfig, Settings
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.registry import backtests, failures, verdicts
+from ldtm_lib.registry.backtests import Backtest
 from ldtm_lib.registry.checkpoints import CheckpointRecord, newest_checkpoints
 from ldtm_lib.registry.failures import MissingCheckpoint
 from ldtm_lib.registry.promotion import Promotion, promote
 from ldtm_lib.registry.verdicts import Decision
 
 
-def judge_and_promote(conn: Connection, folder: Path, tickers: Sequence[str], settings: Settings) -> list[Promotion]:
-    """Judge the newest network of every ticker by the backtest of what it was trained on, and promote what passes.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What the gate says about a list of tickers, and what their backtests show together."""
 
-    One result per ticker, in the order given; a ticker without a candidate gets a verdict with the reason. A network
-    that was promoted before is not judged again. All in the caller's one transaction, in a fixed number of statements.
+    decisions: list[Decision]
+    """One per ticker, in the order given."""
+    universe: Universe
+    """Of those whose candidates were judged now."""
+
+
+def judge_and_promote(conn: Connection, folder: Path, tickers: Sequence[str], settings: Settings) -> list[Promotion]:
+    """Judge the newest network of every ticker and promote what passes; one result per ticker, in the order given.
+
+    All in the caller's one transaction, in a fixed number of statements.
+    """
+    return promote(conn, folder, judge_newest(conn, tickers, settings).decisions, architecture=settings.architecture)
+
+
+def judge_newest(conn: Connection, tickers: Sequence[str], settings: Settings) -> Judgement:
+    """Judge the newest network of every ticker by the backtest of what it was trained on.
+
+    A ticker without a candidate gets a verdict with the reason. A network that was promoted before is not judged
+    again.
     """
     subjects = _subjects(newest_checkpoints(conn, tickers), failures.newest_missing_checkpoints(conn, tickers))
     records = [subject for subject in subjects.values() if isinstance(subject, CheckpointRecord)]
@@ -36,12 +60,42 @@ def judge_and_promote(conn: Connection, folder: Path, tickers: Sequence[str], se
             verdict = earlier.get(subject.checkpoint_id, Verdict(rules=()))
         elif backtest := tested.get(subject.key):
             backtest_id = backtest.backtest_id
-            verdict = judge(backtest.reports, settings.gate, settings.forecast.neutral_band)
+            verdict = _judged(backtest, subject, settings)
         else:
             reason = untested.get(subject.key, "none with the present [backtest] settings is on record; run it")
             verdict = refusal("backtested", f"{ticker} has no backtest: {reason}")
         decisions.append(Decision(ticker=ticker, subject=subject, backtest_id=backtest_id, verdict=verdict))
-    return promote(conn, folder, decisions, architecture=settings.architecture)
+    return Judgement(
+        decisions=_among_others(conn, decisions, settings.gate),
+        universe=universe_of(
+            {key.ticker: backtest.reports for key, backtest in tested.items()},
+            settings.gate,
+            settings.forecast.neutral_band,
+        ),
+    )
+
+
+def _judged(backtest: Backtest, candidate: CheckpointRecord, settings: Settings) -> Verdict:
+    """The four rules; what leaked into the candidate itself, or into the windows of its bars, counts as well."""
+    leaks = Counter(backtest.window_leaks or {}) + Counter(candidate.leaks or {})
+    return judge(backtest.reports, settings.gate, settings.forecast.neutral_band, other_leaks=leaks)
+
+
+def _among_others(conn: Connection, decisions: list[Decision], gate: GateConfig) -> list[Decision]:
+    """The decisions, each verdict seen among all that are judged on the same evening and after all trials before it."""
+    judged = {d.ticker: d for d in decisions if d.backtest_id is not None and d.verdict.evidence and d.candidate}
+    if not judged:
+        return decisions
+    candidates = [decision.candidate for decision in judged.values() if decision.candidate]
+    tried = verdicts.trials(conn, candidates)
+    others = verdicts.others_of_evenings(conn, {c.trained_on for c in candidates}, list(judged))
+    confirmed: dict[str, Verdict] = {}
+    for evening, of_others in others.items():
+        family = {c.ticker for c in candidates if c.trained_on == evening}
+        evidence = {t: d.verdict.evidence for t, d in judged.items() if t in family and d.verdict.evidence}
+        for ticker, standing in standings(evidence, tried, of_others).items():
+            confirmed[ticker] = confirm(judged[ticker].verdict, standing, gate)
+    return [replace(d, verdict=confirmed.get(d.ticker, d.verdict)) for d in decisions]
 
 
 def _subjects(

@@ -1,12 +1,13 @@
-"""The registry at a glance: one entry per ticker."""
+"""The registry at a glance: one entry per ticker, and all versions of one ticker."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Literal
 
 from psycopg.rows import class_row
 
-from ldtm_lib.backtest.gate import Verdict
+from ldtm_lib.backtest.verdict import Verdict
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.statements import statement
 from ldtm_lib.registry.verdicts import verdict_of
@@ -27,14 +28,66 @@ class RegistryEntry:
     decided_at: datetime | None
     rules: Sequence[Mapping[str, object]] | None
     """Of the newest verdict, as stored; `verdict` has them typed."""
+    evidence: Mapping[str, object] | None
+    standing: Mapping[str, object] | None
 
     @property
     def verdict(self) -> Verdict | None:
         """The gate's newest verdict, on whichever candidate."""
-        return None if self.rules is None else verdict_of(self.rules)
+        return None if self.rules is None else verdict_of(self.rules, self.evidence, self.standing)
 
 
 def list_registry(conn: Connection) -> list[RegistryEntry]:
     """Every ticker that was ever trained or judged, sorted by name."""
     with conn.cursor(row_factory=class_row(RegistryEntry)) as cursor:
         return cursor.execute(statement("registry/list_registry")).fetchall()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionEntry:
+    """One version of a ticker: when it spoke, who brought it back or took it out, and whether its file is there."""
+
+    version: str
+    status: Literal["active", "retired"]
+    trained_on: date
+    activated_at: datetime
+    retired_at: datetime | None
+    file_name: str
+    file_removed_at: datetime | None
+    restores: str | None
+    """The version whose network it brought back; None for one that passed the gate."""
+    restored_by: str | None
+    restored_why: str | None
+    retired_by: str | None
+    """Who took it out; None where another version took its place, or nothing yet."""
+    retired_why: str | None
+    next_version: str | None
+    """The version that became active after it."""
+    next_is_rollback: bool
+    num_forecasts: int
+    """Rows of the ledger that name it."""
+
+
+def list_versions(conn: Connection, ticker: str) -> list[VersionEntry]:
+    """Every version of a ticker that is or was active, the newest first."""
+    with conn.cursor(row_factory=class_row(VersionEntry)) as cursor:
+        return cursor.execute(statement("registry/list_versions"), {"ticker": ticker}).fetchall()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgedNetwork:
+    """A network of a ticker with the newest verdict on it."""
+
+    version: str | None
+    """Of the active model; None for the newest candidate, or for a training that left none."""
+    decided_at: datetime
+    verdict: Verdict
+
+
+def judged_networks(conn: Connection, ticker: str) -> list[JudgedNetwork]:
+    """The verdict on the network that speaks for a ticker, and the newest one on another network since."""
+    rows = conn.execute(statement("registry/judged_networks"), {"ticker": ticker})
+    return [
+        JudgedNetwork(version=version, decided_at=decided_at, verdict=verdict_of(*parts))
+        for version, decided_at, *parts in rows
+    ]

@@ -10,17 +10,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from ldtm_lib.backtest.gate import Rule, Verdict
+from ldtm_lib.backtest.verdict import Rule, Verdict
 from ldtm_lib.config import ArchitectureConfig
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.statements import statement
 from ldtm_lib.errors import CheckpointRefused, RegistryConflict
-from ldtm_lib.models import checkpoint
 from ldtm_lib.registry import verdicts
-from ldtm_lib.registry.checkpoints import CheckpointRecord, is_intact, promoted_checkpoints
+from ldtm_lib.registry.checkpoints import CheckpointRecord, promoted_checkpoints
 from ldtm_lib.registry.verdicts import Decision
-
-FIRST_MAJOR = 1
+from ldtm_lib.registry.versions import Version, active_one, earned_major, publish
 
 Outcome = Literal["promoted", "already promoted", "stays candidate", "superseded", "not trained"]
 
@@ -38,6 +36,8 @@ class Promotion:
     """The version that retired in this promotion."""
     is_news: bool
     """Whether the verdict went on record now; a rerun repeats the same without being news."""
+    replaced_by_hand: str | None = None
+    """The version of the newest network, where that was promoted before and retired by a rollback or by an order."""
 
     @property
     def message(self) -> str:
@@ -47,20 +47,20 @@ class Promotion:
                 f", {self.retired_version} retired" if self.retired_version else ""
             )
         if self.outcome == "already promoted":
-            return f"{self.ticker} has nothing new: its newest network was promoted before"
+            if self.replaced_by_hand is None:
+                return f"{self.ticker} has nothing new: its newest network was promoted before"
+            speaker = f"{self.version} stays active" if self.version else "it abstains"
+            return (
+                f"{self.ticker} has nothing new: its newest network, {self.replaced_by_hand}, was retired by hand; "
+                f"{speaker} until a newer one passes"
+            )
         if self.outcome == "superseded":
-            return f"{self.ticker} stays with {self.version}, which is newer than the candidate that was judged"
+            stays = f"stays with {self.version}" if self.version else "stays without an active version"
+            return f"{self.ticker} {stays}: a newer network than the candidate that was judged was promoted meanwhile"
         reasons = "; ".join(rule.reason for rule in self.verdict.failures)
         if self.outcome == "not trained":
             return reasons
         return f"{self.ticker} stays candidate: {reasons}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Version:
-    major: int
-    name: str
-    file_name: str
 
 
 def promote(
@@ -69,7 +69,8 @@ def promote(
     """Record verdicts and make every candidate that passed the active one of its ticker. One decision per ticker.
 
     A candidate whose file is missing, altered or of another architecture fails a fifth rule, `file`, and stays.
-    Doing the same again changes nothing. Raises RegistryConflict when a candidate changes meanwhile.
+    Doing the same again changes nothing. Raises RegistryConflict when a candidate changes meanwhile, and
+    CheckpointNotWritten when the disk does not take a copy: roll the transaction back then, and nothing has changed.
     """
     conn.execute(statement("registry/lock_promotions"))
     promoted: dict[str, list[CheckpointRecord]] = {decision.ticker: [] for decision in decisions}
@@ -78,13 +79,19 @@ def promote(
 
     settled: list[Decision] = []
     outcomes: list[Outcome] = []
-    versions: dict[str, _Version] = {}
+    versions: dict[str, Version] = {}
     for decision in decisions:
         history = promoted[decision.ticker]
         outcome = _outcome(decision, history)
         if outcome == "promoted" and (candidate := decision.candidate):
             try:
-                versions[decision.ticker] = _publish(folder, candidate, history, architecture)
+                versions[decision.ticker] = publish(
+                    folder,
+                    candidate,
+                    major=earned_major(candidate, history),
+                    history=history,
+                    architecture=architecture,
+                )
             except CheckpointRefused as refused:
                 decision = _with_refused_file(decision, refused)
                 outcome = "stays candidate"
@@ -95,7 +102,7 @@ def promote(
     fresh = [d for d, outcome in zip(settled, outcomes, strict=True) if outcome != "already promoted"]
     news = verdicts.record(conn, fresh)
     return [
-        _promotion(decision, outcome, _active(promoted[decision.ticker]), versions.get(decision.ticker), news)
+        _promotion(decision, outcome, promoted[decision.ticker], versions.get(decision.ticker), news)
         for decision, outcome in zip(settled, outcomes, strict=True)
     ]
 
@@ -108,39 +115,9 @@ def _outcome(decision: Decision, history: Sequence[CheckpointRecord]) -> Outcome
         return "already promoted"
     if not decision.verdict.passed:
         return "stays candidate"
-    if (active := _active(history)) and active.age > candidate.age:
+    if any(record.age > candidate.age for record in history):
         return "superseded"
     return "promoted"
-
-
-def _publish(
-    folder: Path, candidate: CheckpointRecord, history: Sequence[CheckpointRecord], architecture: ArchitectureConfig
-) -> _Version:
-    """Copy a candidate's file, verified, under the name of its version."""
-    source = folder / candidate.file_name
-    checkpoint.load(source, sha256=candidate.file_sha256, architecture=architecture)
-    version = _next_version(folder, candidate, history)
-    content = checkpoint.read_verified(source, sha256=candidate.file_sha256)
-    checkpoint.write_bytes(content, folder / version.file_name)
-    return version
-
-
-def _next_version(folder: Path, candidate: CheckpointRecord, history: Sequence[CheckpointRecord]) -> _Version:
-    """The version of a new promotion. The major goes up with the architecture; a name in use gets .2, .3 and so on."""
-    major = FIRST_MAJOR
-    if history:
-        newest = history[0]
-        changed = newest.architecture_sha256 != candidate.architecture_sha256
-        major = (newest.major or FIRST_MAJOR) + changed
-    taken = {record.version for record in history}
-    number = 1
-    while True:
-        name = f"v{major}.{candidate.trained_on}" + (f".{number}" if number > 1 else "")
-        file_name = f"{candidate.ticker}_ldtm_{name}.pt"
-        path = folder / file_name
-        if name not in taken and (not path.exists() or is_intact(path, candidate.file_sha256)):
-            return _Version(major=major, name=name, file_name=file_name)
-        number += 1
 
 
 def _with_refused_file(decision: Decision, refused: CheckpointRefused) -> Decision:
@@ -148,7 +125,7 @@ def _with_refused_file(decision: Decision, refused: CheckpointRefused) -> Decisi
     return replace(decision, verdict=Verdict(rules=(*decision.verdict.rules, rule)))
 
 
-def _activate(conn: Connection, decisions: Sequence[Decision], versions: dict[str, _Version]) -> None:
+def _activate(conn: Connection, decisions: Sequence[Decision], versions: dict[str, Version]) -> None:
     ids = {d.ticker: d.candidate.checkpoint_id for d in decisions if d.candidate and d.ticker in versions}
     conn.execute(statement("registry/retire_checkpoints"), {"tickers": list(ids)})
     columns = {
@@ -166,8 +143,14 @@ def _activate(conn: Connection, decisions: Sequence[Decision], versions: dict[st
 
 
 def _promotion(
-    decision: Decision, outcome: Outcome, active: CheckpointRecord | None, version: _Version | None, news: set[str]
+    decision: Decision,
+    outcome: Outcome,
+    history: Sequence[CheckpointRecord],
+    version: Version | None,
+    news: set[str],
 ) -> Promotion:
+    """The result; `history` is the ticker's from before."""
+    active = active_one(history)
     before = active.version if active else None
     return Promotion(
         ticker=decision.ticker,
@@ -176,8 +159,17 @@ def _promotion(
         version=version.name if version else before,
         retired_version=before if version else None,
         is_news=decision.ticker in news,
+        replaced_by_hand=_replaced_by_hand(decision, outcome, history, active),
     )
 
 
-def _active(history: Sequence[CheckpointRecord]) -> CheckpointRecord | None:
-    return next((record for record in history if record.status == "active"), None)
+def _replaced_by_hand(
+    decision: Decision, outcome: Outcome, history: Sequence[CheckpointRecord], active: CheckpointRecord | None
+) -> str | None:
+    """The newest network's version where it was promoted before and is not active: nothing newer took its place."""
+    if outcome != "already promoted" or not decision.candidate:
+        return None
+    network_id = decision.candidate.network_id
+    if active and active.network_id == network_id:
+        return None
+    return next((record.version for record in history if record.checkpoint_id == network_id), None)

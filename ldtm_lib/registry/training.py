@@ -4,15 +4,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
+from types import MappingProxyType
 
 from ldtm_lib.backtest.folds import FoldPlan, plan_final, plan_folds
 from ldtm_lib.backtest.walk_forward import FoldReport, fold_report, tasks_of
 from ldtm_lib.config import Settings
 from ldtm_lib.database.connection import Database
 from ldtm_lib.errors import TooFewBars
+from ldtm_lib.features.foresight import WindowLeaks
 from ldtm_lib.features.window_set import WindowSet
 from ldtm_lib.models.fit import Fit, FitFailed, FitTask
 from ldtm_lib.models.forecast import predict
+from ldtm_lib.models.observer import TrainingObserver
 from ldtm_lib.models.trainer import fit_universe
 from ldtm_lib.registry import backtests as stored_backtests
 from ldtm_lib.registry import checkpoints as stored_checkpoints
@@ -20,9 +23,10 @@ from ldtm_lib.registry import failures as stored_failures
 from ldtm_lib.registry.checkpoints import Candidate
 from ldtm_lib.registry.failures import Failure, Part
 from ldtm_lib.registry.inputs import InputKey, input_key
-from ldtm_lib.registry.observer import TrainingObserver
 from ldtm_lib.registry.outcomes import RetrainReport, Status, TrainingOutcome
 from ldtm_lib.registry.trained_network import TrainedNetwork, trained_network
+
+NOT_SEARCHED: Mapping[str, WindowLeaks] = MappingProxyType({})
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -57,6 +61,7 @@ def retrain(
     gpu_index: int | None = None,
     backtests: bool = True,
     checkpoints: bool = True,
+    window_leaks: Mapping[str, WindowLeaks] = NOT_SEARCHED,
     observer: TrainingObserver | None = None,
 ) -> RetrainReport:
     """Train the final networks and the backtests of many tickers on what was known on the evening of a session.
@@ -64,7 +69,8 @@ def retrain(
     What is on record with an intact file is up to date and skipped. Everything else goes to one `fit_universe`.
     Each result is committed by itself as soon as it is complete: a ticker that fails, or the end of the process,
     takes none of the others with it, and running again does only what is left. `gpu_index` says which of the
-    machine's GPUs was leased for it, and goes on record.
+    machine's GPUs was leased for it, and `window_leaks` what the tickers' sampled windows knew that they could not:
+    both go on record.
     """
     known = {ticker: of_ticker.known_by(trained_on) for ticker, of_ticker in windows.items()}
     keys = {ticker: input_key(of_ticker, settings, trained_on) for ticker, of_ticker in known.items()}
@@ -85,7 +91,7 @@ def retrain(
     with database.transaction() as conn:
         stored_failures.record(conn, agenda.failures)
         without_folds = {f.key: () for f in agenda.failures if f.part == "backtest"}
-        stored_backtests.store(conn, without_folds, plan=settings.backtest)
+        stored_backtests.store(conn, without_folds, plan=settings.backtest, window_leaks=window_leaks)
 
     if observer is not None:
         observer.planned(agenda.tasks)
@@ -105,7 +111,7 @@ def retrain(
             walk = agenda.walks[ticker]
             _take_fold(walk, result, settings, gpu_index)
             if not walk.open_folds:
-                outcomes.append(_keep_backtest(database, walk, settings))
+                outcomes.append(_keep_backtest(database, walk, settings, window_leaks))
         if observer is not None:
             observer.ended(result)
     return RetrainReport(trained_on=trained_on, outcomes=()).including(outcomes)
@@ -176,7 +182,9 @@ def _take_fold(walk: _Walk, result: Fit | FitFailed, settings: Settings, gpu_ind
     walk.reports.append(fold_report(plan, result, predictions))
 
 
-def _keep_backtest(database: Database, walk: _Walk, settings: Settings) -> TrainingOutcome:
+def _keep_backtest(
+    database: Database, walk: _Walk, settings: Settings, window_leaks: Mapping[str, WindowLeaks]
+) -> TrainingOutcome:
     """Put a whole backtest on record. One without all of its folds is none: the fold that failed might be the worst."""
     ticker = walk.key.ticker
     reports = sorted(walk.reports, key=lambda report: report.fold)
@@ -186,7 +194,13 @@ def _keep_backtest(database: Database, walk: _Walk, settings: Settings) -> Train
             reason = "; ".join(walk.failures)
             stored_failures.record(conn, [Failure(key=walk.key, part="backtest", reason=reason)])
             return _unmade(ticker, "backtest", "failed", reason)
-        stored_backtests.store(conn, {walk.key: reports}, plan=settings.backtest, networks={walk.key: networks})
+        stored_backtests.store(
+            conn,
+            {walk.key: reports},
+            plan=settings.backtest,
+            networks={walk.key: networks},
+            window_leaks=window_leaks,
+        )
     return _made(ticker, "backtest", "trained", networks)
 
 

@@ -20,7 +20,8 @@ comment on column backtest.window_leaks is
     'Of sampled windows of the stored bars: how many were compared, moved with later bars, or were scaled by others. NULL: not sampled.';
 comment on column backtest_fold.leaks is 'Rows of the fold that saw what they must not, counted by kind. NULL in rows from before.';
 comment on column checkpoint.leaks is 'The same of its own training and validation rows.';
-comment on column checkpoint.restores is 'The retired version that this one brings back: the same network under a new version.';
+comment on column checkpoint.restores is
+    'The retired version that this one brings back, the one that earned it: the same network under a new version.';
 comment on column checkpoint.file_removed_at is 'Since when its file is gone: nobody needed it any more.';
 comment on column gate_verdict.evidence is 'What the backtest shows beyond the rules: intervals, tests, base rates.';
 comment on column gate_verdict.standing is 'The ticker among all that were judged on the same evening, and its trainings so far.';
@@ -32,6 +33,7 @@ create unique index checkpoint_once_per_content
     where restores is null;
 
 create index snapshot_by_checkpoint on snapshot (checkpoint_id, run_date);
+create index gate_verdict_by_evening on gate_verdict (trained_on, ticker, verdict_id desc);
 
 -- What people order is on record with who and why.
 create table registry_order (
@@ -42,7 +44,8 @@ create table registry_order (
     ordered_by    text        not null check (btrim(ordered_by) <> ''),
     database_role name        not null default session_user,
     why           text        not null check (btrim(why) <> ''),
-    ordered_at    timestamptz not null default clock_timestamp()
+    ordered_at    timestamptz not null default clock_timestamp(),
+    constraint registry_order_once unique (checkpoint_id, action)
 );
 
 create index registry_order_by_ticker on registry_order (ticker, order_id);
@@ -50,15 +53,25 @@ create index registry_order_by_ticker on registry_order (ticker, order_id);
 comment on table registry_order is 'Rollbacks and retirements that were ordered and not earned at the gate.';
 comment on column registry_order.checkpoint_id is 'What became active by a rollback; what a retirement took out.';
 
-create function registry_order_is_dated_by_the_database() returns trigger language plpgsql as $$
+-- An order is recorded in the transaction that carries it out, by the database's clock.
+create function registry_order_is_carried_out() returns trigger language plpgsql set search_path from current as $$
+declare
+    model checkpoint;
 begin
+    select * into model from checkpoint where checkpoint.checkpoint_id = new.checkpoint_id;
+    if model.ticker is distinct from new.ticker
+       or (new.action = 'rollback' and (model.restores is null or model.activated_at < now()))
+       or (new.action = 'retirement' and (model.retired_at is null or model.retired_at < now())) then
+        raise exception 'the % of checkpoint % of % is not what this transaction does', new.action, new.checkpoint_id, new.ticker
+            using errcode = 'integrity_constraint_violation';
+    end if;
     new.ordered_at := clock_timestamp();
     new.database_role := session_user;
     return new;
 end $$;
 
-create trigger registry_order_is_dated_by_the_database before insert on registry_order
-for each row execute function registry_order_is_dated_by_the_database();
+create trigger registry_order_is_carried_out before insert on registry_order
+for each row execute function registry_order_is_carried_out();
 
 -- A network that comes back is the one that was retired, under a version of its own.
 create function checkpoint_restores_what_was_retired() returns trigger language plpgsql set search_path from current as $$
@@ -66,7 +79,7 @@ declare
     retired checkpoint;
 begin
     select * into retired from checkpoint where checkpoint_id = new.restores;
-    if retired.status is distinct from 'retired'
+    if retired.status is distinct from 'retired' or retired.restores is not null
        or (new.ticker, new.trained_on, new.architecture_sha256, new.recipe_sha256, new.data_sha256, new.file_sha256, new.seed)
           is distinct from
           (retired.ticker, retired.trained_on, retired.architecture_sha256, retired.recipe_sha256, retired.data_sha256,
@@ -99,6 +112,19 @@ end $$;
 
 create trigger checkpoint_file_may_go before update of file_removed_at on checkpoint
 for each row when (old.file_removed_at is distinct from new.file_removed_at) execute function checkpoint_file_may_go();
+
+-- Writers of forecasts and of this mark wait for each other, see a_turn_in_the_chain: no forecast slips in between.
+create function snapshot_has_its_checkpoint_file() returns trigger language plpgsql set search_path from current as $$
+begin
+    if exists (select from checkpoint where checkpoint.checkpoint_id = new.checkpoint_id and file_removed_at is not null) then
+        raise exception 'the file of checkpoint %, which the forecast of % on % names, was removed',
+            new.checkpoint_id, new.ticker, new.run_date using errcode = 'integrity_constraint_violation';
+    end if;
+    return new;
+end $$;
+
+create trigger snapshot_has_its_checkpoint_file before insert on snapshot
+for each row when (new.checkpoint_id is not null) execute function snapshot_has_its_checkpoint_file();
 
 create or replace function checkpoint_is_immutable() returns trigger language plpgsql as $$
 begin
@@ -150,6 +176,7 @@ alter table backtest_fold enable always trigger backtest_fold_is_append_only;
 alter table backtest_prediction enable always trigger backtest_prediction_is_append_only;
 alter table gate_verdict enable always trigger gate_verdict_is_append_only;
 alter table registry_order enable always trigger registry_order_is_append_only;
-alter table registry_order enable always trigger registry_order_is_dated_by_the_database;
+alter table registry_order enable always trigger registry_order_is_carried_out;
 alter table checkpoint enable always trigger checkpoint_restores_what_was_retired;
 alter table checkpoint enable always trigger checkpoint_file_may_go;
+alter table snapshot enable always trigger snapshot_has_its_checkpoint_file;

@@ -1,11 +1,9 @@
 """Alerts over a real socket: a receiver on the loopback takes them, refuses them, or never answers."""
 
-import json
 import logging
 import socket
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
@@ -14,8 +12,8 @@ from ldtm_lib.alerts.log_lines import LogLines
 from ldtm_lib.alerts.protocol import Alert, send
 from ldtm_lib.alerts.webhook import Webhook
 from ldtm_lib.errors import AlertNotDelivered, ConfigurationError
+from tests.alerts.receiver import SECRET, Receiver, listening
 
-SECRET = "T0KEN-that-nobody-may-see"
 ALERT = Alert(
     kind="gate",
     severity="warning",
@@ -24,40 +22,10 @@ ALERT = Alert(
 )
 
 
-class Receiver(HTTPServer):
-    """Takes what is posted and answers as it was told."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Taking)
-        self.answer = 200
-        self.taken: list[tuple[str, str, dict[str, object]]] = []
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/services/{SECRET}"
-
-
-class Taking(BaseHTTPRequestHandler):
-    server: Receiver
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.taken.append((self.path, self.headers["Content-Type"], json.loads(body)))
-        self.send_response(self.server.answer)
-        self.end_headers()
-
-    def log_message(self, format: str, *args: object) -> None:
-        del format, args
-
-
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    with Receiver() as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    with listening() as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def test_a_receiver_gets_the_whole_alert_as_json(receiver: Receiver) -> None:

@@ -33,10 +33,17 @@ REPORTED = {"seals"}
 CHECKS = {
     ("prices", "no_bar_in_quarantine"),
     ("snapshots", "every_ticker_has_a_row"),
+    ("features", "windows_know_no_future"),
+    ("snapshots", "no_forecast_saw_later_bars"),
+    ("fillbacks", "active_models_hold_up"),
     ("snapshots", "record_is_intact"),
     ("snapshots", "seals_are_published"),
     ("fillbacks", "every_due_actual_came"),
     ("checkpoints", "no_training_failed"),
+    ("registry", "direction_accuracy"),
+    ("registry", "price_error"),
+    ("registry", "leakage"),
+    ("registry", "folds"),
     ("registry", "gate"),
 }
 SCHEDULES = {"evening_schedule", "retry_schedule", "retraining_schedule", "leaderboard_schedule"}

@@ -106,6 +106,9 @@ def test_an_evening_of_departed_tickers_alone_succeeds_with_its_checks(evening: 
     assert result.success
     assert {check.check_name for check in result.get_asset_check_evaluations()} == {
         "no_bar_in_quarantine",
+        "windows_know_no_future",
+        "no_forecast_saw_later_bars",
+        "active_models_hold_up",
         "every_ticker_has_a_row",
         "every_due_actual_came",
         "record_is_intact",

@@ -18,8 +18,8 @@ from ldtm_lib.gpu.devices import Gpu, GpuReading
 from ldtm_lib.gpu.lease import LeaseLost, acquire
 from ldtm_lib.gpu.locks import occupancies_now
 from ldtm_lib.models.fit import Fit, FitFailed, FitTask, Progress
+from ldtm_lib.models.observer import TrainingObserver
 from ldtm_lib.project import Project
-from ldtm_lib.registry.observer import TrainingObserver
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings_file import load_settings
 

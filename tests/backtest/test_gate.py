@@ -1,11 +1,14 @@
 """The four rules, each figure worked out by hand."""
 
+import dataclasses
 from datetime import date
 
 import numpy as np
 import pytest
 
-from ldtm_lib.backtest.gate import Rule, Verdict, judge, not_trained
+from ldtm_lib.backtest.gate import confirm, judge, not_trained
+from ldtm_lib.backtest.standing import Standing
+from ldtm_lib.backtest.verdict import Rule, Verdict
 from ldtm_lib.backtest.walk_forward import FoldReport
 from ldtm_lib.config import GateConfig
 
@@ -142,3 +145,61 @@ def test_a_ticker_without_a_candidate_fails_with_the_reason() -> None:
 
 def test_a_verdict_without_rules_has_not_passed() -> None:
     assert not Verdict(rules=()).passed
+
+
+def test_evidence_is_attached_where_something_was_tested_and_changes_no_rule() -> None:
+    tested = judge([report(RIGHT, WRONG), report(RIGHT, fold=2)], GateConfig(), BAND)
+    assert tested.evidence is not None
+    assert (tested.evidence.num_directional, tested.evidence.num_correct) == (3, 2)
+    assert [rule.rule for rule in tested.rules] == ["direction_accuracy", "price_error", "leakage_rows", "folds"]
+    assert judge([], GateConfig(), BAND).evidence is None
+
+
+def test_every_kind_of_leak_counts_and_is_named() -> None:
+    seen = dataclasses.replace(report(RIGHT), leaks={"label over the boundary": 2, "scaled by others": 0})
+    late = dataclasses.replace(
+        report(RIGHT, fold=2, cutoff=date(2026, 1, 5)), leaks={"label over the boundary": 1, "tested twice": 3}
+    )
+    rule = rules_of(judge([seen, late], GateConfig(), BAND, other_leaks={"moved window": 4}))["leakage_rows"]
+    assert (rule.figure, rule.passed) == (11, False)
+    assert rule.reason == (
+        "11 rows saw what they must not (1 test rows are not strictly after what training read; "
+        "label over the boundary: 3; tested twice: 3; moved window: 4), at most 0 are allowed"
+    )
+
+
+def test_leaks_found_elsewhere_fail_a_clean_backtest() -> None:
+    rule = rules_of(judge([report(RIGHT)], GateConfig(), BAND, other_leaks={"moved window": 1}))["leakage_rows"]
+    assert (rule.figure, rule.passed) == (1, False)
+    assert rule.reason == "1 rows saw what they must not (moved window: 1), at most 0 are allowed"
+
+
+def test_where_nothing_leaks_the_reason_is_the_plain_one() -> None:
+    rule = rules_of(judge([report(RIGHT)], GateConfig(), BAND, other_leaks={"moved window": 0}))["leakage_rows"]
+    assert (rule.figure, rule.passed) == (0, True)
+    assert rule.reason == "0 test rows are not strictly after what training read, at most 0 are allowed"
+
+
+STANDING = Standing(num_trainings=1, num_settings=1, num_judged=1, q_value=1.0, coins_expected=0.5)
+
+
+def test_the_plain_gate_shows_the_standing_and_decides_as_before() -> None:
+    verdict = judge([report(RIGHT, RIGHT), report(RIGHT, fold=2)], GateConfig(), BAND)
+    confirmed = confirm(verdict, STANDING, GateConfig())
+    assert confirmed == dataclasses.replace(verdict, standing=STANDING)
+    assert confirmed.passed
+
+
+def test_the_strict_gate_adds_its_rules_and_refuses_three_lucky_days() -> None:
+    verdict = judge([report(RIGHT, RIGHT), report(RIGHT, fold=2)], GateConfig(), BAND)
+    confirmed = confirm(verdict, STANDING, GateConfig(strict=True))
+    assert confirmed.rules[:4] == verdict.rules
+    assert len(confirmed.rules) == 11
+    assert {"direction_interval", "timing", "false_discovery"} <= {rule.rule for rule in confirmed.failures}
+    assert verdict.passed
+    assert not confirmed.passed
+
+
+def test_the_strict_gate_refuses_a_verdict_without_evidence() -> None:
+    confirmed = confirm(not_trained("FB", "196 bars"), None, GateConfig(strict=True))
+    assert [rule.rule for rule in confirmed.failures] == ["trained", "evidence"]

@@ -93,21 +93,33 @@ def test_test_rows_at_or_before_the_cutoff_are_counted_as_leakage() -> None:
 
 def test_a_row_that_leaks_on_the_way_to_the_trainer_is_counted_and_refused_at_the_gate() -> None:
     windows = small_windows()
-    clean = plan([0, 1], [3], [8, 9])
+    clean = plan([0, 1], [5], [9])
     (task,) = tasks_of(windows, [clean], None)
     right = windows.target_prices[clean.test_rows]
     gate = GateConfig(min_folds=1)
     assert judge([fold_report(clean, fitted(task), right)], gate, 0.001).passed
-    # Row 6 ends on 7 March and its furthest label is 10 March, the last test session.
-    for planted in (
-        replace(task, training_rows=np.array([0, 1, 6])),
-        replace(task, validation_rows=np.array([3, 6])),
+    # Row 6 ends on 7 March and its furthest label is 10 March, the test session; row 5 watches on 6 March.
+    for planted, leaks in (
+        (replace(task, training_rows=np.array([0, 1, 6])), {"label over the boundary": 1, "shuffled split": 1}),
+        (replace(task, validation_rows=np.array([5, 6])), {"label over the boundary": 1}),
     ):
         report = fold_report(clean, fitted(planted), right)
         verdict = judge([report], gate, 0.001)
-        assert (report.train_cutoff, report.num_leakage_rows) == (date(2026, 3, 10), 2)
+        assert (report.train_cutoff, report.num_leakage_rows) == (date(2026, 3, 10), 1)
+        assert report.leaks == leaks
         assert report.num_training_rows + report.num_validation_rows == 4
         assert [rule.rule for rule in verdict.failures] == ["leakage_rows"]
+
+
+def test_a_leak_between_training_and_validation_is_counted_although_no_test_row_leaks() -> None:
+    report = reported(plan([0, 1, 2], [4], [8, 9]), np.ones((2, 3)))
+    # Row 1's furthest label is 5 March, the session of row 4; row 2's is the day after it.
+    assert report.num_leakage_rows == 0
+    assert report.leaks == {"label over the boundary": 2}
+
+
+def test_a_report_without_leaks_names_no_kind() -> None:
+    assert reported(plan([0], [4], [8, 9]), np.ones((2, 3))).leaks == {}
 
 
 def test_tasks_are_the_folds_and_the_final_network() -> None:

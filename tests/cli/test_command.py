@@ -48,7 +48,19 @@ def shell(tmp_path: Path, database: Database) -> Shell:
 def test_help_names_every_command(shell: Shell) -> None:
     helped = shell.run("--help")
     assert helped.returncode == 0
-    for command in ("demo", "up", "down", "doctor", "leaderboard", "registry", "fillback", "replay", "prices", "db"):
+    for command in (
+        "demo",
+        "up",
+        "down",
+        "doctor",
+        "leaderboard",
+        "registry",
+        "fillback",
+        "replay",
+        "placebo",
+        "prices",
+        "db",
+    ):
         assert command in helped.stdout
     assert "Exit status" in helped.stdout
 

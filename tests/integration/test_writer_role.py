@@ -3,25 +3,40 @@
 import os
 from collections.abc import Iterator
 from datetime import date
+from pathlib import Path
 
 import psycopg
 import pytest
+import torch
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from ldtm_lib.audit import seals
 from ldtm_lib.audit.verify import verify
-from ldtm_lib.config import LedgerConfig
+from ldtm_lib.config import ArchitectureConfig, LedgerConfig, RegistryConfig
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.database.migrate import migrate
 from ldtm_lib.database.writer import allow_to_write, powers
 from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.ledger.fillbacks import fill
+from ldtm_lib.models import checkpoint
+from ldtm_lib.models.lstm import initial_state
+from ldtm_lib.registry.orders import retire, rollback
+from ldtm_lib.registry.retention import prune
 from ldtm_lib.sessions import Calendar
 from tests.integration.conftest import LedgerRows
 
 DAYS = (date(2013, 1, 2), date(2013, 1, 3))
 ROLE = f"ldtm_writer_{os.getpid()}"
+FINAL = {
+    "backtest": "window_leaks",
+    "backtest_fold": "leaks",
+    "backtest_prediction": "next_day_pred",
+    "gate_verdict": "passed",
+    "registry_order": "why",
+    "shadow_forecast": "next_day_pred",
+}
+"""Tables that are only added to, with a column each."""
 ATTACKS = (
     "update snapshot set next_day_pred = 1",
     "update snapshot set next_day_pct_error = 0",
@@ -38,6 +53,19 @@ ATTACKS = (
     "update input_window set close = 1",
     "delete from checkpoint",
     "update checkpoint set file_sha256 = 'x'",
+    "update checkpoint set restores = 1",
+    "update checkpoint set leaks = '{}'",
+    "alter table registry_order disable trigger all",
+    "create trigger mine before insert on registry_order for each row execute function is_append_only()",
+    *(
+        attack
+        for table, column in FINAL.items()
+        for attack in (
+            f"update {table} set {column} = {column}",
+            f"delete from {table}",
+            f"truncate {table} cascade",
+        )
+    ),
     "create or replace function pct_error(pred double precision, actual double precision) returns double precision"
     " immutable return 0",
     "set session_replication_role = replica",
@@ -48,6 +76,9 @@ ATTACKS = (
     " for each statement execute function models_that_arrive_active_are_events()",
 )
 REFUSED = (
+    "insert into registry_order (ticker, action, checkpoint_id, ordered_by, why)"
+    " select ticker, 'retirement', checkpoint_id, 'eve', 'forged' from checkpoint where status = 'retired'",
+    "update checkpoint set file_removed_at = now() where status = 'active'",
     "update checkpoint set retired_at = retired_at - interval '100 days'",
     "insert into overdue_fill values ('AAPL', '2013-01-02', 'one_month', '2013-01-02')",
 )
@@ -129,6 +160,45 @@ def test_a_promotion_is_dated_by_the_database_whatever_the_caller_says(
     writer.commit()
     assert verify(database, calendar).is_intact
     assert writer.execute("select activated_at > now() - interval '1 hour' from checkpoint").fetchone() == (True,)
+
+
+def test_the_role_brings_back_retires_and_removes_files_and_the_record_verifies(
+    writer: Connection, database: Database, calendar: Calendar, tmp_path: Path
+) -> None:
+    architecture = ArchitectureConfig(hidden=6, head_hidden=4)
+    for number, trained_on in enumerate(DAYS):
+        state = initial_state(architecture, torch.Generator().manual_seed(number))
+        sha256 = checkpoint.write(state, tmp_path / f"{number}.pt", architecture=architecture)
+        writer.execute("update checkpoint set status = 'retired' where status = 'active'")
+        writer.execute(
+            "insert into checkpoint (ticker, status, trained_on, architecture_sha256, recipe_sha256, data_sha256,"
+            " file_name, file_sha256, seed, num_training_rows, num_validation_rows, num_epochs, best_epoch,"
+            " validation_loss, duration_seconds, device, major, version)"
+            " values ('AAPL', 'active', %s, 'a', 'r', 'd', %s, %s, 0, 1, 1, 1, 1, 1, 1, 'cpu', 1, %s)",
+            (trained_on, f"{number}.pt", sha256, f"v1.{trained_on}"),
+        )
+    back = rollback(writer, tmp_path, "AAPL", to=None, ordered_by="ada", why="it is worse", architecture=architecture)
+    assert back.version == "v1.2013-01-02.2"
+    assert retire(writer, "AAPL", ordered_by="ada", why="this one, too").version == back.version
+    writer.commit()
+    as_role = Database(url=make_conninfo(database.url, user=ROLE, password="secret"), schema="ldtm")
+    gone = prune(as_role, tmp_path, config=RegistryConfig(kept_retired_files=0, kept_candidate_files=0))
+    assert [file.file_name for file in gone] == ["0.pt", "AAPL_ldtm_v1.2013-01-02.2.pt"]
+    orders = writer.execute("select action, ordered_by, database_role, why from registry_order order by order_id")
+    assert orders.fetchall() == [
+        ("rollback", "ada", ROLE, "it is worse"),
+        ("retirement", "ada", ROLE, "this one, too"),
+    ]
+    assert verify(database, calendar).is_intact
+
+
+@pytest.mark.parametrize(("table", "column"), FINAL.items())
+def test_not_even_the_owner_changes_what_a_verdict_rests_on_by_a_slip(
+    conn: Connection, table: str, column: str
+) -> None:
+    for slip in (f"update {table} set {column} = {column}", f"delete from {table}", f"truncate {table} cascade"):
+        with pytest.raises(psycopg.IntegrityError, match="are never changed or removed"), conn.transaction():
+            conn.execute(slip.encode())
 
 
 def test_who_could_get_around_the_rules_is_said(writer: Connection, conn: Connection) -> None:

@@ -106,9 +106,9 @@ class Registry:
             data_sha256=data,
         )
         state = initial_state(architecture, torch.Generator().manual_seed(weights))
-        rows = np.arange(100)
+        rows = np.arange(130)
         task = FitTask(
-            ticker=ticker, fold=None, windows=self.windows, training_rows=rows[:90], validation_rows=rows[90:]
+            ticker=ticker, fold=None, windows=self.windows, training_rows=rows[:90], validation_rows=rows[120:]
         )
         fit = Fit(
             task=task,

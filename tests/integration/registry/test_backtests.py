@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from ldtm_lib.config import BacktestConfig
+from ldtm_lib.features.foresight import WindowLeaks
 from ldtm_lib.registry import backtests
 from ldtm_lib.registry.inputs import InputKey
 
@@ -71,3 +72,36 @@ def test_leaking_rows_are_counted_again_from_the_stored_sessions(registry, conn)
 def test_a_fold_without_its_backtest_is_refused_by_the_database(conn) -> None:
     with pytest.raises(psycopg.errors.ForeignKeyViolation):
         conn.execute("insert into backtest_fold values (77, 1, now(), now(), now(), 1, 1, 0, 1, 0.5)")
+
+
+def test_the_leaks_of_a_fold_come_back_by_kind_and_a_fold_from_before_has_none(registry, conn) -> None:
+    leaking = replace(registry.good[0], leaks={"label over the boundary": 21, "seen window": 1})
+    backtests.store(conn, {KEY: [leaking, registry.good[1]]}, plan=PLAN)
+    stored = conn.execute("select leaks from backtest_fold order by fold").fetchall()
+    assert stored == [({"label over the boundary": 21, "seen window": 1},), ({},)]
+    read = backtests.read(conn, [KEY], plan=PLAN)[KEY].reports
+    assert [dict(report.leaks) for report in read] == [leaking.leaks, {}]
+    conn.execute("alter table backtest_fold disable trigger user")
+    conn.execute("update backtest_fold set leaks = null")
+    assert [dict(report.leaks) for report in backtests.read(conn, [KEY], plan=PLAN)[KEY].reports] == [{}, {}]
+
+
+def test_what_sampled_windows_knew_is_on_record_and_where_none_were_searched_nothing_is(registry, conn) -> None:
+    found = {
+        "AAA": WindowLeaks(ticker="AAA", num_sampled=3, leaks={"moved by later bars": 2}, first="the window of AAA"),
+        "CCC": WindowLeaks(ticker="CCC", num_sampled=3),
+    }
+    clean = replace(KEY, ticker="CCC")
+    backtests.store(
+        conn, {KEY: registry.good, OTHER: registry.good, clean: registry.good}, plan=PLAN, window_leaks=found
+    )
+    stored = conn.execute("select window_leaks from backtest order by ticker").fetchall()
+    assert stored == [({"sampled": 3, "moved by later bars": 2},), (None,), ({"sampled": 3},)]
+    read = backtests.read(conn, [KEY, OTHER, clean], plan=PLAN)
+    assert {key.ticker: (b.num_sampled_windows, b.window_leaks) for key, b in read.items()} == {
+        "AAA": (3, {"moved by later bars": 2}),
+        "BBB": (None, None),
+        "CCC": (3, {}),
+    }
+    backtests.store(conn, {KEY: registry.good}, plan=PLAN, window_leaks={"AAA": found["CCC"]})
+    assert backtests.read(conn, [KEY], plan=PLAN)[KEY].window_leaks == {"moved by later bars": 2}

@@ -17,12 +17,14 @@ from rich.console import Console
 
 from ldtm_cli.registry_view import print_registry, registry_rows
 from ldtm_lib.config import ArchitectureConfig
+from ldtm_lib.errors import RegistryConflict
 from ldtm_lib.models import checkpoint
 from ldtm_lib.project import Project
 from ldtm_lib.registry import failures
 from ldtm_lib.registry.failures import Failure
 from ldtm_lib.registry.judgement import judge_and_promote
 from ldtm_lib.registry.listing import list_registry
+from ldtm_lib.registry.orders import rollback
 
 MONDAY, TUESDAY, WEDNESDAY = date(2012, 12, 3), date(2012, 12, 4), date(2012, 12, 5)
 ALL_CHECKPOINTS = (
@@ -337,3 +339,39 @@ def test_the_listing_says_who_speaks_who_waits_and_what_the_gate_said(registry, 
     shown = io.StringIO()
     print_registry(Console(file=shown, width=200), rows)
     assert "99 of 200" in shown.getvalue()
+
+
+def test_a_candidate_whose_file_was_removed_meanwhile_is_not_promoted(registry, conn) -> None:
+    candidate = registry.candidate("AAA", MONDAY, tested=registry.good)
+    conn.execute("update checkpoint set file_removed_at = now()")
+    with pytest.raises(RegistryConflict, match=r"1 of 1 candidates \(AAA\) were promoted or removed by somebody else"):
+        judge_and_promote(conn, registry.folder, ["AAA"], registry.settings)
+    conn.rollback()
+    assert registry.statuses("AAA") == [("candidate", None)]
+    assert candidate.file_name in registry.files()
+
+
+def test_a_verdict_reached_before_a_promotion_that_was_taken_back_does_not_bring_an_older_network_in(registry) -> None:
+    registry.candidate("AAA", MONDAY, tested=registry.good)
+    registry.gate("AAA")
+    registry.candidate("AAA", TUESDAY, weights=1, tested=registry.good)
+    slow, fast = registry.database.connect(), registry.database.connect()
+    with slow, fast:
+        fast.execute("select pg_advisory_xact_lock(hashtextextended('ldtm promotion ' || current_schema(), 0))")
+        with ThreadPoolExecutor(1) as thread:
+            waiting = thread.submit(judge_and_promote, slow, registry.folder, ["AAA"], registry.settings)
+            _until_it_waits_for_a_lock(registry)
+            registry.candidate("AAA", WEDNESDAY, weights=2, tested=registry.good)
+            (newer,) = judge_and_promote(fast, registry.folder, ["AAA"], registry.settings)
+            architecture = registry.settings.architecture
+            rollback(
+                fast, registry.folder, "AAA", to=None, ordered_by="ada", why="it is worse", architecture=architecture
+            )
+            fast.commit()
+            (older,) = waiting.result()
+        slow.commit()
+    assert newer.version == "v1.2012-12-05"
+    assert (older.outcome, older.version) == ("superseded", "v1.2012-12-03.2")
+    assert older.message == (
+        "AAA stays with v1.2012-12-03.2: a newer network than the candidate that was judged was promoted meanwhile"
+    )

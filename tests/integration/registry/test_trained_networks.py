@@ -135,6 +135,7 @@ CHANGES = [
     "gpu_index = 3",
     "vram_peak_mib = 1",
     "created_at = '2000-01-01'",
+    "leaks = '{\"seen window\": 1}'",
 ]
 
 
@@ -157,5 +158,7 @@ def test_what_a_training_recorded_is_named_in_no_other_column(conn: Connection) 
     ).fetchall()
     fixed = {change.split(" = ")[0] for change in CHANGES}
     identity = {"ticker", "trained_on", "architecture_sha256", "recipe_sha256", "data_sha256", "file_sha256", "seed"}
+    identity |= {"restores"}
     promotion = {"checkpoint_id", "status", "file_name", "major", "version", "activated_at", "retired_at"}
+    promotion |= {"file_removed_at"}
     assert {name for (name,) in rows} == fixed | identity | promotion

@@ -16,6 +16,7 @@ from ldtm_lib.backtest.folds import FoldPlan, RowSplit, furthest_session, plan_f
 from ldtm_lib.backtest.walk_forward import tasks_of
 from ldtm_lib.config import BacktestConfig, Settings
 from ldtm_lib.database.connection import Database
+from ldtm_lib.features.foresight import WindowLeaks
 from ldtm_lib.features.window_set import WindowSet
 from ldtm_lib.features.windows import windows_of
 from ldtm_lib.models import checkpoint
@@ -136,10 +137,67 @@ def test_a_leak_between_plan_and_trainer_is_refused_at_the_gate(
     with database.transaction() as conn:
         (result,) = judge_and_promote(conn, tmp_path, ["AAA"], quick)
         stored = conn.execute("select num_leakage_rows from backtest_fold order by fold").fetchall()
+        folds = conn.execute("select leaks, num_validation_rows from backtest_fold order by fold").fetchall()
+        read = backtests.read(conn, [newest_checkpoints(conn, ["AAA"])["AAA"].key], plan=quick.backtest)
     # The furthest label of a test row is the 21st session after it: with its own session 22 are not after the cutoff.
     assert stored == [(22,), (22,)]
+    # It reaches into the tests, stands behind all of validation, and is one of the test rows.
+    leaks = [
+        {"label over the boundary": 1, "shuffled split": num_validation + 1, "seen window": 1}
+        for _, num_validation in folds
+    ]
+    assert [of_fold for of_fold, _ in folds] == leaks
+    assert [dict(report.leaks) for backtest in read.values() for report in backtest.reports] == leaks
     assert result.outcome == "stays candidate"
     assert "44 test rows are not strictly after what training read" in result.message
+    assert "seen window: 2" in result.message
+
+
+def test_a_leak_into_the_final_network_is_on_record_with_it_and_refused_at_the_gate(
+    database: Database,
+    tmp_path: Path,
+    windows: dict[str, WindowSet],
+    quick: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def unpurged_tasks(of_ticker: WindowSet, folds: Sequence[FoldPlan], final: RowSplit | None) -> list[FitTask]:
+        """The tasks of sound plans, the final network given every row before its validation to learn from."""
+        return [
+            task if task.fold else replace(task, training_rows=np.arange(task.validation_rows[0]))
+            for task in tasks_of(of_ticker, folds, final)
+        ]
+
+    monkeypatch.setattr(training, "tasks_of", unpurged_tasks)
+    train(database, tmp_path, {"AAA": windows["AAA"]}, quick)
+    with database.transaction() as conn:
+        (result,) = judge_and_promote(conn, tmp_path, ["AAA"], quick)
+        record = newest_checkpoints(conn, ["AAA"])["AAA"]
+        folds = conn.execute("select leaks from backtest_fold").fetchall()
+    assert record.leaks == {"label over the boundary": 21}
+    assert folds == [({},), ({},)]
+    assert result.outcome == "stays candidate"
+    assert "label over the boundary: 21" in result.message
+
+
+def test_leaks_of_sampled_windows_go_on_record_with_the_backtest_and_are_refused_at_the_gate(
+    database: Database, tmp_path: Path, windows: dict[str, WindowSet], quick: Settings
+) -> None:
+    found = {
+        "AAA": WindowLeaks(ticker="AAA", num_sampled=3, leaks={"moved by later bars": 2}),
+        "SHRT": WindowLeaks(ticker="SHRT", num_sampled=3),
+    }
+    three = {ticker: windows[ticker] for ticker in ("AAA", "BBB", "SHRT")}
+    train(database, tmp_path, three, quick, window_leaks=found)
+    with database.transaction() as conn:
+        results = {p.ticker: p for p in judge_and_promote(conn, tmp_path, ["AAA", "BBB"], quick)}
+        stored = dict(conn.execute("select ticker, window_leaks from backtest").fetchall())
+        record = newest_checkpoints(conn, ["AAA"])["AAA"]
+        (backtest,) = backtests.read(conn, [record.key], plan=quick.backtest).values()
+    assert stored == {"AAA": {"sampled": 3, "moved by later bars": 2}, "BBB": None, "SHRT": {"sampled": 3}}
+    assert (backtest.num_sampled_windows, backtest.window_leaks) == (3, {"moved by later bars": 2})
+    assert record.leaks == {}
+    assert "moved by later bars: 2" in results["AAA"].message
+    assert "moved by later bars" not in results["BBB"].message
 
 
 def test_nothing_after_the_day_of_training_is_read(

@@ -1,0 +1,25 @@
+"""How a run tells people something: in its log, and through whatever the environment names."""
+
+import os
+
+import dagster as dg
+
+from ldtm_lib.alerts.configured import channels
+from ldtm_lib.alerts.log_lines import LogLines
+from ldtm_lib.alerts.protocol import Alert, Channel, send
+
+
+class AlertChannels(dg.ConfigurableResource):
+    """The channels that an installation has. Addresses are secrets: they stay in the environment of the process."""
+
+    def open(self) -> list[Channel]:
+        """Those besides the log. Raises ConfigurationError for an address that is none."""
+        return channels(os.environ)
+
+
+def tell(context: dg.AssetExecutionContext, alerts: AlertChannels, alert: Alert | None) -> None:
+    """Send an alert, if there is one. What a channel does not take is said in the log and stops nothing."""
+    if alert is None:
+        return
+    for failure in send(alert, [LogLines(context.log), *alerts.open()]):
+        context.log.warning(f"an alert was not delivered: {failure.reason}")

@@ -1,0 +1,75 @@
+"""Whether one forecast beats another by more than luck, also where their errors hang together over weeks."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import stdtr  # pyright: ignore[reportMissingTypeStubs]
+
+Values = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """The test of Diebold and Mariano of a forecast against a rival."""
+
+    statistic: float | None
+    """Above 0 where the forecast had the smaller losses; None where the difference never varies."""
+    p_better: float
+    """The chance of beating the rival by as much or more when both are equally good."""
+    p_worse: float
+    """The chance of losing to it by as much or more."""
+
+
+NO_COMPARISON = Comparison(statistic=None, p_better=1.0, p_worse=1.0)
+"""Where nothing varies, nothing can be told apart from luck."""
+
+
+def compare(losses: Values, rival_losses: Values) -> Comparison:
+    """Test a forecast's losses against a rival's on the same days, oldest first.
+
+    F. X. Diebold and R. S. Mariano, "Comparing predictive accuracy", J. Business and Economic Statistics 13, 1995. Its
+    usual variance, from autocovariances, can be negative where forecasts overlap; this one cannot, and Student's t
+    with as many degrees of freedom as there are cosines knows how rough it is (L. Coroneo and F. Iacone, "Comparing
+    predictive accuracy in small samples using fixed-smoothing asymptotics", J. Applied Econometrics 35, 2020).
+    """
+    gains = rival_losses - losses
+    num_days = len(gains)
+    if num_days < 2 or np.ptp(gains) == 0:
+        return NO_COMPARISON
+    degrees = num_cosines(num_days)
+    variance = long_run_variance(gains, degrees)
+    if not variance > 0:
+        return NO_COMPARISON
+    statistic = float(math.sqrt(num_days) * np.mean(gains) / math.sqrt(variance))
+    return Comparison(
+        statistic=statistic,
+        p_better=float(stdtr(degrees, -statistic)),
+        p_worse=float(stdtr(degrees, statistic)),
+    )
+
+
+def num_cosines(num_days: int) -> int:
+    """How many cosines a long-run variance is taken from: the cube root of the days, rounded down.
+
+    The order that Coroneo and Iacone recommend. The 0.4 n^(2/3) of Lazarus, Lewis, Stock and Watson suits errors whose
+    correlation fades sooner: one-month errors share days over 21 sessions, and with 25 cosines over 504 days a test
+    at 5% errs in 7.7% (one-sided, sums of 21 normal moves), with 7 in 5.1%.
+    """
+    root = round(math.cbrt(num_days))
+    return max(1, root - (root**3 > num_days))
+
+
+def long_run_variance(values: Values, cosines: int) -> float:
+    """The variance that a mean over many days has, times their number, by the equal-weighted cosine estimator.
+
+    The mean square of the values' projections onto the slowest cosines of type II, which are orthogonal to any
+    constant: with n - 1 of them it is the sample variance. `cosines` is at least 1 and below the number of values.
+    E. Lazarus, D. J. Lewis, J. H. Stock and M. W. Watson, "HAR inference: recommendations for practice", J. Business
+    and Economic Statistics 36, 2018.
+    """
+    num_days = len(values)
+    phases = np.outer(np.arange(1, cosines + 1), np.arange(num_days) + 0.5) * (np.pi / num_days)
+    projections = math.sqrt(2 / num_days) * (np.cos(phases) @ values)
+    return float(np.mean(np.square(projections)))

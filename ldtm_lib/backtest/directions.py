@@ -1,0 +1,121 @@
+"""Directions that were called and directions that came, and how much of their agreement luck would explain."""
+
+import math
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import bdtrc  # pyright: ignore[reportMissingTypeStubs]
+
+from ldtm_lib.backtest.walk_forward import Prices
+
+MIN_EXPECTED = 5
+"""Days that each of the four combinations of call and outcome must be expected on for a normal approximation to hold
+(W. G. Cochran, "Some methods for strengthening the common chi-squared tests", Biometrics 10, 1954)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Calls:
+    """The forecasts that named a direction, each with the direction that came.
+
+    A neutral forecast abstains and is not among them; an unchanged price makes any direction wrong.
+    """
+
+    directional: npt.NDArray[np.bool_]
+    """(n,) which of all forecasts named a direction; the other fields hold those alone."""
+    up: npt.NDArray[np.bool_]
+    """(m,) whether a rise was called, and not a fall."""
+    rose: npt.NDArray[np.bool_]
+    """(m,) whether the price rose."""
+    fell: npt.NDArray[np.bool_]
+    """(m,) whether it fell."""
+
+    @property
+    def num_directional(self) -> int:
+        """How many forecasts named a direction."""
+        return len(self.up)
+
+    @property
+    def num_correct(self) -> int:
+        """How many of them were right."""
+        return int(np.count_nonzero(np.where(self.up, self.rose, self.fell)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Whether calls and outcomes go together more than their frequencies alone make them."""
+
+    statistic: float | None
+    """Of Pesaran and Timmermann, standard normal without skill; None where it is not defined."""
+    p: float
+    """One-sided: the chance of as much agreement or more without any skill."""
+
+
+def calls_of(close: Prices, predicted: Prices, actual: Prices, neutral_band: float) -> Calls:
+    """The calls of forecasts from closes; `neutral_band` is the return, as a fraction, within which none is made."""
+    expected = predicted / close - 1
+    directional = np.abs(expected) > neutral_band
+    moves = (actual - close)[directional]
+    return Calls(directional=directional, up=expected[directional] > 0, rose=moves > 0, fell=moves < 0)
+
+
+def timing(calls: Calls) -> Timing:
+    """The test of Pesaran and Timmermann: calls that are right because the market mostly rises earn nothing in it.
+
+    "A simple nonparametric test of predictive performance", J. Business and Economic Statistics 10, 1992. Days with an
+    unchanged price, on which every call is wrong, say nothing of timing and are left out. Their statistic (P - P*) /
+    sqrt(V(P) - V(P*)) is n / sqrt(n - 1) times the correlation of calls and outcomes, which is what is computed. It is
+    undefined, and p is 1, where only one direction was called or came. Where less than `MIN_EXPECTED` days are
+    expected of a combination, p is at least that of Fisher's exact test.
+    """
+    moved = calls.rose | calls.fell
+    up, rose = calls.up[moved], calls.rose[moved]
+    num_days, num_up, num_rises = len(up), int(np.count_nonzero(up)), int(np.count_nonzero(rose))
+    spread = num_up * (num_days - num_up) * num_rises * (num_days - num_rises)
+    if not spread:
+        return Timing(statistic=None, p=1.0)
+    num_both = int(np.count_nonzero(up & rose))
+    correlation = (num_days * num_both - num_up * num_rises) / math.sqrt(spread)
+    statistic = num_days / math.sqrt(num_days - 1) * correlation
+    p = NormalDist().cdf(-statistic)
+    fewest = min(num_up, num_days - num_up) * min(num_rises, num_days - num_rises) / num_days
+    if fewest < MIN_EXPECTED:
+        p = max(p, _as_many_by_chance(num_days, num_up, num_rises, num_both))
+    return Timing(statistic=statistic, p=p)
+
+
+def coin_reaches(num_correct: int, num_directional: int) -> float:
+    """The exact chance that a fair coin is right at least so often in so many calls."""
+    if num_correct <= 0:
+        return 1.0
+    return float(bdtrc(num_correct - 1, num_directional, 0.5))
+
+
+def coin_passes(num_directional: int, min_accuracy: float) -> float:
+    """The exact chance that a fair coin which makes so many calls meets a bound of accuracy; 0 without a call."""
+    if not num_directional:
+        return 0.0
+    return coin_reaches(fewest_correct(num_directional, min_accuracy), num_directional)
+
+
+def fewest_correct(num_directional: int, min_accuracy: float) -> int:
+    """The fewest right calls of so many, at least one, whose share meets a bound; one more than all where none does.
+
+    Shares are compared as the gate compares them, in floating point: 0.52 x 25 is 13 and a hair.
+    """
+    fewest = max(0, min(num_directional + 1, math.ceil(min_accuracy * num_directional)))
+    while fewest > 0 and (fewest - 1) / num_directional >= min_accuracy:
+        fewest -= 1
+    while fewest <= num_directional and fewest / num_directional < min_accuracy:
+        fewest += 1
+    return fewest
+
+
+def _as_many_by_chance(num_days: int, num_up: int, num_rises: int, num_both: int) -> float:
+    """Fisher's exact test, one-sided: the chance of as many called rises when calls are dealt out blindly."""
+    ways = sum(
+        math.comb(num_rises, both) * math.comb(num_days - num_rises, num_up - both)
+        for both in range(num_both, min(num_up, num_rises) + 1)
+    )
+    return ways / math.comb(num_days, num_up)

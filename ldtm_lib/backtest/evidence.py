@@ -1,0 +1,153 @@
+"""What a backtest shows beyond the gate's four rules: how sure its figures are, and what luck alone would do."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ldtm_lib.backtest.diebold_mariano import compare
+from ldtm_lib.backtest.directions import calls_of, coin_passes, coin_reaches, timing
+from ldtm_lib.backtest.overlap import effective_directions, effective_moves, spans_of
+from ldtm_lib.backtest.walk_forward import FoldReport, Prices
+from ldtm_lib.backtest.wilson import wilson_interval
+from ldtm_lib.config import GateConfig
+from ldtm_lib.sessions import HORIZONS, Sessions
+
+NEXT_DAY = HORIZONS.index("next_day")
+LARGEST_PRICE = float(np.finfo(np.float32).max)
+"""Networks compute in float32: what lies beyond its range is no finite price."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HorizonEvidence:
+    """One horizon's price errors beside those of forecasting no change; all fractions of the price that came."""
+
+    horizon: str
+    num_forecasts: int
+    """Test rows with a finite forecast of this horizon."""
+    effective_days: float
+    """How many forecasts that do not overlap are as telling."""
+    mean_error: float | None
+    """Mean absolute error; None without a forecast."""
+    no_change_error: float | None
+    relative_error: float | None
+    """Mean error over that of no change: below 1 is better; None where the price never changed."""
+    dm_statistic: float | None
+    """Of Diebold and Mariano, above 0 where the forecast is better; None where it is not defined."""
+    p_better: float
+    """The chance of beating no change by as much when both are equally good; 1 where nothing can be told."""
+    p_worse: float
+    """The chance of losing to it by as much; 1 where nothing can be told."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What one candidate's backtest shows, all folds together. Rows without a finite forecast are in no figure but the
+    number of test rows.
+    """
+
+    num_test_rows: int
+    num_directional: int
+    """Next-day forecasts that name a direction; the fields from here to `horizons` are about those."""
+    num_correct: int
+    accuracy: float | None
+    """None without a direction, as are its interval and the shares of constant calls."""
+    effective_days: float
+    """How many independent days are as telling: as many as there are directions, unless days were tested twice."""
+    accuracy_low: float | None
+    accuracy_high: float | None
+    """Ends of the accuracy's 95% interval (Wilson)."""
+    num_rises: int
+    """Of the days with a direction, those on which the price rose."""
+    base_rate: float | None
+    """The share of them on which always saying up would have been right."""
+    best_constant: float | None
+    """The share of the better one of always saying up and always saying down."""
+    pesaran_timmermann: float | None
+    timing_p: float
+    """The chance of calls that go with the outcomes as much, made blindly; 1 where only one direction was called."""
+    coin_p: float
+    """The exact chance that a fair coin is right as often or more."""
+    coin_passes: float
+    """The exact chance that a fair coin with as many calls meets the gate's bound of direction accuracy."""
+    horizons: tuple[HorizonEvidence, ...]
+
+    def as_dict(self) -> dict[str, object]:
+        """The fields by name, for JSON."""
+        return dataclasses.asdict(self)
+
+    def of_horizon(self, horizon: str) -> HorizonEvidence | None:
+        """What is shown of one horizon; None where it was never compared."""
+        return next((shown for shown in self.horizons if shown.horizon == horizon), None)
+
+
+def evidence_from(fields: Mapping[str, object]) -> Evidence:
+    """The evidence that JSON holds."""
+    horizons: Sequence[Mapping[str, object]] = fields["horizons"]  # pyright: ignore[reportAssignmentType]
+    told = {**fields, "horizons": tuple(HorizonEvidence(**shown) for shown in horizons)}  # pyright: ignore[reportArgumentType]
+    return Evidence(**told)  # pyright: ignore[reportArgumentType]
+
+
+def evidence_of(reports: Sequence[FoldReport], gate: GateConfig, neutral_band: float) -> Evidence:
+    """What the folds of one candidate's backtest show, all of their test rows taken together.
+
+    `neutral_band` is the next-day return, as a fraction, within which a forecast names no direction.
+    """
+    sessions = np.concatenate([np.empty(0, dtype="datetime64[D]"), *(report.sessions for report in reports)])
+    order = np.argsort(sessions, kind="stable")
+    sessions = sessions[order]
+    close = np.concatenate([np.empty(0), *(report.close for report in reports)])[order]
+    predictions = np.concatenate([np.empty((0, len(HORIZONS))), *(report.predictions for report in reports)])[order]
+    actuals = np.concatenate([np.empty((0, len(HORIZONS))), *(report.actuals for report in reports)])[order]
+
+    usable = np.abs(predictions[:, NEXT_DAY]) <= LARGEST_PRICE
+    calls = calls_of(close[usable], predictions[usable, NEXT_DAY], actuals[usable, NEXT_DAY], neutral_band)
+    num_directional, num_correct = calls.num_directional, calls.num_correct
+    num_rises, num_falls = int(np.count_nonzero(calls.rose)), int(np.count_nonzero(calls.fell))
+    effective_days = effective_directions(spans_of(sessions, "next_day")[usable][calls.directional])
+    accuracy = num_correct / num_directional if num_directional else None
+    interval = None if accuracy is None else wilson_interval(accuracy, effective_days)
+    timed = timing(calls)
+    return Evidence(
+        num_test_rows=len(sessions),
+        num_directional=num_directional,
+        num_correct=num_correct,
+        accuracy=accuracy,
+        effective_days=effective_days,
+        accuracy_low=interval and interval.low,
+        accuracy_high=interval and interval.high,
+        num_rises=num_rises,
+        base_rate=num_rises / num_directional if num_directional else None,
+        best_constant=max(num_rises, num_falls) / num_directional if num_directional else None,
+        pesaran_timmermann=timed.statistic,
+        timing_p=timed.p,
+        coin_p=coin_reaches(num_correct, num_directional),
+        coin_passes=coin_passes(num_directional, gate.min_direction_accuracy),
+        horizons=tuple(
+            _horizon(horizon, sessions, close, predictions[:, column], actuals[:, column])
+            for column, horizon in enumerate(HORIZONS)
+        ),
+    )
+
+
+def _horizon(horizon: str, sessions: Sessions, close: Prices, predicted: Prices, actual: Prices) -> HorizonEvidence:
+    usable = np.abs(predicted) <= LARGEST_PRICE
+    num_forecasts = int(np.count_nonzero(usable))
+    came = actual[usable]
+    errors = np.abs(predicted[usable] - came) / came
+    no_change_errors = np.abs(close[usable] - came) / came
+    compared = compare(errors, no_change_errors)
+    mean_error = float(np.mean(errors)) if num_forecasts else None
+    no_change_error = float(np.mean(no_change_errors)) if num_forecasts else None
+    return HorizonEvidence(
+        horizon=horizon,
+        num_forecasts=num_forecasts,
+        effective_days=effective_moves(spans_of(sessions, horizon)[usable]),
+        mean_error=mean_error,
+        no_change_error=no_change_error,
+        relative_error=mean_error / no_change_error if mean_error is not None and no_change_error else None,
+        dm_statistic=compared.statistic,
+        p_better=compared.p_better,
+        p_worse=compared.p_worse,
+    )

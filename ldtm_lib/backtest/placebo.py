@@ -1,0 +1,177 @@
+"""Calibration by placebo: how many models the gate lets through that cannot know anything."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from ldtm_lib.backtest.folds import FoldPlan, plan_folds
+from ldtm_lib.backtest.rehearsal import GateVerdicts, judged_together, rehearse
+from ldtm_lib.backtest.shuffling import MARK, original_of, shuffled
+from ldtm_lib.backtest.walk_forward import FoldReport, tasks_of
+from ldtm_lib.backtest.wilson import Interval, wilson_interval
+from ldtm_lib.config import Settings
+from ldtm_lib.errors import TooFewBars
+from ldtm_lib.features.window_set import WindowSet
+from ldtm_lib.models.fit import FitTask
+from ldtm_lib.models.observer import TrainingObserver
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceboModel:
+    """One model that cannot know anything, and what the gates say of it."""
+
+    ticker: str
+    copy: int
+    passed: bool
+    """The four rules."""
+    passed_strict: bool
+    failed: tuple[str, ...]
+    """Every rule of the strict gate that it failed; the strict gate has the four rules among its own."""
+    accuracy: float | None
+    """Of next-day directions; None, as the two figures below, where none was named."""
+    base_rate: float | None
+    """The share of rises on the days with a direction."""
+    best_constant: float | None
+    """The share of the more frequent direction."""
+    timing_p: float
+    """Evenly spread over 0 to 1 when the test of timing is honest."""
+    coin_passes: float
+    """The chance that a fair coin with as many calls meets the bound of direction accuracy."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceboTally:
+    """How some placebo models fared. Means are over the models that named a direction, and None without any."""
+
+    num_models: int
+    num_passed: int
+    """Of the four rules."""
+    num_passed_strict: int
+    passed_interval: Interval | None
+    """The share that passes the four rules, its 95% interval (Wilson); None without a model. Models of one ticker are
+    tested on days of the same market, so that it is somewhat wider in truth."""
+    passed_strict_interval: Interval | None
+    coins_expected: float
+    """How many fair coins with as many calls would have met the bound of direction accuracy in their place."""
+    num_always_up: int
+    """In place of how many of them always saying up would have met it."""
+    mean_accuracy: float | None
+    mean_base_rate: float | None
+    mean_best_constant: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceboReport:
+    """What became of all placebo models."""
+
+    num_copies: int
+    models: tuple[PlaceboModel, ...]
+    total: PlaceboTally
+    by_ticker: Mapping[str, PlaceboTally]
+    failed_by_rule: Mapping[str, int]
+    """How many models failed each rule that was applied to any of them."""
+    untrained: Mapping[str, str]
+    """Models that could not be trained, such as `AAPL~17`, with the reason; they are in no count."""
+
+    def as_dict(self) -> dict[str, object]:
+        """The fields by name, for JSON."""
+        return dataclasses.asdict(self)
+
+
+def run_placebo(
+    windows: Mapping[str, WindowSet],
+    settings: Settings,
+    *,
+    num_copies: int,
+    seed: int,
+    device: str,
+    observer: TrainingObserver | None = None,
+) -> PlaceboReport:
+    """Train, test and judge models of the same tickers whose futures are exchanged, as real ones would be.
+
+    All folds of all copies are trained in one `fit_universe`, each copy with random numbers of its own. The copies of
+    all tickers with the same number are an evening: their false discovery rate is controlled together. Raises
+    TooFewBars for a ticker whose history has no room for a fold, or for the exchange.
+    """
+    plans: dict[str, Sequence[FoldPlan]] = {}
+    tasks: list[FitTask] = []
+    for true in windows.values():
+        folds = require_folds(true, settings)
+        for copy in range(num_copies):
+            of_others = shuffled(true, seed=seed, copy=copy)
+            plans[of_others.ticker] = folds
+            tasks += tasks_of(of_others, folds, None)
+    rehearsed = rehearse(tasks, plans, settings, device=device, observer=observer)
+    models: list[PlaceboModel] = []
+    failed_by_rule: Counter[str] = Counter()
+    for copy in range(num_copies):
+        names = [f"{ticker}{MARK}{copy}" for ticker in windows]
+        evening: dict[str, Sequence[FoldReport]] = {n: rehearsed.reports[n] for n in names if n in rehearsed.reports}
+        for name, verdicts in judged_together(evening, settings).items():
+            failed_by_rule.update({rule.rule: int(not rule.passed) for rule in verdicts.strict.rules})
+            models.append(_model(original_of(name), copy, verdicts))
+    bound = settings.gate.min_direction_accuracy
+    return PlaceboReport(
+        num_copies=num_copies,
+        models=tuple(models),
+        total=_tally(models, bound),
+        by_ticker={ticker: _tally([m for m in models if m.ticker == ticker], bound) for ticker in windows},
+        failed_by_rule=dict(failed_by_rule),
+        untrained=rehearsed.failures,
+    )
+
+
+def require_folds(windows: WindowSet, settings: Settings) -> list[FoldPlan]:
+    """The folds of a ticker's history; raises TooFewBars when it has no room for one."""
+    folds = plan_folds(windows, settings.backtest, settings.training)
+    if not folds:
+        raise TooFewBars(
+            f"{windows.ticker} has {len(windows.bar_sessions)} bars, which make {int(windows.labelled.sum())} labelled "
+            f"windows, too few for a fold of {settings.backtest.test_sessions} test sessions after "
+            f"{settings.training.min_training_rows} training rows; take more bars, or leave the ticker out"
+        )
+    return folds
+
+
+def _model(ticker: str, copy: int, verdicts: GateVerdicts) -> PlaceboModel:
+    evidence = verdicts.evidence
+    return PlaceboModel(
+        ticker=ticker,
+        copy=copy,
+        passed=verdicts.four_rules.passed,
+        passed_strict=verdicts.strict.passed,
+        failed=tuple(rule.rule for rule in verdicts.strict.failures),
+        accuracy=evidence.accuracy,
+        base_rate=evidence.base_rate,
+        best_constant=evidence.best_constant,
+        timing_p=evidence.timing_p,
+        coin_passes=evidence.coin_passes,
+    )
+
+
+def _tally(models: Sequence[PlaceboModel], min_accuracy: float) -> PlaceboTally:
+    num_passed = sum(model.passed for model in models)
+    num_passed_strict = sum(model.passed_strict for model in models)
+    return PlaceboTally(
+        num_models=len(models),
+        num_passed=num_passed,
+        num_passed_strict=num_passed_strict,
+        passed_interval=_interval(num_passed, len(models)),
+        passed_strict_interval=_interval(num_passed_strict, len(models)),
+        coins_expected=sum(model.coin_passes for model in models),
+        num_always_up=sum(model.base_rate is not None and model.base_rate >= min_accuracy for model in models),
+        mean_accuracy=_mean(model.accuracy for model in models),
+        mean_base_rate=_mean(model.base_rate for model in models),
+        mean_best_constant=_mean(model.best_constant for model in models),
+    )
+
+
+def _interval(num: int, num_models: int) -> Interval | None:
+    return wilson_interval(num / num_models, num_models) if num_models else None
+
+
+def _mean(figures: Iterable[float | None]) -> float | None:
+    known = [figure for figure in figures if figure is not None]
+    return fmean(known) if known else None

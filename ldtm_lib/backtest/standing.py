@@ -1,0 +1,84 @@
+"""Where a ticker stands among all that were judged with it, and after how many trials of its own."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ldtm_lib.backtest.evidence import Evidence
+from ldtm_lib.backtest.false_discovery import q_values
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trials:
+    """How often a ticker was tried before it came to this."""
+
+    num_trainings: int
+    """Of the ticker so far, this one included."""
+    num_settings: int
+    """How many different architectures, recipes and backtest plans were tried on it, these included."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgedBefore:
+    """What is left of a ticker's evidence that was judged earlier on the same evening."""
+
+    p_value: float
+    """Of its timing, adjusted for the settings that were tried."""
+    coin_passes: float
+    """As in its evidence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """A ticker among those that were judged with it."""
+
+    num_trainings: int
+    num_settings: int
+    num_judged: int
+    """Tickers that were judged on the same evening, this one included."""
+    q_value: float
+    """The false discovery rate that one accepts by believing in this ticker's timing, and in all better ones."""
+    coins_expected: float
+    """How many coins would have met the bound of direction accuracy in the place of all of these tickers."""
+
+    def as_dict(self) -> dict[str, object]:
+        """The fields by name, for JSON."""
+        return dataclasses.asdict(self)
+
+
+def standing_from(fields: Mapping[str, object]) -> Standing:
+    """The standing that JSON holds."""
+    return Standing(**fields)  # pyright: ignore[reportArgumentType]
+
+
+def adjusted_p(evidence: Evidence, trials: Trials) -> float:
+    """The p-value of a ticker's timing, were the luckiest of all settings tried picked (Bonferroni)."""
+    return min(1.0, evidence.timing_p * max(1, trials.num_settings))
+
+
+def standings(
+    evidence: Mapping[str, Evidence], trials: Mapping[str, Trials], others: Mapping[str, JudgedBefore]
+) -> dict[str, Standing]:
+    """The standing of every ticker with evidence, which must have its trials.
+
+    `others` are further tickers that were judged on the same evening: they belong to the same family, so that it
+    makes no difference whether tickers are judged together or again one by one. A ticker in both counts once, with its
+    evidence.
+    """
+    of_others = {ticker: other for ticker, other in others.items() if ticker not in evidence}
+    q_value_of = q_values(
+        {ticker: other.p_value for ticker, other in of_others.items()}
+        | {ticker: adjusted_p(shown, trials[ticker]) for ticker, shown in evidence.items()}
+    )
+    coins_expected = math.fsum(judged.coin_passes for judged in (*of_others.values(), *evidence.values()))
+    return {
+        ticker: Standing(
+            num_trainings=trials[ticker].num_trainings,
+            num_settings=trials[ticker].num_settings,
+            num_judged=len(q_value_of),
+            q_value=q_value_of[ticker],
+            coins_expected=coins_expected,
+        )
+        for ticker in evidence
+    }

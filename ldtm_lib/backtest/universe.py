@@ -1,0 +1,69 @@
+"""All tickers of an evening together: tickers move with each other, and 103 of them are not 103 witnesses."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ldtm_lib.backtest.directions import calls_of, coin_passes
+from ldtm_lib.backtest.overlap import effective_tickers
+from ldtm_lib.backtest.walk_forward import FoldReport
+from ldtm_lib.backtest.wilson import Interval, wilson_interval
+from ldtm_lib.config import GateConfig
+from ldtm_lib.sessions import HORIZONS
+
+NEXT_DAY = HORIZONS.index("next_day")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Universe:
+    """What the backtests of many tickers show together of next-day direction."""
+
+    num_tickers: int
+    """Those that named a direction at least once."""
+    effective_tickers: float
+    """How many tickers that move independently would be as telling."""
+    num_directional: int
+    num_correct: int
+    interval: Interval | None
+    """The 95% interval of the accuracy of all forecasts, counted as that many tickers; None without a direction."""
+    coins_expected: float
+    """How many coins would meet the gate's bound of direction accuracy in place of these tickers."""
+
+    @property
+    def accuracy(self) -> float | None:
+        """Of all forecasts that named a direction."""
+        return self.num_correct / self.num_directional if self.num_directional else None
+
+
+def universe_of(reports: Mapping[str, Sequence[FoldReport]], gate: GateConfig, neutral_band: float) -> Universe:
+    """What the folds of many tickers show together. `neutral_band` is as in `judge`."""
+    hits_of = {ticker: hits for ticker, folds in reports.items() if (hits := _hits(folds, neutral_band))}
+    sessions = sorted({session for hits in hits_of.values() for session in hits})
+    place_of = {session: place for place, session in enumerate(sessions)}
+    hits_DT = np.full((len(sessions), len(hits_of)), np.nan)
+    for column, hits in enumerate(hits_of.values()):
+        hits_DT[[place_of[session] for session in hits], column] = list(hits.values())
+    num_directional, num_correct = int(np.isfinite(hits_DT).sum()), int(np.nansum(hits_DT))
+    num_effective = effective_tickers(hits_DT)
+    return Universe(
+        num_tickers=len(hits_of),
+        effective_tickers=num_effective,
+        num_directional=num_directional,
+        num_correct=num_correct,
+        interval=wilson_interval(num_correct / num_directional, num_directional * num_effective / len(hits_of))
+        if num_directional
+        else None,
+        coins_expected=sum(coin_passes(len(hits), gate.min_direction_accuracy) for hits in hits_of.values()),
+    )
+
+
+def _hits(folds: Sequence[FoldReport], neutral_band: float) -> dict[int, float]:
+    """Of each session (days since 1970) whose forecast named a direction, 1 where it was right and 0 otherwise."""
+    hits: dict[int, float] = {}
+    for report in folds:
+        calls = calls_of(report.close, report.predictions[:, NEXT_DAY], report.actuals[:, NEXT_DAY], neutral_band)
+        days = report.sessions[calls.directional].astype("datetime64[D]").astype(np.int64)
+        right = np.where(calls.up, calls.rose, calls.fell)
+        hits |= dict(zip(days.tolist(), right.astype(np.float64).tolist(), strict=True))
+    return hits

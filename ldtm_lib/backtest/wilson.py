@@ -1,0 +1,30 @@
+"""The interval of a share of successes that stays honest for few trials and for shares near 0 and 1."""
+
+import math
+from dataclasses import dataclass
+
+Z_95 = 1.959963984540054
+"""The 97.5% point of the normal distribution: both ends of a 95% interval leave 2.5% outside."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """The two ends of an interval, both within it."""
+
+    low: float
+    high: float
+
+
+def wilson_interval(share: float, trials: float) -> Interval:
+    """The 95% interval of a share that was seen in a number of trials, which must be above 0.
+
+    Trials need not be whole: of forecasts that overlap, the effective number is meant. E. B. Wilson, "Probable
+    inference, the law of succession, and statistical inference", J. American Statistical Association 22, 1927. The
+    leaderboard's `wilson_low` and `wilson_high` in SQL use the same constant.
+    """
+    shrunk = 1 + Z_95**2 / trials
+    centre = (share + Z_95**2 / (2 * trials)) / shrunk
+    reach = Z_95 / shrunk * math.sqrt(share * (1 - share) / trials + Z_95**2 / (4 * trials**2))
+    low = 0.0 if share == 0 else max(0.0, centre - reach)
+    high = 1.0 if share == 1 else min(1.0, centre + reach)
+    return Interval(low=low, high=high)

@@ -1,0 +1,178 @@
+"""Shadows: what models that may not speak would have said, kept beside the record, where it never counts.
+
+A ticker whose candidate failed at the gate abstains, and its shadow shows what the refused one would have said; the
+shadow of a model that retired shows whether its successor does any better.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import date, datetime
+from pathlib import Path
+from typing import Literal
+
+import psycopg
+from psycopg.rows import class_row, dict_row
+
+from ldtm_lib.config import Settings, Shadows
+from ldtm_lib.database.connection import Connection
+from ldtm_lib.database.statements import statement
+from ldtm_lib.ledger.drafts import Draft, draft_all
+from ldtm_lib.ledger.forecasters import Forecaster
+from ldtm_lib.ledger.input_windows import StoredWindow
+from ldtm_lib.ledger.leaderboard import Score
+from ldtm_lib.sessions import Targets
+
+STATUSES: Mapping[Shadows, tuple[Literal["candidate", "retired"], ...]] = {
+    "none": (),
+    "candidate": ("candidate",),
+    "retired": ("retired",),
+    "both": ("candidate", "retired"),
+}
+COLUMNS = (
+    *("ticker", "checkpoint_id", "model_status", "run_date_close", "next_day_pred", "next_monday_pred"),
+    *("one_month_pred", "direction_pred", "window_sha256", "bars_recorded_until"),
+)
+"""Of a draft, as far as a shadow has them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShadowSpeaker(Forecaster):
+    """A checkpoint that may not speak and is asked all the same."""
+
+    is_removed: bool
+    """Whether its file is gone, as nobody needed it."""
+    window_sha256: str | None
+    """Of the row that its shadow would stand beside."""
+    bars_recorded_until: datetime
+    """The same."""
+
+    def obstacle(self, stored: StoredWindow | None) -> str | None:
+        """Why it cannot be asked about a window, before its file is opened."""
+        if self.is_removed:
+            return "has a file that was removed"
+        if stored is None:
+            return None  # the draft says it, in the words of the rows
+        if self.window_sha256 != stored.window.sha256 or (
+            stored.window.sha256 is not None and self.bars_recorded_until != stored.bars_recorded_until
+        ):
+            return "cannot be asked any more: the row on record saw another window or none"
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakenShadows:
+    """What asking the shadows of an evening came to."""
+
+    num_shadows: int
+    """Shadows that stand beside the evening's rows now, of the models that were asked."""
+    notes: tuple[str, ...]
+    """Why a model that was to be asked left no shadow, one line each."""
+
+
+NO_SHADOWS = TakenShadows(num_shadows=0, notes=())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShadowRecord:
+    """How the shadows of one checkpoint did, over all of them. They count nowhere else."""
+
+    ticker: str
+    checkpoint_id: int
+    status: Literal["active", "retired", "candidate"]
+    """In the registry now: a candidate may have been promoted since."""
+    version: str | None
+    file_sha256: str
+    trained_on: date
+    num_shadows: int
+    """Filled or not."""
+    score: Score
+    """By the actual on record where the row beside a shadow has one, and else by the bars as they are now."""
+    num_beside: int
+    """Filled run dates on which another model's forecast is on record; the two errors below are over these."""
+    error_beside: float | None
+    """Mean absolute next-day error of the shadows, in percent."""
+    error_on_record: float | None
+    """The same of the forecasts on record, which for live rows are the active model's."""
+
+    @property
+    def name(self) -> str:
+        """Its version, or the first digits of its content's SHA-256."""
+        return self.version or self.file_sha256[:8]
+
+
+def take_shadows(
+    conn: Connection,
+    run_date: date,
+    tickers: Sequence[str],
+    windows: Mapping[str, StoredWindow],
+    *,
+    targets: Targets,
+    now: datetime,
+    folder: Path,
+    settings: Settings,
+    simulated: bool,
+) -> TakenShadows:
+    """Ask the models that `settings.forecast.shadows` names, for tickers that have a row of the run date.
+
+    `windows` are those that the rows were forecast from. A model that cannot be asked leaves no shadow and a note; it
+    never keeps the evening from its rows. What is on record stays as it is: the same evening again adds nothing.
+    """
+    with conn.cursor(row_factory=class_row(ShadowSpeaker)) as cursor:
+        speakers = cursor.execute(
+            statement("ledger/shadow_speakers"),
+            {
+                "tickers": list(tickers),
+                "run_date": run_date,
+                "simulated": simulated,
+                "statuses": list(STATUSES[settings.forecast.shadows]),
+            },
+        ).fetchall()
+    obstacles = [(speaker, speaker.obstacle(windows.get(speaker.ticker))) for speaker in speakers]
+    notes = [_note(speaker, obstacle) for speaker, obstacle in obstacles if obstacle]
+    drafts: list[Draft] = []
+    for status in STATUSES[settings.forecast.shadows]:
+        asked = {s.ticker: s for s, obstacle in obstacles if s.status == status and not obstacle}
+        for draft in draft_all(
+            list(asked), run_date, windows, asked, targets=targets, now=now, folder=folder, settings=settings
+        ):
+            if draft.abstained_reason is None:
+                drafts.append(draft)
+            else:
+                notes.append(_note(asked[draft.ticker], draft.abstained_reason))
+    return _record(conn, run_date, drafts, notes)
+
+
+def shadow_records(conn: Connection, *, simulated: bool = False) -> list[ShadowRecord]:
+    """The record of every checkpoint that has shadows, by ticker, the newest checkpoint first.
+
+    Shadows beside live rows, or beside simulated ones; one beside a live row that was recorded after its first target
+    session opened is left out.
+    """
+    with conn.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(
+            statement("ledger/shadow_records"), {"kind": "simulated" if simulated else "live"}
+        ).fetchall()
+    of_score = {field.name for field in fields(Score)}
+    return [
+        ShadowRecord(
+            score=Score(**{name: row[name] for name in of_score}),
+            **{name: value for name, value in row.items() if name not in of_score},
+        )
+        for row in rows
+    ]
+
+
+def _record(conn: Connection, run_date: date, drafts: Sequence[Draft], notes: Sequence[str]) -> TakenShadows:
+    """Write what is not on record yet, within a savepoint: the rows of the evening stand whatever comes of it."""
+    columns = {name: [getattr(draft, name) for draft in drafts] for name in COLUMNS}
+    try:
+        with conn.transaction():
+            conn.execute(statement("ledger/record_shadows"), {**columns, "run_date": run_date})
+    except psycopg.IntegrityError as error:
+        return TakenShadows(num_shadows=0, notes=(*notes, f"the database refuses the shadows of {run_date}: {error}"))
+    return TakenShadows(num_shadows=len(drafts), notes=tuple(notes))
+
+
+def _note(speaker: ShadowSpeaker, obstacle: str) -> str:
+    name = f"{speaker.status} {speaker.version or speaker.file_sha256[:8]}"
+    return f"{speaker.ticker} has no shadow of the {name}: {speaker.ticker} {obstacle}"

@@ -1,0 +1,55 @@
+"""Active models under watch: whose live record fell below the gate, and what the configuration wants done about it."""
+
+from dataclasses import dataclass
+
+from ldtm_lib.alerts.protocol import Alert
+from ldtm_lib.config import Settings
+from ldtm_lib.database.connection import Connection
+from ldtm_lib.ledger.degradation import ModelRecord, degraded_models
+from ldtm_lib.registry.orders import retire
+
+POLICY = "policy registry.degraded"
+"""Who ordered a retirement that nobody typed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """Every active model's live record, and who had to go for it."""
+
+    records: tuple[ModelRecord, ...]
+    retired: tuple[ModelRecord, ...]
+    """Those of the degraded ones that were retired now."""
+
+    @property
+    def degraded(self) -> tuple[ModelRecord, ...]:
+        """Those whose record fell significantly below the gate."""
+        return tuple(record for record in self.records if record.is_degraded)
+
+    @property
+    def alert(self) -> Alert | None:
+        """What people are told of retirements; None where there were none."""
+        if not self.retired:
+            return None
+        return Alert(
+            kind="degradation",
+            severity="error",
+            title=f"{len(self.retired)} active model{'s' if len(self.retired) > 1 else ''} retired for their record",
+            lines=tuple(
+                f"{r.reason}. {r.ticker} abstains until another network passes the gate." for r in self.retired
+            ),
+        )
+
+
+def watch_active_models(conn: Connection, settings: Settings) -> Watch:
+    """Hold the live record of every active model against the gate, and retire the degraded where that is the policy.
+
+    In the caller's transaction; a retirement is on record with the figures as its reason.
+    """
+    config = settings.registry
+    records = tuple(degraded_models(conn, settings.gate, significance=config.degradation_significance))
+    if config.degraded == "keep":
+        return Watch(records=records, retired=())
+    degraded = tuple(record for record in records if record.is_degraded)
+    for record in degraded:
+        retire(conn, record.ticker, ordered_by=POLICY, why=record.reason)
+    return Watch(records=records, retired=degraded)

@@ -1,0 +1,133 @@
+"""Files of checkpoints that nobody needs any more are removed; their rows stay and say so.
+
+A row says that its file is gone before the file goes: nobody reads it from then on, and a crash in between leaves a
+file that the next call removes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Literal
+
+from psycopg.rows import class_row
+
+from ldtm_lib.config import RegistryConfig
+from ldtm_lib.database.connection import Connection, Database
+from ldtm_lib.database.statements import statement
+from ldtm_lib.durable import sync_folder
+from ldtm_lib.errors import FileNotRemoved
+from ldtm_lib.registry.checkpoints import CANDIDATE_FOLDER, SHA256_DIGITS_IN_NAME
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemovedFile:
+    """One file that went, or would go in a dry run."""
+
+    ticker: str
+    file_name: str
+    """Relative to the checkpoint folder."""
+    num_bytes: int
+    version: str | None
+    """None for a candidate that was never promoted."""
+    trained_on: date
+    was: Literal["retired", "candidate", "promoted"]
+    """What it was the file of; `promoted`: of a candidate that has a copy under its version's name since."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Unneeded:
+    file_name: str
+    ticker: str
+    version: str | None
+    trained_on: date
+    was: Literal["retired", "candidate", "promoted"]
+
+
+def prune(
+    database: Database,
+    folder: Path,
+    *,
+    config: RegistryConfig,
+    tickers: Sequence[str] | None = None,
+    dry_run: bool = False,
+) -> list[RemovedFile]:
+    """Remove the files of old retired versions and old candidates, of all tickers or some; returns what went.
+
+    Per ticker the newest ones stay, as many as the settings say, and in any case the active one, the newest network,
+    and every one that a forecast on record refers to. Only files that a row of the registry names are ever touched. A
+    dry run changes nothing. Promotions, orders and trainings wait meanwhile. A fixed number of statements. Raises
+    FileNotRemoved; the next call goes on from there.
+    """
+    with database.transaction() as conn:
+        _take_turn(conn)
+        conn.execute(statement("registry/lock_chain"))
+        going = _removable(conn, config, tickers)
+        if dry_run:
+            return _unneeded(conn, folder, tickers, going)
+        conn.execute(statement("registry/mark_removed_files"), {"checkpoint_ids": going})
+    with database.transaction() as conn:
+        _take_turn(conn)
+        unneeded = _unneeded(conn, folder, tickers, ())
+        _remove(folder, unneeded)
+    return unneeded
+
+
+def _take_turn(conn: Connection) -> None:
+    """Wait for whoever copies a file or writes a candidate's, and let nobody start until the transaction ends."""
+    conn.execute(statement("registry/lock_promotions"))
+    conn.execute(statement("registry/lock_candidate_files"))
+
+
+def _removable(conn: Connection, config: RegistryConfig, tickers: Sequence[str] | None) -> list[int]:
+    rows = conn.execute(
+        statement("registry/removable_files"),
+        {
+            "tickers": None if tickers is None else list(tickers),
+            "kept_retired": config.kept_retired_files,
+            "kept_candidates": config.kept_candidate_files,
+        },
+    )
+    return [checkpoint_id for (checkpoint_id,) in rows]
+
+
+def _unneeded(conn: Connection, folder: Path, tickers: Sequence[str] | None, going: Sequence[int]) -> list[RemovedFile]:
+    """The files on the disk that no row needs, apart from the rows with some ids, which are about to say so."""
+    sizes = {str(path.relative_to(folder)): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+    with conn.cursor(row_factory=class_row(_Unneeded)) as cursor:
+        rows = cursor.execute(
+            statement("registry/unneeded_files"),
+            {
+                "file_names": list(sizes),
+                "tickers": None if tickers is None else list(tickers),
+                "going": list(going),
+                "candidate_folder": CANDIDATE_FOLDER,
+                "num_digits": SHA256_DIGITS_IN_NAME,
+            },
+        ).fetchall()
+    return [
+        RemovedFile(
+            ticker=row.ticker,
+            file_name=row.file_name,
+            num_bytes=sizes[row.file_name],
+            version=row.version,
+            trained_on=row.trained_on,
+            was=row.was,
+        )
+        for row in rows
+    ]
+
+
+def _remove(folder: Path, files: Sequence[RemovedFile]) -> None:
+    folders: set[Path] = set()
+    for path in (folder / file.file_name for file in files):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise FileNotRemoved(
+                f"checkpoint {path} is not needed and cannot be removed: {error.strerror}; see who may write to "
+                f"{path.parent}, and run `ldtm registry prune` again"
+            ) from error
+        folders.add(path.parent)
+    for changed in folders:
+        sync_folder(changed)

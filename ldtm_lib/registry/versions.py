@@ -1,0 +1,74 @@
+"""The versions of a ticker's promoted networks: their names, and the copies of their files."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ldtm_lib.config import ArchitectureConfig
+from ldtm_lib.models import checkpoint
+from ldtm_lib.registry.checkpoints import CheckpointRecord, is_intact
+
+FIRST_MAJOR = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """What a network is called from its promotion on."""
+
+    major: int
+    name: str
+    """Such as `v1.2026-03-02`."""
+    file_name: str
+    """Relative to the checkpoint folder."""
+
+
+def publish(
+    folder: Path,
+    network: CheckpointRecord,
+    *,
+    major: int,
+    history: Sequence[CheckpointRecord],
+    architecture: ArchitectureConfig,
+) -> Version:
+    """Copy a network's file, verified, under the name of a version of its own; it is on the disk on return.
+
+    `history` holds every promotion of the ticker. Raises CheckpointRefused when the file is not the one on record or of
+    another architecture, and CheckpointNotWritten when the disk does not take the copy.
+    """
+    source = folder / network.file_name
+    checkpoint.load(source, sha256=network.file_sha256, architecture=architecture)
+    version = _next_version(folder, network, major=major, history=history)
+    content = checkpoint.read_verified(source, sha256=network.file_sha256)
+    checkpoint.write_bytes(content, folder / version.file_name)
+    return version
+
+
+def earned_major(candidate: CheckpointRecord, history: Sequence[CheckpointRecord]) -> int:
+    """The major version of a promotion: it goes up when the architecture is another than at the newest earned one.
+
+    `history` has the newest promotion first. Networks that were brought back do not count.
+    """
+    newest = next((record for record in history if record.restores is None), None)
+    if newest is None:
+        return FIRST_MAJOR
+    return (newest.major or FIRST_MAJOR) + (newest.architecture_sha256 != candidate.architecture_sha256)
+
+
+def active_one(history: Sequence[CheckpointRecord]) -> CheckpointRecord | None:
+    """The promotion that is active now, if there is one."""
+    return next((record for record in history if record.status == "active"), None)
+
+
+def _next_version(
+    folder: Path, network: CheckpointRecord, *, major: int, history: Sequence[CheckpointRecord]
+) -> Version:
+    """A name that is free; one in use gets .2, .3 and so on. A copy that a crash left is used."""
+    taken = {record.version for record in history}
+    number = 1
+    while True:
+        name = f"v{major}.{network.trained_on}" + (f".{number}" if number > 1 else "")
+        file_name = f"{network.ticker}_ldtm_{name}.pt"
+        path = folder / file_name
+        if name not in taken and (not path.exists() or is_intact(path, network.file_sha256)):
+            return Version(major=major, name=name, file_name=file_name)
+        number += 1
