@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ldtm_lib.config import ArchitectureConfig
-from ldtm_lib.errors import CheckpointRefused
+from ldtm_lib.errors import CheckpointNotWritten, CheckpointRefused
 from ldtm_lib.models.checkpoint import load, read_architecture, write, write_bytes
 from ldtm_lib.models.lstm import initial_state
 
@@ -194,7 +194,10 @@ def test_a_torch_file_of_something_else_is_refused(path: Path) -> None:
 
 def test_a_write_that_fails_halfway_leaves_the_old_file_and_nothing_else(path: Path) -> None:
     sha256 = write(STATE, path, architecture=SMALL)
-    with files_of_at_most(1024), pytest.raises(OSError, match="File too large"):
+    with (
+        files_of_at_most(1024),
+        pytest.raises(CheckpointNotWritten, match="cannot be written: File too large; nothing was changed"),
+    ):
         write(OTHER_STATE, path, architecture=SMALL)
     assert [file.name for file in path.parent.iterdir()] == ["AAPL.pt"]
     load(path, sha256=sha256, architecture=SMALL)
