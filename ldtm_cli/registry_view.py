@@ -200,7 +200,7 @@ def cards_of(project: Project, ticker: str) -> list[dict[str, Any]]:
 def print_cards(console: Console, cards: list[dict[str, Any]]) -> None:
     """Show each card as a list of sentences."""
     for shown in cards:
-        what = f"{shown['ticker']} {shown['version']}, active" if shown["version"] else f"{shown['ticker']}, candidate"
+        what = f"{shown['ticker']} {shown['version']}, active" if shown["version"] else f"{shown['ticker']}, not active"
         console.print(f"[bold]{escape(what)}[/] [dim]judged {shown['decided_at']:%Y-%m-%d %H:%M}[/]", highlight=False)
         for line in shown["card"]:
             console.print(Padding(escape(f"· {line}"), (0, 0, 0, 2)), highlight=False)

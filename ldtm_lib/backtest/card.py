@@ -34,7 +34,7 @@ def _decision(ticker: str, version: str | None, verdict: Verdict) -> str:
         return f"{outcome}: no rule of the gate was applied."
     if verdict.passed:
         return f"{outcome}: all {len(verdict.rules)} rules of the gate were passed."
-    return f"{outcome}: {len(verdict.failures)} of {len(verdict.rules)} rules of the gate were failed."
+    return f"{outcome}: it failed {len(verdict.failures)} of {len(verdict.rules)} rules of the gate."
 
 
 def _direction_lines(evidence: Evidence) -> list[str]:
@@ -86,8 +86,8 @@ def _error_line(shown: HorizonEvidence) -> str:
     if shown.dm_statistic is None:
         return f"{ratio}; too little to tell whether by luck."
     if shown.dm_statistic > 0:
-        return f"{ratio} (as good by luck: p = {_p(shown.p_better)})."
-    return f"{ratio} (as bad by luck: p = {_p(shown.p_worse)})."
+        return f"{ratio} (as good by luck: p {_p(shown.p_better)})."
+    return f"{ratio} (as bad by luck: p {_p(shown.p_worse)})."
 
 
 def _standing_lines(ticker: str, standing: Standing) -> list[str]:
@@ -113,4 +113,4 @@ def _probability(p: float) -> str:
 
 
 def _p(p: float) -> str:
-    return "below 0.001" if p < 0.001 else f"{p:.2f}" if p >= 0.01 else f"{p:.3f}"
+    return "below 0.001" if p < 0.001 else f"= {p:.2f}" if p >= 0.01 else f"= {p:.3f}"

@@ -15,7 +15,8 @@ select version, decided_at, rules, evidence, standing from active
 union all
 (select null, decided_at, rules, evidence, standing
  from verdict
- where verdict_id > coalesce((select verdict_id from active), 0)
-   and verdict.file_sha256 is distinct from (select file_sha256 from active)
+ where not exists (
+     select from active
+     where active.verdict_id >= verdict.verdict_id or active.file_sha256 = verdict.file_sha256)
  order by verdict_id desc
  limit 1);

@@ -67,7 +67,7 @@ def test_the_card_of_a_promotion() -> None:
         "Next-Monday error 0.98% over 504 forecasts, which overlap and tell as much as 138 apart: 0.98 times that of "
         "forecasting no change (as good by luck: p = 0.13).",
         "One-month error 1.25% over 504 forecasts, which overlap and tell as much as 24 apart: 1.25 times that of "
-        "forecasting no change (as bad by luck: p = below 0.001).",
+        "forecasting no change (as bad by luck: p below 0.001).",
         "This was training no. 12 of AAPL, with 2 different settings so far; the more are tried, the better the "
         "luckiest one looks, and the strict gate allows for it.",
         "103 tickers were judged that evening. Whoever believes in the timing of this one, and of all that did better, "
@@ -78,7 +78,7 @@ def test_the_card_of_a_promotion() -> None:
 def test_a_refusal_names_what_failed_before_anything_else() -> None:
     told = card("AAPL", None, dataclasses.replace(VERDICT, rules=(PASSED, FAILED)))
     assert told[:2] == [
-        "AAPL was not promoted: 1 of 2 rules of the gate were failed.",
+        "AAPL was not promoted: it failed 1 of 2 rules of the gate.",
         "Failed: mean next-day price error 6.00%.",
     ]
 

@@ -147,3 +147,23 @@ def test_a_dry_prune_lists_what_a_prune_removes(owner: Owner) -> None:
     assert "Removed 1 file" in done.stdout
     assert "file removed on 20" in owner.types("history", "AAPL").stdout
     assert "nothing to remove" in owner.types("prune").stdout
+
+
+def test_show_says_in_plain_words_what_the_gate_saw(owner: Owner) -> None:
+    unknown = owner.types("show", "AAPL")
+    assert unknown.returncode == 1
+    assert "AAPL was never put to the gate; materialize backtests, checkpoints and registry for it" in unknown.stderr
+    rule = {"rule": "direction_accuracy", "figure": 0.55, "bound": 0.52, "passed": True, "reason": "55% >= 52%"}
+    with owner.database.transaction() as conn:
+        conn.execute(
+            "insert into gate_verdict (ticker, trained_on, checkpoint_id, passed, rules)"
+            " select ticker, trained_on, checkpoint_id, true, %s from checkpoint where status = 'active'",
+            (json.dumps([rule]),),
+        )
+    told = owner.types("show", "AAPL")
+    assert told.returncode == 0
+    assert "AAPL v1.2012-12-05, active" in told.stdout
+    assert "AAPL was promoted as v1.2012-12-05: all 1 rules of the gate were passed." in told.stdout
+    assert "There is no evidence beside the rules on record." in told.stdout
+    (card,) = json.loads(owner.types("show", "AAPL", "--json").stdout)
+    assert (card["version"], card["passed"], card["rules"], card["evidence"]) == ("v1.2012-12-05", True, [rule], None)
