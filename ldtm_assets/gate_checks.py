@@ -4,9 +4,11 @@ A ticker's failed check blocks that ticker's promotion and no other one's: the l
 checks show why. They do not block downstream assets, which would stop all tickers for one.
 """
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 
 import dagster as dg
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
 
 from ldtm_assets.checks import listed
 from ldtm_lib.backtest.evidence import Evidence
@@ -15,6 +17,7 @@ from ldtm_lib.backtest.universe import Universe
 from ldtm_lib.backtest.verdict import Rule, Verdict
 from ldtm_lib.registry.promotion import Promotion
 
+REGISTRY = dg.AssetKey("registry")
 Metadata = dict[str, dg.MetadataValue | str | int | float | None]
 
 GATE, STRICT = "gate", "strict_gate"
@@ -46,12 +49,13 @@ def gate_checks(
 ) -> Iterator[dg.AssetCheckResult]:
     """Evaluate those of the gate's checks that were asked for: each ticker's own as events, then one result a check."""
     asked = {key.name for key in context.selected_asset_check_keys}
+    targets = _materializations(context, [promotion.ticker for promotion in promotions])
     for name in (*RULES, STRICT):
         if name not in asked:
             continue
         failed: list[str] = []
         for promotion in promotions:
-            evaluation = _evaluation(name, promotion)
+            evaluation = _evaluation(name, promotion, targets.get(promotion.ticker))
             context.log_event(evaluation)  # pyright: ignore[reportArgumentType] its partitions can be recorded no other way
             if not evaluation.passed:
                 failed.append(f"{promotion.ticker}: {evaluation.description}")
@@ -66,7 +70,28 @@ def gate_checks(
         yield _summary(promotions, universe)
 
 
-def _evaluation(name: str, promotion: Promotion) -> dg.AssetCheckEvaluation:
+def _materializations(
+    context: dg.AssetExecutionContext, tickers: Sequence[str]
+) -> dict[str, AssetCheckEvaluationTargetMaterializationData]:
+    """What the evaluations are about, by ticker: the materializations that this run has just recorded.
+
+    The page of a check shows a partition only where its evaluation names the partition's newest materialization.
+    """
+    stored = context.instance.get_latest_storage_id_by_partition(
+        REGISTRY, dg.DagsterEventType.ASSET_MATERIALIZATION, set(tickers)
+    )
+    now = time.time()
+    return {
+        ticker: AssetCheckEvaluationTargetMaterializationData(
+            storage_id=storage_id, run_id=context.run_id, timestamp=now
+        )
+        for ticker, storage_id in stored.items()
+    }
+
+
+def _evaluation(
+    name: str, promotion: Promotion, target: AssetCheckEvaluationTargetMaterializationData | None
+) -> dg.AssetCheckEvaluation:
     verdict = promotion.verdict
     rules = _rules_of(name, verdict)
     failed = [rule for rule in rules if not rule.passed]
@@ -76,13 +101,14 @@ def _evaluation(name: str, promotion: Promotion) -> dg.AssetCheckEvaluation:
         metadata |= {f"{prefix}{k}": v for k, v in (("figure", rule.figure), ("bound", rule.bound)) if v is not None}
     metadata |= _figures(name, verdict.evidence, verdict.standing)
     return dg.AssetCheckEvaluation(
-        asset_key=dg.AssetKey("registry"),
+        asset_key=REGISTRY,
         check_name=name,
         passed=bool(rules) and not failed,
         severity=dg.AssetCheckSeverity.WARN,
         description="; ".join(rule.reason for rule in failed or rules) or "no verdict of the gate is on record",
         metadata={k: dg.MetadataValue.text("unknown") if v is None else v for k, v in metadata.items()},
         partition=promotion.ticker,
+        target_materialization_data=target,
     )
 
 

@@ -81,6 +81,10 @@ def test_each_ticker_has_an_evaluation_of_each_rule_with_figure_bound_and_eviden
     result = gate("AAA", "BBB", "CCC")
     for check in RULES:
         assert set(evaluations(result, check)) == {"AAA", "BBB", "CCC", None}
+        for ticker in ("AAA", "BBB", "CCC"):
+            target = evaluations(result, check)[ticker].target_materialization_data
+            assert target is not None, "without one the page of the check takes the partition for missing"
+            assert target.run_id == result.run_id
     good, bad = (evaluations(result, "direction_accuracy")[ticker] for ticker in ("AAA", "BBB"))
     assert (good.passed, bad.passed) == (True, False)
     assert good.description == (
