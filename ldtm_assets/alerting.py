@@ -7,6 +7,7 @@ import dagster as dg
 from ldtm_lib.alerts.configured import channels
 from ldtm_lib.alerts.log_lines import LogLines
 from ldtm_lib.alerts.protocol import Alert, Channel, send
+from ldtm_lib.errors import ConfigurationError
 
 
 class AlertChannels(dg.ConfigurableResource):
@@ -18,8 +19,16 @@ class AlertChannels(dg.ConfigurableResource):
 
 
 def tell(context: dg.AssetExecutionContext, alerts: AlertChannels, alert: Alert | None) -> None:
-    """Send an alert, if there is one. What a channel does not take is said in the log and stops nothing."""
+    """Send an alert, if there is one: to the log first, then through every channel.
+
+    What cannot be delivered is said in the log and stops nothing: what the alert is about has happened already.
+    """
     if alert is None:
         return
-    for failure in send(alert, [LogLines(context.log), *alerts.open()]):
-        context.log.warning(f"an alert was not delivered: {failure.reason}")
+    LogLines(context.log).send(alert)
+    try:
+        failures = [failure.reason for failure in send(alert, alerts.open())]
+    except ConfigurationError as error:
+        failures = [str(error)]
+    for reason in failures:
+        context.log.warning(f"an alert was not delivered: {reason}")

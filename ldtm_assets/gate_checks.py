@@ -13,8 +13,10 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetC
 from ldtm_assets.checks import listed
 from ldtm_lib.backtest.evidence import Evidence
 from ldtm_lib.backtest.standing import Standing
+from ldtm_lib.backtest.strict import strict_rules
 from ldtm_lib.backtest.universe import Universe
 from ldtm_lib.backtest.verdict import Rule, Verdict
+from ldtm_lib.config import GateConfig
 from ldtm_lib.registry.promotion import Promotion
 
 REGISTRY = dg.AssetKey("registry")
@@ -40,34 +42,52 @@ def gate_check_specs(tickers: dg.PartitionsDefinition[str], *, strict: bool) -> 
             dg.AssetCheckSpec(name, asset="registry", description=description, partitions_def=tickers)
             for name, description in per_ticker.items()
         ),
-        dg.AssetCheckSpec(GATE, asset="registry", description="Every newest candidate passed the gate."),
+        dg.AssetCheckSpec(
+            GATE, asset="registry", description="Every ticker's newest network passed the gate and is in service."
+        ),
     ]
 
 
 def gate_checks(
-    context: dg.AssetExecutionContext, promotions: Sequence[Promotion], universe: Universe
+    context: dg.AssetExecutionContext, promotions: Sequence[Promotion], universe: Universe, gate: GateConfig
 ) -> Iterator[dg.AssetCheckResult]:
-    """Evaluate those of the gate's checks that were asked for: each ticker's own as events, then one result a check."""
+    """Evaluate those of the gate's checks that were asked for: each ticker's own as events, then one result a check.
+
+    Dagster stamps the results of a run for a single partition with that partition: there the ticker's own evaluation
+    is the result, and there is no other one.
+    """
     asked = {key.name for key in context.selected_asset_check_keys}
     targets = _materializations(context, [promotion.ticker for promotion in promotions])
     for name in (*RULES, STRICT):
         if name not in asked:
             continue
-        failed: list[str] = []
-        for promotion in promotions:
-            evaluation = _evaluation(name, promotion, targets.get(promotion.ticker))
+        evaluations = [_evaluation(name, p, targets.get(p.ticker), gate) for p in promotions]
+        if context.has_partition_key:
+            yield from (_as_result(evaluation) for evaluation in evaluations)
+            continue
+        for evaluation in evaluations:
             context.log_event(evaluation)  # pyright: ignore[reportArgumentType] its partitions can be recorded no other way
-            if not evaluation.passed:
-                failed.append(f"{promotion.ticker}: {evaluation.description}")
+        failed = [f"{e.partition}: {e.description}" for e in evaluations if not e.passed]
         yield dg.AssetCheckResult(
-            asset_key="registry",
+            asset_key=REGISTRY,
             check_name=name,
             passed=not failed,
             severity=dg.AssetCheckSeverity.WARN,
-            metadata={"tickers": len(promotions), "failed": len(failed), "reasons": listed(failed)},
+            metadata={"tickers": len(evaluations), "failed": len(failed), "reasons": listed(failed)},
         )
     if GATE in asked:
         yield _summary(promotions, universe)
+
+
+def _as_result(evaluation: dg.AssetCheckEvaluation) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        asset_key=evaluation.asset_key,
+        check_name=evaluation.check_name,
+        passed=evaluation.passed,
+        severity=evaluation.severity,
+        description=evaluation.description,
+        metadata=evaluation.metadata,
+    )
 
 
 def _materializations(
@@ -90,12 +110,12 @@ def _materializations(
 
 
 def _evaluation(
-    name: str, promotion: Promotion, target: AssetCheckEvaluationTargetMaterializationData | None
+    name: str, promotion: Promotion, target: AssetCheckEvaluationTargetMaterializationData | None, gate: GateConfig
 ) -> dg.AssetCheckEvaluation:
     verdict = promotion.verdict
-    rules = _rules_of(name, verdict)
+    rules = _rules_of(name, verdict, gate)
     failed = [rule for rule in rules if not rule.passed]
-    metadata: Metadata = {"outcome": promotion.outcome, "active version": promotion.version or "none"}
+    metadata: Metadata = {"outcome": promotion.message, "active version": promotion.version or "none"}
     for rule in rules:
         prefix = "" if len(rules) == 1 else f"{rule.rule.replace('_', ' ')}: "
         metadata |= {f"{prefix}{k}": v for k, v in (("figure", rule.figure), ("bound", rule.bound)) if v is not None}
@@ -112,11 +132,16 @@ def _evaluation(
     )
 
 
-def _rules_of(name: str, verdict: Verdict) -> list[Rule]:
-    """The rules that a check shows; where the gate could not apply them, whatever stopped it."""
-    of_others = {rule for rule, _ in RULES.values()}
+def _rules_of(name: str, verdict: Verdict, gate: GateConfig) -> list[Rule]:
+    """The rules that a check shows; where the gate could not apply them, whatever stopped it.
+
+    A verdict from before the strict gate was switched on has none of its rules: its evidence tells what they would say.
+    """
+    four = {rule for rule, _ in RULES.values()}
     if name == STRICT:
-        found = [rule for rule in verdict.rules if rule.rule not in of_others]
+        found = [rule for rule in verdict.rules if rule.rule not in four]
+        if not found and verdict.evidence is not None:
+            found = list(strict_rules(verdict.evidence, verdict.standing, gate))
     else:
         found = [rule for rule in verdict.rules if rule.rule == RULES[name][0]]
     return found or list(verdict.failures)
@@ -158,6 +183,7 @@ def _among_others(standing: Standing | None) -> Metadata:
     return {
         "false discovery rate (q)": standing.q_value,
         "judged on the same evening": standing.num_judged,
+        "tickers of that evening": standing.num_tickers,
         "trainings of this ticker so far": standing.num_trainings,
         "settings tried": standing.num_settings,
     }
@@ -165,7 +191,7 @@ def _among_others(standing: Standing | None) -> Metadata:
 
 def _summary(promotions: Sequence[Promotion], universe: Universe) -> dg.AssetCheckResult:
     """The check of a run: a warning that names each ticker that stays a candidate, beside what coins would do."""
-    failed = [promotion for promotion in promotions if not promotion.verdict.passed]
+    failed = [p for p in promotions if not p.verdict.passed or p.is_out_of_service]
     promoted = [promotion for promotion in promotions if promotion.outcome == "promoted"]
     return dg.AssetCheckResult(
         asset_key="registry",

@@ -19,7 +19,7 @@ from ldtm_lib.database import embedded
 from ldtm_lib.database.clock import last_closed_session
 from ldtm_lib.database.connection import Database, address
 from ldtm_lib.database.migrate import pending_migrations
-from ldtm_lib.database.writer import powers
+from ldtm_lib.database.writer import lacking_rights, powers
 from ldtm_lib.errors import ConfigurationError, LdtmError
 from ldtm_lib.gpu.devices import GpuReading
 from ldtm_lib.gpu.locks import occupancies_now
@@ -185,9 +185,13 @@ def _clock(database: Database) -> Finding:
 
 
 def _role(database: Database) -> Finding:
-    """Whether the connected role could get around the rules of the record."""
+    """Whether the connected role may do all that LDTM does, and could not get around the rules of the record."""
     with database.transaction() as conn:
-        user, found = conn.info.user, powers(conn)
+        user, lacking, found = conn.info.user, lacking_rights(conn), powers(conn)
+    if lacking:
+        told = f"{user} {'; '.join([*lacking, *found])}: what LDTM does with it will fail"
+        remedy = f"as the owner of the tables run `ldtm db grant {user}`"
+        return Finding(what="role", level="fail", found=told, remedy=remedy)
     if found:
         told = f"{user} {'; '.join(found)}: it could get around the rules of the record"
         return Finding(what="role", level="warn", found=told, remedy=ROLE_REMEDY)

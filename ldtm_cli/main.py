@@ -229,13 +229,15 @@ def registry_rollback(
     ticker: Annotated[str, typer.Argument(help="The ticker.")],
     why: Why,
     to: Annotated[
-        str | None, typer.Option(help="The version to bring back. Default: the one before the active one.")
+        str | None,
+        typer.Option(help="The version to bring back. Default: the newest older network that no order ever took out."),
     ] = None,
     by: By = None,
 ) -> None:
     """Make an earlier network of a ticker active again, as a version of its own; the present one retires.
 
-    Forecasts that are on record stay as they are. The next candidate that passes the gate replaces it.
+    A network that was retired by an order or rolled back from comes back only when --to names it; with no active model
+    --to is needed. Forecasts that are on record stay as they are. The next candidate that passes the gate replaces it.
     """
     from ldtm_cli.registry_view import rollback_now, who_orders
 

@@ -15,7 +15,8 @@ from ldtm_lib.backtest.verdict import Verdict
 from ldtm_lib.errors import ConfigurationError, UnknownTicker
 from ldtm_lib.project import Project
 from ldtm_lib.registry import orders
-from ldtm_lib.registry.listing import VersionEntry, judged_networks, list_registry, list_versions
+from ldtm_lib.registry.announcement import card_after
+from ldtm_lib.registry.listing import JudgedNetwork, VersionEntry, judged_networks, list_registry, list_versions
 from ldtm_lib.registry.retention import RemovedFile, prune
 
 NOTHING = "–"
@@ -24,7 +25,12 @@ NOTHING = "–"
 def registry_rows(project: Project) -> list[dict[str, Any]]:
     """One row per ticker that was ever trained or judged, with what failed in the gate's newest verdict."""
     with project.database.transaction() as conn:
-        return [asdict(entry) | _judged(entry.verdict) for entry in list_registry(conn)]
+        return [
+            asdict(entry)
+            | _judged(entry.verdict)
+            | {"out_of_service": entry.out_of_service and entry.out_of_service.sentence}
+            for entry in list_registry(conn)
+        ]
 
 
 def _judged(verdict: Verdict | None) -> dict[str, Any]:
@@ -51,9 +57,16 @@ def print_registry(console: Console, rows: list[dict[str, Any]]) -> None:
             str(row["candidate_trained_on"] or NOTHING),
             f"{loss:.4f}" if loss is not None else NOTHING,
             str(row["num_retired"]),
-            "every rule passed" if row["passed"] else escape("\n".join(row["failed"])) or NOTHING,
+            escape(_last_words(row)),
         )
     console.print(table)
+
+
+def _last_words(row: dict[str, Any]) -> str:
+    """What failed, or that nothing did; and before it the order that took a network out which had passed."""
+    said = [row["out_of_service"]] if row["out_of_service"] else []
+    said += row["failed"]
+    return "\n".join(said) or ("every rule passed" if row["passed"] else NOTHING)
 
 
 def who_orders(by: str | None) -> str:
@@ -188,7 +201,8 @@ def cards_of(project: Project, ticker: str) -> list[dict[str, Any]]:
             "version": network.version,
             "decided_at": network.decided_at,
             "passed": network.verdict.passed,
-            "card": card(ticker, network.version, network.verdict),
+            "retired_version": network.departure and network.departure.version,
+            "card": _card(ticker, network),
             "rules": [asdict(rule) for rule in network.verdict.rules],
             "evidence": network.verdict.evidence and network.verdict.evidence.as_dict(),
             "standing": network.verdict.standing and network.verdict.standing.as_dict(),
@@ -197,10 +211,18 @@ def cards_of(project: Project, ticker: str) -> list[dict[str, Any]]:
     ]
 
 
+def _card(ticker: str, network: JudgedNetwork) -> list[str]:
+    if network.departure is not None:
+        return card_after(network.departure.sentence, ticker, network.verdict)
+    return card(ticker, network.version, network.verdict)
+
+
 def print_cards(console: Console, cards: list[dict[str, Any]]) -> None:
     """Show each card as a list of sentences."""
     for shown in cards:
-        what = f"{shown['ticker']} {shown['version']}, active" if shown["version"] else f"{shown['ticker']}, not active"
+        version = shown["version"] or shown["retired_version"]
+        status = "active" if shown["version"] else "retired" if version else "not active"
+        what = f"{shown['ticker']} {version}, {status}" if version else f"{shown['ticker']}, {status}"
         console.print(f"[bold]{escape(what)}[/] [dim]judged {shown['decided_at']:%Y-%m-%d %H:%M}[/]", highlight=False)
         for line in shown["card"]:
             console.print(Padding(escape(f"· {line}"), (0, 0, 0, 2)), highlight=False)

@@ -49,7 +49,7 @@ def remove_unneeded_files(project: Project, tickers: Sequence[str]) -> str:
 def _metadata(promotion: Promotion) -> dict[str, dg.MetadataValue | str | bool]:
     rules = {rule.rule.replace("_", " "): rule.reason for rule in promotion.verdict.rules}
     return {
-        "outcome": promotion.outcome,
+        "outcome": promotion.message,
         "passed the gate": promotion.verdict.passed,
         "active version": promotion.version or "none",
         "card": dg.MetadataValue.md("\n".join(f"- {line}" for line in card_of(promotion))),

@@ -108,7 +108,7 @@ def retraining(tickers: dg.PartitionsDefinition[str], *, strict: bool) -> dg.Ass
             passage = pass_the_gate(opened, tickers)
             outcomes["registry"] = passage.outcome
             yield from record(context, "registry", outcomes["registry"])
-            yield from gate_checks(context, passage.promotions, passage.universe)
+            yield from gate_checks(context, passage.promotions, passage.universe, opened.settings.gate)
             tell(context, alerts, gate_alert(passage.promotions))
             context.log.info(remove_unneeded_files(opened, tickers))
         fail_if_any_failed(outcomes)

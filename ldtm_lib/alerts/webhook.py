@@ -4,7 +4,7 @@ import http.client
 import json
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
-from urllib.request import Request, urlopen
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from ldtm_lib.alerts.protocol import Alert
 from ldtm_lib.errors import AlertNotDelivered, ConfigurationError
@@ -36,14 +36,21 @@ class Webhook:
         body = json.dumps(alert.as_dict()).encode()
         request = Request(self._url, data=body, headers={"Content-Type": "application/json"}, method="POST")
         try:
-            with urlopen(request, timeout=self._timeout) as answer:
-                answer.read()
+            with build_opener(_Stay).open(request, timeout=self._timeout):
+                pass
         except HTTPError as error:
             error.close()
             raise AlertNotDelivered(f"{self.name} answered {error.code} {error.reason}") from None
         except (URLError, OSError, http.client.HTTPException) as error:
             reason = error.reason if isinstance(error, URLError) else error
             raise AlertNotDelivered(f"{self.name} did not take the alert: {_shown(reason)}") from None
+
+
+class _Stay(HTTPRedirectHandler):
+    """Follows no redirect: what stands elsewhere, such as a page to log in on, has not taken the alert."""
+
+    def redirect_request(self, *_: object, **__: object) -> None:
+        """None, so that the redirect is an error with its own status."""
 
 
 def _host_of(url: str) -> str | None:

@@ -66,10 +66,10 @@ def _luck_lines(evidence: Evidence, standing: Standing | None) -> list[str]:
         f"A coin would have been right as often with probability {_probability(evidence.coin_p)}, and would have "
         f"passed the direction rule with probability {_probability(evidence.coin_passes)}"
     )
-    if standing is None:
+    if standing is None or standing.num_judged == 1:
         return [f"{coin}."]
     coins = f"{standing.coins_expected:.1f}" if standing.coins_expected < 1 else f"{standing.coins_expected:.0f}"
-    return [f"{coin}; of {standing.num_judged} coins, one for each ticker of that evening, about {coins} would have."]
+    return [f"{coin}; of {standing.num_judged} coins, one for each ticker judged, about {coins} would have."]
 
 
 def _error_line(shown: HorizonEvidence) -> str:
@@ -94,13 +94,15 @@ def _standing_lines(ticker: str, standing: Standing) -> list[str]:
     settings = "setting" if standing.num_settings == 1 else "different settings"
     trained = (
         f"This was training no. {standing.num_trainings} of {ticker}, with {standing.num_settings} {settings} so far; "
-        "the more are tried, the better the luckiest one looks, and the strict gate allows for it."
+        "the more are tried, the better the luckiest one looks. The strict gate allows for the settings, not for the "
+        "trainings."
     )
-    if standing.num_judged == 1:
-        return [trained, f"{ticker} was the only ticker judged that evening."]
+    if standing.num_tickers == 1:
+        return [trained, f"{ticker} was the only ticker of that evening."]
     return [
         trained,
-        f"{standing.num_judged} tickers were judged that evening. Whoever believes in the timing of this one, and of "
+        f"{standing.num_judged} of {standing.num_tickers} tickers were judged by then. Whoever believes in the timing "
+        "of this one, and of "
         f"all that did better, must expect up to {_probability(standing.q_value)} of them to be luck.",
     ]
 

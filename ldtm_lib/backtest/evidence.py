@@ -48,6 +48,8 @@ class Evidence:
     """
 
     num_test_rows: int
+    neutral_band: float
+    """The next-day return, as a fraction, within which a forecast named no direction."""
     num_directional: int
     """Next-day forecasts that name a direction; the fields from here to `horizons` are about those."""
     num_correct: int
@@ -111,6 +113,7 @@ def evidence_of(reports: Sequence[FoldReport], gate: GateConfig, neutral_band: f
     timed = timing(calls)
     return Evidence(
         num_test_rows=len(sessions),
+        neutral_band=neutral_band,
         num_directional=num_directional,
         num_correct=num_correct,
         accuracy=accuracy,

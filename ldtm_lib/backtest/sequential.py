@@ -31,7 +31,7 @@ Values = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
+class EValue:
     """The most that ever spoke against a bound, and when."""
 
     log_e: float
@@ -45,16 +45,16 @@ class Evidence:
         return min(1.0, math.exp(-self.log_e))
 
 
-NO_EVIDENCE = Evidence(log_e=0.0, num_outcomes=0)
+NO_EVIDENCE = EValue(log_e=0.0, num_outcomes=0)
 
 
-def shortfall(is_right_D: npt.NDArray[np.bool_], share: float) -> Evidence:
+def shortfall(is_right_D: npt.NDArray[np.bool_], share: float) -> EValue:
     """How strongly outcomes, in order, say that they are right with a chance below `share`, which is within (0, 1)."""
     num_right_D = np.cumsum(is_right_D, dtype=np.int64)
     return _largest(log_shortfall(num_right_D, np.arange(1, len(num_right_D) + 1), share))
 
 
-def excess(errors_D: Values, bound: float) -> Evidence:
+def excess(errors_D: Values, bound: float) -> EValue:
     """How strongly errors, in order, none of them negative, say that their mean is above `bound`.
 
     The bet of stake s on error e multiplies the capital by 1 + s (e / bound - 1), s in (0, 1): it cannot lose more than
@@ -98,8 +98,8 @@ def _series(k: Values, n: Values, share: float) -> Values:
     return total
 
 
-def _largest(log_e_D: Values) -> Evidence:
+def _largest(log_e_D: Values) -> EValue:
     if not len(log_e_D):
         return NO_EVIDENCE
     at = int(np.argmax(log_e_D))
-    return Evidence(log_e=float(log_e_D[at]), num_outcomes=at + 1) if log_e_D[at] > 0 else NO_EVIDENCE
+    return EValue(log_e=float(log_e_D[at]), num_outcomes=at + 1) if log_e_D[at] > 0 else NO_EVIDENCE

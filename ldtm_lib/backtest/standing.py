@@ -16,7 +16,8 @@ class Trials:
     num_trainings: int
     """Of the ticker so far, this one included."""
     num_settings: int
-    """How many different architectures, recipes and backtest plans were tried on it, these included."""
+    """How many different ones of architecture, recipe, backtest plan and neutral band were tried on it, these
+    included."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,12 +36,14 @@ class Standing:
 
     num_trainings: int
     num_settings: int
+    num_tickers: int
+    """Tickers of the same evening, this one included: the family of the false discovery rate."""
     num_judged: int
-    """Tickers that were judged on the same evening, this one included."""
+    """Those of them that were judged by then."""
     q_value: float
     """The false discovery rate that one accepts by believing in this ticker's timing, and in all better ones."""
     coins_expected: float
-    """How many coins would have met the bound of direction accuracy in the place of all of these tickers."""
+    """How many coins would have met the bound of direction accuracy in the place of those that were judged."""
 
     def as_dict(self) -> dict[str, object]:
         """The fields by name, for JSON."""
@@ -58,27 +61,29 @@ def adjusted_p(evidence: Evidence, trials: Trials) -> float:
 
 
 def standings(
-    evidence: Mapping[str, Evidence], trials: Mapping[str, Trials], others: Mapping[str, JudgedBefore]
+    evidence: Mapping[str, Evidence], trials: Mapping[str, Trials], others: Mapping[str, JudgedBefore | None]
 ) -> dict[str, Standing]:
     """The standing of every ticker with evidence, which must have its trials.
 
-    `others` are further tickers that were judged on the same evening: they belong to the same family, so that it
-    makes no difference whether tickers are judged together or again one by one. A ticker in both counts once, with its
-    evidence.
+    `others` are the further tickers of the same evening: what was judged of them before, or None for those that were
+    not judged yet. They belong to the family in any case, as if blind calls were sure to do as well (p = 1), so that
+    it pays nobody to be judged first or alone. A ticker in both counts once, with its evidence.
     """
     of_others = {ticker: other for ticker, other in others.items() if ticker not in evidence}
+    judged_before = [other for other in of_others.values() if other is not None]
     q_value_of = q_values(
-        {ticker: other.p_value for ticker, other in of_others.items()}
+        {ticker: 1.0 if other is None else other.p_value for ticker, other in of_others.items()}
         | {ticker: adjusted_p(shown, trials[ticker]) for ticker, shown in evidence.items()}
     )
-    coins_expected = math.fsum(judged.coin_passes for judged in (*of_others.values(), *evidence.values()))
+    coins = [judged.coin_passes for judged in (*judged_before, *evidence.values())]
     return {
         ticker: Standing(
             num_trainings=trials[ticker].num_trainings,
             num_settings=trials[ticker].num_settings,
-            num_judged=len(q_value_of),
+            num_judged=len(coins),
+            num_tickers=len(q_value_of),
             q_value=q_value_of[ticker],
-            coins_expected=coins_expected,
+            coins_expected=math.fsum(coins),
         )
         for ticker in evidence
     }

@@ -117,6 +117,6 @@ def _false_discovery(standing: Standing, bound: float) -> Rule:
         figure=standing.q_value,
         bound=bound,
         passed=standing.q_value <= bound,
-        reason=f"among {standing.num_judged} tickers judged it counts as a discovery from a false discovery rate of "
-        f"{standing.q_value:.2%} on, at most {bound:.2%} is allowed",
+        reason=f"among {standing.num_tickers} tickers of the evening it counts as a discovery from a false discovery "
+        f"rate of {standing.q_value:.2%} on, at most {bound:.2%} is allowed",
     )

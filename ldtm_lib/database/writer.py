@@ -1,4 +1,4 @@
-"""Roles: who may add to the record without being able to change it, and what the connected one could do past that."""
+"""Roles: who may add to the record without being able to change it, and what the connected one can do less or more."""
 
 import psycopg
 
@@ -27,6 +27,14 @@ def allow_to_write(conn: Connection, role: str, *, dagster_schema: str) -> None:
 def powers(conn: Connection) -> list[str]:
     """What the connected role could do to the record past its rules, such as `is a superuser`; best nothing."""
     return [power for (power,) in conn.execute(statement("database/powers"))]
+
+
+def lacking_rights(conn: Connection) -> list[str]:
+    """What LDTM does and the connected role may not, such as `may not add to snapshot`; best nothing.
+
+    A role that was given its rights before a table came has none on that table, unless the migration gave them.
+    """
+    return [lack for (lack,) in conn.execute(statement("database/lacking_rights"))]
 
 
 def schema_exists(conn: Connection, schema: str) -> bool:

@@ -14,7 +14,7 @@ from datetime import date
 import numpy as np
 from psycopg.rows import class_row
 
-from ldtm_lib.backtest.sequential import Evidence, Values, excess, shortfall
+from ldtm_lib.backtest.sequential import EValue, Values, excess, shortfall
 from ldtm_lib.config import GateConfig
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.statements import statement
@@ -110,7 +110,7 @@ def _judged(outcomes: _Outcomes, gate: GateConfig, evidence_needed: float) -> Mo
     )
 
 
-def _e_value(evidence: Evidence) -> float:
+def _e_value(evidence: EValue) -> float:
     return math.exp(min(evidence.log_e, math.log(LARGEST_E)))
 
 
@@ -118,8 +118,8 @@ def _reason(
     outcomes: _Outcomes,
     errors: Values,
     gate: GateConfig,
-    of_directions: Evidence,
-    of_errors: Evidence,
+    of_directions: EValue,
+    of_errors: EValue,
     *,
     is_degraded: bool,
 ) -> str:
@@ -161,7 +161,7 @@ def _errors(run_dates: Sequence[date], errors: Values, number: int) -> str:
     return f"{told(number, f'from {run_dates[0]} to {run_dates[number - 1]}')}, and by now by {now}"
 
 
-def _meaning(evidence: Evidence, bound: str, how: str) -> str:
+def _meaning(evidence: EValue, bound: str, how: str) -> str:
     """What the strongest evidence so far is worth, whenever it was."""
     if evidence.num_outcomes == 0:
         return f"nothing speaks against {bound}"

@@ -163,12 +163,17 @@ def shadow_records(conn: Connection, *, simulated: bool = False) -> list[ShadowR
 
 
 def _record(conn: Connection, run_date: date, drafts: Sequence[Draft], notes: Sequence[str]) -> TakenShadows:
-    """Write what is not on record yet, within a savepoint: the rows of the evening stand whatever comes of it."""
+    """Write what is not on record yet, within a savepoint: the rows of the evening stand whatever comes of it.
+
+    Raises psycopg's own error when the connection is lost, and the rows with it.
+    """
     columns = {name: [getattr(draft, name) for draft in drafts] for name in COLUMNS}
     try:
         with conn.transaction():
             conn.execute(statement("ledger/record_shadows"), {**columns, "run_date": run_date})
-    except psycopg.IntegrityError as error:
+    except psycopg.Error as error:
+        if conn.closed:
+            raise
         return TakenShadows(num_shadows=0, notes=(*notes, f"the database refuses the shadows of {run_date}: {error}"))
     return TakenShadows(num_shadows=len(drafts), notes=tuple(notes))
 

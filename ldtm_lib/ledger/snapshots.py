@@ -94,6 +94,7 @@ def take_snapshots(
     calendar.require_session(run_date)
     asked = {settings.require_ticker(ticker) for ticker in tickers}
     spoken_for = [ticker for ticker in settings.tickers_on(run_date) if ticker in asked]
+    conn.execute(statement("registry/hold_files"))
     now = clock.now(conn)
     if now < calendar.closes_at(run_date):
         raise LedgerRefused(

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from ldtm_lib.alerts.protocol import Alert
 from ldtm_lib.config import Settings
 from ldtm_lib.database.connection import Connection
+from ldtm_lib.database.statements import statement
+from ldtm_lib.errors import RegistryConflict
 from ldtm_lib.ledger.degradation import ModelRecord, degraded_models
 from ldtm_lib.registry.orders import retire
 
@@ -43,13 +45,23 @@ class Watch:
 def watch_active_models(conn: Connection, settings: Settings) -> Watch:
     """Hold the live record of every active model against the gate, and retire the degraded where that is the policy.
 
-    In the caller's transaction; a retirement is on record with the figures as its reason.
+    In the caller's transaction; a retirement is on record with the figures as its reason. Where models may be retired,
+    promotions and orders wait until the transaction ends, so that the figures are those of who is active. A model that
+    somebody took out without waiting is left as it is.
     """
     config = settings.registry
+    may_retire = config.degraded == "retire"
+    if may_retire:
+        conn.execute(statement("registry/lock_promotions"))
     records = tuple(degraded_models(conn, settings.gate, significance=config.degradation_significance))
-    if config.degraded == "keep":
-        return Watch(records=records, retired=())
-    degraded = tuple(record for record in records if record.is_degraded)
-    for record in degraded:
-        retire(conn, record.ticker, ordered_by=POLICY, why=record.reason)
-    return Watch(records=records, retired=degraded)
+    degraded = [record for record in records if record.is_degraded] if may_retire else []
+    return Watch(records=records, retired=tuple(record for record in degraded if _retired_now(conn, record)))
+
+
+def _retired_now(conn: Connection, record: ModelRecord) -> bool:
+    """Retire the model of a record; false when it is not active any more."""
+    try:
+        retire(conn, record.ticker, ordered_by=POLICY, why=record.reason, checkpoint_id=record.checkpoint_id)
+    except RegistryConflict:
+        return False
+    return True

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from ldtm_lib.alerts.protocol import Alert
 from ldtm_lib.backtest.card import card
+from ldtm_lib.backtest.verdict import Verdict
 from ldtm_lib.registry.promotion import Promotion
 
 KIND = "gate"
@@ -31,6 +32,16 @@ def gate_alert(promotions: Sequence[Promotion]) -> Alert | None:
 
 
 def card_of(promotion: Promotion) -> list[str]:
-    """The newest verdict on a ticker in plain words, as the card of its version where it is the active one's."""
-    is_of_active = promotion.outcome in {"promoted", "already promoted"} and promotion.replaced_by_hand is None
+    """The newest verdict on a ticker in plain words, as the card of its version where it is the active one's.
+
+    Where that network was taken out by an order since, the card begins with the order.
+    """
+    if promotion.is_out_of_service:
+        return card_after(promotion.message, promotion.ticker, promotion.verdict)
+    is_of_active = promotion.outcome in {"promoted", "already promoted"}
     return card(promotion.ticker, promotion.version if is_of_active else None, promotion.verdict)
+
+
+def card_after(order: str, ticker: str, verdict: Verdict) -> list[str]:
+    """The card of a network that passed and was taken out by an order since, which is its first line."""
+    return [f"{order.rstrip('.')}.", *card(ticker, None, verdict)[1:]]

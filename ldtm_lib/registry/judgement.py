@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ldtm_lib.backtest.gate import confirm, judge, not_trained, refusal
-from ldtm_lib.backtest.standing import standings
+from ldtm_lib.backtest.standing import Standing, standings
 from ldtm_lib.backtest.universe import Universe, universe_of
 from ldtm_lib.backtest.verdict import Verdict
-from ldtm_lib.config import GateConfig, Settings
+from ldtm_lib.config import Settings
 from ldtm_lib.database.connection import Connection
+from ldtm_lib.database.statements import statement
 from ldtm_lib.registry import backtests, failures, verdicts
 from ldtm_lib.registry.backtests import Backtest
 from ldtm_lib.registry.checkpoints import CheckpointRecord, newest_checkpoints
@@ -41,8 +42,9 @@ def judge_newest(conn: Connection, tickers: Sequence[str], settings: Settings) -
     """Judge the newest network of every ticker by the backtest of what it was trained on.
 
     A ticker without a candidate gets a verdict with the reason. A network that was promoted before is not judged
-    again.
+    again. Judgements wait for each other until the caller's transaction ends: each sees what was judged before it.
     """
+    conn.execute(statement("registry/lock_promotions"))
     subjects = _subjects(newest_checkpoints(conn, tickers), failures.newest_missing_checkpoints(conn, tickers))
     records = [subject for subject in subjects.values() if isinstance(subject, CheckpointRecord)]
     earlier = verdicts.of_checkpoints(conn, [record.checkpoint_id for record in records])
@@ -66,7 +68,7 @@ def judge_newest(conn: Connection, tickers: Sequence[str], settings: Settings) -
             verdict = refusal("backtested", f"{ticker} has no backtest: {reason}")
         decisions.append(Decision(ticker=ticker, subject=subject, backtest_id=backtest_id, verdict=verdict))
     return Judgement(
-        decisions=_among_others(conn, decisions, settings.gate),
+        decisions=_among_others(conn, decisions, settings),
         universe=universe_of(
             {key.ticker: backtest.reports for key, backtest in tested.items()},
             settings.gate,
@@ -81,21 +83,24 @@ def _judged(backtest: Backtest, candidate: CheckpointRecord, settings: Settings)
     return judge(backtest.reports, settings.gate, settings.forecast.neutral_band, other_leaks=leaks)
 
 
-def _among_others(conn: Connection, decisions: list[Decision], gate: GateConfig) -> list[Decision]:
-    """The decisions, each verdict seen among all that are judged on the same evening and after all trials before it."""
-    judged = {d.ticker: d for d in decisions if d.backtest_id is not None and d.verdict.evidence and d.candidate}
+def _among_others(conn: Connection, decisions: list[Decision], settings: Settings) -> list[Decision]:
+    """The decisions, each verdict seen among the whole universe of its evening and after all trials before it."""
+    judged = [d for d in decisions if d.backtest_id is not None and d.candidate and d.verdict.evidence]
     if not judged:
         return decisions
-    candidates = [decision.candidate for decision in judged.values() if decision.candidate]
-    tried = verdicts.trials(conn, candidates)
-    others = verdicts.others_of_evenings(conn, {c.trained_on for c in candidates}, list(judged))
-    confirmed: dict[str, Verdict] = {}
-    for evening, of_others in others.items():
-        family = {c.ticker for c in candidates if c.trained_on == evening}
-        evidence = {t: d.verdict.evidence for t, d in judged.items() if t in family and d.verdict.evidence}
-        for ticker, standing in standings(evidence, tried, of_others).items():
-            confirmed[ticker] = confirm(judged[ticker].verdict, standing, gate)
-    return [replace(d, verdict=confirmed.get(d.ticker, d.verdict)) for d in decisions]
+    tried = verdicts.trials(conn, judged, neutral_band=settings.forecast.neutral_band)
+    standing_of: dict[str, Standing] = {}
+    for evening, before in verdicts.others_of_evenings(conn, judged).items():
+        evidence = {
+            d.ticker: d.verdict.evidence
+            for d in judged
+            if d.candidate and d.candidate.trained_on == evening and d.verdict.evidence
+        }
+        standing_of |= standings(evidence, tried, dict.fromkeys(settings.tickers_on(evening)) | before)
+    return [
+        replace(d, verdict=confirm(d.verdict, standing_of[d.ticker], settings.gate)) if d.ticker in standing_of else d
+        for d in decisions
+    ]
 
 
 def _subjects(

@@ -1,7 +1,7 @@
 """The registry at a glance: one entry per ticker, and all versions of one ticker."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Literal
 
@@ -10,6 +10,7 @@ from psycopg.rows import class_row
 from ldtm_lib.backtest.verdict import Verdict
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.statements import statement
+from ldtm_lib.registry.departures import Departure, OutOfService, departures, out_of_service
 from ldtm_lib.registry.verdicts import verdict_of
 
 
@@ -30,6 +31,8 @@ class RegistryEntry:
     """Of the newest verdict, as stored; `verdict` has them typed."""
     evidence: Mapping[str, object] | None
     standing: Mapping[str, object] | None
+    out_of_service: OutOfService | None = None
+    """Why its newest network, or every one of it, is not active although it passed: the order that took it out."""
 
     @property
     def verdict(self) -> Verdict | None:
@@ -40,7 +43,9 @@ class RegistryEntry:
 def list_registry(conn: Connection) -> list[RegistryEntry]:
     """Every ticker that was ever trained or judged, sorted by name."""
     with conn.cursor(row_factory=class_row(RegistryEntry)) as cursor:
-        return cursor.execute(statement("registry/list_registry")).fetchall()
+        entries = cursor.execute(statement("registry/list_registry")).fetchall()
+    taken_out = departures(conn)
+    return [replace(entry, out_of_service=out_of_service(taken_out.get(entry.ticker, ()))) for entry in entries]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,12 +87,23 @@ class JudgedNetwork:
     """Of the active model; None for the newest candidate, or for a training that left none."""
     decided_at: datetime
     verdict: Verdict
+    departure: Departure | None
+    """The order that took it out since, for a network that was promoted before and is not active."""
 
 
 def judged_networks(conn: Connection, ticker: str) -> list[JudgedNetwork]:
-    """The verdict on the network that speaks for a ticker, and the newest one on another network since."""
+    """The verdict on the network that speaks for a ticker, and the newest one on another network since.
+
+    Also that on the network that spoke last, where an order took it out and left the ticker without one.
+    """
+    taken_out = {departure.network_id: departure for departure in departures(conn, [ticker]).get(ticker, ())}
     rows = conn.execute(statement("registry/judged_networks"), {"ticker": ticker})
     return [
-        JudgedNetwork(version=version, decided_at=decided_at, verdict=verdict_of(*parts))
-        for version, decided_at, *parts in rows
+        JudgedNetwork(
+            version=version,
+            decided_at=decided_at,
+            verdict=verdict_of(*parts),
+            departure=taken_out.get(network_id) if version is None else None,
+        )
+        for version, network_id, decided_at, *parts in rows
     ]

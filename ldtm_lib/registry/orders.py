@@ -14,6 +14,7 @@ from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.statements import statement
 from ldtm_lib.errors import ConfigurationError, RegistryConflict, UnknownTicker
 from ldtm_lib.registry.checkpoints import CheckpointRecord, promoted_checkpoints
+from ldtm_lib.registry.departures import departures
 from ldtm_lib.registry.versions import FIRST_MAJOR, active_one, publish
 
 
@@ -62,14 +63,15 @@ def rollback(
 ) -> Rollback:
     """Make the network of a retired version active again, and retire the present one, in the caller's transaction.
 
-    `to` names the version; without it, it is the one that was active before the present one. Raises UnknownTicker,
-    RegistryConflict when there is no such version, it is active or its file was removed, CheckpointRefused when the
-    file is not the one on record or of another architecture, and CheckpointNotWritten when the disk takes no copy.
+    `to` names the version; without it, it is the newest network that is older than the active one, that no order ever
+    took out and whose file is kept. Raises UnknownTicker, RegistryConflict when there is no such version, it is active
+    or its file was removed, CheckpointRefused when the file is not the one on record or of another architecture, and
+    CheckpointNotWritten when the disk takes no copy.
     """
     _require_reason(ordered_by, why)
     history = _history(conn, ticker)
     active = active_one(history)
-    wanted = _wanted(ticker, to, history, active)
+    wanted = _earlier(conn, ticker, history, active) if to is None else _named(ticker, to, history, active)
     if wanted.file_removed_at:
         raise RegistryConflict(
             f"the file of {ticker} {wanted.version} was removed on {wanted.file_removed_at:%Y-%m-%d}, when nobody "
@@ -96,11 +98,12 @@ def rollback(
     )
 
 
-def retire(conn: Connection, ticker: str, *, ordered_by: str, why: str) -> Retirement:
+def retire(conn: Connection, ticker: str, *, ordered_by: str, why: str, checkpoint_id: int | None = None) -> Retirement:
     """Retire a ticker's active version without another one in its place, in the caller's transaction.
 
-    The ticker abstains until another network passes the gate or an earlier one is brought back. Raises UnknownTicker,
-    and RegistryConflict when none is active.
+    With `checkpoint_id` that checkpoint alone is retired, and no other one that is active by now. The ticker abstains
+    until another network passes the gate or an earlier one is brought back. Raises UnknownTicker, and RegistryConflict
+    when none is active or another one than was meant.
     """
     _require_reason(ordered_by, why)
     history = _history(conn, ticker)
@@ -110,7 +113,14 @@ def retire(conn: Connection, ticker: str, *, ordered_by: str, why: str) -> Retir
             f"{ticker} has no active version to retire: {history[0].version}, its last one, retired before; "
             f"`ldtm registry history {ticker}` shows why"
         )
-    conn.execute(statement("registry/retire_checkpoints"), {"tickers": [ticker]})
+    meant = active.checkpoint_id if checkpoint_id is None else checkpoint_id
+    gone = conn.execute(statement("registry/retire_checkpoint"), {"checkpoint_id": meant}).rowcount == 0
+    if active.checkpoint_id != meant or gone:
+        version = next((record.version for record in history if record.checkpoint_id == meant), f"checkpoint {meant}")
+        raise RegistryConflict(
+            f"{ticker} {version} is not active any more and nothing was retired; "
+            f"`ldtm registry history {ticker}` shows what became of it"
+        )
     _record(conn, ticker, "retirement", active.checkpoint_id, ordered_by, why)
     return Retirement(ticker=ticker, version=str(active.version))
 
@@ -135,23 +145,38 @@ def _history(conn: Connection, ticker: str) -> list[CheckpointRecord]:
     return history
 
 
-def _wanted(
-    ticker: str, to: str | None, history: Sequence[CheckpointRecord], active: CheckpointRecord | None
+def _earlier(
+    conn: Connection, ticker: str, history: Sequence[CheckpointRecord], active: CheckpointRecord | None
 ) -> CheckpointRecord:
-    """The version that is to come back."""
-    active_network = active.network_id if active else None
-    if to is None:
-        earlier = next((r for r in history if r.status == "retired" and r.network_id != active_network), None)
-        if earlier is None:
-            raise RegistryConflict(
-                f"{ticker} has no version before {history[0].version}; "
-                f"`ldtm registry retire {ticker}` takes that one out"
-            )
-        return earlier
+    """The newest network before the active one that nobody threw out; of its versions the last one that has a file."""
+    if active is None:
+        raise RegistryConflict(
+            f"{ticker} has no active version to go back from; say with --to which one is to come back: "
+            f"{_choice(history, active)}"
+        )
+    thrown_out = {departure.network_id for departure in departures(conn, [ticker]).get(ticker, ())}
+    earlier = [
+        record
+        for record in history
+        if record.age < active.age and record.network_id not in thrown_out and record.file_removed_at is None
+    ]
+    if not earlier:
+        raise RegistryConflict(
+            f"{ticker} has no version before {active.version} that has its file and that no order took out; "
+            f"`ldtm registry retire {ticker}` takes {active.version} out, or say with --to which one is to come back: "
+            f"{_choice(history, active)}"
+        )
+    return max(earlier, key=lambda record: record.age)
+
+
+def _named(
+    ticker: str, to: str, history: Sequence[CheckpointRecord], active: CheckpointRecord | None
+) -> CheckpointRecord:
+    """The version that was asked for by its name."""
     wanted = next((record for record in history if record.version == to), None)
     if wanted is None:
         raise RegistryConflict(f"{ticker} has no version {to}; {_choice(history, active)}")
-    if active and wanted.network_id == active_network:
+    if active and wanted.network_id == active.network_id:
         what = (
             "is the active version" if wanted is active else f"is the network of {active.version}, the active version"
         )

@@ -17,6 +17,7 @@ from ldtm_lib.database.statements import statement
 from ldtm_lib.errors import CheckpointRefused, RegistryConflict
 from ldtm_lib.registry import verdicts
 from ldtm_lib.registry.checkpoints import CheckpointRecord, promoted_checkpoints
+from ldtm_lib.registry.departures import Departure, OutOfService, departures, out_of_service
 from ldtm_lib.registry.verdicts import Decision
 from ldtm_lib.registry.versions import Version, active_one, earned_major, publish
 
@@ -36,8 +37,13 @@ class Promotion:
     """The version that retired in this promotion."""
     is_news: bool
     """Whether the verdict went on record now; a rerun repeats the same without being news."""
-    replaced_by_hand: str | None = None
-    """The version of the newest network, where that was promoted before and retired by a rollback or by an order."""
+    out_of_service: OutOfService | None = None
+    """The order that took the newest network out, where that was promoted before and is not active."""
+
+    @property
+    def is_out_of_service(self) -> bool:
+        """Whether the newest network passed the gate once and was taken out by an order since."""
+        return self.out_of_service is not None
 
     @property
     def message(self) -> str:
@@ -47,13 +53,10 @@ class Promotion:
                 f", {self.retired_version} retired" if self.retired_version else ""
             )
         if self.outcome == "already promoted":
-            if self.replaced_by_hand is None:
+            if self.out_of_service is None:
                 return f"{self.ticker} has nothing new: its newest network was promoted before"
             speaker = f"{self.version} stays active" if self.version else "it abstains"
-            return (
-                f"{self.ticker} has nothing new: its newest network, {self.replaced_by_hand}, was retired by hand; "
-                f"{speaker} until a newer one passes"
-            )
+            return f"{self.out_of_service.sentence}; {speaker} until another one passes"
         if self.outcome == "superseded":
             stays = f"stays with {self.version}" if self.version else "stays without an active version"
             return f"{self.ticker} {stays}: a newer network than the candidate that was judged was promoted meanwhile"
@@ -77,6 +80,7 @@ def promote(
     for record in promoted_checkpoints(conn, promoted):
         promoted[record.ticker].append(record)
 
+    taken_out = departures(conn, promoted)
     settled: list[Decision] = []
     outcomes: list[Outcome] = []
     versions: dict[str, Version] = {}
@@ -102,7 +106,14 @@ def promote(
     fresh = [d for d, outcome in zip(settled, outcomes, strict=True) if outcome != "already promoted"]
     news = verdicts.record(conn, fresh)
     return [
-        _promotion(decision, outcome, promoted[decision.ticker], versions.get(decision.ticker), news)
+        _promotion(
+            decision,
+            outcome,
+            promoted[decision.ticker],
+            versions.get(decision.ticker),
+            news,
+            taken_out.get(decision.ticker, ()),
+        )
         for decision, outcome in zip(settled, outcomes, strict=True)
     ]
 
@@ -148,8 +159,9 @@ def _promotion(
     history: Sequence[CheckpointRecord],
     version: Version | None,
     news: set[str],
+    taken_out: Sequence[Departure],
 ) -> Promotion:
-    """The result; `history` is the ticker's from before."""
+    """The result; `history` is the ticker's from before, `taken_out` its networks that were taken out until then."""
     active = active_one(history)
     before = active.version if active else None
     return Promotion(
@@ -159,17 +171,5 @@ def _promotion(
         version=version.name if version else before,
         retired_version=before if version else None,
         is_news=decision.ticker in news,
-        replaced_by_hand=_replaced_by_hand(decision, outcome, history, active),
+        out_of_service=out_of_service(taken_out) if outcome == "already promoted" else None,
     )
-
-
-def _replaced_by_hand(
-    decision: Decision, outcome: Outcome, history: Sequence[CheckpointRecord], active: CheckpointRecord | None
-) -> str | None:
-    """The newest network's version where it was promoted before and is not active: nothing newer took its place."""
-    if outcome != "already promoted" or not decision.candidate:
-        return None
-    network_id = decision.candidate.network_id
-    if active and active.network_id == network_id:
-        return None
-    return next((record.version for record in history if record.checkpoint_id == network_id), None)

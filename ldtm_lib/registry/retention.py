@@ -4,20 +4,27 @@ A row says that its file is gone before the file goes: nobody reads it from then
 file that the next call removes.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Literal
 
+import psycopg
 from psycopg.rows import class_row
 
 from ldtm_lib.config import RegistryConfig
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.database.statements import statement
 from ldtm_lib.durable import sync_folder
-from ldtm_lib.errors import FileNotRemoved
+from ldtm_lib.errors import DatabaseUnavailable, FileNotRemoved
 from ldtm_lib.registry.checkpoints import CANDIDATE_FOLDER, SHA256_DIGITS_IN_NAME
+
+WRITTEN_NAME = re.compile(r"[A-Za-z0-9._-]+\.pt")
+"""Names of checkpoint files have the characters of tickers; a name of others is somebody else's file."""
+AGAIN = "run `ldtm registry prune` again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,11 +63,20 @@ def prune(
 
     Per ticker the newest ones stay, as many as the settings say, and in any case the active one, the newest network,
     and every one that a forecast on record refers to. Only files that a row of the registry names are ever touched. A
-    dry run changes nothing. Promotions, orders and trainings wait meanwhile. A fixed number of statements. Raises
-    FileNotRemoved; the next call goes on from there.
+    dry run changes nothing. Promotions, orders and trainings wait meanwhile, and it waits for forecasts that are being
+    made. A fixed number of statements. Raises FileNotRemoved whatever the disk or the database refuses; the next call
+    goes on from there.
     """
+    with _told(folder):
+        return _prune(database, folder, config, tickers, dry_run=dry_run)
+
+
+def _prune(
+    database: Database, folder: Path, config: RegistryConfig, tickers: Sequence[str] | None, *, dry_run: bool
+) -> list[RemovedFile]:
     with database.transaction() as conn:
         _take_turn(conn)
+        conn.execute(statement("registry/lock_held_files"))
         conn.execute(statement("registry/lock_chain"))
         going = _removable(conn, config, tickers)
         if dry_run:
@@ -71,6 +87,23 @@ def prune(
         unneeded = _unneeded(conn, folder, tickers, ())
         _remove(folder, unneeded)
     return unneeded
+
+
+@contextmanager
+def _told(folder: Path) -> Generator[None]:
+    """Turn what the database or the disk refuses into FileNotRemoved."""
+    try:
+        yield
+    except (psycopg.Error, DatabaseUnavailable) as error:
+        raise FileNotRemoved(
+            f"checkpoint files in {folder} that nobody needs stay, as the database refused: "
+            f"{' '.join(str(error).split())}; see `ldtm doctor` for what this role may do, and {AGAIN}"
+        ) from error
+    except OSError as error:
+        raise FileNotRemoved(
+            f"checkpoint files that nobody needs stay: {error.filename or folder} cannot be read: {error.strerror}; "
+            f"see who may read {folder} and what lies there, and {AGAIN}"
+        ) from error
 
 
 def _take_turn(conn: Connection) -> None:
@@ -93,7 +126,7 @@ def _removable(conn: Connection, config: RegistryConfig, tickers: Sequence[str] 
 
 def _unneeded(conn: Connection, folder: Path, tickers: Sequence[str] | None, going: Sequence[int]) -> list[RemovedFile]:
     """The files on the disk that no row needs, apart from the rows with some ids, which are about to say so."""
-    sizes = {str(path.relative_to(folder)): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+    sizes = _sizes(folder)
     with conn.cursor(row_factory=class_row(_Unneeded)) as cursor:
         rows = cursor.execute(
             statement("registry/unneeded_files"),
@@ -118,16 +151,26 @@ def _unneeded(conn: Connection, folder: Path, tickers: Sequence[str] | None, goi
     ]
 
 
+def _sizes(folder: Path) -> dict[str, int]:
+    """The files that may be checkpoints, by their names relative to the folder."""
+    return {
+        str(path.relative_to(folder)): path.stat().st_size
+        for place in (folder, folder / CANDIDATE_FOLDER)
+        if place.exists()
+        for path in place.iterdir()
+        if WRITTEN_NAME.fullmatch(path.name) and path.is_file()
+    }
+
+
 def _remove(folder: Path, files: Sequence[RemovedFile]) -> None:
-    folders: set[Path] = set()
-    for path in (folder / file.file_name for file in files):
+    paths = [folder / file.file_name for file in files]
+    for path in paths:
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
             raise FileNotRemoved(
                 f"checkpoint {path} is not needed and cannot be removed: {error.strerror}; see who may write to "
-                f"{path.parent}, and run `ldtm registry prune` again"
+                f"{path.parent}, and {AGAIN}"
             ) from error
-        folders.add(path.parent)
-    for changed in folders:
+    for changed in {path.parent for path in paths}:
         sync_folder(changed)

@@ -35,8 +35,8 @@ class Decision:
 def record(conn: Connection, decisions: Sequence[Decision]) -> set[str]:
     """Put verdicts on record; returns the tickers for which this is news.
 
-    A verdict that equals the newest one of its ticker, on the same candidate and backtest, writes nothing. One that
-    differs only in its figures, as when another ticker was judged meanwhile, is kept and is no news.
+    A verdict that equals the newest one of its ticker, on the same candidate and backtest, writes nothing. One in which
+    the same rules pass and only figures differ, as when another ticker was judged meanwhile, is kept and is no news.
     """
     verdicts = [decision.verdict for decision in decisions]
     columns = {
@@ -59,29 +59,39 @@ def of_checkpoints(conn: Connection, checkpoint_ids: Collection[int]) -> dict[in
     return {checkpoint_id: verdict_of(*columns) for checkpoint_id, *columns in rows}
 
 
-def trials(conn: Connection, subjects: Collection[CheckpointRecord]) -> dict[str, Trials]:
-    """How often the ticker of each checkpoint was trained until then, and with how many settings."""
-    rows = conn.execute(
-        statement("registry/trials"),
-        {"tickers": [s.ticker for s in subjects], "trained_on": [s.trained_on for s in subjects]},
-    )
+def trials(conn: Connection, judged: Sequence[Decision], *, neutral_band: float) -> dict[str, Trials]:
+    """How often the tickers of some candidates were trained until then, and with how many settings they were tried.
+
+    `neutral_band` is the one that they are judged by now.
+    """
+    columns = _evenings_of(judged) | {
+        "backtest_ids": [decision.backtest_id for decision in judged],
+        "neutral_band": neutral_band,
+    }
+    rows = conn.execute(statement("registry/trials"), columns)
     return {ticker: Trials(num_trainings=trained, num_settings=settings) for ticker, trained, settings in rows}
 
 
-def others_of_evenings(
-    conn: Connection, evenings: Collection[date], tickers: Collection[str]
-) -> dict[date, dict[str, JudgedBefore]]:
-    """What was judged before on some evenings, by session and ticker, without some tickers.
+def others_of_evenings(conn: Connection, judged: Sequence[Decision]) -> dict[date, dict[str, JudgedBefore | None]]:
+    """What was judged before of further tickers on the evenings of some candidates, by session and ticker.
 
-    An evening is the session that candidates were trained on.
+    An evening is the session that a candidate was trained on.
     """
-    rows = conn.execute(
-        statement("registry/others_of_evenings"), {"trained_on": sorted(set(evenings)), "tickers": list(tickers)}
-    )
-    found: dict[date, dict[str, JudgedBefore]] = {evening: {} for evening in evenings}
-    for evening, ticker, p_value, coin_passes in rows:
+    columns = _evenings_of(judged)
+    found: dict[date, dict[str, JudgedBefore | None]] = {
+        decision.candidate.trained_on: {} for decision in judged if decision.candidate
+    }
+    columns |= {"evenings": sorted(found)}
+    for evening, ticker, p_value, coin_passes in conn.execute(statement("registry/others_of_evenings"), columns):
         found[evening][ticker] = JudgedBefore(p_value=p_value, coin_passes=coin_passes)
     return found
+
+
+def _evenings_of(judged: Sequence[Decision]) -> dict[str, object]:
+    return {
+        "tickers": [decision.ticker for decision in judged],
+        "trained_on": [decision.candidate and decision.candidate.trained_on for decision in judged],
+    }
 
 
 def verdict_of(

@@ -2,8 +2,9 @@
 with role as (select rolsuper from pg_roles where rolname = current_user),
      chained as (
          select c.oid, c.relname, c.relowner
-         from unnest(array['snapshot', 'ledger_event', 'ledger_seal', 'voided_fill', 'restated_actual', 'checkpoint', 'bar'])
-             with ordinality as t (name, place)
+         from unnest(array['snapshot', 'ledger_event', 'ledger_seal', 'voided_fill', 'restated_actual', 'checkpoint', 'bar',
+                           'backtest', 'backtest_fold', 'backtest_prediction', 'gate_verdict', 'registry_order',
+                           'shadow_forecast']) as t (name)
          join pg_class c on c.relname = t.name and c.relnamespace = current_schema()::regnamespace)
 select power
 from (

@@ -3,7 +3,8 @@
 select set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
 
 alter table backtest
-    add column window_leaks jsonb;
+    add column window_leaks jsonb,
+    add column made_in      xid8;
 alter table backtest_fold
     add column leaks jsonb;
 alter table checkpoint
@@ -18,6 +19,7 @@ alter table gate_verdict
 
 comment on column backtest.window_leaks is
     'Of sampled windows of the stored bars: how many were compared, moved with later bars, or were scaled by others. NULL: not sampled.';
+comment on column backtest.made_in is 'The transaction that made it: its folds come in this one or never. NULL in rows from before.';
 comment on column backtest_fold.leaks is 'Rows of the fold that saw what they must not, counted by kind. NULL in rows from before.';
 comment on column checkpoint.leaks is 'The same of its own training and validation rows.';
 comment on column checkpoint.restores is
@@ -73,17 +75,25 @@ end $$;
 create trigger registry_order_is_carried_out before insert on registry_order
 for each row execute function registry_order_is_carried_out();
 
--- A network that comes back is the one that was retired, under a version of its own.
+-- A network that comes back is the one that was retired, with all that was measured of it, under a version of its own.
 create function checkpoint_restores_what_was_retired() returns trigger language plpgsql set search_path from current as $$
 declare
     retired checkpoint;
 begin
     select * into retired from checkpoint where checkpoint_id = new.restores;
     if retired.status is distinct from 'retired' or retired.restores is not null
-       or (new.ticker, new.trained_on, new.architecture_sha256, new.recipe_sha256, new.data_sha256, new.file_sha256, new.seed)
+       or (new.ticker, new.trained_on, new.architecture_sha256, new.recipe_sha256, new.data_sha256, new.file_sha256, new.seed,
+           new.major)
           is distinct from
           (retired.ticker, retired.trained_on, retired.architecture_sha256, retired.recipe_sha256, retired.data_sha256,
-           retired.file_sha256, retired.seed) then
+           retired.file_sha256, retired.seed, retired.major)
+       or (new.num_training_rows, new.num_validation_rows, new.num_epochs, new.best_epoch, new.validation_loss,
+           new.no_change_loss, new.training_losses, new.validation_losses, new.duration_seconds, new.device,
+           new.gpu_index, new.vram_peak_mib, new.leaks)
+          is distinct from
+          (retired.num_training_rows, retired.num_validation_rows, retired.num_epochs, retired.best_epoch,
+           retired.validation_loss, retired.no_change_loss, retired.training_losses, retired.validation_losses,
+           retired.duration_seconds, retired.device, retired.gpu_index, retired.vram_peak_mib, retired.leaks) then
         raise exception 'checkpoint % of % does not restore a retired network of that ticker', new.version, new.ticker
             using errcode = 'integrity_constraint_violation';
     end if;
@@ -92,6 +102,120 @@ end $$;
 
 create trigger checkpoint_restores_what_was_retired before insert on checkpoint
 for each row when (new.restores is not null) execute function checkpoint_restores_what_was_retired();
+
+-- What speaks has passed the gate, or was ordered back. Asked at commit, as verdicts and orders are written after it.
+create function checkpoint_has_passed() returns trigger language plpgsql set search_path from current as $$
+begin
+    if not coalesce((select passed from gate_verdict
+                     where gate_verdict.ticker = new.ticker and gate_verdict.checkpoint_id = new.checkpoint_id
+                     order by verdict_id desc limit 1), false) then
+        raise exception 'checkpoint % of % did not pass the gate and cannot be promoted: its newest verdict must say so',
+            new.version, new.ticker using errcode = 'integrity_constraint_violation';
+    end if;
+    return null;
+end $$;
+
+create constraint trigger checkpoint_active_has_passed after update on checkpoint
+deferrable initially deferred
+for each row when (old.status = 'candidate' and new.status = 'active') execute function checkpoint_has_passed();
+create constraint trigger checkpoint_arrives_with_a_verdict after insert on checkpoint
+deferrable initially deferred
+for each row when (new.status <> 'candidate' and new.restores is null) execute function checkpoint_has_passed();
+
+create function checkpoint_was_ordered_back() returns trigger language plpgsql set search_path from current as $$
+begin
+    if not exists (select from registry_order
+                   where registry_order.checkpoint_id = new.checkpoint_id and action = 'rollback') then
+        raise exception 'checkpoint % of % came back without an order on record', new.version, new.ticker
+            using errcode = 'integrity_constraint_violation';
+    end if;
+    return null;
+end $$;
+
+create constraint trigger checkpoint_comes_back_by_order after insert on checkpoint
+deferrable initially deferred
+for each row when (new.restores is not null) execute function checkpoint_was_ordered_back();
+
+create function checkpoint_has_a_successor_or_an_order() returns trigger language plpgsql set search_path from current as $$
+begin
+    if not exists (select from checkpoint
+                   where checkpoint.ticker = new.ticker and checkpoint.checkpoint_id <> new.checkpoint_id
+                     and (status = 'active' or activated_at >= new.retired_at))
+       and not exists (select from registry_order
+                       where registry_order.checkpoint_id = new.checkpoint_id and action = 'retirement') then
+        raise exception 'checkpoint % of % retired without a successor and without an order on record', new.version, new.ticker
+            using errcode = 'integrity_constraint_violation';
+    end if;
+    return null;
+end $$;
+
+create constraint trigger checkpoint_retires_for_a_reason after update on checkpoint
+deferrable initially deferred
+for each row when (old.status = 'active' and new.status = 'retired')
+execute function checkpoint_has_a_successor_or_an_order();
+create constraint trigger checkpoint_arrives_retired_for_a_reason after insert on checkpoint
+deferrable initially deferred
+for each row when (new.status = 'retired') execute function checkpoint_has_a_successor_or_an_order();
+
+-- A verdict is dated by the database, and is about the network and the backtest that it names.
+create function gate_verdict_is_about_its_network() returns trigger language plpgsql set search_path from current as $$
+begin
+    new.decided_at := clock_timestamp();
+    if new.checkpoint_id is not null and not exists (
+           select from checkpoint c
+           where c.checkpoint_id = new.checkpoint_id and c.ticker = new.ticker and c.trained_on = new.trained_on) then
+        raise exception 'the verdict on % names checkpoint %, which is no network of that ticker trained on bars up to %',
+            new.ticker, new.checkpoint_id, new.trained_on using errcode = 'integrity_constraint_violation';
+    elsif new.backtest_id is not null and not exists (
+           select from backtest b
+           join checkpoint c using (ticker, trained_on, architecture_sha256, recipe_sha256, data_sha256)
+           where b.backtest_id = new.backtest_id and c.checkpoint_id = new.checkpoint_id) then
+        raise exception 'the verdict on % names backtest %, which is not one of what checkpoint % was trained on',
+            new.ticker, new.backtest_id, new.checkpoint_id using errcode = 'integrity_constraint_violation';
+    elsif new.backtest_id is null and (new.evidence is not null or new.standing is not null) then
+        raise exception 'the verdict on % has evidence and names no backtest that shows it', new.ticker
+            using errcode = 'integrity_constraint_violation';
+    end if;
+    return new;
+end $$;
+
+create trigger gate_verdict_is_about_its_network before insert on gate_verdict
+for each row execute function gate_verdict_is_about_its_network();
+
+-- A backtest is whole when its transaction commits: nobody adds a fold or a forecast to one that was judged. The
+-- query is planned each time, as in fills_are_events: a plan kept from a few rows is slow for a universe's.
+create function backtest_is_dated_by_the_database() returns trigger language plpgsql as $$
+begin
+    new.made_in := pg_current_xact_id();
+    new.created_at := clock_timestamp();
+    return new;
+end $$;
+
+create function backtest_is_made_at_once() returns trigger language plpgsql set search_path from current as $$
+declare
+    judged record;
+begin
+    execute $query$
+    select b.backtest_id, b.ticker
+    from (select distinct backtest_id from added) a
+    join backtest b using (backtest_id)
+    where b.made_in is distinct from pg_current_xact_id()
+    order by b.backtest_id
+    limit 1
+    $query$ into judged;
+    if judged.backtest_id is not null then
+        raise exception 'backtest % of % is on record: nothing is added to it', judged.backtest_id, judged.ticker
+            using errcode = 'integrity_constraint_violation';
+    end if;
+    return null;
+end $$;
+
+create trigger backtest_is_dated_by_the_database before insert on backtest
+for each row execute function backtest_is_dated_by_the_database();
+create trigger backtest_fold_is_made_at_once after insert on backtest_fold
+referencing new table as added for each statement execute function backtest_is_made_at_once();
+create trigger backtest_prediction_is_made_at_once after insert on backtest_prediction
+referencing new table as added for each statement execute function backtest_is_made_at_once();
 
 -- A file may go when its network is not active and no forecast refers to it; a candidate trained again gets its file back.
 create function checkpoint_file_may_go() returns trigger language plpgsql set search_path from current as $$
@@ -180,3 +304,12 @@ alter table registry_order enable always trigger registry_order_is_carried_out;
 alter table checkpoint enable always trigger checkpoint_restores_what_was_retired;
 alter table checkpoint enable always trigger checkpoint_file_may_go;
 alter table snapshot enable always trigger snapshot_has_its_checkpoint_file;
+alter table checkpoint enable always trigger checkpoint_active_has_passed;
+alter table checkpoint enable always trigger checkpoint_arrives_with_a_verdict;
+alter table checkpoint enable always trigger checkpoint_comes_back_by_order;
+alter table checkpoint enable always trigger checkpoint_retires_for_a_reason;
+alter table checkpoint enable always trigger checkpoint_arrives_retired_for_a_reason;
+alter table gate_verdict enable always trigger gate_verdict_is_about_its_network;
+alter table backtest enable always trigger backtest_is_dated_by_the_database;
+alter table backtest_fold enable always trigger backtest_fold_is_made_at_once;
+alter table backtest_prediction enable always trigger backtest_prediction_is_made_at_once;

@@ -15,6 +15,7 @@ class Receiver(HTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Taking)
         self.answer = 200
+        self.location: str | None = None
         self.taken: list[tuple[str, str, dict[str, object]]] = []
         """Path, content type and body of each post."""
 
@@ -30,6 +31,13 @@ class Taking(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.taken.append((self.path, self.headers["Content-Type"], json.loads(body)))
         self.send_response(self.server.answer)
+        if self.server.location:
+            self.send_header("Location", self.server.location)
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        self.server.taken.append((self.path, "", {}))
+        self.send_response(200)
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:

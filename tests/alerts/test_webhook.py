@@ -1,8 +1,10 @@
 """Alerts over a real socket: a receiver on the loopback takes them, refuses them, or never answers."""
 
+import contextlib
 import logging
 import socket
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -89,6 +91,33 @@ def test_a_receiver_that_never_answers_is_not_waited_for() -> None:
         hook = Webhook(f"http://127.0.0.1:{silent.getsockname()[1]}/{SECRET}", source="test", timeout_seconds=0.2)
         with pytest.raises(AlertNotDelivered, match="it did not answer in time"):
             hook.send(ALERT)
+
+
+def test_a_redirect_is_no_delivery_and_is_not_followed(receiver: Receiver) -> None:
+    receiver.answer, receiver.location = 302, f"{receiver.url}/login"
+    with pytest.raises(AlertNotDelivered, match="answered 302"):
+        Webhook(receiver.url, source="test").send(ALERT)
+    assert len(receiver.taken) == 1
+
+
+def test_a_body_that_never_ends_is_not_waited_for() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            connection, _ = server.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.recv(10_000)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+                for _ in range(100):
+                    connection.sendall(b".")
+                    time.sleep(0.05)
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        started = time.monotonic()
+        Webhook(f"http://127.0.0.1:{server.getsockname()[1]}/{SECRET}", source="test").send(ALERT)
+        assert time.monotonic() - started < 2, "it drips for five seconds"
+        thread.join()
 
 
 def test_an_answer_that_is_no_http_is_no_delivery() -> None:

@@ -1,6 +1,6 @@
 """The gate through Dagster, in this process, on real PostgreSQL: what the pages and a webhook say of each ticker."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -12,6 +12,7 @@ import pytest
 from ldtm_assets.definitions import definitions_for
 from ldtm_assets.partitions import partition_range
 from ldtm_lib.config import GateConfig, Settings
+from ldtm_lib.registry.orders import retire
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings_file import load_settings
 from tests.alerts.receiver import SECRET, listening
@@ -37,7 +38,7 @@ def gate(
     """Materializes the registry of some tickers, whose candidates lie in the registry under test."""
     monkeypatch.setenv("LDTM_DATABASE_URL", registry.database.url)
 
-    def run(*tickers: str, asked: Sequence[str] = (), strict: bool = False) -> dg.ExecuteInProcessResult:
+    def run(*tickers: str, partition: str | None = None, strict: bool = False) -> dg.ExecuteInProcessResult:
         config = tmp_path / "universe.toml"
         named = ", ".join(f'"{ticker}"' for ticker in tickers)
         config.write_text(
@@ -45,12 +46,12 @@ def gate(
             f"[gate]\nstrict = {str(strict).lower()}\n[database]\nschema = '{registry.database.schema}'\n"
         )
         job = definitions_for(load_settings(config), calendar).resolve_implicit_global_asset_job_def()
-        asked = asked or tickers
         with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
             result = job.execute_in_process(
                 instance=instance,
                 asset_selection=[dg.AssetKey("registry")],
-                tags=partition_range(asked[0], asked[-1]),
+                partition_key=partition,
+                tags=None if partition else partition_range(tickers[0], tickers[-1]),
                 run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             )
             logged[:] = [str(entry) for entry in instance.all_logs(result.run_id)]
@@ -91,7 +92,7 @@ def test_each_ticker_has_an_evaluation_of_each_rule_with_figure_bound_and_eviden
         "next-day direction right in 115 of 200 forecasts that name one: 57.50%, at least 52.00% are needed"
     )
     figures = {name: value.value for name, value in good.metadata.items()}
-    assert figures["outcome"] == "promoted"
+    assert figures["outcome"] == "AAA v1.2012-12-03 is active"
     assert figures["active version"] == "v1.2012-12-03"
     assert (figures["figure"], figures["bound"]) == (0.575, 0.52)
     assert figures["independent days"] == 200.0
@@ -142,7 +143,7 @@ def test_the_strict_gate_has_a_check_of_its_own_and_refuses_what_a_constant_woul
     gate: Gate, registry_of_project: Registry
 ) -> None:
     registry_of_project.candidate("AAA", DAY, tested=GOOD)
-    assert evaluations(gate("AAA"), "strict_gate") == {}
+    assert evaluations(gate("AAA", "BBB"), "strict_gate") == {}
     registry_of_project.candidate("BBB", DAY, tested=GOOD, weights=1)
     result = gate("AAA", "BBB", strict=True)
     strict = evaluations(result, "strict_gate")
@@ -151,6 +152,41 @@ def test_the_strict_gate_has_a_check_of_its_own_and_refuses_what_a_constant_woul
     assert evaluations(result, "direction_accuracy")["BBB"].passed is True
     assert registry_of_project.statuses("BBB") == [("candidate", None)]
     assert registry_of_project.statuses("AAA") == [("active", "v1.2012-12-03")], "what was promoted stays so"
+    assert "always saying the direction" in str(strict["AAA"].description), "and is shown what it would break"
+
+
+def test_a_single_ticker_has_its_figures_and_not_those_of_a_summary(gate: Gate, registry_of_project: Registry) -> None:
+    registry_of_project.candidate("AAA", DAY, tested=GOOD)
+    result = gate("AAA", "BBB", partition="AAA")
+    for check in RULES:
+        assert set(evaluations(result, check)) == {"AAA"}
+    shown = evaluations(result, "direction_accuracy")["AAA"]
+    assert shown.passed
+    assert str(shown.description).startswith("next-day direction right in 115 of 200")
+    figures = {name: value.value for name, value in shown.metadata.items()}
+    assert (figures["figure"], figures["bound"], figures["independent days"]) == (0.575, 0.52, 200.0)
+    assert shown.target_materialization_data is not None
+
+
+def test_a_ticker_whose_model_was_taken_out_is_no_success_and_says_by_whom_and_why(
+    gate: Gate, registry_of_project: Registry
+) -> None:
+    registry_of_project.candidate("AAA", DAY, tested=GOOD)
+    gate("AAA", "BBB")
+    with registry_of_project.database.transaction() as conn:
+        retire(conn, "AAA", ordered_by="Ada", why="it guessed the split")
+    result = gate("AAA", "BBB")
+    told = "by Ada: it guessed the split; it abstains until another one passes"
+    whole = evaluations(result, "gate")[None]
+    assert whole.passed is False
+    assert told in str(whole.metadata["reasons"].value)
+    assert told in str(evaluations(result, "folds")["AAA"].metadata["outcome"].value)
+    (card,) = [
+        event.step_materialization_data.materialization.metadata["card"].value
+        for event in result.get_asset_materialization_events()
+        if event.partition == "AAA"
+    ]
+    assert told in str(card).splitlines()[0]
 
 
 def test_a_webhook_hears_once_of_a_run_with_every_reason_and_the_card_of_each_promotion(
@@ -189,6 +225,18 @@ def test_a_webhook_that_is_down_stops_nothing_and_its_address_is_in_no_log(
     [line] = [entry for entry in logged if "not delivered" in entry]
     assert f"an alert was not delivered: {host} answered 503" in line
     assert any("AAA v1.2012-12-03 is active. Direction right on 115" in entry for entry in logged), "the log has it"
+    assert SECRET not in " ".join(logged)
+
+
+def test_an_address_that_is_none_costs_the_message_and_neither_the_run_nor_the_log(
+    gate: Gate, registry_of_project: Registry, logged: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry_of_project.candidate("AAA", DAY, tested=GOOD)
+    monkeypatch.setenv("LDTM_ALERT_WEBHOOK", f"hooks.example.org/{SECRET}")
+    assert gate("AAA").success
+    assert registry_of_project.statuses("AAA") == [("active", "v1.2012-12-03")]
+    assert any("AAA v1.2012-12-03 is active. Direction right on 115" in entry for entry in logged)
+    assert any("an alert was not delivered: LDTM_ALERT_WEBHOOK is not a web address" in entry for entry in logged)
     assert SECRET not in " ".join(logged)
 
 

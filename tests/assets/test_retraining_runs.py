@@ -14,6 +14,7 @@ from PIL import Image
 
 from ldtm_assets.definitions import definitions_for
 from ldtm_assets.partitions import partition_range
+from ldtm_lib.config import LeakageConfig
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings_file import load_settings
@@ -164,3 +165,13 @@ def test_networks_of_one_epoch_have_a_picture_too(retraining: Retraining) -> Non
     assert (
         blue.any() or (picture(shown(result, "checkpoints")["AAA"]["losses"]) == [0xC8, 0x60, 0x0C]).all(axis=2).any()
     )
+
+
+def test_windows_are_searched_for_leaks_and_what_was_found_is_on_record(
+    retraining: Retraining, conn: Connection
+) -> None:
+    assert retraining(*SOUND).success
+    rows = conn.execute("select ticker, window_leaks from backtest order by ticker").fetchall()
+    assert rows == [(ticker, {"sampled": LeakageConfig().sampled_windows}) for ticker in SOUND]
+    assert conn.execute("select distinct leaks from backtest_fold").fetchall() == [({},)]
+    assert conn.execute("select distinct leaks from checkpoint").fetchall() == [({},)]

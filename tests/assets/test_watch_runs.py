@@ -3,10 +3,13 @@
 from datetime import date
 
 import dagster as dg
+import polars as pl
 import pytest
 
 from ldtm_lib.config import LeakageConfig
 from ldtm_lib.database.connection import Connection
+from ldtm_lib.features import windows
+from ldtm_lib.features.indicators import add_indicators
 from ldtm_lib.prices import store
 from ldtm_lib.prices.sources.sample import SampleSource
 from ldtm_lib.sessions import Calendar
@@ -102,3 +105,19 @@ def test_the_windows_of_an_evening_are_made_again_from_altered_bars(
     assert shown["windows made again"] == 2 * LeakageConfig().sampled_windows
     evaluation, shown = check(evening(str(SESSION)), "no_forecast_saw_later_bars")
     assert (evaluation.passed, shown["windows made again"]) == (True, 2)
+
+
+def test_inputs_that_look_a_day_ahead_fail_the_check_of_the_evening(
+    evening: Evening, conn: Connection, calendar: Calendar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history = SampleSource().fetch(["AAPL", "MSFT"], date(2011, 1, 3), date(2013, 1, 31))
+    store.record(conn, history, source="sample", calendar=calendar)
+    conn.commit()
+
+    def looking_ahead(bars: pl.DataFrame) -> pl.DataFrame:
+        return add_indicators(bars).with_columns(pl.col("rsi_14").shift(-1).over("ticker").fill_null(50.0))
+
+    monkeypatch.setattr(windows, "add_indicators", looking_ahead)
+    evaluation, shown = check(evening(str(SESSION)), "windows_know_no_future")
+    assert (evaluation.passed, evaluation.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    assert "rsi_14" in str(shown["found"])

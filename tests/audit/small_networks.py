@@ -12,6 +12,7 @@ from ldtm_lib.database.connection import Connection
 from ldtm_lib.features.indicators import WARMUP_BARS
 from ldtm_lib.models.checkpoint import write
 from ldtm_lib.models.lstm import LdtmNetwork
+from tests.integration.earned import pass_the_gate
 
 WINDOW = WindowConfig(window_sessions=2, warmup_bars=WARMUP_BARS)
 ARCHITECTURE = ArchitectureConfig(hidden=4, head_hidden=4)
@@ -58,6 +59,7 @@ class SmallNetworks:
         (checkpoint_id,) = conn.execute(CANDIDATE, row).fetchone() or (None,)
         conn.execute(RETIRE, (ticker,))
         conn.execute(ACTIVATE, (f"v1.{trained_on}", checkpoint_id))
+        pass_the_gate(conn)
 
 
 def _file_name(ticker: str, version: int) -> str:

@@ -25,6 +25,7 @@ def of_horizon(horizon: str, effective_days: float, ratio: float, statistic: flo
 
 
 EVIDENCE = Evidence(
+    neutral_band=0.001,
     num_test_rows=504,
     num_directional=240,
     num_correct=131,
@@ -45,7 +46,9 @@ EVIDENCE = Evidence(
         of_horizon("one_month", 24.3, 1.25, -5.5, 0.0004),
     ),
 )
-STANDING = Standing(num_trainings=12, num_settings=2, num_judged=103, q_value=0.62, coins_expected=27.9)
+STANDING = Standing(
+    num_trainings=12, num_settings=2, num_tickers=103, num_judged=103, q_value=0.62, coins_expected=27.9
+)
 PASSED = Rule(rule="folds", figure=4, bound=2, passed=True, reason="4 walk-forward folds were tested")
 FAILED = Rule(rule="price_error", figure=0.06, bound=0.05, passed=False, reason="mean next-day price error 6.00%")
 VERDICT = Verdict(rules=(PASSED, PASSED), evidence=EVIDENCE, standing=STANDING)
@@ -62,15 +65,15 @@ def test_the_card_of_a_promotion() -> None:
         "Always saying up would have been right on 52.9% of those days.",
         "Blind calls, as many up and as many down, would have gone with the market as well with probability 14%.",
         "A coin would have been right as often with probability 9%, and would have passed the direction rule with "
-        "probability 27%; of 103 coins, one for each ticker of that evening, about 28 would have.",
+        "probability 27%; of 103 coins, one for each ticker judged, about 28 would have.",
         "Next-day error 1.03% over 504 forecasts: 1.03 times that of forecasting no change (as bad by luck: p = 0.29).",
         "Next-Monday error 0.98% over 504 forecasts, which overlap and tell as much as 138 apart: 0.98 times that of "
         "forecasting no change (as good by luck: p = 0.13).",
         "One-month error 1.25% over 504 forecasts, which overlap and tell as much as 24 apart: 1.25 times that of "
         "forecasting no change (as bad by luck: p below 0.001).",
         "This was training no. 12 of AAPL, with 2 different settings so far; the more are tried, the better the "
-        "luckiest one looks, and the strict gate allows for it.",
-        "103 tickers were judged that evening. Whoever believes in the timing of this one, and of all that did better, "
+        "luckiest one looks. The strict gate allows for the settings, not for the trainings.",
+        "103 of 103 tickers were judged by then. Whoever believes in the timing of this one, and of all that did better, "
         "must expect up to 62% of them to be luck.",
     ]
 
@@ -148,8 +151,10 @@ def test_a_chance_is_never_shown_as_more_certain_than_it_is(p: float, told: str)
 
 
 def test_a_ticker_judged_alone_has_nobody_to_be_compared_with() -> None:
-    alone = dataclasses.replace(STANDING, num_trainings=1, num_settings=1, num_judged=1, coins_expected=0.27)
+    alone = dataclasses.replace(
+        STANDING, num_trainings=1, num_settings=1, num_tickers=1, num_judged=1, coins_expected=0.27
+    )
     told = lines(EVIDENCE, alone)
-    assert "of 1 coins, one for each ticker of that evening, about 0.3 would have." in told
+    assert "coins" not in told
     assert "This was training no. 1 of AAPL, with 1 setting so far" in told
-    assert told.endswith("AAPL was the only ticker judged that evening.")
+    assert told.endswith("AAPL was the only ticker of that evening.")

@@ -180,7 +180,7 @@ def test_where_nothing_leaks_the_reason_is_the_plain_one() -> None:
     assert rule.reason == "0 test rows are not strictly after what training read, at most 0 are allowed"
 
 
-STANDING = Standing(num_trainings=1, num_settings=1, num_judged=1, q_value=1.0, coins_expected=0.5)
+STANDING = Standing(num_trainings=1, num_settings=1, num_tickers=1, num_judged=1, q_value=1.0, coins_expected=0.5)
 
 
 def test_the_plain_gate_shows_the_standing_and_decides_as_before() -> None:

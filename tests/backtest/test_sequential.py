@@ -1,4 +1,4 @@
-"""Evidence that may be looked at every evening: its closed form, and how often it is wrong under watch."""
+"""EValue that may be looked at every evening: its closed form, and how often it is wrong under watch."""
 
 import math
 from collections.abc import Callable

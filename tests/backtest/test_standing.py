@@ -14,6 +14,7 @@ from ldtm_lib.backtest.standing import JudgedBefore, Standing, Trials, adjusted_
 
 def evidence(timing_p: float, coin_passes: float = 0.25) -> Evidence:
     return Evidence(
+        neutral_band=0.001,
         num_test_rows=0,
         num_directional=0,
         num_correct=0,
@@ -73,6 +74,13 @@ def test_the_coins_are_those_of_the_whole_evening() -> None:
     assert found["A"].coins_expected == found["B"].coins_expected == pytest.approx(0.55, rel=1e-12)
 
 
+def test_a_ticker_that_is_not_judged_yet_counts_as_one_without_skill_and_as_no_coin() -> None:
+    found = standings({"A": evidence(0.01, 0.3)}, {"A": ONCE}, {"B": None, "C": before(0.2, 0.2), "A": None})["A"]
+    assert found.q_value == pytest.approx(q_values({"A": 0.01, "B": 1.0, "C": 0.2})["A"], rel=1e-12)
+    assert (found.num_tickers, found.num_judged) == (3, 2)
+    assert found.coins_expected == pytest.approx(0.5, rel=1e-12)
+
+
 def test_nobody_judged_has_no_standing() -> None:
     assert standings({}, {}, {"A": before(0.5)}) == {}
 
@@ -90,6 +98,8 @@ def test_more_tickers_without_skill_never_make_one_look_better(p_values: dict[st
 
 
 def test_a_standing_comes_back_from_json_as_it_was() -> None:
-    standing = Standing(num_trainings=12, num_settings=2, num_judged=103, q_value=0.1 + 0.2, coins_expected=28.1)
+    standing = Standing(
+        num_trainings=12, num_settings=2, num_tickers=103, num_judged=103, q_value=0.1 + 0.2, coins_expected=28.1
+    )
     assert standing_from(json.loads(json.dumps(standing.as_dict()))) == standing
     assert list(standing.as_dict()) == [field.name for field in dataclasses.fields(Standing)]

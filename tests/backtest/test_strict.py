@@ -37,6 +37,7 @@ def of_horizon(horizon: str) -> HorizonEvidence:
 
 
 GOOD = Evidence(
+    neutral_band=0.001,
     num_test_rows=504,
     num_directional=400,
     num_correct=232,
@@ -53,7 +54,9 @@ GOOD = Evidence(
     coin_passes=0.21,
     horizons=(of_horizon("next_day"), of_horizon("next_monday"), of_horizon("one_month")),
 )
-STANDING = Standing(num_trainings=12, num_settings=2, num_judged=103, q_value=0.04, coins_expected=21.6)
+STANDING = Standing(
+    num_trainings=12, num_settings=2, num_tickers=103, num_judged=103, q_value=0.04, coins_expected=21.6
+)
 
 
 def with_horizon(horizon: str, **changes: float | None) -> Evidence:
@@ -128,7 +131,7 @@ def test_a_model_with_skill_passes_all_seven() -> None:
             GOOD,
             dataclasses.replace(STANDING, q_value=0.101),
             "false_discovery",
-            "among 103 tickers judged it counts as a discovery from a false discovery rate of 10.10% on, "
+            "among 103 tickers of the evening it counts as a discovery from a false discovery rate of 10.10% on, "
             "at most 10.00% is allowed",
         ),
     ],

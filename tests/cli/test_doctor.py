@@ -1,11 +1,13 @@
 """`ldtm doctor` looks at everything: what is broken has a remedy and hides nothing else."""
 
 import io
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg import sql
 from rich.console import Console
 
 from ldtm_cli.doctor import Finding, examine, print_findings
@@ -106,6 +108,32 @@ def test_a_schema_without_rights_or_steps_is_a_failure_with_its_remedy(
     findings = findings_of(config, database.url)
     assert (findings["database"].level, findings["schema"].level) == ("ok", "fail")
     assert "GPU" in findings
+
+
+def test_a_role_that_lacks_a_right_is_a_failure_with_the_command_that_gives_it(
+    tmp_path: Path, database: Database
+) -> None:
+    config, role = configure(tmp_path), f"ldtm_doctor_{os.getpid()}"
+    url = database.url.replace("//postgres@", f"//{role}:secret@")
+    assert url != database.url
+    with psycopg.connect(database.url, autocommit=True) as conn:
+        conn.execute("set search_path to ldtm")
+        conn.execute(sql.SQL("create role {} login password 'secret'").format(sql.Identifier(role)))
+        try:
+            conn.execute("select allow_to_write(%s)", (role,))
+            sound = findings_of(config, url)["role"]
+            conn.execute(sql.SQL("revoke insert on shadow_forecast from {}").format(sql.Identifier(role)))
+            conn.execute(sql.SQL("grant delete on snapshot to {}").format(sql.Identifier(role)))
+            lacking = findings_of(config, url)["role"]
+        finally:
+            conn.execute(sql.SQL("drop owned by {}").format(sql.Identifier(role)))
+            conn.execute(sql.SQL("drop role {}").format(sql.Identifier(role)))
+    assert (sound.level, sound.found) == ("ok", f"{role} can add to the record, and change nothing that is in it")
+    assert (lacking.level, lacking.remedy) == ("fail", f"as the owner of the tables run `ldtm db grant {role}`")
+    assert lacking.found == (
+        f"{role} may not add to shadow_forecast; may delete from, truncate or put triggers on snapshot: "
+        "what LDTM does with it will fail"
+    )
 
 
 def test_a_database_that_knows_no_closed_session_has_a_remedy(tmp_path: Path, database: Database) -> None:

@@ -14,6 +14,7 @@ from ldtm_lib.database.connection import Database
 from ldtm_lib.models import checkpoint
 from ldtm_lib.models.lstm import initial_state
 from tests.cli.shell import run_ldtm
+from tests.integration.earned import pass_the_gate
 
 DAYS = (date(2012, 12, 3), date(2012, 12, 4), date(2012, 12, 5))
 CONFIG = """
@@ -51,6 +52,7 @@ class Owner:
                     " values ('AAPL', 'active', %s, 'a', 'r', 'd', %s, %s, 0, 1, 1, 1, 1, 1, 1, 'cpu', 1, %s)",
                     (day, name, sha256, f"v1.{day}"),
                 )
+            pass_the_gate(conn)
 
     def types(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return run_ldtm(self.folder, self.database.url, "registry", *words, COLUMNS="160", **environment)
@@ -150,9 +152,9 @@ def test_a_dry_prune_lists_what_a_prune_removes(owner: Owner) -> None:
 
 
 def test_show_says_in_plain_words_what_the_gate_saw(owner: Owner) -> None:
-    unknown = owner.types("show", "AAPL")
+    unknown = owner.types("show", "MSFT")
     assert unknown.returncode == 1
-    assert "AAPL was never put to the gate; materialize backtests, checkpoints and registry for it" in unknown.stderr
+    assert "MSFT was never put to the gate; materialize backtests, checkpoints and registry for it" in unknown.stderr
     rule = {"rule": "direction_accuracy", "figure": 0.55, "bound": 0.52, "passed": True, "reason": "55% >= 52%"}
     with owner.database.transaction() as conn:
         conn.execute(
@@ -167,3 +169,22 @@ def test_show_says_in_plain_words_what_the_gate_saw(owner: Owner) -> None:
     assert "There is no evidence beside the rules on record." in told.stdout
     (card,) = json.loads(owner.types("show", "AAPL", "--json").stdout)
     assert (card["version"], card["passed"], card["rules"], card["evidence"]) == ("v1.2012-12-05", True, [rule], None)
+
+
+def test_a_retired_ticker_is_shown_as_such_and_comes_back_only_by_name(owner: Owner) -> None:
+    owner.types("retire", "AAPL", "--why", "42 of 100 [right]", "--by", "ada")
+    listed = json.loads(owner.types("list", "--json").stdout)[0]
+    assert (listed["active_version"], listed["out_of_service"].split(" on ")[0]) == (
+        None,
+        "AAPL v1.2012-12-05 was retired",
+    )
+    assert listed["out_of_service"].endswith(" by ada: 42 of 100 [right]")
+    shown = owner.types("show", "AAPL").stdout
+    assert "AAPL v1.2012-12-05, retired judged" in shown
+    assert " by ada: 42 of 100 [right]." in shown
+    unnamed = owner.types("rollback", "AAPL", "--why", "x")
+    assert unnamed.returncode == 1
+    assert (
+        "AAPL has no active version to go back from; say with --to which one is to come back: choose one of "
+        "v1.2012-12-05, v1.2012-12-04, v1.2012-12-03" in unnamed.stderr
+    )

@@ -12,6 +12,7 @@ from ldtm_lib.config import Settings
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.sessions import Calendar
 from tests.integration.desk import Desk
+from tests.integration.earned import pass_the_gate
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,7 @@ class LedgerRows:
             " where checkpoint_id = %s",
             (f"v1.{trained_on}", checkpoint_id),
         )
+        pass_the_gate(self.conn)
         return checkpoint_id
 
     def candidate(self, ticker: str, trained_on: date) -> int:

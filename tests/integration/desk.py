@@ -20,6 +20,7 @@ from ldtm_lib.prices import store
 from ldtm_lib.prices.sources.protocol import Delivery
 from ldtm_lib.prices.splits import Split
 from ldtm_lib.sessions import Calendar
+from tests.integration.earned import pass_the_gate
 
 RUN_DATE = date(2013, 1, 11)
 NEXT_DAY, NEXT_MONDAY, ONE_MONTH = date(2013, 1, 14), date(2013, 1, 14), date(2013, 2, 12)
@@ -87,6 +88,7 @@ class Desk:
                 case when %(status)s = 'active' then now() end)""",
             {"ticker": ticker, "status": status, "day": trained_on, "name": name, "sha": sha256},
         )
+        pass_the_gate(self.conn)
         return network
 
     def take(self, *tickers: str, simulated: bool = True, run_date: date = RUN_DATE) -> SnapshotReport:

@@ -13,6 +13,7 @@ from ldtm_lib.database.connection import Connection
 from ldtm_lib.ledger.degradation import ModelRecord, degraded_models
 from ldtm_lib.sessions import Calendar
 from tests.integration.conftest import LedgerRows
+from tests.integration.earned import give_order
 
 FIRST = date(2012, 1, 3)
 TRAINED_ON = date(2011, 12, 30)
@@ -180,5 +181,6 @@ def test_a_version_that_was_brought_back_begins_anew(
         from checkpoint where checkpoint_id = %s""",
         (first,),
     )
+    give_order(conn, "rollback")
     (record,) = records(conn).values()
     assert (record.version, record.num_filled, record.is_degraded) == ("v1.again", 0, False)

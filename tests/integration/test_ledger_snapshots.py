@@ -187,6 +187,7 @@ def test_a_forecast_that_is_not_finite_abstains(desk: Desk) -> None:
     }
     desk.network("AAPL")
     sha256 = write(state, desk.folder / "nan.pt", architecture=desk.settings.architecture)
+    desk.conn.commit()
     desk.conn.execute("alter table checkpoint disable trigger user")
     desk.conn.execute("update checkpoint set file_name = 'nan.pt', file_sha256 = %s where ticker = 'AAPL'", (sha256,))
     aapl, msft = desk.take("AAPL", "MSFT").rows

@@ -1,18 +1,29 @@
 """The schema comes about forward only, once, and nobody edits what was applied."""
 
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
+from ldtm_lib.config import RegistryConfig, Settings, TrainingConfig
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.database.migrate import SCHEMA_FOLDER, extend_calendar, migrate, pending_migrations
+from ldtm_lib.database.writer import allow_to_write, lacking_rights
 from ldtm_lib.errors import MigrationError
+from ldtm_lib.features.windows import windows_of
+from ldtm_lib.registry.retention import prune
 from ldtm_lib.sessions import Calendar
+from tests.integration.conftest import LedgerRows
+from tests.integration.registry.conftest import GOOD, SMALL, Registry, walk
+
+LAST_WITH_FEWER_RIGHTS = "0010"
 
 
 @pytest.fixture
@@ -137,3 +148,61 @@ def test_two_schemas_of_one_database_do_not_meet(database: Database, calendar: C
         conn.execute("insert into split values ('X', '2020-01-02', 2)")
     with database.transaction() as conn:
         assert conn.execute("select count(*) from split").fetchone() == (0,)
+
+
+@pytest.fixture
+def roles(empty_database: Database) -> Iterator[tuple[str, str]]:
+    """Two roles: one for LDTM to run as, one that only reads."""
+    names = (f"ldtm_runs_{os.getpid()}", f"ldtm_reads_{os.getpid()}")
+    with psycopg.connect(empty_database.url, autocommit=True) as admin:
+        for name in names:
+            admin.execute(sql.SQL("drop role if exists {}").format(sql.Identifier(name)))
+            admin.execute(sql.SQL("create role {} login password 'secret'").format(sql.Identifier(name)))
+        yield names
+        for name in names:
+            admin.execute(sql.SQL("drop owned by {}").format(sql.Identifier(name)))
+            admin.execute(sql.SQL("drop role {}").format(sql.Identifier(name)))
+
+
+def test_a_role_that_was_given_rights_before_has_those_of_the_new_tables_after_an_upgrade(
+    empty_database: Database, calendar: Calendar, tmp_path: Path, settings: Settings, roles: tuple[str, str]
+) -> None:
+    before = tmp_path / "before"
+    before.mkdir()
+    for file in SCHEMA_FOLDER.glob("*.sql"):
+        if file.name[:4] <= LAST_WITH_FEWER_RIGHTS:
+            shutil.copy(file, before)
+    migrate(empty_database, calendar, before)
+    runs, reads = roles
+    with empty_database.transaction() as conn:
+        allow_to_write(conn, runs, dagster_schema="ldtm_dagster")
+        for given in ("grant usage on schema ldtm to {}", "grant select on snapshot, checkpoint to {}"):
+            conn.execute(sql.SQL(given).format(sql.Identifier(reads)))
+    migrate(empty_database, calendar)
+    as_role = Database(url=make_conninfo(empty_database.url, user=runs, password="secret"), schema="ldtm")
+    windows = windows_of(walk(calendar, "AAA", num_bars=400, seed=0), calendar, settings.window)["AAA"]
+    registry = Registry(
+        database=as_role,
+        folder=tmp_path / "checkpoints",
+        settings=Settings(path=tmp_path, tickers=("AAA",), architecture=SMALL, training=TrainingConfig(max_epochs=2)),
+        windows=windows,
+    )
+    days = (date(2012, 12, 3), date(2012, 12, 4), date(2012, 12, 5))
+    registry.candidate("AAA", days[0], weights=0, tested=GOOD)
+    assert registry.gate("AAA")["AAA"].outcome == "promoted"
+    for number, day in enumerate(days[1:], start=1):
+        registry.candidate("AAA", day, weights=number)
+    gone = prune(as_role, registry.folder, config=RegistryConfig(kept_retired_files=0, kept_candidate_files=0))
+    assert [file.trained_on for file in gone if file.was == "candidate"] == [days[1]]
+    with as_role.transaction() as conn:
+        assert lacking_rights(conn) == []
+        LedgerRows(conn, calendar).forecast("AAA", date(2013, 1, 2))
+        conn.execute(
+            """insert into shadow_forecast
+            select s.ticker, s.run_date, c.checkpoint_id, 'candidate', now(), s.run_date_close, 1, 1, 1, 'bullish',
+                   s.window_sha256, s.bars_recorded_until
+            from snapshot s join checkpoint c using (ticker) where c.trained_on = '2012-12-05'"""
+        )
+    as_reader = Database(url=make_conninfo(empty_database.url, user=reads, password="secret"), schema="ldtm")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege), as_reader.connect() as own:
+        own.execute("select * from registry_order")

@@ -13,6 +13,7 @@ from ldtm_lib.ledger.drafts import Draft
 from ldtm_lib.ledger.snapshots import SAME_PRICE
 from ldtm_lib.prices.splits import Split
 from tests.integration.desk import NEXT_DAY, ONE_MONTH, RUN_DATE, Desk
+from tests.integration.earned import pass_the_gate
 
 EVERYTHING = {
     "stored_window",
@@ -125,6 +126,7 @@ def test_a_candidate_that_was_promoted_since_is_found_under_its_new_name(desk: D
         "update checkpoint set status = 'active', file_name = 'promoted.pt', major = 1, version = 'v1',"
         " activated_at = now()"
     )
+    pass_the_gate(desk.conn)
     assert again(desk).is_equal_to_the_bit
 
 

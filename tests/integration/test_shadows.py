@@ -26,6 +26,7 @@ from ldtm_lib.ledger.leaderboard import leaderboard
 from ldtm_lib.ledger.shadows import shadow_records
 from ldtm_lib.ledger.snapshots import SnapshotReport
 from ldtm_lib.ledger.track_record import track_record
+from tests.integration import earned
 from tests.integration.conftest import LedgerRows
 from tests.integration.desk import NEXT_DAY, ONE_MONTH, RUN_DATE, Desk
 
@@ -37,7 +38,7 @@ def casting(desk: Desk, shadows: Shadows = "both", **forecast: Any) -> Desk:
 
 
 def retire(desk: Desk, ticker: str) -> None:
-    desk.conn.execute("update checkpoint set status = 'retired' where ticker = %s and status = 'active'", (ticker,))
+    earned.retire(desk.conn, ticker)
 
 
 def bring_back(desk: Desk, ticker: str, trained_on: date) -> None:
@@ -53,6 +54,7 @@ def bring_back(desk: Desk, ticker: str, trained_on: date) -> None:
         from checkpoint where ticker = %s and trained_on = %s""",
         (ticker, trained_on),
     )
+    earned.give_order(desk.conn, "rollback")
     (name,) = desk.conn.execute("select file_name from checkpoint where status = 'active'").fetchone() or ("",)
     (desk.folder / name).write_bytes((desk.folder / name.removesuffix(".again")).read_bytes())
 

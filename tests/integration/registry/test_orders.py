@@ -24,15 +24,17 @@ from ldtm_lib.errors import (
 )
 from ldtm_lib.ledger.forecasters import forecasters
 from ldtm_lib.registry.checkpoints import existing
+from ldtm_lib.registry.judgement import judge_newest
 from ldtm_lib.registry.listing import list_versions
 from ldtm_lib.registry.orders import Retirement, Rollback, retire, rollback
+from ldtm_lib.registry.promotion import promote
 from ldtm_lib.registry.retention import prune
+from tests.integration import earned
 from tests.integration.desk import RUN_DATE, Desk
 from tests.integration.registry.conftest import SMALL, Registry
 
 MONDAY, TUESDAY, WEDNESDAY, THURSDAY = (date(2012, 12, day) for day in (3, 4, 5, 6))
 V_MONDAY, V_TUESDAY, V_WEDNESDAY = (f"v1.{day}" for day in (MONDAY, TUESDAY, WEDNESDAY))
-WAITS_FOR_A_LOCK = "select 1 from pg_sleep(0.02), pg_locks where locktype = 'advisory' and not granted"
 EVERYTHING = (
     "select checkpoint_id, status, version, file_name, activated_at, retired_at, restores from checkpoint order by 1",
     "select * from registry_order order by 1",
@@ -118,13 +120,11 @@ def test_every_order_is_an_event_of_the_chain_and_the_record_stays_intact(regist
     assert verify(registry.database, calendar).is_intact
 
 
-def test_without_a_version_it_goes_back_to_the_one_before_and_a_network_that_came_back_twice_has_two_versions(
-    registry,
-) -> None:
+def test_a_network_that_came_back_twice_has_two_versions(registry) -> None:
     promoted(registry, MONDAY, TUESDAY, WEDNESDAY)
     assert roll_back(registry).restores == V_TUESDAY
     assert roll_back(registry, V_MONDAY).version == "v1.2012-12-03.2"
-    assert roll_back(registry).restores == "v1.2012-12-04.2"
+    assert roll_back(registry, V_TUESDAY).version == "v1.2012-12-04.3"
     assert roll_back(registry, "v1.2012-12-03.2").version == "v1.2012-12-03.3"
     assert registry.rows("select version, restores from checkpoint where restores is not null order by 1") == [
         ("v1.2012-12-03.2", 1),
@@ -134,23 +134,57 @@ def test_without_a_version_it_goes_back_to_the_one_before_and_a_network_that_cam
     ], "each names the one that earned it"
 
 
+def test_without_a_version_it_goes_back_further_each_time_and_never_to_what_was_thrown_out(registry) -> None:
+    promoted(registry, MONDAY, TUESDAY, WEDNESDAY)
+    assert roll_back(registry).restores == V_TUESDAY
+    assert roll_back(registry).restores == V_MONDAY
+    before = everything(registry)
+    with pytest.raises(
+        RegistryConflict,
+        match=r"AAA has no version before v1.2012-12-03.2 that has its file and that no order took out; "
+        r"`ldtm registry retire AAA` takes v1.2012-12-03.2 out, or say with --to which one is to come back: "
+        r"choose one of v1.2012-12-04.2, v1.2012-12-05, v1.2012-12-04$",
+    ):
+        roll_back(registry)
+    assert everything(registry) == before
+    promoted(registry, THURSDAY)
+    assert roll_back(registry).restores == "v1.2012-12-03.2", "the only one that nobody rolled back from"
+
+
+def test_without_a_version_it_passes_over_what_was_retired_by_an_order(registry) -> None:
+    promoted(registry, MONDAY, TUESDAY)
+    take_out(registry)
+    with pytest.raises(
+        RegistryConflict,
+        match=r"AAA has no active version to go back from; say with --to which one is to come back: "
+        r"choose one of v1.2012-12-04, v1.2012-12-03$",
+    ):
+        roll_back(registry)
+    promoted(registry, WEDNESDAY)
+    assert roll_back(registry).restores == V_MONDAY
+
+
+def test_without_a_version_it_passes_over_what_has_lost_its_file(registry) -> None:
+    promoted(registry, MONDAY, TUESDAY, WEDNESDAY)
+    with registry.database.transaction() as conn:
+        conn.execute("update checkpoint set file_removed_at = now() where trained_on = '2012-12-04'")
+    assert roll_back(registry).restores == V_MONDAY
+
+
 def test_a_retired_ticker_abstains_until_an_order_or_a_newer_network(registry) -> None:
     promoted(registry, MONDAY)
     done = take_out(registry)
     assert done.message == "AAA v1.2012-12-03 retired; the ticker abstains until another one passes the gate"
     again = registry.gate("AAA")["AAA"]
     assert (again.outcome, again.version, again.retired_version) == ("already promoted", None, None)
-    assert again.message == (
-        "AAA has nothing new: its newest network, v1.2012-12-03, was retired by hand; "
-        "it abstains until a newer one passes"
-    )
+    assert again.message.startswith("AAA v1.2012-12-03 was retired on ")
     assert registry.statuses("AAA") == [("retired", V_MONDAY)]
     assert registry.rows("select action, checkpoint_id, ordered_by, why from registry_order") == [
         ("retirement", 1, "policy registry.degraded", "42 of 100 right")
     ]
     with pytest.raises(RegistryConflict, match=r"AAA has no active version to retire: v1.2012-12-03, its last one, "):
         take_out(registry)
-    assert roll_back(registry).message == "AAA v1.2012-12-03.2 is active, the network of v1.2012-12-03"
+    assert roll_back(registry, V_MONDAY).message == "AAA v1.2012-12-03.2 is active, the network of v1.2012-12-03"
 
 
 def test_a_ticker_that_was_rolled_back_stays_so_until_a_newer_network_passes(registry) -> None:
@@ -159,10 +193,7 @@ def test_a_ticker_that_was_rolled_back_stays_so_until_a_newer_network_passes(reg
     before = everything(registry)
     again = registry.gate("AAA")["AAA"]
     assert (again.outcome, again.version, again.is_news) == ("already promoted", "v1.2012-12-03.2", False)
-    assert again.message == (
-        "AAA has nothing new: its newest network, v1.2012-12-04, was retired by hand; "
-        "v1.2012-12-03.2 stays active until a newer one passes"
-    )
+    assert again.message.startswith("AAA v1.2012-12-04 was rolled back to v1.2012-12-03.2 on ")
     assert everything(registry) == before
     registry.candidate("AAA", WEDNESDAY, weights=7, tested=registry.bad)
     assert registry.gate("AAA")["AAA"].outcome == "stays candidate"
@@ -219,7 +250,9 @@ def test_what_cannot_come_back_is_said_with_what_could(registry) -> None:
     with pytest.raises(UnknownTicker, match=r"the registry has no version of AAA: no network of it was ever promoted"):
         roll_back(registry)
     promoted(registry, MONDAY)
-    with pytest.raises(RegistryConflict, match=r"AAA has no version before v1.2012-12-03; `ldtm registry retire AAA`"):
+    with pytest.raises(
+        RegistryConflict, match=r"AAA has no version before v1.2012-12-03 that has its file .* no other"
+    ):
         roll_back(registry)
     promoted(registry, TUESDAY, WEDNESDAY)
     before = everything(registry)
@@ -317,21 +350,12 @@ def test_a_rollback_and_a_promotion_at_once_happen_one_after_the_other(registry,
 def test_an_older_candidate_judged_before_a_rollback_does_not_come_in_after_it(registry) -> None:
     promoted(registry, MONDAY)
     registry.candidate("AAA", TUESDAY, weights=1, tested=registry.good)
-    lock = "select pg_advisory_xact_lock(hashtextextended('ldtm promotion ' || current_schema(), 0))"
-    with registry.database.connect() as orders:
-        orders.execute(lock)
-        with ThreadPoolExecutor(1) as thread:
-            waiting = thread.submit(registry.gate, "AAA")
-            assert any(registry.rows(WAITS_FOR_A_LOCK) for _ in range(500))
-            registry.candidate("AAA", WEDNESDAY, weights=2)
-            orders.execute("update checkpoint set status = 'retired' where status = 'active'")
-            orders.execute(
-                "update checkpoint set status = 'active', major = 1, version = 'v1.w', file_name = 'w.pt'"
-                " where trained_on = '2012-12-05'"
-            )
-            orders.execute("update checkpoint set status = 'retired' where status = 'active'")
-            orders.commit()
-            late = waiting.result()["AAA"]
+    with registry.database.transaction() as conn:
+        judged = judge_newest(conn, ["AAA"], registry.settings)
+    promoted(registry, WEDNESDAY)
+    take_out(registry)
+    with registry.database.transaction() as conn:
+        (late,) = promote(conn, registry.folder, judged.decisions, architecture=SMALL)
     assert (late.outcome, late.version) == ("superseded", None)
     assert late.message == (
         "AAA stays without an active version: a newer network than the candidate that was judged was promoted meanwhile"
@@ -509,7 +533,7 @@ def test_no_evening_is_made_up_for_by_a_model_whose_file_was_removed(desk: Desk)
     desk.deliver(desk.bars(["AAPL"]))
     for day in (date(2012, 12, 28), date(2012, 12, 31)):
         desk.network("AAPL", trained_on=day, seed=day.day)
-        desk.conn.execute("update checkpoint set status = 'retired' where status = 'active'")
+        earned.retire(desk.conn)
     desk.conn.execute("update checkpoint set file_removed_at = now() where trained_on = '2012-12-31'")
     speaker = forecasters(desk.conn, ["AAPL"], RUN_DATE, simulated=True, config=ForecastConfig())["AAPL"]
     assert speaker.trained_on == date(2012, 12, 28)

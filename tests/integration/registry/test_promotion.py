@@ -22,9 +22,10 @@ from ldtm_lib.models import checkpoint
 from ldtm_lib.project import Project
 from ldtm_lib.registry import failures
 from ldtm_lib.registry.failures import Failure
-from ldtm_lib.registry.judgement import judge_and_promote
+from ldtm_lib.registry.judgement import Judgement, judge_and_promote, judge_newest
 from ldtm_lib.registry.listing import list_registry
 from ldtm_lib.registry.orders import rollback
+from ldtm_lib.registry.promotion import Promotion, promote
 
 MONDAY, TUESDAY, WEDNESDAY = date(2012, 12, 3), date(2012, 12, 4), date(2012, 12, 5)
 ALL_CHECKPOINTS = (
@@ -269,27 +270,24 @@ def test_of_two_promotions_at_once_one_promotes_and_the_other_finds_it_done(regi
 
 def test_a_verdict_reached_before_a_newer_promotion_does_not_bring_the_older_network_back(registry) -> None:
     registry.candidate("AAA", MONDAY, tested=registry.good)
-    slow, fast = registry.database.connect(), registry.database.connect()
-    with slow, fast:
-        fast.execute("select pg_advisory_xact_lock(hashtextextended('ldtm promotion ' || current_schema(), 0))")
-        with ThreadPoolExecutor(1) as thread:
-            waiting = thread.submit(judge_and_promote, slow, registry.folder, ["AAA"], registry.settings)
-            _until_it_waits_for_a_lock(registry)
-            registry.candidate("AAA", TUESDAY, weights=1, tested=registry.good)
-            (newer,) = judge_and_promote(fast, registry.folder, ["AAA"], registry.settings)
-            fast.commit()
-            (older,) = waiting.result()
-        slow.commit()
+    judged = _judged(registry)
+    registry.candidate("AAA", TUESDAY, weights=1, tested=registry.good)
+    newer = registry.gate("AAA")["AAA"]
+    (older,) = _promoted(registry, judged)
     assert newer.outcome == "promoted"
     assert (older.outcome, older.version) == ("superseded", "v1.2012-12-04")
     assert registry.statuses("AAA") == [("candidate", None), ("active", "v1.2012-12-04")]
 
 
-def _until_it_waits_for_a_lock(registry) -> None:
-    for _ in range(500):
-        if registry.rows("select 1 from pg_stat_activity where wait_event = 'advisory' and pg_sleep(0.02) is not null"):
-            return
-    raise AssertionError("nobody waits")
+def _judged(registry) -> Judgement:
+    """A judgement that is not acted upon: whoever judges lets the next one go first."""
+    with registry.database.transaction() as conn:
+        return judge_newest(conn, ["AAA"], registry.settings)
+
+
+def _promoted(registry, judged: Judgement) -> list[Promotion]:
+    with registry.database.transaction() as conn:
+        return promote(conn, registry.folder, judged.decisions, architecture=registry.settings.architecture)
 
 
 class CountingCursor(psycopg.Cursor[tuple[object, ...]]):
@@ -355,21 +353,13 @@ def test_a_verdict_reached_before_a_promotion_that_was_taken_back_does_not_bring
     registry.candidate("AAA", MONDAY, tested=registry.good)
     registry.gate("AAA")
     registry.candidate("AAA", TUESDAY, weights=1, tested=registry.good)
-    slow, fast = registry.database.connect(), registry.database.connect()
-    with slow, fast:
-        fast.execute("select pg_advisory_xact_lock(hashtextextended('ldtm promotion ' || current_schema(), 0))")
-        with ThreadPoolExecutor(1) as thread:
-            waiting = thread.submit(judge_and_promote, slow, registry.folder, ["AAA"], registry.settings)
-            _until_it_waits_for_a_lock(registry)
-            registry.candidate("AAA", WEDNESDAY, weights=2, tested=registry.good)
-            (newer,) = judge_and_promote(fast, registry.folder, ["AAA"], registry.settings)
-            architecture = registry.settings.architecture
-            rollback(
-                fast, registry.folder, "AAA", to=None, ordered_by="ada", why="it is worse", architecture=architecture
-            )
-            fast.commit()
-            (older,) = waiting.result()
-        slow.commit()
+    judged = _judged(registry)
+    registry.candidate("AAA", WEDNESDAY, weights=2, tested=registry.good)
+    newer = registry.gate("AAA")["AAA"]
+    architecture = registry.settings.architecture
+    with registry.database.transaction() as conn:
+        rollback(conn, registry.folder, "AAA", to=None, ordered_by="ada", why="it is worse", architecture=architecture)
+    (older,) = _promoted(registry, judged)
     assert newer.version == "v1.2012-12-05"
     assert (older.outcome, older.version) == ("superseded", "v1.2012-12-03.2")
     assert older.message == (

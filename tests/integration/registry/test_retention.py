@@ -1,10 +1,11 @@
 """Files that nobody needs go, and no other ones; their rows say so first."""
 
 import json
+import os
 import subprocess
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import date, timedelta
 
 import psycopg
@@ -13,9 +14,12 @@ import pytest
 from ldtm_lib.audit.verify import verify
 from ldtm_lib.config import RegistryConfig
 from ldtm_lib.database.connection import Database
+from ldtm_lib.database.statements import statement
 from ldtm_lib.errors import FileNotRemoved
 from ldtm_lib.registry.checkpoints import existing
+from ldtm_lib.registry.judgement import judge_newest
 from ldtm_lib.registry.orders import retire, rollback
+from ldtm_lib.registry.promotion import promote
 from ldtm_lib.registry.retention import RemovedFile, prune
 from tests.integration.conftest import LedgerRows, Model
 from tests.integration.registry.conftest import Registry
@@ -187,7 +191,7 @@ def test_what_came_back_keeps_its_file_while_its_first_version_loses_it(registry
     conn.commit()
     pruned(registry, NONE)
     assert registry.files() == {f"AAA_ldtm_{done.version}.pt", file_of(2)}
-    assert rollback(conn, registry.folder, "AAA", to=None, **how).restores == version(2)
+    assert rollback(conn, registry.folder, "AAA", to=version(2), **how).restores == version(2)
 
 
 KILLED_BEFORE_THE_FILES_GO = """
@@ -250,6 +254,85 @@ def test_a_promotion_and_a_prune_at_once_leave_every_row_with_its_file(registry)
             future.result()
     named = registry.rows("select file_name from checkpoint where file_removed_at is null")
     assert {name for (name,) in named} <= registry.files()
+
+
+def _until_it_waits(registry: Registry, work: Future[list[RemovedFile]]) -> None:
+    """Until a prune waits for a lock, or is done, which it must not be."""
+    for _ in range(500):
+        waits = registry.rows("select 1 from pg_sleep(0.02), pg_locks where locktype = 'advisory' and not granted")
+        if waits or work.done():
+            return
+    raise AssertionError("the prune neither waits nor ends")
+
+
+def test_a_prune_waits_for_a_promotion_that_was_decided_and_is_not_written_yet(registry, conn) -> None:
+    registry.candidate("AAA", day(0), tested=registry.good)
+    conn.execute(statement("registry/lock_promotions"))
+    decided = judge_newest(conn, ["AAA"], registry.settings)
+    newer = registry.candidate("AAA", day(1), weights=1)
+    with ThreadPoolExecutor(1) as thread:
+        waiting = thread.submit(pruned, registry, NONE)
+        _until_it_waits(registry, waiting)
+        architecture = registry.settings.architecture
+        (promotion,) = promote(conn, registry.folder, decided.decisions, architecture=architecture)
+        conn.commit()
+        gone = waiting.result()
+    assert promotion.outcome == "promoted", promotion.message
+    assert [f.was for f in gone] == ["promoted"], "the candidate's own, now that its version has a copy"
+    assert registry.files() == {file_of(0), newer.file_name}
+
+
+def test_a_prune_waits_for_whoever_is_about_to_put_on_record_what_a_retired_network_said(
+    registry, conn, calendar
+) -> None:
+    promoted(registry, 3)
+    conn.execute(statement("registry/hold_files"))
+    with ThreadPoolExecutor(1) as thread:
+        waiting = thread.submit(pruned, registry, NONE)
+        _until_it_waits(registry, waiting)
+        LedgerRows(conn, calendar).forecast("AAA", date(2013, 1, 2), model=Model("retired", version(0), 1))
+        conn.commit()
+        gone = waiting.result()
+    assert {f.file_name for f in gone if f.was == "retired"} == {file_of(1)}
+
+
+def test_files_with_names_that_are_no_text_or_lie_elsewhere_are_not_looked_at(registry) -> None:
+    promoted(registry, 3)
+    strangers = [b"AAA_ldtm_v1.\xff.pt", b"candidates/\xff.pt", b"copies/" + file_of(0).encode()]
+    for stranger in strangers:
+        path = os.path.join(os.fsencode(registry.folder), stranger)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as file:
+            file.write(b"mine")
+    assert {f.file_name for f in pruned(registry) if f.was == "retired"} == {file_of(0)}
+    assert all(os.path.exists(os.path.join(os.fsencode(registry.folder), stranger)) for stranger in strangers)
+
+
+def test_a_folder_that_cannot_be_read_is_named_with_the_remedy(registry) -> None:
+    registry.folder.mkdir()
+    (registry.folder / "candidates").write_text("not a folder")
+    with pytest.raises(
+        FileNotRemoved,
+        match=r"checkpoint files that nobody needs stay: .*/candidates cannot be read: Not a directory; "
+        r"see who may read .* and what lies there, and run `ldtm registry prune` again",
+    ):
+        pruned(registry)
+
+
+def test_what_the_database_refuses_is_told_as_files_that_stay(registry, conn) -> None:
+    promoted(registry, 3)
+    files = registry.files()
+    conn.execute("alter table checkpoint drop column file_removed_at cascade")
+    conn.commit()
+    with pytest.raises(
+        FileNotRemoved,
+        match=r'nobody needs stay, as the database refused: column "file_removed_at" does not exist .*; '
+        r"see `ldtm doctor` for what this role may do, and run `ldtm registry prune` again",
+    ):
+        pruned(registry)
+    assert registry.files() == files
+    with pytest.raises(FileNotRemoved, match=r"as the database refused: PostgreSQL at .* does not answer"):
+        prune(Database(url="postgresql://127.0.0.1:1/x", schema="ldtm"), registry.folder, config=NONE)
 
 
 class CountingCursor(psycopg.Cursor):

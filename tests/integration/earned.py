@@ -1,0 +1,32 @@
+"""What lets a network speak, come back or go: the verdicts and orders that the rules of the registry ask for."""
+
+from typing import Literal
+
+from ldtm_lib.database.connection import Connection
+
+PASSED = """insert into gate_verdict (ticker, trained_on, checkpoint_id, passed, rules)
+    select ticker, trained_on, checkpoint_id, true, '[]' from checkpoint
+    where checkpoint_id not in (select checkpoint_id from gate_verdict where passed and checkpoint_id is not null)
+      and status <> 'candidate'"""
+ORDERED = """insert into registry_order (ticker, action, checkpoint_id, ordered_by, why)
+    select ticker, %(action)s, checkpoint_id, 'ada', 'a test asks for it' from checkpoint
+    where checkpoint_id not in (select checkpoint_id from registry_order where action = %(action)s)
+      and case %(action)s when 'rollback' then restores is not null and activated_at >= now()
+                          else retired_at >= now() end"""
+RETIRED = "update checkpoint set status = 'retired' where status = 'active' and ticker = coalesce(%s, ticker)"
+
+
+def pass_the_gate(conn: Connection) -> None:
+    """A passed verdict on every network that was promoted by hand."""
+    conn.execute(PASSED)
+
+
+def give_order(conn: Connection, action: Literal["rollback", "retirement"]) -> None:
+    """An order for everything that came back, or retired, in this transaction."""
+    conn.execute(ORDERED, {"action": action})
+
+
+def retire(conn: Connection, ticker: str | None = None) -> None:
+    """Take out what is active, of one ticker or of all, by an order."""
+    conn.execute(RETIRED, (ticker,))
+    give_order(conn, "retirement")
