@@ -21,13 +21,13 @@ import torch
 from ldtm_assets.definitions import definitions_for
 from ldtm_assets.partitions import partition_range
 from ldtm_cli.services import dagster_environment, prepare
-from ldtm_lib.backtest.evidence import evidence_of
 from ldtm_lib.backtest.walk_forward import FoldReport
 from ldtm_lib.config import ArchitectureConfig, fingerprint
 from ldtm_lib.database import embedded
 from ldtm_lib.database.connection import Database
 from ldtm_lib.database.migrate import migrate
 from ldtm_lib.features.windows import windows_of
+from ldtm_lib.gate.evidence import evidence_of
 from ldtm_lib.models.fit import Fit, FitTask
 from ldtm_lib.models.lstm import initial_state
 from ldtm_lib.prices.sources.sample import SampleSource

@@ -127,6 +127,10 @@ def networks(conn: Connection, folder: Path, settings: Settings) -> None:
             values (%s, 'active', %s, 'a', 'r', 'd', %s, %s, 0, 1, 1, 1, 1, 1, 1, 'cpu', 1, 'v1', now())""",
             (ticker, FIRST, f"{ticker}.pt", sha256),
         )
+    conn.execute(
+        "insert into gate_verdict (ticker, trained_on, checkpoint_id, passed, rules)"
+        " select ticker, trained_on, checkpoint_id, true, '[]' from checkpoint"
+    )
 
 
 if __name__ == "__main__":

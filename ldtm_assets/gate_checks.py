@@ -11,12 +11,12 @@ import dagster as dg
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
 
 from ldtm_assets.checks import listed
-from ldtm_lib.backtest.evidence import Evidence
-from ldtm_lib.backtest.standing import Standing
-from ldtm_lib.backtest.strict import strict_rules
-from ldtm_lib.backtest.universe import Universe
-from ldtm_lib.backtest.verdict import Rule, Verdict
 from ldtm_lib.config import GateConfig
+from ldtm_lib.gate.evidence import Evidence
+from ldtm_lib.gate.standing import Standing
+from ldtm_lib.gate.strict import strict_rules
+from ldtm_lib.gate.universe import Universe
+from ldtm_lib.gate.verdict import Rule, Verdict
 from ldtm_lib.registry.promotion import Promotion
 
 REGISTRY = dg.AssetKey("registry")

@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ldtm_assets.gpus import gpus_here
+from ldtm_lib.alerts.configured import channels
 from ldtm_lib.config import GpuConfig, Settings
 from ldtm_lib.database import embedded
 from ldtm_lib.database.clock import last_closed_session
@@ -83,6 +84,7 @@ def examine(config: Path, environ: Mapping[str, str]) -> list[Finding]:
             gpu_finding(gpus_here(environ), gpu_config, open_project(config, environ).database if answers else None)
         ],
     )
+    findings += _guarded("alerts", "correct the environment", lambda: [_alerts(environ)])
     return [*findings, _disk(settings, config)]
 
 
@@ -103,6 +105,12 @@ def _guarded(what: str, remedy: str, look: Callable[[], list[Finding]]) -> list[
         return look()
     except (LdtmError, psycopg.Error, OSError) as error:
         return [Finding(what=what, level="fail", found=" ".join(str(error).split()), remedy=remedy)]
+
+
+def _alerts(environ: Mapping[str, str]) -> Finding:
+    """Where alerts go; an address that is none would cost every message."""
+    names = ["the log of each run", *(channel.name for channel in channels(environ))]
+    return Finding(what="alerts", level="ok", found=" and ".join(names))
 
 
 def _configuration(settings: Settings) -> Finding:

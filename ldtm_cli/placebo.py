@@ -10,17 +10,17 @@ from rich.table import Table
 
 from ldtm_assets.training_place import HoldingReporter, training_place
 from ldtm_cli.demo import TrainingBar
-from ldtm_lib.backtest.canaries import CanaryReport, run_canaries
-from ldtm_lib.backtest.placebo import PlaceboReport, PlaceboTally, require_folds, run_placebo
-from ldtm_lib.backtest.shuffling import shuffled
-from ldtm_lib.backtest.wilson import Interval
 from ldtm_lib.errors import ConfigurationError, MissingBar, TooFewBars
 from ldtm_lib.features.window_set import WindowSet
 from ldtm_lib.features.windows import windows_of
+from ldtm_lib.placebo.calibration import PlaceboReport, PlaceboTally, require_folds, run_placebo
+from ldtm_lib.placebo.canaries import CanaryReport, run_canaries
+from ldtm_lib.placebo.shuffling import shuffled
 from ldtm_lib.prices import store
 from ldtm_lib.prices.bars import BAR_COLUMNS
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.statistics.wilson import Interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,9 +10,9 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
-from ldtm_lib.backtest.card import card
-from ldtm_lib.backtest.verdict import Verdict
 from ldtm_lib.errors import ConfigurationError, UnknownTicker
+from ldtm_lib.gate.card import card
+from ldtm_lib.gate.verdict import Verdict
 from ldtm_lib.project import Project
 from ldtm_lib.registry import orders
 from ldtm_lib.registry.announcement import card_after

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import dagster as dg
 
 from ldtm_assets.recording import Outcome
-from ldtm_lib.backtest.universe import Universe
 from ldtm_lib.errors import FileNotRemoved
+from ldtm_lib.gate.universe import Universe
 from ldtm_lib.project import Project
 from ldtm_lib.registry.announcement import card_of
 from ldtm_lib.registry.judgement import judge_newest

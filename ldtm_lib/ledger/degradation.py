@@ -14,10 +14,10 @@ from datetime import date
 import numpy as np
 from psycopg.rows import class_row
 
-from ldtm_lib.backtest.sequential import EValue, Values, excess, shortfall
 from ldtm_lib.config import GateConfig
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.statements import statement
+from ldtm_lib.statistics.sequential import EValue, Values, excess, shortfall
 
 NUM_TESTS = 2
 LARGEST_E = 1e300

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from ldtm_lib.alerts.protocol import Alert
-from ldtm_lib.backtest.card import card
-from ldtm_lib.backtest.verdict import Verdict
+from ldtm_lib.gate.card import card
+from ldtm_lib.gate.verdict import Verdict
 from ldtm_lib.registry.promotion import Promotion
 
 KIND = "gate"

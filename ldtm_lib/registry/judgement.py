@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ldtm_lib.backtest.gate import confirm, judge, not_trained, refusal
-from ldtm_lib.backtest.standing import Standing, standings
-from ldtm_lib.backtest.universe import Universe, universe_of
-from ldtm_lib.backtest.verdict import Verdict
 from ldtm_lib.config import Settings
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.statements import statement
+from ldtm_lib.gate.rules import confirm, judge, not_trained, refusal
+from ldtm_lib.gate.standing import Standing, standings
+from ldtm_lib.gate.universe import Universe, universe_of
+from ldtm_lib.gate.verdict import Verdict
 from ldtm_lib.registry import backtests, failures, verdicts
 from ldtm_lib.registry.backtests import Backtest
 from ldtm_lib.registry.checkpoints import CheckpointRecord, newest_checkpoints

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from ldtm_lib.backtest.verdict import Rule, Verdict
 from ldtm_lib.config import ArchitectureConfig
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.statements import statement
 from ldtm_lib.errors import CheckpointRefused, RegistryConflict
+from ldtm_lib.gate.verdict import Rule, Verdict
 from ldtm_lib.registry import verdicts
 from ldtm_lib.registry.checkpoints import CheckpointRecord, promoted_checkpoints
 from ldtm_lib.registry.departures import Departure, OutOfService, departures, out_of_service

@@ -6,10 +6,10 @@ from datetime import date
 import numpy as np
 
 from ldtm_lib.backtest.folds import FoldPlan, RowSplit
-from ldtm_lib.backtest.gate import judge
 from ldtm_lib.backtest.walk_forward import FoldReport, Prices, fold_report, tasks_of
 from ldtm_lib.config import GateConfig
 from ldtm_lib.features.window_set import WindowSet
+from ldtm_lib.gate.rules import judge
 from ldtm_lib.models.fit import Fit, FitTask
 
 

@@ -46,14 +46,28 @@ def test_a_sound_installation_has_no_failure(tmp_path: Path, database: Database)
         (tmp_path / "bars" / f"{ticker}.csv").touch()
     findings = findings_of(config, database.url)
     assert list(findings) == [
-        *("configuration", "packages", "database", "schema", "clock", "role", "calendar", "source", "GPU", "disk")
+        *("configuration", "packages", "database", "schema", "clock", "role", "calendar", "source", "GPU"),
+        *("alerts", "disk"),
     ]
     assert findings["role"].level == "warn", "tests connect as the owner of the tables"
     assert findings["role"].found == "postgres is a superuser: it could get around the rules of the record"
     assert {what: f.level for what, f in findings.items() if what not in ("GPU", "disk", "role")} == dict.fromkeys(
-        ("configuration", "packages", "database", "schema", "clock", "calendar", "source"), "ok"
+        ("configuration", "packages", "database", "schema", "clock", "calendar", "source", "alerts"), "ok"
     )
     assert findings["source"].found == "adjusted files in bars: 2 of 2 tickers have bars there"
+
+
+def test_where_alerts_go_is_told_without_the_secret_and_an_address_that_is_none_is_a_failure(tmp_path: Path) -> None:
+    def alerts(url: str) -> Finding:
+        (found,) = [f for f in examine(configure(tmp_path), {"LDTM_ALERT_WEBHOOK": url}) if f.what == "alerts"]
+        return found
+
+    sound = alerts("https://hooks.example.org/T0KEN")
+    assert (sound.level, sound.found) == ("ok", "the log of each run and webhook https://hooks.example.org")
+    wrong = alerts("hooks.example.org/T0KEN")
+    assert wrong.level == "fail"
+    assert wrong.found.startswith("LDTM_ALERT_WEBHOOK is not a web address; write one such as")
+    assert "T0KEN" not in wrong.found + str(wrong.remedy)
 
 
 @pytest.mark.parametrize("text", [None, "tickers = [", 'tickers = ["AAPL"]\n[training]\nepochs = 3\n'])

@@ -11,18 +11,18 @@ import pytest
 from rich.console import Console
 
 from ldtm_cli.placebo import Calibration, calibrate, print_calibration
-from ldtm_lib.backtest.canaries import EXPECTED, Canary, CanaryReport
-from ldtm_lib.backtest.canary_bars import coin_flip
-from ldtm_lib.backtest.placebo import PlaceboReport, PlaceboTally
-from ldtm_lib.backtest.wilson import wilson_interval
 from ldtm_lib.config import Settings
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.errors import ConfigurationError, LdtmError, MissingBar, TooFewBars, UnknownTicker
+from ldtm_lib.placebo.calibration import PlaceboReport, PlaceboTally
+from ldtm_lib.placebo.canaries import EXPECTED, Canary, CanaryReport
+from ldtm_lib.placebo.canary_bars import coin_flip
 from ldtm_lib.prices import store
 from ldtm_lib.prices.sources.protocol import Delivery
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings_file import load_settings
+from ldtm_lib.statistics.wilson import wilson_interval
 from tests.cli.shell import run_ldtm
 
 CONFIG = """

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from statsmodels.stats.proportion import proportion_confint
 
-from ldtm_lib.backtest.sequential import excess, shortfall
 from ldtm_lib.config import GateConfig
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.ledger.degradation import ModelRecord, degraded_models
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.statistics.sequential import excess, shortfall
 from tests.integration.conftest import LedgerRows
 from tests.integration.earned import give_order
 

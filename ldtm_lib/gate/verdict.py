@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from ldtm_lib.backtest.evidence import Evidence
-from ldtm_lib.backtest.standing import Standing
+from ldtm_lib.gate.evidence import Evidence
+from ldtm_lib.gate.standing import Standing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

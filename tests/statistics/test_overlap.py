@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ldtm_lib.backtest.overlap import (
+from ldtm_lib.sessions import HORIZONS, exchange_calendar
+from ldtm_lib.statistics.overlap import (
     Spans,
     effective_directions,
     effective_moves,
     effective_tickers,
     spans_of,
 )
-from ldtm_lib.sessions import HORIZONS, exchange_calendar
 
 ROUNDING = 1e-9
 """Sums of some thousand terms in float64, relatively."""

@@ -9,17 +9,17 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from ldtm_lib.backtest.canary_bars import LAST_SESSION, coin_flip, planted
 from ldtm_lib.backtest.folds import FoldPlan, plan_folds
-from ldtm_lib.backtest.rehearsal import GateVerdicts, judged_together, rehearse
-from ldtm_lib.backtest.verdict import Verdict
 from ldtm_lib.backtest.walk_forward import FoldReport, tasks_of
 from ldtm_lib.config import BacktestConfig, Settings
 from ldtm_lib.errors import TooFewBars
 from ldtm_lib.features.indicators import WARMUP_BARS
 from ldtm_lib.features.windows import windows_of
+from ldtm_lib.gate.verdict import Verdict
 from ldtm_lib.models.fit import FitTask
 from ldtm_lib.models.observer import TrainingObserver
+from ldtm_lib.placebo.canary_bars import LAST_SESSION, coin_flip, planted
+from ldtm_lib.placebo.rehearsal import GateVerdicts, judged_together, rehearse
 from ldtm_lib.sessions import ONE_MONTH_SESSIONS, Calendar
 
 Kind = Literal["coin flip", "planted", "leaking"]

@@ -1,8 +1,8 @@
 """A verdict in plain words, for whoever owns the money and is no statistician."""
 
-from ldtm_lib.backtest.evidence import Evidence, HorizonEvidence
-from ldtm_lib.backtest.standing import Standing
-from ldtm_lib.backtest.verdict import Verdict
+from ldtm_lib.gate.evidence import Evidence, HorizonEvidence
+from ldtm_lib.gate.standing import Standing
+from ldtm_lib.gate.verdict import Verdict
 
 HORIZON_WORDS = {"next_day": "Next-day", "next_monday": "Next-Monday", "one_month": "One-month"}
 NO_DIRECTION = "It called no direction at all."

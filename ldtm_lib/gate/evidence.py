@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ldtm_lib.backtest.diebold_mariano import compare
-from ldtm_lib.backtest.directions import calls_of, coin_passes, coin_reaches, timing
-from ldtm_lib.backtest.overlap import effective_directions, effective_moves, spans_of
 from ldtm_lib.backtest.walk_forward import FoldReport, Prices
-from ldtm_lib.backtest.wilson import wilson_interval
 from ldtm_lib.config import GateConfig
 from ldtm_lib.sessions import HORIZONS, Sessions
+from ldtm_lib.statistics.diebold_mariano import compare
+from ldtm_lib.statistics.directions import calls_of, coin_passes, coin_reaches, timing
+from ldtm_lib.statistics.overlap import effective_directions, effective_moves, spans_of
+from ldtm_lib.statistics.wilson import wilson_interval
 
 NEXT_DAY = HORIZONS.index("next_day")
 LARGEST_PRICE = float(np.finfo(np.float32).max)

@@ -1,9 +1,9 @@
 """The rules of the strict gate: figures must hold beyond luck, and beyond what a constant would do."""
 
-from ldtm_lib.backtest.evidence import Evidence, HorizonEvidence
-from ldtm_lib.backtest.standing import Standing, Trials, adjusted_p
-from ldtm_lib.backtest.verdict import Rule
 from ldtm_lib.config import GateConfig
+from ldtm_lib.gate.evidence import Evidence, HorizonEvidence
+from ldtm_lib.gate.standing import Standing, Trials, adjusted_p
+from ldtm_lib.gate.verdict import Rule
 
 COIN = 0.5
 HORIZON_WORDS = {"next_day": "next-day", "next_monday": "next-Monday", "one_month": "one-month"}

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest, norm
 
-from ldtm_lib.backtest.wilson import Z_95, wilson_interval
 from ldtm_lib.database.connection import Connection
+from ldtm_lib.statistics.wilson import Z_95, wilson_interval
 
 
 def test_the_constant_is_the_97_5_percent_point_of_the_normal_distribution() -> None:

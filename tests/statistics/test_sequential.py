@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.stats import binom
 
-from ldtm_lib.backtest.sequential import NO_EVIDENCE, excess, log_shortfall, shortfall
+from ldtm_lib.statistics.sequential import NO_EVIDENCE, excess, log_shortfall, shortfall
 
 ALPHA = 0.025
 """Half of 5%, as each of the two tests has."""

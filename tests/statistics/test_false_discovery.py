@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 from statsmodels.stats.multitest import multipletests
 
-from ldtm_lib.backtest.false_discovery import q_values
+from ldtm_lib.statistics.false_discovery import q_values
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=120))

@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import bdtrc  # pyright: ignore[reportMissingTypeStubs]
 
-from ldtm_lib.backtest.walk_forward import Prices
-
+Prices = npt.NDArray[np.float64]
 MIN_EXPECTED = 5
 """Days that each of the four combinations of call and outcome must be expected on for a normal approximation to hold
 (W. G. Cochran, "Some methods for strengthening the common chi-squared tests", Biometrics 10, 1954)."""

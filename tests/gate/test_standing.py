@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ldtm_lib.backtest.evidence import Evidence
-from ldtm_lib.backtest.false_discovery import q_values
-from ldtm_lib.backtest.standing import JudgedBefore, Standing, Trials, adjusted_p, standing_from, standings
+from ldtm_lib.gate.evidence import Evidence
+from ldtm_lib.gate.standing import JudgedBefore, Standing, Trials, adjusted_p, standing_from, standings
+from ldtm_lib.statistics.false_discovery import q_values
 
 
 def evidence(timing_p: float, coin_passes: float = 0.25) -> Evidence:

@@ -4,11 +4,11 @@ import dataclasses
 
 import pytest
 
-from ldtm_lib.backtest.evidence import Evidence, HorizonEvidence
-from ldtm_lib.backtest.standing import Standing
-from ldtm_lib.backtest.strict import strict_rules
-from ldtm_lib.backtest.verdict import Rule
 from ldtm_lib.config import GateConfig
+from ldtm_lib.gate.evidence import Evidence, HorizonEvidence
+from ldtm_lib.gate.standing import Standing
+from ldtm_lib.gate.strict import strict_rules
+from ldtm_lib.gate.verdict import Rule
 
 GATE = GateConfig(strict=True)
 NAMES = [

@@ -7,15 +7,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ldtm_lib.backtest import rehearsal
-from ldtm_lib.backtest.canaries import CANARIES, CanaryReport, canary_bars, run_canaries
-from ldtm_lib.backtest.canary_bars import LAST_SESSION, coin_flip, planted
-from ldtm_lib.backtest.standing import Standing
-from ldtm_lib.backtest.verdict import Verdict
 from ldtm_lib.config import ArchitectureConfig, BacktestConfig, GateConfig, Settings, TrainingConfig
 from ldtm_lib.errors import TooFewBars
 from ldtm_lib.features.indicators import INPUTS
 from ldtm_lib.features.windows import windows_of
+from ldtm_lib.gate.standing import Standing
+from ldtm_lib.gate.verdict import Verdict
+from ldtm_lib.placebo import rehearsal
+from ldtm_lib.placebo.canaries import CANARIES, CanaryReport, canary_bars, run_canaries
+from ldtm_lib.placebo.canary_bars import LAST_SESSION, coin_flip, planted
 from ldtm_lib.prices.bars import BAR_SCHEMA, validate
 from ldtm_lib.sessions import Calendar
 

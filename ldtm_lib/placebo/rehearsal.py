@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ldtm_lib.backtest.evidence import Evidence
 from ldtm_lib.backtest.folds import FoldPlan
-from ldtm_lib.backtest.gate import confirm, judge
-from ldtm_lib.backtest.standing import Trials, standings
-from ldtm_lib.backtest.verdict import Verdict
 from ldtm_lib.backtest.walk_forward import FoldReport, fold_report
 from ldtm_lib.config import Settings
+from ldtm_lib.gate.evidence import Evidence
+from ldtm_lib.gate.rules import confirm, judge
+from ldtm_lib.gate.standing import Trials, standings
+from ldtm_lib.gate.verdict import Verdict
 from ldtm_lib.models.fit import FitFailed, FitTask
 from ldtm_lib.models.forecast import predict
 from ldtm_lib.models.observer import TrainingObserver

@@ -5,8 +5,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ldtm_lib.backtest.evidence import Evidence
-from ldtm_lib.backtest.false_discovery import q_values
+from ldtm_lib.gate.evidence import Evidence
+from ldtm_lib.statistics.false_discovery import q_values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ import statsmodels.api as sm
 from scipy.fft import dct
 from scipy.stats import t as student
 
-from ldtm_lib.backtest.diebold_mariano import NO_COMPARISON, compare, long_run_variance, num_cosines
+from ldtm_lib.statistics.diebold_mariano import NO_COMPARISON, compare, long_run_variance, num_cosines
 
 
 def noise(num: int, seed: int) -> np.ndarray:

@@ -4,10 +4,10 @@ import dataclasses
 
 import pytest
 
-from ldtm_lib.backtest.card import card
-from ldtm_lib.backtest.evidence import Evidence, HorizonEvidence
-from ldtm_lib.backtest.standing import Standing
-from ldtm_lib.backtest.verdict import Rule, Verdict
+from ldtm_lib.gate.card import card
+from ldtm_lib.gate.evidence import Evidence, HorizonEvidence
+from ldtm_lib.gate.standing import Standing
+from ldtm_lib.gate.verdict import Rule, Verdict
 
 
 def of_horizon(horizon: str, effective_days: float, ratio: float, statistic: float, p_worse: float) -> HorizonEvidence:
@@ -73,8 +73,8 @@ def test_the_card_of_a_promotion() -> None:
         "forecasting no change (as bad by luck: p below 0.001).",
         "This was training no. 12 of AAPL, with 2 different settings so far; the more are tried, the better the "
         "luckiest one looks. The strict gate allows for the settings, not for the trainings.",
-        "103 of 103 tickers were judged by then. Whoever believes in the timing of this one, and of all that did better, "
-        "must expect up to 62% of them to be luck.",
+        "103 of 103 tickers were judged by then. Whoever believes in the timing of this one, and of all that did "
+        "better, must expect up to 62% of them to be luck.",
     ]
 
 

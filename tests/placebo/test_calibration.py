@@ -13,16 +13,16 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from ldtm_lib.backtest import shuffling
-from ldtm_lib.backtest.canary_bars import coin_flip, planted
-from ldtm_lib.backtest.placebo import require_folds, run_placebo
-from ldtm_lib.backtest.shuffling import far_order, original_of, shuffled
 from ldtm_lib.config import ArchitectureConfig, BacktestConfig, Settings, TrainingConfig
 from ldtm_lib.errors import TooFewBars
 from ldtm_lib.features.indicators import INPUTS, WARMUP_BARS
 from ldtm_lib.features.window_set import WindowSet
 from ldtm_lib.features.windows import windows_of
 from ldtm_lib.models.fit import Fit, FitFailed, FitTask, Progress
+from ldtm_lib.placebo import shuffling
+from ldtm_lib.placebo.calibration import require_folds, run_placebo
+from ldtm_lib.placebo.canary_bars import coin_flip, planted
+from ldtm_lib.placebo.shuffling import far_order, original_of, shuffled
 from ldtm_lib.sessions import exchange_calendar
 
 SETTINGS = Settings(

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ldtm_lib.backtest.directions import calls_of, coin_passes
-from ldtm_lib.backtest.overlap import effective_tickers
 from ldtm_lib.backtest.walk_forward import FoldReport
-from ldtm_lib.backtest.wilson import Interval, wilson_interval
 from ldtm_lib.config import GateConfig
 from ldtm_lib.sessions import HORIZONS
+from ldtm_lib.statistics.directions import calls_of, coin_passes
+from ldtm_lib.statistics.overlap import effective_tickers
+from ldtm_lib.statistics.wilson import Interval, wilson_interval
 
 NEXT_DAY = HORIZONS.index("next_day")
 

@@ -6,11 +6,11 @@ from datetime import date
 import numpy as np
 import pytest
 
-from ldtm_lib.backtest.gate import confirm, judge, not_trained
-from ldtm_lib.backtest.standing import Standing
-from ldtm_lib.backtest.verdict import Rule, Verdict
 from ldtm_lib.backtest.walk_forward import FoldReport
 from ldtm_lib.config import GateConfig
+from ldtm_lib.gate.rules import confirm, judge, not_trained
+from ldtm_lib.gate.standing import Standing
+from ldtm_lib.gate.verdict import Rule, Verdict
 
 BAND = 0.001
 RIGHT, WRONG, NEUTRAL = (100.0, 101.0, 102.0), (100.0, 101.0, 98.0), (100.0, 100.05, 101.0)

@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.stats import binom, chi2_contingency, fisher_exact, norm
 
-from ldtm_lib.backtest.directions import Calls, calls_of, coin_passes, coin_reaches, fewest_correct, timing
+from ldtm_lib.statistics.directions import Calls, calls_of, coin_passes, coin_reaches, fewest_correct, timing
 
 ROUNDING = 1e-9
 """Sums of up to some hundred terms in float64, relatively."""

@@ -1,0 +1,1 @@
+"""How much of a figure luck would explain: intervals, tests and e-values, from plain arrays."""
