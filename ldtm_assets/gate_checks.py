@@ -103,7 +103,7 @@ def _materializations(
     now = time.time()
     return {
         ticker: AssetCheckEvaluationTargetMaterializationData(
-            storage_id=storage_id, run_id=context.run_id, timestamp=now
+            storage_id=storage_id, run_id=context.run.run_id, timestamp=now
         )
         for ticker, storage_id in stored.items()
     }

@@ -148,6 +148,7 @@ def test_a_file_cut_anywhere_is_refused(path: Path, share: float) -> None:
 
 
 @one_folder_for_all_examples
+@example(share=0.9933462277124253, bit=0)  # zipfile itself gives up on this one
 @given(share=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_a_file_with_one_bit_turned_anywhere_is_refused(path: Path, share: float, bit: int) -> None:
     sha256 = write(STATE, path, architecture=SMALL)
