@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
@@ -45,17 +46,15 @@ def print_registry(console: Console, rows: list[dict[str, Any]]) -> None:
     if not rows:
         console.print("Nothing was trained yet: materialize backtests, checkpoints and registry.")
         return
-    table = Table()
-    for name in ("ticker", "active", "since", "candidate of", "validation loss", "retired", "the gate's last words"):
-        table.add_column(name)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("ticker", "active", "candidate of", "retired"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("the gate's last words", min_width=24)
     for row in rows:
-        loss = row["candidate_validation_loss"]
         table.add_row(
             row["ticker"],
             row["active_version"] or NOTHING,
-            f"{row['activated_at']:%Y-%m-%d}" if row["activated_at"] else NOTHING,
             str(row["candidate_trained_on"] or NOTHING),
-            f"{loss:.4f}" if loss is not None else NOTHING,
             str(row["num_retired"]),
             escape(_last_words(row)),
         )
