@@ -66,7 +66,7 @@ def evening_checks(
     context: dg.AssetExecutionContext, project: Project, cells: Sequence[Cell], reports: Sequence[SnapshotReport]
 ) -> Iterator[dg.AssetCheckResult]:
     """Evaluate those checks of an evening's rows that were asked for; `reports` are those of its sessions."""
-    asked = {key.name for key in context.selected_asset_check_keys}
+    asked = asked_of(context)
     with project.database.transaction() as conn:
         if QUARANTINE in asked:
             asked_for = {(cell.ticker, cell.session) for cell in cells}
@@ -126,7 +126,7 @@ def evening_checks(
 
 def watch_check(context: dg.AssetExecutionContext, project: Project, watch: Watch) -> Iterator[dg.AssetCheckResult]:
     """Evaluate the check of the active models, if it was asked for: who fell below the gate, and who is close to it."""
-    if HOLD_UP not in {key.name for key in context.selected_asset_check_keys}:
+    if HOLD_UP not in asked_of(context):
         return
     closest = sorted(watch.records, key=lambda r: max(r.direction_evidence, r.error_evidence), reverse=True)
     yield dg.AssetCheckResult(
@@ -152,7 +152,7 @@ def closing_checks(
     closing: Closing,
 ) -> Iterator[dg.AssetCheckResult]:
     """Evaluate those checks of the record as a whole that were asked for."""
-    asked = {key.name for key in context.selected_asset_check_keys}
+    asked = asked_of(context)
     if PUBLISHED in asked:
         yield dg.AssetCheckResult(
             asset_key="snapshots",
@@ -189,6 +189,11 @@ def closing_checks(
         )
 
 
+def asked_of(context: dg.AssetExecutionContext) -> set[str]:
+    """The names of the checks that a run was asked to evaluate."""
+    return {key.name for key in context.selected_asset_check_keys}
+
+
 def listed(lines: Iterable[str]) -> dg.MetadataValue:
     """Lines as a list, at most so many of them; `none` for none."""
     known = list(lines)
@@ -201,7 +206,7 @@ def training_check(context: dg.AssetExecutionContext, report: RetrainReport) -> 
 
     What belongs to the run as a whole is kept here, once, and not with each of its partitions.
     """
-    if TRAINED not in {key.name for key in context.selected_asset_check_keys}:
+    if TRAINED not in asked_of(context):
         return
     failed = [outcome for outcome in report.outcomes if outcome.status == "failed"]
     lines = [f"- {outcome.ticker} {outcome.part}: {outcome.reason}" for outcome in failed]

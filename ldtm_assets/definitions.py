@@ -32,10 +32,8 @@ def defs() -> dg.Definitions:
 def definitions_for(settings: Settings, calendar: Calendar, reporter: TrainingReporter | None = None) -> dg.Definitions:
     """The definitions for some settings. One process a run: 103 tickers need no 103 processes."""
     with warnings.catch_warnings():
-        for unfinished in (
-            dg.BetaWarning,
-            dg.PreviewWarning,
-        ):  # mappings, policies, checks' partitions: pinned below 1.14
+        # of partition mappings, backfill policies and partitions of checks: Dagster is pinned below 1.14
+        for unfinished in (dg.BetaWarning, dg.PreviewWarning):
             warnings.simplefilter("ignore", unfinished)
         tickers, cells = by_ticker(settings), by_session_and_ticker(settings, calendar)
         assets = [

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import dagster as dg
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
 
-from ldtm_assets.checks import listed
+from ldtm_assets.checks import asked_of, listed
 from ldtm_lib.config import GateConfig
 from ldtm_lib.gate.evidence import Evidence
 from ldtm_lib.gate.standing import Standing
@@ -56,7 +56,7 @@ def gate_checks(
     Dagster stamps the results of a run for a single partition with that partition: there the ticker's own evaluation
     is the result, and there is no other one.
     """
-    asked = {key.name for key in context.selected_asset_check_keys}
+    asked = asked_of(context)
     targets = _materializations(context, [promotion.ticker for promotion in promotions])
     for name in (*RULES, STRICT):
         if name not in asked:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
-from ldtm_assets.checks import listed
+from ldtm_assets.checks import asked_of, listed
 from ldtm_assets.partitions import Cell
 from ldtm_lib.audit.hindsight import hindsight, sampled_window_leaks
 from ldtm_lib.project import Project
@@ -30,7 +30,7 @@ def leakage_checks(
     context: dg.AssetExecutionContext, project: Project, calendar: Calendar, cells: Sequence[Cell]
 ) -> Iterator[dg.AssetCheckResult]:
     """Evaluate those checks that were asked for of what an evening's windows and forecasts may have seen too early."""
-    asked = {key.name for key in context.selected_asset_check_keys}
+    asked = asked_of(context)
     tickers_of = {session: [c.ticker for c in cells if c.session == session] for session in {c.session for c in cells}}
     settings = project.settings
     num_sampled = settings.leakage.sampled_tickers

@@ -7,10 +7,10 @@ import tomllib
 from datetime import date
 from pathlib import Path
 from typing import Any, cast, get_args
-from urllib.parse import urlsplit
 
 from ldtm_lib.config import ArchitectureConfig, PublishConfig, Settings
 from ldtm_lib.errors import ConfigurationError
+from ldtm_lib.web_address import web_host
 
 _TYPE_WORDS = {
     int: "a whole number",
@@ -214,7 +214,7 @@ def _check_publications(path: Path, publish: PublishConfig) -> None:
                 "name their authority in publish.timestamp_url"
             )
         return
-    if not _is_web_address(publish.timestamp_url):
+    if web_host(publish.timestamp_url) is None:
         raise ConfigurationError(
             f"{path}: publish.timestamp_url is {publish.timestamp_url!r}; it must begin with http:// or https:// "
             "and a host"
@@ -224,11 +224,3 @@ def _check_publications(path: Path, publish: PublishConfig) -> None:
             f"{path}: publish.timestamp_url is {publish.timestamp_url!r}; "
             "name the PEM file with its root certificate in publish.timestamp_certificates"
         )
-
-
-def _is_web_address(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0 and text.isascii()
-    except ValueError:
-        return False

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import dagster as dg
-
-from ldtm_assets.recording import Outcome
+from ldtm_assets.checks import listed
+from ldtm_assets.recording import Metadata, Outcome
 from ldtm_lib.errors import FileNotRemoved
 from ldtm_lib.gate.universe import Universe
 from ldtm_lib.project import Project
@@ -46,12 +45,12 @@ def remove_unneeded_files(project: Project, tickers: Sequence[str]) -> str:
     return f"{len(removed)} checkpoint files that nobody needs were removed"
 
 
-def _metadata(promotion: Promotion) -> dict[str, dg.MetadataValue | str | bool]:
+def _metadata(promotion: Promotion) -> Metadata:
     rules = {rule.rule.replace("_", " "): rule.reason for rule in promotion.verdict.rules}
     return {
         "outcome": promotion.message,
         "passed the gate": promotion.verdict.passed,
         "active version": promotion.version or "none",
-        "card": dg.MetadataValue.md("\n".join(f"- {line}" for line in card_of(promotion))),
+        "card": listed(card_of(promotion)),
         **rules,
     }

@@ -3,11 +3,11 @@
 import http.client
 import json
 from urllib.error import HTTPError, URLError
-from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from ldtm_lib.alerts.protocol import Alert
 from ldtm_lib.errors import AlertNotDelivered, ConfigurationError
+from ldtm_lib.web_address import web_host
 
 TIMEOUT_SECONDS = 5.0
 
@@ -17,8 +17,8 @@ class Webhook:
 
     def __init__(self, url: str, *, source: str, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
         """`source` names the setting that the address comes from. Raises ConfigurationError for what is no address."""
-        host = _host_of(url)
-        if host is None:
+        host = web_host(url)
+        if host is None or any(character.isspace() for character in url):
             raise ConfigurationError(
                 f"{source} is not a web address; write one such as https://hooks.example.org/..., or unset it"
             )
@@ -51,20 +51,6 @@ class _Stay(HTTPRedirectHandler):
 
     def redirect_request(self, *_: object, **__: object) -> None:
         """None, so that the redirect is an error with its own status."""
-
-
-def _host_of(url: str) -> str | None:
-    """Scheme and host of a web address; None for what is none."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return None
-    if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
-        return None
-    if not url.isascii() or any(character.isspace() for character in url):
-        return None
-    return f"{parts.scheme}://{parts.hostname}" + (f":{port}" if port else "")
 
 
 def _shown(reason: object) -> str:

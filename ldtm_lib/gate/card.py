@@ -1,10 +1,9 @@
 """A verdict in plain words, for whoever owns the money and is no statistician."""
 
-from ldtm_lib.gate.evidence import Evidence, HorizonEvidence
+from ldtm_lib.gate.evidence import HORIZON_WORDS, Evidence, HorizonEvidence
 from ldtm_lib.gate.standing import Standing
 from ldtm_lib.gate.verdict import Verdict
 
-HORIZON_WORDS = {"next_day": "Next-day", "next_monday": "Next-Monday", "one_month": "One-month"}
 NO_DIRECTION = "It called no direction at all."
 
 
@@ -74,6 +73,7 @@ def _luck_lines(evidence: Evidence, standing: Standing | None) -> list[str]:
 
 def _error_line(shown: HorizonEvidence) -> str:
     words = HORIZON_WORDS.get(shown.horizon, shown.horizon)
+    words = words[:1].upper() + words[1:]
     if shown.mean_error is None:
         return f"{words} error: none could be measured."
     days = f"{shown.num_forecasts} forecasts, which overlap and tell as much as {shown.effective_days:.0f} apart"

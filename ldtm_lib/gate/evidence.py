@@ -15,6 +15,7 @@ from ldtm_lib.statistics.overlap import effective_directions, effective_moves, s
 from ldtm_lib.statistics.wilson import wilson_interval
 
 NEXT_DAY = HORIZONS.index("next_day")
+HORIZON_WORDS = {"next_day": "next-day", "next_monday": "next-Monday", "one_month": "one-month"}
 LARGEST_PRICE = float(np.finfo(np.float32).max)
 """Networks compute in float32: what lies beyond its range is no finite price."""
 

@@ -55,9 +55,9 @@ def standing_from(fields: Mapping[str, object]) -> Standing:
     return Standing(**fields)  # pyright: ignore[reportArgumentType]
 
 
-def adjusted_p(evidence: Evidence, trials: Trials) -> float:
+def adjusted_p(evidence: Evidence, tried: Trials | Standing) -> float:
     """The p-value of a ticker's timing, were the luckiest of all settings tried picked (Bonferroni)."""
-    return min(1.0, evidence.timing_p * max(1, trials.num_settings))
+    return min(1.0, evidence.timing_p * max(1, tried.num_settings))
 
 
 def standings(

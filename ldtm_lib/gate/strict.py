@@ -1,12 +1,11 @@
 """The rules of the strict gate: figures must hold beyond luck, and beyond what a constant would do."""
 
 from ldtm_lib.config import GateConfig
-from ldtm_lib.gate.evidence import Evidence, HorizonEvidence
-from ldtm_lib.gate.standing import Standing, Trials, adjusted_p
+from ldtm_lib.gate.evidence import HORIZON_WORDS, Evidence, HorizonEvidence
+from ldtm_lib.gate.standing import Standing, adjusted_p
 from ldtm_lib.gate.verdict import Rule
 
 COIN = 0.5
-HORIZON_WORDS = {"next_day": "next-day", "next_monday": "next-Monday", "one_month": "one-month"}
 NO_DIRECTION = "no next-day forecast names a direction"
 
 
@@ -20,9 +19,9 @@ def strict_rules(evidence: Evidence | None, standing: Standing | None, gate: Gat
         _direction_interval(evidence),
         _best_constant(evidence),
         _timing(evidence, standing, gate.significance),
-        _beats_no_change(evidence, "next_day", gate.significance),
-        _not_worse_than_no_change(evidence, "next_monday", gate.significance),
-        _not_worse_than_no_change(evidence, "one_month", gate.significance),
+        _against_no_change(evidence, "next_day", gate.significance, must_beat=True),
+        _against_no_change(evidence, "next_monday", gate.significance, must_beat=False),
+        _against_no_change(evidence, "one_month", gate.significance, must_beat=False),
         _false_discovery(standing, gate.max_false_discovery_rate),
     )
 
@@ -59,8 +58,7 @@ def _best_constant(evidence: Evidence) -> Rule:
 
 
 def _timing(evidence: Evidence, standing: Standing, significance: float) -> Rule:
-    trials = Trials(num_trainings=standing.num_trainings, num_settings=standing.num_settings)
-    p = adjusted_p(evidence, trials)
+    p = adjusted_p(evidence, standing)
     return Rule(
         rule="timing",
         figure=p,
@@ -71,37 +69,25 @@ def _timing(evidence: Evidence, standing: Standing, significance: float) -> Rule
     )
 
 
-def _beats_no_change(evidence: Evidence, horizon: str, significance: float) -> Rule:
+def _against_no_change(evidence: Evidence, horizon: str, significance: float, *, must_beat: bool) -> Rule:
+    """The error beside that of forecasting no change: it must be significantly smaller, or not significantly larger."""
     rule, shown = f"no_change_{horizon}", evidence.of_horizon(horizon)
     if shown is None or not shown.num_forecasts:
-        return _not_compared(rule, horizon, significance)
+        reason = f"no {HORIZON_WORDS[horizon]} forecast could be compared with forecasting no change"
+        return Rule(rule=rule, figure=None, bound=significance, passed=False, reason=reason)
+    if must_beat:
+        p, passed = shown.p_better, shown.p_better <= significance
+        luck, bound = "no better would look as good", f"at most {significance:.2%} is allowed"
+    else:
+        p, passed = shown.p_worse, shown.p_worse > significance
+        luck, bound = "no worse would look as bad", f"more than {significance:.2%} is needed"
     return Rule(
         rule=rule,
-        figure=shown.p_better,
+        figure=p,
         bound=significance,
-        passed=shown.p_better <= significance,
-        reason=f"{_ratio(shown)}; a forecast no better would look as good with probability {shown.p_better:.2%}, "
-        f"at most {significance:.2%} is allowed",
+        passed=passed,
+        reason=f"{_ratio(shown)}; a forecast {luck} with probability {p:.2%}, {bound}",
     )
-
-
-def _not_worse_than_no_change(evidence: Evidence, horizon: str, significance: float) -> Rule:
-    rule, shown = f"no_change_{horizon}", evidence.of_horizon(horizon)
-    if shown is None or not shown.num_forecasts:
-        return _not_compared(rule, horizon, significance)
-    return Rule(
-        rule=rule,
-        figure=shown.p_worse,
-        bound=significance,
-        passed=shown.p_worse > significance,
-        reason=f"{_ratio(shown)}; a forecast no worse would look as bad with probability {shown.p_worse:.2%}, "
-        f"more than {significance:.2%} is needed",
-    )
-
-
-def _not_compared(rule: str, horizon: str, significance: float) -> Rule:
-    reason = f"no {HORIZON_WORDS[horizon]} forecast could be compared with forecasting no change"
-    return Rule(rule=rule, figure=None, bound=significance, passed=False, reason=reason)
 
 
 def _ratio(shown: HorizonEvidence) -> str:

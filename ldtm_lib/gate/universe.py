@@ -7,12 +7,10 @@ import numpy as np
 
 from ldtm_lib.backtest.walk_forward import FoldReport
 from ldtm_lib.config import GateConfig
-from ldtm_lib.sessions import HORIZONS
+from ldtm_lib.gate.evidence import NEXT_DAY
 from ldtm_lib.statistics.directions import calls_of, coin_passes
 from ldtm_lib.statistics.overlap import effective_tickers
 from ldtm_lib.statistics.wilson import Interval, wilson_interval
-
-NEXT_DAY = HORIZONS.index("next_day")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

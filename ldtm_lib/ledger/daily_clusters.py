@@ -11,6 +11,8 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
+from ldtm_lib.statistics.wilson import wilson_interval
+
 CONFIDENCE = 0.95
 MIN_DAYS = 5
 """Of fewer days there is no interval: how much days differ cannot be told from them."""
@@ -57,8 +59,8 @@ def share_of_days(num_right_G: Values, num_G: Values) -> Estimate | None:
         effective = min(num_directions, share * (1 - share) / variance) if variance > 0 else num_directions
     else:
         effective = float(num_days)
-    low, high = _wilson(share, effective, t_quantile(num_days - 1))
-    return Estimate(value=share, low=low, high=high)
+    interval = wilson_interval(share, effective, t_quantile(num_days - 1))
+    return Estimate(value=share, low=interval.low, high=interval.high)
 
 
 def t_quantile(degrees: int) -> float:
@@ -81,9 +83,3 @@ def _standard_error(value: float, total_G: Values, num_G: Values) -> float:
     num_days = len(num_G)
     squares = float(np.square(total_G - value * num_G).sum())
     return math.sqrt(num_days / (num_days - 1) * squares) / float(num_G.sum())
-
-
-def _wilson(share: float, trials: float, z: float) -> tuple[float, float]:
-    centre = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
-    reach = z / (1 + z**2 / trials) * math.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
-    return max(0.0, centre - reach), min(1.0, centre + reach)

@@ -42,15 +42,6 @@ class RemovedFile:
     """What it was the file of; `promoted`: of a candidate that has a copy under its version's name since."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Unneeded:
-    file_name: str
-    ticker: str
-    version: str | None
-    trained_on: date
-    was: Literal["retired", "candidate", "promoted"]
-
-
 def prune(
     database: Database,
     folder: Path,
@@ -127,28 +118,18 @@ def _removable(conn: Connection, config: RegistryConfig, tickers: Sequence[str] 
 def _unneeded(conn: Connection, folder: Path, tickers: Sequence[str] | None, going: Sequence[int]) -> list[RemovedFile]:
     """The files on the disk that no row needs, apart from the rows with some ids, which are about to say so."""
     sizes = _sizes(folder)
-    with conn.cursor(row_factory=class_row(_Unneeded)) as cursor:
-        rows = cursor.execute(
+    with conn.cursor(row_factory=class_row(RemovedFile)) as cursor:
+        return cursor.execute(
             statement("registry/unneeded_files"),
             {
                 "file_names": list(sizes),
+                "sizes": list(sizes.values()),
                 "tickers": None if tickers is None else list(tickers),
                 "going": list(going),
                 "candidate_folder": CANDIDATE_FOLDER,
                 "num_digits": SHA256_DIGITS_IN_NAME,
             },
         ).fetchall()
-    return [
-        RemovedFile(
-            ticker=row.ticker,
-            file_name=row.file_name,
-            num_bytes=sizes[row.file_name],
-            version=row.version,
-            trained_on=row.trained_on,
-            was=row.was,
-        )
-        for row in rows
-    ]
 
 
 def _sizes(folder: Path) -> dict[str, int]:

@@ -15,16 +15,17 @@ class Interval:
     high: float
 
 
-def wilson_interval(share: float, trials: float) -> Interval:
+def wilson_interval(share: float, trials: float, z: float = Z_95) -> Interval:
     """The 95% interval of a share that was seen in a number of trials, which must be above 0.
 
-    Trials need not be whole: of forecasts that overlap, the effective number is meant. E. B. Wilson, "Probable
-    inference, the law of succession, and statistical inference", J. American Statistical Association 22, 1927. The
-    leaderboard's `wilson_low` and `wilson_high` in SQL use the same constant.
+    `z` is the 97.5% point of another distribution where the normal one is too narrow. Trials need not be whole: of
+    forecasts that overlap, the effective number is meant. E. B. Wilson, "Probable inference, the law of succession,
+    and statistical inference", J. American Statistical Association 22, 1927. By default this is what the
+    leaderboard's `wilson_low` and `wilson_high` compute in SQL.
     """
-    shrunk = 1 + Z_95**2 / trials
-    centre = (share + Z_95**2 / (2 * trials)) / shrunk
-    reach = Z_95 / shrunk * math.sqrt(share * (1 - share) / trials + Z_95**2 / (4 * trials**2))
+    shrunk = 1 + z**2 / trials
+    centre = (share + z**2 / (2 * trials)) / shrunk
+    reach = z / shrunk * math.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
     low = 0.0 if share == 0 else max(0.0, centre - reach)
     high = 1.0 if share == 1 else min(1.0, centre + reach)
     return Interval(low=low, high=high)

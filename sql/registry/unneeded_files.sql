@@ -10,11 +10,11 @@ with known as (
     from checkpoint
     where status <> 'candidate'
 ), found as (
-    select known.*, bool_or(is_needed) over (partition by file_name) as is_needed_by_any
+    select known.*, num_bytes, bool_or(is_needed) over (partition by file_name) as is_needed_by_any
     from known
-    join unnest(%(file_names)s::text[]) as present (file_name) using (file_name)
+    join unnest(%(file_names)s::text[], %(sizes)s::bigint[]) as present (file_name, num_bytes) using (file_name)
 )
-select distinct on (file_name) file_name, ticker, version, trained_on, was
+select distinct on (file_name) file_name, num_bytes, ticker, version, trained_on, was
 from found
 where not is_needed_by_any and (%(tickers)s::text[] is null or ticker = any(%(tickers)s::text[]))
 order by file_name, checkpoint_id desc;

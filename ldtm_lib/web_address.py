@@ -1,0 +1,15 @@
+"""What a web address is, for settings that name one."""
+
+from urllib.parse import urlsplit
+
+
+def web_host(url: str) -> str | None:
+    """Scheme, host and port of a web address, without its path, which may be a secret; None for what is none."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0 or not url.isascii():
+        return None
+    return f"{parts.scheme}://{parts.hostname}" + (f":{port}" if port else "")
