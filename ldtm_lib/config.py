@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from ldtm_lib.errors import UnknownTicker
 
-SourceKind = Literal["sample", "files"]
+SourceKind = Literal["sample", "files", "ib"]
 PriceBasis = Literal["adjusted", "raw"]
 WithoutActive = Literal["abstain", "candidate"]
 Shadows = Literal["none", "candidate", "retired", "both"]
@@ -150,6 +150,91 @@ class SourceConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IbConfig:
+    """How Interactive Brokers is asked. Host, port, client id and account come from the environment (LDTM_IB_*)."""
+
+    requests_in_flight: int = 20
+    """Historical requests that are open at once; IB cuts off whoever has more than 50."""
+    request_timeout_seconds: float = 60.0
+    """How long one request is waited for before it counts as lost."""
+    connect_timeout_seconds: float = 15.0
+    num_attempts: int = 3
+    """How often one request is tried, within one fetch, when what came may be another thing the next time."""
+    fetch_timeout_seconds: float = 900.0
+    """How long one fetch may take as a whole, waiting for a lost connection included; what is open then has failed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContractConfig:
+    """What tells the contract of one ticker apart at Interactive Brokers, where its name alone is ambiguous."""
+
+    symbol: str | None = None
+    """IB's own spelling, such as `BRK B`; the ticker itself when absent."""
+    exchange: str = "SMART"
+    primary_exchange: str | None = None
+    currency: str = "USD"
+    con_id: int | None = None
+    """IB's number of the contract; decides alone where it is given."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AutomationConfig:
+    """What happens by itself, and how patiently."""
+
+    on: bool = False
+    """Whether schedules and sensors run without being started in the pages, where each can be stopped in any case."""
+    first_retry_minutes: float = 2.0
+    """Wait before a ticker that failed is tried again; doubles with every attempt."""
+    longest_retry_minutes: float = 30.0
+    """The longest such wait before the deadline; after it a bar that is still missing is asked for once a day."""
+    report_after_attempts: int = 4
+    """Attempts after which a ticker that still fails is reported: about a quarter of an hour."""
+    deadline_warning_minutes: float = 120.0
+    """How long before the next open an alert names the tickers that will miss it."""
+    catch_up_sessions: int = 30
+    """How far back missed sessions are made up for by themselves; older ones are reported and left to a person."""
+    sessions_per_run: int = 5
+    """Missed sessions that one run makes up for, oldest first. One such run at a time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertsConfig:
+    """How people are told. The addresses are secrets: LDTM_ALERT_URLS holds them."""
+
+    hold_minutes: float = 10.0
+    """How long an alert waits, at most, for the run that it is about to end, so that one message says all."""
+    give_up_after_hours: float = 72.0
+    """How long a message that cannot be delivered is tried again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionConfig:
+    """How long what is no record is kept. Forecasts, actuals, bars, verdicts and seals are, for good."""
+
+    run_log_days: int = 30
+    """What runs said: their logs, and events of theirs that no page shows by partition."""
+    run_days: int = 400
+    """Runs, with the materializations and checks that the pages show by date; the newest of each partition stay."""
+    quarantine_days: int = 90
+    """Refused bars, from when a valid one came; ten times as long where none ever did and it was not seen again."""
+    operations_days: int = 400
+    """Attempts of evenings, and alerts that have been delivered."""
+    log_mib: int = 50
+    """The size of a log file at which its older half goes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PagesConfig:
+    """Where Dagster's pages are served. They have no login: whoever reaches them may do anything."""
+
+    host: str = "127.0.0.1"
+    allow_other_addresses: bool = False
+    """Must be true for a host that is not a loopback address."""
+    url: str = "http://127.0.0.1:3000"
+    """What links in alerts begin with: the pages as their readers reach them, such as a reverse proxy."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseConfig:
     """Where in the PostgreSQL database the tables live. The server itself is named by LDTM_DATABASE_URL."""
 
@@ -207,6 +292,13 @@ class Settings:
     ledger: LedgerConfig = LedgerConfig()
     partitions: PartitionConfig = PartitionConfig()
     source: SourceConfig = SourceConfig()
+    ib: IbConfig = IbConfig()
+    contracts: Mapping[str, ContractConfig] = field(default_factory=dict[str, ContractConfig])
+    """By ticker, what differs from a US stock of its name that is routed by SMART."""
+    automation: AutomationConfig = AutomationConfig()
+    alerts: AlertsConfig = AlertsConfig()
+    retention: RetentionConfig = RetentionConfig()
+    pages: PagesConfig = PagesConfig()
     database: DatabaseConfig = DatabaseConfig()
     gpu: GpuConfig = GpuConfig()
     publish: PublishConfig = PublishConfig()

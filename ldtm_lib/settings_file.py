@@ -1,6 +1,7 @@
 """Read and check the one file that an owner edits: it names what differs from the defaults, and nothing unknown."""
 
 import dataclasses
+import ipaddress
 import math
 import re
 import tomllib
@@ -8,7 +9,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from ldtm_lib.config import ArchitectureConfig, PublishConfig, Settings
+from ldtm_lib.config import ArchitectureConfig, ContractConfig, PagesConfig, PublishConfig, Settings
 from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.web_address import web_host
 
@@ -29,6 +30,10 @@ _LONGEST_PAUSE_MS = 1000.0
 """A longer pause is a mistake in the unit: a step takes a few milliseconds."""
 _LONGEST_TIMEOUT_SECONDS = 600.0
 """A longer one would hold up the evening."""
+_MOST_REQUESTS = 50
+"""Historical requests that Interactive Brokers keeps open for one client (TWS API, historical data limitations)."""
+_LEAST_RUN_DAYS = 35
+"""A one-month forecast is filled within these days, and the pages should still show its cell then."""
 
 
 def load_settings(path: Path) -> Settings:
@@ -47,7 +52,7 @@ def load_settings(path: Path) -> Settings:
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{path} is not valid TOML: {error}") from None
     sections = {f.name: f.type for f in dataclasses.fields(Settings) if dataclasses.is_dataclass(f.type)}
-    known = {"tickers", "retired", *sections}
+    known = {"tickers", "retired", "contracts", *sections}
     if unknown := sorted(set(raw) - known):
         raise ConfigurationError(f"{path}: unknown setting `{unknown[0]}`; known are {', '.join(sorted(known))}")
     values: dict[str, Any] = {
@@ -55,8 +60,10 @@ def load_settings(path: Path) -> Settings:
     }
     tickers = _tickers(path, raw.get("tickers"))
     retired = _retired(path, raw.get("retired", {}), tickers)
-    settings = Settings(path=path.resolve(), tickers=tickers, retired=retired, **values)
+    contracts = _contracts(path, raw.get("contracts", {}), tickers)
+    settings = Settings(path=path.resolve(), tickers=tickers, retired=retired, contracts=contracts, **values)
     _check_ranges(path, settings)
+    _check_pages(path, settings.pages)
     _check_publications(path, settings.publish)
     return settings
 
@@ -83,6 +90,15 @@ def _retired(path: Path, raw: Any, tickers: tuple[str, ...]) -> dict[str, date]:
         if type(since) is not date:
             raise ConfigurationError(f"{path}: retired.{ticker} must be a date such as 2026-03-02, not {since!r}")
     return retired
+
+
+def _contracts(path: Path, raw: Any, tickers: tuple[str, ...]) -> dict[str, ContractConfig]:
+    if not isinstance(raw, dict):
+        raise ConfigurationError(f"{path}: [contracts] must hold a table per ticker, such as [contracts.META]")
+    named = cast(dict[str, Any], raw)
+    if unknown := sorted(set(named) - set(tickers)):
+        raise ConfigurationError(f"{path}: contracts.{unknown[0]} is of no ticker in `tickers`; add it there")
+    return {ticker: _section(path, f"contracts.{ticker}", ContractConfig, own) for ticker, own in named.items()}
 
 
 def _section(path: Path, name: str, section: type, raw: Any) -> Any:
@@ -143,6 +159,22 @@ def _check_ranges(path: Path, settings: Settings) -> None:
         "registry.kept_candidate_files": (settings.registry.kept_candidate_files, 1),
         "forecast.neutral_band": (settings.forecast.neutral_band, 0),
         "ledger.void_after_sessions": (settings.ledger.void_after_sessions, _SHORTEST_WAIT),
+        "ib.requests_in_flight": (settings.ib.requests_in_flight, 1),
+        "ib.num_attempts": (settings.ib.num_attempts, 1),
+        "automation.report_after_attempts": (settings.automation.report_after_attempts, 1),
+        "automation.deadline_warning_minutes": (settings.automation.deadline_warning_minutes, 0),
+        "automation.longest_retry_minutes": (
+            settings.automation.longest_retry_minutes,
+            settings.automation.first_retry_minutes,
+        ),
+        "automation.catch_up_sessions": (settings.automation.catch_up_sessions, 1),
+        "automation.sessions_per_run": (settings.automation.sessions_per_run, 1),
+        "alerts.hold_minutes": (settings.alerts.hold_minutes, 0),
+        "retention.run_log_days": (settings.retention.run_log_days, 1),
+        "retention.run_days": (settings.retention.run_days, max(_LEAST_RUN_DAYS, settings.retention.run_log_days)),
+        "retention.quarantine_days": (settings.retention.quarantine_days, 1),
+        "retention.operations_days": (settings.retention.operations_days, _LEAST_RUN_DAYS),
+        "retention.log_mib": (settings.retention.log_mib, 1),
         "gpu.mib_per_job": (settings.gpu.mib_per_job, 1),
         "gpu.reserve_mib": (settings.gpu.reserve_mib, 0),
         "gpu.max_jobs": (settings.gpu.max_jobs, 1),
@@ -152,6 +184,7 @@ def _check_ranges(path: Path, settings: Settings) -> None:
         if value < least:
             raise ConfigurationError(f"{path}: {key} is {value}; it must be at least {least}")
     for key, value, most in (
+        ("ib.requests_in_flight", settings.ib.requests_in_flight, _MOST_REQUESTS),
         ("gpu.max_jobs", settings.gpu.max_jobs, _MOST_JOBS),
         ("gpu.pause_ms", settings.gpu.pause_ms, _LONGEST_PAUSE_MS),
         (
@@ -164,6 +197,11 @@ def _check_ranges(path: Path, settings: Settings) -> None:
             raise ConfigurationError(f"{path}: {key} is {value}; it must be at most {most}")
     for key, value in (
         ("training.learning_rate", settings.training.learning_rate),
+        ("ib.request_timeout_seconds", settings.ib.request_timeout_seconds),
+        ("ib.connect_timeout_seconds", settings.ib.connect_timeout_seconds),
+        ("ib.fetch_timeout_seconds", settings.ib.fetch_timeout_seconds),
+        ("automation.first_retry_minutes", settings.automation.first_retry_minutes),
+        ("alerts.give_up_after_hours", settings.alerts.give_up_after_hours),
         ("publish.timestamp_timeout_seconds", settings.publish.timestamp_timeout_seconds),
     ):
         if value <= 0:
@@ -193,6 +231,27 @@ def _check_ranges(path: Path, settings: Settings) -> None:
     ):
         if not name.isidentifier() or name != name.lower():
             raise ConfigurationError(f"{path}: {key} is {name!r}; use lower-case letters, digits and '_'")
+
+
+def _check_pages(path: Path, pages: PagesConfig) -> None:
+    """Refuse to show pages without a login to a network, unless the owner says so in as many words."""
+    if web_host(pages.url) is None:
+        raise ConfigurationError(
+            f"{path}: pages.url is {pages.url!r}; it must begin with http:// or https:// and a host"
+        )
+    if not (is_loopback(pages.host) or pages.allow_other_addresses):
+        raise ConfigurationError(
+            f"{path}: pages.host is {pages.host!r}, which others may reach, and Dagster's pages have no login; put a "
+            "reverse proxy with one before 127.0.0.1 (README, Security), or set pages.allow_other_addresses = true"
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is reached from this machine alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _check_publications(path: Path, publish: PublishConfig) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from ldtm_lib.config import (
     ArchitectureConfig,
     BacktestConfig,
+    ContractConfig,
     GateConfig,
     PublishConfig,
     Settings,
@@ -97,8 +98,8 @@ def test_the_files_of_the_repository_load(name: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("epochs = 3\n" + TICKERS, "unknown setting `epochs`; known are architecture, backtest, database, forecast"),
-        (TICKERS + "[trainings]\n", "unknown setting `trainings`; known are architecture,"),
+        ("epochs = 3\n" + TICKERS, "unknown setting `epochs`; known are alerts, architecture, automation, backtest"),
+        (TICKERS + "[trainings]\n", "unknown setting `trainings`; known are alerts, architecture,"),
         (
             TICKERS + "[training]\nepochs = 3\n",
             "unknown setting `training.epochs`; known are batch_size, learning_rate,",
@@ -123,7 +124,7 @@ def test_a_setting_that_would_be_ignored_is_refused(load: Load, text: str, messa
         ("training", "learning_rate = nan", "training.learning_rate is nan; it must be a finite number"),
         ("gate", "max_price_error = inf", "gate.max_price_error is inf; it must be a finite number"),
         ("source", "folder = 3", "source.folder is 3; it must be a text"),
-        ("source", 'kind = "yahoo"', "source.kind is 'yahoo'; it must be one of sample, files"),
+        ("source", 'kind = "yahoo"', "source.kind is 'yahoo'; it must be one of sample, files, ib"),
         ("source", 'basis = "split"', "source.basis is 'split'; it must be one of adjusted, raw"),
         ("publish", "push = 1", "publish.push is 1; it must be true or false"),
         ("publish", 'push = "yes"', "publish.push is 'yes'; it must be true or false"),
@@ -334,3 +335,16 @@ def test_a_whole_number_for_a_float_has_the_fingerprint_of_that_float(load: Load
 def test_settings_cannot_be_changed_after_they_were_read(load: Load) -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         load(TICKERS).training.max_epochs = 3  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_pages_that_others_may_reach_need_the_owner_to_say_so(load: Load) -> None:
+    assert "have no login" in refusal(load, TICKERS + '[pages]\nhost = "0.0.0.0"\n')
+    assert load(TICKERS + '[pages]\nhost = "0.0.0.0"\nallow_other_addresses = true\n').pages.host == "0.0.0.0"
+    assert load(TICKERS + '[pages]\nhost = "::1"\n').pages.host == "::1"
+
+
+def test_a_contract_is_named_by_its_ticker(load: Load) -> None:
+    settings = load(TICKERS + '[contracts.AAPL]\nprimary_exchange = "NASDAQ"\ncon_id = 265598\n')
+    assert settings.contracts == {"AAPL": ContractConfig(primary_exchange="NASDAQ", con_id=265598)}
+    assert "contracts.XYZ is of no ticker" in refusal(load, TICKERS + "[contracts.XYZ]\ncon_id = 1\n")
+    assert "unknown setting `contracts.AAPL.conid`" in refusal(load, TICKERS + "[contracts.AAPL]\nconid = 1\n")

@@ -1,0 +1,1 @@
+"""What keeps an installation from growing without bound, and shows how it stands."""
