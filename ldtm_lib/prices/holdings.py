@@ -9,7 +9,7 @@ import polars as pl
 
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.statements import statement
-from ldtm_lib.prices.basis import Stored
+from ldtm_lib.prices.readings import Stored
 from ldtm_lib.prices.splits import Split
 from ldtm_lib.prices.stored_bars import current_bars
 

@@ -46,7 +46,25 @@ class Share:
         """Whether bars tell their basis without a word of splits: enough are stored, restated by one split alone."""
         common = [session for session in sessions if session in self.stored]
         is_plain = all(self.worth[session] == self.stored[session] for session in common)
-        return is_plain and len(common) >= MIN_RESTATED_BARS and self.num_applied(basis) <= self.num_told + 1
+        num_new = self.num_applied(basis) - self.num_told
+        is_told_apart = num_new < 1 or (num_new == 1 and not self.looks_forgotten(common, self.num_applied(basis)))
+        return is_plain and len(common) >= MIN_RESTATED_BARS and is_told_apart
+
+    def looks_forgotten(self, sessions: Sequence[date], num_applied: int) -> bool:
+        """Whether each of some bars arrives as from a source that has forgotten the splits from one of the told on.
+
+        A split that takes a told one back does that to bars before the told one, and to no later bar.
+        """
+
+        def without(first: int, session: date) -> float:
+            forgotten = [split.ratio for split in self.splits[first : self.num_told] if session < split.session]
+            return self.units / math.prod(forgotten)
+
+        arrives = self.divisor(num_applied)
+        return any(
+            all(math.isclose(without(first, session), arrives, rel_tol=SAME) for session in sessions)
+            for first in range(self.num_told)
+        )
 
 
 @dataclass(slots=True)

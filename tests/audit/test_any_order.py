@@ -504,6 +504,27 @@ def place(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield Place(server_url, template, calendar, small_settings(folder, TICKERS), networks)
 
 
+@pytest.mark.parametrize("ratio", RATIOS[1:])
+def test_a_split_that_takes_back_the_one_of_the_session_before_is_noticed_and_scores_no_forecast_anew(
+    place: Place, ratio: float
+) -> None:
+    machine = AnyOrder(place)
+    try:
+        machine.three_evenings_and_a_month_of_silence(splitting="AAPL", ratio=2.0, crashing="AAPL", chance=0)
+        machine.everything_is_delivered_and_filled()
+        machine.a_share_is_going_to_split(ticker="IBM", ratio=ratio)
+        machine.actuals_and_forecasts_are_written_at_once(chance=0, fill_is_first=False, first_commits=True)
+        machine.a_share_is_going_to_split(ticker="IBM", ratio=1 / ratio)
+        machine.sessions_pass(num=1, chance=0, crashing=None)
+        days = machine.sessions[machine.today - 5 : machine.today + 1]
+        machine._commit(machine._delivery(dict.fromkeys(TICKERS, days), days[-1], declares=()))
+        machine._record_evening(days[-1], simulated=False)
+        machine._commit(partial(machine._fill, days[-1], None))
+        machine.the_record_says_what_the_plain_model_says()
+    finally:
+        machine.teardown()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_in_any_order_the_record_says_what_a_plain_model_says_and_verifies(place: Place) -> None:

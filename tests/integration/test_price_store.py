@@ -403,6 +403,52 @@ def test_raw_bars_from_a_source_that_forgot_a_known_split_change_nothing(conn: C
     assert counts(recorded) == {"AAPL": (0, 0, whole.bars.height, 0)}
 
 
+@pytest.mark.parametrize("declares", [True, False])
+@pytest.mark.parametrize("num_since", [1, 3, 20])
+@pytest.mark.parametrize("ratio", [2.0, 10.0, 0.1])
+def test_a_split_that_takes_a_known_one_back_restates_history(
+    conn: Connection, calendar: Calendar, ratio: float, num_since: int, declares: bool
+) -> None:
+    """Before the known split, bars arrive as from a source that has forgotten it; those since then tell."""
+    bars = made(calendar, walk(31))
+    known = Split(ticker="XYZ", session=bars["session"][30 - num_since], ratio=ratio)
+    back = Split(ticker="XYZ", session=bars["session"][30], ratio=1 / ratio)
+    stored = adjust(bars, [Split(ticker="XYZ", session=date.max, ratio=ratio)])[:30]
+    record(conn, Delivery(bars=stored, splits=(known,)), source="made", calendar=calendar)
+    delivery = Delivery(bars=bars[5:], splits=(back,) if declares else ())
+    recorded = record(conn, delivery, source="made", calendar=calendar)
+    assert recorded.splits == (back,)
+    assert recorded.notes == ()
+    assert_frame_equal(current_bars(conn, ["XYZ"]), bars)
+
+
+def test_a_split_noticed_after_one_without_bars_is_dated_after_it_and_both_are_on_record(
+    conn: Connection, calendar: Calendar
+) -> None:
+    bars = made(calendar, walk(32))
+    known = Split(ticker="XYZ", session=bars["session"][30], ratio=10.0)
+    record(conn, Delivery(bars=bars[:30]), source="made", calendar=calendar)
+    record(conn, Delivery(bars=bars.clear(), splits=(known,)), source="made", calendar=calendar)
+    restated = adjust(bars, [Split(ticker="XYZ", session=date.max, ratio=20.0)])
+    recorded = record(conn, Delivery(bars=restated[25:]), source="made", calendar=calendar)
+    assert recorded.splits == (Split(ticker="XYZ", session=bars["session"][31], ratio=2.0),)
+    assert num_rows(conn, b"split") == 2
+    assert_frame_equal(current_bars(conn, ["XYZ"]), restated)
+
+
+def test_raw_bars_from_a_source_that_dates_a_known_split_later_take_no_split_back(
+    conn: Connection, calendar: Calendar
+) -> None:
+    raw = made(calendar, [close if at < 22 else close / 2 for at, close in enumerate(walk(40))])
+    stored = adjust(raw, [Split(ticker="XYZ", session=raw["session"][22], ratio=2.0)])
+    noticed = Split(ticker="XYZ", session=raw["session"][20], ratio=2.0)
+    record(conn, Delivery(bars=stored, splits=(noticed,)), source="made", calendar=calendar)
+    recorded = record(conn, Delivery(bars=raw), source="made", calendar=calendar)
+    assert recorded.splits == ()
+    assert counts(recorded) == {"XYZ": (0, 2, 38, 0)}
+    assert "XYZ: 2 of 40 stored bars arrive at 2 to 2 times their prices" in recorded.notes[0]
+
+
 def test_a_correction_on_an_older_basis_is_written_on_the_stored_one(conn: Connection, calendar: Calendar) -> None:
     record(conn, sample("AAPL", date(2000, 3, 1), date(2013, 3, 1)), source="sample", calendar=calendar)
     older = sample("AAPL", date(2000, 5, 1), date(2000, 6, 20))
@@ -421,6 +467,7 @@ def test_a_split_that_the_stored_bars_have_had_all_along_restates_nothing_and_is
     corrected = whole.bars.with_columns(volume=pl.col("volume") + 1)
     for bars in (corrected, whole.bars):
         record(conn, Delivery(bars=bars), source="files", calendar=calendar)
+        conn.commit()
     recorded = record(conn, sample("AAPL", date(2013, 2, 28), date(2013, 3, 1)), source="sample", calendar=calendar)
     assert recorded.splits == (AAPL_2000, AAPL_2005)
     assert counts(recorded) == {"AAPL": (0, 0, 2, 0)}
@@ -439,6 +486,21 @@ def test_a_split_that_was_noticed_and_then_declared_is_one_split(conn: Connectio
     assert recorded.splits == ()
     assert num_rows(conn, b"split") == 1
     assert_frame_equal(current_bars(conn, ["AAPL"]), restated.bars)
+
+
+def test_a_split_noticed_after_weeks_of_silence_and_then_declared_is_one_split(
+    conn: Connection, calendar: Calendar
+) -> None:
+    bars = made(calendar, walk(60))
+    restated = adjust(bars, [Split(ticker="XYZ", session=date.max, ratio=2.0)])
+    record(conn, Delivery(bars=bars[:20]), source="made", calendar=calendar)
+    noticed = record(conn, Delivery(bars=restated[:58]), source="made", calendar=calendar)
+    assert noticed.splits == (Split(ticker="XYZ", session=bars["session"][20], ratio=2.0),)
+    declared = Split(ticker="XYZ", session=bars["session"][57], ratio=2.0)
+    recorded = record(conn, Delivery(bars=restated[58:], splits=(declared,)), source="made", calendar=calendar)
+    assert recorded.splits == ()
+    assert num_rows(conn, b"split") == 1
+    assert_frame_equal(current_bars(conn, ["XYZ"]), restated)
 
 
 def test_a_split_declared_late_mends_bars_that_arrived_one_by_one(conn: Connection, calendar: Calendar) -> None:
