@@ -1,5 +1,6 @@
 """Bars: the whole history of a ticker, and the bar of one session."""
 
+import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -10,7 +11,7 @@ import dagster as dg
 from ldtm_assets.partitions import Cell
 from ldtm_assets.recording import Metadata, Outcome, fail_if_any_failed, record
 from ldtm_assets.resources import ProjectResource
-from ldtm_lib.database.clock import last_closed_session
+from ldtm_lib.database.clock import last_closed_session, now
 from ldtm_lib.errors import LdtmError, MissingBar
 from ldtm_lib.prices import store
 from ldtm_lib.prices.bars import empty_bars
@@ -99,8 +100,10 @@ def bring_prices(project: Project, calendar: Calendar, cells: Sequence[Cell]) ->
 
 def _fetch(project: Project, tickers: Sequence[str], first: date, last: date) -> Delivery:
     """Ask the source; one that cannot be opened is a failure of every ticker, not the end of the evening."""
+    with project.database.transaction() as conn:
+        moment = now(conn)
     try:
-        return open_source(project.settings).fetch(tickers, first, last)
+        return open_source(project.settings, os.environ, moment).fetch(tickers, first, last)
     except LdtmError as error:
         return Delivery(bars=empty_bars(), failures=dict.fromkeys(tickers, error), notes=(str(error),))
 

@@ -1,6 +1,6 @@
 """The sample answers as a broker does on the evening of the last session asked for."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 
 import pytest
 
@@ -12,6 +12,7 @@ from ldtm_lib.prices.sources.open import open_source
 from ldtm_lib.prices.sources.sample import SampleSource
 
 SAMPLE = SampleSource()
+MOMENT = datetime(2013, 3, 1, 23, 15, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -41,18 +42,18 @@ def test_asking_for_nothing_or_twice_is_fine() -> None:
 
 
 def test_the_configuration_names_the_source(settings: Settings) -> None:
-    assert open_source(settings).name == "sample"
+    assert open_source(settings, {}, MOMENT).name == "sample"
     (settings.path.parent / "bars").mkdir()
     files = SourceConfig(kind="files", folder="bars", basis="raw")
-    source = open_source(Settings(path=settings.path, tickers=settings.tickers, source=files))
+    source = open_source(Settings(path=settings.path, tickers=settings.tickers, source=files), {}, MOMENT)
     assert isinstance(source, FilesSource)
     assert source.folder == settings.path.parent / "bars"
     undeclared = SourceConfig(kind="files", folder="bars")
     with pytest.raises(ConfigurationError, match=r"source\.basis is not set.*write basis = .* under \[source\]"):
-        open_source(Settings(path=settings.path, tickers=settings.tickers, source=undeclared))
+        open_source(Settings(path=settings.path, tickers=settings.tickers, source=undeclared), {}, MOMENT)
     nowhere = SourceConfig(kind="files", folder="nowhere", basis="raw")
     with pytest.raises(ConfigurationError, match=r"source\.folder is .*nowhere, which is no folder"):
-        open_source(Settings(path=settings.path, tickers=settings.tickers, source=nowhere))
+        open_source(Settings(path=settings.path, tickers=settings.tickers, source=nowhere), {}, MOMENT)
 
 
 def test_coverage_names_the_tickers_that_the_sample_lacks() -> None:

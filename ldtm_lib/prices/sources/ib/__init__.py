@@ -1,0 +1,1 @@
+"""Bars from Interactive Brokers, through TWS or IB Gateway on a socket: daily trades of US stocks and funds."""

@@ -1,0 +1,134 @@
+"""What IB's messages mean: one table of their numbers, and the text where one number has several meanings.
+
+Source: https://interactivebrokers.github.io/tws-api/message_codes.html and what TWS is seen to send.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Meaning(Enum):
+    """What a message, or the lack of one, says about a request or about the way to IB."""
+
+    NOTICE = "nothing to act on"
+    FARM_UP = "a data farm can be reached"
+    FARM_DOWN = "a data farm, or the server before it, cannot be reached at the moment"
+    LINK_LOST = "TWS has lost IB"
+    LINK_KEPT = "TWS has IB again, and what was asked is still being worked on"
+    LINK_RENEWED = "TWS has IB again, and what was asked is lost"
+    DISCONNECTED = "the connection to TWS is lost"
+    CLIENT_ID_TAKEN = "another program is connected by this client id"
+    PACING = "too much was asked in too short a time"
+    CANCELLED = "the request was cancelled"
+    OTHER_SESSION = "the login is in use elsewhere"
+    SILENCE = "no answer came in time"
+    EMPTY = "the answer holds no bar"
+    NO_DATA = "IB has no bars of this"
+    UNKNOWN_CONTRACT = "IB knows no such contract"
+    AMBIGUOUS_CONTRACT = "several contracts fit"
+    NO_PERMISSION = "the login may not see these data"
+    REFUSED = "the request is not one that IB answers"
+    UNKNOWN = "a message that is in no table"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why a request got no bars."""
+
+    meaning: Meaning
+    code: int | None = None
+    text: str = ""
+
+    def __str__(self) -> str:
+        return f"IB says {self.code}, {self.text!r}" if self.code is not None else self.text or self.meaning.value
+
+
+MAY_PASS = frozenset(
+    {
+        Meaning.PACING, Meaning.CANCELLED, Meaning.SILENCE, Meaning.EMPTY, Meaning.LINK_RENEWED, Meaning.DISCONNECTED,
+        Meaning.FARM_DOWN, Meaning.UNKNOWN,
+    }
+)  # fmt: skip
+"""What may be another thing a few seconds later."""
+
+REMEDIES: Mapping[Meaning, str] = {
+    Meaning.PACING: "lower ib.requests_in_flight, and leave IB to this program for the evening",
+    Meaning.CANCELLED: "look for another program that uses the same client id",
+    Meaning.OTHER_SESSION: "log out of the other TWS or application that uses this login, or use a login of its own",
+    Meaning.SILENCE: "see whether TWS shows the chart of the ticker; a longer ib.request_timeout_seconds may help",
+    Meaning.EMPTY: "see whether TWS shows the chart of the ticker",
+    Meaning.NO_DATA: "see whether TWS shows a chart of these days; a ticker that left belongs under [retired]",
+    Meaning.UNKNOWN_CONTRACT: "correct the ticker, or give IB's own spelling",
+    Meaning.AMBIGUOUS_CONTRACT: "choose one",
+    Meaning.NO_PERMISSION: "subscribe to the market data of its exchange in IB's client portal, for API use too",
+    Meaning.REFUSED: "bring TWS or Gateway up to date, and correct what the message names",
+    Meaning.LINK_RENEWED: "see whether TWS is connected to IB",
+    Meaning.DISCONNECTED: "see whether TWS or Gateway runs and is logged in",
+    Meaning.FARM_DOWN: "see whether TWS is connected to IB",
+    Meaning.UNKNOWN: "look the number up in IB's message codes",
+}
+
+_CODES: Mapping[int, Meaning] = {
+    100: Meaning.PACING,
+    162: Meaning.UNKNOWN,
+    165: Meaning.NOTICE,
+    200: Meaning.UNKNOWN_CONTRACT,
+    203: Meaning.NO_PERMISSION,
+    320: Meaning.REFUSED,
+    321: Meaning.REFUSED,
+    322: Meaning.REFUSED,
+    326: Meaning.CLIENT_ID_TAKEN,
+    354: Meaning.NO_PERMISSION,
+    366: Meaning.CANCELLED,
+    386: Meaning.PACING,
+    420: Meaning.PACING,
+    502: Meaning.DISCONNECTED,
+    503: Meaning.REFUSED,
+    504: Meaning.DISCONNECTED,
+    507: Meaning.DISCONNECTED,
+    1100: Meaning.LINK_LOST,
+    1101: Meaning.LINK_RENEWED,
+    1102: Meaning.LINK_KEPT,
+    1300: Meaning.DISCONNECTED,
+    2103: Meaning.FARM_DOWN,
+    2104: Meaning.FARM_UP,
+    2105: Meaning.FARM_DOWN,
+    2106: Meaning.FARM_UP,
+    2107: Meaning.FARM_UP,
+    2108: Meaning.FARM_UP,
+    2110: Meaning.FARM_DOWN,
+    2157: Meaning.FARM_DOWN,
+    2158: Meaning.FARM_UP,
+    10089: Meaning.NO_PERMISSION,
+    10090: Meaning.NO_PERMISSION,
+    10167: Meaning.NOTICE,
+    10168: Meaning.NO_PERMISSION,
+    10186: Meaning.NO_PERMISSION,
+    10187: Meaning.REFUSED,
+    10197: Meaning.OTHER_SESSION,
+}
+_WORDS: Mapping[int, tuple[tuple[str, Meaning], ...]] = {
+    162: (
+        ("pacing violation", Meaning.PACING),
+        ("no market data permissions", Meaning.NO_PERMISSION),
+        ("different ip address", Meaning.OTHER_SESSION),
+        ("cancel", Meaning.CANCELLED),
+        ("no data", Meaning.NO_DATA),
+        ("invalid", Meaning.REFUSED),
+        ("exceed", Meaning.REFUSED),
+    ),
+    200: (("ambiguous", Meaning.AMBIGUOUS_CONTRACT),),
+    322: (("simultaneous", Meaning.PACING),),
+    420: (("permission", Meaning.NO_PERMISSION),),
+}
+"""Where a number has several meanings: words of the text in lower case, the first that stands in it decides."""
+_NOTICES = range(2100, 2200)
+
+
+def meaning_of(code: int, text: str) -> Meaning:
+    """What a message means."""
+    for words, meaning in _WORDS.get(code, ()):
+        if words in text.lower():
+            return meaning
+    return _CODES.get(code, Meaning.NOTICE if code in _NOTICES else Meaning.UNKNOWN)

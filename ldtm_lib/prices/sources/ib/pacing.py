@@ -1,0 +1,62 @@
+"""IB's rules of how fast it may be asked, kept by waiting.
+
+No identical request within 15 seconds (https://interactivebrokers.github.io/tws-api/historical_limitations.html); of
+daily bars as many others as one likes, 50 of them open at once. Who is told to slow down does: everything waits.
+"""
+
+import asyncio
+import time
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long is waited before something is tried again, in seconds. What fails repeatedly waits twice as long."""
+
+    identical: float = 15.0
+    slow_down: float = 15.0
+    connect: float = 1.0
+    longest: float = 60.0
+
+    def after(self, first: float, num_failures: int) -> float:
+        """The wait after so many failures in a row, the first of which waits `first`."""
+        return min(self.longest, first * 2 ** (num_failures - 1))
+
+
+class Pacer:
+    """The memory of what one TWS was asked, and of when it wants to be left alone."""
+
+    def __init__(self, patience: Patience | None = None) -> None:
+        self.patience = patience or Patience()
+        self._ended: dict[Hashable, float] = {}
+        self._held_until = 0.0
+        self._num_violations = 0
+
+    async def wait_for_turn(self, request: Hashable) -> None:
+        """Wait until a request that may be identical to an earlier one may be sent."""
+        if (ended := self._ended.get(request)) is not None:
+            await asyncio.sleep(ended + self.patience.identical - time.monotonic())
+
+    async def wait_while_held(self) -> None:
+        """Wait while IB wants to be left alone."""
+        while (seconds := self._held_until - time.monotonic()) > 0:
+            await asyncio.sleep(seconds)
+
+    def note_end(self, request: Hashable) -> None:
+        """A request was answered or given up; it arrived at TWS before that, whenever it was sent."""
+        now = time.monotonic()
+        self._ended = {key: at for key, at in self._ended.items() if now - at < self.patience.identical}
+        self._ended[request] = now
+
+    def note_violation(self) -> None:
+        """IB says that it is asked too fast; several requests of one hold are told so together."""
+        now = time.monotonic()
+        if now >= self._held_until:
+            self._num_violations += 1
+            self._held_until = now + self.patience.after(self.patience.slow_down, self._num_violations)
+
+    def note_answer(self) -> None:
+        """IB answers: the next violation waits as briefly as the first one."""
+        if time.monotonic() >= self._held_until:
+            self._num_violations = 0

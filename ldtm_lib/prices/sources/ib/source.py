@@ -1,0 +1,103 @@
+"""Interactive Brokers as a source of bars."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, timedelta
+
+import polars as pl
+
+from ldtm_lib.config import ContractConfig, IbConfig
+from ldtm_lib.errors import MissingBar
+from ldtm_lib.prices.bars import KEY, empty_bars
+from ldtm_lib.prices.sources.ib.address import Address
+from ldtm_lib.prices.sources.ib.apart import run_apart
+from ldtm_lib.prices.sources.ib.fetch import fetch_all
+from ldtm_lib.prices.sources.ib.pacing import Pacer
+from ldtm_lib.prices.sources.ib.requests import request_of
+from ldtm_lib.prices.sources.protocol import Coverage, Delivery
+from ldtm_lib.sessions import Calendar
+
+SETTLING = timedelta(minutes=10)
+"""How long after the close a bar may still change: the prints of the closing auction come in late."""
+
+
+class IbSource:
+    """Daily bars of regular trading hours, by trades, of US stocks and funds; volume in shares (TWS 985 and later).
+
+    IB adjusts them for every split until the moment of the fetch, however old the bars are, and not for dividends.
+    TWS must not be set to send sizes in lots ("Bypass US Stocks market data in shares warning for API orders").
+    """
+
+    def __init__(
+        self,
+        *,
+        address: Address,
+        config: IbConfig,
+        contracts: Mapping[str, ContractConfig],
+        calendar: Calendar,
+        moment: datetime,
+        pacer: Pacer | None = None,
+    ) -> None:
+        """`moment` (aware) is when the fetch is made, by the clock that also tells which sessions have closed."""
+        self._address = address
+        self._config = config
+        self._contracts = contracts
+        self._calendar = calendar
+        self._moment = moment
+        self._pacer = pacer or Pacer()
+
+    @property
+    def name(self) -> str:
+        """The name that the bars are recorded under."""
+        return "ib"
+
+    def fetch(self, tickers: Sequence[str], first: date, last: date) -> Delivery:
+        """The bars from one session to another, of those sessions that are over; asks for each ticker once.
+
+        An answer without bars is never taken for one: such a ticker is a failure, with IB's words and the remedy.
+        Raises ConfigurationError when no client of TWS is installed.
+        """
+        asked = list(dict.fromkeys(tickers))
+        plain = ContractConfig()
+        requests = [
+            request_of(
+                ticker,
+                self._contracts.get(ticker, plain),
+                first=first,
+                last=last,
+                moment=self._moment,
+                calendar=self._calendar,
+            )
+            for ticker in asked
+        ]
+        fetched = run_apart(lambda: fetch_all(requests, self._address, self._config, self._pacer))
+        newest_final = self._calendar.last_closed(self._moment - SETTLING)
+        bars, failures = [empty_bars()], dict(fetched.failures)
+        for ticker, whole in fetched.bars.items():
+            cut = whole.filter(pl.col("session").is_between(first, min(last, newest_final)))
+            if cut.is_empty():
+                failures[ticker] = self._none_in_range(whole, first, last, newest_final)
+            bars.append(cut)
+        delivered = pl.concat(bars).sort(KEY)
+        basis = self._calendar.last_closed(self._moment)
+        return Delivery(
+            bars=delivered,
+            failures=failures,
+            notes=tuple(fetched.notes),
+            basis=dict.fromkeys(delivered["ticker"].unique(maintain_order=True), basis),
+        )
+
+    def coverage(self, tickers: Sequence[str]) -> Coverage:
+        """What IB lacks is only known once it is asked for: no ticker is named."""
+        return Coverage()
+
+    def _none_in_range(self, whole: pl.DataFrame, first: date, last: date, newest_final: date) -> MissingBar:
+        ticker, sessions = whole["ticker"][0], whole["session"]
+        held = f"IB's bars of {ticker} go from {sessions.min()} to {sessions.max()}"
+        if first > newest_final:
+            closed = f"{self._calendar.closes_at(first):%H:%M} UTC"
+            minutes = SETTLING.total_seconds() / 60
+            return MissingBar(
+                f"{held}, and the bar of {first} is final {minutes:g} minutes after the close at {closed} only; "
+                "ask again then"
+            )
+        return MissingBar(f"{held}, none from {first} to {last}; ask again later, or retire the ticker if it left")
