@@ -17,6 +17,9 @@ create table evening_attempt (
 comment on table evening_attempt is
     'Attempts at a session of a ticker. done_at: everything of it is there; reason: why the newest attempt was not enough, null while it runs.';
 
+-- When a ticker's own record begins, at once: backfills may have written years of simulated rows before it.
+create index snapshot_not_simulated on snapshot (ticker, run_date) where kind <> 'simulated';
+
 -- The messages themselves, and what became of each on its way to each channel.
 create table alert (
     alert_id bigint generated always as identity primary key,
@@ -33,19 +36,21 @@ create table alert_delivery (
     alert_id        bigint      not null references alert on delete cascade,
     channel         text        not null,
     shown_as        text        not null,
-    num_attempts    integer     not null default 0,
+    num_attempts    integer     not null default 0 check (num_attempts >= 0),
+    may_have_come   boolean     not null default false,
     next_attempt_at timestamptz not null default clock_timestamp(),
     sending_since   timestamptz,
     delivered_at    timestamptz,
     given_up_at     timestamptz,
     last_error      text,
-    primary key (alert_id, channel)
+    primary key (alert_id, channel),
+    check (num_nonnulls(sending_since, delivered_at, given_up_at) <= 1)
 );
 
 create index alert_delivery_open on alert_delivery (next_attempt_at) where delivered_at is null and given_up_at is null;
 
 comment on table alert_delivery is
-    'channel: a hash of its address, which is a secret; shown_as: what may be shown of it. sending_since without an end: whoever sent it was killed.';
+    'channel: a hash of its address, which is a secret; shown_as: what may be shown of it. sending_since without an end: whoever sent it was killed. may_have_come: an attempt ended without an answer, so that the next one may be a repeat.';
 
 -- One row for whatever people must hear of, however often it is seen.
 create table trouble (
@@ -57,19 +62,23 @@ create table trouble (
     subject     text        not null,
     summary     text        not null,
     link        text,
+    is_news     boolean     not null default false,
     noticed_at  timestamptz not null default clock_timestamp(),
     ended_at    timestamptz,
     told_in     bigint      references alert on delete set null,
     end_told_in bigint      references alert on delete set null,
     told_at     timestamptz,
-    end_told_at timestamptz
+    end_told_at timestamptz,
+    check (ended_at >= noticed_at),
+    check (not (is_news and ended_at is not null))
 );
 
-create index trouble_untold on trouble (noticed_at) where told_at is null;
-create index trouble_open on trouble (kind, evening) where ended_at is null;
+create index trouble_untold on trouble (noticed_at) where told_at is null and ended_at is null;
+create index trouble_open on trouble (kind, evening) where ended_at is null and not is_news;
+create index trouble_recovered on trouble (ended_at) where told_at is not null and end_told_at is null;
 
 comment on table trouble is
-    'What went wrong, or is news. key: what makes it the same thing again; link: a path of the pages; ended_at: it is well again.';
+    'What went wrong, or is news, which has no end. key: what makes it the same thing again; link: a path of the pages; noticed_at: when it happened, as whoever saw it tells; ended_at: it is well again.';
 
 create or replace function rights_to_write() returns table (relation name, privilege text, columns name[])
 language sql immutable as $$

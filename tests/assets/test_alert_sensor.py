@@ -1,0 +1,419 @@
+"""The alert sensor on Dagster's own storage in real PostgreSQL: real runs, real events, a real receiver."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
+
+import dagster as dg
+import psycopg
+import pytest
+from dagster._core.test_utils import create_run_for_test
+
+from ldtm_assets import alert_sensor as alert_sensor_module
+from ldtm_assets.alert_events import without_secrets
+from ldtm_assets.alert_sensor import alert_sensor
+from ldtm_assets.jobs import WAITING_TAG
+from ldtm_assets.partitions import partition_range
+from ldtm_cli.services import dagster_environment
+from ldtm_lib.alerts.troubles import Trouble, notice, open_troubles
+from ldtm_lib.config import AlertsConfig, Settings
+from ldtm_lib.database.connection import Database
+from ldtm_lib.project import Project
+from tests.alerts.receiver import SECRET, Receiver, listening
+
+EVENING = date(2026, 11, 20)
+OF_EVENING = partition_range(f"{EVENING}|AAPL", f"{EVENING}|MSFT")
+ROWS, INTACT, GATE = ("snapshots", "every_ticker_has_a_row"), ("snapshots", "record_is_intact"), ("registry", "folds")
+SPECS = [dg.AssetCheckSpec(name, asset=asset) for asset, name in (ROWS, INTACT, GATE)]
+PASSWORD = "pa55word"
+
+
+class WorkConfig(dg.Config):
+    """What a run does."""
+
+    failed: list[str] = []  # noqa: RUF012
+    tickers: list[str] = []  # noqa: RUF012
+    """Whose own evaluations fail beside the summary."""
+    dies_of: str = ""
+    names_evening: str = ""
+    fails_by_itself: bool = False
+    """Whether it says why it ends, as steps of LDTM do."""
+
+
+@dg.multi_asset_check(name="work", specs=SPECS)
+def work(context: dg.AssetCheckExecutionContext, config: WorkConfig) -> Iterator[dg.AssetCheckResult]:
+    for spec in SPECS:
+        for ticker in config.tickers:
+            evaluation = dg.AssetCheckEvaluation(
+                asset_key=spec.asset_key,
+                check_name=spec.name,
+                passed=False,
+                metadata={},
+                partition=ticker,
+                severity=dg.AssetCheckSeverity.WARN,
+            )
+            context.op_execution_context.log_event(evaluation)  # pyright: ignore
+        yield dg.AssetCheckResult(
+            asset_key=spec.asset_key,
+            check_name=spec.name,
+            passed=spec.name not in config.failed,
+            severity=dg.AssetCheckSeverity.ERROR,
+            metadata={"rows expected": 103, "missing": "AAPL"}
+            | ({"evening": config.names_evening} if config.names_evening else {}),
+        )
+    if config.fails_by_itself:
+        raise dg.Failure(config.dies_of, allow_retries=False)
+    if config.dies_of:
+        raise RuntimeError(config.dies_of)
+
+
+DEFINITIONS = dg.Definitions(
+    assets=[dg.AssetSpec(name) for name in ("snapshots", "registry")],
+    asset_checks=[work],
+    jobs=[dg.define_asset_job("evening_job", selection=dg.AssetSelection.checks(work))],
+)
+
+
+@pytest.fixture
+def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
+    with listening() as server:
+        monkeypatch.setenv("LDTM_ALERT_URLS", server.url)
+        yield server
+
+
+@pytest.fixture
+def project(settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch) -> Project:
+    project = Project(settings=settings, home=settings.path.parent, database=database)
+    with psycopg.connect(database.url, autocommit=True) as admin:
+        admin.execute("create schema ldtm_dagster")
+    for name, value in dagster_environment(project).items():
+        monkeypatch.setenv(name, value)
+    return project
+
+
+@pytest.fixture
+def instance(project: Project) -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.get() as instance:
+        yield instance
+
+
+@dataclass
+class Sensor:
+    """Ticks as the daemon does, with the cursor that the tick before left."""
+
+    project: Project
+    instance: dg.DagsterInstance
+    cursor: str | None = None
+    said: list[str] = field(default_factory=list[str])
+
+    def __call__(self) -> None:
+        with dg.build_sensor_context(instance=self.instance, cursor=self.cursor) as context:
+            ticked = alert_sensor(lambda: self.project).evaluate_tick(context)
+        assert not ticked.run_requests
+        self.said.append(str(ticked.skip_message))
+        self.cursor = ticked.cursor
+
+
+@pytest.fixture
+def sensor(project: Project, instance: dg.DagsterInstance) -> Sensor:
+    """A sensor that has looked once, before anything happened."""
+    sensor = Sensor(project, instance)
+    sensor()
+    return sensor
+
+
+Run = Callable[..., dg.ExecuteInProcessResult]
+
+
+@pytest.fixture
+def run(instance: dg.DagsterInstance) -> Run:
+    def execute(
+        failed: Sequence[str] = (), *, tags: dict[str, str] = OF_EVENING, **config: object
+    ) -> dg.ExecuteInProcessResult:
+        return DEFINITIONS.resolve_job_def("evening_job").execute_in_process(
+            instance=instance,
+            tags=tags,
+            raise_on_error=False,
+            run_config={
+                "ops": {"work": {"config": {"failed": [*failed], **config}}},
+                "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+            },
+        )
+
+    return execute
+
+
+def titles(receiver: Receiver) -> list[str]:
+    return [title.partition(" [message")[0] for title, _ in receiver.messages]
+
+
+def test_the_sensor_is_on_looks_every_half_minute_and_launches_nothing(project: Project) -> None:
+    sensor = alert_sensor(lambda: project)
+    assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
+    assert sensor.minimum_interval_seconds == 30
+    assert not sensor.has_jobs
+
+
+def test_a_failed_check_is_told_once_and_recovers_once(sensor: Sensor, run: Run, receiver: Receiver) -> None:
+    run([ROWS[1]])
+    for _ in range(3):
+        sensor()
+    [(title, body)] = receiver.messages
+    assert title == "LDTM 2026-11-20: 1 error [message 1]"
+    assert body == (
+        "ERROR  check  snapshots/every_ticker_has_a_row  missing: AAPL; rows expected: 103\n\n"
+        "http://127.0.0.1:3000/assets/snapshots?view=checks&checkDetail=every_ticker_has_a_row"
+    )
+    run()
+    for _ in range(3):
+        sensor()
+    assert titles(receiver)[1:] == ["LDTM 2026-11-20: 1 recovered"]
+
+
+def test_a_daemon_that_begins_anew_reads_the_same_events_and_tells_nobody_again(
+    sensor: Sensor, run: Run, receiver: Receiver
+) -> None:
+    begun_at = sensor.cursor
+    run([ROWS[1]])
+    sensor()
+    run()
+    sensor()
+    run([INTACT[1]], dies_of="no disk")
+    sensor()
+    told = titles(receiver)
+    assert told == ["LDTM 2026-11-20: 1 error", "LDTM 2026-11-20: 1 recovered", "LDTM 2026-11-20: 2 errors"]
+    for _ in range(2):
+        sensor.cursor = begun_at
+        sensor()
+        sensor()
+    assert titles(receiver) == told
+
+
+def test_what_was_before_the_first_look_is_told_to_nobody(
+    project: Project, instance: dg.DagsterInstance, run: Run, receiver: Receiver
+) -> None:
+    run([ROWS[1]], dies_of="no disk")
+    sensor = Sensor(project, instance)
+    sensor()
+    sensor()
+    assert receiver.taken == []
+
+
+def test_the_evaluations_of_single_tickers_and_the_checks_of_the_gate_are_not_told(
+    sensor: Sensor, run: Run, receiver: Receiver
+) -> None:
+    run([GATE[1]], tickers=["AAPL", "MSFT"])
+    sensor()
+    assert receiver.taken == []
+
+
+def test_a_check_of_the_whole_record_is_well_again_on_a_later_evening_and_one_of_its_evening_is_not(
+    sensor: Sensor, run: Run, receiver: Receiver, project: Project
+) -> None:
+    run([ROWS[1], INTACT[1]])
+    sensor()
+    run(tags=partition_range("2026-11-23|AAPL", "2026-11-23|MSFT"))
+    sensor()
+    assert titles(receiver) == ["LDTM 2026-11-20: 2 errors", "LDTM 2026-11-20: 1 recovered"]
+    with project.database.transaction() as conn:
+        assert [trouble.key for trouble in open_troubles(conn)] == ["check/snapshots/every_ticker_has_a_row/2026-11-20"]
+
+
+def test_a_run_that_failed_is_told_with_its_reason_and_without_secrets_and_a_later_success_ends_it(
+    sensor: Sensor, run: Run, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LDTM_IB_PASSWORD", PASSWORD)
+    result = run(dies_of=f"no answer of postgresql://me:{PASSWORD}@db/x\nand {PASSWORD}\nand {receiver.url}\nand more")
+    sensor()
+    [(title, body)] = receiver.messages
+    assert title == "LDTM 2026-11-20: 1 error [message 1]"
+    assert body == (
+        "ERROR  run  evening_job  failed for 2026-11-20|AAPL to 2026-11-20|MSFT: RuntimeError: no answer of "
+        f"postgresql://***@db/x and *** and ***\n\nhttp://127.0.0.1:3000/runs/{result.run_id}"
+    )
+    run()
+    sensor()
+    assert titles(receiver)[1:] == ["LDTM 2026-11-20: 1 recovered"]
+
+
+def test_a_check_that_names_its_evening_is_told_under_that_one_and_ends_with_it(
+    sensor: Sensor, run: Run, receiver: Receiver
+) -> None:
+    run([ROWS[1]], tags={}, names_evening="2026-11-19")
+    sensor()
+    run(tags={}, names_evening="2026-11-20")
+    sensor()
+    assert titles(receiver) == ["LDTM 2026-11-19: 1 error"]
+    run(tags={}, names_evening="2026-11-19")
+    sensor()
+    assert titles(receiver) == ["LDTM 2026-11-19: 1 error", "LDTM 2026-11-19: 1 recovered"]
+
+
+def test_a_step_that_says_why_it_ends_is_told_in_its_own_words(sensor: Sensor, run: Run, receiver: Receiver) -> None:
+    run(dies_of="3 partitions failed, the others are recorded", fails_by_itself=True)
+    sensor()
+    [(_, body)] = receiver.messages
+    assert body.startswith(
+        "ERROR  run  evening_job  failed for 2026-11-20|AAPL to 2026-11-20|MSFT: 3 partitions failed, the others are"
+    )
+
+
+def test_a_run_whose_partitions_wait_or_that_dagster_tries_again_is_not_told_and_the_last_one_is(
+    sensor: Sensor, instance: dg.DagsterInstance, run: Run, receiver: Receiver
+) -> None:
+    run([ROWS[1]], dies_of="2 partitions wait", tags=OF_EVENING | {WAITING_TAG: "2"})
+    for num_retries in ("1", "0"):
+        assert receiver.taken == []
+        tags = OF_EVENING | {"dagster/max_retries": num_retries}
+        killed = create_run_for_test(
+            instance, job_name="leaderboard_job", tags=tags, status=dg.DagsterRunStatus.STARTED
+        )
+        instance.report_run_failed(killed, "its process died")
+        sensor()
+    [(_, body)] = receiver.messages
+    assert body.startswith(
+        "ERROR  run  leaderboard_job  failed for 2026-11-20|AAPL to 2026-11-20|MSFT: its process died"
+    )
+
+
+def test_103_tickers_a_check_and_a_run_are_one_message(
+    sensor: Sensor, run: Run, receiver: Receiver, project: Project
+) -> None:
+    run([ROWS[1]], dies_of="no disk")
+    with project.database.transaction() as conn:
+        notice(conn, [ticker_trouble(f"T{n:03}") for n in range(103)])
+    sensor()
+    [(title, body)] = receiver.messages
+    assert title == "LDTM 2026-11-20: 2 errors, 103 warnings [message 1]"
+    assert sum(line.startswith("WARN   ticker  T") for line in body.splitlines()) == 103
+
+
+def ticker_trouble(ticker: str) -> Trouble:
+    return Trouble(
+        key=f"ticker/{EVENING}/{ticker}",
+        kind="ticker",
+        severity="warning",
+        evening=EVENING,
+        subject=ticker,
+        summary="failed 4 times: no bar",
+        link=f"/assets/snapshots?partition={EVENING}%7C{ticker}",
+    )
+
+
+@pytest.mark.parametrize("job", ["evening_job", "retraining_job"])
+def test_while_an_evening_or_a_training_runs_the_message_waits_for_it_and_not_for_ever(
+    sensor: Sensor, instance: dg.DagsterInstance, run: Run, receiver: Receiver, project: Project, job: str
+) -> None:
+    running = create_run_for_test(instance, job_name=job, status=dg.DagsterRunStatus.STARTED)
+    run([ROWS[1]])
+    sensor()
+    assert receiver.taken == []
+    with project.database.transaction() as conn:
+        notice(conn, [replace(ticker_trouble("AAPL"), seen_at=datetime.now(UTC) - timedelta(minutes=9.9))])
+    sensor()
+    assert receiver.taken == []
+    sensor.project = replace(project, settings=replace(project.settings, alerts=AlertsConfig(hold_minutes=9)))
+    sensor()
+    assert titles(receiver) == ["LDTM 2026-11-20: 1 error, 1 warning"]
+    sensor.project = project
+    run([INTACT[1]])
+    sensor()
+    assert len(receiver.taken) == 1
+    instance.report_run_canceled(running)
+    sensor()
+    assert len(receiver.taken) == 2
+
+
+def test_an_address_that_is_none_is_said_and_what_happened_meanwhile_is_told_when_it_is_corrected(
+    sensor: Sensor, run: Run, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LDTM_ALERT_URLS", f"hooks.example.org/{SECRET}")
+    run([ROWS[1]])
+    sensor()
+    assert sensor.said[-1].startswith("nobody is told anything: address 1 of 1 in LDTM_ALERT_URLS is no address")
+    assert SECRET not in sensor.said[-1]
+    monkeypatch.setenv("LDTM_ALERT_URLS", receiver.url)
+    sensor()
+    assert sensor.said[-1] == "1 messages made, 1 delivered to 1 channels"
+    assert len(receiver.taken) == 1
+
+
+def test_a_channel_that_is_down_costs_a_tick_nothing_but_a_word(sensor: Sensor, run: Run, receiver: Receiver) -> None:
+    receiver.answer = 503
+    run([ROWS[1]])
+    sensor()
+    assert (
+        sensor.said[-1]
+        == f"1 messages made, 0 delivered to 1 channels; not delivered: {receiver.shown_as} answered 503"
+    )
+    sensor()
+    assert sensor.said[-1] == "0 messages made, 0 delivered to 1 channels"
+
+
+def test_more_events_than_a_look_reads_are_read_by_the_next_ones(
+    sensor: Sensor, run: Run, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alert_sensor_module, "EVENTS_AT_ONCE", 2)
+    monkeypatch.setattr(alert_sensor_module, "SETTLED_SECONDS", 0.0)
+    run([ROWS[1]], tickers=["AAPL"])
+    run([ROWS[1], INTACT[1]], tickers=["AAPL"], dies_of="no disk")
+    for _ in range(8):
+        sensor()
+    assert sum(int(title.split(": ")[1].split()[0]) for title in titles(receiver)) == 3
+
+
+def test_an_event_that_comes_to_light_after_a_younger_one_is_not_missed(
+    sensor: Sensor, run: Run, receiver: Receiver, instance: dg.DagsterInstance, project: Project
+) -> None:
+    """Storage ids are given before a transaction commits: the younger event may be seen first."""
+    run([ROWS[1]])
+    with project.dagster_database.transaction() as conn:
+        moved = conn.execute(
+            "update event_logs set id = id + 1000000 where dagster_event_type = 'ASSET_CHECK_EVALUATION' returning id"
+        ).fetchall()
+    run(dies_of="no disk", tags=partition_range("2026-11-23|AAPL", "2026-11-23|MSFT"))
+    with project.dagster_database.transaction() as conn:
+        hidden = conn.execute("update event_logs set id = -id where id > 1000000 returning id").fetchall()
+    sensor()
+    assert len(moved) == 3
+    assert len(hidden) == 3
+    assert titles(receiver) == ["LDTM 2026-11-23: 1 error"]
+    with project.dagster_database.transaction() as conn:
+        conn.execute("update event_logs set id = -id - 1000000 where id < 0")
+    sensor()
+    assert titles(receiver) == ["LDTM 2026-11-23: 1 error", "LDTM 2026-11-20: 1 error"]
+
+
+def test_a_look_with_nothing_new_costs_few_statements_whatever_was_before(
+    sensor: Sensor, run: Run, receiver: Receiver, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[object] = []
+    execute = psycopg.Cursor.execute
+
+    def counting(cursor: psycopg.Cursor[object], *args: object, **kwargs: object) -> object:
+        sent.append(args[0])
+        return execute(cursor, *args, **kwargs)  # pyright: ignore
+
+    monkeypatch.setattr(psycopg.Cursor, "execute", counting)
+    monkeypatch.setattr(alert_sensor_module, "SETTLED_SECONDS", 0.0)
+    sensor()
+    idle = len(sent)
+    for number in (1, 103):
+        with project.database.transaction() as conn:
+            notice(conn, [ticker_trouble(f"T{n:03}") for n in range(number)])
+        run([ROWS[1]], dies_of="no disk")
+        sensor()
+        sent.clear()
+        sensor()
+        assert len(sent) == idle
+    assert idle <= 4
+
+
+def test_no_secret_of_the_environment_is_in_a_text() -> None:
+    environ = {
+        "LDTM_ALERT_URLS": "jsons://a.b/T0KEN12 tgram://T0KEN34",
+        "LDTM_IB_ACCOUNT": "U1234567",
+        "HOME": "/home/me",
+    }
+    text = "to jsons://a.b/T0KEN12, tgram://T0KEN34 as U1234567 at ftp://u:p@h/ in /home/me"
+    assert without_secrets(text, environ) == "to ***, *** as *** at ftp://***@h/ in /home/me"
