@@ -45,10 +45,33 @@ CHECKS = {
     ("registry", "leakage"),
     ("registry", "folds"),
     ("registry", "gate"),
+    ("prices", "prices_are_fresh"),
+    ("snapshots", "snapshots_are_fresh"),
+    ("fillbacks", "actuals_are_fresh"),
 }
-SCHEDULES = {"evening_schedule", "retry_schedule", "retraining_schedule", "leaderboard_schedule"}
-SENSORS = {"gpu_pool_sensor": dg.DefaultSensorStatus.RUNNING}
-JOBS = {"price_history_job", "evening_job", "retraining_job", "leaderboard_job"}
+SCHEDULES = {
+    "evening_schedule",
+    "retraining_schedule",
+    "leaderboard_schedule",
+    "freshness_schedule",
+    "retention_schedule",
+}
+SENSORS = {
+    "gpu_pool_sensor": dg.DefaultSensorStatus.RUNNING,
+    "alert_sensor": dg.DefaultSensorStatus.RUNNING,
+    "evening_watch_sensor": dg.DefaultSensorStatus.RUNNING,
+    "catch_up_sensor": dg.DefaultSensorStatus.STOPPED,
+}
+OF_FILES = {"new_bars_sensor": dg.DefaultSensorStatus.STOPPED}
+"""Only where bars come as files."""
+JOBS = {
+    "price_history_job",
+    "evening_job",
+    "retraining_job",
+    "leaderboard_job",
+    "freshness_job",
+    "retention_job",
+}
 
 
 @pytest.fixture(scope="module", params=["universe.toml", "demo.toml"])
@@ -101,7 +124,13 @@ def test_jobs_and_automation(definitions: dg.Definitions) -> None:
     assert {job.name for job in definitions.resolve_all_job_defs()} >= JOBS
     schedules = list(definitions.schedules or [])
     assert {schedule.name for schedule in schedules} == SCHEDULES
-    assert {sensor.name: sensor.default_status for sensor in definitions.sensors or []} == SENSORS
+    found = {sensor.name: sensor.default_status for sensor in definitions.sensors or []}
+    assert found | OF_FILES == SENSORS | OF_FILES
+
+
+def test_an_evening_is_one_step(definitions: dg.Definitions) -> None:
+    job = definitions.resolve_job_def("evening_job")
+    assert {node.name for node in job.nodes} == {"evening"}
 
 
 def test_every_asset_says_what_it_is(definitions: dg.Definitions) -> None:

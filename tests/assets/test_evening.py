@@ -3,9 +3,12 @@
 from dataclasses import replace
 from datetime import UTC, date, datetime
 
-from ldtm_assets.assets.evening import sort_out, waiting_for_a_retry
+import pytest
+
+from ldtm_assets.evening_cells import restrict, sort_out, waiting_for_a_retry
 from ldtm_assets.partitions import Cell
 from ldtm_lib.config import Settings
+from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.sessions import Calendar
 
 FRIDAY = date(2026, 11, 20)
@@ -13,6 +16,14 @@ MONDAY = date(2026, 11, 23)
 FRIDAY_AT_THE_CLOSE = datetime(2026, 11, 20, 21, 0, tzinfo=UTC)
 FRIDAY_EVENING = datetime(2026, 11, 20, 23, 15, tzinfo=UTC)
 MONDAY_AFTER_THE_OPEN = datetime(2026, 11, 23, 14, 30, tzinfo=UTC)
+
+
+def test_only_the_tickers_that_are_named_are_worked_on_and_one_without_a_partition_is_told() -> None:
+    cells = [Cell(FRIDAY, "AAPL"), Cell(FRIDAY, "IBM")]
+    assert restrict(cells, []) == cells
+    assert restrict(cells, ["IBM"]) == [Cell(FRIDAY, "IBM")]
+    with pytest.raises(ConfigurationError, match=r"`only` names MSFT, of which the run has no partition"):
+        restrict(cells, ["IBM", "MSFT"])
 
 
 def test_a_session_that_has_not_closed_is_refused(settings: Settings, calendar: Calendar) -> None:

@@ -1,6 +1,6 @@
 """Whole evenings through Dagster's job, in this process, on real PostgreSQL: what goes wrong costs only itself."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import dagster as dg
 import pytest
 
 from ldtm_assets.definitions import definitions_for
+from ldtm_assets.jobs import EVENING_ASSETS
 from ldtm_assets.partitions import partition_range
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.sessions import Calendar
@@ -32,15 +33,28 @@ def evening(tmp_path: Path, database: Database, calendar: Calendar, monkeypatch:
     """Runs an evening of AAPL and MSFT with a configuration."""
     monkeypatch.setenv("LDTM_DATABASE_URL", database.url)
 
-    def run(session: str, *, source: str = "sample", retired: str = "", last: str = "2013-03-01"):
+    def run(
+        session: str,
+        *,
+        source: str = "sample",
+        retired: str = "",
+        last: str = "2013-03-01",
+        until: str | None = None,
+        assets: Sequence[str] = (),
+        **step: object,
+    ):
         config = tmp_path / "universe.toml"
         config.write_text(CONFIG.format(source=source, retired=retired, last=last))
         job = definitions_for(load_settings(config), calendar).resolve_job_def("evening_job")
         with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
             return job.execute_in_process(
                 instance=instance,
-                tags=partition_range(f"{session}|AAPL", f"{session}|MSFT"),
-                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+                tags=partition_range(f"{session}|AAPL", f"{until or session}|MSFT"),
+                asset_selection=[dg.AssetKey(name) for name in assets] or None,
+                run_config={
+                    "ops": {"evening": {"config": step}},
+                    "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+                },
                 raise_on_error=False,
             )
 
@@ -114,3 +128,45 @@ def test_an_evening_of_departed_tickers_alone_succeeds_with_its_checks(evening: 
         "record_is_intact",
         "seals_are_published",
     }
+
+
+ATTEMPTS = "select session::text, ticker, num_attempts, done_at is not null, reason from evening_attempt order by 1, 2"
+
+
+def test_only_the_tickers_that_are_named_are_worked_on_and_shown_as_materialized(
+    evening: Evening, conn: Connection
+) -> None:
+    result = evening("2013-01-31", until="2013-02-01", only=["MSFT"])
+    assert result.success
+    for asset in EVENING_ASSETS:
+        assert _materialized(result, asset) == {"2013-01-31|MSFT", "2013-02-01|MSFT"}
+    rows = conn.execute("select run_date::text, ticker from snapshot order by run_date").fetchall()
+    assert rows == [("2013-01-31", "MSFT"), ("2013-02-01", "MSFT")]
+    assert conn.execute(ATTEMPTS).fetchall() == [
+        ("2013-01-31", "MSFT", 1, True, None),
+        ("2013-02-01", "MSFT", 1, True, None),
+    ]
+
+
+def test_an_attempt_ends_with_what_was_not_enough_and_the_next_one_counts(evening: Evening, conn: Connection) -> None:
+    assert not evening("2013-02-01", source="files").success
+    first = conn.execute(ATTEMPTS).fetchall()
+    conn.commit()
+    assert [row[1:4] for row in first] == [("AAPL", 1, False), ("MSFT", 1, False)]
+    assert all("data/bars" in reason for *_, reason in first)
+    assert evening("2013-02-01").success
+    assert [row[1:] for row in conn.execute(ATTEMPTS)] == [("AAPL", 2, True, None), ("MSFT", 2, True, None)]
+
+
+def test_a_run_that_failed_for_its_partitions_alone_says_how_many(evening: Evening, tmp_path: Path) -> None:
+    failed, whole = evening("2013-02-01", source="files"), evening("2013-02-01")
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        runs = {run.run_id: run for run in instance.get_runs()}
+    assert runs[failed.run_id].tags["ldtm/partitions_waiting"] == "2"
+    assert "ldtm/partitions_waiting" not in runs[whole.run_id].tags
+
+
+def test_simulated_evenings_and_parts_of_one_are_no_attempts(evening: Evening, conn: Connection) -> None:
+    assert evening("2013-02-01", simulated=True).success
+    assert evening("2013-02-01", assets=["prices", "features"]).success
+    assert conn.execute(ATTEMPTS).fetchall() == []

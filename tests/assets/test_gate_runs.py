@@ -1,4 +1,4 @@
-"""The gate through Dagster, in this process, on real PostgreSQL: what the pages and a webhook say of each ticker."""
+"""The gate through Dagster, in this process, on real PostgreSQL: what the pages and a message say of each ticker."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,11 +11,13 @@ import pytest
 
 from ldtm_assets.definitions import definitions_for
 from ldtm_assets.partitions import partition_range
+from ldtm_lib.alerts.messages import compose
+from ldtm_lib.alerts.troubles import open_troubles
 from ldtm_lib.config import GateConfig, Settings
+from ldtm_lib.database.clock import last_closed_session
 from ldtm_lib.registry.orders import retire
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings_file import load_settings
-from tests.alerts.receiver import SECRET, listening
 from tests.integration.registry.conftest import BAD, GOOD, Registry, bars, registry, small_settings, windows
 
 __all__ = ["bars", "registry", "small_settings", "windows"]
@@ -189,55 +191,33 @@ def test_a_ticker_whose_model_was_taken_out_is_no_success_and_says_by_whom_and_w
     assert told in str(card).splitlines()[0]
 
 
-def test_a_webhook_hears_once_of_a_run_with_every_reason_and_the_card_of_each_promotion(
-    gate: Gate, registry_of_project: Registry, monkeypatch: pytest.MonkeyPatch
+def test_a_message_has_every_reason_and_the_card_of_each_promotion_and_comes_once(
+    gate: Gate, registry_of_project: Registry, logged: list[str]
 ) -> None:
     registry_of_project.candidate("AAA", DAY, tested=GOOD)
     registry_of_project.candidate("BBB", DAY, tested=BAD)
-    with listening() as receiver:
-        monkeypatch.setenv("LDTM_ALERT_WEBHOOK", receiver.url)
-        gate("AAA", "BBB")
-        [(_, _, body)] = receiver.taken
-        gate("AAA", "BBB")
-        assert len(receiver.taken) == 1, "nothing is news the second time"
-    assert body["kind"] == "gate"
-    assert body["title"] == "The gate: 1 promoted, 1 refused"
-    promoted, refused = body["lines"]
-    assert promoted.startswith("AAA v1.2012-12-03 is active. Direction right on 115 of 200 days")
-    assert "A coin would have been right as often with probability" in promoted
+    gate("AAA", "BBB")
+    with registry_of_project.database.transaction() as conn:
+        evening = last_closed_session(conn)
+        assert len(compose(conn, [], pages_url="http://127.0.0.1:3000")) == 1
+        [(told_of, severity, title, body)] = conn.execute("select evening, severity, title, body from alert").fetchall()
+    assert (told_of, severity) == (evening, "warning")
+    assert title == f"LDTM {evening}: 1 warning, 1 piece of news"
+    refused, promoted, *links = [line for line in body.splitlines() if line]
     assert refused == (
-        "BBB stays candidate: next-day direction right in 99 of 200 forecasts that name one: 49.50%, "
+        "WARN  gate  BBB  stays candidate: next-day direction right in 99 of 200 forecasts that name one: 49.50%, "
         "at least 52.00% are needed"
     )
-
-
-def test_a_webhook_that_is_down_stops_nothing_and_its_address_is_in_no_log(
-    gate: Gate, registry_of_project: Registry, logged: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    registry_of_project.candidate("AAA", DAY, tested=GOOD)
-    with listening() as receiver:
-        receiver.answer = 503
-        monkeypatch.setenv("LDTM_ALERT_WEBHOOK", receiver.url)
-        result = gate("AAA")
-        host = f"webhook http://127.0.0.1:{receiver.server_port}"
-    assert result.success
-    assert registry_of_project.statuses("AAA") == [("active", "v1.2012-12-03")]
-    [line] = [entry for entry in logged if "not delivered" in entry]
-    assert f"an alert was not delivered: {host} answered 503" in line
-    assert any("AAA v1.2012-12-03 is active. Direction right on 115" in entry for entry in logged), "the log has it"
-    assert SECRET not in " ".join(logged)
-
-
-def test_an_address_that_is_none_costs_the_message_and_neither_the_run_nor_the_log(
-    gate: Gate, registry_of_project: Registry, logged: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    registry_of_project.candidate("AAA", DAY, tested=GOOD)
-    monkeypatch.setenv("LDTM_ALERT_WEBHOOK", f"hooks.example.org/{SECRET}")
-    assert gate("AAA").success
-    assert registry_of_project.statuses("AAA") == [("active", "v1.2012-12-03")]
-    assert any("AAA v1.2012-12-03 is active. Direction right on 115" in entry for entry in logged)
-    assert any("an alert was not delivered: LDTM_ALERT_WEBHOOK is not a web address" in entry for entry in logged)
-    assert SECRET not in " ".join(logged)
+    assert promoted.startswith("INFO  gate  AAA  v1.2012-12-03 is active. Direction right on 115 of 200 days")
+    assert "A coin would have been right as often with probability" in promoted
+    assert links == [
+        f"http://127.0.0.1:3000/assets/registry?view=partitions&partition={ticker}" for ticker in ("BBB", "AAA")
+    ]
+    assert any("AAA: v1.2012-12-03 is active. Direction right on 115" in entry for entry in logged)
+    gate("AAA", "BBB")
+    with registry_of_project.database.transaction() as conn:
+        assert compose(conn, [], pages_url="http://127.0.0.1:3000") == [], "nothing is news the second time"
+        assert open_troubles(conn) == [], "and news is no trouble that stays open"
 
 
 def test_statements_stay_and_events_grow_with_the_tickers_and_no_faster(

@@ -1,19 +1,29 @@
-"""When things happen by themselves: sessions only, one run for all tickers, and again for those without a row."""
+"""When things happen by themselves: sessions only, at the hour of New York, one run for all tickers."""
 
-from datetime import UTC, date, datetime
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import dagster as dg
 import pytest
+import yaml
+from dagster._utils.schedules import schedule_execution_time_iterator
 
+from ldtm_assets.errands import TRAINING_TAKES_AT_MOST, run_for
+from ldtm_assets.jobs import JOBS, TURN_TAG
 from ldtm_assets.schedules import schedules_of
-from ldtm_lib.config import Settings
+from ldtm_lib.config import AutomationConfig, Settings
 from ldtm_lib.database.connection import Database
+from ldtm_lib.evenings.agenda import Errand
+from ldtm_lib.evenings.attempts import begin
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
+from tests.integration.conftest import LedgerRows
 
 NEW_YORK = ZoneInfo("America/New_York")
 FRIDAY = date(2026, 11, 20)
+CONFIG = yaml.safe_load((Path(__file__).parents[2] / "dagster.yaml").read_text())
 
 
 @pytest.fixture
@@ -21,66 +31,146 @@ def project(settings: Settings, database: Database) -> Project:
     return Project(settings=settings, home=settings.path.parent, database=database)
 
 
-def _schedules(project: Project, calendar: Calendar) -> dict[str, dg.ScheduleDefinition]:
-    return {schedule.name: schedule for schedule in schedules_of(lambda: project, project.settings, calendar)}
+def evening_of(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, 18, 15, tzinfo=NEW_YORK)
 
 
-def _ask(project: Project, calendar: Calendar, name: str, moment: datetime) -> dg.RunRequest | dg.SkipReason:
+def schedules_at(project: Project, calendar: Calendar, now: datetime) -> dict[str, dg.ScheduleDefinition]:
+    schedules = schedules_of(lambda: project, project.settings, calendar, clock=lambda _: now)
+    return {schedule.name: schedule for schedule in schedules}
+
+
+def ask(
+    project: Project, calendar: Calendar, name: str, tick: datetime, now: datetime | None = None
+) -> dg.RunRequest | dg.SkipReason:
     with (
         dg.DagsterInstance.local_temp(str(project.home)) as instance,
-        dg.build_schedule_context(instance=instance, scheduled_execution_time=moment) as context,
+        dg.build_schedule_context(instance=instance, scheduled_execution_time=tick) as context,
     ):
-        result = _schedules(project, calendar)[name](context)
+        result = schedules_at(project, calendar, now or tick)[name](context)
     assert isinstance(result, (dg.RunRequest, dg.SkipReason))
     return result
 
 
-def _range(asked: dg.RunRequest | dg.SkipReason) -> tuple[str, str]:
+def range_of(asked: dg.RunRequest | dg.SkipReason) -> tuple[str, str]:
     assert isinstance(asked, dg.RunRequest), asked
     return asked.tags["dagster/asset_partition_range_start"], asked.tags["dagster/asset_partition_range_end"]
 
 
-@pytest.mark.parametrize("day", [date(2026, 11, 20), date(2026, 11, 27), date(2026, 3, 9)])
+@pytest.mark.parametrize(
+    "day",
+    [FRIDAY, date(2026, 11, 27), date(2026, 3, 6), date(2026, 3, 9), date(2026, 10, 30), date(2026, 11, 2)],
+    ids=["friday", "early close", "before summer time", "in summer time", "before winter time", "in winter time"],
+)
 def test_a_session_is_one_run_for_all_tickers(project: Project, calendar: Calendar, day: date) -> None:
-    moment = datetime(day.year, day.month, day.day, 18, 15, tzinfo=NEW_YORK)
-    asked = _ask(project, calendar, "evening_schedule", moment)
-    assert _range(asked) == (f"{day}|AAPL", f"{day}|MSFT")
+    asked = ask(project, calendar, "evening_schedule", evening_of(day))
+    assert range_of(asked) == (f"{day}|AAPL", f"{day}|MSFT")
+    assert isinstance(asked, dg.RunRequest)
+    assert asked.run_config == {}
+    assert asked.tags["ldtm/evening"] == day.isoformat()
+
+
+@pytest.mark.parametrize("changed_on", [date(2026, 3, 8), date(2026, 11, 1)])
+def test_an_evening_is_at_a_quarter_past_six_on_both_sides_of_a_change_of_the_clocks(
+    project: Project, calendar: Calendar, changed_on: date
+) -> None:
+    schedule = schedules_at(project, calendar, evening_of(FRIDAY))["evening_schedule"]
+    assert isinstance(schedule.cron_schedule, str)
+    since = evening_of(changed_on - timedelta(days=3)).timestamp()
+    ticks = schedule_execution_time_iterator(since, schedule.cron_schedule, schedule.execution_timezone)
+    found = [next(ticks) for _ in range(3)]
+    days = [day for back in range(-3, 4) if (day := changed_on + timedelta(days=back)).weekday() < 5]
+    assert [tick.astimezone(NEW_YORK) for tick in found] == [evening_of(day) for day in days[:3]]
+    assert len({tick.astimezone(UTC).hour for tick in found}) == 2
 
 
 def test_a_holiday_is_skipped(project: Project, calendar: Calendar) -> None:
-    asked = _ask(project, calendar, "evening_schedule", datetime(2026, 11, 26, 18, 15, tzinfo=NEW_YORK))
+    asked = ask(project, calendar, "evening_schedule", evening_of(date(2026, 11, 26)))
     assert isinstance(asked, dg.SkipReason)
     assert asked.skip_message == "2026-11-26 is not a session of XNYS"
 
 
-def test_only_tickers_without_a_row_are_asked_for_again(
-    project: Project, calendar: Calendar, database: Database
+def test_a_tick_that_was_missed_is_left_to_what_makes_up_for_it(project: Project, calendar: Calendar) -> None:
+    monday_after_the_close = datetime(2026, 11, 23, 17, 0, tzinfo=NEW_YORK)
+    asked = ask(project, calendar, "evening_schedule", evening_of(FRIDAY), now=monday_after_the_close)
+    assert isinstance(asked, dg.SkipReason)
+    assert asked.skip_message == "the evening of 2026-11-20 is long over, 2026-11-23 has closed; it is made up for"
+
+
+def test_a_tick_that_is_an_hour_late_is_made(project: Project, calendar: Calendar) -> None:
+    late = evening_of(FRIDAY) + timedelta(hours=1)
+    assert range_of(ask(project, calendar, "evening_schedule", evening_of(FRIDAY), now=late))[0] == "2026-11-20|AAPL"
+
+
+@pytest.mark.parametrize(
+    ("num_missed", "asked_for"), [(2, ("2026-11-18", "2026-11-20")), (7, ("2026-11-11", "2026-11-17"))]
+)
+def test_an_evening_takes_along_what_was_missed_before_it_and_leaves_the_order(
+    project: Project, calendar: Calendar, database: Database, num_missed: int, asked_for: tuple[str, str]
 ) -> None:
     with database.transaction() as conn:
-        targets = calendar.targets(FRIDAY)
-        for ticker in ("AAPL", "GOOG", "MSFT"):
-            conn.execute(
-                "insert into snapshot (ticker, run_date, kind, next_day_session, next_monday_session,"
-                " one_month_session, abstained_reason, bars_recorded_until)"
-                " values (%s, %s, 'simulated', %s, %s, %s, 'has no active model', clock_timestamp())",
-                (ticker, FRIDAY, *targets.as_tuple()),
-            )
-    saturday = datetime(2026, 11, 21, 3, 30, tzinfo=UTC)
-    assert _range(_ask(project, calendar, "retry_schedule", saturday)) == ("2026-11-20|FB", "2026-11-20|IBM")
+        for ticker in project.settings.tickers:
+            LedgerRows(conn, calendar).abstention(ticker, calendar.offset(FRIDAY, -num_missed - 1), kind="late")
+    first, last = asked_for
+    asked = ask(project, calendar, "evening_schedule", evening_of(FRIDAY))
+    assert range_of(asked) == (f"{first}|AAPL", f"{last}|MSFT")
 
 
-def test_nothing_is_retried_before_the_evening(project: Project, calendar: Calendar) -> None:
-    asked = _ask(project, calendar, "retry_schedule", datetime(2026, 11, 20, 17, 30, tzinfo=NEW_YORK))
+def test_an_evening_does_not_wait_for_what_was_tried_in_vain_before_it(
+    project: Project, calendar: Calendar, database: Database
+) -> None:
+    before = date(2026, 11, 19)
+    with database.transaction() as conn:
+        for ticker in project.settings.tickers:
+            LedgerRows(conn, calendar).abstention(ticker, date(2026, 11, 18), kind="late")
+        for ticker in project.settings.tickers[1:]:
+            LedgerRows(conn, calendar).abstention(ticker, before, kind="late")
+        begin(conn, [(before, "AAPL")])
+    asked = ask(project, calendar, "evening_schedule", evening_of(FRIDAY))
+    assert range_of(asked) == ("2026-11-20|AAPL", "2026-11-20|MSFT")
+
+
+def test_an_evening_that_has_all_rows_is_skipped(project: Project, calendar: Calendar, database: Database) -> None:
+    with database.transaction() as conn:
+        for ticker in project.settings.tickers:
+            LedgerRows(conn, calendar).abstention(ticker, FRIDAY)
+    asked = ask(project, calendar, "evening_schedule", evening_of(FRIDAY))
     assert isinstance(asked, dg.SkipReason)
-    assert asked.skip_message == "the evening of 2026-11-20 has not begun"
+    assert asked.skip_message == "every ticker has its row for 2026-11-20"
 
 
 def test_retraining_is_one_run_for_all_tickers(project: Project, calendar: Calendar) -> None:
     saturday = datetime(2026, 11, 21, 9, 0, tzinfo=NEW_YORK)
-    assert _range(_ask(project, calendar, "retraining_schedule", saturday)) == ("AAPL", "MSFT")
+    assert range_of(ask(project, calendar, "retraining_schedule", saturday)) == ("AAPL", "MSFT")
 
 
-def test_evenings_follow_new_york_and_wait_for_an_owner(project: Project, calendar: Calendar) -> None:
-    for schedule in _schedules(project, calendar).values():
+def test_evenings_and_trainings_take_turns_unless_the_open_is_near(settings: Settings, calendar: Calendar) -> None:
+    errand = Errand(sessions=(FRIDAY,), tickers=settings.tickers)
+    opens = datetime(2026, 11, 23, 14, 30, tzinfo=UTC)
+    assert run_for(errand, settings, calendar, evening_of(FRIDAY)).tags[TURN_TAG] == "evening"
+    assert TURN_TAG not in run_for(errand, settings, calendar, opens - timedelta(hours=7)).tags
+    assert run_for(errand, settings, calendar, opens).tags[TURN_TAG] == "evening", "it is late already"
+    tags = {job.name: dict(job.tags or {}) for job in JOBS}
+    assert tags["retraining_job"][TURN_TAG] == "retraining"
+    limits = {limit["key"]: limit["limit"] for limit in CONFIG["concurrency"]["runs"]["tag_concurrency_limits"]}
+    assert limits == {"ldtm/evening": 1, TURN_TAG: 1}
+    assert timedelta(seconds=CONFIG["run_monitoring"]["max_runtime_seconds"]) == TRAINING_TAKES_AT_MOST
+
+
+def test_dagster_starts_no_evening_again_and_ends_one_that_hangs() -> None:
+    tags = {job.name: dict(job.tags or {}) for job in JOBS}
+    assert tags["evening_job"] == {"dagster/max_retries": "0", "dagster/max_runtime": "3600"}
+    assert CONFIG["run_retries"] == {"enabled": True, "max_retries": 2, "retry_on_asset_or_op_failure": False}
+    for name in ("retraining_job", "leaderboard_job", "price_history_job"):
+        assert "dagster/max_retries" not in tags[name]
+
+
+@pytest.mark.parametrize("is_on", [False, True])
+def test_schedules_follow_new_york_and_run_where_automation_is_on(
+    project: Project, calendar: Calendar, is_on: bool
+) -> None:
+    automated = replace(project, settings=replace(project.settings, automation=AutomationConfig(on=is_on)))
+    expected = dg.DefaultScheduleStatus.RUNNING if is_on else dg.DefaultScheduleStatus.STOPPED
+    for schedule in schedules_at(automated, calendar, evening_of(FRIDAY)).values():
         assert schedule.execution_timezone == "America/New_York"
-        assert schedule.default_status == dg.DefaultScheduleStatus.STOPPED
+        assert schedule.default_status == expected

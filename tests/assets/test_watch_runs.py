@@ -13,7 +13,6 @@ from ldtm_lib.features.indicators import add_indicators
 from ldtm_lib.prices import store
 from ldtm_lib.prices.sources.sample import SampleSource
 from ldtm_lib.sessions import Calendar
-from tests.alerts.receiver import listening
 from tests.assets.test_evening_runs import Evening, evening
 from tests.integration.conftest import LedgerRows, ledger_rows
 from tests.integration.test_degradation import TRAINED_ON, calls, put_live
@@ -58,19 +57,23 @@ def test_a_degraded_model_is_warned_about_and_kept_where_that_is_the_policy(
 
 
 def test_a_degraded_model_is_retired_once_with_its_figures_as_the_reason_where_that_is_the_policy(
-    models: None, evening: Evening, conn: Connection, monkeypatch: pytest.MonkeyPatch
+    models: None, evening: Evening, conn: Connection
 ) -> None:
     policy = "[registry]\ndegraded = 'retire'\n"
-    with listening() as receiver:
-        monkeypatch.setenv("LDTM_ALERT_WEBHOOK", receiver.url)
-        evaluation, shown = check(evening(str(SESSION), retired=policy), "active_models_hold_up")
-        again, _ = check(evening(str(SESSION), retired=policy), "active_models_hold_up")
-        [(_, _, body)] = receiver.taken
+    evaluation, shown = check(evening(str(SESSION), retired=policy), "active_models_hold_up")
+    again, _ = check(evening(str(SESSION), retired=policy), "active_models_hold_up")
     assert evaluation.passed is False
     assert shown["retired now"] == "AAPL v1.2011-12-30"
     assert again.passed is True, "who is retired is watched no more"
     assert statuses(conn) == {"AAPL": "retired", "MSFT": "active"}
-    assert body["title"] == "1 active model retired for their record"
+    [(kind, severity, subject, summary)] = conn.execute(
+        "select kind, severity, subject, summary from trouble where is_news"
+    ).fetchall()
+    assert (kind, severity, subject) == ("degradation", "error", "AAPL")
+    assert summary.startswith(
+        "retired for its record: AAPL v1.2011-12-30 was right in 60 of 155 calls since 2012-01-03"
+    )
+    assert summary.endswith("It abstains until another network passes the gate.")
     [(action, ordered_by, why)] = conn.execute("select action, ordered_by, why from registry_order").fetchall()
     assert (action, ordered_by) == ("retirement", "policy registry.degraded")
     assert why.startswith("AAPL v1.2011-12-30 was right in 60 of 155 calls since 2012-01-03, 38.7%; a model that meets")

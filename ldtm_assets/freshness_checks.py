@@ -1,0 +1,115 @@
+"""Freshness: every morning, five minutes after the open, whether the evening before it left everything behind."""
+
+from collections.abc import Iterator
+from datetime import date
+from zoneinfo import ZoneInfo
+
+import dagster as dg
+
+from ldtm_assets.checks import listed
+from ldtm_assets.partitions import EXCHANGE_TIMEZONE
+from ldtm_assets.resources import ProjectResource
+from ldtm_lib.config import Settings
+from ldtm_lib.evenings.freshness import CHECKS, Freshness, end_recovered, freshness, named
+from ldtm_lib.sessions import Calendar
+
+FRESHNESS_STEP, FRESHNESS_JOB = "freshness", "freshness_job"
+AFTER_THE_OPEN = "35 9 * * 1-5"
+"""Five minutes after the open, which is at 9:30 on every session; an early close moves the close alone."""
+NUM_RETRIES = "3"
+"""How often Dagster starts the look again when its process was killed."""
+LACKS = {
+    "prices": "tickers without a bar of",
+    "snapshots": "tickers without a row of",
+    "fillbacks": "actuals that have their bar and are not filled on",
+}
+PROMISES = {
+    "prices": "Every ticker has the bar of the session before the next one opens.",
+    "snapshots": "Every ticker has its row of the session before the next one opens.",
+    "fillbacks": "Every actual whose bar is there is filled before the next session opens.",
+}
+
+
+class FreshnessConfig(dg.Config):
+    """Which evening is looked at."""
+
+    session: str | None = None
+    """YYYY-MM-DD; the newest session that has closed when absent."""
+
+
+@dg.multi_asset_check(
+    name=FRESHNESS_STEP,
+    specs=[dg.AssetCheckSpec(CHECKS[asset], asset=asset, description=text) for asset, text in PROMISES.items()],
+    can_subset=True,
+)
+def freshness_checks(
+    context: dg.AssetCheckExecutionContext, config: FreshnessConfig, project: ProjectResource
+) -> Iterator[dg.AssetCheckResult]:
+    """What is missing is an error once the next session has opened, and a warning as long as it may still come."""
+    opened = project.open()
+    session = date.fromisoformat(config.session) if config.session else None
+    with opened.database.transaction() as conn:
+        found = freshness(conn, opened.settings, session)
+        end_recovered(conn, opened.settings)
+    for key in context.selected_asset_check_keys:
+        yield _result(found, key.asset_key.to_user_string())
+
+
+freshness_job = dg.define_asset_job(FRESHNESS_JOB, selection=dg.AssetSelection.checks(freshness_checks))
+
+
+def freshness_schedule(settings: Settings, calendar: Calendar) -> dg.ScheduleDefinition:
+    """The schedule that looks at every evening once, on the morning after its deadline."""
+    on = dg.DefaultScheduleStatus.RUNNING if settings.automation.on else dg.DefaultScheduleStatus.STOPPED
+
+    @dg.schedule(
+        name="freshness_schedule",
+        job_name=FRESHNESS_JOB,
+        cron_schedule=AFTER_THE_OPEN,
+        execution_timezone=EXCHANGE_TIMEZONE,
+        default_status=on,
+    )
+    def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        """Five minutes after each open: whether everything is there of the session before it."""
+        day = context.scheduled_execution_time.astimezone(ZoneInfo(EXCHANGE_TIMEZONE)).date()
+        if not calendar.is_session(day):
+            return dg.SkipReason(f"{day} is not a session of {calendar.name}")
+        session = calendar.offset(day, -1).isoformat()
+        return dg.RunRequest(
+            run_key=session,
+            run_config={"ops": {FRESHNESS_STEP: {"config": {"session": session}}}},
+            tags={"dagster/max_retries": NUM_RETRIES},
+        )
+
+    return schedule
+
+
+def _result(found: Freshness, asset: str) -> dg.AssetCheckResult:
+    missing = found.missing[asset]
+    deadline = f"{found.deadline:%Y-%m-%d %H:%M} UTC, {'over' if found.is_overdue else 'still to come'}"
+    what = f"{LACKS[asset]} {found.session}: {named(missing)}; deadline {deadline}"
+    return dg.AssetCheckResult(
+        asset_key=asset,
+        check_name=CHECKS[asset],
+        passed=not missing,
+        severity=dg.AssetCheckSeverity.ERROR if found.is_overdue else dg.AssetCheckSeverity.WARN,
+        description=what if missing else None,
+        metadata={
+            "evening": found.session.isoformat(),
+            "deadline": deadline,
+            "tickers": found.num_tickers,
+            **(_rows(found) if asset == "snapshots" else {}),
+            "num missing": len(missing),
+            "missing": listed(missing),
+        },
+    )
+
+
+def _rows(found: Freshness) -> dict[str, int | dg.MetadataValue]:
+    return {
+        "live": found.num_live,
+        "late": len(found.late),
+        "simulated": found.num_simulated,
+        "abstained": found.num_abstained,
+        "came late": listed(found.late),
+    }

@@ -1,0 +1,40 @@
+"""What schedules, sensors and the command line launch, and the tags that keep runs from getting in each other's way."""
+
+import dagster as dg
+
+from ldtm_assets.freshness_checks import freshness_checks
+
+EVENING_ASSETS = ("prices", "features", "snapshots", "fillbacks")
+RETRAINING_ASSETS = ("backtests", "checkpoints", "registry")
+EVENING_JOB = "evening_job"
+RETRAINING_JOB = "retraining_job"
+LEADERBOARD_JOB = "leaderboard_job"
+UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+EVENING_TAG = "ldtm/evening"
+"""The last session that a run makes; dagster.yaml lets one such run go at a time."""
+TURN_TAG = "ldtm/turn"
+"""Evenings and trainings carry it and take turns by dagster.yaml, so that no forecast is made amid new networks."""
+WAITING_TAG = "ldtm/partitions_waiting"
+"""How many partitions of a run failed by themselves: the run is no trouble of its own."""
+EVENING_TAKES_AT_MOST = 3600
+"""Seconds after which a run that hangs is ended, so that the next one can begin."""
+MADE_UP_FOR = {"dagster/max_retries": "0", "dagster/max_runtime": str(EVENING_TAKES_AT_MOST)}
+"""Evenings are started again by what the tables lack, and not by Dagster."""
+
+JOBS = (
+    dg.define_asset_job("price_history_job", selection=["price_history"]),
+    dg.define_asset_job(
+        EVENING_JOB,
+        # what an evening left behind is looked at on the next morning, by a job of its own
+        selection=dg.AssetSelection.assets(*EVENING_ASSETS) - dg.AssetSelection.checks(freshness_checks),
+        tags=MADE_UP_FOR,
+    ),
+    dg.define_asset_job(RETRAINING_JOB, selection=list(RETRAINING_ASSETS), tags={TURN_TAG: "retraining"}),
+    dg.define_asset_job(LEADERBOARD_JOB, selection=["leaderboard"]),
+)

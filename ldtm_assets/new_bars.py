@@ -1,0 +1,57 @@
+"""What watches a folder of bars: when its files change, what waits for them is tried at once."""
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+
+import dagster as dg
+
+from ldtm_assets.errands import run_for, why_not_now
+from ldtm_assets.jobs import EVENING_JOB
+from ldtm_lib.config import Settings
+from ldtm_lib.database.clock import now
+from ldtm_lib.database.connection import Connection
+from ldtm_lib.evenings.agenda import next_errand
+from ldtm_lib.evenings.folder import folder_signature
+from ldtm_lib.evenings.open_cells import open_cells
+from ldtm_lib.project import Project
+from ldtm_lib.sessions import Calendar
+
+SECONDS_BETWEEN_LOOKS = 30
+
+
+def new_bars_sensor(
+    project: Callable[[], Project],
+    settings: Settings,
+    calendar: Calendar,
+    clock: Callable[[Connection], datetime] = now,
+) -> dg.SensorDefinition:
+    """The sensor of an installation whose bars come as files."""
+    folder = settings.path.parent / settings.source.folder
+
+    @dg.sensor(
+        name="new_bars_sensor",
+        job_name=EVENING_JOB,
+        minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
+        default_status=dg.DefaultSensorStatus.RUNNING if settings.automation.on else dg.DefaultSensorStatus.STOPPED,
+        description="When the files of bars change, tries the tickers at once that wait for their bar.",
+    )
+    def sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        signature = folder_signature(folder)
+        seen = json.loads(context.cursor) if context.cursor else {}
+        with project().database.transaction() as conn:
+            moment = clock(conn)
+            if signature != seen.get("signature"):
+                seen = {"signature": signature, "changed_at": moment.isoformat()}
+                context.update_cursor(json.dumps(seen))
+            changed_at = datetime.fromisoformat(seen["changed_at"])
+            cells = [cell for cell in open_cells(conn, settings, calendar, moment) if cell.reason is not None]
+            waiting = [cell for cell in cells if cell.last_attempt_at and cell.last_attempt_at < changed_at]
+            errand = next_errand(
+                waiting, calendar=calendar, moment=moment, config=settings.automation, news_at=changed_at
+            )
+            if errand is None:
+                return dg.SkipReason(f"nothing waits for the files of {changed_at:%Y-%m-%d %H:%M:%S} UTC")
+            return why_not_now(context.instance, conn, settings, moment) or run_for(errand, settings, calendar, moment)
+
+    return sensor

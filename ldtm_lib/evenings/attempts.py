@@ -1,0 +1,45 @@
+"""Attempts at evenings, noted before the work begins: a process that is killed in the middle has been counted."""
+
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime
+
+from ldtm_lib.database.connection import Connection
+from ldtm_lib.database.statements import statement
+
+CellKey = tuple[date, str]
+"""Session and ticker."""
+
+
+def begin(conn: Connection, cells: Iterable[CellKey]) -> None:
+    """Note one more attempt at every cell; commit before the work begins."""
+    keys = list(cells)
+    conn.execute(
+        statement("evenings/begin"), {"sessions": [day for day, _ in keys], "tickers": [ticker for _, ticker in keys]}
+    )
+
+
+def finish(conn: Connection, done: Iterable[CellKey], failed: Mapping[CellKey, str]) -> None:
+    """Note for every cell that all of its evening is there now, or why it is not."""
+    reasons = dict.fromkeys(done) | dict(failed)
+    conn.execute(
+        statement("evenings/finish"),
+        {
+            "sessions": [day for day, _ in reasons],
+            "tickers": [ticker for _, ticker in reasons],
+            "reasons": list(reasons.values()),
+        },
+    )
+
+
+def newest_done_session(conn: Connection) -> date | None:
+    """The newest session of which some ticker's evening was done as a whole; None before the first one."""
+    row = conn.execute(statement("evenings/newest_done")).fetchone()
+    assert row is not None
+    return row[0]
+
+
+def newest_attempt_at(conn: Connection) -> datetime | None:
+    """When the newest attempt at anything began; None before the first one."""
+    row = conn.execute(statement("evenings/newest_attempt")).fetchone()
+    assert row is not None
+    return row[0]

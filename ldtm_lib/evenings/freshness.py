@@ -1,0 +1,115 @@
+"""Whether a session's bars, forecasts and actuals are there, and by when they must be: the open of the next one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from psycopg.rows import class_row
+
+from ldtm_lib.alerts.troubles import Ending, end_fitting, open_troubles
+from ldtm_lib.config import Settings
+from ldtm_lib.database.connection import Connection
+from ldtm_lib.database.statements import statement
+from ldtm_lib.errors import CalendarError
+
+CHECKS = {"prices": "prices_are_fresh", "snapshots": "snapshots_are_fresh", "fillbacks": "actuals_are_fresh"}
+"""The check of each asset; troubles name it `snapshots/snapshots_are_fresh`."""
+NUM_NAMED = 5
+"""Of a list, what a sentence names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Freshness:
+    """What there is of one session at a moment, for the tickers that belonged to the universe on it."""
+
+    session: date
+    deadline: datetime
+    """The open of the session after it."""
+    moment: datetime
+    """When this was looked at, by the database's clock."""
+    num_tickers: int
+    without_bar: list[str]
+    """Tickers whose bar was not recorded after the close."""
+    without_row: list[str]
+    """Tickers that have neither a forecast nor an abstention."""
+    late: list[str]
+    """Tickers whose row came after the deadline."""
+    num_live: int
+    num_simulated: int
+    num_abstained: int
+    """Of the rows of every kind."""
+    unfilled: list[str]
+    """Actuals of any ticker whose bar is there and which are not filled, such as `AAPL 2026-11-19, next day`."""
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether the deadline has passed; before it, what is missing may still come."""
+        return self.moment >= self.deadline
+
+    @property
+    def num_rows(self) -> int:
+        """Tickers that have a row."""
+        return self.num_tickers - len(self.without_row)
+
+    @property
+    def num_bars(self) -> int:
+        """Tickers that have a bar."""
+        return self.num_tickers - len(self.without_bar)
+
+    @property
+    def missing(self) -> dict[str, list[str]]:
+        """What each asset lacks."""
+        return {"prices": self.without_bar, "snapshots": self.without_row, "fillbacks": self.unfilled}
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is missing."""
+        return not any(self.missing.values())
+
+
+def freshness(conn: Connection, settings: Settings, session: date | None = None) -> Freshness:
+    """Look at a session; at the newest closed one when none is given. One statement, whatever the universe.
+
+    Raises CalendarError for what is no session, or has not closed, by the database's calendar and clock.
+    """
+    with conn.cursor(row_factory=class_row(Freshness)) as cursor:
+        found = cursor.execute(
+            statement("evenings/freshness"),
+            {
+                "session": session,
+                "tickers": list(settings.tickers),
+                "leaves": [settings.retired.get(ticker) for ticker in settings.tickers],
+            },
+        ).fetchone()
+    if found is None:
+        by = "by the database's calendar and clock"
+        if session is not None:
+            raise CalendarError(
+                f"{session} is no session that has closed {by}; name another one, or none for the newest"
+            )
+        raise CalendarError(f"no session has closed {by}; `ldtm db migrate` extends the calendar")
+    return found
+
+
+def end_recovered(conn: Connection, settings: Settings) -> int:
+    """End the troubles of evenings that missed their deadline and are whole now; returns how many these were.
+
+    A look at such an evening costs one statement more.
+    """
+    assets = {f"{asset}/{check}": asset for asset, check in CHECKS.items()}
+    open_ones = [t for t in open_troubles(conn) if t.kind == "check" and t.subject in assets and t.evening is not None]
+    found = {evening: freshness(conn, settings, evening) for evening in {t.evening for t in open_ones}}
+    return end_fitting(
+        conn,
+        [
+            Ending(kind=trouble.kind, subject=trouble.subject, evening=trouble.evening)
+            for trouble in open_ones
+            if not found[trouble.evening].missing[assets[trouble.subject]]
+        ],
+    )
+
+
+def named(things: Sequence[str]) -> str:
+    """The first of some things, and how many more there are."""
+    more = f" and {len(things) - NUM_NAMED} more" if len(things) > NUM_NAMED else ""
+    return ", ".join(things[:NUM_NAMED]) + more

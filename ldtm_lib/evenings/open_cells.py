@@ -1,0 +1,82 @@
+"""What the newest sessions lack: tickers without a row, or whose evening was tried and is not whole."""
+
+from dataclasses import dataclass
+from datetime import date, datetime, time
+from zoneinfo import ZoneInfo
+
+from psycopg.rows import dict_row
+
+from ldtm_lib.config import Settings
+from ldtm_lib.database.connection import Connection
+from ldtm_lib.database.statements import statement
+from ldtm_lib.evenings.attempts import newest_done_session
+from ldtm_lib.sessions import Calendar
+
+NEW_YORK = ZoneInfo("America/New_York")
+EVENING = time(18, 15)
+"""When an evening begins in New York, on early closes too: the bars of a session are final by then."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenCell:
+    """One session of one ticker of which something is to be made."""
+
+    session: date
+    ticker: str
+    evening_at: datetime
+    """From when its evening may be made."""
+    deadline: datetime
+    """The next open: a forecast that is on record before it is live."""
+    lacks_row: bool
+    """Whether there is neither a forecast nor an abstention."""
+    has_begun: bool
+    """Whether the ticker has a forecast of this or an earlier session that is none of a backfill."""
+    bar_came: bool
+    """Whether a bar of the session was recorded after the newest attempt, which was not enough."""
+    is_done: bool
+    """Whether the newest attempt did all of it; what is left is an actual whose bar came later."""
+    num_attempts: int
+    last_attempt_at: datetime | None
+    reason: str | None
+    """Why the newest attempt was not enough; None when it did all, while it runs, and when it was killed."""
+
+
+def evening_of(session: date) -> datetime:
+    """When the evening of a session begins."""
+    return datetime.combine(session, EVENING, NEW_YORK)
+
+
+def open_cells(conn: Connection, settings: Settings, calendar: Calendar, moment: datetime) -> list[OpenCell]:
+    """All open cells of the newest sessions that have closed at a moment, by session and ticker, with two statements.
+
+    It looks `automation.catch_up_sessions` back, further after an outage that lasted longer, and no further than there
+    are partitions. A cell that has its row and only waits for its bar is open until `ledger.void_after_sessions` have
+    passed: later its actual is void.
+    """
+    newest = calendar.last_closed(moment)
+    looked_at = calendar.between(settings.partitions.first_session, settings.partitions.last_session or newest)
+    oldest = calendar.offset(newest, 1 - settings.automation.catch_up_sessions)
+    newest_done = newest_done_session(conn)
+    if newest_done is not None:
+        oldest = min(oldest, newest_done)
+    sessions = [session for session in looked_at if oldest <= session <= newest]
+    if not sessions:
+        return []
+    with conn.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(
+            statement("evenings/open_cells"),
+            {
+                "tickers": list(settings.tickers),
+                "leaves_on": [settings.retired.get(ticker) for ticker in settings.tickers],
+                "sessions": sessions,
+                "first": sessions[0],
+                "newest": newest,
+                "waited_for_since": calendar.offset(newest, -settings.ledger.void_after_sessions),
+            },
+        ).fetchall()
+    evenings = {session: evening_of(session) for session in sessions}
+    deadlines = {session: calendar.opens_at(calendar.offset(session, 1)) for session in sessions}
+    return [
+        OpenCell(evening_at=evenings[row["session"]], deadline=deadlines[row["session"]], **row)  # pyright: ignore[reportUnknownArgumentType]
+        for row in rows
+    ]

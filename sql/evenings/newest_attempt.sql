@@ -1,0 +1,1 @@
+select max(last_attempt_at) from evening_attempt;

@@ -1,0 +1,190 @@
+"""What is done next, by property: nothing too early, oldest first, not too much at once, and nothing forgotten."""
+
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ldtm_lib.config import AutomationConfig
+from ldtm_lib.evenings.agenda import Errand, due_at, next_errand, wait
+from ldtm_lib.evenings.open_cells import OpenCell, evening_of
+from ldtm_lib.sessions import Calendar, exchange_calendar
+
+CALENDAR = exchange_calendar()
+CONFIG = AutomationConfig()
+FRIDAY = date(2026, 11, 20)
+SESSIONS = CALENDAR.between(date(2026, 10, 26), FRIDAY)
+TICKERS = ("AAPL", "IBM", "MSFT")
+SATURDAY = datetime(2026, 11, 21, 15, 0, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+
+
+def cell(session: date, ticker: str = "AAPL", **other: object) -> OpenCell:
+    """A cell that was never tried, or as told."""
+    fields: dict[str, object] = {
+        "session": session,
+        "ticker": ticker,
+        "evening_at": evening_of(session),
+        "deadline": CALENDAR.opens_at(CALENDAR.offset(session, 1)),
+        "lacks_row": True,
+        "has_begun": True,
+        "bar_came": False,
+        "is_done": False,
+        "num_attempts": 0,
+        "last_attempt_at": None,
+        "reason": None,
+    }
+    return OpenCell(**(fields | other))  # pyright: ignore[reportArgumentType]
+
+
+@st.composite
+def tried_cells(draw: st.DrawFn, session: date, ticker: str) -> OpenCell:
+    num_attempts = draw(st.integers(0, 40))
+    if not num_attempts:
+        return cell(session, ticker)
+    after = timedelta(minutes=draw(st.integers(-120, 20_000)))
+    return cell(
+        session,
+        ticker,
+        num_attempts=num_attempts,
+        last_attempt_at=evening_of(session) + after,
+        reason=draw(st.sampled_from([None, "waits for its bar"])),
+        lacks_row=draw(st.booleans()),
+        bar_came=draw(st.booleans()),
+    )
+
+
+@st.composite
+def boards(draw: st.DrawFn) -> list[OpenCell]:
+    keys = draw(st.sets(st.tuples(st.sampled_from(SESSIONS), st.sampled_from(TICKERS)), max_size=30))
+    return [draw(tried_cells(session, ticker)) for session, ticker in sorted(keys)]
+
+
+moments = st.integers(-40_000, 10_000).map(lambda minutes: SATURDAY + minutes * MINUTE)
+configs = st.integers(1, 6).map(lambda number: replace(CONFIG, sessions_per_run=number))
+
+
+def ask(
+    cells: list[OpenCell], moment: datetime, config: AutomationConfig = CONFIG, **other: timedelta
+) -> Errand | None:
+    return next_errand(cells, calendar=CALENDAR, moment=moment, config=config, **other)  # pyright: ignore[reportArgumentType]
+
+
+def cells_of(errand: Errand) -> set[tuple[date, str]]:
+    return {(session, ticker) for session in errand.sessions for ticker in errand.tickers}
+
+
+@given(cells=boards(), moment=moments, config=configs)
+def test_an_errand_has_only_cells_that_are_due_and_the_oldest_of_them(
+    cells: list[OpenCell], moment: datetime, config: AutomationConfig
+) -> None:
+    errand = ask(cells, moment, config)
+    due = {(c.session, c.ticker) for c in cells if due_at(c, config) <= moment}
+    if errand is None:
+        assert not due
+        return
+    assert cells_of(errand) <= due
+    oldest = min(session for session, _ in due)
+    assert errand.sessions[0] == oldest
+    assert {ticker for session, ticker in due if session == oldest} == set(errand.tickers)
+    assert len(errand.sessions) <= config.sessions_per_run
+    assert list(errand.sessions) == CALENDAR.between(errand.sessions[0], errand.sessions[-1]), "without a gap"
+
+
+@given(cells=boards(), moment=moments)
+def test_no_session_is_made_before_its_close_nor_before_its_evening(cells: list[OpenCell], moment: datetime) -> None:
+    errand = ask(cells, moment)
+    for session in errand.sessions if errand else ():
+        assert session <= CALENDAR.last_closed(moment)
+        assert evening_of(session) <= moment
+
+
+@given(tried=st.data(), session=st.sampled_from(SESSIONS))
+def test_a_cell_is_never_tried_again_within_its_first_wait(tried: st.DataObject, session: date) -> None:
+    one = tried.draw(tried_cells(session, "AAPL"))
+    if one.last_attempt_at is not None and one.last_attempt_at != one.deadline:
+        soonest = min(one.last_attempt_at + wait(1, CONFIG), one.deadline)
+        if one.last_attempt_at >= one.deadline:
+            soonest = one.last_attempt_at + wait(1, CONFIG)
+        assert due_at(one, CONFIG) >= soonest
+
+
+@given(cells=boards())
+def test_nothing_that_is_open_is_forgotten_for_ever(cells: list[OpenCell]) -> None:
+    """Errands are made one after the other, each cell failing again, until every one has been tried."""
+    moment = max([SATURDAY, *(c.last_attempt_at for c in cells if c.last_attempt_at)]) + timedelta(days=1)
+    left = {(c.session, c.ticker) for c in cells}
+    board = list(cells)
+    for _ in range(len(cells)):
+        errand = ask(board, moment)
+        if errand is None:
+            break
+        made = cells_of(errand)
+        left -= made
+        board = [
+            replace(c, num_attempts=c.num_attempts + 1, last_attempt_at=moment, reason="waits", bar_came=False)
+            if (c.session, c.ticker) in made
+            else c
+            for c in board
+        ]
+    assert not left
+
+
+@pytest.mark.parametrize(("num_missed", "num_errands"), [(1, 1), (5, 1), (6, 2), (13, 3)])
+def test_missed_sessions_are_as_few_runs_as_fit_oldest_first(num_missed: int, num_errands: int) -> None:
+    board = [cell(session, ticker) for session in SESSIONS[-num_missed:] for ticker in TICKERS]
+    made: list[date] = []
+    for _ in range(num_errands):
+        errand = ask(board, SATURDAY)
+        assert errand is not None
+        assert errand.tickers == TICKERS
+        made += errand.sessions
+        board = [c for c in board if c.session not in errand.sessions]
+    assert made == SESSIONS[-num_missed:]
+    assert ask(board, SATURDAY) is None
+
+
+def test_sessions_with_other_tickers_due_are_runs_of_their_own() -> None:
+    thursday = SESSIONS[-2]
+    errand = ask([cell(thursday, "AAPL"), cell(FRIDAY, "AAPL"), cell(FRIDAY, "IBM")], SATURDAY)
+    assert errand == Errand(sessions=(thursday,), tickers=("AAPL",))
+
+
+def test_waits_double_from_two_minutes_to_half_an_hour() -> None:
+    assert [wait(number, CONFIG) / MINUTE for number in (1, 2, 3, 4, 5, 6, 1000)] == [2, 4, 8, 16, 30, 30, 30]
+
+
+def test_a_first_try_waits_for_the_evening_and_the_grace() -> None:
+    assert due_at(cell(FRIDAY), CONFIG, grace=5 * MINUTE) == evening_of(FRIDAY) + 5 * MINUTE
+    tried_at_noon = cell(FRIDAY, num_attempts=1, last_attempt_at=evening_of(FRIDAY) - 60 * MINUTE, reason="no bar")
+    assert due_at(tried_at_noon, CONFIG) == evening_of(FRIDAY)
+
+
+def test_the_deadline_is_one_more_try_and_after_it_a_bar_is_asked_for_once_a_day() -> None:
+    one = cell(FRIDAY, num_attempts=9, reason="no bar")
+    shortly_before = replace(one, last_attempt_at=one.deadline - MINUTE)
+    assert due_at(shortly_before, CONFIG) == one.deadline
+    after = replace(one, last_attempt_at=one.deadline + MINUTE)
+    assert due_at(after, CONFIG) == one.deadline + MINUTE + timedelta(days=1)
+
+
+def test_a_killed_run_is_tried_again_soon_after_the_deadline_too() -> None:
+    one = cell(SESSIONS[0], num_attempts=1, last_attempt_at=SATURDAY)
+    assert due_at(one, CONFIG) == SATURDAY + 2 * MINUTE
+
+
+def test_a_bar_that_came_and_files_that_changed_make_due_what_waits() -> None:
+    one = cell(SESSIONS[0], num_attempts=7, last_attempt_at=SATURDAY, reason="no bar", lacks_row=False)
+    assert due_at(replace(one, bar_came=True), CONFIG) == SATURDAY + 2 * MINUTE
+    assert due_at(one, CONFIG, news_at=SATURDAY + MINUTE) == SATURDAY + MINUTE
+    assert due_at(one, CONFIG, news_at=SATURDAY - MINUTE) == SATURDAY + timedelta(days=1), "it was tried after the news"
+
+
+def test_the_evening_is_at_a_quarter_past_six_in_new_york_all_the_year(calendar: Calendar) -> None:
+    for session in calendar.between(date(2026, 1, 2), date(2026, 12, 31)):
+        moment = evening_of(session)
+        assert (moment.hour, moment.minute) == (18, 15)
+        assert calendar.closes_at(session) < moment < calendar.opens_at(calendar.offset(session, 1))
+        assert moment.astimezone(UTC).hour in (22, 23)
