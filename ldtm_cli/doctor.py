@@ -4,6 +4,7 @@ import platform
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
@@ -14,8 +15,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from ldtm_assets.gpus import gpus_here
+from ldtm_lib.alerts.configured import VARIABLE as ALERT_VARIABLE
 from ldtm_lib.alerts.configured import channels
-from ldtm_lib.config import GpuConfig, Settings
+from ldtm_lib.alerts.delivery import undelivered
+from ldtm_lib.config import GpuConfig, PagesConfig, Settings
 from ldtm_lib.database import embedded
 from ldtm_lib.database.clock import last_closed_session
 from ldtm_lib.database.connection import Database, address
@@ -25,15 +28,18 @@ from ldtm_lib.errors import ConfigurationError, LdtmError
 from ldtm_lib.gpu.devices import GpuReading
 from ldtm_lib.gpu.locks import occupancies_now
 from ldtm_lib.gpu.slots import Occupancy, job_slots
+from ldtm_lib.prices.sources.ib.address import HOST_VARIABLE, PORT_VARIABLE, address_of, is_listening
+from ldtm_lib.prices.sources.ib.client import client_module
 from ldtm_lib.prices.sources.open import open_source
-from ldtm_lib.project import CONFIG_VARIABLE, DATABASE_VARIABLE, home_of, open_project
+from ldtm_lib.project import CONFIG_VARIABLE, DATABASE_VARIABLE, checked_url, home_of, open_project
 from ldtm_lib.sessions import exchange_calendar
-from ldtm_lib.settings_file import load_settings
+from ldtm_lib.settings_file import is_loopback, load_settings
 
 Level = Literal["ok", "warn", "fail"]
 PACKAGES = ("dagster", "dagster-webserver", "dagster-postgres", "torch", "polars", "psycopg", "exchange-calendars")
 OLDEST_POSTGRES = 150000
 LITTLE_DISK_GIB = 5.0
+LISTENING_SECONDS = 3.0
 NUM_SHOWN = 5
 """Tickers that a finding names."""
 CLOCK_REMEDY = "install one version of exchange-calendars everywhere (`make install`), then run `ldtm db migrate`"
@@ -74,7 +80,8 @@ def examine(config: Path, environ: Mapping[str, str]) -> list[Finding]:
     findings += _guarded("calendar", "run `make install`, which brings the pinned version", _calendar)
     if settings is not None:
         known = settings
-        findings += _guarded("source", f"correct [source] in {config}", lambda: [_source(known)])
+        findings += _guarded("source", f"correct [source] in {config}", lambda: [_source(known, environ)])
+        findings.append(_pages(known.pages))
     answers = settings is not None and server[0].level == "ok"
     gpu_config = settings.gpu if settings else GpuConfig()
     findings += _guarded(
@@ -84,7 +91,11 @@ def examine(config: Path, environ: Mapping[str, str]) -> list[Finding]:
             gpu_finding(gpus_here(environ), gpu_config, open_project(config, environ).database if answers else None)
         ],
     )
-    findings += _guarded("alerts", "correct the environment", lambda: [_alerts(environ)])
+    findings += _guarded(
+        "alerts",
+        f"correct {ALERT_VARIABLE} in the environment",
+        lambda: [_alerts(settings, environ, open_project(config, environ).database if answers else None)],
+    )
     return [*findings, _disk(settings, config)]
 
 
@@ -107,10 +118,31 @@ def _guarded(what: str, remedy: str, look: Callable[[], list[Finding]]) -> list[
         return [Finding(what=what, level="fail", found=" ".join(str(error).split()), remedy=remedy)]
 
 
-def _alerts(environ: Mapping[str, str]) -> Finding:
-    """Where alerts go; an address that is none would cost every message."""
-    names = ["the log of each run", *(channel.name for channel in channels(environ))]
-    return Finding(what="alerts", level="ok", found=" and ".join(names))
+def _alerts(settings: Settings | None, environ: Mapping[str, str], database: Database | None) -> Finding:
+    """Where alerts go, and what is still on its way there; an address that is none would cost every message."""
+    names = [channel.shown_as for channel in channels(environ)]
+    if not names:
+        remedy = f"set {ALERT_VARIABLE} to one or more addresses of apprise, and try them with `ldtm alerts test`"
+        runs_by_itself = settings is not None and settings.automation.on
+        found = "sent to nobody: they stay in the tables"
+        return Finding(what="alerts", level="warn" if runs_by_itself else "ok", found=found, remedy=remedy)
+    waiting = _undelivered(database) if database else []
+    found = "\n".join([f"sent to {' and '.join(names)}", *waiting])
+    if not waiting:
+        return Finding(what="alerts", level="ok", found=found)
+    return Finding(what="alerts", level="warn", found=found, remedy="try the channels with `ldtm alerts test`")
+
+
+def _undelivered(database: Database) -> list[str]:
+    """What channels have not taken, a line each; nothing where the tables do not exist yet."""
+    if pending_migrations(database):
+        return []
+    with database.transaction() as conn:
+        return [
+            f"{way.shown_as}: {way.num_waiting} messages wait, {way.num_given_up} were given up"
+            + (f" ({way.last_error})" if way.last_error else "")
+            for way in undelivered(conn)
+        ]
 
 
 def _configuration(settings: Settings) -> Finding:
@@ -162,7 +194,7 @@ def _database(settings: Settings | None, config: Path, environ: Mapping[str, str
 def _given(settings: Settings | None, config: Path, environ: Mapping[str, str]) -> Database:
     """The database that the environment names; any schema will do to see whether the server answers."""
     if settings is None:
-        return Database(url=environ[DATABASE_VARIABLE], schema="public")
+        return Database(url=checked_url(environ[DATABASE_VARIABLE]), schema="public")
     return open_project(config, environ).database
 
 
@@ -215,9 +247,11 @@ def _calendar() -> list[Finding]:
     return [Finding(what="calendar", level="ok", found=found)]
 
 
-def _source(settings: Settings) -> Finding:
+def _source(settings: Settings, environ: Mapping[str, str]) -> Finding:
     """Whether every ticker that is not retired has something in the source; no bar is read."""
-    source = open_source(settings)
+    if settings.source.kind == "ib":
+        return _interactive_brokers(environ)
+    source = open_source(settings, environ, datetime.now(UTC))
     tickers = [ticker for ticker in settings.tickers if ticker not in settings.retired]
     coverage = source.coverage(tickers)
     where = f"{settings.source.basis} files in {settings.source.folder}" if source.name == "files" else source.name
@@ -236,6 +270,20 @@ def _source(settings: Settings) -> Finding:
         level="fail" if len(coverage.lacking) == len(tickers) else "warn",
         found=f"{found}; none for {lacking}",
         remedy=f"{remedy}or remove what shall not be forecast from {settings.path.name}".removeprefix("or "),
+    )
+
+
+def _interactive_brokers(environ: Mapping[str, str]) -> Finding:
+    """Which client is installed, and whether TWS or Gateway takes connections; nobody logs on, no account is shown."""
+    client, address = client_module(), address_of(environ)
+    found = f"ib: {client} {version(client)}, TWS or Gateway at {address}"
+    if is_listening(address, LISTENING_SECONDS):
+        return Finding(what="source", level="ok", found=f"{found} takes connections")
+    return Finding(
+        what="source",
+        level="fail",
+        found=f"{found} takes no connection",
+        remedy=f"start it with the API enabled, or correct {HOST_VARIABLE} and {PORT_VARIABLE}",
     )
 
 
@@ -269,6 +317,19 @@ def _card(occupancy: Occupancy, config: GpuConfig, *, leases_are_known: bool) ->
     return (
         f"GPU {gpu.index} {gpu.name}: {gpu.free_mib:,} of {gpu.total_mib:,} MiB free, "
         f"{slots} slot{'s' if slots != 1 else ''}, {leases}"
+    )
+
+
+def _pages(pages: PagesConfig) -> Finding:
+    """Who can reach the pages, which have no login."""
+    if is_loopback(pages.host):
+        found = f"served on {pages.host}, reached from this machine alone"
+        return Finding(what="pages", level="ok", found=found)
+    return Finding(
+        what="pages",
+        level="warn",
+        found=f"served on {pages.host} without a login: whoever reaches that address may do anything there",
+        remedy="set pages.host to 127.0.0.1 and put a reverse proxy with a login before it (README, Security)",
     )
 
 

@@ -35,10 +35,12 @@ app = typer.Typer(
 registry_app = typer.Typer(help="Trained models: which one of a ticker may speak, and why the others may not.")
 prices_app = typer.Typer(help="Daily bars.")
 audit_app = typer.Typer(help="The record's hash chain: seal it, verify it, prove what is in it.")
+alerts_app = typer.Typer(help="How people are told.")
 db_app = typer.Typer(help="The PostgreSQL database.")
 app.add_typer(registry_app, name="registry", no_args_is_help=True)
 app.add_typer(prices_app, name="prices", no_args_is_help=True)
 app.add_typer(audit_app, name="audit", no_args_is_help=True)
+app.add_typer(alerts_app, name="alerts", no_args_is_help=True)
 app.add_typer(db_app, name="db", no_args_is_help=True)
 
 
@@ -52,7 +54,7 @@ class Basis(Enum):
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Why = Annotated[str, typer.Option(help="The reason, which goes on record.")]
 By = Annotated[str | None, typer.Option(help="Who orders it, which goes on record. Default: the system's user.")]
-Port = Annotated[int, typer.Option(help="Port of the Dagster UI on 127.0.0.1.")]
+Port = Annotated[int, typer.Option(help="Port of the Dagster UI.")]
 
 
 @app.callback()
@@ -113,6 +115,12 @@ that there are rows to show. Simulated rows never count as live ones.
 """
 
 
+WITHOUT_LOGIN = (
+    "the pages have no login, and whoever reaches {host} may do anything there; better set pages.host to 127.0.0.1 "
+    "and put a reverse proxy with a login before it (README, Security)"
+)
+
+
 @app.command()
 def up(
     port: Port = 3000,
@@ -120,9 +128,11 @@ def up(
 ) -> None:
     """Start everything: the database and its schema, the GPU pool, Dagster's webserver and daemon.
 
-    Safe to call again. The pages have no login and are served on 127.0.0.1 only.
+    Safe to call again. The pages have no login: they are served on 127.0.0.1, and elsewhere only when the section
+    `pages` of the configuration allows it.
     """
     from ldtm_cli.services import (
+        pages_address,
         prepare,
         prepare_dagster,
         require_free_port,
@@ -131,22 +141,26 @@ def up(
         start_dagster,
     )
     from ldtm_lib.database.connection import address
+    from ldtm_lib.settings_file import is_loopback
 
     with told():
         project, applied = prepare(config_path(os.environ))
         if running := running_dagster(project):
-            console.print(f"already up: http://127.0.0.1:{running.port} (process {running.pid}; `ldtm down` stops it)")
+            console.print(f"already up: {running.address} (process {running.pid}; `ldtm down` stops it)")
             return
-        require_free_port(port)
+        host = project.settings.pages.host
+        require_free_port(host, port)
         steps = f"applied {', '.join(applied)}" if applied else "up to date"
         console.print(f"database   {address(project.database.url)}, schema {project.database.schema}: {steps}")
         slots = prepare_dagster(project)
         console.print(f"GPU pool   {slots} training job{'s' if slots != 1 else ''} at once")
+        if not is_loopback(host):
+            errors.print(f"[yellow]warning:[/] {WITHOUT_LOGIN.format(host=host)}", soft_wrap=True, highlight=False)
         if foreground:
-            console.print(f"Dagster    http://127.0.0.1:{port} (Ctrl-C stops it)")
+            console.print(f"Dagster    {pages_address(host, port)} (Ctrl-C stops it)")
             raise typer.Exit(run_dagster(project, port))
         pid = start_dagster(project, port)
-        console.print(f"Dagster    http://127.0.0.1:{port} (process {pid}; `ldtm down` stops it)")
+        console.print(f"Dagster    {pages_address(host, port)} (process {pid}; `ldtm down` stops it)")
 
 
 @app.command()
@@ -171,6 +185,22 @@ def doctor(as_json: AsJson = False) -> None:
         else:
             print_findings(console, findings)
         if any(finding.level == "fail" for finding in findings):
+            raise typer.Exit(EXIT_FAILED)
+
+
+@app.command()
+def status(as_json: AsJson = False) -> None:
+    """Show the last evening, what is open, what runs next, who speaks, and what people were told, on one screen.
+
+    Starts and changes nothing. Exit status 1 when something needs a person; the last lines say what and the remedy.
+    """
+    from ldtm_cli.status_view import look, print_screen
+    from ldtm_lib.sessions import exchange_calendar
+
+    with told():
+        screen = look(config_path(os.environ), os.environ, exchange_calendar())
+        print_json(screen.as_dict()) if as_json else print_screen(console, screen)
+        if screen.needs:
             raise typer.Exit(EXIT_FAILED)
 
 
@@ -274,6 +304,25 @@ def registry_prune(
     with told():
         files = prune_now(_ready_project(), dry_run=dry_run)
         print_json([asdict(file) for file in files]) if as_json else print_removed(console, files, dry_run=dry_run)
+
+
+@app.command()
+def retention(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go and change nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take away what is no record and old: logs, old runs, refused bars, delivered alerts, unneeded checkpoint files.
+
+    The section `retention` of the configuration says how long each is kept. Forecasts, actuals, bars, verdicts and
+    seals stay for good. With automation on it happens every Sunday by itself.
+    """
+    from ldtm_cli.retention_view import print_sweep, sweep_as_dict, sweep_now
+
+    with told():
+        done = sweep_now(_ready_project(), dry_run=dry_run)
+        print_json(sweep_as_dict(done)) if as_json else print_sweep(console, done, dry_run=dry_run)
+        if done.failures:
+            raise typer.Exit(EXIT_FAILED)
 
 
 @app.command()
@@ -427,6 +476,18 @@ def prices_import(
         report = import_files(_ready_project(), folder, basis.value)
         print_json(report.as_dict()) if as_json else print_import(console, report)
         if not report.is_complete:
+            raise typer.Exit(EXIT_FAILED)
+
+
+@alerts_app.command("test")
+def alerts_test(as_json: AsJson = False) -> None:
+    """Send a test message through every channel of LDTM_ALERT_URLS, and say which ones took it."""
+    from ldtm_cli.alerts_view import print_trials, try_channels
+
+    with told():
+        trials = try_channels(os.environ)
+        print_json([asdict(trial) for trial in trials]) if as_json else print_trials(console, trials)
+        if any(trial.failure for trial in trials):
             raise typer.Exit(EXIT_FAILED)
 
 

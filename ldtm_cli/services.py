@@ -1,5 +1,6 @@
 """What runs beside the commands: the database with its schema, the GPU pool, Dagster's webserver and daemon."""
 
+import ipaddress
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from psycopg import sql
 
+from ldtm_lib.alerts.configured import channels
 from ldtm_lib.database import embedded
 from ldtm_lib.database.migrate import migrate
 from ldtm_lib.database.writer import schema_exists
@@ -45,6 +47,12 @@ class RunningDagster:
 
     pid: int
     port: int
+    host: str
+
+    @property
+    def address(self) -> str:
+        """The pages, as a browser on this machine reaches them."""
+        return pages_address(self.host, self.port)
 
 
 def prepare(config: Path) -> tuple[Project, list[str]]:
@@ -74,7 +82,11 @@ def dagster_environment(project: Project) -> dict[str, str]:
 
 
 def prepare_dagster(project: Project) -> int:
-    """Clear the way for Dagster's processes; returns how many trainings may run at once."""
+    """Clear the way for Dagster's processes; returns how many trainings may run at once.
+
+    Raises ConfigurationError for an address of alerts that is none: nobody would hear of it later.
+    """
+    channels(os.environ)
     os.environ.update(dagster_environment(project))
     from dagster import DagsterInstance
 
@@ -92,9 +104,14 @@ def clear_the_way(instance: "DagsterInstance", project: Project) -> int:
     return refresh_gpu_pool(instance, project, gpus_here(os.environ)).limit
 
 
-def dagster_command(port: int, workspace: Path = WORKSPACE) -> list[str]:
-    """The command line of Dagster's webserver and daemon, on loopback: its pages have no login."""
-    return [sys.executable, "-m", "dagster", "dev", "-w", str(workspace), "-h", LOOPBACK, "-p", str(port)]
+def dagster_command(host: str, port: int, workspace: Path = WORKSPACE) -> list[str]:
+    """The command line of Dagster's webserver and daemon."""
+    return [sys.executable, "-m", "dagster", "dev", "-w", str(workspace), "-h", host, "-p", str(port)]
+
+
+def pages_address(host: str, port: int) -> str:
+    """The pages that are served on a host, as a browser on this machine reaches them."""
+    return f"http://{_reached_at(host)}:{port}"
 
 
 def start_dagster(project: Project, port: int, workspace: Path = WORKSPACE) -> int:
@@ -109,7 +126,7 @@ def start_dagster(project: Project, port: int, workspace: Path = WORKSPACE) -> i
     with log.open("ab") as out:
         process = _spawn(project, port, workspace, out)
     deadline = time.monotonic() + ANSWER_TIMEOUT_SECONDS
-    while not _answers(port):
+    while not _answers(project.settings.pages.host, port):
         if process.poll() is not None or time.monotonic() > deadline:
             stop_process_group(process.pid)
             pid_file.unlink(missing_ok=True)
@@ -140,7 +157,7 @@ def run_dagster(project: Project, port: int) -> int:
 def _spawn(project: Project, port: int, workspace: Path, out: BinaryIO | None) -> "subprocess.Popen[bytes]":
     """Start Dagster as the leader of a process group of its own, so that all of it can be stopped."""
     process = subprocess.Popen(
-        ["env", "--default-signal=INT,TERM,HUP", *dagster_command(port, workspace)],
+        ["env", "--default-signal=INT,TERM,HUP", *dagster_command(project.settings.pages.host, port, workspace)],
         stdin=subprocess.DEVNULL,
         stdout=out,
         stderr=out,
@@ -148,7 +165,7 @@ def _spawn(project: Project, port: int, workspace: Path, out: BinaryIO | None) -
         cwd=REPOSITORY,
         start_new_session=True,
     )
-    _pid_file(project).write_text(f"{process.pid} {port}\n")
+    _pid_file(project).write_text(f"{process.pid} {port} {project.settings.pages.host}\n")
     return process
 
 
@@ -180,16 +197,23 @@ def stop_process_group(group: int) -> None:
             time.sleep(0.1)
 
 
-def require_free_port(port: int) -> None:
-    """Raises ConfigurationError when something else answers on the port."""
+def require_free_port(host: str, port: int) -> None:
+    """Raises ConfigurationError when the host is none of this machine's, or something else answers on its port."""
+    import errno
     import socket
 
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((LOOPBACK, port))
-        except OSError:
-            raise ConfigurationError(f"port {port} is taken; choose another with --port") from None
+    try:
+        family, kind, protocol, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(place)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise ConfigurationError(f"port {port} of {host} is taken; choose another with --port") from None
+        raise ConfigurationError(
+            f"the pages cannot be served on {host!r}, port {port} ({error.strerror}); correct pages.host, or choose "
+            "another port with --port"
+        ) from None
 
 
 def running_dagster(project: Project) -> RunningDagster | None:
@@ -211,11 +235,12 @@ def _pid_file(project: Project) -> Path:
 
 def _running(pid_file: Path) -> RunningDagster | None:
     try:
-        pid, port = (int(word) for word in pid_file.read_text().split())
+        pid, port, *host = pid_file.read_text().split()
+        running = RunningDagster(pid=int(pid), port=int(port), host=host[0] if host else LOOPBACK)
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
     except (OSError, ValueError):
         return None
-    return RunningDagster(pid=pid, port=port) if b"dagster" in command else None
+    return running if b"dagster" in command else None
 
 
 def _has_members(group: int) -> bool:
@@ -230,9 +255,20 @@ def _has_members(group: int) -> bool:
     return False
 
 
-def _answers(port: int) -> bool:
+def _reached_at(host: str) -> str:
+    """A host as it stands in an address; one that means every address is reached on this machine's own."""
     try:
-        with urllib.request.urlopen(f"http://{LOOPBACK}:{port}/server_info", timeout=2) as reply:
+        given = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if given.is_unspecified:
+        given = ipaddress.ip_address(LOOPBACK if given.version == 4 else "::1")
+    return str(given) if given.version == 4 else f"[{given}]"
+
+
+def _answers(host: str, port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"{pages_address(host, port)}/server_info", timeout=2) as reply:
             return reply.status == 200
     except (urllib.error.URLError, OSError):
         return False

@@ -11,6 +11,10 @@ from psycopg import sql
 from rich.console import Console
 
 from ldtm_cli.doctor import Finding, examine, print_findings
+from ldtm_lib.alerts.configured import channels
+from ldtm_lib.alerts.delivery import deliver
+from ldtm_lib.alerts.messages import compose
+from ldtm_lib.alerts.troubles import Trouble, notice
 from ldtm_lib.database.connection import Database
 
 FILES = """
@@ -46,28 +50,66 @@ def test_a_sound_installation_has_no_failure(tmp_path: Path, database: Database)
         (tmp_path / "bars" / f"{ticker}.csv").touch()
     findings = findings_of(config, database.url)
     assert list(findings) == [
-        *("configuration", "packages", "database", "schema", "clock", "role", "calendar", "source", "GPU"),
-        *("alerts", "disk"),
+        *("configuration", "packages", "database", "schema", "clock", "role", "calendar", "source", "pages"),
+        *("GPU", "alerts", "disk"),
     ]
     assert findings["role"].level == "warn", "tests connect as the owner of the tables"
     assert findings["role"].found == "postgres is a superuser: it could get around the rules of the record"
     assert {what: f.level for what, f in findings.items() if what not in ("GPU", "disk", "role")} == dict.fromkeys(
-        ("configuration", "packages", "database", "schema", "clock", "calendar", "source", "alerts"), "ok"
+        ("configuration", "packages", "database", "schema", "clock", "calendar", "source", "pages", "alerts"), "ok"
     )
     assert findings["source"].found == "adjusted files in bars: 2 of 2 tickers have bars there"
 
 
-def test_where_alerts_go_is_told_without_the_secret_and_an_address_that_is_none_is_a_failure(tmp_path: Path) -> None:
-    def alerts(url: str) -> Finding:
-        (found,) = [f for f in examine(configure(tmp_path), {"LDTM_ALERT_WEBHOOK": url}) if f.what == "alerts"]
-        return found
+def test_pages_that_others_reach_are_a_warning(tmp_path: Path) -> None:
+    config = configure(tmp_path)
+    assert findings_of(config)["pages"].found == "served on 127.0.0.1, reached from this machine alone"
+    config.write_text(config.read_text() + '\n[pages]\nhost = "0.0.0.0"\nallow_other_addresses = true\n')
+    pages = findings_of(config)["pages"]
+    assert (pages.level, pages.found) == (
+        "warn",
+        "served on 0.0.0.0 without a login: whoever reaches that address may do anything there",
+    )
+    assert "put a reverse proxy with a login before it" in pages.remedy
 
-    sound = alerts("https://hooks.example.org/T0KEN")
-    assert (sound.level, sound.found) == ("ok", "the log of each run and webhook https://hooks.example.org")
-    wrong = alerts("hooks.example.org/T0KEN")
+
+def alerts_of(config: Path, environ: Mapping[str, str]) -> Finding:
+    (found,) = [finding for finding in examine(config, environ) if finding.what == "alerts"]
+    return found
+
+
+def test_where_alerts_go_is_told_without_the_secret_and_an_address_that_is_none_is_a_failure(tmp_path: Path) -> None:
+    config = configure(tmp_path)
+    sound = alerts_of(config, {"LDTM_ALERT_URLS": "jsons://hooks.example.org/T0KEN mailtos://me:T0KEN@example.org"})
+    assert (sound.level, sound.found) == ("ok", "sent to jsons://hooks.example.org and mailtos://example.org")
+    wrong = alerts_of(config, {"LDTM_ALERT_URLS": "jsons://hooks.example.org/T0KEN hooks.example.org/T0KEN"})
     assert wrong.level == "fail"
-    assert wrong.found.startswith("LDTM_ALERT_WEBHOOK is not a web address; write one such as")
+    assert wrong.found.startswith("address 2 of 2 in LDTM_ALERT_URLS is no address that apprise understands; write one")
     assert "T0KEN" not in wrong.found + str(wrong.remedy)
+
+
+def test_alerts_that_go_to_nobody_are_a_warning_only_where_things_run_by_themselves(tmp_path: Path) -> None:
+    assert alerts_of(configure(tmp_path), {}).level == "ok"
+    found = alerts_of(configure(tmp_path, text=FILES + "[automation]\non = true\n"), {})
+    assert (found.level, found.found) == ("warn", "sent to nobody: they stay in the tables")
+    assert "LDTM_ALERT_URLS" in found.remedy
+
+
+def test_messages_that_a_channel_has_not_taken_are_a_warning(tmp_path: Path, database: Database) -> None:
+    url = "json://127.0.0.1:1/T0KEN"
+    (way,) = channels({"LDTM_ALERT_URLS": url})
+    with database.transaction() as conn:
+        notice(conn, [Trouble(key="run/1", kind="run", severity="error", subject="a job", summary="failed")])
+        compose(conn, [way], pages_url="http://127.0.0.1:3000")
+    assert deliver(database, [way], give_up_after_hours=72).num_delivered == 0
+    found = alerts_of(configure(tmp_path), {"LDTM_DATABASE_URL": database.url, "LDTM_ALERT_URLS": url})
+    assert (found.level, found.found.splitlines()) == (
+        "warn",
+        [
+            "sent to json://127.0.0.1:1",
+            "json://127.0.0.1:1: 1 messages wait, 0 were given up (json://127.0.0.1:1 could not be reached)",
+        ],
+    )
 
 
 @pytest.mark.parametrize("text", [None, "tickers = [", 'tickers = ["AAPL"]\n[training]\nepochs = 3\n'])
