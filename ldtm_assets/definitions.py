@@ -5,17 +5,22 @@ import warnings
 
 import dagster as dg
 
-from ldtm_assets.alerting import AlertChannels
+from ldtm_assets.alert_sensor import alert_sensor
 from ldtm_assets.assets.evening import evening
 from ldtm_assets.assets.leaderboard import leaderboard
 from ldtm_assets.assets.prices import price_history
 from ldtm_assets.assets.retraining import retraining
+from ldtm_assets.catch_up import catch_up_sensor, evening_watch_sensor
 from ldtm_assets.event_log import seals_asset
+from ldtm_assets.freshness_checks import freshness_checks, freshness_job, freshness_schedule
+from ldtm_assets.jobs import JOBS
+from ldtm_assets.new_bars import new_bars_sensor
 from ldtm_assets.partitions import by_session_and_ticker, by_ticker
 from ldtm_assets.progress import LogLines, TrainingReporter
 from ldtm_assets.resources import ProjectResource
-from ldtm_assets.schedules import JOBS, schedules_of
+from ldtm_assets.schedules import schedules_of
 from ldtm_assets.sensors import gpu_pool_sensor
+from ldtm_assets.upkeep import retention_job, retention_schedule
 from ldtm_lib.config import Settings
 from ldtm_lib.project import config_path
 from ldtm_lib.sessions import Calendar, exchange_calendar
@@ -46,12 +51,22 @@ def definitions_for(settings: Settings, calendar: Calendar, reporter: TrainingRe
     project = ProjectResource(config_path=str(settings.path))
     return dg.Definitions(
         assets=assets,
-        jobs=JOBS,
-        schedules=schedules_of(project.open, settings, calendar),
-        sensors=[gpu_pool_sensor(project.open)],
+        asset_checks=[freshness_checks],
+        jobs=[*JOBS, freshness_job, retention_job],
+        schedules=[
+            *schedules_of(project.open, settings, calendar),
+            freshness_schedule(settings, calendar),
+            retention_schedule(settings),
+        ],
+        sensors=[
+            gpu_pool_sensor(project.open),
+            alert_sensor(project.open),
+            catch_up_sensor(project.open, settings, calendar),
+            evening_watch_sensor(project.open, settings, calendar),
+            *([new_bars_sensor(project.open, settings, calendar)] if settings.source.kind == "files" else []),
+        ],
         resources={
             "project": project,
-            "alerts": AlertChannels(),
             "reporter": dg.ResourceDefinition.hardcoded_resource(reporter or LogLines()),
         },
         executor=dg.in_process_executor,

@@ -1,7 +1,7 @@
 """From what a stage did, partition by partition, to what Dagster records.
 
-When all went well the results are returned and Dagster writes them in one batch. When some partitions failed, the
-good ones are logged one by one and the step fails at its end: they stay recorded, the others show as failed.
+When all went well the results are returned and Dagster writes them in one batch. When some partitions failed or were
+left out, the good ones are logged one by one; a step in which some failed fails at its end, and they show as failed.
 """
 
 from collections.abc import Iterator, Mapping
@@ -26,8 +26,14 @@ class Outcome:
     """What an operator should read, such as a jump that looks like an undeclared split."""
 
 
-def record(context: dg.AssetExecutionContext, asset: str, outcome: Outcome) -> Iterator[dg.MaterializeResult]:
-    """Record the partitions of one asset that are done; say in the log what is not."""
+def record(
+    context: dg.AssetExecutionContext, asset: str, outcome: Outcome, *, whole_range: bool = True
+) -> Iterator[dg.MaterializeResult]:
+    """Record the partitions of one asset that are done; say in the log what is not.
+
+    A result that is returned stands for all partitions of the run's range: where some of them were left out, those
+    that are done are logged one by one.
+    """
     key = dg.AssetKey(asset)
     for line in outcome.summary:
         context.log.info(line)
@@ -35,7 +41,7 @@ def record(context: dg.AssetExecutionContext, asset: str, outcome: Outcome) -> I
         context.log.warning(note)
     for partition, reason in outcome.failed.items():
         context.log.error(f"{asset} {partition}: {reason}")
-    if outcome.failed:
+    if outcome.failed or not whole_range:
         for partition, metadata in outcome.done.items():
             context.log_event(dg.AssetMaterialization(key, partition=partition, metadata=dict(metadata)))
         return

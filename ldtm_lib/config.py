@@ -192,7 +192,7 @@ class AutomationConfig:
     deadline_warning_minutes: float = 120.0
     """How long before the next open an alert names the tickers that will miss it."""
     catch_up_sessions: int = 30
-    """How far back missed sessions are made up for by themselves; older ones are reported and left to a person."""
+    """How far back gaps are looked for. An outage that lasted longer is made up for from its beginning on."""
     sessions_per_run: int = 5
     """Missed sessions that one run makes up for, oldest first. One such run at a time."""
 

@@ -1,5 +1,6 @@
 """One installation: a configuration file, the folder beside it that holds its state, and its database."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ CONFIG_VARIABLE = "LDTM_CONFIG"
 DATABASE_VARIABLE = "LDTM_DATABASE_URL"
 DEFAULT_CONFIG = "universe.toml"
 STATE_FOLDER = ".ldtm"
+QUOTED_URL = re.compile(r"postgres(ql)?://(([^\s@/?#%\[\]]|%[0-9A-Fa-f]{2})*@)?[^\s@]*")
+"""A PostgreSQL URL in which `@` stands at most once, behind user and password."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,15 +56,23 @@ def open_project(config: Path, environ: Mapping[str, str]) -> Project:
     """
     settings = load_settings(config)
     home = home_of(settings)
-    url = _checked_url(environ[DATABASE_VARIABLE]) if environ.get(DATABASE_VARIABLE) else embedded.start(home)
+    url = checked_url(environ[DATABASE_VARIABLE]) if environ.get(DATABASE_VARIABLE) else embedded.start(home)
     return Project(settings=settings, home=home, database=Database(url=url, schema=settings.database.schema))
 
 
-def _checked_url(url: str) -> str:
-    """The URL; raises ConfigurationError for other forms, which Dagster's storage would not understand."""
+def checked_url(url: str) -> str:
+    """The URL; raises ConfigurationError, which shows nothing of it, for what is none or would be read otherwise.
+
+    A password with a bare `/` or `@` would be taken for a host, and be told as such by whoever cannot find it.
+    """
     if not url.startswith(("postgresql://", "postgres://")):
         raise ConfigurationError(
             f"{DATABASE_VARIABLE} is not a PostgreSQL URL; write postgresql://user:password@host:5432/database"
+        )
+    if not QUOTED_URL.fullmatch(url):
+        raise ConfigurationError(
+            f"{DATABASE_VARIABLE} is not a PostgreSQL URL: write what is special in its user and password as %XX, "
+            "such as %40 for @, %2F for / and %25 for %"
         )
     return url
 

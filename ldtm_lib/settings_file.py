@@ -173,7 +173,7 @@ def _check_ranges(path: Path, settings: Settings) -> None:
         "retention.run_log_days": (settings.retention.run_log_days, 1),
         "retention.run_days": (settings.retention.run_days, max(_LEAST_RUN_DAYS, settings.retention.run_log_days)),
         "retention.quarantine_days": (settings.retention.quarantine_days, 1),
-        "retention.operations_days": (settings.retention.operations_days, _LEAST_RUN_DAYS),
+        "retention.operations_days": (settings.retention.operations_days, 2 * settings.automation.catch_up_sessions),
         "retention.log_mib": (settings.retention.log_mib, 1),
         "gpu.mib_per_job": (settings.gpu.mib_per_job, 1),
         "gpu.reserve_mib": (settings.gpu.reserve_mib, 0),

@@ -6,31 +6,31 @@ the same reason: an asset of its own would be skipped on the evenings on which a
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
 
-from ldtm_assets.alerting import AlertChannels, tell
+from ldtm_assets.alerting import tell
 from ldtm_assets.assets.features import build_features
 from ldtm_assets.assets.fillbacks import fill_actuals
 from ldtm_assets.assets.prices import bring_prices
 from ldtm_assets.assets.snapshots import take_evening_snapshots
 from ldtm_assets.checks import closing_checks, evening_check_specs, evening_checks, watch_check
+from ldtm_assets.evening_cells import begin, finish, restrict, sort_out, waiting_for_a_retry
+from ldtm_assets.jobs import EVENING_ASSETS, WAITING_TAG
 from ldtm_assets.leakage_checks import leakage_check_specs, leakage_checks
 from ldtm_assets.partitions import Cell, earlier_sessions, same_ticker
 from ldtm_assets.publications import all_publications
 from ldtm_assets.recording import Metadata, Outcome, fail_if_any_failed, record
 from ldtm_assets.resources import ProjectResource
 from ldtm_lib.audit.closing import close_evening
-from ldtm_lib.config import Settings
 from ldtm_lib.database.clock import now
 from ldtm_lib.database.migrate import extend_calendar
 from ldtm_lib.ledger.departed import with_open_forecasts
 from ldtm_lib.ledger.snapshots import SnapshotReport
 from ldtm_lib.ledger.watch import watch_active_models
-from ldtm_lib.sessions import ONE_MONTH_SESSIONS, Calendar, exchange_calendar
+from ldtm_lib.sessions import ONE_MONTH_SESSIONS, exchange_calendar
 
 
 class EveningConfig(dg.Config):
@@ -39,6 +39,8 @@ class EveningConfig(dg.Config):
     simulated: bool = False
     """Mark the forecasts as simulated: made for past sessions by a backfill or a demo. Whether one that is not
     simulated counts as live is for the database's clock to decide."""
+    only: list[str] = []  # noqa: RUF012 a default as Dagster takes it
+    """The tickers to work on; all that were asked for when empty. The others of the range are left as they are."""
 
 
 def evening(cells: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
@@ -95,11 +97,9 @@ def evening(cells: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
-    def assets(
-        context: dg.AssetExecutionContext, config: EveningConfig, project: ProjectResource, alerts: AlertChannels
-    ) -> Any:
+    def assets(context: dg.AssetExecutionContext, config: EveningConfig, project: ProjectResource) -> Any:
         opened, calendar = project.open(), exchange_calendar()
-        cells = [Cell.parse(key) for key in context.partition_keys]
+        cells = restrict([Cell.parse(key) for key in context.partition_keys], config.only)
         with opened.database.transaction() as conn:
             extend_calendar(conn, calendar)
             moment = now(conn)
@@ -112,35 +112,37 @@ def evening(cells: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
         ready, waiting = asked.ready, dict(asked.refused)
         outcomes: dict[str, Outcome] = {}
         reports: list[SnapshotReport] = []
+        selected = {key.to_user_string() for key in context.selected_asset_keys}
+        attempted = [*asked.ready, *followed] if selected.issuperset(EVENING_ASSETS) and not config.simulated else []
+        begin(opened, attempted)
 
-        def finish(name: str, outcome: Outcome) -> Iterator[dg.MaterializeResult]:
+        def conclude(name: str, outcome: Outcome) -> Iterator[dg.MaterializeResult]:
             failed = {key: reason for key, reason in outcome.failed.items() if key not in departed} | waiting
             outcomes[name] = replace(outcome, done=departed | outcome.done, failed=failed)
-            yield from record(context, name, outcomes[name])
+            yield from record(context, name, outcomes[name], whole_range=not config.only)
 
         def hold_back(outcome: Outcome) -> list[Cell]:
             late = waiting_for_a_retry([cell for cell in ready if cell.key in outcome.failed], calendar, moment)
             waiting.update(late)
             return [cell for cell in ready if cell.key not in late]
 
-        selected = {key.to_user_string() for key in context.selected_asset_keys}
         if "prices" in selected:
             prices = bring_prices(opened, calendar, [*ready, *followed])
-            yield from finish("prices", prices)
+            yield from conclude("prices", prices)
             ready = hold_back(prices)
         if "features" in selected:
             features = build_features(opened, calendar, ready)
-            yield from finish("features", features)
+            yield from conclude("features", features)
             ready = hold_back(features)
         if "snapshots" in selected:
             snapshots, reports = take_evening_snapshots(opened, calendar, ready, config.simulated)
-            yield from finish("snapshots", snapshots)
+            yield from conclude("snapshots", snapshots)
         if "fillbacks" in selected:
-            yield from finish("fillbacks", fill_actuals(opened, [*ready, *followed]))
+            yield from conclude("fillbacks", fill_actuals(opened, [*ready, *followed]))
             with opened.database.transaction() as conn:
                 watch = watch_active_models(conn, opened.settings)
             yield from watch_check(context, opened, watch)
-            tell(context, alerts, watch.alert)
+            tell(context, watch.news)
         yield from evening_checks(context, opened, asked.ready, reports)
         yield from leakage_checks(context, opened, calendar, asked.ready)
         if {"snapshots", "fillbacks"} & outcomes.keys():
@@ -148,45 +150,9 @@ def evening(cells: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
             closing = close_evening(opened.database, publications)
             context.log.info(closing.line)
             yield from closing_checks(context, opened, calendar, publications, closing)
+        finish(opened, attempted, outcomes)
+        if failed := {key for outcome in outcomes.values() for key in outcome.failed}:
+            context.instance.add_run_tags(context.run.run_id, {WAITING_TAG: str(len(failed))})
         fail_if_any_failed(outcomes)
 
     return assets
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """The cells of a run, sorted by what can be done about them."""
-
-    ready: list[Cell]
-    refused: dict[str, str]
-    """Their session has not closed; the reason by partition key."""
-    departed: list[Cell]
-    """Their ticker had left the universe by then."""
-
-
-def sort_out(cells: Sequence[Cell], settings: Settings, calendar: Calendar, moment: datetime) -> Asked:
-    """Sort cells by what can be done at a moment. A range of partitions is not validated by Dagster: it is here."""
-    newest = calendar.last_closed(moment)
-    asked = Asked(ready=[], refused={}, departed=[])
-    for cell in cells:
-        if cell.session > newest:
-            asked.refused[cell.key] = f"session {cell.session} has not closed; the newest closed one is {newest}"
-        elif cell.ticker not in settings.tickers_on(cell.session):
-            asked.departed.append(cell)
-        else:
-            asked.ready.append(cell)
-    return asked
-
-
-def waiting_for_a_retry(cells: Sequence[Cell], calendar: Calendar, moment: datetime) -> dict[str, str]:
-    """Of cells that failed, those whose forecast can still come in time, with the reason to wait.
-
-    An abstention is on record for good. It is not written while a retry may still bring the bar before the session
-    that the forecast would speak about opens.
-    """
-    opens = {session: calendar.opens_at(calendar.offset(session, 1)) for session in {cell.session for cell in cells}}
-    return {
-        cell.key: f"waits for its bar; there is time until {opens[cell.session]:%Y-%m-%d %H:%M} UTC to try again"
-        for cell in cells
-        if moment < opens[cell.session]
-    }

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 
 from ldtm_assets.checks import listed
 from ldtm_assets.recording import Metadata, Outcome
+from ldtm_lib.alerts.troubles import Trouble, notice
+from ldtm_lib.database.clock import last_closed_session
 from ldtm_lib.errors import FileNotRemoved
 from ldtm_lib.gate.universe import Universe
 from ldtm_lib.project import Project
-from ldtm_lib.registry.announcement import card_of
+from ldtm_lib.registry.announcement import card_of, gate_news
 from ldtm_lib.registry.judgement import judge_newest
 from ldtm_lib.registry.promotion import Promotion, promote
 from ldtm_lib.registry.retention import prune
@@ -20,6 +22,7 @@ class Passage:
 
     promotions: list[Promotion]
     universe: Universe
+    news: list[Trouble]
 
     @property
     def outcome(self) -> Outcome:
@@ -27,13 +30,15 @@ class Passage:
         return Outcome(done={promotion.ticker: _metadata(promotion) for promotion in self.promotions})
 
 
-def pass_the_gate(project: Project, tickers: Sequence[str]) -> Passage:
-    """Judge and promote some tickers in one transaction."""
+def pass_the_gate(project: Project, tickers: Sequence[str], run_id: str) -> Passage:
+    """Judge and promote some tickers in one transaction, which puts on record as well what people are told of it."""
     settings = project.settings
     with project.database.transaction() as conn:
         judgement = judge_newest(conn, tickers, settings)
         promotions = promote(conn, project.checkpoint_folder, judgement.decisions, architecture=settings.architecture)
-    return Passage(promotions=promotions, universe=judgement.universe)
+        news = gate_news(promotions, run_id=run_id, evening=last_closed_session(conn))
+        notice(conn, news)
+    return Passage(promotions=promotions, universe=judgement.universe, news=news)
 
 
 def remove_unneeded_files(project: Project, tickers: Sequence[str]) -> str:

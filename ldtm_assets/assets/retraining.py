@@ -10,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 
-from ldtm_assets.alerting import AlertChannels, tell
+from ldtm_assets.alerting import tell
 from ldtm_assets.assets.checkpoints import PARTS, outcome_of, train
 from ldtm_assets.assets.registry import pass_the_gate, remove_unneeded_files
 from ldtm_assets.checks import training_check, training_check_specs
@@ -23,7 +23,6 @@ from ldtm_assets.resources import ProjectResource
 from ldtm_assets.training_place import HoldingReporter, training_place
 from ldtm_lib.database.clock import last_closed_session
 from ldtm_lib.project import Project
-from ldtm_lib.registry.announcement import gate_alert
 from ldtm_lib.sessions import Calendar, exchange_calendar
 
 
@@ -80,7 +79,6 @@ def retraining(tickers: dg.PartitionsDefinition[str], *, strict: bool) -> dg.Ass
         config: RetrainingConfig,
         project: ProjectResource,
         reporter: dg.ResourceParam[TrainingReporter],
-        alerts: AlertChannels,
     ) -> Any:
         opened, calendar = project.open(), exchange_calendar()
         tickers = list(context.partition_keys)
@@ -105,11 +103,11 @@ def retraining(tickers: dg.PartitionsDefinition[str], *, strict: bool) -> dg.Ass
                     yield from record(context, name, outcomes[name])
             yield from training_check(context, report)
         if "registry" in selected:
-            passage = pass_the_gate(opened, tickers)
+            passage = pass_the_gate(opened, tickers, context.run.run_id)
             outcomes["registry"] = passage.outcome
             yield from record(context, "registry", outcomes["registry"])
             yield from gate_checks(context, passage.promotions, passage.universe, opened.settings.gate)
-            tell(context, alerts, gate_alert(passage.promotions))
+            tell(context, passage.news)
             context.log.info(remove_unneeded_files(opened, tickers))
         fail_if_any_failed(outcomes)
 

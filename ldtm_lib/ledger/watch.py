@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from ldtm_lib.alerts.protocol import Alert
+from ldtm_lib.alerts.links import partition_page
+from ldtm_lib.alerts.troubles import Trouble, notice
 from ldtm_lib.config import Settings
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.statements import statement
@@ -28,26 +29,29 @@ class Watch:
         return tuple(record for record in self.records if record.is_degraded)
 
     @property
-    def alert(self) -> Alert | None:
-        """What people are told of retirements; None where there were none."""
-        if not self.retired:
-            return None
-        return Alert(
-            kind="degradation",
-            severity="error",
-            title=f"{len(self.retired)} active model{'s' if len(self.retired) > 1 else ''} retired for their record",
-            lines=tuple(
-                f"{r.reason}. {r.ticker} abstains until another network passes the gate." for r in self.retired
-            ),
-        )
+    def news(self) -> list[Trouble]:
+        """What people are told of retirements."""
+        return [
+            Trouble(
+                key=f"degradation/{record.checkpoint_id}",
+                kind="degradation",
+                severity="error",
+                evening=record.last_run_date,
+                subject=record.ticker,
+                summary=f"retired for its record: {record.reason}. It abstains until another network passes the gate.",
+                link=partition_page("registry", record.ticker),
+                is_news=True,
+            )
+            for record in self.retired
+        ]
 
 
 def watch_active_models(conn: Connection, settings: Settings) -> Watch:
     """Hold the live record of every active model against the gate, and retire the degraded where that is the policy.
 
-    In the caller's transaction; a retirement is on record with the figures as its reason. Where models may be retired,
-    promotions and orders wait until the transaction ends, so that the figures are those of who is active. A model that
-    somebody took out without waiting is left as it is.
+    In the caller's transaction; a retirement is on record with the figures as its reason, and as news for people.
+    Where models may be retired, promotions and orders wait until the transaction ends, so that the figures are those of
+    who is active. A model that somebody took out without waiting is left as it is.
     """
     config = settings.registry
     may_retire = config.degraded == "retire"
@@ -55,7 +59,9 @@ def watch_active_models(conn: Connection, settings: Settings) -> Watch:
         conn.execute(statement("registry/lock_promotions"))
     records = tuple(degraded_models(conn, settings.gate, significance=config.degradation_significance))
     degraded = [record for record in records if record.is_degraded] if may_retire else []
-    return Watch(records=records, retired=tuple(record for record in degraded if _retired_now(conn, record)))
+    watch = Watch(records=records, retired=tuple(record for record in degraded if _retired_now(conn, record)))
+    notice(conn, watch.news)
+    return watch
 
 
 def _retired_now(conn: Connection, record: ModelRecord) -> bool:

@@ -1,8 +1,10 @@
-"""What people are told of the gate: one message a run, about everything that is news."""
+"""What people are told of the gate: one line a ticker about everything that is news."""
 
 from collections.abc import Sequence
+from datetime import date
 
-from ldtm_lib.alerts.protocol import Alert
+from ldtm_lib.alerts.links import partition_page
+from ldtm_lib.alerts.troubles import Trouble
 from ldtm_lib.gate.card import card
 from ldtm_lib.gate.verdict import Verdict
 from ldtm_lib.registry.promotion import Promotion
@@ -10,25 +12,32 @@ from ldtm_lib.registry.promotion import Promotion
 KIND = "gate"
 
 
-def gate_alert(promotions: Sequence[Promotion]) -> Alert | None:
-    """The alert about those promotions and refusals that are news; None when nothing is.
+def gate_news(promotions: Sequence[Promotion], *, run_id: str, evening: date) -> list[Trouble]:
+    """Those promotions and refusals that are news, each with its reasons and figures.
 
     A promotion comes with its card, so that nobody hears of one without hearing what a coin would have done.
     """
-    news = [promotion for promotion in promotions if promotion.is_news]
-    if not news:
-        return None
-    promoted = [promotion for promotion in news if promotion.outcome == "promoted"]
-    others = [promotion for promotion in news if promotion.outcome != "promoted"]
-    refused = [promotion for promotion in others if not promotion.verdict.passed]
-    lines = [f"{promotion.message}. {' '.join(card_of(promotion)[1:])}" for promotion in promoted]
-    lines += [promotion.message for promotion in others]
-    return Alert(
-        kind=KIND,
-        severity="warning" if refused else "info",
-        title=f"The gate: {len(promoted)} promoted, {len(refused)} refused",
-        lines=tuple(lines),
-    )
+    return [
+        Trouble(
+            key=f"{KIND}/{run_id}/{promotion.ticker}",
+            kind=KIND,
+            severity="info" if promotion.verdict.passed else "warning",
+            evening=evening,
+            subject=promotion.ticker,
+            summary=_summary(promotion),
+            link=partition_page("registry", promotion.ticker),
+            is_news=True,
+        )
+        for promotion in promotions
+        if promotion.is_news
+    ]
+
+
+def _summary(promotion: Promotion) -> str:
+    said = promotion.message.removeprefix(f"{promotion.ticker} ")
+    if promotion.outcome != "promoted":
+        return said
+    return f"{said}. {' '.join(card_of(promotion)[1:])}"
 
 
 def card_of(promotion: Promotion) -> list[str]:

@@ -86,4 +86,74 @@ def test_a_port_that_is_taken_is_told(installation: Installation) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         number = str(taken.getsockname()[1])
-        assert f"port {number} is taken" in installation.ldtm("up", "--port", number, expect=2)
+        assert f"port {number} of 127.0.0.1 is taken" in installation.ldtm("up", "--port", number, expect=2)
+
+
+def _serve_on(installation: Installation, pages: str) -> None:
+    """Add a section `pages` to the configuration."""
+    text = installation.config.read_text().partition("\n[pages]\n")[0]
+    installation.config.write_text(f"{text}\n[pages]\n{pages}\n")
+
+
+def _listens_on(port: int) -> set[str]:
+    """The local IPv4 addresses that something listens on with a port."""
+    found: set[str] = set()
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, local, _, state, *_ = line.split()
+        address, number = local.split(":")
+        if state == "0A" and int(number, 16) == port:
+            found.add(socket.inet_ntoa(bytes.fromhex(address)[::-1]))
+    return found
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.7", "example.org", "::"])
+def test_another_address_is_refused_with_the_remedy(installation: Installation, port: int, host: str) -> None:
+    _serve_on(installation, f'host = "{host}"')
+    said = " ".join(installation.ldtm("up", "--port", str(port), expect=2).split())
+    assert f"pages.host is '{host}', which others may reach, and Dagster's pages have no login" in said
+    assert "put a reverse proxy with one before 127.0.0.1" in said
+    assert "or set pages.allow_other_addresses = true" in said
+    assert _listens_on(port) == set()
+
+
+def test_an_address_that_is_allowed_is_served_with_a_warning(installation: Installation, port: int) -> None:
+    _serve_on(installation, 'host = "0.0.0.0"\nallow_other_addresses = true')
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "ldtm_cli.main", "-c", str(installation.config), "up", "--port", str(port)],
+            env=installation.environment(),
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "warning: the pages have no login, and whoever reaches 0.0.0.0 may do anything there" in done.stderr
+        assert f"Dagster    http://127.0.0.1:{port} (process" in done.stdout
+        assert _listens_on(port) == {"0.0.0.0"}
+        assert f"already up: http://127.0.0.1:{port}" in installation.ldtm("up", "--port", str(port))
+        finding = next(found for found in installation.json("doctor") if found["what"] == "pages")
+        assert (finding["level"], finding["found"]) == (
+            "warn",
+            "served on 0.0.0.0 without a login: whoever reaches that address may do anything there",
+        )
+    finally:
+        installation.ldtm("down")
+        _serve_on(installation, "")
+
+
+def test_an_address_of_no_interface_is_told(installation: Installation, port: int) -> None:
+    _serve_on(installation, 'host = "192.0.2.7"\nallow_other_addresses = true')
+    said = " ".join(installation.ldtm("up", "--port", str(port), expect=2).split())
+    assert f"the pages cannot be served on '192.0.2.7', port {port}" in said
+    assert "correct pages.host" in said
+    _serve_on(installation, "")
+
+
+def test_by_default_only_this_machine_reaches_the_pages_and_no_address_the_database(
+    installation: Installation, port: int
+) -> None:
+    installation.ldtm("up", "--port", str(port))
+    assert _listens_on(port) == {"127.0.0.1"}
+    finding = next(found for found in installation.json("doctor") if found["what"] == "pages")
+    assert (finding["level"], finding["found"]) == ("ok", "served on 127.0.0.1, reached from this machine alone")
+    assert installation.rows("select setting from pg_settings where name = 'listen_addresses'") == [("",)]
+    installation.ldtm("down")

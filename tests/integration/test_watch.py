@@ -66,7 +66,7 @@ def test_a_model_that_is_promoted_while_its_predecessor_is_watched_is_not_retire
         conn.commit()
         watch = result()
     assert statuses(conn) == [(f"v1.{TRAINED_ON}", "retired"), (f"v1.{LATER}", "active")]
-    assert (watch.retired, watch.alert) == ((), None)
+    assert (watch.retired, watch.news) == ((), [])
     assert [(r.version, r.num_filled) for r in watch.records] == [(f"v1.{LATER}", 0)], "who is active by then"
     assert conn.execute("select count(*) from registry_order").fetchone() == (0,)
 
