@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 import dagster as dg
 
+from ldtm_assets.dead_runs import bury_dead_runs
 from ldtm_assets.jobs import EVENING_ASSETS, EVENING_JOB, EVENING_TAG, TURN_TAG, UNFINISHED
 from ldtm_assets.partitions import all_tickers_of
 from ldtm_lib.config import Settings
@@ -37,7 +38,11 @@ def run_for(errand: Errand, settings: Settings, calendar: Calendar, moment: date
 def why_not_now(
     instance: dg.DagsterInstance, conn: Connection, settings: Settings, moment: datetime
 ) -> dg.SkipReason | None:
-    """Why no evening should be launched: one is on its way, or the newest ones died before they noted an attempt."""
+    """Why no evening should be launched: one is on its way, or the newest ones died before they noted an attempt.
+
+    Runs whose process is gone are buried first: they would stand in the way for hours.
+    """
+    bury_dead_runs(instance, dagster_is_running=True)
     for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
         if run.job_name == EVENING_JOB or EVENINGS & (run.asset_selection or frozenset()):
             return dg.SkipReason(f"run {run.run_id} of an evening is {run.status.value.lower()}")

@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 import dagster as dg
 from dagster._utils.schedules import schedule_execution_time_iterator as cron_ticks
 
+from ldtm_assets.dead_runs import HEARTBEAT_SECONDS
 from ldtm_assets.definitions import definitions_for
 from ldtm_assets.freshness_checks import FRESHNESS_JOB
 from ldtm_assets.gpus import GPU_POOL
 from ldtm_assets.jobs import EVENING_JOB
-from ldtm_cli.dead_runs import HEARTBEAT_SECONDS
 from ldtm_cli.services import dagster_environment, running_dagster
 from ldtm_lib.evenings.open_cells import NEW_YORK
 from ldtm_lib.project import Project

@@ -2,14 +2,15 @@
 
 import logging
 import os
+import uuid
 
 import dagster as dg
 
+from ldtm_assets.dead_runs import own_mark
 from ldtm_assets.definitions import definitions_for
 from ldtm_assets.gpus import GPU_POOL
 from ldtm_assets.partitions import partition_range
 from ldtm_assets.progress import TrainingReporter
-from ldtm_cli.dead_runs import own_mark
 from ldtm_cli.job_run import JobRun
 from ldtm_cli.services import clear_the_way, dagster_environment
 from ldtm_lib.errors import LdtmError
@@ -41,11 +42,13 @@ class Launcher:
 
     def run(self, wanted: JobRun) -> str:
         """Run to the end; returns the run's id. Raises RunFailed with the reason of the failed step."""
-        tags = own_mark()
+        run_id = str(uuid.uuid4())
+        tags = own_mark(run_id)
         if wanted.first_partition and wanted.last_partition:
             tags |= partition_range(wanted.first_partition, wanted.last_partition)
         result = self._definitions.resolve_job_def(wanted.job).execute_in_process(
             instance=self._instance,
+            run_id=run_id,
             tags=tags,
             raise_on_error=False,
             run_config={

@@ -96,9 +96,9 @@ def prepare_dagster(project: Project) -> int:
 
 def clear_the_way(instance: "DagsterInstance", project: Project) -> int:
     """Bury runs that died, and set the limit of the pool `gpu` to what fits now; returns it."""
+    from ldtm_assets.dead_runs import bury_dead_runs
     from ldtm_assets.gpus import gpus_here
     from ldtm_assets.sensors import refresh_gpu_pool
-    from ldtm_cli.dead_runs import bury_dead_runs
 
     bury_dead_runs(instance, dagster_is_running=running_dagster(project) is not None)
     return refresh_gpu_pool(instance, project, gpus_here(os.environ)).limit

@@ -17,6 +17,7 @@ from ldtm_assets.assets.fillbacks import fill_actuals
 from ldtm_assets.assets.prices import bring_prices
 from ldtm_assets.assets.snapshots import take_evening_snapshots
 from ldtm_assets.checks import closing_checks, evening_check_specs, evening_checks, watch_check
+from ldtm_assets.dead_runs import put_mark
 from ldtm_assets.evening_cells import begin, finish, restrict, sort_out, waiting_for_a_retry
 from ldtm_assets.jobs import EVENING_ASSETS, WAITING_TAG
 from ldtm_assets.leakage_checks import leakage_check_specs, leakage_checks
@@ -98,6 +99,7 @@ def evening(cells: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
     def assets(context: dg.AssetExecutionContext, config: EveningConfig, project: ProjectResource) -> Any:
+        put_mark(context)
         opened, calendar = project.open(), exchange_calendar()
         cells = restrict([Cell.parse(key) for key in context.partition_keys], config.only)
         with opened.database.transaction() as conn:

@@ -14,6 +14,7 @@ from ldtm_assets.alerting import tell
 from ldtm_assets.assets.checkpoints import PARTS, outcome_of, train
 from ldtm_assets.assets.registry import pass_the_gate, remove_unneeded_files
 from ldtm_assets.checks import training_check, training_check_specs
+from ldtm_assets.dead_runs import put_mark
 from ldtm_assets.gate_checks import gate_check_specs, gate_checks
 from ldtm_assets.gpus import GPU_POOL
 from ldtm_assets.partitions import as_a_whole
@@ -80,6 +81,7 @@ def retraining(tickers: dg.PartitionsDefinition[str], *, strict: bool) -> dg.Ass
         project: ProjectResource,
         reporter: dg.ResourceParam[TrainingReporter],
     ) -> Any:
+        put_mark(context)
         opened, calendar = project.open(), exchange_calendar()
         tickers = list(context.partition_keys)
         selected = {key.to_user_string() for key in context.selected_asset_keys}
