@@ -2,11 +2,12 @@
 # make ui     the Dagster UI on what the demo made
 # make test   make check and the whole test suite
 # make bench  the speed figures
+# make fortnight  weeks of evenings by a shifted clock: outages, a split, a holiday, a kill (about ten minutes)
 PYTHON ?= python3.11
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: install demo ui test check bench clean
+.PHONY: install demo ui test check bench fortnight clean
 
 install: $(VENV)/.installed
 
@@ -33,6 +34,9 @@ test: check
 
 bench: install
 	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+fortnight: install
+	$(BIN)/pytest -n 0 -m fortnight tests/acceptance/test_fortnight.py
 
 clean:
 	@if test -x $(BIN)/ldtm; then $(BIN)/ldtm down; fi

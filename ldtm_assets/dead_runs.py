@@ -33,7 +33,7 @@ def own_mark(run_id: str) -> dict[str, str]:
 
 def put_mark(context: dg.AssetExecutionContext) -> None:
     """Put the mark of this process on the run that it works on."""
-    context.instance.add_run_tags(context.run_id, own_mark(context.run_id))
+    context.instance.add_run_tags(context.run.run_id, own_mark(context.run.run_id))
 
 
 def bury_dead_runs(instance: dg.DagsterInstance, *, dagster_is_running: bool) -> list[str]:

@@ -1,0 +1,115 @@
+"""An evening of 103 tickers through Dagster, with TWS's protocol as source: one run for all, and a run for each.
+
+Run alone: `python benchmarks/bench_evening.py`. Starts a PostgreSQL of its own in a temporary folder, and the peer as a
+process of its own. A run's cost is its planned events, the fetch, and one transaction a stage; that of its process and
+of the daemon that launches it comes on top in production, for each run.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from bench_snapshots import NUM_TICKERS, TICKERS, bars, networks
+
+from ldtm_cli.job_run import JobRun
+from ldtm_cli.runs import Launcher
+from ldtm_cli.services import prepare
+from ldtm_lib.database import embedded
+from ldtm_lib.project import Project
+from ldtm_lib.sessions import Calendar, exchange_calendar
+
+ROOT = Path(__file__).parents[1]
+NUM_SESSIONS = 320
+NUM_ALONE = 20
+"""Tickers that get a run of their own; 103 would take minutes."""
+MOST_SECONDS = 60.0
+
+
+def main() -> None:
+    calendar = exchange_calendar()
+    newest = calendar.last_closed(datetime.now(UTC))
+    sessions = calendar.between(calendar.offset(newest, -NUM_SESSIONS), newest)
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        os.chmod(home, 0o755)
+        bars(sessions).write_parquet(home / "bars.parquet")
+        config = home / "universe.toml"
+        config.write_text(
+            f'tickers = {list(TICKERS)}\n[source]\nkind = "ib"\n[partitions]\nfirst_session = {sessions[-20]}\n'
+        )
+        with peer(home / "bars.parquet") as port:
+            os.environ["LDTM_IB_PORT"] = str(port)
+            project, _ = prepare(config)
+            try:
+                run(project, calendar, newest)
+            finally:
+                embedded.stop(project.home)
+
+
+@contextmanager
+def peer(path: Path) -> Iterator[int]:
+    """The port of a peer that serves the bars of a file."""
+    command = [sys.executable, "-m", "tests.prices.ib.standalone", "--bars", str(path)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        port = int(process.stdout.readline().rpartition(":")[2])
+        try:
+            yield port
+        finally:
+            process.terminate()
+
+
+def run(project: Project, calendar: Calendar, newest: date) -> None:
+    each, warm, all_at_once = (calendar.offset(newest, -back) for back in (2, 1, 0))
+    with Launcher(project) as launcher:
+        launcher.run(
+            JobRun(
+                job="price_history_job",
+                step="price_history",
+                first_partition=TICKERS[0],
+                last_partition=TICKERS[-1],
+                config={"last_session": calendar.offset(newest, -3).isoformat()},
+            )
+        )
+        project.checkpoint_folder.mkdir(exist_ok=True)
+        with project.database.transaction() as conn:
+            networks(conn, project.checkpoint_folder, project.settings)
+        started = time.perf_counter()
+        for ticker in TICKERS[:NUM_ALONE]:
+            evening(launcher, ticker, ticker, each)
+        plain = (time.perf_counter() - started) * NUM_TICKERS / NUM_ALONE
+        evening(launcher, TICKERS[0], TICKERS[-1], warm)
+        started = time.perf_counter()
+        evening(launcher, TICKERS[0], TICKERS[-1], all_at_once)
+        together = time.perf_counter() - started
+    with project.database.transaction() as conn:
+        rows = conn.execute(
+            "select run_date, count(*) from snapshot where abstained_reason is null group by 1 order by 1"
+        )
+        assert rows.fetchall() == [(each, NUM_ALONE), (warm, NUM_TICKERS), (all_at_once, NUM_TICKERS)]
+    print(
+        f"an evening of {NUM_TICKERS} tickers: {together:.1f} s in one run; {plain:.1f} s in a run for each, "
+        f"at the pace of the first {NUM_ALONE}; {plain / together:.1f} x"
+    )
+    assert together <= MOST_SECONDS, f"{together:.0f} s"
+
+
+def evening(launcher: Launcher, first: str, last: str, session: date) -> None:
+    launcher.run(
+        JobRun(
+            job="evening_job",
+            step="evening",
+            first_partition=f"{session}|{first}",
+            last_partition=f"{session}|{last}",
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
