@@ -1,20 +1,25 @@
-"""From Dagster's event log to troubles: checks that failed or pass again, and runs that failed or succeed again."""
+"""From Dagster's event log to troubles: checks that failed or pass again, and runs that failed or succeed again.
+
+What says that a trouble is over has looked at what failed: a check names the parts that it looked at, and a run counts
+for the sessions or partitions that it was of.
+"""
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 from dagster._core.events import JobFailureData
 from dagster._core.execution.plan.objects import StepFailureData
 from dagster_shared.error import SerializableErrorInfo
 
-from ldtm_assets.checks import ARRIVED, COMPLETE, HOLD_UP, INTACT, PUBLISHED
 from ldtm_assets.gate_checks import GATE, RULES, STRICT
 from ldtm_assets.jobs import EVENING_TAG, WAITING_TAG
+from ldtm_assets.verdicts import verdict_of
 from ldtm_lib.alerts.links import check_page, partition_page, run_page
+from ldtm_lib.alerts.secrets import without_secrets
 from ldtm_lib.alerts.troubles import Ending, Trouble
 
 WATCHED = (
@@ -24,18 +29,12 @@ WATCHED = (
 )
 GATE_CHECKS = frozenset({GATE, STRICT, *RULES})
 """The gate's own news has their reasons and figures, ticker by ticker."""
-OF_THE_RECORD = frozenset({ARRIVED, INTACT, PUBLISHED, HOLD_UP})
-"""Checks that an evening makes of the record as a whole: when one passes, it is well again, on whatever evening."""
 WILL_RETRY_TAG = "dagster/will_retry"
 RANGE_START_TAG, RANGE_END_TAG = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 PARTITION_TAG = "dagster/partition"
 SESSION = re.compile(r"\d{4}-\d{2}-\d{2}")
 NUM_LINES, LONGEST_TEXT = 3, 600
 """How much of a failure's text a message has."""
-PASSWORD = re.compile(r"(?<=://)[^\s/@]+@")
-SECRETS = re.compile(r"URL|PASSWORD|TOKEN|SECRET|ACCOUNT")
-"""Variables of the environment whose values are in no message."""
-SHORTEST_SECRET = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,71 +54,83 @@ def read(events: Sequence[dg.EventLogRecord], runs: Mapping[str, dg.DagsterRun])
         if run is None or event.event_log_entry.dagster_event is None:
             continue
         kind = event.event_log_entry.dagster_event.event_type
-        if kind == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
-            found = _of_check(event, run)
-        elif kind == dg.DagsterEventType.RUN_FAILURE:
-            found = _of_failure(event, run)
-        else:
-            found = Ending(kind="run", subject=_work_of(run), seen_at=_moment(event))
-        if isinstance(found, Trouble):
-            troubles[found.key] = found
-            endings.pop(found.key, None)
-        elif found is not None:
-            endings[found.key or f"{found.kind}/{found.subject}/{found.evening}"] = found
+        of_kind = _of_check if kind == dg.DagsterEventType.ASSET_CHECK_EVALUATION else _of_run
+        for found in of_kind(event, run):
+            if isinstance(found, Trouble):
+                troubles[found.key] = found
+                endings.pop(found.key, None)
+            else:
+                endings[found.key] = found
     return Seen(troubles=list(troubles.values()), endings=list(endings.values()))
 
 
-def _of_check(event: dg.EventLogRecord, run: dg.DagsterRun) -> Trouble | Ending | None:
-    """A check of a run as a whole, or of the single partition that the run is of; those of each ticker are not told."""
+def _of_check(event: dg.EventLogRecord, run: dg.DagsterRun) -> Iterator[Trouble | Ending]:
+    """What a check says of each of its parts; of the whole where it names none. Evaluations of tickers are not told."""
     evaluation = _evaluation(event)
     name, asset = evaluation.check_name, evaluation.asset_key.to_user_string()
-    if name in GATE_CHECKS or (evaluation.partition is not None and RANGE_END_TAG in run.tags):
-        return None
-    subject, evening = f"{asset}/{name}", _evening(evaluation, run)
-    is_of_the_record = name in OF_THE_RECORD or evening is None
-    about = evaluation.partition if evaluation.partition and not is_of_the_record else evening
-    key = f"check/{subject}" if is_of_the_record else f"check/{subject}/{about}"
-    if evaluation.passed:
-        if is_of_the_record or evaluation.partition is not None:
-            return Ending(key=key, seen_at=_moment(event))
-        return Ending(kind="check", subject=subject, evening=evening, seen_at=_moment(event))
-    if name == COMPLETE and WAITING_TAG in run.tags:
-        return None  # what it misses waits to be tried again, and is told by ticker when it was tried often enough
-    return Trouble(
-        key=key,
-        kind="check",
-        severity="error" if evaluation.severity == dg.AssetCheckSeverity.ERROR else "warning",
-        subject=subject,
-        summary=_shown(evaluation),
-        evening=evening or _moment(event).date(),
-        link=partition_page(asset, evaluation.partition) if evaluation.partition else check_page(asset, name),
-        seen_at=_moment(event),
-    )
+    is_one_of_many = evaluation.partition is not None and run.tags.get(RANGE_START_TAG) != run.tags.get(RANGE_END_TAG)
+    if name in GATE_CHECKS or is_one_of_many:
+        return
+    subject, evening = f"{asset}/{name}", _evening(evaluation, run) or _moment(event).date()
+    found = verdict_of(evaluation)
+    if found is None:
+        in_trouble = {} if evaluation.passed else {f"check/{subject}": (_shown(evaluation), evening)}
+        well = [f"check/{subject}"] if evaluation.passed else []
+    else:
+        in_trouble = {
+            f"check/{subject}/{part}": (_cut(what), _session_in(part) or evening)
+            for part, what in found.in_trouble.items()
+        }
+        well = [f"check/{subject}/{part}" for part in found.well]
+    for key, (summary, about) in in_trouble.items():
+        yield Trouble(
+            key=key,
+            kind="check",
+            severity="error" if evaluation.severity == dg.AssetCheckSeverity.ERROR else "warning",
+            subject=subject,
+            summary=summary,
+            evening=about,
+            link=partition_page(asset, evaluation.partition) if evaluation.partition else check_page(asset, name),
+            seen_at=_moment(event),
+        )
+    yield from (Ending(key=key, seen_at=_moment(event)) for key in well)
 
 
-def _of_failure(event: dg.EventLogRecord, run: dg.DagsterRun) -> Trouble | None:
-    if WAITING_TAG in run.tags or run.tags.get(WILL_RETRY_TAG) == "true":
-        return None
-    partitions = _partitions(run)
-    return Trouble(
-        key=f"run/{run.run_id}",
-        kind="run",
-        severity="error",
-        subject=_work_of(run),
-        summary=f"failed{f' for {partitions}' if partitions else ''}: {_failure_text(event)}",
-        evening=_session_of(run),
-        link=run_page(run.run_id),
-        seen_at=_moment(event),
-    )
+def _of_run(event: dg.EventLogRecord, run: dg.DagsterRun) -> Iterator[Trouble | Ending]:
+    """A run is well when it worked to its end, also where some of its partitions wait to be tried again."""
+    failed = event.event_log_entry.get_dagster_event().event_type == dg.DagsterEventType.RUN_FAILURE
+    if not failed or has_waiting_partitions(run):
+        yield from (Ending(key=key, seen_at=_moment(event)) for key in _keys_of(run))
+    elif run.tags.get(WILL_RETRY_TAG) != "true":
+        partitions = _partitions(run)
+        yield Trouble(
+            key=_keys_of(run)[-1],
+            kind="run",
+            severity="error",
+            subject=_work_of(run),
+            summary=f"failed{f' for {partitions}' if partitions else ''}: {_cut(_failure_text(event))}",
+            evening=_session_of(run) or _moment(event).date(),
+            link=run_page(run.run_id),
+            seen_at=_moment(event),
+        )
 
 
-def without_secrets(text: str, environ: Mapping[str, str]) -> str:
-    """A text without user and password of any address, and without what the environment keeps secret."""
-    values = [value for name, value in environ.items() if SECRETS.search(name)]
-    secrets = {word for value in values for word in (value, *value.split()) if len(word) >= SHORTEST_SECRET}
-    for secret in sorted(secrets, key=len, reverse=True):
-        text = text.replace(secret, "***")
-    return PASSWORD.sub("***@", text)
+def has_waiting_partitions(run: dg.DagsterRun) -> bool:
+    """Whether a run says of itself that some of its partitions failed; a run that repeats another has its tags."""
+    return run.tags.get(WAITING_TAG, "").split(" ")[0] == run.run_id
+
+
+def _keys_of(run: dg.DagsterRun) -> list[str]:
+    """What makes it the same trouble when a run fails again: its job, and its partitions or its last session.
+
+    Evenings are begun again until they are whole, with sessions before theirs where these are not: such a run is also
+    about each day from its first one on.
+    """
+    work, last = _work_of(run), _session_in(run.tags.get(EVENING_TAG, ""))
+    if last is None:
+        return [f"run/{work}/{_partitions(run)}"]
+    first = _session_in(run.tags.get(RANGE_START_TAG, "")) or last
+    return [f"run/{work}/{first + timedelta(days=n)}" for n in range((last - first).days + 1)]
 
 
 def _evaluation(event: dg.EventLogRecord) -> dg.AssetCheckEvaluation:
@@ -170,19 +181,19 @@ def _shown(evaluation: dg.AssetCheckEvaluation) -> str:
 
 
 def _failure_text(event: dg.EventLogRecord) -> str:
-    """The first lines of what ended a run: its step's own error where there is one."""
+    """What ended a run: its step's own error where there is one."""
     data = event.event_log_entry.get_dagster_event().event_specific_data
     if isinstance(data, JobFailureData):
         step = data.first_step_failure_event
         if step is not None and isinstance(step.event_specific_data, StepFailureData):
             given = step.event_specific_data.user_failure_data
             if given is not None and given.description:
-                return _cut(given.description)
+                return given.description
             if step.event_specific_data.error is not None:
-                return _cut(_innermost(step.event_specific_data.error).message)
+                return _innermost(step.event_specific_data.error).message
         if data.error is not None:
-            return _cut(_innermost(data.error).message)
-    return _cut(event.event_log_entry.get_dagster_event().message or "no reason is on record")
+            return _innermost(data.error).message
+    return event.event_log_entry.get_dagster_event().message or "no reason is on record"
 
 
 def _innermost(error: SerializableErrorInfo) -> SerializableErrorInfo:

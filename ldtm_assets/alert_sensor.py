@@ -12,7 +12,7 @@ from ldtm_assets.jobs import EVENING_JOB, RETRAINING_JOB, TURN_TAG, UNFINISHED
 from ldtm_lib.alerts.configured import channels
 from ldtm_lib.alerts.delivery import deliver
 from ldtm_lib.alerts.messages import compose
-from ldtm_lib.alerts.troubles import end_fitting, notice
+from ldtm_lib.alerts.troubles import end_as_seen, notice
 from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.project import Project
 
@@ -45,14 +45,20 @@ def alert_sensor(project: Callable[[], Project]) -> dg.SensorDefinition:
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         opened = project()
-        context.update_cursor(str(notice_events(context.instance, opened, context.cursor)))
         try:
-            return dg.SkipReason(tell_people(context.instance, opened))
-        except ConfigurationError as error:
-            context.log.error(f"nobody is told anything: {error}")
-            return dg.SkipReason(f"nobody is told anything: {error}")
+            context.update_cursor(str(notice_events(context.instance, opened, context.cursor)))
+        finally:  # what is on record goes out although the events of this look cannot be read
+            said = _told(context.instance, opened)
+        return dg.SkipReason(said)
 
     return sensor
+
+
+def _told(instance: dg.DagsterInstance, project: Project) -> str:
+    try:
+        return tell_people(instance, project)
+    except ConfigurationError as error:
+        return f"nobody is told anything: {error}"
 
 
 def notice_events(instance: dg.DagsterInstance, project: Project, cursor: str | None) -> int:
@@ -67,7 +73,7 @@ def notice_events(instance: dg.DagsterInstance, project: Project, cursor: str | 
         seen = read([event for event in look.events if not _may_be_retried(instance, event, undecided)], runs)
         with project.database.transaction() as conn:
             notice(conn, seen.troubles)
-            end_fitting(conn, seen.endings)
+            end_as_seen(conn, seen.endings)
     return look.cursor
 
 
@@ -82,6 +88,7 @@ def tell_people(instance: dg.DagsterInstance, project: Project) -> str:
             conn,
             ways,
             pages_url=settings.pages.url,
+            environ=os.environ,
             is_busy=_is_busy(instance),
             hold_minutes=settings.alerts.hold_minutes,
         )

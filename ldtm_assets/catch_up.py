@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import dagster as dg
 
-from ldtm_assets.errands import run_for, why_not_now
+from ldtm_assets.errands import SCHEDULE_GOES_FIRST, run_for, why_not_now
 from ldtm_assets.jobs import EVENING_JOB
 from ldtm_lib.config import Settings
 from ldtm_lib.database.clock import now
@@ -17,8 +17,6 @@ from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
 
 SECONDS_BETWEEN_LOOKS = 30
-GRACE = timedelta(minutes=5)
-"""How long the schedule of the evening goes first."""
 A_PAUSE = timedelta(minutes=5)
 """After so long without a look, whatever runs by itself has only just begun again."""
 
@@ -42,10 +40,13 @@ def catch_up_sensor(
         with project().database.transaction() as conn:
             moment = clock(conn)
             cells = open_cells(conn, settings, calendar, moment)
-            errand = next_errand(cells, calendar=calendar, moment=moment, config=settings.automation, grace=GRACE)
+            errand = next_errand(
+                cells, calendar=calendar, moment=moment, config=settings.automation, grace=SCHEDULE_GOES_FIRST
+            )
             if errand is None:
                 return dg.SkipReason(f"nothing is due; {len(cells)} cells wait" if cells else "nothing is missing")
-            return why_not_now(context.instance, conn, settings, moment) or run_for(errand, settings, calendar, moment)
+            why_not = why_not_now(errand, context.instance, conn, settings, calendar, moment)
+            return why_not or run_for(errand, settings, calendar, moment)
 
     return sensor
 

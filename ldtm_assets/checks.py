@@ -1,15 +1,18 @@
 """Asset checks: one summary per run of what a person should look at."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from datetime import date
 
 import dagster as dg
 
 from ldtm_assets.loss_pictures import picture_of_universe
 from ldtm_assets.partitions import Cell
+from ldtm_assets.verdicts import verdict
 from ldtm_lib.audit.closing import Closing
 from ldtm_lib.audit.publications.protocol import Publication
 from ldtm_lib.audit.verify import verify
 from ldtm_lib.database.clock import last_closed_session
+from ldtm_lib.evenings.freshness import named, sessions_with_gaps
 from ldtm_lib.ledger.fillbacks import overdue
 from ldtm_lib.ledger.snapshots import SnapshotReport, missing_rows
 from ldtm_lib.ledger.watch import Watch
@@ -24,6 +27,7 @@ INTACT, PUBLISHED, HOLD_UP = "record_is_intact", "seals_are_published", "active_
 TRAINED = "no_training_failed"
 NUM_SHOWN = 50
 """Lines of a list that metadata shows."""
+AS_A_WHOLE = "as a whole"
 NUM_CLOSEST = 5
 
 
@@ -63,24 +67,41 @@ def training_check_specs() -> list[dg.AssetCheckSpec]:
 
 
 def evening_checks(
-    context: dg.AssetExecutionContext, project: Project, cells: Sequence[Cell], reports: Sequence[SnapshotReport]
+    context: dg.AssetExecutionContext,
+    project: Project,
+    cells: Sequence[Cell],
+    reports: Sequence[SnapshotReport],
+    waiting: Collection[str],
 ) -> Iterator[dg.AssetCheckResult]:
-    """Evaluate those checks of an evening's rows that were asked for; `reports` are those of its sessions."""
-    asked = asked_of(context)
+    """Evaluate those checks of an evening's rows that were asked for; `reports` are those of its sessions.
+
+    A check passes when the cells of the run are as they should be; a session is well when all of its tickers are, those
+    that the run left alone too. `waiting` are the keys of cells that failed and are tried again, or told by ticker.
+    """
+    asked, settings = asked_of(context), project.settings
+    sessions = sorted({cell.session for cell in cells})
+    expected = {(ticker, session) for session in sessions for ticker in settings.tickers_on(session)}
+    expected |= {(cell.ticker, cell.session) for cell in cells}
     with project.database.transaction() as conn:
         if QUARANTINE in asked:
             asked_for = {(cell.ticker, cell.session) for cell in cells}
             refused = store.open_quarantine(conn).to_dicts()
-            waiting = [row for row in refused if (row["ticker"], row["session"]) in asked_for]
+            held = [row for row in refused if (row["ticker"], row["session"]) in asked_for]
+            of_sessions = {row["session"] for row in refused if (row["ticker"], row["session"]) in expected}
             yield dg.AssetCheckResult(
                 asset_key="prices",
                 check_name=QUARANTINE,
-                passed=not waiting,
+                passed=not held,
                 severity=dg.AssetCheckSeverity.ERROR,
                 metadata={
-                    "bars": len(waiting),
-                    "of other sessions": len(refused) - len(waiting),
-                    "refused": listed(f"{row['ticker']} {row['session']}: {row['reason']}" for row in waiting),
+                    "bars": len(held),
+                    "of other sessions": len(refused) - len(held),
+                    "refused": listed(f"{row['ticker']} {row['session']}: {row['reason']}" for row in held),
+                    **_verdict_on(
+                        sessions,
+                        found=[(row["session"], f"{row['ticker']}: {row['reason']}") for row in held],
+                        not_well=of_sessions,
+                    ),
                 },
             )
         if COMPLETE in asked:
@@ -93,6 +114,7 @@ def evening_checks(
                 metadata={
                     "rows expected": len(cells),
                     "missing": listed(f"{ticker} {day}" for ticker, day in gaps),
+                    "of these tried again": sum(Cell(day, ticker).key in waiting for ticker, day in gaps),
                     "bullish": sum(report.num_bullish for report in reports),
                     "neutral": sum(report.num_neutral for report in reports),
                     "bearish": sum(report.num_bearish for report in reports),
@@ -100,28 +122,51 @@ def evening_checks(
                     "model versions": ", ".join(sorted({v for report in reports for v in report.model_versions}))
                     or "none",
                     "cohorts": listed(report.cohort for report in reports),
+                    **_verdict_on(
+                        sessions,
+                        found=[(day, f"no row of {t}") for t, day in gaps if Cell(day, t).key not in waiting],
+                        not_well={day for _, day in gaps} | sessions_with_gaps(conn, expected),
+                    ),
                 },
             )
         if ARRIVED in asked:
-            newest = max((cell.session for cell in cells), default=last_closed_session(conn))
-            rows = overdue(conn, as_of=newest).to_dicts()
-            wait = project.settings.ledger.void_after_sessions
+            last = min(last_closed_session(conn), settings.partitions.last_session or date.max)
+            newest = sessions[-1] if sessions else last
+            late = [
+                f"{row['ticker']} {row['run_date']}, {row['horizon'].replace('_', ' ')}: no bar of "
+                f"{row['target_session']}"
+                for row in overdue(conn, as_of=newest).to_dicts()
+            ]
+            wait = settings.ledger.void_after_sessions
             yield dg.AssetCheckResult(
                 asset_key="fillbacks",
                 check_name=ARRIVED,
-                passed=not rows,
+                passed=not late,
                 severity=dg.AssetCheckSeverity.WARN,
                 metadata={
-                    "actuals without a bar": len(rows),
-                    "waiting": listed(
-                        f"{row['ticker']} {row['run_date']}, {row['horizon'].replace('_', ' ')}: no bar of "
-                        f"{row['target_session']}"
-                        for row in rows
-                    ),
+                    "actuals without a bar": len(late),
+                    "waiting": listed(late),
                     "then": f"voided after {wait} sessions of which other bars came; materialize prices of the target "
                     "session again if the bar exists",
+                    **verdict(
+                        in_trouble={AS_A_WHOLE: f"{len(late)} actuals without a bar: {named(late)}"} if late else {},
+                        well=[AS_A_WHOLE] if newest >= last and not late else [],
+                    ),
                 },
             )
+
+
+def _verdict_on(
+    sessions: Iterable[date], *, found: Iterable[tuple[date, str]], not_well: Collection[date]
+) -> dict[str, dg.MetadataValue]:
+    """What there is to say of each session, and those of which there is nothing to say."""
+    told: dict[date, list[str]] = {}
+    for session, what in found:
+        told.setdefault(session, []).append(what)
+    return verdict(
+        in_trouble={session.isoformat(): f"{len(lines)}: {named(lines)}" for session, lines in told.items()},
+        well=[session.isoformat() for session in sessions if session not in not_well],
+    )
 
 
 def watch_check(context: dg.AssetExecutionContext, project: Project, watch: Watch) -> Iterator[dg.AssetCheckResult]:
@@ -226,5 +271,9 @@ def training_check(context: dg.AssetExecutionContext, report: RetrainReport) -> 
                 dg.TableSchema([dg.TableColumn(name) for name in COLUMNS]),
             ),
             "losses": picture_of_universe(report),
+            **verdict(
+                in_trouble={f"{o.ticker} {o.part}": f"{o.ticker} {o.part}: {o.reason}" for o in failed},
+                well=[f"{o.ticker} {o.part}" for o in report.outcomes if o.status != "failed"],
+            ),
         },
     )

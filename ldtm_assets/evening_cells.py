@@ -6,9 +6,10 @@ from datetime import datetime
 
 from ldtm_assets.partitions import Cell
 from ldtm_assets.recording import Outcome
-from ldtm_lib.config import Settings
+from ldtm_lib.config import AutomationConfig, Settings
 from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.evenings import attempts
+from ldtm_lib.evenings.open_cells import open_cells
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
 
@@ -47,18 +48,38 @@ def sort_out(cells: Sequence[Cell], settings: Settings, calendar: Calendar, mome
     return asked
 
 
-def waiting_for_a_retry(cells: Sequence[Cell], calendar: Calendar, moment: datetime) -> dict[str, str]:
-    """Of cells that failed, those whose forecast can still come in time, with the reason to wait.
+def waiting_for_a_retry(
+    cells: Sequence[Cell],
+    calendar: Calendar,
+    moment: datetime,
+    config: AutomationConfig,
+    num_attempts: Mapping[str, int],
+) -> dict[str, str]:
+    """Of cells that failed, those that are better tried again than given up, with the reason to wait.
 
     An abstention is on record for good. It is not written while a retry may still bring the bar before the session
-    that the forecast would speak about opens.
+    that the forecast would speak about opens. Later it is written only after `report_after_attempts` attempts: the
+    source may be away for some minutes more when an outage ends. `num_attempts` tells these by partition key, of the
+    cells that are tried again by themselves (see `made_up_for`).
     """
     opens = {session: calendar.opens_at(calendar.offset(session, 1)) for session in {cell.session for cell in cells}}
-    return {
-        cell.key: f"waits for its bar; there is time until {opens[cell.session]:%Y-%m-%d %H:%M} UTC to try again"
-        for cell in cells
-        if moment < opens[cell.session]
-    }
+    waiting: dict[str, str] = {}
+    for cell in cells:
+        opens_at, num_tried = opens[cell.session], num_attempts.get(cell.key, config.report_after_attempts)
+        if moment < opens_at:
+            waiting[cell.key] = f"waits for its bar; there is time until {opens_at:%Y-%m-%d %H:%M} UTC to try again"
+        elif num_tried < config.report_after_attempts:
+            waiting[cell.key] = (
+                f"waits for its bar; that was attempt {num_tried}, it abstains after {config.report_after_attempts}"
+            )
+    return waiting
+
+
+def made_up_for(project: Project, calendar: Calendar, moment: datetime) -> dict[str, int]:
+    """The cells without a row that are tried again by themselves, and how often they have been, by partition key."""
+    with project.database.transaction() as conn:
+        found = open_cells(conn, project.settings, calendar, moment)
+    return {Cell(cell.session, cell.ticker).key: cell.num_attempts for cell in found if cell.lacks_row}
 
 
 def begin(project: Project, cells: Sequence[Cell]) -> None:

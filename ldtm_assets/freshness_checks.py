@@ -9,6 +9,7 @@ import dagster as dg
 from ldtm_assets.checks import listed
 from ldtm_assets.partitions import EXCHANGE_TIMEZONE
 from ldtm_assets.resources import ProjectResource
+from ldtm_assets.verdicts import verdict
 from ldtm_lib.config import Settings
 from ldtm_lib.evenings.freshness import CHECKS, Freshness, end_recovered, freshness, named
 from ldtm_lib.sessions import Calendar
@@ -28,6 +29,8 @@ PROMISES = {
     "snapshots": "Every ticker has its row of the session before the next one opens.",
     "fillbacks": "Every actual whose bar is there is filled before the next session opens.",
 }
+SPEECH = "speech"
+"""The part of a session's rows that is in trouble when every ticker abstained."""
 
 
 class FreshnessConfig(dg.Config):
@@ -85,22 +88,30 @@ def freshness_schedule(settings: Settings, calendar: Calendar) -> dg.ScheduleDef
 
 
 def _result(found: Freshness, asset: str) -> dg.AssetCheckResult:
-    missing = found.missing[asset]
+    missing, session = found.missing[asset], found.session.isoformat()
     deadline = f"{found.deadline:%Y-%m-%d %H:%M} UTC, {'over' if found.is_overdue else 'still to come'}"
-    what = f"{LACKS[asset]} {found.session}: {named(missing)}; deadline {deadline}"
+    in_trouble = {session: f"{LACKS[asset]} {session}: {named(missing)}; deadline {deadline}"} if missing else {}
+    well = [] if missing else [session]
+    if asset == "snapshots" and found.is_silent:
+        in_trouble[SPEECH] = f"all {found.num_tickers} tickers abstained on {session}: `ldtm registry list` says why"
+    elif asset == "snapshots" and not missing:
+        well.append(SPEECH)
     return dg.AssetCheckResult(
         asset_key=asset,
         check_name=CHECKS[asset],
-        passed=not missing,
-        severity=dg.AssetCheckSeverity.ERROR if found.is_overdue else dg.AssetCheckSeverity.WARN,
-        description=what if missing else None,
+        passed=not in_trouble,
+        severity=dg.AssetCheckSeverity.WARN
+        if not found.is_overdue or SPEECH in in_trouble
+        else dg.AssetCheckSeverity.ERROR,
+        description="; ".join(in_trouble.values()) or None,
         metadata={
-            "evening": found.session.isoformat(),
+            "evening": session,
             "deadline": deadline,
             "tickers": found.num_tickers,
             **(_rows(found) if asset == "snapshots" else {}),
             "num missing": len(missing),
             "missing": listed(missing),
+            **verdict(in_trouble=in_trouble, well=well),
         },
     )
 

@@ -23,9 +23,11 @@ TURN_TAG = "ldtm/turn"
 WAITING_TAG = "ldtm/partitions_waiting"
 """How many partitions of a run failed by themselves: the run is no trouble of its own."""
 EVENING_TAKES_AT_MOST = 3600
-"""Seconds after which a run that hangs is ended, so that the next one can begin."""
-MADE_UP_FOR = {"dagster/max_retries": "0", "dagster/max_runtime": str(EVENING_TAKES_AT_MOST)}
+"""Seconds after which a run of automation that hangs is ended, so that the next one can begin."""
+NEVER_AGAIN = {"dagster/max_retries": "0"}
 """Evenings are started again by what the tables lack, and not by Dagster."""
+OF_AUTOMATION = NEVER_AGAIN | {"dagster/max_runtime": str(EVENING_TAKES_AT_MOST), "dagster/priority": "1"}
+"""What runs for errands carry: they leave the queue before the trainings that stand in it."""
 
 JOBS = (
     dg.define_asset_job("price_history_job", selection=["price_history"]),
@@ -33,7 +35,7 @@ JOBS = (
         EVENING_JOB,
         # what an evening left behind is looked at on the next morning, by a job of its own
         selection=dg.AssetSelection.assets(*EVENING_ASSETS) - dg.AssetSelection.checks(freshness_checks),
-        tags=MADE_UP_FOR,
+        tags=NEVER_AGAIN,
     ),
     dg.define_asset_job(RETRAINING_JOB, selection=list(RETRAINING_ASSETS), tags={TURN_TAG: "retraining"}),
     dg.define_asset_job(LEADERBOARD_JOB, selection=["leaderboard"]),

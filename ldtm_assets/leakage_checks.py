@@ -7,7 +7,9 @@ import dagster as dg
 
 from ldtm_assets.checks import asked_of, listed
 from ldtm_assets.partitions import Cell
+from ldtm_assets.verdicts import verdict
 from ldtm_lib.audit.hindsight import hindsight, sampled_window_leaks
+from ldtm_lib.evenings.freshness import named
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
 
@@ -29,11 +31,15 @@ def leakage_check_specs() -> list[dg.AssetCheckSpec]:
 def leakage_checks(
     context: dg.AssetExecutionContext, project: Project, calendar: Calendar, cells: Sequence[Cell]
 ) -> Iterator[dg.AssetCheckResult]:
-    """Evaluate those checks that were asked for of what an evening's windows and forecasts may have seen too early."""
+    """Evaluate those checks that were asked for of what an evening's windows and forecasts may have seen too early.
+
+    They look at samples of the run's cells: only a run of all tickers of a session says that it is well.
+    """
     asked = asked_of(context)
     tickers_of = {session: [c.ticker for c in cells if c.session == session] for session in {c.session for c in cells}}
     settings = project.settings
     num_sampled = settings.leakage.sampled_tickers
+    whole = {session for session, tickers in tickers_of.items() if set(tickers) >= set(settings.tickers_on(session))}
     with project.database.transaction() as conn:
         if FORESIGHT in asked:
             newest = max(tickers_of, default=None)
@@ -54,6 +60,12 @@ def leakage_checks(
                     "windows made again": sum(leaks.num_sampled for leaks in found.values()),
                     "tickers": ", ".join(found) or "none",
                     "found": listed(f"{leaks.ticker}: {leaks.first}" for leaks in leaking),
+                    **verdict(
+                        in_trouble={str(newest): named([f"{leaks.ticker}: {leaks.first}" for leaks in leaking])}
+                        if leaking
+                        else {},
+                        well=[str(newest)] if newest in whole and not leaking else [],
+                    ),
                 },
             )
         if HINDSIGHT in asked:
@@ -78,5 +90,17 @@ def leakage_checks(
                     "forecasts": sum(report.num_rows for report in reports),
                     "windows made again": sum(report.num_sampled for report in reports),
                     "found": listed(finding.message for report in reports for finding in report.findings),
+                    **verdict(
+                        in_trouble={
+                            str(session): named([finding.message for finding in report.findings])
+                            for session, report in zip(sorted(tickers_of), reports, strict=True)
+                            if not report.is_clean
+                        },
+                        well=[
+                            str(session)
+                            for session, report in zip(sorted(tickers_of), reports, strict=True)
+                            if report.is_clean and session in whole
+                        ],
+                    ),
                 },
             )

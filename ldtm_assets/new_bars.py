@@ -1,4 +1,7 @@
-"""What watches a folder of bars: when its files change, what waits for them is tried at once."""
+"""What watches a folder of bars: when its files have changed, what waits for them is tried at once.
+
+Files that differ from one look to the next are still being written; they are news once two looks find them alike.
+"""
 
 import json
 from collections.abc import Callable
@@ -34,15 +37,20 @@ def new_bars_sensor(
         job_name=EVENING_JOB,
         minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
         default_status=dg.DefaultSensorStatus.RUNNING if settings.automation.on else dg.DefaultSensorStatus.STOPPED,
-        description="When the files of bars change, tries the tickers at once that wait for their bar.",
+        description="When the files of bars have changed, tries the tickers at once that wait for their bar.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         signature = folder_signature(folder)
         seen = json.loads(context.cursor) if context.cursor else {}
+        if signature != seen.get("signature"):
+            context.update_cursor(json.dumps({"signature": signature, "changed_at": None}))
+            return dg.SkipReason(
+                "the files have changed since the last look; what is still being written is waited for"
+            )
         with project().database.transaction() as conn:
             moment = clock(conn)
-            if signature != seen.get("signature"):
-                seen = {"signature": signature, "changed_at": moment.isoformat()}
+            if seen["changed_at"] is None:
+                seen["changed_at"] = moment.isoformat()
                 context.update_cursor(json.dumps(seen))
             changed_at = datetime.fromisoformat(seen["changed_at"])
             cells = [cell for cell in open_cells(conn, settings, calendar, moment) if cell.reason is not None]
@@ -52,6 +60,7 @@ def new_bars_sensor(
             )
             if errand is None:
                 return dg.SkipReason(f"nothing waits for the files of {changed_at:%Y-%m-%d %H:%M:%S} UTC")
-            return why_not_now(context.instance, conn, settings, moment) or run_for(errand, settings, calendar, moment)
+            why_not = why_not_now(errand, context.instance, conn, settings, calendar, moment)
+            return why_not or run_for(errand, settings, calendar, moment)
 
     return sensor

@@ -3,7 +3,7 @@
 A cell (date, ticker) is a view of rows in PostgreSQL, not their home. See ARCHITECTURE.md for the sizes measured.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -14,6 +14,8 @@ from ldtm_lib.config import Settings
 from ldtm_lib.sessions import Calendar
 
 DATE, TICKER = "date", "ticker"
+RANGE_START_TAG, RANGE_END_TAG = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+PARTITION_TAG = "dagster/partition"
 EXCHANGE_TIMEZONE = "America/New_York"
 WEEKDAYS_AT_MIDNIGHT = "0 0 * * 1-5"
 
@@ -27,10 +29,11 @@ def by_session(settings: Settings, calendar: Calendar) -> dg.TimeWindowPartition
     """One partition per session: weekdays without the exchange's holidays.
 
     A session's partition exists from midnight in New York (`end_offset=1`), so that it is there on its own evening;
-    what has not closed is refused by the assets.
+    what has not closed is refused by the assets. Holidays are known two years ahead, so that a process that lives
+    through a New Year offers none.
     """
     first, last = settings.partitions.first_session, settings.partitions.last_session
-    until = last or date(calendar.days[-1].item().year - 1, 12, 31)  # whole years: another list is another definition
+    until = last or date(calendar.days[-1].item().year, 12, 31)  # whole years: another list is another definition
     weekdays = np.arange(np.datetime64(first), np.datetime64(until) + 1)
     holidays = np.setdiff1d(weekdays[np.is_busday(weekdays)], calendar.days)
     return dg.TimeWindowPartitionsDefinition(
@@ -57,7 +60,15 @@ def all_tickers_of(first: date, last: date, tickers: Iterable[str]) -> dict[str,
 
 def partition_range(first_key: str, last_key: str) -> dict[str, str]:
     """The run tags that ask for a range of partitions in one run."""
-    return {"dagster/asset_partition_range_start": first_key, "dagster/asset_partition_range_end": last_key}
+    return {RANGE_START_TAG: first_key, RANGE_END_TAG: last_key}
+
+
+def sessions_asked_for(tags: Mapping[str, str]) -> tuple[date, date] | None:
+    """The first and the last session that a run's tags ask for; None when they ask for no cells."""
+    one = tags.get(PARTITION_TAG)
+    asked = [tags.get(RANGE_START_TAG, one), tags.get(RANGE_END_TAG, one)]
+    days = [Cell.parse(key).session for key in asked if key is not None and "|" in key]
+    return (days[0], days[1]) if len(days) == 2 else None
 
 
 @dataclass(frozen=True, slots=True)

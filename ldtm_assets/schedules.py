@@ -6,7 +6,7 @@ from datetime import datetime
 
 import dagster as dg
 
-from ldtm_assets.errands import run_for, why_not_now
+from ldtm_assets.errands import SCHEDULE_GOES_FIRST, run_for, why_not_now
 from ldtm_assets.jobs import EVENING_JOB, LEADERBOARD_JOB, RETRAINING_JOB
 from ldtm_assets.partitions import EXCHANGE_TIMEZONE, partition_range
 from ldtm_lib.config import Settings
@@ -48,6 +48,8 @@ def schedules_of(
             newest = calendar.last_closed(moment)
             if session != newest:
                 return dg.SkipReason(f"the evening of {session} is long over, {newest} has closed; it is made up for")
+            if moment - tick > SCHEDULE_GOES_FIRST:
+                return dg.SkipReason(f"the tick of {tick:%Y-%m-%d %H:%M} comes late; catch_up_sensor makes its evening")
             cells = [
                 replace(cell, num_attempts=0, last_attempt_at=None)
                 for cell in open_cells(conn, settings, calendar, moment)
@@ -56,7 +58,8 @@ def schedules_of(
             errand = next_errand(cells, calendar=calendar, moment=moment, config=settings.automation)
             if errand is None:
                 return dg.SkipReason(f"every ticker has its row for {session}")
-            return why_not_now(context.instance, conn, settings, moment) or run_for(errand, settings, calendar, moment)
+            why_not = why_not_now(errand, context.instance, conn, settings, calendar, moment)
+            return why_not or run_for(errand, settings, calendar, moment)
 
     @dg.schedule(
         job_name=RETRAINING_JOB,

@@ -2,12 +2,15 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import dagster as dg
+from dagster._core.scheduler.instigation import TickStatus
 from dagster._utils.schedules import schedule_execution_time_iterator as cron_ticks
+from dagster_shared.error import DagsterError
+from sqlalchemy.exc import SQLAlchemyError
 
 from ldtm_assets.dead_runs import HEARTBEAT_SECONDS
 from ldtm_assets.definitions import definitions_for
@@ -15,6 +18,7 @@ from ldtm_assets.freshness_checks import FRESHNESS_JOB
 from ldtm_assets.gpus import GPU_POOL
 from ldtm_assets.jobs import EVENING_JOB
 from ldtm_cli.services import dagster_environment, running_dagster
+from ldtm_lib.errors import DatabaseUnavailable
 from ldtm_lib.evenings.open_cells import NEW_YORK
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
@@ -22,6 +26,7 @@ from ldtm_lib.sessions import Calendar
 ON_SESSIONS_ONLY = (EVENING_JOB, FRESHNESS_JOB)
 """Jobs whose schedules let holidays pass."""
 UNDER_WAY = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+OVER = [TickStatus.SUCCESS, TickStatus.SKIPPED, TickStatus.FAILURE]
 WAITING = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.QUEUED]
 
 
@@ -45,6 +50,8 @@ class DagsterStatus:
     """Of the schedules that are on, the soonest first."""
     stopped: tuple[str, ...]
     """Schedules and sensors that are off."""
+    failing: tuple[tuple[str, str], ...]
+    """Schedules and sensors that are on and failed when they last looked, and why."""
     running: tuple[str, ...]
     """Jobs under way."""
     num_queued: int
@@ -55,7 +62,18 @@ class DagsterStatus:
 
 
 def dagster_status(project: Project, calendar: Calendar, moment: datetime) -> DagsterStatus:
-    """Ask Dagster's storage, and the definitions of this configuration for what is on by default."""
+    """Ask Dagster's storage, and the definitions of this configuration for what is on by default.
+
+    Raises DatabaseUnavailable where the storage lacks a table, or does not answer.
+    """
+    try:
+        return _ask(project, calendar, moment)
+    except (SQLAlchemyError, DagsterError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise DatabaseUnavailable(f"Dagster's storage cannot be read: {reason}; `ldtm doctor` looks closer") from error
+
+
+def _ask(project: Project, calendar: Calendar, moment: datetime) -> DagsterStatus:
     os.environ.update(dagster_environment(project))
     definitions = definitions_for(project.settings, calendar)
     schedules = [s for s in definitions.schedules or () if isinstance(s, dg.ScheduleDefinition)]
@@ -72,6 +90,7 @@ def dagster_status(project: Project, calendar: Calendar, moment: datetime) -> Da
             pages=running.address if running else None,
             next_ticks=tuple(sorted(ticks, key=lambda tick: tick.at)),
             stopped=tuple(off),
+            failing=tuple(_failing(instance, {each.name for each in (*schedules, *sensors)} - {*off})),
             running=tuple(run.job_name for run in instance.get_runs(dg.RunsFilter(statuses=UNDER_WAY))),
             num_queued=instance.get_runs_count(dg.RunsFilter(statuses=WAITING)),
             gpu_slots=pool.slot_count if has_limit else None,
@@ -87,6 +106,21 @@ def _stopped(
     said = {state.instigator_name: state.status.value for state in instance.all_instigator_state()}
     known = {each.name: each.default_status.value for each in (*schedules, *sensors)}
     return [name for name, default in known.items() if _decided(said.get(name), default) == "STOPPED"]
+
+
+def _failing(instance: dg.DagsterInstance, names: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Those of some schedules and sensors whose newest tick that is over failed, with the error's first line."""
+    for state in instance.all_instigator_state():
+        if state.instigator_name in names:
+            ticks = instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=1, statuses=OVER)
+            if ticks and ticks[0].status == TickStatus.FAILURE:
+                error = ticks[0].error
+                while error is not None and error.cause is not None:
+                    error = error.cause
+                yield (
+                    state.instigator_name,
+                    error.message.strip().splitlines()[0] if error else "no reason is on record",
+                )
 
 
 def _decided(said: str | None, default: str) -> str:

@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ldtm_lib.alerts.addresses import VARIABLE, addresses
+from ldtm_lib.alerts.secrets import without_secrets
 from ldtm_lib.config import Settings
 from ldtm_lib.database import embedded
 from ldtm_lib.database.clock import now
@@ -23,6 +25,7 @@ from ldtm_lib.evenings.open_cells import NEW_YORK
 from ldtm_lib.project import DATABASE_VARIABLE, Project, home_of, open_project
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings_file import load_settings
+from ldtm_lib.upkeep.run_folders import size_of
 from ldtm_lib.upkeep.run_storage import has_run_storage
 from ldtm_lib.upkeep.status import Status, needs, status
 
@@ -69,12 +72,14 @@ def look(config: Path, environ: Mapping[str, str], calendar: Calendar) -> Screen
         told += _needs_of(dagster, settings)
     except LdtmError as error:
         told.append(str(error))
+    if settings.automation.on and not addresses(environ):
+        told.append(f"automation is on and {VARIABLE} names no channel, so nobody is told anything: `ldtm alerts test`")
     return Screen(
         tables=tables,
         dagster=dagster,
-        folder_bytes={name: _size(home / name) for name in ("checkpoints", "dagster", "logs")},
+        folder_bytes={name: size_of(home / name) for name in ("checkpoints", "dagster", "logs")},
         free_bytes=shutil.disk_usage(next(place for place in (home, *home.parents) if place.exists())).free,
-        needs=tuple(told),
+        needs=tuple(without_secrets(line, environ) for line in told),
     )
 
 
@@ -218,11 +223,8 @@ def _needs_of(found: "DagsterStatus | None", settings: Settings) -> list[str]:
     told = [] if found.is_alive else ["Dagster does not run, so nothing happens by itself: `ldtm up`"]
     if settings.automation.on and found.stopped:
         told.append(f"automation is on, but {', '.join(found.stopped)} was stopped in the pages")
+    told += [f"{name} fails at each look: {why}" for name, why in found.failing]
     return told
-
-
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _shortened(lines: Sequence[str]) -> Iterable[str]:

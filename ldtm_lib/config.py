@@ -186,7 +186,8 @@ class AutomationConfig:
     first_retry_minutes: float = 2.0
     """Wait before a ticker that failed is tried again; doubles with every attempt."""
     longest_retry_minutes: float = 30.0
-    """The longest such wait before the deadline; after it a bar that is still missing is asked for once a day."""
+    """The longest such wait before the deadline; after it, and after `report_after_attempts`, a bar that is still
+    missing is asked for once a day."""
     report_after_attempts: int = 4
     """Attempts after which a ticker that still fails is reported: about a quarter of an hour."""
     deadline_warning_minutes: float = 120.0

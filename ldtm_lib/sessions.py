@@ -35,13 +35,14 @@ class Targets:
 
 
 class Calendar:
-    """The sessions of XNYS from 1990 to a year ahead, as arrays, so that every question is a binary search.
+    """The sessions of XNYS from 1990 to the end of the year after next, as arrays: every question is a binary search.
 
     Source of holidays and early closes: the package exchange-calendars.
     """
 
     def __init__(self, name: str = "XNYS") -> None:
-        exchange: Any = exchange_calendars.get_calendar(name, start=FIRST_DAY.isoformat())
+        last_day = date(datetime.now(UTC).year + 2, 12, 31)
+        exchange: Any = exchange_calendars.get_calendar(name, start=FIRST_DAY.isoformat(), end=last_day.isoformat())
         self.name = name
         self.days: Sessions = exchange.sessions.to_numpy().astype("datetime64[D]")
         self._opens: Moments = exchange.opens_nanos.astype("datetime64[ns]").astype("datetime64[s]")

@@ -5,7 +5,7 @@ the first of them, and Dagster would skip the other three for all tickers. The s
 the same reason: an asset of its own would be skipped on the evenings on which a ticker fails.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from ldtm_assets.assets.prices import bring_prices
 from ldtm_assets.assets.snapshots import take_evening_snapshots
 from ldtm_assets.checks import closing_checks, evening_check_specs, evening_checks, watch_check
 from ldtm_assets.dead_runs import put_mark
-from ldtm_assets.evening_cells import begin, finish, restrict, sort_out, waiting_for_a_retry
+from ldtm_assets.evening_cells import begin, finish, made_up_for, restrict, sort_out, waiting_for_a_retry
 from ldtm_assets.jobs import EVENING_ASSETS, WAITING_TAG
 from ldtm_assets.leakage_checks import leakage_check_specs, leakage_checks
 from ldtm_assets.partitions import Cell, earlier_sessions, same_ticker
@@ -123,19 +123,20 @@ def evening(cells: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
             outcomes[name] = replace(outcome, done=departed | outcome.done, failed=failed)
             yield from record(context, name, outcomes[name], whole_range=not config.only)
 
-        def hold_back(outcome: Outcome) -> list[Cell]:
-            late = waiting_for_a_retry([cell for cell in ready if cell.key in outcome.failed], calendar, moment)
+        def hold_back(outcome: Outcome, num_attempts: Mapping[str, int]) -> list[Cell]:
+            failed = [cell for cell in ready if cell.key in outcome.failed]
+            late = waiting_for_a_retry(failed, calendar, moment, opened.settings.automation, num_attempts)
             waiting.update(late)
             return [cell for cell in ready if cell.key not in late]
 
         if "prices" in selected:
             prices = bring_prices(opened, calendar, [*ready, *followed])
             yield from conclude("prices", prices)
-            ready = hold_back(prices)
+            ready = hold_back(prices, made_up_for(opened, calendar, moment) if attempted else {})
         if "features" in selected:
             features = build_features(opened, calendar, ready)
             yield from conclude("features", features)
-            ready = hold_back(features)
+            ready = hold_back(features, {})
         if "snapshots" in selected:
             snapshots, reports = take_evening_snapshots(opened, calendar, ready, config.simulated)
             yield from conclude("snapshots", snapshots)
@@ -145,7 +146,8 @@ def evening(cells: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
                 watch = watch_active_models(conn, opened.settings)
             yield from watch_check(context, opened, watch)
             tell(context, watch.news)
-        yield from evening_checks(context, opened, asked.ready, reports)
+        failed = {key for outcome in outcomes.values() for key in outcome.failed}
+        yield from evening_checks(context, opened, asked.ready, reports, waiting=failed)
         yield from leakage_checks(context, opened, calendar, asked.ready)
         if {"snapshots", "fillbacks"} & outcomes.keys():
             publications = all_publications(opened, context.instance)
@@ -153,8 +155,8 @@ def evening(cells: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
             context.log.info(closing.line)
             yield from closing_checks(context, opened, calendar, publications, closing)
         finish(opened, attempted, outcomes)
-        if failed := {key for outcome in outcomes.values() for key in outcome.failed}:
-            context.instance.add_run_tags(context.run.run_id, {WAITING_TAG: str(len(failed))})
+        if failed:
+            context.instance.add_run_tags(context.run.run_id, {WAITING_TAG: f"{context.run.run_id} {len(failed)}"})
         fail_if_any_failed(outcomes)
 
     return assets

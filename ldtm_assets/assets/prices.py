@@ -18,11 +18,9 @@ from ldtm_lib.prices.bars import empty_bars
 from ldtm_lib.prices.sources.open import open_source
 from ldtm_lib.prices.sources.protocol import Delivery
 from ldtm_lib.prices.store import Recorded
+from ldtm_lib.prices.wanted import wanted_ranges
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import FIRST_DAY, Calendar, exchange_calendar
-
-OVERLAP_SESSIONS = 5
-"""Sessions before the ones asked for that are fetched again: what a restatement, such as a split, is noticed by."""
 
 
 class HistoryConfig(dg.Config):
@@ -72,7 +70,7 @@ def load_histories(project: Project, calendar: Calendar, tickers: Sequence[str],
 
 
 def bring_prices(project: Project, calendar: Calendar, cells: Sequence[Cell]) -> Outcome:
-    """Fetch and record the bars of some cells, with a few sessions before them in case they were restated.
+    """Fetch and record the bars of some cells, with what their tickers lack before them (see `wanted_ranges`).
 
     A cell whose bar is in the store already is done even when the source fails: files may have been imported by hand.
     """
@@ -80,21 +78,31 @@ def bring_prices(project: Project, calendar: Calendar, cells: Sequence[Cell]) ->
         return Outcome()
     tickers = list(dict.fromkeys(cell.ticker for cell in cells))
     first, last = min(cell.session for cell in cells), max(cell.session for cell in cells)
-    delivery = _fetch(project, tickers, calendar.offset(first, -OVERLAP_SESSIONS), last)
     with project.database.transaction() as conn:
-        recorded = store.record(conn, delivery, source=project.settings.source.kind, calendar=calendar)
+        ranges = wanted_ranges(
+            conn,
+            [(cell.session, cell.ticker) for cell in cells],
+            newest_closed=last_closed_session(conn),
+            calendar=calendar,
+        )
+    deliveries = [_fetch(project, group, *wanted) for wanted, group in ranges.items()]
+    with project.database.transaction() as conn:
+        source = project.settings.source.kind
+        recorded = [store.record(conn, delivery, source=source, calendar=calendar) for delivery in deliveries]
         held = store.current_bars(conn, tickers, first=first, last=last)
         refused = store.open_quarantine(conn)
     bars = {(row["ticker"], row["session"]): row for row in held.iter_rows(named=True)}
     reasons = {(row["ticker"], row["session"]): row["reason"] for row in refused.iter_rows(named=True)}
-    splits = _splits_by_ticker(recorded)
-    outcome = Outcome(notes=[*delivery.notes, *recorded.notes])
+    failures = {ticker: error for delivery in deliveries for ticker, error in delivery.failures.items()}
+    splits = _splits_by_ticker(*recorded)
+    notes = [note for told in (*deliveries, *recorded) for note in told.notes]
+    outcome = Outcome(notes=list(dict.fromkeys(notes)))
     for cell in cells:
         if bar := bars.get((cell.ticker, cell.session)):
             noticed = {"splits noticed": ", ".join(splits[cell.ticker])} if cell.ticker in splits else {}
             outcome.done[cell.key] = {"close": bar["close"], "volume": bar["volume"], **noticed}
         else:
-            outcome.failed[cell.key] = _why_missing(cell, delivery.failures, reasons)
+            outcome.failed[cell.key] = _why_missing(cell, failures, reasons)
     return outcome
 
 
@@ -122,8 +130,8 @@ def _counts(row: dict[str, Any]) -> Metadata:
     }
 
 
-def _splits_by_ticker(recorded: Recorded) -> dict[str, list[str]]:
+def _splits_by_ticker(*recorded: Recorded) -> dict[str, list[str]]:
     splits: dict[str, list[str]] = defaultdict(list)
-    for split in recorded.splits:
+    for split in (split for one in recorded for split in one.splits):
         splits[split.ticker].append(f"{split.ratio:g} for 1 on {split.session}")
     return splits

@@ -22,6 +22,10 @@ CONNECT_SECONDS = 5.0
 READ_SECONDS = 10.0
 SEND_SECONDS = 15.0
 """The longest that one message may take in one channel, whatever the other end does."""
+LONGEST_ENDING = 40
+"""Characters that the last line of a message that was cut takes."""
+MARGIN = 50
+"""Characters of a message that are left to what apprise puts around it."""
 TYPES: Mapping[Severity, NotifyType] = {
     "info": NotifyType.INFO,
     "warning": NotifyType.WARNING,
@@ -70,13 +74,28 @@ class Channel:
         service.add(self._plugin)  # pyright: ignore[reportUnknownMemberType]
         result = service.notify(  # pyright: ignore[reportUnknownMemberType]
             title=title,
-            body=body,
+            body=_fitting(body, self._room_beside(title)),
             notify_type=TYPES[severity],
             body_format=NotifyFormat.TEXT,
             log_level=logging.DEBUG,
         )
         if result.status is not AppriseResultStatus.SUCCESS:
             raise _failure(self.shown_as, result)
+
+    def _room_beside(self, title: str) -> int:
+        """Characters that a body may have; a title without a field of its own is a part of it."""
+        shares = self._plugin.title_maxlen <= 0 or self._plugin.overflow_amalgamate_title
+        return self._plugin.body_maxlen - (len(title) if shares else 0) - MARGIN
+
+
+def _fitting(body: str, longest: int) -> str:
+    """The whole lines of a body that a channel has room for, and how many more there are."""
+    if len(body) <= longest:
+        return body
+    lines = body.splitlines()
+    while lines and len("\n".join(lines)) + LONGEST_ENDING > longest:
+        lines.pop()
+    return "\n".join([*lines, f"and {len(body.splitlines()) - len(lines)} lines more, on the pages"])
 
 
 def _asset() -> AppriseAsset:

@@ -68,7 +68,9 @@ def deliver(
 ) -> Deliveries:
     """Send what is due until nothing is, or the time is over; does nothing while another process sends.
 
-    A channel that does not take a message gets no other one in the same look, so that it takes no time from the rest.
+    A message that no channel has taken is addressed to all that there are now: when it was made, an address may have
+    been missing or wrong. A channel that does not take a message gets no other one in the same look, so that it takes
+    no time from the rest.
     """
     until = clock() + budget_seconds
     open_channels = {channel.key: channel for channel in channels}
@@ -78,7 +80,7 @@ def deliver(
         row = conn.execute(statement("alerts/try_to_send")).fetchone()
         if row is None or not row[0]:
             return Deliveries()
-        conn.execute(statement("alerts/give_up"), {"after_seconds": give_up_after_hours * 3600})
+        _address(conn, channels, give_up_after_hours * 3600)
         while open_channels and clock() < until and (claim := _claim(conn, list(open_channels))):
             failure = _send(conn, claim, open_channels[claim.channel])
             if failure is None:
@@ -93,6 +95,17 @@ def undelivered(conn: Connection) -> list[Undelivered]:
     """By channel, the messages that are not delivered."""
     with conn.cursor(row_factory=class_row(Undelivered)) as cursor:
         return cursor.execute(statement("alerts/undelivered")).fetchall()
+
+
+def _address(conn: Connection, channels: Sequence[Channel], after_seconds: float) -> None:
+    """Give up what is too old, and address to these channels what nobody has taken."""
+    address = {
+        "channels": [channel.key for channel in channels],
+        "shown": [channel.shown_as for channel in channels],
+        "after_seconds": after_seconds,
+    }
+    conn.execute(statement("alerts/give_up"), address)
+    conn.execute(statement("alerts/address"), address)
 
 
 def _claim(conn: Connection, keys: Sequence[str]) -> Claim | None:

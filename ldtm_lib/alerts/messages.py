@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from psycopg.rows import class_row
 
 from ldtm_lib.alerts.apprise_channel import Channel
+from ldtm_lib.alerts.secrets import without_secrets
 from ldtm_lib.alerts.troubles import Severity
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.statements import statement
@@ -24,6 +25,7 @@ LONGEST_TABLE = 12_000
 """Characters that the summaries of one message share; what is cut off is on the page that its link leads to."""
 MOST_LINKS = 20
 """Links of one message; the pages list the rest."""
+NO_ENVIRONMENT: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,12 +53,19 @@ class Message:
 
 
 def compose(
-    conn: Connection, channels: Sequence[Channel], *, pages_url: str, is_busy: bool = False, hold_minutes: float = 0.0
+    conn: Connection,
+    channels: Sequence[Channel],
+    *,
+    pages_url: str,
+    environ: Mapping[str, str] = NO_ENVIRONMENT,
+    is_busy: bool = False,
+    hold_minutes: float = 0.0,
 ) -> list[int]:
     """Make one message an evening of all that nobody has heard of, and address it to channels. Returns their numbers.
 
     In the caller's transaction, in four statements: what is told is marked in it, so that nothing is told twice. While
-    `is_busy`, the run that it is about may have more to say: it waits, `hold_minutes` at most.
+    `is_busy`, the run that it is about may have more to say: it waits, `hold_minutes` at most. What `environ` keeps
+    secret is in no message.
     """
     with conn.cursor(row_factory=class_row(Untold)) as cursor:
         found = cursor.execute(statement("alerts/untold")).fetchall()
@@ -64,7 +73,7 @@ def compose(
         return []
     by_evening: dict[date | None, list[Untold]] = {}
     for item in found:
-        by_evening.setdefault(item.evening, []).append(item)
+        by_evening.setdefault(item.evening, []).append(replace(item, summary=without_secrets(item.summary, environ)))
     messages = {evening: message_of(evening, items, pages_url) for evening, items in by_evening.items()}
     rows = conn.execute(
         statement("alerts/insert_alerts"),
@@ -95,7 +104,10 @@ def compose(
 
 
 def message_of(evening: date | None, items: Sequence[Untold], pages_url: str) -> Message:
-    """One message about some troubles of an evening and the ends of others: a table, then links."""
+    """One message about some troubles of an evening and the ends of others: its main link, a table, the other links.
+
+    The page of what is worst comes first, so that it is there wherever a channel cuts.
+    """
     ordered = sorted(items, key=lambda item: (RANK[item.severity], item.kind, item.subject, item.trouble_id))
     told = [item for item in ordered if not item.is_over]
     over = [item for item in ordered if item.is_over]
@@ -104,10 +116,11 @@ def message_of(evening: date | None, items: Sequence[Untold], pages_url: str) ->
     if over:
         counted.append(f"{len(over)} recovered")
     longest = max(SHORTEST_SUMMARY, min(LONGEST_SUMMARY, LONGEST_TABLE // len(items)))
-    parts = [_table([(WORDS[item.severity], *_columns(item, longest)) for item in told])]
+    links = _links(ordered, pages_url)
+    parts = [*links[:1], _table([(WORDS[item.severity], *_columns(item, longest)) for item in told])]
     if over:
         parts.append("Recovered:\n" + _table([("OK", *_columns(item, longest)) for item in over]))
-    parts.append(_links(ordered, pages_url))
+    parts.append("\n".join(links[1:]))
     return Message(
         severity=told[0].severity if told else "info",
         title=f"LDTM{f' {evening}' if evening else ''}: {', '.join(counted)}",
@@ -128,11 +141,11 @@ def _columns(item: Untold, longest: int) -> tuple[str, str, str]:
     return item.kind, item.subject, flat if len(flat) <= longest else f"{flat[: longest - 3]}..."
 
 
-def _links(items: Sequence[Untold], pages_url: str) -> str:
+def _links(items: Sequence[Untold], pages_url: str) -> list[str]:
     """The pages of what is told, each once."""
     pages = pages_url.rstrip("/")
     paths = list(dict.fromkeys(item.link for item in items if item.link))
     lines = [f"{pages}{path}" for path in paths[:MOST_LINKS]]
     if len(paths) > MOST_LINKS:
         lines.append(f"and {len(paths) - MOST_LINKS} more pages under {pages}")
-    return "\n".join(lines)
+    return lines

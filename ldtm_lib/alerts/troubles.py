@@ -42,12 +42,9 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """What is well again: the open troubles that fit in all that is named here, and began before it."""
+    """A trouble that is well again, if it began before that."""
 
-    key: str | None = None
-    kind: str | None = None
-    subject: str | None = None
-    evening: date | None = None
+    key: str
     seen_at: datetime | None = None
     """When it was well again; None for now, by the database's clock."""
 
@@ -56,15 +53,15 @@ def notice(conn: Connection, troubles: Collection[Trouble]) -> int:
     """Put troubles on record, in one statement. Returns how many of them are new, or are there again."""
     if not troubles:
         return 0
-    rows = list({trouble.key: trouble for trouble in troubles}.values())
+    rows = list({_storable(trouble.key): trouble for trouble in troubles}.values())
     columns = {
-        "keys": [row.key for row in rows],
+        "keys": [_storable(row.key) for row in rows],
         "kinds": [row.kind for row in rows],
         "severities": [row.severity for row in rows],
         "evenings": [row.evening for row in rows],
-        "subjects": [row.subject for row in rows],
-        "summaries": [row.summary for row in rows],
-        "links": [row.link for row in rows],
+        "subjects": [_storable(row.subject) for row in rows],
+        "summaries": [_storable(row.summary) for row in rows],
+        "links": [row.link and _storable(row.link) for row in rows],
         "are_news": [row.is_news for row in rows],
         "seen_at": [row.seen_at for row in rows],
     }
@@ -73,18 +70,15 @@ def notice(conn: Connection, troubles: Collection[Trouble]) -> int:
 
 def end(conn: Connection, keys: Collection[str]) -> int:
     """Say that the troubles with these keys are well again now. Returns how many of them were open."""
-    return end_fitting(conn, [Ending(key=key) for key in keys])
+    return end_as_seen(conn, [Ending(key=key) for key in keys])
 
 
-def end_fitting(conn: Connection, endings: Collection[Ending]) -> int:
-    """Say what is well again, by key, kind, subject or evening, in one statement. Returns how many were open."""
+def end_as_seen(conn: Connection, endings: Collection[Ending]) -> int:
+    """Say what is well again and since when, in one statement. Returns how many of them were open."""
     if not endings:
         return 0
     columns = {
-        "keys": [ending.key for ending in endings],
-        "kinds": [ending.kind for ending in endings],
-        "subjects": [ending.subject for ending in endings],
-        "evenings": [ending.evening for ending in endings],
+        "keys": [_storable(ending.key) for ending in endings],
         "seen_at": [ending.seen_at for ending in endings],
     }
     return conn.execute(statement("alerts/end"), columns).rowcount
@@ -94,3 +88,8 @@ def open_troubles(conn: Connection) -> list[Trouble]:
     """What is not well at this moment, by evening and severity; `seen_at` is since when."""
     with conn.cursor(row_factory=class_row(Trouble)) as cursor:
         return cursor.execute(statement("alerts/open_troubles")).fetchall()
+
+
+def _storable(text: str) -> str:
+    """A text as PostgreSQL takes it: what a program said may hold a NUL, or bytes that are no UTF-8."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "")

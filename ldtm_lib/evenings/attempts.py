@@ -31,13 +31,6 @@ def finish(conn: Connection, done: Iterable[CellKey], failed: Mapping[CellKey, s
     )
 
 
-def newest_done_session(conn: Connection) -> date | None:
-    """The newest session of which some ticker's evening was done as a whole; None before the first one."""
-    row = conn.execute(statement("evenings/newest_done")).fetchone()
-    assert row is not None
-    return row[0]
-
-
 def newest_attempt_at(conn: Connection) -> datetime | None:
     """When the newest attempt at anything began; None before the first one."""
     row = conn.execute(statement("evenings/newest_attempt")).fetchone()

@@ -1,16 +1,21 @@
-"""A folder of files at a glance: whether anything in it changed, without reading any of it."""
+"""A folder of bars at a glance: whether anything in it changed, without reading any of it."""
 
 import hashlib
 import json
 from pathlib import Path
 
+from ldtm_lib.prices.sources.files import SUFFIXES
+
 
 def folder_signature(folder: Path) -> str:
-    """A hash of names, sizes and times of the files in a folder, but for hidden ones; no folder is an empty one."""
+    """A hash of names, sizes and times of the files that may hold bars or splits; no folder is an empty one.
+
+    Hidden ones are none of them, and a log that grows beside the bars is no news.
+    """
     found: list[tuple[str, int, int]] = []
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
-        if any(part.startswith(".") for part in name.parts):
+        if path.suffix.lower() not in SUFFIXES or any(part.startswith(".") for part in name.parts):
             continue
         try:
             status = path.stat()

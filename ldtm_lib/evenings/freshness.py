@@ -1,12 +1,12 @@
 """Whether a session's bars, forecasts and actuals are there, and by when they must be: the open of the next one."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
 from psycopg.rows import class_row
 
-from ldtm_lib.alerts.troubles import Ending, end_fitting, open_troubles
+from ldtm_lib.alerts.troubles import end, open_troubles
 from ldtm_lib.config import Settings
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.statements import statement
@@ -62,6 +62,11 @@ class Freshness:
         return {"prices": self.without_bar, "snapshots": self.without_row, "fillbacks": self.unfilled}
 
     @property
+    def is_silent(self) -> bool:
+        """Whether every ticker has its row and none has a forecast, as where no model is active."""
+        return 0 < self.num_tickers == self.num_abstained
+
+    @property
     def is_complete(self) -> bool:
         """Whether nothing is missing."""
         return not any(self.missing.values())
@@ -96,17 +101,26 @@ def end_recovered(conn: Connection, settings: Settings) -> int:
 
     A look at such an evening costs one statement more.
     """
-    assets = {f"{asset}/{check}": asset for asset, check in CHECKS.items()}
-    open_ones = [t for t in open_troubles(conn) if t.kind == "check" and t.subject in assets and t.evening is not None]
-    found = {evening: freshness(conn, settings, evening) for evening in {t.evening for t in open_ones}}
-    return end_fitting(
-        conn,
-        [
-            Ending(kind=trouble.kind, subject=trouble.subject, evening=trouble.evening)
-            for trouble in open_ones
-            if not found[trouble.evening].missing[assets[trouble.subject]]
-        ],
-    )
+    found: dict[date, Freshness] = {}
+    keys: list[str] = []
+    for trouble in open_troubles(conn):
+        for asset in CHECKS:
+            if trouble.evening is not None and trouble.key == trouble_key(asset, trouble.evening):
+                if trouble.evening not in found:
+                    found[trouble.evening] = freshness(conn, settings, trouble.evening)
+                keys += [] if found[trouble.evening].missing[asset] else [trouble.key]
+    return end(conn, keys)
+
+
+def trouble_key(asset: str, session: date) -> str:
+    """The key of the trouble that an asset lacks something of a session."""
+    return f"check/{asset}/{CHECKS[asset]}/{session}"
+
+
+def sessions_with_gaps(conn: Connection, expected: Collection[tuple[str, date]]) -> set[date]:
+    """The sessions of those (ticker, session) pairs that have no row although the ticker's own record had begun."""
+    pairs = {"tickers": [ticker for ticker, _ in expected], "sessions": [session for _, session in expected]}
+    return {session for (session,) in conn.execute(statement("evenings/sessions_with_gaps"), pairs)}
 
 
 def named(things: Sequence[str]) -> str:

@@ -9,7 +9,6 @@ from psycopg.rows import dict_row
 from ldtm_lib.config import Settings
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.statements import statement
-from ldtm_lib.evenings.attempts import newest_done_session
 from ldtm_lib.sessions import Calendar
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -47,20 +46,20 @@ def evening_of(session: date) -> datetime:
 
 
 def open_cells(conn: Connection, settings: Settings, calendar: Calendar, moment: datetime) -> list[OpenCell]:
-    """All open cells of the newest sessions that have closed at a moment, by session and ticker, with two statements.
+    """All open cells of the newest sessions that have closed at a moment, by session and ticker, with one statement.
 
-    It looks `automation.catch_up_sessions` back, further after an outage that lasted longer, and no further than there
-    are partitions. A cell that has its row and only waits for its bar is open until `ledger.void_after_sessions` have
-    passed: later its actual is void.
+    It looks `automation.catch_up_sessions` back, and further for a ticker of which an older session has no row, from
+    that session on, as after an outage that lasted longer; never further than there are partitions. A ticker is made
+    up for from the first session on that was forecast, or tried, while it was the newest one, in time or late: an
+    older partition that a person makes begins nothing. Before its beginning its newest session is open in any case,
+    so that a new installation whose first run died is served until the next close. A cell that has its row and only
+    waits for its bar is open until `ledger.void_after_sessions` have passed: later its actual is void.
     """
     newest = calendar.last_closed(moment)
-    looked_at = calendar.between(settings.partitions.first_session, settings.partitions.last_session or newest)
-    oldest = calendar.offset(newest, 1 - settings.automation.catch_up_sessions)
-    newest_done = newest_done_session(conn)
-    if newest_done is not None:
-        oldest = min(oldest, newest_done)
-    sessions = [session for session in looked_at if oldest <= session <= newest]
-    if not sessions:
+    sessions = calendar.between(settings.partitions.first_session, settings.partitions.last_session or newest)
+    sessions = [session for session in sessions if session <= newest]
+    first = max(calendar.offset(newest, 1 - settings.automation.catch_up_sessions), settings.partitions.first_session)
+    if not sessions or sessions[-1] < first:
         return []
     with conn.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(
@@ -69,13 +68,14 @@ def open_cells(conn: Connection, settings: Settings, calendar: Calendar, moment:
                 "tickers": list(settings.tickers),
                 "leaves_on": [settings.retired.get(ticker) for ticker in settings.tickers],
                 "sessions": sessions,
-                "first": sessions[0],
+                "first": next(session for session in sessions if session >= first),
                 "newest": newest,
                 "waited_for_since": calendar.offset(newest, -settings.ledger.void_after_sessions),
             },
         ).fetchall()
-    evenings = {session: evening_of(session) for session in sessions}
-    deadlines = {session: calendar.opens_at(calendar.offset(session, 1)) for session in sessions}
+    looked_at = {row["session"] for row in rows}
+    evenings = {session: evening_of(session) for session in looked_at}
+    deadlines = {session: calendar.opens_at(calendar.offset(session, 1)) for session in looked_at}
     return [
         OpenCell(evening_at=evenings[row["session"]], deadline=deadlines[row["session"]], **row)  # pyright: ignore[reportUnknownArgumentType]
         for row in rows

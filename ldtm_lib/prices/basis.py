@@ -30,7 +30,10 @@ class Settled:
     """A delivery of one ticker on the basis that the store shall have from now on."""
 
     bars: pl.DataFrame
-    """The delivered bars; where they came on an older basis, without those that the store has already."""
+    """The delivered bars; where they came on an older basis, without those that the store has already.
+
+    None at all where they show a split whose session cannot be told: the store would be left on two bases.
+    """
     unapplied: tuple[Split, ...]
     """New splits that the stored bars do not have yet."""
     applied: tuple[Split, ...]
@@ -53,6 +56,8 @@ def settle(
         bars = adjust(delivered, [split for split in silent if split.session > basis])
         return Settled(bars=bars, unapplied=(), applied=tuple(fresh), notes=disputed)
     reading = best_reading(delivered, silent, fresh, basis, stored, calendar)
+    if reading.is_undated:
+        return Settled(bars=delivered.clear(), unapplied=(), applied=(), notes=(*disputed, _undated(delivered)))
     bars, applied = reading.bars, [split for split in fresh if split not in reading.unapplied]
     if reading.missing:
         bars = _without_rounded(bars, delivered, adjust(reading.reference, reading.noticed))
@@ -72,6 +77,16 @@ def _disputes(declared: Sequence[Split], known: Sequence[Split]) -> tuple[str, .
         for new in declared
         for old in known
         if new.session == old.session and not _is_alike(new, old)
+    )
+
+
+def _undated(delivered: pl.DataFrame) -> str:
+    """A note on a delivery that is left aside, since it would put the store on two bases."""
+    ticker, sessions = delivered["ticker"][0], delivered["session"]
+    return (
+        f"{ticker}: the bars from {sessions[0]} to {sessions[-1]} arrive as after a split that the stored ones do not "
+        "have, and later stored bars do not tell since when; nothing of it was recorded: materialize price_history of "
+        f"{ticker}, whose newest bars tell, or declare the split to the source"
     )
 
 

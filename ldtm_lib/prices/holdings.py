@@ -30,7 +30,7 @@ class Holdings:
     bars: pl.DataFrame
     """Current bars of the delivered range."""
     histories: pl.DataFrame
-    """All current bars of the tickers with a split that the store does not know yet."""
+    """All current bars of the tickers with a split that the store does not know yet, or with bars after a delivery."""
     splits: Mapping[str, tuple[Split, ...]]
     edges: Mapping[str, Edge]
     """Only tickers with stored bars are here."""
@@ -52,9 +52,9 @@ class Holdings:
 def read_holdings(conn: Connection, delivered: pl.DataFrame, declared: Iterable[Split]) -> Holdings:
     """Read what is held of the tickers that a delivery has bars or splits of."""
     declared = tuple(declared)
-    ranges = delivered.group_by("ticker").agg(pl.col("session").min())
+    ranges = delivered.group_by("ticker").agg(first=pl.col("session").min(), last=pl.col("session").max())
     firsts: dict[str, date | None] = dict.fromkeys(split.ticker for split in declared)
-    firsts |= dict(ranges.iter_rows())
+    firsts |= dict(ranges.select("ticker", "first").iter_rows())
     tickers = {"tickers": list(firsts), "firsts": list(firsts.values())}
     edges = {
         ticker: Edge(newest=newest, session_before=before, close_before=close)
@@ -67,11 +67,12 @@ def read_holdings(conn: Connection, delivered: pl.DataFrame, declared: Iterable[
     unknown = {
         split.ticker for split in declared if split.session not in {s.session for s in splits.get(split.ticker, ())}
     }
+    goes_on = {ticker for ticker, _, last in ranges.iter_rows() if ticker in edges and edges[ticker].newest > last}
     first, last = _range(delivered)
     held = sorted(edges)
     return Holdings(
         bars=current_bars(conn, held, first=first, last=last),
-        histories=current_bars(conn, sorted(unknown & edges.keys())),
+        histories=current_bars(conn, sorted((unknown & edges.keys()) | goes_on)),
         splits=splits,
         edges=edges,
     )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from ldtm_lib.prices.splits import Floats, Split, adjust, is_same_price, restatement_ratio
@@ -22,7 +23,10 @@ class Stored:
     """What the store holds of one ticker."""
 
     bars: pl.DataFrame
-    """Current bars of the delivered range, or more of the ticker's history; sorted by session."""
+    """Current bars of the delivered range, or the ticker's whole history; sorted by session.
+
+    The whole history where the store has bars after the delivered range.
+    """
     splits: tuple[Split, ...]
     newest: date | None
     """The newest stored session; None when nothing is stored."""
@@ -41,6 +45,8 @@ class Reading:
     """Splits just declared that the stored bars have not applied."""
     noticed: tuple[Split, ...]
     """The split by which the delivery restates stored bars without saying so, or none."""
+    is_undated: bool
+    """Whether all bars on both sides are restated by a split, and stored bars after them do not tell since when."""
     bars: pl.DataFrame
     """The delivered bars with what they lack."""
     reference: pl.DataFrame
@@ -102,7 +108,8 @@ def _read(
     return Reading(
         missing=missing,
         unapplied=unapplied,
-        noticed=noticed,
+        noticed=noticed or (),
+        is_undated=noticed is None,
         bars=bars,
         reference=reference,
         close_before=close_before,
@@ -113,11 +120,12 @@ def _read(
 
 def _notice(
     bars: pl.DataFrame, reference: pl.DataFrame, close_before: float | None, told_until: date, calendar: Calendar
-) -> tuple[Split, ...]:
+) -> tuple[Split, ...] | None:
     """The split of a delivery whose first bars on both sides come at one ratio, and all later ones as they are stored.
 
     The delivery must be the side that goes on without a jump, at the split and where it follows an older bar. A split
-    of all bars on both sides comes after every stored bar, and after every split that was told of.
+    of all bars on both sides comes after every split that was told of and, where no later bar is stored, after every
+    stored bar; where some are, they jump by its ratio on its session. None when they do not tell.
     """
     sessions, old, new = common_closes(reference, bars)
     restated = ~is_same_price(old, new)
@@ -130,8 +138,21 @@ def _notice(
     jumps += [old[num_restated - 1] / new[num_restated]] if is_in_between else []
     if not all(_is_nearer(jump, ratio) for jump in jumps):
         return ()
-    since = sessions[num_restated] if is_in_between else _first_after(told_until, bars, calendar)
-    return (Split(ticker=bars["ticker"][0], session=since, ratio=ratio),)
+    later = reference.filter(pl.col("session") > sessions[-1])
+    if is_in_between:
+        since = sessions[num_restated]
+    elif later.is_empty():
+        since = _first_after(told_until, bars, calendar)
+    else:
+        since = _only_jump(float(old[-1]), later, ratio)
+    return None if since is None else (Split(ticker=bars["ticker"][0], session=since, ratio=ratio),)
+
+
+def _only_jump(close_before: float, later: pl.DataFrame, ratio: float) -> date | None:
+    """The session on which stored bars after a close jump by a split's ratio; None when they do so never or often."""
+    closes = np.concatenate([[close_before], later["close"].to_numpy()])
+    jumps = np.flatnonzero(_is_nearer(closes[:-1] / closes[1:], ratio))
+    return later["session"][int(jumps[0])] if len(jumps) == 1 else None
 
 
 def _first_after(session: date, bars: pl.DataFrame, calendar: Calendar) -> date:
@@ -164,9 +185,9 @@ def _looks_unapplied(stored: Stored, split: Split) -> bool:
     since = stored.bars.filter(pl.col("session") >= split.session).head(1)
     if before.is_empty() or since.is_empty():
         return False
-    return _is_nearer(before["close"][0] / since["close"][0], split.ratio)
+    return bool(_is_nearer(before["close"][0] / since["close"][0], split.ratio))
 
 
-def _is_nearer(measured: float, ratio: float) -> bool:
+def _is_nearer(measured: Floats | float, ratio: float) -> npt.NDArray[np.bool_]:
     """Whether a measured ratio is nearer to a split's than to one."""
-    return bool(abs(np.log(measured / ratio)) < abs(np.log(measured)))
+    return np.abs(np.log(measured / ratio)) < np.abs(np.log(measured))

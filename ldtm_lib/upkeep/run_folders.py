@@ -1,8 +1,10 @@
 """The folders in which Dagster keeps what runs printed and passed on: they go with the logs of their runs."""
 
+import os
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -25,10 +27,11 @@ def remove_run_folders(conn: Connection, dagster_folder: Path, *, before: dateti
     rows = conn.execute(statement("upkeep/runs_with_folders"), {"run_ids": names, "before": before}).fetchall()
     kept = {run_id for (run_id,) in rows}
     going = [folder for folder in folders if folder.name not in kept]
-    num_bytes = sum(_size(folder) for folder in going)
+    num_bytes = sum(size_of(folder) for folder in going)
     if not dry_run:
         for folder in going:
-            shutil.rmtree(folder)
+            with suppress(FileNotFoundError):
+                shutil.rmtree(folder)
     return Swept(what="folders of runs", num=len(going), num_bytes=num_bytes)
 
 
@@ -42,5 +45,11 @@ def _folders(dagster_folder: Path) -> Iterator[Path]:
             )
 
 
-def _size(folder: Path) -> int:
-    return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
+def size_of(folder: Path) -> int:
+    """The bytes that the files below a folder take; what goes while this looks counts nothing."""
+    num_bytes = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                num_bytes += os.lstat(os.path.join(place, name)).st_size
+    return num_bytes

@@ -1,16 +1,16 @@
--- Open troubles that fit an ending in all that it names, and were there before it.
-update trouble
+-- Open troubles with these keys that were there before they were seen to be well. Locked in one order for all.
+with over as (
+    select t.trouble_id, t.key, ending.ended_at
+    from (
+        select key, max(coalesce(seen_at, clock_timestamp())) as ended_at
+        from unnest(%(keys)s::text[], %(seen_at)s::timestamptz[]) as ending (key, seen_at)
+        group by key
+    ) ending
+    join trouble t on t.key = ending.key
+), locked as (
+    select trouble_id from trouble where trouble_id in (select trouble_id from over) order by key for update
+)
+update trouble t
 set ended_at = over.ended_at
-from (
-    select trouble_id, min(coalesce(ending.seen_at, clock_timestamp())) as ended_at
-    from unnest(%(keys)s::text[], %(kinds)s::text[], %(subjects)s::text[], %(evenings)s::date[],
-                %(seen_at)s::timestamptz[]) as ending (key, kind, subject, evening, seen_at)
-    join trouble t on t.ended_at is null and not t.is_news
-        and (ending.key is null or t.key = ending.key)
-        and (ending.kind is null or t.kind = ending.kind)
-        and (ending.subject is null or t.subject = ending.subject)
-        and (ending.evening is null or t.evening = ending.evening)
-        and t.noticed_at < coalesce(ending.seen_at, clock_timestamp())
-    group by trouble_id
-) over
-where trouble.trouble_id = over.trouble_id;
+from over join locked using (trouble_id)
+where t.trouble_id = over.trouble_id and t.ended_at is null and not t.is_news and t.noticed_at < over.ended_at;

@@ -1,21 +1,63 @@
--- A ticker is made up for from its first forecast on that is none of a backfill; before that only its newest evening counts.
--- A fill whose bar came after its evening belongs to the session of its bar, or to the first one that is looked at.
-with universe as (
-    select ticker, leaves_on,
-           (select min(run_date) from snapshot s where s.ticker = u.ticker and s.kind <> 'simulated') as began_on
+-- A ticker is made up for from the first session on that was its newest one when it was forecast or tried: what a person
+-- makes of the past begins nothing. Before that only its newest evening counts. It is looked at further back than the
+-- others from its first session without a row on. A fill whose bar came after its evening belongs to the session of its
+-- bar, or to the first one that is looked at.
+with partition as (
+    select %(sessions)s::date[] as sessions, %(first)s::date as first
+), universe as (
+    select u.ticker, u.leaves_on, least(spoken.since, tried.since) as began_on
     from unnest(%(tickers)s::text[], %(leaves_on)s::date[]) as u (ticker, leaves_on)
+    left join lateral (
+        select run_date as since
+        from snapshot s
+        where s.ticker = u.ticker and s.kind <> 'simulated'
+          and (s.kind = 'live' or s.recorded_at < (select closes_at from trading_session t where t.session = s.next_day_session))
+        order by run_date limit 1
+    ) spoken on true
+    left join lateral (
+        select a.session as since
+        from evening_attempt a
+        where a.ticker = u.ticker and a.session < coalesce(spoken.since, 'infinity')
+          and a.first_attempt_at < (select closes_at from trading_session t where t.session > a.session
+                                    order by t.session limit 1)
+        order by a.session limit 1
+    ) tried on true
+), place as (
+    select ticker, leaves_on, began_on,
+           width_bucket(first, sessions) as of_first,
+           width_bucket(began_on - 1, sessions) + 1 as of_beginning,
+           least(width_bucket(first, sessions), width_bucket(leaves_on - 1, sessions) + 1) as of_end
+    from universe, partition
+), looked_at_from as (
+    select ticker, leaves_on, began_on,
+           coalesce(
+               case when (select count(*) from snapshot s
+                          where s.ticker = place.ticker and s.run_date >= sessions[of_beginning]
+                            and s.run_date <= sessions[of_end - 1]) < of_end - of_beginning
+                    then (select of_beginning - 1 + n
+                          from unnest(sessions[of_beginning:of_end - 1]) with ordinality as missing (session, n)
+                          where not exists (select from snapshot s
+                                            where s.ticker = place.ticker and s.run_date = missing.session)
+                          order by n limit 1)
+               end, of_first) as since
+    from place, partition
 ), fillable as (
-    select distinct ticker, greatest(target_session, %(first)s::date) as session
-    from open_fill
+    select distinct ticker, greatest(target_session, first) as session
+    from open_fill, partition
     where target_session <= %(newest)s and has_closed and actual is not null
 ), cell as (
     select session, ticker, began_on, f.ticker is not null as has_fill,
            coalesce(session < leaves_on, true) as is_of_universe
-    from universe
-    cross join unnest(%(sessions)s::date[]) as session
+    from partition
+    cross join looked_at_from
+    cross join unnest(sessions[since:]) as session
     left join fillable f using (session, ticker)
+), oldest as (
+    select sessions[min(since)] as session from looked_at_from, partition group by sessions
 ), on_record as (
-    select ticker, run_date from universe join snapshot using (ticker) where run_date >= %(first)s
+    select ticker, run_date from universe join snapshot using (ticker) where run_date >= (select session from oldest)
+), attempt as (
+    select * from evening_attempt where session >= (select session from oldest)
 ), looked_at as (
     select cell.*, s.run_date is null and is_of_universe as lacks_row,
            a.num_attempts, a.last_attempt_at, a.done_at, a.reason,
@@ -25,7 +67,7 @@ with universe as (
            ) as bar_came
     from cell
     left join on_record s on (s.ticker, s.run_date) = (cell.ticker, cell.session)
-    left join evening_attempt a on (a.session, a.ticker) = (cell.session, cell.ticker) and a.session >= %(first)s
+    left join attempt a on (a.session, a.ticker) = (cell.session, cell.ticker)
 )
 select session, ticker, lacks_row, coalesce(began_on <= session, false) as has_begun, bar_came,
        done_at is not null as is_done, coalesce(num_attempts, 0) as num_attempts, last_attempt_at, reason

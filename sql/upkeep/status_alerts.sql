@@ -3,8 +3,8 @@ select alert_id, made_at, evening, severity, title, undelivered, failed
 from alert
 cross join lateral (
     select coalesce(array_agg(shown_as order by shown_as) filter (where given_up_at is null), '{}') as undelivered,
-           coalesce(array_agg(shown_as || ': ' || last_error order by shown_as)
-                    filter (where last_error is not null), '{}') as failed
+           coalesce(array_agg(shown_as || ': ' || coalesce(last_error, 'never tried') order by shown_as)
+                    filter (where last_error is not null or given_up_at is not null), '{}') as failed
     from alert_delivery d
     where d.alert_id = alert.alert_id and delivered_at is null
       and (given_up_at is null or given_up_at > clock_timestamp() - interval '7 days')

@@ -174,3 +174,17 @@ def test_a_message_that_is_too_long_for_its_channel_is_one_message_that_is_cut(r
     [(_, text)] = receiver.messages
     assert text.startswith(BODY)
     assert 30_000 < len(text) <= 32_768
+
+
+def test_a_channel_with_little_room_gets_whole_lines_and_how_many_more_there_are() -> None:
+    """Telegram takes 4,096 characters and has no title of its own, Discord takes 2,000."""
+    body = "\n".join([f"http://127.0.0.1:3000/runs/1\n\n{'WARN  ticker  AAPL':80}", *("x" * 90 for _ in range(120))])
+    for url in ("tgram://123456789:abcdefg_hijklmnop/12315544/", f"discord://4174296324183/{'J' * 64}"):
+        plugin = one(url)._plugin
+        fitted = apprise_channel._fitting(body, one(url)._room_beside(TITLE))
+        [sent] = plugin._apply_overflow(fitted, title=TITLE)
+        assert "http://127.0.0.1:3000/runs/1\n\nWARN" in sent["body"].replace("\r", "")
+        last = sent["body"].splitlines()[-1]
+        num_left = body.count("\n") + 1 - (fitted.count("\n"))
+        assert last == f"and {num_left} lines more, on the pages"
+        assert len(fitted) > plugin.body_maxlen - 300

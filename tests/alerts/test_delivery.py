@@ -63,7 +63,10 @@ def make_due(conn: Connection) -> None:
 
 def waits(conn: Connection) -> list[float]:
     """Seconds until the next attempts."""
-    rows = conn.execute("select extract(epoch from next_attempt_at - clock_timestamp())::float8 from alert_delivery")
+    rows = conn.execute(
+        "select extract(epoch from next_attempt_at - clock_timestamp())::float8 from alert_delivery "
+        "where delivered_at is null"
+    )
     return [seconds for (seconds,) in rows.fetchall()]
 
 
@@ -182,7 +185,7 @@ def test_a_channel_that_fails_waits_longer_each_time_and_stops_no_other_one(
         assert len(broken.taken) == 1, "a channel that fails is left alone for the rest of the look"
         seen: list[float] = []
         for _ in range(8):
-            conn.execute("delete from alert_delivery where alert_id <> %s or channel <> %s", (numbers[0], ways[0].key))
+            conn.execute("delete from alert where alert_id <> %s", (numbers[0],))
             make_due(conn)
             assert send(database, ways).num_delivered == 0
             seen += waits(conn)
@@ -239,12 +242,35 @@ def test_when_the_time_of_a_look_is_over_the_rest_is_for_the_next_one(database: 
     assert send(database, ways).num_delivered == 1
 
 
-def test_a_channel_that_was_added_later_gets_the_messages_from_then_on(database: Database, receiver: Receiver) -> None:
-    assert write(database, []) != []
+def test_what_nobody_has_taken_goes_to_a_channel_that_comes_later_within_the_hours(
+    database: Database, conn: Connection, receiver: Receiver
+) -> None:
+    """No address at a restart, or a wrong one that is corrected: nothing that was made meanwhile is lost."""
+    receiver.answer = 401
+    wrong, right = ways_to(receiver.url), ways_to(f"{receiver.url}/corrected")
+    numbers = [*write(database, []), *write(database, wrong)]
+    assert send(database, []) == Deliveries()
+    assert len(send(database, wrong).failures) == 1
+    receiver.answer = 200
+    receiver.taken.clear()
+    conn.execute("update alert set made_at = made_at - interval '73 hours' where alert_id = %s", (numbers[0],))
+    conn.commit()
+    assert send(database, right).num_delivered == 1
+    assert [title for title, _ in receiver.messages] == [f"{TITLE} [message {numbers[1]}]"]
+    assert send(database, ways_to(f"{receiver.url}/third")) == Deliveries(), "somebody has it"
+
+
+def test_a_message_that_was_never_tried_is_tried_before_it_is_given_up(
+    database: Database, conn: Connection, receiver: Receiver
+) -> None:
+    """As after an outage of days that began between making and sending."""
     ways = ways_to(receiver.url)
-    assert send(database, ways) == Deliveries()
-    write(database, ways)
+    write(database, [*ways, *ways_to("json://127.0.0.1:1/gone")])
+    conn.execute("update alert set made_at = made_at - interval '73 hours'")
+    conn.commit()
     assert send(database, ways).num_delivered == 1
+    [gone] = undelivered(conn)
+    assert (gone.shown_as, gone.num_given_up) == ("json://127.0.0.1:1", 1)
 
 
 def test_no_table_has_an_address_whatever_became_of_the_message(

@@ -66,11 +66,12 @@ def test_an_evening_is_one_message_with_a_table_worst_first_then_its_pages(conn:
             EVENING,
             "error",
             "LDTM 2026-11-20: 1 error, 2 warnings",
+            "https://ldtm.example.org/assets/snapshots?view=checks&checkDetail=complete\n"
+            "\n"
             "ERROR  check   snapshots/complete  2 rows are missing\n"
             "WARN   ticker  AAPL                failed 4 times: no bar\n"
             "WARN   ticker  MSFT                failed 4 times: no bar\n"
             "\n"
-            "https://ldtm.example.org/assets/snapshots?view=checks&checkDetail=complete\n"
             "https://ldtm.example.org/assets/snapshots?partition=2026-11-20%7CAAPL\n"
             "https://ldtm.example.org/assets/snapshots?partition=2026-11-20%7CMSFT",
         )
@@ -90,6 +91,7 @@ def test_what_is_well_again_has_a_section_of_its_own(conn: Connection) -> None:
     [_, (_, severity, title, body)] = messages(conn)
     assert (severity, title) == ("error", "LDTM 2026-11-20: 1 error, 2 recovered")
     assert body.startswith(
+        "https://ldtm.example.org/assets/snapshots?view=checks&checkDetail=complete\n\n"
         "ERROR  check  snapshots/complete  2 rows are missing\n\n"
         "Recovered:\n"
         "OK  ticker  AAPL  failed 4 times: no bar\n"
@@ -113,7 +115,7 @@ def test_news_is_counted_as_such_and_a_message_of_news_alone_is_no_warning(conn:
     compose(conn, WAYS, pages_url=PAGES)
     [(_, severity, title, body)] = messages(conn)
     assert (severity, title) == ("info", "LDTM 2026-11-20: 1 piece of news")
-    assert body.startswith("INFO  gate  AAPL  failed 4 times")
+    assert "\n\nINFO  gate  AAPL  failed 4 times" in body
 
 
 def test_103_failures_are_one_message_in_as_many_statements_as_one(conn: Connection, sent: list[object]) -> None:
@@ -127,7 +129,8 @@ def test_103_failures_are_one_message_in_as_many_statements_as_one(conn: Connect
     [_, (_, _, title, body)] = messages(conn)
     assert title == "LDTM 2026-11-20: 103 warnings"
     lines = body.splitlines()
-    assert [line.split()[2] for line in lines[:103]] == [f"T{n:03}" for n in range(103)]
+    assert lines[0] == "https://ldtm.example.org/assets/snapshots?partition=2026-11-20%7CT000"
+    assert [line.split()[2] for line in lines[2:105]] == [f"T{n:03}" for n in range(103)]
     assert lines[-1] == "and 83 more pages under https://ldtm.example.org"
 
 
@@ -169,10 +172,20 @@ def test_a_summary_is_one_line_and_cut_where_it_is_too_long(conn: Connection) ->
     notice(conn, [ticker("AAPL", summary="why\n\n  " * 1000)])
     compose(conn, WAYS, pages_url=PAGES)
     [(_, _, _, body)] = messages(conn)
-    first = body.splitlines()[0]
+    first = body.splitlines()[2]
     assert first.startswith("WARN  ticker  AAPL  why why why")
     assert first.endswith("...")
     assert len(first) == len("WARN  ticker  AAPL  ") + LONGEST_SUMMARY
+
+
+def test_what_the_environment_keeps_secret_is_in_no_message_whoever_noticed_it(conn: Connection) -> None:
+    notice(
+        conn, [ticker("AAPL", summary="login as jane:pa/ss55 refused"), replace(CHECK, summary="of ftp://me:x@host")]
+    )
+    compose(conn, WAYS, pages_url=PAGES, environ={"LDTM_DATABASE_URL": "postgresql://jane:pa%2Fss55@db/x"})
+    [(_, _, _, body)] = messages(conn)
+    assert "login as jane:*** refused" in body
+    assert "of ftp://***@host" in body
 
 
 def test_nothing_in_the_tables_has_an_address(conn: Connection) -> None:

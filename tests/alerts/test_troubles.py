@@ -1,6 +1,8 @@
 """Troubles on real PostgreSQL: one row a thing, however often, by whom and in which order it is seen."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
@@ -12,8 +14,9 @@ from hypothesis import strategies as st
 
 from ldtm_lib.alerts.apprise_channel import Channel
 from ldtm_lib.alerts.messages import compose
-from ldtm_lib.alerts.troubles import Ending, Trouble, end, end_fitting, notice, open_troubles
-from ldtm_lib.database.connection import Connection
+from ldtm_lib.alerts.troubles import Ending, Trouble, end, end_as_seen, notice, open_troubles
+from ldtm_lib.database.connection import Connection, Database
+from ldtm_lib.database.statements import statement
 
 EVENING = date(2026, 11, 20)
 AT = datetime(2026, 11, 20, 23, 30, tzinfo=UTC)
@@ -57,16 +60,16 @@ def test_what_is_well_again_is_told_once_and_an_old_event_that_is_read_again_ope
     notice(conn, [FAILED])
     told(conn)
     passes = Ending(key=FAILED.key, seen_at=after(10))
-    assert end_fitting(conn, [passes]) == 1
+    assert end_as_seen(conn, [passes]) == 1
     assert told(conn) == ["2026-11-20: 1 recovered"]
-    assert (notice(conn, [FAILED]), end_fitting(conn, [passes])) == (0, 0)
+    assert (notice(conn, [FAILED]), end_as_seen(conn, [passes])) == (0, 0)
     assert told(conn) == []
 
 
 def test_what_failed_again_after_it_was_well_is_told_again(conn: Connection) -> None:
     notice(conn, [FAILED])
     told(conn)
-    end_fitting(conn, [Ending(key=FAILED.key, seen_at=after(10))])
+    end_as_seen(conn, [Ending(key=FAILED.key, seen_at=after(10))])
     told(conn)
     assert notice(conn, [replace(FAILED, seen_at=after(20))]) == 1
     assert told(conn) == ["2026-11-20: 1 error"]
@@ -81,7 +84,7 @@ def test_what_was_well_before_anybody_heard_of_it_is_told_to_nobody(conn: Connec
 def test_what_failed_again_before_anybody_heard_that_it_was_well_is_not_told_again(conn: Connection) -> None:
     notice(conn, [FAILED])
     told(conn)
-    end_fitting(conn, [Ending(key=FAILED.key, seen_at=after(1))])
+    end_as_seen(conn, [Ending(key=FAILED.key, seen_at=after(1))])
     assert notice(conn, [replace(FAILED, seen_at=after(2))]) == 1
     assert told(conn) == []
     assert [trouble.seen_at for trouble in open_troubles(conn)] == [after(2)]
@@ -109,24 +112,47 @@ def test_news_is_told_once_is_never_open_and_has_no_end(conn: Connection) -> Non
         conn.execute("update trouble set ended_at = clock_timestamp()")
 
 
-def test_an_ending_takes_what_fits_in_all_that_it_names_and_began_before_it(conn: Connection) -> None:
-    def trouble(key: str, kind: str = "run", subject: str = "evening_job", minutes: float = 0) -> Trouble:
-        return replace(FAILED, key=key, kind=kind, subject=subject, seen_at=after(minutes))
-
+def test_an_ending_takes_what_has_its_key_and_began_before_it(conn: Connection) -> None:
     notice(
-        conn,
-        [
-            trouble("a"),
-            trouble("other kind", kind="check"),
-            trouble("other job", subject="x"),
-            trouble("later", minutes=9),
-        ],
+        conn, [replace(FAILED, key=key, seen_at=after(minutes)) for key, minutes in (("a", 0), ("b", 0), ("late", 9))]
     )
-    assert end_fitting(conn, [Ending(kind="run", subject="evening_job", evening=date(2026, 11, 19))]) == 0
-    assert end_fitting(conn, [Ending(kind="run", subject="evening_job", evening=EVENING, seen_at=after(5))]) == 1
-    assert {t.key for t in open_troubles(conn)} == {"other kind", "other job", "later"}
-    assert end_fitting(conn, [Ending(kind="run"), Ending(key="later")]) == 2
-    assert end_fitting(conn, []) == end(conn, []) == notice(conn, []) == 0
+    endings = [Ending(key="a", seen_at=after(5)), Ending(key="late", seen_at=after(5)), Ending(key="unknown")]
+    assert end_as_seen(conn, endings) == 1
+    assert {trouble.key for trouble in open_troubles(conn)} == {"b", "late"}
+    assert end_as_seen(conn, [Ending(key="late", seen_at=after(1)), Ending(key="late")]) == 1
+    assert end_as_seen(conn, []) == end(conn, []) == notice(conn, []) == 0
+
+
+def test_what_is_no_text_to_postgresql_is_noticed_all_the_same(conn: Connection) -> None:
+    notice(conn, [replace(FAILED, key="a\0\udcff", subject="s\0", summary="bad \0 name \udcff", link="/\udcff")])
+    [found] = open_troubles(conn)
+    assert (found.key, found.subject, found.summary, found.link) == ("a?", "s", "bad  name ?", "/?")
+    assert end(conn, ["a\0\udcff"]) == 1
+
+
+def test_who_notices_and_who_tells_or_ends_the_same_troubles_do_not_wait_for_each_other_for_ever(
+    database: Database,
+) -> None:
+    """200 troubles whose order by key is not the order in which they are noticed."""
+    keys = [f"{kind}/2026-11-20/{number:03}" for kind in ("ticker", "deadline") for number in range(100)]
+    found = [replace(FAILED, key=key) for key in keys]
+    until = time.monotonic() + 2
+
+    def again_and_again(work: Callable[[Connection], object]) -> int:
+        number = 0
+        while time.monotonic() < until:
+            with database.transaction() as conn:
+                work(conn)
+            number += 1
+        return number
+
+    with ThreadPoolExecutor(3) as threads:
+        works: list[Callable[[Connection], object]] = [
+            lambda conn: notice(conn, [replace(trouble, seen_at=datetime.now(UTC)) for trouble in found]),
+            lambda conn: conn.execute(statement("alerts/untold")).fetchall(),
+            lambda conn: end(conn, keys[::-1]),
+        ]
+        assert min(threads.map(again_and_again, works)) > 5
 
 
 @given(passed=st.lists(st.booleans(), min_size=1, max_size=6), looks=st.lists(st.integers(1, 6), max_size=4))
@@ -141,7 +167,7 @@ def test_however_a_history_is_cut_and_read_again_it_ends_open_or_well_as_its_las
         troubles = [replace(FAILED, seen_at=after(at)) for at, well in events if not well]
         last_failure = max((at for at, well in events if not well), default=-1)
         notice(conn, troubles)
-        end_fitting(
+        end_as_seen(
             conn, [Ending(key=FAILED.key, seen_at=after(at)) for at, well in events if well and at > last_failure]
         )
         told(conn)

@@ -8,12 +8,13 @@ import dagster as dg
 import psycopg
 import pytest
 from dagster._core.test_utils import create_run_for_test
+from sqlalchemy.exc import ProgrammingError
 
 from ldtm_assets import alert_sensor as alert_sensor_module
-from ldtm_assets.alert_events import without_secrets
 from ldtm_assets.alert_sensor import alert_sensor
-from ldtm_assets.jobs import WAITING_TAG
+from ldtm_assets.jobs import EVENING_TAG, WAITING_TAG
 from ldtm_assets.partitions import partition_range
+from ldtm_assets.verdicts import verdict
 from ldtm_cli.services import dagster_environment
 from ldtm_lib.alerts.troubles import Trouble, notice, open_troubles
 from ldtm_lib.config import AlertsConfig, Settings
@@ -35,7 +36,12 @@ class WorkConfig(dg.Config):
     tickers: list[str] = []  # noqa: RUF012
     """Whose own evaluations fail beside the summary."""
     dies_of: str = ""
-    names_evening: str = ""
+    failed_parts: list[str] = [str(EVENING)]  # noqa: RUF012
+    """Of the check of rows, the sessions that are in trouble when it fails."""
+    well_parts: list[str] = [str(EVENING)]  # noqa: RUF012
+    """And those that are well when it passes."""
+    waits: bool = False
+    """Whether the run says at its end that partitions wait, as the tag on it."""
     fails_by_itself: bool = False
     """Whether it says why it ends, as steps of LDTM do."""
 
@@ -58,13 +64,20 @@ def work(context: dg.AssetCheckExecutionContext, config: WorkConfig) -> Iterator
             check_name=spec.name,
             passed=spec.name not in config.failed,
             severity=dg.AssetCheckSeverity.ERROR,
-            metadata={"rows expected": 103, "missing": "AAPL"}
-            | ({"evening": config.names_evening} if config.names_evening else {}),
+            metadata=_verdict(config) if spec.name == ROWS[1] else {"rows": 103, "found": "row 7"},
         )
+    if config.waits:
+        context.instance.add_run_tags(context.run.run_id, {WAITING_TAG: f"{context.run.run_id} 2"})
     if config.fails_by_itself:
         raise dg.Failure(config.dies_of, allow_retries=False)
     if config.dies_of:
         raise RuntimeError(config.dies_of)
+
+
+def _verdict(config: WorkConfig) -> dict[str, dg.MetadataValue]:
+    if ROWS[1] not in config.failed:
+        return verdict(in_trouble={}, well=config.well_parts)
+    return verdict(in_trouble=dict.fromkeys(config.failed_parts, "no row of AAPL"), well=[])
 
 
 DEFINITIONS = dg.Definitions(
@@ -161,8 +174,8 @@ def test_a_failed_check_is_told_once_and_recovers_once(sensor: Sensor, run: Run,
     [(title, body)] = receiver.messages
     assert title == "LDTM 2026-11-20: 1 error [message 1]"
     assert body == (
-        "ERROR  check  snapshots/every_ticker_has_a_row  missing: AAPL; rows expected: 103\n\n"
-        "http://127.0.0.1:3000/assets/snapshots?view=checks&checkDetail=every_ticker_has_a_row"
+        "http://127.0.0.1:3000/assets/snapshots?view=checks&checkDetail=every_ticker_has_a_row\n\n"
+        "ERROR  check  snapshots/every_ticker_has_a_row  no row of AAPL"
     )
     run()
     for _ in range(3):
@@ -212,7 +225,7 @@ def test_a_check_of_the_whole_record_is_well_again_on_a_later_evening_and_one_of
 ) -> None:
     run([ROWS[1], INTACT[1]])
     sensor()
-    run(tags=partition_range("2026-11-23|AAPL", "2026-11-23|MSFT"))
+    run(tags=partition_range("2026-11-23|AAPL", "2026-11-23|MSFT"), well_parts=["2026-11-23"])
     sensor()
     assert titles(receiver) == ["LDTM 2026-11-20: 2 errors", "LDTM 2026-11-20: 1 recovered"]
     with project.database.transaction() as conn:
@@ -228,40 +241,111 @@ def test_a_run_that_failed_is_told_with_its_reason_and_without_secrets_and_a_lat
     [(title, body)] = receiver.messages
     assert title == "LDTM 2026-11-20: 1 error [message 1]"
     assert body == (
+        f"http://127.0.0.1:3000/runs/{result.run_id}\n\n"
         "ERROR  run  evening_job  failed for 2026-11-20|AAPL to 2026-11-20|MSFT: RuntimeError: no answer of "
-        f"postgresql://***@db/x and *** and ***\n\nhttp://127.0.0.1:3000/runs/{result.run_id}"
+        "postgresql://***@db/x and *** and ***"
     )
     run()
     sensor()
     assert titles(receiver)[1:] == ["LDTM 2026-11-20: 1 recovered"]
 
 
-def test_a_check_that_names_its_evening_is_told_under_that_one_and_ends_with_it(
+def test_each_session_of_a_rectangle_is_told_under_its_evening_and_ends_with_what_looked_at_it(
     sensor: Sensor, run: Run, receiver: Receiver
 ) -> None:
-    run([ROWS[1]], tags={}, names_evening="2026-11-19")
+    run([ROWS[1]], failed_parts=["2026-11-18", "2026-11-19"])
     sensor()
-    run(tags={}, names_evening="2026-11-20")
+    assert sorted(titles(receiver)) == ["LDTM 2026-11-18: 1 error", "LDTM 2026-11-19: 1 error"]
+    run(well_parts=[])
+    run(well_parts=["2026-11-20"])
     sensor()
-    assert titles(receiver) == ["LDTM 2026-11-19: 1 error"]
-    run(tags={}, names_evening="2026-11-19")
+    assert len(receiver.taken) == 2, "a run of other sessions, or of some tickers, says nothing of these"
+    run(well_parts=["2026-11-19"])
     sensor()
-    assert titles(receiver) == ["LDTM 2026-11-19: 1 error", "LDTM 2026-11-19: 1 recovered"]
+    assert titles(receiver)[2:] == ["LDTM 2026-11-19: 1 recovered"]
+
+
+AN_EVENING = OF_EVENING | {EVENING_TAG: str(EVENING)}
+
+
+def test_an_evening_that_dies_all_night_is_told_once_and_is_well_when_a_run_of_it_works_to_its_end(
+    sensor: Sensor, run: Run, receiver: Receiver
+) -> None:
+    """Tickers that fail and wait do not keep it from that; a run of another session does."""
+    for _ in range(4):
+        run(dies_of="the same bug", tags=AN_EVENING)
+        sensor()
+    assert titles(receiver) == ["LDTM 2026-11-20: 1 error"]
+    run(tags=partition_range("2026-11-19|AAPL", "2026-11-19|MSFT") | {EVENING_TAG: "2026-11-19"})
+    sensor()
+    assert len(receiver.taken) == 1
+    run(
+        dies_of="2 partitions wait",
+        waits=True,
+        tags=partition_range("2026-11-20|AAPL", "2026-11-23|MSFT") | {EVENING_TAG: "2026-11-23"},
+    )
+    sensor()
+    assert titles(receiver)[1:] == ["LDTM 2026-11-20: 1 recovered"]
+
+
+def test_a_run_of_other_partitions_does_not_end_the_trouble_of_one(
+    sensor: Sensor, run: Run, receiver: Receiver
+) -> None:
+    run(dies_of="no disk")
+    sensor()
+    run(tags={"dagster/partition": "2020-01-02|IBM"})
+    sensor()
+    assert titles(receiver) == ["LDTM 2026-11-20: 1 error"]
+    run()
+    sensor()
+    assert titles(receiver)[1:] == ["LDTM 2026-11-20: 1 recovered"]
+
+
+def test_a_run_that_repeats_one_whose_partitions_waited_is_told_when_it_dies(
+    sensor: Sensor, instance: dg.DagsterInstance, run: Run, receiver: Receiver
+) -> None:
+    first = run(dies_of="2 partitions wait", waits=True, tags=AN_EVENING)
+    parent = instance.get_run_by_id(first.run_id)
+    assert parent is not None
+    run(dies_of="killed", tags=AN_EVENING | {WAITING_TAG: parent.tags[WAITING_TAG]})
+    sensor()
+    assert titles(receiver) == ["LDTM 2026-11-20: 1 error"]
+
+
+@pytest.mark.parametrize("text", ["bad \0 file", "bad name \udcff"])
+def test_a_failure_whose_text_no_table_takes_silences_nobody(
+    sensor: Sensor, run: Run, receiver: Receiver, text: str
+) -> None:
+    run(dies_of=text)
+    sensor()
+    assert titles(receiver) == ["LDTM 2026-11-20: 1 error"]
+
+
+def test_what_is_on_record_goes_out_although_the_events_cannot_be_read_and_the_tick_fails(
+    sensor: Sensor, receiver: Receiver, project: Project, instance: dg.DagsterInstance, run: Run
+) -> None:
+    run([ROWS[1]])
+    with project.dagster_database.transaction() as conn:
+        conn.execute("alter table event_logs rename to elsewhere")
+    with project.database.transaction() as conn:
+        notice(conn, [ticker_trouble("AAPL")])
+    with pytest.raises(ProgrammingError):
+        sensor()
+    assert titles(receiver) == ["LDTM 2026-11-20: 1 warning"]
 
 
 def test_a_step_that_says_why_it_ends_is_told_in_its_own_words(sensor: Sensor, run: Run, receiver: Receiver) -> None:
     run(dies_of="3 partitions failed, the others are recorded", fails_by_itself=True)
     sensor()
     [(_, body)] = receiver.messages
-    assert body.startswith(
-        "ERROR  run  evening_job  failed for 2026-11-20|AAPL to 2026-11-20|MSFT: 3 partitions failed, the others are"
-    )
+    told = "ERROR  run  evening_job  failed for 2026-11-20|AAPL to 2026-11-20|MSFT: 3 partitions failed, the others are"
+    assert told in body
 
 
 def test_a_run_whose_partitions_wait_or_that_dagster_tries_again_is_not_told_and_the_last_one_is(
     sensor: Sensor, instance: dg.DagsterInstance, run: Run, receiver: Receiver
 ) -> None:
-    run([ROWS[1]], dies_of="2 partitions wait", tags=OF_EVENING | {WAITING_TAG: "2"})
+    run([ROWS[1]], dies_of="2 partitions wait", waits=True, failed_parts=[])
     for num_retries in ("1", "0"):
         assert receiver.taken == []
         tags = OF_EVENING | {"dagster/max_retries": num_retries}
@@ -271,9 +355,7 @@ def test_a_run_whose_partitions_wait_or_that_dagster_tries_again_is_not_told_and
         instance.report_run_failed(killed, "its process died")
         sensor()
     [(_, body)] = receiver.messages
-    assert body.startswith(
-        "ERROR  run  leaderboard_job  failed for 2026-11-20|AAPL to 2026-11-20|MSFT: its process died"
-    )
+    assert "ERROR  run  leaderboard_job  failed for 2026-11-20|AAPL to 2026-11-20|MSFT: its process died" in body
 
 
 def test_103_tickers_a_check_and_a_run_are_one_message(
@@ -371,7 +453,7 @@ def test_an_event_that_comes_to_light_after_a_younger_one_is_not_missed(
         moved = conn.execute(
             "update event_logs set id = id + 1000000 where dagster_event_type = 'ASSET_CHECK_EVALUATION' returning id"
         ).fetchall()
-    run(dies_of="no disk", tags=partition_range("2026-11-23|AAPL", "2026-11-23|MSFT"))
+    run(dies_of="no disk", tags=partition_range("2026-11-23|AAPL", "2026-11-23|MSFT"), well_parts=[])
     with project.dagster_database.transaction() as conn:
         hidden = conn.execute("update event_logs set id = -id where id > 1000000 returning id").fetchall()
     sensor()
@@ -406,14 +488,4 @@ def test_a_look_with_nothing_new_costs_few_statements_whatever_was_before(
         sent.clear()
         sensor()
         assert len(sent) == idle
-    assert idle <= 4
-
-
-def test_no_secret_of_the_environment_is_in_a_text() -> None:
-    environ = {
-        "LDTM_ALERT_URLS": "jsons://a.b/T0KEN12 tgram://T0KEN34",
-        "LDTM_IB_ACCOUNT": "U1234567",
-        "HOME": "/home/me",
-    }
-    text = "to jsons://a.b/T0KEN12, tgram://T0KEN34 as U1234567 at ftp://u:p@h/ in /home/me"
-    assert without_secrets(text, environ) == "to ***, *** as *** at ftp://***@h/ in /home/me"
+    assert idle <= 5

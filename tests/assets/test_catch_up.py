@@ -9,16 +9,19 @@ import dagster as dg
 import psycopg
 import pytest
 from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteRepositoryOrigin
 from dagster._core.test_utils import create_run_for_test
 
 from ldtm_assets.catch_up import catch_up_sensor, evening_watch_sensor
 from ldtm_assets.new_bars import new_bars_sensor
+from ldtm_assets.partitions import partition_range
 from ldtm_cli.services import dagster_environment
 from ldtm_lib.config import AutomationConfig, Settings, SourceConfig
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.evenings.attempts import begin, finish
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
+from tests.evenings.conftest import begin_in_time
 from tests.integration.conftest import LedgerRows
 
 FRIDAY = date(2026, 11, 20)
@@ -71,11 +74,6 @@ def range_of(asked: Tick) -> tuple[str, str]:
     return asked.tags["dagster/asset_partition_range_start"], asked.tags["dagster/asset_partition_range_end"]
 
 
-def only(asked: Tick) -> list[str]:
-    assert isinstance(asked, dg.RunRequest), asked
-    return asked.run_config["ops"]["evening"]["config"]["only"]
-
-
 def tried(conn: Connection, reasons: dict[str, str], at: datetime, session: date = FRIDAY) -> None:
     """An attempt at tickers, at a moment, which was not enough."""
     cells = {(session, ticker): reason for ticker, reason in reasons.items()}
@@ -125,8 +123,9 @@ def test_only_tickers_whose_wait_is_over_are_tried_again(
     asked = tick(catch_up_sensor, EVENING + 3 * MINUTE)
     assert range_of(asked) == ("2026-11-20|FB", "2026-11-20|FB")
     asked = tick(catch_up_sensor, EVENING + 12 * MINUTE)
-    assert range_of(asked) == ("2026-11-20|FB", "2026-11-20|IBM")
-    assert only(asked) == ["FB", "IBM"], "and not GOOG, which is between them in the range"
+    assert range_of(asked) == ("2026-11-20|FB", "2026-11-20|FB"), "and not GOOG, which is between it and IBM"
+    tried(conn, {"FB": "no bar of FB"}, EVENING + 12 * MINUTE)
+    assert range_of(tick(catch_up_sensor, EVENING + 12 * MINUTE)) == ("2026-11-20|IBM", "2026-11-20|IBM")
 
 
 def test_days_of_an_outage_are_few_runs_oldest_first(
@@ -134,6 +133,7 @@ def test_days_of_an_outage_are_few_runs_oldest_first(
 ) -> None:
     rows = LedgerRows(conn, calendar)
     sessions = calendar.between(date(2026, 11, 9), FRIDAY)
+    begin_in_time(conn, sessions[0], *project.settings.tickers)
     for ticker in project.settings.tickers:
         rows.abstention(ticker, sessions[0], kind="late")
     conn.commit()
@@ -148,7 +148,10 @@ def test_days_of_an_outage_are_few_runs_oldest_first(
     assert tick(catch_up_sensor, EVENING + 60 * MINUTE) == "nothing is missing"
 
 
-@pytest.mark.parametrize("status", [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED])
+@pytest.mark.parametrize(
+    "status",
+    [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED],
+)
 @pytest.mark.parametrize("from_the_graph", [False, True])
 def test_nothing_is_launched_while_an_evening_is_on_its_way(
     tick: Callable[..., Tick], instance: dg.DagsterInstance, status: dg.DagsterRunStatus, from_the_graph: bool
@@ -156,13 +159,36 @@ def test_nothing_is_launched_while_an_evening_is_on_its_way(
     create_run_for_test(instance, job_name="retraining_job", status=status)
     if from_the_graph:
         chosen = frozenset({dg.AssetKey("snapshots")})
-        run = create_run_for_test(instance, job_name="__ASSET_JOB", status=status, asset_selection=chosen)
+        other, same = partition_range("2026-11-02|AAPL", "2026-11-19|MSFT"), {"dagster/partition": "2026-11-20|IBM"}
+        create_run_for_test(instance, job_name="__ASSET_JOB", status=status, asset_selection=chosen, tags=other)
+        run = create_run_for_test(instance, job_name="__ASSET_JOB", status=status, asset_selection=chosen, tags=same)
     else:
-        run = create_run_for_test(instance, job_name="evening_job", status=status)
+        tags = partition_range("2026-11-20|AAPL", "2026-11-20|MSFT")
+        run = create_run_for_test(instance, job_name="evening_job", status=status, tags=tags)
     said = tick(catch_up_sensor, EVENING + 60 * MINUTE)
     assert said == f"run {run.run_id} of an evening is {status.value.lower()}"
     instance.report_run_canceled(run)
     assert range_of(tick(catch_up_sensor, EVENING + 60 * MINUTE))[0] == "2026-11-20|AAPL"
+
+
+def test_an_evening_in_the_queue_behind_a_training_makes_room_for_one_that_goes_at_once_when_the_open_is_near(
+    tick: Callable[..., Tick], instance: dg.DagsterInstance
+) -> None:
+    nowhere = GrpcServerCodeLocationOrigin(host="localhost", port=1)
+    queued = create_run_for_test(
+        instance,
+        job_name="evening_job",
+        tags={"ldtm/evening": "2026-11-19", "ldtm/turn": "evening"},
+        status=dg.DagsterRunStatus.QUEUED,
+        remote_job_origin=RemoteRepositoryOrigin(nowhere, "nothing").get_job_origin("evening_job"),
+    )
+    assert "is queued" in str(tick(catch_up_sensor, EVENING + 60 * MINUTE))
+    asked = tick(catch_up_sensor, datetime(2026, 11, 23, 8, 0, tzinfo=ZoneInfo("America/New_York")))
+    assert isinstance(asked, dg.RunRequest), asked
+    assert "ldtm/turn" not in asked.tags
+    run = instance.get_run_by_id(queued.run_id)
+    assert run is not None
+    assert run.status == dg.DagsterRunStatus.CANCELED
 
 
 def test_runs_that_die_before_they_begin_come_ever_more_slowly(
@@ -184,18 +210,23 @@ def test_runs_that_die_before_they_begin_come_ever_more_slowly(
     assert [wait / MINUTE for wait in waits] == [2, 4, 8, 16, 30, 30]
 
 
-def test_files_that_change_make_due_what_waits_for_them_and_only_once(
+def test_files_that_have_changed_make_due_what_waits_for_them_and_only_once(
     tick: Callable[..., Tick], conn: Connection, calendar: Calendar, project: Project
 ) -> None:
     for ticker in ("AAPL", "GOOG", "IBM"):
         LedgerRows(conn, calendar).abstention(ticker, FRIDAY)
-    tick(new_bars_sensor, EVENING - MINUTE)
+    for minutes in (2, 1):
+        tick(new_bars_sensor, EVENING - minutes * MINUTE)
     tried(conn, dict.fromkeys(("FB", "MSFT"), "no bar"), EVENING)
     assert str(tick(new_bars_sensor, EVENING + MINUTE)).startswith("nothing waits for the files of 2026-11-20 18:14")
     folder = project.settings.path.parent / "data" / "bars"
-    (folder / "FB.csv").write_text("date,close\n")
+    for text in ("date,cl", "date,close\n"):
+        (folder / "FB.csv").write_text(text)
+        assert "still being written" in str(tick(new_bars_sensor, EVENING + MINUTE)), "no two looks found it alike"
     for _ in range(2):
-        assert only(tick(new_bars_sensor, EVENING + MINUTE)) == ["FB", "MSFT"], "until it was tried"
+        assert range_of(tick(new_bars_sensor, EVENING + MINUTE)) == ("2026-11-20|FB",) * 2, "until it was tried"
+    tried(conn, {"FB": "no bar"}, EVENING + 2 * MINUTE)
+    assert range_of(tick(new_bars_sensor, EVENING + 2 * MINUTE)) == ("2026-11-20|MSFT",) * 2
     tried(conn, dict.fromkeys(("FB", "MSFT"), "no bar"), EVENING + 2 * MINUTE)
     assert "nothing waits" in str(tick(new_bars_sensor, EVENING + 3 * MINUTE))
 
@@ -210,13 +241,13 @@ def test_a_bar_that_was_imported_makes_its_cell_due_after_the_open_too(
     assert tick(catch_up_sensor, after_the_open + 60 * MINUTE) == "nothing is due; 1 cells wait"
     LedgerRows(conn, calendar).bar("IBM", FRIDAY, 100)
     conn.commit()
-    assert only(tick(catch_up_sensor, after_the_open + 60 * MINUTE)) == ["IBM"]
+    assert range_of(tick(catch_up_sensor, after_the_open + 60 * MINUTE)) == ("2026-11-20|IBM",) * 2
 
 
 def test_the_watch_notices_who_will_miss_the_open_though_nothing_else_runs(
     tick: Callable[..., Tick], conn: Connection, calendar: Calendar
 ) -> None:
-    LedgerRows(conn, calendar).abstention("IBM", date(2026, 11, 19), kind="late")
+    begin_in_time(conn, date(2026, 11, 19), "IBM")
     conn.commit()
     an_hour_before = calendar.opens_at(date(2026, 11, 23)) - 60 * MINUTE
     nobody, somebody = "0 tickers need a person; 0 are well again", "1 tickers need a person; 0 are well again"

@@ -7,7 +7,7 @@ import pytest
 
 from ldtm_assets.evening_cells import restrict, sort_out, waiting_for_a_retry
 from ldtm_assets.partitions import Cell
-from ldtm_lib.config import Settings
+from ldtm_lib.config import AutomationConfig, Settings
 from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.sessions import Calendar
 
@@ -53,6 +53,17 @@ def test_a_retired_ticker_is_left_out_from_its_date_on(settings: Settings, calen
 
 def test_a_late_bar_is_waited_for_until_the_next_open(calendar: Calendar) -> None:
     cells = [Cell(FRIDAY, "AAPL")]
-    waiting = waiting_for_a_retry(cells, calendar, FRIDAY_EVENING)
+    waiting = waiting_for_a_retry(cells, calendar, FRIDAY_EVENING, AutomationConfig(), {})
     assert waiting == {"2026-11-20|AAPL": "waits for its bar; there is time until 2026-11-23 14:30 UTC to try again"}
-    assert waiting_for_a_retry(cells, calendar, MONDAY_AFTER_THE_OPEN) == {}
+    assert waiting_for_a_retry(cells, calendar, MONDAY_AFTER_THE_OPEN, AutomationConfig(), {}) == {}
+
+
+def test_after_the_open_a_cell_that_is_tried_again_abstains_at_the_reported_attempt_and_another_at_once(
+    calendar: Calendar,
+) -> None:
+    cells = [Cell(FRIDAY, ticker) for ticker in ("AAPL", "FB", "IBM")]
+    num_attempts = {"2026-11-20|AAPL": 2, "2026-11-20|FB": 3}
+    waiting = waiting_for_a_retry(
+        cells, calendar, MONDAY_AFTER_THE_OPEN, AutomationConfig(report_after_attempts=3), num_attempts
+    )
+    assert waiting == {"2026-11-20|AAPL": "waits for its bar; that was attempt 2, it abstains after 3"}

@@ -1,7 +1,7 @@
 """Whole evenings through Dagster's job, in this process, on real PostgreSQL: what goes wrong costs only itself."""
 
 from collections.abc import Callable, Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import dagster as dg
@@ -17,7 +17,7 @@ from tests.integration.conftest import LedgerRows
 
 CONFIG = """
 tickers = ["AAPL", "MSFT"]
-{retired}
+{more}
 [source]
 kind = "{source}"
 basis = "adjusted"
@@ -37,14 +37,14 @@ def evening(tmp_path: Path, database: Database, calendar: Calendar, monkeypatch:
         session: str,
         *,
         source: str = "sample",
-        retired: str = "",
+        more: str = "",
         last: str = "2013-03-01",
         until: str | None = None,
         assets: Sequence[str] = (),
         **step: object,
     ):
         config = tmp_path / "universe.toml"
-        config.write_text(CONFIG.format(source=source, retired=retired, last=last))
+        config.write_text(CONFIG.format(source=source, more=more, last=last))
         job = definitions_for(load_settings(config), calendar).resolve_job_def("evening_job")
         with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
             return job.execute_in_process(
@@ -77,7 +77,7 @@ def test_a_session_that_has_not_closed_is_refused_with_the_newest_one(evening: E
     assert _materialized(result, "snapshots") == set()
 
 
-def test_a_source_that_cannot_be_opened_costs_the_bars_and_no_row(evening: Evening, conn: Connection) -> None:
+def test_a_source_that_cannot_be_opened_costs_bars_of_long_ago_and_no_row(evening: Evening, conn: Connection) -> None:
     result = evening("2013-02-01", source="files")
     assert not result.success
     assert "data/bars" in _reason(result)
@@ -88,6 +88,23 @@ def test_a_source_that_cannot_be_opened_costs_the_bars_and_no_row(evening: Eveni
         ("AAPL", "late"),
         ("MSFT", "late"),
     ]
+
+
+def test_a_source_that_is_away_after_the_open_costs_no_row_before_it_has_been_tried_often(
+    evening: Evening, conn: Connection, calendar: Calendar
+) -> None:
+    """As when a computer comes up again before TWS on it does. Simulated evenings wait for nobody."""
+    session = calendar.offset(calendar.last_closed(datetime.now(UTC)), -1)
+    day, more = session.isoformat(), "[automation]\nreport_after_attempts = 2"
+    first = evening(day, source="files", more=more, last=day)
+    assert "waits for its bar; that was attempt 1, it abstains after 2" in _reason(first)
+    assert _materialized(first, "snapshots") == set()
+    assert conn.execute("select count(*) from snapshot").fetchone() == (0,)
+    conn.commit()
+    evening(day, source="files", more=more, last=day, only=["AAPL"])
+    evening(day, source="files", more=more, last=day, only=["MSFT"], simulated=True)
+    rows = conn.execute("select ticker, kind, abstained_reason is not null from snapshot order by ticker").fetchall()
+    assert rows == [("AAPL", "late", True), ("MSFT", "simulated", True)]
 
 
 def test_an_evening_that_is_run_again_changes_nothing_and_succeeds(evening: Evening, conn: Connection) -> None:
@@ -104,7 +121,7 @@ def test_a_ticker_that_left_is_followed_until_its_forecasts_are_filled(
 ) -> None:
     LedgerRows(conn, calendar).forecast("MSFT", date(2013, 1, 31), close=27.45, preds=(28, 28, 28))
     conn.commit()
-    result = evening("2013-02-01", retired="[retired]\nMSFT = 2013-02-01")
+    result = evening("2013-02-01", more="[retired]\nMSFT = 2013-02-01")
     assert result.success
     assert conn.execute(
         "select ticker, run_date::text, next_day_actual from snapshot order by run_date"
@@ -116,7 +133,7 @@ def test_a_ticker_that_left_is_followed_until_its_forecasts_are_filled(
 
 def test_an_evening_of_departed_tickers_alone_succeeds_with_its_checks(evening: Evening) -> None:
     retired = "[retired]\nAAPL = 2013-01-10\nMSFT = 2013-01-10"
-    result = evening("2013-02-01", retired=retired)
+    result = evening("2013-02-01", more=retired)
     assert result.success
     assert {check.check_name for check in result.get_asset_check_evaluations()} == {
         "no_bar_in_quarantine",
@@ -162,7 +179,7 @@ def test_a_run_that_failed_for_its_partitions_alone_says_how_many(evening: Eveni
     failed, whole = evening("2013-02-01", source="files"), evening("2013-02-01")
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
         runs = {run.run_id: run for run in instance.get_runs()}
-    assert runs[failed.run_id].tags["ldtm/partitions_waiting"] == "2"
+    assert runs[failed.run_id].tags["ldtm/partitions_waiting"] == f"{failed.run_id} 2"
     assert "ldtm/partitions_waiting" not in runs[whole.run_id].tags
 
 

@@ -93,6 +93,10 @@ def test_after_the_deadline_what_is_missing_is_an_error_with_the_evening_and_the
         "came late": "\n".join(f"- {ticker}" for ticker in TICKERS[2:52]) + "\n- and 8 more",
         "num missing": 2,
         "missing": "- T000\n- T001",
+        "in trouble": {
+            "2013-01-18": "tickers without a row of 2013-01-18: T000, T001; deadline 2013-01-22 14:30 UTC, over"
+        },
+        "well": [],
     }
     assert found["snapshots_are_fresh"].description == (
         "tickers without a row of 2013-01-18: T000, T001; deadline 2013-01-22 14:30 UTC, over"
@@ -133,12 +137,14 @@ def test_an_evening_that_came_after_its_deadline_is_a_trouble_until_the_next_loo
     look: Look, ledger_rows: LedgerRows, conn: Connection
 ) -> None:
     bring(ledger_rows, conn, *TICKERS[:-1])
+    keys = [
+        "check/prices/prices_are_fresh/2013-01-18",
+        "check/snapshots/snapshots_are_fresh/2013-01-18",
+        "check/snapshots/record_is_intact",
+    ]
     notice(
         conn,
-        [
-            Trouble(key=key, kind="check", severity="error", subject=key, summary="", evening=FRIDAY)
-            for key in ("prices/prices_are_fresh", "snapshots/snapshots_are_fresh", "snapshots/record_is_intact")
-        ],
+        [Trouble(key=key, kind="check", severity="error", subject=key, summary="", evening=FRIDAY) for key in keys],
     )
     conn.commit()
     look(date(2013, 1, 22))
@@ -146,7 +152,7 @@ def test_an_evening_that_came_after_its_deadline_is_a_trouble_until_the_next_loo
     ledger_rows.forecast(TICKERS[-1], FRIDAY)
     conn.commit()
     look(date(2013, 1, 22))
-    assert {trouble.key for trouble in open_troubles(conn)} == {"prices/prices_are_fresh", "snapshots/record_is_intact"}
+    assert {trouble.key for trouble in open_troubles(conn)} == {keys[0], keys[2]}
 
 
 def test_one_check_can_be_executed_by_itself(look: Look) -> None:
@@ -202,3 +208,27 @@ def test_the_schedule_runs_by_itself_where_automation_is_on(settings: Settings, 
     asked = Settings(path=settings.path, tickers=settings.tickers, automation=AutomationConfig(on=on))
     is_running = freshness_schedule(asked, calendar).default_status == dg.DefaultScheduleStatus.RUNNING
     assert is_running == on
+
+
+def test_an_evening_on_which_every_ticker_abstained_is_a_warning_of_its_own(
+    look: Look, ledger_rows: LedgerRows, conn: Connection
+) -> None:
+    for ticker in TICKERS:
+        ledger_rows.abstention(ticker, FRIDAY)
+    conn.commit()
+    found = look(FRIDAY, only="snapshots_are_fresh")["snapshots_are_fresh"]
+    assert (found.passed, found.severity.value) == (False, "WARN")
+    assert shown(found)["in trouble"] == {
+        "speech": "all 60 tickers abstained on 2013-01-18: `ldtm registry list` says why"
+    }
+    assert shown(found)["well"] == ["2013-01-18"]
+
+
+def test_an_evening_on_which_somebody_spoke_is_well(look: Look, ledger_rows: LedgerRows, conn: Connection) -> None:
+    bring(ledger_rows, conn, TICKERS[0])
+    for ticker in TICKERS[1:]:
+        ledger_rows.abstention(ticker, FRIDAY)
+    conn.commit()
+    found = look(FRIDAY, only="snapshots_are_fresh")["snapshots_are_fresh"]
+    assert found.passed
+    assert shown(found)["well"] == ["2013-01-18", "speech"]

@@ -203,14 +203,14 @@ def test_a_message_has_every_reason_and_the_card_of_each_promotion_and_comes_onc
         [(told_of, severity, title, body)] = conn.execute("select evening, severity, title, body from alert").fetchall()
     assert (told_of, severity) == (evening, "warning")
     assert title == f"LDTM {evening}: 1 warning, 1 piece of news"
-    refused, promoted, *links = [line for line in body.splitlines() if line]
+    main, refused, promoted, *links = [line for line in body.splitlines() if line]
     assert refused == (
         "WARN  gate  BBB  stays candidate: next-day direction right in 99 of 200 forecasts that name one: 49.50%, "
         "at least 52.00% are needed"
     )
     assert promoted.startswith("INFO  gate  AAA  v1.2012-12-03 is active. Direction right on 115 of 200 days")
     assert "A coin would have been right as often with probability" in promoted
-    assert links == [
+    assert [main, *links] == [
         f"http://127.0.0.1:3000/assets/registry?view=partitions&partition={ticker}" for ticker in ("BBB", "AAA")
     ]
     assert any("AAA: v1.2012-12-03 is active. Direction right on 115" in entry for entry in logged)

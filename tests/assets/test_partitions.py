@@ -57,6 +57,14 @@ def test_a_session_has_its_partition_on_its_own_evening(
         assert partitions.get_last_partition_key() == newest
 
 
+def test_a_process_that_lives_through_a_new_year_offers_no_holiday(settings: Settings, calendar: Calendar) -> None:
+    this_year = calendar.days[-1].item().year - 2
+    partitions = by_session(_settings(settings, date(this_year, 12, 1), None), calendar)
+    with dg.partition_loading_context(effective_dt=datetime(this_year + 2, 12, 30, 12, tzinfo=NEW_YORK)):
+        keys = partitions.get_partition_keys()
+    assert keys == [day.isoformat() for day in calendar.between(date(this_year, 12, 1), date.fromisoformat(keys[-1]))]
+
+
 def test_the_universe_starts_with_few_enough_cells(calendar: Calendar) -> None:
     settings = load_settings(REPOSITORY / "universe.toml")
     sessions = calendar.between(settings.partitions.first_session, date(2026, 11, 20))

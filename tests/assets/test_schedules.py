@@ -19,6 +19,7 @@ from ldtm_lib.evenings.agenda import Errand
 from ldtm_lib.evenings.attempts import begin
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
+from tests.evenings.conftest import begin_in_time
 from tests.integration.conftest import LedgerRows
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -97,11 +98,6 @@ def test_a_tick_that_was_missed_is_left_to_what_makes_up_for_it(project: Project
     assert asked.skip_message == "the evening of 2026-11-20 is long over, 2026-11-23 has closed; it is made up for"
 
 
-def test_a_tick_that_is_an_hour_late_is_made(project: Project, calendar: Calendar) -> None:
-    late = evening_of(FRIDAY) + timedelta(hours=1)
-    assert range_of(ask(project, calendar, "evening_schedule", evening_of(FRIDAY), now=late))[0] == "2026-11-20|AAPL"
-
-
 @pytest.mark.parametrize(
     ("num_missed", "asked_for"), [(2, ("2026-11-18", "2026-11-20")), (7, ("2026-11-11", "2026-11-17"))]
 )
@@ -109,6 +105,7 @@ def test_an_evening_takes_along_what_was_missed_before_it_and_leaves_the_order(
     project: Project, calendar: Calendar, database: Database, num_missed: int, asked_for: tuple[str, str]
 ) -> None:
     with database.transaction() as conn:
+        begin_in_time(conn, calendar.offset(FRIDAY, -num_missed - 1), *project.settings.tickers)
         for ticker in project.settings.tickers:
             LedgerRows(conn, calendar).abstention(ticker, calendar.offset(FRIDAY, -num_missed - 1), kind="late")
     first, last = asked_for
@@ -150,6 +147,8 @@ def test_evenings_and_trainings_take_turns_unless_the_open_is_near(settings: Set
     assert run_for(errand, settings, calendar, evening_of(FRIDAY)).tags[TURN_TAG] == "evening"
     assert TURN_TAG not in run_for(errand, settings, calendar, opens - timedelta(hours=7)).tags
     assert run_for(errand, settings, calendar, opens).tags[TURN_TAG] == "evening", "it is late already"
+    old = Errand(sessions=(date(2026, 11, 10),), tickers=settings.tickers)
+    assert TURN_TAG not in run_for(old, settings, calendar, opens - timedelta(hours=7)).tags, "the newest waits for it"
     tags = {job.name: dict(job.tags or {}) for job in JOBS}
     assert tags["retraining_job"][TURN_TAG] == "retraining"
     limits = {limit["key"]: limit["limit"] for limit in CONFIG["concurrency"]["runs"]["tag_concurrency_limits"]}
@@ -157,9 +156,26 @@ def test_evenings_and_trainings_take_turns_unless_the_open_is_near(settings: Set
     assert timedelta(seconds=CONFIG["run_monitoring"]["max_runtime_seconds"]) == TRAINING_TAKES_AT_MOST
 
 
-def test_dagster_starts_no_evening_again_and_ends_one_that_hangs() -> None:
+def test_a_run_asks_for_no_ticker_between_those_that_are_meant_unless_they_are_scattered(
+    settings: Settings, calendar: Calendar
+) -> None:
+    many = replace(settings, tickers=tuple("ABCDEFGHIJKLM"))
+
+    def ask_for(tickers: str) -> tuple[tuple[str, str], object]:
+        asked = run_for(Errand(sessions=(FRIDAY,), tickers=tuple(tickers)), many, calendar, evening_of(FRIDAY))
+        return range_of(asked), asked.run_config
+
+    assert ask_for("BCE") == (("2026-11-20|B", "2026-11-20|C"), {})
+    assert ask_for("ACEGI") == (("2026-11-20|A", "2026-11-20|A"), {})
+    scattered = {"ops": {"evening": {"config": {"only": list("ACEGIK")}}}}
+    assert ask_for("ACEGIK") == (("2026-11-20|A", "2026-11-20|K"), scattered)
+
+
+def test_dagster_starts_no_evening_again_and_ends_one_that_hangs(settings: Settings, calendar: Calendar) -> None:
     tags = {job.name: dict(job.tags or {}) for job in JOBS}
-    assert tags["evening_job"] == {"dagster/max_retries": "0", "dagster/max_runtime": "3600"}
+    assert tags["evening_job"] == {"dagster/max_retries": "0"}, "a long backfill of a person is left its time"
+    asked = run_for(Errand(sessions=(FRIDAY,), tickers=settings.tickers), settings, calendar, evening_of(FRIDAY)).tags
+    assert (asked["dagster/max_retries"], asked["dagster/max_runtime"], asked["dagster/priority"]) == ("0", "3600", "1")
     assert CONFIG["run_retries"] == {"enabled": True, "max_retries": 2, "retry_on_asset_or_op_failure": False}
     for name in ("retraining_job", "leaderboard_job", "price_history_job"):
         assert "dagster/max_retries" not in tags[name]
@@ -174,3 +190,12 @@ def test_schedules_follow_new_york_and_run_where_automation_is_on(
     for schedule in schedules_at(automated, calendar, evening_of(FRIDAY)).values():
         assert schedule.execution_timezone == "America/New_York"
         assert schedule.default_status == expected
+
+
+def test_a_tick_that_comes_late_is_left_to_the_catch_up(project: Project, calendar: Calendar) -> None:
+    tick = evening_of(FRIDAY)
+    in_time = ask(project, calendar, "evening_schedule", tick, now=tick + timedelta(minutes=5))
+    assert range_of(in_time) == ("2026-11-20|AAPL", "2026-11-20|MSFT")
+    late = ask(project, calendar, "evening_schedule", tick, now=tick + timedelta(minutes=6))
+    assert isinstance(late, dg.SkipReason)
+    assert "catch_up_sensor makes its evening" in str(late.skip_message)

@@ -60,8 +60,8 @@ def test_a_degraded_model_is_retired_once_with_its_figures_as_the_reason_where_t
     models: None, evening: Evening, conn: Connection
 ) -> None:
     policy = "[registry]\ndegraded = 'retire'\n"
-    evaluation, shown = check(evening(str(SESSION), retired=policy), "active_models_hold_up")
-    again, _ = check(evening(str(SESSION), retired=policy), "active_models_hold_up")
+    evaluation, shown = check(evening(str(SESSION), more=policy), "active_models_hold_up")
+    again, _ = check(evening(str(SESSION), more=policy), "active_models_hold_up")
     assert evaluation.passed is False
     assert shown["retired now"] == "AAPL v1.2011-12-30"
     assert again.passed is True, "who is retired is watched no more"

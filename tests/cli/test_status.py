@@ -15,8 +15,16 @@ import psycopg
 import pytest
 from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteInstigatorOrigin, RemoteRepositoryOrigin
-from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, ScheduleInstigatorData
+from dagster._core.scheduler.instigation import (
+    InstigatorState,
+    InstigatorStatus,
+    ScheduleInstigatorData,
+    SensorInstigatorData,
+    TickData,
+    TickStatus,
+)
 from dagster._daemon.types import DaemonHeartbeat
+from dagster_shared.error import SerializableErrorInfo
 from rich.console import Console
 
 from ldtm_assets.definitions import definitions_for
@@ -39,6 +47,7 @@ FRIDAY = date(2013, 1, 18)
 """The last evening of these tests; Monday is a holiday."""
 TICKERS = ("AAPL", "FB", "GOOG", "IBM", "MSFT")
 CONFIG = f"tickers = {list(TICKERS)}\n[partitions]\nfirst_session = 2012-01-03\n"
+UNHEARD = "automation is on and LDTM_ALERT_URLS names no channel, so nobody is told anything: `ldtm alerts test`"
 HALF_A_DAY, PAST = timedelta(hours=12), -timedelta(minutes=5)
 
 
@@ -243,7 +252,7 @@ def test_a_dagster_that_does_not_run_or_is_switched_off_needs_a_person(
     desk.config.write_text(CONFIG + "[automation]\non = true\n")
     screen = desk.looks()
     assert screen.dagster is not None
-    assert (screen.dagster.stopped, screen.needs) == ((), ())
+    assert (screen.dagster.stopped, screen.needs) == ((), (UNHEARD,))
     assert {tick.schedule for tick in screen.dagster.next_ticks} >= {"evening_schedule", "freshness_schedule"}
     stop(instance, "evening_schedule")
     instance.add_daemon_heartbeat(DaemonHeartbeat(time.time() - 100, "SCHEDULER", "a", []))
@@ -251,8 +260,48 @@ def test_a_dagster_that_does_not_run_or_is_switched_off_needs_a_person(
     assert screen.needs == (
         "Dagster does not run, so nothing happens by itself: `ldtm up`",
         "automation is on, but evening_schedule was stopped in the pages",
+        UNHEARD,
     )
     assert "off: evening_schedule" in text(screen)
+
+
+@pytest.mark.usefixtures("speaking")
+def test_a_sensor_that_failed_when_it_last_looked_needs_a_person(desk: Desk, instance: dg.DagsterInstance) -> None:
+    desk = desk.opens_in(HALF_A_DAY)
+    desk.records(*TICKERS)
+    repository = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("ldtm"), "__repository__")
+    origin = RemoteInstigatorOrigin(repository, "alert_sensor")
+    ids = (origin.get_id(), origin.get_selector().get_id())
+    data = SensorInstigatorData(last_tick_timestamp=None)
+    instance.add_instigator_state(
+        InstigatorState(origin, InstigatorType.SENSOR, InstigatorStatus.DECLARED_IN_CODE, data)
+    )
+    error = SerializableErrorInfo("DataError: a NUL\nin a text", [], None)
+    for at, came_to, of_tick in (
+        (1.0, TickStatus.FAILURE, error),
+        (2.0, TickStatus.SKIPPED, None),
+        (3.0, TickStatus.FAILURE, error),
+        (4.0, TickStatus.STARTED, None),
+    ):
+        instance.create_tick(
+            TickData(*ids[:1], "alert_sensor", InstigatorType.SENSOR, came_to, at, error=of_tick, selector_id=ids[1])
+        )
+        if at == 2.0:
+            assert desk.looks().needs == ()
+    assert desk.looks().needs == ("alert_sensor fails at each look: DataError: a NUL",)
+
+
+@pytest.mark.usefixtures("speaking", "instance")
+def test_a_storage_of_dagster_that_cannot_be_read_is_a_sentence(desk: Desk) -> None:
+    desk = desk.opens_in(HALF_A_DAY)
+    desk.records(*TICKERS)
+    with psycopg.connect(desk.url, autocommit=True) as admin:
+        admin.execute("alter table ldtm_dagster.daemon_heartbeats rename to elsewhere")
+    screen = desk.looks()
+    [told] = screen.needs
+    assert told.startswith("Dagster's storage cannot be read: ")
+    assert "daemon_heartbeats" in told
+    assert screen.tables is not None
 
 
 def stop(instance: dg.DagsterInstance, schedule: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from ldtm_lib.config import Settings
 from ldtm_lib.database.connection import Connection
-from ldtm_lib.evenings.open_cells import OpenCell, open_cells
+from ldtm_lib.evenings.open_cells import OpenCell, evening_of, open_cells
 from ldtm_lib.sessions import Calendar
 from tests.integration.conftest import LedgerRows
 
@@ -41,3 +41,12 @@ def look(conn: Connection, calendar: Calendar, settings: Settings) -> Look:
         return open_cells(conn, with_settings or settings, calendar, moment or datetime.now(UTC))
 
     return open_now
+
+
+def begin_in_time(conn: Connection, session: date, *tickers: str) -> None:
+    """An attempt at tickers on the evening of their session, which did all: their own record begins with it."""
+    conn.execute(
+        """insert into evening_attempt (session, ticker, first_attempt_at, last_attempt_at, done_at)
+        select %(session)s, ticker, %(at)s, %(at)s, %(at)s from unnest(%(tickers)s::text[]) as ticker""",
+        {"session": session, "at": evening_of(session), "tickers": list(tickers)},
+    )

@@ -77,7 +77,7 @@ def cells_of(errand: Errand) -> set[tuple[date, str]]:
 
 
 @given(cells=boards(), moment=moments, config=configs)
-def test_an_errand_has_only_cells_that_are_due_and_the_oldest_of_them(
+def test_an_errand_has_only_cells_that_are_due_and_the_oldest_ones_that_were_not_tried_in_vain(
     cells: list[OpenCell], moment: datetime, config: AutomationConfig
 ) -> None:
     errand = ask(cells, moment, config)
@@ -86,9 +86,10 @@ def test_an_errand_has_only_cells_that_are_due_and_the_oldest_of_them(
         assert not due
         return
     assert cells_of(errand) <= due
-    oldest = min(session for session, _ in due)
-    assert errand.sessions[0] == oldest
-    assert {ticker for session, ticker in due if session == oldest} == set(errand.tickers)
+    urgent = {c.session for c in cells if c.lacks_row and c.deadline - 120 * MINUTE <= moment < c.deadline}
+    assert set(errand.sessions) <= urgent or not urgent
+    if all((c.session, c.ticker) not in due or c.num_attempts < 4 for c in cells) and not urgent:
+        assert errand.sessions[0] == min(session for session, _ in due)
     assert len(errand.sessions) <= config.sessions_per_run
     assert list(errand.sessions) == CALENDAR.between(errand.sessions[0], errand.sessions[-1]), "without a gap"
 
@@ -170,9 +171,95 @@ def test_the_deadline_is_one_more_try_and_after_it_a_bar_is_asked_for_once_a_day
     assert due_at(after, CONFIG) == one.deadline + MINUTE + timedelta(days=1)
 
 
-def test_a_killed_run_is_tried_again_soon_after_the_deadline_too() -> None:
-    one = cell(SESSIONS[0], num_attempts=1, last_attempt_at=SATURDAY)
-    assert due_at(one, CONFIG) == SATURDAY + 2 * MINUTE
+def test_a_missed_session_is_tried_as_often_as_any_before_its_bar_is_asked_for_once_a_day() -> None:
+    """A source that is away for some minutes when an outage ends must not cost the forecasts of the days before."""
+    one = cell(SESSIONS[0], last_attempt_at=SATURDAY, reason="no bar")
+    waits = [due_at(replace(one, num_attempts=number), CONFIG) - SATURDAY for number in (1, 2, 3, 4)]
+    assert waits == [2 * MINUTE, 4 * MINUTE, 8 * MINUTE, timedelta(days=1)]
+    has_its_row = replace(one, num_attempts=1, lacks_row=False)
+    assert due_at(has_its_row, CONFIG) == SATURDAY + timedelta(days=1)
+
+
+def test_a_killed_run_is_tried_again_soon_after_the_deadline_and_ever_more_slowly_up_to_once_a_day() -> None:
+    one = cell(SESSIONS[0], last_attempt_at=SATURDAY)
+    waits = [
+        (due_at(replace(one, num_attempts=number), CONFIG) - SATURDAY) / MINUTE for number in (1, 2, 6, 10, 11, 99)
+    ]
+    assert waits == [2, 4, 64, 1024, 1440, 1440]
+    whole = replace(one, is_done=True, lacks_row=False, num_attempts=99)
+    assert due_at(whole, CONFIG) == SATURDAY + 30 * MINUTE, "only an actual is to be filled"
+
+
+HANGS = timedelta(hours=1)
+"""How long a run that hangs stands in the way, by dagster.yaml and the tags of the run."""
+
+
+@given(
+    olds=st.sets(st.tuples(st.sampled_from(SESSIONS[:-1]), st.sampled_from(TICKERS)), min_size=1, max_size=30),
+    hours_left=st.integers(2, 15),
+    hang=st.booleans(),
+    num_attempts=st.integers(0, 12),
+)
+def test_old_sessions_that_fail_or_hang_for_ever_never_keep_the_newest_one_from_its_open(
+    olds: set[tuple[date, str]], hours_left: int, hang: bool, num_attempts: int
+) -> None:
+    thursday = SESSIONS[-2]
+    newest = cell(thursday, "NEW")
+    moment = newest.deadline - timedelta(hours=hours_left)
+    before = {"num_attempts": num_attempts, "last_attempt_at": moment - timedelta(days=2)} if num_attempts else {}
+    board = [cell(session, ticker, **before) for session, ticker in sorted(olds) if session < thursday]
+    while moment < newest.deadline:
+        errand = ask([*board, newest], moment)
+        if errand is None:
+            moment += MINUTE
+        elif thursday in errand.sessions and "NEW" in errand.tickers:
+            return
+        else:
+            made, reason = cells_of(errand), None if hang else "no bar"
+            board = [
+                replace(c, num_attempts=c.num_attempts + 1, last_attempt_at=moment, reason=reason)
+                if (c.session, c.ticker) in made
+                else c
+                for c in board
+            ]
+            moment += HANGS if hang else MINUTE
+    raise AssertionError("the newest session was not tried before its open")
+
+
+def test_what_was_often_tried_in_vain_stands_in_line_behind_the_newest_session() -> None:
+    vain = cell(SESSIONS[0], num_attempts=4, last_attempt_at=SATURDAY - timedelta(hours=5))
+    assert ask([vain, cell(FRIDAY)], SATURDAY) == Errand(sessions=(FRIDAY,), tickers=("AAPL",))
+    tried_once = replace(vain, num_attempts=1)
+    assert ask([tried_once, cell(FRIDAY)], SATURDAY) == Errand(sessions=(SESSIONS[0],), tickers=("AAPL",))
+
+
+def test_nothing_else_is_made_while_a_forecast_is_missing_that_will_be_late_soon() -> None:
+    newest = cell(
+        FRIDAY, num_attempts=3, last_attempt_at=CALENDAR.opens_at(date(2026, 11, 23)) - 61 * MINUTE, reason="-"
+    )
+    board = [cell(SESSIONS[0]), newest]
+    errands = [ask(board, newest.deadline - minutes * MINUTE) for minutes in (121, 60, 53, 0)]
+    assert [errand and errand.sessions[0] for errand in errands] == [SESSIONS[0], None, FRIDAY, SESSIONS[0]]
+
+
+@pytest.mark.parametrize("bad", [{"T50"}, {"T03", "T04", "T77"}])
+def test_a_ticker_that_ends_the_run_of_all_keeps_no_other_from_its_row_for_long(bad: set[str]) -> None:
+    left = {f"T{number:02}": cell(FRIDAY, f"T{number:02}") for number in range(100)}
+    moment, num_runs = evening_of(FRIDAY), 0
+    while left.keys() > bad:
+        errand = ask(list(left.values()), moment)
+        moment += MINUTE
+        if errand is None:
+            continue
+        num_runs += 1
+        for ticker in errand.tickers:
+            if bad & set(errand.tickers):
+                left[ticker] = replace(left[ticker], num_attempts=left[ticker].num_attempts + 1, last_attempt_at=moment)
+            else:
+                del left[ticker]
+    assert moment < evening_of(FRIDAY) + timedelta(hours=3)
+    assert num_runs <= 40
+    assert bad == left.keys()
 
 
 def test_a_bar_that_came_and_files_that_changed_make_due_what_waits() -> None:

@@ -99,7 +99,7 @@ def test_a_watch_is_as_many_statements_for_fifty_tickers_as_for_one(
         assert len(found) == num_tickers
         return CountingCursor.num_statements
 
-    assert num_statements(1) == num_statements(50) == 4
+    assert num_statements(1) == num_statements(50) == 3
 
 
 def test_troubles_are_noticed_once_and_end_when_the_evening_is_whole(

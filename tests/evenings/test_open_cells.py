@@ -2,17 +2,17 @@
 
 import time
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import pytest
 
-from ldtm_lib.config import AutomationConfig, LedgerConfig, PartitionConfig, Settings
+from ldtm_lib.config import LedgerConfig, PartitionConfig, Settings
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.evenings.attempts import begin, finish
-from ldtm_lib.evenings.open_cells import OpenCell, open_cells
+from ldtm_lib.evenings.open_cells import OpenCell, evening_of, open_cells
 from ldtm_lib.sessions import Calendar
-from tests.evenings.conftest import CountingCursor, Look
+from tests.evenings.conftest import CountingCursor, Look, begin_in_time
 from tests.integration.conftest import LedgerRows
 
 TICKERS = ("AAPL", "FB", "GOOG", "IBM", "MSFT")
@@ -28,23 +28,42 @@ def test_of_tickers_without_a_row_only_the_newest_session_is_open(look: Look, ne
     assert all(cell.lacks_row and not cell.has_begun and cell.num_attempts == 0 for cell in cells)
 
 
-def test_a_ticker_is_made_up_for_from_its_first_row_that_is_not_simulated(
-    look: Look, newest: date, ledger_rows: LedgerRows, calendar: Calendar
+def test_a_ticker_is_made_up_for_from_its_first_evening_that_was_tried_while_it_was_the_newest(
+    look: Look, newest: date, ledger_rows: LedgerRows, calendar: Calendar, conn: Connection
 ) -> None:
     sessions = [calendar.offset(newest, -back) for back in range(6, -1, -1)]
     ledger_rows.abstention("IBM", sessions[0], kind="simulated")
     ledger_rows.abstention("IBM", sessions[3], kind="late")
+    begin_in_time(conn, sessions[3], "IBM")
     assert [cell.session for cell in look() if cell.ticker == "IBM"] == sessions[4:]
     assert {cell.has_begun for cell in look() if cell.ticker == "IBM"} == {True}
 
 
-def test_what_lies_further_back_than_is_looked_or_than_partitions_reach_is_left(
-    look: Look, newest: date, ledger_rows: LedgerRows, calendar: Calendar, settings: Settings
+@pytest.mark.parametrize("recorded", ["in time", "before its next close", "years later"])
+def test_a_row_begins_the_record_of_a_ticker_unless_a_person_made_it_of_the_past(
+    look: Look, newest: date, ledger_rows: LedgerRows, calendar: Calendar, conn: Connection, recorded: str
 ) -> None:
-    ledger_rows.abstention("IBM", calendar.offset(newest, -40), kind="late")
-    assert len([cell for cell in look() if cell.ticker == "IBM"]) == 30
-    three = replace(settings, automation=AutomationConfig(catch_up_sessions=3))
-    assert len([cell for cell in look(with_settings=three) if cell.ticker == "IBM"]) == 3
+    old, following = calendar.offset(newest, -20), calendar.offset(newest, -19)
+    ledger_rows.abstention("IBM", old)
+    begin(conn, [(old, "IBM")])
+    finish(conn, done=[(old, "IBM")], failed={})
+    conn.execute("alter table snapshot disable trigger user")
+    conn.execute(
+        "update snapshot set kind = %s, recorded_at = %s, bars_recorded_until = '2000-01-01'",
+        {
+            "in time": ("live", evening_of(old)),
+            "before its next close": ("late", calendar.closes_at(following) - timedelta(hours=1)),
+            "years later": ("late", datetime.now(UTC)),
+        }[recorded],
+    )
+    found = [cell.session for cell in look() if cell.ticker == "IBM"]
+    assert found == ([newest] if recorded == "years later" else calendar.between(following, newest))
+
+
+def test_what_lies_further_back_than_partitions_reach_is_left(
+    look: Look, newest: date, calendar: Calendar, settings: Settings, conn: Connection
+) -> None:
+    begin_in_time(conn, calendar.offset(newest, -40), "IBM")
     two = replace(settings, partitions=PartitionConfig(first_session=calendar.offset(newest, -1)))
     assert len([cell for cell in look(with_settings=two) if cell.ticker == "IBM"]) == 2
     of_2013 = PartitionConfig(first_session=date(2013, 1, 17), last_session=date(2013, 3, 1))
@@ -56,9 +75,35 @@ def test_an_outage_that_lasted_longer_than_is_looked_back_is_made_up_for_from_it
 ) -> None:
     last_evening = calendar.offset(newest, -40)
     ledger_rows.abstention("IBM", last_evening, kind="late")
-    begin(conn, [(last_evening, "IBM")])
-    finish(conn, done=[(last_evening, "IBM")], failed={})
+    begin_in_time(conn, last_evening, "IBM")
     assert [cell.session for cell in look() if cell.ticker == "IBM"] == calendar.between(last_evening, newest)[1:]
+
+
+def test_missed_sessions_are_not_forgotten_when_newer_ones_are_made_before_them(
+    look: Look, newest: date, ledger_rows: LedgerRows, calendar: Calendar, conn: Connection
+) -> None:
+    sessions = calendar.between(calendar.offset(newest, -60), newest)
+    for ticker in TICKERS:
+        ledger_rows.abstention(ticker, sessions[0], kind="late")
+    begin_in_time(conn, sessions[0], *TICKERS)
+    ledger_rows.abstention("AAPL", newest, kind="late")
+    ledger_rows.abstention("IBM", sessions[1], kind="late")
+    begin(conn, [(newest, "AAPL")])
+    finish(conn, done=[(newest, "AAPL")], failed={})
+    found = keys(look())
+    assert [day for day, ticker in found if ticker == "FB"] == sessions[1:]
+    assert [day for day, ticker in found if ticker == "AAPL"] == sessions[1:-1]
+    assert [day for day, ticker in found if ticker == "IBM"] == sessions[2:]
+
+
+def test_of_a_ticker_that_left_during_an_outage_only_the_sessions_before_are_missed(
+    look: Look, newest: date, ledger_rows: LedgerRows, calendar: Calendar, conn: Connection, settings: Settings
+) -> None:
+    sessions = calendar.between(calendar.offset(newest, -60), newest)
+    ledger_rows.abstention("IBM", sessions[0], kind="late")
+    begin_in_time(conn, sessions[0], "IBM")
+    left = replace(settings, retired={"IBM": sessions[9]})
+    assert [day for day, ticker in keys(look(with_settings=left)) if ticker == "IBM"] == sessions[1:9]
 
 
 def test_a_ticker_that_left_lacks_no_row(look: Look, newest: date, settings: Settings) -> None:
@@ -160,5 +205,5 @@ def test_a_look_at_103_tickers_after_half_a_year_is_one_statement_of_a_few_milli
         started = time.perf_counter()
         assert open_cells(conn, universe, calendar, datetime.now(UTC)) == []
         seconds = time.perf_counter() - started
-    assert CountingCursor.num_statements == 4
+    assert CountingCursor.num_statements == 2
     assert seconds < 0.5, "10 to 20 ms; the bound allows for a busy machine"

@@ -370,6 +370,40 @@ def test_evenings_in_a_random_order_give_the_same_bars(conn: Connection, calenda
     assert_frame_equal(current_bars(conn, ["AAPL"]), sample("AAPL", first, last).bars)
 
 
+def test_a_split_that_bars_before_the_newest_stored_ones_show_is_dated_by_the_jump_of_those(
+    conn: Connection, calendar: Calendar
+) -> None:
+    """A ticker failed, split meanwhile, worked again, and then what it lacked is fetched alone."""
+    new = made(calendar, walk(42))
+    old = adjust(new, [Split(ticker="XYZ", session=date.max, ratio=0.5)])
+    record(conn, Delivery(bars=old[:20]), source="made", calendar=calendar)
+    record(conn, Delivery(bars=new[30:40]), source="made", calendar=calendar)
+    recorded = record(conn, Delivery(bars=new[15:25]), source="made", calendar=calendar)
+    assert recorded.splits == (Split(ticker="XYZ", session=new["session"][30], ratio=2.0),)
+    record(conn, Delivery(bars=new[36:42]), source="made", calendar=calendar)
+    assert_frame_equal(current_bars(conn, ["XYZ"]), pl.concat([new[:25], new[30:]]), check_exact=True)
+
+
+@pytest.mark.parametrize("num_jumps", [0, 2])
+def test_a_split_that_later_stored_bars_do_not_date_leaves_the_store_as_it_was_until_these_arrive(
+    conn: Connection, calendar: Calendar, num_jumps: int
+) -> None:
+    closes = [close / 2 ** (num_jumps * (at >= 30)) for at, close in enumerate(walk(40))]
+    if num_jumps:
+        closes[33:] = [close / 2 for close in closes[33:]]
+    old = made(calendar, closes)
+    new = adjust(old, [Split(ticker="XYZ", session=date.max, ratio=2.0)])
+    record(conn, Delivery(bars=old[:39]), source="made", calendar=calendar)
+    recorded = record(conn, Delivery(bars=new[15:25]), source="made", calendar=calendar)
+    assert recorded.splits == ()
+    assert recorded.notes[0].startswith("XYZ: the bars from 2001-01-24 to 2001-02-06 arrive as after a split")
+    assert counts(recorded) == {"XYZ": (0, 0, 10, 0)}
+    assert num_rows(conn) == 39
+    recorded = record(conn, Delivery(bars=new[15:]), source="made", calendar=calendar)
+    assert recorded.splits == (Split(ticker="XYZ", session=new["session"][39], ratio=2.0),)
+    assert_frame_equal(current_bars(conn, ["XYZ"]), new)
+
+
 @pytest.mark.parametrize("declares", [True, False])
 def test_a_delivery_on_an_older_basis_writes_nothing(conn: Connection, calendar: Calendar, declares: bool) -> None:
     whole = sample("AAPL", date(2000, 3, 1), date(2013, 3, 1))

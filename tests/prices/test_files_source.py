@@ -1,7 +1,8 @@
 """The files that people really have, and what is said about those that cannot be read."""
 
+import os
 from collections.abc import Sequence
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -371,3 +372,46 @@ def test_adjusted_files_stand_for_the_basis_of_their_newest_bar(tmp_path: Path) 
     assert delivery.basis == {"AAPL": date(2024, 2, 1)}
     assert delivery.splits == (Split(ticker="AAPL", session=date(2020, 8, 31), ratio=4.0),)
     assert delivery.bars.rows() == [("AAPL", *BARS[0])]
+
+
+WRITTEN_AT = datetime(2026, 11, 20, 23, 14, tzinfo=UTC)
+TWO_TICKERS = (
+    "ticker,date,open,high,low,close,volume\n"
+    "AAPL,2026-11-19,100,101,99,100.5,51234567\n"
+    "MSFT,2026-11-19,100.5,102.25,100.0,101.75,48765432\n"
+)
+
+
+def read_after(folder: Path, age: timedelta, *tickers: str, basis: PriceBasis = "adjusted") -> Delivery:
+    """What is read so long after the newest change of any file."""
+    for path in folder.iterdir():
+        os.utime(path, (WRITTEN_AT.timestamp(), WRITTEN_AT.timestamp()))
+    return FilesSource(folder, basis, WRITTEN_AT + age).fetch(tickers, FIRST, date(2026, 11, 20))
+
+
+@pytest.mark.parametrize("num_missing", [1, 4, 9])
+def test_the_last_line_of_a_file_that_is_being_written_is_not_believed(tmp_path: Path, num_missing: int) -> None:
+    write(tmp_path, "all.csv", TWO_TICKERS[:-num_missing])
+    for age in (timedelta(seconds=-20), timedelta(seconds=50)):
+        delivery = read_after(tmp_path, age, "AAPL", "MSFT")
+        assert delivery.bars["ticker"].to_list() == ["AAPL"]
+        assert str(delivery.failures["MSFT"]) == (
+            "all.csv, line 3 has no end yet: the file is being written; try again in a minute"
+        )
+    write(tmp_path, "all.csv", TWO_TICKERS)
+    assert read_after(tmp_path, timedelta(0), "AAPL", "MSFT").failures == {}
+
+
+def test_an_older_file_whose_last_line_has_no_end_is_fine_and_so_is_one_that_a_person_imports(tmp_path: Path) -> None:
+    write(tmp_path, "all.csv", TWO_TICKERS[:-1])
+    whole = read_after(tmp_path, timedelta(seconds=61), "AAPL", "MSFT")
+    assert whole.bars["volume"].to_list() == [51234567, 48765432]
+    assert fetch(tmp_path, "MSFT", last=date(2026, 11, 20)).bars.height == 1
+
+
+def test_a_split_whose_ratio_may_go_on_is_not_believed(tmp_path: Path) -> None:
+    write(tmp_path, "all.csv", TWO_TICKERS)
+    write(tmp_path, "splits.csv", "ticker,session,ratio\nAAPL,2026-11-20,2")
+    delivery = read_after(tmp_path, timedelta(seconds=1), "AAPL", basis="raw")
+    assert "splits.csv has no end of its last line yet" in str(delivery.failures["AAPL"])
+    assert read_after(tmp_path, timedelta(seconds=61), "AAPL", basis="raw").failures == {}

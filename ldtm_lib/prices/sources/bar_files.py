@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import polars as pl
@@ -32,12 +33,13 @@ def plain_name(ticker: str) -> str:
     return name.replace("-", ".").replace("_", ".").replace(" ", ".").replace("/", ".")
 
 
-def read_bar_file(path: Path) -> BarFile:
+def read_bar_file(path: Path, moment: datetime | None = None) -> BarFile:
     """Read the bars of one file; raises MalformedFile when that fails for all of its tickers alike.
 
-    A cell that is no number or date, a session that stands twice, or a line that was cut fails its ticker only.
+    A cell that is no number or date, a session that stands twice, or a line that was cut fails its ticker only; so
+    does, when a moment (aware) is given, a last line that may be in the middle of being written at it.
     """
-    table = read_table(path)
+    table = read_table(path, moment)
     frame = _without_closing_words(table)
     names = _tickers(frame, path)
     sessions = read_sessions(frame["session"])
@@ -103,7 +105,12 @@ def _collect_unread(
 
 def _collect_cut_line(failures: dict[str, MalformedFile], table: Table, frame: pl.DataFrame, names: pl.Series) -> None:
     """Tell a line that was cut from one with an empty cell: the last line, without an end and without all cells."""
-    if table.cells_of_last_line is None or frame.is_empty() or frame["row"][-1] != table.frame["row"][-1]:
+    if frame.is_empty() or frame["row"][-1] != table.frame["row"][-1]:
+        return
+    if table.is_unfinished:
+        unfinished = f"{table.where(frame['row'][-1])} has no end yet: the file is being written; try again in a minute"
+        failures[names[-1]] = MalformedFile(unfinished)
+    if table.cells_of_last_line is None:
         return
     failures.setdefault(
         names[-1],

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from io import BytesIO
 from pathlib import Path
 
 import polars as pl
@@ -9,6 +11,7 @@ import polars as pl
 from ldtm_lib.errors import MalformedFile
 from ldtm_lib.prices.sources.bar_files import plain_name
 from ldtm_lib.prices.sources.cells import read_sessions
+from ldtm_lib.prices.sources.tables import is_being_written
 from ldtm_lib.prices.splits import Split
 
 SPLITS_FILE = "splits.csv"
@@ -23,16 +26,22 @@ class DeclaredSplits:
     failures: Mapping[str, MalformedFile]
 
 
-def read_declared_splits(folder: Path) -> DeclaredSplits:
+def read_declared_splits(folder: Path, moment: datetime | None = None) -> DeclaredSplits:
     """Read splits.csv of a folder; nothing is declared where there is none.
 
-    A ratio is a number, or new for old such as 3:2. Raises MalformedFile when the file as a whole cannot be read.
+    A ratio is a number, or new for old such as 3:2. Raises MalformedFile when the file as a whole cannot be read, or
+    seems to be in the middle of being written at a moment (aware): a ratio of 20 may have come as 2 so far.
     """
     path = folder / SPLITS_FILE
     if not path.exists():
         return DeclaredSplits(splits={}, failures={})
+    content = path.read_bytes()
+    if moment is not None and is_being_written(path, content, moment):
+        raise MalformedFile(
+            f"{SPLITS_FILE} has no end of its last line yet: it is being written; try again in a minute"
+        )
     try:
-        frame = pl.read_csv(path, infer_schema=False).rename(lambda name: name.strip().lower())
+        frame = pl.read_csv(BytesIO(content), infer_schema=False).rename(lambda name: name.strip().lower())
     except pl.exceptions.PolarsError as error:
         raise MalformedFile(f"{SPLITS_FILE} cannot be read ({str(error).splitlines()[0]}); {REMEDY}") from error
     frame = frame.rename({"date": "session"}, strict=False)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 
 import polars as pl
@@ -55,12 +55,16 @@ class FilesSource:
     are adjusted here, by the folder's splits.csv (ticker,session,ratio) or else by the jumps of their adjusted close.
     """
 
-    def __init__(self, folder: Path, basis: PriceBasis) -> None:
-        """Raises ConfigurationError when the folder is none."""
+    def __init__(self, folder: Path, basis: PriceBasis, moment: datetime | None = None) -> None:
+        """Raises ConfigurationError when the folder is none.
+
+        `moment` (aware) is when it is read where others may write to it meanwhile; None for files that are whole.
+        """
         if not folder.is_dir():
             raise ConfigurationError(f"{folder} is no folder; create it or name another one")
         self.folder = folder
         self.basis: PriceBasis = basis
+        self._moment = moment
 
     @property
     def name(self) -> str:
@@ -103,7 +107,7 @@ class FilesSource:
 
     def _declared_splits(self) -> tuple[DeclaredSplits, MalformedFile | None]:
         try:
-            return read_declared_splits(self.folder), None
+            return read_declared_splits(self.folder, self._moment), None
         except MalformedFile as error:
             return DeclaredSplits(splits={}, failures={}), error
 
@@ -117,7 +121,7 @@ class FilesSource:
                 read.ignored.append(str(path.relative_to(self.folder)))
                 continue
             try:
-                content = read_bar_file(path)
+                content = read_bar_file(path, self._moment)
             except MalformedFile as error:
                 read.fail(own_name, error)
                 read.unread += [] if own_name in asked else [str(error)]

@@ -40,7 +40,7 @@ def open_source(settings: Settings, environ: Mapping[str, str], moment: datetime
         )
     if not folder.is_dir():
         raise ConfigurationError(f"source.folder is {folder}, which is no folder; create it or name another one")
-    return FilesSource(folder, settings.source.basis)
+    return FilesSource(folder, settings.source.basis, moment)
 
 
 @cache

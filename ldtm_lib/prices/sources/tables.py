@@ -4,6 +4,7 @@ import csv
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
 
@@ -32,6 +33,8 @@ SPELLINGS: Mapping[str, tuple[str, ...]] = {
 without spaces and signs; where a file has several of a row, the first counts."""
 REQUIRED = ("session", "open", "high", "low", "close", "volume")
 DAILY_PERIODS = ("D", "1D", "DAILY", "1440", "86400")
+WRITTEN_WITHIN = timedelta(minutes=1)
+"""A text without an end of its last line that changed so recently may be in the middle of being written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +49,8 @@ class Table:
     """The line of row 0 in a text file; 0 in Parquet, where rows are counted from 1."""
     cells_of_last_line: int | None
     """How many cells the last line has when that is fewer than columns: the file may be cut."""
+    is_unfinished: bool
+    """Whether the last line may still go on; its last cell is not to be believed."""
 
     def where(self, row: int) -> str:
         """A row as an operator finds it in the file."""
@@ -53,12 +58,12 @@ class Table:
         return f"{self.path.name}, {place}"
 
 
-def read_table(path: Path) -> Table:
-    """Read one CSV or Parquet file.
+def read_table(path: Path, moment: datetime | None = None) -> Table:
+    """Read one CSV or Parquet file; at a moment (aware) of which it matters whether the file is being written.
 
     Raises MalformedFile when it is empty, cut, not text, of ragged lines, or lacks a column.
     """
-    table = _read_text(path) if path.suffix.lower() in TEXT_SUFFIXES else _read_parquet(path)
+    table = _read_text(path, moment) if path.suffix.lower() in TEXT_SUFFIXES else _read_parquet(path)
     if missing := [name for name in REQUIRED if name not in table.frame.columns]:
         raise MalformedFile(
             f"{table.where(-1) if table.separator else path.name} has no column for {', '.join(missing)}; "
@@ -84,6 +89,17 @@ def names_tickers(path: Path) -> bool:
         return False
 
 
+def is_being_written(path: Path, content: bytes, moment: datetime) -> bool:
+    """Whether a text that was just read ends in the middle of a line, and its file changed around a moment (aware)."""
+    if content.endswith((b"\n", b"\r")):
+        return False
+    try:
+        changed_at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    except OSError:  # it went away since
+        return True
+    return abs(moment - changed_at) < WRITTEN_WITHIN
+
+
 def _read_parquet(path: Path) -> Table:
     try:
         frame = pl.read_parquet(path, glob=False)
@@ -95,10 +111,17 @@ def _read_parquet(path: Path) -> Table:
     for name in names:
         if frame[name].dtype.is_nested() or frame[name].dtype == pl.Binary:
             raise MalformedFile(f"{path.name} has a column {name} of type {frame[name].dtype}; write numbers and dates")
-    return Table(path=path, frame=_named(frame, names), separator=None, first_line=0, cells_of_last_line=None)
+    return Table(
+        path=path,
+        frame=_named(frame, names),
+        separator=None,
+        first_line=0,
+        cells_of_last_line=None,
+        is_unfinished=False,
+    )
 
 
-def _read_text(path: Path) -> Table:
+def _read_text(path: Path, moment: datetime | None) -> Table:
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -121,6 +144,7 @@ def _read_text(path: Path) -> Table:
         separator=separator,
         first_line=header_line + 2,
         cells_of_last_line=num_cells if num_cells < frame.width else None,
+        is_unfinished=moment is not None and is_being_written(path, content, moment),
     )
 
 

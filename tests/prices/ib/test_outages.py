@@ -156,6 +156,24 @@ def test_a_data_farm_that_never_says_it_is_back_is_waited_for_once() -> None:
     assert delivery.notes == ("IB says 2105, 'HMDS data farm connection is broken:euhmds': waited",)
 
 
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        (2103, "Market data farm connection is broken:usfuture"),
+        (2103, "Market data farm connection is broken:eufarm"),
+        (2157, "Sec-def data farm connection is broken:secdefeu"),
+    ],
+)
+def test_a_farm_that_no_history_comes_from_is_noted_and_not_waited_for(code: int, text: str) -> None:
+    with peer_of() as peer:
+        peer.script("AAPL", Notices(((0.0, code, text),)))
+        started = time.monotonic()
+        delivery = fetch(peer, requests_in_flight=1, request_timeout_seconds=20.0)
+        assert time.monotonic() - started < 15.0
+    assert whole(delivery, *SYMBOLS)
+    assert delivery.notes == (f"IB says {code}, '{text}': not waited for",)
+
+
 def test_a_drop_while_others_are_silent_breaks_all_of_them_at_once() -> None:
     with peer_of() as peer:
         peer.script("AAPL", Silence())

@@ -134,7 +134,8 @@ def test_162_is_told_apart_by_its_words() -> None:
 
 def test_every_meaning_that_ends_a_request_has_a_remedy() -> None:
     about_the_way = {
-        Meaning.NOTICE, Meaning.FARM_UP, Meaning.LINK_LOST, Meaning.LINK_KEPT, Meaning.CLIENT_ID_TAKEN,
+        Meaning.NOTICE, Meaning.FARM_UP, Meaning.OTHER_FARM_DOWN, Meaning.LINK_LOST, Meaning.LINK_KEPT,
+        Meaning.CLIENT_ID_TAKEN,
     }  # fmt: skip
     assert set(REMEDIES) == set(Meaning) - about_the_way
     assert set(REMEDIES) >= MAY_PASS

@@ -13,7 +13,8 @@ class Meaning(Enum):
 
     NOTICE = "nothing to act on"
     FARM_UP = "a data farm can be reached"
-    FARM_DOWN = "a data farm, or the server before it, cannot be reached at the moment"
+    FARM_DOWN = "the data farm of histories, or the server before it, cannot be reached at the moment"
+    OTHER_FARM_DOWN = "a data farm that no history comes from cannot be reached"
     LINK_LOST = "TWS has lost IB"
     LINK_KEPT = "TWS has IB again, and what was asked is still being worked on"
     LINK_RENEWED = "TWS has IB again, and what was asked is lost"
@@ -91,14 +92,14 @@ _CODES: Mapping[int, Meaning] = {
     1101: Meaning.LINK_RENEWED,
     1102: Meaning.LINK_KEPT,
     1300: Meaning.DISCONNECTED,
-    2103: Meaning.FARM_DOWN,
+    2103: Meaning.OTHER_FARM_DOWN,
     2104: Meaning.FARM_UP,
     2105: Meaning.FARM_DOWN,
     2106: Meaning.FARM_UP,
     2107: Meaning.FARM_UP,
     2108: Meaning.FARM_UP,
     2110: Meaning.FARM_DOWN,
-    2157: Meaning.FARM_DOWN,
+    2157: Meaning.OTHER_FARM_DOWN,
     2158: Meaning.FARM_UP,
     10089: Meaning.NO_PERMISSION,
     10090: Meaning.NO_PERMISSION,

@@ -184,6 +184,8 @@ class Session:
         refusal = Refusal(meaning=meaning, code=code, text=text)
         if meaning in (Meaning.LINK_LOST, Meaning.FARM_DOWN):
             self._note_outage(IB_ITSELF if meaning is Meaning.LINK_LOST else _farm(text), refusal)
+        elif meaning is Meaning.OTHER_FARM_DOWN:
+            self.notes.append(f"{refusal}: not waited for")
         elif meaning in (Meaning.LINK_KEPT, Meaning.LINK_RENEWED, Meaning.FARM_UP):
             self._note_return(meaning, refusal, _farm(text))
         elif number in self._open and meaning is not Meaning.NOTICE:
