@@ -34,6 +34,7 @@ basis = "adjusted"
 [automation]
 on = true
 first_retry_minutes = 0.05
+deadline_warning_minutes = 0    # near an open the newest session would go first
 """
 MISSED = 3
 GRACE = timedelta(minutes=6)
