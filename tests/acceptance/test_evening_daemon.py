@@ -85,7 +85,7 @@ def _write_bars(folder: Path, sessions: list[date]) -> None:
         for day, session in enumerate(sessions):
             close = 100 + number + day % 7
             lines.append(f"{session},{close},{close + 1},{close - 1},{close},1000")
-        (folder / f"{ticker}.csv").write_text("\n".join(lines))
+        (folder / f"{ticker}.csv").write_text("\n".join(lines) + "\n")
 
 
 def _story(installation: Installation) -> str:
