@@ -17,6 +17,7 @@ from dagster_shared.error import SerializableErrorInfo
 
 from ldtm_assets.gate_checks import GATE, RULES, STRICT
 from ldtm_assets.jobs import EVENING_TAG, WAITING_TAG
+from ldtm_assets.partitions import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
 from ldtm_assets.verdicts import verdict_of
 from ldtm_lib.alerts.links import check_page, partition_page, run_page
 from ldtm_lib.alerts.secrets import without_secrets
@@ -30,8 +31,6 @@ WATCHED = (
 GATE_CHECKS = frozenset({GATE, STRICT, *RULES})
 """The gate's own news has their reasons and figures, ticker by ticker."""
 WILL_RETRY_TAG = "dagster/will_retry"
-RANGE_START_TAG, RANGE_END_TAG = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
-PARTITION_TAG = "dagster/partition"
 SESSION = re.compile(r"\d{4}-\d{2}-\d{2}")
 NUM_LINES, LONGEST_TEXT = 3, 600
 """How much of a failure's text a message has."""

@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 
 import dagster as dg
 
-from ldtm_assets.errands import SCHEDULE_GOES_FIRST, run_for, why_not_now
+from ldtm_assets.automation import sensor_status
+from ldtm_assets.errands import SCHEDULE_GOES_FIRST, launched
 from ldtm_assets.jobs import EVENING_JOB
 from ldtm_lib.config import Settings
 from ldtm_lib.database.clock import now
@@ -33,7 +34,7 @@ def catch_up_sensor(
         name="catch_up_sensor",
         job_name=EVENING_JOB,
         minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
-        default_status=dg.DefaultSensorStatus.RUNNING if settings.automation.on else dg.DefaultSensorStatus.STOPPED,
+        default_status=sensor_status(settings),
         description="Makes up for missed sessions, tries tickers again that failed, and fills what came late.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
@@ -45,8 +46,7 @@ def catch_up_sensor(
             )
             if errand is None:
                 return dg.SkipReason(f"nothing is due; {len(cells)} cells wait" if cells else "nothing is missing")
-            why_not = why_not_now(errand, context.instance, conn, settings, calendar, moment)
-            return why_not or run_for(errand, settings, calendar, moment)
+            return launched(errand, context.instance, conn, settings, calendar, moment)
 
     return sensor
 

@@ -26,6 +26,19 @@ JUST_MADE = timedelta(minutes=5)
 """How long a run may not be in the queue yet; one that is older was left behind by a daemon that died."""
 
 
+def launched(
+    errand: Errand,
+    instance: dg.DagsterInstance,
+    conn: Connection,
+    settings: Settings,
+    calendar: Calendar,
+    moment: datetime,
+) -> dg.RunRequest | dg.SkipReason:
+    """A run for an errand, or why there should be none now."""
+    why_not = why_not_now(errand, instance, conn, settings, calendar, moment)
+    return why_not or run_for(errand, settings, calendar, moment)
+
+
 def run_for(errand: Errand, settings: Settings, calendar: Calendar, moment: datetime) -> dg.RunRequest:
     """One run that makes an errand, or the first part of it: tickers that stand side by side among the partitions.
 

@@ -2,16 +2,17 @@
 
 from collections.abc import Iterator
 from datetime import date
-from zoneinfo import ZoneInfo
 
 import dagster as dg
 
+from ldtm_assets.automation import schedule_status
 from ldtm_assets.checks import listed
 from ldtm_assets.partitions import EXCHANGE_TIMEZONE
 from ldtm_assets.resources import ProjectResource
 from ldtm_assets.verdicts import verdict
 from ldtm_lib.config import Settings
 from ldtm_lib.evenings.freshness import CHECKS, Freshness, end_recovered, freshness, named
+from ldtm_lib.evenings.open_cells import NEW_YORK
 from ldtm_lib.sessions import Calendar
 
 FRESHNESS_STEP, FRESHNESS_JOB = "freshness", "freshness_job"
@@ -63,18 +64,17 @@ freshness_job = dg.define_asset_job(FRESHNESS_JOB, selection=dg.AssetSelection.c
 
 def freshness_schedule(settings: Settings, calendar: Calendar) -> dg.ScheduleDefinition:
     """The schedule that looks at every evening once, on the morning after its deadline."""
-    on = dg.DefaultScheduleStatus.RUNNING if settings.automation.on else dg.DefaultScheduleStatus.STOPPED
 
     @dg.schedule(
         name="freshness_schedule",
         job_name=FRESHNESS_JOB,
         cron_schedule=AFTER_THE_OPEN,
         execution_timezone=EXCHANGE_TIMEZONE,
-        default_status=on,
+        default_status=schedule_status(settings),
     )
     def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         """Five minutes after each open: whether everything is there of the session before it."""
-        day = context.scheduled_execution_time.astimezone(ZoneInfo(EXCHANGE_TIMEZONE)).date()
+        day = context.scheduled_execution_time.astimezone(NEW_YORK).date()
         if not calendar.is_session(day):
             return dg.SkipReason(f"{day} is not a session of {calendar.name}")
         session = calendar.offset(day, -1).isoformat()

@@ -9,7 +9,8 @@ from datetime import datetime
 
 import dagster as dg
 
-from ldtm_assets.errands import run_for, why_not_now
+from ldtm_assets.automation import sensor_status
+from ldtm_assets.errands import launched
 from ldtm_assets.jobs import EVENING_JOB
 from ldtm_lib.config import Settings
 from ldtm_lib.database.clock import now
@@ -36,7 +37,7 @@ def new_bars_sensor(
         name="new_bars_sensor",
         job_name=EVENING_JOB,
         minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
-        default_status=dg.DefaultSensorStatus.RUNNING if settings.automation.on else dg.DefaultSensorStatus.STOPPED,
+        default_status=sensor_status(settings),
         description="When the files of bars have changed, tries the tickers at once that wait for their bar.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
@@ -60,7 +61,6 @@ def new_bars_sensor(
             )
             if errand is None:
                 return dg.SkipReason(f"nothing waits for the files of {changed_at:%Y-%m-%d %H:%M:%S} UTC")
-            why_not = why_not_now(errand, context.instance, conn, settings, calendar, moment)
-            return why_not or run_for(errand, settings, calendar, moment)
+            return launched(errand, context.instance, conn, settings, calendar, moment)
 
     return sensor

@@ -6,7 +6,8 @@ from datetime import datetime
 
 import dagster as dg
 
-from ldtm_assets.errands import SCHEDULE_GOES_FIRST, run_for, why_not_now
+from ldtm_assets.automation import schedule_status
+from ldtm_assets.errands import SCHEDULE_GOES_FIRST, launched
 from ldtm_assets.jobs import EVENING_JOB, LEADERBOARD_JOB, RETRAINING_JOB
 from ldtm_assets.partitions import EXCHANGE_TIMEZONE, partition_range
 from ldtm_lib.config import Settings
@@ -29,7 +30,7 @@ def schedules_of(
     clock: Callable[[Connection], datetime] = now,
 ) -> list[dg.ScheduleDefinition]:
     """The schedules of an installation; off until an owner starts them in the pages, or on with `automation.on`."""
-    status = dg.DefaultScheduleStatus.RUNNING if settings.automation.on else dg.DefaultScheduleStatus.STOPPED
+    status = schedule_status(settings)
 
     @dg.schedule(
         job_name=EVENING_JOB,
@@ -58,8 +59,7 @@ def schedules_of(
             errand = next_errand(cells, calendar=calendar, moment=moment, config=settings.automation)
             if errand is None:
                 return dg.SkipReason(f"every ticker has its row for {session}")
-            why_not = why_not_now(errand, context.instance, conn, settings, calendar, moment)
-            return why_not or run_for(errand, settings, calendar, moment)
+            return launched(errand, context.instance, conn, settings, calendar, moment)
 
     @dg.schedule(
         job_name=RETRAINING_JOB,

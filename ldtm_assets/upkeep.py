@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from ldtm_assets.automation import schedule_status
 from ldtm_assets.event_log import SEALS
 from ldtm_assets.jobs import EVENING_ASSETS
 from ldtm_assets.partitions import EXCHANGE_TIMEZONE
@@ -32,13 +33,12 @@ def retention_job() -> None:
 
 def retention_schedule(settings: Settings) -> dg.ScheduleDefinition:
     """On Sundays, when no evening and no retraining runs."""
-    running = dg.DefaultScheduleStatus.RUNNING if settings.automation.on else dg.DefaultScheduleStatus.STOPPED
     return dg.ScheduleDefinition(
         name="retention_schedule",
         job=retention_job,
         cron_schedule=RETENTION_CRON,
         execution_timezone=EXCHANGE_TIMEZONE,
-        default_status=running,
+        default_status=schedule_status(settings),
         description="Old logs, runs, refused bars, alerts and unneeded files go. The record stays.",
     )
 

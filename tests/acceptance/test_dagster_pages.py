@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,8 +52,8 @@ def write_bars(folder: Path, ticker: str, without: str | None = None) -> None:
     kept.write_csv(folder / f"{ticker}.csv")
 
 
-@pytest.fixture(scope="module")
-def installation() -> Iterator[Installation]:
+@contextmanager
+def installed_with_pages() -> Iterator[Installation]:
     """Webserver and daemon on an installation of its own: an embedded PostgreSQL, four tickers as CSV files."""
     with server_home() as folder, pytest.MonkeyPatch.context() as environment:
         environment.delenv("LDTM_DATABASE_URL", raising=False)
@@ -72,6 +73,12 @@ def installation() -> Iterator[Installation]:
             yield Installation(project, folder, pages)
         finally:
             stop_everything(config)
+
+
+@pytest.fixture(scope="module")
+def installation() -> Iterator[Installation]:
+    with installed_with_pages() as installed:
+        yield installed
 
 
 def test_the_code_location_loads_without_an_error(installation: Installation) -> None:

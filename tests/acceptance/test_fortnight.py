@@ -12,6 +12,7 @@ import pytest
 
 from ldtm_lib.sessions import exchange_calendar
 from tests.acceptance.fortnight import story, universe
+from tests.acceptance.fortnight.post_box import about, numbers
 from tests.acceptance.fortnight.shifted_clock import library, new_york
 from tests.acceptance.fortnight.story import Fortnight, live_through, machine_of
 
@@ -95,9 +96,9 @@ def test_holidays_and_early_closes_have_no_evening_before_a_quarter_past_six(for
 def test_an_outage_of_an_hour_is_told_as_one_message_and_over_within_the_evening(fortnight: Fortnight) -> None:
     ((last,),) = fortnight.machine.rows(f"select max(recorded_at) from snapshot where run_date = '{story.OUTAGE}'")
     assert last < new_york(story.OUTAGE, "20:15")
-    about = fortnight.machine.box.about(f"LDTM {story.OUTAGE}")
-    failed = [letter for letter in about if all(ticker in letter["message"] for ticker in fortnight.machine.tickers)]
-    assert [("recovered" in letter["title"]) for letter in failed] == [False, True]
+    of_the_evening = about(fortnight.machine.box, f"LDTM {story.OUTAGE}")
+    titles = [title for title, text in of_the_evening if all(ticker in text for ticker in fortnight.machine.tickers)]
+    assert ["recovered" in title for title in titles] == [False, True]
 
 
 def test_an_evening_that_was_killed_is_whole_in_time(fortnight: Fortnight) -> None:
@@ -111,7 +112,7 @@ def test_a_ticker_without_a_bar_is_told_while_there_is_time_and_abstains_after_i
         f"and ticker = '{universe.LATE_TICKER}'"
     )
     assert row == ("late", True)
-    told = fortnight.machine.box.about(f"LDTM {story.LATE}", "deadline", universe.LATE_TICKER)
+    told = about(fortnight.machine.box, f"LDTM {story.LATE}", "deadline", universe.LATE_TICKER)
     assert len(told) >= 1
 
 
@@ -131,8 +132,8 @@ def test_the_split_leaves_no_jump_in_the_prices(fortnight: Fortnight) -> None:
 
 def test_every_message_came_once(fortnight: Fortnight) -> None:
     made = [number for (number,) in fortnight.machine.rows("select alert_id from alert order by alert_id")]
-    assert sorted(fortnight.machine.box.numbers()) == made
-    assert len(fortnight.machine.box.letters) == len(made)
+    assert sorted(numbers(fortnight.machine.box)) == made
+    assert len(fortnight.machine.box.messages) == len(made)
 
 
 def test_the_record_is_intact(fortnight: Fortnight) -> None:

@@ -1,21 +1,16 @@
 """Dagster's real pages before and after retention: the same cells, materializations, checks and runs."""
 
-import socket
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from ldtm_assets.assets.prices import load_histories
 from ldtm_assets.upkeep import ASSETS
-from ldtm_cli.services import prepare, start_dagster, stop_everything
 from ldtm_lib.project import Project
-from ldtm_lib.sessions import exchange_calendar
 from ldtm_lib.upkeep.retention import sweep
 from tests.acceptance.dagster_pages import DagsterPages
-from tests.acceptance.test_dagster_pages import CHAIN, CONFIG, HOLED_DAY, TICKERS, write_bars
-from tests.conftest import server_home
+from tests.acceptance.test_dagster_pages import CHAIN, HOLED_DAY, TICKERS, installed_with_pages
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -54,23 +49,8 @@ query RunPage($runId: ID!) {
 
 @pytest.fixture
 def station() -> Iterator[tuple[Project, DagsterPages]]:
-    with server_home() as folder, pytest.MonkeyPatch.context() as environment:
-        environment.delenv("LDTM_DATABASE_URL", raising=False)
-        (folder / "bars").mkdir()
-        for ticker in TICKERS:
-            write_bars(folder / "bars", ticker, without=HOLED_DAY if ticker == "IBM" else None)
-        config = folder / "universe.toml"
-        config.write_text(CONFIG)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        project, _ = prepare(config)
-        start_dagster(project, port)
-        try:
-            load_histories(project, exchange_calendar(), TICKERS, "2013-02-25")
-            yield project, DagsterPages(port)
-        finally:
-            stop_everything(config)
+    with installed_with_pages() as installed:
+        yield installed.project, installed.pages
 
 
 def _age(project: Project, days: int) -> None:

@@ -16,8 +16,8 @@ from ldtm_lib.project import home_of
 from ldtm_lib.settings_file import load_settings
 from tests.acceptance.conftest import Installation, rows_of
 from tests.acceptance.dagster_pages import DagsterPages
-from tests.acceptance.fortnight.post_box import PostBox
 from tests.acceptance.fortnight.shifted_clock import IMPATIENCE, ShiftedClock, new_york
+from tests.alerts.receiver import Receiver
 from tests.prices.ib.peer import TwsPeer
 
 POLL_SECONDS = 0.1
@@ -59,7 +59,7 @@ class Machine:
     installation: ShiftedInstallation
     clock: ShiftedClock
     tws: TwsPeer
-    box: PostBox
+    box: Receiver
     port: int
 
     @property

@@ -12,8 +12,9 @@ from datetime import date
 from ldtm_lib.sessions import exchange_calendar
 from tests.acceptance.fortnight import universe
 from tests.acceptance.fortnight.machine import Machine, ShiftedInstallation
-from tests.acceptance.fortnight.post_box import open_post_box
+from tests.acceptance.fortnight.post_box import about
 from tests.acceptance.fortnight.shifted_clock import ShiftedClock, new_york
+from tests.alerts.receiver import listening
 from tests.audit.small_networks import SmallNetworks
 from tests.conftest import server_home
 from tests.prices.ib.peer import TwsPeer
@@ -164,7 +165,7 @@ def _a_bar_that_comes_too_late(fortnight: Fortnight) -> None:
     machine.wait_until(lambda: machine.num_rows(LATE) == len(machine.tickers) - 1, f"the rows of {LATE}")
     machine.wait_until_quiet()
     machine.clock.set(new_york(BEFORE_THANKSGIVING, "07:31"))
-    machine.wait_until(lambda: bool(machine.box.about("deadline", universe.LATE_TICKER)), "a warning in time")
+    machine.wait_until(lambda: bool(about(machine.box, "deadline", universe.LATE_TICKER)), "a warning in time")
     machine.wait_until_quiet()
     machine.clock.set(new_york(BEFORE_THANKSGIVING, "09:31"))
     machine.wait_until(lambda: machine.number(FAILED_TRIES.format(LATE)) >= 3, f"the third try of {LATE}")
@@ -201,8 +202,8 @@ def machine_of(num_tickers: int) -> Iterator[Machine]:
         tws = TwsPeer(
             universe.walks(tickers, calendar), clock=clock.now, splits=[universe.the_split()], identical_seconds=0.0
         )
-        with tws, open_post_box() as box:
-            variables = {"LDTM_IB_PORT": str(tws.port), "LDTM_ALERT_URLS": box.address}
+        with tws, listening() as box:
+            variables = {"LDTM_IB_PORT": str(tws.port), "LDTM_ALERT_URLS": box.url}
             installation = ShiftedInstallation(config=config, clock=clock, variables=variables)
             machine = Machine(installation=installation, clock=clock, tws=tws, box=box, port=_free_port())
             try:

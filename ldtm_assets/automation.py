@@ -1,0 +1,15 @@
+"""Whether schedules and sensors are on before an owner has touched them in the pages."""
+
+import dagster as dg
+
+from ldtm_lib.config import Settings
+
+
+def schedule_status(settings: Settings) -> dg.DefaultScheduleStatus:
+    """On with `automation.on`, else off until somebody starts it."""
+    return dg.DefaultScheduleStatus.RUNNING if settings.automation.on else dg.DefaultScheduleStatus.STOPPED
+
+
+def sensor_status(settings: Settings) -> dg.DefaultSensorStatus:
+    """The same of sensors that launch runs."""
+    return dg.DefaultSensorStatus.RUNNING if settings.automation.on else dg.DefaultSensorStatus.STOPPED
