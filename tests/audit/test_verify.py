@@ -1,7 +1,7 @@
 """Whatever is done to the record by the owner of the tables is found, and named."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import psycopg
 import pytest
@@ -13,6 +13,7 @@ from ldtm_lib.audit.merkle import merkle_root
 from ldtm_lib.audit.seal import GENESIS
 from ldtm_lib.audit.verify import verify
 from ldtm_lib.database.connection import Connection, Database
+from ldtm_lib.sessions import Calendar
 from tests.audit.conftest import DAYS, Record
 from tests.integration.conftest import LedgerRows
 
@@ -57,6 +58,17 @@ ALTERATIONS = {
         "the retirement of AAPL (event",
     ),
 }
+
+
+class Moved(Calendar):
+    """The calendar with all sessions earlier or later."""
+
+    def __init__(self, by: timedelta) -> None:
+        super().__init__()
+        self._by = by
+
+    def schedule(self) -> list[tuple[date, datetime, datetime]]:
+        return [(day, opens_at + self._by, closes_at + self._by) for day, opens_at, closes_at in super().schedule()]
 
 
 def test_a_record_that_nobody_touched_verifies(record: Record) -> None:
@@ -366,13 +378,15 @@ def test_a_moment_at_the_end_of_time_is_found_and_ends_no_verification(record: R
 
 
 def test_whose_word_stands_for_live_forecasts_is_counted(record: Record) -> None:
-    newest = record.calendar.last_closed(datetime.now(UTC))
-    record.rows.forecast("AAPL", newest, kind="live")
-    record.conn.commit()
-    live = record.verify().live
-    assert (live.num_live, live.num_sealed_in_time, live.first_unsealed) == (1, 0, newest)
-    record.seal()
-    live = record.verify().live
+    run_date = DAYS[-1]
+    by = record.rows.open_the_session_after(run_date, timedelta(hours=1))
+    moved = replace(record, calendar=Moved(by))
+    moved.rows.forecast("GOOG", run_date, kind="live")
+    moved.conn.commit()
+    live = moved.verify().live
+    assert (live.num_live, live.num_sealed_in_time, live.first_unsealed) == (1, 0, run_date)
+    moved.seal()
+    live = moved.verify().live
     assert (live.num_live, live.num_sealed_in_time, live.num_stamped_in_time) == (1, 1, 0)
 
 
