@@ -6,7 +6,7 @@ from datetime import date
 import dagster as dg
 
 from ldtm_assets.automation import schedule_status
-from ldtm_assets.checks import listed
+from ldtm_assets.check_results import listed
 from ldtm_assets.partitions import EXCHANGE_TIMEZONE
 from ldtm_assets.resources import ProjectResource
 from ldtm_assets.verdicts import verdict

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import dagster as dg
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
 
-from ldtm_assets.checks import asked_of, listed
+from ldtm_assets.check_results import asked_of, listed
 from ldtm_lib.config import GateConfig
 from ldtm_lib.gate.evidence import Evidence
 from ldtm_lib.gate.standing import Standing

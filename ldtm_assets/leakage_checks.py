@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
-from ldtm_assets.checks import asked_of, listed
+from ldtm_assets.check_results import asked_of, listed
 from ldtm_assets.partitions import Cell
 from ldtm_assets.verdicts import verdict
 from ldtm_lib.audit.hindsight import hindsight, sampled_window_leaks

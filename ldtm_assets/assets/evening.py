@@ -16,13 +16,14 @@ from ldtm_assets.assets.features import build_features
 from ldtm_assets.assets.fillbacks import fill_actuals
 from ldtm_assets.assets.prices import bring_prices
 from ldtm_assets.assets.snapshots import take_evening_snapshots
-from ldtm_assets.checks import closing_checks, evening_check_specs, evening_checks, watch_check
 from ldtm_assets.dead_runs import put_mark
 from ldtm_assets.evening_cells import begin, finish, made_up_for, restrict, sort_out, waiting_for_a_retry
+from ldtm_assets.evening_checks import evening_check_specs, evening_checks, watch_check
 from ldtm_assets.jobs import EVENING_ASSETS, WAITING_TAG
 from ldtm_assets.leakage_checks import leakage_check_specs, leakage_checks
 from ldtm_assets.partitions import Cell, earlier_sessions, same_ticker
 from ldtm_assets.publications import all_publications
+from ldtm_assets.record_checks import record_check_specs, record_checks
 from ldtm_assets.recording import Metadata, Outcome, fail_if_any_failed, record
 from ldtm_assets.resources import ProjectResource
 from ldtm_lib.audit.closing import close_evening
@@ -93,7 +94,7 @@ def evening(cells: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
                 {"postgres"},
             ),
         ],
-        check_specs=[*evening_check_specs(), *leakage_check_specs()],
+        check_specs=[*evening_check_specs(), *record_check_specs(), *leakage_check_specs()],
         partitions_def=cells,
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.single_run(),
@@ -153,7 +154,7 @@ def evening(cells: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
             publications = all_publications(opened, context.instance)
             closing = close_evening(opened.database, publications)
             context.log.info(closing.line)
-            yield from closing_checks(context, opened, calendar, publications, closing)
+            yield from record_checks(context, opened, calendar, publications, closing)
         finish(opened, attempted, outcomes)
         if failed:
             context.instance.add_run_tags(context.run.run_id, {WAITING_TAG: f"{context.run.run_id} {len(failed)}"})

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ldtm_assets.checks import listed
+from ldtm_assets.check_results import listed
 from ldtm_assets.recording import Metadata, Outcome
 from ldtm_lib.alerts.troubles import Trouble, notice
 from ldtm_lib.database.clock import last_closed_session

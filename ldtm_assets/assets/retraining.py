@@ -13,7 +13,6 @@ import dagster as dg
 from ldtm_assets.alerting import tell
 from ldtm_assets.assets.checkpoints import PARTS, outcome_of, train
 from ldtm_assets.assets.registry import pass_the_gate, remove_unneeded_files
-from ldtm_assets.checks import training_check, training_check_specs
 from ldtm_assets.dead_runs import put_mark
 from ldtm_assets.gate_checks import gate_check_specs, gate_checks
 from ldtm_assets.gpus import GPU_POOL
@@ -21,6 +20,7 @@ from ldtm_assets.partitions import as_a_whole
 from ldtm_assets.progress import TrainingReporter
 from ldtm_assets.recording import Outcome, fail_if_any_failed, record
 from ldtm_assets.resources import ProjectResource
+from ldtm_assets.training_check import training_check, training_check_specs
 from ldtm_assets.training_place import HoldingReporter, training_place
 from ldtm_lib.database.clock import last_closed_session
 from ldtm_lib.project import Project

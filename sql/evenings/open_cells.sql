@@ -1,27 +1,12 @@
--- A ticker is made up for from the first session on that was its newest one when it was forecast or tried: what a person
--- makes of the past begins nothing. Before that only its newest evening counts. It is looked at further back than the
--- others from its first session without a row on. A fill whose bar came after its evening belongs to the session of its
--- bar, or to the first one that is looked at.
+-- A ticker is made up for from where its record begins (schema 0016) on; before that only its newest evening counts. It
+-- is looked at further back than the others from its first session without a row on. A fill whose bar came after its
+-- evening belongs to the session of its bar, or to the first one that is looked at.
 with partition as (
     select %(sessions)s::date[] as sessions, %(first)s::date as first
 ), universe as (
-    select u.ticker, u.leaves_on, least(spoken.since, tried.since) as began_on
+    select ticker, leaves_on, began_on
     from unnest(%(tickers)s::text[], %(leaves_on)s::date[]) as u (ticker, leaves_on)
-    left join lateral (
-        select run_date as since
-        from snapshot s
-        where s.ticker = u.ticker and s.kind <> 'simulated'
-          and (s.kind = 'live' or s.recorded_at < (select closes_at from trading_session t where t.session = s.next_day_session))
-        order by run_date limit 1
-    ) spoken on true
-    left join lateral (
-        select a.session as since
-        from evening_attempt a
-        where a.ticker = u.ticker and a.session < coalesce(spoken.since, 'infinity')
-          and a.first_attempt_at < (select closes_at from trading_session t where t.session > a.session
-                                    order by t.session limit 1)
-        order by a.session limit 1
-    ) tried on true
+    join record_beginning(%(tickers)s::text[]) using (ticker)
 ), place as (
     select ticker, leaves_on, began_on,
            width_bucket(first, sessions) as of_first,

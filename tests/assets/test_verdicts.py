@@ -8,15 +8,17 @@ from typing import cast
 import dagster as dg
 import pytest
 
-from ldtm_assets.checks import ARRIVED, COMPLETE, QUARANTINE, evening_checks, training_check
+from ldtm_assets.evening_checks import ARRIVED, COMPLETE, QUARANTINE, evening_checks
 from ldtm_assets.leakage_checks import FORESIGHT, HINDSIGHT, leakage_checks
 from ldtm_assets.partitions import Cell
+from ldtm_assets.training_check import training_check
 from ldtm_assets.verdicts import IN_TROUBLE, WELL
 from ldtm_lib.config import PartitionConfig, Settings
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.project import Project
 from ldtm_lib.registry.outcomes import RetrainReport, TrainingOutcome
 from ldtm_lib.sessions import Calendar
+from tests.evenings.conftest import begin_in_time
 from tests.integration.conftest import LedgerRows, ledger_rows
 
 __all__ = ["ledger_rows"]
@@ -60,9 +62,10 @@ def both(session: date) -> list[Cell]:
 def test_a_run_of_one_ticker_passes_and_its_session_is_well_when_all_its_tickers_are(
     project: Project, ledger_rows: LedgerRows, conn: Connection
 ) -> None:
+    begin_in_time(conn, THURSDAY, "AAPL", "MSFT")
     for ticker in ("AAPL", "MSFT"):
-        ledger_rows.forecast(ticker, THURSDAY, kind="live")
-    ledger_rows.forecast("AAPL", FRIDAY, kind="live")
+        ledger_rows.forecast(ticker, THURSDAY)
+    ledger_rows.forecast("AAPL", FRIDAY)
     conn.commit()
     assert evaluate(project, COMPLETE, Cell(FRIDAY, "AAPL")) == (True, {}, [])
     assert evaluate(project, COMPLETE, *both(THURSDAY), *both(FRIDAY)) == (
@@ -70,7 +73,7 @@ def test_a_run_of_one_ticker_passes_and_its_session_is_well_when_all_its_tickers
         {"2013-01-18": "1: no row of MSFT"},
         ["2013-01-17"],
     )
-    ledger_rows.forecast("MSFT", FRIDAY, kind="live")
+    ledger_rows.forecast("MSFT", FRIDAY)
     conn.commit()
     assert evaluate(project, COMPLETE, Cell(FRIDAY, "MSFT")) == (True, {}, ["2013-01-18"])
 
@@ -78,6 +81,8 @@ def test_a_run_of_one_ticker_passes_and_its_session_is_well_when_all_its_tickers
 def test_a_ticker_whose_record_has_not_begun_keeps_no_session_from_being_well(
     project: Project, ledger_rows: LedgerRows, conn: Connection
 ) -> None:
+    begin_in_time(conn, THURSDAY, "AAPL")
+    begin_in_time(conn, FRIDAY, "MSFT")
     ledger_rows.forecast("AAPL", THURSDAY)
     ledger_rows.forecast("MSFT", FRIDAY)
     conn.commit()

@@ -10,6 +10,7 @@ import pytest
 from ldtm_lib.config import LedgerConfig, PartitionConfig, Settings
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.evenings.attempts import begin, finish
+from ldtm_lib.evenings.freshness import sessions_with_gaps
 from ldtm_lib.evenings.open_cells import OpenCell, evening_of, open_cells
 from ldtm_lib.sessions import Calendar
 from tests.evenings.conftest import CountingCursor, Look, begin_in_time
@@ -58,6 +59,8 @@ def test_a_row_begins_the_record_of_a_ticker_unless_a_person_made_it_of_the_past
     )
     found = [cell.session for cell in look() if cell.ticker == "IBM"]
     assert found == ([newest] if recorded == "years later" else calendar.between(following, newest))
+    gaps = sessions_with_gaps(conn, [("IBM", session) for session in calendar.between(old, newest)])
+    assert gaps == (set() if recorded == "years later" else {*found}), "a check and the catch-up mean the same"
 
 
 def test_what_lies_further_back_than_partitions_reach_is_left(
