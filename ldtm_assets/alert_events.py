@@ -7,6 +7,7 @@ for the sessions or partitions that it was of.
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -34,6 +35,8 @@ WILL_RETRY_TAG = "dagster/will_retry"
 SESSION = re.compile(r"\d{4}-\d{2}-\d{2}")
 NUM_LINES, LONGEST_TEXT = 3, 600
 """How much of a failure's text a message has."""
+MOST_DAYS = 400
+"""Days, up to its last session, that a run that worked to its end can say are well; nobody waits longer for one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,22 +48,45 @@ class Seen:
 
 
 def read(events: Sequence[dg.EventLogRecord], runs: Mapping[str, dg.DagsterRun]) -> Seen:
-    """What some events say, in the order of their storage ids; `runs` are those that they are of."""
+    """What some events say, in the order of their storage ids; `runs` are those that they are of.
+
+    One that cannot be read is a trouble of its own, and keeps nobody from the others.
+    """
     troubles: dict[str, Trouble] = {}
     endings: dict[str, Ending] = {}
     for event in sorted(events, key=lambda event: event.storage_id):
         run = runs.get(event.run_id)
         if run is None or event.event_log_entry.dagster_event is None:
             continue
-        kind = event.event_log_entry.dagster_event.event_type
-        of_kind = _of_check if kind == dg.DagsterEventType.ASSET_CHECK_EVALUATION else _of_run
-        for found in of_kind(event, run):
+        for found in _of_event(event, run):
             if isinstance(found, Trouble):
                 troubles[found.key] = found
                 endings.pop(found.key, None)
             else:
                 endings[found.key] = found
     return Seen(troubles=list(troubles.values()), endings=list(endings.values()))
+
+
+def _of_event(event: dg.EventLogRecord, run: dg.DagsterRun) -> list[Trouble | Ending]:
+    """What an event says; that it cannot be read, where anything in it is not as it should be."""
+    kind = event.event_log_entry.get_dagster_event().event_type
+    of_kind = _of_check if kind == dg.DagsterEventType.ASSET_CHECK_EVALUATION else _of_run
+    try:
+        return list(of_kind(event, run))
+    except Exception as error:  # tags and metadata are whatever somebody wrote; what is told here is the error itself
+        return [
+            Trouble(
+                key=f"event/{run.run_id}/{kind.value}",
+                kind="event",
+                severity="error",
+                subject=run.job_name,
+                summary=f"an event of run {run.run_id} could not be read: {_cut(repr(error))}",
+                evening=_moment(event).date(),
+                link=run_page(run.run_id),
+                is_news=True,
+                seen_at=_moment(event),
+            )
+        ]
 
 
 def _of_check(event: dg.EventLogRecord, run: dg.DagsterRun) -> Iterator[Trouble | Ending]:
@@ -123,13 +149,14 @@ def _keys_of(run: dg.DagsterRun) -> list[str]:
     """What makes it the same trouble when a run fails again: its job, and its partitions or its last session.
 
     Evenings are begun again until they are whole, with sessions before theirs where these are not: such a run is also
-    about each day from its first one on.
+    about each day from its first one on. Dagster checks no range: one that begins after its end is about its end.
     """
     work, last = _work_of(run), _session_in(run.tags.get(EVENING_TAG, ""))
     if last is None:
         return [f"run/{work}/{_partitions(run)}"]
     first = _session_in(run.tags.get(RANGE_START_TAG, "")) or last
-    return [f"run/{work}/{first + timedelta(days=n)}" for n in range((last - first).days + 1)]
+    num_before = min(max((last - first).days, 0), MOST_DAYS)
+    return [f"run/{work}/{last - timedelta(days=n)}" for n in range(num_before, -1, -1)]
 
 
 def _evaluation(event: dg.EventLogRecord) -> dg.AssetCheckEvaluation:
@@ -156,8 +183,11 @@ def _session_of(run: dg.DagsterRun) -> date | None:
 
 
 def _session_in(text: str) -> date | None:
+    """The day that a text begins with; None where it is none, such as 2026-02-30."""
     found = SESSION.match(text)
-    return date.fromisoformat(found[0]) if found else None
+    with suppress(ValueError):
+        return date.fromisoformat(found[0]) if found else None
+    return None
 
 
 def _partitions(run: dg.DagsterRun) -> str:

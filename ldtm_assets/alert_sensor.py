@@ -9,11 +9,11 @@ import dagster as dg
 
 from ldtm_assets.alert_events import WATCHED, WILL_RETRY_TAG, read
 from ldtm_assets.jobs import EVENING_JOB, RETRAINING_JOB, TURN_TAG, UNFINISHED
-from ldtm_lib.alerts.configured import channels
+from ldtm_assets.standing_troubles import LastProject, of_installation, of_ticks
+from ldtm_lib.alerts.configured import configured
 from ldtm_lib.alerts.delivery import deliver
 from ldtm_lib.alerts.messages import compose
 from ldtm_lib.alerts.troubles import end_as_seen, notice
-from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.project import Project
 
 SECONDS_BETWEEN_LOOKS = 30
@@ -37,6 +37,8 @@ class Look:
 def alert_sensor(project: Callable[[], Project]) -> dg.SensorDefinition:
     """The sensor that tells people. It is on, and launches nothing."""
 
+    last = LastProject(project)
+
     @dg.sensor(
         name="alert_sensor",
         minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
@@ -44,21 +46,14 @@ def alert_sensor(project: Callable[[], Project]) -> dg.SensorDefinition:
         description="Tells people what failed, what is news and what is well again: one message an evening.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-        opened = project()
+        opened = last.open()
         try:
             context.update_cursor(str(notice_events(context.instance, opened, context.cursor)))
         finally:  # what is on record goes out although the events of this look cannot be read
-            said = _told(context.instance, opened)
+            said = tell_people(context.instance, opened, last.failure, context.repository_def)
         return dg.SkipReason(said)
 
     return sensor
-
-
-def _told(instance: dg.DagsterInstance, project: Project) -> str:
-    try:
-        return tell_people(instance, project)
-    except ConfigurationError as error:
-        return f"nobody is told anything: {error}"
 
 
 def notice_events(instance: dg.DagsterInstance, project: Project, cursor: str | None) -> int:
@@ -77,13 +72,28 @@ def notice_events(instance: dg.DagsterInstance, project: Project, cursor: str | 
     return look.cursor
 
 
-def tell_people(instance: dg.DagsterInstance, project: Project) -> str:
+def tell_people(
+    instance: dg.DagsterInstance,
+    project: Project,
+    not_opened: str | None = None,
+    repository: dg.RepositoryDefinition | None = None,
+) -> str:
     """Make messages of what nobody has heard of, and send what is due; returns what was done, in words.
 
-    Raises ConfigurationError for an address that is none; what nobody has heard of waits then.
+    What keeps LDTM from working and has no event is looked at first: that its configuration does not open, addresses
+    that are none, and what fails of the schedules and sensors of a code location. With no address but such that are
+    none, what nobody has heard of waits.
     """
-    settings, ways = project.settings, channels(os.environ)
+    settings, found = project.settings, configured(os.environ)
+    ways = found.channels
+    standing = [of_installation(not_opened, found.refused)]
+    if repository is not None:
+        standing.append(of_ticks(instance, repository.schedule_defs, repository.sensor_defs))
     with project.database.transaction() as conn:
+        notice(conn, [trouble for seen in standing for trouble in seen.troubles])
+        end_as_seen(conn, [ending for seen in standing for ending in seen.endings])
+        if found.refused and not ways:
+            return f"nobody is told anything: {'; '.join(found.refused)}"
         made = compose(
             conn,
             ways,
@@ -98,7 +108,7 @@ def tell_people(instance: dg.DagsterInstance, project: Project) -> str:
         give_up_after_hours=settings.alerts.give_up_after_hours,
         budget_seconds=DELIVERY_SECONDS,
     )
-    failed = f"; not delivered: {'; '.join(sent.failures)}" if sent.failures else ""
+    failed = f"; not delivered: {'; '.join((*found.refused, *sent.failures))}" if found.refused or sent.failures else ""
     return f"{len(made)} messages made, {sent.num_delivered} delivered to {len(ways)} channels{failed}"
 
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from ldtm_lib.alerts.apprise_channel import Channel
-from ldtm_lib.alerts.configured import VARIABLE, channels
+from ldtm_lib.alerts.configured import VARIABLE, configured
 from ldtm_lib.errors import AlertNotDelivered, ConfigurationError
 
 
@@ -21,17 +21,20 @@ class Trial:
 
 
 def try_channels(environ: Mapping[str, str]) -> list[Trial]:
-    """Send a test message through every channel; one that fails stops no other one.
+    """Send a test message through every channel; one that fails, or an address that is none, stops no other one.
 
-    Raises ConfigurationError when there is no channel, or an address that is none.
+    Raises ConfigurationError when there is no channel at all.
     """
-    ways = channels(environ)
-    if not ways:
+    found = configured(environ)
+    if not found.channels and found.refused:
+        raise ConfigurationError(found.refused[0])
+    if not found.channels:
         raise ConfigurationError(
             f"{VARIABLE} names no channel; set it to one or more addresses of apprise, such as mailtos://... or "
             "jsons://hooks.example.org/..., separated by spaces"
         )
-    return [Trial(channel=way.shown_as, failure=_failure_of(way)) for way in ways]
+    tried = [Trial(channel=way.shown_as, failure=_failure_of(way)) for way in found.channels]
+    return [*tried, *(Trial(channel=VARIABLE, failure=reason) for reason in found.refused)]
 
 
 def print_trials(console: Console, trials: Sequence[Trial]) -> None:

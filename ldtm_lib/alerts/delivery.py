@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from psycopg.rows import class_row
 
-from ldtm_lib.alerts.apprise_channel import Channel, NoAnswer
+from ldtm_lib.alerts.apprise_channel import TOO_LONG, Channel, NoAnswer
 from ldtm_lib.alerts.troubles import Severity
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.database.statements import statement
@@ -31,6 +31,13 @@ class Claim:
     title: str
     body: str
     may_have_come: bool
+    last_error: str | None
+    """Why the channel did not take it when it was tried last."""
+
+    @property
+    def is_short(self) -> bool:
+        """Whether it goes as its title and main link alone: the channel may have refused it for its length."""
+        return self.last_error is not None and TOO_LONG.search(self.last_error) is not None
 
     @property
     def titled(self) -> str:
@@ -88,6 +95,7 @@ def deliver(
             else:
                 failures.append(failure)
                 del open_channels[claim.channel]
+        conn.execute(statement("alerts/stop_sending"))
     return Deliveries(num_delivered=num_delivered, failures=tuple(failures))
 
 
@@ -118,7 +126,7 @@ def _send(conn: Connection, claim: Claim, channel: Channel) -> str | None:
     """Send what is claimed and note what became of it; returns why it was not delivered."""
     key = {"alert_id": claim.alert_id, "channel": claim.channel}
     try:
-        channel.send(title=claim.titled, body=claim.body, severity=claim.severity)
+        channel.send(title=claim.titled, body=claim.body, severity=claim.severity, is_short=claim.is_short)
     except AlertNotDelivered as failure:
         told = {"reason": str(failure), "may_have_come": isinstance(failure, NoAnswer)}
         conn.execute(statement("alerts/not_delivered"), key | told)

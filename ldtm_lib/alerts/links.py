@@ -16,3 +16,8 @@ def partition_page(asset: str, partition: str) -> str:
 def check_page(asset: str, check: str) -> str:
     """The page of an asset's check with its evaluations."""
     return f"/assets/{quote(asset)}?view=checks&checkDetail={quote(check, safe='')}"
+
+
+def automation_page() -> str:
+    """The page of all schedules and sensors, with their last ticks."""
+    return "/automation"

@@ -1,7 +1,8 @@
 """Troubles: whatever people must hear of, one row each, however often it is seen and by whom.
 
-A trouble is open until it is well again. The same key is the same trouble: seen again while it is open it is nothing
-new, unless it is still there on a later evening. So whoever looks needs to remember nothing, and may look twice.
+A trouble is open until it is well again. The same key is the same trouble: seen again while it is open it is as bad as
+it was seen last, and is told again only where it got worse or is still there on a later evening. So whoever looks needs
+to remember nothing, and may look twice.
 """
 
 from collections.abc import Collection
@@ -50,7 +51,7 @@ class Ending:
 
 
 def notice(conn: Connection, troubles: Collection[Trouble]) -> int:
-    """Put troubles on record, in one statement. Returns how many of them are new, or are there again."""
+    """Put troubles on record, in one statement. Returns how many are new, there again, or worse than was told."""
     if not troubles:
         return 0
     rows = list({_storable(trouble.key): trouble for trouble in troubles}.values())
@@ -65,7 +66,7 @@ def notice(conn: Connection, troubles: Collection[Trouble]) -> int:
         "are_news": [row.is_news for row in rows],
         "seen_at": [row.seen_at for row in rows],
     }
-    return conn.execute(statement("alerts/notice"), columns).rowcount
+    return sum(is_new for (is_new,) in conn.execute(statement("alerts/notice"), columns))
 
 
 def end(conn: Connection, keys: Collection[str]) -> int:

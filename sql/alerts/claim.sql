@@ -16,6 +16,6 @@ with due as (
             + make_interval(secs => least(%(first_wait)s * 2.0 ^ least(num_attempts, 30), %(longest_wait)s))
     from due
     where d.alert_id = due.alert_id and d.channel = due.channel
-    returning d.alert_id, d.channel, d.may_have_come
+    returning d.alert_id, d.channel, d.may_have_come, d.last_error
 )
-select alert_id, channel, severity, title, body, may_have_come from claimed join alert using (alert_id);
+select alert_id, channel, severity, title, body, may_have_come, last_error from claimed join alert using (alert_id);

@@ -1,4 +1,4 @@
--- Open troubles with these keys that were there before they were seen to be well. Locked in one order for all.
+-- Open troubles with these keys that were not seen since they were seen to be well. Locked in one order for all.
 with over as (
     select t.trouble_id, t.key, ending.ended_at
     from (
@@ -13,4 +13,4 @@ with over as (
 update trouble t
 set ended_at = over.ended_at
 from over join locked using (trouble_id)
-where t.trouble_id = over.trouble_id and t.ended_at is null and not t.is_news and t.noticed_at < over.ended_at;
+where t.trouble_id = over.trouble_id and t.ended_at is null and not t.is_news and t.seen_at < over.ended_at;

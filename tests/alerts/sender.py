@@ -13,8 +13,8 @@ from ldtm_lib.database.connection import Database
 
 
 class Stopping(Channel):
-    def send(self, *, title: str, body: str, severity: str) -> None:
-        del title, body, severity
+    def send(self, *, title: str, body: str, severity: str, is_short: bool = False) -> None:
+        del title, body, severity, is_short
         print("about to send", flush=True)
         time.sleep(60)
 

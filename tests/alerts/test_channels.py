@@ -1,6 +1,7 @@
 """Channels over real sockets: receivers on the loopback take messages, refuse them, or never answer."""
 
 import contextlib
+import html
 import io
 import logging
 import socket
@@ -9,6 +10,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from apprise.plugins.telegram import NotifyTelegram
 
 from ldtm_lib.alerts import apprise_channel
 from ldtm_lib.alerts.apprise_channel import Channel, NoAnswer
@@ -176,15 +178,82 @@ def test_a_message_that_is_too_long_for_its_channel_is_one_message_that_is_cut(r
     assert 30_000 < len(text) <= 32_768
 
 
-def test_a_channel_with_little_room_gets_whole_lines_and_how_many_more_there_are() -> None:
-    """Telegram takes 4,096 characters and has no title of its own, Discord takes 2,000."""
-    body = "\n".join([f"http://127.0.0.1:3000/runs/1\n\n{'WARN  ticker  AAPL':80}", *("x" * 90 for _ in range(120))])
-    for url in ("tgram://123456789:abcdefg_hijklmnop/12315544/", f"discord://4174296324183/{'J' * 64}"):
-        plugin = one(url)._plugin
-        fitted = apprise_channel._fitting(body, one(url)._room_beside(TITLE))
-        [sent] = plugin._apply_overflow(fitted, title=TITLE)
-        assert "http://127.0.0.1:3000/runs/1\n\nWARN" in sent["body"].replace("\r", "")
-        last = sent["body"].splitlines()[-1]
-        num_left = body.count("\n") + 1 - (fitted.count("\n"))
-        assert last == f"and {num_left} lines more, on the pages"
-        assert len(fitted) > plugin.body_maxlen - 300
+LINK = "http://127.0.0.1:3000/assets/snapshots?view=partitions&partition=2026-11-20%7CAAPL"
+LONG = "\n".join([f"{LINK}\n", *(f"WARN   ticker  T{n:03}  failed 4 times: no bar & <no> row" for n in range(103))])
+
+
+@pytest.fixture
+def telegram(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> Channel:
+    """A chat of Telegram, whose server is the receiver."""
+    monkeypatch.setattr(NotifyTelegram, "notify_url", f"http://127.0.0.1:{receiver.server_port}/bot")
+    return one("tgram://123456789:abcdefg_hijklmnop/12315544/")
+
+
+def test_telegram_gets_all_that_it_has_room_for_and_how_many_more_lines_there_are(
+    receiver: Receiver, telegram: Channel
+) -> None:
+    """It takes 4,096 characters with its title and as it is marked up, where `<` is four of them."""
+    telegram.send(title=TITLE, body=LONG, severity="warning")
+    [(_, _, posted)] = receiver.taken
+    text = str(posted["text"])
+    assert 3900 < len(text) <= 4096
+    title, link, *rows, ending = text.splitlines()
+    assert title == f"<b>{TITLE}</b>"
+    assert link == html.escape(LINK)
+    assert [row for row in rows if row] == [html.escape(row) for row in LONG.splitlines()[2 : 2 + len(rows)]]
+    assert ending == f"and {103 - len(rows)} lines more, on the pages"
+
+
+def test_telegram_gets_a_message_that_fits_whole(receiver: Receiver, telegram: Channel) -> None:
+    body = "\n".join(LONG.splitlines()[:50])
+    telegram.send(title=TITLE, body=body, severity="warning")
+    [(_, _, posted)] = receiver.taken
+    assert html.unescape(str(posted["text"])).splitlines()[1:] == [line for line in body.splitlines() if line]
+
+
+@pytest.mark.parametrize(("letter", "least"), [("a", 3700), ("\u00fc", 2000), ("\U0001f600", 2000)])
+def test_a_server_of_ntfy_gets_less_than_the_bytes_that_it_refuses(receiver: Receiver, letter: str, least: int) -> None:
+    body = f"{LINK}\n\n" + "\n".join([letter * 20] * 500)
+    one(f"ntfy://127.0.0.1:{receiver.server_port}/topic").send(title=TITLE, body=body, severity="warning")
+    [(_, message)] = receiver.messages
+    assert least < len(message.encode()) <= 4000
+    num_kept = message.count("\n")
+    assert message.splitlines()[-1] == f"and {502 - num_kept} lines more, on the pages"
+
+
+def test_the_short_form_of_a_message_is_its_main_link_and_how_many_more_lines_there_are(receiver: Receiver) -> None:
+    for body in (LONG, BODY):
+        one(receiver.url).send(title=TITLE, body=body, severity="warning", is_short=True)
+    assert receiver.messages == [
+        (TITLE, f"{LINK}\nand 104 lines more, on the pages"),
+        (TITLE, "and 2 lines more, on the pages"),
+    ]
+
+
+def test_discord_gets_whole_lines_and_how_many_more_there_are() -> None:
+    """It takes 2,000 characters with its title."""
+    channel = one(f"discord://4174296324183/{'J' * 64}")
+    fitted = channel._fitting(LONG, TITLE)
+    [sent] = channel._plugin._apply_overflow(fitted, title=TITLE)
+    assert sent["body"].replace("\r", "") == fitted
+    assert 1850 < len(fitted) + len(TITLE) <= 2000
+    assert fitted.splitlines()[-1] == f"and {105 - fitted.count(chr(10))} lines more, on the pages"
+
+
+@pytest.mark.parametrize(
+    "body", ["IB at 127.0.0.1:4002: Connection refused", "http error=503 from the source", "SSLError, ConnectTimeout"]
+)
+def test_whether_a_message_may_have_come_is_never_read_from_the_message(
+    body: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"json://127.0.0.1:{silent.getsockname()[1]}/x"
+        for seconds in ("READ_SECONDS", "SEND_SECONDS"):
+            monkeypatch.setattr(apprise_channel, seconds, 0.3)
+            # with GET the message stands in the address, which errors repeat
+            for method in ("", "?method=get"):
+                with pytest.raises(NoAnswer, match="did not answer in time"):
+                    one(url + method).send(title=TITLE, body=body, severity="error")
+    with pytest.raises(AlertNotDelivered, match="could not be reached") as refused:
+        one(f"{url}?method=get").send(title=TITLE, body="Read timed out", severity="error")
+    assert not isinstance(refused.value, NoAnswer)

@@ -19,6 +19,7 @@ from ldtm_lib.alerts.delivery import Deliveries, Undelivered, deliver, undeliver
 from ldtm_lib.alerts.messages import compose
 from ldtm_lib.alerts.troubles import Trouble, notice
 from ldtm_lib.database.connection import Connection, Database
+from ldtm_lib.database.statements import statement
 from tests.alerts.mailbox import mailbox
 from tests.alerts.receiver import SECRET, Receiver, listening
 
@@ -111,8 +112,10 @@ def test_while_a_message_is_on_its_way_nobody_else_sends_it_however_long_that_ta
 def test_two_installations_in_one_database_do_not_wait_for_each_other(database: Database, receiver: Receiver) -> None:
     ways = ways_to(receiver.url)
     write(database, ways)
-    with database.with_schema("public").connect() as other:
-        other.execute("select pg_advisory_lock(hashtextextended('ldtm alerts of ' || current_schema(), 0))")
+    with database.transaction() as conn:
+        conn.execute("create schema beside")
+    with database.with_schema("beside").connect() as other:
+        assert other.execute(statement("alerts/try_to_send")).fetchone() == (True,)
         assert send(database, ways).num_delivered == 1
 
 
@@ -213,6 +216,20 @@ def test_a_message_that_may_have_come_without_an_answer_says_so_the_next_time(
     make_due(conn)
     assert send(database, ways).num_delivered == 1
     assert receiver.messages[1][0] == f"{TITLE} [message {number}, perhaps a repeat]"
+
+
+@pytest.mark.parametrize("answer", [400, 413])
+def test_a_message_that_a_channel_refuses_for_its_length_is_short_the_next_time(
+    database: Database, conn: Connection, receiver: Receiver, answer: int
+) -> None:
+    receiver.answer = answer
+    ways = ways_to(receiver.url)
+    write(database, ways)
+    assert send(database, ways).failures == (f"{receiver.shown_as} answered {answer}",)
+    receiver.answer = 200
+    make_due(conn)
+    assert send(database, ways).num_delivered == 1
+    assert [body for _, body in receiver.messages] == ["ERROR  run  a job  failed", "and 1 line more, on the pages"]
 
 
 def test_a_message_is_given_up_after_its_time_whether_its_channel_is_still_there_or_not(

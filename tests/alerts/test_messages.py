@@ -110,6 +110,40 @@ def test_each_evening_has_its_message_and_what_is_of_none_another(conn: Connecti
     }
 
 
+def test_a_run_over_years_is_a_few_messages_and_one_with_the_session_of_each_line(conn: Connection) -> None:
+    sessions = [date(2025, 1, 1) + timedelta(days=n) for n in range(240)]
+    notice(conn, [replace(ticker("AAPL", evening=day), kind="check") for day in sessions])
+    notice(conn, [ticker("IBM", evening=None)])
+    compose(conn, WAYS, pages_url=PAGES)
+    titles = [title for _, _, title, _ in messages(conn)]
+    assert sorted(titles) == sorted(
+        [*(f"LDTM {day}: 1 warning" for day in sessions[-5:]), "LDTM 2025-01-01 to 2025-08-23: 236 warnings"]
+    )
+    [(evening, _, _, body)] = [row for row in messages(conn) if " to " in row[2]]
+    rows = body.splitlines()[2:238]
+    assert evening is None
+    assert rows[0] == "WARN  -           ticker  IBM   failed 4 times: no bar"
+    assert rows[1:] == [f"WARN  {day}  check   AAPL  failed 4 times: no bar" for day in sessions[:-5]]
+    assert compose(conn, WAYS, pages_url=PAGES) == []
+    end(conn, [f"ticker/{sessions[0]}/AAPL", *(f"ticker/{day}/AAPL" for day in sessions[-5:])])
+    compose(conn, WAYS, pages_url=PAGES)
+    assert [title for _, _, title, _ in messages(conn) if title.startswith(f"LDTM {sessions[0]}: 1")] == [
+        "LDTM 2025-01-01: 1 recovered"
+    ]
+
+
+def test_a_message_lists_no_more_than_it_may_and_says_how_many_there_are(conn: Connection) -> None:
+    notice(conn, [ticker(f"T{n:04}") for n in range(1000)])
+    [number] = compose(conn, WAYS, pages_url=PAGES)
+    end(conn, [f"ticker/{EVENING}/T{n:04}" for n in range(1000)])
+    compose(conn, WAYS, pages_url=PAGES)
+    for (_, _, title, body), word in zip(messages(conn), ("WARN", "OK"), strict=True):
+        assert title in {"LDTM 2026-11-20: 1000 warnings", "LDTM 2026-11-20: 1000 recovered"}
+        assert sum(line.startswith(word) for line in body.splitlines()) == 250
+        assert "\nand 750 more\n" in body
+    assert number == 1
+
+
 def test_news_is_counted_as_such_and_a_message_of_news_alone_is_no_warning(conn: Connection) -> None:
     notice(conn, [replace(ticker("AAPL"), kind="gate", severity="info", is_news=True)])
     compose(conn, WAYS, pages_url=PAGES)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from typing import Literal
 
 import psycopg
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from ldtm_lib.alerts.apprise_channel import Channel
 from ldtm_lib.alerts.messages import compose
-from ldtm_lib.alerts.troubles import Ending, Trouble, end, end_as_seen, notice, open_troubles
+from ldtm_lib.alerts.troubles import Ending, Severity, Trouble, end, end_as_seen, notice, open_troubles
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.database.statements import statement
 
@@ -48,12 +49,70 @@ def test_a_trouble_is_on_record_as_it_was_noticed(conn: Connection) -> None:
     assert open_troubles(conn) == [FAILED]
 
 
-def test_a_trouble_that_is_seen_again_while_it_is_open_is_nothing_new(conn: Connection) -> None:
+def test_a_trouble_that_is_seen_again_while_it_is_open_is_told_once_and_is_as_it_was_seen_last(
+    conn: Connection,
+) -> None:
     assert notice(conn, [FAILED, FAILED]) == 1
     assert told(conn) == ["2026-11-20: 1 error"]
-    assert notice(conn, [replace(FAILED, summary="3 rows are missing", seen_at=after(5))]) == 0
+    seen = replace(FAILED, summary="3 rows are missing", link="/runs/2")
+    assert notice(conn, [replace(seen, seen_at=after(5))]) == 0
+    assert notice(conn, [FAILED]) == 0, "the elder one, read again"
     assert told(conn) == []
-    assert open_troubles(conn) == [FAILED]
+    assert open_troubles(conn) == [seen], "since its beginning, in its newest words"
+
+
+WARNED = replace(FAILED, severity="warning", summary="1 row is missing")
+
+
+def test_a_trouble_that_gets_worse_is_told_again_once_and_one_that_gets_milder_is_not(conn: Connection) -> None:
+    """Missing in the evening is a warning, and missing after the deadline an error."""
+    notice(conn, [WARNED])
+    assert told(conn) == ["2026-11-20: 1 warning"]
+    worse, milder = replace(FAILED, seen_at=after(5)), replace(WARNED, seen_at=after(9))
+    assert notice(conn, [worse]) == 1
+    assert told(conn) == ["2026-11-20: 1 error"]
+    notice(conn, [WARNED])
+    notice(conn, [worse])
+    assert told(conn) == []
+    notice(conn, [milder])
+    notice(conn, [WARNED])
+    notice(conn, [worse])
+    assert told(conn) == [], "all of them, read again"
+    [found] = open_troubles(conn)
+    assert (found.severity, found.summary, found.seen_at) == ("warning", "1 row is missing", worse.seen_at)
+
+
+def test_what_gets_worse_before_anybody_heard_of_it_is_told_once_and_waits_no_longer_for_it(conn: Connection) -> None:
+    began = datetime.now(UTC) - timedelta(minutes=11)
+    notice(conn, [replace(WARNED, seen_at=began)])
+    notice(conn, [replace(FAILED, seen_at=began + timedelta(minutes=10))])
+    ways = list[Channel]()
+    assert len(compose(conn, ways, pages_url="http://127.0.0.1:3000", is_busy=True, hold_minutes=10)) == 1
+    assert conn.execute("select severity from alert").fetchall() == [("error",)]
+
+
+def test_what_is_worse_when_it_is_there_again_is_told_though_nobody_heard_that_it_was_well(conn: Connection) -> None:
+    notice(conn, [WARNED])
+    told(conn)
+    end_as_seen(conn, [Ending(key=FAILED.key, seen_at=after(1))])
+    notice(conn, [replace(FAILED, seen_at=after(2))])
+    assert told(conn) == ["2026-11-20: 1 error"]
+
+
+def test_an_ending_elder_than_the_last_time_it_was_seen_ends_nothing(conn: Connection) -> None:
+    notice(conn, [FAILED])
+    notice(conn, [replace(FAILED, seen_at=after(9))])
+    assert end_as_seen(conn, [Ending(key=FAILED.key, seen_at=after(5))]) == 0
+    assert end_as_seen(conn, [Ending(key=FAILED.key, seen_at=after(10))]) == 1
+
+
+def test_a_look_at_an_elder_evening_leaves_a_trouble_under_its_own(conn: Connection) -> None:
+    notice(conn, [FAILED])
+    told(conn)
+    notice(conn, [replace(FAILED, evening=date(2026, 11, 3), seen_at=after(5))])
+    notice(conn, [replace(FAILED, evening=None, seen_at=after(6))])
+    assert told(conn) == []
+    assert [trouble.evening for trouble in open_troubles(conn)] == [EVENING]
 
 
 def test_what_is_well_again_is_told_once_and_an_old_event_that_is_read_again_opens_nothing(conn: Connection) -> None:
@@ -155,25 +214,26 @@ def test_who_notices_and_who_tells_or_ends_the_same_troubles_do_not_wait_for_eac
         assert min(threads.map(again_and_again, works)) > 5
 
 
-@given(passed=st.lists(st.booleans(), min_size=1, max_size=6), looks=st.lists(st.integers(1, 6), max_size=4))
+@given(
+    history=st.lists(st.sampled_from(["well", "warning", "error"]), min_size=1, max_size=6),
+    looks=st.lists(st.integers(1, 6), max_size=4),
+)
 @hypothesis_settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_however_a_history_is_cut_and_read_again_it_ends_open_or_well_as_its_last_event_says(
-    conn: Connection, passed: Sequence[bool], looks: Sequence[int]
+    conn: Connection, history: Sequence[Severity | Literal["well"]], looks: Sequence[int]
 ) -> None:
     """Whoever looks reads the first events, then all of them, as often as it likes."""
     conn.execute("truncate trouble, alert cascade")
-    for length in (*sorted(looks), len(passed), len(passed)):
-        events = list(enumerate(passed))[:length]
-        troubles = [replace(FAILED, seen_at=after(at)) for at, well in events if not well]
-        last_failure = max((at for at, well in events if not well), default=-1)
-        notice(conn, troubles)
-        end_as_seen(
-            conn, [Ending(key=FAILED.key, seen_at=after(at)) for at, well in events if well and at > last_failure]
-        )
+    seen = [replace(FAILED, severity=s, seen_at=after(at)) for at, s in enumerate(history) if s != "well"]
+    for length in (*sorted(looks), len(history), len(history)):
+        last_failure = max((at for at, said in enumerate(history[:length]) if said != "well"), default=-1)
+        notice(conn, [trouble for trouble in seen if trouble.seen_at and trouble.seen_at < after(length)])
+        endings = [at for at, said in enumerate(history[:length]) if said == "well" and at > last_failure]
+        end_as_seen(conn, [Ending(key=FAILED.key, seen_at=after(at)) for at in endings])
         told(conn)
-    assert [trouble.key for trouble in open_troubles(conn)] == ([] if passed[-1] else [FAILED.key])
-    before = conn.execute("select count(*) from alert").fetchone()
-    notice(conn, [replace(FAILED, seen_at=after(at)) for at, well in enumerate(passed) if not well])
-    assert told(conn) == []
-    assert conn.execute("select count(*) from alert").fetchone() == before
+    expected = [] if history[-1] == "well" else [(FAILED.key, history[-1])]
+    assert [(trouble.key, trouble.severity) for trouble in open_troubles(conn)] == expected
+    for trouble in seen:
+        notice(conn, [trouble])
+        assert told(conn) == []
     conn.rollback()

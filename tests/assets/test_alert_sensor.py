@@ -7,19 +7,38 @@ from datetime import UTC, date, datetime, timedelta
 import dagster as dg
 import psycopg
 import pytest
+from dagster._core.remote_origin import (
+    ManagedGrpcPythonEnvCodeLocationOrigin,
+    RemoteInstigatorOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.scheduler.instigation import (
+    InstigatorState,
+    InstigatorStatus,
+    InstigatorType,
+    ScheduleInstigatorData,
+    TickData,
+    TickStatus,
+)
 from dagster._core.test_utils import create_run_for_test
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from dagster_shared.error import SerializableErrorInfo
+from sqlalchemy import Engine, event
 from sqlalchemy.exc import ProgrammingError
 
 from ldtm_assets import alert_sensor as alert_sensor_module
 from ldtm_assets.alert_sensor import alert_sensor
 from ldtm_assets.jobs import EVENING_TAG, WAITING_TAG
 from ldtm_assets.partitions import partition_range
-from ldtm_assets.verdicts import verdict
+from ldtm_assets.standing_troubles import of_ticks
+from ldtm_assets.verdicts import IN_TROUBLE, verdict
 from ldtm_cli.services import dagster_environment
 from ldtm_lib.alerts.troubles import Trouble, notice, open_troubles
 from ldtm_lib.config import AlertsConfig, Settings
 from ldtm_lib.database.connection import Database
+from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.project import Project
+from ldtm_lib.settings_file import load_settings
 from tests.alerts.receiver import SECRET, Receiver, listening
 
 EVENING = date(2026, 11, 20)
@@ -42,6 +61,8 @@ class WorkConfig(dg.Config):
     """And those that are well when it passes."""
     waits: bool = False
     """Whether the run says at its end that partitions wait, as the tag on it."""
+    says_nonsense: bool = False
+    """Whether that check's verdict is none."""
     fails_by_itself: bool = False
     """Whether it says why it ends, as steps of LDTM do."""
 
@@ -75,6 +96,8 @@ def work(context: dg.AssetCheckExecutionContext, config: WorkConfig) -> Iterator
 
 
 def _verdict(config: WorkConfig) -> dict[str, dg.MetadataValue]:
+    if config.says_nonsense:
+        return verdict(in_trouble={}, well=[]) | {IN_TROUBLE: dg.MetadataValue.json(["not by its part"])}
     if ROWS[1] not in config.failed:
         return verdict(in_trouble={}, well=config.well_parts)
     return verdict(in_trouble=dict.fromkeys(config.failed_parts, "no row of AAPL"), well=[])
@@ -118,10 +141,20 @@ class Sensor:
     instance: dg.DagsterInstance
     cursor: str | None = None
     said: list[str] = field(default_factory=list[str])
+    definitions: dg.Definitions = field(default_factory=dg.Definitions)
+    """What else its code location has."""
+
+    def __post_init__(self) -> None:
+        self.definition = alert_sensor(self.opens)
+
+    def opens(self) -> Project:
+        return self.project
 
     def __call__(self) -> None:
-        with dg.build_sensor_context(instance=self.instance, cursor=self.cursor) as context:
-            ticked = alert_sensor(lambda: self.project).evaluate_tick(context)
+        with dg.build_sensor_context(
+            instance=self.instance, cursor=self.cursor, definitions=self.definitions
+        ) as context:
+            ticked = self.definition.evaluate_tick(context)
         assert not ticked.run_requests
         self.said.append(str(ticked.skip_message))
         self.cursor = ticked.cursor
@@ -312,6 +345,48 @@ def test_a_run_that_repeats_one_whose_partitions_waited_is_told_when_it_dies(
     assert titles(receiver) == ["LDTM 2026-11-20: 1 error"]
 
 
+@pytest.mark.parametrize(
+    "tags",
+    [
+        partition_range("2026-02-30|AAPL", "2026-02-30|MSFT"),
+        partition_range("2026-11-20|AAPL", "2026-11-19|MSFT") | {EVENING_TAG: "2026-11-19"},
+        partition_range("0001-01-01|AAPL", "2026-11-20|MSFT") | {EVENING_TAG: "2026-11-20"},
+        {"dagster/partition": "2026-13-01|AAPL"},
+    ],
+)
+def test_partitions_that_dagster_did_not_check_keep_nobody_from_what_is_told(
+    sensor: Sensor, run: Run, receiver: Receiver, project: Project, tags: dict[str, str]
+) -> None:
+    """Impossible days, ranges that begin after their end, or with the year 1."""
+    run(dies_of="no disk", tags=tags)
+    run([ROWS[1]])
+    sensor()
+    told = "\n".join(body for _, body in receiver.messages)
+    assert told.count("RuntimeError: no disk") == told.count("no row of AAPL") == 1
+    run(tags=tags, well_parts=[])
+    sensor()
+    with project.database.transaction() as conn:
+        assert [trouble.kind for trouble in open_troubles(conn)] == ["check"]
+
+
+def test_an_event_that_cannot_be_read_is_told_once_and_keeps_nobody_from_the_others(
+    sensor: Sensor, run: Run, receiver: Receiver
+) -> None:
+    begun_at = sensor.cursor
+    bad = run(says_nonsense=True)
+    run([INTACT[1]], dies_of="no disk")
+    sensor()
+    assert sensor.cursor is not None
+    bodies = "\n".join(body for _, body in receiver.messages)
+    assert f"an event of run {bad.run_id} could not be read: AssertionError()" in bodies
+    assert "snapshots/record_is_intact" in bodies
+    assert "RuntimeError: no disk" in bodies
+    num = len(receiver.taken)
+    sensor.cursor = begun_at
+    sensor()
+    assert len(receiver.taken) == num
+
+
 @pytest.mark.parametrize("text", ["bad \0 file", "bad name \udcff"])
 def test_a_failure_whose_text_no_table_takes_silences_nobody(
     sensor: Sensor, run: Run, receiver: Receiver, text: str
@@ -488,4 +563,191 @@ def test_a_look_with_nothing_new_costs_few_statements_whatever_was_before(
         sent.clear()
         sensor()
         assert len(sent) == idle
-    assert idle <= 5
+    assert idle <= 7
+
+
+def test_a_slip_in_the_configuration_is_told_once_and_silences_nobody(
+    sensor: Sensor, run: Run, receiver: Receiver, project: Project
+) -> None:
+    path = project.settings.path
+    path.write_text('tickers = ["AAPL"]\n')
+
+    def opens() -> Project:
+        load_settings(path)
+        return project
+
+    sensor.definition = alert_sensor(opens)
+    sensor()
+    path.write_text('tickers = ["AAPL",\n[alerts]\n')
+    run([ROWS[1]])
+    for _ in range(3):
+        sensor()
+    assert sorted(titles(receiver)) == ["LDTM 2026-11-20: 1 error", "LDTM: 1 error"]
+    [body] = [body for title, body in receiver.messages if title.startswith("LDTM: ")]
+    assert f"ERROR  settings  the configuration  {path} is not valid TOML: " in body
+    path.write_text('tickers = ["AAPL"]\n')
+    sensor()
+    sensor()
+    assert titles(receiver)[2:] == ["LDTM: 1 recovered"]
+
+
+def test_a_configuration_that_never_opened_fails_the_tick(instance: dg.DagsterInstance, project: Project) -> None:
+    def opens() -> Project:
+        raise ConfigurationError("there is no configuration")
+
+    sensor = Sensor(project, instance)
+    sensor.definition = alert_sensor(opens)
+    with pytest.raises(ConfigurationError, match="there is no configuration"):
+        sensor()
+
+
+@dg.sensor(name="watching", job_name="evening_job")
+def watching() -> dg.SkipReason:
+    return dg.SkipReason("nothing to do")
+
+
+@dg.schedule(name="nightly", cron_schedule="0 0 * * *", job_name="evening_job")
+def nightly() -> dg.SkipReason:
+    return dg.SkipReason("nothing to do")
+
+
+LOCATION = ManagedGrpcPythonEnvCodeLocationOrigin(LoadableTargetOrigin(module_name="ldtm_assets.definitions"))
+
+
+@dataclass
+class Ticks:
+    """Ticks of a schedule or a sensor, as a daemon leaves them in Dagster's storage."""
+
+    instance: dg.DagsterInstance
+    name: str
+    kind: InstigatorType
+    num: int = 0
+
+    def __post_init__(self) -> None:
+        origin = RemoteInstigatorOrigin(RemoteRepositoryOrigin(LOCATION, "__repository__"), self.name)
+        of_schedule = ScheduleInstigatorData("0 0 * * *") if self.kind == InstigatorType.SCHEDULE else None
+        self.state = InstigatorState(origin, self.kind, InstigatorStatus.RUNNING, of_schedule)
+        self.instance.add_instigator_state(self.state)
+
+    def __call__(self, *statuses: TickStatus, message: str = "no route to host") -> None:
+        for status in statuses:
+            self.num += 1
+            error = SerializableErrorInfo(message and f"OSError: {message}\nmore", [], "OSError")
+            self.instance.create_tick(
+                TickData(
+                    instigator_origin_id=self.state.instigator_origin_id,
+                    instigator_name=self.name,
+                    instigator_type=self.kind,
+                    status=status,
+                    timestamp=1e9 + self.num,
+                    selector_id=self.state.selector_id,
+                    run_ids=[],
+                    error=error if status == TickStatus.FAILURE else None,
+                )
+            )
+
+    def stop(self) -> None:
+        self.state = self.state.with_status(InstigatorStatus.STOPPED)
+        self.instance.update_instigator_state(self.state)
+
+
+WORKS, FAILS, BEGAN = TickStatus.SUCCESS, TickStatus.FAILURE, TickStatus.STARTED
+
+
+@pytest.fixture
+def located(sensor: Sensor) -> Sensor:
+    """A sensor whose code location has a schedule and another sensor."""
+    sensor.definitions = dg.Definitions(
+        assets=DEFINITIONS.assets,
+        asset_checks=DEFINITIONS.asset_checks,
+        jobs=DEFINITIONS.jobs,
+        sensors=[watching],
+        schedules=[nightly],
+    )
+    return sensor
+
+
+def test_a_sensor_that_fails_at_each_look_is_one_trouble_until_it_works_again(
+    located: Sensor, instance: dg.DagsterInstance, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LDTM_IB_PASSWORD", PASSWORD)
+    ticks = Ticks(instance, "watching", InstigatorType.SENSOR)
+    for _ in range(4):
+        ticks(WORKS, FAILS)
+        located()
+    assert receiver.taken == [], "every other look is no message"
+    for _ in range(4):
+        ticks(FAILS, BEGAN, message=f"no route to {PASSWORD}")
+        located()
+    [(title, body)] = receiver.messages
+    assert title == "LDTM: 1 error [message 1]"
+    assert body == (
+        "http://127.0.0.1:3000/automation\n\nERROR  automation  watching  fails when it looks: OSError: no route to ***"
+    )
+    ticks(WORKS)
+    located()
+    assert len(receiver.taken) == 1
+    ticks(WORKS)
+    located()
+    located()
+    assert titles(receiver)[1:] == ["LDTM: 1 recovered"]
+
+
+def test_a_schedule_that_failed_once_is_told_and_is_over_when_it_works_or_somebody_turns_it_off(
+    located: Sensor, instance: dg.DagsterInstance, receiver: Receiver
+) -> None:
+    ticks = Ticks(instance, "nightly", InstigatorType.SCHEDULE)
+    for end in (lambda: ticks(WORKS), ticks.stop):
+        receiver.taken.clear()
+        ticks(FAILS)
+        located()
+        located()
+        end()
+        located()
+        assert titles(receiver) == ["LDTM: 1 error", "LDTM: 1 recovered"]
+
+
+def test_a_tick_that_failed_without_a_word_is_told_as_such(
+    located: Sensor, instance: dg.DagsterInstance, receiver: Receiver
+) -> None:
+    Ticks(instance, "nightly", InstigatorType.SCHEDULE)(FAILS, message="")
+    located()
+    [(_, body)] = receiver.messages
+    assert "ERROR  automation  nightly  fails when it looks: no reason is on record" in body
+
+
+def test_what_fails_of_many_sensors_is_found_in_as_many_statements_as_of_one(
+    instance: dg.DagsterInstance,
+) -> None:
+    used: list[int] = []
+    sent: list[str] = []
+
+    def count(*arguments: object) -> None:
+        sent.append(str(arguments[2]))
+
+    event.listen(Engine, "before_cursor_execute", count)
+    sensors = [dg.SensorDefinition(f"watching_{n}", evaluation_fn=watching, job_name="evening_job") for n in range(9)]
+    for before, num in ((0, 1), (1, 9)):
+        for sensor in sensors[before:num]:
+            Ticks(instance, sensor.name, InstigatorType.SENSOR)(FAILS, FAILS)
+        sent.clear()
+        assert len(of_ticks(instance, [], sensors[:num]).troubles) == num
+        used.append(len(sent))
+    event.remove(Engine, "before_cursor_execute", count)
+    assert used[0] == used[1] <= 6
+
+
+def test_an_address_that_is_none_is_told_in_the_channels_that_are_there(
+    sensor: Sensor, run: Run, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LDTM_ALERT_URLS", f"hooks.example.org/{SECRET} {receiver.url}")
+    run([ROWS[1]])
+    sensor()
+    sensor()
+    assert sorted(titles(receiver)) == ["LDTM 2026-11-20: 1 error", "LDTM: 1 error"]
+    [body] = [body for title, body in receiver.messages if title.startswith("LDTM: ")]
+    assert "ERROR  settings  LDTM_ALERT_URLS  address 1 of 2 in LDTM_ALERT_URLS is no address" in body
+    assert SECRET not in body + sensor.said[-1]
+    monkeypatch.setenv("LDTM_ALERT_URLS", receiver.url)
+    sensor()
+    assert titles(receiver)[2:] == ["LDTM: 1 recovered"]

@@ -35,6 +35,16 @@ def test_a_channel_that_takes_nothing_stops_no_other_one_and_is_a_failure() -> N
     assert len(receiver.taken) == 1
 
 
+def test_an_address_that_is_none_is_a_failure_and_the_others_are_tried() -> None:
+    with listening() as receiver:
+        status, said = run(f"hooks/{SECRET} {receiver.url}")
+    assert status == 1
+    assert f"{receiver.shown_as}  took the message\n" in said
+    assert "LDTM_ALERT_URLS  address 1 of 2 in LDTM_ALERT_URLS is no address" in said
+    assert SECRET not in said
+    assert len(receiver.taken) == 1
+
+
 @pytest.mark.parametrize(
     ("urls", "told"),
     [("", "LDTM_ALERT_URLS names no channel"), (f"hooks/{SECRET}", "address 1 of 1 in LDTM_ALERT_URLS is no address")],
