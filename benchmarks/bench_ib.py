@@ -1,4 +1,4 @@
-"""103 tickers x 20 years over TWS's protocol: the source with 20 requests in flight, and one request after the other.
+"""103 tickers x 20 years over TWS's protocol: the source with its requests in flight, and one request after the other.
 
 Run: .venv/bin/python benchmarks/bench_ib.py  (about a minute). The peer is a process of its own that answers after a
 wait, since TWS has to ask IB for what it sends: without any, and with an assumed quarter of a second. The plain way is

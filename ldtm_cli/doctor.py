@@ -3,7 +3,7 @@
 import platform
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,18 +18,19 @@ from ldtm_assets.gpus import gpus_here
 from ldtm_lib.alerts.configured import VARIABLE as ALERT_VARIABLE
 from ldtm_lib.alerts.configured import channels
 from ldtm_lib.alerts.delivery import undelivered
-from ldtm_lib.config import GpuConfig, PagesConfig, Settings
+from ldtm_lib.config import GpuConfig, IbConfig, PagesConfig, Settings
 from ldtm_lib.database import embedded
 from ldtm_lib.database.clock import last_closed_session
 from ldtm_lib.database.connection import Database, address
 from ldtm_lib.database.migrate import pending_migrations
 from ldtm_lib.database.writer import lacking_rights, powers
-from ldtm_lib.errors import ConfigurationError, LdtmError
+from ldtm_lib.errors import ConfigurationError, LdtmError, SourceError
 from ldtm_lib.gpu.devices import GpuReading
 from ldtm_lib.gpu.locks import occupancies_now
 from ldtm_lib.gpu.slots import Occupancy, job_slots
-from ldtm_lib.prices.sources.ib.address import HOST_VARIABLE, PORT_VARIABLE, address_of, is_listening
+from ldtm_lib.prices.sources.ib.address import address_of
 from ldtm_lib.prices.sources.ib.client import client_module
+from ldtm_lib.prices.sources.ib.logon import log_on_once
 from ldtm_lib.prices.sources.open import open_source
 from ldtm_lib.project import CONFIG_VARIABLE, DATABASE_VARIABLE, checked_url, home_of, open_project
 from ldtm_lib.sessions import exchange_calendar
@@ -39,7 +40,7 @@ Level = Literal["ok", "warn", "fail"]
 PACKAGES = ("dagster", "dagster-webserver", "dagster-postgres", "torch", "polars", "psycopg", "exchange-calendars")
 OLDEST_POSTGRES = 150000
 LITTLE_DISK_GIB = 5.0
-LISTENING_SECONDS = 3.0
+LOGON_SECONDS = 5.0
 NUM_SHOWN = 5
 """Tickers that a finding names."""
 CLOCK_REMEDY = "install one version of exchange-calendars everywhere (`make install`), then run `ldtm db migrate`"
@@ -250,7 +251,7 @@ def _calendar() -> list[Finding]:
 def _source(settings: Settings, environ: Mapping[str, str]) -> Finding:
     """Whether every ticker that is not retired has something in the source; no bar is read."""
     if settings.source.kind == "ib":
-        return _interactive_brokers(environ)
+        return _interactive_brokers(settings.ib, environ)
     source = open_source(settings, environ, datetime.now(UTC))
     tickers = [ticker for ticker in settings.tickers if ticker not in settings.retired]
     coverage = source.coverage(tickers)
@@ -273,18 +274,18 @@ def _source(settings: Settings, environ: Mapping[str, str]) -> Finding:
     )
 
 
-def _interactive_brokers(environ: Mapping[str, str]) -> Finding:
-    """Which client is installed, and whether TWS or Gateway takes connections; nobody logs on, no account is shown."""
+def _interactive_brokers(config: IbConfig, environ: Mapping[str, str]) -> Finding:
+    """Which client is installed, and whether TWS or Gateway lets LDTM log on; nothing is asked, no account is shown."""
     client, address = client_module(), address_of(environ)
-    found = f"ib: {client} {version(client)}, TWS or Gateway at {address}"
-    if is_listening(address, LISTENING_SECONDS):
-        return Finding(what="source", level="ok", found=f"{found} takes connections")
-    return Finding(
-        what="source",
-        level="fail",
-        found=f"{found} takes no connection",
-        remedy=f"start it with the API enabled, or correct {HOST_VARIABLE} and {PORT_VARIABLE}",
-    )
+    found = f"ib: {client} {version(client)}"
+    try:
+        log_on_once(
+            address, replace(config, connect_timeout_seconds=min(LOGON_SECONDS, config.connect_timeout_seconds))
+        )
+    except SourceError as error:
+        trouble, _, remedy = str(error).rpartition("; ")
+        return Finding(what="source", level="fail", found=f"{found}, {trouble}", remedy=remedy)
+    return Finding(what="source", level="ok", found=f"{found}, TWS or Gateway at {address} lets LDTM log on")
 
 
 def gpu_finding(reading: GpuReading, config: GpuConfig, database: Database | None) -> Finding:

@@ -153,10 +153,11 @@ class SourceConfig:
 class IbConfig:
     """How Interactive Brokers is asked. Host, port, client id and account come from the environment (LDTM_IB_*)."""
 
-    requests_in_flight: int = 20
-    """Historical requests that are open at once; IB cuts off whoever has more than 50."""
+    requests_in_flight: int = 12
+    """Historical requests of one run that are open at once. IB cuts off a TWS with more than 50, whoever asks it, and
+    `dagster.yaml` lets four runs be on."""
     request_timeout_seconds: float = 60.0
-    """How long one request is waited for before it counts as lost."""
+    """How long TWS may answer nothing at all, while something is asked of it, before the connection counts as lost."""
     connect_timeout_seconds: float = 15.0
     num_attempts: int = 3
     """How often one request is tried, within one fetch, when what came may be another thing the next time."""

@@ -98,7 +98,21 @@ def _contracts(path: Path, raw: Any, tickers: tuple[str, ...]) -> dict[str, Cont
     named = cast(dict[str, Any], raw)
     if unknown := sorted(set(named) - set(tickers)):
         raise ConfigurationError(f"{path}: contracts.{unknown[0]} is of no ticker in `tickers`; add it there")
-    return {ticker: _section(path, f"contracts.{ticker}", ContractConfig, own) for ticker, own in named.items()}
+    return {ticker: _contract(path, f"contracts.{ticker}", own) for ticker, own in named.items()}
+
+
+def _contract(path: Path, name: str, raw: Any) -> ContractConfig:
+    contract: ContractConfig = _section(path, name, ContractConfig, raw)
+    if empty := [key for key, value in raw.items() if value == ""]:
+        raise ConfigurationError(f"{path}: {name}.{empty[0]} is empty; fill it in, or remove it")
+    if contract.con_id is not None:
+        if contract.con_id < 1:
+            raise ConfigurationError(f"{path}: {name}.con_id is {contract.con_id}; it must be at least 1")
+        if ignored := sorted(raw.keys() - {"con_id", "exchange"}):
+            raise ConfigurationError(
+                f"{path}: {name}.{ignored[0]} does not count beside con_id, which decides alone; remove either"
+            )
+    return contract
 
 
 def _section(path: Path, name: str, section: type, raw: Any) -> Any:

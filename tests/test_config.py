@@ -344,7 +344,21 @@ def test_pages_that_others_may_reach_need_the_owner_to_say_so(load: Load) -> Non
 
 
 def test_a_contract_is_named_by_its_ticker(load: Load) -> None:
-    settings = load(TICKERS + '[contracts.AAPL]\nprimary_exchange = "NASDAQ"\ncon_id = 265598\n')
-    assert settings.contracts == {"AAPL": ContractConfig(primary_exchange="NASDAQ", con_id=265598)}
+    settings = load(TICKERS + '[contracts.AAPL]\nexchange = "ISLAND"\ncon_id = 265598\n')
+    assert settings.contracts == {"AAPL": ContractConfig(exchange="ISLAND", con_id=265598)}
     assert "contracts.XYZ is of no ticker" in refusal(load, TICKERS + "[contracts.XYZ]\ncon_id = 1\n")
     assert "unknown setting `contracts.AAPL.conid`" in refusal(load, TICKERS + "[contracts.AAPL]\nconid = 1\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("con_id = 0", "contracts.AAPL.con_id is 0; it must be at least 1"),
+        ('symbol = ""', "contracts.AAPL.symbol is empty; fill it in, or remove it"),
+        ('con_id = 1\nsymbol = "AAPL"', "contracts.AAPL.symbol does not count beside con_id, which decides alone"),
+        ('con_id = 1\ncurrency = "USD"', "contracts.AAPL.currency does not count beside con_id"),
+        ('con_id = 1\nprimary_exchange = "NYSE"', "contracts.AAPL.primary_exchange does not count beside con_id"),
+    ],
+)
+def test_a_contract_that_names_nothing_or_too_much_is_refused(load: Load, text: str, words: str) -> None:
+    assert words in refusal(load, TICKERS + f"[contracts.AAPL]\n{text}\n")

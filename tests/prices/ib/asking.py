@@ -24,7 +24,7 @@ NUM_SESSIONS = 6
 SYMBOLS = ("AAPL", "MSFT", "NVDA", "SPY")
 WALKS = random_walks(SYMBOLS, first=date(2005, 1, 3))
 IDENTICAL_SECONDS = 0.1
-HASTE = Patience(identical=IDENTICAL_SECONDS, slow_down=0.1, connect=0.05, longest=0.2)
+HASTE = Patience(identical=IDENTICAL_SECONDS, slow_down=0.1, connect=0.05, first_connection=0.5, longest=0.2)
 
 
 def peer_of(bars: pl.DataFrame = WALKS, **given: Any) -> TwsPeer:
@@ -39,6 +39,7 @@ def source_of(
     contracts: dict[str, ContractConfig] | None = None,
     client_id: int = 17,
     account: str | None = None,
+    pacer: Pacer | None = None,
     **config: Any,
 ) -> IbSource:
     """The source; a busy machine may take its time, unless a test says otherwise."""
@@ -49,7 +50,7 @@ def source_of(
         contracts=contracts or {},
         calendar=exchange_calendar(),
         moment=moment,
-        pacer=Pacer(HASTE),
+        pacer=pacer or Pacer(HASTE),
     )
 
 

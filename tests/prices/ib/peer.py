@@ -11,7 +11,8 @@ import struct
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Container, Coroutine, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import TracebackType
@@ -21,7 +22,7 @@ import polars as pl
 
 from ldtm_lib.sessions import exchange_calendar
 from tests.prices.ib.market import LaterSplit, Listing, Market
-from tests.prices.ib.reactions import Drop, Empty, Error, LinkLost, Notices, Reaction, Restart, Silence
+from tests.prices.ib.reactions import Drop, Empty, Error, Garbled, LinkLost, Notices, Reaction, Restart, Short, Silence
 
 SERVER_VERSION = 176
 MOST_OPEN = 50
@@ -34,7 +35,16 @@ PACING = "Historical Market Data Service error message:Historical data request p
 UNKNOWN = "No security definition has been found for the request"
 AMBIGUOUS = "The contract description specified for {symbol} is ambiguous"
 TOO_MANY = "Error processing request:-'bQ' : cause - Only 50 simultaneous API historical data requests allowed."
-GREETING = ((2104, "Market data farm connection is OK:usfarm"), (2106, "HMDS data farm connection is OK:ushmds"))
+GREETING = (
+    (2104, "Market data farm connection is OK:usfarm"),
+    (2106, "HMDS data farm connection is OK:ushmds"),
+    (2158, "Sec-def data farm connection is OK:secdefnj"),
+)
+LOST = "Connectivity between IB and Trader Workstation has been lost."
+NEVER_THERE = "Connectivity between Trader Workstation and server is broken. It will be restored automatically."
+RESTORED = "Connectivity between IB and Trader Workstation has been restored - data {words}."
+ALL_FARMS = " All data farms are connected: usfarm; ushmds; secdefnj."
+BUT_HISTORIES = " The following farms are connected: usfarm; secdefnj. The following farms are not connected: ushmds."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +68,8 @@ class _Client:
     """One connection."""
 
     writer: asyncio.StreamWriter
+    ordinal: int
+    """The number of connections until this one."""
     client_id: int = -1
     open: set[int] = field(default_factory=set[int])
 
@@ -97,6 +109,12 @@ class TwsPeer:
         self.taken_client_ids: set[int] = set()
         self.is_mute = False
         """Whether connections are taken and nothing is ever said on them."""
+        self.silent_connections: Container[int] = ()
+        """The ordinals, from 1, of connections that log on and answer no request."""
+        self.dropped_logins: Container[int] = ()
+        """The ordinals of connections that log on and are closed at once."""
+        self.is_serial = False
+        """Whether one request after the other is worked on, each for the latency."""
         self.asked: list[Asked] = []
         self.most_open = 0
         self.num_connections = 0
@@ -108,6 +126,7 @@ class TwsPeer:
         self._clients: set[_Client] = set()
         self._last_asked: dict[tuple[str, ...], float] = {}
         self._link: asyncio.Event | None = None
+        self._work: asyncio.Lock | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self._loop = asyncio.new_event_loop()
@@ -138,6 +157,15 @@ class TwsPeer:
         """The port listens again."""
         self._run(self._listen())
 
+    def tell(self, code: int, text: str) -> None:
+        """A message of no request, to everybody."""
+        self._loop.call_soon_threadsafe(self._tell_all, code, text)
+
+    def drop_all(self) -> None:
+        """Every connection breaks; the port goes on listening."""
+        for client in list(self._clients):
+            self._loop.call_soon_threadsafe(client.writer.transport.abort)
+
     @property
     def num_clients(self) -> int:
         """How many connections are open."""
@@ -151,6 +179,7 @@ class TwsPeer:
             return
         self._link = self._link or asyncio.Event()
         self._link.set()
+        self._work = self._work or asyncio.Lock()
         self._server = await asyncio.start_server(self._serve, self.host, self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
@@ -168,9 +197,9 @@ class TwsPeer:
             await asyncio.sleep(0.001)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        client = _Client(writer)
-        self._clients.add(client)
         self.num_connections += 1
+        client = _Client(writer, self.num_connections)
+        self._clients.add(client)
         try:
             await reader.readexactly(4)
             await _frame(reader)
@@ -226,6 +255,8 @@ class TwsPeer:
         client.send(9, 1, 1)
         for code, text in self.greeting:
             client.tell(code, text)
+        if client.ordinal in self.dropped_logins:
+            client.writer.close()
 
     def _send_details(self, client: _Client, request: str, described: dict[str, str]) -> None:
         candidates = self.market.candidates(described)
@@ -260,9 +291,10 @@ class TwsPeer:
             self._end(client, request, reply)
             return
         reaction = self._scripts[symbol].popleft() if self._scripts[symbol] else None
-        if not await self._react(client, request, reaction):
+        if client.ordinal in self.silent_connections or not await self._react(client, request, reaction):
             return
-        if self.latency_seconds:
+        assert self._work is not None
+        async with self._work if self.is_serial else nullcontext():
             await asyncio.sleep(self.latency_seconds)
         if request not in client.open:
             return
@@ -274,6 +306,10 @@ class TwsPeer:
         if not rows and not isinstance(reaction, Empty):
             self._end(client, request, Error(162, NO_DATA.format(symbol=symbol)))
             return
+        if isinstance(reaction, Short):
+            rows = rows[-reaction.num_bars :]
+        if isinstance(reaction, Garbled):
+            rows = [row.replace(".", "?") for row in rows]
         client.open.discard(request)
         head = f"17\0{request}\0{end}\0{end}\0{len(rows)}\0"
         client.send_raw((head + "".join(rows)).encode())
@@ -302,8 +338,9 @@ class TwsPeer:
                     await asyncio.sleep(wait)
                     client.tell(code, text)
                 return True
-            case Silence():
-                pass
+            case Silence(messages):
+                for code, text in messages:
+                    client.tell(code, text)
             case _:
                 assert self._link is not None
                 await self._link.wait()
@@ -319,14 +356,14 @@ class TwsPeer:
         """What is asked in the meantime waits for the link in any case; what was asked before is kept or lost."""
         assert self._link is not None
         self._link.clear()
-        self._tell_all(1100, "Connectivity between IB and Trader Workstation has been lost.")
+        self._tell_all(1100, LOST)
         await asyncio.sleep(seconds)
         self._link.set()
         if not requests_kept:
             for client in self._clients:
                 client.open.clear()
         code, words = (1102, "maintained") if requests_kept else (1101, "lost")
-        self._tell_all(code, f"Connectivity between IB and Trader Workstation has been restored - data {words}.")
+        self._tell_all(code, RESTORED.format(words=words) + ALL_FARMS)
 
     def _tell_all(self, code: int, text: str) -> None:
         for client in self._clients:

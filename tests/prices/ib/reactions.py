@@ -13,12 +13,26 @@ class Error:
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """No answer ever comes."""
+    """No answer ever comes; at most messages of no request, with their codes."""
+
+    messages: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Empty:
     """An answer without bars."""
+
+
+@dataclass(frozen=True, slots=True)
+class Short:
+    """An answer that is cut off: the newest bars of it."""
+
+    num_bars: int
+
+
+@dataclass(frozen=True, slots=True)
+class Garbled:
+    """An answer whose numbers are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,4 +62,4 @@ class Notices:
     messages: tuple[tuple[float, int, str], ...]
 
 
-Reaction = Error | Silence | Empty | Drop | Restart | LinkLost | Notices
+Reaction = Error | Silence | Empty | Short | Garbled | Drop | Restart | LinkLost | Notices

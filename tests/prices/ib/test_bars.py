@@ -29,7 +29,7 @@ from tests.prices.ib.asking import (
     whole,
 )  # fmt: skip
 from tests.prices.ib.market import LaterSplit, Listing
-from tests.prices.ib.reactions import LinkLost, Silence
+from tests.prices.ib.reactions import LinkLost, Short, Silence
 from tests.prices.ib.standalone import random_walks
 
 
@@ -55,6 +55,21 @@ def test_twenty_years_are_one_request() -> None:
         delivery = source_of(peer).fetch(["AAPL"], FIRST_DAY, LAST)
     assert [asked.duration for asked in peer.asked] == ["37 Y"]
     assert delivery.bars.height == WALKS.filter(ticker="AAPL").filter(pl.col("session") <= LAST).height > 5_000
+
+
+def test_a_long_history_of_which_little_came_is_noted_with_its_first_session_and_its_bars() -> None:
+    with peer_of() as peer:
+        peer.script("AAPL", Short(250))
+        delivery = source_of(peer).fetch(["AAPL", "MSFT"], date(2004, 1, 2), LAST)
+        peer.script("AAPL", Short(3))
+        week = fetch(peer, ["AAPL"])
+    begun = exchange_calendar().between(date(2025, 1, 2), LAST)[-250]
+    assert delivery.notes == (
+        f"of the days since 2004-01-02 IB's bars begin late for AAPL on {begun} (250 bars); materialize the "
+        "price_history of one that was listed before, or import its older bars from files with `ldtm prices import`",
+    )
+    assert delivery.failures == {}
+    assert week.notes == ()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """Which client of TWS is installed, where TWS is, and how `ldtm doctor` tells it."""
 
-import socket
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,8 @@ CONFIG = """
 tickers = ["AAPL"]
 [source]
 kind = "ib"
+[ib]
+connect_timeout_seconds = 0.5
 """
 ACCOUNT = "U7654321"
 
@@ -75,26 +76,40 @@ def test_a_configuration_of_kind_ib_opens_the_source(tmp_path: Path) -> None:
         assert source.fetch(["AAPL"], EVENING.date(), EVENING.date()).bars.height == 1
 
 
-def test_the_doctor_finds_tws_and_shows_no_account(tmp_path: Path) -> None:
-    with peer_of() as peer:
+def test_the_doctor_logs_on_asks_for_nothing_and_shows_no_account(tmp_path: Path) -> None:
+    with peer_of(accounts=ACCOUNT) as peer:
         found = _source(tmp_path, peer.port)
         assert (found.level, found.found) == (
             "ok",
-            f"ib: ib_insync 0.9.86, TWS or Gateway at 127.0.0.1:{peer.port} takes connections",
+            f"ib: ib_insync 0.9.86, TWS or Gateway at 127.0.0.1:{peer.port} lets LDTM log on",
         )
-        assert peer.received == []
+        assert (peer.received, peer.num_clients) == (["71"], 0)
 
 
-def test_the_doctor_tells_that_nothing_listens(tmp_path: Path) -> None:
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        port = closed.getsockname()[1]
-        found = _source(tmp_path, port)
-    assert (found.level, found.found) == (
-        "fail",
-        f"ib: ib_insync 0.9.86, TWS or Gateway at 127.0.0.1:{port} takes no connection",
-    )
-    assert found.remedy == "start it with the API enabled, or correct LDTM_IB_HOST and LDTM_IB_PORT"
+@pytest.mark.parametrize(
+    ("trouble", "words", "remedy"),
+    [
+        ("account", "is logged in without the account that LDTM_IB_ACCOUNT names", "correct either"),
+        ("client id", "the client ids 17 to 21 of TWS", "end the other programs, or set LDTM_IB_CLIENT_ID to a free"),
+        ("dialog", "does not log LDTM on in 0.5 s", "see whether it is logged in, has the API enabled, and waits"),
+        ("away", "nothing listens as TWS or Gateway", "start it, and see LDTM_IB_HOST and LDTM_IB_PORT"),
+    ],
+)
+def test_the_doctor_tells_why_tws_does_not_let_it_in(
+    trouble: str, words: str, remedy: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with peer_of(accounts="DU1234567" if trouble == "account" else ACCOUNT) as peer:
+        if trouble == "client id":
+            peer.taken_client_ids = set(range(17, 22))
+        peer.is_mute = trouble == "dialog"
+        if trouble == "away":
+            peer.start_outage()
+        found = _source(tmp_path, peer.port)
+    assert found.level == "fail"
+    assert words in found.found
+    assert found.remedy.startswith(remedy)
+    assert "DU1234567" not in repr(found)
+    assert capfd.readouterr().err == ""
 
 
 def _source(folder: Path, port: int) -> Finding:

@@ -8,16 +8,21 @@ from ldtm_lib.errors import SourceError
 from ldtm_lib.prices.sources.ib.codes import MAY_PASS, REMEDIES, Meaning, meaning_of
 from tests.prices.ib.asking import HASTE, IDENTICAL_SECONDS, asked_of, fetch, peer_of, whole
 from tests.prices.ib.market import Listing
-from tests.prices.ib.peer import NO_DATA, PACING
-from tests.prices.ib.reactions import Drop, Empty, Error, LinkLost, Notices, Silence
+from tests.prices.ib.peer import GREETING, NEVER_THERE, NO_DATA, PACING, RESTORED, UNKNOWN
+from tests.prices.ib.reactions import Drop, Empty, Error, Garbled, LinkLost, Notices, Silence
 
 CANCELLED = "Historical Market Data Service error message:API historical data query cancelled: 7"
 NO_CHART_PERMISSION = "Historical Market Data Service error message:No market data permissions for ISLAND STK"
 ELSEWHERE = "Historical Market Data Service error message:Trading TWS session is connected from a different IP address"
+NO_HISTORY = "Historical Market Data Service error message:No historical market data for AAPL/STK@ISLAND Last 86400"
+TOO_LONG = "Historical Market Data Service error message:Time length exceed max."
+DUPLICATE = "Error processing request.-'bW' : cause - Duplicate ticker ID for API historical data query"
 HOPELESS = [
     (162, NO_DATA.format(symbol="AAPL"), "see whether TWS shows a chart of these days"),
     (162, NO_CHART_PERMISSION, "subscribe to the market data of its exchange"),
     (162, ELSEWHERE, "log out of the other TWS"),
+    (162, NO_HISTORY, "see whether TWS shows a chart of these days"),
+    (162, TOO_LONG, "fill the older years from files with `ldtm prices import`"),
     (321, "Error validating request.-'bW' : cause - End Date not supported", "bring TWS or Gateway up to date"),
     (354, "Requested market data is not subscribed.", "subscribe to the market data of its exchange"),
     (10090, "Part of requested market data is not subscribed.", "subscribe to the market data of its exchange"),
@@ -27,6 +32,8 @@ PASSING = [
     Error(162, PACING),
     Error(420, "Pacing violation"),
     Error(322, "Error processing request. Only 50 simultaneous API historical data requests allowed."),
+    Error(322, DUPLICATE),
+    Error(200, UNKNOWN),
     Error(162, CANCELLED),
     Error(366, "No historical data query found for ticker id:4"),
     Error(504, "Not connected"),
@@ -36,10 +43,8 @@ PASSING = [
     Drop(),
     LinkLost(0.1, requests_kept=True),
     LinkLost(0.1, requests_kept=False),
-    Notices(((0.0, 2103, "Market data farm connection is broken:usfarm"), (0.1, 2104, "connection is OK:usfarm"))),
-    Notices(((0.0, 2105, "HMDS data farm connection is broken:ushmds"), (0.1, 2106, "connection is OK:ushmds"))),
-    Notices(((0.0, 2110, "Connectivity between TWS and server is broken."), (0.1, 1102, "restored"))),
-    Notices(((0.0, 2107, "HMDS data farm connection is inactive:ushmds"), (0.0, 2158, "is OK:secdefnj"))),
+    Notices(((0.0, 2105, "HMDS data farm connection is broken:ushmds"), (0.1, 2106, GREETING[1][1]))),
+    Notices(((0.0, 2110, NEVER_THERE), (0.1, 1102, RESTORED.format(words="maintained")))),
 ]
 
 
@@ -71,6 +76,8 @@ def test_what_passes_costs_nothing_but_time(reaction: Error | Silence | Empty | 
     [
         (Error(162, PACING), "AAPL: IB says 162, '.*pacing violation', after 3 tries; lower ib.requests_in_flight"),
         (Error(420, "Pacing"), "AAPL: IB says 420, 'Pacing', after 3 tries; lower ib.requests_in_flight"),
+        (Error(322, DUPLICATE), "AAPL: IB says 322, .*, after 3 tries; see the log of TWS or Gateway, and restart it"),
+        (Error(200, UNKNOWN), "AAPL: IB says 200, .*, after 3 tries; IB has that contract, and may be at its maint"),
         (Silence(), r"AAPL: no answer came in 0\.2 s, after 3 tries; see whether TWS shows the chart"),
         (Empty(), "AAPL: the answer holds no bar, after 3 tries; see whether TWS shows the chart"),
         (Drop(), r"AAPL: the connection to 127\.0\.0\.1:\d+ broke, after 3 tries; see whether TWS or Gateway runs"),
@@ -125,6 +132,16 @@ def test_an_ambiguous_symbol_is_told_with_its_contracts() -> None:
     assert whole(delivery, "MSFT")
 
 
+def test_an_answer_that_the_client_cannot_read_is_told_as_such() -> None:
+    with peer_of() as peer:
+        peer.script("AAPL", Garbled())
+        delivery = fetch(peer, ["AAPL", "MSFT"], request_timeout_seconds=5.0)
+    assert str(delivery.failures["AAPL"]).startswith("AAPL: the client cannot read the answer (ValueError(")
+    assert "to versions that fit" in str(delivery.failures["AAPL"])
+    assert asked_of(peer, "AAPL") == 1
+    assert whole(delivery, "MSFT")
+
+
 def test_162_is_told_apart_by_its_words() -> None:
     assert [meaning_of(162, text) for text in (PACING, NO_DATA, CANCELLED, NO_CHART_PERMISSION, ELSEWHERE, "?")] == [
         Meaning.PACING, Meaning.NO_DATA, Meaning.CANCELLED, Meaning.NO_PERMISSION, Meaning.OTHER_SESSION,
@@ -134,8 +151,8 @@ def test_162_is_told_apart_by_its_words() -> None:
 
 def test_every_meaning_that_ends_a_request_has_a_remedy() -> None:
     about_the_way = {
-        Meaning.NOTICE, Meaning.FARM_UP, Meaning.OTHER_FARM_DOWN, Meaning.LINK_LOST, Meaning.LINK_KEPT,
-        Meaning.CLIENT_ID_TAKEN,
+        Meaning.NOTICE, Meaning.FARM_UP, Meaning.FARM_IDLE, Meaning.FARM_DOWN, Meaning.OTHER_FARM_DOWN,
+        Meaning.LINK_LOST, Meaning.LINK_KEPT, Meaning.CLIENT_ID_TAKEN,
     }  # fmt: skip
     assert set(REMEDIES) == set(Meaning) - about_the_way
     assert set(REMEDIES) >= MAY_PASS

@@ -1,6 +1,5 @@
 """Where TWS or Gateway listens, and as whom it is asked: from the environment, never from a file."""
 
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -38,15 +37,6 @@ def address_of(environ: Mapping[str, str]) -> Address:
         client_id=_number(environ, CLIENT_ID_VARIABLE, plain.client_id, least=0, most=MOST_CLIENT_IDS),
         account=environ.get(ACCOUNT_VARIABLE) or None,
     )
-
-
-def is_listening(address: Address, timeout_seconds: float) -> bool:
-    """Whether anything takes connections at an address; nothing is said to it."""
-    try:
-        with socket.create_connection((address.host, address.port), timeout=timeout_seconds):
-            return True
-    except OSError:
-        return False
 
 
 def _number(environ: Mapping[str, str], name: str, otherwise: int, *, least: int, most: int) -> int:

@@ -13,9 +13,10 @@ class Meaning(Enum):
 
     NOTICE = "nothing to act on"
     FARM_UP = "a data farm can be reached"
-    FARM_DOWN = "the data farm of histories, or the server before it, cannot be reached at the moment"
+    FARM_IDLE = "a data farm is asleep until something is asked of it"
+    FARM_DOWN = "a data farm of histories cannot be reached at the moment"
     OTHER_FARM_DOWN = "a data farm that no history comes from cannot be reached"
-    LINK_LOST = "TWS has lost IB"
+    LINK_LOST = "TWS has lost IB, or not found it yet"
     LINK_KEPT = "TWS has IB again, and what was asked is still being worked on"
     LINK_RENEWED = "TWS has IB again, and what was asked is lost"
     DISCONNECTED = "the connection to TWS is lost"
@@ -29,7 +30,10 @@ class Meaning(Enum):
     UNKNOWN_CONTRACT = "IB knows no such contract"
     AMBIGUOUS_CONTRACT = "several contracts fit"
     NO_PERMISSION = "the login may not see these data"
+    TOO_LONG = "the span is longer than IB answers"
     REFUSED = "the request is not one that IB answers"
+    STUMBLED = "TWS could not work on the request"
+    UNREADABLE = "the client cannot read the answer"
     UNKNOWN = "a message that is in no table"
 
 
@@ -48,7 +52,7 @@ class Refusal:
 MAY_PASS = frozenset(
     {
         Meaning.PACING, Meaning.CANCELLED, Meaning.SILENCE, Meaning.EMPTY, Meaning.LINK_RENEWED, Meaning.DISCONNECTED,
-        Meaning.FARM_DOWN, Meaning.UNKNOWN,
+        Meaning.STUMBLED, Meaning.UNKNOWN,
     }
 )  # fmt: skip
 """What may be another thing a few seconds later."""
@@ -63,10 +67,12 @@ REMEDIES: Mapping[Meaning, str] = {
     Meaning.UNKNOWN_CONTRACT: "correct the ticker, or give IB's own spelling",
     Meaning.AMBIGUOUS_CONTRACT: "choose one",
     Meaning.NO_PERMISSION: "subscribe to the market data of its exchange in IB's client portal, for API use too",
+    Meaning.TOO_LONG: "fill the older years from files with `ldtm prices import`, and IB carries them on",
     Meaning.REFUSED: "bring TWS or Gateway up to date, and correct what the message names",
+    Meaning.STUMBLED: "see the log of TWS or Gateway, and restart it",
+    Meaning.UNREADABLE: "bring TWS or Gateway and its Python client (`ldtm doctor` names it) to versions that fit",
     Meaning.LINK_RENEWED: "see whether TWS is connected to IB",
     Meaning.DISCONNECTED: "see whether TWS or Gateway runs and is logged in",
-    Meaning.FARM_DOWN: "see whether TWS is connected to IB",
     Meaning.UNKNOWN: "look the number up in IB's message codes",
 }
 
@@ -78,7 +84,7 @@ _CODES: Mapping[int, Meaning] = {
     203: Meaning.NO_PERMISSION,
     320: Meaning.REFUSED,
     321: Meaning.REFUSED,
-    322: Meaning.REFUSED,
+    322: Meaning.STUMBLED,
     326: Meaning.CLIENT_ID_TAKEN,
     354: Meaning.NO_PERMISSION,
     366: Meaning.CANCELLED,
@@ -96,9 +102,9 @@ _CODES: Mapping[int, Meaning] = {
     2104: Meaning.FARM_UP,
     2105: Meaning.FARM_DOWN,
     2106: Meaning.FARM_UP,
-    2107: Meaning.FARM_UP,
-    2108: Meaning.FARM_UP,
-    2110: Meaning.FARM_DOWN,
+    2107: Meaning.FARM_IDLE,
+    2108: Meaning.FARM_IDLE,
+    2110: Meaning.LINK_LOST,
     2157: Meaning.OTHER_FARM_DOWN,
     2158: Meaning.FARM_UP,
     10089: Meaning.NO_PERMISSION,
@@ -116,8 +122,9 @@ _WORDS: Mapping[int, tuple[tuple[str, Meaning], ...]] = {
         ("different ip address", Meaning.OTHER_SESSION),
         ("cancel", Meaning.CANCELLED),
         ("no data", Meaning.NO_DATA),
+        ("no historical market data", Meaning.NO_DATA),
         ("invalid", Meaning.REFUSED),
-        ("exceed", Meaning.REFUSED),
+        ("exceed", Meaning.TOO_LONG),
     ),
     200: (("ambiguous", Meaning.AMBIGUOUS_CONTRACT),),
     322: (("simultaneous", Meaning.PACING),),

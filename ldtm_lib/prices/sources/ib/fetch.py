@@ -14,7 +14,7 @@ from ldtm_lib.prices.sources.ib.codes import MAY_PASS, REMEDIES, Meaning, Refusa
 from ldtm_lib.prices.sources.ib.line import Line
 from ldtm_lib.prices.sources.ib.pacing import Pacer
 from ldtm_lib.prices.sources.ib.requests import Request, described
-from ldtm_lib.prices.sources.ib.session import ConnectionBroken
+from ldtm_lib.prices.sources.ib.session import ConnectionBroken, NotSent
 
 UNRESOLVED = (Meaning.UNKNOWN_CONTRACT, Meaning.AMBIGUOUS_CONTRACT)
 
@@ -29,7 +29,12 @@ class Fetched:
 
 
 async def fetch_all(requests: Sequence[Request], address: Address, config: IbConfig, pacer: Pacer) -> Fetched:
-    """Ask for everything; what is open when the fetch has taken its time is a failure of its ticker alone."""
+    """Ask for everything; what is open when the fetch has taken its time is a failure of its ticker alone.
+
+    When a fetch a moment ago has waited for IB in vain, this one fails at once for the same reason.
+    """
+    if pacer.unreachable is not None:
+        return Fetched(failures={request.ticker: pacer.unreachable for request in requests})
     line = Line(load_client(), address, config, pacer.patience)
     fetch = _Fetch(line, config, pacer)
     tasks = {request.ticker: asyncio.ensure_future(fetch.ask(request)) for request in requests}
@@ -38,6 +43,8 @@ async def fetch_all(requests: Sequence[Request], address: Address, config: IbCon
         if tasks:
             await asyncio.wait(tasks.values(), timeout=config.fetch_timeout_seconds)
         fetched.failures = {ticker: fetch.unfinished(ticker) for ticker, task in tasks.items() if not task.done()}
+        if line.ended is not None or (fetched.failures and line.trouble):
+            pacer.note_unreachable(line.ended or fetch.given_up())
     finally:
         for task in tasks.values():
             task.cancel()
@@ -47,10 +54,22 @@ async def fetch_all(requests: Sequence[Request], address: Address, config: IbCon
         error = tasks[ticker].exception()
         if isinstance(error, LdtmError):
             fetched.failures[ticker] = error
+        elif isinstance(error, OSError):
+            fetched.failures[ticker] = SourceError(
+                f"{ticker}: the connection to {address} failed ({error}); ask again later"
+            )
         else:
             fetched.bars[ticker] = tasks[ticker].result()
-    fetched.notes = list(dict.fromkeys(line.notes))
+    fetched.notes = list(dict.fromkeys(line.way.notes))
     return fetched
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Verdict:
+    """Whether a refusal stands, however often the request is sent again, and what to do about it."""
+
+    stands: bool
+    remedy: str
 
 
 class _Fetch:
@@ -63,19 +82,21 @@ class _Fetch:
 
     async def ask(self, request: Request) -> pl.DataFrame:
         """The bars of one ticker; raises SourceError, which names ticker, code, IB's text and the remedy."""
-        for _ in range(self._config.num_attempts):
+        for num_left in reversed(range(self._config.num_attempts)):
             await self._pacer.wait_for_turn(request)
             async with self._slots:
                 await self._pacer.wait_while_held()
                 answer = await self._try(request)
-            if not isinstance(answer, Refusal):
-                return answer
-            self._refusals[request.ticker] = answer
-            if answer.meaning not in MAY_PASS:
-                raise SourceError(await self._explained(request, answer))
-        refusal = self._refusals[request.ticker]
-        tries = f"after {self._config.num_attempts} tries" if self._config.num_attempts > 1 else "after one try"
-        raise SourceError(f"{request.ticker}: {refusal}, {tries}; {REMEDIES[refusal.meaning]}")
+                if not isinstance(answer, Refusal):
+                    return answer
+                self._refusals[request.ticker] = answer
+                verdict = await self._verdict(request, answer)
+            if verdict.stands:
+                raise SourceError(f"{request.ticker}: {answer}; {verdict.remedy}")
+            if not num_left:
+                tries = f"after {self._config.num_attempts} tries" if self._config.num_attempts > 1 else "after one try"
+                raise SourceError(f"{request.ticker}: {answer}, {tries}; {verdict.remedy}")
+        raise AssertionError("num_attempts is at least 1")
 
     def unfinished(self, ticker: str) -> SourceError:
         """Why a ticker is not done when the time is over."""
@@ -85,29 +106,49 @@ class _Fetch:
             "ask again later, or raise ib.fetch_timeout_seconds"
         )
 
+    def given_up(self) -> SourceError:
+        """Why the next fetch need not begin."""
+        return SourceError(
+            f"the fetch before this one waited {self._config.fetch_timeout_seconds:g} s for IB in vain "
+            f"({self._line.trouble}); ask again later"
+        )
+
     async def _try(self, request: Request) -> pl.DataFrame | Refusal:
-        session = await self._line.session()
-        try:
-            answer = await session.bars(request)
-        except ConnectionBroken as error:
-            return Refusal(meaning=Meaning.DISCONNECTED, text=str(error))
-        finally:
-            self._pacer.note_end(request)
+        """One answer to a request that was sent; a connection that breaks before that is no try."""
+        while True:
+            session = await self._line.session()
+            try:
+                answer = await session.bars(request)
+            except NotSent:
+                continue
+            except ConnectionBroken as error:
+                answer = Refusal(meaning=Meaning.DISCONNECTED, text=str(error))
+            finally:
+                self._pacer.note_end(request)
+            break
         if not isinstance(answer, Refusal):
             self._pacer.note_answer()
         elif answer.meaning is Meaning.PACING:
             self._pacer.note_violation()
+        elif answer.meaning is Meaning.SILENCE:
+            self._line.judge(session)
         return answer
 
-    async def _explained(self, request: Request, refusal: Refusal) -> str:
-        """A refusal that trying again cannot help, with what IB has by that name where it did not know which."""
+    async def _verdict(self, request: Request, refusal: Refusal) -> _Verdict:
+        """What a refusal comes to; of a contract that IB does not find, only once it was looked up.
+
+        IB at its maintenance knows no contract at all.
+        """
         remedy = REMEDIES[refusal.meaning]
-        if refusal.meaning in UNRESOLVED:
-            async with self._slots:
-                try:
-                    found = await (await self._line.session()).details(request)
-                except ConnectionBroken:
-                    found = refusal
-            if isinstance(found, list) or found.meaning is Meaning.UNKNOWN_CONTRACT:
-                remedy = described(found if isinstance(found, list) else [], request)
-        return f"{request.ticker}: {refusal}; {remedy}"
+        if refusal.meaning not in UNRESOLVED:
+            return _Verdict(stands=refusal.meaning not in MAY_PASS, remedy=remedy)
+        try:
+            found = await (await self._line.session()).details(request)
+        except ConnectionBroken:
+            return _Verdict(stands=False, remedy=remedy)
+        if isinstance(found, Refusal) and found.meaning is not Meaning.UNKNOWN_CONTRACT:
+            return _Verdict(stands=False, remedy=remedy)
+        found = [] if isinstance(found, Refusal) else found
+        if len(found) == 1:
+            return _Verdict(stands=False, remedy="IB has that contract, and may be at its maintenance: ask again later")
+        return _Verdict(stands=not (self._line.way.has_heard_outage and not found), remedy=described(found, request))

@@ -9,6 +9,8 @@ import time
 from collections.abc import Hashable
 from dataclasses import dataclass
 
+from ldtm_lib.errors import SourceError
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
@@ -17,7 +19,11 @@ class Patience:
     identical: float = 15.0
     slow_down: float = 15.0
     connect: float = 1.0
+    first_connection: float = 60.0
+    """How long a TWS that is not there when a fetch begins is waited for: Gateway restarts every day."""
     longest: float = 60.0
+    unreachable: float = 60.0
+    """For how long the fetches after one that found no way to IB do without waiting for it again."""
 
     def after(self, first: float, num_failures: int) -> float:
         """The wait after so many failures in a row, the first of which waits `first`."""
@@ -32,6 +38,7 @@ class Pacer:
         self._ended: dict[Hashable, float] = {}
         self._held_until = 0.0
         self._num_violations = 0
+        self._unreachable: tuple[float, SourceError] | None = None
 
     async def wait_for_turn(self, request: Hashable) -> None:
         """Wait until a request that may be identical to an earlier one may be sent."""
@@ -60,3 +67,14 @@ class Pacer:
         """IB answers: the next violation waits as briefly as the first one."""
         if time.monotonic() >= self._held_until:
             self._num_violations = 0
+
+    def note_unreachable(self, error: SourceError) -> None:
+        """A fetch has waited for IB in vain."""
+        self._unreachable = time.monotonic(), error
+
+    @property
+    def unreachable(self) -> SourceError | None:
+        """Why there was no way to IB a moment ago."""
+        if self._unreachable is None or time.monotonic() - self._unreachable[0] >= self.patience.unreachable:
+            return None
+        return self._unreachable[1]

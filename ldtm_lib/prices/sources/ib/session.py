@@ -1,4 +1,4 @@
-"""One connection to TWS: requests on it, and what it says of its own way to IB.
+"""One connection to TWS, and the requests on it.
 
 Bars are all that is asked for. Positions, orders and account values, which the client's own `connect` would fetch
 even when it is read-only, never leave TWS.
@@ -6,6 +6,7 @@ even when it is read-only, never leave TWS.
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
@@ -16,9 +17,13 @@ from ldtm_lib.prices.sources.ib.address import ACCOUNT_VARIABLE, Address
 from ldtm_lib.prices.sources.ib.answers import frame_of
 from ldtm_lib.prices.sources.ib.codes import Meaning, Refusal, meaning_of
 from ldtm_lib.prices.sources.ib.requests import Request, contract_of
+from ldtm_lib.prices.sources.ib.way import Way
 
-IB_ITSELF = "IB"
 ENDS_THE_LOGIN = (Meaning.CLIENT_ID_TAKEN, Meaning.REFUSED, Meaning.DISCONNECTED)
+ANSWERS = (10, 17)
+"""The messages that answers come in: contract details and bars."""
+GREETING_SECONDS = 0.05
+"""How long after the logon TWS is listened to before it is asked: it tells at once what of its way to IB is broken."""
 CLOSE_SECONDS = 1.0
 
 
@@ -26,57 +31,74 @@ class ConnectionBroken(SourceError):
     """The connection to TWS broke; what was open has to be asked again on another one."""
 
 
+class NotSent(ConnectionBroken):
+    """The connection to TWS broke before a request was sent."""
+
+
 class NotConnected(SourceError):
-    """There is no connection to TWS to be had."""
+    """There is no connection to TWS to be had, or none that is of use."""
 
 
-class ClientIdTaken(NotConnected):
+class NotAdmitted(NotConnected):
+    """TWS is there and does not let LDTM in: waiting would not help."""
+
+
+class ClientIdTaken(NotAdmitted):
     """Another program is connected by the same client id."""
 
 
+@dataclass(slots=True, kw_only=True)
+class _Asked:
+    """A request that is open."""
+
+    ticker: str
+    answer: asyncio.Future[list[Any]]
+    cancel: Callable[[], None]
+    refusal: Refusal | None = None
+
+    def refuse(self, refusal: Refusal) -> None:
+        """End it without an answer; the first reason counts."""
+        self.refusal = self.refusal or refusal
+        self.answer.cancel()
+
+
 class Session:
-    """An open connection."""
+    """An open connection.
 
-    def __init__(self, client: Any, address: Address, config: IbConfig) -> None:
-        self._client = client
-        self._address = address
-        self._config = config
+    How long TWS has been silent counts from the last answer on it, whoever asked: it may work on one after the other.
+    After `request_timeout_seconds` of silence it is given up, with all that is open.
+    """
+
+    def __init__(self, client: Any, address: Address, config: IbConfig, way: Way) -> None:
+        self._client, self._address, self._config, self._way = client, address, config, way
         self._ib = client.IB()
-        self._open: dict[int, asyncio.Future[list[Any]]] = {}
-        self._refusals: dict[int, Refusal] = {}
-        self._down: dict[str, Refusal] = {}
-        self._up = asyncio.Event()
-        self._up.set()
-        self._refused_login: asyncio.Future[Refusal] = asyncio.get_running_loop().create_future()
-        self.is_broken = False
-        self.notes: list[str] = []
-        """What TWS said about outages on the way."""
-
-    @property
-    def outage(self) -> Refusal | None:
-        """What TWS said of the way to IB, while that is down."""
-        return next(iter(self._down.values()), None)
+        self._open: dict[int, _Asked] = {}
+        self._loop = asyncio.get_running_loop()
+        self._quiet_since = 0.0
+        self._refused_login: asyncio.Future[Refusal] = self._loop.create_future()
+        self.is_broken = self.has_asked = self.has_answered = False
+        self.silent: frozenset[str] = frozenset()
+        """The tickers whose requests were open when it was given up as silent."""
 
     async def open(self, client_id: int) -> None:
-        """Connect and log on; raises NotConnected, with the remedy, or ClientIdTaken."""
-        at = f"TWS or Gateway at {self._address}"
-        seconds = self._config.connect_timeout_seconds
-        self._ib.errorEvent.clear()  # the client's own listener asks for account values when IB is back
-        self._ib.errorEvent += self._hear
-        self._ib.client.conn.disconnected += self._break
-        login = asyncio.ensure_future(
-            self._ib.client.connectAsync(self._address.host, self._address.port, client_id, seconds)
-        )
+        """Connect and log on; raises NotConnected, with the remedy: NotAdmitted or ClientIdTaken when TWS is there."""
+        address, seconds = self._address, self._config.connect_timeout_seconds
+        at = f"TWS or Gateway at {address}"
+        self._listen()
+        login = asyncio.ensure_future(self._ib.client.connectAsync(address.host, address.port, client_id, seconds))
         try:
             await asyncio.wait({login, self._refused_login}, return_when=asyncio.FIRST_COMPLETED)
+            if login.done() and login.exception() is None:
+                await asyncio.wait({self._refused_login}, timeout=GREETING_SECONDS)
         finally:
-            was_refused = login.cancel()
-        if was_refused:
-            await asyncio.wait({login})
+            login.cancel()
+        await asyncio.wait({login})
+        if self._refused_login.done() and (login.cancelled() or login.exception() is None):
             refusal = self._refused_login.result()
             if refusal.meaning is Meaning.CLIENT_ID_TAKEN:
                 raise ClientIdTaken(f"client id {client_id} of {at} is in use; {refusal}")
-            raise NotConnected(f"{at} takes the connection and ends it: {refusal}; see its API settings and its log")
+            kind = NotAdmitted if refusal.meaning is Meaning.REFUSED else NotConnected
+            raise kind(f"{at} takes the connection and ends it: {refusal}; see its API settings and its log")
         try:
             login.result()
         except TimeoutError:
@@ -88,9 +110,8 @@ class Session:
             raise NotConnected(
                 f"nothing listens as {at} ({error.strerror or error}); start it, and see LDTM_IB_HOST and LDTM_IB_PORT"
             ) from error
-        if self._address.account is not None and self._address.account not in self._ib.client.getAccounts():
-            await self.close()
-            raise NotConnected(f"{at} is logged in without the account that {ACCOUNT_VARIABLE} names; correct either")
+        if address.account is not None and address.account not in self._ib.client.getAccounts():
+            raise NotAdmitted(f"{at} is logged in without the account that {ACCOUNT_VARIABLE} names; correct either")
 
     async def close(self) -> None:
         """End the connection and wait until the socket is closed."""
@@ -103,15 +124,15 @@ class Session:
             closed.set()
 
         connection.disconnected += note
-        self._ib.client.disconnect()
         try:
+            self._ib.client.disconnect()
             await asyncio.wait_for(closed.wait(), CLOSE_SECONDS)
-        except TimeoutError:
+        except OSError:  # its timeout, or a socket that the other side has reset
             transport.abort()
             await closed.wait()
 
     async def bars(self, request: Request) -> pl.DataFrame | Refusal:
-        """The bars that a request is answered with, or why there are none; raises ConnectionBroken."""
+        """The bars that a request is answered with, or why there are none; raises ConnectionBroken or NotSent."""
         client, contract = self._ib.client, contract_of(self._client, request)
 
         def send(number: int) -> None:
@@ -119,108 +140,114 @@ class Session:
                 number, contract, request.end, request.duration, "1 day", "TRADES", True, 1, False, []
             )
 
-        answer = await self._ask(contract, send, client.cancelHistoricalData)
+        answer = await self._ask(request.ticker, contract, send, client.cancelHistoricalData)
         if isinstance(answer, Refusal):
             return answer
         return frame_of(request.ticker, answer) if answer else Refusal(meaning=Meaning.EMPTY)
 
     async def details(self, request: Request) -> list[Any] | Refusal:
-        """The contracts that a request's description fits."""
-        contract = contract_of(self._client, request)
-
-        def send(number: int) -> None:
-            self._ib.client.reqContractDetails(number, contract)
-
-        return await self._ask(contract, send, lambda _: None)
+        """The contracts that a request's description fits; raises ConnectionBroken or NotSent."""
+        client, contract = self._ib.client, contract_of(self._client, request)
+        return await self._ask(
+            request.ticker, contract, lambda number: client.reqContractDetails(number, contract), lambda _: None
+        )
 
     async def _ask(
-        self, contract: Any, send: Callable[[int], None], cancel: Callable[[int], None]
+        self, ticker: str, contract: Any, send: Callable[[int], None], cancel: Callable[[int], None]
     ) -> list[Any] | Refusal:
-        await self._wait_until_up()
+        await self._way.wait_until_up()
         try:
             number: int = self._ib.client.getReqId()
-            future: asyncio.Future[list[Any]] = self._ib.wrapper.startReq(number, contract)
-            self._open[number] = future
             send(number)
         except ConnectionError as error:
-            raise ConnectionBroken(f"the connection to {self._address} broke") from error
+            raise NotSent(f"the connection to {self._address} broke") from error
+        self.has_asked = True
+        if not self._open:
+            self._quiet_since = self._loop.time()
+        answer: asyncio.Future[list[Any]] = self._ib.wrapper.startReq(number, contract)
+        answer.add_done_callback(self._note_end)
+        asked = self._open[number] = _Asked(ticker=ticker, answer=answer, cancel=lambda: cancel(number))
         try:
-            return await self._outcome(number, future, cancel)
+            return await self._outcome(asked)
         finally:
             del self._open[number]
-            self._refusals.pop(number, None)
-            future.cancel()
+            answer.cancel()
 
-    async def _outcome(
-        self, number: int, future: asyncio.Future[list[Any]], cancel: Callable[[int], None]
-    ) -> list[Any] | Refusal:
+    async def _outcome(self, asked: _Asked) -> list[Any] | Refusal:
         """Wait for the end of a request; time during which TWS has no way to IB does not count."""
-        seconds = self._config.request_timeout_seconds
-        while not (await asyncio.wait({future}, timeout=seconds))[0]:
-            if self._up.is_set():
-                cancel(number)
-                return Refusal(meaning=Meaning.SILENCE, text=f"no answer came in {seconds:g} s")
-            await self._wait_until_up()
-        error = None if future.cancelled() else future.exception()
-        if refusal := self._refusals.get(number):
-            return refusal
-        if error is not None:
+        while not asked.answer.done():
+            await asyncio.wait({asked.answer}, timeout=self._seconds_to_silence())
+            if not asked.answer.done() and self._seconds_to_silence() <= 0:
+                self._give_up()
+        if asked.refusal is not None:
+            return asked.refusal
+        try:
+            return asked.answer.result()
+        except ConnectionError as error:
             raise ConnectionBroken(f"the connection to {self._address} broke") from error
-        return future.result()
 
-    async def _wait_until_up(self) -> None:
-        """Wait for IB as long as it takes, and for a data farm that is down as long as for a request."""
-        while self._down:
-            seconds = None if IB_ITSELF in self._down else self._config.request_timeout_seconds
-            try:
-                await asyncio.wait_for(self._up.wait(), seconds)
-            except TimeoutError:
-                self._down.clear()
-                self._up.set()
+    def _seconds_to_silence(self) -> float:
+        seconds = self._config.request_timeout_seconds
+        if not self._way.is_up:
+            return seconds
+        return max(self._quiet_since, self._way.up_since) + seconds - self._loop.time()
+
+    def _give_up(self) -> None:
+        """Nothing was answered for too long: whatever is open has got no answer, and will get none here."""
+        outage = f" ({self._way.outage})" if self._way.outage else ""
+        text = f"no answer came in {self._config.request_timeout_seconds:g} s{outage}"
+        self.silent = frozenset(asked.ticker for asked in self._open.values())
+        for asked in self._open.values():
+            asked.refuse(Refusal(meaning=Meaning.SILENCE, text=text))
+            if not self.is_broken:
+                asked.cancel()
+        self.is_broken = True
+
+    def _note_answer(self) -> None:
+        self._quiet_since, self.has_answered = self._loop.time(), True
+
+    def _note_end(self, answer: asyncio.Future[list[Any]]) -> None:
+        if not (answer.cancelled() or answer.exception()):
+            self._note_answer()
+
+    def _listen(self) -> None:
+        ib = self._ib
+        ib.errorEvent.clear()  # the client's own listener asks for account values when IB is back
+        ib.errorEvent += self._hear
+        ib.client.conn.disconnected += self._break
+        handlers = ib.client.decoder.handlers
+        handlers.update({number: self._legible(handlers[number]) for number in ANSWERS})
 
     def _hear(self, number: int, code: int, text: str, _contract: Any) -> None:
         """Sort what TWS says. That ib_async takes 321 for a warning makes no difference here."""
-        meaning = meaning_of(code, text)
-        refusal = Refusal(meaning=meaning, code=code, text=text)
-        if meaning in (Meaning.LINK_LOST, Meaning.FARM_DOWN):
-            self._note_outage(IB_ITSELF if meaning is Meaning.LINK_LOST else _farm(text), refusal)
-        elif meaning is Meaning.OTHER_FARM_DOWN:
-            self.notes.append(f"{refusal}: not waited for")
-        elif meaning in (Meaning.LINK_KEPT, Meaning.LINK_RENEWED, Meaning.FARM_UP):
-            self._note_return(meaning, refusal, _farm(text))
-        elif number in self._open and meaning is not Meaning.NOTICE:
-            self._refuse(number, refusal)
-        elif meaning in ENDS_THE_LOGIN and not self._refused_login.done():
-            self._refused_login.set_result(refusal)
+        said = Refusal(meaning=meaning_of(code, text), code=code, text=text)
+        if self._way.hear(said):
+            if said.meaning is Meaning.LINK_RENEWED:
+                for asked in self._open.values():
+                    asked.refuse(said)
+        elif number in self._open and said.meaning is not Meaning.NOTICE:
+            self._note_answer()
+            self._open[number].refuse(said)
+        elif said.meaning in ENDS_THE_LOGIN and not self._refused_login.done():
+            self._refused_login.set_result(said)
 
-    def _note_outage(self, what: str, refusal: Refusal) -> None:
-        self._down[what] = refusal
-        self._up.clear()
-        self.notes.append(f"{refusal}: waited")
+    def _legible(self, read: Callable[[list[str]], None]) -> Callable[[list[str]], None]:
+        """A reader of answers, of the client, whose failures reach who asked: the client only logs them."""
 
-    def _note_return(self, meaning: Meaning, refusal: Refusal, farm: str) -> None:
-        if meaning is Meaning.FARM_UP:
-            self._down.pop(farm, None)
-        else:
-            self._down.clear()
-        if not self._down:
-            self._up.set()
-        if meaning is Meaning.LINK_RENEWED:
-            for number in list(self._open):
-                self._refuse(number, refusal)
+        def reading(fields: list[str]) -> None:
+            try:
+                read(fields)
+            except Exception as error:
+                asked = self._open.get(int(fields[1]))
+                if asked is None:
+                    raise
+                self._note_answer()
+                asked.refuse(Refusal(meaning=Meaning.UNREADABLE, text=f"the client cannot read the answer ({error!r})"))
 
-    def _refuse(self, number: int, refusal: Refusal) -> None:
-        self._refusals.setdefault(number, refusal)
-        self._open[number].cancel()
+        return reading
 
     def _break(self, _reason: str) -> None:
         self.is_broken = True
-        self._down.clear()
-        self._up.set()
+        self._way.end()
         if not self._refused_login.done():
             self._refused_login.set_result(Refusal(meaning=Meaning.DISCONNECTED, text="it said nothing"))
-
-
-def _farm(text: str) -> str:
-    """The name of the farm that a message such as "HMDS data farm connection is OK:ushmds" is about."""
-    return text.rpartition(":")[2].strip()

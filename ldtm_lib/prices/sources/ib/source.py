@@ -12,7 +12,7 @@ from ldtm_lib.prices.sources.ib.address import Address
 from ldtm_lib.prices.sources.ib.apart import run_apart
 from ldtm_lib.prices.sources.ib.fetch import fetch_all
 from ldtm_lib.prices.sources.ib.pacing import Pacer
-from ldtm_lib.prices.sources.ib.requests import request_of
+from ldtm_lib.prices.sources.ib.requests import MOST_DAYS, request_of
 from ldtm_lib.prices.sources.protocol import Coverage, Delivery
 from ldtm_lib.sessions import Calendar
 
@@ -82,7 +82,7 @@ class IbSource:
         return Delivery(
             bars=delivered,
             failures=failures,
-            notes=tuple(fetched.notes),
+            notes=(*fetched.notes, *_late_beginnings(delivered, first, last)),
             basis=dict.fromkeys(delivered["ticker"].unique(maintain_order=True), basis),
         )
 
@@ -101,3 +101,18 @@ class IbSource:
                 "ask again then"
             )
         return MissingBar(f"{held}, none from {first} to {last}; ask again later, or retire the ticker if it left")
+
+
+def _late_beginnings(bars: pl.DataFrame, first: date, last: date) -> list[str]:
+    """The long histories of which less than half came: IB cuts some off, and cannot be told from a young listing."""
+    if (last - first).days <= MOST_DAYS:
+        return []
+    begun = bars.group_by("ticker", maintain_order=True).agg(pl.col("session").min(), pl.len())
+    late = begun.filter(pl.col("session") > first + (last - first) / 2)
+    if late.is_empty():
+        return []
+    told = ", ".join(f"{ticker} on {session} ({number:,} bars)" for ticker, session, number in late.iter_rows())
+    return [
+        f"of the days since {first} IB's bars begin late for {told}; materialize the price_history of one that was "
+        "listed before, or import its older bars from files with `ldtm prices import`"
+    ]
