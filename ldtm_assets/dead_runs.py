@@ -1,28 +1,37 @@
 """Runs whose process died without a word: a kill -9 or a power cut leaves them running on paper, with their slots.
 
 Whoever begins to work on a run puts the mark of its process on it. Whoever comes next looks whether the process behind
-a mark is still there; runs without one, or with one of another machine, are dead when no Dagster of this project runs.
-A run that is tried again inherits the mark of the first one, which says whose it is.
+a mark is still there; one of an earlier boot of the same host, or of its container before it was started again, is not.
+Runs without a mark, or with one of another host, are dead when no Dagster of this project runs. A run that is tried
+again inherits the mark of the first one, which says whose it is.
 """
 
 import os
-import time
+import socket
+from hashlib import sha256
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.launcher import DefaultRunLauncher
 
-HEARTBEAT_SECONDS = 60
+from ldtm_assets.daemons import is_heard_of
+
 PROCESS_TAG = "ldtm/process"
 HAVE_A_PROCESS = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 
 
 def mark_of(pid: int) -> str | None:
-    """A name of a process that is not used twice: its machine, its number there, its start in ticks since the boot."""
+    """A name of a process that is not used twice: where it is, its number there, its start in ticks since the boot."""
+    process = _process(pid)
+    return f"{'/'.join(_here())} {process}" if process else None
+
+
+def _process(pid: int) -> str | None:
     try:
         stat = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     except (OSError, IndexError):
         return None
-    return None if stat[0] == "Z" else f"{_machine()} {pid} {stat[19]}"
+    return None if stat[0] == "Z" else f"{pid} {stat[19]}"
 
 
 def own_mark(run_id: str) -> dict[str, str]:
@@ -39,9 +48,9 @@ def put_mark(context: dg.AssetExecutionContext) -> None:
 def bury_dead_runs(instance: dg.DagsterInstance, *, dagster_is_running: bool) -> list[str]:
     """Mark the dead runs of an instance as failed and free their slots in the pools; returns their ids."""
     buried: list[str] = []
-    dagster_is_running = dagster_is_running or _has_heartbeat(instance)
+    dagster_is_running = dagster_is_running or is_heard_of(instance)
     for run in instance.get_runs(dg.RunsFilter(statuses=HAVE_A_PROCESS)):
-        if _is_alive(run, dagster_is_running=dagster_is_running):
+        if _is_alive(instance, run, dagster_is_running=dagster_is_running):
             continue
         instance.report_run_failed(run, message="The process of this run died without a word.")
         instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
@@ -49,21 +58,28 @@ def bury_dead_runs(instance: dg.DagsterInstance, *, dagster_is_running: bool) ->
     return buried
 
 
-def _is_alive(run: dg.DagsterRun, *, dagster_is_running: bool) -> bool:
+def _is_alive(instance: dg.DagsterInstance, run: dg.DagsterRun, *, dagster_is_running: bool) -> bool:
     marked, _, mark = run.tags.get(PROCESS_TAG, "").partition(" ")
-    machine, _, process = mark.partition(" ")
-    if marked != run.run_id or machine != _machine():
+    place, _, process = mark.partition(" ")
+    boot, space, host = _here()
+    its_boot, its_space, its_host = [*place.split("/"), "", "", ""][:3]
+    if marked != run.run_id:
         return dagster_is_running
-    return mark == mark_of(int(process.split()[0]))
+    if (its_boot, its_space) == (boot, space):
+        return process == _process(int(process.split()[0]))
+    if its_host != host:
+        return dagster_is_running
+    # a launcher of containers puts living runs into others; else another one is this container before its restart
+    has_space_of_its_own = not isinstance(instance.run_launcher, DefaultRunLauncher)
+    return its_boot == boot and has_space_of_its_own and dagster_is_running
 
 
-def _has_heartbeat(instance: dg.DagsterInstance) -> bool:
-    """Whether a daemon that somebody else started, such as a service manager, has been heard of just now."""
-    beats = instance.get_daemon_heartbeats().values()
-    return any(time.time() - beat.timestamp < HEARTBEAT_SECONDS for beat in beats)
+def _here() -> tuple[str, str, str]:
+    """What process numbers belong to, one boot of a machine and in it one container, and the host that this is.
 
-
-def _machine() -> str:
-    """What process numbers belong to: one boot of a machine, and in it one container."""
+    The name of a host alone may be that of many, such as `localhost`; its number is not to leave it as it is.
+    """
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return f"{boot}/{Path('/proc/self/ns/pid').readlink()}"
+    number = Path("/etc/machine-id")
+    host = f"{socket.gethostname()} {number.read_text().strip() if number.exists() else ''}"
+    return boot, str(Path("/proc/self/ns/pid").readlink()), sha256(host.encode()).hexdigest()[:16]

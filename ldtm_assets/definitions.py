@@ -13,6 +13,7 @@ from ldtm_assets.assets.retraining import retraining
 from ldtm_assets.catch_up import catch_up_sensor, evening_watch_sensor
 from ldtm_assets.event_log import seals_asset
 from ldtm_assets.freshness_checks import freshness_checks, freshness_job, freshness_schedule
+from ldtm_assets.heartbeat import heartbeat_sensor
 from ldtm_assets.jobs import JOBS
 from ldtm_assets.new_bars import new_bars_sensor
 from ldtm_assets.partitions import by_session_and_ticker, by_ticker
@@ -20,7 +21,7 @@ from ldtm_assets.progress import LogLines, TrainingReporter
 from ldtm_assets.resources import ProjectResource
 from ldtm_assets.schedules import schedules_of
 from ldtm_assets.sensors import gpu_pool_sensor
-from ldtm_assets.upkeep import retention_job, retention_schedule
+from ldtm_assets.upkeep import retention_job, retention_schedule, upkeep_sensor
 from ldtm_lib.config import Settings
 from ldtm_lib.project import config_path
 from ldtm_lib.sessions import Calendar, exchange_calendar
@@ -56,10 +57,12 @@ def definitions_for(settings: Settings, calendar: Calendar, reporter: TrainingRe
         schedules=[
             *schedules_of(project.open, settings, calendar),
             freshness_schedule(settings, calendar),
-            retention_schedule(settings),
+            retention_schedule(),
         ],
         sensors=[
             gpu_pool_sensor(project.open),
+            upkeep_sensor(project.open, settings),
+            heartbeat_sensor(project.open),
             alert_sensor(project.open),
             catch_up_sensor(project.open, settings, calendar),
             evening_watch_sensor(project.open, settings, calendar),

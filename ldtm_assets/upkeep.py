@@ -1,18 +1,26 @@
-"""Once a week what is no record goes: old logs, old runs, refused bars, files that nobody needs."""
+"""What keeps the disk from filling up: once a week what is no record goes, and every minute somebody looks.
+
+Neither waits for `automation.on`: a disk fills up in any case, and a full one stops the database.
+"""
+
+from collections.abc import Callable
 
 import dagster as dg
 
-from ldtm_assets.automation import schedule_status
 from ldtm_assets.event_log import SEALS
 from ldtm_assets.jobs import EVENING_ASSETS
 from ldtm_assets.partitions import EXCHANGE_TIMEZONE
 from ldtm_assets.resources import ProjectResource
 from ldtm_lib.config import Settings
+from ldtm_lib.project import Project, home_of
 from ldtm_lib.upkeep import retention
+from ldtm_lib.upkeep.disk import watch_disk
+from ldtm_lib.upkeep.log_files import hold_logs
 from ldtm_lib.upkeep.run_storage import AssetNames
 from ldtm_lib.upkeep.swept import Swept
 
 RETENTION_CRON = "0 12 * * 0"
+SECONDS_BETWEEN_LOOKS = 60
 ASSETS = AssetNames(by_date=EVENING_ASSETS, for_good=(SEALS.to_user_string(),))
 
 
@@ -31,16 +39,36 @@ def retention_job() -> None:
     sweep()
 
 
-def retention_schedule(settings: Settings) -> dg.ScheduleDefinition:
-    """On Sundays, when no evening and no retraining runs."""
+def retention_schedule() -> dg.ScheduleDefinition:
+    """On Sundays, when no evening and no retraining runs. It is on."""
     return dg.ScheduleDefinition(
         name="retention_schedule",
         job=retention_job,
         cron_schedule=RETENTION_CRON,
         execution_timezone=EXCHANGE_TIMEZONE,
-        default_status=schedule_status(settings),
+        default_status=dg.DefaultScheduleStatus.RUNNING,
         description="Old logs, runs, refused bars, alerts and unneeded files go. The record stays.",
     )
+
+
+def upkeep_sensor(project: Callable[[], Project], settings: Settings) -> dg.SensorDefinition:
+    """The sensor that holds logs to their size and notices a disk that fills up. It is on, and launches nothing."""
+
+    @dg.sensor(
+        name="upkeep_sensor",
+        minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Holds the log files to their size, and notices when the disk is nearly full.",
+    )
+    def sensor() -> dg.SkipReason:
+        dropped = hold_logs(home_of(settings), settings.retention)  # first: a full disk stops the database
+        opened = project()
+        with opened.database.transaction() as conn:
+            trouble = watch_disk(conn, opened.home)
+        disk = trouble.summary if trouble else "there is room on the disk"
+        return dg.SkipReason(f"{disk}; {sum(dropped) / 2**20:.1f} MiB of {len(dropped)} logs went")
+
+    return sensor
 
 
 def in_words(done: retention.Sweep) -> str:

@@ -1,7 +1,6 @@
 """How Dagster is doing: whether it runs, what it launches next, what is stopped, and who holds the GPU's slots."""
 
 import os
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -10,7 +9,7 @@ from dagster._utils.schedules import schedule_execution_time_iterator as cron_ti
 from dagster_shared.error import DagsterError
 from sqlalchemy.exc import SQLAlchemyError
 
-from ldtm_assets.dead_runs import HEARTBEAT_SECONDS
+from ldtm_assets.daemons import NEEDED, silent_daemons
 from ldtm_assets.definitions import definitions_for
 from ldtm_assets.freshness_checks import FRESHNESS_JOB
 from ldtm_assets.gpus import GPU_POOL
@@ -25,7 +24,6 @@ from ldtm_lib.sessions import Calendar
 ON_SESSIONS_ONLY = (EVENING_JOB, FRESHNESS_JOB)
 """Jobs whose schedules let holidays pass."""
 UNDER_WAY = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
-WAITING = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.QUEUED]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +39,9 @@ class DagsterStatus:
     """What Dagster's own storage says at a moment."""
 
     is_alive: bool
-    """Whether a daemon has been heard of just now."""
+    """Whether every part of the daemon that is needed has been heard of just now."""
+    silent: tuple[str, ...]
+    """What the other parts of the daemon look after."""
     pages: str | None
     """Where the pages of this configuration are; None when `ldtm up` did not start them."""
     next_ticks: tuple[NextTick, ...]
@@ -57,6 +57,11 @@ class DagsterStatus:
     """Trainings that may run at once; None before the pool was ever set."""
     gpu_slots_held: int
     num_waiting_for_gpu: int
+
+    @property
+    def runs_in_part(self) -> bool:
+        """Whether some of the daemon is at work and some is not."""
+        return 0 < len(self.silent) < len(NEEDED)
 
 
 def dagster_status(project: Project, calendar: Calendar, moment: datetime) -> DagsterStatus:
@@ -84,9 +89,10 @@ def _ask(project: Project, calendar: Calendar, moment: datetime) -> DagsterStatu
         newest = newest_ticks(instance, states, {each.name for each in (*schedules, *sensors)} - {*off})
         pool = instance.event_log_storage.get_concurrency_info(GPU_POOL)
         has_limit = any(p.name == GPU_POOL for p in instance.event_log_storage.get_pool_limits())
-        beats = [beat.timestamp for beat in instance.get_daemon_heartbeats().values()]
+        silent = silent_daemons(instance)
         return DagsterStatus(
-            is_alive=any(time.time() - beat < HEARTBEAT_SECONDS for beat in beats),
+            is_alive=not silent,
+            silent=tuple(silent),
             pages=running.address if running else None,
             next_ticks=tuple(sorted(ticks, key=lambda tick: tick.at)),
             stopped=tuple(off),
@@ -94,7 +100,7 @@ def _ask(project: Project, calendar: Calendar, moment: datetime) -> DagsterStatu
                 (name, why) for name, ticks in newest.items() for tick in ticks if (why := failure_of(tick)) is not None
             ),
             running=tuple(run.job_name for run in instance.get_runs(dg.RunsFilter(statuses=UNDER_WAY))),
-            num_queued=instance.get_runs_count(dg.RunsFilter(statuses=WAITING)),
+            num_queued=instance.get_runs_count(dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED])),
             gpu_slots=pool.slot_count if has_limit else None,
             gpu_slots_held=pool.active_slot_count,
             num_waiting_for_gpu=pool.pending_step_count,

@@ -35,11 +35,11 @@ from ldtm_lib.prices.sources.open import open_source
 from ldtm_lib.project import CONFIG_VARIABLE, DATABASE_VARIABLE, checked_url, home_of, open_project
 from ldtm_lib.sessions import exchange_calendar
 from ldtm_lib.settings_file import is_loopback, load_settings
+from ldtm_lib.upkeep.disk import LITTLE_DISK_GIB
 
 Level = Literal["ok", "warn", "fail"]
 PACKAGES = ("dagster", "dagster-webserver", "dagster-postgres", "torch", "polars", "psycopg", "exchange-calendars")
 OLDEST_POSTGRES = 150000
-LITTLE_DISK_GIB = 5.0
 LOGON_SECONDS = 5.0
 NUM_SHOWN = 5
 """Tickers that a finding names."""

@@ -12,15 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from psycopg import sql
-
 from ldtm_lib.alerts.configured import channels
 from ldtm_lib.database import embedded
 from ldtm_lib.database.migrate import migrate
-from ldtm_lib.database.writer import schema_exists
 from ldtm_lib.errors import ConfigurationError, LdtmError
-from ldtm_lib.project import CONFIG_VARIABLE, DATABASE_VARIABLE, Project, homes_beside, open_project
+from ldtm_lib.project import CONFIG_VARIABLE, DATABASE_VARIABLE, Project, home_of, homes_beside, open_project
 from ldtm_lib.sessions import exchange_calendar
+from ldtm_lib.settings_file import load_settings
+from ldtm_lib.upkeep.dagster_schema import claim_dagster_schema
+from ldtm_lib.upkeep.heartbeat import heartbeat_url
+from ldtm_lib.upkeep.log_files import dagster_log, hold_logs
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -56,13 +57,16 @@ class RunningDagster:
 
 
 def prepare(config: Path) -> tuple[Project, list[str]]:
-    """The project with its database up to date, and the names of the schema steps that were applied."""
+    """The project with its database up to date, and the names of the schema steps that were applied.
+
+    Logs are cut before the database starts, which a full disk would stop. Raises ConfigurationError where the schema
+    of Dagster's storage is another installation's.
+    """
+    settings = load_settings(config)
+    hold_logs(home_of(settings), settings.retention)
     project = open_project(config, os.environ)
     applied = migrate(project.database, exchange_calendar())
-    dagster_schema = project.settings.database.dagster_schema
-    with project.database.transaction() as conn:
-        if not schema_exists(conn, dagster_schema):
-            conn.execute(sql.SQL("create schema {}").format(sql.Identifier(dagster_schema)))
+    claim_dagster_schema(project)
     return project, applied
 
 
@@ -84,9 +88,10 @@ def dagster_environment(project: Project) -> dict[str, str]:
 def prepare_dagster(project: Project) -> int:
     """Clear the way for Dagster's processes; returns how many trainings may run at once.
 
-    Raises ConfigurationError for an address of alerts that is none: nobody would hear of it later.
+    Raises ConfigurationError for an address of alerts or of the heartbeat that is none: nobody would hear of it later.
     """
     channels(os.environ)
+    heartbeat_url(os.environ)
     os.environ.update(dagster_environment(project))
     from dagster import DagsterInstance
 
@@ -121,7 +126,7 @@ def start_dagster(project: Project, port: int, workspace: Path = WORKSPACE) -> i
     """
     _require_no_dagster(project)
     pid_file = _pid_file(project)
-    log = project.home / "logs" / "dagster.log"
+    log = dagster_log(project.home)
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as out:
         process = _spawn(project, port, workspace, out)

@@ -1,6 +1,5 @@
 """`ldtm status`: one screen that says how the installation is doing, and what needs a person."""
 
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -25,6 +24,7 @@ from ldtm_lib.evenings.open_cells import NEW_YORK
 from ldtm_lib.project import DATABASE_VARIABLE, Project, home_of, open_project
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings_file import load_settings
+from ldtm_lib.upkeep.disk import free_bytes, little_disk
 from ldtm_lib.upkeep.run_folders import size_of
 from ldtm_lib.upkeep.run_storage import has_run_storage
 from ldtm_lib.upkeep.status import Status, needs, status
@@ -69,16 +69,19 @@ def look(config: Path, environ: Mapping[str, str], calendar: Calendar) -> Screen
                 tables = status(conn, settings, calendar)
             told += needs(tables, settings)
         dagster = _dagster(project, calendar)
-        told += _needs_of(dagster, settings)
+        told += _needs_of(dagster, tables, settings)
     except LdtmError as error:
         told.append(str(error))
     if settings.automation.on and not addresses(environ):
         told.append(f"automation is on and {VARIABLE} names no channel, so nobody is told anything: `ldtm alerts test`")
+    disk = little_disk(home)
+    if disk is not None and not (tables and any(trouble.key == disk.key for trouble in tables.troubles)):
+        told.append(f"{disk.subject}: {disk.summary}")
     return Screen(
         tables=tables,
         dagster=dagster,
         folder_bytes={name: size_of(home / name) for name in ("checkpoints", "dagster", "logs")},
-        free_bytes=shutil.disk_usage(next(place for place in (home, *home.parents) if place.exists())).free,
+        free_bytes=free_bytes(home),
         needs=tuple(without_secrets(line, environ) for line in told),
     )
 
@@ -120,8 +123,11 @@ def _evening(found: Status) -> Iterator[str]:
     rows = ", ".join(f"{number} {kind}" for kind, number in kinds.items() if number) or "no"
     abstained = f", {evening.num_abstained} of which abstain" if evening.num_abstained else ""
     yield f"{evening.session:%a %Y-%m-%d}: {rows} rows of {_num(evening.num_tickers, 'ticker')}{abstained}"
+    if found.is_last:
+        yield "the last one: there are no partitions after it"
     if standing.first_attempt_at is None or standing.last_attempt_at is None:
-        yield "not tried yet"
+        if evening.without_row:
+            yield "not tried yet"
     else:
         tried = (standing.first_attempt_at, standing.last_attempt_at)
         first, last = (f"{moment.astimezone(NEW_YORK):%m-%d %H:%M}" for moment in tried)
@@ -175,7 +181,10 @@ def _dagster_lines(found: "DagsterStatus | None") -> Iterator[str]:
         yield "not looked at"
         return
     pages = f", pages at {found.pages}" if found.pages else ""
-    yield f"runs{pages}" if found.is_alive else "does not run"
+    if found.runs_in_part:
+        yield f"runs without {' and '.join(found.silent)}{pages}"
+    else:
+        yield f"runs{pages}" if found.is_alive else "does not run"
     jobs = f" ({', '.join(sorted(set(found.running)))})" if found.running else ""
     yield f"{_num(len(found.running), 'run')} under way{jobs}, {found.num_queued} queued"
     if found.gpu_slots is not None:
@@ -185,6 +194,8 @@ def _dagster_lines(found: "DagsterStatus | None") -> Iterator[str]:
 
 
 def _next(found: "DagsterStatus") -> Iterator[str]:
+    if found.next_ticks and not found.is_alive:
+        yield "if Dagster runs by then:"
     width = max((len(tick.schedule) for tick in found.next_ticks), default=0)
     for tick in found.next_ticks:
         yield f"{tick.schedule:{width}}  {_both_clocks(tick.at)}"
@@ -217,10 +228,16 @@ def _dagster(project: Project, calendar: Calendar) -> "DagsterStatus | None":
     return dagster_status(project, calendar, moment)
 
 
-def _needs_of(found: "DagsterStatus | None", settings: Settings) -> list[str]:
+def _needs_of(found: "DagsterStatus | None", tables: Status | None, settings: Settings) -> list[str]:
+    """What is amiss with Dagster. Where no evening will come and nothing is to run by itself, it may stand still."""
+    may_stand_still = tables is not None and tables.is_last and not settings.automation.on
     if found is None:
-        return ["Dagster was never started here: `ldtm up`"]
-    told = [] if found.is_alive else ["Dagster does not run, so nothing happens by itself: `ldtm up`"]
+        return [] if may_stand_still else ["Dagster was never started here: `ldtm up`"]
+    told = list[str]()
+    if found.runs_in_part:
+        told.append(f"Dagster runs, but nobody looks after {' and '.join(found.silent)}: `ldtm down`, then `ldtm up`")
+    elif not (found.is_alive or may_stand_still):
+        told.append("Dagster does not run, so nothing happens by itself: `ldtm up`")
     if settings.automation.on and found.stopped:
         told.append(f"automation is on, but {', '.join(found.stopped)} was stopped in the pages")
     told += [f"{name} fails at each look: {why}" for name, why in found.failing]

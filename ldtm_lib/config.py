@@ -222,7 +222,7 @@ class RetentionConfig:
     operations_days: int = 400
     """Attempts of evenings, and alerts that have been delivered."""
     log_mib: int = 50
-    """The size of a log file at which its older half goes."""
+    """The size that a log file is held to: above it the oldest lines go."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

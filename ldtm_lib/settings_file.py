@@ -245,6 +245,11 @@ def _check_ranges(path: Path, settings: Settings) -> None:
     ):
         if not name.isidentifier() or name != name.lower():
             raise ConfigurationError(f"{path}: {key} is {name!r}; use lower-case letters, digits and '_'")
+    if settings.database.schema == settings.database.dagster_schema:
+        raise ConfigurationError(
+            f"{path}: database.schema and database.dagster_schema are both {settings.database.schema!r}; "
+            "the record and Dagster's storage need a schema each, change one of them"
+        )
 
 
 def _check_pages(path: Path, pages: PagesConfig) -> None:

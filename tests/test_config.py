@@ -182,6 +182,12 @@ def test_a_value_of_another_type_is_refused(load: Load, section: str, line: str,
         ("database", 'schema = "a-b"', "database.schema is 'a-b'; use lower-case letters, digits and '_'"),
         ("database", 'dagster_schema = "A"', "database.dagster_schema is 'A'; use lower-case letters, digits and '_'"),
         (
+            "database",
+            'schema = "x"\ndagster_schema = "x"',
+            "database.schema and database.dagster_schema are both 'x'; the record and Dagster's storage need a schema "
+            "each, change one of them",
+        ),
+        (
             "partitions",
             "first_session = 2013-03-01\nlast_session = 2013-02-28",
             "partitions.last_session is 2013-02-28, before the first_session, 2013-03-01",

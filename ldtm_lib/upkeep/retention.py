@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 import psycopg
 
 from ldtm_lib.config import RetentionConfig
-from ldtm_lib.database import embedded
 from ldtm_lib.database.clock import now
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.database.statements import statement
@@ -20,14 +19,13 @@ from ldtm_lib.errors import LdtmError
 from ldtm_lib.project import Project
 from ldtm_lib.registry.retention import prune
 from ldtm_lib.upkeep.batches import delete_in_batches
-from ldtm_lib.upkeep.log_files import drop_older_half
+from ldtm_lib.upkeep.log_files import hold_logs
 from ldtm_lib.upkeep.run_folders import remove_run_folders
 from ldtm_lib.upkeep.run_storage import AssetNames, forget_runs, has_run_storage
 from ldtm_lib.upkeep.swept import Swept
 
 UNSEEN_FACTOR = 10
 """Times as long as an answered refusal, one is kept that no valid bar has answered."""
-MIB = 1 << 20
 
 
 class RetentionAtWork(LdtmError):
@@ -126,10 +124,8 @@ def _tables(database: Database, config: RetentionConfig, moment: datetime, *, dr
 
 
 def _logs(project: Project, *, dry_run: bool) -> list[Swept]:
-    above = project.settings.retention.log_mib * MIB
-    paths = (project.home / "logs" / "dagster.log", project.home / embedded.FOLDER / "log")
-    dropped = [drop_older_half(path, above_bytes=above, dry_run=dry_run) for path in paths]
-    return [Swept(what="older halves of log files", num=sum(map(bool, dropped)), num_bytes=sum(dropped))]
+    dropped = hold_logs(project.home, project.settings.retention, dry_run=dry_run)
+    return [Swept(what="oldest parts of log files", num=len(dropped), num_bytes=sum(dropped))]
 
 
 def _checkpoints(project: Project, *, dry_run: bool) -> list[Swept]:

@@ -64,14 +64,16 @@ class Status:
     """An installation at a moment."""
 
     evening: Freshness
-    """Of the newest session whose evening has begun."""
+    """Of the newest session whose evening has begun, among those that there are partitions of."""
+    is_last: bool
+    """Whether there are no partitions of later sessions, so that this evening is the last one."""
     standing: Standing
     since: date
     """The oldest session that is made up for by itself, and that troubles are heard of."""
     cells: tuple[OpenCell, ...]
     """What is still to be made of the sessions since then."""
     universe: tuple[str, ...]
-    """The tickers that belong to the universe on the newest closed session."""
+    """The tickers that belong to the universe on the newest closed session, or on the last one that there is."""
     degraded: tuple[str, ...]
     """Per active model that fell significantly below the gate, what its record is."""
     messages: tuple[Message, ...]
@@ -94,7 +96,11 @@ def status(conn: Connection, settings: Settings, calendar: Calendar) -> Status:
     moment = now(conn)
     newest = calendar.last_closed(moment)
     evening = newest if evening_of(newest) <= moment else calendar.offset(newest, -1)
-    universe = settings.tickers_on(newest)
+    last = settings.partitions.last_session
+    there_are = calendar.between(settings.partitions.first_session, min(last or evening, evening))
+    evening = there_are[-1] if there_are else evening
+    is_last = last is not None and calendar.offset(evening, 1) > last
+    universe = settings.tickers_on(evening if is_last else newest)
     with conn.cursor(row_factory=class_row(Standing)) as cursor:
         standing = cursor.execute(
             statement("upkeep/status"), {"session": evening, "tickers": list(universe)}
@@ -105,6 +111,7 @@ def status(conn: Connection, settings: Settings, calendar: Calendar) -> Status:
     records = degraded_models(conn, settings.gate, significance=settings.registry.degradation_significance)
     return Status(
         evening=freshness(conn, settings, evening),
+        is_last=is_last,
         standing=standing,
         since=calendar.offset(newest, 1 - settings.automation.catch_up_sessions),
         cells=tuple(open_cells(conn, settings, calendar, moment)),

@@ -56,8 +56,12 @@ SCHEDULES = {
     "freshness_schedule",
     "retention_schedule",
 }
+ALWAYS_ON = {"retention_schedule"}
+"""Schedules that run whether or not `automation.on`, which neither configuration sets."""
 SENSORS = {
     "gpu_pool_sensor": dg.DefaultSensorStatus.RUNNING,
+    "upkeep_sensor": dg.DefaultSensorStatus.RUNNING,
+    "heartbeat_sensor": dg.DefaultSensorStatus.RUNNING,
     "alert_sensor": dg.DefaultSensorStatus.RUNNING,
     "evening_watch_sensor": dg.DefaultSensorStatus.RUNNING,
     "catch_up_sensor": dg.DefaultSensorStatus.STOPPED,
@@ -122,8 +126,9 @@ def test_checks(definitions: dg.Definitions) -> None:
 
 def test_jobs_and_automation(definitions: dg.Definitions) -> None:
     assert {job.name for job in definitions.resolve_all_job_defs()} >= JOBS
-    schedules = list(definitions.schedules or [])
+    schedules = [each for each in definitions.schedules or [] if isinstance(each, dg.ScheduleDefinition)]
     assert {schedule.name for schedule in schedules} == SCHEDULES
+    assert {each.name for each in schedules if each.default_status == dg.DefaultScheduleStatus.RUNNING} == ALWAYS_ON
     found = {sensor.name: sensor.default_status for sensor in definitions.sensors or []}
     assert found | OF_FILES == SENSORS | OF_FILES
 

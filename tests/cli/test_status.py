@@ -23,6 +23,7 @@ from dagster._core.scheduler.instigation import (
     TickData,
     TickStatus,
 )
+from dagster._core.test_utils import create_run_for_test
 from dagster._daemon.types import DaemonHeartbeat
 from dagster_shared.error import SerializableErrorInfo
 from rich.console import Console
@@ -37,6 +38,7 @@ from ldtm_lib.evenings import attempts
 from ldtm_lib.project import open_project
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings_file import load_settings
+from ldtm_lib.upkeep import disk
 from ldtm_lib.upkeep.status import needs, status
 from tests.cli.shell import run_ldtm
 from tests.integration.conftest import LedgerRows, ledger_rows
@@ -48,6 +50,8 @@ FRIDAY = date(2013, 1, 18)
 TICKERS = ("AAPL", "FB", "GOOG", "IBM", "MSFT")
 CONFIG = f"tickers = {list(TICKERS)}\n[partitions]\nfirst_session = 2012-01-03\n"
 UNHEARD = "automation is on and LDTM_ALERT_URLS names no channel, so nobody is told anything: `ldtm alerts test`"
+DAEMON = ("SENSOR", "SCHEDULER", "QUEUED_RUN_COORDINATOR")
+"""The parts of Dagster's daemon that are needed."""
 HALF_A_DAY, PAST = timedelta(hours=12), -timedelta(minutes=5)
 
 
@@ -103,13 +107,14 @@ def speaking(desk: Desk) -> None:
 
 @pytest.fixture
 def instance(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
-    """Dagster's storage, in which a daemon was heard of just now."""
+    """Dagster's storage, in which all of a daemon was heard of just now."""
     with psycopg.connect(desk.url, autocommit=True) as admin:
         admin.execute("create schema ldtm_dagster")
     for name, value in dagster_environment(open_project(desk.config, {"LDTM_DATABASE_URL": desk.url})).items():
         monkeypatch.setenv(name, value)
     with dg.DagsterInstance.get() as instance:
-        instance.add_daemon_heartbeat(DaemonHeartbeat(time.time(), "SCHEDULER", "a", []))
+        for part in DAEMON:
+            instance.add_daemon_heartbeat(DaemonHeartbeat(time.time(), part, "a", []))
         yield instance
 
 
@@ -255,7 +260,8 @@ def test_a_dagster_that_does_not_run_or_is_switched_off_needs_a_person(
     assert (screen.dagster.stopped, screen.needs) == ((), (UNHEARD,))
     assert {tick.schedule for tick in screen.dagster.next_ticks} >= {"evening_schedule", "freshness_schedule"}
     stop(instance, "evening_schedule")
-    instance.add_daemon_heartbeat(DaemonHeartbeat(time.time() - 100, "SCHEDULER", "a", []))
+    for part in DAEMON:
+        instance.add_daemon_heartbeat(DaemonHeartbeat(time.time() - 100, part, "a", []))
     screen = desk.looks()
     assert screen.needs == (
         "Dagster does not run, so nothing happens by itself: `ldtm up`",
@@ -263,6 +269,74 @@ def test_a_dagster_that_does_not_run_or_is_switched_off_needs_a_person(
         UNHEARD,
     )
     assert "off: evening_schedule" in text(screen)
+    assert "\nnext     if Dagster runs by then:\n" in text(screen)
+
+
+@pytest.mark.usefixtures("speaking")
+@pytest.mark.parametrize(
+    ("dead", "says"),
+    [
+        (["SENSOR"], "sensors"),
+        (["SCHEDULER"], "schedules"),
+        (["QUEUED_RUN_COORDINATOR"], "the queue of runs"),
+        (["SENSOR", "SCHEDULER"], "sensors and schedules"),
+    ],
+)
+def test_a_daemon_of_which_a_part_is_dead_needs_a_person(
+    desk: Desk, instance: dg.DagsterInstance, dead: list[str], says: str
+) -> None:
+    desk = desk.opens_in(HALF_A_DAY)
+    desk.records(*TICKERS)
+    for part in (*dead, "BACKFILL"):
+        beat_at = time.time() - (100 if part in dead else 0)
+        instance.add_daemon_heartbeat(DaemonHeartbeat(beat_at, part, "a", []))
+    screen = desk.looks()
+    assert screen.needs == (f"Dagster runs, but nobody looks after {says}: `ldtm down`, then `ldtm up`",)
+    assert f"Dagster  runs without {says}\n" in text(screen)
+    assert screen.dagster is not None
+    assert not screen.dagster.is_alive
+
+
+@pytest.mark.usefixtures("speaking")
+def test_a_run_that_never_reached_the_queue_is_not_shown_as_queued(desk: Desk, instance: dg.DagsterInstance) -> None:
+    desk = desk.opens_in(HALF_A_DAY)
+    create_run_for_test(instance, job_name="evening_job", status=dg.DagsterRunStatus.NOT_STARTED)
+    assert "0 runs under way, 0 queued" in text(desk.looks())
+    with psycopg.connect(desk.url, autocommit=True) as admin:
+        admin.execute("update ldtm_dagster.runs set status = 'QUEUED'")
+    assert "0 runs under way, 1 queued" in text(desk.looks())
+
+
+@pytest.mark.usefixtures("speaking", "instance")
+def test_a_disk_that_is_nearly_full_needs_a_person_and_is_told_once(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = desk.opens_in(HALF_A_DAY)
+    desk.records(*TICKERS)
+    monkeypatch.setattr(disk, "LITTLE_DISK_GIB", 1e9)
+    [told] = desk.looks().needs
+    assert told.startswith("disk: ")
+    assert told.endswith(", less than 1e+09: free some, or see `ldtm retention`")
+    disk.watch_disk(desk.rows.conn, desk.config.parent)
+    assert [line.partition(":")[0] for line in desk.looks().needs] == ["disk"]
+
+
+@pytest.mark.usefixtures("speaking")
+@pytest.mark.parametrize("last_session", ["2013-01-18", "2013-01-20"])
+def test_where_the_partitions_end_in_the_past_the_last_evening_is_theirs_and_nothing_is_missing(
+    desk: Desk, last_session: str
+) -> None:
+    desk.config.write_text(CONFIG + f"last_session = {last_session}\n")
+    for ticker in TICKERS:
+        desk.rows.bar(ticker, FRIDAY, 100)
+        desk.rows.forecast(ticker, FRIDAY)
+    screen = desk.looks()
+    assert screen.needs == (), "no evening will come, so Dagster may stand still"
+    shown = text(screen)
+    assert "evening  Fri 2013-01-18: 5 simulated rows of 5 tickers\n" in shown
+    assert "\n         the last one: there are no partitions after it\n" in shown
+    assert "not tried yet" not in shown
+    assert "All is well." in shown
 
 
 @pytest.mark.usefixtures("speaking")

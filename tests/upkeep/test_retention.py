@@ -24,7 +24,7 @@ from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.database.writer import allow_to_write, lacking_rights, powers
 from ldtm_lib.ledger.fillbacks import fill
 from ldtm_lib.sessions import Calendar
-from ldtm_lib.upkeep.log_files import drop_older_half
+from ldtm_lib.upkeep.log_files import hold_log
 from ldtm_lib.upkeep.retention import RetentionAtWork, Sweep, sweep
 from tests.integration.conftest import LedgerRows
 from tests.upkeep.conftest import SCHEMA, SESSIONS, Station
@@ -214,13 +214,13 @@ for number in range(1000000):
 """
 
 
-def test_a_log_loses_its_older_half_while_a_process_appends(tmp_path: Path) -> None:
+def test_a_log_is_held_to_its_size_while_a_process_appends(tmp_path: Path) -> None:
     log = tmp_path / "dagster.log"
     with log.open("ab") as out:
         process = subprocess.Popen([sys.executable, "-c", WRITER], stdout=out)
     num_cuts = 0
     while process.poll() is None:
-        if drop_older_half(log, above_bytes=1 << 20, dry_run=False):
+        if hold_log(log, limit_bytes=1 << 20, dry_run=False):
             num_cuts += 1
     assert num_cuts >= 3
     lines = [int(line) for line in log.read_text().splitlines()]
@@ -232,15 +232,33 @@ def test_a_log_loses_its_older_half_while_a_process_appends(tmp_path: Path) -> N
     """Lines that came in the instant between the last look and the cut."""
 
 
+@pytest.mark.parametrize("times", [2, 8, 50])
+def test_a_log_that_grew_far_beyond_its_limit_is_within_it_after_one_cut(tmp_path: Path, times: int) -> None:
+    log = tmp_path / "log"
+    log.write_text("".join(f"{number:09d}\n" for number in range(1000 * times)))
+    hold_log(log, limit_bytes=10_000, dry_run=False)
+    assert log.stat().st_size <= 10_000
+    lines = [int(line) for line in log.read_text().splitlines()]
+    assert lines == list(range(1000 * times - len(lines), 1000 * times)), "the newest ones stay"
+    assert len(lines) >= 799, "and as many as there is room for, but for a fifth that is left to what comes"
+
+
+def test_a_log_of_one_endless_line_keeps_its_end(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(b"x" * (16 << 20))
+    hold_log(log, limit_bytes=5 << 20, dry_run=False)
+    assert 3 << 20 <= log.stat().st_size <= 5 << 20
+
+
 def test_a_log_below_its_limit_stays_and_a_dry_run_cuts_nothing(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("".join(f"{number:09d}\n" for number in range(1000)))
-    assert drop_older_half(log, above_bytes=10_000, dry_run=False) == 0
-    assert drop_older_half(log, above_bytes=9_999, dry_run=True) == 5010
+    assert hold_log(log, limit_bytes=10_000, dry_run=False) == 0
+    assert hold_log(log, limit_bytes=9_999, dry_run=True) == 2010
     assert log.stat().st_size == 10_000
-    assert drop_older_half(log, above_bytes=9_999, dry_run=False) == 5010
-    assert log.read_text().splitlines()[0] == "000000501"
-    assert drop_older_half(tmp_path / "none", above_bytes=1, dry_run=False) == 0
+    assert hold_log(log, limit_bytes=9_999, dry_run=False) == 2010
+    assert log.read_text().splitlines()[0] == "000000201"
+    assert hold_log(tmp_path / "none", limit_bytes=1, dry_run=False) == 0
 
 
 def test_the_embedded_server_appends_to_its_log_and_listens_on_a_socket_alone(home: Path) -> None:

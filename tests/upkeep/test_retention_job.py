@@ -7,7 +7,6 @@ import pytest
 
 from ldtm_assets.resources import ProjectResource
 from ldtm_assets.upkeep import retention_job, retention_schedule
-from ldtm_lib.config import AutomationConfig, Settings
 from ldtm_lib.database.connection import Database
 
 CONFIG = 'tickers = ["AAPL"]\n[source]\nkind = "sample"\n'
@@ -49,10 +48,7 @@ def test_the_job_fails_with_what_could_not_be_swept(
     assert 'relation "trouble" does not exist' in log
 
 
-@pytest.mark.parametrize(("on", "status"), [(True, "RUNNING"), (False, "STOPPED")])
-def test_it_is_due_on_sundays_at_noon_in_new_york(settings: Settings, on: bool, status: str) -> None:
-    schedule = retention_schedule(
-        Settings(path=settings.path, tickers=settings.tickers, automation=AutomationConfig(on=on))
-    )
-    assert schedule.default_status.value == status
+def test_it_is_due_on_sundays_at_noon_in_new_york_whether_or_not_anything_else_runs_by_itself() -> None:
+    schedule = retention_schedule()
+    assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
     assert (schedule.cron_schedule, schedule.execution_timezone) == ("0 12 * * 0", "America/New_York")

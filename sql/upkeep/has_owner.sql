@@ -1,0 +1,1 @@
+select to_regclass('ldtm_owner') is not null;
