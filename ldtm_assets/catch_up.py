@@ -13,6 +13,7 @@ from ldtm_lib.database.clock import now
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.evenings.agenda import next_errand
 from ldtm_lib.evenings.deadlines import watch_evenings
+from ldtm_lib.evenings.held_settings import settings_changed, watch_settings
 from ldtm_lib.evenings.open_cells import open_cells
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
@@ -38,7 +39,10 @@ def catch_up_sensor(
         description="Makes up for missed sessions, tries tickers again that failed, and fills what came late.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        with project().database.transaction() as conn:
+        opened = project()
+        if changed := settings_changed(settings, opened.settings):
+            return dg.SkipReason(changed)
+        with opened.database.transaction() as conn:
             moment = clock(conn)
             cells = open_cells(conn, settings, calendar, moment)
             errand = next_errand(
@@ -57,7 +61,10 @@ def evening_watch_sensor(
     calendar: Calendar,
     clock: Callable[[Connection], datetime] = now,
 ) -> dg.SensorDefinition:
-    """The sensor that notices who fails again and again or will miss the open. It is on, and launches nothing."""
+    """The sensor that notices who fails again and again or will miss the open. It is on, and launches nothing.
+
+    It looks with the file's present settings; those given are what the others work with, from when Dagster started.
+    """
 
     @dg.sensor(
         name="evening_watch_sensor",
@@ -66,12 +73,15 @@ def evening_watch_sensor(
         description="Notices tickers that keep failing, and those without a forecast while there is time to act.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-        with project().database.transaction() as conn:
+        opened = project()
+        with opened.database.transaction() as conn:
             moment = clock(conn)
             since = _watched_since(context.cursor, moment)
-            found, ended = watch_evenings(conn, settings, calendar, moment, since)
+            found, ended = watch_evenings(conn, opened.settings, calendar, moment, since)
+            changed = watch_settings(conn, settings, opened.settings)
         context.update_cursor(f"{since.isoformat()} {moment.isoformat()}")
-        return dg.SkipReason(f"{len(found)} tickers need a person; {len(ended)} are well again")
+        counts = f"{len(found)} tickers need a person; {len(ended)} are well again"
+        return dg.SkipReason(f"{counts}; {changed}" if changed else counts)
 
     return sensor
 

@@ -1,13 +1,13 @@
 """From an errand to a run: what is asked of Dagster, and when it is better not to ask."""
 
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 
 import dagster as dg
 
 from ldtm_assets.dead_runs import bury_dead_runs
-from ldtm_assets.jobs import EVENING_ASSETS, EVENING_JOB, EVENING_TAG, OF_AUTOMATION, TURN_TAG, UNFINISHED
-from ldtm_assets.partitions import all_tickers_of, sessions_asked_for
+from ldtm_assets.jobs import EVENING_JOB, EVENING_TAG, OF_AUTOMATION, TURN_TAG, UNFINISHED
+from ldtm_assets.partitions import all_tickers_of, corners_asked_for
 from ldtm_lib.config import Settings
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.evenings.agenda import Errand, wait
@@ -21,7 +21,7 @@ TRAINING_TAKES_AT_MOST = timedelta(hours=4)
 NUM_LOOKED_AT = 10
 MOST_STRETCHES = 5
 """Stretches of tickers side by side that are as many runs; more are one."""
-EVENINGS = frozenset(dg.AssetKey(name) for name in EVENING_ASSETS)
+SNAPSHOTS = dg.AssetKey("snapshots")
 JUST_MADE = timedelta(minutes=5)
 """How long a run may not be in the queue yet; one that is older was left behind by a daemon that died."""
 
@@ -71,12 +71,15 @@ def why_not_now(
     """Why an errand should not be run: one is on its way, or the newest ones died before they noted an attempt.
 
     Runs that would stand in the way for hours make room first: those whose process is gone are buried, and those that
-    stand in the queue to let a training go first are taken out of it when the next open is near.
+    stand in the queue to let a training go first are taken out of it when the next open is near. Then nobody waits for
+    what a person has started either, which may last for hours: two runs of one cell take turns at the tables, and the
+    second one finds nothing to do.
     """
     bury_dead_runs(instance, dagster_is_running=True)
-    gave_way = _make_room(instance) if _open_is_near(calendar, moment) else []
+    is_near = _open_is_near(calendar, moment)
+    gave_way = _make_room(instance) if is_near else []
     for run in [*instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)), *_just_made(instance, moment)]:
-        if EVENING_TAG in run.tags or _meet(run, errand.sessions):
+        if EVENING_TAG in run.tags or (not is_near and _meet(run, errand, settings)):
             return dg.SkipReason(f"run {run.run_id} of an evening is {run.status.value.lower()}")
     records = instance.get_run_records(dg.RunsFilter(job_name=EVENING_JOB), limit=NUM_LOOKED_AT)
     attempted_at = newest_attempt_at(conn)
@@ -117,12 +120,18 @@ def _make_room(instance: dg.DagsterInstance) -> list[str]:
     return [run.run_id for run in waiting]
 
 
-def _meet(run: dg.DagsterRun, sessions: Sequence[date]) -> bool:
-    """Whether a run that somebody started makes some of these sessions too."""
-    if run.job_name != EVENING_JOB and not EVENINGS & (run.asset_selection or frozenset()):
+def _meet(run: dg.DagsterRun, errand: Errand, settings: Settings) -> bool:
+    """Whether a run that somebody started makes forecasts of some of the same cells."""
+    chosen, asked = run.asset_selection, corners_asked_for(run.tags)
+    makes_forecasts = SNAPSHOTS in chosen if chosen else run.job_name == EVENING_JOB
+    if asked is None or not makes_forecasts:
         return False
-    asked = sessions_asked_for(run.tags)
-    return asked is not None and asked[0] <= sessions[-1] and sessions[0] <= asked[1]
+    first, last = asked
+    if last.session < errand.sessions[0] or errand.sessions[-1] < first.session:
+        return False
+    places = {ticker: place for place, ticker in enumerate(settings.tickers)}
+    ends = places.get(first.ticker, 0), places.get(last.ticker, len(places))
+    return any(ends[0] <= places[ticker] <= ends[1] for ticker in errand.tickers)
 
 
 def _side_by_side(names: Sequence[str], chosen: Sequence[str]) -> list[list[str]]:

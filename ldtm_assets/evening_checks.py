@@ -7,7 +7,7 @@ import dagster as dg
 
 from ldtm_assets.check_results import asked_of, listed
 from ldtm_assets.partitions import Cell
-from ldtm_assets.verdicts import verdict
+from ldtm_assets.verdicts import AS_A_WHOLE, verdict
 from ldtm_lib.config import LedgerConfig
 from ldtm_lib.database.clock import last_closed_session
 from ldtm_lib.database.connection import Connection
@@ -20,7 +20,6 @@ from ldtm_lib.project import Project
 
 QUARANTINE, COMPLETE, ARRIVED = "no_bar_in_quarantine", "every_ticker_has_a_row", "every_due_actual_came"
 HOLD_UP = "active_models_hold_up"
-AS_A_WHOLE = "as a whole"
 NUM_CLOSEST = 5
 
 Key = tuple[str, date]

@@ -1,6 +1,10 @@
-"""Freshness: every morning, five minutes after the open, whether the evening before it left everything behind."""
+"""Freshness: every morning, five minutes after the open, whether the evening before it left everything behind.
 
-from collections.abc import Iterator
+And whether every ticker has been trained on what its bars have brought for a week: a retraining that does not happen,
+because it stands in a queue for ever or its schedule was stopped, has no run that could fail.
+"""
+
+from collections.abc import Iterator, Sequence
 from datetime import date
 
 import dagster as dg
@@ -9,11 +13,11 @@ from ldtm_assets.automation import schedule_status
 from ldtm_assets.check_results import listed
 from ldtm_assets.partitions import EXCHANGE_TIMEZONE
 from ldtm_assets.resources import ProjectResource
-from ldtm_assets.verdicts import verdict
-from ldtm_lib.config import Settings
-from ldtm_lib.evenings.freshness import CHECKS, Freshness, end_recovered, freshness, named
+from ldtm_assets.verdicts import AS_A_WHOLE, verdict
+from ldtm_lib.config import AutomationConfig, Settings
+from ldtm_lib.evenings.freshness import CHECKS, Freshness, end_recovered, freshness, named, not_retrained
 from ldtm_lib.evenings.open_cells import NEW_YORK
-from ldtm_lib.sessions import Calendar
+from ldtm_lib.sessions import Calendar, exchange_calendar
 
 FRESHNESS_STEP, FRESHNESS_JOB = "freshness", "freshness_job"
 AFTER_THE_OPEN = "35 9 * * 1-5"
@@ -30,6 +34,8 @@ PROMISES = {
     "snapshots": "Every ticker has its row of the session before the next one opens.",
     "fillbacks": "Every actual whose bar is there is filled before the next session opens.",
 }
+MODELS_ARE_FRESH = "models_are_fresh"
+"""The check of the asset `registry`."""
 SPEECH = "speech"
 """The part of a session's rows that is in trouble when every ticker abstained."""
 
@@ -43,7 +49,12 @@ class FreshnessConfig(dg.Config):
 
 @dg.multi_asset_check(
     name=FRESHNESS_STEP,
-    specs=[dg.AssetCheckSpec(CHECKS[asset], asset=asset, description=text) for asset, text in PROMISES.items()],
+    specs=[
+        *(dg.AssetCheckSpec(CHECKS[asset], asset=asset, description=text) for asset, text in PROMISES.items()),
+        dg.AssetCheckSpec(
+            MODELS_ARE_FRESH, asset="registry", description="Every ticker was trained on new bars, and judged, in time."
+        ),
+    ],
     can_subset=True,
 )
 def freshness_checks(
@@ -51,12 +62,17 @@ def freshness_checks(
 ) -> Iterator[dg.AssetCheckResult]:
     """What is missing is an error once the next session has opened, and a warning as long as it may still come."""
     opened = project.open()
+    settings = opened.settings
     session = date.fromisoformat(config.session) if config.session else None
     with opened.database.transaction() as conn:
-        found = freshness(conn, opened.settings, session)
-        end_recovered(conn, opened.settings)
+        found = freshness(conn, settings, session)
+        old = not_retrained(conn, settings, found.session)
+        end_recovered(conn, settings, exchange_calendar(), found.moment)
     for key in context.selected_asset_check_keys:
-        yield _result(found, key.asset_key.to_user_string())
+        if key.name == MODELS_ARE_FRESH:
+            yield _result_of_models(found.session, old, settings.automation)
+        else:
+            yield _result(found, key.asset_key.to_user_string())
 
 
 freshness_job = dg.define_asset_job(FRESHNESS_JOB, selection=dg.AssetSelection.checks(freshness_checks))
@@ -112,6 +128,27 @@ def _result(found: Freshness, asset: str) -> dg.AssetCheckResult:
             "num missing": len(missing),
             "missing": listed(missing),
             **verdict(in_trouble=in_trouble, well=well),
+        },
+    )
+
+
+def _result_of_models(session: date, old: Sequence[str], config: AutomationConfig) -> dg.AssetCheckResult:
+    """Where nothing trains by itself it is a warning: a person may mean to wait."""
+    told = (
+        f"not trained and judged for {config.retrained_within_days} days although bars came: {named(old)}; "
+        "see retraining_schedule and the runs of retraining_job"
+    )
+    return dg.AssetCheckResult(
+        asset_key="registry",
+        check_name=MODELS_ARE_FRESH,
+        passed=not old,
+        severity=dg.AssetCheckSeverity.ERROR if config.on else dg.AssetCheckSeverity.WARN,
+        description=told if old else None,
+        metadata={
+            "evening": session.isoformat(),
+            "num not trained": len(old),
+            "not trained": listed(old),
+            **verdict(in_trouble={AS_A_WHOLE: told} if old else {}, well=[] if old else [AS_A_WHOLE]),
         },
     )
 

@@ -33,10 +33,14 @@ JOBS = (
     dg.define_asset_job("price_history_job", selection=["price_history"]),
     dg.define_asset_job(
         EVENING_JOB,
-        # what an evening left behind is looked at on the next morning, by a job of its own
+        # what an evening or a retraining left behind is looked at on a morning after it, by a job of its own
         selection=dg.AssetSelection.assets(*EVENING_ASSETS) - dg.AssetSelection.checks(freshness_checks),
         tags=NEVER_AGAIN,
     ),
-    dg.define_asset_job(RETRAINING_JOB, selection=list(RETRAINING_ASSETS), tags={TURN_TAG: "retraining"}),
+    dg.define_asset_job(
+        RETRAINING_JOB,
+        selection=dg.AssetSelection.assets(*RETRAINING_ASSETS) - dg.AssetSelection.checks(freshness_checks),
+        tags={TURN_TAG: "retraining"},
+    ),
     dg.define_asset_job(LEADERBOARD_JOB, selection=["leaderboard"]),
 )

@@ -17,6 +17,7 @@ from ldtm_lib.database.clock import now
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.evenings.agenda import next_errand
 from ldtm_lib.evenings.folder import folder_signature
+from ldtm_lib.evenings.held_settings import settings_changed
 from ldtm_lib.evenings.open_cells import open_cells
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
@@ -41,6 +42,9 @@ def new_bars_sensor(
         description="When the files of bars have changed, tries the tickers at once that wait for their bar.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        opened = project()
+        if changed := settings_changed(settings, opened.settings):
+            return dg.SkipReason(changed)
         signature = folder_signature(folder)
         seen = json.loads(context.cursor) if context.cursor else {}
         if signature != seen.get("signature"):
@@ -48,7 +52,7 @@ def new_bars_sensor(
             return dg.SkipReason(
                 "the files have changed since the last look; what is still being written is waited for"
             )
-        with project().database.transaction() as conn:
+        with opened.database.transaction() as conn:
             moment = clock(conn)
             if seen["changed_at"] is None:
                 seen["changed_at"] = moment.isoformat()

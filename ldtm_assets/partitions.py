@@ -63,14 +63,6 @@ def partition_range(first_key: str, last_key: str) -> dict[str, str]:
     return {RANGE_START_TAG: first_key, RANGE_END_TAG: last_key}
 
 
-def sessions_asked_for(tags: Mapping[str, str]) -> tuple[date, date] | None:
-    """The first and the last session that a run's tags ask for; None when they ask for no cells."""
-    one = tags.get(PARTITION_TAG)
-    asked = [tags.get(RANGE_START_TAG, one), tags.get(RANGE_END_TAG, one)]
-    days = [Cell.parse(key).session for key in asked if key is not None and "|" in key]
-    return (days[0], days[1]) if len(days) == 2 else None
-
-
 @dataclass(frozen=True, slots=True)
 class Cell:
     """One session of one ticker."""
@@ -88,6 +80,14 @@ class Cell:
         """The cell of a partition key."""
         session, ticker = key.split("|", 1)
         return cls(date.fromisoformat(session), ticker)
+
+
+def corners_asked_for(tags: Mapping[str, str]) -> tuple[Cell, Cell] | None:
+    """The first and the last cell of the rectangle that a run's tags ask for; None when they ask for no cells."""
+    one = tags.get(PARTITION_TAG)
+    asked = [tags.get(RANGE_START_TAG, one), tags.get(RANGE_END_TAG, one)]
+    cells = [Cell.parse(key) for key in asked if key is not None and "|" in key]
+    return (cells[0], cells[1]) if len(cells) == 2 else None
 
 
 def same_ticker() -> dg.MultiToSingleDimensionPartitionMapping:

@@ -7,13 +7,15 @@ from datetime import datetime
 import dagster as dg
 
 from ldtm_assets.automation import schedule_status
+from ldtm_assets.dead_runs import bury_dead_runs
 from ldtm_assets.errands import SCHEDULE_GOES_FIRST, launched
-from ldtm_assets.jobs import EVENING_JOB, LEADERBOARD_JOB, RETRAINING_JOB
+from ldtm_assets.jobs import EVENING_JOB, LEADERBOARD_JOB, RETRAINING_JOB, UNFINISHED
 from ldtm_assets.partitions import EXCHANGE_TIMEZONE, partition_range
 from ldtm_lib.config import Settings
 from ldtm_lib.database.clock import now
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.evenings.agenda import next_errand
+from ldtm_lib.evenings.held_settings import settings_changed
 from ldtm_lib.evenings.open_cells import NEW_YORK, open_cells
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
@@ -44,7 +46,10 @@ def schedules_of(
         session = tick.astimezone(NEW_YORK).date()
         if not calendar.is_session(session):
             return dg.SkipReason(f"{session} is not a session of {calendar.name}")
-        with project().database.transaction() as conn:
+        opened = project()
+        if changed := settings_changed(settings, opened.settings):
+            return dg.SkipReason(changed)
+        with opened.database.transaction() as conn:
             moment = max(tick, clock(conn))
             newest = calendar.last_closed(moment)
             if session != newest:
@@ -67,11 +72,22 @@ def schedules_of(
         execution_timezone=EXCHANGE_TIMEZONE,
         default_status=status,
     )
-    def retraining_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
-        """Backtests, networks and the gate for all tickers, on Saturday mornings."""
+    def retraining_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        """Backtests, networks and the gate for all tickers of the universe, on Saturday mornings."""
         day = context.scheduled_execution_time.astimezone(NEW_YORK).date()
+        if changed := settings_changed(settings, project().settings):
+            return dg.SkipReason(changed)
+        bury_dead_runs(context.instance, dagster_is_running=True)
+        for run in context.instance.get_runs(dg.RunsFilter(job_name=RETRAINING_JOB, statuses=UNFINISHED)):
+            return dg.SkipReason(f"run {run.run_id} of a retraining is {run.status.value.lower()}")
         tickers = settings.tickers_on(day)
-        return dg.RunRequest(run_key=day.isoformat(), tags=partition_range(tickers[0], tickers[-1]))
+        if not tickers:
+            return dg.SkipReason(f"no ticker of {settings.path.name} belongs to the universe on {day}")
+        return dg.RunRequest(
+            run_key=day.isoformat(),
+            tags=partition_range(tickers[0], tickers[-1]),
+            run_config={"ops": {"retraining": {"config": {"universe_alone": True}}}},
+        )
 
     leaderboard_schedule = dg.ScheduleDefinition(
         name="leaderboard_schedule",

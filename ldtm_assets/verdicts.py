@@ -11,6 +11,8 @@ import dagster as dg
 
 IN_TROUBLE, WELL = "in trouble", "well"
 """Where an evaluation's metadata hold its verdict."""
+AS_A_WHOLE = "as a whole"
+"""The one part of what has no parts, and yet says nothing where not all of it was looked at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -187,8 +187,8 @@ class AutomationConfig:
     first_retry_minutes: float = 2.0
     """Wait before a ticker that failed is tried again; doubles with every attempt."""
     longest_retry_minutes: float = 30.0
-    """The longest such wait before the deadline; after it, and after `report_after_attempts`, a bar that is still
-    missing is asked for once a day."""
+    """The longest such wait until a ticker is reported, and again from `deadline_warning_minutes` before the next open
+    on; in between it goes on doubling. After the open a bar that is still missing is asked for once a day."""
     report_after_attempts: int = 4
     """Attempts after which a ticker that still fails is reported: about a quarter of an hour."""
     deadline_warning_minutes: float = 120.0
@@ -197,6 +197,8 @@ class AutomationConfig:
     """How far back gaps are looked for. An outage that lasted longer is made up for from its beginning on."""
     sessions_per_run: int = 5
     """Missed sessions that one run makes up for, oldest first. One such run at a time."""
+    retrained_within_days: int = 8
+    """Days after which a ticker that has new bars and was not trained and judged again is reported: a week and one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -183,6 +183,7 @@ def _check_ranges(path: Path, settings: Settings) -> None:
         ),
         "automation.catch_up_sessions": (settings.automation.catch_up_sessions, 1),
         "automation.sessions_per_run": (settings.automation.sessions_per_run, 1),
+        "automation.retrained_within_days": (settings.automation.retrained_within_days, 1),
         "alerts.hold_minutes": (settings.alerts.hold_minutes, 0),
         "retention.run_log_days": (settings.retention.run_log_days, 1),
         "retention.run_days": (settings.retention.run_days, max(_LEAST_RUN_DAYS, settings.retention.run_log_days)),

@@ -116,7 +116,8 @@ def evening(cells: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
         outcomes: dict[str, Outcome] = {}
         reports: list[SnapshotReport] = []
         selected = {key.to_user_string() for key in context.selected_asset_keys}
-        attempted = [*asked.ready, *followed] if selected.issuperset(EVENING_ASSETS) and not config.simulated else []
+        is_attempt = selected.issuperset(EVENING_ASSETS) and not config.simulated
+        attempted = [*asked.ready, *asked.departed] if is_attempt else []
         begin(opened, attempted)
 
         def conclude(name: str, outcome: Outcome) -> Iterator[dg.MaterializeResult]:

@@ -4,7 +4,8 @@ Three assets, one step: the folds of all backtests and the final models of all t
 ticker that cannot be trained takes no other one with it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -18,7 +19,7 @@ from ldtm_assets.gate_checks import gate_check_specs, gate_checks
 from ldtm_assets.gpus import GPU_POOL
 from ldtm_assets.partitions import as_a_whole
 from ldtm_assets.progress import TrainingReporter
-from ldtm_assets.recording import Outcome, fail_if_any_failed, record
+from ldtm_assets.recording import Metadata, Outcome, fail_if_any_failed, record
 from ldtm_assets.resources import ProjectResource
 from ldtm_assets.training_check import training_check, training_check_specs
 from ldtm_assets.training_place import HoldingReporter, training_place
@@ -34,6 +35,9 @@ class RetrainingConfig(dg.Config):
     """The last session whose bars the models may see, YYYY-MM-DD; the newest closed one when absent."""
     device: str = "auto"
     """`cpu`, `cuda` for the GPU with the most room, `cuda:N` for one, or `auto` for CUDA where there is one."""
+    universe_alone: bool = False
+    """Leave out the tickers of the range that have left the universe, as the weekly retraining does; a person gets
+    what a person asks for."""
 
 
 def retraining(tickers: dg.PartitionsDefinition[str], *, strict: bool) -> dg.AssetsDefinition:
@@ -83,9 +87,15 @@ def retraining(tickers: dg.PartitionsDefinition[str], *, strict: bool) -> dg.Ass
     ) -> Any:
         put_mark(context)
         opened, calendar = project.open(), exchange_calendar()
-        tickers = list(context.partition_keys)
+        departed = _departed(opened, context.partition_keys) if config.universe_alone else {}
+        tickers = [ticker for ticker in context.partition_keys if ticker not in departed]
         selected = {key.to_user_string() for key in context.selected_asset_keys}
         outcomes: dict[str, Outcome] = {}
+
+        def conclude(name: str, outcome: Outcome) -> Iterator[dg.MaterializeResult]:
+            outcomes[name] = replace(outcome, done=departed | outcome.done)
+            yield from record(context, name, outcomes[name])
+
         if selected & set(PARTS):
             with training_place(opened, config.device, context.log.info, reporter) as place:
                 report = train(
@@ -101,19 +111,25 @@ def retraining(tickers: dg.PartitionsDefinition[str], *, strict: bool) -> dg.Ass
                 )
             for name, part in PARTS.items():
                 if name in selected:
-                    outcomes[name] = outcome_of(report, part)
-                    yield from record(context, name, outcomes[name])
+                    yield from conclude(name, outcome_of(report, part))
             yield from training_check(context, report)
         if "registry" in selected:
             passage = pass_the_gate(opened, tickers, context.run.run_id)
-            outcomes["registry"] = passage.outcome
-            yield from record(context, "registry", outcomes["registry"])
+            yield from conclude("registry", passage.outcome)
             yield from gate_checks(context, passage.promotions, passage.universe, opened.settings.gate)
             tell(context, passage.news)
-            context.log.info(remove_unneeded_files(opened, tickers))
+            context.log.info(remove_unneeded_files(opened, context.partition_keys))
         fail_if_any_failed(outcomes)
 
     return assets
+
+
+def _departed(project: Project, tickers: Sequence[str]) -> dict[str, Metadata]:
+    """Those tickers that belong to the universe no more, with what their partitions show instead of a training."""
+    with project.database.transaction() as conn:
+        present = project.settings.tickers_on(last_closed_session(conn))
+    retired = project.settings.retired
+    return {ticker: {"left the universe": str(retired[ticker])} for ticker in tickers if ticker not in present}
 
 
 def _trained_on(project: Project, calendar: Calendar, config: RetrainingConfig) -> date:

@@ -68,9 +68,9 @@ def due_at(
     """When a cell is to be tried, never before its evening.
 
     At first after a grace, which leaves the first try to somebody else. Again after a wait that doubles, and once more
-    at the deadline. After it, the wait goes on doubling up to a day; a cell that waits for its bar is asked for once a
-    day from when what is there has gone on record, or when the bar came. News at a moment, such as new files, make due
-    at once what was tried before them and failed.
+    at the deadline (see `_in_time`). After it, the wait goes on doubling up to a day; a cell that waits for its bar is
+    asked for once a day from when what is there has gone on record, or when the bar came. News at a moment, such as new
+    files, make due at once what was tried before them and failed.
     """
     if cell.last_attempt_at is None:
         return cell.evening_at + grace
@@ -80,7 +80,7 @@ def due_at(
     if cell.bar_came:
         return max(cell.evening_at, cell.last_attempt_at + wait(1, config))
     if cell.last_attempt_at < cell.deadline:
-        retry = min(cell.last_attempt_at + wait(cell.num_attempts, config), cell.deadline)
+        retry = _in_time(cell, cell.last_attempt_at, config)
     elif waits and not (cell.lacks_row and cell.num_attempts < config.report_after_attempts):
         retry = cell.last_attempt_at + A_DAY
     elif cell.is_done:
@@ -94,6 +94,18 @@ def wait(num_attempts: int, config: AutomationConfig, longest: timedelta | None 
     """How long to wait after so many attempts: twice as long each time, up to the longest wait."""
     doubled = timedelta(minutes=config.first_retry_minutes * 2 ** min(num_attempts - 1, 30))
     return min(doubled, longest or timedelta(minutes=config.longest_retry_minutes))
+
+
+def _in_time(cell: OpenCell, last_attempt_at: datetime, config: AutomationConfig) -> datetime:
+    """When to try again what failed before its deadline.
+
+    What failed so often that it is reported is left alone for about as long as it has failed already: what was away for
+    an hour is waited for an hour at most. From the warning before the deadline on, haste is worth its runs again.
+    """
+    warning_at = cell.deadline - timedelta(minutes=config.deadline_warning_minutes)
+    if config.report_after_attempts <= cell.num_attempts and last_attempt_at < warning_at:
+        return min(last_attempt_at + wait(cell.num_attempts, config, longest=A_DAY), warning_at)
+    return min(last_attempt_at + wait(cell.num_attempts, config), cell.deadline)
 
 
 def _is_urgent(cell: OpenCell, moment: datetime, config: AutomationConfig) -> bool:

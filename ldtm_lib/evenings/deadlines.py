@@ -1,6 +1,6 @@
 """Who needs a person: tickers that fail again and again, and those that will miss the open of the next session."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 
 from ldtm_lib.alerts.links import partition_page
@@ -26,17 +26,27 @@ def watch_evenings(
     """Notice the troubles of open evenings, and end those whose evening is whole now; returns them and the ended keys.
 
     In the caller's transaction. The number of statements does not depend on the universe. Where somebody has looked
-    only since a moment, as after an outage, what nothing has tried yet is told only when a grace has passed.
+    only since a moment, as after an outage, what nothing has tried yet is told only when a grace has passed. What is
+    made and waited for no more is no trouble either, and ends with the word that it was given up.
     """
     cells = open_cells(conn, settings, calendar, moment)
     found = [
         *failing_tickers(cells, settings.automation, moment),
         *missed_deadlines(cells, settings.automation, moment, watched_since),
     ]
-    ended = [key for (key,) in conn.execute(statement("evenings/well_again"))]
+    still_open = [f"{cell.session}/{cell.ticker}" for cell in cells]
+    over = conn.execute(statement("evenings/well_again"), {"open_cells": still_open}).fetchall()
+    ended = [key for key, _ in over]
     notice(conn, found)
+    give_up(conn, [key for key, is_given_up in over if is_given_up])
     end(conn, ended)
     return found, ended
+
+
+def give_up(conn: Connection, keys: Collection[str]) -> None:
+    """Say of open troubles, before they end, that they are given up and not well again."""
+    if keys:
+        conn.execute(statement("evenings/give_up"), {"keys": list(keys)})
 
 
 def failing_tickers(cells: Iterable[OpenCell], config: AutomationConfig, moment: datetime) -> list[Trouble]:

@@ -1,4 +1,4 @@
-"""Whether a session's bars, forecasts and actuals are there, and by when they must be: the open of the next one."""
+"""Whether a session's bars, forecasts and actuals are there by the open of the next one, and models by the week."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -11,9 +11,11 @@ from ldtm_lib.config import Settings
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.statements import statement
 from ldtm_lib.errors import CalendarError
+from ldtm_lib.evenings.deadlines import give_up
+from ldtm_lib.sessions import Calendar
 
 CHECKS = {"prices": "prices_are_fresh", "snapshots": "snapshots_are_fresh", "fillbacks": "actuals_are_fresh"}
-"""The check of each asset; troubles name it `snapshots/snapshots_are_fresh`."""
+"""The check of each asset of an evening; troubles name it `snapshots/snapshots_are_fresh`."""
 NUM_NAMED = 5
 """Of a list, what a sentence names."""
 
@@ -96,20 +98,39 @@ def freshness(conn: Connection, settings: Settings, session: date | None = None)
     return found
 
 
-def end_recovered(conn: Connection, settings: Settings) -> int:
+def not_retrained(conn: Connection, settings: Settings, session: date) -> list[str]:
+    """The tickers of a session that have had new bars for `automation.retrained_within_days` and no training of them.
+
+    A training counts when the gate has judged what came of it, be it that there are too few bars. One statement.
+    """
+    rows = conn.execute(
+        statement("evenings/not_retrained"),
+        {"tickers": list(settings.tickers_on(session)), "days": settings.automation.retrained_within_days},
+    ).fetchall()
+    return [f"{ticker} since {judged_at:%Y-%m-%d}" if judged_at else f"{ticker} never" for ticker, judged_at in rows]
+
+
+def end_recovered(conn: Connection, settings: Settings, calendar: Calendar, moment: datetime) -> int:
     """End the troubles of evenings that missed their deadline and are whole now; returns how many these were.
 
-    A look at such an evening costs one statement more.
+    A bar that is missing for longer than `ledger.void_after_sessions` is waited for no more: its trouble ends as given
+    up. A look at such an evening costs one statement more.
     """
+    waited_for_since = calendar.offset(calendar.last_closed(moment), -settings.ledger.void_after_sessions)
     found: dict[date, Freshness] = {}
-    keys: list[str] = []
+    well: list[str] = []
+    given_up: list[str] = []
     for trouble in open_troubles(conn):
         for asset in CHECKS:
             if trouble.evening is not None and trouble.key == trouble_key(asset, trouble.evening):
                 if trouble.evening not in found:
                     found[trouble.evening] = freshness(conn, settings, trouble.evening)
-                keys += [] if found[trouble.evening].missing[asset] else [trouble.key]
-    return end(conn, keys)
+                if not found[trouble.evening].missing[asset]:
+                    well.append(trouble.key)
+                elif asset == "prices" and trouble.evening < waited_for_since:
+                    given_up.append(trouble.key)
+    give_up(conn, given_up)
+    return end(conn, well + given_up)
 
 
 def trouble_key(asset: str, session: date) -> str:

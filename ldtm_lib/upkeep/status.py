@@ -146,7 +146,13 @@ def _troubles_of(found: Status, settings: Settings) -> list[Trouble]:
     """Troubles on record, and those that nobody has noticed yet: what notices them may be what does not run."""
     moment = found.standing.moment
     known = {trouble.key for trouble in found.troubles}
-    seen = [t for t in found.troubles if t.severity != "info" and (t.evening is None or t.evening >= found.since)]
+    seen = [
+        trouble
+        for trouble in found.troubles
+        if trouble.severity != "info"
+        and trouble.kind != "automation"  # Dagster is asked for it, and may know more
+        and (trouble.evening is None or trouble.evening >= found.since)
+    ]
     unseen = [
         *failing_tickers(found.cells, settings.automation, moment),
         *missed_deadlines(found.cells, settings.automation, moment),

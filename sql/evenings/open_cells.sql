@@ -57,7 +57,8 @@ with partition as (
 select session, ticker, lacks_row, coalesce(began_on <= session, false) as has_begun, bar_came,
        done_at is not null as is_done, coalesce(num_attempts, 0) as num_attempts, last_attempt_at, reason
 from looked_at
-where (lacks_row and (began_on <= session or session = %(newest)s or num_attempts > 0))
-   or (num_attempts > 0 and done_at is null and (reason is null or bar_came or session >= %(waited_for_since)s))
-   or has_fill
+where has_fill
+   or (lacks_row and (began_on <= session or session = %(newest)s or num_attempts > 0))
+   or (is_of_universe and num_attempts > 0 and done_at is null
+       and (reason is null or bar_came or session >= %(waited_for_since)s))
 order by session, ticker;

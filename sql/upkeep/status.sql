@@ -10,7 +10,7 @@ select clock_timestamp() as moment,
 from (
     select count(*) as num_tried, count(done_at) as num_done, max(num_attempts) as num_attempts,
            min(first_attempt_at) as first_attempt_at, max(last_attempt_at) as last_attempt_at
-    from evening_attempt where session = %(session)s
+    from evening_attempt where session = %(session)s and ticker = any (%(tickers)s::text[])
 ) a
 cross join (
     select count(*) as num_without_bar, min(target_session) as oldest_without_bar

@@ -1,5 +1,7 @@
 """What runs by itself after a failure, a crash or an outage: one run at a time, and never a storm of them."""
 
+import os
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date, datetime, timedelta
@@ -9,12 +11,10 @@ import dagster as dg
 import psycopg
 import pytest
 from dagster._core.definitions.run_request import InstigatorType
-from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteRepositoryOrigin
-from dagster._core.test_utils import create_run_for_test
 
 from ldtm_assets.catch_up import catch_up_sensor, evening_watch_sensor
+from ldtm_assets.dead_runs import PROCESS_TAG, own_mark
 from ldtm_assets.new_bars import new_bars_sensor
-from ldtm_assets.partitions import partition_range
 from ldtm_cli.services import dagster_environment
 from ldtm_lib.config import AutomationConfig, Settings, SourceConfig
 from ldtm_lib.database.connection import Connection, Database
@@ -55,8 +55,8 @@ def tick(project: Project, instance: dg.DagsterInstance, calendar: Calendar) -> 
     """What a sensor launches at a moment, or why it launches nothing; a sensor keeps its cursor."""
     cursors: dict[str, str | None] = {}
 
-    def look(sensor: Sensor, moment: datetime) -> Tick:
-        made = sensor(lambda: project, project.settings, calendar, clock=lambda _: moment)
+    def look(sensor: Sensor, moment: datetime, held: Settings | None = None) -> Tick:
+        made = sensor(lambda: project, held or project.settings, calendar, clock=lambda _: moment)
         with dg.build_sensor_context(instance=instance, cursor=cursors.get(made.name)) as context:
             ticked = made.evaluate_tick(context)
         cursors[made.name] = ticked.cursor
@@ -83,6 +83,14 @@ def tried(conn: Connection, reasons: dict[str, str], at: datetime, session: date
     conn.commit()
 
 
+def mark_of_a_dead_process(run_id: str) -> dict[str, str]:
+    """The tag of a run whose process has ended on this machine."""
+    gone = subprocess.Popen(["true"])
+    mark = own_mark(run_id)[PROCESS_TAG].replace(f" {os.getpid()} ", f" {gone.pid} ")
+    gone.wait()
+    return {PROCESS_TAG: mark}
+
+
 def test_dagster_takes_the_whole_of_its_configuration(instance: dg.DagsterInstance) -> None:
     assert instance.run_retries_enabled
     assert instance.run_retries_max_retries == 2
@@ -96,6 +104,14 @@ def test_dagster_takes_the_whole_of_its_configuration(instance: dg.DagsterInstan
     }
     assert instance.get_settings("sensors") == {"use_threads": True, "num_workers": 4}
     assert instance.get_settings("schedules") == {"use_threads": True}
+    assert instance.run_monitoring_enabled
+    assert instance.get_settings("run_monitoring") == {
+        "enabled": True,
+        "start_timeout_seconds": 300,
+        "poll_interval_seconds": 30,
+        "max_runtime_seconds": 14400,
+        "free_slots_after_run_end_seconds": 5,
+    }
     queue = instance.get_concurrency_config().run_queue_config
     assert queue is not None
     assert {limit["key"]: limit["limit"] for limit in queue.tag_concurrency_limits} == {
@@ -148,68 +164,6 @@ def test_days_of_an_outage_are_few_runs_oldest_first(
     assert tick(catch_up_sensor, EVENING + 60 * MINUTE) == "nothing is missing"
 
 
-@pytest.mark.parametrize(
-    "status",
-    [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED],
-)
-@pytest.mark.parametrize("from_the_graph", [False, True])
-def test_nothing_is_launched_while_an_evening_is_on_its_way(
-    tick: Callable[..., Tick], instance: dg.DagsterInstance, status: dg.DagsterRunStatus, from_the_graph: bool
-) -> None:
-    create_run_for_test(instance, job_name="retraining_job", status=status)
-    if from_the_graph:
-        chosen = frozenset({dg.AssetKey("snapshots")})
-        other, same = partition_range("2026-11-02|AAPL", "2026-11-19|MSFT"), {"dagster/partition": "2026-11-20|IBM"}
-        create_run_for_test(instance, job_name="__ASSET_JOB", status=status, asset_selection=chosen, tags=other)
-        run = create_run_for_test(instance, job_name="__ASSET_JOB", status=status, asset_selection=chosen, tags=same)
-    else:
-        tags = partition_range("2026-11-20|AAPL", "2026-11-20|MSFT")
-        run = create_run_for_test(instance, job_name="evening_job", status=status, tags=tags)
-    said = tick(catch_up_sensor, EVENING + 60 * MINUTE)
-    assert said == f"run {run.run_id} of an evening is {status.value.lower()}"
-    instance.report_run_canceled(run)
-    assert range_of(tick(catch_up_sensor, EVENING + 60 * MINUTE))[0] == "2026-11-20|AAPL"
-
-
-def test_an_evening_in_the_queue_behind_a_training_makes_room_for_one_that_goes_at_once_when_the_open_is_near(
-    tick: Callable[..., Tick], instance: dg.DagsterInstance
-) -> None:
-    nowhere = GrpcServerCodeLocationOrigin(host="localhost", port=1)
-    queued = create_run_for_test(
-        instance,
-        job_name="evening_job",
-        tags={"ldtm/evening": "2026-11-19", "ldtm/turn": "evening"},
-        status=dg.DagsterRunStatus.QUEUED,
-        remote_job_origin=RemoteRepositoryOrigin(nowhere, "nothing").get_job_origin("evening_job"),
-    )
-    assert "is queued" in str(tick(catch_up_sensor, EVENING + 60 * MINUTE))
-    asked = tick(catch_up_sensor, datetime(2026, 11, 23, 8, 0, tzinfo=ZoneInfo("America/New_York")))
-    assert isinstance(asked, dg.RunRequest), asked
-    assert "ldtm/turn" not in asked.tags
-    run = instance.get_run_by_id(queued.run_id)
-    assert run is not None
-    assert run.status == dg.DagsterRunStatus.CANCELED
-
-
-def test_runs_that_die_before_they_begin_come_ever_more_slowly(
-    tick: Callable[..., Tick], instance: dg.DagsterInstance
-) -> None:
-    waits: list[timedelta] = []
-    for _ in range(6):
-        died = create_run_for_test(
-            instance, job_name="evening_job", status=dg.DagsterRunStatus.FAILURE, tags={"ldtm/evening": "2026-11-20"}
-        )
-        record = instance.get_run_record_by_id(died.run_id)
-        assert record is not None
-        again_at = next(
-            minutes
-            for minutes in range(60)
-            if isinstance(tick(catch_up_sensor, record.create_timestamp + minutes * MINUTE), dg.RunRequest)
-        )
-        waits.append(again_at * MINUTE)
-    assert [wait / MINUTE for wait in waits] == [2, 4, 8, 16, 30, 30]
-
-
 def test_files_that_have_changed_make_due_what_waits_for_them_and_only_once(
     tick: Callable[..., Tick], conn: Connection, calendar: Calendar, project: Project
 ) -> None:
@@ -254,6 +208,35 @@ def test_the_watch_notices_who_will_miss_the_open_though_nothing_else_runs(
     assert [tick(evening_watch_sensor, an_hour_before + n * MINUTE) for n in (-300, 0, 4)] == [nobody] * 3
     assert tick(evening_watch_sensor, an_hour_before + 5 * MINUTE) == somebody
     assert conn.execute("select key from trouble").fetchall() == [("deadline/2026-11-20/IBM",)]
+
+
+def test_a_file_that_was_changed_since_the_start_launches_nothing_and_people_hear_of_it_until_it_is_served(
+    tick: Callable[..., Tick], conn: Connection, project: Project
+) -> None:
+    """A run would take the new ticker for none of its partitions, or leave out the retired one for ever."""
+    began_with = replace(project.settings, retired={"IBM": FRIDAY})
+    late = EVENING + 60 * MINUTE
+    said = "retired of universe.toml changed since Dagster was started; nothing is launched until `ldtm down"
+    for sensor in (catch_up_sensor, new_bars_sensor):
+        assert str(tick(sensor, late, began_with)).startswith(said)
+    assert said in str(tick(evening_watch_sensor, late, began_with))
+    assert conn.execute("select key, ended_at from trouble").fetchall() == [("settings/changed", None)]
+    conn.commit()
+    assert isinstance(tick(catch_up_sensor, late), dg.RunRequest), "started again"
+    assert tick(evening_watch_sensor, late) == "0 tickers need a person; 0 are well again"
+    assert conn.execute("select count(*) from trouble where ended_at is null").fetchone() == (0,)
+
+
+def test_the_watch_goes_by_what_the_file_says_now(
+    tick: Callable[..., Tick], conn: Connection, project: Project
+) -> None:
+    """A ticker that was taken out of it misses no open."""
+    began_with = replace(project.settings, tickers=(*project.settings.tickers, "OLD"))
+    tried(conn, dict.fromkeys(("IBM", "OLD"), "no bar"), EVENING)
+    an_hour_before = datetime(2026, 11, 23, 8, 30, tzinfo=ZoneInfo("America/New_York"))
+    tick(evening_watch_sensor, an_hour_before, began_with)
+    deadlines = conn.execute("select subject from trouble where kind = 'deadline'").fetchall()
+    assert deadlines == [("IBM",)]
 
 
 @pytest.mark.parametrize("is_on", [False, True])

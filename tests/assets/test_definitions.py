@@ -48,7 +48,9 @@ CHECKS = {
     ("prices", "prices_are_fresh"),
     ("snapshots", "snapshots_are_fresh"),
     ("fillbacks", "actuals_are_fresh"),
+    ("registry", "models_are_fresh"),
 }
+
 SCHEDULES = {
     "evening_schedule",
     "retraining_schedule",
@@ -133,9 +135,11 @@ def test_jobs_and_automation(definitions: dg.Definitions) -> None:
     assert found | OF_FILES == SENSORS | OF_FILES
 
 
-def test_an_evening_is_one_step(definitions: dg.Definitions) -> None:
-    job = definitions.resolve_job_def("evening_job")
-    assert {node.name for node in job.nodes} == {"evening"}
+@pytest.mark.parametrize("step", ["evening", "retraining"])
+def test_an_evening_is_one_step_and_so_is_a_retraining(definitions: dg.Definitions, step: str) -> None:
+    """What they left behind is looked at by a job of its own, on a morning after them."""
+    job = definitions.resolve_job_def(f"{step}_job")
+    assert {node.name for node in job.nodes} == {step}
 
 
 def test_every_asset_says_what_it_is(definitions: dg.Definitions) -> None:

@@ -1,6 +1,8 @@
 """Whole evenings through Dagster's job, in this process, on real PostgreSQL: what goes wrong costs only itself."""
 
+import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from ldtm_assets.definitions import definitions_for
 from ldtm_assets.jobs import EVENING_ASSETS
 from ldtm_assets.partitions import partition_range
+from ldtm_lib.audit.verify import verify
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings_file import load_settings
@@ -175,6 +178,14 @@ def test_an_attempt_ends_with_what_was_not_enough_and_the_next_one_counts(evenin
     assert [row[1:] for row in conn.execute(ATTEMPTS)] == [("AAPL", 2, True, None), ("MSFT", 2, True, None)]
 
 
+def test_a_ticker_that_left_after_its_run_was_launched_has_been_tried_and_is_whole(
+    evening: Evening, conn: Connection
+) -> None:
+    """Or whoever launched it would launch it again at once."""
+    assert evening("2013-02-01", more="[retired]\nMSFT = 2013-02-01").success
+    assert [row[1:] for row in conn.execute(ATTEMPTS)] == [("AAPL", 1, True, None), ("MSFT", 1, True, None)]
+
+
 def test_a_run_that_failed_for_its_partitions_alone_says_how_many(evening: Evening, tmp_path: Path) -> None:
     failed, whole = evening("2013-02-01", source="files"), evening("2013-02-01")
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
@@ -187,3 +198,35 @@ def test_simulated_evenings_and_parts_of_one_are_no_attempts(evening: Evening, c
     assert evening("2013-02-01", simulated=True).success
     assert evening("2013-02-01", assets=["prices", "features"]).success
     assert conn.execute(ATTEMPTS).fetchall() == []
+
+
+def test_two_runs_of_the_same_cells_at_once_leave_one_row_each_and_an_intact_record(
+    tmp_path: Path, database: Database, calendar: Calendar, conn: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a person has started need not be waited for when the open is near."""
+    monkeypatch.setenv("LDTM_DATABASE_URL", database.url)
+    config = tmp_path / "universe.toml"
+    config.write_text(CONFIG.format(source="sample", more="", last="2013-03-01"))
+    job = definitions_for(load_settings(config), calendar).resolve_job_def("evening_job")
+    together = threading.Barrier(2)
+
+    def run(session: str) -> bool:
+        (folder := tmp_path / session).mkdir()
+        with dg.DagsterInstance.local_temp(str(folder)) as instance:
+            together.wait(timeout=60)
+            return job.execute_in_process(
+                instance=instance,
+                tags=partition_range(f"{session}|AAPL", "2013-02-01|MSFT"),
+                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+                raise_on_error=False,
+            ).success
+
+    with ThreadPoolExecutor(2) as pool:
+        assert [*pool.map(run, ("2013-01-28", "2013-01-30"))] == [True, True]
+    rows = conn.execute("select count(*), count(distinct (ticker, run_date)) from snapshot").fetchone()
+    assert rows == (10, 10)
+    assert [row[1:] for row in conn.execute(ATTEMPTS) if row[1] == "AAPL"] == [
+        ("AAPL", num_attempts, True, None) for num_attempts in (1, 1, 2, 2, 2)
+    ]
+    report = verify(database, calendar)
+    assert (report.num_events, report.discrepancies) == (10, ())

@@ -1,7 +1,7 @@
 """Freshness checks as Dagster runs them: what a morning's run records, what a person sees, when the schedule asks."""
 
 from collections.abc import Callable, Iterator
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -32,13 +32,24 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
 
 
 @pytest.fixture
-def look(tmp_path: Path, database: Database, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> Look:
+def is_automated() -> bool:
+    return False
+
+
+@pytest.fixture
+def look(
+    tmp_path: Path,
+    database: Database,
+    instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+    is_automated: bool,
+) -> Look:
     """Runs the job of 60 tickers; returns what each check said."""
     monkeypatch.setenv("LDTM_DATABASE_URL", database.url)
     config = tmp_path / "universe.toml"
-    config.write_text(f"tickers = {TICKERS}")
+    config.write_text(f"tickers = {TICKERS}\n[automation]\non = {'true' if is_automated else 'false'}")
     definitions = dg.Definitions(
-        assets=[dg.AssetSpec(name) for name in ("prices", "snapshots", "fillbacks")],
+        assets=[dg.AssetSpec(name) for name in ("prices", "snapshots", "fillbacks", "registry")],
         asset_checks=[freshness_checks],
         jobs=[freshness_job],
         resources={"project": ProjectResource(config_path=str(config))},
@@ -81,6 +92,7 @@ def test_after_the_deadline_what_is_missing_is_an_error_with_the_evening_and_the
         "prices_are_fresh": (False, "ERROR"),
         "snapshots_are_fresh": (False, "ERROR"),
         "actuals_are_fresh": (True, "ERROR"),
+        "models_are_fresh": (True, "WARN"),
     }
     assert shown(found["snapshots_are_fresh"]) == {
         "evening": "2013-01-18",
@@ -137,22 +149,64 @@ def test_an_evening_that_came_after_its_deadline_is_a_trouble_until_the_next_loo
     look: Look, ledger_rows: LedgerRows, conn: Connection
 ) -> None:
     bring(ledger_rows, conn, *TICKERS[:-1])
-    keys = [
-        "check/prices/prices_are_fresh/2013-01-18",
-        "check/snapshots/snapshots_are_fresh/2013-01-18",
-        "check/snapshots/record_is_intact",
-    ]
+    keys = ["check/snapshots/snapshots_are_fresh/2013-01-18", "check/snapshots/record_is_intact"]
     notice(
         conn,
         [Trouble(key=key, kind="check", severity="error", subject=key, summary="", evening=FRIDAY) for key in keys],
     )
     conn.commit()
     look(date(2013, 1, 22))
-    assert len(open_troubles(conn)) == 3
+    assert len(open_troubles(conn)) == 2
     ledger_rows.forecast(TICKERS[-1], FRIDAY)
     conn.commit()
     look(date(2013, 1, 22))
-    assert {trouble.key for trouble in open_troubles(conn)} == {keys[0], keys[2]}
+    assert [trouble.key for trouble in open_troubles(conn)] == [keys[1]]
+
+
+def test_a_bar_that_never_comes_is_given_up_when_its_actual_is_void(
+    look: Look, ledger_rows: LedgerRows, conn: Connection, calendar: Calendar
+) -> None:
+    """Rows and fills can be made at any time: they are never given up."""
+    newest = calendar.last_closed(datetime.now(UTC))
+    waited_for, void = calendar.offset(newest, -10), calendar.offset(newest, -11)
+    checks = {"prices": "prices_are_fresh", "snapshots": "snapshots_are_fresh"}
+    keys = {day: [f"check/{asset}/{check}/{day}" for asset, check in checks.items()] for day in (waited_for, void)}
+    notice(
+        conn,
+        [
+            Trouble(key=key, kind="check", severity="error", subject="-", summary="no bar of T000", evening=day)
+            for day, of_day in keys.items()
+            for key in of_day
+        ],
+    )
+    conn.commit()
+    look(FRIDAY)
+    assert {trouble.key for trouble in open_troubles(conn)} == {*keys[waited_for], keys[void][1]}
+    told = conn.execute("select summary from trouble where ended_at is not null").fetchall()
+    assert told == [("given up: no bar of T000",)]
+
+
+@pytest.mark.parametrize(("is_automated", "severity"), [(True, "ERROR"), (False, "WARN")])
+def test_a_ticker_that_nobody_trained_on_its_new_bars_for_days_is_named_until_somebody_did(
+    look: Look, ledger_rows: LedgerRows, conn: Connection, severity: str
+) -> None:
+    conn.execute("alter table bar disable trigger user")
+    ledger_rows.bar("T003", FRIDAY, 100)
+    conn.execute("update bar set recorded_at = now() - interval '9 days'")
+    conn.commit()
+    found = look(FRIDAY)["models_are_fresh"]
+    assert (found.passed, found.severity.value) == (False, severity)
+    told = (
+        "not trained and judged for 8 days although bars came: T003 never; "
+        "see retraining_schedule and the runs of retraining_job"
+    )
+    assert (found.description, shown(found)["in trouble"]) == (told, {"as a whole": told})
+    judged = "insert into gate_verdict (ticker, trained_on, passed, rules) values (%s, %s, false, '[]')"
+    conn.execute(judged, ("T003", FRIDAY))
+    conn.commit()
+    again = look(FRIDAY)["models_are_fresh"]
+    assert again.passed
+    assert shown(again)["well"] == ["as a whole"]
 
 
 def test_one_check_can_be_executed_by_itself(look: Look) -> None:

@@ -3,7 +3,7 @@
 import base64
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
 
@@ -14,10 +14,12 @@ from PIL import Image
 
 from ldtm_assets.definitions import definitions_for
 from ldtm_assets.partitions import partition_range
-from ldtm_lib.config import LeakageConfig
+from ldtm_lib.config import LeakageConfig, Settings
 from ldtm_lib.database.connection import Connection, Database
+from ldtm_lib.evenings.freshness import not_retrained
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings_file import load_settings
+from tests.integration.conftest import LedgerRows
 
 CONFIG = """
 tickers = [{tickers}]
@@ -32,6 +34,7 @@ num_folds = 2
 test_sessions = 40
 """
 SOUND = ("AAA", "BRK.B")
+NOBODY: Mapping[str, str] = {}
 Retraining = Callable[..., dg.ExecuteInProcessResult]
 
 
@@ -59,17 +62,20 @@ def retraining(
     """Runs the retraining of some tickers."""
     monkeypatch.setenv("LDTM_DATABASE_URL", database.url)
 
-    def run(*tickers: str, max_epochs: int = 2) -> dg.ExecuteInProcessResult:
+    def run(
+        *tickers: str, max_epochs: int = 2, retired: Mapping[str, str] = NOBODY, **step: object
+    ) -> dg.ExecuteInProcessResult:
         config = tmp_path / "universe.toml"
         names = ", ".join(f'"{ticker}"' for ticker in tickers)
-        config.write_text(CONFIG.format(tickers=names, max_epochs=max_epochs))
+        left = "\n".join(f'"{ticker}" = {since}' for ticker, since in retired.items())
+        config.write_text(CONFIG.format(tickers=names, max_epochs=max_epochs) + f"[retired]\n{left}\n")
         job = definitions_for(load_settings(config), calendar).resolve_job_def("retraining_job")
         with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
             return job.execute_in_process(
                 instance=instance,
                 tags=partition_range(tickers[0], tickers[-1]),
                 run_config={
-                    "ops": {"retraining": {"config": {"device": "cpu"}}},
+                    "ops": {"retraining": {"config": {"device": "cpu", **step}}},
                     "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
                 },
                 raise_on_error=False,
@@ -175,3 +181,58 @@ def test_windows_are_searched_for_leaks_and_what_was_found_is_on_record(
     assert rows == [(ticker, {"sampled": LeakageConfig().sampled_windows}) for ticker in SOUND]
     assert conn.execute("select distinct leaks from backtest_fold").fetchall() == [({},)]
     assert conn.execute("select distinct leaks from checkpoint").fetchall() == [({},)]
+
+
+LEFT = {"NONE": "2010-01-04", "WILD": "2020-01-02"}
+
+
+def test_the_weekly_retraining_leaves_out_who_left_the_universe_and_a_person_gets_whom_a_person_asks_for(
+    retraining: Retraining, conn: Connection
+) -> None:
+    """One without bars failed it every Saturday."""
+    weekly = retraining("AAA", "NONE", "WILD", "BRK.B", retired=LEFT, universe_alone=True)
+    assert weekly.success
+    for asset in ("backtests", "checkpoints", "registry"):
+        found = shown(weekly, asset)
+        assert {ticker: found[ticker] for ticker in LEFT} == {
+            ticker: {"left the universe": since} for ticker, since in LEFT.items()
+        }
+        assert "left the universe" not in found["AAA"] | found["BRK.B"]
+    for table in ("checkpoint", "training_failure", "gate_verdict"):
+        assert {ticker for (ticker,) in conn.execute(f"select ticker from {table}")} <= {*SOUND}
+    conn.commit()
+    by_hand = retraining("AAA", "NONE", "WILD", "BRK.B", retired=LEFT)
+    assert [line.split(":")[0] for line in str(training_check(by_hand).metadata["failed"].value).splitlines()] == [
+        "- NONE backtest",
+        "- NONE checkpoint",
+        "- WILD backtest",
+        "- WILD checkpoint",
+    ]
+
+
+def test_a_retraining_makes_models_fresh_also_of_a_ticker_with_too_few_bars(
+    retraining: Retraining, conn: Connection, calendar: Calendar
+) -> None:
+    for table in ("bar", "gate_verdict"):
+        conn.execute(f"alter table {table} disable trigger user")
+    conn.execute("delete from bar where ticker = 'WILD' and session > (select min(session) + 30 from bar)")
+    conn.execute("update bar set recorded_at = now() - interval '9 days'")
+    conn.commit()
+    settings = Settings(path=Path("universe.toml"), tickers=(*SOUND, "WILD"))
+
+    def old() -> list[str]:
+        found = not_retrained(conn, settings, date(2013, 1, 2))
+        conn.commit()
+        return [line.split()[0] for line in found]
+
+    assert old() == [*SOUND, "WILD"]
+    retraining(*SOUND, "WILD")
+    assert old() == []
+    conn.execute("update gate_verdict set decided_at = now() - interval '9 days'")
+    assert old() == [], "no bar has come since"
+    for ticker in settings.tickers:
+        LedgerRows(conn, calendar).bar(ticker, date(2013, 1, 2), 50)
+    conn.commit()
+    assert old() == [*SOUND, "WILD"]
+    retraining(*SOUND, "WILD")
+    assert old() == []

@@ -8,6 +8,8 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 import pytest
 import yaml
+from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteRepositoryOrigin
+from dagster._core.test_utils import create_run_for_test
 from dagster._utils.schedules import schedule_execution_time_iterator
 
 from ldtm_assets.errands import TRAINING_TAKES_AT_MOST, run_for
@@ -19,11 +21,13 @@ from ldtm_lib.evenings.agenda import Errand
 from ldtm_lib.evenings.attempts import begin
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
+from tests.assets.test_catch_up import mark_of_a_dead_process
 from tests.evenings.conftest import begin_in_time
 from tests.integration.conftest import LedgerRows
 
 NEW_YORK = ZoneInfo("America/New_York")
 FRIDAY = date(2026, 11, 20)
+SATURDAY = datetime(2026, 11, 21, 9, 0, tzinfo=NEW_YORK)
 CONFIG = yaml.safe_load((Path(__file__).parents[2] / "dagster.yaml").read_text())
 
 
@@ -36,19 +40,26 @@ def evening_of(day: date) -> datetime:
     return datetime(day.year, day.month, day.day, 18, 15, tzinfo=NEW_YORK)
 
 
-def schedules_at(project: Project, calendar: Calendar, now: datetime) -> dict[str, dg.ScheduleDefinition]:
-    schedules = schedules_of(lambda: project, project.settings, calendar, clock=lambda _: now)
+def schedules_at(
+    project: Project, calendar: Calendar, now: datetime, held: Settings | None = None
+) -> dict[str, dg.ScheduleDefinition]:
+    schedules = schedules_of(lambda: project, held or project.settings, calendar, clock=lambda _: now)
     return {schedule.name: schedule for schedule in schedules}
 
 
 def ask(
-    project: Project, calendar: Calendar, name: str, tick: datetime, now: datetime | None = None
+    project: Project,
+    calendar: Calendar,
+    name: str,
+    tick: datetime,
+    now: datetime | None = None,
+    held: Settings | None = None,
 ) -> dg.RunRequest | dg.SkipReason:
     with (
         dg.DagsterInstance.local_temp(str(project.home)) as instance,
         dg.build_schedule_context(instance=instance, scheduled_execution_time=tick) as context,
     ):
-        result = schedules_at(project, calendar, now or tick)[name](context)
+        result = schedules_at(project, calendar, now or tick, held)[name](context)
     assert isinstance(result, (dg.RunRequest, dg.SkipReason))
     return result
 
@@ -136,9 +147,47 @@ def test_an_evening_that_has_all_rows_is_skipped(project: Project, calendar: Cal
     assert asked.skip_message == "every ticker has its row for 2026-11-20"
 
 
-def test_retraining_is_one_run_for_all_tickers(project: Project, calendar: Calendar) -> None:
-    saturday = datetime(2026, 11, 21, 9, 0, tzinfo=NEW_YORK)
-    assert range_of(ask(project, calendar, "retraining_schedule", saturday)) == ("AAPL", "MSFT")
+def test_retraining_is_one_run_for_all_tickers_of_the_universe(project: Project, calendar: Calendar) -> None:
+    asked = ask(project, calendar, "retraining_schedule", SATURDAY)
+    assert range_of(asked) == ("AAPL", "MSFT")
+    assert isinstance(asked, dg.RunRequest)
+    assert asked.run_config == {"ops": {"retraining": {"config": {"universe_alone": True}}}}
+    left = {"AAPL": date(2026, 11, 21), "MSFT": date(2025, 1, 2), "GOOG": date(2026, 11, 23)}
+    of_two = replace(project, settings=replace(project.settings, retired=left))
+    assert range_of(ask(of_two, calendar, "retraining_schedule", SATURDAY)) == ("FB", "IBM")
+    all_left = dict.fromkeys(project.settings.tickers, FRIDAY)
+    of_none = replace(project, settings=replace(project.settings, retired=all_left))
+    asked = ask(of_none, calendar, "retraining_schedule", SATURDAY)
+    assert isinstance(asked, dg.SkipReason)
+    assert asked.skip_message == "no ticker of universe.toml belongs to the universe on 2026-11-21"
+
+
+@pytest.mark.parametrize("status", [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTED])
+def test_no_second_retraining_queues_behind_one_that_has_not_ended(
+    project: Project, calendar: Calendar, status: dg.DagsterRunStatus
+) -> None:
+    with dg.DagsterInstance.local_temp(str(project.home)) as instance:
+        nowhere = RemoteRepositoryOrigin(GrpcServerCodeLocationOrigin(host="localhost", port=1), "nothing")
+        origin = nowhere.get_job_origin("retraining_job")
+        run = create_run_for_test(instance, job_name="retraining_job", status=status, remote_job_origin=origin)
+    asked = ask(project, calendar, "retraining_schedule", SATURDAY)
+    assert isinstance(asked, dg.SkipReason)
+    assert asked.skip_message == f"run {run.run_id} of a retraining is {status.value.lower()}"
+    with dg.DagsterInstance.local_temp(str(project.home)) as instance:
+        instance.report_run_canceled(run)
+        dead = create_run_for_test(instance, job_name="retraining_job", status=dg.DagsterRunStatus.STARTED)
+        instance.add_run_tags(dead.run_id, mark_of_a_dead_process(dead.run_id))
+    assert isinstance(ask(project, calendar, "retraining_schedule", SATURDAY), dg.RunRequest)
+
+
+@pytest.mark.parametrize(("name", "day"), [("evening_schedule", FRIDAY), ("retraining_schedule", date(2026, 11, 21))])
+def test_a_file_that_was_changed_since_the_start_launches_nothing(
+    project: Project, calendar: Calendar, name: str, day: date
+) -> None:
+    began_with = replace(project.settings, tickers=(*project.settings.tickers, "OLD"))
+    asked = ask(project, calendar, name, evening_of(day), held=began_with)
+    assert isinstance(asked, dg.SkipReason)
+    assert str(asked.skip_message).startswith("tickers of universe.toml changed since Dagster was started")
 
 
 def test_evenings_and_trainings_take_turns_unless_the_open_is_near(settings: Settings, calendar: Calendar) -> None:

@@ -153,8 +153,10 @@ def test_sessions_with_other_tickers_due_are_runs_of_their_own() -> None:
     assert errand == Errand(sessions=(thursday,), tickers=("AAPL",))
 
 
-def test_waits_double_from_two_minutes_to_half_an_hour() -> None:
+def test_waits_double_from_two_minutes_to_half_an_hour_unless_they_may_be_longer() -> None:
     assert [wait(number, CONFIG) / MINUTE for number in (1, 2, 3, 4, 5, 6, 1000)] == [2, 4, 8, 16, 30, 30, 30]
+    a_day = timedelta(days=1)
+    assert [wait(number, CONFIG, longest=a_day) / MINUTE for number in (5, 6, 10, 1000)] == [32, 64, 1024, 1440]
 
 
 def test_a_first_try_waits_for_the_evening_and_the_grace() -> None:
@@ -188,6 +190,47 @@ def test_a_killed_run_is_tried_again_soon_after_the_deadline_and_ever_more_slowl
     assert waits == [2, 4, 64, 1024, 1440, 1440]
     whole = replace(one, is_done=True, lacks_row=False, num_attempts=99)
     assert due_at(whole, CONFIG) == SATURDAY + 30 * MINUTE, "only an actual is to be filled"
+
+
+def tries_until(over_at: datetime, session: date = FRIDAY, takes: timedelta = timedelta()) -> list[datetime]:
+    """When a ticker is tried that fails until a moment, the try that succeeds included; each takes a while."""
+    one = cell(session)
+    tries: list[datetime] = []
+    moment = due_at(one, CONFIG)
+    while not tries or tries[-1] < over_at:
+        tries.append(moment)
+        one = replace(one, num_attempts=len(tries), last_attempt_at=moment, reason="no bar")
+        moment = max(due_at(one, CONFIG), moment + takes)
+    return tries
+
+
+@given(minutes=st.integers(0, 60), takes=st.integers(0, 15), session=st.sampled_from(SESSIONS))
+def test_what_was_away_for_at_most_an_hour_is_tried_again_within_three_quarters_of_an_hour(
+    minutes: int, takes: int, session: date
+) -> None:
+    over_at = evening_of(session) + minutes * MINUTE
+    tried_at = tries_until(over_at, session, takes * MINUTE)[-1]
+    assert tried_at - over_at <= 45 * MINUTE
+
+
+@given(minutes=st.integers(0, 3600), session=st.sampled_from(SESSIONS))
+def test_an_outage_is_over_for_at_most_as_long_as_it_lasted_and_never_into_the_warning(
+    minutes: int, session: date
+) -> None:
+    one = cell(session)
+    over_at = evening_of(session) + minutes * MINUTE
+    if over_at <= one.deadline - 120 * MINUTE:
+        tried_at = tries_until(over_at, session)[-1]
+        assert tried_at - over_at <= (minutes + 2) * MINUTE
+        assert tried_at <= one.deadline - 120 * MINUTE
+
+
+def test_a_ticker_that_always_fails_is_a_few_runs_from_friday_to_monday() -> None:
+    opens = CALENDAR.opens_at(date(2026, 11, 23))
+    tries = tries_until(opens)
+    since = [round((moment - evening_of(FRIDAY)) / MINUTE) for moment in tries[:-5]]
+    assert since == [0, 2, 6, 14, 30, 62, 126, 254, 510, 1022, 2046, 3486]
+    assert [(opens - moment) / MINUTE for moment in tries[-5:]] == [120, 90, 60, 30, 0]
 
 
 HANGS = timedelta(hours=1)

@@ -12,6 +12,7 @@ from ldtm_lib.evenings.deadlines import failing_tickers, missed_deadlines, watch
 from ldtm_lib.evenings.open_cells import OpenCell, evening_of
 from ldtm_lib.sessions import Calendar, exchange_calendar
 from tests.evenings.conftest import CountingCursor
+from tests.integration.conftest import LedgerRows
 
 FRIDAY = date(2026, 11, 20)
 OPENS = exchange_calendar().opens_at(date(2026, 11, 23))
@@ -100,6 +101,44 @@ def test_a_watch_is_as_many_statements_for_fifty_tickers_as_for_one(
         return CountingCursor.num_statements
 
     assert num_statements(1) == num_statements(50) == 3
+
+
+def test_a_bar_that_is_waited_for_no_more_is_no_trouble_any_more_and_was_given_up(
+    conn: Connection, settings: Settings, calendar: Calendar, ledger_rows: LedgerRows
+) -> None:
+    """As after a day's halt: there is no bar of it, and never will be."""
+    halt = calendar.offset(calendar.last_closed(datetime.now(UTC)), -12)
+    for back in range(13):
+        for ticker in settings.tickers:
+            ledger_rows.abstention(ticker, calendar.offset(halt, back), kind="late")
+    for _ in range(5):
+        begin(conn, [(halt, "IBM")])
+        finish(conn, done=[], failed={(halt, "IBM"): "there is no bar of IBM"})
+    conn.execute("update evening_attempt set last_attempt_at = %s", (calendar.closes_at(halt) + 600 * MINUTE,))
+    key = f"ticker/{halt}/IBM"
+
+    def watch(num_sessions: int) -> tuple[list[str], list[str]]:
+        moment = calendar.closes_at(calendar.offset(halt, num_sessions)) + 240 * MINUTE
+        found, ended = watch_evenings(conn, settings, calendar, moment)
+        return [trouble.key for trouble in found], ended
+
+    assert settings.ledger.void_after_sessions == 10
+    assert [watch(0), watch(10), watch(11), watch(12)] == [([key], []), ([key], []), ([], [key]), ([], [])]
+    [(summary, is_over)] = conn.execute("select summary, ended_at is not null from trouble").fetchall()
+    assert (summary, is_over) == ("given up: failed 5 times: there is no bar of IBM", True)
+
+
+def test_a_deadline_that_a_row_made_by_hand_has_met_is_over_and_not_given_up(
+    conn: Connection, settings: Settings, calendar: Calendar, ledger_rows: LedgerRows
+) -> None:
+    automated = replace(settings, automation=CONFIG, tickers=("IBM",))
+    newest = calendar.last_closed(datetime.now(UTC))
+    shortly_before = calendar.opens_at(calendar.offset(newest, 1)) - MINUTE
+    watch_evenings(conn, automated, calendar, shortly_before)
+    ledger_rows.abstention("IBM", newest)
+    assert watch_evenings(conn, automated, calendar, shortly_before) == ([], [f"deadline/{newest}/IBM"])
+    [(summary,)] = conn.execute("select summary from trouble").fetchall()
+    assert summary.startswith("no forecast yet")
 
 
 def test_troubles_are_noticed_once_and_end_when_the_evening_is_whole(

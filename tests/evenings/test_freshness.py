@@ -7,10 +7,10 @@ from datetime import UTC, date, datetime, timedelta
 import psycopg
 import pytest
 
-from ldtm_lib.config import LedgerConfig, Settings
+from ldtm_lib.config import AutomationConfig, LedgerConfig, Settings
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.errors import CalendarError
-from ldtm_lib.evenings.freshness import freshness
+from ldtm_lib.evenings.freshness import freshness, not_retrained
 from ldtm_lib.ledger.fillbacks import fill
 from ldtm_lib.sessions import Calendar
 from tests.integration.conftest import LedgerRows, ledger_rows
@@ -138,6 +138,39 @@ def test_a_database_without_a_calendar_says_so(conn: Connection, settings: Setti
         freshness(conn, settings)
 
 
+def test_a_ticker_must_be_judged_within_days_of_new_bars_and_one_without_any_need_not(
+    conn: Connection, ledger_rows: LedgerRows, settings: Settings
+) -> None:
+    for table in ("bar", "gate_verdict"):
+        conn.execute(f"alter table {table} disable trigger user")
+    for session in (THURSDAY, FRIDAY):
+        for ticker in ("AAPL", "FB", "GOOG", "IBM"):
+            ledger_rows.bar(ticker, session, 100)
+    conn.execute("update bar set recorded_at = now() - interval '9 days' where ticker <> 'FB'")
+
+    def judged(ticker: str, trained_on: date | None, days_ago: int) -> None:
+        conn.execute(
+            "insert into gate_verdict (ticker, trained_on, passed, rules, decided_at)"
+            " values (%s, %s, false, '[]', now() - %s * interval '1 day')",
+            (ticker, trained_on, days_ago),
+        )
+
+    never = ["AAPL never", "GOOG never", "IBM never"]
+    assert not_retrained(conn, settings, FRIDAY) == never, "FB's bars came just now, and MSFT has none"
+    judged("AAPL", None, 20)
+    assert not_retrained(conn, settings, FRIDAY) == never, "that there was no training is no training"
+    for ticker in ("AAPL", "GOOG", "IBM"):
+        judged(ticker, THURSDAY, 20)
+    day = datetime.now(UTC).date() - timedelta(days=20)
+    assert not_retrained(conn, settings, FRIDAY) == [f"{ticker} since {day}" for ticker in ("AAPL", "GOOG", "IBM")]
+    judged("AAPL", FRIDAY, 20)
+    judged("GOOG", FRIDAY, 7)
+    assert not_retrained(conn, settings, FRIDAY) == [f"IBM since {day}"], "AAPL has no bar that is new"
+    assert not_retrained(conn, replace(settings, retired={"IBM": FRIDAY}), FRIDAY) == []
+    patient = replace(settings, automation=AutomationConfig(retrained_within_days=21))
+    assert not_retrained(conn, patient, FRIDAY) == []
+
+
 def test_it_is_one_statement_however_many_tickers(
     conn: Connection, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,3 +185,5 @@ def test_it_is_one_statement_however_many_tickers(
     many = replace(settings, tickers=tuple(f"T{number}" for number in range(500)))
     assert len(freshness(conn, many, FRIDAY).without_row) == 500
     assert len(asked) == 1
+    assert not_retrained(conn, many, FRIDAY) == []
+    assert len(asked) == 2

@@ -113,6 +113,18 @@ def test_a_ticker_that_left_lacks_no_row(look: Look, newest: date, settings: Set
     assert "IBM" not in {cell.ticker for cell in look(with_settings=replace(settings, retired={"IBM": newest}))}
 
 
+def test_what_was_tried_in_vain_of_a_ticker_that_left_is_open_no_more_unless_there_is_something_to_fill(
+    look: Look, newest: date, ledger_rows: LedgerRows, conn: Connection, calendar: Calendar, settings: Settings
+) -> None:
+    begin(conn, [(newest, "IBM"), (newest, "MSFT"), (newest, "FB")])
+    finish(conn, done=[], failed={(newest, "IBM"): "no bar", (newest, "MSFT"): "no bar"})
+    left = replace(settings, retired=dict.fromkeys(("FB", "IBM", "MSFT"), newest))
+    assert {cell.ticker for cell in look(with_settings=left)} == {"AAPL", "GOOG"}
+    ledger_rows.forecast("MSFT", calendar.offset(newest, -1))
+    ledger_rows.bar("MSFT", newest, 100)
+    assert {cell.ticker for cell in look(with_settings=left)} == {"AAPL", "GOOG", "MSFT"}
+
+
 def test_a_whole_evening_is_not_open_and_one_that_waits_or_was_killed_is(
     look: Look, newest: date, ledger_rows: LedgerRows, conn: Connection
 ) -> None:

@@ -48,19 +48,21 @@ select alert_id, 'c', 'https://x', case title when 'came' then now() end, case t
 from alert;
 insert into alert_delivery (alert_id, channel, shown_as, delivered_at)
 select alert_id, 'd', 'https://y', now() from alert;
-insert into trouble (key, kind, severity, subject, summary, noticed_at, told_in, told_at)
-select 'old', 'check', 'error', 'a', 'b', now() - interval '401 days', alert_id, now() - interval '401 days'
-from alert where title = 'came';
-insert into trouble (key, kind, severity, subject, summary, noticed_at, told_in, told_at)
-select 'told lately', 'check', 'error', 'a', 'b', now() - interval '401 days', alert_id, now()
-from alert where title = 'came'
+insert into trouble (key, kind, severity, subject, summary, noticed_at, seen_at, told_in, told_at)
+select key, 'check', 'error', 'a', 'b', long_ago, seen_at, alert_id, told_at
+from alert
+cross join (values (now() - interval '401 days')) past (long_ago)
+cross join lateral (
+    values ('old', long_ago, long_ago), ('seen lately', now(), long_ago), ('told lately', long_ago, now())
+) trouble (key, seen_at, told_at)
+where title = 'came'
 """
 LEFT = {
     "select reason from quarantined_bar order by session": ["answered lately", "seen again"],
     "select ticker from evening_attempt": ["MSFT"],
     "select title from alert": ["on its way"],
     "select channel from alert_delivery order by channel": ["c", "d"],
-    "select key from trouble": ["told lately"],
+    "select key from trouble order by key": ["seen lately", "told lately"],
 }
 
 

@@ -22,6 +22,7 @@ kind = "ib"
 fetch_timeout_seconds = 20.0
 [automation]
 on = true
+retrained_within_days = 60
 [partitions]
 first_session = 2025-10-01
 [window]
