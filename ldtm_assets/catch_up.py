@@ -13,7 +13,7 @@ from ldtm_lib.database.clock import now
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.evenings.agenda import next_errand
 from ldtm_lib.evenings.deadlines import watch_evenings
-from ldtm_lib.evenings.held_settings import settings_changed, watch_settings
+from ldtm_lib.evenings.held_settings import in_force, settings_changed, watch_settings
 from ldtm_lib.evenings.open_cells import open_cells
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
@@ -40,17 +40,18 @@ def catch_up_sensor(
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         opened = project()
-        if changed := settings_changed(settings, opened.settings):
-            return dg.SkipReason(changed)
+        present = in_force(settings, opened.settings)
+        if present is None:
+            return dg.SkipReason(settings_changed(settings, opened.settings))
         with opened.database.transaction() as conn:
             moment = clock(conn)
-            cells = open_cells(conn, settings, calendar, moment)
+            cells = open_cells(conn, present, calendar, moment)
             errand = next_errand(
-                cells, calendar=calendar, moment=moment, config=settings.automation, grace=SCHEDULE_GOES_FIRST
+                cells, calendar=calendar, moment=moment, config=present.automation, grace=SCHEDULE_GOES_FIRST
             )
             if errand is None:
                 return dg.SkipReason(f"nothing is due; {len(cells)} cells wait" if cells else "nothing is missing")
-            return launched(errand, context.instance, conn, settings, calendar, moment)
+            return launched(errand, context.instance, conn, present, calendar, moment)
 
     return sensor
 
@@ -63,7 +64,7 @@ def evening_watch_sensor(
 ) -> dg.SensorDefinition:
     """The sensor that notices who fails again and again or will miss the open. It is on, and launches nothing.
 
-    It looks with the file's present settings; those given are what the others work with, from when Dagster started.
+    It looks with the file's present settings, new tickers included; those given are from when Dagster was started.
     """
 
     @dg.sensor(

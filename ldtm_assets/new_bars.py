@@ -17,7 +17,7 @@ from ldtm_lib.database.clock import now
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.evenings.agenda import next_errand
 from ldtm_lib.evenings.folder import folder_signature
-from ldtm_lib.evenings.held_settings import settings_changed
+from ldtm_lib.evenings.held_settings import in_force, settings_changed
 from ldtm_lib.evenings.open_cells import open_cells
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
@@ -43,8 +43,9 @@ def new_bars_sensor(
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         opened = project()
-        if changed := settings_changed(settings, opened.settings):
-            return dg.SkipReason(changed)
+        present = in_force(settings, opened.settings)
+        if present is None:
+            return dg.SkipReason(settings_changed(settings, opened.settings))
         signature = folder_signature(folder)
         seen = json.loads(context.cursor) if context.cursor else {}
         if signature != seen.get("signature"):
@@ -58,13 +59,13 @@ def new_bars_sensor(
                 seen["changed_at"] = moment.isoformat()
                 context.update_cursor(json.dumps(seen))
             changed_at = datetime.fromisoformat(seen["changed_at"])
-            cells = [cell for cell in open_cells(conn, settings, calendar, moment) if cell.reason is not None]
+            cells = [cell for cell in open_cells(conn, present, calendar, moment) if cell.reason is not None]
             waiting = [cell for cell in cells if cell.last_attempt_at and cell.last_attempt_at < changed_at]
             errand = next_errand(
-                waiting, calendar=calendar, moment=moment, config=settings.automation, news_at=changed_at
+                waiting, calendar=calendar, moment=moment, config=present.automation, news_at=changed_at
             )
             if errand is None:
                 return dg.SkipReason(f"nothing waits for the files of {changed_at:%Y-%m-%d %H:%M:%S} UTC")
-            return launched(errand, context.instance, conn, settings, calendar, moment)
+            return launched(errand, context.instance, conn, present, calendar, moment)
 
     return sensor

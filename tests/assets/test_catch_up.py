@@ -16,7 +16,7 @@ from ldtm_assets.catch_up import catch_up_sensor, evening_watch_sensor
 from ldtm_assets.dead_runs import PROCESS_TAG, own_mark
 from ldtm_assets.new_bars import new_bars_sensor
 from ldtm_cli.services import dagster_environment
-from ldtm_lib.config import AutomationConfig, Settings, SourceConfig
+from ldtm_lib.config import AutomationConfig, PartitionConfig, Settings, SourceConfig
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.evenings.attempts import begin, finish
 from ldtm_lib.project import Project
@@ -55,8 +55,9 @@ def tick(project: Project, instance: dg.DagsterInstance, calendar: Calendar) -> 
     """What a sensor launches at a moment, or why it launches nothing; a sensor keeps its cursor."""
     cursors: dict[str, str | None] = {}
 
-    def look(sensor: Sensor, moment: datetime, held: Settings | None = None) -> Tick:
-        made = sensor(lambda: project, held or project.settings, calendar, clock=lambda _: moment)
+    def look(sensor: Sensor, moment: datetime, held: Settings | None = None, said: Settings | None = None) -> Tick:
+        present = replace(project, settings=said or project.settings)
+        made = sensor(lambda: present, held or present.settings, calendar, clock=lambda _: moment)
         with dg.build_sensor_context(instance=instance, cursor=cursors.get(made.name)) as context:
             ticked = made.evaluate_tick(context)
         cursors[made.name] = ticked.cursor
@@ -213,10 +214,10 @@ def test_the_watch_notices_who_will_miss_the_open_though_nothing_else_runs(
 def test_a_file_that_was_changed_since_the_start_launches_nothing_and_people_hear_of_it_until_it_is_served(
     tick: Callable[..., Tick], conn: Connection, project: Project
 ) -> None:
-    """A run would take the new ticker for none of its partitions, or leave out the retired one for ever."""
-    began_with = replace(project.settings, retired={"IBM": FRIDAY})
+    """Ranges of a run would mean other partitions."""
+    began_with = replace(project.settings, partitions=PartitionConfig(first_session=FRIDAY))
     late = EVENING + 60 * MINUTE
-    said = "retired of universe.toml changed since Dagster was started; nothing is launched until `ldtm down"
+    said = "partitions of universe.toml changed since Dagster was started; nothing is launched until `ldtm down"
     for sensor in (catch_up_sensor, new_bars_sensor):
         assert str(tick(sensor, late, began_with)).startswith(said)
     assert said in str(tick(evening_watch_sensor, late, began_with))
@@ -225,6 +226,22 @@ def test_a_file_that_was_changed_since_the_start_launches_nothing_and_people_hea
     assert isinstance(tick(catch_up_sensor, late), dg.RunRequest), "started again"
     assert tick(evening_watch_sensor, late) == "0 tickers need a person; 0 are well again"
     assert conn.execute("select count(*) from trouble where ended_at is null").fetchone() == (0,)
+
+
+def test_a_ticker_that_was_added_or_retired_since_the_start_holds_no_other_one_up(
+    tick: Callable[..., Tick], conn: Connection, project: Project, calendar: Calendar
+) -> None:
+    *known, new = project.settings.tickers
+    began_with = replace(project.settings, tickers=tuple(known))
+    an_hour_later, all_known = EVENING + 60 * MINUTE, (f"{FRIDAY}|{known[0]}", f"{FRIDAY}|{known[-1]}")
+    assert range_of(tick(catch_up_sensor, an_hour_later, began_with)) == all_known, f"without {new}"
+    tried(conn, {known[0]: "no bar"}, EVENING)
+    for ticker in known[1:]:
+        LedgerRows(conn, calendar).abstention(ticker, FRIDAY)
+    conn.commit()
+    assert isinstance(tick(catch_up_sensor, an_hour_later, began_with), dg.RunRequest)
+    one_less = replace(project.settings, retired={known[0]: FRIDAY})
+    assert tick(catch_up_sensor, an_hour_later, began_with, one_less) == "nothing is missing"
 
 
 def test_the_watch_goes_by_what_the_file_says_now(
