@@ -330,7 +330,7 @@ def _pages(pages: PagesConfig) -> Finding:
         what="pages",
         level="warn",
         found=f"served on {pages.host} without a login: whoever reaches that address may do anything there",
-        remedy="set pages.host to 127.0.0.1 and put a reverse proxy with a login before it (README, Security)",
+        remedy="set pages.host to 127.0.0.1 and put a reverse proxy with a login before it (docs/production.md)",
     )
 
 

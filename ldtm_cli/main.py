@@ -117,7 +117,7 @@ that there are rows to show. Simulated rows never count as live ones.
 
 WITHOUT_LOGIN = (
     "the pages have no login, and whoever reaches {host} may do anything there; better set pages.host to 127.0.0.1 "
-    "and put a reverse proxy with a login before it (README, Security)"
+    "and put a reverse proxy with a login before it (docs/production.md)"
 )
 
 

@@ -262,7 +262,7 @@ def _check_pages(path: Path, pages: PagesConfig) -> None:
     if not (is_loopback(pages.host) or pages.allow_other_addresses):
         raise ConfigurationError(
             f"{path}: pages.host is {pages.host!r}, which others may reach, and Dagster's pages have no login; put a "
-            "reverse proxy with one before 127.0.0.1 (README, Security), or set pages.allow_other_addresses = true"
+            "reverse proxy with one before 127.0.0.1 (docs/production.md), or set pages.allow_other_addresses = true"
         )
 
 

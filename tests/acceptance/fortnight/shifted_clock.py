@@ -46,11 +46,15 @@ class ShiftedClock:
         self._write()
 
     def environment(self) -> dict[str, str]:
-        """What a process needs to live by this clock. Times of files and CLOCK_MONOTONIC stay as they are."""
+        """What a process needs to live by this clock. Times of files and CLOCK_MONOTONIC stay as they are.
+
+        The file is read once a second: at every call, threads that read it at once may end their process (libfaketime
+        3.0.1 keeps what it reads in one buffer for all of them).
+        """
         return {
             "LD_PRELOAD": str(self._library),
             "FAKETIME_TIMESTAMP_FILE": str(self._file),
-            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_CACHE_DURATION": "0",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             "FAKETIME_DISABLE_SHM": "1",
             "NO_FAKE_STAT": "1",
