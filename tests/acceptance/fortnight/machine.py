@@ -152,6 +152,8 @@ class Machine:
         since = self.clock.now()
 
         def is_told() -> bool:
+            if self.number(UNFINISHED):
+                return False
             self.clock.advance(BETWEEN_POLLS)
             looks = self.number(LOOKS.format(since.timestamp() + 1))
             return looks > 0 and self.number(UNTOLD) == 0 and self.number(UNFINISHED) == 0

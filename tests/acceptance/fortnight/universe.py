@@ -19,7 +19,7 @@ SETTINGS = """
 [source]
 kind = "ib"
 [ib]
-fetch_timeout_seconds = 20.0
+fetch_timeout_seconds = 8.0
 [automation]
 on = true
 retrained_within_days = 60
