@@ -6,14 +6,14 @@ from datetime import datetime, timedelta
 import dagster as dg
 
 from ldtm_assets.automation import sensor_status
-from ldtm_assets.errands import SCHEDULE_GOES_FIRST, launched
+from ldtm_assets.errands import SCHEDULE_GOES_FIRST, launched, project_in_force
 from ldtm_assets.jobs import EVENING_JOB
 from ldtm_lib.config import Settings
 from ldtm_lib.database.clock import now
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.evenings.agenda import next_errand
 from ldtm_lib.evenings.deadlines import watch_evenings
-from ldtm_lib.evenings.held_settings import in_force, settings_changed, watch_settings
+from ldtm_lib.evenings.held_settings import watch_settings
 from ldtm_lib.evenings.open_cells import open_cells
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
@@ -39,19 +39,18 @@ def catch_up_sensor(
         description="Makes up for missed sessions, tries tickers again that failed, and fills what came late.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        opened = project()
-        present = in_force(settings, opened.settings)
-        if present is None:
-            return dg.SkipReason(settings_changed(settings, opened.settings))
+        opened = project_in_force(project, settings)
+        if isinstance(opened, dg.SkipReason):
+            return opened
         with opened.database.transaction() as conn:
             moment = clock(conn)
-            cells = open_cells(conn, present, calendar, moment)
+            cells = open_cells(conn, opened.settings, calendar, moment)
             errand = next_errand(
-                cells, calendar=calendar, moment=moment, config=present.automation, grace=SCHEDULE_GOES_FIRST
+                cells, calendar=calendar, moment=moment, config=opened.settings.automation, grace=SCHEDULE_GOES_FIRST
             )
             if errand is None:
                 return dg.SkipReason(f"nothing is due; {len(cells)} cells wait" if cells else "nothing is missing")
-            return launched(errand, context.instance, conn, present, calendar, moment)
+            return launched(errand, context.instance, conn, opened.settings, calendar, moment)
 
     return sensor
 

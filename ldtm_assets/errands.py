@@ -1,6 +1,7 @@
 """From an errand to a run: what is asked of Dagster, and when it is better not to ask."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import dagster as dg
@@ -12,6 +13,8 @@ from ldtm_lib.config import Settings
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.evenings.agenda import Errand, wait
 from ldtm_lib.evenings.attempts import newest_attempt_at
+from ldtm_lib.evenings.held_settings import in_force, settings_changed
+from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
 
 SCHEDULE_GOES_FIRST = timedelta(minutes=5)
@@ -24,6 +27,15 @@ MOST_STRETCHES = 5
 SNAPSHOTS = dg.AssetKey("snapshots")
 JUST_MADE = timedelta(minutes=5)
 """How long a run may not be in the queue yet; one that is older was left behind by a daemon that died."""
+
+
+def project_in_force(project: Callable[[], Project], held: Settings) -> Project | dg.SkipReason:
+    """The project with the settings by which runs are launched (see `in_force`), or why none is."""
+    opened = project()
+    present = in_force(held, opened.settings)
+    if present is None:
+        return dg.SkipReason(settings_changed(held, opened.settings))
+    return replace(opened, settings=present)
 
 
 def launched(

@@ -10,14 +10,13 @@ from datetime import datetime
 import dagster as dg
 
 from ldtm_assets.automation import sensor_status
-from ldtm_assets.errands import launched
+from ldtm_assets.errands import launched, project_in_force
 from ldtm_assets.jobs import EVENING_JOB
 from ldtm_lib.config import Settings
 from ldtm_lib.database.clock import now
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.evenings.agenda import next_errand
 from ldtm_lib.evenings.folder import folder_signature
-from ldtm_lib.evenings.held_settings import in_force, settings_changed
 from ldtm_lib.evenings.open_cells import open_cells
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
@@ -42,10 +41,9 @@ def new_bars_sensor(
         description="When the files of bars have changed, tries the tickers at once that wait for their bar.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        opened = project()
-        present = in_force(settings, opened.settings)
-        if present is None:
-            return dg.SkipReason(settings_changed(settings, opened.settings))
+        opened = project_in_force(project, settings)
+        if isinstance(opened, dg.SkipReason):
+            return opened
         signature = folder_signature(folder)
         seen = json.loads(context.cursor) if context.cursor else {}
         if signature != seen.get("signature"):
@@ -59,13 +57,13 @@ def new_bars_sensor(
                 seen["changed_at"] = moment.isoformat()
                 context.update_cursor(json.dumps(seen))
             changed_at = datetime.fromisoformat(seen["changed_at"])
-            cells = [cell for cell in open_cells(conn, present, calendar, moment) if cell.reason is not None]
+            cells = [cell for cell in open_cells(conn, opened.settings, calendar, moment) if cell.reason is not None]
             waiting = [cell for cell in cells if cell.last_attempt_at and cell.last_attempt_at < changed_at]
             errand = next_errand(
-                waiting, calendar=calendar, moment=moment, config=present.automation, news_at=changed_at
+                waiting, calendar=calendar, moment=moment, config=opened.settings.automation, news_at=changed_at
             )
             if errand is None:
                 return dg.SkipReason(f"nothing waits for the files of {changed_at:%Y-%m-%d %H:%M:%S} UTC")
-            return launched(errand, context.instance, conn, present, calendar, moment)
+            return launched(errand, context.instance, conn, opened.settings, calendar, moment)
 
     return sensor

@@ -8,14 +8,13 @@ import dagster as dg
 
 from ldtm_assets.automation import schedule_status
 from ldtm_assets.dead_runs import bury_dead_runs
-from ldtm_assets.errands import SCHEDULE_GOES_FIRST, launched
+from ldtm_assets.errands import SCHEDULE_GOES_FIRST, launched, project_in_force
 from ldtm_assets.jobs import EVENING_JOB, LEADERBOARD_JOB, RETRAINING_JOB, UNFINISHED
 from ldtm_assets.partitions import EXCHANGE_TIMEZONE, partition_range
 from ldtm_lib.config import Settings
 from ldtm_lib.database.clock import now
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.evenings.agenda import next_errand
-from ldtm_lib.evenings.held_settings import in_force, settings_changed
 from ldtm_lib.evenings.open_cells import NEW_YORK, open_cells
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
@@ -46,10 +45,9 @@ def schedules_of(
         session = tick.astimezone(NEW_YORK).date()
         if not calendar.is_session(session):
             return dg.SkipReason(f"{session} is not a session of {calendar.name}")
-        opened = project()
-        present = in_force(settings, opened.settings)
-        if present is None:
-            return dg.SkipReason(settings_changed(settings, opened.settings))
+        opened = project_in_force(project, settings)
+        if isinstance(opened, dg.SkipReason):
+            return opened
         with opened.database.transaction() as conn:
             moment = max(tick, clock(conn))
             newest = calendar.last_closed(moment)
@@ -59,13 +57,13 @@ def schedules_of(
                 return dg.SkipReason(f"the tick of {tick:%Y-%m-%d %H:%M} comes late; catch_up_sensor makes its evening")
             cells = [
                 replace(cell, num_attempts=0, last_attempt_at=None)
-                for cell in open_cells(conn, present, calendar, moment)
+                for cell in open_cells(conn, opened.settings, calendar, moment)
                 if cell.lacks_row and (cell.session == session or not cell.num_attempts)
             ]
-            errand = next_errand(cells, calendar=calendar, moment=moment, config=present.automation)
+            errand = next_errand(cells, calendar=calendar, moment=moment, config=opened.settings.automation)
             if errand is None:
                 return dg.SkipReason(f"every ticker has its row for {session}")
-            return launched(errand, context.instance, conn, present, calendar, moment)
+            return launched(errand, context.instance, conn, opened.settings, calendar, moment)
 
     @dg.schedule(
         job_name=RETRAINING_JOB,
@@ -76,14 +74,13 @@ def schedules_of(
     def retraining_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         """Backtests, networks and the gate for all tickers of the universe, on Saturday mornings."""
         day = context.scheduled_execution_time.astimezone(NEW_YORK).date()
-        opened = project()
-        present = in_force(settings, opened.settings)
-        if present is None:
-            return dg.SkipReason(settings_changed(settings, opened.settings))
+        opened = project_in_force(project, settings)
+        if isinstance(opened, dg.SkipReason):
+            return opened
         bury_dead_runs(context.instance, dagster_is_running=True)
         for run in context.instance.get_runs(dg.RunsFilter(job_name=RETRAINING_JOB, statuses=UNFINISHED)):
             return dg.SkipReason(f"run {run.run_id} of a retraining is {run.status.value.lower()}")
-        tickers = present.tickers_on(day)
+        tickers = opened.settings.tickers_on(day)
         if not tickers:
             return dg.SkipReason(f"no ticker of {settings.path.name} belongs to the universe on {day}")
         return dg.RunRequest(

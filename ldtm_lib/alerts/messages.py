@@ -78,11 +78,12 @@ def compose(
         found = cursor.execute(statement("alerts/untold")).fetchall()
     if not found or (is_busy and max(item.age_seconds for item in found) < hold_minutes * 60):
         return []
-    by_evening: dict[date | None, list[Untold]] = {}
     newest = sorted({item.evening for item in found if item.evening}, reverse=True)[:NEWEST_EVENINGS]
+    told_with = {item.trouble_id: item.evening if item.evening in newest else None for item in found}
+    by_evening: dict[date | None, list[Untold]] = {}
     for item in found:
         told = replace(item, summary=without_secrets(item.summary, environ))
-        by_evening.setdefault(item.evening if item.evening in newest else None, []).append(told)
+        by_evening.setdefault(told_with[item.trouble_id], []).append(told)
     messages = {evening: message_of(evening, items, pages_url) for evening, items in by_evening.items()}
     rows = conn.execute(
         statement("alerts/insert_alerts"),
@@ -97,8 +98,8 @@ def compose(
     conn.execute(
         statement("alerts/mark_told"),
         {
-            "trouble_ids": [item.trouble_id for item in found],
-            "alert_ids": [numbers[item.evening if item.evening in newest else None] for item in found],
+            "trouble_ids": list(told_with),
+            "alert_ids": [numbers[evening] for evening in told_with.values()],
         },
     )
     conn.execute(

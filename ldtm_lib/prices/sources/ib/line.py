@@ -62,11 +62,10 @@ class Line:
         """
         is_mute = session is self._session and session.silent and not session.has_answered
         if self.ended is None and is_mute and self._silent_before and len(self._silent_before | session.silent) > 1:
-            outage = f" ({self.way.outage})" if self.way.outage else ""
             self.ended = NotConnected(
                 f"TWS or Gateway at {self._address} lets LDTM log on and answers nothing: two connections were silent "
-                f"for {self._config.request_timeout_seconds:g} s each{outage}; see whether TWS shows charts, and "
-                "restart it"
+                f"for {self._config.request_timeout_seconds:g} s each{self.way.in_brackets}; "
+                "see whether TWS shows charts, and restart it"
             )
         if self.ended is not None:
             raise self.ended

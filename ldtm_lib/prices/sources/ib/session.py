@@ -194,8 +194,7 @@ class Session:
 
     def _give_up(self) -> None:
         """Nothing was answered for too long: whatever is open has got no answer, and will get none here."""
-        outage = f" ({self._way.outage})" if self._way.outage else ""
-        text = f"no answer came in {self._config.request_timeout_seconds:g} s{outage}"
+        text = f"no answer came in {self._config.request_timeout_seconds:g} s{self._way.in_brackets}"
         self.silent = frozenset(asked.ticker for asked in self._open.values())
         for asked in self._open.values():
             asked.refuse(Refusal(meaning=Meaning.SILENCE, text=text))

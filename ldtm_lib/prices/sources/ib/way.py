@@ -39,6 +39,11 @@ class Way:
         """What TWS said of the way and has not taken back, whether or not it is still waited for."""
         return next(iter((*self._down.values(), *self._given_up.values())), None)
 
+    @property
+    def in_brackets(self) -> str:
+        """The same, for the end of what is said of a connection that answers nothing."""
+        return f" ({self.outage})" if self.outage else ""
+
     async def wait_until_up(self) -> None:
         """Wait while there is something to wait for."""
         await self._up.wait()
