@@ -36,7 +36,7 @@ bench: install
 	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 fortnight: install
-	$(BIN)/pytest -n 0 -m fortnight tests/acceptance/test_fortnight.py
+	$(BIN)/pytest -n 0 -m fortnight tests/acceptance/test_simulation.py
 
 clean:
 	@if test -x $(BIN)/ldtm; then $(BIN)/ldtm down; fi

@@ -55,7 +55,7 @@ def main() -> None:
 @contextmanager
 def peer(path: Path) -> Iterator[int]:
     """The port of a peer that serves the bars of a file."""
-    command = [sys.executable, "-m", "tests.prices.ib.standalone", "--bars", str(path)]
+    command = [sys.executable, "-m", "tests.integration.prices.ib.standalone", "--bars", str(path)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         port = int(process.stdout.readline().rpartition(":")[2])

@@ -49,7 +49,7 @@ def main() -> None:
 @contextmanager
 def peer(wait_seconds: float) -> Iterator[int]:
     """The port of a peer that serves random walks of the universe."""
-    command = [sys.executable, "-m", "tests.prices.ib.standalone", "--walks", str(UNIVERSE)]
+    command = [sys.executable, "-m", "tests.integration.prices.ib.standalone", "--walks", str(UNIVERSE)]
     with subprocess.Popen(
         [*command, "--latency-seconds", str(wait_seconds)], cwd=ROOT, stdout=subprocess.PIPE, text=True
     ) as process:

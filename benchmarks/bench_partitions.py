@@ -28,7 +28,7 @@ from ldtm_lib.settings_file import load_settings
 
 REPOSITORY = Path(__file__).parents[1]
 sys.path.append(str(REPOSITORY))
-from tests.acceptance.dagster_pages import PARTITIONS, DagsterPages  # noqa: E402
+from tests.acceptance.dagster_ui import PARTITIONS, DagsterPages  # noqa: E402
 
 LAST = date(2026, 11, 13)
 STUB = """

@@ -19,8 +19,8 @@ from ldtm_lib.config import Settings
 from ldtm_lib.database import embedded
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.database.migrate import migrate
+from ldtm_lib.features import stored_windows as input_windows
 from ldtm_lib.features.windows import latest_windows
-from ldtm_lib.ledger import input_windows
 from ldtm_lib.ledger.snapshots import take_snapshots
 from ldtm_lib.models.checkpoint import write
 from ldtm_lib.models.lstm import initial_state

@@ -28,10 +28,10 @@ from torch.utils.data import DataLoader, Dataset
 from ldtm_lib.config import ArchitectureConfig, GpuConfig, TrainingConfig, WindowConfig
 from ldtm_lib.features.windows import windows_of
 from ldtm_lib.models.fit import FitTask
-from ldtm_lib.models.heap import kept_heap
+from ldtm_lib.models.fused.trainer import fit_stacked
 from ldtm_lib.models.lstm import LdtmNetwork
+from ldtm_lib.models.malloc import kept_heap
 from ldtm_lib.models.single_fit import fit_alone
-from ldtm_lib.models.stack_trainer import fit_stacked
 from ldtm_lib.models.threads import one_thread_each
 from ldtm_lib.models.trainer import fit_universe
 from ldtm_lib.sessions import exchange_calendar

@@ -31,10 +31,10 @@ from ldtm_lib.features.windows import windows_of
 from ldtm_lib.models.cuda_memory import uuid_of
 from ldtm_lib.models.fit import Fit, FitTask, Progress
 from ldtm_lib.models.forecast import predict
+from ldtm_lib.models.fused.memory import plan_stack
+from ldtm_lib.models.fused.network import PLAIN, Operations
+from ldtm_lib.models.fused.trainer import fit_stacked, operations_for
 from ldtm_lib.models.single_fit import fit_alone
-from ldtm_lib.models.stack_memory import plan_stack
-from ldtm_lib.models.stack_network import PLAIN, Operations
-from ldtm_lib.models.stack_trainer import fit_stacked, operations_for
 from ldtm_lib.sessions import exchange_calendar
 
 NUM_TICKERS, NUM_BARS, NUM_ROWS, NUM_VALIDATION_ROWS = 103, 5_350, 5_000, 64
@@ -205,7 +205,7 @@ def retrains() -> None:
     from ldtm_lib.database.migrate import migrate
     from ldtm_lib.prices import store
     from ldtm_lib.prices.sources.protocol import Delivery
-    from ldtm_lib.registry.training import retrain
+    from ldtm_lib.training.run import retrain
 
     calendar = exchange_calendar()
     bars = synthetic_bars(calendar, NUM_TICKERS, NUM_BARS)

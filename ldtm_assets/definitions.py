@@ -5,23 +5,23 @@ import warnings
 
 import dagster as dg
 
-from ldtm_assets.alert_sensor import alert_sensor
-from ldtm_assets.assets.evening import evening
+from ldtm_assets.alerting.sensor import alert_sensor
+from ldtm_assets.asset_checks.freshness import freshness_checks, freshness_job, freshness_schedule
+from ldtm_assets.assets.daily_forecast import evening
 from ldtm_assets.assets.leaderboard import leaderboard
 from ldtm_assets.assets.prices import price_history
 from ldtm_assets.assets.retraining import retraining
-from ldtm_assets.catch_up import catch_up_sensor, evening_watch_sensor
-from ldtm_assets.event_log import seals_asset
-from ldtm_assets.freshness_checks import freshness_checks, freshness_job, freshness_schedule
-from ldtm_assets.heartbeat import heartbeat_sensor
+from ldtm_assets.assets.seals import seals_asset
+from ldtm_assets.automation.catch_up import catch_up_sensor, evening_watch_sensor
+from ldtm_assets.automation.gpu_pool import gpu_pool_sensor
+from ldtm_assets.automation.heartbeat import heartbeat_sensor
+from ldtm_assets.automation.maintenance import retention_job, retention_schedule, upkeep_sensor
+from ldtm_assets.automation.new_bars import new_bars_sensor
+from ldtm_assets.automation.schedules import schedules_of
 from ldtm_assets.jobs import JOBS
-from ldtm_assets.new_bars import new_bars_sensor
 from ldtm_assets.partitions import by_session_and_ticker, by_ticker
-from ldtm_assets.progress import LogLines, TrainingReporter
 from ldtm_assets.resources import ProjectResource
-from ldtm_assets.schedules import schedules_of
-from ldtm_assets.sensors import gpu_pool_sensor
-from ldtm_assets.upkeep import retention_job, retention_schedule, upkeep_sensor
+from ldtm_assets.training.progress import LogLines, TrainingReporter
 from ldtm_lib.config import Settings
 from ldtm_lib.project import config_path
 from ldtm_lib.sessions import Calendar, exchange_calendar

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from ldtm_assets.freshness_checks import freshness_checks
+from ldtm_assets.asset_checks.freshness import freshness_checks
 
 EVENING_ASSETS = ("prices", "features", "snapshots", "fillbacks")
 RETRAINING_ASSETS = ("backtests", "checkpoints", "registry")

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from ldtm_lib.alerts.apprise_channel import Channel
-from ldtm_lib.alerts.configured import VARIABLE, configured
+from ldtm_lib.alerts.channels import VARIABLE, configured
 from ldtm_lib.errors import AlertNotDelivered, ConfigurationError
 
 

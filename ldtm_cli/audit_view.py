@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ldtm_lib.audit.closing import Closing, close_evening
 from ldtm_lib.audit.proof import Proof, prove
 from ldtm_lib.audit.publications.configured import publications_of
 from ldtm_lib.audit.publications.protocol import Publication
+from ldtm_lib.audit.sealing import Closing, close_evening
 from ldtm_lib.audit.verify import AuditReport, verify
 from ldtm_lib.database.writer import schema_exists
 from ldtm_lib.errors import NotProvable
@@ -40,7 +40,7 @@ def publications(project: Project) -> Iterator[list[Publication]]:
     os.environ.update(dagster_environment(project))
     from dagster import DagsterInstance
 
-    from ldtm_assets.publications import all_publications
+    from ldtm_assets.assets.publications import all_publications
 
     with DagsterInstance.get() as instance:
         yield all_publications(project, instance)

@@ -9,15 +9,15 @@ from dagster._utils.schedules import schedule_execution_time_iterator as cron_ti
 from dagster_shared.error import DagsterError
 from sqlalchemy.exc import SQLAlchemyError
 
-from ldtm_assets.daemons import NEEDED, silent_daemons
+from ldtm_assets.alerting.ticks import failure_of, newest_ticks, stopped
+from ldtm_assets.asset_checks.freshness import FRESHNESS_JOB
+from ldtm_assets.automation.daemons import NEEDED, silent_daemons
 from ldtm_assets.definitions import definitions_for
-from ldtm_assets.freshness_checks import FRESHNESS_JOB
-from ldtm_assets.gpus import GPU_POOL
 from ldtm_assets.jobs import EVENING_JOB
-from ldtm_assets.ticks import failure_of, newest_ticks, stopped
+from ldtm_assets.training.gpus import GPU_POOL
 from ldtm_cli.services import dagster_environment, running_dagster
+from ldtm_lib.daily_run.pending_partitions import NEW_YORK
 from ldtm_lib.errors import DatabaseUnavailable
-from ldtm_lib.evenings.open_cells import NEW_YORK
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
 

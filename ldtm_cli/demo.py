@@ -23,7 +23,7 @@ from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings_file import load_settings
 
 if TYPE_CHECKING:
-    from ldtm_lib.models.observer import TrainingObserver
+    from ldtm_lib.training.callbacks import TrainingObserver
 
 FORECAST_SESSIONS = 30
 """The last sessions of the sample, on whose evenings the demo forecasts."""
@@ -139,7 +139,7 @@ class TrainingBar:
 
     def start(self, log: Callable[[str], None]) -> "TrainingObserver":
         """Begin a bar; the log of the step gets the summary alone."""
-        from ldtm_assets.progress import TrainingTally  # brings torch along: not for a demo that is up to date
+        from ldtm_assets.training.progress import TrainingTally  # brings torch along: not for a demo that is up to date
 
         del log
         bar = self._progress.add_task("  training", total=1)

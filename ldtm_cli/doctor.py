@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ldtm_assets.gpus import gpus_here
-from ldtm_lib.alerts.configured import VARIABLE as ALERT_VARIABLE
-from ldtm_lib.alerts.configured import channels
+from ldtm_assets.training.gpus import gpus_here
+from ldtm_lib.alerts.channels import VARIABLE as ALERT_VARIABLE
+from ldtm_lib.alerts.channels import channels
 from ldtm_lib.alerts.delivery import undelivered
 from ldtm_lib.config import GpuConfig, IbConfig, PagesConfig, Settings
 from ldtm_lib.database import embedded
@@ -28,6 +28,7 @@ from ldtm_lib.errors import ConfigurationError, LdtmError, SourceError
 from ldtm_lib.gpu.devices import GpuReading
 from ldtm_lib.gpu.locks import occupancies_now
 from ldtm_lib.gpu.slots import Occupancy, job_slots
+from ldtm_lib.maintenance.disk import LITTLE_DISK_GIB
 from ldtm_lib.prices.sources.ib.address import address_of
 from ldtm_lib.prices.sources.ib.client import client_module
 from ldtm_lib.prices.sources.ib.logon import log_on_once
@@ -35,7 +36,6 @@ from ldtm_lib.prices.sources.open import open_source
 from ldtm_lib.project import CONFIG_VARIABLE, DATABASE_VARIABLE, checked_url, home_of, open_project
 from ldtm_lib.sessions import exchange_calendar
 from ldtm_lib.settings_file import is_loopback, load_settings
-from ldtm_lib.upkeep.disk import LITTLE_DISK_GIB
 
 Level = Literal["ok", "warn", "fail"]
 PACKAGES = ("dagster", "dagster-webserver", "dagster-postgres", "torch", "polars", "psycopg", "exchange-calendars")

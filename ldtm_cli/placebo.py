@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from ldtm_assets.training_place import HoldingReporter, training_place
+from ldtm_assets.training.placement import HoldingReporter, training_place
 from ldtm_cli.demo import TrainingBar
 from ldtm_lib.errors import ConfigurationError, MissingBar, TooFewBars
 from ldtm_lib.features.window_set import WindowSet

@@ -12,11 +12,11 @@ from rich.padding import Padding
 from rich.table import Table
 
 from ldtm_lib.errors import ConfigurationError, UnknownTicker
-from ldtm_lib.gate.card import card
+from ldtm_lib.gate.model_card import card
 from ldtm_lib.gate.verdict import Verdict
 from ldtm_lib.project import Project
-from ldtm_lib.registry import orders
-from ldtm_lib.registry.announcement import card_after
+from ldtm_lib.registry import lifecycle as orders
+from ldtm_lib.registry.gate_alerts import card_after
 from ldtm_lib.registry.listing import JudgedNetwork, VersionEntry, judged_networks, list_registry, list_versions
 from ldtm_lib.registry.retention import RemovedFile, prune
 

@@ -7,9 +7,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ldtm_assets.upkeep import ASSETS
+from ldtm_assets.automation.maintenance import ASSETS
+from ldtm_lib.maintenance.retention import Sweep, sweep
 from ldtm_lib.project import Project
-from ldtm_lib.upkeep.retention import Sweep, sweep
 
 
 def sweep_now(project: Project, *, dry_run: bool) -> Sweep:

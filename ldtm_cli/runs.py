@@ -6,11 +6,11 @@ import uuid
 
 import dagster as dg
 
-from ldtm_assets.dead_runs import own_mark
+from ldtm_assets.automation.dead_runs import own_mark
 from ldtm_assets.definitions import definitions_for
-from ldtm_assets.gpus import GPU_POOL
 from ldtm_assets.partitions import partition_range
-from ldtm_assets.progress import TrainingReporter
+from ldtm_assets.training.gpus import GPU_POOL
+from ldtm_assets.training.progress import TrainingReporter
 from ldtm_cli.job_run import JobRun
 from ldtm_cli.services import clear_the_way, dagster_environment
 from ldtm_lib.errors import LdtmError

@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from ldtm_lib.alerts.configured import channels
+from ldtm_lib.alerts.channels import channels
 from ldtm_lib.database import embedded
 from ldtm_lib.database.migrate import migrate
 from ldtm_lib.errors import ConfigurationError, LdtmError
+from ldtm_lib.maintenance.dagster_storage import claim_dagster_schema
+from ldtm_lib.maintenance.heartbeat import heartbeat_url
+from ldtm_lib.maintenance.log_files import dagster_log, hold_logs
 from ldtm_lib.project import CONFIG_VARIABLE, DATABASE_VARIABLE, Project, home_of, homes_beside, open_project
 from ldtm_lib.sessions import exchange_calendar
 from ldtm_lib.settings_file import load_settings
-from ldtm_lib.upkeep.dagster_schema import claim_dagster_schema
-from ldtm_lib.upkeep.heartbeat import heartbeat_url
-from ldtm_lib.upkeep.log_files import dagster_log, hold_logs
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -101,9 +101,9 @@ def prepare_dagster(project: Project) -> int:
 
 def clear_the_way(instance: "DagsterInstance", project: Project) -> int:
     """Bury runs that died, and set the limit of the pool `gpu` to what fits now; returns it."""
-    from ldtm_assets.dead_runs import bury_dead_runs
-    from ldtm_assets.gpus import gpus_here
-    from ldtm_assets.sensors import refresh_gpu_pool
+    from ldtm_assets.automation.dead_runs import bury_dead_runs
+    from ldtm_assets.automation.gpu_pool import refresh_gpu_pool
+    from ldtm_assets.training.gpus import gpus_here
 
     bury_dead_runs(instance, dagster_is_running=running_dagster(project) is not None)
     return refresh_gpu_pool(instance, project, gpus_here(os.environ)).limit

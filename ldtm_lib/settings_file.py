@@ -11,7 +11,7 @@ from typing import Any, cast, get_args
 
 from ldtm_lib.config import ArchitectureConfig, ContractConfig, PagesConfig, PublishConfig, Settings
 from ldtm_lib.errors import ConfigurationError
-from ldtm_lib.web_address import web_host
+from ldtm_lib.url import web_host
 
 _TYPE_WORDS = {
     int: "a whole number",

@@ -1,1 +1,1 @@
-"""The Dagster layer."""
+"""One module per asset."""

@@ -5,20 +5,20 @@ from datetime import date
 
 import polars as pl
 
-from ldtm_assets.loss_pictures import picture_of_folds, picture_of_network
-from ldtm_assets.progress import TrainingReporter
-from ldtm_assets.recording import Metadata, Outcome
+from ldtm_assets.assets.materialization import Metadata, Outcome
+from ldtm_assets.training.loss_charts import picture_of_folds, picture_of_network
+from ldtm_assets.training.progress import TrainingReporter
 from ldtm_lib.config import Settings
-from ldtm_lib.features.foresight import WindowLeaks, window_leaks
+from ldtm_lib.features.look_ahead import WindowLeaks, window_leaks
 from ldtm_lib.features.window_set import WindowSet
 from ldtm_lib.features.windows import windows_of
 from ldtm_lib.prices import store
 from ldtm_lib.project import Project
 from ldtm_lib.registry.failures import Part
-from ldtm_lib.registry.outcomes import RetrainReport, TrainingOutcome
-from ldtm_lib.registry.summary import summary_text
-from ldtm_lib.registry.training import retrain
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.training.report import RetrainReport, TrainingOutcome
+from ldtm_lib.training.run import retrain
+from ldtm_lib.training.summary import summary_text
 
 PARTS: dict[str, Part] = {"backtests": "backtest", "checkpoints": "checkpoint"}
 """What a training makes, by asset."""

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
+from ldtm_assets.assets.materialization import Outcome
 from ldtm_assets.partitions import Cell
-from ldtm_assets.recording import Outcome
+from ldtm_lib.features import stored_windows as input_windows
 from ldtm_lib.features.windows import latest_windows
-from ldtm_lib.ledger import input_windows
 from ldtm_lib.prices import store
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar

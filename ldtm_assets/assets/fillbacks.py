@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ldtm_assets.assets.materialization import Metadata, Outcome
 from ldtm_assets.partitions import Cell
-from ldtm_assets.recording import Metadata, Outcome
 from ldtm_lib.ledger.fillbacks import HorizonState, fill, horizon_states
 from ldtm_lib.project import Project
 

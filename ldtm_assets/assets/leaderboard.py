@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from ldtm_assets.leaderboard_pictures import pictures_of
+from ldtm_assets.assets.leaderboard_charts import pictures_of
 from ldtm_assets.partitions import as_a_whole
 from ldtm_assets.resources import ProjectResource
 from ldtm_lib.ledger.leaderboard import Leaderboard, Score, Standing

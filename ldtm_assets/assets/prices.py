@@ -8,17 +8,17 @@ from typing import Any
 
 import dagster as dg
 
+from ldtm_assets.assets.materialization import Metadata, Outcome, fail_if_any_failed, record
 from ldtm_assets.partitions import Cell
-from ldtm_assets.recording import Metadata, Outcome, fail_if_any_failed, record
 from ldtm_assets.resources import ProjectResource
 from ldtm_lib.database.clock import last_closed_session, now
 from ldtm_lib.errors import LdtmError, MissingBar
 from ldtm_lib.prices import store
 from ldtm_lib.prices.bars import empty_bars
+from ldtm_lib.prices.fetch_ranges import wanted_ranges
 from ldtm_lib.prices.sources.open import open_source
 from ldtm_lib.prices.sources.protocol import Delivery
 from ldtm_lib.prices.store import Recorded
-from ldtm_lib.prices.wanted import wanted_ranges
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import FIRST_DAY, Calendar, exchange_calendar
 

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ldtm_assets.check_results import listed
-from ldtm_assets.recording import Metadata, Outcome
-from ldtm_lib.alerts.troubles import Trouble, notice
+from ldtm_assets.asset_checks.results import listed
+from ldtm_assets.assets.materialization import Metadata, Outcome
+from ldtm_lib.alerts.alert import Trouble, notice
 from ldtm_lib.database.clock import last_closed_session
 from ldtm_lib.errors import FileNotRemoved
 from ldtm_lib.gate.universe import Universe
 from ldtm_lib.project import Project
-from ldtm_lib.registry.announcement import card_of, gate_news
+from ldtm_lib.registry.gate_alerts import card_of, gate_news
 from ldtm_lib.registry.judgement import judge_newest
 from ldtm_lib.registry.promotion import Promotion, promote
 from ldtm_lib.registry.retention import prune

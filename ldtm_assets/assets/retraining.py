@@ -11,18 +11,18 @@ from typing import Any
 
 import dagster as dg
 
-from ldtm_assets.alerting import tell
+from ldtm_assets.alerting.run_log import tell
+from ldtm_assets.asset_checks.gate import gate_check_specs, gate_checks
+from ldtm_assets.asset_checks.training import training_check, training_check_specs
 from ldtm_assets.assets.checkpoints import PARTS, outcome_of, train
+from ldtm_assets.assets.materialization import Metadata, Outcome, fail_if_any_failed, record
 from ldtm_assets.assets.registry import pass_the_gate, remove_unneeded_files
-from ldtm_assets.dead_runs import put_mark
-from ldtm_assets.gate_checks import gate_check_specs, gate_checks
-from ldtm_assets.gpus import GPU_POOL
+from ldtm_assets.automation.dead_runs import put_mark
 from ldtm_assets.partitions import as_a_whole
-from ldtm_assets.progress import TrainingReporter
-from ldtm_assets.recording import Metadata, Outcome, fail_if_any_failed, record
 from ldtm_assets.resources import ProjectResource
-from ldtm_assets.training_check import training_check, training_check_specs
-from ldtm_assets.training_place import HoldingReporter, training_place
+from ldtm_assets.training.gpus import GPU_POOL
+from ldtm_assets.training.placement import HoldingReporter, training_place
+from ldtm_assets.training.progress import TrainingReporter
 from ldtm_lib.database.clock import last_closed_session
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar, exchange_calendar

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from ldtm_assets.assets.materialization import Outcome
 from ldtm_assets.partitions import Cell
-from ldtm_assets.recording import Outcome
 from ldtm_lib.errors import LedgerRefused
 from ldtm_lib.ledger.snapshots import SnapshotReport, take_snapshots
 from ldtm_lib.project import Project

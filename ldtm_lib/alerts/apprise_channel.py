@@ -20,7 +20,7 @@ from apprise.conversion import convert_between  # pyright: ignore[reportUnknownV
 from apprise.plugins.base import NotifyBase
 from apprise.result import AppriseResult, AppriseResultStatus
 
-from ldtm_lib.alerts.troubles import Severity
+from ldtm_lib.alerts.alert import Severity
 from ldtm_lib.errors import AlertNotDelivered, ConfigurationError
 
 CONNECT_SECONDS = 5.0

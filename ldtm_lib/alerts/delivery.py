@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from psycopg.rows import class_row
 
+from ldtm_lib.alerts.alert import Severity
 from ldtm_lib.alerts.apprise_channel import TOO_LONG, Channel, NoAnswer
-from ldtm_lib.alerts.troubles import Severity
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.database.statements import statement
 from ldtm_lib.errors import AlertNotDelivered

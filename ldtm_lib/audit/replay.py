@@ -15,11 +15,11 @@ from ldtm_lib.config import ArchitectureConfig, Settings, WindowConfig
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.statements import statement
 from ldtm_lib.errors import CheckpointRefused, ReplayImpossible
+from ldtm_lib.features import stored_windows as input_windows
+from ldtm_lib.features.stored_windows import StoredWindow
 from ldtm_lib.features.windows import InputWindow, latest_windows, window_sha256
-from ldtm_lib.ledger import input_windows
 from ldtm_lib.ledger.drafts import Draft, draft_all
 from ldtm_lib.ledger.forecasters import Forecaster, forecaster_on_record
-from ldtm_lib.ledger.input_windows import StoredWindow
 from ldtm_lib.ledger.snapshots import PREDICTIONS, SnapshotRow, on_record, same_price
 from ldtm_lib.models.checkpoint import read_architecture
 from ldtm_lib.prices import store

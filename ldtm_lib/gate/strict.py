@@ -2,7 +2,7 @@
 
 from ldtm_lib.config import GateConfig
 from ldtm_lib.gate.evidence import HORIZON_WORDS, Evidence, HorizonEvidence
-from ldtm_lib.gate.standing import Standing, adjusted_p
+from ldtm_lib.gate.multiple_testing import Standing, adjusted_p
 from ldtm_lib.gate.verdict import Rule
 
 COIN = 0.5

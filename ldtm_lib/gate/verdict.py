@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ldtm_lib.gate.evidence import Evidence
-from ldtm_lib.gate.standing import Standing
+from ldtm_lib.gate.multiple_testing import Standing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,9 +11,9 @@ import numpy as np
 from ldtm_lib.config import Settings
 from ldtm_lib.errors import CheckpointRefused
 from ldtm_lib.features.scaling import unscale_prices
+from ldtm_lib.features.stored_windows import StoredWindow
 from ldtm_lib.features.windows import InputWindow, window_sha256
 from ldtm_lib.ledger.forecasters import Forecaster
-from ldtm_lib.ledger.input_windows import StoredWindow
 from ldtm_lib.models.checkpoint import load
 from ldtm_lib.models.forecast import forecast
 from ldtm_lib.models.threads import on_all_cores

@@ -16,9 +16,9 @@ from psycopg.rows import class_row, dict_row
 from ldtm_lib.config import Settings, Shadows
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.statements import statement
+from ldtm_lib.features.stored_windows import StoredWindow
 from ldtm_lib.ledger.drafts import Draft, draft_all
 from ldtm_lib.ledger.forecasters import Forecaster
-from ldtm_lib.ledger.input_windows import StoredWindow
 from ldtm_lib.ledger.leaderboard import Score
 from ldtm_lib.sessions import Targets
 

@@ -15,7 +15,7 @@ from ldtm_lib.database import clock
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.statements import statement
 from ldtm_lib.errors import LedgerRefused
-from ldtm_lib.ledger import input_windows
+from ldtm_lib.features import stored_windows as input_windows
 from ldtm_lib.ledger.drafts import Draft, draft_all
 from ldtm_lib.ledger.forecasters import forecasters
 from ldtm_lib.ledger.shadows import NO_SHADOWS, TakenShadows, take_shadows

@@ -18,8 +18,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from ldtm_lib.atomic_io import write_whole
 from ldtm_lib.config import ArchitectureConfig
-from ldtm_lib.durable import write_whole
 from ldtm_lib.errors import CheckpointNotWritten, CheckpointRefused
 from ldtm_lib.models.lstm import State, parameter_shapes
 

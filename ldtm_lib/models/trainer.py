@@ -15,12 +15,12 @@ import torch
 from ldtm_lib.config import ArchitectureConfig, GpuConfig, TrainingConfig
 from ldtm_lib.errors import LdtmError
 from ldtm_lib.models.fit import Fit, FitFailed, FitTask, Progress
-from ldtm_lib.models.heap import kept_heap
+from ldtm_lib.models.fused.kernels.tiling import obstacle
+from ldtm_lib.models.fused.layout import STACKED_LAYERS, StackLayout
+from ldtm_lib.models.fused.trainer import fit_stacked
+from ldtm_lib.models.malloc import kept_heap
 from ldtm_lib.models.single_fit import fit_alone
-from ldtm_lib.models.stack_layout import STACKED_LAYERS, StackLayout
-from ldtm_lib.models.stack_trainer import fit_stacked
 from ldtm_lib.models.threads import one_thread_each
-from ldtm_lib.models.tiling import obstacle
 
 OnProgress = Callable[[Progress], None]
 Event = Progress | Fit | FitFailed | BaseException

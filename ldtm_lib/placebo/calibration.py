@@ -12,10 +12,10 @@ from ldtm_lib.config import Settings
 from ldtm_lib.errors import TooFewBars
 from ldtm_lib.features.window_set import WindowSet
 from ldtm_lib.models.fit import FitTask
-from ldtm_lib.models.observer import TrainingObserver
 from ldtm_lib.placebo.rehearsal import GateVerdicts, judged_together, rehearse
 from ldtm_lib.placebo.shuffling import MARK, original_of, shuffled
 from ldtm_lib.statistics.wilson import Interval, wilson_interval
+from ldtm_lib.training.callbacks import TrainingObserver
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,10 +17,10 @@ from ldtm_lib.features.indicators import WARMUP_BARS
 from ldtm_lib.features.windows import windows_of
 from ldtm_lib.gate.verdict import Verdict
 from ldtm_lib.models.fit import FitTask
-from ldtm_lib.models.observer import TrainingObserver
 from ldtm_lib.placebo.canary_bars import LAST_SESSION, coin_flip, planted
 from ldtm_lib.placebo.rehearsal import GateVerdicts, judged_together, rehearse
 from ldtm_lib.sessions import ONE_MONTH_SESSIONS, Calendar
+from ldtm_lib.training.callbacks import TrainingObserver
 
 Kind = Literal["coin flip", "planted", "leaking"]
 

@@ -7,13 +7,13 @@ from ldtm_lib.backtest.folds import FoldPlan
 from ldtm_lib.backtest.walk_forward import FoldReport, fold_report
 from ldtm_lib.config import Settings
 from ldtm_lib.gate.evidence import Evidence
+from ldtm_lib.gate.multiple_testing import Trials, standings
 from ldtm_lib.gate.rules import confirm, judge
-from ldtm_lib.gate.standing import Trials, standings
 from ldtm_lib.gate.verdict import Verdict
 from ldtm_lib.models.fit import FitFailed, FitTask
 from ldtm_lib.models.forecast import predict
-from ldtm_lib.models.observer import TrainingObserver
 from ldtm_lib.models.trainer import fit_universe
+from ldtm_lib.training.callbacks import TrainingObserver
 
 ONE_TRIAL = Trials(num_trainings=1, num_settings=1)
 

@@ -11,8 +11,8 @@ import polars as pl
 
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.prices.bars import BAR_SCHEMA
+from ldtm_lib.prices.ingest import Recorded, record
 from ldtm_lib.prices.quarantine import open_quarantine
-from ldtm_lib.prices.recording import Recorded, record
 from ldtm_lib.prices.stored_bars import current_bars, read_frame
 
 __all__ = [

@@ -8,8 +8,8 @@ from pathlib import Path
 from ldtm_lib.config import Settings
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.statements import statement
+from ldtm_lib.gate.multiple_testing import Standing, standings
 from ldtm_lib.gate.rules import confirm, judge, not_trained, refusal
-from ldtm_lib.gate.standing import Standing, standings
 from ldtm_lib.gate.universe import Universe, universe_of
 from ldtm_lib.gate.verdict import Verdict
 from ldtm_lib.registry import backtests, failures, verdicts

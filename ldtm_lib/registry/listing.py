@@ -10,7 +10,7 @@ from psycopg.rows import class_row
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.statements import statement
 from ldtm_lib.gate.verdict import Verdict
-from ldtm_lib.registry.departures import Departure, OutOfService, departures, out_of_service
+from ldtm_lib.registry.decommissioned import Departure, OutOfService, departures, out_of_service
 from ldtm_lib.registry.verdicts import verdict_of
 
 

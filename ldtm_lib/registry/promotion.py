@@ -17,7 +17,7 @@ from ldtm_lib.errors import CheckpointRefused, RegistryConflict
 from ldtm_lib.gate.verdict import Rule, Verdict
 from ldtm_lib.registry import verdicts
 from ldtm_lib.registry.checkpoints import CheckpointRecord, promoted_checkpoints
-from ldtm_lib.registry.departures import Departure, OutOfService, departures, out_of_service
+from ldtm_lib.registry.decommissioned import Departure, OutOfService, departures, out_of_service
 from ldtm_lib.registry.verdicts import Decision
 from ldtm_lib.registry.versions import Version, active_one, earned_major, publish
 

@@ -15,10 +15,10 @@ from typing import Literal
 import psycopg
 from psycopg.rows import class_row
 
+from ldtm_lib.atomic_io import sync_folder
 from ldtm_lib.config import RegistryConfig
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.database.statements import statement
-from ldtm_lib.durable import sync_folder
 from ldtm_lib.errors import DatabaseUnavailable, FileNotRemoved
 from ldtm_lib.registry.checkpoints import CANDIDATE_FOLDER, SHA256_DIGITS_IN_NAME
 

@@ -10,7 +10,7 @@ from psycopg.types.json import Jsonb
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.statements import statement
 from ldtm_lib.gate.evidence import evidence_from
-from ldtm_lib.gate.standing import JudgedBefore, Trials, standing_from
+from ldtm_lib.gate.multiple_testing import JudgedBefore, Trials, standing_from
 from ldtm_lib.gate.verdict import Rule, Verdict
 from ldtm_lib.registry.checkpoints import CheckpointRecord
 from ldtm_lib.registry.failures import MissingCheckpoint

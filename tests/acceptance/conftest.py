@@ -15,8 +15,7 @@ import pytest
 from ldtm_lib.database.connection import Database
 from ldtm_lib.project import Project, open_project
 from tests.conftest import server_home
-
-REPOSITORY = Path(__file__).parents[2]
+from tests.repository import REPOSITORY
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,10 +22,10 @@ from psycopg import sql
 
 from ldtm_lib.database import embedded
 from ldtm_lib.project import DATABASE_VARIABLE
-from tests.acceptance.conftest import REPOSITORY
 from tests.conftest import server_home
-from tests.prices.ib.peer import TwsPeer
-from tests.prices.ib.standalone import random_walks
+from tests.integration.prices.ib.peer import TwsPeer
+from tests.integration.prices.ib.standalone import random_walks
+from tests.repository import REPOSITORY
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

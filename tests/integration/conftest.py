@@ -11,8 +11,8 @@ import pytest
 from ldtm_lib.config import Settings
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.sessions import Calendar
-from tests.integration.desk import Desk
-from tests.integration.earned import pass_the_gate
+from tests.integration.environment import Desk
+from tests.integration.gate_fixtures import pass_the_gate
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from ldtm_lib.atomic_io import write_whole
 from ldtm_lib.audit.publications.git_command import Git
 from ldtm_lib.audit.publications.protocol import Published
 from ldtm_lib.audit.publications.seal_lines import Line, continuation, line_of, lines_of, read_chain
 from ldtm_lib.audit.seal import Seal
-from ldtm_lib.durable import write_whole
 from ldtm_lib.errors import PublicationFailed
 
 SEALS = "seals"

@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ldtm_lib.atomic_io import append, sync_folder
 from ldtm_lib.audit.publications.protocol import Published
 from ldtm_lib.audit.publications.seal_lines import continuation, line_of, lines_of, read_chain
 from ldtm_lib.audit.seal import Seal
-from ldtm_lib.durable import append, sync_folder
 from ldtm_lib.errors import PublicationFailed
 
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from rfc3161_client import HashAlgorithm, TimestampRequestBuilder, Verifier
 
+from ldtm_lib.atomic_io import write_whole
 from ldtm_lib.audit.publications.protocol import Published, PublishedSeal
 from ldtm_lib.audit.publications.time_stamp_request import ask
 from ldtm_lib.audit.publications.time_stamp_token import InvalidToken, verified, verifier_of
 from ldtm_lib.audit.seal import Seal
-from ldtm_lib.durable import write_whole
 from ldtm_lib.errors import PublicationFailed
 
 _TOKEN_NAME = re.compile(r"(\d+)-([0-9a-f]{16})\.tsr")

@@ -9,7 +9,7 @@ import polars as pl
 
 from ldtm_lib.errors import MalformedFile
 from ldtm_lib.prices.bars import BAR_COLUMNS
-from ldtm_lib.prices.sources.cells import Read, read_numbers, read_sessions
+from ldtm_lib.prices.sources.field_parsing import Read, read_numbers, read_sessions
 from ldtm_lib.prices.sources.tables import Table, read_table
 
 NUMBER_COLUMNS = ("open", "high", "low", "close", "volume", "adj_close")

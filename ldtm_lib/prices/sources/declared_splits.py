@@ -10,7 +10,7 @@ import polars as pl
 
 from ldtm_lib.errors import MalformedFile
 from ldtm_lib.prices.sources.bar_files import plain_name
-from ldtm_lib.prices.sources.cells import read_sessions
+from ldtm_lib.prices.sources.field_parsing import read_sessions
 from ldtm_lib.prices.sources.tables import is_being_written
 from ldtm_lib.prices.splits import Split
 

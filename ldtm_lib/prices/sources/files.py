@@ -15,7 +15,7 @@ from ldtm_lib.prices.sources.declared_splits import SPLITS_FILE, DeclaredSplits,
 from ldtm_lib.prices.sources.protocol import Coverage, Delivery
 from ldtm_lib.prices.sources.tables import TEXT_SUFFIXES, names_tickers
 from ldtm_lib.prices.splits import Split, adjust, splits_from_adjusted_close
-from ldtm_lib.prices.suspicions import jump_note
+from ldtm_lib.prices.suspected_splits import jump_note
 
 SUFFIXES = (*TEXT_SUFFIXES, ".parquet", ".pq")
 

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from ldtm_lib.config import BacktestConfig
-from ldtm_lib.features.foresight import WindowLeaks
+from ldtm_lib.features.look_ahead import WindowLeaks
 from ldtm_lib.registry import backtests
 from ldtm_lib.registry.inputs import InputKey
 

@@ -9,7 +9,7 @@ import pytest
 
 from ldtm_lib.backtest.walk_forward import FoldReport
 from ldtm_lib.config import BacktestConfig, ForecastConfig, GateConfig, Settings
-from ldtm_lib.gate.standing import Standing
+from ldtm_lib.gate.multiple_testing import Standing
 from ldtm_lib.registry.judgement import judge_and_promote
 from ldtm_lib.registry.promotion import Promotion
 from tests.integration.registry.conftest import Registry

@@ -8,9 +8,9 @@ from rich.console import Console
 
 from ldtm_cli.registry_view import cards_of, print_cards, print_registry, registry_rows
 from ldtm_lib.project import Project
-from ldtm_lib.registry.announcement import card_of
+from ldtm_lib.registry.gate_alerts import card_of
 from ldtm_lib.registry.judgement import judge_and_promote
-from ldtm_lib.registry.orders import retire, rollback
+from ldtm_lib.registry.lifecycle import retire, rollback
 from tests.integration.registry.conftest import SMALL, Registry
 
 MONDAY, TUESDAY, WEDNESDAY = date(2012, 12, 3), date(2012, 12, 4), date(2012, 12, 5)

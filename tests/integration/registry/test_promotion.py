@@ -23,8 +23,8 @@ from ldtm_lib.project import Project
 from ldtm_lib.registry import failures
 from ldtm_lib.registry.failures import Failure
 from ldtm_lib.registry.judgement import Judgement, judge_and_promote, judge_newest
+from ldtm_lib.registry.lifecycle import rollback
 from ldtm_lib.registry.listing import list_registry
-from ldtm_lib.registry.orders import rollback
 from ldtm_lib.registry.promotion import Promotion, promote
 
 MONDAY, TUESDAY, WEDNESDAY = date(2012, 12, 3), date(2012, 12, 4), date(2012, 12, 5)

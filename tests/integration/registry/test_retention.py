@@ -18,7 +18,7 @@ from ldtm_lib.database.statements import statement
 from ldtm_lib.errors import FileNotRemoved
 from ldtm_lib.registry.checkpoints import existing
 from ldtm_lib.registry.judgement import judge_newest
-from ldtm_lib.registry.orders import retire, rollback
+from ldtm_lib.registry.lifecycle import retire, rollback
 from ldtm_lib.registry.promotion import promote
 from ldtm_lib.registry.retention import RemovedFile, prune
 from tests.integration.conftest import LedgerRows, Model

@@ -11,10 +11,10 @@ from ldtm_lib.errors import LdtmError, SourceError
 from ldtm_lib.prices.sources.ib.address import Address
 from ldtm_lib.prices.sources.ib.client import load_client
 from ldtm_lib.prices.sources.ib.codes import MAY_PASS, REMEDIES, Meaning, Refusal
-from ldtm_lib.prices.sources.ib.line import Line
+from ldtm_lib.prices.sources.ib.connection import ConnectionBroken, NotSent
 from ldtm_lib.prices.sources.ib.pacing import Pacer
+from ldtm_lib.prices.sources.ib.reconnect import Line
 from ldtm_lib.prices.sources.ib.requests import Request, described
-from ldtm_lib.prices.sources.ib.session import ConnectionBroken, NotSent
 
 UNRESOLVED = (Meaning.UNKNOWN_CONTRACT, Meaning.AMBIGUOUS_CONTRACT)
 

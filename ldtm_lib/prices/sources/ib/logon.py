@@ -4,10 +4,10 @@ import logging
 
 from ldtm_lib.config import IbConfig
 from ldtm_lib.prices.sources.ib.address import Address
-from ldtm_lib.prices.sources.ib.apart import run_apart
 from ldtm_lib.prices.sources.ib.client import client_module, load_client
-from ldtm_lib.prices.sources.ib.line import Line
+from ldtm_lib.prices.sources.ib.event_loop_thread import run_apart
 from ldtm_lib.prices.sources.ib.pacing import Patience
+from ldtm_lib.prices.sources.ib.reconnect import Line
 
 
 def log_on_once(address: Address, config: IbConfig) -> None:

@@ -9,7 +9,7 @@ from ldtm_lib.config import ContractConfig, IbConfig
 from ldtm_lib.errors import MissingBar
 from ldtm_lib.prices.bars import KEY, empty_bars
 from ldtm_lib.prices.sources.ib.address import Address
-from ldtm_lib.prices.sources.ib.apart import run_apart
+from ldtm_lib.prices.sources.ib.event_loop_thread import run_apart
 from ldtm_lib.prices.sources.ib.fetch import fetch_all
 from ldtm_lib.prices.sources.ib.pacing import Pacer
 from ldtm_lib.prices.sources.ib.requests import MOST_DAYS, request_of

@@ -1,0 +1,1 @@
+"""Alerts from Dagster events and health checks."""

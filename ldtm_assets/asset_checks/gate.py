@@ -1,0 +1,249 @@
+"""The gate in the pages: a check per rule, evaluated for every ticker, and one about all of them together.
+
+A ticker's failed check blocks that ticker's promotion and no other one's: the library promotes what passes, these
+checks show why. They do not block downstream assets, which would stop all tickers for one.
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+
+import dagster as dg
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
+
+from ldtm_assets.asset_checks.results import asked_of, listed
+from ldtm_lib.config import GateConfig
+from ldtm_lib.gate.evidence import Evidence
+from ldtm_lib.gate.multiple_testing import Standing
+from ldtm_lib.gate.strict import strict_rules
+from ldtm_lib.gate.universe import Universe
+from ldtm_lib.gate.verdict import Rule, Verdict
+from ldtm_lib.registry.promotion import Promotion
+
+REGISTRY = dg.AssetKey("registry")
+Metadata = dict[str, dg.MetadataValue | str | int | float | None]
+
+GATE, STRICT = "gate", "strict_gate"
+RULES: Mapping[str, tuple[str, str]] = {
+    "direction_accuracy": ("direction_accuracy", "Next-day direction was right often enough on sessions never seen."),
+    "price_error": ("price_error", "The mean next-day price error is small enough."),
+    "leakage": ("leakage_rows", "No row, window or label of the backtest saw what it must not."),
+    "folds": ("folds", "Enough folds were tested."),
+}
+"""Checks by name: the rule that each one shows, and what it says when it passes."""
+
+
+def gate_check_specs(tickers: dg.PartitionsDefinition[str], *, strict: bool) -> list[dg.AssetCheckSpec]:
+    """One check per rule and ticker, and the summary of a run."""
+    per_ticker = {name: description for name, (_, description) in RULES.items()}
+    if strict:
+        per_ticker[STRICT] = "The evidence beside the four rules holds as well."
+    return [
+        *(
+            dg.AssetCheckSpec(name, asset="registry", description=description, partitions_def=tickers)
+            for name, description in per_ticker.items()
+        ),
+        dg.AssetCheckSpec(
+            GATE, asset="registry", description="Every ticker's newest network passed the gate and is in service."
+        ),
+    ]
+
+
+def gate_checks(
+    context: dg.AssetExecutionContext, promotions: Sequence[Promotion], universe: Universe, gate: GateConfig
+) -> Iterator[dg.AssetCheckResult]:
+    """Evaluate those of the gate's checks that were asked for: each ticker's own as events, then one result a check.
+
+    Dagster stamps the results of a run for a single partition with that partition: there the ticker's own evaluation
+    is the result, and there is no other one.
+    """
+    asked = asked_of(context)
+    targets = _materializations(context, [promotion.ticker for promotion in promotions])
+    for name in (*RULES, STRICT):
+        if name not in asked:
+            continue
+        evaluations = [_evaluation(name, p, targets.get(p.ticker), gate) for p in promotions]
+        if context.has_partition_key:
+            yield from (_as_result(evaluation) for evaluation in evaluations)
+            continue
+        for evaluation in evaluations:
+            context.log_event(evaluation)  # pyright: ignore[reportArgumentType] its partitions can be recorded no other way
+        failed = [f"{e.partition}: {e.description}" for e in evaluations if not e.passed]
+        yield dg.AssetCheckResult(
+            asset_key=REGISTRY,
+            check_name=name,
+            passed=not failed,
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata={"tickers": len(evaluations), "failed": len(failed), "reasons": listed(failed)},
+        )
+    if GATE in asked:
+        yield _summary(promotions, universe)
+
+
+def _as_result(evaluation: dg.AssetCheckEvaluation) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        asset_key=evaluation.asset_key,
+        check_name=evaluation.check_name,
+        passed=evaluation.passed,
+        severity=evaluation.severity,
+        description=evaluation.description,
+        metadata=evaluation.metadata,
+    )
+
+
+def _materializations(
+    context: dg.AssetExecutionContext, tickers: Sequence[str]
+) -> dict[str, AssetCheckEvaluationTargetMaterializationData]:
+    """What the evaluations are about, by ticker: the materializations that this run has just recorded.
+
+    The page of a check shows a partition only where its evaluation names the partition's newest materialization.
+    """
+    stored = context.instance.get_latest_storage_id_by_partition(
+        REGISTRY, dg.DagsterEventType.ASSET_MATERIALIZATION, set(tickers)
+    )
+    now = time.time()
+    return {
+        ticker: AssetCheckEvaluationTargetMaterializationData(
+            storage_id=storage_id, run_id=context.run.run_id, timestamp=now
+        )
+        for ticker, storage_id in stored.items()
+    }
+
+
+def _evaluation(
+    name: str, promotion: Promotion, target: AssetCheckEvaluationTargetMaterializationData | None, gate: GateConfig
+) -> dg.AssetCheckEvaluation:
+    verdict = promotion.verdict
+    rules = _rules_of(name, verdict, gate)
+    failed = [rule for rule in rules if not rule.passed]
+    metadata: Metadata = {"outcome": promotion.message, "active version": promotion.version or "none"}
+    for rule in rules:
+        prefix = "" if len(rules) == 1 else f"{rule.rule.replace('_', ' ')}: "
+        metadata |= {f"{prefix}{k}": v for k, v in (("figure", rule.figure), ("bound", rule.bound)) if v is not None}
+    metadata |= _figures(name, verdict.evidence, verdict.standing)
+    return dg.AssetCheckEvaluation(
+        asset_key=REGISTRY,
+        check_name=name,
+        passed=bool(rules) and not failed,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="; ".join(rule.reason for rule in failed or rules) or "no verdict of the gate is on record",
+        metadata={k: dg.MetadataValue.text("unknown") if v is None else v for k, v in metadata.items()},
+        partition=promotion.ticker,
+        target_materialization_data=target,
+    )
+
+
+def _rules_of(name: str, verdict: Verdict, gate: GateConfig) -> list[Rule]:
+    """The rules that a check shows; where the gate could not apply them, whatever stopped it.
+
+    A verdict from before the strict gate was switched on has none of its rules: its evidence tells what they would say.
+    """
+    four = {rule for rule, _ in RULES.values()}
+    if name == STRICT:
+        found = [rule for rule in verdict.rules if rule.rule not in four]
+        if not found and verdict.evidence is not None:
+            found = list(strict_rules(verdict.evidence, verdict.standing, gate))
+    else:
+        found = [rule for rule in verdict.rules if rule.rule == RULES[name][0]]
+    return found or list(verdict.failures)
+
+
+def _figures(name: str, evidence: Evidence | None, standing: Standing | None) -> Metadata:
+    """What a rule's figure should be read beside."""
+    if evidence is None:
+        return {}
+    if name == "direction_accuracy":
+        return {
+            "independent days": round(evidence.effective_days, 1),
+            "95% interval, low": evidence.accuracy_low,
+            "95% interval, high": evidence.accuracy_high,
+            "a coin passes with probability": evidence.coin_passes,
+            "a coin does as well with probability": evidence.coin_p,
+            "always up was right": evidence.base_rate,
+            "Pesaran-Timmermann p": evidence.timing_p,
+            **_among_others(standing),
+        }
+    if name == "price_error":
+        figures: Metadata = {}
+        for horizon in evidence.horizons:
+            words = horizon.horizon.replace("_", " ")
+            figures |= {
+                f"{words}: error relative to no change": horizon.relative_error,
+                f"{words}: Diebold-Mariano p": horizon.p_better,
+                f"{words}: independent days": round(horizon.effective_days, 1),
+            }
+        return figures
+    if name == "folds":
+        return {"test rows": evidence.num_test_rows}
+    return {}
+
+
+def _among_others(standing: Standing | None) -> Metadata:
+    if standing is None:
+        return {}
+    return {
+        "false discovery rate (q)": standing.q_value,
+        "judged on the same evening": standing.num_judged,
+        "tickers of that evening": standing.num_tickers,
+        "trainings of this ticker so far": standing.num_trainings,
+        "settings tried": standing.num_settings,
+    }
+
+
+def _summary(promotions: Sequence[Promotion], universe: Universe) -> dg.AssetCheckResult:
+    """The check of a run: a warning that names each ticker that stays a candidate, beside what coins would do."""
+    failed = [p for p in promotions if not p.verdict.passed or p.is_out_of_service]
+    promoted = [promotion for promotion in promotions if promotion.outcome == "promoted"]
+    return dg.AssetCheckResult(
+        asset_key="registry",
+        check_name=GATE,
+        passed=not failed,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={
+            "passed": len(promotions) - len(failed),
+            "failed": len(failed),
+            "coins that would pass the direction rule": round(universe.coins_expected, 1),
+            "direction right, all judged now": _share(universe.accuracy) or "none",
+            "95% interval of that": f"{_share(universe.interval.low)}–{_share(universe.interval.high)}"
+            if universe.interval
+            else "none",
+            "tickers judged now": universe.num_tickers,
+            "as telling as so many that move independently": round(universe.effective_tickers, 1),
+            "promoted": listed(promotion.message for promotion in promoted),
+            "reasons": listed(promotion.message for promotion in failed),
+            "evidence": _table(promotions),
+        },
+    )
+
+
+COLUMNS = ("ticker", "passed", "right", "95%", "coin passes", "always up", "timing p", "q", "next day / no change")
+
+
+def _table(promotions: Sequence[Promotion]) -> dg.MetadataValue:
+    """Every ticker with its evidence, in one table."""
+    return dg.MetadataValue.table(
+        [dg.TableRecord(dict(zip(COLUMNS, _cells(p), strict=True))) for p in promotions],
+        dg.TableSchema([dg.TableColumn(name) for name in COLUMNS]),
+    )
+
+
+def _cells(promotion: Promotion) -> tuple[str, ...]:
+    evidence, standing = promotion.verdict.evidence, promotion.verdict.standing
+    passed = "yes" if promotion.verdict.passed else "no"
+    if evidence is None:
+        return (promotion.ticker, passed, *[""] * 7)
+    next_day = evidence.horizons[0]
+    return (
+        promotion.ticker,
+        passed,
+        _share(evidence.accuracy),
+        f"{_share(evidence.accuracy_low)}–{_share(evidence.accuracy_high)}",
+        _share(evidence.coin_passes),
+        _share(evidence.base_rate),
+        f"{evidence.timing_p:.3f}",
+        "" if standing is None else f"{standing.q_value:.3f}",
+        "" if next_day.relative_error is None else f"{next_day.relative_error:.3f}",
+    )
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.1%}"

@@ -1,0 +1,73 @@
+"""Checks of the record as a whole: it is what was recorded, and its seals are where the world can see them."""
+
+from collections.abc import Iterator, Sequence
+
+import dagster as dg
+
+from ldtm_assets.asset_checks.results import asked_of, listed
+from ldtm_lib.audit.publications.protocol import Publication
+from ldtm_lib.audit.sealing import Closing
+from ldtm_lib.audit.verify import verify
+from ldtm_lib.project import Project
+from ldtm_lib.sessions import Calendar
+
+INTACT, PUBLISHED = "record_is_intact", "seals_are_published"
+
+
+def record_check_specs() -> list[dg.AssetCheckSpec]:
+    """The checks of the record that an evening ends with."""
+    return [
+        dg.AssetCheckSpec(
+            INTACT,
+            asset="snapshots",
+            description="The whole record is what was recorded, by its hash chain and by all that was published of it.",
+        ),
+        dg.AssetCheckSpec(
+            PUBLISHED, asset="snapshots", description="Every seal is published everywhere that the configuration names."
+        ),
+    ]
+
+
+def record_checks(
+    context: dg.AssetExecutionContext,
+    project: Project,
+    calendar: Calendar,
+    publications: Sequence[Publication],
+    closing: Closing,
+) -> Iterator[dg.AssetCheckResult]:
+    """Evaluate those checks of the record as a whole that were asked for."""
+    asked = asked_of(context)
+    if PUBLISHED in asked:
+        yield dg.AssetCheckResult(
+            asset_key="snapshots",
+            check_name=PUBLISHED,
+            passed=not closing.failures,
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata={
+                "newest seal": closing.newest.seal_id if closing.newest else "none",
+                "published now": listed(f"{name}: {number}" for name, number in closing.published.items()),
+                "failed, tried again with the next seal": listed(f"{n}: {why}" for n, why in closing.failures.items()),
+            },
+        )
+    if INTACT in asked:
+        report = verify(project.database, calendar, publications)
+        yield dg.AssetCheckResult(
+            asset_key="snapshots",
+            check_name=INTACT,
+            passed=report.is_intact,
+            severity=dg.AssetCheckSeverity.ERROR,
+            metadata={
+                "events": report.num_events,
+                "seals": report.num_seals,
+                "newest seal": report.newest_seal.sha256.hex() if report.newest_seal else "none",
+                "live forecasts": report.live.num_live,
+                "sealed before their session": report.live.num_sealed_in_time,
+                "time-stamped before their session": report.live.num_stamped_in_time,
+                "discrepancies": len(report.discrepancies),
+                "found": listed(found.message for found in report.discrepancies),
+                "compared with": listed(
+                    f"{p.name}: {p.num_seals} seals" + (f", {p.num_unpublished} not yet" if p.num_unpublished else "")
+                    for p in report.publications
+                ),
+            },
+        )

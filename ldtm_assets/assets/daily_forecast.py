@@ -1,0 +1,164 @@
+"""The evening: prices, features, snapshots and fillbacks of any sessions and tickers, in one step of one process.
+
+Four assets, one step: each ticker goes as far as it can. Were they four steps, one ticker without a bar would fail
+the first of them, and Dagster would skip the other three for all tickers. The step ends with the evening's seal, for
+the same reason: an asset of its own would be skipped on the evenings on which a ticker fails.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import dagster as dg
+
+from ldtm_assets.alerting.run_log import tell
+from ldtm_assets.asset_checks.daily_run import evening_check_specs, evening_checks, watch_check
+from ldtm_assets.asset_checks.leakage import leakage_check_specs, leakage_checks
+from ldtm_assets.asset_checks.record import record_check_specs, record_checks
+from ldtm_assets.assets.daily_partitions import begin, finish, made_up_for, restrict, sort_out, waiting_for_a_retry
+from ldtm_assets.assets.features import build_features
+from ldtm_assets.assets.fillbacks import fill_actuals
+from ldtm_assets.assets.materialization import Metadata, Outcome, fail_if_any_failed, record
+from ldtm_assets.assets.prices import bring_prices
+from ldtm_assets.assets.publications import all_publications
+from ldtm_assets.assets.snapshots import take_evening_snapshots
+from ldtm_assets.automation.dead_runs import put_mark
+from ldtm_assets.jobs import EVENING_ASSETS, WAITING_TAG
+from ldtm_assets.partitions import Cell, earlier_sessions, same_ticker
+from ldtm_assets.resources import ProjectResource
+from ldtm_lib.audit.sealing import close_evening
+from ldtm_lib.database.clock import now
+from ldtm_lib.database.migrate import extend_calendar
+from ldtm_lib.ledger.monitoring import watch_active_models
+from ldtm_lib.ledger.removed_tickers import with_open_forecasts
+from ldtm_lib.ledger.snapshots import SnapshotReport
+from ldtm_lib.sessions import ONE_MONTH_SESSIONS, exchange_calendar
+
+
+class EveningConfig(dg.Config):
+    """How an evening is to be recorded."""
+
+    simulated: bool = False
+    """Mark the forecasts as simulated: made for past sessions by a backfill or a demo. Whether one that is not
+    simulated counts as live is for the database's clock to decide."""
+    only: list[str] = []  # noqa: RUF012 a default as Dagster takes it
+    """The tickers to work on; all that were asked for when empty. The others of the range are left as they are."""
+
+
+def evening(cells: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
+    """The assets of an evening, partitioned by session and ticker."""
+
+    def spec(
+        name: str, deps: Sequence[Any], description: str, kinds: set[str], group: str = "forecasts"
+    ) -> dg.AssetSpec:
+        return dg.AssetSpec(
+            name,
+            deps=deps,
+            description=description,
+            partitions_def=cells,
+            group_name=group,
+            kinds=kinds,
+            skippable=True,
+        )
+
+    history = dg.AssetDep("price_history", partition_mapping=same_ticker())
+    registry = dg.AssetDep("registry", partition_mapping=same_ticker())
+    snapshots_so_far = dg.AssetDep("snapshots", partition_mapping=earlier_sessions(ONE_MONTH_SESSIONS))
+
+    @dg.multi_asset(
+        name="evening",
+        specs=[
+            spec(
+                "prices",
+                [history],
+                "The bar of one session, split-adjusted, every vintage kept.",
+                {"postgres"},
+                "prices",
+            ),
+            spec(
+                "features",
+                ["prices", history],
+                "The 30 x 11 window that a model is shown after the close, or why there is none.",
+                {"postgres", "polars"},
+            ),
+            spec(
+                "snapshots",
+                ["features", registry],
+                "The forecast on record after the close: three prices and a direction, or why it abstained.",
+                {"postgres", "pytorch"},
+            ),
+            spec(
+                "fillbacks",
+                ["prices", snapshots_so_far],
+                "The actuals that this session's close brought to earlier forecasts of the ticker.",
+                {"postgres"},
+            ),
+        ],
+        check_specs=[*evening_check_specs(), *record_check_specs(), *leakage_check_specs()],
+        partitions_def=cells,
+        can_subset=True,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def assets(context: dg.AssetExecutionContext, config: EveningConfig, project: ProjectResource) -> Any:
+        put_mark(context)
+        opened, calendar = project.open(), exchange_calendar()
+        cells = restrict([Cell.parse(key) for key in context.partition_keys], config.only)
+        with opened.database.transaction() as conn:
+            extend_calendar(conn, calendar)
+            moment = now(conn)
+            asked = sort_out(cells, opened.settings, calendar, moment)
+            open_tickers = with_open_forecasts(conn, {cell.ticker for cell in asked.departed})
+        followed = [cell for cell in asked.departed if cell.ticker in open_tickers]
+        departed: dict[str, Metadata] = {
+            cell.key: {"left the universe": str(opened.settings.retired[cell.ticker])} for cell in asked.departed
+        }
+        ready, waiting = asked.ready, dict(asked.refused)
+        outcomes: dict[str, Outcome] = {}
+        reports: list[SnapshotReport] = []
+        selected = {key.to_user_string() for key in context.selected_asset_keys}
+        is_attempt = selected.issuperset(EVENING_ASSETS) and not config.simulated
+        attempted = [*asked.ready, *asked.departed] if is_attempt else []
+        begin(opened, attempted)
+
+        def conclude(name: str, outcome: Outcome) -> Iterator[dg.MaterializeResult]:
+            failed = {key: reason for key, reason in outcome.failed.items() if key not in departed} | waiting
+            outcomes[name] = replace(outcome, done=departed | outcome.done, failed=failed)
+            yield from record(context, name, outcomes[name], whole_range=not config.only)
+
+        def hold_back(outcome: Outcome, num_attempts: Mapping[str, int]) -> list[Cell]:
+            failed = [cell for cell in ready if cell.key in outcome.failed]
+            late = waiting_for_a_retry(failed, calendar, moment, opened.settings.automation, num_attempts)
+            waiting.update(late)
+            return [cell for cell in ready if cell.key not in late]
+
+        if "prices" in selected:
+            prices = bring_prices(opened, calendar, [*ready, *followed])
+            yield from conclude("prices", prices)
+            ready = hold_back(prices, made_up_for(opened, calendar, moment) if attempted else {})
+        if "features" in selected:
+            features = build_features(opened, calendar, ready)
+            yield from conclude("features", features)
+            ready = hold_back(features, {})
+        if "snapshots" in selected:
+            snapshots, reports = take_evening_snapshots(opened, calendar, ready, config.simulated)
+            yield from conclude("snapshots", snapshots)
+        if "fillbacks" in selected:
+            yield from conclude("fillbacks", fill_actuals(opened, [*ready, *followed]))
+            with opened.database.transaction() as conn:
+                watch = watch_active_models(conn, opened.settings)
+            yield from watch_check(context, opened, watch)
+            tell(context, watch.news)
+        failed = {key for outcome in outcomes.values() for key in outcome.failed}
+        yield from evening_checks(context, opened, asked.ready, reports, waiting=failed)
+        yield from leakage_checks(context, opened, calendar, asked.ready)
+        if {"snapshots", "fillbacks"} & outcomes.keys():
+            publications = all_publications(opened, context.instance)
+            closing = close_evening(opened.database, publications)
+            context.log.info(closing.line)
+            yield from record_checks(context, opened, calendar, publications, closing)
+        finish(opened, attempted, outcomes)
+        if failed:
+            context.instance.add_run_tags(context.run.run_id, {WAITING_TAG: f"{context.run.run_id} {len(failed)}"})
+        fail_if_any_failed(outcomes)
+
+    return assets

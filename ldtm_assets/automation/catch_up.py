@@ -1,0 +1,94 @@
+"""What makes up for evenings that are missing or not whole: after a failure, a crash, an outage of days."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import dagster as dg
+
+from ldtm_assets.automation.default_status import sensor_status
+from ldtm_assets.automation.run_requests import SCHEDULE_GOES_FIRST, launched, project_in_force
+from ldtm_assets.jobs import EVENING_JOB
+from ldtm_lib.config import Settings
+from ldtm_lib.daily_run.backlog import next_errand
+from ldtm_lib.daily_run.deadlines import watch_evenings
+from ldtm_lib.daily_run.loaded_settings import watch_settings
+from ldtm_lib.daily_run.pending_partitions import open_cells
+from ldtm_lib.database.clock import now
+from ldtm_lib.database.connection import Connection
+from ldtm_lib.project import Project
+from ldtm_lib.sessions import Calendar
+
+SECONDS_BETWEEN_LOOKS = 30
+A_PAUSE = timedelta(minutes=5)
+"""After so long without a look, whatever runs by itself has only just begun again."""
+
+
+def catch_up_sensor(
+    project: Callable[[], Project],
+    settings: Settings,
+    calendar: Calendar,
+    clock: Callable[[Connection], datetime] = now,
+) -> dg.SensorDefinition:
+    """The sensor that launches one run at a time, of the oldest sessions that lack something."""
+
+    @dg.sensor(
+        name="catch_up_sensor",
+        job_name=EVENING_JOB,
+        minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
+        default_status=sensor_status(settings),
+        description="Makes up for missed sessions, tries tickers again that failed, and fills what came late.",
+    )
+    def sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        opened = project_in_force(project, settings)
+        if isinstance(opened, dg.SkipReason):
+            return opened
+        with opened.database.transaction() as conn:
+            moment = clock(conn)
+            cells = open_cells(conn, opened.settings, calendar, moment)
+            errand = next_errand(
+                cells, calendar=calendar, moment=moment, config=opened.settings.automation, grace=SCHEDULE_GOES_FIRST
+            )
+            if errand is None:
+                return dg.SkipReason(f"nothing is due; {len(cells)} cells wait" if cells else "nothing is missing")
+            return launched(errand, context.instance, conn, opened.settings, calendar, moment)
+
+    return sensor
+
+
+def evening_watch_sensor(
+    project: Callable[[], Project],
+    settings: Settings,
+    calendar: Calendar,
+    clock: Callable[[Connection], datetime] = now,
+) -> dg.SensorDefinition:
+    """The sensor that notices who fails again and again or will miss the open. It is on, and launches nothing.
+
+    It looks with the file's present settings, new tickers included; those given are from when Dagster was started.
+    """
+
+    @dg.sensor(
+        name="evening_watch_sensor",
+        minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Notices tickers that keep failing, and those without a forecast while there is time to act.",
+    )
+    def sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        opened = project()
+        with opened.database.transaction() as conn:
+            moment = clock(conn)
+            since = _watched_since(context.cursor, moment)
+            found, ended = watch_evenings(conn, opened.settings, calendar, moment, since)
+            changed = watch_settings(conn, settings, opened.settings)
+        context.update_cursor(f"{since.isoformat()} {moment.isoformat()}")
+        counts = f"{len(found)} tickers need a person; {len(ended)} are well again"
+        return dg.SkipReason(f"{counts}; {changed}" if changed else counts)
+
+    return sensor
+
+
+def _watched_since(cursor: str | None, moment: datetime) -> datetime:
+    """Since when the evenings have been watched without a pause; the cursor holds that, and when the last look was."""
+    if cursor is None:
+        return moment
+    since, looked_at = (datetime.fromisoformat(word) for word in cursor.split())
+    return since if moment - looked_at < A_PAUSE else moment

@@ -1,0 +1,1 @@
+"""Placement, progress and charts of trainings."""

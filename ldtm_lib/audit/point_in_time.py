@@ -1,0 +1,166 @@
+"""Forecasts that were shown bars from after they were recorded, and windows of an evening that know the future.
+
+Whether the bars of a row were there when it was recorded is asked of every row of a run date. Whether its window is
+made of them takes making it again, hence it is asked of a sample.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Literal
+
+import numpy as np
+
+from ldtm_lib.audit.replay import window_again
+from ldtm_lib.config import Settings
+from ldtm_lib.database.connection import Connection
+from ldtm_lib.database.statements import statement
+from ldtm_lib.features import stored_windows as input_windows
+from ldtm_lib.features.look_ahead import Build, WindowLeaks, window_leaks
+from ldtm_lib.features.windows import windows_of
+from ldtm_lib.ledger.snapshots import SnapshotRow, on_record
+from ldtm_lib.prices.store import current_bars
+from ldtm_lib.sessions import Calendar
+
+Kind = Literal["recorded before its bars", "without its newest bar", "window of later bars", "window of no bars"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hindsight:
+    """One row of the ledger that knew, or may have known, more than it says."""
+
+    ticker: str
+    run_date: date
+    kind: Kind
+    message: str
+    """A sentence that names the ticker and the run date."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HindsightReport:
+    """What the rows of one run date had seen when they were recorded."""
+
+    run_date: date
+    num_rows: int
+    """Rows of the run date, abstentions included; each was held against the clock."""
+    num_sampled: int
+    """Of these, rows whose window was made again."""
+    findings: tuple[Hindsight, ...]
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing was found."""
+        return not self.findings
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Findings by kind; a kind without any is left out."""
+        return dict(Counter(found.kind for found in self.findings))
+
+
+def hindsight(
+    conn: Connection,
+    calendar: Calendar,
+    settings: Settings,
+    *,
+    run_date: date,
+    tickers: Sequence[str],
+    num_sampled: int,
+    seed: int,
+) -> HindsightReport:
+    """Search the rows of a run date for bars that were recorded after them; writes nothing.
+
+    Of every row of the run date the bars that it names must have been recorded by then, and its newest one must be on
+    record. For some rows of `tickers`, drawn by the seed among those that were shown a window, the window is made
+    again from the bars recorded until `bars_recorded_until` alone, and must have the SHA-256 of the row. What was
+    corrected later does not enter, and is no finding.
+    """
+    rows = conn.execute(statement("audit/bars_of_forecasts"), {"run_date": run_date}).fetchall()
+    findings = [found for ticker, *clocks in rows if (found := _clock(ticker, run_date, *clocks))]
+    shown = [row for row in on_record(conn, run_date, sorted(set(tickers))) if row.window_sha256 is not None]
+    drawn = np.random.default_rng([seed, run_date.toordinal()]).permutation(len(shown))[:num_sampled]
+    sampled = [row for n, row in enumerate(shown) if n in drawn]
+    findings += [found for row in sampled if (found := _window(conn, row, settings, calendar))]
+    return HindsightReport(run_date=run_date, num_rows=len(rows), num_sampled=len(sampled), findings=tuple(findings))
+
+
+def sampled_window_leaks(
+    conn: Connection,
+    calendar: Calendar,
+    settings: Settings,
+    *,
+    session: date,
+    tickers: Sequence[str],
+    num_sampled: int,
+    build: Build = windows_of,
+) -> dict[str, WindowLeaks]:
+    """Search windows of a few tickers, as they are stored up to a session, for what they could not know.
+
+    Which tickers is drawn by the session: the same ones whenever it is asked, others on another evening. One without
+    bars is absent.
+    """
+    drawn = np.random.default_rng(session.toordinal()).permutation(sorted(set(tickers)))[:num_sampled]
+    bars = current_bars(conn, drawn.tolist(), last=session)
+    return window_leaks(
+        bars,
+        build(bars, calendar, settings.window),
+        calendar,
+        settings.window,
+        num_samples=settings.leakage.sampled_windows,
+        seed=session.toordinal(),
+        build=build,
+    )
+
+
+def _clock(
+    ticker: str, run_date: date, recorded_at: datetime, bars_recorded_until: datetime, has_its_newest_bar: bool
+) -> Hindsight | None:
+    if bars_recorded_until > recorded_at:
+        return _found(
+            ticker,
+            run_date,
+            "recorded before its bars",
+            f"was recorded at {recorded_at} and names bars recorded until {bars_recorded_until}",
+        )
+    if not has_its_newest_bar:
+        return _found(
+            ticker,
+            run_date,
+            "without its newest bar",
+            f"names a bar recorded at {bars_recorded_until} as the newest of its window, and there is none",
+        )
+    return None
+
+
+def _window(conn: Connection, row: SnapshotRow, settings: Settings, calendar: Calendar) -> Hindsight | None:
+    """What is wrong with the window of a row, or None when it is made of the bars that the row names."""
+    stored = input_windows.read_shown(conn, row.run_date, row.ticker, sha256=row.window_sha256, until=row.recorded_at)
+    later = {"ticker": row.ticker, "last": row.run_date, "moment": row.bars_recorded_until}
+    moments: list[datetime] = [moment for (moment,) in conn.execute(statement("audit/later_vintages"), later)]
+    for moment in (row.bars_recorded_until, *moments):
+        window = window_again(conn, row, stored, settings.window, calendar, moment=moment)
+        if window is None or window.sha256 != row.window_sha256:
+            continue
+        if moment == row.bars_recorded_until:
+            return None
+        return _found(
+            row.ticker,
+            row.run_date,
+            "window of later bars",
+            f"has a window that can only be had from bars recorded at {moment}, and names {row.bars_recorded_until} "
+            "as the newest that it saw",
+        )
+    return _found(
+        row.ticker,
+        row.run_date,
+        "window of no bars",
+        f"has a window that cannot be had from the bars recorded until {row.bars_recorded_until}, nor with later ones: "
+        "one of them was altered, or the warm-up of today's settings is another one; see `ldtm replay`",
+    )
+
+
+def _found(ticker: str, run_date: date, kind: Kind, what: str) -> Hindsight:
+    return Hindsight(
+        ticker=ticker, run_date=run_date, kind=kind, message=f"the forecast of {ticker} on {run_date} {what}"
+    )

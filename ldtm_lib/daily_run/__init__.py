@@ -1,0 +1,1 @@
+"""The daily run: its backlog, attempts, deadlines and freshness."""

@@ -1,0 +1,150 @@
+"""Whether a session's bars, forecasts and actuals are there by the open of the next one, and models by the week."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from psycopg.rows import class_row
+
+from ldtm_lib.alerts.alert import end, open_troubles
+from ldtm_lib.config import Settings
+from ldtm_lib.daily_run.deadlines import give_up
+from ldtm_lib.database.connection import Connection
+from ldtm_lib.database.statements import statement
+from ldtm_lib.errors import CalendarError
+from ldtm_lib.sessions import Calendar
+
+CHECKS = {"prices": "prices_are_fresh", "snapshots": "snapshots_are_fresh", "fillbacks": "actuals_are_fresh"}
+"""The check of each asset of an evening; troubles name it `snapshots/snapshots_are_fresh`."""
+NUM_NAMED = 5
+"""Of a list, what a sentence names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Freshness:
+    """What there is of one session at a moment, for the tickers that belonged to the universe on it."""
+
+    session: date
+    deadline: datetime
+    """The open of the session after it."""
+    moment: datetime
+    """When this was looked at, by the database's clock."""
+    num_tickers: int
+    without_bar: list[str]
+    """Tickers whose bar was not recorded after the close."""
+    without_row: list[str]
+    """Tickers that have neither a forecast nor an abstention."""
+    late: list[str]
+    """Tickers whose row came after the deadline."""
+    num_live: int
+    num_simulated: int
+    num_abstained: int
+    """Of the rows of every kind."""
+    unfilled: list[str]
+    """Actuals of any ticker whose bar is there and which are not filled, such as `AAPL 2026-11-19, next day`."""
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether the deadline has passed; before it, what is missing may still come."""
+        return self.moment >= self.deadline
+
+    @property
+    def num_rows(self) -> int:
+        """Tickers that have a row."""
+        return self.num_tickers - len(self.without_row)
+
+    @property
+    def num_bars(self) -> int:
+        """Tickers that have a bar."""
+        return self.num_tickers - len(self.without_bar)
+
+    @property
+    def missing(self) -> dict[str, list[str]]:
+        """What each asset lacks."""
+        return {"prices": self.without_bar, "snapshots": self.without_row, "fillbacks": self.unfilled}
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether every ticker has its row and none has a forecast, as where no model is active."""
+        return 0 < self.num_tickers == self.num_abstained
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is missing."""
+        return not any(self.missing.values())
+
+
+def freshness(conn: Connection, settings: Settings, session: date | None = None) -> Freshness:
+    """Look at a session; at the newest closed one when none is given. One statement, whatever the universe.
+
+    Raises CalendarError for what is no session, or has not closed, by the database's calendar and clock.
+    """
+    with conn.cursor(row_factory=class_row(Freshness)) as cursor:
+        found = cursor.execute(
+            statement("evenings/freshness"),
+            {
+                "session": session,
+                "tickers": list(settings.tickers),
+                "leaves": [settings.retired.get(ticker) for ticker in settings.tickers],
+            },
+        ).fetchone()
+    if found is None:
+        by = "by the database's calendar and clock"
+        if session is not None:
+            raise CalendarError(
+                f"{session} is no session that has closed {by}; name another one, or none for the newest"
+            )
+        raise CalendarError(f"no session has closed {by}; `ldtm db migrate` extends the calendar")
+    return found
+
+
+def not_retrained(conn: Connection, settings: Settings, session: date) -> list[str]:
+    """The tickers of a session that have had new bars for `automation.retrained_within_days` and no training of them.
+
+    A training counts when the gate has judged what came of it, be it that there are too few bars. One statement.
+    """
+    rows = conn.execute(
+        statement("evenings/not_retrained"),
+        {"tickers": list(settings.tickers_on(session)), "days": settings.automation.retrained_within_days},
+    ).fetchall()
+    return [f"{ticker} since {judged_at:%Y-%m-%d}" if judged_at else f"{ticker} never" for ticker, judged_at in rows]
+
+
+def end_recovered(conn: Connection, settings: Settings, calendar: Calendar, moment: datetime) -> int:
+    """End the troubles of evenings that missed their deadline and are whole now; returns how many these were.
+
+    A bar that is missing for longer than `ledger.void_after_sessions` is waited for no more: its trouble ends as given
+    up. A look at such an evening costs one statement more.
+    """
+    waited_for_since = calendar.offset(calendar.last_closed(moment), -settings.ledger.void_after_sessions)
+    found: dict[date, Freshness] = {}
+    well: list[str] = []
+    given_up: list[str] = []
+    for trouble in open_troubles(conn):
+        for asset in CHECKS:
+            if trouble.evening is not None and trouble.key == trouble_key(asset, trouble.evening):
+                if trouble.evening not in found:
+                    found[trouble.evening] = freshness(conn, settings, trouble.evening)
+                if not found[trouble.evening].missing[asset]:
+                    well.append(trouble.key)
+                elif asset == "prices" and trouble.evening < waited_for_since:
+                    given_up.append(trouble.key)
+    give_up(conn, given_up)
+    return end(conn, well + given_up)
+
+
+def trouble_key(asset: str, session: date) -> str:
+    """The key of the trouble that an asset lacks something of a session."""
+    return f"check/{asset}/{CHECKS[asset]}/{session}"
+
+
+def sessions_with_gaps(conn: Connection, expected: Collection[tuple[str, date]]) -> set[date]:
+    """The sessions of those (ticker, session) pairs that have no row although the ticker's own record had begun."""
+    pairs = {"tickers": [ticker for ticker, _ in expected], "sessions": [session for _, session in expected]}
+    return {session for (session,) in conn.execute(statement("evenings/sessions_with_gaps"), pairs)}
+
+
+def named(things: Sequence[str]) -> str:
+    """The first of some things, and how many more there are."""
+    more = f" and {len(things) - NUM_NAMED} more" if len(things) > NUM_NAMED else ""
+    return ", ".join(things[:NUM_NAMED]) + more

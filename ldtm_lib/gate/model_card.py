@@ -1,0 +1,118 @@
+"""A verdict in plain words, for whoever owns the money and is no statistician."""
+
+from ldtm_lib.gate.evidence import HORIZON_WORDS, Evidence, HorizonEvidence
+from ldtm_lib.gate.multiple_testing import Standing
+from ldtm_lib.gate.verdict import Verdict
+
+NO_DIRECTION = "It called no direction at all."
+
+
+def card(ticker: str, version: str | None, verdict: Verdict) -> list[str]:
+    """The lines of a promotion's card, or of a refusal's where there is no version; one sentence or two a line.
+
+    A verdict from before there was evidence has fewer lines.
+    """
+    lines = [_decision(ticker, version, verdict)]
+    lines += [f"Failed: {rule.reason}." for rule in verdict.failures]
+    if verdict.evidence is None:
+        lines.append("There is no evidence beside the rules on record.")
+    else:
+        lines += [
+            *_direction_lines(verdict.evidence),
+            *_luck_lines(verdict.evidence, verdict.standing),
+            *(_error_line(shown) for shown in verdict.evidence.horizons),
+        ]
+    if verdict.standing is not None:
+        lines += _standing_lines(ticker, verdict.standing)
+    return lines
+
+
+def _decision(ticker: str, version: str | None, verdict: Verdict) -> str:
+    outcome = f"{ticker} was not promoted" if version is None else f"{ticker} was promoted as {version}"
+    if not verdict.rules:
+        return f"{outcome}: no rule of the gate was applied."
+    if verdict.passed:
+        return f"{outcome}: all {len(verdict.rules)} rules of the gate were passed."
+    return f"{outcome}: it failed {len(verdict.failures)} of {len(verdict.rules)} rules of the gate."
+
+
+def _direction_lines(evidence: Evidence) -> list[str]:
+    if evidence.accuracy is None or evidence.accuracy_low is None or evidence.accuracy_high is None:
+        return [f"{NO_DIRECTION} {evidence.num_test_rows} days were tested."]
+    lines = [
+        f"Direction right on {evidence.num_correct} of {evidence.num_directional} days that it called: "
+        f"{evidence.accuracy:.1%}, with 95% confidence between {evidence.accuracy_low:.0%} and "
+        f"{evidence.accuracy_high:.0%}."
+    ]
+    if evidence.base_rate is not None and evidence.best_constant is not None:
+        constant = f"Always saying up would have been right on {evidence.base_rate:.1%} of those days"
+        better = evidence.best_constant > evidence.base_rate
+        lines.append(f"{constant}, always saying down on {evidence.best_constant:.1%}." if better else f"{constant}.")
+    if evidence.pesaran_timmermann is None:
+        lines.append("It called one direction only, or only one came: that shows nothing of timing.")
+    else:
+        lines.append(
+            "Blind calls, as many up and as many down, would have gone with the market as well with probability "
+            f"{_probability(evidence.timing_p)}."
+        )
+    return lines
+
+
+def _luck_lines(evidence: Evidence, standing: Standing | None) -> list[str]:
+    if not evidence.num_directional:
+        return []
+    coin = (
+        f"A coin would have been right as often with probability {_probability(evidence.coin_p)}, and would have "
+        f"passed the direction rule with probability {_probability(evidence.coin_passes)}"
+    )
+    if standing is None or standing.num_judged == 1:
+        return [f"{coin}."]
+    coins = f"{standing.coins_expected:.1f}" if standing.coins_expected < 1 else f"{standing.coins_expected:.0f}"
+    return [f"{coin}; of {standing.num_judged} coins, one for each ticker judged, about {coins} would have."]
+
+
+def _error_line(shown: HorizonEvidence) -> str:
+    words = HORIZON_WORDS.get(shown.horizon, shown.horizon)
+    words = words[:1].upper() + words[1:]
+    if shown.mean_error is None:
+        return f"{words} error: none could be measured."
+    days = f"{shown.num_forecasts} forecasts, which overlap and tell as much as {shown.effective_days:.0f} apart"
+    if shown.effective_days > shown.num_forecasts - 0.5:
+        days = f"{shown.num_forecasts} forecasts"
+    error = f"{words} error {shown.mean_error:.2%} over {days}"
+    if shown.relative_error is None:
+        return f"{error}; the price never changed, so there is nothing to beat."
+    ratio = f"{error}: {shown.relative_error:.2f} times that of forecasting no change"
+    if shown.dm_statistic is None:
+        return f"{ratio}; too little to tell whether by luck."
+    if shown.dm_statistic > 0:
+        return f"{ratio} (as good by luck: p {_p(shown.p_better)})."
+    return f"{ratio} (as bad by luck: p {_p(shown.p_worse)})."
+
+
+def _standing_lines(ticker: str, standing: Standing) -> list[str]:
+    settings = "setting" if standing.num_settings == 1 else "different settings"
+    trained = (
+        f"This was training no. {standing.num_trainings} of {ticker}, with {standing.num_settings} {settings} so far; "
+        "the more are tried, the better the luckiest one looks. The strict gate allows for the settings, not for the "
+        "trainings."
+    )
+    if standing.num_tickers == 1:
+        return [trained, f"{ticker} was the only ticker of that evening."]
+    return [
+        trained,
+        f"{standing.num_judged} of {standing.num_tickers} tickers were judged by then. Whoever believes in the timing "
+        "of this one, and of "
+        f"all that did better, must expect up to {_probability(standing.q_value)} of them to be luck.",
+    ]
+
+
+def _probability(p: float) -> str:
+    """In whole percent, and never as certain as it is not."""
+    if p < 0.01:
+        return "less than 1%"
+    return "more than 99%" if 0.99 < p < 1 else f"{p:.0%}"
+
+
+def _p(p: float) -> str:
+    return "below 0.001" if p < 0.001 else f"= {p:.2f}" if p >= 0.01 else f"= {p:.3f}"

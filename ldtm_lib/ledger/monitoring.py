@@ -1,0 +1,73 @@
+"""Active models under watch: whose live record fell below the gate, and what the configuration wants done about it."""
+
+from dataclasses import dataclass
+
+from ldtm_lib.alerts.alert import Trouble, notice
+from ldtm_lib.alerts.links import partition_page
+from ldtm_lib.config import Settings
+from ldtm_lib.database.connection import Connection
+from ldtm_lib.database.statements import statement
+from ldtm_lib.errors import RegistryConflict
+from ldtm_lib.ledger.degradation import ModelRecord, degraded_models
+from ldtm_lib.registry.lifecycle import retire
+
+POLICY = "policy registry.degraded"
+"""Who ordered a retirement that nobody typed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """Every active model's live record, and who had to go for it."""
+
+    records: tuple[ModelRecord, ...]
+    retired: tuple[ModelRecord, ...]
+    """Those of the degraded ones that were retired now."""
+
+    @property
+    def degraded(self) -> tuple[ModelRecord, ...]:
+        """Those whose record fell significantly below the gate."""
+        return tuple(record for record in self.records if record.is_degraded)
+
+    @property
+    def news(self) -> list[Trouble]:
+        """What people are told of retirements."""
+        return [
+            Trouble(
+                key=f"degradation/{record.checkpoint_id}",
+                kind="degradation",
+                severity="error",
+                evening=record.last_run_date,
+                subject=record.ticker,
+                summary=f"retired for its record: {record.reason}. It abstains until another network passes the gate.",
+                link=partition_page("registry", record.ticker),
+                is_news=True,
+            )
+            for record in self.retired
+        ]
+
+
+def watch_active_models(conn: Connection, settings: Settings) -> Watch:
+    """Hold the live record of every active model against the gate, and retire the degraded where that is the policy.
+
+    In the caller's transaction; a retirement is on record with the figures as its reason, and as news for people.
+    Where models may be retired, promotions and orders wait until the transaction ends, so that the figures are those of
+    who is active. A model that somebody took out without waiting is left as it is.
+    """
+    config = settings.registry
+    may_retire = config.degraded == "retire"
+    if may_retire:
+        conn.execute(statement("registry/lock_promotions"))
+    records = tuple(degraded_models(conn, settings.gate, significance=config.degradation_significance))
+    degraded = [record for record in records if record.is_degraded] if may_retire else []
+    watch = Watch(records=records, retired=tuple(record for record in degraded if _retired_now(conn, record)))
+    notice(conn, watch.news)
+    return watch
+
+
+def _retired_now(conn: Connection, record: ModelRecord) -> bool:
+    """Retire the model of a record; false when it is not active any more."""
+    try:
+        retire(conn, record.ticker, ordered_by=POLICY, why=record.reason, checkpoint_id=record.checkpoint_id)
+    except RegistryConflict:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""Maintenance: retention, log files, disk, heartbeat, status."""

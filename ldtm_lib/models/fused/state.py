@@ -1,0 +1,184 @@
+"""What a stack of networks is made of while it learns, and one step of training or validation of all of them.
+
+Every network has its own order of rows, place in its epoch, learning rate, loss scale and count of updates, all of
+them tensors: a step asks the host for nothing, so that it can be captured in a CUDA graph, unless the windows live on
+the host. The first m networks are computed; those among them that have no rows left in their epoch are left alone.
+
+Axes: M networks of the stack, P elements of a network's row, B windows of a batch, R training rows, V validation rows.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from ldtm_lib.config import TrainingConfig
+from ldtm_lib.models.fused.network import StackNetwork
+from ldtm_lib.models.fused.windows import WindowTables, gather_windows
+
+BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
+"""AdamW's, as PyTorch has them."""
+INITIAL_SCALE, BACKOFF, GROWTH, GROWTH_INTERVAL = 65536.0, 0.5, 2.0, 2000
+"""Of the loss scale under float16, as in PyTorch's GradScaler."""
+
+
+class StackState:
+    """Weights, momenta, best weights and places of as many networks as there are buffers for, on their device."""
+
+    def __init__(
+        self,
+        network: StackNetwork,
+        tables: WindowTables,
+        recipe: TrainingConfig,
+        *,
+        windows_on_device: bool,
+        max_training_rows: int,
+        max_validation_rows: int,
+    ) -> None:
+        M, P, device = len(network.inputs_MTBK), network.layout.num_elements, network.inputs_MTBK.device
+        self.network, self.tables, self.recipe = network, tables, recipe
+        self.windows_on_device = windows_on_device
+        self.half_precision = network.inputs_MTBK.dtype == torch.float16
+
+        def floats(*shape: int) -> Tensor:
+            return torch.zeros(shape, device=device)
+
+        def counts(*shape: int, dtype: torch.dtype = torch.int64) -> Tensor:
+            return torch.zeros(shape, dtype=dtype, device=device)
+
+        self.parameters_MP, self.exp_avg_MP, self.exp_avg_sq_MP, self.best_MP = (floats(M, P) for _ in range(4))
+        self.half_MP = torch.zeros(M, P, dtype=torch.float16, device=device) if self.half_precision else None
+        self.grads_MP = torch.zeros(M, P, dtype=network.inputs_MTBK.dtype, device=device)
+        self.order_MR = counts(M, max_training_rows, dtype=torch.int32)
+        self.validation_MV = counts(M, max_validation_rows, dtype=torch.int32)
+        self.num_rows_M, self.num_validation_M, self.num_steps_M = counts(M), counts(M), counts(M)
+        self.cursor_M, self.validation_cursor_M = counts(M), counts(M)
+        self.attempts_M, self.updates_M, self.streak_M = counts(M), counts(M), counts(M)
+        self.scale_M = torch.full((M,), INITIAL_SCALE if self.half_precision else 1.0, device=device)
+        self.training_loss_M, self.validation_loss_M = floats(M), floats(M)
+        self._lanes_B = torch.arange(recipe.batch_size, device=device)
+
+    @property
+    def weights_MP(self) -> Tensor:
+        """The weights that forward and backward passes read."""
+        return self.parameters_MP if self.half_MP is None else self.half_MP
+
+    def training_step(self, m: int) -> None:
+        """One batch of each of the first m networks: forecast, gradients, update."""
+        network = self.network
+        self._take_batch(self.order_MR, self.num_rows_M, self.cursor_M, m)
+        network.forward(self.weights_MP, m)
+        self.training_loss_M[:m] += network.squared_errors(m).sum(1)
+        network.backward(self.weights_MP, self.grads_MP, m, self.scale_M[:m])
+        self._update(network.valid_MB[:m, 0], m)
+
+    def validation_step(self, m: int) -> None:
+        """The squared errors of one batch of validation rows of each of the first m networks."""
+        self._take_batch(self.validation_MV, self.num_validation_M, self.validation_cursor_M, m)
+        self.network.forward(self.weights_MP, m)
+        self.validation_loss_M[:m] += self.network.squared_errors(m).sum(1)
+
+    def begin_epoch(self) -> None:
+        """Put every network at the beginning of its rows."""
+        for tensor in (self.cursor_M, self.validation_cursor_M, self.training_loss_M, self.validation_loss_M):
+            tensor.zero_()
+
+    def losses(self) -> Tensor:
+        """Mean training and validation losses of the epoch, (2, M) on the CPU; waits for the device."""
+        training = self.training_loss_M / self.num_rows_M.clamp(min=1)
+        validation = self.validation_loss_M / self.num_validation_M.clamp(min=1)
+        return torch.stack([training, validation]).cpu()
+
+    def keep_best(self, improved_M: Tensor) -> None:
+        """Remember the weights of the networks that improved (M,) as their best."""
+        improved_M1 = improved_M.to(self.best_MP.device)[:, None]
+        torch.where(improved_M1, self.parameters_MP, self.best_MP, out=self.best_MP)
+
+    def place(self, slot: int, weights_P: Tensor, validation_rows_V: Tensor, *, num_rows: int) -> None:
+        """Begin a network in a slot, with its initial weights and nothing else of whoever was there before."""
+        for tensor in self._of_a_network():
+            tensor[slot].zero_()
+        self.parameters_MP[slot] = weights_P
+        if self.half_MP is not None:
+            self.half_MP[slot] = self.parameters_MP[slot]
+        self.validation_MV[slot, : len(validation_rows_V)] = validation_rows_V
+        self.num_rows_M[slot], self.num_validation_M[slot] = num_rows, len(validation_rows_V)
+        self.num_steps_M[slot] = self.recipe.max_epochs * math.ceil(num_rows / self.recipe.batch_size)
+        self.scale_M[slot] = INITIAL_SCALE if self.half_precision else 1.0
+
+    def move(self, slot: int, to: int) -> None:
+        """Move a network to another slot; what was there is gone."""
+        for tensor in self._of_a_network():
+            tensor[to] = tensor[slot]
+
+    def clear(self, slot: int) -> None:
+        """Leave a slot without a network."""
+        self.num_rows_M[slot], self.num_validation_M[slot] = 0, 0
+
+    def _of_a_network(self) -> list[Tensor]:
+        """All that belongs to a network, by slot."""
+        half = [] if self.half_MP is None else [self.half_MP]
+        return [
+            *(self.parameters_MP, self.exp_avg_MP, self.exp_avg_sq_MP, self.best_MP, *half),
+            *(self.order_MR, self.validation_MV, self.num_rows_M, self.num_validation_M, self.num_steps_M),
+            *(self.attempts_M, self.updates_M, self.streak_M, self.scale_M),
+        ]
+
+    def _take_batch(self, order: Tensor, num_rows_M: Tensor, cursor_M: Tensor, m: int) -> None:
+        """Gather the next batch of each network and mark its windows; the rest is padding."""
+        network, tables = self.network, self.tables
+        at_MB = cursor_M[:m, None] * len(self._lanes_B) + self._lanes_B
+        torch.lt(at_MB, num_rows_M[:m, None], out=network.valid_MB[:m])
+        # padding repeats the network's own last row: nothing of another's, 0 times whose NaN would be NaN
+        own_MB = at_MB.minimum(num_rows_M[:m, None] - 1).clamp_(min=0)
+        rows_MB = order[:m].gather(1, own_MB).to(tables.starts_W.device)
+        inputs_MTBK = network.inputs_MTBK[:m]
+        source = (tables.bars_SI, tables.low_WI, tables.span_WI, tables.starts_W, rows_MB)
+        if self.windows_on_device:
+            network.operations.gather_windows(*source, inputs_MTBK)
+        else:
+            gathered_MTBK = torch.zeros(inputs_MTBK.shape)
+            gather_windows(*source, gathered_MTBK)
+            inputs_MTBK.copy_(gathered_MTBK)
+        network.targets_MBE[:m] = tables.targets_WE[rows_MB.long()].to(network.targets_MBE.device)
+        cursor_M[:m] += 1
+
+    def _update(self, active_M: Tensor, m: int) -> None:
+        """AdamW for the networks that had rows; under float16 only where all gradients are finite."""
+        update_M = active_M
+        if self.half_precision:
+            lowest_M, highest_M = torch.aminmax(self.grads_MP[:m], dim=1)
+            finite_M = lowest_M.isfinite() & highest_M.isfinite()
+            update_M = active_M & finite_M
+        self.updates_M[:m] += update_M
+        progress_M = self.attempts_M[:m].double() / self.num_steps_M[:m].clamp(min=1)
+        learning_rate_M = self.recipe.learning_rate * 0.5 * (1 + torch.cos(math.pi * progress_M))
+        updates_M = self.updates_M[:m].clamp(min=1).double()
+        self.network.operations.adamw(
+            self.parameters_MP[:m],
+            None if self.half_MP is None else self.half_MP[:m],
+            self.grads_MP[:m],
+            self.exp_avg_MP[:m],
+            self.exp_avg_sq_MP[:m],
+            learning_rate_M=learning_rate_M.float(),
+            bias_correction1_M=(1 - BETA1**updates_M).float(),
+            bias_correction2_sqrt_M=(1 - BETA2**updates_M).sqrt().float(),
+            inverse_scale_M=1 / self.scale_M[:m],
+            update_M=update_M,
+            weight_decay=self.recipe.weight_decay,
+            beta1=BETA1,
+            beta2=BETA2,
+            eps=EPS,
+        )
+        self.attempts_M[:m] += active_M
+        if self.half_precision:
+            self._adjust_scales(active_M, update_M, m)
+
+    def _adjust_scales(self, active_M: Tensor, updated_M: Tensor, m: int) -> None:
+        """Each network's own loss scale: halved by an overflow, doubled after 2,000 updates without one."""
+        scale_M, streak_M = self.scale_M[:m], self.streak_M[:m]
+        streak_M.copy_(torch.where(active_M, torch.where(updated_M, streak_M + 1, 0), streak_M))
+        grows_M = streak_M == GROWTH_INTERVAL
+        factor_M = torch.where(active_M & ~updated_M, BACKOFF, torch.where(grows_M, GROWTH, 1.0))
+        scale_M.mul_(factor_M)
+        streak_M.masked_fill_(grows_M, 0)

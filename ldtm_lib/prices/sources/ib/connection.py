@@ -1,0 +1,252 @@
+"""One connection to TWS, and the requests on it.
+
+Bars are all that is asked for. Positions, orders and account values, which the client's own `connect` would fetch
+even when it is read-only, never leave TWS.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from ldtm_lib.config import IbConfig
+from ldtm_lib.errors import SourceError
+from ldtm_lib.prices.sources.ib.address import ACCOUNT_VARIABLE, Address
+from ldtm_lib.prices.sources.ib.codes import Meaning, Refusal, meaning_of
+from ldtm_lib.prices.sources.ib.connectivity import Way
+from ldtm_lib.prices.sources.ib.requests import Request, contract_of
+from ldtm_lib.prices.sources.ib.responses import frame_of
+
+ENDS_THE_LOGIN = (Meaning.CLIENT_ID_TAKEN, Meaning.REFUSED, Meaning.DISCONNECTED)
+ANSWERS = (10, 17)
+"""The messages that answers come in: contract details and bars."""
+GREETING_SECONDS = 0.05
+"""How long after the logon TWS is listened to before it is asked: it tells at once what of its way to IB is broken."""
+CLOSE_SECONDS = 1.0
+
+
+class ConnectionBroken(SourceError):
+    """The connection to TWS broke; what was open has to be asked again on another one."""
+
+
+class NotSent(ConnectionBroken):
+    """The connection to TWS broke before a request was sent."""
+
+
+class NotConnected(SourceError):
+    """There is no connection to TWS to be had, or none that is of use."""
+
+
+class NotAdmitted(NotConnected):
+    """TWS is there and does not let LDTM in: waiting would not help."""
+
+
+class ClientIdTaken(NotAdmitted):
+    """Another program is connected by the same client id."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Asked:
+    """A request that is open."""
+
+    ticker: str
+    answer: asyncio.Future[list[Any]]
+    cancel: Callable[[], None]
+    refusal: Refusal | None = None
+
+    def refuse(self, refusal: Refusal) -> None:
+        """End it without an answer; the first reason counts."""
+        self.refusal = self.refusal or refusal
+        self.answer.cancel()
+
+
+class Session:
+    """An open connection.
+
+    How long TWS has been silent counts from the last answer on it, whoever asked: it may work on one after the other.
+    After `request_timeout_seconds` of silence it is given up, with all that is open.
+    """
+
+    def __init__(self, client: Any, address: Address, config: IbConfig, way: Way) -> None:
+        self._client, self._address, self._config, self._way = client, address, config, way
+        self._ib = client.IB()
+        self._open: dict[int, _Asked] = {}
+        self._loop = asyncio.get_running_loop()
+        self._quiet_since = 0.0
+        self._refused_login: asyncio.Future[Refusal] = self._loop.create_future()
+        self.is_broken = self.has_asked = self.has_answered = False
+        self.silent: frozenset[str] = frozenset()
+        """The tickers whose requests were open when it was given up as silent."""
+
+    async def open(self, client_id: int) -> None:
+        """Connect and log on; raises NotConnected, with the remedy: NotAdmitted or ClientIdTaken when TWS is there."""
+        address, seconds = self._address, self._config.connect_timeout_seconds
+        at = f"TWS or Gateway at {address}"
+        self._listen()
+        login = asyncio.ensure_future(self._ib.client.connectAsync(address.host, address.port, client_id, seconds))
+        try:
+            await asyncio.wait({login, self._refused_login}, return_when=asyncio.FIRST_COMPLETED)
+            if login.done() and login.exception() is None:
+                await asyncio.wait({self._refused_login}, timeout=GREETING_SECONDS)
+        finally:
+            login.cancel()
+        await asyncio.wait({login})
+        if self._refused_login.done() and (login.cancelled() or login.exception() is None):
+            refusal = self._refused_login.result()
+            if refusal.meaning is Meaning.CLIENT_ID_TAKEN:
+                raise ClientIdTaken(f"client id {client_id} of {at} is in use; {refusal}")
+            kind = NotAdmitted if refusal.meaning is Meaning.REFUSED else NotConnected
+            raise kind(f"{at} takes the connection and ends it: {refusal}; see its API settings and its log")
+        try:
+            login.result()
+        except TimeoutError:
+            raise NotConnected(
+                f"{at} does not log LDTM on in {seconds:g} s; see whether it is logged in, has the API enabled, "
+                "and waits with a question on its screen"
+            ) from None
+        except OSError as error:
+            raise NotConnected(
+                f"nothing listens as {at} ({error.strerror or error}); start it, and see LDTM_IB_HOST and LDTM_IB_PORT"
+            ) from error
+        if address.account is not None and address.account not in self._ib.client.getAccounts():
+            raise NotAdmitted(f"{at} is logged in without the account that {ACCOUNT_VARIABLE} names; correct either")
+
+    async def close(self) -> None:
+        """End the connection and wait until the socket is closed."""
+        connection = self._ib.client.conn
+        if connection.transport is None:
+            return
+        transport, closed = connection.transport, asyncio.Event()
+
+        def note(_: str) -> None:
+            closed.set()
+
+        connection.disconnected += note
+        try:
+            self._ib.client.disconnect()
+            await asyncio.wait_for(closed.wait(), CLOSE_SECONDS)
+        except OSError:  # its timeout, or a socket that the other side has reset
+            transport.abort()
+            await closed.wait()
+
+    async def bars(self, request: Request) -> pl.DataFrame | Refusal:
+        """The bars that a request is answered with, or why there are none; raises ConnectionBroken or NotSent."""
+        client, contract = self._ib.client, contract_of(self._client, request)
+
+        def send(number: int) -> None:
+            client.reqHistoricalData(
+                number, contract, request.end, request.duration, "1 day", "TRADES", True, 1, False, []
+            )
+
+        answer = await self._ask(request.ticker, contract, send, client.cancelHistoricalData)
+        if isinstance(answer, Refusal):
+            return answer
+        return frame_of(request.ticker, answer) if answer else Refusal(meaning=Meaning.EMPTY)
+
+    async def details(self, request: Request) -> list[Any] | Refusal:
+        """The contracts that a request's description fits; raises ConnectionBroken or NotSent."""
+        client, contract = self._ib.client, contract_of(self._client, request)
+        return await self._ask(
+            request.ticker, contract, lambda number: client.reqContractDetails(number, contract), lambda _: None
+        )
+
+    async def _ask(
+        self, ticker: str, contract: Any, send: Callable[[int], None], cancel: Callable[[int], None]
+    ) -> list[Any] | Refusal:
+        await self._way.wait_until_up()
+        try:
+            number: int = self._ib.client.getReqId()
+            send(number)
+        except ConnectionError as error:
+            raise NotSent(f"the connection to {self._address} broke") from error
+        self.has_asked = True
+        if not self._open:
+            self._quiet_since = self._loop.time()
+        answer: asyncio.Future[list[Any]] = self._ib.wrapper.startReq(number, contract)
+        answer.add_done_callback(self._note_end)
+        asked = self._open[number] = _Asked(ticker=ticker, answer=answer, cancel=lambda: cancel(number))
+        try:
+            return await self._outcome(asked)
+        finally:
+            del self._open[number]
+            answer.cancel()
+
+    async def _outcome(self, asked: _Asked) -> list[Any] | Refusal:
+        """Wait for the end of a request; time during which TWS has no way to IB does not count."""
+        while not asked.answer.done():
+            await asyncio.wait({asked.answer}, timeout=self._seconds_to_silence())
+            if not asked.answer.done() and self._seconds_to_silence() <= 0:
+                self._give_up()
+        if asked.refusal is not None:
+            return asked.refusal
+        try:
+            return asked.answer.result()
+        except ConnectionError as error:
+            raise ConnectionBroken(f"the connection to {self._address} broke") from error
+
+    def _seconds_to_silence(self) -> float:
+        seconds = self._config.request_timeout_seconds
+        if not self._way.is_up:
+            return seconds
+        return max(self._quiet_since, self._way.up_since) + seconds - self._loop.time()
+
+    def _give_up(self) -> None:
+        """Nothing was answered for too long: whatever is open has got no answer, and will get none here."""
+        text = f"no answer came in {self._config.request_timeout_seconds:g} s{self._way.in_brackets}"
+        self.silent = frozenset(asked.ticker for asked in self._open.values())
+        for asked in self._open.values():
+            asked.refuse(Refusal(meaning=Meaning.SILENCE, text=text))
+            if not self.is_broken:
+                asked.cancel()
+        self.is_broken = True
+
+    def _note_answer(self) -> None:
+        self._quiet_since, self.has_answered = self._loop.time(), True
+
+    def _note_end(self, answer: asyncio.Future[list[Any]]) -> None:
+        if not (answer.cancelled() or answer.exception()):
+            self._note_answer()
+
+    def _listen(self) -> None:
+        ib = self._ib
+        ib.errorEvent.clear()  # the client's own listener asks for account values when IB is back
+        ib.errorEvent += self._hear
+        ib.client.conn.disconnected += self._break
+        handlers = ib.client.decoder.handlers
+        handlers.update({number: self._legible(handlers[number]) for number in ANSWERS})
+
+    def _hear(self, number: int, code: int, text: str, _contract: Any) -> None:
+        """Sort what TWS says. That ib_async takes 321 for a warning makes no difference here."""
+        said = Refusal(meaning=meaning_of(code, text), code=code, text=text)
+        if self._way.hear(said):
+            if said.meaning is Meaning.LINK_RENEWED:
+                for asked in self._open.values():
+                    asked.refuse(said)
+        elif number in self._open and said.meaning is not Meaning.NOTICE:
+            self._note_answer()
+            self._open[number].refuse(said)
+        elif said.meaning in ENDS_THE_LOGIN and not self._refused_login.done():
+            self._refused_login.set_result(said)
+
+    def _legible(self, read: Callable[[list[str]], None]) -> Callable[[list[str]], None]:
+        """A reader of answers, of the client, whose failures reach who asked: the client only logs them."""
+
+        def reading(fields: list[str]) -> None:
+            try:
+                read(fields)
+            except Exception as error:
+                asked = self._open.get(int(fields[1]))
+                if asked is None:
+                    raise
+                self._note_answer()
+                asked.refuse(Refusal(meaning=Meaning.UNREADABLE, text=f"the client cannot read the answer ({error!r})"))
+
+        return reading
+
+    def _break(self, _reason: str) -> None:
+        self.is_broken = True
+        self._way.end()
+        if not self._refused_login.done():
+            self._refused_login.set_result(Refusal(meaning=Meaning.DISCONNECTED, text="it said nothing"))

@@ -1,0 +1,94 @@
+"""What the store holds of the tickers of one delivery, read in a constant number of statements."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+
+import polars as pl
+
+from ldtm_lib.database.connection import Connection
+from ldtm_lib.database.statements import statement
+from ldtm_lib.prices.split_inference import Stored
+from ldtm_lib.prices.splits import Split
+from ldtm_lib.prices.stored_bars import current_bars
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edge:
+    """Where the stored bars of a ticker end, and what comes before the first delivered one."""
+
+    newest: date
+    session_before: date | None
+    close_before: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holdings:
+    """Current bars, splits and edges of some tickers."""
+
+    bars: pl.DataFrame
+    """Current bars of the delivered range."""
+    histories: pl.DataFrame
+    """All current bars of the tickers with a split that the store does not know yet, or with bars after a delivery."""
+    splits: Mapping[str, tuple[Split, ...]]
+    edges: Mapping[str, Edge]
+    """Only tickers with stored bars are here."""
+
+    def of(self, ticker: str) -> Stored:
+        """What is held of one ticker; its whole history where that was read."""
+        edge = self.edges.get(ticker)
+        own = pl.col("ticker") == ticker
+        history = self.histories.filter(own)
+        return Stored(
+            bars=self.bars.filter(own) if history.is_empty() else history,
+            splits=self.splits.get(ticker, ()),
+            newest=edge.newest if edge else None,
+            session_before=edge.session_before if edge else None,
+            close_before=edge.close_before if edge else None,
+        )
+
+
+def read_holdings(conn: Connection, delivered: pl.DataFrame, declared: Iterable[Split]) -> Holdings:
+    """Read what is held of the tickers that a delivery has bars or splits of."""
+    declared = tuple(declared)
+    ranges = delivered.group_by("ticker").agg(first=pl.col("session").min(), last=pl.col("session").max())
+    firsts: dict[str, date | None] = dict.fromkeys(split.ticker for split in declared)
+    firsts |= dict(ranges.select("ticker", "first").iter_rows())
+    tickers = {"tickers": list(firsts), "firsts": list(firsts.values())}
+    edges = {
+        ticker: Edge(newest=newest, session_before=before, close_before=close)
+        for ticker, newest, before, close in conn.execute(statement("prices/edges"), tickers)
+    }
+    splits = by_ticker(
+        Split(ticker=ticker, session=session, ratio=ratio)
+        for ticker, session, ratio in conn.execute(statement("prices/known_splits"), tickers)
+    )
+    unknown = {
+        split.ticker for split in declared if split.session not in {s.session for s in splits.get(split.ticker, ())}
+    }
+    goes_on = {ticker for ticker, _, last in ranges.iter_rows() if ticker in edges and edges[ticker].newest > last}
+    first, last = _range(delivered)
+    held = sorted(edges)
+    return Holdings(
+        bars=current_bars(conn, held, first=first, last=last),
+        histories=current_bars(conn, sorted((unknown & edges.keys()) | goes_on)),
+        splits=splits,
+        edges=edges,
+    )
+
+
+def by_ticker(splits: Iterable[Split]) -> dict[str, tuple[Split, ...]]:
+    """Splits by their ticker, in the order given."""
+    grouped: dict[str, list[Split]] = defaultdict(list)
+    for split in splits:
+        grouped[split.ticker].append(split)
+    return {ticker: tuple(own) for ticker, own in grouped.items()}
+
+
+def _range(bars: pl.DataFrame) -> tuple[date | None, date | None]:
+    """The first and last session; a range without sessions when there are no bars."""
+    if bars.is_empty():
+        return date.max, date.min
+    sessions = bars["session"].sort()
+    return sessions[0], sessions[-1]

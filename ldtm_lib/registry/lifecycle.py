@@ -1,0 +1,214 @@
+"""The registry by hand: an earlier network comes back, or the active one retires. On record with who and why.
+
+A rollback is an activation like any other: a new version with a copy of the file of its own, on the disk before the
+caller's transaction commits. A crash in between leaves at most a file that no row speaks of; the next rollback uses it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ldtm_lib.config import ArchitectureConfig
+from ldtm_lib.database.connection import Connection
+from ldtm_lib.database.statements import statement
+from ldtm_lib.errors import ConfigurationError, RegistryConflict, UnknownTicker
+from ldtm_lib.registry.checkpoints import CheckpointRecord, promoted_checkpoints
+from ldtm_lib.registry.decommissioned import departures
+from ldtm_lib.registry.versions import FIRST_MAJOR, active_one, publish
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollback:
+    """A network that came back."""
+
+    ticker: str
+    version: str
+    """The new version, which is active now."""
+    restores: str
+    """The version that was asked for."""
+    retired_version: str | None
+    """The version that was active until now."""
+
+    @property
+    def message(self) -> str:
+        """One line for the people who run it."""
+        return f"{self.ticker} {self.version} is active, the network of {self.restores}" + (
+            f"; {self.retired_version} retired" if self.retired_version else ""
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retirement:
+    """A model that was taken out."""
+
+    ticker: str
+    version: str
+
+    @property
+    def message(self) -> str:
+        """One line for the people who run it."""
+        return f"{self.ticker} {self.version} retired; the ticker abstains until another one passes the gate"
+
+
+def rollback(
+    conn: Connection,
+    folder: Path,
+    ticker: str,
+    *,
+    to: str | None,
+    ordered_by: str,
+    why: str,
+    architecture: ArchitectureConfig,
+) -> Rollback:
+    """Make the network of a retired version active again, and retire the present one, in the caller's transaction.
+
+    `to` names the version; without it, it is the newest network that is older than the active one, that no order ever
+    took out and whose file is kept. Raises UnknownTicker, RegistryConflict when there is no such version, it is active
+    or its file was removed, CheckpointRefused when the file is not the one on record or of another architecture, and
+    CheckpointNotWritten when the disk takes no copy.
+    """
+    _require_reason(ordered_by, why)
+    history = _history(conn, ticker)
+    active = active_one(history)
+    wanted = _earlier(conn, ticker, history, active) if to is None else _named(ticker, to, history, active)
+    if wanted.file_removed_at:
+        raise RegistryConflict(
+            f"the file of {ticker} {wanted.version} was removed on {wanted.file_removed_at:%Y-%m-%d}, when nobody "
+            f"needed it any more; {_choice(history, active)}"
+        )
+    version = publish(folder, wanted, major=wanted.major or FIRST_MAJOR, history=history, architecture=architecture)
+    conn.execute(statement("registry/retire_checkpoints"), {"tickers": [ticker]})
+    restored = conn.execute(
+        statement("registry/restore_checkpoint"),
+        {
+            "restores": wanted.network_id,
+            "major": version.major,
+            "version": version.name,
+            "file_name": version.file_name,
+        },
+    ).fetchone()
+    assert restored is not None
+    _record(conn, ticker, "rollback", restored[0], ordered_by, why)
+    return Rollback(
+        ticker=ticker,
+        version=version.name,
+        restores=str(wanted.version),
+        retired_version=active.version if active else None,
+    )
+
+
+def retire(conn: Connection, ticker: str, *, ordered_by: str, why: str, checkpoint_id: int | None = None) -> Retirement:
+    """Retire a ticker's active version without another one in its place, in the caller's transaction.
+
+    With `checkpoint_id` that checkpoint alone is retired, and no other one that is active by now. The ticker abstains
+    until another network passes the gate or an earlier one is brought back. Raises UnknownTicker, and RegistryConflict
+    when none is active or another one than was meant.
+    """
+    _require_reason(ordered_by, why)
+    history = _history(conn, ticker)
+    active = active_one(history)
+    if active is None:
+        raise RegistryConflict(
+            f"{ticker} has no active version to retire: {history[0].version}, its last one, retired before; "
+            f"`ldtm registry history {ticker}` shows why"
+        )
+    meant = active.checkpoint_id if checkpoint_id is None else checkpoint_id
+    gone = conn.execute(statement("registry/retire_checkpoint"), {"checkpoint_id": meant}).rowcount == 0
+    if active.checkpoint_id != meant or gone:
+        version = next((record.version for record in history if record.checkpoint_id == meant), f"checkpoint {meant}")
+        raise RegistryConflict(
+            f"{ticker} {version} is not active any more and nothing was retired; "
+            f"`ldtm registry history {ticker}` shows what became of it"
+        )
+    _record(conn, ticker, "retirement", active.checkpoint_id, ordered_by, why)
+    return Retirement(ticker=ticker, version=str(active.version))
+
+
+def _require_reason(ordered_by: str, why: str) -> None:
+    for name, text in (("--by", ordered_by), ("--why", why)):
+        if not text.strip():
+            raise ConfigurationError(
+                f"{name} is {text!r}: an order goes on record with who gave it and why; say both in a few words"
+            )
+
+
+def _history(conn: Connection, ticker: str) -> list[CheckpointRecord]:
+    """Every promotion of a ticker, the newest first; none comes to it until the transaction ends."""
+    conn.execute(statement("registry/lock_promotions"))
+    history = promoted_checkpoints(conn, [ticker])
+    if not history:
+        raise UnknownTicker(
+            f"the registry has no version of {ticker}: no network of it was ever promoted; "
+            "`ldtm registry list` shows the tickers that have one"
+        )
+    return history
+
+
+def _earlier(
+    conn: Connection, ticker: str, history: Sequence[CheckpointRecord], active: CheckpointRecord | None
+) -> CheckpointRecord:
+    """The newest network before the active one that nobody threw out; of its versions the last one that has a file."""
+    if active is None:
+        raise RegistryConflict(
+            f"{ticker} has no active version to go back from; say with --to which one is to come back: "
+            f"{_choice(history, active)}"
+        )
+    thrown_out = {departure.network_id for departure in departures(conn, [ticker]).get(ticker, ())}
+    earlier = [
+        record
+        for record in history
+        if record.age < active.age and record.network_id not in thrown_out and record.file_removed_at is None
+    ]
+    if not earlier:
+        raise RegistryConflict(
+            f"{ticker} has no version before {active.version} that has its file and that no order took out; "
+            f"`ldtm registry retire {ticker}` takes {active.version} out, or say with --to which one is to come back: "
+            f"{_choice(history, active)}"
+        )
+    return max(earlier, key=lambda record: record.age)
+
+
+def _named(
+    ticker: str, to: str, history: Sequence[CheckpointRecord], active: CheckpointRecord | None
+) -> CheckpointRecord:
+    """The version that was asked for by its name."""
+    wanted = next((record for record in history if record.version == to), None)
+    if wanted is None:
+        raise RegistryConflict(f"{ticker} has no version {to}; {_choice(history, active)}")
+    if active and wanted.network_id == active.network_id:
+        what = (
+            "is the active version" if wanted is active else f"is the network of {active.version}, the active version"
+        )
+        raise RegistryConflict(f"{ticker} {to} {what} already; {_choice(history, active)}")
+    return wanted
+
+
+def _choice(history: Sequence[CheckpointRecord], active: CheckpointRecord | None) -> str:
+    """What could come back instead, in words."""
+    others = [
+        str(record.version)
+        for record in history
+        if record.file_removed_at is None and (active is None or record.network_id != active.network_id)
+    ]
+    return f"choose one of {', '.join(others)}" if others else "there is no other version that could come back"
+
+
+def _record(
+    conn: Connection,
+    ticker: str,
+    action: Literal["rollback", "retirement"],
+    checkpoint_id: int,
+    ordered_by: str,
+    why: str,
+) -> None:
+    conn.execute(
+        statement("registry/record_order"),
+        {
+            "ticker": ticker,
+            "action": action,
+            "checkpoint_id": checkpoint_id,
+            "ordered_by": ordered_by.strip(),
+            "why": why.strip(),
+        },
+    )

@@ -1,0 +1,1 @@
+"""Training as a stage: plan, run, record, report."""

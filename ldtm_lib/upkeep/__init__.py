@@ -1,1 +1,0 @@
-"""What keeps an installation from growing without bound, and shows how it stands."""

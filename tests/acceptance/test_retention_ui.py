@@ -1,0 +1,108 @@
+"""Dagster's real pages before and after retention: the same cells, materializations, checks and runs."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from ldtm_assets.automation.maintenance import ASSETS
+from ldtm_lib.maintenance.retention import sweep
+from ldtm_lib.project import Project
+from tests.acceptance.dagster_ui import DagsterPages
+from tests.acceptance.test_dagster_ui import CHAIN, HOLED_DAY, TICKERS, installed_with_pages
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+
+ASSET_PAGE = """
+query AssetPage($assetKey: AssetKeyInput!, $check: String!) {
+  assetOrError(assetKey: $assetKey) {
+    ... on Asset {
+      assetMaterializations(limit: 100) {
+        partition runId timestamp runOrError { __typename } metadataEntries { label }
+      }
+    }
+  }
+  assetNodeOrError(assetKey: $assetKey) {
+    ... on AssetNode {
+      latestMaterializationByPartition { partition timestamp }
+      assetChecksOrError {
+        ... on AssetChecks { checks { name executionForLatestMaterialization { status runId } } }
+      }
+    }
+  }
+  assetCheckExecutions(assetKey: $assetKey, checkName: $check, limit: 20) {
+    id status runId evaluation { success timestamp metadataEntries { label } }
+  }
+}
+"""
+RUNS_PAGE = """
+query { runsOrError(limit: 50) { ... on Runs { results { runId status startTime endTime tags { key value } } } } }
+"""
+RUN_PAGE = """
+query RunPage($runId: ID!) {
+  logsForRun(runId: $runId) { __typename ... on EventConnection { events { __typename } } }
+  runOrError(runId: $runId) { __typename ... on Run { status stats { __typename } } }
+}
+"""
+
+
+@pytest.fixture
+def station() -> Iterator[tuple[Project, DagsterPages]]:
+    with installed_with_pages() as installed:
+        yield installed.project, installed.pages
+
+
+def _age(project: Project, days: int) -> None:
+    """Make every run that has ended older."""
+    age = timedelta(days=days)
+    with project.dagster_database.transaction() as conn:
+        conn.execute(
+            "update runs set start_time = start_time - %(seconds)s, end_time = end_time - %(seconds)s,"
+            " create_timestamp = create_timestamp - %(age)s, update_timestamp = update_timestamp - %(age)s",
+            {"age": age, "seconds": age.total_seconds()},
+        )
+
+
+def _shown(pages: DagsterPages) -> dict[str, Any]:
+    seen: dict[str, Any] = {"runs": pages.ask(RUNS_PAGE)}
+    for asset in CHAIN:
+        seen[asset] = pages.ask(ASSET_PAGE, assetKey={"path": [asset]}, check="every_ticker_has_a_row")
+        seen[f"cells of {asset}"] = pages.cells(asset, HOLED_DAY)
+    seen["seals"] = pages.ask(ASSET_PAGE, assetKey={"path": ["seals"]}, check="none")
+    return seen
+
+
+def test_the_pages_show_the_same_after_logs_went_and_work_after_runs_went(
+    station: tuple[Project, DagsterPages],
+) -> None:
+    project, pages = station
+    pages.wait_for(pages.launch(CHAIN, [f"{HOLED_DAY}|{ticker}" for ticker in TICKERS]))
+    _age(project, 40)
+    before = _shown(pages)
+    assert before["cells of prices"] == ({"AAPL", "GOOG", "MSFT"}, {"IBM"})
+    assert before["snapshots"]["assetCheckExecutions"] != []
+    assert len(before["seals"]["assetOrError"]["assetMaterializations"]) == 1
+
+    assert sweep(project, ASSETS).swept[0].num > 20
+    with project.dagster_database.transaction() as conn:
+        conn.execute("update asset_keys set cached_status_data = null")
+    assert _shown(pages) == before
+    (run,) = before["runs"]["runsOrError"]["results"]
+    page = pages.ask(RUN_PAGE, runId=run["runId"])
+    assert page["runOrError"]["status"] == "FAILURE"
+    kinds = {event["__typename"] for event in page["logsForRun"]["events"]}
+    assert {"MaterializationEvent", "AssetCheckEvaluationEvent"} <= kinds
+    assert "LogMessageEvent" not in kinds
+
+    _age(project, 400)
+    assert sweep(project, ASSETS).failures == ()
+    with project.dagster_database.transaction() as conn:
+        conn.execute("update asset_keys set cached_status_data = null")
+    after = _shown(pages)
+    assert after["seals"] == before["seals"]
+    assert len(after["snapshots"]["assetOrError"]["assetMaterializations"]) == 1, "the newest of the asset"
+    assert [entry["runId"] for entry in after["runs"]["runsOrError"]["results"]] == [run["runId"]]
+    assert pages.ask(RUN_PAGE, runId="0cb5ee17-2c3b-4ddb-8d2f-2f9a4a1a3d10")["runOrError"]["__typename"] == (
+        "RunNotFoundError"
+    )

@@ -1,0 +1,395 @@
+"""Evenings killed with -9 hundreds of times, anywhere: nothing is lost or doubled, the chain verifies after each."""
+
+import os
+import pickle
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from ldtm_lib.audit import seals
+from ldtm_lib.audit.verify import verify
+from ldtm_lib.database import embedded
+from ldtm_lib.database.connection import Connection, Database
+from ldtm_lib.database.migrate import migrate
+from ldtm_lib.prices import store
+from ldtm_lib.prices.splits import Split
+from ldtm_lib.sessions import HORIZONS, ONE_MONTH_SESSIONS, Calendar, exchange_calendar
+from tests.conftest import server_home
+from tests.integration.audit.few_sessions import few_sessions
+from tests.integration.audit.fresh_database import fresh_database
+from tests.integration.audit.killed_daily_runs import CLOSING, FILLBACKS, PRICES, SNAPSHOTS, STAGES, Progress, Town
+from tests.integration.audit.small_networks import SmallNetworks, small_settings
+from tests.integration.conftest import LedgerRows
+from tests.repository import REPOSITORY
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+
+TICKERS = ("AAPL", "AMZN", "IBM", "MSFT", "QQQ", "SPY")
+NEVER_TRAINED = "SPY"
+FIRST = date(2012, 2, 1)
+NUM_HISTORY, NUM_EVENINGS = 30, 250
+SPLIT = Split(ticker="IBM", session=date(2012, 2, 13), ratio=2.0)
+"""In the middle of the first month: forecasts of before it are filled after it."""
+KILLS, SERVER_KILLS, KILLS_AT_THE_OPEN = 200, 6, 10
+A_STAGE_SECONDS, TWO_EVENINGS_SECONDS = 0.03, 0.3
+"""About; the machine's load decides. The longest wait before a kill."""
+OF_A_FILL = ("_actual", "_pct_error", "_correct", "_filled_at")
+Rows = dict[tuple[str, date], dict[str, object]]
+
+
+@dataclass(slots=True)
+class Killer:
+    """A town's evenings, each run of them in a process of its own, and what was on record after the last death."""
+
+    town: Town
+    parent: "subprocess.Popen[str]"
+    progress: Progress
+    calendar: Calendar
+    last: int = NUM_EVENINGS
+    """The evening that a run ends with."""
+    recorded: Rows = field(default_factory=dict)
+    num_published: int = 0
+
+    def start(self) -> int:
+        """Fork a process that goes on with the evening that is being done; returns its number."""
+        self.progress.stage = 0
+        self._say(f"{self.last} {self.town.folder}")
+        return int(self._hear())
+
+    def exit_code(self) -> int:
+        return int(self._hear())
+
+    def run(self) -> int:
+        """A run that nobody kills."""
+        self.start()
+        return self.exit_code()
+
+    def kill(self, seconds: float, *, stage: int | None = None, evenings_on: int = 0) -> int:
+        """Start a run and kill it so long after its start, or after it reached a stage; returns where it died.
+
+        `evenings_on` is how many evenings it may complete before that stage.
+        """
+        evening = self.progress.evening + evenings_on
+        pid = self.start()
+        if stage is not None:
+            self.wait_for(evening, stage)
+        time.sleep(seconds)
+        os.kill(pid, signal.SIGKILL)
+        assert self.exit_code() == -signal.SIGKILL
+        return self.progress.stage
+
+    def wait_for(self, evening: int, stage: int) -> None:
+        until = time.monotonic() + 10
+        while (self.progress.evening, self.progress.stage) < (evening, stage):
+            assert time.monotonic() < until, f"an evening got stuck in {STAGES[self.progress.stage]}"
+            time.sleep(0.0003)
+
+    def check(self) -> None:
+        """Whole evenings only, all that was on record is as it was, and the chain is that of the published file."""
+        self.wait_for_the_backend_of_the_dead()
+        with self.town.database.connect() as conn:
+            rows = rows_of(conn)
+            for key, before in self.recorded.items():
+                same = {n for n, value in before.items() if value is not None or not n.endswith(OF_A_FILL)}
+                assert {n: rows[key][n] for n in same} == {n: before[n] for n in same}, f"{key} was changed or lost"
+            self.recorded = rows
+            per_evening = Counter(run_date for _, run_date in rows)
+            assert set(per_evening.values()) <= {len(TICKERS)}, "an evening is one transaction"
+            chain = seals.read(conn)
+        for (_, run_date), row in rows.items():
+            recorded_at = row["recorded_at"]
+            assert isinstance(recorded_at, datetime)
+            is_in_time = recorded_at < self.calendar.opens_at(self.calendar.offset(run_date, 1))
+            assert row["kind"] == ("live" if is_in_time else "late")
+        report = verify(self.town.database, self.calendar, [self.town.file])
+        assert [found.message for found in report.discrepancies] == []
+        published = self.town.file.read().seals
+        assert list(published) == list(range(len(published)))
+        assert [seal.sha256 for seal in published.values()] == [seal.sha256 for seal in chain[: len(published)]]
+        assert len(published) >= self.num_published
+        self.num_published = len(published)
+
+    def wait_for_the_backend_of_the_dead(self) -> None:
+        """PostgreSQL ends what it was told to do before it notices that nobody is there any more."""
+        alive = "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+        with self.town.database.connect() as conn:
+            conn.autocommit = True
+            while conn.execute(alive.encode()).fetchone() != (0,):
+                time.sleep(0.001)
+
+    def _say(self, line: str) -> None:
+        assert self.parent.stdin is not None
+        self.parent.stdin.write(f"{line}\n")
+        self.parent.stdin.flush()
+
+    def _hear(self) -> str:
+        assert self.parent.stdout is not None
+        return self.parent.stdout.readline()
+
+
+def rows_of(conn: Connection) -> Rows:
+    cursor = conn.cursor(row_factory=dict_row)
+    return {(row["ticker"], row["run_date"]): row for row in cursor.execute("select * from snapshot")}
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A PostgreSQL that may be killed."""
+
+    home: Path
+    url: str
+    template: str
+    """A migrated database with the history and a model of each ticker but one."""
+
+
+@pytest.fixture(scope="module")
+def calendar() -> Calendar:
+    return few_sessions(exchange_calendar())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("town")
+
+
+@pytest.fixture(scope="module")
+def server(calendar: Calendar, folder: Path) -> Iterator[Server]:
+    with server_home() as home:
+        url = embedded.start(home)
+        with fresh_database(url, "template1") as database:
+            migrate(database, calendar)
+            town = _town(database, folder, calendar)
+            networks = SmallNetworks.written(folder, TICKERS, 1)
+            with database.transaction() as conn:
+                history = town.delivery(town.sessions[0], town.sessions[NUM_HISTORY - 1])
+                store.record(conn, history, source="town", calendar=calendar)
+                for ticker in TICKERS:
+                    if ticker != NEVER_TRAINED:
+                        networks.promote(conn, ticker, 0)
+            yield Server(home, url, psycopg.conninfo.conninfo_to_dict(database.url)["dbname"])
+
+
+def _town(database: Database, folder: Path, calendar: Calendar) -> Town:
+    sessions = calendar.between(calendar.offset(FIRST, -NUM_HISTORY), calendar.offset(FIRST, NUM_EVENINGS))
+    return Town(
+        database=database,
+        folder=folder,
+        settings=small_settings(folder, TICKERS),
+        sessions=tuple(sessions),
+        num_history=NUM_HISTORY,
+        split=SPLIT,
+    )
+
+
+@contextmanager
+def _killer(
+    server: Server, parent: "subprocess.Popen[str]", networks: Path, folder: Path, calendar: Calendar
+) -> Iterator[Killer]:
+    """A town with its own database and published file."""
+    for file in networks.glob("*.pt"):
+        (folder / file.name).write_bytes(file.read_bytes())
+    with fresh_database(server.url, server.template) as database:
+        town = _town(database, folder, calendar)
+        (folder / "town").write_bytes(pickle.dumps(town))
+        progress = Progress(folder / "progress")
+        yield Killer(town, parent, progress, calendar)
+
+
+@pytest.fixture(scope="module")
+def parent() -> Iterator["subprocess.Popen[str]"]:
+    """The parent of all evenings. One thread each: the pools of several do not live through a fork."""
+    started = subprocess.Popen(
+        [sys.executable, "-c", "from tests.integration.audit.killed_daily_runs import main; main()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=REPOSITORY,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"},
+    )
+    assert started.stdout is not None
+    assert started.stdout.readline() == "ready\n"
+    yield started
+    started.kill()
+    started.wait()
+
+
+@pytest.fixture
+def killer(
+    server: Server, parent: "subprocess.Popen[str]", folder: Path, tmp_path: Path, calendar: Calendar
+) -> Iterator[Killer]:
+    with _killer(server, parent, folder, tmp_path, calendar) as made:
+        yield made
+
+
+def _finish(killer: Killer, num_more: int = 0) -> int:
+    """Complete the evening that was being done, and more; returns how many evenings there are then."""
+    killer.last = killer.progress.evening + num_more
+    assert killer.run() == 0
+    killer.check()
+    return killer.last + 1
+
+
+def test_two_hundred_killed_runs_lose_nothing_double_nothing_and_leave_a_chain_that_verifies(killer: Killer) -> None:
+    chance = random.Random(8)
+    deaths: Counter[str] = Counter()
+    evenings: set[int] = set()
+    for number in range(KILLS):
+        if number % 3:
+            stage, seconds = chance.randrange(PRICES, CLOSING + 1), chance.uniform(0, A_STAGE_SECONDS)
+            died_in = killer.kill(seconds, stage=stage, evenings_on=number % 3 - 1)
+        else:
+            died_in = killer.kill(chance.uniform(0, TWO_EVENINGS_SECONDS))
+        deaths[STAGES[died_in]] += 1
+        evenings.add(killer.progress.evening)
+        killer.check()
+    num_evenings = _finish(killer)
+    assert deaths.total() == KILLS
+    assert set(deaths) >= set(STAGES[PRICES : CLOSING + 1]), f"not every stage was hit: {deaths}"
+    assert num_evenings > 35, "forecasts of before the split were filled after it, at the furthest horizon too"
+    assert len(evenings) > 30
+    _check_the_whole_record(killer, num_evenings)
+
+
+def _check_the_whole_record(killer: Killer, num_evenings: int) -> None:
+    """Every evening has all its rows, every due actual is there and is the one that the source means, all once."""
+    town, calendar = killer.town, killer.calendar
+    evenings = [town.evening(number) for number in range(num_evenings)]
+    assert killer.recorded.keys() == {(ticker, evening) for ticker in TICKERS for evening in evenings}
+    num_fills = 0
+    for (ticker, run_date), row in killer.recorded.items():
+        if ticker == NEVER_TRAINED:
+            assert row["abstained_reason"] == "has no active model"
+            continue
+        assert row["abstained_reason"] is None
+        units = town.divisor(ticker, run_date)
+        assert row["run_date_close"] == town.worth(ticker, run_date) / units
+        for horizon, target in zip(HORIZONS, calendar.targets(run_date).as_tuple(), strict=True):
+            is_due = target <= evenings[-1]
+            expected = pytest.approx(town.worth(ticker, target) / units, rel=1e-9) if is_due else None
+            assert row[f"{horizon}_actual"] == expected, f"{ticker} {run_date} {horizon}"
+            num_fills += is_due
+    with town.database.connect() as conn:
+        events = dict(conn.execute("select event, count(*) from ledger_event group by event").fetchall())
+        doubled = "select ticker, session from bar where source = 'town' group by 1, 2 having count(*) > 1"
+        repeated = {ticker for ticker, _ in conn.execute(doubled.encode())}
+        assert repeated <= {SPLIT.ticker}, "a bar that is delivered again is no new vintage"
+        chain = seals.read(conn)
+    assert events == {"forecast": len(killer.recorded), "fill": num_fills, "promotion": len(TICKERS) - 1}
+    published = killer.town.file.read()
+    assert published.problems == ()
+    assert [seal.sha256 for seal in published.seals.values()] == [seal.sha256 for seal in chain]
+    assert sum(seal.num_events for seal in chain) == sum(events.values()), "nothing is left without a seal"
+
+
+@pytest.mark.parametrize("who", ["a backend", "the postmaster"])
+def test_a_server_that_is_killed_takes_nothing_with_it(server: Server, killer: Killer, who: str) -> None:
+    chance = random.Random(9)
+    num_failed = 0
+    for number in range(SERVER_KILLS // 2):
+        evening = killer.progress.evening + 1
+        pid = killer.start()
+        killer.wait_for(evening, (PRICES, SNAPSHOTS, FILLBACKS)[number % 3])
+        time.sleep(chance.uniform(0, 0.01))
+        victim = embedded.postmaster_pid(server.home / embedded.FOLDER) if who == "the postmaster" else _backend(killer)
+        assert victim is not None
+        os.kill(victim, signal.SIGKILL)
+        if not _ends(pid, seconds=5):
+            os.kill(pid, signal.SIGKILL)
+        num_failed += killer.exit_code() != 0
+        _bring_back(server, postmaster_is_dead=who == "the postmaster")
+        killer.check()
+    assert num_failed >= SERVER_KILLS // 2 - 1, "the server's death was felt"
+    num_evenings = _finish(killer, num_more=ONE_MONTH_SESSIONS)
+    _check_the_whole_record(killer, num_evenings)
+
+
+def _backend(killer: Killer) -> int:
+    """The backend of the process that runs the evening; the checker's own connection is closed by then."""
+    with psycopg.connect(killer.town.database.url, autocommit=True) as conn:
+        while True:
+            row = conn.execute(
+                "select pid from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+            ).fetchone()
+            if row is not None:
+                return row[0]
+
+
+def _ends(pid: int, seconds: float) -> bool:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def _bring_back(server: Server, *, postmaster_is_dead: bool) -> None:
+    """A dead postmaster's number is in use until it is reaped; one that lives starts its backends anew by itself."""
+    until = time.monotonic() + 30
+    while postmaster_is_dead and embedded.is_running(server.home):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    embedded.start(server.home)
+    while True:
+        try:
+            psycopg.connect(server.url).close()
+            return
+        except psycopg.OperationalError:
+            assert time.monotonic() < until
+            time.sleep(0.02)
+
+
+def test_evenings_killed_around_the_open_leave_nothing_late_marked_live(
+    server: Server, parent: "subprocess.Popen[str]", folder: Path, tmp_path: Path, calendar: Calendar
+) -> None:
+    chance = random.Random(10)
+    kinds: Counter[object] = Counter()
+    num_killed = 0
+    for number in range(KILLS_AT_THE_OPEN):
+        ahead = timedelta(seconds=60 if number == 0 else chance.uniform(0, TWO_EVENINGS_SECONDS))
+        place = tmp_path / str(number)
+        place.mkdir()
+        with _killer(server, parent, folder, place, calendar) as killer:
+            killer.last = 0
+            run_date = killer.town.evening(0)
+            with killer.town.database.connect() as conn:
+                by = LedgerRows(conn, calendar).open_the_session_after(run_date, ahead)
+                conn.commit()
+            opens_at = calendar.opens_at(calendar.offset(run_date, 1)) + by
+            pid = killer.start()
+            killer.wait_for(0, chance.randrange(PRICES, CLOSING + 1))
+            time.sleep(chance.uniform(0, A_STAGE_SECONDS / 3))
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            num_killed += killer.exit_code() == -signal.SIGKILL
+            if number:
+                time.sleep(max(0.0, (opens_at - datetime.now(UTC)).total_seconds()))
+            killer.wait_for_the_backend_of_the_dead()
+            with killer.town.database.connect() as conn:
+                before = rows_of(conn)
+            assert killer.run() == 0
+            with killer.town.database.connect() as conn:
+                rows = rows_of(conn)
+        assert {ticker for ticker, _ in rows} == set(TICKERS)
+        for key, row in rows.items():
+            assert row == before.get(key, row)
+            assert isinstance(row["recorded_at"], datetime)
+            assert (row["kind"] == "live") == (row["recorded_at"] < opens_at)
+            assert row["kind"] == "late" or key in before or number == 0, "nobody could read it before the open"
+        kinds.update(row["kind"] for row in rows.values())
+    assert num_killed >= KILLS_AT_THE_OPEN // 2
+    assert kinds.keys() == {"live", "late"}

@@ -1,0 +1,191 @@
+"""A proof is checked by one file with nothing else at hand, and by that file alone."""
+
+import ast
+import json
+import struct
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ldtm_lib.audit.proof import prove
+from ldtm_lib.errors import NotProvable
+from tests.integration.audit.conftest import DAYS, Record
+from tests.integration.audit.verifier import PROGRAM, verifier
+
+
+@pytest.fixture
+def document(record: Record) -> dict[str, Any]:
+    return prove(record.conn, "IBM", DAYS[1]).document
+
+
+def _run(folder: Path, *words: str, program: Path = PROGRAM) -> tuple[int, str]:
+    """The verifier in an empty folder, without any package of this project within reach."""
+    done = subprocess.run([sys.executable, "-I", "-S", program, *words], cwd=folder, capture_output=True, text=True)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_the_verifier_is_one_short_file_of_the_standard_library() -> None:
+    text = PROGRAM.read_text()
+    assert len(text.splitlines()) < 200
+    imported = {
+        name.name if isinstance(node, ast.Import) else node.module
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in node.names
+    }
+    assert imported <= sys.stdlib_module_names
+
+
+def test_a_proof_holds_the_forecast_and_what_became_of_it_and_is_checked_alone(
+    record: Record, document: dict[str, Any], tmp_path: Path
+) -> None:
+    says = [event["says"] for event in document["events"]]
+    assert [(s["event"], s.get("horizon")) for s in says] == [
+        ("forecast", None),
+        ("fill", "next_day"),
+        ("fill", "next_monday"),
+    ]
+    (tmp_path / "p.json").write_text(json.dumps(document))
+    alone = tmp_path / "verify_proof.py"
+    alone.write_bytes(PROGRAM.read_bytes())
+    status, text = _run(tmp_path, "p.json", "--seals", str(record.file.path), program=alone)
+    assert status == 0, text
+    assert text.startswith("PROVEN: IBM on 2013-01-03, 3 events in 3 seals\n")
+    assert "next_day_pred 101.0" in text
+    assert "its first target is the session of 2013-01-04; it was sealed at 20" in text
+    hashes = [word for seal in document["seals"] for word in ("--sha256", seal["sha256"])]
+    assert _run(tmp_path, "p.json", *hashes)[0] == 0
+    status, text = _run(tmp_path, "p.json", *hashes[:-2])
+    assert status == 1
+    assert text.endswith(f"has the SHA-256 {hashes[-1]}, which you did not name\n")
+
+
+def test_anything_altered_in_a_proof_is_not_proven(document: dict[str, Any]) -> None:
+    """Every single value of the document, one after the other."""
+    assert _is_proven(document)
+    alterations = _alterations(document)
+    assert [place for place, altered in alterations if _is_proven(altered)] == []
+    assert len(alterations) > 80
+
+
+def _is_proven(document: dict[str, Any]) -> bool:
+    try:
+        return bool(verifier.check(document))
+    except (verifier.NotProven, ValueError, KeyError, TypeError, AttributeError, struct.error):
+        return False
+
+
+def _alterations(document: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    found: list[tuple[str, dict[str, Any]]] = []
+
+    def walk(node: Any, path: list[Any]) -> None:
+        if isinstance(node, dict):
+            for key in node:
+                walk(node[key], [*path, key])
+        elif isinstance(node, list):
+            for at in range(len(node)):
+                walk(node[at], [*path, at])
+        else:
+            copy = json.loads(json.dumps(document))
+            target = copy
+            for step in path[:-1]:
+                target = target[step]
+            target[path[-1]] = _other(node)
+            found.append(("/".join(map(str, path)), copy))
+
+    walk(document, [])
+    return found
+
+
+def _other(value: Any) -> Any:
+    match value:
+        case bool():
+            return not value
+        case int():
+            return value + 1
+        case float():
+            return value * 1.5 + 1e-9
+        case str() if len(value) == 64:
+            return value[:-1] + ("0" if value[-1] != "0" else "1")
+        case str() if value[:2] == "20" and len(value) == 10:
+            return "2013-01-31"
+        case str() if value[:2] == "20":
+            return value.replace("T", "T0", 1).replace("T0", "T", 1)[:-7] + (
+                "1+00:00" if value[-7] != "1" else "2+00:00"
+            )
+        case str():
+            return value + "x"
+        case _:
+            return "something"
+
+
+def test_a_genuine_seal_that_no_event_leads_to_lends_nothing(document: dict[str, Any]) -> None:
+    forged = json.loads(json.dumps(document))
+    forged["events"] = forged["events"][:1]
+    with pytest.raises(verifier.NotProven, match="a seal is there that no event leads to"):
+        verifier.check(forged)
+
+
+def test_a_published_number_with_two_hashes_proves_neither(
+    record: Record, document: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "p.json").write_text(json.dumps(document))
+    number = document["seals"][0]["seal_id"]
+    with record.file.path.open("a") as file:
+        file.write(json.dumps({"seal_id": number, "sha256": "ab" * 32}) + "\n")
+    status, text = _run(tmp_path, "p.json", "--seals", str(record.file.path))
+    assert status == 1
+    assert f"seal {number} is published as {'ab' * 32} and " in text or f" and {'ab' * 32} in" in text
+
+
+@pytest.mark.parametrize(("name", "value"), [("run_date_close", "1.0"), ("checkpoint_id", True), ("event_id", 1.0)])
+def test_a_value_of_another_json_type_is_not_proven(document: dict[str, Any], name: str, value: object) -> None:
+    document["events"][0]["says"][name] = value
+    with pytest.raises(verifier.NotProven, match="is no "):
+        verifier.check(document)
+
+
+@given(digits=st.integers(1, 10**6))
+def test_a_value_that_is_not_proven_cannot_ride_along(digits: int) -> None:
+    says = dict.fromkeys((field.split(":")[0] for field in verifier.FIELDS["fill"].split()), None)
+    with pytest.raises(verifier.NotProven, match="the proof says more than it proves"):
+        verifier.encode("fill", {**says, "profit": digits})
+
+
+def test_a_seal_that_was_not_published_is_not_proven(record: Record, document: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "p.json").write_text(json.dumps(document))
+    elsewhere = tmp_path / "seals.jsonl"
+    elsewhere.write_text(record.file.path.read_text().splitlines(keepends=True)[0])
+    status, text = _run(tmp_path, "p.json", "--seals", str(elsewhere))
+    assert status == 1
+    assert "is published as nothing in" in text
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{}", "[1]", "[" * 100_000, '{"format": "LDTM proof 1"}', '{"format": "other", "seals": []}']
+)
+def test_what_is_no_proof_is_told(tmp_path: Path, content: str) -> None:
+    (tmp_path / "p.json").write_text(content)
+    status, text = _run(tmp_path, "p.json")
+    assert status in (1, 2)
+    assert "Traceback" not in text
+    assert _run(tmp_path, "absent.json")[0] == 2
+
+
+def test_what_cannot_be_proven_is_refused_with_the_reason(record: Record) -> None:
+    with pytest.raises(NotProvable, match="there is no forecast of IBM on 2013-02-01 in the record"):
+        prove(record.conn, "IBM", date(2013, 2, 1))
+    record.rows.forecast("IBM", date(2013, 1, 8))
+    with pytest.raises(NotProvable, match="is not sealed yet"):
+        prove(record.conn, "IBM", date(2013, 1, 8))
+    record.conn.commit()
+    with record.as_owner() as owner:
+        owner.execute("update snapshot set next_day_pred = 9 where ticker = 'IBM' and run_date = '2013-01-03'")
+    with pytest.raises(NotProvable, match="the forecast of IBM on 2013-01-03 is not what was recorded"):
+        prove(record.conn, "IBM", DAYS[1])

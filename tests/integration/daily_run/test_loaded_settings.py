@@ -1,0 +1,102 @@
+"""The owner's file against what Dagster was started with: where they differ, runs do other than they are meant to."""
+
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from ldtm_lib.alerts.alert import open_troubles
+from ldtm_lib.config import (
+    AlertsConfig,
+    AutomationConfig,
+    GateConfig,
+    LedgerConfig,
+    PagesConfig,
+    PartitionConfig,
+    RegistryConfig,
+    Settings,
+    SourceConfig,
+    TrainingConfig,
+)
+from ldtm_lib.daily_run.loaded_settings import in_force, settings_changed, watch_settings
+from ldtm_lib.database.connection import Connection
+
+IBM_LEFT = {"IBM": date(2026, 11, 20)}
+APPENDED = ("AAPL", "FB", "GOOG", "IBM", "MSFT", "NEW")
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"tickers": ("AAPL", "FB", "GOOG", "MSFT")}, "tickers"),
+        ({"tickers": ("AAPL", "FB", "GOOG", "MSFT", "IBM")}, "tickers"),
+        ({"partitions": PartitionConfig(first_session=date(2026, 1, 2))}, "partitions"),
+        ({"tickers": APPENDED, "partitions": PartitionConfig(last_session=date(2026, 1, 2))}, "tickers, partitions"),
+    ],
+)
+def test_where_ranges_would_mean_other_partitions_nothing_is_launched(
+    settings: Settings, change: dict[str, object], named: str
+) -> None:
+    now = replace(settings, **change)  # pyright: ignore[reportArgumentType]
+    assert in_force(settings, now) is None
+    assert settings_changed(settings, now) == (
+        f"{named} of universe.toml changed since Dagster was started; nothing is launched until `ldtm down && ldtm up`"
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"tickers": APPENDED, "retired": {"NEW": date(2026, 11, 20)}}, "tickers"),
+        ({"source": SourceConfig(kind="ib")}, "source"),
+        ({"automation": AutomationConfig(on=True)}, "automation.on"),
+        ({"gate": GateConfig(strict=True), "retired": IBM_LEFT}, "gate.strict"),
+    ],
+)
+def test_what_waits_for_a_new_start_stops_nothing_else(
+    settings: Settings, change: dict[str, object], named: str
+) -> None:
+    now = replace(settings, **change)  # pyright: ignore[reportArgumentType]
+    present = in_force(settings, now)
+    assert present is not None
+    assert (present.tickers, present.automation, present.gate) == (settings.tickers, now.automation, now.gate)
+    assert dict(present.retired) == {t: day for t, day in now.retired.items() if t != "NEW"}
+    assert settings_changed(settings, now) == (
+        f"{named} of universe.toml changed since Dagster was started, and takes effect with `ldtm down && ldtm up`"
+    )
+
+
+def test_what_each_run_reads_anew_takes_effect_without_one(settings: Settings) -> None:
+    now = replace(
+        settings,
+        path=Path("elsewhere") / settings.path.name,
+        retired=IBM_LEFT,
+        automation=AutomationConfig(report_after_attempts=2),
+        ledger=LedgerConfig(void_after_sessions=5),
+        training=TrainingConfig(max_epochs=3),
+        alerts=AlertsConfig(hold_minutes=0),
+        pages=PagesConfig(url="https://ldtm.example.org"),
+        registry=RegistryConfig(degraded="retire"),
+    )
+    assert settings_changed(settings, now) is None
+    assert in_force(settings, now) == now
+
+
+def test_a_change_is_one_trouble_that_ends_when_the_file_says_the_same_again(
+    conn: Connection, settings: Settings
+) -> None:
+    changed = replace(settings, partitions=PartitionConfig(first_session=date(2026, 1, 2)))
+    for _ in range(2):
+        assert watch_settings(conn, settings, changed) == settings_changed(settings, changed)
+    [trouble] = open_troubles(conn)
+    assert (trouble.key, trouble.severity, trouble.subject) == ("settings/changed", "error", "universe.toml")
+    assert "ldtm down && ldtm up" in trouble.summary
+    conn.commit()
+    assert watch_settings(conn, changed, changed) is None
+    assert open_troubles(conn) == []
+    conn.commit()
+    watch_settings(conn, settings, changed)
+    assert len(open_troubles(conn)) == 1, "changed again, told again"
+    watch_settings(conn, settings, replace(settings, tickers=APPENDED))
+    assert [trouble.severity for trouble in open_troubles(conn)] == ["warning"]

@@ -1,0 +1,224 @@
+"""What an evening lacks, read from the tables alone."""
+
+import time
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+
+import numpy as np
+import pytest
+
+from ldtm_lib.config import LedgerConfig, PartitionConfig, Settings
+from ldtm_lib.daily_run.attempts import begin, finish
+from ldtm_lib.daily_run.freshness import sessions_with_gaps
+from ldtm_lib.daily_run.pending_partitions import OpenCell, evening_of, open_cells
+from ldtm_lib.database.connection import Connection, Database
+from ldtm_lib.sessions import Calendar
+from tests.integration.conftest import LedgerRows
+from tests.integration.daily_run.conftest import CountingCursor, Look, begin_in_time
+
+TICKERS = ("AAPL", "FB", "GOOG", "IBM", "MSFT")
+
+
+def keys(cells: list[OpenCell]) -> list[tuple[date, str]]:
+    return [(cell.session, cell.ticker) for cell in cells]
+
+
+def test_of_tickers_without_a_row_only_the_newest_session_is_open(look: Look, newest: date) -> None:
+    cells = look()
+    assert keys(cells) == [(newest, ticker) for ticker in TICKERS]
+    assert all(cell.lacks_row and not cell.has_begun and cell.num_attempts == 0 for cell in cells)
+
+
+def test_a_ticker_is_made_up_for_from_its_first_evening_that_was_tried_while_it_was_the_newest(
+    look: Look, newest: date, ledger_rows: LedgerRows, calendar: Calendar, conn: Connection
+) -> None:
+    sessions = [calendar.offset(newest, -back) for back in range(6, -1, -1)]
+    ledger_rows.abstention("IBM", sessions[0], kind="simulated")
+    ledger_rows.abstention("IBM", sessions[3], kind="late")
+    begin_in_time(conn, sessions[3], "IBM")
+    assert [cell.session for cell in look() if cell.ticker == "IBM"] == sessions[4:]
+    assert {cell.has_begun for cell in look() if cell.ticker == "IBM"} == {True}
+
+
+@pytest.mark.parametrize("recorded", ["in time", "before its next close", "years later"])
+def test_a_row_begins_the_record_of_a_ticker_unless_a_person_made_it_of_the_past(
+    look: Look, newest: date, ledger_rows: LedgerRows, calendar: Calendar, conn: Connection, recorded: str
+) -> None:
+    old, following = calendar.offset(newest, -20), calendar.offset(newest, -19)
+    ledger_rows.abstention("IBM", old)
+    begin(conn, [(old, "IBM")])
+    finish(conn, done=[(old, "IBM")], failed={})
+    conn.execute("alter table snapshot disable trigger user")
+    conn.execute(
+        "update snapshot set kind = %s, recorded_at = %s, bars_recorded_until = '2000-01-01'",
+        {
+            "in time": ("live", evening_of(old)),
+            "before its next close": ("late", calendar.closes_at(following) - timedelta(hours=1)),
+            "years later": ("late", datetime.now(UTC)),
+        }[recorded],
+    )
+    found = [cell.session for cell in look() if cell.ticker == "IBM"]
+    assert found == ([newest] if recorded == "years later" else calendar.between(following, newest))
+    gaps = sessions_with_gaps(conn, [("IBM", session) for session in calendar.between(old, newest)])
+    assert gaps == (set() if recorded == "years later" else {*found}), "a check and the catch-up mean the same"
+
+
+def test_what_lies_further_back_than_partitions_reach_is_left(
+    look: Look, newest: date, calendar: Calendar, settings: Settings, conn: Connection
+) -> None:
+    begin_in_time(conn, calendar.offset(newest, -40), "IBM")
+    two = replace(settings, partitions=PartitionConfig(first_session=calendar.offset(newest, -1)))
+    assert len([cell for cell in look(with_settings=two) if cell.ticker == "IBM"]) == 2
+    of_2013 = PartitionConfig(first_session=date(2013, 1, 17), last_session=date(2013, 3, 1))
+    assert look(with_settings=replace(settings, partitions=of_2013)) == []
+
+
+def test_an_outage_that_lasted_longer_than_is_looked_back_is_made_up_for_from_its_beginning(
+    look: Look, newest: date, ledger_rows: LedgerRows, calendar: Calendar, conn: Connection
+) -> None:
+    last_evening = calendar.offset(newest, -40)
+    ledger_rows.abstention("IBM", last_evening, kind="late")
+    begin_in_time(conn, last_evening, "IBM")
+    assert [cell.session for cell in look() if cell.ticker == "IBM"] == calendar.between(last_evening, newest)[1:]
+
+
+def test_missed_sessions_are_not_forgotten_when_newer_ones_are_made_before_them(
+    look: Look, newest: date, ledger_rows: LedgerRows, calendar: Calendar, conn: Connection
+) -> None:
+    sessions = calendar.between(calendar.offset(newest, -60), newest)
+    for ticker in TICKERS:
+        ledger_rows.abstention(ticker, sessions[0], kind="late")
+    begin_in_time(conn, sessions[0], *TICKERS)
+    ledger_rows.abstention("AAPL", newest, kind="late")
+    ledger_rows.abstention("IBM", sessions[1], kind="late")
+    begin(conn, [(newest, "AAPL")])
+    finish(conn, done=[(newest, "AAPL")], failed={})
+    found = keys(look())
+    assert [day for day, ticker in found if ticker == "FB"] == sessions[1:]
+    assert [day for day, ticker in found if ticker == "AAPL"] == sessions[1:-1]
+    assert [day for day, ticker in found if ticker == "IBM"] == sessions[2:]
+
+
+def test_of_a_ticker_that_left_during_an_outage_only_the_sessions_before_are_missed(
+    look: Look, newest: date, ledger_rows: LedgerRows, calendar: Calendar, conn: Connection, settings: Settings
+) -> None:
+    sessions = calendar.between(calendar.offset(newest, -60), newest)
+    ledger_rows.abstention("IBM", sessions[0], kind="late")
+    begin_in_time(conn, sessions[0], "IBM")
+    left = replace(settings, retired={"IBM": sessions[9]})
+    assert [day for day, ticker in keys(look(with_settings=left)) if ticker == "IBM"] == sessions[1:9]
+
+
+def test_a_ticker_that_left_lacks_no_row(look: Look, newest: date, settings: Settings) -> None:
+    assert "IBM" not in {cell.ticker for cell in look(with_settings=replace(settings, retired={"IBM": newest}))}
+
+
+def test_what_was_tried_in_vain_of_a_ticker_that_left_is_open_no_more_unless_there_is_something_to_fill(
+    look: Look, newest: date, ledger_rows: LedgerRows, conn: Connection, calendar: Calendar, settings: Settings
+) -> None:
+    begin(conn, [(newest, "IBM"), (newest, "MSFT"), (newest, "FB")])
+    finish(conn, done=[], failed={(newest, "IBM"): "no bar", (newest, "MSFT"): "no bar"})
+    left = replace(settings, retired=dict.fromkeys(("FB", "IBM", "MSFT"), newest))
+    assert {cell.ticker for cell in look(with_settings=left)} == {"AAPL", "GOOG"}
+    ledger_rows.forecast("MSFT", calendar.offset(newest, -1))
+    ledger_rows.bar("MSFT", newest, 100)
+    assert {cell.ticker for cell in look(with_settings=left)} == {"AAPL", "GOOG", "MSFT"}
+
+
+def test_a_whole_evening_is_not_open_and_one_that_waits_or_was_killed_is(
+    look: Look, newest: date, ledger_rows: LedgerRows, conn: Connection
+) -> None:
+    for ticker in TICKERS:
+        ledger_rows.abstention(ticker, newest, kind="late")
+    begin(conn, [(newest, ticker) for ticker in TICKERS[:3]])
+    finish(conn, done=[(newest, "AAPL")], failed={(newest, "FB"): "no bar of FB"})
+    waits, killed = look()
+    assert (waits.ticker, waits.reason, waits.lacks_row, waits.num_attempts) == ("FB", "no bar of FB", False, 1)
+    assert (killed.ticker, killed.reason, killed.is_done, killed.num_attempts) == ("GOOG", None, False, 1)
+
+
+def test_a_cell_that_was_tried_and_has_no_row_stays_open_when_newer_sessions_close(
+    look: Look, newest: date, conn: Connection, calendar: Calendar
+) -> None:
+    before = calendar.offset(newest, -4)
+    begin(conn, [(before, "IBM")])
+    finish(conn, done=[], failed={(before, "IBM"): "no bar"})
+    assert (before, "IBM") in keys(look())
+
+
+def test_a_bar_is_waited_for_until_its_actual_is_void_unless_it_comes(
+    look: Look, newest: date, ledger_rows: LedgerRows, conn: Connection, calendar: Calendar, settings: Settings
+) -> None:
+    before = calendar.offset(newest, -6)
+    ledger_rows.abstention("IBM", before, kind="simulated")
+    begin(conn, [(before, "IBM")])
+    finish(conn, done=[], failed={(before, "IBM"): "no bar"})
+    five = replace(settings, ledger=LedgerConfig(void_after_sessions=5))
+    six = replace(settings, ledger=LedgerConfig(void_after_sessions=6))
+    assert (before, "IBM") not in keys(look(with_settings=five))
+    assert (before, "IBM") in keys(look(with_settings=six))
+    ledger_rows.bar("IBM", before, 100)
+    came = [cell for cell in look(with_settings=five) if cell.session == before]
+    assert [(cell.ticker, cell.bar_came) for cell in came] == [("IBM", True)]
+
+
+@pytest.mark.parametrize(("back", "shown_as"), [(3, 3), (45, 29)])
+def test_an_actual_whose_bar_came_late_is_open_even_of_a_ticker_that_left(
+    look: Look, newest: date, ledger_rows: LedgerRows, calendar: Calendar, settings: Settings, back: int, shown_as: int
+) -> None:
+    target = calendar.offset(newest, -back)
+    left = replace(settings, retired={"IBM": date(2020, 1, 2)})
+    ledger_rows.forecast("IBM", calendar.offset(target, -1))
+    assert [cell for cell in look(with_settings=left) if cell.ticker == "IBM"] == [], "there is no bar yet"
+    ledger_rows.bar("IBM", target, 100)
+    (late,) = [cell for cell in look(with_settings=left) if cell.ticker == "IBM"]
+    assert (late.session, late.lacks_row) == (calendar.offset(newest, -shown_as), False)
+
+
+FORECAST_AND_FILLED = """
+update snapshot set
+    abstained_reason = null, run_date_close = 100, next_day_pred = 101, next_monday_pred = 102, one_month_pred = 103,
+    direction_pred = 'bullish', model_status = 'active', checkpoint_sha256 = 'c', window_sha256 = 'w',
+    next_day_actual = case when next_day_session <= %(newest)s then 101 end,
+    next_day_pct_error = case when next_day_session <= %(newest)s then 0 end,
+    next_day_direction_actual = case when next_day_session <= %(newest)s then 'bullish' end,
+    next_day_direction_correct = case when next_day_session <= %(newest)s then true end,
+    next_day_filled_at = case when next_day_session <= %(newest)s then now() end,
+    next_monday_actual = case when next_monday_session <= %(newest)s then 101 end,
+    next_monday_pct_error = case when next_monday_session <= %(newest)s then 0 end,
+    next_monday_filled_at = case when next_monday_session <= %(newest)s then now() end,
+    one_month_actual = case when one_month_session <= %(newest)s then 101 end,
+    one_month_pct_error = case when one_month_session <= %(newest)s then 0 end,
+    one_month_filled_at = case when one_month_session <= %(newest)s then now() end
+"""
+
+
+def test_a_look_at_103_tickers_after_half_a_year_is_one_statement_of_a_few_milliseconds(
+    database: Database, calendar: Calendar, settings: Settings, newest: date
+) -> None:
+    tickers = tuple(f"T{number}" for number in range(103))
+    universe = replace(settings, tickers=tickers)
+    sessions = [calendar.offset(newest, -back) for back in range(125)]
+    with database.connect() as conn:
+        conn.execute("alter table snapshot disable trigger user")
+        conn.execute(
+            """insert into snapshot (ticker, run_date, recorded_at, kind, next_day_session, next_monday_session,
+                one_month_session, abstained_reason, bars_recorded_until)
+            select ticker, session, now(), 'live', next_day, monday, month, 'has no active model', now()
+            from unnest(%s::text[]) ticker
+            cross join unnest(%s::date[], %s::date[], %s::date[], %s::date[]) x (session, next_day, monday, month)""",
+            (list(tickers), sessions, *calendar.targets_of(np.array(sessions, "datetime64[D]")).T.tolist()),
+        )
+        conn.execute(FORECAST_AND_FILLED, {"newest": newest})
+        begin(conn, [(day, ticker) for day in sessions for ticker in tickers])
+        finish(conn, done=[(day, ticker) for day in sessions for ticker in tickers], failed={})
+        conn.commit()
+        conn.execute("analyze")
+        conn.cursor_factory = CountingCursor
+        CountingCursor.num_statements = 0
+        assert open_cells(conn, universe, calendar, datetime.now(UTC)) == []
+        started = time.perf_counter()
+        assert open_cells(conn, universe, calendar, datetime.now(UTC)) == []
+        seconds = time.perf_counter() - started
+    assert CountingCursor.num_statements == 2
+    assert seconds < 0.5, "10 to 20 ms; the bound allows for a busy machine"

@@ -1,0 +1,126 @@
+"""Evenings that find something wrong: a model that fell below the gate, a forecast that saw later bars."""
+
+from datetime import date
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from ldtm_lib.config import LeakageConfig
+from ldtm_lib.database.connection import Connection
+from ldtm_lib.features import windows
+from ldtm_lib.features.indicators import add_indicators
+from ldtm_lib.prices import store
+from ldtm_lib.prices.sources.sample import SampleSource
+from ldtm_lib.sessions import Calendar
+from tests.integration.conftest import LedgerRows, ledger_rows
+from tests.integration.ldtm_assets.assets.test_daily_forecast import Evening, evening
+from tests.integration.ledger.test_degradation import TRAINED_ON, calls, put_live
+
+__all__ = ["evening", "ledger_rows"]
+
+SESSION = date(2013, 2, 1)
+BAD, FAIR = [*calls(60, 60), *[False] * 35], calls(62, 58)
+
+
+@pytest.fixture
+def models(conn: Connection, calendar: Calendar, ledger_rows: LedgerRows) -> None:
+    """AAPL's active model was wrong for weeks; MSFT's is as good as a coin."""
+    for ticker, outcomes in (("AAPL", BAD), ("MSFT", FAIR)):
+        put_live(conn, calendar, ticker, ledger_rows.promoted(ticker, TRAINED_ON), outcomes)
+    conn.commit()
+    conn.execute("alter table snapshot enable trigger user")
+    conn.commit()
+
+
+def check(result: dg.ExecuteInProcessResult, name: str) -> tuple[dg.AssetCheckEvaluation, dict[str, object]]:
+    (found,) = [e for e in result.get_asset_check_evaluations() if e.check_name == name]
+    return found, {name: value.value for name, value in found.metadata.items()}
+
+
+def statuses(conn: Connection) -> dict[str, str]:
+    return dict(conn.execute("select ticker, status from checkpoint").fetchall())
+
+
+def test_a_degraded_model_is_warned_about_and_kept_where_that_is_the_policy(
+    models: None, evening: Evening, conn: Connection
+) -> None:
+    evaluation, shown = check(evening(str(SESSION)), "active_models_hold_up")
+    assert (evaluation.passed, evaluation.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert (shown["active models"], shown["policy"], shown["retired now"]) == (2, "keep", "none")
+    assert str(shown["degraded"]).startswith(
+        "- AAPL v1.2011-12-30 was right in 60 of 155 calls since 2012-01-03, 38.7%"
+    )
+    assert "MSFT" not in str(shown["degraded"])
+    assert "MSFT v1.2011-12-30 was right in 62 of 120" in str(shown["closest to it"])
+    assert statuses(conn) == {"AAPL": "active", "MSFT": "active"}
+
+
+def test_a_degraded_model_is_retired_once_with_its_figures_as_the_reason_where_that_is_the_policy(
+    models: None, evening: Evening, conn: Connection
+) -> None:
+    policy = "[registry]\ndegraded = 'retire'\n"
+    evaluation, shown = check(evening(str(SESSION), more=policy), "active_models_hold_up")
+    again, _ = check(evening(str(SESSION), more=policy), "active_models_hold_up")
+    assert evaluation.passed is False
+    assert shown["retired now"] == "AAPL v1.2011-12-30"
+    assert again.passed is True, "who is retired is watched no more"
+    assert statuses(conn) == {"AAPL": "retired", "MSFT": "active"}
+    [(kind, severity, subject, summary)] = conn.execute(
+        "select kind, severity, subject, summary from trouble where is_news"
+    ).fetchall()
+    assert (kind, severity, subject) == ("degradation", "error", "AAPL")
+    assert summary.startswith(
+        "retired for its record: AAPL v1.2011-12-30 was right in 60 of 155 calls since 2012-01-03"
+    )
+    assert summary.endswith("It abstains until another network passes the gate.")
+    [(action, ordered_by, why)] = conn.execute("select action, ordered_by, why from registry_order").fetchall()
+    assert (action, ordered_by) == ("retirement", "policy registry.degraded")
+    assert why.startswith("AAPL v1.2011-12-30 was right in 60 of 155 calls since 2012-01-03, 38.7%; a model that meets")
+
+
+def test_a_forecast_that_saw_later_bars_fails_its_check(evening: Evening, conn: Connection) -> None:
+    assert check(evening(str(SESSION)), "no_forecast_saw_later_bars")[0].passed
+    conn.execute("alter table snapshot disable trigger user")
+    conn.execute("alter table snapshot drop constraint snapshot_saw_no_bar_of_the_future")
+    conn.execute(
+        "update snapshot set bars_recorded_until = recorded_at + interval '1 day' where ticker = 'MSFT'",
+    )
+    conn.commit()
+    evaluation, shown = check(evening(str(SESSION)), "no_forecast_saw_later_bars")
+    assert (evaluation.passed, evaluation.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    assert str(shown["found"]).startswith("- ")
+    assert "MSFT" in str(shown["found"])
+    assert "AAPL" not in str(shown["found"])
+    assert shown["forecasts"] == 2
+
+
+def test_the_windows_of_an_evening_are_made_again_from_altered_bars(
+    evening: Evening, conn: Connection, calendar: Calendar
+) -> None:
+    history = SampleSource().fetch(["AAPL", "MSFT"], date(2011, 1, 3), date(2013, 1, 31))
+    store.record(conn, history, source="sample", calendar=calendar)
+    conn.commit()
+    evaluation, shown = check(evening(str(SESSION)), "windows_know_no_future")
+    assert evaluation.passed
+    assert shown["found"] == "none"
+    assert sorted(str(shown["tickers"]).split(", ")) == ["AAPL", "MSFT"]
+    assert shown["windows made again"] == 2 * LeakageConfig().sampled_windows
+    evaluation, shown = check(evening(str(SESSION)), "no_forecast_saw_later_bars")
+    assert (evaluation.passed, shown["windows made again"]) == (True, 2)
+
+
+def test_inputs_that_look_a_day_ahead_fail_the_check_of_the_evening(
+    evening: Evening, conn: Connection, calendar: Calendar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history = SampleSource().fetch(["AAPL", "MSFT"], date(2011, 1, 3), date(2013, 1, 31))
+    store.record(conn, history, source="sample", calendar=calendar)
+    conn.commit()
+
+    def looking_ahead(bars: pl.DataFrame) -> pl.DataFrame:
+        return add_indicators(bars).with_columns(pl.col("rsi_14").shift(-1).over("ticker").fill_null(50.0))
+
+    monkeypatch.setattr(windows, "add_indicators", looking_ahead)
+    evaluation, shown = check(evening(str(SESSION)), "windows_know_no_future")
+    assert (evaluation.passed, evaluation.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    assert "rsi_14" in str(shown["found"])

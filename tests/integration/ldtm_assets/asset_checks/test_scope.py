@@ -1,0 +1,149 @@
+"""What the checks of an evening say of each session: a run of some tickers says nothing of the others."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import cast
+
+import dagster as dg
+import pytest
+
+from ldtm_assets.asset_checks.daily_run import ARRIVED, COMPLETE, QUARANTINE, evening_checks
+from ldtm_assets.asset_checks.leakage import FORESIGHT, HINDSIGHT, leakage_checks
+from ldtm_assets.asset_checks.scope import IN_TROUBLE, WELL
+from ldtm_assets.asset_checks.training import training_check
+from ldtm_assets.partitions import Cell
+from ldtm_lib.config import PartitionConfig, Settings
+from ldtm_lib.database.connection import Connection, Database
+from ldtm_lib.project import Project
+from ldtm_lib.sessions import Calendar
+from ldtm_lib.training.report import RetrainReport, TrainingOutcome
+from tests.integration.conftest import LedgerRows, ledger_rows
+from tests.integration.daily_run.conftest import begin_in_time
+
+__all__ = ["ledger_rows"]
+
+THURSDAY, FRIDAY = date(2013, 1, 17), date(2013, 1, 18)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """All that the checks know of a run."""
+
+    selected_asset_check_keys: Collection[dg.AssetCheckKey]
+
+    @classmethod
+    def of(cls, *names: str) -> dg.AssetExecutionContext:
+        return cast("dg.AssetExecutionContext", cls([dg.AssetCheckKey(dg.AssetKey("a"), name) for name in names]))
+
+
+@pytest.fixture
+def project(settings: Settings, database: Database) -> Project:
+    two = replace(settings, tickers=("AAPL", "MSFT"), partitions=PartitionConfig(last_session=FRIDAY))
+    return Project(settings=two, home=settings.path.parent, database=database)
+
+
+def said(result: dg.AssetCheckResult) -> tuple[bool, object, object]:
+    trouble, well = result.metadata[IN_TROUBLE], result.metadata[WELL]
+    assert isinstance(trouble, dg.JsonMetadataValue)
+    assert isinstance(well, dg.JsonMetadataValue)
+    return bool(result.passed), trouble.data, well.data
+
+
+def evaluate(project: Project, name: str, *cells: Cell, waiting: Collection[str] = ()) -> tuple[bool, object, object]:
+    [result] = evening_checks(Asked.of(name), project, cells, [], waiting)
+    return said(result)
+
+
+def both(session: date) -> list[Cell]:
+    return [Cell(session, "AAPL"), Cell(session, "MSFT")]
+
+
+def test_a_run_of_one_ticker_passes_and_its_session_is_well_when_all_its_tickers_are(
+    project: Project, ledger_rows: LedgerRows, conn: Connection
+) -> None:
+    begin_in_time(conn, THURSDAY, "AAPL", "MSFT")
+    for ticker in ("AAPL", "MSFT"):
+        ledger_rows.forecast(ticker, THURSDAY)
+    ledger_rows.forecast("AAPL", FRIDAY)
+    conn.commit()
+    assert evaluate(project, COMPLETE, Cell(FRIDAY, "AAPL")) == (True, {}, [])
+    assert evaluate(project, COMPLETE, *both(THURSDAY), *both(FRIDAY)) == (
+        False,
+        {"2013-01-18": "1: no row of MSFT"},
+        ["2013-01-17"],
+    )
+    ledger_rows.forecast("MSFT", FRIDAY)
+    conn.commit()
+    assert evaluate(project, COMPLETE, Cell(FRIDAY, "MSFT")) == (True, {}, ["2013-01-18"])
+
+
+def test_a_ticker_whose_record_has_not_begun_keeps_no_session_from_being_well(
+    project: Project, ledger_rows: LedgerRows, conn: Connection
+) -> None:
+    begin_in_time(conn, THURSDAY, "AAPL")
+    begin_in_time(conn, FRIDAY, "MSFT")
+    ledger_rows.forecast("AAPL", THURSDAY)
+    ledger_rows.forecast("MSFT", FRIDAY)
+    conn.commit()
+    assert evaluate(project, COMPLETE, Cell(THURSDAY, "AAPL")) == (True, {}, ["2013-01-17"])
+
+
+def test_rows_that_wait_to_be_tried_again_are_missing_and_no_trouble(project: Project, conn: Connection) -> None:
+    waiting = [cell.key for cell in both(FRIDAY)]
+    assert evaluate(project, COMPLETE, *both(FRIDAY), waiting=waiting) == (False, {}, [])
+    assert evaluate(project, COMPLETE, *both(FRIDAY), waiting=waiting[:1]) == (
+        False,
+        {"2013-01-18": "1: no row of MSFT"},
+        [],
+    )
+
+
+def test_a_bar_in_quarantine_keeps_its_session_from_being_well_whoever_is_looked_at(
+    project: Project, conn: Connection
+) -> None:
+    conn.execute(
+        "insert into quarantined_bar (ticker, session, reason, bar, source) "
+        "values ('MSFT', %s, 'high < low', '{}', 'x')",
+        (FRIDAY,),
+    )
+    conn.commit()
+    assert evaluate(project, QUARANTINE, Cell(FRIDAY, "AAPL")) == (True, {}, [])
+    assert evaluate(project, QUARANTINE, Cell(FRIDAY, "MSFT"), Cell(THURSDAY, "MSFT")) == (
+        False,
+        {"2013-01-18": "1: MSFT: high < low"},
+        ["2013-01-17"],
+    )
+
+
+def test_actuals_are_well_when_the_newest_session_was_looked_at(
+    project: Project, ledger_rows: LedgerRows, conn: Connection
+) -> None:
+    assert evaluate(project, ARRIVED, *both(THURSDAY)) == (True, {}, [])
+    assert evaluate(project, ARRIVED, *both(FRIDAY)) == (True, {}, ["as a whole"])
+    ledger_rows.forecast("AAPL", THURSDAY)
+    conn.commit()
+    assert evaluate(project, ARRIVED, *both(FRIDAY)) == (
+        False,
+        {"as a whole": "1 actuals without a bar: AAPL 2013-01-17, next day: no bar of 2013-01-18"},
+        [],
+    )
+
+
+@pytest.mark.parametrize("name", [FORESIGHT, HINDSIGHT])
+def test_a_sample_of_some_tickers_does_not_say_that_a_session_is_well(
+    project: Project, calendar: Calendar, name: str
+) -> None:
+    for cells, well in ((both(FRIDAY)[:1], []), (both(FRIDAY), ["2013-01-18"])):
+        [result] = leakage_checks(Asked.of(name), project, calendar, cells)
+        assert said(result) == (True, {}, well)
+
+
+def test_a_training_speaks_of_the_parts_that_it_made() -> None:
+    outcomes = (
+        TrainingOutcome(ticker="AAPL", part="checkpoint", status="failed", reason="no bars"),
+        TrainingOutcome(ticker="MSFT", part="checkpoint", status="too few bars", reason="9 rows"),
+    )
+    report = RetrainReport(trained_on=FRIDAY, outcomes=outcomes)
+    [result] = training_check(Asked.of("no_training_failed"), report)
+    assert said(result) == (False, {"AAPL checkpoint": "AAPL checkpoint: no bars"}, ["MSFT checkpoint"])

@@ -1,0 +1,174 @@
+"""An evening ends with its seal: published everywhere, verified, and told when anything is wrong."""
+
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from ldtm_assets.assets.seals import DagsterEventLog
+from ldtm_assets.definitions import definitions_for
+from ldtm_assets.partitions import partition_range
+from ldtm_lib.audit import seals
+from ldtm_lib.audit.publications.configured import publications_of
+from ldtm_lib.audit.verify import verify
+from ldtm_lib.database.connection import Connection, Database
+from ldtm_lib.project import home_of
+from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings_file import load_settings
+from tests.integration.audit.publications.time_stamp_authority import TimeStampAuthority, needs_openssl
+from tests.integration.conftest import LedgerRows
+
+CONFIG = """
+tickers = ["AAPL", "MSFT"]
+[source]
+kind = "sample"
+[partitions]
+first_session = 2013-01-02
+last_session = 2013-03-01
+[publish]
+{publish}
+"""
+Checks = dict[str, dg.AssetCheckEvaluation]
+Evening = Callable[..., Checks]
+
+
+@pytest.fixture
+def instance(tmp_path: Path):
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        yield instance
+
+
+@pytest.fixture
+def evening(
+    tmp_path: Path,
+    database: Database,
+    calendar: Calendar,
+    instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Evening:
+    """Runs an evening of AAPL and MSFT; returns its checks by name."""
+    monkeypatch.setenv("LDTM_DATABASE_URL", database.url)
+
+    def run(session: str, publish: str = "") -> Checks:
+        config = tmp_path / "universe.toml"
+        config.write_text(CONFIG.format(publish=publish))
+        job = definitions_for(load_settings(config), calendar).resolve_job_def("evening_job")
+        result = job.execute_in_process(
+            instance=instance,
+            tags=partition_range(f"{session}|AAPL", f"{session}|MSFT"),
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            raise_on_error=False,
+        )
+        assert result.success
+        return {check.check_name: check for check in result.get_asset_check_evaluations()}
+
+    return run
+
+
+def _text(check: dg.AssetCheckEvaluation, name: str) -> str:
+    return str(check.metadata[name].value)
+
+
+def test_an_evening_is_sealed_published_and_verified(
+    evening: Evening, database: Database, calendar: Calendar, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    for session in ("2013-02-01", "2013-02-04"):
+        checks = evening(session)
+        assert checks["record_is_intact"].passed
+        assert checks["seals_are_published"].passed
+    assert (
+        checks["record_is_intact"].metadata["seals"].value,
+        checks["record_is_intact"].metadata["events"].value,
+    ) == (2, 4)
+    assert _text(checks["every_ticker_has_a_row"], "cohorts") == (
+        "- 2013-02-04: 0 bullish, 0 neutral, 0 bearish, 2 abstained, by no model"
+    )
+    shown = checks["every_ticker_has_a_row"].metadata
+    assert [shown[name].value for name in ("bullish", "neutral", "bearish", "abstained")] == [0, 0, 0, 2]
+    assert shown["model versions"].value == "none"
+    settings = load_settings(tmp_path / "universe.toml")
+    places = [*publications_of(settings, home_of(settings)), DagsterEventLog(instance)]
+    with database.connect() as conn:
+        chain = {seal.seal_id: seal.sha256 for seal in seals.read(conn)}
+    for place in places:
+        assert {number: seal.sha256 for number, seal in place.read().seals.items()} == chain, place.name
+    assert verify(database, calendar, places).is_intact
+    newest = instance.get_latest_materialization_event(dg.AssetKey("seals"))
+    assert newest is not None
+    assert newest.asset_materialization is not None
+    assert newest.asset_materialization.metadata["events"].value == 2
+
+
+def test_an_evening_that_is_run_again_makes_no_seal(evening: Evening, conn: Connection) -> None:
+    evening("2013-02-01")
+    checks = evening("2013-02-01")
+    assert checks["record_is_intact"].passed
+    assert conn.execute("select count(*) from ledger_seal").fetchone() == (1,)
+
+
+def test_an_altered_record_fails_the_check_and_names_the_row(evening: Evening, conn: Connection) -> None:
+    evening("2013-02-01")
+    conn.execute("alter table snapshot disable trigger all")
+    conn.execute("update snapshot set abstained_reason = 'was ill' where ticker = 'MSFT'")
+    conn.execute("alter table snapshot enable trigger all")
+    conn.commit()
+    check = evening("2013-02-04")["record_is_intact"]
+    assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    assert _text(check, "found") == ("- the forecast of MSFT on 2013-02-01 (event 1) was altered after it was recorded")
+
+
+def test_a_chain_that_was_begun_anew_contradicts_dagsters_event_log(
+    evening: Evening, conn: Connection, tmp_path: Path
+) -> None:
+    evening("2013-02-01")
+    conn.execute("drop schema ldtm cascade")
+    conn.commit()
+    from ldtm_lib.database.migrate import migrate
+    from ldtm_lib.sessions import exchange_calendar
+
+    migrate(Database(url=conn.info.dsn, schema="ldtm"), exchange_calendar())
+    (tmp_path / ".ldtm" / "ldtm" / "seals.jsonl").unlink()
+    check = evening("2013-02-04")["record_is_intact"]
+    assert not check.passed
+    assert "Dagster event log, asset seals: seal 0" in _text(check, "found")
+    assert "the chain was rewritten" in _text(check, "found")
+
+
+@needs_openssl
+def test_a_time_stamp_authority_that_is_away_costs_a_warning_and_is_asked_again(
+    evening: Evening, tmp_path: Path
+) -> None:
+    with TimeStampAuthority(tmp_path / "authority") as authority:
+        publish = f'timestamp_url = "{authority.url}"\ntimestamp_certificates = "{authority.root}"'
+        authority.fault = "answers 500"
+        check = evening("2013-02-01", publish)["seals_are_published"]
+        assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
+        assert "500" in _text(check, "failed, tried again with the next seal")
+        authority.fault = None
+        checks = evening("2013-02-04", publish)
+        assert checks["seals_are_published"].passed
+        assert checks["record_is_intact"].passed
+        assert f"{authority.url}" in _text(checks["record_is_intact"], "compared with")
+    tokens = sorted(path.name.split("-")[0] for path in (tmp_path / ".ldtm" / "ldtm" / "timestamps").glob("*.tsr"))
+    assert tokens == ["0", "1"]
+
+
+def test_the_horizons_of_a_forecast_are_shown_with_its_fills(
+    evening: Evening, conn: Connection, calendar: Calendar, instance: dg.DagsterInstance
+) -> None:
+    LedgerRows(conn, calendar).forecast("MSFT", date(2013, 1, 31), close=27.45, preds=(28, 28, 28))
+    conn.commit()
+    evening("2013-02-01")
+    evening("2013-01-31")
+    page = instance.fetch_materializations(dg.AssetKey("fillbacks"), limit=10)
+    shown = {
+        str(record.partition_key): record.asset_materialization.metadata["horizons of this date's forecast"].value
+        for record in page.records
+        if record.asset_materialization
+    }
+    assert shown["2013-01-31|MSFT"] == (
+        "next day (2013-02-01): filled; next monday (2013-02-04): waiting for its bar; "
+        "one month (2013-03-04): waiting for its bar"
+    )

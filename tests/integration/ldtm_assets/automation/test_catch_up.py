@@ -1,0 +1,269 @@
+"""What runs by itself after a failure, a crash or an outage: one run at a time, and never a storm of them."""
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import dagster as dg
+import psycopg
+import pytest
+from dagster._core.definitions.run_request import InstigatorType
+
+from ldtm_assets.automation.catch_up import catch_up_sensor, evening_watch_sensor
+from ldtm_assets.automation.dead_runs import PROCESS_TAG, own_mark
+from ldtm_assets.automation.new_bars import new_bars_sensor
+from ldtm_cli.services import dagster_environment
+from ldtm_lib.config import AutomationConfig, PartitionConfig, Settings, SourceConfig
+from ldtm_lib.daily_run.attempts import begin, finish
+from ldtm_lib.database.connection import Connection, Database
+from ldtm_lib.project import Project
+from ldtm_lib.sessions import Calendar
+from tests.integration.conftest import LedgerRows
+from tests.integration.daily_run.conftest import begin_in_time
+
+FRIDAY = date(2026, 11, 20)
+EVENING = datetime(2026, 11, 20, 18, 15, tzinfo=ZoneInfo("America/New_York"))
+MINUTE = timedelta(minutes=1)
+Sensor = Callable[..., dg.SensorDefinition]
+Tick = dg.RunRequest | str
+
+
+@pytest.fixture
+def project(settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """An installation whose bars come as files, and whose Dagster has a schema of its own."""
+    (settings.path.parent / "data" / "bars").mkdir(parents=True)
+    of_files = replace(settings, source=SourceConfig(kind="files", basis="adjusted"))
+    project = Project(settings=of_files, home=settings.path.parent, database=database)
+    with psycopg.connect(database.url, autocommit=True) as admin:
+        admin.execute("create schema ldtm_dagster")
+    for name, value in dagster_environment(project).items():
+        monkeypatch.setenv(name, value)
+    return project
+
+
+@pytest.fixture
+def instance(project: Project) -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.get() as instance:
+        yield instance
+
+
+@pytest.fixture
+def tick(project: Project, instance: dg.DagsterInstance, calendar: Calendar) -> Callable[..., Tick]:
+    """What a sensor launches at a moment, or why it launches nothing; a sensor keeps its cursor."""
+    cursors: dict[str, str | None] = {}
+
+    def look(sensor: Sensor, moment: datetime, held: Settings | None = None, said: Settings | None = None) -> Tick:
+        present = replace(project, settings=said or project.settings)
+        made = sensor(lambda: present, held or present.settings, calendar, clock=lambda _: moment)
+        with dg.build_sensor_context(instance=instance, cursor=cursors.get(made.name)) as context:
+            ticked = made.evaluate_tick(context)
+        cursors[made.name] = ticked.cursor
+        if not ticked.run_requests:
+            assert ticked.skip_message is not None
+            return ticked.skip_message
+        (asked,) = ticked.run_requests
+        return asked
+
+    return look
+
+
+def range_of(asked: Tick) -> tuple[str, str]:
+    assert isinstance(asked, dg.RunRequest), asked
+    return asked.tags["dagster/asset_partition_range_start"], asked.tags["dagster/asset_partition_range_end"]
+
+
+def tried(conn: Connection, reasons: dict[str, str], at: datetime, session: date = FRIDAY) -> None:
+    """An attempt at tickers, at a moment, which was not enough."""
+    cells = {(session, ticker): reason for ticker, reason in reasons.items()}
+    begin(conn, cells)
+    finish(conn, done=[], failed=cells)
+    conn.execute("update evening_attempt set last_attempt_at = %s where ticker = any (%s)", (at, list(reasons)))
+    conn.commit()
+
+
+def mark_of_a_dead_process(run_id: str) -> dict[str, str]:
+    """The tag of a run whose process has ended on this machine."""
+    gone = subprocess.Popen(["true"])
+    mark = own_mark(run_id)[PROCESS_TAG].replace(f" {os.getpid()} ", f" {gone.pid} ")
+    gone.wait()
+    return {PROCESS_TAG: mark}
+
+
+def test_dagster_takes_the_whole_of_its_configuration(instance: dg.DagsterInstance) -> None:
+    assert instance.run_retries_enabled
+    assert instance.run_retries_max_retries == 2
+    assert not instance.run_retries_retry_on_asset_or_op_failure
+    kept = instance.get_tick_retention_settings(InstigatorType.SENSOR)
+    assert {status.name: days for status, days in kept.items()} == {
+        "SKIPPED": 1,
+        "SUCCESS": 90,
+        "FAILURE": 90,
+        "STARTED": 90,
+    }
+    assert instance.get_settings("sensors") == {"use_threads": True, "num_workers": 4}
+    assert instance.get_settings("schedules") == {"use_threads": True}
+    assert instance.run_monitoring_enabled
+    assert instance.get_settings("run_monitoring") == {
+        "enabled": True,
+        "start_timeout_seconds": 300,
+        "poll_interval_seconds": 30,
+        "max_runtime_seconds": 14400,
+        "free_slots_after_run_end_seconds": 5,
+    }
+    queue = instance.get_concurrency_config().run_queue_config
+    assert queue is not None
+    assert {limit["key"]: limit["limit"] for limit in queue.tag_concurrency_limits} == {
+        "ldtm/evening": 1,
+        "ldtm/turn": 1,
+    }
+
+
+def test_it_leaves_the_evening_to_its_schedule_for_five_minutes(tick: Callable[..., Tick]) -> None:
+    assert tick(catch_up_sensor, EVENING + 4 * MINUTE) == "nothing is due; 5 cells wait"
+    asked = tick(catch_up_sensor, EVENING + 5 * MINUTE)
+    assert range_of(asked) == ("2026-11-20|AAPL", "2026-11-20|MSFT")
+    assert isinstance(asked, dg.RunRequest)
+    assert asked.run_config == {}
+
+
+def test_only_tickers_whose_wait_is_over_are_tried_again(
+    tick: Callable[..., Tick], conn: Connection, calendar: Calendar
+) -> None:
+    for ticker in ("AAPL", "GOOG", "MSFT"):
+        LedgerRows(conn, calendar).abstention(ticker, FRIDAY)
+    tried(conn, {"FB": "no bar of FB"}, EVENING)
+    tried(conn, {"IBM": "no bar of IBM"}, EVENING + 10 * MINUTE)
+    assert tick(catch_up_sensor, EVENING + MINUTE) == "nothing is due; 2 cells wait"
+    asked = tick(catch_up_sensor, EVENING + 3 * MINUTE)
+    assert range_of(asked) == ("2026-11-20|FB", "2026-11-20|FB")
+    asked = tick(catch_up_sensor, EVENING + 12 * MINUTE)
+    assert range_of(asked) == ("2026-11-20|FB", "2026-11-20|FB"), "and not GOOG, which is between it and IBM"
+    tried(conn, {"FB": "no bar of FB"}, EVENING + 12 * MINUTE)
+    assert range_of(tick(catch_up_sensor, EVENING + 12 * MINUTE)) == ("2026-11-20|IBM", "2026-11-20|IBM")
+
+
+def test_days_of_an_outage_are_few_runs_oldest_first(
+    tick: Callable[..., Tick], conn: Connection, calendar: Calendar, project: Project
+) -> None:
+    rows = LedgerRows(conn, calendar)
+    sessions = calendar.between(date(2026, 11, 9), FRIDAY)
+    begin_in_time(conn, sessions[0], *project.settings.tickers)
+    for ticker in project.settings.tickers:
+        rows.abstention(ticker, sessions[0], kind="late")
+    conn.commit()
+    asked: list[tuple[str, str]] = []
+    for first, last in ((sessions[1], sessions[5]), (sessions[6], sessions[9])):
+        asked.append(range_of(tick(catch_up_sensor, EVENING + 60 * MINUTE)))
+        for session in calendar.between(first, last):
+            for ticker in project.settings.tickers:
+                rows.abstention(ticker, session, kind="late")
+        conn.commit()
+    assert asked == [("2026-11-10|AAPL", "2026-11-16|MSFT"), ("2026-11-17|AAPL", "2026-11-20|MSFT")]
+    assert tick(catch_up_sensor, EVENING + 60 * MINUTE) == "nothing is missing"
+
+
+def test_files_that_have_changed_make_due_what_waits_for_them_and_only_once(
+    tick: Callable[..., Tick], conn: Connection, calendar: Calendar, project: Project
+) -> None:
+    for ticker in ("AAPL", "GOOG", "IBM"):
+        LedgerRows(conn, calendar).abstention(ticker, FRIDAY)
+    for minutes in (2, 1):
+        tick(new_bars_sensor, EVENING - minutes * MINUTE)
+    tried(conn, dict.fromkeys(("FB", "MSFT"), "no bar"), EVENING)
+    assert str(tick(new_bars_sensor, EVENING + MINUTE)).startswith("nothing waits for the files of 2026-11-20 18:14")
+    folder = project.settings.path.parent / "data" / "bars"
+    for text in ("date,cl", "date,close\n"):
+        (folder / "FB.csv").write_text(text)
+        assert "still being written" in str(tick(new_bars_sensor, EVENING + MINUTE)), "no two looks found it alike"
+    for _ in range(2):
+        assert range_of(tick(new_bars_sensor, EVENING + MINUTE)) == ("2026-11-20|FB",) * 2, "until it was tried"
+    tried(conn, {"FB": "no bar"}, EVENING + 2 * MINUTE)
+    assert range_of(tick(new_bars_sensor, EVENING + 2 * MINUTE)) == ("2026-11-20|MSFT",) * 2
+    tried(conn, dict.fromkeys(("FB", "MSFT"), "no bar"), EVENING + 2 * MINUTE)
+    assert "nothing waits" in str(tick(new_bars_sensor, EVENING + 3 * MINUTE))
+
+
+def test_a_bar_that_was_imported_makes_its_cell_due_after_the_open_too(
+    tick: Callable[..., Tick], conn: Connection, calendar: Calendar, project: Project
+) -> None:
+    after_the_open = calendar.opens_at(date(2026, 11, 23)) + MINUTE
+    for ticker in project.settings.tickers:
+        LedgerRows(conn, calendar).abstention(ticker, FRIDAY)
+    tried(conn, {"IBM": "no bar of IBM"}, after_the_open)
+    assert tick(catch_up_sensor, after_the_open + 60 * MINUTE) == "nothing is due; 1 cells wait"
+    LedgerRows(conn, calendar).bar("IBM", FRIDAY, 100)
+    conn.commit()
+    assert range_of(tick(catch_up_sensor, after_the_open + 60 * MINUTE)) == ("2026-11-20|IBM",) * 2
+
+
+def test_the_watch_notices_who_will_miss_the_open_though_nothing_else_runs(
+    tick: Callable[..., Tick], conn: Connection, calendar: Calendar
+) -> None:
+    begin_in_time(conn, date(2026, 11, 19), "IBM")
+    conn.commit()
+    an_hour_before = calendar.opens_at(date(2026, 11, 23)) - 60 * MINUTE
+    nobody, somebody = "0 tickers need a person; 0 are well again", "1 tickers need a person; 0 are well again"
+    assert [tick(evening_watch_sensor, an_hour_before + n * MINUTE) for n in (-300, 0, 4)] == [nobody] * 3
+    assert tick(evening_watch_sensor, an_hour_before + 5 * MINUTE) == somebody
+    assert conn.execute("select key from trouble").fetchall() == [("deadline/2026-11-20/IBM",)]
+
+
+def test_a_file_that_was_changed_since_the_start_launches_nothing_and_people_hear_of_it_until_it_is_served(
+    tick: Callable[..., Tick], conn: Connection, project: Project
+) -> None:
+    """Ranges of a run would mean other partitions."""
+    began_with = replace(project.settings, partitions=PartitionConfig(first_session=FRIDAY))
+    late = EVENING + 60 * MINUTE
+    said = "partitions of universe.toml changed since Dagster was started; nothing is launched until `ldtm down"
+    for sensor in (catch_up_sensor, new_bars_sensor):
+        assert str(tick(sensor, late, began_with)).startswith(said)
+    assert said in str(tick(evening_watch_sensor, late, began_with))
+    assert conn.execute("select key, ended_at from trouble").fetchall() == [("settings/changed", None)]
+    conn.commit()
+    assert isinstance(tick(catch_up_sensor, late), dg.RunRequest), "started again"
+    assert tick(evening_watch_sensor, late) == "0 tickers need a person; 0 are well again"
+    assert conn.execute("select count(*) from trouble where ended_at is null").fetchone() == (0,)
+
+
+def test_a_ticker_that_was_added_or_retired_since_the_start_holds_no_other_one_up(
+    tick: Callable[..., Tick], conn: Connection, project: Project, calendar: Calendar
+) -> None:
+    *known, new = project.settings.tickers
+    began_with = replace(project.settings, tickers=tuple(known))
+    an_hour_later, all_known = EVENING + 60 * MINUTE, (f"{FRIDAY}|{known[0]}", f"{FRIDAY}|{known[-1]}")
+    assert range_of(tick(catch_up_sensor, an_hour_later, began_with)) == all_known, f"without {new}"
+    tried(conn, {known[0]: "no bar"}, EVENING)
+    for ticker in known[1:]:
+        LedgerRows(conn, calendar).abstention(ticker, FRIDAY)
+    conn.commit()
+    assert isinstance(tick(catch_up_sensor, an_hour_later, began_with), dg.RunRequest)
+    one_less = replace(project.settings, retired={known[0]: FRIDAY})
+    assert tick(catch_up_sensor, an_hour_later, began_with, one_less) == "nothing is missing"
+
+
+def test_the_watch_goes_by_what_the_file_says_now(
+    tick: Callable[..., Tick], conn: Connection, project: Project
+) -> None:
+    """A ticker that was taken out of it misses no open."""
+    began_with = replace(project.settings, tickers=(*project.settings.tickers, "OLD"))
+    tried(conn, dict.fromkeys(("IBM", "OLD"), "no bar"), EVENING)
+    an_hour_before = datetime(2026, 11, 23, 8, 30, tzinfo=ZoneInfo("America/New_York"))
+    tick(evening_watch_sensor, an_hour_before, began_with)
+    deadlines = conn.execute("select subject from trouble where kind = 'deadline'").fetchall()
+    assert deadlines == [("IBM",)]
+
+
+@pytest.mark.parametrize("is_on", [False, True])
+def test_what_launches_runs_is_on_where_automation_is_and_the_watch_always(
+    project: Project, calendar: Calendar, is_on: bool
+) -> None:
+    settings = replace(project.settings, automation=AutomationConfig(on=is_on))
+    launching = [sensor(lambda: project, settings, calendar) for sensor in (catch_up_sensor, new_bars_sensor)]
+    found = {sensor.default_status for sensor in launching}
+    assert found == {dg.DefaultSensorStatus.RUNNING if is_on else dg.DefaultSensorStatus.STOPPED}
+    watch = evening_watch_sensor(lambda: project, settings, calendar)
+    assert watch.default_status == dg.DefaultSensorStatus.RUNNING
+    assert not watch.has_jobs

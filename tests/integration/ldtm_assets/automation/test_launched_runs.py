@@ -1,0 +1,95 @@
+"""From an errand to its run and back to the tables: what a run was launched for is not due again at once."""
+
+import itertools
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from ldtm_assets.automation.run_requests import run_for
+from ldtm_assets.definitions import definitions_for
+from ldtm_assets.partitions import corners_asked_for
+from ldtm_lib.daily_run.backlog import due_at, next_errand
+from ldtm_lib.daily_run.pending_partitions import open_cells
+from ldtm_lib.database.connection import Connection, Database
+from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings_file import load_settings
+from tests.integration.conftest import LedgerRows
+
+IS_THERE = ("in the universe", "left it")
+TRIED = ("never", "in vain", "killed", "whole")
+FORECAST = ("none", "open", "its bar came")
+STATES = list(itertools.product(IS_THERE, TRIED, FORECAST))
+TICKERS = {f"T{number:02}": state for number, state in enumerate(STATES)}
+NUM_RUNS = 12
+"""More than it takes: a run asks for tickers side by side."""
+
+
+@pytest.fixture
+def newest(conn: Connection, calendar: Calendar) -> date:
+    """The newest closed session, with every ticker in its state."""
+    session = calendar.last_closed(datetime.now(UTC))
+    rows, an_hour_ago = LedgerRows(conn, calendar), datetime.now(UTC) - timedelta(hours=1)
+    for ticker, (_, tried, forecast) in TICKERS.items():
+        if forecast != "none":
+            rows.forecast(ticker, calendar.offset(session, -1))
+        if forecast == "its bar came":
+            rows.bar(ticker, session, 100)
+        if tried != "never":
+            conn.execute(
+                "insert into evening_attempt values (%s, %s, 4, %s, %s, %s, %s)",
+                (
+                    *(session, ticker, an_hour_ago, an_hour_ago - timedelta(days=2)),
+                    *(an_hour_ago if tried == "whole" else None, "no bar" if tried == "in vain" else None),
+                ),
+            )
+    conn.commit()
+    return session
+
+
+def test_after_the_run_of_an_errand_none_of_its_cells_is_due_at_the_same_moment(
+    newest: date,
+    tmp_path: Path,
+    database: Database,
+    conn: Connection,
+    calendar: Calendar,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever became of a ticker before, also one that failed and was taken out of the universe for it."""
+    monkeypatch.setenv("LDTM_DATABASE_URL", database.url)
+    (tmp_path / "bars").mkdir()
+    config = tmp_path / "universe.toml"
+    left = "\n".join(f"{ticker} = {newest}" for ticker, state in TICKERS.items() if state[0] == "left it")
+    config.write_text(
+        f"tickers = {list(TICKERS)}\n[retired]\n{left}\n[source]\nkind = 'files'\nfolder = 'bars'\nbasis = 'adjusted'"
+    )
+    settings = load_settings(config)
+    job = definitions_for(settings, calendar).resolve_job_def("evening_job")
+    moment, num_runs = datetime.now(UTC), 0
+
+    def due() -> set[str]:
+        found = open_cells(conn, settings, calendar, moment)
+        conn.commit()
+        return {cell.ticker for cell in found if due_at(cell, settings.automation) <= moment}
+
+    assert {ticker for ticker, state in TICKERS.items() if state[:2] == ("in the universe", "never")} <= due()
+    while due():
+        cells = open_cells(conn, settings, calendar, moment)
+        errand = next_errand(cells, calendar=calendar, moment=moment, config=settings.automation)
+        conn.commit()
+        assert errand is not None
+        asked = run_for(errand, settings, calendar, moment)
+        with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+            job.execute_in_process(
+                instance=instance,
+                tags=dict(asked.tags),
+                run_config={**asked.run_config, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+                raise_on_error=False,
+            )
+        corners = corners_asked_for(asked.tags)
+        assert corners is not None
+        again = {ticker for ticker in due() if corners[0].ticker <= ticker <= corners[1].ticker}
+        assert not again & set(errand.tickers), {ticker: TICKERS[ticker] for ticker in again}
+        num_runs += 1
+        assert num_runs < NUM_RUNS

@@ -1,0 +1,56 @@
+"""`ldtm alerts test`: who takes a message, told without the addresses."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from ldtm_cli.main import app
+from tests.integration.alerts.mailbox import mailbox
+from tests.integration.alerts.receiver import SECRET, listening
+
+
+def run(urls: str, *arguments: str) -> tuple[int, str]:
+    done = CliRunner().invoke(app, ["alerts", "test", *arguments], env={"LDTM_ALERT_URLS": urls, "COLUMNS": "200"})
+    return done.exit_code, done.output
+
+
+def test_every_channel_gets_a_test_message_and_is_named_by_what_may_be_shown() -> None:
+    with listening() as receiver, mailbox() as box:
+        status, said = run(f"{receiver.url} {box.url}")
+    assert status == 0
+    mail = box.url.partition("?")[0]
+    assert said.splitlines() == [f"{receiver.shown_as}  took the message", f"{mail}  took the message"]
+    assert receiver.messages[0][0] == box.mails[0]["Subject"] == "LDTM: a test"
+
+
+def test_a_channel_that_takes_nothing_stops_no_other_one_and_is_a_failure() -> None:
+    with listening() as receiver:
+        status, said = run(f"json://127.0.0.1:1/{SECRET} {receiver.url}", "--json")
+    assert status == 1
+    assert json.loads(said) == [
+        {"channel": "json://127.0.0.1:1", "failure": "json://127.0.0.1:1 could not be reached"},
+        {"channel": receiver.shown_as, "failure": None},
+    ]
+    assert len(receiver.taken) == 1
+
+
+def test_an_address_that_is_none_is_a_failure_and_the_others_are_tried() -> None:
+    with listening() as receiver:
+        status, said = run(f"hooks/{SECRET} {receiver.url}")
+    assert status == 1
+    assert f"{receiver.shown_as}  took the message\n" in said
+    assert "LDTM_ALERT_URLS  address 1 of 2 in LDTM_ALERT_URLS is no address" in said
+    assert SECRET not in said
+    assert len(receiver.taken) == 1
+
+
+@pytest.mark.parametrize(
+    ("urls", "told"),
+    [("", "LDTM_ALERT_URLS names no channel"), (f"hooks/{SECRET}", "address 1 of 1 in LDTM_ALERT_URLS is no address")],
+)
+def test_without_a_channel_the_command_says_what_to_set_and_repeats_no_address(urls: str, told: str) -> None:
+    status, said = run(urls)
+    assert status == 2
+    assert told in said
+    assert SECRET not in said

@@ -1,0 +1,117 @@
+"""`ldtm audit` and `ldtm db grant`: exit status, JSON, files, and messages with a remedy."""
+
+import json
+import os
+import subprocess
+from datetime import date
+from pathlib import Path
+
+import pytest
+from psycopg import sql
+
+from ldtm_lib.database.connection import Connection, Database
+from ldtm_lib.sessions import Calendar
+from tests.integration.audit.verifier import verifier
+from tests.integration.conftest import LedgerRows
+from tests.integration.ldtm_cli.shell import run_ldtm
+
+RUN_DATE, NEXT_DAY = date(2013, 1, 2), date(2013, 1, 3)
+
+
+class Shell:
+    """A shell in the folder of an installation on a PostgreSQL server of its own."""
+
+    def __init__(self, folder: Path, database: Database) -> None:
+        self.folder = folder
+        self.url = database.url
+        (folder / "universe.toml").write_text('tickers = ["AAPL", "MSFT"]\n')
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return run_ldtm(self.folder, self.url, *words, COLUMNS="200")
+
+
+@pytest.fixture
+def shell(tmp_path: Path, database: Database, conn: Connection, calendar: Calendar) -> Shell:
+    shell = Shell(tmp_path, database)
+    assert shell.run("db", "migrate").returncode == 0
+    rows = LedgerRows(conn, calendar)
+    rows.forecast("AAPL", RUN_DATE)
+    rows.bar("AAPL", NEXT_DAY, 98)
+    conn.commit()
+    return shell
+
+
+def test_seal_verify_prove_and_what_an_alteration_does_to_them(shell: Shell, conn: Connection) -> None:
+    early = shell.run("audit", "prove", "AAPL", str(RUN_DATE))
+    assert early.returncode == 1
+    assert "the forecast of AAPL on 2013-01-02 is not sealed yet" in early.stderr
+    assert shell.run("fillback").returncode == 0
+    sealed = shell.run("audit", "seal")
+    assert sealed.returncode == 0, sealed.stderr
+    assert "sealed 2 events as seal 0 of" in sealed.stdout
+    assert "nothing happened since seal 0 of" in shell.run("audit", "seal").stdout
+
+    verified = shell.run("audit", "verify")
+    assert verified.returncode == 0, verified.stderr
+    assert "intact: everything is as it was recorded and as it was published" in verified.stdout
+    unwritten = shell.run("audit", "prove", "AAPL", str(RUN_DATE), "--out", "nowhere/x.json")
+    assert unwritten.returncode == 1
+    assert "nowhere/x.json cannot be written: No such file or directory" in unwritten.stderr
+    proven = shell.run("audit", "prove", "AAPL", str(RUN_DATE))
+    assert proven.stdout.startswith("AAPL_2013-01-02.proof.json: 2 events, ")
+    assert verifier.check(json.loads((shell.folder / "AAPL_2013-01-02.proof.json").read_text()))
+
+    conn.execute("alter table snapshot disable trigger all")
+    conn.execute("update snapshot set next_monday_pred = 102.1")
+    conn.execute("alter table snapshot enable trigger all")
+    conn.commit()
+    altered = shell.run("audit", "verify")
+    assert altered.returncode == 1
+    assert "altered: the forecast of AAPL on 2013-01-02 (event 0) was altered after it was recorded" in altered.stdout
+    report = json.loads(shell.run("audit", "verify", "--json").stdout)
+    assert (report["intact"], [found["what"] for found in report["discrepancies"]]) == (False, ["altered"])
+    refused = shell.run("audit", "prove", "AAPL", str(RUN_DATE))
+    assert refused.returncode == 1
+    assert "is not what was recorded; `ldtm audit verify` says what was altered" in refused.stderr
+
+
+def test_what_cannot_be_asked_for_is_told(shell: Shell) -> None:
+    for words, status, told in (
+        (("audit", "prove", "AAPL", "2013-01-02", "--out", "nowhere/x.json"), 1, "is not sealed yet"),
+        (("audit", "prove", "MSFT", "2013-01-02"), 1, "there is no forecast of MSFT on 2013-01-02 in the record"),
+        (("audit", "prove", "MSFT", "yesterday"), 2, "yesterday"),
+        (("db", "grant", "nobody_here"), 2, "PostgreSQL has no role nobody_here; make one first"),
+    ):
+        done = shell.run(*words)
+        assert (done.returncode, told in done.stderr) == (status, True), done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_a_publication_that_cannot_be_read_or_written_is_told(shell: Shell) -> None:
+    (shell.folder / "universe.toml").write_text('tickers = ["AAPL"]\n[publish]\nfile = "universe.toml/seals.jsonl"\n')
+    sealed = shell.run("audit", "seal")
+    assert sealed.returncode == 1
+    assert "not published: " in sealed.stdout
+    verified = shell.run("audit", "verify")
+    assert "Traceback" not in verified.stderr + verified.stdout
+    assert verified.returncode == 1
+
+
+def test_a_granted_role_runs_the_commands(shell: Shell, conn: Connection) -> None:
+    role = f"ldtm_cli_{os.getpid()}"
+    conn.execute(sql.SQL("create role {} login").format(sql.Identifier(role)))
+    conn.commit()
+    try:
+        granted = shell.run("db", "grant", role)
+        assert granted.returncode == 0, granted.stderr
+        owner, shell.url = shell.url, shell.url.replace("//postgres@", f"//{role}@")
+        assert shell.url != owner
+        for words in (("fillback",), ("leaderboard",), ("audit", "seal"), ("audit", "verify"), ("doctor",)):
+            done = shell.run(*words)
+            assert "permission denied" not in done.stdout + done.stderr, (words, done.stdout, done.stderr)
+        assert f"{role} can add to the record, and change nothing that is in it" in done.stdout
+        assert shell.run("audit", "verify").returncode == 0
+    finally:
+        conn.execute(sql.SQL("drop owned by {}").format(sql.Identifier(role)))
+        conn.execute(sql.SQL("drop role {}").format(sql.Identifier(role)))
+        conn.commit()

@@ -1,0 +1,256 @@
+"""`ldtm doctor` looks at everything: what is broken has a remedy and hides nothing else."""
+
+import io
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+from rich.console import Console
+
+from ldtm_cli.doctor import Finding, examine, print_findings
+from ldtm_lib.alerts.alert import Trouble, notice
+from ldtm_lib.alerts.channels import channels
+from ldtm_lib.alerts.delivery import deliver
+from ldtm_lib.alerts.notifications import compose
+from ldtm_lib.database.connection import Database
+
+FILES = """
+tickers = [{tickers}]
+[source]
+kind = "files"
+folder = "bars"
+basis = "adjusted"
+"""
+UNGUARDED = "alter table ldtm.trading_session disable trigger user"
+"""Lets a test put the calendar into a state that its triggers refuse."""
+DEAD_SERVER = "postgresql://me:top-secret@127.0.0.1:1/prices"
+
+
+def configure(folder: Path, *tickers: str, text: str = FILES) -> Path:
+    config = folder / "universe.toml"
+    config.write_text(text.format(tickers=", ".join(f'"{ticker}"' for ticker in tickers or ("AAPL", "MSFT"))))
+    (folder / "bars").mkdir(exist_ok=True)
+    return config
+
+
+def findings_of(config: Path, url: str | None = None) -> dict[str, Finding]:
+    """The findings by what was looked at; whatever failed must say what to do."""
+    environ: Mapping[str, str] = {"LDTM_DATABASE_URL": url} if url else {}
+    findings = {finding.what: finding for finding in examine(config, environ)}
+    assert [finding.what for finding in findings.values() if finding.level == "fail" and not finding.remedy] == []
+    return findings
+
+
+def test_a_sound_installation_has_no_failure(tmp_path: Path, database: Database) -> None:
+    config = configure(tmp_path)
+    for ticker in ("AAPL", "MSFT"):
+        (tmp_path / "bars" / f"{ticker}.csv").touch()
+    findings = findings_of(config, database.url)
+    assert list(findings) == [
+        *("configuration", "packages", "database", "schema", "clock", "role", "calendar", "source", "pages"),
+        *("GPU", "alerts", "disk"),
+    ]
+    assert findings["role"].level == "warn", "tests connect as the owner of the tables"
+    assert findings["role"].found == "postgres is a superuser: it could get around the rules of the record"
+    assert {what: f.level for what, f in findings.items() if what not in ("GPU", "disk", "role")} == dict.fromkeys(
+        ("configuration", "packages", "database", "schema", "clock", "calendar", "source", "pages", "alerts"), "ok"
+    )
+    assert findings["source"].found == "adjusted files in bars: 2 of 2 tickers have bars there"
+
+
+def test_pages_that_others_reach_are_a_warning(tmp_path: Path) -> None:
+    config = configure(tmp_path)
+    assert findings_of(config)["pages"].found == "served on 127.0.0.1, reached from this machine alone"
+    config.write_text(config.read_text() + '\n[pages]\nhost = "0.0.0.0"\nallow_other_addresses = true\n')
+    pages = findings_of(config)["pages"]
+    assert (pages.level, pages.found) == (
+        "warn",
+        "served on 0.0.0.0 without a login: whoever reaches that address may do anything there",
+    )
+    assert "put a reverse proxy with a login before it" in pages.remedy
+
+
+def alerts_of(config: Path, environ: Mapping[str, str]) -> Finding:
+    (found,) = [finding for finding in examine(config, environ) if finding.what == "alerts"]
+    return found
+
+
+def test_where_alerts_go_is_told_without_the_secret_and_an_address_that_is_none_is_a_failure(tmp_path: Path) -> None:
+    config = configure(tmp_path)
+    sound = alerts_of(config, {"LDTM_ALERT_URLS": "jsons://hooks.example.org/T0KEN mailtos://me:T0KEN@example.org"})
+    assert (sound.level, sound.found) == ("ok", "sent to jsons://hooks.example.org and mailtos://example.org")
+    wrong = alerts_of(config, {"LDTM_ALERT_URLS": "jsons://hooks.example.org/T0KEN hooks.example.org/T0KEN"})
+    assert wrong.level == "fail"
+    assert wrong.found.startswith("address 2 of 2 in LDTM_ALERT_URLS is no address that apprise understands; write one")
+    assert "T0KEN" not in wrong.found + str(wrong.remedy)
+
+
+def test_alerts_that_go_to_nobody_are_a_warning_only_where_things_run_by_themselves(tmp_path: Path) -> None:
+    assert alerts_of(configure(tmp_path), {}).level == "ok"
+    found = alerts_of(configure(tmp_path, text=FILES + "[automation]\non = true\n"), {})
+    assert (found.level, found.found) == ("warn", "sent to nobody: they stay in the tables")
+    assert "LDTM_ALERT_URLS" in found.remedy
+
+
+def test_messages_that_a_channel_has_not_taken_are_a_warning(tmp_path: Path, database: Database) -> None:
+    url = "json://127.0.0.1:1/T0KEN"
+    (way,) = channels({"LDTM_ALERT_URLS": url})
+    with database.transaction() as conn:
+        notice(conn, [Trouble(key="run/1", kind="run", severity="error", subject="a job", summary="failed")])
+        compose(conn, [way], pages_url="http://127.0.0.1:3000")
+    assert deliver(database, [way], give_up_after_hours=72).num_delivered == 0
+    found = alerts_of(configure(tmp_path), {"LDTM_DATABASE_URL": database.url, "LDTM_ALERT_URLS": url})
+    assert (found.level, found.found.splitlines()) == (
+        "warn",
+        [
+            "sent to json://127.0.0.1:1",
+            "json://127.0.0.1:1: 1 messages wait, 0 were given up (json://127.0.0.1:1 could not be reached)",
+        ],
+    )
+
+
+@pytest.mark.parametrize("text", [None, "tickers = [", 'tickers = ["AAPL"]\n[training]\nepochs = 3\n'])
+def test_a_broken_configuration_is_one_failure_and_the_rest_is_looked_at(
+    tmp_path: Path, database: Database, text: str | None
+) -> None:
+    config = tmp_path / "universe.toml"
+    if text is not None:
+        config.write_text(text)
+    findings = findings_of(config, database.url)
+    assert [what for what, finding in findings.items() if finding.level == "fail"] == ["configuration"]
+    assert findings["configuration"].remedy == (
+        f"correct {config}, or name another configuration with --config or LDTM_CONFIG"
+    )
+    assert findings["database"].found.startswith("PostgreSQL ")
+    assert {"packages", "calendar", "GPU", "disk"} <= findings.keys()
+    alone = findings_of(config)
+    assert alone["database"].level == "warn"
+    assert "LDTM_DATABASE_URL" in alone["database"].remedy
+
+
+def test_a_server_that_does_not_answer_hides_nothing_else(tmp_path: Path) -> None:
+    findings = findings_of(configure(tmp_path), DEAD_SERVER)
+    assert findings["database"].level == "fail"
+    assert "PostgreSQL at 127.0.0.1:1/prices does not answer" in findings["database"].found
+    assert findings["database"].remedy.startswith("start the server or correct LDTM_DATABASE_URL")
+    assert {"calendar", "source", "GPU", "disk"} <= findings.keys()
+    assert not {"schema", "clock"} & findings.keys()
+    assert "top-secret" not in str(findings)
+    broken = findings_of(tmp_path / "nowhere" / "universe.toml", DEAD_SERVER)
+    assert [what for what, finding in broken.items() if finding.level == "fail"] == ["configuration", "database"]
+
+
+def test_a_url_that_is_none_is_a_failure_of_the_database_alone(tmp_path: Path) -> None:
+    findings = findings_of(configure(tmp_path), "host=somewhere; drop")
+    assert (findings["database"].level, "source" in findings) == ("fail", True)
+    assert "is not a PostgreSQL URL" in findings["database"].found
+
+
+def test_no_server_at_all_is_a_warning_that_says_how_to_start_one(tmp_path: Path) -> None:
+    database = findings_of(configure(tmp_path))["database"]
+    assert (database.level, database.remedy) == ("warn", "start it with `ldtm up`")
+
+
+def test_a_schema_without_rights_or_steps_is_a_failure_with_its_remedy(
+    tmp_path: Path, database: Database, empty_database: Database
+) -> None:
+    config = configure(tmp_path)
+    assert findings_of(config, empty_database.url)["schema"].remedy == "run `ldtm db migrate`"
+    with psycopg.connect(database.url) as conn:
+        conn.execute("alter table ldtm.schema_migration rename column file_name to other")
+    findings = findings_of(config, database.url)
+    assert (findings["database"].level, findings["schema"].level) == ("ok", "fail")
+    assert "GPU" in findings
+
+
+def test_a_role_that_lacks_a_right_is_a_failure_with_the_command_that_gives_it(
+    tmp_path: Path, database: Database
+) -> None:
+    config, role = configure(tmp_path), f"ldtm_doctor_{os.getpid()}"
+    url = database.url.replace("//postgres@", f"//{role}:secret@")
+    assert url != database.url
+    with psycopg.connect(database.url, autocommit=True) as conn:
+        conn.execute("set search_path to ldtm")
+        conn.execute(sql.SQL("create role {} login password 'secret'").format(sql.Identifier(role)))
+        try:
+            conn.execute("select allow_to_write(%s)", (role,))
+            sound = findings_of(config, url)["role"]
+            conn.execute(sql.SQL("revoke insert on shadow_forecast from {}").format(sql.Identifier(role)))
+            conn.execute(sql.SQL("grant delete on snapshot to {}").format(sql.Identifier(role)))
+            lacking = findings_of(config, url)["role"]
+        finally:
+            conn.execute(sql.SQL("drop owned by {}").format(sql.Identifier(role)))
+            conn.execute(sql.SQL("drop role {}").format(sql.Identifier(role)))
+    assert (sound.level, sound.found) == ("ok", f"{role} can add to the record, and change nothing that is in it")
+    assert (lacking.level, lacking.remedy) == ("fail", f"as the owner of the tables run `ldtm db grant {role}`")
+    assert lacking.found == (
+        f"{role} may not add to shadow_forecast; may delete from, truncate or put triggers on snapshot: "
+        "what LDTM does with it will fail"
+    )
+
+
+def test_a_database_that_knows_no_closed_session_has_a_remedy(tmp_path: Path, database: Database) -> None:
+    with psycopg.connect(database.url) as conn:
+        conn.execute(UNGUARDED)
+        conn.execute("delete from ldtm.trading_session")
+    clock = findings_of(configure(tmp_path), database.url)["clock"]
+    assert clock.level == "fail"
+    assert clock.remedy.endswith("then run `ldtm db migrate`")
+
+
+def test_a_session_that_this_process_does_not_know_is_a_warning_with_a_remedy(
+    tmp_path: Path, database: Database
+) -> None:
+    with psycopg.connect(database.url) as conn:
+        conn.execute(UNGUARDED)
+        conn.execute("delete from ldtm.trading_session where closes_at > '2024-07-04'")
+        conn.execute("insert into ldtm.trading_session values ('2024-07-04', '2024-07-04 13:30Z', '2024-07-04 20:00Z')")
+    clock = findings_of(configure(tmp_path), database.url)["clock"]
+    assert (clock.level, clock.found) == (
+        "warn",
+        "the database knows 2024-07-04 as a session, this process does not",
+    )
+    assert clock.remedy.endswith("then run `ldtm db migrate`")
+
+
+def test_tickers_without_a_file_are_counted_and_the_first_are_named(tmp_path: Path) -> None:
+    config = configure(tmp_path, "AAPL", *"ABCDEFG")
+    source = findings_of(config)["source"]
+    assert (source.level, source.found) == (
+        "fail",
+        "adjusted files in bars: 0 of 8 tickers have bars there; none for AAPL, A, B, C, D and 3 more",
+    )
+    assert source.remedy.startswith("add a file named after each")
+    for name in ("aapl.us.txt", "sub/A.parquet", "B.csv", "ZZZ.csv"):
+        path = tmp_path / "bars" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("never read")
+    config.write_text(config.read_text() + "[retired]\nG = 2020-01-02\n")
+    source = findings_of(config)["source"]
+    assert (source.level, source.found) == (
+        "warn",
+        "adjusted files in bars: 3 of 7 tickers have bars there; none for C, D, E, F",
+    )
+    (tmp_path / "bars" / "all.csv").write_text("ticker,date,open,high,low,close,volume\nC,2024-01-29,1,1,1,1,1\n")
+    source = findings_of(config)["source"]
+    assert source.level == "ok"
+    assert source.found.endswith("by the name of a file; C, D, E, F may be in 1 files that name tickers")
+
+
+def test_the_sample_is_asked_likewise(tmp_path: Path) -> None:
+    source = findings_of(configure(tmp_path, "AAPL", "NVDA", text="tickers = [{tickers}]"))["source"]
+    assert (source.level, source.found) == ("warn", "sample: 1 of 2 tickers have bars there; none for NVDA")
+    assert source.remedy == "remove what shall not be forecast from universe.toml"
+
+
+def test_a_source_that_is_not_described_is_a_failure_of_its_own(tmp_path: Path) -> None:
+    config = configure(tmp_path)
+    (tmp_path / "bars").rmdir()
+    source = findings_of(config)["source"]
+    assert (source.level, source.remedy) == ("fail", f"correct [source] in {config}")
+    shown = io.StringIO()
+    print_findings(Console(file=shown, width=300), [source])
+    assert f"correct [source] in {config}" in shown.getvalue()

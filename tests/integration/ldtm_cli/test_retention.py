@@ -1,0 +1,54 @@
+"""`ldtm retention`: what it takes away, what it says, and its exit status."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ldtm_lib.database.connection import Database
+from tests.integration.ldtm_cli.shell import run_ldtm
+
+CONFIG = 'tickers = ["AAPL"]\n[source]\nkind = "sample"\n[retention]\nquarantine_days = 7\n'
+OLD = """
+insert into quarantined_bar (ticker, session, reason, bar, source, resolved_at)
+values ('AAPL', '2020-01-02', 'wrong', '{}', 'test', now() - interval '8 days')
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, database: Database) -> Path:
+    (tmp_path / "universe.toml").write_text(CONFIG)
+    with database.transaction() as conn:
+        conn.execute(OLD.encode())
+    return tmp_path
+
+
+def _num_refused(database: Database) -> int:
+    with database.transaction() as conn:
+        (number,) = conn.execute("select count(*) from quarantined_bar").fetchone() or (None,)
+    return number or 0
+
+
+def test_a_dry_run_says_what_would_go_and_the_command_takes_it_away(folder: Path, database: Database) -> None:
+    said = run_ldtm(folder, database.url, "retention", "--dry-run")
+    assert (said.returncode, said.stderr) == (0, "")
+    words = " ".join(said.stdout.split())
+    assert "would go" in words
+    assert "1 refused bars" in words
+    assert "Nothing was changed." in words
+    assert _num_refused(database) == 1
+
+    done = run_ldtm(folder, database.url, "retention", "--json")
+    assert done.returncode == 0
+    report = json.loads(done.stdout)
+    assert {swept["what"]: swept["num"] for swept in report["swept"]}["refused bars"] == 1
+    assert report["failures"] == []
+    assert _num_refused(database) == 0
+
+
+def test_what_cannot_be_swept_is_told_with_exit_status_1(folder: Path, database: Database) -> None:
+    with database.transaction() as conn:
+        conn.execute("alter table alert rename to elsewhere")
+    done = run_ldtm(folder, database.url, "retention")
+    assert done.returncode == 1
+    assert "not swept: tables of what runs by itself" in " ".join(done.stdout.split())

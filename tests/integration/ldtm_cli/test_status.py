@@ -1,0 +1,463 @@
+"""`ldtm status`: what is well, what may still come by itself, and what needs a person, on a screen of 80 columns."""
+
+import copy
+import io
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import numpy as np
+import psycopg
+import pytest
+from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteInstigatorOrigin, RemoteRepositoryOrigin
+from dagster._core.scheduler.instigation import (
+    InstigatorState,
+    InstigatorStatus,
+    ScheduleInstigatorData,
+    SensorInstigatorData,
+    TickData,
+    TickStatus,
+)
+from dagster._core.test_utils import create_run_for_test
+from dagster._daemon.types import DaemonHeartbeat
+from dagster_shared.error import SerializableErrorInfo
+from rich.console import Console
+
+from ldtm_assets.definitions import definitions_for
+from ldtm_cli.dagster_status import _next_tick
+from ldtm_cli.services import dagster_environment
+from ldtm_cli.status_view import Screen, look, print_screen
+from ldtm_lib.config import Settings
+from ldtm_lib.daily_run import attempts
+from ldtm_lib.database.connection import Connection, Database
+from ldtm_lib.maintenance import disk
+from ldtm_lib.maintenance.status import needs, status
+from ldtm_lib.project import open_project
+from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings_file import load_settings
+from tests.integration.conftest import LedgerRows, ledger_rows
+from tests.integration.ldtm_cli.shell import run_ldtm
+
+__all__ = ["ledger_rows"]
+
+FRIDAY = date(2013, 1, 18)
+"""The last evening of these tests; Monday is a holiday."""
+TICKERS = ("AAPL", "FB", "GOOG", "IBM", "MSFT")
+CONFIG = f"tickers = {list(TICKERS)}\n[partitions]\nfirst_session = 2012-01-03\n"
+UNHEARD = "automation is on and LDTM_ALERT_URLS names no channel, so nobody is told anything: `ldtm alerts test`"
+DAEMON = ("SENSOR", "SCHEDULER", "QUEUED_RUN_COORDINATOR")
+"""The parts of Dagster's daemon that are needed."""
+HALF_A_DAY, PAST = timedelta(hours=12), -timedelta(minutes=5)
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Somebody who looks, and whose calendar can be moved to another year."""
+
+    config: Path
+    url: str
+    rows: LedgerRows
+    calendar: Calendar
+
+    def opens_in(self, ahead: timedelta) -> "Desk":
+        """Friday's evening is the last one, and the session after it opens so far ahead of now."""
+        moved = copy.copy(self.calendar)
+        by = np.timedelta64(round(self.rows.open_the_session_after(FRIDAY, ahead).total_seconds()), "s")
+        moved._opens, moved._closes = self.calendar._opens + by, self.calendar._closes + by
+        return Desk(self.config, self.url, self.rows, moved)
+
+    def records(self, *tickers: str) -> None:
+        """An evening of some tickers that is whole."""
+        for ticker in tickers:
+            self.rows.bar(ticker, FRIDAY, 100)
+            self.rows.forecast(ticker, FRIDAY, kind="live")
+        self.tries([], done=tickers)
+
+    def tries(self, failed: list[str], done: tuple[str, ...] = ()) -> None:
+        keys = [(FRIDAY, ticker) for ticker in (*failed, *done)]
+        attempts.begin(self.rows.conn, keys)
+        attempts.finish(
+            self.rows.conn, keys[len(failed) :], dict.fromkeys(keys[: len(failed)], "the source has no bar")
+        )
+        self.rows.conn.commit()
+
+    def looks(self) -> Screen:
+        self.rows.conn.commit()
+        return look(self.config, {"LDTM_DATABASE_URL": self.url}, self.calendar)
+
+
+@pytest.fixture
+def desk(tmp_path: Path, database: Database, ledger_rows: LedgerRows, calendar: Calendar) -> Desk:
+    config = tmp_path / "universe.toml"
+    config.write_text(CONFIG)
+    return Desk(config, database.url, ledger_rows, calendar)
+
+
+@pytest.fixture
+def speaking(desk: Desk) -> None:
+    """Every ticker has an active model."""
+    for ticker in TICKERS:
+        desk.rows.promoted(ticker, date(2013, 1, 11))
+
+
+@pytest.fixture
+def instance(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
+    """Dagster's storage, in which all of a daemon was heard of just now."""
+    with psycopg.connect(desk.url, autocommit=True) as admin:
+        admin.execute("create schema ldtm_dagster")
+    for name, value in dagster_environment(open_project(desk.config, {"LDTM_DATABASE_URL": desk.url})).items():
+        monkeypatch.setenv(name, value)
+    with dg.DagsterInstance.get() as instance:
+        for part in DAEMON:
+            instance.add_daemon_heartbeat(DaemonHeartbeat(time.time(), part, "a", []))
+        yield instance
+
+
+def text(screen: Screen) -> str:
+    """What a terminal of 80 columns shows, with every line of it in its place."""
+    shown = io.StringIO()
+    print_screen(Console(file=shown, width=80), screen)
+    assert max(len(line) for line in shown.getvalue().splitlines()) <= 80
+    return "\n".join(line.rstrip() for line in shown.getvalue().splitlines())
+
+
+def flat(screen: Screen) -> str:
+    return " ".join(text(screen).split())
+
+
+@pytest.mark.usefixtures("speaking", "instance")
+def test_when_everything_is_there_all_is_well(desk: Desk) -> None:
+    desk = desk.opens_in(HALF_A_DAY)
+    desk.records(*TICKERS)
+    screen = desk.looks()
+    assert screen.needs == ()
+    shown = text(screen)
+    assert shown.endswith("\n\nAll is well.")
+    assert "evening  Fri 2013-01-18: 5 live rows of 5 tickers\n" in shown
+    assert "up to 1 attempt, 5 whole" in flat(screen)
+    assert "\nopen     nothing\n" in shown
+    assert "\nmodels   5 of 5 tickers have an active model\n" in shown
+    assert "\nalerts   none\n" in shown
+    assert "\nDagster  runs\n         0 runs under way, 0 queued\n" in shown
+    assert screen.as_dict()["is_well"] is True
+
+
+@pytest.mark.usefixtures("speaking", "instance")
+def test_what_may_still_come_by_itself_is_shown_and_needs_nobody(desk: Desk) -> None:
+    desk = desk.opens_in(HALF_A_DAY)
+    desk.records(*TICKERS[1:])
+    desk.tries(["AAPL"])
+    screen = desk.looks()
+    assert screen.needs == ()
+    assert "no row: AAPL AAPL, 1 attempt: the source has no bar" in flat(screen)
+    assert "1 row of 2013-01-18, by" in text(screen)
+
+
+@pytest.mark.usefixtures("speaking", "instance")
+def test_after_the_deadline_a_ticker_without_bar_and_row_needs_a_person(desk: Desk) -> None:
+    desk = desk.opens_in(PAST)
+    desk.records(*TICKERS[1:])
+    desk.tries(["AAPL"])
+    desk.rows.forecast("FB", date(2013, 1, 17))
+    screen = desk.looks()
+    assert screen.needs == (
+        "no row of 2013-01-18 for AAPL: materialize these snapshots",
+        "no bar of 2013-01-18 for AAPL: look at the source",
+        "not filled although the bar is there, FB 2013-01-17, next day: `ldtm fillback`",
+    )
+    assert "evening  Fri 2013-01-18: 4 late rows of 5 tickers\n" in text(screen)
+    assert "1 row of 2013-01-18, late by now" in text(screen)
+    assert "3 things for a person to look at:" in text(screen)
+
+
+@pytest.mark.usefixtures("speaking", "instance")
+def test_a_ticker_that_fails_again_and_again_is_told_once_whether_or_not_anybody_noticed(desk: Desk) -> None:
+    desk = desk.opens_in(HALF_A_DAY)
+    desk.records(*TICKERS[1:])
+    for _ in range(4):
+        desk.tries(["AAPL"])
+    told = ("AAPL: failed 4 times: the source has no bar",)
+    assert desk.looks().needs == told
+    trouble = "insert into trouble (key, kind, severity, evening, subject, summary) values (%s, %s, %s, %s, %s, %s)"
+    seen = ("ticker/2013-01-18/AAPL", "ticker", "warning", FRIDAY, "AAPL", "failed 4 times: the source has no bar")
+    desk.rows.conn.execute(trouble, seen)
+    assert desk.looks().needs == told
+    old = ("ticker/2012-01-18/AAPL", "ticker", "warning", date(2012, 1, 18), "AAPL", "long over")
+    desk.rows.conn.execute(trouble, old)
+    screen = desk.looks()
+    assert screen.needs == told
+    assert "2 troubles not over yet" in text(screen)
+
+
+@pytest.mark.usefixtures("speaking", "instance")
+def test_messages_that_nobody_got_need_a_person(desk: Desk) -> None:
+    desk = desk.opens_in(HALF_A_DAY)
+    desk.records(*TICKERS)
+    delivery = "insert into alert_delivery (alert_id, channel, shown_as, delivered_at, given_up_at, last_error)"
+    for title, delivered_at, given_up_at, error in (
+        ("came", "2013-01-18", None, "once refused"),
+        ("lost last year", None, "2013-01-18", "refused"),
+        ("on its way", None, None, None),
+        ("refused", None, None, "connection refused"),
+        ("lost", None, datetime.now(UTC), "timed out"),
+    ):
+        [(number,)] = desk.rows.conn.execute(
+            "insert into alert (severity, title, body) values ('error', %s, '') returning alert_id", (title,)
+        ).fetchall()
+        desk.rows.conn.execute(
+            f"{delivery} values (%s, 'hash', 'mailto://example.org', %s, %s, %s)",
+            (number, delivered_at, given_up_at, error),
+        )
+    screen = desk.looks()
+    assert screen.needs == (
+        "alert 5 was not delivered to mailto://example.org: timed out",
+        "alert 4 was not delivered to mailto://example.org: connection refused",
+    )
+    assert "2 messages on the way" in text(screen)
+    assert [line.split(": ")[1] for line in text(screen).splitlines() if " error: " in line] == [
+        "lost",
+        "refused",
+        "on its way",
+    ]
+
+
+@pytest.mark.usefixtures("instance")
+def test_a_universe_in_which_nobody_speaks_needs_a_person(desk: Desk) -> None:
+    desk = desk.opens_in(HALF_A_DAY)
+    desk.records(*TICKERS)
+    assert desk.looks().needs == ("no model is active, so every ticker abstains: `ldtm registry list` says why",)
+
+
+@pytest.mark.usefixtures("speaking")
+def test_a_degraded_model_needs_a_person(desk: Desk, settings: Settings) -> None:
+    desk = desk.opens_in(HALF_A_DAY)
+    desk.records(*TICKERS)
+    found = desk.looks().tables
+    assert found is not None
+    assert needs(found, settings) == []
+    reason = "AAPL v1.2013-01-11 was right in 60 of 155 calls"
+    assert needs(replace(found, degraded=(reason,)), settings) == [f"{reason}: see `ldtm registry rollback`"]
+
+
+@pytest.mark.usefixtures("speaking")
+def test_a_dagster_that_does_not_run_or_is_switched_off_needs_a_person(
+    desk: Desk, instance: dg.DagsterInstance
+) -> None:
+    desk = desk.opens_in(HALF_A_DAY)
+    desk.records(*TICKERS)
+    screen = desk.looks()
+    assert screen.dagster is not None
+    assert {"evening_schedule", "freshness_schedule", "catch_up_sensor"} <= {*screen.dagster.stopped}
+    assert screen.needs == (), "automation is off, so these are off by default"
+    desk.config.write_text(CONFIG + "[automation]\non = true\n")
+    screen = desk.looks()
+    assert screen.dagster is not None
+    assert (screen.dagster.stopped, screen.needs) == ((), (UNHEARD,))
+    assert {tick.schedule for tick in screen.dagster.next_ticks} >= {"evening_schedule", "freshness_schedule"}
+    stop(instance, "evening_schedule")
+    for part in DAEMON:
+        instance.add_daemon_heartbeat(DaemonHeartbeat(time.time() - 100, part, "a", []))
+    screen = desk.looks()
+    assert screen.needs == (
+        "Dagster does not run, so nothing happens by itself: `ldtm up`",
+        "automation is on, but evening_schedule was stopped in the pages",
+        UNHEARD,
+    )
+    assert "off: evening_schedule" in text(screen)
+    assert "\nnext     if Dagster runs by then:\n" in text(screen)
+
+
+@pytest.mark.usefixtures("speaking")
+@pytest.mark.parametrize(
+    ("dead", "says"),
+    [
+        (["SENSOR"], "sensors"),
+        (["SCHEDULER"], "schedules"),
+        (["QUEUED_RUN_COORDINATOR"], "the queue of runs"),
+        (["SENSOR", "SCHEDULER"], "sensors and schedules"),
+    ],
+)
+def test_a_daemon_of_which_a_part_is_dead_needs_a_person(
+    desk: Desk, instance: dg.DagsterInstance, dead: list[str], says: str
+) -> None:
+    desk = desk.opens_in(HALF_A_DAY)
+    desk.records(*TICKERS)
+    for part in (*dead, "BACKFILL"):
+        beat_at = time.time() - (100 if part in dead else 0)
+        instance.add_daemon_heartbeat(DaemonHeartbeat(beat_at, part, "a", []))
+    screen = desk.looks()
+    assert screen.needs == (f"Dagster runs, but nobody looks after {says}: `ldtm down`, then `ldtm up`",)
+    assert f"Dagster  runs without {says}\n" in text(screen)
+    assert screen.dagster is not None
+    assert not screen.dagster.is_alive
+
+
+@pytest.mark.usefixtures("speaking")
+def test_a_run_that_never_reached_the_queue_is_not_shown_as_queued(desk: Desk, instance: dg.DagsterInstance) -> None:
+    desk = desk.opens_in(HALF_A_DAY)
+    create_run_for_test(instance, job_name="evening_job", status=dg.DagsterRunStatus.NOT_STARTED)
+    assert "0 runs under way, 0 queued" in text(desk.looks())
+    with psycopg.connect(desk.url, autocommit=True) as admin:
+        admin.execute("update ldtm_dagster.runs set status = 'QUEUED'")
+    assert "0 runs under way, 1 queued" in text(desk.looks())
+
+
+@pytest.mark.usefixtures("speaking", "instance")
+def test_a_disk_that_is_nearly_full_needs_a_person_and_is_told_once(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = desk.opens_in(HALF_A_DAY)
+    desk.records(*TICKERS)
+    monkeypatch.setattr(disk, "LITTLE_DISK_GIB", 1e9)
+    [told] = desk.looks().needs
+    assert told.startswith("disk: ")
+    assert told.endswith(", less than 1e+09: free some, or see `ldtm retention`")
+    disk.watch_disk(desk.rows.conn, desk.config.parent)
+    assert [line.partition(":")[0] for line in desk.looks().needs] == ["disk"]
+
+
+@pytest.mark.usefixtures("speaking")
+@pytest.mark.parametrize("last_session", ["2013-01-18", "2013-01-20"])
+def test_where_the_partitions_end_in_the_past_the_last_evening_is_theirs_and_nothing_is_missing(
+    desk: Desk, last_session: str
+) -> None:
+    desk.config.write_text(CONFIG + f"last_session = {last_session}\n")
+    for ticker in TICKERS:
+        desk.rows.bar(ticker, FRIDAY, 100)
+        desk.rows.forecast(ticker, FRIDAY)
+    screen = desk.looks()
+    assert screen.needs == (), "no evening will come, so Dagster may stand still"
+    shown = text(screen)
+    assert "evening  Fri 2013-01-18: 5 simulated rows of 5 tickers\n" in shown
+    assert "\n         the last one: there are no partitions after it\n" in shown
+    assert "not tried yet" not in shown
+    assert "All is well." in shown
+
+
+@pytest.mark.usefixtures("speaking")
+def test_a_sensor_that_failed_when_it_last_looked_needs_a_person(desk: Desk, instance: dg.DagsterInstance) -> None:
+    desk = desk.opens_in(HALF_A_DAY)
+    desk.records(*TICKERS)
+    repository = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("ldtm"), "__repository__")
+    origin = RemoteInstigatorOrigin(repository, "alert_sensor")
+    ids = (origin.get_id(), origin.get_selector().get_id())
+    data = SensorInstigatorData(last_tick_timestamp=None)
+    instance.add_instigator_state(
+        InstigatorState(origin, InstigatorType.SENSOR, InstigatorStatus.DECLARED_IN_CODE, data)
+    )
+    error = SerializableErrorInfo("DataError: a NUL\nin a text", [], None)
+    for at, came_to, of_tick in (
+        (1.0, TickStatus.FAILURE, error),
+        (2.0, TickStatus.SKIPPED, None),
+        (3.0, TickStatus.FAILURE, error),
+        (4.0, TickStatus.STARTED, None),
+    ):
+        instance.create_tick(
+            TickData(*ids[:1], "alert_sensor", InstigatorType.SENSOR, came_to, at, error=of_tick, selector_id=ids[1])
+        )
+        if at == 2.0:
+            assert desk.looks().needs == ()
+    assert desk.looks().needs == ("alert_sensor fails at each look: DataError: a NUL",)
+
+
+@pytest.mark.usefixtures("speaking", "instance")
+def test_a_storage_of_dagster_that_cannot_be_read_is_a_sentence(desk: Desk) -> None:
+    desk = desk.opens_in(HALF_A_DAY)
+    desk.records(*TICKERS)
+    with psycopg.connect(desk.url, autocommit=True) as admin:
+        admin.execute("alter table ldtm_dagster.daemon_heartbeats rename to elsewhere")
+    screen = desk.looks()
+    [told] = screen.needs
+    assert told.startswith("Dagster's storage cannot be read: ")
+    assert "daemon_heartbeats" in told
+    assert screen.tables is not None
+
+
+def stop(instance: dg.DagsterInstance, schedule: str) -> None:
+    """As a person does it in the pages."""
+    repository = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("ldtm"), "__repository__")
+    origin = RemoteInstigatorOrigin(repository, schedule)
+    data = ScheduleInstigatorData("15 18 * * 1-5")
+    instance.add_instigator_state(InstigatorState(origin, InstigatorType.SCHEDULE, InstigatorStatus.STOPPED, data))
+
+
+def test_an_empty_database_says_how_to_begin(desk: Desk) -> None:
+    screen = desk.looks()
+    assert screen.needs == (
+        "nothing was forecast yet: materialize price_history, then backtests, checkpoints and registry",
+        "Dagster was never started here: `ldtm up`",
+    )
+    shown = text(screen)
+    assert "no rows of 5 tickers" in shown
+    assert "not tried yet" in shown
+    assert "models   0 of 5 tickers have an active model" in shown
+    with psycopg.connect(desk.url) as conn:
+        assert conn.execute("select to_regnamespace('ldtm_dagster')").fetchone() == (None,), "a look makes nothing"
+
+
+def test_a_schema_that_lacks_steps_says_which_command_applies_them(desk: Desk, empty_database: Database) -> None:
+    screen = look(desk.config, {"LDTM_DATABASE_URL": empty_database.url}, desk.calendar)
+    assert screen.tables is None
+    assert screen.needs[0].startswith("schema ldtm lacks 1")
+    assert screen.needs[0].endswith("steps: `ldtm db migrate`")
+
+
+def test_a_server_that_is_not_there_is_told_and_not_started(desk: Desk) -> None:
+    screen = look(desk.config, {}, desk.calendar)
+    assert screen.needs == (f"the embedded PostgreSQL of {desk.config.parent}/.ldtm/ldtm does not run: `ldtm up`",)
+    assert not (desk.config.parent / ".ldtm").exists()
+    assert "Dagster  not looked at" in text(screen)
+    given = look(desk.config, {"LDTM_DATABASE_URL": "postgresql://me:top-secret@127.0.0.1:1/prices"}, desk.calendar)
+    assert "PostgreSQL at 127.0.0.1:1/prices does not answer" in str(given.needs)
+    assert "top-secret" not in str(given)
+
+
+def test_the_command_ends_with_status_1_when_something_needs_a_person_and_its_json_says_so(desk: Desk) -> None:
+    shown = run_ldtm(desk.config.parent, desk.url, "status", COLUMNS="80")
+    assert (shown.returncode, shown.stderr) == (1, "")
+    assert "2 things for a person to look at:" in shown.stdout
+    done = run_ldtm(desk.config.parent, desk.url, "status", "--json")
+    assert done.returncode == 1
+    found = json.loads(done.stdout)
+    assert (found["is_well"], found["dagster"]) == (False, None)
+    assert found["tables"]["evening"]["without_row"] == list(TICKERS)
+    assert found["tables"]["standing"]["database_bytes"] > 2**20
+    assert len(found["needs"]) == 2
+
+
+def test_the_number_of_statements_does_not_depend_on_the_universe(
+    desk: Desk, conn: Connection, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    execute: Callable[..., object] = getattr(psycopg.Cursor, "execute")  # noqa: B009 its overloads are no matter here
+
+    def counted(cursor: object, query: object, *given: object, **options: object) -> object:
+        asked.append(query)
+        return execute(cursor, query, *given, **options)
+
+    monkeypatch.setattr(psycopg.Cursor, "execute", counted)
+    many = tuple(f"T{number:03}" for number in range(300))
+    for tickers in (TICKERS, many):
+        status(conn, Settings(path=settings.path, tickers=tickers), desk.calendar)
+    assert asked[: len(asked) // 2] == asked[len(asked) // 2 :]
+
+
+def ticks(desk: Desk, moment: datetime) -> dict[str, str]:
+    definitions = definitions_for(load_settings(desk.config), desk.calendar)
+    schedules = [each for each in definitions.schedules or () if isinstance(each, dg.ScheduleDefinition)]
+    return {each.name: f"{_next_tick(each, desk.calendar, moment).at:%Y-%m-%d %H:%M}" for each in schedules}
+
+
+def test_the_next_run_is_on_a_session_by_the_clock_of_new_york(desk: Desk) -> None:
+    before_thanksgiving = ticks(desk, datetime(2026, 11, 26, 0, tzinfo=UTC))
+    assert before_thanksgiving["evening_schedule"] == "2026-11-27 23:15"
+    assert before_thanksgiving["freshness_schedule"] == "2026-11-27 14:35"
+    assert before_thanksgiving["retraining_schedule"] == "2026-11-28 14:00"
+    in_summer = ticks(desk, datetime(2026, 7, 6, 12, tzinfo=UTC))
+    assert in_summer["evening_schedule"] == "2026-07-06 22:15"
+    assert in_summer["freshness_schedule"] == "2026-07-06 13:35"

@@ -1,0 +1,118 @@
+"""Whoever is retired for a record is the one whose record it is, whatever else happens at the same time."""
+
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import date
+
+import pytest
+
+from ldtm_lib.config import DegradationPolicy, RegistryConfig, Settings
+from ldtm_lib.database.connection import Connection, Database
+from ldtm_lib.database.statements import statement
+from ldtm_lib.errors import RegistryConflict
+from ldtm_lib.ledger.monitoring import Watch, watch_active_models
+from ldtm_lib.registry.lifecycle import retire
+from ldtm_lib.sessions import Calendar
+from tests.integration import gate_fixtures as earned
+from tests.integration.conftest import LedgerRows
+from tests.integration.ledger.test_degradation import TRAINED_ON, put_live
+
+LATER = date(2012, 6, 29)
+WAITS = "select 1 from pg_sleep(0.02), pg_locks where locktype = any(%s) and not granted"
+ADVISORY, ROW = "advisory", "transactionid"
+
+
+@pytest.fixture
+def degraded(conn: Connection, calendar: Calendar, ledger_rows: LedgerRows) -> int:
+    """AAPL's active model, wrong forty times out of forty."""
+    checkpoint_id = ledger_rows.promoted("AAPL", TRAINED_ON)
+    put_live(conn, calendar, "AAPL", checkpoint_id, [False] * 40)
+    conn.commit()
+    conn.execute("alter table snapshot enable trigger user")
+    conn.commit()
+    return checkpoint_id
+
+
+def watched(database: Database, settings: Settings, policy: DegradationPolicy = "retire") -> Watch:
+    strict = replace(settings, registry=RegistryConfig(degraded=policy))
+    with database.transaction() as conn:
+        return watch_active_models(conn, strict)
+
+
+@contextmanager
+def meanwhile(database: Database, work: Callable[[], Watch], lock: str) -> Generator[Callable[[], Watch]]:
+    """Start work in a thread and go on once it waits for a lock, or is done; the result is asked for afterwards."""
+    with ThreadPoolExecutor(1) as thread, database.connect() as looking:
+        looking.autocommit = True
+        started = thread.submit(work)
+        for _ in range(500):
+            if started.done() or looking.execute(WAITS, ([lock],)).fetchone():
+                break
+        yield started.result
+
+
+def statuses(conn: Connection) -> list[tuple[object, ...]]:
+    return conn.execute("select version, status from checkpoint order by checkpoint_id").fetchall()
+
+
+def test_a_model_that_is_promoted_while_its_predecessor_is_watched_is_not_retired(
+    database: Database, conn: Connection, settings: Settings, ledger_rows: LedgerRows, degraded: int
+) -> None:
+    conn.execute(statement("registry/lock_promotions"))
+    ledger_rows.promoted("AAPL", LATER)
+    with meanwhile(database, lambda: watched(database, settings), ADVISORY) as result:
+        conn.commit()
+        watch = result()
+    assert statuses(conn) == [(f"v1.{TRAINED_ON}", "retired"), (f"v1.{LATER}", "active")]
+    assert (watch.retired, watch.news) == ((), [])
+    assert [(r.version, r.num_filled) for r in watch.records] == [(f"v1.{LATER}", 0)], "who is active by then"
+    assert conn.execute("select count(*) from registry_order").fetchone() == (0,)
+
+
+def test_of_two_watches_at_once_one_retires_and_the_other_finds_nobody(
+    database: Database, conn: Connection, settings: Settings, degraded: int
+) -> None:
+    first = watch_active_models(conn, replace(settings, registry=RegistryConfig(degraded="retire")))
+    with meanwhile(database, lambda: watched(database, settings), ADVISORY) as result:
+        conn.commit()
+        second = result()
+    assert [record.checkpoint_id for record in first.retired] == [degraded]
+    assert (second.records, second.retired) == ((), ())
+    assert conn.execute("select action, checkpoint_id, ordered_by from registry_order").fetchall() == [
+        ("retirement", degraded, "policy registry.degraded")
+    ]
+
+
+def test_a_model_that_somebody_takes_out_without_waiting_is_left_and_the_evening_goes_on(
+    database: Database, conn: Connection, settings: Settings, degraded: int
+) -> None:
+    earned.retire(conn, "AAPL")
+    with meanwhile(database, lambda: watched(database, settings), ROW) as result:
+        conn.commit()
+        watch = result()
+    assert [record.is_degraded for record in watch.records] == [True]
+    assert watch.retired == ()
+    assert conn.execute("select ordered_by from registry_order").fetchall() == [("ada",)]
+
+
+def test_where_models_are_kept_a_watch_waits_for_nobody(
+    database: Database, conn: Connection, settings: Settings, degraded: int
+) -> None:
+    conn.execute(statement("registry/lock_promotions"))
+    watch = watched(database, settings, "keep")
+    assert [record.checkpoint_id for record in watch.degraded] == [degraded]
+    assert watch.retired == ()
+
+
+def test_an_order_to_retire_one_checkpoint_takes_out_no_other_one(
+    conn: Connection, ledger_rows: LedgerRows, degraded: int
+) -> None:
+    ledger_rows.promoted("AAPL", LATER)
+    with pytest.raises(
+        RegistryConflict,
+        match=r"AAPL v1.2011-12-30 is not active any more and nothing was retired; `ldtm registry history AAPL` shows",
+    ):
+        retire(conn, "AAPL", ordered_by="ada", why="it is worse", checkpoint_id=degraded)
+    assert statuses(conn) == [(f"v1.{TRAINED_ON}", "retired"), (f"v1.{LATER}", "active")]

@@ -1,0 +1,391 @@
+"""The Triton kernels against nn.LSTM with autograd, torch.optim.AdamW and WindowSet, one network at a time.
+
+Without a GPU Triton's interpreter runs them on the CPU. It must be asked for before Triton is first imported, which
+is here: nothing else in the tests' process imports Triton, and `test_kernels_compile` starts a process of its own.
+With a GPU the same tests run there, in float16.
+"""
+
+import math
+import os
+import sys
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from ldtm_lib.config import ArchitectureConfig
+from ldtm_lib.features.window_set import WindowSet
+from ldtm_lib.models.fused import optimizer as stack_optimizer
+from ldtm_lib.models.fused import recurrence
+from ldtm_lib.models.fused import windows as stack_windows
+from ldtm_lib.models.fused.kernels.tiling import Tiling, obstacle, tilings_for
+from ldtm_lib.models.fused.layout import StackLayout
+from ldtm_lib.models.fused.network import PLAIN, StackNetwork
+from ldtm_lib.models.lstm import initial_state
+
+ON_GPU = torch.cuda.is_available()
+if not ON_GPU:
+    assert "triton" not in sys.modules, "who imports Triton before this module must set TRITON_INTERPRET=1"
+    os.environ["TRITON_INTERPRET"] = "1"
+pytest.importorskip("triton", reason="kernels need Triton")
+from ldtm_lib.models.fused.kernels import interface as kernels  # noqa: E402
+
+DEVICE = torch.device("cuda" if ON_GPU else "cpu")
+FLOATS = [torch.float16] if ON_GPU else [torch.float16, torch.float32]
+NUM_INPUTS, COLUMNS = 11, 16
+SMALL = Tiling(rows=16, warps=4, stages=2, resident=True)
+TILINGS = [
+    SMALL,
+    Tiling(rows=16, warps=4, stages=1, resident=False),
+    Tiling(rows=32, warps=8, stages=2, resident=True),
+    Tiling(rows=64, warps=8, stages=2, resident=True),
+]
+
+
+def tolerance(dtype: torch.dtype) -> float:
+    """Of a result's norm: float32's rounding over some sums; float16's 2^-11 over some steps, and on a GPU the hardware
+    tangent's 2^-11 in every activation."""
+    return 2e-6 if dtype == torch.float32 else 1e-2 if ON_GPU else 2e-3
+
+
+def assert_near(found: Tensor, expected: Tensor, dtype: torch.dtype) -> None:
+    found, expected = found.double().cpu(), expected.double().cpu()
+    distance = (found - expected).norm() / expected.norm().clamp(min=1e-3)
+    assert distance < tolerance(dtype), f"{distance:.2e} of the norm apart"
+
+
+class Layer:
+    """A stack of layers as the trainer lays them out, beside the same layers as nn.LSTM in float64."""
+
+    def __init__(self, M: int, T: int, B: int, H: int, dtype: torch.dtype) -> None:
+        self.T, self.H, self.dtype = T, H, dtype
+        self.alone = [nn.LSTM(NUM_INPUTS, H, bias=False, batch_first=True).double() for _ in range(M)]
+        ih, hh, padded = 4 * H * NUM_INPUTS, 4 * H * 2 * H, 4 * H * (2 * H + NUM_INPUTS) + 128
+        rows = torch.full((M, padded), torch.nan)
+        self.weight_ih = rows[:, :ih].view(M, 4 * H, NUM_INPUTS)
+        self.weight_hh = rows[:, ih : ih + hh].view(M, 4 * H, 2 * H)[..., H:]
+        for at, lstm in enumerate(self.alone):
+            self.weight_ih[at], self.weight_hh[at] = lstm.weight_ih_l0.detach(), lstm.weight_hh_l0.detach()
+        rows = rows.to(DEVICE, dtype)
+        self.weight_ih = rows[:, :ih].view(M, 4 * H, NUM_INPUTS)
+        self.weight_hh = rows[:, ih : ih + hh].view(M, 4 * H, 2 * H)[..., H:]
+        for at, lstm in enumerate(self.alone):
+            lstm.weight_ih_l0.data.copy_(self.weight_ih[at])
+            lstm.weight_hh_l0.data.copy_(self.weight_hh[at])
+        self.windows_MBTI = torch.rand(M, B, T, NUM_INPUTS).to(dtype)
+        self.inputs = torch.zeros(M, T, B, COLUMNS, dtype=dtype, device=DEVICE)
+        self.inputs[..., :NUM_INPUTS] = self.windows_MBTI.transpose(1, 2)
+        self.gates = torch.full((M, T, B, 4 * H), torch.nan, dtype=dtype, device=DEVICE)
+        self.states = torch.zeros(M, T + 1, B, 2 * H, dtype=dtype, device=DEVICE)
+        self.hidden = self.states[:, 1:, :, H:]
+        self.cell = torch.full((M, T, B, H), torch.nan, dtype=dtype, device=DEVICE)
+        self.active = torch.ones(M, B, dtype=torch.bool, device=DEVICE)[:, 0]
+
+    def project(self) -> None:
+        """Put the share of the inputs into the gates, as a second layer has it."""
+        share = self.inputs[..., :NUM_INPUTS].flatten(1, 2).float() @ self.weight_ih.transpose(1, 2).float()
+        self.gates.copy_(share.view_as(self.gates))
+
+    def forward(self, tiling: Tiling | None, *, fused: bool) -> None:
+        if not fused:
+            self.project()
+        kernels.lstm_forward(
+            self.gates,
+            self.weight_hh,
+            self.hidden,
+            self.cell,
+            active_M=self.active,
+            inputs_MTBK=self.inputs if fused else None,
+            weight_ih_MGI=self.weight_ih if fused else None,
+            tiling=tiling,
+        )
+
+    def outputs(self) -> list[Tensor]:
+        """What each network alone computes, (B, T, H)."""
+        return [lstm(windows.double())[0] for lstm, windows in zip(self.alone, self.windows_MBTI, strict=True)]
+
+
+@pytest.mark.parametrize("tiling", TILINGS)
+def test_memory_beyond_the_last_window_is_not_touched(tiling: Tiling) -> None:
+    """First, because a program that writes too far elsewhere would take the tests' process with it."""
+    torch.manual_seed(0)
+    M, T, B, H = 2, 2, 10, 16
+    layer = Layer(M, T, tiling.rows, H, FLOATS[-1])
+    layer.gates.fill_(5.0)
+    layer.hidden.fill_(5.0)
+    layer.cell.fill_(5.0)
+    few = {"active_M": layer.active, "tiling": tiling}
+    gates, hidden, cell = layer.gates[:, :, :B], layer.hidden[:, :, :B], layer.cell[:, :, :B]
+    kernels.lstm_forward(
+        gates, layer.weight_hh, hidden, cell, inputs_MTBK=layer.inputs[:, :, :B], weight_ih_MGI=layer.weight_ih, **few
+    )
+    assert (gates.abs() < 1).all()
+    kernels.lstm_backward(gates, layer.weight_hh, cell, grad_last_MBH=torch.rand_like(cell[:, 0]), **few)
+    for tensor in (layer.gates, layer.hidden, layer.cell):
+        assert (tensor[:, :, B:] == 5.0).all()
+
+
+@settings(max_examples=25)
+@given(
+    num_networks=st.integers(1, 3),
+    num_sessions=st.integers(1, 5),
+    num_windows=st.integers(1, 40),
+    hidden=st.sampled_from([16, 32]),
+    dtype=st.sampled_from(FLOATS),
+    tiling=st.sampled_from(TILINGS),
+    fused=st.booleans(),
+    every_session=st.booleans(),
+    last_session=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_a_stacked_layer_computes_and_differentiates_what_each_network_alone_does(
+    num_networks: int,
+    num_sessions: int,
+    num_windows: int,
+    hidden: int,
+    dtype: torch.dtype,
+    tiling: Tiling,
+    fused: bool,
+    every_session: bool,
+    last_session: bool,
+    seed: int,
+) -> None:
+    compare(num_networks, num_sessions, num_windows, hidden, dtype, tiling, fused, every_session, last_session, seed)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("first_layer", [True, False])
+def test_both_layers_of_the_real_width_are_right_under_the_tiling_that_is_chosen(
+    dtype: torch.dtype, first_layer: bool
+) -> None:
+    num_sessions = 30 if ON_GPU else 3
+    compare(2, num_sessions, 70, 128, dtype, None, first_layer, first_layer, not first_layer, seed=1)
+
+
+def compare(
+    M: int,
+    T: int,
+    B: int,
+    H: int,
+    dtype: torch.dtype,
+    tiling: Tiling | None,
+    fused: bool,
+    every_session: bool,
+    last_session: bool,
+    seed: int,
+) -> None:
+    torch.manual_seed(seed)
+    layer = Layer(M, T, B, H, dtype)
+    layer.forward(tiling, fused=fused)
+    outputs = layer.outputs()
+    for at, output in enumerate(outputs):
+        assert_near(layer.hidden[at].transpose(0, 1), output.detach(), dtype)
+    assert not layer.states[:, 0].any(), "only its own half of the buffer, from session 1 on, is written"
+    assert not layer.states[..., :H].any()
+
+    grad_MTBH, grad_last = (torch.randn(shape).to(DEVICE, dtype) for shape in ((M, T, B, H), (M, B, H)))
+    kernels.lstm_backward(
+        layer.gates,
+        layer.weight_hh,
+        layer.cell,
+        active_M=layer.active,
+        grad_hidden_MTBH=grad_MTBH if every_session else None,
+        grad_last_MBH=grad_last if last_session else None,
+        tiling=tiling,
+    )
+    for at, (lstm, output) in enumerate(zip(layer.alone, outputs, strict=True)):
+        upstream = torch.zeros_like(output)
+        if last_session:
+            upstream[:, -1] += grad_last[at].cpu()
+        if every_session:
+            upstream += grad_MTBH[at].transpose(0, 1).cpu()
+        output.backward(upstream)
+        gates, hidden = layer.gates[at].double().cpu(), layer.hidden[at].double().cpu()
+        found_ih = gates.flatten(0, 1).T @ layer.windows_MBTI[at].transpose(0, 1).flatten(0, 1).double()
+        found_hh = gates[1:].flatten(0, 1).T @ hidden[:-1].flatten(0, 1)
+        assert_near(found_ih, lstm.weight_ih_l0.grad, dtype)
+        assert_near(found_hh, lstm.weight_hh_l0.grad, dtype)
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_the_kernels_leave_in_every_buffer_what_the_reference_leaves(fused: bool) -> None:
+    """1e-6 in float32, 2e-3 in float16: gates of the size of 1, rounded once more in the reference."""
+    dtype = FLOATS[-1]
+    atol = 1e-6 if dtype == torch.float32 else 2e-3
+    torch.manual_seed(2)
+    layer = Layer(2, 4, 19, 16, dtype)
+    layer.forward(SMALL, fused=fused)
+    gates, hidden, cell = (torch.empty_like(tensor) for tensor in (layer.gates, layer.hidden, layer.cell))
+    recurrence.lstm_forward(
+        gates,
+        layer.weight_hh,
+        hidden,
+        cell,
+        active_M=layer.active,
+        inputs_MTBK=layer.inputs,
+        weight_ih_MGI=layer.weight_ih,
+    )
+    for found, expected in ((layer.gates, gates), (layer.hidden, hidden), (layer.cell, cell)):
+        torch.testing.assert_close(found, expected, rtol=0, atol=atol)
+    grad_last = torch.randn(2, 19, 16).to(DEVICE, dtype)
+    kernels.lstm_backward(
+        layer.gates, layer.weight_hh, layer.cell, active_M=layer.active, grad_last_MBH=grad_last, tiling=SMALL
+    )
+    recurrence.lstm_backward(gates, layer.weight_hh, cell, active_M=layer.active, grad_last_MBH=grad_last)
+    torch.testing.assert_close(layer.gates, gates, rtol=0, atol=atol)
+
+
+def test_a_network_without_windows_is_neither_read_nor_written() -> None:
+    torch.manual_seed(3)
+    layer, whole = Layer(3, 3, 16, 16, FLOATS[-1]), Layer(3, 3, 16, 16, FLOATS[-1])
+    for name in ("weight_hh", "weight_ih", "inputs"):
+        getattr(whole, name).copy_(getattr(layer, name))
+    layer.active = torch.tensor([True, False, True], device=DEVICE)
+    layer.weight_hh[1], layer.hidden[1], layer.cell[1] = torch.nan, 7.0, 8.0
+    grad_last = torch.randn(3, 16, 16).to(DEVICE, layer.dtype)
+    for each in (layer, whole):
+        each.forward(SMALL, fused=True)
+        if each is layer:
+            assert layer.gates[1].isnan().all()
+            layer.gates[1] = 9.0
+        kernels.lstm_backward(
+            each.gates, each.weight_hh, each.cell, active_M=each.active, grad_last_MBH=grad_last, tiling=SMALL
+        )
+    assert [tensor[1].unique().tolist() for tensor in (layer.hidden, layer.cell, layer.gates)] == [[7.0], [8.0], [9.0]]
+    for at in (0, 2):
+        assert torch.equal(layer.gates[at], whole.gates[at])
+        assert torch.equal(layer.hidden[at], whole.hidden[at])
+
+
+@settings(max_examples=8)
+@given(
+    steps=st.lists(st.lists(st.booleans(), min_size=3, max_size=3), min_size=1, max_size=6),
+    scale=st.sampled_from([1.0, 512.0]),
+    num_elements=st.sampled_from([128, 1152]),
+    seed=st.integers(0, 99),
+)
+def test_each_network_walks_as_under_an_optimizer_of_its_own_and_stands_still_when_left_out(
+    steps: list[list[bool]], scale: float, num_elements: int, seed: int
+) -> None:
+    """2e-6 of weights of size 1 after six steps of at most 0.02 each: float32's rounding."""
+    torch.manual_seed(seed)
+    parameters = torch.randn(3, num_elements)
+    alone = [row.clone().requires_grad_() for row in parameters]
+    optimizers = [torch.optim.AdamW([row], weight_decay=0.1) for row in alone]
+    matrices = [parameters.to(DEVICE), *(torch.zeros(3, num_elements, device=DEVICE) for _ in range(2))]
+    half = matrices[0].half()
+    reference, reference_half = [matrix.clone() for matrix in matrices], half.clone()
+    updates = torch.zeros(3, dtype=torch.int64)
+    for at, chosen in enumerate(steps):
+        grads = torch.randn(3, num_elements).half()
+        rates = [0.01 * (1 + math.cos(at + network)) for network in range(3)]
+        before, half_before = [matrix.clone() for matrix in matrices], half.clone()
+        update = torch.tensor(chosen)
+        updates += update
+        scaled = torch.where(update[:, None], grads * scale, torch.nan).to(DEVICE)
+        for adamw, own, own_half in (
+            (kernels.adamw, matrices, half),
+            (stack_optimizer.adamw, reference, reference_half),
+        ):
+            adamw(own[0], own_half, scaled, *own[1:], **constants(rates, updates, update, scale))
+        for network in range(3):
+            if not chosen[network]:
+                assert all(torch.equal(m[network], b[network]) for m, b in zip(matrices, before, strict=True))
+                assert torch.equal(half[network], half_before[network])
+                continue
+            optimizers[network].param_groups[0]["lr"] = rates[network]
+            alone[network].grad = grads[network].float()
+            optimizers[network].step()
+            torch.testing.assert_close(matrices[0][network].cpu(), alone[network].detach(), rtol=0, atol=2e-6)
+        for found, expected in zip(matrices, reference, strict=True):
+            torch.testing.assert_close(found, expected, rtol=0, atol=2e-6)
+    assert torch.equal(half, matrices[0].half())
+
+
+def test_the_optimizer_needs_no_half_precision_copy() -> None:
+    matrices = [torch.ones(2, 128, device=DEVICE), *(torch.zeros(2, 128, device=DEVICE) for _ in range(2))]
+    grads = torch.ones(2, 128, device=DEVICE)
+    update = torch.tensor([True, False])
+    kernels.adamw(matrices[0], None, grads, *matrices[1:], **constants([0.1, 0.1], torch.tensor([1, 1]), update, 1.0))
+    torch.testing.assert_close(matrices[0][0].cpu(), torch.full((128,), 0.89))
+    assert (matrices[0][1] == 1).all()
+
+
+def constants(rates: list[float], updates: Tensor, update: Tensor, scale: float) -> dict[str, Tensor | float]:
+    counts = updates.clamp(min=1).double()
+    return {
+        "learning_rate_M": torch.tensor(rates, device=DEVICE),
+        "bias_correction1_M": (1 - 0.9**counts).float().to(DEVICE),
+        "bias_correction2_sqrt_M": (1 - 0.999**counts).sqrt().float().to(DEVICE),
+        "inverse_scale_M": torch.full((len(rates),), 1 / scale, device=DEVICE),
+        "update_M": torch.stack([update, ~update], dim=1).to(DEVICE)[:, 0],
+        "weight_decay": 0.1,
+        "beta1": 0.9,
+        "beta2": 0.999,
+        "eps": 1e-8,
+    }
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_gathered_windows_are_those_of_the_ticker_to_the_bit(windows: dict[str, WindowSet], dtype: torch.dtype) -> None:
+    """In float32; in float16 they are those rounded."""
+    sets = list(windows.values())
+    tables = stack_windows.tables_of(sets, DEVICE)
+    flat = 123
+    tables.span_WI[flat] = 0
+    choice = np.random.default_rng(4)
+    rows = [np.append(choice.integers(len(of_ticker), size=30), [flat, 0, len(of_ticker) - 1]) for of_ticker in sets]
+    rows_MB = torch.stack([tables.rows_of(of_ticker, r) for of_ticker, r in zip(sets, rows, strict=True)]).to(DEVICE)
+    inputs = torch.full((len(sets), 30, 33, COLUMNS), 9.0, dtype=dtype, device=DEVICE)
+    kernels.gather_windows(tables.bars_SI, tables.low_WI, tables.span_WI, tables.starts_W, rows_MB, inputs)
+    for at, (of_ticker, r) in enumerate(zip(sets, rows, strict=True)):
+        expected = torch.from_numpy(of_ticker.gather(r)).to(dtype)
+        found = inputs[at, ..., :NUM_INPUTS].transpose(0, 1).cpu()
+        at_flat = at == 0
+        assert torch.equal(found[:30], expected[:30])
+        assert torch.equal(found[31:], expected[31:])
+        assert found[30].any() != at_flat, "a column without a range is 0"
+    assert (inputs[..., NUM_INPUTS:] == 9.0).all(), "padding is left alone"
+
+
+def test_a_whole_step_of_the_stack_finds_the_same_gradients_with_kernels_as_without(small: ArchitectureConfig) -> None:
+    """One network has no windows in the step; another one a batch with padding."""
+    dtype, M, B = FLOATS[-1], 3, 20
+    torch.manual_seed(5)
+    inputs, targets = torch.rand(M, 6, B, NUM_INPUTS), torch.rand(M, B, small.num_horizons)
+    valid = torch.arange(B) < torch.tensor([[B], [0], [7]])
+    layout = StackLayout(small)
+    weights = torch.zeros(M, layout.num_elements)
+    for row in weights:
+        layout.write(row, initial_state(small, torch.Generator().manual_seed(6)))
+    weights = weights.to(DEVICE, dtype)
+    predictions, grads = [], []
+    for operations in (kernels.KERNELS, PLAIN):
+        network = StackNetwork(
+            small, operations, num_networks=M, batch_size=B, window_sessions=6, dtype=dtype, device=DEVICE
+        )
+        network.inputs_MTBK[..., :NUM_INPUTS] = inputs
+        network.targets_MBE.copy_(targets)
+        network.valid_MB.copy_(valid)
+        network.forward(weights, M)
+        grads.append(torch.zeros_like(weights))
+        network.backward(weights, grads[-1], M, torch.full((M,), 64.0, device=DEVICE))
+        predictions.append(network.predictions_MBE)
+    for at in (0, 2):
+        assert_near(predictions[0][at], predictions[1][at], dtype)
+        assert_near(grads[0][at], grads[1][at], dtype)
+        assert grads[0][at].norm() > 1
+
+
+def test_the_kernels_do_not_offer_themselves_to_a_cpu() -> None:
+    assert obstacle(torch.device("cpu"), 128) == "cpu is no CUDA device"
+
+
+def test_small_weights_stay_in_shared_memory_everywhere() -> None:
+    assert tilings_for((8, 9), 64).backward.resident
+    assert not tilings_for((8, 9), 128).backward.resident
+    assert tilings_for((9, 0), 128).backward.resident
+    assert tilings_for((7, 5), 128) == tilings_for((12, 1), 128)
