@@ -25,8 +25,9 @@ from ldtm_lib.database.migrate import migrate
 from ldtm_lib.features.indicators import INPUTS
 from ldtm_lib.features.window_set import WindowSet
 from ldtm_lib.features.windows import InputWindow, latest_windows, windows_of
+from ldtm_lib.prices.ingest import ingest
 from ldtm_lib.prices.sources.protocol import Delivery
-from ldtm_lib.prices.store import current_bars, recent_bars, record
+from ldtm_lib.prices.stored_bars import current_bars, recent_bars
 from ldtm_lib.sessions import Calendar, exchange_calendar
 
 NUM_TICKERS, NUM_BARS, NUM_PLAIN_TICKERS = 103, 5_000, 2
@@ -104,7 +105,7 @@ def from_database(bars: pl.DataFrame, calendar: Calendar) -> float:
             migrate(database, calendar)
             with database.connect() as conn:
                 delivery = Delivery(bars=bars, splits=(), failures=MappingProxyType({}), notes=())
-                record(conn, delivery, source="synthetic", calendar=calendar)
+                ingest(conn, delivery, source="synthetic", calendar=calendar)
                 conn.commit()
                 conn.autocommit = True
                 conn.execute("analyze")

@@ -16,7 +16,7 @@ from pathlib import Path
 from ib_insync import IB, Stock
 
 from ldtm_lib.config import IbConfig
-from ldtm_lib.prices.sources.ib.address import Address
+from ldtm_lib.prices.sources.ib.connection import Address
 from ldtm_lib.prices.sources.ib.source import IbSource
 from ldtm_lib.sessions import Calendar, exchange_calendar
 from ldtm_lib.settings_file import load_settings

@@ -24,8 +24,9 @@ from ldtm_lib.features.windows import latest_windows
 from ldtm_lib.ledger.snapshots import take_snapshots
 from ldtm_lib.models.checkpoint import write
 from ldtm_lib.models.lstm import initial_state
-from ldtm_lib.prices import store
+from ldtm_lib.prices.ingest import ingest
 from ldtm_lib.prices.sources.protocol import Delivery
+from ldtm_lib.prices.stored_bars import recent_bars
 from ldtm_lib.sessions import Calendar, exchange_calendar
 
 NUM_TICKERS, NUM_EVENINGS, REPETITIONS = 103, 63, 5
@@ -56,12 +57,12 @@ def main() -> None:
 def run(conn: Connection, calendar: Calendar, folder: Path) -> None:
     settings = Settings(path=Path("universe.toml"), tickers=TICKERS)
     sessions = calendar.between(FIRST, LAST)
-    store.record(conn, Delivery(bars=bars(sessions)), source="bench", calendar=calendar)
+    ingest(conn, Delivery(bars=bars(sessions)), source="bench", calendar=calendar)
     networks(conn, folder, settings)
     run_dates = sessions[-NUM_EVENINGS - 22 : -22]
     started = time.perf_counter()
     for run_date in run_dates:
-        recent = store.recent_bars(conn, TICKERS, last=run_date, num_bars=280)
+        recent = recent_bars(conn, TICKERS, last=run_date, num_bars=280)
         input_windows.record(conn, latest_windows(recent, TICKERS, run_date, calendar, settings.window))
     conn.commit()
     conn.execute("analyze")

@@ -14,9 +14,10 @@ import polars as pl
 from ldtm_lib.database import embedded
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.database.migrate import migrate
-from ldtm_lib.prices import store
 from ldtm_lib.prices.bars import BAR_COLUMNS, BAR_SCHEMA
+from ldtm_lib.prices.ingest import ingest
 from ldtm_lib.prices.sources.protocol import Delivery
+from ldtm_lib.prices.stored_bars import current_bars, recent_bars
 from ldtm_lib.sessions import Calendar, exchange_calendar
 
 NUM_TICKERS = 103
@@ -73,7 +74,7 @@ def measure(database: Database, calendar: Calendar) -> None:
 
     def load() -> None:
         with database.transaction() as conn:
-            recorded = store.record(conn, delivery, source="bench", calendar=calendar)
+            recorded = ingest(conn, delivery, source="bench", calendar=calendar)
         assert recorded.per_ticker["num_refused"].sum() == 0
 
     with database.connect() as conn:
@@ -84,15 +85,15 @@ def measure(database: Database, calendar: Calendar) -> None:
     fast = timed("record into an empty store", load, len(bars))
     again = timed("record the same again", load, len(bars))
     with database.connect() as conn:
-        timed("current_bars of all", lambda: store.current_bars(conn, tickers), len(bars))
+        timed("current_bars of all", lambda: current_bars(conn, tickers), len(bars))
         last = bars["session"].max()
         assert last is not None
         recent = 280 * NUM_TICKERS
-        timed("recent_bars, 280 a ticker", lambda: store.recent_bars(conn, tickers, last=last, num_bars=280), recent)
+        timed("recent_bars, 280 a ticker", lambda: recent_bars(conn, tickers, last=last, num_bars=280), recent)
         evening = bars.group_by("ticker", maintain_order=True).tail(6)
         timed(
             "record an evening, 6 sessions a ticker",
-            lambda: store.record(conn, Delivery(bars=evening), source="bench", calendar=calendar),
+            lambda: ingest(conn, Delivery(bars=evening), source="bench", calendar=calendar),
             len(evening),
         )
         conn.rollback()

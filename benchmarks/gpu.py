@@ -203,8 +203,9 @@ def retrains() -> None:
     from ldtm_lib.database import embedded
     from ldtm_lib.database.connection import Database
     from ldtm_lib.database.migrate import migrate
-    from ldtm_lib.prices import store
+    from ldtm_lib.prices.ingest import ingest
     from ldtm_lib.prices.sources.protocol import Delivery
+    from ldtm_lib.prices.stored_bars import current_bars
     from ldtm_lib.training.run import retrain
 
     calendar = exchange_calendar()
@@ -217,14 +218,14 @@ def retrains() -> None:
         try:
             migrate(database, calendar)
             with database.transaction() as conn:
-                store.record(conn, Delivery(bars=bars), source="sample", calendar=calendar)
+                ingest(conn, Delivery(bars=bars), source="sample", calendar=calendar)
             for folds, asked in ((False, 30), (True, 120)):
                 settings = Settings(
                     path=Path("bench.toml"), tickers=tickers, gpu=ROOMY, backtest=BacktestConfig(num_folds=4)
                 )
                 began = time.perf_counter()
                 with watched_gpu() as busy, database.transaction() as conn:
-                    windows = windows_of(store.current_bars(conn, tickers), calendar, settings.window)
+                    windows = windows_of(current_bars(conn, tickers), calendar, settings.window)
                     report = retrain(
                         database,
                         Path(home) / f"checkpoints{folds}",

@@ -29,9 +29,9 @@ from ldtm_lib.gpu.devices import GpuReading
 from ldtm_lib.gpu.locks import occupancies_now
 from ldtm_lib.gpu.slots import Occupancy, job_slots
 from ldtm_lib.maintenance.disk import LITTLE_DISK_GIB
-from ldtm_lib.prices.sources.ib.address import address_of
 from ldtm_lib.prices.sources.ib.client import client_module
-from ldtm_lib.prices.sources.ib.logon import log_on_once
+from ldtm_lib.prices.sources.ib.connection import address_of
+from ldtm_lib.prices.sources.ib.reconnect import log_on_once
 from ldtm_lib.prices.sources.open import open_source
 from ldtm_lib.project import CONFIG_VARIABLE, DATABASE_VARIABLE, checked_url, home_of, open_project
 from ldtm_lib.sessions import exchange_calendar

@@ -10,7 +10,7 @@ from rich.table import Table
 from ldtm_lib.config import PriceBasis
 from ldtm_lib.database.clock import last_closed_session
 from ldtm_lib.errors import SourceError
-from ldtm_lib.prices import store
+from ldtm_lib.prices.ingest import ingest
 from ldtm_lib.prices.sources.files import FilesSource
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import FIRST_DAY, exchange_calendar
@@ -69,7 +69,7 @@ def import_files(project: Project, folder: Path, basis: PriceBasis) -> ImportRep
         last = last_closed_session(conn)
     delivery = source.fetch(project.settings.tickers, FIRST_DAY, last)
     with project.database.transaction() as conn:
-        recorded = store.record(conn, delivery, source=source.name, calendar=calendar)
+        recorded = ingest(conn, delivery, source=source.name, calendar=calendar)
     absent = {ticker for ticker, error in delivery.failures.items() if type(error) is SourceError}
     return ImportReport(
         tickers=recorded.per_ticker.to_dicts(),

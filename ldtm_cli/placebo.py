@@ -16,8 +16,8 @@ from ldtm_lib.features.windows import windows_of
 from ldtm_lib.placebo.calibration import PlaceboReport, PlaceboTally, require_folds, run_placebo
 from ldtm_lib.placebo.canaries import CanaryReport, run_canaries
 from ldtm_lib.placebo.shuffling import shuffled
-from ldtm_lib.prices import store
 from ldtm_lib.prices.bars import BAR_COLUMNS
+from ldtm_lib.prices.stored_bars import current_bars
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.statistics.wilson import Interval
@@ -101,7 +101,7 @@ def _taking_part(
         raise ConfigurationError("--tickers names no ticker; write it such as AAPL,MSFT, or leave it out for all")
     asked = list(dict.fromkeys(settings.require_ticker(ticker) for ticker in tickers or settings.tickers))
     with project.database.transaction() as conn:
-        bars = store.current_bars(conn, asked)
+        bars = current_bars(conn, asked)
     if last_bars is not None:
         bars = bars.group_by("ticker", maintain_order=True).tail(last_bars)
     windows = windows_of(bars.select(BAR_COLUMNS), calendar, settings.window) if len(bars) else {}

@@ -15,7 +15,7 @@ from ldtm_lib.database.connection import Connection
 from ldtm_lib.ledger.fillbacks import overdue
 from ldtm_lib.ledger.monitoring import Watch
 from ldtm_lib.ledger.snapshots import SnapshotReport, missing_rows
-from ldtm_lib.prices import store
+from ldtm_lib.prices.quarantine import open_quarantine
 from ldtm_lib.project import Project
 
 QUARANTINE, COMPLETE, ARRIVED = "no_bar_in_quarantine", "every_ticker_has_a_row", "every_due_actual_came"
@@ -72,7 +72,7 @@ def evening_checks(
 def _no_bar_in_quarantine(
     conn: Connection, sessions: Sequence[date], own: Collection[Key], expected: Collection[Key]
 ) -> dg.AssetCheckResult:
-    refused = store.open_quarantine(conn).to_dicts()
+    refused = open_quarantine(conn).to_dicts()
     held = [row for row in refused if (row["ticker"], row["session"]) in own]
     return dg.AssetCheckResult(
         asset_key="prices",

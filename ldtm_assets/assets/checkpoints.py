@@ -12,7 +12,7 @@ from ldtm_lib.config import Settings
 from ldtm_lib.features.look_ahead import WindowLeaks, window_leaks
 from ldtm_lib.features.window_set import WindowSet
 from ldtm_lib.features.windows import windows_of
-from ldtm_lib.prices import store
+from ldtm_lib.prices.stored_bars import current_bars
 from ldtm_lib.project import Project
 from ldtm_lib.registry.failures import Part
 from ldtm_lib.sessions import Calendar
@@ -41,7 +41,7 @@ def train(
     A ticker without bars is in the report as failed.
     """
     with project.database.transaction() as conn:
-        bars = store.current_bars(conn, tickers, last=trained_on)
+        bars = current_bars(conn, tickers, last=trained_on)
     if len(bars):
         trained_on = min(trained_on, bars.select(pl.col("session").max()).item())
     windows = windows_of(bars, calendar, project.settings.window)

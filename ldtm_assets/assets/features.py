@@ -6,7 +6,7 @@ from ldtm_assets.assets.materialization import Outcome
 from ldtm_assets.partitions import Cell
 from ldtm_lib.features import stored_windows as input_windows
 from ldtm_lib.features.windows import latest_windows
-from ldtm_lib.prices import store
+from ldtm_lib.prices.stored_bars import recent_bars
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
 
@@ -18,7 +18,7 @@ def build_features(project: Project, calendar: Calendar, cells: Sequence[Cell]) 
     for session in sorted({cell.session for cell in cells}):
         tickers = [cell.ticker for cell in cells if cell.session == session]
         with project.database.transaction() as conn:
-            bars = store.recent_bars(conn, tickers, last=session, num_bars=config.window_sessions + config.warmup_bars)
+            bars = recent_bars(conn, tickers, last=session, num_bars=config.window_sessions + config.warmup_bars)
             windows = latest_windows(bars, tickers, session, calendar, config)
             outdated = input_windows.record(conn, windows).outdated
         for window in windows:

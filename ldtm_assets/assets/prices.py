@@ -13,12 +13,13 @@ from ldtm_assets.partitions import Cell
 from ldtm_assets.resources import ProjectResource
 from ldtm_lib.database.clock import last_closed_session, now
 from ldtm_lib.errors import LdtmError, MissingBar
-from ldtm_lib.prices import store
 from ldtm_lib.prices.bars import empty_bars
-from ldtm_lib.prices.fetch_ranges import wanted_ranges
+from ldtm_lib.prices.fetch_ranges import fetch_ranges
+from ldtm_lib.prices.ingest import IngestReport, ingest
+from ldtm_lib.prices.quarantine import open_quarantine
 from ldtm_lib.prices.sources.open import open_source
 from ldtm_lib.prices.sources.protocol import Delivery
-from ldtm_lib.prices.store import Recorded
+from ldtm_lib.prices.stored_bars import current_bars
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import FIRST_DAY, Calendar, exchange_calendar
 
@@ -57,7 +58,7 @@ def load_histories(project: Project, calendar: Calendar, tickers: Sequence[str],
     last = min(calendar.require_session(date.fromisoformat(last_session)), newest) if last_session else newest
     delivery = _fetch(project, tickers, FIRST_DAY, last)
     with project.database.transaction() as conn:
-        recorded = store.record(conn, delivery, source=project.settings.source.kind, calendar=calendar)
+        recorded = ingest(conn, delivery, source=project.settings.source.kind, calendar=calendar)
     counts = {row["ticker"]: row for row in recorded.per_ticker.iter_rows(named=True)}
     splits = _splits_by_ticker(recorded)
     outcome = Outcome(notes=[*delivery.notes, *recorded.notes])
@@ -70,7 +71,7 @@ def load_histories(project: Project, calendar: Calendar, tickers: Sequence[str],
 
 
 def bring_prices(project: Project, calendar: Calendar, cells: Sequence[Cell]) -> Outcome:
-    """Fetch and record the bars of some cells, with what their tickers lack before them (see `wanted_ranges`).
+    """Fetch and record the bars of some cells, with what their tickers lack before them (see `fetch_ranges`).
 
     A cell whose bar is in the store already is done even when the source fails: files may have been imported by hand.
     """
@@ -79,7 +80,7 @@ def bring_prices(project: Project, calendar: Calendar, cells: Sequence[Cell]) ->
     tickers = list(dict.fromkeys(cell.ticker for cell in cells))
     first, last = min(cell.session for cell in cells), max(cell.session for cell in cells)
     with project.database.transaction() as conn:
-        ranges = wanted_ranges(
+        ranges = fetch_ranges(
             conn,
             [(cell.session, cell.ticker) for cell in cells],
             newest_closed=last_closed_session(conn),
@@ -88,9 +89,9 @@ def bring_prices(project: Project, calendar: Calendar, cells: Sequence[Cell]) ->
     deliveries = [_fetch(project, group, *wanted) for wanted, group in ranges.items()]
     with project.database.transaction() as conn:
         source = project.settings.source.kind
-        recorded = [store.record(conn, delivery, source=source, calendar=calendar) for delivery in deliveries]
-        held = store.current_bars(conn, tickers, first=first, last=last)
-        refused = store.open_quarantine(conn)
+        recorded = [ingest(conn, delivery, source=source, calendar=calendar) for delivery in deliveries]
+        held = current_bars(conn, tickers, first=first, last=last)
+        refused = open_quarantine(conn)
     bars = {(row["ticker"], row["session"]): row for row in held.iter_rows(named=True)}
     reasons = {(row["ticker"], row["session"]): row["reason"] for row in refused.iter_rows(named=True)}
     failures = {ticker: error for delivery in deliveries for ticker, error in delivery.failures.items()}
@@ -130,7 +131,7 @@ def _counts(row: dict[str, Any]) -> Metadata:
     }
 
 
-def _splits_by_ticker(*recorded: Recorded) -> dict[str, list[str]]:
+def _splits_by_ticker(*recorded: IngestReport) -> dict[str, list[str]]:
     splits: dict[str, list[str]] = defaultdict(list)
     for split in (split for one in recorded for split in one.splits):
         splits[split.ticker].append(f"{split.ratio:g} for 1 on {split.session}")

@@ -20,7 +20,7 @@ from ldtm_lib.features import stored_windows as input_windows
 from ldtm_lib.features.look_ahead import Build, WindowLeaks, window_leaks
 from ldtm_lib.features.windows import windows_of
 from ldtm_lib.ledger.snapshots import SnapshotRow, on_record
-from ldtm_lib.prices.store import current_bars
+from ldtm_lib.prices.stored_bars import current_bars
 from ldtm_lib.sessions import Calendar
 
 Kind = Literal["recorded before its bars", "without its newest bar", "window of later bars", "window of no bars"]

@@ -22,7 +22,7 @@ from ldtm_lib.ledger.drafts import Draft, draft_all
 from ldtm_lib.ledger.forecasters import Forecaster, forecaster_on_record
 from ldtm_lib.ledger.snapshots import PREDICTIONS, SnapshotRow, on_record, same_price
 from ldtm_lib.models.checkpoint import read_architecture
-from ldtm_lib.prices import store
+from ldtm_lib.prices.stored_bars import bars_as_of
 from ldtm_lib.sessions import Calendar
 
 Value = float | str | date | datetime | None
@@ -163,7 +163,7 @@ def window_again(
         moment = stored.bars_recorded_until or moment
     if stored is not None and stored.window.inputs is not None:
         config = replace(config, window_sessions=len(stored.window.inputs))
-    bars = store.bars_as_of(conn, [row.ticker], moment=moment, last=row.run_date)
+    bars = bars_as_of(conn, [row.ticker], moment=moment, last=row.run_date)
     (window,) = latest_windows(bars, [row.ticker], row.run_date, calendar, config)
     return window
 

@@ -1,1 +1,1 @@
-"""Daily bars: where they come from, what makes them valid, and how every value ever seen is kept."""
+"""Daily bars: sources, validation, price basis, and the store that keeps every vintage."""

@@ -1,4 +1,4 @@
-"""Put what arrives and what is stored of one ticker on one price basis, and note what no split explains."""
+"""Adjustment: put delivered and stored bars of one ticker on one price basis, and note changes no split explains."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from datetime import date, timedelta
 import polars as pl
 
 from ldtm_lib.prices.bars import KEY, PRICE_COLUMNS
-from ldtm_lib.prices.split_inference import Reading, Stored, best_reading, common_closes
+from ldtm_lib.prices.split_inference import SplitHypothesis, StoredHistory, common_closes, infer_splits
 from ldtm_lib.prices.splits import (
     HALF_A_CENT,
     MIN_RESTATED_BARS,
@@ -26,13 +26,13 @@ VOLUME_ROUNDING = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settled:
-    """A delivery of one ticker on the basis that the store shall have from now on."""
+class Adjusted:
+    """A delivery of one ticker, adjusted to the price basis that the stored bars have after the ingest."""
 
     bars: pl.DataFrame
-    """The delivered bars; where they came on an older basis, without those that the store has already.
+    """The delivered bars; if they came on an older basis, without those that are stored already.
 
-    None at all where they show a split whose session cannot be told: the store would be left on two bases.
+    Empty if they show a split whose session cannot be inferred: stored bars would end up on two price bases.
     """
     unapplied: tuple[Split, ...]
     """New splits that the stored bars do not have yet."""
@@ -41,36 +41,38 @@ class Settled:
     notes: tuple[str, ...]
 
 
-def settle(
-    delivered: pl.DataFrame, declared: Sequence[Split], basis: date, stored: Stored, calendar: Calendar
-) -> Settled:
-    """Settle one ticker's delivery: `delivered` is sorted by session, `basis` is where the source's splits end.
+def adjust_delivery(
+    delivered: pl.DataFrame, declared: Sequence[Split], basis: date, stored: StoredHistory, calendar: Calendar
+) -> Adjusted:
+    """Adjust one ticker's delivery: `delivered` is sorted by session, `basis` is the last session whose splits it has.
 
-    A declared split that the stored bars have already is the known one of its ratio that nobody declares, however far
-    apart they are dated: after a silence of weeks, a noticed split is dated by the first bar that came.
+    A declared split that stored bars have already is the known, undeclared one of the same ratio, however far apart
+    the two are dated: after weeks without bars, an inferred split is dated by the first bar that arrived.
     """
-    fresh = [split for split in _by_session(declared) if not any(_is_same_split(split, k) for k in stored.splits)]
-    silent = [k for k in _by_session(stored.splits) if not any(_is_same_split(k, split) for split in declared)]
+    newly_declared = [
+        split for split in _by_session(declared) if not any(_is_same_split(split, k) for k in stored.splits)
+    ]
+    undeclared = [k for k in _by_session(stored.splits) if not any(_is_same_split(k, split) for split in declared)]
     disputed = _disputes(declared, stored.splits)
     if stored.newest is None:
-        bars = adjust(delivered, [split for split in silent if split.session > basis])
-        return Settled(bars=bars, unapplied=(), applied=tuple(fresh), notes=disputed)
-    reading = best_reading(delivered, silent, fresh, basis, stored, calendar)
-    if reading.is_undated:
-        return Settled(bars=delivered.clear(), unapplied=(), applied=(), notes=(*disputed, _undated(delivered)))
-    bars, applied = reading.bars, [split for split in fresh if split not in reading.unapplied]
-    if reading.missing:
-        bars = _without_rounded(bars, delivered, adjust(reading.reference, reading.noticed))
-    return Settled(
+        bars = adjust(delivered, [split for split in undeclared if split.session > basis])
+        return Adjusted(bars=bars, unapplied=(), applied=tuple(newly_declared), notes=disputed)
+    hypothesis = infer_splits(delivered, undeclared, newly_declared, basis, stored, calendar)
+    if hypothesis.is_undated:
+        return Adjusted(bars=delivered.clear(), unapplied=(), applied=(), notes=(*disputed, _undated(delivered)))
+    bars, applied = hypothesis.bars, [split for split in newly_declared if split not in hypothesis.unapplied]
+    if hypothesis.missing:
+        bars = _without_rounded(bars, delivered, adjust(hypothesis.reference, hypothesis.inferred))
+    return Adjusted(
         bars=bars,
-        unapplied=(*reading.unapplied, *reading.noticed),
-        applied=tuple(split for split in applied if not any(_is_alike(split, known) for known in silent)),
-        notes=(*disputed, *_notes(reading)),
+        unapplied=(*hypothesis.unapplied, *hypothesis.inferred),
+        applied=tuple(split for split in applied if not any(_is_alike(split, known) for known in undeclared)),
+        notes=(*disputed, *_notes(hypothesis)),
     )
 
 
 def _disputes(declared: Sequence[Split], known: Sequence[Split]) -> tuple[str, ...]:
-    """Notes on splits that are declared by another ratio than the one on record."""
+    """Notes on splits that are declared with another ratio than the one on record."""
     return tuple(
         f"{new.ticker}: a split of {new.ratio:g} for 1 on {new.session} is declared, {old.ratio:g} for 1 is on record "
         "and stays; correct the source, or the row of table split"
@@ -81,7 +83,7 @@ def _disputes(declared: Sequence[Split], known: Sequence[Split]) -> tuple[str, .
 
 
 def _undated(delivered: pl.DataFrame) -> str:
-    """A note on a delivery that is left aside, since it would put the store on two bases."""
+    """A note on a delivery that is not recorded, because stored bars would end up on two price bases."""
     ticker, sessions = delivered["ticker"][0], delivered["session"]
     return (
         f"{ticker}: the bars from {sessions[0]} to {sessions[-1]} arrive as after a split that the stored ones do not "
@@ -104,22 +106,22 @@ def _without_rounded(bars: pl.DataFrame, delivered: pl.DataFrame, reference: pl.
     return bars.filter(differs)
 
 
-def _notes(reading: Reading) -> tuple[str, ...]:
-    """A note on prices that no split explains, as far as it can be told."""
-    bars, reference = reading.bars, reading.reference
-    if bars.is_empty() or reading.noticed:
+def _notes(hypothesis: SplitHypothesis) -> tuple[str, ...]:
+    """Notes on changed prices that no split explains."""
+    bars, reference = hypothesis.bars, hypothesis.reference
+    if bars.is_empty() or hypothesis.inferred:
         return ()
     if rescaled := _rescaling(reference, bars):
         return rescaled
     _, old, new = common_closes(reference, bars)
     restated = ~is_same_price(old, new)
     if not restated.any():
-        return _suspicion(bars, old, reading.close_before)
+        return _suspicion(bars, old, hypothesis.close_before)
     return (_doubt(bars["ticker"][0], old[restated], new[restated], len(old)),)
 
 
 def _suspicion(bars: pl.DataFrame, overlap: Floats, close_before: float | None) -> tuple[str, ...]:
-    """A note on a jump that could be a split, when no bar on both sides tells."""
+    """A note on a jump that could be a split, if no session is both stored and delivered."""
     if len(overlap) or close_before is None:
         return ()
     ticker: str = bars["ticker"][0]
@@ -129,7 +131,7 @@ def _suspicion(bars: pl.DataFrame, overlap: Floats, close_before: float | None) 
 
 
 def _rescaling(reference: pl.DataFrame, bars: pl.DataFrame) -> tuple[str, ...]:
-    """A note on stored bars that arrive at a constant multiple which is no split's."""
+    """A note on stored bars that arrive at a constant multiple which is not the ratio of a split."""
     both = reference.join(bars, on="session", suffix="_new").sort("session")
     stored, delivered = both.select(PRICE_COLUMNS), both.select(f"{name}_new" for name in PRICE_COLUMNS)
     note = rescaling_note(bars["ticker"][0], stored.to_numpy(), delivered.to_numpy())
@@ -137,7 +139,7 @@ def _rescaling(reference: pl.DataFrame, bars: pl.DataFrame) -> tuple[str, ...]:
 
 
 def _doubt(ticker: str, old: Floats, new: Floats, num_overlapping: int) -> str:
-    """A note on stored bars whose prices change by more than a percent without being taken for a split."""
+    """A note on stored bars whose prices change by more than a percent and that are not taken for a split."""
     ratios = old / new
     by = f"{1 / ratios.max():.4g} to {1 / ratios.min():.4g}"
     few = f"; fewer than {MIN_RESTATED_BARS} bars cannot tell a split" if num_overlapping < MIN_RESTATED_BARS else ""

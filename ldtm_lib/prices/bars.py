@@ -1,4 +1,4 @@
-"""Daily bars as frames, and the rules that tell a valid bar from one to refuse."""
+"""Daily bars as frames, and the rules that a valid bar satisfies."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ KEY = ("ticker", "session")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Validated:
-    """Bars told apart: `valid` has the columns of BAR_SCHEMA, `refused` a column `reason` more."""
+    """Valid and refused bars: `valid` has the columns of BAR_SCHEMA, `refused` an additional column `reason`."""
 
     valid: pl.DataFrame
     refused: pl.DataFrame
@@ -28,7 +28,7 @@ def empty_bars() -> pl.DataFrame:
 
 
 def validate(bars: pl.DataFrame, calendar: Calendar) -> Validated:
-    """Tell valid bars from those to refuse; each refused bar says in words every rule that it breaks.
+    """Separate valid bars from bars to refuse; `reason` of a refused bar names every rule that it breaks.
 
     A bar is valid when its session is in the calendar, its prices are finite and above zero, its high and low
     enclose open and close, and its volume is finite and not negative. The same bar twice counts once; two

@@ -1,8 +1,8 @@
-"""What to ask a source for so that some sessions of some tickers get their bars: a few ranges for all tickers.
+"""Fetch ranges: the date ranges to fetch from a source so that given partitions get their bars.
 
-A ticker's range begins with bars that are stored: by them a restatement, such as a split, is noticed. Where the newest
-stored bar is weeks old, it begins there and not a few sessions before today, and where newer bars are stored than the
-ones asked for, it reaches to the newest: a split is dated by the bars on both sides of it.
+A ticker's range begins with bars that are already stored, so that a restatement such as a split is detected. If the
+newest stored bar is weeks old, the range begins there and not a few sessions before today; if newer bars are stored
+than the ones asked for, it extends to the newest: a split is dated by the bars before and after it.
 """
 
 from collections import Counter
@@ -14,54 +14,54 @@ from ldtm_lib.database.statements import statement
 from ldtm_lib.sessions import FIRST_DAY, Calendar
 
 OVERLAP_BARS = 5
-"""Stored bars before what is wanted that are fetched again."""
+"""Stored bars before the requested ones that are fetched again."""
 HOLES_SESSIONS = 40
-"""How far before the first session asked for a missing bar is fetched along."""
+"""A missing bar is fetched too if it lies at most this many sessions before the first requested session."""
 
 Range = tuple[date, date]
 """First and last session, both included."""
 
 
-def wanted_ranges(
-    conn: Connection, cells: Iterable[tuple[date, str]], *, newest_closed: date, calendar: Calendar
+def fetch_ranges(
+    conn: Connection, partitions: Iterable[tuple[date, str]], *, newest_closed: date, calendar: Calendar
 ) -> dict[Range, list[str]]:
-    """The ranges that hold what some cells (session, ticker) want, with the tickers of each; one statement.
+    """The ranges that cover some partitions (session, ticker), with the tickers of each; one statement.
 
-    There are three at most, as every range is a connection to some sources: the one that most tickers have in common,
-    one for all stragglers, and the whole history for tickers with too few stored bars to overlap.
+    There are at most three, because some sources open a connection per range: the range that most tickers share, one
+    for all other tickers, and the whole history for tickers with too few stored bars to overlap.
     """
-    asked: dict[str, Range] = {}
-    for session, ticker in cells:
-        first, last = asked.get(ticker, (session, session))
-        asked[ticker] = min(first, session), max(last, session)
-    if not asked:
+    requested: dict[str, Range] = {}
+    for session, ticker in partitions:
+        first, last = requested.get(ticker, (session, session))
+        requested[ticker] = min(first, session), max(last, session)
+    if not requested:
         return {}
-    firsts = [first for first, _ in asked.values()]
+    firsts = [first for first, _ in requested.values()]
     rows = conn.execute(
         statement("prices/wanted"),
         {
-            "tickers": list(asked),
+            "tickers": list(requested),
             "firsts": firsts,
-            "lasts": [last for _, last in asked.values()],
+            "lasts": [last for _, last in requested.values()],
             "recent": _sessions_before(min(firsts), calendar) + calendar.between(min(firsts), max(firsts)),
             "overlap": OVERLAP_BARS,
         },
     ).fetchall()
-    wanted = {ticker: (first or FIRST_DAY, min(last, newest_closed)) for ticker, first, last in rows}
-    whole = [ticker for ticker in asked if wanted[ticker][0] == FIRST_DAY]
-    others = [ticker for ticker in asked if ticker not in whole]
-    common = Counter(wanted[ticker] for ticker in others).most_common(1)
-    usual = [ticker for ticker in others if wanted[ticker] == common[0][0]]
-    stragglers = [ticker for ticker in others if ticker not in usual]
+    range_of = {ticker: (first or FIRST_DAY, min(last, newest_closed)) for ticker, first, last in rows}
+    whole_history = [ticker for ticker in requested if range_of[ticker][0] == FIRST_DAY]
+    with_history = [ticker for ticker in requested if ticker not in whole_history]
+    common = Counter(range_of[ticker] for ticker in with_history).most_common(1)
+    common_range = [ticker for ticker in with_history if range_of[ticker] == common[0][0]]
+    others = [ticker for ticker in with_history if ticker not in common_range]
     ranges: dict[Range, list[str]] = {}
-    for group in (usual, stragglers, whole):
+    for group in (common_range, others, whole_history):
         if group:
-            ranges.setdefault(_around(wanted[ticker] for ticker in group), []).extend(group)
+            ranges.setdefault(_around(range_of[ticker] for ticker in group), []).extend(group)
     return ranges
 
 
 def _sessions_before(session: date, calendar: Calendar) -> list[date]:
-    """The sessions of the calendar shortly before one."""
+    """The last sessions of the calendar before one."""
     return calendar.between(FIRST_DAY, session)[-HOLES_SESSIONS - 1 : -1]
 
 

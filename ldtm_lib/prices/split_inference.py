@@ -1,9 +1,9 @@
-"""Read what the bars on both sides of a delivery tell: which splits each side lacks, and which one nobody has told of.
+"""Split inference: which splits the delivered and the stored bars of a ticker lack, and whether one is undeclared.
 
-Evidence comes first: bars of the same session in the delivery and in the store tell by their ratio. Before a split
-that takes a known one back, bars arrive as from a source that has forgotten the known one; so a reading must account
-for as many bars as it can, not for some. Where bars do not tell, the dates decide: a delivery has applied the splits
-up to its basis, the store those up to its newest bar.
+Evidence comes first: the ratio of delivered to stored closes of the same sessions. Before a split that reverses a known
+one, bars arrive as from a source that does not know the earlier split; so a hypothesis must explain as many bars as
+possible, not only some. If the bars do not decide, the dates do: a delivery has applied the splits up to its basis,
+stored bars those up to the newest of them.
 """
 
 from collections.abc import Sequence
@@ -19,13 +19,13 @@ from ldtm_lib.sessions import Calendar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stored:
-    """What the store holds of one ticker."""
+class StoredHistory:
+    """The stored bars and known splits of one ticker."""
 
     bars: pl.DataFrame
     """Current bars of the delivered range, or the ticker's whole history; sorted by session.
 
-    The whole history where the store has bars after the delivered range.
+    The whole history if there are stored bars after the delivered range.
     """
     splits: tuple[Split, ...]
     newest: date | None
@@ -36,96 +36,99 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """One way to read a delivery: what each side lacks, and what is then left to be noticed."""
+class SplitHypothesis:
+    """One explanation of a delivery: the splits that each side lacks, and an undeclared split inferred from them."""
 
     missing: tuple[Split, ...]
     """Known splits that the delivered bars have not applied."""
     unapplied: tuple[Split, ...]
-    """Splits just declared that the stored bars have not applied."""
-    noticed: tuple[Split, ...]
-    """The split by which the delivery restates stored bars without saying so, or none."""
+    """Newly declared splits that the stored bars have not applied."""
+    inferred: tuple[Split, ...]
+    """The undeclared split by which the delivery restates stored bars, if there is one."""
     is_undated: bool
-    """Whether all bars on both sides are restated by a split, and stored bars after them do not tell since when."""
+    """Whether a split restates all common bars and later stored bars do not show its session."""
     bars: pl.DataFrame
-    """The delivered bars with what they lack."""
+    """The delivered bars, adjusted for `missing`."""
     reference: pl.DataFrame
-    """The stored bars with what they lack, but for the noticed split."""
+    """The stored bars, adjusted for `unapplied` but not for `inferred`."""
     close_before: float | None
     """The stored close before the first delivered bar, on the basis of `reference`."""
     num_same: int
-    """Bars on both sides that have the same close."""
+    """Common bars that have the same close."""
     num_explained: int
-    """The same, once the noticed split is applied too."""
+    """Common bars that have the same close once `inferred` is applied too."""
 
 
-def best_reading(
+def infer_splits(
     delivered: pl.DataFrame,
-    silent: Sequence[Split],
-    fresh: Sequence[Split],
+    undeclared: Sequence[Split],
+    newly_declared: Sequence[Split],
     basis: date,
-    stored: Stored,
+    stored: StoredHistory,
     calendar: Calendar,
-) -> Reading:
-    """The reading that explains most of the bars on both sides; of equals the one that notices least, then the dates'.
+) -> SplitHypothesis:
+    """The hypothesis that explains most common bars; ties go to the one with fewest inferred splits, then to the dates.
 
-    `silent` are known splits that the delivery does not declare, `fresh` those that it declares and nobody knew, both
-    by session. Of either a side lacks the newest, from one of them on, or none.
+    `undeclared` are known splits that the delivery does not declare, `newly_declared` are declared splits that were not
+    known before; both are sorted by session. A side lacks either no split or all splits from some session on.
     """
-    by_date = len([split for split in silent if split.session <= basis]), _num_applied_by_date(fresh, stored)
-    readings = {
-        (known, new): _read(delivered, tuple(silent[known:]), tuple(fresh[new:]), stored, calendar)
-        for known in range(len(silent) + 1)
-        for new in range(len(fresh) + 1)
+    as_dated = (
+        len([split for split in undeclared if split.session <= basis]),
+        _num_applied_by_date(newly_declared, stored),
+    )
+    hypotheses = {
+        (known, new): _hypothesis(delivered, tuple(undeclared[known:]), tuple(newly_declared[new:]), stored, calendar)
+        for known in range(len(undeclared) + 1)
+        for new in range(len(newly_declared) + 1)
     }
 
     def evidence(at: tuple[int, int]) -> tuple[int, int, int]:
-        num_as_dated = sum(one == dated for one, dated in zip(at, by_date, strict=True))
-        return readings[at].num_explained, readings[at].num_same, num_as_dated
+        num_as_dated = sum(one == dated for one, dated in zip(at, as_dated, strict=True))
+        return hypotheses[at].num_explained, hypotheses[at].num_same, num_as_dated
 
-    return readings[max(readings, key=evidence)]
+    return hypotheses[max(hypotheses, key=evidence)]
 
 
 def common_closes(left: pl.DataFrame, right: pl.DataFrame) -> tuple[list[date], Floats, Floats]:
-    """Sessions on both sides with the closes of each, sorted."""
+    """Sessions of both frames with the closes of each, sorted."""
     both = left.join(right.select("session", "close"), on="session", suffix="_right").sort("session")
     return both["session"].to_list(), both["close"].to_numpy(), both["close_right"].to_numpy()
 
 
-def _read(
+def _hypothesis(
     delivered: pl.DataFrame,
     missing: tuple[Split, ...],
     unapplied: tuple[Split, ...],
-    stored: Stored,
+    stored: StoredHistory,
     calendar: Calendar,
-) -> Reading:
+) -> SplitHypothesis:
     bars, reference = adjust(delivered, missing), adjust(stored.bars, unapplied)
     _, old, new = common_closes(reference, bars)
     num_same = int(is_same_price(old, new).sum())
     close_before = _close_before(stored, unapplied)
-    told_until = max([stored.newest or date.min, *(split.session for split in (*stored.splits, *unapplied))])
-    noticed = _notice(bars, reference, close_before, told_until, calendar)
-    return Reading(
+    known_until = max([stored.newest or date.min, *(split.session for split in (*stored.splits, *unapplied))])
+    inferred = _inferred_split(bars, reference, close_before, known_until, calendar)
+    return SplitHypothesis(
         missing=missing,
         unapplied=unapplied,
-        noticed=noticed or (),
-        is_undated=noticed is None,
+        inferred=inferred or (),
+        is_undated=inferred is None,
         bars=bars,
         reference=reference,
         close_before=close_before,
         num_same=num_same,
-        num_explained=len(old) if noticed else num_same,
+        num_explained=len(old) if inferred else num_same,
     )
 
 
-def _notice(
-    bars: pl.DataFrame, reference: pl.DataFrame, close_before: float | None, told_until: date, calendar: Calendar
+def _inferred_split(
+    bars: pl.DataFrame, reference: pl.DataFrame, close_before: float | None, known_until: date, calendar: Calendar
 ) -> tuple[Split, ...] | None:
-    """The split of a delivery whose first bars on both sides come at one ratio, and all later ones as they are stored.
+    """The undeclared split of a delivery whose first common bars differ by one ratio, and whose later ones are equal.
 
-    The delivery must be the side that goes on without a jump, at the split and where it follows an older bar. A split
-    of all bars on both sides comes after every split that was told of and, where no later bar is stored, after every
-    stored bar; where some are, they jump by its ratio on its session. None when they do not tell.
+    The delivered bars must continue without a jump, at the split and after an older stored bar. A split that restates
+    all common bars comes after every known split and, if no later bar is stored, after every stored bar; if later bars
+    are stored, they jump by its ratio on its session. None if they do not show the session.
     """
     sessions, old, new = common_closes(reference, bars)
     restated = ~is_same_price(old, new)
@@ -142,14 +145,14 @@ def _notice(
     if is_in_between:
         since = sessions[num_restated]
     elif later.is_empty():
-        since = _first_after(told_until, bars, calendar)
+        since = _first_after(known_until, bars, calendar)
     else:
         since = _only_jump(float(old[-1]), later, ratio)
     return None if since is None else (Split(ticker=bars["ticker"][0], session=since, ratio=ratio),)
 
 
 def _only_jump(close_before: float, later: pl.DataFrame, ratio: float) -> date | None:
-    """The session on which stored bars after a close jump by a split's ratio; None when they do so never or often."""
+    """The only session on which stored bars after a close jump by a split's ratio; None if there is none or several."""
     closes = np.concatenate([[close_before], later["close"].to_numpy()])
     jumps = np.flatnonzero(_is_nearer(closes[:-1] / closes[1:], ratio))
     return later["session"][int(jumps[0])] if len(jumps) == 1 else None
@@ -161,7 +164,7 @@ def _first_after(session: date, bars: pl.DataFrame, calendar: Calendar) -> date:
     return calendar.offset(session, 1) if later.is_empty() else later[0]
 
 
-def _close_before(stored: Stored, unapplied: Sequence[Split]) -> float | None:
+def _close_before(stored: StoredHistory, unapplied: Sequence[Split]) -> float | None:
     """The close before the first delivered bar, on the basis after some splits."""
     if stored.session_before is None or stored.close_before is None:
         return None
@@ -169,15 +172,15 @@ def _close_before(stored: Stored, unapplied: Sequence[Split]) -> float | None:
     return stored.close_before / float(np.prod(ratios))
 
 
-def _num_applied_by_date(fresh: Sequence[Split], stored: Stored) -> int:
-    """How many of the splits just declared the stored bars have had all along, by where they end and jump."""
-    num_applied = len(fresh)
-    while num_applied and _looks_unapplied(stored, fresh[num_applied - 1]):
+def _num_applied_by_date(newly_declared: Sequence[Split], stored: StoredHistory) -> int:
+    """The number of newly declared splits that stored bars have applied, judged by their end and their jumps."""
+    num_applied = len(newly_declared)
+    while num_applied and _looks_unapplied(stored, newly_declared[num_applied - 1]):
         num_applied -= 1
     return num_applied
 
 
-def _looks_unapplied(stored: Stored, split: Split) -> bool:
+def _looks_unapplied(stored: StoredHistory, split: Split) -> bool:
     """Whether stored bars end before a split, or jump by its ratio on its session."""
     if stored.newest is not None and stored.newest < split.session:
         return True
@@ -189,5 +192,5 @@ def _looks_unapplied(stored: Stored, split: Split) -> bool:
 
 
 def _is_nearer(measured: Floats | float, ratio: float) -> npt.NDArray[np.bool_]:
-    """Whether a measured ratio is nearer to a split's than to one."""
+    """Whether a measured ratio is nearer to the ratio of a split than to 1."""
     return np.abs(np.log(measured / ratio)) < np.abs(np.log(measured))

@@ -1,4 +1,4 @@
-"""Stock splits: what they do to prices, and how one is told from a crash or a dividend."""
+"""Stock splits: their effect on prices, and how to distinguish one from a crash or a dividend."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,11 @@
-"""Frames out of PostgreSQL: COPY as CSV, parsed by polars."""
+"""Stored bars as frames: the current vintages, and those that were current at an earlier moment.
+
+Frames are sorted by ticker and session and have the columns of BAR_SCHEMA. COPY writes every float as the shortest text
+that reads back as the same float, so no value is rounded on the way in or out.
+"""
 
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from io import BytesIO
 
 import polars as pl
@@ -15,10 +19,25 @@ def current_bars(
     conn: Connection, tickers: Sequence[str], *, first: date | None = None, last: date | None = None
 ) -> pl.DataFrame:
     """The newest vintage of every bar of some tickers, from one session to another, both included."""
-    return read_frame(conn, "prices/current_bars", {"tickers": list(tickers), "first": first, "last": last}, BAR_SCHEMA)
+    return _read_frame(
+        conn, "prices/current_bars", {"tickers": list(tickers), "first": first, "last": last}, BAR_SCHEMA
+    )
 
 
-def read_frame(conn: Connection, name: str, parameters: Mapping[str, object], schema: pl.Schema) -> pl.DataFrame:
+def recent_bars(conn: Connection, tickers: Sequence[str], *, last: date, num_bars: int) -> pl.DataFrame:
+    """The newest current bars of each ticker up to a session, at most so many of each."""
+    parameters = {"tickers": list(tickers), "last": last, "num_bars": num_bars}
+    return _read_frame(conn, "prices/recent_bars", parameters, BAR_SCHEMA)
+
+
+def bars_as_of(conn: Connection, tickers: Sequence[str], *, moment: datetime, last: date | None = None) -> pl.DataFrame:
+    """The bars that were current at a moment (aware), up to a session: on the price basis of that moment."""
+    return _read_frame(
+        conn, "prices/bars_as_of", {"tickers": list(tickers), "moment": moment, "last": last}, BAR_SCHEMA
+    )
+
+
+def _read_frame(conn: Connection, name: str, parameters: Mapping[str, object], schema: pl.Schema) -> pl.DataFrame:
     """The rows of one `copy (...) to stdout` as a frame of a schema, sorted by ticker and session."""
     text = BytesIO()
     with conn.cursor() as cursor, cursor.copy(statement(name), parameters) as rows:

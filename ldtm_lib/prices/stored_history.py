@@ -1,4 +1,4 @@
-"""What the store holds of the tickers of one delivery, read in a constant number of statements."""
+"""Stored history: the bars and splits on record of a delivery's tickers, read in a constant number of statements."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -9,14 +9,14 @@ import polars as pl
 
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.statements import statement
-from ldtm_lib.prices.split_inference import Stored
+from ldtm_lib.prices.split_inference import StoredHistory
 from ldtm_lib.prices.splits import Split
 from ldtm_lib.prices.stored_bars import current_bars
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edge:
-    """Where the stored bars of a ticker end, and what comes before the first delivered one."""
+    """The newest stored session of a ticker, and the stored bar before the first delivered one."""
 
     newest: date
     session_before: date | None
@@ -24,23 +24,23 @@ class Edge:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Holdings:
+class StoredHistories:
     """Current bars, splits and edges of some tickers."""
 
     bars: pl.DataFrame
     """Current bars of the delivered range."""
-    histories: pl.DataFrame
-    """All current bars of the tickers with a split that the store does not know yet, or with bars after a delivery."""
+    whole_histories: pl.DataFrame
+    """All current bars of the tickers with a newly declared split, or with stored bars after the delivery."""
     splits: Mapping[str, tuple[Split, ...]]
     edges: Mapping[str, Edge]
     """Only tickers with stored bars are here."""
 
-    def of(self, ticker: str) -> Stored:
-        """What is held of one ticker; its whole history where that was read."""
+    def of(self, ticker: str) -> StoredHistory:
+        """The stored history of one ticker; all of it if that was read."""
         edge = self.edges.get(ticker)
         own = pl.col("ticker") == ticker
-        history = self.histories.filter(own)
-        return Stored(
+        history = self.whole_histories.filter(own)
+        return StoredHistory(
             bars=self.bars.filter(own) if history.is_empty() else history,
             splits=self.splits.get(ticker, ()),
             newest=edge.newest if edge else None,
@@ -49,8 +49,8 @@ class Holdings:
         )
 
 
-def read_holdings(conn: Connection, delivered: pl.DataFrame, declared: Iterable[Split]) -> Holdings:
-    """Read what is held of the tickers that a delivery has bars or splits of."""
+def read_stored_histories(conn: Connection, delivered: pl.DataFrame, declared: Iterable[Split]) -> StoredHistories:
+    """Read the stored history of the tickers that a delivery has bars or splits of."""
     declared = tuple(declared)
     ranges = delivered.group_by("ticker").agg(first=pl.col("session").min(), last=pl.col("session").max())
     firsts: dict[str, date | None] = dict.fromkeys(split.ticker for split in declared)
@@ -69,10 +69,9 @@ def read_holdings(conn: Connection, delivered: pl.DataFrame, declared: Iterable[
     }
     goes_on = {ticker for ticker, _, last in ranges.iter_rows() if ticker in edges and edges[ticker].newest > last}
     first, last = _range(delivered)
-    held = sorted(edges)
-    return Holdings(
-        bars=current_bars(conn, held, first=first, last=last),
-        histories=current_bars(conn, sorted((unknown & edges.keys()) | goes_on)),
+    return StoredHistories(
+        bars=current_bars(conn, sorted(edges), first=first, last=last),
+        whole_histories=current_bars(conn, sorted((unknown & edges.keys()) | goes_on)),
         splits=splits,
         edges=edges,
     )

@@ -16,9 +16,10 @@ from ldtm_lib.features.windows import InputWindow, latest_windows
 from ldtm_lib.ledger.snapshots import SnapshotReport, take_snapshots
 from ldtm_lib.models.checkpoint import write
 from ldtm_lib.models.lstm import LdtmNetwork
-from ldtm_lib.prices import store
+from ldtm_lib.prices.ingest import ingest
 from ldtm_lib.prices.sources.protocol import Delivery
 from ldtm_lib.prices.splits import Split
+from ldtm_lib.prices.stored_bars import recent_bars
 from ldtm_lib.sessions import Calendar
 from tests.integration.gate_fixtures import pass_the_gate
 
@@ -60,12 +61,12 @@ class Desk:
         return pl.concat(frames)
 
     def deliver(self, bars: pl.DataFrame, *splits: Split) -> None:
-        store.record(
+        ingest(
             self.conn, Delivery(bars=bars, splits=splits, failures={}, notes=()), source="test", calendar=self.calendar
         )
 
     def make_windows(self, tickers: Sequence[str], run_date: date = RUN_DATE) -> list[InputWindow]:
-        bars = store.recent_bars(self.conn, tickers, last=run_date, num_bars=280)
+        bars = recent_bars(self.conn, tickers, last=run_date, num_bars=280)
         windows = latest_windows(bars, tickers, run_date, self.calendar, self.settings.window)
         input_windows.record(self.conn, windows)
         return windows

@@ -1,4 +1,4 @@
-"""The bars in one file, ticker by ticker: what can be read of each, and why the rest cannot."""
+"""The bars in one file by ticker, and the reason for each ticker that cannot be read."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import polars as pl
 
 from ldtm_lib.errors import MalformedFile
 from ldtm_lib.prices.bars import BAR_COLUMNS
-from ldtm_lib.prices.sources.field_parsing import Read, read_numbers, read_sessions
+from ldtm_lib.prices.sources.field_parsing import ParsedColumn, parse_numbers, parse_sessions
 from ldtm_lib.prices.sources.tables import Table, read_table
 
 NUMBER_COLUMNS = ("open", "high", "low", "close", "volume", "adj_close")
@@ -36,20 +36,22 @@ def plain_name(ticker: str) -> str:
 def read_bar_file(path: Path, moment: datetime | None = None) -> BarFile:
     """Read the bars of one file; raises MalformedFile when that fails for all of its tickers alike.
 
-    A cell that is no number or date, a session that stands twice, or a line that was cut fails its ticker only; so
+    A field that is no number or date, a session that stands twice, or a line that was cut fails its ticker only; so
     does, when a moment (aware) is given, a last line that may be in the middle of being written at it.
     """
     table = read_table(path, moment)
     frame = _without_closing_words(table)
     names = _tickers(frame, path)
-    sessions = read_sessions(frame["session"])
-    numbers = read_numbers({n: frame[n] for n in NUMBER_COLUMNS if n in frame.columns}, table.separator)
-    reads = {"session": sessions} | numbers
-    bars = frame.select("row").with_columns(names, *(read.values.alias(name) for name, read in reads.items()))
+    sessions = parse_sessions(frame["session"])
+    numbers = parse_numbers({n: frame[n] for n in NUMBER_COLUMNS if n in frame.columns}, table.separator)
+    parsed_columns = {"session": sessions} | numbers
+    bars = frame.select("row").with_columns(
+        names, *(parsed.values.alias(name) for name, parsed in parsed_columns.items())
+    )
 
     failures: dict[str, MalformedFile] = {}
-    for name, read in reads.items():
-        _collect_unread(failures, table, frame[name], names, name, read, frame["row"])
+    for name, parsed in parsed_columns.items():
+        _collect_unparsed(failures, table, frame[name], names, name, parsed, frame["row"])
     _collect_cut_line(failures, table, frame, names)
     _collect_doubles(failures, table, bars)
     whole = bars.filter(~pl.col("ticker").is_in(list(failures)))
@@ -77,45 +79,45 @@ def _without_closing_words(table: Table) -> pl.DataFrame:
     last = empty.len() - int(empty.reverse().arg_min() or 0) if not empty.all() else empty.len()
     if table.separator is None or last == empty.len():
         return table.frame
-    first_cells = pl.col(table.frame.columns[1]).cast(pl.String)
-    closing = (pl.int_range(pl.len()) >= last) & first_cells.str.contains(r"^[^0-9]").fill_null(value=True)
+    first_fields = pl.col(table.frame.columns[1]).cast(pl.String)
+    closing = (pl.int_range(pl.len()) >= last) & first_fields.str.contains(r"^[^0-9]").fill_null(value=True)
     return table.frame.filter(~closing)
 
 
-def _collect_unread(
+def _collect_unparsed(
     failures: dict[str, MalformedFile],
     table: Table,
-    cells: pl.Series,
+    fields: pl.Series,
     names: pl.Series,
     column: str,
-    read: Read,
+    parsed: ParsedColumn,
     rows: pl.Series,
 ) -> None:
-    """Name the first cell of each ticker that could not be read."""
-    if not read.unread.any():
+    """Name the first field of each ticker that could not be parsed."""
+    if not parsed.unparsed.any():
         return
-    unread = pl.DataFrame([names, rows, cells.cast(pl.String).alias("cell")]).filter(read.unread)
-    wanted = "write dates as YYYY-MM-DD" if column == "session" else "write numbers such as 1234.56"
-    for found in unread.unique("ticker", keep="first", maintain_order=True).iter_rows(named=True):
-        problem = f"has {read.problem}, such as" if read.problem else f"has no readable {_noun(column)}:"
+    unparsed = pl.DataFrame([names, rows, fields.cast(pl.String).alias("field")]).filter(parsed.unparsed)
+    remedy = "write dates as YYYY-MM-DD" if column == "session" else "write numbers such as 1234.56"
+    for found in unparsed.unique("ticker", keep="first", maintain_order=True).iter_rows(named=True):
+        problem = f"has {parsed.problem}, such as" if parsed.problem else f"has no readable {_noun(column)}:"
         failures.setdefault(
-            found["ticker"], MalformedFile(f"{table.where(found['row'])} {problem} {found['cell']!r}; {wanted}")
+            found["ticker"], MalformedFile(f"{table.where(found['row'])} {problem} {found['field']!r}; {remedy}")
         )
 
 
 def _collect_cut_line(failures: dict[str, MalformedFile], table: Table, frame: pl.DataFrame, names: pl.Series) -> None:
-    """Tell a line that was cut from one with an empty cell: the last line, without an end and without all cells."""
+    """Distinguish a cut line from one with empty fields: the last line, without a newline and with fewer fields."""
     if frame.is_empty() or frame["row"][-1] != table.frame["row"][-1]:
         return
     if table.is_unfinished:
         unfinished = f"{table.where(frame['row'][-1])} has no end yet: the file is being written; try again in a minute"
         failures[names[-1]] = MalformedFile(unfinished)
-    if table.cells_of_last_line is None:
+    if table.num_fields_in_last_line is None:
         return
     failures.setdefault(
         names[-1],
         MalformedFile(
-            f"{table.where(frame['row'][-1])} ends after {table.cells_of_last_line} cells: the file seems cut; "
+            f"{table.where(frame['row'][-1])} ends after {table.num_fields_in_last_line} fields: the file seems cut; "
             "export it again"
         ),
     )

@@ -10,7 +10,7 @@ import polars as pl
 
 from ldtm_lib.errors import MalformedFile
 from ldtm_lib.prices.sources.bar_files import plain_name
-from ldtm_lib.prices.sources.field_parsing import read_sessions
+from ldtm_lib.prices.sources.field_parsing import parse_sessions
 from ldtm_lib.prices.sources.tables import is_being_written
 from ldtm_lib.prices.splits import Split
 
@@ -48,7 +48,7 @@ def read_declared_splits(folder: Path, moment: datetime | None = None) -> Declar
     if missing := {"ticker", "session", "ratio"} - set(frame.columns):
         raise MalformedFile(f"{SPLITS_FILE}, line 1 has no column {sorted(missing)[0]}; {REMEDY}")
     rows = frame.with_row_index("line", offset=2).filter(~pl.all_horizontal(pl.exclude("line").is_null()))
-    rows = rows.with_columns(day=read_sessions(rows["session"]).values) if len(rows) else rows
+    rows = rows.with_columns(day=parse_sessions(rows["session"]).values) if len(rows) else rows
     splits: dict[str, list[Split]] = {}
     failures: dict[str, MalformedFile] = {}
     for row in rows.iter_rows(named=True):

@@ -1,6 +1,6 @@
-"""From cells as people export them to dates and numbers: whole columns at a time.
+"""Parse the fields of exported files as dates and numbers, one column at a time.
 
-A cell that cannot be read becomes null and is found by comparing with the text: `unread` tells which.
+A field that cannot be parsed becomes null; `unparsed` marks it.
 """
 
 from dataclasses import dataclass
@@ -19,69 +19,69 @@ MULTIPLES = {"K": 1e3, "M": 1e6, "B": 1e9}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Read:
-    """A column of values, null where the cell could not be read, and which cells those are."""
+class ParsedColumn:
+    """A column of parsed values, null where a field could not be parsed, and a mask of those fields."""
 
     values: pl.Series
-    unread: pl.Series
+    unparsed: pl.Series
     problem: str | None = None
-    """Why no cell could be read, when it is the whole column."""
+    """The reason why the whole column could not be parsed."""
 
 
-def read_sessions(cells: pl.Series) -> Read:
+def parse_sessions(fields: pl.Series) -> ParsedColumn:
     """Dates of a column: text in any of DATE_FORMATS, with or without a time, dates, or seconds since 1970.
 
-    One format holds for the whole column. Day and month are told apart by a day above 12, or else by the
-    weekends that a wrong reading falls on; a column that stays ambiguous is refused.
+    One format holds for the whole column. Day and month are distinguished by a day above 12, or else by
+    the number of weekend dates under each format; a column that stays ambiguous is refused.
     """
-    if cells.dtype == pl.Date:
-        return Read(values=cells, unread=cells.is_null())
-    if isinstance(cells.dtype, pl.Datetime):
-        return _from_moments(cells)
-    text = cells.cast(pl.String).str.strip_chars()
+    if fields.dtype == pl.Date:
+        return ParsedColumn(values=fields, unparsed=fields.is_null())
+    if isinstance(fields.dtype, pl.Datetime):
+        return _from_moments(fields)
+    text = fields.cast(pl.String).str.strip_chars()
     if text.str.contains(r"^\d{10}(\d{3})?(\.0*)?$").all():
         seconds = text.str.slice(0, 10).cast(pl.Int64)
         return _from_moments(pl.from_epoch(seconds, time_unit="s").dt.replace_time_zone("UTC"))
     days = text.str.replace(TIME_OF_DAY, "")
     plain = days.str.to_date(DATE_FORMATS[0], strict=False)
     if plain.null_count() == 0:
-        return Read(values=plain, unread=plain.is_null())
+        return ParsedColumn(values=plain, unparsed=plain.is_null())
     short = days.str.contains(SHORT_YEAR).any()
     parsed = {f: days.str.to_date(f, strict=False) for f in DATE_FORMATS if f.endswith("y") == short}
     best = max((values.count() for values in parsed.values()), default=0)
-    readings = [values for values in parsed.values() if values.count() == best]
-    fewest = min(_num_weekend_days(values) for values in readings)
-    likely = [values for values in readings if _num_weekend_days(values) == fewest]
+    candidates = [values for values in parsed.values() if values.count() == best]
+    fewest = min(_num_weekend_days(values) for values in candidates)
+    likely = [values for values in candidates if _num_weekend_days(values) == fewest]
     if best and any(not values.equals(likely[0]) for values in likely):
-        return Read(
+        return ParsedColumn(
             values=likely[0],
-            unread=pl.repeat(True, len(cells), eager=True),
+            unparsed=pl.repeat(True, len(fields), eager=True),
             problem="dates that can be read as day/month and as month/day",
         )
-    return Read(values=likely[0], unread=likely[0].is_null())
+    return ParsedColumn(values=likely[0], unparsed=likely[0].is_null())
 
 
-def read_numbers(columns: dict[str, pl.Series], separator: str | None) -> dict[str, Read]:
+def parse_numbers(columns: dict[str, pl.Series], separator: str | None) -> dict[str, ParsedColumn]:
     """Numbers of the columns of one file: currency signs, thousands separators and decimal commas are understood.
 
     Whether a comma is a decimal sign is decided for all columns together, and only where it is unambiguous; where
-    commas separate the cells they are none. Missing cells (empty, null, N/A, -) are null and count as read.
+    commas separate the fields they are none. Missing fields (empty, null, N/A, -) are null and count as read.
     """
-    direct = {name: cells.cast(pl.Float64, strict=False) for name, cells in columns.items()}
+    direct = {name: fields.cast(pl.Float64, strict=False) for name, fields in columns.items()}
     if all(values.null_count() == columns[name].null_count() for name, values in direct.items()):
         return {
-            name: Read(values=values, unread=pl.repeat(False, len(values), eager=True))
+            name: ParsedColumn(values=values, unparsed=pl.repeat(False, len(values), eager=True))
             for name, values in direct.items()
         }
-    texts = {name: _plain(cells) for name, cells in columns.items()}
+    texts = {name: _plain(fields) for name, fields in columns.items()}
     written = pl.concat([text for text in texts.values() if text is not None] or [pl.Series([], dtype=pl.String)])
     decimal_comma, problem = _decimal_comma(written, separator)
     return {name: _numbers(columns[name], text, decimal_comma, problem) for name, text in texts.items()}
 
 
-def _numbers(cells: pl.Series, text: pl.Series | None, decimal_comma: bool, problem: str | None) -> Read:
+def _numbers(fields: pl.Series, text: pl.Series | None, decimal_comma: bool, problem: str | None) -> ParsedColumn:
     if text is None:
-        return Read(values=cells.cast(pl.Float64), unread=pl.repeat(False, len(cells), eager=True))
+        return ParsedColumn(values=fields.cast(pl.Float64), unparsed=pl.repeat(False, len(fields), eager=True))
     if decimal_comma:
         number = text.str.replace_all(".", "", literal=True).str.replace(",", ".", literal=True)
     else:
@@ -90,23 +90,23 @@ def _numbers(cells: pl.Series, text: pl.Series | None, decimal_comma: bool, prob
     values = number.str.replace(r"[KMB]$", "").cast(pl.Float64, strict=False)
     for suffix, multiple in MULTIPLES.items():
         values = values.zip_with(~number.str.ends_with(suffix).fill_null(value=False), values * multiple)
-    unread = values.is_null() & text.is_not_null()
+    unparsed = values.is_null() & text.is_not_null()
     if problem is not None:
         ambiguous = text.str.contains(",", literal=True).fill_null(value=False)
-        return Read(values=values, unread=unread | ambiguous, problem=problem)
-    return Read(values=values, unread=unread)
+        return ParsedColumn(values=values, unparsed=unparsed | ambiguous, problem=problem)
+    return ParsedColumn(values=values, unparsed=unparsed)
 
 
-def _plain(cells: pl.Series) -> pl.Series | None:
+def _plain(fields: pl.Series) -> pl.Series | None:
     """Cells without currency signs and blanks, missing ones null; None for a column that holds numbers already."""
-    if cells.dtype != pl.String:
+    if fields.dtype != pl.String:
         return None
-    text = cells.str.replace_all(r"[\s\u00a0'$€£]", "")
+    text = fields.str.replace_all(r"[\s\u00a0'$€£]", "")
     return text.set(text.str.to_lowercase().is_in(MISSING), None)
 
 
 def _decimal_comma(written: pl.Series, separator: str | None) -> tuple[bool, str | None]:
-    """Whether commas are decimal signs, or in words why it cannot be told."""
+    """Whether commas are decimal signs, or the reason why that is ambiguous."""
 
     def some(pattern: str) -> bool:
         return bool(written.str.contains(pattern).any())
@@ -122,13 +122,13 @@ def _decimal_comma(written: pl.Series, separator: str | None) -> tuple[bool, str
     return False, "commas that may be thousands separators or decimal signs"
 
 
-def _from_moments(moments: pl.Series) -> Read:
+def _from_moments(moments: pl.Series) -> ParsedColumn:
     """The date in New York of each moment; midnights in UTC are dates already."""
     if getattr(moments.dtype, "time_zone", None) is not None:
         in_utc = moments.dt.convert_time_zone("UTC")
         is_midnight = bool((in_utc.dt.hour() + in_utc.dt.minute() == 0).all())
         moments = in_utc if is_midnight else moments.dt.convert_time_zone(EXCHANGE_ZONE)
-    return Read(values=moments.dt.date(), unread=moments.is_null())
+    return ParsedColumn(values=moments.dt.date(), unparsed=moments.is_null())
 
 
 def _num_weekend_days(days: pl.Series) -> int:

@@ -7,7 +7,7 @@ from functools import cache
 from ldtm_lib.config import Settings
 from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.prices.sources.files import FilesSource
-from ldtm_lib.prices.sources.ib.address import Address, address_of
+from ldtm_lib.prices.sources.ib.connection import Address, address_of
 from ldtm_lib.prices.sources.ib.pacing import Pacer
 from ldtm_lib.prices.sources.ib.source import IbSource
 from ldtm_lib.prices.sources.protocol import PriceSource

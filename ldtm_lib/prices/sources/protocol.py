@@ -1,4 +1,4 @@
-"""What every source of bars delivers, and how it is asked."""
+"""The interface of every source of bars: `PriceSource`, and the `Delivery` that it returns."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ class Delivery:
     """Splits that the source knows of and has applied to the bars."""
     failures: Mapping[str, LdtmError] = field(default_factory=dict[str, LdtmError])
     notes: tuple[str, ...] = ()
-    """What an operator should read, such as a jump that looks like an undeclared split."""
+    """Notes for the operator, such as a jump that looks like an undeclared split."""
     basis: Mapping[str, date] = field(default_factory=dict[str, date])
     """By ticker, the session up to which splits are applied; that of its newest bar where it is not named."""
     ignored: tuple[str, ...] = ()
@@ -29,7 +29,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coverage:
-    """Which of some tickers a source has, as far as it can be told without reading bars."""
+    """Which of some tickers a source has, as far as it is known without reading bars."""
 
     lacking: tuple[str, ...] = ()
     """Tickers that have nothing of their own, in the order asked."""
@@ -42,13 +42,13 @@ class PriceSource(Protocol):
 
     @property
     def name(self) -> str:
-        """What the bars are recorded under."""
+        """The name under which the bars are recorded."""
         ...
 
     def fetch(self, tickers: Sequence[str], first: date, last: date) -> Delivery:
         """The bars of some tickers from one session to another, both included.
 
-        They are split-adjusted, dividends not taken out, on the basis of the evening of `last`. A ticker that
+        They are split-adjusted, dividends not taken out, on the price basis after the close of `last`. A ticker that
         the source lacks, or that has no bar in the range, is named in the delivery's failures; the others go on.
         """
         ...

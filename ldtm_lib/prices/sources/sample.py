@@ -16,7 +16,7 @@ TICKERS = ("AAPL", "FB", "GOOG", "IBM", "MSFT")
 
 
 class SampleSource:
-    """The sample as if one had asked a broker on the evening of the last session: later splits are not applied.
+    """The sample as a broker would have delivered it after the close of the last session: later splits are not applied.
 
     The package holds raw prices from Quandl WIKI (public domain); splits are found by its adjusted closes.
     """

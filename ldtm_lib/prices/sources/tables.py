@@ -1,4 +1,4 @@
-"""One file of bars as a table under the project's column names, cells still as they were written."""
+"""One file of bars as a table under the project's column names, fields still as they were written."""
 
 import csv
 import re
@@ -47,10 +47,10 @@ class Table:
     """None for Parquet."""
     first_line: int
     """The line of row 0 in a text file; 0 in Parquet, where rows are counted from 1."""
-    cells_of_last_line: int | None
-    """How many cells the last line has when that is fewer than columns: the file may be cut."""
+    num_fields_in_last_line: int | None
+    """How many fields the last line has when that is fewer than columns: the file may be cut."""
     is_unfinished: bool
-    """Whether the last line may still go on; its last cell is not to be believed."""
+    """Whether the last line may still go on; its last field is not reliable."""
 
     def where(self, row: int) -> str:
         """A row as an operator finds it in the file."""
@@ -76,7 +76,7 @@ def read_table(path: Path, moment: datetime | None = None) -> Table:
 
 
 def names_tickers(path: Path) -> bool:
-    """Whether a file has a column of tickers; false where it cannot be told."""
+    """Whether a file has a column of tickers; false if the file cannot be read."""
     try:
         if path.suffix.lower() not in TEXT_SUFFIXES:
             return "ticker" in _columns(list(pl.read_parquet_schema(path))).values()
@@ -84,7 +84,7 @@ def names_tickers(path: Path) -> bool:
             start = file.read(HEADER_BYTES)
         at, separator = _find_header(path, start)
         header = start.splitlines()[at].decode("utf-8-sig")
-        return "ticker" in _columns(_cells(header, separator)).values()
+        return "ticker" in _columns(_fields(header, separator)).values()
     except (MalformedFile, OSError, pl.exceptions.PolarsError):
         return False
 
@@ -116,7 +116,7 @@ def _read_parquet(path: Path) -> Table:
         frame=_named(frame, names),
         separator=None,
         first_line=0,
-        cells_of_last_line=None,
+        num_fields_in_last_line=None,
         is_unfinished=False,
     )
 
@@ -135,15 +135,15 @@ def _read_text(path: Path, moment: datetime | None) -> Table:
     except pl.exceptions.PolarsError as error:
         raise _unreadable(path, content, header_line, separator, error) from error
     rows = _named(frame, _columns(frame.columns))
-    cells = pl.all_horizontal(pl.exclude("row").is_null())
+    fields = pl.all_horizontal(pl.exclude("row").is_null())
     last_line = body.rstrip().rsplit(b"\n", 1)[-1].decode("utf-8", "replace")
-    num_cells = len(_cells(last_line, separator))
+    num_fields = len(_fields(last_line, separator))
     return Table(
         path=path,
-        frame=rows.filter(~cells),
+        frame=rows.filter(~fields),
         separator=separator,
         first_line=header_line + 2,
-        cells_of_last_line=num_cells if num_cells < frame.width else None,
+        num_fields_in_last_line=num_fields if num_fields < frame.width else None,
         is_unfinished=moment is not None and is_being_written(path, content, moment),
     )
 
@@ -157,7 +157,7 @@ def _find_header(path: Path, content: bytes) -> tuple[int, str]:
     best = 0
     for at, line in enumerate(lines):
         separator = max(SEPARATORS, key=line.count)
-        names = _columns(_cells(line, separator)).values()
+        names = _columns(_fields(line, separator)).values()
         if "session" in names and {"open", "high", "low", "close"} & set(names):
             return at, separator
         best = best if lines[best].strip() else at
@@ -173,23 +173,23 @@ def _unreadable(path: Path, content: bytes, header_line: int, separator: str, er
     num_expected = 0
     for at, raw in enumerate(lines):
         try:
-            num_cells = len(_cells(raw.decode("utf-8-sig"), separator))
+            num_fields = len(_fields(raw.decode("utf-8-sig"), separator))
         except UnicodeDecodeError:
             return MalformedFile(f"{path.name}, line {header_line + at + 1} is not UTF-8 text; save the file in UTF-8")
-        num_expected = num_expected or num_cells
-        if num_cells > num_expected:
+        num_expected = num_expected or num_fields
+        if num_fields > num_expected:
             return MalformedFile(
-                f"{path.name}, line {header_line + at + 1} has {num_cells} cells under {num_expected} columns; "
-                f"quote cells that contain {separator!r}, or export the file again"
+                f"{path.name}, line {header_line + at + 1} has {num_fields} fields under {num_expected} columns; "
+                f"quote fields that contain {separator!r}, or export the file again"
             )
         if raw.count(b'"') % 2:
             return MalformedFile(f"{path.name}, line {header_line + at + 1} has an open quote; close or remove it")
     return MalformedFile(f"{path.name} is no readable CSV ({_first_line(error)}); export it again")
 
 
-def _cells(line: str, separator: str) -> list[str]:
-    for cells in csv.reader([line], delimiter=separator):
-        return cells
+def _fields(line: str, separator: str) -> list[str]:
+    for fields in csv.reader([line], delimiter=separator):
+        return fields
     return []
 
 

@@ -25,10 +25,11 @@ from ldtm_lib.features import stored_windows as input_windows
 from ldtm_lib.features.windows import latest_windows
 from ldtm_lib.ledger.fillbacks import fill
 from ldtm_lib.ledger.snapshots import take_snapshots
-from ldtm_lib.prices import store
 from ldtm_lib.prices.bars import BAR_SCHEMA
+from ldtm_lib.prices.ingest import ingest
 from ldtm_lib.prices.sources.protocol import Delivery
 from ldtm_lib.prices.splits import Split
+from ldtm_lib.prices.stored_bars import recent_bars
 from ldtm_lib.sessions import Calendar, exchange_calendar
 
 STARTING, PRICES, FEATURES, SNAPSHOTS, FILLBACKS, CLOSING, BETWEEN = range(7)
@@ -81,11 +82,11 @@ def record_evening(town: Town, session: date, calendar: Calendar, stage: Callabl
     stage(PRICES)
     delivery = town.delivery(calendar.offset(session, -OVERLAP_SESSIONS), session)
     with town.database.transaction() as conn:
-        store.record(conn, delivery, source="town", calendar=calendar)
+        ingest(conn, delivery, source="town", calendar=calendar)
     stage(FEATURES)
     with town.database.transaction() as conn:
         num_bars = window.window_sessions + window.warmup_bars
-        bars = store.recent_bars(conn, tickers, last=session, num_bars=num_bars)
+        bars = recent_bars(conn, tickers, last=session, num_bars=num_bars)
         input_windows.record(conn, latest_windows(bars, tickers, session, calendar, window))
     stage(SNAPSHOTS)
     with town.database.transaction() as conn:

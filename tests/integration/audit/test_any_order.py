@@ -38,10 +38,11 @@ from ldtm_lib.features import stored_windows as input_windows
 from ldtm_lib.features.windows import latest_windows
 from ldtm_lib.ledger.fillbacks import FillReport, fill
 from ldtm_lib.ledger.snapshots import SnapshotReport, take_snapshots
-from ldtm_lib.prices import store
 from ldtm_lib.prices.bars import BAR_SCHEMA
+from ldtm_lib.prices.ingest import ingest
 from ldtm_lib.prices.sources.protocol import Delivery
 from ldtm_lib.prices.splits import Split
+from ldtm_lib.prices.stored_bars import recent_bars
 from ldtm_lib.sessions import HORIZONS, ONE_MONTH_SESSIONS, Calendar, exchange_calendar
 from tests.integration.audit.few_sessions import few_sessions, migrated
 from tests.integration.audit.fresh_database import fresh_database
@@ -345,7 +346,7 @@ class AnyOrder(RuleBasedStateMachine):
         apply = self.plain.plan_delivery(delivered, basis)
 
         def work(conn: Connection) -> Apply:
-            store.record(conn, delivery, source="test", calendar=self.calendar)
+            ingest(conn, delivery, source="test", calendar=self.calendar)
             return apply
 
         return work
@@ -353,7 +354,7 @@ class AnyOrder(RuleBasedStateMachine):
     def _windows(self, session: date, conn: Connection) -> Apply:
         window = self.place.settings.window
         num_bars = window.window_sessions + window.warmup_bars
-        bars = store.recent_bars(conn, TICKERS, last=session, num_bars=num_bars)
+        bars = recent_bars(conn, TICKERS, last=session, num_bars=num_bars)
         plan = self.plain.plan_windows(session)
         input_windows.record(conn, latest_windows(bars, TICKERS, session, self.calendar, window))
         return plan

@@ -23,7 +23,7 @@ from ldtm_lib.audit.verify import verify
 from ldtm_lib.database import embedded
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.database.migrate import migrate
-from ldtm_lib.prices import store
+from ldtm_lib.prices.ingest import ingest
 from ldtm_lib.prices.splits import Split
 from ldtm_lib.sessions import HORIZONS, ONE_MONTH_SESSIONS, Calendar, exchange_calendar
 from tests.conftest import server_home
@@ -174,7 +174,7 @@ def server(calendar: Calendar, folder: Path) -> Iterator[Server]:
             networks = SmallNetworks.written(folder, TICKERS, 1)
             with database.transaction() as conn:
                 history = town.delivery(town.sessions[0], town.sessions[NUM_HISTORY - 1])
-                store.record(conn, history, source="town", calendar=calendar)
+                ingest(conn, history, source="town", calendar=calendar)
                 for ticker in TICKERS:
                     if ticker != NEVER_TRAINED:
                         networks.promote(conn, ticker, 0)

@@ -17,7 +17,7 @@ from ldtm_lib.errors import ConfigurationError, LdtmError, MissingBar, TooFewBar
 from ldtm_lib.placebo.calibration import PlaceboReport, PlaceboTally
 from ldtm_lib.placebo.canaries import EXPECTED, Canary, CanaryReport
 from ldtm_lib.placebo.canary_bars import coin_flip
-from ldtm_lib.prices import store
+from ldtm_lib.prices.ingest import ingest
 from ldtm_lib.prices.sources.protocol import Delivery
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
@@ -46,7 +46,7 @@ def project(database: Database, conn: Connection, calendar: Calendar, tmp_path: 
     bars = pl.concat(
         [coin_flip("AAPL", calendar, 700, seed=0), coin_flip("FB", calendar, 196, seed=0)],
     )
-    store.record(conn, Delivery(bars=bars), source="test", calendar=calendar)
+    ingest(conn, Delivery(bars=bars), source="test", calendar=calendar)
     conn.commit()
     settings = load_settings(tmp_path / "universe.toml")
     return Project(settings=settings, home=tmp_path / ".ldtm", database=database)

@@ -9,7 +9,7 @@ import pytest
 from ldtm_lib.config import LedgerConfig
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.ledger.fillbacks import fill, restated_actuals
-from ldtm_lib.prices import store
+from ldtm_lib.prices.ingest import ingest
 from ldtm_lib.prices.sources.protocol import Delivery
 from ldtm_lib.sessions import Calendar
 
@@ -44,7 +44,7 @@ def _bars(calendar: Calendar, ticker: str, last: date, *, ratio: float) -> pl.Da
 
 def _deliver(conn: Connection, calendar: Calendar, last: date) -> None:
     bars = pl.concat([_bars(calendar, ticker, last, ratio=ratio) for ticker, ratio in RATIOS.items()])
-    store.record(conn, Delivery(bars=bars), source="test", calendar=calendar)
+    ingest(conn, Delivery(bars=bars), source="test", calendar=calendar)
     conn.commit()
 
 

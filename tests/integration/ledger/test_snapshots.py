@@ -21,8 +21,8 @@ from ldtm_lib.ledger.fillbacks import fill
 from ldtm_lib.ledger.snapshots import missing_rows
 from ldtm_lib.models.checkpoint import write
 from ldtm_lib.models.lstm import LdtmNetwork
-from ldtm_lib.prices import store
 from ldtm_lib.prices.splits import Split
+from ldtm_lib.prices.stored_bars import bars_as_of
 from tests.integration.environment import NEXT_DAY, NEXT_MONDAY, ONE_MONTH, RUN_DATE, Desk
 
 
@@ -266,7 +266,7 @@ def test_what_a_forecast_saw_can_be_made_again_from_the_bars_of_that_moment(desk
     (row,) = desk.take("AAPL").rows
     desk.conn.commit()
     desk.deliver(desk.bars(["AAPL"]).with_columns(pl.col("volume") + pl.int_range(pl.len()) % 7 * 1000))
-    bars = store.bars_as_of(desk.conn, ["AAPL"], moment=row.bars_recorded_until, last=RUN_DATE)
+    bars = bars_as_of(desk.conn, ["AAPL"], moment=row.bars_recorded_until, last=RUN_DATE)
     (window,) = latest_windows(bars, ["AAPL"], RUN_DATE, desk.calendar, desk.settings.window)
     assert window.sha256 == row.window_sha256
     (now,) = desk.make_windows(["AAPL"])

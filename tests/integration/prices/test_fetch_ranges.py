@@ -6,7 +6,7 @@ from datetime import date
 import pytest
 
 from ldtm_lib.database.connection import Connection
-from ldtm_lib.prices.fetch_ranges import Range, wanted_ranges
+from ldtm_lib.prices.fetch_ranges import Range, fetch_ranges
 from ldtm_lib.sessions import FIRST_DAY, Calendar
 from tests.integration.conftest import LedgerRows
 
@@ -29,7 +29,7 @@ class Wanted:
 
     def of(self, *cells: tuple[int, str], newest_closed: date = TODAY) -> dict[Range, list[str]]:
         asked = [(self.day(ago), ticker) for ago, ticker in cells]
-        return wanted_ranges(self.conn, asked, newest_closed=newest_closed, calendar=self.calendar)
+        return fetch_ranges(self.conn, asked, newest_closed=newest_closed, calendar=self.calendar)
 
     def between(self, first: int, last: int = 0) -> Range:
         return self.day(first), self.day(last)

@@ -218,7 +218,7 @@ def test_files_of_no_asked_ticker_are_told(tmp_path: Path) -> None:
     delivery = fetch(tmp_path, "AAPL", "MSFT")
     *names, cut = delivery.ignored
     assert names == ["APPL.csv", "daily/us/zzz.us.txt", "others.csv"]
-    assert cut.startswith("cut.csv, line 2 has 9 cells under 7 columns")
+    assert cut.startswith("cut.csv, line 2 has 9 fields under 7 columns")
 
 
 def test_coverage_goes_by_names_and_counts_the_files_that_may_hold_others(tmp_path: Path) -> None:
@@ -255,8 +255,11 @@ GOOD = "2024-01-29,192.01,192.2,189.58,191.73,47145622"
         (rows([GOOD, "2024-01-32,1,1,1,1,5"]), "AAPL.csv, line 3 has no readable date: '2024-01-32'"),
         (rows([GOOD, ",1,1,1,1,5"]), "AAPL.csv, line 3 has no readable date: None"),
         (rows([GOOD, GOOD]), "AAPL.csv, line 2 and line 3 are both of 2024-01-29; keep one row per session"),
-        (rows([GOOD, "2024-01-30,1,234.5,1,1,1,5"]), "AAPL.csv, line 3 has 7 cells under 6 columns; quote cells that"),
-        (rows([GOOD, "2024-01-30,1,1,1"]), "AAPL.csv, line 3 ends after 4 cells: the file seems cut; export it again"),
+        (
+            rows([GOOD, "2024-01-30,1,234.5,1,1,1,5"]),
+            "AAPL.csv, line 3 has 7 fields under 6 columns; quote fields that",
+        ),
+        (rows([GOOD, "2024-01-30,1,1,1"]), "AAPL.csv, line 3 ends after 4 fields: the file seems cut; export it again"),
         (rows([GOOD, "2024-0"]), "AAPL.csv, line 3 has no readable date: '2024-0'"),
         (
             rows(["03/04/2024,1,1,1,1,1"]),
@@ -308,7 +311,7 @@ def test_a_bad_row_of_one_ticker_leaves_the_others_of_its_file(tmp_path: Path) -
 
 def test_a_shared_file_that_cannot_be_read_is_named_where_a_ticker_is_missing(tmp_path: Path) -> None:
     write(tmp_path, "all.csv", "symbol,date,open,high,low,close,volume\nA,2024-01-29,1,1,1,1,1,9,9\n")
-    assert "(not read: all.csv, line 2 has 9 cells under 7 columns" in str(fetch(tmp_path, "A").failures["A"])
+    assert "(not read: all.csv, line 2 has 9 fields under 7 columns" in str(fetch(tmp_path, "A").failures["A"])
 
 
 def test_bars_that_are_well_formed_but_wrong_are_left_to_the_quarantine(tmp_path: Path) -> None:

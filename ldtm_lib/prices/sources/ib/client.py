@@ -1,14 +1,18 @@
-"""The Python client of TWS: `ib_insync`, or its successor `ib_async`, and never both of them.
+"""The Python client of TWS, `ib_insync` or its successor `ib_async` but not both, and the thread that it runs in.
 
 Each brings a module `eventkit` of its own, so that with both installed either one runs on the other's.
 """
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, TypeVar
 
 from ldtm_lib.errors import ConfigurationError
+
+Returned = TypeVar("Returned")
 
 MODULES = ("ib_insync", "ib_async")
 
@@ -31,3 +35,28 @@ def client_module(find: Callable[[str], object | None] = find_spec) -> str:
 def load_client() -> Any:
     """The client's module. It is imported where an event loop runs: `eventkit` asks for one at its import."""
     return import_module(client_module())
+
+
+def run_in_event_loop_thread(work: Callable[[], Coroutine[Any, Any, Returned]]) -> Returned:
+    """Run a coroutine on a new event loop in a new thread, and return its result; both end with it.
+
+    An event loop that the caller runs is not affected. If the caller is interrupted, the coroutine is cancelled and
+    awaited.
+    """
+    started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]] = Future()
+
+    async def body() -> Returned:
+        task = asyncio.current_task()
+        assert task is not None
+        started.set_result((asyncio.get_running_loop(), task))
+        return await work()
+
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="ib") as thread:
+        outcome = thread.submit(lambda: asyncio.run(body()))
+        try:
+            return outcome.result()
+        except BaseException:
+            if not outcome.done():
+                loop, task = started.result()
+                loop.call_soon_threadsafe(task.cancel)
+            raise

@@ -1,4 +1,4 @@
-"""What IB's messages mean: one table of their numbers, and the text where one number has several meanings.
+"""Meanings of IB's messages: a table of their codes, and of texts where one code has several meanings.
 
 Source: https://interactivebrokers.github.io/tws-api/message_codes.html and what TWS is seen to send.
 """
@@ -9,7 +9,7 @@ from enum import Enum
 
 
 class Meaning(Enum):
-    """What a message, or the lack of one, says about a request or about the way to IB."""
+    """The meaning of a message, or of a missing answer, for a request or for the connectivity to IB."""
 
     NOTICE = "nothing to act on"
     FARM_UP = "a data farm can be reached"
@@ -23,7 +23,7 @@ class Meaning(Enum):
     CLIENT_ID_TAKEN = "another program is connected by this client id"
     PACING = "too much was asked in too short a time"
     CANCELLED = "the request was cancelled"
-    OTHER_SESSION = "the login is in use elsewhere"
+    OTHER_LOGIN = "the login is in use elsewhere"
     SILENCE = "no answer came in time"
     EMPTY = "the answer holds no bar"
     NO_DATA = "IB has no bars of this"
@@ -39,7 +39,7 @@ class Meaning(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """Why a request got no bars."""
+    """The reason why a request returned no bars."""
 
     meaning: Meaning
     code: int | None = None
@@ -55,12 +55,12 @@ MAY_PASS = frozenset(
         Meaning.STUMBLED, Meaning.UNKNOWN,
     }
 )  # fmt: skip
-"""What may be another thing a few seconds later."""
+"""Meanings that may change within seconds, so that a retry can help."""
 
 REMEDIES: Mapping[Meaning, str] = {
-    Meaning.PACING: "lower ib.requests_in_flight, and leave IB to this program for the evening",
+    Meaning.PACING: "lower ib.requests_in_flight, and use IB for nothing else while this program fetches",
     Meaning.CANCELLED: "look for another program that uses the same client id",
-    Meaning.OTHER_SESSION: "log out of the other TWS or application that uses this login, or use a login of its own",
+    Meaning.OTHER_LOGIN: "log out of the other TWS or application that uses this login, or use a login of its own",
     Meaning.SILENCE: "see whether TWS shows the chart of the ticker; a longer ib.request_timeout_seconds may help",
     Meaning.EMPTY: "see whether TWS shows the chart of the ticker",
     Meaning.NO_DATA: "see whether TWS shows a chart of these days; a ticker that left belongs under [retired]",
@@ -113,13 +113,13 @@ _CODES: Mapping[int, Meaning] = {
     10168: Meaning.NO_PERMISSION,
     10186: Meaning.NO_PERMISSION,
     10187: Meaning.REFUSED,
-    10197: Meaning.OTHER_SESSION,
+    10197: Meaning.OTHER_LOGIN,
 }
 _WORDS: Mapping[int, tuple[tuple[str, Meaning], ...]] = {
     162: (
         ("pacing violation", Meaning.PACING),
         ("no market data permissions", Meaning.NO_PERMISSION),
-        ("different ip address", Meaning.OTHER_SESSION),
+        ("different ip address", Meaning.OTHER_LOGIN),
         ("cancel", Meaning.CANCELLED),
         ("no data", Meaning.NO_DATA),
         ("no historical market data", Meaning.NO_DATA),
@@ -135,7 +135,7 @@ _NOTICES = range(2100, 2200)
 
 
 def meaning_of(code: int, text: str) -> Meaning:
-    """What a message means."""
+    """The meaning of a message."""
     for words, meaning in _WORDS.get(code, ()):
         if words in text.lower():
             return meaning

@@ -1,30 +1,69 @@
-"""One connection to TWS, and the requests on it.
+"""One connection to TWS or IB Gateway: its address, the logon, and the requests on it.
 
 Bars are all that is asked for. Positions, orders and account values, which the client's own `connect` would fetch
 even when it is read-only, never leave TWS.
 """
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
 
 from ldtm_lib.config import IbConfig
-from ldtm_lib.errors import SourceError
-from ldtm_lib.prices.sources.ib.address import ACCOUNT_VARIABLE, Address
+from ldtm_lib.errors import ConfigurationError, SourceError
 from ldtm_lib.prices.sources.ib.codes import Meaning, Refusal, meaning_of
-from ldtm_lib.prices.sources.ib.connectivity import Way
-from ldtm_lib.prices.sources.ib.requests import Request, contract_of
-from ldtm_lib.prices.sources.ib.responses import frame_of
+from ldtm_lib.prices.sources.ib.connectivity import Connectivity
+from ldtm_lib.prices.sources.ib.historical import Request, contract_of, frame_of
 
+HOST_VARIABLE = "LDTM_IB_HOST"
+PORT_VARIABLE = "LDTM_IB_PORT"
+CLIENT_ID_VARIABLE = "LDTM_IB_CLIENT_ID"
+ACCOUNT_VARIABLE = "LDTM_IB_ACCOUNT"
+MOST_PORTS = 65_535
+MOST_CLIENT_IDS = 2**31 - 1
 ENDS_THE_LOGIN = (Meaning.CLIENT_ID_TAKEN, Meaning.REFUSED, Meaning.DISCONNECTED)
 ANSWERS = (10, 17)
 """The messages that answers come in: contract details and bars."""
 GREETING_SECONDS = 0.05
 """How long after the logon TWS is listened to before it is asked: it tells at once what of its way to IB is broken."""
 CLOSE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """One TWS or Gateway. Ports by default: TWS 7496 live and 7497 paper, Gateway 4001 and 4002."""
+
+    host: str = "127.0.0.1"
+    port: int = 7497
+    client_id: int = 17
+    """The first that is tried; while it is in use, the next ones are."""
+    account: str | None = field(default=None, repr=False)
+    """An account that the login must manage, so that a paper login is not taken for the other one. Never shown."""
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+def address_of(environ: Mapping[str, str]) -> Address:
+    """The address that the environment names; raises ConfigurationError for a number that is none."""
+    plain = Address()
+    return Address(
+        host=environ.get(HOST_VARIABLE) or plain.host,
+        port=_number(environ, PORT_VARIABLE, plain.port, least=1, most=MOST_PORTS),
+        client_id=_number(environ, CLIENT_ID_VARIABLE, plain.client_id, least=0, most=MOST_CLIENT_IDS),
+        account=environ.get(ACCOUNT_VARIABLE) or None,
+    )
+
+
+def _number(environ: Mapping[str, str], name: str, otherwise: int, *, least: int, most: int) -> int:
+    text = environ.get(name)
+    if not text:
+        return otherwise
+    if not text.isdecimal() or not least <= int(text) <= most:
+        raise ConfigurationError(f"{name} is {text!r}; it must be a whole number from {least} to {most}")
+    return int(text)
 
 
 class ConnectionBroken(SourceError):
@@ -62,15 +101,15 @@ class _Asked:
         self.answer.cancel()
 
 
-class Session:
-    """An open connection.
+class IbConnection:
+    """A connection to TWS.
 
     How long TWS has been silent counts from the last answer on it, whoever asked: it may work on one after the other.
     After `request_timeout_seconds` of silence it is given up, with all that is open.
     """
 
-    def __init__(self, client: Any, address: Address, config: IbConfig, way: Way) -> None:
-        self._client, self._address, self._config, self._way = client, address, config, way
+    def __init__(self, client: Any, address: Address, config: IbConfig, connectivity: Connectivity) -> None:
+        self._client, self._address, self._config, self._way = client, address, config, connectivity
         self._ib = client.IB()
         self._open: dict[int, _Asked] = {}
         self._loop = asyncio.get_running_loop()

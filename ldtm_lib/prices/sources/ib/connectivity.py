@@ -1,4 +1,4 @@
-"""The way from TWS to IB, as TWS tells of it: what of it is broken, and until when that is waited for."""
+"""Connectivity of TWS to IB, as its messages report it: current outages, and how long to wait for each."""
 
 import asyncio
 import re
@@ -11,10 +11,10 @@ HISTORY_FARM = "ushmds"
 _NAME = re.compile(r"[:.]\s*([\w.-]*\w)\s*$")
 
 
-class Way:
-    """Whether TWS can reach IB, and the farm of US histories; one for all connections of a fetch.
+class Connectivity:
+    """Whether TWS can reach IB and the farm of US histories; shared by all connections of a fetch.
 
-    IB is waited for as long as it takes. The farm is waited for once, for a stated time: it may be back unheard.
+    The wait for IB has no limit. The wait for the farm happens once and is limited: TWS may not report its return.
     """
 
     def __init__(self, farm_seconds: float) -> None:
@@ -26,30 +26,30 @@ class Way:
         self.up_since = 0.0
         """By the event loop's clock."""
         self.has_heard_outage = False
-        """Whether anything was told to be broken, of whatever part of the world."""
+        """Whether TWS reported any outage, also of farms that are not used."""
         self.notes: list[str] = []
 
     @property
     def is_up(self) -> bool:
-        """Whether nothing is waited for."""
+        """Whether requests can be sent now."""
         return self._up.is_set()
 
     @property
     def outage(self) -> Refusal | None:
-        """What TWS said of the way and has not taken back, whether or not it is still waited for."""
+        """The first outage that TWS reported and has not withdrawn, whether or not it is still waited for."""
         return next(iter((*self._down.values(), *self._given_up.values())), None)
 
     @property
     def in_brackets(self) -> str:
-        """The same, for the end of what is said of a connection that answers nothing."""
+        """The outage in brackets, for the end of a message about a connection that answers nothing."""
         return f" ({self.outage})" if self.outage else ""
 
     async def wait_until_up(self) -> None:
-        """Wait while there is something to wait for."""
+        """Wait until requests can be sent."""
         await self._up.wait()
 
     def hear(self, said: Refusal) -> bool:
-        """Take note of a message; whether it was one about the way."""
+        """Process a message of TWS; returns whether it was about connectivity."""
         farm = farm_of(said.text)
         match said.meaning:
             case Meaning.LINK_LOST:
@@ -74,7 +74,7 @@ class Way:
         return True
 
     def end(self) -> None:
-        """The connection is gone: the next one tells anew what is to be waited for."""
+        """Forget all outages when the connection is closed: the next one reports them again."""
         self._regain(*self._down)
 
     def _lose(self, what: str, said: Refusal) -> None:
@@ -102,12 +102,12 @@ class Way:
 
 
 def farm_of(text: str) -> str:
-    """The farm that a message is about: "... is broken:ushmds", or "... available upon demand.ushmds"."""
+    """The name of the farm that a message is about: "... is broken:ushmds", or "... available upon demand.ushmds"."""
     named = _NAME.search(text)
     return named[1] if named else ""
 
 
 def farms_missing(text: str) -> list[str]:
-    """The farms that a message of IB's return ends with: "... are not connected: ushmds; euhmds."."""
-    told = text.partition("not connected:")[2].strip().partition(". ")[0].removesuffix(".")
-    return [name for name in re.split(r"[;,]\s*", told) if name]
+    """The farms at the end of a message that reports IB's return: "... are not connected: ushmds; euhmds."."""
+    names_told = text.partition("not connected:")[2].strip().partition(". ")[0].removesuffix(".")
+    return [name for name in re.split(r"[;,]\s*", names_told) if name]

@@ -8,13 +8,12 @@ import polars as pl
 
 from ldtm_lib.config import IbConfig
 from ldtm_lib.errors import LdtmError, SourceError
-from ldtm_lib.prices.sources.ib.address import Address
 from ldtm_lib.prices.sources.ib.client import load_client
 from ldtm_lib.prices.sources.ib.codes import MAY_PASS, REMEDIES, Meaning, Refusal
-from ldtm_lib.prices.sources.ib.connection import ConnectionBroken, NotSent
+from ldtm_lib.prices.sources.ib.connection import Address, ConnectionBroken, NotSent
+from ldtm_lib.prices.sources.ib.historical import Request, described
 from ldtm_lib.prices.sources.ib.pacing import Pacer
-from ldtm_lib.prices.sources.ib.reconnect import Line
-from ldtm_lib.prices.sources.ib.requests import Request, described
+from ldtm_lib.prices.sources.ib.reconnect import ReconnectingConnection
 
 UNRESOLVED = (Meaning.UNKNOWN_CONTRACT, Meaning.AMBIGUOUS_CONTRACT)
 
@@ -35,21 +34,21 @@ async def fetch_all(requests: Sequence[Request], address: Address, config: IbCon
     """
     if pacer.unreachable is not None:
         return Fetched(failures={request.ticker: pacer.unreachable for request in requests})
-    line = Line(load_client(), address, config, pacer.patience)
-    fetch = _Fetch(line, config, pacer)
+    reconnecting = ReconnectingConnection(load_client(), address, config, pacer.patience)
+    fetch = _Fetch(reconnecting, config, pacer)
     tasks = {request.ticker: asyncio.ensure_future(fetch.ask(request)) for request in requests}
     fetched = Fetched()
     try:
         if tasks:
             await asyncio.wait(tasks.values(), timeout=config.fetch_timeout_seconds)
         fetched.failures = {ticker: fetch.unfinished(ticker) for ticker, task in tasks.items() if not task.done()}
-        if line.ended is not None or (fetched.failures and line.trouble):
-            pacer.note_unreachable(line.ended or fetch.given_up())
+        if reconnecting.failure is not None or (fetched.failures and reconnecting.problem):
+            pacer.note_unreachable(reconnecting.failure or fetch.given_up())
     finally:
         for task in tasks.values():
             task.cancel()
         await asyncio.gather(*tasks.values(), return_exceptions=True)
-        await line.close()
+        await reconnecting.close()
     for ticker in tasks.keys() - fetched.failures.keys():
         error = tasks[ticker].exception()
         if isinstance(error, LdtmError):
@@ -60,7 +59,7 @@ async def fetch_all(requests: Sequence[Request], address: Address, config: IbCon
             )
         else:
             fetched.bars[ticker] = tasks[ticker].result()
-    fetched.notes = list(dict.fromkeys(line.way.notes))
+    fetched.notes = list(dict.fromkeys(reconnecting.connectivity.notes))
     return fetched
 
 
@@ -75,8 +74,8 @@ class _Verdict:
 class _Fetch:
     """The state that the requests of a fetch share."""
 
-    def __init__(self, line: Line, config: IbConfig, pacer: Pacer) -> None:
-        self._line, self._config, self._pacer = line, config, pacer
+    def __init__(self, reconnecting: ReconnectingConnection, config: IbConfig, pacer: Pacer) -> None:
+        self._reconnecting, self._config, self._pacer = reconnecting, config, pacer
         self._slots = asyncio.Semaphore(config.requests_in_flight)
         self._refusals: dict[str, Refusal] = {}
 
@@ -100,7 +99,7 @@ class _Fetch:
 
     def unfinished(self, ticker: str) -> SourceError:
         """Why a ticker is not done when the time is over."""
-        because = self._line.trouble or self._refusals.get(ticker) or "others took it"
+        because = self._reconnecting.problem or self._refusals.get(ticker) or "others took it"
         return SourceError(
             f"{ticker}: the fetch ended after {self._config.fetch_timeout_seconds:g} s without its bars ({because}); "
             "ask again later, or raise ib.fetch_timeout_seconds"
@@ -110,15 +109,15 @@ class _Fetch:
         """Why the next fetch need not begin."""
         return SourceError(
             f"the fetch before this one waited {self._config.fetch_timeout_seconds:g} s for IB in vain "
-            f"({self._line.trouble}); ask again later"
+            f"({self._reconnecting.problem}); ask again later"
         )
 
     async def _try(self, request: Request) -> pl.DataFrame | Refusal:
         """One answer to a request that was sent; a connection that breaks before that is no try."""
         while True:
-            session = await self._line.session()
+            connection = await self._reconnecting.connection()
             try:
-                answer = await session.bars(request)
+                answer = await connection.bars(request)
             except NotSent:
                 continue
             except ConnectionBroken as error:
@@ -131,7 +130,7 @@ class _Fetch:
         elif answer.meaning is Meaning.PACING:
             self._pacer.note_violation()
         elif answer.meaning is Meaning.SILENCE:
-            self._line.judge(session)
+            self._reconnecting.check_silence(connection)
         return answer
 
     async def _verdict(self, request: Request, refusal: Refusal) -> _Verdict:
@@ -143,7 +142,7 @@ class _Fetch:
         if refusal.meaning not in UNRESOLVED:
             return _Verdict(stands=refusal.meaning not in MAY_PASS, remedy=remedy)
         try:
-            found = await (await self._line.session()).details(request)
+            found = await (await self._reconnecting.connection()).details(request)
         except ConnectionBroken:
             return _Verdict(stands=False, remedy=remedy)
         if isinstance(found, Refusal) and found.meaning is not Meaning.UNKNOWN_CONTRACT:
@@ -151,4 +150,7 @@ class _Fetch:
         found = [] if isinstance(found, Refusal) else found
         if len(found) == 1:
             return _Verdict(stands=False, remedy="IB has that contract, and may be at its maintenance: ask again later")
-        return _Verdict(stands=not (self._line.way.has_heard_outage and not found), remedy=described(found, request))
+        return _Verdict(
+            stands=not (self._reconnecting.connectivity.has_heard_outage and not found),
+            remedy=described(found, request),
+        )

@@ -1,7 +1,7 @@
 """IB's rules of how fast it may be asked, kept by waiting.
 
 No identical request within 15 seconds (https://interactivebrokers.github.io/tws-api/historical_limitations.html); of
-daily bars as many others as one likes, 50 of them open at once. Who is told to slow down does: everything waits.
+daily bars any number of others, 50 of them open at once. After a pacing violation all requests wait.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ class Patience:
 
 
 class Pacer:
-    """The memory of what one TWS was asked, and of when it wants to be left alone."""
+    """Recent requests to one TWS, and the time until which it must not be asked."""
 
     def __init__(self, patience: Patience | None = None) -> None:
         self.patience = patience or Patience()
@@ -46,7 +46,7 @@ class Pacer:
             await asyncio.sleep(ended + self.patience.identical - time.monotonic())
 
     async def wait_while_held(self) -> None:
-        """Wait while IB wants to be left alone."""
+        """Wait until the hold after a pacing violation ends."""
         while (seconds := self._held_until - time.monotonic()) > 0:
             await asyncio.sleep(seconds)
 
@@ -57,7 +57,7 @@ class Pacer:
         self._ended[request] = now
 
     def note_violation(self) -> None:
-        """IB says that it is asked too fast; several requests of one hold are told so together."""
+        """IB reports a pacing violation; several requests of one hold are reported together."""
         now = time.monotonic()
         if now >= self._held_until:
             self._num_violations += 1
@@ -74,7 +74,7 @@ class Pacer:
 
     @property
     def unreachable(self) -> SourceError | None:
-        """Why there was no way to IB a moment ago."""
+        """The error of a recent fetch that could not reach IB."""
         if self._unreachable is None or time.monotonic() - self._unreachable[0] >= self.patience.unreachable:
             return None
         return self._unreachable[1]

@@ -8,11 +8,11 @@ import polars as pl
 from ldtm_lib.config import ContractConfig, IbConfig
 from ldtm_lib.errors import MissingBar
 from ldtm_lib.prices.bars import KEY, empty_bars
-from ldtm_lib.prices.sources.ib.address import Address
-from ldtm_lib.prices.sources.ib.event_loop_thread import run_apart
+from ldtm_lib.prices.sources.ib.client import run_in_event_loop_thread
+from ldtm_lib.prices.sources.ib.connection import Address
 from ldtm_lib.prices.sources.ib.fetch import fetch_all
+from ldtm_lib.prices.sources.ib.historical import MOST_DAYS, request_of
 from ldtm_lib.prices.sources.ib.pacing import Pacer
-from ldtm_lib.prices.sources.ib.requests import MOST_DAYS, request_of
 from ldtm_lib.prices.sources.protocol import Coverage, Delivery
 from ldtm_lib.sessions import Calendar
 
@@ -69,7 +69,7 @@ class IbSource:
             )
             for ticker in asked
         ]
-        fetched = run_apart(lambda: fetch_all(requests, self._address, self._config, self._pacer))
+        fetched = run_in_event_loop_thread(lambda: fetch_all(requests, self._address, self._config, self._pacer))
         newest_final = self._calendar.last_closed(self._moment - SETTLING)
         bars, failures = [empty_bars()], dict(fetched.failures)
         for ticker, whole in fetched.bars.items():

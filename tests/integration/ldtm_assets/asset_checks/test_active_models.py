@@ -10,7 +10,7 @@ from ldtm_lib.config import LeakageConfig
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.features import windows
 from ldtm_lib.features.indicators import add_indicators
-from ldtm_lib.prices import store
+from ldtm_lib.prices.ingest import ingest
 from ldtm_lib.prices.sources.sample import SampleSource
 from ldtm_lib.sessions import Calendar
 from tests.integration.conftest import LedgerRows, ledger_rows
@@ -99,7 +99,7 @@ def test_the_windows_of_an_evening_are_made_again_from_altered_bars(
     evening: Evening, conn: Connection, calendar: Calendar
 ) -> None:
     history = SampleSource().fetch(["AAPL", "MSFT"], date(2011, 1, 3), date(2013, 1, 31))
-    store.record(conn, history, source="sample", calendar=calendar)
+    ingest(conn, history, source="sample", calendar=calendar)
     conn.commit()
     evaluation, shown = check(evening(str(SESSION)), "windows_know_no_future")
     assert evaluation.passed
@@ -114,7 +114,7 @@ def test_inputs_that_look_a_day_ahead_fail_the_check_of_the_evening(
     evening: Evening, conn: Connection, calendar: Calendar, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     history = SampleSource().fetch(["AAPL", "MSFT"], date(2011, 1, 3), date(2013, 1, 31))
-    store.record(conn, history, source="sample", calendar=calendar)
+    ingest(conn, history, source="sample", calendar=calendar)
     conn.commit()
 
     def looking_ahead(bars: pl.DataFrame) -> pl.DataFrame:

@@ -14,7 +14,7 @@ from ldtm_assets.partitions import Cell
 from ldtm_lib.config import Settings, SourceConfig
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.prices.splits import Split, adjust
-from ldtm_lib.prices.store import current_bars
+from ldtm_lib.prices.stored_bars import current_bars
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
 

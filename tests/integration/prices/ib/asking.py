@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from ldtm_lib.config import ContractConfig, IbConfig
-from ldtm_lib.prices.sources.ib.address import Address
+from ldtm_lib.prices.sources.ib.connection import Address
 from ldtm_lib.prices.sources.ib.pacing import Pacer, Patience
 from ldtm_lib.prices.sources.ib.source import IbSource
 from ldtm_lib.prices.sources.protocol import Delivery

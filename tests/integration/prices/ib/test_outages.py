@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 
 from ldtm_lib.prices.sources.ib.codes import Refusal
-from ldtm_lib.prices.sources.ib.connection import Session
+from ldtm_lib.prices.sources.ib.connection import IbConnection
+from ldtm_lib.prices.sources.ib.historical import Request
 from ldtm_lib.prices.sources.ib.pacing import Pacer
-from ldtm_lib.prices.sources.ib.requests import Request
 from tests.integration.prices.ib.asking import HASTE, NUM_SESSIONS, SYMBOLS, asked_of, fetch, peer_of, whole
 from tests.integration.prices.ib.peer import NEVER_THERE, RESTORED
 from tests.integration.prices.ib.reactions import Drop, LinkLost, Notices, Restart, Silence
@@ -127,14 +127,14 @@ def test_a_try_that_was_never_sent_is_not_counted() -> None:
 def test_a_foreign_connection_error_fails_one_ticker_and_a_fault_of_the_program_is_not_hidden(
     error: Exception, is_kept: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = Session.bars
+    asked = IbConnection.bars
 
-    async def bars(session: Session, request: Request) -> pl.DataFrame | Refusal:
+    async def bars(connection: IbConnection, request: Request) -> pl.DataFrame | Refusal:
         if request.ticker == "AAPL":
             raise error
-        return await asked(session, request)
+        return await asked(connection, request)
 
-    monkeypatch.setattr(Session, "bars", bars)
+    monkeypatch.setattr(IbConnection, "bars", bars)
     with peer_of() as peer:
         if not is_kept:
             with pytest.raises(KeyError, match="bug"):

@@ -10,7 +10,8 @@ import pytest
 
 from ldtm_assets.definitions import definitions_for
 from ldtm_lib.database.connection import Connection, Database
-from ldtm_lib.prices import store
+from ldtm_lib.prices.ingest import ingest
+from ldtm_lib.prices.stored_bars import current_bars
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings_file import load_settings
 from tests.integration.prices.ib.asking import WALKS, peer_of, source_of
@@ -41,13 +42,13 @@ def test_a_split_of_later_is_noticed_and_every_stored_bar_is_on_one_basis(conn: 
 
     with peer_of(traded, clock=lambda: now[0], splits=[split]) as peer:
         first = source_of(peer, moment=now[0]).fetch(["AAPL"], date(2013, 1, 2), date(2013, 2, 20))
-        store.record(conn, first, source="ib", calendar=calendar)
+        ingest(conn, first, source="ib", calendar=calendar)
         now[0] = evening(21)
         again = source_of(peer, moment=now[0]).fetch(["AAPL"], date(2013, 2, 13), date(2013, 2, 21))
-        recorded = store.record(conn, again, source="ib", calendar=calendar)
+        recorded = ingest(conn, again, source="ib", calendar=calendar)
 
     assert [(s.session, s.ratio) for s in recorded.splits] == [(split.session, 2.0)]
-    closes = store.current_bars(conn, ["AAPL"], first=date(2013, 1, 2), last=date(2013, 2, 21))["close"]
+    closes = current_bars(conn, ["AAPL"], first=date(2013, 1, 2), last=date(2013, 2, 21))["close"]
     before = WALKS.filter(ticker="AAPL").filter(pl.col("session").is_between(date(2013, 1, 2), date(2013, 2, 21)))
     assert closes.to_list() == (before["close"] * 0.5).to_list()
 
@@ -59,8 +60,8 @@ def test_an_old_gap_is_filled_on_the_basis_of_today(conn: Connection, calendar: 
     with peer_of(traded, clock=lambda: evening(28), splits=[split]) as peer:
         source = source_of(peer, moment=evening(28))
         for first, last in ((date(2013, 2, 11), date(2013, 2, 28)), (date(2013, 1, 2), date(2013, 2, 8))):
-            store.record(conn, source.fetch(["AAPL"], first, last), source="ib", calendar=calendar)
-    closes = store.current_bars(conn, ["AAPL"], first=date(2013, 1, 2), last=date(2013, 2, 28))["close"]
+            ingest(conn, source.fetch(["AAPL"], first, last), source="ib", calendar=calendar)
+    closes = current_bars(conn, ["AAPL"], first=date(2013, 1, 2), last=date(2013, 2, 28))["close"]
     expected = WALKS.filter(ticker="AAPL").filter(pl.col("session").is_between(date(2013, 1, 2), date(2013, 2, 28)))
     assert closes.to_list() == (expected["close"] * 0.5).to_list()
 

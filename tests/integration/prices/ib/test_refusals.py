@@ -144,7 +144,7 @@ def test_an_answer_that_the_client_cannot_read_is_told_as_such() -> None:
 
 def test_162_is_told_apart_by_its_words() -> None:
     assert [meaning_of(162, text) for text in (PACING, NO_DATA, CANCELLED, NO_CHART_PERMISSION, ELSEWHERE, "?")] == [
-        Meaning.PACING, Meaning.NO_DATA, Meaning.CANCELLED, Meaning.NO_PERMISSION, Meaning.OTHER_SESSION,
+        Meaning.PACING, Meaning.NO_DATA, Meaning.CANCELLED, Meaning.NO_PERMISSION, Meaning.OTHER_LOGIN,
         Meaning.UNKNOWN,
     ]  # fmt: skip
 

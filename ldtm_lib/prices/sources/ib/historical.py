@@ -1,10 +1,14 @@
-"""What IB is asked for one ticker: which contract, until when, and how far back."""
+"""Historical requests: the contract and the span that IB is asked for, and its answer as a frame."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
+import polars as pl
+
 from ldtm_lib.config import ContractConfig
+from ldtm_lib.prices.bars import BAR_SCHEMA
 from ldtm_lib.sessions import Calendar
 
 MOST_DAYS = 365
@@ -45,7 +49,7 @@ def contract_of(client: Any, request: Request) -> Any:
 
 
 def described(found: list[Any], request: Request) -> str:
-    """What IB has by the name of a request, and how one of several is chosen."""
+    """A sentence with the contracts that IB has for the name of a request, and how to choose one."""
     name = request.contract.symbol or request.ticker
     table = f"[contracts.{request.ticker}]"
     if not found:
@@ -53,3 +57,17 @@ def described(found: list[Any], request: Request) -> str:
     contracts = [details.contract for details in found]
     listed = ", ".join(f"con_id {c.conId} ({c.symbol}, {c.primaryExchange}, {c.currency})" for c in contracts)
     return f"by the name {name!r} IB has {listed}; write con_id = {contracts[0].conId}, or another one, under {table}"
+
+
+def frame_of(ticker: str, bars: Sequence[Any]) -> pl.DataFrame:
+    """The bars of one ticker as a frame of BAR_SCHEMA, made as each answer arrives: the client's objects are large."""
+    columns = {
+        "ticker": [ticker] * len(bars),
+        "session": [_day(bar.date) for bar in bars],
+        **{name: [getattr(bar, name) for bar in bars] for name in ("open", "high", "low", "close", "volume")},
+    }
+    return pl.DataFrame(columns, schema=BAR_SCHEMA)
+
+
+def _day(day: date | datetime) -> date:
+    return day.date() if isinstance(day, datetime) else day

@@ -14,17 +14,12 @@ from polars.testing import assert_frame_equal
 
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.prices.bars import BAR_SCHEMA, PRICE_COLUMNS
-from ldtm_lib.prices.ingest import Recorded
+from ldtm_lib.prices.ingest import IngestReport, ingest
+from ldtm_lib.prices.quarantine import open_quarantine
 from ldtm_lib.prices.sources.protocol import Delivery
 from ldtm_lib.prices.sources.sample import SampleSource
 from ldtm_lib.prices.splits import Split, adjust
-from ldtm_lib.prices.store import (
-    bars_as_of,
-    current_bars,
-    open_quarantine,
-    recent_bars,
-    record,
-)
+from ldtm_lib.prices.stored_bars import bars_as_of, current_bars, recent_bars
 from ldtm_lib.sessions import Calendar
 
 SAMPLE = SampleSource()
@@ -67,7 +62,7 @@ def num_rows(conn: Connection, table: bytes = b"bar") -> int:
     return row[0]
 
 
-def counts(recorded: Recorded) -> dict[str, tuple[int, ...]]:
+def counts(recorded: IngestReport) -> dict[str, tuple[int, ...]]:
     return {row[0]: row[1:] for row in recorded.per_ticker.iter_rows()}
 
 
@@ -81,14 +76,14 @@ def test_the_whole_sample_comes_back_as_it_was_delivered_and_a_second_time_write
     conn: Connection, calendar: Calendar
 ) -> None:
     delivery = SAMPLE.fetch(TICKERS, date(1990, 1, 2), date(2013, 3, 1))
-    recorded = record(conn, delivery, source="sample", calendar=calendar)
+    recorded = ingest(conn, delivery, source="sample", calendar=calendar)
     assert counts(recorded) == {
         "AAPL": (3270, 0, 0, 0), "FB": (196, 0, 0, 0), "GOOG": (2148, 0, 0, 0),
         "IBM": (3270, 0, 0, 0), "MSFT": (3270, 0, 0, 0),
     }  # fmt: skip
     assert recorded.splits == (AAPL_2000, AAPL_2005, MSFT_2003)
     assert_frame_equal(current_bars(conn, TICKERS), delivery.bars.sort("ticker", "session"), check_exact=True)
-    again = record(conn, delivery, source="sample", calendar=calendar)
+    again = ingest(conn, delivery, source="sample", calendar=calendar)
     assert counts(again)["AAPL"] == (0, 0, 3270, 0)
     assert again.splits == ()
     assert again.notes == ()
@@ -108,15 +103,15 @@ def test_no_float_is_rounded_on_its_way_through_the_store(
         *(pl.col("close").alias(name) for name in PRICE_COLUMNS), volume=pl.lit(volume)
     )
     with database.connect() as conn, conn.transaction(force_rollback=True):
-        record(conn, Delivery(bars=bars), source="made", calendar=calendar)
+        ingest(conn, Delivery(bars=bars), source="made", calendar=calendar)
         assert_frame_equal(current_bars(conn, ["XYZ"]), bars, check_exact=True)
 
 
 def test_a_corrected_bar_is_a_new_vintage_and_no_split(conn: Connection, calendar: Calendar) -> None:
     bars = made(calendar, walk(50))
-    record(conn, Delivery(bars=bars), source="made", calendar=calendar)
+    ingest(conn, Delivery(bars=bars), source="made", calendar=calendar)
     corrected = bars.with_columns(pl.when(pl.int_range(pl.len()) == 20).then(7).otherwise("volume").alias("volume"))
-    recorded = record(conn, Delivery(bars=corrected), source="made", calendar=calendar)
+    recorded = ingest(conn, Delivery(bars=corrected), source="made", calendar=calendar)
     assert counts(recorded) == {"XYZ": (0, 1, 49, 0)}
     assert recorded.splits == ()
     assert num_rows(conn) == 51
@@ -127,7 +122,7 @@ def test_a_value_that_comes_back_after_a_correction_is_current_again(conn: Conne
     bars = made(calendar, walk(5))
     other = bars.with_columns(close=pl.col("close") * 1.001)
     for values in (bars, other, bars):
-        record(conn, Delivery(bars=values), source="made", calendar=calendar)
+        ingest(conn, Delivery(bars=values), source="made", calendar=calendar)
         assert_frame_equal(current_bars(conn, ["XYZ"]), values)
     assert num_rows(conn) == 15
 
@@ -136,7 +131,7 @@ def test_what_was_current_at_a_moment_can_be_read_back(conn: Connection, calenda
     moments = list[datetime]()
     deliveries = [undeclared(sample("AAPL", date(2000, 5, 1), day)) for day in (date(2000, 6, 20), date(2000, 6, 23))]
     for delivery in deliveries:
-        record(conn, delivery, source="sample", calendar=calendar)
+        ingest(conn, delivery, source="sample", calendar=calendar)
         row = conn.execute(b"select clock_timestamp()").fetchone()
         assert row is not None
         moments.append(row[0])
@@ -150,11 +145,11 @@ def test_all_vintages_of_a_call_bear_one_moment_even_after_the_clock_was_set_bac
     conn: Connection, calendar: Calendar
 ) -> None:
     bars = made(calendar, walk(6))
-    record(conn, Delivery(bars=bars), source="made", calendar=calendar)
+    ingest(conn, Delivery(bars=bars), source="made", calendar=calendar)
     conn.execute(b"alter table bar disable trigger user")
     conn.execute(b"update bar set recorded_at = recorded_at + interval '1 day'")
     other = bars.with_columns(close=pl.col("close") * 1.001)
-    record(conn, Delivery(bars=other), source="made", calendar=calendar)
+    ingest(conn, Delivery(bars=other), source="made", calendar=calendar)
     assert_frame_equal(current_bars(conn, ["XYZ"]), other)
     assert conn.execute(b"select count(distinct recorded_at) from bar").fetchone() == (2,)
 
@@ -162,8 +157,8 @@ def test_all_vintages_of_a_call_bear_one_moment_even_after_the_clock_was_set_bac
 def test_an_undeclared_split_is_noticed_by_five_overlapping_bars_and_restates_all_of_history(
     conn: Connection, calendar: Calendar
 ) -> None:
-    record(conn, undeclared(sample("AAPL", date(2000, 3, 1), date(2000, 6, 20))), source="ib", calendar=calendar)
-    recorded = record(
+    ingest(conn, undeclared(sample("AAPL", date(2000, 3, 1), date(2000, 6, 20))), source="ib", calendar=calendar)
+    recorded = ingest(
         conn, undeclared(sample("AAPL", date(2000, 6, 14), date(2000, 6, 21))), source="ib", calendar=calendar
     )
     assert recorded.splits == (AAPL_2000,)
@@ -180,10 +175,10 @@ def test_three_restated_bars_are_a_split_and_two_are_not(conn: Connection, calen
     closes = walk(30)
     for num_overlapping, ticker in ((3, "THREE"), (2, "TWO")):
         old = made(calendar, closes[:29], ticker)
-        record(conn, Delivery(bars=old), source="made", calendar=calendar)
+        ingest(conn, Delivery(bars=old), source="made", calendar=calendar)
         since = 29 - num_overlapping
         new = made(calendar, [c / 3 for c in closes], ticker)[since:]
-        recorded = record(conn, Delivery(bars=new), source="made", calendar=calendar)
+        recorded = ingest(conn, Delivery(bars=new), source="made", calendar=calendar)
         if num_overlapping == 3:
             assert recorded.splits == (Split(ticker=ticker, session=new["session"][-1], ratio=3.0),)
             assert current_bars(conn, [ticker])["close"].to_list() == pytest.approx([c / 3 for c in closes])
@@ -199,8 +194,8 @@ def test_three_corrected_bars_that_their_neighbours_contradict_are_no_split(
     right = made(calendar, walk(30))
     doubled = pl.int_range(pl.len()).is_between(20, 22)
     wrong = right.with_columns(*(pl.when(doubled).then(pl.col(n) * 2).otherwise(n).alias(n) for n in PRICE_COLUMNS))
-    record(conn, Delivery(bars=wrong), source="made", calendar=calendar)
-    recorded = record(conn, Delivery(bars=right[20:30]), source="made", calendar=calendar)
+    ingest(conn, Delivery(bars=wrong), source="made", calendar=calendar)
+    recorded = ingest(conn, Delivery(bars=right[20:30]), source="made", calendar=calendar)
     assert recorded.splits == ()
     assert counts(recorded) == {"XYZ": (0, 3, 7, 0)}
     assert recorded.notes[0].startswith("XYZ: 3 of 10 stored bars arrive at 0.5 to 0.5 times their prices")
@@ -212,8 +207,8 @@ def test_bars_doubled_here_and_there_are_no_split(conn: Connection, calendar: Ca
     at = pl.int_range(pl.len())
     doubled = (at < 5) | at.is_between(10, 12)
     wrong = right.with_columns(*(pl.when(doubled).then(pl.col(n) * 2).otherwise(n).alias(n) for n in PRICE_COLUMNS))
-    record(conn, Delivery(bars=wrong), source="made", calendar=calendar)
-    assert record(conn, Delivery(bars=right), source="made", calendar=calendar).splits == ()
+    ingest(conn, Delivery(bars=wrong), source="made", calendar=calendar)
+    assert ingest(conn, Delivery(bars=right), source="made", calendar=calendar).splits == ()
     assert_frame_equal(current_bars(conn, ["XYZ"]), right)
 
 
@@ -221,8 +216,8 @@ def test_bars_on_an_older_basis_that_are_rounded_to_cents_write_nothing(conn: Co
     old = made(calendar, walk(30)).with_columns(pl.col(PRICE_COLUMNS).round(2), volume=pl.lit(1000.0))
     split = Split(ticker="XYZ", session=calendar.offset(old["session"][-1], 1), ratio=3.0)
     new = adjust(old, [split]).with_columns(pl.col(PRICE_COLUMNS).round(2))
-    record(conn, Delivery(bars=new, splits=(split,)), source="made", calendar=calendar)
-    recorded = record(conn, Delivery(bars=old), source="made", calendar=calendar)
+    ingest(conn, Delivery(bars=new, splits=(split,)), source="made", calendar=calendar)
+    recorded = ingest(conn, Delivery(bars=old), source="made", calendar=calendar)
     assert counts(recorded) == {"XYZ": (0, 0, 30, 0)}
 
 
@@ -230,10 +225,10 @@ def test_a_split_with_one_more_correction_is_noted_where_it_cannot_be_noticed(
     conn: Connection, calendar: Calendar
 ) -> None:
     closes = walk(30)
-    record(conn, Delivery(bars=made(calendar, closes)), source="made", calendar=calendar)
+    ingest(conn, Delivery(bars=made(calendar, closes)), source="made", calendar=calendar)
     restated = [c / 2 for c in closes]
     restated[27] *= 1.05
-    recorded = record(conn, Delivery(bars=made(calendar, restated)[25:]), source="made", calendar=calendar)
+    recorded = ingest(conn, Delivery(bars=made(calendar, restated)[25:]), source="made", calendar=calendar)
     assert recorded.splits == ()
     assert "XYZ: 5 of 5 stored bars arrive at 0.5 to 0.525 times their prices" in recorded.notes[0]
 
@@ -241,10 +236,10 @@ def test_a_split_with_one_more_correction_is_noted_where_it_cannot_be_noticed(
 def test_a_known_split_that_is_declared_by_another_ratio_is_noted_and_stays(
     conn: Connection, calendar: Calendar
 ) -> None:
-    record(conn, sample("AAPL", date(2000, 3, 1), date(2000, 6, 23)), source="sample", calendar=calendar)
+    ingest(conn, sample("AAPL", date(2000, 3, 1), date(2000, 6, 23)), source="sample", calendar=calendar)
     other = Split(ticker="AAPL", session=AAPL_2000.session, ratio=3.0)
     bars = sample("AAPL", date(2000, 6, 21), date(2000, 6, 23)).bars
-    recorded = record(conn, Delivery(bars=bars, splits=(other,)), source="files", calendar=calendar)
+    recorded = ingest(conn, Delivery(bars=bars, splits=(other,)), source="files", calendar=calendar)
     assert recorded.splits == ()
     assert recorded.notes[0].startswith("AAPL: a split of 3 for 1 on 2000-06-21 is declared, 2 for 1 is on record")
     assert counts(recorded) == {"AAPL": (0, 0, 3, 0)}
@@ -252,16 +247,16 @@ def test_a_known_split_that_is_declared_by_another_ratio_is_noted_and_stays(
 
 def test_a_reverse_split_rounded_to_cents_is_noticed(conn: Connection, calendar: Calendar) -> None:
     closes = walk(40, start=3.0)
-    record(conn, Delivery(bars=made(calendar, closes[:39])), source="made", calendar=calendar)
+    ingest(conn, Delivery(bars=made(calendar, closes[:39])), source="made", calendar=calendar)
     new = made(calendar, [round(c * 10, 1) for c in closes])[34:]
-    recorded = record(conn, Delivery(bars=new), source="made", calendar=calendar)
+    recorded = ingest(conn, Delivery(bars=new), source="made", calendar=calendar)
     assert recorded.splits == (Split(ticker="XYZ", session=new["session"][-1], ratio=0.1),)
     assert current_bars(conn, ["XYZ"])["close"].to_list() == pytest.approx([c * 10 for c in closes])
 
 
 def test_the_crash_of_aapl_on_2000_09_29_is_no_split(conn: Connection, calendar: Calendar) -> None:
-    record(conn, undeclared(sample("AAPL", date(2000, 6, 21), date(2000, 9, 28))), source="ib", calendar=calendar)
-    recorded = record(
+    ingest(conn, undeclared(sample("AAPL", date(2000, 6, 21), date(2000, 9, 28))), source="ib", calendar=calendar)
+    recorded = ingest(
         conn, undeclared(sample("AAPL", date(2000, 9, 22), date(2000, 9, 29))), source="ib", calendar=calendar
     )
     assert recorded.splits == ()
@@ -276,17 +271,17 @@ def test_prices_that_dividends_are_taken_out_of_are_noted_after_the_dividend(
 ) -> None:
     bars = made(calendar, walk(60))
     splits = (Split(ticker="XYZ", session=bars["session"][30], ratio=2.0),) if known_split else ()
-    record(conn, Delivery(bars=bars[:50], splits=splits), source="made", calendar=calendar)
+    ingest(conn, Delivery(bars=bars[:50], splits=splits), source="made", calendar=calendar)
     multiple = pl.when(pl.int_range(pl.len()) < 45).then(1 - dividend).otherwise(1.0)
     taken_out = bars.with_columns(pl.col(PRICE_COLUMNS) * multiple)
-    recorded = record(conn, Delivery(bars=taken_out, splits=splits), source="made", calendar=calendar)
+    recorded = ingest(conn, Delivery(bars=taken_out, splits=splits), source="made", calendar=calendar)
     assert counts(recorded) == {"XYZ": (10, 45, 5, 0)}
     (note,) = recorded.notes
     assert note.startswith(
         f"XYZ: 45 of 50 stored bars arrive at other prices, the newest of them at {1 - dividend:g} times the stored "
     )
     assert note.endswith("use prices that are adjusted for splits only")
-    assert record(conn, Delivery(bars=taken_out, splits=splits), source="made", calendar=calendar).notes == ()
+    assert ingest(conn, Delivery(bars=taken_out, splits=splits), source="made", calendar=calendar).notes == ()
 
 
 @pytest.mark.parametrize("fall", [0.499, 0.5])
@@ -298,15 +293,15 @@ def test_a_lone_bar_after_a_fall_by_half_is_noted_and_a_later_history_tells_what
     old, lone = made(calendar, closes), made(calendar, [*closes, crashed])[20:]
     for ticker in ("CRASH", "SPLIT"):
         name = pl.lit(ticker).alias("ticker")
-        record(conn, Delivery(bars=old.with_columns(name)), source="made", calendar=calendar)
-        recorded = record(conn, Delivery(bars=lone.with_columns(name)), source="made", calendar=calendar)
+        ingest(conn, Delivery(bars=old.with_columns(name)), source="made", calendar=calendar)
+        recorded = ingest(conn, Delivery(bars=lone.with_columns(name)), source="made", calendar=calendar)
         assert recorded.splits == ()
         assert recorded.notes[0].startswith(f"{ticker} goes from ")
         remedy = f"if it was a split, materialize price_history of {ticker}"
         assert f"a crash, or a split of 2 for 1; {remedy}" in recorded.notes[0]
     crash = made(calendar, [*closes, crashed, crashed], "CRASH")
     split = made(calendar, [*(c / 2 for c in closes), crashed, crashed], "SPLIT")
-    recorded = record(conn, Delivery(bars=pl.concat([crash, split])), source="made", calendar=calendar)
+    recorded = ingest(conn, Delivery(bars=pl.concat([crash, split])), source="made", calendar=calendar)
     assert recorded.splits == (Split(ticker="SPLIT", session=lone["session"][0], ratio=2.0),)
     assert recorded.notes == ()
     assert counts(recorded) == {"CRASH": (1, 0, 21, 0), "SPLIT": (1, 20, 1, 0)}
@@ -316,26 +311,26 @@ def test_a_split_after_a_lone_bar_on_the_new_basis_restates_what_comes_before_th
     conn: Connection, calendar: Calendar
 ) -> None:
     closes = walk(40)
-    record(conn, Delivery(bars=made(calendar, closes[:30])), source="made", calendar=calendar)
+    ingest(conn, Delivery(bars=made(calendar, closes[:30])), source="made", calendar=calendar)
     restated = made(calendar, [c / 4 for c in closes])
-    record(conn, Delivery(bars=restated[30:31]), source="made", calendar=calendar)
-    recorded = record(conn, Delivery(bars=restated[26:35]), source="made", calendar=calendar)
+    ingest(conn, Delivery(bars=restated[30:31]), source="made", calendar=calendar)
+    recorded = ingest(conn, Delivery(bars=restated[26:35]), source="made", calendar=calendar)
     assert recorded.splits == (Split(ticker="XYZ", session=restated["session"][30], ratio=4.0),)
     restated_volume = pl.when(pl.int_range(pl.len()) < 26).then(4000.0).otherwise(1000.0).alias("volume")
     assert_frame_equal(current_bars(conn, ["XYZ"]), restated[:35].with_columns(restated_volume))
 
 
 def test_a_declared_split_restates_history_when_one_bar_arrives_alone(conn: Connection, calendar: Calendar) -> None:
-    record(conn, sample("AAPL", date(2000, 3, 1), date(2000, 6, 20)), source="sample", calendar=calendar)
-    recorded = record(conn, sample("AAPL", date(2000, 6, 21), date(2000, 6, 21)), source="sample", calendar=calendar)
+    ingest(conn, sample("AAPL", date(2000, 3, 1), date(2000, 6, 20)), source="sample", calendar=calendar)
+    recorded = ingest(conn, sample("AAPL", date(2000, 6, 21), date(2000, 6, 21)), source="sample", calendar=calendar)
     assert recorded.splits == (AAPL_2000,)
     assert counts(recorded) == {"AAPL": (1, 78, 0, 0)}
     assert_frame_equal(current_bars(conn, ["AAPL"]), sample("AAPL", date(2000, 3, 1), date(2000, 6, 21)).bars)
 
 
 def test_a_split_declared_without_any_bar_restates_history(conn: Connection, calendar: Calendar) -> None:
-    record(conn, sample("AAPL", date(2000, 3, 1), date(2000, 6, 20)), source="sample", calendar=calendar)
-    recorded = record(
+    ingest(conn, sample("AAPL", date(2000, 3, 1), date(2000, 6, 20)), source="sample", calendar=calendar)
+    recorded = ingest(
         conn, Delivery(bars=pl.DataFrame(schema=BAR_SCHEMA), splits=(AAPL_2000,)), source="sample", calendar=calendar
     )
     assert counts(recorded) == {"AAPL": (0, 78, 0, 0)}
@@ -348,8 +343,8 @@ def test_bars_on_an_older_basis_than_a_split_known_before_any_bar_are_restated(
     conn: Connection, calendar: Calendar
 ) -> None:
     nothing = pl.DataFrame(schema=BAR_SCHEMA)
-    record(conn, Delivery(bars=nothing, splits=(AAPL_2000,)), source="sample", calendar=calendar)
-    record(conn, sample("AAPL", date(2000, 3, 1), date(2000, 6, 20)), source="sample", calendar=calendar)
+    ingest(conn, Delivery(bars=nothing, splits=(AAPL_2000,)), source="sample", calendar=calendar)
+    ingest(conn, sample("AAPL", date(2000, 3, 1), date(2000, 6, 20)), source="sample", calendar=calendar)
     assert_frame_equal(
         current_bars(conn, ["AAPL"]), sample("AAPL", date(2000, 3, 1), date(2000, 6, 21)).bars.slice(0, 78)
     )
@@ -358,7 +353,7 @@ def test_bars_on_an_older_basis_than_a_split_known_before_any_bar_are_restated(
 def test_evening_by_evening_gives_the_same_bars_as_all_of_history_at_once(conn: Connection, calendar: Calendar) -> None:
     first, last = date(2000, 6, 1), date(2000, 7, 14)
     for session in calendar.between(first, last):
-        record(conn, sample("AAPL", session, session), source="sample", calendar=calendar)
+        ingest(conn, sample("AAPL", session, session), source="sample", calendar=calendar)
     assert_frame_equal(current_bars(conn, ["AAPL"]), sample("AAPL", first, last).bars)
 
 
@@ -366,7 +361,7 @@ def test_evenings_in_a_random_order_give_the_same_bars(conn: Connection, calenda
     first, last = date(2005, 2, 14), date(2005, 3, 11)
     sessions = calendar.between(first, last)
     for at in np.random.default_rng(3).permutation(len(sessions)):
-        record(conn, sample("AAPL", sessions[at], sessions[at]), source="sample", calendar=calendar)
+        ingest(conn, sample("AAPL", sessions[at], sessions[at]), source="sample", calendar=calendar)
     assert_frame_equal(current_bars(conn, ["AAPL"]), sample("AAPL", first, last).bars)
 
 
@@ -376,11 +371,11 @@ def test_a_split_that_bars_before_the_newest_stored_ones_show_is_dated_by_the_ju
     """A ticker failed, split meanwhile, worked again, and then what it lacked is fetched alone."""
     new = made(calendar, walk(42))
     old = adjust(new, [Split(ticker="XYZ", session=date.max, ratio=0.5)])
-    record(conn, Delivery(bars=old[:20]), source="made", calendar=calendar)
-    record(conn, Delivery(bars=new[30:40]), source="made", calendar=calendar)
-    recorded = record(conn, Delivery(bars=new[15:25]), source="made", calendar=calendar)
+    ingest(conn, Delivery(bars=old[:20]), source="made", calendar=calendar)
+    ingest(conn, Delivery(bars=new[30:40]), source="made", calendar=calendar)
+    recorded = ingest(conn, Delivery(bars=new[15:25]), source="made", calendar=calendar)
     assert recorded.splits == (Split(ticker="XYZ", session=new["session"][30], ratio=2.0),)
-    record(conn, Delivery(bars=new[36:42]), source="made", calendar=calendar)
+    ingest(conn, Delivery(bars=new[36:42]), source="made", calendar=calendar)
     assert_frame_equal(current_bars(conn, ["XYZ"]), pl.concat([new[:25], new[30:]]), check_exact=True)
 
 
@@ -393,13 +388,13 @@ def test_a_split_that_later_stored_bars_do_not_date_leaves_the_store_as_it_was_u
         closes[33:] = [close / 2 for close in closes[33:]]
     old = made(calendar, closes)
     new = adjust(old, [Split(ticker="XYZ", session=date.max, ratio=2.0)])
-    record(conn, Delivery(bars=old[:39]), source="made", calendar=calendar)
-    recorded = record(conn, Delivery(bars=new[15:25]), source="made", calendar=calendar)
+    ingest(conn, Delivery(bars=old[:39]), source="made", calendar=calendar)
+    recorded = ingest(conn, Delivery(bars=new[15:25]), source="made", calendar=calendar)
     assert recorded.splits == ()
     assert recorded.notes[0].startswith("XYZ: the bars from 2001-01-24 to 2001-02-06 arrive as after a split")
     assert counts(recorded) == {"XYZ": (0, 0, 10, 0)}
     assert num_rows(conn) == 39
-    recorded = record(conn, Delivery(bars=new[15:]), source="made", calendar=calendar)
+    recorded = ingest(conn, Delivery(bars=new[15:]), source="made", calendar=calendar)
     assert recorded.splits == (Split(ticker="XYZ", session=new["session"][39], ratio=2.0),)
     assert_frame_equal(current_bars(conn, ["XYZ"]), new)
 
@@ -407,18 +402,18 @@ def test_a_split_that_later_stored_bars_do_not_date_leaves_the_store_as_it_was_u
 @pytest.mark.parametrize("declares", [True, False])
 def test_a_delivery_on_an_older_basis_writes_nothing(conn: Connection, calendar: Calendar, declares: bool) -> None:
     whole = sample("AAPL", date(2000, 3, 1), date(2013, 3, 1))
-    record(conn, whole, source="sample", calendar=calendar)
+    ingest(conn, whole, source="sample", calendar=calendar)
     older = sample("AAPL", date(2000, 3, 1), date(2000, 6, 20))
     older = older if declares else undeclared(older)
-    recorded = record(conn, older, source="sample", calendar=calendar)
+    recorded = ingest(conn, older, source="sample", calendar=calendar)
     assert counts(recorded) == {"AAPL": (0, 0, 78, 0)}
     assert_frame_equal(current_bars(conn, ["AAPL"]), whole.bars)
     assert num_rows(conn) == 3270
 
 
 def test_missing_bars_on_an_older_basis_are_restated_when_they_are_added(conn: Connection, calendar: Calendar) -> None:
-    record(conn, sample("AAPL", date(2000, 6, 21), date(2013, 3, 1)), source="sample", calendar=calendar)
-    recorded = record(conn, sample("AAPL", date(2000, 3, 1), date(2000, 6, 20)), source="sample", calendar=calendar)
+    ingest(conn, sample("AAPL", date(2000, 6, 21), date(2013, 3, 1)), source="sample", calendar=calendar)
+    recorded = ingest(conn, sample("AAPL", date(2000, 3, 1), date(2000, 6, 20)), source="sample", calendar=calendar)
     assert counts(recorded) == {"AAPL": (78, 0, 0, 0)}
     expected = sample("AAPL", date(2000, 3, 1), date(2013, 3, 1)).bars
     # Divided by 4 at once or by 2 twice: exact for powers of two.
@@ -427,13 +422,13 @@ def test_missing_bars_on_an_older_basis_are_restated_when_they_are_added(conn: C
 
 def test_raw_bars_from_a_source_that_forgot_a_known_split_change_nothing(conn: Connection, calendar: Calendar) -> None:
     whole = sample("AAPL", date(2000, 3, 1), date(2000, 9, 1))
-    record(conn, whole, source="sample", calendar=calendar)
+    ingest(conn, whole, source="sample", calendar=calendar)
     before = pl.col("session") < AAPL_2000.session
     raw = whole.bars.with_columns(
         *(pl.when(before).then(pl.col(n) * 2).otherwise(n).alias(n) for n in PRICE_COLUMNS),
         volume=pl.when(before).then(pl.col("volume") / 2).otherwise("volume"),
     )
-    recorded = record(conn, Delivery(bars=raw), source="files", calendar=calendar)
+    recorded = ingest(conn, Delivery(bars=raw), source="files", calendar=calendar)
     assert counts(recorded) == {"AAPL": (0, 0, whole.bars.height, 0)}
 
 
@@ -448,9 +443,9 @@ def test_a_split_that_takes_a_known_one_back_restates_history(
     known = Split(ticker="XYZ", session=bars["session"][30 - num_since], ratio=ratio)
     back = Split(ticker="XYZ", session=bars["session"][30], ratio=1 / ratio)
     stored = adjust(bars, [Split(ticker="XYZ", session=date.max, ratio=ratio)])[:30]
-    record(conn, Delivery(bars=stored, splits=(known,)), source="made", calendar=calendar)
+    ingest(conn, Delivery(bars=stored, splits=(known,)), source="made", calendar=calendar)
     delivery = Delivery(bars=bars[5:], splits=(back,) if declares else ())
-    recorded = record(conn, delivery, source="made", calendar=calendar)
+    recorded = ingest(conn, delivery, source="made", calendar=calendar)
     assert recorded.splits == (back,)
     assert recorded.notes == ()
     assert_frame_equal(current_bars(conn, ["XYZ"]), bars)
@@ -461,10 +456,10 @@ def test_a_split_noticed_after_one_without_bars_is_dated_after_it_and_both_are_o
 ) -> None:
     bars = made(calendar, walk(32))
     known = Split(ticker="XYZ", session=bars["session"][30], ratio=10.0)
-    record(conn, Delivery(bars=bars[:30]), source="made", calendar=calendar)
-    record(conn, Delivery(bars=bars.clear(), splits=(known,)), source="made", calendar=calendar)
+    ingest(conn, Delivery(bars=bars[:30]), source="made", calendar=calendar)
+    ingest(conn, Delivery(bars=bars.clear(), splits=(known,)), source="made", calendar=calendar)
     restated = adjust(bars, [Split(ticker="XYZ", session=date.max, ratio=20.0)])
-    recorded = record(conn, Delivery(bars=restated[25:]), source="made", calendar=calendar)
+    recorded = ingest(conn, Delivery(bars=restated[25:]), source="made", calendar=calendar)
     assert recorded.splits == (Split(ticker="XYZ", session=bars["session"][31], ratio=2.0),)
     assert num_rows(conn, b"split") == 2
     assert_frame_equal(current_bars(conn, ["XYZ"]), restated)
@@ -476,19 +471,19 @@ def test_raw_bars_from_a_source_that_dates_a_known_split_later_take_no_split_bac
     raw = made(calendar, [close if at < 22 else close / 2 for at, close in enumerate(walk(40))])
     stored = adjust(raw, [Split(ticker="XYZ", session=raw["session"][22], ratio=2.0)])
     noticed = Split(ticker="XYZ", session=raw["session"][20], ratio=2.0)
-    record(conn, Delivery(bars=stored, splits=(noticed,)), source="made", calendar=calendar)
-    recorded = record(conn, Delivery(bars=raw), source="made", calendar=calendar)
+    ingest(conn, Delivery(bars=stored, splits=(noticed,)), source="made", calendar=calendar)
+    recorded = ingest(conn, Delivery(bars=raw), source="made", calendar=calendar)
     assert recorded.splits == ()
     assert counts(recorded) == {"XYZ": (0, 2, 38, 0)}
     assert "XYZ: 2 of 40 stored bars arrive at 2 to 2 times their prices" in recorded.notes[0]
 
 
 def test_a_correction_on_an_older_basis_is_written_on_the_stored_one(conn: Connection, calendar: Calendar) -> None:
-    record(conn, sample("AAPL", date(2000, 3, 1), date(2013, 3, 1)), source="sample", calendar=calendar)
+    ingest(conn, sample("AAPL", date(2000, 3, 1), date(2013, 3, 1)), source="sample", calendar=calendar)
     older = sample("AAPL", date(2000, 5, 1), date(2000, 6, 20))
     corrected = pl.col("session") == date(2000, 5, 3)
     bars = older.bars.with_columns(close=pl.when(corrected).then(pl.col("low")).otherwise("close"))
-    recorded = record(conn, Delivery(bars=bars, basis=older.basis), source="sample", calendar=calendar)
+    recorded = ingest(conn, Delivery(bars=bars, basis=older.basis), source="sample", calendar=calendar)
     assert counts(recorded) == {"AAPL": (0, 1, 35, 0)}
     bar = current_bars(conn, ["AAPL"], first=date(2000, 5, 3), last=date(2000, 5, 3))
     assert bar["close"][0] == bar["low"][0]
@@ -500,9 +495,9 @@ def test_a_split_that_the_stored_bars_have_had_all_along_restates_nothing_and_is
     whole = sample("AAPL", date(2000, 3, 1), date(2013, 3, 1))
     corrected = whole.bars.with_columns(volume=pl.col("volume") + 1)
     for bars in (corrected, whole.bars):
-        record(conn, Delivery(bars=bars), source="files", calendar=calendar)
+        ingest(conn, Delivery(bars=bars), source="files", calendar=calendar)
         conn.commit()
-    recorded = record(conn, sample("AAPL", date(2013, 2, 28), date(2013, 3, 1)), source="sample", calendar=calendar)
+    recorded = ingest(conn, sample("AAPL", date(2013, 2, 28), date(2013, 3, 1)), source="sample", calendar=calendar)
     assert recorded.splits == (AAPL_2000, AAPL_2005)
     assert counts(recorded) == {"AAPL": (0, 0, 2, 0)}
     assert conn.execute(b"select bool_and(recorded_at = (select min(recorded_at) from bar)) from split").fetchone() == (
@@ -512,11 +507,11 @@ def test_a_split_that_the_stored_bars_have_had_all_along_restates_nothing_and_is
 
 
 def test_a_split_that_was_noticed_and_then_declared_is_one_split(conn: Connection, calendar: Calendar) -> None:
-    record(conn, undeclared(sample("AAPL", date(2000, 3, 1), date(2000, 6, 16))), source="ib", calendar=calendar)
+    ingest(conn, undeclared(sample("AAPL", date(2000, 3, 1), date(2000, 6, 16))), source="ib", calendar=calendar)
     restated = sample("AAPL", date(2000, 3, 1), date(2000, 6, 26))
-    recorded = record(conn, undeclared(restated), source="ib", calendar=calendar)
+    recorded = ingest(conn, undeclared(restated), source="ib", calendar=calendar)
     assert recorded.splits == (Split(ticker="AAPL", session=date(2000, 6, 19), ratio=2.0),)
-    recorded = record(conn, restated, source="sample", calendar=calendar)
+    recorded = ingest(conn, restated, source="sample", calendar=calendar)
     assert recorded.splits == ()
     assert num_rows(conn, b"split") == 1
     assert_frame_equal(current_bars(conn, ["AAPL"]), restated.bars)
@@ -527,11 +522,11 @@ def test_a_split_noticed_after_weeks_of_silence_and_then_declared_is_one_split(
 ) -> None:
     bars = made(calendar, walk(60))
     restated = adjust(bars, [Split(ticker="XYZ", session=date.max, ratio=2.0)])
-    record(conn, Delivery(bars=bars[:20]), source="made", calendar=calendar)
-    noticed = record(conn, Delivery(bars=restated[:58]), source="made", calendar=calendar)
+    ingest(conn, Delivery(bars=bars[:20]), source="made", calendar=calendar)
+    noticed = ingest(conn, Delivery(bars=restated[:58]), source="made", calendar=calendar)
     assert noticed.splits == (Split(ticker="XYZ", session=bars["session"][20], ratio=2.0),)
     declared = Split(ticker="XYZ", session=bars["session"][57], ratio=2.0)
-    recorded = record(conn, Delivery(bars=restated[58:], splits=(declared,)), source="made", calendar=calendar)
+    recorded = ingest(conn, Delivery(bars=restated[58:], splits=(declared,)), source="made", calendar=calendar)
     assert recorded.splits == ()
     assert num_rows(conn, b"split") == 1
     assert_frame_equal(current_bars(conn, ["XYZ"]), restated)
@@ -540,12 +535,12 @@ def test_a_split_noticed_after_weeks_of_silence_and_then_declared_is_one_split(
 def test_a_split_declared_late_mends_bars_that_arrived_one_by_one(conn: Connection, calendar: Calendar) -> None:
     closes = walk(40)
     restated = made(calendar, [c / 2 for c in closes])
-    record(conn, Delivery(bars=made(calendar, closes[:30])), source="files", calendar=calendar)
+    ingest(conn, Delivery(bars=made(calendar, closes[:30])), source="files", calendar=calendar)
     for at in range(30, 35):
-        record(conn, Delivery(bars=restated[at : at + 1]), source="files", calendar=calendar)
+        ingest(conn, Delivery(bars=restated[at : at + 1]), source="files", calendar=calendar)
     split = Split(ticker="XYZ", session=restated["session"][30], ratio=2.0)
     delivery = Delivery(bars=restated[35:36], splits=(split,))
-    recorded = record(conn, delivery, source="files", calendar=calendar)
+    recorded = ingest(conn, delivery, source="files", calendar=calendar)
     assert recorded.splits == (split,)
     assert recorded.notes == ()
     assert_frame_equal(
@@ -563,8 +558,8 @@ def test_refused_bars_go_into_quarantine_once_and_a_valid_one_resolves_them(
         volume=pl.when(at == 5).then(float("nan")).otherwise("volume"),
         close=pl.when(at == 7).then(None).otherwise("close"),
     )
-    record(conn, Delivery(bars=bad), source="made", calendar=calendar)
-    recorded = record(conn, Delivery(bars=bad), source="made", calendar=calendar)
+    ingest(conn, Delivery(bars=bad), source="made", calendar=calendar)
+    recorded = ingest(conn, Delivery(bars=bad), source="made", calendar=calendar)
     assert counts(recorded) == {"XYZ": (0, 0, 7, 3)}
     refused = open_quarantine(conn)
     assert refused["session"].to_list() == good["session"].gather([3, 5, 7]).to_list()
@@ -572,7 +567,7 @@ def test_refused_bars_go_into_quarantine_once_and_a_valid_one_resolves_them(
     assert refused["reason"][2] == "close is missing"
     assert '"volume": "NaN"' in refused["bar"][1]
     assert (refused["last_seen_at"] > refused["first_seen_at"]).all()
-    record(conn, Delivery(bars=good[:6]), source="made", calendar=calendar)
+    ingest(conn, Delivery(bars=good[:6]), source="made", calendar=calendar)
     assert open_quarantine(conn)["session"].to_list() == [good["session"][7]]
     assert num_rows(conn, b"quarantined_bar") == 3
 
@@ -580,20 +575,20 @@ def test_refused_bars_go_into_quarantine_once_and_a_valid_one_resolves_them(
 def test_a_refused_bar_does_not_take_other_tickers_with_it(conn: Connection, calendar: Calendar) -> None:
     good = made(calendar, walk(4), "GOOD")
     bad = made(calendar, [-1.0], "BAD")
-    recorded = record(conn, Delivery(bars=pl.concat([bad, good])), source="made", calendar=calendar)
+    recorded = ingest(conn, Delivery(bars=pl.concat([bad, good])), source="made", calendar=calendar)
     assert counts(recorded) == {"BAD": (0, 0, 0, 1), "GOOD": (4, 0, 0, 0)}
 
 
 def test_a_bar_of_a_session_that_has_not_closed_is_refused(conn: Connection, calendar: Calendar) -> None:
     tomorrow = calendar.offset(calendar.last_closed(datetime.now(UTC)), 2)
     bars = made(calendar, [10.0], first=tomorrow)
-    recorded = record(conn, Delivery(bars=bars), source="made", calendar=calendar)
+    recorded = ingest(conn, Delivery(bars=bars), source="made", calendar=calendar)
     assert counts(recorded) == {"XYZ": (0, 0, 0, 1)}
     assert open_quarantine(conn)["reason"].to_list() == [f"session {tomorrow} has not closed yet"]
 
 
 def test_an_empty_delivery_records_nothing(conn: Connection, calendar: Calendar) -> None:
-    recorded = record(conn, Delivery(bars=pl.DataFrame(schema=BAR_SCHEMA)), source="made", calendar=calendar)
+    recorded = ingest(conn, Delivery(bars=pl.DataFrame(schema=BAR_SCHEMA)), source="made", calendar=calendar)
     assert recorded.per_ticker.is_empty()
     assert current_bars(conn, ["XYZ"]).schema == BAR_SCHEMA
 
@@ -606,7 +601,7 @@ def test_two_deliveries_at_once_write_each_bar_once(database: Database, calendar
     def deliver() -> None:
         with database.transaction() as own:
             barrier.wait()
-            news.append(counts(record(own, delivery, source="sample", calendar=calendar))["IBM"][0])
+            news.append(counts(ingest(own, delivery, source="sample", calendar=calendar))["IBM"][0])
 
     threads = [threading.Thread(target=deliver) for _ in range(4)]
     for thread in threads:
@@ -620,9 +615,9 @@ def test_two_deliveries_at_once_write_each_bar_once(database: Database, calendar
 
 def test_recent_bars_are_the_newest_current_ones_up_to_a_session(conn: Connection, calendar: Calendar) -> None:
     delivery = SAMPLE.fetch(TICKERS, date(2000, 3, 1), date(2013, 3, 1))
-    record(conn, delivery, source="sample", calendar=calendar)
+    ingest(conn, delivery, source="sample", calendar=calendar)
     corrected = delivery.bars.filter(pl.col("session") == date(2012, 6, 1)).with_columns(volume=pl.lit(1.0))
-    record(conn, Delivery(bars=corrected), source="sample", calendar=calendar)
+    ingest(conn, Delivery(bars=corrected), source="sample", calendar=calendar)
     last = date(2012, 7, 2)
     recent = recent_bars(conn, [*TICKERS, "AAPL"], last=last, num_bars=100)
     expected = current_bars(conn, TICKERS, last=last).group_by("ticker", maintain_order=True).tail(100)
@@ -633,5 +628,5 @@ def test_recent_bars_are_the_newest_current_ones_up_to_a_session(conn: Connectio
 
 def test_a_ticker_with_a_comma_or_a_quote_in_its_name_comes_back(conn: Connection, calendar: Calendar) -> None:
     bars = made(calendar, walk(3), 'A,"B')
-    record(conn, Delivery(bars=bars), source="a,b", calendar=calendar)
+    ingest(conn, Delivery(bars=bars), source="a,b", calendar=calendar)
     assert_frame_equal(current_bars(conn, ['A,"B']), bars)
