@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from ldtm_cli.job_run import JobRun
 from ldtm_lib.config import fingerprint
 from ldtm_lib.database.connection import Connection
-from ldtm_lib.database.statements import statement
+from ldtm_lib.database.queries import query
 from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.ledger.fillbacks import due
 from ldtm_lib.project import Project
@@ -79,14 +79,14 @@ def stages_of(project: Project, calendar: Calendar) -> list[Stage]:
     trained_on = calendar.offset(first, -1)
 
     def histories_loaded(conn: Connection) -> bool:
-        return _count(conn, "demo/histories_loaded", tickers=tickers, session=trained_on) == len(tickers)
+        return _count(conn, query("demo.histories_loaded"), tickers=tickers, session=trained_on) == len(tickers)
 
     def models_judged(conn: Connection) -> bool:
-        judged = _count(conn, "demo/tickers_judged", tickers=tickers, session=trained_on)
+        judged = _count(conn, query("demo.tickers_judged"), tickers=tickers, session=trained_on)
         return judged == len(tickers) and _remembered(project) == _settings_sha256(project)
 
     def evenings_recorded(conn: Connection) -> bool:
-        rows = _count(conn, "demo/forecasts_on_record", tickers=tickers, first=first, last=last)
+        rows = _count(conn, query("demo.forecasts_on_record"), tickers=tickers, first=first, last=last)
         return rows == len(tickers) * FORECAST_SESSIONS and not due(conn, as_of=last)["bar_is_there"].any()
 
     by_ticker = {"first_partition": tickers[0], "last_partition": tickers[-1]}
@@ -175,6 +175,6 @@ def _remembered(project: Project) -> str:
     return path.read_text() if path.exists() else ""
 
 
-def _count(conn: Connection, name: str, **named: object) -> int:
-    row = conn.execute(statement(name), named).fetchone()
+def _count(conn: Connection, statement: bytes, **named: object) -> int:
+    row = conn.execute(statement, named).fetchone()
     return 0 if row is None else row[0]

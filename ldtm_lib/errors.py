@@ -25,6 +25,10 @@ class MigrationError(LdtmError):
     """A schema file was edited after it was applied, is missing, or cannot be applied."""
 
 
+class QueryError(LdtmError):
+    """A file of queries cannot be read, or has no query of the name that was asked for."""
+
+
 class SourceError(LdtmError):
     """A price source cannot deliver what it was asked for."""
 

@@ -13,7 +13,7 @@ from typing import Literal
 from psycopg.rows import class_row
 
 from ldtm_lib.database.connection import Connection
-from ldtm_lib.database.statements import statement
+from ldtm_lib.database.queries import query
 
 Severity = Literal["info", "warning", "error"]
 
@@ -66,7 +66,7 @@ def notice(conn: Connection, troubles: Collection[Trouble]) -> int:
         "are_news": [row.is_news for row in rows],
         "seen_at": [row.seen_at for row in rows],
     }
-    return sum(is_new for (is_new,) in conn.execute(statement("alerts/notice"), columns))
+    return sum(is_new for (is_new,) in conn.execute(query("alerts.notice"), columns))
 
 
 def end(conn: Connection, keys: Collection[str]) -> int:
@@ -82,13 +82,13 @@ def end_as_seen(conn: Connection, endings: Collection[Ending]) -> int:
         "keys": [_storable(ending.key) for ending in endings],
         "seen_at": [ending.seen_at for ending in endings],
     }
-    return conn.execute(statement("alerts/end"), columns).rowcount
+    return conn.execute(query("alerts.end"), columns).rowcount
 
 
 def open_troubles(conn: Connection) -> list[Trouble]:
     """What is not well at this moment, by evening and severity; `seen_at` is since when."""
     with conn.cursor(row_factory=class_row(Trouble)) as cursor:
-        return cursor.execute(statement("alerts/open_troubles")).fetchall()
+        return cursor.execute(query("alerts.open_troubles")).fetchall()
 
 
 def _storable(text: str) -> str:

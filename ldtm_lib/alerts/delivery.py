@@ -14,7 +14,7 @@ from psycopg.rows import class_row
 from ldtm_lib.alerts.alert import Severity
 from ldtm_lib.alerts.apprise_channel import TOO_LONG, Channel, NoAnswer
 from ldtm_lib.database.connection import Connection, Database
-from ldtm_lib.database.statements import statement
+from ldtm_lib.database.queries import query
 from ldtm_lib.errors import AlertNotDelivered
 
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 60.0, 3600.0
@@ -84,7 +84,7 @@ def deliver(
     num_delivered, failures = 0, list[str]()
     with database.connect() as conn:
         conn.autocommit = True
-        row = conn.execute(statement("alerts/try_to_send")).fetchone()
+        row = conn.execute(query("alerts.try_to_send")).fetchone()
         if row is None or not row[0]:
             return Deliveries()
         _address(conn, channels, give_up_after_hours * 3600)
@@ -95,14 +95,14 @@ def deliver(
             else:
                 failures.append(failure)
                 del open_channels[claim.channel]
-        conn.execute(statement("alerts/stop_sending"))
+        conn.execute(query("alerts.stop_sending"))
     return Deliveries(num_delivered=num_delivered, failures=tuple(failures))
 
 
 def undelivered(conn: Connection) -> list[Undelivered]:
     """By channel, the messages that are not delivered."""
     with conn.cursor(row_factory=class_row(Undelivered)) as cursor:
-        return cursor.execute(statement("alerts/undelivered")).fetchall()
+        return cursor.execute(query("alerts.undelivered")).fetchall()
 
 
 def _address(conn: Connection, channels: Sequence[Channel], after_seconds: float) -> None:
@@ -112,14 +112,14 @@ def _address(conn: Connection, channels: Sequence[Channel], after_seconds: float
         "shown": [channel.shown_as for channel in channels],
         "after_seconds": after_seconds,
     }
-    conn.execute(statement("alerts/give_up"), address)
-    conn.execute(statement("alerts/address"), address)
+    conn.execute(query("alerts.give_up"), address)
+    conn.execute(query("alerts.address"), address)
 
 
 def _claim(conn: Connection, keys: Sequence[str]) -> Claim | None:
     waits = {"first_wait": FIRST_WAIT_SECONDS, "longest_wait": LONGEST_WAIT_SECONDS}
     with conn.cursor(row_factory=class_row(Claim)) as cursor:
-        return cursor.execute(statement("alerts/claim"), {"channels": list(keys), **waits}).fetchone()
+        return cursor.execute(query("alerts.claim"), {"channels": list(keys), **waits}).fetchone()
 
 
 def _send(conn: Connection, claim: Claim, channel: Channel) -> str | None:
@@ -129,7 +129,7 @@ def _send(conn: Connection, claim: Claim, channel: Channel) -> str | None:
         channel.send(title=claim.titled, body=claim.body, severity=claim.severity, is_short=claim.is_short)
     except AlertNotDelivered as failure:
         told = {"reason": str(failure), "may_have_come": isinstance(failure, NoAnswer)}
-        conn.execute(statement("alerts/not_delivered"), key | told)
+        conn.execute(query("alerts.not_delivered"), key | told)
         return str(failure)
-    conn.execute(statement("alerts/delivered"), key)
+    conn.execute(query("alerts.delivered"), key)
     return None

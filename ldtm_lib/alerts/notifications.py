@@ -14,7 +14,7 @@ from ldtm_lib.alerts.alert import Severity
 from ldtm_lib.alerts.apprise_channel import Channel
 from ldtm_lib.alerts.secrets import without_secrets
 from ldtm_lib.database.connection import Connection
-from ldtm_lib.database.statements import statement
+from ldtm_lib.database.queries import query
 
 RANK: Mapping[Severity, int] = {"error": 0, "warning": 1, "info": 2}
 WORDS: Mapping[Severity, str] = {"error": "ERROR", "warning": "WARN", "info": "INFO"}
@@ -75,7 +75,7 @@ def compose(
     secret is in no message.
     """
     with conn.cursor(row_factory=class_row(Untold)) as cursor:
-        found = cursor.execute(statement("alerts/untold")).fetchall()
+        found = cursor.execute(query("alerts.untold")).fetchall()
     if not found or (is_busy and max(item.age_seconds for item in found) < hold_minutes * 60):
         return []
     newest = sorted({item.evening for item in found if item.evening}, reverse=True)[:NEWEST_EVENINGS]
@@ -86,7 +86,7 @@ def compose(
         by_evening.setdefault(told_with[item.trouble_id], []).append(told)
     messages = {evening: message_of(evening, items, pages_url) for evening, items in by_evening.items()}
     rows = conn.execute(
-        statement("alerts/insert_alerts"),
+        query("alerts.insert_alerts"),
         {
             "evenings": list(messages),
             "severities": [message.severity for message in messages.values()],
@@ -96,14 +96,14 @@ def compose(
     ).fetchall()
     numbers: dict[date | None, int] = {evening: number for number, evening in rows}
     conn.execute(
-        statement("alerts/mark_told"),
+        query("alerts.mark_told"),
         {
             "trouble_ids": list(told_with),
             "alert_ids": [numbers[evening] for evening in told_with.values()],
         },
     )
     conn.execute(
-        statement("alerts/insert_deliveries"),
+        query("alerts.insert_deliveries"),
         {
             "alert_ids": list(numbers.values()),
             "channels": [channel.key for channel in channels],

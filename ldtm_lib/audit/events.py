@@ -9,7 +9,7 @@ from datetime import date
 
 from ldtm_lib.audit.encoding import Field, Value, encode, leaf_sha256
 from ldtm_lib.database.connection import Connection
-from ldtm_lib.database.statements import statement
+from ldtm_lib.database.queries import query
 
 _OF_A_HORIZON = (Field("run_date", "date"), Field("horizon", "text"), Field("target_session", "date"))
 _SHA256S = tuple(Field(f"{of}_sha256", "text") for of in ("architecture", "recipe", "data", "file"))
@@ -114,7 +114,7 @@ def subject(event: str, ticker: str, run_date: date | None, horizon: str | None)
 
 def name(conn: Connection, event_id: int) -> str:
     """What an event is about, in words; that it is not there, where it is not."""
-    row = conn.execute(statement("audit/event"), {"event_ids": [event_id]}).fetchone()
+    row = conn.execute(query("audit.event"), {"event_ids": [event_id]}).fetchone()
     if row is None:
         return "not there"
     _, event, ticker, run_date, horizon, *_ = row
@@ -126,14 +126,22 @@ def of_forecast(conn: Connection, ticker: str, run_date: date) -> tuple[list[Eve
 
     The number says how many events there are; fewer in the list means that rows are gone.
     """
-    ids = conn.execute(statement("audit/events_of_forecast"), {"ticker": ticker, "run_date": run_date}).fetchall()
+    ids = conn.execute(query("audit.events_of_forecast"), {"ticker": ticker, "run_date": run_date}).fetchall()
     return read(conn, [event_id for (event_id,) in ids]), len(ids)
 
 
 def read(conn: Connection, event_ids: Sequence[int]) -> list[Event]:
     """Some events with what the tables say now; one whose row is gone is left out. A few statements an event."""
     events: list[Event] = []
-    keys = conn.execute(statement("audit/event"), {"event_ids": list(event_ids)}).fetchall()
+    recorded = {
+        "forecast": query("audit.recorded_forecast"),
+        "fill": query("audit.recorded_fill"),
+        "void": query("audit.recorded_void"),
+        "restatement": query("audit.recorded_restatement"),
+        "promotion": query("audit.recorded_promotion"),
+        "retirement": query("audit.recorded_retirement"),
+    }
+    keys = conn.execute(query("audit.event"), {"event_ids": list(event_ids)}).fetchall()
     for event_id, event, ticker, run_date, horizon, vintage, checkpoint_id, leaf in keys:
         asked = {
             "ticker": ticker,
@@ -142,7 +150,7 @@ def read(conn: Connection, event_ids: Sequence[int]) -> list[Event]:
             "vintage": vintage,
             "checkpoint_id": checkpoint_id,
         }
-        row = conn.execute(statement(f"audit/recorded_{event}"), asked).fetchone() if event in FIELDS else None
+        row = conn.execute(recorded[event], asked).fetchone() if event in recorded else None
         if row is None:
             continue
         known = [value for value in (run_date, horizon, checkpoint_id) if value is not None]

@@ -15,7 +15,7 @@ import numpy as np
 from ldtm_lib.audit.replay import window_again
 from ldtm_lib.config import Settings
 from ldtm_lib.database.connection import Connection
-from ldtm_lib.database.statements import statement
+from ldtm_lib.database.queries import query
 from ldtm_lib.features import stored_windows as input_windows
 from ldtm_lib.features.look_ahead import Build, WindowLeaks, window_leaks
 from ldtm_lib.features.windows import windows_of
@@ -76,7 +76,7 @@ def hindsight(
     again from the bars recorded until `bars_recorded_until` alone, and must have the SHA-256 of the row. What was
     corrected later does not enter, and is no finding.
     """
-    rows = conn.execute(statement("audit/bars_of_forecasts"), {"run_date": run_date}).fetchall()
+    rows = conn.execute(query("audit.bars_of_forecasts"), {"run_date": run_date}).fetchall()
     findings = [found for ticker, *clocks in rows if (found := _clock(ticker, run_date, *clocks))]
     shown = [row for row in on_record(conn, run_date, sorted(set(tickers))) if row.window_sha256 is not None]
     drawn = np.random.default_rng([seed, run_date.toordinal()]).permutation(len(shown))[:num_sampled]
@@ -137,7 +137,7 @@ def _window(conn: Connection, row: SnapshotRow, settings: Settings, calendar: Ca
     """What is wrong with the window of a row, or None when it is made of the bars that the row names."""
     stored = input_windows.read_shown(conn, row.run_date, row.ticker, sha256=row.window_sha256, until=row.recorded_at)
     later = {"ticker": row.ticker, "last": row.run_date, "moment": row.bars_recorded_until}
-    moments: list[datetime] = [moment for (moment,) in conn.execute(statement("audit/later_vintages"), later)]
+    moments: list[datetime] = [moment for (moment,) in conn.execute(query("audit.later_vintages"), later)]
     for moment in (row.bars_recorded_until, *moments):
         window = window_again(conn, row, stored, settings.window, calendar, moment=moment)
         if window is None or window.sha256 != row.window_sha256:

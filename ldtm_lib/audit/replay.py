@@ -13,7 +13,7 @@ import numpy as np
 
 from ldtm_lib.config import ArchitectureConfig, Settings, WindowConfig
 from ldtm_lib.database.connection import Connection
-from ldtm_lib.database.statements import statement
+from ldtm_lib.database.queries import query
 from ldtm_lib.errors import CheckpointRefused, ReplayImpossible
 from ldtm_lib.features import stored_windows as input_windows
 from ldtm_lib.features.stored_windows import StoredWindow
@@ -133,7 +133,7 @@ def _row(conn: Connection, ticker: str, run_date: date, settings: Settings) -> S
     rows = on_record(conn, run_date, [ticker])
     if rows:
         return rows[0]
-    num_rows, first, last = conn.execute(statement("ledger/run_dates_of"), {"ticker": ticker}).fetchone() or (0, 0, 0)
+    num_rows, first, last = conn.execute(query("ledger.run_dates_of"), {"ticker": ticker}).fetchone() or (0, 0, 0)
     if not num_rows:
         settings.require_ticker(ticker)
         raise ReplayImpossible(f"{ticker} has no row in the ledger; materialize snapshots first")

@@ -9,10 +9,9 @@ from ldtm_lib.audit import events
 from ldtm_lib.audit.discrepancies import Discrepancy, of_event
 from ldtm_lib.audit.seal import Seal
 from ldtm_lib.database.connection import Connection
-from ldtm_lib.database.statements import statement
+from ldtm_lib.database.queries import query
 from ldtm_lib.sessions import Calendar
 
-CHECKS = ("forecasts", "fills", "voids", "restatements", "models")
 BEGINNING, END = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
@@ -31,15 +30,19 @@ def check_rows(conn: Connection, chain: Sequence[Seal], calendar: Calendar) -> R
     altered, called_off = _calendar(conn, exchange)
     parameters = {**_limits(chain), **exchange, "called_off": called_off}
     found: list[Discrepancy] = []
-    for check in CHECKS:
-        for event_id, event, ticker, run_date, horizon, what in conn.execute(
-            statement(f"audit/check_{check}"), parameters
-        ):
+    for check in (
+        query("audit.check_forecasts"),
+        query("audit.check_fills"),
+        query("audit.check_voids"),
+        query("audit.check_restatements"),
+        query("audit.check_models"),
+    ):
+        for event_id, event, ticker, run_date, horizon, what in conn.execute(check, parameters):
             found.append(of_event(what, event_id, event, ticker, run_date, horizon))
     found = _reordered(conn, found)
     found += _missing_events(conn, chain)
     found += _doubled(conn)
-    for event_id, event, ticker, run_date in conn.execute(statement("audit/unknown_events")):
+    for event_id, event, ticker, run_date in conn.execute(query("audit.unknown_events")):
         found.append(of_event("unknown event", event_id, str(event), ticker, run_date, None))
     found += _surroundings(conn)
     notes = tuple(f"session {day} was called off by the exchange after it was recorded" for day in called_off)
@@ -79,8 +82,8 @@ def _reordered(conn: Connection, found: list[Discrepancy]) -> list[Discrepancy]:
 
 def _missing_events(conn: Connection, chain: Sequence[Seal]) -> list[Discrepancy]:
     """Places of the chain without an event."""
-    num_events, end = conn.execute(statement("audit/extent")).fetchone() or (0, 0)
-    gaps = conn.execute(statement("audit/gaps")).fetchall() if num_events < end else []
+    num_events, end = conn.execute(query("audit.extent")).fetchone() or (0, 0)
+    gaps = conn.execute(query("audit.gaps")).fetchall() if num_events < end else []
     sealed_end = chain[-1].first_event + chain[-1].num_events if chain else 0
     if end < sealed_end:
         gaps.append((end, sealed_end - 1))
@@ -98,16 +101,16 @@ def _missing_events(conn: Connection, chain: Sequence[Seal]) -> list[Discrepancy
 
 def _doubled(conn: Connection) -> list[Discrepancy]:
     """Events about one and the same thing, where there are more events than things."""
-    counts = conn.execute(statement("audit/counts")).fetchall()
+    counts = conn.execute(query("audit.counts")).fetchall()
     if all(num_events <= num_rows for _, num_events, num_rows in counts):
         return []
-    rows = conn.execute(statement("audit/duplicates")).fetchall()
+    rows = conn.execute(query("audit.duplicates")).fetchall()
     return [of_event("doubled", event_id, *about) for event_id, *about in rows]
 
 
 def _surroundings(conn: Connection) -> list[Discrepancy]:
     """What in the schema could hide rows, or make a comparison say something else than it should."""
-    rows = conn.execute(statement("audit/surroundings")).fetchall()
+    rows = conn.execute(query("audit.surroundings")).fetchall()
     return [
         Discrepancy(what="schema", message=f"{told}: what a statement says of it is not to be relied on")
         for (told,) in rows
@@ -118,7 +121,7 @@ def _calendar(conn: Connection, exchange: Mapping[str, object]) -> tuple[list[Di
     """Sessions that have opened and are other ones in the database; apart, those that the exchange called off later."""
     altered: list[Discrepancy] = []
     called_off: list[date] = []
-    for session, known, given in conn.execute(statement("audit/calendar"), exchange):
+    for session, known, given in conn.execute(query("audit.calendar"), exchange):
         if given is None:
             called_off.append(session)
             continue

@@ -4,7 +4,7 @@ from psycopg.rows import class_row
 
 from ldtm_lib.audit.seal import Seal
 from ldtm_lib.database.connection import Connection
-from ldtm_lib.database.statements import statement
+from ldtm_lib.database.queries import query
 
 
 def close(conn: Connection) -> int | None:
@@ -12,11 +12,11 @@ def close(conn: Connection) -> int | None:
 
     Returns the seal's number. What others are writing at this moment is waited for.
     """
-    row = conn.execute(statement("audit/close")).fetchone()
+    row = conn.execute(query("audit.close")).fetchone()
     return None if row is None else row[0]
 
 
 def read(conn: Connection, *, first: int = 0) -> list[Seal]:
     """The seals from a number on, each with the leaves of its events: 32 bytes an event."""
     with conn.cursor(row_factory=class_row(Seal)) as cursor:
-        return cursor.execute(statement("audit/seals"), {"first": first}, binary=True).fetchall()
+        return cursor.execute(query("audit.seals"), {"first": first}, binary=True).fetchall()

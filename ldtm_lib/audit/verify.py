@@ -18,7 +18,7 @@ from ldtm_lib.audit.row_checks import check_rows, exchange_sessions
 from ldtm_lib.audit.seal import Seal
 from ldtm_lib.audit.seal_checks import check_seals, compare
 from ldtm_lib.database.connection import Connection, Database
-from ldtm_lib.database.statements import statement
+from ldtm_lib.database.queries import query
 from ldtm_lib.sessions import Calendar
 
 WORK_MEM = "256MB"
@@ -85,8 +85,8 @@ def verify(database: Database, calendar: Calendar, publications: Sequence[Public
 
 
 def _verify(conn: Connection, calendar: Calendar, outside: dict[str, Published]) -> AuditReport:
-    conn.execute(statement("audit/settings"), {"work_mem": WORK_MEM})
-    num_events, _ = conn.execute(statement("audit/extent")).fetchone() or (0, 0)
+    conn.execute(query("audit.settings"), {"work_mem": WORK_MEM})
+    num_events, _ = conn.execute(query("audit.extent")).fetchone() or (0, 0)
     chain = seals.read(conn)
     rows = check_rows(conn, chain, calendar)
     found = [*rows.found, *check_seals(chain, rows.found)]
@@ -118,7 +118,7 @@ def _live_rows(
     genuine = {n for p in outside.values() for n, s in p.seals.items() if n < len(own) and s.sha256 == own[n]}
     with conn.cursor(row_factory=class_row(LiveRows)) as cursor:
         row = cursor.execute(
-            statement("audit/live_rows"),
+            query("audit.live_rows"),
             {
                 **exchange_sessions(calendar),
                 "first_events": [0, *(seal.first_event + seal.num_events for seal in chain)],

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 
 from ldtm_lib.database.connection import Connection
-from ldtm_lib.database.statements import statement
+from ldtm_lib.database.queries import query
 
 CellKey = tuple[date, str]
 """Session and ticker."""
@@ -14,7 +14,8 @@ def begin(conn: Connection, cells: Iterable[CellKey]) -> None:
     """Note one more attempt at every cell; commit before the work begins."""
     keys = list(cells)
     conn.execute(
-        statement("evenings/begin"), {"sessions": [day for day, _ in keys], "tickers": [ticker for _, ticker in keys]}
+        query("daily_run.begin_attempt"),
+        {"sessions": [day for day, _ in keys], "tickers": [ticker for _, ticker in keys]},
     )
 
 
@@ -22,7 +23,7 @@ def finish(conn: Connection, done: Iterable[CellKey], failed: Mapping[CellKey, s
     """Note for every cell that all of its evening is there now, or why it is not."""
     reasons = dict.fromkeys(done) | dict(failed)
     conn.execute(
-        statement("evenings/finish"),
+        query("daily_run.finish_attempt"),
         {
             "sessions": [day for day, _ in reasons],
             "tickers": [ticker for _, ticker in reasons],
@@ -33,6 +34,6 @@ def finish(conn: Connection, done: Iterable[CellKey], failed: Mapping[CellKey, s
 
 def newest_attempt_at(conn: Connection) -> datetime | None:
     """When the newest attempt at anything began; None before the first one."""
-    row = conn.execute(statement("evenings/newest_attempt")).fetchone()
+    row = conn.execute(query("daily_run.newest_attempt")).fetchone()
     assert row is not None
     return row[0]

@@ -9,7 +9,7 @@ from ldtm_lib.config import AutomationConfig, Settings
 from ldtm_lib.daily_run.backlog import due_at
 from ldtm_lib.daily_run.pending_partitions import OpenCell, open_cells
 from ldtm_lib.database.connection import Connection
-from ldtm_lib.database.statements import statement
+from ldtm_lib.database.queries import query
 from ldtm_lib.sessions import Calendar
 
 UNTOLD = "its run ended before it said why; see the runs of that evening"
@@ -35,7 +35,7 @@ def watch_evenings(
         *missed_deadlines(cells, settings.automation, moment, watched_since),
     ]
     still_open = [f"{cell.session}/{cell.ticker}" for cell in cells]
-    over = conn.execute(statement("evenings/well_again"), {"open_cells": still_open}).fetchall()
+    over = conn.execute(query("daily_run.well_again"), {"open_cells": still_open}).fetchall()
     ended = [key for key, _ in over]
     notice(conn, found)
     give_up(conn, [key for key, is_given_up in over if is_given_up])
@@ -46,7 +46,7 @@ def watch_evenings(
 def give_up(conn: Connection, keys: Collection[str]) -> None:
     """Say of open troubles, before they end, that they are given up and not well again."""
     if keys:
-        conn.execute(statement("evenings/give_up"), {"keys": list(keys)})
+        conn.execute(query("daily_run.give_up"), {"keys": list(keys)})
 
 
 def failing_tickers(cells: Iterable[OpenCell], config: AutomationConfig, moment: datetime) -> list[Trouble]:

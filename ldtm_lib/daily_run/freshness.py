@@ -10,7 +10,7 @@ from ldtm_lib.alerts.alert import end, open_troubles
 from ldtm_lib.config import Settings
 from ldtm_lib.daily_run.deadlines import give_up
 from ldtm_lib.database.connection import Connection
-from ldtm_lib.database.statements import statement
+from ldtm_lib.database.queries import query
 from ldtm_lib.errors import CalendarError
 from ldtm_lib.sessions import Calendar
 
@@ -81,7 +81,7 @@ def freshness(conn: Connection, settings: Settings, session: date | None = None)
     """
     with conn.cursor(row_factory=class_row(Freshness)) as cursor:
         found = cursor.execute(
-            statement("evenings/freshness"),
+            query("daily_run.freshness"),
             {
                 "session": session,
                 "tickers": list(settings.tickers),
@@ -104,7 +104,7 @@ def not_retrained(conn: Connection, settings: Settings, session: date) -> list[s
     A training counts when the gate has judged what came of it, be it that there are too few bars. One statement.
     """
     rows = conn.execute(
-        statement("evenings/not_retrained"),
+        query("daily_run.not_retrained"),
         {"tickers": list(settings.tickers_on(session)), "days": settings.automation.retrained_within_days},
     ).fetchall()
     return [f"{ticker} since {judged_at:%Y-%m-%d}" if judged_at else f"{ticker} never" for ticker, judged_at in rows]
@@ -141,7 +141,7 @@ def trouble_key(asset: str, session: date) -> str:
 def sessions_with_gaps(conn: Connection, expected: Collection[tuple[str, date]]) -> set[date]:
     """The sessions of those (ticker, session) pairs that have no row although the ticker's own record had begun."""
     pairs = {"tickers": [ticker for ticker, _ in expected], "sessions": [session for _, session in expected]}
-    return {session for (session,) in conn.execute(statement("evenings/sessions_with_gaps"), pairs)}
+    return {session for (session,) in conn.execute(query("daily_run.sessions_with_gaps"), pairs)}
 
 
 def named(things: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from psycopg.rows import dict_row
 
 from ldtm_lib.config import Settings
 from ldtm_lib.database.connection import Connection
-from ldtm_lib.database.statements import statement
+from ldtm_lib.database.queries import query
 from ldtm_lib.sessions import Calendar
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -63,7 +63,7 @@ def open_cells(conn: Connection, settings: Settings, calendar: Calendar, moment:
         return []
     with conn.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(
-            statement("evenings/open_cells"),
+            query("daily_run.pending_partitions"),
             {
                 "tickers": list(settings.tickers),
                 "leaves_on": [settings.retired.get(ticker) for ticker in settings.tickers],

@@ -3,13 +3,13 @@
 from datetime import date, datetime
 
 from ldtm_lib.database.connection import Connection
-from ldtm_lib.database.statements import statement
+from ldtm_lib.database.queries import query
 from ldtm_lib.errors import CalendarError
 
 
 def last_closed_session(conn: Connection) -> date:
     """The newest session that has closed by the database's clock."""
-    row = conn.execute(statement("database/last_closed_session")).fetchone()
+    row = conn.execute(query("database.last_closed_session")).fetchone()
     if row is None or row[0] is None:
         raise CalendarError("the database knows no session that has closed; apply the schema with `ldtm up`")
     return row[0]
@@ -17,6 +17,6 @@ def last_closed_session(conn: Connection) -> date:
 
 def now(conn: Connection) -> datetime:
     """The database's clock, in UTC."""
-    row = conn.execute(statement("database/now")).fetchone()
+    row = conn.execute(query("database.now")).fetchone()
     assert row is not None
     return row[0]

@@ -8,7 +8,7 @@ import psycopg
 from psycopg import sql
 
 from ldtm_lib.database.connection import Connection, Database
-from ldtm_lib.database.statements import SQL_FOLDER, statement
+from ldtm_lib.database.queries import SQL_FOLDER, query
 from ldtm_lib.errors import ConfigurationError, MigrationError
 from ldtm_lib.sessions import Calendar
 
@@ -38,12 +38,12 @@ def migrate(database: Database, calendar: Calendar, folder: Path = SCHEMA_FOLDER
     Raises MigrationError when an applied file was edited, is missing, or when a new file comes before an applied one.
     """
     with database.transaction() as conn:
-        conn.execute(statement("database/lock_schema"), {"schema": database.schema})
+        conn.execute(query("database.lock_schema"), {"schema": database.schema})
         applied = _applied(conn, database.schema)
         pending = _pending(schema_files(folder), applied, database.schema)
         if not applied:
             conn.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(database.schema)))
-            conn.execute(statement("database/create_migration_table"))
+            conn.execute(query("database.create_migration_table"))
         for step in pending:
             _apply(conn, step)
         extend_calendar(conn, calendar)
@@ -64,7 +64,7 @@ def extend_calendar(conn: Connection, calendar: Calendar) -> None:
     """
     days, opens, closes = zip(*calendar.schedule(), strict=True)
     conn.execute(
-        statement("database/extend_calendar"), {"sessions": list(days), "opens": list(opens), "closes": list(closes)}
+        query("database.extend_calendar"), {"sessions": list(days), "opens": list(opens), "closes": list(closes)}
     )
 
 
@@ -73,10 +73,10 @@ def _applied(conn: Connection, schema: str) -> dict[str, str]:
 
     The tables are found in the schema of the connection. Raises ConfigurationError for a role without rights on it.
     """
-    if conn.execute(statement("database/has_migration_table"), {"schema": schema}).fetchone() is None:
+    if conn.execute(query("database.has_migration_table"), {"schema": schema}).fetchone() is None:
         return {}
     try:
-        return dict(conn.execute(statement("database/applied_migrations")).fetchall())
+        return dict(conn.execute(query("database.applied_migrations")).fetchall())
     except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedTable):
         user = conn.info.user
         raise ConfigurationError(
@@ -111,4 +111,4 @@ def _apply(conn: Connection, step: SchemaFile) -> None:
         conn.execute(step.text)
     except psycopg.Error as error:
         raise MigrationError(f"sql/schema/{step.name} cannot be applied: {error}") from error
-    conn.execute(statement("database/record_migration"), {"name": step.name, "sha256": step.sha256})
+    conn.execute(query("database.record_migration"), {"name": step.name, "sha256": step.sha256})

@@ -3,7 +3,7 @@
 import psycopg
 
 from ldtm_lib.database.connection import Connection
-from ldtm_lib.database.statements import statement
+from ldtm_lib.database.queries import query
 from ldtm_lib.errors import ConfigurationError
 
 
@@ -13,9 +13,9 @@ def allow_to_write(conn: Connection, role: str, *, dagster_schema: str) -> None:
     Raises ConfigurationError when there is no such role, or when the connected one owns not what it would give.
     """
     try:
-        conn.execute(statement("database/allow_to_write"), {"role": role})
+        conn.execute(query("database.allow_to_write"), {"role": role})
         if schema_exists(conn, dagster_schema):
-            conn.execute(statement("database/allow_to_use"), {"schema": dagster_schema, "role": role})
+            conn.execute(query("database.allow_to_use"), {"schema": dagster_schema, "role": role})
     except psycopg.errors.UndefinedObject:
         raise ConfigurationError(
             f"PostgreSQL has no role {role}; make one first: create role {role} login password '...'"
@@ -26,7 +26,7 @@ def allow_to_write(conn: Connection, role: str, *, dagster_schema: str) -> None:
 
 def powers(conn: Connection) -> list[str]:
     """What the connected role could do to the record past its rules, such as `is a superuser`; best nothing."""
-    return [power for (power,) in conn.execute(statement("database/powers"))]
+    return [power for (power,) in conn.execute(query("database.excess_rights"))]
 
 
 def lacking_rights(conn: Connection) -> list[str]:
@@ -34,10 +34,10 @@ def lacking_rights(conn: Connection) -> list[str]:
 
     A role that was given its rights before a table came has none on that table, unless the migration gave them.
     """
-    return [lack for (lack,) in conn.execute(statement("database/lacking_rights"))]
+    return [lack for (lack,) in conn.execute(query("database.lacking_rights"))]
 
 
 def schema_exists(conn: Connection, schema: str) -> bool:
     """Whether the database has a schema."""
-    row = conn.execute(statement("database/schema_exists"), {"schema": schema}).fetchone()
+    row = conn.execute(query("database.schema_exists"), {"schema": schema}).fetchone()
     return row is not None and row[0]

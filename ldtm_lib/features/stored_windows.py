@@ -8,7 +8,7 @@ import numpy as np
 from psycopg.rows import args_row
 
 from ldtm_lib.database.connection import Connection
-from ldtm_lib.database.statements import statement
+from ldtm_lib.database.queries import query
 from ldtm_lib.features.indicators import INPUTS
 from ldtm_lib.features.windows import InputWindow
 
@@ -43,9 +43,9 @@ def record(conn: Connection, windows: Sequence[InputWindow]) -> RecordedWindows:
     A window whose close is no longer that of its bar, as when a split was noticed in between, is not stored:
     the ticker is recorded as not ready, and making its features again mends it.
     """
-    conn.execute(statement("ledger/take_turns"), {"work": "input windows"})
+    conn.execute(query("database.lock"), {"work": "input windows"})
     rows = conn.execute(
-        statement("ledger/record_input_windows"),
+        query("features.record_input_windows"),
         {
             "tickers": [w.ticker for w in windows],
             "sessions": [w.session for w in windows],
@@ -69,7 +69,7 @@ def record(conn: Connection, windows: Sequence[InputWindow]) -> RecordedWindows:
 def read(conn: Connection, session: date, tickers: Sequence[str]) -> dict[str, StoredWindow]:
     """The current windows of a session by ticker; a ticker whose features were never made is absent."""
     with conn.cursor(binary=True, row_factory=args_row(_stored)) as cursor:
-        found = cursor.execute(statement("ledger/input_windows"), {"session": session, "tickers": list(tickers)})
+        found = cursor.execute(query("features.input_windows"), {"session": session, "tickers": list(tickers)})
         return {stored.window.ticker: stored for stored in found}
 
 
@@ -79,7 +79,7 @@ def read_shown(
     """The newest window on record until a moment that has a SHA-256, or that says why there is none (None)."""
     wanted = {"session": session, "ticker": ticker, "window_sha256": sha256, "until": until}
     with conn.cursor(binary=True, row_factory=args_row(_stored)) as cursor:
-        return cursor.execute(statement("ledger/input_window_shown"), wanted).fetchone()
+        return cursor.execute(query("features.input_window_shown"), wanted).fetchone()
 
 
 def _stored(

@@ -14,7 +14,7 @@ import psycopg
 
 from ldtm_lib.config import GpuConfig
 from ldtm_lib.database.connection import Connection, Database, address
-from ldtm_lib.database.statements import statement
+from ldtm_lib.database.queries import query
 from ldtm_lib.errors import ConfigurationError, DatabaseUnavailable, LdtmError
 from ldtm_lib.gpu.devices import Gpu, GpuReading, ReadGpus
 from ldtm_lib.gpu.locks import MOST_SLOTS, occupancies, settled_key, slot_key
@@ -60,7 +60,7 @@ class Lease:
     def require_held(self) -> None:
         """Raises LeaseLost when the slot is no longer this process's. One question to the server."""
         with self._loss_told():
-            if _is_true(self._conn, "gpu/is_held_here", slot_key(self._place, self.slot)):
+            if _is_true(self._conn, query("gpu.is_held_here"), slot_key(self._place, self.slot)):
                 return
         raise self._lost("the server does not know its lock; a pooler must keep sessions apart")
 
@@ -72,8 +72,8 @@ class Lease:
         if self._is_settled:
             return
         with self._loss_told(), self._conn.transaction():
-            self._conn.execute(statement("gpu/take_turns"))  # not between another one's look at memory and at leases
-            _is_true(self._conn, "gpu/try_lock", settled_key(self._place, self.slot))
+            self._conn.execute(query("gpu.lock"))  # not between another one's look at memory and at leases
+            _is_true(self._conn, query("gpu.try_lock"), settled_key(self._place, self.slot))
         self._is_settled = True
 
     @contextmanager
@@ -109,7 +109,7 @@ def acquire(
 
     def attempt(conn: Connection) -> Lease | str:
         with conn.transaction():
-            conn.execute(statement("gpu/take_turns"))
+            conn.execute(query("gpu.lock"))
             return _take_gpu(conn, read_gpus(), only, config)
 
     return _wait(database, attempt, on_wait, interval_seconds, timeout_seconds)
@@ -159,7 +159,7 @@ def _wait(
 
 
 def _take_cpu(conn: Connection, host: str) -> Lease | str:
-    if _is_true(conn, "gpu/try_lock", slot_key(host, 0)):
+    if _is_true(conn, query("gpu.try_lock"), slot_key(host, 0)):
         return Lease(conn, place=host, slot=0, gpu=None)
     return f"another training uses the CPU of {host}"
 
@@ -180,7 +180,7 @@ def _take_gpu(conn: Connection, reading: GpuReading, only: str | None, config: G
         if not occupancy.has_room(config):
             continue
         for slot in range(MOST_SLOTS):
-            if slot not in occupancy.held and _is_true(conn, "gpu/try_lock", slot_key(occupancy.gpu.uuid, slot)):
+            if slot not in occupancy.held and _is_true(conn, query("gpu.try_lock"), slot_key(occupancy.gpu.uuid, slot)):
                 return Lease(conn, place=occupancy.gpu.uuid, slot=slot, gpu=occupancy.gpu)
     return "; ".join(_without_room(occupancy, config) for occupancy in wanted)
 
@@ -197,7 +197,7 @@ def _open_session(database: Database) -> Connection:
     """An autocommit connection that lasts and whose two ends notice when the other one is gone."""
     conn = replace(database, url=_with_keepalives(database.url)).connect()
     conn.autocommit = True
-    conn.execute(statement("gpu/session_settings"))
+    conn.execute(query("gpu.session_settings"))
     return conn
 
 
@@ -207,8 +207,8 @@ def _with_keepalives(url: str) -> str:
     return urlunsplit(parts._replace(query=f"{CLIENT_KEEPALIVES}&{parts.query}" if parts.query else CLIENT_KEEPALIVES))
 
 
-def _is_true(conn: Connection, name: str, key: int) -> bool:
-    row = conn.execute(statement(name), {"key": key}).fetchone()
+def _is_true(conn: Connection, statement: bytes, key: int) -> bool:
+    row = conn.execute(statement, {"key": key}).fetchone()
     return row is not None and bool(row[0])
 
 

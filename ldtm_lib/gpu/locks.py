@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Sequence
 
 from ldtm_lib.database.connection import Connection, Database
-from ldtm_lib.database.statements import statement
+from ldtm_lib.database.queries import query
 from ldtm_lib.gpu.devices import Gpu, GpuReading
 from ldtm_lib.gpu.slots import Occupancy
 
@@ -30,7 +30,7 @@ def occupancies(conn: Connection, gpus: Sequence[Gpu]) -> tuple[Occupancy, ...]:
     """Who holds what of some GPUs at this moment, in their order."""
     held = {(gpu.uuid, slot): slot_key(gpu.uuid, slot) for gpu in gpus for slot in range(MOST_SLOTS)}
     settled = {(gpu.uuid, slot): settled_key(gpu.uuid, slot) for gpu in gpus for slot in range(MOST_SLOTS)}
-    rows = conn.execute(statement("gpu/held_keys"), {"keys": [*held.values(), *settled.values()]}).fetchall()
+    rows = conn.execute(query("gpu.held_keys"), {"keys": [*held.values(), *settled.values()]}).fetchall()
     locked = {key for (key,) in rows}
 
     def slots_of(gpu: Gpu, keys: dict[tuple[str, int], int]) -> frozenset[int]:

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from ldtm_lib.database.connection import Connection
-from ldtm_lib.database.statements import statement
+from ldtm_lib.database.queries import query
 from ldtm_lib.ledger.ranking import rank_intervals
 
 COUNTED_SCHEMA = pl.Schema(
@@ -36,7 +36,7 @@ def counted_forecasts(conn: Connection, *, simulated: bool = False) -> pl.DataFr
     `is_correct` is null for a neutral forecast. Prices are on the basis of the forecast.
     """
     kinds = ["simulated" if simulated else "live"]
-    rows = conn.execute(statement("ledger/counted_forecasts"), {"kinds": kinds}).fetchall()
+    rows = conn.execute(query("ledger.counted_forecasts"), {"kinds": kinds}).fetchall()
     return pl.DataFrame(rows, schema=COUNTED_SCHEMA, orient="row")
 
 

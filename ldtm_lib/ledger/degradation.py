@@ -16,7 +16,7 @@ from psycopg.rows import class_row
 
 from ldtm_lib.config import GateConfig
 from ldtm_lib.database.connection import Connection
-from ldtm_lib.database.statements import statement
+from ldtm_lib.database.queries import query
 from ldtm_lib.statistics.sequential import EValue, Values, excess, shortfall
 
 NUM_TESTS = 2
@@ -79,7 +79,7 @@ def degraded_models(conn: Connection, gate: GateConfig, *, significance: float) 
     arrives late takes its place in the order of run dates.
     """
     with conn.cursor(row_factory=class_row(_Outcomes)) as cursor:
-        found = cursor.execute(statement("ledger/live_records_of_active")).fetchall()
+        found = cursor.execute(query("ledger.live_records_of_active")).fetchall()
     return [_judged(outcomes, gate, NUM_TESTS / significance) for outcomes in found]
 
 

@@ -10,7 +10,7 @@ from psycopg.rows import class_row
 
 from ldtm_lib.config import LedgerConfig
 from ldtm_lib.database.connection import Connection
-from ldtm_lib.database.statements import statement
+from ldtm_lib.database.queries import query
 from ldtm_lib.sessions import HORIZONS
 
 DUE_SCHEMA = pl.Schema(
@@ -74,7 +74,7 @@ def due(conn: Connection, *, as_of: date, tickers: Sequence[str] | None = None) 
     One row per ticker, run date and horizon whose target session has closed and is not after `as_of`; `actual` is on
     the price basis of the forecast and null without a bar.
     """
-    rows = conn.execute(statement("ledger/due_fills"), _scope(as_of, tickers)).fetchall()
+    rows = conn.execute(query("ledger.due_fills"), _scope(as_of, tickers)).fetchall()
     return pl.DataFrame(rows, schema=DUE_SCHEMA, orient="row")
 
 
@@ -87,13 +87,13 @@ def fill(conn: Connection, *, as_of: date, config: LedgerConfig, tickers: Sequen
     number of statements does not depend on what is due. Again, it finds nothing to do; two at once take turns.
     """
     scope = _scope(as_of, tickers)
-    conn.execute(statement("ledger/take_turns"), {"work": "fillbacks"})
-    written = conn.execute(statement("ledger/fill"), scope).fetchall()
-    conn.execute(statement("ledger/notice_overdue"), scope)
+    conn.execute(query("database.lock"), {"work": "fillbacks"})
+    written = conn.execute(query("ledger.fill"), scope).fetchall()
+    conn.execute(query("ledger.notice_overdue"), scope)
     waited = scope | {"wait_sessions": config.void_after_sessions}
-    voided = conn.execute(statement("ledger/void_overdue"), waited).fetchall()
-    restated = conn.execute(statement("ledger/restate")).fetchall()
-    left = conn.execute(statement("ledger/open_fills"), scope).fetchall()
+    voided = conn.execute(query("ledger.void_overdue"), waited).fetchall()
+    restated = conn.execute(query("ledger.restate")).fetchall()
+    left = conn.execute(query("ledger.open_fills"), scope).fetchall()
 
     filled = pl.DataFrame(
         [(ticker, *flags) for ticker, _, *flags in written],
@@ -134,7 +134,7 @@ def horizon_states(conn: Connection, run_date: date, tickers: Sequence[str]) -> 
     """The horizons of the forecasts of one run date; a ticker without a row is absent."""
     with conn.cursor(row_factory=class_row(HorizonState)) as cursor:
         return cursor.execute(
-            statement("ledger/horizon_states"), {"run_date": run_date, "tickers": list(tickers)}
+            query("ledger.horizon_states"), {"run_date": run_date, "tickers": list(tickers)}
         ).fetchall()
 
 
@@ -149,7 +149,7 @@ def restated_actuals(conn: Connection, tickers: Sequence[str] | None = None) -> 
     `actual` is null where the fill had been voided before a bar came.
     """
     rows = conn.execute(
-        statement("ledger/restated_actuals"), {"tickers": None if tickers is None else list(tickers)}
+        query("ledger.restated_actuals"), {"tickers": None if tickers is None else list(tickers)}
     ).fetchall()
     return pl.DataFrame(rows, schema=RESTATED_SCHEMA, orient="row")
 

@@ -9,7 +9,7 @@ from psycopg.rows import class_row
 
 from ldtm_lib.config import ForecastConfig
 from ldtm_lib.database.connection import Connection
-from ldtm_lib.database.statements import statement
+from ldtm_lib.database.queries import query
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ def forecasters(
     """
     with conn.cursor(row_factory=class_row(Forecaster)) as cursor:
         found = cursor.execute(
-            statement("ledger/forecasters"),
+            query("ledger.forecasters"),
             {
                 "tickers": list(tickers),
                 "run_date": run_date,
@@ -56,7 +56,7 @@ def forecaster_on_record(conn: Connection, checkpoint_id: int, run_date: date, *
     """The checkpoint that a forecast names, as the registry has it now."""
     wanted = {"checkpoint_id": checkpoint_id, "trained_until": _trained_until(run_date, simulated=simulated)}
     with conn.cursor(row_factory=class_row(Forecaster)) as cursor:
-        return cursor.execute(statement("ledger/forecaster_on_record"), wanted).fetchone()
+        return cursor.execute(query("ledger.forecaster_on_record"), wanted).fetchone()
 
 
 def _trained_until(run_date: date, *, simulated: bool) -> date:

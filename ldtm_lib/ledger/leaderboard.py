@@ -8,7 +8,7 @@ from typing import Any, Literal
 from psycopg.rows import dict_row
 
 from ldtm_lib.database.connection import Connection
-from ldtm_lib.database.statements import statement
+from ldtm_lib.database.queries import query
 from ldtm_lib.ledger.counted_forecasts import RankInterval, counted_forecasts, ranks_of
 
 
@@ -92,7 +92,7 @@ def leaderboard(conn: Connection, *, simulated: bool = False) -> Leaderboard:
     """The leaderboard over live forecasts, or over simulated ones; late ones count in neither."""
     with conn.cursor(row_factory=dict_row) as cursor:
         *tickers, universe = cursor.execute(
-            statement("ledger/leaderboard"), {"kinds": ["simulated" if simulated else "live"]}
+            query("ledger.leaderboard"), {"kinds": ["simulated" if simulated else "live"]}
         ).fetchall()
     ranks = ranks_of(counted_forecasts(conn, simulated=simulated))
     rows = tuple(_standing(row, ranks.get(row["ticker"])) for row in tickers)

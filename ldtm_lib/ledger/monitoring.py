@@ -6,7 +6,7 @@ from ldtm_lib.alerts.alert import Trouble, notice
 from ldtm_lib.alerts.links import partition_page
 from ldtm_lib.config import Settings
 from ldtm_lib.database.connection import Connection
-from ldtm_lib.database.statements import statement
+from ldtm_lib.database.queries import query
 from ldtm_lib.errors import RegistryConflict
 from ldtm_lib.ledger.degradation import ModelRecord, degraded_models
 from ldtm_lib.registry.lifecycle import retire
@@ -56,7 +56,7 @@ def watch_active_models(conn: Connection, settings: Settings) -> Watch:
     config = settings.registry
     may_retire = config.degraded == "retire"
     if may_retire:
-        conn.execute(statement("registry/lock_promotions"))
+        conn.execute(query("registry.lock_promotions"))
     records = tuple(degraded_models(conn, settings.gate, significance=config.degradation_significance))
     degraded = [record for record in records if record.is_degraded] if may_retire else []
     watch = Watch(records=records, retired=tuple(record for record in degraded if _retired_now(conn, record)))

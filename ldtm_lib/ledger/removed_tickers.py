@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from ldtm_lib.database.connection import Connection
-from ldtm_lib.database.statements import statement
+from ldtm_lib.database.queries import query
 
 
 def with_open_forecasts(conn: Connection, tickers: Iterable[str]) -> set[str]:
@@ -11,4 +11,4 @@ def with_open_forecasts(conn: Connection, tickers: Iterable[str]) -> set[str]:
     asked = list(tickers)
     if not asked:
         return set()
-    return {ticker for (ticker,) in conn.execute(statement("ledger/tickers_with_open_fills"), {"tickers": asked})}
+    return {ticker for (ticker,) in conn.execute(query("ledger.tickers_with_open_fills"), {"tickers": asked})}

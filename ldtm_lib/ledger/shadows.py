@@ -15,7 +15,7 @@ from psycopg.rows import class_row, dict_row
 
 from ldtm_lib.config import Settings, Shadows
 from ldtm_lib.database.connection import Connection
-from ldtm_lib.database.statements import statement
+from ldtm_lib.database.queries import query
 from ldtm_lib.features.stored_windows import StoredWindow
 from ldtm_lib.ledger.drafts import Draft, draft_all
 from ldtm_lib.ledger.forecasters import Forecaster
@@ -119,7 +119,7 @@ def take_shadows(
     """
     with conn.cursor(row_factory=class_row(ShadowSpeaker)) as cursor:
         speakers = cursor.execute(
-            statement("ledger/shadow_speakers"),
+            query("ledger.shadow_forecasters"),
             {
                 "tickers": list(tickers),
                 "run_date": run_date,
@@ -149,9 +149,7 @@ def shadow_records(conn: Connection, *, simulated: bool = False) -> list[ShadowR
     session opened is left out.
     """
     with conn.cursor(row_factory=dict_row) as cursor:
-        rows = cursor.execute(
-            statement("ledger/shadow_records"), {"kind": "simulated" if simulated else "live"}
-        ).fetchall()
+        rows = cursor.execute(query("ledger.shadow_records"), {"kind": "simulated" if simulated else "live"}).fetchall()
     of_score = {field.name for field in fields(Score)}
     return [
         ShadowRecord(
@@ -170,7 +168,7 @@ def _record(conn: Connection, run_date: date, drafts: Sequence[Draft], notes: Se
     columns = {name: [getattr(draft, name) for draft in drafts] for name in COLUMNS}
     try:
         with conn.transaction():
-            conn.execute(statement("ledger/record_shadows"), {**columns, "run_date": run_date})
+            conn.execute(query("ledger.record_shadows"), {**columns, "run_date": run_date})
     except psycopg.Error as error:
         if conn.closed:
             raise

@@ -13,7 +13,7 @@ from psycopg.rows import class_row
 from ldtm_lib.config import Settings
 from ldtm_lib.database import clock
 from ldtm_lib.database.connection import Connection
-from ldtm_lib.database.statements import statement
+from ldtm_lib.database.queries import query
 from ldtm_lib.errors import LedgerRefused
 from ldtm_lib.features import stored_windows as input_windows
 from ldtm_lib.ledger.drafts import Draft, draft_all
@@ -94,7 +94,7 @@ def take_snapshots(
     calendar.require_session(run_date)
     asked = {settings.require_ticker(ticker) for ticker in tickers}
     spoken_for = [ticker for ticker in settings.tickers_on(run_date) if ticker in asked]
-    conn.execute(statement("registry/hold_files"))
+    conn.execute(query("registry.hold_files"))
     now = clock.now(conn)
     if now < calendar.closes_at(run_date):
         raise LedgerRefused(
@@ -137,7 +137,7 @@ def take_snapshots(
 def missing_rows(conn: Connection, cells: Sequence[tuple[str, date]]) -> list[tuple[str, date]]:
     """Those of the (ticker, run date) pairs that have no row in the ledger, neither a forecast nor an abstention."""
     expected = {"tickers": [ticker for ticker, _ in cells], "run_dates": [run_date for _, run_date in cells]}
-    return [(ticker, day) for ticker, day in conn.execute(statement("ledger/missing_rows"), expected)]
+    return [(ticker, day) for ticker, day in conn.execute(query("ledger.missing_rows"), expected)]
 
 
 def _insert(conn: Connection, drafts: Sequence[Draft], *, simulated: bool) -> set[str]:
@@ -147,7 +147,7 @@ def _insert(conn: Connection, drafts: Sequence[Draft], *, simulated: bool) -> se
         columns[same_for_all] = columns[same_for_all][0]
     kind = "simulated" if simulated else "live"
     try:
-        return {ticker for (ticker,) in conn.execute(statement("ledger/record_snapshots"), {**columns, "kind": kind})}
+        return {ticker for (ticker,) in conn.execute(query("ledger.record_snapshots"), {**columns, "kind": kind})}
     except psycopg.IntegrityError as error:
         raise LedgerRefused(f"the ledger refuses the forecasts of {drafts[0].run_date}: {error}") from error
 
@@ -155,9 +155,7 @@ def _insert(conn: Connection, drafts: Sequence[Draft], *, simulated: bool) -> se
 def on_record(conn: Connection, run_date: date, tickers: Sequence[str]) -> list[SnapshotRow]:
     """The rows of a run date, in the order of the tickers; a ticker without a row is absent."""
     with conn.cursor(row_factory=class_row(SnapshotRow)) as cursor:
-        return cursor.execute(
-            statement("ledger/snapshots"), {"run_date": run_date, "tickers": list(tickers)}
-        ).fetchall()
+        return cursor.execute(query("ledger.snapshots"), {"run_date": run_date, "tickers": list(tickers)}).fetchall()
 
 
 def _report(

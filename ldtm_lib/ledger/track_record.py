@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from ldtm_lib.database.connection import Connection
-from ldtm_lib.database.statements import statement
+from ldtm_lib.database.queries import query
 from ldtm_lib.ledger.counted_forecasts import counted_forecasts
 from ldtm_lib.ledger.daily_clusters import Estimate, mean_of_days, share_of_days
 
@@ -50,7 +50,7 @@ class TrackRecord:
 def track_record(conn: Connection, *, simulated: bool = False) -> TrackRecord:
     """The record of live forecasts, or of simulated ones; late ones count in neither."""
     kinds = ["simulated" if simulated else "live"]
-    days = conn.execute(statement("ledger/daily_directions"), {"kinds": kinds}).fetchall()
+    days = conn.execute(query("ledger.daily_directions"), {"kinds": kinds}).fetchall()
     return TrackRecord(accuracy=_accuracy(days), calibration=calibration(counted_forecasts(conn, simulated=simulated)))
 
 

@@ -4,19 +4,18 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from ldtm_lib.database.connection import Connection
-from ldtm_lib.database.statements import statement
 
 ROWS_PER_TRANSACTION = 5000
 
 Parameters = Mapping[str, datetime | Sequence[str]]
 
 
-def delete_in_batches(conn: Connection, name: str, parameters: Parameters) -> int:
+def delete_in_batches(conn: Connection, statement: bytes, parameters: Parameters) -> int:
     """Repeat a statement that deletes at most `limit` rows until it finds fewer; returns how many went."""
     num_deleted = 0
     while True:
         with conn.transaction():
-            now_gone = conn.execute(statement(name), {**parameters, "limit": ROWS_PER_TRANSACTION}).rowcount
+            now_gone = conn.execute(statement, {**parameters, "limit": ROWS_PER_TRANSACTION}).rowcount
         num_deleted += now_gone
         if now_gone < ROWS_PER_TRANSACTION:
             return num_deleted

@@ -4,7 +4,7 @@ import psycopg
 from psycopg import sql
 
 from ldtm_lib.database.connection import Connection
-from ldtm_lib.database.statements import statement
+from ldtm_lib.database.queries import query
 from ldtm_lib.database.writer import schema_exists
 from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.project import Project
@@ -17,7 +17,7 @@ def claim_dagster_schema(project: Project) -> None:
     """
     schema, own = project.dagster_database.schema, project.database.schema
     with project.dagster_database.transaction() as conn:
-        conn.execute(statement("database/lock_schema"), {"schema": schema})
+        conn.execute(query("database.lock_schema"), {"schema": schema})
         if not schema_exists(conn, schema):
             conn.execute(sql.SQL("create schema {}").format(sql.Identifier(schema)))
         owner = _owner(conn)
@@ -33,9 +33,9 @@ def claim_dagster_schema(project: Project) -> None:
 
 def _owner(conn: Connection) -> str | None:
     """The schema of the installation that the storage belongs to; None where nobody's is on record, or one is gone."""
-    if conn.execute(statement("upkeep/has_owner")).fetchone() != (True,):
+    if conn.execute(query("maintenance.has_storage_owner")).fetchone() != (True,):
         return None
-    row = conn.execute(statement("upkeep/owner")).fetchone()
+    row = conn.execute(query("maintenance.storage_owner")).fetchone()
     return row[0] if row is not None and row[1] else None
 
 
@@ -43,8 +43,8 @@ def _put_on_record(conn: Connection, own: str) -> None:
     """Put the owner on record; a role without the right to leaves that to the one that owns the schema."""
     try:
         with conn.transaction():
-            if conn.execute(statement("upkeep/has_owner")).fetchone() != (True,):
-                conn.execute(statement("upkeep/create_owner"))
-            conn.execute(statement("upkeep/own"), {"schema": own})
+            if conn.execute(query("maintenance.has_storage_owner")).fetchone() != (True,):
+                conn.execute(query("maintenance.create_storage_owner"))
+            conn.execute(query("maintenance.own_storage"), {"schema": own})
     except psycopg.errors.InsufficientPrivilege:
         return

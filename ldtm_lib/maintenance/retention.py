@@ -14,7 +14,7 @@ import psycopg
 from ldtm_lib.config import RetentionConfig
 from ldtm_lib.database.clock import now
 from ldtm_lib.database.connection import Connection, Database
-from ldtm_lib.database.statements import statement
+from ldtm_lib.database.queries import query
 from ldtm_lib.errors import LdtmError
 from ldtm_lib.maintenance.batches import delete_in_batches
 from ldtm_lib.maintenance.log_files import hold_logs
@@ -71,7 +71,7 @@ def sweep(project: Project, assets: AssetNames, *, dry_run: bool = False) -> Swe
 def _turn(database: Database) -> Generator[datetime]:
     """Be the only one who sweeps, as long as the connection lives; the moment by the database's clock."""
     with _connected(database) as conn:
-        if (row := conn.execute(statement("upkeep/take_turn")).fetchone()) is None or not row[0]:
+        if (row := conn.execute(query("maintenance.lock")).fetchone()) is None or not row[0]:
             raise RetentionAtWork(f"schema {database.schema} is being swept by another process; wait until it ends")
         yield now(conn)
 
@@ -94,7 +94,7 @@ def _runs(project: Project, assets: AssetNames, moment: datetime, *, dry_run: bo
             return []
         gone = forget_runs(conn, assets, logs_before=logs_before, runs_before=moment - timedelta(days=config.run_days))
         if gone.num_log_events + gone.num_events > 0 and not dry_run:
-            conn.execute(statement("upkeep/vacuum"))
+            conn.execute(query("maintenance.vacuum"))
         folders = remove_run_folders(conn, project.home / "dagster", before=logs_before, dry_run=dry_run)
     return [
         Swept(what=f"log entries of runs that ended {config.run_log_days} days ago", num=gone.num_log_events),
@@ -111,13 +111,13 @@ def _tables(database: Database, config: RetentionConfig, moment: datetime, *, dr
     refusals = {"resolved_before": moment - kept, "seen_before": moment - UNSEEN_FACTOR * kept}
     with _connected(database, dry_run=dry_run) as conn:
         return [
-            Swept(what="refused bars", num=delete_in_batches(conn, "upkeep/delete_refused_bars", refusals)),
+            Swept(what="refused bars", num=delete_in_batches(conn, query("maintenance.delete_refused_bars"), refusals)),
             *(
-                Swept(what=what, num=delete_in_batches(conn, name, {"before": operations}))
-                for what, name in (
-                    ("attempts of evenings", "upkeep/delete_attempts"),
-                    ("alerts", "upkeep/delete_alerts"),
-                    ("troubles", "upkeep/delete_troubles"),
+                Swept(what=what, num=delete_in_batches(conn, statement, {"before": operations}))
+                for what, statement in (
+                    ("attempts of evenings", query("maintenance.delete_attempts")),
+                    ("alerts", query("maintenance.delete_alerts")),
+                    ("troubles", query("maintenance.delete_troubles")),
                 )
             ),
         ]

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from ldtm_lib.database.connection import Connection
-from ldtm_lib.database.statements import statement
+from ldtm_lib.database.queries import query
 from ldtm_lib.maintenance.purged import Swept
 
 RUN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -24,7 +24,7 @@ def remove_run_folders(conn: Connection, dagster_folder: Path, *, before: dateti
     """
     folders = list(_folders(dagster_folder))
     names = sorted({folder.name for folder in folders})
-    rows = conn.execute(statement("upkeep/runs_with_folders"), {"run_ids": names, "before": before}).fetchall()
+    rows = conn.execute(query("maintenance.runs_with_folders"), {"run_ids": names, "before": before}).fetchall()
     kept = {run_id for (run_id,) in rows}
     going = [folder for folder in folders if folder.name not in kept]
     num_bytes = sum(size_of(folder) for folder in going)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ldtm_lib.database.connection import Connection
-from ldtm_lib.database.statements import statement
+from ldtm_lib.database.queries import query
 from ldtm_lib.maintenance.batches import delete_in_batches
 
 RUNS_AT_ONCE = 25
@@ -44,7 +44,7 @@ class ForgottenRuns:
 
 def has_run_storage(conn: Connection) -> bool:
     """Whether Dagster has made its tables in the schema of the connection."""
-    row = conn.execute(statement("upkeep/has_run_storage")).fetchone()
+    row = conn.execute(query("maintenance.has_run_storage")).fetchone()
     return row is not None and row[0]
 
 
@@ -55,27 +55,29 @@ def forget_runs(conn: Connection, assets: AssetNames, *, logs_before: datetime, 
     """
     kept = assets.parameters()
     num_log_events = num_events = num_checks = num_runs = 0
-    for run_ids in _runs(conn, "upkeep/runs_with_logs", logs_before):
+    for run_ids in _runs(conn, query("maintenance.runs_with_logs"), logs_before):
         num_log_events += delete_in_batches(
-            conn, "upkeep/delete_run_logs", {"run_ids": run_ids, "for_good": kept["for_good"]}
+            conn, query("maintenance.delete_run_logs"), {"run_ids": run_ids, "for_good": kept["for_good"]}
         )
-    for run_ids in _runs(conn, "upkeep/old_runs", runs_before):
-        num_checks += delete_in_batches(conn, "upkeep/delete_check_executions", {"run_ids": run_ids, **kept})
-        num_events += delete_in_batches(conn, "upkeep/delete_run_events", {"run_ids": run_ids, **kept})
+    for run_ids in _runs(conn, query("maintenance.old_runs"), runs_before):
+        num_checks += delete_in_batches(
+            conn, query("maintenance.delete_check_executions"), {"run_ids": run_ids, **kept}
+        )
+        num_events += delete_in_batches(conn, query("maintenance.delete_run_events"), {"run_ids": run_ids, **kept})
         with conn.transaction():
-            num_runs += conn.execute(statement("upkeep/delete_runs"), {"run_ids": run_ids}).rowcount
+            num_runs += conn.execute(query("maintenance.delete_runs"), {"run_ids": run_ids}).rowcount
     return ForgottenRuns(
         num_log_events=num_log_events,
         num_events=num_events,
         num_check_executions=num_checks,
         num_runs=num_runs,
-        num_backfills=delete_in_batches(conn, "upkeep/delete_backfills", {"before": runs_before}),
+        num_backfills=delete_in_batches(conn, query("maintenance.delete_backfills"), {"before": runs_before}),
     )
 
 
-def _runs(conn: Connection, name: str, before: datetime) -> Iterator[list[str]]:
+def _runs(conn: Connection, statement: bytes, before: datetime) -> Iterator[list[str]]:
     """The ids of runs that a statement finds, a few at a time."""
-    found = [run_id for (run_id,) in conn.execute(statement(name), {"before": before}).fetchall()]
+    found = [run_id for (run_id,) in conn.execute(statement, {"before": before}).fetchall()]
     for start in range(0, len(found), RUNS_AT_ONCE):
         yield found[start : start + RUNS_AT_ONCE]
 

@@ -12,7 +12,7 @@ from ldtm_lib.daily_run.freshness import Freshness, freshness, named
 from ldtm_lib.daily_run.pending_partitions import OpenCell, evening_of, open_cells
 from ldtm_lib.database.clock import now
 from ldtm_lib.database.connection import Connection
-from ldtm_lib.database.statements import statement
+from ldtm_lib.database.queries import query
 from ldtm_lib.ledger.degradation import degraded_models
 from ldtm_lib.sessions import Calendar
 
@@ -103,11 +103,11 @@ def status(conn: Connection, settings: Settings, calendar: Calendar) -> Status:
     universe = settings.tickers_on(evening if is_last else newest)
     with conn.cursor(row_factory=class_row(Standing)) as cursor:
         standing = cursor.execute(
-            statement("upkeep/status"), {"session": evening, "tickers": list(universe)}
+            query("maintenance.status"), {"session": evening, "tickers": list(universe)}
         ).fetchone()
     assert standing is not None
     with conn.cursor(row_factory=class_row(Message)) as cursor:
-        messages = cursor.execute(statement("upkeep/status_alerts"), {"num_newest": NUM_NEWEST}).fetchall()
+        messages = cursor.execute(query("maintenance.status_alerts"), {"num_newest": NUM_NEWEST}).fetchall()
     records = degraded_models(conn, settings.gate, significance=settings.registry.degradation_significance)
     return Status(
         evening=freshness(conn, settings, evening),

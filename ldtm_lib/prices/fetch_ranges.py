@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from datetime import date
 
 from ldtm_lib.database.connection import Connection
-from ldtm_lib.database.statements import statement
+from ldtm_lib.database.queries import query
 from ldtm_lib.sessions import FIRST_DAY, Calendar
 
 OVERLAP_BARS = 5
@@ -38,7 +38,7 @@ def fetch_ranges(
         return {}
     firsts = [first for first, _ in requested.values()]
     rows = conn.execute(
-        statement("prices/wanted"),
+        query("prices.wanted"),
         {
             "tickers": list(requested),
             "firsts": firsts,

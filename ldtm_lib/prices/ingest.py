@@ -8,7 +8,7 @@ import polars as pl
 
 from ldtm_lib.database.clock import last_closed_session
 from ldtm_lib.database.connection import Connection
-from ldtm_lib.database.statements import statement
+from ldtm_lib.database.queries import query
 from ldtm_lib.errors import DatabaseUnavailable
 from ldtm_lib.prices.adjustment import Adjusted, adjust_delivery
 from ldtm_lib.prices.bars import BAR_COLUMNS, KEY, Validated, validate
@@ -46,7 +46,7 @@ def ingest(conn: Connection, delivery: Delivery, *, source: str, calendar: Calen
     compared. Concurrent calls wait for each other. The number of SQL statements does not depend on the delivery's
     size.
     """
-    conn.execute(statement("prices/lock"))
+    conn.execute(query("prices.lock"))
     validated = _refuse_unclosed(validate(delivery.bars, calendar), last_closed_session(conn))
     valid = validated.valid
     quarantine(conn, validated.refused, source)
@@ -137,7 +137,7 @@ def _restated_by_splits(conn: Connection, splits: Sequence[Split]) -> pl.DataFra
 
 def _moment(conn: Connection, changed: pl.DataFrame) -> datetime:
     """The database's clock, later than every vintage of the bars that change."""
-    row = conn.execute(statement("prices/recorded_at"), {"tickers": changed["ticker"].unique().to_list()}).fetchone()
+    row = conn.execute(query("prices.recorded_at"), {"tickers": changed["ticker"].unique().to_list()}).fetchone()
     if row is None:
         raise DatabaseUnavailable("PostgreSQL did not return its time; try again")
     return row[0]
@@ -151,14 +151,14 @@ def _add_splits(conn: Connection, unapplied: Sequence[Split], applied: Sequence[
         "ratios": [split.ratio for split in splits],
         "applied": [False] * len(unapplied) + [True] * len(applied),
     }
-    conn.execute(statement("prices/add_splits"), columns | {"recorded_at": moment})
+    conn.execute(query("prices.add_splits"), columns | {"recorded_at": moment})
 
 
 def _add_bars(conn: Connection, bars: pl.DataFrame, source: str, moment: datetime) -> None:
     text = bars.with_columns(source=pl.lit(source), recorded_at=pl.lit(moment.isoformat())).write_csv(
         include_header=False
     )
-    with conn.cursor() as cursor, cursor.copy(statement("prices/add_bars")) as rows:
+    with conn.cursor() as cursor, cursor.copy(query("prices.add_bars")) as rows:
         rows.write(text)
 
 

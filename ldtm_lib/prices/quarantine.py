@@ -3,7 +3,7 @@
 import polars as pl
 
 from ldtm_lib.database.connection import Connection
-from ldtm_lib.database.statements import statement
+from ldtm_lib.database.queries import query
 from ldtm_lib.prices.bars import KEY
 
 QUARANTINE_SCHEMA = pl.Schema(
@@ -22,23 +22,23 @@ QUARANTINE_SCHEMA = pl.Schema(
 def quarantine(conn: Connection, refused: pl.DataFrame, source: str) -> None:
     """Keep refused bars (columns of BAR_SCHEMA and `reason`); one that is there already is only seen again."""
     if not refused.is_empty():
-        conn.execute(statement("prices/quarantine"), {"source": source} | refused.to_dict(as_series=False))
+        conn.execute(query("prices.quarantine"), {"source": source} | refused.to_dict(as_series=False))
 
 
 def resolve(conn: Connection, valid: pl.DataFrame) -> None:
     """Close the refusals of the sessions that valid bars have arrived for."""
     tickers = valid["ticker"].unique().to_list()
-    rows = conn.execute(statement("prices/open_refusals"), {"tickers": tickers}).fetchall()
+    rows = conn.execute(query("prices.open_refusals"), {"tickers": tickers}).fetchall()
     if not rows:
         return
     schema = {"quarantined_id": pl.Int64, "ticker": pl.String, "session": pl.Date}
     refusals = pl.DataFrame(rows, schema=schema, orient="row")
     resolved = refusals.join(valid, on=KEY, how="semi")
     if not resolved.is_empty():
-        conn.execute(statement("prices/resolve"), {"ids": resolved["quarantined_id"].to_list()})
+        conn.execute(query("prices.resolve"), {"ids": resolved["quarantined_id"].to_list()})
 
 
 def open_quarantine(conn: Connection) -> pl.DataFrame:
     """Every refusal that no valid bar has answered yet: columns of QUARANTINE_SCHEMA, `bar` as JSON."""
-    rows = conn.execute(statement("prices/open_quarantine")).fetchall()
+    rows = conn.execute(query("prices.open_quarantine")).fetchall()
     return pl.DataFrame(rows, schema=QUARANTINE_SCHEMA, orient="row")

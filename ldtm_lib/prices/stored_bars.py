@@ -11,7 +11,7 @@ from io import BytesIO
 import polars as pl
 
 from ldtm_lib.database.connection import Connection
-from ldtm_lib.database.statements import statement
+from ldtm_lib.database.queries import query
 from ldtm_lib.prices.bars import BAR_SCHEMA, KEY
 
 
@@ -20,27 +20,29 @@ def current_bars(
 ) -> pl.DataFrame:
     """The newest vintage of every bar of some tickers, from one session to another, both included."""
     return _read_frame(
-        conn, "prices/current_bars", {"tickers": list(tickers), "first": first, "last": last}, BAR_SCHEMA
+        conn, query("prices.current_bars"), {"tickers": list(tickers), "first": first, "last": last}, BAR_SCHEMA
     )
 
 
 def recent_bars(conn: Connection, tickers: Sequence[str], *, last: date, num_bars: int) -> pl.DataFrame:
     """The newest current bars of each ticker up to a session, at most so many of each."""
     parameters = {"tickers": list(tickers), "last": last, "num_bars": num_bars}
-    return _read_frame(conn, "prices/recent_bars", parameters, BAR_SCHEMA)
+    return _read_frame(conn, query("prices.recent_bars"), parameters, BAR_SCHEMA)
 
 
 def bars_as_of(conn: Connection, tickers: Sequence[str], *, moment: datetime, last: date | None = None) -> pl.DataFrame:
     """The bars that were current at a moment (aware), up to a session: on the price basis of that moment."""
     return _read_frame(
-        conn, "prices/bars_as_of", {"tickers": list(tickers), "moment": moment, "last": last}, BAR_SCHEMA
+        conn, query("prices.bars_as_of"), {"tickers": list(tickers), "moment": moment, "last": last}, BAR_SCHEMA
     )
 
 
-def _read_frame(conn: Connection, name: str, parameters: Mapping[str, object], schema: pl.Schema) -> pl.DataFrame:
+def _read_frame(
+    conn: Connection, statement: bytes, parameters: Mapping[str, object], schema: pl.Schema
+) -> pl.DataFrame:
     """The rows of one `copy (...) to stdout` as a frame of a schema, sorted by ticker and session."""
     text = BytesIO()
-    with conn.cursor() as cursor, cursor.copy(statement(name), parameters) as rows:
+    with conn.cursor() as cursor, cursor.copy(statement, parameters) as rows:
         for block in rows:
             text.write(block)
     if not text.tell():

@@ -8,7 +8,7 @@ from datetime import date
 import polars as pl
 
 from ldtm_lib.database.connection import Connection
-from ldtm_lib.database.statements import statement
+from ldtm_lib.database.queries import query
 from ldtm_lib.prices.split_inference import StoredHistory
 from ldtm_lib.prices.splits import Split
 from ldtm_lib.prices.stored_bars import current_bars
@@ -58,11 +58,11 @@ def read_stored_histories(conn: Connection, delivered: pl.DataFrame, declared: I
     tickers = {"tickers": list(firsts), "firsts": list(firsts.values())}
     edges = {
         ticker: Edge(newest=newest, session_before=before, close_before=close)
-        for ticker, newest, before, close in conn.execute(statement("prices/edges"), tickers)
+        for ticker, newest, before, close in conn.execute(query("prices.edges"), tickers)
     }
     splits = by_ticker(
         Split(ticker=ticker, session=session, ratio=ratio)
-        for ticker, session, ratio in conn.execute(statement("prices/known_splits"), tickers)
+        for ticker, session, ratio in conn.execute(query("prices.known_splits"), tickers)
     )
     unknown = {
         split.ticker for split in declared if split.session not in {s.session for s in splits.get(split.ticker, ())}

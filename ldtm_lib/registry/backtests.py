@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 from ldtm_lib.backtest.walk_forward import NO_LEAKS, FoldReport
 from ldtm_lib.config import BacktestConfig, fingerprint
 from ldtm_lib.database.connection import Connection
-from ldtm_lib.database.statements import statement
+from ldtm_lib.database.queries import query
 from ldtm_lib.features.look_ahead import WindowLeaks
 from ldtm_lib.registry.inputs import InputKey, key_columns
 from ldtm_lib.registry.trained_network import TrainedNetwork, network_columns, network_of_row
@@ -65,7 +65,7 @@ def store(
         "plans": [fingerprint(plan)] * len(backtests),
         "window_leaks": [_window_leaks_column(searched.get(key.ticker)) for key in backtests],
     }
-    ids = _ids(conn, "backtest/insert_backtests", rows)
+    ids = _ids(conn, query("backtest.insert_backtests"), rows)
     new = [(ids[key], report) for key, reports in backtests.items() if key in ids for report in reports]
     if not new:
         return
@@ -84,22 +84,22 @@ def store(
         "leaks": [Jsonb(dict(report.leaks)) for _, report in new],
     }
     folds |= network_columns([trained.get((backtest_id, report.fold)) for backtest_id, report in new])
-    conn.execute(statement("backtest/insert_folds"), folds)
+    conn.execute(query("backtest.insert_folds"), folds)
     predictions = pl.concat([_predictions(backtest_id, report) for backtest_id, report in new])
-    with conn.cursor() as cursor, cursor.copy(statement("backtest/copy_predictions_in")) as copy:
+    with conn.cursor() as cursor, cursor.copy(query("backtest.copy_predictions_in")) as copy:
         copy.write(predictions.write_csv(include_header=False).encode())
 
 
 def existing(conn: Connection, keys: Collection[InputKey], *, plan: BacktestConfig) -> dict[InputKey, int]:
     """The ids of the backtests on record for some keys whose folds were cut in this way."""
-    return _ids(conn, "backtest/backtests_of_inputs", key_columns(keys) | {"plan": fingerprint(plan)})
+    return _ids(conn, query("backtest.backtests_of_inputs"), key_columns(keys) | {"plan": fingerprint(plan)})
 
 
 def networks(conn: Connection, backtest_ids: Collection[int]) -> dict[int, list[TrainedNetwork]]:
     """How the networks of some backtests' folds were trained, by backtest id, oldest fold first."""
     found: dict[int, list[TrainedNetwork]] = {backtest_id: [] for backtest_id in backtest_ids}
     with conn.cursor(row_factory=dict_row) as cursor:
-        rows = cursor.execute(statement("backtest/networks_of_backtests"), {"backtest_ids": list(found)})
+        rows = cursor.execute(query("backtest.networks_of_backtests"), {"backtest_ids": list(found)})
         for row in rows:
             found[row.pop("backtest_id")].append(network_of_row(row))
     return found
@@ -111,12 +111,12 @@ def read(conn: Connection, keys: Collection[InputKey], *, plan: BacktestConfig) 
     parameters = {"backtest_ids": list(ids.values())}
     content = bytearray()
     with conn.cursor() as cursor:
-        with cursor.copy(statement("backtest/copy_predictions_out"), parameters) as copy:
+        with cursor.copy(query("backtest.copy_predictions_out"), parameters) as copy:
             for chunk in copy:
                 content += chunk
-        folds = cursor.execute(statement("backtest/folds_of_backtests"), parameters).fetchall()
+        folds = cursor.execute(query("backtest.folds_of_backtests"), parameters).fetchall()
         searched: dict[int, dict[str, int]] = dict(
-            cursor.execute(statement("backtest/window_leaks_of_backtests"), parameters).fetchall()
+            cursor.execute(query("backtest.window_leaks_of_backtests"), parameters).fetchall()
         )
     predictions = pl.read_csv(io.BytesIO(content), schema=PREDICTION_SCHEMA)
     by_fold = predictions.partition_by("backtest_id", "fold", as_dict=True)
@@ -169,9 +169,9 @@ def _predictions(backtest_id: int, report: FoldReport) -> pl.DataFrame:
     return pl.DataFrame(columns, schema=PREDICTION_SCHEMA)
 
 
-def _ids(conn: Connection, name: str, parameters: Mapping[str, object]) -> dict[InputKey, int]:
+def _ids(conn: Connection, statement: bytes, parameters: Mapping[str, object]) -> dict[InputKey, int]:
     """Ids by key, from a statement that answers with both."""
-    rows = conn.execute(statement(name), parameters).fetchall()
+    rows = conn.execute(statement, parameters).fetchall()
     return {
         InputKey(ticker=ticker, trained_on=on, architecture_sha256=a, recipe_sha256=r, data_sha256=d): cast(int, i)
         for i, ticker, on, a, r, d in rows

@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 from ldtm_lib.backtest.leakage import split_leaks
 from ldtm_lib.config import ArchitectureConfig
 from ldtm_lib.database.connection import Connection
-from ldtm_lib.database.statements import statement
+from ldtm_lib.database.queries import query
 from ldtm_lib.errors import CheckpointRefused
 from ldtm_lib.models import checkpoint
 from ldtm_lib.models.fit import Fit
@@ -111,7 +111,7 @@ def record_candidates(
     """
     contents = {c.key: checkpoint.encode(c.fit.state, architecture=architecture) for c in candidates}
     sha256s = {key: hashlib.sha256(content).hexdigest() for key, content in contents.items()}
-    conn.execute(statement("registry/lock_candidate_files"))
+    conn.execute(query("registry.lock_candidate_files"))
     names = {key: candidate_name(key, sha256s[key]) for key in contents}
     wanted = {key: {name} for key, name in names.items()}
     for key, records in _of_contents(conn, sha256s).items():
@@ -131,7 +131,7 @@ def record_candidates(
         "leaks": [Jsonb(c.leaks) for c in candidates],
     }
     rows |= network_columns([c.network for c in candidates])
-    conn.execute(statement("registry/insert_candidates"), rows)
+    conn.execute(query("registry.insert_candidates"), rows)
     return {key: records[0] for key, records in _of_contents(conn, sha256s).items()}
 
 
@@ -157,19 +157,19 @@ def networks(conn: Connection, records: Collection[CheckpointRecord]) -> dict[in
     """How the networks of some checkpoints were trained, by checkpoint id."""
     parameters = {"checkpoint_ids": [record.checkpoint_id for record in records]}
     with conn.cursor(row_factory=dict_row) as cursor:
-        rows = cursor.execute(statement("registry/networks_of_checkpoints"), parameters).fetchall()
+        rows = cursor.execute(query("registry.networks_of_checkpoints"), parameters).fetchall()
     return {row.pop("checkpoint_id"): network_of_row(row) for row in rows}
 
 
 def newest_checkpoints(conn: Connection, tickers: Collection[str]) -> dict[str, CheckpointRecord]:
     """Each ticker's newest network, whatever its status."""
-    return _by_ticker(conn, "registry/newest_checkpoints", {"tickers": list(tickers)})
+    return _by_ticker(conn, query("registry.newest_checkpoints"), {"tickers": list(tickers)})
 
 
 def promoted_checkpoints(conn: Connection, tickers: Collection[str]) -> list[CheckpointRecord]:
     """Every network of some tickers that is or was active, the newest promotion first."""
     with conn.cursor(row_factory=class_row(CheckpointRecord)) as cursor:
-        return cursor.execute(statement("registry/promoted_checkpoints"), {"tickers": list(tickers)}).fetchall()
+        return cursor.execute(query("registry.promoted_checkpoints"), {"tickers": list(tickers)}).fetchall()
 
 
 def candidate_name(key: InputKey, file_sha256: str) -> str:
@@ -197,9 +197,9 @@ def _of_contents(conn: Connection, sha256s: Mapping[InputKey, str]) -> dict[Inpu
 
 def _of_inputs(conn: Connection, keys: Collection[InputKey]) -> list[CheckpointRecord]:
     with conn.cursor(row_factory=class_row(CheckpointRecord)) as cursor:
-        return cursor.execute(statement("registry/checkpoints_of_inputs"), key_columns(keys)).fetchall()
+        return cursor.execute(query("registry.checkpoints_of_inputs"), key_columns(keys)).fetchall()
 
 
-def _by_ticker(conn: Connection, name: str, parameters: Mapping[str, object]) -> dict[str, CheckpointRecord]:
+def _by_ticker(conn: Connection, statement: bytes, parameters: Mapping[str, object]) -> dict[str, CheckpointRecord]:
     with conn.cursor(row_factory=class_row(CheckpointRecord)) as cursor:
-        return {record.ticker: record for record in cursor.execute(statement(name), parameters)}
+        return {record.ticker: record for record in cursor.execute(statement, parameters)}

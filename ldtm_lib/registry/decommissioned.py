@@ -8,7 +8,7 @@ from typing import Literal
 from psycopg.rows import class_row
 
 from ldtm_lib.database.connection import Connection
-from ldtm_lib.database.statements import statement
+from ldtm_lib.database.queries import query
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +60,7 @@ def departures(conn: Connection, tickers: Collection[str] | None = None) -> dict
     found: dict[str, list[Departure]] = {}
     parameters = {"tickers": None if tickers is None else list(tickers)}
     with conn.cursor(row_factory=class_row(Departure)) as cursor:
-        for departure in cursor.execute(statement("registry/departures"), parameters):
+        for departure in cursor.execute(query("registry.decommissioned"), parameters):
             found.setdefault(departure.ticker, []).append(departure)
     return found
 

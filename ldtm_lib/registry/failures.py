@@ -8,7 +8,7 @@ from typing import Literal
 from psycopg.rows import class_row
 
 from ldtm_lib.database.connection import Connection
-from ldtm_lib.database.statements import statement
+from ldtm_lib.database.queries import query
 from ldtm_lib.registry.inputs import InputKey, key_columns
 
 Part = Literal["checkpoint", "backtest"]
@@ -39,19 +39,19 @@ def record(conn: Connection, failures: Sequence[Failure]) -> None:
         "parts": [failure.part for failure in failures],
         "reasons": [failure.reason for failure in failures],
     }
-    conn.execute(statement("registry/record_failures"), columns)
+    conn.execute(query("registry.record_failures"), columns)
 
 
 def newest_missing_checkpoints(conn: Connection, tickers: Collection[str]) -> dict[str, MissingCheckpoint]:
     """Each ticker's newest training that left no candidate, if there was one."""
     with conn.cursor(row_factory=class_row(MissingCheckpoint)) as cursor:
-        rows = cursor.execute(statement("registry/newest_failures"), {"tickers": list(tickers)})
+        rows = cursor.execute(query("registry.newest_failures"), {"tickers": list(tickers)})
         return {row.ticker: row for row in rows}
 
 
 def backtest_failures(conn: Connection, keys: Collection[InputKey]) -> dict[InputKey, str]:
     """Why the backtests of some keys are not on record, where a reason is known."""
-    rows = conn.execute(statement("registry/backtest_failures"), key_columns(keys)).fetchall()
+    rows = conn.execute(query("registry.backtest_failures"), key_columns(keys)).fetchall()
     return {
         InputKey(ticker=ticker, trained_on=on, architecture_sha256=a, recipe_sha256=r, data_sha256=d): reason
         for ticker, on, a, r, d, reason in rows

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ldtm_lib.config import Settings
 from ldtm_lib.database.connection import Connection
-from ldtm_lib.database.statements import statement
+from ldtm_lib.database.queries import query
 from ldtm_lib.gate.multiple_testing import Standing, standings
 from ldtm_lib.gate.rules import confirm, judge, not_trained, refusal
 from ldtm_lib.gate.universe import Universe, universe_of
@@ -44,7 +44,7 @@ def judge_newest(conn: Connection, tickers: Sequence[str], settings: Settings) -
     A ticker without a candidate gets a verdict with the reason. A network that was promoted before is not judged
     again. Judgements wait for each other until the caller's transaction ends: each sees what was judged before it.
     """
-    conn.execute(statement("registry/lock_promotions"))
+    conn.execute(query("registry.lock_promotions"))
     subjects = _subjects(newest_checkpoints(conn, tickers), failures.newest_missing_checkpoints(conn, tickers))
     records = [subject for subject in subjects.values() if isinstance(subject, CheckpointRecord)]
     earlier = verdicts.of_checkpoints(conn, [record.checkpoint_id for record in records])

@@ -11,7 +11,7 @@ from typing import Literal
 
 from ldtm_lib.config import ArchitectureConfig
 from ldtm_lib.database.connection import Connection
-from ldtm_lib.database.statements import statement
+from ldtm_lib.database.queries import query
 from ldtm_lib.errors import ConfigurationError, RegistryConflict, UnknownTicker
 from ldtm_lib.registry.checkpoints import CheckpointRecord, promoted_checkpoints
 from ldtm_lib.registry.decommissioned import departures
@@ -78,9 +78,9 @@ def rollback(
             f"needed it any more; {_choice(history, active)}"
         )
     version = publish(folder, wanted, major=wanted.major or FIRST_MAJOR, history=history, architecture=architecture)
-    conn.execute(statement("registry/retire_checkpoints"), {"tickers": [ticker]})
+    conn.execute(query("registry.retire_checkpoints"), {"tickers": [ticker]})
     restored = conn.execute(
-        statement("registry/restore_checkpoint"),
+        query("registry.restore_checkpoint"),
         {
             "restores": wanted.network_id,
             "major": version.major,
@@ -114,7 +114,7 @@ def retire(conn: Connection, ticker: str, *, ordered_by: str, why: str, checkpoi
             f"`ldtm registry history {ticker}` shows why"
         )
     meant = active.checkpoint_id if checkpoint_id is None else checkpoint_id
-    gone = conn.execute(statement("registry/retire_checkpoint"), {"checkpoint_id": meant}).rowcount == 0
+    gone = conn.execute(query("registry.retire_checkpoint"), {"checkpoint_id": meant}).rowcount == 0
     if active.checkpoint_id != meant or gone:
         version = next((record.version for record in history if record.checkpoint_id == meant), f"checkpoint {meant}")
         raise RegistryConflict(
@@ -135,7 +135,7 @@ def _require_reason(ordered_by: str, why: str) -> None:
 
 def _history(conn: Connection, ticker: str) -> list[CheckpointRecord]:
     """Every promotion of a ticker, the newest first; none comes to it until the transaction ends."""
-    conn.execute(statement("registry/lock_promotions"))
+    conn.execute(query("registry.lock_promotions"))
     history = promoted_checkpoints(conn, [ticker])
     if not history:
         raise UnknownTicker(
@@ -203,7 +203,7 @@ def _record(
     why: str,
 ) -> None:
     conn.execute(
-        statement("registry/record_order"),
+        query("registry.record_order"),
         {
             "ticker": ticker,
             "action": action,

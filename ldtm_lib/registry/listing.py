@@ -8,7 +8,7 @@ from typing import Literal
 from psycopg.rows import class_row
 
 from ldtm_lib.database.connection import Connection
-from ldtm_lib.database.statements import statement
+from ldtm_lib.database.queries import query
 from ldtm_lib.gate.verdict import Verdict
 from ldtm_lib.registry.decommissioned import Departure, OutOfService, departures, out_of_service
 from ldtm_lib.registry.verdicts import verdict_of
@@ -43,7 +43,7 @@ class RegistryEntry:
 def list_registry(conn: Connection) -> list[RegistryEntry]:
     """Every ticker that was ever trained or judged, sorted by name."""
     with conn.cursor(row_factory=class_row(RegistryEntry)) as cursor:
-        entries = cursor.execute(statement("registry/list_registry")).fetchall()
+        entries = cursor.execute(query("registry.list_registry")).fetchall()
     taken_out = departures(conn)
     return [replace(entry, out_of_service=out_of_service(taken_out.get(entry.ticker, ()))) for entry in entries]
 
@@ -76,7 +76,7 @@ class VersionEntry:
 def list_versions(conn: Connection, ticker: str) -> list[VersionEntry]:
     """Every version of a ticker that is or was active, the newest first."""
     with conn.cursor(row_factory=class_row(VersionEntry)) as cursor:
-        return cursor.execute(statement("registry/list_versions"), {"ticker": ticker}).fetchall()
+        return cursor.execute(query("registry.list_versions"), {"ticker": ticker}).fetchall()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +97,7 @@ def judged_networks(conn: Connection, ticker: str) -> list[JudgedNetwork]:
     Also that on the network that spoke last, where an order took it out and left the ticker without one.
     """
     taken_out = {departure.network_id: departure for departure in departures(conn, [ticker]).get(ticker, ())}
-    rows = conn.execute(statement("registry/judged_networks"), {"ticker": ticker})
+    rows = conn.execute(query("registry.judged_networks"), {"ticker": ticker})
     return [
         JudgedNetwork(
             version=version,

@@ -12,7 +12,7 @@ from typing import Literal
 
 from ldtm_lib.config import ArchitectureConfig
 from ldtm_lib.database.connection import Connection
-from ldtm_lib.database.statements import statement
+from ldtm_lib.database.queries import query
 from ldtm_lib.errors import CheckpointRefused, RegistryConflict
 from ldtm_lib.gate.verdict import Rule, Verdict
 from ldtm_lib.registry import verdicts
@@ -75,7 +75,7 @@ def promote(
     Doing the same again changes nothing. Raises RegistryConflict when a candidate changes meanwhile, and
     CheckpointNotWritten when the disk does not take a copy: roll the transaction back then, and nothing has changed.
     """
-    conn.execute(statement("registry/lock_promotions"))
+    conn.execute(query("registry.lock_promotions"))
     promoted: dict[str, list[CheckpointRecord]] = {decision.ticker: [] for decision in decisions}
     for record in promoted_checkpoints(conn, promoted):
         promoted[record.ticker].append(record)
@@ -138,14 +138,14 @@ def _with_refused_file(decision: Decision, refused: CheckpointRefused) -> Decisi
 
 def _activate(conn: Connection, decisions: Sequence[Decision], versions: dict[str, Version]) -> None:
     ids = {d.ticker: d.candidate.checkpoint_id for d in decisions if d.candidate and d.ticker in versions}
-    conn.execute(statement("registry/retire_checkpoints"), {"tickers": list(ids)})
+    conn.execute(query("registry.retire_checkpoints"), {"tickers": list(ids)})
     columns = {
         "checkpoint_ids": list(ids.values()),
         "majors": [versions[ticker].major for ticker in ids],
         "versions": [versions[ticker].name for ticker in ids],
         "file_names": [versions[ticker].file_name for ticker in ids],
     }
-    num_activated = conn.execute(statement("registry/activate_checkpoints"), columns).rowcount
+    num_activated = conn.execute(query("registry.activate_checkpoints"), columns).rowcount
     if num_activated != len(ids):
         raise RegistryConflict(
             f"{len(ids) - num_activated} of {len(ids)} candidates ({', '.join(ids)}) were promoted or removed by "

@@ -18,7 +18,7 @@ from psycopg.rows import class_row
 from ldtm_lib.atomic_io import sync_folder
 from ldtm_lib.config import RegistryConfig
 from ldtm_lib.database.connection import Connection, Database
-from ldtm_lib.database.statements import statement
+from ldtm_lib.database.queries import query
 from ldtm_lib.errors import DatabaseUnavailable, FileNotRemoved
 from ldtm_lib.registry.checkpoints import CANDIDATE_FOLDER, SHA256_DIGITS_IN_NAME
 
@@ -67,12 +67,12 @@ def _prune(
 ) -> list[RemovedFile]:
     with database.transaction() as conn:
         _take_turn(conn)
-        conn.execute(statement("registry/lock_held_files"))
-        conn.execute(statement("registry/lock_chain"))
+        conn.execute(query("registry.lock_held_files"))
+        conn.execute(query("registry.lock_chain"))
         going = _removable(conn, config, tickers)
         if dry_run:
             return _unneeded(conn, folder, tickers, going)
-        conn.execute(statement("registry/mark_removed_files"), {"checkpoint_ids": going})
+        conn.execute(query("registry.mark_removed_files"), {"checkpoint_ids": going})
     with database.transaction() as conn:
         _take_turn(conn)
         unneeded = _unneeded(conn, folder, tickers, ())
@@ -99,13 +99,13 @@ def _told(folder: Path) -> Generator[None]:
 
 def _take_turn(conn: Connection) -> None:
     """Wait for whoever copies a file or writes a candidate's, and let nobody start until the transaction ends."""
-    conn.execute(statement("registry/lock_promotions"))
-    conn.execute(statement("registry/lock_candidate_files"))
+    conn.execute(query("registry.lock_promotions"))
+    conn.execute(query("registry.lock_candidate_files"))
 
 
 def _removable(conn: Connection, config: RegistryConfig, tickers: Sequence[str] | None) -> list[int]:
     rows = conn.execute(
-        statement("registry/removable_files"),
+        query("registry.removable_files"),
         {
             "tickers": None if tickers is None else list(tickers),
             "kept_retired": config.kept_retired_files,
@@ -120,7 +120,7 @@ def _unneeded(conn: Connection, folder: Path, tickers: Sequence[str] | None, goi
     sizes = _sizes(folder)
     with conn.cursor(row_factory=class_row(RemovedFile)) as cursor:
         return cursor.execute(
-            statement("registry/unneeded_files"),
+            query("registry.unneeded_files"),
             {
                 "file_names": list(sizes),
                 "sizes": list(sizes.values()),

@@ -8,7 +8,7 @@ from datetime import date
 from psycopg.types.json import Jsonb
 
 from ldtm_lib.database.connection import Connection
-from ldtm_lib.database.statements import statement
+from ldtm_lib.database.queries import query
 from ldtm_lib.gate.evidence import evidence_from
 from ldtm_lib.gate.multiple_testing import JudgedBefore, Trials, standing_from
 from ldtm_lib.gate.verdict import Rule, Verdict
@@ -49,13 +49,13 @@ def record(conn: Connection, decisions: Sequence[Decision]) -> set[str]:
         "evidence": [verdict.evidence and Jsonb(verdict.evidence.as_dict()) for verdict in verdicts],
         "standings": [verdict.standing and Jsonb(verdict.standing.as_dict()) for verdict in verdicts],
     }
-    return {ticker for (ticker,) in conn.execute(statement("registry/insert_verdicts"), columns)}
+    return {ticker for (ticker,) in conn.execute(query("registry.insert_verdicts"), columns)}
 
 
 def of_checkpoints(conn: Connection, checkpoint_ids: Collection[int]) -> dict[int, Verdict]:
     """The newest verdict on each of some checkpoints."""
     parameters = {"checkpoint_ids": list(checkpoint_ids)}
-    rows = conn.execute(statement("registry/verdicts_of_checkpoints"), parameters)
+    rows = conn.execute(query("registry.verdicts_of_checkpoints"), parameters)
     return {checkpoint_id: verdict_of(*columns) for checkpoint_id, *columns in rows}
 
 
@@ -68,7 +68,7 @@ def trials(conn: Connection, judged: Sequence[Decision], *, neutral_band: float)
         "backtest_ids": [decision.backtest_id for decision in judged],
         "neutral_band": neutral_band,
     }
-    rows = conn.execute(statement("registry/trials"), columns)
+    rows = conn.execute(query("registry.trials"), columns)
     return {ticker: Trials(num_trainings=trained, num_settings=settings) for ticker, trained, settings in rows}
 
 
@@ -82,7 +82,7 @@ def others_of_evenings(conn: Connection, judged: Sequence[Decision]) -> dict[dat
         decision.candidate.trained_on: {} for decision in judged if decision.candidate
     }
     columns |= {"evenings": sorted(found)}
-    for evening, ticker, p_value, coin_passes in conn.execute(statement("registry/others_of_evenings"), columns):
+    for evening, ticker, p_value, coin_passes in conn.execute(query("registry.other_verdicts"), columns):
         found[evening][ticker] = JudgedBefore(p_value=p_value, coin_passes=coin_passes)
     return found
 

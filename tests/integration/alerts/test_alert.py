@@ -17,7 +17,7 @@ from ldtm_lib.alerts.alert import Ending, Severity, Trouble, end, end_as_seen, n
 from ldtm_lib.alerts.apprise_channel import Channel
 from ldtm_lib.alerts.notifications import compose
 from ldtm_lib.database.connection import Connection, Database
-from ldtm_lib.database.statements import statement
+from ldtm_lib.database.queries import query
 
 EVENING = date(2026, 11, 20)
 AT = datetime(2026, 11, 20, 23, 30, tzinfo=UTC)
@@ -208,7 +208,7 @@ def test_who_notices_and_who_tells_or_ends_the_same_troubles_do_not_wait_for_eac
     with ThreadPoolExecutor(3) as threads:
         works: list[Callable[[Connection], object]] = [
             lambda conn: notice(conn, [replace(trouble, seen_at=datetime.now(UTC)) for trouble in found]),
-            lambda conn: conn.execute(statement("alerts/untold")).fetchall(),
+            lambda conn: conn.execute(query("alerts.untold")).fetchall(),
             lambda conn: end(conn, keys[::-1]),
         ]
         assert min(threads.map(again_and_again, works)) > 5

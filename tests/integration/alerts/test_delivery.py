@@ -19,7 +19,7 @@ from ldtm_lib.alerts.channels import channels
 from ldtm_lib.alerts.delivery import Deliveries, Undelivered, deliver, undelivered
 from ldtm_lib.alerts.notifications import compose
 from ldtm_lib.database.connection import Connection, Database
-from ldtm_lib.database.statements import statement
+from ldtm_lib.database.queries import query
 from tests.integration.alerts.mailbox import mailbox
 from tests.integration.alerts.receiver import SECRET, Receiver, listening
 from tests.repository import REPOSITORY
@@ -115,7 +115,7 @@ def test_two_installations_in_one_database_do_not_wait_for_each_other(database: 
     with database.transaction() as conn:
         conn.execute("create schema beside")
     with database.with_schema("beside").connect() as other:
-        assert other.execute(statement("alerts/try_to_send")).fetchone() == (True,)
+        assert other.execute(query("alerts.try_to_send")).fetchone() == (True,)
         assert send(database, ways).num_delivered == 1
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from ldtm_lib.config import DegradationPolicy, RegistryConfig, Settings
 from ldtm_lib.database.connection import Connection, Database
-from ldtm_lib.database.statements import statement
+from ldtm_lib.database.queries import query
 from ldtm_lib.errors import RegistryConflict
 from ldtm_lib.ledger.monitoring import Watch, watch_active_models
 from ldtm_lib.registry.lifecycle import retire
@@ -60,7 +60,7 @@ def statuses(conn: Connection) -> list[tuple[object, ...]]:
 def test_a_model_that_is_promoted_while_its_predecessor_is_watched_is_not_retired(
     database: Database, conn: Connection, settings: Settings, ledger_rows: LedgerRows, degraded: int
 ) -> None:
-    conn.execute(statement("registry/lock_promotions"))
+    conn.execute(query("registry.lock_promotions"))
     ledger_rows.promoted("AAPL", LATER)
     with meanwhile(database, lambda: watched(database, settings), ADVISORY) as result:
         conn.commit()
@@ -100,7 +100,7 @@ def test_a_model_that_somebody_takes_out_without_waiting_is_left_and_the_evening
 def test_where_models_are_kept_a_watch_waits_for_nobody(
     database: Database, conn: Connection, settings: Settings, degraded: int
 ) -> None:
-    conn.execute(statement("registry/lock_promotions"))
+    conn.execute(query("registry.lock_promotions"))
     watch = watched(database, settings, "keep")
     assert [record.checkpoint_id for record in watch.degraded] == [degraded]
     assert watch.retired == ()

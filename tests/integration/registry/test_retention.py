@@ -14,7 +14,7 @@ import pytest
 from ldtm_lib.audit.verify import verify
 from ldtm_lib.config import RegistryConfig
 from ldtm_lib.database.connection import Database
-from ldtm_lib.database.statements import statement
+from ldtm_lib.database.queries import query
 from ldtm_lib.errors import FileNotRemoved
 from ldtm_lib.registry.checkpoints import existing
 from ldtm_lib.registry.judgement import judge_newest
@@ -267,7 +267,7 @@ def _until_it_waits(registry: Registry, work: Future[list[RemovedFile]]) -> None
 
 def test_a_prune_waits_for_a_promotion_that_was_decided_and_is_not_written_yet(registry, conn) -> None:
     registry.candidate("AAA", day(0), tested=registry.good)
-    conn.execute(statement("registry/lock_promotions"))
+    conn.execute(query("registry.lock_promotions"))
     decided = judge_newest(conn, ["AAA"], registry.settings)
     newer = registry.candidate("AAA", day(1), weights=1)
     with ThreadPoolExecutor(1) as thread:
@@ -286,7 +286,7 @@ def test_a_prune_waits_for_whoever_is_about_to_put_on_record_what_a_retired_netw
     registry, conn, calendar
 ) -> None:
     promoted(registry, 3)
-    conn.execute(statement("registry/hold_files"))
+    conn.execute(query("registry.hold_files"))
     with ThreadPoolExecutor(1) as thread:
         waiting = thread.submit(pruned, registry, NONE)
         _until_it_waits(registry, waiting)

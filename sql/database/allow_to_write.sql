@@ -1,1 +1,0 @@
-select allow_to_write(%(role)s);

@@ -1,1 +1,0 @@
-select file_name, sha256 from schema_migration;

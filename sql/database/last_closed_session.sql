@@ -1,1 +1,0 @@
-select max(session) from trading_session where closes_at <= clock_timestamp();

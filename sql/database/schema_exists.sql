@@ -1,1 +1,0 @@
-select to_regnamespace(quote_ident(%(schema)s)) is not null;

@@ -1,1 +1,0 @@
-select count(*) from snapshot where ticker = any (%(tickers)s) and run_date between %(first)s and %(last)s;

@@ -1,1 +1,0 @@
-select count(distinct ticker) from bar where ticker = any (%(tickers)s) and session = %(session)s;

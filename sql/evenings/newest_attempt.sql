@@ -1,1 +1,0 @@
-select max(last_attempt_at) from evening_attempt;

@@ -1,0 +1,116 @@
+-- name: last_closed_session
+select max(session) from trading_session where closes_at <= clock_timestamp();
+
+-- name: now
+select clock_timestamp();
+
+-- name: lock_schema
+select pg_advisory_xact_lock(hashtextextended('ldtm schema ' || %(schema)s, 0));
+
+-- name: create_migration_table
+create table if not exists schema_migration (
+    file_name  text        primary key,
+    sha256     text        not null,
+    applied_at timestamptz not null default clock_timestamp()
+);
+
+-- name: extend_calendar
+-- Sessions that have opened stay as they are. One ahead that the exchange has called off goes, unless a forecast speaks
+-- about it: that one then stays without an actual.
+with given as (
+    select * from unnest(%(sessions)s::date[], %(opens)s::timestamptz[], %(closes)s::timestamptz[])
+        as g (session, opens_at, closes_at)
+), called_off as (
+    delete from trading_session
+    where opens_at > clock_timestamp()
+      and session between (select min(session) from given) and (select max(session) from given)
+      and not exists (select from given where given.session = trading_session.session)
+      and not exists (
+          select from snapshot
+          where trading_session.session in (run_date, next_day_session, next_monday_session, one_month_session))
+)
+insert into trading_session (session, opens_at, closes_at)
+select given.session, given.opens_at, given.closes_at
+from given left join trading_session known using (session)
+where known.session is null
+   or (known.opens_at > clock_timestamp()
+       and (known.opens_at, known.closes_at) is distinct from (given.opens_at, given.closes_at))
+on conflict (session) do update set opens_at = excluded.opens_at, closes_at = excluded.closes_at;
+
+-- name: has_migration_table
+-- From the catalogue, which also names tables that the connected role has no right to read.
+select 1 from pg_class where relname = 'schema_migration' and relnamespace = to_regnamespace(quote_ident(%(schema)s));
+
+-- name: applied_migrations
+select file_name, sha256 from schema_migration;
+
+-- name: record_migration
+insert into schema_migration (file_name, sha256) values (%(name)s, %(sha256)s);
+
+-- name: allow_to_write
+select allow_to_write(%(role)s);
+
+-- name: allow_to_use
+select allow_to_use(%(schema)s, %(role)s);
+
+-- name: excess_rights
+-- What the connected role could do to the record past its rules, most powerful first; nothing for a role without rights.
+with role as (select rolsuper from pg_roles where rolname = current_user),
+     chained as (
+         select c.oid, c.relname, c.relowner
+         from unnest(array['snapshot', 'ledger_event', 'ledger_seal', 'voided_fill', 'restated_actual', 'checkpoint', 'bar',
+                           'backtest', 'backtest_fold', 'backtest_prediction', 'gate_verdict', 'registry_order',
+                           'shadow_forecast']) as t (name)
+         join pg_class c on c.relname = t.name and c.relnamespace = current_schema()::regnamespace)
+select power
+from (
+    select 1 as place, 'is a superuser' as power from role where rolsuper
+    union all
+    select 2, 'owns ' || string_agg(relname, ', ' order by relname) || ', and so can switch their triggers off'
+    from chained, role where not rolsuper and pg_has_role(current_user, relowner, 'member') having count(*) > 0
+    union all
+    select 3, 'may delete from, truncate or put triggers on ' || string_agg(relname, ', ' order by relname)
+    from chained, role
+    where not rolsuper and not pg_has_role(current_user, relowner, 'member')
+      and has_table_privilege(current_user, oid, 'delete, truncate, trigger') having count(*) > 0
+    union all
+    select 4, 'may write into ledger_event' from chained, role
+    where relname = 'ledger_event' and not rolsuper and not pg_has_role(current_user, relowner, 'member')
+      and has_table_privilege(current_user, oid, 'insert, update')
+    union all
+    select 5, 'may change every column of snapshot' from chained, role
+    where relname = 'snapshot' and not rolsuper and not pg_has_role(current_user, relowner, 'member')
+      and has_column_privilege(current_user, oid, 'next_day_pred', 'update')
+    union all
+    select 6, 'may create objects in the schema' from role
+    where not rolsuper and has_schema_privilege(current_user, current_schema(), 'create')
+      and not exists (select from chained where pg_has_role(current_user, relowner, 'member'))
+) powers
+order by place;
+
+-- name: lacking_rights
+-- What LDTM does and the connected role may not, by what it is not allowed to do.
+with needed as (
+    select c.oid, c.relname, 'select' as privilege, null::name as part
+    from pg_class c
+    where c.relnamespace = current_schema()::regnamespace and c.relkind in ('r', 'v')
+    union all
+    select c.oid, c.relname, r.privilege, part.name
+    from rights_to_write() r
+    join pg_class c on c.relname = r.relation and c.relnamespace = current_schema()::regnamespace
+    cross join lateral unnest(coalesce(r.columns, array[null::name])) part (name)
+)
+select format('may not %s %s', case privilege when 'select' then 'read' when 'insert' then 'add to'
+                                              when 'update' then 'write into' else 'delete from' end,
+              string_agg(distinct relname, ', ' order by relname))
+from needed
+where not case when part is null then has_table_privilege(current_user, oid, privilege)
+               else has_column_privilege(current_user, oid, part, privilege) end
+group by privilege
+order by array_position(array['select', 'insert', 'update', 'delete'], privilege);
+
+-- name: schema_exists
+select to_regnamespace(quote_ident(%(schema)s)) is not null;
+
+-- name: lock
+select pg_advisory_xact_lock(hashtextextended('ldtm ' || current_schema() || ' ' || %(work)s, 0));

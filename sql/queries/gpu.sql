@@ -1,0 +1,32 @@
+-- name: is_held_here
+select exists (
+    select from pg_locks
+    where locktype = 'advisory' and objsubid = 1 and granted and pid = pg_backend_pid()
+        and database = (select oid from pg_database where datname = current_database())
+        and classid = ((%(key)s::bigint >> 32) & 4294967295)::oid and objid = (%(key)s::bigint & 4294967295)::oid
+);
+
+-- name: lock
+select pg_advisory_xact_lock(hashtextextended('ldtm gpu lease', 0));
+
+-- name: try_lock
+select pg_try_advisory_lock(%(key)s);
+
+-- name: session_settings
+-- The server notices within a minute that the holder's machine is gone, and never ends the session for being idle.
+select set_config('application_name', 'ldtm gpu lease', false),
+       set_config('tcp_keepalives_idle', '30', false),
+       set_config('tcp_keepalives_interval', '10', false),
+       set_config('tcp_keepalives_count', '3', false),
+       set_config('idle_session_timeout', '0', false),
+       set_config('idle_in_transaction_session_timeout', '0', false),
+       set_config('statement_timeout', '0', false),
+       set_config('lock_timeout', '0', false);
+
+-- name: held_keys
+-- Of some keys of advisory locks those that a session of this database holds.
+select key
+from unnest(%(keys)s::bigint[]) as wanted (key)
+join pg_locks on locktype = 'advisory' and objsubid = 1 and granted
+    and classid = ((key >> 32) & 4294967295)::oid and objid = (key & 4294967295)::oid
+where database = (select oid from pg_database where datname = current_database());

@@ -1,0 +1,402 @@
+-- name: run_dates_of
+select count(*), min(run_date), max(run_date)
+from snapshot
+where ticker = %(ticker)s;
+
+-- name: counted_forecasts
+-- The forecasts that the leaderboard counts, by the rule of accuracy_30d: the newest 30 filled of every ticker.
+select f.ticker, f.run_date, f.next_day_direction_correct as is_correct, f.run_date_close, f.next_day_pred,
+       f.next_day_actual
+from (select distinct snapshot.ticker from snapshot) known
+cross join lateral (
+    select * from snapshot
+    where snapshot.ticker = known.ticker and snapshot.kind = any (%(kinds)s::text[])
+      and snapshot.next_day_actual is not null
+    order by snapshot.run_date desc limit 30
+) f
+order by f.run_date, f.ticker;
+
+-- name: live_records_of_active
+-- Every active model with its filled live forecasts in the order of their run dates; errors in percent.
+select c.ticker, c.version, c.checkpoint_id,
+       r.run_dates, r.errors, r.called_on, r.is_right,
+       wilson_low(r.num_correct, r.num_directional) as accuracy_low,
+       wilson_high(r.num_correct, r.num_directional) as accuracy_high
+from checkpoint c
+cross join lateral (
+    select coalesce(array_agg(s.run_date order by s.run_date), '{}') as run_dates,
+           coalesce(array_agg(abs(s.next_day_pct_error) order by s.run_date), '{}') as errors,
+           coalesce(array_agg(s.run_date order by s.run_date)
+                    filter (where s.next_day_direction_correct is not null), '{}') as called_on,
+           coalesce(array_agg(s.next_day_direction_correct order by s.run_date)
+                    filter (where s.next_day_direction_correct is not null), '{}') as is_right,
+           count(*) filter (where s.next_day_direction_correct) as num_correct,
+           count(s.next_day_direction_correct) as num_directional
+    from snapshot s
+    where s.checkpoint_id = c.checkpoint_id and s.kind = 'live' and s.next_day_actual is not null
+) r
+where c.status = 'active'
+order by c.ticker;
+
+-- name: due_fills
+select ticker, run_date, horizon, target_session, pred, actual is not null as bar_is_there, actual
+from open_fill
+where has_closed and target_session <= %(as_of)s
+  and (%(tickers)s::text[] is null or ticker = any (%(tickers)s::text[]))
+order by ticker, run_date, target_session, horizon;
+
+-- name: fill
+-- The trigger snapshot_is_written_once works out errors, directions and the moment of filling from the actuals.
+update snapshot
+set next_day_actual = coalesce(snapshot.next_day_actual, found.next_day),
+    next_monday_actual = coalesce(snapshot.next_monday_actual, found.next_monday),
+    one_month_actual = coalesce(snapshot.one_month_actual, found.one_month)
+from (
+    select ticker, run_date,
+           max(actual) filter (where horizon = 'next_day') as next_day,
+           max(actual) filter (where horizon = 'next_monday') as next_monday,
+           max(actual) filter (where horizon = 'one_month') as one_month
+    from open_fill
+    where has_closed and target_session <= %(as_of)s and actual is not null
+      and (%(tickers)s::text[] is null or ticker = any (%(tickers)s::text[]))
+    group by ticker, run_date
+) found
+where snapshot.ticker = found.ticker and snapshot.run_date = found.run_date
+returning snapshot.ticker, snapshot.next_day_direction_correct,
+          found.next_day is not null, found.next_monday is not null, found.one_month is not null;
+
+-- name: notice_overdue
+insert into overdue_fill (ticker, run_date, horizon)
+select ticker, run_date, horizon
+from open_fill
+where has_closed and actual is null and target_session <= %(as_of)s
+  and (%(tickers)s::text[] is null or ticker = any (%(tickers)s::text[]))
+on conflict do nothing;
+
+-- name: void_overdue
+-- A session was waited for only if the store has bars of it: while the source is silent, nobody is halted.
+with overdue as (
+    select o.ticker, o.run_date, o.horizon, f.target_session, o.noticed_at
+    from overdue_fill o
+    join open_fill f on (f.ticker, f.run_date, f.horizon) = (o.ticker, o.run_date, o.horizon::text)
+    where f.has_closed and f.actual is null and f.target_session <= %(as_of)s
+      and (%(tickers)s::text[] is null or f.ticker = any (%(tickers)s::text[]))
+), delivered as (
+    select distinct t.session, t.opens_at
+    from bar join trading_session t on t.session = bar.session and bar.recorded_at >= t.closes_at
+    where bar.recorded_at >= (select min(noticed_at) from overdue)
+), waited as (
+    select overdue.*, (select count(*) from delivered where opens_at > noticed_at) as num_sessions,
+           (select max(session) from bar where bar.ticker = overdue.ticker) as newest
+    from overdue
+)
+insert into voided_fill (ticker, run_date, horizon, reason, wait_sessions)
+select ticker, run_date, horizon,
+       case when newest > target_session
+            then format('did not trade on %%s: it has later bars, and none of that session after %%s sessions',
+                        target_session, num_sessions)
+            when newest is not null
+            then format('halted or delisted: its newest bar is of %%s, and none came in %%s sessions', newest, num_sessions)
+            else format('has no bar at all, and none came in %%s sessions', num_sessions) end,
+       %(wait_sessions)s
+from waited
+where num_sessions >= %(wait_sessions)s
+order by ticker, run_date, horizon
+returning ticker, run_date, horizon, target_session, reason;
+
+-- name: restate
+-- Bars recorded since the last search; an hour more for those that were dated before it and committed after it. What
+-- the newest vintage says is news if it differs from what is on record and from what the last restatement said.
+with since as (
+    select coalesce(max(scanned_until), '-infinity') - interval '1 hour' as moment from restatement_scan
+), scanned as (
+    insert into restatement_scan default values returning scanned_until
+), changed as (
+    select bar.ticker, bar.session, bar.recorded_at, bar.close
+    from bar, since
+    where bar.recorded_at > since.moment
+      and not exists (
+          select from bar newer
+          where newer.ticker = bar.ticker and newer.session = bar.session and newer.recorded_at > bar.recorded_at)
+), settled as (
+    select s.ticker, s.run_date, s.bars_recorded_until, f.horizon, f.target_session, f.actual, f.settled_at,
+           changed.recorded_at, changed.close
+    from changed
+    join trading_session t on t.session = changed.session and changed.recorded_at >= t.closes_at
+    join snapshot s on s.ticker = changed.ticker
+        and s.run_date < changed.session and s.run_date >= changed.session - 45
+    cross join lateral (
+        select f.horizon, f.target_session, f.actual, f.filled_at as settled_at from fills_of(s) f
+        union all
+        select v.horizon::text, v.target_session, null, v.voided_at from voided_fill v
+        where v.ticker = s.ticker and v.run_date = s.run_date
+    ) f
+    where f.target_session = changed.session and changed.recorded_at > f.settled_at - interval '1 hour'
+)
+insert into restated_actual (ticker, run_date, horizon, bar_recorded_at)
+select settled.ticker, settled.run_date, settled.horizon, settled.recorded_at
+from settled
+left join lateral (
+    select restated_actual from restated_actual r
+    where r.ticker = settled.ticker and r.run_date = settled.run_date and r.horizon = settled.horizon
+    order by r.bar_recorded_at desc limit 1
+) earlier on true
+cross join lateral (
+    select settled.close * (
+        select product(split.ratio order by split.session) from split
+        where split.ticker = settled.ticker and split.session > settled.run_date
+          and split.recorded_at > settled.bars_recorded_until) as value
+) now
+where coalesce(earlier.restated_actual, settled.actual) is null
+   or abs(now.value - coalesce(earlier.restated_actual, settled.actual)) > 1e-9 * now.value
+order by settled.ticker, settled.run_date, settled.horizon
+on conflict do nothing
+returning ticker, run_date, horizon, target_session, actual, restated_actual, bar_recorded_at;
+
+-- name: open_fills
+select ticker,
+       count(*) filter (where horizon = 'next_day' and not is_due) as num_open_next_day,
+       count(*) filter (where horizon = 'next_monday' and not is_due) as num_open_next_monday,
+       count(*) filter (where horizon = 'one_month' and not is_due) as num_open_one_month,
+       count(*) filter (where horizon = 'next_day' and is_due) as num_without_bar_next_day,
+       count(*) filter (where horizon = 'next_monday' and is_due) as num_without_bar_next_monday,
+       count(*) filter (where horizon = 'one_month' and is_due) as num_without_bar_one_month
+from (
+    select ticker, horizon, has_closed and target_session <= %(as_of)s as is_due
+    from open_fill
+    where %(tickers)s::text[] is null or ticker = any (%(tickers)s::text[])
+) still_open
+group by ticker;
+
+-- name: horizon_states
+select s.ticker, f.horizon, f.target_session,
+       case
+           when s.abstained_reason is not null then 'abstained'
+           when f.actual is not null then 'filled'
+           when v.ticker is not null then 'voided'
+           when t.closes_at <= clock_timestamp() then 'waiting for its bar'
+           else 'open'
+       end as state
+from snapshot s
+cross join lateral (values
+    (1, 'next_day', s.next_day_session, s.next_day_actual),
+    (2, 'next_monday', s.next_monday_session, s.next_monday_actual),
+    (3, 'one_month', s.one_month_session, s.one_month_actual)) f (place, horizon, target_session, actual)
+left join trading_session t on t.session = f.target_session
+left join voided_fill v on v.ticker = s.ticker and v.run_date = s.run_date and v.horizon = f.horizon
+where s.run_date = %(run_date)s and s.ticker = any (%(tickers)s::text[])
+order by s.ticker, f.place;
+
+-- name: restated_actuals
+select ticker, run_date, horizon, target_session, actual, restated_actual, bar_recorded_at
+from restated_actual
+where %(tickers)s::text[] is null or ticker = any (%(tickers)s::text[])
+order by ticker, run_date, target_session, horizon, bar_recorded_at;
+
+-- name: forecasters
+-- The model that may speak for each ticker; one that saw too much comes only when there is no other, to be named.
+-- For an evening that is past, as it is once the next session has opened, a model that was retired since may speak
+-- where the active one may not.
+select distinct on (ticker)
+    ticker, checkpoint_id, status, version, trained_on, file_name, file_sha256,
+    trained_on <= %(trained_until)s as in_time
+from checkpoint
+where ticker = any (%(tickers)s::text[]) and file_removed_at is null
+  and (status = 'active'
+       or (status = 'candidate' and %(candidates_may_speak)s)
+       or (status = 'retired' and (%(simulated)s or clock_timestamp() >= (
+           select opens_at from trading_session where session > %(run_date)s order by session limit 1))))
+order by ticker, in_time desc, case status when 'active' then 1 when 'retired' then 2 else 3 end,
+         trained_on desc, checkpoint_id desc;
+
+-- name: forecaster_on_record
+select ticker, checkpoint_id, status, version, trained_on, file_name, file_sha256,
+       trained_on <= %(trained_until)s as in_time
+from checkpoint
+where checkpoint_id = %(checkpoint_id)s;
+
+-- name: leaderboard
+-- Every ticker of the ledger, ranked ones first; the row without a ticker is the universe.
+with known as (
+    select ticker from (select distinct ticker from snapshot) tickers
+    union all
+    select null
+), verdict as (
+    select distinct on (ticker) ticker, passed,
+           array(select rule ->> 'reason' from jsonb_array_elements(rules) with ordinality as r (rule, place)
+                 where not (rule ->> 'passed')::boolean order by place) as failed_reasons
+    from gate_verdict
+    order by ticker, verdict_id desc
+)
+select known.ticker, board.rank,
+       coalesce(board.num_filled, 0) as num_filled,
+       coalesce(board.num_directional, 0) as num_directional,
+       coalesce(board.num_correct, 0) as num_correct,
+       board.first_run_date, board.last_run_date,
+       board.direction_accuracy, board.accuracy_low, board.accuracy_high, board.coverage,
+       board.next_day_error, board.next_day_no_change_error,
+       coalesce(board.num_next_monday, 0) as num_next_monday,
+       board.next_monday_error, board.next_monday_no_change_error,
+       coalesce(board.num_one_month, 0) as num_one_month,
+       board.one_month_error, board.one_month_no_change_error,
+       verdict.passed as gate_passed,
+       coalesce(verdict.failed_reasons, '{}') as gate_reasons,
+       speaker.model_status, speaker.model_version, speaker.trained_on, active.version as active_version
+from known
+left join accuracy_30d(%(kinds)s::text[]) board on board.ticker is not distinct from known.ticker
+left join verdict on verdict.ticker = known.ticker
+left join lateral (
+    select snapshot.model_status, snapshot.model_version, checkpoint.trained_on
+    from snapshot left join checkpoint using (checkpoint_id)
+    where snapshot.ticker = known.ticker and snapshot.kind = any (%(kinds)s::text[]) and abstained_reason is null
+    order by (next_day_actual is not null) desc, run_date desc
+    limit 1) speaker on true
+left join checkpoint active on active.ticker = known.ticker and active.status = 'active'
+order by known.ticker is null, board.rank nulls last, known.ticker;
+
+-- name: tickers_with_open_fills
+select distinct ticker
+from snapshot
+where abstained_reason is null
+  and (next_day_actual is null or next_monday_actual is null or one_month_actual is null)
+  and ticker = any (%(tickers)s);
+
+-- name: shadow_forecasters
+-- Of each ticker with a row: its newest candidate, where it is newer than the model that the row names or else the active
+-- one, and the model that retired last. Only networks trained in time, whose content is neither the row's nor the active
+-- one's: a model that was brought back stands in the registry twice.
+with asked as (
+    select s.ticker, s.checkpoint_sha256, s.window_sha256, s.bars_recorded_until, active.file_sha256 as active_sha256,
+           newest.trained_on, newest.checkpoint_id, time.trained_until
+    from snapshot s
+    cross join (select %(run_date)s::date - %(simulated)s::boolean::integer as trained_until) time
+    left join checkpoint active on active.ticker = s.ticker and active.status = 'active'
+    left join lateral (
+        select c.trained_on, c.checkpoint_id from checkpoint c
+        where c.checkpoint_id in (s.checkpoint_id, active.checkpoint_id)
+          and c.status <> 'candidate' and c.trained_on <= time.trained_until
+        order by c.checkpoint_id = s.checkpoint_id desc nulls last limit 1
+    ) newest on true
+    where s.run_date = %(run_date)s and s.ticker = any (%(tickers)s::text[])
+), candidates as (
+    select distinct on (ticker) c.*
+    from asked join checkpoint c using (ticker)
+    where c.status = 'candidate' and c.trained_on <= asked.trained_until
+    order by ticker, c.trained_on desc, c.checkpoint_id desc
+), retired as (
+    select distinct on (ticker) c.*
+    from asked join checkpoint c using (ticker)
+    where c.status = 'retired' and c.trained_on <= asked.trained_until
+      and c.file_sha256 is distinct from asked.checkpoint_sha256
+      and c.file_sha256 is distinct from asked.active_sha256
+    order by ticker, c.retired_at desc, c.checkpoint_id desc
+)
+select ticker, c.checkpoint_id, c.status, c.version, c.trained_on, c.file_name, c.file_sha256, true as in_time,
+       c.file_removed_at is not null as is_removed, asked.window_sha256, asked.bars_recorded_until
+from (select * from candidates union all select * from retired) c
+join asked using (ticker)
+where c.status = any (%(statuses)s::text[])
+  and c.file_sha256 is distinct from asked.checkpoint_sha256
+  and c.file_sha256 is distinct from asked.active_sha256
+  and (c.status = 'retired' or asked.checkpoint_id is null
+       or (c.trained_on, c.checkpoint_id) > (asked.trained_on, asked.checkpoint_id))
+order by ticker, c.status;
+
+-- name: shadow_records
+-- What became of the shadows of every checkpoint, and of the forecasts on record of the same run dates. A shadow beside a
+-- live row counts only when it was on record as early.
+select r.ticker, r.checkpoint_id, c.status, c.version, c.file_sha256, c.trained_on, r.num_shadows,
+       r.first_run_date, r.last_run_date, r.num_filled, r.num_directional, r.num_correct,
+       r.num_correct::double precision / nullif(r.num_directional, 0) as direction_accuracy,
+       wilson_low(r.num_correct, r.num_directional) as accuracy_low,
+       wilson_high(r.num_correct, r.num_directional) as accuracy_high,
+       r.num_directional::double precision / nullif(r.num_filled, 0) as coverage,
+       r.next_day_error, r.next_day_no_change_error,
+       r.num_next_monday, r.next_monday_error, r.next_monday_no_change_error,
+       r.num_one_month, r.one_month_error, r.one_month_no_change_error,
+       r.num_beside, r.error_beside, r.error_on_record
+from (
+    select f.ticker, f.checkpoint_id,
+           count(*) as num_shadows,
+           min(f.run_date) filter (where f.next_day_actual is not null) as first_run_date,
+           max(f.run_date) filter (where f.next_day_actual is not null) as last_run_date,
+           count(f.next_day_actual) as num_filled,
+           count(f.next_day_direction_correct) as num_directional,
+           count(*) filter (where f.next_day_direction_correct) as num_correct,
+           avg(abs(f.next_day_pct_error)) as next_day_error,
+           avg(abs(pct_error(f.run_date_close, f.next_day_actual))) as next_day_no_change_error,
+           count(f.next_monday_actual) as num_next_monday,
+           avg(abs(f.next_monday_pct_error)) as next_monday_error,
+           avg(abs(pct_error(f.run_date_close, f.next_monday_actual))) as next_monday_no_change_error,
+           count(f.one_month_actual) as num_one_month,
+           avg(abs(f.one_month_pct_error)) as one_month_error,
+           avg(abs(pct_error(f.run_date_close, f.one_month_actual))) as one_month_no_change_error,
+           count(*) filter (where s.next_day_actual is not null) as num_beside,
+           avg(abs(f.next_day_pct_error)) filter (where s.next_day_actual is not null) as error_beside,
+           avg(abs(s.next_day_pct_error)) as error_on_record
+    from shadow_record f
+    join snapshot s on s.ticker = f.ticker and s.run_date = f.run_date
+    where f.kind = %(kind)s and (f.in_time or f.kind = 'simulated')
+    group by f.ticker, f.checkpoint_id
+) r
+join checkpoint c using (checkpoint_id)
+order by r.ticker, r.checkpoint_id desc;
+
+-- name: record_shadows
+insert into shadow_forecast (
+    ticker, run_date, checkpoint_id, model_status, recorded_at, run_date_close, next_day_pred, next_monday_pred,
+    one_month_pred, direction_pred, window_sha256, bars_recorded_until)
+select ticker, %(run_date)s, checkpoint_id, model_status, clock_timestamp(), run_date_close, next_day_pred,
+       next_monday_pred, one_month_pred, direction_pred, window_sha256, bars_recorded_until
+from unnest(%(ticker)s::text[], %(checkpoint_id)s::bigint[], %(model_status)s::text[], %(run_date_close)s::float8[],
+            %(next_day_pred)s::float8[], %(next_monday_pred)s::float8[], %(one_month_pred)s::float8[],
+            %(direction_pred)s::text[], %(window_sha256)s::text[], %(bars_recorded_until)s::timestamptz[])
+    as draft (ticker, checkpoint_id, model_status, run_date_close, next_day_pred, next_monday_pred, one_month_pred,
+              direction_pred, window_sha256, bars_recorded_until)
+order by ticker, checkpoint_id
+on conflict (ticker, run_date, checkpoint_id) do nothing;
+
+-- name: missing_rows
+select ticker, run_date
+from unnest(%(tickers)s::text[], %(run_dates)s::date[]) as expected (ticker, run_date)
+where not exists (
+    select from snapshot where snapshot.ticker = expected.ticker and snapshot.run_date = expected.run_date)
+order by run_date, ticker;
+
+-- name: record_snapshots
+insert into snapshot (
+    ticker, run_date, kind, next_day_session, next_monday_session, one_month_session, run_date_close,
+    next_day_pred, next_monday_pred, one_month_pred, direction_pred, abstained_reason,
+    checkpoint_id, model_version, model_status, checkpoint_sha256, window_sha256, bars_recorded_until, recorded_at)
+select ticker, %(run_date)s, %(kind)s, %(next_day_session)s, %(next_monday_session)s, %(one_month_session)s,
+       run_date_close, next_day_pred, next_monday_pred, one_month_pred, direction_pred, abstained_reason,
+       checkpoint_id, model_version, model_status, checkpoint_sha256, window_sha256, bars_recorded_until,
+       clock_timestamp()
+from unnest(%(ticker)s::text[], %(run_date_close)s::float8[], %(next_day_pred)s::float8[],
+            %(next_monday_pred)s::float8[], %(one_month_pred)s::float8[], %(direction_pred)s::text[],
+            %(abstained_reason)s::text[], %(checkpoint_id)s::bigint[], %(model_version)s::text[],
+            %(model_status)s::text[], %(checkpoint_sha256)s::text[], %(window_sha256)s::text[],
+            %(bars_recorded_until)s::timestamptz[])
+    as draft (ticker, run_date_close, next_day_pred, next_monday_pred, one_month_pred, direction_pred,
+              abstained_reason, checkpoint_id, model_version, model_status, checkpoint_sha256, window_sha256,
+              bars_recorded_until)
+order by ticker
+on conflict (ticker, run_date) do nothing
+returning ticker;
+
+-- name: snapshots
+select ticker, run_date, kind, recorded_at, next_day_session, next_monday_session, one_month_session, run_date_close,
+       next_day_pred, next_monday_pred, one_month_pred, direction_pred, abstained_reason,
+       checkpoint_id, model_version, model_status, checkpoint_sha256, window_sha256, bars_recorded_until
+from snapshot
+where run_date = %(run_date)s and ticker = any (%(tickers)s::text[])
+order by array_position(%(tickers)s::text[], ticker);
+
+-- name: daily_directions
+-- How many directions were given and right on each run date that has a filled forecast, over all of the ledger.
+select run_date, count(next_day_direction_correct) as num_directional,
+       count(*) filter (where next_day_direction_correct) as num_correct
+from snapshot
+where kind = any (%(kinds)s::text[]) and next_day_actual is not null
+group by run_date
+order by run_date;

@@ -1,0 +1,221 @@
+-- name: has_storage_owner
+select to_regclass('ldtm_owner') is not null;
+
+-- name: storage_owner
+-- The schema that is on record and whether it is there: one that was renamed or dropped owns nothing.
+select schema, to_regnamespace(quote_ident(schema)) is not null from ldtm_owner;
+
+-- name: create_storage_owner
+-- One row: whose runs, cursors and schedules this schema holds. Everybody may read it, as whoever comes next must.
+create table ldtm_owner (
+    schema   name    not null,
+    only_one boolean primary key default true check (only_one)
+);
+grant select on ldtm_owner to public;
+comment on table ldtm_owner is 'The schema of the one LDTM installation whose Dagster storage this is.';
+
+-- name: own_storage
+insert into ldtm_owner (schema) values (%(schema)s) on conflict (only_one) do update set schema = excluded.schema;
+
+-- name: lock
+select pg_try_advisory_lock(hashtextextended('ldtm retention ' || current_schema(), 0));
+
+-- name: vacuum
+vacuum (analyze) event_logs, asset_event_tags, asset_check_executions, runs, run_tags;
+
+-- name: delete_refused_bars
+delete from quarantined_bar
+where quarantined_id in (
+    select quarantined_id
+    from quarantined_bar
+    where resolved_at < %(resolved_before)s or (resolved_at is null and last_seen_at < %(seen_before)s)
+    order by quarantined_id
+    limit %(limit)s);
+
+-- name: delete_attempts
+delete from evening_attempt
+where (session, ticker) in (
+    select session, ticker from evening_attempt where last_attempt_at < %(before)s order by session limit %(limit)s);
+
+-- name: delete_alerts
+-- Messages whose way has ended in every channel; their deliveries go with them.
+delete from alert
+where alert_id in (
+    select alert_id
+    from alert
+    where made_at < %(before)s
+      and not exists (
+          select from alert_delivery
+          where alert_delivery.alert_id = alert.alert_id and delivered_at is null and given_up_at is null)
+    order by alert_id
+    limit %(limit)s);
+
+-- name: delete_troubles
+delete from trouble
+where trouble_id in (
+    select trouble_id
+    from trouble
+    where greatest(seen_at, noticed_at, told_at, ended_at, end_told_at) < %(before)s
+    order by trouble_id
+    limit %(limit)s);
+
+-- name: runs_with_folders
+-- Of runs by their names, those whose folders stay: they have not ended, or not before a moment.
+select run_id
+from runs
+where run_id = any(%(run_ids)s)
+  and not (status in ('SUCCESS', 'FAILURE', 'CANCELED')
+           and coalesce(to_timestamp(end_time), update_timestamp) < %(before)s);
+
+-- name: has_run_storage
+select to_regclass('runs') is not null and to_regclass('event_logs') is not null;
+
+-- name: runs_with_logs
+-- Runs that ended before a moment and whose log is still there. What a log loses last is the end of its run, so this
+-- finds the work without a look at what stays of other runs.
+select run_id
+from runs
+where status in ('SUCCESS', 'FAILURE', 'CANCELED')
+  and coalesce(to_timestamp(end_time), update_timestamp) < %(before)s
+  and run_id in (
+      select run_id from event_logs
+      where dagster_event_type in ('PIPELINE_SUCCESS', 'PIPELINE_FAILURE', 'PIPELINE_CANCELED'))
+order by id;
+
+-- name: delete_run_logs
+-- Of some runs, events that no page shows by partition. A plan without a later event of its partition is what the
+-- pages know a failed partition by: it stays.
+with going as (
+    select id
+    from event_logs said
+    where run_id = any(%(run_ids)s)
+      and (dagster_event_type is null
+           or dagster_event_type not in ('ASSET_MATERIALIZATION', 'ASSET_OBSERVATION', 'ASSET_CHECK_EVALUATION'))
+      and (asset_key is null or asset_key <> all(%(for_good)s))
+      and (dagster_event_type is distinct from 'ASSET_MATERIALIZATION_PLANNED'
+           or exists (
+               select from event_logs later
+               where later.asset_key = said.asset_key and later.partition = said.partition and later.id > said.id
+                 and later.dagster_event_type in ('ASSET_MATERIALIZATION', 'ASSET_MATERIALIZATION_PLANNED'))
+           or (partition is null and exists (
+               select from event_logs later
+               where later.asset_key = said.asset_key and later.partition is null and later.id > said.id
+                 and later.dagster_event_type in ('ASSET_MATERIALIZATION', 'ASSET_MATERIALIZATION_PLANNED'))))
+    order by coalesce(dagster_event_type in ('PIPELINE_SUCCESS', 'PIPELINE_FAILURE', 'PIPELINE_CANCELED'), false), id
+    limit %(limit)s
+)
+delete from event_logs where id = any(array(select id from going));
+
+-- name: old_runs
+select run_id
+from runs
+where status in ('SUCCESS', 'FAILURE', 'CANCELED') and coalesce(to_timestamp(end_time), update_timestamp) < %(before)s
+order by id;
+
+-- name: delete_check_executions
+-- Of some runs, what came of checks, but for the newest of a check and partition; of an asset that is partitioned by
+-- date, the newest of all its partitions.
+with going as (
+    select id
+    from asset_check_executions came
+    where run_id = any(%(run_ids)s)
+      and (asset_key is null or asset_key <> all(%(for_good)s))
+      and (execution_status = 'PLANNED'
+           or exists (
+               select from asset_check_executions later
+               where later.asset_key = came.asset_key and later.check_name = came.check_name and later.id > came.id
+                 and later.execution_status <> 'PLANNED'
+                 and (later.asset_key = any(%(by_date)s) or later.partition is not distinct from came.partition)))
+    limit %(limit)s
+)
+delete from asset_check_executions using going where asset_check_executions.id = going.id;
+
+-- name: delete_run_events
+-- Of some runs, all events but the newest materialization and observation of a partition, or of all partitions where
+-- these are dates, and evaluations that a check still shows.
+with shown as (
+    select evaluation_event_storage_id as id from asset_check_executions where run_id = any(%(run_ids)s)
+), going as (
+    select id
+    from event_logs happened
+    where run_id = any(%(run_ids)s)
+      and (asset_key is null or asset_key <> all(%(for_good)s))
+      and id not in (select id from shown where id is not null)
+      and (dagster_event_type is null
+           or dagster_event_type not in ('ASSET_MATERIALIZATION', 'ASSET_OBSERVATION')
+           or exists (
+               select from event_logs later
+               where later.asset_key = happened.asset_key and later.id > happened.id
+                 and later.dagster_event_type = happened.dagster_event_type
+                 and (later.asset_key = any(%(by_date)s) or later.partition is not distinct from happened.partition)))
+    limit %(limit)s
+), untagged as (
+    delete from asset_event_tags where event_id = any(array(select id from going))
+)
+delete from event_logs where id = any(array(select id from going));
+
+-- name: delete_runs
+-- Of some runs, those that nothing refers to any more: no event, no check, and no younger run that repeats them.
+delete from runs
+where run_id = any(%(run_ids)s)
+  and run_id not in (select run_id from asset_check_executions where run_id = any(%(run_ids)s))
+  and not exists (select from event_logs where event_logs.run_id = runs.run_id)
+  and not exists (
+      select from run_tags
+      where key in ('dagster/parent_run_id', 'dagster/root_run_id') and value = runs.run_id
+        and run_tags.run_id <> all(%(run_ids)s));
+
+-- name: delete_backfills
+-- Backfills that have ended and of which no run is left.
+with going as (
+    select id, key
+    from bulk_actions
+    where status in ('COMPLETED', 'COMPLETED_SUCCESS', 'COMPLETED_FAILED', 'FAILED', 'CANCELED')
+      and timestamp < %(before)s
+      and not exists (select from runs where backfill_id = key)
+    order by id
+    limit %(limit)s
+), untagged as (
+    delete from backfill_tags using going where backfill_id = going.key
+)
+delete from bulk_actions using going where bulk_actions.id = going.id;
+
+-- name: status
+-- One row: how one evening was tried, what waits, who speaks, and how much room the tables take.
+select clock_timestamp() as moment,
+       a.num_tried, a.num_done, a.num_attempts, a.first_attempt_at, a.last_attempt_at,
+       f.num_without_bar, f.oldest_without_bar,
+       (select count(*) from quarantined_bar where resolved_at is null) as num_refused_bars,
+       (select array_agg(ticker order by ticker) from checkpoint
+        where status = 'active' and ticker = any (%(tickers)s::text[])) as speaking,
+       p.ticker || ' ' || p.version as newest_promotion, p.activated_at as promoted_at,
+       pg_database_size(current_database()) as database_bytes
+from (
+    select count(*) as num_tried, count(done_at) as num_done, max(num_attempts) as num_attempts,
+           min(first_attempt_at) as first_attempt_at, max(last_attempt_at) as last_attempt_at
+    from evening_attempt where session = %(session)s and ticker = any (%(tickers)s::text[])
+) a
+cross join (
+    select count(*) as num_without_bar, min(target_session) as oldest_without_bar
+    from open_fill where has_closed and actual is null
+) f
+left join (
+    select ticker, version, activated_at from checkpoint where activated_at is not null
+    order by activated_at desc, checkpoint_id desc limit 1
+) p on true;
+
+-- name: status_alerts
+-- The newest messages, and every older one that somebody does not have yet, or did not get in the last week.
+select alert_id, made_at, evening, severity, title, undelivered, failed
+from alert
+cross join lateral (
+    select coalesce(array_agg(shown_as order by shown_as) filter (where given_up_at is null), '{}') as undelivered,
+           coalesce(array_agg(shown_as || ': ' || coalesce(last_error, 'never tried') order by shown_as)
+                    filter (where last_error is not null or given_up_at is not null), '{}') as failed
+    from alert_delivery d
+    where d.alert_id = alert.alert_id and delivered_at is null
+      and (given_up_at is null or given_up_at > clock_timestamp() - interval '7 days')
+) d
+where alert_id in (select alert_id from alert order by alert_id desc limit %(num_newest)s)
+   or undelivered <> '{}' or failed <> '{}'
+order by alert_id desc;

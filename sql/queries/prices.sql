@@ -1,0 +1,112 @@
+-- name: wanted
+-- What of each ticker to fetch for some sessions of it: from a few stored bars before the first session that is asked
+-- for, or that is missing shortly before it, to its newest stored bar. No first session: all of its history.
+select asked.ticker, overlap.first_session, greatest(asked.last, edge.newest) as last_session
+from unnest(%(tickers)s::text[], %(firsts)s::date[], %(lasts)s::date[]) as asked (ticker, first, last)
+cross join lateral (
+    select min(session) as oldest, max(session) as newest from bar where bar.ticker = asked.ticker
+) as edge
+cross join lateral (
+    select min(recent.session) as session
+    from unnest(%(recent)s::date[]) as recent (session)
+    where recent.session > edge.oldest
+      and not exists (select from bar where bar.ticker = asked.ticker and bar.session = recent.session)
+) as hole
+left join lateral (
+    select distinct session as first_session
+    from bar
+    where bar.ticker = asked.ticker and session < least(asked.first, hole.session)
+    order by session desc
+    offset %(overlap)s::integer - 1 limit 1
+) as overlap on true;
+
+-- name: lock
+select pg_advisory_xact_lock(hashtextextended('ldtm bars ' || current_schema(), 0));
+
+-- name: recorded_at
+-- After every vintage of the bars that are restated, even where the server's clock was set back.
+select greatest(clock_timestamp(), max(recorded_at) + interval '1 microsecond')
+from bar where ticker = any(%(tickers)s::text[]);
+
+-- name: add_splits
+-- A split that the stored bars have had all along is dated by the first of them: nothing was restated by it.
+insert into split (ticker, session, ratio, recorded_at)
+select new.ticker, new.session, new.ratio,
+       case when new.is_applied
+            then coalesce((select min(recorded_at) from bar where bar.ticker = new.ticker), %(recorded_at)s)
+            else %(recorded_at)s end
+from unnest(%(tickers)s::text[], %(sessions)s::date[], %(ratios)s::double precision[], %(applied)s::boolean[])
+    as new(ticker, session, ratio, is_applied)
+on conflict (ticker, session) do nothing;
+
+-- name: add_bars
+copy bar (ticker, session, open, high, low, close, volume, source, recorded_at) from stdin (format csv)
+
+-- name: quarantine
+insert into quarantined_bar (ticker, session, reason, bar, source)
+select distinct coalesce(refused.ticker, ''), session, reason,
+    jsonb_build_object('open', open, 'high', high, 'low', low, 'close', close, 'volume', volume), %(source)s
+from unnest(%(ticker)s::text[], %(session)s::date[], %(reason)s::text[],
+            %(open)s::double precision[], %(high)s::double precision[], %(low)s::double precision[],
+            %(close)s::double precision[], %(volume)s::double precision[])
+    as refused(ticker, session, reason, open, high, low, close, volume)
+on conflict on constraint quarantined_bar_once do update set last_seen_at = clock_timestamp();
+
+-- name: open_refusals
+select quarantined_id, ticker, session from quarantined_bar
+where resolved_at is null and session is not null and ticker = any(%(tickers)s::text[]);
+
+-- name: resolve
+update quarantined_bar set resolved_at = clock_timestamp() where quarantined_id = any(%(ids)s::bigint[]);
+
+-- name: open_quarantine
+select ticker, session, reason, bar::text, source, first_seen_at, last_seen_at
+from quarantined_bar where resolved_at is null
+order by ticker, session, first_seen_at;
+
+-- name: recent_bars
+copy (
+    select wanted.ticker, recent.*
+    from (select distinct ticker from unnest(%(tickers)s::text[]) as asked(ticker)) as wanted
+    cross join lateral (
+        select distinct on (session) session, open, high, low, close, volume
+        from bar
+        where bar.ticker = wanted.ticker and session <= %(last)s::date
+        order by session desc, recorded_at desc
+        limit %(num_bars)s::integer
+    ) as recent
+) to stdout (format csv)
+
+-- name: bars_as_of
+copy (
+    select distinct on (ticker, session) ticker, session, open, high, low, close, volume
+    from bar
+    where ticker = any(%(tickers)s::text[])
+      and recorded_at <= %(moment)s::timestamptz
+      and session <= coalesce(%(last)s::date, 'infinity')
+    order by ticker desc, session desc, recorded_at desc
+) to stdout (format csv)
+
+-- name: current_bars
+copy (
+    select distinct on (ticker, session) ticker, session, open, high, low, close, volume
+    from bar
+    where ticker = any(%(tickers)s::text[])
+      and session between coalesce(%(first)s::date, '-infinity') and coalesce(%(last)s::date, 'infinity')
+    order by ticker desc, session desc, recorded_at desc
+) to stdout (format csv)
+
+-- name: edges
+select wanted.ticker, newest.session, before.session, before.close
+from unnest(%(tickers)s::text[], %(firsts)s::date[]) as wanted(ticker, first)
+cross join lateral (
+    select session from bar where bar.ticker = wanted.ticker order by session desc limit 1
+) as newest
+left join lateral (
+    select session, close from bar
+    where bar.ticker = wanted.ticker and session < wanted.first
+    order by session desc, recorded_at desc limit 1
+) as before on true;
+
+-- name: known_splits
+select ticker, session, ratio from split where ticker = any(%(tickers)s::text[]) order by ticker, session;

@@ -1,6 +1,0 @@
-select ticker, trained_on, architecture_sha256, recipe_sha256, data_sha256, reason
-from training_failure
-join unnest(%(tickers)s::text[], %(trained_on)s::date[], %(architectures)s::text[], %(recipes)s::text[], %(data)s::text[])
-    as input (ticker, trained_on, architecture_sha256, recipe_sha256, data_sha256)
-    using (ticker, trained_on, architecture_sha256, recipe_sha256, data_sha256)
-where part = 'backtest';

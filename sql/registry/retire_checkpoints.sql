@@ -1,2 +1,0 @@
-update checkpoint set status = 'retired', retired_at = clock_timestamp()
-where ticker = any(%(tickers)s::text[]) and status = 'active';

@@ -1,1 +1,0 @@
-select to_regclass('ldtm_owner') is not null;

@@ -1,1 +1,0 @@
-insert into ldtm_owner (schema) values (%(schema)s) on conflict (only_one) do update set schema = excluded.schema;
