@@ -1,16 +1,12 @@
-"""What every test may ask for: the calendar, real PostgreSQL databases, settings."""
+"""Fixtures of all tests: the calendar, real PostgreSQL databases, settings."""
 
 import itertools
 import os
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import psycopg
 import pytest
 from hypothesis import settings as hypothesis_settings
-from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from ldtm_lib.config import Settings
@@ -18,6 +14,7 @@ from ldtm_lib.database import embedded
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.database.migrate import migrate
 from ldtm_lib.sessions import Calendar, exchange_calendar
+from tests.databases import create_database, drop_database, server_home, url_of
 
 hypothesis_settings.register_profile("ldtm", deadline=None, print_blob=True)
 hypothesis_settings.load_profile("ldtm")
@@ -28,17 +25,6 @@ NUMBERS = itertools.count()
 @pytest.fixture(scope="session")
 def calendar() -> Calendar:
     return exchange_calendar()
-
-
-@contextmanager
-def server_home() -> Iterator[Path]:
-    """A folder for an embedded PostgreSQL, which is stopped at the end.
-
-    Not in pytest's own temporary folder: every new pytest process closes that to other users, the server's included.
-    """
-    with tempfile.TemporaryDirectory(prefix="ldtm-", ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
-        embedded.stop(Path(folder))
 
 
 @pytest.fixture
@@ -62,28 +48,28 @@ def server_url() -> Iterator[str]:
 def template(server_url: str, calendar: Calendar) -> Iterator[str]:
     """The name of a migrated database that every test's own is copied from."""
     name = f"ldtm_template_{os.getpid()}"
-    _create(server_url, name, None)
+    create_database(server_url, name, None)
     migrate(Database(url=make_conninfo(server_url, dbname=name), schema="ldtm"), calendar)
     yield name
-    _drop(server_url, name)
+    drop_database(server_url, name)
 
 
 @pytest.fixture
 def empty_database(server_url: str) -> Iterator[Database]:
     """A database without any schema."""
     name = f"ldtm_test_{os.getpid()}_{next(NUMBERS)}"
-    _create(server_url, name, None)
-    yield Database(url=_url_of(server_url, name), schema="ldtm")
-    _drop(server_url, name)
+    create_database(server_url, name, None)
+    yield Database(url=url_of(server_url, name), schema="ldtm")
+    drop_database(server_url, name)
 
 
 @pytest.fixture
 def database(server_url: str, template: str) -> Iterator[Database]:
     """A migrated database of the test's own, empty but for the calendar."""
     name = f"ldtm_test_{os.getpid()}_{next(NUMBERS)}"
-    _create(server_url, name, template)
-    yield Database(url=_url_of(server_url, name), schema="ldtm")
-    _drop(server_url, name)
+    create_database(server_url, name, template)
+    yield Database(url=url_of(server_url, name), schema="ldtm")
+    drop_database(server_url, name)
 
 
 @pytest.fixture
@@ -97,27 +83,3 @@ def conn(database: Database) -> Iterator[Connection]:
 def settings(tmp_path: Path) -> Settings:
     """The five tickers of the sample with the default numbers."""
     return Settings(path=tmp_path / "universe.toml", tickers=("AAPL", "FB", "GOOG", "IBM", "MSFT"))
-
-
-def _url_of(server_url: str, name: str) -> str:
-    """The server's URL with another database, still a URL."""
-    parts = psycopg.conninfo.conninfo_to_dict(server_url)
-    host, port = parts.get("host", ""), parts.get("port")
-    user, password = parts.get("user", "postgres"), parts.get("password", "")
-    at = f"{user}:{password}@" if password else f"{user}@"
-    if str(host).startswith("/"):
-        return f"postgresql://{at}/{name}?host={host}"
-    return f"postgresql://{at}{host}:{port or 5432}/{name}"
-
-
-def _create(server_url: str, name: str, template: str | None) -> None:
-    with psycopg.connect(server_url, autocommit=True) as admin:
-        query = sql.SQL("create database {} template {}").format(
-            sql.Identifier(name), sql.Identifier(template or "template1")
-        )
-        admin.execute(query)
-
-
-def _drop(server_url: str, name: str) -> None:
-    with psycopg.connect(server_url, autocommit=True) as admin:
-        admin.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))

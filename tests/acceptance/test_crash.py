@@ -17,7 +17,7 @@ from ldtm_cli.services import dagster_environment, prepare
 from ldtm_lib.database import embedded
 from ldtm_lib.errors import LdtmError
 from ldtm_lib.sessions import exchange_calendar
-from tests.acceptance.conftest import Installation, installed
+from tests.acceptance.installation import Installation, installed
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -18,9 +18,9 @@ import pytest
 from ldtm_cli.services import prepare, start_dagster, stop_process_group
 from ldtm_lib.daily_run.pending_partitions import evening_of
 from ldtm_lib.sessions import Calendar
-from tests.acceptance.conftest import Installation
-from tests.conftest import server_home
-from tests.integration.daily_run.conftest import begin_in_time
+from tests.acceptance.installation import Installation
+from tests.databases import server_home
+from tests.integration.daily_run.attempt_rows import begin_in_time
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.conftest import Installation
+from tests.acceptance.installation import Installation
 from tests.integration.audit.verifier import PROGRAM
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

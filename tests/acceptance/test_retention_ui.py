@@ -10,7 +10,7 @@ from ldtm_assets.automation.maintenance import ASSETS
 from ldtm_lib.maintenance.retention import sweep
 from ldtm_lib.project import Project
 from tests.acceptance.dagster_ui import DagsterPages
-from tests.acceptance.test_dagster_ui import CHAIN, HOLED_DAY, TICKERS, installed_with_pages
+from tests.acceptance.ui_installation import CHAIN, HOLED_DAY, TICKERS, installed_with_ui
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -49,7 +49,7 @@ query RunPage($runId: ID!) {
 
 @pytest.fixture
 def station() -> Iterator[tuple[Project, DagsterPages]]:
-    with installed_with_pages() as installed:
+    with installed_with_ui() as installed:
         yield installed.project, installed.pages
 
 

@@ -22,7 +22,7 @@ from psycopg import sql
 
 from ldtm_lib.database import embedded
 from ldtm_lib.project import DATABASE_VARIABLE
-from tests.conftest import server_home
+from tests.databases import server_home
 from tests.integration.prices.ib.peer import TwsPeer
 from tests.integration.prices.ib.standalone import random_walks
 from tests.repository import REPOSITORY

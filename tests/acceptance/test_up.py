@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.conftest import Installation, installed
+from tests.acceptance.installation import Installation, installed
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

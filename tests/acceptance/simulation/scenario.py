@@ -14,7 +14,7 @@ from tests.acceptance.simulation import universe
 from tests.acceptance.simulation.machine import Machine, ShiftedInstallation
 from tests.acceptance.simulation.mailbox import about
 from tests.acceptance.simulation.shifted_clock import ShiftedClock, new_york
-from tests.conftest import server_home
+from tests.databases import server_home
 from tests.integration.alerts.receiver import listening
 from tests.integration.audit.small_networks import SmallNetworks
 from tests.integration.prices.ib.peer import TwsPeer

@@ -1,85 +1,15 @@
-"""A record with everything in it, and an attacker who owns the tables."""
+"""Sealed records for the tests of the audit."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
 import pytest
-from psycopg import sql
 
-from ldtm_lib.audit import seals
-from ldtm_lib.audit.publications.protocol import publish_missing
 from ldtm_lib.audit.publications.seal_file import SealFile
-from ldtm_lib.audit.verify import AuditReport, verify
-from ldtm_lib.config import LedgerConfig
 from ldtm_lib.database.connection import Connection, Database
-from ldtm_lib.ledger.fillbacks import fill
 from ldtm_lib.sessions import Calendar
-from tests.integration.conftest import LedgerRows
-
-TICKERS = ("AAPL", "IBM", "MSFT")
-DAYS = (date(2013, 1, 2), date(2013, 1, 3), date(2013, 1, 4), date(2013, 1, 7))
-CHAINED_TABLES = (
-    "snapshot",
-    "checkpoint",
-    "voided_fill",
-    "restated_actual",
-    "overdue_fill",
-    "ledger_event",
-    "ledger_seal",
-    "trading_session",
-    "bar",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A ledger of four evenings, each sealed and published in a file."""
-
-    database: Database
-    conn: Connection
-    calendar: Calendar
-    rows: LedgerRows
-    file: SealFile
-
-    def evening(self, run_date: date, *, tickers: tuple[str, ...] = TICKERS) -> None:
-        """Bars, forecasts, one abstention, fills, and the seal over them."""
-        for n, ticker in enumerate(tickers):
-            self.rows.bar(ticker, run_date, 100 + n + run_date.day / 10)
-            self.rows.forecast(ticker, run_date, close=100 + n + run_date.day / 10)
-        self.rows.abstention("FB", run_date)
-        fill(self.conn, as_of=run_date, config=LedgerConfig())
-        self.seal()
-
-    def seal(self) -> None:
-        """Close the evening and publish it."""
-        seals.close(self.conn)
-        self.conn.commit()
-        publish_missing(self.file, seals.read(self.conn))
-        self.conn.commit()
-
-    def verify(self, *, published: bool = True) -> AuditReport:
-        return verify(self.database, self.calendar, [self.file] if published else [])
-
-    def messages(self, *, published: bool = True) -> list[str]:
-        return [found.message for found in self.verify(published=published).discrepancies]
-
-    @contextmanager
-    def as_owner(self) -> Iterator[Connection]:
-        """What the owner of the tables can do: switch the triggers off, change what he likes, and on again."""
-        for table in CHAINED_TABLES:
-            self.conn.execute(sql.SQL("alter table {} disable trigger all").format(sql.Identifier(table)))
-        yield self.conn
-        for table in CHAINED_TABLES:
-            self.conn.execute(sql.SQL("alter table {} enable trigger all").format(sql.Identifier(table)))
-        self.conn.commit()
-
-
-@pytest.fixture
-def ledger_rows(conn: Connection, calendar: Calendar) -> LedgerRows:
-    return LedgerRows(conn, calendar)
+from tests.integration.audit.sealed_record import DAYS, Record
+from tests.integration.ledger_rows import LedgerRows
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from ldtm_lib.database.migrate import migrate
 from ldtm_lib.sessions import Calendar
-from tests.integration.audit.fresh_database import fresh_database
+from tests.databases import fresh_database
 
 SINCE, UNTIL = date(2011, 11, 1), date(2013, 7, 1)
 THIS_YEAR = date(2026, 10, 1)

@@ -13,7 +13,7 @@ from ldtm_lib.database.migrate import SCHEMA_FOLDER, migrate
 from ldtm_lib.ledger.fillbacks import fill
 from ldtm_lib.sessions import Calendar
 from tests.integration.audit.verifier import verifier
-from tests.integration.conftest import LedgerRows
+from tests.integration.ledger_rows import LedgerRows
 
 DAYS = (date(2013, 1, 2), date(2013, 1, 3), date(2013, 1, 4))
 LAST_BEFORE_THE_CHAIN = "0007"

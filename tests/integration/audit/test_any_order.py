@@ -44,8 +44,8 @@ from ldtm_lib.prices.sources.protocol import Delivery
 from ldtm_lib.prices.splits import Split
 from ldtm_lib.prices.stored_bars import recent_bars
 from ldtm_lib.sessions import HORIZONS, ONE_MONTH_SESSIONS, Calendar, exchange_calendar
+from tests.databases import fresh_database
 from tests.integration.audit.few_sessions import few_sessions, migrated
-from tests.integration.audit.fresh_database import fresh_database
 from tests.integration.audit.plain_ledger import SAME, Apply, PlainLedger, Share
 from tests.integration.audit.small_networks import SmallNetworks, small_settings
 

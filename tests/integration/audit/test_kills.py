@@ -26,12 +26,11 @@ from ldtm_lib.database.migrate import migrate
 from ldtm_lib.prices.ingest import ingest
 from ldtm_lib.prices.splits import Split
 from ldtm_lib.sessions import HORIZONS, ONE_MONTH_SESSIONS, Calendar, exchange_calendar
-from tests.conftest import server_home
+from tests.databases import fresh_database, server_home
 from tests.integration.audit.few_sessions import few_sessions
-from tests.integration.audit.fresh_database import fresh_database
 from tests.integration.audit.killed_daily_runs import CLOSING, FILLBACKS, PRICES, SNAPSHOTS, STAGES, Progress, Town
 from tests.integration.audit.small_networks import SmallNetworks, small_settings
-from tests.integration.conftest import LedgerRows
+from tests.integration.ledger_rows import LedgerRows
 from tests.repository import REPOSITORY
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]

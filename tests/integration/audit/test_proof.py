@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from ldtm_lib.audit.proof import prove
 from ldtm_lib.errors import NotProvable
-from tests.integration.audit.conftest import DAYS, Record
+from tests.integration.audit.sealed_record import DAYS, Record
 from tests.integration.audit.verifier import PROGRAM, verifier
 
 

@@ -14,8 +14,8 @@ from ldtm_lib.audit.seal import GENESIS
 from ldtm_lib.audit.verify import verify
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.sessions import Calendar
-from tests.integration.audit.conftest import DAYS, Record
-from tests.integration.conftest import LedgerRows
+from tests.integration.audit.sealed_record import DAYS, Record
+from tests.integration.ledger_rows import LedgerRows
 
 ALTERATIONS = {
     "one digit of a prediction": (

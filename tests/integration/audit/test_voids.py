@@ -13,9 +13,9 @@ from ldtm_lib.config import LedgerConfig
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.ledger.fillbacks import FillReport, fill, horizon_states, overdue, restated_actuals
 from ldtm_lib.sessions import HORIZONS, Calendar
-from tests.integration.audit.conftest import Record
-from tests.integration.audit.fresh_database import fresh_database
-from tests.integration.conftest import LedgerRows
+from tests.databases import fresh_database
+from tests.integration.audit.sealed_record import Record
+from tests.integration.ledger_rows import LedgerRows
 
 RUN_DATE = date(2013, 1, 2)
 NEXT_DAY, NEXT_MONDAY, ONE_MONTH = date(2013, 1, 3), date(2013, 1, 7), date(2013, 2, 1)

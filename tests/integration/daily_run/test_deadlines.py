@@ -11,8 +11,8 @@ from ldtm_lib.daily_run.deadlines import failing_tickers, missed_deadlines, watc
 from ldtm_lib.daily_run.pending_partitions import OpenCell, evening_of
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.sessions import Calendar, exchange_calendar
-from tests.integration.conftest import LedgerRows
-from tests.integration.daily_run.conftest import CountingCursor
+from tests.databases import CountingCursor
+from tests.integration.ledger_rows import LedgerRows
 
 FRIDAY = date(2026, 11, 20)
 OPENS = exchange_calendar().opens_at(date(2026, 11, 23))

@@ -13,9 +13,7 @@ from ldtm_lib.database.connection import Connection
 from ldtm_lib.errors import CalendarError
 from ldtm_lib.ledger.fillbacks import fill
 from ldtm_lib.sessions import Calendar
-from tests.integration.conftest import LedgerRows, ledger_rows
-
-__all__ = ["ledger_rows"]
+from tests.integration.ledger_rows import LedgerRows
 
 THURSDAY, FRIDAY, TUESDAY = date(2013, 1, 17), date(2013, 1, 18), date(2013, 1, 22)
 """Monday 2013-01-21 is a holiday."""

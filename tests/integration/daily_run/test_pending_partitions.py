@@ -13,8 +13,9 @@ from ldtm_lib.daily_run.freshness import sessions_with_gaps
 from ldtm_lib.daily_run.pending_partitions import OpenCell, evening_of, open_cells
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.sessions import Calendar
-from tests.integration.conftest import LedgerRows
-from tests.integration.daily_run.conftest import CountingCursor, Look, begin_in_time
+from tests.databases import CountingCursor
+from tests.integration.daily_run.attempt_rows import Look, begin_in_time
+from tests.integration.ledger_rows import LedgerRows
 
 TICKERS = ("AAPL", "FB", "GOOG", "IBM", "MSFT")
 

@@ -20,8 +20,8 @@ from ldtm_lib.errors import MigrationError
 from ldtm_lib.features.windows import windows_of
 from ldtm_lib.registry.retention import prune
 from ldtm_lib.sessions import Calendar
-from tests.integration.conftest import LedgerRows
-from tests.integration.registry.conftest import GOOD, SMALL, Registry, walk
+from tests.integration.ledger_rows import LedgerRows
+from tests.integration.registry.registry_fixtures import GOOD, SMALL, Registry, walk
 
 LAST_WITH_FEWER_RIGHTS = "0010"
 

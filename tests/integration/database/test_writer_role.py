@@ -25,9 +25,9 @@ from ldtm_lib.models.lstm import initial_state
 from ldtm_lib.registry.lifecycle import retire, rollback
 from ldtm_lib.registry.retention import prune
 from ldtm_lib.sessions import Calendar
-from tests.integration.conftest import LedgerRows
 from tests.integration.environment import Desk
 from tests.integration.gate_fixtures import pass_the_gate
+from tests.integration.ledger_rows import LedgerRows
 
 DAYS = (date(2013, 1, 2), date(2013, 1, 3))
 ROLE = f"ldtm_writer_{os.getpid()}"

@@ -12,8 +12,8 @@ from psycopg import sql
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.sessions import Calendar
 from tests.integration.audit.verifier import verifier
-from tests.integration.conftest import LedgerRows
 from tests.integration.ldtm_cli.shell import run_ldtm
+from tests.integration.ledger_rows import LedgerRows
 
 RUN_DATE, NEXT_DAY = date(2013, 1, 2), date(2013, 1, 3)
 

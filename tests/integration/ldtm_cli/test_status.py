@@ -40,10 +40,8 @@ from ldtm_lib.maintenance.status import needs, status
 from ldtm_lib.project import open_project
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings_file import load_settings
-from tests.integration.conftest import LedgerRows, ledger_rows
 from tests.integration.ldtm_cli.shell import run_ldtm
-
-__all__ = ["ledger_rows"]
+from tests.integration.ledger_rows import LedgerRows
 
 FRIDAY = date(2013, 1, 18)
 """The last evening of these tests; Monday is a holiday."""

@@ -14,7 +14,7 @@ from ldtm_lib.database.connection import Connection
 from ldtm_lib.ledger.fillbacks import fill
 from ldtm_lib.ledger.leaderboard import Score, leaderboard
 from ldtm_lib.sessions import Calendar, exchange_calendar
-from tests.integration.conftest import Model
+from tests.integration.ledger_rows import Model
 
 ROUNDING = 1e-9
 """Relative: sums of up to 90 float64 in another order; the interval loses a few digits near 0."""

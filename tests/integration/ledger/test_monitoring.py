@@ -16,8 +16,8 @@ from ldtm_lib.ledger.monitoring import Watch, watch_active_models
 from ldtm_lib.registry.lifecycle import retire
 from ldtm_lib.sessions import Calendar
 from tests.integration import gate_fixtures as earned
-from tests.integration.conftest import LedgerRows
-from tests.integration.ledger.test_degradation import TRAINED_ON, put_live
+from tests.integration.ledger.live_record import TRAINED_ON, put_live
+from tests.integration.ledger_rows import LedgerRows
 
 LATER = date(2012, 6, 29)
 WAITS = "select 1 from pg_sleep(0.02), pg_locks where locktype = any(%s) and not granted"

@@ -27,8 +27,8 @@ from ldtm_lib.ledger.shadows import shadow_records
 from ldtm_lib.ledger.snapshots import SnapshotReport
 from ldtm_lib.ledger.track_record import track_record
 from tests.integration import gate_fixtures as earned
-from tests.integration.conftest import LedgerRows
 from tests.integration.environment import NEXT_DAY, ONE_MONTH, RUN_DATE, Desk
+from tests.integration.ledger_rows import LedgerRows
 
 OLD, MIDDLE, NEW = date(2012, 10, 31), date(2012, 11, 30), date(2012, 12, 31)
 

@@ -89,7 +89,7 @@ def test_a_role_that_may_only_add_is_told_the_same_and_needs_no_right_to_put_its
     prepare(installation(tmp_path / "second", 'schema = "second"', 'dagster_schema = "second_dagster"'))
     _allow(empty_database, "second", writer)
     _allow(empty_database, "ldtm", writer)
-    monkeypatch.setenv("LDTM_DATABASE_URL", _url_of(empty_database, writer))
+    monkeypatch.setenv("LDTM_DATABASE_URL", url_of(empty_database, writer))
     prepare(first)
     with pytest.raises(ConfigurationError, match=re.escape("installation in schema ldtm, not of this one in second")):
         prepare(installation(tmp_path / "second", 'schema = "second"'))
@@ -99,7 +99,7 @@ def test_a_role_that_may_only_add_is_told_the_same_and_needs_no_right_to_put_its
     prepare(first)
 
 
-def _url_of(database: Database, role: str) -> str:
+def url_of(database: Database, role: str) -> str:
     host = conninfo_to_dict(database.url)
     at = f"?host={host['host']}" if str(host["host"]).startswith("/") else ""
     server = "" if at else f"{host['host']}:{host.get('port', 5432)}"

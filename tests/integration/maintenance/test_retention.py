@@ -26,8 +26,8 @@ from ldtm_lib.ledger.fillbacks import fill
 from ldtm_lib.maintenance.log_files import hold_log
 from ldtm_lib.maintenance.retention import RetentionAtWork, Sweep, sweep
 from ldtm_lib.sessions import Calendar
-from tests.integration.conftest import LedgerRows
-from tests.integration.maintenance.conftest import SCHEMA, SESSIONS, Station
+from tests.integration.ledger_rows import LedgerRows
+from tests.integration.maintenance.dagster_installation import SCHEMA, SESSIONS, Station
 
 NO_RECORD = {"quarantined_bar", "evening_attempt", "alert", "alert_delivery", "trouble"}
 """The only tables beside the record that retention may take rows from."""

@@ -8,7 +8,7 @@ import pytest
 from ldtm_assets.automation.maintenance import ASSETS
 from ldtm_lib.maintenance import batches
 from ldtm_lib.maintenance.retention import Sweep, sweep
-from tests.integration.maintenance.conftest import FAILED, MATERIALIZED, SESSIONS, Station
+from tests.integration.maintenance.dagster_installation import FAILED, MATERIALIZED, SESSIONS, Station
 
 FIRST, SECOND, THIRD = SESSIONS
 

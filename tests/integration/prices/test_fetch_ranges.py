@@ -8,7 +8,7 @@ import pytest
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.prices.fetch_ranges import Range, fetch_ranges
 from ldtm_lib.sessions import FIRST_DAY, Calendar
-from tests.integration.conftest import LedgerRows
+from tests.integration.ledger_rows import LedgerRows
 
 TODAY = date(2026, 11, 20)
 

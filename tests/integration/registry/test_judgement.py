@@ -12,7 +12,7 @@ from ldtm_lib.config import BacktestConfig, ForecastConfig, GateConfig, Settings
 from ldtm_lib.gate.multiple_testing import Standing
 from ldtm_lib.registry.judgement import judge_and_promote
 from ldtm_lib.registry.promotion import Promotion
-from tests.integration.registry.conftest import Registry
+from tests.integration.registry.registry_fixtures import Registry
 
 FIRST, SECOND = date(2012, 12, 3), date(2012, 12, 10)
 COINS = tuple(f"C{n:02d}" for n in range(20))

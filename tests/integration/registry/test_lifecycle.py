@@ -31,7 +31,7 @@ from ldtm_lib.registry.promotion import promote
 from ldtm_lib.registry.retention import prune
 from tests.integration import gate_fixtures as earned
 from tests.integration.environment import RUN_DATE, Desk
-from tests.integration.registry.conftest import SMALL, Registry
+from tests.integration.registry.registry_fixtures import SMALL, Registry
 
 MONDAY, TUESDAY, WEDNESDAY, THURSDAY = (date(2012, 12, day) for day in (3, 4, 5, 6))
 V_MONDAY, V_TUESDAY, V_WEDNESDAY = (f"v1.{day}" for day in (MONDAY, TUESDAY, WEDNESDAY))

@@ -5,7 +5,7 @@ from datetime import date
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.registry.lifecycle import rollback
 from ldtm_lib.registry.listing import JudgedNetwork, judged_networks
-from tests.integration.registry.conftest import SMALL, Registry
+from tests.integration.registry.registry_fixtures import SMALL, Registry
 
 MONDAY, TUESDAY, WEDNESDAY = date(2012, 12, 3), date(2012, 12, 4), date(2012, 12, 5)
 

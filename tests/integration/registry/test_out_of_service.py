@@ -11,7 +11,7 @@ from ldtm_lib.project import Project
 from ldtm_lib.registry.gate_alerts import card_of
 from ldtm_lib.registry.judgement import judge_and_promote
 from ldtm_lib.registry.lifecycle import retire, rollback
-from tests.integration.registry.conftest import SMALL, Registry
+from tests.integration.registry.registry_fixtures import SMALL, Registry
 
 MONDAY, TUESDAY, WEDNESDAY = date(2012, 12, 3), date(2012, 12, 4), date(2012, 12, 5)
 WHY = "42 of 100 right"

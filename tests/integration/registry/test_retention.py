@@ -21,8 +21,8 @@ from ldtm_lib.registry.judgement import judge_newest
 from ldtm_lib.registry.lifecycle import retire, rollback
 from ldtm_lib.registry.promotion import promote
 from ldtm_lib.registry.retention import RemovedFile, prune
-from tests.integration.conftest import LedgerRows, Model
-from tests.integration.registry.conftest import Registry
+from tests.integration.ledger_rows import LedgerRows, Model
+from tests.integration.registry.registry_fixtures import Registry
 
 FIRST = date(2012, 12, 3)
 ONE_OF_EACH = RegistryConfig(kept_retired_files=1, kept_candidate_files=1)

@@ -8,7 +8,7 @@ import pytest
 
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.sessions import Calendar
-from tests.integration.conftest import LedgerRows
+from tests.integration.ledger_rows import LedgerRows
 
 FIRST, SECOND, THIRD = date(2013, 1, 2), date(2013, 1, 3), date(2013, 1, 4)
 BACKTEST = """insert into backtest (ticker, trained_on, architecture_sha256, recipe_sha256, data_sha256, plan_sha256)

@@ -5,40 +5,16 @@ import math
 from datetime import date
 
 import numpy as np
-import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from ldtm_lib.backtest.folds import FoldPlan, furthest_session, plan_final, plan_folds
-from ldtm_lib.config import BacktestConfig, TrainingConfig, WindowConfig
+from ldtm_lib.config import BacktestConfig, TrainingConfig
 from ldtm_lib.errors import TooFewBars
 from ldtm_lib.features.window_set import WindowSet
-from ldtm_lib.features.windows import windows_of
-from ldtm_lib.sessions import Calendar, exchange_calendar
-
-CALENDAR = exchange_calendar()
-SHORT = WindowConfig(window_sessions=5)
-"""Short windows leave more of them between two missing bars."""
-
-
-def random_windows(
-    num_sessions: int,
-    *,
-    missing: set[int] | None = None,
-    first: int = 3000,
-    seed: int = 0,
-    calendar: Calendar = CALENDAR,
-) -> WindowSet:
-    """Windows over a random walk of so many sessions, some of which have no bar."""
-    days = [
-        day for n, day in enumerate(calendar.days[first : first + num_sessions].tolist()) if n not in (missing or ())
-    ]
-    close = 50 * np.exp(np.cumsum(np.random.default_rng(seed).normal(0, 0.02, len(days))))
-    prices = {"open": close, "high": close * 1.01, "low": close * 0.99, "close": close, "volume": 1e6 + close}
-    bars = pl.DataFrame({"ticker": ["XYZ"] * len(days), "session": days, **prices})
-    return windows_of(bars, calendar, SHORT)["XYZ"]
+from tests.unit.backtest.window_sets import CALENDAR, random_windows
 
 
 def sessions_read(windows: WindowSet, row: int) -> set[date]:

@@ -14,7 +14,7 @@ from ldtm_lib.backtest.walk_forward import tasks_of
 from ldtm_lib.config import BacktestConfig, TrainingConfig
 from ldtm_lib.features.window_set import Rows, WindowSet
 from ldtm_lib.models.fit import FitTask
-from tests.unit.backtest.test_folds import random_windows
+from tests.unit.backtest.window_sets import random_windows
 
 WINDOWS = random_windows(300, missing={100, 101, 170})
 TRAINING = TrainingConfig(min_training_rows=40)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ldtm_lib.backtest.no_change import no_change_loss
 from ldtm_lib.features.window_set import WindowSet
-from tests.unit.backtest.test_walk_forward import small_windows
+from tests.unit.backtest.window_sets import small_windows
 
 
 def priced(closes: list[float], targets: list[list[float]], low: float, high: float) -> WindowSet:

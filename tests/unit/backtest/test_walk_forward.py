@@ -8,34 +8,9 @@ import numpy as np
 from ldtm_lib.backtest.folds import FoldPlan, RowSplit
 from ldtm_lib.backtest.walk_forward import FoldReport, Prices, fold_report, tasks_of
 from ldtm_lib.config import GateConfig
-from ldtm_lib.features.window_set import WindowSet
 from ldtm_lib.gate.rules import judge
 from ldtm_lib.models.fit import Fit, FitTask
-
-
-def small_windows() -> WindowSet:
-    """Ten windows on ten consecutive days, each labelled one, two and three days ahead."""
-    days = np.arange(np.datetime64("2026-03-01"), np.datetime64("2026-03-14"))
-    close = np.arange(100.0, 113.0)
-    ahead = np.arange(10)[:, None] + [1, 2, 3]
-    ones = np.ones((10, 11), dtype=np.float32)
-    return WindowSet(
-        ticker="XYZ",
-        window_sessions=1,
-        inputs=np.ones((13, 11), dtype=np.float32),
-        bar_sessions=days,
-        ends=np.arange(10),
-        sessions=days[:10],
-        low=ones,
-        span=ones,
-        close=close[:10],
-        close_min=close[:10],
-        close_max=close[:10] + 1,
-        target_sessions=days[ahead],
-        target_prices=close[ahead],
-        targets=ones[:, :3],
-        labelled=np.ones(10, dtype=bool),
-    )
+from tests.unit.backtest.window_sets import small_windows
 
 
 def plan(training: list[int], validation: list[int], test: list[int]) -> FoldPlan:

@@ -22,7 +22,7 @@ from ldtm_lib.features.window_set import Rows, WindowSet
 from ldtm_lib.features.windows import windows_of
 from ldtm_lib.prices.bars import validate
 from ldtm_lib.sessions import Calendar
-from tests.unit.features.conftest import PRICES, SAMPLE_TICKERS, Bars
+from tests.unit.features.made_bars import PRICES, SAMPLE_TICKERS, Bars
 
 CONFIG = WindowConfig()
 Plant = Callable[[WindowSet, pl.DataFrame], WindowSet]

@@ -13,11 +13,9 @@ from ldtm_lib.features.indicators import add_indicators
 from ldtm_lib.prices.ingest import ingest
 from ldtm_lib.prices.sources.sample import SampleSource
 from ldtm_lib.sessions import Calendar
-from tests.integration.conftest import LedgerRows, ledger_rows
-from tests.integration.ldtm_assets.assets.test_daily_forecast import Evening, evening
-from tests.integration.ledger.test_degradation import TRAINED_ON, calls, put_live
-
-__all__ = ["evening", "ledger_rows"]
+from tests.integration.ldtm_assets.daily_runs import Evening
+from tests.integration.ledger.live_record import TRAINED_ON, calls, put_live
+from tests.integration.ledger_rows import LedgerRows
 
 SESSION = date(2013, 2, 1)
 BAD, FAIR = [*calls(60, 60), *[False] * 35], calls(62, 58)

@@ -15,9 +15,7 @@ from ldtm_lib.config import AutomationConfig, Settings
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.errors import CalendarError
 from ldtm_lib.sessions import Calendar
-from tests.integration.conftest import LedgerRows, ledger_rows
-
-__all__ = ["ledger_rows"]
+from tests.integration.ledger_rows import LedgerRows
 
 NEW_YORK = ZoneInfo("America/New_York")
 FRIDAY = date(2013, 1, 18)

@@ -18,9 +18,7 @@ from ldtm_lib.database.clock import last_closed_session
 from ldtm_lib.registry.lifecycle import retire
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings_file import load_settings
-from tests.integration.registry.conftest import BAD, GOOD, Registry, bars, registry, small_settings, windows
-
-__all__ = ["bars", "registry", "small_settings", "windows"]
+from tests.integration.registry.registry_fixtures import BAD, GOOD, Registry
 
 DAY = date(2012, 12, 3)
 RULES = {"direction_accuracy", "price_error", "leakage", "folds"}

@@ -18,10 +18,8 @@ from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.training.report import RetrainReport, TrainingOutcome
-from tests.integration.conftest import LedgerRows, ledger_rows
-from tests.integration.daily_run.conftest import begin_in_time
-
-__all__ = ["ledger_rows"]
+from tests.integration.daily_run.attempt_rows import begin_in_time
+from tests.integration.ledger_rows import LedgerRows
 
 THURSDAY, FRIDAY = date(2013, 1, 17), date(2013, 1, 18)
 

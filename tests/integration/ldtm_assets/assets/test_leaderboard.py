@@ -18,7 +18,7 @@ from ldtm_lib.config import LedgerConfig
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.ledger.fillbacks import fill
 from ldtm_lib.sessions import Calendar
-from tests.integration.conftest import LedgerRows
+from tests.integration.ledger_rows import LedgerRows
 
 PICTURES = {
     "accuracy over time": "share of directions that were right, over time",

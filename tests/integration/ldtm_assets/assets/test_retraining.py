@@ -19,7 +19,7 @@ from ldtm_lib.daily_run.freshness import not_retrained
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings_file import load_settings
-from tests.integration.conftest import LedgerRows
+from tests.integration.ledger_rows import LedgerRows
 
 CONFIG = """
 tickers = [{tickers}]

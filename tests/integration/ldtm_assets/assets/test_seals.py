@@ -18,7 +18,7 @@ from ldtm_lib.project import home_of
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings_file import load_settings
 from tests.integration.audit.publications.time_stamp_authority import TimeStampAuthority, needs_openssl
-from tests.integration.conftest import LedgerRows
+from tests.integration.ledger_rows import LedgerRows
 
 CONFIG = """
 tickers = ["AAPL", "MSFT"]

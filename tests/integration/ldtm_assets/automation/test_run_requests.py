@@ -13,20 +13,15 @@ from ldtm_assets.automation.catch_up import catch_up_sensor
 from ldtm_assets.partitions import partition_range
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.sessions import Calendar
-from tests.integration.conftest import LedgerRows
-from tests.integration.ldtm_assets.automation.test_catch_up import (
+from tests.integration.ldtm_assets.automation.sensor_ticks import (
     EVENING,
     FRIDAY,
     MINUTE,
     Tick,
-    instance,
     mark_of_a_dead_process,
-    project,
     range_of,
-    tick,
 )
-
-__all__ = ["instance", "project", "tick"]
+from tests.integration.ledger_rows import LedgerRows
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,9 @@ from ldtm_lib.daily_run.backlog import Errand
 from ldtm_lib.database.connection import Database
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
-from tests.integration.conftest import LedgerRows
-from tests.integration.daily_run.conftest import begin_in_time
-from tests.integration.ldtm_assets.automation.test_catch_up import mark_of_a_dead_process
+from tests.integration.daily_run.attempt_rows import begin_in_time
+from tests.integration.ldtm_assets.automation.sensor_ticks import mark_of_a_dead_process
+from tests.integration.ledger_rows import LedgerRows
 from tests.repository import REPOSITORY
 
 NEW_YORK = ZoneInfo("America/New_York")

@@ -13,7 +13,7 @@ from ldtm_assets.training.progress import LogLines, TrainingTally
 from ldtm_cli.demo import TrainingBar
 from ldtm_lib.errors import TrainingDiverged
 from ldtm_lib.models.fit import Fit, FitFailed, FitTask, Progress
-from tests.unit.backtest.test_walk_forward import small_windows
+from tests.unit.backtest.window_sets import small_windows
 
 NETWORKS = [(f"T{n}", fold) for n in range(103) for fold in (1, 2, 3, 4, None)]
 

@@ -1,0 +1,70 @@
+"""Databases for tests: an embedded server in a folder of its own, and databases that are dropped at the end."""
+
+import itertools
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from ldtm_lib.database import embedded
+from ldtm_lib.database.connection import Database
+
+NUMBERS = itertools.count()
+
+
+@contextmanager
+def server_home() -> Iterator[Path]:
+    """A folder for an embedded PostgreSQL, which is stopped at the end.
+
+    Not in pytest's own temporary folder: every new pytest process closes that to other users, the server's included.
+    """
+    with tempfile.TemporaryDirectory(prefix="ldtm-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+        embedded.stop(Path(folder))
+
+
+def url_of(server_url: str, name: str) -> str:
+    """The server's URL with another database, still a URL."""
+    parts = psycopg.conninfo.conninfo_to_dict(server_url)
+    host, port = parts.get("host", ""), parts.get("port")
+    user, password = parts.get("user", "postgres"), parts.get("password", "")
+    at = f"{user}:{password}@" if password else f"{user}@"
+    if str(host).startswith("/"):
+        return f"postgresql://{at}/{name}?host={host}"
+    return f"postgresql://{at}{host}:{port or 5432}/{name}"
+
+
+def create_database(server_url: str, name: str, template: str | None) -> None:
+    with psycopg.connect(server_url, autocommit=True) as admin:
+        query = sql.SQL("create database {} template {}").format(
+            sql.Identifier(name), sql.Identifier(template or "template1")
+        )
+        admin.execute(query)
+
+
+def drop_database(server_url: str, name: str) -> None:
+    with psycopg.connect(server_url, autocommit=True) as admin:
+        admin.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
+
+
+@contextmanager
+def fresh_database(server_url: str, template: str) -> Iterator[Database]:
+    """A copy of the template, dropped at the end."""
+    name = f"ldtm_example_{os.getpid()}_{next(NUMBERS)}"
+    create_database(server_url, name, template)
+    try:
+        yield Database(url=url_of(server_url, name), schema="ldtm")
+    finally:
+        drop_database(server_url, name)
+
+
+class CountingCursor(psycopg.Cursor[tuple[object, ...]]):
+    num_statements = 0
+
+    def execute(self, *args: object, **kwargs: object):
+        CountingCursor.num_statements += 1
+        return super().execute(*args, **kwargs)  # pyright: ignore[reportArgumentType, reportCallIssue]

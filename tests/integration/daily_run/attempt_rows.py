@@ -1,0 +1,18 @@
+"""Rows of attempts, and the type of the fixture that reads the pending partitions."""
+
+from collections.abc import Callable
+from datetime import date
+
+from ldtm_lib.daily_run.pending_partitions import OpenCell, evening_of
+from ldtm_lib.database.connection import Connection
+
+Look = Callable[..., list[OpenCell]]
+
+
+def begin_in_time(conn: Connection, session: date, *tickers: str) -> None:
+    """An attempt at tickers on the evening of their session, which did all: their own record begins with it."""
+    conn.execute(
+        """insert into evening_attempt (session, ticker, first_attempt_at, last_attempt_at, done_at)
+        select %(session)s, ticker, %(at)s, %(at)s, %(at)s from unnest(%(tickers)s::text[]) as ticker""",
+        {"session": session, "at": evening_of(session), "tickers": list(tickers)},
+    )

@@ -1,0 +1,58 @@
+"""Whole daily runs through Dagster's job, in this process."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from ldtm_assets.definitions import definitions_for
+from ldtm_assets.partitions import partition_range
+from ldtm_lib.database.connection import Database
+from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings_file import load_settings
+
+CONFIG = """
+tickers = ["AAPL", "MSFT"]
+{more}
+[source]
+kind = "{source}"
+basis = "adjusted"
+[partitions]
+first_session = 2013-01-02
+last_session = {last}
+"""
+Evening = Callable[..., dg.ExecuteInProcessResult]
+
+
+@pytest.fixture
+def evening(tmp_path: Path, database: Database, calendar: Calendar, monkeypatch: pytest.MonkeyPatch) -> Evening:
+    """Runs an evening of AAPL and MSFT with a configuration."""
+    monkeypatch.setenv("LDTM_DATABASE_URL", database.url)
+
+    def run(
+        session: str,
+        *,
+        source: str = "sample",
+        more: str = "",
+        last: str = "2013-03-01",
+        until: str | None = None,
+        assets: Sequence[str] = (),
+        **step: object,
+    ):
+        config = tmp_path / "universe.toml"
+        config.write_text(CONFIG.format(source=source, more=more, last=last))
+        job = definitions_for(load_settings(config), calendar).resolve_job_def("evening_job")
+        with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+            return job.execute_in_process(
+                instance=instance,
+                tags=partition_range(f"{session}|AAPL", f"{until or session}|MSFT"),
+                asset_selection=[dg.AssetKey(name) for name in assets] or None,
+                run_config={
+                    "ops": {"evening": {"config": step}},
+                    "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+                },
+                raise_on_error=False,
+            )
+
+    return run
