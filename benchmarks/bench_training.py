@@ -28,9 +28,9 @@ from torch.utils.data import DataLoader, Dataset
 from ldtm_lib.config import ArchitectureConfig, GpuConfig, TrainingConfig, WindowConfig
 from ldtm_lib.features.windows import windows_of
 from ldtm_lib.models.fit import FitTask
-from ldtm_lib.models.fused.trainer import fit_stacked
+from ldtm_lib.models.fused.trainer import fit_fused
 from ldtm_lib.models.lstm import LdtmNetwork
-from ldtm_lib.models.malloc import kept_heap
+from ldtm_lib.models.malloc import keep_freed_memory
 from ldtm_lib.models.single_fit import fit_alone
 from ldtm_lib.models.threads import one_thread_each
 from ldtm_lib.models.trainer import fit_universe
@@ -107,14 +107,14 @@ def a_core_each(tasks: Sequence[FitTask], recipe: TrainingConfig) -> None:
 
 
 def a_core_each_heap_given_back(tasks: Sequence[FitTask], recipe: TrainingConfig) -> None:
-    with patch("ldtm_lib.models.trainer.kept_heap", nullcontext):
+    with patch("ldtm_lib.models.trainer.keep_freed_memory", nullcontext):
         a_core_each(tasks, recipe)
 
 
-def a_stack_on_each_core(tasks: Sequence[FitTask], recipe: TrainingConfig) -> None:
+def fused_on_each_core(tasks: Sequence[FitTask], recipe: TrainingConfig) -> None:
     def train(some: Sequence[FitTask]) -> None:
         list(
-            fit_stacked(
+            fit_fused(
                 some,
                 recipe=recipe,
                 architecture=SHAPE,
@@ -126,7 +126,7 @@ def a_stack_on_each_core(tasks: Sequence[FitTask], recipe: TrainingConfig) -> No
 
     with (
         one_thread_each() as num_cores,
-        kept_heap(),
+        keep_freed_memory(),
         ThreadPoolExecutor(num_cores, initializer=torch.set_num_threads, initargs=(1,)) as cores,
     ):
         list(cores.map(train, [tasks[at::num_cores] for at in range(num_cores)]))
@@ -169,7 +169,7 @@ PLAIN = "plain: DataLoader, one by one"
 WAYS: dict[str, Callable[[Sequence[FitTask], TrainingConfig], None]] = {
     PLAIN: one_after_the_other_plainly,
     "gathered once, all cores on one": one_after_the_other,
-    "a stack on each core": a_stack_on_each_core,
+    "fused networks on each core": fused_on_each_core,
     "a core each, freed memory given back": a_core_each_heap_given_back,
     "a core each (fit_universe)": a_core_each,
 }

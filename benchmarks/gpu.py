@@ -31,9 +31,9 @@ from ldtm_lib.features.windows import windows_of
 from ldtm_lib.models.cuda_memory import uuid_of
 from ldtm_lib.models.fit import Fit, FitTask, Progress
 from ldtm_lib.models.forecast import predict
-from ldtm_lib.models.fused.memory import plan_stack
+from ldtm_lib.models.fused.memory import plan_memory
 from ldtm_lib.models.fused.network import PLAIN, Operations
-from ldtm_lib.models.fused.trainer import fit_stacked, operations_for
+from ldtm_lib.models.fused.trainer import fit_fused, operations_for
 from ldtm_lib.models.single_fit import fit_alone
 from ldtm_lib.sessions import exchange_calendar
 
@@ -102,7 +102,7 @@ def synthetic_tasks(num_tasks: int = NUM_TICKERS, num_rows: int = NUM_ROWS) -> l
 
 
 class Epochs:
-    """Notes when the first network of a training ends its epochs: all of a stack end together."""
+    """Notes when the first network of a training ends its epochs: all fused networks end together."""
 
     def __init__(self) -> None:
         self.first: str | None = None
@@ -118,12 +118,12 @@ class Epochs:
         return np.diff(self.ends).tolist()
 
 
-def stacked(
+def fused(
     tasks: Sequence[FitTask], recipe: TrainingConfig, gpu: GpuConfig = ROOMY, operations: Operations | None = None
 ) -> tuple[list[Fit], list[float]]:
-    """All tasks in stacks; the fits and the seconds of the epochs after the first."""
+    """All tasks fused; the fits and the seconds of the epochs after the first."""
     clock = Epochs()
-    results = fit_stacked(
+    results = fit_fused(
         tasks, recipe=recipe, architecture=SHAPE, device=CUDA, gpu=gpu, on_progress=clock, operations=operations
     )
     return [result for result in results if isinstance(result, Fit)], clock.seconds()
@@ -133,10 +133,10 @@ def stacked(
 
 
 def sameness() -> None:
-    """Sameness: stack in FP16, stack without kernels in FP16, the reference in FP32 on the CPU"""
+    """Sameness: fused in FP16, fused without kernels in FP16, the reference in FP32 on the CPU"""
     tasks, recipe = synthetic_tasks(8, 400), TrainingConfig(max_epochs=5)
-    kernels, _ = stacked(tasks, recipe)
-    plain, _ = stacked(tasks, recipe, operations=PLAIN)
+    kernels, _ = fused(tasks, recipe)
+    plain, _ = fused(tasks, recipe, operations=PLAIN)
     named = {fit.task.ticker: fit for fit in plain}
     for fit in kernels[:4]:
         reference = fit_alone(
@@ -158,13 +158,13 @@ def sameness() -> None:
 def epochs() -> None:
     """One epoch of 103 networks x 5,000 windows, FP16, seconds (minimum); of one network per process (median)"""
     tasks = synthetic_tasks()
-    print("  batch    stack  asked  busy %  no kernels   alone  4 at once  ratio")
+    print("  batch    fused  asked  busy %  no kernels   alone  4 at once  ratio")
     for batch_size, target in TARGETS.items():
         recipe = TrainingConfig(batch_size=batch_size, max_epochs=40, patience=40)
         with watched_gpu() as busy:
-            _, seconds = stacked(tasks, recipe)
+            _, seconds = fused(tasks, recipe)
             busy.last(sum(seconds))
-        _, without = stacked(tasks, replace(recipe, max_epochs=3), operations=PLAIN)
+        _, without = fused(tasks, replace(recipe, max_epochs=3), operations=PLAIN)
         single = float(np.median(epochs_alone(batch_size)[1:]))
         four = np.median(in_processes(4, "alone", batch_size))
         best = min(seconds)
@@ -180,7 +180,7 @@ def memory() -> None:
     for budget in (600, 1200, 4096):
         for batch_size in TARGETS:
             recipe = TrainingConfig(batch_size=batch_size, max_epochs=3)
-            plan = plan_stack(
+            plan = plan_memory(
                 tasks,
                 recipe=recipe,
                 architecture=SHAPE,
@@ -189,7 +189,7 @@ def memory() -> None:
                 kernels=operations_for(CUDA, SHAPE) is not PLAIN,
             )
             began = time.perf_counter()
-            fits, _ = stacked(tasks, recipe, GpuConfig(mib_per_job=budget))
+            fits, _ = fused(tasks, recipe, GpuConfig(mib_per_job=budget))
             seconds = (time.perf_counter() - began) / recipe.max_epochs
             peak = max(fit.vram_peak_mib or 0 for fit in fits)
             print(
@@ -284,7 +284,7 @@ def train_until(tasks: Sequence[FitTask], gpu: GpuConfig, abandoned: threading.E
 
     recipe = TrainingConfig(max_epochs=10_000, patience=10_000)
     try:
-        for _ in fit_stacked(tasks, recipe=recipe, architecture=SHAPE, device=CUDA, gpu=gpu, on_progress=look):
+        for _ in fit_fused(tasks, recipe=recipe, architecture=SHAPE, device=CUDA, gpu=gpu, on_progress=look):
             pass
     except KeyboardInterrupt:
         pass

@@ -23,7 +23,7 @@ from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings_file import load_settings
 
 if TYPE_CHECKING:
-    from ldtm_lib.training.callbacks import TrainingObserver
+    from ldtm_lib.training.callbacks import TrainingCallbacks
 
 FORECAST_SESSIONS = 30
 """The last sessions of the sample, on whose evenings the demo forecasts."""
@@ -137,7 +137,7 @@ class TrainingBar:
         """Say in the place of the bar why nothing moves."""
         self._progress.add_task(f"  training waits: {reason}", total=None)
 
-    def start(self, log: Callable[[str], None]) -> "TrainingObserver":
+    def start(self, log: Callable[[str], None]) -> "TrainingCallbacks":
         """Begin a bar; the log of the step gets the summary alone."""
         from ldtm_assets.training.progress import TrainingTally  # brings torch along: not for a demo that is up to date
 

@@ -69,7 +69,7 @@ def calibrate(
         with training_place(project, device, log, bar) as place:
             reporter = HoldingReporter(bar, place.lease)
             canaries = run_canaries(
-                project.settings, calendar, seed=seed, device=place.device, observer=reporter.start(log)
+                project.settings, calendar, seed=seed, device=place.device, callbacks=reporter.start(log)
             )
             placebo = run_placebo(
                 windows,
@@ -77,7 +77,7 @@ def calibrate(
                 num_copies=num_copies,
                 seed=seed,
                 device=place.device,
-                observer=reporter.start(log),
+                callbacks=reporter.start(log),
             )
     return Calibration(canaries=canaries, placebo=placebo, left_out=left_out)
 

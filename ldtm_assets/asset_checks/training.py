@@ -7,7 +7,7 @@ import dagster as dg
 from ldtm_assets.asset_checks.results import asked_of
 from ldtm_assets.asset_checks.scope import verdict
 from ldtm_assets.training.loss_charts import picture_of_universe
-from ldtm_lib.training.report import RetrainReport
+from ldtm_lib.training.report import TrainingReport
 from ldtm_lib.training.summary import COLUMNS, summary_rows
 
 TRAINED = "no_training_failed"
@@ -24,7 +24,7 @@ def training_check_specs() -> list[dg.AssetCheckSpec]:
     ]
 
 
-def training_check(context: dg.AssetExecutionContext, report: RetrainReport) -> Iterator[dg.AssetCheckResult]:
+def training_check(context: dg.AssetExecutionContext, report: TrainingReport) -> Iterator[dg.AssetCheckResult]:
     """Evaluate the check of a training: an error that names what failed, and the training of all tickers at a glance.
 
     What belongs to the run as a whole is kept here, once, and not with each of its partitions.

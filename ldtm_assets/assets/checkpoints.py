@@ -16,7 +16,7 @@ from ldtm_lib.prices.stored_bars import current_bars
 from ldtm_lib.project import Project
 from ldtm_lib.registry.failures import Part
 from ldtm_lib.sessions import Calendar
-from ldtm_lib.training.report import RetrainReport, TrainingOutcome
+from ldtm_lib.training.report import TrainingOutcome, TrainingReport
 from ldtm_lib.training.run import retrain
 from ldtm_lib.training.summary import summary_text
 
@@ -35,7 +35,7 @@ def train(
     gpu_index: int | None = None,
     log: Callable[[str], None],
     reporter: TrainingReporter,
-) -> RetrainReport:
+) -> TrainingReport:
     """Train what is not up to date of `backtests` and `checkpoints` for some tickers, all in one call.
 
     A ticker without bars is in the report as failed.
@@ -60,7 +60,7 @@ def train(
         backtests="backtests" in parts,
         checkpoints="checkpoints" in parts,
         window_leaks=searched,
-        observer=reporter.start(log),
+        callbacks=reporter.start(log),
     ).including(
         TrainingOutcome(ticker=ticker, part=PARTS[asset], status="failed", reason=_no_bars(ticker))
         for ticker in tickers
@@ -85,7 +85,7 @@ def _searched(
     )
 
 
-def outcome_of(report: RetrainReport, part: Part) -> Outcome:
+def outcome_of(report: TrainingReport, part: Part) -> Outcome:
     """What one part of a training means for the partitions of its asset. Too few bars is no failure."""
     outcome = Outcome()
     walks = report.of("backtest")

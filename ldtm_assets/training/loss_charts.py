@@ -5,7 +5,7 @@ import dagster as dg
 from ldtm_assets.assets.images import picture
 from ldtm_lib.plots.loss_curves import LossCurve, fold_losses, network_losses, universe_losses
 from ldtm_lib.registry.trained_network import TrainedNetwork
-from ldtm_lib.training.report import RetrainReport, TrainingOutcome
+from ldtm_lib.training.report import TrainingOutcome, TrainingReport
 from ldtm_lib.training.summary import median_loss
 
 LOSSES = "losses by epoch"
@@ -34,7 +34,7 @@ def picture_of_folds(walk: TrainingOutcome) -> dg.MetadataValue | None:
     return picture(fold_losses(title, curves), of=LOSSES)
 
 
-def picture_of_universe(report: RetrainReport) -> dg.MetadataValue:
+def picture_of_universe(report: TrainingReport) -> dg.MetadataValue:
     """Every ticker's final network in one chart, those that failed by name."""
     finals = report.of("checkpoint").values()
     failed = sorted({outcome.ticker for outcome in report.outcomes if outcome.status == "failed"})

@@ -12,9 +12,9 @@ from ldtm_assets.training.progress import TrainingReporter
 from ldtm_lib.gpu.lease import Lease, acquire, acquire_cpu
 from ldtm_lib.models.device import choose_device, device_of, gpu_of
 from ldtm_lib.models.fit import Progress
-from ldtm_lib.models.trainer import way_of
+from ldtm_lib.models.trainer import training_method
 from ldtm_lib.project import Project
-from ldtm_lib.training.callbacks import TrainingObserver
+from ldtm_lib.training.callbacks import TrainingCallbacks
 
 SECONDS_BETWEEN_CHECKS = 5.0
 
@@ -56,7 +56,7 @@ def training_place(
             place = TrainingPlace(lease=lease, device="cpu", gpu_index=None)
         else:
             place = TrainingPlace(lease=lease, device=device_of(lease.gpu.uuid), gpu_index=lease.gpu.index)
-        log(f"trains in {lease}, device {place.device}: {way_of(place.device, project.settings.architecture)}")
+        log(f"trains in {lease}, device {place.device}: {training_method(place.device, project.settings.architecture)}")
         yield place
 
 
@@ -75,23 +75,23 @@ class HoldingReporter:
         """A training waits for its turn."""
         self._reporter.waits(reason)
 
-    def start(self, log: Callable[[str], None]) -> TrainingObserver:
+    def start(self, log: Callable[[str], None]) -> TrainingCallbacks:
         """Begin to report and to look after the lease; what is returned raises LeaseLost."""
-        return _HoldingObserver(self._reporter.start(log), self._lease, self._seconds)
+        return _HoldingCallbacks(self._reporter.start(log), self._lease, self._seconds)
 
 
-class _HoldingObserver:
+class _HoldingCallbacks:
     """Passes on what it hears, and looks after the lease meanwhile."""
 
-    def __init__(self, observer: TrainingObserver, lease: Lease, seconds_between_checks: float) -> None:
-        self._lease, self._seconds, self._advanced = lease, seconds_between_checks, observer.advanced
+    def __init__(self, callbacks: TrainingCallbacks, lease: Lease, seconds_between_checks: float) -> None:
+        self._lease, self._seconds, self._on_epoch = lease, seconds_between_checks, callbacks.on_epoch
         self._checked = time.monotonic()
-        self.planned, self.ended = observer.planned, observer.ended
+        self.on_start, self.on_result = callbacks.on_start, callbacks.on_result
 
-    def advanced(self, progress: Progress) -> None:
+    def on_epoch(self, progress: Progress) -> None:
         """One network ended an epoch."""
         self._lease.settle()
         if time.monotonic() - self._checked >= self._seconds:
             self._checked = time.monotonic()
             self._lease.require_held()
-        self._advanced(progress)
+        self._on_epoch(progress)

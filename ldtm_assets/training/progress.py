@@ -7,19 +7,19 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from ldtm_lib.models.fit import Fit, FitFailed, FitTask, Progress
-from ldtm_lib.training.callbacks import TrainingObserver
+from ldtm_lib.training.callbacks import TrainingCallbacks
 
 SECONDS_BETWEEN_LINES = 5.0
 
 
 class TrainingReporter(Protocol):
-    """Makes the observer of a training."""
+    """Makes the callbacks of a training."""
 
     def waits(self, reason: str) -> None:
         """A training waits for its turn; the log of the step says so too."""
         ...
 
-    def start(self, log: Callable[[str], None]) -> TrainingObserver:
+    def start(self, log: Callable[[str], None]) -> TrainingCallbacks:
         """Begin to report a training whose step writes its log with `log`."""
         ...
 
@@ -43,18 +43,18 @@ class TrainingTally:
         self._failed: dict[tuple[str, int | None], bool] = {}
         self._started = self._told = clock()
 
-    def planned(self, tasks: Sequence[FitTask]) -> None:
+    def on_start(self, tasks: Sequence[FitTask]) -> None:
         """Begin with these networks."""
         self._num_rows = {(task.ticker, task.fold): len(task.training_rows) for task in tasks}
         self._started = self._told = self._clock()
 
-    def advanced(self, progress: Progress) -> None:
+    def on_epoch(self, progress: Progress) -> None:
         """Take note of an epoch."""
         self._newest[progress.ticker, progress.fold] = progress
         if self._clock() - self._told >= self._seconds_between:
             self._tell_now()
 
-    def ended(self, result: Fit | FitFailed) -> None:
+    def on_result(self, result: Fit | FitFailed) -> None:
         """Take note of a network that is there, or that failed."""
         self._failed[result.task.ticker, result.task.fold] = isinstance(result, FitFailed)
         if self.num_done == self.num_networks:
@@ -136,6 +136,6 @@ class LogLines:
     def waits(self, reason: str) -> None:
         """Nothing: the log has it."""
 
-    def start(self, log: Callable[[str], None]) -> TrainingObserver:
+    def start(self, log: Callable[[str], None]) -> TrainingCallbacks:
         """Begin to report to the log of a step."""
         return TrainingTally(lambda tally: log(tally.line()), seconds_between=SECONDS_BETWEEN_LINES)

@@ -29,7 +29,7 @@ def forecast(window: Scaled, state: Parameters, architecture: ArchitectureConfig
 
     The reference network's forward pass on a state's own tensors, without building a module. An evening's networks
     run one beside the other, each on one core (`on_all_cores`): its weights stay in that core's cache, and a ticker's
-    forecast is the same to the bit whichever others are asked beside it. Stacking all networks into batched matrix
+    forecast is the same to the bit whichever others are asked beside it. Fusing all networks into batched matrix
     products reads every weight T times from main memory and is slower.
     """
     names = [f"lstm.weight_{side}_l{layer}" for layer in range(architecture.num_layers) for side in ("ih", "hh")]

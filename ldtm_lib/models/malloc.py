@@ -19,7 +19,7 @@ KEEPING = {M_TRIM_THRESHOLD: 1024 * MIB, M_TOP_PAD: 64 * MIB, M_MMAP_THRESHOLD: 
 
 
 @contextmanager
-def kept_heap() -> Generator[None, None, None]:
+def keep_freed_memory() -> Generator[None, None, None]:
     """Within the block freed memory stays with the process; at its end all of it goes back.
 
     Does nothing where the C library is not glibc.

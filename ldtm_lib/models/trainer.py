@@ -1,8 +1,8 @@
 """Training of a universe: every ticker's networks, folds and final ones alike, each as if it were alone.
 
-On a GPU all of them are trained as one stack (`stack_trainer`). On the CPU each is trained by itself, as many at once
-as there are cores: a single network of the default shape keeps a core's arithmetic units busy already, and a stack of
-them was slower at every batch size from 8 to 128 (`benchmarks/bench_training.py`).
+On a GPU all of them are trained at once (`fused.trainer`). On the CPU each is trained by itself, as many at once
+as there are cores: a single network of the default shape keeps a core's arithmetic units busy already, and fused
+networks were slower at every batch size from 8 to 128 (`benchmarks/bench_training.py`).
 """
 
 import threading
@@ -16,9 +16,9 @@ from ldtm_lib.config import ArchitectureConfig, GpuConfig, TrainingConfig
 from ldtm_lib.errors import LdtmError
 from ldtm_lib.models.fit import Fit, FitFailed, FitTask, Progress
 from ldtm_lib.models.fused.kernels.tiling import obstacle
-from ldtm_lib.models.fused.layout import STACKED_LAYERS, StackLayout
-from ldtm_lib.models.fused.trainer import fit_stacked
-from ldtm_lib.models.malloc import kept_heap
+from ldtm_lib.models.fused.layout import FUSED_LAYERS, FusedLayout
+from ldtm_lib.models.fused.trainer import fit_fused
+from ldtm_lib.models.malloc import keep_freed_memory
 from ldtm_lib.models.single_fit import fit_alone
 from ldtm_lib.models.threads import one_thread_each
 
@@ -55,8 +55,8 @@ def fit_universe(
         if abandoned.is_set():
             return
         try:
-            if device.type == "cuda" and StackLayout.supports(architecture):
-                for result in fit_stacked(
+            if device.type == "cuda" and FusedLayout.supports(architecture):
+                for result in fit_fused(
                     some, recipe=recipe, architecture=architecture, device=device, gpu=gpu, on_progress=report
                 ):
                     events.put(result)
@@ -67,7 +67,7 @@ def fit_universe(
             events.put(error)
 
     longest_first = sorted(tasks, key=lambda task: len(task.training_rows), reverse=True)
-    with one_thread_each() as num_cores, kept_heap():
+    with one_thread_each() as num_cores, keep_freed_memory():
         portions = [[task] for task in longest_first] if device.type == "cpu" else [longest_first]
         num_workers = num_cores if device.type == "cpu" else 1
         with ThreadPoolExecutor(num_workers, initializer=torch.set_num_threads, initargs=(1,)) as workers:
@@ -79,15 +79,15 @@ def fit_universe(
                 abandoned.set()
 
 
-def way_of(device: str | torch.device, architecture: ArchitectureConfig) -> str:
-    """How networks are trained on a device, in words for a log."""
+def training_method(device: str | torch.device, architecture: ArchitectureConfig) -> str:
+    """The method by which networks are trained on a device, in words for a log."""
     device = torch.device(device)
     if device.type == "cpu":
         return "a network per core"
-    if not StackLayout.supports(architecture):
-        return f"one network after the other, since stacks are of {STACKED_LAYERS} layers"
+    if not FusedLayout.supports(architecture):
+        return f"one network after the other, since only networks of {FUSED_LAYERS} layers can be fused"
     missing = obstacle(device, architecture.hidden)
-    return "all networks as one stack" + (f", without kernels: {missing}" if missing else "")
+    return "all networks fused" + (f", without kernels: {missing}" if missing else "")
 
 
 class _Abandoned(Exception):

@@ -15,7 +15,7 @@ from ldtm_lib.models.fit import FitTask
 from ldtm_lib.placebo.rehearsal import GateVerdicts, judged_together, rehearse
 from ldtm_lib.placebo.shuffling import MARK, original_of, shuffled
 from ldtm_lib.statistics.wilson import Interval, wilson_interval
-from ldtm_lib.training.callbacks import TrainingObserver
+from ldtm_lib.training.callbacks import TrainingCallbacks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +87,7 @@ def run_placebo(
     num_copies: int,
     seed: int,
     device: str,
-    observer: TrainingObserver | None = None,
+    callbacks: TrainingCallbacks | None = None,
 ) -> PlaceboReport:
     """Train, test and judge models of the same tickers whose futures are exchanged, as real ones would be.
 
@@ -103,7 +103,7 @@ def run_placebo(
             of_others = shuffled(true, seed=seed, copy=copy)
             plans[of_others.ticker] = folds
             tasks += tasks_of(of_others, folds, None)
-    rehearsed = rehearse(tasks, plans, settings, device=device, observer=observer)
+    rehearsed = rehearse(tasks, plans, settings, device=device, callbacks=callbacks)
     models: list[PlaceboModel] = []
     failed_by_rule: Counter[str] = Counter()
     for copy in range(num_copies):

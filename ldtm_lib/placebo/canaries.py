@@ -20,7 +20,7 @@ from ldtm_lib.models.fit import FitTask
 from ldtm_lib.placebo.canary_bars import LAST_SESSION, coin_flip, planted
 from ldtm_lib.placebo.rehearsal import GateVerdicts, judged_together, rehearse
 from ldtm_lib.sessions import ONE_MONTH_SESSIONS, Calendar
-from ldtm_lib.training.callbacks import TrainingObserver
+from ldtm_lib.training.callbacks import TrainingCallbacks
 
 Kind = Literal["coin flip", "planted", "leaking"]
 
@@ -80,7 +80,7 @@ class CanaryReport:
 
 
 def run_canaries(
-    settings: Settings, calendar: Calendar, *, seed: int, device: str, observer: TrainingObserver | None = None
+    settings: Settings, calendar: Calendar, *, seed: int, device: str, callbacks: TrainingCallbacks | None = None
 ) -> CanaryReport:
     """Send made-up tickers through training and both gates as the settings have them.
 
@@ -104,7 +104,7 @@ def run_canaries(
         clean = tasks_of(windows, folds, None)
         is_leaky = CANARIES[ticker] == "leaking"
         tasks += [_leaky(task, fold) for task, fold in zip(clean, folds, strict=True)] if is_leaky else clean
-    rehearsed = rehearse(tasks, plans, settings, device=device, observer=observer)
+    rehearsed = rehearse(tasks, plans, settings, device=device, callbacks=callbacks)
     verdicts: dict[str, GateVerdicts] = {}
     for kind in EXPECTED:  # a kind by itself: beside a planted future luck would be a discovery more easily
         reports: dict[str, Sequence[FoldReport]] = {

@@ -13,7 +13,7 @@ from ldtm_lib.gate.verdict import Verdict
 from ldtm_lib.models.fit import FitFailed, FitTask
 from ldtm_lib.models.forecast import predict
 from ldtm_lib.models.trainer import fit_universe
-from ldtm_lib.training.callbacks import TrainingObserver
+from ldtm_lib.training.callbacks import TrainingCallbacks
 
 ONE_TRIAL = Trials(num_trainings=1, num_settings=1)
 
@@ -44,14 +44,14 @@ def rehearse(
     settings: Settings,
     *,
     device: str,
-    observer: TrainingObserver | None = None,
+    callbacks: TrainingCallbacks | None = None,
 ) -> Rehearsed:
     """Train all tasks in one `fit_universe` and test each network on its fold, on the CPU as a retraining does.
 
     `plans` holds the folds of every ticker that a task is of, as `plan_folds` gives them.
     """
-    if observer is not None:
-        observer.planned(tasks)
+    if callbacks is not None:
+        callbacks.on_start(tasks)
     reports: dict[str, list[FoldReport]] = {}
     failures: dict[str, str] = {}
     for result in fit_universe(
@@ -60,7 +60,7 @@ def rehearse(
         architecture=settings.architecture,
         device=device,
         gpu=settings.gpu,
-        on_progress=observer.advanced if observer is not None else None,
+        on_progress=callbacks.on_epoch if callbacks is not None else None,
     ):
         name = result.task.ticker
         if isinstance(result, FitFailed):
@@ -69,8 +69,8 @@ def rehearse(
             (plan,) = (plan for plan in plans[name] if plan.fold == result.task.fold)
             predictions = predict(result.state, result.task.windows, plan.test_rows, settings.architecture, "cpu")
             reports.setdefault(name, []).append(fold_report(plan, result, predictions))
-        if observer is not None:
-            observer.ended(result)
+        if callbacks is not None:
+            callbacks.on_result(result)
     whole = {name: sorted(some, key=lambda report: report.fold) for name, some in reports.items()}
     return Rehearsed(
         reports={name: some for name, some in sorted(whole.items()) if name not in failures}, failures=failures

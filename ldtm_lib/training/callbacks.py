@@ -1,4 +1,4 @@
-"""Whoever wants to know how far a training is."""
+"""Callbacks of a training."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -6,17 +6,17 @@ from typing import Protocol
 from ldtm_lib.models.fit import Fit, FitFailed, FitTask, Progress
 
 
-class TrainingObserver(Protocol):
-    """Hears of a training as it goes on, in the thread that asked for it. A universe calls it 50,000 times."""
+class TrainingCallbacks(Protocol):
+    """Called as a training proceeds, in the thread that asked for it. A universe makes 50,000 calls."""
 
-    def planned(self, tasks: Sequence[FitTask]) -> None:
-        """These networks are going to be trained; called once, before anything else."""
+    def on_start(self, tasks: Sequence[FitTask]) -> None:
+        """Called once, before anything else, with the networks to train."""
         ...
 
-    def advanced(self, progress: Progress) -> None:
-        """One network ended an epoch; networks that train together call in a burst."""
+    def on_epoch(self, progress: Progress) -> None:
+        """Called after every epoch of every network; networks that train together call in a burst."""
         ...
 
-    def ended(self, result: Fit | FitFailed) -> None:
-        """One network is there, or is known not to come, and that is on record."""
+    def on_result(self, result: Fit | FitFailed) -> None:
+        """Called when a network has been trained or has failed, and its ticker's completed results are on record."""
         ...

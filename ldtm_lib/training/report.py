@@ -91,7 +91,7 @@ class TrainingOutcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RetrainReport:
+class TrainingReport:
     """What one retraining did."""
 
     trained_on: date
@@ -102,6 +102,6 @@ class RetrainReport:
         """The outcomes of one part by ticker."""
         return {outcome.ticker: outcome for outcome in self.outcomes if outcome.part == part}
 
-    def including(self, outcomes: Iterable[TrainingOutcome]) -> "RetrainReport":
+    def including(self, outcomes: Iterable[TrainingOutcome]) -> "TrainingReport":
         """The report with some more outcomes in their places."""
         return replace(self, outcomes=tuple(sorted((*self.outcomes, *outcomes), key=lambda o: (o.ticker, o.part))))

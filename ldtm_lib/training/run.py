@@ -23,8 +23,8 @@ from ldtm_lib.registry.checkpoints import Candidate
 from ldtm_lib.registry.failures import Failure, Part
 from ldtm_lib.registry.inputs import InputKey, input_key
 from ldtm_lib.registry.trained_network import TrainedNetwork, trained_network
-from ldtm_lib.training.callbacks import TrainingObserver
-from ldtm_lib.training.report import RetrainReport, Status, TrainingOutcome
+from ldtm_lib.training.callbacks import TrainingCallbacks
+from ldtm_lib.training.report import Status, TrainingOutcome, TrainingReport
 
 NOT_SEARCHED: Mapping[str, WindowLeaks] = MappingProxyType({})
 
@@ -62,8 +62,8 @@ def retrain(
     backtests: bool = True,
     checkpoints: bool = True,
     window_leaks: Mapping[str, WindowLeaks] = NOT_SEARCHED,
-    observer: TrainingObserver | None = None,
-) -> RetrainReport:
+    callbacks: TrainingCallbacks | None = None,
+) -> TrainingReport:
     """Train the final networks and the backtests of many tickers on what was known on the evening of a session.
 
     What is on record with an intact file is up to date and skipped. Everything else goes to one `fit_universe`.
@@ -93,8 +93,8 @@ def retrain(
         without_folds = {f.key: () for f in agenda.failures if f.part == "backtest"}
         stored_backtests.store(conn, without_folds, plan=settings.backtest, window_leaks=window_leaks)
 
-    if observer is not None:
-        observer.planned(agenda.tasks)
+    if callbacks is not None:
+        callbacks.on_start(agenda.tasks)
     outcomes = agenda.outcomes
     for result in fit_universe(
         agenda.tasks,
@@ -102,7 +102,7 @@ def retrain(
         architecture=settings.architecture,
         device=device,
         gpu=settings.gpu,
-        on_progress=observer.advanced if observer is not None else None,
+        on_progress=callbacks.on_epoch if callbacks is not None else None,
     ):
         ticker = result.task.ticker
         if result.task.fold is None:
@@ -112,9 +112,9 @@ def retrain(
             _take_fold(walk, result, settings, gpu_index)
             if not walk.open_folds:
                 outcomes.append(_keep_backtest(database, walk, settings, window_leaks))
-        if observer is not None:
-            observer.ended(result)
-    return RetrainReport(trained_on=trained_on, outcomes=()).including(outcomes)
+        if callbacks is not None:
+            callbacks.on_result(result)
+    return TrainingReport(trained_on=trained_on, outcomes=()).including(outcomes)
 
 
 def _plan_backtest(

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ldtm_lib.training.report import RetrainReport, TrainingOutcome
+from ldtm_lib.training.report import TrainingOutcome, TrainingReport
 
 NOTHING = "-"
 COLUMNS = ("ticker", "GPU", "duration", "status", "val_loss", "no change", "folds' val_loss")
@@ -37,13 +37,13 @@ class SummaryRow:
         )
 
 
-def summary_rows(report: RetrainReport) -> list[SummaryRow]:
+def summary_rows(report: TrainingReport) -> list[SummaryRow]:
     """One row per ticker, sorted by name."""
     finals, walks = report.of("checkpoint"), report.of("backtest")
     return [_row(ticker, finals.get(ticker), walks.get(ticker)) for ticker in sorted({*finals, *walks})]
 
 
-def summary_text(report: RetrainReport) -> str:
+def summary_text(report: TrainingReport) -> str:
     """The rows as an aligned table, between what was done as a whole and the reasons of what failed."""
     rows = summary_rows(report)
     trained = [outcome for outcome in report.outcomes if outcome.status == "trained"]

@@ -1,10 +1,10 @@
-"""The training of many networks as one stack; the plain reference for each of them is `single_fit`.
+"""The epochs of many networks that train at once; the plain reference for each of them is `single_fit`.
 
-The networks stand in the stack by their number of training rows, longest first, and walk through their epochs side by
-side. One that has stopped makes room at once: those behind it move up and the next one that waits takes the last
-place, so that a stack is full while anybody waits and shrinks when nobody does.
+Networks are ordered by their number of training rows, longest first, and go through their epochs side by side. When
+one of them stops, those behind it move up and the next waiting task takes the last slot: all slots are taken while
+tasks wait, and afterwards fewer networks are computed.
 
-Axes: M networks of the stack, R training rows, P elements of a network's row.
+Axes: M fused networks, R training rows, P elements of a network's row.
 """
 
 import bisect
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ldtm_lib.errors import TrainingDiverged
 from ldtm_lib.models.fit import Fit, FitFailed, FitTask, Progress
-from ldtm_lib.models.fused.state import StackState
+from ldtm_lib.models.fused.state import FusedState
 from ldtm_lib.models.lstm import initial_state
 from ldtm_lib.models.schedule import EarlyStopping, require_finite, seed_of
 
@@ -44,10 +44,10 @@ class _Member:
     seconds: float = 0.0
 
 
-class StackedFit:
-    """Trains tasks, all of which have rows, as many at once as the stack has places."""
+class FusedFit:
+    """Trains tasks, all of which have rows, as many at once as the state has slots."""
 
-    def __init__(self, state: StackState, tasks: Sequence[FitTask], *, run_step: RunStep) -> None:
+    def __init__(self, state: FusedState, tasks: Sequence[FitTask], *, run_step: RunStep) -> None:
         self._state, self._recipe, self._run_step = state, state.recipe, run_step
         self._waiting = deque(sorted(tasks, key=lambda task: len(task.training_rows), reverse=True))
         self._members: list[_Member] = []

@@ -1,9 +1,9 @@
-"""Where the parameters of a network lie in one row of numbers, so that a stack of networks is one matrix.
+"""Layout of the parameters of a network in one row of numbers, so that many networks make one matrix.
 
 Each block begins at a multiple of 128 elements, as fast matrix products want. What one product can serve lies
 together: the two matrices of the second layer side by side, the three heads one below the other.
 
-Axes: M networks of the stack, P elements of a row, I inputs, H hidden units, G = 4 H gates, E horizons,
+Axes: M fused networks, P elements of a row, I inputs, H hidden units, G = 4 H gates, E horizons,
 D hidden units of a head.
 """
 
@@ -17,12 +17,12 @@ from ldtm_lib.config import ArchitectureConfig
 from ldtm_lib.models.lstm import State
 
 ALIGNMENT = 128
-STACKED_LAYERS = 2
+FUSED_LAYERS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class StackWeights:
-    """The parameters of a stack by what they do, or their gradients: views of one matrix (M, P)."""
+class FusedWeights:
+    """The parameters of fused networks by what they do, or their gradients: views of one matrix (M, P)."""
 
     first_ih_MGI: Tensor
     first_hh_MGH: Tensor
@@ -45,7 +45,7 @@ class StackWeights:
         return self.second_MGJ[..., self.second_MGJ.shape[2] // 2 :]
 
 
-class StackLayout:
+class FusedLayout:
     """The order of the parameters of one architecture."""
 
     def __init__(self, architecture: ArchitectureConfig) -> None:
@@ -69,13 +69,13 @@ class StackLayout:
 
     @staticmethod
     def supports(architecture: ArchitectureConfig) -> bool:
-        """Whether networks of this architecture can be stacked: two layers."""
-        return architecture.num_layers == STACKED_LAYERS
+        """Whether networks of this architecture can be fused: two layers."""
+        return architecture.num_layers == FUSED_LAYERS
 
-    def weights(self, flat_MP: Tensor) -> StackWeights:
-        """Views of a stack's matrix (M, P) by what they do."""
+    def weights(self, flat_MP: Tensor) -> FusedWeights:
+        """Views of the matrix (M, P) of all parameters by what they do."""
         block = {name: self._view(flat_MP, name) for name in self._blocks}
-        return StackWeights(
+        return FusedWeights(
             first_ih_MGI=block["first_ih"],
             first_hh_MGH=block["first_hh"],
             second_MGJ=block["second"],

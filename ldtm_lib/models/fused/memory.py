@@ -1,4 +1,4 @@
-"""How much memory a stack of networks takes, and how many networks a budget holds.
+"""Memory that fused networks take, and the number of networks that a budget holds.
 
 The buffers of a step are made once, so that their sum is what a training needs; tests hold the formula against
 measured peaks.
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ldtm_lib.config import ArchitectureConfig, TrainingConfig
 from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.models.fit import FitTask
-from ldtm_lib.models.fused.layout import StackLayout
+from ldtm_lib.models.fused.layout import FusedLayout
 from ldtm_lib.models.fused.network import INPUT_COLUMNS
 from ldtm_lib.models.fused.windows import distinct_windows, table_bytes
 
@@ -27,8 +27,8 @@ SINGLE, HALF = 4, 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StackPlan:
-    """How a training is laid out in a budget."""
+class MemoryPlan:
+    """The number of networks that train at once in a budget."""
 
     num_networks: int
     windows_on_device: bool
@@ -52,7 +52,7 @@ def network_bytes(
     optimizer needs three more rows while it works.
     """
     element = HALF if half_precision else SINGLE
-    row = StackLayout(architecture).num_elements
+    row = FusedLayout(architecture).num_elements
     heads = architecture.num_horizons * architecture.head_hidden
     matrices = 4 * SINGLE * row + element * row + (HALF * row if half_precision else 0)
     per_session = INPUT_COLUMNS + 2 * 4 * architecture.hidden + 2 * architecture.hidden + 2 * architecture.hidden
@@ -66,7 +66,7 @@ def network_bytes(
     return matrices + buffers + targets + orders + scratch
 
 
-def plan_stack(
+def plan_memory(
     tasks: Sequence[FitTask],
     *,
     recipe: TrainingConfig,
@@ -74,7 +74,7 @@ def plan_stack(
     budget_mib: int,
     half_precision: bool,
     kernels: bool,
-) -> StackPlan:
+) -> MemoryPlan:
     """As many networks as the budget holds, up to one per task. Raises ConfigurationError when it holds none."""
     window_sets = distinct_windows(tasks)
     tables = table_bytes(window_sets)
@@ -96,7 +96,7 @@ def plan_stack(
             f"{(fixed + each) / MIB + ROUNDING_MIB:.0f} MiB: raise it, or lower [training] batch_size, "
             f"now {recipe.batch_size}"
         )
-    return StackPlan(
+    return MemoryPlan(
         num_networks=num_networks,
         windows_on_device=windows_on_device,
         peak_mib=(fixed + num_networks * each) / MIB,

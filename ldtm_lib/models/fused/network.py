@@ -1,10 +1,10 @@
-"""A stack of networks that forecast and learn in one go: buffers, forward pass, loss and gradients.
+"""Many networks that forecast and learn in one go: buffers, forward pass, loss and gradients.
 
 Everything is written out, in buffers that are made once: a training step allocates next to nothing, can be captured
-in a CUDA graph, and what it needs is known beforehand (`stack_memory`). The gradients are those that autograd finds
+in a CUDA graph, and what it needs is known beforehand (`memory`). The gradients are those that autograd finds
 for the reference network; a test compares them.
 
-Axes: M networks of the stack, of which the first m are computed, T sessions of a window, B windows of a batch, K
+Axes: M fused networks, of which the first m are computed, T sessions of a window, B windows of a batch, K
 columns of the buffer of inputs, I inputs, H hidden units, G = 4 H gates, J = 2 H, F inner units of all heads,
 E horizons, D inner units of a head, P elements of a network's row.
 """
@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from ldtm_lib.config import ArchitectureConfig
-from ldtm_lib.models.fused import optimizer as stack_optimizer
+from ldtm_lib.models.fused import optimizer as fused_optimizer
 from ldtm_lib.models.fused import recurrence
-from ldtm_lib.models.fused import windows as stack_windows
-from ldtm_lib.models.fused.layout import StackLayout, StackWeights
+from ldtm_lib.models.fused import windows as fused_windows
+from ldtm_lib.models.fused.layout import FusedLayout, FusedWeights
 
 INPUT_COLUMNS = 16
 """Matrix units take inputs in sixteens; the 11 inputs are followed by zeros."""
@@ -38,12 +38,12 @@ class Operations:
 PLAIN = Operations(
     lstm_forward=recurrence.lstm_forward,
     lstm_backward=recurrence.lstm_backward,
-    adamw=stack_optimizer.adamw,
-    gather_windows=stack_windows.gather_windows,
+    adamw=fused_optimizer.adamw,
+    gather_windows=fused_windows.gather_windows,
 )
 
 
-class StackNetwork:
+class FusedNetwork:
     """The buffers of one step of up to M networks with B windows each, and what is computed in them."""
 
     def __init__(
@@ -57,7 +57,7 @@ class StackNetwork:
         dtype: torch.dtype,
         device: torch.device,
     ) -> None:
-        self.layout, self.operations = StackLayout(architecture), operations
+        self.layout, self.operations = FusedLayout(architecture), operations
         self.hidden, self.head_hidden = architecture.hidden, architecture.head_hidden
         M, T, B, H = num_networks, window_sessions, batch_size, architecture.hidden
         self.window_sessions = T
@@ -153,7 +153,7 @@ class StackNetwork:
         before = states[:, : T - 1].flatten(1, 2)[..., :H]
         torch.bmm(grad_first[:, B:].transpose(1, 2), before, out=grads.first_hh_MGH)
 
-    def _heads_backward(self, weights: StackWeights, grads: StackWeights, m: int, loss_scale_M: Tensor) -> Tensor:
+    def _heads_backward(self, weights: FusedWeights, grads: FusedWeights, m: int, loss_scale_M: Tensor) -> Tensor:
         """Gradients of the heads; returns that of the last hidden state (m, B, H)."""
         inner_MBF, last_MBH = self.inner_MBF[:m], self.states_MUBJ[:m, -1, :, self.hidden :]
         num_valid_M = self.valid_MB[:m].sum(1).clamp(min=1)

@@ -1,6 +1,6 @@
-"""One step of AdamW for a stack of networks, of which some may be left out, in plain PyTorch.
+"""One step of AdamW for many networks, of which some may be left out, in plain PyTorch.
 
-Axes: M networks of the stack, P elements of a network's row.
+Axes: M fused networks, P elements of a network's row.
 """
 
 from torch import Tensor

@@ -1,9 +1,9 @@
-"""The recurrence of one LSTM layer for a stack of networks, forwards and backwards, in plain PyTorch.
+"""The recurrence of one LSTM layer for many networks, forwards and backwards, in plain PyTorch.
 
 It works in place in buffers of the caller's, so that what a training step needs in memory is known before it starts.
 `kernels` holds the same functions for CUDA; this is what they are tested against.
 
-Axes: M networks of the stack, T sessions of a window, B windows, K input columns (padding included), I inputs,
+Axes: M fused networks, T sessions of a window, B windows, K input columns (padding included), I inputs,
 H hidden units, G = 4 H gates in the order of `nn.LSTM`: input, forget, cell, output.
 """
 

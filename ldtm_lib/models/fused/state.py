@@ -1,10 +1,10 @@
-"""What a stack of networks is made of while it learns, and one step of training or validation of all of them.
+"""The state of many networks in training, and one step of training or validation of all of them.
 
 Every network has its own order of rows, place in its epoch, learning rate, loss scale and count of updates, all of
 them tensors: a step asks the host for nothing, so that it can be captured in a CUDA graph, unless the windows live on
 the host. The first m networks are computed; those among them that have no rows left in their epoch are left alone.
 
-Axes: M networks of the stack, P elements of a network's row, B windows of a batch, R training rows, V validation rows.
+Axes: M fused networks, P elements of a network's row, B windows of a batch, R training rows, V validation rows.
 """
 
 import math
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ldtm_lib.config import TrainingConfig
-from ldtm_lib.models.fused.network import StackNetwork
+from ldtm_lib.models.fused.network import FusedNetwork
 from ldtm_lib.models.fused.windows import WindowTables, gather_windows
 
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
@@ -22,12 +22,12 @@ INITIAL_SCALE, BACKOFF, GROWTH, GROWTH_INTERVAL = 65536.0, 0.5, 2.0, 2000
 """Of the loss scale under float16, as in PyTorch's GradScaler."""
 
 
-class StackState:
+class FusedState:
     """Weights, momenta, best weights and places of as many networks as there are buffers for, on their device."""
 
     def __init__(
         self,
-        network: StackNetwork,
+        network: FusedNetwork,
         tables: WindowTables,
         recipe: TrainingConfig,
         *,

@@ -1,6 +1,6 @@
 """Training steps as CUDA graphs: a step of a hundred small kernels costs the host one launch.
 
-A graph is of one size. The number of networks is therefore rounded up to eighths of the stack; the networks that this
+A graph is of one size. The number of networks is therefore rounded up to eighths of all; the networks that this
 adds have no rows left and are left alone by every step.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 
 SIZES = 8
-"""How many sizes of the stack are captured at most."""
+"""How many numbers of networks are captured at most."""
 
 
 class StepGraphs:
@@ -54,11 +54,11 @@ class StepGraphs:
 
 
 def captured_sizes(num_networks: int) -> list[int]:
-    """All numbers of networks that a stack is captured for, the largest first."""
+    """All numbers of networks that steps are captured for, the largest first."""
     return sorted({captured_size(m, num_networks) for m in range(1, num_networks + 1)}, reverse=True)
 
 
 def captured_size(m: int, num_networks: int) -> int:
-    """The number of networks, at least m, whose graph runs a step of the first m of a stack."""
+    """The number of networks, at least m, whose graph runs a step of the first m."""
     eighth = math.ceil(num_networks / SIZES)
     return min(num_networks, math.ceil(m / eighth) * eighth)

@@ -1,4 +1,4 @@
-"""Training in stacks on one device: within a budget of its memory, and with what it has left when that is less."""
+"""Training of many networks at once on one device, within a budget of its memory."""
 
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -9,11 +9,11 @@ import torch
 from ldtm_lib.config import ArchitectureConfig, GpuConfig, TrainingConfig
 from ldtm_lib.errors import LdtmError, TooFewBars
 from ldtm_lib.models.fit import Fit, FitFailed, FitTask, Progress
-from ldtm_lib.models.fused.fit import RunStep, StackedFit
+from ldtm_lib.models.fused.fit import FusedFit, RunStep
 from ldtm_lib.models.fused.kernels.tiling import obstacle
-from ldtm_lib.models.fused.memory import StackPlan, plan_stack
-from ldtm_lib.models.fused.network import PLAIN, Operations, StackNetwork
-from ldtm_lib.models.fused.state import StackState
+from ldtm_lib.models.fused.memory import MemoryPlan, plan_memory
+from ldtm_lib.models.fused.network import PLAIN, FusedNetwork, Operations
+from ldtm_lib.models.fused.state import FusedState
 from ldtm_lib.models.fused.step_graphs import StepGraphs
 from ldtm_lib.models.fused.windows import distinct_windows, tables_of
 from ldtm_lib.models.schedule import require_rows
@@ -25,7 +25,7 @@ class OutOfDeviceMemory(LdtmError):
     """Not even one network fits into the memory that the device has left."""
 
 
-def fit_stacked(
+def fit_fused(
     tasks: Sequence[FitTask],
     *,
     recipe: TrainingConfig,
@@ -38,9 +38,9 @@ def fit_stacked(
 ) -> Iterator[Fit | FitFailed]:
     """Train all tasks, as many at once as the budget holds; yields each as it ends.
 
-    When the device runs out of memory the stack is halved; who has ended stays so, the others begin again, to the
-    same result. Unless they are given, `operations` are those of `operations_for`, and the precision is float16 on a
-    GPU and float32 elsewhere.
+    When the device runs out of memory the number of networks is halved; results that were yielded stay valid, the
+    other networks start again, to the same result. Unless they are given, `operations` are those of `operations_for`,
+    and the precision is float16 on a GPU and float32 elsewhere.
     """
     if str(device) == "cuda":
         device = torch.device("cuda", torch.cuda.current_device())
@@ -50,7 +50,7 @@ def fit_stacked(
     yield from hopeless
     if not trainable:
         return
-    plan = plan_stack(
+    plan = plan_memory(
         trainable,
         recipe=recipe,
         architecture=architecture,
@@ -63,7 +63,7 @@ def fit_stacked(
     with _budget(device, gpu.mib_per_job):
         while left:
             try:
-                for result in _fit_stack(
+                for result in _fit_at_once(
                     list(left.values()),
                     plan,
                     min(num_networks, len(left)),
@@ -102,9 +102,9 @@ def operations_for(device: torch.device, architecture: ArchitectureConfig) -> Op
     return PLAIN
 
 
-def _fit_stack(
+def _fit_at_once(
     tasks: Sequence[FitTask],
-    plan: StackPlan,
+    plan: MemoryPlan,
     num_networks: int,
     *,
     recipe: TrainingConfig,
@@ -117,7 +117,7 @@ def _fit_stack(
 ) -> Iterator[Fit | FitFailed]:
     window_sets = distinct_windows(tasks)
     with _training_stream(device):
-        network = StackNetwork(
+        network = FusedNetwork(
             architecture,
             operations,
             num_networks=num_networks,
@@ -126,7 +126,7 @@ def _fit_stack(
             dtype=dtype,
             device=device,
         )
-        state = StackState(
+        state = FusedState(
             network,
             tables_of(window_sets, device if plan.windows_on_device else torch.device("cpu")),
             recipe,
@@ -134,10 +134,10 @@ def _fit_stack(
             max_training_rows=max(len(task.training_rows) for task in tasks),
             max_validation_rows=max(len(task.validation_rows) for task in tasks),
         )
-        yield from StackedFit(state, tasks, run_step=_runner(state, num_networks, pause_seconds)).results(on_progress)
+        yield from FusedFit(state, tasks, run_step=_runner(state, num_networks, pause_seconds)).results(on_progress)
 
 
-def _runner(state: StackState, num_networks: int, pause_seconds: float) -> RunStep:
+def _runner(state: FusedState, num_networks: int, pause_seconds: float) -> RunStep:
     """Steps as CUDA graphs where that is possible, else one by one; a pause after each is what a neighbour gets."""
     device = state.parameters_MP.device
 

@@ -3,7 +3,7 @@
 A bar is held once, however many windows it lies in and however many folds read them: 5,000 sessions take 0.7 MiB a
 ticker instead of the 6.6 MiB of their scaled windows.
 
-Axes: S bars of all tickers, W windows of all tickers, I inputs, E horizons, M networks of the stack, B windows of a
+Axes: S bars of all tickers, W windows of all tickers, I inputs, E horizons, M fused networks, B windows of a
 batch, T sessions of a window, K columns of the buffer of inputs.
 """
 

@@ -1,4 +1,4 @@
-"""Training in stacks on a GPU: kernels, graphs, float16 and memory together."""
+"""Training of many networks at once on a GPU: kernels, graphs, float16 and memory together."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -12,9 +12,9 @@ from ldtm_lib.errors import TrainingDiverged
 from ldtm_lib.features.window_set import WindowSet
 from ldtm_lib.models.fit import Fit, FitFailed, FitTask
 from ldtm_lib.models.forecast import predict
-from ldtm_lib.models.fused.memory import plan_stack
+from ldtm_lib.models.fused.memory import plan_memory
 from ldtm_lib.models.fused.network import PLAIN, Operations
-from ldtm_lib.models.fused.trainer import fit_stacked, operations_for
+from ldtm_lib.models.fused.trainer import fit_fused, operations_for
 from ldtm_lib.models.single_fit import fit_alone
 
 pytestmark = [
@@ -45,7 +45,7 @@ def ragged(windows: dict[str, WindowSet]) -> list[FitTask]:
 def on_gpu(
     tasks: Sequence[FitTask], *, mib: int = 1200, operations: Operations | None = None, recipe: TrainingConfig = RECIPE
 ) -> dict[str, Fit | FitFailed]:
-    results = fit_stacked(
+    results = fit_fused(
         tasks,
         recipe=recipe,
         architecture=SHAPE,
@@ -63,7 +63,9 @@ def fit_of(result: Fit | FitFailed) -> Fit:
 
 
 @pytest.mark.parametrize("with_kernels", [True, False])
-def test_a_stack_in_half_precision_equals_the_reference_in_single(ragged: list[FitTask], with_kernels: bool) -> None:
+def test_fused_networks_in_half_precision_equal_the_reference_in_single(
+    ragged: list[FitTask], with_kernels: bool
+) -> None:
     """Validation losses within 3%, forecasts within 0.5% of the price, after five epochs."""
     found = on_gpu(ragged, operations=operations_for(CUDA, SHAPE) if with_kernels else PLAIN)
     for task in ragged[::6]:
@@ -97,7 +99,7 @@ def test_a_network_that_diverges_fails_alone(ragged: list[FitTask]) -> None:
 @pytest.mark.parametrize("mib", [150, 600])
 def test_the_peak_is_what_the_formula_says_and_within_the_budget(ragged: list[FitTask], mib: int) -> None:
     """Within 15%."""
-    plan = plan_stack(
+    plan = plan_memory(
         ragged,
         recipe=RECIPE,
         architecture=SHAPE,

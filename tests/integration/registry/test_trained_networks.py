@@ -14,7 +14,7 @@ from ldtm_lib.features.window_set import WindowSet
 from ldtm_lib.registry import backtests, checkpoints
 from ldtm_lib.registry.inputs import InputKey
 from ldtm_lib.registry.trained_network import TrainedNetwork
-from ldtm_lib.training.run import RetrainReport, retrain
+from ldtm_lib.training.run import TrainingReport, retrain
 
 MONDAY, DAY = date(2012, 12, 3), date(2012, 12, 14)
 KEY = InputKey(ticker="AAA", trained_on=MONDAY, architecture_sha256="a", recipe_sha256="r", data_sha256="d")
@@ -46,7 +46,7 @@ def quick(small_settings: Settings) -> Settings:
     return replace(small_settings, backtest=BacktestConfig(num_folds=2, test_sessions=40))
 
 
-def train(database: Database, folder: Path, windows: dict[str, WindowSet], settings: Settings) -> RetrainReport:
+def train(database: Database, folder: Path, windows: dict[str, WindowSet], settings: Settings) -> TrainingReport:
     return retrain(database, folder, windows, settings, trained_on=DAY, device="cpu", gpu_index=2)
 
 

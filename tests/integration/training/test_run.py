@@ -29,7 +29,7 @@ from ldtm_lib.registry.inputs import input_key
 from ldtm_lib.registry.judgement import judge_and_promote
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.training import run as training
-from ldtm_lib.training.run import RetrainReport, retrain
+from ldtm_lib.training.run import TrainingReport, retrain
 
 DAY = date(2012, 12, 14)
 
@@ -41,30 +41,30 @@ def quick(small_settings: Settings) -> Settings:
 
 def train(
     database: Database, folder: Path, windows: Mapping[str, WindowSet], settings: Settings, **options: object
-) -> RetrainReport:
+) -> TrainingReport:
     return retrain(database, folder, windows, settings, trained_on=DAY, device="cpu", **options)
 
 
 class Listener:
-    """Keeps what an observer of a training hears, in order."""
+    """Callbacks of a training that keep every call, in order."""
 
     def __init__(self) -> None:
         self.heard: list[str] = []
         self.epochs: list[Progress] = []
 
-    def planned(self, tasks: Sequence[FitTask]) -> None:
+    def on_start(self, tasks: Sequence[FitTask]) -> None:
         self.heard.append("planned")
         self.tasks = {task.name for task in tasks}
 
-    def advanced(self, progress: Progress) -> None:
+    def on_epoch(self, progress: Progress) -> None:
         self.heard.append(f"{progress.ticker} {'final' if progress.fold is None else f'fold {progress.fold}'}")
         self.epochs.append(progress)
 
-    def ended(self, result: Fit | FitFailed) -> None:
+    def on_result(self, result: Fit | FitFailed) -> None:
         self.heard.append(f"{result.task.name} ended")
 
 
-def statuses(report: RetrainReport) -> dict[tuple[str, str], str]:
+def statuses(report: TrainingReport) -> dict[tuple[str, str], str]:
     return {(outcome.ticker, outcome.part): outcome.status for outcome in report.outcomes}
 
 
@@ -216,12 +216,12 @@ def test_a_rerun_trains_only_what_is_missing(
 ) -> None:
     train(database, tmp_path, {"AAA": windows["AAA"]}, quick, backtests=False)
     seen, again = Listener(), Listener()
-    report = train(database, tmp_path, windows, quick, observer=seen)
+    report = train(database, tmp_path, windows, quick, callbacks=seen)
     assert statuses(report)["AAA", "checkpoint"] == "up to date"
     assert statuses(report)["AAA", "backtest"] == "trained"
     assert ("AAA", None) not in {(progress.ticker, progress.fold) for progress in seen.epochs}
     assert len(seen.epochs) == 2 * (3 * 3 - 1)
-    report = train(database, tmp_path, windows, quick, observer=again)
+    report = train(database, tmp_path, windows, quick, callbacks=again)
     assert again.heard == ["planned"]
     assert set(statuses(report).values()) == {"up to date", "too few bars"}
     assert report.of("checkpoint")["AAA"].validation_loss is not None
@@ -280,15 +280,15 @@ database = Database(url=given["url"], schema="ldtm")
 windows = windows_of(pl.read_parquet(given["bars"]), exchange_calendar(), settings.window)
 
 class KillWhenSomethingIsKept:
-    def planned(self, tasks): ...
-    def ended(self, result): ...
-    def advanced(self, progress):
+    def on_start(self, tasks): ...
+    def on_result(self, result): ...
+    def on_epoch(self, progress):
         with database.connect() as conn:
             if conn.execute("select 1 from checkpoint union all select 1 from backtest_fold").fetchone():
                 os.kill(os.getpid(), signal.SIGKILL)
 
 retrain(database, Path(given["folder"]), windows, settings, trained_on=date.fromisoformat(given["day"]),
-        device="cpu", observer=KillWhenSomethingIsKept())
+        device="cpu", callbacks=KillWhenSomethingIsKept())
 """
 
 

@@ -121,9 +121,9 @@ def test_equal_parameters_give_equal_files(tmp_path: Path) -> None:
     assert write(OTHER_STATE, tmp_path / "c.pt", architecture=SMALL) != first
 
 
-def test_a_state_cut_out_of_a_stack_is_written_without_the_rest_of_the_stack(tmp_path: Path) -> None:
-    stack = {name: torch.stack([tensor] * 50) for name, tensor in STATE.items()}
-    sliced = {name: tensor[7] for name, tensor in stack.items()}
+def test_a_state_cut_out_of_fused_parameters_is_written_without_the_rest(tmp_path: Path) -> None:
+    fused = {name: torch.stack([tensor] * 50) for name, tensor in STATE.items()}
+    sliced = {name: tensor[7] for name, tensor in fused.items()}
     assert write(sliced, tmp_path / "a.pt", architecture=SMALL) == write(STATE, tmp_path / "b.pt", architecture=SMALL)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ldtm_lib.models.malloc import kept_heap
+from ldtm_lib.models.malloc import keep_freed_memory
 
 MIB = 2**20
 NUM_TENSORS, TENSOR_MIB = 40, 4
@@ -30,7 +30,7 @@ def test_a_repeated_step_fetches_its_memory_once_and_the_end_gives_it_back() -> 
     """160 MiB are 40,960 pages; a third is for blocks that do not fit where the last ones lay."""
     ctypes.CDLL(None).malloc_trim(0)  # what earlier tests of this process freed would be taken first
     before = resident_mib()
-    with kept_heap():
+    with keep_freed_memory():
         page_faults_of_a_step()
         assert page_faults_of_a_step() < NUM_TENSORS * TENSOR_MIB * MIB // resource.getpagesize() // 3
         assert resident_mib() > before + 0.8 * NUM_TENSORS * TENSOR_MIB

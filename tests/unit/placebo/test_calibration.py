@@ -223,27 +223,27 @@ def test_an_exchange_that_leaves_futures_where_they_are_is_told_apart(monkeypatc
 
 
 class Heard:
-    """An observer that writes down what it hears."""
+    """Callbacks that keep every call."""
 
     def __init__(self) -> None:
         self.tasks: list[str] = []
         self.epochs = 0
         self.results: list[Fit | FitFailed] = []
 
-    def planned(self, tasks: Sequence[FitTask]) -> None:
+    def on_start(self, tasks: Sequence[FitTask]) -> None:
         self.tasks += [task.name for task in tasks]
 
-    def advanced(self, progress: Progress) -> None:
+    def on_epoch(self, progress: Progress) -> None:
         self.epochs += 1
 
-    def ended(self, result: Fit | FitFailed) -> None:
+    def on_result(self, result: Fit | FitFailed) -> None:
         self.results.append(result)
 
 
 def test_a_placebo_that_cannot_be_trained_is_named_and_in_no_count() -> None:
     heard = Heard()
     hopeless = replace(SETTINGS, training=replace(SETTINGS.training, learning_rate=1e30))
-    report = run_placebo({"AAA": coin(420)}, hopeless, num_copies=2, seed=0, device="cpu", observer=heard)
+    report = run_placebo({"AAA": coin(420)}, hopeless, num_copies=2, seed=0, device="cpu", callbacks=heard)
     assert sorted(report.untrained) == ["AAA~0", "AAA~1"]
     assert "lower [training] learning_rate, now 1e+30" in report.untrained["AAA~0"]
     assert (report.total.num_models, report.total.passed_interval, report.total.mean_accuracy) == (0, None, None)
@@ -251,10 +251,10 @@ def test_a_placebo_that_cannot_be_trained_is_named_and_in_no_count() -> None:
     assert len(heard.results) == 4
 
 
-def test_an_observer_hears_every_network() -> None:
+def test_callbacks_are_called_for_every_network() -> None:
     heard = Heard()
     brief = replace(SETTINGS, training=replace(SETTINGS.training, max_epochs=2))
-    run_placebo({"AAA": coin(420)}, brief, num_copies=1, seed=0, device="cpu", observer=heard)
+    run_placebo({"AAA": coin(420)}, brief, num_copies=1, seed=0, device="cpu", callbacks=heard)
     assert (heard.tasks, heard.epochs, len(heard.results)) == (["AAA~0 fold 1", "AAA~0 fold 2"], 4, 2)
 
 

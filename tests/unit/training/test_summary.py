@@ -6,7 +6,7 @@ import pytest
 
 from ldtm_lib.registry.failures import Part
 from ldtm_lib.registry.trained_network import TrainedNetwork
-from ldtm_lib.training.report import RetrainReport, Status, TrainingOutcome
+from ldtm_lib.training.report import Status, TrainingOutcome, TrainingReport
 from ldtm_lib.training.summary import summary_rows, summary_text
 
 
@@ -32,8 +32,8 @@ def outcome(ticker: str, part: Part, status: Status, *networks: TrainedNetwork, 
     return TrainingOutcome(ticker=ticker, part=part, status=status, networks=networks, reason=reason)
 
 
-def report(*outcomes: TrainingOutcome) -> RetrainReport:
-    return RetrainReport(trained_on=date(2026, 11, 20), outcomes=()).including(outcomes)
+def report(*outcomes: TrainingOutcome) -> TrainingReport:
+    return TrainingReport(trained_on=date(2026, 11, 20), outcomes=()).including(outcomes)
 
 
 def test_the_table_is_aligned_and_names_every_ticker_gpu_duration_status_and_loss() -> None:

@@ -1,11 +1,11 @@
-"""The operations of a training step as Triton kernels: what `recurrence`, `stack_optimizer` and `stack_windows` do.
+"""The operations of a training step as Triton kernels: what `recurrence`, `fused_optimizer` and `fused_windows` do.
 
 Importing this needs Triton; ask `tiling.obstacle` first. Nothing is allocated, nothing waits for the device, and all
 buffers are the caller's, so that a step can be captured in a CUDA graph. A network that takes no part costs nothing:
 its programs return at once. On CUDA the buffers are float16; with TRITON_INTERPRET=1 set before Triton is first
 imported the same kernels run on the CPU, slowly, in float16 or float32.
 
-Axes: M networks of the stack, T sessions of a window, B windows, K input columns (padding included), I inputs,
+Axes: M fused networks, T sessions of a window, B windows, K input columns (padding included), I inputs,
 H hidden units, G = 4 H gates in the order of `nn.LSTM`, P elements of a network's row, S bars, W windows of all
 tickers.
 """
@@ -146,7 +146,7 @@ def adamw(
     beta2: float,
     eps: float,
 ) -> None:
-    """As `stack_optimizer.adamw`, in one pass over memory: 28 bytes an element, none for a network left out."""
+    """As `fused_optimizer.adamw`, in one pass over memory: 28 bytes an element, none for a network left out."""
     num_networks, num_elements = parameters_MP.shape
     half = half_MP if half_MP is not None else grads_MP
     with torch.cuda.device_of(parameters_MP):
@@ -186,7 +186,7 @@ def adamw(
 def gather_windows(
     bars_SI: Tensor, low_WI: Tensor, span_WI: Tensor, starts_W: Tensor, rows_MB: Tensor, inputs_MTBK: Tensor
 ) -> None:
-    """As `stack_windows.gather_windows`: the same to the bit, then rounded to the buffer's type."""
+    """As `fused_windows.gather_windows`: the same to the bit, then rounded to the buffer's type."""
     num_networks, num_sessions, num_windows, columns = inputs_MTBK.shape
     with torch.cuda.device_of(bars_SI):
         GATHER_WINDOWS[(math.ceil(num_windows * num_sessions / GATHER_BLOCK), num_networks)](

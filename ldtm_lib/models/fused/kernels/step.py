@@ -3,7 +3,7 @@
 
 Triton's language is not Python's: types are known when a kernel is compiled, hence no strict type check here.
 
-Axes as in `stack_optimizer` and `stack_windows`.
+Axes as in `fused_optimizer` and `fused_windows`.
 """
 
 import triton

@@ -17,7 +17,7 @@ from ldtm_lib.config import PartitionConfig, Settings
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
-from ldtm_lib.training.report import RetrainReport, TrainingOutcome
+from ldtm_lib.training.report import TrainingReport, TrainingOutcome
 from tests.integration.daily_run.attempt_rows import begin_in_time
 from tests.integration.ledger_rows import LedgerRows
 
@@ -142,6 +142,6 @@ def test_a_training_speaks_of_the_parts_that_it_made() -> None:
         TrainingOutcome(ticker="AAPL", part="checkpoint", status="failed", reason="no bars"),
         TrainingOutcome(ticker="MSFT", part="checkpoint", status="too few bars", reason="9 rows"),
     )
-    report = RetrainReport(trained_on=FRIDAY, outcomes=outcomes)
+    report = TrainingReport(trained_on=FRIDAY, outcomes=outcomes)
     [result] = training_check(Asked.of("no_training_failed"), report)
     assert said(result) == (False, {"AAPL checkpoint": "AAPL checkpoint: no bars"}, ["MSFT checkpoint"])

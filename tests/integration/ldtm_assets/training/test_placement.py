@@ -21,7 +21,7 @@ from ldtm_lib.models.fit import Fit, FitFailed, FitTask, Progress
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings_file import load_settings
-from ldtm_lib.training.callbacks import TrainingObserver
+from ldtm_lib.training.callbacks import TrainingCallbacks
 
 READING = GpuReading(gpus=(Gpu(index=0, uuid="GPU-0", name="card", total_mib=80_000, free_mib=70_000),), note="1 GPU")
 AN_EPOCH = Progress(
@@ -82,9 +82,9 @@ def test_the_cpu_is_trained_on_by_one_step_and_the_next_waits_and_says_so(projec
 
 def test_the_first_epoch_tells_the_others_that_the_memory_is_taken(project: Project) -> None:
     with acquire(project.database, project.settings.gpu, lambda: READING) as lease:
-        observer = HoldingReporter(LogLines(), lease).start(lambda _: None)
+        callbacks = HoldingReporter(LogLines(), lease).start(lambda _: None)
         assert occupancies_now(project.database, READING)[0].settled == frozenset()
-        observer.advanced(AN_EPOCH)
+        callbacks.on_epoch(AN_EPOCH)
         assert occupancies_now(project.database, READING)[0].settled == {0}
 
 
@@ -92,11 +92,11 @@ def test_a_lost_lease_ends_the_training_at_the_next_check(project: Project) -> N
     with acquire(project.database, project.settings.gpu, lambda: READING) as lease:
         often = HoldingReporter(LogLines(), lease, seconds_between_checks=0).start(lambda _: None)
         seldom = HoldingReporter(LogLines(), lease, seconds_between_checks=60).start(lambda _: None)
-        often.advanced(AN_EPOCH)
+        often.on_epoch(AN_EPOCH)
         end_the_lease(project.database)
-        seldom.advanced(AN_EPOCH)
+        seldom.on_epoch(AN_EPOCH)
         with pytest.raises(LeaseLost, match="materialize the tickers again for the rest"):
-            often.advanced(AN_EPOCH)
+            often.on_epoch(AN_EPOCH)
 
 
 class ShowsWaiting(LogLines):
@@ -117,15 +117,15 @@ class LosesTheLease:
 
     def waits(self, reason: str) -> None: ...
 
-    def start(self, log: Callable[[str], None]) -> TrainingObserver:
+    def start(self, log: Callable[[str], None]) -> TrainingCallbacks:
         return self
 
-    def planned(self, tasks: Sequence[FitTask]) -> None:
+    def on_start(self, tasks: Sequence[FitTask]) -> None:
         end_the_lease(self._database)
 
-    def advanced(self, progress: Progress) -> None: ...
+    def on_epoch(self, progress: Progress) -> None: ...
 
-    def ended(self, result: Fit | FitFailed) -> None: ...
+    def on_result(self, result: Fit | FitFailed) -> None: ...
 
 
 @pytest.fixture

@@ -76,16 +76,16 @@ def tally(clock: Clock, told: list[str]) -> TrainingTally:
 
 def test_a_line_counts_networks_and_names_the_worst(tally: TrainingTally, clock: Clock, told: list[str]) -> None:
     tasks = [task("AAPL", None), task("AAPL", 1), task("^GSPC", 2), task("BRK.B", None), task("FB", None)]
-    tally.planned(tasks)
+    tally.on_start(tasks)
     clock.seconds += 2
-    tally.advanced(epoch("AAPL", None, 10, loss=0.2))
-    tally.advanced(epoch("AAPL", 1, 10, loss=0.3))
-    tally.ended(fitted(tasks[0]))
-    tally.advanced(epoch("BRK.B", None, 1, loss=float("nan")))
-    tally.ended(FitFailed(task=tasks[3], reason=TrainingDiverged("BRK.B final: the training loss is nan")))
+    tally.on_epoch(epoch("AAPL", None, 10, loss=0.2))
+    tally.on_epoch(epoch("AAPL", 1, 10, loss=0.3))
+    tally.on_result(fitted(tasks[0]))
+    tally.on_epoch(epoch("BRK.B", None, 1, loss=float("nan")))
+    tally.on_result(FitFailed(task=tasks[3], reason=TrainingDiverged("BRK.B final: the training loss is nan")))
     assert told == []
     clock.seconds += 4
-    tally.advanced(epoch("^GSPC", 2, 9, loss=0.7))
+    tally.on_epoch(epoch("^GSPC", 2, 9, loss=0.7))
     assert told == [
         "2 of 5 networks done (1 failed), 2 training, 1 waiting; 30 epochs; "
         "validation loss 0.3000, worst 0.7000 (^GSPC fold 2); 6 s so far, about 1 s to go"
@@ -96,26 +96,26 @@ def test_the_time_that_is_left_follows_from_the_rows_and_from_the_epochs_of_thos
     tally: TrainingTally, clock: Clock
 ) -> None:
     tasks = [task("A", None, 8), task("B", None, 4), task("C", None, 4)]
-    tally.planned(tasks)
-    tally.advanced(epoch("A", None, 10))
+    tally.on_start(tasks)
+    tally.on_epoch(epoch("A", None, 10))
     # One of at most 100 epochs each, before anything has ended: 80 of 1,600.
     assert tally.share_done == pytest.approx(80 / 1600)
-    tally.ended(fitted(tasks[0]))
-    tally.advanced(epoch("B", None, 5))
+    tally.on_result(fitted(tasks[0]))
+    tally.on_epoch(epoch("B", None, 5))
     # A needed 10 epochs, so B and C are expected to: 80 + 20 of 80 + 40 + 40.
     assert tally.share_done == pytest.approx(100 / 160)
     clock.seconds += 100
     assert tally.line().endswith("100 s so far, about 60 s to go")
-    tally.advanced(epoch("B", None, 30))
+    tally.on_epoch(epoch("B", None, 30))
     assert tally.share_done == pytest.approx(200 / (80 + 4 * 31 + 40)), "one that goes on has an epoch left at least"
 
 
 def test_the_last_network_to_end_is_told_at_once(tally: TrainingTally, told: list[str]) -> None:
     tasks = [task("A", None), task("B", 1)]
-    tally.planned(tasks)
+    tally.on_start(tasks)
     for number, one in enumerate(tasks):
-        tally.advanced(epoch(one.ticker, one.fold, 3))
-        tally.ended(fitted(one))
+        tally.on_epoch(epoch(one.ticker, one.fold, 3))
+        tally.on_result(fitted(one))
         assert len(told) == number
     assert told[0].startswith("2 of 2 networks done, 0 training, 0 waiting; 6 epochs")
     assert "to go" not in told[0]
@@ -123,18 +123,18 @@ def test_the_last_network_to_end_is_told_at_once(tally: TrainingTally, told: lis
 
 
 def test_nothing_is_told_of_nothing(tally: TrainingTally, told: list[str]) -> None:
-    tally.planned([])
+    tally.on_start([])
     assert (told, tally.share_done) == ([], 0)
     assert tally.line().startswith("0 of 0 networks done, 0 training, 0 waiting; 0 epochs; no validation loss yet")
 
 
 def test_bursts_of_a_universe_give_a_line_every_five_seconds_and_none_a_network(clock: Clock, told: list[str]) -> None:
     tally = TrainingTally(lambda tally: told.append(tally.line()), seconds_between=5, clock=clock)
-    tally.planned([task(*network) for network in NETWORKS])
+    tally.on_start([task(*network) for network in NETWORKS])
     for number in range(1, 41):
         clock.seconds += 1
         for network in NETWORKS:
-            tally.advanced(epoch(*network, number))
+            tally.on_epoch(epoch(*network, number))
     assert len(told) == 8
     assert all("validation loss" in line for line in told)
 
@@ -144,20 +144,20 @@ def test_a_finished_network_is_not_kept_alive(tally: TrainingTally) -> None:
     import gc
     import weakref
 
-    tally.planned([task("A", None), task("B", None)])
+    tally.on_start([task("A", None), task("B", None)])
     result = fitted(task("A", None))
     weights = weakref.ref(result.state["weights"])
-    tally.ended(result)
+    tally.on_result(result)
     del result
     gc.collect()
     assert weights() is None
 
 
-def _seconds_of_a_universe(observer: TrainingTally, bursts: Sequence[list[Progress]]) -> float:
+def _seconds_of_a_universe(callbacks: TrainingTally, bursts: Sequence[list[Progress]]) -> float:
     started = time.perf_counter()
     for burst in bursts:
         for progress in burst:
-            observer.advanced(progress)
+            callbacks.on_epoch(progress)
     return time.perf_counter() - started
 
 
@@ -169,20 +169,20 @@ def test_reporting_a_universe_costs_next_to_nothing(shown: str) -> None:
     with RichProgress(console=Console(quiet=True)) as progress:
         for _ in range(3):
             reporter = LogLines() if shown == "log" else TrainingBar(progress)
-            observer = reporter.start(lambda line: None)
-            observer.planned([task(*network) for network in NETWORKS])
-            seconds.append(_seconds_of_a_universe(observer, bursts))
+            callbacks = reporter.start(lambda line: None)
+            callbacks.on_start([task(*network) for network in NETWORKS])
+            seconds.append(_seconds_of_a_universe(callbacks, bursts))
     assert min(seconds) < 0.2
 
 
 def test_the_bar_fills_up() -> None:
     with RichProgress(console=Console(quiet=True)) as progress:
-        observer = TrainingBar(progress).start(lambda line: None)
+        callbacks = TrainingBar(progress).start(lambda line: None)
         tasks = [task("AAPL", None), task("AAPL", 1)]
-        observer.planned(tasks)
+        callbacks.on_start(tasks)
         for one in tasks:
-            observer.advanced(epoch(one.ticker, one.fold, 4, loss=0.25))
-            observer.ended(fitted(one))
+            callbacks.on_epoch(epoch(one.ticker, one.fold, 4, loss=0.25))
+            callbacks.on_result(fitted(one))
         (bar,) = progress.tasks
         assert bar.finished
         assert bar.description == "  2 of 2 networks, validation loss 0.2500, worst 0.2500 (AAPL final)"

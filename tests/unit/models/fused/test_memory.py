@@ -12,8 +12,8 @@ from torch.utils._pytree import tree_leaves
 from ldtm_lib.config import ArchitectureConfig, GpuConfig, TrainingConfig
 from ldtm_lib.features.window_set import WindowSet
 from ldtm_lib.models.fit import FitTask
-from ldtm_lib.models.fused.memory import CUDA_LIBRARIES_MIB, MIB, ROUNDING_MIB, plan_stack
-from ldtm_lib.models.fused.trainer import fit_stacked
+from ldtm_lib.models.fused.memory import CUDA_LIBRARIES_MIB, MIB, ROUNDING_MIB, plan_memory
+from ldtm_lib.models.fused.trainer import fit_fused
 
 
 class LiveMemory(TorchDispatchMode):
@@ -38,7 +38,7 @@ class LiveMemory(TorchDispatchMode):
 
 @pytest.mark.parametrize("half_precision", [False, True])
 @pytest.mark.parametrize(("num_tasks", "batch_size"), [(1, 16), (6, 16), (3, 64)])
-def test_a_stack_takes_the_memory_that_the_formula_says(
+def test_fused_networks_take_the_memory_that_the_formula_says(
     windows: dict[str, WindowSet], num_tasks: int, batch_size: int, half_precision: bool
 ) -> None:
     """Within 5%, for the default network; a GPU is allowed 15%, for what its libraries keep."""
@@ -53,7 +53,7 @@ def test_a_stack_takes_the_memory_that_the_formula_says(
         )
         for at in range(num_tasks)
     ]
-    plan = plan_stack(
+    plan = plan_memory(
         tasks,
         recipe=recipe,
         architecture=ArchitectureConfig(),
@@ -63,7 +63,7 @@ def test_a_stack_takes_the_memory_that_the_formula_says(
     )
     assert plan.num_networks == num_tasks
     with LiveMemory() as memory:
-        for result in fit_stacked(
+        for result in fit_fused(
             tasks,
             recipe=recipe,
             architecture=ArchitectureConfig(),
@@ -78,7 +78,9 @@ def test_a_stack_takes_the_memory_that_the_formula_says(
 
 
 @pytest.mark.parametrize("budget_mib", [150, 200, 600, 1200])
-def test_a_stack_grows_with_the_budget_and_never_beyond_it(windows: dict[str, WindowSet], budget_mib: int) -> None:
+def test_more_networks_are_fused_with_a_larger_budget_and_never_more_than_fit(
+    windows: dict[str, WindowSet], budget_mib: int
+) -> None:
     tasks = [
         FitTask(
             ticker=f"T{at}",
@@ -90,7 +92,7 @@ def test_a_stack_grows_with_the_budget_and_never_beyond_it(windows: dict[str, Wi
         for at in range(100)
         for of_ticker in windows.values()
     ]
-    plan = plan_stack(
+    plan = plan_memory(
         tasks,
         recipe=TrainingConfig(),
         architecture=ArchitectureConfig(),
@@ -117,7 +119,7 @@ def test_windows_stay_on_the_host_when_they_would_take_more_than_a_quarter_of_th
             )
             for at in range(copies)
         ]
-        return plan_stack(
+        return plan_memory(
             distinct,
             recipe=TrainingConfig(),
             architecture=ArchitectureConfig(),

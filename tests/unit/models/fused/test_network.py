@@ -1,4 +1,4 @@
-"""A stack's forecasts and gradients against the reference network and autograd, one network at a time."""
+"""Forecasts and gradients of fused networks against the reference network and autograd, one network at a time."""
 
 import pytest
 import torch
@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from torch.nn.functional import mse_loss
 
 from ldtm_lib.config import ArchitectureConfig
-from ldtm_lib.models.fused.layout import ALIGNMENT, StackLayout
-from ldtm_lib.models.fused.network import PLAIN, StackNetwork
+from ldtm_lib.models.fused.layout import ALIGNMENT, FusedLayout
+from ldtm_lib.models.fused.network import PLAIN, FusedNetwork
 from ldtm_lib.models.lstm import initial_state, network_of
 
 CPU = torch.device("cpu")
@@ -18,7 +18,7 @@ DEFAULT = ArchitectureConfig()
 
 @pytest.mark.parametrize("architecture", [SMALL, DEFAULT, ArchitectureConfig(hidden=7, head_hidden=5)])
 def test_a_row_holds_every_parameter_once_and_gives_it_back(architecture: ArchitectureConfig) -> None:
-    layout = StackLayout(architecture)
+    layout = FusedLayout(architecture)
     state = initial_state(architecture, torch.Generator().manual_seed(1))
     rows = torch.full((3, layout.num_elements), torch.nan)
     layout.write(rows[1], state)
@@ -31,14 +31,14 @@ def test_a_row_holds_every_parameter_once_and_gives_it_back(architecture: Archit
     assert rows[2].isnan().all()
 
 
-def test_only_networks_of_two_layers_can_be_stacked() -> None:
-    assert StackLayout.supports(DEFAULT)
-    assert not StackLayout.supports(ArchitectureConfig(num_layers=1))
-    assert not StackLayout.supports(ArchitectureConfig(num_layers=3))
+def test_only_networks_of_two_layers_can_be_fused() -> None:
+    assert FusedLayout.supports(DEFAULT)
+    assert not FusedLayout.supports(ArchitectureConfig(num_layers=1))
+    assert not FusedLayout.supports(ArchitectureConfig(num_layers=3))
 
 
-def stack_of(num_networks: int, batch_size: int, num_sessions: int) -> StackNetwork:
-    return StackNetwork(
+def fused_network_of(num_networks: int, batch_size: int, num_sessions: int) -> FusedNetwork:
+    return FusedNetwork(
         SMALL,
         PLAIN,
         num_networks=num_networks,
@@ -62,33 +62,33 @@ def test_forecasts_and_gradients_are_those_of_each_network_alone(
     """Gradients at 2e-6 of their size: float32 in another order of summation. Padding rows weigh nothing."""
     torch.manual_seed(seed)
     m = min(num_computed, num_networks)
-    stack = stack_of(num_networks, batch_size=6, num_sessions=5)
+    fused = fused_network_of(num_networks, batch_size=6, num_sessions=5)
     states = [initial_state(SMALL, torch.Generator().manual_seed(at)) for at in range(num_networks)]
-    flat, grads = (torch.full((num_networks, stack.layout.num_elements), torch.nan) for _ in range(2))
+    flat, grads = (torch.full((num_networks, fused.layout.num_elements), torch.nan) for _ in range(2))
     for row, state in zip(flat, states, strict=True):
-        stack.layout.write(row, state)
+        fused.layout.write(row, state)
     windows, targets = torch.rand(num_networks, 6, 5, 11), torch.randn(num_networks, 6, 3)
-    stack.inputs_MTBK[..., :11] = windows.transpose(1, 2)
-    stack.targets_MBE.copy_(targets)
+    fused.inputs_MTBK[..., :11] = windows.transpose(1, 2)
+    fused.targets_MBE.copy_(targets)
     for at in range(num_networks):
-        stack.valid_MB[at, : num_windows[at]] = True
-        stack.targets_MBE[at, num_windows[at] :] = torch.nan
+        fused.valid_MB[at, : num_windows[at]] = True
+        fused.targets_MBE[at, num_windows[at] :] = torch.nan
 
-    stack.forward(flat, m)
-    errors = stack.squared_errors(m)
-    stack.backward(flat, grads, m, torch.full((m,), scale))
+    fused.forward(flat, m)
+    errors = fused.squared_errors(m)
+    fused.backward(flat, grads, m, torch.full((m,), scale))
 
     assert grads[m:].isnan().all(), "who is not computed is not touched"
     for at in range(m):
         network = network_of(states[at], SMALL).requires_grad_()
         predictions = network(windows[at, : num_windows[at]])
         torch.testing.assert_close(
-            stack.predictions_MBE[at, : num_windows[at]], predictions.detach(), rtol=0, atol=2e-6
+            fused.predictions_MBE[at, : num_windows[at]], predictions.detach(), rtol=0, atol=2e-6
         )
         loss = mse_loss(predictions, targets[at, : num_windows[at]])
         assert errors[at].sum().item() / num_windows[at] == pytest.approx(loss.item(), rel=1e-5)
         loss.backward()
-        found = stack.layout.read(grads[at])
+        found = fused.layout.read(grads[at])
         for name, parameter in network.named_parameters():
             assert parameter.grad is not None
             largest = parameter.grad.abs().max().item()
@@ -99,16 +99,16 @@ def test_a_network_of_nan_leaves_the_others_as_they_are() -> None:
     torch.manual_seed(0)
     results: list[tuple[torch.Tensor, torch.Tensor]] = []
     for poison in (0.0, torch.nan):
-        stack = stack_of(3, batch_size=4, num_sessions=5)
-        flat, grads = (torch.zeros(3, stack.layout.num_elements) for _ in range(2))
+        fused = fused_network_of(3, batch_size=4, num_sessions=5)
+        flat, grads = (torch.zeros(3, fused.layout.num_elements) for _ in range(2))
         for at, row in enumerate(flat):
-            stack.layout.write(row, initial_state(SMALL, torch.Generator().manual_seed(at)))
+            fused.layout.write(row, initial_state(SMALL, torch.Generator().manual_seed(at)))
         flat[1] += poison
-        stack.inputs_MTBK[..., :11] = torch.linspace(0, 1, 3 * 5 * 4 * 11).view(3, 5, 4, 11)
-        stack.valid_MB[:] = True
-        stack.forward(flat, 3)
-        stack.backward(flat, grads, 3, torch.ones(3))
-        results.append((stack.predictions_MBE[[0, 2]], grads[[0, 2]]))
-        assert stack.predictions_MBE[1].isnan().all() == bool(poison)
+        fused.inputs_MTBK[..., :11] = torch.linspace(0, 1, 3 * 5 * 4 * 11).view(3, 5, 4, 11)
+        fused.valid_MB[:] = True
+        fused.forward(flat, 3)
+        fused.backward(flat, grads, 3, torch.ones(3))
+        results.append((fused.predictions_MBE[[0, 2]], grads[[0, 2]]))
+        assert fused.predictions_MBE[1].isnan().all() == bool(poison)
     assert torch.equal(results[0][0], results[1][0])
     assert torch.equal(results[0][1], results[1][1])

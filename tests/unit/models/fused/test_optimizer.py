@@ -1,4 +1,4 @@
-"""The stacked AdamW against PyTorch's, one optimizer a network."""
+"""The fused AdamW against PyTorch's, one optimizer a network."""
 
 import math
 

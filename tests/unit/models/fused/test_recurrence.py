@@ -1,4 +1,4 @@
-"""The stacked recurrence against nn.LSTM and autograd, one network at a time, in float64."""
+"""The fused recurrence against nn.LSTM and autograd, one network at a time, in float64."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ NUM_INPUTS, COLUMNS = 11, 16
     every_session=st.booleans(),
     seed=st.integers(0, 99),
 )
-def test_a_stacked_layer_computes_and_differentiates_what_each_network_alone_does(
+def test_a_fused_layer_computes_and_differentiates_what_each_network_alone_does(
     num_networks: int, num_sessions: int, num_windows: int, hidden: int, every_session: bool, seed: int
 ) -> None:
     """1e-12: float64 in another order of summation."""

@@ -1,4 +1,4 @@
-"""Networks trained in a stack against the same ones trained alone by the plain reference, and against each other."""
+"""Networks trained at once against the same ones trained alone by the plain reference, and against each other."""
 
 import dataclasses
 import random
@@ -15,12 +15,12 @@ from ldtm_lib.errors import ConfigurationError, TooFewBars, TrainingDiverged
 from ldtm_lib.features.window_set import WindowSet
 from ldtm_lib.models.fit import Fit, FitFailed, FitTask, Progress
 from ldtm_lib.models.forecast import predict
-from ldtm_lib.models.fused import memory as stack_memory
-from ldtm_lib.models.fused.fit import StackedFit
-from ldtm_lib.models.fused.network import PLAIN, Operations, StackNetwork
-from ldtm_lib.models.fused.state import StackState
+from ldtm_lib.models.fused import memory as fused_memory
+from ldtm_lib.models.fused.fit import FusedFit
+from ldtm_lib.models.fused.network import PLAIN, FusedNetwork, Operations
+from ldtm_lib.models.fused.state import FusedState
 from ldtm_lib.models.fused.step_graphs import captured_size, captured_sizes
-from ldtm_lib.models.fused.trainer import OutOfDeviceMemory, fit_stacked
+from ldtm_lib.models.fused.trainer import OutOfDeviceMemory, fit_fused
 from ldtm_lib.models.fused.windows import distinct_windows, tables_of
 from ldtm_lib.models.single_fit import fit_alone
 from ldtm_lib.models.threads import one_thread_each
@@ -42,7 +42,7 @@ def named(windows: WindowSet, ticker: str, *, num_rows: int, first: int = 0, fol
     )
 
 
-def stacked(
+def fused(
     tasks: Sequence[FitTask],
     recipe: TrainingConfig,
     architecture: ArchitectureConfig,
@@ -54,7 +54,7 @@ def stacked(
 ) -> Results:
     with one_thread_each():
         results = list(
-            fit_stacked(
+            fit_fused(
                 tasks,
                 recipe=recipe,
                 architecture=architecture,
@@ -102,12 +102,12 @@ def universe(windows: dict[str, WindowSet]) -> list[FitTask]:
     ]
 
 
-def test_a_network_in_a_stack_of_103_equals_the_same_network_trained_alone(
+def test_a_network_fused_with_102_others_equals_the_same_network_trained_alone(
     universe: list[FitTask], small: ArchitectureConfig
 ) -> None:
     """After five epochs in float32: losses to 1e-6, weights to 1e-5, the same best epoch."""
     recipe = TrainingConfig(batch_size=32, max_epochs=5, learning_rate=3e-3)
-    together = stacked(universe, recipe, small)
+    together = fused(universe, recipe, small)
     assert len(together) == 103
     for task in universe[::4]:
         reference, found = alone(task, recipe, small), fit_of(together[task.name])
@@ -122,7 +122,7 @@ def test_the_default_network_on_long_and_short_histories_equals_the_reference(wi
     """Hidden 128; 30 rows beside 450. 1e-5 on the weights after three epochs in float32."""
     recipe = TrainingConfig(max_epochs=3)
     tasks = [named(windows["IBM"], "LONG", num_rows=450), named(windows["GOOG"], "SHORT", num_rows=30)]
-    found = stacked(tasks, recipe, ArchitectureConfig())
+    found = fused(tasks, recipe, ArchitectureConfig())
     for task in tasks:
         reference = alone(task, recipe, ArchitectureConfig())
         for name, tensor in reference.state.items():
@@ -134,21 +134,21 @@ def test_the_default_network_on_long_and_short_histories_equals_the_reference(wi
 def test_adding_removing_or_reordering_other_networks_changes_nothing(
     universe: list[FitTask], small: ArchitectureConfig, data: st.DataObject
 ) -> None:
-    """To the bit, on one core of a CPU, however many fit into the stack at once."""
+    """To the bit, on one core of a CPU, however many fit in at once."""
     recipe = TrainingConfig(batch_size=32, max_epochs=6, learning_rate=0.01, patience=2)
     probe = universe[5]
     others = data.draw(st.lists(st.sampled_from(universe), unique_by=id, max_size=7))
     company = data.draw(st.permutations([probe, *(task for task in others if task is not probe)]))
     budget = data.draw(st.sampled_from([85, 87, 600]))
-    beside = stacked(company, recipe, small, gpu=GpuConfig(mib_per_job=budget))
-    assert same_bits(beside[probe.name], stacked([probe], recipe, small)[probe.name])
+    beside = fused(company, recipe, small, gpu=GpuConfig(mib_per_job=budget))
+    assert same_bits(beside[probe.name], fused([probe], recipe, small)[probe.name])
 
 
 def test_each_network_stops_by_itself_and_keeps_its_best_weights(
     universe: list[FitTask], small: ArchitectureConfig
 ) -> None:
     recipe = TrainingConfig(batch_size=16, max_epochs=30, learning_rate=0.02, patience=3)
-    together = stacked(universe[:8], recipe, small)
+    together = fused(universe[:8], recipe, small)
     lengths = {fit_of(result).num_epochs for result in together.values()}
     assert len(lengths) > 1
     assert min(lengths) < 30
@@ -168,10 +168,10 @@ def test_a_network_that_diverges_fails_alone(universe: list[FitTask], small: Arc
     targets = ill.windows.targets.copy()
     targets[ill.training_rows[3], 2] = np.nan
     ill = dataclasses.replace(ill, windows=dataclasses.replace(ill.windows, targets=targets))
-    results = stacked([ill, well, empty], recipe, small)
+    results = fused([ill, well, empty], recipe, small)
     reasons = {name: type(result.reason) for name, result in results.items() if isinstance(result, FitFailed)}
     assert reasons == {ill.name: TrainingDiverged, empty.name: TooFewBars}
-    assert same_bits(results[well.name], stacked([well], recipe, small)[well.name])
+    assert same_bits(results[well.name], fused([well], recipe, small)[well.name])
 
 
 @pytest.mark.parametrize("half_precision", [False, True])
@@ -180,7 +180,7 @@ def test_inputs_that_are_no_numbers_do_not_reach_the_padding_of_other_networks(
 ) -> None:
     """The first window of all is ill, which is where an order that is filled up with zeros points to.
 
-    Losses to 1e-4: some CPUs round products in float16 by the size of the stack.
+    Losses to 1e-4: some CPUs round products in float16 by the number of networks.
     """
     recipe = TrainingConfig(batch_size=32, max_epochs=3)
     goog = windows["GOOG"]
@@ -188,9 +188,9 @@ def test_inputs_that_are_no_numbers_do_not_reach_the_padding_of_other_networks(
     inputs[goog.ends[0] - 5] = np.nan
     ill = named(dataclasses.replace(goog, inputs=inputs), "ILL", num_rows=100)
     well = named(windows["IBM"], "WELL", num_rows=45)
-    results = stacked([ill, well], recipe, small, half_precision=half_precision)
+    results = fused([ill, well], recipe, small, half_precision=half_precision)
     assert isinstance(results[ill.name], FitFailed)
-    by_itself = fit_of(stacked([well], recipe, small, half_precision=half_precision)[well.name])
+    by_itself = fit_of(fused([well], recipe, small, half_precision=half_precision)[well.name])
     assert fit_of(results[well.name]).validation_losses == pytest.approx(by_itself.validation_losses, rel=1e-4)
 
 
@@ -200,7 +200,7 @@ def test_half_precision_comes_to_the_same_losses_and_forecasts(
     """Within 1% of the validation loss and 0.2% of the price: float16 has three digits, its updates float32's."""
     recipe = TrainingConfig(batch_size=32, max_epochs=3, learning_rate=3e-3)
     tasks = [task for task in universe if len(task.training_rows) >= 150][:4]
-    halves, singles = stacked(tasks, recipe, small, half_precision=True), stacked(tasks, recipe, small)
+    halves, singles = fused(tasks, recipe, small, half_precision=True), fused(tasks, recipe, small)
     for task in tasks:
         half, single = fit_of(halves[task.name]), fit_of(singles[task.name])
         assert half.validation_losses != single.validation_losses, "the precision makes a difference"
@@ -218,8 +218,8 @@ def test_an_overflow_under_half_precision_skips_the_steps_of_that_network_alone(
     wild = dataclasses.replace(
         wild, windows=dataclasses.replace(wild.windows, targets=wild.windows.targets * np.float32(50))
     )
-    results = stacked([well, wild], recipe, small, half_precision=True)
-    assert same_bits(results[well.name], stacked([well], recipe, small, half_precision=True)[well.name])
+    results = fused([well, wild], recipe, small, half_precision=True)
+    assert same_bits(results[well.name], fused([well], recipe, small, half_precision=True)[well.name])
     assert fit_of(results[wild.name]).validation_losses[-1] < fit_of(results[wild.name]).validation_losses[0]
 
 
@@ -232,7 +232,7 @@ def test_an_overflow_under_half_precision_skips_the_steps_of_that_network_alone(
     ],
     ids=["allocator", "driver", "library"],
 )
-def test_running_out_of_memory_halves_the_stack_and_keeps_who_has_ended(
+def test_running_out_of_memory_halves_the_number_of_networks_and_keeps_results(
     universe: list[FitTask], small: ArchitectureConfig, shortage: RuntimeError
 ) -> None:
     recipe = TrainingConfig(batch_size=32, max_epochs=3, learning_rate=3e-3)
@@ -247,12 +247,12 @@ def test_running_out_of_memory_halves_the_stack_and_keeps_who_has_ended(
                 raise shortage
             PLAIN.gather_windows(*buffers)
 
-        return stacked(tasks, recipe, small, operations=dataclasses.replace(PLAIN, gather_windows=gather))
+        return fused(tasks, recipe, small, operations=dataclasses.replace(PLAIN, gather_windows=gather))
 
     halved = fitted_with(2)
     assert max(sizes) == 9
     assert {9, 4, 2} <= set(sizes)
-    plenty = stacked(tasks, recipe, small)
+    plenty = fused(tasks, recipe, small)
     assert all(same_bits(halved[task.name], plenty[task.name]) for task in tasks)
     with pytest.raises(OutOfDeviceMemory, match=r"no room for one network: CUDA .+\. Lower \[gpu\]"):
         fitted_with(0)
@@ -273,7 +273,7 @@ def test_running_out_of_memory_halfway_trains_nobody_twice_to_the_end(
         PLAIN.gather_windows(*buffers)
 
     with one_thread_each():
-        for result in fit_stacked(
+        for result in fit_fused(
             universe[:8],
             recipe=recipe,
             architecture=small,
@@ -300,22 +300,22 @@ def test_networks_that_a_step_computes_for_nothing_are_left_alone(
             step(size_of(m))
 
         with one_thread_each():
-            fits = StackedFit(state_of(tasks, recipe, small), tasks, run_step=run_step).results(lambda _: None)
+            fits = FusedFit(state_of(tasks, recipe, small), tasks, run_step=run_step).results(lambda _: None)
             found.append({fit.task.name: fit for fit in fits})
     assert all(same_bits(found[0][task.name], found[1][task.name]) for task in tasks)
 
 
 @pytest.mark.parametrize("num_networks", [1, 2, 7, 8, 9, 46, 103, 515])
-def test_few_sizes_of_a_stack_are_captured_and_none_is_too_small(num_networks: int) -> None:
+def test_few_numbers_of_networks_are_captured_and_none_is_too_small(num_networks: int) -> None:
     sizes = {m: captured_size(m, num_networks) for m in range(1, num_networks + 1)}
     assert all(m <= size <= num_networks for m, size in sizes.items())
     assert captured_sizes(num_networks) == sorted(set(sizes.values()), reverse=True), "all are warmed up beforehand"
     assert len(captured_sizes(num_networks)) <= 8
 
 
-def state_of(tasks: Sequence[FitTask], recipe: TrainingConfig, architecture: ArchitectureConfig) -> StackState:
-    """A stack with a place for every task."""
-    network = StackNetwork(
+def state_of(tasks: Sequence[FitTask], recipe: TrainingConfig, architecture: ArchitectureConfig) -> FusedState:
+    """A state with a slot for every task."""
+    network = FusedNetwork(
         architecture,
         PLAIN,
         num_networks=len(tasks),
@@ -324,7 +324,7 @@ def state_of(tasks: Sequence[FitTask], recipe: TrainingConfig, architecture: Arc
         dtype=torch.float32,
         device=CPU,
     )
-    return StackState(
+    return FusedState(
         network,
         tables_of(distinct_windows(tasks), CPU),
         recipe,
@@ -339,15 +339,15 @@ def test_windows_on_the_host_give_the_same(
 ) -> None:
     recipe = TrainingConfig(batch_size=32, max_epochs=2)
     tasks = universe[:3]
-    on_device = stacked(tasks, recipe, small)
-    monkeypatch.setattr(stack_memory, "TABLES_SHARE", 0.0)
-    on_host = stacked(tasks, recipe, small)
+    on_device = fused(tasks, recipe, small)
+    monkeypatch.setattr(fused_memory, "TABLES_SHARE", 0.0)
+    on_host = fused(tasks, recipe, small)
     assert all(same_bits(on_host[task.name], on_device[task.name]) for task in tasks)
 
 
 def test_a_budget_without_room_for_one_network_is_refused(universe: list[FitTask]) -> None:
     with pytest.raises(ConfigurationError, match=r"mib_per_job is 50; one network at batch size 64 needs 100 MiB"):
-        stacked(universe[:1], TrainingConfig(), ArchitectureConfig(), gpu=GpuConfig(mib_per_job=50))
+        fused(universe[:1], TrainingConfig(), ArchitectureConfig(), gpu=GpuConfig(mib_per_job=50))
 
 
 def test_every_epoch_of_every_network_is_reported_and_seconds_add_up(
@@ -359,7 +359,7 @@ def test_every_epoch_of_every_network_is_reported_and_seconds_add_up(
     def note(progress: Progress) -> None:
         epochs.setdefault((progress.ticker, progress.fold), []).append(progress.epoch)
 
-    results = stacked(universe[:5], recipe, small, on_progress=note)
+    results = fused(universe[:5], recipe, small, on_progress=note)
     assert list(epochs.values()) == [[1, 2, 3]] * 5
     longest = max(results.values(), key=lambda result: len(result.task.training_rows))
     assert all(0 < fit_of(result).duration_seconds <= fit_of(longest).duration_seconds for result in results.values())

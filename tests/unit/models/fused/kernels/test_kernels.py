@@ -18,12 +18,12 @@ from torch import Tensor, nn
 
 from ldtm_lib.config import ArchitectureConfig
 from ldtm_lib.features.window_set import WindowSet
-from ldtm_lib.models.fused import optimizer as stack_optimizer
+from ldtm_lib.models.fused import optimizer as fused_optimizer
 from ldtm_lib.models.fused import recurrence
-from ldtm_lib.models.fused import windows as stack_windows
+from ldtm_lib.models.fused import windows as fused_windows
 from ldtm_lib.models.fused.kernels.tiling import Tiling, obstacle, tilings_for
-from ldtm_lib.models.fused.layout import StackLayout
-from ldtm_lib.models.fused.network import PLAIN, StackNetwork
+from ldtm_lib.models.fused.layout import FusedLayout
+from ldtm_lib.models.fused.network import PLAIN, FusedNetwork
 from ldtm_lib.models.lstm import initial_state
 
 ON_GPU = torch.cuda.is_available()
@@ -58,7 +58,7 @@ def assert_near(found: Tensor, expected: Tensor, dtype: torch.dtype) -> None:
 
 
 class Layer:
-    """A stack of layers as the trainer lays them out, beside the same layers as nn.LSTM in float64."""
+    """Layers of many networks as the trainer lays them out, beside the same layers as nn.LSTM in float64."""
 
     def __init__(self, M: int, T: int, B: int, H: int, dtype: torch.dtype) -> None:
         self.T, self.H, self.dtype = T, H, dtype
@@ -141,7 +141,7 @@ def test_memory_beyond_the_last_window_is_not_touched(tiling: Tiling) -> None:
     last_session=st.booleans(),
     seed=st.integers(0, 99),
 )
-def test_a_stacked_layer_computes_and_differentiates_what_each_network_alone_does(
+def test_a_fused_layer_computes_and_differentiates_what_each_network_alone_does(
     num_networks: int,
     num_sessions: int,
     num_windows: int,
@@ -288,7 +288,7 @@ def test_each_network_walks_as_under_an_optimizer_of_its_own_and_stands_still_wh
         scaled = torch.where(update[:, None], grads * scale, torch.nan).to(DEVICE)
         for adamw, own, own_half in (
             (kernels.adamw, matrices, half),
-            (stack_optimizer.adamw, reference, reference_half),
+            (fused_optimizer.adamw, reference, reference_half),
         ):
             adamw(own[0], own_half, scaled, *own[1:], **constants(rates, updates, update, scale))
         for network in range(3):
@@ -333,7 +333,7 @@ def constants(rates: list[float], updates: Tensor, update: Tensor, scale: float)
 def test_gathered_windows_are_those_of_the_ticker_to_the_bit(windows: dict[str, WindowSet], dtype: torch.dtype) -> None:
     """In float32; in float16 they are those rounded."""
     sets = list(windows.values())
-    tables = stack_windows.tables_of(sets, DEVICE)
+    tables = fused_windows.tables_of(sets, DEVICE)
     flat = 123
     tables.span_WI[flat] = 0
     choice = np.random.default_rng(4)
@@ -351,20 +351,20 @@ def test_gathered_windows_are_those_of_the_ticker_to_the_bit(windows: dict[str, 
     assert (inputs[..., NUM_INPUTS:] == 9.0).all(), "padding is left alone"
 
 
-def test_a_whole_step_of_the_stack_finds_the_same_gradients_with_kernels_as_without(small: ArchitectureConfig) -> None:
+def test_a_whole_fused_step_finds_the_same_gradients_with_kernels_as_without(small: ArchitectureConfig) -> None:
     """One network has no windows in the step; another one a batch with padding."""
     dtype, M, B = FLOATS[-1], 3, 20
     torch.manual_seed(5)
     inputs, targets = torch.rand(M, 6, B, NUM_INPUTS), torch.rand(M, B, small.num_horizons)
     valid = torch.arange(B) < torch.tensor([[B], [0], [7]])
-    layout = StackLayout(small)
+    layout = FusedLayout(small)
     weights = torch.zeros(M, layout.num_elements)
     for row in weights:
         layout.write(row, initial_state(small, torch.Generator().manual_seed(6)))
     weights = weights.to(DEVICE, dtype)
     predictions, grads = [], []
     for operations in (kernels.KERNELS, PLAIN):
-        network = StackNetwork(
+        network = FusedNetwork(
             small, operations, num_networks=M, batch_size=B, window_sessions=6, dtype=dtype, device=DEVICE
         )
         network.inputs_MTBK[..., :NUM_INPUTS] = inputs
