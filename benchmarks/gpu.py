@@ -31,9 +31,9 @@ from ldtm_lib.features.windows import windows_of
 from ldtm_lib.models.cuda_memory import uuid_of
 from ldtm_lib.models.fit import Fit, FitTask, Progress
 from ldtm_lib.models.forecast import predict
+from ldtm_lib.models.fused.kernels.interface import REFERENCE, Operations, operations_for
 from ldtm_lib.models.fused.memory import plan_memory
-from ldtm_lib.models.fused.network import PLAIN, Operations
-from ldtm_lib.models.fused.trainer import fit_fused, operations_for
+from ldtm_lib.models.fused.trainer import fit_fused
 from ldtm_lib.models.single_fit import fit_alone
 from ldtm_lib.sessions import exchange_calendar
 
@@ -136,7 +136,7 @@ def sameness() -> None:
     """Sameness: fused in FP16, fused without kernels in FP16, the reference in FP32 on the CPU"""
     tasks, recipe = synthetic_tasks(8, 400), TrainingConfig(max_epochs=5)
     kernels, _ = fused(tasks, recipe)
-    plain, _ = fused(tasks, recipe, operations=PLAIN)
+    plain, _ = fused(tasks, recipe, operations=REFERENCE)
     named = {fit.task.ticker: fit for fit in plain}
     for fit in kernels[:4]:
         reference = fit_alone(
@@ -164,7 +164,7 @@ def epochs() -> None:
         with watched_gpu() as busy:
             _, seconds = fused(tasks, recipe)
             busy.last(sum(seconds))
-        _, without = fused(tasks, replace(recipe, max_epochs=3), operations=PLAIN)
+        _, without = fused(tasks, replace(recipe, max_epochs=3), operations=REFERENCE)
         single = float(np.median(epochs_alone(batch_size)[1:]))
         four = np.median(in_processes(4, "alone", batch_size))
         best = min(seconds)
@@ -186,7 +186,7 @@ def memory() -> None:
                 architecture=SHAPE,
                 budget_mib=budget,
                 half_precision=True,
-                kernels=operations_for(CUDA, SHAPE) is not PLAIN,
+                kernels=operations_for(CUDA, SHAPE) is not REFERENCE,
             )
             began = time.perf_counter()
             fits, _ = fused(tasks, recipe, GpuConfig(mib_per_job=budget))

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from ldtm_lib.config import ArchitectureConfig, TrainingConfig
 from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.models.fit import FitTask
+from ldtm_lib.models.fused.kernels.interface import INPUT_COLUMNS
 from ldtm_lib.models.fused.layout import FusedLayout
-from ldtm_lib.models.fused.network import INPUT_COLUMNS
 from ldtm_lib.models.fused.windows import distinct_windows, table_bytes
 
 MIB = 2**20

@@ -9,38 +9,12 @@ columns of the buffer of inputs, I inputs, H hidden units, G = 4 H gates, J = 2 
 E horizons, D inner units of a head, P elements of a network's row.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
 from ldtm_lib.config import ArchitectureConfig
-from ldtm_lib.models.fused import optimizer as fused_optimizer
-from ldtm_lib.models.fused import recurrence
-from ldtm_lib.models.fused import windows as fused_windows
+from ldtm_lib.models.fused.kernels.interface import INPUT_COLUMNS, Operations
 from ldtm_lib.models.fused.layout import FusedLayout, FusedWeights
-
-INPUT_COLUMNS = 16
-"""Matrix units take inputs in sixteens; the 11 inputs are followed by zeros."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Operations:
-    """The four operations that exist twice: in plain PyTorch, and as kernels for CUDA."""
-
-    lstm_forward: Callable[..., None]
-    lstm_backward: Callable[..., None]
-    adamw: Callable[..., None]
-    gather_windows: Callable[..., None]
-
-
-PLAIN = Operations(
-    lstm_forward=recurrence.lstm_forward,
-    lstm_backward=recurrence.lstm_backward,
-    adamw=fused_optimizer.adamw,
-    gather_windows=fused_windows.gather_windows,
-)
 
 
 class FusedNetwork:

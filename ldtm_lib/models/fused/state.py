@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from ldtm_lib.config import TrainingConfig
+from ldtm_lib.models.fused.kernels.interface import REFERENCE
 from ldtm_lib.models.fused.network import FusedNetwork
-from ldtm_lib.models.fused.windows import WindowTables, gather_windows
+from ldtm_lib.models.fused.windows import WindowTables
 
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
 """AdamW's, as PyTorch has them."""
@@ -138,7 +139,7 @@ class FusedState:
             network.operations.gather_windows(*source, inputs_MTBK)
         else:
             gathered_MTBK = torch.zeros(inputs_MTBK.shape)
-            gather_windows(*source, gathered_MTBK)
+            REFERENCE.gather_windows(*source, gathered_MTBK)
             inputs_MTBK.copy_(gathered_MTBK)
         network.targets_MBE[:m] = tables.targets_WE[rows_MB.long()].to(network.targets_MBE.device)
         cursor_M[:m] += 1

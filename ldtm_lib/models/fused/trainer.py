@@ -10,9 +10,9 @@ from ldtm_lib.config import ArchitectureConfig, GpuConfig, TrainingConfig
 from ldtm_lib.errors import LdtmError, TooFewBars
 from ldtm_lib.models.fit import Fit, FitFailed, FitTask, Progress
 from ldtm_lib.models.fused.fit import FusedFit, RunStep
-from ldtm_lib.models.fused.kernels.tiling import obstacle
+from ldtm_lib.models.fused.kernels.interface import REFERENCE, Operations, operations_for
 from ldtm_lib.models.fused.memory import MemoryPlan, plan_memory
-from ldtm_lib.models.fused.network import PLAIN, FusedNetwork, Operations
+from ldtm_lib.models.fused.network import FusedNetwork
 from ldtm_lib.models.fused.state import FusedState
 from ldtm_lib.models.fused.step_graphs import StepGraphs
 from ldtm_lib.models.fused.windows import distinct_windows, tables_of
@@ -56,7 +56,7 @@ def fit_fused(
         architecture=architecture,
         budget_mib=gpu.mib_per_job,
         half_precision=half_precision,
-        kernels=operations is not PLAIN,
+        kernels=operations is not REFERENCE,
     )
     num_networks = plan.num_networks
     left = {id(task): task for task in trainable}
@@ -91,15 +91,6 @@ def fit_fused(
             num_networks = max(1, min(num_networks, len(left)) // 2)
             if device.type == "cuda":
                 torch.cuda.empty_cache()
-
-
-def operations_for(device: torch.device, architecture: ArchitectureConfig) -> Operations:
-    """Kernels where there are any for the device and the architecture, else plain PyTorch."""
-    if obstacle(device, architecture.hidden) is None:
-        from ldtm_lib.models.fused.kernels.interface import KERNELS
-
-        return KERNELS
-    return PLAIN
 
 
 def _fit_at_once(

@@ -69,16 +69,3 @@ def tables_of(window_sets: Sequence[WindowSet], device: torch.device) -> WindowT
         targets_WE=together([windows.targets for windows in window_sets]),
         first_window={id(windows): int(at) for windows, at in zip(window_sets, first_window[:-1], strict=True)},
     )
-
-
-def gather_windows(
-    bars_SI: Tensor, low_WI: Tensor, span_WI: Tensor, starts_W: Tensor, rows_MB: Tensor, inputs_MTBK: Tensor
-) -> None:
-    """Put scaled windows into a buffer, in float32 the same to the bit as `WindowSet.gather`; padding is left alone."""
-    sessions_T = torch.arange(inputs_MTBK.shape[1], device=rows_MB.device)
-    rows_MB = rows_MB.long()
-    windows_MTBI = bars_SI[starts_W[rows_MB][:, None, :] + sessions_T[:, None]]
-    span_MBI = span_WI[rows_MB]
-    windows_MTBI -= low_WI[rows_MB][:, None]
-    windows_MTBI /= torch.where(span_MBI > 0, span_MBI, torch.inf)[:, None]
-    inputs_MTBK[..., : bars_SI.shape[1]] = windows_MTBI

@@ -12,9 +12,9 @@ from ldtm_lib.errors import TrainingDiverged
 from ldtm_lib.features.window_set import WindowSet
 from ldtm_lib.models.fit import Fit, FitFailed, FitTask
 from ldtm_lib.models.forecast import predict
+from ldtm_lib.models.fused.kernels.interface import REFERENCE, Operations, operations_for
 from ldtm_lib.models.fused.memory import plan_memory
-from ldtm_lib.models.fused.network import PLAIN, Operations
-from ldtm_lib.models.fused.trainer import fit_fused, operations_for
+from ldtm_lib.models.fused.trainer import fit_fused
 from ldtm_lib.models.single_fit import fit_alone
 
 pytestmark = [
@@ -67,7 +67,7 @@ def test_fused_networks_in_half_precision_equal_the_reference_in_single(
     ragged: list[FitTask], with_kernels: bool
 ) -> None:
     """Validation losses within 3%, forecasts within 0.5% of the price, after five epochs."""
-    found = on_gpu(ragged, operations=operations_for(CUDA, SHAPE) if with_kernels else PLAIN)
+    found = on_gpu(ragged, operations=operations_for(CUDA, SHAPE) if with_kernels else REFERENCE)
     for task in ragged[::6]:
         reference = fit_alone(task, recipe=RECIPE, architecture=SHAPE, device=CPU, on_progress=lambda _: None)
         fit = fit_of(found[task.ticker])
@@ -105,7 +105,7 @@ def test_the_peak_is_what_the_formula_says_and_within_the_budget(ragged: list[Fi
         architecture=SHAPE,
         budget_mib=mib,
         half_precision=True,
-        kernels=operations_for(CUDA, SHAPE) is not PLAIN,
+        kernels=operations_for(CUDA, SHAPE) is not REFERENCE,
     )
     peaks = [fit_of(result).vram_peak_mib for result in on_gpu(ragged, mib=mib).values()]
     peak = max(peak for peak in peaks if peak is not None)

@@ -1,231 +1,148 @@
-"""The operations of a training step as Triton kernels: what `recurrence`, `fused_optimizer` and `fused_windows` do.
+"""The operations of a training step that exist twice, the buffers that they work in, and the choice between the two.
 
-Importing this needs Triton; ask `tiling.obstacle` first. Nothing is allocated, nothing waits for the device, and all
-buffers are the caller's, so that a step can be captured in a CUDA graph. A network that takes no part costs nothing:
-its programs return at once. On CUDA the buffers are float16; with TRITON_INTERPRET=1 set before Triton is first
-imported the same kernels run on the CPU, slowly, in float16 or float32.
+`reference` implements the four operations in plain PyTorch, `launch` as Triton kernels for CUDA; tests compare them.
+All buffers belong to the caller: float16 on CUDA, float32 or float16 on the CPU, except where a type is named below.
+Buffers may be strided but for their last axis. Networks that are inactive in a step leave results without a meaning.
 
-Axes: M fused networks, T sessions of a window, B windows, K input columns (padding included), I inputs,
-H hidden units, G = 4 H gates in the order of `nn.LSTM`, P elements of a network's row, S bars, W windows of all
-tickers.
+Axes: M networks, T sessions of a window, B windows of a batch, K columns of the buffer of inputs (the I inputs, then
+zeros), H hidden units, G = 4 H gates in the order of `nn.LSTM` (input, forget, cell, output), P elements of a network's
+row of parameters, S bars and W windows of all tickers.
 """
 
-import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from ldtm_lib.models.fused.kernels.recurrence import INTERPRETED, LSTM_BACKWARD, LSTM_FORWARD
-from ldtm_lib.models.fused.kernels.step import ADAMW, GATHER_WINDOWS
-from ldtm_lib.models.fused.kernels.tiling import Tiling, tilings_of
-from ldtm_lib.models.fused.network import Operations
+from ldtm_lib.config import ArchitectureConfig
+from ldtm_lib.models.fused.kernels import reference
+from ldtm_lib.models.fused.kernels.tiling import obstacle
 
-__all__ = ["KERNELS", "adamw", "gather_windows", "lstm_backward", "lstm_forward"]
-
-ADAMW_BLOCK, GATHER_BLOCK = 1024, 128
-WARPGROUP_ROWS = 64
-"""From so many rows on Hopper's matrix units work on whole groups of warps."""
+INPUT_COLUMNS = 16
+"""K: matrix units take inputs in sixteens; the 11 inputs are followed by zeros."""
 
 
-def lstm_forward(
-    gates_MTBG: Tensor,
-    weight_hh_MGH: Tensor,
-    hidden_MTBH: Tensor,
-    cell_MTBH: Tensor,
-    *,
-    active_M: Tensor,
-    inputs_MTBK: Tensor | None = None,
-    weight_ih_MGI: Tensor | None = None,
-    tiling: Tiling | None = None,
-) -> None:
-    """As `recurrence.lstm_forward`; with `inputs` their share of the gates never goes through memory.
+class LstmForward(Protocol):
+    """Runs one layer over all sessions, from a hidden and a cell state of 0."""
 
-    All tensors may be strided but for their last axis. Columns of `inputs` beyond I must be finite.
-    """
-    num_networks, num_sessions, num_windows, hidden = cell_MTBH.shape
-    tiling = tiling or tilings_of(gates_MTBG.device, hidden).forward
-    fused = inputs_MTBK is not None and weight_ih_MGI is not None
-    inputs = inputs_MTBK if inputs_MTBK is not None else gates_MTBG
-    weight_ih = weight_ih_MGI if weight_ih_MGI is not None else weight_hh_MGH
-    with torch.cuda.device_of(gates_MTBG):
-        LSTM_FORWARD[(math.ceil(num_windows / tiling.rows), num_networks)](
-            gates_MTBG,
-            weight_hh_MGH,
-            hidden_MTBH,
-            cell_MTBH,
-            inputs,
-            weight_ih,
-            active_M,
-            num_sessions,
-            num_windows,
-            active_M.stride(0),
-            gates_MTBG.stride(0),
-            gates_MTBG.stride(1),
-            weight_hh_MGH.stride(0),
-            hidden_MTBH.stride(0),
-            hidden_MTBH.stride(1),
-            cell_MTBH.stride(0),
-            cell_MTBH.stride(1),
-            inputs.stride(0),
-            inputs.stride(1),
-            weight_ih.stride(0),
-            GATES_B=gates_MTBG.stride(2),
-            WEIGHT_HH_G=weight_hh_MGH.stride(1),
-            HIDDEN_B=hidden_MTBH.stride(2),
-            CELL_B=cell_MTBH.stride(2),
-            INPUTS_B=inputs.stride(2),
-            WEIGHT_IH_G=weight_ih.stride(1),
-            NUM_INPUTS=weight_ih.shape[2],
-            K=inputs.shape[3],
-            H=hidden,
-            FUSED=fused,
-            **_constants(tiling, num_windows),
-        )
+    def __call__(
+        self,
+        gates_MTBG: Tensor,
+        weight_hh_MGH: Tensor,
+        hidden_MTBH: Tensor,
+        cell_MTBH: Tensor,
+        *,
+        active_M: Tensor,
+        inputs_MTBK: Tensor | None = None,
+        weight_ih_MGI: Tensor | None = None,
+    ) -> None:
+        """Fill `gates` with the activated gates, `hidden` and `cell` with the states after every session.
+
+        On entry `gates` holds the share of the layer's inputs, unless `inputs` and their weights are given; columns of
+        `inputs` beyond I must be finite. `active` (bool) marks the networks that have windows in this step.
+        """
+        ...
 
 
-def lstm_backward(
-    gates_MTBG: Tensor,
-    weight_hh_MGH: Tensor,
-    cell_MTBH: Tensor,
-    *,
-    active_M: Tensor,
-    grad_hidden_MTBH: Tensor | None = None,
-    grad_last_MBH: Tensor | None = None,
-    tiling: Tiling | None = None,
-) -> None:
-    """As `recurrence.lstm_backward`; the cell states of the last session are not read."""
-    num_networks, num_sessions, num_windows, hidden = cell_MTBH.shape
-    tiling = tiling or tilings_of(gates_MTBG.device, hidden).backward
-    grad_hidden = grad_hidden_MTBH if grad_hidden_MTBH is not None else cell_MTBH
-    grad_last = grad_last_MBH if grad_last_MBH is not None else cell_MTBH[:, 0]
-    with torch.cuda.device_of(gates_MTBG):
-        LSTM_BACKWARD[(math.ceil(num_windows / tiling.rows), num_networks)](
-            gates_MTBG,
-            weight_hh_MGH,
-            cell_MTBH,
-            grad_hidden,
-            grad_last,
-            active_M,
-            num_sessions,
-            num_windows,
-            active_M.stride(0),
-            gates_MTBG.stride(0),
-            gates_MTBG.stride(1),
-            weight_hh_MGH.stride(0),
-            cell_MTBH.stride(0),
-            cell_MTBH.stride(1),
-            grad_hidden.stride(0),
-            grad_hidden.stride(1),
-            grad_last.stride(0),
-            GATES_B=gates_MTBG.stride(2),
-            WEIGHT_HH_G=weight_hh_MGH.stride(1),
-            CELL_B=cell_MTBH.stride(2),
-            GRAD_HIDDEN_B=grad_hidden.stride(2),
-            GRAD_LAST_B=grad_last.stride(1),
-            H=hidden,
-            EVERY_SESSION=grad_hidden_MTBH is not None,
-            LAST_SESSION=grad_last_MBH is not None,
-            **_constants(tiling, num_windows),
-        )
+class LstmBackward(Protocol):
+    """Differentiates one layer over all sessions."""
+
+    def __call__(
+        self,
+        gates_MTBG: Tensor,
+        weight_hh_MGH: Tensor,
+        cell_MTBH: Tensor,
+        *,
+        active_M: Tensor,
+        grad_hidden_MTBH: Tensor | None = None,
+        grad_last_MBH: Tensor | None = None,
+    ) -> None:
+        """Turn the activated gates into the gradients of what went into them.
+
+        The gradient of the hidden states comes as that of every session, of the last one, or both.
+        """
+        ...
 
 
-def adamw(
-    parameters_MP: Tensor,
-    half_MP: Tensor | None,
-    grads_MP: Tensor,
-    exp_avg_MP: Tensor,
-    exp_avg_sq_MP: Tensor,
-    *,
-    learning_rate_M: Tensor,
-    bias_correction1_M: Tensor,
-    bias_correction2_sqrt_M: Tensor,
-    inverse_scale_M: Tensor,
-    update_M: Tensor,
-    weight_decay: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-) -> None:
-    """As `fused_optimizer.adamw`, in one pass over memory: 28 bytes an element, none for a network left out."""
-    num_networks, num_elements = parameters_MP.shape
-    half = half_MP if half_MP is not None else grads_MP
-    with torch.cuda.device_of(parameters_MP):
-        ADAMW[(math.ceil(num_elements / ADAMW_BLOCK), num_networks)](
-            parameters_MP,
-            half,
-            grads_MP,
-            exp_avg_MP,
-            exp_avg_sq_MP,
-            learning_rate_M,
-            bias_correction1_M,
-            bias_correction2_sqrt_M,
-            inverse_scale_M,
-            update_M,
-            num_elements,
-            parameters_MP.stride(0),
-            half.stride(0),
-            grads_MP.stride(0),
-            exp_avg_MP.stride(0),
-            exp_avg_sq_MP.stride(0),
-            learning_rate_M.stride(0),
-            bias_correction1_M.stride(0),
-            bias_correction2_sqrt_M.stride(0),
-            inverse_scale_M.stride(0),
-            update_M.stride(0),
-            WEIGHT_DECAY=weight_decay,
-            BETA1=beta1,
-            BETA2=beta2,
-            EPS=eps,
-            HALF=half_MP is not None,
-            BLOCK=ADAMW_BLOCK,
-            num_warps=4,
-            enable_fp_fusion=True,
-        )
+class AdamW(Protocol):
+    """Takes one step of AdamW."""
+
+    def __call__(
+        self,
+        parameters_MP: Tensor,
+        half_MP: Tensor | None,
+        grads_MP: Tensor,
+        exp_avg_MP: Tensor,
+        exp_avg_sq_MP: Tensor,
+        *,
+        learning_rate_M: Tensor,
+        bias_correction1_M: Tensor,
+        bias_correction2_sqrt_M: Tensor,
+        inverse_scale_M: Tensor,
+        update_M: Tensor,
+        weight_decay: float,
+        beta1: float,
+        beta2: float,
+        eps: float,
+    ) -> None:
+        """Update parameters and momenta, all float32, in place.
+
+        `grads` times `inverse_scale` are the gradients, and may be float16; `half` (float16) receives a copy of the
+        parameters. Networks that `update` (bool) leaves out keep parameters and momenta, whatever their gradients are.
+        """
+        ...
 
 
-def gather_windows(
-    bars_SI: Tensor, low_WI: Tensor, span_WI: Tensor, starts_W: Tensor, rows_MB: Tensor, inputs_MTBK: Tensor
-) -> None:
-    """As `fused_windows.gather_windows`: the same to the bit, then rounded to the buffer's type."""
-    num_networks, num_sessions, num_windows, columns = inputs_MTBK.shape
-    with torch.cuda.device_of(bars_SI):
-        GATHER_WINDOWS[(math.ceil(num_windows * num_sessions / GATHER_BLOCK), num_networks)](
-            bars_SI,
-            low_WI,
-            span_WI,
-            starts_W,
-            rows_MB,
-            inputs_MTBK,
-            num_sessions,
-            num_windows,
-            bars_SI.stride(0),
-            low_WI.stride(0),
-            span_WI.stride(0),
-            rows_MB.stride(0),
-            inputs_MTBK.stride(0),
-            inputs_MTBK.stride(1),
-            inputs_MTBK.stride(2),
-            NUM_INPUTS=bars_SI.shape[1],
-            K=columns,
-            BLOCK=GATHER_BLOCK,
-            num_warps=4,
-            enable_fp_fusion=True,
-        )
+class GatherWindows(Protocol):
+    """Gathers the windows of a batch, scaled."""
+
+    def __call__(
+        self,
+        bars_SI: Tensor,
+        low_WI: Tensor,
+        span_WI: Tensor,
+        starts_W: Tensor,
+        rows_MB: Tensor,
+        inputs_MTBK: Tensor,
+    ) -> None:
+        """Put the windows `rows` (int32) of the float32 tables into `inputs`; columns beyond I are left alone.
+
+        In float32 the result is the same to the bit as that of `WindowSet.gather`. `starts` (int64) is the bar that
+        each window begins with.
+        """
+        ...
 
 
-def _constants(tiling: Tiling, num_windows: int) -> dict[str, int | bool]:
-    """What a recurrence kernel is compiled for besides strides."""
-    return {
-        "ROWS": tiling.rows,
-        "FULL": num_windows % tiling.rows == 0,
-        "RESIDENT": tiling.resident,
-        "STAGES": tiling.stages,
-        "FAST": not INTERPRETED,
-        "APART": tiling.rows >= WARPGROUP_ROWS,
-        "num_warps": tiling.warps,
-        "num_stages": 1,
-        "enable_fp_fusion": True,
-    }
+class Kernel(Protocol):
+    """A Triton program that runs on a grid: `kernel[programs of a network, networks](arguments)`."""
+
+    def __getitem__(self, grid: tuple[int, int], /) -> Callable[..., None]: ...
 
 
-KERNELS = Operations(lstm_forward=lstm_forward, lstm_backward=lstm_backward, adamw=adamw, gather_windows=gather_windows)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operations:
+    """One implementation of the four operations."""
+
+    lstm_forward: LstmForward
+    lstm_backward: LstmBackward
+    adamw: AdamW
+    gather_windows: GatherWindows
+
+
+REFERENCE = Operations(
+    lstm_forward=reference.lstm_forward,
+    lstm_backward=reference.lstm_backward,
+    adamw=reference.adamw,
+    gather_windows=reference.gather_windows,
+)
+
+
+def operations_for(device: torch.device, architecture: ArchitectureConfig) -> Operations:
+    """The kernels where they run on the device with the architecture, else the reference."""
+    if obstacle(device, architecture.hidden) is None:
+        from ldtm_lib.models.fused.kernels.launch import TRITON
+
+        return TRITON
+    return REFERENCE

@@ -1,10 +1,225 @@
-"""What a Triton kernel is to the Python that launches it."""
+"""Launching of the Triton kernels: the operations of `interface` for CUDA.
 
-from collections.abc import Callable
-from typing import Protocol
+Importing this module needs Triton; `interface.operations_for` imports it only where the kernels run. The launches
+allocate nothing and never wait for the device, so that a step can be captured in a CUDA graph. The programs of a
+network that is left out return at once. With TRITON_INTERPRET=1 set before Triton is first imported the same kernels
+run on the CPU, slowly, in float16 or float32. Axes as in `interface`.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from ldtm_lib.models.fused.kernels.interface import Operations
+from ldtm_lib.models.fused.kernels.recurrence import INTERPRETED, LSTM_BACKWARD, LSTM_FORWARD
+from ldtm_lib.models.fused.kernels.step import ADAMW, GATHER_WINDOWS
+from ldtm_lib.models.fused.kernels.tiling import Tiling, tilings_of
+
+ADAMW_BLOCK, GATHER_BLOCK = 1024, 128
+WARPGROUP_ROWS = 64
+"""From so many rows on Hopper's matrix units work on whole groups of warps."""
 
 
-class Kernel(Protocol):
-    """Something that runs on a grid of programs: `kernel[programs of a network, networks](arguments)`."""
+def lstm_forward(
+    gates_MTBG: Tensor,
+    weight_hh_MGH: Tensor,
+    hidden_MTBH: Tensor,
+    cell_MTBH: Tensor,
+    *,
+    active_M: Tensor,
+    inputs_MTBK: Tensor | None = None,
+    weight_ih_MGI: Tensor | None = None,
+    tiling: Tiling | None = None,
+) -> None:
+    """As `reference.lstm_forward`; with `inputs` their share of the gates never goes through memory.
 
-    def __getitem__(self, grid: tuple[int, int], /) -> Callable[..., None]: ...
+    All tensors may be strided but for their last axis. Columns of `inputs` beyond I must be finite.
+    """
+    num_networks, num_sessions, num_windows, hidden = cell_MTBH.shape
+    tiling = tiling or tilings_of(gates_MTBG.device, hidden).forward
+    fused = inputs_MTBK is not None and weight_ih_MGI is not None
+    inputs = inputs_MTBK if inputs_MTBK is not None else gates_MTBG
+    weight_ih = weight_ih_MGI if weight_ih_MGI is not None else weight_hh_MGH
+    with torch.cuda.device_of(gates_MTBG):
+        LSTM_FORWARD[(math.ceil(num_windows / tiling.rows), num_networks)](
+            gates_MTBG,
+            weight_hh_MGH,
+            hidden_MTBH,
+            cell_MTBH,
+            inputs,
+            weight_ih,
+            active_M,
+            num_sessions,
+            num_windows,
+            active_M.stride(0),
+            gates_MTBG.stride(0),
+            gates_MTBG.stride(1),
+            weight_hh_MGH.stride(0),
+            hidden_MTBH.stride(0),
+            hidden_MTBH.stride(1),
+            cell_MTBH.stride(0),
+            cell_MTBH.stride(1),
+            inputs.stride(0),
+            inputs.stride(1),
+            weight_ih.stride(0),
+            GATES_B=gates_MTBG.stride(2),
+            WEIGHT_HH_G=weight_hh_MGH.stride(1),
+            HIDDEN_B=hidden_MTBH.stride(2),
+            CELL_B=cell_MTBH.stride(2),
+            INPUTS_B=inputs.stride(2),
+            WEIGHT_IH_G=weight_ih.stride(1),
+            NUM_INPUTS=weight_ih.shape[2],
+            K=inputs.shape[3],
+            H=hidden,
+            FUSED=fused,
+            **_constants(tiling, num_windows),
+        )
+
+
+def lstm_backward(
+    gates_MTBG: Tensor,
+    weight_hh_MGH: Tensor,
+    cell_MTBH: Tensor,
+    *,
+    active_M: Tensor,
+    grad_hidden_MTBH: Tensor | None = None,
+    grad_last_MBH: Tensor | None = None,
+    tiling: Tiling | None = None,
+) -> None:
+    """As `reference.lstm_backward`; the cell states of the last session are not read."""
+    num_networks, num_sessions, num_windows, hidden = cell_MTBH.shape
+    tiling = tiling or tilings_of(gates_MTBG.device, hidden).backward
+    grad_hidden = grad_hidden_MTBH if grad_hidden_MTBH is not None else cell_MTBH
+    grad_last = grad_last_MBH if grad_last_MBH is not None else cell_MTBH[:, 0]
+    with torch.cuda.device_of(gates_MTBG):
+        LSTM_BACKWARD[(math.ceil(num_windows / tiling.rows), num_networks)](
+            gates_MTBG,
+            weight_hh_MGH,
+            cell_MTBH,
+            grad_hidden,
+            grad_last,
+            active_M,
+            num_sessions,
+            num_windows,
+            active_M.stride(0),
+            gates_MTBG.stride(0),
+            gates_MTBG.stride(1),
+            weight_hh_MGH.stride(0),
+            cell_MTBH.stride(0),
+            cell_MTBH.stride(1),
+            grad_hidden.stride(0),
+            grad_hidden.stride(1),
+            grad_last.stride(0),
+            GATES_B=gates_MTBG.stride(2),
+            WEIGHT_HH_G=weight_hh_MGH.stride(1),
+            CELL_B=cell_MTBH.stride(2),
+            GRAD_HIDDEN_B=grad_hidden.stride(2),
+            GRAD_LAST_B=grad_last.stride(1),
+            H=hidden,
+            EVERY_SESSION=grad_hidden_MTBH is not None,
+            LAST_SESSION=grad_last_MBH is not None,
+            **_constants(tiling, num_windows),
+        )
+
+
+def adamw(
+    parameters_MP: Tensor,
+    half_MP: Tensor | None,
+    grads_MP: Tensor,
+    exp_avg_MP: Tensor,
+    exp_avg_sq_MP: Tensor,
+    *,
+    learning_rate_M: Tensor,
+    bias_correction1_M: Tensor,
+    bias_correction2_sqrt_M: Tensor,
+    inverse_scale_M: Tensor,
+    update_M: Tensor,
+    weight_decay: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+) -> None:
+    """As `reference.adamw`, in one pass over memory: 28 bytes an element, none for a network left out."""
+    num_networks, num_elements = parameters_MP.shape
+    half = half_MP if half_MP is not None else grads_MP
+    with torch.cuda.device_of(parameters_MP):
+        ADAMW[(math.ceil(num_elements / ADAMW_BLOCK), num_networks)](
+            parameters_MP,
+            half,
+            grads_MP,
+            exp_avg_MP,
+            exp_avg_sq_MP,
+            learning_rate_M,
+            bias_correction1_M,
+            bias_correction2_sqrt_M,
+            inverse_scale_M,
+            update_M,
+            num_elements,
+            parameters_MP.stride(0),
+            half.stride(0),
+            grads_MP.stride(0),
+            exp_avg_MP.stride(0),
+            exp_avg_sq_MP.stride(0),
+            learning_rate_M.stride(0),
+            bias_correction1_M.stride(0),
+            bias_correction2_sqrt_M.stride(0),
+            inverse_scale_M.stride(0),
+            update_M.stride(0),
+            WEIGHT_DECAY=weight_decay,
+            BETA1=beta1,
+            BETA2=beta2,
+            EPS=eps,
+            HALF=half_MP is not None,
+            BLOCK=ADAMW_BLOCK,
+            num_warps=4,
+            enable_fp_fusion=True,
+        )
+
+
+def gather_windows(
+    bars_SI: Tensor, low_WI: Tensor, span_WI: Tensor, starts_W: Tensor, rows_MB: Tensor, inputs_MTBK: Tensor
+) -> None:
+    """As `reference.gather_windows`: the same to the bit, then rounded to the buffer's type."""
+    num_networks, num_sessions, num_windows, columns = inputs_MTBK.shape
+    with torch.cuda.device_of(bars_SI):
+        GATHER_WINDOWS[(math.ceil(num_windows * num_sessions / GATHER_BLOCK), num_networks)](
+            bars_SI,
+            low_WI,
+            span_WI,
+            starts_W,
+            rows_MB,
+            inputs_MTBK,
+            num_sessions,
+            num_windows,
+            bars_SI.stride(0),
+            low_WI.stride(0),
+            span_WI.stride(0),
+            rows_MB.stride(0),
+            inputs_MTBK.stride(0),
+            inputs_MTBK.stride(1),
+            inputs_MTBK.stride(2),
+            NUM_INPUTS=bars_SI.shape[1],
+            K=columns,
+            BLOCK=GATHER_BLOCK,
+            num_warps=4,
+            enable_fp_fusion=True,
+        )
+
+
+def _constants(tiling: Tiling, num_windows: int) -> dict[str, int | bool]:
+    """What a recurrence kernel is compiled for besides strides."""
+    return {
+        "ROWS": tiling.rows,
+        "FULL": num_windows % tiling.rows == 0,
+        "RESIDENT": tiling.resident,
+        "STAGES": tiling.stages,
+        "FAST": not INTERPRETED,
+        "APART": tiling.rows >= WARPGROUP_ROWS,
+        "num_warps": tiling.warps,
+        "num_stages": 1,
+        "enable_fp_fusion": True,
+    }
+
+
+TRITON = Operations(lstm_forward=lstm_forward, lstm_backward=lstm_backward, adamw=adamw, gather_windows=gather_windows)

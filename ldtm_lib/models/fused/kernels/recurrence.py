@@ -7,7 +7,7 @@ read before the same program overwrites it. Storage is of any floating type, sum
 
 Triton's language is not Python's: types are known when a kernel is compiled, hence no strict type check here.
 
-Axes as in `recurrence`; ROWS windows of a program. The strides of a row are constants, so that the compiler folds
+Axes as in `interface`; ROWS windows of a program. The strides of a row are constants, so that the compiler folds
 them into addresses; spilled registers are the price otherwise.
 """
 
@@ -15,7 +15,7 @@ import triton
 import triton.language as tl
 from triton import knobs
 
-from ldtm_lib.models.fused.kernels.launch import Kernel
+from ldtm_lib.models.fused.kernels.interface import Kernel
 
 INTERPRETED: bool = knobs.runtime.interpret
 """Whether Triton's interpreter runs the kernels, which knows no hardware instructions."""

@@ -3,13 +3,13 @@
 
 Triton's language is not Python's: types are known when a kernel is compiled, hence no strict type check here.
 
-Axes as in `fused_optimizer` and `fused_windows`.
+Axes as in `interface`.
 """
 
 import triton
 import triton.language as tl
 
-from ldtm_lib.models.fused.kernels.launch import Kernel
+from ldtm_lib.models.fused.kernels.interface import Kernel
 
 
 @triton.jit

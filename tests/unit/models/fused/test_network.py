@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from torch.nn.functional import mse_loss
 
 from ldtm_lib.config import ArchitectureConfig
+from ldtm_lib.models.fused.kernels.interface import REFERENCE
 from ldtm_lib.models.fused.layout import ALIGNMENT, FusedLayout
-from ldtm_lib.models.fused.network import PLAIN, FusedNetwork
+from ldtm_lib.models.fused.network import FusedNetwork
 from ldtm_lib.models.lstm import initial_state, network_of
 
 CPU = torch.device("cpu")
@@ -40,7 +41,7 @@ def test_only_networks_of_two_layers_can_be_fused() -> None:
 def fused_network_of(num_networks: int, batch_size: int, num_sessions: int) -> FusedNetwork:
     return FusedNetwork(
         SMALL,
-        PLAIN,
+        REFERENCE,
         num_networks=num_networks,
         batch_size=batch_size,
         window_sessions=num_sessions,

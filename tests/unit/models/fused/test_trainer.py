@@ -17,7 +17,8 @@ from ldtm_lib.models.fit import Fit, FitFailed, FitTask, Progress
 from ldtm_lib.models.forecast import predict
 from ldtm_lib.models.fused import memory as fused_memory
 from ldtm_lib.models.fused.fit import FusedFit
-from ldtm_lib.models.fused.network import PLAIN, FusedNetwork, Operations
+from ldtm_lib.models.fused.kernels.interface import REFERENCE, Operations
+from ldtm_lib.models.fused.network import FusedNetwork
 from ldtm_lib.models.fused.state import FusedState
 from ldtm_lib.models.fused.step_graphs import captured_size, captured_sizes
 from ldtm_lib.models.fused.trainer import OutOfDeviceMemory, fit_fused
@@ -50,7 +51,7 @@ def fused(
     gpu: GpuConfig = ROOMY,
     half_precision: bool = False,
     on_progress: Callable[[Progress], None] = lambda _: None,
-    operations: Operations = PLAIN,
+    operations: Operations = REFERENCE,
 ) -> Results:
     with one_thread_each():
         results = list(
@@ -245,9 +246,9 @@ def test_running_out_of_memory_halves_the_number_of_networks_and_keeps_results(
             sizes.append(num_networks)
             if num_networks > most:
                 raise shortage
-            PLAIN.gather_windows(*buffers)
+            REFERENCE.gather_windows(*buffers)
 
-        return fused(tasks, recipe, small, operations=dataclasses.replace(PLAIN, gather_windows=gather))
+        return fused(tasks, recipe, small, operations=dataclasses.replace(REFERENCE, gather_windows=gather))
 
     halved = fitted_with(2)
     assert max(sizes) == 9
@@ -270,7 +271,7 @@ def test_running_out_of_memory_halfway_trains_nobody_twice_to_the_end(
         if ended and not shortages:
             shortages += 1
             raise torch.OutOfMemoryError("CUDA out of memory.")
-        PLAIN.gather_windows(*buffers)
+        REFERENCE.gather_windows(*buffers)
 
     with one_thread_each():
         for result in fit_fused(
@@ -280,7 +281,7 @@ def test_running_out_of_memory_halfway_trains_nobody_twice_to_the_end(
             device=CPU,
             gpu=ROOMY,
             on_progress=lambda _: None,
-            operations=dataclasses.replace(PLAIN, gather_windows=gather),
+            operations=dataclasses.replace(REFERENCE, gather_windows=gather),
         ):
             ended.append(result.task.name)  # noqa: PERF401  seen while the training goes on
     assert shortages == 1
@@ -317,7 +318,7 @@ def state_of(tasks: Sequence[FitTask], recipe: TrainingConfig, architecture: Arc
     """A state with a slot for every task."""
     network = FusedNetwork(
         architecture,
-        PLAIN,
+        REFERENCE,
         num_networks=len(tasks),
         batch_size=recipe.batch_size,
         window_sessions=30,

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from ldtm_lib.features.window_set import WindowSet
 from ldtm_lib.models.fit import FitTask
-from ldtm_lib.models.fused.windows import distinct_windows, gather_windows, table_bytes, tables_of
+from ldtm_lib.models.fused.kernels.reference import gather_windows
+from ldtm_lib.models.fused.windows import distinct_windows, table_bytes, tables_of
 
 CPU = torch.device("cpu")
 

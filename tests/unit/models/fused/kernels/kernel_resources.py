@@ -1,6 +1,7 @@
 """Compile the kernels as they would be launched on a GPU that is not here, and print what each would take there.
 
-A program of its own: `python kernel_resources.py 9.0` prints a JSON list. Triton is given a driver that only knows
+A program of its own: `python kernel_resources.py 9.0 128` prints a JSON list for a compute capability and a number of
+hidden units. Triton is given a driver that only knows
 a compute capability; tensors on PyTorch's `meta` device stand for the buffers; a launch only compiles.
 """
 
@@ -17,10 +18,12 @@ import torch
 from triton import knobs, runtime
 from triton.backends.compiler import GPUTarget
 
-from ldtm_lib.models.fused.kernels import interface as kernels
+from ldtm_lib.config import ArchitectureConfig
+from ldtm_lib.models.fused.kernels import launch as kernels
 from ldtm_lib.models.fused.kernels.tiling import Tilings, tilings_for
+from ldtm_lib.models.fused.layout import FusedLayout
 
-M, T, H, NUM_INPUTS, COLUMNS = 103, 30, 128, 11, 16
+M, T, NUM_INPUTS, COLUMNS = 103, 30, 11, 16
 
 
 class Compiling:
@@ -40,13 +43,12 @@ def buffer(*shape: int, dtype: torch.dtype = torch.float16) -> torch.Tensor:
     return torch.empty(shape, dtype=dtype, device="meta")
 
 
-def launch_recurrence(tilings: Tilings, num_windows: int) -> dict[str, Callable[[], None]]:
+def launch_recurrence(tilings: Tilings, hidden: int, num_windows: int) -> dict[str, Callable[[], None]]:
     """The four launches of a training step, by name."""
-    B = num_windows
-    padded = buffer(M, 227_328)
-    first = padded[:, : 4 * H * NUM_INPUTS].view(M, 4 * H, NUM_INPUTS)
-    first_hh = padded[:, 5632 : 5632 + 4 * H * H].view(M, 4 * H, H)
-    second_hh = padded[:, 71_168 : 71_168 + 8 * H * H].view(M, 4 * H, 2 * H)[..., H:]
+    B, H = num_windows, hidden
+    layout = FusedLayout(ArchitectureConfig(hidden=hidden))
+    weights = layout.weights(buffer(M, layout.num_elements))
+    first, first_hh, second_hh = weights.first_ih_MGI, weights.first_hh_MGH, weights.second_hh_MGH
     states, active = buffer(M, T + 1, B, 2 * H), buffer(M, B, dtype=torch.bool)[:, 0]
     gates, cell = buffer(M, T, B, 4 * H), buffer(M, T, B, H)
     return {
@@ -117,7 +119,7 @@ def resources(compiled: Any) -> dict[str, int]:
     return {"registers": registers, "spilled": stack + local, "shared": compiled.metadata.shared}
 
 
-def main(capability: str) -> None:
+def main(capability: str, hidden: int) -> None:
     major, minor = map(int, capability.split("."))
     target = GPUTarget("cuda", 10 * major + minor, 32)
     runtime.driver.set_active(
@@ -130,7 +132,10 @@ def main(capability: str) -> None:
         setattr(kernels, name, Compiling(getattr(kernels, name), compiled))
     entries: list[dict[str, object]] = []
     for num_windows in (64, 100):
-        launches = {**launch_recurrence(tilings_for((major, minor), H), num_windows), **launch_step(num_windows)}
+        launches = {
+            **launch_recurrence(tilings_for((major, minor), hidden), hidden, num_windows),
+            **launch_step(num_windows),
+        }
         for name, launch in launches.items():
             launch()
             entries.append({"kernel": name, "windows": num_windows, **resources(compiled[-1])})
@@ -138,4 +143,4 @@ def main(capability: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], int(sys.argv[2]))

@@ -18,12 +18,11 @@ from torch import Tensor, nn
 
 from ldtm_lib.config import ArchitectureConfig
 from ldtm_lib.features.window_set import WindowSet
-from ldtm_lib.models.fused import optimizer as fused_optimizer
-from ldtm_lib.models.fused import recurrence
-from ldtm_lib.models.fused import windows as fused_windows
+from ldtm_lib.models.fused.kernels.interface import REFERENCE
 from ldtm_lib.models.fused.kernels.tiling import Tiling, obstacle, tilings_for
 from ldtm_lib.models.fused.layout import FusedLayout
-from ldtm_lib.models.fused.network import PLAIN, FusedNetwork
+from ldtm_lib.models.fused.network import FusedNetwork
+from ldtm_lib.models.fused.windows import tables_of
 from ldtm_lib.models.lstm import initial_state
 
 ON_GPU = torch.cuda.is_available()
@@ -31,7 +30,7 @@ if not ON_GPU:
     assert "triton" not in sys.modules, "who imports Triton before this module must set TRITON_INTERPRET=1"
     os.environ["TRITON_INTERPRET"] = "1"
 pytest.importorskip("triton", reason="kernels need Triton")
-from ldtm_lib.models.fused.kernels import interface as kernels  # noqa: E402
+from ldtm_lib.models.fused.kernels import launch as kernels  # noqa: E402
 
 DEVICE = torch.device("cuda" if ON_GPU else "cpu")
 FLOATS = [torch.float16] if ON_GPU else [torch.float16, torch.float32]
@@ -219,7 +218,7 @@ def test_the_kernels_leave_in_every_buffer_what_the_reference_leaves(fused: bool
     layer = Layer(2, 4, 19, 16, dtype)
     layer.forward(SMALL, fused=fused)
     gates, hidden, cell = (torch.empty_like(tensor) for tensor in (layer.gates, layer.hidden, layer.cell))
-    recurrence.lstm_forward(
+    REFERENCE.lstm_forward(
         gates,
         layer.weight_hh,
         hidden,
@@ -234,7 +233,7 @@ def test_the_kernels_leave_in_every_buffer_what_the_reference_leaves(fused: bool
     kernels.lstm_backward(
         layer.gates, layer.weight_hh, layer.cell, active_M=layer.active, grad_last_MBH=grad_last, tiling=SMALL
     )
-    recurrence.lstm_backward(gates, layer.weight_hh, cell, active_M=layer.active, grad_last_MBH=grad_last)
+    REFERENCE.lstm_backward(gates, layer.weight_hh, cell, active_M=layer.active, grad_last_MBH=grad_last)
     torch.testing.assert_close(layer.gates, gates, rtol=0, atol=atol)
 
 
@@ -288,7 +287,7 @@ def test_each_network_walks_as_under_an_optimizer_of_its_own_and_stands_still_wh
         scaled = torch.where(update[:, None], grads * scale, torch.nan).to(DEVICE)
         for adamw, own, own_half in (
             (kernels.adamw, matrices, half),
-            (fused_optimizer.adamw, reference, reference_half),
+            (REFERENCE.adamw, reference, reference_half),
         ):
             adamw(own[0], own_half, scaled, *own[1:], **constants(rates, updates, update, scale))
         for network in range(3):
@@ -333,7 +332,7 @@ def constants(rates: list[float], updates: Tensor, update: Tensor, scale: float)
 def test_gathered_windows_are_those_of_the_ticker_to_the_bit(windows: dict[str, WindowSet], dtype: torch.dtype) -> None:
     """In float32; in float16 they are those rounded."""
     sets = list(windows.values())
-    tables = fused_windows.tables_of(sets, DEVICE)
+    tables = tables_of(sets, DEVICE)
     flat = 123
     tables.span_WI[flat] = 0
     choice = np.random.default_rng(4)
@@ -363,7 +362,7 @@ def test_a_whole_fused_step_finds_the_same_gradients_with_kernels_as_without(sma
         layout.write(row, initial_state(small, torch.Generator().manual_seed(6)))
     weights = weights.to(DEVICE, dtype)
     predictions, grads = [], []
-    for operations in (kernels.KERNELS, PLAIN):
+    for operations in (kernels.TRITON, REFERENCE):
         network = FusedNetwork(
             small, operations, num_networks=M, batch_size=B, window_sessions=6, dtype=dtype, device=DEVICE
         )

@@ -36,7 +36,7 @@ def test_no_kernel_spills_registers_or_asks_for_more_shared_memory_than_a_block_
 def compiled(capability: str) -> list[dict[str, int | str]]:
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     done = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("kernel_resources.py")), capability],
+        [sys.executable, str(Path(__file__).with_name("kernel_resources.py")), capability, "128"],
         env={**environment, "PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
         text=True,

@@ -1,10 +1,7 @@
-"""The recurrence of one LSTM layer for many networks, forwards and backwards, in plain PyTorch.
+"""The operations of `interface` in plain PyTorch: the reference that the Triton kernels are tested against.
 
-It works in place in buffers of the caller's, so that what a training step needs in memory is known before it starts.
-`kernels` holds the same functions for CUDA; this is what they are tested against.
-
-Axes: M fused networks, T sessions of a window, B windows, K input columns (padding included), I inputs,
-H hidden units, G = 4 H gates in the order of `nn.LSTM`: input, forget, cell, output.
+They work in place in the caller's buffers, so that the memory of a training step is known before it starts. Axes as in
+`interface`.
 """
 
 import torch
@@ -81,3 +78,52 @@ def lstm_backward(
         torch.cat([grad_i, grad_f, grad_g, grad_o], dim=2, out=gates)
         if t:
             torch.bmm(gates, weight_hh_MGH, out=grad_hidden)
+
+
+def adamw(
+    parameters_MP: Tensor,
+    half_MP: Tensor | None,
+    grads_MP: Tensor,
+    exp_avg_MP: Tensor,
+    exp_avg_sq_MP: Tensor,
+    *,
+    learning_rate_M: Tensor,
+    bias_correction1_M: Tensor,
+    bias_correction2_sqrt_M: Tensor,
+    inverse_scale_M: Tensor,
+    update_M: Tensor,
+    weight_decay: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+) -> None:
+    """Decoupled weight decay as in Loshchilov and Hutter 2019, all in place and in float32.
+
+    `grads` are gradients times a scale, and may be float16; `half` receives the parameters in float16. A network that
+    does not take part keeps its weights and momenta, whatever its gradients are.
+    """
+    update_M1 = update_M[:, None]
+    taking_part_M1 = update_M1.to(parameters_MP.dtype)
+    step_size_M1 = (learning_rate_M / bias_correction1_M).to(parameters_MP.dtype)[:, None] * taking_part_M1
+    decay_M1 = 1 - (learning_rate_M * weight_decay).to(parameters_MP.dtype)[:, None] * taking_part_M1
+    grads_MP = (grads_MP.float() * inverse_scale_M.float()[:, None]).masked_fill_(~update_M1, 0.0)
+    parameters_MP.mul_(decay_M1)
+    exp_avg_MP.lerp_(grads_MP, (1 - beta1) * taking_part_M1)
+    exp_avg_sq_MP.mul_(1 - (1 - beta2) * taking_part_M1).addcmul_(grads_MP, grads_MP, value=1 - beta2)
+    denominator_MP = exp_avg_sq_MP.sqrt().div_(bias_correction2_sqrt_M.to(parameters_MP.dtype)[:, None]).add_(eps)
+    parameters_MP.sub_(exp_avg_MP.div(denominator_MP).mul_(step_size_M1))
+    if half_MP is not None:
+        half_MP.copy_(parameters_MP)
+
+
+def gather_windows(
+    bars_SI: Tensor, low_WI: Tensor, span_WI: Tensor, starts_W: Tensor, rows_MB: Tensor, inputs_MTBK: Tensor
+) -> None:
+    """Put scaled windows into a buffer, in float32 the same to the bit as `WindowSet.gather`; padding is left alone."""
+    sessions_T = torch.arange(inputs_MTBK.shape[1], device=rows_MB.device)
+    rows_MB = rows_MB.long()
+    windows_MTBI = bars_SI[starts_W[rows_MB][:, None, :] + sessions_T[:, None]]
+    span_MBI = span_WI[rows_MB]
+    windows_MTBI -= low_WI[rows_MB][:, None]
+    windows_MTBI /= torch.where(span_MBI > 0, span_MBI, torch.inf)[:, None]
+    inputs_MTBK[..., : bars_SI.shape[1]] = windows_MTBI
