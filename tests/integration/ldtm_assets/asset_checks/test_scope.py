@@ -17,7 +17,7 @@ from ldtm_lib.config import PartitionConfig, Settings
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
-from ldtm_lib.training.report import TrainingReport, TrainingOutcome
+from ldtm_lib.training.report import TrainingOutcome, TrainingReport
 from tests.integration.daily_run.attempt_rows import begin_in_time
 from tests.integration.ledger_rows import LedgerRows
 
