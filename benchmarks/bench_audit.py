@@ -15,12 +15,12 @@ from ldtm_lib.audit.proof import prove
 from ldtm_lib.audit.publications.protocol import publish_missing
 from ldtm_lib.audit.publications.seal_file import SealFile
 from ldtm_lib.audit.verify import verify
-from ldtm_lib.config import LedgerConfig
 from ldtm_lib.database import embedded
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.database.migrate import migrate
 from ldtm_lib.ledger.fillbacks import fill
 from ldtm_lib.sessions import Calendar, exchange_calendar
+from ldtm_lib.settings import LedgerConfig
 
 NUM_TICKERS, NUM_EVENINGS = 103, 2_428
 FIRST, LAST = date(2016, 1, 4), date(2026, 10, 30)

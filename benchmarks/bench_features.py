@@ -18,7 +18,6 @@ import polars as pl
 from psycopg.conninfo import make_conninfo
 from random_walks import synthetic_bars
 
-from ldtm_lib.config import WindowConfig
 from ldtm_lib.database import embedded
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.database.migrate import migrate
@@ -29,6 +28,7 @@ from ldtm_lib.prices.ingest import ingest
 from ldtm_lib.prices.sources.protocol import Delivery
 from ldtm_lib.prices.stored_bars import current_bars, recent_bars
 from ldtm_lib.sessions import Calendar, exchange_calendar
+from ldtm_lib.settings import WindowConfig
 
 NUM_TICKERS, NUM_BARS, NUM_PLAIN_TICKERS = 103, 5_000, 2
 LIMIT_MEMORY_SECONDS, LIMIT_DATABASE_SECONDS, LIMIT_RSS_GIB = 1.5, 4.0, 1.5

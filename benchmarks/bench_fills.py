@@ -13,12 +13,12 @@ from pathlib import Path
 
 from bench_audit import BARS, FORECASTS, NUM_TICKERS
 
-from ldtm_lib.config import LedgerConfig
 from ldtm_lib.database import embedded
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.database.migrate import migrate
 from ldtm_lib.ledger.fillbacks import due, fill, restated_actuals
 from ldtm_lib.sessions import Calendar, exchange_calendar
+from ldtm_lib.settings import LedgerConfig
 
 NUM_EVENINGS, NUM_PLAIN = 324, 2
 FIRST, LAST = date(2022, 1, 3), date(2026, 10, 30)

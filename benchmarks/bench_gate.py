@@ -22,7 +22,6 @@ from ldtm_assets.definitions import definitions_for
 from ldtm_assets.partitions import partition_range
 from ldtm_cli.services import dagster_environment, prepare
 from ldtm_lib.backtest.walk_forward import FoldReport
-from ldtm_lib.config import ArchitectureConfig, fingerprint
 from ldtm_lib.database import embedded
 from ldtm_lib.database.connection import Database
 from ldtm_lib.database.migrate import migrate
@@ -36,7 +35,7 @@ from ldtm_lib.registry.checkpoints import Candidate, record_candidates
 from ldtm_lib.registry.inputs import InputKey
 from ldtm_lib.registry.judgement import judge_and_promote
 from ldtm_lib.sessions import exchange_calendar
-from ldtm_lib.settings_file import load_settings
+from ldtm_lib.settings import ArchitectureConfig, fingerprint, load_settings
 
 NUM_TICKERS, NUM_FOLDS, TEST_SESSIONS = 103, 4, 126
 SMALL = ArchitectureConfig(hidden=6, head_hidden=4)

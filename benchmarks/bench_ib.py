@@ -15,11 +15,10 @@ from pathlib import Path
 
 from ib_insync import IB, Stock
 
-from ldtm_lib.config import IbConfig
 from ldtm_lib.prices.sources.ib.connection import Address
 from ldtm_lib.prices.sources.ib.source import IbSource
 from ldtm_lib.sessions import Calendar, exchange_calendar
-from ldtm_lib.settings_file import load_settings
+from ldtm_lib.settings import IbConfig, load_settings
 
 ROOT = Path(__file__).parents[1]
 UNIVERSE = ROOT / "universe.toml"

@@ -21,10 +21,9 @@ import psycopg
 
 from ldtm_assets.partitions import by_session, by_session_and_ticker, partition_range
 from ldtm_cli.services import dagster_environment, prepare, start_dagster, stop_everything
-from ldtm_lib.config import PartitionConfig, Settings
 from ldtm_lib.project import DATABASE_VARIABLE, Project
 from ldtm_lib.sessions import exchange_calendar
-from ldtm_lib.settings_file import load_settings
+from ldtm_lib.settings import PartitionConfig, Settings, load_settings
 
 REPOSITORY = Path(__file__).parents[1]
 sys.path.append(str(REPOSITORY))

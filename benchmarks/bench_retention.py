@@ -26,13 +26,13 @@ REPOSITORY = Path(__file__).parents[1]
 sys.path.append(str(REPOSITORY))
 from ldtm_assets.automation.maintenance import ASSETS  # noqa: E402
 from ldtm_assets.partitions import partition_range  # noqa: E402
-from ldtm_lib.config import RetentionConfig, Settings  # noqa: E402
 from ldtm_lib.database import embedded  # noqa: E402
 from ldtm_lib.database.connection import Database  # noqa: E402
 from ldtm_lib.database.migrate import migrate  # noqa: E402
 from ldtm_lib.maintenance.retention import sweep  # noqa: E402
 from ldtm_lib.project import Project  # noqa: E402
 from ldtm_lib.sessions import exchange_calendar  # noqa: E402
+from ldtm_lib.settings import RetentionConfig, Settings  # noqa: E402
 
 TICKERS = [f"T{number:03d}" for number in range(103)]
 FIRST = date(2025, 1, 2)

@@ -15,7 +15,6 @@ import numpy as np
 import polars as pl
 import torch
 
-from ldtm_lib.config import Settings
 from ldtm_lib.database import embedded
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.database.migrate import migrate
@@ -28,6 +27,7 @@ from ldtm_lib.prices.ingest import ingest
 from ldtm_lib.prices.sources.protocol import Delivery
 from ldtm_lib.prices.stored_bars import recent_bars
 from ldtm_lib.sessions import Calendar, exchange_calendar
+from ldtm_lib.settings import Settings
 
 NUM_TICKERS, NUM_EVENINGS, REPETITIONS = 103, 63, 5
 FIRST, LAST = date(2024, 1, 2), date(2025, 6, 30)

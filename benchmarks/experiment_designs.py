@@ -28,7 +28,6 @@ from torch.nn.functional import huber_loss, l1_loss, mse_loss
 
 from ldtm_lib.backtest.folds import furthest_session, plan_folds
 from ldtm_lib.backtest.walk_forward import tasks_of
-from ldtm_lib.config import ArchitectureConfig, TrainingConfig
 from ldtm_lib.features.scaling import scale_prices
 from ldtm_lib.features.window_set import Rows, WindowSet
 from ldtm_lib.features.windows import windows_of
@@ -38,7 +37,7 @@ from ldtm_lib.models.schedule import EarlyStopping, learning_rate, seed_of
 from ldtm_lib.models.single_fit import fit_alone
 from ldtm_lib.prices.sources.sample import SampleSource
 from ldtm_lib.sessions import exchange_calendar
-from ldtm_lib.settings_file import load_settings
+from ldtm_lib.settings import ArchitectureConfig, TrainingConfig, load_settings
 
 SETTINGS = load_settings(Path(__file__).parents[1] / "demo.toml")
 SHAPE, WINDOW_SESSIONS = SETTINGS.architecture, SETTINGS.window.window_sessions
@@ -61,7 +60,7 @@ class Transformer(nn.Module):
             for _ in range(shape.num_layers)
         )
         self.norm = nn.LayerNorm(width)
-        self.heads = LdtmNetwork(replace(shape, hidden=width)).heads
+        self.heads = LdtmNetwork(shape.replace(hidden=width)).heads
 
     def forward(self, inputs: Tensor) -> Tensor:
         steps = self.read(inputs) + self.positions
@@ -156,7 +155,7 @@ def fit(
     design: Design, recipe: TrainingConfig, generator: torch.Generator, training: Examples, validation: Examples
 ) -> tuple[nn.Module, float]:
     """The loop of `fit_alone` for any network and loss; returns the best epoch's network and validation loss."""
-    recipe, (inputs, targets) = replace(recipe, **design.recipe), training
+    recipe, (inputs, targets) = recipe.replace(**design.recipe), training
     torch.manual_seed(generator.initial_seed())
     network = design.build(generator)
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=recipe.weight_decay, fused=True)
@@ -233,7 +232,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=SETTINGS.training.max_epochs)
     options = parser.parse_args()
     started, folds = time.perf_counter(), range(1, SETTINGS.backtest.num_folds + 1)
-    recipes = [replace(SETTINGS.training, max_epochs=options.epochs, seed=seed) for seed in options.seeds]
+    recipes = [SETTINGS.training.replace(max_epochs=options.epochs, seed=seed) for seed in options.seeds]
     designs = sorted({CHOSEN, *options.designs}, key=lambda name: (not DESIGNS[name].shared_by_tickers, name))
     groups = {True: [TICKERS], False: [(ticker,) for ticker in TICKERS]}
     jobs = [job for d in designs for job in product([d], recipes, groups[DESIGNS[d].shared_by_tickers], folds)]

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
@@ -25,7 +25,6 @@ import pynvml
 import torch
 from random_walks import synthetic_bars
 
-from ldtm_lib.config import ArchitectureConfig, BacktestConfig, GpuConfig, Settings, TrainingConfig, WindowConfig
 from ldtm_lib.features.window_set import WindowSet
 from ldtm_lib.features.windows import windows_of
 from ldtm_lib.models.cuda_memory import uuid_of
@@ -36,6 +35,7 @@ from ldtm_lib.models.fused.memory import plan_memory
 from ldtm_lib.models.fused.trainer import fit_fused
 from ldtm_lib.models.single_fit import fit_alone
 from ldtm_lib.sessions import exchange_calendar
+from ldtm_lib.settings import ArchitectureConfig, BacktestConfig, GpuConfig, Settings, TrainingConfig, WindowConfig
 
 NUM_TICKERS, NUM_BARS, NUM_ROWS, NUM_VALIDATION_ROWS = 103, 5_350, 5_000, 64
 SHAPE = ArchitectureConfig()
@@ -164,7 +164,7 @@ def epochs() -> None:
         with watched_gpu() as busy:
             _, seconds = fused(tasks, recipe)
             busy.last(sum(seconds))
-        _, without = fused(tasks, replace(recipe, max_epochs=3), operations=REFERENCE)
+        _, without = fused(tasks, recipe.replace(max_epochs=3), operations=REFERENCE)
         single = float(np.median(epochs_alone(batch_size)[1:]))
         four = np.median(in_processes(4, "alone", batch_size))
         best = min(seconds)

@@ -22,10 +22,9 @@ from ldtm_assets.jobs import JOBS
 from ldtm_assets.partitions import by_session_and_ticker, by_ticker
 from ldtm_assets.resources import ProjectResource
 from ldtm_assets.training.progress import LogLines, TrainingReporter
-from ldtm_lib.config import Settings
 from ldtm_lib.project import config_path
 from ldtm_lib.sessions import Calendar, exchange_calendar
-from ldtm_lib.settings_file import load_settings
+from ldtm_lib.settings import Settings, load_settings
 
 
 @dg.definitions

@@ -10,8 +10,8 @@ from datetime import date, datetime, timedelta
 import dagster as dg
 import numpy as np
 
-from ldtm_lib.config import Settings
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import Settings
 
 DATE, TICKER = "date", "ticker"
 RANGE_START_TAG, RANGE_END_TAG = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"

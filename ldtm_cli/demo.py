@@ -13,14 +13,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from ldtm_cli.job_run import JobRun
-from ldtm_lib.config import fingerprint
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
 from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.ledger.fillbacks import due
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
-from ldtm_lib.settings_file import load_settings
+from ldtm_lib.settings import fingerprint, load_settings
 
 if TYPE_CHECKING:
     from ldtm_lib.training.callbacks import TrainingCallbacks

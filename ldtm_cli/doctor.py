@@ -3,7 +3,7 @@
 import platform
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,7 +18,6 @@ from ldtm_assets.training.gpus import gpus_here
 from ldtm_lib.alerts.channels import VARIABLE as ALERT_VARIABLE
 from ldtm_lib.alerts.channels import channels
 from ldtm_lib.alerts.delivery import undelivered
-from ldtm_lib.config import GpuConfig, IbConfig, PagesConfig, Settings
 from ldtm_lib.database import embedded
 from ldtm_lib.database.clock import last_closed_session
 from ldtm_lib.database.connection import Database, address
@@ -35,7 +34,8 @@ from ldtm_lib.prices.sources.ib.reconnect import log_on_once
 from ldtm_lib.prices.sources.open import open_source
 from ldtm_lib.project import CONFIG_VARIABLE, DATABASE_VARIABLE, checked_url, home_of, open_project
 from ldtm_lib.sessions import exchange_calendar
-from ldtm_lib.settings_file import is_loopback, load_settings
+from ldtm_lib.settings import GpuConfig, IbConfig, PagesConfig, Settings, load_settings
+from ldtm_lib.url import is_loopback
 
 Level = Literal["ok", "warn", "fail"]
 PACKAGES = ("dagster", "dagster-webserver", "dagster-postgres", "torch", "polars", "psycopg", "exchange-calendars")
@@ -279,9 +279,7 @@ def _interactive_brokers(config: IbConfig, environ: Mapping[str, str]) -> Findin
     client, address = client_module(), address_of(environ)
     found = f"ib: {client} {version(client)}"
     try:
-        log_on_once(
-            address, replace(config, connect_timeout_seconds=min(LOGON_SECONDS, config.connect_timeout_seconds))
-        )
+        log_on_once(address, config.replace(connect_timeout_seconds=min(LOGON_SECONDS, config.connect_timeout_seconds)))
     except SourceError as error:
         trouble, _, remedy = str(error).rpartition("; ")
         return Finding(what="source", level="fail", found=f"{found}, {trouble}", remedy=remedy)

@@ -7,13 +7,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ldtm_lib.config import PriceBasis
 from ldtm_lib.database.clock import last_closed_session
 from ldtm_lib.errors import SourceError
 from ldtm_lib.prices.ingest import ingest
 from ldtm_lib.prices.sources.files import FilesSource
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import FIRST_DAY, exchange_calendar
+from ldtm_lib.settings import PriceBasis
 
 NUM_SHOWN = 10
 """Ignored files that are named in a terminal."""

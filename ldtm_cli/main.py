@@ -141,7 +141,7 @@ def up(
         start_dagster,
     )
     from ldtm_lib.database.connection import address
-    from ldtm_lib.settings_file import is_loopback
+    from ldtm_lib.url import is_loopback
 
     with told():
         project, applied = prepare(config_path(os.environ))
@@ -533,7 +533,9 @@ def db_grant(role: Annotated[str, typer.Argument(help="A role of the PostgreSQL 
         project = _ready_project()
         with project.database.transaction() as conn:
             allow_to_write(conn, role, dagster_schema=project.settings.database.dagster_schema)
-        console.print(f"{role} may add to schema {project.settings.database.schema}; `ldtm doctor` run as it confirms")
+        console.print(
+            f"{role} may add to schema {project.settings.database.ldtm_schema}; `ldtm doctor` run as it confirms"
+        )
 
 
 def print_json(value: object) -> None:

@@ -21,7 +21,7 @@ from ldtm_lib.maintenance.heartbeat import heartbeat_url
 from ldtm_lib.maintenance.log_files import dagster_log, hold_logs
 from ldtm_lib.project import CONFIG_VARIABLE, DATABASE_VARIABLE, Project, home_of, homes_beside, open_project
 from ldtm_lib.sessions import exchange_calendar
-from ldtm_lib.settings_file import load_settings
+from ldtm_lib.settings import load_settings
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance

@@ -14,7 +14,6 @@ from rich.table import Table
 
 from ldtm_lib.alerts.addresses import VARIABLE, addresses
 from ldtm_lib.alerts.secrets import without_secrets
-from ldtm_lib.config import Settings
 from ldtm_lib.daily_run.freshness import named
 from ldtm_lib.daily_run.pending_partitions import NEW_YORK
 from ldtm_lib.database import embedded
@@ -27,7 +26,7 @@ from ldtm_lib.maintenance.run_storage import has_run_storage
 from ldtm_lib.maintenance.status import Status, needs, status
 from ldtm_lib.project import DATABASE_VARIABLE, Project, home_of, open_project
 from ldtm_lib.sessions import Calendar
-from ldtm_lib.settings_file import load_settings
+from ldtm_lib.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from ldtm_cli.dagster_status import DagsterStatus

@@ -5,11 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ldtm_lib.config import Settings
 from ldtm_lib.database import embedded
 from ldtm_lib.database.connection import Database
 from ldtm_lib.errors import ConfigurationError
-from ldtm_lib.settings_file import load_settings
+from ldtm_lib.settings import Settings, load_settings
 
 CONFIG_VARIABLE = "LDTM_CONFIG"
 DATABASE_VARIABLE = "LDTM_DATABASE_URL"
@@ -41,7 +40,7 @@ class Project:
 
 def home_of(settings: Settings) -> Path:
     """The folder that holds the state of a configuration, and of no other one."""
-    return settings.path.parent / STATE_FOLDER / settings.database.schema
+    return settings.path.parent / STATE_FOLDER / settings.database.ldtm_schema
 
 
 def homes_beside(config: Path) -> list[Path]:
@@ -57,7 +56,7 @@ def open_project(config: Path, environ: Mapping[str, str]) -> Project:
     settings = load_settings(config)
     home = home_of(settings)
     url = checked_url(environ[DATABASE_VARIABLE]) if environ.get(DATABASE_VARIABLE) else embedded.start(home)
-    return Project(settings=settings, home=home, database=Database(url=url, schema=settings.database.schema))
+    return Project(settings=settings, home=home, database=Database(url=url, schema=settings.database.ldtm_schema))
 
 
 def checked_url(url: str) -> str:

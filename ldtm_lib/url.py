@@ -1,5 +1,6 @@
-"""What a web address is, for settings that name one."""
+"""Web addresses and hosts, for settings that name one."""
 
+import ipaddress
 from urllib.parse import urlsplit
 
 
@@ -13,3 +14,11 @@ def web_host(url: str) -> str | None:
     if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0 or not url.isascii():
         return None
     return f"{parts.scheme}://{parts.hostname}" + (f":{port}" if port else "")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is reached from this machine alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

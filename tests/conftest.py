@@ -9,11 +9,11 @@ import pytest
 from hypothesis import settings as hypothesis_settings
 from psycopg.conninfo import make_conninfo
 
-from ldtm_lib.config import Settings
 from ldtm_lib.database import embedded
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.database.migrate import migrate
 from ldtm_lib.sessions import Calendar, exchange_calendar
+from ldtm_lib.settings import Settings
 from tests.databases import create_database, drop_database, server_home, url_of
 
 hypothesis_settings.register_profile("ldtm", deadline=None, print_blob=True)

@@ -8,7 +8,6 @@ import dagster as dg
 from ldtm_assets.asset_checks.results import asked_of, listed
 from ldtm_assets.asset_checks.scope import AS_A_WHOLE, verdict
 from ldtm_assets.partitions import Cell
-from ldtm_lib.config import LedgerConfig
 from ldtm_lib.daily_run.freshness import named, sessions_with_gaps
 from ldtm_lib.database.clock import last_closed_session
 from ldtm_lib.database.connection import Connection
@@ -17,6 +16,7 @@ from ldtm_lib.ledger.monitoring import Watch
 from ldtm_lib.ledger.snapshots import SnapshotReport, missing_rows
 from ldtm_lib.prices.quarantine import open_quarantine
 from ldtm_lib.project import Project
+from ldtm_lib.settings import LedgerConfig
 
 QUARANTINE, COMPLETE, ARRIVED = "no_bar_in_quarantine", "every_ticker_has_a_row", "every_due_actual_came"
 HOLD_UP = "active_models_hold_up"

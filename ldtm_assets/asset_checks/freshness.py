@@ -14,10 +14,10 @@ from ldtm_assets.asset_checks.scope import AS_A_WHOLE, verdict
 from ldtm_assets.automation.default_status import schedule_status
 from ldtm_assets.partitions import EXCHANGE_TIMEZONE
 from ldtm_assets.resources import ProjectResource
-from ldtm_lib.config import AutomationConfig, Settings
 from ldtm_lib.daily_run.freshness import CHECKS, Freshness, end_recovered, freshness, named, not_retrained
 from ldtm_lib.daily_run.pending_partitions import NEW_YORK
 from ldtm_lib.sessions import Calendar, exchange_calendar
+from ldtm_lib.settings import AutomationConfig, Settings
 
 FRESHNESS_STEP, FRESHNESS_JOB = "freshness", "freshness_job"
 AFTER_THE_OPEN = "35 9 * * 1-5"

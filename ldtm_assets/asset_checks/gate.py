@@ -11,13 +11,13 @@ import dagster as dg
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
 
 from ldtm_assets.asset_checks.results import asked_of, listed
-from ldtm_lib.config import GateConfig
 from ldtm_lib.gate.evidence import Evidence
 from ldtm_lib.gate.multiple_testing import Standing
 from ldtm_lib.gate.strict import strict_rules
 from ldtm_lib.gate.universe import Universe
 from ldtm_lib.gate.verdict import Rule, Verdict
 from ldtm_lib.registry.promotion import Promotion
+from ldtm_lib.settings import GateConfig
 
 REGISTRY = dg.AssetKey("registry")
 Metadata = dict[str, dg.MetadataValue | str | int | float | None]

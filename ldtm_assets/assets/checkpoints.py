@@ -8,7 +8,6 @@ import polars as pl
 from ldtm_assets.assets.materialization import Metadata, Outcome
 from ldtm_assets.training.loss_charts import picture_of_folds, picture_of_network
 from ldtm_assets.training.progress import TrainingReporter
-from ldtm_lib.config import Settings
 from ldtm_lib.features.look_ahead import WindowLeaks, window_leaks
 from ldtm_lib.features.window_set import WindowSet
 from ldtm_lib.features.windows import windows_of
@@ -16,6 +15,7 @@ from ldtm_lib.prices.stored_bars import current_bars
 from ldtm_lib.project import Project
 from ldtm_lib.registry.failures import Part
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import Settings
 from ldtm_lib.training.report import TrainingOutcome, TrainingReport
 from ldtm_lib.training.run import retrain
 from ldtm_lib.training.summary import summary_text

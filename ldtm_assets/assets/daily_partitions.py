@@ -6,12 +6,12 @@ from datetime import datetime
 
 from ldtm_assets.assets.materialization import Outcome
 from ldtm_assets.partitions import Cell
-from ldtm_lib.config import AutomationConfig, Settings
 from ldtm_lib.daily_run import attempts
 from ldtm_lib.daily_run.pending_partitions import open_cells
 from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import AutomationConfig, Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

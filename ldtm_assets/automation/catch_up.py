@@ -8,7 +8,6 @@ import dagster as dg
 from ldtm_assets.automation.default_status import sensor_status
 from ldtm_assets.automation.run_requests import SCHEDULE_GOES_FIRST, launched, project_in_force
 from ldtm_assets.jobs import EVENING_JOB
-from ldtm_lib.config import Settings
 from ldtm_lib.daily_run.backlog import next_errand
 from ldtm_lib.daily_run.deadlines import watch_evenings
 from ldtm_lib.daily_run.loaded_settings import watch_settings
@@ -17,6 +16,7 @@ from ldtm_lib.database.clock import now
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import Settings
 
 SECONDS_BETWEEN_LOOKS = 30
 A_PAUSE = timedelta(minutes=5)

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from ldtm_lib.config import Settings
+from ldtm_lib.settings import Settings
 
 
 def schedule_status(settings: Settings) -> dg.DefaultScheduleStatus:

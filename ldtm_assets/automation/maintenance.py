@@ -11,13 +11,13 @@ from ldtm_assets.assets.seals import SEALS
 from ldtm_assets.jobs import EVENING_ASSETS
 from ldtm_assets.partitions import EXCHANGE_TIMEZONE
 from ldtm_assets.resources import ProjectResource
-from ldtm_lib.config import Settings
 from ldtm_lib.maintenance import retention
 from ldtm_lib.maintenance.disk import watch_disk
 from ldtm_lib.maintenance.log_files import hold_logs
 from ldtm_lib.maintenance.purged import Swept
 from ldtm_lib.maintenance.run_storage import AssetNames
 from ldtm_lib.project import Project, home_of
+from ldtm_lib.settings import Settings
 
 RETENTION_CRON = "0 12 * * 0"
 SECONDS_BETWEEN_LOOKS = 60

@@ -12,7 +12,6 @@ import dagster as dg
 from ldtm_assets.automation.default_status import sensor_status
 from ldtm_assets.automation.run_requests import launched, project_in_force
 from ldtm_assets.jobs import EVENING_JOB
-from ldtm_lib.config import Settings
 from ldtm_lib.daily_run.backlog import next_errand
 from ldtm_lib.daily_run.pending_partitions import open_cells
 from ldtm_lib.daily_run.source_folder import folder_signature
@@ -20,6 +19,7 @@ from ldtm_lib.database.clock import now
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import Settings
 
 SECONDS_BETWEEN_LOOKS = 30
 

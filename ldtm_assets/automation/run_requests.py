@@ -9,13 +9,13 @@ import dagster as dg
 from ldtm_assets.automation.dead_runs import bury_dead_runs
 from ldtm_assets.jobs import EVENING_JOB, EVENING_TAG, OF_AUTOMATION, TURN_TAG, UNFINISHED
 from ldtm_assets.partitions import all_tickers_of, corners_asked_for
-from ldtm_lib.config import Settings
 from ldtm_lib.daily_run.attempts import newest_attempt_at
 from ldtm_lib.daily_run.backlog import Errand, wait
 from ldtm_lib.daily_run.loaded_settings import in_force, settings_changed
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import Settings
 
 SCHEDULE_GOES_FIRST = timedelta(minutes=5)
 """How long an evening is left to its schedule; a tick that comes later is left to the catch-up."""

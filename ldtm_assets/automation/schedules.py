@@ -11,13 +11,13 @@ from ldtm_assets.automation.default_status import schedule_status
 from ldtm_assets.automation.run_requests import SCHEDULE_GOES_FIRST, launched, project_in_force
 from ldtm_assets.jobs import EVENING_JOB, LEADERBOARD_JOB, RETRAINING_JOB, UNFINISHED
 from ldtm_assets.partitions import EXCHANGE_TIMEZONE, partition_range
-from ldtm_lib.config import Settings
 from ldtm_lib.daily_run.backlog import next_errand
 from ldtm_lib.daily_run.pending_partitions import NEW_YORK, open_cells
 from ldtm_lib.database.clock import now
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import Settings
 
 EVENING_CRON = "15 18 * * 1-5"
 RETRAINING_CRON = "0 9 * * 6"

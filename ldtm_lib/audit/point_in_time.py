@@ -13,7 +13,6 @@ from typing import Literal
 import numpy as np
 
 from ldtm_lib.audit.replay import window_again
-from ldtm_lib.config import Settings
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
 from ldtm_lib.features import stored_windows as input_windows
@@ -22,6 +21,7 @@ from ldtm_lib.features.windows import windows_of
 from ldtm_lib.ledger.snapshots import SnapshotRow, on_record
 from ldtm_lib.prices.stored_bars import current_bars
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import Settings
 
 Kind = Literal["recorded before its bars", "without its newest bar", "window of later bars", "window of no bars"]
 

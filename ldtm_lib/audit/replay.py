@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from ldtm_lib.config import ArchitectureConfig, Settings, WindowConfig
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
 from ldtm_lib.errors import CheckpointRefused, ReplayImpossible
@@ -24,6 +23,7 @@ from ldtm_lib.ledger.snapshots import PREDICTIONS, SnapshotRow, on_record, same_
 from ldtm_lib.models.checkpoint import read_architecture
 from ldtm_lib.prices.stored_bars import bars_as_of
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import ArchitectureConfig, Settings, WindowConfig
 
 Value = float | str | date | datetime | None
 
@@ -104,7 +104,7 @@ def replay(
     window = window_again(conn, row, stored, settings.window, calendar)
     speaker = None if row.abstained_reason is not None else _speaker(conn, row)
     if speaker is not None:
-        settings = replace(settings, architecture=_architecture(row, folder / speaker.file_name))
+        settings = settings.replace(architecture=_architecture(row, folder / speaker.file_name))
     (draft,) = draft_all(
         [ticker],
         run_date,
@@ -162,7 +162,7 @@ def window_again(
             return None
         moment = stored.bars_recorded_until or moment
     if stored is not None and stored.window.inputs is not None:
-        config = replace(config, window_sessions=len(stored.window.inputs))
+        config = config.replace(window_sessions=len(stored.window.inputs))
     bars = bars_as_of(conn, [row.ticker], moment=moment, last=row.run_date)
     (window,) = latest_windows(bars, [row.ticker], row.run_date, calendar, config)
     return window

@@ -10,10 +10,10 @@ from datetime import date
 
 import numpy as np
 
-from ldtm_lib.config import BacktestConfig, TrainingConfig
 from ldtm_lib.errors import TooFewBars
 from ldtm_lib.features.window_set import Rows, WindowSet
 from ldtm_lib.sessions import Sessions
+from ldtm_lib.settings import BacktestConfig, TrainingConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

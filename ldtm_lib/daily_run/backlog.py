@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from hashlib import sha256
 
-from ldtm_lib.config import AutomationConfig
 from ldtm_lib.daily_run.pending_partitions import OpenCell
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import AutomationConfig
 
 A_DAY = timedelta(days=1)
 NUM_DEATHS = 2

@@ -5,12 +5,12 @@ from datetime import datetime, timedelta
 
 from ldtm_lib.alerts.alert import Trouble, end, notice
 from ldtm_lib.alerts.links import partition_page
-from ldtm_lib.config import AutomationConfig, Settings
 from ldtm_lib.daily_run.backlog import due_at
 from ldtm_lib.daily_run.pending_partitions import OpenCell, open_cells
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import AutomationConfig, Settings
 
 UNTOLD = "its run ended before it said why; see the runs of that evening"
 NEVER_TRIED = "nothing has tried it; start the schedule and the sensors of the evening"

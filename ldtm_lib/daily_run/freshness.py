@@ -7,12 +7,12 @@ from datetime import date, datetime
 from psycopg.rows import class_row
 
 from ldtm_lib.alerts.alert import end, open_troubles
-from ldtm_lib.config import Settings
 from ldtm_lib.daily_run.deadlines import give_up
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
 from ldtm_lib.errors import CalendarError
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import Settings
 
 CHECKS = {"prices": "prices_are_fresh", "snapshots": "snapshots_are_fresh", "fillbacks": "actuals_are_fresh"}
 """The check of each asset of an evening; troubles name it `snapshots/snapshots_are_fresh`."""

@@ -4,11 +4,9 @@ Partitions, schedules and sensors are made of the file once; whatever runs reads
 the file's present settings, of the tickers that are partitions.
 """
 
-from dataclasses import replace
-
 from ldtm_lib.alerts.alert import Trouble, end, notice
-from ldtm_lib.config import Settings
 from ldtm_lib.database.connection import Connection
+from ldtm_lib.settings import Settings
 
 KEY = "settings/changed"
 REMEDY = "`ldtm down && ldtm up`"
@@ -23,7 +21,11 @@ def in_force(held: Settings, now: Settings) -> Settings | None:
     known = held.tickers
     if now.partitions != held.partitions or now.tickers[: len(known)] != known:
         return None
-    return replace(now, tickers=known, retired={t: day for t, day in now.retired.items() if t in known})
+    return now.replace(
+        tickers=known,
+        retired={t: day for t, day in now.retired.items() if t in known},
+        contracts={t: contract for t, contract in now.contracts.items() if t in known},
+    )
 
 
 def settings_changed(held: Settings, now: Settings) -> str | None:

@@ -6,10 +6,10 @@ from zoneinfo import ZoneInfo
 
 from psycopg.rows import dict_row
 
-from ldtm_lib.config import Settings
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import Settings
 
 NEW_YORK = ZoneInfo("America/New_York")
 EVENING = time(18, 15)

@@ -14,12 +14,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from ldtm_lib.config import WindowConfig
 from ldtm_lib.features.indicators import INPUTS
 from ldtm_lib.features.scaling import Booleans, Float64s
 from ldtm_lib.features.window_set import Rows, WindowSet
 from ldtm_lib.features.windows import windows_of
 from ldtm_lib.sessions import Calendar, Sessions
+from ldtm_lib.settings import WindowConfig
 
 MOVED_BY_LATER_BARS = "moved by later bars"
 SCALED_BY_WHAT_IS_OUTSIDE = "scaled by what is outside"

@@ -8,11 +8,11 @@ from datetime import date
 import numpy as np
 import polars as pl
 
-from ldtm_lib.config import WindowConfig
 from ldtm_lib.features.indicators import INPUTS, WARMUP_BARS, add_indicators
 from ldtm_lib.features.scaling import Booleans, Float32s, Integers, scale_prices, sliding, spans
 from ldtm_lib.features.window_set import WindowSet
 from ldtm_lib.sessions import HORIZONS, Calendar, Sessions
+from ldtm_lib.settings import WindowConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

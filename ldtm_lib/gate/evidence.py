@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ldtm_lib.backtest.walk_forward import FoldReport, Prices
-from ldtm_lib.config import GateConfig
 from ldtm_lib.sessions import HORIZONS, Sessions
+from ldtm_lib.settings import GateConfig
 from ldtm_lib.statistics.diebold_mariano import compare
 from ldtm_lib.statistics.directions import calls_of, coin_passes, coin_reaches, timing
 from ldtm_lib.statistics.overlap import effective_directions, effective_moves, spans_of

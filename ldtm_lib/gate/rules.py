@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 
 from ldtm_lib.backtest.walk_forward import NO_LEAKS, FoldReport, Prices
-from ldtm_lib.config import GateConfig
 from ldtm_lib.gate.evidence import NEXT_DAY, evidence_of
 from ldtm_lib.gate.multiple_testing import Standing
 from ldtm_lib.gate.strict import strict_rules
 from ldtm_lib.gate.verdict import Rule, Verdict
+from ldtm_lib.settings import GateConfig
 from ldtm_lib.statistics.directions import calls_of
 
 

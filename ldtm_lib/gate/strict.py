@@ -1,9 +1,9 @@
 """The rules of the strict gate: figures must hold beyond luck, and beyond what a constant would do."""
 
-from ldtm_lib.config import GateConfig
 from ldtm_lib.gate.evidence import HORIZON_WORDS, Evidence, HorizonEvidence
 from ldtm_lib.gate.multiple_testing import Standing, adjusted_p
 from ldtm_lib.gate.verdict import Rule
+from ldtm_lib.settings import GateConfig
 
 COIN = 0.5
 NO_DIRECTION = "no next-day forecast names a direction"

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ldtm_lib.backtest.walk_forward import FoldReport
-from ldtm_lib.config import GateConfig
 from ldtm_lib.gate.evidence import NEXT_DAY
+from ldtm_lib.settings import GateConfig
 from ldtm_lib.statistics.directions import calls_of, coin_passes
 from ldtm_lib.statistics.overlap import effective_tickers
 from ldtm_lib.statistics.wilson import Interval, wilson_interval

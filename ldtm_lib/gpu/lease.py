@@ -12,13 +12,13 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 
-from ldtm_lib.config import GpuConfig
 from ldtm_lib.database.connection import Connection, Database, address
 from ldtm_lib.database.queries import query
 from ldtm_lib.errors import ConfigurationError, DatabaseUnavailable, LdtmError
 from ldtm_lib.gpu.devices import Gpu, GpuReading, ReadGpus
 from ldtm_lib.gpu.locks import MOST_SLOTS, occupancies, settled_key, slot_key
 from ldtm_lib.gpu.slots import Occupancy
+from ldtm_lib.settings import GpuConfig
 
 OnWait = Callable[[str], None]
 INTERVAL_SECONDS = 2.0

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ldtm_lib.config import GpuConfig
 from ldtm_lib.gpu.devices import Gpu
+from ldtm_lib.settings import GpuConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,9 +14,9 @@ from datetime import date
 import numpy as np
 from psycopg.rows import class_row
 
-from ldtm_lib.config import GateConfig
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
+from ldtm_lib.settings import GateConfig
 from ldtm_lib.statistics.sequential import EValue, Values, excess, shortfall
 
 NUM_TESTS = 2

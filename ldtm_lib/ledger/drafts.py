@@ -8,7 +8,6 @@ from typing import Literal
 
 import numpy as np
 
-from ldtm_lib.config import Settings
 from ldtm_lib.errors import CheckpointRefused
 from ldtm_lib.features.scaling import unscale_prices
 from ldtm_lib.features.stored_windows import StoredWindow
@@ -18,6 +17,7 @@ from ldtm_lib.models.checkpoint import load
 from ldtm_lib.models.forecast import forecast
 from ldtm_lib.models.threads import on_all_cores
 from ldtm_lib.sessions import Targets
+from ldtm_lib.settings import Settings
 
 Direction = Literal["bullish", "neutral", "bearish"]
 

@@ -8,10 +8,10 @@ from typing import Literal
 import polars as pl
 from psycopg.rows import class_row
 
-from ldtm_lib.config import LedgerConfig
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
 from ldtm_lib.sessions import HORIZONS
+from ldtm_lib.settings import LedgerConfig
 
 DUE_SCHEMA = pl.Schema(
     {

@@ -7,9 +7,9 @@ from typing import Literal
 
 from psycopg.rows import class_row
 
-from ldtm_lib.config import ForecastConfig
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
+from ldtm_lib.settings import ForecastConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

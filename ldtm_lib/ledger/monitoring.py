@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 from ldtm_lib.alerts.alert import Trouble, notice
 from ldtm_lib.alerts.links import partition_page
-from ldtm_lib.config import Settings
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
 from ldtm_lib.errors import RegistryConflict
 from ldtm_lib.ledger.degradation import ModelRecord, degraded_models
 from ldtm_lib.registry.lifecycle import retire
+from ldtm_lib.settings import Settings
 
 POLICY = "policy registry.degraded"
 """Who ordered a retirement that nobody typed."""

@@ -13,7 +13,6 @@ from typing import Literal
 import psycopg
 from psycopg.rows import class_row, dict_row
 
-from ldtm_lib.config import Settings, Shadows
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
 from ldtm_lib.features.stored_windows import StoredWindow
@@ -21,6 +20,7 @@ from ldtm_lib.ledger.drafts import Draft, draft_all
 from ldtm_lib.ledger.forecasters import Forecaster
 from ldtm_lib.ledger.leaderboard import Score
 from ldtm_lib.sessions import Targets
+from ldtm_lib.settings import Settings, Shadows
 
 STATUSES: Mapping[Shadows, tuple[Literal["candidate", "retired"], ...]] = {
     "none": (),

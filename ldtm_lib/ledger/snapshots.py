@@ -10,7 +10,6 @@ from typing import Literal
 import psycopg
 from psycopg.rows import class_row
 
-from ldtm_lib.config import Settings
 from ldtm_lib.database import clock
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
@@ -20,6 +19,7 @@ from ldtm_lib.ledger.drafts import Draft, draft_all
 from ldtm_lib.ledger.forecasters import forecasters
 from ldtm_lib.ledger.shadows import NO_SHADOWS, TakenShadows, take_shadows
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import Settings
 
 SAME_CAUSES = ("abstained_reason", "checkpoint_sha256", "window_sha256", "direction_pred")
 PREDICTIONS = ("next_day_pred", "next_monday_pred", "one_month_pred")

@@ -9,8 +9,8 @@ import fcntl
 import os
 from pathlib import Path
 
-from ldtm_lib.config import RetentionConfig
 from ldtm_lib.database import embedded
+from ldtm_lib.settings import RetentionConfig
 
 MIB = BLOCK_BYTES = 1 << 20
 KEPT_FIFTHS = 4

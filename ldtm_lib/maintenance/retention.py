@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 
 import psycopg
 
-from ldtm_lib.config import RetentionConfig
 from ldtm_lib.database.clock import now
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.database.queries import query
@@ -23,6 +22,7 @@ from ldtm_lib.maintenance.run_folders import remove_run_folders
 from ldtm_lib.maintenance.run_storage import AssetNames, forget_runs, has_run_storage
 from ldtm_lib.project import Project
 from ldtm_lib.registry.retention import prune
+from ldtm_lib.settings import RetentionConfig
 
 UNSEEN_FACTOR = 10
 """Times as long as an answered refusal, one is kept that no valid bar has answered."""

@@ -6,7 +6,6 @@ from datetime import date, datetime
 from psycopg.rows import class_row
 
 from ldtm_lib.alerts.alert import Trouble, open_troubles
-from ldtm_lib.config import Settings
 from ldtm_lib.daily_run.deadlines import failing_tickers, missed_deadlines
 from ldtm_lib.daily_run.freshness import Freshness, freshness, named
 from ldtm_lib.daily_run.pending_partitions import OpenCell, evening_of, open_cells
@@ -15,6 +14,7 @@ from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
 from ldtm_lib.ledger.degradation import degraded_models
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import Settings
 
 NUM_NEWEST = 3
 """Messages that are shown whatever became of them."""

@@ -6,7 +6,6 @@ reader that runs no code walks through a file step by step in Python, and one te
 sixteen. Files of the first layout, {"architecture", "state"} with a tensor per name, are read as well.
 """
 
-import dataclasses
 import hashlib
 import io
 import pickle
@@ -16,12 +15,13 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from ldtm_lib.atomic_io import write_whole
-from ldtm_lib.config import ArchitectureConfig
 from ldtm_lib.errors import CheckpointNotWritten, CheckpointRefused
 from ldtm_lib.models.lstm import State, parameter_shapes
+from ldtm_lib.settings import ArchitectureConfig
 
 REMEDY = "restore the file from a copy, or train the ticker again"
 LAYOUTS = ({"architecture": dict, "names": str, "values": Tensor}, {"architecture": dict, "state": dict})
@@ -40,7 +40,7 @@ def encode(state: Mapping[str, Tensor], *, architecture: ArchitectureConfig) -> 
     names = sorted(state, key=lambda name: -state[name].numel())
     values = torch.cat([state[name].detach().to("cpu").ravel() for name in names])
     buffer = io.BytesIO()
-    torch.save({"architecture": dataclasses.asdict(architecture), "names": " ".join(names), "values": values}, buffer)
+    torch.save({"architecture": architecture.model_dump(), "names": " ".join(names), "values": values}, buffer)
     return buffer.getvalue()
 
 
@@ -103,10 +103,13 @@ def read_architecture(path: Path, *, sha256: str) -> ArchitectureConfig:
     For a network that was trained before the settings changed. Raises CheckpointRefused.
     """
     found = _read_document(path, sha256=sha256)["architecture"]
-    names = {field.name for field in dataclasses.fields(ArchitectureConfig)}
-    if set(found) != names or any(type(value) is not int or value < 1 for value in found.values()):
+    try:
+        architecture = ArchitectureConfig(**{k: v for k, v in found.items() if k not in ("num_inputs", "num_horizons")})
+    except ValidationError:
+        architecture = None
+    if architecture is None or architecture.model_dump() != found:
         raise CheckpointRefused(f"checkpoint {path} is of an architecture that LDTM does not know: {found}; {REMEDY}")
-    return ArchitectureConfig(**found)
+    return architecture
 
 
 def _read_document(path: Path, *, sha256: str) -> dict[str, Any]:
@@ -142,7 +145,7 @@ def _parameters(path: Path, document: dict[str, Any], architecture: Architecture
 
 
 def _require_architecture(path: Path, found: dict[str, Any], expected: ArchitectureConfig) -> None:
-    wanted = dataclasses.asdict(expected)
+    wanted = expected.model_dump()
     if found == wanted:
         return
     names = sorted(name for name in wanted | found if wanted.get(name) != found.get(name))

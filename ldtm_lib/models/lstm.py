@@ -11,7 +11,7 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
-from ldtm_lib.config import ArchitectureConfig
+from ldtm_lib.settings import ArchitectureConfig
 
 State = dict[str, Tensor]
 """The parameters of one network by their names in `LdtmNetwork.state_dict()`, float32."""

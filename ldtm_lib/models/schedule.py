@@ -7,9 +7,9 @@ import hashlib
 import math
 from dataclasses import dataclass
 
-from ldtm_lib.config import TrainingConfig
 from ldtm_lib.errors import TooFewBars, TrainingDiverged
 from ldtm_lib.models.fit import FitTask
+from ldtm_lib.settings import TrainingConfig
 
 
 def seed_of(ticker: str, fold: int | None, seed: int) -> int:

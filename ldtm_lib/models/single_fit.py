@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
-from ldtm_lib.config import ArchitectureConfig, TrainingConfig
 from ldtm_lib.features.window_set import Rows, WindowSet
 from ldtm_lib.models.fit import Fit, FitTask, Progress
 from ldtm_lib.models.lstm import LdtmNetwork, State, initial_state, network_of
 from ldtm_lib.models.schedule import EarlyStopping, learning_rate, require_finite, require_rows, seed_of
+from ldtm_lib.settings import ArchitectureConfig, TrainingConfig
 
 VALIDATION_BATCH = 1024
 

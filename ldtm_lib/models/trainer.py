@@ -12,7 +12,6 @@ from queue import SimpleQueue
 
 import torch
 
-from ldtm_lib.config import ArchitectureConfig, GpuConfig, TrainingConfig
 from ldtm_lib.errors import LdtmError
 from ldtm_lib.models.fit import Fit, FitFailed, FitTask, Progress
 from ldtm_lib.models.fused.kernels.tiling import obstacle
@@ -21,6 +20,7 @@ from ldtm_lib.models.fused.trainer import fit_fused
 from ldtm_lib.models.malloc import keep_freed_memory
 from ldtm_lib.models.single_fit import fit_alone
 from ldtm_lib.models.threads import one_thread_each
+from ldtm_lib.settings import ArchitectureConfig, GpuConfig, TrainingConfig
 
 OnProgress = Callable[[Progress], None]
 Event = Progress | Fit | FitFailed | BaseException

@@ -8,12 +8,12 @@ from statistics import fmean
 
 from ldtm_lib.backtest.folds import FoldPlan, plan_folds
 from ldtm_lib.backtest.walk_forward import FoldReport, tasks_of
-from ldtm_lib.config import Settings
 from ldtm_lib.errors import TooFewBars
 from ldtm_lib.features.window_set import WindowSet
 from ldtm_lib.models.fit import FitTask
 from ldtm_lib.placebo.rehearsal import GateVerdicts, judged_together, rehearse
 from ldtm_lib.placebo.shuffling import MARK, original_of, shuffled
+from ldtm_lib.settings import Settings
 from ldtm_lib.statistics.wilson import Interval, wilson_interval
 from ldtm_lib.training.callbacks import TrainingCallbacks
 

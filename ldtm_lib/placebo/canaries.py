@@ -11,7 +11,6 @@ import polars as pl
 
 from ldtm_lib.backtest.folds import FoldPlan, plan_folds
 from ldtm_lib.backtest.walk_forward import FoldReport, tasks_of
-from ldtm_lib.config import BacktestConfig, Settings
 from ldtm_lib.errors import TooFewBars
 from ldtm_lib.features.indicators import WARMUP_BARS
 from ldtm_lib.features.windows import windows_of
@@ -20,6 +19,7 @@ from ldtm_lib.models.fit import FitTask
 from ldtm_lib.placebo.canary_bars import LAST_SESSION, coin_flip, planted
 from ldtm_lib.placebo.rehearsal import GateVerdicts, judged_together, rehearse
 from ldtm_lib.sessions import ONE_MONTH_SESSIONS, Calendar
+from ldtm_lib.settings import BacktestConfig, Settings
 from ldtm_lib.training.callbacks import TrainingCallbacks
 
 Kind = Literal["coin flip", "planted", "leaking"]
@@ -89,7 +89,7 @@ def run_canaries(
     strict gate lets it through as rarely as its significance says. Raises TooFewBars when the settings ask for longer
     histories than the calendar has.
     """
-    backtest = replace(settings.backtest, num_folds=max(NUM_FOLDS, settings.gate.min_folds))
+    backtest = settings.backtest.replace(num_folds=max(NUM_FOLDS, settings.gate.min_folds))
     plans: dict[str, Sequence[FoldPlan]] = {}
     tasks: list[FitTask] = []
     bars = canary_bars(calendar, _num_bars(settings, backtest), seed=seed)

@@ -1,11 +1,10 @@
 """The way from windows to verdicts without a database: nothing is kept but the forecasts that are judged."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ldtm_lib.backtest.folds import FoldPlan
 from ldtm_lib.backtest.walk_forward import FoldReport, fold_report
-from ldtm_lib.config import Settings
 from ldtm_lib.gate.evidence import Evidence
 from ldtm_lib.gate.multiple_testing import Trials, standings
 from ldtm_lib.gate.rules import confirm, judge
@@ -13,6 +12,7 @@ from ldtm_lib.gate.verdict import Verdict
 from ldtm_lib.models.fit import FitFailed, FitTask
 from ldtm_lib.models.forecast import predict
 from ldtm_lib.models.trainer import fit_universe
+from ldtm_lib.settings import Settings
 from ldtm_lib.training.callbacks import TrainingCallbacks
 
 ONE_TRIAL = Trials(num_trainings=1, num_settings=1)
@@ -82,7 +82,7 @@ def judged_together(reports: Mapping[str, Sequence[FoldReport]], settings: Setti
 
     One without a test row has none.
     """
-    strict = replace(settings.gate, strict=True)
+    strict = settings.gate.replace(strict=True)
     verdicts = {name: judge(some, settings.gate, settings.forecast.neutral_band) for name, some in reports.items()}
     evidence = {name: verdict.evidence for name, verdict in verdicts.items() if verdict.evidence is not None}
     standing = standings(evidence, dict.fromkeys(evidence, ONE_TRIAL), {})

@@ -11,13 +11,13 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from ldtm_lib.backtest.walk_forward import NO_LEAKS, FoldReport
-from ldtm_lib.config import BacktestConfig, fingerprint
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
 from ldtm_lib.features.look_ahead import WindowLeaks
 from ldtm_lib.registry.inputs import InputKey, key_columns
 from ldtm_lib.registry.trained_network import TrainedNetwork, network_columns, network_of_row
 from ldtm_lib.sessions import HORIZONS
+from ldtm_lib.settings import BacktestConfig, fingerprint
 
 PREDICTION_SCHEMA = {
     "backtest_id": pl.Int64,

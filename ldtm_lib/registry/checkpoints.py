@@ -11,7 +11,6 @@ from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Jsonb
 
 from ldtm_lib.backtest.leakage import split_leaks
-from ldtm_lib.config import ArchitectureConfig
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
 from ldtm_lib.errors import CheckpointRefused
@@ -19,6 +18,7 @@ from ldtm_lib.models import checkpoint
 from ldtm_lib.models.fit import Fit
 from ldtm_lib.registry.inputs import InputKey, key_columns
 from ldtm_lib.registry.trained_network import TrainedNetwork, network_columns, network_of_row, trained_network
+from ldtm_lib.settings import ArchitectureConfig
 
 CANDIDATE_FOLDER = "candidates"
 SHA256_DIGITS_IN_NAME = 16

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from ldtm_lib.config import Settings, fingerprint
 from ldtm_lib.features.window_set import WindowSet
+from ldtm_lib.settings import Settings, fingerprint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ldtm_lib.config import Settings
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
 from ldtm_lib.gate.multiple_testing import Standing, standings
@@ -18,6 +17,7 @@ from ldtm_lib.registry.checkpoints import CheckpointRecord, newest_checkpoints
 from ldtm_lib.registry.failures import MissingCheckpoint
 from ldtm_lib.registry.promotion import Promotion, promote
 from ldtm_lib.registry.verdicts import Decision
+from ldtm_lib.settings import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

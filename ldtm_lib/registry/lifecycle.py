@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ldtm_lib.config import ArchitectureConfig
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
 from ldtm_lib.errors import ConfigurationError, RegistryConflict, UnknownTicker
 from ldtm_lib.registry.checkpoints import CheckpointRecord, promoted_checkpoints
 from ldtm_lib.registry.decommissioned import departures
 from ldtm_lib.registry.versions import FIRST_MAJOR, active_one, publish
+from ldtm_lib.settings import ArchitectureConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from ldtm_lib.config import ArchitectureConfig
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
 from ldtm_lib.errors import CheckpointRefused, RegistryConflict
@@ -20,6 +19,7 @@ from ldtm_lib.registry.checkpoints import CheckpointRecord, promoted_checkpoints
 from ldtm_lib.registry.decommissioned import Departure, OutOfService, departures, out_of_service
 from ldtm_lib.registry.verdicts import Decision
 from ldtm_lib.registry.versions import Version, active_one, earned_major, publish
+from ldtm_lib.settings import ArchitectureConfig
 
 Outcome = Literal["promoted", "already promoted", "stays candidate", "superseded", "not trained"]
 

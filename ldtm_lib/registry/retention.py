@@ -16,11 +16,11 @@ import psycopg
 from psycopg.rows import class_row
 
 from ldtm_lib.atomic_io import sync_folder
-from ldtm_lib.config import RegistryConfig
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.database.queries import query
 from ldtm_lib.errors import DatabaseUnavailable, FileNotRemoved
 from ldtm_lib.registry.checkpoints import CANDIDATE_FOLDER, SHA256_DIGITS_IN_NAME
+from ldtm_lib.settings import RegistryConfig
 
 WRITTEN_NAME = re.compile(r"[A-Za-z0-9._-]+\.pt")
 """Names of checkpoint files have the characters of tickers; a name of others is somebody else's file."""

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ldtm_lib.config import ArchitectureConfig
 from ldtm_lib.models import checkpoint
 from ldtm_lib.registry.checkpoints import CheckpointRecord, is_intact
+from ldtm_lib.settings import ArchitectureConfig
 
 FIRST_MAJOR = 1
 

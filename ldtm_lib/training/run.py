@@ -8,7 +8,6 @@ from types import MappingProxyType
 
 from ldtm_lib.backtest.folds import FoldPlan, plan_final, plan_folds
 from ldtm_lib.backtest.walk_forward import FoldReport, fold_report, tasks_of
-from ldtm_lib.config import Settings
 from ldtm_lib.database.connection import Database
 from ldtm_lib.errors import TooFewBars
 from ldtm_lib.features.look_ahead import WindowLeaks
@@ -23,6 +22,7 @@ from ldtm_lib.registry.checkpoints import Candidate
 from ldtm_lib.registry.failures import Failure, Part
 from ldtm_lib.registry.inputs import InputKey, input_key
 from ldtm_lib.registry.trained_network import TrainedNetwork, trained_network
+from ldtm_lib.settings import Settings
 from ldtm_lib.training.callbacks import TrainingCallbacks
 from ldtm_lib.training.report import Status, TrainingOutcome, TrainingReport
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from ldtm_lib.config import Settings
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import Settings
 from tests.integration.environment import Desk
 from tests.integration.ledger_rows import LedgerRows
 

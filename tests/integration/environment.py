@@ -9,7 +9,6 @@ import numpy as np
 import polars as pl
 import torch
 
-from ldtm_lib.config import Settings
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.features import stored_windows as input_windows
 from ldtm_lib.features.windows import InputWindow, latest_windows
@@ -21,6 +20,7 @@ from ldtm_lib.prices.sources.protocol import Delivery
 from ldtm_lib.prices.splits import Split
 from ldtm_lib.prices.stored_bars import recent_bars
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import Settings
 from tests.integration.gate_fixtures import pass_the_gate
 
 RUN_DATE = date(2013, 1, 11)
@@ -110,4 +110,4 @@ class Desk:
         return {ticker: self.network(ticker, seed=n) for n, ticker in enumerate(tickers)}
 
     def with_settings(self, **changes: object) -> "Desk":
-        return replace(self, settings=replace(self.settings, **changes))
+        return replace(self, settings=self.settings.replace(**changes))

@@ -6,7 +6,7 @@ from ldtm_lib.audit.publications.git_repository import GitRepository
 from ldtm_lib.audit.publications.protocol import Publication
 from ldtm_lib.audit.publications.seal_file import SealFile
 from ldtm_lib.audit.publications.time_stamps import TimeStamps
-from ldtm_lib.config import Settings
+from ldtm_lib.settings import Settings
 
 SEAL_FILE = "seals.jsonl"
 TIME_STAMPS = "timestamps"

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ldtm_lib.config import ArchitectureConfig
 from ldtm_lib.models.lstm import State
+from ldtm_lib.settings import ArchitectureConfig
 
 ALIGNMENT = 128
 FUSED_LAYERS = 2

@@ -7,12 +7,12 @@ measured peaks.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ldtm_lib.config import ArchitectureConfig, TrainingConfig
 from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.models.fit import FitTask
 from ldtm_lib.models.fused.kernels.interface import INPUT_COLUMNS
 from ldtm_lib.models.fused.layout import FusedLayout
 from ldtm_lib.models.fused.windows import distinct_windows, table_bytes
+from ldtm_lib.settings import ArchitectureConfig, TrainingConfig
 
 MIB = 2**20
 CUDA_LIBRARIES_MIB = 33

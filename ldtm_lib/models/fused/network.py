@@ -12,9 +12,9 @@ E horizons, D inner units of a head, P elements of a network's row.
 import torch
 from torch import Tensor
 
-from ldtm_lib.config import ArchitectureConfig
 from ldtm_lib.models.fused.kernels.interface import INPUT_COLUMNS, Operations
 from ldtm_lib.models.fused.layout import FusedLayout, FusedWeights
+from ldtm_lib.settings import ArchitectureConfig
 
 
 class FusedNetwork:

@@ -12,10 +12,10 @@ import math
 import torch
 from torch import Tensor
 
-from ldtm_lib.config import TrainingConfig
 from ldtm_lib.models.fused.kernels.interface import REFERENCE
 from ldtm_lib.models.fused.network import FusedNetwork
 from ldtm_lib.models.fused.windows import WindowTables
+from ldtm_lib.settings import TrainingConfig
 
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
 """AdamW's, as PyTorch has them."""

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 
 import torch
 
-from ldtm_lib.config import ArchitectureConfig, GpuConfig, TrainingConfig
 from ldtm_lib.errors import LdtmError, TooFewBars
 from ldtm_lib.models.fit import Fit, FitFailed, FitTask, Progress
 from ldtm_lib.models.fused.fit import FusedFit, RunStep
@@ -17,6 +16,7 @@ from ldtm_lib.models.fused.state import FusedState
 from ldtm_lib.models.fused.step_graphs import StepGraphs
 from ldtm_lib.models.fused.windows import distinct_windows, tables_of
 from ldtm_lib.models.schedule import require_rows
+from ldtm_lib.settings import ArchitectureConfig, GpuConfig, TrainingConfig
 
 MIB = 2**20
 

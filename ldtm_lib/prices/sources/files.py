@@ -7,7 +7,6 @@ from pathlib import Path
 
 import polars as pl
 
-from ldtm_lib.config import PriceBasis
 from ldtm_lib.errors import ConfigurationError, LdtmError, MalformedFile, MissingBar, SourceError
 from ldtm_lib.prices.bars import BAR_COLUMNS, KEY, empty_bars
 from ldtm_lib.prices.sources.bar_files import plain_name, read_bar_file
@@ -16,6 +15,7 @@ from ldtm_lib.prices.sources.protocol import Coverage, Delivery
 from ldtm_lib.prices.sources.tables import TEXT_SUFFIXES, names_tickers
 from ldtm_lib.prices.splits import Split, adjust, splits_from_adjusted_close
 from ldtm_lib.prices.suspected_splits import jump_note
+from ldtm_lib.settings import PriceBasis
 
 SUFFIXES = (*TEXT_SUFFIXES, ".parquet", ".pq")
 

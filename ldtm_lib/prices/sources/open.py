@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
 
-from ldtm_lib.config import Settings
 from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.prices.sources.files import FilesSource
 from ldtm_lib.prices.sources.ib.connection import Address, address_of
@@ -13,6 +12,7 @@ from ldtm_lib.prices.sources.ib.source import IbSource
 from ldtm_lib.prices.sources.protocol import PriceSource
 from ldtm_lib.prices.sources.sample import SampleSource
 from ldtm_lib.sessions import exchange_calendar
+from ldtm_lib.settings import Settings
 
 
 def open_source(settings: Settings, environ: Mapping[str, str], moment: datetime) -> PriceSource:

@@ -13,7 +13,7 @@ from ldtm_cli.services import PID_FILE
 from ldtm_lib.database import embedded
 from ldtm_lib.database.connection import Database
 from ldtm_lib.project import home_of
-from ldtm_lib.settings_file import load_settings
+from ldtm_lib.settings import load_settings
 from tests.acceptance.dagster_ui import DagsterPages
 from tests.acceptance.installation import Installation, rows_of
 from tests.acceptance.simulation.shifted_clock import IMPATIENCE, ShiftedClock, new_york

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from ldtm_lib.config import ArchitectureConfig, GpuConfig, TrainingConfig
 from ldtm_lib.errors import TrainingDiverged
 from ldtm_lib.features.window_set import WindowSet
 from ldtm_lib.models.fit import Fit, FitFailed, FitTask
@@ -16,6 +15,7 @@ from ldtm_lib.models.fused.kernels.interface import REFERENCE, Operations, opera
 from ldtm_lib.models.fused.memory import plan_memory
 from ldtm_lib.models.fused.trainer import fit_fused
 from ldtm_lib.models.single_fit import fit_alone
+from ldtm_lib.settings import ArchitectureConfig, GpuConfig, TrainingConfig
 
 pytestmark = [
     pytest.mark.gpu,

@@ -18,7 +18,6 @@ import polars as pl
 
 from ldtm_lib.audit.publications.seal_file import SealFile
 from ldtm_lib.audit.sealing import close_evening
-from ldtm_lib.config import Settings
 from ldtm_lib.database.connection import Database
 from ldtm_lib.errors import LdtmError
 from ldtm_lib.features import stored_windows as input_windows
@@ -31,6 +30,7 @@ from ldtm_lib.prices.sources.protocol import Delivery
 from ldtm_lib.prices.splits import Split
 from ldtm_lib.prices.stored_bars import recent_bars
 from ldtm_lib.sessions import Calendar, exchange_calendar
+from ldtm_lib.settings import Settings
 
 STARTING, PRICES, FEATURES, SNAPSHOTS, FILLBACKS, CLOSING, BETWEEN = range(7)
 STAGES = ("starting", "prices", "features", "snapshots", "fillbacks", "closing", "between two evenings")

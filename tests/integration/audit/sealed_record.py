@@ -11,10 +11,10 @@ from ldtm_lib.audit import seals
 from ldtm_lib.audit.publications.protocol import publish_missing
 from ldtm_lib.audit.publications.seal_file import SealFile
 from ldtm_lib.audit.verify import AuditReport, verify
-from ldtm_lib.config import LedgerConfig
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.ledger.fillbacks import fill
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import LedgerConfig
 from tests.integration.ledger_rows import LedgerRows
 
 TICKERS = ("AAPL", "IBM", "MSFT")

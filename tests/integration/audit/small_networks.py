@@ -7,11 +7,11 @@ from pathlib import Path
 
 import torch
 
-from ldtm_lib.config import ArchitectureConfig, Settings, WindowConfig
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.features.indicators import WARMUP_BARS
 from ldtm_lib.models.checkpoint import write
 from ldtm_lib.models.lstm import LdtmNetwork
+from ldtm_lib.settings import ArchitectureConfig, Settings, WindowConfig
 from tests.integration.gate_fixtures import pass_the_gate
 
 WINDOW = WindowConfig(window_sessions=2, warmup_bars=WARMUP_BARS)

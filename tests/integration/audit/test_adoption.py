@@ -7,11 +7,11 @@ from pathlib import Path
 from ldtm_lib.audit import seals
 from ldtm_lib.audit.proof import prove
 from ldtm_lib.audit.verify import verify
-from ldtm_lib.config import LedgerConfig
 from ldtm_lib.database.connection import Database
 from ldtm_lib.database.migrate import SCHEMA_FOLDER, migrate
 from ldtm_lib.ledger.fillbacks import fill
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import LedgerConfig
 from tests.integration.audit.verifier import verifier
 from tests.integration.ledger_rows import LedgerRows
 

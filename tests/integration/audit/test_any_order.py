@@ -32,7 +32,6 @@ from ldtm_lib.audit.publications.protocol import publish_missing
 from ldtm_lib.audit.publications.seal_file import SealFile
 from ldtm_lib.audit.sealing import close_evening
 from ldtm_lib.audit.verify import verify
-from ldtm_lib.config import LedgerConfig, Settings
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.features import stored_windows as input_windows
 from ldtm_lib.features.windows import latest_windows
@@ -44,6 +43,7 @@ from ldtm_lib.prices.sources.protocol import Delivery
 from ldtm_lib.prices.splits import Split
 from ldtm_lib.prices.stored_bars import recent_bars
 from ldtm_lib.sessions import HORIZONS, ONE_MONTH_SESSIONS, Calendar, exchange_calendar
+from ldtm_lib.settings import LedgerConfig, Settings
 from tests.databases import fresh_database
 from tests.integration.audit.few_sessions import few_sessions, migrated
 from tests.integration.audit.plain_ledger import SAME, Apply, PlainLedger, Share

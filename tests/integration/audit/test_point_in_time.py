@@ -1,7 +1,6 @@
 """Forecasts that were shown bars from after they were recorded: none of honest evenings, and every planted one."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -9,7 +8,6 @@ import polars as pl
 import pytest
 
 from ldtm_lib.audit.point_in_time import HindsightReport, hindsight, sampled_window_leaks
-from ldtm_lib.config import LeakageConfig, Settings, WindowConfig
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.features import stored_windows as input_windows
 from ldtm_lib.features.look_ahead import MOVED_BY_LATER_BARS
@@ -17,6 +15,7 @@ from ldtm_lib.features.window_set import WindowSet
 from ldtm_lib.features.windows import latest_windows, windows_of
 from ldtm_lib.prices.splits import Split
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import LeakageConfig, Settings, WindowConfig
 from tests.integration.environment import NEXT_DAY, RUN_DATE, Desk
 
 TICKERS = ("AAPL", "GOOG", "IBM")
@@ -160,7 +159,7 @@ def test_a_run_date_without_a_row_is_clean(evening: Desk) -> None:
 
 def test_windows_of_a_few_stored_tickers_are_searched_and_others_on_another_evening(desk: Desk) -> None:
     desk.deliver(desk.bars(desk.settings.tickers))
-    settings = replace(desk.settings, leakage=LeakageConfig(sampled_windows=4))
+    settings = desk.settings.replace(leakage=LeakageConfig(sampled_windows=4))
 
     def drawn(session: date) -> tuple[str, ...]:
         found = sampled_window_leaks(
@@ -197,7 +196,7 @@ def test_a_leak_planted_in_the_windows_of_an_evening_is_caught(desk: Desk) -> No
     only = sampled_window_leaks(
         desk.conn,
         desk.calendar,
-        replace(desk.settings, leakage=LeakageConfig(sampled_windows=1)),
+        desk.settings.replace(leakage=LeakageConfig(sampled_windows=1)),
         session=RUN_DATE,
         tickers=["AAPL"],
         num_sampled=1,

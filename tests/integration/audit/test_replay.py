@@ -6,12 +6,12 @@ import polars as pl
 import pytest
 
 from ldtm_lib.audit.replay import Replay, replay
-from ldtm_lib.config import ArchitectureConfig, ForecastConfig, WindowConfig
 from ldtm_lib.errors import CalendarError, ReplayImpossible, UnknownTicker
 from ldtm_lib.features import stored_windows as input_windows
 from ldtm_lib.ledger.drafts import Draft
 from ldtm_lib.ledger.snapshots import SAME_PRICE
 from ldtm_lib.prices.splits import Split
+from ldtm_lib.settings import ArchitectureConfig, ForecastConfig, WindowConfig
 from tests.integration.environment import NEXT_DAY, ONE_MONTH, RUN_DATE, Desk
 from tests.integration.gate_fixtures import pass_the_gate
 

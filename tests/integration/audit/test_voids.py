@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ldtm_lib.config import LedgerConfig
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.ledger.fillbacks import FillReport, fill, horizon_states, overdue, restated_actuals
 from ldtm_lib.sessions import HORIZONS, Calendar
+from ldtm_lib.settings import LedgerConfig
 from tests.databases import fresh_database
 from tests.integration.audit.sealed_record import Record
 from tests.integration.ledger_rows import LedgerRows

@@ -4,10 +4,10 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from ldtm_lib.config import Settings
 from ldtm_lib.daily_run.pending_partitions import OpenCell, open_cells
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import Settings
 from tests.integration.daily_run.attempt_rows import Look
 
 

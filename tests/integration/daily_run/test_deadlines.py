@@ -5,12 +5,12 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from ldtm_lib.config import AutomationConfig, Settings
 from ldtm_lib.daily_run.attempts import begin, finish
 from ldtm_lib.daily_run.deadlines import failing_tickers, missed_deadlines, watch_evenings
 from ldtm_lib.daily_run.pending_partitions import OpenCell, evening_of
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.sessions import Calendar, exchange_calendar
+from ldtm_lib.settings import AutomationConfig, Settings
 from tests.databases import CountingCursor
 from tests.integration.ledger_rows import LedgerRows
 
@@ -94,7 +94,7 @@ def test_a_watch_is_as_many_statements_for_fifty_tickers_as_for_one(
     conn.cursor_factory = CountingCursor
 
     def num_statements(num_tickers: int) -> int:
-        automated = replace(settings, automation=CONFIG, tickers=tuple(f"T{number}" for number in range(num_tickers)))
+        automated = settings.replace(automation=CONFIG, tickers=tuple(f"T{number}" for number in range(num_tickers)))
         CountingCursor.num_statements = 0
         found, _ = watch_evenings(conn, automated, calendar, shortly_before)
         assert len(found) == num_tickers
@@ -131,7 +131,7 @@ def test_a_bar_that_is_waited_for_no_more_is_no_trouble_any_more_and_was_given_u
 def test_a_deadline_that_a_row_made_by_hand_has_met_is_over_and_not_given_up(
     conn: Connection, settings: Settings, calendar: Calendar, ledger_rows: LedgerRows
 ) -> None:
-    automated = replace(settings, automation=CONFIG, tickers=("IBM",))
+    automated = settings.replace(automation=CONFIG, tickers=("IBM",))
     newest = calendar.last_closed(datetime.now(UTC))
     shortly_before = calendar.opens_at(calendar.offset(newest, 1)) - MINUTE
     watch_evenings(conn, automated, calendar, shortly_before)
@@ -144,7 +144,7 @@ def test_a_deadline_that_a_row_made_by_hand_has_met_is_over_and_not_given_up(
 def test_troubles_are_noticed_once_and_end_when_the_evening_is_whole(
     conn: Connection, settings: Settings, calendar: Calendar
 ) -> None:
-    automated = replace(settings, automation=CONFIG)
+    automated = settings.replace(automation=CONFIG)
     newest = calendar.last_closed(datetime.now(UTC))
     opens = calendar.opens_at(calendar.offset(newest, 1))
     cells = [(newest, ticker) for ticker in settings.tickers]

@@ -1,18 +1,17 @@
 """Freshness of a session: what must be there by the next open, holidays and early closes included."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import psycopg
 import pytest
 
-from ldtm_lib.config import AutomationConfig, LedgerConfig, Settings
 from ldtm_lib.daily_run.freshness import freshness, not_retrained
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.errors import CalendarError
 from ldtm_lib.ledger.fillbacks import fill
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import AutomationConfig, LedgerConfig, Settings
 from tests.integration.ledger_rows import LedgerRows
 
 THURSDAY, FRIDAY, TUESDAY = date(2013, 1, 17), date(2013, 1, 18), date(2013, 1, 22)
@@ -48,7 +47,7 @@ def test_what_is_missing_is_named_in_the_order_of_the_universe(
     bring(ledger_rows, ["FB", "MSFT"], FRIDAY)
     ledger_rows.bar("IBM", FRIDAY, 100)
     bring(ledger_rows, settings.tickers, THURSDAY)
-    found = freshness(conn, replace(settings, tickers=tuple(reversed(settings.tickers))), FRIDAY)
+    found = freshness(conn, settings.replace(tickers=tuple(reversed(settings.tickers))), FRIDAY)
     assert found.without_bar == ["GOOG", "AAPL"]
     assert found.without_row == ["IBM", "GOOG", "AAPL"]
     assert not found.is_complete
@@ -65,13 +64,13 @@ def test_a_ticker_that_left_is_not_expected_and_its_actuals_are(
     bring(ledger_rows, settings.tickers, THURSDAY)
     bring(ledger_rows, settings.tickers[:-1], FRIDAY)
     fill(conn, as_of=FRIDAY, config=LedgerConfig())
-    left = replace(settings, retired={"MSFT": FRIDAY})
+    left = settings.replace(retired={"MSFT": FRIDAY})
     assert freshness(conn, settings, FRIDAY).without_row == ["MSFT"]
     assert freshness(conn, left, FRIDAY).is_complete
-    assert freshness(conn, replace(settings, retired={"MSFT": TUESDAY}), FRIDAY).without_bar == ["MSFT"]
+    assert freshness(conn, settings.replace(retired={"MSFT": TUESDAY}), FRIDAY).without_bar == ["MSFT"]
     ledger_rows.bar("MSFT", FRIDAY, 100)
     assert freshness(conn, left, FRIDAY).unfilled == ["MSFT 2013-01-17, next day"]
-    everybody_left = freshness(conn, replace(settings, retired=dict.fromkeys(settings.tickers, FRIDAY)), FRIDAY)
+    everybody_left = freshness(conn, settings.replace(retired=dict.fromkeys(settings.tickers, FRIDAY)), FRIDAY)
     assert (everybody_left.session, everybody_left.num_tickers) == (FRIDAY, 0)
 
 
@@ -164,8 +163,8 @@ def test_a_ticker_must_be_judged_within_days_of_new_bars_and_one_without_any_nee
     judged("AAPL", FRIDAY, 20)
     judged("GOOG", FRIDAY, 7)
     assert not_retrained(conn, settings, FRIDAY) == [f"IBM since {day}"], "AAPL has no bar that is new"
-    assert not_retrained(conn, replace(settings, retired={"IBM": FRIDAY}), FRIDAY) == []
-    patient = replace(settings, automation=AutomationConfig(retrained_within_days=21))
+    assert not_retrained(conn, settings.replace(retired={"IBM": FRIDAY}), FRIDAY) == []
+    patient = settings.replace(automation=AutomationConfig(retrained_within_days=21))
     assert not_retrained(conn, patient, FRIDAY) == []
 
 
@@ -180,7 +179,7 @@ def test_it_is_one_statement_however_many_tickers(
         return execute(cursor, query, *given, **options)  # pyright: ignore
 
     monkeypatch.setattr(psycopg.Cursor, "execute", counted)
-    many = replace(settings, tickers=tuple(f"T{number}" for number in range(500)))
+    many = settings.replace(tickers=tuple(f"T{number}" for number in range(500)))
     assert len(freshness(conn, many, FRIDAY).without_row) == 500
     assert len(asked) == 1
     assert not_retrained(conn, many, FRIDAY) == []

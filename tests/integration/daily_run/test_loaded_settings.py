@@ -1,13 +1,14 @@
 """The owner's file against what Dagster was started with: where they differ, runs do other than they are meant to."""
 
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import pytest
 
 from ldtm_lib.alerts.alert import open_troubles
-from ldtm_lib.config import (
+from ldtm_lib.daily_run.loaded_settings import in_force, settings_changed, watch_settings
+from ldtm_lib.database.connection import Connection
+from ldtm_lib.settings import (
     AlertsConfig,
     AutomationConfig,
     GateConfig,
@@ -19,8 +20,6 @@ from ldtm_lib.config import (
     SourceConfig,
     TrainingConfig,
 )
-from ldtm_lib.daily_run.loaded_settings import in_force, settings_changed, watch_settings
-from ldtm_lib.database.connection import Connection
 
 IBM_LEFT = {"IBM": date(2026, 11, 20)}
 APPENDED = ("AAPL", "FB", "GOOG", "IBM", "MSFT", "NEW")
@@ -38,7 +37,7 @@ APPENDED = ("AAPL", "FB", "GOOG", "IBM", "MSFT", "NEW")
 def test_where_ranges_would_mean_other_partitions_nothing_is_launched(
     settings: Settings, change: dict[str, object], named: str
 ) -> None:
-    now = replace(settings, **change)  # pyright: ignore[reportArgumentType]
+    now = settings.replace(**change)  # pyright: ignore[reportArgumentType]
     assert in_force(settings, now) is None
     assert settings_changed(settings, now) == (
         f"{named} of universe.toml changed since Dagster was started; nothing is launched until `ldtm down && ldtm up`"
@@ -57,7 +56,7 @@ def test_where_ranges_would_mean_other_partitions_nothing_is_launched(
 def test_what_waits_for_a_new_start_stops_nothing_else(
     settings: Settings, change: dict[str, object], named: str
 ) -> None:
-    now = replace(settings, **change)  # pyright: ignore[reportArgumentType]
+    now = settings.replace(**change)  # pyright: ignore[reportArgumentType]
     present = in_force(settings, now)
     assert present is not None
     assert (present.tickers, present.automation, present.gate) == (settings.tickers, now.automation, now.gate)
@@ -68,8 +67,7 @@ def test_what_waits_for_a_new_start_stops_nothing_else(
 
 
 def test_what_each_run_reads_anew_takes_effect_without_one(settings: Settings) -> None:
-    now = replace(
-        settings,
+    now = settings.replace(
         path=Path("elsewhere") / settings.path.name,
         retired=IBM_LEFT,
         automation=AutomationConfig(report_after_attempts=2),
@@ -86,7 +84,7 @@ def test_what_each_run_reads_anew_takes_effect_without_one(settings: Settings) -
 def test_a_change_is_one_trouble_that_ends_when_the_file_says_the_same_again(
     conn: Connection, settings: Settings
 ) -> None:
-    changed = replace(settings, partitions=PartitionConfig(first_session=date(2026, 1, 2)))
+    changed = settings.replace(partitions=PartitionConfig(first_session=date(2026, 1, 2)))
     for _ in range(2):
         assert watch_settings(conn, settings, changed) == settings_changed(settings, changed)
     [trouble] = open_troubles(conn)
@@ -98,5 +96,5 @@ def test_a_change_is_one_trouble_that_ends_when_the_file_says_the_same_again(
     conn.commit()
     watch_settings(conn, settings, changed)
     assert len(open_troubles(conn)) == 1, "changed again, told again"
-    watch_settings(conn, settings, replace(settings, tickers=APPENDED))
+    watch_settings(conn, settings, settings.replace(tickers=APPENDED))
     assert [trouble.severity for trouble in open_troubles(conn)] == ["warning"]

@@ -1,18 +1,17 @@
 """What an evening lacks, read from the tables alone."""
 
 import time
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import pytest
 
-from ldtm_lib.config import LedgerConfig, PartitionConfig, Settings
 from ldtm_lib.daily_run.attempts import begin, finish
 from ldtm_lib.daily_run.freshness import sessions_with_gaps
 from ldtm_lib.daily_run.pending_partitions import OpenCell, evening_of, open_cells
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import LedgerConfig, PartitionConfig, Settings
 from tests.databases import CountingCursor
 from tests.integration.daily_run.attempt_rows import Look, begin_in_time
 from tests.integration.ledger_rows import LedgerRows
@@ -68,10 +67,10 @@ def test_what_lies_further_back_than_partitions_reach_is_left(
     look: Look, newest: date, calendar: Calendar, settings: Settings, conn: Connection
 ) -> None:
     begin_in_time(conn, calendar.offset(newest, -40), "IBM")
-    two = replace(settings, partitions=PartitionConfig(first_session=calendar.offset(newest, -1)))
+    two = settings.replace(partitions=PartitionConfig(first_session=calendar.offset(newest, -1)))
     assert len([cell for cell in look(with_settings=two) if cell.ticker == "IBM"]) == 2
     of_2013 = PartitionConfig(first_session=date(2013, 1, 17), last_session=date(2013, 3, 1))
-    assert look(with_settings=replace(settings, partitions=of_2013)) == []
+    assert look(with_settings=settings.replace(partitions=of_2013)) == []
 
 
 def test_an_outage_that_lasted_longer_than_is_looked_back_is_made_up_for_from_its_beginning(
@@ -106,12 +105,12 @@ def test_of_a_ticker_that_left_during_an_outage_only_the_sessions_before_are_mis
     sessions = calendar.between(calendar.offset(newest, -60), newest)
     ledger_rows.abstention("IBM", sessions[0], kind="late")
     begin_in_time(conn, sessions[0], "IBM")
-    left = replace(settings, retired={"IBM": sessions[9]})
+    left = settings.replace(retired={"IBM": sessions[9]})
     assert [day for day, ticker in keys(look(with_settings=left)) if ticker == "IBM"] == sessions[1:9]
 
 
 def test_a_ticker_that_left_lacks_no_row(look: Look, newest: date, settings: Settings) -> None:
-    assert "IBM" not in {cell.ticker for cell in look(with_settings=replace(settings, retired={"IBM": newest}))}
+    assert "IBM" not in {cell.ticker for cell in look(with_settings=settings.replace(retired={"IBM": newest}))}
 
 
 def test_what_was_tried_in_vain_of_a_ticker_that_left_is_open_no_more_unless_there_is_something_to_fill(
@@ -119,7 +118,7 @@ def test_what_was_tried_in_vain_of_a_ticker_that_left_is_open_no_more_unless_the
 ) -> None:
     begin(conn, [(newest, "IBM"), (newest, "MSFT"), (newest, "FB")])
     finish(conn, done=[], failed={(newest, "IBM"): "no bar", (newest, "MSFT"): "no bar"})
-    left = replace(settings, retired=dict.fromkeys(("FB", "IBM", "MSFT"), newest))
+    left = settings.replace(retired=dict.fromkeys(("FB", "IBM", "MSFT"), newest))
     assert {cell.ticker for cell in look(with_settings=left)} == {"AAPL", "GOOG"}
     ledger_rows.forecast("MSFT", calendar.offset(newest, -1))
     ledger_rows.bar("MSFT", newest, 100)
@@ -154,8 +153,8 @@ def test_a_bar_is_waited_for_until_its_actual_is_void_unless_it_comes(
     ledger_rows.abstention("IBM", before, kind="simulated")
     begin(conn, [(before, "IBM")])
     finish(conn, done=[], failed={(before, "IBM"): "no bar"})
-    five = replace(settings, ledger=LedgerConfig(void_after_sessions=5))
-    six = replace(settings, ledger=LedgerConfig(void_after_sessions=6))
+    five = settings.replace(ledger=LedgerConfig(void_after_sessions=5))
+    six = settings.replace(ledger=LedgerConfig(void_after_sessions=6))
     assert (before, "IBM") not in keys(look(with_settings=five))
     assert (before, "IBM") in keys(look(with_settings=six))
     ledger_rows.bar("IBM", before, 100)
@@ -168,7 +167,7 @@ def test_an_actual_whose_bar_came_late_is_open_even_of_a_ticker_that_left(
     look: Look, newest: date, ledger_rows: LedgerRows, calendar: Calendar, settings: Settings, back: int, shown_as: int
 ) -> None:
     target = calendar.offset(newest, -back)
-    left = replace(settings, retired={"IBM": date(2020, 1, 2)})
+    left = settings.replace(retired={"IBM": date(2020, 1, 2)})
     ledger_rows.forecast("IBM", calendar.offset(target, -1))
     assert [cell for cell in look(with_settings=left) if cell.ticker == "IBM"] == [], "there is no bar yet"
     ledger_rows.bar("IBM", target, 100)
@@ -198,7 +197,7 @@ def test_a_look_at_103_tickers_after_half_a_year_is_one_statement_of_a_few_milli
     database: Database, calendar: Calendar, settings: Settings, newest: date
 ) -> None:
     tickers = tuple(f"T{number}" for number in range(103))
-    universe = replace(settings, tickers=tickers)
+    universe = settings.replace(tickers=tickers)
     sessions = [calendar.offset(newest, -back) for back in range(125)]
     with database.connect() as conn:
         conn.execute("alter table snapshot disable trigger user")

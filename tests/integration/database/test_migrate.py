@@ -12,7 +12,6 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from ldtm_lib.config import RegistryConfig, Settings, TrainingConfig
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.database.migrate import SCHEMA_FOLDER, extend_calendar, migrate, pending_migrations
 from ldtm_lib.database.writer import allow_to_write, lacking_rights
@@ -20,6 +19,7 @@ from ldtm_lib.errors import MigrationError
 from ldtm_lib.features.windows import windows_of
 from ldtm_lib.registry.retention import prune
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import RegistryConfig, Settings, TrainingConfig
 from tests.integration.ledger_rows import LedgerRows
 from tests.integration.registry.registry_fixtures import GOOD, SMALL, Registry, walk
 
@@ -192,7 +192,9 @@ def test_a_role_that_was_given_rights_before_has_those_of_the_new_tables_after_a
     assert registry.gate("AAA")["AAA"].outcome == "promoted"
     for number, day in enumerate(days[1:], start=1):
         registry.candidate("AAA", day, weights=number)
-    gone = prune(as_role, registry.folder, config=RegistryConfig(kept_retired_files=0, kept_candidate_files=0))
+    gone = prune(
+        as_role, registry.folder, config=RegistryConfig.model_construct(kept_retired_files=0, kept_candidate_files=0)
+    )
     assert [file.trained_on for file in gone if file.was == "candidate"] == [days[1]]
     with as_role.transaction() as conn:
         assert lacking_rights(conn) == []

@@ -14,7 +14,6 @@ from psycopg.conninfo import make_conninfo
 
 from ldtm_lib.audit import seals
 from ldtm_lib.audit.verify import verify
-from ldtm_lib.config import ArchitectureConfig, ForecastConfig, LedgerConfig, RegistryConfig
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.database.migrate import migrate
 from ldtm_lib.database.writer import allow_to_write, lacking_rights, powers
@@ -25,6 +24,7 @@ from ldtm_lib.models.lstm import initial_state
 from ldtm_lib.registry.lifecycle import retire, rollback
 from ldtm_lib.registry.retention import prune
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import ArchitectureConfig, ForecastConfig, LedgerConfig, RegistryConfig
 from tests.integration.environment import Desk
 from tests.integration.gate_fixtures import pass_the_gate
 from tests.integration.ledger_rows import LedgerRows
@@ -280,7 +280,7 @@ def test_the_role_brings_back_retires_and_removes_files_and_the_record_verifies(
     assert retire(writer, "AAPL", ordered_by="ada", why="this one, too").version == back.version
     writer.commit()
     as_role = Database(url=make_conninfo(database.url, user=ROLE, password="secret"), schema="ldtm")
-    gone = prune(as_role, tmp_path, config=RegistryConfig(kept_retired_files=0, kept_candidate_files=0))
+    gone = prune(as_role, tmp_path, config=RegistryConfig.model_construct(kept_retired_files=0, kept_candidate_files=0))
     assert [file.file_name for file in gone] == ["0.pt", "AAPL_ldtm_v1.2013-01-02.2.pt"]
     orders = writer.execute("select action, ordered_by, database_role, why from registry_order order by order_id")
     assert orders.fetchall() == [

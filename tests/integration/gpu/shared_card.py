@@ -10,10 +10,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from ldtm_lib.config import GpuConfig
 from ldtm_lib.database.connection import Database
 from ldtm_lib.gpu.devices import Gpu, GpuReading
 from ldtm_lib.gpu.lease import acquire
+from ldtm_lib.settings import GpuConfig
 
 CONFIG = GpuConfig(mib_per_job=600, reserve_mib=2048, max_jobs=64)
 NUM_PLACES = 3

@@ -1,6 +1,5 @@
 """Leases of GPUs between real processes on real PostgreSQL: never shared, never lost unnoticed, free after a kill."""
 
-import dataclasses
 import signal
 import subprocess
 import sys
@@ -13,13 +12,13 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from ldtm_lib.config import GpuConfig
 from ldtm_lib.database import embedded
 from ldtm_lib.database.connection import Database
 from ldtm_lib.errors import ConfigurationError, DatabaseUnavailable
 from ldtm_lib.gpu.devices import Gpu, GpuReading, ReadGpus
 from ldtm_lib.gpu.lease import Lease, LeaseLost, NoSlotInTime, acquire, acquire_cpu
 from ldtm_lib.gpu.locks import occupancies_now, settled_key, slot_key
+from ldtm_lib.settings import GpuConfig
 from tests.integration.gpu.shared_card import CONFIG, NUM_PLACES, SharedCard
 from tests.repository import REPOSITORY
 
@@ -154,7 +153,7 @@ def test_a_job_that_wants_one_gpu_gets_no_other(database: Database) -> None:
 
 
 def test_the_cap_holds_over_all_gpus_and_against_jobs_of_a_higher_cap(database: Database) -> None:
-    read, capped = reads(50_000, 50_000), dataclasses.replace(CONFIG, max_jobs=2)
+    read, capped = reads(50_000, 50_000), CONFIG.replace(max_jobs=2)
     with at_once(database, read), at_once(database, read), at_once(database, read):
         with pytest.raises(NoSlotInTime, match=r"3 jobs are training, gpu\.max_jobs allows 2"):
             at_once(database, read, capped)

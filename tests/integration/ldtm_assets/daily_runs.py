@@ -10,7 +10,7 @@ from ldtm_assets.definitions import definitions_for
 from ldtm_assets.partitions import partition_range
 from ldtm_lib.database.connection import Database
 from ldtm_lib.sessions import Calendar
-from ldtm_lib.settings_file import load_settings
+from ldtm_lib.settings import load_settings
 
 CONFIG = """
 tickers = ["AAPL", "MSFT"]

@@ -5,7 +5,7 @@ import pytest
 
 from ldtm_assets.definitions import definitions_for
 from ldtm_lib.sessions import Calendar
-from ldtm_lib.settings_file import load_settings
+from ldtm_lib.settings import load_settings
 from tests.repository import REPOSITORY
 
 GRAPH = {

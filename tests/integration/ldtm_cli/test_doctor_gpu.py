@@ -1,10 +1,10 @@
 """What `ldtm doctor` says of the GPUs: every one, with its memory, its slots and who holds them."""
 
 from ldtm_cli.doctor import gpu_finding
-from ldtm_lib.config import GpuConfig
 from ldtm_lib.database.connection import Database
 from ldtm_lib.gpu.devices import Gpu, GpuReading
 from ldtm_lib.gpu.lease import acquire
+from ldtm_lib.settings import GpuConfig
 
 CONFIG = GpuConfig(mib_per_job=600, reserve_mib=2048, max_jobs=4)
 

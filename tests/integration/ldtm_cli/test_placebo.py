@@ -11,7 +11,6 @@ import pytest
 from rich.console import Console
 
 from ldtm_cli.placebo import Calibration, calibrate, print_calibration
-from ldtm_lib.config import Settings
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.errors import ConfigurationError, LdtmError, MissingBar, TooFewBars, UnknownTicker
 from ldtm_lib.placebo.calibration import PlaceboReport, PlaceboTally
@@ -21,7 +20,7 @@ from ldtm_lib.prices.ingest import ingest
 from ldtm_lib.prices.sources.protocol import Delivery
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
-from ldtm_lib.settings_file import load_settings
+from ldtm_lib.settings import Settings, load_settings
 from ldtm_lib.statistics.wilson import wilson_interval
 from tests.integration.ldtm_cli.shell import run_ldtm
 

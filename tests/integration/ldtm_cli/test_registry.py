@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from ldtm_lib.config import ArchitectureConfig
 from ldtm_lib.database.connection import Database
 from ldtm_lib.models import checkpoint
 from ldtm_lib.models.lstm import initial_state
+from ldtm_lib.settings import ArchitectureConfig
 from tests.integration.gate_fixtures import pass_the_gate
 from tests.integration.ldtm_cli.shell import run_ldtm
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from ldtm_lib.config import Settings
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import Settings
 from tests.integration.environment import RUN_DATE, Desk
 from tests.integration.ldtm_cli.shell import run_ldtm
 

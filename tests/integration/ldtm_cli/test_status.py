@@ -32,14 +32,13 @@ from ldtm_assets.definitions import definitions_for
 from ldtm_cli.dagster_status import _next_tick
 from ldtm_cli.services import dagster_environment
 from ldtm_cli.status_view import Screen, look, print_screen
-from ldtm_lib.config import Settings
 from ldtm_lib.daily_run import attempts
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.maintenance import disk
 from ldtm_lib.maintenance.status import needs, status
 from ldtm_lib.project import open_project
 from ldtm_lib.sessions import Calendar
-from ldtm_lib.settings_file import load_settings
+from ldtm_lib.settings import Settings, load_settings
 from tests.integration.ldtm_cli.shell import run_ldtm
 from tests.integration.ledger_rows import LedgerRows
 

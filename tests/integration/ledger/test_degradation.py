@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from statsmodels.stats.proportion import proportion_confint
 
-from ldtm_lib.config import GateConfig
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.ledger.degradation import ModelRecord, degraded_models
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import GateConfig
 from ldtm_lib.statistics.sequential import excess, shortfall
 from tests.integration.gate_fixtures import give_order
 from tests.integration.ledger.live_record import FIRST, TRAINED_ON, calls, put_live

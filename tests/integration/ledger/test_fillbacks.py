@@ -7,10 +7,10 @@ from datetime import UTC, date, datetime, timedelta
 import psycopg
 import pytest
 
-from ldtm_lib.config import LedgerConfig
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.ledger.fillbacks import FillReport, due, fill, restated_actuals
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import LedgerConfig
 
 RUN_DATE = date(2013, 1, 2)
 NEXT_DAY, NEXT_MONDAY, ONE_MONTH = date(2013, 1, 3), date(2013, 1, 7), date(2013, 2, 1)

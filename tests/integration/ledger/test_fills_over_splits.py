@@ -6,12 +6,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ldtm_lib.config import LedgerConfig
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.ledger.fillbacks import fill, restated_actuals
 from ldtm_lib.prices.ingest import ingest
 from ldtm_lib.prices.sources.protocol import Delivery
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import LedgerConfig
 
 FIRST, RUN_DATE, LAST = date(2012, 11, 1), date(2013, 1, 2), date(2013, 2, 20)
 SPLIT_ON = date(2013, 1, 15)

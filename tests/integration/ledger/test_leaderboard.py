@@ -9,11 +9,11 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from ldtm_lib.config import LedgerConfig
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.ledger.fillbacks import fill
 from ldtm_lib.ledger.leaderboard import Score, leaderboard
 from ldtm_lib.sessions import Calendar, exchange_calendar
+from ldtm_lib.settings import LedgerConfig
 from tests.integration.ledger_rows import Model
 
 ROUNDING = 1e-9

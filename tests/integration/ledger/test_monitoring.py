@@ -3,18 +3,17 @@
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import date
 
 import pytest
 
-from ldtm_lib.config import DegradationPolicy, RegistryConfig, Settings
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.database.queries import query
 from ldtm_lib.errors import RegistryConflict
 from ldtm_lib.ledger.monitoring import Watch, watch_active_models
 from ldtm_lib.registry.lifecycle import retire
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import DegradationPolicy, RegistryConfig, Settings
 from tests.integration import gate_fixtures as earned
 from tests.integration.ledger.live_record import TRAINED_ON, put_live
 from tests.integration.ledger_rows import LedgerRows
@@ -36,7 +35,7 @@ def degraded(conn: Connection, calendar: Calendar, ledger_rows: LedgerRows) -> i
 
 
 def watched(database: Database, settings: Settings, policy: DegradationPolicy = "retire") -> Watch:
-    strict = replace(settings, registry=RegistryConfig(degraded=policy))
+    strict = settings.replace(registry=RegistryConfig(degraded=policy))
     with database.transaction() as conn:
         return watch_active_models(conn, strict)
 
@@ -74,7 +73,7 @@ def test_a_model_that_is_promoted_while_its_predecessor_is_watched_is_not_retire
 def test_of_two_watches_at_once_one_retires_and_the_other_finds_nobody(
     database: Database, conn: Connection, settings: Settings, degraded: int
 ) -> None:
-    first = watch_active_models(conn, replace(settings, registry=RegistryConfig(degraded="retire")))
+    first = watch_active_models(conn, settings.replace(registry=RegistryConfig(degraded="retire")))
     with meanwhile(database, lambda: watched(database, settings), ADVISORY) as result:
         conn.commit()
         second = result()

@@ -17,7 +17,6 @@ from rich.console import Console
 from ldtm_cli.leaderboard_view import print_shadows, shadows_as_dicts
 from ldtm_lib.audit import seals
 from ldtm_lib.audit.verify import verify
-from ldtm_lib.config import ForecastConfig, LedgerConfig, Shadows
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.database.writer import allow_to_write
 from ldtm_lib.ledger.counted_forecasts import counted_forecasts, ranks_of
@@ -26,6 +25,7 @@ from ldtm_lib.ledger.leaderboard import leaderboard
 from ldtm_lib.ledger.shadows import shadow_records
 from ldtm_lib.ledger.snapshots import SnapshotReport
 from ldtm_lib.ledger.track_record import track_record
+from ldtm_lib.settings import ForecastConfig, LedgerConfig, Shadows
 from tests.integration import gate_fixtures as earned
 from tests.integration.environment import NEXT_DAY, ONE_MONTH, RUN_DATE, Desk
 from tests.integration.ledger_rows import LedgerRows

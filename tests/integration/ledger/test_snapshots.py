@@ -11,7 +11,6 @@ import psycopg
 import pytest
 import torch
 
-from ldtm_lib.config import ForecastConfig, LedgerConfig
 from ldtm_lib.database.connection import Database
 from ldtm_lib.errors import CalendarError, LedgerRefused, UnknownTicker
 from ldtm_lib.features import stored_windows as input_windows
@@ -23,6 +22,7 @@ from ldtm_lib.models.checkpoint import write
 from ldtm_lib.models.lstm import LdtmNetwork
 from ldtm_lib.prices.splits import Split
 from ldtm_lib.prices.stored_bars import bars_as_of
+from ldtm_lib.settings import ForecastConfig, LedgerConfig
 from tests.integration.environment import NEXT_DAY, NEXT_MONDAY, ONE_MONTH, RUN_DATE, Desk
 
 

@@ -8,7 +8,6 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from ldtm_lib.config import LedgerConfig
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.ledger.counted_forecasts import counted_forecasts
 from ldtm_lib.ledger.daily_clusters import Estimate, share_of_days
@@ -17,6 +16,7 @@ from ldtm_lib.ledger.leaderboard import leaderboard
 from ldtm_lib.ledger.ranking import rank_intervals
 from ldtm_lib.ledger.track_record import track_record
 from ldtm_lib.sessions import exchange_calendar
+from ldtm_lib.settings import LedgerConfig
 
 RUN_DATE, NEXT_DAY = date(2013, 1, 2), date(2013, 1, 3)
 DAYS = exchange_calendar().between(date(2012, 1, 3), date(2012, 4, 1))

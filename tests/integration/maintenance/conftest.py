@@ -7,9 +7,9 @@ import dagster as dg
 import pytest
 from psycopg import sql
 
-from ldtm_lib.config import RetentionConfig, Settings
 from ldtm_lib.database.connection import Database
 from ldtm_lib.project import Project
+from ldtm_lib.settings import RetentionConfig, Settings
 from tests.integration.maintenance.dagster_installation import (
     SCHEMA,
     TICKERS,

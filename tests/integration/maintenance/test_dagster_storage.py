@@ -53,7 +53,7 @@ def test_a_second_installation_with_a_schema_of_its_own_is_refused_dagsters(
     first: Path, tmp_path: Path, empty_database: Database
 ) -> None:
     prepare(first)
-    second = installation(tmp_path / "second", 'schema = "second"')
+    second = installation(tmp_path / "second", 'ldtm_schema = "second"')
     with pytest.raises(ConfigurationError) as refused:
         prepare(second)
     assert str(refused.value) == (
@@ -61,7 +61,7 @@ def test_a_second_installation_with_a_schema_of_its_own_is_refused_dagsters(
         "two on one storage would start each other's runs. Name another schema under [database], such as "
         'dagster_schema = "second_dagster"'
     )
-    prepare(installation(tmp_path / "second", 'schema = "second"', 'dagster_schema = "second_dagster"'))
+    prepare(installation(tmp_path / "second", 'ldtm_schema = "second"', 'dagster_schema = "second_dagster"'))
     assert (owner(empty_database), owner(empty_database, "second_dagster")) == ("ldtm", "second")
 
 
@@ -77,7 +77,7 @@ def test_an_owner_whose_schema_was_renamed_owns_it_under_the_new_name(
 ) -> None:
     with empty_database.transaction() as conn:
         conn.execute("alter schema ldtm rename to prices_of_ours")
-    prepare(installation(tmp_path / "first", 'schema = "prices_of_ours"'))
+    prepare(installation(tmp_path / "first", 'ldtm_schema = "prices_of_ours"'))
     assert owner(empty_database) == "prices_of_ours"
     with pytest.raises(ConfigurationError, match="installation in schema prices_of_ours, not of this one in ldtm"):
         prepare(installation(tmp_path / "third"))
@@ -86,13 +86,13 @@ def test_an_owner_whose_schema_was_renamed_owns_it_under_the_new_name(
 def test_a_role_that_may_only_add_is_told_the_same_and_needs_no_right_to_put_itself_on_record(
     first: Path, tmp_path: Path, empty_database: Database, writer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepare(installation(tmp_path / "second", 'schema = "second"', 'dagster_schema = "second_dagster"'))
+    prepare(installation(tmp_path / "second", 'ldtm_schema = "second"', 'dagster_schema = "second_dagster"'))
     _allow(empty_database, "second", writer)
     _allow(empty_database, "ldtm", writer)
     monkeypatch.setenv("LDTM_DATABASE_URL", url_of(empty_database, writer))
     prepare(first)
     with pytest.raises(ConfigurationError, match=re.escape("installation in schema ldtm, not of this one in second")):
-        prepare(installation(tmp_path / "second", 'schema = "second"'))
+        prepare(installation(tmp_path / "second", 'ldtm_schema = "second"'))
     with empty_database.with_schema("ldtm_dagster").transaction() as conn:
         conn.execute("drop table ldtm_owner")
         conn.execute(sql.SQL("revoke create on schema ldtm_dagster from {}").format(sql.Identifier(writer)))

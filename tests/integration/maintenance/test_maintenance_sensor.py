@@ -7,12 +7,12 @@ import pytest
 
 from ldtm_assets.automation.maintenance import upkeep_sensor
 from ldtm_lib.alerts.alert import open_troubles
-from ldtm_lib.config import RetentionConfig, Settings
 from ldtm_lib.database.connection import Database
 from ldtm_lib.errors import DatabaseUnavailable
 from ldtm_lib.maintenance import disk
 from ldtm_lib.maintenance.log_files import dagster_log
 from ldtm_lib.project import Project, home_of
+from ldtm_lib.settings import RetentionConfig, Settings
 
 MORE_THAN_ANY_DISK_GIB = 1e9
 

@@ -18,7 +18,6 @@ from psycopg.conninfo import make_conninfo
 from ldtm_assets.automation.maintenance import ASSETS
 from ldtm_lib.audit import seals
 from ldtm_lib.audit.verify import verify
-from ldtm_lib.config import LedgerConfig
 from ldtm_lib.database import embedded
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.database.writer import allow_to_write, lacking_rights, powers
@@ -26,6 +25,7 @@ from ldtm_lib.ledger.fillbacks import fill
 from ldtm_lib.maintenance.log_files import hold_log
 from ldtm_lib.maintenance.retention import RetentionAtWork, Sweep, sweep
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import LedgerConfig
 from tests.integration.ledger_rows import LedgerRows
 from tests.integration.maintenance.dagster_installation import SCHEMA, SESSIONS, Station
 

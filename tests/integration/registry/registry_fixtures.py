@@ -1,7 +1,7 @@
 """Networks small enough to write at once, and backtests whose verdict is known beforehand."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from ldtm_lib.backtest.walk_forward import FoldReport
-from ldtm_lib.config import ArchitectureConfig, Settings, TrainingConfig, fingerprint
 from ldtm_lib.database.connection import Database
 from ldtm_lib.features.window_set import WindowSet
 from ldtm_lib.features.windows import windows_of
@@ -23,13 +22,14 @@ from ldtm_lib.registry.inputs import InputKey
 from ldtm_lib.registry.judgement import judge_and_promote
 from ldtm_lib.registry.promotion import Promotion
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import ArchitectureConfig, Settings, TrainingConfig, WindowConfig, fingerprint
 
 SMALL = ArchitectureConfig(hidden=6, head_hidden=4)
 
 
 @pytest.fixture
 def small_settings(settings: Settings) -> Settings:
-    return replace(settings, architecture=SMALL, training=TrainingConfig(max_epochs=2, min_training_rows=60))
+    return settings.replace(architecture=SMALL, training=TrainingConfig(max_epochs=2, min_training_rows=60))
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +43,7 @@ def bars(calendar: Calendar) -> pl.DataFrame:
 
 @pytest.fixture(scope="session")
 def windows(bars: pl.DataFrame, calendar: Calendar) -> dict[str, WindowSet]:
-    return windows_of(bars, calendar, Settings(path=Path(), tickers=()).window)
+    return windows_of(bars, calendar, WindowConfig())
 
 
 def walk(calendar: Calendar, ticker: str, *, num_bars: int, seed: int) -> pl.DataFrame:

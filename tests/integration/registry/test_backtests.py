@@ -7,10 +7,10 @@ import numpy as np
 import psycopg
 import pytest
 
-from ldtm_lib.config import BacktestConfig
 from ldtm_lib.features.look_ahead import WindowLeaks
 from ldtm_lib.registry import backtests
 from ldtm_lib.registry.inputs import InputKey
+from ldtm_lib.settings import BacktestConfig
 
 KEY = InputKey(ticker="AAA", trained_on=date(2012, 12, 3), architecture_sha256="a", recipe_sha256="r", data_sha256="d")
 OTHER = replace(KEY, ticker="BBB")
@@ -49,7 +49,7 @@ def test_the_same_backtest_again_changes_nothing(registry, conn) -> None:
 
 
 def test_a_backtest_whose_folds_are_cut_otherwise_is_another_one(registry, conn) -> None:
-    shorter = replace(PLAN, test_sessions=63)
+    shorter = PLAN.replace(test_sessions=63)
     backtests.store(conn, {KEY: registry.good}, plan=PLAN)
     assert backtests.existing(conn, [KEY], plan=shorter) == {}
     backtests.store(conn, {KEY: registry.bad}, plan=shorter)

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from ldtm_lib.backtest.walk_forward import FoldReport
-from ldtm_lib.config import BacktestConfig, ForecastConfig, GateConfig, Settings
 from ldtm_lib.gate.multiple_testing import Standing
 from ldtm_lib.registry.judgement import judge_and_promote
 from ldtm_lib.registry.promotion import Promotion
+from ldtm_lib.settings import BacktestConfig, ForecastConfig, GateConfig, Settings
 from tests.integration.registry.registry_fixtures import Registry
 
 FIRST, SECOND = date(2012, 12, 3), date(2012, 12, 10)
@@ -53,7 +53,7 @@ SKILLED, COIN = caller(1, share_right=0.5, boldness=0.1), caller(1, share_right=
 @pytest.fixture
 def strict(small_settings: Settings) -> Settings:
     """The strict gate over one skilled caller and twenty coins."""
-    return replace(small_settings, tickers=("AAA", *COINS), gate=GateConfig(strict=True))
+    return small_settings.replace(tickers=("AAA", *COINS), gate=GateConfig(strict=True))
 
 
 def standing(promotion: Promotion) -> Standing:
@@ -70,7 +70,7 @@ def test_it_pays_nobody_to_be_judged_first_or_alone(registry: Registry, strict: 
     assert (standing(alone).num_tickers, standing(alone).num_judged) == (21, 1)
     assert (standing(together).num_tickers, standing(together).num_judged) == (21, 21)
     assert standing(alone).q_value >= standing(together).q_value
-    by_itself = replace(strict, tickers=("AAA",))
+    by_itself = strict.replace(tickers=("AAA",))
     assert standing(registry.gate("AAA", settings=by_itself)["AAA"]).num_tickers == 21, "the others are on record"
     assert alone.outcome == together.outcome == "stays candidate"
     assert [rule.rule for rule in together.verdict.failures] == ["false_discovery"]
@@ -79,7 +79,7 @@ def test_it_pays_nobody_to_be_judged_first_or_alone(registry: Registry, strict: 
 def test_a_family_of_its_own_would_have_let_it_through(registry: Registry, strict: Settings) -> None:
     """What the test above refuses passes where there is nobody else: it is the family that stops it."""
     registry.candidate("AAA", FIRST, tested=SKILLED)
-    assert registry.gate("AAA", settings=replace(strict, tickers=("AAA",)))["AAA"].outcome == "promoted"
+    assert registry.gate("AAA", settings=strict.replace(tickers=("AAA",)))["AAA"].outcome == "promoted"
 
 
 def test_the_evening_that_a_candidate_was_judged_on_stays_its_family(registry: Registry, strict: Settings) -> None:
@@ -97,7 +97,7 @@ def test_the_evening_that_a_candidate_was_judged_on_stays_its_family(registry: R
 def test_one_by_one_comes_to_the_same_as_together_once_all_are_judged(
     registry: Registry, strict: Settings, order: tuple[str, ...]
 ) -> None:
-    settings = replace(strict, tickers=order)
+    settings = strict.replace(tickers=order)
     for seed, ticker in enumerate(sorted(order)):
         registry.candidate(ticker, FIRST, tested=caller(seed, share_right=0.4))
     for ticker in order:
@@ -114,7 +114,7 @@ def test_one_by_one_comes_to_the_same_as_together_once_all_are_judged(
 
 
 def test_a_judgement_waits_for_the_one_before_it(registry: Registry, strict: Settings) -> None:
-    settings = replace(strict, tickers=("AAA", "BBB"))
+    settings = strict.replace(tickers=("AAA", "BBB"))
     registry.candidate("AAA", FIRST, tested=COIN)
     registry.candidate("BBB", FIRST, tested=COIN)
     found: list[Promotion] = []
@@ -133,7 +133,7 @@ def test_a_judgement_waits_for_the_one_before_it(registry: Registry, strict: Set
 
 
 def test_a_figure_that_moves_because_of_others_is_kept_and_is_no_news(registry: Registry, strict: Settings) -> None:
-    settings = replace(strict, tickers=("AAA", "BBB", "CCC"))
+    settings = strict.replace(tickers=("AAA", "BBB", "CCC"))
     registry.candidate("AAA", FIRST, tested=COIN)
     assert registry.gate("AAA", settings=settings)["AAA"].is_news is True
     for seed, ticker in enumerate(("BBB", "CCC")):
@@ -167,23 +167,23 @@ def test_every_training_counts_and_every_setting_that_was_tried(registry: Regist
     assert trials() == (2, 1), "the same settings on newer bars"
     registry.candidate("BBB", SECOND, weights=2, tested=COIN)
     assert trials() == (2, 1), "another ticker's"
-    other_plan = replace(registry.settings, backtest=BacktestConfig(num_folds=3))
+    other_plan = registry.settings.replace(backtest=BacktestConfig(num_folds=3))
     changed = replace(registry, settings=other_plan)
     changed.candidate("AAA", SECOND, weights=1, tested=COIN)
     assert trials(other_plan) == (2, 2)
-    wide = replace(registry.settings, forecast=ForecastConfig(neutral_band=0.002))
+    wide = registry.settings.replace(forecast=ForecastConfig(neutral_band=0.002))
     assert trials(wide) == (2, 3), "another band picks other days"
     assert trials(wide) == (2, 3), "and counts once"
     registry.candidate("AAA", date(2012, 12, 17), weights=3, tested=COIN)
-    assert trials(replace(registry.settings, forecast=ForecastConfig(neutral_band=0.003))) == (3, 4)
+    assert trials(registry.settings.replace(forecast=ForecastConfig(neutral_band=0.003))) == (3, 4)
 
 
 def test_the_settings_tried_on_others_multiply_their_tests(registry: Registry) -> None:
     out_of_reach = GateConfig(min_direction_accuracy=0.99)  # whoever is promoted is judged no more
-    settings = replace(registry.settings, tickers=("AAA", "BBB"), gate=out_of_reach)
+    settings = registry.settings.replace(tickers=("AAA", "BBB"), gate=out_of_reach)
     registry.candidate("AAA", FIRST, tested=SKILLED)
     first = registry.gate("AAA", settings=settings)["AAA"]
-    registry.gate("AAA", settings=replace(settings, forecast=ForecastConfig(neutral_band=0.002)))
+    registry.gate("AAA", settings=settings.replace(forecast=ForecastConfig(neutral_band=0.002)))
     again = registry.gate("AAA", settings=settings)["AAA"]
     assert (standing(first).num_settings, standing(again).num_settings) == (1, 2)
     assert standing(again).q_value == pytest.approx(2 * standing(first).q_value, rel=1e-9)

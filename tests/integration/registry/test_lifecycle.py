@@ -6,14 +6,12 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
 from datetime import date, timedelta
 
 import psycopg
 import pytest
 
 from ldtm_lib.audit.verify import verify
-from ldtm_lib.config import ArchitectureConfig, ForecastConfig
 from ldtm_lib.errors import (
     CheckpointNotWritten,
     CheckpointRefused,
@@ -29,6 +27,7 @@ from ldtm_lib.registry.lifecycle import Retirement, Rollback, retire, rollback
 from ldtm_lib.registry.listing import list_versions
 from ldtm_lib.registry.promotion import promote
 from ldtm_lib.registry.retention import prune
+from ldtm_lib.settings import ArchitectureConfig, ForecastConfig
 from tests.integration import gate_fixtures as earned
 from tests.integration.environment import RUN_DATE, Desk
 from tests.integration.registry.registry_fixtures import SMALL, Registry
@@ -237,7 +236,7 @@ def test_training_the_same_day_again_after_a_rollback_adds_nothing_and_heals_bot
 
 
 def test_the_major_version_of_the_next_promotion_does_not_count_rollbacks(registry) -> None:
-    wider = replace(registry.settings, architecture=ArchitectureConfig(hidden=8, head_hidden=4))
+    wider = registry.settings.replace(architecture=ArchitectureConfig(hidden=8, head_hidden=4))
     promoted(registry, MONDAY)
     registry.candidate("AAA", TUESDAY, weights=1, architecture=wider.architecture, tested=registry.good)
     assert registry.gate("AAA", settings=wider)["AAA"].version == "v2.2012-12-04"
@@ -273,7 +272,7 @@ def test_what_cannot_come_back_is_said_with_what_could(registry) -> None:
 
 def test_a_version_whose_file_was_removed_lost_or_altered_does_not_come_back(registry) -> None:
     promoted(registry, MONDAY, TUESDAY, WEDNESDAY)
-    keep_one = replace(registry.settings.registry, kept_retired_files=1)
+    keep_one = registry.settings.registry.replace(kept_retired_files=1)
     prune(registry.database, registry.folder, config=keep_one)
     with pytest.raises(
         RegistryConflict, match=r"the file of AAA v1.2012-12-03 was removed on 20\d\d-.*; choose one of v1.2012-12-04$"
@@ -295,7 +294,7 @@ def test_a_version_whose_file_was_removed_lost_or_altered_does_not_come_back(reg
 def test_a_network_of_another_architecture_does_not_come_back_and_the_remedy_is_said(registry) -> None:
     promoted(registry, MONDAY, TUESDAY)
     before = everything(registry)
-    wider = replace(registry.settings, architecture=ArchitectureConfig(hidden=8, head_hidden=4))
+    wider = registry.settings.replace(architecture=ArchitectureConfig(hidden=8, head_hidden=4))
     registry.settings = wider
     with pytest.raises(CheckpointRefused, match=r"hidden is 6, not 8; set \[architecture\] back"):
         roll_back(registry)
@@ -365,7 +364,7 @@ def test_an_older_candidate_judged_before_a_rollback_does_not_come_in_after_it(r
 ORDERED_IN_A_PROCESS = """
 import json, os, resource, signal, sys
 from pathlib import Path
-from ldtm_lib.config import ArchitectureConfig, Settings
+from ldtm_lib.settings import ArchitectureConfig, Settings
 from ldtm_lib.database.connection import Database
 from ldtm_lib.errors import LdtmError
 from ldtm_lib.registry.judgement import judge_and_promote
@@ -395,7 +394,7 @@ def in_a_process(registry: Registry, what: str, how: str) -> subprocess.Complete
     given = {
         "url": registry.database.url,
         "folder": str(registry.folder),
-        "architecture": asdict(registry.settings.architecture),
+        "architecture": registry.settings.architecture.model_dump(round_trip=True),
         "what": what,
         "how": how,
     }

@@ -16,7 +16,6 @@ import pytest
 from rich.console import Console
 
 from ldtm_cli.registry_view import print_registry, registry_rows
-from ldtm_lib.config import ArchitectureConfig
 from ldtm_lib.errors import RegistryConflict
 from ldtm_lib.models import checkpoint
 from ldtm_lib.project import Project
@@ -26,6 +25,7 @@ from ldtm_lib.registry.judgement import Judgement, judge_and_promote, judge_newe
 from ldtm_lib.registry.lifecycle import rollback
 from ldtm_lib.registry.listing import list_registry
 from ldtm_lib.registry.promotion import Promotion, promote
+from ldtm_lib.settings import ArchitectureConfig
 
 MONDAY, TUESDAY, WEDNESDAY = date(2012, 12, 3), date(2012, 12, 4), date(2012, 12, 5)
 ALL_CHECKPOINTS = (
@@ -95,13 +95,13 @@ def test_doing_it_again_changes_nothing_and_is_no_news(registry) -> None:
 def test_another_bound_is_another_verdict(registry) -> None:
     registry.candidate("AAA", MONDAY, tested=registry.bad)
     registry.gate("AAA")
-    lenient = replace(registry.settings, gate=replace(registry.settings.gate, min_direction_accuracy=0.4))
+    lenient = registry.settings.replace(gate=registry.settings.gate.replace(min_direction_accuracy=0.4))
     assert registry.gate("AAA", settings=lenient)["AAA"].outcome == "promoted"
     assert registry.rows("select passed from gate_verdict order by verdict_id") == [(False,), (True,)]
 
 
 def test_the_major_version_goes_up_when_the_architecture_changes_and_only_then(registry) -> None:
-    wider = replace(registry.settings, architecture=ArchitectureConfig(hidden=8, head_hidden=4))
+    wider = registry.settings.replace(architecture=ArchitectureConfig(hidden=8, head_hidden=4))
     versions: list[str | None] = []
     for day, (trained_on, settings) in enumerate(
         [(MONDAY, registry.settings), (TUESDAY, wider), (WEDNESDAY, wider), (date(2012, 12, 6), registry.settings)]
@@ -151,7 +151,7 @@ def test_a_candidate_whose_file_is_not_the_recorded_one_is_refused_and_the_other
 
 def test_a_candidate_of_another_architecture_than_the_present_one_is_refused(registry) -> None:
     registry.candidate("AAA", MONDAY, tested=registry.good)
-    wider = replace(registry.settings, architecture=ArchitectureConfig(hidden=8, head_hidden=4))
+    wider = registry.settings.replace(architecture=ArchitectureConfig(hidden=8, head_hidden=4))
     result = registry.gate("AAA", settings=wider)["AAA"]
     assert result.outcome == "stays candidate"
     assert "hidden is 6, not 8" in result.message
@@ -210,7 +210,7 @@ def test_an_error_after_the_copy_leaves_everything_as_it_was_and_a_rerun_finishe
 KILLED_BEFORE_COMMIT = """
 import json, os, signal, sys
 from pathlib import Path
-from ldtm_lib.config import ArchitectureConfig, Settings
+from ldtm_lib.settings import ArchitectureConfig, Settings
 from ldtm_lib.database.connection import Database
 from ldtm_lib.registry.judgement import judge_and_promote
 given = json.loads(sys.argv[1])
@@ -227,7 +227,7 @@ def test_a_process_killed_between_copy_and_commit_leaves_no_trace_that_matters(r
     given = {
         "url": registry.database.url,
         "folder": str(registry.folder),
-        "architecture": asdict(registry.settings.architecture),
+        "architecture": registry.settings.architecture.model_dump(round_trip=True),
     }
     killed = subprocess.run([sys.executable, "-c", KILLED_BEFORE_COMMIT, json.dumps(given)], capture_output=True)
     assert killed.returncode == -9, killed.stderr.decode()

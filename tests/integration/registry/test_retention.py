@@ -12,7 +12,6 @@ import psycopg
 import pytest
 
 from ldtm_lib.audit.verify import verify
-from ldtm_lib.config import RegistryConfig
 from ldtm_lib.database.connection import Database
 from ldtm_lib.database.queries import query
 from ldtm_lib.errors import FileNotRemoved
@@ -21,12 +20,13 @@ from ldtm_lib.registry.judgement import judge_newest
 from ldtm_lib.registry.lifecycle import retire, rollback
 from ldtm_lib.registry.promotion import promote
 from ldtm_lib.registry.retention import RemovedFile, prune
+from ldtm_lib.settings import RegistryConfig
 from tests.integration.ledger_rows import LedgerRows, Model
 from tests.integration.registry.registry_fixtures import Registry
 
 FIRST = date(2012, 12, 3)
 ONE_OF_EACH = RegistryConfig(kept_retired_files=1, kept_candidate_files=1)
-NONE = RegistryConfig(kept_retired_files=0, kept_candidate_files=0)
+NONE = RegistryConfig.model_construct(kept_retired_files=0, kept_candidate_files=0)
 
 
 def day(number: int) -> date:
@@ -197,7 +197,7 @@ def test_what_came_back_keeps_its_file_while_its_first_version_loses_it(registry
 KILLED_BEFORE_THE_FILES_GO = """
 import json, os, signal, sys
 from pathlib import Path
-from ldtm_lib.config import RegistryConfig
+from ldtm_lib.settings import RegistryConfig
 from ldtm_lib.database.connection import Database
 from ldtm_lib.registry import retention
 given = json.loads(sys.argv[1])

@@ -8,12 +8,12 @@ import numpy as np
 import psycopg
 import pytest
 
-from ldtm_lib.config import BacktestConfig, Settings
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.features.window_set import WindowSet
 from ldtm_lib.registry import backtests, checkpoints
 from ldtm_lib.registry.inputs import InputKey
 from ldtm_lib.registry.trained_network import TrainedNetwork
+from ldtm_lib.settings import BacktestConfig, Settings
 from ldtm_lib.training.run import TrainingReport, retrain
 
 MONDAY, DAY = date(2012, 12, 3), date(2012, 12, 14)
@@ -43,7 +43,7 @@ def network(fold: int | None, *, num_epochs: int = 3, **other: object) -> Traine
 
 @pytest.fixture
 def quick(small_settings: Settings) -> Settings:
-    return replace(small_settings, backtest=BacktestConfig(num_folds=2, test_sessions=40))
+    return small_settings.replace(backtest=BacktestConfig(num_folds=2, test_sessions=40))
 
 
 def train(database: Database, folder: Path, windows: dict[str, WindowSet], settings: Settings) -> TrainingReport:

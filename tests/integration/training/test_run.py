@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -14,7 +14,6 @@ import pytest
 
 from ldtm_lib.backtest.folds import FoldPlan, RowSplit, furthest_session, plan_folds
 from ldtm_lib.backtest.walk_forward import tasks_of
-from ldtm_lib.config import BacktestConfig, Settings
 from ldtm_lib.database.connection import Database
 from ldtm_lib.features.look_ahead import WindowLeaks
 from ldtm_lib.features.window_set import WindowSet
@@ -28,6 +27,7 @@ from ldtm_lib.registry.checkpoints import newest_checkpoints
 from ldtm_lib.registry.inputs import input_key
 from ldtm_lib.registry.judgement import judge_and_promote
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import BacktestConfig, Settings
 from ldtm_lib.training import run as training
 from ldtm_lib.training.run import TrainingReport, retrain
 
@@ -36,7 +36,7 @@ DAY = date(2012, 12, 14)
 
 @pytest.fixture
 def quick(small_settings: Settings) -> Settings:
-    return replace(small_settings, backtest=BacktestConfig(num_folds=2, test_sessions=40))
+    return small_settings.replace(backtest=BacktestConfig(num_folds=2, test_sessions=40))
 
 
 def train(
@@ -232,7 +232,7 @@ def test_another_recipe_or_other_data_are_trained_anew(
 ) -> None:
     one = {"AAA": windows["AAA"]}
     train(database, tmp_path, one, quick, backtests=False)
-    reseeded = replace(quick, training=replace(quick.training, seed=1))
+    reseeded = quick.replace(training=replace(quick.training, seed=1))
     assert statuses(train(database, tmp_path, one, reseeded, backtests=False)) == {("AAA", "checkpoint"): "trained"}
     other_data = {"AAA": replace(windows["BBB"], ticker="AAA")}
     assert statuses(train(database, tmp_path, other_data, quick, backtests=False)) == {("AAA", "checkpoint"): "trained"}
@@ -267,7 +267,7 @@ from datetime import date
 from pathlib import Path
 import numpy as np
 import polars as pl
-from ldtm_lib.config import ArchitectureConfig, BacktestConfig, Settings, TrainingConfig
+from ldtm_lib.settings import ArchitectureConfig, BacktestConfig, Settings, TrainingConfig
 from ldtm_lib.database.connection import Database
 from ldtm_lib.features.windows import windows_of
 from ldtm_lib.training.run import retrain
@@ -301,9 +301,9 @@ def test_a_process_killed_in_the_middle_keeps_what_it_had_and_a_rerun_does_the_r
         "folder": str(tmp_path / "checkpoints"),
         "bars": str(tmp_path / "bars.parquet"),
         "day": DAY.isoformat(),
-        "architecture": asdict(quick.architecture),
-        "training": asdict(quick.training),
-        "backtest": asdict(quick.backtest),
+        "architecture": quick.architecture.model_dump(round_trip=True),
+        "training": quick.training.model_dump(round_trip=True),
+        "backtest": quick.backtest.model_dump(round_trip=True),
     }
     killed = subprocess.run([sys.executable, "-c", KILLED_WHILE_TRAINING, json.dumps(given)], capture_output=True)
     assert killed.returncode == -9, killed.stderr.decode()

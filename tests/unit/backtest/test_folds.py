@@ -11,9 +11,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from ldtm_lib.backtest.folds import FoldPlan, furthest_session, plan_final, plan_folds
-from ldtm_lib.config import BacktestConfig, TrainingConfig
 from ldtm_lib.errors import TooFewBars
 from ldtm_lib.features.window_set import WindowSet
+from ldtm_lib.settings import BacktestConfig, TrainingConfig
 from tests.unit.backtest.window_sets import CALENDAR, random_windows
 
 

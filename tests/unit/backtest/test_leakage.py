@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from ldtm_lib.backtest.folds import plan_final, plan_folds
 from ldtm_lib.backtest.leakage import LABEL_OVER_THE_BOUNDARY, SEEN_WINDOW, SHUFFLED_SPLIT, split_leaks
 from ldtm_lib.backtest.walk_forward import tasks_of
-from ldtm_lib.config import BacktestConfig, TrainingConfig
 from ldtm_lib.features.window_set import Rows, WindowSet
 from ldtm_lib.models.fit import FitTask
+from ldtm_lib.settings import BacktestConfig, TrainingConfig
 from tests.unit.backtest.window_sets import random_windows
 
 WINDOWS = random_windows(300, missing={100, 101, 170})

@@ -7,9 +7,9 @@ import numpy as np
 
 from ldtm_lib.backtest.folds import FoldPlan, RowSplit
 from ldtm_lib.backtest.walk_forward import FoldReport, Prices, fold_report, tasks_of
-from ldtm_lib.config import GateConfig
 from ldtm_lib.gate.rules import judge
 from ldtm_lib.models.fit import Fit, FitTask
+from ldtm_lib.settings import GateConfig
 from tests.unit.backtest.window_sets import small_windows
 
 

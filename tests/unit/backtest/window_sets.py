@@ -3,10 +3,10 @@
 import numpy as np
 import polars as pl
 
-from ldtm_lib.config import WindowConfig
 from ldtm_lib.features.window_set import WindowSet
 from ldtm_lib.features.windows import windows_of
 from ldtm_lib.sessions import Calendar, exchange_calendar
+from ldtm_lib.settings import WindowConfig
 
 CALENDAR = exchange_calendar()
 SHORT = WindowConfig(window_sessions=5)

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ldtm_lib.config import AutomationConfig
 from ldtm_lib.daily_run.backlog import Errand, due_at, next_errand, wait
 from ldtm_lib.daily_run.pending_partitions import OpenCell, evening_of
 from ldtm_lib.sessions import Calendar, exchange_calendar
+from ldtm_lib.settings import AutomationConfig
 
 CALENDAR = exchange_calendar()
 CONFIG = AutomationConfig()
@@ -63,7 +63,7 @@ def boards(draw: st.DrawFn) -> list[OpenCell]:
 
 
 moments = st.integers(-40_000, 10_000).map(lambda minutes: SATURDAY + minutes * MINUTE)
-configs = st.integers(1, 6).map(lambda number: replace(CONFIG, sessions_per_run=number))
+configs = st.integers(1, 6).map(lambda number: CONFIG.replace(sessions_per_run=number))
 
 
 def ask(

@@ -6,11 +6,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ldtm_lib.config import WindowConfig
 from ldtm_lib.features.indicators import INPUTS
 from ldtm_lib.features.windows import latest_windows, windows_of
 from ldtm_lib.prices.bars import BAR_SCHEMA
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import WindowConfig
 
 LAST = date(2013, 3, 1)
 CONFIG = WindowConfig()

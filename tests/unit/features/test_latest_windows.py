@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ldtm_lib.config import WindowConfig
 from ldtm_lib.errors import CalendarError
 from ldtm_lib.features.windows import InputWindow, latest_windows, windows_of
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import WindowConfig
 
 CONFIG = WindowConfig()
 EVENING = date(2013, 2, 28)

@@ -7,7 +7,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ldtm_lib.config import WindowConfig
 from ldtm_lib.features.indicators import INPUTS
 from ldtm_lib.features.look_ahead import (
     LABELLED_BY_ANOTHER_SESSION,
@@ -22,6 +21,7 @@ from ldtm_lib.features.window_set import Rows, WindowSet
 from ldtm_lib.features.windows import windows_of
 from ldtm_lib.prices.bars import validate
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import WindowConfig
 from tests.unit.features.made_bars import PRICES, SAMPLE_TICKERS, Bars
 
 CONFIG = WindowConfig()

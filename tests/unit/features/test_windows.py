@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ldtm_lib.config import WindowConfig
 from ldtm_lib.features.indicators import INPUTS, add_indicators
 from ldtm_lib.features.window_set import WindowSet
 from ldtm_lib.features.windows import windows_of
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import WindowConfig
 
 CONFIG = WindowConfig()
 OPEN, CLOSE, VOLUME = INPUTS.index("open"), INPUTS.index("close"), INPUTS.index("volume")

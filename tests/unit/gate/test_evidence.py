@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ldtm_lib.backtest.walk_forward import FoldReport, Prices
-from ldtm_lib.config import GateConfig
 from ldtm_lib.gate.evidence import Evidence, HorizonEvidence, evidence_from, evidence_of
 from ldtm_lib.gate.rules import judge
 from ldtm_lib.sessions import HORIZONS, exchange_calendar
+from ldtm_lib.settings import GateConfig
 from ldtm_lib.statistics.directions import coin_passes, coin_reaches
 from ldtm_lib.statistics.wilson import wilson_interval
 

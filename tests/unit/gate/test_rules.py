@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from ldtm_lib.backtest.walk_forward import FoldReport
-from ldtm_lib.config import GateConfig
 from ldtm_lib.gate.multiple_testing import Standing
 from ldtm_lib.gate.rules import confirm, judge, not_trained
 from ldtm_lib.gate.verdict import Rule, Verdict
+from ldtm_lib.settings import GateConfig
 
 BAND = 0.001
 RIGHT, WRONG, NEUTRAL = (100.0, 101.0, 102.0), (100.0, 101.0, 98.0), (100.0, 100.05, 101.0)

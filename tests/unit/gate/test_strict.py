@@ -4,11 +4,11 @@ import dataclasses
 
 import pytest
 
-from ldtm_lib.config import GateConfig
 from ldtm_lib.gate.evidence import Evidence, HorizonEvidence
 from ldtm_lib.gate.multiple_testing import Standing
 from ldtm_lib.gate.strict import strict_rules
 from ldtm_lib.gate.verdict import Rule
+from ldtm_lib.settings import GateConfig
 
 GATE = GateConfig(strict=True)
 NAMES = [

@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from ldtm_lib.config import GpuConfig
 from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.gpu.locks import MOST_SLOTS
-from ldtm_lib.settings_file import load_settings
+from ldtm_lib.settings import GpuConfig, load_settings
 
 
 def load(folder: Path, lines: str) -> GpuConfig:
@@ -29,7 +28,7 @@ def test_a_pause_is_read_in_milliseconds(tmp_path: Path) -> None:
     ("lines", "message"),
     [
         ("pause_ms = -0.5", "gpu.pause_ms is -0.5; it must be at least 0"),
-        ("pause_ms = 5000", "gpu.pause_ms is 5000.0; it must be at most 1000.0"),
+        ("pause_ms = 5000", "gpu.pause_ms is 5000; it must be at most 1000"),
         ("max_jobs = 0", "gpu.max_jobs is 0; it must be at least 1"),
         ("max_jobs = 65", "gpu.max_jobs is 65; it must be at most 64"),
         ("mib_per_job = 0", "gpu.mib_per_job is 0; it must be at least 1"),

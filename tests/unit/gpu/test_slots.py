@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ldtm_lib.config import GpuConfig
 from ldtm_lib.gpu.devices import Gpu
 from ldtm_lib.gpu.slots import Occupancy, job_slots
+from ldtm_lib.settings import GpuConfig
 
 CONFIG = GpuConfig(mib_per_job=600, reserve_mib=2048, max_jobs=4)
 TOTAL_MIB = 81_559
@@ -67,7 +67,7 @@ def test_a_tenant_that_grew_closes_the_door_and_evicts_nobody() -> None:
 def test_all_gpus_make_room_and_the_cap_is_one_for_all() -> None:
     assert job_slots([card(0), card(3248, index=1)], CONFIG) == 2
     assert job_slots([card(3848), card(3248, index=1)], CONFIG) == 4
-    assert job_slots([card(3848), card(3248, index=1)], dataclasses.replace(CONFIG, max_jobs=64)) == 5
+    assert job_slots([card(3848), card(3248, index=1)], CONFIG.replace(max_jobs=64)) == 5
 
 
 def test_one_job_runs_at_a_time_where_there_is_no_gpu() -> None:

@@ -1,6 +1,5 @@
 """Partitions by session: exactly the sessions, today's on its own evening, and never too many."""
 
-from dataclasses import replace
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
@@ -8,9 +7,8 @@ import dagster as dg
 import pytest
 
 from ldtm_assets.partitions import Cell, all_tickers_of, by_session, by_session_and_ticker
-from ldtm_lib.config import PartitionConfig, Settings
 from ldtm_lib.sessions import Calendar
-from ldtm_lib.settings_file import load_settings
+from ldtm_lib.settings import PartitionConfig, Settings, load_settings
 from tests.repository import REPOSITORY
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -18,7 +16,7 @@ MOST_CELLS = 60_000
 
 
 def _settings(settings: Settings, first: date, last: date | None) -> Settings:
-    return replace(settings, partitions=PartitionConfig(first_session=first, last_session=last))
+    return settings.replace(partitions=PartitionConfig(first_session=first, last_session=last))
 
 
 @pytest.mark.parametrize("last", [date(2013, 3, 1), date(2012, 12, 31), date(2013, 2, 18), date(2013, 3, 3)])

@@ -5,11 +5,11 @@ import polars as pl
 import pytest
 from bokeh_sampledata import stocks
 
-from ldtm_lib.config import ArchitectureConfig, TrainingConfig, WindowConfig
 from ldtm_lib.features.window_set import WindowSet
 from ldtm_lib.features.windows import windows_of
 from ldtm_lib.models.fit import FitTask
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import ArchitectureConfig, TrainingConfig, WindowConfig
 
 PRICES = ("open", "high", "low", "close", "volume")
 

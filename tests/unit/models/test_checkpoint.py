@@ -1,4 +1,3 @@
-import dataclasses
 import hashlib
 import io
 import resource
@@ -12,10 +11,10 @@ import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from ldtm_lib.config import ArchitectureConfig
 from ldtm_lib.errors import CheckpointNotWritten, CheckpointRefused
 from ldtm_lib.models.checkpoint import load, read_architecture, write, write_bytes
 from ldtm_lib.models.lstm import initial_state
+from ldtm_lib.settings import ArchitectureConfig
 
 SMALL = ArchitectureConfig(hidden=4, head_hidden=2)
 STATE = initial_state(SMALL, torch.Generator().manual_seed(0))
@@ -53,7 +52,7 @@ def saved(document: object, path: Path) -> str:
 
 
 def test_a_file_of_the_first_layout_is_read_to_the_bit(path: Path) -> None:
-    first_layout = {"architecture": dataclasses.asdict(SMALL), "state": STATE}
+    first_layout = {"architecture": SMALL.model_dump(), "state": STATE}
     sha256 = saved(first_layout, path)
     read = load(path, sha256=sha256, architecture=SMALL)
     assert list(read) == list(STATE)
@@ -82,7 +81,7 @@ def test_the_architecture_of_a_file_is_read_off_it(path: Path) -> None:
 
 @pytest.mark.parametrize("change", [{"hidden": -1}, {"hidden": 4.0}, {"hidden": "4"}, {"dropout": 1}])
 def test_an_architecture_that_is_none_is_refused(path: Path, change: dict[str, object]) -> None:
-    document = {"architecture": dataclasses.asdict(SMALL) | change, "names": "", "values": torch.zeros(0)}
+    document = {"architecture": SMALL.model_dump() | change, "names": "", "values": torch.zeros(0)}
     sha256 = saved(document, path)
     with pytest.raises(CheckpointRefused, match=r"is of an architecture that LDTM does not know: .*; restore the file"):
         read_architecture(path, sha256=sha256)
@@ -100,7 +99,7 @@ def test_an_architecture_that_is_none_is_refused(path: Path, change: dict[str, o
 )
 def test_values_that_are_not_those_of_the_names_are_refused(path: Path, change: dict[str, object]) -> None:
     fitting = {
-        "architecture": dataclasses.asdict(SMALL),
+        "architecture": SMALL.model_dump(),
         "names": " ".join(STATE),
         "values": torch.cat([tensor.ravel() for tensor in STATE.values()]),
     }
@@ -166,7 +165,7 @@ def test_an_exchanged_file_is_refused_with_both_hashes(path: Path) -> None:
 
 def test_a_file_of_another_architecture_is_refused_with_the_difference(path: Path) -> None:
     sha256 = write(STATE, path, architecture=SMALL)
-    wider = dataclasses.replace(SMALL, hidden=8)
+    wider = SMALL.replace(hidden=8)
     message = refusal(path, sha256, wider)
     assert "is of another architecture: hidden is 4, not 8; set [architecture] back" in message
 

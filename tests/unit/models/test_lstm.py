@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from ldtm_lib.config import ArchitectureConfig
 from ldtm_lib.models.lstm import LdtmNetwork, initial_state, network_of, parameter_shapes
+from ldtm_lib.settings import ArchitectureConfig
 
 SHAPE = ArchitectureConfig()
 

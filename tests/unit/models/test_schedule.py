@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ldtm_lib.config import TrainingConfig
 from ldtm_lib.models.schedule import EarlyStopping, learning_rate, seed_of
+from ldtm_lib.settings import TrainingConfig
 
 
 def test_a_seed_never_changes_between_releases() -> None:

@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import nn
 
-from ldtm_lib.config import ArchitectureConfig, TrainingConfig
 from ldtm_lib.errors import TooFewBars, TrainingDiverged
 from ldtm_lib.features.window_set import WindowSet
 from ldtm_lib.models.fit import Fit, FitTask, Progress
@@ -15,6 +14,7 @@ from ldtm_lib.models.lstm import initial_state, network_of
 from ldtm_lib.models.schedule import seed_of
 from ldtm_lib.models.single_fit import fit_alone
 from ldtm_lib.models.threads import one_thread_each
+from ldtm_lib.settings import ArchitectureConfig, TrainingConfig
 
 CPU = torch.device("cpu")
 
@@ -101,7 +101,7 @@ def test_the_seed_the_fold_and_the_ticker_choose_the_path(
 ) -> None:
     task = tasks[0]
     others = [
-        fitted(task, dataclasses.replace(recipe, seed=1), small),
+        fitted(task, recipe.replace(seed=1), small),
         fitted(dataclasses.replace(task, fold=None), recipe, small),
         fitted(dataclasses.replace(task, ticker="XYZ"), recipe, small),
     ]

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from ldtm_lib.config import ArchitectureConfig, TrainingConfig
 from ldtm_lib.errors import TooFewBars, TrainingDiverged
 from ldtm_lib.models.fit import Fit, FitFailed, FitTask, Progress
 from ldtm_lib.models.single_fit import fit_alone
 from ldtm_lib.models.trainer import fit_universe
+from ldtm_lib.settings import ArchitectureConfig, TrainingConfig
 
 Results = dict[str, Fit | FitFailed]
 
@@ -132,11 +132,15 @@ class Stop:
 
 
 def test_a_mistake_in_the_program_is_not_taken_for_a_failed_ticker(
-    tasks: list[FitTask], recipe: TrainingConfig
+    tasks: list[FitTask], recipe: TrainingConfig, small: ArchitectureConfig
 ) -> None:
-    narrow = ArchitectureConfig(num_inputs=10, hidden=4, head_hidden=2)
+    def narrow(task: FitTask) -> FitTask:
+        inputs = np.ascontiguousarray(task.windows.inputs[:, :10])
+        low, span = task.windows.low[:, :10], task.windows.span[:, :10]
+        return dataclasses.replace(task, windows=dataclasses.replace(task.windows, inputs=inputs, low=low, span=span))
+
     with pytest.raises(RuntimeError, match="input"):
-        list(fit_universe(tasks, recipe=recipe, architecture=narrow, device="cpu"))
+        list(fit_universe([narrow(task) for task in tasks], recipe=recipe, architecture=small, device="cpu"))
 
 
 def test_no_tasks_give_no_fits(recipe: TrainingConfig, small: ArchitectureConfig) -> None:

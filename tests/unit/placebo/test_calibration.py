@@ -13,7 +13,6 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from ldtm_lib.config import ArchitectureConfig, BacktestConfig, Settings, TrainingConfig
 from ldtm_lib.errors import TooFewBars
 from ldtm_lib.features.indicators import INPUTS, WARMUP_BARS
 from ldtm_lib.features.window_set import WindowSet
@@ -24,6 +23,7 @@ from ldtm_lib.placebo.calibration import require_folds, run_placebo
 from ldtm_lib.placebo.canary_bars import coin_flip, planted
 from ldtm_lib.placebo.shuffling import far_order, original_of, shuffled
 from ldtm_lib.sessions import exchange_calendar
+from ldtm_lib.settings import ArchitectureConfig, BacktestConfig, Settings, TrainingConfig
 
 SETTINGS = Settings(
     path=Path("universe.toml"),
@@ -242,7 +242,7 @@ class Heard:
 
 def test_a_placebo_that_cannot_be_trained_is_named_and_in_no_count() -> None:
     heard = Heard()
-    hopeless = replace(SETTINGS, training=replace(SETTINGS.training, learning_rate=1e30))
+    hopeless = SETTINGS.replace(training=SETTINGS.training.replace(learning_rate=1e30))
     report = run_placebo({"AAA": coin(420)}, hopeless, num_copies=2, seed=0, device="cpu", callbacks=heard)
     assert sorted(report.untrained) == ["AAA~0", "AAA~1"]
     assert "lower [training] learning_rate, now 1e+30" in report.untrained["AAA~0"]
@@ -253,7 +253,7 @@ def test_a_placebo_that_cannot_be_trained_is_named_and_in_no_count() -> None:
 
 def test_callbacks_are_called_for_every_network() -> None:
     heard = Heard()
-    brief = replace(SETTINGS, training=replace(SETTINGS.training, max_epochs=2))
+    brief = SETTINGS.replace(training=SETTINGS.training.replace(max_epochs=2))
     run_placebo({"AAA": coin(420)}, brief, num_copies=1, seed=0, device="cpu", callbacks=heard)
     assert (heard.tasks, heard.epochs, len(heard.results)) == (["AAA~0 fold 1", "AAA~0 fold 2"], 4, 2)
 

@@ -7,7 +7,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ldtm_lib.config import ArchitectureConfig, BacktestConfig, GateConfig, Settings, TrainingConfig
 from ldtm_lib.errors import TooFewBars
 from ldtm_lib.features.indicators import INPUTS
 from ldtm_lib.features.windows import windows_of
@@ -18,6 +17,7 @@ from ldtm_lib.placebo.canaries import CANARIES, CanaryReport, canary_bars, run_c
 from ldtm_lib.placebo.canary_bars import LAST_SESSION, coin_flip, planted
 from ldtm_lib.prices.bars import BAR_SCHEMA, validate
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import ArchitectureConfig, BacktestConfig, GateConfig, Settings, TrainingConfig
 
 SETTINGS = Settings(
     path=Path("universe.toml"),
@@ -26,7 +26,7 @@ SETTINGS = Settings(
     training=TrainingConfig(max_epochs=12, learning_rate=2e-2),
     backtest=BacktestConfig(test_sessions=126),
 )
-BLIND = replace(SETTINGS, training=TrainingConfig(max_epochs=1, learning_rate=1e-9))
+BLIND = SETTINGS.replace(training=TrainingConfig(max_epochs=1, learning_rate=1e-9))
 """Networks that stay as they were drawn: for what does not depend on them."""
 
 
@@ -98,7 +98,7 @@ def test_networks_that_learn_nothing_do_not_find_the_planted_future(calendar: Ca
 
 
 def test_a_gate_that_overlooks_leakage_is_told_off(calendar: Calendar) -> None:
-    careless = replace(BLIND, gate=GateConfig(max_leakage_rows=10_000))
+    careless = BLIND.replace(gate=GateConfig(max_leakage_rows=10_000))
     assert by_ticker(run_canaries(careless, calendar, seed=0, device="cpu"))["LEAKING"] is False
 
 
@@ -107,13 +107,13 @@ def test_a_strict_gate_that_lets_coins_through_is_told_off(calendar: Calendar, m
         return replace(verdict, standing=standing)
 
     monkeypatch.setattr(rehearsal, "confirm", no_stricter)
-    lenient = replace(BLIND, gate=GateConfig(min_direction_accuracy=0.1, max_price_error=0.9))
+    lenient = BLIND.replace(gate=GateConfig(min_direction_accuracy=0.1, max_price_error=0.9))
     seen = by_ticker(run_canaries(lenient, calendar, seed=0, device="cpu"))
     assert [seen[ticker] for ticker in ("COIN-1", "COIN-2", "COIN-3")] == [False] * 3
 
 
 def test_a_canary_that_cannot_be_trained_is_no_success(calendar: Calendar) -> None:
-    hopeless = replace(SETTINGS, training=TrainingConfig(max_epochs=1, learning_rate=1e30))
+    hopeless = SETTINGS.replace(training=TrainingConfig(max_epochs=1, learning_rate=1e30))
     report = run_canaries(hopeless, calendar, seed=0, device="cpu")
     assert by_ticker(report) == dict.fromkeys(CANARIES, False)
     assert report.canaries[0].found.startswith("was not trained: COIN-1 fold ")
@@ -121,7 +121,7 @@ def test_a_canary_that_cannot_be_trained_is_no_success(calendar: Calendar) -> No
 
 def test_settings_that_need_longer_histories_than_there_are_are_refused(calendar: Calendar) -> None:
     with pytest.raises(TooFewBars) as refused:
-        run_canaries(replace(SETTINGS, backtest=BacktestConfig(test_sessions=5000)), calendar, seed=0, device="cpu")
+        run_canaries(SETTINGS.replace(backtest=BacktestConfig(test_sessions=5000)), calendar, seed=0, device="cpu")
     assert str(refused.value) == (
         "the calendar has 8817 sessions until 2024-12-31 for a canary, too few for 2 folds; lower "
         "backtest.test_sessions or training.min_training_rows"

@@ -12,12 +12,12 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from ldtm_lib.config import PriceBasis
 from ldtm_lib.errors import ConfigurationError, MalformedFile, MissingBar, SourceError
 from ldtm_lib.prices.sources.files import FilesSource
 from ldtm_lib.prices.sources.protocol import Coverage, Delivery
 from ldtm_lib.prices.sources.sample import SampleSource
 from ldtm_lib.prices.splits import Split
+from ldtm_lib.settings import PriceBasis
 
 FIRST, LAST = date(1990, 1, 2), date(2026, 1, 2)
 BARS = [

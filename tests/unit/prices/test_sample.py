@@ -4,12 +4,12 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from ldtm_lib.config import Settings, SourceConfig
 from ldtm_lib.errors import ConfigurationError, MissingBar, SourceError
 from ldtm_lib.prices.bars import BAR_SCHEMA
 from ldtm_lib.prices.sources.files import FilesSource
 from ldtm_lib.prices.sources.open import open_source
 from ldtm_lib.prices.sources.sample import SampleSource
+from ldtm_lib.settings import Settings, SourceConfig
 
 SAMPLE = SampleSource()
 MOMENT = datetime(2013, 3, 1, 23, 15, tzinfo=UTC)

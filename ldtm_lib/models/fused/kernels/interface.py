@@ -16,9 +16,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ldtm_lib.config import ArchitectureConfig
 from ldtm_lib.models.fused.kernels import reference
 from ldtm_lib.models.fused.kernels.tiling import obstacle
+from ldtm_lib.settings import ArchitectureConfig
 
 INPUT_COLUMNS = 16
 """K: matrix units take inputs in sixteens; the 11 inputs are followed by zeros."""

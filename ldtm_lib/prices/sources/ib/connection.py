@@ -11,11 +11,11 @@ from typing import Any
 
 import polars as pl
 
-from ldtm_lib.config import IbConfig
 from ldtm_lib.errors import ConfigurationError, SourceError
 from ldtm_lib.prices.sources.ib.codes import Meaning, Refusal, meaning_of
 from ldtm_lib.prices.sources.ib.connectivity import Connectivity
 from ldtm_lib.prices.sources.ib.historical import Request, contract_of, frame_of
+from ldtm_lib.settings import IbConfig
 
 HOST_VARIABLE = "LDTM_IB_HOST"
 PORT_VARIABLE = "LDTM_IB_PORT"

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from ldtm_lib.config import IbConfig
 from ldtm_lib.errors import LdtmError, SourceError
 from ldtm_lib.prices.sources.ib.client import load_client
 from ldtm_lib.prices.sources.ib.codes import MAY_PASS, REMEDIES, Meaning, Refusal
@@ -14,6 +13,7 @@ from ldtm_lib.prices.sources.ib.connection import Address, ConnectionBroken, Not
 from ldtm_lib.prices.sources.ib.historical import Request, described
 from ldtm_lib.prices.sources.ib.pacing import Pacer
 from ldtm_lib.prices.sources.ib.reconnect import ReconnectingConnection
+from ldtm_lib.settings import IbConfig
 
 UNRESOLVED = (Meaning.UNKNOWN_CONTRACT, Meaning.AMBIGUOUS_CONTRACT)
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import polars as pl
 
-from ldtm_lib.config import ContractConfig
 from ldtm_lib.prices.bars import BAR_SCHEMA
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import ContractConfig
 
 MOST_DAYS = 365
 """IB wants longer spans in years."""

@@ -5,7 +5,6 @@ import logging
 import time
 from typing import Any
 
-from ldtm_lib.config import IbConfig
 from ldtm_lib.prices.sources.ib.client import client_module, load_client, run_in_event_loop_thread
 from ldtm_lib.prices.sources.ib.connection import (
     CLIENT_ID_VARIABLE,
@@ -17,6 +16,7 @@ from ldtm_lib.prices.sources.ib.connection import (
 )
 from ldtm_lib.prices.sources.ib.connectivity import Connectivity
 from ldtm_lib.prices.sources.ib.pacing import Patience
+from ldtm_lib.settings import IbConfig
 
 NUM_CLIENT_IDS = 5
 """Client ids that are tried: a killed process may still occupy one."""

@@ -5,7 +5,6 @@ from datetime import date, datetime, timedelta
 
 import polars as pl
 
-from ldtm_lib.config import ContractConfig, IbConfig
 from ldtm_lib.errors import MissingBar
 from ldtm_lib.prices.bars import KEY, empty_bars
 from ldtm_lib.prices.sources.ib.client import run_in_event_loop_thread
@@ -15,6 +14,7 @@ from ldtm_lib.prices.sources.ib.historical import MOST_DAYS, request_of
 from ldtm_lib.prices.sources.ib.pacing import Pacer
 from ldtm_lib.prices.sources.protocol import Coverage, Delivery
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import ContractConfig, IbConfig
 
 SETTLING = timedelta(minutes=10)
 """How long after the close a bar may still change: the prints of the closing auction come in late."""

@@ -34,11 +34,10 @@ from ldtm_assets.jobs import EVENING_TAG, WAITING_TAG
 from ldtm_assets.partitions import partition_range
 from ldtm_cli.services import dagster_environment
 from ldtm_lib.alerts.alert import Trouble, notice, open_troubles
-from ldtm_lib.config import AlertsConfig, Settings
 from ldtm_lib.database.connection import Database
 from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.project import Project
-from ldtm_lib.settings_file import load_settings
+from ldtm_lib.settings import AlertsConfig, Settings, load_settings
 from tests.integration.alerts.receiver import SECRET, Receiver, listening
 
 EVENING = date(2026, 11, 20)
@@ -469,7 +468,7 @@ def test_while_an_evening_or_a_training_runs_the_message_waits_for_it_and_not_fo
         notice(conn, [replace(ticker_trouble("AAPL"), seen_at=datetime.now(UTC) - timedelta(minutes=9.9))])
     sensor()
     assert receiver.taken == []
-    sensor.project = replace(project, settings=replace(project.settings, alerts=AlertsConfig(hold_minutes=9)))
+    sensor.project = replace(project, settings=project.settings.replace(alerts=AlertsConfig(hold_minutes=9)))
     sensor()
     assert titles(receiver) == ["LDTM 2026-11-20: 1 error, 1 warning"]
     sensor.project = project

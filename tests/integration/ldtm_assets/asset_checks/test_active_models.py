@@ -6,13 +6,13 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from ldtm_lib.config import LeakageConfig
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.features import windows
 from ldtm_lib.features.indicators import add_indicators
 from ldtm_lib.prices.ingest import ingest
 from ldtm_lib.prices.sources.sample import SampleSource
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import LeakageConfig
 from tests.integration.ldtm_assets.daily_runs import Evening
 from tests.integration.ledger.live_record import TRAINED_ON, calls, put_live
 from tests.integration.ledger_rows import LedgerRows

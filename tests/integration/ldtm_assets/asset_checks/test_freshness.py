@@ -11,10 +11,10 @@ import pytest
 from ldtm_assets.asset_checks.freshness import FRESHNESS_JOB, freshness_checks, freshness_job, freshness_schedule
 from ldtm_assets.resources import ProjectResource
 from ldtm_lib.alerts.alert import Trouble, notice, open_troubles
-from ldtm_lib.config import AutomationConfig, Settings
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.errors import CalendarError
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import AutomationConfig, Settings
 from tests.integration.ledger_rows import LedgerRows
 
 NEW_YORK = ZoneInfo("America/New_York")

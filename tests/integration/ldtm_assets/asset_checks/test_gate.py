@@ -13,11 +13,10 @@ from ldtm_assets.definitions import definitions_for
 from ldtm_assets.partitions import partition_range
 from ldtm_lib.alerts.alert import open_troubles
 from ldtm_lib.alerts.notifications import compose
-from ldtm_lib.config import GateConfig, Settings
 from ldtm_lib.database.clock import last_closed_session
 from ldtm_lib.registry.lifecycle import retire
 from ldtm_lib.sessions import Calendar
-from ldtm_lib.settings_file import load_settings
+from ldtm_lib.settings import GateConfig, Settings, load_settings
 from tests.integration.registry.registry_fixtures import BAD, GOOD, Registry
 
 DAY = date(2012, 12, 3)
@@ -43,7 +42,7 @@ def gate(
         named = ", ".join(f'"{ticker}"' for ticker in tickers)
         config.write_text(
             f"tickers = [{named}]\n[architecture]\nhidden = 6\nhead_hidden = 4\n"
-            f"[gate]\nstrict = {str(strict).lower()}\n[database]\nschema = '{registry.database.schema}'\n"
+            f"[gate]\nstrict = {str(strict).lower()}\n[database]\nldtm_schema = '{registry.database.schema}'\n"
         )
         job = definitions_for(load_settings(config), calendar).resolve_implicit_global_asset_job_def()
         with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
@@ -248,7 +247,7 @@ def test_statements_stay_and_events_grow_with_the_tickers_and_no_faster(
 def test_the_family_of_an_evening_is_the_same_whether_judged_at_once_or_again_one_by_one(
     registry: Registry, small_settings: Settings
 ) -> None:
-    strict = replace(small_settings, gate=GateConfig(strict=True))
+    strict = small_settings.replace(gate=GateConfig(strict=True))
     tickers = ["AAA", "BBB", "CCC"]
     for number, ticker in enumerate(tickers):
         registry.candidate(ticker, DAY, tested=GOOD if number else BAD)

@@ -1,7 +1,7 @@
 """What the checks of an evening say of each session: a run of some tickers says nothing of the others."""
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from typing import cast
 
@@ -13,10 +13,10 @@ from ldtm_assets.asset_checks.leakage import FORESIGHT, HINDSIGHT, leakage_check
 from ldtm_assets.asset_checks.scope import IN_TROUBLE, WELL
 from ldtm_assets.asset_checks.training import training_check
 from ldtm_assets.partitions import Cell
-from ldtm_lib.config import PartitionConfig, Settings
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import PartitionConfig, Settings
 from ldtm_lib.training.report import TrainingOutcome, TrainingReport
 from tests.integration.daily_run.attempt_rows import begin_in_time
 from tests.integration.ledger_rows import LedgerRows
@@ -37,7 +37,7 @@ class Asked:
 
 @pytest.fixture
 def project(settings: Settings, database: Database) -> Project:
-    two = replace(settings, tickers=("AAPL", "MSFT"), partitions=PartitionConfig(last_session=FRIDAY))
+    two = settings.replace(tickers=("AAPL", "MSFT"), partitions=PartitionConfig(last_session=FRIDAY))
     return Project(settings=two, home=settings.path.parent, database=database)
 
 

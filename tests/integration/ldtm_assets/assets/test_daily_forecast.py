@@ -14,7 +14,7 @@ from ldtm_assets.partitions import partition_range
 from ldtm_lib.audit.verify import verify
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.sessions import Calendar
-from ldtm_lib.settings_file import load_settings
+from ldtm_lib.settings import load_settings
 from tests.integration.ldtm_assets.daily_runs import CONFIG, Evening
 from tests.integration.ledger_rows import LedgerRows
 

@@ -14,10 +14,10 @@ from PIL import Image
 
 from ldtm_assets.assets.leaderboard import TO, leaderboard
 from ldtm_assets.resources import ProjectResource
-from ldtm_lib.config import LedgerConfig
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.ledger.fillbacks import fill
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import LedgerConfig
 from tests.integration.ledger_rows import LedgerRows
 
 PICTURES = {

@@ -1,7 +1,6 @@
 """Bars of evenings from files that are brought up to date from evening to evening, splits and failures included."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -11,12 +10,12 @@ import pytest
 
 from ldtm_assets.assets.prices import bring_prices
 from ldtm_assets.partitions import Cell
-from ldtm_lib.config import Settings, SourceConfig
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.prices.splits import Split, adjust
 from ldtm_lib.prices.stored_bars import current_bars
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import Settings, SourceConfig
 
 NUM_SESSIONS = 60
 
@@ -63,7 +62,7 @@ class Desk:
 def desk(settings: Settings, database: Database, conn: Connection, calendar: Calendar) -> Desk:
     folder = settings.path.parent / "data" / "bars"
     Path(folder).mkdir(parents=True)
-    of_files = replace(settings, source=SourceConfig(kind="files", basis="adjusted"))
+    of_files = settings.replace(source=SourceConfig(kind="files", basis="adjusted"))
     return Desk(Project(settings=of_files, home=settings.path.parent, database=database), calendar, conn)
 
 

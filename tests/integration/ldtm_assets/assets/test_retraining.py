@@ -14,11 +14,10 @@ from PIL import Image
 
 from ldtm_assets.definitions import definitions_for
 from ldtm_assets.partitions import partition_range
-from ldtm_lib.config import LeakageConfig, Settings
 from ldtm_lib.daily_run.freshness import not_retrained
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.sessions import Calendar
-from ldtm_lib.settings_file import load_settings
+from ldtm_lib.settings import LeakageConfig, Settings, load_settings
 from tests.integration.ledger_rows import LedgerRows
 
 CONFIG = """

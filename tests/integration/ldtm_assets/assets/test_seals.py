@@ -16,7 +16,7 @@ from ldtm_lib.audit.verify import verify
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.project import home_of
 from ldtm_lib.sessions import Calendar
-from ldtm_lib.settings_file import load_settings
+from ldtm_lib.settings import load_settings
 from tests.integration.audit.publications.time_stamp_authority import TimeStampAuthority, needs_openssl
 from tests.integration.ledger_rows import LedgerRows
 

@@ -13,10 +13,10 @@ import pytest
 
 from ldtm_assets.automation.dead_runs import PROCESS_TAG, own_mark
 from ldtm_cli.services import dagster_environment
-from ldtm_lib.config import Settings, SourceConfig
 from ldtm_lib.database.connection import Database
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import Settings, SourceConfig
 
 FRIDAY = date(2026, 11, 20)
 EVENING = datetime(2026, 11, 20, 18, 15, tzinfo=ZoneInfo("America/New_York"))
@@ -29,7 +29,7 @@ Tick = dg.RunRequest | str
 def project(settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch) -> Project:
     """An installation whose bars come as files, and whose Dagster has a schema of its own."""
     (settings.path.parent / "data" / "bars").mkdir(parents=True)
-    of_files = replace(settings, source=SourceConfig(kind="files", basis="adjusted"))
+    of_files = settings.replace(source=SourceConfig(kind="files", basis="adjusted"))
     project = Project(settings=of_files, home=settings.path.parent, database=database)
     with psycopg.connect(database.url, autocommit=True) as admin:
         admin.execute("create schema ldtm_dagster")

@@ -1,7 +1,6 @@
 """What runs by itself after a failure, a crash or an outage: one run at a time, and never a storm of them."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
@@ -11,11 +10,11 @@ from dagster._core.definitions.run_request import InstigatorType
 
 from ldtm_assets.automation.catch_up import catch_up_sensor, evening_watch_sensor
 from ldtm_assets.automation.new_bars import new_bars_sensor
-from ldtm_lib.config import AutomationConfig, PartitionConfig
 from ldtm_lib.daily_run.attempts import begin, finish
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import AutomationConfig, PartitionConfig
 from tests.integration.daily_run.attempt_rows import begin_in_time
 from tests.integration.ldtm_assets.automation.sensor_ticks import EVENING, FRIDAY, MINUTE, Tick, range_of
 from tests.integration.ledger_rows import LedgerRows
@@ -153,7 +152,7 @@ def test_a_file_that_was_changed_since_the_start_launches_nothing_and_people_hea
     tick: Callable[..., Tick], conn: Connection, project: Project
 ) -> None:
     """Ranges of a run would mean other partitions."""
-    began_with = replace(project.settings, partitions=PartitionConfig(first_session=FRIDAY))
+    began_with = project.settings.replace(partitions=PartitionConfig(first_session=FRIDAY))
     late = EVENING + 60 * MINUTE
     said = "partitions of universe.toml changed since Dagster was started; nothing is launched until `ldtm down"
     for sensor in (catch_up_sensor, new_bars_sensor):
@@ -170,7 +169,7 @@ def test_a_ticker_that_was_added_or_retired_since_the_start_holds_no_other_one_u
     tick: Callable[..., Tick], conn: Connection, project: Project, calendar: Calendar
 ) -> None:
     *known, new = project.settings.tickers
-    began_with = replace(project.settings, tickers=tuple(known))
+    began_with = project.settings.replace(tickers=tuple(known))
     an_hour_later, all_known = EVENING + 60 * MINUTE, (f"{FRIDAY}|{known[0]}", f"{FRIDAY}|{known[-1]}")
     assert range_of(tick(catch_up_sensor, an_hour_later, began_with)) == all_known, f"without {new}"
     tried(conn, {known[0]: "no bar"}, EVENING)
@@ -178,7 +177,7 @@ def test_a_ticker_that_was_added_or_retired_since_the_start_holds_no_other_one_u
         LedgerRows(conn, calendar).abstention(ticker, FRIDAY)
     conn.commit()
     assert isinstance(tick(catch_up_sensor, an_hour_later, began_with), dg.RunRequest)
-    one_less = replace(project.settings, retired={known[0]: FRIDAY})
+    one_less = project.settings.replace(retired={known[0]: FRIDAY})
     assert tick(catch_up_sensor, an_hour_later, began_with, one_less) == "nothing is missing"
 
 
@@ -186,7 +185,7 @@ def test_the_watch_goes_by_what_the_file_says_now(
     tick: Callable[..., Tick], conn: Connection, project: Project
 ) -> None:
     """A ticker that was taken out of it misses no open."""
-    began_with = replace(project.settings, tickers=(*project.settings.tickers, "OLD"))
+    began_with = project.settings.replace(tickers=(*project.settings.tickers, "OLD"))
     tried(conn, dict.fromkeys(("IBM", "OLD"), "no bar"), EVENING)
     an_hour_before = datetime(2026, 11, 23, 8, 30, tzinfo=ZoneInfo("America/New_York"))
     tick(evening_watch_sensor, an_hour_before, began_with)
@@ -198,7 +197,7 @@ def test_the_watch_goes_by_what_the_file_says_now(
 def test_what_launches_runs_is_on_where_automation_is_and_the_watch_always(
     project: Project, calendar: Calendar, is_on: bool
 ) -> None:
-    settings = replace(project.settings, automation=AutomationConfig(on=is_on))
+    settings = project.settings.replace(automation=AutomationConfig(on=is_on))
     launching = [sensor(lambda: project, settings, calendar) for sensor in (catch_up_sensor, new_bars_sensor)]
     found = {sensor.default_status for sensor in launching}
     assert found == {dg.DefaultSensorStatus.RUNNING if is_on else dg.DefaultSensorStatus.STOPPED}

@@ -10,11 +10,11 @@ import pytest
 
 from ldtm_assets.automation.gpu_pool import gpu_pool_sensor, refresh_gpu_pool
 from ldtm_cli.services import dagster_environment, prepare_dagster
-from ldtm_lib.config import Settings
 from ldtm_lib.database.connection import Database
 from ldtm_lib.gpu.devices import Gpu, GpuReading
 from ldtm_lib.gpu.lease import acquire
 from ldtm_lib.project import Project
+from ldtm_lib.settings import Settings
 
 NO_GPU = GpuReading(gpus=(), note="no GPU: none; models are trained on the CPU")
 

@@ -14,11 +14,11 @@ from dagster._daemon.types import DaemonHeartbeat
 from ldtm_assets.automation.heartbeat import heartbeat_sensor
 from ldtm_cli.services import prepare_dagster
 from ldtm_lib.alerts.secrets import without_secrets
-from ldtm_lib.config import Settings
 from ldtm_lib.database.connection import Database
 from ldtm_lib.errors import ConfigurationError, DatabaseUnavailable
 from ldtm_lib.maintenance import heartbeat
 from ldtm_lib.project import Project
+from ldtm_lib.settings import Settings
 from tests.integration.alerts.receiver import SECRET, Receiver, listening
 
 DAEMON = ("SENSOR", "SCHEDULER", "QUEUED_RUN_COORDINATOR")

@@ -14,7 +14,7 @@ from ldtm_lib.daily_run.backlog import due_at, next_errand
 from ldtm_lib.daily_run.pending_partitions import open_cells
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.sessions import Calendar
-from ldtm_lib.settings_file import load_settings
+from ldtm_lib.settings import load_settings
 from tests.integration.ledger_rows import LedgerRows
 
 IS_THERE = ("in the universe", "left it")

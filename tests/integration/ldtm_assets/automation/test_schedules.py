@@ -14,12 +14,12 @@ from dagster._utils.schedules import schedule_execution_time_iterator
 from ldtm_assets.automation.run_requests import TRAINING_TAKES_AT_MOST, run_for
 from ldtm_assets.automation.schedules import schedules_of
 from ldtm_assets.jobs import JOBS, TURN_TAG
-from ldtm_lib.config import AutomationConfig, Settings
 from ldtm_lib.daily_run.attempts import begin
 from ldtm_lib.daily_run.backlog import Errand
 from ldtm_lib.database.connection import Database
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import AutomationConfig, Settings
 from tests.integration.daily_run.attempt_rows import begin_in_time
 from tests.integration.ldtm_assets.automation.sensor_ticks import mark_of_a_dead_process
 from tests.integration.ledger_rows import LedgerRows
@@ -153,10 +153,10 @@ def test_retraining_is_one_run_for_all_tickers_of_the_universe(project: Project,
     assert isinstance(asked, dg.RunRequest)
     assert asked.run_config == {"ops": {"retraining": {"config": {"universe_alone": True}}}}
     left = {"AAPL": date(2026, 11, 21), "MSFT": date(2025, 1, 2), "GOOG": date(2026, 11, 23)}
-    of_two = replace(project, settings=replace(project.settings, retired=left))
+    of_two = replace(project, settings=project.settings.replace(retired=left))
     assert range_of(ask(of_two, calendar, "retraining_schedule", SATURDAY)) == ("FB", "IBM")
     all_left = dict.fromkeys(project.settings.tickers, FRIDAY)
-    of_none = replace(project, settings=replace(project.settings, retired=all_left))
+    of_none = replace(project, settings=project.settings.replace(retired=all_left))
     asked = ask(of_none, calendar, "retraining_schedule", SATURDAY)
     assert isinstance(asked, dg.SkipReason)
     assert asked.skip_message == "no ticker of universe.toml belongs to the universe on 2026-11-21"
@@ -184,7 +184,7 @@ def test_no_second_retraining_queues_behind_one_that_has_not_ended(
 def test_a_file_that_was_changed_since_the_start_launches_nothing(
     project: Project, calendar: Calendar, name: str, day: date
 ) -> None:
-    began_with = replace(project.settings, tickers=(*project.settings.tickers, "OLD"))
+    began_with = project.settings.replace(tickers=(*project.settings.tickers, "OLD"))
     asked = ask(project, calendar, name, evening_of(day), held=began_with)
     assert isinstance(asked, dg.SkipReason)
     assert str(asked.skip_message).startswith("tickers of universe.toml changed since Dagster was started")
@@ -208,7 +208,7 @@ def test_evenings_and_trainings_take_turns_unless_the_open_is_near(settings: Set
 def test_a_run_asks_for_no_ticker_between_those_that_are_meant_unless_they_are_scattered(
     settings: Settings, calendar: Calendar
 ) -> None:
-    many = replace(settings, tickers=tuple("ABCDEFGHIJKLM"))
+    many = settings.replace(tickers=tuple("ABCDEFGHIJKLM"))
 
     def ask_for(tickers: str) -> tuple[tuple[str, str], object]:
         asked = run_for(Errand(sessions=(FRIDAY,), tickers=tuple(tickers)), many, calendar, evening_of(FRIDAY))
@@ -234,7 +234,7 @@ def test_dagster_starts_no_evening_again_and_ends_one_that_hangs(settings: Setti
 def test_schedules_follow_new_york_and_run_where_automation_is_on(
     project: Project, calendar: Calendar, is_on: bool
 ) -> None:
-    automated = replace(project, settings=replace(project.settings, automation=AutomationConfig(on=is_on)))
+    automated = replace(project, settings=project.settings.replace(automation=AutomationConfig(on=is_on)))
     expected = dg.DefaultScheduleStatus.RUNNING if is_on else dg.DefaultScheduleStatus.STOPPED
     for schedule in schedules_at(automated, calendar, evening_of(FRIDAY)).values():
         assert schedule.execution_timezone == "America/New_York"

@@ -12,7 +12,6 @@ from ldtm_assets.definitions import definitions_for
 from ldtm_assets.partitions import partition_range
 from ldtm_assets.training.placement import HoldingReporter, training_place
 from ldtm_assets.training.progress import LogLines, TrainingReporter
-from ldtm_lib.config import Settings
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.gpu.devices import Gpu, GpuReading
 from ldtm_lib.gpu.lease import LeaseLost, acquire
@@ -20,7 +19,7 @@ from ldtm_lib.gpu.locks import occupancies_now
 from ldtm_lib.models.fit import Fit, FitFailed, FitTask, Progress
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
-from ldtm_lib.settings_file import load_settings
+from ldtm_lib.settings import Settings, load_settings
 from ldtm_lib.training.callbacks import TrainingCallbacks
 
 READING = GpuReading(gpus=(Gpu(index=0, uuid="GPU-0", name="card", total_mib=80_000, free_mib=70_000),), note="1 GPU")

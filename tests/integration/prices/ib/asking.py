@@ -6,12 +6,12 @@ from typing import Any
 
 import polars as pl
 
-from ldtm_lib.config import ContractConfig, IbConfig
 from ldtm_lib.prices.sources.ib.connection import Address
 from ldtm_lib.prices.sources.ib.pacing import Pacer, Patience
 from ldtm_lib.prices.sources.ib.source import IbSource
 from ldtm_lib.prices.sources.protocol import Delivery
 from ldtm_lib.sessions import exchange_calendar
+from ldtm_lib.settings import ContractConfig, IbConfig
 from tests.integration.prices.ib.peer import TwsPeer
 from tests.integration.prices.ib.standalone import random_walks
 

@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 
 from ldtm_lib.sessions import exchange_calendar
-from ldtm_lib.settings_file import load_settings
+from ldtm_lib.settings import load_settings
 from tests.integration.prices.ib.peer import TwsPeer
 
 POLL_SECONDS = 0.2

@@ -10,10 +10,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from ldtm_lib.config import ContractConfig
 from ldtm_lib.errors import MissingBar
 from ldtm_lib.prices.bars import BAR_SCHEMA
 from ldtm_lib.sessions import FIRST_DAY, exchange_calendar
+from ldtm_lib.settings import ContractConfig
 from tests.integration.prices.ib.asking import (
     EVENING,
     FIRST,

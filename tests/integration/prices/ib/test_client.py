@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from ldtm_cli.doctor import Finding, examine
-from ldtm_lib.config import IbConfig, Settings, SourceConfig
 from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.prices.sources.ib.client import MODULES, client_module
 from ldtm_lib.prices.sources.ib.connection import Address, address_of
 from ldtm_lib.prices.sources.open import open_source
+from ldtm_lib.settings import IbConfig, Settings, SourceConfig
 from tests.integration.prices.ib.asking import EVENING, peer_of
 
 CONFIG = """

@@ -13,7 +13,7 @@ from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.prices.ingest import ingest
 from ldtm_lib.prices.stored_bars import current_bars
 from ldtm_lib.sessions import Calendar
-from ldtm_lib.settings_file import load_settings
+from ldtm_lib.settings import load_settings
 from tests.integration.prices.ib.asking import WALKS, peer_of, source_of
 from tests.integration.prices.ib.market import LaterSplit
 from tests.integration.prices.ib.peer import TwsPeer

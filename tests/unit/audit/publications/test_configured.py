@@ -1,13 +1,12 @@
 """Which publications a configuration means, and where they keep what they hold."""
 
-import dataclasses
 from pathlib import Path
 
 from ldtm_lib.audit.publications.configured import publications_of
 from ldtm_lib.audit.publications.git_repository import GitRepository
 from ldtm_lib.audit.publications.seal_file import SealFile
 from ldtm_lib.audit.publications.time_stamps import TimeStamps
-from ldtm_lib.config import PublishConfig, Settings
+from ldtm_lib.settings import PublishConfig, Settings
 
 
 def test_the_file_is_always_on(settings: Settings, tmp_path: Path) -> None:
@@ -23,7 +22,7 @@ def test_paths_are_relative_to_the_configuration_file(settings: Settings, tmp_pa
         timestamp_certificates="tsa.pem",
         timestamp_timeout_seconds=3.0,
     )
-    assert publications_of(dataclasses.replace(settings, publish=publish), tmp_path / "home") == [
+    assert publications_of(settings.replace(publish=publish), tmp_path / "home") == [
         SealFile(path=tmp_path / "kept" / "seals.jsonl"),
         GitRepository(folder=Path("/srv/record"), push=True),
         TimeStamps(

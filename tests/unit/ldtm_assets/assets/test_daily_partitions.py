@@ -1,15 +1,14 @@
 """What an evening does with cells that are not to be worked on, and with tickers whose bar is late."""
 
-from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import pytest
 
 from ldtm_assets.assets.daily_partitions import restrict, sort_out, waiting_for_a_retry
 from ldtm_assets.partitions import Cell
-from ldtm_lib.config import AutomationConfig, Settings
 from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import AutomationConfig, Settings
 
 FRIDAY = date(2026, 11, 20)
 MONDAY = date(2026, 11, 23)
@@ -43,7 +42,7 @@ def test_a_session_is_ready_from_its_close_on(settings: Settings, calendar: Cale
 
 
 def test_a_retired_ticker_is_left_out_from_its_date_on(settings: Settings, calendar: Calendar) -> None:
-    without_ibm = replace(settings, retired={"IBM": FRIDAY})
+    without_ibm = settings.replace(retired={"IBM": FRIDAY})
     thursday = date(2026, 11, 19)
     asked = sort_out([Cell(thursday, "IBM"), Cell(FRIDAY, "IBM")], without_ibm, calendar, FRIDAY_EVENING)
     assert asked.ready == [Cell(thursday, "IBM")]

@@ -9,11 +9,11 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from ldtm_lib.config import ArchitectureConfig, GpuConfig, TrainingConfig
 from ldtm_lib.features.window_set import WindowSet
 from ldtm_lib.models.fit import FitTask
 from ldtm_lib.models.fused.memory import CUDA_LIBRARIES_MIB, MIB, ROUNDING_MIB, plan_memory
 from ldtm_lib.models.fused.trainer import fit_fused
+from ldtm_lib.settings import ArchitectureConfig, GpuConfig, TrainingConfig
 
 
 class LiveMemory(TorchDispatchMode):

@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import mse_loss
 
-from ldtm_lib.config import ArchitectureConfig
 from ldtm_lib.models.fused.kernels.interface import REFERENCE
 from ldtm_lib.models.fused.layout import ALIGNMENT, FusedLayout
 from ldtm_lib.models.fused.network import FusedNetwork
 from ldtm_lib.models.lstm import initial_state, network_of
+from ldtm_lib.settings import ArchitectureConfig
 
 CPU = torch.device("cpu")
 SMALL = ArchitectureConfig(hidden=16, head_hidden=8)

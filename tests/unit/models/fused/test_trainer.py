@@ -10,7 +10,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ldtm_lib.config import ArchitectureConfig, GpuConfig, TrainingConfig
 from ldtm_lib.errors import ConfigurationError, TooFewBars, TrainingDiverged
 from ldtm_lib.features.window_set import WindowSet
 from ldtm_lib.models.fit import Fit, FitFailed, FitTask, Progress
@@ -25,6 +24,7 @@ from ldtm_lib.models.fused.trainer import OutOfDeviceMemory, fit_fused
 from ldtm_lib.models.fused.windows import distinct_windows, tables_of
 from ldtm_lib.models.single_fit import fit_alone
 from ldtm_lib.models.threads import one_thread_each
+from ldtm_lib.settings import ArchitectureConfig, GpuConfig, TrainingConfig
 
 CPU = torch.device("cpu")
 Results = dict[str, Fit | FitFailed]

@@ -18,10 +18,10 @@ import torch
 from triton import knobs, runtime
 from triton.backends.compiler import GPUTarget
 
-from ldtm_lib.config import ArchitectureConfig
 from ldtm_lib.models.fused.kernels import launch as kernels
 from ldtm_lib.models.fused.kernels.tiling import Tilings, tilings_for
 from ldtm_lib.models.fused.layout import FusedLayout
+from ldtm_lib.settings import ArchitectureConfig
 
 M, T, NUM_INPUTS, COLUMNS = 103, 30, 11, 16
 

@@ -16,7 +16,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from ldtm_lib.config import ArchitectureConfig
 from ldtm_lib.features.window_set import WindowSet
 from ldtm_lib.models.fused.kernels.interface import REFERENCE
 from ldtm_lib.models.fused.kernels.tiling import Tiling, obstacle, tilings_for
@@ -24,6 +23,7 @@ from ldtm_lib.models.fused.layout import FusedLayout
 from ldtm_lib.models.fused.network import FusedNetwork
 from ldtm_lib.models.fused.windows import tables_of
 from ldtm_lib.models.lstm import initial_state
+from ldtm_lib.settings import ArchitectureConfig
 
 ON_GPU = torch.cuda.is_available()
 if not ON_GPU:

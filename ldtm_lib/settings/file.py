@@ -1,0 +1,136 @@
+"""The configuration file: its sections, the rules between them, and reading it."""
+
+import tomllib
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic.json_schema import SkipJsonSchema
+
+from ldtm_lib.errors import ConfigurationError, UnknownTicker
+from ldtm_lib.settings.modelling import (
+    ArchitectureConfig,
+    BacktestConfig,
+    ForecastConfig,
+    GateConfig,
+    LeakageConfig,
+    LedgerConfig,
+    RegistryConfig,
+    TrainingConfig,
+    WindowConfig,
+)
+from ldtm_lib.settings.operation import (
+    AlertsConfig,
+    AutomationConfig,
+    ContractConfig,
+    DatabaseConfig,
+    GpuConfig,
+    IbConfig,
+    PagesConfig,
+    PartitionConfig,
+    PublishConfig,
+    RetentionConfig,
+    SourceConfig,
+)
+from ldtm_lib.settings.refusal import explain, unknown_setting
+from ldtm_lib.settings.section import Section
+
+Ticker = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
+
+
+class Settings(Section, frozen=True, title="LDTM configuration"):
+    """One configuration file, validated."""
+
+    path: SkipJsonSchema[Path] = Field(exclude=True)
+    """The file itself, which does not name its path."""
+    tickers: tuple[Ticker, ...] = Field(min_length=1, strict=False)
+    """Every ticker that was ever in the universe, removed ones included, in the order of the partitions."""
+    retired: Mapping[str, date] = Field(default_factory=dict[str, date])
+    """First session, by ticker, on which it no longer belongs to the universe. Its history stays."""
+    window: WindowConfig = WindowConfig()
+    architecture: ArchitectureConfig = ArchitectureConfig()
+    training: TrainingConfig = TrainingConfig()
+    backtest: BacktestConfig = BacktestConfig()
+    gate: GateConfig = GateConfig()
+    leakage: LeakageConfig = LeakageConfig()
+    registry: RegistryConfig = RegistryConfig()
+    forecast: ForecastConfig = ForecastConfig()
+    ledger: LedgerConfig = LedgerConfig()
+    partitions: PartitionConfig = PartitionConfig()
+    source: SourceConfig = SourceConfig()
+    ib: IbConfig = IbConfig()
+    contracts: Mapping[str, ContractConfig] = Field(default_factory=dict[str, ContractConfig])
+    """Contracts by ticker, where one differs from a US stock of that name routed by SMART."""
+    automation: AutomationConfig = AutomationConfig()
+    alerts: AlertsConfig = AlertsConfig()
+    retention: RetentionConfig = RetentionConfig()
+    pages: PagesConfig = PagesConfig()
+    database: DatabaseConfig = DatabaseConfig()
+    gpu: GpuConfig = GpuConfig()
+    publish: PublishConfig = PublishConfig()
+
+    @model_validator(mode="after")
+    def _check_tickers(self) -> Self:
+        if repeated := sorted({ticker for ticker in self.tickers if self.tickers.count(ticker) > 1}):
+            raise ValueError(f"{repeated[0]} stands twice in `tickers`; remove one")
+        for ticker in self.retired:
+            if ticker not in self.tickers:
+                raise ValueError(f"retired ticker {ticker} must stay in `tickers`, its history is kept")
+        return self
+
+    @model_validator(mode="after")
+    def _check_contracts(self) -> Self:
+        for ticker, contract in self.contracts.items():
+            if ticker not in self.tickers:
+                raise ValueError(f"contracts.{ticker} is of no ticker in `tickers`; add it there")
+            ignored = sorted(contract.model_fields_set - {"con_id", "exchange"})
+            if contract.con_id is not None and ignored:
+                raise ValueError(
+                    f"contracts.{ticker}.{ignored[0]} does not count beside con_id, which decides alone; remove either"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _check_retention(self) -> Self:
+        least = 2 * self.automation.catch_up_sessions
+        if self.retention.operations_days < least:
+            raise ValueError(
+                f"retention.operations_days is {self.retention.operations_days}; it must be at least {least}, "
+                "twice automation.catch_up_sessions"
+            )
+        return self
+
+    def tickers_on(self, session: date) -> tuple[str, ...]:
+        """The tickers that belong to the universe on a session: all but those retired by then."""
+        return tuple(t for t in self.tickers if t not in self.retired or session < self.retired[t])
+
+    def require_ticker(self, ticker: str) -> str:
+        """The ticker itself; raises UnknownTicker when the file does not name it."""
+        if ticker not in self.tickers:
+            raise UnknownTicker(f"{ticker} is not in the universe of {self.path}; add it to `tickers` there")
+        return ticker
+
+
+def load_settings(path: Path) -> Settings:
+    """Read and validate a configuration file.
+
+    Raises ConfigurationError when the file is missing, is not TOML, or has an unknown key or a value out of range.
+    """
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigurationError(
+            f"there is no configuration at {path}; name one with --config or LDTM_CONFIG"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} cannot be read as text: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{path} is not valid TOML: {error}") from None
+    if "path" in raw:
+        raise ConfigurationError(f"{path}: {unknown_setting(Settings, ('path',))}")
+    try:
+        return Settings.model_validate(raw | {"path": path.resolve()})
+    except ValidationError as error:
+        raise ConfigurationError(f"{path}: {explain(Settings, error)}") from None

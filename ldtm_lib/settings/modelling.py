@@ -1,0 +1,152 @@
+"""Sections about windows, networks, training, backtests, the gate, models and the record of forecasts."""
+
+from typing import Literal
+
+from pydantic import Field, computed_field
+
+from ldtm_lib.settings.section import Fraction, Section, fingerprint
+
+WithoutActive = Literal["abstain", "candidate"]
+Shadows = Literal["none", "candidate", "retired", "both"]
+DegradationPolicy = Literal["keep", "retire"]
+
+NUM_INPUTS = 11
+"""Features of one bar: the inputs of every network."""
+NUM_HORIZONS = 3
+"""Next day, next Monday, one month: the outputs of every network."""
+LONGEST_INDICATOR_BARS = 19
+"""Bars that the longest indicator, MA-20, reads before a bar; with a shorter warm-up no window would be complete."""
+MIN_VOID_SESSIONS = 5
+"""Sessions before a void that the database itself requires."""
+
+
+class WindowConfig(Section, frozen=True):
+    """The history that one input window holds."""
+
+    window_sessions: int = Field(default=30, ge=2)
+    """Length of one input window, in bars of the ticker."""
+    warmup_bars: int = Field(default=250, ge=LONGEST_INDICATOR_BARS)
+    """Bars before the window that its indicators may read. Wilder's RSI has an infinite memory: after 250 bars
+    (13/14)^250 = 9e-9 of a move is left, less than float32 resolves."""
+
+
+class ArchitectureConfig(Section, frozen=True):
+    """The shape of one network. Changing any value raises the major version of the next promotion."""
+
+    hidden: int = Field(default=128, ge=1)
+    """Units of each LSTM layer."""
+    num_layers: int = Field(default=2, ge=1)
+    """LSTM layers."""
+    head_hidden: int = Field(default=64, ge=1)
+    """Units of the hidden layer in each horizon's head."""
+
+    @computed_field
+    @property
+    def num_inputs(self) -> int:
+        """Input features per bar."""
+        return NUM_INPUTS
+
+    @computed_field
+    @property
+    def num_horizons(self) -> int:
+        """Horizons of one forecast."""
+        return NUM_HORIZONS
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the parameters, as hexadecimal digits."""
+        return fingerprint(self)
+
+
+class TrainingConfig(Section, frozen=True):
+    """The fit of one network."""
+
+    batch_size: int = Field(default=64, ge=1)
+    """Windows per training step."""
+    max_epochs: int = Field(default=100, ge=1)
+    """Epochs after which training stops, whether or not the validation loss still improves."""
+    learning_rate: float = Field(default=1e-3, gt=0)
+    """Learning rate of AdamW at the start; it follows a schedule from there."""
+    weight_decay: float = Field(default=1e-2, ge=0)
+    """Decoupled weight decay of AdamW."""
+    patience: int = Field(default=10, ge=1)
+    """Epochs without a better validation loss after which training stops."""
+    validation_fraction: Fraction = 0.1
+    """Share of the training rows, the newest ones, that is held out for early stopping."""
+    min_training_rows: int = Field(default=252, ge=1)
+    """Training rows that a ticker needs; one with fewer is not trained. 252 is about a year."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of initial weights and of the order of batches."""
+
+
+class BacktestConfig(Section, frozen=True):
+    """Walk-forward folds with expanding windows; the newest fold ends at the newest labelled session."""
+
+    num_folds: int = Field(default=4, ge=1)
+    """Folds of one backtest."""
+    test_sessions: int = Field(default=126, ge=1)
+    """Sessions that each fold is tested on. 126 is about half a year."""
+    embargo_sessions: int = Field(default=0, ge=0)
+    """Sessions left out between training and test rows, in addition to the purge of overlapping labels."""
+
+
+class GateConfig(Section, frozen=True):
+    """The four rules that a candidate must pass to become active, and the stricter ones that may join them."""
+
+    min_direction_accuracy: Fraction = 0.52
+    """Share of right directions that the backtest must reach."""
+    max_price_error: float = Field(default=0.05, ge=0)
+    """Largest mean absolute price error in the backtest, as a fraction of the price."""
+    max_leakage_rows: int = Field(default=0, ge=0)
+    """Rows with look-ahead that are tolerated."""
+    min_folds: int = Field(default=2, ge=1)
+    """Completed backtest folds that a candidate needs."""
+    strict: bool = False
+    """Whether the statistical evidence must hold in addition to the four rules. It is shown in any case."""
+    significance: Fraction = 0.05
+    """Significance level of each test of the strict gate."""
+    max_false_discovery_rate: Fraction = 0.10
+    """Expected share of false discoveries among the models that the strict gate lets through in one daily run."""
+
+
+class LeakageConfig(Section, frozen=True):
+    """Sample sizes of the point-in-time checks of stored bars."""
+
+    sampled_windows: int = Field(default=3, ge=1)
+    """Windows that are checked per ticker and backtest."""
+    sampled_tickers: int = Field(default=5, ge=1)
+    """Tickers whose windows are rebuilt in a daily run; the sample changes every session."""
+
+
+class RegistryConfig(Section, frozen=True):
+    """The treatment of models that are no longer active, or no longer deserve to be."""
+
+    kept_retired_files: int = Field(default=5, ge=1)
+    """Checkpoint files kept per ticker of its newest retired versions, besides those that a forecast refers to."""
+    kept_candidate_files: int = Field(default=2, ge=1)
+    """Checkpoint files kept per ticker of its newest candidates, besides those that a forecast refers to."""
+    degraded: DegradationPolicy = "keep"
+    """Treatment of an active model whose live record fell significantly below the gate: `keep` warns in every daily
+    run, `retire` retires it, and its ticker abstains until another model passes the gate."""
+    degradation_significance: Fraction = 0.05
+    """Probability that a model which meets the gate is ever found degraded, however long it is monitored."""
+
+
+class ForecastConfig(Section, frozen=True):
+    """The content of a daily forecast, and the treatment of a ticker without an active model."""
+
+    neutral_band: float = Field(default=0.001, ge=0)
+    """Relative price change up to which a forecast or an actual counts as neutral."""
+    without_active: WithoutActive = "abstain"
+    """Forecast of a ticker without an active model: `abstain` records the reason instead of a forecast; `candidate`
+    uses the newest candidate, labelled as such and in simulated rows only, as the demo does."""
+    shadows: Shadows = "none"
+    """Models whose forecasts are stored beside the record, where they never count: the newest candidate, the model
+    that retired last, or both."""
+
+
+class LedgerConfig(Section, frozen=True):
+    """The record of forecasts."""
+
+    void_after_sessions: int = Field(default=10, ge=MIN_VOID_SESSIONS)
+    """Sessions between the detection of a missing bar and the void of its actual. Only sessions for which the store
+    has bars of any ticker count, so an outage of the source voids nothing."""

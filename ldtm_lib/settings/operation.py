@@ -1,0 +1,257 @@
+"""Sections about price sources, automation, alerts, retention, the UI, the database, GPUs and published seals."""
+
+from datetime import date
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from ldtm_lib.settings.section import Section
+from ldtm_lib.url import is_loopback, web_host
+
+SourceKind = Literal["sample", "files", "ib"]
+PriceBasis = Literal["adjusted", "raw"]
+
+MAX_JOBS = 64
+"""Slots of a GPU whose leases are counted (`ldtm_lib/gpu/locks.py`)."""
+MAX_PAUSE_MS = 1000.0
+"""A longer pause is a mistake in the unit: a training step takes a few milliseconds."""
+MAX_TIMEOUT_SECONDS = 600.0
+"""A longer timeout would delay the daily run."""
+MAX_REQUESTS = 50
+"""Historical requests that Interactive Brokers keeps open for one client (TWS API, historical data limitations)."""
+MIN_RUN_DAYS = 35
+"""A one-month forecast is filled within these days, and the UI should still show its partition then."""
+
+
+def _not_empty(text: str) -> str:
+    if not text.strip():
+        raise ValueError("fill it in, or remove the setting")
+    return text
+
+
+def _schema_name(name: str) -> str:
+    if not name.isidentifier() or name != name.lower():
+        raise ValueError("use lower-case letters, digits and '_'")
+    return name
+
+
+def _web_url(url: str) -> str:
+    if web_host(url) is None:
+        raise ValueError("it must begin with http:// or https:// and a host")
+    return url
+
+
+Text = Annotated[str, AfterValidator(_not_empty)]
+SchemaName = Annotated[str, AfterValidator(_schema_name)]
+WebUrl = Annotated[str, AfterValidator(_web_url)]
+
+
+class PartitionConfig(Section, frozen=True):
+    """The sessions that the Dagster UI offers as partitions. The tables hold all of history in any case."""
+
+    first_session: date = date(2025, 1, 2)
+    """First session that is a partition."""
+    last_session: date | None = None
+    """Last session that is a partition; no limit when absent."""
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Self:
+        if self.last_session is not None and self.last_session < self.first_session:
+            raise ValueError(
+                f"partitions.last_session is {self.last_session}, before the first_session, {self.first_session}"
+            )
+        return self
+
+
+class SourceConfig(Section, frozen=True):
+    """The origin of daily bars."""
+
+    kind: SourceKind = "sample"
+    """`sample`: the demo's bundled bars. `files`: a folder of CSV or Parquet files. `ib`: TWS or IB Gateway."""
+    folder: str = "data/bars"
+    """Folder of the `files` source, relative to the configuration file."""
+    basis: PriceBasis | None = None
+    """Whether the files of the `files` source are split-adjusted or raw. Raw files need their splits declared."""
+
+
+class IbConfig(Section, frozen=True):
+    """Requests to Interactive Brokers. Host, port, client id and account come from the environment (LDTM_IB_*)."""
+
+    requests_in_flight: int = Field(default=12, ge=1, le=MAX_REQUESTS)
+    """Historical requests that one run keeps open at once. IB disconnects a TWS with more than 50 in total, and
+    `dagster.yaml` allows four runs at once."""
+    request_timeout_seconds: float = Field(default=60.0, gt=0)
+    """Time without any message from TWS, while a request is open, after which the connection counts as lost."""
+    connect_timeout_seconds: float = Field(default=15.0, gt=0)
+    """Time limit for connecting to TWS."""
+    num_attempts: int = Field(default=3, ge=1)
+    """Attempts of one request within one fetch, for failures that another attempt may not repeat."""
+    fetch_timeout_seconds: float = Field(default=900.0, gt=0)
+    """Time limit of one whole fetch, including waits for a lost connection; requests still open then have failed."""
+
+
+class ContractConfig(Section, frozen=True):
+    """The contract of one ticker at Interactive Brokers, where the ticker alone is ambiguous."""
+
+    symbol: Text | None = None
+    """IB's spelling of the symbol, such as `BRK B`; the ticker itself when absent."""
+    exchange: Text = "SMART"
+    """Exchange that the request is routed to."""
+    primary_exchange: Text | None = None
+    """Primary listing exchange, such as NASDAQ."""
+    currency: Text = "USD"
+    """Currency of the contract."""
+    con_id: int | None = Field(default=None, ge=1)
+    """IB's contract number; it identifies the contract alone, beside `exchange`."""
+
+
+class AutomationConfig(Section, frozen=True):
+    """Schedules, sensors and their retries."""
+
+    on: bool = False
+    """Whether schedules and sensors start with Dagster. Each can be stopped in the UI in any case."""
+    first_retry_minutes: float = Field(default=2.0, gt=0)
+    """Wait before a failed partition is retried; it doubles with every attempt."""
+    longest_retry_minutes: float = 30.0
+    """Longest wait between retries, before the failure is reported and from `deadline_warning_minutes` before the next
+    open on; in between the wait goes on doubling. After the open a missing bar is retried once a day."""
+    report_after_attempts: int = Field(default=4, ge=1)
+    """Failed attempts of a ticker after which an alert is raised. 4 take about a quarter of an hour."""
+    deadline_warning_minutes: float = Field(default=120.0, ge=0)
+    """Time before the next open at which an alert names the tickers that will miss it."""
+    catch_up_sessions: int = Field(default=30, ge=1)
+    """Sessions back from the newest one that are searched for gaps. An outage that lasted longer is caught up on from
+    its first session."""
+    sessions_per_run: int = Field(default=5, ge=1)
+    """Missed sessions that one catch-up run covers, oldest first. One such run executes at a time."""
+    retrained_within_days: int = Field(default=8, ge=1)
+    """Days after which a ticker that has new bars but no new training and verdict is reported. 8 are a week and one."""
+
+    @model_validator(mode="after")
+    def _check_retries(self) -> Self:
+        if self.longest_retry_minutes < self.first_retry_minutes:
+            raise ValueError(
+                f"automation.longest_retry_minutes is {self.longest_retry_minutes}; it must be at least "
+                f"{self.first_retry_minutes}, automation.first_retry_minutes"
+            )
+        return self
+
+
+class AlertsConfig(Section, frozen=True):
+    """Delivery of notifications. The channels are secrets and come from the environment (LDTM_ALERT_URLS)."""
+
+    hold_minutes: float = Field(default=10.0, ge=0)
+    """Longest time that a notification waits for the run it is about to finish, so that one message covers all."""
+    give_up_after_hours: float = Field(default=72.0, gt=0)
+    """Time for which delivery of a notification is retried."""
+
+
+class RetentionConfig(Section, frozen=True):
+    """How long operational data is kept. Forecasts, actuals, bars, verdicts and seals are never deleted."""
+
+    run_log_days: int = Field(default=30, ge=1)
+    """Days that logs of runs are kept, with those events that the UI does not show by partition."""
+    run_days: int = Field(default=400, ge=MIN_RUN_DAYS)
+    """Days that runs are kept, with their materializations and checks; the newest of each partition always stay."""
+    quarantine_days: int = Field(default=90, ge=1)
+    """Days that a refused bar is kept after a valid one arrived; ten times as long where none did and the refused one
+    was not delivered again."""
+    operations_days: int = Field(default=400, ge=2)
+    """Days that attempts of daily runs and delivered notifications are kept."""
+    log_mib: int = Field(default=50, ge=1)
+    """Size of a log file in MiB above which its oldest lines are deleted."""
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Self:
+        if self.run_days < self.run_log_days:
+            raise ValueError(
+                f"retention.run_days is {self.run_days}; it must be at least {self.run_log_days}, "
+                "retention.run_log_days"
+            )
+        return self
+
+
+class PagesConfig(Section, frozen=True):
+    """The Dagster UI. It has no login: whoever reaches it may do anything."""
+
+    host: str = "127.0.0.1"
+    """Address that the UI listens on."""
+    allow_other_addresses: bool = False
+    """Whether `host` may be an address that is not a loopback address."""
+    url: WebUrl = "http://127.0.0.1:3000"
+    """Beginning of links in notifications: the UI as its readers reach it, such as through a reverse proxy."""
+
+    @model_validator(mode="after")
+    def _check_host(self) -> Self:
+        if not (is_loopback(self.host) or self.allow_other_addresses):
+            raise ValueError(
+                f"pages.host is {self.host!r}, which others may reach, and Dagster's UI has no login; put a "
+                "reverse proxy with one before 127.0.0.1 (docs/production.md), or set "
+                "pages.allow_other_addresses = true"
+            )
+        return self
+
+
+class DatabaseConfig(Section, frozen=True):
+    """The schemas that hold the tables. LDTM_DATABASE_URL names the server; absent, an embedded one is started."""
+
+    ldtm_schema: SchemaName = "ldtm"
+    """Schema of LDTM's tables."""
+    dagster_schema: SchemaName = "ldtm_dagster"
+    """Schema of Dagster's own storage."""
+
+    @model_validator(mode="after")
+    def _check_different(self) -> Self:
+        if self.ldtm_schema == self.dagster_schema:
+            raise ValueError(
+                f"database.ldtm_schema and database.dagster_schema are both {self.ldtm_schema!r}; "
+                "the record and Dagster's storage need a schema each, change one of them"
+            )
+        return self
+
+
+class GpuConfig(Section, frozen=True):
+    """The share of the GPUs that training may take from their other tenants."""
+
+    mib_per_job: int = Field(default=600, ge=1)
+    """MiB that the allocator of one training job may hold. Its CUDA context, about 500 MiB more, counts towards
+    `reserve_mib`."""
+    reserve_mib: int = Field(default=2048, ge=0)
+    """MiB that stay free on every GPU, for its other tenants and for the CUDA contexts of the jobs."""
+    max_jobs: int = Field(default=4, ge=1, le=MAX_JOBS)
+    """Training jobs at once on all GPUs of a machine, however much memory is free."""
+    pause_ms: float = Field(default=0.0, ge=0, le=MAX_PAUSE_MS)
+    """Pause between two training steps in milliseconds, which leaves the GPU to its other tenants."""
+
+
+class PublishConfig(Section, frozen=True):
+    """Where seals of the record are published outside of the database. Paths are relative to the configuration file."""
+
+    file: Text | None = None
+    """File that every seal is appended to; `seals.jsonl` in the project's folder under `.ldtm` when absent."""
+    git: Text | None = None
+    """Folder of a git repository that every seal is committed to; none when absent."""
+    push: bool = False
+    """Whether the git repository is pushed after each commit."""
+    timestamp_url: WebUrl | None = None
+    """URL of an authority that stamps seals by RFC 3161; none when absent."""
+    timestamp_certificates: Text | None = None
+    """PEM file with the root certificate of that authority and its intermediates."""
+    timestamp_timeout_seconds: float = Field(default=10.0, gt=0, le=MAX_TIMEOUT_SECONDS)
+    """Time limit of one request to that authority."""
+
+    @model_validator(mode="after")
+    def _check_complete(self) -> Self:
+        if self.push and self.git is None:
+            raise ValueError("publish.push is true; name the repository to push in publish.git")
+        if self.timestamp_url is None and self.timestamp_certificates is not None:
+            raise ValueError(
+                f"publish.timestamp_certificates is {self.timestamp_certificates!r}; "
+                "name their authority in publish.timestamp_url"
+            )
+        if self.timestamp_url is not None and self.timestamp_certificates is None:
+            raise ValueError(
+                f"publish.timestamp_url is {self.timestamp_url!r}; "
+                "name the PEM file with its root certificate in publish.timestamp_certificates"
+            )
+        return self
