@@ -6,15 +6,31 @@
 PYTHON ?= python3.11
 VENV   := .venv
 BIN    := $(VENV)/bin
+CPU_INDEX := https://download.pytorch.org/whl/cpu
 
 .PHONY: install demo ui test check bench fortnight clean
 
 install: $(VENV)/.installed
 
+# A torch that is in .venv already is kept, whatever its build and version; its own requirements then decide about triton.
 $(VENV)/.installed: pyproject.toml constraints.txt
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "installing pinned packages into $(VENV) (about a minute)"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
+	@torch=$$($(BIN)/python -c 'from importlib.metadata import version; print(version("torch"))' 2>/dev/null); \
+	pinned=$$(sed -n 's/^torch==//p' constraints.txt); \
+	cp constraints.txt $(VENV)/constraints.txt; \
+	if [ -z "$$torch" ]; then \
+		echo "Installing pinned packages into $(VENV). The default torch $$pinned for Linux brings CUDA: 2.7 GB to download,"; \
+		echo "3.1 GB with all other packages. For the CPU build (0.2 GB instead of 2.7 GB) press Ctrl-C and run:"; \
+		echo "  $(BIN)/pip install --no-deps torch==$$pinned --index-url $(CPU_INDEX) && make install"; \
+	else \
+		echo "Installing pinned packages into $(VENV), keeping its torch $$torch."; \
+		if [ "$${torch%%+*}" != "$$pinned" ]; then \
+			echo "constraints.txt pins torch $$pinned; for that one run: $(BIN)/pip uninstall --yes torch && make install"; \
+			sed -E '/^(torch|triton|cuda-[a-z]+|nvidia-(cu[a-z0-9-]+|nccl-cu13|nv[a-z0-9-]+))==/d' constraints.txt > $(VENV)/constraints.txt; \
+		fi; \
+		echo "torch===$$torch" >> $(VENV)/constraints.txt; \
+	fi
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint $(VENV)/constraints.txt --editable '.[dev]'
 	@touch $@
 
 demo: install
