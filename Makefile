@@ -1,14 +1,17 @@
 # make demo   the whole loop on real bars: prices, features, backtests, gate, forecasts, actuals, leaderboard
 # make ui     the Dagster UI on what the demo made
-# make test   make check and the whole test suite
+# make quick  unit tests that start no process, in less than a minute
+# make check  lint, format, types, import contracts
+# make test   make check, then unit, integration and acceptance tests (about ten minutes on 2 cores)
+# make nightly  hundreds of kills, long random histories, simulated weeks, and the SQL on PostgreSQL 15
 # make bench  the speed figures
-# make fortnight  weeks of evenings by a shifted clock: outages, a split, a holiday, a kill (about ten minutes)
+# make simulation  the simulated weeks alone (about ten minutes; LDTM_SIMULATION_TICKERS says for how many tickers)
 PYTHON ?= python3.11
 VENV   := .venv
 BIN    := $(VENV)/bin
 CPU_INDEX := https://download.pytorch.org/whl/cpu
 
-.PHONY: install demo ui test check bench fortnight clean
+.PHONY: install demo ui quick check test nightly bench simulation clean
 
 install: $(VENV)/.installed
 
@@ -45,14 +48,21 @@ check: install
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
+quick: install
+	$(BIN)/pytest -n 2 -m "not slow and not nightly" tests/unit
+
 test: check
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 bench: install
 	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
-fortnight: install
-	$(BIN)/pytest -n 0 -m fortnight tests/acceptance/test_simulation.py
+nightly: install
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m nightly
+	.ci/on-old-postgres
+
+simulation: install
+	$(BIN)/pytest -n 0 -m nightly tests/acceptance/test_simulation.py
 
 clean:
 	@if test -x $(BIN)/ldtm; then $(BIN)/ldtm down; fi

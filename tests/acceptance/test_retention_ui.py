@@ -48,7 +48,7 @@ query RunPage($runId: ID!) {
 
 
 @pytest.fixture
-def station() -> Iterator[tuple[Project, DagsterPages]]:
+def ui_installation() -> Iterator[tuple[Project, DagsterPages]]:
     with installed_with_ui() as installed:
         yield installed.project, installed.pages
 
@@ -74,9 +74,9 @@ def _shown(pages: DagsterPages) -> dict[str, Any]:
 
 
 def test_the_pages_show_the_same_after_logs_went_and_work_after_runs_went(
-    station: tuple[Project, DagsterPages],
+    ui_installation: tuple[Project, DagsterPages],
 ) -> None:
-    project, pages = station
+    project, pages = ui_installation
     pages.wait_for(pages.launch(CHAIN, [f"{HOLED_DAY}|{ticker}" for ticker in TICKERS]))
     _age(project, 40)
     before = _shown(pages)

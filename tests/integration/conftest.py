@@ -7,7 +7,7 @@ import pytest
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import Settings
-from tests.integration.environment import Desk
+from tests.integration.environment import ForecastEnvironment
 from tests.integration.ledger_rows import LedgerRows
 
 
@@ -17,5 +17,5 @@ def ledger_rows(conn: Connection, calendar: Calendar) -> LedgerRows:
 
 
 @pytest.fixture
-def desk(conn: Connection, calendar: Calendar, settings: Settings, tmp_path: Path) -> Desk:
-    return Desk(conn, calendar, settings, tmp_path)
+def environment(conn: Connection, calendar: Calendar, settings: Settings, tmp_path: Path) -> ForecastEnvironment:
+    return ForecastEnvironment(conn, calendar, settings, tmp_path)

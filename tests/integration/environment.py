@@ -29,7 +29,7 @@ NEXT_DAY, NEXT_MONDAY, ONE_MONTH = date(2013, 1, 14), date(2013, 1, 14), date(20
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class ForecastEnvironment:
     """One evening's place of work: a database, settings, a folder of checkpoint files."""
 
     conn: Connection
@@ -109,5 +109,5 @@ class Desk:
         self.make_windows(tickers)
         return {ticker: self.network(ticker, seed=n) for n, ticker in enumerate(tickers)}
 
-    def with_settings(self, **changes: object) -> "Desk":
+    def with_settings(self, **changes: object) -> "ForecastEnvironment":
         return replace(self, settings=self.settings.replace(**changes))

@@ -1,4 +1,4 @@
-"""A machine that nobody looks after: an installation with its clock, its TWS and the box that its messages go to."""
+"""An unattended machine: an installation with its clock, its TWS and the mailbox of its messages."""
 
 import os
 import signal
@@ -59,7 +59,7 @@ class Machine:
     installation: ShiftedInstallation
     clock: ShiftedClock
     tws: TwsPeer
-    box: Receiver
+    mailbox: Receiver
     port: int
 
     @property

@@ -1,4 +1,4 @@
-"""What happens in the fortnight around Thanksgiving 2025, and on the weekend on which New York's clocks go back."""
+"""What happens in the weeks around Thanksgiving 2025, and on the weekend on which New York's clocks go back."""
 
 import socket
 import subprocess
@@ -57,7 +57,7 @@ TRIES_OF_THE_OUTAGE = ("18:15", "18:18", "18:23", "18:32", "18:49")
 
 
 @dataclass(slots=True, kw_only=True)
-class Fortnight:
+class Simulation:
     """The machine after it, and what was noted on the way."""
 
     machine: Machine
@@ -83,48 +83,48 @@ class Fortnight:
         print(f"{name:20} {self.machine.clock.now():%Y-%m-%d %H:%M} {self.seconds.get(name, 0):5.1f} s", flush=True)
 
 
-def live_through(machine: Machine) -> Fortnight:
+def live_through(machine: Machine) -> Simulation:
     """From the last Friday of October to the Monday after Thanksgiving."""
-    fortnight = Fortnight(machine=machine)
+    simulation = Simulation(machine=machine)
     machine.up()
     machine.stop_schedules(*PAUSED)
     machine.wait_until_all_have_rows(FIRST)
-    fortnight.note(FIRST)
-    fortnight.evening(BEFORE_THE_CHANGE)
-    fortnight.evening(AFTER_THE_CHANGE)
+    simulation.note(FIRST)
+    simulation.evening(BEFORE_THE_CHANGE)
+    simulation.evening(AFTER_THE_CHANGE)
     machine.down()
     machine.clock.set(new_york(BACK, "06:00"))
     machine.up()
     machine.wait_until_all_have_rows(last_session_before(BACK))
-    fortnight.note("caught up")
-    fortnight.evening(BACK)
-    _an_outage_of_an_hour(fortnight)
+    simulation.note("caught up")
+    simulation.evening(BACK)
+    _an_outage_of_an_hour(simulation)
     machine.clock.set(new_york(RESTART, "12:00"))
     machine.stop_postgresql()
     machine.up()
-    fortnight.evening(RESTART)
-    _killed_in_the_middle(fortnight)
-    fortnight.evening(WEEK_END)
+    simulation.evening(RESTART)
+    _killed_in_the_middle(simulation)
+    simulation.evening(WEEK_END)
     machine.clock.set(new_york(TRAINING, "08:59"))
     machine.start_schedule("retraining_schedule")
     machine.clock.set(new_york(TRAINING, "09:00"))
     machine.wait_until(lambda: machine.number(TRAININGS) == 1, "the training of Saturday")
     machine.stop_schedules("retraining_schedule")
     machine.wait_until_quiet()
-    fortnight.note("trained")
-    fortnight.evening(SPLIT)
-    _a_bar_that_comes_too_late(fortnight)
-    fortnight.evening(BEFORE_THANKSGIVING)
-    _nothing_happens_at(fortnight, THANKSGIVING, "18:15")
-    _nothing_happens_at(fortnight, EARLY_CLOSE, "13:05")
-    fortnight.evening(EARLY_CLOSE)
-    fortnight.evening(LAST)
+    simulation.note("trained")
+    simulation.evening(SPLIT)
+    _a_bar_that_comes_too_late(simulation)
+    simulation.evening(BEFORE_THANKSGIVING)
+    _nothing_happens_at(simulation, THANKSGIVING, "18:15")
+    _nothing_happens_at(simulation, EARLY_CLOSE, "13:05")
+    simulation.evening(EARLY_CLOSE)
+    simulation.evening(LAST)
     machine.wait_until_quiet()
-    return fortnight
+    return simulation
 
 
-def _an_outage_of_an_hour(fortnight: Fortnight) -> None:
-    machine = fortnight.machine
+def _an_outage_of_an_hour(simulation: Simulation) -> None:
+    machine = simulation.machine
     machine.clock.set(new_york(OUTAGE, "18:14"))
     machine.tws.start_outage()
     for num_tries, moment in enumerate(TRIES_OF_THE_OUTAGE, 1):
@@ -133,55 +133,55 @@ def _an_outage_of_an_hour(fortnight: Fortnight) -> None:
             lambda tries=num_tries: machine.number(FAILED_TRIES.format(OUTAGE)) >= tries, f"try {num_tries} of {OUTAGE}"
         )
         machine.wait_until_quiet()
-    fortnight.note("outage")
+    simulation.note("outage")
     machine.clock.set(new_york(OUTAGE, "19:15"))
     machine.tws.end_outage()
     machine.clock.set(new_york(OUTAGE, "19:22"))
     machine.wait_until_all_have_rows(OUTAGE)
     machine.wait_until_quiet()
-    fortnight.note(OUTAGE)
+    simulation.note(OUTAGE)
 
 
-def _killed_in_the_middle(fortnight: Fortnight) -> None:
-    machine = fortnight.machine
+def _killed_in_the_middle(simulation: Simulation) -> None:
+    machine = simulation.machine
     machine.tws.latency_seconds = 10
     machine.clock.set(new_york(KILL, "18:15"))
     machine.wait_until(lambda: machine.number(TRIED.format(KILL)) > 0, f"the beginning of {KILL}")
     machine.kill()
     machine.tws.latency_seconds = 0
     assert machine.num_rows(KILL) == 0
-    fortnight.note("killed")
+    simulation.note("killed")
     machine.clock.set(new_york(KILL, "18:25"))
     machine.up()
     machine.wait_until_all_have_rows(KILL)
     machine.wait_until_quiet()
-    fortnight.note(KILL)
+    simulation.note(KILL)
 
 
-def _a_bar_that_comes_too_late(fortnight: Fortnight) -> None:
-    machine = fortnight.machine
+def _a_bar_that_comes_too_late(simulation: Simulation) -> None:
+    machine = simulation.machine
     machine.tws.market.withheld = frozenset({universe.LATE_TICKER})
     machine.clock.set(new_york(LATE, "18:15"))
     machine.wait_until(lambda: machine.num_rows(LATE) == len(machine.tickers) - 1, f"the rows of {LATE}")
     machine.wait_until_quiet()
     machine.clock.set(new_york(BEFORE_THANKSGIVING, "07:31"))
-    machine.wait_until(lambda: bool(about(machine.box, "deadline", universe.LATE_TICKER)), "a warning in time")
+    machine.wait_until(lambda: bool(about(machine.mailbox, "deadline", universe.LATE_TICKER)), "a warning in time")
     machine.wait_until_quiet()
     machine.clock.set(new_york(BEFORE_THANKSGIVING, "09:31"))
     machine.wait_until(lambda: machine.number(FAILED_TRIES.format(LATE)) >= 3, f"the third try of {LATE}")
     machine.wait_until_quiet()
     machine.clock.set(new_york(BEFORE_THANKSGIVING, "09:40"))
     machine.wait_until_all_have_rows(LATE)
-    fortnight.note(LATE)
+    simulation.note(LATE)
     machine.tws.market.withheld = frozenset()
 
 
-def _nothing_happens_at(fortnight: Fortnight, day: str, time_of_day: str) -> None:
+def _nothing_happens_at(simulation: Simulation, day: str, time_of_day: str) -> None:
     """Give schedules and sensors time in which they do nothing."""
-    fortnight.machine.clock.set(new_york(day, time_of_day))
+    simulation.machine.clock.set(new_york(day, time_of_day))
     time.sleep(IDLE_SECONDS)
-    fortnight.machine.wait_until_quiet()
-    fortnight.note(f"{day} {time_of_day}")
+    simulation.machine.wait_until_quiet()
+    simulation.note(f"{day} {time_of_day}")
 
 
 def last_session_before(day: str) -> str:
@@ -202,10 +202,10 @@ def machine_of(num_tickers: int) -> Iterator[Machine]:
         tws = TwsPeer(
             universe.walks(tickers, calendar), clock=clock.now, splits=[universe.the_split()], identical_seconds=0.0
         )
-        with tws, listening() as box:
-            variables = {"LDTM_IB_PORT": str(tws.port), "LDTM_ALERT_URLS": box.url}
+        with tws, listening() as mailbox:
+            variables = {"LDTM_IB_PORT": str(tws.port), "LDTM_ALERT_URLS": mailbox.url}
             installation = ShiftedInstallation(config=config, clock=clock, variables=variables)
-            machine = Machine(installation=installation, clock=clock, tws=tws, box=box, port=_free_port())
+            machine = Machine(installation=installation, clock=clock, tws=tws, mailbox=mailbox, port=_free_port())
             try:
                 _furnish(machine)
                 yield machine

@@ -1,4 +1,4 @@
-"""The universe of the fortnight: its configuration, its bars, and networks small enough to be had at once."""
+"""The universe of the simulation: its configuration, its bars, and networks small enough to be had at once."""
 
 import re
 from datetime import date, datetime

@@ -1,7 +1,7 @@
 """Evenings in a process that can be killed: one parent imports everything once and forks a process for each run.
 
-`main` reads the number of a last evening and the folder of a town per line, forks, prints the process's number, and its
-exit code once it has ended. The file `progress` in the folder says at any moment what is being done.
+`main` reads the number of a last evening and the folder of an installation per line, forks, prints the process's
+number, and its exit code once it has ended. The file `progress` in the folder says at any moment what is being done.
 """
 
 import mmap
@@ -38,7 +38,7 @@ OVERLAP_SESSIONS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Town:
+class SyntheticInstallation:
     """An installation with a source whose prices anybody can work out, and the evenings that are to be recorded."""
 
     database: Database
@@ -76,33 +76,35 @@ class Town:
         return Delivery(bars=pl.DataFrame(rows, schema=BAR_SCHEMA, orient="row"))
 
 
-def record_evening(town: Town, session: date, calendar: Calendar, stage: Callable[[int], None]) -> None:
+def record_evening(
+    installation: SyntheticInstallation, session: date, calendar: Calendar, stage: Callable[[int], None]
+) -> None:
     """The stages of an evening in the order of production, each in its transaction; done again, it completes."""
-    tickers, window = town.settings.tickers, town.settings.window
+    tickers, window = installation.settings.tickers, installation.settings.window
     stage(PRICES)
-    delivery = town.delivery(calendar.offset(session, -OVERLAP_SESSIONS), session)
-    with town.database.transaction() as conn:
-        ingest(conn, delivery, source="town", calendar=calendar)
+    delivery = installation.delivery(calendar.offset(session, -OVERLAP_SESSIONS), session)
+    with installation.database.transaction() as conn:
+        ingest(conn, delivery, source="installation", calendar=calendar)
     stage(FEATURES)
-    with town.database.transaction() as conn:
+    with installation.database.transaction() as conn:
         num_bars = window.window_sessions + window.warmup_bars
         bars = recent_bars(conn, tickers, last=session, num_bars=num_bars)
         input_windows.record(conn, latest_windows(bars, tickers, session, calendar, window))
     stage(SNAPSHOTS)
-    with town.database.transaction() as conn:
+    with installation.database.transaction() as conn:
         take_snapshots(
             conn,
             run_date=session,
             tickers=tickers,
-            folder=town.folder,
-            settings=town.settings,
+            folder=installation.folder,
+            settings=installation.settings,
             calendar=calendar,
         )
     stage(FILLBACKS)
-    with town.database.transaction() as conn:
-        fill(conn, as_of=session, config=town.settings.ledger, tickers=tickers)
+    with installation.database.transaction() as conn:
+        fill(conn, as_of=session, config=installation.settings.ledger, tickers=tickers)
     stage(CLOSING)
-    closing = close_evening(town.database, [town.file])
+    closing = close_evening(installation.database, [installation.file])
     assert not closing.failures, closing.failures
     stage(BETWEEN)
 
@@ -133,11 +135,13 @@ class Progress:
         self._memory[1:3] = number.to_bytes(2)
 
 
-def record_evenings(town: Town, progress: Progress, last: int) -> None:
+def record_evenings(installation: SyntheticInstallation, progress: Progress, last: int) -> None:
     """Go on with the evening that is being done, and then from one to the next."""
     calendar = exchange_calendar()
     while progress.evening <= last:
-        record_evening(town, town.evening(progress.evening), calendar, lambda at: setattr(progress, "stage", at))
+        record_evening(
+            installation, installation.evening(progress.evening), calendar, lambda at: setattr(progress, "stage", at)
+        )
         progress.evening += 1
 
 
@@ -157,7 +161,7 @@ def main() -> None:
 def _be_the_child(folder: Path, last: int) -> NoReturn:
     """Never back into the parent's loop, whatever happens."""
     try:
-        record_evenings(pickle.loads((folder / "town").read_bytes()), Progress(folder / "progress"), last)
+        record_evenings(pickle.loads((folder / "installation").read_bytes()), Progress(folder / "progress"), last)
         os._exit(0)
     except LdtmError as error:
         (folder / "failure").write_text(str(error))

@@ -54,7 +54,8 @@ NEVER_TRAINED = "FB"
 """Has no model until one is promoted."""
 FIRST = date(2013, 1, 2)
 NUM_HISTORY, NUM_EVENINGS, NUM_VERSIONS = 25, 80, 6
-EXAMPLES, STEPS = 60, 20
+SHORT_HISTORIES, LONG_HISTORIES = (12, 20), (60, 40)
+"""How many examples, and how many steps each may take at most."""
 OF_A_FILL = ("_actual", "_pct_error", "_correct", "_filled_at")
 """How the names of columns end that are empty at first; all others are of the forecast."""
 
@@ -527,11 +528,23 @@ def test_a_split_that_takes_back_the_one_of_the_session_before_is_noticed_and_sc
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_in_any_order_the_record_says_what_a_plain_model_says_and_verifies(place: Place) -> None:
+@pytest.mark.timeout(1500)
+@pytest.mark.parametrize(
+    ("num_examples", "num_steps"),
+    [
+        pytest.param(*SHORT_HISTORIES, id="short histories"),
+        pytest.param(*LONG_HISTORIES, id="long histories", marks=pytest.mark.nightly),
+    ],
+)
+def test_in_any_order_the_record_says_what_a_plain_model_says_and_verifies(
+    place: Place, num_examples: int, num_steps: int
+) -> None:
     run_state_machine_as_test(
         lambda: AnyOrder(place),
         settings=settings(
-            max_examples=EXAMPLES, stateful_step_count=STEPS, suppress_health_check=list(HealthCheck), deadline=None
+            max_examples=num_examples,
+            stateful_step_count=num_steps,
+            suppress_health_check=list(HealthCheck),
+            deadline=None,
         ),
     )

@@ -16,32 +16,32 @@ from ldtm_lib.features.windows import latest_windows, windows_of
 from ldtm_lib.prices.splits import Split
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import LeakageConfig, Settings, WindowConfig
-from tests.integration.environment import NEXT_DAY, RUN_DATE, Desk
+from tests.integration.environment import NEXT_DAY, RUN_DATE, ForecastEnvironment
 
 TICKERS = ("AAPL", "GOOG", "IBM")
 
 
 @pytest.fixture
-def desk(conn: Connection, calendar: Calendar, settings: Settings, tmp_path: Path) -> Desk:
-    return Desk(conn, calendar, settings, tmp_path)
+def environment(conn: Connection, calendar: Calendar, settings: Settings, tmp_path: Path) -> ForecastEnvironment:
+    return ForecastEnvironment(conn, calendar, settings, tmp_path)
 
 
 @pytest.fixture
-def evening(desk: Desk) -> Desk:
+def evening(environment: ForecastEnvironment) -> ForecastEnvironment:
     """Three forecasts and an abstention on record, all of them honest."""
-    desk.ready(*TICKERS)
-    assert desk.take(*TICKERS, "FB").num_abstained == 1
-    desk.conn.commit()
-    return desk
+    environment.ready(*TICKERS)
+    assert environment.take(*TICKERS, "FB").num_abstained == 1
+    environment.conn.commit()
+    return environment
 
 
-def searched(desk: Desk, *tickers: str, num_sampled: int = 5, seed: int = 0) -> HindsightReport:
+def searched(environment: ForecastEnvironment, *tickers: str, num_sampled: int = 5, seed: int = 0) -> HindsightReport:
     return hindsight(
-        desk.conn,
-        desk.calendar,
-        desk.settings,
+        environment.conn,
+        environment.calendar,
+        environment.settings,
         run_date=RUN_DATE,
-        tickers=tickers or desk.settings.tickers,
+        tickers=tickers or environment.settings.tickers,
         num_sampled=num_sampled,
         seed=seed,
     )
@@ -53,25 +53,25 @@ def corrected(bars: pl.DataFrame) -> pl.DataFrame:
     return bars.with_columns(pl.when(newest).then(pl.col("volume") * 3).otherwise("volume").alias("volume"))
 
 
-def alter(desk: Desk, change: str) -> None:
+def alter(environment: ForecastEnvironment, change: str) -> None:
     """What only the owner of the ledger can do."""
-    desk.conn.execute("alter table snapshot disable trigger user")
-    desk.conn.execute(f"update snapshot set {change}".encode())
+    environment.conn.execute("alter table snapshot disable trigger user")
+    environment.conn.execute(f"update snapshot set {change}".encode())
 
 
-def moment_of(desk: Desk, query: str) -> object:
-    row = desk.conn.execute(query.encode()).fetchone()
+def moment_of(environment: ForecastEnvironment, query: str) -> object:
+    row = environment.conn.execute(query.encode()).fetchone()
     assert row is not None
     return row[0]
 
 
-def test_an_honest_evening_is_clean(evening: Desk) -> None:
+def test_an_honest_evening_is_clean(evening: ForecastEnvironment) -> None:
     found = searched(evening)
     assert (found.run_date, found.num_rows, found.num_sampled) == (RUN_DATE, 4, 3)
     assert (found.findings, found.counts, found.is_clean) == ((), {}, True)
 
 
-def test_a_correction_and_a_split_after_an_honest_evening_raise_no_alarm(evening: Desk) -> None:
+def test_a_correction_and_a_split_after_an_honest_evening_raise_no_alarm(evening: ForecastEnvironment) -> None:
     evening.deliver(corrected(evening.bars(TICKERS)))
     evening.deliver(evening.bars(["IBM"], num_bars=1, last=NEXT_DAY), Split(ticker="IBM", session=NEXT_DAY, ratio=2.0))
     evening.make_windows(TICKERS)
@@ -79,19 +79,19 @@ def test_a_correction_and_a_split_after_an_honest_evening_raise_no_alarm(evening
     assert searched(evening).findings == ()
 
 
-def test_a_window_made_of_bars_that_were_recorded_after_the_forecast_is_named(desk: Desk) -> None:
+def test_a_window_made_of_bars_that_were_recorded_after_the_forecast_is_named(environment: ForecastEnvironment) -> None:
     """The window reads a correction that the store has not got yet: as if features came from somewhere else."""
-    bars = desk.bars(["AAPL", "IBM"])
-    desk.deliver(bars)
-    desk.make_windows(["IBM"])
-    foreseen = latest_windows(corrected(bars), ["AAPL"], RUN_DATE, desk.calendar, desk.settings.window)
-    input_windows.record(desk.conn, foreseen)
+    bars = environment.bars(["AAPL", "IBM"])
+    environment.deliver(bars)
+    environment.make_windows(["IBM"])
+    foreseen = latest_windows(corrected(bars), ["AAPL"], RUN_DATE, environment.calendar, environment.settings.window)
+    input_windows.record(environment.conn, foreseen)
     for ticker in ("AAPL", "IBM"):
-        desk.network(ticker)
-    rows = {row.ticker: row for row in desk.take("AAPL", "IBM").rows}
-    desk.conn.commit()
+        environment.network(ticker)
+    rows = {row.ticker: row for row in environment.take("AAPL", "IBM").rows}
+    environment.conn.commit()
     assert rows["AAPL"].abstained_reason is None
-    (before,) = searched(desk).findings
+    (before,) = searched(environment).findings
     assert before.kind == "window of no bars"
     assert before.message == (
         f"the forecast of AAPL on 2013-01-11 has a window that cannot be had from the bars recorded until "
@@ -99,9 +99,9 @@ def test_a_window_made_of_bars_that_were_recorded_after_the_forecast_is_named(de
         "settings is another one; see `ldtm replay`"
     )
 
-    desk.deliver(corrected(bars))
-    (after,) = searched(desk).findings
-    corrected_at = moment_of(desk, "select max(recorded_at) from bar where ticker = 'AAPL'")
+    environment.deliver(corrected(bars))
+    (after,) = searched(environment).findings
+    corrected_at = moment_of(environment, "select max(recorded_at) from bar where ticker = 'AAPL'")
     assert (after.ticker, after.run_date, after.kind) == ("AAPL", RUN_DATE, "window of later bars")
     assert after.message == (
         f"the forecast of AAPL on 2013-01-11 has a window that can only be had from bars recorded at {corrected_at}, "
@@ -109,7 +109,7 @@ def test_a_window_made_of_bars_that_were_recorded_after_the_forecast_is_named(de
     )
 
 
-def test_a_row_that_names_bars_from_after_it_is_found_without_being_sampled(evening: Desk) -> None:
+def test_a_row_that_names_bars_from_after_it_is_found_without_being_sampled(evening: ForecastEnvironment) -> None:
     alter(evening, "bars_recorded_until = recorded_at + interval '1 minute' where ticker in ('FB', 'GOOG')")
     found = searched(evening, num_sampled=0)
     assert found.num_sampled == 0
@@ -122,7 +122,7 @@ def test_a_row_that_names_bars_from_after_it_is_found_without_being_sampled(even
     )
 
 
-def test_a_row_that_names_a_bar_that_is_not_there_is_found_without_being_sampled(evening: Desk) -> None:
+def test_a_row_that_names_a_bar_that_is_not_there_is_found_without_being_sampled(evening: ForecastEnvironment) -> None:
     alter(evening, "bars_recorded_until = bars_recorded_until - interval '1 microsecond' where ticker = 'IBM'")
     (found,) = searched(evening, num_sampled=0).findings
     assert found.kind == "without its newest bar"
@@ -130,14 +130,16 @@ def test_a_row_that_names_a_bar_that_is_not_there_is_found_without_being_sampled
     assert searched(evening).counts == {"without its newest bar": 1, "window of later bars": 1}
 
 
-def test_a_row_of_a_ticker_that_is_not_asked_for_is_held_against_the_clock_all_the_same(evening: Desk) -> None:
+def test_a_row_of_a_ticker_that_is_not_asked_for_is_held_against_the_clock_all_the_same(
+    evening: ForecastEnvironment,
+) -> None:
     alter(evening, "bars_recorded_until = recorded_at + interval '1 minute'")
     found = searched(evening, "AAPL")
     assert (found.num_rows, found.num_sampled) == (4, 1)
     assert {f.ticker for f in found.findings if f.kind == "recorded before its bars"} == {*TICKERS, "FB"}
 
 
-def test_the_sample_is_drawn_by_the_seed(evening: Desk) -> None:
+def test_the_sample_is_drawn_by_the_seed(evening: ForecastEnvironment) -> None:
     alter(evening, "window_sha256 = repeat('0', 64) where window_sha256 is not null")
     found = [searched(evening, num_sampled=1, seed=seed) for seed in range(20)]
     assert {f.num_sampled for f in found} == {1}
@@ -146,44 +148,46 @@ def test_the_sample_is_drawn_by_the_seed(evening: Desk) -> None:
     assert searched(evening).counts == {"window of no bars": 3}
 
 
-def test_a_window_of_another_length_than_todays_is_made_again_as_it_was(evening: Desk) -> None:
+def test_a_window_of_another_length_than_todays_is_made_again_as_it_was(evening: ForecastEnvironment) -> None:
     assert searched(evening.with_settings(window=WindowConfig(window_sessions=20))).findings == ()
 
 
-def test_a_run_date_without_a_row_is_clean(evening: Desk) -> None:
+def test_a_run_date_without_a_row_is_clean(evening: ForecastEnvironment) -> None:
     found = hindsight(
         evening.conn, evening.calendar, evening.settings, run_date=NEXT_DAY, tickers=TICKERS, num_sampled=3, seed=0
     )
     assert (found.num_rows, found.num_sampled, found.is_clean) == (0, 0, True)
 
 
-def test_windows_of_a_few_stored_tickers_are_searched_and_others_on_another_evening(desk: Desk) -> None:
-    desk.deliver(desk.bars(desk.settings.tickers))
-    settings = desk.settings.replace(leakage=LeakageConfig(sampled_windows=4))
+def test_windows_of_a_few_stored_tickers_are_searched_and_others_on_another_evening(
+    environment: ForecastEnvironment,
+) -> None:
+    environment.deliver(environment.bars(environment.settings.tickers))
+    settings = environment.settings.replace(leakage=LeakageConfig(sampled_windows=4))
 
     def drawn(session: date) -> tuple[str, ...]:
         found = sampled_window_leaks(
-            desk.conn, desk.calendar, settings, session=session, tickers=settings.tickers, num_sampled=2
+            environment.conn, environment.calendar, settings, session=session, tickers=settings.tickers, num_sampled=2
         )
         assert {(f.num_sampled, f.first) for f in found.values()} == {(4, None)}
         return tuple(found)
 
-    evenings = desk.calendar.between(date(2012, 12, 17), RUN_DATE)
+    evenings = environment.calendar.between(date(2012, 12, 17), RUN_DATE)
     assert all(len(drawn(session)) == 2 for session in evenings)
     assert drawn(RUN_DATE) == drawn(RUN_DATE)
     assert {ticker for session in evenings for ticker in drawn(session)} == set(settings.tickers)
 
 
-def test_a_leak_planted_in_the_windows_of_an_evening_is_caught(desk: Desk) -> None:
+def test_a_leak_planted_in_the_windows_of_an_evening_is_caught(environment: ForecastEnvironment) -> None:
     def with_the_next_close(bars: pl.DataFrame, calendar: Calendar, config: WindowConfig) -> Mapping[str, WindowSet]:
         ahead = pl.col("close").shift(-1).over("ticker", order_by="session").fill_null(pl.col("close"))
         return windows_of(bars.with_columns(open=ahead), calendar, config)
 
-    desk.deliver(desk.bars(["AAPL", "IBM"]))
+    environment.deliver(environment.bars(["AAPL", "IBM"]))
     found = sampled_window_leaks(
-        desk.conn,
-        desk.calendar,
-        desk.settings,
+        environment.conn,
+        environment.calendar,
+        environment.settings,
         session=RUN_DATE,
         tickers=["AAPL", "IBM", "MSFT"],
         num_sampled=3,
@@ -192,11 +196,11 @@ def test_a_leak_planted_in_the_windows_of_an_evening_is_caught(desk: Desk) -> No
     assert {ticker: dict(f.leaks) for ticker, f in found.items()} == {
         ticker: {MOVED_BY_LATER_BARS: 3} for ticker in ("AAPL", "IBM")
     }
-    (before,) = desk.calendar.between(date(2013, 1, 10), date(2013, 1, 10))
+    (before,) = environment.calendar.between(date(2013, 1, 10), date(2013, 1, 10))
     only = sampled_window_leaks(
-        desk.conn,
-        desk.calendar,
-        desk.settings.replace(leakage=LeakageConfig(sampled_windows=1)),
+        environment.conn,
+        environment.calendar,
+        environment.settings.replace(leakage=LeakageConfig(sampled_windows=1)),
         session=RUN_DATE,
         tickers=["AAPL"],
         num_sampled=1,

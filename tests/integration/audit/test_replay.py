@@ -12,7 +12,7 @@ from ldtm_lib.ledger.drafts import Draft
 from ldtm_lib.ledger.snapshots import SAME_PRICE
 from ldtm_lib.prices.splits import Split
 from ldtm_lib.settings import ArchitectureConfig, ForecastConfig, WindowConfig
-from tests.integration.environment import NEXT_DAY, ONE_MONTH, RUN_DATE, Desk
+from tests.integration.environment import NEXT_DAY, ONE_MONTH, RUN_DATE, ForecastEnvironment
 from tests.integration.gate_fixtures import pass_the_gate
 
 EVERYTHING = {
@@ -31,8 +31,15 @@ EVERYTHING = {
 }
 
 
-def again(desk: Desk, ticker: str = "AAPL", run_date: date = RUN_DATE) -> Replay:
-    return replay(desk.conn, ticker, run_date, folder=desk.folder, settings=desk.settings, calendar=desk.calendar)
+def again(environment: ForecastEnvironment, ticker: str = "AAPL", run_date: date = RUN_DATE) -> Replay:
+    return replay(
+        environment.conn,
+        ticker,
+        run_date,
+        folder=environment.folder,
+        settings=environment.settings,
+        calendar=environment.calendar,
+    )
 
 
 def differences(found: Replay) -> dict[str, str | None]:
@@ -40,22 +47,22 @@ def differences(found: Replay) -> dict[str, str | None]:
 
 
 @pytest.fixture
-def forecast(desk: Desk) -> Desk:
-    """A desk with one forecast on record."""
-    desk.ready("AAPL")
-    (row,) = desk.take("AAPL").rows
+def forecast(environment: ForecastEnvironment) -> ForecastEnvironment:
+    """An environment with one forecast on record."""
+    environment.ready("AAPL")
+    (row,) = environment.take("AAPL").rows
     assert row.abstained_reason is None
-    desk.conn.commit()
-    return desk
+    environment.conn.commit()
+    return environment
 
 
-def alter(desk: Desk, table: str, change: str) -> None:
+def alter(environment: ForecastEnvironment, table: str, change: str) -> None:
     """What only the owner of a table can do."""
-    desk.conn.execute(f"alter table {table} disable trigger user")  # type: ignore[arg-type]
-    desk.conn.execute(f"update {table} set {change}")  # type: ignore[arg-type]
+    environment.conn.execute(f"alter table {table} disable trigger user")  # type: ignore[arg-type]
+    environment.conn.execute(f"update {table} set {change}")  # type: ignore[arg-type]
 
 
-def test_a_forecast_computed_again_is_equal_to_the_bit(forecast: Desk) -> None:
+def test_a_forecast_computed_again_is_equal_to_the_bit(forecast: ForecastEnvironment) -> None:
     found = again(forecast)
     assert (found.is_equal, found.is_equal_to_the_bit, found.left_out) == (True, True, None)
     assert {compared.what for compared in found.comparisons} == EVERYTHING
@@ -68,7 +75,7 @@ def test_every_field_of_a_forecast_is_compared_or_was_needed_to_compute_it() -> 
     assert set(Draft.__dataclass_fields__) == (EVERYTHING - {"stored_window"}) | needed
 
 
-def test_bars_that_came_later_do_not_enter(forecast: Desk) -> None:
+def test_bars_that_came_later_do_not_enter(forecast: ForecastEnvironment) -> None:
     before = [window.sha256 for window in forecast.make_windows(["AAPL"])]
     forecast.deliver(forecast.bars(["AAPL"]).with_columns(pl.col("volume") + pl.int_range(pl.len()) % 7 * 1000))
     assert [window.sha256 for window in forecast.make_windows(["AAPL"])] != before
@@ -80,22 +87,22 @@ def test_bars_that_came_later_do_not_enter(forecast: Desk) -> None:
     assert again(forecast).is_equal_to_the_bit
 
 
-def test_a_bar_of_the_past_that_was_recorded_late_does_not_enter(desk: Desk) -> None:
-    bars = desk.bars(["AAPL"])
+def test_a_bar_of_the_past_that_was_recorded_late_does_not_enter(environment: ForecastEnvironment) -> None:
+    bars = environment.bars(["AAPL"])
     in_the_warm_up = bars["session"].to_list()[200]
-    desk.deliver(bars.filter(pl.col("session") != in_the_warm_up))
-    (shown,) = desk.make_windows(["AAPL"])
-    desk.network("AAPL")
-    desk.take("AAPL")
-    desk.deliver(bars)
-    (now,) = desk.make_windows(["AAPL"])
+    environment.deliver(bars.filter(pl.col("session") != in_the_warm_up))
+    (shown,) = environment.make_windows(["AAPL"])
+    environment.network("AAPL")
+    environment.take("AAPL")
+    environment.deliver(bars)
+    (now,) = environment.make_windows(["AAPL"])
     assert now.sha256 != shown.sha256
-    found = again(desk)
+    found = again(environment)
     assert found.is_equal_to_the_bit
     assert found.row.window_sha256 == shown.sha256
 
 
-def test_a_network_is_built_as_it_was_whatever_the_settings_say_now(forecast: Desk) -> None:
+def test_a_network_is_built_as_it_was_whatever_the_settings_say_now(forecast: ForecastEnvironment) -> None:
     changed = forecast.with_settings(
         architecture=ArchitectureConfig(hidden=16, num_layers=1),
         window=WindowConfig(window_sessions=20),
@@ -104,33 +111,33 @@ def test_a_network_is_built_as_it_was_whatever_the_settings_say_now(forecast: De
     assert again(changed).is_equal_to_the_bit
 
 
-def test_a_direction_by_another_band_is_named_with_the_band(forecast: Desk) -> None:
+def test_a_direction_by_another_band_is_named_with_the_band(forecast: ForecastEnvironment) -> None:
     lenient = forecast.with_settings(forecast=ForecastConfig(neutral_band=0.9))
     assert differences(again(lenient)) == {"direction_pred": "with today's neutral_band of 0.9"}
 
 
-def test_a_warm_up_of_another_length_is_named_with_how_far_the_inputs_are_apart(forecast: Desk) -> None:
+def test_a_warm_up_of_another_length_is_named_with_how_far_the_inputs_are_apart(forecast: ForecastEnvironment) -> None:
     found = differences(again(forecast.with_settings(window=WindowConfig(warmup_bars=40))))
     assert "of its 330 inputs differ from the stored, by at most" in (found["window_sha256"] or "")
 
 
-def test_a_candidate_that_was_promoted_since_is_found_under_its_new_name(desk: Desk) -> None:
-    lenient = desk.with_settings(forecast=ForecastConfig(without_active="candidate"))
-    desk.deliver(desk.bars(["AAPL"]))
-    desk.make_windows(["AAPL"])
-    desk.network("AAPL", status="candidate")
+def test_a_candidate_that_was_promoted_since_is_found_under_its_new_name(environment: ForecastEnvironment) -> None:
+    lenient = environment.with_settings(forecast=ForecastConfig(without_active="candidate"))
+    environment.deliver(environment.bars(["AAPL"]))
+    environment.make_windows(["AAPL"])
+    environment.network("AAPL", status="candidate")
     (row,) = lenient.take("AAPL").rows
     assert row.model_status == "candidate"
-    next(desk.folder.glob("*.pt")).rename(desk.folder / "promoted.pt")
-    desk.conn.execute(
+    next(environment.folder.glob("*.pt")).rename(environment.folder / "promoted.pt")
+    environment.conn.execute(
         "update checkpoint set status = 'active', file_name = 'promoted.pt', major = 1, version = 'v1',"
         " activated_at = now()"
     )
-    pass_the_gate(desk.conn)
-    assert again(desk).is_equal_to_the_bit
+    pass_the_gate(environment.conn)
+    assert again(environment).is_equal_to_the_bit
 
 
-def test_a_checkpoint_that_is_gone_or_altered_is_told_with_the_remedy(forecast: Desk) -> None:
+def test_a_checkpoint_that_is_gone_or_altered_is_told_with_the_remedy(forecast: ForecastEnvironment) -> None:
     (path,) = forecast.folder.glob("*.pt")
     content = bytearray(path.read_bytes())
     content[5000] ^= 1
@@ -162,14 +169,16 @@ def test_a_checkpoint_that_is_gone_or_altered_is_told_with_the_remedy(forecast: 
         ("bars_recorded_until = bars_recorded_until + interval '1 minute'", {"bars_recorded_until"}),
     ],
 )
-def test_what_the_owner_of_the_table_altered_in_a_row_is_named(forecast: Desk, change: str, named: set[str]) -> None:
+def test_what_the_owner_of_the_table_altered_in_a_row_is_named(
+    forecast: ForecastEnvironment, change: str, named: set[str]
+) -> None:
     alter(forecast, "snapshot", change)
     found = again(forecast)
     assert not found.is_equal
     assert set(differences(found)) == named
 
 
-def test_a_row_that_names_another_checkpoint_than_the_registry_is_told(forecast: Desk) -> None:
+def test_a_row_that_names_another_checkpoint_than_the_registry_is_told(forecast: ForecastEnvironment) -> None:
     alter(forecast, "snapshot", "checkpoint_sha256 = repeat('0', 64)")
     with pytest.raises(ReplayImpossible, match=r"its row names the checkpoint 0{64} of AAPL, and number \d+ in the "):
         again(forecast)
@@ -178,7 +187,7 @@ def test_a_row_that_names_another_checkpoint_than_the_registry_is_told(forecast:
         again(forecast)
 
 
-def test_a_model_that_is_said_to_be_younger_than_its_forecast_is_named(forecast: Desk) -> None:
+def test_a_model_that_is_said_to_be_younger_than_its_forecast_is_named(forecast: ForecastEnvironment) -> None:
     alter(forecast, "checkpoint", f"trained_on = '{NEXT_DAY}'")
     found = {compared.what: compared.recomputed for compared in again(forecast).differences}
     assert found["abstained_reason"] == (
@@ -187,33 +196,35 @@ def test_a_model_that_is_said_to_be_younger_than_its_forecast_is_named(forecast:
     assert found["next_day_pred"] is None
 
 
-def test_bars_altered_by_their_owner_are_noticed_by_the_window(forecast: Desk) -> None:
+def test_bars_altered_by_their_owner_are_noticed_by_the_window(forecast: ForecastEnvironment) -> None:
     alter(forecast, "bar", f"close = close * 0.999, low = low * 0.998 where session = '{RUN_DATE}'")
     found = differences(again(forecast))
     assert {"window_sha256", "run_date_close"} <= set(found)
     assert "stored_window" not in found
 
 
-def test_a_stored_window_that_was_altered_is_named_and_the_forecast_is_still_equal(forecast: Desk) -> None:
+def test_a_stored_window_that_was_altered_is_named_and_the_forecast_is_still_equal(
+    forecast: ForecastEnvironment,
+) -> None:
     alter(forecast, "input_window", "inputs = set_byte(inputs, 7, 99)")
     assert differences(again(forecast)) == {"stored_window": "the stored window was altered"}
     alter(forecast, "input_window", "window_sha256 = repeat('0', 64)")
     assert differences(again(forecast)) == {"stored_window": "no such window is stored"}
 
 
-def test_prices_within_the_tolerance_are_equal_and_said_not_to_be_to_the_bit(forecast: Desk) -> None:
+def test_prices_within_the_tolerance_are_equal_and_said_not_to_be_to_the_bit(forecast: ForecastEnvironment) -> None:
     alter(forecast, "snapshot", f"next_day_pred = next_day_pred * (1 + {SAME_PRICE / 2})")
     found = again(forecast)
     assert (found.is_equal, found.is_equal_to_the_bit) == (True, False)
 
 
-def test_of_a_row_that_abstained_the_window_is_made_again(desk: Desk) -> None:
-    desk.deliver(pl.concat([desk.bars(["AAPL"]), desk.bars(["GOOG"], last=date(2013, 1, 10))]))
-    desk.make_windows(["AAPL", "GOOG", "FB"])
-    desk.network("GOOG")
-    desk.take("AAPL", "GOOG", "FB", "IBM")
-    desk.deliver(desk.bars(["AAPL", "GOOG", "FB"]).with_columns(pl.col("volume") * 2))
-    aapl, goog, facebook, ibm = (again(desk, ticker) for ticker in ("AAPL", "GOOG", "FB", "IBM"))
+def test_of_a_row_that_abstained_the_window_is_made_again(environment: ForecastEnvironment) -> None:
+    environment.deliver(pl.concat([environment.bars(["AAPL"]), environment.bars(["GOOG"], last=date(2013, 1, 10))]))
+    environment.make_windows(["AAPL", "GOOG", "FB"])
+    environment.network("GOOG")
+    environment.take("AAPL", "GOOG", "FB", "IBM")
+    environment.deliver(environment.bars(["AAPL", "GOOG", "FB"]).with_columns(pl.col("volume") * 2))
+    aapl, goog, facebook, ibm = (again(environment, ticker) for ticker in ("AAPL", "GOOG", "FB", "IBM"))
     assert aapl.is_equal_to_the_bit
     assert aapl.left_out == "AAPL has no active model: there is no forecast to compute again"
     assert {"stored_window", "window_sha256", "run_date_close"} <= {compared.what for compared in aapl.comparisons}
@@ -225,25 +236,25 @@ def test_of_a_row_that_abstained_the_window_is_made_again(desk: Desk) -> None:
     assert ibm.left_out == (
         "IBM has no active model: there is no forecast to compute again, and no window to make again"
     )
-    alter(desk, "input_window", "not_ready = 'has 3 bars, 50 are needed' where ticker = 'GOOG'")
-    assert differences(again(desk, "GOOG")) == {"not_ready": None}
+    alter(environment, "input_window", "not_ready = 'has 3 bars, 50 are needed' where ticker = 'GOOG'")
+    assert differences(again(environment, "GOOG")) == {"not_ready": None}
 
 
-def test_bars_that_changed_while_a_window_was_made_are_no_difference(desk: Desk) -> None:
-    bars = desk.bars(["AAPL"])
-    desk.deliver(bars)
-    windows = desk.make_windows(["AAPL"])
-    desk.deliver(bars.clear(), Split(ticker="AAPL", session=NEXT_DAY, ratio=2.0))
-    assert input_windows.record(desk.conn, windows).outdated == ("AAPL",)
-    desk.network("AAPL")
-    (row,) = desk.take("AAPL").rows
+def test_bars_that_changed_while_a_window_was_made_are_no_difference(environment: ForecastEnvironment) -> None:
+    bars = environment.bars(["AAPL"])
+    environment.deliver(bars)
+    windows = environment.make_windows(["AAPL"])
+    environment.deliver(bars.clear(), Split(ticker="AAPL", session=NEXT_DAY, ratio=2.0))
+    assert input_windows.record(environment.conn, windows).outdated == ("AAPL",)
+    environment.network("AAPL")
+    (row,) = environment.take("AAPL").rows
     assert row.abstained_reason == input_windows.CHANGED_MEANWHILE
-    found = again(desk)
+    found = again(environment)
     assert found.is_equal
     assert (found.left_out or "").endswith("and no window to make again")
 
 
-def test_a_row_that_is_not_there_is_told_with_what_is(forecast: Desk) -> None:
+def test_a_row_that_is_not_there_is_told_with_what_is(forecast: ForecastEnvironment) -> None:
     with pytest.raises(CalendarError, match="2013-01-12 is not a session"):
         again(forecast, run_date=date(2013, 1, 12))
     with pytest.raises(ReplayImpossible) as missing:
@@ -257,17 +268,17 @@ def test_a_row_that_is_not_there_is_told_with_what_is(forecast: Desk) -> None:
         again(forecast, "TSLA")
 
 
-def test_a_ticker_that_left_the_file_is_still_replayed(forecast: Desk) -> None:
+def test_a_ticker_that_left_the_file_is_still_replayed(forecast: ForecastEnvironment) -> None:
     assert again(forecast.with_settings(tickers=("MSFT",))).is_equal_to_the_bit
 
 
-def test_a_row_is_compared_with_the_newest_window_that_was_there_before_it(desk: Desk) -> None:
+def test_a_row_is_compared_with_the_newest_window_that_was_there_before_it(environment: ForecastEnvironment) -> None:
     """Bars that went back to what they were: two equal windows are on record, with another one between them."""
-    desk.network("AAPL")
+    environment.network("AAPL")
     for volume in (1.0, 2.0, 1.0):
-        desk.deliver(desk.bars(["AAPL"]).with_columns(pl.col("volume") * volume))
-        desk.make_windows(["AAPL"])
-    desk.take("AAPL")
-    found = again(desk)
+        environment.deliver(environment.bars(["AAPL"]).with_columns(pl.col("volume") * volume))
+        environment.make_windows(["AAPL"])
+    environment.take("AAPL")
+    found = again(environment)
     assert found.is_equal_to_the_bit
     assert "bars_recorded_until" in {compared.what for compared in found.comparisons}

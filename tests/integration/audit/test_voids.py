@@ -27,7 +27,7 @@ VOID = "insert into voided_fill (ticker, run_date, horizon, reason, wait_session
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class OverdueForecast:
     """A forecast of IBM in 2013, a source that may bring bars of MSFT, and sessions that have passed since."""
 
     conn: Connection
@@ -80,253 +80,261 @@ class Desk:
 
 
 @pytest.fixture
-def desk(empty_record: Record) -> Desk:
-    return Desk(empty_record.conn, empty_record.calendar, empty_record.rows)
+def waiting(empty_record: Record) -> OverdueForecast:
+    return OverdueForecast(empty_record.conn, empty_record.calendar, empty_record.rows)
 
 
 def test_a_ticker_that_did_not_trade_on_the_target_is_voided_after_the_wait_and_says_that_it_traded_later(
-    desk: Desk, empty_record: Record
+    waiting: OverdueForecast, empty_record: Record
 ) -> None:
-    desk.forecast(traded=(RUN_DATE, NEXT_MONDAY, ONE_MONTH))
-    desk.wait()
-    report = desk.fill()
+    waiting.forecast(traded=(RUN_DATE, NEXT_MONDAY, ONE_MONTH))
+    waiting.wait()
+    report = waiting.fill()
     reason = f"did not trade on {NEXT_DAY}: it has later bars, and none of that session after {WAIT} sessions"
     assert report.voided.rows() == [("IBM", RUN_DATE, "next_day", NEXT_DAY, reason)]
-    assert desk.states() == ["voided", "filled", "filled"]
-    assert desk.events("void") == [("IBM", "next_day")]
+    assert waiting.states() == ["voided", "filled", "filled"]
+    assert waiting.events("void") == [("IBM", "next_day")]
     empty_record.seal()
     assert empty_record.messages() == []
 
 
-def test_a_delisted_ticker_is_voided_at_every_horizon_with_its_newest_bar(desk: Desk, empty_record: Record) -> None:
-    desk.forecast()
-    desk.wait()
-    report = desk.fill()
+def test_a_delisted_ticker_is_voided_at_every_horizon_with_its_newest_bar(
+    waiting: OverdueForecast, empty_record: Record
+) -> None:
+    waiting.forecast()
+    waiting.wait()
+    report = waiting.fill()
     reason = f"halted or delisted: its newest bar is of {RUN_DATE}, and none came in {WAIT} sessions"
     assert [row[2:] for row in report.voided.rows()] == [(h, t, reason) for h, t in zip(HORIZONS, TARGETS, strict=True)]
-    assert desk.states() == ["voided"] * 3
+    assert waiting.states() == ["voided"] * 3
     empty_record.seal()
     assert empty_record.messages() == []
 
 
-def test_a_ticker_without_any_bar_is_voided_and_says_so(desk: Desk) -> None:
-    desk.forecast(traded=())
-    desk.wait()
-    assert set(desk.fill().voided["reason"]) == {f"has no bar at all, and none came in {WAIT} sessions"}
+def test_a_ticker_without_any_bar_is_voided_and_says_so(waiting: OverdueForecast) -> None:
+    waiting.forecast(traded=())
+    waiting.wait()
+    assert set(waiting.fill().voided["reason"]) == {f"has no bar at all, and none came in {WAIT} sessions"}
 
 
-def test_one_session_less_than_the_wait_voids_nothing(desk: Desk) -> None:
-    desk.forecast()
-    desk.wait(WAIT - 1)
-    assert desk.fill().voided.is_empty()
-    assert desk.states() == ["waiting for its bar"] * 3
+def test_one_session_less_than_the_wait_voids_nothing(waiting: OverdueForecast) -> None:
+    waiting.forecast()
+    waiting.wait(WAIT - 1)
+    assert waiting.fill().voided.is_empty()
+    assert waiting.states() == ["waiting for its bar"] * 3
 
 
 @pytest.mark.parametrize("num_sessions", [WAIT, 60, 250])
-def test_while_nobody_has_bars_nothing_is_voided_however_long_it_lasts(desk: Desk, num_sessions: int) -> None:
-    desk.forecast()
-    desk.notice(num_sessions)
-    desk.source_delivers(desk.newest_sessions(WAIT - 1))
-    assert desk.fill().voided.is_empty()
-    assert desk.states() == ["waiting for its bar"] * 3
-    assert len(overdue(desk.conn, as_of=END)) == 3, "an operator is shown them all the while"
+def test_while_nobody_has_bars_nothing_is_voided_however_long_it_lasts(
+    waiting: OverdueForecast, num_sessions: int
+) -> None:
+    waiting.forecast()
+    waiting.notice(num_sessions)
+    waiting.source_delivers(waiting.newest_sessions(WAIT - 1))
+    assert waiting.fill().voided.is_empty()
+    assert waiting.states() == ["waiting for its bar"] * 3
+    assert len(overdue(waiting.conn, as_of=END)) == 3, "an operator is shown them all the while"
 
 
-def test_bars_of_long_ago_are_no_sessions_that_were_waited_for(desk: Desk) -> None:
-    desk.forecast()
-    desk.notice(60)
-    desk.source_delivers(desk.calendar.between(date(2013, 1, 2), END))
-    assert desk.fill().voided.is_empty()
+def test_bars_of_long_ago_are_no_sessions_that_were_waited_for(waiting: OverdueForecast) -> None:
+    waiting.forecast()
+    waiting.notice(60)
+    waiting.source_delivers(waiting.calendar.between(date(2013, 1, 2), END))
+    assert waiting.fill().voided.is_empty()
 
 
-def test_after_an_outage_a_void_comes_once_enough_sessions_have_bars(desk: Desk) -> None:
-    desk.forecast()
-    desk.notice(60)
-    days = desk.newest_sessions(60)[::6]
-    desk.source_delivers(days[: WAIT - 1])
-    assert desk.fill().voided.is_empty()
-    desk.source_delivers(days[WAIT - 1 :])
-    assert len(desk.fill().voided) == 3
+def test_after_an_outage_a_void_comes_once_enough_sessions_have_bars(waiting: OverdueForecast) -> None:
+    waiting.forecast()
+    waiting.notice(60)
+    days = waiting.newest_sessions(60)[::6]
+    waiting.source_delivers(days[: WAIT - 1])
+    assert waiting.fill().voided.is_empty()
+    waiting.source_delivers(days[WAIT - 1 :])
+    assert len(waiting.fill().voided) == 3
 
 
-def test_a_bar_that_comes_late_but_before_the_void_fills(desk: Desk, empty_record: Record) -> None:
-    desk.forecast()
-    desk.wait()
-    desk.rows.bar("IBM", NEXT_DAY, 99)
-    report = desk.fill()
-    assert desk.states() == ["filled", "voided", "voided"]
+def test_a_bar_that_comes_late_but_before_the_void_fills(waiting: OverdueForecast, empty_record: Record) -> None:
+    waiting.forecast()
+    waiting.wait()
+    waiting.rows.bar("IBM", NEXT_DAY, 99)
+    report = waiting.fill()
+    assert waiting.states() == ["filled", "voided", "voided"]
     assert report.num_filled == 1
     assert report.restated.is_empty()
     assert empty_record.messages() == []
 
 
 def test_a_bar_that_comes_after_the_void_stands_beside_it_and_each_later_vintage_too(
-    desk: Desk, empty_record: Record
+    waiting: OverdueForecast, empty_record: Record
 ) -> None:
-    desk.forecast()
-    desk.wait()
-    desk.fill()
+    waiting.forecast()
+    waiting.wait()
+    waiting.fill()
     for close in (99.0, 98.0):
-        desk.rows.bar("IBM", NEXT_DAY, close)
-        report = desk.fill()
+        waiting.rows.bar("IBM", NEXT_DAY, close)
+        report = waiting.fill()
         assert report.num_filled == 0
         assert report.restated.select("horizon", "actual", "restated_actual").rows() == [("next_day", None, close)]
-    assert desk.fill().restated.is_empty()
-    assert restated_actuals(desk.conn)["restated_actual"].to_list() == [99, 98]
-    assert desk.states() == ["voided"] * 3
-    assert len(desk.events("restatement")) == 2
+    assert waiting.fill().restated.is_empty()
+    assert restated_actuals(waiting.conn)["restated_actual"].to_list() == [99, 98]
+    assert waiting.states() == ["voided"] * 3
+    assert len(waiting.events("restatement")) == 2
     empty_record.seal()
     assert empty_record.messages() == []
 
 
-def test_a_bar_after_the_void_is_restated_on_the_basis_of_the_forecast(desk: Desk) -> None:
-    desk.forecast()
-    desk.wait()
-    desk.fill()
-    desk.rows.split("IBM", NEXT_DAY, 4)
-    desk.rows.bar("IBM", NEXT_DAY, 26)
-    assert desk.fill().restated["restated_actual"].to_list() == [104]
+def test_a_bar_after_the_void_is_restated_on_the_basis_of_the_forecast(waiting: OverdueForecast) -> None:
+    waiting.forecast()
+    waiting.wait()
+    waiting.fill()
+    waiting.rows.split("IBM", NEXT_DAY, 4)
+    waiting.rows.bar("IBM", NEXT_DAY, 26)
+    assert waiting.fill().restated["restated_actual"].to_list() == [104]
 
 
-def test_a_void_is_final_and_a_second_one_of_the_same_horizon_is_refused(desk: Desk) -> None:
-    desk.forecast()
-    desk.wait()
-    desk.fill()
-    assert desk.fill().voided.is_empty()
-    with pytest.raises(psycopg.errors.UniqueViolation), desk.conn.transaction():
-        desk.conn.execute(VOID, ("IBM", RUN_DATE, "next_day", WAIT))
-    desk.rows.bar("IBM", NEXT_DAY, 99)
+def test_a_void_is_final_and_a_second_one_of_the_same_horizon_is_refused(waiting: OverdueForecast) -> None:
+    waiting.forecast()
+    waiting.wait()
+    waiting.fill()
+    assert waiting.fill().voided.is_empty()
+    with pytest.raises(psycopg.errors.UniqueViolation), waiting.conn.transaction():
+        waiting.conn.execute(VOID, ("IBM", RUN_DATE, "next_day", WAIT))
+    waiting.rows.bar("IBM", NEXT_DAY, 99)
     with pytest.raises(psycopg.IntegrityError, match="next_day fill of IBM on 2013-01-02 was voided and stays so"):
-        desk.conn.execute("update snapshot set next_day_actual = 99")
+        waiting.conn.execute("update snapshot set next_day_actual = 99")
 
 
 @pytest.mark.parametrize("what", ["update voided_fill set reason = 'x'", "delete from voided_fill"])
-def test_a_void_is_never_changed_or_removed(desk: Desk, what: str) -> None:
-    desk.forecast()
-    desk.wait()
-    desk.fill()
+def test_a_void_is_never_changed_or_removed(waiting: OverdueForecast, what: str) -> None:
+    waiting.forecast()
+    waiting.wait()
+    waiting.fill()
     with pytest.raises(psycopg.IntegrityError, match="rows of voided_fill are never changed or removed"):
-        desk.conn.execute(what.encode())
+        waiting.conn.execute(what.encode())
 
 
-def test_a_void_by_hand_before_anything_was_noticed_is_refused(desk: Desk) -> None:
-    desk.forecast()
+def test_a_void_by_hand_before_anything_was_noticed_is_refused(waiting: OverdueForecast) -> None:
+    waiting.forecast()
     refusal = f"the next_day forecast of IBM on {RUN_DATE} was waited for 0 sessions, not {WAIT}: it is not voided yet"
     with pytest.raises(psycopg.IntegrityError, match=refusal):
-        desk.conn.execute(VOID, ("IBM", RUN_DATE, "next_day", WAIT))
+        waiting.conn.execute(VOID, ("IBM", RUN_DATE, "next_day", WAIT))
 
 
-def test_a_void_by_hand_too_early_is_refused_with_what_was_waited(desk: Desk) -> None:
-    desk.forecast()
-    desk.wait(WAIT - 1)
+def test_a_void_by_hand_too_early_is_refused_with_what_was_waited(waiting: OverdueForecast) -> None:
+    waiting.forecast()
+    waiting.wait(WAIT - 1)
     with pytest.raises(psycopg.IntegrityError, match=f"was waited for {WAIT - 1} sessions, not {WAIT}"):
-        desk.conn.execute(VOID, ("IBM", RUN_DATE, "one_month", WAIT))
+        waiting.conn.execute(VOID, ("IBM", RUN_DATE, "one_month", WAIT))
 
 
-def test_a_void_where_there_is_a_bar_is_refused(desk: Desk) -> None:
-    desk.forecast()
-    desk.wait()
-    desk.rows.bar("IBM", NEXT_DAY, 99)
+def test_a_void_where_there_is_a_bar_is_refused(waiting: OverdueForecast) -> None:
+    waiting.forecast()
+    waiting.wait()
+    waiting.rows.bar("IBM", NEXT_DAY, 99)
     refusal = f"IBM has a bar for {NEXT_DAY}: the forecast of {RUN_DATE} is filled, not voided"
     with pytest.raises(psycopg.IntegrityError, match=refusal):
-        desk.conn.execute(VOID, ("IBM", RUN_DATE, "next_day", WAIT))
+        waiting.conn.execute(VOID, ("IBM", RUN_DATE, "next_day", WAIT))
 
 
-def test_a_filled_forecast_is_not_voided(desk: Desk) -> None:
-    desk.forecast(traded=(RUN_DATE, NEXT_DAY))
-    desk.wait()
-    desk.fill()
+def test_a_filled_forecast_is_not_voided(waiting: OverdueForecast) -> None:
+    waiting.forecast(traded=(RUN_DATE, NEXT_DAY))
+    waiting.wait()
+    waiting.fill()
     refusal = f"the next_day forecast of IBM on {RUN_DATE} is not open: there is nothing to void"
     with pytest.raises(psycopg.IntegrityError, match=refusal):
-        desk.conn.execute(VOID, ("IBM", RUN_DATE, "next_day", WAIT))
+        waiting.conn.execute(VOID, ("IBM", RUN_DATE, "next_day", WAIT))
 
 
-def test_an_abstention_and_a_forecast_that_does_not_exist_are_not_voided(desk: Desk) -> None:
-    desk.rows.abstention("FB", RUN_DATE)
-    desk.conn.commit()
+def test_an_abstention_and_a_forecast_that_does_not_exist_are_not_voided(waiting: OverdueForecast) -> None:
+    waiting.rows.abstention("FB", RUN_DATE)
+    waiting.conn.commit()
     for ticker in ("FB", "AAPL"):
         refusal = f"the next_day forecast of {ticker} on {RUN_DATE} is not open: there is nothing to void"
-        with pytest.raises(psycopg.IntegrityError, match=refusal), desk.conn.transaction():
-            desk.conn.execute(VOID, (ticker, RUN_DATE, "next_day", WAIT))
-    assert desk.fill().per_ticker.is_empty(), "an abstention is never overdue"
+        with pytest.raises(psycopg.IntegrityError, match=refusal), waiting.conn.transaction():
+            waiting.conn.execute(VOID, (ticker, RUN_DATE, "next_day", WAIT))
+    assert waiting.fill().per_ticker.is_empty(), "an abstention is never overdue"
 
 
-def test_a_void_says_its_moment_and_target_by_the_database_whatever_the_caller_says(desk: Desk) -> None:
-    desk.forecast()
-    desk.wait()
+def test_a_void_says_its_moment_and_target_by_the_database_whatever_the_caller_says(waiting: OverdueForecast) -> None:
+    waiting.forecast()
+    waiting.wait()
     before = datetime.now(UTC)
-    desk.conn.execute(
+    waiting.conn.execute(
         """insert into voided_fill (ticker, run_date, horizon, reason, wait_sessions, target_session, voided_at)
         values ('IBM', %s, 'next_day', 'by hand', 5, '2001-01-02', '2001-01-02')""",
         (RUN_DATE,),
     )
-    row = desk.conn.execute("select target_session, voided_at from voided_fill").fetchone()
+    row = waiting.conn.execute("select target_session, voided_at from voided_fill").fetchone()
     assert row is not None
     assert row[0] == NEXT_DAY
     assert row[1] >= before - timedelta(minutes=1)
 
 
-def test_a_wait_cannot_begin_before_its_bar_is_due(desk: Desk) -> None:
-    newest = desk.calendar.last_closed(datetime.now(UTC))
-    desk.rows.forecast("IBM", newest)
-    desk.conn.commit()
+def test_a_wait_cannot_begin_before_its_bar_is_due(waiting: OverdueForecast) -> None:
+    newest = waiting.calendar.last_closed(datetime.now(UTC))
+    waiting.rows.forecast("IBM", newest)
+    waiting.conn.commit()
     for horizon in HORIZONS:
         with pytest.raises(psycopg.IntegrityError, match=f"the {horizon} actual of IBM on {newest} is not overdue"):
-            desk.conn.execute("insert into overdue_fill values ('IBM', %s, %s)", (newest, horizon))
-        desk.conn.rollback()
+            waiting.conn.execute("insert into overdue_fill values ('IBM', %s, %s)", (newest, horizon))
+        waiting.conn.rollback()
 
 
-def test_a_wait_of_less_than_five_sessions_is_none(desk: Desk) -> None:
-    desk.forecast()
-    desk.wait()
+def test_a_wait_of_less_than_five_sessions_is_none(waiting: OverdueForecast) -> None:
+    waiting.forecast()
+    waiting.wait()
     with pytest.raises(psycopg.errors.CheckViolation, match="voided_fill_wait_sessions_check"):
-        desk.conn.execute(VOID, ("IBM", RUN_DATE, "next_day", 4))
+        waiting.conn.execute(VOID, ("IBM", RUN_DATE, "next_day", 4))
 
 
-def test_a_notice_is_dated_by_the_database_and_never_again(desk: Desk) -> None:
-    desk.forecast()
-    desk.conn.execute("insert into overdue_fill values ('IBM', %s, 'next_day', now() - interval '1 year')", (RUN_DATE,))
-    row = desk.conn.execute("select noticed_at > now() - interval '1 minute' from overdue_fill").fetchone()
+def test_a_notice_is_dated_by_the_database_and_never_again(waiting: OverdueForecast) -> None:
+    waiting.forecast()
+    waiting.conn.execute(
+        "insert into overdue_fill values ('IBM', %s, 'next_day', now() - interval '1 year')", (RUN_DATE,)
+    )
+    row = waiting.conn.execute("select noticed_at > now() - interval '1 minute' from overdue_fill").fetchone()
     assert row == (True,)
-    first = desk.conn.execute("select noticed_at from overdue_fill").fetchall()
-    desk.fill()
-    assert desk.conn.execute("select noticed_at from overdue_fill where horizon = 'next_day'").fetchall() == first
+    first = waiting.conn.execute("select noticed_at from overdue_fill").fetchall()
+    waiting.fill()
+    assert waiting.conn.execute("select noticed_at from overdue_fill where horizon = 'next_day'").fetchall() == first
     with pytest.raises(psycopg.IntegrityError, match="rows of overdue_fill are never changed or removed"):
-        desk.conn.execute("update overdue_fill set noticed_at = now() - interval '1 year'")
+        waiting.conn.execute("update overdue_fill set noticed_at = now() - interval '1 year'")
 
 
-def test_a_fill_that_is_rolled_back_voids_nothing_and_the_next_one_voids_once(desk: Desk, empty_record: Record) -> None:
-    desk.forecast()
-    desk.wait()
-    assert len(fill(desk.conn, as_of=END, config=CONFIG).voided) == 3
-    desk.conn.rollback()
-    assert (desk.states(), desk.events("void")) == (["waiting for its bar"] * 3, [])
-    desk.conn.rollback()
-    assert len(desk.fill().voided) == 3
-    assert len(desk.events("void")) == 3
+def test_a_fill_that_is_rolled_back_voids_nothing_and_the_next_one_voids_once(
+    waiting: OverdueForecast, empty_record: Record
+) -> None:
+    waiting.forecast()
+    waiting.wait()
+    assert len(fill(waiting.conn, as_of=END, config=CONFIG).voided) == 3
+    waiting.conn.rollback()
+    assert (waiting.states(), waiting.events("void")) == (["waiting for its bar"] * 3, [])
+    waiting.conn.rollback()
+    assert len(waiting.fill().voided) == 3
+    assert len(waiting.events("void")) == 3
     assert empty_record.messages() == []
 
 
 def test_a_bar_that_is_committed_while_its_forecast_is_voided_is_not_lost(
-    desk: Desk, database: Database, empty_record: Record
+    waiting: OverdueForecast, database: Database, empty_record: Record
 ) -> None:
-    desk.forecast()
-    desk.wait()
+    waiting.forecast()
+    waiting.wait()
     with database.connect() as source:
-        LedgerRows(source, desk.calendar).bar("IBM", NEXT_DAY, 99)
-        assert len(desk.fill().voided) == 3, "the bar is not committed yet"
+        LedgerRows(source, waiting.calendar).bar("IBM", NEXT_DAY, 99)
+        assert len(waiting.fill().voided) == 3, "the bar is not committed yet"
         source.commit()
-    assert desk.fill().restated["restated_actual"].to_list() == [99]
+    assert waiting.fill().restated["restated_actual"].to_list() == [99]
     assert empty_record.messages() == []
 
 
-def test_only_the_tickers_that_are_asked_for_are_voided(desk: Desk) -> None:
-    desk.forecast("IBM")
-    desk.forecast("GOOG")
-    desk.wait()
-    report = fill(desk.conn, as_of=END, config=CONFIG, tickers=["GOOG"])
+def test_only_the_tickers_that_are_asked_for_are_voided(waiting: OverdueForecast) -> None:
+    waiting.forecast("IBM")
+    waiting.forecast("GOOG")
+    waiting.wait()
+    report = fill(waiting.conn, as_of=END, config=CONFIG, tickers=["GOOG"])
     assert set(report.voided["ticker"]) == {"GOOG"}
-    assert desk.states("IBM") == ["waiting for its bar"] * 3
+    assert waiting.states("IBM") == ["waiting for its bar"] * 3
 
 
 @given(
@@ -342,16 +350,16 @@ def test_after_the_wait_every_horizon_that_is_due_is_filled_or_voided_and_none_b
     late: list[tuple[int, date]],
 ) -> None:
     with fresh_database(server_url, template) as database, database.connect() as conn:
-        desk = Desk(conn, calendar, LedgerRows(conn, calendar))
+        waiting = OverdueForecast(conn, calendar, LedgerRows(conn, calendar))
         for n, sessions in enumerate(traded):
-            desk.forecast(f"T{n}", traded={RUN_DATE} | sessions)
-        desk.wait()
+            waiting.forecast(f"T{n}", traded={RUN_DATE} | sessions)
+        waiting.wait()
         for n, session in late:
-            desk.rows.bar(f"T{n}", session, 101)
-        desk.fill()
+            waiting.rows.bar(f"T{n}", session, 101)
+        waiting.fill()
         for n, sessions in enumerate(traded):
             there = sessions | {session for at, session in late if at == n}
-            assert desk.states(f"T{n}") == ["filled" if target in there else "voided" for target in TARGETS]
+            assert waiting.states(f"T{n}") == ["filled" if target in there else "voided" for target in TARGETS]
         assert overdue(conn, as_of=END).is_empty(), "nothing is pending without a word"
-        num_settled = len(desk.events("fill")) + len(desk.events("void"))
+        num_settled = len(waiting.events("fill")) + len(waiting.events("void"))
         assert num_settled == 3 * len(traded)

@@ -25,7 +25,7 @@ from ldtm_lib.registry.lifecycle import retire, rollback
 from ldtm_lib.registry.retention import prune
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import ArchitectureConfig, ForecastConfig, LedgerConfig, RegistryConfig
-from tests.integration.environment import Desk
+from tests.integration.environment import ForecastEnvironment
 from tests.integration.gate_fixtures import pass_the_gate
 from tests.integration.ledger_rows import LedgerRows
 
@@ -211,11 +211,11 @@ def test_the_role_cannot_add_what_would_overrule_the_gate(
 
 
 def test_shadows_without_rights_are_told_and_cost_the_evening_nothing(
-    writer: Connection, conn: Connection, desk: Desk
+    writer: Connection, conn: Connection, environment: ForecastEnvironment
 ) -> None:
-    asked = desk.with_settings(forecast=ForecastConfig(shadows="both"))
-    desk.ready("AAPL")
-    desk.network("AAPL", status="candidate", trained_on=date(2013, 1, 4), seed=5)
+    asked = environment.with_settings(forecast=ForecastConfig(shadows="both"))
+    environment.ready("AAPL")
+    environment.network("AAPL", status="candidate", trained_on=date(2013, 1, 4), seed=5)
     conn.execute(sql.SQL("revoke insert on shadow_forecast from {}").format(sql.Identifier(ROLE)))
     conn.commit()
     report = replace(asked, conn=writer).take("AAPL")
@@ -227,10 +227,12 @@ def test_shadows_without_rights_are_told_and_cost_the_evening_nothing(
     assert conn.execute("select count(*) from snapshot").fetchone() == (1,)
 
 
-def test_a_connection_that_is_lost_over_shadows_is_told_as_such(conn: Connection, desk: Desk) -> None:
-    asked = desk.with_settings(forecast=ForecastConfig(shadows="both"))
-    desk.ready("AAPL")
-    desk.network("AAPL", status="candidate", trained_on=date(2013, 1, 4), seed=5)
+def test_a_connection_that_is_lost_over_shadows_is_told_as_such(
+    conn: Connection, environment: ForecastEnvironment
+) -> None:
+    asked = environment.with_settings(forecast=ForecastConfig(shadows="both"))
+    environment.ready("AAPL")
+    environment.network("AAPL", status="candidate", trained_on=date(2013, 1, 4), seed=5)
     conn.execute(
         "create function hang_up() returns trigger language plpgsql as"
         " $$ begin perform pg_terminate_backend(pg_backend_pid()); return new; end $$"

@@ -90,7 +90,9 @@ def requirements_on_the_index(name: str, pin: Version, folder: Path) -> list[str
 
 def test_pins_agree_with_the_requirements_of_the_cuda_wheel_of_torch(tmp_path: Path) -> None:
     if Version(version("pip")) < METADATA_ONLY:
-        pytest.skip(f"pip {version('pip')} would download 0.5 GB to read the requirements; `make install` brings pip 26")
+        pytest.skip(
+            f"pip {version('pip')} would download 0.5 GB to read the requirements; `make install` brings pip 26"
+        )
     pins = pinned(REPOSITORY / "constraints.txt")
     of_torch = applicable(requirements_on_the_index("torch", pins["torch"], tmp_path), set())
     by_name = {requirement.name: requirement for requirement in of_torch}

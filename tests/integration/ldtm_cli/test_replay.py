@@ -9,7 +9,7 @@ import pytest
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import Settings
-from tests.integration.environment import RUN_DATE, Desk
+from tests.integration.environment import RUN_DATE, ForecastEnvironment
 from tests.integration.ldtm_cli.shell import run_ldtm
 
 
@@ -29,9 +29,9 @@ class Shell:
 @pytest.fixture
 def shell(tmp_path: Path, database: Database, conn: Connection, calendar: Calendar, settings: Settings) -> Shell:
     shell = Shell(tmp_path, database)
-    desk = Desk(conn, calendar, settings, shell.checkpoints)
-    desk.ready("AAPL")
-    desk.take("AAPL", "MSFT")
+    environment = ForecastEnvironment(conn, calendar, settings, shell.checkpoints)
+    environment.ready("AAPL")
+    environment.take("AAPL", "MSFT")
     conn.commit()
     return shell
 

@@ -53,7 +53,7 @@ HALF_A_DAY, PAST = timedelta(hours=12), -timedelta(minutes=5)
 
 
 @dataclass(frozen=True)
-class Desk:
+class MovedInstallation:
     """Somebody who looks, and whose calendar can be moved to another year."""
 
     config: Path
@@ -61,12 +61,12 @@ class Desk:
     rows: LedgerRows
     calendar: Calendar
 
-    def opens_in(self, ahead: timedelta) -> "Desk":
+    def opens_in(self, ahead: timedelta) -> "MovedInstallation":
         """Friday's evening is the last one, and the session after it opens so far ahead of now."""
         moved = copy.copy(self.calendar)
         by = np.timedelta64(round(self.rows.open_the_session_after(FRIDAY, ahead).total_seconds()), "s")
         moved._opens, moved._closes = self.calendar._opens + by, self.calendar._closes + by
-        return Desk(self.config, self.url, self.rows, moved)
+        return MovedInstallation(self.config, self.url, self.rows, moved)
 
     def records(self, *tickers: str) -> None:
         """An evening of some tickers that is whole."""
@@ -89,25 +89,27 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, database: Database, ledger_rows: LedgerRows, calendar: Calendar) -> Desk:
+def installation(tmp_path: Path, database: Database, ledger_rows: LedgerRows, calendar: Calendar) -> MovedInstallation:
     config = tmp_path / "universe.toml"
     config.write_text(CONFIG)
-    return Desk(config, database.url, ledger_rows, calendar)
+    return MovedInstallation(config, database.url, ledger_rows, calendar)
 
 
 @pytest.fixture
-def speaking(desk: Desk) -> None:
+def speaking(installation: MovedInstallation) -> None:
     """Every ticker has an active model."""
     for ticker in TICKERS:
-        desk.rows.promoted(ticker, date(2013, 1, 11))
+        installation.rows.promoted(ticker, date(2013, 1, 11))
 
 
 @pytest.fixture
-def instance(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
+def instance(installation: MovedInstallation, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
     """Dagster's storage, in which all of a daemon was heard of just now."""
-    with psycopg.connect(desk.url, autocommit=True) as admin:
+    with psycopg.connect(installation.url, autocommit=True) as admin:
         admin.execute("create schema ldtm_dagster")
-    for name, value in dagster_environment(open_project(desk.config, {"LDTM_DATABASE_URL": desk.url})).items():
+    for name, value in dagster_environment(
+        open_project(installation.config, {"LDTM_DATABASE_URL": installation.url})
+    ).items():
         monkeypatch.setenv(name, value)
     with dg.DagsterInstance.get() as instance:
         for part in DAEMON:
@@ -128,10 +130,10 @@ def flat(screen: Screen) -> str:
 
 
 @pytest.mark.usefixtures("speaking", "instance")
-def test_when_everything_is_there_all_is_well(desk: Desk) -> None:
-    desk = desk.opens_in(HALF_A_DAY)
-    desk.records(*TICKERS)
-    screen = desk.looks()
+def test_when_everything_is_there_all_is_well(installation: MovedInstallation) -> None:
+    installation = installation.opens_in(HALF_A_DAY)
+    installation.records(*TICKERS)
+    screen = installation.looks()
     assert screen.needs == ()
     shown = text(screen)
     assert shown.endswith("\n\nAll is well.")
@@ -145,23 +147,23 @@ def test_when_everything_is_there_all_is_well(desk: Desk) -> None:
 
 
 @pytest.mark.usefixtures("speaking", "instance")
-def test_what_may_still_come_by_itself_is_shown_and_needs_nobody(desk: Desk) -> None:
-    desk = desk.opens_in(HALF_A_DAY)
-    desk.records(*TICKERS[1:])
-    desk.tries(["AAPL"])
-    screen = desk.looks()
+def test_what_may_still_come_by_itself_is_shown_and_needs_nobody(installation: MovedInstallation) -> None:
+    installation = installation.opens_in(HALF_A_DAY)
+    installation.records(*TICKERS[1:])
+    installation.tries(["AAPL"])
+    screen = installation.looks()
     assert screen.needs == ()
     assert "no row: AAPL AAPL, 1 attempt: the source has no bar" in flat(screen)
     assert "1 row of 2013-01-18, by" in text(screen)
 
 
 @pytest.mark.usefixtures("speaking", "instance")
-def test_after_the_deadline_a_ticker_without_bar_and_row_needs_a_person(desk: Desk) -> None:
-    desk = desk.opens_in(PAST)
-    desk.records(*TICKERS[1:])
-    desk.tries(["AAPL"])
-    desk.rows.forecast("FB", date(2013, 1, 17))
-    screen = desk.looks()
+def test_after_the_deadline_a_ticker_without_bar_and_row_needs_a_person(installation: MovedInstallation) -> None:
+    installation = installation.opens_in(PAST)
+    installation.records(*TICKERS[1:])
+    installation.tries(["AAPL"])
+    installation.rows.forecast("FB", date(2013, 1, 17))
+    screen = installation.looks()
     assert screen.needs == (
         "no row of 2013-01-18 for AAPL: materialize these snapshots",
         "no bar of 2013-01-18 for AAPL: look at the source",
@@ -173,28 +175,30 @@ def test_after_the_deadline_a_ticker_without_bar_and_row_needs_a_person(desk: De
 
 
 @pytest.mark.usefixtures("speaking", "instance")
-def test_a_ticker_that_fails_again_and_again_is_told_once_whether_or_not_anybody_noticed(desk: Desk) -> None:
-    desk = desk.opens_in(HALF_A_DAY)
-    desk.records(*TICKERS[1:])
+def test_a_ticker_that_fails_again_and_again_is_told_once_whether_or_not_anybody_noticed(
+    installation: MovedInstallation,
+) -> None:
+    installation = installation.opens_in(HALF_A_DAY)
+    installation.records(*TICKERS[1:])
     for _ in range(4):
-        desk.tries(["AAPL"])
+        installation.tries(["AAPL"])
     told = ("AAPL: failed 4 times: the source has no bar",)
-    assert desk.looks().needs == told
+    assert installation.looks().needs == told
     trouble = "insert into trouble (key, kind, severity, evening, subject, summary) values (%s, %s, %s, %s, %s, %s)"
     seen = ("ticker/2013-01-18/AAPL", "ticker", "warning", FRIDAY, "AAPL", "failed 4 times: the source has no bar")
-    desk.rows.conn.execute(trouble, seen)
-    assert desk.looks().needs == told
+    installation.rows.conn.execute(trouble, seen)
+    assert installation.looks().needs == told
     old = ("ticker/2012-01-18/AAPL", "ticker", "warning", date(2012, 1, 18), "AAPL", "long over")
-    desk.rows.conn.execute(trouble, old)
-    screen = desk.looks()
+    installation.rows.conn.execute(trouble, old)
+    screen = installation.looks()
     assert screen.needs == told
     assert "2 troubles not over yet" in text(screen)
 
 
 @pytest.mark.usefixtures("speaking", "instance")
-def test_messages_that_nobody_got_need_a_person(desk: Desk) -> None:
-    desk = desk.opens_in(HALF_A_DAY)
-    desk.records(*TICKERS)
+def test_messages_that_nobody_got_need_a_person(installation: MovedInstallation) -> None:
+    installation = installation.opens_in(HALF_A_DAY)
+    installation.records(*TICKERS)
     delivery = "insert into alert_delivery (alert_id, channel, shown_as, delivered_at, given_up_at, last_error)"
     for title, delivered_at, given_up_at, error in (
         ("came", "2013-01-18", None, "once refused"),
@@ -203,14 +207,14 @@ def test_messages_that_nobody_got_need_a_person(desk: Desk) -> None:
         ("refused", None, None, "connection refused"),
         ("lost", None, datetime.now(UTC), "timed out"),
     ):
-        [(number,)] = desk.rows.conn.execute(
+        [(number,)] = installation.rows.conn.execute(
             "insert into alert (severity, title, body) values ('error', %s, '') returning alert_id", (title,)
         ).fetchall()
-        desk.rows.conn.execute(
+        installation.rows.conn.execute(
             f"{delivery} values (%s, 'hash', 'mailto://example.org', %s, %s, %s)",
             (number, delivered_at, given_up_at, error),
         )
-    screen = desk.looks()
+    screen = installation.looks()
     assert screen.needs == (
         "alert 5 was not delivered to mailto://example.org: timed out",
         "alert 4 was not delivered to mailto://example.org: connection refused",
@@ -224,17 +228,19 @@ def test_messages_that_nobody_got_need_a_person(desk: Desk) -> None:
 
 
 @pytest.mark.usefixtures("instance")
-def test_a_universe_in_which_nobody_speaks_needs_a_person(desk: Desk) -> None:
-    desk = desk.opens_in(HALF_A_DAY)
-    desk.records(*TICKERS)
-    assert desk.looks().needs == ("no model is active, so every ticker abstains: `ldtm registry list` says why",)
+def test_a_universe_in_which_nobody_speaks_needs_a_person(installation: MovedInstallation) -> None:
+    installation = installation.opens_in(HALF_A_DAY)
+    installation.records(*TICKERS)
+    assert installation.looks().needs == (
+        "no model is active, so every ticker abstains: `ldtm registry list` says why",
+    )
 
 
 @pytest.mark.usefixtures("speaking")
-def test_a_degraded_model_needs_a_person(desk: Desk, settings: Settings) -> None:
-    desk = desk.opens_in(HALF_A_DAY)
-    desk.records(*TICKERS)
-    found = desk.looks().tables
+def test_a_degraded_model_needs_a_person(installation: MovedInstallation, settings: Settings) -> None:
+    installation = installation.opens_in(HALF_A_DAY)
+    installation.records(*TICKERS)
+    found = installation.looks().tables
     assert found is not None
     assert needs(found, settings) == []
     reason = "AAPL v1.2013-01-11 was right in 60 of 155 calls"
@@ -243,23 +249,23 @@ def test_a_degraded_model_needs_a_person(desk: Desk, settings: Settings) -> None
 
 @pytest.mark.usefixtures("speaking")
 def test_a_dagster_that_does_not_run_or_is_switched_off_needs_a_person(
-    desk: Desk, instance: dg.DagsterInstance
+    installation: MovedInstallation, instance: dg.DagsterInstance
 ) -> None:
-    desk = desk.opens_in(HALF_A_DAY)
-    desk.records(*TICKERS)
-    screen = desk.looks()
+    installation = installation.opens_in(HALF_A_DAY)
+    installation.records(*TICKERS)
+    screen = installation.looks()
     assert screen.dagster is not None
     assert {"evening_schedule", "freshness_schedule", "catch_up_sensor"} <= {*screen.dagster.stopped}
     assert screen.needs == (), "automation is off, so these are off by default"
-    desk.config.write_text(CONFIG + "[automation]\non = true\n")
-    screen = desk.looks()
+    installation.config.write_text(CONFIG + "[automation]\non = true\n")
+    screen = installation.looks()
     assert screen.dagster is not None
     assert (screen.dagster.stopped, screen.needs) == ((), (UNHEARD,))
     assert {tick.schedule for tick in screen.dagster.next_ticks} >= {"evening_schedule", "freshness_schedule"}
     stop(instance, "evening_schedule")
     for part in DAEMON:
         instance.add_daemon_heartbeat(DaemonHeartbeat(time.time() - 100, part, "a", []))
-    screen = desk.looks()
+    screen = installation.looks()
     assert screen.needs == (
         "Dagster does not run, so nothing happens by itself: `ldtm up`",
         "automation is on, but evening_schedule was stopped in the pages",
@@ -280,14 +286,14 @@ def test_a_dagster_that_does_not_run_or_is_switched_off_needs_a_person(
     ],
 )
 def test_a_daemon_of_which_a_part_is_dead_needs_a_person(
-    desk: Desk, instance: dg.DagsterInstance, dead: list[str], says: str
+    installation: MovedInstallation, instance: dg.DagsterInstance, dead: list[str], says: str
 ) -> None:
-    desk = desk.opens_in(HALF_A_DAY)
-    desk.records(*TICKERS)
+    installation = installation.opens_in(HALF_A_DAY)
+    installation.records(*TICKERS)
     for part in (*dead, "BACKFILL"):
         beat_at = time.time() - (100 if part in dead else 0)
         instance.add_daemon_heartbeat(DaemonHeartbeat(beat_at, part, "a", []))
-    screen = desk.looks()
+    screen = installation.looks()
     assert screen.needs == (f"Dagster runs, but nobody looks after {says}: `ldtm down`, then `ldtm up`",)
     assert f"Dagster  runs without {says}\n" in text(screen)
     assert screen.dagster is not None
@@ -295,39 +301,41 @@ def test_a_daemon_of_which_a_part_is_dead_needs_a_person(
 
 
 @pytest.mark.usefixtures("speaking")
-def test_a_run_that_never_reached_the_queue_is_not_shown_as_queued(desk: Desk, instance: dg.DagsterInstance) -> None:
-    desk = desk.opens_in(HALF_A_DAY)
+def test_a_run_that_never_reached_the_queue_is_not_shown_as_queued(
+    installation: MovedInstallation, instance: dg.DagsterInstance
+) -> None:
+    installation = installation.opens_in(HALF_A_DAY)
     create_run_for_test(instance, job_name="evening_job", status=dg.DagsterRunStatus.NOT_STARTED)
-    assert "0 runs under way, 0 queued" in text(desk.looks())
-    with psycopg.connect(desk.url, autocommit=True) as admin:
+    assert "0 runs under way, 0 queued" in text(installation.looks())
+    with psycopg.connect(installation.url, autocommit=True) as admin:
         admin.execute("update ldtm_dagster.runs set status = 'QUEUED'")
-    assert "0 runs under way, 1 queued" in text(desk.looks())
+    assert "0 runs under way, 1 queued" in text(installation.looks())
 
 
 @pytest.mark.usefixtures("speaking", "instance")
 def test_a_disk_that_is_nearly_full_needs_a_person_and_is_told_once(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    installation: MovedInstallation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    desk = desk.opens_in(HALF_A_DAY)
-    desk.records(*TICKERS)
+    installation = installation.opens_in(HALF_A_DAY)
+    installation.records(*TICKERS)
     monkeypatch.setattr(disk, "LITTLE_DISK_GIB", 1e9)
-    [told] = desk.looks().needs
+    [told] = installation.looks().needs
     assert told.startswith("disk: ")
     assert told.endswith(", less than 1e+09: free some, or see `ldtm retention`")
-    disk.watch_disk(desk.rows.conn, desk.config.parent)
-    assert [line.partition(":")[0] for line in desk.looks().needs] == ["disk"]
+    disk.watch_disk(installation.rows.conn, installation.config.parent)
+    assert [line.partition(":")[0] for line in installation.looks().needs] == ["disk"]
 
 
 @pytest.mark.usefixtures("speaking")
 @pytest.mark.parametrize("last_session", ["2013-01-18", "2013-01-20"])
 def test_where_the_partitions_end_in_the_past_the_last_evening_is_theirs_and_nothing_is_missing(
-    desk: Desk, last_session: str
+    installation: MovedInstallation, last_session: str
 ) -> None:
-    desk.config.write_text(CONFIG + f"last_session = {last_session}\n")
+    installation.config.write_text(CONFIG + f"last_session = {last_session}\n")
     for ticker in TICKERS:
-        desk.rows.bar(ticker, FRIDAY, 100)
-        desk.rows.forecast(ticker, FRIDAY)
-    screen = desk.looks()
+        installation.rows.bar(ticker, FRIDAY, 100)
+        installation.rows.forecast(ticker, FRIDAY)
+    screen = installation.looks()
     assert screen.needs == (), "no evening will come, so Dagster may stand still"
     shown = text(screen)
     assert "evening  Fri 2013-01-18: 5 simulated rows of 5 tickers\n" in shown
@@ -337,9 +345,11 @@ def test_where_the_partitions_end_in_the_past_the_last_evening_is_theirs_and_not
 
 
 @pytest.mark.usefixtures("speaking")
-def test_a_sensor_that_failed_when_it_last_looked_needs_a_person(desk: Desk, instance: dg.DagsterInstance) -> None:
-    desk = desk.opens_in(HALF_A_DAY)
-    desk.records(*TICKERS)
+def test_a_sensor_that_failed_when_it_last_looked_needs_a_person(
+    installation: MovedInstallation, instance: dg.DagsterInstance
+) -> None:
+    installation = installation.opens_in(HALF_A_DAY)
+    installation.records(*TICKERS)
     repository = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("ldtm"), "__repository__")
     origin = RemoteInstigatorOrigin(repository, "alert_sensor")
     ids = (origin.get_id(), origin.get_selector().get_id())
@@ -358,17 +368,17 @@ def test_a_sensor_that_failed_when_it_last_looked_needs_a_person(desk: Desk, ins
             TickData(*ids[:1], "alert_sensor", InstigatorType.SENSOR, came_to, at, error=of_tick, selector_id=ids[1])
         )
         if at == 2.0:
-            assert desk.looks().needs == ()
-    assert desk.looks().needs == ("alert_sensor fails at each look: DataError: a NUL",)
+            assert installation.looks().needs == ()
+    assert installation.looks().needs == ("alert_sensor fails at each look: DataError: a NUL",)
 
 
 @pytest.mark.usefixtures("speaking", "instance")
-def test_a_storage_of_dagster_that_cannot_be_read_is_a_sentence(desk: Desk) -> None:
-    desk = desk.opens_in(HALF_A_DAY)
-    desk.records(*TICKERS)
-    with psycopg.connect(desk.url, autocommit=True) as admin:
+def test_a_storage_of_dagster_that_cannot_be_read_is_a_sentence(installation: MovedInstallation) -> None:
+    installation = installation.opens_in(HALF_A_DAY)
+    installation.records(*TICKERS)
+    with psycopg.connect(installation.url, autocommit=True) as admin:
         admin.execute("alter table ldtm_dagster.daemon_heartbeats rename to elsewhere")
-    screen = desk.looks()
+    screen = installation.looks()
     [told] = screen.needs
     assert told.startswith("Dagster's storage cannot be read: ")
     assert "daemon_heartbeats" in told
@@ -383,8 +393,8 @@ def stop(instance: dg.DagsterInstance, schedule: str) -> None:
     instance.add_instigator_state(InstigatorState(origin, InstigatorType.SCHEDULE, InstigatorStatus.STOPPED, data))
 
 
-def test_an_empty_database_says_how_to_begin(desk: Desk) -> None:
-    screen = desk.looks()
+def test_an_empty_database_says_how_to_begin(installation: MovedInstallation) -> None:
+    screen = installation.looks()
     assert screen.needs == (
         "nothing was forecast yet: materialize price_history, then backtests, checkpoints and registry",
         "Dagster was never started here: `ldtm up`",
@@ -393,32 +403,42 @@ def test_an_empty_database_says_how_to_begin(desk: Desk) -> None:
     assert "no rows of 5 tickers" in shown
     assert "not tried yet" in shown
     assert "models   0 of 5 tickers have an active model" in shown
-    with psycopg.connect(desk.url) as conn:
+    with psycopg.connect(installation.url) as conn:
         assert conn.execute("select to_regnamespace('ldtm_dagster')").fetchone() == (None,), "a look makes nothing"
 
 
-def test_a_schema_that_lacks_steps_says_which_command_applies_them(desk: Desk, empty_database: Database) -> None:
-    screen = look(desk.config, {"LDTM_DATABASE_URL": empty_database.url}, desk.calendar)
+def test_a_schema_that_lacks_steps_says_which_command_applies_them(
+    installation: MovedInstallation, empty_database: Database
+) -> None:
+    screen = look(installation.config, {"LDTM_DATABASE_URL": empty_database.url}, installation.calendar)
     assert screen.tables is None
     assert screen.needs[0].startswith("schema ldtm lacks 1")
     assert screen.needs[0].endswith("steps: `ldtm db migrate`")
 
 
-def test_a_server_that_is_not_there_is_told_and_not_started(desk: Desk) -> None:
-    screen = look(desk.config, {}, desk.calendar)
-    assert screen.needs == (f"the embedded PostgreSQL of {desk.config.parent}/.ldtm/ldtm does not run: `ldtm up`",)
-    assert not (desk.config.parent / ".ldtm").exists()
+def test_a_server_that_is_not_there_is_told_and_not_started(installation: MovedInstallation) -> None:
+    screen = look(installation.config, {}, installation.calendar)
+    assert screen.needs == (
+        f"the embedded PostgreSQL of {installation.config.parent}/.ldtm/ldtm does not run: `ldtm up`",
+    )
+    assert not (installation.config.parent / ".ldtm").exists()
     assert "Dagster  not looked at" in text(screen)
-    given = look(desk.config, {"LDTM_DATABASE_URL": "postgresql://me:top-secret@127.0.0.1:1/prices"}, desk.calendar)
+    given = look(
+        installation.config,
+        {"LDTM_DATABASE_URL": "postgresql://me:top-secret@127.0.0.1:1/prices"},
+        installation.calendar,
+    )
     assert "PostgreSQL at 127.0.0.1:1/prices does not answer" in str(given.needs)
     assert "top-secret" not in str(given)
 
 
-def test_the_command_ends_with_status_1_when_something_needs_a_person_and_its_json_says_so(desk: Desk) -> None:
-    shown = run_ldtm(desk.config.parent, desk.url, "status", COLUMNS="80")
+def test_the_command_ends_with_status_1_when_something_needs_a_person_and_its_json_says_so(
+    installation: MovedInstallation,
+) -> None:
+    shown = run_ldtm(installation.config.parent, installation.url, "status", COLUMNS="80")
     assert (shown.returncode, shown.stderr) == (1, "")
     assert "2 things for a person to look at:" in shown.stdout
-    done = run_ldtm(desk.config.parent, desk.url, "status", "--json")
+    done = run_ldtm(installation.config.parent, installation.url, "status", "--json")
     assert done.returncode == 1
     found = json.loads(done.stdout)
     assert (found["is_well"], found["dagster"]) == (False, None)
@@ -428,7 +448,7 @@ def test_the_command_ends_with_status_1_when_something_needs_a_person_and_its_js
 
 
 def test_the_number_of_statements_does_not_depend_on_the_universe(
-    desk: Desk, conn: Connection, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    installation: MovedInstallation, conn: Connection, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[object] = []
     execute: Callable[..., object] = getattr(psycopg.Cursor, "execute")  # noqa: B009 its overloads are no matter here
@@ -440,21 +460,21 @@ def test_the_number_of_statements_does_not_depend_on_the_universe(
     monkeypatch.setattr(psycopg.Cursor, "execute", counted)
     many = tuple(f"T{number:03}" for number in range(300))
     for tickers in (TICKERS, many):
-        status(conn, Settings(path=settings.path, tickers=tickers), desk.calendar)
+        status(conn, Settings(path=settings.path, tickers=tickers), installation.calendar)
     assert asked[: len(asked) // 2] == asked[len(asked) // 2 :]
 
 
-def ticks(desk: Desk, moment: datetime) -> dict[str, str]:
-    definitions = definitions_for(load_settings(desk.config), desk.calendar)
+def ticks(installation: MovedInstallation, moment: datetime) -> dict[str, str]:
+    definitions = definitions_for(load_settings(installation.config), installation.calendar)
     schedules = [each for each in definitions.schedules or () if isinstance(each, dg.ScheduleDefinition)]
-    return {each.name: f"{_next_tick(each, desk.calendar, moment).at:%Y-%m-%d %H:%M}" for each in schedules}
+    return {each.name: f"{_next_tick(each, installation.calendar, moment).at:%Y-%m-%d %H:%M}" for each in schedules}
 
 
-def test_the_next_run_is_on_a_session_by_the_clock_of_new_york(desk: Desk) -> None:
-    before_thanksgiving = ticks(desk, datetime(2026, 11, 26, 0, tzinfo=UTC))
+def test_the_next_run_is_on_a_session_by_the_clock_of_new_york(installation: MovedInstallation) -> None:
+    before_thanksgiving = ticks(installation, datetime(2026, 11, 26, 0, tzinfo=UTC))
     assert before_thanksgiving["evening_schedule"] == "2026-11-27 23:15"
     assert before_thanksgiving["freshness_schedule"] == "2026-11-27 14:35"
     assert before_thanksgiving["retraining_schedule"] == "2026-11-28 14:00"
-    in_summer = ticks(desk, datetime(2026, 7, 6, 12, tzinfo=UTC))
+    in_summer = ticks(installation, datetime(2026, 7, 6, 12, tzinfo=UTC))
     assert in_summer["evening_schedule"] == "2026-07-06 22:15"
     assert in_summer["freshness_schedule"] == "2026-07-06 13:35"

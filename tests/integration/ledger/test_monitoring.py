@@ -14,7 +14,7 @@ from ldtm_lib.ledger.monitoring import Watch, watch_active_models
 from ldtm_lib.registry.lifecycle import retire
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import DegradationPolicy, RegistryConfig, Settings
-from tests.integration import gate_fixtures as earned
+from tests.integration import gate_fixtures
 from tests.integration.ledger.live_record import TRAINED_ON, put_live
 from tests.integration.ledger_rows import LedgerRows
 
@@ -87,7 +87,7 @@ def test_of_two_watches_at_once_one_retires_and_the_other_finds_nobody(
 def test_a_model_that_somebody_takes_out_without_waiting_is_left_and_the_evening_goes_on(
     database: Database, conn: Connection, settings: Settings, degraded: int
 ) -> None:
-    earned.retire(conn, "AAPL")
+    gate_fixtures.retire(conn, "AAPL")
     with meanwhile(database, lambda: watched(database, settings), ROW) as result:
         conn.commit()
         watch = result()

@@ -26,25 +26,25 @@ from ldtm_lib.ledger.shadows import shadow_records
 from ldtm_lib.ledger.snapshots import SnapshotReport
 from ldtm_lib.ledger.track_record import track_record
 from ldtm_lib.settings import ForecastConfig, LedgerConfig, Shadows
-from tests.integration import gate_fixtures as earned
-from tests.integration.environment import NEXT_DAY, ONE_MONTH, RUN_DATE, Desk
+from tests.integration import gate_fixtures
+from tests.integration.environment import NEXT_DAY, ONE_MONTH, RUN_DATE, ForecastEnvironment
 from tests.integration.ledger_rows import LedgerRows
 
 OLD, MIDDLE, NEW = date(2012, 10, 31), date(2012, 11, 30), date(2012, 12, 31)
 
 
-def casting(desk: Desk, shadows: Shadows = "both", **forecast: Any) -> Desk:
-    return desk.with_settings(forecast=ForecastConfig(shadows=shadows, **forecast))
+def casting(environment: ForecastEnvironment, shadows: Shadows = "both", **forecast: Any) -> ForecastEnvironment:
+    return environment.with_settings(forecast=ForecastConfig(shadows=shadows, **forecast))
 
 
-def retire(desk: Desk, ticker: str) -> None:
-    earned.retire(desk.conn, ticker)
+def retire(environment: ForecastEnvironment, ticker: str) -> None:
+    gate_fixtures.retire(environment.conn, ticker)
 
 
-def bring_back(desk: Desk, ticker: str, trained_on: date) -> None:
+def bring_back(environment: ForecastEnvironment, ticker: str, trained_on: date) -> None:
     """A retired network under a version of its own, as a rollback does it."""
-    retire(desk, ticker)
-    desk.conn.execute(
+    retire(environment, ticker)
+    environment.conn.execute(
         """insert into checkpoint (ticker, status, trained_on, architecture_sha256, recipe_sha256, data_sha256,
             file_name, file_sha256, seed, num_training_rows, num_validation_rows, num_epochs, best_epoch,
             validation_loss, duration_seconds, device, major, version, restores)
@@ -54,9 +54,9 @@ def bring_back(desk: Desk, ticker: str, trained_on: date) -> None:
         from checkpoint where ticker = %s and trained_on = %s""",
         (ticker, trained_on),
     )
-    earned.give_order(desk.conn, "rollback")
-    (name,) = desk.conn.execute("select file_name from checkpoint where status = 'active'").fetchone() or ("",)
-    (desk.folder / name).write_bytes((desk.folder / name.removesuffix(".again")).read_bytes())
+    gate_fixtures.give_order(environment.conn, "rollback")
+    (name,) = environment.conn.execute("select file_name from checkpoint where status = 'active'").fetchone() or ("",)
+    (environment.folder / name).write_bytes((environment.folder / name.removesuffix(".again")).read_bytes())
 
 
 def on_record(conn: Connection) -> list[tuple[str, str, date]]:
@@ -67,21 +67,23 @@ def on_record(conn: Connection) -> list[tuple[str, str, date]]:
 
 
 @contextmanager
-def taken_back(desk: Desk) -> Iterator[None]:
-    with desk.conn.transaction(force_rollback=True):
+def taken_back(environment: ForecastEnvironment) -> Iterator[None]:
+    with environment.conn.transaction(force_rollback=True):
         yield
 
 
-def test_a_refused_candidate_and_the_model_that_retired_last_are_heard_beside_the_row(desk: Desk) -> None:
-    desk.deliver(desk.bars(["AAPL", "MSFT"]))
-    windows = {w.ticker: w for w in desk.make_windows(["AAPL", "MSFT"])}
+def test_a_refused_candidate_and_the_model_that_retired_last_are_heard_beside_the_row(
+    environment: ForecastEnvironment,
+) -> None:
+    environment.deliver(environment.bars(["AAPL", "MSFT"]))
+    windows = {w.ticker: w for w in environment.make_windows(["AAPL", "MSFT"])}
     for trained_on in (OLD, MIDDLE):
-        desk.network("AAPL", trained_on=trained_on)
-        retire(desk, "AAPL")
-    desk.network("AAPL", trained_on=NEW, seed=1)
-    desk.network("AAPL", status="candidate", trained_on=date(2013, 1, 4), seed=2)
-    desk.network("MSFT", status="candidate", trained_on=OLD, seed=3)
-    desk.network("MSFT", status="candidate", trained_on=NEW, seed=4)
+        environment.network("AAPL", trained_on=trained_on)
+        retire(environment, "AAPL")
+    environment.network("AAPL", trained_on=NEW, seed=1)
+    environment.network("AAPL", status="candidate", trained_on=date(2013, 1, 4), seed=2)
+    environment.network("MSFT", status="candidate", trained_on=OLD, seed=3)
+    environment.network("MSFT", status="candidate", trained_on=NEW, seed=4)
     for shadows, expected in {
         "none": [],
         "candidate": [("AAPL", "candidate", date(2013, 1, 4)), ("MSFT", "candidate", NEW)],
@@ -92,25 +94,25 @@ def test_a_refused_candidate_and_the_model_that_retired_last_are_heard_beside_th
             ("MSFT", "candidate", NEW),
         ],
     }.items():
-        with taken_back(desk):
-            report = casting(desk, shadows).take("AAPL", "MSFT")  # type: ignore[arg-type]
-            assert on_record(desk.conn) == expected, shadows
+        with taken_back(environment):
+            report = casting(environment, shadows).take("AAPL", "MSFT")  # type: ignore[arg-type]
+            assert on_record(environment.conn) == expected, shadows
             assert (report.num_shadows, report.shadow_notes) == (len(expected), ())
-    report = casting(desk).take("AAPL", "MSFT")
+    report = casting(environment).take("AAPL", "MSFT")
     assert [row.abstained_reason for row in report.rows] == [None, "has no active model"]
 
     # Had it been the active one, the candidate would have said the same to the bit.
-    shadow = desk.conn.execute(
+    shadow = environment.conn.execute(
         """select run_date_close, next_day_pred, next_monday_pred, one_month_pred, direction_pred, window_sha256,
             bars_recorded_until from shadow_forecast where ticker = 'MSFT'"""
     ).fetchone()
-    with taken_back(desk):
-        desk.conn.execute("alter table snapshot disable trigger user")
-        desk.conn.execute("alter table shadow_forecast disable trigger user")
-        desk.conn.execute("delete from shadow_forecast")
-        desk.conn.execute("delete from snapshot")
-        desk.network("MSFT", trained_on=NEW, seed=4)
-        (row,) = desk.take("MSFT").rows
+    with taken_back(environment):
+        environment.conn.execute("alter table snapshot disable trigger user")
+        environment.conn.execute("alter table shadow_forecast disable trigger user")
+        environment.conn.execute("delete from shadow_forecast")
+        environment.conn.execute("delete from snapshot")
+        environment.network("MSFT", trained_on=NEW, seed=4)
+        (row,) = environment.take("MSFT").rows
     assert shadow is not None
     assert shadow == (
         *(row.run_date_close, row.next_day_pred, row.next_monday_pred, row.one_month_pred, row.direction_pred),
@@ -118,84 +120,89 @@ def test_a_refused_candidate_and_the_model_that_retired_last_are_heard_beside_th
     )
 
 
-def test_the_same_evening_again_adds_nothing_and_changes_nothing(desk: Desk) -> None:
-    desk.ready("AAPL")
-    desk.network("AAPL", status="candidate", trained_on=date(2013, 1, 4), seed=5)
-    caster = casting(desk)
+def test_the_same_evening_again_adds_nothing_and_changes_nothing(environment: ForecastEnvironment) -> None:
+    environment.ready("AAPL")
+    environment.network("AAPL", status="candidate", trained_on=date(2013, 1, 4), seed=5)
+    caster = casting(environment)
     first = caster.take("AAPL")
-    rows = desk.conn.execute("select * from shadow_forecast").fetchall()
+    rows = environment.conn.execute("select * from shadow_forecast").fetchall()
     again = caster.take("AAPL")
-    assert desk.conn.execute("select * from shadow_forecast").fetchall() == rows
+    assert environment.conn.execute("select * from shadow_forecast").fetchall() == rows
     assert (first.num_shadows, again.num_shadows, again.written, again.shadow_notes) == (1, 1, (), ())
     for change in (
         "update shadow_forecast set next_day_pred = 1",
         "delete from shadow_forecast",
         "truncate shadow_forecast",
     ):
-        with pytest.raises(psycopg.IntegrityError, match="rows of shadow_forecast are never changed"), taken_back(desk):
-            desk.conn.execute(change.encode())
+        with (
+            pytest.raises(psycopg.IntegrityError, match="rows of shadow_forecast are never changed"),
+            taken_back(environment),
+        ):
+            environment.conn.execute(change.encode())
 
 
-def test_nobody_casts_a_shadow_who_spoke_or_knew_too_much_or_is_no_newer(desk: Desk) -> None:
-    def shadows_of(caster: Desk, *, simulated: bool = True) -> list[tuple[str, str, date]]:
-        with taken_back(desk):
+def test_nobody_casts_a_shadow_who_spoke_or_knew_too_much_or_is_no_newer(environment: ForecastEnvironment) -> None:
+    def shadows_of(caster: ForecastEnvironment, *, simulated: bool = True) -> list[tuple[str, str, date]]:
+        with taken_back(environment):
             caster.take("AAPL", simulated=simulated)
-            return on_record(desk.conn)
+            return on_record(environment.conn)
 
-    desk.deliver(desk.bars(["AAPL"]))
-    desk.make_windows(["AAPL"])
-    desk.network("AAPL", status="candidate", trained_on=OLD)
-    assert shadows_of(casting(desk, without_active="candidate")) == [], "it spoke itself"
-    desk.network("AAPL", trained_on=MIDDLE, seed=1)
-    assert shadows_of(casting(desk)) == [], "the candidate is older than the active model"
-    desk.network("AAPL", status="candidate", trained_on=RUN_DATE, seed=2)
-    assert shadows_of(casting(desk)) == [], "a simulated row takes only models trained before it"
-    assert shadows_of(casting(desk), simulated=False) == [("AAPL", "candidate", RUN_DATE)]
-    desk.network("AAPL", status="candidate", trained_on=NEXT_DAY, seed=3)
-    assert shadows_of(casting(desk), simulated=False) == [("AAPL", "candidate", RUN_DATE)]
+    environment.deliver(environment.bars(["AAPL"]))
+    environment.make_windows(["AAPL"])
+    environment.network("AAPL", status="candidate", trained_on=OLD)
+    assert shadows_of(casting(environment, without_active="candidate")) == [], "it spoke itself"
+    environment.network("AAPL", trained_on=MIDDLE, seed=1)
+    assert shadows_of(casting(environment)) == [], "the candidate is older than the active model"
+    environment.network("AAPL", status="candidate", trained_on=RUN_DATE, seed=2)
+    assert shadows_of(casting(environment)) == [], "a simulated row takes only models trained before it"
+    assert shadows_of(casting(environment), simulated=False) == [("AAPL", "candidate", RUN_DATE)]
+    environment.network("AAPL", status="candidate", trained_on=NEXT_DAY, seed=3)
+    assert shadows_of(casting(environment), simulated=False) == [("AAPL", "candidate", RUN_DATE)]
 
 
-def test_a_network_that_was_brought_back_is_not_its_own_shadow(desk: Desk, ledger_rows: LedgerRows) -> None:
-    desk.deliver(desk.bars(["AAPL"]))
-    desk.make_windows(["AAPL"])
+def test_a_network_that_was_brought_back_is_not_its_own_shadow(
+    environment: ForecastEnvironment, ledger_rows: LedgerRows
+) -> None:
+    environment.deliver(environment.bars(["AAPL"]))
+    environment.make_windows(["AAPL"])
     for seed, trained_on in enumerate((OLD, MIDDLE, NEW)):
-        desk.network("AAPL", trained_on=trained_on, seed=seed)
+        environment.network("AAPL", trained_on=trained_on, seed=seed)
         if trained_on != NEW:
-            retire(desk, "AAPL")
-    with taken_back(desk):
-        bring_back(desk, "AAPL", NEW)
-        casting(desk).take("AAPL", simulated=False)
-        assert on_record(desk.conn) == [("AAPL", "retired", MIDDLE)], "what retired last is what speaks"
-    bring_back(desk, "AAPL", MIDDLE)
+            retire(environment, "AAPL")
+    with taken_back(environment):
+        bring_back(environment, "AAPL", NEW)
+        casting(environment).take("AAPL", simulated=False)
+        assert on_record(environment.conn) == [("AAPL", "retired", MIDDLE)], "what retired last is what speaks"
+    bring_back(environment, "AAPL", MIDDLE)
     ledger_rows.open_the_session_after(RUN_DATE, timedelta(hours=1))
-    (row,) = casting(desk).take("AAPL", simulated=False).rows
+    (row,) = casting(environment).take("AAPL", simulated=False).rows
     assert (row.kind, row.model_version) == ("live", "v1.2012-11-30.again")
-    assert on_record(desk.conn) == [("AAPL", "retired", NEW)]
-    with taken_back(desk):
-        retire(desk, "AAPL")
-        bring_back(desk, "AAPL", NEW)
-        desk.conn.execute("set constraints all immediate")
-        desk.conn.execute("alter table snapshot disable trigger user")
-        desk.conn.execute("alter table shadow_forecast disable trigger user")
-        desk.conn.execute("delete from shadow_forecast")
-        desk.conn.execute("delete from snapshot")
-        casting(desk).take("AAPL", simulated=False)
-        trained = [trained_on for _, _, trained_on in on_record(desk.conn)]
+    assert on_record(environment.conn) == [("AAPL", "retired", NEW)]
+    with taken_back(environment):
+        retire(environment, "AAPL")
+        bring_back(environment, "AAPL", NEW)
+        environment.conn.execute("set constraints all immediate")
+        environment.conn.execute("alter table snapshot disable trigger user")
+        environment.conn.execute("alter table shadow_forecast disable trigger user")
+        environment.conn.execute("delete from shadow_forecast")
+        environment.conn.execute("delete from snapshot")
+        casting(environment).take("AAPL", simulated=False)
+        trained = [trained_on for _, _, trained_on in on_record(environment.conn)]
     assert trained == [MIDDLE], "the network of November retired last, as .again"
 
 
-def test_what_cannot_be_asked_leaves_a_note_and_the_evening_goes_on(desk: Desk) -> None:
+def test_what_cannot_be_asked_leaves_a_note_and_the_evening_goes_on(environment: ForecastEnvironment) -> None:
     tickers = ("AAPL", "FB", "GOOG", "IBM", "MSFT")
-    desk.deliver(desk.bars(tickers[:-1]))
-    desk.make_windows(tickers)
+    environment.deliver(environment.bars(tickers[:-1]))
+    environment.make_windows(tickers)
     for ticker in tickers:
-        desk.network(ticker, status="candidate", trained_on=NEW)
-    (desk.folder / "AAPL_candidate_2012-12-31_0.pt").write_bytes(b"PK")
-    desk.conn.execute("update checkpoint set file_removed_at = now() where ticker = 'FB'")
-    report = casting(desk).take()
+        environment.network(ticker, status="candidate", trained_on=NEW)
+    (environment.folder / "AAPL_candidate_2012-12-31_0.pt").write_bytes(b"PK")
+    environment.conn.execute("update checkpoint set file_removed_at = now() where ticker = 'FB'")
+    report = casting(environment).take()
     assert len(report.written) == 5
-    assert [ticker for ticker, _, _ in on_record(desk.conn)] == ["GOOG", "IBM"]
-    sha = {t: s[:8] for t, s in desk.conn.execute("select ticker, file_sha256 from checkpoint").fetchall()}
+    assert [ticker for ticker, _, _ in on_record(environment.conn)] == ["GOOG", "IBM"]
+    sha = {t: s[:8] for t, s in environment.conn.execute("select ticker, file_sha256 from checkpoint").fetchall()}
     notes = {note.split()[0]: note for note in report.shadow_notes}
     assert sorted(notes) == ["AAPL", "FB", "MSFT"]
     assert notes["AAPL"].startswith(
@@ -204,19 +211,21 @@ def test_what_cannot_be_asked_leaves_a_note_and_the_evening_goes_on(desk: Desk) 
     assert notes["FB"] == f"FB has no shadow of the candidate {sha['FB']}: FB has a file that was removed"
     assert notes["MSFT"] == f"MSFT has no shadow of the candidate {sha['MSFT']}: MSFT has no bar for 2013-01-11"
 
-    desk.network("GOOG", status="candidate", trained_on=date(2013, 1, 4), seed=1)
-    changed = desk.bars(["GOOG"]).with_columns(close=desk.bars(["GOOG"])["close"] * 1.001)
-    desk.deliver(changed.with_columns(high=changed["high"] * 1.01))
-    desk.make_windows(["GOOG"])
-    (note,) = casting(desk).take("GOOG").shadow_notes
+    environment.network("GOOG", status="candidate", trained_on=date(2013, 1, 4), seed=1)
+    changed = environment.bars(["GOOG"]).with_columns(close=environment.bars(["GOOG"])["close"] * 1.001)
+    environment.deliver(changed.with_columns(high=changed["high"] * 1.01))
+    environment.make_windows(["GOOG"])
+    (note,) = casting(environment).take("GOOG").shadow_notes
     assert note.endswith("GOOG cannot be asked any more: the row on record saw another window or none")
-    assert len(on_record(desk.conn)) == 2
+    assert len(on_record(environment.conn)) == 2
 
 
-def test_the_database_refuses_a_shadow_that_saw_other_bars_or_is_of_another_ticker_or_spoke_itself(desk: Desk) -> None:
-    desk.ready("AAPL", "MSFT")
-    desk.network("AAPL", status="candidate", trained_on=date(2013, 1, 4), seed=5)
-    casting(desk).take("AAPL", "MSFT")
+def test_the_database_refuses_a_shadow_that_saw_other_bars_or_is_of_another_ticker_or_spoke_itself(
+    environment: ForecastEnvironment,
+) -> None:
+    environment.ready("AAPL", "MSFT")
+    environment.network("AAPL", status="candidate", trained_on=date(2013, 1, 4), seed=5)
+    casting(environment).take("AAPL", "MSFT")
     add = """insert into shadow_forecast select s.ticker, s.run_date, c.checkpoint_id, 'candidate', '2000-01-01',
         s.run_date_close, 1, 1, 1, 'bullish', {window}, s.bars_recorded_until
         from snapshot s, checkpoint c where s.ticker = 'AAPL' and c.ticker = '{of}' and c.status = '{status}'"""
@@ -231,53 +240,57 @@ def test_the_database_refuses_a_shadow_that_saw_other_bars_or_is_of_another_tick
         ("AAPL", "active", "s.window_sha256", "spoke for AAPL on 2013-01-11 itself and is no shadow"),
         ("AAPL", "candidate", "s.window_sha256", "duplicate key"),
     ):
-        with pytest.raises(psycopg.IntegrityError, match=refusal), taken_back(desk):
-            desk.conn.execute(add.format(of=of, status=status, window=window))  # type: ignore[arg-type]
+        with pytest.raises(psycopg.IntegrityError, match=refusal), taken_back(environment):
+            environment.conn.execute(add.format(of=of, status=status, window=window))  # type: ignore[arg-type]
 
 
-def evenings(desk: Desk, shadows: Shadows) -> tuple[list[SnapshotReport], list[object]]:
+def evenings(environment: ForecastEnvironment, shadows: Shadows) -> tuple[list[SnapshotReport], list[object]]:
     """Two evenings, their fills and the seal; everything that is ever shown of the record."""
-    caster = casting(desk, shadows)
+    caster = casting(environment, shadows)
     days = [RUN_DATE, NEXT_DAY]
     reports = [caster.take("AAPL", "MSFT", run_date=day) for day in days]
-    desk.deliver(desk.bars(["AAPL", "MSFT"], num_bars=360, last=date(2013, 3, 28)).filter(pl.col("session") > NEXT_DAY))
-    filled = fill(desk.conn, config=LedgerConfig(), as_of=ONE_MONTH)
-    seals.close(desk.conn)
+    environment.deliver(
+        environment.bars(["AAPL", "MSFT"], num_bars=360, last=date(2013, 3, 28)).filter(pl.col("session") > NEXT_DAY)
+    )
+    filled = fill(environment.conn, config=LedgerConfig(), as_of=ONE_MONTH)
+    seals.close(environment.conn)
     shown: list[object] = [
-        leaderboard(desk.conn, simulated=True),
-        track_record(desk.conn, simulated=True),
-        ranks_of(counted_forecasts(desk.conn, simulated=True)),
+        leaderboard(environment.conn, simulated=True),
+        track_record(environment.conn, simulated=True),
+        ranks_of(counted_forecasts(environment.conn, simulated=True)),
         filled.num_filled,
-        desk.conn.execute("select * from accuracy_30d(array['simulated']) order by ticker").fetchall(),
-        desk.conn.execute("select event_id, event, ticker, run_date, horizon from ledger_event order by 1").fetchall(),
-        desk.conn.execute("select first_event, num_events from ledger_seal").fetchall(),
-        desk.conn.execute("select ticker, run_date, horizon, actual from open_fill order by 1, 2, 3").fetchall(),
+        environment.conn.execute("select * from accuracy_30d(array['simulated']) order by ticker").fetchall(),
+        environment.conn.execute(
+            "select event_id, event, ticker, run_date, horizon from ledger_event order by 1"
+        ).fetchall(),
+        environment.conn.execute("select first_event, num_events from ledger_seal").fetchall(),
+        environment.conn.execute("select ticker, run_date, horizon, actual from open_fill order by 1, 2, 3").fetchall(),
     ]
     return reports, shown
 
 
-def test_no_figure_of_the_record_changes_with_shadows(desk: Desk, database: Database) -> None:
-    desk.deliver(desk.bars(["AAPL", "MSFT"], num_bars=320, last=NEXT_DAY))
+def test_no_figure_of_the_record_changes_with_shadows(environment: ForecastEnvironment, database: Database) -> None:
+    environment.deliver(environment.bars(["AAPL", "MSFT"], num_bars=320, last=NEXT_DAY))
     for day in (RUN_DATE, NEXT_DAY):
-        desk.make_windows(["AAPL", "MSFT"], day)
-    desk.network("AAPL", trained_on=MIDDLE, seed=1)
-    retire(desk, "AAPL")
-    desk.network("AAPL", trained_on=NEW, seed=2)
+        environment.make_windows(["AAPL", "MSFT"], day)
+    environment.network("AAPL", trained_on=MIDDLE, seed=1)
+    retire(environment, "AAPL")
+    environment.network("AAPL", trained_on=NEW, seed=2)
     for ticker in ("AAPL", "MSFT"):
-        desk.network(ticker, status="candidate", trained_on=date(2013, 1, 4), seed=3)
+        environment.network(ticker, status="candidate", trained_on=date(2013, 1, 4), seed=3)
     shown: list[list[object]] = []
     for shadows, num in (("none", [0, 0]), ("both", [3, 3])):
-        with taken_back(desk):
-            reports, figures = evenings(desk, shadows)  # type: ignore[arg-type]
+        with taken_back(environment):
+            reports, figures = evenings(environment, shadows)  # type: ignore[arg-type]
             assert [report.num_shadows for report in reports] == num
             shown.append(figures)
     without, with_shadows = shown
     assert with_shadows == without
     assert without[3] == 5, "AAPL's two forecasts were filled next day and Monday, the first one at a month"
 
-    casting(desk).take("AAPL", "MSFT")
-    desk.conn.commit()
-    report = verify(database, desk.calendar)
+    casting(environment).take("AAPL", "MSFT")
+    environment.conn.commit()
+    report = verify(database, environment.calendar)
     assert (report.is_intact, report.num_events) == (True, 5), "three of the models, two of the forecasts"
 
 
@@ -360,19 +373,23 @@ def test_a_bar_from_before_the_close_is_not_what_came(conn: Connection, ledger_r
     assert conn.execute(read).fetchall() == [(98, False)]
 
 
-def test_a_shadow_beside_a_live_row_counts_when_it_was_recorded_in_time(desk: Desk, ledger_rows: LedgerRows) -> None:
+def test_a_shadow_beside_a_live_row_counts_when_it_was_recorded_in_time(
+    environment: ForecastEnvironment, ledger_rows: LedgerRows
+) -> None:
     """As when an evening's shadows are asked for again after the session has opened, when what came is known."""
-    desk.ready("AAPL", "MSFT")
+    environment.ready("AAPL", "MSFT")
     for ticker in ("AAPL", "MSFT"):
-        desk.network(ticker, status="candidate", trained_on=date(2013, 1, 4), seed=5)
+        environment.network(ticker, status="candidate", trained_on=date(2013, 1, 4), seed=5)
     ledger_rows.open_the_session_after(RUN_DATE, timedelta(hours=1))
-    assert casting(desk).take("AAPL", "MSFT", simulated=False).num_shadows == 2
-    desk.conn.commit()
-    desk.conn.execute("alter table shadow_forecast disable trigger user")
-    desk.conn.execute("update shadow_forecast set recorded_at = now() + interval '61 minutes' where ticker = 'MSFT'")
-    kinds = desk.conn.execute("select ticker, kind, in_time from shadow_record order by ticker").fetchall()
+    assert casting(environment).take("AAPL", "MSFT", simulated=False).num_shadows == 2
+    environment.conn.commit()
+    environment.conn.execute("alter table shadow_forecast disable trigger user")
+    environment.conn.execute(
+        "update shadow_forecast set recorded_at = now() + interval '61 minutes' where ticker = 'MSFT'"
+    )
+    kinds = environment.conn.execute("select ticker, kind, in_time from shadow_record order by ticker").fetchall()
     assert kinds == [("AAPL", "live", True), ("MSFT", "live", False)]
-    assert [(record.ticker, record.num_shadows) for record in shadow_records(desk.conn)] == [("AAPL", 1)]
+    assert [(record.ticker, record.num_shadows) for record in shadow_records(environment.conn)] == [("AAPL", 1)]
 
 
 def test_a_model_in_use_is_compared_over_the_same_run_dates(conn: Connection, ledger_rows: LedgerRows) -> None:
@@ -403,35 +420,37 @@ def test_a_model_in_use_is_compared_over_the_same_run_dates(conn: Connection, le
     assert (record.score.first_run_date, record.score.last_run_date) == (days[0], days[1])
 
 
-def test_the_role_that_runs_an_evening_may_add_shadows_and_nothing_else(desk: Desk, database: Database) -> None:
+def test_the_role_that_runs_an_evening_may_add_shadows_and_nothing_else(
+    environment: ForecastEnvironment, database: Database
+) -> None:
     role = f"ldtm_shadow_{os.getpid()}"
-    desk.ready("AAPL")
-    desk.network("AAPL", status="candidate", trained_on=date(2013, 1, 4), seed=5)
-    desk.conn.execute(sql.SQL("create role {} login password 'secret'").format(sql.Identifier(role)))
-    allow_to_write(desk.conn, role, dagster_schema="ldtm_dagster")
-    desk.conn.commit()
+    environment.ready("AAPL")
+    environment.network("AAPL", status="candidate", trained_on=date(2013, 1, 4), seed=5)
+    environment.conn.execute(sql.SQL("create role {} login password 'secret'").format(sql.Identifier(role)))
+    allow_to_write(environment.conn, role, dagster_schema="ldtm_dagster")
+    environment.conn.commit()
     try:
         with Database(url=make_conninfo(database.url, user=role, password="secret"), schema="ldtm").connect() as own:
-            report = replace(casting(desk), conn=own).take("AAPL")
+            report = replace(casting(environment), conn=own).take("AAPL")
             assert (report.num_shadows, report.shadow_notes) == (1, ())
             assert len(shadow_records(own, simulated=True)) == 1
             own.commit()
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 own.execute("update shadow_forecast set next_day_pred = 1")
     finally:
-        desk.conn.rollback()
-        desk.conn.execute(sql.SQL("drop owned by {}").format(sql.Identifier(role)))
-        desk.conn.execute(sql.SQL("drop role {}").format(sql.Identifier(role)))
-        desk.conn.commit()
+        environment.conn.rollback()
+        environment.conn.execute(sql.SQL("drop owned by {}").format(sql.Identifier(role)))
+        environment.conn.execute(sql.SQL("drop role {}").format(sql.Identifier(role)))
+        environment.conn.commit()
 
 
 def test_shadows_of_any_number_of_tickers_take_two_statements_and_a_savepoint(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    environment: ForecastEnvironment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tickers = ("AAPL", "GOOG", "IBM", "MSFT")
-    desk.ready(*tickers)
+    environment.ready(*tickers)
     for ticker in tickers:
-        desk.network(ticker, status="candidate", trained_on=date(2013, 1, 4), seed=5)
+        environment.network(ticker, status="candidate", trained_on=date(2013, 1, 4), seed=5)
 
     executed, execute = [], psycopg.Cursor.execute
     monkeypatch.setattr(
@@ -440,24 +459,24 @@ def test_shadows_of_any_number_of_tickers_take_two_statements_and_a_savepoint(
         lambda own, query, *rest, **how: (executed.append(query), execute(own, query, *rest, **how))[1],
     )
 
-    def num_statements(caster: Desk, *asked: str) -> int:
+    def num_statements(caster: ForecastEnvironment, *asked: str) -> int:
         executed.clear()
-        with taken_back(desk):
+        with taken_back(environment):
             caster.take(*asked)
         return len(executed)
 
-    plain = num_statements(desk, *tickers)
+    plain = num_statements(environment, *tickers)
     assert plain > 3
-    assert num_statements(casting(desk), *tickers) == num_statements(casting(desk), "IBM") == plain + 2
+    assert num_statements(casting(environment), *tickers) == num_statements(casting(environment), "IBM") == plain + 2
 
 
-def test_the_command_shows_shadows_and_says_that_they_never_count(desk: Desk) -> None:
-    desk.ready("AAPL")
-    desk.network("AAPL", status="candidate", trained_on=date(2013, 1, 4), seed=5)
-    casting(desk).take("AAPL")
-    desk.deliver(desk.bars(["AAPL"], num_bars=301, last=NEXT_DAY).tail(1))
-    fill(desk.conn, config=LedgerConfig(), as_of=NEXT_DAY)
-    records = shadow_records(desk.conn, simulated=True)
+def test_the_command_shows_shadows_and_says_that_they_never_count(environment: ForecastEnvironment) -> None:
+    environment.ready("AAPL")
+    environment.network("AAPL", status="candidate", trained_on=date(2013, 1, 4), seed=5)
+    casting(environment).take("AAPL")
+    environment.deliver(environment.bars(["AAPL"], num_bars=301, last=NEXT_DAY).tail(1))
+    fill(environment.conn, config=LedgerConfig(), as_of=NEXT_DAY)
+    records = shadow_records(environment.conn, simulated=True)
     console = Console(width=80, color_system=None)
     with console.capture() as capture:
         print_shadows(console, records, simulated=True)

@@ -13,12 +13,12 @@ from ldtm_lib.settings import RetentionConfig, Settings
 from tests.integration.maintenance.dagster_installation import (
     SCHEMA,
     TICKERS,
-    Station,
+    DagsterInstallation,
 )
 
 
 @pytest.fixture
-def station(database: Database, tmp_path: Path) -> Iterator[Station]:
+def installation(database: Database, tmp_path: Path) -> Iterator[DagsterInstallation]:
     settings = Settings(path=tmp_path / "universe.toml", tickers=tuple(TICKERS), retention=RetentionConfig(log_mib=1))
     project = Project(settings=settings, home=tmp_path / ".ldtm" / "ldtm", database=database)
     with database.transaction() as conn:
@@ -26,4 +26,4 @@ def station(database: Database, tmp_path: Path) -> Iterator[Station]:
     storage = {"postgres": {"postgres_url": project.dagster_database.sqlalchemy_url()}}
     (tmp_path / "dagster").mkdir()
     with dg.instance_for_test(temp_dir=str(tmp_path / "dagster"), overrides={"storage": storage}) as instance:
-        yield Station(project=project, instance=instance)
+        yield DagsterInstallation(project=project, instance=instance)

@@ -81,7 +81,7 @@ DEFINITIONS = dg.Definitions(
 
 
 @dataclass(slots=True)
-class Station:
+class DagsterInstallation:
     """An installation, and what a test does to it."""
 
     project: Project

@@ -27,7 +27,7 @@ from ldtm_lib.maintenance.retention import RetentionAtWork, Sweep, sweep
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import LedgerConfig
 from tests.integration.ledger_rows import LedgerRows
-from tests.integration.maintenance.dagster_installation import SCHEMA, SESSIONS, Station
+from tests.integration.maintenance.dagster_installation import SCHEMA, SESSIONS, DagsterInstallation
 
 NO_RECORD = {"quarantined_bar", "evening_attempt", "alert", "alert_delivery", "trouble"}
 """The only tables beside the record that retention may take rows from."""
@@ -71,11 +71,11 @@ def _counts(done: Sweep) -> dict[str, int]:
     return {swept.what: swept.num for swept in done.swept}
 
 
-def _record(station: Station) -> dict[str, str]:
+def _record(installation: DagsterInstallation) -> dict[str, str]:
     """A checksum of every table of the record; that a file is gone is what pruning notes in its row."""
-    tables = station.rows("select tablename from pg_tables where schemaname = 'ldtm' order by 1")
+    tables = installation.rows("select tablename from pg_tables where schemaname = 'ldtm' order by 1")
     return {
-        name: station.rows(
+        name: installation.rows(
             "select md5(coalesce(string_agg(line, E'\\n' order by line), '')) || count(*) from"
             f" (select (to_jsonb(t) - 'file_removed_at')::text as line from ldtm.{name} t) lines"
         )[0][0]
@@ -85,7 +85,7 @@ def _record(station: Station) -> dict[str, str]:
 
 
 @pytest.fixture
-def furnished(station: Station, conn: Connection, calendar: Calendar) -> Station:
+def furnished(installation: DagsterInstallation, conn: Connection, calendar: Calendar) -> DagsterInstallation:
     """An installation with a record, and with things that are old enough to go."""
     rows = LedgerRows(conn, calendar)
     rows.forecast("AAPL", date(2013, 1, 2))
@@ -99,14 +99,14 @@ def furnished(station: Station, conn: Connection, calendar: Calendar) -> Station
     seals.close(conn)
     conn.execute(OPERATIONS.encode())
     conn.commit()
-    station.evening(SESSIONS[0], days_ago=500)
-    station.evening(SESSIONS[1], days_ago=40)
-    station.seal(1)
-    return station
+    installation.evening(SESSIONS[0], days_ago=500)
+    installation.evening(SESSIONS[1], days_ago=40)
+    installation.seal(1)
+    return installation
 
 
 @pytest.fixture
-def writer(furnished: Station, conn: Connection) -> Iterator[Station]:
+def writer(furnished: DagsterInstallation, conn: Connection) -> Iterator[DagsterInstallation]:
     """The same installation, run by a role that may add to the record and nothing else."""
     role = sql.Identifier(ROLE)
     conn.execute(sql.SQL("create role {} login password 'secret'").format(role))
@@ -123,7 +123,7 @@ def writer(furnished: Station, conn: Connection) -> Iterator[Station]:
 
 
 def test_all_of_it_goes_under_the_writers_rights_and_the_record_is_the_same(
-    writer: Station, conn: Connection, calendar: Calendar
+    writer: DagsterInstallation, conn: Connection, calendar: Calendar
 ) -> None:
     before = _record(writer)
     assert {"bar", "split", "snapshot", "ledger_event", "ledger_seal", "checkpoint", "gate_verdict"} < set(before)
@@ -144,7 +144,7 @@ def test_all_of_it_goes_under_the_writers_rights_and_the_record_is_the_same(
     assert verify(writer.project.database, calendar).is_intact
 
 
-def test_a_dry_run_says_the_same_and_changes_nothing(furnished: Station) -> None:
+def test_a_dry_run_says_the_same_and_changes_nothing(furnished: DagsterInstallation) -> None:
     def everything() -> list[Any]:
         tables = furnished.rows(
             "select schemaname, tablename from pg_tables where schemaname in ('ldtm', 'ldtm_dagster') order by 1, 2"
@@ -164,14 +164,14 @@ def test_a_dry_run_says_the_same_and_changes_nothing(furnished: Station) -> None
     assert set(_counts(sweep(furnished.project, ASSETS)).values()) == {0}
 
 
-def test_folders_go_with_the_logs_of_their_runs_and_nothing_else_does(station: Station) -> None:
-    old, young = station.evening(SESSIONS[0], days_ago=31), station.evening(SESSIONS[0], days_ago=29)
-    folder = station.project.home / "dagster"
+def test_folders_go_with_the_logs_of_their_runs_and_nothing_else_does(installation: DagsterInstallation) -> None:
+    old, young = installation.evening(SESSIONS[0], days_ago=31), installation.evening(SESSIONS[0], days_ago=29)
+    folder = installation.project.home / "dagster"
     gone = "0cb5ee17-2c3b-4ddb-8d2f-2f9a4a1a3d10"
     for name in (f"storage/{old}", f"storage/{young}", f"storage/{gone}", gone, "storage/leaderboard", "schedules"):
         (folder / name).mkdir(parents=True)
     (folder / "storage" / old / "value").write_bytes(b"12345")
-    done = sweep(station.project, ASSETS)
+    done = sweep(installation.project, ASSETS)
     assert {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_dir()} == {
         *(young, f"{young}/compute_logs", "storage", f"storage/{young}", "storage/leaderboard", "schedules"),
     }
@@ -179,16 +179,16 @@ def test_folders_go_with_the_logs_of_their_runs_and_nothing_else_does(station: S
     assert (swept.num, swept.num_bytes) == (4, len("a line\n") + 5)
 
 
-def test_a_second_sweep_is_refused_while_one_is_at_work(station: Station, conn: Connection) -> None:
+def test_a_second_sweep_is_refused_while_one_is_at_work(installation: DagsterInstallation, conn: Connection) -> None:
     conn.execute("select pg_advisory_lock(hashtextextended('ldtm retention ldtm', 0))")
     conn.commit()
     with pytest.raises(RetentionAtWork, match="schema ldtm is being swept by another process; wait until it ends"):
-        sweep(station.project, ASSETS)
+        sweep(installation.project, ASSETS)
     conn.execute("select pg_advisory_unlock_all()")
-    assert sweep(station.project, ASSETS).failures == ()
+    assert sweep(installation.project, ASSETS).failures == ()
 
 
-def test_what_cannot_be_swept_is_told_and_costs_nothing_else(furnished: Station) -> None:
+def test_what_cannot_be_swept_is_told_and_costs_nothing_else(furnished: DagsterInstallation) -> None:
     (furnished.project.home / "logs" / "dagster.log").mkdir(parents=True)
     with furnished.project.database.transaction() as conn:
         conn.execute(
@@ -202,10 +202,10 @@ def test_what_cannot_be_swept_is_told_and_costs_nothing_else(furnished: Station)
     assert next(swept.num for swept in done.swept if swept.what.startswith("checkpoint")) == 0
 
 
-def test_without_dagsters_tables_the_rest_is_swept(database: Database, station: Station) -> None:
+def test_without_dagsters_tables_the_rest_is_swept(database: Database, installation: DagsterInstallation) -> None:
     with database.transaction() as conn:
         conn.execute("drop schema ldtm_dagster cascade; create schema ldtm_dagster")
-    assert "refused bars" in _counts(sweep(station.project, ASSETS))
+    assert "refused bars" in _counts(sweep(installation.project, ASSETS))
 
 
 WRITER = """

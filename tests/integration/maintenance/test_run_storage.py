@@ -8,7 +8,7 @@ import pytest
 from ldtm_assets.automation.maintenance import ASSETS
 from ldtm_lib.maintenance import batches
 from ldtm_lib.maintenance.retention import Sweep, sweep
-from tests.integration.maintenance.dagster_installation import FAILED, MATERIALIZED, SESSIONS, Station
+from tests.integration.maintenance.dagster_installation import FAILED, MATERIALIZED, SESSIONS, DagsterInstallation
 
 FIRST, SECOND, THIRD = SESSIONS
 
@@ -18,61 +18,61 @@ def _gone(done: Sweep) -> dict[str, int]:
     return {swept.what: swept.num for swept in done.swept if swept.num}
 
 
-def test_what_old_runs_said_goes_and_the_pages_show_the_same(station: Station) -> None:
+def test_what_old_runs_said_goes_and_the_pages_show_the_same(installation: DagsterInstallation) -> None:
     old = [
-        station.evening(FIRST, fails=(f"{FIRST}|MSFT",), days_ago=40),
-        station.evening(SECOND, fails=(f"{SECOND}|MSFT",), days_ago=39),
-        station.evening(SECOND, days_ago=38),
-        station.retraining("AAPL", "MSFT", days_ago=37),
-        station.leaderboard(days_ago=36),
+        installation.evening(FIRST, fails=(f"{FIRST}|MSFT",), days_ago=40),
+        installation.evening(SECOND, fails=(f"{SECOND}|MSFT",), days_ago=39),
+        installation.evening(SECOND, days_ago=38),
+        installation.retraining("AAPL", "MSFT", days_ago=37),
+        installation.leaderboard(days_ago=36),
     ]
-    young = [station.evening(THIRD, days_ago=29), station.retraining("MSFT", days_ago=1)]
-    station.seal(1)
-    station.seal(2)
-    page, of_young = station.page(), [station.num_events(run_id) for run_id in young]
+    young = [installation.evening(THIRD, days_ago=29), installation.retraining("MSFT", days_ago=1)]
+    installation.seal(1)
+    installation.seal(2)
+    page, of_young = installation.page(), [installation.num_events(run_id) for run_id in young]
     assert page["snapshots"]["status"] == {
         f"{FIRST}|AAPL": MATERIALIZED,
         f"{FIRST}|MSFT": FAILED,
         **{f"{session}|{ticker}": MATERIALIZED for session in (SECOND, THIRD) for ticker in ("AAPL", "MSFT")},
     }
 
-    gone = _gone(sweep(station.project, ASSETS))
+    gone = _gone(sweep(installation.project, ASSETS))
 
     assert gone["log entries of runs that ended 30 days ago"] > 60
     assert set(gone) == {"log entries of runs that ended 30 days ago", "folders of runs"}
-    assert station.page() == page
-    assert station.seals() == [1, 2]
-    assert [station.num_events(run_id) for run_id in young] == of_young
-    assert {run.run_id for run in station.instance.get_runs()} == {*old, *young}
+    assert installation.page() == page
+    assert installation.seals() == [1, 2]
+    assert [installation.num_events(run_id) for run_id in young] == of_young
+    assert {run.run_id for run in installation.instance.get_runs()} == {*old, *young}
     kinds = {
         kind
-        for (kind,) in station.rows(
+        for (kind,) in installation.rows(
             f"select coalesce(dagster_event_type, 'log') from event_logs where run_id in ({_quoted(old)})"
         )
     }
     assert kinds == {"ASSET_MATERIALIZATION", "ASSET_CHECK_EVALUATION", "ASSET_MATERIALIZATION_PLANNED"}
-    assert station.rows(
+    assert installation.rows(
         f"select run_id, partition from event_logs where run_id in ({_quoted(old)})"
         " and dagster_event_type = 'ASSET_MATERIALIZATION_PLANNED'"
     ) == [(old[0], f"{FIRST}|MSFT")]
 
 
-def test_old_runs_go_but_for_the_newest_of_every_ticker(station: Station) -> None:
-    first = station.retraining("AAPL", "MSFT", days_ago=800)
-    second = station.retraining("AAPL", days_ago=700)
-    cells = station.evening(FIRST, days_ago=500)
-    board = station.leaderboard(days_ago=450)
-    newest = station.evening(SECOND, days_ago=1)
-    station.seal(1)
-    before = station.page()
+def test_old_runs_go_but_for_the_newest_of_every_ticker(installation: DagsterInstallation) -> None:
+    first = installation.retraining("AAPL", "MSFT", days_ago=800)
+    second = installation.retraining("AAPL", days_ago=700)
+    cells = installation.evening(FIRST, days_ago=500)
+    board = installation.leaderboard(days_ago=450)
+    newest = installation.evening(SECOND, days_ago=1)
+    installation.seal(1)
+    before = installation.page()
 
-    gone = _gone(sweep(station.project, ASSETS))
+    gone = _gone(sweep(installation.project, ASSETS))
 
-    page = station.page()
-    assert {run.run_id for run in station.instance.get_runs()} == {first, second, board, newest}
+    page = installation.page()
+    assert {run.run_id for run in installation.instance.get_runs()} == {first, second, board, newest}
     assert gone["runs that ended 400 days ago"] == 1
-    assert station.rows("select count(*) from run_tags where run_id not in (select run_id from runs)") == [(0,)]
-    assert station.num_events(cells) == 0
+    assert installation.rows("select count(*) from run_tags where run_id not in (select run_id from runs)") == [(0,)]
+    assert installation.num_events(cells) == 0
     assert page["registry"]["status"] == before["registry"]["status"] == {"AAPL": MATERIALIZED, "MSFT": MATERIALIZED}
     assert [(partition, of["key"]) for _, partition, of in page["registry"]["history"]] == [
         ("AAPL", "AAPL"),
@@ -85,97 +85,101 @@ def test_old_runs_go_but_for_the_newest_of_every_ticker(station: Station) -> Non
     }
     assert page["snapshots"]["status"] == {f"{SECOND}|AAPL": MATERIALIZED, f"{SECOND}|MSFT": MATERIALIZED}
     assert page["leaderboard"]["newest"] == before["leaderboard"]["newest"]
-    assert station.rows("select count(*) from asset_event_tags where event_id not in (select id from event_logs)") == [
-        (0,)
-    ]
-    assert station.seals() == [1]
+    assert installation.rows(
+        "select count(*) from asset_event_tags where event_id not in (select id from event_logs)"
+    ) == [(0,)]
+    assert installation.seals() == [1]
 
-    station.retraining("AAPL", "MSFT")
-    sweep(station.project, ASSETS)
-    assert {first, second} & {run.run_id for run in station.instance.get_runs()} == set()
+    installation.retraining("AAPL", "MSFT")
+    sweep(installation.project, ASSETS)
+    assert {first, second} & {run.run_id for run in installation.instance.get_runs()} == set()
 
 
-def test_a_seal_that_a_run_published_stays_for_good(station: Station) -> None:
-    run_id = station.evening(FIRST, days_ago=900)
+def test_a_seal_that_a_run_published_stays_for_good(installation: DagsterInstallation) -> None:
+    run_id = installation.evening(FIRST, days_ago=900)
     for number in (1, 2, 3):
-        station.seal(number)
-    with station.project.dagster_database.transaction() as conn:
+        installation.seal(number)
+    with installation.project.dagster_database.transaction() as conn:
         conn.execute("update event_logs set run_id = %s where asset_key = '[\"seals\"]'", (run_id,))
-    sweep(station.project, ASSETS)
-    assert station.seals() == [1, 2, 3]
+    sweep(installation.project, ASSETS)
+    assert installation.seals() == [1, 2, 3]
 
 
-def test_a_run_that_has_not_ended_keeps_everything(station: Station) -> None:
-    run_id = station.evening(FIRST, days_ago=500)
-    with station.project.dagster_database.transaction() as conn:
+def test_a_run_that_has_not_ended_keeps_everything(installation: DagsterInstallation) -> None:
+    run_id = installation.evening(FIRST, days_ago=500)
+    with installation.project.dagster_database.transaction() as conn:
         conn.execute("update runs set status = 'STARTED', end_time = null where run_id = %s", (run_id,))
-    num_events = station.num_events(run_id)
-    assert _gone(sweep(station.project, ASSETS)) == {}
-    assert station.num_events(run_id) == num_events
-    assert (station.project.home / "dagster" / run_id).exists()
+    num_events = installation.num_events(run_id)
+    assert _gone(sweep(installation.project, ASSETS)) == {}
+    assert installation.num_events(run_id) == num_events
+    assert (installation.project.home / "dagster" / run_id).exists()
 
 
-def test_a_run_that_a_younger_one_repeats_stays(station: Station) -> None:
-    parent, child = station.evening(FIRST, days_ago=500), station.evening(FIRST, days_ago=1)
-    with station.project.dagster_database.transaction() as conn:
+def test_a_run_that_a_younger_one_repeats_stays(installation: DagsterInstallation) -> None:
+    parent, child = installation.evening(FIRST, days_ago=500), installation.evening(FIRST, days_ago=1)
+    with installation.project.dagster_database.transaction() as conn:
         for key in ("dagster/parent_run_id", "dagster/root_run_id"):
             conn.execute("insert into run_tags (run_id, key, value) values (%s, %s, %s)", (child, key, parent))
-    sweep(station.project, ASSETS)
-    assert {run.run_id for run in station.instance.get_runs()} == {parent, child}
-    assert station.num_events(parent) == 0
+    sweep(installation.project, ASSETS)
+    assert {run.run_id for run in installation.instance.get_runs()} == {parent, child}
+    assert installation.num_events(parent) == 0
 
 
-def test_a_sweep_that_is_interrupted_is_taken_up_by_the_next(station: Station, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sweep_that_is_interrupted_is_taken_up_by_the_next(
+    installation: DagsterInstallation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for days_ago in (900, 800, 40):
-        station.evening(FIRST, days_ago=days_ago)
-        station.retraining("AAPL", "MSFT", days_ago=days_ago)
+        installation.evening(FIRST, days_ago=days_ago)
+        installation.retraining("AAPL", "MSFT", days_ago=days_ago)
     monkeypatch.setattr(batches, "ROWS_PER_TRANSACTION", 5)
-    with psycopg.connect(station.project.dagster_database.url, autocommit=True) as admin:
+    with psycopg.connect(installation.project.dagster_database.url, autocommit=True) as admin:
         admin.execute(
             "create sequence deletions;"
             " create function ends() returns trigger language plpgsql as $$ begin"
             " if nextval('public.deletions') % 13 = 0 then raise 'the power went'; end if; return old; end $$;"
             " create trigger ends before delete on ldtm_dagster.event_logs for each row execute function ends()"
         )
-        page, num_interrupted = station.status("registry"), 0
-        while sweep(station.project, ASSETS).failures:
+        page, num_interrupted = installation.status("registry"), 0
+        while sweep(installation.project, ASSETS).failures:
             num_interrupted += 1
-            assert station.status("registry") == page
+            assert installation.status("registry") == page
         admin.execute("drop trigger ends on ldtm_dagster.event_logs")
     assert num_interrupted > 5
-    assert _gone(sweep(station.project, ASSETS)) == {}
-    left = station.rows("select dagster_event_type, count(*) from event_logs group by 1 order by 1")
+    assert _gone(sweep(installation.project, ASSETS)) == {}
+    left = installation.rows("select dagster_event_type, count(*) from event_logs group by 1 order by 1")
     assert left == [("ASSET_CHECK_EVALUATION", 4), ("ASSET_MATERIALIZATION", 4)]
 
 
-def test_evenings_are_recorded_and_pages_read_while_runs_go(station: Station, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_evenings_are_recorded_and_pages_read_while_runs_go(
+    installation: DagsterInstallation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for days_ago in (45, 44, 43, 42):
-        station.evening(FIRST, fails=(f"{FIRST}|MSFT",), days_ago=days_ago)
+        installation.evening(FIRST, fails=(f"{FIRST}|MSFT",), days_ago=days_ago)
     monkeypatch.setattr(batches, "ROWS_PER_TRANSACTION", 2)
-    page, num_looks = station.status("snapshots"), 0
+    page, num_looks = installation.status("snapshots"), 0
     with ThreadPoolExecutor() as pool:
-        sweeping = pool.submit(sweep, station.project, ASSETS)
-        young = station.evening(SECOND)
+        sweeping = pool.submit(sweep, installation.project, ASSETS)
+        young = installation.evening(SECOND)
         while not sweeping.done() or num_looks == 0:
-            shown = station.status("snapshots")
+            shown = installation.status("snapshots")
             assert {cell: state for cell, state in shown.items() if cell.startswith(FIRST)} == page
             num_looks += 1
     assert _gone(sweeping.result())["log entries of runs that ended 30 days ago"] > 40
-    assert station.num_events(young) > 10
+    assert installation.num_events(young) > 10
 
 
-def test_backfills_go_with_their_last_run(station: Station) -> None:
-    run_id = station.evening(FIRST, days_ago=500)
-    with station.project.dagster_database.transaction() as conn:
-        conn.execute("update runs set backfill_id = 'kept' where run_id = %s", (station.evening(SECOND),))
+def test_backfills_go_with_their_last_run(installation: DagsterInstallation) -> None:
+    run_id = installation.evening(FIRST, days_ago=500)
+    with installation.project.dagster_database.transaction() as conn:
+        conn.execute("update runs set backfill_id = 'kept' where run_id = %s", (installation.evening(SECOND),))
         conn.execute("update runs set backfill_id = 'gone' where run_id = %s", (run_id,))
         for key, status in (("gone", "COMPLETED_SUCCESS"), ("kept", "FAILED"), ("open", "REQUESTED")):
             conn.execute(
                 "insert into bulk_actions (key, status, timestamp) values (%s, %s, now() - interval '500 days')",
                 (key, status),
             )
-    assert _gone(sweep(station.project, ASSETS))["backfills without a run"] == 1
-    assert station.rows("select key from bulk_actions order by key") == [("kept",), ("open",)]
+    assert _gone(sweep(installation.project, ASSETS))["backfills without a run"] == 1
+    assert installation.rows("select key from bulk_actions order by key") == [("kept",), ("open",)]
 
 
 def _quoted(run_ids: list[str]) -> str:

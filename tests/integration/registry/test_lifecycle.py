@@ -28,8 +28,8 @@ from ldtm_lib.registry.listing import list_versions
 from ldtm_lib.registry.promotion import promote
 from ldtm_lib.registry.retention import prune
 from ldtm_lib.settings import ArchitectureConfig, ForecastConfig
-from tests.integration import gate_fixtures as earned
-from tests.integration.environment import RUN_DATE, Desk
+from tests.integration import gate_fixtures
+from tests.integration.environment import RUN_DATE, ForecastEnvironment
 from tests.integration.registry.registry_fixtures import SMALL, Registry
 
 MONDAY, TUESDAY, WEDNESDAY, THURSDAY = (date(2012, 12, day) for day in (3, 4, 5, 6))
@@ -509,30 +509,34 @@ def test_the_history_says_who_did_what_and_why(registry, conn) -> None:
     assert (monday.next_version, monday.next_is_rollback) == (V_TUESDAY, False)
 
 
-def test_forecasts_are_made_by_the_network_that_came_back_and_count_in_the_history(desk: Desk, ledger_rows) -> None:
-    desk = desk.with_settings(architecture=SMALL)
-    desk.deliver(desk.bars(["AAPL"]))
-    desk.make_windows(["AAPL"])
+def test_forecasts_are_made_by_the_network_that_came_back_and_count_in_the_history(
+    environment: ForecastEnvironment, ledger_rows
+) -> None:
+    environment = environment.with_settings(architecture=SMALL)
+    environment.deliver(environment.bars(["AAPL"]))
+    environment.make_windows(["AAPL"])
     for day in (date(2012, 12, 28), date(2012, 12, 31)):
-        desk.conn.execute("update checkpoint set status = 'retired' where status = 'active'")
-        desk.network("AAPL", trained_on=day, seed=day.day)
-    done = rollback(desk.conn, desk.folder, "AAPL", to=None, ordered_by="ada", why="it is worse", architecture=SMALL)
+        environment.conn.execute("update checkpoint set status = 'retired' where status = 'active'")
+        environment.network("AAPL", trained_on=day, seed=day.day)
+    done = rollback(
+        environment.conn, environment.folder, "AAPL", to=None, ordered_by="ada", why="it is worse", architecture=SMALL
+    )
     assert done.version == "v1.2012-12-28.2"
-    late = forecasters(desk.conn, ["AAPL"], RUN_DATE, simulated=False, config=ForecastConfig())["AAPL"]
+    late = forecasters(environment.conn, ["AAPL"], RUN_DATE, simulated=False, config=ForecastConfig())["AAPL"]
     assert (late.status, late.version) == ("active", done.version), "the active one speaks before a newer retired one"
     ledger_rows.open_the_session_after(RUN_DATE, timedelta(hours=1))
-    (row,) = desk.take("AAPL", simulated=False).rows
+    (row,) = environment.take("AAPL", simulated=False).rows
     assert (row.kind, row.model_status, row.model_version) == ("live", "active", done.version)
     assert row.abstained_reason is None
-    counts = {entry.version: entry.num_forecasts for entry in list_versions(desk.conn, "AAPL")}
+    counts = {entry.version: entry.num_forecasts for entry in list_versions(environment.conn, "AAPL")}
     assert counts == {"v1.2012-12-28.2": 1, "v1.2012-12-31": 0, "v1.2012-12-28": 0}
 
 
-def test_no_evening_is_made_up_for_by_a_model_whose_file_was_removed(desk: Desk) -> None:
-    desk.deliver(desk.bars(["AAPL"]))
+def test_no_evening_is_made_up_for_by_a_model_whose_file_was_removed(environment: ForecastEnvironment) -> None:
+    environment.deliver(environment.bars(["AAPL"]))
     for day in (date(2012, 12, 28), date(2012, 12, 31)):
-        desk.network("AAPL", trained_on=day, seed=day.day)
-        earned.retire(desk.conn)
-    desk.conn.execute("update checkpoint set file_removed_at = now() where trained_on = '2012-12-31'")
-    speaker = forecasters(desk.conn, ["AAPL"], RUN_DATE, simulated=True, config=ForecastConfig())["AAPL"]
+        environment.network("AAPL", trained_on=day, seed=day.day)
+        gate_fixtures.retire(environment.conn)
+    environment.conn.execute("update checkpoint set file_removed_at = now() where trained_on = '2012-12-31'")
+    speaker = forecasters(environment.conn, ["AAPL"], RUN_DATE, simulated=True, config=ForecastConfig())["AAPL"]
     assert speaker.trained_on == date(2012, 12, 28)

@@ -20,7 +20,7 @@ from ldtm_lib.settings import Settings, SourceConfig
 NUM_SESSIONS = 60
 
 
-class Desk:
+class FileInstallation:
     """AAPL over sixty sessions, on the basis that its file has last been written on."""
 
     def __init__(self, project: Project, calendar: Calendar, conn: Connection) -> None:
@@ -59,44 +59,44 @@ class Desk:
 
 
 @pytest.fixture
-def desk(settings: Settings, database: Database, conn: Connection, calendar: Calendar) -> Desk:
+def installation(settings: Settings, database: Database, conn: Connection, calendar: Calendar) -> FileInstallation:
     folder = settings.path.parent / "data" / "bars"
     Path(folder).mkdir(parents=True)
     of_files = settings.replace(source=SourceConfig(kind="files", basis="adjusted"))
-    return Desk(Project(settings=of_files, home=settings.path.parent, database=database), calendar, conn)
+    return FileInstallation(Project(settings=of_files, home=settings.path.parent, database=database), calendar, conn)
 
 
-def test_a_ticker_without_stored_bars_gets_its_whole_history(desk: Desk) -> None:
-    assert desk.bring(40) == {}
-    assert desk.stored() == [(n, 1.0) for n in range(41)]
+def test_a_ticker_without_stored_bars_gets_its_whole_history(installation: FileInstallation) -> None:
+    assert installation.bring(40) == {}
+    assert installation.stored() == [(n, 1.0) for n in range(41)]
 
 
 @pytest.mark.parametrize("num_failed", [1, 5, 13, 30])
 def test_a_ticker_that_failed_for_weeks_and_split_meanwhile_is_on_one_basis_without_a_hole(
-    desk: Desk, num_failed: int
+    installation: FileInstallation, num_failed: int
 ) -> None:
-    desk.bring(19)
-    desk.is_split = True
+    installation.bring(19)
+    installation.is_split = True
     for at in (20 + num_failed, 21 + num_failed):
-        assert desk.bring(at) == {}
-        assert desk.stored() == [(n, 1.0) for n in range(at + 1)]
+        assert installation.bring(at) == {}
+        assert installation.stored() == [(n, 1.0) for n in range(at + 1)]
 
 
-def test_a_hole_on_an_older_basis_that_is_filled_by_hand_leaves_one_basis(desk: Desk) -> None:
-    desk.bring(19)
-    assert list(desk.bring(20, until=19)) == [f"{desk.sessions[20]}|AAPL"]
-    desk.bring(24, without=range(20, 24))
-    assert desk.stored() == [(n, 1.0) for n in [*range(20), 24]]
-    desk.is_split = True
-    assert desk.bring(20, 21, until=26) == {}
-    assert desk.stored() == [(n, 1.0) for n in range(25)], "and no bar that nobody asked for"
-    assert desk.bring(27) == {}
-    assert desk.stored() == [(n, 1.0) for n in range(28)]
+def test_a_hole_on_an_older_basis_that_is_filled_by_hand_leaves_one_basis(installation: FileInstallation) -> None:
+    installation.bring(19)
+    assert list(installation.bring(20, until=19)) == [f"{installation.sessions[20]}|AAPL"]
+    installation.bring(24, without=range(20, 24))
+    assert installation.stored() == [(n, 1.0) for n in [*range(20), 24]]
+    installation.is_split = True
+    assert installation.bring(20, 21, until=26) == {}
+    assert installation.stored() == [(n, 1.0) for n in range(25)], "and no bar that nobody asked for"
+    assert installation.bring(27) == {}
+    assert installation.stored() == [(n, 1.0) for n in range(28)]
 
 
-def test_bars_that_the_source_lacked_for_some_evenings_come_with_a_later_one(desk: Desk) -> None:
-    desk.bring(30)
-    desk.bring(40, without=range(31, 38))
-    assert [n for n, _ in desk.stored()] == [*range(31), 38, 39, 40]
-    assert desk.bring(50) == {}
-    assert desk.stored() == [(n, 1.0) for n in range(51)]
+def test_bars_that_the_source_lacked_for_some_evenings_come_with_a_later_one(installation: FileInstallation) -> None:
+    installation.bring(30)
+    installation.bring(40, without=range(31, 38))
+    assert [n for n, _ in installation.stored()] == [*range(31), 38, 39, 40]
+    assert installation.bring(50) == {}
+    assert installation.stored() == [(n, 1.0) for n in range(51)]
