@@ -1,8 +1,8 @@
-"""What retention takes away of Dagster's storage and how long it takes, beside deleting runs one by one.
+"""The rows that retention purges from Dagster's storage, and the time it takes, beside deleting runs one by one.
 
 One evening of 103 tickers is recorded by Dagster itself, 412 cells in one run, and copied with another date for every
 session. Then, on copies of that database: the logs of all evenings go; all evenings go as a whole; they go one by one
-with Dagster's own `delete_run`; and weeks pass, each with five evenings more and a sweep.
+with Dagster's own `delete_run`; and weeks pass, each with five evenings more and a purge.
 
     .venv/bin/python benchmarks/bench_retention.py [--sessions 300] [--weeks 10]
 """
@@ -29,7 +29,7 @@ from ldtm_assets.partitions import partition_range  # noqa: E402
 from ldtm_lib.database import embedded  # noqa: E402
 from ldtm_lib.database.connection import Database  # noqa: E402
 from ldtm_lib.database.migrate import migrate  # noqa: E402
-from ldtm_lib.maintenance.retention import sweep  # noqa: E402
+from ldtm_lib.maintenance.retention import purge_expired  # noqa: E402
 from ldtm_lib.project import Project  # noqa: E402
 from ldtm_lib.sessions import exchange_calendar  # noqa: E402
 from ldtm_lib.settings import RetentionConfig, Settings  # noqa: E402
@@ -135,15 +135,15 @@ def measure(server: str, home: Path, num_sessions: int, num_weeks: int) -> None:
         for week in range(num_weeks):
             for day in range(5):
                 once_more(own, run_id, num_sessions + 5 * week + day, days_ago=31)
-            swept(own)
+            purge(own)
             if week % 3 == 0:
                 print(f"    week {week + 1}: {size_of(own)[0]:,.0f} MiB")
 
-    tell("their logs go", "logs", swept)
-    tell("again, nothing to do", "logs_again", lambda own: (swept(own), timed("    ", lambda: swept(own))))
-    tell("all of them go", "all_of_it", lambda own: swept(old(own)))
+    tell("their logs go", "logs", purge)
+    tell("again, nothing to do", "logs_again", lambda own: (purge(own), timed("    ", lambda: purge(own))))
+    tell("all of them go", "all_of_it", lambda own: purge(old(own)))
     tell("all of them go, one by one with delete_run", "plain", delete_one_by_one)
-    tell(f"{num_weeks} weeks of five evenings and a sweep", "weeks", weeks)
+    tell(f"{num_weeks} weeks of five evenings and a purge", "weeks", weeks)
 
 
 def timed(what: str, work: Callable[[], object]) -> None:
@@ -218,8 +218,8 @@ def old(project: Project) -> Project:
     return project
 
 
-def swept(project: Project) -> None:
-    done = sweep(project, ASSETS)
+def purge(project: Project) -> None:
+    done = purge_expired(project, ASSETS)
     assert done.failures == (), done.failures
 
 

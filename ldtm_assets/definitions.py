@@ -15,7 +15,7 @@ from ldtm_assets.assets.seals import seals_asset
 from ldtm_assets.automation.catch_up import catch_up_sensor, evening_watch_sensor
 from ldtm_assets.automation.gpu_pool import gpu_pool_sensor
 from ldtm_assets.automation.heartbeat import heartbeat_sensor
-from ldtm_assets.automation.maintenance import retention_job, retention_schedule, upkeep_sensor
+from ldtm_assets.automation.maintenance import maintenance_sensor, retention_job, retention_schedule
 from ldtm_assets.automation.new_bars import new_bars_sensor
 from ldtm_assets.automation.schedules import schedules_of
 from ldtm_assets.jobs import JOBS
@@ -60,7 +60,7 @@ def definitions_for(settings: Settings, calendar: Calendar, reporter: TrainingRe
         ],
         sensors=[
             gpu_pool_sensor(project.open),
-            upkeep_sensor(project.open, settings),
+            maintenance_sensor(project.open, settings),
             heartbeat_sensor(project.open),
             alert_sensor(project.open),
             catch_up_sensor(project.open, settings, calendar),

@@ -1,4 +1,4 @@
-"""`ldtm alerts test`: whether the channels of an installation take messages."""
+"""`ldtm alerts test`: a test notification through every channel."""
 
 import socket
 from collections.abc import Mapping, Sequence
@@ -7,50 +7,50 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.markup import escape
 
-from ldtm_lib.alerts.apprise_channel import Channel
-from ldtm_lib.alerts.channels import VARIABLE, configured
-from ldtm_lib.errors import AlertNotDelivered, ConfigurationError
+from ldtm_lib.alerts.channels import Channel, configured_channels
+from ldtm_lib.alerts.secrets import ALERT_VARIABLE
+from ldtm_lib.errors import ConfigurationError, NotificationNotDelivered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """One channel, and why it did not take the test message."""
+    """One channel, and why it did not accept the test notification."""
 
     channel: str
     failure: str | None
 
 
 def try_channels(environ: Mapping[str, str]) -> list[Trial]:
-    """Send a test message through every channel; one that fails, or an address that is none, stops no other one.
+    """Send a test notification through every channel; a failure or an invalid address stops no other one.
 
     Raises ConfigurationError when there is no channel at all.
     """
-    found = configured(environ)
+    found = configured_channels(environ)
     if not found.channels and found.refused:
         raise ConfigurationError(found.refused[0])
     if not found.channels:
         raise ConfigurationError(
-            f"{VARIABLE} names no channel; set it to one or more addresses of apprise, such as mailtos://... or "
+            f"{ALERT_VARIABLE} names no channel; set it to one or more addresses of apprise, such as mailtos://... or "
             "jsons://hooks.example.org/..., separated by spaces"
         )
-    tried = [Trial(channel=way.shown_as, failure=_failure_of(way)) for way in found.channels]
-    return [*tried, *(Trial(channel=VARIABLE, failure=reason) for reason in found.refused)]
+    tried = [Trial(channel=channel.shown_as, failure=_failure_of(channel)) for channel in found.channels]
+    return [*tried, *(Trial(channel=ALERT_VARIABLE, failure=reason) for reason in found.refused)]
 
 
 def print_trials(console: Console, trials: Sequence[Trial]) -> None:
-    """Show who took the message."""
+    """Print the result of each channel."""
     for trial in trials:
-        told = f"[red]{escape(trial.failure)}[/]" if trial.failure else "[green]took the message[/]"
-        console.print(f"{escape(trial.channel)}  {told}", soft_wrap=True)
+        result = f"[red]{escape(trial.failure)}[/]" if trial.failure else "[green]accepted the notification[/]"
+        console.print(f"{escape(trial.channel)}  {result}", soft_wrap=True)
 
 
-def _failure_of(way: Channel) -> str | None:
+def _failure_of(channel: Channel) -> str | None:
     try:
-        way.send(
+        channel.send(
             title="LDTM: a test",
-            body=f"This is how alerts of LDTM on {socket.gethostname()} will come. Nothing is wrong.",
+            body=f"This is how notifications of LDTM on {socket.gethostname()} will look. Nothing is wrong.",
             severity="info",
         )
-    except AlertNotDelivered as failure:
+    except NotificationNotDelivered as failure:
         return str(failure)
     return None

@@ -1,4 +1,4 @@
-"""How Dagster is doing: whether it runs, what it launches next, what is stopped, and who holds the GPU's slots."""
+"""Status of Dagster: daemons, next ticks, stopped and failing automation, and the slots of the GPU pool."""
 
 import os
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from dagster._utils.schedules import schedule_execution_time_iterator as cron_ti
 from dagster_shared.error import DagsterError
 from sqlalchemy.exc import SQLAlchemyError
 
-from ldtm_assets.alerting.ticks import failure_of, newest_ticks, stopped
+from ldtm_assets.alerting.health_checks import failure_of, newest_ticks, stopped
 from ldtm_assets.asset_checks.freshness import FRESHNESS_JOB
 from ldtm_assets.automation.daemons import NEEDED, silent_daemons
 from ldtm_assets.definitions import definitions_for
@@ -28,7 +28,7 @@ UNDER_WAY = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.Dagst
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NextTick:
-    """When a schedule will launch something."""
+    """The next time at which a schedule launches something."""
 
     schedule: str
     at: datetime
@@ -36,36 +36,36 @@ class NextTick:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DagsterStatus:
-    """What Dagster's own storage says at a moment."""
+    """Status of Dagster at a moment, by its own storage."""
 
     is_alive: bool
-    """Whether every part of the daemon that is needed has been heard of just now."""
+    """Whether every required daemon has sent a heartbeat just now."""
     silent: tuple[str, ...]
-    """What the other parts of the daemon look after."""
-    pages: str | None
-    """Where the pages of this configuration are; None when `ldtm up` did not start them."""
+    """Tasks of the daemons without a heartbeat."""
+    ui_url: str | None
+    """Address of the UI of this configuration; None when `ldtm up` did not start it."""
     next_ticks: tuple[NextTick, ...]
-    """Of the schedules that are on, the soonest first."""
+    """Next ticks of the schedules that are on, the soonest first."""
     stopped: tuple[str, ...]
     """Schedules and sensors that are off."""
     failing: tuple[tuple[str, str], ...]
-    """Schedules and sensors that are on and failed when they last looked, and why."""
+    """Schedules and sensors that are on and whose last tick failed, with the reason."""
     running: tuple[str, ...]
     """Jobs under way."""
     num_queued: int
     gpu_slots: int | None
-    """Trainings that may run at once; None before the pool was ever set."""
+    """Trainings that may run at once; None before the limit of the pool was first set."""
     gpu_slots_held: int
     num_waiting_for_gpu: int
 
     @property
     def runs_in_part(self) -> bool:
-        """Whether some of the daemon is at work and some is not."""
+        """Whether some required daemons run and others do not."""
         return 0 < len(self.silent) < len(NEEDED)
 
 
 def dagster_status(project: Project, calendar: Calendar, moment: datetime) -> DagsterStatus:
-    """Ask Dagster's storage, and the definitions of this configuration for what is on by default.
+    """Query Dagster's storage, and the definitions of this configuration for the default states.
 
     Raises DatabaseUnavailable where the storage lacks a table, or does not answer.
     """
@@ -93,7 +93,7 @@ def _ask(project: Project, calendar: Calendar, moment: datetime) -> DagsterStatu
         return DagsterStatus(
             is_alive=not silent,
             silent=tuple(silent),
-            pages=running.address if running else None,
+            ui_url=running.address if running else None,
             next_ticks=tuple(sorted(ticks, key=lambda tick: tick.at)),
             stopped=tuple(off),
             failing=tuple(
@@ -108,7 +108,7 @@ def _ask(project: Project, calendar: Calendar, moment: datetime) -> DagsterStatu
 
 
 def _next_tick(schedule: dg.ScheduleDefinition, calendar: Calendar, moment: datetime) -> NextTick:
-    """The next moment at which a schedule launches something; holidays are none where it skips them."""
+    """The next moment at which a schedule launches something, holidays skipped where the schedule skips them."""
     for tick in cron_ticks(moment.timestamp(), schedule.cron_schedule, schedule.execution_timezone):
         if schedule.job_name not in ON_SESSIONS_ONLY or calendar.is_session(tick.astimezone(NEW_YORK).date()):
             return NextTick(schedule=schedule.name, at=tick.astimezone(UTC))

@@ -15,9 +15,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from ldtm_assets.training.gpus import gpus_here
-from ldtm_lib.alerts.channels import VARIABLE as ALERT_VARIABLE
-from ldtm_lib.alerts.channels import channels
-from ldtm_lib.alerts.delivery import undelivered
+from ldtm_lib.alerts.channels import valid_channels
+from ldtm_lib.alerts.delivery import channel_backlogs
+from ldtm_lib.alerts.secrets import ALERT_VARIABLE
 from ldtm_lib.database import embedded
 from ldtm_lib.database.clock import last_closed_session
 from ldtm_lib.database.connection import Database, address
@@ -27,7 +27,7 @@ from ldtm_lib.errors import ConfigurationError, LdtmError, SourceError
 from ldtm_lib.gpu.devices import GpuReading
 from ldtm_lib.gpu.locks import occupancies_now
 from ldtm_lib.gpu.slots import Occupancy, job_slots
-from ldtm_lib.maintenance.disk import LITTLE_DISK_GIB
+from ldtm_lib.maintenance.disk import LOW_DISK_GIB
 from ldtm_lib.prices.sources.ib.client import client_module
 from ldtm_lib.prices.sources.ib.connection import address_of
 from ldtm_lib.prices.sources.ib.reconnect import log_on_once
@@ -120,29 +120,29 @@ def _guarded(what: str, remedy: str, look: Callable[[], list[Finding]]) -> list[
 
 
 def _alerts(settings: Settings | None, environ: Mapping[str, str], database: Database | None) -> Finding:
-    """Where alerts go, and what is still on its way there; an address that is none would cost every message."""
-    names = [channel.shown_as for channel in channels(environ)]
+    """The channels of notifications, and the backlog of each; an invalid address is a failure."""
+    names = [channel.shown_as for channel in valid_channels(environ)]
     if not names:
         remedy = f"set {ALERT_VARIABLE} to one or more addresses of apprise, and try them with `ldtm alerts test`"
         runs_by_itself = settings is not None and settings.automation.on
         found = "sent to nobody: they stay in the tables"
         return Finding(what="alerts", level="warn" if runs_by_itself else "ok", found=found, remedy=remedy)
-    waiting = _undelivered(database) if database else []
-    found = "\n".join([f"sent to {' and '.join(names)}", *waiting])
-    if not waiting:
+    backlogs = _backlogs(database) if database else []
+    found = "\n".join([f"sent to {' and '.join(names)}", *backlogs])
+    if not backlogs:
         return Finding(what="alerts", level="ok", found=found)
     return Finding(what="alerts", level="warn", found=found, remedy="try the channels with `ldtm alerts test`")
 
 
-def _undelivered(database: Database) -> list[str]:
-    """What channels have not taken, a line each; nothing where the tables do not exist yet."""
+def _backlogs(database: Database) -> list[str]:
+    """The undelivered notifications of each channel, a line each; none where the tables do not exist yet."""
     if pending_migrations(database):
         return []
     with database.transaction() as conn:
         return [
-            f"{way.shown_as}: {way.num_waiting} messages wait, {way.num_given_up} were given up"
-            + (f" ({way.last_error})" if way.last_error else "")
-            for way in undelivered(conn)
+            f"{backlog.shown_as}: {backlog.num_waiting} notifications wait, {backlog.num_given_up} were given up"
+            + (f" ({backlog.last_error})" if backlog.last_error else "")
+            for backlog in channel_backlogs(conn)
         ]
 
 
@@ -338,6 +338,6 @@ def _disk(settings: Settings | None, config: Path) -> Finding:
     folder = next(place for place in (home, *home.parents) if place.exists())
     free = shutil.disk_usage(folder).free / 2**30
     found = f"{free:.1f} GiB free at {folder}"
-    if free < LITTLE_DISK_GIB:
+    if free < LOW_DISK_GIB:
         return Finding(what="disk", level="warn", found=found, remedy="bars, checkpoints and logs grow: free some")
     return Finding(what="disk", level="ok", found=found)

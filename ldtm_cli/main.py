@@ -35,7 +35,7 @@ app = typer.Typer(
 registry_app = typer.Typer(help="Trained models: which one of a ticker may speak, and why the others may not.")
 prices_app = typer.Typer(help="Daily bars.")
 audit_app = typer.Typer(help="The record's hash chain: seal it, verify it, prove what is in it.")
-alerts_app = typer.Typer(help="How people are told.")
+alerts_app = typer.Typer(help="Notification of people.")
 db_app = typer.Typer(help="The PostgreSQL database.")
 app.add_typer(registry_app, name="registry", no_args_is_help=True)
 app.add_typer(prices_app, name="prices", no_args_is_help=True)
@@ -194,11 +194,11 @@ def status(as_json: AsJson = False) -> None:
 
     Starts and changes nothing. Exit status 1 when something needs a person; the last lines say what and the remedy.
     """
-    from ldtm_cli.status_view import look, print_screen
+    from ldtm_cli.status_view import print_screen, read_screen
     from ldtm_lib.sessions import exchange_calendar
 
     with told():
-        screen = look(config_path(os.environ), os.environ, exchange_calendar())
+        screen = read_screen(config_path(os.environ), os.environ, exchange_calendar())
         print_json(screen.as_dict()) if as_json else print_screen(console, screen)
         if screen.needs:
             raise typer.Exit(EXIT_FAILED)
@@ -308,20 +308,20 @@ def registry_prune(
 
 @app.command()
 def retention(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go and change nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Report what would be purged and change nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Take away what is no record and old: logs, old runs, refused bars, delivered alerts, unneeded checkpoint files.
+    """Purge old data that is not part of the record: logs, runs, refused bars, notifications, unneeded checkpoints.
 
     The section `retention` of the configuration says how long each is kept. Forecasts, actuals, bars, verdicts and
-    seals stay for good. With automation on it happens every Sunday by itself.
+    seals are kept for good. Dagster runs this every Sunday.
     """
-    from ldtm_cli.retention_view import print_sweep, sweep_as_dict, sweep_now
+    from ldtm_cli.retention_view import print_report, purge_now
 
     with told():
-        done = sweep_now(_ready_project(), dry_run=dry_run)
-        print_json(sweep_as_dict(done)) if as_json else print_sweep(console, done, dry_run=dry_run)
-        if done.failures:
+        report = purge_now(_ready_project(), dry_run=dry_run)
+        print_json(asdict(report)) if as_json else print_report(console, report, dry_run=dry_run)
+        if report.failures:
             raise typer.Exit(EXIT_FAILED)
 
 
@@ -481,7 +481,7 @@ def prices_import(
 
 @alerts_app.command("test")
 def alerts_test(as_json: AsJson = False) -> None:
-    """Send a test message through every channel of LDTM_ALERT_URLS, and say which ones took it."""
+    """Send a test notification through every channel of LDTM_ALERT_URLS, and report which ones accepted it."""
     from ldtm_cli.alerts_view import print_trials, try_channels
 
     with told():

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from ldtm_lib.alerts.channels import channels
+from ldtm_lib.alerts.channels import valid_channels
 from ldtm_lib.database import embedded
 from ldtm_lib.database.migrate import migrate
 from ldtm_lib.errors import ConfigurationError, LdtmError
 from ldtm_lib.maintenance.dagster_storage import claim_dagster_schema
+from ldtm_lib.maintenance.disk import dagster_log, truncate_logs
 from ldtm_lib.maintenance.heartbeat import heartbeat_url
-from ldtm_lib.maintenance.log_files import dagster_log, hold_logs
 from ldtm_lib.project import CONFIG_VARIABLE, DATABASE_VARIABLE, Project, home_of, homes_beside, open_project
 from ldtm_lib.sessions import exchange_calendar
 from ldtm_lib.settings import load_settings
@@ -63,7 +63,7 @@ def prepare(config: Path) -> tuple[Project, list[str]]:
     of Dagster's storage is another installation's.
     """
     settings = load_settings(config)
-    hold_logs(home_of(settings), settings.retention)
+    truncate_logs(home_of(settings), settings.retention)
     project = open_project(config, os.environ)
     applied = migrate(project.database, exchange_calendar())
     claim_dagster_schema(project)
@@ -90,7 +90,7 @@ def prepare_dagster(project: Project) -> int:
 
     Raises ConfigurationError for an address of alerts or of the heartbeat that is none: nobody would hear of it later.
     """
-    channels(os.environ)
+    valid_channels(os.environ)
     heartbeat_url(os.environ)
     os.environ.update(dagster_environment(project))
     from dagster import DagsterInstance

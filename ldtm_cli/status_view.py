@@ -1,4 +1,4 @@
-"""`ldtm status`: one screen that says how the installation is doing, and what needs a person."""
+"""`ldtm status`: the status of the installation on one screen, and the conditions that need a person."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,17 +12,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ldtm_lib.alerts.addresses import VARIABLE, addresses
-from ldtm_lib.alerts.secrets import without_secrets
+from ldtm_lib.alerts.secrets import ALERT_VARIABLE, alert_urls, without_secrets
 from ldtm_lib.daily_run.freshness import named
 from ldtm_lib.daily_run.pending_partitions import NEW_YORK
 from ldtm_lib.database import embedded
 from ldtm_lib.database.clock import now
 from ldtm_lib.database.migrate import pending_migrations
 from ldtm_lib.errors import DatabaseUnavailable, LdtmError
-from ldtm_lib.maintenance.disk import free_bytes, little_disk
-from ldtm_lib.maintenance.run_folders import size_of
-from ldtm_lib.maintenance.run_storage import has_run_storage
+from ldtm_lib.maintenance.dagster_storage import has_run_storage
+from ldtm_lib.maintenance.disk import folder_bytes, free_bytes, low_disk_alert
 from ldtm_lib.maintenance.status import Status, needs, status
 from ldtm_lib.project import DATABASE_VARIABLE, Project, home_of, open_project
 from ldtm_lib.sessions import Calendar
@@ -33,60 +31,62 @@ if TYPE_CHECKING:
 
 WIDTH, LABEL = 80, 7
 NUM_SHOWN = 6
-"""Lines of a list that the screen has room for."""
+"""Lines of a list that fit on the screen."""
 MIB, GIB = 2**20, 2**30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Screen:
-    """All that is shown. What could not be looked at is None; `needs` says why."""
+    """Content of the screen. A part that could not be read is None, and `needs` gives the reason."""
 
     tables: Status | None
     dagster: "DagsterStatus | None"
     folder_bytes: Mapping[str, int]
-    """What the folders beside the configuration take."""
+    """Sizes of the folders beside the configuration."""
     free_bytes: int
     needs: tuple[str, ...]
-    """What needs a person, in sentences."""
+    """Conditions that need a person, in sentences."""
 
     def as_dict(self) -> dict[str, object]:
         """The screen for JSON."""
         return {"is_well": not self.needs, **asdict(self)}
 
 
-def look(config: Path, environ: Mapping[str, str], calendar: Calendar) -> Screen:
-    """Look at all that can be looked at; nothing is started. Raises ConfigurationError for a wrong file."""
+def read_screen(config: Path, environ: Mapping[str, str], calendar: Calendar) -> Screen:
+    """Read every part that can be read, without starting anything. Raises ConfigurationError for an invalid file."""
     settings = load_settings(config)
     home = home_of(settings)
-    tables, dagster, told = None, None, list[str]()
+    tables, dagster, lines = None, None, list[str]()
     try:
         project = _project(settings, config, environ)
         if pending := pending_migrations(project.database):
-            told.append(f"schema {project.database.schema} lacks {len(pending)} steps: `ldtm db migrate`")
+            lines.append(f"schema {project.database.schema} lacks {len(pending)} steps: `ldtm db migrate`")
         else:
             with project.database.transaction() as conn:
                 tables = status(conn, settings, calendar)
-            told += needs(tables, settings)
+            lines += needs(tables, settings)
         dagster = _dagster(project, calendar)
-        told += _needs_of(dagster, tables, settings)
+        lines += _needs_of(dagster, tables, settings)
     except LdtmError as error:
-        told.append(str(error))
-    if settings.automation.on and not addresses(environ):
-        told.append(f"automation is on and {VARIABLE} names no channel, so nobody is told anything: `ldtm alerts test`")
-    disk = little_disk(home)
-    if disk is not None and not (tables and any(trouble.key == disk.key for trouble in tables.troubles)):
-        told.append(f"{disk.subject}: {disk.summary}")
+        lines.append(str(error))
+    if settings.automation.on and not alert_urls(environ):
+        lines.append(
+            f"automation is on and {ALERT_VARIABLE} names no channel, so nobody is notified: `ldtm alerts test`"
+        )
+    disk = low_disk_alert(home)
+    if disk is not None and not (tables and any(alert.key == disk.key for alert in tables.alerts)):
+        lines.append(f"{disk.subject}: {disk.summary}")
     return Screen(
         tables=tables,
         dagster=dagster,
-        folder_bytes={name: size_of(home / name) for name in ("checkpoints", "dagster", "logs")},
+        folder_bytes={name: folder_bytes(home / name) for name in ("checkpoints", "dagster", "logs")},
         free_bytes=free_bytes(home),
-        needs=tuple(without_secrets(line, environ) for line in told),
+        needs=tuple(without_secrets(line, environ) for line in lines),
     )
 
 
 def print_screen(console: Console, screen: Screen) -> None:
-    """Show it all on one screen of 80 columns."""
+    """Print one screen of 80 columns."""
     width = min(console.width, WIDTH)
     table = Table(box=None, show_header=False, pad_edge=False, width=width)
     table.add_column(style="bold", width=LABEL)
@@ -106,8 +106,8 @@ def print_screen(console: Console, screen: Screen) -> None:
 
 def _sections(screen: Screen) -> Iterator[tuple[str, list[str]]]:
     if (found := screen.tables) is not None:
-        yield "evening", [*_evening(found)]
-        yield "open", [*_open(found)] or ["nothing"]
+        yield "session", [*_session(found)]
+        yield "pending", [*_pending(found)] or ["nothing"]
         yield "models", [*_models(found)]
         yield "alerts", [*_alerts(found)] or ["none"]
     yield "Dagster", [*_dagster_lines(screen.dagster)]
@@ -116,74 +116,74 @@ def _sections(screen: Screen) -> Iterator[tuple[str, list[str]]]:
     yield "disk", [_disk(screen)]
 
 
-def _evening(found: Status) -> Iterator[str]:
-    evening, standing = found.evening, found.standing
-    kinds = {"live": evening.num_live, "late": len(evening.late), "simulated": evening.num_simulated}
+def _session(found: Status) -> Iterator[str]:
+    newest, counts = found.newest, found.counts
+    kinds = {"live": newest.num_live, "late": len(newest.late), "simulated": newest.num_simulated}
     rows = ", ".join(f"{number} {kind}" for kind, number in kinds.items() if number) or "no"
-    abstained = f", {evening.num_abstained} of which abstain" if evening.num_abstained else ""
-    yield f"{evening.session:%a %Y-%m-%d}: {rows} rows of {_num(evening.num_tickers, 'ticker')}{abstained}"
+    abstained = f", {newest.num_abstained} of which abstain" if newest.num_abstained else ""
+    yield f"{newest.session:%a %Y-%m-%d}: {rows} rows of {_num(newest.num_tickers, 'ticker')}{abstained}"
     if found.is_last:
         yield "the last one: there are no partitions after it"
-    if standing.first_attempt_at is None or standing.last_attempt_at is None:
-        if evening.without_row:
+    if counts.first_attempt_at is None or counts.last_attempt_at is None:
+        if newest.without_row:
             yield "not tried yet"
     else:
-        tried = (standing.first_attempt_at, standing.last_attempt_at)
+        tried = (counts.first_attempt_at, counts.last_attempt_at)
         first, last = (f"{moment.astimezone(NEW_YORK):%m-%d %H:%M}" for moment in tried)
-        attempts = _num(standing.num_attempts or 0, "attempt")
-        yield f"tried {first} to {last} New York, up to {attempts}, {standing.num_done} whole"
-    if evening.without_bar:
-        yield f"no bar: {named(evening.without_bar)}"
-    if evening.without_row:
-        yield f"no row: {named(evening.without_row)}"
-    failed = [cell for cell in found.cells if cell.session == evening.session and cell.reason]
-    yield from _shortened([f"{cell.ticker}, {_num(cell.num_attempts, 'attempt')}: {cell.reason}" for cell in failed])
+        attempts = _num(counts.num_attempts or 0, "attempt")
+        yield f"tried {first} to {last} New York, up to {attempts}, {counts.num_done} whole"
+    if newest.without_bar:
+        yield f"no bar: {named(newest.without_bar)}"
+    if newest.without_row:
+        yield f"no row: {named(newest.without_row)}"
+    failed = [each for each in found.pending if each.session == newest.session and each.reason]
+    yield from _shortened([f"{each.ticker}, {_num(each.num_attempts, 'attempt')}: {each.reason}" for each in failed])
 
 
-def _open(found: Status) -> Iterator[str]:
-    waiting = Counter((cell.session, cell.deadline) for cell in found.cells if cell.lacks_row)
+def _pending(found: Status) -> Iterator[str]:
+    waiting = Counter((each.session, each.deadline) for each in found.pending if each.lacks_row)
     lines: list[str] = []
     for (session, deadline), number in sorted(waiting.items()):
-        when = f"by {_both_clocks(deadline)}" if deadline > found.standing.moment else "late by now"
+        when = f"by {_both_clocks(deadline)}" if deadline > found.counts.moment else "late by now"
         lines.append(f"{_num(number, 'row')} of {session}, {when}")
     yield from _shortened(lines)
-    if others := sum(not cell.lacks_row for cell in found.cells):
-        yield f"{_num(others, 'cell')} with a row and something else to come"
-    if number := found.standing.num_without_bar:
-        yield f"{_num(number, 'due actual')} without a bar, the oldest of {found.standing.oldest_without_bar}"
-    if number := found.standing.num_refused_bars:
+    if others := sum(not each.lacks_row for each in found.pending):
+        yield f"{_num(others, 'partition')} with a row and other work pending"
+    if number := found.counts.num_without_bar:
+        yield f"{_num(number, 'due actual')} without a bar, the oldest of {found.counts.oldest_without_bar}"
+    if number := found.counts.num_refused_bars:
         yield f"{_num(number, 'refused bar')} in quarantine"
 
 
 def _models(found: Status) -> Iterator[str]:
-    standing = found.standing
-    yield f"{len(standing.speaking or ())} of {_num(len(found.universe), 'ticker')} have an active model" + (
+    counts = found.counts
+    yield f"{len(counts.with_active_model or ())} of {_num(len(found.universe), 'ticker')} have an active model" + (
         f"; {len(found.degraded)} fell below the gate" if found.degraded else ""
     )
-    if standing.newest_promotion is not None and standing.promoted_at is not None:
-        yield f"newest: {standing.newest_promotion}, {_new_york(standing.promoted_at)} New York"
-    if standing.speaking and found.silent:
-        yield f"none: {named(found.silent)}"
+    if counts.newest_promotion is not None and counts.promoted_at is not None:
+        yield f"newest: {counts.newest_promotion}, {_new_york(counts.promoted_at)} New York"
+    if counts.with_active_model and found.without_active_model:
+        yield f"none: {named(found.without_active_model)}"
 
 
 def _alerts(found: Status) -> Iterator[str]:
-    if found.troubles:
-        yield f"{_num(len(found.troubles), 'trouble')} not over yet"
-    if number := sum(bool(message.undelivered) for message in found.messages):
-        yield f"{_num(number, 'message')} on the way"
-    for message in found.messages[:NUM_SHOWN]:
-        yield f"#{message.alert_id} {_new_york(message.made_at)} {message.severity}: {message.title}"
+    if found.alerts:
+        yield f"{_num(len(found.alerts), 'open alert')}"
+    if number := sum(bool(each.undelivered) for each in found.notifications):
+        yield f"{_num(number, 'notification')} on the way"
+    for each in found.notifications[:NUM_SHOWN]:
+        yield f"#{each.notification_id} {_new_york(each.made_at)} {each.severity}: {each.title}"
 
 
 def _dagster_lines(found: "DagsterStatus | None") -> Iterator[str]:
     if found is None:
-        yield "not looked at"
+        yield "not checked"
         return
-    pages = f", pages at {found.pages}" if found.pages else ""
+    ui = f", UI at {found.ui_url}" if found.ui_url else ""
     if found.runs_in_part:
-        yield f"runs without {' and '.join(found.silent)}{pages}"
+        yield f"runs without {' and '.join(found.silent)}{ui}"
     else:
-        yield f"runs{pages}" if found.is_alive else "does not run"
+        yield f"runs{ui}" if found.is_alive else "does not run"
     jobs = f" ({', '.join(sorted(set(found.running)))})" if found.running else ""
     yield f"{_num(len(found.running), 'run')} under way{jobs}, {found.num_queued} queued"
     if found.gpu_slots is not None:
@@ -203,21 +203,21 @@ def _next(found: "DagsterStatus") -> Iterator[str]:
 
 
 def _disk(screen: Screen) -> str:
-    sizes = {"database": screen.tables.standing.database_bytes} if screen.tables else {}
+    sizes = {"database": screen.tables.counts.database_bytes} if screen.tables else {}
     sizes |= {name: size for name, size in screen.folder_bytes.items() if size}
     taken = ", ".join(f"{name} {size / MIB:,.0f} MiB" for name, size in sizes.items())
     return f"{taken}; {screen.free_bytes / GIB:,.0f} GiB free".removeprefix("; ")
 
 
 def _project(settings: Settings, config: Path, environ: Mapping[str, str]) -> Project:
-    """The project, if its database runs: to look is no reason to start a server."""
+    """The project, if its database runs; the status never starts a server."""
     if not environ.get(DATABASE_VARIABLE) and not embedded.is_running(home_of(settings)):
         raise DatabaseUnavailable(f"the embedded PostgreSQL of {home_of(settings)} does not run: `ldtm up`")
     return open_project(config, environ)
 
 
 def _dagster(project: Project, calendar: Calendar) -> "DagsterStatus | None":
-    """What Dagster's storage says; None where it has none yet, which a look would otherwise create."""
+    """Status from Dagster's storage; None before it exists, since reading it would create it."""
     with project.dagster_database.transaction() as conn:
         if not has_run_storage(conn):
             return None
@@ -228,19 +228,19 @@ def _dagster(project: Project, calendar: Calendar) -> "DagsterStatus | None":
 
 
 def _needs_of(found: "DagsterStatus | None", tables: Status | None, settings: Settings) -> list[str]:
-    """What is amiss with Dagster. Where no evening will come and nothing is to run by itself, it may stand still."""
+    """Problems of Dagster. It may be stopped where no later session has partitions and automation is off."""
     may_stand_still = tables is not None and tables.is_last and not settings.automation.on
     if found is None:
         return [] if may_stand_still else ["Dagster was never started here: `ldtm up`"]
-    told = list[str]()
+    lines = list[str]()
     if found.runs_in_part:
-        told.append(f"Dagster runs, but nobody looks after {' and '.join(found.silent)}: `ldtm down`, then `ldtm up`")
+        lines.append(f"Dagster runs, but nobody looks after {' and '.join(found.silent)}: `ldtm down`, then `ldtm up`")
     elif not (found.is_alive or may_stand_still):
-        told.append("Dagster does not run, so nothing happens by itself: `ldtm up`")
+        lines.append("Dagster does not run, so nothing happens by itself: `ldtm up`")
     if settings.automation.on and found.stopped:
-        told.append(f"automation is on, but {', '.join(found.stopped)} was stopped in the pages")
-    told += [f"{name} fails at each look: {why}" for name, why in found.failing]
-    return told
+        lines.append(f"automation is on, but {', '.join(found.stopped)} was stopped in the UI")
+    lines += [f"the ticks of {name} fail: {why}" for name, why in found.failing]
+    return lines
 
 
 def _shortened(lines: Sequence[str]) -> Iterable[str]:

@@ -81,5 +81,5 @@ class NotProvable(LdtmError):
     """Something cannot be proven of the record: it is not there, not sealed yet, or not what was recorded."""
 
 
-class AlertNotDelivered(LdtmError):
-    """A channel did not take an alert."""
+class NotificationNotDelivered(LdtmError):
+    """A channel did not accept a notification."""

@@ -1,1 +1,1 @@
-"""Alerts from Dagster events and health checks."""
+"""Alerts from Dagster's events and health checks, and the sensor that delivers notifications."""

@@ -1,39 +1,40 @@
-"""Troubles that no event tells of: a configuration that does not open, addresses that are none, ticks that fail.
+"""Health checks of conditions that have no event: an invalid configuration, invalid addresses, ticks that fail.
 
-Each is one trouble for as long as it lasts, and is looked at anew each time: whoever looks needs to remember nothing.
+Each condition is one alert for as long as it lasts. It is checked anew each time, without state of its own.
 """
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
+from dagster._core.scheduler.instigation import InstigatorState, InstigatorTick, TickStatus
 
-from ldtm_assets.alerting.events import Seen
-from ldtm_assets.alerting.ticks import failure_of, newest_ticks, stopped
-from ldtm_lib.alerts.alert import Ending, Trouble
-from ldtm_lib.alerts.channels import VARIABLE
-from ldtm_lib.alerts.links import automation_page
-from ldtm_lib.alerts.secrets import without_secrets
+from ldtm_assets.alerting.events import AlertChanges
+from ldtm_lib.alerts.alert import Alert, Resolution, automation_link
+from ldtm_lib.alerts.secrets import ALERT_VARIABLE, without_secrets
 from ldtm_lib.errors import LdtmError
 from ldtm_lib.project import Project
 
 CONFIGURATION, ADDRESSES = "configuration", "addresses"
 NUM_TICKS_OF_SENSOR = 2
-"""Ticks in a row by which a sensor is in trouble, or well: it looks again by itself, and may fail every other time."""
+"""Consecutive failed ticks of a sensor that raise its alert, and good ones that resolve it: every tick is a retry."""
+FINISHED = (TickStatus.SUCCESS, TickStatus.SKIPPED, TickStatus.FAILURE)
+NUM_UNDER_WAY = 3
+"""Ticks of one schedule or sensor that may be unfinished: the present one, and those of killed daemons."""
 
 
 @dataclass(slots=True)
 class LastProject:
-    """The project as it opened last, so that a slip in its file silences nobody."""
+    """The project as it was opened last, so that an error in the configuration stops no notification."""
 
     opens: Callable[[], Project]
     failure: str | None = None
-    """Why it is an elder one."""
+    """Why the present configuration cannot be opened."""
     _project: Project | None = None
 
     def open(self) -> Project:
-        """The project as it is now, or as it was. Raises LdtmError where none has opened yet."""
+        """The project as it is now, or as it was opened last. Raises LdtmError if it was never opened."""
         try:
             self._project, self.failure = self.opens(), None
         except LdtmError as error:
@@ -43,36 +44,77 @@ class LastProject:
         return self._project
 
 
-def of_installation(not_opened: str | None, refused: Sequence[str]) -> Seen:
-    """What a configuration and the addresses of alerts are in trouble with."""
+def check_configuration(not_opened: str | None, refused: Sequence[str]) -> AlertChanges:
+    """Check the configuration and the channel addresses."""
     found = [
-        (CONFIGURATION, "the configuration", not_opened and f"{not_opened}; alerts go on by what it was before"),
-        (ADDRESSES, VARIABLE, "; ".join(refused)),
+        (CONFIGURATION, "the configuration", not_opened and f"{not_opened}; alerts continue with the previous one"),
+        (ADDRESSES, ALERT_VARIABLE, "; ".join(refused)),
     ]
-    return Seen(
-        troubles=[_trouble(key, "settings", subject, what, None) for key, subject, what in found if what],
-        endings=[Ending(key=key) for key, _, what in found if not what],
+    return AlertChanges(
+        alerts=[_alert(key, "settings", subject, what, None) for key, subject, what in found if what],
+        resolutions=[Resolution(key=key) for key, _, what in found if not what],
     )
 
 
-def of_ticks(
+def check_ticks(
     instance: dg.DagsterInstance, schedules: Iterable[dg.ScheduleDefinition], sensors: Iterable[dg.SensorDefinition]
-) -> Seen:
-    """Which schedules and sensors fail, and which work or are off, in a number of statements that does not grow."""
+) -> AlertChanges:
+    """Check the newest ticks of schedules and sensors, in a constant number of statements."""
     needed = {each.name: 1 for each in schedules} | {each.name: NUM_TICKS_OF_SENSOR for each in sensors}
     states = instance.all_instigator_state()
     off = stopped(states, (*schedules, *sensors))
-    troubles, well = list[Trouble](), list(off)
+    alerts, healthy = list[Alert](), list(off)
     for name, ticks in newest_ticks(instance, states, needed.keys() - {*off}, NUM_TICKS_OF_SENSOR).items():
         reasons = [failure_of(tick) for tick in ticks[: needed[name]]]
         if not any(reasons):
-            well.append(name)
+            healthy.append(name)
         elif reasons[0] and all(reasons):
-            what = f"fails when it looks: {reasons[0]}"
-            troubles.append(_trouble(f"tick/{name}", "automation", name, what, automation_page()))
-    return Seen(troubles=troubles, endings=[Ending(key=f"tick/{name}") for name in well])
+            what = f"its ticks fail: {reasons[0]}"
+            alerts.append(_alert(f"tick/{name}", "automation", name, what, automation_link()))
+    return AlertChanges(alerts=alerts, resolutions=[Resolution(key=f"tick/{name}") for name in healthy])
 
 
-def _trouble(key: str, kind: str, subject: str, summary: str, link: str | None) -> Trouble:
-    told = without_secrets(summary, os.environ)
-    return Trouble(key=key, kind=kind, severity="error", subject=subject, summary=told, link=link)
+def stopped(
+    states: Iterable[InstigatorState], known: Iterable[dg.ScheduleDefinition | dg.SensorDefinition]
+) -> list[str]:
+    """The names of schedules and sensors that are off: by a person in the UI, or by default."""
+    said = {state.instigator_name: state.status.value for state in states}
+    defaults = {each.name: each.default_status.value for each in known}
+    return [name for name, default in defaults.items() if _effective_status(said.get(name), default) == "STOPPED"]
+
+
+def newest_ticks(
+    instance: dg.DagsterInstance, states: Iterable[InstigatorState], names: Collection[str], num: int = 1
+) -> Mapping[str, list[InstigatorTick]]:
+    """The newest finished ticks of some schedules and sensors, newest first, in one statement for all."""
+    selectors = {state.selector_id: state.instigator_name for state in states if state.instigator_name in names}
+    found: dict[str, list[InstigatorTick]] = {}
+    if selectors:
+        # of all statuses: Dagster's query for many at once raises when it is to filter by status
+        for selector, ticks in instance.get_batch_ticks([*selectors], limit=num + NUM_UNDER_WAY).items():
+            found.setdefault(selectors[selector], []).extend(tick for tick in ticks if tick.status in FINISHED)
+    return {
+        name: sorted(ticks, key=lambda tick: (tick.timestamp, tick.tick_id), reverse=True)[:num]
+        for name, ticks in found.items()
+    }
+
+
+def failure_of(tick: InstigatorTick) -> str | None:
+    """The reason of a failed tick in one line; None for any other tick."""
+    if tick.status != TickStatus.FAILURE:
+        return None
+    error = tick.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    lines = error.message.strip().splitlines() if error else []
+    return lines[0] if lines else "no reason is on record"
+
+
+def _alert(key: str, kind: str, subject: str, summary: str, link: str | None) -> Alert:
+    safe = without_secrets(summary, os.environ)
+    return Alert(key=key, kind=kind, severity="error", subject=subject, summary=safe, link=link)
+
+
+def _effective_status(said: str | None, default: str) -> str:
+    """The status that a person has set in the UI, or else the default, which Dagster stores as a status of its own."""
+    return said if said in ("RUNNING", "STOPPED") else default

@@ -1,4 +1,4 @@
-"""What tells people by itself: every half minute from events to troubles, from troubles to messages, and out."""
+"""The alert sensor: every half minute it raises alerts from events, composes notifications and delivers them."""
 
 import os
 import time
@@ -7,113 +7,115 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from ldtm_assets.alerting.events import WATCHED, WILL_RETRY_TAG, read
-from ldtm_assets.alerting.health_checks import LastProject, of_installation, of_ticks
+from ldtm_assets.alerting.events import WATCHED, WILL_RETRY_TAG, alert_changes
+from ldtm_assets.alerting.health_checks import LastProject, check_configuration, check_ticks
 from ldtm_assets.jobs import EVENING_JOB, RETRAINING_JOB, TURN_TAG, UNFINISHED
-from ldtm_lib.alerts.alert import end_as_seen, notice
-from ldtm_lib.alerts.channels import configured
+from ldtm_lib.alerts.alert import apply_resolutions, raise_alerts
+from ldtm_lib.alerts.channels import configured_channels
 from ldtm_lib.alerts.delivery import deliver
-from ldtm_lib.alerts.notifications import compose
+from ldtm_lib.alerts.notifications import compose_notifications
 from ldtm_lib.project import Project
 
-SECONDS_BETWEEN_LOOKS = 30
+POLL_SECONDS = 30
 DELIVERY_SECONDS = 20.0
-"""After which a look begins no other delivery; the rest is for the next one."""
+"""Time after which a tick starts no further delivery; the next tick continues."""
 EVENTS_AT_ONCE = 1000
 SETTLED_SECONDS = 60.0
-"""Events this old have no elder one that is still being written; younger ones are read again, which changes nothing."""
+"""Age after which no earlier event is still being written; younger events are read again, which changes nothing."""
 UNDECIDED_SECONDS = 15.0
 """How long Dagster may take to mark a run that failed as one that it will try again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
-    """Events that were read, and where the next look begins."""
+class EventBatch:
+    """Events that were read, and the cursor of the next batch."""
 
     events: list[dg.EventLogRecord]
     cursor: int
 
 
 def alert_sensor(project: Callable[[], Project]) -> dg.SensorDefinition:
-    """The sensor that tells people. It is on, and launches nothing."""
+    """The sensor that notifies people. It is on by default, and launches nothing."""
 
     last = LastProject(project)
 
     @dg.sensor(
         name="alert_sensor",
-        minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
+        minimum_interval_seconds=POLL_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Tells people what failed, what is news and what is well again: one message an evening.",
+        description="Notifies people of failures, news and resolved alerts: one notification a session.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         opened = last.open()
         try:
-            context.update_cursor(str(notice_events(context.instance, opened, context.cursor)))
-        finally:  # what is on record goes out although the events of this look cannot be read
-            said = tell_people(context.instance, opened, last.failure, context.repository_def)
-        return dg.SkipReason(said)
+            context.update_cursor(str(raise_alerts_from_events(context.instance, opened, context.cursor)))
+        finally:  # alerts on record are delivered although the events of this tick cannot be read
+            done = send_notifications(context.instance, opened, last.failure, context.repository_def)
+        return dg.SkipReason(done)
 
     return sensor
 
 
-def notice_events(instance: dg.DagsterInstance, project: Project, cursor: str | None) -> int:
-    """Put on record what the events since a cursor say; returns the next cursor. Without one it begins with now."""
+def raise_alerts_from_events(instance: dg.DagsterInstance, project: Project, cursor: str | None) -> int:
+    """Raise and resolve alerts by the events since a cursor, or since now without one; returns the next cursor."""
     if cursor is None:
         return instance.event_log_storage.get_maximum_record_id() or 0
-    look = _look(instance, int(cursor))
-    if look.events:
-        ids = list({event.run_id for event in look.events})
+    batch = _next_batch(instance, int(cursor))
+    if batch.events:
+        ids = list({event.run_id for event in batch.events})
         runs = {run.run_id: run for run in instance.get_runs(dg.RunsFilter(run_ids=ids))}
         undecided = {run_id for run_id, run in runs.items() if WILL_RETRY_TAG not in run.tags}
-        seen = read([event for event in look.events if not _may_be_retried(instance, event, undecided)], runs)
+        changes = alert_changes(
+            [event for event in batch.events if not _may_be_retried(instance, event, undecided)], runs
+        )
         with project.database.transaction() as conn:
-            notice(conn, seen.troubles)
-            end_as_seen(conn, seen.endings)
-    return look.cursor
+            raise_alerts(conn, changes.alerts)
+            apply_resolutions(conn, changes.resolutions)
+    return batch.cursor
 
 
-def tell_people(
+def send_notifications(
     instance: dg.DagsterInstance,
     project: Project,
     not_opened: str | None = None,
     repository: dg.RepositoryDefinition | None = None,
 ) -> str:
-    """Make messages of what nobody has heard of, and send what is due; returns what was done, in words.
+    """Run the health checks, compose notifications and deliver those that are due; returns a summary in words.
 
-    What keeps LDTM from working and has no event is looked at first: that its configuration does not open, addresses
-    that are none, and what fails of the schedules and sensors of a code location. With no address but such that are
-    none, what nobody has heard of waits.
+    The health checks cover the configuration, the channel addresses, and the schedules and sensors of a code location.
+    While every address is invalid, no notification is composed.
     """
-    settings, found = project.settings, configured(os.environ)
-    ways = found.channels
-    standing = [of_installation(not_opened, found.refused)]
+    settings, configured = project.settings, configured_channels(os.environ)
+    channels = configured.channels
+    checked = [check_configuration(not_opened, configured.refused)]
     if repository is not None:
-        standing.append(of_ticks(instance, repository.schedule_defs, repository.sensor_defs))
+        checked.append(check_ticks(instance, repository.schedule_defs, repository.sensor_defs))
     with project.database.transaction() as conn:
-        notice(conn, [trouble for seen in standing for trouble in seen.troubles])
-        end_as_seen(conn, [ending for seen in standing for ending in seen.endings])
-        if found.refused and not ways:
-            return f"nobody is told anything: {'; '.join(found.refused)}"
-        made = compose(
+        raise_alerts(conn, [alert for changes in checked for alert in changes.alerts])
+        apply_resolutions(conn, [resolution for changes in checked for resolution in changes.resolutions])
+        if configured.refused and not channels:
+            return f"nobody is notified: {'; '.join(configured.refused)}"
+        composed = compose_notifications(
             conn,
-            ways,
-            pages_url=settings.pages.url,
+            channels,
+            ui_url=settings.pages.url,
             environ=os.environ,
             is_busy=_is_busy(instance),
             hold_minutes=settings.alerts.hold_minutes,
         )
     sent = deliver(
         project.database,
-        ways,
+        channels,
         give_up_after_hours=settings.alerts.give_up_after_hours,
         budget_seconds=DELIVERY_SECONDS,
     )
-    failed = f"; not delivered: {'; '.join((*found.refused, *sent.failures))}" if found.refused or sent.failures else ""
-    return f"{len(made)} messages made, {sent.num_delivered} delivered to {len(ways)} channels{failed}"
+    failures = (*configured.refused, *sent.failures)
+    failed = f"; not delivered: {'; '.join(failures)}" if failures else ""
+    return f"{len(composed)} notifications composed, {sent.num_delivered} delivered to {len(channels)} channels{failed}"
 
 
-def _look(instance: dg.DagsterInstance, cursor: int) -> Look:
-    """The next events of every kind that is watched. The cursor stays at the last one before which all are there."""
+def _next_batch(instance: dg.DagsterInstance, cursor: int) -> EventBatch:
+    """The next events of every watched kind. The cursor stays at the last event before which none can be missing."""
     events: list[dg.EventLogRecord] = []
     ends: list[int] = []
     for kind in WATCHED:
@@ -124,7 +126,7 @@ def _look(instance: dg.DagsterInstance, cursor: int) -> Look:
     settled_before = time.time() - SETTLED_SECONDS
     ends += [event.storage_id - 1 for event in events if event.timestamp > settled_before]
     passed = [event.storage_id for event in events if event.storage_id <= min(ends, default=event.storage_id)]
-    return Look(events=events, cursor=max(passed, default=cursor))
+    return EventBatch(events=events, cursor=max(passed, default=cursor))
 
 
 def _events(instance: dg.DagsterInstance, kind: dg.DagsterEventType, cursor: int) -> Sequence[dg.EventLogRecord]:
@@ -134,7 +136,7 @@ def _events(instance: dg.DagsterInstance, kind: dg.DagsterEventType, cursor: int
 
 
 def _may_be_retried(instance: dg.DagsterInstance, event: dg.EventLogRecord, undecided: set[str]) -> bool:
-    """Whether a run failed just now and Dagster has not said yet that it tries it again."""
+    """Whether a run failed just now and Dagster has not decided yet whether to retry it."""
     return (
         instance.run_retries_enabled
         and event.run_id in undecided
@@ -144,6 +146,6 @@ def _may_be_retried(instance: dg.DagsterInstance, event: dg.EventLogRecord, unde
 
 
 def _is_busy(instance: dg.DagsterInstance) -> bool:
-    """Whether an evening or a training is under way, which may have more to say."""
+    """Whether a daily run or a training is under way, which may raise more alerts."""
     unfinished = instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))
     return any(run.job_name in {EVENING_JOB, RETRAINING_JOB} or TURN_TAG in run.tags for run in unfinished)

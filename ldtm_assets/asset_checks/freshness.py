@@ -14,7 +14,7 @@ from ldtm_assets.asset_checks.scope import AS_A_WHOLE, verdict
 from ldtm_assets.automation.default_status import schedule_status
 from ldtm_assets.partitions import EXCHANGE_TIMEZONE
 from ldtm_assets.resources import ProjectResource
-from ldtm_lib.daily_run.freshness import CHECKS, Freshness, end_recovered, freshness, named, not_retrained
+from ldtm_lib.daily_run.freshness import CHECKS, Freshness, freshness, named, not_retrained, resolve_freshness_alerts
 from ldtm_lib.daily_run.pending_partitions import NEW_YORK
 from ldtm_lib.sessions import Calendar, exchange_calendar
 from ldtm_lib.settings import AutomationConfig, Settings
@@ -67,7 +67,7 @@ def freshness_checks(
     with opened.database.transaction() as conn:
         found = freshness(conn, settings, session)
         old = not_retrained(conn, settings, found.session)
-        end_recovered(conn, settings, exchange_calendar(), found.moment)
+        resolve_freshness_alerts(conn, settings, exchange_calendar(), found.moment)
     for key in context.selected_asset_check_keys:
         if key.name == MODELS_ARE_FRESH:
             yield _result_of_models(found.session, old, settings.automation)

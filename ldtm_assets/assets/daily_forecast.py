@@ -11,7 +11,6 @@ from typing import Any
 
 import dagster as dg
 
-from ldtm_assets.alerting.run_log import tell
 from ldtm_assets.asset_checks.daily_run import evening_check_specs, evening_checks, watch_check
 from ldtm_assets.asset_checks.leakage import leakage_check_specs, leakage_checks
 from ldtm_assets.asset_checks.record import record_check_specs, record_checks
@@ -147,7 +146,8 @@ def evening(cells: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
             with opened.database.transaction() as conn:
                 watch = watch_active_models(conn, opened.settings)
             yield from watch_check(context, opened, watch)
-            tell(context, watch.news)
+            for alert in watch.alerts:
+                context.log.log(alert.severity.upper(), f"{alert.subject}: {alert.summary}")
         failed = {key for outcome in outcomes.values() for key in outcome.failed}
         yield from evening_checks(context, opened, asked.ready, reports, waiting=failed)
         yield from leakage_checks(context, opened, calendar, asked.ready)

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from ldtm_assets.asset_checks.results import listed
 from ldtm_assets.assets.materialization import Metadata, Outcome
-from ldtm_lib.alerts.alert import Trouble, notice
+from ldtm_lib.alerts.alert import Alert, raise_alerts
 from ldtm_lib.database.clock import last_closed_session
 from ldtm_lib.errors import FileNotRemoved
 from ldtm_lib.gate.universe import Universe
 from ldtm_lib.project import Project
-from ldtm_lib.registry.gate_alerts import card_of, gate_news
+from ldtm_lib.registry.gate_alerts import card_of, gate_alerts
 from ldtm_lib.registry.judgement import judge_newest
 from ldtm_lib.registry.promotion import Promotion, promote
 from ldtm_lib.registry.retention import prune
@@ -22,7 +22,7 @@ class Passage:
 
     promotions: list[Promotion]
     universe: Universe
-    news: list[Trouble]
+    alerts: list[Alert]
 
     @property
     def outcome(self) -> Outcome:
@@ -31,14 +31,14 @@ class Passage:
 
 
 def pass_the_gate(project: Project, tickers: Sequence[str], run_id: str) -> Passage:
-    """Judge and promote some tickers in one transaction, which puts on record as well what people are told of it."""
+    """Judge and promote some tickers in one transaction, which raises the alerts of it as well."""
     settings = project.settings
     with project.database.transaction() as conn:
         judgement = judge_newest(conn, tickers, settings)
         promotions = promote(conn, project.checkpoint_folder, judgement.decisions, architecture=settings.architecture)
-        news = gate_news(promotions, run_id=run_id, evening=last_closed_session(conn))
-        notice(conn, news)
-    return Passage(promotions=promotions, universe=judgement.universe, news=news)
+        alerts = gate_alerts(promotions, run_id=run_id, session=last_closed_session(conn))
+        raise_alerts(conn, alerts)
+    return Passage(promotions=promotions, universe=judgement.universe, alerts=alerts)
 
 
 def remove_unneeded_files(project: Project, tickers: Sequence[str]) -> str:

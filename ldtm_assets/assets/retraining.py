@@ -11,7 +11,6 @@ from typing import Any
 
 import dagster as dg
 
-from ldtm_assets.alerting.run_log import tell
 from ldtm_assets.asset_checks.gate import gate_check_specs, gate_checks
 from ldtm_assets.asset_checks.training import training_check, training_check_specs
 from ldtm_assets.assets.checkpoints import PARTS, outcome_of, train
@@ -117,7 +116,8 @@ def retraining(tickers: dg.PartitionsDefinition[str], *, strict: bool) -> dg.Ass
             passage = pass_the_gate(opened, tickers, context.run.run_id)
             yield from conclude("registry", passage.outcome)
             yield from gate_checks(context, passage.promotions, passage.universe, opened.settings.gate)
-            tell(context, passage.news)
+            for alert in passage.alerts:
+                context.log.log(alert.severity.upper(), f"{alert.subject}: {alert.summary}")
             context.log.info(remove_unneeded_files(opened, context.partition_keys))
         fail_if_any_failed(outcomes)
 

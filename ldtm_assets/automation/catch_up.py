@@ -9,8 +9,8 @@ from ldtm_assets.automation.default_status import sensor_status
 from ldtm_assets.automation.run_requests import SCHEDULE_GOES_FIRST, launched, project_in_force
 from ldtm_assets.jobs import EVENING_JOB
 from ldtm_lib.daily_run.backlog import next_errand
-from ldtm_lib.daily_run.deadlines import watch_evenings
-from ldtm_lib.daily_run.loaded_settings import watch_settings
+from ldtm_lib.daily_run.deadlines import check_deadlines
+from ldtm_lib.daily_run.loaded_settings import check_settings
 from ldtm_lib.daily_run.pending_partitions import open_cells
 from ldtm_lib.database.clock import now
 from ldtm_lib.database.connection import Connection
@@ -61,7 +61,7 @@ def evening_watch_sensor(
     calendar: Calendar,
     clock: Callable[[Connection], datetime] = now,
 ) -> dg.SensorDefinition:
-    """The sensor that notices who fails again and again or will miss the open. It is on, and launches nothing.
+    """The sensor that raises alerts for tickers that keep failing or will miss the open. It is on; it launches nothing.
 
     It looks with the file's present settings, new tickers included; those given are from when Dagster was started.
     """
@@ -70,17 +70,17 @@ def evening_watch_sensor(
         name="evening_watch_sensor",
         minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Notices tickers that keep failing, and those without a forecast while there is time to act.",
+        description="Raises alerts for tickers that keep failing, or lack a forecast shortly before the open.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         opened = project()
         with opened.database.transaction() as conn:
             moment = clock(conn)
             since = _watched_since(context.cursor, moment)
-            found, ended = watch_evenings(conn, opened.settings, calendar, moment, since)
-            changed = watch_settings(conn, settings, opened.settings)
+            found, resolved = check_deadlines(conn, opened.settings, calendar, moment, since)
+            changed = check_settings(conn, settings, opened.settings)
         context.update_cursor(f"{since.isoformat()} {moment.isoformat()}")
-        counts = f"{len(found)} tickers need a person; {len(ended)} are well again"
+        counts = f"{len(found)} tickers need a person; {len(resolved)} alerts resolved"
         return dg.SkipReason(f"{counts}; {changed}" if changed else counts)
 
     return sensor

@@ -1,4 +1,4 @@
-"""The sign of life that `LDTM_HEARTBEAT_URL` waits for: when it stays away, somebody outside tells people."""
+"""Heartbeat sensor: it pings `LDTM_HEARTBEAT_URL`, whose service notifies people when the pings stop."""
 
 import os
 import time
@@ -9,21 +9,21 @@ import dagster as dg
 from ldtm_assets.automation.daemons import silent_daemons
 from ldtm_lib.database.clock import now
 from ldtm_lib.errors import ConfigurationError
-from ldtm_lib.maintenance.heartbeat import VARIABLE, HeartbeatNotTaken, heartbeat_url, send_heartbeat
+from ldtm_lib.maintenance.heartbeat import HEARTBEAT_VARIABLE, HeartbeatNotAccepted, heartbeat_url, send_heartbeat
 from ldtm_lib.project import Project
 
-SECONDS_BETWEEN_LOOKS = 60
-SECONDS_BETWEEN_BEATS = 300
+POLL_SECONDS = 60
+HEARTBEAT_SECONDS = 300
 
 
 def heartbeat_sensor(project: Callable[[], Project]) -> dg.SensorDefinition:
-    """The sensor that shows that it looks, the database answers, and nothing of the daemon is dead. It is on."""
+    """The sensor that proves that sensors run, the database answers and every daemon is alive. It is on by default."""
 
     @dg.sensor(
         name="heartbeat_sensor",
-        minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
+        minimum_interval_seconds=POLL_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=f"Pings the address in {VARIABLE} every five minutes as long as all that runs by itself is well.",
+        description=f"Pings the address in {HEARTBEAT_VARIABLE} every five minutes while daemons and database work.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         try:
@@ -31,8 +31,8 @@ def heartbeat_sensor(project: Callable[[], Project]) -> dg.SensorDefinition:
         except ConfigurationError as error:
             return dg.SkipReason(f"no heartbeat: {error}")
         if url is None:
-            return dg.SkipReason(f"{VARIABLE} names no address")
-        if context.cursor and 0 <= time.time() - float(context.cursor) < SECONDS_BETWEEN_BEATS:
+            return dg.SkipReason(f"{HEARTBEAT_VARIABLE} names no address")
+        if context.cursor and 0 <= time.time() - float(context.cursor) < HEARTBEAT_SECONDS:
             return dg.SkipReason("the last heartbeat is younger than five minutes")
         with project().database.transaction() as conn:
             now(conn)
@@ -41,7 +41,7 @@ def heartbeat_sensor(project: Callable[[], Project]) -> dg.SensorDefinition:
         context.update_cursor(str(time.time()))
         try:
             send_heartbeat(url)
-        except HeartbeatNotTaken as error:
+        except HeartbeatNotAccepted as error:
             return dg.SkipReason(f"no heartbeat: {error}")
         return dg.SkipReason("heartbeat sent")
 

@@ -1,1 +1,1 @@
-"""How the people who run it hear of what they should know."""
+"""Alerts, the notifications composed of them, and their delivery to people."""

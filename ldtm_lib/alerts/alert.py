@@ -1,14 +1,15 @@
-"""Troubles: whatever people must hear of, one row each, however often it is seen and by whom.
+"""Alerts: one row for each condition that a person must know of, however often and by whom it is detected.
 
-A trouble is open until it is well again. The same key is the same trouble: seen again while it is open it is as bad as
-it was seen last, and is told again only where it got worse or is still there on a later evening. So whoever looks needs
-to remember nothing, and may look twice.
+An alert is open until it is resolved. The same key is the same alert: raised again while it is open, it takes the
+severity and the words that it was raised with last, and a notification follows only where it got worse or still exists
+in a later session. So a caller keeps no state of its own and may raise the same alert twice.
 """
 
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal
+from urllib.parse import quote
 
 from psycopg.rows import class_row
 
@@ -19,78 +20,98 @@ Severity = Literal["info", "warning", "error"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trouble:
-    """One thing that went wrong, or that is news."""
+class Alert:
+    """One condition that is wrong, or one piece of news."""
 
     key: str
-    """What makes it the same thing again, such as `ticker/2026-11-20/AAPL`."""
+    """Identity of the condition, such as `ticker/2026-11-20/AAPL`."""
     kind: str
-    """What it is about, such as `check`, `run`, `ticker`, `gate`."""
+    """Topic, such as `check`, `run`, `ticker`, `gate`."""
     severity: Severity
     subject: str
-    """Who or what has it, in a word or two: a ticker, a check, a job."""
+    """The affected ticker, check or job, in a word or two."""
     summary: str
-    """What it is, in one line."""
-    evening: date | None = None
-    """The session that it is about; messages are made by evening."""
+    """Description in one line."""
+    session: date | None = None
+    """The session that it is about; notifications are grouped by session."""
     link: str | None = None
-    """A path of the pages, such as `/runs/...`; see `ldtm_lib.alerts.links`."""
+    """A path of the UI, such as `/runs/...`; the functions below make them."""
     is_news: bool = False
-    """Whether it is told once and has no end, such as a promotion."""
+    """Whether it is notified once and is never resolved, such as a promotion."""
     seen_at: datetime | None = None
-    """When it happened, where whoever saw it knows that better than the database's clock."""
+    """Time of the event where the caller knows it better than the database's clock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
-    """A trouble that is well again, if it began before that."""
+class Resolution:
+    """The end of an alert; it applies only to an alert that was last seen before it."""
 
     key: str
-    seen_at: datetime | None = None
-    """When it was well again; None for now, by the database's clock."""
+    resolved_at: datetime | None = None
+    """None for now, by the database's clock."""
 
 
-def notice(conn: Connection, troubles: Collection[Trouble]) -> int:
-    """Put troubles on record, in one statement. Returns how many are new, there again, or worse than was told."""
-    if not troubles:
+def raise_alerts(conn: Connection, alerts: Collection[Alert]) -> int:
+    """Record alerts in one statement. Returns how many are new, open again, or worse than was notified."""
+    if not alerts:
         return 0
-    rows = list({_storable(trouble.key): trouble for trouble in troubles}.values())
+    rows = list({_storable(alert.key): alert for alert in alerts}.values())
     columns = {
         "keys": [_storable(row.key) for row in rows],
         "kinds": [row.kind for row in rows],
         "severities": [row.severity for row in rows],
-        "evenings": [row.evening for row in rows],
+        "sessions": [row.session for row in rows],
         "subjects": [_storable(row.subject) for row in rows],
         "summaries": [_storable(row.summary) for row in rows],
         "links": [row.link and _storable(row.link) for row in rows],
         "are_news": [row.is_news for row in rows],
         "seen_at": [row.seen_at for row in rows],
     }
-    return sum(is_new for (is_new,) in conn.execute(query("alerts.notice"), columns))
+    return sum(is_new for (is_new,) in conn.execute(query("alerts.raise"), columns))
 
 
-def end(conn: Connection, keys: Collection[str]) -> int:
-    """Say that the troubles with these keys are well again now. Returns how many of them were open."""
-    return end_as_seen(conn, [Ending(key=key) for key in keys])
+def resolve_alerts(conn: Connection, keys: Collection[str]) -> int:
+    """Resolve the alerts with these keys now. Returns how many of them were open."""
+    return apply_resolutions(conn, [Resolution(key=key) for key in keys])
 
 
-def end_as_seen(conn: Connection, endings: Collection[Ending]) -> int:
-    """Say what is well again and since when, in one statement. Returns how many of them were open."""
-    if not endings:
+def apply_resolutions(conn: Connection, resolutions: Collection[Resolution]) -> int:
+    """Resolve alerts, each at its own time, in one statement. Returns how many of them were open."""
+    if not resolutions:
         return 0
     columns = {
-        "keys": [_storable(ending.key) for ending in endings],
-        "seen_at": [ending.seen_at for ending in endings],
+        "keys": [_storable(resolution.key) for resolution in resolutions],
+        "resolved_at": [resolution.resolved_at for resolution in resolutions],
     }
-    return conn.execute(query("alerts.end"), columns).rowcount
+    return conn.execute(query("alerts.resolve"), columns).rowcount
 
 
-def open_troubles(conn: Connection) -> list[Trouble]:
-    """What is not well at this moment, by evening and severity; `seen_at` is since when."""
-    with conn.cursor(row_factory=class_row(Trouble)) as cursor:
-        return cursor.execute(query("alerts.open_troubles")).fetchall()
+def open_alerts(conn: Connection) -> list[Alert]:
+    """The alerts that are open, by session and severity; `seen_at` is the time since when."""
+    with conn.cursor(row_factory=class_row(Alert)) as cursor:
+        return cursor.execute(query("alerts.open")).fetchall()
+
+
+def run_link(run_id: str) -> str:
+    """Path of a run in the UI. The setting `ui.url` holds the address before it, here and below."""
+    return f"/runs/{quote(run_id, safe='')}"
+
+
+def partition_link(asset: str, partition: str) -> str:
+    """Path of one partition of an asset, such as `2026-11-20|AAPL` of `snapshots`."""
+    return f"/assets/{quote(asset)}?view=partitions&partition={quote(partition, safe='')}"
+
+
+def check_link(asset: str, check: str) -> str:
+    """Path of an asset check with its evaluations."""
+    return f"/assets/{quote(asset)}?view=checks&checkDetail={quote(check, safe='')}"
+
+
+def automation_link() -> str:
+    """Path of the list of schedules and sensors with their last ticks."""
+    return "/automation"
 
 
 def _storable(text: str) -> str:
-    """A text as PostgreSQL takes it: what a program said may hold a NUL, or bytes that are no UTF-8."""
+    """A text that PostgreSQL accepts: output of other programs may hold a NUL, or bytes that are not UTF-8."""
     return text.encode("utf-8", "replace").decode().replace("\0", "")

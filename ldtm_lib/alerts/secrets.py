@@ -1,28 +1,42 @@
-"""What no message may hold: user and password of any address, and whatever the environment keeps secret."""
+"""Secrets of the environment: the channel addresses, and their removal from every text that people read.
+
+A channel address is secret as a whole: many services put their token into it.
+"""
 
 import re
 from collections.abc import Iterator, Mapping
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-from ldtm_lib.alerts.addresses import VARIABLE, split
-
+ALERT_VARIABLE = "LDTM_ALERT_URLS"
+SEPARATOR = re.compile(r"\s*,(?=\s*[A-Za-z][\w+.-]*://)|\s+")
+"""White space, or a comma before another address: an address may contain commas."""
 USER_AND_PASSWORD = re.compile(r"(?<=://)[^\s/@]+@")
 SECRETS = re.compile(r"URL|PASS|TOKEN|SECRET|ACCOUNT|KEY", re.IGNORECASE)
-"""Variables of the environment, and parameters of an address, whose values are in no message."""
+"""Environment variables, and parameters of an address, whose values never appear in a text."""
 OPEN_ADDRESS = re.compile(r"https?://[\w.-]+(:\d+)?/?")
-"""An address that has nothing to hide: of a page that anybody may be sent to."""
+"""An address without a secret part: a plain web page."""
 SHORTEST = 6
-"""Of a value; a shorter one is a word that any text may have."""
+"""Characters of a value; a shorter one is a word that any text may contain."""
 SHORTEST_OF_ADDRESS = 3
-"""Of a password in an address."""
+"""Characters of a password in an address."""
 SHORTEST_TOKEN, SHORTEST_WORDLIKE_TOKEN = 8, 12
-"""Of a part of a service's address, and of one in small letters, which may be a word of its path such as `webhooks`."""
+"""Characters of a token in a service's address, and of one in small letters, which may be a word such as `webhooks`."""
+
+
+def alert_urls(environ: Mapping[str, str]) -> list[str]:
+    """The channel addresses that the environment names, each once."""
+    return split_urls(environ.get(ALERT_VARIABLE, ""))
+
+
+def split_urls(text: str) -> list[str]:
+    """The addresses in a text, each once."""
+    return list(dict.fromkeys(url for url in SEPARATOR.split(text) if url))
 
 
 def without_secrets(text: str, environ: Mapping[str, str]) -> str:
-    """A text without user and password of any address, and without what the environment keeps secret.
+    """Remove user and password of every address from a text, and every secret value of the environment.
 
-    The longest first, and last what is one only beside what it belongs to.
+    Longer secrets are replaced first, and patterns that depend on their neighbours last.
     """
     secrets = {secret for name, value in environ.items() for secret in _secrets_in(name, value)}
     for secret in sorted(secrets, key=lambda pattern: (pattern.startswith("(?<"), -len(pattern))):
@@ -31,13 +45,13 @@ def without_secrets(text: str, environ: Mapping[str, str]) -> str:
 
 
 def _secrets_in(name: str, value: str) -> Iterator[str]:
-    """Patterns of a variable's value where it is kept secret, and of all that each address in it keeps so.
+    """Patterns of a variable's value if it is secret, and of the secret parts of each address in it.
 
-    A user's name is one where it is a word of its own: `postgres` is also a part of words that are no secret.
+    A user's name matches only as a word of its own: `postgres` is also part of words that are not secret.
     """
     if not SECRETS.search(name) or OPEN_ADDRESS.fullmatch(value):
         return
-    for word in (value, *split(value)):
+    for word in (value, *split_urls(value)):
         if len(word) >= SHORTEST:
             yield re.escape(word)
         try:
@@ -45,7 +59,7 @@ def _secrets_in(name: str, value: str) -> Iterator[str]:
             user, password = parts.username or "", parts.password or ""
         except ValueError:
             continue
-        if name == VARIABLE:
+        if name == ALERT_VARIABLE:
             yield from map(re.escape, _tokens_in(parts))
         given = [value for name, value in parse_qsl(parts.query) if SECRETS.search(name)]
         for secret in dict.fromkeys((password, unquote(password), *given)):
@@ -56,16 +70,16 @@ def _secrets_in(name: str, value: str) -> Iterator[str]:
 
 
 def _of_password(secret: str) -> str:
-    """A pattern of a password: wherever it stands; of a short word, which any text may have, where it is one."""
+    """A pattern that matches a password anywhere, and a short word only in the place of a password."""
     if len(secret) >= SHORTEST or not secret.isalpha():
         return re.escape(secret)
     return rf"(?<=[Pp]assword[ =:]){re.escape(secret)}(?!\w)|(?<=:){re.escape(secret)}(?=@)"
 
 
 def _tokens_in(parts: SplitResult) -> Iterator[str]:
-    """Parts of a service's address that nobody else may have, which that service's real address repeats.
+    """Tokens in a service's address, which the address that the service is really called by repeats.
 
-    Where a host is named it stands between dots: all else before the path is a token.
+    A host name contains dots: everything else before the path is a token.
     """
     for part in re.split(r"[/:@]", f"{parts.netloc}/{parts.path}"):
         is_wordlike = part.islower() and part.isalpha()

@@ -1,10 +1,9 @@
-"""Who needs a person: tickers that fail again and again, and those that will miss the open of the next session."""
+"""Alerts of the daily run: tickers that fail repeatedly, and those that will miss the open of the next session."""
 
 from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 
-from ldtm_lib.alerts.alert import Trouble, end, notice
-from ldtm_lib.alerts.links import partition_page
+from ldtm_lib.alerts.alert import Alert, partition_link, raise_alerts, resolve_alerts
 from ldtm_lib.daily_run.backlog import due_at
 from ldtm_lib.daily_run.pending_partitions import OpenCell, open_cells
 from ldtm_lib.database.connection import Connection
@@ -12,7 +11,7 @@ from ldtm_lib.database.queries import query
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import AutomationConfig, Settings
 
-UNTOLD = "its run ended before it said why; see the runs of that evening"
+NO_REASON = "its run ended before it said why; see the runs of that evening"
 NEVER_TRIED = "nothing has tried it; start the schedule and the sensors of the evening"
 
 
@@ -20,14 +19,14 @@ GRACE = timedelta(minutes=5)
 """How long what has just begun is left to work: the first look after a pause, or an attempt that is under way."""
 
 
-def watch_evenings(
+def check_deadlines(
     conn: Connection, settings: Settings, calendar: Calendar, moment: datetime, watched_since: datetime | None = None
-) -> tuple[list[Trouble], list[str]]:
-    """Notice the troubles of open evenings, and end those whose evening is whole now; returns them and the ended keys.
+) -> tuple[list[Alert], list[str]]:
+    """Raise the alerts of pending sessions, and resolve those of completed ones; returns alerts and resolved keys.
 
-    In the caller's transaction. The number of statements does not depend on the universe. Where somebody has looked
-    only since a moment, as after an outage, what nothing has tried yet is told only when a grace has passed. What is
-    made and waited for no more is no trouble either, and ends with the word that it was given up.
+    Runs in the caller's transaction; the number of statements does not depend on the universe. `watched_since` is the
+    moment of the first check after an outage: partitions without an attempt are reported only after a grace period.
+    The alert of a partition that is given up is resolved as well, and its summary says that it was given up.
     """
     cells = open_cells(conn, settings, calendar, moment)
     found = [
@@ -35,30 +34,30 @@ def watch_evenings(
         *missed_deadlines(cells, settings.automation, moment, watched_since),
     ]
     still_open = [f"{cell.session}/{cell.ticker}" for cell in cells]
-    over = conn.execute(query("daily_run.well_again"), {"open_cells": still_open}).fetchall()
-    ended = [key for key, _ in over]
-    notice(conn, found)
-    give_up(conn, [key for key, is_given_up in over if is_given_up])
-    end(conn, ended)
-    return found, ended
+    resolved = conn.execute(query("daily_run.resolvable_alerts"), {"open_cells": still_open}).fetchall()
+    keys = [key for key, _ in resolved]
+    raise_alerts(conn, found)
+    give_up(conn, [key for key, is_given_up in resolved if is_given_up])
+    resolve_alerts(conn, keys)
+    return found, keys
 
 
 def give_up(conn: Connection, keys: Collection[str]) -> None:
-    """Say of open troubles, before they end, that they are given up and not well again."""
+    """Note in the summaries of open alerts, before they are resolved, that the work was given up."""
     if keys:
         conn.execute(query("daily_run.give_up"), {"keys": list(keys)})
 
 
-def failing_tickers(cells: Iterable[OpenCell], config: AutomationConfig, moment: datetime) -> list[Trouble]:
-    """Cells that were tried `report_after_attempts` times and are not whole; one that is being tried is none yet."""
+def failing_tickers(cells: Iterable[OpenCell], config: AutomationConfig, moment: datetime) -> list[Alert]:
+    """Alerts for partitions that failed `report_after_attempts` times; an attempt that is under way is awaited."""
     return [
-        Trouble(
+        Alert(
             key=f"ticker/{cell.session}/{cell.ticker}",
             kind="ticker",
             severity="warning",
-            evening=cell.session,
+            session=cell.session,
             subject=cell.ticker,
-            summary=f"failed {cell.num_attempts} times: {cell.reason or UNTOLD}",
+            summary=f"failed {cell.num_attempts} times: {cell.reason or NO_REASON}",
             link=_link(cell),
         )
         for cell in cells
@@ -70,19 +69,19 @@ def failing_tickers(cells: Iterable[OpenCell], config: AutomationConfig, moment:
 
 def missed_deadlines(
     cells: Iterable[OpenCell], config: AutomationConfig, moment: datetime, watched_since: datetime | None = None
-) -> list[Trouble]:
-    """Cells without a row while there is `deadline_warning_minutes` of time left, or less.
+) -> list[Alert]:
+    """Alerts for partitions without a row when at most `deadline_warning_minutes` are left.
 
-    One that is being tried, or that nothing could have tried yet, is none until a grace has passed. Where nothing runs
-    by itself, only tickers count that have been spoken for before: nobody waits for the others.
+    A partition under work, or one that nothing could have attempted yet, is reported only after a grace period. With
+    automation off, only tickers with an earlier forecast are reported.
     """
     warning = timedelta(minutes=config.deadline_warning_minutes)
     return [
-        Trouble(
+        Alert(
             key=f"deadline/{cell.session}/{cell.ticker}",
             kind="deadline",
             severity="error",
-            evening=cell.session,
+            session=cell.session,
             subject=cell.ticker,
             summary=(
                 f"no forecast yet, {minutes_left(cell, moment):.0f} minutes before it would be late "
@@ -111,8 +110,8 @@ def minutes_left(cell: OpenCell, moment: datetime) -> float:
 def _why(cell: OpenCell) -> str:
     if not cell.num_attempts:
         return NEVER_TRIED
-    return f"{cell.num_attempts} attempts: {cell.reason or UNTOLD}"
+    return f"{cell.num_attempts} attempts: {cell.reason or NO_REASON}"
 
 
 def _link(cell: OpenCell) -> str:
-    return partition_page("snapshots", f"{cell.session}|{cell.ticker}")
+    return partition_link("snapshots", f"{cell.session}|{cell.ticker}")

@@ -6,7 +6,7 @@ from datetime import date, datetime
 
 from psycopg.rows import class_row
 
-from ldtm_lib.alerts.alert import end, open_troubles
+from ldtm_lib.alerts.alert import open_alerts, resolve_alerts
 from ldtm_lib.daily_run.deadlines import give_up
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
@@ -15,7 +15,7 @@ from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import Settings
 
 CHECKS = {"prices": "prices_are_fresh", "snapshots": "snapshots_are_fresh", "fillbacks": "actuals_are_fresh"}
-"""The check of each asset of an evening; troubles name it `snapshots/snapshots_are_fresh`."""
+"""The check of each asset of an evening; alerts name it `snapshots/snapshots_are_fresh`."""
 NUM_NAMED = 5
 """Of a list, what a sentence names."""
 
@@ -110,31 +110,31 @@ def not_retrained(conn: Connection, settings: Settings, session: date) -> list[s
     return [f"{ticker} since {judged_at:%Y-%m-%d}" if judged_at else f"{ticker} never" for ticker, judged_at in rows]
 
 
-def end_recovered(conn: Connection, settings: Settings, calendar: Calendar, moment: datetime) -> int:
-    """End the troubles of evenings that missed their deadline and are whole now; returns how many these were.
+def resolve_freshness_alerts(conn: Connection, settings: Settings, calendar: Calendar, moment: datetime) -> int:
+    """Resolve the alerts of sessions that missed their deadline and are complete now; returns the number of them.
 
-    A bar that is missing for longer than `ledger.void_after_sessions` is waited for no more: its trouble ends as given
-    up. A look at such an evening costs one statement more.
+    A bar that is missing for longer than `ledger.void_after_sessions` is given up, and its alert is resolved as such.
+    Each such session costs one statement more.
     """
     waited_for_since = calendar.offset(calendar.last_closed(moment), -settings.ledger.void_after_sessions)
     found: dict[date, Freshness] = {}
-    well: list[str] = []
+    complete: list[str] = []
     given_up: list[str] = []
-    for trouble in open_troubles(conn):
+    for alert in open_alerts(conn):
         for asset in CHECKS:
-            if trouble.evening is not None and trouble.key == trouble_key(asset, trouble.evening):
-                if trouble.evening not in found:
-                    found[trouble.evening] = freshness(conn, settings, trouble.evening)
-                if not found[trouble.evening].missing[asset]:
-                    well.append(trouble.key)
-                elif asset == "prices" and trouble.evening < waited_for_since:
-                    given_up.append(trouble.key)
+            if alert.session is not None and alert.key == freshness_alert_key(asset, alert.session):
+                if alert.session not in found:
+                    found[alert.session] = freshness(conn, settings, alert.session)
+                if not found[alert.session].missing[asset]:
+                    complete.append(alert.key)
+                elif asset == "prices" and alert.session < waited_for_since:
+                    given_up.append(alert.key)
     give_up(conn, given_up)
-    return end(conn, well + given_up)
+    return resolve_alerts(conn, complete + given_up)
 
 
-def trouble_key(asset: str, session: date) -> str:
-    """The key of the trouble that an asset lacks something of a session."""
+def freshness_alert_key(asset: str, session: date) -> str:
+    """The key of the alert that an asset is incomplete for a session."""
     return f"check/{asset}/{CHECKS[asset]}/{session}"
 
 

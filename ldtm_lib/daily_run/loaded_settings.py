@@ -4,7 +4,7 @@ Partitions, schedules and sensors are made of the file once; whatever runs reads
 the file's present settings, of the tickers that are partitions.
 """
 
-from ldtm_lib.alerts.alert import Trouble, end, notice
+from ldtm_lib.alerts.alert import Alert, raise_alerts, resolve_alerts
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.settings import Settings
 
@@ -40,18 +40,18 @@ def settings_changed(held: Settings, now: Settings) -> str | None:
     changed = [name for name, (before, after) in frozen.items() if before != after]
     if not changed:
         return None
-    told = f"{', '.join(changed)} of {now.path.name} changed since Dagster was started"
+    changes = f"{', '.join(changed)} of {now.path.name} changed since Dagster was started"
     if in_force(held, now) is None:
-        return f"{told}; nothing is launched until {REMEDY}"
-    return f"{told}, and takes effect with {REMEDY}"
+        return f"{changes}; nothing is launched until {REMEDY}"
+    return f"{changes}, and takes effect with {REMEDY}"
 
 
-def watch_settings(conn: Connection, held: Settings, now: Settings) -> str | None:
-    """Notice that the file was changed, or end that trouble when it says the same again; returns what changed."""
+def check_settings(conn: Connection, held: Settings, now: Settings) -> str | None:
+    """Raise the alert that the file was changed, or resolve it when it is as it was; returns the changes in words."""
     changed = settings_changed(held, now)
     if changed is None:
-        end(conn, [KEY])
+        resolve_alerts(conn, [KEY])
         return None
     severity = "warning" if in_force(held, now) else "error"
-    notice(conn, [Trouble(key=KEY, kind="settings", severity=severity, subject=now.path.name, summary=changed)])
+    raise_alerts(conn, [Alert(key=KEY, kind="settings", severity=severity, subject=now.path.name, summary=changed)])
     return changed

@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from ldtm_lib.alerts.alert import Trouble, notice
-from ldtm_lib.alerts.links import partition_page
+from ldtm_lib.alerts.alert import Alert, partition_link, raise_alerts
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
 from ldtm_lib.errors import RegistryConflict
@@ -29,17 +28,17 @@ class Watch:
         return tuple(record for record in self.records if record.is_degraded)
 
     @property
-    def news(self) -> list[Trouble]:
-        """What people are told of retirements."""
+    def alerts(self) -> list[Alert]:
+        """One alert for each retirement."""
         return [
-            Trouble(
+            Alert(
                 key=f"degradation/{record.checkpoint_id}",
                 kind="degradation",
                 severity="error",
-                evening=record.last_run_date,
+                session=record.last_run_date,
                 subject=record.ticker,
                 summary=f"retired for its record: {record.reason}. It abstains until another network passes the gate.",
-                link=partition_page("registry", record.ticker),
+                link=partition_link("registry", record.ticker),
                 is_news=True,
             )
             for record in self.retired
@@ -49,7 +48,7 @@ class Watch:
 def watch_active_models(conn: Connection, settings: Settings) -> Watch:
     """Hold the live record of every active model against the gate, and retire the degraded where that is the policy.
 
-    In the caller's transaction; a retirement is on record with the figures as its reason, and as news for people.
+    In the caller's transaction; a retirement is recorded with the figures as its reason, and raises an alert.
     Where models may be retired, promotions and orders wait until the transaction ends, so that the figures are those of
     who is active. A model that somebody took out without waiting is left as it is.
     """
@@ -60,7 +59,7 @@ def watch_active_models(conn: Connection, settings: Settings) -> Watch:
     records = tuple(degraded_models(conn, settings.gate, significance=config.degradation_significance))
     degraded = [record for record in records if record.is_degraded] if may_retire else []
     watch = Watch(records=records, retired=tuple(record for record in degraded if _retired_now(conn, record)))
-    notice(conn, watch.news)
+    raise_alerts(conn, watch.alerts)
     return watch
 
 

@@ -1,1 +1,1 @@
-"""Maintenance: retention, log files, disk, heartbeat, status."""
+"""Maintenance: retention, disk space, Dagster's storage, heartbeat, status."""

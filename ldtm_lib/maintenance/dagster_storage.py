@@ -1,4 +1,7 @@
-"""Whose Dagster storage a schema is: two installations on one would share runs, cursors and the daemon's queue."""
+"""Dagster's storage: its schema, and the installation that owns it.
+
+Two installations on one storage would share runs, cursors and the daemon's queue.
+"""
 
 import psycopg
 from psycopg import sql
@@ -11,9 +14,9 @@ from ldtm_lib.project import Project
 
 
 def claim_dagster_schema(project: Project) -> None:
-    """Make the schema of Dagster's storage where it is missing, and put on record that it is this project's.
+    """Create the schema of Dagster's storage where it is missing, and record this project as its owner.
 
-    Raises ConfigurationError where it is another one's.
+    Raises ConfigurationError if another installation owns it.
     """
     schema, own = project.dagster_database.schema, project.database.schema
     with project.dagster_database.transaction() as conn:
@@ -22,7 +25,7 @@ def claim_dagster_schema(project: Project) -> None:
             conn.execute(sql.SQL("create schema {}").format(sql.Identifier(schema)))
         owner = _owner(conn)
         if owner is None:
-            _put_on_record(conn, own)
+            _record_owner(conn, own)
         elif owner != own:
             raise ConfigurationError(
                 f"schema {schema} holds the Dagster storage of the installation in schema {owner}, not of this one in "
@@ -31,16 +34,22 @@ def claim_dagster_schema(project: Project) -> None:
             )
 
 
+def has_run_storage(conn: Connection) -> bool:
+    """Whether Dagster has created its tables in the schema of the connection."""
+    row = conn.execute(query("maintenance.has_run_storage")).fetchone()
+    return row is not None and row[0]
+
+
 def _owner(conn: Connection) -> str | None:
-    """The schema of the installation that the storage belongs to; None where nobody's is on record, or one is gone."""
+    """The schema of the owning installation; None where none is on record, or its schema no longer exists."""
     if conn.execute(query("maintenance.has_storage_owner")).fetchone() != (True,):
         return None
     row = conn.execute(query("maintenance.storage_owner")).fetchone()
     return row[0] if row is not None and row[1] else None
 
 
-def _put_on_record(conn: Connection, own: str) -> None:
-    """Put the owner on record; a role without the right to leaves that to the one that owns the schema."""
+def _record_owner(conn: Connection, own: str) -> None:
+    """Record the owner; a role without the right to do so leaves that to the owner of the schema."""
     try:
         with conn.transaction():
             if conn.execute(query("maintenance.has_storage_owner")).fetchone() != (True,):

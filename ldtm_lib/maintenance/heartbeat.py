@@ -1,6 +1,6 @@
-"""A sign of life to somebody outside, who tells people when it stays away: all else that tells them may be dead.
+"""Heartbeat to an external monitor, which notifies people when it stops: nothing inside can report its own death.
 
-The address is a secret as a whole, as it is at healthchecks.io and its like: whoever knows it can feign life.
+The address is secret as a whole, as at healthchecks.io and similar services: anybody who knows it can fake a heartbeat.
 """
 
 import http.client
@@ -11,28 +11,28 @@ from collections.abc import Mapping
 from ldtm_lib.errors import ConfigurationError, LdtmError
 from ldtm_lib.url import web_host
 
-VARIABLE = "LDTM_HEARTBEAT_URL"
+HEARTBEAT_VARIABLE = "LDTM_HEARTBEAT_URL"
 TIMEOUT_SECONDS = 10.0
 
 
-class HeartbeatNotTaken(LdtmError):
-    """Nobody took a sign of life."""
+class HeartbeatNotAccepted(LdtmError):
+    """The monitor did not accept a heartbeat."""
 
 
 def heartbeat_url(environ: Mapping[str, str]) -> str | None:
-    """The address that the environment names, if it does. Raises ConfigurationError, without it, for what is none."""
-    url = environ.get(VARIABLE, "").strip()
+    """The address that the environment names, if any. Raises ConfigurationError, without it, if it is invalid."""
+    url = environ.get(HEARTBEAT_VARIABLE, "").strip()
     if not url:
         return None
     if web_host(url) is None or any(letter.isspace() or not letter.isprintable() for letter in url):
         raise ConfigurationError(
-            f"{VARIABLE} is no web address; write one such as https://hc-ping.com/<uuid>, or remove it"
+            f"{HEARTBEAT_VARIABLE} is no web address; write one such as https://hc-ping.com/<uuid>, or remove it"
         )
     return url
 
 
 def send_heartbeat(url: str) -> None:
-    """Ask for the address once. Raises HeartbeatNotTaken, without the address, for any answer but a good one."""
+    """Request the address once. Raises HeartbeatNotAccepted, without the address, for any failure."""
     request = urllib.request.Request(url, headers={"User-Agent": "ldtm"})
     try:
         with _opener().open(request, timeout=TIMEOUT_SECONDS):
@@ -45,11 +45,11 @@ def send_heartbeat(url: str) -> None:
     except (OSError, ValueError, http.client.HTTPException) as error:  # whose words may name the address
         kind = type(error.reason if isinstance(error, urllib.error.URLError) else error).__name__
         reason = f"no answer that is one ({kind})"
-    raise HeartbeatNotTaken(f"the address in {VARIABLE} did not take it: {reason}") from None
+    raise HeartbeatNotAccepted(f"the address in {HEARTBEAT_VARIABLE} did not take it: {reason}") from None
 
 
 def _opener() -> urllib.request.OpenerDirector:
-    """One that follows no redirect: what stands elsewhere, such as a page to log in on, has not taken it."""
+    """An opener that follows no redirect: its target, such as a login page, has not accepted the heartbeat."""
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler,

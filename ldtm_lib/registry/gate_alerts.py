@@ -1,10 +1,9 @@
-"""What people are told of the gate: one line a ticker about everything that is news."""
+"""Alerts of the gate: one for each ticker whose promotion or refusal is news."""
 
 from collections.abc import Sequence
 from datetime import date
 
-from ldtm_lib.alerts.alert import Trouble
-from ldtm_lib.alerts.links import partition_page
+from ldtm_lib.alerts.alert import Alert, partition_link
 from ldtm_lib.gate.model_card import card
 from ldtm_lib.gate.verdict import Verdict
 from ldtm_lib.registry.promotion import Promotion
@@ -12,20 +11,20 @@ from ldtm_lib.registry.promotion import Promotion
 KIND = "gate"
 
 
-def gate_news(promotions: Sequence[Promotion], *, run_id: str, evening: date) -> list[Trouble]:
-    """Those promotions and refusals that are news, each with its reasons and figures.
+def gate_alerts(promotions: Sequence[Promotion], *, run_id: str, session: date) -> list[Alert]:
+    """Alerts for the promotions and refusals that are news, each with its reasons and figures.
 
-    A promotion comes with its card, so that nobody hears of one without hearing what a coin would have done.
+    The alert of a promotion includes the model card, and so the figures of a coin for comparison.
     """
     return [
-        Trouble(
+        Alert(
             key=f"{KIND}/{run_id}/{promotion.ticker}",
             kind=KIND,
             severity="info" if promotion.verdict.passed else "warning",
-            evening=evening,
+            session=session,
             subject=promotion.ticker,
             summary=_summary(promotion),
-            link=partition_page("registry", promotion.ticker),
+            link=partition_link("registry", promotion.ticker),
             is_news=True,
         )
         for promotion in promotions

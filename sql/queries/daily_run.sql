@@ -15,8 +15,8 @@ where (evening_attempt.session, evening_attempt.ticker) = (cell.session, cell.ti
 -- name: newest_attempt
 select max(last_attempt_at) from evening_attempt;
 
--- name: well_again
--- Troubles of cells that are whole now, and of those that are open no more: what was tried of these in vain is given up.
+-- name: resolvable_alerts
+-- Open alerts of partitions that are complete now, or no longer pending: the latter are given up if they were attempted.
 select trouble.key, a.ticker is not null and a.done_at is null as is_given_up
 from trouble
 left join evening_attempt a on a.session = trouble.evening
@@ -27,7 +27,7 @@ where trouble.kind in ('ticker', 'deadline') and trouble.ended_at is null
 order by trouble.key;
 
 -- name: give_up
--- Said before they end, so that nobody takes what is given up for well again.
+-- Noted before the alerts are resolved, so that nobody takes the work for completed.
 update trouble set summary = 'given up: ' || summary
 where key = any (%(keys)s::text[]) and ended_at is null;
 

@@ -37,8 +37,8 @@ delete from evening_attempt
 where (session, ticker) in (
     select session, ticker from evening_attempt where last_attempt_at < %(before)s order by session limit %(limit)s);
 
--- name: delete_alerts
--- Messages whose way has ended in every channel; their deliveries go with them.
+-- name: delete_notifications
+-- Notifications without a pending delivery; their deliveries are deleted with them.
 delete from alert
 where alert_id in (
     select alert_id
@@ -50,7 +50,7 @@ where alert_id in (
     order by alert_id
     limit %(limit)s);
 
--- name: delete_troubles
+-- name: delete_alerts
 delete from trouble
 where trouble_id in (
     select trouble_id
@@ -180,14 +180,14 @@ with going as (
 )
 delete from bulk_actions using going where bulk_actions.id = going.id;
 
--- name: status
--- One row: how one evening was tried, what waits, who speaks, and how much room the tables take.
+-- name: status_counts
+-- One row: attempts of one session, pending work, active models, and the size of the database.
 select clock_timestamp() as moment,
        a.num_tried, a.num_done, a.num_attempts, a.first_attempt_at, a.last_attempt_at,
        f.num_without_bar, f.oldest_without_bar,
        (select count(*) from quarantined_bar where resolved_at is null) as num_refused_bars,
        (select array_agg(ticker order by ticker) from checkpoint
-        where status = 'active' and ticker = any (%(tickers)s::text[])) as speaking,
+        where status = 'active' and ticker = any (%(tickers)s::text[])) as with_active_model,
        p.ticker || ' ' || p.version as newest_promotion, p.activated_at as promoted_at,
        pg_database_size(current_database()) as database_bytes
 from (
@@ -204,9 +204,9 @@ left join (
     order by activated_at desc, checkpoint_id desc limit 1
 ) p on true;
 
--- name: status_alerts
--- The newest messages, and every older one that somebody does not have yet, or did not get in the last week.
-select alert_id, made_at, evening, severity, title, undelivered, failed
+-- name: notification_status
+-- The newest notifications, and every older one whose delivery is pending, or failed within the last week.
+select alert_id as notification_id, made_at, evening as session, severity, title, undelivered, failed
 from alert
 cross join lateral (
     select coalesce(array_agg(shown_as order by shown_as) filter (where given_up_at is null), '{}') as undelivered,

@@ -93,12 +93,12 @@ def test_holidays_and_early_closes_have_no_evening_before_a_quarter_past_six(sim
     assert set(after - before) <= {scenario.LATE}, "only the bar that came too late is asked for"
 
 
-def test_an_outage_of_an_hour_is_told_as_one_message_and_over_within_the_evening(simulation: Simulation) -> None:
+def test_an_outage_of_an_hour_is_one_notification_and_resolved_within_the_evening(simulation: Simulation) -> None:
     ((last,),) = simulation.machine.rows(f"select max(recorded_at) from snapshot where run_date = '{scenario.OUTAGE}'")
     assert last < new_york(scenario.OUTAGE, "20:15")
     of_the_evening = about(simulation.machine.mailbox, f"LDTM {scenario.OUTAGE}")
     titles = [title for title, text in of_the_evening if all(ticker in text for ticker in simulation.machine.tickers)]
-    assert ["recovered" in title for title in titles] == [False, True]
+    assert ["resolved" in title for title in titles] == [False, True]
 
 
 def test_an_evening_that_was_killed_is_whole_in_time(simulation: Simulation) -> None:
@@ -106,7 +106,7 @@ def test_an_evening_that_was_killed_is_whole_in_time(simulation: Simulation) -> 
     assert last < new_york(scenario.KILL, "19:15")
 
 
-def test_a_ticker_without_a_bar_is_told_while_there_is_time_and_abstains_after_it(simulation: Simulation) -> None:
+def test_a_ticker_without_a_bar_is_reported_while_there_is_time_and_abstains_after_it(simulation: Simulation) -> None:
     (row,) = simulation.machine.rows(
         f"select kind, abstained_reason is not null from snapshot where run_date = '{scenario.LATE}' "
         f"and ticker = '{universe.LATE_TICKER}'"
@@ -130,7 +130,7 @@ def test_the_split_leaves_no_jump_in_the_prices(simulation: Simulation) -> None:
     assert ratios == [(universe.SPLIT_TICKER, scenario.SPLIT, universe.SPLIT_RATIO)]
 
 
-def test_every_message_came_once(simulation: Simulation) -> None:
+def test_every_notification_came_once(simulation: Simulation) -> None:
     made = [number for (number,) in simulation.machine.rows("select alert_id from alert order by alert_id")]
     assert sorted(numbers(simulation.machine.mailbox)) == made
     assert len(simulation.machine.mailbox.messages) == len(made)

@@ -29,12 +29,13 @@ SCHEDULES = """query { repositoriesOrError { ... on RepositoryConnection { nodes
 LOOKS = """select count(*) from ldtm_dagster.job_ticks
     where tick_body like '%"alert_sensor"%' and status = 'SKIPPED'
       and (tick_body::jsonb ->> 'timestamp')::double precision > {}"""
-"""How often the messages' sensor has looked, and was done with it, since a moment."""
+"""How often the alert sensor has ticked, and was done with it, since a moment."""
 BETWEEN_POLLS = timedelta(seconds=3)
 STOP = "mutation($id: String!) { stopRunningSchedule(id: $id) { __typename } }"
 START = "mutation($it: ScheduleSelector!) { startSchedule(scheduleSelector: $it) { __typename } }"
-UNTOLD = """select
-    (select count(*) from trouble where told_at is null or (ended_at is not null and end_told_at is null))
+NOT_NOTIFIED = """select
+    (select count(*) from trouble
+     where told_at is null or (ended_at is not null and end_told_at is null))
     + (select count(*) from alert_delivery where delivered_at is null)"""
 
 
@@ -147,18 +148,18 @@ class Machine:
         return time.monotonic()
 
     def wait_until_quiet(self) -> None:
-        """Wait until no run is under way and whatever there was to tell is told."""
+        """Wait until no run is under way and every alert is notified."""
         self.wait_until(lambda: self.number(UNFINISHED) == 0, "the end of all runs")
         since = self.clock.now()
 
-        def is_told() -> bool:
+        def is_notified() -> bool:
             if self.number(UNFINISHED):
                 return False
             self.clock.advance(BETWEEN_POLLS)
             looks = self.number(LOOKS.format(since.timestamp() + 1))
-            return looks > 0 and self.number(UNTOLD) == 0 and self.number(UNFINISHED) == 0
+            return looks > 0 and self.number(NOT_NOTIFIED) == 0 and self.number(UNFINISHED) == 0
 
-        self.wait_until(is_told, "messages")
+        self.wait_until(is_notified, "notifications")
 
     def _says(self) -> str:
         log = (self.home / "logs" / "dagster.log").read_text(errors="replace").splitlines()

@@ -1,17 +1,17 @@
-"""The messages that arrived at the receiving web server."""
+"""The receiver of notifications: a web server on the loopback, and queries on what it has received."""
 
 import re
 
 from tests.integration.alerts.receiver import Receiver
 
-NUMBER = re.compile(r"\[message (\d+)(, perhaps a repeat)?\]")
+NUMBER = re.compile(r"\[notification (\d+)(, perhaps a repeat)?\]")
 
 
 def numbers(mailbox: Receiver) -> list[int]:
-    """The number of each message that came, as it stands in its title."""
+    """The id of each received notification, from its title."""
     return [int(found[1]) for title, _ in mailbox.messages if (found := NUMBER.search(title))]
 
 
 def about(mailbox: Receiver, *words: str) -> list[tuple[str, str]]:
-    """Title and text of the messages that hold all of some words."""
+    """Title and text of the notifications that contain all of some words."""
     return [(title, text) for title, text in mailbox.messages if all(word in f"{title}\n{text}" for word in words)]

@@ -1,13 +1,12 @@
 """A process that sends what is due, for tests that kill it: `python sender.py <database> <addresses> [stop]`.
 
-With `stop` it says so and waits, just before the message would leave.
+With `stop` it says so and waits, just before the notification would be sent.
 """
 
 import sys
 import time
 
-from ldtm_lib.alerts.apprise_channel import Channel
-from ldtm_lib.alerts.channels import channels
+from ldtm_lib.alerts.channels import Channel, valid_channels
 from ldtm_lib.alerts.delivery import deliver
 from ldtm_lib.database.connection import Database
 
@@ -21,7 +20,7 @@ class Stopping(Channel):
 
 if __name__ == "__main__":
     url, urls = sys.argv[1:3]
-    ways = channels({"LDTM_ALERT_URLS": urls})
+    channels = valid_channels({"LDTM_ALERT_URLS": urls})
     if sys.argv[3:] == ["stop"]:
-        ways = [Stopping(address, source="the test") for address in urls.split()]
-    deliver(Database(url=url, schema="ldtm"), ways, give_up_after_hours=72)
+        channels = [Stopping(address, source="the test") for address in urls.split()]
+    deliver(Database(url=url, schema="ldtm"), channels, give_up_after_hours=72)

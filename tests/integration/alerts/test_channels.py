@@ -1,4 +1,4 @@
-"""Channels over real sockets: receivers on the loopback take messages, refuse them, or never answer."""
+"""Channels over real sockets: receivers on the loopback accept notifications, refuse them, or never answer."""
 
 import contextlib
 import html
@@ -12,10 +12,9 @@ from collections.abc import Iterator
 import pytest
 from apprise.plugins.telegram import NotifyTelegram
 
-from ldtm_lib.alerts import apprise_channel
-from ldtm_lib.alerts.apprise_channel import Channel, NoAnswer
-from ldtm_lib.alerts.channels import channels
-from ldtm_lib.errors import AlertNotDelivered, ConfigurationError
+from ldtm_lib.alerts import channels as channels_module
+from ldtm_lib.alerts.channels import Channel, NoAnswer, valid_channels
+from ldtm_lib.errors import ConfigurationError, NotificationNotDelivered
 from tests.integration.alerts.mailbox import mailbox
 from tests.integration.alerts.receiver import SECRET, Receiver, listening
 
@@ -30,7 +29,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 def one(url: str) -> Channel:
-    (channel,) = channels({"LDTM_ALERT_URLS": url})
+    (channel,) = valid_channels({"LDTM_ALERT_URLS": url})
     return channel
 
 
@@ -55,7 +54,7 @@ def test_a_mail_has_the_title_as_its_subject_and_the_table_in_its_columns() -> N
     assert plain.get_content().splitlines() == BODY.splitlines()
 
 
-def test_a_server_of_ntfy_gets_its_topic_and_the_message(receiver: Receiver) -> None:
+def test_a_server_of_ntfy_gets_its_topic_and_the_notification(receiver: Receiver) -> None:
     send(f"ntfy://127.0.0.1:{receiver.server_port}/{SECRET}")
     [(_, _, body)] = receiver.taken
     assert (body["topic"], body["title"], body["message"]) == (SECRET, TITLE, BODY)
@@ -63,11 +62,11 @@ def test_a_server_of_ntfy_gets_its_topic_and_the_message(receiver: Receiver) -> 
 
 def test_addresses_are_separated_by_white_space_or_commas_and_each_counts_once(receiver: Receiver) -> None:
     urls = f" {receiver.url},\n{receiver.url}\tmailto://localhost?to=a@example.org,b@example.org , ntfy://localhost/x "
-    assert [channel.shown_as for channel in channels({"LDTM_ALERT_URLS": urls})] == [
+    assert [channel.shown_as for channel in valid_channels({"LDTM_ALERT_URLS": urls})] == [
         *(receiver.shown_as, "mailto://localhost", "ntfy://***")
     ]
-    assert channels({}) == []
-    assert channels({"LDTM_ALERT_URLS": " \n"}) == []
+    assert valid_channels({}) == []
+    assert valid_channels({"LDTM_ALERT_URLS": " \n"}) == []
 
 
 @pytest.mark.parametrize(
@@ -91,31 +90,31 @@ def test_of_an_address_only_scheme_and_host_are_shown_and_no_token_that_stands_w
 @pytest.mark.parametrize("url", ["hooks.example.org/", "none://example.org/", "json://", "json://h:x/", "https://a.b/"])
 def test_what_is_no_address_is_refused_by_its_place_without_being_repeated(receiver: Receiver, url: str) -> None:
     with pytest.raises(ConfigurationError, match=r"^address 2 of 2 in LDTM_ALERT_URLS is no address") as refused:
-        channels({"LDTM_ALERT_URLS": f"{receiver.url} {url}{SECRET if url != 'json://' else ''}"})
+        valid_channels({"LDTM_ALERT_URLS": f"{receiver.url} {url}{SECRET if url != 'json://' else ''}"})
     assert SECRET not in str(refused.value)
 
 
 @pytest.mark.parametrize("answer", [302, 404, 503])
-def test_a_refusal_is_told_with_its_status_and_a_redirect_is_one(receiver: Receiver, answer: int) -> None:
+def test_a_refusal_is_reported_with_its_status_and_a_redirect_is_one(receiver: Receiver, answer: int) -> None:
     receiver.answer, receiver.location = answer, f"http://127.0.0.1:{receiver.server_port}/login"
-    with pytest.raises(AlertNotDelivered, match=f"^{receiver.shown_as} answered {answer}$") as refused:
+    with pytest.raises(NotificationNotDelivered, match=f"^{receiver.shown_as} answered {answer}$") as refused:
         send(receiver.url)
     assert not isinstance(refused.value, NoAnswer)
     assert len(receiver.taken) == 1, "a redirect is not followed"
 
 
-def test_nobody_listening_is_told_as_such_and_the_message_has_not_come() -> None:
+def test_an_unreachable_server_is_reported_as_such_and_the_notification_was_not_delivered() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     for url in (f"json://127.0.0.1:{port}/{SECRET}", f"mailto://127.0.0.1:{port}?to=a@b.org&from=c@d.org"):
-        with pytest.raises(AlertNotDelivered, match=r"^\w+://127.0.0.1:\d+ could not be reached$") as refused:
+        with pytest.raises(NotificationNotDelivered, match=r"^\w+://127.0.0.1:\d+ could not be reached$") as refused:
             send(url)
         assert not isinstance(refused.value, NoAnswer)
 
 
-def test_a_receiver_that_takes_the_message_and_never_answers_may_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(apprise_channel, "READ_SECONDS", 0.3)
+def test_a_receiver_that_never_answers_may_have_the_notification(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channels_module, "READ_SECONDS", 0.3)
     with (
         socket.create_server(("127.0.0.1", 0)) as silent,
         pytest.raises(NoAnswer, match=r"^json://127.0.0.1:\d+ did not answer in time$"),
@@ -124,7 +123,7 @@ def test_a_receiver_that_takes_the_message_and_never_answers_may_have_it(monkeyp
 
 
 def test_a_receiver_that_drips_its_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(apprise_channel, "SEND_SECONDS", 0.5)
+    monkeypatch.setattr(channels_module, "SEND_SECONDS", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def drip() -> None:
@@ -145,15 +144,15 @@ def test_a_receiver_that_drips_its_answer_is_not_waited_for(monkeypatch: pytest.
         thread.join()
 
 
-def test_a_mailbox_that_refuses_its_recipient_has_not_taken_the_message() -> None:
+def test_a_mailbox_that_refuses_its_recipient_has_not_accepted_the_notification() -> None:
     with mailbox() as box:
         box.refuses = True
-        with pytest.raises(AlertNotDelivered, match=r"^mailto://127.0.0.1:\d+ did not take it$"):
+        with pytest.raises(NotificationNotDelivered, match=r"^mailto://127.0.0.1:\d+ did not take it$"):
             send(box.url)
         assert box.mails == []
 
 
-def test_no_log_has_an_address_however_much_it_is_told_to_say(
+def test_no_log_has_an_address_at_any_log_level(
     receiver: Receiver, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written = io.StringIO()
@@ -163,7 +162,7 @@ def test_no_log_has_an_address_however_much_it_is_told_to_say(
     send(receiver.url)
     receiver.answer = 500
     for url in (receiver.url, f"json://me:{SECRET}@127.0.0.1:1/{SECRET}", f"ntfy://127.0.0.1:1/{SECRET}"):
-        with pytest.raises(AlertNotDelivered) as refused:
+        with pytest.raises(NotificationNotDelivered) as refused:
             send(url)
         assert SECRET not in f"{refused.value!r} {refused.value.__cause__!r} {refused.value.__context__!r}"
     out, err = capfd.readouterr()
@@ -171,7 +170,7 @@ def test_no_log_has_an_address_however_much_it_is_told_to_say(
     assert SECRET not in out + err
 
 
-def test_a_message_that_is_too_long_for_its_channel_is_one_message_that_is_cut(receiver: Receiver) -> None:
+def test_a_notification_that_is_too_long_for_its_channel_is_one_that_is_cut(receiver: Receiver) -> None:
     one(receiver.url).send(title=TITLE, body=f"{BODY}\n" * 1000, severity="warning")
     [(_, text)] = receiver.messages
     assert text.startswith(BODY)
@@ -201,10 +200,10 @@ def test_telegram_gets_all_that_it_has_room_for_and_how_many_more_lines_there_ar
     assert title == f"<b>{TITLE}</b>"
     assert link == html.escape(LINK)
     assert [row for row in rows if row] == [html.escape(row) for row in LONG.splitlines()[2 : 2 + len(rows)]]
-    assert ending == f"and {103 - len(rows)} lines more, on the pages"
+    assert ending == f"and {103 - len(rows)} lines more, in the UI"
 
 
-def test_telegram_gets_a_message_that_fits_whole(receiver: Receiver, telegram: Channel) -> None:
+def test_telegram_gets_a_notification_that_fits_whole(receiver: Receiver, telegram: Channel) -> None:
     body = "\n".join(LONG.splitlines()[:50])
     telegram.send(title=TITLE, body=body, severity="warning")
     [(_, _, posted)] = receiver.taken
@@ -218,15 +217,15 @@ def test_a_server_of_ntfy_gets_less_than_the_bytes_that_it_refuses(receiver: Rec
     [(_, message)] = receiver.messages
     assert least < len(message.encode()) <= 4000
     num_kept = message.count("\n")
-    assert message.splitlines()[-1] == f"and {502 - num_kept} lines more, on the pages"
+    assert message.splitlines()[-1] == f"and {502 - num_kept} lines more, in the UI"
 
 
-def test_the_short_form_of_a_message_is_its_main_link_and_how_many_more_lines_there_are(receiver: Receiver) -> None:
+def test_the_short_form_of_a_notification_is_its_main_link_and_the_number_of_further_lines(receiver: Receiver) -> None:
     for body in (LONG, BODY):
         one(receiver.url).send(title=TITLE, body=body, severity="warning", is_short=True)
     assert receiver.messages == [
-        (TITLE, f"{LINK}\nand 104 lines more, on the pages"),
-        (TITLE, "and 2 lines more, on the pages"),
+        (TITLE, f"{LINK}\nand 104 lines more, in the UI"),
+        (TITLE, "and 2 lines more, in the UI"),
     ]
 
 
@@ -237,23 +236,23 @@ def test_discord_gets_whole_lines_and_how_many_more_there_are() -> None:
     [sent] = channel._plugin._apply_overflow(fitted, title=TITLE)
     assert sent["body"].replace("\r", "") == fitted
     assert 1850 < len(fitted) + len(TITLE) <= 2000
-    assert fitted.splitlines()[-1] == f"and {105 - fitted.count(chr(10))} lines more, on the pages"
+    assert fitted.splitlines()[-1] == f"and {105 - fitted.count(chr(10))} lines more, in the UI"
 
 
 @pytest.mark.parametrize(
     "body", ["IB at 127.0.0.1:4002: Connection refused", "http error=503 from the source", "SSLError, ConnectTimeout"]
 )
-def test_whether_a_message_may_have_come_is_never_read_from_the_message(
+def test_whether_a_notification_may_have_been_delivered_is_never_read_from_its_text(
     body: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"json://127.0.0.1:{silent.getsockname()[1]}/x"
         for seconds in ("READ_SECONDS", "SEND_SECONDS"):
-            monkeypatch.setattr(apprise_channel, seconds, 0.3)
+            monkeypatch.setattr(channels_module, seconds, 0.3)
             # with GET the message stands in the address, which errors repeat
             for method in ("", "?method=get"):
                 with pytest.raises(NoAnswer, match="did not answer in time"):
                     one(url + method).send(title=TITLE, body=body, severity="error")
-    with pytest.raises(AlertNotDelivered, match="could not be reached") as refused:
+    with pytest.raises(NotificationNotDelivered, match="could not be reached") as refused:
         one(f"{url}?method=get").send(title=TITLE, body="Read timed out", severity="error")
     assert not isinstance(refused.value, NoAnswer)

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from ldtm_lib.daily_run.attempts import begin, finish
-from ldtm_lib.daily_run.deadlines import failing_tickers, missed_deadlines, watch_evenings
+from ldtm_lib.daily_run.deadlines import check_deadlines, failing_tickers, missed_deadlines
 from ldtm_lib.daily_run.pending_partitions import OpenCell, evening_of
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.sessions import Calendar, exchange_calendar
@@ -34,31 +34,31 @@ WAITS = OpenCell(
 
 
 def test_a_ticker_is_reported_after_its_attempts_with_the_reason_and_its_partition() -> None:
-    (trouble,) = failing_tickers([WAITS, replace(WAITS, num_attempts=3)], CONFIG, OPENS - 500 * MINUTE)
-    assert (trouble.key, trouble.kind, trouble.severity) == ("ticker/2026-11-20/BRK.B", "ticker", "warning")
-    assert (trouble.evening, trouble.subject) == (FRIDAY, "BRK.B")
-    assert trouble.summary == "failed 4 times: no bar of BRK.B"
-    assert trouble.link == "/assets/snapshots?view=partitions&partition=2026-11-20%7CBRK.B"
+    (alert,) = failing_tickers([WAITS, replace(WAITS, num_attempts=3)], CONFIG, OPENS - 500 * MINUTE)
+    assert (alert.key, alert.kind, alert.severity) == ("ticker/2026-11-20/BRK.B", "ticker", "warning")
+    assert (alert.session, alert.subject) == (FRIDAY, "BRK.B")
+    assert alert.summary == "failed 4 times: no bar of BRK.B"
+    assert alert.link == "/assets/snapshots?view=partitions&partition=2026-11-20%7CBRK.B"
 
 
 def test_one_that_is_being_tried_is_reported_only_when_its_run_died() -> None:
     began = OPENS - 500 * MINUTE
     running = replace(WAITS, reason=None, last_attempt_at=began)
     assert failing_tickers([running], CONFIG, began + 15 * MINUTE) == []
-    (trouble,) = failing_tickers([running], CONFIG, began + 16 * MINUTE)
-    assert trouble.summary == "failed 4 times: its run ended before it said why; see the runs of that evening"
+    (alert,) = failing_tickers([running], CONFIG, began + 16 * MINUTE)
+    assert alert.summary == "failed 4 times: its run ended before it said why; see the runs of that evening"
     assert failing_tickers([replace(running, is_done=True)], CONFIG, began + 16 * MINUTE) == []
 
 
 @pytest.mark.parametrize(("minutes_before", "is_told"), [(121, False), (120, True), (1, True), (0, False)])
-def test_a_ticker_without_a_row_is_told_in_the_last_two_hours_before_the_open(
+def test_a_ticker_without_a_row_is_reported_in_the_last_two_hours_before_the_open(
     minutes_before: int, is_told: bool
 ) -> None:
     found = missed_deadlines([WAITS], CONFIG, OPENS - minutes_before * MINUTE)
     assert bool(found) == is_told
-    for trouble in found:
-        assert (trouble.key, trouble.severity) == ("deadline/2026-11-20/BRK.B", "error")
-        assert trouble.summary == (
+    for alert in found:
+        assert (alert.key, alert.severity) == ("deadline/2026-11-20/BRK.B", "error")
+        assert alert.summary == (
             f"no forecast yet, {minutes_before} minutes before it would be late (2026-11-23 14:30 UTC): "
             "4 attempts: no bar of BRK.B"
         )
@@ -96,14 +96,14 @@ def test_a_watch_is_as_many_statements_for_fifty_tickers_as_for_one(
     def num_statements(num_tickers: int) -> int:
         automated = settings.replace(automation=CONFIG, tickers=tuple(f"T{number}" for number in range(num_tickers)))
         CountingCursor.num_statements = 0
-        found, _ = watch_evenings(conn, automated, calendar, shortly_before)
+        found, _ = check_deadlines(conn, automated, calendar, shortly_before)
         assert len(found) == num_tickers
         return CountingCursor.num_statements
 
     assert num_statements(1) == num_statements(50) == 3
 
 
-def test_a_bar_that_is_waited_for_no_more_is_no_trouble_any_more_and_was_given_up(
+def test_an_alert_of_a_bar_that_is_given_up_is_resolved_as_given_up(
     conn: Connection, settings: Settings, calendar: Calendar, ledger_rows: LedgerRows
 ) -> None:
     """As after a day's halt: there is no bar of it, and never will be."""
@@ -119,8 +119,8 @@ def test_a_bar_that_is_waited_for_no_more_is_no_trouble_any_more_and_was_given_u
 
     def watch(num_sessions: int) -> tuple[list[str], list[str]]:
         moment = calendar.closes_at(calendar.offset(halt, num_sessions)) + 240 * MINUTE
-        found, ended = watch_evenings(conn, settings, calendar, moment)
-        return [trouble.key for trouble in found], ended
+        found, ended = check_deadlines(conn, settings, calendar, moment)
+        return [alert.key for alert in found], ended
 
     assert settings.ledger.void_after_sessions == 10
     assert [watch(0), watch(10), watch(11), watch(12)] == [([key], []), ([key], []), ([], [key]), ([], [])]
@@ -134,14 +134,14 @@ def test_a_deadline_that_a_row_made_by_hand_has_met_is_over_and_not_given_up(
     automated = settings.replace(automation=CONFIG, tickers=("IBM",))
     newest = calendar.last_closed(datetime.now(UTC))
     shortly_before = calendar.opens_at(calendar.offset(newest, 1)) - MINUTE
-    watch_evenings(conn, automated, calendar, shortly_before)
+    check_deadlines(conn, automated, calendar, shortly_before)
     ledger_rows.abstention("IBM", newest)
-    assert watch_evenings(conn, automated, calendar, shortly_before) == ([], [f"deadline/{newest}/IBM"])
+    assert check_deadlines(conn, automated, calendar, shortly_before) == ([], [f"deadline/{newest}/IBM"])
     [(summary,)] = conn.execute("select summary from trouble").fetchall()
     assert summary.startswith("no forecast yet")
 
 
-def test_troubles_are_noticed_once_and_end_when_the_evening_is_whole(
+def test_alerts_are_raised_once_and_resolved_when_the_session_is_complete(
     conn: Connection, settings: Settings, calendar: Calendar
 ) -> None:
     automated = settings.replace(automation=CONFIG)
@@ -152,11 +152,11 @@ def test_troubles_are_noticed_once_and_end_when_the_evening_is_whole(
         begin(conn, cells)
     finish(conn, done=[], failed=dict.fromkeys(cells, "no bar"))
     for _ in range(2):
-        found, ended = watch_evenings(conn, automated, calendar, opens - 30 * MINUTE)
+        found, ended = check_deadlines(conn, automated, calendar, opens - 30 * MINUTE)
         assert (len(found), ended) == (10, [])
     states = "select kind, count(*), count(ended_at) from trouble group by kind order by kind"
     assert conn.execute(states).fetchall() == [("deadline", 5, 0), ("ticker", 5, 0)]
     finish(conn, done=cells[1:], failed={cells[0]: "no bar"})
-    _, ended = watch_evenings(conn, automated, calendar, opens - 20 * MINUTE)
+    _, ended = check_deadlines(conn, automated, calendar, opens - 20 * MINUTE)
     assert len(ended) == 8
     assert conn.execute(states).fetchall() == [("deadline", 5, 4), ("ticker", 5, 4)]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ldtm_lib.alerts.alert import open_troubles
-from ldtm_lib.daily_run.loaded_settings import in_force, settings_changed, watch_settings
+from ldtm_lib.alerts.alert import open_alerts
+from ldtm_lib.daily_run.loaded_settings import check_settings, in_force, settings_changed
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.settings import (
     AlertsConfig,
@@ -81,20 +81,20 @@ def test_what_each_run_reads_anew_takes_effect_without_one(settings: Settings) -
     assert in_force(settings, now) == now
 
 
-def test_a_change_is_one_trouble_that_ends_when_the_file_says_the_same_again(
+def test_a_change_is_one_alert_that_is_resolved_when_the_file_is_as_before(
     conn: Connection, settings: Settings
 ) -> None:
     changed = settings.replace(partitions=PartitionConfig(first_session=date(2026, 1, 2)))
     for _ in range(2):
-        assert watch_settings(conn, settings, changed) == settings_changed(settings, changed)
-    [trouble] = open_troubles(conn)
-    assert (trouble.key, trouble.severity, trouble.subject) == ("settings/changed", "error", "universe.toml")
-    assert "ldtm down && ldtm up" in trouble.summary
+        assert check_settings(conn, settings, changed) == settings_changed(settings, changed)
+    [alert] = open_alerts(conn)
+    assert (alert.key, alert.severity, alert.subject) == ("settings/changed", "error", "universe.toml")
+    assert "ldtm down && ldtm up" in alert.summary
     conn.commit()
-    assert watch_settings(conn, changed, changed) is None
-    assert open_troubles(conn) == []
+    assert check_settings(conn, changed, changed) is None
+    assert open_alerts(conn) == []
     conn.commit()
-    watch_settings(conn, settings, changed)
-    assert len(open_troubles(conn)) == 1, "changed again, told again"
-    watch_settings(conn, settings, settings.replace(tickers=APPENDED))
-    assert [trouble.severity for trouble in open_troubles(conn)] == ["warning"]
+    check_settings(conn, settings, changed)
+    assert len(open_alerts(conn)) == 1, "changed again, told again"
+    check_settings(conn, settings, settings.replace(tickers=APPENDED))
+    assert [alert.severity for alert in open_alerts(conn)] == ["warning"]

@@ -60,7 +60,7 @@ ALWAYS_ON = {"retention_schedule"}
 """Schedules that run whether or not `automation.on`, which neither configuration sets."""
 SENSORS = {
     "gpu_pool_sensor": dg.DefaultSensorStatus.RUNNING,
-    "upkeep_sensor": dg.DefaultSensorStatus.RUNNING,
+    "maintenance_sensor": dg.DefaultSensorStatus.RUNNING,
     "heartbeat_sensor": dg.DefaultSensorStatus.RUNNING,
     "alert_sensor": dg.DefaultSensorStatus.RUNNING,
     "evening_watch_sensor": dg.DefaultSensorStatus.RUNNING,

@@ -1,4 +1,4 @@
-"""`ldtm alerts test`: who takes a message, told without the addresses."""
+"""`ldtm alerts test`: the channels that accept a notification, shown without their addresses."""
 
 import json
 
@@ -15,12 +15,15 @@ def run(urls: str, *arguments: str) -> tuple[int, str]:
     return done.exit_code, done.output
 
 
-def test_every_channel_gets_a_test_message_and_is_named_by_what_may_be_shown() -> None:
+def test_every_channel_gets_a_test_notification_and_is_named_without_its_secret() -> None:
     with listening() as receiver, mailbox() as box:
         status, said = run(f"{receiver.url} {box.url}")
     assert status == 0
     mail = box.url.partition("?")[0]
-    assert said.splitlines() == [f"{receiver.shown_as}  took the message", f"{mail}  took the message"]
+    assert said.splitlines() == [
+        f"{receiver.shown_as}  accepted the notification",
+        f"{mail}  accepted the notification",
+    ]
     assert receiver.messages[0][0] == box.mails[0]["Subject"] == "LDTM: a test"
 
 
@@ -39,7 +42,7 @@ def test_an_address_that_is_none_is_a_failure_and_the_others_are_tried() -> None
     with listening() as receiver:
         status, said = run(f"hooks/{SECRET} {receiver.url}")
     assert status == 1
-    assert f"{receiver.shown_as}  took the message\n" in said
+    assert f"{receiver.shown_as}  accepted the notification\n" in said
     assert "LDTM_ALERT_URLS  address 1 of 2 in LDTM_ALERT_URLS is no address" in said
     assert SECRET not in said
     assert len(receiver.taken) == 1

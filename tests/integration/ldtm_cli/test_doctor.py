@@ -11,10 +11,10 @@ from psycopg import sql
 from rich.console import Console
 
 from ldtm_cli.doctor import Finding, examine, print_findings
-from ldtm_lib.alerts.alert import Trouble, notice
-from ldtm_lib.alerts.channels import channels
+from ldtm_lib.alerts.alert import Alert, raise_alerts
+from ldtm_lib.alerts.channels import valid_channels
 from ldtm_lib.alerts.delivery import deliver
-from ldtm_lib.alerts.notifications import compose
+from ldtm_lib.alerts.notifications import compose_notifications
 from ldtm_lib.database.connection import Database
 
 FILES = """
@@ -78,7 +78,7 @@ def alerts_of(config: Path, environ: Mapping[str, str]) -> Finding:
     return found
 
 
-def test_where_alerts_go_is_told_without_the_secret_and_an_address_that_is_none_is_a_failure(tmp_path: Path) -> None:
+def test_channels_are_shown_without_their_secret_and_an_invalid_address_is_a_failure(tmp_path: Path) -> None:
     config = configure(tmp_path)
     sound = alerts_of(config, {"LDTM_ALERT_URLS": "jsons://hooks.example.org/T0KEN mailtos://me:T0KEN@example.org"})
     assert (sound.level, sound.found) == ("ok", "sent to jsons://hooks.example.org and mailtos://example.org")
@@ -88,26 +88,26 @@ def test_where_alerts_go_is_told_without_the_secret_and_an_address_that_is_none_
     assert "T0KEN" not in wrong.found + str(wrong.remedy)
 
 
-def test_alerts_that_go_to_nobody_are_a_warning_only_where_things_run_by_themselves(tmp_path: Path) -> None:
+def test_a_missing_channel_is_a_warning_only_with_automation_on(tmp_path: Path) -> None:
     assert alerts_of(configure(tmp_path), {}).level == "ok"
     found = alerts_of(configure(tmp_path, text=FILES + "[automation]\non = true\n"), {})
     assert (found.level, found.found) == ("warn", "sent to nobody: they stay in the tables")
     assert "LDTM_ALERT_URLS" in found.remedy
 
 
-def test_messages_that_a_channel_has_not_taken_are_a_warning(tmp_path: Path, database: Database) -> None:
+def test_notifications_that_a_channel_has_not_accepted_are_a_warning(tmp_path: Path, database: Database) -> None:
     url = "json://127.0.0.1:1/T0KEN"
-    (way,) = channels({"LDTM_ALERT_URLS": url})
+    (way,) = valid_channels({"LDTM_ALERT_URLS": url})
     with database.transaction() as conn:
-        notice(conn, [Trouble(key="run/1", kind="run", severity="error", subject="a job", summary="failed")])
-        compose(conn, [way], pages_url="http://127.0.0.1:3000")
+        raise_alerts(conn, [Alert(key="run/1", kind="run", severity="error", subject="a job", summary="failed")])
+        compose_notifications(conn, [way], ui_url="http://127.0.0.1:3000")
     assert deliver(database, [way], give_up_after_hours=72).num_delivered == 0
     found = alerts_of(configure(tmp_path), {"LDTM_DATABASE_URL": database.url, "LDTM_ALERT_URLS": url})
     assert (found.level, found.found.splitlines()) == (
         "warn",
         [
             "sent to json://127.0.0.1:1",
-            "json://127.0.0.1:1: 1 messages wait, 0 were given up (json://127.0.0.1:1 could not be reached)",
+            "json://127.0.0.1:1: 1 notifications wait, 0 were given up (json://127.0.0.1:1 could not be reached)",
         ],
     )
 

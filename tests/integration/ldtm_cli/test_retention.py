@@ -29,11 +29,11 @@ def _num_refused(database: Database) -> int:
     return number or 0
 
 
-def test_a_dry_run_says_what_would_go_and_the_command_takes_it_away(folder: Path, database: Database) -> None:
+def test_a_dry_run_reports_what_the_command_then_purges(folder: Path, database: Database) -> None:
     said = run_ldtm(folder, database.url, "retention", "--dry-run")
     assert (said.returncode, said.stderr) == (0, "")
     words = " ".join(said.stdout.split())
-    assert "would go" in words
+    assert "would be purged" in words
     assert "1 refused bars" in words
     assert "Nothing was changed." in words
     assert _num_refused(database) == 1
@@ -41,14 +41,14 @@ def test_a_dry_run_says_what_would_go_and_the_command_takes_it_away(folder: Path
     done = run_ldtm(folder, database.url, "retention", "--json")
     assert done.returncode == 0
     report = json.loads(done.stdout)
-    assert {swept["what"]: swept["num"] for swept in report["swept"]}["refused bars"] == 1
+    assert {purged["kind"]: purged["num"] for purged in report["purged"]}["refused bars"] == 1
     assert report["failures"] == []
     assert _num_refused(database) == 0
 
 
-def test_what_cannot_be_swept_is_told_with_exit_status_1(folder: Path, database: Database) -> None:
+def test_a_kind_that_cannot_be_purged_is_reported_with_exit_status_1(folder: Path, database: Database) -> None:
     with database.transaction() as conn:
         conn.execute("alter table alert rename to elsewhere")
     done = run_ldtm(folder, database.url, "retention")
     assert done.returncode == 1
-    assert "not swept: tables of what runs by itself" in " ".join(done.stdout.split())
+    assert "not purged: tables of operations" in " ".join(done.stdout.split())

@@ -31,7 +31,7 @@ from rich.console import Console
 from ldtm_assets.definitions import definitions_for
 from ldtm_cli.dagster_status import _next_tick
 from ldtm_cli.services import dagster_environment
-from ldtm_cli.status_view import Screen, look, print_screen
+from ldtm_cli.status_view import Screen, print_screen, read_screen
 from ldtm_lib.daily_run import attempts
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.maintenance import disk
@@ -46,7 +46,7 @@ FRIDAY = date(2013, 1, 18)
 """The last evening of these tests; Monday is a holiday."""
 TICKERS = ("AAPL", "FB", "GOOG", "IBM", "MSFT")
 CONFIG = f"tickers = {list(TICKERS)}\n[partitions]\nfirst_session = 2012-01-03\n"
-UNHEARD = "automation is on and LDTM_ALERT_URLS names no channel, so nobody is told anything: `ldtm alerts test`"
+UNHEARD = "automation is on and LDTM_ALERT_URLS names no channel, so nobody is notified: `ldtm alerts test`"
 DAEMON = ("SENSOR", "SCHEDULER", "QUEUED_RUN_COORDINATOR")
 """The parts of Dagster's daemon that are needed."""
 HALF_A_DAY, PAST = timedelta(hours=12), -timedelta(minutes=5)
@@ -85,7 +85,7 @@ class MovedInstallation:
 
     def looks(self) -> Screen:
         self.rows.conn.commit()
-        return look(self.config, {"LDTM_DATABASE_URL": self.url}, self.calendar)
+        return read_screen(self.config, {"LDTM_DATABASE_URL": self.url}, self.calendar)
 
 
 @pytest.fixture
@@ -137,9 +137,9 @@ def test_when_everything_is_there_all_is_well(installation: MovedInstallation) -
     assert screen.needs == ()
     shown = text(screen)
     assert shown.endswith("\n\nAll is well.")
-    assert "evening  Fri 2013-01-18: 5 live rows of 5 tickers\n" in shown
+    assert "session  Fri 2013-01-18: 5 live rows of 5 tickers\n" in shown
     assert "up to 1 attempt, 5 whole" in flat(screen)
-    assert "\nopen     nothing\n" in shown
+    assert "\npending  nothing\n" in shown
     assert "\nmodels   5 of 5 tickers have an active model\n" in shown
     assert "\nalerts   none\n" in shown
     assert "\nDagster  runs\n         0 runs under way, 0 queued\n" in shown
@@ -169,34 +169,34 @@ def test_after_the_deadline_a_ticker_without_bar_and_row_needs_a_person(installa
         "no bar of 2013-01-18 for AAPL: look at the source",
         "not filled although the bar is there, FB 2013-01-17, next day: `ldtm fillback`",
     )
-    assert "evening  Fri 2013-01-18: 4 late rows of 5 tickers\n" in text(screen)
+    assert "session  Fri 2013-01-18: 4 late rows of 5 tickers\n" in text(screen)
     assert "1 row of 2013-01-18, late by now" in text(screen)
     assert "3 things for a person to look at:" in text(screen)
 
 
 @pytest.mark.usefixtures("speaking", "instance")
-def test_a_ticker_that_fails_again_and_again_is_told_once_whether_or_not_anybody_noticed(
+def test_a_ticker_that_keeps_failing_is_shown_once_whether_or_not_its_alert_is_raised(
     installation: MovedInstallation,
 ) -> None:
     installation = installation.opens_in(HALF_A_DAY)
     installation.records(*TICKERS[1:])
     for _ in range(4):
         installation.tries(["AAPL"])
-    told = ("AAPL: failed 4 times: the source has no bar",)
-    assert installation.looks().needs == told
-    trouble = "insert into trouble (key, kind, severity, evening, subject, summary) values (%s, %s, %s, %s, %s, %s)"
+    lines = ("AAPL: failed 4 times: the source has no bar",)
+    assert installation.looks().needs == lines
+    alert = "insert into trouble (key, kind, severity, evening, subject, summary) values (%s, %s, %s, %s, %s, %s)"
     seen = ("ticker/2013-01-18/AAPL", "ticker", "warning", FRIDAY, "AAPL", "failed 4 times: the source has no bar")
-    installation.rows.conn.execute(trouble, seen)
-    assert installation.looks().needs == told
+    installation.rows.conn.execute(alert, seen)
+    assert installation.looks().needs == lines
     old = ("ticker/2012-01-18/AAPL", "ticker", "warning", date(2012, 1, 18), "AAPL", "long over")
-    installation.rows.conn.execute(trouble, old)
+    installation.rows.conn.execute(alert, old)
     screen = installation.looks()
-    assert screen.needs == told
-    assert "2 troubles not over yet" in text(screen)
+    assert screen.needs == lines
+    assert "2 open alerts" in text(screen)
 
 
 @pytest.mark.usefixtures("speaking", "instance")
-def test_messages_that_nobody_got_need_a_person(installation: MovedInstallation) -> None:
+def test_undelivered_notifications_need_a_person(installation: MovedInstallation) -> None:
     installation = installation.opens_in(HALF_A_DAY)
     installation.records(*TICKERS)
     delivery = "insert into alert_delivery (alert_id, channel, shown_as, delivered_at, given_up_at, last_error)"
@@ -208,7 +208,8 @@ def test_messages_that_nobody_got_need_a_person(installation: MovedInstallation)
         ("lost", None, datetime.now(UTC), "timed out"),
     ):
         [(number,)] = installation.rows.conn.execute(
-            "insert into alert (severity, title, body) values ('error', %s, '') returning alert_id", (title,)
+            "insert into alert (severity, title, body) values ('error', %s, '') returning alert_id",
+            (title,),
         ).fetchall()
         installation.rows.conn.execute(
             f"{delivery} values (%s, 'hash', 'mailto://example.org', %s, %s, %s)",
@@ -216,10 +217,10 @@ def test_messages_that_nobody_got_need_a_person(installation: MovedInstallation)
         )
     screen = installation.looks()
     assert screen.needs == (
-        "alert 5 was not delivered to mailto://example.org: timed out",
-        "alert 4 was not delivered to mailto://example.org: connection refused",
+        "notification 5 was not delivered to mailto://example.org: timed out",
+        "notification 4 was not delivered to mailto://example.org: connection refused",
     )
-    assert "2 messages on the way" in text(screen)
+    assert "2 notifications on the way" in text(screen)
     assert [line.split(": ")[1] for line in text(screen).splitlines() if " error: " in line] == [
         "lost",
         "refused",
@@ -268,7 +269,7 @@ def test_a_dagster_that_does_not_run_or_is_switched_off_needs_a_person(
     screen = installation.looks()
     assert screen.needs == (
         "Dagster does not run, so nothing happens by itself: `ldtm up`",
-        "automation is on, but evening_schedule was stopped in the pages",
+        "automation is on, but evening_schedule was stopped in the UI",
         UNHEARD,
     )
     assert "off: evening_schedule" in text(screen)
@@ -313,22 +314,22 @@ def test_a_run_that_never_reached_the_queue_is_not_shown_as_queued(
 
 
 @pytest.mark.usefixtures("speaking", "instance")
-def test_a_disk_that_is_nearly_full_needs_a_person_and_is_told_once(
+def test_a_disk_that_is_nearly_full_needs_a_person_and_is_shown_once(
     installation: MovedInstallation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     installation = installation.opens_in(HALF_A_DAY)
     installation.records(*TICKERS)
-    monkeypatch.setattr(disk, "LITTLE_DISK_GIB", 1e9)
-    [told] = installation.looks().needs
-    assert told.startswith("disk: ")
-    assert told.endswith(", less than 1e+09: free some, or see `ldtm retention`")
-    disk.watch_disk(installation.rows.conn, installation.config.parent)
+    monkeypatch.setattr(disk, "LOW_DISK_GIB", 1e9)
+    [line] = installation.looks().needs
+    assert line.startswith("disk: ")
+    assert line.endswith(", less than 1e+09: free some, or see `ldtm retention`")
+    disk.check_disk(installation.rows.conn, installation.config.parent)
     assert [line.partition(":")[0] for line in installation.looks().needs] == ["disk"]
 
 
 @pytest.mark.usefixtures("speaking")
 @pytest.mark.parametrize("last_session", ["2013-01-18", "2013-01-20"])
-def test_where_the_partitions_end_in_the_past_the_last_evening_is_theirs_and_nothing_is_missing(
+def test_where_the_partitions_end_in_the_past_their_last_session_is_shown_and_nothing_is_missing(
     installation: MovedInstallation, last_session: str
 ) -> None:
     installation.config.write_text(CONFIG + f"last_session = {last_session}\n")
@@ -338,14 +339,14 @@ def test_where_the_partitions_end_in_the_past_the_last_evening_is_theirs_and_not
     screen = installation.looks()
     assert screen.needs == (), "no evening will come, so Dagster may stand still"
     shown = text(screen)
-    assert "evening  Fri 2013-01-18: 5 simulated rows of 5 tickers\n" in shown
+    assert "session  Fri 2013-01-18: 5 simulated rows of 5 tickers\n" in shown
     assert "\n         the last one: there are no partitions after it\n" in shown
     assert "not tried yet" not in shown
     assert "All is well." in shown
 
 
 @pytest.mark.usefixtures("speaking")
-def test_a_sensor_that_failed_when_it_last_looked_needs_a_person(
+def test_a_sensor_whose_last_tick_failed_needs_a_person(
     installation: MovedInstallation, instance: dg.DagsterInstance
 ) -> None:
     installation = installation.opens_in(HALF_A_DAY)
@@ -369,7 +370,7 @@ def test_a_sensor_that_failed_when_it_last_looked_needs_a_person(
         )
         if at == 2.0:
             assert installation.looks().needs == ()
-    assert installation.looks().needs == ("alert_sensor fails at each look: DataError: a NUL",)
+    assert installation.looks().needs == ("the ticks of alert_sensor fail: DataError: a NUL",)
 
 
 @pytest.mark.usefixtures("speaking", "instance")
@@ -379,14 +380,14 @@ def test_a_storage_of_dagster_that_cannot_be_read_is_a_sentence(installation: Mo
     with psycopg.connect(installation.url, autocommit=True) as admin:
         admin.execute("alter table ldtm_dagster.daemon_heartbeats rename to elsewhere")
     screen = installation.looks()
-    [told] = screen.needs
-    assert told.startswith("Dagster's storage cannot be read: ")
-    assert "daemon_heartbeats" in told
+    [line] = screen.needs
+    assert line.startswith("Dagster's storage cannot be read: ")
+    assert "daemon_heartbeats" in line
     assert screen.tables is not None
 
 
 def stop(instance: dg.DagsterInstance, schedule: str) -> None:
-    """As a person does it in the pages."""
+    """As a person does it in the UI."""
     repository = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("ldtm"), "__repository__")
     origin = RemoteInstigatorOrigin(repository, schedule)
     data = ScheduleInstigatorData("15 18 * * 1-5")
@@ -410,20 +411,20 @@ def test_an_empty_database_says_how_to_begin(installation: MovedInstallation) ->
 def test_a_schema_that_lacks_steps_says_which_command_applies_them(
     installation: MovedInstallation, empty_database: Database
 ) -> None:
-    screen = look(installation.config, {"LDTM_DATABASE_URL": empty_database.url}, installation.calendar)
+    screen = read_screen(installation.config, {"LDTM_DATABASE_URL": empty_database.url}, installation.calendar)
     assert screen.tables is None
     assert screen.needs[0].startswith("schema ldtm lacks 1")
     assert screen.needs[0].endswith("steps: `ldtm db migrate`")
 
 
-def test_a_server_that_is_not_there_is_told_and_not_started(installation: MovedInstallation) -> None:
-    screen = look(installation.config, {}, installation.calendar)
+def test_a_server_that_does_not_run_is_reported_and_not_started(installation: MovedInstallation) -> None:
+    screen = read_screen(installation.config, {}, installation.calendar)
     assert screen.needs == (
         f"the embedded PostgreSQL of {installation.config.parent}/.ldtm/ldtm does not run: `ldtm up`",
     )
     assert not (installation.config.parent / ".ldtm").exists()
-    assert "Dagster  not looked at" in text(screen)
-    given = look(
+    assert "Dagster  not checked" in text(screen)
+    given = read_screen(
         installation.config,
         {"LDTM_DATABASE_URL": "postgresql://me:top-secret@127.0.0.1:1/prices"},
         installation.calendar,
@@ -442,8 +443,8 @@ def test_the_command_ends_with_status_1_when_something_needs_a_person_and_its_js
     assert done.returncode == 1
     found = json.loads(done.stdout)
     assert (found["is_well"], found["dagster"]) == (False, None)
-    assert found["tables"]["evening"]["without_row"] == list(TICKERS)
-    assert found["tables"]["standing"]["database_bytes"] > 2**20
+    assert found["tables"]["newest"]["without_row"] == list(TICKERS)
+    assert found["tables"]["counts"]["database_bytes"] > 2**20
     assert len(found["needs"]) == 2
 
 

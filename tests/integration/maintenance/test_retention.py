@@ -1,4 +1,4 @@
-"""What is old and no record goes, by a role with the writer's rights; the record is the same to the byte."""
+"""Retention purges old data with the rights of the writer role; the record is the same to the byte."""
 
 import os
 import re
@@ -22,8 +22,8 @@ from ldtm_lib.database import embedded
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.database.writer import allow_to_write, lacking_rights, powers
 from ldtm_lib.ledger.fillbacks import fill
-from ldtm_lib.maintenance.log_files import hold_log
-from ldtm_lib.maintenance.retention import RetentionAtWork, Sweep, sweep
+from ldtm_lib.maintenance.disk import truncate_log
+from ldtm_lib.maintenance.retention import RetentionAlreadyRunning, RetentionReport, purge_expired
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import LedgerConfig
 from tests.integration.ledger_rows import LedgerRows
@@ -31,7 +31,7 @@ from tests.integration.maintenance.dagster_installation import SCHEMA, SESSIONS,
 
 NO_RECORD = {"quarantined_bar", "evening_attempt", "alert", "alert_delivery", "trouble"}
 """The only tables beside the record that retention may take rows from."""
-ROLE = f"ldtm_upkeep_{os.getpid()}"
+ROLE = f"ldtm_retention_{os.getpid()}"
 OPERATIONS = """
 insert into quarantined_bar (ticker, session, reason, bar, source, last_seen_at, resolved_at) values
     ('AAPL', '2020-01-02', 'answered long ago', '{}', 't', now() - interval '100 days', now() - interval '91 days'),
@@ -44,7 +44,8 @@ insert into evening_attempt (session, ticker, first_attempt_at, last_attempt_at)
 insert into alert (made_at, severity, title, body)
 select now() - interval '401 days', 'error', title, '' from unnest(array['came', 'given up', 'on its way']) title;
 insert into alert_delivery (alert_id, channel, shown_as, delivered_at, given_up_at)
-select alert_id, 'c', 'https://x', case title when 'came' then now() end, case title when 'given up' then now() end
+select alert_id, 'c', 'https://x',
+       case title when 'came' then now() end, case title when 'given up' then now() end
 from alert;
 insert into alert_delivery (alert_id, channel, shown_as, delivered_at)
 select alert_id, 'd', 'https://y', now() from alert;
@@ -66,9 +67,9 @@ LEFT = {
 }
 
 
-def _counts(done: Sweep) -> dict[str, int]:
+def _counts(done: RetentionReport) -> dict[str, int]:
     assert done.failures == ()
-    return {swept.what: swept.num for swept in done.swept}
+    return {purged.kind: purged.num for purged in done.purged}
 
 
 def _record(installation: DagsterInstallation) -> dict[str, str]:
@@ -122,19 +123,19 @@ def writer(furnished: DagsterInstallation, conn: Connection) -> Iterator[Dagster
     conn.commit()
 
 
-def test_all_of_it_goes_under_the_writers_rights_and_the_record_is_the_same(
+def test_a_purge_works_with_the_writers_rights_and_leaves_the_record_unchanged(
     writer: DagsterInstallation, conn: Connection, calendar: Calendar
 ) -> None:
     before = _record(writer)
     assert {"bar", "split", "snapshot", "ledger_event", "ledger_seal", "checkpoint", "gate_verdict"} < set(before)
-    counts = _counts(sweep(writer.project, ASSETS))
+    counts = _counts(purge_expired(writer.project, ASSETS))
     assert counts["log entries of runs that ended 30 days ago"] > 20
     assert counts["runs that ended 400 days ago"] == 1
-    assert {what: counts[what] for what in ("refused bars", "attempts of evenings", "alerts", "troubles")} == {
+    assert {what: counts[what] for what in ("refused bars", "daily attempts", "notifications", "alerts")} == {
         "refused bars": 2,
-        "attempts of evenings": 1,
-        "alerts": 2,
-        "troubles": 1,
+        "daily attempts": 1,
+        "notifications": 2,
+        "alerts": 1,
     }
     for query, left in LEFT.items():
         assert [row[0] for row in writer.rows(query, "ldtm")] == left, query
@@ -156,56 +157,58 @@ def test_a_dry_run_says_the_same_and_changes_nothing(furnished: DagsterInstallat
         return [*texts, sorted(str(path) for path in furnished.project.home.rglob("*"))]
 
     before = everything()
-    said = sweep(furnished.project, ASSETS, dry_run=True)
+    said = purge_expired(furnished.project, ASSETS, dry_run=True)
     assert everything() == before
-    done = sweep(furnished.project, ASSETS)
+    done = purge_expired(furnished.project, ASSETS)
     assert _counts(said) == _counts(done)
-    assert said.swept == done.swept
-    assert set(_counts(sweep(furnished.project, ASSETS)).values()) == {0}
+    assert said.purged == done.purged
+    assert set(_counts(purge_expired(furnished.project, ASSETS)).values()) == {0}
 
 
-def test_folders_go_with_the_logs_of_their_runs_and_nothing_else_does(installation: DagsterInstallation) -> None:
+def test_folders_are_purged_with_the_logs_of_their_runs_and_nothing_else_is(installation: DagsterInstallation) -> None:
     old, young = installation.evening(SESSIONS[0], days_ago=31), installation.evening(SESSIONS[0], days_ago=29)
     folder = installation.project.home / "dagster"
     gone = "0cb5ee17-2c3b-4ddb-8d2f-2f9a4a1a3d10"
     for name in (f"storage/{old}", f"storage/{young}", f"storage/{gone}", gone, "storage/leaderboard", "schedules"):
         (folder / name).mkdir(parents=True)
     (folder / "storage" / old / "value").write_bytes(b"12345")
-    done = sweep(installation.project, ASSETS)
+    done = purge_expired(installation.project, ASSETS)
     assert {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_dir()} == {
         *(young, f"{young}/compute_logs", "storage", f"storage/{young}", "storage/leaderboard", "schedules"),
     }
-    swept = next(swept for swept in done.swept if swept.what == "folders of runs")
-    assert (swept.num, swept.num_bytes) == (4, len("a line\n") + 5)
+    purged = next(purged for purged in done.purged if purged.kind == "folders of runs")
+    assert (purged.num, purged.num_bytes) == (4, len("a line\n") + 5)
 
 
-def test_a_second_sweep_is_refused_while_one_is_at_work(installation: DagsterInstallation, conn: Connection) -> None:
+def test_a_second_purge_is_refused_while_one_is_running(installation: DagsterInstallation, conn: Connection) -> None:
     conn.execute("select pg_advisory_lock(hashtextextended('ldtm retention ldtm', 0))")
     conn.commit()
-    with pytest.raises(RetentionAtWork, match="schema ldtm is being swept by another process; wait until it ends"):
-        sweep(installation.project, ASSETS)
+    with pytest.raises(
+        RetentionAlreadyRunning, match="schema ldtm is being purged by another process; wait until it ends"
+    ):
+        purge_expired(installation.project, ASSETS)
     conn.execute("select pg_advisory_unlock_all()")
-    assert sweep(installation.project, ASSETS).failures == ()
+    assert purge_expired(installation.project, ASSETS).failures == ()
 
 
-def test_what_cannot_be_swept_is_told_and_costs_nothing_else(furnished: DagsterInstallation) -> None:
+def test_a_kind_that_cannot_be_purged_is_reported_and_affects_no_other(furnished: DagsterInstallation) -> None:
     (furnished.project.home / "logs" / "dagster.log").mkdir(parents=True)
     with furnished.project.database.transaction() as conn:
         conn.execute(
             "create function stays() returns trigger language plpgsql as $$ begin raise 'no way'; end $$;"
             " create trigger stays before delete on quarantined_bar execute function stays()"
         )
-    done = sweep(furnished.project, ASSETS)
+    done = purge_expired(furnished.project, ASSETS)
     assert len(done.failures) == 1
-    assert re.match("tables of what runs by itself: no way", done.failures[0])
-    assert next(swept.num for swept in done.swept if swept.what.startswith("log entries")) > 20
-    assert next(swept.num for swept in done.swept if swept.what.startswith("checkpoint")) == 0
+    assert re.match("tables of operations: no way", done.failures[0])
+    assert next(purged.num for purged in done.purged if purged.kind.startswith("log entries")) > 20
+    assert next(purged.num for purged in done.purged if purged.kind.startswith("checkpoint")) == 0
 
 
-def test_without_dagsters_tables_the_rest_is_swept(database: Database, installation: DagsterInstallation) -> None:
+def test_without_dagsters_tables_the_rest_is_purged(database: Database, installation: DagsterInstallation) -> None:
     with database.transaction() as conn:
         conn.execute("drop schema ldtm_dagster cascade; create schema ldtm_dagster")
-    assert "refused bars" in _counts(sweep(installation.project, ASSETS))
+    assert "refused bars" in _counts(purge_expired(installation.project, ASSETS))
 
 
 WRITER = """
@@ -222,7 +225,7 @@ def test_a_log_is_held_to_its_size_while_a_process_appends(tmp_path: Path) -> No
         process = subprocess.Popen([sys.executable, "-c", WRITER], stdout=out)
     num_cuts = 0
     while process.poll() is None:
-        if hold_log(log, limit_bytes=1 << 20, dry_run=False):
+        if truncate_log(log, limit_bytes=1 << 20, dry_run=False):
             num_cuts += 1
     assert num_cuts >= 3
     lines = [int(line) for line in log.read_text().splitlines()]
@@ -238,7 +241,7 @@ def test_a_log_is_held_to_its_size_while_a_process_appends(tmp_path: Path) -> No
 def test_a_log_that_grew_far_beyond_its_limit_is_within_it_after_one_cut(tmp_path: Path, times: int) -> None:
     log = tmp_path / "log"
     log.write_text("".join(f"{number:09d}\n" for number in range(1000 * times)))
-    hold_log(log, limit_bytes=10_000, dry_run=False)
+    truncate_log(log, limit_bytes=10_000, dry_run=False)
     assert log.stat().st_size <= 10_000
     lines = [int(line) for line in log.read_text().splitlines()]
     assert lines == list(range(1000 * times - len(lines), 1000 * times)), "the newest ones stay"
@@ -248,19 +251,19 @@ def test_a_log_that_grew_far_beyond_its_limit_is_within_it_after_one_cut(tmp_pat
 def test_a_log_of_one_endless_line_keeps_its_end(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_bytes(b"x" * (16 << 20))
-    hold_log(log, limit_bytes=5 << 20, dry_run=False)
+    truncate_log(log, limit_bytes=5 << 20, dry_run=False)
     assert 3 << 20 <= log.stat().st_size <= 5 << 20
 
 
 def test_a_log_below_its_limit_stays_and_a_dry_run_cuts_nothing(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("".join(f"{number:09d}\n" for number in range(1000)))
-    assert hold_log(log, limit_bytes=10_000, dry_run=False) == 0
-    assert hold_log(log, limit_bytes=9_999, dry_run=True) == 2010
+    assert truncate_log(log, limit_bytes=10_000, dry_run=False) == 0
+    assert truncate_log(log, limit_bytes=9_999, dry_run=True) == 2010
     assert log.stat().st_size == 10_000
-    assert hold_log(log, limit_bytes=9_999, dry_run=False) == 2010
+    assert truncate_log(log, limit_bytes=9_999, dry_run=False) == 2010
     assert log.read_text().splitlines()[0] == "000000201"
-    assert hold_log(tmp_path / "none", limit_bytes=1, dry_run=False) == 0
+    assert truncate_log(tmp_path / "none", limit_bytes=1, dry_run=False) == 0
 
 
 def test_the_embedded_server_appends_to_its_log_and_listens_on_a_socket_alone(home: Path) -> None:

@@ -26,7 +26,7 @@ def _run(tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch) ->
     return result.success, log + " ".join(failures)
 
 
-def test_the_job_says_what_went(tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_job_reports_what_was_purged(tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     with database.transaction() as conn:
         conn.execute(
             "insert into evening_attempt (session, ticker, last_attempt_at)"
@@ -34,11 +34,11 @@ def test_the_job_says_what_went(tmp_path: Path, database: Database, monkeypatch:
         )
     succeeded, log = _run(tmp_path, database, monkeypatch)
     assert succeeded
-    assert "12,000 attempts of evenings" in log
-    assert "nothing was old enough to go" in _run(tmp_path, database, monkeypatch)[1]
+    assert "12,000 daily attempts" in log
+    assert "nothing was old enough to purge" in _run(tmp_path, database, monkeypatch)[1]
 
 
-def test_the_job_fails_with_what_could_not_be_swept(
+def test_the_job_fails_with_the_kinds_that_could_not_be_purged(
     tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with database.transaction() as conn:

@@ -5,15 +5,15 @@ import threading
 import time
 from pathlib import Path
 
-from ldtm_lib.maintenance.run_folders import size_of
+from ldtm_lib.maintenance.disk import folder_bytes
 
 
 def test_a_folder_has_the_size_of_its_files_and_links_count_as_links(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "b").write_bytes(b"x" * 1000)
     (tmp_path / "link").symlink_to("a/b")
-    assert size_of(tmp_path) == 1003
-    assert size_of(tmp_path / "nowhere") == 0
+    assert folder_bytes(tmp_path) == 1003
+    assert folder_bytes(tmp_path / "nowhere") == 0
 
 
 def test_files_and_folders_that_go_while_they_are_counted_count_nothing(tmp_path: Path) -> None:
@@ -30,7 +30,7 @@ def test_files_and_folders_that_go_while_they_are_counted_count_nothing(tmp_path
 
     worker = threading.Thread(target=come_and_go)
     worker.start()
-    sizes = [size_of(tmp_path)]
+    sizes = [folder_bytes(tmp_path)]
     while worker.is_alive():
-        sizes.append(size_of(tmp_path))
+        sizes.append(folder_bytes(tmp_path))
     assert 0 <= min(sizes) < max(sizes) <= 250

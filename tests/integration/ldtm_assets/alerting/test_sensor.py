@@ -27,21 +27,21 @@ from sqlalchemy import Engine, event
 from sqlalchemy.exc import ProgrammingError
 
 from ldtm_assets.alerting import sensor as alert_sensor_module
-from ldtm_assets.alerting.health_checks import of_ticks
+from ldtm_assets.alerting.health_checks import check_ticks
 from ldtm_assets.alerting.sensor import alert_sensor
 from ldtm_assets.asset_checks.scope import IN_TROUBLE, verdict
 from ldtm_assets.jobs import EVENING_TAG, WAITING_TAG
 from ldtm_assets.partitions import partition_range
 from ldtm_cli.services import dagster_environment
-from ldtm_lib.alerts.alert import Trouble, notice, open_troubles
+from ldtm_lib.alerts.alert import Alert, open_alerts, raise_alerts
 from ldtm_lib.database.connection import Database
 from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.project import Project
 from ldtm_lib.settings import AlertsConfig, Settings, load_settings
 from tests.integration.alerts.receiver import SECRET, Receiver, listening
 
-EVENING = date(2026, 11, 20)
-OF_EVENING = partition_range(f"{EVENING}|AAPL", f"{EVENING}|MSFT")
+SESSION = date(2026, 11, 20)
+OF_SESSION = partition_range(f"{SESSION}|AAPL", f"{SESSION}|MSFT")
 ROWS, INTACT, GATE = ("snapshots", "every_ticker_has_a_row"), ("snapshots", "record_is_intact"), ("registry", "folds")
 SPECS = [dg.AssetCheckSpec(name, asset=asset) for asset, name in (ROWS, INTACT, GATE)]
 PASSWORD = "pa55word"
@@ -54,9 +54,9 @@ class WorkConfig(dg.Config):
     tickers: list[str] = []  # noqa: RUF012
     """Whose own evaluations fail beside the summary."""
     dies_of: str = ""
-    failed_parts: list[str] = [str(EVENING)]  # noqa: RUF012
-    """Of the check of rows, the sessions that are in trouble when it fails."""
-    well_parts: list[str] = [str(EVENING)]  # noqa: RUF012
+    failed_parts: list[str] = [str(SESSION)]  # noqa: RUF012
+    """Of the check of rows, the sessions that are in alert when it fails."""
+    well_parts: list[str] = [str(SESSION)]  # noqa: RUF012
     """And those that are well when it passes."""
     waits: bool = False
     """Whether the run says at its end that partitions wait, as the tag on it."""
@@ -161,7 +161,7 @@ class Sensor:
 
 @pytest.fixture
 def sensor(project: Project, instance: dg.DagsterInstance) -> Sensor:
-    """A sensor that has looked once, before anything happened."""
+    """A sensor that has ticked once, before anything happened."""
     sensor = Sensor(project, instance)
     sensor()
     return sensor
@@ -173,7 +173,7 @@ Run = Callable[..., dg.ExecuteInProcessResult]
 @pytest.fixture
 def run(instance: dg.DagsterInstance) -> Run:
     def execute(
-        failed: Sequence[str] = (), *, tags: dict[str, str] = OF_EVENING, **config: object
+        failed: Sequence[str] = (), *, tags: dict[str, str] = OF_SESSION, **config: object
     ) -> dg.ExecuteInProcessResult:
         return DEFINITIONS.resolve_job_def("evening_job").execute_in_process(
             instance=instance,
@@ -189,22 +189,22 @@ def run(instance: dg.DagsterInstance) -> Run:
 
 
 def titles(receiver: Receiver) -> list[str]:
-    return [title.partition(" [message")[0] for title, _ in receiver.messages]
+    return [title.partition(" [notification")[0] for title, _ in receiver.messages]
 
 
-def test_the_sensor_is_on_looks_every_half_minute_and_launches_nothing(project: Project) -> None:
+def test_the_sensor_is_on_polls_every_half_minute_and_launches_nothing(project: Project) -> None:
     sensor = alert_sensor(lambda: project)
     assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
     assert sensor.minimum_interval_seconds == 30
     assert not sensor.has_jobs
 
 
-def test_a_failed_check_is_told_once_and_recovers_once(sensor: Sensor, run: Run, receiver: Receiver) -> None:
+def test_a_failed_check_is_notified_once_and_resolved_once(sensor: Sensor, run: Run, receiver: Receiver) -> None:
     run([ROWS[1]])
     for _ in range(3):
         sensor()
     [(title, body)] = receiver.messages
-    assert title == "LDTM 2026-11-20: 1 error [message 1]"
+    assert title == "LDTM 2026-11-20: 1 error [notification 1]"
     assert body == (
         "http://127.0.0.1:3000/assets/snapshots?view=checks&checkDetail=every_ticker_has_a_row\n\n"
         "ERROR  check  snapshots/every_ticker_has_a_row  no row of AAPL"
@@ -212,10 +212,10 @@ def test_a_failed_check_is_told_once_and_recovers_once(sensor: Sensor, run: Run,
     run()
     for _ in range(3):
         sensor()
-    assert titles(receiver)[1:] == ["LDTM 2026-11-20: 1 recovered"]
+    assert titles(receiver)[1:] == ["LDTM 2026-11-20: 1 resolved"]
 
 
-def test_a_daemon_that_begins_anew_reads_the_same_events_and_tells_nobody_again(
+def test_a_daemon_that_begins_anew_reads_the_same_events_and_notifies_nobody_again(
     sensor: Sensor, run: Run, receiver: Receiver
 ) -> None:
     begun_at = sensor.cursor
@@ -226,7 +226,7 @@ def test_a_daemon_that_begins_anew_reads_the_same_events_and_tells_nobody_again(
     run([INTACT[1]], dies_of="no disk")
     sensor()
     told = titles(receiver)
-    assert told == ["LDTM 2026-11-20: 1 error", "LDTM 2026-11-20: 1 recovered", "LDTM 2026-11-20: 2 errors"]
+    assert told == ["LDTM 2026-11-20: 1 error", "LDTM 2026-11-20: 1 resolved", "LDTM 2026-11-20: 2 errors"]
     for _ in range(2):
         sensor.cursor = begun_at
         sensor()
@@ -234,7 +234,7 @@ def test_a_daemon_that_begins_anew_reads_the_same_events_and_tells_nobody_again(
     assert titles(receiver) == told
 
 
-def test_what_was_before_the_first_look_is_told_to_nobody(
+def test_events_before_the_first_tick_are_not_notified(
     project: Project, instance: dg.DagsterInstance, run: Run, receiver: Receiver
 ) -> None:
     run([ROWS[1]], dies_of="no disk")
@@ -244,7 +244,7 @@ def test_what_was_before_the_first_look_is_told_to_nobody(
     assert receiver.taken == []
 
 
-def test_the_evaluations_of_single_tickers_and_the_checks_of_the_gate_are_not_told(
+def test_the_evaluations_of_single_tickers_and_the_checks_of_the_gate_are_not_notified(
     sensor: Sensor, run: Run, receiver: Receiver
 ) -> None:
     run([GATE[1]], tickers=["AAPL", "MSFT"])
@@ -252,26 +252,26 @@ def test_the_evaluations_of_single_tickers_and_the_checks_of_the_gate_are_not_to
     assert receiver.taken == []
 
 
-def test_a_check_of_the_whole_record_is_well_again_on_a_later_evening_and_one_of_its_evening_is_not(
+def test_a_check_of_the_whole_record_is_resolved_in_a_later_session_and_one_of_its_session_is_not(
     sensor: Sensor, run: Run, receiver: Receiver, project: Project
 ) -> None:
     run([ROWS[1], INTACT[1]])
     sensor()
     run(tags=partition_range("2026-11-23|AAPL", "2026-11-23|MSFT"), well_parts=["2026-11-23"])
     sensor()
-    assert titles(receiver) == ["LDTM 2026-11-20: 2 errors", "LDTM 2026-11-20: 1 recovered"]
+    assert titles(receiver) == ["LDTM 2026-11-20: 2 errors", "LDTM 2026-11-20: 1 resolved"]
     with project.database.transaction() as conn:
-        assert [trouble.key for trouble in open_troubles(conn)] == ["check/snapshots/every_ticker_has_a_row/2026-11-20"]
+        assert [alert.key for alert in open_alerts(conn)] == ["check/snapshots/every_ticker_has_a_row/2026-11-20"]
 
 
-def test_a_run_that_failed_is_told_with_its_reason_and_without_secrets_and_a_later_success_ends_it(
+def test_a_failed_run_is_notified_with_its_reason_and_without_secrets_and_a_later_success_resolves_it(
     sensor: Sensor, run: Run, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LDTM_IB_PASSWORD", PASSWORD)
     result = run(dies_of=f"no answer of postgresql://me:{PASSWORD}@db/x\nand {PASSWORD}\nand {receiver.url}\nand more")
     sensor()
     [(title, body)] = receiver.messages
-    assert title == "LDTM 2026-11-20: 1 error [message 1]"
+    assert title == "LDTM 2026-11-20: 1 error [notification 1]"
     assert body == (
         f"http://127.0.0.1:3000/runs/{result.run_id}\n\n"
         "ERROR  run  evening_job  failed for 2026-11-20|AAPL to 2026-11-20|MSFT: RuntimeError: no answer of "
@@ -279,10 +279,10 @@ def test_a_run_that_failed_is_told_with_its_reason_and_without_secrets_and_a_lat
     )
     run()
     sensor()
-    assert titles(receiver)[1:] == ["LDTM 2026-11-20: 1 recovered"]
+    assert titles(receiver)[1:] == ["LDTM 2026-11-20: 1 resolved"]
 
 
-def test_each_session_of_a_rectangle_is_told_under_its_evening_and_ends_with_what_looked_at_it(
+def test_each_session_of_a_rectangle_has_its_alert_and_is_resolved_by_a_check_that_covers_it(
     sensor: Sensor, run: Run, receiver: Receiver
 ) -> None:
     run([ROWS[1]], failed_parts=["2026-11-18", "2026-11-19"])
@@ -294,18 +294,18 @@ def test_each_session_of_a_rectangle_is_told_under_its_evening_and_ends_with_wha
     assert len(receiver.taken) == 2, "a run of other sessions, or of some tickers, says nothing of these"
     run(well_parts=["2026-11-19"])
     sensor()
-    assert titles(receiver)[2:] == ["LDTM 2026-11-19: 1 recovered"]
+    assert titles(receiver)[2:] == ["LDTM 2026-11-19: 1 resolved"]
 
 
-AN_EVENING = OF_EVENING | {EVENING_TAG: str(EVENING)}
+DAILY_RUN = OF_SESSION | {EVENING_TAG: str(SESSION)}
 
 
-def test_an_evening_that_dies_all_night_is_told_once_and_is_well_when_a_run_of_it_works_to_its_end(
+def test_a_daily_run_that_fails_all_night_is_notified_once_and_resolved_by_a_run_that_finishes(
     sensor: Sensor, run: Run, receiver: Receiver
 ) -> None:
     """Tickers that fail and wait do not keep it from that; a run of another session does."""
     for _ in range(4):
-        run(dies_of="the same bug", tags=AN_EVENING)
+        run(dies_of="the same bug", tags=DAILY_RUN)
         sensor()
     assert titles(receiver) == ["LDTM 2026-11-20: 1 error"]
     run(tags=partition_range("2026-11-19|AAPL", "2026-11-19|MSFT") | {EVENING_TAG: "2026-11-19"})
@@ -317,10 +317,10 @@ def test_an_evening_that_dies_all_night_is_told_once_and_is_well_when_a_run_of_i
         tags=partition_range("2026-11-20|AAPL", "2026-11-23|MSFT") | {EVENING_TAG: "2026-11-23"},
     )
     sensor()
-    assert titles(receiver)[1:] == ["LDTM 2026-11-20: 1 recovered"]
+    assert titles(receiver)[1:] == ["LDTM 2026-11-20: 1 resolved"]
 
 
-def test_a_run_of_other_partitions_does_not_end_the_trouble_of_one(
+def test_a_run_of_other_partitions_does_not_resolve_the_alert_of_one(
     sensor: Sensor, run: Run, receiver: Receiver
 ) -> None:
     run(dies_of="no disk")
@@ -330,16 +330,16 @@ def test_a_run_of_other_partitions_does_not_end_the_trouble_of_one(
     assert titles(receiver) == ["LDTM 2026-11-20: 1 error"]
     run()
     sensor()
-    assert titles(receiver)[1:] == ["LDTM 2026-11-20: 1 recovered"]
+    assert titles(receiver)[1:] == ["LDTM 2026-11-20: 1 resolved"]
 
 
-def test_a_run_that_repeats_one_whose_partitions_waited_is_told_when_it_dies(
+def test_a_run_that_repeats_one_whose_partitions_waited_is_notified_when_it_dies(
     sensor: Sensor, instance: dg.DagsterInstance, run: Run, receiver: Receiver
 ) -> None:
-    first = run(dies_of="2 partitions wait", waits=True, tags=AN_EVENING)
+    first = run(dies_of="2 partitions wait", waits=True, tags=DAILY_RUN)
     parent = instance.get_run_by_id(first.run_id)
     assert parent is not None
-    run(dies_of="killed", tags=AN_EVENING | {WAITING_TAG: parent.tags[WAITING_TAG]})
+    run(dies_of="killed", tags=DAILY_RUN | {WAITING_TAG: parent.tags[WAITING_TAG]})
     sensor()
     assert titles(receiver) == ["LDTM 2026-11-20: 1 error"]
 
@@ -353,7 +353,7 @@ def test_a_run_that_repeats_one_whose_partitions_waited_is_told_when_it_dies(
         {"dagster/partition": "2026-13-01|AAPL"},
     ],
 )
-def test_partitions_that_dagster_did_not_check_keep_nobody_from_what_is_told(
+def test_partitions_that_dagster_did_not_validate_do_not_affect_other_alerts(
     sensor: Sensor, run: Run, receiver: Receiver, project: Project, tags: dict[str, str]
 ) -> None:
     """Impossible days, ranges that begin after their end, or with the year 1."""
@@ -365,10 +365,10 @@ def test_partitions_that_dagster_did_not_check_keep_nobody_from_what_is_told(
     run(tags=tags, well_parts=[])
     sensor()
     with project.database.transaction() as conn:
-        assert [trouble.kind for trouble in open_troubles(conn)] == ["check"]
+        assert [alert.kind for alert in open_alerts(conn)] == ["check"]
 
 
-def test_an_event_that_cannot_be_read_is_told_once_and_keeps_nobody_from_the_others(
+def test_an_event_that_cannot_be_read_is_notified_once_and_does_not_affect_the_others(
     sensor: Sensor, run: Run, receiver: Receiver
 ) -> None:
     begun_at = sensor.cursor
@@ -387,7 +387,7 @@ def test_an_event_that_cannot_be_read_is_told_once_and_keeps_nobody_from_the_oth
 
 
 @pytest.mark.parametrize("text", ["bad \0 file", "bad name \udcff"])
-def test_a_failure_whose_text_no_table_takes_silences_nobody(
+def test_a_failure_whose_text_postgresql_refuses_is_notified(
     sensor: Sensor, run: Run, receiver: Receiver, text: str
 ) -> None:
     run(dies_of=text)
@@ -395,20 +395,22 @@ def test_a_failure_whose_text_no_table_takes_silences_nobody(
     assert titles(receiver) == ["LDTM 2026-11-20: 1 error"]
 
 
-def test_what_is_on_record_goes_out_although_the_events_cannot_be_read_and_the_tick_fails(
+def test_recorded_alerts_are_notified_although_the_events_cannot_be_read_and_the_tick_fails(
     sensor: Sensor, receiver: Receiver, project: Project, instance: dg.DagsterInstance, run: Run
 ) -> None:
     run([ROWS[1]])
     with project.dagster_database.transaction() as conn:
         conn.execute("alter table event_logs rename to elsewhere")
     with project.database.transaction() as conn:
-        notice(conn, [ticker_trouble("AAPL")])
+        raise_alerts(conn, [ticker_alert("AAPL")])
     with pytest.raises(ProgrammingError):
         sensor()
     assert titles(receiver) == ["LDTM 2026-11-20: 1 warning"]
 
 
-def test_a_step_that_says_why_it_ends_is_told_in_its_own_words(sensor: Sensor, run: Run, receiver: Receiver) -> None:
+def test_a_step_that_gives_its_reason_is_notified_in_its_own_words(
+    sensor: Sensor, run: Run, receiver: Receiver
+) -> None:
     run(dies_of="3 partitions failed, the others are recorded", fails_by_itself=True)
     sensor()
     [(_, body)] = receiver.messages
@@ -416,13 +418,13 @@ def test_a_step_that_says_why_it_ends_is_told_in_its_own_words(sensor: Sensor, r
     assert told in body
 
 
-def test_a_run_whose_partitions_wait_or_that_dagster_tries_again_is_not_told_and_the_last_one_is(
+def test_a_run_whose_partitions_wait_or_that_dagster_retries_is_not_notified_and_the_last_one_is(
     sensor: Sensor, instance: dg.DagsterInstance, run: Run, receiver: Receiver
 ) -> None:
     run([ROWS[1]], dies_of="2 partitions wait", waits=True, failed_parts=[])
     for num_retries in ("1", "0"):
         assert receiver.taken == []
-        tags = OF_EVENING | {"dagster/max_retries": num_retries}
+        tags = OF_SESSION | {"dagster/max_retries": num_retries}
         killed = create_run_for_test(
             instance, job_name="leaderboard_job", tags=tags, status=dg.DagsterRunStatus.STARTED
         )
@@ -432,32 +434,32 @@ def test_a_run_whose_partitions_wait_or_that_dagster_tries_again_is_not_told_and
     assert "ERROR  run  leaderboard_job  failed for 2026-11-20|AAPL to 2026-11-20|MSFT: its process died" in body
 
 
-def test_103_tickers_a_check_and_a_run_are_one_message(
+def test_103_tickers_a_check_and_a_run_are_one_notification(
     sensor: Sensor, run: Run, receiver: Receiver, project: Project
 ) -> None:
     run([ROWS[1]], dies_of="no disk")
     with project.database.transaction() as conn:
-        notice(conn, [ticker_trouble(f"T{n:03}") for n in range(103)])
+        raise_alerts(conn, [ticker_alert(f"T{n:03}") for n in range(103)])
     sensor()
     [(title, body)] = receiver.messages
-    assert title == "LDTM 2026-11-20: 2 errors, 103 warnings [message 1]"
+    assert title == "LDTM 2026-11-20: 2 errors, 103 warnings [notification 1]"
     assert sum(line.startswith("WARN   ticker  T") for line in body.splitlines()) == 103
 
 
-def ticker_trouble(ticker: str) -> Trouble:
-    return Trouble(
-        key=f"ticker/{EVENING}/{ticker}",
+def ticker_alert(ticker: str) -> Alert:
+    return Alert(
+        key=f"ticker/{SESSION}/{ticker}",
         kind="ticker",
         severity="warning",
-        evening=EVENING,
+        session=SESSION,
         subject=ticker,
         summary="failed 4 times: no bar",
-        link=f"/assets/snapshots?partition={EVENING}%7C{ticker}",
+        link=f"/assets/snapshots?partition={SESSION}%7C{ticker}",
     )
 
 
 @pytest.mark.parametrize("job", ["evening_job", "retraining_job"])
-def test_while_an_evening_or_a_training_runs_the_message_waits_for_it_and_not_for_ever(
+def test_a_notification_waits_for_a_daily_run_or_a_training_under_way_and_not_for_ever(
     sensor: Sensor, instance: dg.DagsterInstance, run: Run, receiver: Receiver, project: Project, job: str
 ) -> None:
     running = create_run_for_test(instance, job_name=job, status=dg.DagsterRunStatus.STARTED)
@@ -465,7 +467,7 @@ def test_while_an_evening_or_a_training_runs_the_message_waits_for_it_and_not_fo
     sensor()
     assert receiver.taken == []
     with project.database.transaction() as conn:
-        notice(conn, [replace(ticker_trouble("AAPL"), seen_at=datetime.now(UTC) - timedelta(minutes=9.9))])
+        raise_alerts(conn, [replace(ticker_alert("AAPL"), seen_at=datetime.now(UTC) - timedelta(minutes=9.9))])
     sensor()
     assert receiver.taken == []
     sensor.project = replace(project, settings=project.settings.replace(alerts=AlertsConfig(hold_minutes=9)))
@@ -480,33 +482,33 @@ def test_while_an_evening_or_a_training_runs_the_message_waits_for_it_and_not_fo
     assert len(receiver.taken) == 2
 
 
-def test_an_address_that_is_none_is_said_and_what_happened_meanwhile_is_told_when_it_is_corrected(
+def test_an_invalid_address_is_reported_and_alerts_raised_meanwhile_are_notified_once_it_is_corrected(
     sensor: Sensor, run: Run, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LDTM_ALERT_URLS", f"hooks.example.org/{SECRET}")
     run([ROWS[1]])
     sensor()
-    assert sensor.said[-1].startswith("nobody is told anything: address 1 of 1 in LDTM_ALERT_URLS is no address")
+    assert sensor.said[-1].startswith("nobody is notified: address 1 of 1 in LDTM_ALERT_URLS is no address")
     assert SECRET not in sensor.said[-1]
     monkeypatch.setenv("LDTM_ALERT_URLS", receiver.url)
     sensor()
-    assert sensor.said[-1] == "1 messages made, 1 delivered to 1 channels"
+    assert sensor.said[-1] == "1 notifications composed, 1 delivered to 1 channels"
     assert len(receiver.taken) == 1
 
 
-def test_a_channel_that_is_down_costs_a_tick_nothing_but_a_word(sensor: Sensor, run: Run, receiver: Receiver) -> None:
+def test_a_channel_that_is_down_does_not_fail_the_tick(sensor: Sensor, run: Run, receiver: Receiver) -> None:
     receiver.answer = 503
     run([ROWS[1]])
     sensor()
     assert (
         sensor.said[-1]
-        == f"1 messages made, 0 delivered to 1 channels; not delivered: {receiver.shown_as} answered 503"
+        == f"1 notifications composed, 0 delivered to 1 channels; not delivered: {receiver.shown_as} answered 503"
     )
     sensor()
-    assert sensor.said[-1] == "0 messages made, 0 delivered to 1 channels"
+    assert sensor.said[-1] == "0 notifications composed, 0 delivered to 1 channels"
 
 
-def test_more_events_than_a_look_reads_are_read_by_the_next_ones(
+def test_more_events_than_a_tick_reads_are_read_by_the_next_ones(
     sensor: Sensor, run: Run, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(alert_sensor_module, "EVENTS_AT_ONCE", 2)
@@ -540,7 +542,7 @@ def test_an_event_that_comes_to_light_after_a_younger_one_is_not_missed(
     assert titles(receiver) == ["LDTM 2026-11-23: 1 error", "LDTM 2026-11-20: 1 error"]
 
 
-def test_a_look_with_nothing_new_costs_few_statements_whatever_was_before(
+def test_a_tick_with_nothing_new_costs_few_statements_whatever_was_before(
     sensor: Sensor, run: Run, receiver: Receiver, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[object] = []
@@ -556,7 +558,7 @@ def test_a_look_with_nothing_new_costs_few_statements_whatever_was_before(
     idle = len(sent)
     for number in (1, 103):
         with project.database.transaction() as conn:
-            notice(conn, [ticker_trouble(f"T{n:03}") for n in range(number)])
+            raise_alerts(conn, [ticker_alert(f"T{n:03}") for n in range(number)])
         run([ROWS[1]], dies_of="no disk")
         sensor()
         sent.clear()
@@ -565,7 +567,7 @@ def test_a_look_with_nothing_new_costs_few_statements_whatever_was_before(
     assert idle <= 7
 
 
-def test_a_slip_in_the_configuration_is_told_once_and_silences_nobody(
+def test_an_error_in_the_configuration_is_notified_once_and_stops_no_notification(
     sensor: Sensor, run: Run, receiver: Receiver, project: Project
 ) -> None:
     path = project.settings.path
@@ -587,7 +589,7 @@ def test_a_slip_in_the_configuration_is_told_once_and_silences_nobody(
     path.write_text('tickers = ["AAPL"]\n')
     sensor()
     sensor()
-    assert titles(receiver)[2:] == ["LDTM: 1 recovered"]
+    assert titles(receiver)[2:] == ["LDTM: 1 resolved"]
 
 
 def test_a_configuration_that_never_opened_fails_the_tick(instance: dg.DagsterInstance, project: Project) -> None:
@@ -666,7 +668,7 @@ def located(sensor: Sensor) -> Sensor:
     return sensor
 
 
-def test_a_sensor_that_fails_at_each_look_is_one_trouble_until_it_works_again(
+def test_a_sensor_that_fails_at_each_tick_is_one_alert_until_it_works_again(
     located: Sensor, instance: dg.DagsterInstance, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LDTM_IB_PASSWORD", PASSWORD)
@@ -674,14 +676,14 @@ def test_a_sensor_that_fails_at_each_look_is_one_trouble_until_it_works_again(
     for _ in range(4):
         ticks(WORKS, FAILS)
         located()
-    assert receiver.taken == [], "every other look is no message"
+    assert receiver.taken == [], "a failure of every other tick raises no alert"
     for _ in range(4):
         ticks(FAILS, BEGAN, message=f"no route to {PASSWORD}")
         located()
     [(title, body)] = receiver.messages
-    assert title == "LDTM: 1 error [message 1]"
+    assert title == "LDTM: 1 error [notification 1]"
     assert body == (
-        "http://127.0.0.1:3000/automation\n\nERROR  automation  watching  fails when it looks: OSError: no route to ***"
+        "http://127.0.0.1:3000/automation\n\nERROR  automation  watching  its ticks fail: OSError: no route to ***"
     )
     ticks(WORKS)
     located()
@@ -689,10 +691,10 @@ def test_a_sensor_that_fails_at_each_look_is_one_trouble_until_it_works_again(
     ticks(WORKS)
     located()
     located()
-    assert titles(receiver)[1:] == ["LDTM: 1 recovered"]
+    assert titles(receiver)[1:] == ["LDTM: 1 resolved"]
 
 
-def test_a_schedule_that_failed_once_is_told_and_is_over_when_it_works_or_somebody_turns_it_off(
+def test_a_schedule_that_failed_once_is_notified_and_resolved_when_it_works_or_is_turned_off(
     located: Sensor, instance: dg.DagsterInstance, receiver: Receiver
 ) -> None:
     ticks = Ticks(instance, "nightly", InstigatorType.SCHEDULE)
@@ -703,16 +705,16 @@ def test_a_schedule_that_failed_once_is_told_and_is_over_when_it_works_or_somebo
         located()
         end()
         located()
-        assert titles(receiver) == ["LDTM: 1 error", "LDTM: 1 recovered"]
+        assert titles(receiver) == ["LDTM: 1 error", "LDTM: 1 resolved"]
 
 
-def test_a_tick_that_failed_without_a_word_is_told_as_such(
+def test_a_tick_that_failed_without_a_reason_is_notified_as_such(
     located: Sensor, instance: dg.DagsterInstance, receiver: Receiver
 ) -> None:
     Ticks(instance, "nightly", InstigatorType.SCHEDULE)(FAILS, message="")
     located()
     [(_, body)] = receiver.messages
-    assert "ERROR  automation  nightly  fails when it looks: no reason is on record" in body
+    assert "ERROR  automation  nightly  its ticks fail: no reason is on record" in body
 
 
 def test_what_fails_of_many_sensors_is_found_in_as_many_statements_as_of_one(
@@ -730,13 +732,13 @@ def test_what_fails_of_many_sensors_is_found_in_as_many_statements_as_of_one(
         for sensor in sensors[before:num]:
             Ticks(instance, sensor.name, InstigatorType.SENSOR)(FAILS, FAILS)
         sent.clear()
-        assert len(of_ticks(instance, [], sensors[:num]).troubles) == num
+        assert len(check_ticks(instance, [], sensors[:num]).alerts) == num
         used.append(len(sent))
     event.remove(Engine, "before_cursor_execute", count)
     assert used[0] == used[1] <= 6
 
 
-def test_an_address_that_is_none_is_told_in_the_channels_that_are_there(
+def test_an_invalid_address_is_notified_through_the_valid_channels(
     sensor: Sensor, run: Run, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LDTM_ALERT_URLS", f"hooks.example.org/{SECRET} {receiver.url}")
@@ -749,4 +751,4 @@ def test_an_address_that_is_none_is_told_in_the_channels_that_are_there(
     assert SECRET not in body + sensor.said[-1]
     monkeypatch.setenv("LDTM_ALERT_URLS", receiver.url)
     sensor()
-    assert titles(receiver)[2:] == ["LDTM: 1 recovered"]
+    assert titles(receiver)[2:] == ["LDTM: 1 resolved"]

@@ -10,7 +10,7 @@ import pytest
 
 from ldtm_assets.asset_checks.freshness import FRESHNESS_JOB, freshness_checks, freshness_job, freshness_schedule
 from ldtm_assets.resources import ProjectResource
-from ldtm_lib.alerts.alert import Trouble, notice, open_troubles
+from ldtm_lib.alerts.alert import Alert, open_alerts, raise_alerts
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.errors import CalendarError
 from ldtm_lib.sessions import Calendar
@@ -143,22 +143,22 @@ def test_an_actual_that_nobody_filled_is_an_error(look: Look, ledger_rows: Ledge
     assert shown(found)["missing"] == "- T007 2013-01-17, next day"
 
 
-def test_an_evening_that_came_after_its_deadline_is_a_trouble_until_the_next_look(
+def test_a_session_completed_after_its_deadline_is_an_alert_until_the_next_check(
     look: Look, ledger_rows: LedgerRows, conn: Connection
 ) -> None:
     bring(ledger_rows, conn, *TICKERS[:-1])
     keys = ["check/snapshots/snapshots_are_fresh/2013-01-18", "check/snapshots/record_is_intact"]
-    notice(
+    raise_alerts(
         conn,
-        [Trouble(key=key, kind="check", severity="error", subject=key, summary="", evening=FRIDAY) for key in keys],
+        [Alert(key=key, kind="check", severity="error", subject=key, summary="", session=FRIDAY) for key in keys],
     )
     conn.commit()
     look(date(2013, 1, 22))
-    assert len(open_troubles(conn)) == 2
+    assert len(open_alerts(conn)) == 2
     ledger_rows.forecast(TICKERS[-1], FRIDAY)
     conn.commit()
     look(date(2013, 1, 22))
-    assert [trouble.key for trouble in open_troubles(conn)] == [keys[1]]
+    assert [alert.key for alert in open_alerts(conn)] == [keys[1]]
 
 
 def test_a_bar_that_never_comes_is_given_up_when_its_actual_is_void(
@@ -169,17 +169,17 @@ def test_a_bar_that_never_comes_is_given_up_when_its_actual_is_void(
     waited_for, void = calendar.offset(newest, -10), calendar.offset(newest, -11)
     checks = {"prices": "prices_are_fresh", "snapshots": "snapshots_are_fresh"}
     keys = {day: [f"check/{asset}/{check}/{day}" for asset, check in checks.items()] for day in (waited_for, void)}
-    notice(
+    raise_alerts(
         conn,
         [
-            Trouble(key=key, kind="check", severity="error", subject="-", summary="no bar of T000", evening=day)
+            Alert(key=key, kind="check", severity="error", subject="-", summary="no bar of T000", session=day)
             for day, of_day in keys.items()
             for key in of_day
         ],
     )
     conn.commit()
     look(FRIDAY)
-    assert {trouble.key for trouble in open_troubles(conn)} == {*keys[waited_for], keys[void][1]}
+    assert {alert.key for alert in open_alerts(conn)} == {*keys[waited_for], keys[void][1]}
     told = conn.execute("select summary from trouble where ended_at is not null").fetchall()
     assert told == [("given up: no bar of T000",)]
 

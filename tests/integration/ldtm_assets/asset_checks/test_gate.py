@@ -11,8 +11,8 @@ import pytest
 
 from ldtm_assets.definitions import definitions_for
 from ldtm_assets.partitions import partition_range
-from ldtm_lib.alerts.alert import open_troubles
-from ldtm_lib.alerts.notifications import compose
+from ldtm_lib.alerts.alert import open_alerts
+from ldtm_lib.alerts.notifications import compose_notifications
 from ldtm_lib.database.clock import last_closed_session
 from ldtm_lib.registry.lifecycle import retire
 from ldtm_lib.sessions import Calendar
@@ -196,7 +196,7 @@ def test_a_message_has_every_reason_and_the_card_of_each_promotion_and_comes_onc
     gate("AAA", "BBB")
     with registry_of_project.database.transaction() as conn:
         evening = last_closed_session(conn)
-        assert len(compose(conn, [], pages_url="http://127.0.0.1:3000")) == 1
+        assert len(compose_notifications(conn, [], ui_url="http://127.0.0.1:3000")) == 1
         [(told_of, severity, title, body)] = conn.execute("select evening, severity, title, body from alert").fetchall()
     assert (told_of, severity) == (evening, "warning")
     assert title == f"LDTM {evening}: 1 warning, 1 piece of news"
@@ -213,8 +213,8 @@ def test_a_message_has_every_reason_and_the_card_of_each_promotion_and_comes_onc
     assert any("AAA: v1.2012-12-03 is active. Direction right on 115" in entry for entry in logged)
     gate("AAA", "BBB")
     with registry_of_project.database.transaction() as conn:
-        assert compose(conn, [], pages_url="http://127.0.0.1:3000") == [], "nothing is news the second time"
-        assert open_troubles(conn) == [], "and news is no trouble that stays open"
+        assert compose_notifications(conn, [], ui_url="http://127.0.0.1:3000") == [], "nothing is news the second time"
+        assert open_alerts(conn) == [], "and news is no alert that stays open"
 
 
 def test_statements_stay_and_events_grow_with_the_tickers_and_no_faster(

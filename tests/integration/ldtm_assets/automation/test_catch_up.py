@@ -142,7 +142,7 @@ def test_the_watch_notices_who_will_miss_the_open_though_nothing_else_runs(
     begin_in_time(conn, date(2026, 11, 19), "IBM")
     conn.commit()
     an_hour_before = calendar.opens_at(date(2026, 11, 23)) - 60 * MINUTE
-    nobody, somebody = "0 tickers need a person; 0 are well again", "1 tickers need a person; 0 are well again"
+    nobody, somebody = "0 tickers need a person; 0 alerts resolved", "1 tickers need a person; 0 alerts resolved"
     assert [tick(evening_watch_sensor, an_hour_before + n * MINUTE) for n in (-300, 0, 4)] == [nobody] * 3
     assert tick(evening_watch_sensor, an_hour_before + 5 * MINUTE) == somebody
     assert conn.execute("select key from trouble").fetchall() == [("deadline/2026-11-20/IBM",)]
@@ -161,7 +161,7 @@ def test_a_file_that_was_changed_since_the_start_launches_nothing_and_people_hea
     assert conn.execute("select key, ended_at from trouble").fetchall() == [("settings/changed", None)]
     conn.commit()
     assert isinstance(tick(catch_up_sensor, late), dg.RunRequest), "started again"
-    assert tick(evening_watch_sensor, late) == "0 tickers need a person; 0 are well again"
+    assert tick(evening_watch_sensor, late) == "0 tickers need a person; 0 alerts resolved"
     assert conn.execute("select count(*) from trouble where ended_at is null").fetchone() == (0,)
 
 
