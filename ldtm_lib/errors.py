@@ -22,7 +22,7 @@ class DatabaseUnavailable(LdtmError):
 
 
 class MigrationError(LdtmError):
-    """A schema file was edited after it was applied, is missing, or cannot be applied."""
+    """A migration was edited after it was applied, is missing, or cannot be applied."""
 
 
 class QueryError(LdtmError):

@@ -1,4 +1,4 @@
-"""Bring a schema up to date: the files of sql/schema in their order, each once, none ever edited."""
+"""Bring a schema up to date: the files of sql/migrations in their order, each once, none ever edited."""
 
 import hashlib
 from dataclasses import dataclass
@@ -12,35 +12,36 @@ from ldtm_lib.database.queries import SQL_FOLDER, query
 from ldtm_lib.errors import ConfigurationError, MigrationError
 from ldtm_lib.sessions import Calendar
 
-SCHEMA_FOLDER = SQL_FOLDER / "schema"
+MIGRATIONS_FOLDER = SQL_FOLDER / "migrations"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SchemaFile:
-    """One step of the schema."""
+class Migration:
+    """One file of the schema."""
 
     name: str
     sha256: str
     text: bytes
 
 
-def schema_files(folder: Path = SCHEMA_FOLDER) -> list[SchemaFile]:
-    """The steps of a folder in the order of their names."""
+def migrations(folder: Path = MIGRATIONS_FOLDER) -> list[Migration]:
+    """The migrations of a folder in the order of their names."""
     texts = {path.name: path.read_bytes() for path in sorted(folder.glob("*.sql"))}
-    return [SchemaFile(name=n, sha256=hashlib.sha256(t).hexdigest(), text=t) for n, t in texts.items()]
+    return [Migration(name=n, sha256=hashlib.sha256(t).hexdigest(), text=t) for n, t in texts.items()]
 
 
-def migrate(database: Database, calendar: Calendar, folder: Path = SCHEMA_FOLDER) -> list[str]:
+def migrate(database: Database, calendar: Calendar, folder: Path = MIGRATIONS_FOLDER) -> list[str]:
     """Apply the steps that a schema lacks, all or none, and extend its calendar. Returns the names of the steps.
 
     Two at once are safe: an advisory lock makes the second wait, and it then finds nothing to do. Where no step is
     lacking, the role needs no right to create anything.
-    Raises MigrationError when an applied file was edited, is missing, or when a new file comes before an applied one.
+    Raises MigrationError when an applied file was edited or is missing, when a new file comes before an applied one,
+    and for a schema from before the first release.
     """
     with database.transaction() as conn:
         conn.execute(query("database.lock_schema"), {"schema": database.schema})
         applied = _applied(conn, database.schema)
-        pending = _pending(schema_files(folder), applied, database.schema)
+        pending = _pending(migrations(folder), applied, database.schema)
         if not applied:
             conn.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(database.schema)))
             conn.execute(query("database.create_migration_table"))
@@ -50,11 +51,11 @@ def migrate(database: Database, calendar: Calendar, folder: Path = SCHEMA_FOLDER
     return [step.name for step in pending]
 
 
-def pending_migrations(database: Database, folder: Path = SCHEMA_FOLDER) -> list[str]:
+def pending_migrations(database: Database, folder: Path = MIGRATIONS_FOLDER) -> list[str]:
     """The names of the steps that a schema lacks; all of them when the schema does not exist."""
     with database.transaction() as conn:
         applied = _applied(conn, database.schema)
-    return [step.name for step in _pending(schema_files(folder), applied, database.schema)]
+    return [step.name for step in _pending(migrations(folder), applied, database.schema)]
 
 
 def extend_calendar(conn: Connection, calendar: Calendar) -> None:
@@ -84,8 +85,16 @@ def _applied(conn: Connection, schema: str) -> dict[str, str]:
         ) from None
 
 
-def _pending(files: list[SchemaFile], applied: dict[str, str], schema: str) -> list[SchemaFile]:
+def _pending(files: list[Migration], applied: dict[str, str], schema: str) -> list[Migration]:
     present = {step.name: step for step in files}
+    if applied and files and files[0].name not in applied:
+        raise MigrationError(
+            f"schema {schema} is from before the first release of LDTM and cannot be upgraded: it has {min(applied)} "
+            f"applied, where this version begins with {files[0].name}. Start with an empty one: set schema and "
+            "dagster_schema under [database] to new names, or let LDTM_DATABASE_URL name another database, or, with "
+            "the embedded server, run `ldtm down` and move its folder `postgres` away. What the old one holds is not "
+            "taken over"
+        )
     for name, sha256 in applied.items():
         if name not in present:
             raise MigrationError(
@@ -94,21 +103,21 @@ def _pending(files: list[SchemaFile], applied: dict[str, str], schema: str) -> l
             )
         if present[name].sha256 != sha256:
             raise MigrationError(
-                f"sql/schema/{name} was edited after it was applied to schema {schema} "
+                f"sql/migrations/{name} was edited after it was applied to schema {schema} "
                 f"({sha256[:12]} then, {present[name].sha256[:12]} now); restore it and put the change into a new file"
             )
     pending = [step for step in files if step.name not in applied]
     if pending and applied and pending[0].name < max(applied):
         raise MigrationError(
-            f"sql/schema/{pending[0].name} is new but comes before {max(applied)}, "
+            f"sql/migrations/{pending[0].name} is new but comes before {max(applied)}, "
             f"which schema {schema} has already; give it a higher number"
         )
     return pending
 
 
-def _apply(conn: Connection, step: SchemaFile) -> None:
+def _apply(conn: Connection, step: Migration) -> None:
     try:
         conn.execute(step.text)
     except psycopg.Error as error:
-        raise MigrationError(f"sql/schema/{step.name} cannot be applied: {error}") from error
+        raise MigrationError(f"sql/migrations/{step.name} cannot be applied: {error}") from error
     conn.execute(query("database.record_migration"), {"name": step.name, "sha256": step.sha256})

@@ -94,7 +94,7 @@ where began_on <= session
   and not exists (select from snapshot s where s.ticker = expected.ticker and s.run_date = expected.session);
 
 -- name: pending_partitions
--- A ticker is made up for from where its record begins (schema 0016) on; before that only its newest evening counts. It
+-- A ticker is made up for from where its record begins (`record_beginning`) on; before that only its newest evening counts. It
 -- is looked at further back than the others from its first session without a row on. A fill whose bar came after its
 -- evening belongs to the session of its bar, or to the first one that is looked at.
 with partition as (

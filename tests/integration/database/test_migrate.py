@@ -1,6 +1,7 @@
 """The schema comes about forward only, once, and nobody edits what was applied."""
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from ldtm_lib.database.connection import Connection, Database
-from ldtm_lib.database.migrate import SCHEMA_FOLDER, extend_calendar, migrate, pending_migrations
+from ldtm_lib.database.migrate import MIGRATIONS_FOLDER, extend_calendar, migrate, pending_migrations
 from ldtm_lib.database.writer import allow_to_write, lacking_rights
 from ldtm_lib.errors import MigrationError
 from ldtm_lib.features.windows import windows_of
@@ -23,18 +24,18 @@ from ldtm_lib.settings import RegistryConfig, Settings, TrainingConfig
 from tests.integration.ledger_rows import LedgerRows
 from tests.integration.registry.registry_fixtures import GOOD, SMALL, Registry, walk
 
-LAST_WITH_FEWER_RIGHTS = "0010"
+BEFORE_FIRST_RELEASE = Path(__file__).with_name("before_first_release.sql")
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    copy = tmp_path / "schema"
-    shutil.copytree(SCHEMA_FOLDER, copy)
+    copy = tmp_path / "migrations"
+    shutil.copytree(MIGRATIONS_FOLDER, copy)
     return copy
 
 
 def test_every_step_is_applied_once(empty_database: Database, calendar: Calendar) -> None:
-    names = [path.name for path in sorted(SCHEMA_FOLDER.glob("*.sql"))]
+    names = [path.name for path in sorted(MIGRATIONS_FOLDER.glob("*.sql"))]
     assert pending_migrations(empty_database) == names
     assert migrate(empty_database, calendar) == names
     assert migrate(empty_database, calendar) == []
@@ -105,14 +106,16 @@ def test_two_at_once_apply_it_once(empty_database: Database, calendar: Calendar)
     with ThreadPoolExecutor(4) as pool:
         applied = list(pool.map(lambda _: migrate(empty_database, calendar), range(4)))
     assert sorted(len(names) for names in applied)[:3] == [0, 0, 0]
-    assert max(len(names) for names in applied) == len(list(SCHEMA_FOLDER.glob("*.sql")))
+    assert max(len(names) for names in applied) == len(list(MIGRATIONS_FOLDER.glob("*.sql")))
 
 
 def test_an_edited_file_is_refused(empty_database: Database, calendar: Calendar, folder: Path) -> None:
     migrate(empty_database, calendar, folder)
-    edited = folder / "0002_prices.sql"
+    edited = folder / "0002_models_and_registry.sql"
     edited.write_text(edited.read_text() + "\n-- a word more\n")
-    with pytest.raises(MigrationError, match=r"0002_prices\.sql was edited after it was applied.*restore it"):
+    with pytest.raises(
+        MigrationError, match=r"0002_models_and_registry\.sql was edited after it was applied.*restore it"
+    ):
         migrate(empty_database, calendar, folder)
 
 
@@ -130,6 +133,23 @@ def test_a_new_file_before_an_applied_one_is_refused(
     (folder / "0001_zebra.sql").write_text("create table zebra (x int);")
     with pytest.raises(MigrationError, match=r"0001_zebra\.sql is new but comes before .* higher number"):
         migrate(empty_database, calendar, folder)
+
+
+def test_a_schema_from_before_the_first_release_is_refused(empty_database: Database, calendar: Calendar) -> None:
+    with empty_database.transaction() as conn:
+        conn.execute("create schema ldtm")
+        conn.execute(BEFORE_FIRST_RELEASE.read_bytes())
+    refusal = (
+        r"^schema ldtm is from before the first release of LDTM and cannot be upgraded: it has 0001_sessions\.sql "
+        r"applied, where this version begins with 0001_sessions_and_prices\.sql\. Start with an empty one: "
+        r"set schema and dagster_schema under \[database\] .* LDTM_DATABASE_URL .* `ldtm down`"
+    )
+    with pytest.raises(MigrationError, match=refusal):
+        migrate(empty_database, calendar)
+    with pytest.raises(MigrationError, match=refusal):
+        pending_migrations(empty_database)
+    other = empty_database.with_schema("ldtm_anew")
+    assert migrate(other, calendar) == [path.name for path in sorted(MIGRATIONS_FOLDER.glob("*.sql"))]
 
 
 def test_a_broken_step_leaves_nothing_behind(empty_database: Database, calendar: Calendar, folder: Path) -> None:
@@ -165,20 +185,30 @@ def roles(empty_database: Database) -> Iterator[tuple[str, str]]:
 
 
 def test_a_role_that_was_given_rights_before_has_those_of_the_new_tables_after_an_upgrade(
-    empty_database: Database, calendar: Calendar, tmp_path: Path, settings: Settings, roles: tuple[str, str]
+    empty_database: Database,
+    calendar: Calendar,
+    tmp_path: Path,
+    folder: Path,
+    settings: Settings,
+    roles: tuple[str, str],
 ) -> None:
-    before = tmp_path / "before"
-    before.mkdir()
-    for file in SCHEMA_FOLDER.glob("*.sql"):
-        if file.name[:4] <= LAST_WITH_FEWER_RIGHTS:
-            shutil.copy(file, before)
-    migrate(empty_database, calendar, before)
+    migrate(empty_database, calendar)
     runs, reads = roles
     with empty_database.transaction() as conn:
         allow_to_write(conn, runs, dagster_schema="ldtm_dagster")
         for given in ("grant usage on schema ldtm to {}", "grant select on snapshot, checkpoint to {}"):
             conn.execute(sql.SQL(given).format(sql.Identifier(reads)))
-    migrate(empty_database, calendar)
+    before = next(
+        file.read_text() for file in folder.iterdir() if "create function rights_to_write" in file.read_text()
+    )
+    rights = re.search(r"create function rights_to_write.*?\n\$\$;\n", before, re.DOTALL)
+    assert rights is not None
+    (folder / "9999_notes.sql").write_text(
+        "create table note (words text);\n"
+        + rights[0].replace("create function", "create or replace function").replace("'bar', ", "'note', 'bar', ", 1)
+        + "select renew_rights();\n"
+    )
+    assert migrate(empty_database, calendar, folder) == ["9999_notes.sql"]
     as_role = Database(url=make_conninfo(empty_database.url, user=runs, password="secret"), schema="ldtm")
     windows = windows_of(walk(calendar, "AAA", num_bars=400, seed=0), calendar, settings.window)["AAA"]
     registry = Registry(
@@ -198,6 +228,7 @@ def test_a_role_that_was_given_rights_before_has_those_of_the_new_tables_after_a
     assert [file.trained_on for file in gone if file.was == "candidate"] == [days[1]]
     with as_role.transaction() as conn:
         assert lacking_rights(conn) == []
+        conn.execute("insert into note values ('a word')")
         LedgerRows(conn, calendar).forecast("AAA", date(2013, 1, 2))
         conn.execute(
             """insert into shadow_forecast
@@ -207,4 +238,4 @@ def test_a_role_that_was_given_rights_before_has_those_of_the_new_tables_after_a
         )
     as_reader = Database(url=make_conninfo(empty_database.url, user=reads, password="secret"), schema="ldtm")
     with pytest.raises(psycopg.errors.InsufficientPrivilege), as_reader.connect() as own:
-        own.execute("select * from registry_order")
+        own.execute("select * from note")

@@ -10,6 +10,7 @@ from bokeh_sampledata import stocks
 
 from ldtm_lib.database.connection import Database
 from tests.integration.ldtm_cli.shell import run_ldtm
+from tests.repository import REPOSITORY
 
 CONFIG = """
 tickers = ["AAPL", "MSFT"]
@@ -80,10 +81,26 @@ def test_a_server_that_does_not_answer_is_status_1_without_its_password(shell: S
     assert "Traceback" not in failed.stderr
 
 
+def test_every_command_refuses_a_schema_from_before_the_first_release(shell: Shell, empty_database: Database) -> None:
+    with empty_database.transaction() as conn:
+        conn.execute("create schema ldtm")
+        conn.execute((REPOSITORY / "tests/integration/database/before_first_release.sql").read_bytes())
+    for words in (("db", "migrate"), ("up",), ("leaderboard",), ("registry", "list"), ("fillback",)):
+        refused = shell.run(*words, LDTM_DATABASE_URL=empty_database.url)
+        assert refused.returncode == 1, words
+        assert "schema ldtm is from before the first release of LDTM and cannot be upgraded" in refused.stderr, words
+        assert "Traceback" not in refused.stderr
+    with empty_database.transaction() as conn:
+        conn.execute("alter schema ldtm rename to ldtm_demo")
+    refused = shell.run("demo", LDTM_DATABASE_URL=empty_database.url)
+    assert refused.returncode == 1
+    assert "schema ldtm_demo is from before the first release" in refused.stderr
+
+
 def test_an_empty_database_is_told_apart_from_an_empty_ledger(shell: Shell, empty_database: Database) -> None:
     failed = shell.run("leaderboard", LDTM_DATABASE_URL=empty_database.url)
     assert failed.returncode == 2
-    assert "lacks 0001_sessions.sql" in failed.stderr
+    assert "lacks 0001_sessions_and_prices.sql" in failed.stderr
     assert "ldtm db migrate" in failed.stderr
     assert shell.run("db", "migrate", LDTM_DATABASE_URL=empty_database.url).returncode == 0
     empty = shell.run("leaderboard", LDTM_DATABASE_URL=empty_database.url)

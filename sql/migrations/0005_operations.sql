@@ -1,5 +1,7 @@
 -- What runs by itself: what was tried of an evening, what went wrong, and what people were told of it.
 
+-- Functions keep this search path: they find their tables from any connection, and a temporary table of the same name,
+-- which would otherwise be found first, cannot stand in for one of them.
 select set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
 
 -- Written before the work begins, so that a run that is killed has been counted.
@@ -17,8 +19,28 @@ create table evening_attempt (
 comment on table evening_attempt is
     'Attempts at a session of a ticker. done_at: everything of it is there; reason: why the newest attempt was not enough, null while it runs.';
 
--- When a ticker's own record begins, at once: backfills may have written years of simulated rows before it.
-create index snapshot_not_simulated on snapshot (ticker, run_date) where kind <> 'simulated';
+-- The first session on that was the ticker's newest one when it was forecast or tried: what a person makes of the past
+-- begins nothing. NULL before there is one.
+create function record_beginning(tickers text[]) returns table (ticker text, began_on date) stable
+begin atomic
+    select of_ticker, least(spoken.since, tried.since)
+    from unnest(tickers) as of_ticker
+    left join lateral (
+        select run_date as since
+        from snapshot s
+        where s.ticker = of_ticker and s.kind <> 'simulated'
+          and (s.kind = 'live' or s.recorded_at < (select closes_at from trading_session t where t.session = s.next_day_session))
+        order by run_date limit 1
+    ) spoken on true
+    left join lateral (
+        select a.session as since
+        from evening_attempt a
+        where a.ticker = of_ticker and a.session < coalesce(spoken.since, 'infinity')
+          and a.first_attempt_at < (select closes_at from trading_session t where t.session > a.session
+                                    order by t.session limit 1)
+        order by a.session limit 1
+    ) tried on true;
+end;
 
 -- The messages themselves, and what became of each on its way to each channel.
 create table alert (
@@ -69,6 +91,7 @@ create table trouble (
     end_told_in bigint      references alert on delete set null,
     told_at     timestamptz,
     end_told_at timestamptz,
+    seen_at     timestamptz not null default clock_timestamp(),
     check (ended_at >= noticed_at),
     check (not (is_news and ended_at is not null))
 );
@@ -78,36 +101,4 @@ create index trouble_open on trouble (kind, evening) where ended_at is null and 
 create index trouble_recovered on trouble (ended_at) where told_at is not null and end_told_at is null;
 
 comment on table trouble is
-    'What went wrong, or is news, which has no end. key: what makes it the same thing again; link: a path of the pages; noticed_at: when it happened, as whoever saw it tells; ended_at: it is well again.';
-
-create or replace function rights_to_write() returns table (relation name, privilege text, columns name[])
-language sql immutable as $$
-    select unnest(array[
-        'bar', 'split', 'quarantined_bar', 'input_window', 'checkpoint', 'backtest', 'backtest_fold',
-        'backtest_prediction', 'training_failure', 'gate_verdict', 'registry_order', 'snapshot', 'shadow_forecast',
-        'overdue_fill', 'voided_fill', 'restated_actual', 'restatement_scan', 'ledger_seal', 'trading_session',
-        'evening_attempt', 'alert', 'alert_delivery', 'trouble'
-    ])::name, 'insert', null::name[]
-    union all
-    select unnest(array[
-        'evening_attempt', 'alert', 'alert_delivery', 'trouble', 'quarantined_bar', 'trading_session'
-    ])::name, 'delete', null::name[]
-    union all
-    select unnest(array['evening_attempt', 'alert_delivery', 'trouble'])::name, 'update', null::name[]
-    union all values
-    ('quarantined_bar'::name, 'update', array['last_seen_at', 'resolved_at']::name[]),
-    ('training_failure', 'update', array['reason', 'failed_at']),
-    ('checkpoint', 'update',
-     array['status', 'file_name', 'major', 'version', 'activated_at', 'retired_at', 'file_removed_at']),
-    ('snapshot', 'update', array['next_day_actual', 'next_monday_actual', 'one_month_actual']),
-    ('trading_session', 'update', array['opens_at', 'closes_at'])
-$$;
-
-do $$
-begin
-    perform allow_to_write(r.rolname)
-    from pg_class c
-    cross join lateral (select distinct grantee from aclexplode(c.relacl) where privilege_type = 'INSERT') given
-    join pg_roles r on r.oid = given.grantee
-    where c.oid = 'snapshot'::regclass and not r.rolsuper and r.oid <> c.relowner;
-end $$;
+    'What went wrong, or is news, which has no end. key: what makes it the same thing again; link: a path of the pages; noticed_at: since when it is there, or as bad, or of that evening, as whoever saw it tells; seen_at: when it was seen last; ended_at: it is well again.';

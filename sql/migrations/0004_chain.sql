@@ -2,60 +2,9 @@
 -- written by the database itself in the transaction of what it is about; each evening closes with a seal over the
 -- events since the seal before. docs/record-format.md describes the bytes.
 
+-- Functions keep this search path: they find their tables from any connection, and a temporary table of the same name,
+-- which would otherwise be found first, cannot stand in for one of them.
 select set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
-
-create domain horizon as text check (value in ('next_day', 'next_monday', 'one_month'));
-
-create table overdue_fill (
-    ticker     text        not null,
-    run_date   date        not null,
-    horizon    horizon     not null,
-    noticed_at timestamptz not null default clock_timestamp(),
-    primary key (ticker, run_date, horizon),
-    foreign key (ticker, run_date) references snapshot
-);
-
-comment on table overdue_fill is
-    'Actuals that were due and had no bar, with the moment this was first noticed: the wait before a void counts from there.';
-
-create table voided_fill (
-    ticker         text        not null,
-    run_date       date        not null,
-    horizon        horizon     not null,
-    target_session date        not null,
-    reason         text        not null check (reason <> ''),
-    wait_sessions  integer     not null check (wait_sessions >= 5),
-    voided_at      timestamptz not null,
-    primary key (ticker, run_date, horizon),
-    foreign key (ticker, run_date) references snapshot
-);
-
-comment on table voided_fill is
-    'Forecasts that will have no actual, because their ticker did not trade on the target session, with the reason.';
-
-create table restated_actual (
-    ticker          text             not null,
-    run_date        date             not null,
-    horizon         horizon          not null,
-    bar_recorded_at timestamptz      not null,
-    target_session  date             not null,
-    actual          double precision,
-    restated_actual double precision not null check (restated_actual > 0 and restated_actual < 'infinity'),
-    noticed_at      timestamptz      not null,
-    primary key (ticker, run_date, horizon, bar_recorded_at),
-    foreign key (ticker, run_date) references snapshot
-);
-
-comment on table restated_actual is
-    'What a later vintage of the target session''s bar says, on the basis of the forecast; the actual on record stays. Its actual is NULL where the fill was voided.';
-
-create table restatement_scan (
-    scanned_until timestamptz primary key default clock_timestamp()
-);
-
-comment on table restatement_scan is 'Up to when bars were searched for ones that restate an actual.';
-
-create index bar_by_recording on bar using brin (recorded_at) with (pages_per_range = 16);
 
 create table ledger_event (
     event_id      bigint primary key check (event_id >= 0),
@@ -73,47 +22,22 @@ create index ledger_event_by_forecast on ledger_event (ticker, run_date);
 comment on table ledger_event is 'The chain, one event a row from 0 without gaps; leaf is the SHA-256 of the event''s canonical bytes.';
 comment on column ledger_event.vintage is 'Of a restatement: when its bar was recorded.';
 
-create table ledger_seal (
-    seal_id         bigint      primary key check (seal_id >= 0),
-    evening         date        not null,
-    first_event     bigint      not null,
-    num_events      bigint      not null check (num_events > 0),
-    merkle_root     bytea       not null check (octet_length(merkle_root) = 32),
-    previous_sha256 bytea       not null check (octet_length(previous_sha256) = 32),
-    sealed_at       timestamptz not null,
-    sha256          bytea       not null check (octet_length(sha256) = 32)
-);
-
-comment on table ledger_seal is 'What evenings close with: a Merkle root (RFC 6962) over the events since the seal before, chained to that seal.';
-
--- A forecast saw no bar of the future (five minutes are for a clock that was set back), and its texts read the same
--- whatever a connection's encoding is.
-alter table snapshot
-    add constraint snapshot_saw_no_bar_of_the_future check (
-        bars_recorded_until <= recorded_at + interval '5 minutes'
-        and bars_recorded_until > '1990-01-01 00:00+00') not valid,
-    add constraint snapshot_names_are_ascii check (
-        concat(ticker, model_version, checkpoint_sha256, window_sha256) ~ '^[ -~]*$') not valid;
-
--- A model is promoted and retired now, by the database's clock; afterwards neither moment can be changed.
-create function checkpoint_is_dated_by_the_database() returns trigger language plpgsql as $$
+-- Events come from the triggers of this file alone. That refuses a slip; a table's owner can get past it, and `verify` finds it.
+create function ledger_event_is_not_written_by_hand() returns trigger language plpgsql as $$
 begin
-    if new.status = 'active' and (tg_op = 'INSERT' or old.status = 'candidate') then
-        new.activated_at := clock_timestamp();
-    elsif new.status = 'retired' and (tg_op = 'INSERT' or old.status = 'active') then
-        new.activated_at := case tg_op when 'INSERT' then clock_timestamp() else old.activated_at end;
-        new.retired_at := clock_timestamp();
-    elsif tg_op = 'UPDATE' and new.status = old.status
-          and (new.activated_at, new.retired_at) is distinct from (old.activated_at, old.retired_at) then
-        raise exception 'checkpoint % of % is on record and cannot be altered',
-            coalesce(old.version, old.file_name), old.ticker using errcode = 'integrity_constraint_violation';
+    if pg_trigger_depth() < 2 then
+        raise exception 'events are written by what they are about, not by hand'
+            using errcode = 'integrity_constraint_violation';
     end if;
-    return new;
+    return null;
 end $$;
 
-create trigger checkpoint_is_dated_by_the_database before insert or update on checkpoint
-for each row execute function checkpoint_is_dated_by_the_database();
-alter table checkpoint enable always trigger checkpoint_is_dated_by_the_database;
+create trigger ledger_event_is_not_written_by_hand before insert on ledger_event
+for each statement execute function ledger_event_is_not_written_by_hand();
+alter table ledger_event enable always trigger ledger_event_is_not_written_by_hand;
+create trigger ledger_event_is_append_only before update or delete or truncate on ledger_event
+for each statement execute function is_append_only();
+alter table ledger_event enable always trigger ledger_event_is_append_only;
 
 -- Events stand in the order of their commits: whoever writes one holds this lock until then. It is taken before the
 -- first row is dated, so that nothing is dated before a seal that it comes after.
@@ -125,12 +49,16 @@ end $$;
 
 create trigger a_turn_in_the_chain before insert or update on snapshot
 for each statement execute function take_a_turn_in_the_chain();
+alter table snapshot enable always trigger a_turn_in_the_chain;
 create trigger a_turn_in_the_chain before insert on voided_fill
 for each statement execute function take_a_turn_in_the_chain();
+alter table voided_fill enable always trigger a_turn_in_the_chain;
 create trigger a_turn_in_the_chain before insert on restated_actual
 for each statement execute function take_a_turn_in_the_chain();
+alter table restated_actual enable always trigger a_turn_in_the_chain;
 create trigger a_turn_in_the_chain before insert or update on checkpoint
 for each statement execute function take_a_turn_in_the_chain();
+alter table checkpoint enable always trigger a_turn_in_the_chain;
 
 -- The leaf of every kind of event: SHA-256 of a zero byte and the event's fields as record_send writes them. Texts that
 -- may hold more than ASCII go as UTF-8 bytes, which no connection's encoding changes.
@@ -162,22 +90,6 @@ create function promotion_leaf(event_id bigint, c checkpoint) returns bytea stab
 create function retirement_leaf(event_id bigint, c checkpoint) returns bytea stable return sha256('\x00'::bytea || record_send(row(
     event_id, 'retirement'::text, c.ticker, c.checkpoint_id, c.version, c.retired_at)));
 
-create function fills_of(s snapshot) returns table (
-    horizon text, place integer, target_session date, actual double precision, pct_error double precision,
-    direction_actual text, direction_correct boolean, filled_at timestamptz)
-stable
-begin atomic
-    select f.* from (values
-        ('next_day', 1, s.next_day_session, s.next_day_actual, s.next_day_pct_error,
-         s.next_day_direction_actual, s.next_day_direction_correct, s.next_day_filled_at),
-        ('next_monday', 2, s.next_monday_session, s.next_monday_actual, s.next_monday_pct_error,
-         null::text, null::boolean, s.next_monday_filled_at),
-        ('one_month', 3, s.one_month_session, s.one_month_actual, s.one_month_pct_error,
-         null::text, null::boolean, s.one_month_filled_at)
-    ) f (horizon, place, target_session, actual, pct_error, direction_actual, direction_correct, filled_at)
-    where f.actual is not null;
-end;
-
 -- A function that runs with its owner's rights must not be put on a table of somebody else's, whose columns and casts
 -- could be made to do anything. Nobody else may use it at all, see below; this is the second lock.
 create function require_own_table(used_on oid, own regclass) returns void language plpgsql as $$
@@ -201,6 +113,10 @@ begin
           from added) n;
     return null;
 end $$;
+
+create trigger forecasts_are_events after insert on snapshot
+referencing new table as added for each statement execute function forecasts_are_events();
+alter table snapshot enable always trigger forecasts_are_events;
 
 create function fills_are_events() returns trigger language plpgsql security definer set search_path from current as $$
 declare
@@ -227,6 +143,10 @@ begin
     return null;
 end $$;
 
+create trigger fills_are_events after update on snapshot
+referencing old table as before_it new table as after_it for each statement execute function fills_are_events();
+alter table snapshot enable always trigger fills_are_events;
+
 create function voids_are_events() returns trigger language plpgsql security definer set search_path from current as $$
 declare
     next_id bigint := coalesce((select max(event_id) + 1 from ledger_event), 0);
@@ -238,6 +158,10 @@ begin
           from added) n;
     return null;
 end $$;
+
+create trigger voids_are_events after insert on voided_fill
+referencing new table as added for each statement execute function voids_are_events();
+alter table voided_fill enable always trigger voids_are_events;
 
 create function restatements_are_events() returns trigger language plpgsql security definer set search_path from current as $$
 declare
@@ -252,6 +176,10 @@ begin
           from added) n;
     return null;
 end $$;
+
+create trigger restatements_are_events after insert on restated_actual
+referencing new table as added for each statement execute function restatements_are_events();
+alter table restated_actual enable always trigger restatements_are_events;
 
 create function promotions_are_events() returns trigger language plpgsql security definer set search_path from current as $$
 declare
@@ -268,6 +196,10 @@ begin
           cross join lateral (values (case a.status when 'active' then 'promotion' else 'retirement' end)) e (event)) n;
     return null;
 end $$;
+
+create trigger promotions_are_events after update on checkpoint
+referencing old table as before_it new table as after_it for each statement execute function promotions_are_events();
+alter table checkpoint enable always trigger promotions_are_events;
 
 create function models_that_arrive_active_are_events() returns trigger language plpgsql security definer set search_path from current as $$
 declare
@@ -286,65 +218,25 @@ begin
     return null;
 end $$;
 
-create trigger forecasts_are_events after insert on snapshot
-referencing new table as added for each statement execute function forecasts_are_events();
-create trigger voids_are_events after insert on voided_fill
-referencing new table as added for each statement execute function voids_are_events();
-create trigger restatements_are_events after insert on restated_actual
-referencing new table as added for each statement execute function restatements_are_events();
-create trigger fills_are_events after update on snapshot
-referencing old table as before_it new table as after_it for each statement execute function fills_are_events();
-create trigger promotions_are_events after update on checkpoint
-referencing old table as before_it new table as after_it for each statement execute function promotions_are_events();
 create trigger models_that_arrive_active_are_events after insert on checkpoint
 referencing new table as added for each statement execute function models_that_arrive_active_are_events();
+alter table checkpoint enable always trigger models_that_arrive_active_are_events;
 
 revoke all on function forecasts_are_events(), fills_are_events(), voids_are_events(), restatements_are_events(),
     promotions_are_events(), models_that_arrive_active_are_events() from public;
 
--- What was on record before there was a chain comes first in it, in the order in which it happened.
-insert into ledger_event (event_id, event, ticker, run_date, horizon, checkpoint_id, leaf)
-select event_id, event, ticker, run_date, horizon, checkpoint_id,
-       case event
-           when 'forecast' then forecast_leaf(event_id, forecast)
-           when 'fill' then fill_leaf(event_id, ticker, run_date, horizon, target_session, actual, pct_error,
-                                      direction_actual, direction_correct, happened_at)
-           when 'promotion' then promotion_leaf(event_id, model)
-           else retirement_leaf(event_id, model) end
-from (
-    select row_number() over (
-               order by happened_at, event <> 'forecast', event, ticker, run_date, horizon, checkpoint_id) - 1 as event_id, e.*
-    from (
-        select s.recorded_at as happened_at, 'forecast' as event, s.ticker, s.run_date, null as horizon,
-               null::date as target_session, null::double precision as actual, null::double precision as pct_error,
-               null as direction_actual, null::boolean as direction_correct, null::bigint as checkpoint_id,
-               s as forecast, null::checkpoint as model
-        from snapshot s
-        union all
-        select f.filled_at, 'fill', s.ticker, s.run_date, f.horizon, f.target_session, f.actual, f.pct_error,
-               f.direction_actual, f.direction_correct, null, null, null
-        from snapshot s cross join lateral fills_of(s) f
-        union all
-        select c.activated_at, 'promotion', c.ticker, null, null, null, null, null, null, null, c.checkpoint_id, null, c
-        from checkpoint c where c.activated_at is not null
-        union all
-        select c.retired_at, 'retirement', c.ticker, null, null, null, null, null, null, null, c.checkpoint_id, null, c
-        from checkpoint c where c.retired_at is not null
-    ) e
-) numbered;
+create table ledger_seal (
+    seal_id         bigint      primary key check (seal_id >= 0),
+    evening         date        not null,
+    first_event     bigint      not null,
+    num_events      bigint      not null check (num_events > 0),
+    merkle_root     bytea       not null check (octet_length(merkle_root) = 32),
+    previous_sha256 bytea       not null check (octet_length(previous_sha256) = 32),
+    sealed_at       timestamptz not null,
+    sha256          bytea       not null check (octet_length(sha256) = 32)
+);
 
--- Events come from the triggers above alone. That refuses a slip; a table's owner can get past it, and `verify` finds it.
-create function ledger_event_is_not_written_by_hand() returns trigger language plpgsql as $$
-begin
-    if pg_trigger_depth() < 2 then
-        raise exception 'events are written by what they are about, not by hand'
-            using errcode = 'integrity_constraint_violation';
-    end if;
-    return null;
-end $$;
-
-create trigger ledger_event_is_not_written_by_hand before insert on ledger_event
-for each statement execute function ledger_event_is_not_written_by_hand();
+comment on table ledger_seal is 'What evenings close with: a Merkle root (RFC 6962) over the events since the seal before, chained to that seal.';
 
 -- RFC 6962, section 2.1, level by level: an odd last node moves up as it is.
 create function merkle_root(leaves bytea[]) returns bytea language plpgsql immutable as $$
@@ -395,35 +287,7 @@ end $$;
 
 create trigger ledger_seal_is_worked_out before insert on ledger_seal
 for each row execute function ledger_seal_is_worked_out();
-
-create trigger ledger_event_is_append_only before update or delete or truncate on ledger_event
-for each statement execute function is_append_only();
+alter table ledger_seal enable always trigger ledger_seal_is_worked_out;
 create trigger ledger_seal_is_append_only before update or delete or truncate on ledger_seal
 for each statement execute function is_append_only();
-create trigger overdue_fill_is_append_only before update or delete or truncate on overdue_fill
-for each statement execute function is_append_only();
-create trigger voided_fill_is_append_only before update or delete or truncate on voided_fill
-for each statement execute function is_append_only();
-create trigger restated_actual_is_append_only before update or delete or truncate on restated_actual
-for each statement execute function is_append_only();
-create trigger restatement_scan_is_append_only before update or delete or truncate on restatement_scan
-for each statement execute function is_append_only();
-
-alter table snapshot enable always trigger a_turn_in_the_chain;
-alter table snapshot enable always trigger forecasts_are_events;
-alter table snapshot enable always trigger fills_are_events;
-alter table checkpoint enable always trigger a_turn_in_the_chain;
-alter table checkpoint enable always trigger promotions_are_events;
-alter table checkpoint enable always trigger models_that_arrive_active_are_events;
-alter table voided_fill enable always trigger a_turn_in_the_chain;
-alter table voided_fill enable always trigger voids_are_events;
-alter table voided_fill enable always trigger voided_fill_is_append_only;
-alter table restated_actual enable always trigger a_turn_in_the_chain;
-alter table restated_actual enable always trigger restatements_are_events;
-alter table restated_actual enable always trigger restated_actual_is_append_only;
-alter table ledger_event enable always trigger ledger_event_is_not_written_by_hand;
-alter table ledger_event enable always trigger ledger_event_is_append_only;
-alter table ledger_seal enable always trigger ledger_seal_is_worked_out;
 alter table ledger_seal enable always trigger ledger_seal_is_append_only;
-alter table overdue_fill enable always trigger overdue_fill_is_append_only;
-alter table restatement_scan enable always trigger restatement_scan_is_append_only;
