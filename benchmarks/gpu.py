@@ -206,7 +206,9 @@ def retrains() -> None:
     from ldtm_lib.prices.ingest import ingest
     from ldtm_lib.prices.sources.protocol import Delivery
     from ldtm_lib.prices.stored_bars import current_bars
-    from ldtm_lib.training.run import retrain
+    from ldtm_lib.training.plan import PARTS
+    from ldtm_lib.training.record import TrainingRecord, retrain
+    from ldtm_lib.training.run import TrainingContext
 
     calendar = exchange_calendar()
     bars = synthetic_bars(calendar, NUM_TICKERS, NUM_BARS)
@@ -227,14 +229,11 @@ def retrains() -> None:
                 with watched_gpu() as busy, database.transaction() as conn:
                     windows = windows_of(current_bars(conn, tickers), calendar, settings.window)
                     report = retrain(
-                        database,
-                        Path(home) / f"checkpoints{folds}",
                         windows,
-                        settings,
+                        TrainingContext(settings=settings, device="cuda:0"),
+                        TrainingRecord(database=database, folder=Path(home) / f"checkpoints{folds}"),
                         trained_on=date(2025, 9, 30),
-                        device="cuda:0",
-                        backtests=folds,
-                        checkpoints=True,
+                        parts=PARTS if folds else ["checkpoint"],
                     )
                 seconds = time.perf_counter() - began
                 num_trained = sum(outcome.status == "trained" for outcome in report.outcomes)

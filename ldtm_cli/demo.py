@@ -22,7 +22,7 @@ from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import fingerprint, load_settings
 
 if TYPE_CHECKING:
-    from ldtm_lib.training.callbacks import TrainingCallbacks
+    from ldtm_lib.training.run import TrainingCallbacks
 
 FORECAST_SESSIONS = 30
 """The last sessions of the sample, on whose evenings the demo forecasts."""

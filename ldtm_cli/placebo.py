@@ -21,6 +21,7 @@ from ldtm_lib.prices.stored_bars import current_bars
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.statistics.wilson import Interval
+from ldtm_lib.training.run import TrainingContext
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,17 +69,12 @@ def calibrate(
 
         with training_place(project, device, log, bar) as place:
             reporter = HoldingReporter(bar, place.lease)
-            canaries = run_canaries(
-                project.settings, calendar, seed=seed, device=place.device, callbacks=reporter.start(log)
-            )
-            placebo = run_placebo(
-                windows,
-                project.settings,
-                num_copies=num_copies,
-                seed=seed,
-                device=place.device,
-                callbacks=reporter.start(log),
-            )
+
+            def context() -> TrainingContext:
+                return TrainingContext(settings=project.settings, device=place.device, callbacks=reporter.start(log))
+
+            canaries = run_canaries(context(), calendar, seed=seed)
+            placebo = run_placebo(windows, context(), num_copies=num_copies, seed=seed)
     return Calibration(canaries=canaries, placebo=placebo, left_out=left_out)
 
 

@@ -7,8 +7,7 @@ import dagster as dg
 from ldtm_assets.asset_checks.results import asked_of
 from ldtm_assets.asset_checks.scope import verdict
 from ldtm_assets.training.loss_charts import picture_of_universe
-from ldtm_lib.training.report import TrainingReport
-from ldtm_lib.training.summary import COLUMNS, summary_rows
+from ldtm_lib.training.report import COLUMNS, TrainingReport, summary_rows
 
 TRAINED = "no_training_failed"
 

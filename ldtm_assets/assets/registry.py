@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import dagster as dg
+
 from ldtm_assets.asset_checks.results import listed
 from ldtm_assets.assets.materialization import Metadata, Outcome
 from ldtm_lib.alerts.alert import Alert, raise_alerts
@@ -14,6 +16,19 @@ from ldtm_lib.registry.gate_alerts import card_of, gate_alerts
 from ldtm_lib.registry.judgement import judge_newest
 from ldtm_lib.registry.promotion import Promotion, promote
 from ldtm_lib.registry.retention import prune
+
+
+def registry_spec(tickers: dg.PartitionsDefinition[str]) -> dg.AssetSpec:
+    """The asset `registry`, partitioned by ticker."""
+    return dg.AssetSpec(
+        "registry",
+        deps=["backtests", "checkpoints"],
+        description="The gate's verdict on the ticker's newest candidate; when it passes, the active model.",
+        partitions_def=tickers,
+        group_name="models",
+        kinds={"postgres"},
+        skippable=True,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

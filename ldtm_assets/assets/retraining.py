@@ -1,10 +1,10 @@
-"""The retraining: backtests, checkpoints and promotion of any tickers, in one step of one process.
+"""Retraining: backtests, checkpoints and promotion of any tickers, in one step of one process.
 
 Three assets, one step: the folds of all backtests and the final models of all tickers are trained in one call, and a
 ticker that cannot be trained takes no other one with it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
 from typing import Any
@@ -13,18 +13,23 @@ import dagster as dg
 
 from ldtm_assets.asset_checks.gate import gate_check_specs, gate_checks
 from ldtm_assets.asset_checks.training import training_check, training_check_specs
-from ldtm_assets.assets.checkpoints import PARTS, outcome_of, train
+from ldtm_assets.assets.backtests import backtests_spec, trained_backtests
+from ldtm_assets.assets.checkpoints import checkpoints_spec, trained_checkpoints
 from ldtm_assets.assets.materialization import Metadata, Outcome, fail_if_any_failed, record
-from ldtm_assets.assets.registry import pass_the_gate, remove_unneeded_files
+from ldtm_assets.assets.registry import pass_the_gate, registry_spec, remove_unneeded_files
 from ldtm_assets.automation.dead_runs import put_mark
-from ldtm_assets.partitions import as_a_whole
 from ldtm_assets.resources import ProjectResource
 from ldtm_assets.training.gpus import GPU_POOL
-from ldtm_assets.training.placement import HoldingReporter, training_place
+from ldtm_assets.training.placement import training_place
 from ldtm_assets.training.progress import TrainingReporter
+from ldtm_assets.training.stage import train
 from ldtm_lib.database.clock import last_closed_session
 from ldtm_lib.project import Project
+from ldtm_lib.registry.trained_network import Part
 from ldtm_lib.sessions import Calendar, exchange_calendar
+
+TRAINED_PARTS: dict[str, Part] = {"backtests": "backtest", "checkpoints": "checkpoint"}
+"""The parts of a training by asset."""
 
 
 class RetrainingConfig(dg.Config):
@@ -42,36 +47,9 @@ class RetrainingConfig(dg.Config):
 def retraining(tickers: dg.PartitionsDefinition[str], *, strict: bool) -> dg.AssetsDefinition:
     """The assets of a retraining, partitioned by ticker."""
 
-    def spec(name: str, deps: Sequence[Any], description: str, kinds: set[str]) -> dg.AssetSpec:
-        return dg.AssetSpec(
-            name,
-            deps=deps,
-            description=description,
-            partitions_def=tickers,
-            group_name="models",
-            kinds=kinds,
-            skippable=True,
-        )
-
-    bars = [dg.AssetDep("price_history"), dg.AssetDep("prices", partition_mapping=as_a_whole())]
-
     @dg.multi_asset(
         name="retraining",
-        specs=[
-            spec(
-                "backtests",
-                bars,
-                "What a model of this ticker's kind did on sessions it never saw: walk-forward, purged, fold by fold.",
-                {"pytorch", "postgres"},
-            ),
-            spec("checkpoints", bars, "One trained network of the ticker, candidate for promotion.", {"pytorch"}),
-            spec(
-                "registry",
-                ["backtests", "checkpoints"],
-                "The gate's verdict on the ticker's newest candidate; when it passes, the active model.",
-                {"postgres"},
-            ),
-        ],
+        specs=[backtests_spec(tickers), checkpoints_spec(tickers), registry_spec(tickers)],
         check_specs=[*training_check_specs(), *gate_check_specs(tickers, strict=strict)],
         partitions_def=tickers,
         can_subset=True,
@@ -85,56 +63,83 @@ def retraining(tickers: dg.PartitionsDefinition[str], *, strict: bool) -> dg.Ass
         reporter: dg.ResourceParam[TrainingReporter],
     ) -> Any:
         put_mark(context)
-        opened, calendar = project.open(), exchange_calendar()
-        departed = _departed(opened, context.partition_keys) if config.universe_alone else {}
-        tickers = [ticker for ticker in context.partition_keys if ticker not in departed]
-        selected = {key.to_user_string() for key in context.selected_asset_keys}
-        outcomes: dict[str, Outcome] = {}
-
-        def conclude(name: str, outcome: Outcome) -> Iterator[dg.MaterializeResult]:
-            outcomes[name] = replace(outcome, done=departed | outcome.done)
-            yield from record(context, name, outcomes[name])
-
-        if selected & set(PARTS):
-            with training_place(opened, config.device, context.log.info, reporter) as place:
-                report = train(
-                    opened,
-                    calendar,
-                    tickers,
-                    trained_on=_trained_on(opened, calendar, config),
-                    parts=selected,
-                    device=place.device,
-                    gpu_index=place.gpu_index,
-                    log=context.log.info,
-                    reporter=HoldingReporter(reporter, place.lease),
-                )
-            for name, part in PARTS.items():
-                if name in selected:
-                    yield from conclude(name, outcome_of(report, part))
-            yield from training_check(context, report)
-        if "registry" in selected:
-            passage = pass_the_gate(opened, tickers, context.run.run_id)
-            yield from conclude("registry", passage.outcome)
-            yield from gate_checks(context, passage.promotions, passage.universe, opened.settings.gate)
-            for alert in passage.alerts:
-                context.log.log(alert.severity.upper(), f"{alert.subject}: {alert.summary}")
-            context.log.info(remove_unneeded_files(opened, context.partition_keys))
-        fail_if_any_failed(outcomes)
+        step = _Retraining(context, config, project.open(), exchange_calendar())
+        yield from step.train(reporter)
+        yield from step.promote()
+        step.close()
 
     return assets
 
 
-def _departed(project: Project, tickers: Sequence[str]) -> dict[str, Metadata]:
-    """Those tickers that belong to the universe no more, with what their partitions show instead of a training."""
-    with project.database.transaction() as conn:
-        present = project.settings.tickers_on(last_closed_session(conn))
-    retired = project.settings.retired
-    return {ticker: {"left the universe": str(retired[ticker])} for ticker in tickers if ticker not in present}
+class _Retraining:
+    """The stages of one retraining, each of which yields the results of its assets that were selected."""
 
+    def __init__(
+        self, context: dg.AssetExecutionContext, config: RetrainingConfig, project: Project, calendar: Calendar
+    ) -> None:
+        self._context, self._config, self._project, self._calendar = context, config, project, calendar
+        self._removed = self._removed_tickers() if config.universe_alone else {}
+        self._tickers = [ticker for ticker in context.partition_keys if ticker not in self._removed]
+        self._selected = {key.to_user_string() for key in context.selected_asset_keys}
+        self._outcomes: dict[str, Outcome] = {}
 
-def _trained_on(project: Project, calendar: Calendar, config: RetrainingConfig) -> date:
-    with project.database.transaction() as conn:
-        newest = last_closed_session(conn)
-    if config.trained_on is None:
-        return newest
-    return min(calendar.require_session(date.fromisoformat(config.trained_on)), newest)
+    def train(self, reporter: TrainingReporter) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+        """Train and test networks, in the slot of a lease."""
+        parts = [part for asset, part in TRAINED_PARTS.items() if asset in self._selected]
+        if not parts:
+            return
+        log = self._context.log.info
+        with training_place(self._project, self._config.device, log, reporter) as place:
+            report = train(
+                self._project,
+                self._calendar,
+                self._tickers,
+                place,
+                trained_on=self._trained_on(),
+                parts=parts,
+                log=log,
+                reporter=reporter,
+            )
+        if "backtests" in self._selected:
+            yield from self._conclude("backtests", trained_backtests(report))
+        if "checkpoints" in self._selected:
+            yield from self._conclude("checkpoints", trained_checkpoints(report))
+        yield from training_check(self._context, report)
+
+    def promote(self) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+        """Judge the newest candidates at the gate and promote those that pass."""
+        if "registry" not in self._selected:
+            return
+        context, project = self._context, self._project
+        result = pass_the_gate(project, self._tickers, context.run.run_id)
+        yield from self._conclude("registry", result.outcome)
+        yield from gate_checks(context, result.promotions, result.universe, project.settings.gate)
+        for alert in result.alerts:
+            context.log.log(alert.severity.upper(), f"{alert.subject}: {alert.summary}")
+        context.log.info(remove_unneeded_files(project, context.partition_keys))
+
+    def close(self) -> None:
+        """Fail the step when a partition of any stage failed."""
+        fail_if_any_failed(self._outcomes)
+
+    def _conclude(self, asset: str, outcome: Outcome) -> Iterator[dg.MaterializeResult]:
+        self._outcomes[asset] = replace(outcome, done=self._removed | outcome.done)
+        yield from record(self._context, asset, self._outcomes[asset])
+
+    def _removed_tickers(self) -> dict[str, Metadata]:
+        """The tickers that left the universe, with the metadata that their partitions show instead of a training."""
+        settings = self._project.settings
+        with self._project.database.transaction() as conn:
+            present = settings.tickers_on(last_closed_session(conn))
+        return {
+            ticker: {"left the universe": str(settings.retired[ticker])}
+            for ticker in self._context.partition_keys
+            if ticker not in present
+        }
+
+    def _trained_on(self) -> date:
+        with self._project.database.transaction() as conn:
+            newest = last_closed_session(conn)
+        if self._config.trained_on is None:
+            return newest
+        return min(self._calendar.require_session(date.fromisoformat(self._config.trained_on)), newest)

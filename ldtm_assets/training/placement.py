@@ -14,7 +14,7 @@ from ldtm_lib.models.device import choose_device, device_of, gpu_of
 from ldtm_lib.models.fit import Progress
 from ldtm_lib.models.trainer import training_method
 from ldtm_lib.project import Project
-from ldtm_lib.training.callbacks import TrainingCallbacks
+from ldtm_lib.training.run import TrainingCallbacks
 
 SECONDS_BETWEEN_CHECKS = 5.0
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from ldtm_lib.models.fit import Fit, FitFailed, FitTask, Progress
-from ldtm_lib.training.callbacks import TrainingCallbacks
+from ldtm_lib.training.run import TrainingCallbacks
 
 SECONDS_BETWEEN_LINES = 5.0
 

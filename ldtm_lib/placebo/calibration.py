@@ -10,12 +10,12 @@ from ldtm_lib.backtest.folds import FoldPlan, plan_folds
 from ldtm_lib.backtest.walk_forward import FoldReport, tasks_of
 from ldtm_lib.errors import TooFewBars
 from ldtm_lib.features.window_set import WindowSet
-from ldtm_lib.models.fit import FitTask
 from ldtm_lib.placebo.rehearsal import GateVerdicts, judged_together, rehearse
 from ldtm_lib.placebo.shuffling import MARK, original_of, shuffled
 from ldtm_lib.settings import Settings
 from ldtm_lib.statistics.wilson import Interval, wilson_interval
-from ldtm_lib.training.callbacks import TrainingCallbacks
+from ldtm_lib.training.plan import TrainingPlan
+from ldtm_lib.training.run import TrainingContext
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,13 +81,7 @@ class PlaceboReport:
 
 
 def run_placebo(
-    windows: Mapping[str, WindowSet],
-    settings: Settings,
-    *,
-    num_copies: int,
-    seed: int,
-    device: str,
-    callbacks: TrainingCallbacks | None = None,
+    windows: Mapping[str, WindowSet], context: TrainingContext, *, num_copies: int, seed: int
 ) -> PlaceboReport:
     """Train, test and judge models of the same tickers whose futures are exchanged, as real ones would be.
 
@@ -95,15 +89,14 @@ def run_placebo(
     all tickers with the same number are an evening: their false discovery rate is controlled together. Raises
     TooFewBars for a ticker whose history has no room for a fold, or for the exchange.
     """
-    plans: dict[str, Sequence[FoldPlan]] = {}
-    tasks: list[FitTask] = []
+    settings, plan = context.settings, TrainingPlan()
     for true in windows.values():
         folds = require_folds(true, settings)
         for copy in range(num_copies):
             of_others = shuffled(true, seed=seed, copy=copy)
-            plans[of_others.ticker] = folds
-            tasks += tasks_of(of_others, folds, None)
-    rehearsed = rehearse(tasks, plans, settings, device=device, callbacks=callbacks)
+            plan.folds[of_others.ticker] = folds
+            plan.tasks += tasks_of(of_others, folds, None)
+    rehearsed = rehearse(plan, context)
     models: list[PlaceboModel] = []
     failed_by_rule: Counter[str] = Counter()
     for copy in range(num_copies):

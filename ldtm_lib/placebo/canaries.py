@@ -20,7 +20,8 @@ from ldtm_lib.placebo.canary_bars import LAST_SESSION, coin_flip, planted
 from ldtm_lib.placebo.rehearsal import GateVerdicts, judged_together, rehearse
 from ldtm_lib.sessions import ONE_MONTH_SESSIONS, Calendar
 from ldtm_lib.settings import BacktestConfig, Settings
-from ldtm_lib.training.callbacks import TrainingCallbacks
+from ldtm_lib.training.plan import TrainingPlan
+from ldtm_lib.training.run import TrainingContext
 
 Kind = Literal["coin flip", "planted", "leaking"]
 
@@ -79,9 +80,7 @@ class CanaryReport:
         return {"checks_see": self.checks_see, **dataclasses.asdict(self)}
 
 
-def run_canaries(
-    settings: Settings, calendar: Calendar, *, seed: int, device: str, callbacks: TrainingCallbacks | None = None
-) -> CanaryReport:
+def run_canaries(context: TrainingContext, calendar: Calendar, *, seed: int) -> CanaryReport:
     """Send made-up tickers through training and both gates as the settings have them.
 
     Coin flips must not pass the strict gate, a planted future must pass both, and networks that were trained on their
@@ -89,9 +88,8 @@ def run_canaries(
     strict gate lets it through as rarely as its significance says. Raises TooFewBars when the settings ask for longer
     histories than the calendar has.
     """
+    settings, plan = context.settings, TrainingPlan()
     backtest = settings.backtest.replace(num_folds=max(NUM_FOLDS, settings.gate.min_folds))
-    plans: dict[str, Sequence[FoldPlan]] = {}
-    tasks: list[FitTask] = []
     bars = canary_bars(calendar, _num_bars(settings, backtest), seed=seed)
     for ticker, windows in windows_of(bars, calendar, settings.window).items():
         folds = plan_folds(windows, backtest, settings.training)
@@ -100,11 +98,11 @@ def run_canaries(
                 f"the calendar has {len(windows.bar_sessions)} sessions until {LAST_SESSION} for a canary, too few for "
                 f"{backtest.num_folds} folds; lower backtest.test_sessions or training.min_training_rows"
             )
-        plans[ticker] = folds
+        plan.folds[ticker] = folds
         clean = tasks_of(windows, folds, None)
         is_leaky = CANARIES[ticker] == "leaking"
-        tasks += [_leaky(task, fold) for task, fold in zip(clean, folds, strict=True)] if is_leaky else clean
-    rehearsed = rehearse(tasks, plans, settings, device=device, callbacks=callbacks)
+        plan.tasks += [_leaky(task, fold) for task, fold in zip(clean, folds, strict=True)] if is_leaky else clean
+    rehearsed = rehearse(plan, context)
     verdicts: dict[str, GateVerdicts] = {}
     for kind in EXPECTED:  # a kind by itself: beside a planted future luck would be a discovery more easily
         reports: dict[str, Sequence[FoldReport]] = {

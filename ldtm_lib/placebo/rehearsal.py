@@ -3,17 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ldtm_lib.backtest.folds import FoldPlan
-from ldtm_lib.backtest.walk_forward import FoldReport, fold_report
+from ldtm_lib.backtest.walk_forward import FoldReport
 from ldtm_lib.gate.evidence import Evidence
 from ldtm_lib.gate.multiple_testing import Trials, standings
 from ldtm_lib.gate.rules import confirm, judge
 from ldtm_lib.gate.verdict import Verdict
-from ldtm_lib.models.fit import FitFailed, FitTask
-from ldtm_lib.models.forecast import predict
-from ldtm_lib.models.trainer import fit_universe
 from ldtm_lib.settings import Settings
-from ldtm_lib.training.callbacks import TrainingCallbacks
+from ldtm_lib.training.plan import TrainingPlan
+from ldtm_lib.training.run import FailedPart, TestedFolds, TrainingContext, train
 
 ONE_TRIAL = Trials(num_trainings=1, num_settings=1)
 
@@ -38,43 +35,16 @@ class GateVerdicts:
     """The same four rules and those of the strict gate, whether the settings ask for them or not."""
 
 
-def rehearse(
-    tasks: Sequence[FitTask],
-    plans: Mapping[str, Sequence[FoldPlan]],
-    settings: Settings,
-    *,
-    device: str,
-    callbacks: TrainingCallbacks | None = None,
-) -> Rehearsed:
-    """Train all tasks in one `fit_universe` and test each network on its fold, on the CPU as a retraining does.
-
-    `plans` holds the folds of every ticker that a task is of, as `plan_folds` gives them.
-    """
-    if callbacks is not None:
-        callbacks.on_start(tasks)
-    reports: dict[str, list[FoldReport]] = {}
+def rehearse(plan: TrainingPlan, context: TrainingContext) -> Rehearsed:
+    """Train and test the folds of a plan as a retraining does, and keep the results in memory."""
+    reports: dict[str, Sequence[FoldReport]] = {}
     failures: dict[str, str] = {}
-    for result in fit_universe(
-        tasks,
-        recipe=settings.training,
-        architecture=settings.architecture,
-        device=device,
-        gpu=settings.gpu,
-        on_progress=callbacks.on_epoch if callbacks is not None else None,
-    ):
-        name = result.task.ticker
-        if isinstance(result, FitFailed):
-            failures[name] = str(result.reason)
-        else:
-            (plan,) = (plan for plan in plans[name] if plan.fold == result.task.fold)
-            predictions = predict(result.state, result.task.windows, plan.test_rows, settings.architecture, "cpu")
-            reports.setdefault(name, []).append(fold_report(plan, result, predictions))
-        if callbacks is not None:
-            callbacks.on_result(result)
-    whole = {name: sorted(some, key=lambda report: report.fold) for name, some in reports.items()}
-    return Rehearsed(
-        reports={name: some for name, some in sorted(whole.items()) if name not in failures}, failures=failures
-    )
+    for result in train(plan, context):
+        if isinstance(result, FailedPart):
+            failures[result.ticker] = result.reason
+        elif isinstance(result, TestedFolds):
+            reports[result.ticker] = result.reports
+    return Rehearsed(reports=dict(sorted(reports.items())), failures=failures)
 
 
 def judged_together(reports: Mapping[str, Sequence[FoldReport]], settings: Settings) -> dict[str, GateVerdicts]:

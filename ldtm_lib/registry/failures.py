@@ -3,16 +3,13 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Literal
 
 from psycopg.rows import class_row
 
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
 from ldtm_lib.registry.inputs import InputKey, key_columns
-
-Part = Literal["checkpoint", "backtest"]
-"""What a training makes: the network that forecasts, and the walk forward that tests its like."""
+from ldtm_lib.registry.trained_network import Part
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from ldtm_lib.backtest.no_change import no_change_loss
 from ldtm_lib.models.fit import Fit
+
+Part = Literal["checkpoint", "backtest"]
+"""The parts of a training: the network that forecasts, and the walk forward that tests its like."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,19 +1,21 @@
-"""What became of a training, ticker by ticker."""
+"""Report of a training: the outcome of every ticker and part, and the summary table."""
 
-from collections.abc import Iterable
+import statistics
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Literal
 
-from ldtm_lib.registry.failures import Part
-from ldtm_lib.registry.trained_network import TrainedNetwork
+from ldtm_lib.registry.trained_network import Part, TrainedNetwork
 
 Status = Literal["trained", "up to date", "too few bars", "failed"]
+NOTHING = "-"
+COLUMNS = ("ticker", "GPU", "duration", "status", "val_loss", "no change", "folds' val_loss")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingOutcome:
-    """What became of one part of one ticker's training, with the networks that it left on record."""
+    """The outcome of one part of one ticker's training, with the networks that are on record."""
 
     ticker: str
     part: Part
@@ -22,6 +24,18 @@ class TrainingOutcome:
     """Why there is nothing, for `too few bars` and `failed`."""
     networks: tuple[TrainedNetwork, ...] = ()
     """The final network, or those of a backtest's folds, oldest first. Sums and means below run over them."""
+
+    @classmethod
+    def of_networks(
+        cls, ticker: str, part: Part, status: Status, networks: Sequence[TrainedNetwork]
+    ) -> "TrainingOutcome":
+        """The outcome of a part whose networks are on record."""
+        return cls(ticker=ticker, part=part, status=status, networks=tuple(networks))
+
+    @classmethod
+    def without_networks(cls, ticker: str, part: Part, status: Status, reason: str) -> "TrainingOutcome":
+        """The outcome of a part that has too few bars or failed."""
+        return cls(ticker=ticker, part=part, status=status, reason=reason)
 
     @property
     def validation_loss(self) -> float | None:
@@ -92,7 +106,7 @@ class TrainingOutcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingReport:
-    """What one retraining did."""
+    """The outcomes of one training."""
 
     trained_on: date
     outcomes: tuple[TrainingOutcome, ...]
@@ -105,3 +119,91 @@ class TrainingReport:
     def including(self, outcomes: Iterable[TrainingOutcome]) -> "TrainingReport":
         """The report with some more outcomes in their places."""
         return replace(self, outcomes=tuple(sorted((*self.outcomes, *outcomes), key=lambda o: (o.ticker, o.part))))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SummaryRow:
+    """One ticker's row of the summary table."""
+
+    ticker: str
+    gpu_index: int | None
+    duration_seconds: float | None
+    """Of the final network and the folds together, when they were trained."""
+    status: str
+    """Of both parts where it is one, otherwise of each."""
+    validation_loss: float | None
+    no_change_loss: float | None
+    """Of forecasting no change for the same rows."""
+    fold_validation_loss: float | None
+    """The mean over the backtest's folds."""
+
+    def texts(self) -> tuple[str, ...]:
+        """The row in the order of COLUMNS."""
+        return (
+            self.ticker,
+            NOTHING if self.gpu_index is None else str(self.gpu_index),
+            NOTHING if self.duration_seconds is None else f"{self.duration_seconds:.1f} s",
+            self.status,
+            *(_loss(value) for value in (self.validation_loss, self.no_change_loss, self.fold_validation_loss)),
+        )
+
+
+def summary_rows(report: TrainingReport) -> list[SummaryRow]:
+    """One row per ticker, sorted by name."""
+    finals, walks = report.of("checkpoint"), report.of("backtest")
+    return [_row(ticker, finals.get(ticker), walks.get(ticker)) for ticker in sorted({*finals, *walks})]
+
+
+def summary_text(report: TrainingReport) -> str:
+    """The rows as an aligned table, between what was done as a whole and the reasons of what failed."""
+    rows = summary_rows(report)
+    trained = [outcome for outcome in report.outcomes if outcome.status == "trained"]
+    counts = {status: sum(row.status == status for row in rows) for status in dict.fromkeys(row.status for row in rows)}
+    lines = [
+        f"trained on bars up to {report.trained_on}: {len(rows)} tickers, "
+        + ("; ".join(f"{number} {status}" for status, number in counts.items()) or "nothing to do"),
+        f"{sum(len(outcome.networks) for outcome in trained)} networks trained, "
+        f"{sum(outcome.num_epochs or 0 for outcome in trained):,} epochs, "
+        f"{sum(outcome.duration_seconds or 0 for outcome in trained):.1f} s in all of them",
+        *_aligned([COLUMNS, *(row.texts() for row in rows)]),
+    ]
+    lines += [f"{o.ticker} {o.part} {o.status}: {o.reason}" for o in report.outcomes if o.reason is not None]
+    return "\n".join(lines)
+
+
+def median_loss(losses: Iterable[float | None]) -> float | None:
+    """The median of those losses that are there; None of none."""
+    known = [loss for loss in losses if loss is not None]
+    return statistics.median(known) if known else None
+
+
+def _row(ticker: str, final: TrainingOutcome | None, walk: TrainingOutcome | None) -> SummaryRow:
+    parts = [outcome for outcome in (final, walk) if outcome is not None]
+    statuses = {outcome.status for outcome in parts}
+    seconds = [outcome.duration_seconds for outcome in parts if outcome.duration_seconds is not None]
+    return SummaryRow(
+        ticker=ticker,
+        gpu_index=next((outcome.gpu_index for outcome in parts if outcome.gpu_index is not None), None),
+        duration_seconds=sum(seconds) if seconds else None,
+        status=statuses.pop() if len(statuses) == 1 else ", ".join(f"{o.part} {o.status}" for o in parts),
+        validation_loss=final.validation_loss if final else None,
+        no_change_loss=final.no_change_loss if final else None,
+        fold_validation_loss=walk.validation_loss if walk else None,
+    )
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows as lines of equal columns, numbers to the right."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    left = {COLUMNS.index("ticker"), COLUMNS.index("status")}
+    return [
+        "  ".join(
+            cell.ljust(width) if at in left else cell.rjust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _loss(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.4f}"

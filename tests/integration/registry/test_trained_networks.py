@@ -14,7 +14,9 @@ from ldtm_lib.registry import backtests, checkpoints
 from ldtm_lib.registry.inputs import InputKey
 from ldtm_lib.registry.trained_network import TrainedNetwork
 from ldtm_lib.settings import BacktestConfig, Settings
-from ldtm_lib.training.run import TrainingReport, retrain
+from ldtm_lib.training.record import TrainingRecord, retrain
+from ldtm_lib.training.report import TrainingReport
+from ldtm_lib.training.run import TrainingContext
 
 MONDAY, DAY = date(2012, 12, 3), date(2012, 12, 14)
 KEY = InputKey(ticker="AAA", trained_on=MONDAY, architecture_sha256="a", recipe_sha256="r", data_sha256="d")
@@ -47,7 +49,8 @@ def quick(small_settings: Settings) -> Settings:
 
 
 def train(database: Database, folder: Path, windows: dict[str, WindowSet], settings: Settings) -> TrainingReport:
-    return retrain(database, folder, windows, settings, trained_on=DAY, device="cpu", gpu_index=2)
+    context = TrainingContext(settings=settings, device="cpu", gpu_index=2)
+    return retrain(windows, context, TrainingRecord(database=database, folder=folder), trained_on=DAY)
 
 
 def test_curves_of_folds_come_back_bit_for_bit_whatever_their_lengths(registry, conn: Connection) -> None:

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -26,10 +26,14 @@ from ldtm_lib.registry import backtests
 from ldtm_lib.registry.checkpoints import newest_checkpoints
 from ldtm_lib.registry.inputs import input_key
 from ldtm_lib.registry.judgement import judge_and_promote
+from ldtm_lib.registry.trained_network import Part
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import BacktestConfig, Settings
-from ldtm_lib.training import run as training
-from ldtm_lib.training.run import TrainingReport, retrain
+from ldtm_lib.training import plan as planning
+from ldtm_lib.training.plan import PARTS
+from ldtm_lib.training.record import TrainingRecord, retrain
+from ldtm_lib.training.report import TrainingReport
+from ldtm_lib.training.run import NoCallbacks, TrainingCallbacks, TrainingContext
 
 DAY = date(2012, 12, 14)
 
@@ -40,9 +44,18 @@ def quick(small_settings: Settings) -> Settings:
 
 
 def train(
-    database: Database, folder: Path, windows: Mapping[str, WindowSet], settings: Settings, **options: object
+    database: Database,
+    folder: Path,
+    windows: Mapping[str, WindowSet],
+    settings: Settings,
+    *,
+    parts: Collection[Part] = PARTS,
+    callbacks: TrainingCallbacks | None = None,
+    window_leaks: Mapping[str, WindowLeaks] | None = None,
 ) -> TrainingReport:
-    return retrain(database, folder, windows, settings, trained_on=DAY, device="cpu", **options)
+    context = TrainingContext(settings=settings, device="cpu", callbacks=callbacks or NoCallbacks())
+    record = TrainingRecord(database=database, folder=folder, window_leaks=window_leaks or {})
+    return retrain(windows, context, record, trained_on=DAY, parts=parts)
 
 
 class Listener:
@@ -133,7 +146,7 @@ def test_a_leak_between_plan_and_trainer_is_refused_at_the_gate(
             for task in tasks
         ]
 
-    monkeypatch.setattr(training, "tasks_of", leaking_tasks)
+    monkeypatch.setattr(planning, "tasks_of", leaking_tasks)
     train(database, tmp_path, {"AAA": windows["AAA"]}, quick)
     with database.transaction() as conn:
         (result,) = judge_and_promote(conn, tmp_path, ["AAA"], quick)
@@ -168,7 +181,7 @@ def test_a_leak_into_the_final_network_is_on_record_with_it_and_refused_at_the_g
             for task in tasks_of(of_ticker, folds, final)
         ]
 
-    monkeypatch.setattr(training, "tasks_of", unpurged_tasks)
+    monkeypatch.setattr(planning, "tasks_of", unpurged_tasks)
     train(database, tmp_path, {"AAA": windows["AAA"]}, quick)
     with database.transaction() as conn:
         (result,) = judge_and_promote(conn, tmp_path, ["AAA"], quick)
@@ -214,7 +227,7 @@ def test_nothing_after_the_day_of_training_is_read(
 def test_a_rerun_trains_only_what_is_missing(
     database: Database, tmp_path: Path, windows: dict[str, WindowSet], quick: Settings
 ) -> None:
-    train(database, tmp_path, {"AAA": windows["AAA"]}, quick, backtests=False)
+    train(database, tmp_path, {"AAA": windows["AAA"]}, quick, parts=["checkpoint"])
     seen, again = Listener(), Listener()
     report = train(database, tmp_path, windows, quick, callbacks=seen)
     assert statuses(report)["AAA", "checkpoint"] == "up to date"
@@ -231,11 +244,15 @@ def test_another_recipe_or_other_data_are_trained_anew(
     database: Database, tmp_path: Path, windows: dict[str, WindowSet], quick: Settings
 ) -> None:
     one = {"AAA": windows["AAA"]}
-    train(database, tmp_path, one, quick, backtests=False)
-    reseeded = quick.replace(training=replace(quick.training, seed=1))
-    assert statuses(train(database, tmp_path, one, reseeded, backtests=False)) == {("AAA", "checkpoint"): "trained"}
+    train(database, tmp_path, one, quick, parts=["checkpoint"])
+    reseeded = quick.replace(training=quick.training.replace(seed=1))
+    assert statuses(train(database, tmp_path, one, reseeded, parts=["checkpoint"])) == {
+        ("AAA", "checkpoint"): "trained"
+    }
     other_data = {"AAA": replace(windows["BBB"], ticker="AAA")}
-    assert statuses(train(database, tmp_path, other_data, quick, backtests=False)) == {("AAA", "checkpoint"): "trained"}
+    assert statuses(train(database, tmp_path, other_data, quick, parts=["checkpoint"])) == {
+        ("AAA", "checkpoint"): "trained"
+    }
 
 
 def test_a_ticker_that_diverges_fails_alone_and_the_gate_says_why(
@@ -270,7 +287,8 @@ import polars as pl
 from ldtm_lib.settings import ArchitectureConfig, BacktestConfig, Settings, TrainingConfig
 from ldtm_lib.database.connection import Database
 from ldtm_lib.features.windows import windows_of
-from ldtm_lib.training.run import retrain
+from ldtm_lib.training.record import TrainingRecord, retrain
+from ldtm_lib.training.run import TrainingContext
 from ldtm_lib.sessions import exchange_calendar
 given = json.loads(sys.argv[1])
 settings = Settings(
@@ -287,8 +305,12 @@ class KillWhenSomethingIsKept:
             if conn.execute("select 1 from checkpoint union all select 1 from backtest_fold").fetchone():
                 os.kill(os.getpid(), signal.SIGKILL)
 
-retrain(database, Path(given["folder"]), windows, settings, trained_on=date.fromisoformat(given["day"]),
-        device="cpu", callbacks=KillWhenSomethingIsKept())
+retrain(
+    windows,
+    TrainingContext(settings=settings, device="cpu", callbacks=KillWhenSomethingIsKept()),
+    TrainingRecord(database=database, folder=Path(given["folder"])),
+    trained_on=date.fromisoformat(given["day"]),
+)
 """
 
 
@@ -315,7 +337,7 @@ def test_a_process_killed_in_the_middle_keeps_what_it_had_and_a_rerun_does_the_r
     with database.transaction() as conn:
         records = newest_checkpoints(conn, ["AAA", "BBB", "CCC"])
         conn.execute("delete from checkpoint")
-    train(database, whole, windows, quick, backtests=False)
+    train(database, whole, windows, quick, parts=["checkpoint"])
     with database.transaction() as conn:
         uninterrupted = newest_checkpoints(conn, ["AAA", "BBB", "CCC"])
     assert {t: r.file_sha256 for t, r in records.items()} == {t: r.file_sha256 for t, r in uninterrupted.items()}

@@ -24,6 +24,7 @@ from ldtm_lib.placebo.canary_bars import coin_flip, planted
 from ldtm_lib.placebo.shuffling import far_order, original_of, shuffled
 from ldtm_lib.sessions import exchange_calendar
 from ldtm_lib.settings import ArchitectureConfig, BacktestConfig, Settings, TrainingConfig
+from ldtm_lib.training.run import NoCallbacks, TrainingCallbacks, TrainingContext
 
 SETTINGS = Settings(
     path=Path("universe.toml"),
@@ -46,6 +47,10 @@ def coin(num_bars: int, ticker: str = "AAA") -> WindowSet:
 def announced(num_bars: int, ticker: str = "AAA") -> WindowSet:
     calendar = exchange_calendar()
     return windows_of(planted(ticker, calendar, num_bars, seed=1), calendar, SETTINGS.window)[ticker]
+
+
+def on_cpu(settings: Settings, callbacks: TrainingCallbacks | None = None) -> TrainingContext:
+    return TrainingContext(settings=settings, device="cpu", callbacks=callbacks or NoCallbacks())
 
 
 def moves(windows: WindowSet) -> npt.NDArray[np.float64]:
@@ -178,7 +183,7 @@ def test_the_regression_would_find_a_future_that_moved_into_the_past_of_its_wind
 
 def test_models_are_counted_by_ticker_and_by_rule_beside_coins() -> None:
     windows = {"AAA": coin(420), "BBB": coin(420, "BBB")}
-    report = run_placebo(windows, SETTINGS, num_copies=3, seed=0, device="cpu")
+    report = run_placebo(windows, on_cpu(SETTINGS), num_copies=3, seed=0)
     assert [(model.ticker, model.copy) for model in report.models] == [(t, n) for n in range(3) for t in ("AAA", "BBB")]
     total = report.total
     assert (total.num_models, report.num_copies, dict(report.untrained)) == (6, 3, {})
@@ -198,20 +203,20 @@ def test_models_are_counted_by_ticker_and_by_rule_beside_coins() -> None:
 
 
 def test_a_placebo_does_not_depend_on_who_is_trained_beside_it() -> None:
-    both = run_placebo({"AAA": coin(420), "BBB": coin(420, "BBB")}, SETTINGS, num_copies=2, seed=0, device="cpu")
-    alone = run_placebo({"AAA": coin(420)}, SETTINGS, num_copies=1, seed=0, device="cpu")
+    both = run_placebo({"AAA": coin(420), "BBB": coin(420, "BBB")}, on_cpu(SETTINGS), num_copies=2, seed=0)
+    alone = run_placebo({"AAA": coin(420)}, on_cpu(SETTINGS), num_copies=1, seed=0)
     (model,) = alone.models
     beside = both.models[0]
     assert (model.accuracy, model.timing_p, model.base_rate) == (beside.accuracy, beside.timing_p, beside.base_rate)
-    other = run_placebo({"AAA": coin(420)}, SETTINGS, num_copies=1, seed=1, device="cpu")
+    other = run_placebo({"AAA": coin(420)}, on_cpu(SETTINGS), num_copies=1, seed=1)
     assert other.models[0].timing_p != model.timing_p
 
 
 def test_an_exchange_that_leaves_futures_where_they_are_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     windows = {ticker: announced(700, ticker) for ticker in ("AAA", "BBB")}
-    honest = run_placebo(windows, SETTINGS, num_copies=3, seed=0, device="cpu").total
+    honest = run_placebo(windows, on_cpu(SETTINGS), num_copies=3, seed=0).total
     monkeypatch.setattr(shuffling, "far_order", lambda num, distance, generator: np.arange(num))
-    leaking = run_placebo(windows, SETTINGS, num_copies=3, seed=0, device="cpu").total
+    leaking = run_placebo(windows, on_cpu(SETTINGS), num_copies=3, seed=0).total
     assert (leaking.num_passed, leaking.num_models) == (6, 6)
     assert leaking.mean_accuracy is not None
     assert leaking.mean_accuracy > 0.65, "12 units learn in 500 rows what 98 of 100 moves are announced by"
@@ -243,7 +248,7 @@ class Heard:
 def test_a_placebo_that_cannot_be_trained_is_named_and_in_no_count() -> None:
     heard = Heard()
     hopeless = SETTINGS.replace(training=SETTINGS.training.replace(learning_rate=1e30))
-    report = run_placebo({"AAA": coin(420)}, hopeless, num_copies=2, seed=0, device="cpu", callbacks=heard)
+    report = run_placebo({"AAA": coin(420)}, on_cpu(hopeless, heard), num_copies=2, seed=0)
     assert sorted(report.untrained) == ["AAA~0", "AAA~1"]
     assert "lower [training] learning_rate, now 1e+30" in report.untrained["AAA~0"]
     assert (report.total.num_models, report.total.passed_interval, report.total.mean_accuracy) == (0, None, None)
@@ -254,13 +259,13 @@ def test_a_placebo_that_cannot_be_trained_is_named_and_in_no_count() -> None:
 def test_callbacks_are_called_for_every_network() -> None:
     heard = Heard()
     brief = SETTINGS.replace(training=SETTINGS.training.replace(max_epochs=2))
-    run_placebo({"AAA": coin(420)}, brief, num_copies=1, seed=0, device="cpu", callbacks=heard)
+    run_placebo({"AAA": coin(420)}, on_cpu(brief, heard), num_copies=1, seed=0)
     assert (heard.tasks, heard.epochs, len(heard.results)) == (["AAA~0 fold 1", "AAA~0 fold 2"], 4, 2)
 
 
 def test_a_history_without_room_for_a_fold_is_refused() -> None:
     with pytest.raises(TooFewBars) as refused:
-        run_placebo({"AAA": coin(200)}, SETTINGS, num_copies=1, seed=0, device="cpu")
+        run_placebo({"AAA": coin(200)}, on_cpu(SETTINGS), num_copies=1, seed=0)
     assert str(refused.value) == (
         "AAA has 200 bars, which make 131 labelled windows, too few for a fold of 63 test sessions after 100 training "
         "rows; take more bars, or leave the ticker out"

@@ -18,6 +18,7 @@ from ldtm_lib.placebo.canary_bars import LAST_SESSION, coin_flip, planted
 from ldtm_lib.prices.bars import BAR_SCHEMA, validate
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import ArchitectureConfig, BacktestConfig, GateConfig, Settings, TrainingConfig
+from ldtm_lib.training.run import TrainingContext
 
 SETTINGS = Settings(
     path=Path("universe.toml"),
@@ -28,6 +29,10 @@ SETTINGS = Settings(
 )
 BLIND = SETTINGS.replace(training=TrainingConfig(max_epochs=1, learning_rate=1e-9))
 """Networks that stay as they were drawn: for what does not depend on them."""
+
+
+def on_cpu(settings: Settings) -> TrainingContext:
+    return TrainingContext(settings=settings, device="cpu")
 
 
 def by_ticker(report: CanaryReport) -> dict[str, bool]:
@@ -71,7 +76,7 @@ def test_a_coin_rises_half_of_the_days_whatever_it_did_before(seed: int, calenda
 
 
 def test_the_gates_refuse_coins_pass_a_planted_future_and_catch_a_leak(calendar: Calendar) -> None:
-    report = run_canaries(SETTINGS, calendar, seed=0, device="cpu")
+    report = run_canaries(on_cpu(SETTINGS), calendar, seed=0)
     found = {canary.ticker: canary for canary in report.canaries}
     assert list(found) == list(CANARIES)
     assert by_ticker(report) == dict.fromkeys(CANARIES, True)
@@ -90,7 +95,7 @@ def test_the_gates_refuse_coins_pass_a_planted_future_and_catch_a_leak(calendar:
 
 
 def test_networks_that_learn_nothing_do_not_find_the_planted_future(calendar: Calendar) -> None:
-    report = run_canaries(BLIND, calendar, seed=0, device="cpu")
+    report = run_canaries(on_cpu(BLIND), calendar, seed=0)
     assert not report.checks_see
     (skilled,) = (canary for canary in report.canaries if canary.ticker == "PLANTED")
     assert not skilled.is_as_expected
@@ -99,7 +104,7 @@ def test_networks_that_learn_nothing_do_not_find_the_planted_future(calendar: Ca
 
 def test_a_gate_that_overlooks_leakage_is_told_off(calendar: Calendar) -> None:
     careless = BLIND.replace(gate=GateConfig(max_leakage_rows=10_000))
-    assert by_ticker(run_canaries(careless, calendar, seed=0, device="cpu"))["LEAKING"] is False
+    assert by_ticker(run_canaries(on_cpu(careless), calendar, seed=0))["LEAKING"] is False
 
 
 def test_a_strict_gate_that_lets_coins_through_is_told_off(calendar: Calendar, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,20 +113,24 @@ def test_a_strict_gate_that_lets_coins_through_is_told_off(calendar: Calendar, m
 
     monkeypatch.setattr(rehearsal, "confirm", no_stricter)
     lenient = BLIND.replace(gate=GateConfig(min_direction_accuracy=0.1, max_price_error=0.9))
-    seen = by_ticker(run_canaries(lenient, calendar, seed=0, device="cpu"))
+    seen = by_ticker(run_canaries(on_cpu(lenient), calendar, seed=0))
     assert [seen[ticker] for ticker in ("COIN-1", "COIN-2", "COIN-3")] == [False] * 3
 
 
 def test_a_canary_that_cannot_be_trained_is_no_success(calendar: Calendar) -> None:
     hopeless = SETTINGS.replace(training=TrainingConfig(max_epochs=1, learning_rate=1e30))
-    report = run_canaries(hopeless, calendar, seed=0, device="cpu")
+    report = run_canaries(on_cpu(hopeless), calendar, seed=0)
     assert by_ticker(report) == dict.fromkeys(CANARIES, False)
     assert report.canaries[0].found.startswith("was not trained: COIN-1 fold ")
 
 
 def test_settings_that_need_longer_histories_than_there_are_are_refused(calendar: Calendar) -> None:
     with pytest.raises(TooFewBars) as refused:
-        run_canaries(SETTINGS.replace(backtest=BacktestConfig(test_sessions=5000)), calendar, seed=0, device="cpu")
+        run_canaries(
+            TrainingContext(settings=SETTINGS.replace(backtest=BacktestConfig(test_sessions=5000)), device="cpu"),
+            calendar,
+            seed=0,
+        )
     assert str(refused.value) == (
         "the calendar has 8817 sessions until 2024-12-31 for a canary, too few for 2 folds; lower "
         "backtest.test_sessions or training.min_training_rows"

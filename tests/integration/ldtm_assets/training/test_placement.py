@@ -20,7 +20,7 @@ from ldtm_lib.models.fit import Fit, FitFailed, FitTask, Progress
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import Settings, load_settings
-from ldtm_lib.training.callbacks import TrainingCallbacks
+from ldtm_lib.training.run import TrainingCallbacks
 
 READING = GpuReading(gpus=(Gpu(index=0, uuid="GPU-0", name="card", total_mib=80_000, free_mib=70_000),), note="1 GPU")
 AN_EPOCH = Progress(

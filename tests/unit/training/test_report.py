@@ -4,10 +4,8 @@ from datetime import date
 
 import pytest
 
-from ldtm_lib.registry.failures import Part
-from ldtm_lib.registry.trained_network import TrainedNetwork
-from ldtm_lib.training.report import Status, TrainingOutcome, TrainingReport
-from ldtm_lib.training.summary import summary_rows, summary_text
+from ldtm_lib.registry.trained_network import Part, TrainedNetwork
+from ldtm_lib.training.report import Status, TrainingOutcome, TrainingReport, summary_rows, summary_text
 
 
 def network(fold: int | None = None, *, loss: float = 0.25, seconds: float | None = 2.0, gpu: int | None = None):

@@ -1,0 +1,99 @@
+"""Training of tickers from their stored bars, and its report as partitions of an asset."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+
+import dagster as dg
+import polars as pl
+
+from ldtm_assets.assets.materialization import Metadata, Outcome
+from ldtm_assets.training.placement import HoldingReporter, TrainingPlace
+from ldtm_assets.training.progress import TrainingReporter
+from ldtm_lib.features.look_ahead import WindowLeaks, window_leaks
+from ldtm_lib.features.windows import windows_of
+from ldtm_lib.prices.stored_bars import current_bars
+from ldtm_lib.project import Project
+from ldtm_lib.registry.trained_network import Part
+from ldtm_lib.sessions import Calendar
+from ldtm_lib.training.record import NOT_SEARCHED, TrainingRecord, retrain
+from ldtm_lib.training.report import TrainingOutcome, TrainingReport, summary_text
+from ldtm_lib.training.run import TrainingContext
+
+LossPicture = Callable[[TrainingOutcome], dg.MetadataValue | None]
+
+
+def train(
+    project: Project,
+    calendar: Calendar,
+    tickers: Sequence[str],
+    place: TrainingPlace,
+    *,
+    trained_on: date,
+    parts: Sequence[Part],
+    log: Callable[[str], None],
+    reporter: TrainingReporter,
+) -> TrainingReport:
+    """Train what is not up to date of some tickers, all in one call. A ticker without bars is reported as failed."""
+    settings = project.settings
+    with project.database.transaction() as conn:
+        bars = current_bars(conn, tickers, last=trained_on)
+    if len(bars):
+        trained_on = min(trained_on, bars.select(pl.col("session").max()).item())
+    windows = windows_of(bars, calendar, settings.window)
+    found: Mapping[str, WindowLeaks] = NOT_SEARCHED
+    if "backtest" in parts:  # sampled anew at each training: a second for all of the universe
+        num_samples, seed = settings.leakage.sampled_windows, settings.training.seed
+        found = window_leaks(bars, windows, calendar, settings.window, num_samples=num_samples, seed=seed)
+    for of_ticker in found.values():
+        if of_ticker.first:
+            log(of_ticker.first)
+    context = TrainingContext(
+        settings=settings,
+        device=place.device,
+        gpu_index=place.gpu_index,
+        callbacks=HoldingReporter(reporter, place.lease).start(log),
+    )
+    record = TrainingRecord(database=project.database, folder=project.checkpoint_folder, window_leaks=found)
+    without_bars = [
+        TrainingOutcome.without_networks(
+            ticker, part, "failed", f"{ticker} has no bars; materialize price_history first"
+        )
+        for ticker in tickers
+        for part in parts
+        if ticker not in windows
+    ]
+    report = retrain(windows, context, record, trained_on=trained_on, parts=parts).including(without_bars)
+    log(summary_text(report))
+    return report
+
+
+def partitions_of(outcomes: Mapping[str, TrainingOutcome], losses: LossPicture) -> Outcome:
+    """The outcomes of one part of a training as partitions of its asset. Too few bars is no failure."""
+    partitions = Outcome()
+    for ticker, outcome in outcomes.items():
+        if outcome.status == "failed":
+            partitions.failed[ticker] = str(outcome.reason)
+        else:
+            partitions.done[ticker] = _metadata(outcome, losses)
+    return partitions
+
+
+def _metadata(outcome: TrainingOutcome, losses: LossPicture) -> Metadata:
+    shown = {
+        "status": outcome.status,
+        "reason": outcome.reason,
+        "val_loss": outcome.validation_loss,
+        "val_loss of no change": outcome.no_change_loss,
+        "epochs": outcome.num_epochs,
+        "best epoch": outcome.best_epoch,
+        "duration (s)": outcome.duration_seconds,
+        "training rows": outcome.num_training_rows,
+        "validation rows": outcome.num_validation_rows,
+        "folds": outcome.num_folds,
+        "test rows": outcome.num_test_rows,
+        "device": outcome.device,
+        "GPU index": outcome.gpu_index,
+        "VRAM peak (MiB)": outcome.vram_peak_mib,
+        "losses": losses(outcome),
+    }
+    return {name: value for name, value in shown.items() if value is not None}
