@@ -85,7 +85,7 @@ class _Retraining:
 
     def train(self, reporter: TrainingReporter) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
         """Train and test networks, in the slot of a lease."""
-        parts = [part for asset, part in TRAINED_PARTS.items() if asset in self._selected]
+        parts: list[Part] = [part for asset, part in TRAINED_PARTS.items() if asset in self._selected]
         if not parts:
             return
         log = self._context.log.info
