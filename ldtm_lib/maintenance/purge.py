@@ -64,7 +64,7 @@ class AssetNames:
         return {"by_date": _stored(self.by_date), "for_good": _stored(self.for_good)}
 
 
-def delete_in_batches(conn: Connection, name: str, parameters: Parameters) -> int:
+def delete_in_batches(conn: Connection, statement: bytes, parameters: Parameters) -> int:
     """Repeat a query that deletes at most `limit` rows until it finds fewer; returns the number of deleted rows.
 
     Each batch is a transaction: other sessions wait for one batch at most, and an interrupted purge keeps its progress.
@@ -72,7 +72,7 @@ def delete_in_batches(conn: Connection, name: str, parameters: Parameters) -> in
     num_deleted = 0
     while True:
         with conn.transaction():
-            num = conn.execute(query(name), {**parameters, "limit": ROWS_PER_TRANSACTION}).rowcount
+            num = conn.execute(statement, {**parameters, "limit": ROWS_PER_TRANSACTION}).rowcount
         num_deleted += num
         if num < ROWS_PER_TRANSACTION:
             return num_deleted
@@ -85,13 +85,15 @@ def purge_runs(conn: Connection, assets: AssetNames, *, logs_before: datetime, r
     """
     kept = assets.parameters()
     num_log_events = num_events = num_checks = num_runs = 0
-    for run_ids in _runs(conn, "maintenance.runs_with_logs", logs_before):
+    for run_ids in _runs(conn, query("maintenance.runs_with_logs"), logs_before):
         num_log_events += delete_in_batches(
-            conn, "maintenance.delete_run_logs", {"run_ids": run_ids, "for_good": kept["for_good"]}
+            conn, query("maintenance.delete_run_logs"), {"run_ids": run_ids, "for_good": kept["for_good"]}
         )
-    for run_ids in _runs(conn, "maintenance.old_runs", runs_before):
-        num_checks += delete_in_batches(conn, "maintenance.delete_check_executions", {"run_ids": run_ids, **kept})
-        num_events += delete_in_batches(conn, "maintenance.delete_run_events", {"run_ids": run_ids, **kept})
+    for run_ids in _runs(conn, query("maintenance.old_runs"), runs_before):
+        num_checks += delete_in_batches(
+            conn, query("maintenance.delete_check_executions"), {"run_ids": run_ids, **kept}
+        )
+        num_events += delete_in_batches(conn, query("maintenance.delete_run_events"), {"run_ids": run_ids, **kept})
         with conn.transaction():
             num_runs += conn.execute(query("maintenance.delete_runs"), {"run_ids": run_ids}).rowcount
     return PurgedRuns(
@@ -99,7 +101,7 @@ def purge_runs(conn: Connection, assets: AssetNames, *, logs_before: datetime, r
         num_events=num_events,
         num_check_executions=num_checks,
         num_runs=num_runs,
-        num_backfills=delete_in_batches(conn, "maintenance.delete_backfills", {"before": runs_before}),
+        num_backfills=delete_in_batches(conn, query("maintenance.delete_backfills"), {"before": runs_before}),
     )
 
 
@@ -122,9 +124,9 @@ def purge_run_folders(conn: Connection, dagster_folder: Path, *, before: datetim
     return Purged(kind="folders of runs", num=len(purged), num_bytes=num_bytes)
 
 
-def _runs(conn: Connection, name: str, before: datetime) -> Iterator[list[str]]:
+def _runs(conn: Connection, statement: bytes, before: datetime) -> Iterator[list[str]]:
     """The ids of runs that a query finds, a few at a time."""
-    found = [run_id for (run_id,) in conn.execute(query(name), {"before": before}).fetchall()]
+    found = [run_id for (run_id,) in conn.execute(statement, {"before": before}).fetchall()]
     for start in range(0, len(found), RUNS_AT_ONCE):
         yield found[start : start + RUNS_AT_ONCE]
 

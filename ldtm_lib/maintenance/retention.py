@@ -111,13 +111,15 @@ def _tables(database: Database, config: RetentionConfig, moment: datetime, *, dr
     refusals = {"resolved_before": moment - kept, "seen_before": moment - UNRESOLVED_FACTOR * kept}
     with _connected(database, dry_run=dry_run) as conn:
         return [
-            Purged(kind="refused bars", num=delete_in_batches(conn, "maintenance.delete_refused_bars", refusals)),
+            Purged(
+                kind="refused bars", num=delete_in_batches(conn, query("maintenance.delete_refused_bars"), refusals)
+            ),
             *(
-                Purged(kind=kind, num=delete_in_batches(conn, name, {"before": operations}))
-                for kind, name in (
-                    ("daily attempts", "maintenance.delete_attempts"),
-                    ("notifications", "maintenance.delete_notifications"),
-                    ("alerts", "maintenance.delete_alerts"),
+                Purged(kind=kind, num=delete_in_batches(conn, statement, {"before": operations}))
+                for kind, statement in (
+                    ("daily attempts", query("maintenance.delete_attempts")),
+                    ("notifications", query("maintenance.delete_notifications")),
+                    ("alerts", query("maintenance.delete_alerts")),
                 )
             ),
         ]
