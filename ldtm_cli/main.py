@@ -189,6 +189,23 @@ def doctor(as_json: AsJson = False) -> None:
 
 
 @app.command()
+def settings(
+    as_json: AsJson = False,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of the configuration file.")] = False,
+) -> None:
+    """Print every setting with its value, default and description; `*` marks those that differ from the default."""
+    from ldtm_cli import settings as view
+
+    with told():
+        if schema:
+            print_json(view.schema())
+        elif as_json:
+            print_json(view.settings_as_dicts(config_path(os.environ)))
+        else:
+            print(view.settings_text(config_path(os.environ)))
+
+
+@app.command()
 def status(as_json: AsJson = False) -> None:
     """Show the last evening, what is open, what runs next, who speaks, and what people were told, on one screen.
 
