@@ -34,7 +34,7 @@ from ldtm_lib.prices.sources.ib.reconnect import log_on_once
 from ldtm_lib.prices.sources.open import open_source
 from ldtm_lib.project import CONFIG_VARIABLE, DATABASE_VARIABLE, checked_url, home_of, open_project
 from ldtm_lib.sessions import exchange_calendar
-from ldtm_lib.settings import GpuConfig, IbConfig, PagesConfig, Settings, load_settings
+from ldtm_lib.settings import GpuConfig, IbConfig, Settings, UiConfig, load_settings
 from ldtm_lib.url import is_loopback
 
 Level = Literal["ok", "warn", "fail"]
@@ -82,7 +82,7 @@ def examine(config: Path, environ: Mapping[str, str]) -> list[Finding]:
     if settings is not None:
         known = settings
         findings += _guarded("source", f"correct [source] in {config}", lambda: [_source(known, environ)])
-        findings.append(_pages(known.pages))
+        findings.append(_pages(known.ui))
     answers = settings is not None and server[0].level == "ok"
     gpu_config = settings.gpu if settings else GpuConfig()
     findings += _guarded(
@@ -124,7 +124,7 @@ def _alerts(settings: Settings | None, environ: Mapping[str, str], database: Dat
     names = [channel.shown_as for channel in valid_channels(environ)]
     if not names:
         remedy = f"set {ALERT_VARIABLE} to one or more addresses of apprise, and try them with `ldtm alerts test`"
-        runs_by_itself = settings is not None and settings.automation.on
+        runs_by_itself = settings is not None and settings.automation.enabled
         found = "sent to nobody: they stay in the tables"
         return Finding(what="alerts", level="warn" if runs_by_itself else "ok", found=found, remedy=remedy)
     backlogs = _backlogs(database) if database else []
@@ -319,16 +319,16 @@ def _card(occupancy: Occupancy, config: GpuConfig, *, leases_are_known: bool) ->
     )
 
 
-def _pages(pages: PagesConfig) -> Finding:
+def _pages(ui: UiConfig) -> Finding:
     """Who can reach the pages, which have no login."""
-    if is_loopback(pages.host):
-        found = f"served on {pages.host}, reached from this machine alone"
+    if is_loopback(ui.host):
+        found = f"served on {ui.host}, reached from this machine alone"
         return Finding(what="pages", level="ok", found=found)
     return Finding(
         what="pages",
         level="warn",
-        found=f"served on {pages.host} without a login: whoever reaches that address may do anything there",
-        remedy="set pages.host to 127.0.0.1 and put a reverse proxy with a login before it (docs/production.md)",
+        found=f"served on {ui.host} without a login: whoever reaches that address may do anything there",
+        remedy="set ui.host to 127.0.0.1 and put a reverse proxy with a login before it (docs/production.md)",
     )
 
 

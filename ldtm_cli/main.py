@@ -116,7 +116,7 @@ that there are rows to show. Simulated rows never count as live ones.
 
 
 WITHOUT_LOGIN = (
-    "the pages have no login, and whoever reaches {host} may do anything there; better set pages.host to 127.0.0.1 "
+    "the pages have no login, and whoever reaches {host} may do anything there; better set ui.host to 127.0.0.1 "
     "and put a reverse proxy with a login before it (docs/production.md)"
 )
 
@@ -148,7 +148,7 @@ def up(
         if running := running_dagster(project):
             console.print(f"already up: {running.address} (process {running.pid}; `ldtm down` stops it)")
             return
-        host = project.settings.pages.host
+        host = project.settings.ui.host
         require_free_port(host, port)
         steps = f"applied {', '.join(applied)}" if applied else "up to date"
         console.print(f"database   {address(project.database.url)}, schema {project.database.schema}: {steps}")

@@ -131,7 +131,7 @@ def start_dagster(project: Project, port: int, workspace: Path = WORKSPACE) -> i
     with log.open("ab") as out:
         process = _spawn(project, port, workspace, out)
     deadline = time.monotonic() + ANSWER_TIMEOUT_SECONDS
-    while not _answers(project.settings.pages.host, port):
+    while not _answers(project.settings.ui.host, port):
         if process.poll() is not None or time.monotonic() > deadline:
             stop_process_group(process.pid)
             pid_file.unlink(missing_ok=True)
@@ -162,7 +162,7 @@ def run_dagster(project: Project, port: int) -> int:
 def _spawn(project: Project, port: int, workspace: Path, out: BinaryIO | None) -> "subprocess.Popen[bytes]":
     """Start Dagster as the leader of a process group of its own, so that all of it can be stopped."""
     process = subprocess.Popen(
-        ["env", "--default-signal=INT,TERM,HUP", *dagster_command(project.settings.pages.host, port, workspace)],
+        ["env", "--default-signal=INT,TERM,HUP", *dagster_command(project.settings.ui.host, port, workspace)],
         stdin=subprocess.DEVNULL,
         stdout=out,
         stderr=out,
@@ -170,7 +170,7 @@ def _spawn(project: Project, port: int, workspace: Path, out: BinaryIO | None) -
         cwd=REPOSITORY,
         start_new_session=True,
     )
-    _pid_file(project).write_text(f"{process.pid} {port} {project.settings.pages.host}\n")
+    _pid_file(project).write_text(f"{process.pid} {port} {project.settings.ui.host}\n")
     return process
 
 
@@ -216,7 +216,7 @@ def require_free_port(host: str, port: int) -> None:
         if error.errno == errno.EADDRINUSE:
             raise ConfigurationError(f"port {port} of {host} is taken; choose another with --port") from None
         raise ConfigurationError(
-            f"the pages cannot be served on {host!r}, port {port} ({error.strerror}); correct pages.host, or choose "
+            f"the pages cannot be served on {host!r}, port {port} ({error.strerror}); correct ui.host, or choose "
             "another port with --port"
         ) from None
 

@@ -69,7 +69,7 @@ def read_screen(config: Path, environ: Mapping[str, str], calendar: Calendar) ->
         lines += _needs_of(dagster, tables, settings)
     except LdtmError as error:
         lines.append(str(error))
-    if settings.automation.on and not alert_urls(environ):
+    if settings.automation.enabled and not alert_urls(environ):
         lines.append(
             f"automation is on and {ALERT_VARIABLE} names no channel, so nobody is notified: `ldtm alerts test`"
         )
@@ -229,7 +229,7 @@ def _dagster(project: Project, calendar: Calendar) -> "DagsterStatus | None":
 
 def _needs_of(found: "DagsterStatus | None", tables: Status | None, settings: Settings) -> list[str]:
     """Problems of Dagster. It may be stopped where no later session has partitions and automation is off."""
-    may_stand_still = tables is not None and tables.is_last and not settings.automation.on
+    may_stand_still = tables is not None and tables.is_last and not settings.automation.enabled
     if found is None:
         return [] if may_stand_still else ["Dagster was never started here: `ldtm up`"]
     lines = list[str]()
@@ -237,7 +237,7 @@ def _needs_of(found: "DagsterStatus | None", tables: Status | None, settings: Se
         lines.append(f"Dagster runs, but nobody looks after {' and '.join(found.silent)}: `ldtm down`, then `ldtm up`")
     elif not (found.is_alive or may_stand_still):
         lines.append("Dagster does not run, so nothing happens by itself: `ldtm up`")
-    if settings.automation.on and found.stopped:
+    if settings.automation.enabled and found.stopped:
         lines.append(f"automation is on, but {', '.join(found.stopped)} was stopped in the UI")
     lines += [f"the ticks of {name} fail: {why}" for name, why in found.failing]
     return lines

@@ -98,7 +98,7 @@ def send_notifications(
         composed = compose_notifications(
             conn,
             channels,
-            ui_url=settings.pages.url,
+            ui_url=settings.ui.url,
             environ=os.environ,
             is_busy=_is_busy(instance),
             hold_minutes=settings.alerts.hold_minutes,

@@ -183,7 +183,7 @@ def watch_check(context: dg.AssetExecutionContext, project: Project, watch: Watc
             "active models": len(watch.records),
             "degraded": listed(record.reason for record in watch.degraded),
             "retired now": ", ".join(f"{r.ticker} {r.version}" for r in watch.retired) or "none",
-            "policy": project.settings.registry.degraded,
+            "policy": project.settings.registry.degradation_policy,
             "closest to it": listed(record.reason for record in closest[:NUM_CLOSEST]),
         },
     )

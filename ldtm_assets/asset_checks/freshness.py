@@ -135,14 +135,14 @@ def _result(found: Freshness, asset: str) -> dg.AssetCheckResult:
 def _result_of_models(session: date, old: Sequence[str], config: AutomationConfig) -> dg.AssetCheckResult:
     """Where nothing trains by itself it is a warning: a person may mean to wait."""
     told = (
-        f"not trained and judged for {config.retrained_within_days} days although bars came: {named(old)}; "
+        f"not trained and judged for {config.max_training_age_days} days although bars came: {named(old)}; "
         "see retraining_schedule and the runs of retraining_job"
     )
     return dg.AssetCheckResult(
         asset_key="registry",
         check_name=MODELS_ARE_FRESH,
         passed=not old,
-        severity=dg.AssetCheckSeverity.ERROR if config.on else dg.AssetCheckSeverity.WARN,
+        severity=dg.AssetCheckSeverity.ERROR if config.enabled else dg.AssetCheckSeverity.WARN,
         description=told if old else None,
         metadata={
             "evening": session.isoformat(),

@@ -1,6 +1,6 @@
 """Maintenance: a weekly purge of old data, and a sensor that watches disk space and log files every minute.
 
-Both run regardless of `automation.on`: a disk fills up in any case, and a full one stops the database.
+Both run regardless of `automation.enabled`: a disk fills up in any case, and a full one stops the database.
 """
 
 from collections.abc import Callable

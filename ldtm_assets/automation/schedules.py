@@ -30,7 +30,7 @@ def schedules_of(
     calendar: Calendar,
     clock: Callable[[Connection], datetime] = now,
 ) -> list[dg.ScheduleDefinition]:
-    """The schedules of an installation; off until an owner starts them in the pages, or on with `automation.on`."""
+    """The schedules of an installation; off until an owner starts them in the UI, or on with `automation.enabled`."""
     status = schedule_status(settings)
 
     @dg.schedule(

@@ -93,7 +93,7 @@ def due_at(
 def wait(num_attempts: int, config: AutomationConfig, longest: timedelta | None = None) -> timedelta:
     """How long to wait after so many attempts: twice as long each time, up to the longest wait."""
     doubled = timedelta(minutes=config.first_retry_minutes * 2 ** min(num_attempts - 1, 30))
-    return min(doubled, longest or timedelta(minutes=config.longest_retry_minutes))
+    return min(doubled, longest or timedelta(minutes=config.max_retry_minutes))
 
 
 def _in_time(cell: OpenCell, last_attempt_at: datetime, config: AutomationConfig) -> datetime:

@@ -92,7 +92,7 @@ def missed_deadlines(
         for cell in cells
         if cell.lacks_row
         and max(cell.evening_at, cell.deadline - warning) <= moment < cell.deadline
-        and (config.on or cell.has_begun or cell.num_attempts)
+        and (config.enabled or cell.has_begun or cell.num_attempts)
         and not _may_be_at_work(cell, moment, watched_since)
     ]
 

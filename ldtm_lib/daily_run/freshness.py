@@ -99,13 +99,13 @@ def freshness(conn: Connection, settings: Settings, session: date | None = None)
 
 
 def not_retrained(conn: Connection, settings: Settings, session: date) -> list[str]:
-    """The tickers of a session that have had new bars for `automation.retrained_within_days` and no training of them.
+    """The tickers of a session that have had new bars for `automation.max_training_age_days` and no training of them.
 
     A training counts when the gate has judged what came of it, be it that there are too few bars. One statement.
     """
     rows = conn.execute(
         query("daily_run.not_retrained"),
-        {"tickers": list(settings.tickers_on(session)), "days": settings.automation.retrained_within_days},
+        {"tickers": list(settings.tickers_on(session)), "days": settings.automation.max_training_age_days},
     ).fetchall()
     return [f"{ticker} since {judged_at:%Y-%m-%d}" if judged_at else f"{ticker} never" for ticker, judged_at in rows]
 

@@ -34,7 +34,7 @@ def settings_changed(held: Settings, now: Settings) -> str | None:
         "tickers": (held.tickers, now.tickers),
         "partitions": (held.partitions, now.partitions),
         "source": ((held.source.kind, held.source.folder), (now.source.kind, now.source.folder)),
-        "automation.on": (held.automation.on, now.automation.on),
+        "automation.enabled": (held.automation.enabled, now.automation.enabled),
         "gate.strict": (held.gate.strict, now.gate.strict),
     }
     changed = [name for name, (before, after) in frozen.items() if before != after]

@@ -10,7 +10,7 @@ from ldtm_lib.ledger.degradation import ModelRecord, degraded_models
 from ldtm_lib.registry.lifecycle import retire
 from ldtm_lib.settings import Settings
 
-POLICY = "policy registry.degraded"
+POLICY = "policy registry.degradation_policy"
 """Who ordered a retirement that nobody typed."""
 
 
@@ -53,7 +53,7 @@ def watch_active_models(conn: Connection, settings: Settings) -> Watch:
     who is active. A model that somebody took out without waiting is left as it is.
     """
     config = settings.registry
-    may_retire = config.degraded == "retire"
+    may_retire = config.degradation_policy == "retire"
     if may_retire:
         conn.execute(query("registry.lock_promotions"))
     records = tuple(degraded_models(conn, settings.gate, significance=config.degradation_significance))

@@ -21,12 +21,12 @@ from ldtm_lib.settings.operation import (
     DatabaseConfig,
     GpuConfig,
     IbConfig,
-    PagesConfig,
     PartitionConfig,
     PriceBasis,
     PublishConfig,
     RetentionConfig,
     SourceConfig,
+    UiConfig,
 )
 from ldtm_lib.settings.section import Section, fingerprint
 
@@ -44,7 +44,6 @@ __all__ = [
     "IbConfig",
     "LeakageConfig",
     "LedgerConfig",
-    "PagesConfig",
     "PartitionConfig",
     "PriceBasis",
     "PublishConfig",
@@ -55,6 +54,7 @@ __all__ = [
     "Shadows",
     "SourceConfig",
     "TrainingConfig",
+    "UiConfig",
     "WindowConfig",
     "fingerprint",
     "load_settings",

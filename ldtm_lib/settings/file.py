@@ -28,11 +28,11 @@ from ldtm_lib.settings.operation import (
     DatabaseConfig,
     GpuConfig,
     IbConfig,
-    PagesConfig,
     PartitionConfig,
     PublishConfig,
     RetentionConfig,
     SourceConfig,
+    UiConfig,
 )
 from ldtm_lib.settings.refusal import explain, unknown_setting
 from ldtm_lib.settings.section import Section
@@ -66,7 +66,7 @@ class Settings(Section, frozen=True, title="LDTM configuration"):
     automation: AutomationConfig = Field(default_factory=AutomationConfig)
     alerts: AlertsConfig = Field(default_factory=AlertsConfig)
     retention: RetentionConfig = Field(default_factory=RetentionConfig)
-    pages: PagesConfig = Field(default_factory=PagesConfig)
+    ui: UiConfig = Field(default_factory=UiConfig)
     database: DatabaseConfig = Field(default_factory=DatabaseConfig)
     gpu: GpuConfig = Field(default_factory=GpuConfig)
     publish: PublishConfig = Field(default_factory=PublishConfig)

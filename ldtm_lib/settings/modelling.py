@@ -124,7 +124,7 @@ class RegistryConfig(Section, frozen=True):
     """Checkpoint files kept per ticker of its newest retired versions, besides those that a forecast refers to."""
     kept_candidate_files: int = Field(default=2, ge=1)
     """Checkpoint files kept per ticker of its newest candidates, besides those that a forecast refers to."""
-    degraded: DegradationPolicy = "keep"
+    degradation_policy: DegradationPolicy = "keep"
     """Treatment of an active model whose live record fell significantly below the gate: `keep` warns in every daily
     run, `retire` retires it, and its ticker abstains until another model passes the gate."""
     degradation_significance: Fraction = 0.05

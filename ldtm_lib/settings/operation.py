@@ -108,11 +108,11 @@ class ContractConfig(Section, frozen=True):
 class AutomationConfig(Section, frozen=True):
     """Schedules, sensors and their retries."""
 
-    on: bool = False
+    enabled: bool = False
     """Whether schedules and sensors start with Dagster. Each can be stopped in the UI in any case."""
     first_retry_minutes: float = Field(default=2.0, gt=0)
     """Wait before a failed partition is retried; it doubles with every attempt."""
-    longest_retry_minutes: float = 30.0
+    max_retry_minutes: float = 30.0
     """Longest wait between retries, before the failure is reported and from `deadline_warning_minutes` before the next
     open on; in between the wait goes on doubling. After the open a missing bar is retried once a day."""
     report_after_attempts: int = Field(default=4, ge=1)
@@ -124,14 +124,14 @@ class AutomationConfig(Section, frozen=True):
     its first session."""
     sessions_per_run: int = Field(default=5, ge=1)
     """Missed sessions that one catch-up run covers, oldest first. One such run executes at a time."""
-    retrained_within_days: int = Field(default=8, ge=1)
+    max_training_age_days: int = Field(default=8, ge=1)
     """Days after which a ticker that has new bars but no new training and verdict is reported. 8 are a week and one."""
 
     @model_validator(mode="after")
     def _check_retries(self) -> Self:
-        if self.longest_retry_minutes < self.first_retry_minutes:
+        if self.max_retry_minutes < self.first_retry_minutes:
             raise ValueError(
-                f"automation.longest_retry_minutes is {self.longest_retry_minutes}; it must be at least "
+                f"automation.max_retry_minutes is {self.max_retry_minutes}; it must be at least "
                 f"{self.first_retry_minutes}, automation.first_retry_minutes"
             )
         return self
@@ -171,7 +171,7 @@ class RetentionConfig(Section, frozen=True):
         return self
 
 
-class PagesConfig(Section, frozen=True):
+class UiConfig(Section, frozen=True):
     """The Dagster UI. It has no login: whoever reaches it may do anything."""
 
     host: str = "127.0.0.1"
@@ -185,9 +185,9 @@ class PagesConfig(Section, frozen=True):
     def _check_host(self) -> Self:
         if not (is_loopback(self.host) or self.allow_other_addresses):
             raise ValueError(
-                f"pages.host is {self.host!r}, which others may reach, and Dagster's UI has no login; put a "
+                f"ui.host is {self.host!r}, which others may reach, and Dagster's UI has no login; put a "
                 "reverse proxy with one before 127.0.0.1 (docs/production.md), or set "
-                "pages.allow_other_addresses = true"
+                "ui.allow_other_addresses = true"
             )
         return self
 

@@ -32,7 +32,7 @@ kind = "files"
 folder = "bars"
 basis = "adjusted"
 [automation]
-on = true
+enabled = true
 first_retry_minutes = 0.05
 deadline_warning_minutes = 0    # near an open the newest session would go first
 """

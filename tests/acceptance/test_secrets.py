@@ -45,9 +45,9 @@ kind = "ib"
 [ib]
 num_attempts = 1
 [automation]
-on = true
+enabled = true
 first_retry_minutes = 0.05
-longest_retry_minutes = 0.1
+max_retry_minutes = 0.1
 report_after_attempts = 1
 [alerts]
 hold_minutes = 0

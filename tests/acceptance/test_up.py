@@ -91,8 +91,8 @@ def test_a_port_that_is_taken_is_told(installation: Installation) -> None:
 
 def _serve_on(installation: Installation, pages: str) -> None:
     """Add a section `pages` to the configuration."""
-    text = installation.config.read_text().partition("\n[pages]\n")[0]
-    installation.config.write_text(f"{text}\n[pages]\n{pages}\n")
+    text = installation.config.read_text().partition("\n[ui]\n")[0]
+    installation.config.write_text(f"{text}\n[ui]\n{pages}\n")
 
 
 def _listens_on(port: int) -> set[str]:
@@ -110,9 +110,9 @@ def _listens_on(port: int) -> set[str]:
 def test_another_address_is_refused_with_the_remedy(installation: Installation, port: int, host: str) -> None:
     _serve_on(installation, f'host = "{host}"')
     said = " ".join(installation.ldtm("up", "--port", str(port), expect=2).split())
-    assert f"pages.host is '{host}', which others may reach, and Dagster's pages have no login" in said
+    assert f"ui.host is '{host}', which others may reach, and Dagster's UI has no login" in said
     assert "put a reverse proxy with one before 127.0.0.1" in said
-    assert "or set pages.allow_other_addresses = true" in said
+    assert "or set ui.allow_other_addresses = true" in said
     assert _listens_on(port) == set()
 
 
@@ -144,7 +144,7 @@ def test_an_address_of_no_interface_is_told(installation: Installation, port: in
     _serve_on(installation, 'host = "192.0.2.7"\nallow_other_addresses = true')
     said = " ".join(installation.ldtm("up", "--port", str(port), expect=2).split())
     assert f"the pages cannot be served on '192.0.2.7', port {port}" in said
-    assert "correct pages.host" in said
+    assert "correct ui.host" in said
     _serve_on(installation, "")
 
 

@@ -21,8 +21,8 @@ kind = "ib"
 [ib]
 fetch_timeout_seconds = 8.0
 [automation]
-on = true
-retrained_within_days = 60
+enabled = true
+max_training_age_days = 60
 [partitions]
 first_session = 2025-10-01
 [window]

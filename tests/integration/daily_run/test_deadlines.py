@@ -16,7 +16,7 @@ from tests.integration.ledger_rows import LedgerRows
 
 FRIDAY = date(2026, 11, 20)
 OPENS = exchange_calendar().opens_at(date(2026, 11, 23))
-CONFIG = AutomationConfig(on=True)
+CONFIG = AutomationConfig(enabled=True)
 MINUTE = timedelta(minutes=1)
 WAITS = OpenCell(
     session=FRIDAY,
@@ -71,8 +71,8 @@ def test_a_forecast_that_is_on_record_misses_nothing() -> None:
 def test_where_nothing_runs_by_itself_nobody_waits_for_a_ticker_that_never_spoke() -> None:
     never = replace(WAITS, num_attempts=0, last_attempt_at=None, reason=None, has_begun=False)
     moment = OPENS - 9 * MINUTE
-    assert missed_deadlines([never], AutomationConfig(on=False), moment) == []
-    (stopped,) = missed_deadlines([replace(never, has_begun=True)], AutomationConfig(on=False), moment)
+    assert missed_deadlines([never], AutomationConfig(enabled=False), moment) == []
+    (stopped,) = missed_deadlines([replace(never, has_begun=True)], AutomationConfig(enabled=False), moment)
     assert "nothing has tried it; start the schedule and the sensors" in stopped.summary
     assert len(missed_deadlines([never], CONFIG, moment)) == 1
 

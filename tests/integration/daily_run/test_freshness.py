@@ -164,7 +164,7 @@ def test_a_ticker_must_be_judged_within_days_of_new_bars_and_one_without_any_nee
     judged("GOOG", FRIDAY, 7)
     assert not_retrained(conn, settings, FRIDAY) == [f"IBM since {day}"], "AAPL has no bar that is new"
     assert not_retrained(conn, settings.replace(retired={"IBM": FRIDAY}), FRIDAY) == []
-    patient = settings.replace(automation=AutomationConfig(retrained_within_days=21))
+    patient = settings.replace(automation=AutomationConfig(max_training_age_days=21))
     assert not_retrained(conn, patient, FRIDAY) == []
 
 

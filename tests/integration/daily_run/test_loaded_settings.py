@@ -13,12 +13,12 @@ from ldtm_lib.settings import (
     AutomationConfig,
     GateConfig,
     LedgerConfig,
-    PagesConfig,
     PartitionConfig,
     RegistryConfig,
     Settings,
     SourceConfig,
     TrainingConfig,
+    UiConfig,
 )
 
 IBM_LEFT = {"IBM": date(2026, 11, 20)}
@@ -49,7 +49,7 @@ def test_where_ranges_would_mean_other_partitions_nothing_is_launched(
     [
         ({"tickers": APPENDED, "retired": {"NEW": date(2026, 11, 20)}}, "tickers"),
         ({"source": SourceConfig(kind="ib")}, "source"),
-        ({"automation": AutomationConfig(on=True)}, "automation.on"),
+        ({"automation": AutomationConfig(enabled=True)}, "automation.enabled"),
         ({"gate": GateConfig(strict=True), "retired": IBM_LEFT}, "gate.strict"),
     ],
 )
@@ -74,8 +74,8 @@ def test_what_each_run_reads_anew_takes_effect_without_one(settings: Settings) -
         ledger=LedgerConfig(void_after_sessions=5),
         training=TrainingConfig(max_epochs=3),
         alerts=AlertsConfig(hold_minutes=0),
-        pages=PagesConfig(url="https://ldtm.example.org"),
-        registry=RegistryConfig(degraded="retire"),
+        ui=UiConfig(url="https://ldtm.example.org"),
+        registry=RegistryConfig(degradation_policy="retire"),
     )
     assert settings_changed(settings, now) is None
     assert in_force(settings, now) == now

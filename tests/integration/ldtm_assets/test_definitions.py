@@ -57,7 +57,7 @@ SCHEDULES = {
     "retention_schedule",
 }
 ALWAYS_ON = {"retention_schedule"}
-"""Schedules that run whether or not `automation.on`, which neither configuration sets."""
+"""Schedules that run whether or not `automation.enabled`, which neither configuration sets."""
 SENSORS = {
     "gpu_pool_sensor": dg.DefaultSensorStatus.RUNNING,
     "maintenance_sensor": dg.DefaultSensorStatus.RUNNING,

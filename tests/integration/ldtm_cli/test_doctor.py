@@ -64,7 +64,7 @@ def test_a_sound_installation_has_no_failure(tmp_path: Path, database: Database)
 def test_pages_that_others_reach_are_a_warning(tmp_path: Path) -> None:
     config = configure(tmp_path)
     assert findings_of(config)["pages"].found == "served on 127.0.0.1, reached from this machine alone"
-    config.write_text(config.read_text() + '\n[pages]\nhost = "0.0.0.0"\nallow_other_addresses = true\n')
+    config.write_text(config.read_text() + '\n[ui]\nhost = "0.0.0.0"\nallow_other_addresses = true\n')
     pages = findings_of(config)["pages"]
     assert (pages.level, pages.found) == (
         "warn",
@@ -90,7 +90,7 @@ def test_channels_are_shown_without_their_secret_and_an_invalid_address_is_a_fai
 
 def test_a_missing_channel_is_a_warning_only_with_automation_on(tmp_path: Path) -> None:
     assert alerts_of(configure(tmp_path), {}).level == "ok"
-    found = alerts_of(configure(tmp_path, text=FILES + "[automation]\non = true\n"), {})
+    found = alerts_of(configure(tmp_path, text=FILES + "[automation]\nenabled = true\n"), {})
     assert (found.level, found.found) == ("warn", "sent to nobody: they stay in the tables")
     assert "LDTM_ALERT_URLS" in found.remedy
 

@@ -258,7 +258,7 @@ def test_a_dagster_that_does_not_run_or_is_switched_off_needs_a_person(
     assert screen.dagster is not None
     assert {"evening_schedule", "freshness_schedule", "catch_up_sensor"} <= {*screen.dagster.stopped}
     assert screen.needs == (), "automation is off, so these are off by default"
-    installation.config.write_text(CONFIG + "[automation]\non = true\n")
+    installation.config.write_text(CONFIG + "[automation]\nenabled = true\n")
     screen = installation.looks()
     assert screen.dagster is not None
     assert (screen.dagster.stopped, screen.needs) == ((), (UNHEARD,))

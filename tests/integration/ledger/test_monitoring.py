@@ -35,7 +35,7 @@ def degraded(conn: Connection, calendar: Calendar, ledger_rows: LedgerRows) -> i
 
 
 def watched(database: Database, settings: Settings, policy: DegradationPolicy = "retire") -> Watch:
-    strict = settings.replace(registry=RegistryConfig(degraded=policy))
+    strict = settings.replace(registry=RegistryConfig(degradation_policy=policy))
     with database.transaction() as conn:
         return watch_active_models(conn, strict)
 
@@ -73,14 +73,14 @@ def test_a_model_that_is_promoted_while_its_predecessor_is_watched_is_not_retire
 def test_of_two_watches_at_once_one_retires_and_the_other_finds_nobody(
     database: Database, conn: Connection, settings: Settings, degraded: int
 ) -> None:
-    first = watch_active_models(conn, settings.replace(registry=RegistryConfig(degraded="retire")))
+    first = watch_active_models(conn, settings.replace(registry=RegistryConfig(degradation_policy="retire")))
     with meanwhile(database, lambda: watched(database, settings), ADVISORY) as result:
         conn.commit()
         second = result()
     assert [record.checkpoint_id for record in first.retired] == [degraded]
     assert (second.records, second.retired) == ((), ())
     assert conn.execute("select action, checkpoint_id, ordered_by from registry_order").fetchall() == [
-        ("retirement", degraded, "policy registry.degraded")
+        ("retirement", degraded, "policy registry.degradation_policy")
     ]
 
 

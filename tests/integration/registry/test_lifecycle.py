@@ -56,7 +56,7 @@ def roll_back(registry: Registry, to: str | None = None, *, ticker: str = "AAA",
 
 def take_out(registry: Registry, ticker: str = "AAA") -> Retirement:
     with registry.database.transaction() as conn:
-        return retire(conn, ticker, ordered_by="policy registry.degraded", why="42 of 100 right")
+        return retire(conn, ticker, ordered_by="policy registry.degradation_policy", why="42 of 100 right")
 
 
 def promoted(registry: Registry, *days: date, ticker: str = "AAA") -> None:
@@ -179,7 +179,7 @@ def test_a_retired_ticker_abstains_until_an_order_or_a_newer_network(registry) -
     assert again.message.startswith("AAA v1.2012-12-03 was retired on ")
     assert registry.statuses("AAA") == [("retired", V_MONDAY)]
     assert registry.rows("select action, checkpoint_id, ordered_by, why from registry_order") == [
-        ("retirement", 1, "policy registry.degraded", "42 of 100 right")
+        ("retirement", 1, "policy registry.degradation_policy", "42 of 100 right")
     ]
     with pytest.raises(RegistryConflict, match=r"AAA has no active version to retire: v1.2012-12-03, its last one, "):
         take_out(registry)
@@ -504,7 +504,7 @@ def test_the_history_says_who_did_what_and_why(registry, conn) -> None:
     ]
     assert (newest.status, newest.next_version, newest.retired_at, newest.restores) == ("active", None, None, None)
     assert (restored.restores, restored.restored_by, restored.restored_why) == (V_MONDAY, "ada", "42% right")
-    assert (restored.retired_by, restored.retired_why) == ("policy registry.degraded", "42 of 100 right")
+    assert (restored.retired_by, restored.retired_why) == ("policy registry.degradation_policy", "42 of 100 right")
     assert (tuesday.next_version, tuesday.next_is_rollback, tuesday.retired_by) == ("v1.2012-12-03.2", True, None)
     assert (monday.next_version, monday.next_is_rollback) == (V_TUESDAY, False)
 

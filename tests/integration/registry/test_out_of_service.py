@@ -30,7 +30,7 @@ def promoted(registry: Registry, *days: date, ticker: str = "AAA") -> None:
 
 def take_out(registry: Registry, ticker: str = "AAA") -> None:
     with registry.database.transaction() as conn:
-        retire(conn, ticker, ordered_by="policy registry.degraded", why=WHY)
+        retire(conn, ticker, ordered_by="policy registry.degradation_policy", why=WHY)
 
 
 def roll_back(registry: Registry, to: str | None = None) -> None:
@@ -61,7 +61,7 @@ def test_a_retired_ticker_says_so_at_the_gate_on_its_card_and_in_the_lists(regis
     assert (fine.outcome, fine.is_out_of_service) == ("already promoted", False)
     assert listed(registry)[0] == [None]
     take_out(registry)
-    order = f"AAA v1.2012-12-03 was retired on {today()} by policy registry.degraded: 42 of 100 right"
+    order = f"AAA v1.2012-12-03 was retired on {today()} by policy registry.degradation_policy: 42 of 100 right"
     again = registry.gate("AAA")["AAA"]
     assert (again.outcome, again.is_out_of_service, again.is_news) == ("already promoted", True, False)
     assert again.message == f"{order}; it abstains until another one passes"
@@ -98,7 +98,7 @@ def test_where_the_network_that_came_back_is_retired_as_well_both_orders_are_tol
     again = registry.gate("AAA")["AAA"]
     assert again.message == (
         f"AAA v1.2012-12-04 was rolled back to v1.2012-12-03.2 on {today()} by ada: it is worse.; "
-        f"AAA v1.2012-12-03.2 was retired on {today()} by policy registry.degraded: 42 of 100 right; "
+        f"AAA v1.2012-12-03.2 was retired on {today()} by policy registry.degradation_policy: 42 of 100 right; "
         "it abstains until another one passes"
     )
 
@@ -125,7 +125,7 @@ def test_a_refused_candidate_does_not_hide_the_order_that_left_its_ticker_withou
     refused = registry.gate("AAA")["AAA"]
     assert (refused.outcome, refused.is_out_of_service) == ("stays candidate", False)
     (order,), table = listed(registry)
-    assert order == f"AAA v1.2012-12-03 was retired on {today()} by policy registry.degraded: 42 of 100 right"
+    assert order == f"AAA v1.2012-12-03 was retired on {today()} by policy registry.degradation_policy: 42 of 100 right"
     assert str(order) in table
     assert "99 of 200" in table
     retired, candidate = shown(registry).split("AAA, not active")

@@ -366,9 +366,9 @@ def test_the_value_of_an_unknown_setting_is_not_shown(load: Load) -> None:
 
 
 def test_pages_that_others_may_reach_need_the_owner_to_say_so(load: Load) -> None:
-    assert "has no login" in refusal(load, TICKERS + '[pages]\nhost = "0.0.0.0"\n')
-    assert load(TICKERS + '[pages]\nhost = "0.0.0.0"\nallow_other_addresses = true\n').pages.host == "0.0.0.0"
-    assert load(TICKERS + '[pages]\nhost = "::1"\n').pages.host == "::1"
+    assert "has no login" in refusal(load, TICKERS + '[ui]\nhost = "0.0.0.0"\n')
+    assert load(TICKERS + '[ui]\nhost = "0.0.0.0"\nallow_other_addresses = true\n').ui.host == "0.0.0.0"
+    assert load(TICKERS + '[ui]\nhost = "::1"\n').ui.host == "::1"
 
 
 def test_a_contract_is_named_by_its_ticker(load: Load) -> None:

@@ -57,7 +57,7 @@ def test_a_degraded_model_is_warned_about_and_kept_where_that_is_the_policy(
 def test_a_degraded_model_is_retired_once_with_its_figures_as_the_reason_where_that_is_the_policy(
     models: None, evening: Evening, conn: Connection
 ) -> None:
-    policy = "[registry]\ndegraded = 'retire'\n"
+    policy = "[registry]\ndegradation_policy = 'retire'\n"
     evaluation, shown = check(evening(str(SESSION), more=policy), "active_models_hold_up")
     again, _ = check(evening(str(SESSION), more=policy), "active_models_hold_up")
     assert evaluation.passed is False
@@ -73,7 +73,7 @@ def test_a_degraded_model_is_retired_once_with_its_figures_as_the_reason_where_t
     )
     assert summary.endswith("It abstains until another network passes the gate.")
     [(action, ordered_by, why)] = conn.execute("select action, ordered_by, why from registry_order").fetchall()
-    assert (action, ordered_by) == ("retirement", "policy registry.degraded")
+    assert (action, ordered_by) == ("retirement", "policy registry.degradation_policy")
     assert why.startswith("AAPL v1.2011-12-30 was right in 60 of 155 calls since 2012-01-03, 38.7%; a model that meets")
 
 

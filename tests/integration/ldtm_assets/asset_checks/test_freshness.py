@@ -45,7 +45,7 @@ def look(
     """Runs the job of 60 tickers; returns what each check said."""
     monkeypatch.setenv("LDTM_DATABASE_URL", database.url)
     config = tmp_path / "universe.toml"
-    config.write_text(f"tickers = {TICKERS}\n[automation]\non = {'true' if is_automated else 'false'}")
+    config.write_text(f"tickers = {TICKERS}\n[automation]\nenabled = {'true' if is_automated else 'false'}")
     definitions = dg.Definitions(
         assets=[dg.AssetSpec(name) for name in ("prices", "snapshots", "fillbacks", "registry")],
         asset_checks=[freshness_checks],
@@ -257,7 +257,7 @@ def test_every_session_ahead_opens_five_minutes_before_the_look(settings: Settin
 
 @pytest.mark.parametrize("on", [True, False])
 def test_the_schedule_runs_by_itself_where_automation_is_on(settings: Settings, calendar: Calendar, on: bool) -> None:
-    asked = Settings(path=settings.path, tickers=settings.tickers, automation=AutomationConfig(on=on))
+    asked = Settings(path=settings.path, tickers=settings.tickers, automation=AutomationConfig(enabled=on))
     is_running = freshness_schedule(asked, calendar).default_status == dg.DefaultScheduleStatus.RUNNING
     assert is_running == on
 

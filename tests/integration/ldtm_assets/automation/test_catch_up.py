@@ -197,7 +197,7 @@ def test_the_watch_goes_by_what_the_file_says_now(
 def test_what_launches_runs_is_on_where_automation_is_and_the_watch_always(
     project: Project, calendar: Calendar, is_on: bool
 ) -> None:
-    settings = project.settings.replace(automation=AutomationConfig(on=is_on))
+    settings = project.settings.replace(automation=AutomationConfig(enabled=is_on))
     launching = [sensor(lambda: project, settings, calendar) for sensor in (catch_up_sensor, new_bars_sensor)]
     found = {sensor.default_status for sensor in launching}
     assert found == {dg.DefaultSensorStatus.RUNNING if is_on else dg.DefaultSensorStatus.STOPPED}

@@ -234,7 +234,7 @@ def test_dagster_starts_no_evening_again_and_ends_one_that_hangs(settings: Setti
 def test_schedules_follow_new_york_and_run_where_automation_is_on(
     project: Project, calendar: Calendar, is_on: bool
 ) -> None:
-    automated = replace(project, settings=project.settings.replace(automation=AutomationConfig(on=is_on)))
+    automated = replace(project, settings=project.settings.replace(automation=AutomationConfig(enabled=is_on)))
     expected = dg.DefaultScheduleStatus.RUNNING if is_on else dg.DefaultScheduleStatus.STOPPED
     for schedule in schedules_at(automated, calendar, evening_of(FRIDAY)).values():
         assert schedule.execution_timezone == "America/New_York"
