@@ -10,10 +10,11 @@ import time
 from datetime import date
 from pathlib import Path
 
-from ldtm_lib.audit import events, seals
+from ldtm_lib.audit import events
 from ldtm_lib.audit.proof import prove
 from ldtm_lib.audit.publications.protocol import publish_missing
 from ldtm_lib.audit.publications.seal_file import SealFile
+from ldtm_lib.audit.sealing import create_seal, read_seals
 from ldtm_lib.audit.verify import verify
 from ldtm_lib.database import embedded
 from ldtm_lib.database.connection import Connection, Database
@@ -70,7 +71,7 @@ def build(conn: Connection, calendar: Calendar, num_evenings: int) -> None:
         conn.execute(FORECASTS.encode(), {"num": NUM_TICKERS, "day": day, **named})
         if n % EVENINGS_PER_FILL == 0 or n == num_evenings:
             fill(conn, as_of=LAST, config=LedgerConfig())
-        seals.close(conn)
+        create_seal(conn)
         conn.commit()
     conn.autocommit = True
     conn.execute("vacuum analyze")
@@ -80,7 +81,7 @@ def build(conn: Connection, calendar: Calendar, num_evenings: int) -> None:
 def measure(database: Database, calendar: Calendar, file: SealFile) -> None:
     with database.connect() as conn:
         started = time.perf_counter()
-        publish_missing(file, seals.read(conn))
+        publish_missing(file, read_seals(conn))
         mib = file.path.stat().st_size / 2**20
         print(f"published all seals in a file: {time.perf_counter() - started:.2f} s, {mib:.0f} MiB")
     times: list[float] = []

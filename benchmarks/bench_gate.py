@@ -32,8 +32,8 @@ from ldtm_lib.models.lstm import initial_state
 from ldtm_lib.prices.sources.sample import SampleSource
 from ldtm_lib.registry import backtests
 from ldtm_lib.registry.checkpoints import Candidate, record_candidates
+from ldtm_lib.registry.gate_run import run_gate
 from ldtm_lib.registry.inputs import InputKey
-from ldtm_lib.registry.judgement import judge_and_promote
 from ldtm_lib.sessions import exchange_calendar
 from ldtm_lib.settings import ArchitectureConfig, fingerprint, load_settings
 
@@ -80,7 +80,7 @@ def main(num_tickers: int) -> None:
                 num_promoted = 0
                 for portion in portions:
                     with database.transaction() as conn:
-                        results = judge_and_promote(conn, checkpoints, portion, settings)
+                        results = run_gate(conn, checkpoints, portion, settings, run_id="test").promotions
                     num_promoted += sum(result.outcome == "promoted" for result in results)
                 seconds[way] = time.perf_counter() - started
                 print(f"gate of {num_tickers} tickers {way}: {seconds[way]:.2f} s, {num_promoted} promoted")

@@ -16,7 +16,7 @@ from rich.table import Table
 from ldtm_lib.audit.proof import Proof, prove
 from ldtm_lib.audit.publications.configured import publications_of
 from ldtm_lib.audit.publications.protocol import Publication
-from ldtm_lib.audit.sealing import Closing, close_evening
+from ldtm_lib.audit.sealing import SealingReport, seal_and_publish
 from ldtm_lib.audit.verify import AuditReport, verify
 from ldtm_lib.database.writer import schema_exists
 from ldtm_lib.errors import NotProvable
@@ -46,10 +46,10 @@ def publications(project: Project) -> Iterator[list[Publication]]:
         yield all_publications(project, instance)
 
 
-def seal_now(project: Project) -> Closing:
+def seal_now(project: Project) -> SealingReport:
     """Close what is open with a seal, and publish."""
     with publications(project) as places:
-        return close_evening(project.database, places)
+        return seal_and_publish(project.database, places)
 
 
 def verify_now(project: Project) -> AuditReport:
@@ -86,10 +86,10 @@ def report_as_dict(report: AuditReport) -> dict[str, Any]:
     }
 
 
-def print_closing(console: Console, closing: Closing) -> None:
+def print_closing(console: Console, report: SealingReport) -> None:
     """Show what was sealed and where it was published."""
-    console.print(escape(closing.line), soft_wrap=True)
-    for name, reason in closing.failures.items():
+    console.print(escape(report.summary), soft_wrap=True)
+    for name, reason in report.failures.items():
         console.print(f"[red]not published:[/] {escape(name)}: {escape(reason)}", soft_wrap=True)
 
 

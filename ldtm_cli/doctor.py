@@ -24,7 +24,7 @@ from ldtm_lib.database.connection import Database, address
 from ldtm_lib.database.migrate import pending_migrations
 from ldtm_lib.database.writer import lacking_rights, powers
 from ldtm_lib.errors import ConfigurationError, LdtmError, SourceError
-from ldtm_lib.gpu.devices import GpuReading
+from ldtm_lib.gpu.devices import GpuInventory
 from ldtm_lib.gpu.locks import occupancies_now
 from ldtm_lib.gpu.slots import Occupancy, job_slots
 from ldtm_lib.maintenance.disk import LOW_DISK_GIB
@@ -286,17 +286,17 @@ def _interactive_brokers(config: IbConfig, environ: Mapping[str, str]) -> Findin
     return Finding(what="source", level="ok", found=f"{found}, TWS or Gateway at {address} lets LDTM log on")
 
 
-def gpu_finding(reading: GpuReading, config: GpuConfig, database: Database | None) -> Finding:
+def gpu_finding(inventory: GpuInventory, config: GpuConfig, database: Database | None) -> Finding:
     """Every GPU with its memory, the jobs that fit there and the leases held; these are unknown without a database."""
-    if not reading.gpus:
+    if not inventory.gpus:
         return Finding(
-            what="GPU", level="warn", found=reading.note, remedy="fine for the demo; 103 tickers want a CUDA GPU"
+            what="GPU", level="warn", found=inventory.note, remedy="fine for the demo; 103 tickers want a CUDA GPU"
         )
-    known = occupancies_now(database, reading) if database else [Occupancy(gpu=gpu) for gpu in reading.gpus]
+    known = occupancies_now(database, inventory) if database else [Occupancy(gpu=gpu) for gpu in inventory.gpus]
     slots = job_slots(known, config)
     found = "\n".join(
         [
-            f"{reading.note}; {slots} of at most {config.max_jobs} job{'s' if config.max_jobs != 1 else ''} at once",
+            f"{inventory.note}; {slots} of at most {config.max_jobs} job{'s' if config.max_jobs != 1 else ''} at once",
             *(_card(occupancy, config, leases_are_known=database is not None) for occupancy in known),
         ]
     )

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ldtm_lib.ledger.leaderboard import Leaderboard, Score, Standing, leaderboard
+from ldtm_lib.ledger.leaderboard import Leaderboard, LeaderboardRow, Score, leaderboard
 from ldtm_lib.ledger.shadows import ShadowRecord, shadow_records
 from ldtm_lib.project import Project
 
@@ -106,7 +106,7 @@ def _scores(board: Leaderboard, simulated: bool) -> Table:
     return table
 
 
-def _ranks(row: Standing) -> str:
+def _ranks(row: LeaderboardRow) -> str:
     return NOTHING if row.rank_low is None else f"{row.rank_low}–{row.rank_high}"
 
 
@@ -149,18 +149,18 @@ def _gate(board: Leaderboard) -> Table:
     table.add_column("ticker")
     table.add_column("verdict")
     table.add_column("why")
-    for row in sorted(board.rows, key=lambda standing: standing.ticker):
+    for row in sorted(board.rows, key=lambda row: row.ticker):
         table.add_row(row.ticker, _verdict(row), _reasons(row))
     return table
 
 
-def _verdict(row: Standing) -> Text:
+def _verdict(row: LeaderboardRow) -> Text:
     if row.gate_passed is None:
         return Text("never judged", style="dim")
     return Text("let through", style="green") if row.gate_passed else Text("refused", style="red")
 
 
-def _reasons(row: Standing) -> str:
+def _reasons(row: LeaderboardRow) -> str:
     if row.gate_passed:
         return f"every rule passed: {row.active_version} is active"
     return "\n".join(row.gate_reasons) or NOTHING

@@ -12,11 +12,11 @@ from rich.padding import Padding
 from rich.table import Table
 
 from ldtm_lib.errors import ConfigurationError, UnknownTicker
-from ldtm_lib.gate.model_card import card
+from ldtm_lib.gate.model_card import model_card
 from ldtm_lib.gate.verdict import Verdict
 from ldtm_lib.project import Project
 from ldtm_lib.registry import lifecycle as orders
-from ldtm_lib.registry.gate_alerts import card_after
+from ldtm_lib.registry.gate_run import decommissioned_card
 from ldtm_lib.registry.listing import JudgedNetwork, VersionEntry, judged_networks, list_registry, list_versions
 from ldtm_lib.registry.retention import RemovedFile, prune
 
@@ -200,20 +200,20 @@ def cards_of(project: Project, ticker: str) -> list[dict[str, Any]]:
             "version": network.version,
             "decided_at": network.decided_at,
             "passed": network.verdict.passed,
-            "retired_version": network.departure and network.departure.version,
-            "card": _card(ticker, network),
+            "retired_version": network.decommissioned and network.decommissioned.version,
+            "model_card": _model_card(ticker, network),
             "rules": [asdict(rule) for rule in network.verdict.rules],
             "evidence": network.verdict.evidence and network.verdict.evidence.as_dict(),
-            "standing": network.verdict.standing and network.verdict.standing.as_dict(),
+            "multiple_testing": network.verdict.multiple_testing and network.verdict.multiple_testing.as_dict(),
         }
         for network in judged
     ]
 
 
-def _card(ticker: str, network: JudgedNetwork) -> list[str]:
-    if network.departure is not None:
-        return card_after(network.departure.sentence, ticker, network.verdict)
-    return card(ticker, network.version, network.verdict)
+def _model_card(ticker: str, network: JudgedNetwork) -> list[str]:
+    if network.decommissioned is not None:
+        return decommissioned_card(network.decommissioned.sentence, ticker, network.verdict)
+    return model_card(ticker, network.version, network.verdict)
 
 
 def print_cards(console: Console, cards: list[dict[str, Any]]) -> None:
@@ -223,5 +223,5 @@ def print_cards(console: Console, cards: list[dict[str, Any]]) -> None:
         status = "active" if shown["version"] else "retired" if version else "not active"
         what = f"{shown['ticker']} {version}, {status}" if version else f"{shown['ticker']}, {status}"
         console.print(f"[bold]{escape(what)}[/] [dim]judged {shown['decided_at']:%Y-%m-%d %H:%M}[/]", highlight=False)
-        for line in shown["card"]:
+        for line in shown["model_card"]:
             console.print(Padding(escape(f"· {line}"), (0, 0, 0, 2)), highlight=False)

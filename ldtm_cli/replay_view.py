@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ldtm_lib.audit.replay import Comparison, Replay, Value, replay
+from ldtm_lib.audit.replay import FieldComparison, RecordedValue, Replay, replay
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import exchange_calendar
 
@@ -53,13 +53,13 @@ def _summary(found: Replay) -> str:
     return f"[red]differs[/] in {names}"
 
 
-def _verdict(compared: Comparison) -> str:
+def _verdict(compared: FieldComparison) -> str:
     if compared.is_same:
         return "equal" if compared.on_record == compared.recomputed else "equal but for rounding"
     return "[red]differs[/]" + (f": {escape(compared.remark)}" if compared.remark else "")
 
 
-def _shown(value: Value) -> str:
+def _shown(value: RecordedValue) -> str:
     """A value at full length, but for the digits of a SHA-256."""
     if value is None:
         return NOTHING

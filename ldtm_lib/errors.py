@@ -1,4 +1,4 @@
-"""One tree of errors: each class is a kind of trouble, each message names the thing, the value and the remedy."""
+"""One tree of errors: each class is a kind of problem, each message names the object, the value and the remedy."""
 
 
 class LdtmError(Exception):

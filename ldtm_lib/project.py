@@ -62,7 +62,7 @@ def open_project(config: Path, environ: Mapping[str, str]) -> Project:
 def checked_url(url: str) -> str:
     """The URL; raises ConfigurationError, which shows nothing of it, for what is none or would be read otherwise.
 
-    A password with a bare `/` or `@` would be taken for a host, and be told as such by whoever cannot find it.
+    A password with a bare `/` or `@` would be taken for a host and appear in the message of a failed look-up.
     """
     if not url.startswith(("postgresql://", "postgres://")):
         raise ConfigurationError(

@@ -1,4 +1,4 @@
-"""The exchange calendar: which days trade, when they open and close, and which session each horizon speaks about."""
+"""The exchange calendar: which days trade, when they open and close, and the target session of each horizon."""
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -23,7 +23,7 @@ FIRST_DAY = date(1990, 1, 2)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Targets:
-    """The sessions that a forecast made after the close of one session speaks about."""
+    """The target sessions of a forecast made after the close of one session."""
 
     next_day: date
     next_monday: date

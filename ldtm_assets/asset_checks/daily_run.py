@@ -12,7 +12,7 @@ from ldtm_lib.daily_run.freshness import named, sessions_with_gaps
 from ldtm_lib.database.clock import last_closed_session
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.ledger.fillbacks import overdue
-from ldtm_lib.ledger.monitoring import Watch
+from ldtm_lib.ledger.monitoring import MonitoringReport
 from ldtm_lib.ledger.snapshots import SnapshotReport, missing_rows
 from ldtm_lib.prices.quarantine import open_quarantine
 from ldtm_lib.project import Project
@@ -169,7 +169,9 @@ def _verdict_on(
     )
 
 
-def watch_check(context: dg.AssetExecutionContext, project: Project, watch: Watch) -> Iterator[dg.AssetCheckResult]:
+def watch_check(
+    context: dg.AssetExecutionContext, project: Project, watch: MonitoringReport
+) -> Iterator[dg.AssetCheckResult]:
     """Evaluate the check of the active models, if it was asked for: who fell below the gate, and who is close to it."""
     if HOLD_UP not in asked_of(context):
         return

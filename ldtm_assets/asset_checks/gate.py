@@ -1,4 +1,4 @@
-"""The gate in the pages: a check per rule, evaluated for every ticker, and one about all of them together.
+"""The gate in the UI: a check per rule, evaluated for every ticker, and one about all of them together.
 
 A ticker's failed check blocks that ticker's promotion and no other one's: the library promotes what passes, these
 checks show why. They do not block downstream assets, which would stop all tickers for one.
@@ -12,7 +12,7 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetC
 
 from ldtm_assets.asset_checks.results import asked_of, listed
 from ldtm_lib.gate.evidence import Evidence
-from ldtm_lib.gate.multiple_testing import Standing
+from ldtm_lib.gate.multiple_testing import MultipleTesting
 from ldtm_lib.gate.strict import strict_rules
 from ldtm_lib.gate.universe import Universe
 from ldtm_lib.gate.verdict import Rule, Verdict
@@ -119,7 +119,7 @@ def _evaluation(
     for rule in rules:
         prefix = "" if len(rules) == 1 else f"{rule.rule.replace('_', ' ')}: "
         metadata |= {f"{prefix}{k}": v for k, v in (("figure", rule.figure), ("bound", rule.bound)) if v is not None}
-    metadata |= _figures(name, verdict.evidence, verdict.standing)
+    metadata |= _figures(name, verdict.evidence, verdict.multiple_testing)
     return dg.AssetCheckEvaluation(
         asset_key=REGISTRY,
         check_name=name,
@@ -141,13 +141,13 @@ def _rules_of(name: str, verdict: Verdict, gate: GateConfig) -> list[Rule]:
     if name == STRICT:
         found = [rule for rule in verdict.rules if rule.rule not in four]
         if not found and verdict.evidence is not None:
-            found = list(strict_rules(verdict.evidence, verdict.standing, gate))
+            found = list(strict_rules(verdict.evidence, verdict.multiple_testing, gate))
     else:
         found = [rule for rule in verdict.rules if rule.rule == RULES[name][0]]
     return found or list(verdict.failures)
 
 
-def _figures(name: str, evidence: Evidence | None, standing: Standing | None) -> Metadata:
+def _figures(name: str, evidence: Evidence | None, multiple_testing: MultipleTesting | None) -> Metadata:
     """What a rule's figure should be read beside."""
     if evidence is None:
         return {}
@@ -160,7 +160,7 @@ def _figures(name: str, evidence: Evidence | None, standing: Standing | None) ->
             "a coin does as well with probability": evidence.coin_p,
             "always up was right": evidence.base_rate,
             "Pesaran-Timmermann p": evidence.timing_p,
-            **_among_others(standing),
+            **_multiple_testing_figures(multiple_testing),
         }
     if name == "price_error":
         figures: Metadata = {}
@@ -177,15 +177,15 @@ def _figures(name: str, evidence: Evidence | None, standing: Standing | None) ->
     return {}
 
 
-def _among_others(standing: Standing | None) -> Metadata:
-    if standing is None:
+def _multiple_testing_figures(multiple_testing: MultipleTesting | None) -> Metadata:
+    if multiple_testing is None:
         return {}
     return {
-        "false discovery rate (q)": standing.q_value,
-        "judged on the same evening": standing.num_judged,
-        "tickers of that evening": standing.num_tickers,
-        "trainings of this ticker so far": standing.num_trainings,
-        "settings tried": standing.num_settings,
+        "false discovery rate (q)": multiple_testing.q_value,
+        "judged for the same session": multiple_testing.num_judged,
+        "tickers of that session": multiple_testing.num_tickers,
+        "trainings of this ticker so far": multiple_testing.num_trainings,
+        "settings tried": multiple_testing.num_settings,
     }
 
 
@@ -227,7 +227,7 @@ def _table(promotions: Sequence[Promotion]) -> dg.MetadataValue:
 
 
 def _cells(promotion: Promotion) -> tuple[str, ...]:
-    evidence, standing = promotion.verdict.evidence, promotion.verdict.standing
+    evidence, multiple_testing = promotion.verdict.evidence, promotion.verdict.multiple_testing
     passed = "yes" if promotion.verdict.passed else "no"
     if evidence is None:
         return (promotion.ticker, passed, *[""] * 7)
@@ -240,7 +240,7 @@ def _cells(promotion: Promotion) -> tuple[str, ...]:
         _share(evidence.coin_passes),
         _share(evidence.base_rate),
         f"{evidence.timing_p:.3f}",
-        "" if standing is None else f"{standing.q_value:.3f}",
+        "" if multiple_testing is None else f"{multiple_testing.q_value:.3f}",
         "" if next_day.relative_error is None else f"{next_day.relative_error:.3f}",
     )
 

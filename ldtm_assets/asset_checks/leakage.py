@@ -8,7 +8,7 @@ import dagster as dg
 from ldtm_assets.asset_checks.results import asked_of, listed
 from ldtm_assets.asset_checks.scope import verdict
 from ldtm_assets.partitions import Cell
-from ldtm_lib.audit.point_in_time import hindsight, sampled_window_leaks
+from ldtm_lib.audit.point_in_time import check_point_in_time, sampled_window_leaks
 from ldtm_lib.daily_run.freshness import named
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
@@ -70,7 +70,7 @@ def leakage_checks(
             )
         if HINDSIGHT in asked:
             reports = [
-                hindsight(
+                check_point_in_time(
                     conn,
                     calendar,
                     settings,

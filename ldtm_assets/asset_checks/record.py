@@ -6,7 +6,7 @@ import dagster as dg
 
 from ldtm_assets.asset_checks.results import asked_of, listed
 from ldtm_lib.audit.publications.protocol import Publication
-from ldtm_lib.audit.sealing import Closing
+from ldtm_lib.audit.sealing import SealingReport
 from ldtm_lib.audit.verify import verify
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
@@ -33,7 +33,7 @@ def record_checks(
     project: Project,
     calendar: Calendar,
     publications: Sequence[Publication],
-    closing: Closing,
+    sealing: SealingReport,
 ) -> Iterator[dg.AssetCheckResult]:
     """Evaluate those checks of the record as a whole that were asked for."""
     asked = asked_of(context)
@@ -41,12 +41,12 @@ def record_checks(
         yield dg.AssetCheckResult(
             asset_key="snapshots",
             check_name=PUBLISHED,
-            passed=not closing.failures,
+            passed=not sealing.failures,
             severity=dg.AssetCheckSeverity.WARN,
             metadata={
-                "newest seal": closing.newest.seal_id if closing.newest else "none",
-                "published now": listed(f"{name}: {number}" for name, number in closing.published.items()),
-                "failed, tried again with the next seal": listed(f"{n}: {why}" for n, why in closing.failures.items()),
+                "newest seal": sealing.newest.seal_id if sealing.newest else "none",
+                "published now": listed(f"{name}: {number}" for name, number in sealing.published.items()),
+                "failed, tried again with the next seal": listed(f"{n}: {why}" for n, why in sealing.failures.items()),
             },
         )
     if INTACT in asked:

@@ -25,11 +25,11 @@ from ldtm_assets.automation.dead_runs import put_mark
 from ldtm_assets.jobs import EVENING_ASSETS, WAITING_TAG
 from ldtm_assets.partitions import Cell, earlier_sessions, same_ticker
 from ldtm_assets.resources import ProjectResource
-from ldtm_lib.audit.sealing import close_evening
+from ldtm_lib.audit.sealing import seal_and_publish
 from ldtm_lib.database.clock import now
 from ldtm_lib.database.migrate import extend_calendar
-from ldtm_lib.ledger.monitoring import watch_active_models
-from ldtm_lib.ledger.removed_tickers import with_open_forecasts
+from ldtm_lib.ledger.fillbacks import tickers_with_open_fills
+from ldtm_lib.ledger.monitoring import monitor_active_models
 from ldtm_lib.ledger.snapshots import SnapshotReport
 from ldtm_lib.sessions import ONE_MONTH_SESSIONS, exchange_calendar
 
@@ -106,7 +106,7 @@ def evening(cells: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
             extend_calendar(conn, calendar)
             moment = now(conn)
             asked = sort_out(cells, opened.settings, calendar, moment)
-            open_tickers = with_open_forecasts(conn, {cell.ticker for cell in asked.departed})
+            open_tickers = tickers_with_open_fills(conn, {cell.ticker for cell in asked.departed})
         followed = [cell for cell in asked.departed if cell.ticker in open_tickers]
         departed: dict[str, Metadata] = {
             cell.key: {"left the universe": str(opened.settings.retired[cell.ticker])} for cell in asked.departed
@@ -144,7 +144,7 @@ def evening(cells: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
         if "fillbacks" in selected:
             yield from conclude("fillbacks", fill_actuals(opened, [*ready, *followed]))
             with opened.database.transaction() as conn:
-                watch = watch_active_models(conn, opened.settings)
+                watch = monitor_active_models(conn, opened.settings)
             yield from watch_check(context, opened, watch)
             for alert in watch.alerts:
                 context.log.log(alert.severity.upper(), f"{alert.subject}: {alert.summary}")
@@ -153,8 +153,8 @@ def evening(cells: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
         yield from leakage_checks(context, opened, calendar, asked.ready)
         if {"snapshots", "fillbacks"} & outcomes.keys():
             publications = all_publications(opened, context.instance)
-            closing = close_evening(opened.database, publications)
-            context.log.info(closing.line)
+            closing = seal_and_publish(opened.database, publications)
+            context.log.info(closing.summary)
             yield from record_checks(context, opened, calendar, publications, closing)
         finish(opened, attempted, outcomes)
         if failed:

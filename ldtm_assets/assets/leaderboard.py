@@ -5,7 +5,7 @@ import dagster as dg
 from ldtm_assets.assets.leaderboard_charts import pictures_of
 from ldtm_assets.partitions import as_a_whole
 from ldtm_assets.resources import ProjectResource
-from ldtm_lib.ledger.leaderboard import Leaderboard, Score, Standing
+from ldtm_lib.ledger.leaderboard import Leaderboard, LeaderboardRow, Score
 from ldtm_lib.ledger.leaderboard import leaderboard as read_leaderboard
 from ldtm_lib.ledger.track_record import track_record
 
@@ -74,7 +74,7 @@ def reasons_as_markdown(board: Leaderboard) -> str:
     return "\n".join(f"- {row.ticker}: {'; '.join(row.gate_reasons)}" for row in refused) or "nobody was refused"
 
 
-def _ranks(row: Standing) -> str:
+def _ranks(row: LeaderboardRow) -> str:
     return "" if row.rank_low is None else f"{row.rank_low}{TO}{row.rank_high}"
 
 

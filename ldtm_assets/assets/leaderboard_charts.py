@@ -3,7 +3,7 @@
 import dagster as dg
 
 from ldtm_assets.assets.images import picture
-from ldtm_lib.ledger.leaderboard import Leaderboard, Standing
+from ldtm_lib.ledger.leaderboard import Leaderboard, LeaderboardRow
 from ldtm_lib.ledger.track_record import TrackRecord
 from ldtm_lib.plots.accuracy_over_time import accuracy_over_time
 from ldtm_lib.plots.calibration import CalibrationPoint, calibration_picture
@@ -43,7 +43,7 @@ def _tickers(board: Leaderboard, kind: str) -> dg.MetadataValue:
     return picture(ranked_tickers(title, [_bar(row) for row in ranked]), of="direction accuracy and error by ticker")
 
 
-def _bar(row: Standing) -> RankedTicker:
+def _bar(row: LeaderboardRow) -> RankedTicker:
     return RankedTicker(
         name=f"{row.rank} {row.ticker}",
         accuracy=row.score.direction_accuracy,

@@ -1,20 +1,15 @@
-"""The gate: which candidate becomes the active model of its ticker, and why the others do not."""
+"""The registry: which candidate becomes the active model of its ticker, and why the others do not."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import dagster as dg
 
 from ldtm_assets.asset_checks.results import listed
 from ldtm_assets.assets.materialization import Metadata, Outcome
-from ldtm_lib.alerts.alert import Alert, raise_alerts
-from ldtm_lib.database.clock import last_closed_session
 from ldtm_lib.errors import FileNotRemoved
-from ldtm_lib.gate.universe import Universe
 from ldtm_lib.project import Project
-from ldtm_lib.registry.gate_alerts import card_of, gate_alerts
-from ldtm_lib.registry.judgement import judge_newest
-from ldtm_lib.registry.promotion import Promotion, promote
+from ldtm_lib.registry.gate_run import GateResult, promotion_card
+from ldtm_lib.registry.promotion import Promotion
 from ldtm_lib.registry.retention import prune
 
 
@@ -31,29 +26,9 @@ def registry_spec(tickers: dg.PartitionsDefinition[str]) -> dg.AssetSpec:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Passage:
-    """What happened at the gate in one run."""
-
-    promotions: list[Promotion]
-    universe: Universe
-    alerts: list[Alert]
-
-    @property
-    def outcome(self) -> Outcome:
-        """What it means for the partitions of the asset: a refused ticker was judged, which is no failure."""
-        return Outcome(done={promotion.ticker: _metadata(promotion) for promotion in self.promotions})
-
-
-def pass_the_gate(project: Project, tickers: Sequence[str], run_id: str) -> Passage:
-    """Judge and promote some tickers in one transaction, which raises the alerts of it as well."""
-    settings = project.settings
-    with project.database.transaction() as conn:
-        judgement = judge_newest(conn, tickers, settings)
-        promotions = promote(conn, project.checkpoint_folder, judgement.decisions, architecture=settings.architecture)
-        alerts = gate_alerts(promotions, run_id=run_id, session=last_closed_session(conn))
-        raise_alerts(conn, alerts)
-    return Passage(promotions=promotions, universe=judgement.universe, alerts=alerts)
+def outcome_of_gate(result: GateResult) -> Outcome:
+    """The outcome of each partition of the asset: a refused ticker was judged, which is not a failure."""
+    return Outcome(done={promotion.ticker: _metadata(promotion) for promotion in result.promotions})
 
 
 def remove_unneeded_files(project: Project, tickers: Sequence[str]) -> str:
@@ -71,6 +46,6 @@ def _metadata(promotion: Promotion) -> Metadata:
         "outcome": promotion.message,
         "passed the gate": promotion.verdict.passed,
         "active version": promotion.version or "none",
-        "card": listed(card_of(promotion)),
+        "model card": listed(promotion_card(promotion)),
         **rules,
     }

@@ -16,7 +16,7 @@ from ldtm_assets.asset_checks.training import training_check, training_check_spe
 from ldtm_assets.assets.backtests import backtests_spec, trained_backtests
 from ldtm_assets.assets.checkpoints import checkpoints_spec, trained_checkpoints
 from ldtm_assets.assets.materialization import Metadata, Outcome, fail_if_any_failed, record
-from ldtm_assets.assets.registry import pass_the_gate, registry_spec, remove_unneeded_files
+from ldtm_assets.assets.registry import outcome_of_gate, registry_spec, remove_unneeded_files
 from ldtm_assets.automation.dead_runs import put_mark
 from ldtm_assets.resources import ProjectResource
 from ldtm_assets.training.gpus import GPU_POOL
@@ -25,6 +25,7 @@ from ldtm_assets.training.progress import TrainingReporter
 from ldtm_assets.training.stage import train
 from ldtm_lib.database.clock import last_closed_session
 from ldtm_lib.project import Project
+from ldtm_lib.registry.gate_run import run_gate
 from ldtm_lib.registry.trained_network import Part
 from ldtm_lib.sessions import Calendar, exchange_calendar
 
@@ -111,8 +112,11 @@ class _Retraining:
         if "registry" not in self._selected:
             return
         context, project = self._context, self._project
-        result = pass_the_gate(project, self._tickers, context.run.run_id)
-        yield from self._conclude("registry", result.outcome)
+        with project.database.transaction() as conn:
+            result = run_gate(
+                conn, project.checkpoint_folder, self._tickers, project.settings, run_id=context.run.run_id
+            )
+        yield from self._conclude("registry", outcome_of_gate(result))
         yield from gate_checks(context, result.promotions, result.universe, project.settings.gate)
         for alert in result.alerts:
             context.log.log(alert.severity.upper(), f"{alert.subject}: {alert.summary}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import dagster as dg
 
 from ldtm_assets.training.gpus import GPU_POOL, gpus_here
-from ldtm_lib.gpu.devices import GpuReading
+from ldtm_lib.gpu.devices import GpuInventory
 from ldtm_lib.gpu.locks import occupancies_now
 from ldtm_lib.gpu.slots import job_slots
 from ldtm_lib.project import Project
@@ -44,9 +44,9 @@ def gpu_pool_sensor(project: Callable[[], Project]) -> dg.SensorDefinition:
     return sensor
 
 
-def refresh_gpu_pool(instance: dg.DagsterInstance, project: Project, reading: GpuReading) -> PoolSize:
+def refresh_gpu_pool(instance: dg.DagsterInstance, project: Project, inventory: GpuInventory) -> PoolSize:
     """Set the limit of the pool `gpu` to the jobs that fit now; writes only when it is another one."""
-    occupancies = occupancies_now(project.database, reading)
+    occupancies = occupancies_now(project.database, inventory)
     limit = job_slots(occupancies, project.settings.gpu)
     limits = {pool.name: pool.limit for pool in instance.event_log_storage.get_pool_limits() if not pool.from_default}
     before = limits.get(GPU_POOL)
@@ -56,4 +56,4 @@ def refresh_gpu_pool(instance: dg.DagsterInstance, project: Project, reading: Gp
         f"GPU {occupancy.gpu.index} has {occupancy.gpu.free_mib:,} MiB free and {len(occupancy.held)} of our jobs"
         for occupancy in occupancies
     )
-    return PoolSize(limit=limit, before=before, found=memory or reading.note)
+    return PoolSize(limit=limit, before=before, found=memory or inventory.note)

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 
-from ldtm_lib.gpu.devices import GpuReading, read_gpus
+from ldtm_lib.gpu.devices import GpuInventory, read_gpus
 from ldtm_lib.models.cuda_memory import ask_cuda
 
 GPU_POOL = "gpu"
 
 
-def gpus_here(environ: Mapping[str, str]) -> GpuReading:
+def gpus_here(environ: Mapping[str, str]) -> GpuInventory:
     """The GPUs that an environment does not hide, with their memory at this moment."""
     return read_gpus(visible=environ.get("CUDA_VISIBLE_DEVICES"), cuda_memory=ask_cuda)

@@ -1,4 +1,4 @@
-"""What a verification found to be otherwise than it was recorded, in words that name the row."""
+"""Discrepancies between the tables and the chain that a verification finds, with messages that name the row."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -29,8 +29,8 @@ SENTENCES: dict[What, str] = {
     "added": "was never recorded as an event: it was added past the chain",
     "reordered": "stands at another place in the chain than it was recorded at",
     "misdated": "bears a time that does not lie between its seal and the seal before: it was dated back or ahead",
-    "late": "is marked live and was recorded after the session that it speaks about had opened",
-    "mistargeted": "speaks about other sessions than its run date's",
+    "late": "is marked live and was recorded after its first target session had opened",
+    "mistargeted": "names other target sessions than those of its run date",
     "unknown event": "is of a kind that does not exist: what it was about cannot be checked",
     "doubled": "stands in the chain twice",
 }
@@ -38,7 +38,7 @@ SENTENCES: dict[What, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Discrepancy:
-    """One thing that is not as it was recorded."""
+    """One difference from what was recorded."""
 
     what: What
     event_id: int | None = None

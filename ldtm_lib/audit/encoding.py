@@ -52,7 +52,7 @@ def encode(fields: Sequence[Field], values: Sequence[Value]) -> bytes:
 
 
 def leaf_sha256(canonical: bytes) -> bytes:
-    """The leaf of an event in its evening's Merkle tree (RFC 6962, section 2.1)."""
+    """The leaf of an event in the Merkle tree of its seal (RFC 6962, section 2.1)."""
     return hashlib.sha256(LEAF + canonical).digest()
 
 

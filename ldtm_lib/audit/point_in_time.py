@@ -1,7 +1,7 @@
-"""Forecasts that were shown bars from after they were recorded, and windows of an evening that know the future.
+"""Point-in-time check: find forecasts that used bars recorded after them, and stored windows with look-ahead.
 
-Whether the bars of a row were there when it was recorded is asked of every row of a run date. Whether its window is
-made of them takes making it again, hence it is asked of a sample.
+The check of recording times covers every row of a run date. The check of windows rebuilds each one, so it covers a
+sample.
 """
 
 from collections import Counter
@@ -23,30 +23,30 @@ from ldtm_lib.prices.stored_bars import current_bars
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import Settings
 
-Kind = Literal["recorded before its bars", "without its newest bar", "window of later bars", "window of no bars"]
+FindingKind = Literal["recorded before its bars", "without its newest bar", "window of later bars", "window of no bars"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hindsight:
-    """One row of the ledger that knew, or may have known, more than it says."""
+class PointInTimeFinding:
+    """One row of the ledger that used, or may have used, later bars than it names."""
 
     ticker: str
     run_date: date
-    kind: Kind
+    kind: FindingKind
     message: str
     """A sentence that names the ticker and the run date."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HindsightReport:
-    """What the rows of one run date had seen when they were recorded."""
+class PointInTimeReport:
+    """The result of the point-in-time check of one run date."""
 
     run_date: date
     num_rows: int
     """Rows of the run date, abstentions included; each was held against the clock."""
     num_sampled: int
     """Of these, rows whose window was made again."""
-    findings: tuple[Hindsight, ...]
+    findings: tuple[PointInTimeFinding, ...]
 
     @property
     def is_clean(self) -> bool:
@@ -59,7 +59,7 @@ class HindsightReport:
         return dict(Counter(found.kind for found in self.findings))
 
 
-def hindsight(
+def check_point_in_time(
     conn: Connection,
     calendar: Calendar,
     settings: Settings,
@@ -68,7 +68,7 @@ def hindsight(
     tickers: Sequence[str],
     num_sampled: int,
     seed: int,
-) -> HindsightReport:
+) -> PointInTimeReport:
     """Search the rows of a run date for bars that were recorded after them; writes nothing.
 
     Of every row of the run date the bars that it names must have been recorded by then, and its newest one must be on
@@ -82,7 +82,7 @@ def hindsight(
     drawn = np.random.default_rng([seed, run_date.toordinal()]).permutation(len(shown))[:num_sampled]
     sampled = [row for n, row in enumerate(shown) if n in drawn]
     findings += [found for row in sampled if (found := _window(conn, row, settings, calendar))]
-    return HindsightReport(run_date=run_date, num_rows=len(rows), num_sampled=len(sampled), findings=tuple(findings))
+    return PointInTimeReport(run_date=run_date, num_rows=len(rows), num_sampled=len(sampled), findings=tuple(findings))
 
 
 def sampled_window_leaks(
@@ -97,7 +97,7 @@ def sampled_window_leaks(
 ) -> dict[str, WindowLeaks]:
     """Search windows of a few tickers, as they are stored up to a session, for what they could not know.
 
-    Which tickers is drawn by the session: the same ones whenever it is asked, others on another evening. One without
+    The tickers are drawn by the session: the same for one session, others for another. One without
     bars is absent.
     """
     drawn = np.random.default_rng(session.toordinal()).permutation(sorted(set(tickers)))[:num_sampled]
@@ -115,7 +115,7 @@ def sampled_window_leaks(
 
 def _clock(
     ticker: str, run_date: date, recorded_at: datetime, bars_recorded_until: datetime, has_its_newest_bar: bool
-) -> Hindsight | None:
+) -> PointInTimeFinding | None:
     if bars_recorded_until > recorded_at:
         return _found(
             ticker,
@@ -133,7 +133,7 @@ def _clock(
     return None
 
 
-def _window(conn: Connection, row: SnapshotRow, settings: Settings, calendar: Calendar) -> Hindsight | None:
+def _window(conn: Connection, row: SnapshotRow, settings: Settings, calendar: Calendar) -> PointInTimeFinding | None:
     """What is wrong with the window of a row, or None when it is made of the bars that the row names."""
     stored = input_windows.read_shown(conn, row.run_date, row.ticker, sha256=row.window_sha256, until=row.recorded_at)
     later = {"ticker": row.ticker, "last": row.run_date, "moment": row.bars_recorded_until}
@@ -160,7 +160,7 @@ def _window(conn: Connection, row: SnapshotRow, settings: Settings, calendar: Ca
     )
 
 
-def _found(ticker: str, run_date: date, kind: Kind, what: str) -> Hindsight:
-    return Hindsight(
+def _found(ticker: str, run_date: date, kind: FindingKind, what: str) -> PointInTimeFinding:
+    return PointInTimeFinding(
         ticker=ticker, run_date=run_date, kind=kind, message=f"the forecast of {ticker} on {run_date} {what}"
     )

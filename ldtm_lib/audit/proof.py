@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
-from ldtm_lib.audit import events, seals
+from ldtm_lib.audit import events
 from ldtm_lib.audit.encoding import Field, Value
 from ldtm_lib.audit.events import Event
 from ldtm_lib.audit.merkle import audit_path
 from ldtm_lib.audit.seal import SEAL_FIELDS, Seal
+from ldtm_lib.audit.sealing import read_seals
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.errors import NotProvable
 
@@ -24,7 +25,7 @@ class Proof:
     """For JSON; docs/record-format.md describes it."""
     num_events: int
     num_unsealed: int
-    """Events of the forecast that no seal speaks for yet: they are not in the proof."""
+    """Events of the forecast that no seal covers yet: they are not in the proof."""
 
 
 def prove(conn: Connection, ticker: str, run_date: date) -> Proof:
@@ -38,12 +39,12 @@ def prove(conn: Connection, ticker: str, run_date: date) -> Proof:
         raise NotProvable(f"there is no forecast of {ticker} on {run_date} in the record")
     if len(found) < num_on_record:
         raise NotProvable(f"not all of what is recorded of {ticker} on {run_date} is there; {REMEDY}")
-    chain = seals.read(conn)
+    chain = read_seals(conn)
     placed = [(event, seal) for event in found if (seal := _seal_of(event, chain)) is not None]
     placed.sort(key=lambda pair: pair[0].key.event != "forecast")
     if not placed or placed[0][0].key.event != "forecast":
         raise NotProvable(
-            f"the forecast of {ticker} on {run_date} is not sealed yet: an evening ends with its seal; "
+            f"the forecast of {ticker} on {run_date} is not sealed yet: a daily run ends with a seal; "
             "`ldtm audit seal` closes it now"
         )
     used = {seal.seal_id: seal for _, seal in placed}

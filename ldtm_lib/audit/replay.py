@@ -25,21 +25,21 @@ from ldtm_lib.prices.stored_bars import bars_as_of
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import ArchitectureConfig, Settings, WindowConfig
 
-Value = float | str | date | datetime | None
+RecordedValue = float | str | date | datetime | None
 
 CAUSES = ("window_sha256", "run_date_close")
-SAID = (*PREDICTIONS, "direction_pred", "abstained_reason", "model_version")
+FORECAST_FIELDS = (*PREDICTIONS, "direction_pred", "abstained_reason", "model_version")
 STORED = "stored_window"
 TARGETS = ("next_day_session", "next_monday_session", "one_month_session")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
+class FieldComparison:
     """One value of a row beside the same value computed again."""
 
     what: str
-    on_record: Value
-    recomputed: Value
+    on_record: RecordedValue
+    recomputed: RecordedValue
     is_same: bool
     """Prices within SAME_PRICE of each other are the same; everything else must be equal."""
     remark: str | None = None
@@ -50,12 +50,12 @@ class Replay:
     """What became of computing one row of the ledger again."""
 
     row: SnapshotRow
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[FieldComparison, ...]
     left_out: str | None = None
     """What of the row there is nothing to compute from."""
 
     @property
-    def differences(self) -> tuple[Comparison, ...]:
+    def differences(self) -> tuple[FieldComparison, ...]:
         """The comparisons that came out different."""
         return tuple(compared for compared in self.comparisons if not compared.is_same)
 
@@ -102,20 +102,20 @@ def replay(
     row = _row(conn, ticker, run_date, settings)
     stored = input_windows.read_shown(conn, run_date, ticker, sha256=row.window_sha256, until=row.recorded_at)
     window = window_again(conn, row, stored, settings.window, calendar)
-    speaker = None if row.abstained_reason is not None else _speaker(conn, row)
-    if speaker is not None:
-        settings = settings.replace(architecture=_architecture(row, folder / speaker.file_name))
+    forecaster = None if row.abstained_reason is not None else _forecaster(conn, row)
+    if forecaster is not None:
+        settings = settings.replace(architecture=_architecture(row, folder / forecaster.file_name))
     (draft,) = draft_all(
         [ticker],
         run_date,
         {} if window is None else {ticker: StoredWindow(window=window, bars_recorded_until=row.bars_recorded_until)},
-        {} if speaker is None else {ticker: speaker},
+        {} if forecaster is None else {ticker: forecaster},
         targets=calendar.targets(run_date),
         now=row.bars_recorded_until,
         folder=folder,
         settings=settings,
     )
-    found = [*_stored_compared(row, stored), *_drafts_compared(row, draft, speaks=speaker is not None)]
+    found = [*_stored_compared(row, stored), *_drafts_compared(row, draft, compare_forecast=forecaster is not None)]
     remarks = {
         "window_sha256": _distance(stored, window),
         "direction_pred": f"with today's neutral_band of {settings.forecast.neutral_band:g}",
@@ -168,22 +168,23 @@ def window_again(
     return window
 
 
-def _speaker(conn: Connection, row: SnapshotRow) -> Forecaster:
+def _forecaster(conn: Connection, row: SnapshotRow) -> Forecaster:
     """The registry's entry of the checkpoint that a row names, which must be of the row's content."""
-    speaker = None
+    forecaster = None
     if row.checkpoint_id is not None:
-        speaker = forecaster_on_record(conn, row.checkpoint_id, row.run_date, simulated=row.kind == "simulated")
-    if speaker is None:
+        forecaster = forecaster_on_record(conn, row.checkpoint_id, row.run_date, simulated=row.kind == "simulated")
+    if forecaster is None:
         raise _impossible(row, f"no checkpoint {row.checkpoint_id} is in the registry; restore the database's backup")
-    named, held = (row.ticker, row.checkpoint_sha256), (speaker.ticker, speaker.file_sha256)
-    if named != held:
+    named, registered = (row.ticker, row.checkpoint_sha256), (forecaster.ticker, forecaster.file_sha256)
+    if named != registered:
         raise _impossible(
             row,
             f"its row names the checkpoint {row.checkpoint_sha256} of {row.ticker}, and number {row.checkpoint_id} in "
-            f"the registry is {speaker.file_sha256} of {speaker.ticker}: one of them was altered; compare both with "
+            f"the registry is {forecaster.file_sha256} of {forecaster.ticker}: one of them was altered; compare both "
+            f"with "
             "a backup",
         )
-    return replace(speaker, version=None) if row.model_status == "candidate" else speaker
+    return replace(forecaster, version=None) if row.model_status == "candidate" else forecaster
 
 
 def _architecture(row: SnapshotRow, path: Path) -> ArchitectureConfig:
@@ -204,7 +205,7 @@ def _left_out(row: SnapshotRow, window: InputWindow | None) -> str | None:
     return f"{row.ticker} {row.abstained_reason}: {nothing}"
 
 
-def _stored_compared(row: SnapshotRow, stored: StoredWindow | None) -> list[Comparison]:
+def _stored_compared(row: SnapshotRow, stored: StoredWindow | None) -> list[FieldComparison]:
     """The stored window beside what the row says of it; nothing for a row without a window."""
     if row.window_sha256 is None:
         return []
@@ -218,18 +219,18 @@ def _stored_compared(row: SnapshotRow, stored: StoredWindow | None) -> list[Comp
     ]
 
 
-def _drafts_compared(row: SnapshotRow, draft: Draft, *, speaks: bool) -> list[Comparison]:
+def _drafts_compared(row: SnapshotRow, draft: Draft, *, compare_forecast: bool) -> list[FieldComparison]:
     """The fields of a row beside those of its draft, as far as either has a value."""
-    names = (*CAUSES, *(SAID if speaks else ()), *TARGETS)
+    names = (*CAUSES, *(FORECAST_FIELDS if compare_forecast else ()), *TARGETS)
     found = [_compared(name, getattr(row, name), getattr(draft, name)) for name in names]
     return [c for c in found if (c.on_record, c.recomputed) != (None, None)]
 
 
-def _compared(what: str, on_record: Value, recomputed: Value) -> Comparison:
+def _compared(what: str, on_record: RecordedValue, recomputed: RecordedValue) -> FieldComparison:
     is_same = on_record == recomputed
     if what in PREDICTIONS and isinstance(on_record, float) and isinstance(recomputed, float):
         is_same = same_price(on_record, recomputed)
-    return Comparison(what=what, on_record=on_record, recomputed=recomputed, is_same=is_same)
+    return FieldComparison(what=what, on_record=on_record, recomputed=recomputed, is_same=is_same)
 
 
 def _sha256_of(window: InputWindow) -> str | None:

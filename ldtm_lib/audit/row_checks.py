@@ -112,8 +112,8 @@ def _surroundings(conn: Connection) -> list[Discrepancy]:
     """What in the schema could hide rows, or make a comparison say something else than it should."""
     rows = conn.execute(query("audit.surroundings")).fetchall()
     return [
-        Discrepancy(what="schema", message=f"{told}: what a statement says of it is not to be relied on")
-        for (told,) in rows
+        Discrepancy(what="schema", message=f"{finding}: what a statement says of it is not to be relied on")
+        for (finding,) in rows
     ]
 
 

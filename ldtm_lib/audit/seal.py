@@ -1,4 +1,4 @@
-"""A seal: what an evening closes with. It commits to every event since the seal before, and to that seal."""
+"""A seal: it ends a daily run and commits to every event since the previous seal, and to that seal."""
 
 import hashlib
 from dataclasses import dataclass

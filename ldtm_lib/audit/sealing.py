@@ -1,18 +1,20 @@
-"""The end of an evening: seal what happened, and publish the seal outside of the database."""
+"""Sealing: seal the events of a daily run, read the seals, and publish them outside of the database."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ldtm_lib.audit import seals
+from psycopg.rows import class_row
+
 from ldtm_lib.audit.publications.protocol import Publication, publish_missing
 from ldtm_lib.audit.seal import Seal
-from ldtm_lib.database.connection import Database
+from ldtm_lib.database.connection import Connection, Database
+from ldtm_lib.database.queries import query
 from ldtm_lib.errors import PublicationFailed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Closing:
-    """What the end of an evening left."""
+class SealingReport:
+    """The result of sealing and publishing."""
 
     newest: Seal | None
     """The newest seal there is; None for a record without any."""
@@ -24,8 +26,8 @@ class Closing:
     """Why a publication did not take what it lacks; it is tried again with the next seal."""
 
     @property
-    def line(self) -> str:
-        """What happened, in a line of the log."""
+    def summary(self) -> str:
+        """One line for the log."""
         if self.newest is None:
             return "there is nothing to seal yet"
         seal = self.newest
@@ -38,16 +40,31 @@ class Closing:
         return what + (f"; {where}" if where else "")
 
 
-def close_evening(database: Database, publications: Sequence[Publication]) -> Closing:
-    """Seal every event since the last seal and publish every seal that a publication lacks.
+def create_seal(conn: Connection) -> int | None:
+    """Seal every event since the last seal, computed by the database; returns the seal's number, None without events.
 
-    Each step can be cut off and done again: events wait for the next seal, seals for the next publishing. A publication
-    that fails takes nothing from the others.
+    Waits for transactions that are writing events.
+    """
+    row = conn.execute(query("audit.close")).fetchone()
+    return None if row is None else row[0]
+
+
+def read_seals(conn: Connection, *, first: int = 0) -> list[Seal]:
+    """The seals from a number on, each with the leaves of its events: 32 bytes an event."""
+    with conn.cursor(row_factory=class_row(Seal)) as cursor:
+        return cursor.execute(query("audit.seals"), {"first": first}, binary=True).fetchall()
+
+
+def seal_and_publish(database: Database, publications: Sequence[Publication]) -> SealingReport:
+    """Seal every event since the last seal, and publish every seal that a publication lacks.
+
+    Each step can be interrupted and repeated: events wait for the next seal, seals for the next publishing. A failing
+    publication does not affect the others.
     """
     with database.transaction() as conn:
-        new = seals.close(conn)
+        new = create_seal(conn)
     with database.transaction() as conn:
-        chain = seals.read(conn)
+        chain = read_seals(conn)
     published: dict[str, int] = {}
     failures: dict[str, str] = {}
     for publication in publications:
@@ -55,4 +72,6 @@ def close_evening(database: Database, publications: Sequence[Publication]) -> Cl
             published[publication.name] = publish_missing(publication, chain)
         except PublicationFailed as failed:
             failures[publication.name] = str(failed)
-    return Closing(newest=chain[-1] if chain else None, is_new=new is not None, published=published, failures=failures)
+    return SealingReport(
+        newest=chain[-1] if chain else None, is_new=new is not None, published=published, failures=failures
+    )

@@ -1,7 +1,7 @@
 """Recompute the whole chain from the tables, and compare it with itself and with what was published of it.
 
 Nothing is believed: hashes are worked out anew from columns, trees from hashes, seals from trees. All of it reads one
-state of the database, so that an evening that is being recorded meanwhile disturbs nothing.
+state of the database, so that a daily run in progress does not interfere.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,12 +11,13 @@ from datetime import date, datetime
 import psycopg
 from psycopg.rows import class_row
 
-from ldtm_lib.audit import events, seals
+from ldtm_lib.audit import events
 from ldtm_lib.audit.discrepancies import Discrepancy
 from ldtm_lib.audit.publications.protocol import Publication, Published
 from ldtm_lib.audit.row_checks import check_rows, exchange_sessions
 from ldtm_lib.audit.seal import Seal
 from ldtm_lib.audit.seal_checks import check_seals, compare
+from ldtm_lib.audit.sealing import read_seals
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.database.queries import query
 from ldtm_lib.sessions import Calendar
@@ -25,7 +26,7 @@ WORK_MEM = "256MB"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Coverage:
+class PublicationCoverage:
     """How much of the chain one publication holds."""
 
     name: str
@@ -57,11 +58,11 @@ class AuditReport:
     num_events: int
     num_seals: int
     num_unsealed: int
-    """Events since the last seal: no seal speaks for them yet."""
+    """Events since the last seal: no seal covers them yet."""
     newest_seal: Seal | None
     discrepancies: tuple[Discrepancy, ...]
     """Events in the order of the chain, then rows without one, seals, publications."""
-    publications: tuple[Coverage, ...]
+    publications: tuple[PublicationCoverage, ...]
     live: LiveRows
     notes: tuple[str, ...]
 
@@ -87,7 +88,7 @@ def verify(database: Database, calendar: Calendar, publications: Sequence[Public
 def _verify(conn: Connection, calendar: Calendar, outside: dict[str, Published]) -> AuditReport:
     conn.execute(query("audit.settings"), {"work_mem": WORK_MEM})
     num_events, _ = conn.execute(query("audit.extent")).fetchone() or (0, 0)
-    chain = seals.read(conn)
+    chain = read_seals(conn)
     rows = check_rows(conn, chain, calendar)
     found = [*rows.found, *check_seals(chain, rows.found)]
     for name, published in outside.items():
@@ -146,8 +147,8 @@ def _unreadable(error: psycopg.Error) -> AuditReport:
     )
 
 
-def _coverage(name: str, published: Published, chain: Sequence[Seal]) -> Coverage:
-    return Coverage(
+def _coverage(name: str, published: Published, chain: Sequence[Seal]) -> PublicationCoverage:
+    return PublicationCoverage(
         name=name,
         num_seals=len(published.seals),
         newest=max(published.seals, default=None),

@@ -1,4 +1,4 @@
-"""Windows of stored bars that know the future, found by altering the future and by plain arithmetic.
+"""Look-ahead check: find windows that depend on later bars, by altering those bars and by plain arithmetic.
 
 Nothing here is shared with the code that makes windows: closes, ranges and target sessions are looked up again, one
 sampled window at a time. Axes: S bars of a ticker, W its windows, n sampled windows, F inputs.

@@ -43,7 +43,7 @@ class WindowSet:
     close_max: Float64s
     """(W,) the highest close of the window; where it equals the lowest, targets scale with span 1."""
     target_sessions: Sessions
-    """(W, 3) the sessions that a forecast speaks about."""
+    """(W, 3) the target sessions of a forecast."""
     target_prices: Float64s
     """(W, 3) their closes, NaN where not known."""
     targets: Float32s
@@ -78,7 +78,7 @@ class WindowSet:
         return digest.hexdigest()
 
     def known_by(self, cutoff: date) -> "WindowSet":
-        """What could be had on the evening of a day: bars, windows and labels after it are gone."""
+        """The windows that were known after the close of a day: without later bars, windows and labels."""
         day = np.datetime64(cutoff)
         num_bars = int(np.searchsorted(self.bar_sessions, day, side="right"))
         num_windows = int(np.searchsorted(self.sessions, day, side="right"))

@@ -1,4 +1,4 @@
-"""From bars to windows: all of history for training, the newest session for an evening's forecast."""
+"""Build windows from bars: all of history for training, the newest session for a daily forecast."""
 
 import hashlib
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from ldtm_lib.settings import WindowConfig
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class InputWindow:
-    """What one ticker's model is shown on one evening, or in words why there is nothing to show."""
+    """The input of one ticker's model for one session, or the reason why there is none."""
 
     ticker: str
     session: date

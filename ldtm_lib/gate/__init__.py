@@ -1,1 +1,1 @@
-"""What a candidate must show to become active: rules, the evidence beside them, and both in plain words."""
+"""The gate: the rules that a candidate must pass to become active, the evidence, and the model card."""

@@ -1,4 +1,4 @@
-"""What a backtest shows beyond the gate's four rules: how sure its figures are, and what luck alone would do."""
+"""Evidence of a backtest beside the gate's four rules: confidence intervals, and what chance alone would give."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -86,10 +86,10 @@ class Evidence:
 
 
 def evidence_from(fields: Mapping[str, object]) -> Evidence:
-    """The evidence that JSON holds."""
+    """Parse evidence from JSON."""
     horizons: Sequence[Mapping[str, object]] = fields["horizons"]  # pyright: ignore[reportAssignmentType]
-    told = {**fields, "horizons": tuple(HorizonEvidence(**shown) for shown in horizons)}  # pyright: ignore[reportArgumentType]
-    return Evidence(**told)  # pyright: ignore[reportArgumentType]
+    parsed = {**fields, "horizons": tuple(HorizonEvidence(**shown) for shown in horizons)}  # pyright: ignore[reportArgumentType]
+    return Evidence(**parsed)  # pyright: ignore[reportArgumentType]
 
 
 def evidence_of(reports: Sequence[FoldReport], gate: GateConfig, neutral_band: float) -> Evidence:

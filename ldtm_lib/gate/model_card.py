@@ -1,17 +1,14 @@
-"""A verdict in plain words, for whoever owns the money and is no statistician."""
+"""The model card: a verdict of the gate in plain sentences, for readers who are not statisticians."""
 
 from ldtm_lib.gate.evidence import HORIZON_WORDS, Evidence, HorizonEvidence
-from ldtm_lib.gate.multiple_testing import Standing
+from ldtm_lib.gate.multiple_testing import MultipleTesting
 from ldtm_lib.gate.verdict import Verdict
 
 NO_DIRECTION = "It called no direction at all."
 
 
-def card(ticker: str, version: str | None, verdict: Verdict) -> list[str]:
-    """The lines of a promotion's card, or of a refusal's where there is no version; one sentence or two a line.
-
-    A verdict from before there was evidence has fewer lines.
-    """
+def model_card(ticker: str, version: str | None, verdict: Verdict) -> list[str]:
+    """The lines of the model card of a promotion, or of a refusal if `version` is None; one or two sentences a line."""
     lines = [_decision(ticker, version, verdict)]
     lines += [f"Failed: {rule.reason}." for rule in verdict.failures]
     if verdict.evidence is None:
@@ -19,11 +16,11 @@ def card(ticker: str, version: str | None, verdict: Verdict) -> list[str]:
     else:
         lines += [
             *_direction_lines(verdict.evidence),
-            *_luck_lines(verdict.evidence, verdict.standing),
+            *_luck_lines(verdict.evidence, verdict.multiple_testing),
             *(_error_line(shown) for shown in verdict.evidence.horizons),
         ]
-    if verdict.standing is not None:
-        lines += _standing_lines(ticker, verdict.standing)
+    if verdict.multiple_testing is not None:
+        lines += _multiple_testing_lines(ticker, verdict.multiple_testing)
     return lines
 
 
@@ -58,17 +55,21 @@ def _direction_lines(evidence: Evidence) -> list[str]:
     return lines
 
 
-def _luck_lines(evidence: Evidence, standing: Standing | None) -> list[str]:
+def _luck_lines(evidence: Evidence, multiple_testing: MultipleTesting | None) -> list[str]:
     if not evidence.num_directional:
         return []
     coin = (
         f"A coin would have been right as often with probability {_probability(evidence.coin_p)}, and would have "
         f"passed the direction rule with probability {_probability(evidence.coin_passes)}"
     )
-    if standing is None or standing.num_judged == 1:
+    if multiple_testing is None or multiple_testing.num_judged == 1:
         return [f"{coin}."]
-    coins = f"{standing.coins_expected:.1f}" if standing.coins_expected < 1 else f"{standing.coins_expected:.0f}"
-    return [f"{coin}; of {standing.num_judged} coins, one for each ticker judged, about {coins} would have."]
+    coins = (
+        f"{multiple_testing.coins_expected:.1f}"
+        if multiple_testing.coins_expected < 1
+        else f"{multiple_testing.coins_expected:.0f}"
+    )
+    return [f"{coin}; of {multiple_testing.num_judged} coins, one for each ticker judged, about {coins} would have."]
 
 
 def _error_line(shown: HorizonEvidence) -> str:
@@ -90,20 +91,22 @@ def _error_line(shown: HorizonEvidence) -> str:
     return f"{ratio} (as bad by luck: p {_p(shown.p_worse)})."
 
 
-def _standing_lines(ticker: str, standing: Standing) -> list[str]:
-    settings = "setting" if standing.num_settings == 1 else "different settings"
+def _multiple_testing_lines(ticker: str, multiple_testing: MultipleTesting) -> list[str]:
+    settings = "setting" if multiple_testing.num_settings == 1 else "different settings"
     trained = (
-        f"This was training no. {standing.num_trainings} of {ticker}, with {standing.num_settings} {settings} so far; "
+        f"This was training no. {multiple_testing.num_trainings} of {ticker}, with {multiple_testing.num_settings} "
+        f"{settings} so far; "
         "the more are tried, the better the luckiest one looks. The strict gate allows for the settings, not for the "
         "trainings."
     )
-    if standing.num_tickers == 1:
-        return [trained, f"{ticker} was the only ticker of that evening."]
+    if multiple_testing.num_tickers == 1:
+        return [trained, f"{ticker} was the only ticker of that session."]
     return [
         trained,
-        f"{standing.num_judged} of {standing.num_tickers} tickers were judged by then. Whoever believes in the timing "
+        f"{multiple_testing.num_judged} of {multiple_testing.num_tickers} tickers were judged by then. Whoever "
+        f"believes in the timing "
         "of this one, and of "
-        f"all that did better, must expect up to {_probability(standing.q_value)} of them to be luck.",
+        f"all that did better, must expect up to {_probability(multiple_testing.q_value)} of them to be luck.",
     ]
 
 

@@ -1,4 +1,4 @@
-"""Where a ticker stands among all that were judged with it, and after how many trials of its own."""
+"""Multiple testing: false discovery rate among the tickers judged together, and the number of trials of each."""
 
 import dataclasses
 import math
@@ -11,7 +11,7 @@ from ldtm_lib.statistics.false_discovery import q_values
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trials:
-    """How often a ticker was tried before it came to this."""
+    """The number of trainings and settings that a ticker was tried with."""
 
     num_trainings: int
     """Of the ticker so far, this one included."""
@@ -21,8 +21,8 @@ class Trials:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JudgedBefore:
-    """What is left of a ticker's evidence that was judged earlier on the same evening."""
+class EarlierJudgement:
+    """Figures kept of another ticker that was trained on the same session and judged earlier."""
 
     p_value: float
     """Of its timing, adjusted for the settings that were tried."""
@@ -31,13 +31,13 @@ class JudgedBefore:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """A ticker among those that were judged with it."""
+class MultipleTesting:
+    """The multiple-testing figures of a ticker among those that were judged with it."""
 
     num_trainings: int
     num_settings: int
     num_tickers: int
-    """Tickers of the same evening, this one included: the family of the false discovery rate."""
+    """Tickers trained on the same session, this one included: the family of the false discovery rate."""
     num_judged: int
     """Those of them that were judged by then."""
     q_value: float
@@ -50,22 +50,22 @@ class Standing:
         return dataclasses.asdict(self)
 
 
-def standing_from(fields: Mapping[str, object]) -> Standing:
-    """The standing that JSON holds."""
-    return Standing(**fields)  # pyright: ignore[reportArgumentType]
+def multiple_testing_from(fields: Mapping[str, object]) -> MultipleTesting:
+    """Parse the figures from JSON."""
+    return MultipleTesting(**fields)  # pyright: ignore[reportArgumentType]
 
 
-def adjusted_p(evidence: Evidence, tried: Trials | Standing) -> float:
+def adjusted_p(evidence: Evidence, tried: Trials | MultipleTesting) -> float:
     """The p-value of a ticker's timing, were the luckiest of all settings tried picked (Bonferroni)."""
     return min(1.0, evidence.timing_p * max(1, tried.num_settings))
 
 
-def standings(
-    evidence: Mapping[str, Evidence], trials: Mapping[str, Trials], others: Mapping[str, JudgedBefore | None]
-) -> dict[str, Standing]:
-    """The standing of every ticker with evidence, which must have its trials.
+def multiple_testing_of(
+    evidence: Mapping[str, Evidence], trials: Mapping[str, Trials], others: Mapping[str, EarlierJudgement | None]
+) -> dict[str, MultipleTesting]:
+    """The multiple-testing figures of every ticker with evidence, which must have its trials.
 
-    `others` are the further tickers of the same evening: what was judged of them before, or None for those that were
+    `others` are the other tickers of the same session: what was judged of them before, or None for those that were
     not judged yet. They belong to the family in any case, as if blind calls were sure to do as well (p = 1), so that
     it pays nobody to be judged first or alone. A ticker in both counts once, with its evidence.
     """
@@ -77,7 +77,7 @@ def standings(
     )
     coins = [judged.coin_passes for judged in (*judged_before, *evidence.values())]
     return {
-        ticker: Standing(
+        ticker: MultipleTesting(
             num_trainings=trials[ticker].num_trainings,
             num_settings=trials[ticker].num_settings,
             num_judged=len(coins),

@@ -8,7 +8,7 @@ import numpy as np
 
 from ldtm_lib.backtest.walk_forward import NO_LEAKS, FoldReport, Prices
 from ldtm_lib.gate.evidence import NEXT_DAY, evidence_of
-from ldtm_lib.gate.multiple_testing import Standing
+from ldtm_lib.gate.multiple_testing import MultipleTesting
 from ldtm_lib.gate.strict import strict_rules
 from ldtm_lib.gate.verdict import Rule, Verdict
 from ldtm_lib.settings import GateConfig
@@ -42,13 +42,13 @@ def judge(
     )
 
 
-def confirm(verdict: Verdict, standing: Standing | None, gate: GateConfig) -> Verdict:
-    """A verdict of `judge` with its standing among those judged beside it.
+def confirm(verdict: Verdict, multiple_testing: MultipleTesting | None, gate: GateConfig) -> Verdict:
+    """A verdict of `judge` with its multiple-testing figures.
 
     With `gate.strict` the strict gate's rules join the four; without it the rules stay as they are.
     """
-    stricter = strict_rules(verdict.evidence, standing, gate) if gate.strict else ()
-    return replace(verdict, rules=verdict.rules + stricter, standing=standing)
+    stricter = strict_rules(verdict.evidence, multiple_testing, gate) if gate.strict else ()
+    return replace(verdict, rules=verdict.rules + stricter, multiple_testing=multiple_testing)
 
 
 def refusal(rule: str, reason: str) -> Verdict:

@@ -1,7 +1,7 @@
 """The rules of the strict gate: figures must hold beyond luck, and beyond what a constant would do."""
 
 from ldtm_lib.gate.evidence import HORIZON_WORDS, Evidence, HorizonEvidence
-from ldtm_lib.gate.multiple_testing import Standing, adjusted_p
+from ldtm_lib.gate.multiple_testing import MultipleTesting, adjusted_p
 from ldtm_lib.gate.verdict import Rule
 from ldtm_lib.settings import GateConfig
 
@@ -9,20 +9,26 @@ COIN = 0.5
 NO_DIRECTION = "no next-day forecast names a direction"
 
 
-def strict_rules(evidence: Evidence | None, standing: Standing | None, gate: GateConfig) -> tuple[Rule, ...]:
+def strict_rules(
+    evidence: Evidence | None, multiple_testing: MultipleTesting | None, gate: GateConfig
+) -> tuple[Rule, ...]:
     """The strict gate's rules, applied; a single failed one where there is nothing to apply them to."""
     if evidence is None:
         return (_missing("evidence", "no evidence was worked out, which the strict gate rests on"),)
-    if standing is None:
-        return (_missing("standing", "it was not compared with the tickers judged beside it, as the strict gate asks"),)
+    if multiple_testing is None:
+        return (
+            _missing(
+                "multiple_testing", "it was not compared with the tickers judged beside it, as the strict gate asks"
+            ),
+        )
     return (
         _direction_interval(evidence),
         _best_constant(evidence),
-        _timing(evidence, standing, gate.significance),
+        _timing(evidence, multiple_testing, gate.significance),
         _against_no_change(evidence, "next_day", gate.significance, must_beat=True),
         _against_no_change(evidence, "next_monday", gate.significance, must_beat=False),
         _against_no_change(evidence, "one_month", gate.significance, must_beat=False),
-        _false_discovery(standing, gate.max_false_discovery_rate),
+        _false_discovery(multiple_testing, gate.max_false_discovery_rate),
     )
 
 
@@ -57,15 +63,15 @@ def _best_constant(evidence: Evidence) -> Rule:
     )
 
 
-def _timing(evidence: Evidence, standing: Standing, significance: float) -> Rule:
-    p = adjusted_p(evidence, standing)
+def _timing(evidence: Evidence, multiple_testing: MultipleTesting, significance: float) -> Rule:
+    p = adjusted_p(evidence, multiple_testing)
     return Rule(
         rule="timing",
         figure=p,
         bound=significance,
         passed=p <= significance,
         reason=f"blind calls would go with the outcomes as well with probability {p:.2%}, with "
-        f"{standing.num_settings} settings tried; at most {significance:.2%} is allowed",
+        f"{multiple_testing.num_settings} settings tried; at most {significance:.2%} is allowed",
     )
 
 
@@ -97,12 +103,12 @@ def _ratio(shown: HorizonEvidence) -> str:
     return f"mean {words} price error {shown.relative_error:.3f} times that of forecasting no change"
 
 
-def _false_discovery(standing: Standing, bound: float) -> Rule:
+def _false_discovery(multiple_testing: MultipleTesting, bound: float) -> Rule:
     return Rule(
         rule="false_discovery",
-        figure=standing.q_value,
+        figure=multiple_testing.q_value,
         bound=bound,
-        passed=standing.q_value <= bound,
-        reason=f"among {standing.num_tickers} tickers of the evening it counts as a discovery from a false discovery "
-        f"rate of {standing.q_value:.2%} on, at most {bound:.2%} is allowed",
+        passed=multiple_testing.q_value <= bound,
+        reason=f"among {multiple_testing.num_tickers} tickers of the session it counts as a discovery from a false "
+        f"discovery rate of {multiple_testing.q_value:.2%} on, at most {bound:.2%} is allowed",
     )

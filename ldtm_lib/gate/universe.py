@@ -1,4 +1,4 @@
-"""All tickers of an evening together: tickers move with each other, and 103 of them are not 103 witnesses."""
+"""Direction accuracy pooled over all tickers judged together, corrected for the correlation between tickers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from ldtm_lib.statistics.wilson import Interval, wilson_interval
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Universe:
-    """What the backtests of many tickers show together of next-day direction."""
+    """Next-day direction accuracy of many tickers' backtests together."""
 
     num_tickers: int
     """Those that named a direction at least once."""
@@ -35,7 +35,7 @@ class Universe:
 
 
 def universe_of(reports: Mapping[str, Sequence[FoldReport]], gate: GateConfig, neutral_band: float) -> Universe:
-    """What the folds of many tickers show together. `neutral_band` is as in `judge`."""
+    """Pool the folds of many tickers. `neutral_band` is as in `judge`."""
     hits_of = {ticker: hits for ticker, folds in reports.items() if (hits := _hits(folds, neutral_band))}
     sessions = sorted({session for hits in hits_of.values() for session in hits})
     place_of = {session: place for place, session in enumerate(sessions)}

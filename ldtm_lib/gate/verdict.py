@@ -1,9 +1,9 @@
-"""What the gate says about one candidate: its rules, and the evidence that is worked out beside them."""
+"""The verdict of the gate on one candidate: the rules applied, and the evidence beside them."""
 
 from dataclasses import dataclass
 
 from ldtm_lib.gate.evidence import Evidence
-from ldtm_lib.gate.multiple_testing import Standing
+from ldtm_lib.gate.multiple_testing import MultipleTesting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,13 +21,13 @@ class Rule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What the gate says about one candidate, rule by rule. Evidence and standing decide nothing by themselves."""
+    """The verdict of the gate on one candidate, rule by rule; evidence and multiple testing are for the reader."""
 
     rules: tuple[Rule, ...]
     evidence: Evidence | None = None
-    """What its backtest shows; None where nothing was tested, and in verdicts from before there was evidence."""
-    standing: Standing | None = None
-    """Its place among those that were judged with it; None before all of them are."""
+    """Figures of its backtest; None if nothing was tested."""
+    multiple_testing: MultipleTesting | None = None
+    """Its figures among those that were judged with it; None until all of them are judged."""
 
     @property
     def passed(self) -> bool:

@@ -1,1 +1,1 @@
-"""The GPUs of a machine, how many training jobs fit beside their other tenants, and who holds which place."""
+"""The GPUs of a machine, the number of training jobs that fit beside other processes, and leases on their slots."""

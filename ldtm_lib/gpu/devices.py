@@ -20,8 +20,8 @@ class Gpu:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GpuReading:
-    """What was found, or in words why nothing was."""
+class GpuInventory:
+    """The GPUs found, and a note that says why others were not."""
 
     gpus: tuple[Gpu, ...]
     note: str
@@ -38,29 +38,31 @@ class CudaGpu:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CudaAnswer:
-    """What CUDA reports, in its own order, or in words why it reports nothing."""
+    """The GPUs that CUDA reports, in its own order, or the reason why it reports none."""
 
     gpus: tuple[CudaGpu, ...]
-    trouble: str = ""
+    problem: str = ""
 
 
 AskCuda = Callable[[], CudaAnswer]
-ReadGpus = Callable[[], GpuReading]
+ReadGpus = Callable[[], GpuInventory]
 
 
-def read_gpus(*, visible: str | None, cuda_memory: AskCuda) -> GpuReading:
+def read_gpus(*, visible: str | None, cuda_memory: AskCuda) -> GpuInventory:
     """Read all GPUs that a value of CUDA_VISIBLE_DEVICES does not hide; None hides none.
 
-    A machine without one gives an empty reading with the reason. `cuda_memory` may be slow: it is called only where
+    A machine without one gives an empty inventory with the reason. `cuda_memory` may be slow: it is called only where
     NVML does not tell the memory, or cannot say which GPU a number means.
     """
-    return reading_of(ask_nvml(), visible=visible, cuda_memory=cuda_memory)
+    return inventory_of(ask_nvml(), visible=visible, cuda_memory=cuda_memory)
 
 
-def reading_of(told: NvmlAnswer, *, visible: str | None, cuda_memory: AskCuda) -> GpuReading:
-    """The reading that follows from what NVML told."""
-    if not told.gpus:
-        return GpuReading(gpus=(), note=f"no GPU: {told.trouble or 'NVML counts none'}; models are trained on the CPU")
+def inventory_of(answer: NvmlAnswer, *, visible: str | None, cuda_memory: AskCuda) -> GpuInventory:
+    """The inventory that follows from NVML's answer."""
+    if not answer.gpus:
+        return GpuInventory(
+            gpus=(), note=f"no GPU: {answer.problem or 'NVML counts none'}; models are trained on the CPU"
+        )
     answers: list[CudaAnswer] = []
 
     def cuda() -> CudaAnswer:
@@ -68,30 +70,30 @@ def reading_of(told: NvmlAnswer, *, visible: str | None, cuda_memory: AskCuda) -
             answers.append(cuda_memory())
         return answers[0]
 
-    notes = [told.trouble] if told.trouble else []
-    seen = _seen(told.gpus, visible, cuda)
-    if hidden := [gpu for gpu in told.gpus if gpu.uuid not in seen]:
+    notes = [answer.problem] if answer.problem else []
+    seen = _seen(answer.gpus, visible, cuda)
+    if hidden := [gpu for gpu in answer.gpus if gpu.uuid not in seen]:
         notes.append(f"CUDA_VISIBLE_DEVICES={visible} hides GPU {', '.join(str(gpu.index) for gpu in hidden)}")
     gpus: list[Gpu] = []
-    for gpu in told.gpus:
+    for gpu in answer.gpus:
         if gpu.uuid not in seen:
             continue
         memory = gpu.memory or next((known.memory for known in cuda().gpus if known.uuid == gpu.uuid), None)
         if memory is None:
-            why = cuda().trouble or "CUDA does not report it"
+            why = cuda().problem or "CUDA does not report it"
             notes.append(f"GPU {gpu.index} ({gpu.name}) does not tell its memory: NVML does not support it, and {why}")
             continue
         total, free = memory.total_mib, memory.free_mib
         gpus.append(Gpu(index=gpu.index, uuid=gpu.uuid, name=gpu.name, total_mib=total, free_mib=free))
     if not gpus:
-        return GpuReading(gpus=(), note=f"no GPU: {'; '.join(notes)}; models are trained on the CPU")
+        return GpuInventory(gpus=(), note=f"no GPU: {'; '.join(notes)}; models are trained on the CPU")
     found = f"{len(gpus)} GPU{'s' if len(gpus) != 1 else ''}"
-    return GpuReading(gpus=tuple(gpus), note="; ".join([found, *notes]))
+    return GpuInventory(gpus=tuple(gpus), note="; ".join([found, *notes]))
 
 
 def _seen(gpus: Sequence[NvmlGpu], visible: str | None, cuda: AskCuda) -> set[str]:
     """The UUIDs that CUDA shows. Its numbers are NVML's only among equal GPUs: it counts the fastest ones first."""
-    if counts(visible) and len({gpu.name for gpu in gpus}) > 1 and not (answer := cuda()).trouble:
+    if counts(visible) and len({gpu.name for gpu in gpus}) > 1 and not (answer := cuda()).problem:
         return {gpu.uuid for gpu in answer.gpus}
     by_number = [gpu.uuid for gpu in sorted(gpus, key=lambda gpu: gpu.index)]
     return set(visible_uuids(visible, by_number))

@@ -15,7 +15,7 @@ import psycopg
 from ldtm_lib.database.connection import Connection, Database, address
 from ldtm_lib.database.queries import query
 from ldtm_lib.errors import ConfigurationError, DatabaseUnavailable, LdtmError
-from ldtm_lib.gpu.devices import Gpu, GpuReading, ReadGpus
+from ldtm_lib.gpu.devices import Gpu, GpuInventory, ReadGpus
 from ldtm_lib.gpu.locks import MOST_SLOTS, occupancies, settled_key, slot_key
 from ldtm_lib.gpu.slots import Occupancy
 from ldtm_lib.settings import GpuConfig
@@ -59,25 +59,25 @@ class Lease:
 
     def require_held(self) -> None:
         """Raises LeaseLost when the slot is no longer this process's. One question to the server."""
-        with self._loss_told():
+        with self._loss_as_lease_lost():
             if _is_true(self._conn, query("gpu.is_held_here"), slot_key(self._place, self.slot)):
                 return
         raise self._lost("the server does not know its lock; a pooler must keep sessions apart")
 
     def settle(self) -> None:
-        """Tell other jobs that this one has taken its memory: what they read as free is without it from now on.
+        """Mark this job's memory as allocated: from now on the free memory that others measure excludes it.
 
         Until then its budget is kept free for it. Calling again does nothing. Raises LeaseLost.
         """
         if self._is_settled:
             return
-        with self._loss_told(), self._conn.transaction():
+        with self._loss_as_lease_lost(), self._conn.transaction():
             self._conn.execute(query("gpu.lock"))  # not between another one's look at memory and at leases
             _is_true(self._conn, query("gpu.try_lock"), settled_key(self._place, self.slot))
         self._is_settled = True
 
     @contextmanager
-    def _loss_told(self) -> Generator[None]:
+    def _loss_as_lease_lost(self) -> Generator[None]:
         try:
             yield
         except psycopg.OperationalError as error:
@@ -102,9 +102,9 @@ def acquire(
 ) -> Lease:
     """Take a slot on the GPU with the most memory to spare, or wait until a job fits beside the other tenants.
 
-    Reading the memory, counting the leases and taking the lock happen in turns: no two processes decide at once.
-    `only` is the UUID of the one GPU that will do. `on_wait` is told once that and why it waits. Raises NoSlotInTime,
-    DatabaseUnavailable, and ConfigurationError when no GPU, or not that one, can be read.
+    Reading the memory, counting the leases and taking the lock are serialized: no two processes decide at once.
+    `only` is the UUID of the one GPU that will do. `on_wait` is called once with the reason for waiting. Raises
+    NoSlotInTime, DatabaseUnavailable, and ConfigurationError when no GPU, or not that one, can be read.
     """
 
     def attempt(conn: Connection) -> Lease | str:
@@ -164,28 +164,29 @@ def _take_cpu(conn: Connection, host: str) -> Lease | str:
     return f"another training uses the CPU of {host}"
 
 
-def _take_gpu(conn: Connection, reading: GpuReading, only: str | None, config: GpuConfig) -> Lease | str:
+def _take_gpu(conn: Connection, inventory: GpuInventory, only: str | None, config: GpuConfig) -> Lease | str:
     """A lease on the GPU with the most to spare, or why there is none now."""
-    known = occupancies(conn, reading.gpus)
-    wanted = [occupancy for occupancy in known if only in (None, occupancy.gpu.uuid)]
-    if not wanted:
+    known = occupancies(conn, inventory.gpus)
+    eligible = [occupancy for occupancy in known if only in (None, occupancy.gpu.uuid)]
+    if not eligible:
         raise ConfigurationError(
-            f"{only or 'a GPU'} is wanted, and the driver shows none ({reading.note}); a container needs the driver's "
+            f"{only or 'a GPU'} is wanted, and the driver shows none ({inventory.note}); a container needs the "
+            f"driver's "
             "capability `utility`, or train with the device cpu"
         )
     num_held = sum(len(occupancy.held) for occupancy in known)
     if num_held >= config.max_jobs:
         return f"{num_held} jobs are training, gpu.max_jobs allows {config.max_jobs}"
-    for occupancy in sorted(wanted, key=lambda occupancy: -occupancy.expected_free_mib(config)):
-        if not occupancy.has_room(config):
+    for occupancy in sorted(eligible, key=lambda occupancy: -occupancy.expected_free_mib(config)):
+        if not occupancy.has_free_slot(config):
             continue
         for slot in range(MOST_SLOTS):
             if slot not in occupancy.held and _is_true(conn, query("gpu.try_lock"), slot_key(occupancy.gpu.uuid, slot)):
                 return Lease(conn, place=occupancy.gpu.uuid, slot=slot, gpu=occupancy.gpu)
-    return "; ".join(_without_room(occupancy, config) for occupancy in wanted)
+    return "; ".join(_no_room_message(occupancy, config) for occupancy in eligible)
 
 
-def _without_room(occupancy: Occupancy, config: GpuConfig) -> str:
+def _no_room_message(occupancy: Occupancy, config: GpuConfig) -> str:
     gpu, spare_mib = occupancy.gpu, max(0, occupancy.expected_free_mib(config) - config.reserve_mib)
     return (
         f"GPU {gpu.index} ({gpu.name}) has room for {spare_mib:,} MiB more, a job needs {config.mib_per_job:,} "

@@ -1,4 +1,4 @@
-"""The places of training jobs as advisory locks of PostgreSQL: they end with the session that holds them.
+"""Slots of training jobs as advisory locks of PostgreSQL: they end with the session that holds them.
 
 A key is made of what the driver calls the GPU, not of the machine's name or the schema: several machines, containers
 and configurations may share one database, and a GPU is one GPU to all of them.
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.database.queries import query
-from ldtm_lib.gpu.devices import Gpu, GpuReading
+from ldtm_lib.gpu.devices import Gpu, GpuInventory
 from ldtm_lib.gpu.slots import Occupancy
 
 MOST_SLOTS = 64
@@ -39,12 +39,12 @@ def occupancies(conn: Connection, gpus: Sequence[Gpu]) -> tuple[Occupancy, ...]:
     return tuple(Occupancy(gpu=gpu, held=slots_of(gpu, held), settled=slots_of(gpu, settled)) for gpu in gpus)
 
 
-def occupancies_now(database: Database, reading: GpuReading) -> tuple[Occupancy, ...]:
+def occupancies_now(database: Database, inventory: GpuInventory) -> tuple[Occupancy, ...]:
     """Who holds what of the GPUs that were read, asked on a connection of its own."""
-    if not reading.gpus:
+    if not inventory.gpus:
         return ()
     with database.transaction() as conn:
-        return occupancies(conn, reading.gpus)
+        return occupancies(conn, inventory.gpus)
 
 
 def _key(name: str) -> int:

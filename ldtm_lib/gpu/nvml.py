@@ -34,7 +34,7 @@ class NvmlAnswer:
     """All GPUs that NVML could describe, and in words what it could not."""
 
     gpus: tuple[NvmlGpu, ...]
-    trouble: str
+    problem: str
     """Empty when there was none."""
 
 
@@ -46,28 +46,28 @@ def ask_nvml() -> NvmlAnswer:
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
-        return NvmlAnswer(gpus=(), trouble=str(error))
+        return NvmlAnswer(gpus=(), problem=str(error))
     gpus: list[NvmlGpu] = []
-    troubles: list[str] = []
+    problems: list[str] = []
     try:
         for index in range(nvml.nvmlDeviceGetCount()):
             try:
                 gpus.append(_describe(index))
             except pynvml.NVMLError as error:
-                troubles.append(f"GPU {index} cannot be read: {error}")
+                problems.append(f"GPU {index} cannot be read: {error}")
     except pynvml.NVMLError as error:
-        troubles.append(f"the GPUs cannot be counted: {error}")
+        problems.append(f"the GPUs cannot be counted: {error}")
     finally:
         pynvml.nvmlShutdown()
-    return NvmlAnswer(gpus=tuple(gpus), trouble="; ".join(troubles))
+    return NvmlAnswer(gpus=tuple(gpus), problem="; ".join(problems))
 
 
 def _describe(index: int) -> NvmlGpu:
     handle = nvml.nvmlDeviceGetHandleByIndex(index)
     uuid, name = str(nvml.nvmlDeviceGetUUID(handle)), str(nvml.nvmlDeviceGetName(handle))
     try:
-        told = nvml.nvmlDeviceGetMemoryInfo(handle)
+        answer = nvml.nvmlDeviceGetMemoryInfo(handle)
     except nvml.NVMLError_NotSupported:
         return NvmlGpu(index=index, uuid=uuid, name=name, memory=None)
-    memory = Memory(total_mib=int(told.total) // MIB, free_mib=int(told.free) // MIB)
+    memory = Memory(total_mib=int(answer.total) // MIB, free_mib=int(answer.free) // MIB)
     return NvmlGpu(index=index, uuid=uuid, name=name, memory=memory)

@@ -30,7 +30,7 @@ class Occupancy:
         spare_mib = self.expected_free_mib(config) - config.reserve_mib
         return max(0, len(self.held) + spare_mib // config.mib_per_job)
 
-    def has_room(self, config: GpuConfig) -> bool:
+    def has_free_slot(self, config: GpuConfig) -> bool:
         """Whether one more job fits."""
         return len(self.held) < self.num_slots(config)
 

@@ -1,1 +1,1 @@
-"""The forecast ledger: what was said, on what grounds, what became of it, and who was right."""
+"""The forecast ledger: forecasts and abstentions, actuals, the leaderboard, and monitoring of active models."""

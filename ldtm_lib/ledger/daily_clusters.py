@@ -15,7 +15,7 @@ from ldtm_lib.statistics.wilson import wilson_interval
 
 CONFIDENCE = 0.95
 MIN_DAYS = 5
-"""Of fewer days there is no interval: how much days differ cannot be told from them."""
+"""Of fewer days there is no interval: the variation between days cannot be estimated."""
 
 Values = npt.NDArray[np.float64]
 

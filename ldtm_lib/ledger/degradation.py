@@ -1,6 +1,6 @@
 """Degradation: whether the live record of an active model shows that it no longer deserves the gate's verdict.
 
-A model is watched every evening, so its record is put to tests that may be looked at as often (`backtest.sequential`):
+A model is monitored after every session, so its record is tested sequentially (`statistics.sequential`):
 of directions against the share that the gate asks for, and of next-day price errors against the gate's bound. Each has
 half of the significance. What counts is the strongest evidence since the model became active: one that is found
 degraded stays so, whatever luck comes after.
@@ -39,7 +39,7 @@ class ModelRecord:
     accuracy: float | None
     """Of the directions; None without one."""
     accuracy_low: float | None
-    """Lower end of its 95% Wilson interval, which holds for one look and not for one every evening."""
+    """Lower end of its 95% Wilson interval, which holds for one look and not for one per session."""
     accuracy_high: float | None
     next_day_error: float | None
     """Mean absolute error."""
@@ -74,7 +74,7 @@ def degraded_models(conn: Connection, gate: GateConfig, *, significance: float) 
     """The record of every active model, by ticker; `is_degraded` marks those that fell below the gate.
 
     `significance` is the chance that a model which keeps both bounds of the gate is ever found degraded, however long
-    it is watched and however often. Only live rows count that the checkpoint itself spoke in: late and simulated ones
+    it is watched and however often. Only live rows count that the checkpoint itself forecast: late and simulated ones
     do not, and a version that was brought back is a checkpoint of its own whose record begins anew. An actual that
     arrives late takes its place in the order of run dates.
     """
@@ -141,30 +141,30 @@ def _reason(
 def _calls(called_on: Sequence[date], is_right: Sequence[bool], number: int) -> str:
     """The record of the first calls, and of all of them where these are more."""
 
-    def told(number: int, until: str) -> str:
+    def described(number: int, until: str) -> str:
         right = sum(is_right[:number])
         return f"{right} of {number} calls {until}, {right / number:.1%}"
 
-    now = told(len(is_right), f"since {called_on[0]}")
+    now = described(len(is_right), f"since {called_on[0]}")
     if number == len(is_right):
         return now
-    return f"{told(number, f'from {called_on[0]} to {called_on[number - 1]}')}, and by now in {now}"
+    return f"{described(number, f'from {called_on[0]} to {called_on[number - 1]}')}, and by now in {now}"
 
 
 def _errors(run_dates: Sequence[date], errors: Values, number: int) -> str:
-    def told(number: int, until: str) -> str:
+    def described(number: int, until: str) -> str:
         return f"{errors[:number].mean():.2f}% on average over {number} forecasts {until}"
 
-    now = told(len(errors), f"since {run_dates[0]}")
+    now = described(len(errors), f"since {run_dates[0]}")
     if number == len(errors):
         return now
-    return f"{told(number, f'from {run_dates[0]} to {run_dates[number - 1]}')}, and by now by {now}"
+    return f"{described(number, f'from {run_dates[0]} to {run_dates[number - 1]}')}, and by now by {now}"
 
 
 def _meaning(evidence: EValue, bound: str, how: str) -> str:
     """What the strongest evidence so far is worth, whenever it was."""
     if evidence.num_outcomes == 0:
-        return f"nothing speaks against {bound}"
+        return f"there is no evidence against {bound}"
     return f"a model that meets {bound} would {how} at any time with probability below {_percent(evidence.p_value)}"
 
 

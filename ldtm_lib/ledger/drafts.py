@@ -1,4 +1,4 @@
-"""An evening's forecasts before they are on record: every ticker either forecasts or says why it abstains."""
+"""Drafts: the forecasts of a run date before they are on record; each ticker forecasts or abstains with a reason."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -57,22 +57,22 @@ def draft_all(
     tickers: Sequence[str],
     run_date: date,
     windows: Mapping[str, StoredWindow],
-    speakers: Mapping[str, Forecaster],
+    forecasters: Mapping[str, Forecaster],
     *,
     targets: Targets,
     now: datetime,
     folder: Path,
     settings: Settings,
 ) -> list[Draft]:
-    """One draft per ticker, in their order; all networks that can speak do so in one batch.
+    """One draft per ticker, in their order; all usable networks forecast in one batch.
 
     `now` stands for the newest bar of a ticker that has no bar at all.
     """
-    obstacles = {t: o for t in tickers if (o := _obstacle(run_date, windows.get(t), speakers.get(t)))}
-    prices_3 = _prices([speakers[t] for t in tickers if t not in obstacles], windows, folder, settings, obstacles)
+    obstacles = {t: o for t in tickers if (o := _obstacle(run_date, windows.get(t), forecasters.get(t)))}
+    prices_3 = _prices([forecasters[t] for t in tickers if t not in obstacles], windows, folder, settings, obstacles)
     drafts: list[Draft] = []
     for ticker in tickers:
-        stored, speaker, pred = windows.get(ticker), speakers.get(ticker), prices_3.get(ticker)
+        stored, forecaster, pred = windows.get(ticker), forecasters.get(ticker), prices_3.get(ticker)
         if pred is not None and not np.isfinite(pred).all():
             obstacles[ticker] = f"has a forecast that is not finite: {', '.join(f'{p:g}' for p in pred)}"
             pred = None
@@ -92,10 +92,10 @@ def draft_all(
                     None if pred is None or close is None else direction(pred[0], close, settings.forecast.neutral_band)
                 ),
                 abstained_reason=obstacles.get(ticker),
-                checkpoint_id=speaker.checkpoint_id if speaker and speaker.in_time else None,
-                model_version=speaker.version if speaker and speaker.in_time else None,
-                model_status=speaker.status if speaker and speaker.in_time else None,
-                checkpoint_sha256=speaker.file_sha256 if speaker and speaker.in_time else None,
+                checkpoint_id=forecaster.checkpoint_id if forecaster and forecaster.in_time else None,
+                model_version=forecaster.version if forecaster and forecaster.in_time else None,
+                model_status=forecaster.status if forecaster and forecaster.in_time else None,
+                checkpoint_sha256=forecaster.file_sha256 if forecaster and forecaster.in_time else None,
                 window_sha256=stored.window.sha256 if stored else None,
                 bars_recorded_until=(stored.bars_recorded_until if stored else None) or now,
             )
@@ -103,13 +103,13 @@ def draft_all(
     return drafts
 
 
-def _obstacle(run_date: date, stored: StoredWindow | None, speaker: Forecaster | None) -> str | None:
-    if speaker is None:
+def _obstacle(run_date: date, stored: StoredWindow | None, forecaster: Forecaster | None) -> str | None:
+    if forecaster is None:
         return "has no active model"
-    if not speaker.in_time:
+    if not forecaster.in_time:
         return (
-            f"has no model for this run date: {speaker.version or speaker.status} was trained on bars up to "
-            f"{speaker.trained_on}"
+            f"has no model for this run date: {forecaster.version or forecaster.status} was trained on bars up to "
+            f"{forecaster.trained_on}"
         )
     if stored is None:
         return f"has no features for {run_date}"
@@ -127,7 +127,7 @@ def _altered(window: InputWindow) -> str | None:
 
 
 def _prices(
-    speakers: Sequence[Forecaster],
+    forecasters: Sequence[Forecaster],
     windows: Mapping[str, StoredWindow],
     folder: Path,
     settings: Settings,
@@ -135,20 +135,22 @@ def _prices(
 ) -> dict[str, list[float]]:
     """The predicted prices at the three horizons by ticker; a refused file is added to the obstacles."""
 
-    def prices(speaker: Forecaster) -> list[float] | CheckpointRefused:
-        window = windows[speaker.ticker].window
+    def prices(forecaster: Forecaster) -> list[float] | CheckpointRefused:
+        window = windows[forecaster.ticker].window
         assert window.inputs is not None
         try:
-            state = load(folder / speaker.file_name, sha256=speaker.file_sha256, architecture=settings.architecture)
+            state = load(
+                folder / forecaster.file_name, sha256=forecaster.file_sha256, architecture=settings.architecture
+            )
         except CheckpointRefused as refusal:
             return refusal
         scaled = forecast(window.inputs, state, settings.architecture)
         return unscale_prices(scaled[None], np.array([window.close_min]), np.array([window.close_max]))[0].tolist()
 
     found: dict[str, list[float]] = {}
-    for speaker, outcome in zip(speakers, on_all_cores(prices, speakers), strict=True):
+    for forecaster, outcome in zip(forecasters, on_all_cores(prices, forecasters), strict=True):
         if isinstance(outcome, CheckpointRefused):
-            obstacles[speaker.ticker] = f"has a checkpoint that was refused: {outcome}"
+            obstacles[forecaster.ticker] = f"has a checkpoint that was refused: {outcome}"
         else:
-            found[speaker.ticker] = outcome
+            found[forecaster.ticker] = outcome
     return found

@@ -1,6 +1,6 @@
-"""Fill in what became of forecasts: all actuals that are due, in one batch, each written once."""
+"""Fillbacks: fill the actuals that are due, in one batch, each written once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Literal
@@ -65,7 +65,7 @@ class FillReport:
     voided: pl.DataFrame
     """Forecasts that this call gave up waiting for, with the reason; columns of VOIDED_SCHEMA."""
     restated: pl.DataFrame
-    """Actuals that a later vintage of their bar speaks of otherwise; columns of RESTATED_SCHEMA."""
+    """Actuals that differ from a later vintage of their bar; columns of RESTATED_SCHEMA."""
 
 
 def due(conn: Connection, *, as_of: date, tickers: Sequence[str] | None = None) -> pl.DataFrame:
@@ -83,7 +83,7 @@ def fill(conn: Connection, *, as_of: date, config: LedgerConfig, tickers: Sequen
 
     One statement reads the bars and writes the actuals. What is due and has no bar is noticed; once as many sessions
     have passed since as `config.void_after_sessions` says, of which the store has bars of anybody, it is voided with
-    the reason. Later vintages of bars that speak of an actual otherwise are recorded beside it, of all tickers. The
+    the reason. Later vintages of bars that differ from an actual are recorded beside it, of all tickers. The
     number of statements does not depend on what is due. Again, it finds nothing to do; two at once take turns.
     """
     scope = _scope(as_of, tickers)
@@ -136,6 +136,14 @@ def horizon_states(conn: Connection, run_date: date, tickers: Sequence[str]) -> 
         return cursor.execute(
             query("ledger.horizon_states"), {"run_date": run_date, "tickers": list(tickers)}
         ).fetchall()
+
+
+def tickers_with_open_fills(conn: Connection, tickers: Iterable[str]) -> set[str]:
+    """Those of some tickers that have a forecast with an open actual: a removed ticker is followed until then."""
+    listed = list(tickers)
+    if not listed:
+        return set()
+    return {ticker for (ticker,) in conn.execute(query("ledger.tickers_with_open_fills"), {"tickers": listed})}
 
 
 def overdue(conn: Connection, *, as_of: date, tickers: Sequence[str] | None = None) -> pl.DataFrame:

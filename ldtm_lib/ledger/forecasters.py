@@ -1,4 +1,4 @@
-"""Which trained network may speak for a ticker on a run date."""
+"""Forecasters: the trained network in use for each ticker on a run date."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,11 +30,11 @@ class Forecaster:
 def forecasters(
     conn: Connection, tickers: Sequence[str], run_date: date, *, simulated: bool, config: ForecastConfig
 ) -> dict[str, Forecaster]:
-    """The checkpoint of each ticker that speaks on a run date; a ticker without any is absent.
+    """The checkpoint in use for each ticker on a run date; a ticker without any is absent.
 
-    For an evening whose next session has not opened that is the active one. For a past or simulated evening it is the
-    newest that was ever promoted, so that a missed evening can be made up for after a retraining. The newest candidate
-    speaks only where none of these can, only in simulated rows, and only when the settings let it. No model may have
+    For a run date whose next session has not opened that is the active one. For a past or simulated run date it is the
+    newest that was ever promoted, so that a missed session can be caught up after a retraining. The newest candidate
+    is used only if there is none of these, only in simulated rows, and only if the settings allow it. No model may have
     seen what came after its run date, and a simulated row takes only models whose training ended before it. A ticker
     whose only models saw too much is there with `in_time` false.
     """

@@ -1,4 +1,4 @@
-"""The leaderboard: who was right over the last 30 filled sessions, and which model spoke."""
+"""The leaderboard: accuracy over the last 30 filled sessions, and the model that made the forecasts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -50,7 +50,7 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class LeaderboardRow:
     """One ticker of the leaderboard."""
 
     ticker: str
@@ -60,7 +60,7 @@ class Standing:
     """The best rank by direction accuracy, not by `rank`'s order, that the forecasts leave possible: the lower end of
     an interval that holds for all tickers at once with 95% confidence. None without a direction that counts.
 
-    Luck moves ranks a lot: over 30 sessions 103 tickers are rarely told apart, and `ranking` says how rarely."""
+    Luck moves ranks a lot: over 30 sessions 103 tickers are rarely distinguishable, and `ranking` says how rarely."""
     rank_high: int | None
     """The worst one."""
     score: Score
@@ -83,7 +83,7 @@ class Standing:
 class Leaderboard:
     """All tickers of the ledger, ranked ones first, and the universe as a whole."""
 
-    rows: tuple[Standing, ...]
+    rows: tuple[LeaderboardRow, ...]
     universe: Score
     """The same forecasts pooled. Tickers move together, so its interval is narrower than the truth."""
 
@@ -95,12 +95,12 @@ def leaderboard(conn: Connection, *, simulated: bool = False) -> Leaderboard:
             query("ledger.leaderboard"), {"kinds": ["simulated" if simulated else "live"]}
         ).fetchall()
     ranks = ranks_of(counted_forecasts(conn, simulated=simulated))
-    rows = tuple(_standing(row, ranks.get(row["ticker"])) for row in tickers)
+    rows = tuple(_row(row, ranks.get(row["ticker"])) for row in tickers)
     return Leaderboard(rows=rows, universe=_score(universe))
 
 
-def _standing(row: Mapping[str, Any], ranks: RankInterval | None) -> Standing:
-    return Standing(
+def _row(row: Mapping[str, Any], ranks: RankInterval | None) -> LeaderboardRow:
+    return LeaderboardRow(
         ticker=row["ticker"],
         rank=row["rank"],
         rank_low=ranks.low if ranks else None,

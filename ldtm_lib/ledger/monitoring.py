@@ -1,4 +1,4 @@
-"""Active models under watch: whose live record fell below the gate, and what the configuration wants done about it."""
+"""Monitoring of active models: detect those whose live record fell below the gate, and retire them if configured."""
 
 from dataclasses import dataclass
 
@@ -11,20 +11,20 @@ from ldtm_lib.registry.lifecycle import retire
 from ldtm_lib.settings import Settings
 
 POLICY = "policy registry.degradation_policy"
-"""Who ordered a retirement that nobody typed."""
+"""The author on record of an automatic retirement."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Watch:
-    """Every active model's live record, and who had to go for it."""
+class MonitoringReport:
+    """Every active model's live record, and the models that were retired for it."""
 
     records: tuple[ModelRecord, ...]
     retired: tuple[ModelRecord, ...]
-    """Those of the degraded ones that were retired now."""
+    """The degraded models that were retired now."""
 
     @property
     def degraded(self) -> tuple[ModelRecord, ...]:
-        """Those whose record fell significantly below the gate."""
+        """The models whose record fell significantly below the gate."""
         return tuple(record for record in self.records if record.is_degraded)
 
     @property
@@ -45,12 +45,12 @@ class Watch:
         ]
 
 
-def watch_active_models(conn: Connection, settings: Settings) -> Watch:
-    """Hold the live record of every active model against the gate, and retire the degraded where that is the policy.
+def monitor_active_models(conn: Connection, settings: Settings) -> MonitoringReport:
+    """Compare the live record of every active model with the gate, and retire degraded ones if the policy says so.
 
     In the caller's transaction; a retirement is recorded with the figures as its reason, and raises an alert.
-    Where models may be retired, promotions and orders wait until the transaction ends, so that the figures are those of
-    who is active. A model that somebody took out without waiting is left as it is.
+    Where models may be retired, promotions and lifecycle actions wait until the transaction ends, so that the figures
+    are those of who is active. A model that somebody took out without waiting is left as it is.
     """
     config = settings.registry
     may_retire = config.degradation_policy == "retire"
@@ -58,9 +58,11 @@ def watch_active_models(conn: Connection, settings: Settings) -> Watch:
         conn.execute(query("registry.lock_promotions"))
     records = tuple(degraded_models(conn, settings.gate, significance=config.degradation_significance))
     degraded = [record for record in records if record.is_degraded] if may_retire else []
-    watch = Watch(records=records, retired=tuple(record for record in degraded if _retired_now(conn, record)))
-    raise_alerts(conn, watch.alerts)
-    return watch
+    report = MonitoringReport(
+        records=records, retired=tuple(record for record in degraded if _retired_now(conn, record))
+    )
+    raise_alerts(conn, report.alerts)
+    return report
 
 
 def _retired_now(conn: Connection, record: ModelRecord) -> bool:

@@ -17,7 +17,7 @@ NUM_DRAWS = 2000
 """The critical value of 103 tickers over 30 days lies between 3.74 and 3.88 with them, whatever the seed."""
 SEED = 0
 MIN_COMMON_DAYS = 10
-"""Two tickers that gave a direction on fewer common days are not told apart: they were hardly in the same race."""
+"""Two tickers that gave a direction on fewer common days are not compared."""
 
 Values = npt.NDArray[np.float64]
 
@@ -79,7 +79,7 @@ def _shares_of_days(correct_DT: npt.NDArray[np.bool_], is_given_DT: npt.NDArray[
 
 
 def _precisions(share_DT: Values, is_given_DT: npt.NDArray[np.bool_]) -> Values:
-    """One over the standard error of each pair's difference, were the two equal; 0 for a pair never to be told apart.
+    """One over the standard error of each pair's difference, were the two equal; 0 for a pair that is never compared.
 
     The sum of squares is not taken about its mean, as in McNemar's test: two that are equal differ by 0 on average. The
     usual error, about the mean, comes out far too small for the pairs that were lucky on one side only.

@@ -1,7 +1,7 @@
-"""Shadows: what models that may not speak would have said, kept beside the record, where it never counts.
+"""Shadow forecasts of models that are not in use, kept beside the record and never counted.
 
-A ticker whose candidate failed at the gate abstains, and its shadow shows what the refused one would have said; the
-shadow of a model that retired shows whether its successor does any better.
+A ticker whose candidate failed at the gate abstains, and its shadow shows what the refused candidate would have
+forecast; the shadow of a model that retired shows whether its successor does any better.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,8 +36,8 @@ COLUMNS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ShadowSpeaker(Forecaster):
-    """A checkpoint that may not speak and is asked all the same."""
+class ShadowForecaster(Forecaster):
+    """A checkpoint that is not in use and makes a shadow forecast."""
 
     is_removed: bool
     """Whether its file is gone, as nobody needed it."""
@@ -61,10 +61,10 @@ class ShadowSpeaker(Forecaster):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TakenShadows:
-    """What asking the shadows of an evening came to."""
+    """The shadow forecasts of one run date."""
 
     num_shadows: int
-    """Shadows that stand beside the evening's rows now, of the models that were asked."""
+    """Shadows that stand beside that day's rows now, of the models that were asked."""
     notes: tuple[str, ...]
     """Why a model that was to be asked left no shadow, one line each."""
 
@@ -115,10 +115,10 @@ def take_shadows(
     """Ask the models that `settings.forecast.shadows` names, for tickers that have a row of the run date.
 
     `windows` are those that the rows were forecast from. A model that cannot be asked leaves no shadow and a note; it
-    never keeps the evening from its rows. What is on record stays as it is: the same evening again adds nothing.
+    never prevents the rows of that day. What is on record stays as it is: repeating a day adds nothing.
     """
-    with conn.cursor(row_factory=class_row(ShadowSpeaker)) as cursor:
-        speakers = cursor.execute(
+    with conn.cursor(row_factory=class_row(ShadowForecaster)) as cursor:
+        forecasters = cursor.execute(
             query("ledger.shadow_forecasters"),
             {
                 "tickers": list(tickers),
@@ -127,8 +127,8 @@ def take_shadows(
                 "statuses": list(STATUSES[settings.forecast.shadows]),
             },
         ).fetchall()
-    obstacles = [(speaker, speaker.obstacle(windows.get(speaker.ticker))) for speaker in speakers]
-    notes = [_note(speaker, obstacle) for speaker, obstacle in obstacles if obstacle]
+    obstacles = [(forecaster, forecaster.obstacle(windows.get(forecaster.ticker))) for forecaster in forecasters]
+    notes = [_note(forecaster, obstacle) for forecaster, obstacle in obstacles if obstacle]
     drafts: list[Draft] = []
     for status in STATUSES[settings.forecast.shadows]:
         asked = {s.ticker: s for s, obstacle in obstacles if s.status == status and not obstacle}
@@ -161,7 +161,7 @@ def shadow_records(conn: Connection, *, simulated: bool = False) -> list[ShadowR
 
 
 def _record(conn: Connection, run_date: date, drafts: Sequence[Draft], notes: Sequence[str]) -> TakenShadows:
-    """Write what is not on record yet, within a savepoint: the rows of the evening stand whatever comes of it.
+    """Write what is not on record yet, within a savepoint: so that a failure does not affect the rows of that day.
 
     Raises psycopg's own error when the connection is lost, and the rows with it.
     """
@@ -176,6 +176,6 @@ def _record(conn: Connection, run_date: date, drafts: Sequence[Draft], notes: Se
     return TakenShadows(num_shadows=len(drafts), notes=tuple(notes))
 
 
-def _note(speaker: ShadowSpeaker, obstacle: str) -> str:
-    name = f"{speaker.status} {speaker.version or speaker.file_sha256[:8]}"
-    return f"{speaker.ticker} has no shadow of the {name}: {speaker.ticker} {obstacle}"
+def _note(forecaster: ShadowForecaster, obstacle: str) -> str:
+    name = f"{forecaster.status} {forecaster.version or forecaster.file_sha256[:8]}"
+    return f"{forecaster.ticker} has no shadow of the {name}: {forecaster.ticker} {obstacle}"

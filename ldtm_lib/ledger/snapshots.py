@@ -1,4 +1,4 @@
-"""Put an evening's forecasts on record: one row per ticker and run date, the first one stays."""
+"""Snapshots: put the forecasts of a run date on record, one row per ticker and run date; the first one stays."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -59,9 +59,9 @@ class SnapshotReport:
     num_bearish: int
     num_abstained: int
     model_versions: tuple[str, ...]
-    """The distinct versions that spoke; a candidate is named by the first digits of its SHA-256."""
+    """The distinct versions that made forecasts; a candidate is named by the first digits of its SHA-256."""
     num_shadows: int
-    """What models that may not speak would have said, beside these rows; it counts nowhere."""
+    """Shadow forecasts beside these rows; they are never counted."""
     shadow_notes: tuple[str, ...]
     """Why a model that was to be asked for a shadow left none."""
 
@@ -84,7 +84,7 @@ def take_snapshots(
     calendar: Calendar,
     simulated: bool = False,
 ) -> SnapshotReport:
-    """Forecast a closed session's evening for those of the tickers that belong to the universe on it.
+    """Forecast after a closed session for those of the tickers that belong to the universe on it.
 
     `folder` holds the checkpoint files. Every such ticker ends with a row; what cannot be forecast abstains with its
     reason. A row that is on record stays as it is: the same forecast again changes nothing, another one is reported
@@ -93,7 +93,7 @@ def take_snapshots(
     """
     calendar.require_session(run_date)
     asked = {settings.require_ticker(ticker) for ticker in tickers}
-    spoken_for = [ticker for ticker in settings.tickers_on(run_date) if ticker in asked]
+    in_universe = [ticker for ticker in settings.tickers_on(run_date) if ticker in asked]
     conn.execute(query("registry.hold_files"))
     now = clock.now(conn)
     if now < calendar.closes_at(run_date):
@@ -101,17 +101,17 @@ def take_snapshots(
             f"session {run_date} closes at {calendar.closes_at(run_date):%Y-%m-%d %H:%M} UTC and it is "
             f"{now:%Y-%m-%d %H:%M}; take its snapshots afterwards"
         )
-    windows = input_windows.read(conn, run_date, spoken_for)
-    if spoken_for and not windows:
+    windows = input_windows.read(conn, run_date, in_universe)
+    if in_universe and not windows:
         raise LedgerRefused(
-            f"no features were made for {run_date} ({', '.join(spoken_for[:3])}{', ...' if spoken_for[3:] else ''}); "
+            f"no features were made for {run_date} ({', '.join(in_universe[:3])}{', ...' if in_universe[3:] else ''}); "
             "materialize features for that session first: a forecast cannot be put on record twice"
         )
     drafts = draft_all(
-        spoken_for,
+        in_universe,
         run_date,
         windows,
-        forecasters(conn, spoken_for, run_date, simulated=simulated, config=settings.forecast),
+        forecasters(conn, in_universe, run_date, simulated=simulated, config=settings.forecast),
         targets=calendar.targets(run_date),
         now=now,
         folder=folder,
@@ -123,7 +123,7 @@ def take_snapshots(
         shadows = take_shadows(
             conn,
             run_date,
-            spoken_for,
+            in_universe,
             windows,
             targets=calendar.targets(run_date),
             now=now,
@@ -131,7 +131,7 @@ def take_snapshots(
             settings=settings,
             simulated=simulated,
         )
-    return _report(run_date, drafts, written, on_record(conn, run_date, spoken_for), shadows)
+    return _report(run_date, drafts, written, on_record(conn, run_date, in_universe), shadows)
 
 
 def missing_rows(conn: Connection, cells: Sequence[tuple[str, date]]) -> list[tuple[str, date]]:
@@ -168,7 +168,7 @@ def _report(
     ]
     refused = {conflict.ticker for conflict in conflicts}
     directions = [row.direction_pred for row in rows]
-    spoke = [row for row in rows if row.abstained_reason is None]
+    forecasting = [row for row in rows if row.abstained_reason is None]
     return SnapshotReport(
         run_date=run_date,
         rows=tuple(rows),
@@ -180,7 +180,7 @@ def _report(
         num_bearish=directions.count("bearish"),
         num_abstained=directions.count(None),
         model_versions=tuple(
-            sorted({row.model_version or f"candidate {(row.checkpoint_sha256 or '')[:8]}" for row in spoke})
+            sorted({row.model_version or f"candidate {(row.checkpoint_sha256 or '')[:8]}" for row in forecasting})
         ),
         num_shadows=shadows.num_shadows,
         shadow_notes=shadows.notes,

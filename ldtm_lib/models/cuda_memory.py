@@ -24,15 +24,15 @@ def ask_cuda(timeout_seconds: float = TIMEOUT_SECONDS) -> CudaAnswer:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_seconds, check=True)
     except subprocess.TimeoutExpired:
-        return CudaAnswer(gpus=(), trouble=f"CUDA did not answer in {timeout_seconds:g} s")
+        return CudaAnswer(gpus=(), problem=f"CUDA did not answer in {timeout_seconds:g} s")
     except subprocess.CalledProcessError as error:
         lines = str(error.stderr).strip().splitlines() or [f"exit status {error.returncode}"]
-        return CudaAnswer(gpus=(), trouble=f"CUDA could not be asked: {lines[-1]}")
+        return CudaAnswer(gpus=(), problem=f"CUDA could not be asked: {lines[-1]}")
     gpus = tuple(
         CudaGpu(uuid=row["uuid"], memory=Memory(total_mib=row["total_mib"], free_mib=row["free_mib"]))
         for row in json.loads(done.stdout)
     )
-    return CudaAnswer(gpus=gpus, trouble="" if gpus else "CUDA reports no GPU")
+    return CudaAnswer(gpus=gpus, problem="" if gpus else "CUDA reports no GPU")
 
 
 def uuid_of(number: int) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ldtm_lib.backtest.walk_forward import FoldReport
 from ldtm_lib.gate.evidence import Evidence
-from ldtm_lib.gate.multiple_testing import Trials, standings
+from ldtm_lib.gate.multiple_testing import Trials, multiple_testing_of
 from ldtm_lib.gate.rules import confirm, judge
 from ldtm_lib.gate.verdict import Verdict
 from ldtm_lib.settings import Settings
@@ -55,10 +55,10 @@ def judged_together(reports: Mapping[str, Sequence[FoldReport]], settings: Setti
     strict = settings.gate.replace(strict=True)
     verdicts = {name: judge(some, settings.gate, settings.forecast.neutral_band) for name, some in reports.items()}
     evidence = {name: verdict.evidence for name, verdict in verdicts.items() if verdict.evidence is not None}
-    standing = standings(evidence, dict.fromkeys(evidence, ONE_TRIAL), {})
+    multiple_testing = multiple_testing_of(evidence, dict.fromkeys(evidence, ONE_TRIAL), {})
     return {
         name: GateVerdicts(
-            evidence=shown, four_rules=verdicts[name], strict=confirm(verdicts[name], standing[name], strict)
+            evidence=shown, four_rules=verdicts[name], strict=confirm(verdicts[name], multiple_testing[name], strict)
         )
         for name, shown in evidence.items()
     }

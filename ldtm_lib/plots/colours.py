@@ -1,4 +1,4 @@
-"""The few colours of all charts: far enough apart to be told in print and by colour-blind eyes, dark on white."""
+"""The few colours of all charts: distinguishable in print and by colour-blind eyes, dark on white."""
 
 import numpy as np
 

@@ -75,7 +75,7 @@ def universe_losses(
     """A PNG of every ticker's validation losses, with their median and their 10th and 90th percentile.
 
     A network that has stopped counts with its lowest loss from then on, whose weights it keeps: otherwise the late
-    epochs would speak for those alone that still improve. `failed` tickers are named. `no_change_loss` is that of
+    epochs would represent only those that still improve. `failed` tickers are named. `no_change_loss` is that of
     forecasting no change, the median over the tickers.
     """
     chart = EpochChart(title, Y_LABEL)

@@ -39,7 +39,7 @@ class RankedTicker:
 def ranked_tickers(title: str, tickers: Sequence[RankedTicker]) -> bytes:
     """A PNG with a row per ticker, in the order given, as high as that takes."""
     chart = _BarChart(title, [ticker.name for ticker in tickers])
-    for colour, label in ((BLUE, "above 50%"), (PALE_BLUE, "not told from 50%"), (ORANGE, "below 50%")):
+    for colour, label in ((BLUE, "above 50%"), (PALE_BLUE, "not different from 50%"), (ORANGE, "below 50%")):
         rows = [row for row, ticker in enumerate(tickers) if _colour(ticker) == colour]
         chart.shares(rows, [tickers[row] for row in rows], colour=colour, label=label)
     chart.ratios([ticker.error_ratio for ticker in tickers])

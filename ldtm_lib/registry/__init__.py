@@ -1,1 +1,1 @@
-"""Which networks exist, what the gate said about each, and which one of a ticker may speak."""
+"""The model registry: trained networks, the gate's verdicts on them, and each ticker's active model."""

@@ -1,4 +1,4 @@
-"""The networks on record and their files. Every file is on disk, whole, before a row speaks of it."""
+"""The networks on record and their files. Every file is complete on disk before its row is written."""
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
@@ -113,11 +113,11 @@ def record_candidates(
     sha256s = {key: hashlib.sha256(content).hexdigest() for key, content in contents.items()}
     conn.execute(query("registry.lock_candidate_files"))
     names = {key: candidate_name(key, sha256s[key]) for key in contents}
-    wanted = {key: {name} for key, name in names.items()}
+    names_of = {key: {name} for key, name in names.items()}
     for key, records in _of_contents(conn, sha256s).items():
-        wanted[key] = {r.file_name for r in records if r.status == "candidate" or r.file_removed_at is None}
+        names_of[key] = {r.file_name for r in records if r.status == "candidate" or r.file_removed_at is None}
     for key, content in contents.items():
-        for path in (folder / name for name in wanted[key]):
+        for path in (folder / name for name in names_of[key]):
             if not is_intact(path, sha256s[key]):
                 checkpoint.write_bytes(content, path)
     rows = key_columns(contents) | {
@@ -141,7 +141,7 @@ def existing(conn: Connection, folder: Path, keys: Collection[InputKey]) -> dict
     Nor must one be that retired long ago, whose file nobody needs. But an active one that lost its file must be.
     """
     found: dict[InputKey, CheckpointRecord] = {}
-    harmed: set[InputKey] = set()
+    damaged: set[InputKey] = set()
     for record in _of_inputs(conn, keys):
         if record.file_removed_at is not None:
             if record.status == "retired":
@@ -149,8 +149,8 @@ def existing(conn: Connection, folder: Path, keys: Collection[InputKey]) -> dict
         elif is_intact(folder / record.file_name, record.file_sha256):
             found.setdefault(record.key, record)
         elif record.status == "active":
-            harmed.add(record.key)
-    return {key: record for key, record in found.items() if key not in harmed}
+            damaged.add(record.key)
+    return {key: record for key, record in found.items() if key not in damaged}
 
 
 def networks(conn: Connection, records: Collection[CheckpointRecord]) -> dict[int, TrainedNetwork]:

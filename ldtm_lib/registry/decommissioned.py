@@ -1,4 +1,4 @@
-"""Networks that passed the gate and were taken out by an order: by whom, when and why."""
+"""Decommissioned models: networks that passed the gate and were taken out by a lifecycle action."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from ldtm_lib.database.queries import query
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Departure:
-    """A network that an order took out, and the order."""
+class DecommissionedModel:
+    """A network that a lifecycle action took out, and that action."""
 
     ticker: str
     network_id: int
     version: str
-    """The last one under which it spoke."""
+    """The last version under which it was active."""
     action: Literal["rollback", "retirement"]
     ordered_by: str
     why: str
@@ -34,38 +34,40 @@ class Departure:
 
     @property
     def sentence(self) -> str:
-        """What was ordered, in words, without a full stop."""
+        """The lifecycle action as a sentence without a full stop."""
         what = "was retired" if self.action == "retirement" else f"was rolled back to {self.instead}"
         return f"{self.ticker} {self.version} {what} on {self.ordered_at:%Y-%m-%d} by {self.ordered_by}: {self.why}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutOfService:
-    """Why a ticker's newest network, or every network of it, is not active although it passed the gate."""
+    """The reason why a ticker's newest network, or every network of it, is not active although it passed the gate."""
 
-    orders: tuple[Departure, ...]
-    """The order that took the newest network out, and a later one that left the ticker without an active version."""
+    models: tuple[DecommissionedModel, ...]
+    """The newest network, and the one whose decommissioning left the ticker without an active version."""
 
     @property
     def sentence(self) -> str:
-        """The orders in words, the earliest first, without a full stop."""
-        return "; ".join(order.sentence for order in self.orders)
+        """The lifecycle actions as a sentence, the earliest first, without a full stop."""
+        return "; ".join(model.sentence for model in self.models)
 
 
-def departures(conn: Connection, tickers: Collection[str] | None = None) -> dict[str, list[Departure]]:
-    """The networks of some tickers, or of all, that were ever taken out by an order; by ticker.
+def decommissioned_models(
+    conn: Connection, tickers: Collection[str] | None = None
+) -> dict[str, list[DecommissionedModel]]:
+    """The networks of some tickers, or of all, that were ever decommissioned; by ticker.
 
-    One that spoke more than once comes with the last order against it. One statement.
+    One that was decommissioned more than once comes with the last lifecycle action. One statement.
     """
-    found: dict[str, list[Departure]] = {}
+    found: dict[str, list[DecommissionedModel]] = {}
     parameters = {"tickers": None if tickers is None else list(tickers)}
-    with conn.cursor(row_factory=class_row(Departure)) as cursor:
-        for departure in cursor.execute(query("registry.decommissioned"), parameters):
-            found.setdefault(departure.ticker, []).append(departure)
+    with conn.cursor(row_factory=class_row(DecommissionedModel)) as cursor:
+        for model in cursor.execute(query("registry.decommissioned"), parameters):
+            found.setdefault(model.ticker, []).append(model)
     return found
 
 
-def out_of_service(ticker_departures: Collection[Departure]) -> OutOfService | None:
-    """What speaks against one ticker's networks now; None where its newest one, or a later choice, is in service."""
-    telling = [d for d in ticker_departures if d.is_last or (d.is_newest and not d.is_back)]
-    return OutOfService(orders=tuple(sorted(telling, key=lambda d: d.ordered_at))) if telling else None
+def out_of_service(ticker_models: Collection[DecommissionedModel]) -> OutOfService | None:
+    """The lifecycle actions that keep a ticker out of service; None if its newest network or a later one is active."""
+    relevant = [d for d in ticker_models if d.is_last or (d.is_newest and not d.is_back)]
+    return OutOfService(models=tuple(sorted(relevant, key=lambda d: d.ordered_at))) if relevant else None

@@ -1,41 +1,57 @@
-"""The gate over a list of tickers, from what is on record alone."""
+"""Judgement: the gate's verdicts on the newest networks of some tickers, computed from the record and kept on it."""
 
+import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from datetime import date
+
+from psycopg.types.json import Jsonb
 
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
-from ldtm_lib.gate.multiple_testing import Standing, standings
+from ldtm_lib.gate.evidence import evidence_from
+from ldtm_lib.gate.multiple_testing import (
+    EarlierJudgement,
+    MultipleTesting,
+    Trials,
+    multiple_testing_from,
+    multiple_testing_of,
+)
 from ldtm_lib.gate.rules import confirm, judge, not_trained, refusal
 from ldtm_lib.gate.universe import Universe, universe_of
-from ldtm_lib.gate.verdict import Verdict
-from ldtm_lib.registry import backtests, failures, verdicts
+from ldtm_lib.gate.verdict import Rule, Verdict
+from ldtm_lib.registry import backtests, failures
 from ldtm_lib.registry.backtests import Backtest
 from ldtm_lib.registry.checkpoints import CheckpointRecord, newest_checkpoints
 from ldtm_lib.registry.failures import MissingCheckpoint
-from ldtm_lib.registry.promotion import Promotion, promote
-from ldtm_lib.registry.verdicts import Decision
 from ldtm_lib.settings import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """A verdict with what it is about."""
+
+    ticker: str
+    subject: CheckpointRecord | MissingCheckpoint | None
+    """The candidate; or the training that left none; or None for a ticker that was never trained."""
+    backtest_id: int | None
+    verdict: Verdict
+
+    @property
+    def candidate(self) -> CheckpointRecord | None:
+        """The candidate, if there is one."""
+        return self.subject if isinstance(self.subject, CheckpointRecord) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """What the gate says about a list of tickers, and what their backtests show together."""
+    """The gate's decisions on a list of tickers, and the figures of all their backtests together."""
 
     decisions: list[Decision]
     """One per ticker, in the order given."""
     universe: Universe
     """Of those whose candidates were judged now."""
-
-
-def judge_and_promote(conn: Connection, folder: Path, tickers: Sequence[str], settings: Settings) -> list[Promotion]:
-    """Judge the newest network of every ticker and promote what passes; one result per ticker, in the order given.
-
-    All in the caller's one transaction, in a fixed number of statements.
-    """
-    return promote(conn, folder, judge_newest(conn, tickers, settings).decisions, architecture=settings.architecture)
 
 
 def judge_newest(conn: Connection, tickers: Sequence[str], settings: Settings) -> Judgement:
@@ -47,7 +63,7 @@ def judge_newest(conn: Connection, tickers: Sequence[str], settings: Settings) -
     conn.execute(query("registry.lock_promotions"))
     subjects = _subjects(newest_checkpoints(conn, tickers), failures.newest_missing_checkpoints(conn, tickers))
     records = [subject for subject in subjects.values() if isinstance(subject, CheckpointRecord)]
-    earlier = verdicts.of_checkpoints(conn, [record.checkpoint_id for record in records])
+    earlier = newest_verdicts(conn, [record.checkpoint_id for record in records])
     keys = [record.key for record in records if record.status == "candidate"]
     tested = backtests.read(conn, keys, plan=settings.backtest)
     untested = failures.backtest_failures(conn, keys)
@@ -68,7 +84,7 @@ def judge_newest(conn: Connection, tickers: Sequence[str], settings: Settings) -
             verdict = refusal("backtested", f"{ticker} has no backtest: {reason}")
         decisions.append(Decision(ticker=ticker, subject=subject, backtest_id=backtest_id, verdict=verdict))
     return Judgement(
-        decisions=_among_others(conn, decisions, settings),
+        decisions=_confirmed(conn, decisions, settings),
         universe=universe_of(
             {key.ticker: backtest.reports for key, backtest in tested.items()},
             settings.gate,
@@ -83,22 +99,22 @@ def _judged(backtest: Backtest, candidate: CheckpointRecord, settings: Settings)
     return judge(backtest.reports, settings.gate, settings.forecast.neutral_band, other_leaks=leaks)
 
 
-def _among_others(conn: Connection, decisions: list[Decision], settings: Settings) -> list[Decision]:
-    """The decisions, each verdict seen among the whole universe of its evening and after all trials before it."""
+def _confirmed(conn: Connection, decisions: list[Decision], settings: Settings) -> list[Decision]:
+    """The decisions, each verdict corrected for multiple testing over its session's tickers and all earlier trials."""
     judged = [d for d in decisions if d.backtest_id is not None and d.candidate and d.verdict.evidence]
     if not judged:
         return decisions
-    tried = verdicts.trials(conn, judged, neutral_band=settings.forecast.neutral_band)
-    standing_of: dict[str, Standing] = {}
-    for evening, before in verdicts.others_of_evenings(conn, judged).items():
+    tried = count_trials(conn, judged, neutral_band=settings.forecast.neutral_band)
+    found: dict[str, MultipleTesting] = {}
+    for session, before in judged_with(conn, judged).items():
         evidence = {
             d.ticker: d.verdict.evidence
             for d in judged
-            if d.candidate and d.candidate.trained_on == evening and d.verdict.evidence
+            if d.candidate and d.candidate.trained_on == session and d.verdict.evidence
         }
-        standing_of |= standings(evidence, tried, dict.fromkeys(settings.tickers_on(evening)) | before)
+        found |= multiple_testing_of(evidence, tried, dict.fromkeys(settings.tickers_on(session)) | before)
     return [
-        replace(d, verdict=confirm(d.verdict, standing_of[d.ticker], settings.gate)) if d.ticker in standing_of else d
+        replace(d, verdict=confirm(d.verdict, found[d.ticker], settings.gate)) if d.ticker in found else d
         for d in decisions
     ]
 
@@ -113,3 +129,78 @@ def _subjects(
         if record is None or failure.trained_on > record.trained_on:
             subjects[ticker] = failure
     return subjects
+
+
+def record_verdicts(conn: Connection, decisions: Sequence[Decision]) -> set[str]:
+    """Put verdicts on record; returns the tickers for which this is news.
+
+    A verdict that equals the newest one of its ticker, on the same candidate and backtest, writes nothing. One in which
+    the same rules pass and only figures differ, as when another ticker was judged meanwhile, is kept and is no news.
+    """
+    verdicts = [decision.verdict for decision in decisions]
+    columns = {
+        "tickers": [d.ticker for d in decisions],
+        "trained_on": [d.subject and d.subject.trained_on for d in decisions],
+        "checkpoint_ids": [d.candidate and d.candidate.checkpoint_id for d in decisions],
+        "backtest_ids": [d.backtest_id for d in decisions],
+        "passed": [verdict.passed for verdict in verdicts],
+        "rules": [Jsonb([dataclasses.asdict(rule) for rule in verdict.rules]) for verdict in verdicts],
+        "evidence": [verdict.evidence and Jsonb(verdict.evidence.as_dict()) for verdict in verdicts],
+        "standings": [verdict.multiple_testing and Jsonb(verdict.multiple_testing.as_dict()) for verdict in verdicts],
+    }
+    return {ticker for (ticker,) in conn.execute(query("registry.insert_verdicts"), columns)}
+
+
+def newest_verdicts(conn: Connection, checkpoint_ids: Collection[int]) -> dict[int, Verdict]:
+    """The newest verdict on each of some checkpoints."""
+    parameters = {"checkpoint_ids": list(checkpoint_ids)}
+    rows = conn.execute(query("registry.verdicts_of_checkpoints"), parameters)
+    return {checkpoint_id: verdict_of(*columns) for checkpoint_id, *columns in rows}
+
+
+def count_trials(conn: Connection, judged: Sequence[Decision], *, neutral_band: float) -> dict[str, Trials]:
+    """How often the tickers of some candidates were trained until then, and with how many settings they were tried.
+
+    `neutral_band` is the one that they are judged by now.
+    """
+    columns = _training_sessions(judged) | {
+        "backtest_ids": [decision.backtest_id for decision in judged],
+        "neutral_band": neutral_band,
+    }
+    rows = conn.execute(query("registry.trials"), columns)
+    return {ticker: Trials(num_trainings=trained, num_settings=settings) for ticker, trained, settings in rows}
+
+
+def judged_with(conn: Connection, judged: Sequence[Decision]) -> dict[date, dict[str, EarlierJudgement | None]]:
+    """Earlier judgements of the other tickers that were trained on the same sessions as some candidates.
+
+    By the session that a candidate was trained on, and by ticker.
+    """
+    columns = _training_sessions(judged)
+    found: dict[date, dict[str, EarlierJudgement | None]] = {
+        decision.candidate.trained_on: {} for decision in judged if decision.candidate
+    }
+    columns |= {"evenings": sorted(found)}
+    for session, ticker, p_value, coin_passes in conn.execute(query("registry.other_verdicts"), columns):
+        found[session][ticker] = EarlierJudgement(p_value=p_value, coin_passes=coin_passes)
+    return found
+
+
+def _training_sessions(judged: Sequence[Decision]) -> dict[str, object]:
+    return {
+        "tickers": [decision.ticker for decision in judged],
+        "trained_on": [decision.candidate and decision.candidate.trained_on for decision in judged],
+    }
+
+
+def verdict_of(
+    rules: Sequence[Mapping[str, object]],
+    evidence: Mapping[str, object] | None = None,
+    multiple_testing: Mapping[str, object] | None = None,
+) -> Verdict:
+    """The verdict whose parts a row holds as JSON."""
+    return Verdict(
+        rules=tuple(Rule(**rule) for rule in rules),  # pyright: ignore[reportArgumentType]
+        evidence=None if evidence is None else evidence_from(evidence),
+        multiple_testing=None if multiple_testing is None else multiple_testing_from(multiple_testing),
+    )

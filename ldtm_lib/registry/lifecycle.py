@@ -1,7 +1,7 @@
-"""The registry by hand: an earlier network comes back, or the active one retires. On record with who and why.
+"""Lifecycle actions: rollback to an earlier network, or retirement of the active one, recorded with who and why.
 
 A rollback is an activation like any other: a new version with a copy of the file of its own, on the disk before the
-caller's transaction commits. A crash in between leaves at most a file that no row speaks of; the next rollback uses it.
+caller's transaction commits. A crash in between leaves at most a file without a row; the next rollback uses it.
 """
 
 from collections.abc import Sequence
@@ -13,14 +13,14 @@ from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
 from ldtm_lib.errors import ConfigurationError, RegistryConflict, UnknownTicker
 from ldtm_lib.registry.checkpoints import CheckpointRecord, promoted_checkpoints
-from ldtm_lib.registry.decommissioned import departures
+from ldtm_lib.registry.decommissioned import decommissioned_models
 from ldtm_lib.registry.versions import FIRST_MAJOR, active_one, publish
 from ldtm_lib.settings import ArchitectureConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rollback:
-    """A network that came back."""
+    """A completed rollback."""
 
     ticker: str
     version: str
@@ -40,7 +40,7 @@ class Rollback:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retirement:
-    """A model that was taken out."""
+    """A completed retirement."""
 
     ticker: str
     version: str
@@ -63,26 +63,28 @@ def rollback(
 ) -> Rollback:
     """Make the network of a retired version active again, and retire the present one, in the caller's transaction.
 
-    `to` names the version; without it, it is the newest network that is older than the active one, that no order ever
-    took out and whose file is kept. Raises UnknownTicker, RegistryConflict when there is no such version, it is active
-    or its file was removed, CheckpointRefused when the file is not the one on record or of another architecture, and
-    CheckpointNotWritten when the disk takes no copy.
+    `to` names the version; without it, it is the newest network that is older than the active one, was never
+    decommissioned and whose file is kept. Raises UnknownTicker, RegistryConflict when there is no such version, it is
+    active or its file was removed, CheckpointRefused when the file is not the one on record or of another
+    architecture, and CheckpointNotWritten when the disk takes no copy.
     """
     _require_reason(ordered_by, why)
     history = _history(conn, ticker)
     active = active_one(history)
-    wanted = _earlier(conn, ticker, history, active) if to is None else _named(ticker, to, history, active)
-    if wanted.file_removed_at:
+    requested = _earlier(conn, ticker, history, active) if to is None else _named(ticker, to, history, active)
+    if requested.file_removed_at:
         raise RegistryConflict(
-            f"the file of {ticker} {wanted.version} was removed on {wanted.file_removed_at:%Y-%m-%d}, when nobody "
-            f"needed it any more; {_choice(history, active)}"
+            f"the file of {ticker} {requested.version} was removed on {requested.file_removed_at:%Y-%m-%d}, when "
+            f"it was no longer needed; {_choice(history, active)}"
         )
-    version = publish(folder, wanted, major=wanted.major or FIRST_MAJOR, history=history, architecture=architecture)
+    version = publish(
+        folder, requested, major=requested.major or FIRST_MAJOR, history=history, architecture=architecture
+    )
     conn.execute(query("registry.retire_checkpoints"), {"tickers": [ticker]})
     restored = conn.execute(
         query("registry.restore_checkpoint"),
         {
-            "restores": wanted.network_id,
+            "restores": requested.network_id,
             "major": version.major,
             "version": version.name,
             "file_name": version.file_name,
@@ -93,7 +95,7 @@ def rollback(
     return Rollback(
         ticker=ticker,
         version=version.name,
-        restores=str(wanted.version),
+        restores=str(requested.version),
         retired_version=active.version if active else None,
     )
 
@@ -129,7 +131,8 @@ def _require_reason(ordered_by: str, why: str) -> None:
     for name, text in (("--by", ordered_by), ("--why", why)):
         if not text.strip():
             raise ConfigurationError(
-                f"{name} is {text!r}: an order goes on record with who gave it and why; say both in a few words"
+                f"{name} is {text!r}: a lifecycle action is recorded with who ordered it and why; give both in a few "
+                "words"
             )
 
 
@@ -148,21 +151,21 @@ def _history(conn: Connection, ticker: str) -> list[CheckpointRecord]:
 def _earlier(
     conn: Connection, ticker: str, history: Sequence[CheckpointRecord], active: CheckpointRecord | None
 ) -> CheckpointRecord:
-    """The newest network before the active one that nobody threw out; of its versions the last one that has a file."""
+    """The newest network before the active one that was never decommissioned; its last version that has a file."""
     if active is None:
         raise RegistryConflict(
             f"{ticker} has no active version to go back from; say with --to which one is to come back: "
             f"{_choice(history, active)}"
         )
-    thrown_out = {departure.network_id for departure in departures(conn, [ticker]).get(ticker, ())}
+    decommissioned_ids = {model.network_id for model in decommissioned_models(conn, [ticker]).get(ticker, ())}
     earlier = [
         record
         for record in history
-        if record.age < active.age and record.network_id not in thrown_out and record.file_removed_at is None
+        if record.age < active.age and record.network_id not in decommissioned_ids and record.file_removed_at is None
     ]
     if not earlier:
         raise RegistryConflict(
-            f"{ticker} has no version before {active.version} that has its file and that no order took out; "
+            f"{ticker} has no version before {active.version} that has its file and was not decommissioned; "
             f"`ldtm registry retire {ticker}` takes {active.version} out, or say with --to which one is to come back: "
             f"{_choice(history, active)}"
         )
@@ -173,15 +176,17 @@ def _named(
     ticker: str, to: str, history: Sequence[CheckpointRecord], active: CheckpointRecord | None
 ) -> CheckpointRecord:
     """The version that was asked for by its name."""
-    wanted = next((record for record in history if record.version == to), None)
-    if wanted is None:
+    requested = next((record for record in history if record.version == to), None)
+    if requested is None:
         raise RegistryConflict(f"{ticker} has no version {to}; {_choice(history, active)}")
-    if active and wanted.network_id == active.network_id:
+    if active and requested.network_id == active.network_id:
         what = (
-            "is the active version" if wanted is active else f"is the network of {active.version}, the active version"
+            "is the active version"
+            if requested is active
+            else f"is the network of {active.version}, the active version"
         )
         raise RegistryConflict(f"{ticker} {to} {what} already; {_choice(history, active)}")
-    return wanted
+    return requested
 
 
 def _choice(history: Sequence[CheckpointRecord], active: CheckpointRecord | None) -> str:

@@ -1,4 +1,4 @@
-"""The registry at a glance: one entry per ticker, and all versions of one ticker."""
+"""Listings of the registry: one entry per ticker, all versions of one ticker, and its judged networks."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,13 +10,13 @@ from psycopg.rows import class_row
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
 from ldtm_lib.gate.verdict import Verdict
-from ldtm_lib.registry.decommissioned import Departure, OutOfService, departures, out_of_service
-from ldtm_lib.registry.verdicts import verdict_of
+from ldtm_lib.registry.decommissioned import DecommissionedModel, OutOfService, decommissioned_models, out_of_service
+from ldtm_lib.registry.judgement import verdict_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryEntry:
-    """Who speaks for a ticker, who waits, and what the gate said last."""
+    """A ticker's active model, its newest candidate, and the gate's newest verdict."""
 
     ticker: str
     active_version: str | None
@@ -32,7 +32,7 @@ class RegistryEntry:
     evidence: Mapping[str, object] | None
     standing: Mapping[str, object] | None
     out_of_service: OutOfService | None = None
-    """Why its newest network, or every one of it, is not active although it passed: the order that took it out."""
+    """Lifecycle actions that keep its newest network, or every one of it, out of service although it passed."""
 
     @property
     def verdict(self) -> Verdict | None:
@@ -44,13 +44,13 @@ def list_registry(conn: Connection) -> list[RegistryEntry]:
     """Every ticker that was ever trained or judged, sorted by name."""
     with conn.cursor(row_factory=class_row(RegistryEntry)) as cursor:
         entries = cursor.execute(query("registry.list_registry")).fetchall()
-    taken_out = departures(conn)
-    return [replace(entry, out_of_service=out_of_service(taken_out.get(entry.ticker, ()))) for entry in entries]
+    decommissioned = decommissioned_models(conn)
+    return [replace(entry, out_of_service=out_of_service(decommissioned.get(entry.ticker, ()))) for entry in entries]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VersionEntry:
-    """One version of a ticker: when it spoke, who brought it back or took it out, and whether its file is there."""
+    """One version of a ticker: when it was active, who restored or retired it, and whether its file exists."""
 
     version: str
     status: Literal["active", "retired"]
@@ -87,23 +87,26 @@ class JudgedNetwork:
     """Of the active model; None for the newest candidate, or for a training that left none."""
     decided_at: datetime
     verdict: Verdict
-    departure: Departure | None
-    """The order that took it out since, for a network that was promoted before and is not active."""
+    decommissioned: DecommissionedModel | None
+    """The lifecycle action that took it out since, for a network that was promoted before and is not active."""
 
 
 def judged_networks(conn: Connection, ticker: str) -> list[JudgedNetwork]:
-    """The verdict on the network that speaks for a ticker, and the newest one on another network since.
+    """The verdict on a ticker's active network, and the newest verdict on another network since.
 
-    Also that on the network that spoke last, where an order took it out and left the ticker without one.
+    If a lifecycle action left the ticker without an active network, the verdict on the last active one.
     """
-    taken_out = {departure.network_id: departure for departure in departures(conn, [ticker]).get(ticker, ())}
+    decommissioned = {
+        decommissioned.network_id: decommissioned
+        for decommissioned in decommissioned_models(conn, [ticker]).get(ticker, ())
+    }
     rows = conn.execute(query("registry.judged_networks"), {"ticker": ticker})
     return [
         JudgedNetwork(
             version=version,
             decided_at=decided_at,
             verdict=verdict_of(*parts),
-            departure=taken_out.get(network_id) if version is None else None,
+            decommissioned=decommissioned.get(network_id) if version is None else None,
         )
         for version, network_id, decided_at, *parts in rows
     ]

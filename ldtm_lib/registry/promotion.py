@@ -1,7 +1,7 @@
 """From candidate to active: verdicts, files and rows change together, in the caller's one transaction.
 
 The file is copied under its versioned name and synced before the transaction commits. A crash in between leaves at
-most a file that no row speaks of; the next promotion finds it and uses it, or takes the next free name. One advisory
+most a file without a row; the next promotion uses it, or takes the next free name. One advisory
 lock makes promotions of a schema wait for each other, and the database itself holds at most one active per ticker.
 """
 
@@ -14,35 +14,34 @@ from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
 from ldtm_lib.errors import CheckpointRefused, RegistryConflict
 from ldtm_lib.gate.verdict import Rule, Verdict
-from ldtm_lib.registry import verdicts
 from ldtm_lib.registry.checkpoints import CheckpointRecord, promoted_checkpoints
-from ldtm_lib.registry.decommissioned import Departure, OutOfService, departures, out_of_service
-from ldtm_lib.registry.verdicts import Decision
+from ldtm_lib.registry.decommissioned import DecommissionedModel, OutOfService, decommissioned_models, out_of_service
+from ldtm_lib.registry.judgement import Decision, record_verdicts
 from ldtm_lib.registry.versions import Version, active_one, earned_major, publish
 from ldtm_lib.settings import ArchitectureConfig
 
-Outcome = Literal["promoted", "already promoted", "stays candidate", "superseded", "not trained"]
+PromotionOutcome = Literal["promoted", "already promoted", "stays candidate", "superseded", "not trained"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promotion:
-    """What became of one ticker at the gate."""
+    """The result of the gate for one ticker."""
 
     ticker: str
-    outcome: Outcome
+    outcome: PromotionOutcome
     verdict: Verdict
     version: str | None
     """The ticker's active version afterwards, such as `v1.2026-03-02`; None where it has none."""
     retired_version: str | None
     """The version that retired in this promotion."""
     is_news: bool
-    """Whether the verdict went on record now; a rerun repeats the same without being news."""
+    """Whether the verdict was recorded now; a rerun with an equal verdict is not news."""
     out_of_service: OutOfService | None = None
-    """The order that took the newest network out, where that was promoted before and is not active."""
+    """The lifecycle action that decommissioned the newest network, if it was promoted before and is not active."""
 
     @property
     def is_out_of_service(self) -> bool:
-        """Whether the newest network passed the gate once and was taken out by an order since."""
+        """Whether the newest network passed the gate and was decommissioned by a lifecycle action since."""
         return self.out_of_service is not None
 
     @property
@@ -55,8 +54,8 @@ class Promotion:
         if self.outcome == "already promoted":
             if self.out_of_service is None:
                 return f"{self.ticker} has nothing new: its newest network was promoted before"
-            speaker = f"{self.version} stays active" if self.version else "it abstains"
-            return f"{self.out_of_service.sentence}; {speaker} until another one passes"
+            stays = f"{self.version} stays active" if self.version else "it abstains"
+            return f"{self.out_of_service.sentence}; {stays} until another one passes"
         if self.outcome == "superseded":
             stays = f"stays with {self.version}" if self.version else "stays without an active version"
             return f"{self.ticker} {stays}: a newer network than the candidate that was judged was promoted meanwhile"
@@ -80,9 +79,9 @@ def promote(
     for record in promoted_checkpoints(conn, promoted):
         promoted[record.ticker].append(record)
 
-    taken_out = departures(conn, promoted)
+    decommissioned = decommissioned_models(conn, promoted)
     settled: list[Decision] = []
-    outcomes: list[Outcome] = []
+    outcomes: list[PromotionOutcome] = []
     versions: dict[str, Version] = {}
     for decision in decisions:
         history = promoted[decision.ticker]
@@ -104,7 +103,7 @@ def promote(
 
     _activate(conn, settled, versions)
     fresh = [d for d, outcome in zip(settled, outcomes, strict=True) if outcome != "already promoted"]
-    news = verdicts.record(conn, fresh)
+    news = record_verdicts(conn, fresh)
     return [
         _promotion(
             decision,
@@ -112,13 +111,13 @@ def promote(
             promoted[decision.ticker],
             versions.get(decision.ticker),
             news,
-            taken_out.get(decision.ticker, ()),
+            decommissioned.get(decision.ticker, ()),
         )
         for decision, outcome in zip(settled, outcomes, strict=True)
     ]
 
 
-def _outcome(decision: Decision, history: Sequence[CheckpointRecord]) -> Outcome:
+def _outcome(decision: Decision, history: Sequence[CheckpointRecord]) -> PromotionOutcome:
     candidate = decision.candidate
     if candidate is None:
         return "not trained"
@@ -155,13 +154,13 @@ def _activate(conn: Connection, decisions: Sequence[Decision], versions: dict[st
 
 def _promotion(
     decision: Decision,
-    outcome: Outcome,
+    outcome: PromotionOutcome,
     history: Sequence[CheckpointRecord],
     version: Version | None,
     news: set[str],
-    taken_out: Sequence[Departure],
+    decommissioned: Sequence[DecommissionedModel],
 ) -> Promotion:
-    """The result; `history` is the ticker's from before, `taken_out` its networks that were taken out until then."""
+    """The result; `history` and `decommissioned` are those of the ticker before this promotion."""
     active = active_one(history)
     before = active.version if active else None
     return Promotion(
@@ -171,5 +170,5 @@ def _promotion(
         version=version.name if version else before,
         retired_version=before if version else None,
         is_news=decision.ticker in news,
-        out_of_service=out_of_service(taken_out) if outcome == "already promoted" else None,
+        out_of_service=out_of_service(decommissioned) if outcome == "already promoted" else None,
     )

@@ -54,11 +54,11 @@ def prune(
 
     Per ticker the newest ones stay, as many as the settings say, and in any case the active one, the newest network,
     and every one that a forecast on record refers to. Only files that a row of the registry names are ever touched. A
-    dry run changes nothing. Promotions, orders and trainings wait meanwhile, and it waits for forecasts that are being
-    made. A fixed number of statements. Raises FileNotRemoved whatever the disk or the database refuses; the next call
-    goes on from there.
+    dry run changes nothing. Promotions, lifecycle actions and trainings wait meanwhile, and it waits for forecasts
+    that are being made. A fixed number of statements. Raises FileNotRemoved whatever the disk or the database refuses;
+    the next call goes on from there.
     """
-    with _told(folder):
+    with _errors_as_file_not_removed(folder):
         return _prune(database, folder, config, tickers, dry_run=dry_run)
 
 
@@ -69,10 +69,10 @@ def _prune(
         _take_turn(conn)
         conn.execute(query("registry.lock_held_files"))
         conn.execute(query("registry.lock_chain"))
-        going = _removable(conn, config, tickers)
+        removed_ids = _removable(conn, config, tickers)
         if dry_run:
-            return _unneeded(conn, folder, tickers, going)
-        conn.execute(query("registry.mark_removed_files"), {"checkpoint_ids": going})
+            return _unneeded(conn, folder, tickers, removed_ids)
+        conn.execute(query("registry.mark_removed_files"), {"checkpoint_ids": removed_ids})
     with database.transaction() as conn:
         _take_turn(conn)
         unneeded = _unneeded(conn, folder, tickers, ())
@@ -81,7 +81,7 @@ def _prune(
 
 
 @contextmanager
-def _told(folder: Path) -> Generator[None]:
+def _errors_as_file_not_removed(folder: Path) -> Generator[None]:
     """Turn what the database or the disk refuses into FileNotRemoved."""
     try:
         yield
@@ -115,7 +115,9 @@ def _removable(conn: Connection, config: RegistryConfig, tickers: Sequence[str] 
     return [checkpoint_id for (checkpoint_id,) in rows]
 
 
-def _unneeded(conn: Connection, folder: Path, tickers: Sequence[str] | None, going: Sequence[int]) -> list[RemovedFile]:
+def _unneeded(
+    conn: Connection, folder: Path, tickers: Sequence[str] | None, removed_ids: Sequence[int]
+) -> list[RemovedFile]:
     """The files on the disk that no row needs, apart from the rows with some ids, which are about to say so."""
     sizes = _sizes(folder)
     with conn.cursor(row_factory=class_row(RemovedFile)) as cursor:
@@ -125,7 +127,7 @@ def _unneeded(conn: Connection, folder: Path, tickers: Sequence[str] | None, goi
                 "file_names": list(sizes),
                 "sizes": list(sizes.values()),
                 "tickers": None if tickers is None else list(tickers),
-                "going": list(going),
+                "going": list(removed_ids),
                 "candidate_folder": CANDIDATE_FOLDER,
                 "num_digits": SHA256_DIGITS_IN_NAME,
             },

@@ -11,7 +11,7 @@ Values = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
+class ErrorComparison:
     """The test of Diebold and Mariano of a forecast against a rival."""
 
     statistic: float | None
@@ -22,11 +22,11 @@ class Comparison:
     """The chance of losing to it by as much or more."""
 
 
-NO_COMPARISON = Comparison(statistic=None, p_better=1.0, p_worse=1.0)
-"""Where nothing varies, nothing can be told apart from luck."""
+NO_COMPARISON = ErrorComparison(statistic=None, p_better=1.0, p_worse=1.0)
+"""Without variation, no difference can be distinguished from chance."""
 
 
-def compare(losses: Values, rival_losses: Values) -> Comparison:
+def compare(losses: Values, rival_losses: Values) -> ErrorComparison:
     """Test a forecast's losses against a rival's on the same days, oldest first.
 
     F. X. Diebold and R. S. Mariano, "Comparing predictive accuracy", J. Business and Economic Statistics 13, 1995. Its
@@ -43,7 +43,7 @@ def compare(losses: Values, rival_losses: Values) -> Comparison:
     if not variance > 0:
         return NO_COMPARISON
     statistic = float(math.sqrt(num_days) * np.mean(gains) / math.sqrt(variance))
-    return Comparison(
+    return ErrorComparison(
         statistic=statistic,
         p_better=float(stdtr(degrees, -statistic)),
         p_worse=float(stdtr(degrees, statistic)),

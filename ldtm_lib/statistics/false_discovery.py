@@ -1,4 +1,4 @@
-"""How many of those that look good on one evening are luck, when many are looked at."""
+"""False discovery rate: the share of tickers found good that are due to chance, when many are tested at once."""
 
 from collections.abc import Mapping
 

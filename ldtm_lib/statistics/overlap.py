@@ -22,7 +22,7 @@ class Spans:
     starts: Positions
     """(n,) the session that each forecast starts from."""
     stops: Positions
-    """(n,) the session that it speaks about."""
+    """(n,) its target session."""
 
     def __getitem__(self, rows: npt.NDArray[np.bool_]) -> "Spans":
         """Some of the spans."""
@@ -66,8 +66,8 @@ def effective_tickers(hits_DT: Values) -> float:
     """How many tickers that move independently would be as telling as those in a table of hits, NaN where none was.
 
     m / (1 + (m - 1) r) of m tickers with a hit or a miss, where r is the mean correlation of two of them over the days
-    that both have (Kish, "Survey Sampling", 1965, 5.4), and within [1, m]. It is 1 where no correlation can be told,
-    and 0 without a ticker.
+    that both have (Kish, "Survey Sampling", 1965, 5.4), and within [1, m]. It is 1 where no correlation can be
+    estimated, and 0 without a ticker.
     """
     known = np.isfinite(hits_DT)
     hits_DT, known = hits_DT[:, known.any(axis=0)], known[:, known.any(axis=0)]

@@ -1,4 +1,4 @@
-"""Tests that may be looked at every evening: how strongly a record, day by day, speaks against a bound.
+"""Sequential tests, valid at every look: the evidence of a growing record against a bound.
 
 A test at 5% that is repeated daily finds every good model bad in the end. These tests bet instead: a gambler starts
 with 1 and stakes a part of the capital every day on the record being worse than the bound. Where it is not, no such
@@ -32,7 +32,7 @@ Values = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EValue:
-    """The most that ever spoke against a bound, and when."""
+    """The strongest evidence so far against a bound, and when it was reached."""
 
     log_e: float
     """Natural logarithm of the largest e-value, that of no outcome, 0, among them; may be infinite."""

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from ldtm_lib.atomic_io import write_whole
 from ldtm_lib.audit.publications.git_command import Git
 from ldtm_lib.audit.publications.protocol import Published
-from ldtm_lib.audit.publications.seal_lines import Line, continuation, line_of, lines_of, read_chain
+from ldtm_lib.audit.publications.seal_lines import SealLine, continuation, line_of, lines_of, read_chain
 from ldtm_lib.audit.seal import Seal
 from ldtm_lib.errors import PublicationFailed
 
@@ -238,7 +238,7 @@ class GitRepository:
             raise PublicationFailed(f"{error}; what is committed waits and is pushed by the next publication") from None
 
 
-def _lines(contents: dict[str, bytes]) -> Generator[Line]:
+def _lines(contents: dict[str, bytes]) -> Generator[SealLine]:
     for path, content in contents.items():
         yield from lines_of(path, content)
 

@@ -40,7 +40,7 @@ class Publication(Protocol):
         ...
 
     def read(self) -> Published:
-        """What it holds, all of it checked; what is wrong is told, not raised."""
+        """What it holds, all of it checked; problems are returned, not raised."""
         ...
 
     def publish(self, seals: Sequence[Seal]) -> None:

@@ -17,7 +17,7 @@ _ZEROS = b"\x00"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class SealLine:
     """A line as it was found."""
 
     place: str
@@ -75,16 +75,16 @@ def seal_of(content: bytes) -> Seal:
     return seal
 
 
-def lines_of(name: str, content: bytes) -> Iterator[Line]:
+def lines_of(name: str, content: bytes) -> Iterator[SealLine]:
     """The lines of a file; the last one lacks its newline when a crash has cut it."""
     lines = content.split(b"\n")
     for number, line in enumerate(lines, start=1):
         is_last = number == len(lines)
         if line or not is_last:
-            yield Line(place=f"{name}:{number}", content=line, is_terminated=not is_last)
+            yield SealLine(place=f"{name}:{number}", content=line, is_terminated=not is_last)
 
 
-def read_chain(lines: Iterable[Line]) -> Published:
+def read_chain(lines: Iterable[SealLine]) -> Published:
     """Read lines as one chain, and say where it is broken.
 
     A last line that was cut, and a cut line that the next whole line says in full, are what a crash leaves: notes.
@@ -92,7 +92,7 @@ def read_chain(lines: Iterable[Line]) -> Published:
     seals: dict[int, PublishedSeal] = {}
     problems: list[str] = []
     notes: list[str] = []
-    unread: list[Line] = []
+    unread: list[SealLine] = []
     last: Seal | None = None
     for line in lines:
         seal = _whole_seal(line)
@@ -152,7 +152,7 @@ def continuation(published: Published, seals: Sequence[Seal]) -> Continuation:
     return Continuation(seals=tuple(added), refusal=refusal)
 
 
-def _whole_seal(line: Line) -> Seal | None:
+def _whole_seal(line: SealLine) -> Seal | None:
     if not line.is_terminated:
         return None
     try:
@@ -161,7 +161,7 @@ def _whole_seal(line: Line) -> Seal | None:
         return None
 
 
-def _is_cut(line: Line, last: Seal | None) -> bool:
+def _is_cut(line: SealLine, last: Seal | None) -> bool:
     """Whether a crash explains a line that nothing follows: it begins as the next seal's line does."""
     if not line.is_terminated:
         return True

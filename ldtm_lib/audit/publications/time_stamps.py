@@ -74,7 +74,8 @@ class TimeStamps:
     def publish(self, seals: Sequence[Seal]) -> None:
         """Ask for a token a seal and keep those that verify; the first failure ends it, what is kept stays.
 
-        A file in the place of a token that does not verify is evidence: it stays, and is told when the others are done.
+        A file in the place of a token that does not verify is evidence: it stays, and is reported when the others are
+        done.
         """
         if not seals:
             return

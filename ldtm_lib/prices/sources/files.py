@@ -11,7 +11,7 @@ from ldtm_lib.errors import ConfigurationError, LdtmError, MalformedFile, Missin
 from ldtm_lib.prices.bars import BAR_COLUMNS, KEY, empty_bars
 from ldtm_lib.prices.sources.bar_files import plain_name, read_bar_file
 from ldtm_lib.prices.sources.declared_splits import SPLITS_FILE, DeclaredSplits, read_declared_splits
-from ldtm_lib.prices.sources.protocol import Coverage, Delivery
+from ldtm_lib.prices.sources.protocol import Delivery, SourceCoverage
 from ldtm_lib.prices.sources.tables import TEXT_SUFFIXES, names_tickers
 from ldtm_lib.prices.splits import Split, adjust, splits_from_adjusted_close
 from ldtm_lib.prices.suspected_splits import jump_note
@@ -94,16 +94,16 @@ class FilesSource:
             ignored=(*read.ignored, *read.unread),
         )
 
-    def coverage(self, tickers: Sequence[str]) -> Coverage:
+    def coverage(self, tickers: Sequence[str]) -> SourceCoverage:
         """Which tickers have a file of their name, and how many files may hold others; reads headers at most."""
         paths = {path: plain_name(path.stem) for path in self._paths()}
         own = set(paths.values())
         lacking = tuple(ticker for ticker in tickers if plain_name(ticker) not in own)
         if not lacking:
-            return Coverage()
+            return SourceCoverage()
         asked = {plain_name(ticker) for ticker in tickers}
         others = [path for path, name in paths.items() if name not in asked]
-        return Coverage(lacking=lacking, num_shared_files=sum(names_tickers(path) for path in others))
+        return SourceCoverage(lacking=lacking, num_shared_files=sum(names_tickers(path) for path in others))
 
     def _declared_splits(self) -> tuple[DeclaredSplits, MalformedFile | None]:
         try:

@@ -28,7 +28,7 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Coverage:
+class SourceCoverage:
     """Which of some tickers a source has, as far as it is known without reading bars."""
 
     lacking: tuple[str, ...] = ()
@@ -53,6 +53,6 @@ class PriceSource(Protocol):
         """
         ...
 
-    def coverage(self, tickers: Sequence[str]) -> Coverage:
+    def coverage(self, tickers: Sequence[str]) -> SourceCoverage:
         """Which of some tickers the source has; quick, no bar is read."""
         ...

@@ -9,7 +9,7 @@ import polars as pl
 
 from ldtm_lib.errors import LdtmError, MissingBar, SourceError
 from ldtm_lib.prices.bars import BAR_COLUMNS, KEY, empty_bars
-from ldtm_lib.prices.sources.protocol import Coverage, Delivery
+from ldtm_lib.prices.sources.protocol import Delivery, SourceCoverage
 from ldtm_lib.prices.splits import Split, adjust, splits_from_adjusted_close
 
 TICKERS = ("AAPL", "FB", "GOOG", "IBM", "MSFT")
@@ -37,9 +37,9 @@ class SampleSource:
         failures = {ticker: _why_absent(ticker, first, last) for ticker in asked if ticker not in present}
         return Delivery(bars=bars, splits=splits, failures=failures, basis=dict.fromkeys(sorted(present), last))
 
-    def coverage(self, tickers: Sequence[str]) -> Coverage:
+    def coverage(self, tickers: Sequence[str]) -> SourceCoverage:
         """Which tickers are not in the sample."""
-        return Coverage(lacking=tuple(ticker for ticker in tickers if ticker not in TICKERS))
+        return SourceCoverage(lacking=tuple(ticker for ticker in tickers if ticker not in TICKERS))
 
 
 def _why_absent(ticker: str, first: date, last: date) -> LdtmError:

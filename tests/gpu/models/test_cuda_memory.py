@@ -15,16 +15,16 @@ def test_cuda_is_asked_in_another_process_and_says_what_it_has() -> None:
     answer = ask_cuda()
     assert len(answer.gpus) == torch.cuda.device_count()
     assert all(0 <= gpu.memory.free_mib <= gpu.memory.total_mib for gpu in answer.gpus)
-    assert answer.trouble == ("" if answer.gpus else "CUDA reports no GPU")
+    assert answer.problem == ("" if answer.gpus else "CUDA reports no GPU")
 
 
 def test_a_process_that_does_not_end_in_time_is_no_answer() -> None:
-    assert ask_cuda(timeout_seconds=0.01).trouble == "CUDA did not answer in 0.01 s"
+    assert ask_cuda(timeout_seconds=0.01).problem == "CUDA did not answer in 0.01 s"
 
 
 def test_a_process_that_fails_tells_its_last_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    assert ask_cuda().trouble == "CUDA could not be asked: exit status 1"
+    assert ask_cuda().problem == "CUDA could not be asked: exit status 1"
 
 
 def test_asking_needs_no_torch_in_the_process_that_asks() -> None:

@@ -17,7 +17,7 @@ from typing import NoReturn
 import polars as pl
 
 from ldtm_lib.audit.publications.seal_file import SealFile
-from ldtm_lib.audit.sealing import close_evening
+from ldtm_lib.audit.sealing import seal_and_publish
 from ldtm_lib.database.connection import Database
 from ldtm_lib.errors import LdtmError
 from ldtm_lib.features import stored_windows as input_windows
@@ -104,7 +104,7 @@ def record_evening(
     with installation.database.transaction() as conn:
         fill(conn, as_of=session, config=installation.settings.ledger, tickers=tickers)
     stage(CLOSING)
-    closing = close_evening(installation.database, [installation.file])
+    closing = seal_and_publish(installation.database, [installation.file])
     assert not closing.failures, closing.failures
     stage(BETWEEN)
 

@@ -91,7 +91,7 @@ class PlainLedger:
         default_factory=dict[date, dict[str, tuple[float, float] | None]]
     )
     """By session and ticker: close and units of the window; None where there is none."""
-    speakers: set[str] = field(default_factory=set[str])
+    active_models: set[str] = field(default_factory=set[str])
     rows: dict[tuple[str, date], Forecast | None] = field(default_factory=dict[tuple[str, date], Forecast | None])
     """None is an abstention."""
     kinds: dict[tuple[str, date], str] = field(default_factory=dict[tuple[str, date], str])
@@ -122,7 +122,7 @@ class PlainLedger:
         new: dict[tuple[str, date], Forecast | None] = {}
         for ticker, window in self.windows[run_date].items():
             forecast = None
-            if window is not None and ticker in self.speakers:
+            if window is not None and ticker in self.active_models:
                 forecast = Forecast(ticker, targets, *window, said={horizon: [] for horizon in HORIZONS})
             new[ticker, run_date] = forecast
 

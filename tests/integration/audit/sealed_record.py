@@ -7,9 +7,9 @@ from datetime import date
 
 from psycopg import sql
 
-from ldtm_lib.audit import seals
 from ldtm_lib.audit.publications.protocol import publish_missing
 from ldtm_lib.audit.publications.seal_file import SealFile
+from ldtm_lib.audit.sealing import create_seal, read_seals
 from ldtm_lib.audit.verify import AuditReport, verify
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.ledger.fillbacks import fill
@@ -53,9 +53,9 @@ class Record:
 
     def seal(self) -> None:
         """Close the evening and publish it."""
-        seals.close(self.conn)
+        create_seal(self.conn)
         self.conn.commit()
-        publish_missing(self.file, seals.read(self.conn))
+        publish_missing(self.file, read_seals(self.conn))
         self.conn.commit()
 
     def verify(self, *, published: bool = True) -> AuditReport:

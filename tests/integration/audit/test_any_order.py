@@ -27,10 +27,9 @@ from hypothesis.stateful import (
 )
 from psycopg.rows import dict_row
 
-from ldtm_lib.audit import seals
 from ldtm_lib.audit.publications.protocol import publish_missing
 from ldtm_lib.audit.publications.seal_file import SealFile
-from ldtm_lib.audit.sealing import close_evening
+from ldtm_lib.audit.sealing import create_seal, read_seals, seal_and_publish
 from ldtm_lib.audit.verify import verify
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.features import stored_windows as input_windows
@@ -227,7 +226,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule()
     def an_evening_closes(self) -> None:
-        closing = close_evening(self.database, [self.file])
+        closing = seal_and_publish(self.database, [self.file])
         assert not closing.failures
         self._check_publication()
         assert closing.newest is None or self.num_published == closing.newest.seal_id + 1
@@ -236,10 +235,10 @@ class AnyOrder(RuleBasedStateMachine):
     def an_evening_is_cut_off_while_it_closes(self, crash_at: int) -> None:
         """Before the seal is committed, before it is published, and in the middle of its line."""
         with self.database.connect() as conn:
-            seals.close(conn)
+            create_seal(conn)
             if crash_at:
                 conn.commit()
-                chain = seals.read(conn)
+                chain = read_seals(conn)
         if crash_at == 2 and chain and chain[-1].seal_id not in self.file.read().seals:
             publish_missing(self.file, chain)
             self.file.path.write_bytes(self.file.path.read_bytes()[:-20])
@@ -386,7 +385,7 @@ class AnyOrder(RuleBasedStateMachine):
         return plan
 
     def _seal(self, conn: Connection) -> Apply:
-        seals.close(conn)
+        create_seal(conn)
         return lambda: None
 
     def _promotion(self, ticker: str) -> Work:
@@ -395,7 +394,7 @@ class AnyOrder(RuleBasedStateMachine):
             if version < NUM_VERSIONS:
                 self.num_versions[ticker] += 1
                 self.place.networks.promote(conn, ticker, version)
-                return lambda: self.plain.speakers.add(ticker)
+                return lambda: self.plain.active_models.add(ticker)
             return lambda: None
 
         return work
@@ -481,7 +480,7 @@ class AnyOrder(RuleBasedStateMachine):
         """What is published is the beginning of the chain, and only ever grows."""
         published = self.file.read()
         assert published.problems == ()
-        chain = seals.read(self.watch)
+        chain = read_seals(self.watch)
         assert list(published.seals) == list(range(len(published.seals)))
         assert [seal.sha256 for seal in published.seals.values()] == [s.sha256 for s in chain[: len(published.seals)]]
         assert len(published.seals) >= self.num_published

@@ -18,7 +18,7 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from ldtm_lib.audit import seals
+from ldtm_lib.audit.sealing import read_seals
 from ldtm_lib.audit.verify import verify
 from ldtm_lib.database import embedded
 from ldtm_lib.database.connection import Connection, Database
@@ -115,7 +115,7 @@ class Killer:
             self.recorded = rows
             per_evening = Counter(run_date for _, run_date in rows)
             assert set(per_evening.values()) <= {len(TICKERS)}, "an evening is one transaction"
-            chain = seals.read(conn)
+            chain = read_seals(conn)
         for (_, run_date), row in rows.items():
             recorded_at = row["recorded_at"]
             assert isinstance(recorded_at, datetime)
@@ -301,7 +301,7 @@ def _check_the_whole_record(killer: Killer, num_evenings: int) -> None:
         doubled = "select ticker, session from bar where source = 'installation' group by 1, 2 having count(*) > 1"
         repeated = {ticker for ticker, _ in conn.execute(doubled.encode())}
         assert repeated <= {SPLIT.ticker}, "a bar that is delivered again is no new vintage"
-        chain = seals.read(conn)
+        chain = read_seals(conn)
     assert events == {"forecast": len(killer.recorded), "fill": num_fills, "promotion": len(TICKERS) - 1}
     published = killer.installation.file.read()
     assert published.problems == ()

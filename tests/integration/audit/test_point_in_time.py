@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from ldtm_lib.audit.point_in_time import HindsightReport, hindsight, sampled_window_leaks
+from ldtm_lib.audit.point_in_time import PointInTimeReport, check_point_in_time, sampled_window_leaks
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.features import stored_windows as input_windows
 from ldtm_lib.features.look_ahead import MOVED_BY_LATER_BARS
@@ -35,8 +35,8 @@ def evening(environment: ForecastEnvironment) -> ForecastEnvironment:
     return environment
 
 
-def searched(environment: ForecastEnvironment, *tickers: str, num_sampled: int = 5, seed: int = 0) -> HindsightReport:
-    return hindsight(
+def searched(environment: ForecastEnvironment, *tickers: str, num_sampled: int = 5, seed: int = 0) -> PointInTimeReport:
+    return check_point_in_time(
         environment.conn,
         environment.calendar,
         environment.settings,
@@ -153,7 +153,7 @@ def test_a_window_of_another_length_than_todays_is_made_again_as_it_was(evening:
 
 
 def test_a_run_date_without_a_row_is_clean(evening: ForecastEnvironment) -> None:
-    found = hindsight(
+    found = check_point_in_time(
         evening.conn, evening.calendar, evening.settings, run_date=NEXT_DAY, tickers=TICKERS, num_sampled=3, seed=0
     )
     assert (found.num_rows, found.num_sampled, found.is_clean) == (0, 0, True)

@@ -8,9 +8,9 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from ldtm_lib.audit import seals
 from ldtm_lib.audit.merkle import merkle_root
 from ldtm_lib.audit.seal import GENESIS
+from ldtm_lib.audit.sealing import read_seals
 from ldtm_lib.audit.verify import verify
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.sessions import Calendar
@@ -173,7 +173,7 @@ def test_a_live_row_of_after_the_open_is_found_by_the_calendar_of_this_program(r
             select 37, 'forecast', ticker, run_date, forecast_leaf(37, s) from snapshot s where ticker = 'GOOG'"""
         )
     (message,) = record.messages()
-    assert message.endswith("is marked live and was recorded after the session that it speaks about had opened")
+    assert message.endswith("is marked live and was recorded after its first target session had opened")
 
 
 def test_a_moved_session_is_found(record: Record) -> None:
@@ -199,7 +199,7 @@ def test_an_altered_seal_is_found(record: Record) -> None:
     with record.as_owner() as owner:
         owner.execute("update ledger_seal set evening = evening - 7 where seal_id = 2")
     messages = record.messages(published=False)
-    assert "seal 2 of the evening of" in messages[0]
+    assert "seal 2 of 20" in messages[0]
     assert "its SHA-256 is not that of what it says" in messages[0]
 
 
@@ -218,7 +218,7 @@ def test_a_chain_rewritten_by_the_tables_owner_is_found_by_what_was_published_an
         _rewrite_the_chain(owner)
     assert record.messages(published=False) == [], "inside of the database it fits"
     (message,) = record.messages()
-    assert "seal 1 of the evening of" in message
+    assert "seal 1 of 20" in message
     assert "and 3 later ones: the chain was rewritten" in message
     assert message.endswith(f"is event {event_id}, now the forecast of IBM on 2013-01-03")
 
@@ -277,7 +277,7 @@ def _alter_with_its_hash(owner: Connection) -> int:
 def _rewrite_the_chain(owner: Connection) -> None:
     """Every seal worked out anew over the events as they are now, each keeping its moment."""
     previous = GENESIS
-    for seal in seals.read(owner):
+    for seal in read_seals(owner):
         root = merkle_root(seal.leaf_list)
         anew = replace(seal, merkle_root=root, previous_sha256=previous)
         previous = anew.expected_sha256
@@ -340,7 +340,7 @@ def test_a_forecast_about_other_sessions_than_its_run_dates_is_found(record: Rec
     )
     record.conn.commit()
     (message,) = record.messages()
-    assert message.endswith("speaks about other sessions than its run date's")
+    assert message.endswith("names other target sessions than those of its run date")
 
 
 def test_a_figure_beside_an_actual_that_is_not_there_is_found(record: Record) -> None:

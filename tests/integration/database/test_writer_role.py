@@ -12,7 +12,7 @@ import torch
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from ldtm_lib.audit import seals
+from ldtm_lib.audit.sealing import create_seal
 from ldtm_lib.audit.verify import verify
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.database.migrate import migrate
@@ -142,7 +142,7 @@ def test_the_role_does_all_that_an_evening_does_and_the_record_verifies(
     rows.bar("AAPL", DAYS[1], 98)
     rows.promoted("AAPL", DAYS[0])
     assert fill(writer, as_of=DAYS[1], config=LedgerConfig()).num_filled == 1
-    assert seals.close(writer) == 0
+    assert create_seal(writer) == 0
     writer.commit()
     report = verify(database, calendar)
     assert (report.is_intact, report.num_events) == (True, 3)
@@ -154,7 +154,7 @@ def test_the_role_cannot_touch_what_is_on_record(
 ) -> None:
     rows = LedgerRows(writer, calendar)
     rows.forecast("AAPL", DAYS[0])
-    seals.close(writer)
+    create_seal(writer)
     writer.commit()
     *before, last = attack.split("; ")
     for part in before:
@@ -174,7 +174,7 @@ def test_the_role_cannot_put_what_is_not_so_on_record(
     rows.bar("AAPL", date(2013, 2, 1), 98)
     for trained_on in DAYS:
         rows.promoted("AAPL", trained_on)
-    seals.close(writer)
+    create_seal(writer)
     writer.commit()
     with pytest.raises(psycopg.IntegrityError), writer.transaction():
         writer.execute(attack.encode())
@@ -254,7 +254,7 @@ def test_a_promotion_is_dated_by_the_database_whatever_the_caller_says(
         (checkpoint_id,),
     )
     pass_the_gate(writer)
-    seals.close(writer)
+    create_seal(writer)
     writer.commit()
     assert verify(database, calendar).is_intact
     assert writer.execute("select activated_at > now() - interval '1 hour' from checkpoint").fetchone() == (True,)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ldtm_lib.database.connection import Database
-from ldtm_lib.gpu.devices import Gpu, GpuReading
+from ldtm_lib.gpu.devices import Gpu, GpuInventory
 from ldtm_lib.gpu.lease import acquire
 from ldtm_lib.settings import GpuConfig
 
@@ -36,9 +36,9 @@ class SharedCard:
         """A file without which nobody asks for a lease: so that all ask at once."""
         return self.folder / "open"
 
-    def read(self) -> GpuReading:
+    def read(self) -> GpuInventory:
         gpu = Gpu(index=0, uuid="GPU-shared", name="card", total_mib=8000, free_mib=self.free_mib())
-        return GpuReading(gpus=(gpu,), note="1 GPU")
+        return GpuInventory(gpus=(gpu,), note="1 GPU")
 
     def free_mib(self) -> int:
         """Memory that a dead process held is free again."""

@@ -15,7 +15,7 @@ import pytest
 from ldtm_lib.database import embedded
 from ldtm_lib.database.connection import Database
 from ldtm_lib.errors import ConfigurationError, DatabaseUnavailable
-from ldtm_lib.gpu.devices import Gpu, GpuReading, ReadGpus
+from ldtm_lib.gpu.devices import Gpu, GpuInventory, ReadGpus
 from ldtm_lib.gpu.lease import Lease, LeaseLost, NoSlotInTime, acquire, acquire_cpu
 from ldtm_lib.gpu.locks import occupancies_now, settled_key, slot_key
 from ldtm_lib.settings import GpuConfig
@@ -31,7 +31,7 @@ def reads(*free_mib: int) -> ReadGpus:
         Gpu(index=index, uuid=f"GPU-{index}", name="card", total_mib=80_000, free_mib=free)
         for index, free in enumerate(free_mib)
     )
-    return lambda: GpuReading(gpus=gpus, note=f"{len(gpus)} GPUs")
+    return lambda: GpuInventory(gpus=gpus, note=f"{len(gpus)} GPUs")
 
 
 def at_once(database: Database, read: ReadGpus, config: GpuConfig = CONFIG, only: str | None = None) -> Lease:
@@ -120,7 +120,7 @@ def test_a_job_does_not_settle_between_another_ones_look_at_the_memory_and_at_th
     with at_once(database, reads(2648)) as first:
         settles = threading.Thread(target=first.settle)
 
-        def read_before_it_took_its_memory() -> GpuReading:
+        def read_before_it_took_its_memory() -> GpuInventory:
             settles.start()
             settles.join(0.3)
             assert settles.is_alive()
@@ -245,7 +245,7 @@ def test_a_server_that_goes_away_while_one_waits_is_told_as_that(database: Datab
 
 
 def test_a_failed_reading_leaves_nothing_locked(database: Database) -> None:
-    def fails() -> GpuReading:
+    def fails() -> GpuInventory:
         raise ConfigurationError("the reading failed")
 
     with pytest.raises(ConfigurationError, match="the reading failed"):

@@ -106,7 +106,11 @@ def test_retiring_goes_on_record_with_the_systems_user(owner: Owner) -> None:
             "AAPL has no version v7; choose one of v1.2012-12-04, v1",
         ),
         (("rollback", "MSFT", "--why", "x"), 1, "the registry has no version of MSFT"),
-        (("rollback", "AAPL", "--why", "  "), 2, "--why is '  ': an order goes on record with who gave it and why"),
+        (
+            ("rollback", "AAPL", "--why", "  "),
+            2,
+            "--why is '  ': a lifecycle action is recorded with who ordered it and why",
+        ),
         (("rollback", "AAPL"), 2, "--why"),
         (("retire", "AAPL", "--why", "x", "--by", ""), 2, "--by is ''"),
         (("history", "ZZZ"), 1, "ZZZ is neither in the registry nor in the universe of universe.toml"),

@@ -99,7 +99,7 @@ def test_a_model_that_was_found_degraded_stays_so_and_its_reason_tells_both_reco
     put_live(conn, calendar, "AAPL", ledger_rows.promoted("AAPL", TRAINED_ON), outcomes[::-1])
     (record,) = records(conn).values()
     assert not record.is_degraded, "the same outcomes in another order"
-    assert record.reason.endswith("89.3%; nothing speaks against the gate's 52%")
+    assert record.reason.endswith("89.3%; there is no evidence against the gate's 52%")
 
 
 def test_only_live_rows_of_the_checkpoint_itself_count(

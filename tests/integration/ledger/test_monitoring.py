@@ -10,7 +10,7 @@ import pytest
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.database.queries import query
 from ldtm_lib.errors import RegistryConflict
-from ldtm_lib.ledger.monitoring import Watch, watch_active_models
+from ldtm_lib.ledger.monitoring import MonitoringReport, monitor_active_models
 from ldtm_lib.registry.lifecycle import retire
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import DegradationPolicy, RegistryConfig, Settings
@@ -34,14 +34,16 @@ def degraded(conn: Connection, calendar: Calendar, ledger_rows: LedgerRows) -> i
     return checkpoint_id
 
 
-def watched(database: Database, settings: Settings, policy: DegradationPolicy = "retire") -> Watch:
+def watched(database: Database, settings: Settings, policy: DegradationPolicy = "retire") -> MonitoringReport:
     strict = settings.replace(registry=RegistryConfig(degradation_policy=policy))
     with database.transaction() as conn:
-        return watch_active_models(conn, strict)
+        return monitor_active_models(conn, strict)
 
 
 @contextmanager
-def meanwhile(database: Database, work: Callable[[], Watch], lock: str) -> Generator[Callable[[], Watch]]:
+def meanwhile(
+    database: Database, work: Callable[[], MonitoringReport], lock: str
+) -> Generator[Callable[[], MonitoringReport]]:
     """Start work in a thread and go on once it waits for a lock, or is done; the result is asked for afterwards."""
     with ThreadPoolExecutor(1) as thread, database.connect() as looking:
         looking.autocommit = True
@@ -65,7 +67,7 @@ def test_a_model_that_is_promoted_while_its_predecessor_is_watched_is_not_retire
         conn.commit()
         watch = result()
     assert statuses(conn) == [(f"v1.{TRAINED_ON}", "retired"), (f"v1.{LATER}", "active")]
-    assert (watch.retired, watch.news) == ((), [])
+    assert (watch.retired, watch.alerts) == ((), [])
     assert [(r.version, r.num_filled) for r in watch.records] == [(f"v1.{LATER}", 0)], "who is active by then"
     assert conn.execute("select count(*) from registry_order").fetchone() == (0,)
 
@@ -73,7 +75,7 @@ def test_a_model_that_is_promoted_while_its_predecessor_is_watched_is_not_retire
 def test_of_two_watches_at_once_one_retires_and_the_other_finds_nobody(
     database: Database, conn: Connection, settings: Settings, degraded: int
 ) -> None:
-    first = watch_active_models(conn, settings.replace(registry=RegistryConfig(degradation_policy="retire")))
+    first = monitor_active_models(conn, settings.replace(registry=RegistryConfig(degradation_policy="retire")))
     with meanwhile(database, lambda: watched(database, settings), ADVISORY) as result:
         conn.commit()
         second = result()

@@ -15,7 +15,7 @@ from psycopg.conninfo import make_conninfo
 from rich.console import Console
 
 from ldtm_cli.leaderboard_view import print_shadows, shadows_as_dicts
-from ldtm_lib.audit import seals
+from ldtm_lib.audit.sealing import create_seal
 from ldtm_lib.audit.verify import verify
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.database.writer import allow_to_write
@@ -253,7 +253,7 @@ def evenings(environment: ForecastEnvironment, shadows: Shadows) -> tuple[list[S
         environment.bars(["AAPL", "MSFT"], num_bars=360, last=date(2013, 3, 28)).filter(pl.col("session") > NEXT_DAY)
     )
     filled = fill(environment.conn, config=LedgerConfig(), as_of=ONE_MONTH)
-    seals.close(environment.conn)
+    create_seal(environment.conn)
     shown: list[object] = [
         leaderboard(environment.conn, simulated=True),
         track_record(environment.conn, simulated=True),

@@ -145,17 +145,17 @@ def test_a_missed_evening_is_made_up_for_by_the_model_that_was_active_before_a_r
         environment.conn.execute("update checkpoint set status = 'retired', retired_at = now() where status = 'active'")
     environment.network("AAPL", trained_on=NEXT_DAY)
 
-    def speaker(*, simulated: bool) -> tuple[str, str | None, str | None]:
+    def model_used(*, simulated: bool) -> tuple[str, str | None, str | None]:
         with environment.conn.transaction(force_rollback=True):
             (row,) = environment.take("AAPL", simulated=simulated).rows
         assert (row.abstained_reason is None) == (row.model_status is not None)
         return row.kind, row.model_status, row.model_version
 
-    assert speaker(simulated=False) == ("late", "retired", "v1.2013-01-11")
-    assert speaker(simulated=True) == ("simulated", "retired", "v1.2012-12-31")
+    assert model_used(simulated=False) == ("late", "retired", "v1.2013-01-11")
+    assert model_used(simulated=True) == ("simulated", "retired", "v1.2012-12-31")
     ledger_rows.open_the_session_after(RUN_DATE, timedelta(hours=1))
-    assert speaker(simulated=False) == ("live", None, None), "only the active one speaks live"
-    assert speaker(simulated=True) == ("simulated", "retired", "v1.2012-12-31")
+    assert model_used(simulated=False) == ("live", None, None), "only the active one speaks live"
+    assert model_used(simulated=True) == ("simulated", "retired", "v1.2012-12-31")
 
 
 def test_candidates_speak_only_where_settings_let_them_and_only_in_simulated_rows(

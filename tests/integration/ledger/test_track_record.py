@@ -44,14 +44,14 @@ def universe(conn: Connection, ledger_rows) -> dict[str, list[tuple[date, bool |
 
 def test_the_rows_that_count_are_those_of_the_board(conn: Connection, universe) -> None:
     rows = counted_forecasts(conn, simulated=True)
-    for standing in leaderboard(conn, simulated=True).rows:
-        own = rows.filter(rows["ticker"] == standing.ticker)
-        score = standing.score
+    for row in leaderboard(conn, simulated=True).rows:
+        own = rows.filter(rows["ticker"] == row.ticker)
+        score = row.score
         assert len(own) == score.num_filled
         assert own["is_correct"].count() == score.num_directional
         assert own["is_correct"].sum() == score.num_correct
         assert (own["run_date"].min(), own["run_date"].max()) == (score.first_run_date, score.last_run_date)
-        assert own["run_date"].to_list() == [run_date for run_date, _ in universe[standing.ticker]][-30:]
+        assert own["run_date"].to_list() == [run_date for run_date, _ in universe[row.ticker]][-30:]
     assert counted_forecasts(conn).is_empty(), "no row is live"
 
 

@@ -16,7 +16,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from ldtm_assets.automation.maintenance import ASSETS
-from ldtm_lib.audit import seals
+from ldtm_lib.audit.sealing import create_seal
 from ldtm_lib.audit.verify import verify
 from ldtm_lib.database import embedded
 from ldtm_lib.database.connection import Connection, Database
@@ -97,7 +97,7 @@ def furnished(installation: DagsterInstallation, conn: Connection, calendar: Cal
         rows.candidate("AAPL", date(2013, 1, day))
     rows.promoted("MSFT", date(2013, 1, 2))
     assert fill(conn, as_of=date(2013, 1, 3), config=LedgerConfig()).num_filled == 1
-    seals.close(conn)
+    create_seal(conn)
     conn.execute(OPERATIONS.encode())
     conn.commit()
     installation.evening(SESSIONS[0], days_ago=500)

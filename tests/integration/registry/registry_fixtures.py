@@ -18,8 +18,8 @@ from ldtm_lib.models.fit import Fit, FitTask
 from ldtm_lib.models.lstm import initial_state
 from ldtm_lib.registry import backtests
 from ldtm_lib.registry.checkpoints import Candidate, CheckpointRecord, record_candidates
+from ldtm_lib.registry.gate_run import run_gate
 from ldtm_lib.registry.inputs import InputKey
-from ldtm_lib.registry.judgement import judge_and_promote
 from ldtm_lib.registry.promotion import Promotion
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import ArchitectureConfig, Settings, TrainingConfig, WindowConfig, fingerprint
@@ -132,7 +132,7 @@ class Registry:
     def gate(self, *tickers: str, settings: Settings | None = None) -> dict[str, Promotion]:
         """Judge and promote in one committed transaction."""
         with self.database.transaction() as conn:
-            results = judge_and_promote(conn, self.folder, tickers, settings or self.settings)
+            results = run_gate(conn, self.folder, tickers, settings or self.settings, run_id="test").promotions
         return {result.ticker: result for result in results}
 
     def rows(self, query: str) -> list[tuple[object, ...]]:

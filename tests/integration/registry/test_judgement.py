@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from ldtm_lib.backtest.walk_forward import FoldReport
-from ldtm_lib.gate.multiple_testing import Standing
-from ldtm_lib.registry.judgement import judge_and_promote
+from ldtm_lib.gate.multiple_testing import MultipleTesting
+from ldtm_lib.registry.gate_run import run_gate
 from ldtm_lib.registry.promotion import Promotion
 from ldtm_lib.settings import BacktestConfig, ForecastConfig, GateConfig, Settings
 from tests.integration.registry.registry_fixtures import Registry
@@ -56,9 +56,9 @@ def strict(small_settings: Settings) -> Settings:
     return small_settings.replace(tickers=("AAA", *COINS), gate=GateConfig(strict=True))
 
 
-def standing(promotion: Promotion) -> Standing:
-    assert promotion.verdict.standing is not None
-    return promotion.verdict.standing
+def multiple_testing(promotion: Promotion) -> MultipleTesting:
+    assert promotion.verdict.multiple_testing is not None
+    return promotion.verdict.multiple_testing
 
 
 def test_it_pays_nobody_to_be_judged_first_or_alone(registry: Registry, strict: Settings) -> None:
@@ -67,11 +67,13 @@ def test_it_pays_nobody_to_be_judged_first_or_alone(registry: Registry, strict: 
     for seed, ticker in enumerate(COINS):
         registry.candidate(ticker, FIRST, tested=caller(seed + 1, share_right=0.4))
     together = registry.gate("AAA", *COINS, settings=strict)["AAA"]
-    assert (standing(alone).num_tickers, standing(alone).num_judged) == (21, 1)
-    assert (standing(together).num_tickers, standing(together).num_judged) == (21, 21)
-    assert standing(alone).q_value >= standing(together).q_value
+    assert (multiple_testing(alone).num_tickers, multiple_testing(alone).num_judged) == (21, 1)
+    assert (multiple_testing(together).num_tickers, multiple_testing(together).num_judged) == (21, 21)
+    assert multiple_testing(alone).q_value >= multiple_testing(together).q_value
     by_itself = strict.replace(tickers=("AAA",))
-    assert standing(registry.gate("AAA", settings=by_itself)["AAA"]).num_tickers == 21, "the others are on record"
+    assert multiple_testing(registry.gate("AAA", settings=by_itself)["AAA"]).num_tickers == 21, (
+        "the others are on record"
+    )
     assert alone.outcome == together.outcome == "stays candidate"
     assert [rule.rule for rule in together.verdict.failures] == ["false_discovery"]
 
@@ -119,9 +121,9 @@ def test_a_judgement_waits_for_the_one_before_it(registry: Registry, strict: Set
     registry.candidate("BBB", FIRST, tested=COIN)
     found: list[Promotion] = []
     with registry.database.connect() as first, registry.database.connect() as second:
-        judge_and_promote(first, registry.folder, ["AAA"], settings)
+        run_gate(first, registry.folder, ["AAA"], settings, run_id="test")
         thread = threading.Thread(
-            target=lambda: found.extend(judge_and_promote(second, registry.folder, ["BBB"], settings))
+            target=lambda: found.extend(run_gate(second, registry.folder, ["BBB"], settings, run_id="test").promotions)
         )
         thread.start()
         thread.join(0.5)
@@ -129,7 +131,7 @@ def test_a_judgement_waits_for_the_one_before_it(registry: Registry, strict: Set
         first.commit()
         thread.join(20)
         second.commit()
-    assert standing(found[0]).num_judged == 2
+    assert multiple_testing(found[0]).num_judged == 2
 
 
 def test_a_figure_that_moves_because_of_others_is_kept_and_is_no_news(registry: Registry, strict: Settings) -> None:
@@ -158,7 +160,7 @@ def test_another_reason_why_a_rule_could_not_be_applied_is_news(registry: Regist
 
 def test_every_training_counts_and_every_setting_that_was_tried(registry: Registry) -> None:
     def trials(settings: Settings | None = None) -> tuple[int, int]:
-        shown = standing(registry.gate("AAA", settings=settings)["AAA"])
+        shown = multiple_testing(registry.gate("AAA", settings=settings)["AAA"])
         return shown.num_trainings, shown.num_settings
 
     registry.candidate("AAA", FIRST, tested=COIN)
@@ -185,12 +187,12 @@ def test_the_settings_tried_on_others_multiply_their_tests(registry: Registry) -
     first = registry.gate("AAA", settings=settings)["AAA"]
     registry.gate("AAA", settings=settings.replace(forecast=ForecastConfig(neutral_band=0.002)))
     again = registry.gate("AAA", settings=settings)["AAA"]
-    assert (standing(first).num_settings, standing(again).num_settings) == (1, 2)
-    assert standing(again).q_value == pytest.approx(2 * standing(first).q_value, rel=1e-9)
+    assert (multiple_testing(first).num_settings, multiple_testing(again).num_settings) == (1, 2)
+    assert multiple_testing(again).q_value == pytest.approx(2 * multiple_testing(first).q_value, rel=1e-9)
     registry.candidate("BBB", FIRST, tested=SKILLED)
     bbb = registry.gate("BBB", settings=settings)["BBB"]
     assert bbb.verdict.evidence is not None
     p_value = bbb.verdict.evidence.timing_p
-    assert standing(bbb).q_value == pytest.approx(1.5 * 2 * p_value, rel=1e-9), (
+    assert multiple_testing(bbb).q_value == pytest.approx(1.5 * 2 * p_value, rel=1e-9), (
         "by BY, (1 + 1/2) of the lesser one of 2 p / 1, its own, and 2 (2 p) / 2, its neighbour's with two settings"
     )

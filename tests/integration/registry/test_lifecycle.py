@@ -140,7 +140,7 @@ def test_without_a_version_it_goes_back_further_each_time_and_never_to_what_was_
     before = everything(registry)
     with pytest.raises(
         RegistryConflict,
-        match=r"AAA has no version before v1.2012-12-03.2 that has its file and that no order took out; "
+        match=r"AAA has no version before v1.2012-12-03.2 that has its file and was not decommissioned; "
         r"`ldtm registry retire AAA` takes v1.2012-12-03.2 out, or say with --to which one is to come back: "
         r"choose one of v1.2012-12-04.2, v1.2012-12-05, v1.2012-12-04$",
     ):
@@ -261,7 +261,7 @@ def test_what_cannot_come_back_is_said_with_what_could(registry) -> None:
         roll_back(registry, V_WEDNESDAY)
     for blank in ("", " \t"):
         with pytest.raises(
-            ConfigurationError, match=r"--why is '.*': an order goes on record with who gave it and why"
+            ConfigurationError, match=r"--why is '.*': a lifecycle action is recorded with who ordered it and why"
         ):
             roll_back(registry, why=blank)
     assert everything(registry) == before
@@ -367,7 +367,7 @@ from pathlib import Path
 from ldtm_lib.settings import ArchitectureConfig, Settings
 from ldtm_lib.database.connection import Database
 from ldtm_lib.errors import LdtmError
-from ldtm_lib.registry.judgement import judge_and_promote
+from ldtm_lib.registry.gate_run import run_gate
 from ldtm_lib.registry.lifecycle import rollback
 given = json.loads(sys.argv[1])
 architecture = ArchitectureConfig(**given["architecture"])
@@ -381,7 +381,7 @@ try:
             rollback(conn, folder, "AAA", to=None, ordered_by="ada", why="it is worse", architecture=architecture)
         else:
             settings = Settings(path=Path("x"), tickers=("AAA", "BBB"), architecture=architecture)
-            judge_and_promote(conn, folder, ["AAA", "BBB"], settings)
+            run_gate(conn, folder, ["AAA", "BBB"], settings, run_id="test").promotions
         if given["how"] == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
 except LdtmError as error:
@@ -538,5 +538,5 @@ def test_no_evening_is_made_up_for_by_a_model_whose_file_was_removed(environment
         environment.network("AAPL", trained_on=day, seed=day.day)
         gate_fixtures.retire(environment.conn)
     environment.conn.execute("update checkpoint set file_removed_at = now() where trained_on = '2012-12-31'")
-    speaker = forecasters(environment.conn, ["AAPL"], RUN_DATE, simulated=True, config=ForecastConfig())["AAPL"]
-    assert speaker.trained_on == date(2012, 12, 28)
+    forecaster = forecasters(environment.conn, ["AAPL"], RUN_DATE, simulated=True, config=ForecastConfig())["AAPL"]
+    assert forecaster.trained_on == date(2012, 12, 28)

@@ -53,5 +53,5 @@ def test_a_network_that_came_back_is_shown_with_the_verdict_that_it_earned(
 def test_a_ticker_without_a_network_is_shown_with_the_reason(registry: Registry, conn: Connection) -> None:
     registry.gate("ZZZ")
     (network,) = judged_networks(conn, "ZZZ")
-    assert (network.version, network.verdict.evidence, network.verdict.standing) == (None, None, None)
+    assert (network.version, network.verdict.evidence, network.verdict.multiple_testing) == (None, None, None)
     assert [rule.reason for rule in network.verdict.failures] == ["ZZZ was not trained: no training of it is on record"]

@@ -8,8 +8,7 @@ from rich.console import Console
 
 from ldtm_cli.registry_view import cards_of, print_cards, print_registry, registry_rows
 from ldtm_lib.project import Project
-from ldtm_lib.registry.gate_alerts import card_of
-from ldtm_lib.registry.judgement import judge_and_promote
+from ldtm_lib.registry.gate_run import promotion_card, run_gate
 from ldtm_lib.registry.lifecycle import retire, rollback
 from tests.integration.registry.registry_fixtures import SMALL, Registry
 
@@ -65,7 +64,7 @@ def test_a_retired_ticker_says_so_at_the_gate_on_its_card_and_in_the_lists(regis
     again = registry.gate("AAA")["AAA"]
     assert (again.outcome, again.is_out_of_service, again.is_news) == ("already promoted", True, False)
     assert again.message == f"{order}; it abstains until another one passes"
-    card = card_of(again)
+    card = promotion_card(again)
     assert card[0] == f"{again.message}."
     assert "not promoted" not in " ".join(card)
     assert card[1].startswith("Direction right on 115 of 200 days")
@@ -149,7 +148,7 @@ def test_orders_are_read_in_a_number_of_statements_that_does_not_grow_with_the_t
         CountingCursor.num_statements = 0
         with registry.database.connect() as counted:
             counted.cursor_factory = CountingCursor
-            results = judge_and_promote(counted, registry.folder, tickers, registry.settings)
+            results = run_gate(counted, registry.folder, tickers, registry.settings, run_id="test").promotions
         assert all(result.is_out_of_service for result in results)
         return CountingCursor.num_statements
 

@@ -21,7 +21,8 @@ from ldtm_lib.models import checkpoint
 from ldtm_lib.project import Project
 from ldtm_lib.registry import failures
 from ldtm_lib.registry.failures import Failure
-from ldtm_lib.registry.judgement import Judgement, judge_and_promote, judge_newest
+from ldtm_lib.registry.gate_run import run_gate
+from ldtm_lib.registry.judgement import Judgement, judge_newest
 from ldtm_lib.registry.lifecycle import rollback
 from ldtm_lib.registry.listing import list_registry
 from ldtm_lib.registry.promotion import Promotion, promote
@@ -190,7 +191,7 @@ def test_a_ticker_that_was_never_trained_has_a_verdict_too(registry) -> None:
 
 def _promote_and_fail_before_commit(registry) -> None:
     with registry.database.connect() as conn:
-        (result,) = judge_and_promote(conn, registry.folder, ["AAA"], registry.settings)
+        (result,) = run_gate(conn, registry.folder, ["AAA"], registry.settings, run_id="test").promotions
         assert result.outcome == "promoted"
         conn.rollback()
 
@@ -212,11 +213,11 @@ import json, os, signal, sys
 from pathlib import Path
 from ldtm_lib.settings import ArchitectureConfig, Settings
 from ldtm_lib.database.connection import Database
-from ldtm_lib.registry.judgement import judge_and_promote
+from ldtm_lib.registry.gate_run import run_gate
 given = json.loads(sys.argv[1])
 settings = Settings(path=Path("x"), tickers=("AAA",), architecture=ArchitectureConfig(**given["architecture"]))
 with Database(url=given["url"], schema="ldtm").transaction() as conn:
-    (result,) = judge_and_promote(conn, Path(given["folder"]), ["AAA"], settings)
+    (result,) = run_gate(conn, Path(given["folder"]), ["AAA"], settings, run_id="test").promotions
     assert result.outcome == "promoted", result.message
     os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -307,7 +308,7 @@ def test_the_number_of_statements_does_not_grow_with_the_tickers(registry) -> No
         CountingCursor.num_statements = 0
         with registry.database.connect() as counted:
             counted.cursor_factory = CountingCursor
-            results = judge_and_promote(counted, registry.folder, tickers, registry.settings)
+            results = run_gate(counted, registry.folder, tickers, registry.settings, run_id="test").promotions
         assert {result.outcome for result in results} == {"promoted"}
         return CountingCursor.num_statements
 
@@ -343,7 +344,7 @@ def test_a_candidate_whose_file_was_removed_meanwhile_is_not_promoted(registry, 
     candidate = registry.candidate("AAA", MONDAY, tested=registry.good)
     conn.execute("update checkpoint set file_removed_at = now()")
     with pytest.raises(RegistryConflict, match=r"1 of 1 candidates \(AAA\) were promoted or removed by somebody else"):
-        judge_and_promote(conn, registry.folder, ["AAA"], registry.settings)
+        run_gate(conn, registry.folder, ["AAA"], registry.settings, run_id="test")
     conn.rollback()
     assert registry.statuses("AAA") == [("candidate", None)]
     assert candidate.file_name in registry.files()

@@ -24,8 +24,8 @@ from ldtm_lib.models.forecast import predict
 from ldtm_lib.models.trainer import fit_universe
 from ldtm_lib.registry import backtests
 from ldtm_lib.registry.checkpoints import newest_checkpoints
+from ldtm_lib.registry.gate_run import run_gate
 from ldtm_lib.registry.inputs import input_key
-from ldtm_lib.registry.judgement import judge_and_promote
 from ldtm_lib.registry.trained_network import Part
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import BacktestConfig, Settings
@@ -99,7 +99,7 @@ def test_every_ticker_gets_a_candidate_and_a_backtest_or_the_reason_why_not(
     assert short is not None
     assert short.startswith("SHRT has 70 bars, which make 0 training rows; 60 are needed")
     with database.transaction() as conn:
-        results = {p.ticker: p for p in judge_and_promote(conn, tmp_path, [*windows, "NONE"], quick)}
+        results = {p.ticker: p for p in run_gate(conn, tmp_path, [*windows, "NONE"], quick, run_id="test").promotions}
     assert results["SHRT"].outcome == "not trained"
     assert results["SHRT"].message == f"SHRT was not trained: {short}"
     assert results["NONE"].outcome == "not trained"
@@ -149,7 +149,7 @@ def test_a_leak_between_plan_and_trainer_is_refused_at_the_gate(
     monkeypatch.setattr(planning, "tasks_of", leaking_tasks)
     train(database, tmp_path, {"AAA": windows["AAA"]}, quick)
     with database.transaction() as conn:
-        (result,) = judge_and_promote(conn, tmp_path, ["AAA"], quick)
+        (result,) = run_gate(conn, tmp_path, ["AAA"], quick, run_id="test").promotions
         stored = conn.execute("select num_leakage_rows from backtest_fold order by fold").fetchall()
         folds = conn.execute("select leaks, num_validation_rows from backtest_fold order by fold").fetchall()
         read = backtests.read(conn, [newest_checkpoints(conn, ["AAA"])["AAA"].key], plan=quick.backtest)
@@ -184,7 +184,7 @@ def test_a_leak_into_the_final_network_is_on_record_with_it_and_refused_at_the_g
     monkeypatch.setattr(planning, "tasks_of", unpurged_tasks)
     train(database, tmp_path, {"AAA": windows["AAA"]}, quick)
     with database.transaction() as conn:
-        (result,) = judge_and_promote(conn, tmp_path, ["AAA"], quick)
+        (result,) = run_gate(conn, tmp_path, ["AAA"], quick, run_id="test").promotions
         record = newest_checkpoints(conn, ["AAA"])["AAA"]
         folds = conn.execute("select leaks from backtest_fold").fetchall()
     assert record.leaks == {"label over the boundary": 21}
@@ -203,7 +203,7 @@ def test_leaks_of_sampled_windows_go_on_record_with_the_backtest_and_are_refused
     three = {ticker: windows[ticker] for ticker in ("AAA", "BBB", "SHRT")}
     train(database, tmp_path, three, quick, window_leaks=found)
     with database.transaction() as conn:
-        results = {p.ticker: p for p in judge_and_promote(conn, tmp_path, ["AAA", "BBB"], quick)}
+        results = {p.ticker: p for p in run_gate(conn, tmp_path, ["AAA", "BBB"], quick, run_id="test").promotions}
         stored = dict(conn.execute("select ticker, window_leaks from backtest").fetchall())
         record = newest_checkpoints(conn, ["AAA"])["AAA"]
         (backtest,) = backtests.read(conn, [record.key], plan=quick.backtest).values()
@@ -274,7 +274,7 @@ def test_a_ticker_that_diverges_fails_alone_and_the_gate_says_why(
     reason = report.of("checkpoint")["CCC"].reason
     assert reason is not None
     with database.transaction() as conn:
-        (result,) = judge_and_promote(conn, tmp_path, ["CCC"], quick)
+        (result,) = run_gate(conn, tmp_path, ["CCC"], quick, run_id="test").promotions
     assert result.message == f"CCC was not trained: {reason}"
 
 

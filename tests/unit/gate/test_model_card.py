@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from ldtm_lib.gate.evidence import Evidence, HorizonEvidence
-from ldtm_lib.gate.model_card import card
-from ldtm_lib.gate.multiple_testing import Standing
+from ldtm_lib.gate.model_card import model_card
+from ldtm_lib.gate.multiple_testing import MultipleTesting
 from ldtm_lib.gate.verdict import Rule, Verdict
 
 
@@ -46,20 +46,22 @@ EVIDENCE = Evidence(
         of_horizon("one_month", 24.3, 1.25, -5.5, 0.0004),
     ),
 )
-STANDING = Standing(
+MULTIPLE_TESTING = MultipleTesting(
     num_trainings=12, num_settings=2, num_tickers=103, num_judged=103, q_value=0.62, coins_expected=27.9
 )
 PASSED = Rule(rule="folds", figure=4, bound=2, passed=True, reason="4 walk-forward folds were tested")
 FAILED = Rule(rule="price_error", figure=0.06, bound=0.05, passed=False, reason="mean next-day price error 6.00%")
-VERDICT = Verdict(rules=(PASSED, PASSED), evidence=EVIDENCE, standing=STANDING)
+VERDICT = Verdict(rules=(PASSED, PASSED), evidence=EVIDENCE, multiple_testing=MULTIPLE_TESTING)
 
 
-def lines(evidence: Evidence, standing: Standing | None = None) -> str:
-    return "\n".join(card("AAPL", None, Verdict(rules=(PASSED,), evidence=evidence, standing=standing)))
+def lines(evidence: Evidence, multiple_testing: MultipleTesting | None = None) -> str:
+    return "\n".join(
+        model_card("AAPL", None, Verdict(rules=(PASSED,), evidence=evidence, multiple_testing=multiple_testing))
+    )
 
 
 def test_the_card_of_a_promotion() -> None:
-    assert card("AAPL", "v1.2026-11-20", VERDICT) == [
+    assert model_card("AAPL", "v1.2026-11-20", VERDICT) == [
         "AAPL was promoted as v1.2026-11-20: all 2 rules of the gate were passed.",
         "Direction right on 131 of 240 days that it called: 54.6%, with 95% confidence between 48% and 61%.",
         "Always saying up would have been right on 52.9% of those days.",
@@ -79,7 +81,7 @@ def test_the_card_of_a_promotion() -> None:
 
 
 def test_a_refusal_names_what_failed_before_anything_else() -> None:
-    told = card("AAPL", None, dataclasses.replace(VERDICT, rules=(PASSED, FAILED)))
+    told = model_card("AAPL", None, dataclasses.replace(VERDICT, rules=(PASSED, FAILED)))
     assert told[:2] == [
         "AAPL was not promoted: it failed 1 of 2 rules of the gate.",
         "Failed: mean next-day price error 6.00%.",
@@ -96,7 +98,7 @@ def test_a_refusal_names_what_failed_before_anything_else() -> None:
 def test_a_verdict_from_before_there_was_evidence_has_a_card_too(
     version: str | None, verdict: Verdict, told: str
 ) -> None:
-    first, second = card("AAPL", version, verdict)
+    first, second = model_card("AAPL", version, verdict)
     assert first.startswith(told)
     assert second == "There is no evidence beside the rules on record."
 
@@ -117,7 +119,7 @@ def test_a_model_that_called_no_direction_is_said_to_have_called_none() -> None:
     silent = dataclasses.replace(
         EVIDENCE, num_directional=0, num_correct=0, accuracy=None, accuracy_low=None, accuracy_high=None
     )
-    told = lines(silent, STANDING)
+    told = lines(silent, MULTIPLE_TESTING)
     assert "It called no direction at all. 504 days were tested." in told
     assert "coin" not in told
 
@@ -152,9 +154,9 @@ def test_a_chance_is_never_shown_as_more_certain_than_it_is(p: float, told: str)
 
 def test_a_ticker_judged_alone_has_nobody_to_be_compared_with() -> None:
     alone = dataclasses.replace(
-        STANDING, num_trainings=1, num_settings=1, num_tickers=1, num_judged=1, coins_expected=0.27
+        MULTIPLE_TESTING, num_trainings=1, num_settings=1, num_tickers=1, num_judged=1, coins_expected=0.27
     )
     told = lines(EVIDENCE, alone)
     assert "coins" not in told
     assert "This was training no. 1 of AAPL, with 1 setting so far" in told
-    assert told.endswith("AAPL was the only ticker of that evening.")
+    assert told.endswith("AAPL was the only ticker of that session.")

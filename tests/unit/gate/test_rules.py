@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ldtm_lib.backtest.walk_forward import FoldReport
-from ldtm_lib.gate.multiple_testing import Standing
+from ldtm_lib.gate.multiple_testing import MultipleTesting
 from ldtm_lib.gate.rules import confirm, judge, not_trained
 from ldtm_lib.gate.verdict import Rule, Verdict
 from ldtm_lib.settings import GateConfig
@@ -180,19 +180,21 @@ def test_where_nothing_leaks_the_reason_is_the_plain_one() -> None:
     assert rule.reason == "0 test rows are not strictly after what training read, at most 0 are allowed"
 
 
-STANDING = Standing(num_trainings=1, num_settings=1, num_tickers=1, num_judged=1, q_value=1.0, coins_expected=0.5)
+MULTIPLE_TESTING = MultipleTesting(
+    num_trainings=1, num_settings=1, num_tickers=1, num_judged=1, q_value=1.0, coins_expected=0.5
+)
 
 
 def test_the_plain_gate_shows_the_standing_and_decides_as_before() -> None:
     verdict = judge([report(RIGHT, RIGHT), report(RIGHT, fold=2)], GateConfig(), BAND)
-    confirmed = confirm(verdict, STANDING, GateConfig())
-    assert confirmed == dataclasses.replace(verdict, standing=STANDING)
+    confirmed = confirm(verdict, MULTIPLE_TESTING, GateConfig())
+    assert confirmed == dataclasses.replace(verdict, multiple_testing=MULTIPLE_TESTING)
     assert confirmed.passed
 
 
 def test_the_strict_gate_adds_its_rules_and_refuses_three_lucky_days() -> None:
     verdict = judge([report(RIGHT, RIGHT), report(RIGHT, fold=2)], GateConfig(), BAND)
-    confirmed = confirm(verdict, STANDING, GateConfig(strict=True))
+    confirmed = confirm(verdict, MULTIPLE_TESTING, GateConfig(strict=True))
     assert confirmed.rules[:4] == verdict.rules
     assert len(confirmed.rules) == 11
     assert {"direction_interval", "timing", "false_discovery"} <= {rule.rule for rule in confirmed.failures}

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from ldtm_lib.gate.evidence import Evidence, HorizonEvidence
-from ldtm_lib.gate.multiple_testing import Standing
+from ldtm_lib.gate.multiple_testing import MultipleTesting
 from ldtm_lib.gate.strict import strict_rules
 from ldtm_lib.gate.verdict import Rule
 from ldtm_lib.settings import GateConfig
@@ -54,7 +54,7 @@ GOOD = Evidence(
     coin_passes=0.21,
     horizons=(of_horizon("next_day"), of_horizon("next_monday"), of_horizon("one_month")),
 )
-STANDING = Standing(
+MULTIPLE_TESTING = MultipleTesting(
     num_trainings=12, num_settings=2, num_tickers=103, num_judged=103, q_value=0.04, coins_expected=21.6
 )
 
@@ -64,12 +64,12 @@ def with_horizon(horizon: str, **changes: float | None) -> Evidence:
     return dataclasses.replace(GOOD, horizons=tuple(changed))
 
 
-def failed(evidence: Evidence, standing: Standing = STANDING) -> list[Rule]:
-    return [rule for rule in strict_rules(evidence, standing, GATE) if not rule.passed]
+def failed(evidence: Evidence, multiple_testing: MultipleTesting = MULTIPLE_TESTING) -> list[Rule]:
+    return [rule for rule in strict_rules(evidence, multiple_testing, GATE) if not rule.passed]
 
 
 def test_a_model_with_skill_passes_all_seven() -> None:
-    rules = strict_rules(GOOD, STANDING, GATE)
+    rules = strict_rules(GOOD, MULTIPLE_TESTING, GATE)
     assert [rule.rule for rule in rules] == NAMES
     assert all(rule.passed for rule in rules)
     assert [(rule.figure, rule.bound) for rule in rules] == [
@@ -84,71 +84,73 @@ def test_a_model_with_skill_passes_all_seven() -> None:
 
 
 @pytest.mark.parametrize(
-    ("evidence", "standing", "rule", "reason"),
+    ("evidence", "multiple_testing", "rule", "reason"),
     [
         (
             dataclasses.replace(GOOD, accuracy_low=0.5),
-            STANDING,
+            MULTIPLE_TESTING,
             "direction_interval",
             "the 95% interval of direction accuracy begins at 50.00%, it must begin above 50.00%",
         ),
         (
             dataclasses.replace(GOOD, best_constant=0.58),
-            STANDING,
+            MULTIPLE_TESTING,
             "best_constant",
             "next-day direction right in 58.00%, more is needed than the 58.00% of always saying the direction that "
             "was the more frequent one",
         ),
         (
             dataclasses.replace(GOOD, timing_p=0.03),
-            STANDING,
+            MULTIPLE_TESTING,
             "timing",
             "blind calls would go with the outcomes as well with probability 6.00%, with 2 settings tried; "
             "at most 5.00% is allowed",
         ),
         (
             with_horizon("next_day", p_better=0.051, relative_error=0.998),
-            STANDING,
+            MULTIPLE_TESTING,
             "no_change_next_day",
             "mean next-day price error 0.998 times that of forecasting no change; a forecast no better would look "
             "as good with probability 5.10%, at most 5.00% is allowed",
         ),
         (
             with_horizon("next_monday", p_worse=0.05, relative_error=1.1),
-            STANDING,
+            MULTIPLE_TESTING,
             "no_change_next_monday",
             "mean next-Monday price error 1.100 times that of forecasting no change; a forecast no worse would look "
             "as bad with probability 5.00%, more than 5.00% is needed",
         ),
         (
             with_horizon("one_month", p_worse=0.001, relative_error=1.2),
-            STANDING,
+            MULTIPLE_TESTING,
             "no_change_one_month",
             "mean one-month price error 1.200 times that of forecasting no change; a forecast no worse would look "
             "as bad with probability 0.10%, more than 5.00% is needed",
         ),
         (
             GOOD,
-            dataclasses.replace(STANDING, q_value=0.101),
+            dataclasses.replace(MULTIPLE_TESTING, q_value=0.101),
             "false_discovery",
-            "among 103 tickers of the evening it counts as a discovery from a false discovery rate of 10.10% on, "
+            "among 103 tickers of the session it counts as a discovery from a false discovery rate of 10.10% on, "
             "at most 10.00% is allowed",
         ),
     ],
     ids=NAMES,
 )
-def test_each_rule_fails_alone_and_says_why(evidence: Evidence, standing: Standing, rule: str, reason: str) -> None:
-    assert [(rule.rule, rule.reason) for rule in failed(evidence, standing)] == [(rule, reason)]
+def test_each_rule_fails_alone_and_says_why(
+    evidence: Evidence, multiple_testing: MultipleTesting, rule: str, reason: str
+) -> None:
+    assert [(rule.rule, rule.reason) for rule in failed(evidence, multiple_testing)] == [(rule, reason)]
 
 
 def test_the_bounds_themselves_pass_where_at_most_is_said() -> None:
     edge = dataclasses.replace(with_horizon("next_day", p_better=0.05), timing_p=0.025)
-    assert failed(edge, dataclasses.replace(STANDING, q_value=0.10)) == []
+    assert failed(edge, dataclasses.replace(MULTIPLE_TESTING, q_value=0.10)) == []
 
 
 def test_the_bounds_are_those_of_the_configuration() -> None:
     harder = GateConfig(strict=True, significance=0.001, max_false_discovery_rate=0.01)
-    rules = [rule.rule for rule in strict_rules(GOOD, STANDING, harder) if not rule.passed]
+    rules = [rule.rule for rule in strict_rules(GOOD, MULTIPLE_TESTING, harder) if not rule.passed]
     assert rules == ["timing", "no_change_next_day", "false_discovery"]
 
 
@@ -175,15 +177,20 @@ def test_a_price_that_never_changed_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("evidence", "standing", "rule", "reason"),
+    ("evidence", "multiple_testing", "rule", "reason"),
     [
-        (None, STANDING, "evidence", "no evidence was worked out, which the strict gate rests on"),
-        (GOOD, None, "standing", "it was not compared with the tickers judged beside it, as the strict gate asks"),
+        (None, MULTIPLE_TESTING, "evidence", "no evidence was worked out, which the strict gate rests on"),
+        (
+            GOOD,
+            None,
+            "multiple_testing",
+            "it was not compared with the tickers judged beside it, as the strict gate asks",
+        ),
     ],
 )
 def test_what_is_missing_is_one_failed_rule(
-    evidence: Evidence | None, standing: Standing | None, rule: str, reason: str
+    evidence: Evidence | None, multiple_testing: MultipleTesting | None, rule: str, reason: str
 ) -> None:
-    assert strict_rules(evidence, standing, GATE) == (
+    assert strict_rules(evidence, multiple_testing, GATE) == (
         Rule(rule=rule, figure=None, bound=None, passed=False, reason=reason),
     )

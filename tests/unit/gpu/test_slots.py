@@ -53,14 +53,14 @@ def test_a_job_that_has_its_memory_still_counts_though_the_memory_is_no_longer_f
 
 def test_the_memory_of_a_job_that_has_not_taken_it_yet_is_kept_for_it() -> None:
     assert card(2648, held=1, settled=0).num_slots(CONFIG) == 1
-    assert not card(2648, held=1, settled=0).has_room(CONFIG)
-    assert card(3248, held=1, settled=0).has_room(CONFIG)
+    assert not card(2648, held=1, settled=0).has_free_slot(CONFIG)
+    assert card(3248, held=1, settled=0).has_free_slot(CONFIG)
 
 
 def test_a_tenant_that_grew_closes_the_door_and_evicts_nobody() -> None:
     crowded = card(1000, held=3)
     assert crowded.num_slots(CONFIG) == 1
-    assert not crowded.has_room(CONFIG)
+    assert not crowded.has_free_slot(CONFIG)
     assert card(0, held=1).num_slots(CONFIG) == 0
 
 

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from ldtm_cli.leaderboard_view import leaderboard_as_dict, print_leaderboard
-from ldtm_lib.ledger.leaderboard import Leaderboard, Score, Standing
+from ldtm_lib.ledger.leaderboard import Leaderboard, LeaderboardRow, Score
 
 SCORE = Score(
     first_run_date=date(2013, 1, 2),
@@ -43,8 +43,8 @@ LARGEST = dataclasses.replace(
 UNIVERSE = dataclasses.replace(SCORE, num_filled=3090, num_directional=3090, num_correct=1584, direction_accuracy=0.513)
 
 
-def standing(ticker: str, rank: int | None, ranks: tuple[int | None, int | None], score: Score) -> Standing:
-    return Standing(
+def row(ticker: str, rank: int | None, ranks: tuple[int | None, int | None], score: Score) -> LeaderboardRow:
+    return LeaderboardRow(
         ticker=ticker,
         rank=rank,
         rank_low=ranks[0],
@@ -61,9 +61,9 @@ def standing(ticker: str, rank: int | None, ranks: tuple[int | None, int | None]
 
 BOARD = Leaderboard(
     rows=(
-        standing("GOOGL", 1, (1, 4), SCORE),
-        standing("AAPL", 103, (1, 103), LARGEST),
-        standing("SPY", 104, (None, None), SCORE),
+        row("GOOGL", 1, (1, 4), SCORE),
+        row("AAPL", 103, (1, 103), LARGEST),
+        row("SPY", 104, (None, None), SCORE),
     ),
     universe=UNIVERSE,
 )

@@ -10,7 +10,7 @@ import pytest
 from ldtm_lib.errors import TooFewBars
 from ldtm_lib.features.indicators import INPUTS
 from ldtm_lib.features.windows import windows_of
-from ldtm_lib.gate.multiple_testing import Standing
+from ldtm_lib.gate.multiple_testing import MultipleTesting
 from ldtm_lib.gate.verdict import Verdict
 from ldtm_lib.placebo import rehearsal
 from ldtm_lib.placebo.canaries import CANARIES, CanaryReport, canary_bars, run_canaries
@@ -108,8 +108,8 @@ def test_a_gate_that_overlooks_leakage_is_told_off(calendar: Calendar) -> None:
 
 
 def test_a_strict_gate_that_lets_coins_through_is_told_off(calendar: Calendar, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_stricter(verdict: Verdict, standing: Standing | None, gate: GateConfig) -> Verdict:
-        return replace(verdict, standing=standing)
+    def no_stricter(verdict: Verdict, multiple_testing: MultipleTesting | None, gate: GateConfig) -> Verdict:
+        return replace(verdict, multiple_testing=multiple_testing)
 
     monkeypatch.setattr(rehearsal, "confirm", no_stricter)
     lenient = BLIND.replace(gate=GateConfig(min_direction_accuracy=0.1, max_price_error=0.9))

@@ -14,7 +14,7 @@ from polars.testing import assert_frame_equal
 
 from ldtm_lib.errors import ConfigurationError, MalformedFile, MissingBar, SourceError
 from ldtm_lib.prices.sources.files import FilesSource
-from ldtm_lib.prices.sources.protocol import Coverage, Delivery
+from ldtm_lib.prices.sources.protocol import Delivery, SourceCoverage
 from ldtm_lib.prices.sources.sample import SampleSource
 from ldtm_lib.prices.splits import Split
 from ldtm_lib.settings import PriceBasis
@@ -224,11 +224,11 @@ def test_files_of_no_asked_ticker_are_told(tmp_path: Path) -> None:
 def test_coverage_goes_by_names_and_counts_the_files_that_may_hold_others(tmp_path: Path) -> None:
     write(tmp_path, "aapl.us.csv", "not even a header")
     source = FilesSource(tmp_path, "adjusted")
-    assert source.coverage(["AAPL"]) == Coverage()
-    assert source.coverage(["AAPL", "BRK-B", "MSFT"]) == Coverage(lacking=("BRK-B", "MSFT"))
+    assert source.coverage(["AAPL"]) == SourceCoverage()
+    assert source.coverage(["AAPL", "BRK-B", "MSFT"]) == SourceCoverage(lacking=("BRK-B", "MSFT"))
     write(tmp_path, "BRK.B.parquet", "no parquet either")
     write(tmp_path, "all.csv", "symbol,date,open,high,low,close,volume\nMSFT,2024-01-29,1,1,1,1,1\n")
-    assert source.coverage(["AAPL", "BRK-B", "MSFT"]) == Coverage(lacking=("MSFT",), num_shared_files=1)
+    assert source.coverage(["AAPL", "BRK-B", "MSFT"]) == SourceCoverage(lacking=("MSFT",), num_shared_files=1)
 
 
 GOOD = "2024-01-29,192.01,192.2,189.58,191.73,47145622"

@@ -12,7 +12,7 @@ from ldtm_lib.prices.sources.ib.connection import Address
 from ldtm_lib.prices.sources.ib.fetch import fetch_all
 from ldtm_lib.prices.sources.ib.historical import MOST_DAYS, request_of
 from ldtm_lib.prices.sources.ib.pacing import Pacer
-from ldtm_lib.prices.sources.protocol import Coverage, Delivery
+from ldtm_lib.prices.sources.protocol import Delivery, SourceCoverage
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import ContractConfig, IbConfig
 
@@ -86,9 +86,9 @@ class IbSource:
             basis=dict.fromkeys(delivered["ticker"].unique(maintain_order=True), basis),
         )
 
-    def coverage(self, tickers: Sequence[str]) -> Coverage:
+    def coverage(self, tickers: Sequence[str]) -> SourceCoverage:
         """What IB lacks is only known once it is asked for: no ticker is named."""
-        return Coverage()
+        return SourceCoverage()
 
     def _none_in_range(self, whole: pl.DataFrame, first: date, last: date, newest_final: date) -> MissingBar:
         ticker, sessions = whole["ticker"][0], whole["session"]
@@ -104,15 +104,16 @@ class IbSource:
 
 
 def _late_beginnings(bars: pl.DataFrame, first: date, last: date) -> list[str]:
-    """The long histories of which less than half came: IB cuts some off, and cannot be told from a young listing."""
+    """Notes on long histories with less than half of their bars: cut off by IB, or a recent listing."""
     if (last - first).days <= MOST_DAYS:
         return []
     begun = bars.group_by("ticker", maintain_order=True).agg(pl.col("session").min(), pl.len())
     late = begun.filter(pl.col("session") > first + (last - first) / 2)
     if late.is_empty():
         return []
-    told = ", ".join(f"{ticker} on {session} ({number:,} bars)" for ticker, session, number in late.iter_rows())
+    beginnings = ", ".join(f"{ticker} on {session} ({number:,} bars)" for ticker, session, number in late.iter_rows())
     return [
-        f"of the days since {first} IB's bars begin late for {told}; materialize the price_history of one that was "
+        f"of the days since {first} IB's bars begin late for {beginnings}; materialize the price_history of one that "
+        f"was "
         "listed before, or import its older bars from files with `ldtm prices import`"
     ]

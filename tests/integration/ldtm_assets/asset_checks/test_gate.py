@@ -99,7 +99,7 @@ def test_each_ticker_has_an_evaluation_of_each_rule_with_figure_bound_and_eviden
     assert figures["95% interval, high"] == pytest.approx(0.6415, abs=1e-4)
     assert figures["a coin passes with probability"] == pytest.approx(0.3108, abs=1e-3)
     assert figures["Pesaran-Timmermann p"] == 1.0, "these forecasts always say up"
-    assert figures["judged on the same evening"] == 2
+    assert figures["judged for the same session"] == 2
     assert figures["trainings of this ticker so far"] == 1
     errors = {name: value.value for name, value in evaluations(result, "price_error")["AAA"].metadata.items()}
     assert errors["one month: independent days"] == pytest.approx(200 / 21, rel=0.15)
@@ -130,7 +130,7 @@ def test_a_refused_ticker_blocks_itself_alone_and_every_page_says_why(
     assert "- BBB stays candidate: next-day direction right in 99 of 200" in str(shown["reasons"])
     assert 1 <= float(shown["as telling as so many that move independently"]) <= 2
     (card,) = [
-        event.step_materialization_data.materialization.metadata["card"].value
+        event.step_materialization_data.materialization.metadata["model card"].value
         for event in result.get_asset_materialization_events()
         if event.partition == "AAA"
     ]
@@ -181,7 +181,7 @@ def test_a_ticker_whose_model_was_taken_out_is_no_success_and_says_by_whom_and_w
     assert told in str(whole.metadata["reasons"].value)
     assert told in str(evaluations(result, "folds")["AAA"].metadata["outcome"].value)
     (card,) = [
-        event.step_materialization_data.materialization.metadata["card"].value
+        event.step_materialization_data.materialization.metadata["model card"].value
         for event in result.get_asset_materialization_events()
         if event.partition == "AAA"
     ]

@@ -10,8 +10,8 @@ import pytest
 from ldtm_assets.assets.seals import DagsterEventLog
 from ldtm_assets.definitions import definitions_for
 from ldtm_assets.partitions import partition_range
-from ldtm_lib.audit import seals
 from ldtm_lib.audit.publications.configured import publications_of
+from ldtm_lib.audit.sealing import read_seals
 from ldtm_lib.audit.verify import verify
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.project import home_of
@@ -91,7 +91,7 @@ def test_an_evening_is_sealed_published_and_verified(
     settings = load_settings(tmp_path / "universe.toml")
     places = [*publications_of(settings, home_of(settings)), DagsterEventLog(instance)]
     with database.connect() as conn:
-        chain = {seal.seal_id: seal.sha256 for seal in seals.read(conn)}
+        chain = {seal.seal_id: seal.sha256 for seal in read_seals(conn)}
     for place in places:
         assert {number: seal.sha256 for number, seal in place.read().seals.items()} == chain, place.name
     assert verify(database, calendar, places).is_intact

@@ -11,17 +11,17 @@ import pytest
 from ldtm_assets.automation.gpu_pool import gpu_pool_sensor, refresh_gpu_pool
 from ldtm_cli.services import dagster_environment, prepare_dagster
 from ldtm_lib.database.connection import Database
-from ldtm_lib.gpu.devices import Gpu, GpuReading
+from ldtm_lib.gpu.devices import Gpu, GpuInventory
 from ldtm_lib.gpu.lease import acquire
 from ldtm_lib.project import Project
 from ldtm_lib.settings import Settings
 
-NO_GPU = GpuReading(gpus=(), note="no GPU: none; models are trained on the CPU")
+NO_GPU = GpuInventory(gpus=(), note="no GPU: none; models are trained on the CPU")
 
 
-def reading(free_mib: int) -> GpuReading:
+def inventory(free_mib: int) -> GpuInventory:
     gpu = Gpu(index=0, uuid="GPU-0", name="card", total_mib=80_000, free_mib=free_mib)
-    return GpuReading(gpus=(gpu,), note="1 GPU")
+    return GpuInventory(gpus=(gpu,), note="1 GPU")
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_a_tick_sets_the_pool_and_says_what_it_found(project: Project, instance:
 def test_tenants_that_come_and_go_move_the_limit(project: Project, instance: dg.DagsterInstance) -> None:
     limits: list[int | None] = []
     for free_mib in (80_000, 3300, 2100, 0, 2700):
-        refresh_gpu_pool(instance, project, reading(free_mib))
+        refresh_gpu_pool(instance, project, inventory(free_mib))
         limits.append(_limit(instance))
     assert limits == [4, 2, 0, 0, 1]
 
@@ -88,17 +88,17 @@ def test_tenants_that_come_and_go_move_the_limit(project: Project, instance: dg.
 def test_a_job_that_trains_counts_beside_the_memory_that_is_free(
     project: Project, instance: dg.DagsterInstance
 ) -> None:
-    with acquire(project.database, project.settings.gpu, lambda: reading(3300)) as lease:
+    with acquire(project.database, project.settings.gpu, lambda: inventory(3300)) as lease:
         lease.settle()
-        size = refresh_gpu_pool(instance, project, reading(2700))
+        size = refresh_gpu_pool(instance, project, inventory(2700))
     assert (size.limit, _limit(instance)) == (2, 2)
     assert size.found == "GPU 0 has 2,700 MiB free and 1 of our jobs"
 
 
 def test_nothing_is_written_when_nothing_changed(project: Project, instance: dg.DagsterInstance) -> None:
-    refresh_gpu_pool(instance, project, reading(80_000))
+    refresh_gpu_pool(instance, project, inventory(80_000))
     before = _written(project)
-    size = refresh_gpu_pool(instance, project, reading(70_000))
+    size = refresh_gpu_pool(instance, project, inventory(70_000))
     assert (size.before, size.limit) == (4, 4)
     assert _written(project) == before
     refresh_gpu_pool(instance, project, NO_GPU)
@@ -133,7 +133,7 @@ def test_a_step_waits_while_there_is_no_room_and_runs_when_a_tenant_left(
     def training() -> None:
         train()
 
-    refresh_gpu_pool(instance, project, reading(2100))
+    refresh_gpu_pool(instance, project, inventory(2100))
     run = threading.Thread(
         target=lambda: training.execute_in_process(
             instance=instance, run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -143,7 +143,7 @@ def test_a_step_waits_while_there_is_no_room_and_runs_when_a_tenant_left(
     time.sleep(2)
     assert ran_at == []
     left_at = time.monotonic()
-    assert refresh_gpu_pool(instance, project, reading(2700)).limit == 1
+    assert refresh_gpu_pool(instance, project, inventory(2700)).limit == 1
     run.join(60)
     assert ran_at
     assert ran_at[0] > left_at

@@ -13,7 +13,7 @@ from ldtm_assets.partitions import partition_range
 from ldtm_assets.training.placement import HoldingReporter, training_place
 from ldtm_assets.training.progress import LogLines, TrainingReporter
 from ldtm_lib.database.connection import Connection, Database
-from ldtm_lib.gpu.devices import Gpu, GpuReading
+from ldtm_lib.gpu.devices import Gpu, GpuInventory
 from ldtm_lib.gpu.lease import LeaseLost, acquire
 from ldtm_lib.gpu.locks import occupancies_now
 from ldtm_lib.models.fit import Fit, FitFailed, FitTask, Progress
@@ -22,7 +22,9 @@ from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import Settings, load_settings
 from ldtm_lib.training.run import TrainingCallbacks
 
-READING = GpuReading(gpus=(Gpu(index=0, uuid="GPU-0", name="card", total_mib=80_000, free_mib=70_000),), note="1 GPU")
+INVENTORY = GpuInventory(
+    gpus=(Gpu(index=0, uuid="GPU-0", name="card", total_mib=80_000, free_mib=70_000),), note="1 GPU"
+)
 AN_EPOCH = Progress(
     ticker="AAPL", fold=None, epoch=1, max_epochs=2, training_loss=1.0, validation_loss=1.0, best_validation_loss=1.0
 )
@@ -80,15 +82,15 @@ def test_the_cpu_is_trained_on_by_one_step_and_the_next_waits_and_says_so(projec
 
 
 def test_the_first_epoch_tells_the_others_that_the_memory_is_taken(project: Project) -> None:
-    with acquire(project.database, project.settings.gpu, lambda: READING) as lease:
+    with acquire(project.database, project.settings.gpu, lambda: INVENTORY) as lease:
         callbacks = HoldingReporter(LogLines(), lease).start(lambda _: None)
-        assert occupancies_now(project.database, READING)[0].settled == frozenset()
+        assert occupancies_now(project.database, INVENTORY)[0].settled == frozenset()
         callbacks.on_epoch(AN_EPOCH)
-        assert occupancies_now(project.database, READING)[0].settled == {0}
+        assert occupancies_now(project.database, INVENTORY)[0].settled == {0}
 
 
 def test_a_lost_lease_ends_the_training_at_the_next_check(project: Project) -> None:
-    with acquire(project.database, project.settings.gpu, lambda: READING) as lease:
+    with acquire(project.database, project.settings.gpu, lambda: INVENTORY) as lease:
         often = HoldingReporter(LogLines(), lease, seconds_between_checks=0).start(lambda _: None)
         seldom = HoldingReporter(LogLines(), lease, seconds_between_checks=60).start(lambda _: None)
         often.on_epoch(AN_EPOCH)
