@@ -24,6 +24,8 @@ from ldtm_lib.models.lstm import State, parameter_shapes
 from ldtm_lib.settings import ArchitectureConfig
 
 REMEDY = "restore the file from a copy, or train the ticker again"
+ARCHITECTURE_KEYS = ("num_inputs", "hidden", "num_layers", "head_hidden", "num_horizons")
+"""The keys of "architecture" in the order in which files hold them: another order would change their bytes."""
 LAYOUTS = ({"architecture": dict, "names": str, "values": Tensor}, {"architecture": dict, "state": dict})
 
 
@@ -39,8 +41,14 @@ def encode(state: Mapping[str, Tensor], *, architecture: ArchitectureConfig) -> 
     """The content of a checkpoint file. Equal parameters give equal bytes."""
     names = sorted(state, key=lambda name: -state[name].numel())
     values = torch.cat([state[name].detach().to("cpu").ravel() for name in names])
+    shape = architecture.model_dump()
+    document = {
+        "architecture": {key: shape[key] for key in ARCHITECTURE_KEYS},
+        "names": " ".join(names),
+        "values": values,
+    }
     buffer = io.BytesIO()
-    torch.save({"architecture": architecture.model_dump(), "names": " ".join(names), "values": values}, buffer)
+    torch.save(document, buffer)
     return buffer.getvalue()
 
 

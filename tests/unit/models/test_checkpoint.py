@@ -120,6 +120,18 @@ def test_equal_parameters_give_equal_files(tmp_path: Path) -> None:
     assert write(OTHER_STATE, tmp_path / "c.pt", architecture=SMALL) != first
 
 
+def test_a_file_holds_the_architecture_in_an_order_that_settings_do_not_change(tmp_path: Path) -> None:
+    write(STATE, tmp_path / "a.pt", architecture=SMALL)
+    found = torch.load(tmp_path / "a.pt", weights_only=True)["architecture"]
+    assert list(found.items()) == [
+        ("num_inputs", 11),
+        ("hidden", 4),
+        ("num_layers", 2),
+        ("head_hidden", 2),
+        ("num_horizons", 3),
+    ]
+
+
 def test_a_state_cut_out_of_fused_parameters_is_written_without_the_rest(tmp_path: Path) -> None:
     fused = {name: torch.stack([tensor] * 50) for name, tensor in STATE.items()}
     sliced = {name: tensor[7] for name, tensor in fused.items()}
