@@ -8,14 +8,16 @@ from dataclasses import asdict
 from datetime import date, datetime
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
 from ldtm_lib.errors import ConfigurationError, LdtmError
-from ldtm_lib.project import CONFIG_VARIABLE, Project, config_path, open_project
+
+if TYPE_CHECKING:
+    from ldtm_lib.project import Project
 
 EXIT_FAILED = 1
 """Something could not be done; the message says what and the remedy."""
@@ -71,6 +73,8 @@ def root(
 ) -> None:
     """Read the global options."""
     if config is not None:
+        from ldtm_lib.project import CONFIG_VARIABLE
+
         context.obj = config.resolve()
         os.environ[CONFIG_VARIABLE] = str(config.resolve())
 
@@ -144,7 +148,7 @@ def up(
     from ldtm_lib.url import is_loopback
 
     with told():
-        project, applied = prepare(config_path(os.environ))
+        project, applied = prepare(_config())
         if running := running_dagster(project):
             console.print(f"already up: {running.address} (process {running.pid}; `ldtm down` stops it)")
             return
@@ -169,7 +173,7 @@ def down() -> None:
     from ldtm_cli.services import stop_everything
 
     with told():
-        stopped = stop_everything(config_path(os.environ))
+        stopped = stop_everything(_config())
         console.print(f"stopped {' and '.join(stopped)}" if stopped else "nothing was running")
 
 
@@ -179,7 +183,7 @@ def doctor(as_json: AsJson = False) -> None:
     from ldtm_cli.doctor import examine, print_findings
 
     with told():
-        findings = examine(config_path(os.environ), os.environ)
+        findings = examine(_config(), os.environ)
         if as_json:
             print_json([finding.as_dict() for finding in findings])
         else:
@@ -200,9 +204,9 @@ def settings(
         if schema:
             print_json(view.schema())
         elif as_json:
-            print_json(view.settings_as_dicts(config_path(os.environ)))
+            print_json(view.settings_as_dicts(_config()))
         else:
-            print(view.settings_text(config_path(os.environ)))
+            print(view.settings_text(_config()))
 
 
 @app.command()
@@ -215,7 +219,7 @@ def status(as_json: AsJson = False) -> None:
     from ldtm_lib.sessions import exchange_calendar
 
     with told():
-        screen = read_screen(config_path(os.environ), os.environ, exchange_calendar())
+        screen = read_screen(_config(), os.environ, exchange_calendar())
         print_json(screen.as_dict()) if as_json else print_screen(console, screen)
         if screen.needs:
             raise typer.Exit(EXIT_FAILED)
@@ -520,7 +524,7 @@ def db_url(
     from ldtm_cli.services import dagster_environment, prepare
 
     with told():
-        project, _ = prepare(config_path(os.environ))
+        project, _ = prepare(_config())
         if export:
             for name, value in dagster_environment(project).items():
                 print(f"export {name}={shlex.quote(value)}")
@@ -534,7 +538,7 @@ def db_migrate() -> None:
     from ldtm_cli.services import prepare
 
     with told():
-        _, applied = prepare(config_path(os.environ))
+        _, applied = prepare(_config())
         console.print(f"applied {', '.join(applied)}" if applied else "the schema is up to date")
 
 
@@ -581,11 +585,19 @@ def _escaped(error: LdtmError) -> str:
     return str(error).replace("[", r"\[")
 
 
-def _ready_project() -> Project:
+def _config() -> Path:
+    """The configuration file of this call. Imported late: pydantic and psycopg would double the time of `--help`."""
+    from ldtm_lib.project import config_path
+
+    return config_path(os.environ)
+
+
+def _ready_project() -> "Project":
     """The project, with its schema applied; raises ConfigurationError otherwise."""
     from ldtm_lib.database.migrate import pending_migrations
+    from ldtm_lib.project import open_project
 
-    project = open_project(config_path(os.environ), os.environ)
+    project = open_project(_config(), os.environ)
     if pending := pending_migrations(project.database):
         raise ConfigurationError(
             f"schema {project.database.schema} of {project.settings.path.name} lacks {', '.join(pending)}; "
@@ -594,14 +606,14 @@ def _ready_project() -> Project:
     return project
 
 
-def _show_leaderboard(project: Project, *, simulated: bool, as_json: bool) -> None:
+def _show_leaderboard(project: "Project", *, simulated: bool, as_json: bool) -> None:
     from ldtm_cli.leaderboard_view import leaderboard_as_dict, print_leaderboard, read
 
     board = read(project, simulated)
     print_json(leaderboard_as_dict(board)) if as_json else print_leaderboard(console, board, simulated=simulated)
 
 
-def _show_shadows(project: Project, *, simulated: bool, as_json: bool) -> None:
+def _show_shadows(project: "Project", *, simulated: bool, as_json: bool) -> None:
     from ldtm_cli.leaderboard_view import print_shadows, read_shadows, shadows_as_dicts
 
     records = read_shadows(project, simulated)
