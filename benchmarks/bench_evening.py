@@ -103,8 +103,8 @@ def run(project: Project, calendar: Calendar, newest: date) -> None:
 def evening(launcher: Launcher, first: str, last: str, session: date) -> None:
     launcher.run(
         JobRun(
-            job="evening_job",
-            step="evening",
+            job="daily_job",
+            step="daily_forecast",
             first_partition=f"{session}|{first}",
             last_partition=f"{session}|{last}",
         )

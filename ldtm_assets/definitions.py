@@ -7,12 +7,12 @@ import dagster as dg
 
 from ldtm_assets.alerting.sensor import alert_sensor
 from ldtm_assets.asset_checks.freshness import freshness_checks, freshness_job, freshness_schedule
-from ldtm_assets.assets.daily_forecast import evening
+from ldtm_assets.assets.daily_forecast import daily_forecast
 from ldtm_assets.assets.leaderboard import leaderboard
 from ldtm_assets.assets.prices import price_history
 from ldtm_assets.assets.retraining import retraining
 from ldtm_assets.assets.seals import seals_asset
-from ldtm_assets.automation.catch_up import catch_up_sensor, evening_watch_sensor
+from ldtm_assets.automation.catch_up import catch_up_sensor, deadline_sensor
 from ldtm_assets.automation.gpu_pool import gpu_pool_sensor
 from ldtm_assets.automation.heartbeat import heartbeat_sensor
 from ldtm_assets.automation.maintenance import maintenance_sensor, retention_job, retention_schedule
@@ -40,10 +40,10 @@ def definitions_for(settings: Settings, calendar: Calendar, reporter: TrainingRe
         # of partition mappings, backfill policies and partitions of checks: Dagster is pinned below 1.14
         for unfinished in (dg.BetaWarning, dg.PreviewWarning):
             warnings.simplefilter("ignore", unfinished)
-        tickers, cells = by_ticker(settings), by_session_and_ticker(settings, calendar)
+        tickers, partitions = by_ticker(settings), by_session_and_ticker(settings, calendar)
         assets = [
             price_history(tickers),
-            evening(cells),
+            daily_forecast(partitions),
             retraining(tickers, strict=settings.gate.strict),
             leaderboard,
             seals_asset(),
@@ -64,7 +64,7 @@ def definitions_for(settings: Settings, calendar: Calendar, reporter: TrainingRe
             heartbeat_sensor(project.open),
             alert_sensor(project.open),
             catch_up_sensor(project.open, settings, calendar),
-            evening_watch_sensor(project.open, settings, calendar),
+            deadline_sensor(project.open, settings, calendar),
             *([new_bars_sensor(project.open, settings, calendar)] if settings.source.kind == "files" else []),
         ],
         resources={

@@ -1,6 +1,6 @@
 """How the assets are partitioned: by ticker, and by date and ticker.
 
-A cell (date, ticker) is a view of rows in PostgreSQL, not their home. See ARCHITECTURE.md for the sizes measured.
+A partition (date, ticker) is a view of rows in PostgreSQL, not their home. See ARCHITECTURE.md for the sizes measured.
 """
 
 from collections.abc import Iterable, Mapping
@@ -64,7 +64,7 @@ def partition_range(first_key: str, last_key: str) -> dict[str, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class DailyPartition:
     """One session of one ticker."""
 
     session: date
@@ -76,18 +76,18 @@ class Cell:
         return f"{self.session.isoformat()}|{self.ticker}"
 
     @classmethod
-    def parse(cls, key: str) -> "Cell":
-        """The cell of a partition key."""
+    def parse(cls, key: str) -> "DailyPartition":
+        """The partition of a partition key."""
         session, ticker = key.split("|", 1)
         return cls(date.fromisoformat(session), ticker)
 
 
-def corners_asked_for(tags: Mapping[str, str]) -> tuple[Cell, Cell] | None:
-    """The first and the last cell of the rectangle that a run's tags ask for; None when they ask for no cells."""
+def corners_asked_for(tags: Mapping[str, str]) -> tuple[DailyPartition, DailyPartition] | None:
+    """The first and the last daily partition of the range in a run's tags; None when there is none."""
     one = tags.get(PARTITION_TAG)
     asked = [tags.get(RANGE_START_TAG, one), tags.get(RANGE_END_TAG, one)]
-    cells = [Cell.parse(key) for key in asked if key is not None and "|" in key]
-    return (cells[0], cells[1]) if len(cells) == 2 else None
+    partitions = [DailyPartition.parse(key) for key in asked if key is not None and "|" in key]
+    return (partitions[0], partitions[1]) if len(partitions) == 2 else None
 
 
 def same_ticker() -> dg.MultiToSingleDimensionPartitionMapping:
@@ -106,7 +106,7 @@ def earlier_sessions(num_sessions: int) -> dg.MultiPartitionMapping:
 
 
 def as_a_whole() -> dg.SpecificPartitionsPartitionMapping:
-    """Depends on an asset without listing its cells: 103 tickers x 1,000 sessions take 2.4 s to list."""
+    """Depends on an asset without listing its partitions: 103 tickers x 1,000 sessions take 2.4 s to list."""
     return dg.SpecificPartitionsPartitionMapping([])
 
 

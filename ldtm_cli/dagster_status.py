@@ -13,7 +13,7 @@ from ldtm_assets.alerting.health_checks import failure_of, newest_ticks, stopped
 from ldtm_assets.asset_checks.freshness import FRESHNESS_JOB
 from ldtm_assets.automation.daemons import NEEDED, silent_daemons
 from ldtm_assets.definitions import definitions_for
-from ldtm_assets.jobs import EVENING_JOB
+from ldtm_assets.jobs import DAILY_JOB
 from ldtm_assets.training.gpus import GPU_POOL
 from ldtm_cli.services import dagster_environment, running_dagster
 from ldtm_lib.daily_run.pending_partitions import NEW_YORK
@@ -21,7 +21,7 @@ from ldtm_lib.errors import DatabaseUnavailable
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
 
-ON_SESSIONS_ONLY = (EVENING_JOB, FRESHNESS_JOB)
+ON_SESSIONS_ONLY = (DAILY_JOB, FRESHNESS_JOB)
 """Jobs whose schedules let holidays pass."""
 UNDER_WAY = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 

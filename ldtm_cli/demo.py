@@ -119,7 +119,7 @@ def stages_of(project: Project, calendar: Calendar) -> list[Stage]:
             title=f"{FORECAST_SESSIONS} evenings: prices to fillbacks",
             is_done=evenings_recorded,
             runs=(
-                JobRun(job="evening_job", step="evening", config={"simulated": True}, **by_cell),
+                JobRun(job="daily_job", step="daily_forecast", config={"simulated": True}, **by_cell),
                 JobRun(job="leaderboard_job", step="leaderboard", config={"simulated": True}),
             ),
         ),

@@ -6,7 +6,7 @@ import uuid
 
 import dagster as dg
 
-from ldtm_assets.automation.dead_runs import own_mark
+from ldtm_assets.automation.dead_runs import process_tag
 from ldtm_assets.definitions import definitions_for
 from ldtm_assets.partitions import partition_range
 from ldtm_assets.training.gpus import GPU_POOL
@@ -43,7 +43,7 @@ class Launcher:
     def run(self, wanted: JobRun) -> str:
         """Run to the end; returns the run's id. Raises RunFailed with the reason of the failed step."""
         run_id = str(uuid.uuid4())
-        tags = own_mark(run_id)
+        tags = process_tag(run_id)
         if wanted.first_partition and wanted.last_partition:
             tags |= partition_range(wanted.first_partition, wanted.last_partition)
         result = self._definitions.resolve_job_def(wanted.job).execute_in_process(

@@ -101,11 +101,11 @@ def prepare_dagster(project: Project) -> int:
 
 def clear_the_way(instance: "DagsterInstance", project: Project) -> int:
     """Bury runs that died, and set the limit of the pool `gpu` to what fits now; returns it."""
-    from ldtm_assets.automation.dead_runs import bury_dead_runs
+    from ldtm_assets.automation.dead_runs import reap_dead_runs
     from ldtm_assets.automation.gpu_pool import refresh_gpu_pool
     from ldtm_assets.training.gpus import gpus_here
 
-    bury_dead_runs(instance, dagster_is_running=running_dagster(project) is not None)
+    reap_dead_runs(instance, dagster_is_running=running_dagster(project) is not None)
     return refresh_gpu_pool(instance, project, gpus_here(os.environ)).limit
 
 

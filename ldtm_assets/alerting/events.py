@@ -17,8 +17,8 @@ from dagster._core.execution.plan.objects import StepFailureData
 from dagster_shared.error import SerializableErrorInfo
 
 from ldtm_assets.asset_checks.gate import GATE, RULES, STRICT
-from ldtm_assets.asset_checks.scope import verdict_of
-from ldtm_assets.jobs import EVENING_TAG, WAITING_TAG
+from ldtm_assets.asset_checks.scope import CheckScope
+from ldtm_assets.jobs import DAILY_RUN_TAG, PENDING_RETRY_TAG
 from ldtm_assets.partitions import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
 from ldtm_lib.alerts.alert import Alert, Resolution, check_link, partition_link, run_link
 from ldtm_lib.alerts.secrets import without_secrets
@@ -96,16 +96,16 @@ def _of_check(event: dg.EventLogRecord, run: dg.DagsterRun) -> Iterator[Alert | 
     if name in GATE_CHECKS or is_one_of_many:
         return
     subject, session = f"{asset}/{name}", _session_of_check(evaluation, run) or _moment(event).date()
-    found = verdict_of(evaluation)
+    found = CheckScope.parse(evaluation)
     if found is None:
         in_trouble = {} if evaluation.passed else {f"check/{subject}": (_shown(evaluation), session)}
         well = [f"check/{subject}"] if evaluation.passed else []
     else:
         in_trouble = {
             f"check/{subject}/{part}": (_cut(what), _session_in(part) or session)
-            for part, what in found.in_trouble.items()
+            for part, what in found.failing.items()
         }
-        well = [f"check/{subject}/{part}" for part in found.well]
+        well = [f"check/{subject}/{part}" for part in found.passing]
     for key, (summary, about) in in_trouble.items():
         yield Alert(
             key=key,
@@ -141,7 +141,7 @@ def _of_run(event: dg.EventLogRecord, run: dg.DagsterRun) -> Iterator[Alert | Re
 
 def has_waiting_partitions(run: dg.DagsterRun) -> bool:
     """Whether a run has tagged itself with failed partitions; a re-execution inherits the tags of its parent."""
-    return run.tags.get(WAITING_TAG, "").split(" ")[0] == run.run_id
+    return run.tags.get(PENDING_RETRY_TAG, "").split(" ")[0] == run.run_id
 
 
 def _keys_of(run: dg.DagsterRun) -> list[str]:
@@ -151,7 +151,7 @@ def _keys_of(run: dg.DagsterRun) -> list[str]:
     about each day from its first one on. Dagster does not validate ranges: one that begins after its end is about its
     end.
     """
-    work, last = _work_of(run), _session_in(run.tags.get(EVENING_TAG, ""))
+    work, last = _work_of(run), _session_in(run.tags.get(DAILY_RUN_TAG, ""))
     if last is None:
         return [f"run/{work}/{_partitions(run)}"]
     first = _session_in(run.tags.get(RANGE_START_TAG, "")) or last
@@ -171,12 +171,12 @@ def _moment(event: dg.EventLogRecord) -> datetime:
 
 def _session_of_check(evaluation: dg.AssetCheckEvaluation, run: dg.DagsterRun) -> date | None:
     """The session that a check names itself, or else the newest one of its run."""
-    named = evaluation.metadata.get("evening")
+    named = evaluation.metadata.get("session")
     return _session_in(str(named.value)) if named else _session_of(run)
 
 
 def _session_of(run: dg.DagsterRun) -> date | None:
-    for tag in (EVENING_TAG, RANGE_END_TAG, PARTITION_TAG):
+    for tag in (DAILY_RUN_TAG, RANGE_END_TAG, PARTITION_TAG):
         if tag in run.tags and (session := _session_in(run.tags[tag])):
             return session
     return None

@@ -9,7 +9,7 @@ import dagster as dg
 
 from ldtm_assets.alerting.events import WATCHED, WILL_RETRY_TAG, alert_changes
 from ldtm_assets.alerting.health_checks import LastProject, check_configuration, check_ticks
-from ldtm_assets.jobs import EVENING_JOB, RETRAINING_JOB, TURN_TAG, UNFINISHED
+from ldtm_assets.jobs import CONCURRENCY_GROUP_TAG, DAILY_JOB, RETRAINING_JOB, UNFINISHED
 from ldtm_lib.alerts.alert import apply_resolutions, raise_alerts
 from ldtm_lib.alerts.channels import configured_channels
 from ldtm_lib.alerts.delivery import deliver
@@ -148,4 +148,4 @@ def _may_be_retried(instance: dg.DagsterInstance, event: dg.EventLogRecord, unde
 def _is_busy(instance: dg.DagsterInstance) -> bool:
     """Whether a daily run or a training is under way, which may raise more alerts."""
     unfinished = instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))
-    return any(run.job_name in {EVENING_JOB, RETRAINING_JOB} or TURN_TAG in run.tags for run in unfinished)
+    return any(run.job_name in {DAILY_JOB, RETRAINING_JOB} or CONCURRENCY_GROUP_TAG in run.tags for run in unfinished)

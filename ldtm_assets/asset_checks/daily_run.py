@@ -1,4 +1,4 @@
-"""Checks of an evening's cells, and of the active models: one summary per run of what a person should look at."""
+"""Checks of an evening's partitions, and of the active models: one summary per run of what a person should look at."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date
@@ -6,8 +6,8 @@ from datetime import date
 import dagster as dg
 
 from ldtm_assets.asset_checks.results import asked_of, listed
-from ldtm_assets.asset_checks.scope import AS_A_WHOLE, verdict
-from ldtm_assets.partitions import Cell
+from ldtm_assets.asset_checks.scope import AS_A_WHOLE, CheckScope
+from ldtm_assets.partitions import DailyPartition
 from ldtm_lib.daily_run.freshness import named, sessions_with_gaps
 from ldtm_lib.database.clock import last_closed_session
 from ldtm_lib.database.connection import Connection
@@ -18,55 +18,62 @@ from ldtm_lib.prices.quarantine import open_quarantine
 from ldtm_lib.project import Project
 from ldtm_lib.settings import LedgerConfig
 
-QUARANTINE, COMPLETE, ARRIVED = "no_bar_in_quarantine", "every_ticker_has_a_row", "every_due_actual_came"
-HOLD_UP = "active_models_hold_up"
+QUARANTINE, COMPLETE, FILLED = "no_bar_in_quarantine", "every_ticker_has_a_row", "every_due_actual_is_filled"
+NOT_DEGRADED = "active_models_are_not_degraded"
 NUM_CLOSEST = 5
 
 Key = tuple[str, date]
 """Ticker and session."""
 
 
-def evening_check_specs() -> list[dg.AssetCheckSpec]:
+def daily_run_check_specs() -> list[dg.AssetCheckSpec]:
     """The checks that an evening ends with."""
     return [
-        dg.AssetCheckSpec(QUARANTINE, asset="prices", description="No bar of these cells was refused and still waits."),
+        dg.AssetCheckSpec(
+            QUARANTINE, asset="prices", description="No bar of these partitions was refused and still waits."
+        ),
         dg.AssetCheckSpec(
             COMPLETE, asset="snapshots", description="Every ticker has a forecast or a reason on record."
         ),
         dg.AssetCheckSpec(
-            ARRIVED, asset="fillbacks", description="Every actual that is due has a bar; what waits is voided in time."
+            FILLED, asset="fillbacks", description="Every actual that is due has a bar; what waits is voided in time."
         ),
         dg.AssetCheckSpec(
-            HOLD_UP, asset="fillbacks", description="No active model's live record fell significantly below the gate."
+            NOT_DEGRADED,
+            asset="fillbacks",
+            description="No active model's live record fell significantly below the gate.",
         ),
     ]
 
 
-def evening_checks(
+def daily_run_checks(
     context: dg.AssetExecutionContext,
     project: Project,
-    cells: Sequence[Cell],
+    partitions: Sequence[DailyPartition],
     reports: Sequence[SnapshotReport],
     waiting: Collection[str],
 ) -> Iterator[dg.AssetCheckResult]:
     """Evaluate those checks of an evening's rows that were asked for; `reports` are those of its sessions.
 
-    A check passes when the cells of the run are as they should be; a session is well when all of its tickers are, those
-    that the run left alone too. `waiting` are the keys of cells that failed and are tried again, or told by ticker.
+    A check passes when the partitions of the run are complete. A session passes when all of its tickers are complete,
+    including those outside of the run. `waiting` holds the keys of partitions that failed: they are retried, or
+    reported by ticker.
     """
     asked, settings = asked_of(context), project.settings
-    own = [(cell.ticker, cell.session) for cell in cells]
-    sessions = sorted({cell.session for cell in cells})
+    own = [(partition.ticker, partition.session) for partition in partitions]
+    sessions = sorted({partition.session for partition in partitions})
     expected = {(ticker, session) for session in sessions for ticker in settings.tickers_on(session)} | {*own}
     with project.database.transaction() as conn:
         if QUARANTINE in asked:
             yield _no_bar_in_quarantine(conn, sessions, own, expected)
         if COMPLETE in asked:
-            tried_again = {(cell.ticker, cell.session) for cell in cells if cell.key in waiting}
+            tried_again = {
+                (partition.ticker, partition.session) for partition in partitions if partition.key in waiting
+            }
             yield _every_ticker_has_a_row(conn, sessions, own, expected, tried_again, _counts_of(reports))
-        if ARRIVED in asked:
+        if FILLED in asked:
             last = min(last_closed_session(conn), settings.partitions.last_session or date.max)
-            yield _every_due_actual_came(conn, sessions[-1] if sessions else last, last, settings.ledger)
+            yield _every_due_actual_is_filled(conn, sessions[-1] if sessions else last, last, settings.ledger)
 
 
 def _no_bar_in_quarantine(
@@ -132,7 +139,9 @@ def _counts_of(reports: Sequence[SnapshotReport]) -> dict[str, int | str | dg.Me
     }
 
 
-def _every_due_actual_came(conn: Connection, newest: date, last: date, config: LedgerConfig) -> dg.AssetCheckResult:
+def _every_due_actual_is_filled(
+    conn: Connection, newest: date, last: date, config: LedgerConfig
+) -> dg.AssetCheckResult:
     """As of the newest session of the run; only as of the last one there is, it can say that all is well."""
     late = [
         f"{row['ticker']} {row['run_date']}, {row['horizon'].replace('_', ' ')}: no bar of {row['target_session']}"
@@ -140,7 +149,7 @@ def _every_due_actual_came(conn: Connection, newest: date, last: date, config: L
     ]
     return dg.AssetCheckResult(
         asset_key="fillbacks",
-        check_name=ARRIVED,
+        check_name=FILLED,
         passed=not late,
         severity=dg.AssetCheckSeverity.WARN,
         metadata={
@@ -148,10 +157,10 @@ def _every_due_actual_came(conn: Connection, newest: date, last: date, config: L
             "waiting": listed(late),
             "then": f"voided after {config.void_after_sessions} sessions of which other bars came; materialize prices "
             "of the target session again if the bar exists",
-            **verdict(
-                in_trouble={AS_A_WHOLE: f"{len(late)} actuals without a bar: {named(late)}"} if late else {},
-                well=[AS_A_WHOLE] if newest >= last and not late else [],
-            ),
+            **CheckScope(
+                failing={AS_A_WHOLE: f"{len(late)} actuals without a bar: {named(late)}"} if late else {},
+                passing=[AS_A_WHOLE] if newest >= last and not late else [],
+            ).metadata(),
         },
     )
 
@@ -163,22 +172,22 @@ def _verdict_on(
     told: dict[date, list[str]] = {}
     for session, what in found:
         told.setdefault(session, []).append(what)
-    return verdict(
-        in_trouble={session.isoformat(): f"{len(lines)}: {named(lines)}" for session, lines in told.items()},
-        well=[session.isoformat() for session in sessions if session not in not_well],
-    )
+    return CheckScope(
+        failing={session.isoformat(): f"{len(lines)}: {named(lines)}" for session, lines in told.items()},
+        passing=[session.isoformat() for session in sessions if session not in not_well],
+    ).metadata()
 
 
 def watch_check(
     context: dg.AssetExecutionContext, project: Project, watch: MonitoringReport
 ) -> Iterator[dg.AssetCheckResult]:
     """Evaluate the check of the active models, if it was asked for: who fell below the gate, and who is close to it."""
-    if HOLD_UP not in asked_of(context):
+    if NOT_DEGRADED not in asked_of(context):
         return
     closest = sorted(watch.records, key=lambda r: max(r.direction_evidence, r.error_evidence), reverse=True)
     yield dg.AssetCheckResult(
         asset_key="fillbacks",
-        check_name=HOLD_UP,
+        check_name=NOT_DEGRADED,
         passed=not watch.degraded,
         severity=dg.AssetCheckSeverity.WARN,
         metadata={

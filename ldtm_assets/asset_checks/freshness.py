@@ -10,7 +10,7 @@ from datetime import date
 import dagster as dg
 
 from ldtm_assets.asset_checks.results import listed
-from ldtm_assets.asset_checks.scope import AS_A_WHOLE, verdict
+from ldtm_assets.asset_checks.scope import AS_A_WHOLE, CheckScope
 from ldtm_assets.automation.default_status import schedule_status
 from ldtm_assets.partitions import EXCHANGE_TIMEZONE
 from ldtm_assets.resources import ProjectResource
@@ -36,7 +36,7 @@ PROMISES = {
 }
 MODELS_ARE_FRESH = "models_are_fresh"
 """The check of the asset `registry`."""
-SPEECH = "speech"
+FORECASTS = "forecasts"
 """The part of a session's rows that is in trouble when every ticker abstained."""
 
 
@@ -106,28 +106,28 @@ def freshness_schedule(settings: Settings, calendar: Calendar) -> dg.ScheduleDef
 def _result(found: Freshness, asset: str) -> dg.AssetCheckResult:
     missing, session = found.missing[asset], found.session.isoformat()
     deadline = f"{found.deadline:%Y-%m-%d %H:%M} UTC, {'over' if found.is_overdue else 'still to come'}"
-    in_trouble = {session: f"{LACKS[asset]} {session}: {named(missing)}; deadline {deadline}"} if missing else {}
-    well = [] if missing else [session]
+    failing = {session: f"{LACKS[asset]} {session}: {named(missing)}; deadline {deadline}"} if missing else {}
+    passing = [] if missing else [session]
     if asset == "snapshots" and found.is_silent:
-        in_trouble[SPEECH] = f"all {found.num_tickers} tickers abstained on {session}: `ldtm registry list` says why"
+        failing[FORECASTS] = f"all {found.num_tickers} tickers abstained on {session}: `ldtm registry list` says why"
     elif asset == "snapshots" and not missing:
-        well.append(SPEECH)
+        passing.append(FORECASTS)
     return dg.AssetCheckResult(
         asset_key=asset,
         check_name=CHECKS[asset],
-        passed=not in_trouble,
+        passed=not failing,
         severity=dg.AssetCheckSeverity.WARN
-        if not found.is_overdue or SPEECH in in_trouble
+        if not found.is_overdue or FORECASTS in failing
         else dg.AssetCheckSeverity.ERROR,
-        description="; ".join(in_trouble.values()) or None,
+        description="; ".join(failing.values()) or None,
         metadata={
-            "evening": session,
+            "session": session,
             "deadline": deadline,
             "tickers": found.num_tickers,
             **(_rows(found) if asset == "snapshots" else {}),
             "num missing": len(missing),
             "missing": listed(missing),
-            **verdict(in_trouble=in_trouble, well=well),
+            **CheckScope(failing=failing, passing=passing).metadata(),
         },
     )
 
@@ -145,10 +145,10 @@ def _result_of_models(session: date, old: Sequence[str], config: AutomationConfi
         severity=dg.AssetCheckSeverity.ERROR if config.enabled else dg.AssetCheckSeverity.WARN,
         description=told if old else None,
         metadata={
-            "evening": session.isoformat(),
+            "session": session.isoformat(),
             "num not trained": len(old),
             "not trained": listed(old),
-            **verdict(in_trouble={AS_A_WHOLE: told} if old else {}, well=[] if old else [AS_A_WHOLE]),
+            **CheckScope(failing={AS_A_WHOLE: told} if old else {}, passing=[] if old else [AS_A_WHOLE]).metadata(),
         },
     )
 

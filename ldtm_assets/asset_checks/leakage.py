@@ -6,42 +6,46 @@ from collections.abc import Iterator, Sequence
 import dagster as dg
 
 from ldtm_assets.asset_checks.results import asked_of, listed
-from ldtm_assets.asset_checks.scope import verdict
-from ldtm_assets.partitions import Cell
+from ldtm_assets.asset_checks.scope import CheckScope
+from ldtm_assets.partitions import DailyPartition
 from ldtm_lib.audit.point_in_time import check_point_in_time, sampled_window_leaks
 from ldtm_lib.daily_run.freshness import named
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
 
-FORESIGHT, HINDSIGHT = "windows_know_no_future", "no_forecast_saw_later_bars"
+LOOK_AHEAD, POINT_IN_TIME = "windows_have_no_look_ahead", "forecasts_are_point_in_time"
 
 
 def leakage_check_specs() -> list[dg.AssetCheckSpec]:
     """The checks of what an evening may have seen too early."""
     return [
         dg.AssetCheckSpec(
-            FORESIGHT, asset="features", description="Sampled windows stay as they are when later bars are altered."
+            LOOK_AHEAD, asset="features", description="Sampled windows stay as they are when later bars are altered."
         ),
         dg.AssetCheckSpec(
-            HINDSIGHT, asset="snapshots", description="Every forecast saw bars that were recorded before it, no others."
+            POINT_IN_TIME,
+            asset="snapshots",
+            description="Every forecast saw bars that were recorded before it, no others.",
         ),
     ]
 
 
 def leakage_checks(
-    context: dg.AssetExecutionContext, project: Project, calendar: Calendar, cells: Sequence[Cell]
+    context: dg.AssetExecutionContext, project: Project, calendar: Calendar, partitions: Sequence[DailyPartition]
 ) -> Iterator[dg.AssetCheckResult]:
     """Evaluate those checks that were asked for of what an evening's windows and forecasts may have seen too early.
 
-    They look at samples of the run's cells: only a run of all tickers of a session says that it is well.
+    They look at samples of the run's partitions: only a run of all tickers of a session says that it is well.
     """
     asked = asked_of(context)
-    tickers_of = {session: [c.ticker for c in cells if c.session == session] for session in {c.session for c in cells}}
+    tickers_of = {
+        session: [c.ticker for c in partitions if c.session == session] for session in {c.session for c in partitions}
+    }
     settings = project.settings
     num_sampled = settings.leakage.sampled_tickers
     whole = {session for session, tickers in tickers_of.items() if set(tickers) >= set(settings.tickers_on(session))}
     with project.database.transaction() as conn:
-        if FORESIGHT in asked:
+        if LOOK_AHEAD in asked:
             newest = max(tickers_of, default=None)
             found = (
                 sampled_window_leaks(
@@ -53,22 +57,22 @@ def leakage_checks(
             leaking = [leaks for leaks in found.values() if leaks.leaks]
             yield dg.AssetCheckResult(
                 asset_key="features",
-                check_name=FORESIGHT,
+                check_name=LOOK_AHEAD,
                 passed=not leaking,
                 severity=dg.AssetCheckSeverity.ERROR,
                 metadata={
                     "windows made again": sum(leaks.num_sampled for leaks in found.values()),
                     "tickers": ", ".join(found) or "none",
                     "found": listed(f"{leaks.ticker}: {leaks.first}" for leaks in leaking),
-                    **verdict(
-                        in_trouble={str(newest): named([f"{leaks.ticker}: {leaks.first}" for leaks in leaking])}
+                    **CheckScope(
+                        failing={str(newest): named([f"{leaks.ticker}: {leaks.first}" for leaks in leaking])}
                         if leaking
                         else {},
-                        well=[str(newest)] if newest in whole and not leaking else [],
-                    ),
+                        passing=[str(newest)] if newest in whole and not leaking else [],
+                    ).metadata(),
                 },
             )
-        if HINDSIGHT in asked:
+        if POINT_IN_TIME in asked:
             reports = [
                 check_point_in_time(
                     conn,
@@ -83,24 +87,24 @@ def leakage_checks(
             ]
             yield dg.AssetCheckResult(
                 asset_key="snapshots",
-                check_name=HINDSIGHT,
+                check_name=POINT_IN_TIME,
                 passed=all(report.is_clean for report in reports),
                 severity=dg.AssetCheckSeverity.ERROR,
                 metadata={
                     "forecasts": sum(report.num_rows for report in reports),
                     "windows made again": sum(report.num_sampled for report in reports),
                     "found": listed(finding.message for report in reports for finding in report.findings),
-                    **verdict(
-                        in_trouble={
+                    **CheckScope(
+                        failing={
                             str(session): named([finding.message for finding in report.findings])
                             for session, report in zip(sorted(tickers_of), reports, strict=True)
                             if not report.is_clean
                         },
-                        well=[
+                        passing=[
                             str(session)
                             for session, report in zip(sorted(tickers_of), reports, strict=True)
                             if report.is_clean and session in whole
                         ],
-                    ),
+                    ).metadata(),
                 },
             )

@@ -1,40 +1,39 @@
-"""What a check says of each session, or each ticker, that it looked at: which are in trouble, and which are well.
+"""The parts that an asset check evaluated: which sessions or tickers fail, and which pass.
 
-People hear of the first, and that trouble with the second is over. Of what is in neither nothing changes: a run of one
-ticker that passes has not looked at the others, and what waits to be tried again is no trouble yet.
+Alerts open for failing parts and resolve for passing ones. Parts in neither list keep their alerts as they are: a run
+of one ticker says nothing about the others, and a partition that will be retried is not failing yet.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import dagster as dg
 
-IN_TROUBLE, WELL = "in trouble", "well"
-"""Where an evaluation's metadata hold its verdict."""
+FAILING, PASSING = "failing", "passing"
+"""Metadata keys that hold the scope of an evaluation."""
 AS_A_WHOLE = "as a whole"
-"""The one part of what has no parts, and yet says nothing where not all of it was looked at."""
+"""The one part of a check that has no parts but does not always evaluate everything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """What an evaluation says of its parts."""
+class CheckScope:
+    """The result of an evaluation, part by part."""
 
-    in_trouble: Mapping[str, str]
-    """By part, what is wrong with it."""
-    well: list[str]
-    """Parts of which everything was looked at, and is as it should be."""
+    failing: Mapping[str, str]
+    """What is wrong, by part."""
+    passing: list[str]
+    """Parts that were evaluated completely and are as they should be."""
 
+    def metadata(self) -> dict[str, dg.MetadataValue]:
+        """The metadata that carry the scope."""
+        return {FAILING: dg.MetadataValue.json(dict(self.failing)), PASSING: dg.MetadataValue.json(self.passing)}
 
-def verdict(*, in_trouble: Mapping[str, str], well: Iterable[str]) -> dict[str, dg.MetadataValue]:
-    """The metadata that say it."""
-    return {IN_TROUBLE: dg.MetadataValue.json(dict(in_trouble)), WELL: dg.MetadataValue.json(list(well))}
-
-
-def verdict_of(evaluation: dg.AssetCheckEvaluation) -> Verdict | None:
-    """What an evaluation says of its parts; None for one that is about one thing as a whole."""
-    in_trouble, well = evaluation.metadata.get(IN_TROUBLE), evaluation.metadata.get(WELL)
-    if not isinstance(in_trouble, dg.JsonMetadataValue) or not isinstance(well, dg.JsonMetadataValue):
-        return None
-    assert isinstance(in_trouble.data, Mapping)
-    assert isinstance(well.data, list)
-    return Verdict(in_trouble=in_trouble.data, well=well.data)
+    @classmethod
+    def parse(cls, evaluation: dg.AssetCheckEvaluation) -> "CheckScope | None":
+        """The scope that an evaluation carries; None for a check that has no parts."""
+        failing, passing = evaluation.metadata.get(FAILING), evaluation.metadata.get(PASSING)
+        if not isinstance(failing, dg.JsonMetadataValue) or not isinstance(passing, dg.JsonMetadataValue):
+            return None
+        assert isinstance(failing.data, Mapping)
+        assert isinstance(passing.data, list)
+        return cls(failing=failing.data, passing=passing.data)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from ldtm_assets.asset_checks.results import asked_of
-from ldtm_assets.asset_checks.scope import verdict
+from ldtm_assets.asset_checks.scope import CheckScope
 from ldtm_assets.training.loss_charts import picture_of_universe
 from ldtm_lib.training.report import COLUMNS, TrainingReport, summary_rows
 
@@ -48,9 +48,9 @@ def training_check(context: dg.AssetExecutionContext, report: TrainingReport) ->
                 dg.TableSchema([dg.TableColumn(name) for name in COLUMNS]),
             ),
             "losses": picture_of_universe(report),
-            **verdict(
-                in_trouble={f"{o.ticker} {o.part}": f"{o.ticker} {o.part}: {o.reason}" for o in failed},
-                well=[f"{o.ticker} {o.part}" for o in report.outcomes if o.status != "failed"],
-            ),
+            **CheckScope(
+                failing={f"{o.ticker} {o.part}": f"{o.ticker} {o.part}: {o.reason}" for o in failed},
+                passing=[f"{o.ticker} {o.part}" for o in report.outcomes if o.status != "failed"],
+            ).metadata(),
         },
     )

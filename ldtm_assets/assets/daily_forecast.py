@@ -11,19 +11,26 @@ from typing import Any
 
 import dagster as dg
 
-from ldtm_assets.asset_checks.daily_run import evening_check_specs, evening_checks, watch_check
+from ldtm_assets.asset_checks.daily_run import daily_run_check_specs, daily_run_checks, watch_check
 from ldtm_assets.asset_checks.leakage import leakage_check_specs, leakage_checks
 from ldtm_assets.asset_checks.record import record_check_specs, record_checks
-from ldtm_assets.assets.daily_partitions import begin, finish, made_up_for, restrict, sort_out, waiting_for_a_retry
+from ldtm_assets.assets.daily_partitions import (
+    attempts_by_partition,
+    begin,
+    finish,
+    pending_retries,
+    restrict,
+    sort_out,
+)
 from ldtm_assets.assets.features import build_features
 from ldtm_assets.assets.fillbacks import fill_actuals
 from ldtm_assets.assets.materialization import Metadata, Outcome, fail_if_any_failed, record
 from ldtm_assets.assets.prices import bring_prices
 from ldtm_assets.assets.publications import all_publications
-from ldtm_assets.assets.snapshots import take_evening_snapshots
-from ldtm_assets.automation.dead_runs import put_mark
-from ldtm_assets.jobs import EVENING_ASSETS, WAITING_TAG
-from ldtm_assets.partitions import Cell, earlier_sessions, same_ticker
+from ldtm_assets.assets.snapshots import take_daily_snapshots
+from ldtm_assets.automation.dead_runs import tag_with_process
+from ldtm_assets.jobs import DAILY_ASSETS, PENDING_RETRY_TAG
+from ldtm_assets.partitions import DailyPartition, earlier_sessions, same_ticker
 from ldtm_assets.resources import ProjectResource
 from ldtm_lib.audit.sealing import seal_and_publish
 from ldtm_lib.database.clock import now
@@ -34,7 +41,7 @@ from ldtm_lib.ledger.snapshots import SnapshotReport
 from ldtm_lib.sessions import ONE_MONTH_SESSIONS, exchange_calendar
 
 
-class EveningConfig(dg.Config):
+class DailyForecastConfig(dg.Config):
     """How an evening is to be recorded."""
 
     simulated: bool = False
@@ -44,7 +51,7 @@ class EveningConfig(dg.Config):
     """The tickers to work on; all that were asked for when empty. The others of the range are left as they are."""
 
 
-def evening(cells: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
+def daily_forecast(partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
     """The assets of an evening, partitioned by session and ticker."""
 
     def spec(
@@ -54,7 +61,7 @@ def evening(cells: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
             name,
             deps=deps,
             description=description,
-            partitions_def=cells,
+            partitions_def=partitions,
             group_name=group,
             kinds=kinds,
             skippable=True,
@@ -65,7 +72,7 @@ def evening(cells: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
     snapshots_so_far = dg.AssetDep("snapshots", partition_mapping=earlier_sessions(ONE_MONTH_SESSIONS))
 
     @dg.multi_asset(
-        name="evening",
+        name="daily_forecast",
         specs=[
             spec(
                 "prices",
@@ -93,29 +100,30 @@ def evening(cells: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
                 {"postgres"},
             ),
         ],
-        check_specs=[*evening_check_specs(), *record_check_specs(), *leakage_check_specs()],
-        partitions_def=cells,
+        check_specs=[*daily_run_check_specs(), *record_check_specs(), *leakage_check_specs()],
+        partitions_def=partitions,
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
-    def assets(context: dg.AssetExecutionContext, config: EveningConfig, project: ProjectResource) -> Any:
-        put_mark(context)
+    def assets(context: dg.AssetExecutionContext, config: DailyForecastConfig, project: ProjectResource) -> Any:
+        tag_with_process(context)
         opened, calendar = project.open(), exchange_calendar()
-        cells = restrict([Cell.parse(key) for key in context.partition_keys], config.only)
+        partitions = restrict([DailyPartition.parse(key) for key in context.partition_keys], config.only)
         with opened.database.transaction() as conn:
             extend_calendar(conn, calendar)
             moment = now(conn)
-            asked = sort_out(cells, opened.settings, calendar, moment)
-            open_tickers = tickers_with_open_fills(conn, {cell.ticker for cell in asked.departed})
-        followed = [cell for cell in asked.departed if cell.ticker in open_tickers]
+            asked = sort_out(partitions, opened.settings, calendar, moment)
+            open_tickers = tickers_with_open_fills(conn, {partition.ticker for partition in asked.departed})
+        followed = [partition for partition in asked.departed if partition.ticker in open_tickers]
         departed: dict[str, Metadata] = {
-            cell.key: {"left the universe": str(opened.settings.retired[cell.ticker])} for cell in asked.departed
+            partition.key: {"left the universe": str(opened.settings.retired[partition.ticker])}
+            for partition in asked.departed
         }
         ready, waiting = asked.ready, dict(asked.refused)
         outcomes: dict[str, Outcome] = {}
         reports: list[SnapshotReport] = []
         selected = {key.to_user_string() for key in context.selected_asset_keys}
-        is_attempt = selected.issuperset(EVENING_ASSETS) and not config.simulated
+        is_attempt = selected.issuperset(DAILY_ASSETS) and not config.simulated
         attempted = [*asked.ready, *asked.departed] if is_attempt else []
         begin(opened, attempted)
 
@@ -124,22 +132,22 @@ def evening(cells: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
             outcomes[name] = replace(outcome, done=departed | outcome.done, failed=failed)
             yield from record(context, name, outcomes[name], whole_range=not config.only)
 
-        def hold_back(outcome: Outcome, num_attempts: Mapping[str, int]) -> list[Cell]:
-            failed = [cell for cell in ready if cell.key in outcome.failed]
-            late = waiting_for_a_retry(failed, calendar, moment, opened.settings.automation, num_attempts)
+        def hold_back(outcome: Outcome, num_attempts: Mapping[str, int]) -> list[DailyPartition]:
+            failed = [partition for partition in ready if partition.key in outcome.failed]
+            late = pending_retries(failed, calendar, moment, opened.settings.automation, num_attempts)
             waiting.update(late)
-            return [cell for cell in ready if cell.key not in late]
+            return [partition for partition in ready if partition.key not in late]
 
         if "prices" in selected:
             prices = bring_prices(opened, calendar, [*ready, *followed])
             yield from conclude("prices", prices)
-            ready = hold_back(prices, made_up_for(opened, calendar, moment) if attempted else {})
+            ready = hold_back(prices, attempts_by_partition(opened, calendar, moment) if attempted else {})
         if "features" in selected:
             features = build_features(opened, calendar, ready)
             yield from conclude("features", features)
             ready = hold_back(features, {})
         if "snapshots" in selected:
-            snapshots, reports = take_evening_snapshots(opened, calendar, ready, config.simulated)
+            snapshots, reports = take_daily_snapshots(opened, calendar, ready, config.simulated)
             yield from conclude("snapshots", snapshots)
         if "fillbacks" in selected:
             yield from conclude("fillbacks", fill_actuals(opened, [*ready, *followed]))
@@ -149,7 +157,7 @@ def evening(cells: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
             for alert in watch.alerts:
                 context.log.log(alert.severity.upper(), f"{alert.subject}: {alert.summary}")
         failed = {key for outcome in outcomes.values() for key in outcome.failed}
-        yield from evening_checks(context, opened, asked.ready, reports, waiting=failed)
+        yield from daily_run_checks(context, opened, asked.ready, reports, waiting=failed)
         yield from leakage_checks(context, opened, calendar, asked.ready)
         if {"snapshots", "fillbacks"} & outcomes.keys():
             publications = all_publications(opened, context.instance)
@@ -158,7 +166,9 @@ def evening(cells: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
             yield from record_checks(context, opened, calendar, publications, closing)
         finish(opened, attempted, outcomes)
         if failed:
-            context.instance.add_run_tags(context.run.run_id, {WAITING_TAG: f"{context.run.run_id} {len(failed)}"})
+            context.instance.add_run_tags(
+                context.run.run_id, {PENDING_RETRY_TAG: f"{context.run.run_id} {len(failed)}"}
+            )
         fail_if_any_failed(outcomes)
 
     return assets

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ldtm_assets.assets.materialization import Outcome
-from ldtm_assets.partitions import Cell
+from ldtm_assets.partitions import DailyPartition
 from ldtm_lib.features import stored_windows as input_windows
 from ldtm_lib.features.windows import latest_windows
 from ldtm_lib.prices.stored_bars import recent_bars
@@ -11,18 +11,18 @@ from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
 
 
-def build_features(project: Project, calendar: Calendar, cells: Sequence[Cell]) -> Outcome:
-    """Compute and store the input windows of some cells, all tickers of a session in one pass."""
+def build_features(project: Project, calendar: Calendar, partitions: Sequence[DailyPartition]) -> Outcome:
+    """Compute and store the input windows of some partitions, all tickers of a session in one pass."""
     outcome = Outcome()
     config = project.settings.window
-    for session in sorted({cell.session for cell in cells}):
-        tickers = [cell.ticker for cell in cells if cell.session == session]
+    for session in sorted({partition.session for partition in partitions}):
+        tickers = [partition.ticker for partition in partitions if partition.session == session]
         with project.database.transaction() as conn:
             bars = recent_bars(conn, tickers, last=session, num_bars=config.window_sessions + config.warmup_bars)
             windows = latest_windows(bars, tickers, session, calendar, config)
             outdated = input_windows.record(conn, windows).outdated
         for window in windows:
-            key = Cell(session, window.ticker).key
+            key = DailyPartition(session, window.ticker).key
             if window.ticker in outdated:
                 outcome.failed[key] = f"the bars of {window.ticker} changed while its window was made; make it again"
             elif window.not_ready is None:

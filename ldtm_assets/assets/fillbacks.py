@@ -5,16 +5,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ldtm_assets.assets.materialization import Metadata, Outcome
-from ldtm_assets.partitions import Cell
+from ldtm_assets.partitions import DailyPartition
 from ldtm_lib.ledger.fillbacks import HorizonState, fill, horizon_states
 from ldtm_lib.project import Project
 
 
-def fill_actuals(project: Project, cells: Sequence[Cell]) -> Outcome:
-    """Fill what is due on the evenings of some cells, each evening in one batch."""
+def fill_actuals(project: Project, partitions: Sequence[DailyPartition]) -> Outcome:
+    """Fill what is due on the evenings of some partitions, each evening in one batch."""
     outcome = Outcome()
-    for session in sorted({cell.session for cell in cells}):
-        tickers = [cell.ticker for cell in cells if cell.session == session]
+    for session in sorted({partition.session for partition in partitions}):
+        tickers = [partition.ticker for partition in partitions if partition.session == session]
         with project.database.transaction() as conn:
             report = fill(conn, as_of=session, config=project.settings.ledger, tickers=tickers)
             states: dict[str, list[HorizonState]] = defaultdict(list)
@@ -22,7 +22,7 @@ def fill_actuals(project: Project, cells: Sequence[Cell]) -> Outcome:
                 states[state.ticker].append(state)
         by_ticker = {row["ticker"]: row for row in report.per_ticker.iter_rows(named=True)}
         for ticker in tickers:
-            outcome.done[Cell(session, ticker).key] = _metadata(by_ticker.get(ticker, {}), states[ticker])
+            outcome.done[DailyPartition(session, ticker).key] = _metadata(by_ticker.get(ticker, {}), states[ticker])
         outcome.notes.extend(
             f"voided: {ticker} {run_date} {horizon.replace('_', ' ')}, {reason}"
             for ticker, run_date, horizon, _, reason in report.voided.iter_rows()

@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 
 from ldtm_assets.assets.materialization import Metadata, Outcome, fail_if_any_failed, record
-from ldtm_assets.partitions import Cell
+from ldtm_assets.partitions import DailyPartition
 from ldtm_assets.resources import ProjectResource
 from ldtm_lib.database.clock import last_closed_session, now
 from ldtm_lib.errors import LdtmError, MissingBar
@@ -70,19 +70,19 @@ def load_histories(project: Project, calendar: Calendar, tickers: Sequence[str],
     return outcome
 
 
-def bring_prices(project: Project, calendar: Calendar, cells: Sequence[Cell]) -> Outcome:
-    """Fetch and record the bars of some cells, with what their tickers lack before them (see `fetch_ranges`).
+def bring_prices(project: Project, calendar: Calendar, partitions: Sequence[DailyPartition]) -> Outcome:
+    """Fetch and record the bars of some partitions, with what their tickers lack before them (see `fetch_ranges`).
 
-    A cell whose bar is in the store already is done even when the source fails: files may have been imported by hand.
+    A partition whose bar is stored already is done even when the source fails: files may have been imported by hand.
     """
-    if not cells:
+    if not partitions:
         return Outcome()
-    tickers = list(dict.fromkeys(cell.ticker for cell in cells))
-    first, last = min(cell.session for cell in cells), max(cell.session for cell in cells)
+    tickers = list(dict.fromkeys(partition.ticker for partition in partitions))
+    first, last = min(partition.session for partition in partitions), max(partition.session for partition in partitions)
     with project.database.transaction() as conn:
         ranges = fetch_ranges(
             conn,
-            [(cell.session, cell.ticker) for cell in cells],
+            [(partition.session, partition.ticker) for partition in partitions],
             newest_closed=last_closed_session(conn),
             calendar=calendar,
         )
@@ -98,12 +98,12 @@ def bring_prices(project: Project, calendar: Calendar, cells: Sequence[Cell]) ->
     splits = _splits_by_ticker(*recorded)
     notes = [note for told in (*deliveries, *recorded) for note in told.notes]
     outcome = Outcome(notes=list(dict.fromkeys(notes)))
-    for cell in cells:
-        if bar := bars.get((cell.ticker, cell.session)):
-            noticed = {"splits noticed": ", ".join(splits[cell.ticker])} if cell.ticker in splits else {}
-            outcome.done[cell.key] = {"close": bar["close"], "volume": bar["volume"], **noticed}
+    for partition in partitions:
+        if bar := bars.get((partition.ticker, partition.session)):
+            noticed = {"splits noticed": ", ".join(splits[partition.ticker])} if partition.ticker in splits else {}
+            outcome.done[partition.key] = {"close": bar["close"], "volume": bar["volume"], **noticed}
         else:
-            outcome.failed[cell.key] = _why_missing(cell, failures, reasons)
+            outcome.failed[partition.key] = _why_missing(partition, failures, reasons)
     return outcome
 
 
@@ -117,12 +117,14 @@ def _fetch(project: Project, tickers: Sequence[str], first: date, last: date) ->
         return Delivery(bars=empty_bars(), failures=dict.fromkeys(tickers, error), notes=(str(error),))
 
 
-def _why_missing(cell: Cell, failures: Mapping[str, LdtmError], reasons: dict[tuple[str, date], str]) -> str:
-    if reason := reasons.get((cell.ticker, cell.session)):
-        return f"the bar of {cell.ticker} on {cell.session} was refused: {reason}; see table quarantined_bar"
-    if cell.ticker in failures:
-        return str(failures[cell.ticker])
-    return str(MissingBar(f"there is no bar of {cell.ticker} for {cell.session}; materialize it again later"))
+def _why_missing(
+    partition: DailyPartition, failures: Mapping[str, LdtmError], reasons: dict[tuple[str, date], str]
+) -> str:
+    if reason := reasons.get((partition.ticker, partition.session)):
+        return f"the bar of {partition.ticker} on {partition.session} was refused: {reason}; see table quarantined_bar"
+    if partition.ticker in failures:
+        return str(failures[partition.ticker])
+    return str(MissingBar(f"there is no bar of {partition.ticker} for {partition.session}; materialize it again later"))
 
 
 def _counts(row: dict[str, Any]) -> Metadata:

@@ -17,7 +17,7 @@ from ldtm_assets.assets.backtests import backtests_spec, trained_backtests
 from ldtm_assets.assets.checkpoints import checkpoints_spec, trained_checkpoints
 from ldtm_assets.assets.materialization import Metadata, Outcome, fail_if_any_failed, record
 from ldtm_assets.assets.registry import outcome_of_gate, registry_spec, remove_unneeded_files
-from ldtm_assets.automation.dead_runs import put_mark
+from ldtm_assets.automation.dead_runs import tag_with_process
 from ldtm_assets.resources import ProjectResource
 from ldtm_assets.training.gpus import GPU_POOL
 from ldtm_assets.training.placement import training_place
@@ -63,7 +63,7 @@ def retraining(tickers: dg.PartitionsDefinition[str], *, strict: bool) -> dg.Ass
         project: ProjectResource,
         reporter: dg.ResourceParam[TrainingReporter],
     ) -> Any:
-        put_mark(context)
+        tag_with_process(context)
         step = _Retraining(context, config, project.open(), exchange_calendar())
         yield from step.train(reporter)
         yield from step.promote()

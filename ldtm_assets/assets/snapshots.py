@@ -3,21 +3,21 @@
 from collections.abc import Sequence
 
 from ldtm_assets.assets.materialization import Outcome
-from ldtm_assets.partitions import Cell
+from ldtm_assets.partitions import DailyPartition
 from ldtm_lib.errors import LedgerRefused
 from ldtm_lib.ledger.snapshots import SnapshotReport, take_snapshots
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
 
 
-def take_evening_snapshots(
-    project: Project, calendar: Calendar, cells: Sequence[Cell], simulated: bool
+def take_daily_snapshots(
+    project: Project, calendar: Calendar, partitions: Sequence[DailyPartition], simulated: bool
 ) -> tuple[Outcome, list[SnapshotReport]]:
-    """Write the forecasts of some cells, each session in one transaction and with a report."""
+    """Write the forecasts of some partitions, each session in one transaction and with a report."""
     outcome = Outcome()
     reports: list[SnapshotReport] = []
-    for session in sorted({cell.session for cell in cells}):
-        tickers = [cell.ticker for cell in cells if cell.session == session]
+    for session in sorted({partition.session for partition in partitions}):
+        tickers = [partition.ticker for partition in partitions if partition.session == session]
         try:
             with project.database.transaction() as conn:
                 report = take_snapshots(
@@ -30,7 +30,7 @@ def take_evening_snapshots(
                     simulated=simulated,
                 )
         except LedgerRefused as refused:
-            outcome.failed.update({Cell(session, ticker).key: str(refused) for ticker in tickers})
+            outcome.failed.update({DailyPartition(session, ticker).key: str(refused) for ticker in tickers})
             continue
         reports.append(report)
         outcome.summary.append(report.cohort)
@@ -40,7 +40,7 @@ def take_evening_snapshots(
         refused = {conflict.ticker: conflict.reason for conflict in report.conflicts}
         outcome.notes.extend(f"refused, the first stays: {reason}" for reason in refused.values())
         for row in report.rows:
-            key = Cell(session, row.ticker).key
+            key = DailyPartition(session, row.ticker).key
             outcome.done[key] = {
                 "kind": row.kind,
                 "direction": row.direction_pred or "abstained",

@@ -6,19 +6,19 @@ from datetime import datetime, timedelta
 import dagster as dg
 
 from ldtm_assets.automation.default_status import sensor_status
-from ldtm_assets.automation.run_requests import SCHEDULE_GOES_FIRST, launched, project_in_force
-from ldtm_assets.jobs import EVENING_JOB
-from ldtm_lib.daily_run.backlog import next_errand
+from ldtm_assets.automation.run_requests import SCHEDULE_GRACE, launched, project_as_loaded
+from ldtm_assets.jobs import DAILY_JOB
+from ldtm_lib.daily_run.backlog import next_backlog_item
 from ldtm_lib.daily_run.deadlines import check_deadlines
 from ldtm_lib.daily_run.loaded_settings import check_settings
-from ldtm_lib.daily_run.pending_partitions import open_cells
+from ldtm_lib.daily_run.pending_partitions import pending_partitions
 from ldtm_lib.database.clock import now
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import Settings
 
-SECONDS_BETWEEN_LOOKS = 30
+POLL_SECONDS = 30
 A_PAUSE = timedelta(minutes=5)
 """After so long without a look, whatever runs by itself has only just begun again."""
 
@@ -33,29 +33,31 @@ def catch_up_sensor(
 
     @dg.sensor(
         name="catch_up_sensor",
-        job_name=EVENING_JOB,
-        minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
+        job_name=DAILY_JOB,
+        minimum_interval_seconds=POLL_SECONDS,
         default_status=sensor_status(settings),
         description="Makes up for missed sessions, tries tickers again that failed, and fills what came late.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        opened = project_in_force(project, settings)
+        opened = project_as_loaded(project, settings)
         if isinstance(opened, dg.SkipReason):
             return opened
         with opened.database.transaction() as conn:
             moment = clock(conn)
-            cells = open_cells(conn, opened.settings, calendar, moment)
-            errand = next_errand(
-                cells, calendar=calendar, moment=moment, config=opened.settings.automation, grace=SCHEDULE_GOES_FIRST
+            partitions = pending_partitions(conn, opened.settings, calendar, moment)
+            item = next_backlog_item(
+                partitions, calendar=calendar, moment=moment, config=opened.settings.automation, grace=SCHEDULE_GRACE
             )
-            if errand is None:
-                return dg.SkipReason(f"nothing is due; {len(cells)} cells wait" if cells else "nothing is missing")
-            return launched(errand, context.instance, conn, opened.settings, calendar, moment)
+            if item is None:
+                return dg.SkipReason(
+                    f"nothing is due; {len(partitions)} partitions wait" if partitions else "nothing is missing"
+                )
+            return launched(item, context.instance, conn, opened.settings, calendar, moment)
 
     return sensor
 
 
-def evening_watch_sensor(
+def deadline_sensor(
     project: Callable[[], Project],
     settings: Settings,
     calendar: Calendar,
@@ -67,8 +69,8 @@ def evening_watch_sensor(
     """
 
     @dg.sensor(
-        name="evening_watch_sensor",
-        minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
+        name="deadline_sensor",
+        minimum_interval_seconds=POLL_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Raises alerts for tickers that keep failing, or lack a forecast shortly before the open.",
     )

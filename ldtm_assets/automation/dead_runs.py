@@ -20,7 +20,7 @@ PROCESS_TAG = "ldtm/process"
 HAVE_A_PROCESS = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 
 
-def mark_of(pid: int) -> str | None:
+def process_identity(pid: int) -> str | None:
     """A name of a process that is not used twice: where it is, its number there, its start in ticks since the boot."""
     process = _process(pid)
     return f"{'/'.join(_here())} {process}" if process else None
@@ -34,18 +34,18 @@ def _process(pid: int) -> str | None:
     return None if stat[0] == "Z" else f"{pid} {stat[19]}"
 
 
-def own_mark(run_id: str) -> dict[str, str]:
+def process_tag(run_id: str) -> dict[str, str]:
     """The tag for a run that lives in this process."""
-    mark = mark_of(os.getpid())
+    mark = process_identity(os.getpid())
     return {PROCESS_TAG: f"{run_id} {mark}"} if mark else {}
 
 
-def put_mark(context: dg.AssetExecutionContext) -> None:
+def tag_with_process(context: dg.AssetExecutionContext) -> None:
     """Put the mark of this process on the run that it works on."""
-    context.instance.add_run_tags(context.run.run_id, own_mark(context.run.run_id))
+    context.instance.add_run_tags(context.run.run_id, process_tag(context.run.run_id))
 
 
-def bury_dead_runs(instance: dg.DagsterInstance, *, dagster_is_running: bool) -> list[str]:
+def reap_dead_runs(instance: dg.DagsterInstance, *, dagster_is_running: bool) -> list[str]:
     """Mark the dead runs of an instance as failed and free their slots in the pools; returns their ids."""
     buried: list[str] = []
     dagster_is_running = dagster_is_running or is_heard_of(instance)

@@ -12,7 +12,7 @@ from ldtm_lib.gpu.locks import occupancies_now
 from ldtm_lib.gpu.slots import job_slots
 from ldtm_lib.project import Project
 
-SECONDS_BETWEEN_LOOKS = 30
+POLL_SECONDS = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ def gpu_pool_sensor(project: Callable[[], Project]) -> dg.SensorDefinition:
 
     @dg.sensor(
         name="gpu_pool_sensor",
-        minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
+        minimum_interval_seconds=POLL_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Sets how many trainings may run at once to what the memory of the GPUs has room for.",
     )

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import dagster as dg
 
 from ldtm_assets.assets.seals import SEALS
-from ldtm_assets.jobs import EVENING_ASSETS
+from ldtm_assets.jobs import DAILY_ASSETS
 from ldtm_assets.partitions import EXCHANGE_TIMEZONE
 from ldtm_assets.resources import ProjectResource
 from ldtm_lib.maintenance import retention
@@ -19,7 +19,7 @@ from ldtm_lib.settings import Settings
 
 RETENTION_CRON = "0 12 * * 0"
 POLL_SECONDS = 60
-ASSETS = AssetNames(by_date=EVENING_ASSETS, for_good=(SEALS.to_user_string(),))
+ASSETS = AssetNames(by_date=DAILY_ASSETS, for_good=(SEALS.to_user_string(),))
 
 
 @dg.op(out=dg.Out(dg.Nothing))

@@ -10,10 +10,10 @@ from datetime import datetime
 import dagster as dg
 
 from ldtm_assets.automation.default_status import sensor_status
-from ldtm_assets.automation.run_requests import launched, project_in_force
-from ldtm_assets.jobs import EVENING_JOB
-from ldtm_lib.daily_run.backlog import next_errand
-from ldtm_lib.daily_run.pending_partitions import open_cells
+from ldtm_assets.automation.run_requests import launched, project_as_loaded
+from ldtm_assets.jobs import DAILY_JOB
+from ldtm_lib.daily_run.backlog import next_backlog_item
+from ldtm_lib.daily_run.pending_partitions import pending_partitions
 from ldtm_lib.daily_run.source_folder import folder_signature
 from ldtm_lib.database.clock import now
 from ldtm_lib.database.connection import Connection
@@ -21,7 +21,7 @@ from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import Settings
 
-SECONDS_BETWEEN_LOOKS = 30
+POLL_SECONDS = 30
 
 
 def new_bars_sensor(
@@ -35,13 +35,13 @@ def new_bars_sensor(
 
     @dg.sensor(
         name="new_bars_sensor",
-        job_name=EVENING_JOB,
-        minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
+        job_name=DAILY_JOB,
+        minimum_interval_seconds=POLL_SECONDS,
         default_status=sensor_status(settings),
         description="When the files of bars have changed, tries the tickers at once that wait for their bar.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        opened = project_in_force(project, settings)
+        opened = project_as_loaded(project, settings)
         if isinstance(opened, dg.SkipReason):
             return opened
         signature = folder_signature(folder)
@@ -57,13 +57,21 @@ def new_bars_sensor(
                 seen["changed_at"] = moment.isoformat()
                 context.update_cursor(json.dumps(seen))
             changed_at = datetime.fromisoformat(seen["changed_at"])
-            cells = [cell for cell in open_cells(conn, opened.settings, calendar, moment) if cell.reason is not None]
-            waiting = [cell for cell in cells if cell.last_attempt_at and cell.last_attempt_at < changed_at]
-            errand = next_errand(
+            partitions = [
+                partition
+                for partition in pending_partitions(conn, opened.settings, calendar, moment)
+                if partition.reason is not None
+            ]
+            waiting = [
+                partition
+                for partition in partitions
+                if partition.last_attempt_at and partition.last_attempt_at < changed_at
+            ]
+            item = next_backlog_item(
                 waiting, calendar=calendar, moment=moment, config=opened.settings.automation, news_at=changed_at
             )
-            if errand is None:
+            if item is None:
                 return dg.SkipReason(f"nothing waits for the files of {changed_at:%Y-%m-%d %H:%M:%S} UTC")
-            return launched(errand, context.instance, conn, opened.settings, calendar, moment)
+            return launched(item, context.instance, conn, opened.settings, calendar, moment)
 
     return sensor

@@ -6,20 +6,20 @@ from datetime import datetime
 
 import dagster as dg
 
-from ldtm_assets.automation.dead_runs import bury_dead_runs
+from ldtm_assets.automation.dead_runs import reap_dead_runs
 from ldtm_assets.automation.default_status import schedule_status
-from ldtm_assets.automation.run_requests import SCHEDULE_GOES_FIRST, launched, project_in_force
-from ldtm_assets.jobs import EVENING_JOB, LEADERBOARD_JOB, RETRAINING_JOB, UNFINISHED
+from ldtm_assets.automation.run_requests import SCHEDULE_GRACE, launched, project_as_loaded
+from ldtm_assets.jobs import DAILY_JOB, LEADERBOARD_JOB, RETRAINING_JOB, UNFINISHED
 from ldtm_assets.partitions import EXCHANGE_TIMEZONE, partition_range
-from ldtm_lib.daily_run.backlog import next_errand
-from ldtm_lib.daily_run.pending_partitions import NEW_YORK, open_cells
+from ldtm_lib.daily_run.backlog import next_backlog_item
+from ldtm_lib.daily_run.pending_partitions import NEW_YORK, pending_partitions
 from ldtm_lib.database.clock import now
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import Settings
 
-EVENING_CRON = "15 18 * * 1-5"
+DAILY_CRON = "15 18 * * 1-5"
 RETRAINING_CRON = "0 9 * * 6"
 LEADERBOARD_CRON = "0 19 * * 1-5"
 
@@ -34,18 +34,18 @@ def schedules_of(
     status = schedule_status(settings)
 
     @dg.schedule(
-        job_name=EVENING_JOB,
-        cron_schedule=EVENING_CRON,
+        job_name=DAILY_JOB,
+        cron_schedule=DAILY_CRON,
         execution_timezone=EXCHANGE_TIMEZONE,
         default_status=status,
     )
-    def evening_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    def daily_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         """Bars, windows, forecasts and actuals of the session that has just closed, and of those missed before it."""
         tick = context.scheduled_execution_time
         session = tick.astimezone(NEW_YORK).date()
         if not calendar.is_session(session):
             return dg.SkipReason(f"{session} is not a session of {calendar.name}")
-        opened = project_in_force(project, settings)
+        opened = project_as_loaded(project, settings)
         if isinstance(opened, dg.SkipReason):
             return opened
         with opened.database.transaction() as conn:
@@ -53,17 +53,17 @@ def schedules_of(
             newest = calendar.last_closed(moment)
             if session != newest:
                 return dg.SkipReason(f"the evening of {session} is long over, {newest} has closed; it is made up for")
-            if moment - tick > SCHEDULE_GOES_FIRST:
+            if moment - tick > SCHEDULE_GRACE:
                 return dg.SkipReason(f"the tick of {tick:%Y-%m-%d %H:%M} comes late; catch_up_sensor makes its evening")
-            cells = [
-                replace(cell, num_attempts=0, last_attempt_at=None)
-                for cell in open_cells(conn, opened.settings, calendar, moment)
-                if cell.lacks_row and (cell.session == session or not cell.num_attempts)
+            partitions = [
+                replace(partition, num_attempts=0, last_attempt_at=None)
+                for partition in pending_partitions(conn, opened.settings, calendar, moment)
+                if partition.lacks_row and (partition.session == session or not partition.num_attempts)
             ]
-            errand = next_errand(cells, calendar=calendar, moment=moment, config=opened.settings.automation)
-            if errand is None:
+            item = next_backlog_item(partitions, calendar=calendar, moment=moment, config=opened.settings.automation)
+            if item is None:
                 return dg.SkipReason(f"every ticker has its row for {session}")
-            return launched(errand, context.instance, conn, opened.settings, calendar, moment)
+            return launched(item, context.instance, conn, opened.settings, calendar, moment)
 
     @dg.schedule(
         job_name=RETRAINING_JOB,
@@ -74,10 +74,10 @@ def schedules_of(
     def retraining_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         """Backtests, networks and the gate for all tickers of the universe, on Saturday mornings."""
         day = context.scheduled_execution_time.astimezone(NEW_YORK).date()
-        opened = project_in_force(project, settings)
+        opened = project_as_loaded(project, settings)
         if isinstance(opened, dg.SkipReason):
             return opened
-        bury_dead_runs(context.instance, dagster_is_running=True)
+        reap_dead_runs(context.instance, dagster_is_running=True)
         for run in context.instance.get_runs(dg.RunsFilter(job_name=RETRAINING_JOB, statuses=UNFINISHED)):
             return dg.SkipReason(f"run {run.run_id} of a retraining is {run.status.value.lower()}")
         tickers = opened.settings.tickers_on(day)
@@ -97,4 +97,4 @@ def schedules_of(
         default_status=status,
         description="The leaderboard of the evening, for the pages.",
     )
-    return [evening_schedule, retraining_schedule, leaderboard_schedule]
+    return [daily_schedule, retraining_schedule, leaderboard_schedule]

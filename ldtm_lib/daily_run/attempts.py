@@ -10,9 +10,9 @@ CellKey = tuple[date, str]
 """Session and ticker."""
 
 
-def begin(conn: Connection, cells: Iterable[CellKey]) -> None:
-    """Note one more attempt at every cell; commit before the work begins."""
-    keys = list(cells)
+def begin(conn: Connection, partitions: Iterable[CellKey]) -> None:
+    """Note one more attempt at every partition; commit before the work begins."""
+    keys = list(partitions)
     conn.execute(
         query("daily_run.begin_attempt"),
         {"sessions": [day for day, _ in keys], "tickers": [ticker for _, ticker in keys]},
@@ -20,7 +20,7 @@ def begin(conn: Connection, cells: Iterable[CellKey]) -> None:
 
 
 def finish(conn: Connection, done: Iterable[CellKey], failed: Mapping[CellKey, str]) -> None:
-    """Note for every cell that all of its evening is there now, or why it is not."""
+    """Note for every partition that all of its evening is there now, or why it is not."""
     reasons = dict.fromkeys(done) | dict(failed)
     conn.execute(
         query("daily_run.finish_attempt"),

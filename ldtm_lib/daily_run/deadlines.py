@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from ldtm_lib.alerts.alert import Alert, partition_link, raise_alerts, resolve_alerts
 from ldtm_lib.daily_run.backlog import due_at
-from ldtm_lib.daily_run.pending_partitions import OpenCell, open_cells
+from ldtm_lib.daily_run.pending_partitions import PendingPartition, pending_partitions
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
 from ldtm_lib.sessions import Calendar
@@ -28,13 +28,13 @@ def check_deadlines(
     moment of the first check after an outage: partitions without an attempt are reported only after a grace period.
     The alert of a partition that is given up is resolved as well, and its summary says that it was given up.
     """
-    cells = open_cells(conn, settings, calendar, moment)
+    partitions = pending_partitions(conn, settings, calendar, moment)
     found = [
-        *failing_tickers(cells, settings.automation, moment),
-        *missed_deadlines(cells, settings.automation, moment, watched_since),
+        *failing_tickers(partitions, settings.automation, moment),
+        *missed_deadlines(partitions, settings.automation, moment, watched_since),
     ]
-    still_open = [f"{cell.session}/{cell.ticker}" for cell in cells]
-    resolved = conn.execute(query("daily_run.resolvable_alerts"), {"open_cells": still_open}).fetchall()
+    still_pending = [f"{partition.session}/{partition.ticker}" for partition in partitions]
+    resolved = conn.execute(query("daily_run.resolvable_alerts"), {"pending": still_pending}).fetchall()
     keys = [key for key, _ in resolved]
     raise_alerts(conn, found)
     give_up(conn, [key for key, is_given_up in resolved if is_given_up])
@@ -48,27 +48,30 @@ def give_up(conn: Connection, keys: Collection[str]) -> None:
         conn.execute(query("daily_run.give_up"), {"keys": list(keys)})
 
 
-def failing_tickers(cells: Iterable[OpenCell], config: AutomationConfig, moment: datetime) -> list[Alert]:
+def failing_tickers(partitions: Iterable[PendingPartition], config: AutomationConfig, moment: datetime) -> list[Alert]:
     """Alerts for partitions that failed `report_after_attempts` times; an attempt that is under way is awaited."""
     return [
         Alert(
-            key=f"ticker/{cell.session}/{cell.ticker}",
+            key=f"ticker/{partition.session}/{partition.ticker}",
             kind="ticker",
             severity="warning",
-            session=cell.session,
-            subject=cell.ticker,
-            summary=f"failed {cell.num_attempts} times: {cell.reason or NO_REASON}",
-            link=_link(cell),
+            session=partition.session,
+            subject=partition.ticker,
+            summary=f"failed {partition.num_attempts} times: {partition.reason or NO_REASON}",
+            link=_link(partition),
         )
-        for cell in cells
-        if cell.num_attempts >= config.report_after_attempts
-        and not cell.is_done
-        and (cell.reason is not None or due_at(cell, config) <= moment)
+        for partition in partitions
+        if partition.num_attempts >= config.report_after_attempts
+        and not partition.is_done
+        and (partition.reason is not None or due_at(partition, config) <= moment)
     ]
 
 
 def missed_deadlines(
-    cells: Iterable[OpenCell], config: AutomationConfig, moment: datetime, watched_since: datetime | None = None
+    partitions: Iterable[PendingPartition],
+    config: AutomationConfig,
+    moment: datetime,
+    watched_since: datetime | None = None,
 ) -> list[Alert]:
     """Alerts for partitions without a row when at most `deadline_warning_minutes` are left.
 
@@ -78,40 +81,40 @@ def missed_deadlines(
     warning = timedelta(minutes=config.deadline_warning_minutes)
     return [
         Alert(
-            key=f"deadline/{cell.session}/{cell.ticker}",
+            key=f"deadline/{partition.session}/{partition.ticker}",
             kind="deadline",
             severity="error",
-            session=cell.session,
-            subject=cell.ticker,
+            session=partition.session,
+            subject=partition.ticker,
             summary=(
-                f"no forecast yet, {minutes_left(cell, moment):.0f} minutes before it would be late "
-                f"({cell.deadline:%Y-%m-%d %H:%M} UTC): {_why(cell)}"
+                f"no forecast yet, {minutes_left(partition, moment):.0f} minutes before it would be late "
+                f"({partition.deadline:%Y-%m-%d %H:%M} UTC): {_why(partition)}"
             ),
-            link=_link(cell),
+            link=_link(partition),
         )
-        for cell in cells
-        if cell.lacks_row
-        and max(cell.evening_at, cell.deadline - warning) <= moment < cell.deadline
-        and (config.enabled or cell.has_begun or cell.num_attempts)
-        and not _may_be_at_work(cell, moment, watched_since)
+        for partition in partitions
+        if partition.lacks_row
+        and max(partition.starts_at, partition.deadline - warning) <= moment < partition.deadline
+        and (config.enabled or partition.has_begun or partition.num_attempts)
+        and not _may_be_at_work(partition, moment, watched_since)
     ]
 
 
-def _may_be_at_work(cell: OpenCell, moment: datetime, watched_since: datetime | None) -> bool:
-    begun = cell.last_attempt_at if cell.num_attempts else watched_since
-    return cell.reason is None and begun is not None and moment < begun + GRACE
+def _may_be_at_work(partition: PendingPartition, moment: datetime, watched_since: datetime | None) -> bool:
+    begun = partition.last_attempt_at if partition.num_attempts else watched_since
+    return partition.reason is None and begun is not None and moment < begun + GRACE
 
 
-def minutes_left(cell: OpenCell, moment: datetime) -> float:
+def minutes_left(partition: PendingPartition, moment: datetime) -> float:
     """The time until the next open, after which a forecast is late; negative when it has passed."""
-    return (cell.deadline - moment) / timedelta(minutes=1)
+    return (partition.deadline - moment) / timedelta(minutes=1)
 
 
-def _why(cell: OpenCell) -> str:
-    if not cell.num_attempts:
+def _why(partition: PendingPartition) -> str:
+    if not partition.num_attempts:
         return NEVER_TRIED
-    return f"{cell.num_attempts} attempts: {cell.reason or NO_REASON}"
+    return f"{partition.num_attempts} attempts: {partition.reason or NO_REASON}"
 
 
-def _link(cell: OpenCell) -> str:
-    return partition_link("snapshots", f"{cell.session}|{cell.ticker}")
+def _link(partition: PendingPartition) -> str:
+    return partition_link("snapshots", f"{partition.session}|{partition.ticker}")

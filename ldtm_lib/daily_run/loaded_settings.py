@@ -12,7 +12,7 @@ KEY = "settings/changed"
 REMEDY = "`ldtm down && ldtm up`"
 
 
-def in_force(held: Settings, now: Settings) -> Settings | None:
+def effective_settings(held: Settings, now: Settings) -> Settings | None:
     """By which settings runs are launched; None where a run would make other partitions than it is launched for.
 
     That is so when the file says other partitions, or takes a ticker away from its place: those of a range are counted
@@ -41,7 +41,7 @@ def settings_changed(held: Settings, now: Settings) -> str | None:
     if not changed:
         return None
     changes = f"{', '.join(changed)} of {now.path.name} changed since Dagster was started"
-    if in_force(held, now) is None:
+    if effective_settings(held, now) is None:
         return f"{changes}; nothing is launched until {REMEDY}"
     return f"{changes}, and takes effect with {REMEDY}"
 
@@ -52,6 +52,6 @@ def check_settings(conn: Connection, held: Settings, now: Settings) -> str | Non
     if changed is None:
         resolve_alerts(conn, [KEY])
         return None
-    severity = "warning" if in_force(held, now) else "error"
+    severity = "warning" if effective_settings(held, now) else "error"
     raise_alerts(conn, [Alert(key=KEY, kind="settings", severity=severity, subject=now.path.name, summary=changed)])
     return changed

@@ -17,12 +17,12 @@ EVENING = time(18, 15)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OpenCell:
+class PendingPartition:
     """One session of one ticker of which something is to be made."""
 
     session: date
     ticker: str
-    evening_at: datetime
+    starts_at: datetime
     """From when its evening may be made."""
     deadline: datetime
     """The next open: a forecast that is on record before it is live."""
@@ -40,20 +40,23 @@ class OpenCell:
     """Why the newest attempt was not enough; None when it did all, while it runs, and when it was killed."""
 
 
-def evening_of(session: date) -> datetime:
+def daily_run_start(session: date) -> datetime:
     """When the evening of a session begins."""
     return datetime.combine(session, EVENING, NEW_YORK)
 
 
-def open_cells(conn: Connection, settings: Settings, calendar: Calendar, moment: datetime) -> list[OpenCell]:
-    """All open cells of the newest sessions that have closed at a moment, by session and ticker, with one statement.
+def pending_partitions(
+    conn: Connection, settings: Settings, calendar: Calendar, moment: datetime
+) -> list[PendingPartition]:
+    """The pending partitions of the newest closed sessions, by session and ticker, with one statement.
 
-    It looks `automation.catch_up_sessions` back, and further for a ticker of which an older session has no row, from
-    that session on, as after an outage that lasted longer; never further than there are partitions. A ticker is made
-    up for from the first session on that was forecast, or tried, while it was the newest one, in time or late: an
-    older partition that a person makes begins nothing. Before its beginning its newest session is open in any case,
-    so that a new installation whose first run died is served until the next close. A cell that has its row and only
-    waits for its bar is open until `ledger.void_after_sessions` have passed: later its actual is void.
+    The search covers the last `automation.catch_up_sessions` sessions. For a ticker that has no row on an older
+    session, as after a longer outage, it starts there, but never before the first partition. A ticker's record begins
+    with the first session that was forecast, or tried, while it was the newest one, in time or late; materializing an
+    older partition by hand does not begin a record. Before its record begins, the newest session of a ticker is
+    pending in any case, so that a new installation whose first run died is served until the next close. A partition
+    that has its row and only waits for its bar stays pending for `ledger.void_after_sessions`; later its actual is
+    void.
     """
     newest = calendar.last_closed(moment)
     sessions = calendar.between(settings.partitions.first_session, settings.partitions.last_session or newest)
@@ -74,9 +77,9 @@ def open_cells(conn: Connection, settings: Settings, calendar: Calendar, moment:
             },
         ).fetchall()
     looked_at = {row["session"] for row in rows}
-    evenings = {session: evening_of(session) for session in looked_at}
+    evenings = {session: daily_run_start(session) for session in looked_at}
     deadlines = {session: calendar.opens_at(calendar.offset(session, 1)) for session in looked_at}
     return [
-        OpenCell(evening_at=evenings[row["session"]], deadline=deadlines[row["session"]], **row)  # pyright: ignore[reportUnknownArgumentType]
+        PendingPartition(starts_at=evenings[row["session"]], deadline=deadlines[row["session"]], **row)  # pyright: ignore[reportUnknownArgumentType]
         for row in rows
     ]

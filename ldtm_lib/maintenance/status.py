@@ -8,7 +8,7 @@ from psycopg.rows import class_row
 from ldtm_lib.alerts.alert import Alert, open_alerts
 from ldtm_lib.daily_run.deadlines import failing_tickers, missed_deadlines
 from ldtm_lib.daily_run.freshness import Freshness, freshness, named
-from ldtm_lib.daily_run.pending_partitions import OpenCell, evening_of, open_cells
+from ldtm_lib.daily_run.pending_partitions import PendingPartition, daily_run_start, pending_partitions
 from ldtm_lib.database.clock import now
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
@@ -70,7 +70,7 @@ class Status:
     counts: StatusCounts
     since: date
     """The oldest session that the catch-up covers and that alerts are shown of."""
-    pending: tuple[OpenCell, ...]
+    pending: tuple[PendingPartition, ...]
     """Pending partitions of the sessions since then."""
     universe: tuple[str, ...]
     """The tickers of the universe on the newest closed session, or on the last session that has partitions."""
@@ -95,7 +95,7 @@ def status(conn: Connection, settings: Settings, calendar: Calendar) -> Status:
     """Collect the status with a constant number of statements; the schema must be up to date."""
     moment = now(conn)
     closed = calendar.last_closed(moment)
-    session = closed if evening_of(closed) <= moment else calendar.offset(closed, -1)
+    session = closed if daily_run_start(closed) <= moment else calendar.offset(closed, -1)
     last = settings.partitions.last_session
     partitioned = calendar.between(settings.partitions.first_session, min(last or session, session))
     session = partitioned[-1] if partitioned else session
@@ -114,7 +114,7 @@ def status(conn: Connection, settings: Settings, calendar: Calendar) -> Status:
         is_last=is_last,
         counts=counts,
         since=calendar.offset(closed, 1 - settings.automation.catch_up_sessions),
-        pending=tuple(open_cells(conn, settings, calendar, moment)),
+        pending=tuple(pending_partitions(conn, settings, calendar, moment)),
         universe=universe,
         degraded=tuple(record.reason for record in records if record.is_degraded),
         notifications=tuple(notifications),

@@ -23,7 +23,7 @@ left join evening_attempt a on a.session = trouble.evening
     and trouble.key = trouble.kind || '/' || to_char(a.session, 'YYYY-MM-DD') || '/' || a.ticker
 where trouble.kind in ('ticker', 'deadline') and trouble.ended_at is null
   and (a.done_at is not null
-       or not exists (select from unnest(%(open_cells)s::text[]) as cell where trouble.key = trouble.kind || '/' || cell))
+       or not exists (select from unnest(%(pending)s::text[]) as partition where trouble.key = trouble.kind || '/' || partition))
 order by trouble.key;
 
 -- name: give_up

@@ -30,7 +30,7 @@ from ldtm_cli.services import prepare
 project, _ = prepare(Path(sys.argv[1]))
 with Launcher(project) as launcher:
     launcher.run(JobRun(
-        job="evening_job", step="evening", config={"simulated": True},
+        job="daily_job", step="daily_forecast", config={"simulated": True},
         first_partition="2013-01-17|AAPL", last_partition="2013-03-01|MSFT",
     ))
 """

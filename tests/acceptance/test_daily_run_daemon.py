@@ -16,7 +16,7 @@ import psycopg
 import pytest
 
 from ldtm_cli.services import prepare, start_dagster, stop_process_group
-from ldtm_lib.daily_run.pending_partitions import evening_of
+from ldtm_lib.daily_run.pending_partitions import daily_run_start
 from ldtm_lib.sessions import Calendar
 from tests.acceptance.installation import Installation
 from tests.databases import server_home
@@ -41,7 +41,7 @@ GRACE = timedelta(minutes=6)
 STARTED = "select count(*) from evening_attempt where done_at is null"
 EVENINGS = (
     "select run_id, status, to_timestamp(start_time)::text, to_timestamp(end_time)::text from ldtm_dagster.runs"
-    " where pipeline_name = 'evening_job' order by id"
+    " where pipeline_name = 'daily_job' order by id"
 )
 
 
@@ -50,7 +50,7 @@ def sessions(calendar: Calendar) -> list[date]:
     """The session whose forecasts are on record, and after it the missed ones; their evenings have begun."""
     now = datetime.now(UTC)
     newest = calendar.last_closed(now)
-    if evening_of(newest) + GRACE > now:
+    if daily_run_start(newest) + GRACE > now:
         newest = calendar.offset(newest, -1)
     return [calendar.offset(newest, -back) for back in reversed(range(MISSED + 1))]
 

@@ -121,7 +121,7 @@ class Machine:
 
     def evenings_launched(self) -> list[str]:
         """The newest session of each run of an evening, in the order in which they were made."""
-        rows = self.rows("select value from ldtm_dagster.run_tags where key = 'ldtm/evening' order by id")
+        rows = self.rows("select value from ldtm_dagster.run_tags where key = 'ldtm/daily_run' order by id")
         return [session for (session,) in rows]
 
     def wait_until(self, question: Callable[[], bool], what: str) -> None:

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from datetime import date
 
-from ldtm_lib.daily_run.pending_partitions import OpenCell, evening_of
+from ldtm_lib.daily_run.pending_partitions import PendingPartition, daily_run_start
 from ldtm_lib.database.connection import Connection
 
-Look = Callable[..., list[OpenCell]]
+Look = Callable[..., list[PendingPartition]]
 
 
 def begin_in_time(conn: Connection, session: date, *tickers: str) -> None:
@@ -14,5 +14,5 @@ def begin_in_time(conn: Connection, session: date, *tickers: str) -> None:
     conn.execute(
         """insert into evening_attempt (session, ticker, first_attempt_at, last_attempt_at, done_at)
         select %(session)s, ticker, %(at)s, %(at)s, %(at)s from unnest(%(tickers)s::text[]) as ticker""",
-        {"session": session, "at": evening_of(session), "tickers": list(tickers)},
+        {"session": session, "at": daily_run_start(session), "tickers": list(tickers)},
     )

@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from ldtm_lib.daily_run.pending_partitions import OpenCell, open_cells
+from ldtm_lib.daily_run.pending_partitions import PendingPartition, pending_partitions
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import Settings
@@ -18,9 +18,9 @@ def newest(calendar: Calendar) -> date:
 
 @pytest.fixture
 def look(conn: Connection, calendar: Calendar, settings: Settings) -> Look:
-    """The open cells at this moment, or at another one and with other settings."""
+    """The open partitions at this moment, or at another one and with other settings."""
 
-    def open_now(moment: datetime | None = None, with_settings: Settings | None = None) -> list[OpenCell]:
-        return open_cells(conn, with_settings or settings, calendar, moment or datetime.now(UTC))
+    def open_now(moment: datetime | None = None, with_settings: Settings | None = None) -> list[PendingPartition]:
+        return pending_partitions(conn, with_settings or settings, calendar, moment or datetime.now(UTC))
 
     return open_now

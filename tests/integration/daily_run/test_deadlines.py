@@ -7,7 +7,7 @@ import pytest
 
 from ldtm_lib.daily_run.attempts import begin, finish
 from ldtm_lib.daily_run.deadlines import check_deadlines, failing_tickers, missed_deadlines
-from ldtm_lib.daily_run.pending_partitions import OpenCell, evening_of
+from ldtm_lib.daily_run.pending_partitions import PendingPartition, daily_run_start
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.sessions import Calendar, exchange_calendar
 from ldtm_lib.settings import AutomationConfig, Settings
@@ -18,10 +18,10 @@ FRIDAY = date(2026, 11, 20)
 OPENS = exchange_calendar().opens_at(date(2026, 11, 23))
 CONFIG = AutomationConfig(enabled=True)
 MINUTE = timedelta(minutes=1)
-WAITS = OpenCell(
+WAITS = PendingPartition(
     session=FRIDAY,
     ticker="BRK.B",
-    evening_at=evening_of(FRIDAY),
+    starts_at=daily_run_start(FRIDAY),
     deadline=OPENS,
     lacks_row=True,
     has_begun=True,
@@ -147,16 +147,16 @@ def test_alerts_are_raised_once_and_resolved_when_the_session_is_complete(
     automated = settings.replace(automation=CONFIG)
     newest = calendar.last_closed(datetime.now(UTC))
     opens = calendar.opens_at(calendar.offset(newest, 1))
-    cells = [(newest, ticker) for ticker in settings.tickers]
+    partitions = [(newest, ticker) for ticker in settings.tickers]
     for _ in range(4):
-        begin(conn, cells)
-    finish(conn, done=[], failed=dict.fromkeys(cells, "no bar"))
+        begin(conn, partitions)
+    finish(conn, done=[], failed=dict.fromkeys(partitions, "no bar"))
     for _ in range(2):
         found, ended = check_deadlines(conn, automated, calendar, opens - 30 * MINUTE)
         assert (len(found), ended) == (10, [])
     states = "select kind, count(*), count(ended_at) from trouble group by kind order by kind"
     assert conn.execute(states).fetchall() == [("deadline", 5, 0), ("ticker", 5, 0)]
-    finish(conn, done=cells[1:], failed={cells[0]: "no bar"})
+    finish(conn, done=partitions[1:], failed={partitions[0]: "no bar"})
     _, ended = check_deadlines(conn, automated, calendar, opens - 20 * MINUTE)
     assert len(ended) == 8
     assert conn.execute(states).fetchall() == [("deadline", 5, 4), ("ticker", 5, 4)]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ldtm_lib.alerts.alert import open_alerts
-from ldtm_lib.daily_run.loaded_settings import check_settings, in_force, settings_changed
+from ldtm_lib.daily_run.loaded_settings import check_settings, effective_settings, settings_changed
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.settings import (
     AlertsConfig,
@@ -38,7 +38,7 @@ def test_where_ranges_would_mean_other_partitions_nothing_is_launched(
     settings: Settings, change: dict[str, object], named: str
 ) -> None:
     now = settings.replace(**change)  # pyright: ignore[reportArgumentType]
-    assert in_force(settings, now) is None
+    assert effective_settings(settings, now) is None
     assert settings_changed(settings, now) == (
         f"{named} of universe.toml changed since Dagster was started; nothing is launched until `ldtm down && ldtm up`"
     )
@@ -57,7 +57,7 @@ def test_what_waits_for_a_new_start_stops_nothing_else(
     settings: Settings, change: dict[str, object], named: str
 ) -> None:
     now = settings.replace(**change)  # pyright: ignore[reportArgumentType]
-    present = in_force(settings, now)
+    present = effective_settings(settings, now)
     assert present is not None
     assert (present.tickers, present.automation, present.gate) == (settings.tickers, now.automation, now.gate)
     assert dict(present.retired) == {t: day for t, day in now.retired.items() if t != "NEW"}
@@ -78,7 +78,7 @@ def test_what_each_run_reads_anew_takes_effect_without_one(settings: Settings) -
         registry=RegistryConfig(degradation_policy="retire"),
     )
     assert settings_changed(settings, now) is None
-    assert in_force(settings, now) == now
+    assert effective_settings(settings, now) == now
 
 
 def test_a_change_is_one_alert_that_is_resolved_when_the_file_is_as_before(

@@ -8,7 +8,7 @@ import pytest
 
 from ldtm_lib.daily_run.attempts import begin, finish
 from ldtm_lib.daily_run.freshness import sessions_with_gaps
-from ldtm_lib.daily_run.pending_partitions import OpenCell, evening_of, open_cells
+from ldtm_lib.daily_run.pending_partitions import PendingPartition, daily_run_start, pending_partitions
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import LedgerConfig, PartitionConfig, Settings
@@ -19,14 +19,16 @@ from tests.integration.ledger_rows import LedgerRows
 TICKERS = ("AAPL", "FB", "GOOG", "IBM", "MSFT")
 
 
-def keys(cells: list[OpenCell]) -> list[tuple[date, str]]:
-    return [(cell.session, cell.ticker) for cell in cells]
+def keys(partitions: list[PendingPartition]) -> list[tuple[date, str]]:
+    return [(partition.session, partition.ticker) for partition in partitions]
 
 
 def test_of_tickers_without_a_row_only_the_newest_session_is_open(look: Look, newest: date) -> None:
-    cells = look()
-    assert keys(cells) == [(newest, ticker) for ticker in TICKERS]
-    assert all(cell.lacks_row and not cell.has_begun and cell.num_attempts == 0 for cell in cells)
+    partitions = look()
+    assert keys(partitions) == [(newest, ticker) for ticker in TICKERS]
+    assert all(
+        partition.lacks_row and not partition.has_begun and partition.num_attempts == 0 for partition in partitions
+    )
 
 
 def test_a_ticker_is_made_up_for_from_its_first_evening_that_was_tried_while_it_was_the_newest(
@@ -36,8 +38,8 @@ def test_a_ticker_is_made_up_for_from_its_first_evening_that_was_tried_while_it_
     ledger_rows.abstention("IBM", sessions[0], kind="simulated")
     ledger_rows.abstention("IBM", sessions[3], kind="late")
     begin_in_time(conn, sessions[3], "IBM")
-    assert [cell.session for cell in look() if cell.ticker == "IBM"] == sessions[4:]
-    assert {cell.has_begun for cell in look() if cell.ticker == "IBM"} == {True}
+    assert [partition.session for partition in look() if partition.ticker == "IBM"] == sessions[4:]
+    assert {partition.has_begun for partition in look() if partition.ticker == "IBM"} == {True}
 
 
 @pytest.mark.parametrize("recorded", ["in time", "before its next close", "years later"])
@@ -52,12 +54,12 @@ def test_a_row_begins_the_record_of_a_ticker_unless_a_person_made_it_of_the_past
     conn.execute(
         "update snapshot set kind = %s, recorded_at = %s, bars_recorded_until = '2000-01-01'",
         {
-            "in time": ("live", evening_of(old)),
+            "in time": ("live", daily_run_start(old)),
             "before its next close": ("late", calendar.closes_at(following) - timedelta(hours=1)),
             "years later": ("late", datetime.now(UTC)),
         }[recorded],
     )
-    found = [cell.session for cell in look() if cell.ticker == "IBM"]
+    found = [partition.session for partition in look() if partition.ticker == "IBM"]
     assert found == ([newest] if recorded == "years later" else calendar.between(following, newest))
     gaps = sessions_with_gaps(conn, [("IBM", session) for session in calendar.between(old, newest)])
     assert gaps == (set() if recorded == "years later" else {*found}), "a check and the catch-up mean the same"
@@ -68,7 +70,7 @@ def test_what_lies_further_back_than_partitions_reach_is_left(
 ) -> None:
     begin_in_time(conn, calendar.offset(newest, -40), "IBM")
     two = settings.replace(partitions=PartitionConfig(first_session=calendar.offset(newest, -1)))
-    assert len([cell for cell in look(with_settings=two) if cell.ticker == "IBM"]) == 2
+    assert len([partition for partition in look(with_settings=two) if partition.ticker == "IBM"]) == 2
     of_2013 = PartitionConfig(first_session=date(2013, 1, 17), last_session=date(2013, 3, 1))
     assert look(with_settings=settings.replace(partitions=of_2013)) == []
 
@@ -79,7 +81,9 @@ def test_an_outage_that_lasted_longer_than_is_looked_back_is_made_up_for_from_it
     last_evening = calendar.offset(newest, -40)
     ledger_rows.abstention("IBM", last_evening, kind="late")
     begin_in_time(conn, last_evening, "IBM")
-    assert [cell.session for cell in look() if cell.ticker == "IBM"] == calendar.between(last_evening, newest)[1:]
+    assert [partition.session for partition in look() if partition.ticker == "IBM"] == calendar.between(
+        last_evening, newest
+    )[1:]
 
 
 def test_missed_sessions_are_not_forgotten_when_newer_ones_are_made_before_them(
@@ -110,7 +114,9 @@ def test_of_a_ticker_that_left_during_an_outage_only_the_sessions_before_are_mis
 
 
 def test_a_ticker_that_left_lacks_no_row(look: Look, newest: date, settings: Settings) -> None:
-    assert "IBM" not in {cell.ticker for cell in look(with_settings=settings.replace(retired={"IBM": newest}))}
+    assert "IBM" not in {
+        partition.ticker for partition in look(with_settings=settings.replace(retired={"IBM": newest}))
+    }
 
 
 def test_what_was_tried_in_vain_of_a_ticker_that_left_is_open_no_more_unless_there_is_something_to_fill(
@@ -119,10 +125,10 @@ def test_what_was_tried_in_vain_of_a_ticker_that_left_is_open_no_more_unless_the
     begin(conn, [(newest, "IBM"), (newest, "MSFT"), (newest, "FB")])
     finish(conn, done=[], failed={(newest, "IBM"): "no bar", (newest, "MSFT"): "no bar"})
     left = settings.replace(retired=dict.fromkeys(("FB", "IBM", "MSFT"), newest))
-    assert {cell.ticker for cell in look(with_settings=left)} == {"AAPL", "GOOG"}
+    assert {partition.ticker for partition in look(with_settings=left)} == {"AAPL", "GOOG"}
     ledger_rows.forecast("MSFT", calendar.offset(newest, -1))
     ledger_rows.bar("MSFT", newest, 100)
-    assert {cell.ticker for cell in look(with_settings=left)} == {"AAPL", "GOOG", "MSFT"}
+    assert {partition.ticker for partition in look(with_settings=left)} == {"AAPL", "GOOG", "MSFT"}
 
 
 def test_a_whole_evening_is_not_open_and_one_that_waits_or_was_killed_is(
@@ -158,8 +164,8 @@ def test_a_bar_is_waited_for_until_its_actual_is_void_unless_it_comes(
     assert (before, "IBM") not in keys(look(with_settings=five))
     assert (before, "IBM") in keys(look(with_settings=six))
     ledger_rows.bar("IBM", before, 100)
-    came = [cell for cell in look(with_settings=five) if cell.session == before]
-    assert [(cell.ticker, cell.bar_came) for cell in came] == [("IBM", True)]
+    came = [partition for partition in look(with_settings=five) if partition.session == before]
+    assert [(partition.ticker, partition.bar_came) for partition in came] == [("IBM", True)]
 
 
 @pytest.mark.parametrize(("back", "shown_as"), [(3, 3), (45, 29)])
@@ -169,9 +175,11 @@ def test_an_actual_whose_bar_came_late_is_open_even_of_a_ticker_that_left(
     target = calendar.offset(newest, -back)
     left = settings.replace(retired={"IBM": date(2020, 1, 2)})
     ledger_rows.forecast("IBM", calendar.offset(target, -1))
-    assert [cell for cell in look(with_settings=left) if cell.ticker == "IBM"] == [], "there is no bar yet"
+    assert [partition for partition in look(with_settings=left) if partition.ticker == "IBM"] == [], (
+        "there is no bar yet"
+    )
     ledger_rows.bar("IBM", target, 100)
-    (late,) = [cell for cell in look(with_settings=left) if cell.ticker == "IBM"]
+    (late,) = [partition for partition in look(with_settings=left) if partition.ticker == "IBM"]
     assert (late.session, late.lacks_row) == (calendar.offset(newest, -shown_as), False)
 
 
@@ -216,9 +224,9 @@ def test_a_look_at_103_tickers_after_half_a_year_is_one_statement_of_a_few_milli
         conn.execute("analyze")
         conn.cursor_factory = CountingCursor
         CountingCursor.num_statements = 0
-        assert open_cells(conn, universe, calendar, datetime.now(UTC)) == []
+        assert pending_partitions(conn, universe, calendar, datetime.now(UTC)) == []
         started = time.perf_counter()
-        assert open_cells(conn, universe, calendar, datetime.now(UTC)) == []
+        assert pending_partitions(conn, universe, calendar, datetime.now(UTC)) == []
         seconds = time.perf_counter() - started
     assert CountingCursor.num_statements == 2
     assert seconds < 0.5, "10 to 20 ms; the bound allows for a busy machine"

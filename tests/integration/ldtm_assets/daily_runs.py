@@ -42,14 +42,14 @@ def evening(tmp_path: Path, database: Database, calendar: Calendar, monkeypatch:
     ):
         config = tmp_path / "universe.toml"
         config.write_text(CONFIG.format(source=source, more=more, last=last))
-        job = definitions_for(load_settings(config), calendar).resolve_job_def("evening_job")
+        job = definitions_for(load_settings(config), calendar).resolve_job_def("daily_job")
         with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
             return job.execute_in_process(
                 instance=instance,
                 tags=partition_range(f"{session}|AAPL", f"{until or session}|MSFT"),
                 asset_selection=[dg.AssetKey(name) for name in assets] or None,
                 run_config={
-                    "ops": {"evening": {"config": step}},
+                    "ops": {"daily_forecast": {"config": step}},
                     "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
                 },
                 raise_on_error=False,

@@ -22,7 +22,7 @@ GRAPH = {
 }
 STEPS = {
     "price_history": (None, {"price_history"}),
-    "evening": (None, {"prices", "features", "snapshots", "fillbacks"}),
+    "daily_forecast": (None, {"prices", "features", "snapshots", "fillbacks"}),
     "retraining": ({"gpu"}, {"backtests", "checkpoints", "registry"}),
     "leaderboard": (None, {"leaderboard"}),
 }
@@ -31,12 +31,12 @@ REPORTED = {"seals"}
 CHECKS = {
     ("prices", "no_bar_in_quarantine"),
     ("snapshots", "every_ticker_has_a_row"),
-    ("features", "windows_know_no_future"),
-    ("snapshots", "no_forecast_saw_later_bars"),
-    ("fillbacks", "active_models_hold_up"),
+    ("features", "windows_have_no_look_ahead"),
+    ("snapshots", "forecasts_are_point_in_time"),
+    ("fillbacks", "active_models_are_not_degraded"),
     ("snapshots", "record_is_intact"),
     ("snapshots", "seals_are_published"),
-    ("fillbacks", "every_due_actual_came"),
+    ("fillbacks", "every_due_actual_is_filled"),
     ("checkpoints", "no_training_failed"),
     ("registry", "direction_accuracy"),
     ("registry", "price_error"),
@@ -50,7 +50,7 @@ CHECKS = {
 }
 
 SCHEDULES = {
-    "evening_schedule",
+    "daily_schedule",
     "retraining_schedule",
     "leaderboard_schedule",
     "freshness_schedule",
@@ -63,14 +63,14 @@ SENSORS = {
     "maintenance_sensor": dg.DefaultSensorStatus.RUNNING,
     "heartbeat_sensor": dg.DefaultSensorStatus.RUNNING,
     "alert_sensor": dg.DefaultSensorStatus.RUNNING,
-    "evening_watch_sensor": dg.DefaultSensorStatus.RUNNING,
+    "deadline_sensor": dg.DefaultSensorStatus.RUNNING,
     "catch_up_sensor": dg.DefaultSensorStatus.STOPPED,
 }
 OF_FILES = {"new_bars_sensor": dg.DefaultSensorStatus.STOPPED}
 """Only where bars come as files."""
 JOBS = {
     "price_history_job",
-    "evening_job",
+    "daily_job",
     "retraining_job",
     "leaderboard_job",
     "freshness_job",
@@ -133,10 +133,10 @@ def test_jobs_and_automation(definitions: dg.Definitions) -> None:
     assert found | OF_FILES == SENSORS | OF_FILES
 
 
-@pytest.mark.parametrize("step", ["evening", "retraining"])
-def test_an_evening_is_one_step_and_so_is_a_retraining(definitions: dg.Definitions, step: str) -> None:
+@pytest.mark.parametrize(("job_name", "step"), [("daily_job", "daily_forecast"), ("retraining_job", "retraining")])
+def test_a_daily_run_is_one_step_and_so_is_a_retraining(definitions: dg.Definitions, job_name: str, step: str) -> None:
     """What they left behind is looked at by a job of its own, on a morning after them."""
-    job = definitions.resolve_job_def(f"{step}_job")
+    job = definitions.resolve_job_def(job_name)
     assert {node.name for node in job.nodes} == {step}
 
 

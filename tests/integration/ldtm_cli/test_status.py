@@ -256,23 +256,23 @@ def test_a_dagster_that_does_not_run_or_is_switched_off_needs_a_person(
     installation.records(*TICKERS)
     screen = installation.looks()
     assert screen.dagster is not None
-    assert {"evening_schedule", "freshness_schedule", "catch_up_sensor"} <= {*screen.dagster.stopped}
+    assert {"daily_schedule", "freshness_schedule", "catch_up_sensor"} <= {*screen.dagster.stopped}
     assert screen.needs == (), "automation is off, so these are off by default"
     installation.config.write_text(CONFIG + "[automation]\nenabled = true\n")
     screen = installation.looks()
     assert screen.dagster is not None
     assert (screen.dagster.stopped, screen.needs) == ((), (UNHEARD,))
-    assert {tick.schedule for tick in screen.dagster.next_ticks} >= {"evening_schedule", "freshness_schedule"}
-    stop(instance, "evening_schedule")
+    assert {tick.schedule for tick in screen.dagster.next_ticks} >= {"daily_schedule", "freshness_schedule"}
+    stop(instance, "daily_schedule")
     for part in DAEMON:
         instance.add_daemon_heartbeat(DaemonHeartbeat(time.time() - 100, part, "a", []))
     screen = installation.looks()
     assert screen.needs == (
         "Dagster does not run, so nothing happens by itself: `ldtm up`",
-        "automation is on, but evening_schedule was stopped in the UI",
+        "automation is on, but daily_schedule was stopped in the UI",
         UNHEARD,
     )
-    assert "off: evening_schedule" in text(screen)
+    assert "off: daily_schedule" in text(screen)
     assert "\nnext     if Dagster runs by then:\n" in text(screen)
 
 
@@ -306,7 +306,7 @@ def test_a_run_that_never_reached_the_queue_is_not_shown_as_queued(
     installation: MovedInstallation, instance: dg.DagsterInstance
 ) -> None:
     installation = installation.opens_in(HALF_A_DAY)
-    create_run_for_test(instance, job_name="evening_job", status=dg.DagsterRunStatus.NOT_STARTED)
+    create_run_for_test(instance, job_name="daily_job", status=dg.DagsterRunStatus.NOT_STARTED)
     assert "0 runs under way, 0 queued" in text(installation.looks())
     with psycopg.connect(installation.url, autocommit=True) as admin:
         admin.execute("update ldtm_dagster.runs set status = 'QUEUED'")
@@ -473,9 +473,9 @@ def ticks(installation: MovedInstallation, moment: datetime) -> dict[str, str]:
 
 def test_the_next_run_is_on_a_session_by_the_clock_of_new_york(installation: MovedInstallation) -> None:
     before_thanksgiving = ticks(installation, datetime(2026, 11, 26, 0, tzinfo=UTC))
-    assert before_thanksgiving["evening_schedule"] == "2026-11-27 23:15"
+    assert before_thanksgiving["daily_schedule"] == "2026-11-27 23:15"
     assert before_thanksgiving["freshness_schedule"] == "2026-11-27 14:35"
     assert before_thanksgiving["retraining_schedule"] == "2026-11-28 14:00"
     in_summer = ticks(installation, datetime(2026, 7, 6, 12, tzinfo=UTC))
-    assert in_summer["evening_schedule"] == "2026-07-06 22:15"
+    assert in_summer["daily_schedule"] == "2026-07-06 22:15"
     assert in_summer["freshness_schedule"] == "2026-07-06 13:35"

@@ -32,7 +32,7 @@ class Fails(dg.Config):
     partitions_def=CELLS,
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
-def evening(context: dg.AssetExecutionContext, config: Fails) -> Any:
+def daily_forecast(context: dg.AssetExecutionContext, config: Fails) -> Any:
     """Cells by date and ticker, with a check of the run and one a cell."""
     for key in context.partition_keys:
         context.log.info(f"looks at {key}")
@@ -70,9 +70,9 @@ def leaderboard() -> dg.MaterializeResult:
 
 
 DEFINITIONS = dg.Definitions(
-    assets=[evening, retraining, leaderboard, dg.AssetSpec("seals")],
+    assets=[daily_forecast, retraining, leaderboard, dg.AssetSpec("seals")],
     jobs=[
-        dg.define_asset_job("evening_job", selection=["snapshots"]),
+        dg.define_asset_job("daily_job", selection=["snapshots"]),
         dg.define_asset_job("retraining_job", selection=["registry"]),
         dg.define_asset_job("leaderboard_job", selection=["leaderboard"]),
     ],
@@ -89,8 +89,8 @@ class DagsterInstallation:
     runs: list[str] = field(default_factory=list[str])
 
     def evening(self, session: str, *, fails: tuple[str, ...] = (), days_ago: float = 0) -> str:
-        config = {"ops": {"evening": {"config": {"partitions": list(fails)}}}}
-        return self._run("evening_job", f"{session}|AAPL", f"{session}|MSFT", config, days_ago)
+        config = {"ops": {"daily_forecast": {"config": {"partitions": list(fails)}}}}
+        return self._run("daily_job", f"{session}|AAPL", f"{session}|MSFT", config, days_ago)
 
     def retraining(self, *tickers: str, days_ago: float = 0) -> str:
         return self._run("retraining_job", tickers[0], tickers[-1], {}, days_ago)

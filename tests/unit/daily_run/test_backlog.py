@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ldtm_lib.daily_run.backlog import Errand, due_at, next_errand, wait
-from ldtm_lib.daily_run.pending_partitions import OpenCell, evening_of
+from ldtm_lib.daily_run.backlog import BacklogItem, due_at, next_backlog_item, wait
+from ldtm_lib.daily_run.pending_partitions import PendingPartition, daily_run_start
 from ldtm_lib.sessions import Calendar, exchange_calendar
 from ldtm_lib.settings import AutomationConfig
 
@@ -21,12 +21,12 @@ SATURDAY = datetime(2026, 11, 21, 15, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 
 
-def cell(session: date, ticker: str = "AAPL", **other: object) -> OpenCell:
-    """A cell that was never tried, or as told."""
+def partition(session: date, ticker: str = "AAPL", **other: object) -> PendingPartition:
+    """A partition that was never tried, or as told."""
     fields: dict[str, object] = {
         "session": session,
         "ticker": ticker,
-        "evening_at": evening_of(session),
+        "starts_at": daily_run_start(session),
         "deadline": CALENDAR.opens_at(CALENDAR.offset(session, 1)),
         "lacks_row": True,
         "has_begun": True,
@@ -36,20 +36,20 @@ def cell(session: date, ticker: str = "AAPL", **other: object) -> OpenCell:
         "last_attempt_at": None,
         "reason": None,
     }
-    return OpenCell(**(fields | other))  # pyright: ignore[reportArgumentType]
+    return PendingPartition(**(fields | other))  # pyright: ignore[reportArgumentType]
 
 
 @st.composite
-def tried_cells(draw: st.DrawFn, session: date, ticker: str) -> OpenCell:
+def tried_cells(draw: st.DrawFn, session: date, ticker: str) -> PendingPartition:
     num_attempts = draw(st.integers(0, 40))
     if not num_attempts:
-        return cell(session, ticker)
+        return partition(session, ticker)
     after = timedelta(minutes=draw(st.integers(-120, 20_000)))
-    return cell(
+    return partition(
         session,
         ticker,
         num_attempts=num_attempts,
-        last_attempt_at=evening_of(session) + after,
+        last_attempt_at=daily_run_start(session) + after,
         reason=draw(st.sampled_from([None, "waits for its bar"])),
         lacks_row=draw(st.booleans()),
         bar_came=draw(st.booleans()),
@@ -57,7 +57,7 @@ def tried_cells(draw: st.DrawFn, session: date, ticker: str) -> OpenCell:
 
 
 @st.composite
-def boards(draw: st.DrawFn) -> list[OpenCell]:
+def boards(draw: st.DrawFn) -> list[PendingPartition]:
     keys = draw(st.sets(st.tuples(st.sampled_from(SESSIONS), st.sampled_from(TICKERS)), max_size=30))
     return [draw(tried_cells(session, ticker)) for session, ticker in sorted(keys)]
 
@@ -67,39 +67,41 @@ configs = st.integers(1, 6).map(lambda number: CONFIG.replace(sessions_per_run=n
 
 
 def ask(
-    cells: list[OpenCell], moment: datetime, config: AutomationConfig = CONFIG, **other: timedelta
-) -> Errand | None:
-    return next_errand(cells, calendar=CALENDAR, moment=moment, config=config, **other)  # pyright: ignore[reportArgumentType]
+    partitions: list[PendingPartition], moment: datetime, config: AutomationConfig = CONFIG, **other: timedelta
+) -> BacklogItem | None:
+    return next_backlog_item(partitions, calendar=CALENDAR, moment=moment, config=config, **other)  # pyright: ignore[reportArgumentType]
 
 
-def cells_of(errand: Errand) -> set[tuple[date, str]]:
-    return {(session, ticker) for session in errand.sessions for ticker in errand.tickers}
+def cells_of(item: BacklogItem) -> set[tuple[date, str]]:
+    return {(session, ticker) for session in item.sessions for ticker in item.tickers}
 
 
-@given(cells=boards(), moment=moments, config=configs)
+@given(partitions=boards(), moment=moments, config=configs)
 def test_an_errand_has_only_cells_that_are_due_and_the_oldest_ones_that_were_not_tried_in_vain(
-    cells: list[OpenCell], moment: datetime, config: AutomationConfig
+    partitions: list[PendingPartition], moment: datetime, config: AutomationConfig
 ) -> None:
-    errand = ask(cells, moment, config)
-    due = {(c.session, c.ticker) for c in cells if due_at(c, config) <= moment}
-    if errand is None:
+    item = ask(partitions, moment, config)
+    due = {(c.session, c.ticker) for c in partitions if due_at(c, config) <= moment}
+    if item is None:
         assert not due
         return
-    assert cells_of(errand) <= due
-    urgent = {c.session for c in cells if c.lacks_row and c.deadline - 120 * MINUTE <= moment < c.deadline}
-    assert set(errand.sessions) <= urgent or not urgent
-    if all((c.session, c.ticker) not in due or c.num_attempts < 4 for c in cells) and not urgent:
-        assert errand.sessions[0] == min(session for session, _ in due)
-    assert len(errand.sessions) <= config.sessions_per_run
-    assert list(errand.sessions) == CALENDAR.between(errand.sessions[0], errand.sessions[-1]), "without a gap"
+    assert cells_of(item) <= due
+    urgent = {c.session for c in partitions if c.lacks_row and c.deadline - 120 * MINUTE <= moment < c.deadline}
+    assert set(item.sessions) <= urgent or not urgent
+    if all((c.session, c.ticker) not in due or c.num_attempts < 4 for c in partitions) and not urgent:
+        assert item.sessions[0] == min(session for session, _ in due)
+    assert len(item.sessions) <= config.sessions_per_run
+    assert list(item.sessions) == CALENDAR.between(item.sessions[0], item.sessions[-1]), "without a gap"
 
 
-@given(cells=boards(), moment=moments)
-def test_no_session_is_made_before_its_close_nor_before_its_evening(cells: list[OpenCell], moment: datetime) -> None:
-    errand = ask(cells, moment)
-    for session in errand.sessions if errand else ():
+@given(partitions=boards(), moment=moments)
+def test_no_session_is_made_before_its_close_nor_before_its_evening(
+    partitions: list[PendingPartition], moment: datetime
+) -> None:
+    item = ask(partitions, moment)
+    for session in item.sessions if item else ():
         assert session <= CALENDAR.last_closed(moment)
-        assert evening_of(session) <= moment
+        assert daily_run_start(session) <= moment
 
 
 @given(tried=st.data(), session=st.sampled_from(SESSIONS))
@@ -112,17 +114,17 @@ def test_a_cell_is_never_tried_again_within_its_first_wait(tried: st.DataObject,
         assert due_at(one, CONFIG) >= soonest
 
 
-@given(cells=boards())
-def test_nothing_that_is_open_is_forgotten_for_ever(cells: list[OpenCell]) -> None:
-    """Errands are made one after the other, each cell failing again, until every one has been tried."""
-    moment = max([SATURDAY, *(c.last_attempt_at for c in cells if c.last_attempt_at)]) + timedelta(days=1)
-    left = {(c.session, c.ticker) for c in cells}
-    board = list(cells)
-    for _ in range(len(cells)):
-        errand = ask(board, moment)
-        if errand is None:
+@given(partitions=boards())
+def test_nothing_that_is_open_is_forgotten_for_ever(partitions: list[PendingPartition]) -> None:
+    """Errands are made one after the other, each partition failing again, until every one has been tried."""
+    moment = max([SATURDAY, *(c.last_attempt_at for c in partitions if c.last_attempt_at)]) + timedelta(days=1)
+    left = {(c.session, c.ticker) for c in partitions}
+    board = list(partitions)
+    for _ in range(len(partitions)):
+        item = ask(board, moment)
+        if item is None:
             break
-        made = cells_of(errand)
+        made = cells_of(item)
         left -= made
         board = [
             replace(c, num_attempts=c.num_attempts + 1, last_attempt_at=moment, reason="waits", bar_came=False)
@@ -135,22 +137,22 @@ def test_nothing_that_is_open_is_forgotten_for_ever(cells: list[OpenCell]) -> No
 
 @pytest.mark.parametrize(("num_missed", "num_errands"), [(1, 1), (5, 1), (6, 2), (13, 3)])
 def test_missed_sessions_are_as_few_runs_as_fit_oldest_first(num_missed: int, num_errands: int) -> None:
-    board = [cell(session, ticker) for session in SESSIONS[-num_missed:] for ticker in TICKERS]
+    board = [partition(session, ticker) for session in SESSIONS[-num_missed:] for ticker in TICKERS]
     made: list[date] = []
     for _ in range(num_errands):
-        errand = ask(board, SATURDAY)
-        assert errand is not None
-        assert errand.tickers == TICKERS
-        made += errand.sessions
-        board = [c for c in board if c.session not in errand.sessions]
+        item = ask(board, SATURDAY)
+        assert item is not None
+        assert item.tickers == TICKERS
+        made += item.sessions
+        board = [c for c in board if c.session not in item.sessions]
     assert made == SESSIONS[-num_missed:]
     assert ask(board, SATURDAY) is None
 
 
 def test_sessions_with_other_tickers_due_are_runs_of_their_own() -> None:
     thursday = SESSIONS[-2]
-    errand = ask([cell(thursday, "AAPL"), cell(FRIDAY, "AAPL"), cell(FRIDAY, "IBM")], SATURDAY)
-    assert errand == Errand(sessions=(thursday,), tickers=("AAPL",))
+    item = ask([partition(thursday, "AAPL"), partition(FRIDAY, "AAPL"), partition(FRIDAY, "IBM")], SATURDAY)
+    assert item == BacklogItem(sessions=(thursday,), tickers=("AAPL",))
 
 
 def test_waits_double_from_two_minutes_to_half_an_hour_unless_they_may_be_longer() -> None:
@@ -160,13 +162,15 @@ def test_waits_double_from_two_minutes_to_half_an_hour_unless_they_may_be_longer
 
 
 def test_a_first_try_waits_for_the_evening_and_the_grace() -> None:
-    assert due_at(cell(FRIDAY), CONFIG, grace=5 * MINUTE) == evening_of(FRIDAY) + 5 * MINUTE
-    tried_at_noon = cell(FRIDAY, num_attempts=1, last_attempt_at=evening_of(FRIDAY) - 60 * MINUTE, reason="no bar")
-    assert due_at(tried_at_noon, CONFIG) == evening_of(FRIDAY)
+    assert due_at(partition(FRIDAY), CONFIG, grace=5 * MINUTE) == daily_run_start(FRIDAY) + 5 * MINUTE
+    tried_at_noon = partition(
+        FRIDAY, num_attempts=1, last_attempt_at=daily_run_start(FRIDAY) - 60 * MINUTE, reason="no bar"
+    )
+    assert due_at(tried_at_noon, CONFIG) == daily_run_start(FRIDAY)
 
 
 def test_the_deadline_is_one_more_try_and_after_it_a_bar_is_asked_for_once_a_day() -> None:
-    one = cell(FRIDAY, num_attempts=9, reason="no bar")
+    one = partition(FRIDAY, num_attempts=9, reason="no bar")
     shortly_before = replace(one, last_attempt_at=one.deadline - MINUTE)
     assert due_at(shortly_before, CONFIG) == one.deadline
     after = replace(one, last_attempt_at=one.deadline + MINUTE)
@@ -175,7 +179,7 @@ def test_the_deadline_is_one_more_try_and_after_it_a_bar_is_asked_for_once_a_day
 
 def test_a_missed_session_is_tried_as_often_as_any_before_its_bar_is_asked_for_once_a_day() -> None:
     """A source that is away for some minutes when an outage ends must not cost the forecasts of the days before."""
-    one = cell(SESSIONS[0], last_attempt_at=SATURDAY, reason="no bar")
+    one = partition(SESSIONS[0], last_attempt_at=SATURDAY, reason="no bar")
     waits = [due_at(replace(one, num_attempts=number), CONFIG) - SATURDAY for number in (1, 2, 3, 4)]
     assert waits == [2 * MINUTE, 4 * MINUTE, 8 * MINUTE, timedelta(days=1)]
     has_its_row = replace(one, num_attempts=1, lacks_row=False)
@@ -183,7 +187,7 @@ def test_a_missed_session_is_tried_as_often_as_any_before_its_bar_is_asked_for_o
 
 
 def test_a_killed_run_is_tried_again_soon_after_the_deadline_and_ever_more_slowly_up_to_once_a_day() -> None:
-    one = cell(SESSIONS[0], last_attempt_at=SATURDAY)
+    one = partition(SESSIONS[0], last_attempt_at=SATURDAY)
     waits = [
         (due_at(replace(one, num_attempts=number), CONFIG) - SATURDAY) / MINUTE for number in (1, 2, 6, 10, 11, 99)
     ]
@@ -194,7 +198,7 @@ def test_a_killed_run_is_tried_again_soon_after_the_deadline_and_ever_more_slowl
 
 def tries_until(over_at: datetime, session: date = FRIDAY, takes: timedelta = timedelta()) -> list[datetime]:
     """When a ticker is tried that fails until a moment, the try that succeeds included; each takes a while."""
-    one = cell(session)
+    one = partition(session)
     tries: list[datetime] = []
     moment = due_at(one, CONFIG)
     while not tries or tries[-1] < over_at:
@@ -208,7 +212,7 @@ def tries_until(over_at: datetime, session: date = FRIDAY, takes: timedelta = ti
 def test_what_was_away_for_at_most_an_hour_is_tried_again_within_three_quarters_of_an_hour(
     minutes: int, takes: int, session: date
 ) -> None:
-    over_at = evening_of(session) + minutes * MINUTE
+    over_at = daily_run_start(session) + minutes * MINUTE
     tried_at = tries_until(over_at, session, takes * MINUTE)[-1]
     assert tried_at - over_at <= 45 * MINUTE
 
@@ -217,8 +221,8 @@ def test_what_was_away_for_at_most_an_hour_is_tried_again_within_three_quarters_
 def test_an_outage_is_over_for_at_most_as_long_as_it_lasted_and_never_into_the_warning(
     minutes: int, session: date
 ) -> None:
-    one = cell(session)
-    over_at = evening_of(session) + minutes * MINUTE
+    one = partition(session)
+    over_at = daily_run_start(session) + minutes * MINUTE
     if over_at <= one.deadline - 120 * MINUTE:
         tried_at = tries_until(over_at, session)[-1]
         assert tried_at - over_at <= (minutes + 2) * MINUTE
@@ -228,7 +232,7 @@ def test_an_outage_is_over_for_at_most_as_long_as_it_lasted_and_never_into_the_w
 def test_a_ticker_that_always_fails_is_a_few_runs_from_friday_to_monday() -> None:
     opens = CALENDAR.opens_at(date(2026, 11, 23))
     tries = tries_until(opens)
-    since = [round((moment - evening_of(FRIDAY)) / MINUTE) for moment in tries[:-5]]
+    since = [round((moment - daily_run_start(FRIDAY)) / MINUTE) for moment in tries[:-5]]
     assert since == [0, 2, 6, 14, 30, 62, 126, 254, 510, 1022, 2046, 3486]
     assert [(opens - moment) / MINUTE for moment in tries[-5:]] == [120, 90, 60, 30, 0]
 
@@ -247,18 +251,18 @@ def test_old_sessions_that_fail_or_hang_for_ever_never_keep_the_newest_one_from_
     olds: set[tuple[date, str]], hours_left: int, hang: bool, num_attempts: int
 ) -> None:
     thursday = SESSIONS[-2]
-    newest = cell(thursday, "NEW")
+    newest = partition(thursday, "NEW")
     moment = newest.deadline - timedelta(hours=hours_left)
     before = {"num_attempts": num_attempts, "last_attempt_at": moment - timedelta(days=2)} if num_attempts else {}
-    board = [cell(session, ticker, **before) for session, ticker in sorted(olds) if session < thursday]
+    board = [partition(session, ticker, **before) for session, ticker in sorted(olds) if session < thursday]
     while moment < newest.deadline:
-        errand = ask([*board, newest], moment)
-        if errand is None:
+        item = ask([*board, newest], moment)
+        if item is None:
             moment += MINUTE
-        elif thursday in errand.sessions and "NEW" in errand.tickers:
+        elif thursday in item.sessions and "NEW" in item.tickers:
             return
         else:
-            made, reason = cells_of(errand), None if hang else "no bar"
+            made, reason = cells_of(item), None if hang else "no bar"
             board = [
                 replace(c, num_attempts=c.num_attempts + 1, last_attempt_at=moment, reason=reason)
                 if (c.session, c.ticker) in made
@@ -270,43 +274,43 @@ def test_old_sessions_that_fail_or_hang_for_ever_never_keep_the_newest_one_from_
 
 
 def test_what_was_often_tried_in_vain_stands_in_line_behind_the_newest_session() -> None:
-    vain = cell(SESSIONS[0], num_attempts=4, last_attempt_at=SATURDAY - timedelta(hours=5))
-    assert ask([vain, cell(FRIDAY)], SATURDAY) == Errand(sessions=(FRIDAY,), tickers=("AAPL",))
+    vain = partition(SESSIONS[0], num_attempts=4, last_attempt_at=SATURDAY - timedelta(hours=5))
+    assert ask([vain, partition(FRIDAY)], SATURDAY) == BacklogItem(sessions=(FRIDAY,), tickers=("AAPL",))
     tried_once = replace(vain, num_attempts=1)
-    assert ask([tried_once, cell(FRIDAY)], SATURDAY) == Errand(sessions=(SESSIONS[0],), tickers=("AAPL",))
+    assert ask([tried_once, partition(FRIDAY)], SATURDAY) == BacklogItem(sessions=(SESSIONS[0],), tickers=("AAPL",))
 
 
 def test_nothing_else_is_made_while_a_forecast_is_missing_that_will_be_late_soon() -> None:
-    newest = cell(
+    newest = partition(
         FRIDAY, num_attempts=3, last_attempt_at=CALENDAR.opens_at(date(2026, 11, 23)) - 61 * MINUTE, reason="-"
     )
-    board = [cell(SESSIONS[0]), newest]
+    board = [partition(SESSIONS[0]), newest]
     errands = [ask(board, newest.deadline - minutes * MINUTE) for minutes in (121, 60, 53, 0)]
-    assert [errand and errand.sessions[0] for errand in errands] == [SESSIONS[0], None, FRIDAY, SESSIONS[0]]
+    assert [item and item.sessions[0] for item in errands] == [SESSIONS[0], None, FRIDAY, SESSIONS[0]]
 
 
 @pytest.mark.parametrize("bad", [{"T50"}, {"T03", "T04", "T77"}])
 def test_a_ticker_that_ends_the_run_of_all_keeps_no_other_from_its_row_for_long(bad: set[str]) -> None:
-    left = {f"T{number:02}": cell(FRIDAY, f"T{number:02}") for number in range(100)}
-    moment, num_runs = evening_of(FRIDAY), 0
+    left = {f"T{number:02}": partition(FRIDAY, f"T{number:02}") for number in range(100)}
+    moment, num_runs = daily_run_start(FRIDAY), 0
     while left.keys() > bad:
-        errand = ask(list(left.values()), moment)
+        item = ask(list(left.values()), moment)
         moment += MINUTE
-        if errand is None:
+        if item is None:
             continue
         num_runs += 1
-        for ticker in errand.tickers:
-            if bad & set(errand.tickers):
+        for ticker in item.tickers:
+            if bad & set(item.tickers):
                 left[ticker] = replace(left[ticker], num_attempts=left[ticker].num_attempts + 1, last_attempt_at=moment)
             else:
                 del left[ticker]
-    assert moment < evening_of(FRIDAY) + timedelta(hours=3)
+    assert moment < daily_run_start(FRIDAY) + timedelta(hours=3)
     assert num_runs <= 40
     assert bad == left.keys()
 
 
 def test_a_bar_that_came_and_files_that_changed_make_due_what_waits() -> None:
-    one = cell(SESSIONS[0], num_attempts=7, last_attempt_at=SATURDAY, reason="no bar", lacks_row=False)
+    one = partition(SESSIONS[0], num_attempts=7, last_attempt_at=SATURDAY, reason="no bar", lacks_row=False)
     assert due_at(replace(one, bar_came=True), CONFIG) == SATURDAY + 2 * MINUTE
     assert due_at(one, CONFIG, news_at=SATURDAY + MINUTE) == SATURDAY + MINUTE
     assert due_at(one, CONFIG, news_at=SATURDAY - MINUTE) == SATURDAY + timedelta(days=1), "it was tried after the news"
@@ -314,7 +318,7 @@ def test_a_bar_that_came_and_files_that_changed_make_due_what_waits() -> None:
 
 def test_the_evening_is_at_a_quarter_past_six_in_new_york_all_the_year(calendar: Calendar) -> None:
     for session in calendar.between(date(2026, 1, 2), date(2026, 12, 31)):
-        moment = evening_of(session)
+        moment = daily_run_start(session)
         assert (moment.hour, moment.minute) == (18, 15)
         assert calendar.closes_at(session) < moment < calendar.opens_at(calendar.offset(session, 1))
         assert moment.astimezone(UTC).hour in (22, 23)

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 import pytest
 
-from ldtm_assets.partitions import Cell, all_tickers_of, by_session, by_session_and_ticker
+from ldtm_assets.partitions import DailyPartition, all_tickers_of, by_session, by_session_and_ticker
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import PartitionConfig, Settings, load_settings
 from tests.repository import REPOSITORY
@@ -71,8 +71,8 @@ def test_the_universe_starts_with_few_enough_cells(calendar: Calendar) -> None:
 def test_a_cell_reads_as_its_partition_key(settings: Settings, calendar: Calendar) -> None:
     partitions = by_session_and_ticker(_settings(settings, date(2013, 3, 1), date(2013, 3, 1)), calendar)
     for key in partitions.get_partition_keys():
-        assert Cell.parse(key).key == key
-    assert Cell.parse("2013-03-01|AAPL") == Cell(date(2013, 3, 1), "AAPL")
+        assert DailyPartition.parse(key).key == key
+    assert DailyPartition.parse("2013-03-01|AAPL") == DailyPartition(date(2013, 3, 1), "AAPL")
 
 
 def test_a_date_and_all_tickers_is_a_rectangle(settings: Settings, calendar: Calendar) -> None:

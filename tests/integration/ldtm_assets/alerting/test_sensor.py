@@ -29,8 +29,8 @@ from sqlalchemy.exc import ProgrammingError
 from ldtm_assets.alerting import sensor as alert_sensor_module
 from ldtm_assets.alerting.health_checks import check_ticks
 from ldtm_assets.alerting.sensor import alert_sensor
-from ldtm_assets.asset_checks.scope import IN_TROUBLE, verdict
-from ldtm_assets.jobs import EVENING_TAG, WAITING_TAG
+from ldtm_assets.asset_checks.scope import FAILING, CheckScope
+from ldtm_assets.jobs import DAILY_RUN_TAG, PENDING_RETRY_TAG
 from ldtm_assets.partitions import partition_range
 from ldtm_cli.services import dagster_environment
 from ldtm_lib.alerts.alert import Alert, open_alerts, raise_alerts
@@ -87,7 +87,7 @@ def work(context: dg.AssetCheckExecutionContext, config: WorkConfig) -> Iterator
             metadata=_verdict(config) if spec.name == ROWS[1] else {"rows": 103, "found": "row 7"},
         )
     if config.waits:
-        context.instance.add_run_tags(context.run.run_id, {WAITING_TAG: f"{context.run.run_id} 2"})
+        context.instance.add_run_tags(context.run.run_id, {PENDING_RETRY_TAG: f"{context.run.run_id} 2"})
     if config.fails_by_itself:
         raise dg.Failure(config.dies_of, allow_retries=False)
     if config.dies_of:
@@ -96,16 +96,16 @@ def work(context: dg.AssetCheckExecutionContext, config: WorkConfig) -> Iterator
 
 def _verdict(config: WorkConfig) -> dict[str, dg.MetadataValue]:
     if config.says_nonsense:
-        return verdict(in_trouble={}, well=[]) | {IN_TROUBLE: dg.MetadataValue.json(["not by its part"])}
+        return CheckScope(failing={}, passing=[]).metadata() | {FAILING: dg.MetadataValue.json(["not by its part"])}
     if ROWS[1] not in config.failed:
-        return verdict(in_trouble={}, well=config.well_parts)
-    return verdict(in_trouble=dict.fromkeys(config.failed_parts, "no row of AAPL"), well=[])
+        return CheckScope(failing={}, passing=config.well_parts).metadata()
+    return CheckScope(failing=dict.fromkeys(config.failed_parts, "no row of AAPL"), passing=[]).metadata()
 
 
 DEFINITIONS = dg.Definitions(
     assets=[dg.AssetSpec(name) for name in ("snapshots", "registry")],
     asset_checks=[work],
-    jobs=[dg.define_asset_job("evening_job", selection=dg.AssetSelection.checks(work))],
+    jobs=[dg.define_asset_job("daily_job", selection=dg.AssetSelection.checks(work))],
 )
 
 
@@ -175,7 +175,7 @@ def run(instance: dg.DagsterInstance) -> Run:
     def execute(
         failed: Sequence[str] = (), *, tags: dict[str, str] = OF_SESSION, **config: object
     ) -> dg.ExecuteInProcessResult:
-        return DEFINITIONS.resolve_job_def("evening_job").execute_in_process(
+        return DEFINITIONS.resolve_job_def("daily_job").execute_in_process(
             instance=instance,
             tags=tags,
             raise_on_error=False,
@@ -274,7 +274,7 @@ def test_a_failed_run_is_notified_with_its_reason_and_without_secrets_and_a_late
     assert title == "LDTM 2026-11-20: 1 error [notification 1]"
     assert body == (
         f"http://127.0.0.1:3000/runs/{result.run_id}\n\n"
-        "ERROR  run  evening_job  failed for 2026-11-20|AAPL to 2026-11-20|MSFT: RuntimeError: no answer of "
+        "ERROR  run  daily_job  failed for 2026-11-20|AAPL to 2026-11-20|MSFT: RuntimeError: no answer of "
         "postgresql://***@db/x and *** and ***"
     )
     run()
@@ -297,7 +297,7 @@ def test_each_session_of_a_rectangle_has_its_alert_and_is_resolved_by_a_check_th
     assert titles(receiver)[2:] == ["LDTM 2026-11-19: 1 resolved"]
 
 
-DAILY_RUN = OF_SESSION | {EVENING_TAG: str(SESSION)}
+DAILY_RUN = OF_SESSION | {DAILY_RUN_TAG: str(SESSION)}
 
 
 def test_a_daily_run_that_fails_all_night_is_notified_once_and_resolved_by_a_run_that_finishes(
@@ -308,13 +308,13 @@ def test_a_daily_run_that_fails_all_night_is_notified_once_and_resolved_by_a_run
         run(dies_of="the same bug", tags=DAILY_RUN)
         sensor()
     assert titles(receiver) == ["LDTM 2026-11-20: 1 error"]
-    run(tags=partition_range("2026-11-19|AAPL", "2026-11-19|MSFT") | {EVENING_TAG: "2026-11-19"})
+    run(tags=partition_range("2026-11-19|AAPL", "2026-11-19|MSFT") | {DAILY_RUN_TAG: "2026-11-19"})
     sensor()
     assert len(receiver.taken) == 1
     run(
         dies_of="2 partitions wait",
         waits=True,
-        tags=partition_range("2026-11-20|AAPL", "2026-11-23|MSFT") | {EVENING_TAG: "2026-11-23"},
+        tags=partition_range("2026-11-20|AAPL", "2026-11-23|MSFT") | {DAILY_RUN_TAG: "2026-11-23"},
     )
     sensor()
     assert titles(receiver)[1:] == ["LDTM 2026-11-20: 1 resolved"]
@@ -339,7 +339,7 @@ def test_a_run_that_repeats_one_whose_partitions_waited_is_notified_when_it_dies
     first = run(dies_of="2 partitions wait", waits=True, tags=DAILY_RUN)
     parent = instance.get_run_by_id(first.run_id)
     assert parent is not None
-    run(dies_of="killed", tags=DAILY_RUN | {WAITING_TAG: parent.tags[WAITING_TAG]})
+    run(dies_of="killed", tags=DAILY_RUN | {PENDING_RETRY_TAG: parent.tags[PENDING_RETRY_TAG]})
     sensor()
     assert titles(receiver) == ["LDTM 2026-11-20: 1 error"]
 
@@ -348,8 +348,8 @@ def test_a_run_that_repeats_one_whose_partitions_waited_is_notified_when_it_dies
     "tags",
     [
         partition_range("2026-02-30|AAPL", "2026-02-30|MSFT"),
-        partition_range("2026-11-20|AAPL", "2026-11-19|MSFT") | {EVENING_TAG: "2026-11-19"},
-        partition_range("0001-01-01|AAPL", "2026-11-20|MSFT") | {EVENING_TAG: "2026-11-20"},
+        partition_range("2026-11-20|AAPL", "2026-11-19|MSFT") | {DAILY_RUN_TAG: "2026-11-19"},
+        partition_range("0001-01-01|AAPL", "2026-11-20|MSFT") | {DAILY_RUN_TAG: "2026-11-20"},
         {"dagster/partition": "2026-13-01|AAPL"},
     ],
 )
@@ -414,7 +414,7 @@ def test_a_step_that_gives_its_reason_is_notified_in_its_own_words(
     run(dies_of="3 partitions failed, the others are recorded", fails_by_itself=True)
     sensor()
     [(_, body)] = receiver.messages
-    told = "ERROR  run  evening_job  failed for 2026-11-20|AAPL to 2026-11-20|MSFT: 3 partitions failed, the others are"
+    told = "ERROR  run  daily_job  failed for 2026-11-20|AAPL to 2026-11-20|MSFT: 3 partitions failed, the others are"
     assert told in body
 
 
@@ -458,7 +458,7 @@ def ticker_alert(ticker: str) -> Alert:
     )
 
 
-@pytest.mark.parametrize("job", ["evening_job", "retraining_job"])
+@pytest.mark.parametrize("job", ["daily_job", "retraining_job"])
 def test_a_notification_waits_for_a_daily_run_or_a_training_under_way_and_not_for_ever(
     sensor: Sensor, instance: dg.DagsterInstance, run: Run, receiver: Receiver, project: Project, job: str
 ) -> None:
@@ -602,12 +602,12 @@ def test_a_configuration_that_never_opened_fails_the_tick(instance: dg.DagsterIn
         sensor()
 
 
-@dg.sensor(name="watching", job_name="evening_job")
+@dg.sensor(name="watching", job_name="daily_job")
 def watching() -> dg.SkipReason:
     return dg.SkipReason("nothing to do")
 
 
-@dg.schedule(name="nightly", cron_schedule="0 0 * * *", job_name="evening_job")
+@dg.schedule(name="nightly", cron_schedule="0 0 * * *", job_name="daily_job")
 def nightly() -> dg.SkipReason:
     return dg.SkipReason("nothing to do")
 
@@ -727,7 +727,7 @@ def test_what_fails_of_many_sensors_is_found_in_as_many_statements_as_of_one(
         sent.append(str(arguments[2]))
 
     event.listen(Engine, "before_cursor_execute", count)
-    sensors = [dg.SensorDefinition(f"watching_{n}", evaluation_fn=watching, job_name="evening_job") for n in range(9)]
+    sensors = [dg.SensorDefinition(f"watching_{n}", evaluation_fn=watching, job_name="daily_job") for n in range(9)]
     for before, num in ((0, 1), (1, 9)):
         for sensor in sensors[before:num]:
             Ticks(instance, sensor.name, InstigatorType.SENSOR)(FAILS, FAILS)

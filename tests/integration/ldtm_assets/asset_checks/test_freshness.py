@@ -93,7 +93,7 @@ def test_after_the_deadline_what_is_missing_is_an_error_with_the_evening_and_the
         "models_are_fresh": (True, "WARN"),
     }
     assert shown(found["snapshots_are_fresh"]) == {
-        "evening": "2013-01-18",
+        "session": "2013-01-18",
         "deadline": "2013-01-22 14:30 UTC, over",
         "tickers": 60,
         "live": 0,
@@ -103,16 +103,16 @@ def test_after_the_deadline_what_is_missing_is_an_error_with_the_evening_and_the
         "came late": "\n".join(f"- {ticker}" for ticker in TICKERS[2:52]) + "\n- and 8 more",
         "num missing": 2,
         "missing": "- T000\n- T001",
-        "in trouble": {
+        "failing": {
             "2013-01-18": "tickers without a row of 2013-01-18: T000, T001; deadline 2013-01-22 14:30 UTC, over"
         },
-        "well": [],
+        "passing": [],
     }
     assert found["snapshots_are_fresh"].description == (
         "tickers without a row of 2013-01-18: T000, T001; deadline 2013-01-22 14:30 UTC, over"
     )
     assert shown(found["prices_are_fresh"])["num missing"] == 2
-    assert {str(shown(check)["evening"]) for check in found.values()} == {"2013-01-18"}
+    assert {str(shown(check)["session"]) for check in found.values()} == {"2013-01-18"}
     assert all(check.partition is None for check in found.values())
 
 
@@ -129,7 +129,7 @@ def test_before_the_deadline_a_person_gets_a_warning_about_the_newest_session(
     found = look()
     assert (found["snapshots_are_fresh"].passed, found["snapshots_are_fresh"].severity.value) == (False, "WARN")
     page = shown(found["snapshots_are_fresh"])
-    assert (page["evening"], page["live"], page["came late"], page["missing"]) == ("2013-01-18", 59, "none", "- T000")
+    assert (page["session"], page["live"], page["came late"], page["missing"]) == ("2013-01-18", 59, "none", "- T000")
     assert str(page["deadline"]).endswith("UTC, still to come")
     bring(ledger_rows, conn, "T000")
     assert all(check.passed for check in look().values())
@@ -198,13 +198,13 @@ def test_a_ticker_that_nobody_trained_on_its_new_bars_for_days_is_named_until_so
         "not trained and judged for 8 days although bars came: T003 never; "
         "see retraining_schedule and the runs of retraining_job"
     )
-    assert (found.description, shown(found)["in trouble"]) == (told, {"as a whole": told})
+    assert (found.description, shown(found)["failing"]) == (told, {"as a whole": told})
     judged = "insert into gate_verdict (ticker, trained_on, passed, rules) values (%s, %s, false, '[]')"
     conn.execute(judged, ("T003", FRIDAY))
     conn.commit()
     again = look(FRIDAY)["models_are_fresh"]
     assert again.passed
-    assert shown(again)["well"] == ["as a whole"]
+    assert shown(again)["passing"] == ["as a whole"]
 
 
 def test_one_check_can_be_executed_by_itself(look: Look) -> None:
@@ -270,10 +270,10 @@ def test_an_evening_on_which_every_ticker_abstained_is_a_warning_of_its_own(
     conn.commit()
     found = look(FRIDAY, only="snapshots_are_fresh")["snapshots_are_fresh"]
     assert (found.passed, found.severity.value) == (False, "WARN")
-    assert shown(found)["in trouble"] == {
-        "speech": "all 60 tickers abstained on 2013-01-18: `ldtm registry list` says why"
+    assert shown(found)["failing"] == {
+        "forecasts": "all 60 tickers abstained on 2013-01-18: `ldtm registry list` says why"
     }
-    assert shown(found)["well"] == ["2013-01-18"]
+    assert shown(found)["passing"] == ["2013-01-18"]
 
 
 def test_an_evening_on_which_somebody_spoke_is_well(look: Look, ledger_rows: LedgerRows, conn: Connection) -> None:
@@ -283,4 +283,4 @@ def test_an_evening_on_which_somebody_spoke_is_well(look: Look, ledger_rows: Led
     conn.commit()
     found = look(FRIDAY, only="snapshots_are_fresh")["snapshots_are_fresh"]
     assert found.passed
-    assert shown(found)["well"] == ["2013-01-18", "speech"]
+    assert shown(found)["passing"] == ["2013-01-18", "forecasts"]

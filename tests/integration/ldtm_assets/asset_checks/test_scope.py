@@ -8,11 +8,11 @@ from typing import cast
 import dagster as dg
 import pytest
 
-from ldtm_assets.asset_checks.daily_run import ARRIVED, COMPLETE, QUARANTINE, evening_checks
-from ldtm_assets.asset_checks.leakage import FORESIGHT, HINDSIGHT, leakage_checks
-from ldtm_assets.asset_checks.scope import IN_TROUBLE, WELL
+from ldtm_assets.asset_checks.daily_run import COMPLETE, FILLED, QUARANTINE, daily_run_checks
+from ldtm_assets.asset_checks.leakage import LOOK_AHEAD, POINT_IN_TIME, leakage_checks
+from ldtm_assets.asset_checks.scope import FAILING, PASSING
 from ldtm_assets.asset_checks.training import training_check
-from ldtm_assets.partitions import Cell
+from ldtm_assets.partitions import DailyPartition
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
@@ -42,19 +42,21 @@ def project(settings: Settings, database: Database) -> Project:
 
 
 def said(result: dg.AssetCheckResult) -> tuple[bool, object, object]:
-    trouble, well = result.metadata[IN_TROUBLE], result.metadata[WELL]
+    trouble, well = result.metadata[FAILING], result.metadata[PASSING]
     assert isinstance(trouble, dg.JsonMetadataValue)
     assert isinstance(well, dg.JsonMetadataValue)
     return bool(result.passed), trouble.data, well.data
 
 
-def evaluate(project: Project, name: str, *cells: Cell, waiting: Collection[str] = ()) -> tuple[bool, object, object]:
-    [result] = evening_checks(Asked.of(name), project, cells, [], waiting)
+def evaluate(
+    project: Project, name: str, *partitions: DailyPartition, waiting: Collection[str] = ()
+) -> tuple[bool, object, object]:
+    [result] = daily_run_checks(Asked.of(name), project, partitions, [], waiting)
     return said(result)
 
 
-def both(session: date) -> list[Cell]:
-    return [Cell(session, "AAPL"), Cell(session, "MSFT")]
+def both(session: date) -> list[DailyPartition]:
+    return [DailyPartition(session, "AAPL"), DailyPartition(session, "MSFT")]
 
 
 def test_a_run_of_one_ticker_passes_and_its_session_is_well_when_all_its_tickers_are(
@@ -65,7 +67,7 @@ def test_a_run_of_one_ticker_passes_and_its_session_is_well_when_all_its_tickers
         ledger_rows.forecast(ticker, THURSDAY)
     ledger_rows.forecast("AAPL", FRIDAY)
     conn.commit()
-    assert evaluate(project, COMPLETE, Cell(FRIDAY, "AAPL")) == (True, {}, [])
+    assert evaluate(project, COMPLETE, DailyPartition(FRIDAY, "AAPL")) == (True, {}, [])
     assert evaluate(project, COMPLETE, *both(THURSDAY), *both(FRIDAY)) == (
         False,
         {"2013-01-18": "1: no row of MSFT"},
@@ -73,7 +75,7 @@ def test_a_run_of_one_ticker_passes_and_its_session_is_well_when_all_its_tickers
     )
     ledger_rows.forecast("MSFT", FRIDAY)
     conn.commit()
-    assert evaluate(project, COMPLETE, Cell(FRIDAY, "MSFT")) == (True, {}, ["2013-01-18"])
+    assert evaluate(project, COMPLETE, DailyPartition(FRIDAY, "MSFT")) == (True, {}, ["2013-01-18"])
 
 
 def test_a_ticker_whose_record_has_not_begun_keeps_no_session_from_being_well(
@@ -84,11 +86,11 @@ def test_a_ticker_whose_record_has_not_begun_keeps_no_session_from_being_well(
     ledger_rows.forecast("AAPL", THURSDAY)
     ledger_rows.forecast("MSFT", FRIDAY)
     conn.commit()
-    assert evaluate(project, COMPLETE, Cell(THURSDAY, "AAPL")) == (True, {}, ["2013-01-17"])
+    assert evaluate(project, COMPLETE, DailyPartition(THURSDAY, "AAPL")) == (True, {}, ["2013-01-17"])
 
 
 def test_rows_that_wait_to_be_tried_again_are_missing_and_no_trouble(project: Project, conn: Connection) -> None:
-    waiting = [cell.key for cell in both(FRIDAY)]
+    waiting = [partition.key for partition in both(FRIDAY)]
     assert evaluate(project, COMPLETE, *both(FRIDAY), waiting=waiting) == (False, {}, [])
     assert evaluate(project, COMPLETE, *both(FRIDAY), waiting=waiting[:1]) == (
         False,
@@ -106,8 +108,8 @@ def test_a_bar_in_quarantine_keeps_its_session_from_being_well_whoever_is_looked
         (FRIDAY,),
     )
     conn.commit()
-    assert evaluate(project, QUARANTINE, Cell(FRIDAY, "AAPL")) == (True, {}, [])
-    assert evaluate(project, QUARANTINE, Cell(FRIDAY, "MSFT"), Cell(THURSDAY, "MSFT")) == (
+    assert evaluate(project, QUARANTINE, DailyPartition(FRIDAY, "AAPL")) == (True, {}, [])
+    assert evaluate(project, QUARANTINE, DailyPartition(FRIDAY, "MSFT"), DailyPartition(THURSDAY, "MSFT")) == (
         False,
         {"2013-01-18": "1: MSFT: high < low"},
         ["2013-01-17"],
@@ -117,23 +119,23 @@ def test_a_bar_in_quarantine_keeps_its_session_from_being_well_whoever_is_looked
 def test_actuals_are_well_when_the_newest_session_was_looked_at(
     project: Project, ledger_rows: LedgerRows, conn: Connection
 ) -> None:
-    assert evaluate(project, ARRIVED, *both(THURSDAY)) == (True, {}, [])
-    assert evaluate(project, ARRIVED, *both(FRIDAY)) == (True, {}, ["as a whole"])
+    assert evaluate(project, FILLED, *both(THURSDAY)) == (True, {}, [])
+    assert evaluate(project, FILLED, *both(FRIDAY)) == (True, {}, ["as a whole"])
     ledger_rows.forecast("AAPL", THURSDAY)
     conn.commit()
-    assert evaluate(project, ARRIVED, *both(FRIDAY)) == (
+    assert evaluate(project, FILLED, *both(FRIDAY)) == (
         False,
         {"as a whole": "1 actuals without a bar: AAPL 2013-01-17, next day: no bar of 2013-01-18"},
         [],
     )
 
 
-@pytest.mark.parametrize("name", [FORESIGHT, HINDSIGHT])
+@pytest.mark.parametrize("name", [LOOK_AHEAD, POINT_IN_TIME])
 def test_a_sample_of_some_tickers_does_not_say_that_a_session_is_well(
     project: Project, calendar: Calendar, name: str
 ) -> None:
-    for cells, well in ((both(FRIDAY)[:1], []), (both(FRIDAY), ["2013-01-18"])):
-        [result] = leakage_checks(Asked.of(name), project, calendar, cells)
+    for partitions, well in ((both(FRIDAY)[:1], []), (both(FRIDAY), ["2013-01-18"])):
+        [result] = leakage_checks(Asked.of(name), project, calendar, partitions)
         assert said(result) == (True, {}, well)
 
 

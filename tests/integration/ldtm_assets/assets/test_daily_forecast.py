@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from ldtm_assets.definitions import definitions_for
-from ldtm_assets.jobs import EVENING_ASSETS
+from ldtm_assets.jobs import DAILY_ASSETS
 from ldtm_assets.partitions import partition_range
 from ldtm_lib.audit.verify import verify
 from ldtm_lib.database.connection import Connection, Database
@@ -95,11 +95,11 @@ def test_an_evening_of_departed_tickers_alone_succeeds_with_its_checks(evening: 
     assert result.success
     assert {check.check_name for check in result.get_asset_check_evaluations()} == {
         "no_bar_in_quarantine",
-        "windows_know_no_future",
-        "no_forecast_saw_later_bars",
-        "active_models_hold_up",
+        "windows_have_no_look_ahead",
+        "forecasts_are_point_in_time",
+        "active_models_are_not_degraded",
         "every_ticker_has_a_row",
-        "every_due_actual_came",
+        "every_due_actual_is_filled",
         "record_is_intact",
         "seals_are_published",
     }
@@ -113,7 +113,7 @@ def test_only_the_tickers_that_are_named_are_worked_on_and_shown_as_materialized
 ) -> None:
     result = evening("2013-01-31", until="2013-02-01", only=["MSFT"])
     assert result.success
-    for asset in EVENING_ASSETS:
+    for asset in DAILY_ASSETS:
         assert _materialized(result, asset) == {"2013-01-31|MSFT", "2013-02-01|MSFT"}
     rows = conn.execute("select run_date::text, ticker from snapshot order by run_date").fetchall()
     assert rows == [("2013-01-31", "MSFT"), ("2013-02-01", "MSFT")]
@@ -145,8 +145,8 @@ def test_a_run_that_failed_for_its_partitions_alone_says_how_many(evening: Eveni
     failed, whole = evening("2013-02-01", source="files"), evening("2013-02-01")
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
         runs = {run.run_id: run for run in instance.get_runs()}
-    assert runs[failed.run_id].tags["ldtm/partitions_waiting"] == f"{failed.run_id} 2"
-    assert "ldtm/partitions_waiting" not in runs[whole.run_id].tags
+    assert runs[failed.run_id].tags["ldtm/partitions_pending_retry"] == f"{failed.run_id} 2"
+    assert "ldtm/partitions_pending_retry" not in runs[whole.run_id].tags
 
 
 def test_simulated_evenings_and_parts_of_one_are_no_attempts(evening: Evening, conn: Connection) -> None:
@@ -162,7 +162,7 @@ def test_two_runs_of_the_same_cells_at_once_leave_one_row_each_and_an_intact_rec
     monkeypatch.setenv("LDTM_DATABASE_URL", database.url)
     config = tmp_path / "universe.toml"
     config.write_text(CONFIG.format(source="sample", more="", last="2013-03-01"))
-    job = definitions_for(load_settings(config), calendar).resolve_job_def("evening_job")
+    job = definitions_for(load_settings(config), calendar).resolve_job_def("daily_job")
     together = threading.Barrier(2)
 
     def run(session: str) -> bool:

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from ldtm_assets.assets.prices import bring_prices
-from ldtm_assets.partitions import Cell
+from ldtm_assets.partitions import DailyPartition
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.prices.splits import Split, adjust
 from ldtm_lib.prices.stored_bars import current_bars
@@ -44,8 +44,8 @@ class FileInstallation:
         there = [n for n in range(last + 1) if n not in without]
         file = self.project.settings.path.parent / "data" / "bars" / "AAPL.csv"
         self.now[there].drop("ticker").write_csv(file)
-        cells = [Cell(self.sessions[n], "AAPL") for n in at]
-        return dict(bring_prices(self.project, self.calendar, cells).failed)
+        partitions = [DailyPartition(self.sessions[n], "AAPL") for n in at]
+        return dict(bring_prices(self.project, self.calendar, partitions).failed)
 
     def stored(self) -> list[tuple[int, float]]:
         """The position of each stored session, and its close over what the source says today."""

@@ -54,7 +54,7 @@ def evening(
     def run(session: str, publish: str = "") -> Checks:
         config = tmp_path / "universe.toml"
         config.write_text(CONFIG.format(publish=publish))
-        job = definitions_for(load_settings(config), calendar).resolve_job_def("evening_job")
+        job = definitions_for(load_settings(config), calendar).resolve_job_def("daily_job")
         result = job.execute_in_process(
             instance=instance,
             tags=partition_range(f"{session}|AAPL", f"{session}|MSFT"),

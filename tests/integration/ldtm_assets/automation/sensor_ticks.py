@@ -11,7 +11,7 @@ import dagster as dg
 import psycopg
 import pytest
 
-from ldtm_assets.automation.dead_runs import PROCESS_TAG, own_mark
+from ldtm_assets.automation.dead_runs import PROCESS_TAG, process_tag
 from ldtm_cli.services import dagster_environment
 from ldtm_lib.database.connection import Database
 from ldtm_lib.project import Project
@@ -69,9 +69,9 @@ def range_of(asked: Tick) -> tuple[str, str]:
     return asked.tags["dagster/asset_partition_range_start"], asked.tags["dagster/asset_partition_range_end"]
 
 
-def mark_of_a_dead_process(run_id: str) -> dict[str, str]:
+def identity_of_a_dead_process(run_id: str) -> dict[str, str]:
     """The tag of a run whose process has ended on this machine."""
     gone = subprocess.Popen(["true"])
-    mark = own_mark(run_id)[PROCESS_TAG].replace(f" {os.getpid()} ", f" {gone.pid} ")
+    mark = process_tag(run_id)[PROCESS_TAG].replace(f" {os.getpid()} ", f" {gone.pid} ")
     gone.wait()
     return {PROCESS_TAG: mark}

@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 from dagster._core.definitions.run_request import InstigatorType
 
-from ldtm_assets.automation.catch_up import catch_up_sensor, evening_watch_sensor
+from ldtm_assets.automation.catch_up import catch_up_sensor, deadline_sensor
 from ldtm_assets.automation.new_bars import new_bars_sensor
 from ldtm_lib.daily_run.attempts import begin, finish
 from ldtm_lib.database.connection import Connection
@@ -22,9 +22,9 @@ from tests.integration.ledger_rows import LedgerRows
 
 def tried(conn: Connection, reasons: dict[str, str], at: datetime, session: date = FRIDAY) -> None:
     """An attempt at tickers, at a moment, which was not enough."""
-    cells = {(session, ticker): reason for ticker, reason in reasons.items()}
-    begin(conn, cells)
-    finish(conn, done=[], failed=cells)
+    partitions = {(session, ticker): reason for ticker, reason in reasons.items()}
+    begin(conn, partitions)
+    finish(conn, done=[], failed=partitions)
     conn.execute("update evening_attempt set last_attempt_at = %s where ticker = any (%s)", (at, list(reasons)))
     conn.commit()
 
@@ -53,13 +53,13 @@ def test_dagster_takes_the_whole_of_its_configuration(instance: dg.DagsterInstan
     queue = instance.get_concurrency_config().run_queue_config
     assert queue is not None
     assert {limit["key"]: limit["limit"] for limit in queue.tag_concurrency_limits} == {
-        "ldtm/evening": 1,
-        "ldtm/turn": 1,
+        "ldtm/daily_run": 1,
+        "ldtm/concurrency_group": 1,
     }
 
 
 def test_it_leaves_the_evening_to_its_schedule_for_five_minutes(tick: Callable[..., Tick]) -> None:
-    assert tick(catch_up_sensor, EVENING + 4 * MINUTE) == "nothing is due; 5 cells wait"
+    assert tick(catch_up_sensor, EVENING + 4 * MINUTE) == "nothing is due; 5 partitions wait"
     asked = tick(catch_up_sensor, EVENING + 5 * MINUTE)
     assert range_of(asked) == ("2026-11-20|AAPL", "2026-11-20|MSFT")
     assert isinstance(asked, dg.RunRequest)
@@ -73,7 +73,7 @@ def test_only_tickers_whose_wait_is_over_are_tried_again(
         LedgerRows(conn, calendar).abstention(ticker, FRIDAY)
     tried(conn, {"FB": "no bar of FB"}, EVENING)
     tried(conn, {"IBM": "no bar of IBM"}, EVENING + 10 * MINUTE)
-    assert tick(catch_up_sensor, EVENING + MINUTE) == "nothing is due; 2 cells wait"
+    assert tick(catch_up_sensor, EVENING + MINUTE) == "nothing is due; 2 partitions wait"
     asked = tick(catch_up_sensor, EVENING + 3 * MINUTE)
     assert range_of(asked) == ("2026-11-20|FB", "2026-11-20|FB")
     asked = tick(catch_up_sensor, EVENING + 12 * MINUTE)
@@ -130,7 +130,7 @@ def test_a_bar_that_was_imported_makes_its_cell_due_after_the_open_too(
     for ticker in project.settings.tickers:
         LedgerRows(conn, calendar).abstention(ticker, FRIDAY)
     tried(conn, {"IBM": "no bar of IBM"}, after_the_open)
-    assert tick(catch_up_sensor, after_the_open + 60 * MINUTE) == "nothing is due; 1 cells wait"
+    assert tick(catch_up_sensor, after_the_open + 60 * MINUTE) == "nothing is due; 1 partitions wait"
     LedgerRows(conn, calendar).bar("IBM", FRIDAY, 100)
     conn.commit()
     assert range_of(tick(catch_up_sensor, after_the_open + 60 * MINUTE)) == ("2026-11-20|IBM",) * 2
@@ -143,8 +143,8 @@ def test_the_watch_notices_who_will_miss_the_open_though_nothing_else_runs(
     conn.commit()
     an_hour_before = calendar.opens_at(date(2026, 11, 23)) - 60 * MINUTE
     nobody, somebody = "0 tickers need a person; 0 alerts resolved", "1 tickers need a person; 0 alerts resolved"
-    assert [tick(evening_watch_sensor, an_hour_before + n * MINUTE) for n in (-300, 0, 4)] == [nobody] * 3
-    assert tick(evening_watch_sensor, an_hour_before + 5 * MINUTE) == somebody
+    assert [tick(deadline_sensor, an_hour_before + n * MINUTE) for n in (-300, 0, 4)] == [nobody] * 3
+    assert tick(deadline_sensor, an_hour_before + 5 * MINUTE) == somebody
     assert conn.execute("select key from trouble").fetchall() == [("deadline/2026-11-20/IBM",)]
 
 
@@ -157,11 +157,11 @@ def test_a_file_that_was_changed_since_the_start_launches_nothing_and_people_hea
     said = "partitions of universe.toml changed since Dagster was started; nothing is launched until `ldtm down"
     for sensor in (catch_up_sensor, new_bars_sensor):
         assert str(tick(sensor, late, began_with)).startswith(said)
-    assert said in str(tick(evening_watch_sensor, late, began_with))
+    assert said in str(tick(deadline_sensor, late, began_with))
     assert conn.execute("select key, ended_at from trouble").fetchall() == [("settings/changed", None)]
     conn.commit()
     assert isinstance(tick(catch_up_sensor, late), dg.RunRequest), "started again"
-    assert tick(evening_watch_sensor, late) == "0 tickers need a person; 0 alerts resolved"
+    assert tick(deadline_sensor, late) == "0 tickers need a person; 0 alerts resolved"
     assert conn.execute("select count(*) from trouble where ended_at is null").fetchone() == (0,)
 
 
@@ -188,7 +188,7 @@ def test_the_watch_goes_by_what_the_file_says_now(
     began_with = project.settings.replace(tickers=(*project.settings.tickers, "OLD"))
     tried(conn, dict.fromkeys(("IBM", "OLD"), "no bar"), EVENING)
     an_hour_before = datetime(2026, 11, 23, 8, 30, tzinfo=ZoneInfo("America/New_York"))
-    tick(evening_watch_sensor, an_hour_before, began_with)
+    tick(deadline_sensor, an_hour_before, began_with)
     deadlines = conn.execute("select subject from trouble where kind = 'deadline'").fetchall()
     assert deadlines == [("IBM",)]
 
@@ -201,6 +201,6 @@ def test_what_launches_runs_is_on_where_automation_is_and_the_watch_always(
     launching = [sensor(lambda: project, settings, calendar) for sensor in (catch_up_sensor, new_bars_sensor)]
     found = {sensor.default_status for sensor in launching}
     assert found == {dg.DefaultSensorStatus.RUNNING if is_on else dg.DefaultSensorStatus.STOPPED}
-    watch = evening_watch_sensor(lambda: project, settings, calendar)
+    watch = deadline_sensor(lambda: project, settings, calendar)
     assert watch.default_status == dg.DefaultSensorStatus.RUNNING
     assert not watch.has_jobs

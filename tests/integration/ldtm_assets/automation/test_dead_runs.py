@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 from dagster._daemon.types import DaemonHeartbeat
 
-from ldtm_assets.automation.dead_runs import PROCESS_TAG, bury_dead_runs, mark_of, own_mark
+from ldtm_assets.automation.dead_runs import PROCESS_TAG, process_identity, process_tag, reap_dead_runs
 
 STARTED = dg.DagsterRunStatus.STARTED
 
@@ -30,9 +30,9 @@ def started(instance: dg.DagsterInstance, tags: dict[str, str]) -> str:
     return run_id
 
 
-def mark_of_a_killed_process() -> str:
+def identity_of_a_killed_process() -> str:
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    mark = mark_of(process.pid)
+    mark = process_identity(process.pid)
     process.kill()
     process.communicate()
     assert mark is not None
@@ -40,16 +40,16 @@ def mark_of_a_killed_process() -> str:
 
 
 def test_only_runs_whose_process_is_gone_are_buried_while_dagster_runs(instance: dg.DagsterInstance) -> None:
-    mark = mark_of_a_killed_process()
+    mark = identity_of_a_killed_process()
     dead = started(instance, {})
     instance.add_run_tags(dead, {PROCESS_TAG: f"{dead} {mark}"})
     alive = started(instance, {})
-    instance.add_run_tags(alive, own_mark(alive))
+    instance.add_run_tags(alive, process_tag(alive))
     unmarked = started(instance, {})
     tried_again = started(instance, {PROCESS_TAG: f"{dead} {mark}"})
     elsewhere = started(instance, {})
     instance.add_run_tags(elsewhere, {PROCESS_TAG: f"{elsewhere} another-boot/pid:[1] 1 1"})
-    assert bury_dead_runs(instance, dagster_is_running=True) == [dead]
+    assert reap_dead_runs(instance, dagster_is_running=True) == [dead]
     assert {run.run_id for run in instance.get_runs(dg.RunsFilter(statuses=[STARTED]))} == {
         alive,
         unmarked,
@@ -60,14 +60,14 @@ def test_only_runs_whose_process_is_gone_are_buried_while_dagster_runs(instance:
 
 def test_where_no_dagster_runs_only_marked_processes_are_alive(instance: dg.DagsterInstance) -> None:
     alive = started(instance, {})
-    instance.add_run_tags(alive, own_mark(alive))
+    instance.add_run_tags(alive, process_tag(alive))
     unmarked = started(instance, {})
-    assert bury_dead_runs(instance, dagster_is_running=False) == [unmarked]
+    assert reap_dead_runs(instance, dagster_is_running=False) == [unmarked]
 
 
 def other_mark(**of: str) -> str:
     """The mark of a process elsewhere: of this one's, with another boot, namespace or host."""
-    machine, pid, start = (mark_of(os.getpid()) or "").split()
+    machine, pid, start = (process_identity(os.getpid()) or "").split()
     parts = dict(zip(("boot", "namespace", "host"), machine.split("/"), strict=True)) | of
     return f"{'/'.join(part for part in parts.values() if part)} {pid} {start}"
 
@@ -79,7 +79,7 @@ def test_a_run_of_before_a_reboot_or_a_restart_of_the_container_is_dead_whatever
     left_behind = started(instance, {})
     instance.add_run_tags(left_behind, {PROCESS_TAG: f"{left_behind} {other_mark(**of)}"})
     instance.add_daemon_heartbeat(DaemonHeartbeat(time.time() - 25, "SENSOR", "a", []))
-    assert bury_dead_runs(instance, dagster_is_running=True) == [left_behind]
+    assert reap_dead_runs(instance, dagster_is_running=True) == [left_behind]
 
 
 def test_a_run_that_was_launched_into_a_container_of_its_own_is_alive_while_dagster_runs(tmp_path: Path) -> None:
@@ -88,25 +88,25 @@ def test_a_run_that_was_launched_into_a_container_of_its_own_is_alive_while_dags
     beside, before = started(instance, {}), started(instance, {})
     instance.add_run_tags(beside, {PROCESS_TAG: f"{beside} {other_mark(namespace='pid:[1]')}"})
     instance.add_run_tags(before, {PROCESS_TAG: f"{before} {other_mark(boot='before-the-power-cut')}"})
-    assert bury_dead_runs(instance, dagster_is_running=True) == [before]
+    assert reap_dead_runs(instance, dagster_is_running=True) == [before]
 
 
 def test_a_run_of_another_host_is_alive_while_dagster_runs(instance: dg.DagsterInstance) -> None:
     elsewhere = started(instance, {})
     instance.add_run_tags(elsewhere, {PROCESS_TAG: f"{elsewhere} {other_mark(boot='another', host='another')}"})
-    assert bury_dead_runs(instance, dagster_is_running=True) == []
-    assert bury_dead_runs(instance, dagster_is_running=False) == [elsewhere]
+    assert reap_dead_runs(instance, dagster_is_running=True) == []
+    assert reap_dead_runs(instance, dagster_is_running=False) == [elsewhere]
 
 
 def test_marks_without_a_host_are_read(instance: dg.DagsterInstance) -> None:
     alive, dead, unknown = (started(instance, {}) for _ in range(3))
     boot_of_before = other_mark(boot="another", host="")
-    killed, _, process = mark_of_a_killed_process().partition(" ")
+    killed, _, process = identity_of_a_killed_process().partition(" ")
     for run_id, mark in (
         (alive, other_mark(host="")),
         (dead, f"{killed.rpartition('/')[0]} {process}"),
         (unknown, boot_of_before),
     ):
         instance.add_run_tags(run_id, {PROCESS_TAG: f"{run_id} {mark}"})
-    assert bury_dead_runs(instance, dagster_is_running=True) == [dead]
-    assert bury_dead_runs(instance, dagster_is_running=False) == [unknown]
+    assert reap_dead_runs(instance, dagster_is_running=True) == [dead]
+    assert reap_dead_runs(instance, dagster_is_running=False) == [unknown]

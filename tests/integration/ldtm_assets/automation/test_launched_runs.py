@@ -1,4 +1,4 @@
-"""From an errand to its run and back to the tables: what a run was launched for is not due again at once."""
+"""From an item to its run and back to the tables: what a run was launched for is not due again at once."""
 
 import itertools
 from datetime import UTC, date, datetime, timedelta
@@ -10,8 +10,8 @@ import pytest
 from ldtm_assets.automation.run_requests import run_for
 from ldtm_assets.definitions import definitions_for
 from ldtm_assets.partitions import corners_asked_for
-from ldtm_lib.daily_run.backlog import due_at, next_errand
-from ldtm_lib.daily_run.pending_partitions import open_cells
+from ldtm_lib.daily_run.backlog import due_at, next_backlog_item
+from ldtm_lib.daily_run.pending_partitions import pending_partitions
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import load_settings
@@ -65,21 +65,21 @@ def test_after_the_run_of_an_errand_none_of_its_cells_is_due_at_the_same_moment(
         f"tickers = {list(TICKERS)}\n[retired]\n{left}\n[source]\nkind = 'files'\nfolder = 'bars'\nbasis = 'adjusted'"
     )
     settings = load_settings(config)
-    job = definitions_for(settings, calendar).resolve_job_def("evening_job")
+    job = definitions_for(settings, calendar).resolve_job_def("daily_job")
     moment, num_runs = datetime.now(UTC), 0
 
     def due() -> set[str]:
-        found = open_cells(conn, settings, calendar, moment)
+        found = pending_partitions(conn, settings, calendar, moment)
         conn.commit()
-        return {cell.ticker for cell in found if due_at(cell, settings.automation) <= moment}
+        return {partition.ticker for partition in found if due_at(partition, settings.automation) <= moment}
 
     assert {ticker for ticker, state in TICKERS.items() if state[:2] == ("in the universe", "never")} <= due()
     while due():
-        cells = open_cells(conn, settings, calendar, moment)
-        errand = next_errand(cells, calendar=calendar, moment=moment, config=settings.automation)
+        partitions = pending_partitions(conn, settings, calendar, moment)
+        item = next_backlog_item(partitions, calendar=calendar, moment=moment, config=settings.automation)
         conn.commit()
-        assert errand is not None
-        asked = run_for(errand, settings, calendar, moment)
+        assert item is not None
+        asked = run_for(item, settings, calendar, moment)
         with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
             job.execute_in_process(
                 instance=instance,
@@ -90,6 +90,6 @@ def test_after_the_run_of_an_errand_none_of_its_cells_is_due_at_the_same_moment(
         corners = corners_asked_for(asked.tags)
         assert corners is not None
         again = {ticker for ticker in due() if corners[0].ticker <= ticker <= corners[1].ticker}
-        assert not again & set(errand.tickers), {ticker: TICKERS[ticker] for ticker in again}
+        assert not again & set(item.tickers), {ticker: TICKERS[ticker] for ticker in again}
         num_runs += 1
         assert num_runs < NUM_RUNS

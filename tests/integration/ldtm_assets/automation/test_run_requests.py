@@ -1,4 +1,4 @@
-"""When an errand becomes a run, and when it had better wait: for an evening on its way, but not near the open."""
+"""When an item becomes a run, and when it had better wait: for an evening on its way, but not near the open."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -18,7 +18,7 @@ from tests.integration.ldtm_assets.automation.sensor_ticks import (
     FRIDAY,
     MINUTE,
     Tick,
-    mark_of_a_dead_process,
+    identity_of_a_dead_process,
     range_of,
 )
 from tests.integration.ledger_rows import LedgerRows
@@ -40,7 +40,7 @@ def test_nothing_is_launched_while_an_evening_is_on_its_way(
         run = create_run_for_test(instance, job_name="__ASSET_JOB", status=status, asset_selection=chosen, tags=same)
     else:
         tags = partition_range("2026-11-20|AAPL", "2026-11-20|MSFT")
-        run = create_run_for_test(instance, job_name="evening_job", status=status, tags=tags)
+        run = create_run_for_test(instance, job_name="daily_job", status=status, tags=tags)
     said = tick(catch_up_sensor, EVENING + 60 * MINUTE)
     assert said == f"run {run.run_id} of an evening is {status.value.lower()}"
     instance.report_run_canceled(run)
@@ -82,7 +82,7 @@ def test_nobody_waits_for_what_a_person_runs_when_the_open_is_near(
     tick: Callable[..., Tick], instance: dg.DagsterInstance
 ) -> None:
     tags = partition_range("2026-10-01|AAPL", "2026-11-20|MSFT")
-    backfill = create_run_for_test(instance, job_name="evening_job", status=dg.DagsterRunStatus.STARTED, tags=tags)
+    backfill = create_run_for_test(instance, job_name="daily_job", status=dg.DagsterRunStatus.STARTED, tags=tags)
     assert backfill.run_id in str(tick(catch_up_sensor, EVENING + 60 * MINUTE))
     on_monday = datetime(2026, 11, 23, 1, 31, tzinfo=ZoneInfo("America/New_York"))
     assert backfill.run_id in str(tick(catch_up_sensor, on_monday - 2 * MINUTE)), "eight hours before the open"
@@ -93,9 +93,9 @@ def test_a_run_whose_process_is_gone_is_buried_and_stands_in_nobodys_way(
     tick: Callable[..., Tick], instance: dg.DagsterInstance
 ) -> None:
     dead = create_run_for_test(
-        instance, job_name="evening_job", status=dg.DagsterRunStatus.STARTED, tags={"ldtm/evening": "2026-11-20"}
+        instance, job_name="daily_job", status=dg.DagsterRunStatus.STARTED, tags={"ldtm/daily_run": "2026-11-20"}
     )
-    instance.add_run_tags(dead.run_id, mark_of_a_dead_process(dead.run_id))
+    instance.add_run_tags(dead.run_id, identity_of_a_dead_process(dead.run_id))
     launched_at = datetime.now(UTC) + 60 * MINUTE
     assert isinstance(tick(catch_up_sensor, launched_at), dg.RunRequest)
     run = instance.get_run_by_id(dead.run_id)
@@ -109,15 +109,15 @@ def test_an_evening_in_the_queue_behind_a_training_makes_room_for_one_that_goes_
     nowhere = GrpcServerCodeLocationOrigin(host="localhost", port=1)
     queued = create_run_for_test(
         instance,
-        job_name="evening_job",
-        tags={"ldtm/evening": "2026-11-19", "ldtm/turn": "evening"},
+        job_name="daily_job",
+        tags={"ldtm/daily_run": "2026-11-19", "ldtm/concurrency_group": "daily_run"},
         status=dg.DagsterRunStatus.QUEUED,
-        remote_job_origin=RemoteRepositoryOrigin(nowhere, "nothing").get_job_origin("evening_job"),
+        remote_job_origin=RemoteRepositoryOrigin(nowhere, "nothing").get_job_origin("daily_job"),
     )
     assert "is queued" in str(tick(catch_up_sensor, EVENING + 60 * MINUTE))
     asked = tick(catch_up_sensor, datetime(2026, 11, 23, 8, 0, tzinfo=ZoneInfo("America/New_York")))
     assert isinstance(asked, dg.RunRequest), asked
-    assert "ldtm/turn" not in asked.tags
+    assert "ldtm/concurrency_group" not in asked.tags
     run = instance.get_run_by_id(queued.run_id)
     assert run is not None
     assert run.status == dg.DagsterRunStatus.CANCELED
@@ -129,7 +129,7 @@ def test_runs_that_die_before_they_begin_come_ever_more_slowly(
     waits: list[timedelta] = []
     for _ in range(6):
         died = create_run_for_test(
-            instance, job_name="evening_job", status=dg.DagsterRunStatus.FAILURE, tags={"ldtm/evening": "2026-11-20"}
+            instance, job_name="daily_job", status=dg.DagsterRunStatus.FAILURE, tags={"ldtm/daily_run": "2026-11-20"}
         )
         record = instance.get_run_record_by_id(died.run_id)
         assert record is not None

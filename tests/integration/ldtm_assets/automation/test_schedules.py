@@ -13,15 +13,15 @@ from dagster._utils.schedules import schedule_execution_time_iterator
 
 from ldtm_assets.automation.run_requests import TRAINING_TAKES_AT_MOST, run_for
 from ldtm_assets.automation.schedules import schedules_of
-from ldtm_assets.jobs import JOBS, TURN_TAG
+from ldtm_assets.jobs import CONCURRENCY_GROUP_TAG, JOBS
 from ldtm_lib.daily_run.attempts import begin
-from ldtm_lib.daily_run.backlog import Errand
+from ldtm_lib.daily_run.backlog import BacklogItem
 from ldtm_lib.database.connection import Database
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import AutomationConfig, Settings
 from tests.integration.daily_run.attempt_rows import begin_in_time
-from tests.integration.ldtm_assets.automation.sensor_ticks import mark_of_a_dead_process
+from tests.integration.ldtm_assets.automation.sensor_ticks import identity_of_a_dead_process
 from tests.integration.ledger_rows import LedgerRows
 from tests.repository import REPOSITORY
 
@@ -36,7 +36,7 @@ def project(settings: Settings, database: Database) -> Project:
     return Project(settings=settings, home=settings.path.parent, database=database)
 
 
-def evening_of(day: date) -> datetime:
+def daily_run_start(day: date) -> datetime:
     return datetime(day.year, day.month, day.day, 18, 15, tzinfo=NEW_YORK)
 
 
@@ -75,36 +75,36 @@ def range_of(asked: dg.RunRequest | dg.SkipReason) -> tuple[str, str]:
     ids=["friday", "early close", "before summer time", "in summer time", "before winter time", "in winter time"],
 )
 def test_a_session_is_one_run_for_all_tickers(project: Project, calendar: Calendar, day: date) -> None:
-    asked = ask(project, calendar, "evening_schedule", evening_of(day))
+    asked = ask(project, calendar, "daily_schedule", daily_run_start(day))
     assert range_of(asked) == (f"{day}|AAPL", f"{day}|MSFT")
     assert isinstance(asked, dg.RunRequest)
     assert asked.run_config == {}
-    assert asked.tags["ldtm/evening"] == day.isoformat()
+    assert asked.tags["ldtm/daily_run"] == day.isoformat()
 
 
 @pytest.mark.parametrize("changed_on", [date(2026, 3, 8), date(2026, 11, 1)])
 def test_an_evening_is_at_a_quarter_past_six_on_both_sides_of_a_change_of_the_clocks(
     project: Project, calendar: Calendar, changed_on: date
 ) -> None:
-    schedule = schedules_at(project, calendar, evening_of(FRIDAY))["evening_schedule"]
+    schedule = schedules_at(project, calendar, daily_run_start(FRIDAY))["daily_schedule"]
     assert isinstance(schedule.cron_schedule, str)
-    since = evening_of(changed_on - timedelta(days=3)).timestamp()
+    since = daily_run_start(changed_on - timedelta(days=3)).timestamp()
     ticks = schedule_execution_time_iterator(since, schedule.cron_schedule, schedule.execution_timezone)
     found = [next(ticks) for _ in range(3)]
     days = [day for back in range(-3, 4) if (day := changed_on + timedelta(days=back)).weekday() < 5]
-    assert [tick.astimezone(NEW_YORK) for tick in found] == [evening_of(day) for day in days[:3]]
+    assert [tick.astimezone(NEW_YORK) for tick in found] == [daily_run_start(day) for day in days[:3]]
     assert len({tick.astimezone(UTC).hour for tick in found}) == 2
 
 
 def test_a_holiday_is_skipped(project: Project, calendar: Calendar) -> None:
-    asked = ask(project, calendar, "evening_schedule", evening_of(date(2026, 11, 26)))
+    asked = ask(project, calendar, "daily_schedule", daily_run_start(date(2026, 11, 26)))
     assert isinstance(asked, dg.SkipReason)
     assert asked.skip_message == "2026-11-26 is not a session of XNYS"
 
 
 def test_a_tick_that_was_missed_is_left_to_what_makes_up_for_it(project: Project, calendar: Calendar) -> None:
     monday_after_the_close = datetime(2026, 11, 23, 17, 0, tzinfo=NEW_YORK)
-    asked = ask(project, calendar, "evening_schedule", evening_of(FRIDAY), now=monday_after_the_close)
+    asked = ask(project, calendar, "daily_schedule", daily_run_start(FRIDAY), now=monday_after_the_close)
     assert isinstance(asked, dg.SkipReason)
     assert asked.skip_message == "the evening of 2026-11-20 is long over, 2026-11-23 has closed; it is made up for"
 
@@ -120,7 +120,7 @@ def test_an_evening_takes_along_what_was_missed_before_it_and_leaves_the_order(
         for ticker in project.settings.tickers:
             LedgerRows(conn, calendar).abstention(ticker, calendar.offset(FRIDAY, -num_missed - 1), kind="late")
     first, last = asked_for
-    asked = ask(project, calendar, "evening_schedule", evening_of(FRIDAY))
+    asked = ask(project, calendar, "daily_schedule", daily_run_start(FRIDAY))
     assert range_of(asked) == (f"{first}|AAPL", f"{last}|MSFT")
 
 
@@ -134,7 +134,7 @@ def test_an_evening_does_not_wait_for_what_was_tried_in_vain_before_it(
         for ticker in project.settings.tickers[1:]:
             LedgerRows(conn, calendar).abstention(ticker, before, kind="late")
         begin(conn, [(before, "AAPL")])
-    asked = ask(project, calendar, "evening_schedule", evening_of(FRIDAY))
+    asked = ask(project, calendar, "daily_schedule", daily_run_start(FRIDAY))
     assert range_of(asked) == ("2026-11-20|AAPL", "2026-11-20|MSFT")
 
 
@@ -142,7 +142,7 @@ def test_an_evening_that_has_all_rows_is_skipped(project: Project, calendar: Cal
     with database.transaction() as conn:
         for ticker in project.settings.tickers:
             LedgerRows(conn, calendar).abstention(ticker, FRIDAY)
-    asked = ask(project, calendar, "evening_schedule", evening_of(FRIDAY))
+    asked = ask(project, calendar, "daily_schedule", daily_run_start(FRIDAY))
     assert isinstance(asked, dg.SkipReason)
     assert asked.skip_message == "every ticker has its row for 2026-11-20"
 
@@ -176,32 +176,34 @@ def test_no_second_retraining_queues_behind_one_that_has_not_ended(
     with dg.DagsterInstance.local_temp(str(project.home)) as instance:
         instance.report_run_canceled(run)
         dead = create_run_for_test(instance, job_name="retraining_job", status=dg.DagsterRunStatus.STARTED)
-        instance.add_run_tags(dead.run_id, mark_of_a_dead_process(dead.run_id))
+        instance.add_run_tags(dead.run_id, identity_of_a_dead_process(dead.run_id))
     assert isinstance(ask(project, calendar, "retraining_schedule", SATURDAY), dg.RunRequest)
 
 
-@pytest.mark.parametrize(("name", "day"), [("evening_schedule", FRIDAY), ("retraining_schedule", date(2026, 11, 21))])
+@pytest.mark.parametrize(("name", "day"), [("daily_schedule", FRIDAY), ("retraining_schedule", date(2026, 11, 21))])
 def test_a_file_that_was_changed_since_the_start_launches_nothing(
     project: Project, calendar: Calendar, name: str, day: date
 ) -> None:
     began_with = project.settings.replace(tickers=(*project.settings.tickers, "OLD"))
-    asked = ask(project, calendar, name, evening_of(day), held=began_with)
+    asked = ask(project, calendar, name, daily_run_start(day), held=began_with)
     assert isinstance(asked, dg.SkipReason)
     assert str(asked.skip_message).startswith("tickers of universe.toml changed since Dagster was started")
 
 
 def test_evenings_and_trainings_take_turns_unless_the_open_is_near(settings: Settings, calendar: Calendar) -> None:
-    errand = Errand(sessions=(FRIDAY,), tickers=settings.tickers)
+    item = BacklogItem(sessions=(FRIDAY,), tickers=settings.tickers)
     opens = datetime(2026, 11, 23, 14, 30, tzinfo=UTC)
-    assert run_for(errand, settings, calendar, evening_of(FRIDAY)).tags[TURN_TAG] == "evening"
-    assert TURN_TAG not in run_for(errand, settings, calendar, opens - timedelta(hours=7)).tags
-    assert run_for(errand, settings, calendar, opens).tags[TURN_TAG] == "evening", "it is late already"
-    old = Errand(sessions=(date(2026, 11, 10),), tickers=settings.tickers)
-    assert TURN_TAG not in run_for(old, settings, calendar, opens - timedelta(hours=7)).tags, "the newest waits for it"
+    assert run_for(item, settings, calendar, daily_run_start(FRIDAY)).tags[CONCURRENCY_GROUP_TAG] == "daily_run"
+    assert CONCURRENCY_GROUP_TAG not in run_for(item, settings, calendar, opens - timedelta(hours=7)).tags
+    assert run_for(item, settings, calendar, opens).tags[CONCURRENCY_GROUP_TAG] == "daily_run", "it is late already"
+    old = BacklogItem(sessions=(date(2026, 11, 10),), tickers=settings.tickers)
+    assert CONCURRENCY_GROUP_TAG not in run_for(old, settings, calendar, opens - timedelta(hours=7)).tags, (
+        "the newest waits for it"
+    )
     tags = {job.name: dict(job.tags or {}) for job in JOBS}
-    assert tags["retraining_job"][TURN_TAG] == "retraining"
+    assert tags["retraining_job"][CONCURRENCY_GROUP_TAG] == "retraining"
     limits = {limit["key"]: limit["limit"] for limit in CONFIG["concurrency"]["runs"]["tag_concurrency_limits"]}
-    assert limits == {"ldtm/evening": 1, TURN_TAG: 1}
+    assert limits == {"ldtm/daily_run": 1, CONCURRENCY_GROUP_TAG: 1}
     assert timedelta(seconds=CONFIG["run_monitoring"]["max_runtime_seconds"]) == TRAINING_TAKES_AT_MOST
 
 
@@ -211,19 +213,23 @@ def test_a_run_asks_for_no_ticker_between_those_that_are_meant_unless_they_are_s
     many = settings.replace(tickers=tuple("ABCDEFGHIJKLM"))
 
     def ask_for(tickers: str) -> tuple[tuple[str, str], object]:
-        asked = run_for(Errand(sessions=(FRIDAY,), tickers=tuple(tickers)), many, calendar, evening_of(FRIDAY))
+        asked = run_for(
+            BacklogItem(sessions=(FRIDAY,), tickers=tuple(tickers)), many, calendar, daily_run_start(FRIDAY)
+        )
         return range_of(asked), asked.run_config
 
     assert ask_for("BCE") == (("2026-11-20|B", "2026-11-20|C"), {})
     assert ask_for("ACEGI") == (("2026-11-20|A", "2026-11-20|A"), {})
-    scattered = {"ops": {"evening": {"config": {"only": list("ACEGIK")}}}}
+    scattered = {"ops": {"daily_forecast": {"config": {"only": list("ACEGIK")}}}}
     assert ask_for("ACEGIK") == (("2026-11-20|A", "2026-11-20|K"), scattered)
 
 
 def test_dagster_starts_no_evening_again_and_ends_one_that_hangs(settings: Settings, calendar: Calendar) -> None:
     tags = {job.name: dict(job.tags or {}) for job in JOBS}
-    assert tags["evening_job"] == {"dagster/max_retries": "0"}, "a long backfill of a person is left its time"
-    asked = run_for(Errand(sessions=(FRIDAY,), tickers=settings.tickers), settings, calendar, evening_of(FRIDAY)).tags
+    assert tags["daily_job"] == {"dagster/max_retries": "0"}, "a long backfill of a person is left its time"
+    asked = run_for(
+        BacklogItem(sessions=(FRIDAY,), tickers=settings.tickers), settings, calendar, daily_run_start(FRIDAY)
+    ).tags
     assert (asked["dagster/max_retries"], asked["dagster/max_runtime"], asked["dagster/priority"]) == ("0", "3600", "1")
     assert CONFIG["run_retries"] == {"enabled": True, "max_retries": 2, "retry_on_asset_or_op_failure": False}
     for name in ("retraining_job", "leaderboard_job", "price_history_job"):
@@ -236,15 +242,15 @@ def test_schedules_follow_new_york_and_run_where_automation_is_on(
 ) -> None:
     automated = replace(project, settings=project.settings.replace(automation=AutomationConfig(enabled=is_on)))
     expected = dg.DefaultScheduleStatus.RUNNING if is_on else dg.DefaultScheduleStatus.STOPPED
-    for schedule in schedules_at(automated, calendar, evening_of(FRIDAY)).values():
+    for schedule in schedules_at(automated, calendar, daily_run_start(FRIDAY)).values():
         assert schedule.execution_timezone == "America/New_York"
         assert schedule.default_status == expected
 
 
 def test_a_tick_that_comes_late_is_left_to_the_catch_up(project: Project, calendar: Calendar) -> None:
-    tick = evening_of(FRIDAY)
-    in_time = ask(project, calendar, "evening_schedule", tick, now=tick + timedelta(minutes=5))
+    tick = daily_run_start(FRIDAY)
+    in_time = ask(project, calendar, "daily_schedule", tick, now=tick + timedelta(minutes=5))
     assert range_of(in_time) == ("2026-11-20|AAPL", "2026-11-20|MSFT")
-    late = ask(project, calendar, "evening_schedule", tick, now=tick + timedelta(minutes=6))
+    late = ask(project, calendar, "daily_schedule", tick, now=tick + timedelta(minutes=6))
     assert isinstance(late, dg.SkipReason)
     assert "catch_up_sensor makes its evening" in str(late.skip_message)

@@ -1,11 +1,11 @@
-"""What an evening does with cells that are not to be worked on, and with tickers whose bar is late."""
+"""What an evening does with partitions that are not to be worked on, and with tickers whose bar is late."""
 
 from datetime import UTC, date, datetime
 
 import pytest
 
-from ldtm_assets.assets.daily_partitions import restrict, sort_out, waiting_for_a_retry
-from ldtm_assets.partitions import Cell
+from ldtm_assets.assets.daily_partitions import pending_retries, restrict, sort_out
+from ldtm_assets.partitions import DailyPartition
 from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import AutomationConfig, Settings
@@ -18,51 +18,53 @@ MONDAY_AFTER_THE_OPEN = datetime(2026, 11, 23, 14, 30, tzinfo=UTC)
 
 
 def test_only_the_tickers_that_are_named_are_worked_on_and_one_without_a_partition_is_told() -> None:
-    cells = [Cell(FRIDAY, "AAPL"), Cell(FRIDAY, "IBM")]
-    assert restrict(cells, []) == cells
-    assert restrict(cells, ["IBM"]) == [Cell(FRIDAY, "IBM")]
+    partitions = [DailyPartition(FRIDAY, "AAPL"), DailyPartition(FRIDAY, "IBM")]
+    assert restrict(partitions, []) == partitions
+    assert restrict(partitions, ["IBM"]) == [DailyPartition(FRIDAY, "IBM")]
     with pytest.raises(ConfigurationError, match=r"`only` names MSFT, of which the run has no partition"):
-        restrict(cells, ["IBM", "MSFT"])
+        restrict(partitions, ["IBM", "MSFT"])
 
 
 def test_a_session_that_has_not_closed_is_refused(settings: Settings, calendar: Calendar) -> None:
-    cells = [Cell(FRIDAY, "AAPL"), Cell(MONDAY, "AAPL")]
-    asked = sort_out(cells, settings, calendar, FRIDAY_EVENING)
-    assert asked.ready == [Cell(FRIDAY, "AAPL")]
+    partitions = [DailyPartition(FRIDAY, "AAPL"), DailyPartition(MONDAY, "AAPL")]
+    asked = sort_out(partitions, settings, calendar, FRIDAY_EVENING)
+    assert asked.ready == [DailyPartition(FRIDAY, "AAPL")]
     assert asked.refused == {
         "2026-11-23|AAPL": "session 2026-11-23 has not closed; the newest closed one is 2026-11-20"
     }
 
 
 def test_a_session_is_ready_from_its_close_on(settings: Settings, calendar: Calendar) -> None:
-    cells = [Cell(FRIDAY, "AAPL")]
-    assert sort_out(cells, settings, calendar, FRIDAY_AT_THE_CLOSE).ready == cells
+    partitions = [DailyPartition(FRIDAY, "AAPL")]
+    assert sort_out(partitions, settings, calendar, FRIDAY_AT_THE_CLOSE).ready == partitions
     just_before = FRIDAY_AT_THE_CLOSE.replace(hour=20, minute=59, second=59)
-    assert sort_out(cells, settings, calendar, just_before).ready == []
+    assert sort_out(partitions, settings, calendar, just_before).ready == []
 
 
 def test_a_retired_ticker_is_left_out_from_its_date_on(settings: Settings, calendar: Calendar) -> None:
     without_ibm = settings.replace(retired={"IBM": FRIDAY})
     thursday = date(2026, 11, 19)
-    asked = sort_out([Cell(thursday, "IBM"), Cell(FRIDAY, "IBM")], without_ibm, calendar, FRIDAY_EVENING)
-    assert asked.ready == [Cell(thursday, "IBM")]
-    assert asked.departed == [Cell(FRIDAY, "IBM")]
+    asked = sort_out(
+        [DailyPartition(thursday, "IBM"), DailyPartition(FRIDAY, "IBM")], without_ibm, calendar, FRIDAY_EVENING
+    )
+    assert asked.ready == [DailyPartition(thursday, "IBM")]
+    assert asked.departed == [DailyPartition(FRIDAY, "IBM")]
     assert asked.refused == {}
 
 
 def test_a_late_bar_is_waited_for_until_the_next_open(calendar: Calendar) -> None:
-    cells = [Cell(FRIDAY, "AAPL")]
-    waiting = waiting_for_a_retry(cells, calendar, FRIDAY_EVENING, AutomationConfig(), {})
+    partitions = [DailyPartition(FRIDAY, "AAPL")]
+    waiting = pending_retries(partitions, calendar, FRIDAY_EVENING, AutomationConfig(), {})
     assert waiting == {"2026-11-20|AAPL": "waits for its bar; there is time until 2026-11-23 14:30 UTC to try again"}
-    assert waiting_for_a_retry(cells, calendar, MONDAY_AFTER_THE_OPEN, AutomationConfig(), {}) == {}
+    assert pending_retries(partitions, calendar, MONDAY_AFTER_THE_OPEN, AutomationConfig(), {}) == {}
 
 
 def test_after_the_open_a_cell_that_is_tried_again_abstains_at_the_reported_attempt_and_another_at_once(
     calendar: Calendar,
 ) -> None:
-    cells = [Cell(FRIDAY, ticker) for ticker in ("AAPL", "FB", "IBM")]
+    partitions = [DailyPartition(FRIDAY, ticker) for ticker in ("AAPL", "FB", "IBM")]
     num_attempts = {"2026-11-20|AAPL": 2, "2026-11-20|FB": 3}
-    waiting = waiting_for_a_retry(
-        cells, calendar, MONDAY_AFTER_THE_OPEN, AutomationConfig(report_after_attempts=3), num_attempts
+    waiting = pending_retries(
+        partitions, calendar, MONDAY_AFTER_THE_OPEN, AutomationConfig(report_after_attempts=3), num_attempts
     )
     assert waiting == {"2026-11-20|AAPL": "waits for its bar; that was attempt 2, it abstains after 3"}
