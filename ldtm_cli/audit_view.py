@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -20,6 +21,7 @@ from ldtm_lib.audit.sealing import SealingReport, seal_and_publish
 from ldtm_lib.audit.verify import AuditReport, verify
 from ldtm_lib.database.writer import schema_exists
 from ldtm_lib.errors import NotProvable
+from ldtm_lib.installation import FILES
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import exchange_calendar
 
@@ -131,4 +133,11 @@ def print_proof(console: Console, proof: Proof, path: Path) -> None:
     console.print(
         f"{escape(str(path))}: {proof.num_events} events{open_ones}, {path.stat().st_size:,} bytes", soft_wrap=True
     )
-    console.print(f"check it with: python verify_proof.py {escape(str(path))}", soft_wrap=True)
+    command = shlex.join(["python", _seen_from_here(FILES / "verify_proof.py"), str(path)])
+    console.print(f"check it with: {escape(command)}", soft_wrap=True)
+
+
+def _seen_from_here(path: Path) -> str:
+    """A path relative to the working folder when it lies below it."""
+    working = Path.cwd()
+    return str(path.relative_to(working) if path.is_relative_to(working) else path)

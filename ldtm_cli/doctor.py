@@ -27,6 +27,7 @@ from ldtm_lib.errors import ConfigurationError, LdtmError, SourceError
 from ldtm_lib.gpu.devices import GpuInventory
 from ldtm_lib.gpu.locks import occupancies_now
 from ldtm_lib.gpu.slots import Occupancy, job_slots
+from ldtm_lib.installation import FILES, install_command
 from ldtm_lib.maintenance.disk import LOW_DISK_GIB
 from ldtm_lib.prices.sources.ib.client import client_module
 from ldtm_lib.prices.sources.ib.connection import address_of
@@ -39,11 +40,13 @@ from ldtm_lib.url import is_loopback
 
 Level = Literal["ok", "warn", "fail"]
 PACKAGES = ("dagster", "dagster-webserver", "dagster-postgres", "torch", "polars", "psycopg", "exchange-calendars")
+CALENDAR_PACKAGE = "exchange-calendars"
 OLDEST_POSTGRES = 150000
 LOGON_SECONDS = 5.0
 NUM_SHOWN = 5
 """Tickers that a finding names."""
-CLOCK_REMEDY = "install one version of exchange-calendars everywhere (`make install`), then run `ldtm db migrate`"
+SCHEMA_REMEDY = f"restore the files of this version in {FILES / 'sql'}"
+CLOCK_REMEDY = "install the same version of exchange-calendars on every machine, then run `ldtm db migrate`"
 ROLE_REMEDY = (
     "give a role of its own the rights to add and no others with `ldtm db grant ROLE`, and connect as that one; "
     "the seals that are published elsewhere hold in any case"
@@ -78,7 +81,7 @@ def examine(config: Path, environ: Mapping[str, str]) -> list[Finding]:
     findings.append(_packages())
     server = _database(settings, config, environ)
     findings += server
-    findings += _guarded("calendar", "run `make install`, which brings the pinned version", _calendar)
+    findings += _guarded("calendar", f"run `{install_command([CALENDAR_PACKAGE])}`", _calendar)
     if settings is not None:
         known = settings
         findings += _guarded("source", f"correct [source] in {config}", lambda: [_source(known, environ)])
@@ -160,7 +163,10 @@ def _packages() -> Finding:
             missing.append(package)
     if missing:
         return Finding(
-            what="packages", level="fail", found=f"missing: {', '.join(missing)}", remedy="run `make install`"
+            what="packages",
+            level="fail",
+            found=f"missing: {', '.join(missing)}",
+            remedy=f"run `{install_command(missing)}`",
         )
     return Finding(what="packages", level="ok", found=", ".join(found))
 
@@ -184,7 +190,9 @@ def _database(settings: Settings | None, config: Path, environ: Mapping[str, str
         return findings
     database = open_project(config, environ).database
     findings += _guarded(
-        "schema", "restore the schema files of this version with `make install`", lambda: [_schema(database)]
+        "schema",
+        SCHEMA_REMEDY,
+        lambda: [_schema(database)],
     )
     if findings[-1].level == "ok":
         findings += _guarded("clock", CLOCK_REMEDY, lambda: [_clock(database)])

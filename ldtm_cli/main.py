@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from ldtm_lib.errors import ConfigurationError, LdtmError
+from ldtm_lib.installation import installed_version, ldtm_command
 
 if TYPE_CHECKING:
     from ldtm_lib.project import Project
@@ -46,6 +47,13 @@ app.add_typer(alerts_app, name="alerts", no_args_is_help=True)
 app.add_typer(db_app, name="db", no_args_is_help=True)
 
 
+class SourceKind(Enum):
+    """Where the daily bars of a new project come from."""
+
+    files = "files"
+    ib = "ib"
+
+
 class Basis(Enum):
     """Whether prices are split-adjusted."""
 
@@ -59,6 +67,13 @@ By = Annotated[str | None, typer.Option(help="Who orders it, which goes on recor
 Port = Annotated[int, typer.Option(help="Port of the Dagster UI.")]
 
 
+def print_version(asked: bool) -> None:
+    """Print the version and exit, when asked to."""
+    if asked:
+        console.print(f"ldtm {installed_version()}", highlight=False)
+        raise typer.Exit
+
+
 @app.callback()
 def root(
     context: typer.Context,
@@ -70,8 +85,12 @@ def root(
             help="Configuration file. Default: $LDTM_CONFIG, else ./universe.toml. The demo's is demo.toml.",
         ),
     ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
 ) -> None:
     """Read the global options."""
+    del version
     if config is not None:
         from ldtm_lib.project import CONFIG_VARIABLE
 
@@ -84,15 +103,17 @@ def demo(context: typer.Context, as_json: AsJson = False) -> None:
     """Run the whole loop on bundled real bars: prices, backtests, gate, forecasts, actuals, leaderboard.
 
     Everything goes through the same Dagster assets that production uses, on the CPU, with an embedded PostgreSQL
-    when LDTM_DATABASE_URL names no server. A second call does only what is not up to date.
+    when LDTM_DATABASE_URL names no server. A second call does only what is not up to date. The configuration is
+    demo.toml of the working folder, which is written when there is none; the state is in .ldtm beside it.
     """
     from ldtm_cli.demo import require_sample, run_demo
-    from ldtm_cli.services import REPOSITORY, prepare
+    from ldtm_cli.init import demo_config
+    from ldtm_cli.services import prepare
     from ldtm_lib.database.connection import address
     from ldtm_lib.sessions import exchange_calendar
 
     with told():
-        config = context.obj or REPOSITORY / "demo.toml"
+        config = context.obj or demo_config(Path.cwd())
         require_sample(config)
         project, applied = prepare(config)
         quiet = errors if as_json else console
@@ -103,7 +124,27 @@ def demo(context: typer.Context, as_json: AsJson = False) -> None:
             quiet.print("Nothing new to do: every stage of the demo is up to date.")
         _show_leaderboard(project, simulated=True, as_json=as_json)
         if not as_json:
-            console.print(DEMO_EPILOGUE)
+            console.print(DEMO_EPILOGUE.format(ldtm=ldtm_command()))
+
+
+@app.command()
+def init(
+    context: typer.Context,
+    tickers: Annotated[str | None, typer.Option(help="Tickers such as AAPL,MSFT; 103 large ones when absent.")] = None,
+    source: Annotated[SourceKind, typer.Option(help="Where daily bars come from.")] = SourceKind.files,
+) -> None:
+    """Write universe.toml and the folders that a project needs into the working folder, and show the next steps.
+
+    Never overwrites anything.
+    """
+    from ldtm_cli.init import create_project, next_steps
+
+    with told():
+        config = context.obj or Path("universe.toml")
+        names = [name.strip() for name in tickers.split(",") if name.strip()] if tickers is not None else None
+        for path in create_project(config, names, source.value):
+            console.print(f"created {path}", highlight=False, markup=False, soft_wrap=True)
+        console.print(next_steps(config, source.value), highlight=False, markup=False, soft_wrap=True, end="")
 
 
 DEMO_EPILOGUE = """
@@ -112,10 +153,10 @@ No model spoke about a session that its training had seen. A model that the
 gate refused spoke as [italic]candidate[/]: that is the demo's policy, set in demo.toml, so
 that there are rows to show. Simulated rows never count as live ones.
 
-[bold]Look at it[/]  make ui                Dagster's pages, http://127.0.0.1:3000
-[bold]Ask it[/]      .venv/bin/ldtm -c demo.toml registry list        (see --help)
-[bold]Doubt it[/]    .venv/bin/ldtm -c demo.toml audit verify
-[bold]Clean up[/]    .venv/bin/ldtm down    stops all;  rm -rf .ldtm/ldtm_demo
+[bold]Look at it[/]  {ldtm} -c demo.toml up   the Dagster UI, http://127.0.0.1:3000
+[bold]Ask it[/]      {ldtm} -c demo.toml registry list        (see --help)
+[bold]Doubt it[/]    {ldtm} -c demo.toml audit verify
+[bold]Clean up[/]    {ldtm} down    stops all;  rm -rf .ldtm/ldtm_demo
 """
 
 

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from ldtm_lib.alerts.channels import valid_channels
+from ldtm_lib.atomic_io import write_whole
 from ldtm_lib.database import embedded
 from ldtm_lib.database.migrate import migrate
 from ldtm_lib.errors import ConfigurationError, LdtmError
+from ldtm_lib.installation import FILES
 from ldtm_lib.maintenance.dagster_storage import claim_dagster_schema
 from ldtm_lib.maintenance.disk import dagster_log, truncate_logs
 from ldtm_lib.maintenance.heartbeat import heartbeat_url
@@ -26,9 +28,7 @@ from ldtm_lib.settings import load_settings
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
-REPOSITORY = Path(__file__).parents[1]
-"""The folder that holds workspace.yaml, dagster.yaml and demo.toml."""
-WORKSPACE = REPOSITORY / "workspace.yaml"
+WORKSPACE = FILES / "workspace.yaml"
 PID_FILE = "dagster.pid"
 EVENTS_PER_BATCH = "1000"
 MPS_PRIORITY, BELOW_NORMAL = "CUDA_MPS_CLIENT_PRIORITY", "1"
@@ -71,15 +71,16 @@ def prepare(config: Path) -> tuple[Project, list[str]]:
 
 
 def dagster_environment(project: Project) -> dict[str, str]:
-    """The variables that a Dagster process of this project needs."""
+    """The variables that a Dagster process of this project needs; its home gets the present dagster.yaml."""
     folder = project.home / "dagster"
     folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / "dagster.yaml", (FILES / "dagster.yaml").read_bytes())
     return {
         CONFIG_VARIABLE: str(project.settings.path),
         DATABASE_VARIABLE: project.database.url,
         "LDTM_DAGSTER_URL": project.dagster_database.sqlalchemy_url(),
         "LDTM_DAGSTER_FOLDER": str(folder),
-        "DAGSTER_HOME": str(REPOSITORY),
+        "DAGSTER_HOME": str(folder),
         "DAGSTER_EVENT_BATCH_SIZE": EVENTS_PER_BATCH,
         MPS_PRIORITY: os.environ.get(MPS_PRIORITY, BELOW_NORMAL),
     }
@@ -167,7 +168,7 @@ def _spawn(project: Project, port: int, workspace: Path, out: BinaryIO | None) -
         stdout=out,
         stderr=out,
         env={**os.environ, **dagster_environment(project)},
-        cwd=REPOSITORY,
+        cwd=project.home / "dagster",
         start_new_session=True,
     )
     _pid_file(project).write_text(f"{process.pid} {port} {project.settings.ui.host}\n")

@@ -10,8 +10,9 @@ from functools import cache
 from pathlib import Path
 
 from ldtm_lib.errors import QueryError
+from ldtm_lib.installation import FILES
 
-SQL_FOLDER = Path(__file__).parents[2] / "sql"
+SQL_FOLDER = FILES / "sql"
 NAME_LINE = re.compile(r"^-- name: *(\S*) *\n", re.MULTILINE)
 
 

@@ -11,10 +11,13 @@ from importlib.util import find_spec
 from typing import Any, TypeVar
 
 from ldtm_lib.errors import ConfigurationError
+from ldtm_lib.installation import pip_command
 
 Returned = TypeVar("Returned")
 
 MODULES = ("ib_insync", "ib_async")
+RELEASE = "ib_insync==0.9.86"
+"""The client to install: pyproject.toml names it in the extra `ib`."""
 
 
 def client_module(find: Callable[[str], object | None] = find_spec) -> str:
@@ -22,12 +25,14 @@ def client_module(find: Callable[[str], object | None] = find_spec) -> str:
     installed = [name for name in MODULES if find(name) is not None]
     if not installed:
         raise ConfigurationError(
-            'source.kind is "ib", and neither ib_insync nor ib_async is installed; run `pip install "ldtm[ib]"`'
+            'source.kind is "ib", and neither ib_insync nor ib_async is installed; run '
+            f"`{pip_command('install', RELEASE)}`"
         )
     if len(installed) > 1:
         raise ConfigurationError(
             "ib_insync and ib_async are both installed, and each brings a module `eventkit` of its own; run "
-            '`pip uninstall ib_insync eventkit ib_async aeventkit`, then `pip install "ldtm[ib]"` or "ldtm[ib-async]"'
+            f"`{pip_command('uninstall', 'ib_insync', 'eventkit', 'ib_async', 'aeventkit')}`, then "
+            f"`{pip_command('install', RELEASE)}`"
         )
     return installed[0]
 

@@ -28,7 +28,10 @@ def test_the_client_that_is_installed_is_used(installed: str) -> None:
 
 
 def test_no_client_and_two_clients_are_refused_with_what_to_install() -> None:
-    with pytest.raises(ConfigurationError, match=r"neither ib_insync nor ib_async is installed; run `pip install"):
+    with pytest.raises(
+        ConfigurationError,
+        match=r"neither ib_insync nor ib_async is installed; run `.* -m pip install ib_insync==0.9.86`",
+    ):
         client_module(lambda _: None)
     with pytest.raises(ConfigurationError, match=r"both installed, and each brings a module `eventkit`.*pip uninstall"):
         client_module(lambda _: object())

@@ -1,0 +1,72 @@
+"""`ldtm init`: a folder that a project needs, from an empty one."""
+
+import re
+from pathlib import Path
+
+from ldtm_lib.atomic_io import write_whole
+from ldtm_lib.errors import ConfigurationError
+from ldtm_lib.installation import FILES, ldtm_command
+from ldtm_lib.settings.file import load_settings
+
+TICKER_LIST = re.compile(r"^tickers = \[.*?^\]$", re.MULTILINE | re.DOTALL)
+SOURCE_KIND = re.compile(r'^kind = "files"', re.MULTILINE)
+FOLDERS = ("data/bars",)
+"""The folders beside the configuration that its settings name."""
+
+NEXT_STEPS = """
+Next steps:
+  1. Edit {config}: the tickers, and where their daily bars come from.
+  2. {bars}
+  3. {ldtm} doctor              shows what is missing and how to fix it.
+  4. {ldtm} up                  starts the database and the Dagster UI.
+     {ldtm} down                stops them.
+  5. In the Dagster UI, materialize `price_history` and run `retraining_job` for all
+     tickers; `daily_job` then forecasts them.
+
+To see the whole loop on bundled bars first: {ldtm} demo
+"""
+BARS = {
+    "files": "Put one CSV or Parquet file of daily bars per ticker into {folder}.",
+    "ib": "Start TWS or IB Gateway with its API enabled; set LDTM_IB_HOST and LDTM_IB_PORT if needed.",
+}
+
+
+def create_project(config: Path, tickers: list[str] | None, source: str) -> list[Path]:
+    """Write the configuration and the folders that it names; returns what was created.
+
+    Raises ConfigurationError, and writes nothing, when the configuration exists or the tickers are no tickers.
+    """
+    if config.exists():
+        raise ConfigurationError(f"{config} exists; `ldtm init` overwrites nothing. Edit it, or choose another folder")
+    text = (FILES / "universe.toml").read_text()
+    if tickers is not None:
+        listed = ", ".join(f'"{ticker}"' for ticker in tickers)
+        text = TICKER_LIST.sub(lambda _: f"tickers = [{listed}]", text, count=1)
+    text = SOURCE_KIND.sub(f'kind = "{source}"', text, count=1)
+    config.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(config, text.encode())
+    try:
+        load_settings(config)
+    except ConfigurationError:
+        config.unlink()
+        raise
+    created = [config]
+    for folder in (config.parent / name for name in FOLDERS):
+        if not folder.exists():
+            folder.mkdir(parents=True)
+            created.append(folder)
+    return created
+
+
+def next_steps(config: Path, source: str) -> str:
+    """What to do after `ldtm init`, in plain text."""
+    bars = BARS[source].format(folder=config.parent / FOLDERS[0])
+    return NEXT_STEPS.format(config=config, bars=bars, ldtm=ldtm_command())
+
+
+def demo_config(folder: Path) -> Path:
+    """The demo's configuration in a folder; a copy of the bundled one is written where there is none."""
+    config = folder / "demo.toml"
+    if not config.exists():
+        write_whole(config, (FILES / "demo.toml").read_bytes())
+    return config
