@@ -1,4 +1,4 @@
-"""The gate over 103 tickers at once: four rules, evidence, standing, promotion; beside the plain way, ticker by ticker.
+"""The gate over 103 tickers at once: rules, evidence, multiple testing, promotion; beside the plain way, one by one.
 
 Run alone: `python benchmarks/bench_gate.py [NUM_TICKERS]`. Each ticker has four folds of 126 sessions, seeded and made
 up, and a small network. Starts a PostgreSQL of its own in a temporary folder. Then the same through Dagster, with a

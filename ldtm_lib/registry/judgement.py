@@ -146,7 +146,9 @@ def record_verdicts(conn: Connection, decisions: Sequence[Decision]) -> set[str]
         "passed": [verdict.passed for verdict in verdicts],
         "rules": [Jsonb([dataclasses.asdict(rule) for rule in verdict.rules]) for verdict in verdicts],
         "evidence": [verdict.evidence and Jsonb(verdict.evidence.as_dict()) for verdict in verdicts],
-        "standings": [verdict.multiple_testing and Jsonb(verdict.multiple_testing.as_dict()) for verdict in verdicts],
+        "multiple_testing": [
+            verdict.multiple_testing and Jsonb(verdict.multiple_testing.as_dict()) for verdict in verdicts
+        ],
     }
     return {ticker for (ticker,) in conn.execute(query("registry.insert_verdicts"), columns)}
 

@@ -30,14 +30,14 @@ class RegistryEntry:
     rules: Sequence[Mapping[str, object]] | None
     """Of the newest verdict, as stored; `verdict` has them typed."""
     evidence: Mapping[str, object] | None
-    standing: Mapping[str, object] | None
+    multiple_testing: Mapping[str, object] | None
     out_of_service: OutOfService | None = None
     """Lifecycle actions that keep its newest network, or every one of it, out of service although it passed."""
 
     @property
     def verdict(self) -> Verdict | None:
         """The gate's newest verdict, on whichever candidate."""
-        return None if self.rules is None else verdict_of(self.rules, self.evidence, self.standing)
+        return None if self.rules is None else verdict_of(self.rules, self.evidence, self.multiple_testing)
 
 
 def list_registry(conn: Connection) -> list[RegistryEntry]:

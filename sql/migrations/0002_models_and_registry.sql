@@ -234,7 +234,7 @@ create table gate_verdict (
     rules         jsonb       not null,
     decided_at    timestamptz not null default clock_timestamp(),
     evidence      jsonb,
-    standing      jsonb
+    multiple_testing      jsonb
 );
 
 create index gate_verdict_newest on gate_verdict (ticker, verdict_id desc);
@@ -243,7 +243,7 @@ create index gate_verdict_by_evening on gate_verdict (trained_on, ticker, verdic
 comment on column gate_verdict.rules is 'A list of {rule, figure, bound, passed, reason}, one per rule of the gate.';
 comment on column gate_verdict.trained_on is 'Of the judged candidate; NULL for a ticker that was never trained.';
 comment on column gate_verdict.evidence is 'What the backtest shows beyond the rules: intervals, tests, base rates.';
-comment on column gate_verdict.standing is 'The ticker among all that were judged on the same evening, and its trainings so far.';
+comment on column gate_verdict.multiple_testing is 'The ticker among all that were judged on the same evening, and its trainings so far.';
 
 -- A verdict is dated by the database, and is about the network and the backtest that it names.
 create function gate_verdict_is_about_its_network() returns trigger language plpgsql set search_path from current as $$
@@ -260,7 +260,7 @@ begin
            where b.backtest_id = new.backtest_id and c.checkpoint_id = new.checkpoint_id) then
         raise exception 'the verdict on % names backtest %, which is not one of what checkpoint % was trained on',
             new.ticker, new.backtest_id, new.checkpoint_id using errcode = 'integrity_constraint_violation';
-    elsif new.backtest_id is null and (new.evidence is not null or new.standing is not null) then
+    elsif new.backtest_id is null and (new.evidence is not null or new.multiple_testing is not null) then
         raise exception 'the verdict on % has evidence and names no backtest that shows it', new.ticker
             using errcode = 'integrity_constraint_violation';
     end if;

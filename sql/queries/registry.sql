@@ -146,7 +146,7 @@ values (%(ticker)s, %(action)s, %(checkpoint_id)s, %(ordered_by)s, %(why)s);
 select ticker,
        active.version as active_version, active.trained_on as active_trained_on, active.activated_at,
        candidate.trained_on as candidate_trained_on, candidate.validation_loss as candidate_validation_loss,
-       retired.num_retired, verdict.decided_at, verdict.rules, verdict.evidence, verdict.standing
+       retired.num_retired, verdict.decided_at, verdict.rules, verdict.evidence, verdict.multiple_testing
 from (select ticker from checkpoint union select ticker from gate_verdict) as known
 left join lateral (
     select version, trained_on, activated_at from checkpoint
@@ -157,7 +157,7 @@ left join lateral (
     order by trained_on desc, checkpoint_id desc
     limit 1) as candidate on true
 left join lateral (
-    select decided_at, rules, evidence, standing from gate_verdict
+    select decided_at, rules, evidence, multiple_testing from gate_verdict
     where gate_verdict.ticker = known.ticker
     order by verdict_id desc
     limit 1) as verdict on true
@@ -182,33 +182,33 @@ window later as (order by c.activated_at, c.checkpoint_id)
 order by c.activated_at desc, c.checkpoint_id desc;
 
 -- name: judged_networks
--- The newest verdict on the network that speaks for a ticker, under whichever version, or that spoke last where none
--- does, and a newer one on another network.
+-- The newest verdict on a ticker's active network, or on its last active one where none is, under whichever version,
+-- and a newer verdict on another network.
 with verdict as (
-    select gate_verdict.verdict_id, decided_at, rules, evidence, standing, checkpoint.file_sha256,
+    select gate_verdict.verdict_id, decided_at, rules, evidence, multiple_testing, checkpoint.file_sha256,
            coalesce(checkpoint.restores, checkpoint.checkpoint_id) as network_id
     from gate_verdict
     left join checkpoint using (checkpoint_id)
     where gate_verdict.ticker = %(ticker)s
-), speaker as (
+), active_network as (
     select status, version, file_sha256
     from checkpoint
     where ticker = %(ticker)s and status <> 'candidate'
     order by status = 'active' desc, activated_at desc, checkpoint_id desc
     limit 1
-), judged_speaker as (
-    select case when speaker.status = 'active' then speaker.version end as version, newest.*
-    from speaker
+), judged_active as (
+    select case when active_network.status = 'active' then active_network.version end as version, newest.*
+    from active_network
     cross join lateral (
-        select * from verdict where verdict.file_sha256 = speaker.file_sha256 order by verdict_id desc limit 1) newest
+        select * from verdict where verdict.file_sha256 = active_network.file_sha256 order by verdict_id desc limit 1) newest
 )
-select version, network_id, decided_at, rules, evidence, standing from judged_speaker
+select version, network_id, decided_at, rules, evidence, multiple_testing from judged_active
 union all
-(select null, network_id, decided_at, rules, evidence, standing
+(select null, network_id, decided_at, rules, evidence, multiple_testing
  from verdict
  where not exists (
-     select from judged_speaker
-     where judged_speaker.verdict_id >= verdict.verdict_id or judged_speaker.file_sha256 = verdict.file_sha256)
+     select from judged_active
+     where judged_active.verdict_id >= verdict.verdict_id or judged_active.file_sha256 = verdict.file_sha256)
  order by verdict_id desc
  limit 1);
 
@@ -297,13 +297,13 @@ with given as (
            or (newest.trained_on, newest.checkpoint_id, newest.backtest_id, newest.passed, said_before.rules)
               is distinct from (verdict.trained_on, verdict.checkpoint_id, verdict.backtest_id, verdict.passed, said_now.rules)
                as is_news,
-           (newest.rules, newest.evidence, newest.standing)
-           is distinct from (verdict.rules, verdict.evidence, verdict.standing) as has_new_figures
+           (newest.rules, newest.evidence, newest.multiple_testing)
+           is distinct from (verdict.rules, verdict.evidence, verdict.multiple_testing) as has_new_figures
     from unnest(%(tickers)s::text[], %(trained_on)s::date[], %(checkpoint_ids)s::bigint[], %(backtest_ids)s::bigint[],
-                %(passed)s::boolean[], %(rules)s::jsonb[], %(evidence)s::jsonb[], %(standings)s::jsonb[])
-        as verdict (ticker, trained_on, checkpoint_id, backtest_id, passed, rules, evidence, standing)
+                %(passed)s::boolean[], %(rules)s::jsonb[], %(evidence)s::jsonb[], %(multiple_testing)s::jsonb[])
+        as verdict (ticker, trained_on, checkpoint_id, backtest_id, passed, rules, evidence, multiple_testing)
     left join lateral (
-        select verdict_id, trained_on, checkpoint_id, backtest_id, passed, rules, evidence, standing
+        select verdict_id, trained_on, checkpoint_id, backtest_id, passed, rules, evidence, multiple_testing
         from gate_verdict
         where gate_verdict.ticker = verdict.ticker
         order by verdict_id desc
@@ -317,14 +317,14 @@ with given as (
                              case when rule ->> 'figure' is null then rule ->> 'reason' end)::text order by place) as rules
         from jsonb_array_elements(newest.rules) with ordinality as r (rule, place)) as said_before
 ), kept as (
-    insert into gate_verdict (ticker, trained_on, checkpoint_id, backtest_id, passed, rules, evidence, standing)
-    select ticker, trained_on, checkpoint_id, backtest_id, passed, rules, evidence, standing
+    insert into gate_verdict (ticker, trained_on, checkpoint_id, backtest_id, passed, rules, evidence, multiple_testing)
+    select ticker, trained_on, checkpoint_id, backtest_id, passed, rules, evidence, multiple_testing
     from given where is_news or has_new_figures
 )
 select ticker from given where is_news;
 
 -- name: verdicts_of_checkpoints
-select distinct on (checkpoint_id) checkpoint_id, rules, evidence, standing
+select distinct on (checkpoint_id) checkpoint_id, rules, evidence, multiple_testing
 from gate_verdict
 where checkpoint_id = any(%(checkpoint_ids)s::bigint[])
 order by checkpoint_id, verdict_id desc;
@@ -363,10 +363,10 @@ cross join lateral (
 -- that were tried. Left out is a ticker on the evening that it is judged for now, and on no other one.
 select distinct on (trained_on, ticker)
        trained_on, ticker,
-       least(1, (evidence ->> 'timing_p')::double precision * (standing ->> 'num_settings')::double precision) as p_value,
+       least(1, (evidence ->> 'timing_p')::double precision * (multiple_testing ->> 'num_settings')::double precision) as p_value,
        (evidence ->> 'coin_passes')::double precision as coin_passes
 from gate_verdict
 where trained_on = any(%(evenings)s::date[])
   and (trained_on, ticker) not in (select * from unnest(%(trained_on)s::date[], %(tickers)s::text[]))
-  and evidence is not null and standing is not null
+  and evidence is not null and multiple_testing is not null
 order by trained_on, ticker, verdict_id desc;
