@@ -9,7 +9,6 @@
 PYTHON ?= python3.11
 VENV   := .venv
 BIN    := $(VENV)/bin
-CPU_INDEX := https://download.pytorch.org/whl/cpu
 
 .PHONY: install demo ui quick check test nightly bench simulation clean
 
@@ -23,8 +22,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	cp constraints.txt $(VENV)/constraints.txt; \
 	if [ -z "$$torch" ]; then \
 		echo "Installing pinned packages into $(VENV). The default torch $$pinned for Linux brings CUDA: 2.7 GB to download,"; \
-		echo "3.1 GB with all other packages. For the CPU build (0.2 GB instead of 2.7 GB) press Ctrl-C and run:"; \
-		echo "  $(BIN)/pip install --no-deps torch==$$pinned --index-url $(CPU_INDEX) && make install"; \
+		echo "3.1 GB with all other packages. For a CPU build (0.2 GB instead of 2.7 GB) press Ctrl-C, install one into"; \
+		echo "$(VENV) as pytorch.org describes for pip and CPU, and run make install again: it keeps the torch it finds."; \
 	else \
 		echo "Installing pinned packages into $(VENV), keeping its torch $$torch."; \
 		if [ "$${torch%%+*}" != "$$pinned" ]; then \

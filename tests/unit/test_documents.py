@@ -28,10 +28,20 @@ RUNTIME = re.compile(
 )
 """Files that an installation has or makes, not the repository."""
 FOREIGN = frozenset(
-    (
-        "ib_insync ib_async reqHistoricalData weights_only delete_run clock_nanosleep record_send ldtm_writer "
-        "unix_socket_permissions max_runtime_seconds start_timeout_seconds test_a_filled_actual_is_never_overwritten"
-    ).split()
+    [
+        "ib_insync",
+        "ib_async",
+        "reqHistoricalData",
+        "weights_only",
+        "delete_run",
+        "clock_nanosleep",
+        "record_send",
+        "ldtm_writer",
+        "unix_socket_permissions",
+        "max_runtime_seconds",
+        "start_timeout_seconds",
+        "test_a_filled_actual_is_never_overwritten",
+    ]
 )
 """Names of other projects, and of examples."""
 
