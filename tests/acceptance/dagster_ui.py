@@ -95,7 +95,7 @@ class DagsterPages:
             assert time.monotonic() < deadline, f"backfill still {found}"
             time.sleep(1)
 
-    def cells(self, asset: str, session: str) -> tuple[set[str], set[str]]:
+    def partitions(self, asset: str, session: str) -> tuple[set[str], set[str]]:
         """The tickers of an asset that are shown as materialized, and as failed, on a session."""
         found = self.ask(PARTITIONS, assetKey={"path": [asset]})["assetNodeOrError"]["assetPartitionStatuses"]
         materialized: set[str] = set()

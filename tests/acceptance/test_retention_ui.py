@@ -1,4 +1,4 @@
-"""Dagster's real pages before and after retention: the same cells, materializations, checks and runs."""
+"""Dagster's real pages before and after retention: the same partitions, materializations, checks and runs."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -68,7 +68,7 @@ def _shown(pages: DagsterPages) -> dict[str, Any]:
     seen: dict[str, Any] = {"runs": pages.ask(RUNS_PAGE)}
     for asset in CHAIN:
         seen[asset] = pages.ask(ASSET_PAGE, assetKey={"path": [asset]}, check="every_ticker_has_a_row")
-        seen[f"cells of {asset}"] = pages.cells(asset, HOLED_DAY)
+        seen[f"partitions of {asset}"] = pages.partitions(asset, HOLED_DAY)
     seen["seals"] = pages.ask(ASSET_PAGE, assetKey={"path": ["seals"]}, check="none")
     return seen
 
@@ -80,7 +80,7 @@ def test_the_pages_show_the_same_after_logs_went_and_work_after_runs_went(
     pages.wait_for(pages.launch(CHAIN, [f"{HOLED_DAY}|{ticker}" for ticker in TICKERS]))
     _age(project, 40)
     before = _shown(pages)
-    assert before["cells of prices"] == ({"AAPL", "GOOG", "MSFT"}, {"IBM"})
+    assert before["partitions of prices"] == ({"AAPL", "GOOG", "MSFT"}, {"IBM"})
     assert before["snapshots"]["assetCheckExecutions"] != []
     assert len(before["seals"]["assetOrError"]["assetMaterializations"]) == 1
 
