@@ -24,7 +24,7 @@ from psycopg.conninfo import make_conninfo
 
 REPOSITORY = Path(__file__).parents[1]
 sys.path.append(str(REPOSITORY))
-from ldtm_assets.automation.maintenance import ASSETS  # noqa: E402
+from ldtm_assets.jobs import RETENTION_ASSETS  # noqa: E402
 from ldtm_assets.partitions import partition_range  # noqa: E402
 from ldtm_lib.database import embedded  # noqa: E402
 from ldtm_lib.database.connection import Database  # noqa: E402
@@ -219,7 +219,7 @@ def old(project: Project) -> Project:
 
 
 def purge(project: Project) -> None:
-    done = purge_expired(project, ASSETS)
+    done = purge_expired(project, RETENTION_ASSETS)
     assert done.failures == (), done.failures
 
 

@@ -6,18 +6,18 @@ import warnings
 import dagster as dg
 
 from ldtm_assets.alerting.sensor import alert_sensor
-from ldtm_assets.asset_checks.freshness import freshness_checks, freshness_job, freshness_schedule
+from ldtm_assets.asset_checks.freshness import freshness_checks
 from ldtm_assets.assets.daily_forecast import daily_forecast
 from ldtm_assets.assets.leaderboard import leaderboard
 from ldtm_assets.assets.prices import price_history
 from ldtm_assets.assets.retraining import retraining
-from ldtm_assets.assets.seals import seals_asset
+from ldtm_assets.assets.seals import seals_spec
 from ldtm_assets.automation.catch_up import catch_up_sensor, deadline_sensor
 from ldtm_assets.automation.gpu_pool import gpu_pool_sensor
 from ldtm_assets.automation.heartbeat import heartbeat_sensor
-from ldtm_assets.automation.maintenance import maintenance_sensor, retention_job, retention_schedule
+from ldtm_assets.automation.maintenance import maintenance_sensor
 from ldtm_assets.automation.new_bars import new_bars_sensor
-from ldtm_assets.automation.schedules import schedules_of
+from ldtm_assets.automation.schedules import all_schedules
 from ldtm_assets.jobs import JOBS
 from ldtm_assets.partitions import by_session_and_ticker, by_ticker
 from ldtm_assets.resources import ProjectResource
@@ -46,18 +46,14 @@ def definitions_for(settings: Settings, calendar: Calendar, reporter: TrainingRe
             daily_forecast(partitions),
             retraining(tickers, strict=settings.gate.strict),
             leaderboard,
-            seals_asset(),
+            seals_spec(),
         ]
     project = ProjectResource(config_path=str(settings.path))
     return dg.Definitions(
         assets=assets,
         asset_checks=[freshness_checks],
-        jobs=[*JOBS, freshness_job, retention_job],
-        schedules=[
-            *schedules_of(project.open, settings, calendar),
-            freshness_schedule(settings, calendar),
-            retention_schedule(),
-        ],
+        jobs=JOBS,
+        schedules=all_schedules(project.open, settings, calendar),
         sensors=[
             gpu_pool_sensor(project.open),
             maintenance_sensor(project.open, settings),

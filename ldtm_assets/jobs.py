@@ -1,39 +1,48 @@
-"""What schedules, sensors and the command line launch, and the tags that keep runs from getting in each other's way."""
+"""The jobs that schedules, sensors and the command line launch."""
 
 import dagster as dg
 
 from ldtm_assets.asset_checks.freshness import freshness_checks
+from ldtm_assets.assets.seals import SEALS
+from ldtm_assets.partitions import DAILY_ASSETS
+from ldtm_assets.resources import ProjectResource
+from ldtm_assets.run_tags import CONCURRENCY_GROUP_TAG
+from ldtm_lib.maintenance import retention
+from ldtm_lib.maintenance.purge import AssetNames, Purged
 
-DAILY_ASSETS = ("prices", "features", "snapshots", "fillbacks")
 RETRAINING_ASSETS = ("backtests", "checkpoints", "registry")
 DAILY_JOB = "daily_job"
 RETRAINING_JOB = "retraining_job"
 LEADERBOARD_JOB = "leaderboard_job"
-UNFINISHED = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
+FRESHNESS_JOB = "freshness_job"
+RETENTION_ASSETS = AssetNames(by_date=DAILY_ASSETS, for_good=(SEALS.to_user_string(),))
 
-DAILY_RUN_TAG = "ldtm/daily_run"
-"""The last session that a run makes; dagster.yaml lets one such run go at a time."""
-CONCURRENCY_GROUP_TAG = "ldtm/concurrency_group"
-"""Evenings and trainings carry it and take turns by dagster.yaml, so that no forecast is made amid new networks."""
-PENDING_RETRY_TAG = "ldtm/partitions_pending_retry"
-"""How many partitions of a run failed by themselves: the run is no trouble of its own."""
-DAILY_RUN_MAX_SECONDS = 3600
-"""Seconds after which a run of automation that hangs is ended, so that the next one can begin."""
 NO_RETRIES = {"dagster/max_retries": "0"}
-"""Evenings are started again by what the tables lack, and not by Dagster."""
-AUTOMATION_TAGS = NO_RETRIES | {"dagster/max_runtime": str(DAILY_RUN_MAX_SECONDS), "dagster/priority": "1"}
-"""What runs for errands carry: they leave the queue before the trainings that stand in it."""
+"""The catch-up repeats daily runs by what the tables lack; Dagster does not."""
+
+
+@dg.op(out=dg.Out(dg.Nothing))
+def purge(context: dg.OpExecutionContext, project: ProjectResource) -> None:
+    """Purge of the data whose retention time is over. The record stays."""
+    report = retention.purge_expired(project.open(), RETENTION_ASSETS)
+    context.log.info(summary_of(report))
+    if report.failures:
+        raise dg.Failure(description="; ".join(report.failures), allow_retries=False)
+
+
+@dg.job(description="Purges old data outside of the record: logs, runs, refused bars, notifications, unneeded files.")
+def retention_job() -> None:
+    """One op."""
+    purge()
+
+
+freshness_job = dg.define_asset_job(FRESHNESS_JOB, selection=dg.AssetSelection.checks(freshness_checks))
 
 JOBS = (
     dg.define_asset_job("price_history_job", selection=["price_history"]),
     dg.define_asset_job(
         DAILY_JOB,
-        # what an evening or a retraining left behind is looked at on a morning after it, by a job of its own
+        # freshness is evaluated on the next morning, by a job of its own
         selection=dg.AssetSelection.assets(*DAILY_ASSETS) - dg.AssetSelection.checks(freshness_checks),
         tags=NO_RETRIES,
     ),
@@ -43,4 +52,16 @@ JOBS = (
         tags={CONCURRENCY_GROUP_TAG: "retraining"},
     ),
     dg.define_asset_job(LEADERBOARD_JOB, selection=["leaderboard"]),
+    freshness_job,
+    retention_job,
 )
+
+
+def summary_of(report: retention.RetentionReport) -> str:
+    """The purged amounts by kind, in one line."""
+    return "; ".join(_amount(purged) for purged in report.purged if purged.num) or "nothing was old enough to purge"
+
+
+def _amount(purged: Purged) -> str:
+    size = "" if purged.num_bytes is None else f" ({purged.num_bytes / 2**20:.1f} MiB)"
+    return f"{purged.num:,} {purged.kind}{size}"

@@ -1,4 +1,4 @@
-"""How the assets are partitioned: by ticker, and by date and ticker.
+"""Partitions of the assets: by ticker, and by session and ticker.
 
 A partition (date, ticker) is a view of rows in PostgreSQL, not their home. See ARCHITECTURE.md for the sizes measured.
 """
@@ -14,6 +14,8 @@ from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import Settings
 
 DATE, TICKER = "date", "ticker"
+DAILY_ASSETS = ("prices", "features", "snapshots", "fillbacks")
+"""The assets partitioned by session and ticker, in the order of a daily run."""
 RANGE_START_TAG, RANGE_END_TAG = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 PARTITION_TAG = "dagster/partition"
 EXCHANGE_TIMEZONE = "America/New_York"
@@ -28,9 +30,9 @@ def by_ticker(settings: Settings) -> dg.StaticPartitionsDefinition:
 def by_session(settings: Settings, calendar: Calendar) -> dg.TimeWindowPartitionsDefinition:
     """One partition per session: weekdays without the exchange's holidays.
 
-    A session's partition exists from midnight in New York (`end_offset=1`), so that it is there on its own evening;
-    what has not closed is refused by the assets. Holidays are known two years ahead, so that a process that lives
-    through a New Year offers none.
+    A session's partition exists from midnight in New York (`end_offset=1`), so that it is there when the daily run
+    of that session starts; the assets refuse sessions that have not closed. Holidays are known two years ahead, so
+    that a process that lives through a New Year offers none.
     """
     first, last = settings.partitions.first_session, settings.partitions.last_session
     until = last or date(calendar.days[-1].item().year, 12, 31)  # whole years: another list is another definition
@@ -82,7 +84,7 @@ class DailyPartition:
         return cls(date.fromisoformat(session), ticker)
 
 
-def corners_asked_for(tags: Mapping[str, str]) -> tuple[DailyPartition, DailyPartition] | None:
+def requested_corners(tags: Mapping[str, str]) -> tuple[DailyPartition, DailyPartition] | None:
     """The first and the last daily partition of the range in a run's tags; None when there is none."""
     one = tags.get(PARTITION_TAG)
     asked = [tags.get(RANGE_START_TAG, one), tags.get(RANGE_END_TAG, one)]

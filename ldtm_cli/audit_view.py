@@ -42,7 +42,7 @@ def publications(project: Project) -> Iterator[list[Publication]]:
     os.environ.update(dagster_environment(project))
     from dagster import DagsterInstance
 
-    from ldtm_assets.assets.publications import all_publications
+    from ldtm_assets.assets.seals import all_publications
 
     with DagsterInstance.get() as instance:
         yield all_publications(project, instance)

@@ -10,10 +10,9 @@ from dagster_shared.error import DagsterError
 from sqlalchemy.exc import SQLAlchemyError
 
 from ldtm_assets.alerting.health_checks import failure_of, newest_ticks, stopped
-from ldtm_assets.asset_checks.freshness import FRESHNESS_JOB
-from ldtm_assets.automation.daemons import NEEDED, silent_daemons
+from ldtm_assets.automation.heartbeat import REQUIRED_DAEMONS, silent_daemons
 from ldtm_assets.definitions import definitions_for
-from ldtm_assets.jobs import DAILY_JOB
+from ldtm_assets.jobs import DAILY_JOB, FRESHNESS_JOB
 from ldtm_assets.training.gpus import GPU_POOL
 from ldtm_cli.services import dagster_environment, running_dagster
 from ldtm_lib.daily_run.pending_partitions import NEW_YORK
@@ -61,7 +60,7 @@ class DagsterStatus:
     @property
     def runs_in_part(self) -> bool:
         """Whether some required daemons run and others do not."""
-        return 0 < len(self.silent) < len(NEEDED)
+        return 0 < len(self.silent) < len(REQUIRED_DAEMONS)
 
 
 def dagster_status(project: Project, calendar: Calendar, moment: datetime) -> DagsterStatus:

@@ -4,14 +4,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ldtm_assets.automation.maintenance import ASSETS
+from ldtm_assets.jobs import RETENTION_ASSETS
 from ldtm_lib.maintenance.retention import RetentionReport, purge_expired
 from ldtm_lib.project import Project
 
 
 def purge_now(project: Project, *, dry_run: bool) -> RetentionReport:
     """Purge old data, or report in a dry run what would be purged."""
-    return purge_expired(project, ASSETS, dry_run=dry_run)
+    return purge_expired(project, RETENTION_ASSETS, dry_run=dry_run)
 
 
 def print_report(console: Console, report: RetentionReport, *, dry_run: bool) -> None:

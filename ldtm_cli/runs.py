@@ -6,9 +6,9 @@ import uuid
 
 import dagster as dg
 
-from ldtm_assets.automation.dead_runs import process_tag
 from ldtm_assets.definitions import definitions_for
 from ldtm_assets.partitions import partition_range
+from ldtm_assets.run_tags import process_tag
 from ldtm_assets.training.gpus import GPU_POOL
 from ldtm_assets.training.progress import TrainingReporter
 from ldtm_cli.job_run import JobRun

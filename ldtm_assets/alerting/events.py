@@ -18,8 +18,8 @@ from dagster_shared.error import SerializableErrorInfo
 
 from ldtm_assets.asset_checks.gate import GATE, RULES, STRICT
 from ldtm_assets.asset_checks.scope import CheckScope
-from ldtm_assets.jobs import DAILY_RUN_TAG, PENDING_RETRY_TAG
 from ldtm_assets.partitions import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
+from ldtm_assets.run_tags import DAILY_RUN_TAG, PENDING_RETRY_TAG
 from ldtm_lib.alerts.alert import Alert, Resolution, check_link, partition_link, run_link
 from ldtm_lib.alerts.secrets import without_secrets
 

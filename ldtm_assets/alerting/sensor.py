@@ -9,7 +9,8 @@ import dagster as dg
 
 from ldtm_assets.alerting.events import WATCHED, WILL_RETRY_TAG, alert_changes
 from ldtm_assets.alerting.health_checks import LastProject, check_configuration, check_ticks
-from ldtm_assets.jobs import CONCURRENCY_GROUP_TAG, DAILY_JOB, RETRAINING_JOB, UNFINISHED
+from ldtm_assets.jobs import DAILY_JOB, RETRAINING_JOB
+from ldtm_assets.run_tags import CONCURRENCY_GROUP_TAG, UNFINISHED
 from ldtm_lib.alerts.alert import apply_resolutions, raise_alerts
 from ldtm_lib.alerts.channels import configured_channels
 from ldtm_lib.alerts.delivery import deliver

@@ -1,12 +1,12 @@
-"""Checks of an evening's partitions, and of the active models: one summary per run of what a person should look at."""
+"""Checks of a daily run: its bars, rows and actuals, and the active models; one summary per run."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 
 import dagster as dg
 
-from ldtm_assets.asset_checks.results import asked_of, listed
-from ldtm_assets.asset_checks.scope import AS_A_WHOLE, CheckScope
+from ldtm_assets.asset_checks.scope import AS_A_WHOLE, CheckScope, selected_checks
+from ldtm_assets.materialization import listed
 from ldtm_assets.partitions import DailyPartition
 from ldtm_lib.daily_run.freshness import named, sessions_with_gaps
 from ldtm_lib.database.clock import last_closed_session
@@ -27,7 +27,7 @@ Key = tuple[str, date]
 
 
 def daily_run_check_specs() -> list[dg.AssetCheckSpec]:
-    """The checks that an evening ends with."""
+    """The checks that close a daily run."""
     return [
         dg.AssetCheckSpec(
             QUARANTINE, asset="prices", description="No bar of these partitions was refused and still waits."
@@ -53,13 +53,13 @@ def daily_run_checks(
     reports: Sequence[SnapshotReport],
     waiting: Collection[str],
 ) -> Iterator[dg.AssetCheckResult]:
-    """Evaluate those checks of an evening's rows that were asked for; `reports` are those of its sessions.
+    """Evaluate the selected checks of a daily run's rows; `reports` are those of its sessions.
 
     A check passes when the partitions of the run are complete. A session passes when all of its tickers are complete,
     including those outside of the run. `waiting` holds the keys of partitions that failed: they are retried, or
     reported by ticker.
     """
-    asked, settings = asked_of(context), project.settings
+    asked, settings = selected_checks(context), project.settings
     own = [(partition.ticker, partition.session) for partition in partitions]
     sessions = sorted({partition.session for partition in partitions})
     expected = {(ticker, session) for session in sessions for ticker in settings.tickers_on(session)} | {*own}
@@ -67,10 +67,8 @@ def daily_run_checks(
         if QUARANTINE in asked:
             yield _no_bar_in_quarantine(conn, sessions, own, expected)
         if COMPLETE in asked:
-            tried_again = {
-                (partition.ticker, partition.session) for partition in partitions if partition.key in waiting
-            }
-            yield _every_ticker_has_a_row(conn, sessions, own, expected, tried_again, _counts_of(reports))
+            retried = {(partition.ticker, partition.session) for partition in partitions if partition.key in waiting}
+            yield _every_ticker_has_a_row(conn, sessions, own, expected, retried, _counts_of(reports))
         if FILLED in asked:
             last = min(last_closed_session(conn), settings.partitions.last_session or date.max)
             yield _every_due_actual_is_filled(conn, sessions[-1] if sessions else last, last, settings.ledger)
@@ -90,10 +88,10 @@ def _no_bar_in_quarantine(
             "bars": len(held),
             "of other sessions": len(refused) - len(held),
             "refused": listed(f"{row['ticker']} {row['session']}: {row['reason']}" for row in held),
-            **_verdict_on(
+            **_scope_of(
                 sessions,
                 found=[(row["session"], f"{row['ticker']}: {row['reason']}") for row in held],
-                not_well={row["session"] for row in refused if (row["ticker"], row["session"]) in expected},
+                incomplete={row["session"] for row in refused if (row["ticker"], row["session"]) in expected},
             ),
         },
     )
@@ -104,7 +102,7 @@ def _every_ticker_has_a_row(
     sessions: Sequence[date],
     own: Sequence[Key],
     expected: Collection[Key],
-    tried_again: Collection[Key],
+    retried: Collection[Key],
     counts: Mapping[str, int | str | dg.MetadataValue],
 ) -> dg.AssetCheckResult:
     gaps = missing_rows(conn, own)
@@ -116,19 +114,19 @@ def _every_ticker_has_a_row(
         metadata={
             "rows expected": len(own),
             "missing": listed(f"{ticker} {day}" for ticker, day in gaps),
-            "of these tried again": sum(gap in tried_again for gap in gaps),
+            "of these retried": sum(gap in retried for gap in gaps),
             **counts,
-            **_verdict_on(
+            **_scope_of(
                 sessions,
-                found=[(day, f"no row of {ticker}") for ticker, day in gaps if (ticker, day) not in tried_again],
-                not_well={day for _, day in gaps} | sessions_with_gaps(conn, expected),
+                found=[(day, f"no row of {ticker}") for ticker, day in gaps if (ticker, day) not in retried],
+                incomplete={day for _, day in gaps} | sessions_with_gaps(conn, expected),
             ),
         },
     )
 
 
 def _counts_of(reports: Sequence[SnapshotReport]) -> dict[str, int | str | dg.MetadataValue]:
-    """What the rows of an evening say, in numbers."""
+    """Counts of the rows of a daily run."""
     return {
         "bullish": sum(report.num_bullish for report in reports),
         "neutral": sum(report.num_neutral for report in reports),
@@ -142,7 +140,7 @@ def _counts_of(reports: Sequence[SnapshotReport]) -> dict[str, int | str | dg.Me
 def _every_due_actual_is_filled(
     conn: Connection, newest: date, last: date, config: LedgerConfig
 ) -> dg.AssetCheckResult:
-    """As of the newest session of the run; only as of the last one there is, it can say that all is well."""
+    """The result as of the newest session of the run; it passes as a whole only as of the last session there is."""
     late = [
         f"{row['ticker']} {row['run_date']}, {row['horizon'].replace('_', ' ')}: no bar of {row['target_session']}"
         for row in overdue(conn, as_of=newest).to_dicts()
@@ -165,35 +163,35 @@ def _every_due_actual_is_filled(
     )
 
 
-def _verdict_on(
-    sessions: Iterable[date], *, found: Iterable[tuple[date, str]], not_well: Collection[date]
+def _scope_of(
+    sessions: Iterable[date], *, found: Iterable[tuple[date, str]], incomplete: Collection[date]
 ) -> dict[str, dg.MetadataValue]:
-    """What there is to say of each session, and those of which there is nothing to say."""
+    """Failing sessions with their findings, and passing ones; an incomplete session without a finding is neither."""
     told: dict[date, list[str]] = {}
     for session, what in found:
         told.setdefault(session, []).append(what)
     return CheckScope(
         failing={session.isoformat(): f"{len(lines)}: {named(lines)}" for session, lines in told.items()},
-        passing=[session.isoformat() for session in sessions if session not in not_well],
+        passing=[session.isoformat() for session in sessions if session not in incomplete],
     ).metadata()
 
 
-def watch_check(
-    context: dg.AssetExecutionContext, project: Project, watch: MonitoringReport
+def degradation_check(
+    context: dg.AssetExecutionContext, project: Project, report: MonitoringReport
 ) -> Iterator[dg.AssetCheckResult]:
-    """Evaluate the check of the active models, if it was asked for: who fell below the gate, and who is close to it."""
-    if NOT_DEGRADED not in asked_of(context):
+    """Evaluate the check of the active models, if selected: those below the gate, and those close to it."""
+    if NOT_DEGRADED not in selected_checks(context):
         return
-    closest = sorted(watch.records, key=lambda r: max(r.direction_evidence, r.error_evidence), reverse=True)
+    closest = sorted(report.records, key=lambda r: max(r.direction_evidence, r.error_evidence), reverse=True)
     yield dg.AssetCheckResult(
         asset_key="fillbacks",
         check_name=NOT_DEGRADED,
-        passed=not watch.degraded,
+        passed=not report.degraded,
         severity=dg.AssetCheckSeverity.WARN,
         metadata={
-            "active models": len(watch.records),
-            "degraded": listed(record.reason for record in watch.degraded),
-            "retired now": ", ".join(f"{r.ticker} {r.version}" for r in watch.retired) or "none",
+            "active models": len(report.records),
+            "degraded": listed(record.reason for record in report.degraded),
+            "retired now": ", ".join(f"{r.ticker} {r.version}" for r in report.retired) or "none",
             "policy": project.settings.registry.degradation_policy,
             "closest to it": listed(record.reason for record in closest[:NUM_CLOSEST]),
         },

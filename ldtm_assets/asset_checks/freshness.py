@@ -1,7 +1,7 @@
-"""Freshness: every morning, five minutes after the open, whether the evening before it left everything behind.
+"""Freshness checks: whether a session has its bars, rows and actuals, and every ticker a recent training.
 
-And whether every ticker has been trained on what its bars have brought for a week: a retraining that does not happen,
-because it stands in a queue for ever or its schedule was stopped, has no run that could fail.
+They run on the morning after a daily run, five minutes after the open. The training is checked because a retraining
+that never starts, as when its schedule was stopped, has no run that could fail.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,21 +9,14 @@ from datetime import date
 
 import dagster as dg
 
-from ldtm_assets.asset_checks.results import listed
 from ldtm_assets.asset_checks.scope import AS_A_WHOLE, CheckScope
-from ldtm_assets.automation.default_status import schedule_status
-from ldtm_assets.partitions import EXCHANGE_TIMEZONE
+from ldtm_assets.materialization import listed
 from ldtm_assets.resources import ProjectResource
 from ldtm_lib.daily_run.freshness import CHECKS, Freshness, freshness, named, not_retrained, resolve_freshness_alerts
-from ldtm_lib.daily_run.pending_partitions import NEW_YORK
-from ldtm_lib.sessions import Calendar, exchange_calendar
-from ldtm_lib.settings import AutomationConfig, Settings
+from ldtm_lib.sessions import exchange_calendar
+from ldtm_lib.settings import AutomationConfig
 
-FRESHNESS_STEP, FRESHNESS_JOB = "freshness", "freshness_job"
-AFTER_THE_OPEN = "35 9 * * 1-5"
-"""Five minutes after the open, which is at 9:30 on every session; an early close moves the close alone."""
-NUM_RETRIES = "3"
-"""How often Dagster starts the look again when its process was killed."""
+FRESHNESS_STEP = "freshness"
 LACKS = {
     "prices": "tickers without a bar of",
     "snapshots": "tickers without a row of",
@@ -37,11 +30,11 @@ PROMISES = {
 MODELS_ARE_FRESH = "models_are_fresh"
 """The check of the asset `registry`."""
 FORECASTS = "forecasts"
-"""The part of a session's rows that is in trouble when every ticker abstained."""
+"""The part of the check of rows that fails when every ticker abstained."""
 
 
 class FreshnessConfig(dg.Config):
-    """Which evening is looked at."""
+    """The session to check."""
 
     session: str | None = None
     """YYYY-MM-DD; the newest session that has closed when absent."""
@@ -60,7 +53,7 @@ class FreshnessConfig(dg.Config):
 def freshness_checks(
     context: dg.AssetCheckExecutionContext, config: FreshnessConfig, project: ProjectResource
 ) -> Iterator[dg.AssetCheckResult]:
-    """What is missing is an error once the next session has opened, and a warning as long as it may still come."""
+    """Missing data are an error once the next session has opened; before, they may still arrive and are a warning."""
     opened = project.open()
     settings = opened.settings
     session = date.fromisoformat(config.session) if config.session else None
@@ -73,34 +66,6 @@ def freshness_checks(
             yield _result_of_models(found.session, old, settings.automation)
         else:
             yield _result(found, key.asset_key.to_user_string())
-
-
-freshness_job = dg.define_asset_job(FRESHNESS_JOB, selection=dg.AssetSelection.checks(freshness_checks))
-
-
-def freshness_schedule(settings: Settings, calendar: Calendar) -> dg.ScheduleDefinition:
-    """The schedule that looks at every evening once, on the morning after its deadline."""
-
-    @dg.schedule(
-        name="freshness_schedule",
-        job_name=FRESHNESS_JOB,
-        cron_schedule=AFTER_THE_OPEN,
-        execution_timezone=EXCHANGE_TIMEZONE,
-        default_status=schedule_status(settings),
-    )
-    def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        """Five minutes after each open: whether everything is there of the session before it."""
-        day = context.scheduled_execution_time.astimezone(NEW_YORK).date()
-        if not calendar.is_session(day):
-            return dg.SkipReason(f"{day} is not a session of {calendar.name}")
-        session = calendar.offset(day, -1).isoformat()
-        return dg.RunRequest(
-            run_key=session,
-            run_config={"ops": {FRESHNESS_STEP: {"config": {"session": session}}}},
-            tags={"dagster/max_retries": NUM_RETRIES},
-        )
-
-    return schedule
 
 
 def _result(found: Freshness, asset: str) -> dg.AssetCheckResult:
@@ -133,7 +98,7 @@ def _result(found: Freshness, asset: str) -> dg.AssetCheckResult:
 
 
 def _result_of_models(session: date, old: Sequence[str], config: AutomationConfig) -> dg.AssetCheckResult:
-    """Where nothing trains by itself it is a warning: a person may mean to wait."""
+    """The result for the models; a warning when automation is off, since a person may want to wait."""
     told = (
         f"not trained and judged for {config.max_training_age_days} days although bars came: {named(old)}; "
         "see retraining_schedule and the runs of retraining_job"

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import dagster as dg
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
 
-from ldtm_assets.asset_checks.results import asked_of, listed
+from ldtm_assets.asset_checks.scope import selected_checks
+from ldtm_assets.materialization import listed
 from ldtm_lib.gate.evidence import Evidence
 from ldtm_lib.gate.multiple_testing import MultipleTesting
 from ldtm_lib.gate.strict import strict_rules
@@ -56,7 +57,7 @@ def gate_checks(
     Dagster stamps the results of a run for a single partition with that partition: there the ticker's own evaluation
     is the result, and there is no other one.
     """
-    asked = asked_of(context)
+    asked = selected_checks(context)
     targets = _materializations(context, [promotion.ticker for promotion in promotions])
     for name in (*RULES, STRICT):
         if name not in asked:

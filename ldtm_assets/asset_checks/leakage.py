@@ -1,12 +1,12 @@
-"""Asset checks of an evening's windows and forecasts: they would fail if somebody broke the code that keeps time."""
+"""Leakage checks of a daily run's windows and forecasts: they fail when either saw data from the future."""
 
 import math
 from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
-from ldtm_assets.asset_checks.results import asked_of, listed
-from ldtm_assets.asset_checks.scope import CheckScope
+from ldtm_assets.asset_checks.scope import CheckScope, selected_checks
+from ldtm_assets.materialization import listed
 from ldtm_assets.partitions import DailyPartition
 from ldtm_lib.audit.point_in_time import check_point_in_time, sampled_window_leaks
 from ldtm_lib.daily_run.freshness import named
@@ -17,7 +17,7 @@ LOOK_AHEAD, POINT_IN_TIME = "windows_have_no_look_ahead", "forecasts_are_point_i
 
 
 def leakage_check_specs() -> list[dg.AssetCheckSpec]:
-    """The checks of what an evening may have seen too early."""
+    """The leakage checks of a daily run."""
     return [
         dg.AssetCheckSpec(
             LOOK_AHEAD, asset="features", description="Sampled windows stay as they are when later bars are altered."
@@ -33,11 +33,11 @@ def leakage_check_specs() -> list[dg.AssetCheckSpec]:
 def leakage_checks(
     context: dg.AssetExecutionContext, project: Project, calendar: Calendar, partitions: Sequence[DailyPartition]
 ) -> Iterator[dg.AssetCheckResult]:
-    """Evaluate those checks that were asked for of what an evening's windows and forecasts may have seen too early.
+    """Evaluate the selected leakage checks on samples of the run's partitions.
 
-    They look at samples of the run's partitions: only a run of all tickers of a session says that it is well.
+    A session passes only when the run has all of its tickers.
     """
-    asked = asked_of(context)
+    asked = selected_checks(context)
     tickers_of = {
         session: [c.ticker for c in partitions if c.session == session] for session in {c.session for c in partitions}
     }

@@ -1,10 +1,11 @@
-"""Checks of the record as a whole: it is what was recorded, and its seals are where the world can see them."""
+"""Checks of the record as a whole: it is unchanged, and its seals are published."""
 
 from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
-from ldtm_assets.asset_checks.results import asked_of, listed
+from ldtm_assets.asset_checks.scope import selected_checks
+from ldtm_assets.materialization import listed
 from ldtm_lib.audit.publications.protocol import Publication
 from ldtm_lib.audit.sealing import SealingReport
 from ldtm_lib.audit.verify import verify
@@ -15,7 +16,7 @@ INTACT, PUBLISHED = "record_is_intact", "seals_are_published"
 
 
 def record_check_specs() -> list[dg.AssetCheckSpec]:
-    """The checks of the record that an evening ends with."""
+    """The checks of the record that close a daily run."""
     return [
         dg.AssetCheckSpec(
             INTACT,
@@ -35,8 +36,8 @@ def record_checks(
     publications: Sequence[Publication],
     sealing: SealingReport,
 ) -> Iterator[dg.AssetCheckResult]:
-    """Evaluate those checks of the record as a whole that were asked for."""
-    asked = asked_of(context)
+    """Evaluate the selected checks of the record as a whole."""
+    asked = selected_checks(context)
     if PUBLISHED in asked:
         yield dg.AssetCheckResult(
             asset_key="snapshots",

@@ -37,3 +37,8 @@ class CheckScope:
         assert isinstance(failing.data, Mapping)
         assert isinstance(passing.data, list)
         return cls(failing=failing.data, passing=passing.data)
+
+
+def selected_checks(context: dg.AssetExecutionContext) -> set[str]:
+    """The names of the checks that a run evaluates."""
+    return {key.name for key in context.selected_asset_check_keys}

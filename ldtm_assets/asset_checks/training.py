@@ -4,8 +4,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from ldtm_assets.asset_checks.results import asked_of
-from ldtm_assets.asset_checks.scope import CheckScope
+from ldtm_assets.asset_checks.scope import CheckScope, selected_checks
 from ldtm_assets.training.loss_charts import picture_of_universe
 from ldtm_lib.training.report import COLUMNS, TrainingReport, summary_rows
 
@@ -28,7 +27,7 @@ def training_check(context: dg.AssetExecutionContext, report: TrainingReport) ->
 
     What belongs to the run as a whole is kept here, once, and not with each of its partitions.
     """
-    if TRAINED not in asked_of(context):
+    if TRAINED not in selected_checks(context):
         return
     failed = [outcome for outcome in report.outcomes if outcome.status == "failed"]
     lines = [f"- {outcome.ticker} {outcome.part}: {outcome.reason}" for outcome in failed]

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from ldtm_assets.assets.materialization import Outcome
+from ldtm_assets.materialization import Outcome
 from ldtm_assets.partitions import as_a_whole
 from ldtm_assets.training.loss_charts import picture_of_network
 from ldtm_assets.training.stage import partitions_of

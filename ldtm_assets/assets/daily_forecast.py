@@ -1,48 +1,47 @@
-"""The evening: prices, features, snapshots and fillbacks of any sessions and tickers, in one step of one process.
+"""The daily forecast: prices, features, snapshots and fillbacks of any sessions and tickers, in one step.
 
-Four assets, one step: each ticker goes as far as it can. Were they four steps, one ticker without a bar would fail
-the first of them, and Dagster would skip the other three for all tickers. The step ends with the evening's seal, for
-the same reason: an asset of its own would be skipped on the evenings on which a ticker fails.
+The four assets are one step of one process, so that each ticker goes as far as it can. As four steps, one ticker
+without a bar would fail the first step, and Dagster would skip the other three for all tickers. The seal is made by
+the same step for the same reason: Dagster would skip an asset of its own whenever a ticker fails.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 import dagster as dg
 
-from ldtm_assets.asset_checks.daily_run import daily_run_check_specs, daily_run_checks, watch_check
+from ldtm_assets.asset_checks.daily_run import daily_run_check_specs, daily_run_checks, degradation_check
 from ldtm_assets.asset_checks.leakage import leakage_check_specs, leakage_checks
 from ldtm_assets.asset_checks.record import record_check_specs, record_checks
-from ldtm_assets.assets.daily_partitions import (
-    attempts_by_partition,
-    begin,
-    finish,
-    pending_retries,
-    restrict,
-    sort_out,
-)
-from ldtm_assets.assets.features import build_features
-from ldtm_assets.assets.fillbacks import fill_actuals
-from ldtm_assets.assets.materialization import Metadata, Outcome, fail_if_any_failed, record
-from ldtm_assets.assets.prices import bring_prices
-from ldtm_assets.assets.publications import all_publications
-from ldtm_assets.assets.snapshots import take_daily_snapshots
-from ldtm_assets.automation.dead_runs import tag_with_process
-from ldtm_assets.jobs import DAILY_ASSETS, PENDING_RETRY_TAG
-from ldtm_assets.partitions import DailyPartition, earlier_sessions, same_ticker
+from ldtm_assets.assets.features import build_features, features_spec
+from ldtm_assets.assets.fillbacks import fill_actuals, fillbacks_spec
+from ldtm_assets.assets.prices import fetch_prices, prices_spec
+from ldtm_assets.assets.seals import all_publications
+from ldtm_assets.assets.snapshots import snapshots_spec, take_daily_snapshots
+from ldtm_assets.materialization import Metadata, Outcome, fail_if_any_failed, record
+from ldtm_assets.partitions import DAILY_ASSETS, DailyPartition
 from ldtm_assets.resources import ProjectResource
+from ldtm_assets.run_tags import PENDING_RETRY_TAG, tag_with_process
 from ldtm_lib.audit.sealing import seal_and_publish
+from ldtm_lib.daily_run.attempts import begin_attempt, finish_attempt
+from ldtm_lib.daily_run.pending_partitions import attempts_without_row
 from ldtm_lib.database.clock import now
 from ldtm_lib.database.migrate import extend_calendar
+from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.ledger.fillbacks import tickers_with_open_fills
 from ldtm_lib.ledger.monitoring import monitor_active_models
 from ldtm_lib.ledger.snapshots import SnapshotReport
-from ldtm_lib.sessions import ONE_MONTH_SESSIONS, exchange_calendar
+from ldtm_lib.project import Project
+from ldtm_lib.sessions import Calendar, exchange_calendar
+from ldtm_lib.settings import AutomationConfig, Settings
+
+Results = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
 
 
 class DailyForecastConfig(dg.Config):
-    """How an evening is to be recorded."""
+    """How the forecasts are recorded."""
 
     simulated: bool = False
     """Mark the forecasts as simulated: made for past sessions by a backfill or a demo. Whether one that is not
@@ -52,53 +51,15 @@ class DailyForecastConfig(dg.Config):
 
 
 def daily_forecast(partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
-    """The assets of an evening, partitioned by session and ticker."""
-
-    def spec(
-        name: str, deps: Sequence[Any], description: str, kinds: set[str], group: str = "forecasts"
-    ) -> dg.AssetSpec:
-        return dg.AssetSpec(
-            name,
-            deps=deps,
-            description=description,
-            partitions_def=partitions,
-            group_name=group,
-            kinds=kinds,
-            skippable=True,
-        )
-
-    history = dg.AssetDep("price_history", partition_mapping=same_ticker())
-    registry = dg.AssetDep("registry", partition_mapping=same_ticker())
-    snapshots_so_far = dg.AssetDep("snapshots", partition_mapping=earlier_sessions(ONE_MONTH_SESSIONS))
+    """The assets of a daily run, partitioned by session and ticker."""
 
     @dg.multi_asset(
         name="daily_forecast",
         specs=[
-            spec(
-                "prices",
-                [history],
-                "The bar of one session, split-adjusted, every vintage kept.",
-                {"postgres"},
-                "prices",
-            ),
-            spec(
-                "features",
-                ["prices", history],
-                "The 30 x 11 window that a model is shown after the close, or why there is none.",
-                {"postgres", "polars"},
-            ),
-            spec(
-                "snapshots",
-                ["features", registry],
-                "The forecast on record after the close: three prices and a direction, or why it abstained.",
-                {"postgres", "pytorch"},
-            ),
-            spec(
-                "fillbacks",
-                ["prices", snapshots_so_far],
-                "The actuals that this session's close brought to earlier forecasts of the ticker.",
-                {"postgres"},
-            ),
+            prices_spec(partitions),
+            features_spec(partitions),
+            snapshots_spec(partitions),
+            fillbacks_spec(partitions),
         ],
         check_specs=[*daily_run_check_specs(), *record_check_specs(), *leakage_check_specs()],
         partitions_def=partitions,
@@ -107,68 +68,204 @@ def daily_forecast(partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefinit
     )
     def assets(context: dg.AssetExecutionContext, config: DailyForecastConfig, project: ProjectResource) -> Any:
         tag_with_process(context)
-        opened, calendar = project.open(), exchange_calendar()
-        partitions = restrict([DailyPartition.parse(key) for key in context.partition_keys], config.only)
-        with opened.database.transaction() as conn:
-            extend_calendar(conn, calendar)
-            moment = now(conn)
-            asked = sort_out(partitions, opened.settings, calendar, moment)
-            open_tickers = tickers_with_open_fills(conn, {partition.ticker for partition in asked.departed})
-        followed = [partition for partition in asked.departed if partition.ticker in open_tickers]
-        departed: dict[str, Metadata] = {
-            partition.key: {"left the universe": str(opened.settings.retired[partition.ticker])}
-            for partition in asked.departed
-        }
-        ready, waiting = asked.ready, dict(asked.refused)
-        outcomes: dict[str, Outcome] = {}
-        reports: list[SnapshotReport] = []
-        selected = {key.to_user_string() for key in context.selected_asset_keys}
-        is_attempt = selected.issuperset(DAILY_ASSETS) and not config.simulated
-        attempted = [*asked.ready, *asked.departed] if is_attempt else []
-        begin(opened, attempted)
-
-        def conclude(name: str, outcome: Outcome) -> Iterator[dg.MaterializeResult]:
-            failed = {key: reason for key, reason in outcome.failed.items() if key not in departed} | waiting
-            outcomes[name] = replace(outcome, done=departed | outcome.done, failed=failed)
-            yield from record(context, name, outcomes[name], whole_range=not config.only)
-
-        def hold_back(outcome: Outcome, num_attempts: Mapping[str, int]) -> list[DailyPartition]:
-            failed = [partition for partition in ready if partition.key in outcome.failed]
-            late = pending_retries(failed, calendar, moment, opened.settings.automation, num_attempts)
-            waiting.update(late)
-            return [partition for partition in ready if partition.key not in late]
-
-        if "prices" in selected:
-            prices = bring_prices(opened, calendar, [*ready, *followed])
-            yield from conclude("prices", prices)
-            ready = hold_back(prices, attempts_by_partition(opened, calendar, moment) if attempted else {})
-        if "features" in selected:
-            features = build_features(opened, calendar, ready)
-            yield from conclude("features", features)
-            ready = hold_back(features, {})
-        if "snapshots" in selected:
-            snapshots, reports = take_daily_snapshots(opened, calendar, ready, config.simulated)
-            yield from conclude("snapshots", snapshots)
-        if "fillbacks" in selected:
-            yield from conclude("fillbacks", fill_actuals(opened, [*ready, *followed]))
-            with opened.database.transaction() as conn:
-                watch = monitor_active_models(conn, opened.settings)
-            yield from watch_check(context, opened, watch)
-            for alert in watch.alerts:
-                context.log.log(alert.severity.upper(), f"{alert.subject}: {alert.summary}")
-        failed = {key for outcome in outcomes.values() for key in outcome.failed}
-        yield from daily_run_checks(context, opened, asked.ready, reports, waiting=failed)
-        yield from leakage_checks(context, opened, calendar, asked.ready)
-        if {"snapshots", "fillbacks"} & outcomes.keys():
-            publications = all_publications(opened, context.instance)
-            closing = seal_and_publish(opened.database, publications)
-            context.log.info(closing.summary)
-            yield from record_checks(context, opened, calendar, publications, closing)
-        finish(opened, attempted, outcomes)
-        if failed:
-            context.instance.add_run_tags(
-                context.run.run_id, {PENDING_RETRY_TAG: f"{context.run.run_id} {len(failed)}"}
-            )
-        fail_if_any_failed(outcomes)
+        run = DailyRun(context, config, project.open(), exchange_calendar())
+        run.prepare()
+        yield from run.prices()
+        yield from run.features()
+        yield from run.snapshots()
+        yield from run.fillbacks()
+        yield from run.close()
 
     return assets
+
+
+class DailyRun:
+    """The stages of one daily run; each yields the results of its asset and checks, where they were selected.
+
+    The partitions that are ready shrink from stage to stage: one that failed and is worth a retry leaves the run.
+    """
+
+    def __init__(
+        self, context: dg.AssetExecutionContext, config: DailyForecastConfig, project: Project, calendar: Calendar
+    ) -> None:
+        self._context, self._config, self._project, self._calendar = context, config, project, calendar
+        self._selected = {key.to_user_string() for key in context.selected_asset_keys}
+        self._outcomes: dict[str, Outcome] = {}
+        self._reports: list[SnapshotReport] = []
+        self._attempted: list[DailyPartition] = []
+
+    def prepare(self) -> None:
+        """Classify the partitions, and record an attempt at them before the work begins."""
+        keys = [DailyPartition.parse(key) for key in self._context.partition_keys]
+        with self._project.database.transaction() as conn:
+            extend_calendar(conn, self._calendar)
+            self._moment = now(conn)
+            partitions = partitions_of_tickers(keys, self._config.only)
+            self._requested = classify(partitions, self._project.settings, self._calendar, self._moment)
+            removed = self._requested.removed
+            open_tickers = tickers_with_open_fills(conn, {partition.ticker for partition in removed})
+        self._ready = self._requested.ready
+        self._waiting = dict(self._requested.refused)
+        self._only_filled = [partition for partition in removed if partition.ticker in open_tickers]
+        retired = self._project.settings.retired
+        self._removed: dict[str, Metadata] = {
+            partition.key: {"left the universe": str(retired[partition.ticker])} for partition in removed
+        }
+        if self._selected.issuperset(DAILY_ASSETS) and not self._config.simulated:
+            self._attempted = [*self._requested.ready, *removed]
+        with self._project.database.transaction() as conn:
+            begin_attempt(conn, [(partition.session, partition.ticker) for partition in self._attempted])
+
+    def prices(self) -> Results:
+        """Fetch and store the bars."""
+        if "prices" not in self._selected:
+            return
+        outcome = fetch_prices(self._project, self._calendar, [*self._ready, *self._only_filled])
+        yield from self._conclude("prices", outcome)
+        num_attempts: dict[str, int] = {}
+        if self._attempted:
+            with self._project.database.transaction() as conn:
+                found = attempts_without_row(conn, self._project.settings, self._calendar, self._moment)
+            num_attempts = {DailyPartition(*key).key: num for key, num in found.items()}
+        self._drop_pending_retries(outcome, num_attempts)
+
+    def features(self) -> Results:
+        """Compute and store the input windows."""
+        if "features" not in self._selected:
+            return
+        outcome = build_features(self._project, self._calendar, self._ready)
+        yield from self._conclude("features", outcome)
+        self._drop_pending_retries(outcome, {})
+
+    def snapshots(self) -> Results:
+        """Put the forecasts on record."""
+        if "snapshots" not in self._selected:
+            return
+        outcome, self._reports = take_daily_snapshots(
+            self._project, self._calendar, self._ready, self._config.simulated
+        )
+        yield from self._conclude("snapshots", outcome)
+
+    def fillbacks(self) -> Results:
+        """Fill the actuals that are due, and compare the active models with their new track record."""
+        if "fillbacks" not in self._selected:
+            return
+        yield from self._conclude("fillbacks", fill_actuals(self._project, [*self._ready, *self._only_filled]))
+        with self._project.database.transaction() as conn:
+            report = monitor_active_models(conn, self._project.settings)
+        yield from degradation_check(self._context, self._project, report)
+        for alert in report.alerts:
+            self._context.log.log(alert.severity.upper(), f"{alert.subject}: {alert.summary}")
+
+    def close(self) -> Results:
+        """Evaluate the checks, seal the record, finish the attempt, and fail the step when a partition failed."""
+        context, project = self._context, self._project
+        failed = {key for outcome in self._outcomes.values() for key in outcome.failed}
+        yield from daily_run_checks(context, project, self._requested.ready, self._reports, waiting=failed)
+        yield from leakage_checks(context, project, self._calendar, self._requested.ready)
+        if {"snapshots", "fillbacks"} & self._outcomes.keys():
+            publications = all_publications(project, context.instance)
+            sealing = seal_and_publish(project.database, publications)
+            context.log.info(sealing.summary)
+            yield from record_checks(context, project, self._calendar, publications, sealing)
+        self._finish_attempt()
+        if failed:
+            tag = {PENDING_RETRY_TAG: f"{context.run.run_id} {len(failed)}"}
+            context.instance.add_run_tags(context.run.run_id, tag)
+        fail_if_any_failed(self._outcomes)
+
+    def _conclude(self, asset: str, outcome: Outcome) -> Iterator[dg.MaterializeResult]:
+        failed = {key: reason for key, reason in outcome.failed.items() if key not in self._removed} | self._waiting
+        self._outcomes[asset] = replace(outcome, done=self._removed | outcome.done, failed=failed)
+        yield from record(self._context, asset, self._outcomes[asset], whole_range=not self._config.only)
+
+    def _drop_pending_retries(self, outcome: Outcome, num_attempts: Mapping[str, int]) -> None:
+        failed = [partition for partition in self._ready if partition.key in outcome.failed]
+        automation = self._project.settings.automation
+        retries = pending_retries(failed, self._calendar, self._moment, automation, num_attempts)
+        self._waiting.update(retries)
+        self._ready = [partition for partition in self._ready if partition.key not in retries]
+
+    def _finish_attempt(self) -> None:
+        """Record the result of the attempt: a partition is done when no stage failed it, and keeps the first reason."""
+        reasons: dict[str, str] = {}
+        for outcome in self._outcomes.values():
+            reasons = outcome.failed | reasons
+        keys = {partition.key: (partition.session, partition.ticker) for partition in self._attempted}
+        with self._project.database.transaction() as conn:
+            finish_attempt(
+                conn,
+                done=[partition for key, partition in keys.items() if key not in reasons],
+                failed={partition: reasons[key] for key, partition in keys.items() if key in reasons},
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestedPartitions:
+    """The partitions of a run by what can be done about them."""
+
+    ready: list[DailyPartition]
+    refused: dict[str, str]
+    """Partitions of sessions that have not closed; the reason by partition key."""
+    removed: list[DailyPartition]
+    """Partitions of tickers that had left the universe by their session."""
+
+
+def partitions_of_tickers(partitions: Sequence[DailyPartition], only: Sequence[str]) -> list[DailyPartition]:
+    """The partitions of some tickers, or all of them when none is named.
+
+    Raises ConfigurationError for a ticker that has no partition among them.
+    """
+    if absent := sorted(set(only) - {partition.ticker for partition in partitions}):
+        raise ConfigurationError(
+            f"`only` names {', '.join(absent)}, of which the run has no partition; ask for a range that holds them"
+        )
+    return [partition for partition in partitions if not only or partition.ticker in only]
+
+
+def classify(
+    partitions: Sequence[DailyPartition], settings: Settings, calendar: Calendar, moment: datetime
+) -> RequestedPartitions:
+    """Classify partitions at a moment; Dagster does not validate the ranges of partitions that a run asks for."""
+    newest = calendar.last_closed(moment)
+    requested = RequestedPartitions(ready=[], refused={}, removed=[])
+    for partition in partitions:
+        if partition.session > newest:
+            requested.refused[partition.key] = (
+                f"session {partition.session} has not closed; the newest closed one is {newest}"
+            )
+        elif partition.ticker not in settings.tickers_on(partition.session):
+            requested.removed.append(partition)
+        else:
+            requested.ready.append(partition)
+    return requested
+
+
+def pending_retries(
+    partitions: Sequence[DailyPartition],
+    calendar: Calendar,
+    moment: datetime,
+    config: AutomationConfig,
+    num_attempts: Mapping[str, int],
+) -> dict[str, str]:
+    """The failed partitions that wait for a retry instead of an abstention; the reason by partition key.
+
+    An abstention is final. It is not written while a retry may still bring the bar before the target session of the
+    forecast opens. After the open it is written only after `report_after_attempts` attempts, since the source may need
+    some more minutes when an outage ends. `num_attempts` holds the attempts, by partition key, of the partitions that
+    automation retries (see `attempts_without_row`).
+    """
+    opens = {
+        session: calendar.opens_at(calendar.offset(session, 1))
+        for session in {partition.session for partition in partitions}
+    }
+    waiting: dict[str, str] = {}
+    for partition in partitions:
+        opens_at, attempts = opens[partition.session], num_attempts.get(partition.key, config.report_after_attempts)
+        if moment < opens_at:
+            waiting[partition.key] = f"waits for its bar; retries are possible until {opens_at:%Y-%m-%d %H:%M} UTC"
+        elif attempts < config.report_after_attempts:
+            waiting[partition.key] = (
+                f"waits for its bar; that was attempt {attempts}, it abstains after {config.report_after_attempts}"
+            )
+    return waiting

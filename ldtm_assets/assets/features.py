@@ -1,14 +1,29 @@
-"""Inputs: what each model will be shown for a session, or why there is nothing to show."""
+"""Features: the input window that each model is shown for a session, or the reason why there is none."""
 
 from collections.abc import Sequence
 
-from ldtm_assets.assets.materialization import Outcome
-from ldtm_assets.partitions import DailyPartition
+import dagster as dg
+
+from ldtm_assets.materialization import Outcome
+from ldtm_assets.partitions import DailyPartition, same_ticker
 from ldtm_lib.features import stored_windows as input_windows
 from ldtm_lib.features.windows import latest_windows
 from ldtm_lib.prices.stored_bars import recent_bars
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
+
+
+def features_spec(partitions: dg.MultiPartitionsDefinition) -> dg.AssetSpec:
+    """The asset `features`, partitioned by session and ticker."""
+    return dg.AssetSpec(
+        "features",
+        deps=["prices", dg.AssetDep("price_history", partition_mapping=same_ticker())],
+        description="The 30 x 11 window that a model is shown after the close, or why there is none.",
+        partitions_def=partitions,
+        group_name="forecasts",
+        kinds={"postgres", "polars"},
+        skippable=True,
+    )
 
 
 def build_features(project: Project, calendar: Calendar, partitions: Sequence[DailyPartition]) -> Outcome:

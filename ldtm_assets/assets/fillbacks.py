@@ -1,17 +1,33 @@
-"""Actuals: the prices that a session's close brings to the forecasts that spoke about it."""
+"""Fillbacks: the actual prices that a session's close brings to earlier forecasts."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ldtm_assets.assets.materialization import Metadata, Outcome
-from ldtm_assets.partitions import DailyPartition
+import dagster as dg
+
+from ldtm_assets.materialization import Metadata, Outcome
+from ldtm_assets.partitions import DailyPartition, earlier_sessions
 from ldtm_lib.ledger.fillbacks import HorizonState, fill, horizon_states
 from ldtm_lib.project import Project
+from ldtm_lib.sessions import ONE_MONTH_SESSIONS
+
+
+def fillbacks_spec(partitions: dg.MultiPartitionsDefinition) -> dg.AssetSpec:
+    """The asset `fillbacks`, partitioned by session and ticker."""
+    return dg.AssetSpec(
+        "fillbacks",
+        deps=["prices", dg.AssetDep("snapshots", partition_mapping=earlier_sessions(ONE_MONTH_SESSIONS))],
+        description="The actuals that this session's close brought to earlier forecasts of the ticker.",
+        partitions_def=partitions,
+        group_name="forecasts",
+        kinds={"postgres"},
+        skippable=True,
+    )
 
 
 def fill_actuals(project: Project, partitions: Sequence[DailyPartition]) -> Outcome:
-    """Fill what is due on the evenings of some partitions, each evening in one batch."""
+    """Fill the actuals that are due on the sessions of some partitions, each session in one batch."""
     outcome = Outcome()
     for session in sorted({partition.session for partition in partitions}):
         tickers = [partition.ticker for partition in partitions if partition.session == session]

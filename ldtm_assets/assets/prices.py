@@ -1,4 +1,4 @@
-"""Bars: the whole history of a ticker, and the bar of one session."""
+"""Bars: the assets `price_history` (all bars of a ticker) and `prices` (the bar of one session)."""
 
 import os
 from collections import defaultdict
@@ -8,8 +8,8 @@ from typing import Any
 
 import dagster as dg
 
-from ldtm_assets.assets.materialization import Metadata, Outcome, fail_if_any_failed, record
-from ldtm_assets.partitions import DailyPartition
+from ldtm_assets.materialization import Metadata, Outcome, fail_if_any_failed, record
+from ldtm_assets.partitions import DailyPartition, same_ticker
 from ldtm_assets.resources import ProjectResource
 from ldtm_lib.database.clock import last_closed_session, now
 from ldtm_lib.errors import LdtmError, MissingBar
@@ -70,7 +70,20 @@ def load_histories(project: Project, calendar: Calendar, tickers: Sequence[str],
     return outcome
 
 
-def bring_prices(project: Project, calendar: Calendar, partitions: Sequence[DailyPartition]) -> Outcome:
+def prices_spec(partitions: dg.MultiPartitionsDefinition) -> dg.AssetSpec:
+    """The asset `prices`, partitioned by session and ticker."""
+    return dg.AssetSpec(
+        "prices",
+        deps=[dg.AssetDep("price_history", partition_mapping=same_ticker())],
+        description="The bar of one session, split-adjusted, every vintage kept.",
+        partitions_def=partitions,
+        group_name="prices",
+        kinds={"postgres"},
+        skippable=True,
+    )
+
+
+def fetch_prices(project: Project, calendar: Calendar, partitions: Sequence[DailyPartition]) -> Outcome:
     """Fetch and record the bars of some partitions, with what their tickers lack before them (see `fetch_ranges`).
 
     A partition whose bar is stored already is done even when the source fails: files may have been imported by hand.
@@ -108,7 +121,7 @@ def bring_prices(project: Project, calendar: Calendar, partitions: Sequence[Dail
 
 
 def _fetch(project: Project, tickers: Sequence[str], first: date, last: date) -> Delivery:
-    """Ask the source; one that cannot be opened is a failure of every ticker, not the end of the evening."""
+    """Ask the source; one that cannot be opened fails every ticker, not the daily run."""
     with project.database.transaction() as conn:
         moment = now(conn)
     try:

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from ldtm_assets.asset_checks.results import listed
-from ldtm_assets.assets.materialization import Metadata, Outcome
+from ldtm_assets.materialization import Metadata, Outcome, listed
 from ldtm_lib.errors import FileNotRemoved
 from ldtm_lib.project import Project
 from ldtm_lib.registry.gate_run import GateResult, promotion_card

@@ -15,10 +15,10 @@ from ldtm_assets.asset_checks.gate import gate_check_specs, gate_checks
 from ldtm_assets.asset_checks.training import training_check, training_check_specs
 from ldtm_assets.assets.backtests import backtests_spec, trained_backtests
 from ldtm_assets.assets.checkpoints import checkpoints_spec, trained_checkpoints
-from ldtm_assets.assets.materialization import Metadata, Outcome, fail_if_any_failed, record
 from ldtm_assets.assets.registry import outcome_of_gate, registry_spec, remove_unneeded_files
-from ldtm_assets.automation.dead_runs import tag_with_process
+from ldtm_assets.materialization import Metadata, Outcome, fail_if_any_failed, record
 from ldtm_assets.resources import ProjectResource
+from ldtm_assets.run_tags import tag_with_process
 from ldtm_assets.training.gpus import GPU_POOL
 from ldtm_assets.training.placement import training_place
 from ldtm_assets.training.progress import TrainingReporter

@@ -1,4 +1,4 @@
-"""Dagster's event log as a place where seals are published: as materializations of the asset `seals`."""
+"""The asset `seals`: seals published in Dagster's event log, one materialization each."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -7,15 +7,33 @@ from dagster import DagsterError
 from sqlalchemy.exc import SQLAlchemyError
 
 from ldtm_assets.partitions import as_a_whole
-from ldtm_lib.audit.publications.protocol import Published, PublishedSeal
+from ldtm_lib.audit.publications.configured import publications_of
+from ldtm_lib.audit.publications.protocol import Publication, Published, PublishedSeal
 from ldtm_lib.audit.seal import Seal
 from ldtm_lib.errors import PublicationFailed
+from ldtm_lib.project import Project
 
 SEALS = dg.AssetKey("seals")
 UNREACHABLE = (SQLAlchemyError, DagsterError, OSError)
 """What Dagster's storage fails with."""
 NUMBER, SHA256 = "seal", "SHA-256"
 PAGE = 1000
+
+
+def seals_spec() -> dg.AssetSpec:
+    """The asset `seals`; only the step of a daily run and `ldtm audit seal` report materializations of it."""
+    return dg.AssetSpec(
+        SEALS,
+        deps=[dg.AssetDep(name, partition_mapping=as_a_whole()) for name in ("snapshots", "fillbacks", "registry")],
+        description="The seal that closes a daily run: one hash over its forecasts, fills and promotions, chained on.",
+        group_name="forecasts",
+        kinds={"postgres"},
+    )
+
+
+def all_publications(project: Project, instance: dg.DagsterInstance) -> list[Publication]:
+    """Every place that seals are published in: those of the configuration, and Dagster's event log."""
+    return [*publications_of(project.settings, project.home), DagsterEventLog(instance)]
 
 
 class DagsterEventLog:
@@ -93,14 +111,3 @@ def _metadata(seal: Seal) -> dict[str, dg.MetadataValue | str | int]:
         "previous SHA-256": seal.previous_sha256.hex(),
         "sealed at": seal.sealed_at.isoformat(),
     }
-
-
-def seals_asset() -> dg.AssetSpec:
-    """The asset `seals`: an evening's step reports it, nothing else makes it."""
-    return dg.AssetSpec(
-        SEALS,
-        deps=[dg.AssetDep(name, partition_mapping=as_a_whole()) for name in ("snapshots", "fillbacks", "registry")],
-        description="What an evening closes with: one hash over its forecasts, fills and promotions, chained on.",
-        group_name="forecasts",
-        kinds={"postgres"},
-    )

@@ -1,13 +1,28 @@
-"""Forecasts: one row per ticker and session, on record before the session it speaks about."""
+"""Snapshots: one forecast per ticker and session, on record before its target session opens."""
 
 from collections.abc import Sequence
 
-from ldtm_assets.assets.materialization import Outcome
-from ldtm_assets.partitions import DailyPartition
+import dagster as dg
+
+from ldtm_assets.materialization import Outcome
+from ldtm_assets.partitions import DailyPartition, same_ticker
 from ldtm_lib.errors import LedgerRefused
 from ldtm_lib.ledger.snapshots import SnapshotReport, take_snapshots
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
+
+
+def snapshots_spec(partitions: dg.MultiPartitionsDefinition) -> dg.AssetSpec:
+    """The asset `snapshots`, partitioned by session and ticker."""
+    return dg.AssetSpec(
+        "snapshots",
+        deps=["features", dg.AssetDep("registry", partition_mapping=same_ticker())],
+        description="The forecast on record after the close: three prices and a direction, or why it abstained.",
+        partitions_def=partitions,
+        group_name="forecasts",
+        kinds={"postgres", "pytorch"},
+        skippable=True,
+    )
 
 
 def take_daily_snapshots(

@@ -1,12 +1,11 @@
-"""What makes up for evenings that are missing or not whole: after a failure, a crash, an outage of days."""
+"""The sensor that catches up on missed and incomplete sessions, and the one that watches their deadlines."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import dagster as dg
 
-from ldtm_assets.automation.default_status import sensor_status
-from ldtm_assets.automation.run_requests import SCHEDULE_GRACE, launched, project_as_loaded
+from ldtm_assets.automation.run_requests import SCHEDULE_GRACE, project_as_loaded, request_run, sensor_status
 from ldtm_assets.jobs import DAILY_JOB
 from ldtm_lib.daily_run.backlog import next_backlog_item
 from ldtm_lib.daily_run.deadlines import check_deadlines
@@ -19,8 +18,8 @@ from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import Settings
 
 POLL_SECONDS = 30
-A_PAUSE = timedelta(minutes=5)
-"""After so long without a look, whatever runs by itself has only just begun again."""
+MAX_GAP = timedelta(minutes=5)
+"""A longer time between two ticks is an outage: automation has only just started again."""
 
 
 def catch_up_sensor(
@@ -29,14 +28,14 @@ def catch_up_sensor(
     calendar: Calendar,
     clock: Callable[[Connection], datetime] = now,
 ) -> dg.SensorDefinition:
-    """The sensor that launches one run at a time, of the oldest sessions that lack something."""
+    """The sensor that requests one daily run at a time, for the oldest incomplete sessions."""
 
     @dg.sensor(
         name="catch_up_sensor",
         job_name=DAILY_JOB,
         minimum_interval_seconds=POLL_SECONDS,
         default_status=sensor_status(settings),
-        description="Makes up for missed sessions, tries tickers again that failed, and fills what came late.",
+        description="Catches up on missed sessions, retries failed tickers, and fills actuals whose bar arrived late.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         opened = project_as_loaded(project, settings)
@@ -50,9 +49,9 @@ def catch_up_sensor(
             )
             if item is None:
                 return dg.SkipReason(
-                    f"nothing is due; {len(partitions)} partitions wait" if partitions else "nothing is missing"
+                    f"nothing is due; {len(partitions)} partitions are pending" if partitions else "nothing is missing"
                 )
-            return launched(item, context.instance, conn, opened.settings, calendar, moment)
+            return request_run(item, context.instance, conn, opened.settings, calendar, moment)
 
     return sensor
 
@@ -65,7 +64,7 @@ def deadline_sensor(
 ) -> dg.SensorDefinition:
     """The sensor that raises alerts for tickers that keep failing or will miss the open. It is on; it launches nothing.
 
-    It looks with the file's present settings, new tickers included; those given are from when Dagster was started.
+    It uses the file's current settings, new tickers included; `settings` are those that Dagster was started with.
     """
 
     @dg.sensor(
@@ -89,8 +88,8 @@ def deadline_sensor(
 
 
 def _watched_since(cursor: str | None, moment: datetime) -> datetime:
-    """Since when the evenings have been watched without a pause; the cursor holds that, and when the last look was."""
+    """The start of watching without an outage; the cursor holds it, and the moment of the last tick."""
     if cursor is None:
         return moment
-    since, looked_at = (datetime.fromisoformat(word) for word in cursor.split())
-    return since if moment - looked_at < A_PAUSE else moment
+    since, last_tick = (datetime.fromisoformat(word) for word in cursor.split())
+    return since if moment - last_tick < MAX_GAP else moment

@@ -1,4 +1,4 @@
-"""What watches by itself: the memory of the GPUs, which decides how many trainings may run at once."""
+"""The sensor that sizes the pool `gpu`: free GPU memory decides how many trainings may run at once."""
 
 import os
 from collections.abc import Callable

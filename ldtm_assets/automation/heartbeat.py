@@ -1,4 +1,7 @@
-"""Heartbeat sensor: it pings `LDTM_HEARTBEAT_URL`, whose service notifies people when the pings stop."""
+"""Heartbeats: those of Dagster's daemons, and the pings of `LDTM_HEARTBEAT_URL`.
+
+The service behind that URL notifies people when the pings stop.
+"""
 
 import os
 import time
@@ -6,7 +9,6 @@ from collections.abc import Callable
 
 import dagster as dg
 
-from ldtm_assets.automation.daemons import silent_daemons
 from ldtm_lib.database.clock import now
 from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.maintenance.heartbeat import HEARTBEAT_VARIABLE, HeartbeatNotAccepted, heartbeat_url, send_heartbeat
@@ -14,6 +16,23 @@ from ldtm_lib.project import Project
 
 POLL_SECONDS = 60
 HEARTBEAT_SECONDS = 300
+REQUIRED_DAEMONS = {"SENSOR": "sensors", "SCHEDULER": "schedules", "QUEUED_RUN_COORDINATOR": "the queue of runs"}
+"""The daemons that automation needs, and what each of them does. Each one beats every half minute."""
+DAEMON_SECONDS = 60
+"""Age of its last heartbeat after which a daemon counts as dead."""
+
+
+def silent_daemons(instance: dg.DagsterInstance) -> list[str]:
+    """What no daemon does at the moment: the work of the required daemons without a recent heartbeat."""
+    beats = instance.get_daemon_heartbeats()
+    oldest = time.time() - DAEMON_SECONDS
+    return [work for kind, work in REQUIRED_DAEMONS.items() if kind not in beats or beats[kind].timestamp < oldest]
+
+
+def has_live_daemon(instance: dg.DagsterInstance) -> bool:
+    """Whether any daemon has a recent heartbeat, whoever started it, such as a service manager."""
+    beats = instance.get_daemon_heartbeats().values()
+    return any(time.time() - beat.timestamp < DAEMON_SECONDS for beat in beats)
 
 
 def heartbeat_sensor(project: Callable[[], Project]) -> dg.SensorDefinition:

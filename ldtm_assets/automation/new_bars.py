@@ -1,6 +1,7 @@
-"""What watches a folder of bars: when its files have changed, what waits for them is tried at once.
+"""The sensor that watches a folder of bars: when its files have changed, tickers without a bar are retried at once.
 
-Files that differ from one look to the next are still being written; they are news once two looks find them alike.
+Files that differ from one tick to the next are still being written; they count as changed once two ticks find them
+equal.
 """
 
 import json
@@ -9,8 +10,7 @@ from datetime import datetime
 
 import dagster as dg
 
-from ldtm_assets.automation.default_status import sensor_status
-from ldtm_assets.automation.run_requests import launched, project_as_loaded
+from ldtm_assets.automation.run_requests import project_as_loaded, request_run, sensor_status
 from ldtm_assets.jobs import DAILY_JOB
 from ldtm_lib.daily_run.backlog import next_backlog_item
 from ldtm_lib.daily_run.pending_partitions import pending_partitions
@@ -38,7 +38,7 @@ def new_bars_sensor(
         job_name=DAILY_JOB,
         minimum_interval_seconds=POLL_SECONDS,
         default_status=sensor_status(settings),
-        description="When the files of bars have changed, tries the tickers at once that wait for their bar.",
+        description="Retries tickers that wait for their bar as soon as the files of bars have changed.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         opened = project_as_loaded(project, settings)
@@ -48,30 +48,23 @@ def new_bars_sensor(
         seen = json.loads(context.cursor) if context.cursor else {}
         if signature != seen.get("signature"):
             context.update_cursor(json.dumps({"signature": signature, "changed_at": None}))
-            return dg.SkipReason(
-                "the files have changed since the last look; what is still being written is waited for"
-            )
+            return dg.SkipReason("the files have changed since the last tick, and may still be written")
         with opened.database.transaction() as conn:
             moment = clock(conn)
             if seen["changed_at"] is None:
                 seen["changed_at"] = moment.isoformat()
                 context.update_cursor(json.dumps(seen))
             changed_at = datetime.fromisoformat(seen["changed_at"])
-            partitions = [
-                partition
-                for partition in pending_partitions(conn, opened.settings, calendar, moment)
-                if partition.reason is not None
-            ]
             waiting = [
                 partition
-                for partition in partitions
-                if partition.last_attempt_at and partition.last_attempt_at < changed_at
+                for partition in pending_partitions(conn, opened.settings, calendar, moment)
+                if partition.reason is not None and partition.last_attempt_at and partition.last_attempt_at < changed_at
             ]
             item = next_backlog_item(
                 waiting, calendar=calendar, moment=moment, config=opened.settings.automation, news_at=changed_at
             )
             if item is None:
                 return dg.SkipReason(f"nothing waits for the files of {changed_at:%Y-%m-%d %H:%M:%S} UTC")
-            return launched(item, context.instance, conn, opened.settings, calendar, moment)
+            return request_run(item, context.instance, conn, opened.settings, calendar, moment)
 
     return sensor

@@ -1,4 +1,4 @@
-"""When things happen by themselves: every evening, and every week."""
+"""Schedules: the daily run, retraining, leaderboard, freshness checks and retention."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -6,11 +6,12 @@ from datetime import datetime
 
 import dagster as dg
 
+from ldtm_assets.asset_checks.freshness import FRESHNESS_STEP
 from ldtm_assets.automation.dead_runs import reap_dead_runs
-from ldtm_assets.automation.default_status import schedule_status
-from ldtm_assets.automation.run_requests import SCHEDULE_GRACE, launched, project_as_loaded
-from ldtm_assets.jobs import DAILY_JOB, LEADERBOARD_JOB, RETRAINING_JOB, UNFINISHED
+from ldtm_assets.automation.run_requests import SCHEDULE_GRACE, project_as_loaded, request_run, schedule_status
+from ldtm_assets.jobs import DAILY_JOB, FRESHNESS_JOB, LEADERBOARD_JOB, RETRAINING_JOB, retention_job
 from ldtm_assets.partitions import EXCHANGE_TIMEZONE, partition_range
+from ldtm_assets.run_tags import UNFINISHED
 from ldtm_lib.daily_run.backlog import next_backlog_item
 from ldtm_lib.daily_run.pending_partitions import NEW_YORK, pending_partitions
 from ldtm_lib.database.clock import now
@@ -22,25 +23,46 @@ from ldtm_lib.settings import Settings
 DAILY_CRON = "15 18 * * 1-5"
 RETRAINING_CRON = "0 9 * * 6"
 LEADERBOARD_CRON = "0 19 * * 1-5"
+FRESHNESS_CRON = "35 9 * * 1-5"
+"""Five minutes after the open, which is at 9:30 on every session; early closes only move the close."""
+RETENTION_CRON = "0 12 * * 0"
+NUM_FRESHNESS_RETRIES = "3"
+"""How often Dagster retries the freshness checks when their process was killed."""
 
 
-def schedules_of(
+def all_schedules(
     project: Callable[[], Project],
     settings: Settings,
     calendar: Calendar,
     clock: Callable[[Connection], datetime] = now,
 ) -> list[dg.ScheduleDefinition]:
-    """The schedules of an installation; off until an owner starts them in the UI, or on with `automation.enabled`."""
-    status = schedule_status(settings)
+    """The schedules of an installation."""
+    return [
+        daily_schedule(project, settings, calendar, clock),
+        retraining_schedule(project, settings),
+        leaderboard_schedule(settings),
+        freshness_schedule(settings, calendar),
+        retention_schedule(),
+    ]
+
+
+def daily_schedule(
+    project: Callable[[], Project],
+    settings: Settings,
+    calendar: Calendar,
+    clock: Callable[[Connection], datetime] = now,
+) -> dg.ScheduleDefinition:
+    """The schedule of the daily run, at 18:15 in New York on sessions."""
 
     @dg.schedule(
+        name="daily_schedule",
         job_name=DAILY_JOB,
         cron_schedule=DAILY_CRON,
         execution_timezone=EXCHANGE_TIMEZONE,
-        default_status=status,
+        default_status=schedule_status(settings),
     )
-    def daily_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        """Bars, windows, forecasts and actuals of the session that has just closed, and of those missed before it."""
+    def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        """Bars, windows, forecasts and actuals of the session that has just closed, and of sessions missed before."""
         tick = context.scheduled_execution_time
         session = tick.astimezone(NEW_YORK).date()
         if not calendar.is_session(session):
@@ -52,9 +74,11 @@ def schedules_of(
             moment = max(tick, clock(conn))
             newest = calendar.last_closed(moment)
             if session != newest:
-                return dg.SkipReason(f"the evening of {session} is long over, {newest} has closed; it is made up for")
+                return dg.SkipReason(f"{newest} has closed since {session}; catch_up_sensor requests the daily run")
             if moment - tick > SCHEDULE_GRACE:
-                return dg.SkipReason(f"the tick of {tick:%Y-%m-%d %H:%M} comes late; catch_up_sensor makes its evening")
+                return dg.SkipReason(
+                    f"the tick of {tick:%Y-%m-%d %H:%M} is late; catch_up_sensor requests the daily run"
+                )
             partitions = [
                 replace(partition, num_attempts=0, last_attempt_at=None)
                 for partition in pending_partitions(conn, opened.settings, calendar, moment)
@@ -63,15 +87,22 @@ def schedules_of(
             item = next_backlog_item(partitions, calendar=calendar, moment=moment, config=opened.settings.automation)
             if item is None:
                 return dg.SkipReason(f"every ticker has its row for {session}")
-            return launched(item, context.instance, conn, opened.settings, calendar, moment)
+            return request_run(item, context.instance, conn, opened.settings, calendar, moment)
+
+    return schedule
+
+
+def retraining_schedule(project: Callable[[], Project], settings: Settings) -> dg.ScheduleDefinition:
+    """The schedule of the retraining, on Saturdays."""
 
     @dg.schedule(
+        name="retraining_schedule",
         job_name=RETRAINING_JOB,
         cron_schedule=RETRAINING_CRON,
         execution_timezone=EXCHANGE_TIMEZONE,
-        default_status=status,
+        default_status=schedule_status(settings),
     )
-    def retraining_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         """Backtests, networks and the gate for all tickers of the universe, on Saturday mornings."""
         day = context.scheduled_execution_time.astimezone(NEW_YORK).date()
         opened = project_as_loaded(project, settings)
@@ -89,12 +120,53 @@ def schedules_of(
             run_config={"ops": {"retraining": {"config": {"universe_alone": True}}}},
         )
 
-    leaderboard_schedule = dg.ScheduleDefinition(
+    return schedule
+
+
+def leaderboard_schedule(settings: Settings) -> dg.ScheduleDefinition:
+    """The schedule of the leaderboard, after the daily run."""
+    return dg.ScheduleDefinition(
         name="leaderboard_schedule",
         job_name=LEADERBOARD_JOB,
         cron_schedule=LEADERBOARD_CRON,
         execution_timezone=EXCHANGE_TIMEZONE,
-        default_status=status,
-        description="The leaderboard of the evening, for the pages.",
+        default_status=schedule_status(settings),
+        description="The leaderboard after the daily run.",
     )
-    return [daily_schedule, retraining_schedule, leaderboard_schedule]
+
+
+def freshness_schedule(settings: Settings, calendar: Calendar) -> dg.ScheduleDefinition:
+    """The schedule of the freshness checks, on the morning after each daily run, when its deadline has passed."""
+
+    @dg.schedule(
+        name="freshness_schedule",
+        job_name=FRESHNESS_JOB,
+        cron_schedule=FRESHNESS_CRON,
+        execution_timezone=EXCHANGE_TIMEZONE,
+        default_status=schedule_status(settings),
+    )
+    def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        """Checks five minutes after each open that the session before it is complete."""
+        day = context.scheduled_execution_time.astimezone(NEW_YORK).date()
+        if not calendar.is_session(day):
+            return dg.SkipReason(f"{day} is not a session of {calendar.name}")
+        session = calendar.offset(day, -1).isoformat()
+        return dg.RunRequest(
+            run_key=session,
+            run_config={"ops": {FRESHNESS_STEP: {"config": {"session": session}}}},
+            tags={"dagster/max_retries": NUM_FRESHNESS_RETRIES},
+        )
+
+    return schedule
+
+
+def retention_schedule() -> dg.ScheduleDefinition:
+    """The schedule of the purge, on Sundays, when no daily run and no retraining runs. On by default."""
+    return dg.ScheduleDefinition(
+        name="retention_schedule",
+        job=retention_job,
+        cron_schedule=RETENTION_CRON,
+        execution_timezone=EXCHANGE_TIMEZONE,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Purges old logs, runs, refused bars, notifications and unneeded files. The record stays.",
+    )

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from ldtm_assets.assets.images import picture
+from ldtm_assets.materialization import picture
 from ldtm_lib.plots.loss_curves import LossCurve, fold_losses, network_losses, universe_losses
 from ldtm_lib.registry.trained_network import TrainedNetwork
 from ldtm_lib.training.report import TrainingOutcome, TrainingReport, median_loss

@@ -6,7 +6,7 @@ from datetime import date
 import dagster as dg
 import polars as pl
 
-from ldtm_assets.assets.materialization import Metadata, Outcome
+from ldtm_assets.materialization import Metadata, Outcome
 from ldtm_assets.training.placement import HoldingReporter, TrainingPlace
 from ldtm_assets.training.progress import TrainingReporter
 from ldtm_lib.features.look_ahead import WindowLeaks, window_leaks

@@ -1,4 +1,4 @@
-"""Attempts at evenings, noted before the work begins: a process that is killed in the middle has been counted."""
+"""Attempts at daily partitions, recorded before the work begins, so that killed processes are counted."""
 
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime
@@ -6,12 +6,12 @@ from datetime import date, datetime
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
 
-CellKey = tuple[date, str]
+PartitionKey = tuple[date, str]
 """Session and ticker."""
 
 
-def begin(conn: Connection, partitions: Iterable[CellKey]) -> None:
-    """Note one more attempt at every partition; commit before the work begins."""
+def begin_attempt(conn: Connection, partitions: Iterable[PartitionKey]) -> None:
+    """Record one more attempt at every partition; commit before the work begins."""
     keys = list(partitions)
     conn.execute(
         query("daily_run.begin_attempt"),
@@ -19,8 +19,8 @@ def begin(conn: Connection, partitions: Iterable[CellKey]) -> None:
     )
 
 
-def finish(conn: Connection, done: Iterable[CellKey], failed: Mapping[CellKey, str]) -> None:
-    """Note for every partition that all of its evening is there now, or why it is not."""
+def finish_attempt(conn: Connection, done: Iterable[PartitionKey], failed: Mapping[PartitionKey, str]) -> None:
+    """Record for every partition that it is complete, or why it failed."""
     reasons = dict.fromkeys(done) | dict(failed)
     conn.execute(
         query("daily_run.finish_attempt"),
@@ -33,7 +33,7 @@ def finish(conn: Connection, done: Iterable[CellKey], failed: Mapping[CellKey, s
 
 
 def newest_attempt_at(conn: Connection) -> datetime | None:
-    """When the newest attempt at anything began; None before the first one."""
+    """The start of the newest attempt at any partition; None before the first one."""
     row = conn.execute(query("daily_run.newest_attempt")).fetchone()
     assert row is not None
     return row[0]

@@ -83,3 +83,11 @@ def pending_partitions(
         PendingPartition(starts_at=evenings[row["session"]], deadline=deadlines[row["session"]], **row)  # pyright: ignore[reportUnknownArgumentType]
         for row in rows
     ]
+
+
+def attempts_without_row(
+    conn: Connection, settings: Settings, calendar: Calendar, moment: datetime
+) -> dict[tuple[date, str], int]:
+    """The number of attempts at each pending partition that has no row, by session and ticker."""
+    found = pending_partitions(conn, settings, calendar, moment)
+    return {(partition.session, partition.ticker): partition.num_attempts for partition in found if partition.lacks_row}

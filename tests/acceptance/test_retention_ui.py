@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ldtm_assets.automation.maintenance import ASSETS
+from ldtm_assets.jobs import RETENTION_ASSETS
 from ldtm_lib.maintenance.retention import purge_expired
 from ldtm_lib.project import Project
 from tests.acceptance.dagster_ui import DagsterPages
@@ -84,7 +84,7 @@ def test_the_pages_show_the_same_after_logs_went_and_work_after_runs_went(
     assert before["snapshots"]["assetCheckExecutions"] != []
     assert len(before["seals"]["assetOrError"]["assetMaterializations"]) == 1
 
-    assert purge_expired(project, ASSETS).purged[0].num > 20
+    assert purge_expired(project, RETENTION_ASSETS).purged[0].num > 20
     with project.dagster_database.transaction() as conn:
         conn.execute("update asset_keys set cached_status_data = null")
     assert _shown(pages) == before
@@ -96,7 +96,7 @@ def test_the_pages_show_the_same_after_logs_went_and_work_after_runs_went(
     assert "LogMessageEvent" not in kinds
 
     _age(project, 400)
-    assert purge_expired(project, ASSETS).failures == ()
+    assert purge_expired(project, RETENTION_ASSETS).failures == ()
     with project.dagster_database.transaction() as conn:
         conn.execute("update asset_keys set cached_status_data = null")
     after = _shown(pages)

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from datetime import date
 
-from ldtm_lib.daily_run.attempts import begin, finish, newest_attempt_at
+from ldtm_lib.daily_run.attempts import begin_attempt, finish_attempt, newest_attempt_at
 from ldtm_lib.database.connection import Connection, Database
 
 FRIDAY = date(2026, 11, 20)
@@ -14,25 +14,25 @@ BEGIN_AND_DIE = """
 import os, signal, sys
 from datetime import date
 from ldtm_lib.database.connection import Database
-from ldtm_lib.daily_run.attempts import begin
+from ldtm_lib.daily_run.attempts import begin_attempt
 with Database(url=sys.argv[1], schema="ldtm").transaction() as conn:
-    begin(conn, [(date(2026, 11, 20), "AAPL")])
+    begin_attempt(conn, [(date(2026, 11, 20), "AAPL")])
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
 def test_an_attempt_is_counted_and_ends_with_what_was_done_and_why_the_rest_was_not(conn: Connection) -> None:
-    begin(conn, CELLS)
+    begin_attempt(conn, CELLS)
     assert conn.execute(RECORD).fetchall() == [("AAPL", 1, False, None), ("IBM", 1, False, None)]
-    finish(conn, done=CELLS[:1], failed={CELLS[1]: "no bar of IBM"})
+    finish_attempt(conn, done=CELLS[:1], failed={CELLS[1]: "no bar of IBM"})
     assert conn.execute(RECORD).fetchall() == [("AAPL", 1, True, None), ("IBM", 1, False, "no bar of IBM")]
 
 
 def test_the_next_attempt_is_open_again_and_keeps_when_the_first_one_was(conn: Connection) -> None:
-    begin(conn, CELLS)
-    finish(conn, done=CELLS[:1], failed={CELLS[1]: "no bar of IBM"})
+    begin_attempt(conn, CELLS)
+    finish_attempt(conn, done=CELLS[:1], failed={CELLS[1]: "no bar of IBM"})
     conn.commit()
-    begin(conn, CELLS)
+    begin_attempt(conn, CELLS)
     assert conn.execute(RECORD).fetchall() == [("AAPL", 2, False, None), ("IBM", 2, False, None)]
     times = conn.execute("select min(last_attempt_at - first_attempt_at) > '0'::interval from evening_attempt")
     assert times.fetchone() == (True,)
@@ -40,8 +40,8 @@ def test_the_next_attempt_is_open_again_and_keeps_when_the_first_one_was(conn: C
 
 def test_no_cells_are_no_attempt(conn: Connection) -> None:
     assert newest_attempt_at(conn) is None
-    begin(conn, [])
-    finish(conn, done=[], failed={})
+    begin_attempt(conn, [])
+    finish_attempt(conn, done=[], failed={})
     assert newest_attempt_at(conn) is None
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from ldtm_lib.daily_run.attempts import begin, finish
+from ldtm_lib.daily_run.attempts import begin_attempt, finish_attempt
 from ldtm_lib.daily_run.deadlines import check_deadlines, failing_tickers, missed_deadlines
 from ldtm_lib.daily_run.pending_partitions import PendingPartition, daily_run_start
 from ldtm_lib.database.connection import Connection
@@ -112,8 +112,8 @@ def test_an_alert_of_a_bar_that_is_given_up_is_resolved_as_given_up(
         for ticker in settings.tickers:
             ledger_rows.abstention(ticker, calendar.offset(halt, back), kind="late")
     for _ in range(5):
-        begin(conn, [(halt, "IBM")])
-        finish(conn, done=[], failed={(halt, "IBM"): "there is no bar of IBM"})
+        begin_attempt(conn, [(halt, "IBM")])
+        finish_attempt(conn, done=[], failed={(halt, "IBM"): "there is no bar of IBM"})
     conn.execute("update evening_attempt set last_attempt_at = %s", (calendar.closes_at(halt) + 600 * MINUTE,))
     key = f"ticker/{halt}/IBM"
 
@@ -149,14 +149,14 @@ def test_alerts_are_raised_once_and_resolved_when_the_session_is_complete(
     opens = calendar.opens_at(calendar.offset(newest, 1))
     partitions = [(newest, ticker) for ticker in settings.tickers]
     for _ in range(4):
-        begin(conn, partitions)
-    finish(conn, done=[], failed=dict.fromkeys(partitions, "no bar"))
+        begin_attempt(conn, partitions)
+    finish_attempt(conn, done=[], failed=dict.fromkeys(partitions, "no bar"))
     for _ in range(2):
         found, ended = check_deadlines(conn, automated, calendar, opens - 30 * MINUTE)
         assert (len(found), ended) == (10, [])
     states = "select kind, count(*), count(ended_at) from trouble group by kind order by kind"
     assert conn.execute(states).fetchall() == [("deadline", 5, 0), ("ticker", 5, 0)]
-    finish(conn, done=partitions[1:], failed={partitions[0]: "no bar"})
+    finish_attempt(conn, done=partitions[1:], failed={partitions[0]: "no bar"})
     _, ended = check_deadlines(conn, automated, calendar, opens - 20 * MINUTE)
     assert len(ended) == 8
     assert conn.execute(states).fetchall() == [("deadline", 5, 4), ("ticker", 5, 4)]

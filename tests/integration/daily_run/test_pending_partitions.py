@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 import numpy as np
 import pytest
 
-from ldtm_lib.daily_run.attempts import begin, finish
+from ldtm_lib.daily_run.attempts import begin_attempt, finish_attempt
 from ldtm_lib.daily_run.freshness import sessions_with_gaps
 from ldtm_lib.daily_run.pending_partitions import PendingPartition, daily_run_start, pending_partitions
 from ldtm_lib.database.connection import Connection, Database
@@ -48,8 +48,8 @@ def test_a_row_begins_the_record_of_a_ticker_unless_a_person_made_it_of_the_past
 ) -> None:
     old, following = calendar.offset(newest, -20), calendar.offset(newest, -19)
     ledger_rows.abstention("IBM", old)
-    begin(conn, [(old, "IBM")])
-    finish(conn, done=[(old, "IBM")], failed={})
+    begin_attempt(conn, [(old, "IBM")])
+    finish_attempt(conn, done=[(old, "IBM")], failed={})
     conn.execute("alter table snapshot disable trigger user")
     conn.execute(
         "update snapshot set kind = %s, recorded_at = %s, bars_recorded_until = '2000-01-01'",
@@ -95,8 +95,8 @@ def test_missed_sessions_are_not_forgotten_when_newer_ones_are_made_before_them(
     begin_in_time(conn, sessions[0], *TICKERS)
     ledger_rows.abstention("AAPL", newest, kind="late")
     ledger_rows.abstention("IBM", sessions[1], kind="late")
-    begin(conn, [(newest, "AAPL")])
-    finish(conn, done=[(newest, "AAPL")], failed={})
+    begin_attempt(conn, [(newest, "AAPL")])
+    finish_attempt(conn, done=[(newest, "AAPL")], failed={})
     found = keys(look())
     assert [day for day, ticker in found if ticker == "FB"] == sessions[1:]
     assert [day for day, ticker in found if ticker == "AAPL"] == sessions[1:-1]
@@ -122,8 +122,8 @@ def test_a_ticker_that_left_lacks_no_row(look: Look, newest: date, settings: Set
 def test_what_was_tried_in_vain_of_a_ticker_that_left_is_open_no_more_unless_there_is_something_to_fill(
     look: Look, newest: date, ledger_rows: LedgerRows, conn: Connection, calendar: Calendar, settings: Settings
 ) -> None:
-    begin(conn, [(newest, "IBM"), (newest, "MSFT"), (newest, "FB")])
-    finish(conn, done=[], failed={(newest, "IBM"): "no bar", (newest, "MSFT"): "no bar"})
+    begin_attempt(conn, [(newest, "IBM"), (newest, "MSFT"), (newest, "FB")])
+    finish_attempt(conn, done=[], failed={(newest, "IBM"): "no bar", (newest, "MSFT"): "no bar"})
     left = settings.replace(retired=dict.fromkeys(("FB", "IBM", "MSFT"), newest))
     assert {partition.ticker for partition in look(with_settings=left)} == {"AAPL", "GOOG"}
     ledger_rows.forecast("MSFT", calendar.offset(newest, -1))
@@ -136,8 +136,8 @@ def test_a_whole_evening_is_not_open_and_one_that_waits_or_was_killed_is(
 ) -> None:
     for ticker in TICKERS:
         ledger_rows.abstention(ticker, newest, kind="late")
-    begin(conn, [(newest, ticker) for ticker in TICKERS[:3]])
-    finish(conn, done=[(newest, "AAPL")], failed={(newest, "FB"): "no bar of FB"})
+    begin_attempt(conn, [(newest, ticker) for ticker in TICKERS[:3]])
+    finish_attempt(conn, done=[(newest, "AAPL")], failed={(newest, "FB"): "no bar of FB"})
     waits, killed = look()
     assert (waits.ticker, waits.reason, waits.lacks_row, waits.num_attempts) == ("FB", "no bar of FB", False, 1)
     assert (killed.ticker, killed.reason, killed.is_done, killed.num_attempts) == ("GOOG", None, False, 1)
@@ -147,8 +147,8 @@ def test_a_cell_that_was_tried_and_has_no_row_stays_open_when_newer_sessions_clo
     look: Look, newest: date, conn: Connection, calendar: Calendar
 ) -> None:
     before = calendar.offset(newest, -4)
-    begin(conn, [(before, "IBM")])
-    finish(conn, done=[], failed={(before, "IBM"): "no bar"})
+    begin_attempt(conn, [(before, "IBM")])
+    finish_attempt(conn, done=[], failed={(before, "IBM"): "no bar"})
     assert (before, "IBM") in keys(look())
 
 
@@ -157,8 +157,8 @@ def test_a_bar_is_waited_for_until_its_actual_is_void_unless_it_comes(
 ) -> None:
     before = calendar.offset(newest, -6)
     ledger_rows.abstention("IBM", before, kind="simulated")
-    begin(conn, [(before, "IBM")])
-    finish(conn, done=[], failed={(before, "IBM"): "no bar"})
+    begin_attempt(conn, [(before, "IBM")])
+    finish_attempt(conn, done=[], failed={(before, "IBM"): "no bar"})
     five = settings.replace(ledger=LedgerConfig(void_after_sessions=5))
     six = settings.replace(ledger=LedgerConfig(void_after_sessions=6))
     assert (before, "IBM") not in keys(look(with_settings=five))
@@ -218,8 +218,8 @@ def test_a_look_at_103_tickers_after_half_a_year_is_one_statement_of_a_few_milli
             (list(tickers), sessions, *calendar.targets_of(np.array(sessions, "datetime64[D]")).T.tolist()),
         )
         conn.execute(FORECAST_AND_FILLED, {"newest": newest})
-        begin(conn, [(day, ticker) for day in sessions for ticker in tickers])
-        finish(conn, done=[(day, ticker) for day in sessions for ticker in tickers], failed={})
+        begin_attempt(conn, [(day, ticker) for day in sessions for ticker in tickers])
+        finish_attempt(conn, done=[(day, ticker) for day in sessions for ticker in tickers], failed={})
         conn.commit()
         conn.execute("analyze")
         conn.cursor_factory = CountingCursor

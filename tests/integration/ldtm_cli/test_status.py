@@ -77,8 +77,8 @@ class MovedInstallation:
 
     def tries(self, failed: list[str], done: tuple[str, ...] = ()) -> None:
         keys = [(FRIDAY, ticker) for ticker in (*failed, *done)]
-        attempts.begin(self.rows.conn, keys)
-        attempts.finish(
+        attempts.begin_attempt(self.rows.conn, keys)
+        attempts.finish_attempt(
             self.rows.conn, keys[len(failed) :], dict.fromkeys(keys[: len(failed)], "the source has no bar")
         )
         self.rows.conn.commit()

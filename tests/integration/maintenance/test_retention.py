@@ -15,7 +15,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from ldtm_assets.automation.maintenance import ASSETS
+from ldtm_assets.jobs import RETENTION_ASSETS
 from ldtm_lib.audit.sealing import create_seal
 from ldtm_lib.audit.verify import verify
 from ldtm_lib.database import embedded
@@ -128,7 +128,7 @@ def test_a_purge_works_with_the_writers_rights_and_leaves_the_record_unchanged(
 ) -> None:
     before = _record(writer)
     assert {"bar", "split", "snapshot", "ledger_event", "ledger_seal", "checkpoint", "gate_verdict"} < set(before)
-    counts = _counts(purge_expired(writer.project, ASSETS))
+    counts = _counts(purge_expired(writer.project, RETENTION_ASSETS))
     assert counts["log entries of runs that ended 30 days ago"] > 20
     assert counts["runs that ended 400 days ago"] == 1
     assert {what: counts[what] for what in ("refused bars", "daily attempts", "notifications", "alerts")} == {
@@ -157,12 +157,12 @@ def test_a_dry_run_says_the_same_and_changes_nothing(furnished: DagsterInstallat
         return [*texts, sorted(str(path) for path in furnished.project.home.rglob("*"))]
 
     before = everything()
-    said = purge_expired(furnished.project, ASSETS, dry_run=True)
+    said = purge_expired(furnished.project, RETENTION_ASSETS, dry_run=True)
     assert everything() == before
-    done = purge_expired(furnished.project, ASSETS)
+    done = purge_expired(furnished.project, RETENTION_ASSETS)
     assert _counts(said) == _counts(done)
     assert said.purged == done.purged
-    assert set(_counts(purge_expired(furnished.project, ASSETS)).values()) == {0}
+    assert set(_counts(purge_expired(furnished.project, RETENTION_ASSETS)).values()) == {0}
 
 
 def test_folders_are_purged_with_the_logs_of_their_runs_and_nothing_else_is(installation: DagsterInstallation) -> None:
@@ -172,7 +172,7 @@ def test_folders_are_purged_with_the_logs_of_their_runs_and_nothing_else_is(inst
     for name in (f"storage/{old}", f"storage/{young}", f"storage/{gone}", gone, "storage/leaderboard", "schedules"):
         (folder / name).mkdir(parents=True)
     (folder / "storage" / old / "value").write_bytes(b"12345")
-    done = purge_expired(installation.project, ASSETS)
+    done = purge_expired(installation.project, RETENTION_ASSETS)
     assert {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_dir()} == {
         *(young, f"{young}/compute_logs", "storage", f"storage/{young}", "storage/leaderboard", "schedules"),
     }
@@ -186,9 +186,9 @@ def test_a_second_purge_is_refused_while_one_is_running(installation: DagsterIns
     with pytest.raises(
         RetentionAlreadyRunning, match="schema ldtm is being purged by another process; wait until it ends"
     ):
-        purge_expired(installation.project, ASSETS)
+        purge_expired(installation.project, RETENTION_ASSETS)
     conn.execute("select pg_advisory_unlock_all()")
-    assert purge_expired(installation.project, ASSETS).failures == ()
+    assert purge_expired(installation.project, RETENTION_ASSETS).failures == ()
 
 
 def test_a_kind_that_cannot_be_purged_is_reported_and_affects_no_other(furnished: DagsterInstallation) -> None:
@@ -198,7 +198,7 @@ def test_a_kind_that_cannot_be_purged_is_reported_and_affects_no_other(furnished
             "create function stays() returns trigger language plpgsql as $$ begin raise 'no way'; end $$;"
             " create trigger stays before delete on quarantined_bar execute function stays()"
         )
-    done = purge_expired(furnished.project, ASSETS)
+    done = purge_expired(furnished.project, RETENTION_ASSETS)
     assert len(done.failures) == 1
     assert re.match("tables of operations: no way", done.failures[0])
     assert next(purged.num for purged in done.purged if purged.kind.startswith("log entries")) > 20
@@ -208,7 +208,7 @@ def test_a_kind_that_cannot_be_purged_is_reported_and_affects_no_other(furnished
 def test_without_dagsters_tables_the_rest_is_purged(database: Database, installation: DagsterInstallation) -> None:
     with database.transaction() as conn:
         conn.execute("drop schema ldtm_dagster cascade; create schema ldtm_dagster")
-    assert "refused bars" in _counts(purge_expired(installation.project, ASSETS))
+    assert "refused bars" in _counts(purge_expired(installation.project, RETENTION_ASSETS))
 
 
 WRITER = """

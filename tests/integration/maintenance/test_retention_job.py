@@ -5,7 +5,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from ldtm_assets.automation.maintenance import retention_job, retention_schedule
+from ldtm_assets.automation.schedules import retention_schedule
+from ldtm_assets.jobs import retention_job
 from ldtm_assets.resources import ProjectResource
 from ldtm_lib.database.connection import Database
 

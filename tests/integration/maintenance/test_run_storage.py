@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from ldtm_assets.automation.maintenance import ASSETS
+from ldtm_assets.jobs import RETENTION_ASSETS
 from ldtm_lib.maintenance import purge
 from ldtm_lib.maintenance.retention import RetentionReport, purge_expired
 from tests.integration.maintenance.dagster_installation import FAILED, MATERIALIZED, SESSIONS, DagsterInstallation
@@ -36,7 +36,7 @@ def test_logs_of_old_runs_are_purged_and_the_ui_shows_the_same(installation: Dag
         **{f"{session}|{ticker}": MATERIALIZED for session in (SECOND, THIRD) for ticker in ("AAPL", "MSFT")},
     }
 
-    gone = _gone(purge_expired(installation.project, ASSETS))
+    gone = _gone(purge_expired(installation.project, RETENTION_ASSETS))
 
     assert gone["log entries of runs that ended 30 days ago"] > 60
     assert set(gone) == {"log entries of runs that ended 30 days ago", "folders of runs"}
@@ -66,7 +66,7 @@ def test_old_runs_go_but_for_the_newest_of_every_ticker(installation: DagsterIns
     installation.seal(1)
     before = installation.page()
 
-    gone = _gone(purge_expired(installation.project, ASSETS))
+    gone = _gone(purge_expired(installation.project, RETENTION_ASSETS))
 
     page = installation.page()
     assert {run.run_id for run in installation.instance.get_runs()} == {first, second, board, newest}
@@ -91,7 +91,7 @@ def test_old_runs_go_but_for_the_newest_of_every_ticker(installation: DagsterIns
     assert installation.seals() == [1]
 
     installation.retraining("AAPL", "MSFT")
-    purge_expired(installation.project, ASSETS)
+    purge_expired(installation.project, RETENTION_ASSETS)
     assert {first, second} & {run.run_id for run in installation.instance.get_runs()} == set()
 
 
@@ -101,7 +101,7 @@ def test_a_seal_that_a_run_published_stays_for_good(installation: DagsterInstall
         installation.seal(number)
     with installation.project.dagster_database.transaction() as conn:
         conn.execute("update event_logs set run_id = %s where asset_key = '[\"seals\"]'", (run_id,))
-    purge_expired(installation.project, ASSETS)
+    purge_expired(installation.project, RETENTION_ASSETS)
     assert installation.seals() == [1, 2, 3]
 
 
@@ -110,7 +110,7 @@ def test_a_run_that_has_not_ended_keeps_everything(installation: DagsterInstalla
     with installation.project.dagster_database.transaction() as conn:
         conn.execute("update runs set status = 'STARTED', end_time = null where run_id = %s", (run_id,))
     num_events = installation.num_events(run_id)
-    assert _gone(purge_expired(installation.project, ASSETS)) == {}
+    assert _gone(purge_expired(installation.project, RETENTION_ASSETS)) == {}
     assert installation.num_events(run_id) == num_events
     assert (installation.project.home / "dagster" / run_id).exists()
 
@@ -120,7 +120,7 @@ def test_a_run_that_a_younger_one_repeats_stays(installation: DagsterInstallatio
     with installation.project.dagster_database.transaction() as conn:
         for key in ("dagster/parent_run_id", "dagster/root_run_id"):
             conn.execute("insert into run_tags (run_id, key, value) values (%s, %s, %s)", (child, key, parent))
-    purge_expired(installation.project, ASSETS)
+    purge_expired(installation.project, RETENTION_ASSETS)
     assert {run.run_id for run in installation.instance.get_runs()} == {parent, child}
     assert installation.num_events(parent) == 0
 
@@ -140,12 +140,12 @@ def test_an_interrupted_purge_is_continued_by_the_next(
             " create trigger ends before delete on ldtm_dagster.event_logs for each row execute function ends()"
         )
         page, num_interrupted = installation.status("registry"), 0
-        while purge_expired(installation.project, ASSETS).failures:
+        while purge_expired(installation.project, RETENTION_ASSETS).failures:
             num_interrupted += 1
             assert installation.status("registry") == page
         admin.execute("drop trigger ends on ldtm_dagster.event_logs")
     assert num_interrupted > 5
-    assert _gone(purge_expired(installation.project, ASSETS)) == {}
+    assert _gone(purge_expired(installation.project, RETENTION_ASSETS)) == {}
     left = installation.rows("select dagster_event_type, count(*) from event_logs group by 1 order by 1")
     assert left == [("ASSET_CHECK_EVALUATION", 4), ("ASSET_MATERIALIZATION", 4)]
 
@@ -158,7 +158,7 @@ def test_runs_are_recorded_and_the_ui_reads_while_runs_are_purged(
     monkeypatch.setattr(purge, "ROWS_PER_TRANSACTION", 2)
     page, num_reads = installation.status("snapshots"), 0
     with ThreadPoolExecutor() as pool:
-        purging = pool.submit(purge_expired, installation.project, ASSETS)
+        purging = pool.submit(purge_expired, installation.project, RETENTION_ASSETS)
         young = installation.evening(SECOND)
         while not purging.done() or num_reads == 0:
             shown = installation.status("snapshots")
@@ -178,7 +178,7 @@ def test_backfills_go_with_their_last_run(installation: DagsterInstallation) -> 
                 "insert into bulk_actions (key, status, timestamp) values (%s, %s, now() - interval '500 days')",
                 (key, status),
             )
-    assert _gone(purge_expired(installation.project, ASSETS))["backfills without a run"] == 1
+    assert _gone(purge_expired(installation.project, RETENTION_ASSETS))["backfills without a run"] == 1
     assert installation.rows("select key from bulk_actions order by key") == [("kept",), ("open",)]
 
 

@@ -30,8 +30,8 @@ from ldtm_assets.alerting import sensor as alert_sensor_module
 from ldtm_assets.alerting.health_checks import check_ticks
 from ldtm_assets.alerting.sensor import alert_sensor
 from ldtm_assets.asset_checks.scope import FAILING, CheckScope
-from ldtm_assets.jobs import DAILY_RUN_TAG, PENDING_RETRY_TAG
 from ldtm_assets.partitions import partition_range
+from ldtm_assets.run_tags import DAILY_RUN_TAG, PENDING_RETRY_TAG
 from ldtm_cli.services import dagster_environment
 from ldtm_lib.alerts.alert import Alert, open_alerts, raise_alerts
 from ldtm_lib.database.connection import Database

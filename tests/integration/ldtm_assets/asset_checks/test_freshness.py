@@ -8,7 +8,9 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 import pytest
 
-from ldtm_assets.asset_checks.freshness import FRESHNESS_JOB, freshness_checks, freshness_job, freshness_schedule
+from ldtm_assets.asset_checks.freshness import freshness_checks
+from ldtm_assets.automation.schedules import freshness_schedule
+from ldtm_assets.jobs import FRESHNESS_JOB, freshness_job
 from ldtm_assets.resources import ProjectResource
 from ldtm_lib.alerts.alert import Alert, open_alerts, raise_alerts
 from ldtm_lib.database.connection import Connection, Database

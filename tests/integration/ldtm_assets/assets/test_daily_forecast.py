@@ -9,8 +9,7 @@ import dagster as dg
 import pytest
 
 from ldtm_assets.definitions import definitions_for
-from ldtm_assets.jobs import DAILY_ASSETS
-from ldtm_assets.partitions import partition_range
+from ldtm_assets.partitions import DAILY_ASSETS, partition_range
 from ldtm_lib.audit.verify import verify
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.sessions import Calendar

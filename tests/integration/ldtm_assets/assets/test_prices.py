@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ldtm_assets.assets.prices import bring_prices
+from ldtm_assets.assets.prices import fetch_prices
 from ldtm_assets.partitions import DailyPartition
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.prices.splits import Split, adjust
@@ -45,7 +45,7 @@ class FileInstallation:
         file = self.project.settings.path.parent / "data" / "bars" / "AAPL.csv"
         self.now[there].drop("ticker").write_csv(file)
         partitions = [DailyPartition(self.sessions[n], "AAPL") for n in at]
-        return dict(bring_prices(self.project, self.calendar, partitions).failed)
+        return dict(fetch_prices(self.project, self.calendar, partitions).failed)
 
     def stored(self) -> list[tuple[int, float]]:
         """The position of each stored session, and its close over what the source says today."""

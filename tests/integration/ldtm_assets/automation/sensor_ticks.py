@@ -11,7 +11,7 @@ import dagster as dg
 import psycopg
 import pytest
 
-from ldtm_assets.automation.dead_runs import PROCESS_TAG, process_tag
+from ldtm_assets.run_tags import PROCESS_TAG, process_tag
 from ldtm_cli.services import dagster_environment
 from ldtm_lib.database.connection import Database
 from ldtm_lib.project import Project

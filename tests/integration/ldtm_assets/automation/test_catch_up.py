@@ -10,7 +10,7 @@ from dagster._core.definitions.run_request import InstigatorType
 
 from ldtm_assets.automation.catch_up import catch_up_sensor, deadline_sensor
 from ldtm_assets.automation.new_bars import new_bars_sensor
-from ldtm_lib.daily_run.attempts import begin, finish
+from ldtm_lib.daily_run.attempts import begin_attempt, finish_attempt
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
@@ -23,8 +23,8 @@ from tests.integration.ledger_rows import LedgerRows
 def tried(conn: Connection, reasons: dict[str, str], at: datetime, session: date = FRIDAY) -> None:
     """An attempt at tickers, at a moment, which was not enough."""
     partitions = {(session, ticker): reason for ticker, reason in reasons.items()}
-    begin(conn, partitions)
-    finish(conn, done=[], failed=partitions)
+    begin_attempt(conn, partitions)
+    finish_attempt(conn, done=[], failed=partitions)
     conn.execute("update evening_attempt set last_attempt_at = %s where ticker = any (%s)", (at, list(reasons)))
     conn.commit()
 

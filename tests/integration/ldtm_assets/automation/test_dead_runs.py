@@ -10,7 +10,8 @@ import dagster as dg
 import pytest
 from dagster._daemon.types import DaemonHeartbeat
 
-from ldtm_assets.automation.dead_runs import PROCESS_TAG, process_identity, process_tag, reap_dead_runs
+from ldtm_assets.automation.dead_runs import reap_dead_runs
+from ldtm_assets.run_tags import PROCESS_TAG, process_identity, process_tag
 
 STARTED = dg.DagsterRunStatus.STARTED
 

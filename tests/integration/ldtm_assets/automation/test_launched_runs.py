@@ -7,9 +7,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from ldtm_assets.automation.run_requests import run_for
+from ldtm_assets.automation.run_requests import run_request
 from ldtm_assets.definitions import definitions_for
-from ldtm_assets.partitions import corners_asked_for
+from ldtm_assets.partitions import requested_corners
 from ldtm_lib.daily_run.backlog import due_at, next_backlog_item
 from ldtm_lib.daily_run.pending_partitions import pending_partitions
 from ldtm_lib.database.connection import Connection, Database
@@ -79,7 +79,7 @@ def test_after_the_run_of_an_errand_none_of_its_cells_is_due_at_the_same_moment(
         item = next_backlog_item(partitions, calendar=calendar, moment=moment, config=settings.automation)
         conn.commit()
         assert item is not None
-        asked = run_for(item, settings, calendar, moment)
+        asked = run_request(item, settings, calendar, moment)
         with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
             job.execute_in_process(
                 instance=instance,
@@ -87,7 +87,7 @@ def test_after_the_run_of_an_errand_none_of_its_cells_is_due_at_the_same_moment(
                 run_config={**asked.run_config, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
                 raise_on_error=False,
             )
-        corners = corners_asked_for(asked.tags)
+        corners = requested_corners(asked.tags)
         assert corners is not None
         again = {ticker for ticker in due() if corners[0].ticker <= ticker <= corners[1].ticker}
         assert not again & set(item.tickers), {ticker: TICKERS[ticker] for ticker in again}

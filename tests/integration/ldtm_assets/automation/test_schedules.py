@@ -11,10 +11,11 @@ from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteRepo
 from dagster._core.test_utils import create_run_for_test
 from dagster._utils.schedules import schedule_execution_time_iterator
 
-from ldtm_assets.automation.run_requests import TRAINING_TAKES_AT_MOST, run_for
-from ldtm_assets.automation.schedules import schedules_of
-from ldtm_assets.jobs import CONCURRENCY_GROUP_TAG, JOBS
-from ldtm_lib.daily_run.attempts import begin
+from ldtm_assets.automation.run_requests import MAX_TRAINING_TIME, run_request
+from ldtm_assets.automation.schedules import all_schedules
+from ldtm_assets.jobs import JOBS
+from ldtm_assets.run_tags import CONCURRENCY_GROUP_TAG
+from ldtm_lib.daily_run.attempts import begin_attempt
 from ldtm_lib.daily_run.backlog import BacklogItem
 from ldtm_lib.database.connection import Database
 from ldtm_lib.project import Project
@@ -43,7 +44,7 @@ def daily_run_start(day: date) -> datetime:
 def schedules_at(
     project: Project, calendar: Calendar, now: datetime, held: Settings | None = None
 ) -> dict[str, dg.ScheduleDefinition]:
-    schedules = schedules_of(lambda: project, held or project.settings, calendar, clock=lambda _: now)
+    schedules = all_schedules(lambda: project, held or project.settings, calendar, clock=lambda _: now)
     return {schedule.name: schedule for schedule in schedules}
 
 
@@ -133,7 +134,7 @@ def test_an_evening_does_not_wait_for_what_was_tried_in_vain_before_it(
             LedgerRows(conn, calendar).abstention(ticker, date(2026, 11, 18), kind="late")
         for ticker in project.settings.tickers[1:]:
             LedgerRows(conn, calendar).abstention(ticker, before, kind="late")
-        begin(conn, [(before, "AAPL")])
+        begin_attempt(conn, [(before, "AAPL")])
     asked = ask(project, calendar, "daily_schedule", daily_run_start(FRIDAY))
     assert range_of(asked) == ("2026-11-20|AAPL", "2026-11-20|MSFT")
 
@@ -193,18 +194,18 @@ def test_a_file_that_was_changed_since_the_start_launches_nothing(
 def test_evenings_and_trainings_take_turns_unless_the_open_is_near(settings: Settings, calendar: Calendar) -> None:
     item = BacklogItem(sessions=(FRIDAY,), tickers=settings.tickers)
     opens = datetime(2026, 11, 23, 14, 30, tzinfo=UTC)
-    assert run_for(item, settings, calendar, daily_run_start(FRIDAY)).tags[CONCURRENCY_GROUP_TAG] == "daily_run"
-    assert CONCURRENCY_GROUP_TAG not in run_for(item, settings, calendar, opens - timedelta(hours=7)).tags
-    assert run_for(item, settings, calendar, opens).tags[CONCURRENCY_GROUP_TAG] == "daily_run", "it is late already"
+    assert run_request(item, settings, calendar, daily_run_start(FRIDAY)).tags[CONCURRENCY_GROUP_TAG] == "daily_run"
+    assert CONCURRENCY_GROUP_TAG not in run_request(item, settings, calendar, opens - timedelta(hours=7)).tags
+    assert run_request(item, settings, calendar, opens).tags[CONCURRENCY_GROUP_TAG] == "daily_run", "it is late already"
     old = BacklogItem(sessions=(date(2026, 11, 10),), tickers=settings.tickers)
-    assert CONCURRENCY_GROUP_TAG not in run_for(old, settings, calendar, opens - timedelta(hours=7)).tags, (
+    assert CONCURRENCY_GROUP_TAG not in run_request(old, settings, calendar, opens - timedelta(hours=7)).tags, (
         "the newest waits for it"
     )
     tags = {job.name: dict(job.tags or {}) for job in JOBS}
     assert tags["retraining_job"][CONCURRENCY_GROUP_TAG] == "retraining"
     limits = {limit["key"]: limit["limit"] for limit in CONFIG["concurrency"]["runs"]["tag_concurrency_limits"]}
     assert limits == {"ldtm/daily_run": 1, CONCURRENCY_GROUP_TAG: 1}
-    assert timedelta(seconds=CONFIG["run_monitoring"]["max_runtime_seconds"]) == TRAINING_TAKES_AT_MOST
+    assert timedelta(seconds=CONFIG["run_monitoring"]["max_runtime_seconds"]) == MAX_TRAINING_TIME
 
 
 def test_a_run_asks_for_no_ticker_between_those_that_are_meant_unless_they_are_scattered(
@@ -213,7 +214,7 @@ def test_a_run_asks_for_no_ticker_between_those_that_are_meant_unless_they_are_s
     many = settings.replace(tickers=tuple("ABCDEFGHIJKLM"))
 
     def ask_for(tickers: str) -> tuple[tuple[str, str], object]:
-        asked = run_for(
+        asked = run_request(
             BacklogItem(sessions=(FRIDAY,), tickers=tuple(tickers)), many, calendar, daily_run_start(FRIDAY)
         )
         return range_of(asked), asked.run_config
@@ -227,7 +228,7 @@ def test_a_run_asks_for_no_ticker_between_those_that_are_meant_unless_they_are_s
 def test_dagster_starts_no_evening_again_and_ends_one_that_hangs(settings: Settings, calendar: Calendar) -> None:
     tags = {job.name: dict(job.tags or {}) for job in JOBS}
     assert tags["daily_job"] == {"dagster/max_retries": "0"}, "a long backfill of a person is left its time"
-    asked = run_for(
+    asked = run_request(
         BacklogItem(sessions=(FRIDAY,), tickers=settings.tickers), settings, calendar, daily_run_start(FRIDAY)
     ).tags
     assert (asked["dagster/max_retries"], asked["dagster/max_runtime"], asked["dagster/priority"]) == ("0", "3600", "1")

@@ -1,38 +1,43 @@
-"""From what a stage did, partition by partition, to what Dagster records.
+"""The outcome of a stage, partition by partition, and how Dagster records and shows it.
 
-When all went well the results are returned and Dagster writes them in one batch. When some partitions failed or were
-left out, the good ones are logged one by one; a step in which some failed fails at its end, and they show as failed.
+When every partition of the range is done, the results are returned and Dagster writes them in one batch. When some
+failed or were left out, the good ones are logged one by one. A step with failed partitions fails at its end, and
+Dagster shows these partitions as failed.
 """
 
-from collections.abc import Iterator, Mapping
+import base64
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import dagster as dg
 
 Metadata = Mapping[str, dg.MetadataValue | str | int | float | bool | None]
 
+NUM_SHOWN = 50
+"""Lines of a list in metadata; more are counted."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What one stage did with the partitions it was asked for."""
+    """The partitions of one asset after its stage."""
 
     done: dict[str, Metadata] = field(default_factory=dict[str, Metadata])
     """Metadata by partition key."""
     failed: dict[str, str] = field(default_factory=dict[str, str])
     """The reason by partition key."""
     summary: list[str] = field(default_factory=list[str])
-    """Lines for the log that tell what was done as a whole."""
+    """Lines for the log about the stage as a whole."""
     notes: list[str] = field(default_factory=list[str])
-    """What an operator should read, such as a jump that looks like an undeclared split."""
+    """Warnings for the log, such as a jump that looks like an undeclared split."""
 
 
 def record(
     context: dg.AssetExecutionContext, asset: str, outcome: Outcome, *, whole_range: bool = True
 ) -> Iterator[dg.MaterializeResult]:
-    """Record the partitions of one asset that are done; say in the log what is not.
+    """Record the done partitions of one asset, and log the failed ones.
 
-    A result that is returned stands for all partitions of the run's range: where some of them were left out, those
-    that are done are logged one by one.
+    A returned result stands for every partition of the run's range: when some were left out, the done ones are logged
+    one by one.
     """
     key = dg.AssetKey(asset)
     for line in outcome.summary:
@@ -51,7 +56,7 @@ def record(
 
 
 def fail_if_any_failed(outcomes: Mapping[str, Outcome]) -> None:
-    """End the step as failed when any partition of any stage failed, naming all of them."""
+    """Fail the step when any partition of any stage failed; the message names them."""
     reasons: dict[str, dict[str, list[str]]] = {}
     for asset, outcome in outcomes.items():
         for partition, reason in outcome.failed.items():
@@ -69,3 +74,15 @@ def fail_if_any_failed(outcomes: Mapping[str, Outcome]) -> None:
             metadata={"failed": dg.MetadataValue.md("\n".join(f"- {line}" for line in lines))},
             allow_retries=False,
         )
+
+
+def listed(lines: Iterable[str]) -> dg.MetadataValue:
+    """A markdown list for metadata, at most NUM_SHOWN lines; `none` when it is empty."""
+    known = list(lines)
+    more = [f"and {len(known) - NUM_SHOWN} more"] if len(known) > NUM_SHOWN else []
+    return dg.MetadataValue.md("\n".join(f"- {line}" for line in [*known[:NUM_SHOWN], *more]) or "none")
+
+
+def picture(png: bytes, *, of: str) -> dg.MetadataValue:
+    """A PNG inside markdown metadata, so that no file has to be stored or served; `of` is its alternative text."""
+    return dg.MetadataValue.md(f"![{of}](data:image/png;base64,{base64.b64encode(png).decode()})")

@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from ldtm_assets.assets.daily_partitions import pending_retries, restrict, sort_out
+from ldtm_assets.assets.daily_forecast import classify, partitions_of_tickers, pending_retries
 from ldtm_assets.partitions import DailyPartition
 from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.sessions import Calendar
@@ -19,15 +19,15 @@ MONDAY_AFTER_THE_OPEN = datetime(2026, 11, 23, 14, 30, tzinfo=UTC)
 
 def test_only_the_tickers_that_are_named_are_worked_on_and_one_without_a_partition_is_told() -> None:
     partitions = [DailyPartition(FRIDAY, "AAPL"), DailyPartition(FRIDAY, "IBM")]
-    assert restrict(partitions, []) == partitions
-    assert restrict(partitions, ["IBM"]) == [DailyPartition(FRIDAY, "IBM")]
+    assert partitions_of_tickers(partitions, []) == partitions
+    assert partitions_of_tickers(partitions, ["IBM"]) == [DailyPartition(FRIDAY, "IBM")]
     with pytest.raises(ConfigurationError, match=r"`only` names MSFT, of which the run has no partition"):
-        restrict(partitions, ["IBM", "MSFT"])
+        partitions_of_tickers(partitions, ["IBM", "MSFT"])
 
 
 def test_a_session_that_has_not_closed_is_refused(settings: Settings, calendar: Calendar) -> None:
     partitions = [DailyPartition(FRIDAY, "AAPL"), DailyPartition(MONDAY, "AAPL")]
-    asked = sort_out(partitions, settings, calendar, FRIDAY_EVENING)
+    asked = classify(partitions, settings, calendar, FRIDAY_EVENING)
     assert asked.ready == [DailyPartition(FRIDAY, "AAPL")]
     assert asked.refused == {
         "2026-11-23|AAPL": "session 2026-11-23 has not closed; the newest closed one is 2026-11-20"
@@ -36,26 +36,26 @@ def test_a_session_that_has_not_closed_is_refused(settings: Settings, calendar: 
 
 def test_a_session_is_ready_from_its_close_on(settings: Settings, calendar: Calendar) -> None:
     partitions = [DailyPartition(FRIDAY, "AAPL")]
-    assert sort_out(partitions, settings, calendar, FRIDAY_AT_THE_CLOSE).ready == partitions
+    assert classify(partitions, settings, calendar, FRIDAY_AT_THE_CLOSE).ready == partitions
     just_before = FRIDAY_AT_THE_CLOSE.replace(hour=20, minute=59, second=59)
-    assert sort_out(partitions, settings, calendar, just_before).ready == []
+    assert classify(partitions, settings, calendar, just_before).ready == []
 
 
 def test_a_retired_ticker_is_left_out_from_its_date_on(settings: Settings, calendar: Calendar) -> None:
     without_ibm = settings.replace(retired={"IBM": FRIDAY})
     thursday = date(2026, 11, 19)
-    asked = sort_out(
+    asked = classify(
         [DailyPartition(thursday, "IBM"), DailyPartition(FRIDAY, "IBM")], without_ibm, calendar, FRIDAY_EVENING
     )
     assert asked.ready == [DailyPartition(thursday, "IBM")]
-    assert asked.departed == [DailyPartition(FRIDAY, "IBM")]
+    assert asked.removed == [DailyPartition(FRIDAY, "IBM")]
     assert asked.refused == {}
 
 
 def test_a_late_bar_is_waited_for_until_the_next_open(calendar: Calendar) -> None:
     partitions = [DailyPartition(FRIDAY, "AAPL")]
     waiting = pending_retries(partitions, calendar, FRIDAY_EVENING, AutomationConfig(), {})
-    assert waiting == {"2026-11-20|AAPL": "waits for its bar; there is time until 2026-11-23 14:30 UTC to try again"}
+    assert waiting == {"2026-11-20|AAPL": "waits for its bar; retries are possible until 2026-11-23 14:30 UTC"}
     assert pending_retries(partitions, calendar, MONDAY_AFTER_THE_OPEN, AutomationConfig(), {}) == {}
 
 
