@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ldtm_lib.models.cpu import on_all_cores
 from ldtm_lib.models.forecast import Predictions, forecast, forecast_by_reference
 from ldtm_lib.models.lstm import State, initial_state
-from ldtm_lib.models.threads import on_all_cores
 from ldtm_lib.settings import ArchitectureConfig
 
 NUM_NETWORKS = 103

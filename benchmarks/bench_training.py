@@ -26,12 +26,11 @@ from torch.nn.functional import mse_loss
 from torch.utils.data import DataLoader, Dataset
 
 from ldtm_lib.features.windows import windows_of
+from ldtm_lib.models.cpu import keep_freed_memory, one_thread_each
 from ldtm_lib.models.fit import FitTask
 from ldtm_lib.models.fused.trainer import fit_fused
 from ldtm_lib.models.lstm import LdtmNetwork
-from ldtm_lib.models.malloc import keep_freed_memory
 from ldtm_lib.models.single_fit import fit_alone
-from ldtm_lib.models.threads import one_thread_each
 from ldtm_lib.models.trainer import fit_universe
 from ldtm_lib.sessions import exchange_calendar
 from ldtm_lib.settings import ArchitectureConfig, GpuConfig, TrainingConfig, WindowConfig

@@ -33,8 +33,7 @@ from ldtm_lib.features.window_set import Rows, WindowSet
 from ldtm_lib.features.windows import windows_of
 from ldtm_lib.models.fit import FitTask
 from ldtm_lib.models.lstm import LdtmNetwork, initial_state, network_of
-from ldtm_lib.models.schedule import EarlyStopping, learning_rate, seed_of
-from ldtm_lib.models.single_fit import fit_alone
+from ldtm_lib.models.single_fit import EarlyStopping, fit_alone, learning_rate, seed_of
 from ldtm_lib.prices.sources.sample import SampleSource
 from ldtm_lib.sessions import exchange_calendar
 from ldtm_lib.settings import ArchitectureConfig, TrainingConfig, load_settings

@@ -14,8 +14,8 @@ from ldtm_lib.features.stored_windows import StoredWindow
 from ldtm_lib.features.windows import InputWindow, window_sha256
 from ldtm_lib.ledger.forecasters import Forecaster
 from ldtm_lib.models.checkpoint import load
+from ldtm_lib.models.cpu import on_all_cores
 from ldtm_lib.models.forecast import forecast
-from ldtm_lib.models.threads import on_all_cores
 from ldtm_lib.sessions import Targets
 from ldtm_lib.settings import Settings
 

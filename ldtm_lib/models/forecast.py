@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn.functional import linear, relu
 
 from ldtm_lib.features.window_set import Rows, WindowSet
+from ldtm_lib.models.cpu import one_thread_each
 from ldtm_lib.models.lstm import network_of
-from ldtm_lib.models.threads import one_thread_each
 from ldtm_lib.settings import ArchitectureConfig
 
 Scaled = npt.NDArray[np.float32]

@@ -13,13 +13,12 @@ from queue import SimpleQueue
 import torch
 
 from ldtm_lib.errors import LdtmError
+from ldtm_lib.models.cpu import keep_freed_memory, one_thread_each
 from ldtm_lib.models.fit import Fit, FitFailed, FitTask, Progress
 from ldtm_lib.models.fused.kernels.tiling import obstacle
 from ldtm_lib.models.fused.layout import FUSED_LAYERS, FusedLayout
 from ldtm_lib.models.fused.trainer import fit_fused
-from ldtm_lib.models.malloc import keep_freed_memory
 from ldtm_lib.models.single_fit import fit_alone
-from ldtm_lib.models.threads import one_thread_each
 from ldtm_lib.settings import ArchitectureConfig, GpuConfig, TrainingConfig
 
 OnProgress = Callable[[Progress], None]

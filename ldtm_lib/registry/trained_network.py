@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ldtm_lib.backtest.no_change import no_change_loss
+from ldtm_lib.backtest.walk_forward import no_change_loss
 from ldtm_lib.models.fit import Fit
 
 Part = Literal["checkpoint", "backtest"]

@@ -36,8 +36,8 @@ class TrainingRecord:
         """The networks that are on record for some keys, those with a missing or altered file excepted."""
         with self.database.transaction() as conn:
             trained = checkpoints.existing(conn, self.folder, keys.values())
-            tested = backtests.existing(conn, keys.values(), plan=settings.backtest)
             finals = checkpoints.networks(conn, trained.values())
+            tested = backtests.existing(conn, keys.values(), plan=settings.backtest)
             folds = backtests.networks(conn, tested.values())
         return {
             "checkpoint": {key.ticker: [finals[record.checkpoint_id]] for key, record in trained.items()},

@@ -21,7 +21,7 @@ from ldtm_lib.errors import TrainingDiverged
 from ldtm_lib.models.fit import Fit, FitFailed, FitTask, Progress
 from ldtm_lib.models.fused.state import FusedState
 from ldtm_lib.models.lstm import initial_state
-from ldtm_lib.models.schedule import EarlyStopping, require_finite, seed_of
+from ldtm_lib.models.single_fit import EarlyStopping, require_finite, seed_of
 
 RunStep = Callable[[Callable[[int], None], int], None]
 """Runs a step of the first m networks; on CUDA as a captured graph."""

@@ -15,7 +15,7 @@ from ldtm_lib.models.fused.network import FusedNetwork
 from ldtm_lib.models.fused.state import FusedState
 from ldtm_lib.models.fused.step_graphs import StepGraphs
 from ldtm_lib.models.fused.windows import distinct_windows, tables_of
-from ldtm_lib.models.schedule import require_rows
+from ldtm_lib.models.single_fit import require_rows
 from ldtm_lib.settings import ArchitectureConfig, GpuConfig, TrainingConfig
 
 MIB = 2**20

@@ -3,9 +3,9 @@ import pytest
 import torch
 
 from ldtm_lib.features.window_set import WindowSet
+from ldtm_lib.models.cpu import on_all_cores
 from ldtm_lib.models.forecast import PREDICT_BATCH, Predictions, forecast, forecast_by_reference, predict
 from ldtm_lib.models.lstm import State, initial_state, network_of
-from ldtm_lib.models.threads import on_all_cores
 from ldtm_lib.settings import ArchitectureConfig
 
 SHAPE = ArchitectureConfig()

@@ -26,6 +26,8 @@ from ldtm_lib.sessions import exchange_calendar
 from ldtm_lib.settings import ArchitectureConfig, BacktestConfig, Settings, TrainingConfig
 from ldtm_lib.training.run import NoCallbacks, TrainingCallbacks, TrainingContext
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = Settings(
     path=Path("universe.toml"),
     tickers=("AAA", "BBB"),

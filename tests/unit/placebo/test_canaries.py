@@ -20,6 +20,8 @@ from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import ArchitectureConfig, BacktestConfig, GateConfig, Settings, TrainingConfig
 from ldtm_lib.training.run import TrainingContext
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = Settings(
     path=Path("universe.toml"),
     tickers=("AAA",),

@@ -15,6 +15,8 @@ from ldtm_lib.models.fused.memory import CUDA_LIBRARIES_MIB, MIB, ROUNDING_MIB, 
 from ldtm_lib.models.fused.trainer import fit_fused
 from ldtm_lib.settings import ArchitectureConfig, GpuConfig, TrainingConfig
 
+pytestmark = pytest.mark.slow
+
 
 class LiveMemory(TorchDispatchMode):
     """Counts the bytes of all storages that operations make within it, while they live."""

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from ldtm_lib.errors import ConfigurationError, TooFewBars, TrainingDiverged
 from ldtm_lib.features.window_set import WindowSet
+from ldtm_lib.models.cpu import one_thread_each
 from ldtm_lib.models.fit import Fit, FitFailed, FitTask, Progress
 from ldtm_lib.models.forecast import predict
 from ldtm_lib.models.fused import memory as fused_memory
@@ -23,8 +24,9 @@ from ldtm_lib.models.fused.step_graphs import captured_size, captured_sizes
 from ldtm_lib.models.fused.trainer import OutOfDeviceMemory, fit_fused
 from ldtm_lib.models.fused.windows import distinct_windows, tables_of
 from ldtm_lib.models.single_fit import fit_alone
-from ldtm_lib.models.threads import one_thread_each
 from ldtm_lib.settings import ArchitectureConfig, GpuConfig, TrainingConfig
+
+pytestmark = pytest.mark.slow
 
 CPU = torch.device("cpu")
 Results = dict[str, Fit | FitFailed]

@@ -32,6 +32,8 @@ if not ON_GPU:
 pytest.importorskip("triton", reason="kernels need Triton")
 from ldtm_lib.models.fused.kernels import launch as kernels  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 DEVICE = torch.device("cuda" if ON_GPU else "cpu")
 FLOATS = [torch.float16] if ON_GPU else [torch.float16, torch.float32]
 NUM_INPUTS, COLUMNS = 11, 16

@@ -10,6 +10,8 @@ from torch import nn
 
 from ldtm_lib.models.fused.kernels.reference import adamw, lstm_backward, lstm_forward
 
+pytestmark = pytest.mark.slow
+
 NUM_INPUTS, COLUMNS = 11, 16
 WEIGHT_DECAY, BETA1, BETA2, EPS = 0.1, 0.9, 0.999, 1e-8
 

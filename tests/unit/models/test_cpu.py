@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ldtm_lib.models.malloc import keep_freed_memory
+from ldtm_lib.models.cpu import keep_freed_memory
 
 MIB = 2**20
 NUM_TENSORS, TENSOR_MIB = 40, 4
