@@ -49,7 +49,7 @@ def catch_up_sensor(
             )
             if item is None:
                 return dg.SkipReason(
-                    f"nothing is due; {len(partitions)} partitions are pending" if partitions else "nothing is missing"
+                    f"nothing is due; {len(partitions)} partitions wait" if partitions else "nothing is missing"
                 )
             return request_run(item, context.instance, conn, opened.settings, calendar, moment)
 

@@ -42,7 +42,7 @@ def test_nothing_is_launched_while_an_evening_is_on_its_way(
         tags = partition_range("2026-11-20|AAPL", "2026-11-20|MSFT")
         run = create_run_for_test(instance, job_name="daily_job", status=status, tags=tags)
     said = tick(catch_up_sensor, EVENING + 60 * MINUTE)
-    assert said == f"run {run.run_id} of an evening is {status.value.lower()}"
+    assert said == f"run {run.run_id} of daily_job is {status.value.lower()}"
     instance.report_run_canceled(run)
     assert range_of(tick(catch_up_sensor, EVENING + 60 * MINUTE))[0] == "2026-11-20|AAPL"
 

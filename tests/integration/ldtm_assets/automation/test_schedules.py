@@ -107,7 +107,7 @@ def test_a_tick_that_was_missed_is_left_to_what_makes_up_for_it(project: Project
     monday_after_the_close = datetime(2026, 11, 23, 17, 0, tzinfo=NEW_YORK)
     asked = ask(project, calendar, "daily_schedule", daily_run_start(FRIDAY), now=monday_after_the_close)
     assert isinstance(asked, dg.SkipReason)
-    assert asked.skip_message == "the evening of 2026-11-20 is long over, 2026-11-23 has closed; it is made up for"
+    assert asked.skip_message == "2026-11-23 has closed since 2026-11-20; catch_up_sensor requests the daily run"
 
 
 @pytest.mark.parametrize(
@@ -254,4 +254,4 @@ def test_a_tick_that_comes_late_is_left_to_the_catch_up(project: Project, calend
     assert range_of(in_time) == ("2026-11-20|AAPL", "2026-11-20|MSFT")
     late = ask(project, calendar, "daily_schedule", tick, now=tick + timedelta(minutes=6))
     assert isinstance(late, dg.SkipReason)
-    assert "catch_up_sensor makes its evening" in str(late.skip_message)
+    assert "is late; catch_up_sensor requests the daily run" in str(late.skip_message)
