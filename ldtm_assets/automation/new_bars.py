@@ -48,7 +48,7 @@ def new_bars_sensor(
         seen = json.loads(context.cursor) if context.cursor else {}
         if signature != seen.get("signature"):
             context.update_cursor(json.dumps({"signature": signature, "changed_at": None}))
-            return dg.SkipReason("the files have changed since the last tick; what is still being written is waited for")
+            return dg.SkipReason("the files have changed; files that are still being written are waited for")
         with opened.database.transaction() as conn:
             moment = clock(conn)
             if seen["changed_at"] is None:
