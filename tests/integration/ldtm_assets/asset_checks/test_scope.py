@@ -37,7 +37,9 @@ class Asked:
 
 @pytest.fixture
 def project(settings: Settings, database: Database) -> Project:
-    two = settings.replace(tickers=("AAPL", "MSFT"), partitions=PartitionConfig(last_session=FRIDAY))
+    two = settings.replace(
+        tickers=("AAPL", "MSFT"), partitions=PartitionConfig(first_session=date(2013, 1, 2), last_session=FRIDAY)
+    )
     return Project(settings=two, home=settings.path.parent, database=database)
 
 

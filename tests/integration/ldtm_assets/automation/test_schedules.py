@@ -242,10 +242,10 @@ def test_schedules_follow_new_york_and_run_where_automation_is_on(
     project: Project, calendar: Calendar, is_on: bool
 ) -> None:
     automated = replace(project, settings=project.settings.replace(automation=AutomationConfig(enabled=is_on)))
-    expected = dg.DefaultScheduleStatus.RUNNING if is_on else dg.DefaultScheduleStatus.STOPPED
-    for schedule in schedules_at(automated, calendar, daily_run_start(FRIDAY)).values():
+    for name, schedule in schedules_at(automated, calendar, daily_run_start(FRIDAY)).items():
+        is_running = is_on or name == "retention_schedule"
         assert schedule.execution_timezone == "America/New_York"
-        assert schedule.default_status == expected
+        assert (schedule.default_status == dg.DefaultScheduleStatus.RUNNING) == is_running, name
 
 
 def test_a_tick_that_comes_late_is_left_to_the_catch_up(project: Project, calendar: Calendar) -> None:
