@@ -1,4 +1,4 @@
-"""What to do next: of the open partitions, those whose turn it is, as one rectangle of sessions and tickers."""
+"""The backlog: which pending partitions the next run should make, as one rectangle of sessions and tickers."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -11,20 +11,20 @@ from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import AutomationConfig
 
 A_DAY = timedelta(days=1)
-NUM_DEATHS = 2
-"""Runs that died with a partition, one after the other, after which it is tried with fewer others."""
-NUM_COMPANIES = 8
-"""How many such runs all partitions of a session are."""
+MAX_DEATHS = 2
+"""Consecutive runs that died with a partition, after which it is retried in a smaller group."""
+NUM_GROUPS = 8
+"""Groups into which such partitions of a session are divided."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BacklogItem:
-    """What one run is to make."""
+    """The work of one run."""
 
     sessions: tuple[date, ...]
-    """One after the other in the calendar, oldest first."""
+    """Consecutive sessions, oldest first."""
     tickers: tuple[str, ...]
-    """The same of every session."""
+    """The same tickers on every session."""
 
 
 def next_backlog_item(
@@ -36,27 +36,27 @@ def next_backlog_item(
     grace: timedelta = timedelta(),
     news_at: datetime | None = None,
 ) -> BacklogItem | None:
-    """Due partitions of the session whose turn it is, and of the sessions after it that have the same due tickers.
+    """The due partitions of the next session, and of the sessions after it that have the same due tickers.
 
-    It is the turn of the oldest session, but what was tried so often that it is reported stands in line with the
-    others from when it is due again. As long as a forecast is missing that will be late soon, nothing else is made.
+    The oldest session comes first. A partition that has failed `report_after_attempts` times ranks by the time when
+    its retry became due instead. While a forecast is about to miss its deadline, only such forecasts are made.
     """
     partitions = list(partitions)
     due: dict[date, list[PendingPartition]] = defaultdict(list)
-    turns: dict[date, datetime] = {}
+    ranks: dict[date, datetime] = {}
     for partition in [partition for partition in partitions if _is_urgent(partition, moment, config)] or partitions:
         since = due_at(partition, config, grace=grace, news_at=news_at)
         if since <= moment:
-            turn = partition.starts_at if partition.num_attempts < config.report_after_attempts else since
+            rank = partition.starts_at if partition.num_attempts < config.report_after_attempts else since
             due[partition.session].append(partition)
-            turns[partition.session] = min(turn, turns.get(partition.session, turn))
+            ranks[partition.session] = min(rank, ranks.get(partition.session, rank))
     if not due:
         return None
-    sessions = [min(turns, key=lambda session: (turns[session], session))]
-    tickers = _company(due[sessions[0]])
+    sessions = [min(ranks, key=lambda session: (ranks[session], session))]
+    tickers = _group(due[sessions[0]])
     while len(sessions) < config.sessions_per_run:
         following = calendar.offset(sessions[-1], 1)
-        if _company(due.get(following, [])) != tickers:
+        if _group(due.get(following, [])) != tickers:
             break
         sessions.append(following)
     return BacklogItem(sessions=tuple(sessions), tickers=tuple(sorted(tickers)))
@@ -95,7 +95,7 @@ def due_at(
 
 
 def wait(num_attempts: int, config: AutomationConfig, longest: timedelta | None = None) -> timedelta:
-    """How long to wait after so many attempts: twice as long each time, up to the longest wait."""
+    """The back-off after some attempts: it doubles each time, up to the longest wait."""
     doubled = timedelta(minutes=config.first_retry_minutes * 2 ** min(num_attempts - 1, 30))
     return min(doubled, longest or timedelta(minutes=config.max_retry_minutes))
 
@@ -103,10 +103,10 @@ def wait(num_attempts: int, config: AutomationConfig, longest: timedelta | None 
 def _retry_before_deadline(
     partition: PendingPartition, last_attempt_at: datetime, config: AutomationConfig
 ) -> datetime:
-    """When to try again what failed before its deadline.
+    """The retry of a partition that failed before its deadline.
 
-    What failed so often that it is reported is left alone for about as long as it has failed already: what was away for
-    an hour is waited for an hour at most. From the warning before the deadline on, haste is worth its runs again.
+    After `report_after_attempts` attempts the back-off has no upper limit: it is about as long as the time since the
+    first failure. From the deadline's warning on, the usual limit holds again.
     """
     warning_at = partition.deadline - timedelta(minutes=config.deadline_warning_minutes)
     if config.report_after_attempts <= partition.num_attempts and last_attempt_at < warning_at:
@@ -115,24 +115,23 @@ def _retry_before_deadline(
 
 
 def _is_urgent(partition: PendingPartition, moment: datetime, config: AutomationConfig) -> bool:
-    """Whether a forecast is missing that will be late in `deadline_warning_minutes`: one of the newest session."""
+    """Whether a forecast of the newest session is missing, and will be late within `deadline_warning_minutes`."""
     warning = timedelta(minutes=config.deadline_warning_minutes)
     return partition.lacks_row and partition.deadline - warning <= moment < partition.deadline
 
 
-def _company(partitions: Sequence[PendingPartition]) -> set[str]:
-    """Of the due partitions of a session, the tickers that one run tries.
+def _group(partitions: Sequence[PendingPartition]) -> set[str]:
+    """The tickers among the due partitions of a session that one run takes.
 
-    That is all of them, but those whose runs died again and again come after the others, in eighths that are thrown
-    together anew after each attempt: a ticker that ends the run of all is soon alone with its fault.
+    Partitions whose runs died repeatedly come after the others, in eight groups that are shuffled after each attempt,
+    so that a ticker that kills its run is soon alone in its group.
     """
 
-    def company(partition: PendingPartition) -> tuple[int, int]:
-        if partition.is_done or partition.reason is not None or partition.num_attempts < NUM_DEATHS:
+    def group(partition: PendingPartition) -> tuple[int, int]:
+        if partition.is_done or partition.reason is not None or partition.num_attempts < MAX_DEATHS:
             return 0, 0
-        return partition.num_attempts, sha256(f"{partition.num_attempts} {partition.ticker}".encode()).digest()[
-            0
-        ] % NUM_COMPANIES
+        digest = sha256(f"{partition.num_attempts} {partition.ticker}".encode()).digest()
+        return partition.num_attempts, digest[0] % NUM_GROUPS
 
-    first = min((company(partition) for partition in partitions), default=None)
-    return {partition.ticker for partition in partitions if company(partition) == first}
+    first = min((group(partition) for partition in partitions), default=None)
+    return {partition.ticker for partition in partitions if group(partition) == first}

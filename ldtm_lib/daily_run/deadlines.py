@@ -11,12 +11,12 @@ from ldtm_lib.database.queries import query
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import AutomationConfig, Settings
 
-NO_REASON = "its run ended before it said why; see the runs of that evening"
-NEVER_TRIED = "nothing has tried it; start the schedule and the sensors of the evening"
+NO_REASON = "its run ended before it said why; see the runs of daily_job"
+NEVER_ATTEMPTED = "no run has attempted it; start daily_schedule and catch_up_sensor"
 
 
 GRACE = timedelta(minutes=5)
-"""How long what has just begun is left to work: the first look after a pause, or an attempt that is under way."""
+"""Time left to automation after an outage, and to an attempt under way, before a partition is reported."""
 
 
 def check_deadlines(
@@ -112,7 +112,7 @@ def minutes_left(partition: PendingPartition, moment: datetime) -> float:
 
 def _why(partition: PendingPartition) -> str:
     if not partition.num_attempts:
-        return NEVER_TRIED
+        return NEVER_ATTEMPTED
     return f"{partition.num_attempts} attempts: {partition.reason or NO_REASON}"
 
 

@@ -15,9 +15,9 @@ from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import Settings
 
 CHECKS = {"prices": "prices_are_fresh", "snapshots": "snapshots_are_fresh", "fillbacks": "actuals_are_fresh"}
-"""The check of each asset of an evening; alerts name it `snapshots/snapshots_are_fresh`."""
+"""The check of each asset; alerts name it `snapshots/snapshots_are_fresh`."""
 NUM_NAMED = 5
-"""Of a list, what a sentence names."""
+"""Items of a list that a sentence names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +28,7 @@ class Freshness:
     deadline: datetime
     """The open of the session after it."""
     moment: datetime
-    """When this was looked at, by the database's clock."""
+    """The moment of this check, by the database's clock."""
     num_tickers: int
     without_bar: list[str]
     """Tickers whose bar was not recorded after the close."""
@@ -75,9 +75,9 @@ class Freshness:
 
 
 def freshness(conn: Connection, settings: Settings, session: date | None = None) -> Freshness:
-    """Look at a session; at the newest closed one when none is given. One statement, whatever the universe.
+    """The freshness of a session, or of the newest closed one, with one statement for any universe.
 
-    Raises CalendarError for what is no session, or has not closed, by the database's calendar and clock.
+    Raises CalendarError for a date that is no closed session by the database's calendar and clock.
     """
     with conn.cursor(row_factory=class_row(Freshness)) as cursor:
         found = cursor.execute(
@@ -101,7 +101,7 @@ def freshness(conn: Connection, settings: Settings, session: date | None = None)
 def not_retrained(conn: Connection, settings: Settings, session: date) -> list[str]:
     """The tickers of a session that have had new bars for `automation.max_training_age_days` and no training of them.
 
-    A training counts when the gate has judged what came of it, be it that there are too few bars. One statement.
+    A training counts when the gate has judged its result, also when that is too few bars. One statement.
     """
     rows = conn.execute(
         query("daily_run.not_retrained"),
@@ -144,7 +144,7 @@ def sessions_with_gaps(conn: Connection, expected: Collection[tuple[str, date]])
     return {session for (session,) in conn.execute(query("daily_run.sessions_with_gaps"), pairs)}
 
 
-def named(things: Sequence[str]) -> str:
-    """The first of some things, and how many more there are."""
-    more = f" and {len(things) - NUM_NAMED} more" if len(things) > NUM_NAMED else ""
-    return ", ".join(things[:NUM_NAMED]) + more
+def named(items: Sequence[str]) -> str:
+    """The first items of a list, and the number of the others."""
+    more = f" and {len(items) - NUM_NAMED} more" if len(items) > NUM_NAMED else ""
+    return ", ".join(items[:NUM_NAMED]) + more

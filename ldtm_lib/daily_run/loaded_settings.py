@@ -1,7 +1,7 @@
-"""The owner's file against what Dagster was started with.
+"""The settings that Dagster loaded at its start, compared with the current file.
 
-Partitions, schedules and sensors are made of the file once; whatever runs reads it anew. So what is launched goes by
-the file's present settings, of the tickers that are partitions.
+Partitions, schedules and sensors are defined once, at the start; runs read the file again. Runs are launched with the
+file's current settings, restricted to the tickers that have partitions.
 """
 
 from ldtm_lib.alerts.alert import Alert, raise_alerts, resolve_alerts
@@ -12,46 +12,46 @@ KEY = "settings/changed"
 REMEDY = "`ldtm down && ldtm up`"
 
 
-def effective_settings(held: Settings, now: Settings) -> Settings | None:
-    """By which settings runs are launched; None where a run would make other partitions than it is launched for.
+def effective_settings(loaded: Settings, current: Settings) -> Settings | None:
+    """The settings with which runs are launched; None when a run would make other partitions than requested.
 
-    That is so when the file says other partitions, or takes a ticker away from its place: those of a range are counted
-    by it. Tickers that were added at the end wait for a new start.
+    That is the case when the file changes `partitions`, or the position of a ticker, since ranges of partitions depend
+    on it. Tickers added at the end are ignored until Dagster is restarted.
     """
-    known = held.tickers
-    if now.partitions != held.partitions or now.tickers[: len(known)] != known:
+    known = loaded.tickers
+    if current.partitions != loaded.partitions or current.tickers[: len(known)] != known:
         return None
-    return now.replace(
+    return current.replace(
         tickers=known,
-        retired={t: day for t, day in now.retired.items() if t in known},
-        contracts={t: contract for t, contract in now.contracts.items() if t in known},
+        retired={t: day for t, day in current.retired.items() if t in known},
+        contracts={t: contract for t, contract in current.contracts.items() if t in known},
     )
 
 
-def settings_changed(held: Settings, now: Settings) -> str | None:
-    """What of the file takes effect with a new start alone, and what happens until then; None when it says the same."""
+def settings_changed(loaded: Settings, current: Settings) -> str | None:
+    """The changes of the file that need a restart, and their effect until then; None without changes."""
     frozen = {
-        "tickers": (held.tickers, now.tickers),
-        "partitions": (held.partitions, now.partitions),
-        "source": ((held.source.kind, held.source.folder), (now.source.kind, now.source.folder)),
-        "automation.enabled": (held.automation.enabled, now.automation.enabled),
-        "gate.strict": (held.gate.strict, now.gate.strict),
+        "tickers": (loaded.tickers, current.tickers),
+        "partitions": (loaded.partitions, current.partitions),
+        "source": ((loaded.source.kind, loaded.source.folder), (current.source.kind, current.source.folder)),
+        "automation.enabled": (loaded.automation.enabled, current.automation.enabled),
+        "gate.strict": (loaded.gate.strict, current.gate.strict),
     }
     changed = [name for name, (before, after) in frozen.items() if before != after]
     if not changed:
         return None
-    changes = f"{', '.join(changed)} of {now.path.name} changed since Dagster was started"
-    if effective_settings(held, now) is None:
+    changes = f"{', '.join(changed)} of {current.path.name} changed since Dagster was started"
+    if effective_settings(loaded, current) is None:
         return f"{changes}; nothing is launched until {REMEDY}"
     return f"{changes}, and takes effect with {REMEDY}"
 
 
-def check_settings(conn: Connection, held: Settings, now: Settings) -> str | None:
+def check_settings(conn: Connection, loaded: Settings, current: Settings) -> str | None:
     """Raise the alert that the file was changed, or resolve it when it is as it was; returns the changes in words."""
-    changed = settings_changed(held, now)
+    changed = settings_changed(loaded, current)
     if changed is None:
         resolve_alerts(conn, [KEY])
         return None
-    severity = "warning" if effective_settings(held, now) else "error"
-    raise_alerts(conn, [Alert(key=KEY, kind="settings", severity=severity, subject=now.path.name, summary=changed)])
+    severity = "warning" if effective_settings(loaded, current) else "error"
+    raise_alerts(conn, [Alert(key=KEY, kind="settings", severity=severity, subject=current.path.name, summary=changed)])
     return changed

@@ -1,4 +1,4 @@
-"""What the newest sessions lack: tickers without a row, or whose evening was tried and is not whole."""
+"""Pending partitions: tickers of the newest sessions without a row, or whose attempts did not complete them."""
 
 from dataclasses import dataclass
 from datetime import date, datetime, time
@@ -12,8 +12,8 @@ from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import Settings
 
 NEW_YORK = ZoneInfo("America/New_York")
-EVENING = time(18, 15)
-"""When an evening begins in New York, on early closes too: the bars of a session are final by then."""
+DAILY_RUN_TIME = time(18, 15)
+"""Start of a daily run in New York, on early closes too: the bars of a session are final by then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +23,7 @@ class PendingPartition:
     session: date
     ticker: str
     starts_at: datetime
-    """From when its evening may be made."""
+    """The start of the session's daily run."""
     deadline: datetime
     """The next open: a forecast that is on record before it is live."""
     lacks_row: bool
@@ -33,7 +33,7 @@ class PendingPartition:
     bar_came: bool
     """Whether a bar of the session was recorded after the newest attempt, which was not enough."""
     is_done: bool
-    """Whether the newest attempt did all of it; what is left is an actual whose bar came later."""
+    """Whether the newest attempt completed it; what is left is an actual whose bar arrived later."""
     num_attempts: int
     last_attempt_at: datetime | None
     reason: str | None
@@ -41,8 +41,8 @@ class PendingPartition:
 
 
 def daily_run_start(session: date) -> datetime:
-    """When the evening of a session begins."""
-    return datetime.combine(session, EVENING, NEW_YORK)
+    """The start of the daily run of a session."""
+    return datetime.combine(session, DAILY_RUN_TIME, NEW_YORK)
 
 
 def pending_partitions(
@@ -77,10 +77,10 @@ def pending_partitions(
             },
         ).fetchall()
     looked_at = {row["session"] for row in rows}
-    evenings = {session: daily_run_start(session) for session in looked_at}
+    starts = {session: daily_run_start(session) for session in looked_at}
     deadlines = {session: calendar.opens_at(calendar.offset(session, 1)) for session in looked_at}
     return [
-        PendingPartition(starts_at=evenings[row["session"]], deadline=deadlines[row["session"]], **row)  # pyright: ignore[reportUnknownArgumentType]
+        PendingPartition(starts_at=starts[row["session"]], deadline=deadlines[row["session"]], **row)  # pyright: ignore[reportUnknownArgumentType]
         for row in rows
     ]
 

@@ -46,7 +46,7 @@ def test_one_that_is_being_tried_is_reported_only_when_its_run_died() -> None:
     running = replace(WAITS, reason=None, last_attempt_at=began)
     assert failing_tickers([running], CONFIG, began + 15 * MINUTE) == []
     (alert,) = failing_tickers([running], CONFIG, began + 16 * MINUTE)
-    assert alert.summary == "failed 4 times: its run ended before it said why; see the runs of that evening"
+    assert alert.summary == "failed 4 times: its run ended before it said why; see the runs of daily_job"
     assert failing_tickers([replace(running, is_done=True)], CONFIG, began + 16 * MINUTE) == []
 
 
@@ -73,7 +73,7 @@ def test_where_nothing_runs_by_itself_nobody_waits_for_a_ticker_that_never_spoke
     moment = OPENS - 9 * MINUTE
     assert missed_deadlines([never], AutomationConfig(enabled=False), moment) == []
     (stopped,) = missed_deadlines([replace(never, has_begun=True)], AutomationConfig(enabled=False), moment)
-    assert "nothing has tried it; start the schedule and the sensors" in stopped.summary
+    assert "no run has attempted it; start daily_schedule and catch_up_sensor" in stopped.summary
     assert len(missed_deadlines([never], CONFIG, moment)) == 1
 
 
