@@ -14,6 +14,8 @@ from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
 
 LOOK_AHEAD, POINT_IN_TIME = "windows_have_no_look_ahead", "forecasts_are_point_in_time"
+SAMPLED_TICKERS = 5
+"""Tickers whose windows are rebuilt in a daily run; the sample changes every session."""
 
 
 def leakage_check_specs() -> list[dg.AssetCheckSpec]:
@@ -42,14 +44,13 @@ def leakage_checks(
         session: [c.ticker for c in partitions if c.session == session] for session in {c.session for c in partitions}
     }
     settings = project.settings
-    num_sampled = settings.leakage.sampled_tickers
     whole = {session for session, tickers in tickers_of.items() if set(tickers) >= set(settings.tickers_on(session))}
     with project.database.transaction() as conn:
         if LOOK_AHEAD in asked:
             newest = max(tickers_of, default=None)
             found = (
                 sampled_window_leaks(
-                    conn, calendar, settings, session=newest, tickers=tickers_of[newest], num_sampled=num_sampled
+                    conn, calendar, settings, session=newest, tickers=tickers_of[newest], num_sampled=SAMPLED_TICKERS
                 )
                 if newest is not None
                 else {}
@@ -80,7 +81,7 @@ def leakage_checks(
                     settings,
                     run_date=session,
                     tickers=tickers_of[session],
-                    num_sampled=math.ceil(num_sampled / len(tickers_of)),
+                    num_sampled=math.ceil(SAMPLED_TICKERS / len(tickers_of)),
                     seed=session.toordinal(),
                 )
                 for session in sorted(tickers_of)

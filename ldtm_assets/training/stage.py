@@ -9,7 +9,7 @@ import polars as pl
 from ldtm_assets.materialization import Metadata, Outcome
 from ldtm_assets.training.placement import HoldingReporter, TrainingPlace
 from ldtm_assets.training.progress import TrainingReporter
-from ldtm_lib.features.look_ahead import WindowLeaks, window_leaks
+from ldtm_lib.features.look_ahead import SAMPLED_WINDOWS, WindowLeaks, window_leaks
 from ldtm_lib.features.windows import windows_of
 from ldtm_lib.prices.stored_bars import current_bars
 from ldtm_lib.project import Project
@@ -42,8 +42,8 @@ def train(
     windows = windows_of(bars, calendar, settings.window)
     found: Mapping[str, WindowLeaks] = NOT_SEARCHED
     if "backtest" in parts:  # sampled anew at each training: a second for all of the universe
-        num_samples, seed = settings.leakage.sampled_windows, settings.training.seed
-        found = window_leaks(bars, windows, calendar, settings.window, num_samples=num_samples, seed=seed)
+        seed = settings.training.seed
+        found = window_leaks(bars, windows, calendar, settings.window, num_samples=SAMPLED_WINDOWS, seed=seed)
     for of_ticker in found.values():
         if of_ticker.first:
             log(of_ticker.first)

@@ -16,7 +16,7 @@ from ldtm_lib.audit.replay import window_again
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
 from ldtm_lib.features import stored_windows as input_windows
-from ldtm_lib.features.look_ahead import Build, WindowLeaks, window_leaks
+from ldtm_lib.features.look_ahead import SAMPLED_WINDOWS, Build, WindowLeaks, window_leaks
 from ldtm_lib.features.windows import windows_of
 from ldtm_lib.ledger.snapshots import SnapshotRow, on_record
 from ldtm_lib.prices.stored_bars import current_bars
@@ -93,6 +93,7 @@ def sampled_window_leaks(
     session: date,
     tickers: Sequence[str],
     num_sampled: int,
+    num_windows: int = SAMPLED_WINDOWS,
     build: Build = windows_of,
 ) -> dict[str, WindowLeaks]:
     """Search windows of a few tickers, as they are stored up to a session, for what they could not know.
@@ -107,7 +108,7 @@ def sampled_window_leaks(
         build(bars, calendar, settings.window),
         calendar,
         settings.window,
-        num_samples=settings.leakage.sampled_windows,
+        num_samples=num_windows,
         seed=session.toordinal(),
         build=build,
     )

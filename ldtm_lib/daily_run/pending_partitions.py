@@ -15,6 +15,9 @@ NEW_YORK = ZoneInfo("America/New_York")
 DAILY_RUN_TIME = time(18, 15)
 """Start of a daily run in New York, on early closes too: the bars of a session are final by then."""
 
+SEARCHED_SESSIONS = 30
+"""Sessions back from the newest one that are searched for gaps."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingPartition:
@@ -50,7 +53,7 @@ def pending_partitions(
 ) -> list[PendingPartition]:
     """The pending partitions of the newest closed sessions, by session and ticker, with one statement.
 
-    The search covers the last `automation.catch_up_sessions` sessions. For a ticker that has no row on an older
+    The search covers the last SEARCHED_SESSIONS sessions. For a ticker that has no row on an older
     session, as after a longer outage, it starts there, but never before the first partition. A ticker's record begins
     with the first session that was forecast, or tried, while it was the newest one, in time or late; materializing an
     older partition by hand does not begin a record. Before its record begins, the newest session of a ticker is
@@ -61,7 +64,7 @@ def pending_partitions(
     newest = calendar.last_closed(moment)
     sessions = calendar.between(settings.partitions.first_session, settings.partitions.last_session or newest)
     sessions = [session for session in sessions if session <= newest]
-    first = max(calendar.offset(newest, 1 - settings.automation.catch_up_sessions), settings.partitions.first_session)
+    first = max(calendar.offset(newest, 1 - SEARCHED_SESSIONS), settings.partitions.first_session)
     if not sessions or sessions[-1] < first:
         return []
     with conn.cursor(row_factory=dict_row) as cursor:

@@ -42,6 +42,10 @@ class WindowLeaks:
     """The first leak that was found, with its session and what of the window it is about."""
 
 
+SAMPLED_WINDOWS = 3
+"""Windows that trainings and daily runs check per ticker."""
+
+
 def window_leaks(
     bars: pl.DataFrame,
     windows: Mapping[str, WindowSet],

@@ -8,7 +8,12 @@ from psycopg.rows import class_row
 from ldtm_lib.alerts.alert import Alert, open_alerts
 from ldtm_lib.daily_run.deadlines import failing_tickers, missed_deadlines
 from ldtm_lib.daily_run.freshness import Freshness, freshness, named
-from ldtm_lib.daily_run.pending_partitions import PendingPartition, daily_run_start, pending_partitions
+from ldtm_lib.daily_run.pending_partitions import (
+    SEARCHED_SESSIONS,
+    PendingPartition,
+    daily_run_start,
+    pending_partitions,
+)
 from ldtm_lib.database.clock import now
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
@@ -113,7 +118,7 @@ def status(conn: Connection, settings: Settings, calendar: Calendar) -> Status:
         newest=freshness(conn, settings, session),
         is_last=is_last,
         counts=counts,
-        since=calendar.offset(closed, 1 - settings.automation.catch_up_sessions),
+        since=calendar.offset(closed, 1 - SEARCHED_SESSIONS),
         pending=tuple(pending_partitions(conn, settings, calendar, moment)),
         universe=universe,
         degraded=tuple(record.reason for record in records if record.is_degraded),

@@ -15,7 +15,6 @@ from ldtm_lib.settings.modelling import (
     BacktestConfig,
     ForecastConfig,
     GateConfig,
-    LeakageConfig,
     LedgerConfig,
     RegistryConfig,
     TrainingConfig,
@@ -54,7 +53,6 @@ class Settings(Section, frozen=True, title="LDTM configuration"):
     training: TrainingConfig = Field(default_factory=TrainingConfig)
     backtest: BacktestConfig = Field(default_factory=BacktestConfig)
     gate: GateConfig = Field(default_factory=GateConfig)
-    leakage: LeakageConfig = Field(default_factory=LeakageConfig)
     registry: RegistryConfig = Field(default_factory=RegistryConfig)
     forecast: ForecastConfig = Field(default_factory=ForecastConfig)
     ledger: LedgerConfig = Field(default_factory=LedgerConfig)
@@ -90,16 +88,6 @@ class Settings(Section, frozen=True, title="LDTM configuration"):
                 raise ValueError(
                     f"contracts.{ticker}.{ignored[0]} does not count beside con_id, which decides alone; remove either"
                 )
-        return self
-
-    @model_validator(mode="after")
-    def _check_retention(self) -> Self:
-        least = 2 * self.automation.catch_up_sessions
-        if self.retention.operations_days < least:
-            raise ValueError(
-                f"retention.operations_days is {self.retention.operations_days}; it must be at least {least}, "
-                "twice automation.catch_up_sessions"
-            )
         return self
 
     def tickers_on(self, session: date) -> tuple[str, ...]:

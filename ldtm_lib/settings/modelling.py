@@ -108,15 +108,6 @@ class GateConfig(Section, frozen=True):
     """Expected share of false discoveries among the models that the strict gate lets through in one daily run."""
 
 
-class LeakageConfig(Section, frozen=True):
-    """Sample sizes of the point-in-time checks of stored bars."""
-
-    sampled_windows: int = Field(default=3, ge=1)
-    """Windows that are checked per ticker and backtest."""
-    sampled_tickers: int = Field(default=5, ge=1)
-    """Tickers whose windows are rebuilt in a daily run; the sample changes every session."""
-
-
 class RegistryConfig(Section, frozen=True):
     """The treatment of models that are no longer active, or no longer deserve to be."""
 

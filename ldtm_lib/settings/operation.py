@@ -119,9 +119,6 @@ class AutomationConfig(Section, frozen=True):
     """Failed attempts of a ticker after which an alert is raised. 4 take about a quarter of an hour."""
     deadline_warning_minutes: float = Field(default=120.0, ge=0)
     """Time before the next open at which an alert names the tickers that will miss it."""
-    catch_up_sessions: int = Field(default=30, ge=1)
-    """Sessions back from the newest one that are searched for gaps. An outage that lasted longer is caught up on from
-    its first session."""
     sessions_per_run: int = Field(default=5, ge=1)
     """Missed sessions that one catch-up run covers, oldest first. One such run executes at a time."""
     max_training_age_days: int = Field(default=8, ge=1)
@@ -156,7 +153,7 @@ class RetentionConfig(Section, frozen=True):
     quarantine_days: int = Field(default=90, ge=1)
     """Days that a refused bar is kept after a valid one arrived; ten times as long where none did and the refused one
     was not delivered again."""
-    operations_days: int = Field(default=400, ge=2)
+    operations_days: int = Field(default=400, ge=60)
     """Days that attempts of daily runs and delivered notifications are kept."""
     log_mib: int = Field(default=50, ge=1)
     """Size of a log file in MiB above which its oldest lines are deleted."""

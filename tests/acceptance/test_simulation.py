@@ -6,7 +6,8 @@ LDTM_SIMULATION_TICKERS says for how many tickers. `make nightly` runs it, and s
 import os
 from collections import Counter
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, timedelta
+from itertools import pairwise
 
 import pytest
 
@@ -84,7 +85,11 @@ def test_there_is_no_storm_of_runs(simulation: Simulation) -> None:
         scenario.KILL: 2,
         scenario.LATE: more.get(scenario.LATE, 0),
     }
-    assert more[scenario.LATE] <= 5
+    launches = simulation.machine.launches_of(scenario.LATE)
+    in_the_night = [at for at in launches if at < new_york(scenario.BEFORE_THANKSGIVING, "07:30")]
+    for number, (earlier, later) in enumerate(pairwise(in_the_night)):
+        assert later - earlier >= timedelta(minutes=2 * 2**number), "the back-off doubles"
+    assert len(launches) - len(in_the_night) <= 4, "the warning, the deadline, the abstention and the late bar"
 
 
 def test_holidays_and_early_closes_have_no_evening_before_a_quarter_past_six(simulation: Simulation) -> None:

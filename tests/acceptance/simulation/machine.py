@@ -5,7 +5,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +123,13 @@ class Machine:
         """The newest session of each run of an evening, in the order in which they were made."""
         rows = self.rows("select value from ldtm_dagster.run_tags where key = 'ldtm/daily_run' order by id")
         return [session for (session,) in rows]
+
+    def launches_of(self, session: str) -> list[datetime]:
+        """When each daily run started whose newest session this is, by the shifted clock."""
+        rows = self.rows(f"""select to_timestamp(run.start_time) from ldtm_dagster.runs run
+            join ldtm_dagster.run_tags tag using (run_id)
+            where tag.key = 'ldtm/daily_run' and tag.value = '{session}' and run.start_time is not null order by 1""")
+        return [started_at for (started_at,) in rows]
 
     def wait_until(self, question: Callable[[], bool], what: str) -> None:
         """Wait in real time; says what the daemon said when it was in vain."""

@@ -15,7 +15,7 @@ from ldtm_lib.features.window_set import WindowSet
 from ldtm_lib.features.windows import latest_windows, windows_of
 from ldtm_lib.prices.splits import Split
 from ldtm_lib.sessions import Calendar
-from ldtm_lib.settings import LeakageConfig, Settings, WindowConfig
+from ldtm_lib.settings import Settings, WindowConfig
 from tests.integration.environment import NEXT_DAY, RUN_DATE, ForecastEnvironment
 
 TICKERS = ("AAPL", "GOOG", "IBM")
@@ -163,11 +163,17 @@ def test_windows_of_a_few_stored_tickers_are_searched_and_others_on_another_even
     environment: ForecastEnvironment,
 ) -> None:
     environment.deliver(environment.bars(environment.settings.tickers))
-    settings = environment.settings.replace(leakage=LeakageConfig(sampled_windows=4))
+    settings = environment.settings
 
     def drawn(session: date) -> tuple[str, ...]:
         found = sampled_window_leaks(
-            environment.conn, environment.calendar, settings, session=session, tickers=settings.tickers, num_sampled=2
+            environment.conn,
+            environment.calendar,
+            settings,
+            session=session,
+            tickers=settings.tickers,
+            num_sampled=2,
+            num_windows=4,
         )
         assert {(f.num_sampled, f.first) for f in found.values()} == {(4, None)}
         return tuple(found)
@@ -200,10 +206,11 @@ def test_a_leak_planted_in_the_windows_of_an_evening_is_caught(environment: Fore
     only = sampled_window_leaks(
         environment.conn,
         environment.calendar,
-        environment.settings.replace(leakage=LeakageConfig(sampled_windows=1)),
+        environment.settings,
         session=RUN_DATE,
         tickers=["AAPL"],
         num_sampled=1,
+        num_windows=1,
         build=with_the_next_close,
     )
     assert only["AAPL"].first == f"the window of AAPL on {before} is moved by later bars: open of {before}"

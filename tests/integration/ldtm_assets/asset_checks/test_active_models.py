@@ -9,10 +9,10 @@ import pytest
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.features import windows
 from ldtm_lib.features.indicators import add_indicators
+from ldtm_lib.features.look_ahead import SAMPLED_WINDOWS
 from ldtm_lib.prices.ingest import ingest
 from ldtm_lib.prices.sources.sample import SampleSource
 from ldtm_lib.sessions import Calendar
-from ldtm_lib.settings import LeakageConfig
 from tests.integration.ldtm_assets.daily_runs import Evening
 from tests.integration.ledger.live_record import TRAINED_ON, calls, put_live
 from tests.integration.ledger_rows import LedgerRows
@@ -103,7 +103,7 @@ def test_the_windows_of_an_evening_are_made_again_from_altered_bars(
     assert evaluation.passed
     assert shown["found"] == "none"
     assert sorted(str(shown["tickers"]).split(", ")) == ["AAPL", "MSFT"]
-    assert shown["windows made again"] == 2 * LeakageConfig().sampled_windows
+    assert shown["windows made again"] == 2 * SAMPLED_WINDOWS
     evaluation, shown = check(evening(str(SESSION)), "forecasts_are_point_in_time")
     assert (evaluation.passed, shown["windows made again"]) == (True, 2)
 

@@ -16,8 +16,9 @@ from ldtm_assets.definitions import definitions_for
 from ldtm_assets.partitions import partition_range
 from ldtm_lib.daily_run.freshness import not_retrained
 from ldtm_lib.database.connection import Connection, Database
+from ldtm_lib.features.look_ahead import SAMPLED_WINDOWS
 from ldtm_lib.sessions import Calendar
-from ldtm_lib.settings import LeakageConfig, Settings, load_settings
+from ldtm_lib.settings import Settings, load_settings
 from tests.integration.ledger_rows import LedgerRows
 
 CONFIG = """
@@ -177,7 +178,7 @@ def test_windows_are_searched_for_leaks_and_what_was_found_is_on_record(
 ) -> None:
     assert retraining(*SOUND).success
     rows = conn.execute("select ticker, window_leaks from backtest order by ticker").fetchall()
-    assert rows == [(ticker, {"sampled": LeakageConfig().sampled_windows}) for ticker in SOUND]
+    assert rows == [(ticker, {"sampled": SAMPLED_WINDOWS}) for ticker in SOUND]
     assert conn.execute("select distinct leaks from backtest_fold").fetchall() == [({},)]
     assert conn.execute("select distinct leaks from checkpoint").fetchall() == [({},)]
 
