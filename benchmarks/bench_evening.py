@@ -17,8 +17,7 @@ from pathlib import Path
 
 from bench_snapshots import NUM_TICKERS, TICKERS, bars, networks
 
-from ldtm_cli.job_run import JobRun
-from ldtm_cli.runs import Launcher
+from ldtm_cli.runs import JobRun, Launcher
 from ldtm_cli.services import prepare
 from ldtm_lib.database import embedded
 from ldtm_lib.project import Project

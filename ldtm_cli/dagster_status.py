@@ -69,13 +69,13 @@ def dagster_status(project: Project, calendar: Calendar, moment: datetime) -> Da
     Raises DatabaseUnavailable where the storage lacks a table, or does not answer.
     """
     try:
-        return _ask(project, calendar, moment)
+        return _read(project, calendar, moment)
     except (SQLAlchemyError, DagsterError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise DatabaseUnavailable(f"Dagster's storage cannot be read: {reason}; `ldtm doctor` looks closer") from error
+        raise DatabaseUnavailable(f"Dagster's storage cannot be read: {reason}; `ldtm doctor` checks it") from error
 
 
-def _ask(project: Project, calendar: Calendar, moment: datetime) -> DagsterStatus:
+def _read(project: Project, calendar: Calendar, moment: datetime) -> DagsterStatus:
     os.environ.update(dagster_environment(project))
     definitions = definitions_for(project.settings, calendar)
     schedules = [s for s in definitions.schedules or () if isinstance(s, dg.ScheduleDefinition)]

@@ -1,4 +1,4 @@
-"""What runs beside the commands: the database with its schema, the GPU pool, Dagster's webserver and daemon."""
+"""Services that outlive a command: the database with its schema, the GPU pool, Dagster's webserver and daemon."""
 
 import ipaddress
 import os
@@ -52,8 +52,8 @@ class RunningDagster:
 
     @property
     def address(self) -> str:
-        """The pages, as a browser on this machine reaches them."""
-        return pages_address(self.host, self.port)
+        """URL of the UI for a browser on this machine."""
+        return ui_address(self.host, self.port)
 
 
 def prepare(config: Path) -> tuple[Project, list[str]]:
@@ -87,9 +87,9 @@ def dagster_environment(project: Project) -> dict[str, str]:
 
 
 def prepare_dagster(project: Project) -> int:
-    """Clear the way for Dagster's processes; returns how many trainings may run at once.
+    """Prepare the start of Dagster's processes; returns how many trainings may run at once.
 
-    Raises ConfigurationError for an address of alerts or of the heartbeat that is none: nobody would hear of it later.
+    Raises ConfigurationError for an invalid URL of notifications or of the heartbeat, which would fail unseen later.
     """
     valid_channels(os.environ)
     heartbeat_url(os.environ)
@@ -97,11 +97,11 @@ def prepare_dagster(project: Project) -> int:
     from dagster import DagsterInstance
 
     with DagsterInstance.get() as instance:
-        return clear_the_way(instance, project)
+        return prepare_instance(instance, project)
 
 
-def clear_the_way(instance: "DagsterInstance", project: Project) -> int:
-    """Bury runs that died, and set the limit of the pool `gpu` to what fits now; returns it."""
+def prepare_instance(instance: "DagsterInstance", project: Project) -> int:
+    """Reap runs that died, and set the limit of the pool `gpu` to what fits now; returns it."""
     from ldtm_assets.automation.dead_runs import reap_dead_runs
     from ldtm_assets.automation.gpu_pool import refresh_gpu_pool
     from ldtm_assets.training.gpus import gpus_here
@@ -115,13 +115,13 @@ def dagster_command(host: str, port: int, workspace: Path = WORKSPACE) -> list[s
     return [sys.executable, "-m", "dagster", "dev", "-w", str(workspace), "-h", host, "-p", str(port)]
 
 
-def pages_address(host: str, port: int) -> str:
-    """The pages that are served on a host, as a browser on this machine reaches them."""
-    return f"http://{_reached_at(host)}:{port}"
+def ui_address(host: str, port: int) -> str:
+    """URL of the UI on a host for a browser on this machine."""
+    return f"http://{_url_host(host)}:{port}"
 
 
 def start_dagster(project: Project, port: int, workspace: Path = WORKSPACE) -> int:
-    """Start webserver and daemon in the background; returns their process group once the pages answer.
+    """Start webserver and daemon in the background; returns their process group once the UI answers.
 
     Raises ServiceFailed when they are running already or do not answer.
     """
@@ -132,7 +132,7 @@ def start_dagster(project: Project, port: int, workspace: Path = WORKSPACE) -> i
     with log.open("ab") as out:
         process = _spawn(project, port, workspace, out)
     deadline = time.monotonic() + ANSWER_TIMEOUT_SECONDS
-    while not _answers(project.settings.ui.host, port):
+    while not _ui_answers(project.settings.ui.host, port):
         if process.poll() is not None or time.monotonic() > deadline:
             stop_process_group(process.pid)
             pid_file.unlink(missing_ok=True)
@@ -143,7 +143,7 @@ def start_dagster(project: Project, port: int, workspace: Path = WORKSPACE) -> i
 
 
 def run_dagster(project: Project, port: int) -> int:
-    """Run webserver and daemon in the foreground until told to end; returns their exit status."""
+    """Run webserver and daemon in the foreground until a signal ends them; returns their exit status."""
     _require_no_dagster(project)
     process = _spawn(project, port, WORKSPACE, out=None)
 
@@ -217,7 +217,7 @@ def require_free_port(host: str, port: int) -> None:
         if error.errno == errno.EADDRINUSE:
             raise ConfigurationError(f"port {port} of {host} is taken; choose another with --port") from None
         raise ConfigurationError(
-            f"the pages cannot be served on {host!r}, port {port} ({error.strerror}); correct ui.host, or choose "
+            f"the UI cannot be served on {host!r}, port {port} ({error.strerror}); correct ui.host, or choose "
             "another port with --port"
         ) from None
 
@@ -261,8 +261,8 @@ def _has_members(group: int) -> bool:
     return False
 
 
-def _reached_at(host: str) -> str:
-    """A host as it stands in an address; one that means every address is reached on this machine's own."""
+def _url_host(host: str) -> str:
+    """The host part of a URL; loopback for a host that means every address."""
     try:
         given = ipaddress.ip_address(host)
     except ValueError:
@@ -272,9 +272,9 @@ def _reached_at(host: str) -> str:
     return str(given) if given.version == 4 else f"[{given}]"
 
 
-def _answers(host: str, port: int) -> bool:
+def _ui_answers(host: str, port: int) -> bool:
     try:
-        with urllib.request.urlopen(f"{pages_address(host, port)}/server_info", timeout=2) as reply:
+        with urllib.request.urlopen(f"{ui_address(host, port)}/server_info", timeout=2) as reply:
             return reply.status == 200
     except (urllib.error.URLError, OSError):
         return False

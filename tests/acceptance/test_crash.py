@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from ldtm_cli.demo import stages_of
+from ldtm_cli.commands.demo import stages_of
 from ldtm_cli.runs import Launcher
 from ldtm_cli.services import dagster_environment, prepare
 from ldtm_lib.database import embedded
@@ -24,8 +24,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 EVENINGS = """
 import sys
 from pathlib import Path
-from ldtm_cli.job_run import JobRun
-from ldtm_cli.runs import Launcher
+from ldtm_cli.runs import JobRun, Launcher
 from ldtm_cli.services import prepare
 project, _ = prepare(Path(sys.argv[1]))
 with Launcher(project) as launcher:

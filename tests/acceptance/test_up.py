@@ -44,7 +44,7 @@ def _processes_of(installation: Installation) -> list[str]:
     return found
 
 
-def _wait_for_the_pages(port: int) -> None:
+def _wait_for_the_ui(port: int) -> None:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         try:
@@ -53,7 +53,7 @@ def _wait_for_the_pages(port: int) -> None:
             time.sleep(0.3)
         else:
             return
-    raise AssertionError("the pages did not come up")
+    raise AssertionError("the UI did not come up")
 
 
 def test_up_twice_is_one_and_down_leaves_nothing(installation: Installation, port: int) -> None:
@@ -75,7 +75,7 @@ def test_in_the_foreground_it_ends_with_all_of_its_processes(installation: Insta
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    _wait_for_the_pages(port)
+    _wait_for_the_ui(port)
     foreground.send_signal(signal.SIGTERM)
     assert foreground.wait(timeout=60) == 0
     assert _processes_of(installation) == []
@@ -89,10 +89,10 @@ def test_a_port_that_is_taken_is_told(installation: Installation) -> None:
         assert f"port {number} of 127.0.0.1 is taken" in installation.ldtm("up", "--port", number, expect=2)
 
 
-def _serve_on(installation: Installation, pages: str) -> None:
-    """Add a section `pages` to the configuration."""
+def _serve_on(installation: Installation, ui: str) -> None:
+    """Add a section `ui` to the configuration."""
     text = installation.config.read_text().partition("\n[ui]\n")[0]
-    installation.config.write_text(f"{text}\n[ui]\n{pages}\n")
+    installation.config.write_text(f"{text}\n[ui]\n{ui}\n")
 
 
 def _listens_on(port: int) -> set[str]:
@@ -126,11 +126,11 @@ def test_an_address_that_is_allowed_is_served_with_a_warning(installation: Insta
             text=True,
         )
         assert done.returncode == 0, done.stderr
-        assert "warning: the pages have no login, and whoever reaches 0.0.0.0 may do anything there" in done.stderr
+        assert "warning: the UI has no login, and whoever reaches 0.0.0.0 may do anything there" in done.stderr
         assert f"Dagster    http://127.0.0.1:{port} (process" in done.stdout
         assert _listens_on(port) == {"0.0.0.0"}
         assert f"already up: http://127.0.0.1:{port}" in installation.ldtm("up", "--port", str(port))
-        finding = next(found for found in installation.json("doctor") if found["what"] == "pages")
+        finding = next(found for found in installation.json("doctor") if found["what"] == "UI")
         assert (finding["level"], finding["found"]) == (
             "warn",
             "served on 0.0.0.0 without a login: whoever reaches that address may do anything there",
@@ -143,17 +143,17 @@ def test_an_address_that_is_allowed_is_served_with_a_warning(installation: Insta
 def test_an_address_of_no_interface_is_told(installation: Installation, port: int) -> None:
     _serve_on(installation, 'host = "192.0.2.7"\nallow_other_addresses = true')
     said = " ".join(installation.ldtm("up", "--port", str(port), expect=2).split())
-    assert f"the pages cannot be served on '192.0.2.7', port {port}" in said
+    assert f"the UI cannot be served on '192.0.2.7', port {port}" in said
     assert "correct ui.host" in said
     _serve_on(installation, "")
 
 
-def test_by_default_only_this_machine_reaches_the_pages_and_no_address_the_database(
+def test_by_default_only_this_machine_reaches_the_ui_and_no_address_the_database(
     installation: Installation, port: int
 ) -> None:
     installation.ldtm("up", "--port", str(port))
     assert _listens_on(port) == {"127.0.0.1"}
-    finding = next(found for found in installation.json("doctor") if found["what"] == "pages")
+    finding = next(found for found in installation.json("doctor") if found["what"] == "UI")
     assert (finding["level"], finding["found"]) == ("ok", "served on 127.0.0.1, reached from this machine alone")
     assert installation.rows("select setting from pg_settings where name = 'listen_addresses'") == [("",)]
     installation.ldtm("down")

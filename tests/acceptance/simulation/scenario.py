@@ -22,8 +22,7 @@ from tests.integration.prices.ib.peer import TwsPeer
 HISTORIES = """
 import sys
 from pathlib import Path
-from ldtm_cli.job_run import JobRun
-from ldtm_cli.runs import Launcher
+from ldtm_cli.runs import JobRun, Launcher
 from ldtm_cli.services import prepare
 project, _ = prepare(Path(sys.argv[1]))
 first, *_, last = project.settings.tickers

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -64,6 +65,14 @@ def test_help_names_every_command(shell: Shell) -> None:
     ):
         assert command in helped.stdout
     assert "Exit status" in helped.stdout
+
+
+def test_help_imports_neither_torch_nor_dagster_nor_psycopg() -> None:
+    program = (
+        "import sys, ldtm_cli.main; print({'torch', 'dagster', 'psycopg', 'pydantic', 'polars'} & sys.modules.keys())"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "set()", done.stderr
 
 
 def test_a_missing_configuration_is_status_2_with_the_remedy(shell: Shell) -> None:

@@ -10,7 +10,8 @@ import pytest
 from psycopg import sql
 from rich.console import Console
 
-from ldtm_cli.doctor import Finding, examine, print_findings
+from ldtm_cli.commands.doctor import print_findings
+from ldtm_cli.diagnosis import Finding, examine
 from ldtm_lib.alerts.alert import Alert, raise_alerts
 from ldtm_lib.alerts.channels import valid_channels
 from ldtm_lib.alerts.delivery import deliver
@@ -50,27 +51,27 @@ def test_a_sound_installation_has_no_failure(tmp_path: Path, database: Database)
         (tmp_path / "bars" / f"{ticker}.csv").touch()
     findings = findings_of(config, database.url)
     assert list(findings) == [
-        *("configuration", "packages", "database", "schema", "clock", "role", "calendar", "source", "pages"),
+        *("configuration", "packages", "database", "schema", "clock", "role", "calendar", "source", "UI"),
         *("GPU", "alerts", "disk"),
     ]
     assert findings["role"].level == "warn", "tests connect as the owner of the tables"
     assert findings["role"].found == "postgres is a superuser: it could get around the rules of the record"
     assert {what: f.level for what, f in findings.items() if what not in ("GPU", "disk", "role")} == dict.fromkeys(
-        ("configuration", "packages", "database", "schema", "clock", "calendar", "source", "pages", "alerts"), "ok"
+        ("configuration", "packages", "database", "schema", "clock", "calendar", "source", "UI", "alerts"), "ok"
     )
     assert findings["source"].found == "adjusted files in bars: 2 of 2 tickers have bars there"
 
 
-def test_pages_that_others_reach_are_a_warning(tmp_path: Path) -> None:
+def test_a_ui_that_others_reach_is_a_warning(tmp_path: Path) -> None:
     config = configure(tmp_path)
-    assert findings_of(config)["pages"].found == "served on 127.0.0.1, reached from this machine alone"
+    assert findings_of(config)["UI"].found == "served on 127.0.0.1, reached from this machine alone"
     config.write_text(config.read_text() + '\n[ui]\nhost = "0.0.0.0"\nallow_other_addresses = true\n')
-    pages = findings_of(config)["pages"]
-    assert (pages.level, pages.found) == (
+    ui = findings_of(config)["UI"]
+    assert (ui.level, ui.found) == (
         "warn",
         "served on 0.0.0.0 without a login: whoever reaches that address may do anything there",
     )
-    assert "put a reverse proxy with a login before it" in pages.remedy
+    assert "put a reverse proxy with a login before it" in ui.remedy
 
 
 def alerts_of(config: Path, environ: Mapping[str, str]) -> Finding:

@@ -1,6 +1,6 @@
 """What `ldtm doctor` says of the GPUs: every one, with its memory, its slots and who holds them."""
 
-from ldtm_cli.doctor import gpu_finding
+from ldtm_cli.diagnosis import gpu_finding
 from ldtm_lib.database.connection import Database
 from ldtm_lib.gpu.devices import Gpu, GpuInventory
 from ldtm_lib.gpu.lease import acquire

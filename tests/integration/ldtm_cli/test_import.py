@@ -9,7 +9,7 @@ import pytest
 from bokeh_sampledata import stocks
 from rich.console import Console
 
-from ldtm_cli.import_view import ImportReport, import_files, print_import
+from ldtm_cli.commands.prices import ImportReport, import_files, print_import
 from ldtm_lib.database.connection import Database
 from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.project import Project

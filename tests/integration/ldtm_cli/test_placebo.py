@@ -10,7 +10,8 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from ldtm_cli.placebo import Calibration, calibrate, print_calibration
+from ldtm_cli.calibration import Calibration, calibrate
+from ldtm_cli.commands.placebo import print_calibration
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.errors import ConfigurationError, LdtmError, MissingBar, TooFewBars, UnknownTicker
 from ldtm_lib.placebo.calibration import PlaceboReport, PlaceboTally

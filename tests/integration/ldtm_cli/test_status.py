@@ -29,9 +29,10 @@ from dagster_shared.error import SerializableErrorInfo
 from rich.console import Console
 
 from ldtm_assets.definitions import definitions_for
+from ldtm_cli.commands.status import print_status
 from ldtm_cli.dagster_status import _next_tick
+from ldtm_cli.installation_status import InstallationStatus, installation_status
 from ldtm_cli.services import dagster_environment
-from ldtm_cli.status_view import Screen, print_screen, read_screen
 from ldtm_lib.daily_run import attempts
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.maintenance import disk
@@ -83,9 +84,9 @@ class MovedInstallation:
         )
         self.rows.conn.commit()
 
-    def looks(self) -> Screen:
+    def looks(self) -> InstallationStatus:
         self.rows.conn.commit()
-        return read_screen(self.config, {"LDTM_DATABASE_URL": self.url}, self.calendar)
+        return installation_status(self.config, {"LDTM_DATABASE_URL": self.url}, self.calendar)
 
 
 @pytest.fixture
@@ -117,15 +118,15 @@ def instance(installation: MovedInstallation, monkeypatch: pytest.MonkeyPatch) -
         yield instance
 
 
-def text(screen: Screen) -> str:
+def text(screen: InstallationStatus) -> str:
     """What a terminal of 80 columns shows, with every line of it in its place."""
     shown = io.StringIO()
-    print_screen(Console(file=shown, width=80), screen)
+    print_status(Console(file=shown, width=80), screen)
     assert max(len(line) for line in shown.getvalue().splitlines()) <= 80
     return "\n".join(line.rstrip() for line in shown.getvalue().splitlines())
 
 
-def flat(screen: Screen) -> str:
+def flat(screen: InstallationStatus) -> str:
     return " ".join(text(screen).split())
 
 
@@ -295,7 +296,7 @@ def test_a_daemon_of_which_a_part_is_dead_needs_a_person(
         beat_at = time.time() - (100 if part in dead else 0)
         instance.add_daemon_heartbeat(DaemonHeartbeat(beat_at, part, "a", []))
     screen = installation.looks()
-    assert screen.needs == (f"Dagster runs, but nobody looks after {says}: `ldtm down`, then `ldtm up`",)
+    assert screen.needs == (f"Dagster runs without {says}: `ldtm down`, then `ldtm up`",)
     assert f"Dagster  runs without {says}\n" in text(screen)
     assert screen.dagster is not None
     assert not screen.dagster.is_alive
@@ -411,20 +412,20 @@ def test_an_empty_database_says_how_to_begin(installation: MovedInstallation) ->
 def test_a_schema_that_lacks_steps_says_which_command_applies_them(
     installation: MovedInstallation, empty_database: Database
 ) -> None:
-    screen = read_screen(installation.config, {"LDTM_DATABASE_URL": empty_database.url}, installation.calendar)
+    screen = installation_status(installation.config, {"LDTM_DATABASE_URL": empty_database.url}, installation.calendar)
     assert screen.tables is None
     assert screen.needs[0].startswith("schema ldtm lacks 6 ")
     assert screen.needs[0].endswith("steps: `ldtm db migrate`")
 
 
 def test_a_server_that_does_not_run_is_reported_and_not_started(installation: MovedInstallation) -> None:
-    screen = read_screen(installation.config, {}, installation.calendar)
+    screen = installation_status(installation.config, {}, installation.calendar)
     assert screen.needs == (
         f"the embedded PostgreSQL of {installation.config.parent}/.ldtm/ldtm does not run: `ldtm up`",
     )
     assert not (installation.config.parent / ".ldtm").exists()
     assert "Dagster  not checked" in text(screen)
-    given = read_screen(
+    given = installation_status(
         installation.config,
         {"LDTM_DATABASE_URL": "postgresql://me:top-secret@127.0.0.1:1/prices"},
         installation.calendar,

@@ -14,7 +14,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from rich.console import Console
 
-from ldtm_cli.leaderboard_view import print_shadows, shadows_as_dicts
+from ldtm_cli.commands.leaderboard import print_shadows, shadows_as_dicts
 from ldtm_lib.audit.sealing import create_seal
 from ldtm_lib.audit.verify import verify
 from ldtm_lib.database.connection import Connection, Database

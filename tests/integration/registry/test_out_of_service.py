@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 import psycopg
 from rich.console import Console
 
-from ldtm_cli.registry_view import cards_of, print_cards, print_registry, registry_rows
+from ldtm_cli.commands.registry import model_cards, print_model_cards, print_registry, registry_rows
 from ldtm_lib.project import Project
 from ldtm_lib.registry.gate_run import promotion_card, run_gate
 from ldtm_lib.registry.lifecycle import retire, rollback
@@ -50,7 +50,7 @@ def listed(registry: Registry) -> tuple[list[str | None], str]:
 
 def shown(registry: Registry) -> str:
     out = io.StringIO()
-    print_cards(Console(file=out, width=400), cards_of(project(registry), "AAA"))
+    print_model_cards(Console(file=out, width=400), model_cards(project(registry), "AAA"))
     return out.getvalue()
 
 

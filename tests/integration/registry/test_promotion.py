@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from rich.console import Console
 
-from ldtm_cli.registry_view import print_registry, registry_rows
+from ldtm_cli.commands.registry import print_registry, registry_rows
 from ldtm_lib.errors import RegistryConflict
 from ldtm_lib.models import checkpoint
 from ldtm_lib.project import Project

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import Progress as RichProgress
 
 from ldtm_assets.training.progress import LogLines, TrainingTally
-from ldtm_cli.demo import TrainingBar
+from ldtm_cli.training_bar import TrainingBar
 from ldtm_lib.errors import TrainingDiverged
 from ldtm_lib.models.fit import Fit, FitFailed, FitTask, Progress
 from tests.unit.backtest.window_sets import small_windows

@@ -1,4 +1,4 @@
-"""`ldtm doctor`: what this installation stands on, and what is missing."""
+"""Diagnosis of the installation: versions, database, GPU, calendar, source, alerts, disk."""
 
 import platform
 import shutil
@@ -10,9 +10,6 @@ from pathlib import Path
 from typing import Literal
 
 import psycopg
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from ldtm_assets.training.gpus import gpus_here
 from ldtm_lib.alerts.channels import valid_channels
@@ -51,12 +48,11 @@ ROLE_REMEDY = (
     "give a role of its own the rights to add and no others with `ldtm db grant ROLE`, and connect as that one; "
     "the seals that are published elsewhere hold in any case"
 )
-COLOURS: dict[Level, str] = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing looked at: how it is, and what to do about it."""
+    """Result of one check, and the remedy."""
 
     what: str
     level: Level
@@ -70,7 +66,7 @@ class Finding:
 
 
 def examine(config: Path, environ: Mapping[str, str]) -> list[Finding]:
-    """Look at everything; one thing that is broken does not hide the others, the configuration included."""
+    """Run every check; one that fails does not hide the others, the configuration included."""
     settings: Settings | None = None
     try:
         settings = load_settings(config)
@@ -85,7 +81,7 @@ def examine(config: Path, environ: Mapping[str, str]) -> list[Finding]:
     if settings is not None:
         known = settings
         findings += _guarded("source", f"correct [source] in {config}", lambda: [_source(known, environ)])
-        findings.append(_pages(known.ui))
+        findings.append(_ui(known.ui))
     answers = settings is not None and server[0].level == "ok"
     gpu_config = settings.gpu if settings else GpuConfig()
     findings += _guarded(
@@ -103,21 +99,10 @@ def examine(config: Path, environ: Mapping[str, str]) -> list[Finding]:
     return [*findings, _disk(settings, config)]
 
 
-def print_findings(console: Console, findings: list[Finding]) -> None:
-    """Show the findings as a table."""
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for finding in findings:
-        colour = COLOURS[finding.level]
-        remedy = f"\n[{colour}]-> {escape(finding.remedy)}[/]" if finding.remedy else ""
-        text = escape(finding.found) + remedy
-        table.add_row(f"[{colour}]{finding.level}[/]", finding.what, text)
-    console.print(table)
-
-
-def _guarded(what: str, remedy: str, look: Callable[[], list[Finding]]) -> list[Finding]:
-    """What a look finds, or the one failure that ended it."""
+def _guarded(what: str, remedy: str, check: Callable[[], list[Finding]]) -> list[Finding]:
+    """The findings of a check, or the one failure that ended it."""
     try:
-        return look()
+        return check()
     except (LdtmError, psycopg.Error, OSError) as error:
         return [Finding(what=what, level="fail", found=" ".join(str(error).split()), remedy=remedy)]
 
@@ -177,7 +162,7 @@ def _database(settings: Settings | None, config: Path, environ: Mapping[str, str
         remedy = f"start the server or correct {DATABASE_VARIABLE}; without it `ldtm up` starts one of its own"
         findings = _guarded("database", remedy, lambda: [_server(_given(settings, config, environ), environ)])
     elif settings is None:
-        found = "not looked at: where the embedded PostgreSQL lives is a matter of the configuration"
+        found = "not checked: where the embedded PostgreSQL lives is a matter of the configuration"
         remedy = f"correct the configuration first, or set {DATABASE_VARIABLE}"
         findings = [Finding(what="database", level="warn", found=found, remedy=remedy)]
     elif not embedded.is_running(home_of(settings)):
@@ -238,12 +223,12 @@ def _role(database: Database) -> Finding:
     with database.transaction() as conn:
         user, lacking, found = conn.info.user, lacking_rights(conn), powers(conn)
     if lacking:
-        told = f"{user} {'; '.join([*lacking, *found])}: what LDTM does with it will fail"
+        text = f"{user} {'; '.join([*lacking, *found])}: what LDTM does with it will fail"
         remedy = f"as the owner of the tables run `ldtm db grant {user}`"
-        return Finding(what="role", level="fail", found=told, remedy=remedy)
+        return Finding(what="role", level="fail", found=text, remedy=remedy)
     if found:
-        told = f"{user} {'; '.join(found)}: it could get around the rules of the record"
-        return Finding(what="role", level="warn", found=told, remedy=ROLE_REMEDY)
+        text = f"{user} {'; '.join(found)}: it could get around the rules of the record"
+        return Finding(what="role", level="warn", found=text, remedy=ROLE_REMEDY)
     return Finding(what="role", level="ok", found=f"{user} can add to the record, and change nothing that is in it")
 
 
@@ -289,8 +274,8 @@ def _interactive_brokers(config: IbConfig, environ: Mapping[str, str]) -> Findin
     try:
         log_on_once(address, config.replace(connect_timeout_seconds=min(LOGON_SECONDS, config.connect_timeout_seconds)))
     except SourceError as error:
-        trouble, _, remedy = str(error).rpartition("; ")
-        return Finding(what="source", level="fail", found=f"{found}, {trouble}", remedy=remedy)
+        problem, _, remedy = str(error).rpartition("; ")
+        return Finding(what="source", level="fail", found=f"{found}, {problem}", remedy=remedy)
     return Finding(what="source", level="ok", found=f"{found}, TWS or Gateway at {address} lets LDTM log on")
 
 
@@ -305,7 +290,7 @@ def gpu_finding(inventory: GpuInventory, config: GpuConfig, database: Database |
     found = "\n".join(
         [
             f"{inventory.note}; {slots} of at most {config.max_jobs} job{'s' if config.max_jobs != 1 else ''} at once",
-            *(_card(occupancy, config, leases_are_known=database is not None) for occupancy in known),
+            *(_gpu_line(occupancy, config, leases_are_known=database is not None) for occupancy in known),
         ]
     )
     if slots:
@@ -318,7 +303,7 @@ def gpu_finding(inventory: GpuInventory, config: GpuConfig, database: Database |
     )
 
 
-def _card(occupancy: Occupancy, config: GpuConfig, *, leases_are_known: bool) -> str:
+def _gpu_line(occupancy: Occupancy, config: GpuConfig, *, leases_are_known: bool) -> str:
     gpu, slots = occupancy.gpu, occupancy.num_slots(config)
     leases = f"{len(occupancy.held)} leased" if leases_are_known else "leases unknown without the database"
     return (
@@ -327,13 +312,13 @@ def _card(occupancy: Occupancy, config: GpuConfig, *, leases_are_known: bool) ->
     )
 
 
-def _pages(ui: UiConfig) -> Finding:
-    """Who can reach the pages, which have no login."""
+def _ui(ui: UiConfig) -> Finding:
+    """The address of the UI, which has no login, and who can reach it."""
     if is_loopback(ui.host):
         found = f"served on {ui.host}, reached from this machine alone"
-        return Finding(what="pages", level="ok", found=found)
+        return Finding(what="UI", level="ok", found=found)
     return Finding(
-        what="pages",
+        what="UI",
         level="warn",
         found=f"served on {ui.host} without a login: whoever reaches that address may do anything there",
         remedy="set ui.host to 127.0.0.1 and put a reverse proxy with a login before it (docs/production.md)",

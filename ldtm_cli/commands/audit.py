@@ -1,4 +1,4 @@
-"""The audit in a terminal and as JSON: seals, verification, proofs."""
+"""`ldtm audit`: seals, verification and proofs."""
 
 import json
 import os
@@ -6,33 +6,78 @@ import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ldtm_lib.audit.proof import Proof, prove
-from ldtm_lib.audit.publications.configured import publications_of
-from ldtm_lib.audit.publications.protocol import Publication
-from ldtm_lib.audit.sealing import SealingReport, seal_and_publish
-from ldtm_lib.audit.verify import AuditReport, verify
-from ldtm_lib.database.writer import schema_exists
+from ldtm_cli.invocation import EXIT_FAILED, AsJson, console, print_json, ready_project
 from ldtm_lib.errors import NotProvable
 from ldtm_lib.installation import FILES
-from ldtm_lib.project import Project
-from ldtm_lib.sessions import exchange_calendar
+
+if TYPE_CHECKING:
+    from ldtm_lib.audit.proof import Proof
+    from ldtm_lib.audit.publications.protocol import Publication
+    from ldtm_lib.audit.sealing import SealingReport
+    from ldtm_lib.audit.verify import AuditReport
+    from ldtm_lib.project import Project
 
 NUM_SHOWN = 20
 """Discrepancies that a terminal shows."""
 
+app = typer.Typer(help="The record's hash chain: seal it, verify it, prove what is in it.")
+
+
+@app.command("verify")
+def verify(as_json: AsJson = False) -> None:
+    """Recompute the whole chain from the tables and compare it with all that was published.
+
+    Exit status 1 when anything differs; the first row that is altered, missing, added or reordered is named.
+    """
+    from ldtm_lib.audit.verify import verify as verify_record
+    from ldtm_lib.sessions import exchange_calendar
+
+    project = ready_project()
+    with publications(project) as places:
+        report = verify_record(project.database, exchange_calendar(), places)
+    print_json(report_as_dict(report)) if as_json else print_report(console, report)
+    if not report.is_intact:
+        raise typer.Exit(EXIT_FAILED)
+
+
+@app.command("prove")
+def prove(
+    ticker: Annotated[str, typer.Argument(help="Ticker of the forecast.")],
+    run_date: Annotated[datetime, typer.Argument(formats=["%Y-%m-%d"], help="Its run date.")],
+    out: Annotated[Path | None, typer.Option(help="File to write; TICKER_DATE.proof.json when absent.")] = None,
+) -> None:
+    """Write a proof that a forecast and what became of it are in the record; verify_proof.py checks it anywhere."""
+    print_proof(console, *write_proof(ready_project(), ticker, run_date.date(), out))
+
+
+@app.command("seal")
+def seal() -> None:
+    """Seal what happened since the last seal and publish every unpublished seal. The daily run does this as well."""
+    from ldtm_lib.audit.sealing import seal_and_publish
+
+    project = ready_project()
+    with publications(project) as places:
+        report = seal_and_publish(project.database, places)
+    print_sealing(console, report)
+    if report.failures:
+        raise typer.Exit(EXIT_FAILED)
+
 
 @contextmanager
-def publications(project: Project) -> Iterator[list[Publication]]:
+def publications(project: "Project") -> "Iterator[list[Publication]]":
     """Every place that the project publishes its seals in; Dagster's event log where Dagster has run."""
     from ldtm_cli.services import dagster_environment
+    from ldtm_lib.audit.publications.configured import publications_of
+    from ldtm_lib.database.writer import schema_exists
 
     with project.database.transaction() as conn:
         dagster_ran = schema_exists(conn, project.settings.database.dagster_schema)
@@ -48,22 +93,12 @@ def publications(project: Project) -> Iterator[list[Publication]]:
         yield all_publications(project, instance)
 
 
-def seal_now(project: Project) -> SealingReport:
-    """Close what is open with a seal, and publish."""
-    with publications(project) as places:
-        return seal_and_publish(project.database, places)
-
-
-def verify_now(project: Project) -> AuditReport:
-    """Verify the whole record against itself and all publications."""
-    with publications(project) as places:
-        return verify(project.database, exchange_calendar(), places)
-
-
-def prove_now(project: Project, ticker: str, run_date: date, out: Path | None) -> tuple[Proof, Path]:
+def write_proof(project: "Project", ticker: str, run_date: date, out: Path | None) -> "tuple[Proof, Path]":
     """Write the proof of a forecast into a file; returns it with the file's path."""
+    from ldtm_lib.audit.proof import prove as prove_forecast
+
     with project.database.transaction() as conn:
-        proof = prove(conn, ticker, run_date)
+        proof = prove_forecast(conn, ticker, run_date)
     path = out or Path(f"{ticker}_{run_date}.proof.json")
     try:
         path.write_text(json.dumps(proof.document, indent=1) + "\n", encoding="utf-8")
@@ -72,15 +107,15 @@ def prove_now(project: Project, ticker: str, run_date: date, out: Path | None) -
     return proof, path
 
 
-def report_as_dict(report: AuditReport) -> dict[str, Any]:
+def report_as_dict(report: "AuditReport") -> dict[str, Any]:
     """A verification for JSON."""
-    seal = report.newest_seal
+    newest = report.newest_seal
     return {
         "intact": report.is_intact,
         "num_events": report.num_events,
         "num_seals": report.num_seals,
         "num_unsealed": report.num_unsealed,
-        "newest_seal": seal and {"seal_id": seal.seal_id, "evening": seal.evening, "sha256": seal.sha256.hex()},
+        "newest_seal": newest and {"seal_id": newest.seal_id, "session": newest.evening, "sha256": newest.sha256.hex()},
         "live": asdict(report.live),
         "notes": report.notes,
         "discrepancies": [asdict(found) for found in report.discrepancies],
@@ -88,21 +123,21 @@ def report_as_dict(report: AuditReport) -> dict[str, Any]:
     }
 
 
-def print_closing(console: Console, report: SealingReport) -> None:
+def print_sealing(console: Console, report: "SealingReport") -> None:
     """Show what was sealed and where it was published."""
     console.print(escape(report.summary), soft_wrap=True)
     for name, reason in report.failures.items():
         console.print(f"[red]not published:[/] {escape(name)}: {escape(reason)}", soft_wrap=True)
 
 
-def print_report(console: Console, report: AuditReport) -> None:
+def print_report(console: Console, report: "AuditReport") -> None:
     """Show what was verified, what it was compared with, and what is wrong."""
     table = Table(box=None, pad_edge=False, show_header=False)
     tail = f", {report.num_unsealed:,} of them since the newest seal" if report.num_unsealed else ""
     table.add_row("events", f"{report.num_events:,}{tail}")
-    seal = report.newest_seal
-    newest = f", the newest is {seal.seal_id} of {seal.evening}: {seal.sha256.hex()}" if seal else ""
-    table.add_row("seals", f"{report.num_seals:,}{newest}")
+    newest = report.newest_seal
+    text = f", the newest is {newest.seal_id} of {newest.evening}: {newest.sha256.hex()}" if newest else ""
+    table.add_row("seals", f"{report.num_seals:,}{text}")
     for place in report.publications:
         lacking = f", [yellow]{place.num_unpublished} not there yet[/]" if place.num_unpublished else ""
         notes = "".join(f"\n{escape(note)}" for note in place.notes)
@@ -124,20 +159,20 @@ def print_report(console: Console, report: AuditReport) -> None:
     for found in report.discrepancies[:NUM_SHOWN]:
         console.print(f"[red]{found.what}:[/] {escape(found.message)}", soft_wrap=True)
     if len(report.discrepancies) > NUM_SHOWN:
-        console.print(f"and {len(report.discrepancies) - NUM_SHOWN} more; --json lists all that were looked at")
+        console.print(f"and {len(report.discrepancies) - NUM_SHOWN} more; --json lists all that were checked")
 
 
-def print_proof(console: Console, proof: Proof, path: Path) -> None:
+def print_proof(console: Console, proof: "Proof", path: Path) -> None:
     """Say where the proof is and how a stranger checks it."""
     open_ones = f" ({proof.num_unsealed} events are not sealed yet and not in it)" if proof.num_unsealed else ""
     console.print(
         f"{escape(str(path))}: {proof.num_events} events{open_ones}, {path.stat().st_size:,} bytes", soft_wrap=True
     )
-    command = shlex.join(["python", _seen_from_here(FILES / "verify_proof.py"), str(path)])
+    command = shlex.join(["python", _relative_path(FILES / "verify_proof.py"), str(path)])
     console.print(f"check it with: {escape(command)}", soft_wrap=True)
 
 
-def _seen_from_here(path: Path) -> str:
+def _relative_path(path: Path) -> str:
     """A path relative to the working folder when it lies below it."""
     working = Path.cwd()
     return str(path.relative_to(working) if path.is_relative_to(working) else path)

@@ -1,33 +1,50 @@
-"""A replay in a terminal: what is on record, what came out again, and whether it is the same."""
+"""`ldtm replay`: a forecast on record, computed again and compared."""
 
-from datetime import date, datetime
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
 
+import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ldtm_lib.audit.replay import FieldComparison, RecordedValue, Replay, replay
-from ldtm_lib.project import Project
-from ldtm_lib.sessions import exchange_calendar
+from ldtm_cli.invocation import EXIT_FAILED, AsJson, console, print_json, ready_project
+
+if TYPE_CHECKING:
+    from ldtm_lib.audit.replay import FieldComparison, RecordedValue, Replay
 
 NOTHING = "–"
 SHOWN_DIGITS = 16
 
 
-def replay_now(project: Project, ticker: str, run_date: date) -> Replay:
-    """Compute one row of the ledger again."""
+def replay(
+    ticker: Annotated[str, typer.Argument(help="The ticker of the row.")],
+    run_date: Annotated[datetime, typer.Argument(formats=["%Y-%m-%d"], help="Its run date, such as 2026-11-20.")],
+    as_json: AsJson = False,
+) -> None:
+    """Compute a forecast that is on record again, from the bars and the network of its run date.
+
+    Exit status 1 when anything comes out different, or when it cannot be computed: the message says why.
+    """
+    from ldtm_lib.audit.replay import replay as replay_forecast
+    from ldtm_lib.sessions import exchange_calendar
+
+    project = ready_project()
     with project.database.transaction() as conn:
-        return replay(
+        found = replay_forecast(
             conn,
             ticker,
-            run_date,
+            run_date.date(),
             folder=project.checkpoint_folder,
             settings=project.settings,
             calendar=exchange_calendar(),
         )
+    print_json(found.as_dict()) if as_json else print_replay(console, found)
+    if not found.is_equal:
+        raise typer.Exit(EXIT_FAILED)
 
 
-def print_replay(console: Console, found: Replay) -> None:
+def print_replay(console: Console, found: "Replay") -> None:
     """Show every value that was computed again, then the verdict."""
     row = found.row
     table = Table(title=f"{row.ticker} on {row.run_date}, {row.kind}, recorded {row.recorded_at:%Y-%m-%d %H:%M} UTC")
@@ -46,20 +63,20 @@ def print_replay(console: Console, found: Replay) -> None:
     console.print(_summary(found), highlight=False)
 
 
-def _summary(found: Replay) -> str:
+def _summary(found: "Replay") -> str:
     if found.is_equal:
         return "[green]equal[/]" + (", to the bit" if found.is_equal_to_the_bit else ", to within float32's rounding")
     names = ", ".join(compared.what.replace("_", " ") for compared in found.differences)
     return f"[red]differs[/] in {names}"
 
 
-def _verdict(compared: FieldComparison) -> str:
+def _verdict(compared: "FieldComparison") -> str:
     if compared.is_same:
         return "equal" if compared.on_record == compared.recomputed else "equal but for rounding"
     return "[red]differs[/]" + (f": {escape(compared.remark)}" if compared.remark else "")
 
 
-def _shown(value: RecordedValue) -> str:
+def _shown(value: "RecordedValue") -> str:
     """A value at full length, but for the digits of a SHA-256."""
     if value is None:
         return NOTHING

@@ -7,7 +7,7 @@ from datetime import date
 import pytest
 from rich.console import Console
 
-from ldtm_cli.leaderboard_view import leaderboard_as_dict, print_leaderboard
+from ldtm_cli.commands.leaderboard import leaderboard_as_dict, print_leaderboard
 from ldtm_lib.ledger.leaderboard import Leaderboard, LeaderboardRow, Score
 
 SCORE = Score(

@@ -1,44 +1,67 @@
-"""The leaderboard in a terminal and as JSON."""
+"""`ldtm leaderboard`: the ranks of the tickers, and the shadow forecasts beside them."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
 
+import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ldtm_lib.ledger.leaderboard import Leaderboard, LeaderboardRow, Score, leaderboard
-from ldtm_lib.ledger.shadows import ShadowRecord, shadow_records
-from ldtm_lib.project import Project
+from ldtm_cli.invocation import AsJson, console, print_json, ready_project
+
+if TYPE_CHECKING:
+    from ldtm_lib.ledger.leaderboard import Leaderboard, LeaderboardRow, Score
+    from ldtm_lib.ledger.shadows import ShadowRecord
+    from ldtm_lib.project import Project
 
 NOTHING = "–"
 
 
-def read(project: Project, simulated: bool) -> Leaderboard:
-    """The leaderboard over live rows, or over simulated ones."""
+def leaderboard(
+    simulated: Annotated[bool, typer.Option("--simulated", help="Count simulated rows instead of live ones.")] = False,
+    shadows: Annotated[
+        bool, typer.Option("--shadows", help="Show forecasts of models that are not in use instead; these never count.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show who was right over the last 30 filled sessions: live rows by default."""
+    show = show_shadows if shadows else show_leaderboard
+    show(ready_project(), simulated=simulated, as_json=as_json)
+
+
+def show_leaderboard(project: "Project", *, simulated: bool, as_json: bool) -> None:
+    """Print the leaderboard over live rows, or over simulated ones."""
+    from ldtm_lib.ledger.leaderboard import leaderboard
+
     with project.database.transaction() as conn:
-        return leaderboard(conn, simulated=simulated)
+        board = leaderboard(conn, simulated=simulated)
+    print_json(leaderboard_as_dict(board)) if as_json else print_leaderboard(console, board, simulated=simulated)
 
 
-def read_shadows(project: Project, simulated: bool) -> list[ShadowRecord]:
-    """The shadows that stand beside live rows, or beside simulated ones."""
+def show_shadows(project: "Project", *, simulated: bool, as_json: bool) -> None:
+    """Print the shadows beside live rows, or beside simulated ones."""
+    from ldtm_lib.ledger.shadows import shadow_records
+
     with project.database.transaction() as conn:
-        return shadow_records(conn, simulated=simulated)
+        records = shadow_records(conn, simulated=simulated)
+    print_json(shadows_as_dicts(records)) if as_json else print_shadows(console, records, simulated=simulated)
 
 
-def leaderboard_as_dict(board: Leaderboard) -> dict[str, object]:
+def leaderboard_as_dict(board: "Leaderboard") -> dict[str, object]:
     """The leaderboard for JSON."""
     return asdict(board)
 
 
-def print_leaderboard(console: Console, board: Leaderboard, *, simulated: bool) -> None:
+def print_leaderboard(console: Console, board: "Leaderboard", *, simulated: bool) -> None:
     """Show the ranks with their uncertainty, and below them what the gate said."""
     if not any(row.score.num_filled for row in board.rows):
         kind = "simulated" if simulated else "live"
         console.print(f"No {kind} forecast has been filled yet.")
         if not simulated:
-            console.print("Live ones are recorded on the evening of a session; --simulated shows those of a backfill.")
+            console.print("Live ones are recorded after the close of a session; --simulated shows those of a backfill.")
         return
     console.print(_scores(board, simulated))
     console.print(
@@ -49,17 +72,17 @@ def print_leaderboard(console: Console, board: Leaderboard, *, simulated: bool) 
     console.print(_gate(board))
 
 
-def shadows_as_dicts(records: Sequence[ShadowRecord]) -> list[dict[str, object]]:
+def shadows_as_dicts(records: "Sequence[ShadowRecord]") -> list[dict[str, object]]:
     """The shadows for JSON; what they did counts nowhere."""
     return [{**asdict(record), "counts": False} for record in records]
 
 
-def print_shadows(console: Console, records: Sequence[ShadowRecord], *, simulated: bool) -> None:
-    """Show what models that may not speak would have done, beside what was on record on the same run dates."""
+def print_shadows(console: Console, records: "Sequence[ShadowRecord]", *, simulated: bool) -> None:
+    """Show the forecasts of models that are not in use, beside those on record on the same run dates."""
     kind = "simulated" if simulated else "live"
     if not records:
         console.print(f"No shadow stands beside a {kind} forecast.")
-        console.print("Evenings record shadows when [forecast] shadows is candidate, retired or both.", markup=False)
+        console.print("Daily runs record shadows if [forecast] shadows is candidate, retired or both.", markup=False)
         return
     title = f"Shadows beside {kind} rows: they never count"
     table = Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, padding=0, pad_edge=False)
@@ -75,13 +98,13 @@ def print_shadows(console: Console, records: Sequence[ShadowRecord], *, simulate
         table.add_row(record.ticker, model, filled, right, interval, cover, next_day, beside, on)
     console.print(table)
     console.print(
-        "\n[dim]What models that may not speak would have said. No rank, accuracy, seal or verdict counts it. Next "
+        "\n[dim]Forecasts of models that are not in use. No rank, accuracy, seal or verdict counts it. Next "
         "day: mean absolute error in percent / that of forecasting no change. Beside record: the same / that of "
         "the forecasts on record, over the run dates (on) that have one of another model.[/]"
     )
 
 
-def _scores(board: Leaderboard, simulated: bool) -> Table:
+def _scores(board: "Leaderboard", simulated: bool) -> Table:
     first, last = board.universe.first_run_date, board.universe.last_run_date
     what = "simulated" if simulated else "live"
     table = Table(
@@ -94,7 +117,7 @@ def _scores(board: Leaderboard, simulated: bool) -> Table:
     table.add_column("#", justify="right", no_wrap=True)
     table.add_column("rank\n95%", justify="right", no_wrap=True)
     table.add_column("ticker", no_wrap=True)
-    table.add_column("spoke as", no_wrap=True)
+    table.add_column("model", no_wrap=True)
     for name in ("direction\nright", "its\n95%", "cov-\ner", "next\nday", "next\nMonday", "one\nmonth"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in board.rows:
@@ -106,11 +129,11 @@ def _scores(board: Leaderboard, simulated: bool) -> Table:
     return table
 
 
-def _ranks(row: LeaderboardRow) -> str:
+def _ranks(row: "LeaderboardRow") -> str:
     return NOTHING if row.rank_low is None else f"{row.rank_low}–{row.rank_high}"
 
 
-def _figures(score: Score) -> list[str]:
+def _figures(score: "Score") -> list[str]:
     if not score.num_filled:
         return [NOTHING] * 6
     accuracy = interval = NOTHING
@@ -144,7 +167,7 @@ def _accuracy(num_correct: int, num_directional: int) -> str:
     return f"{num_correct}/{num_directional} {share}" if num_directional < 1000 else f"{share} of {num_directional}"
 
 
-def _gate(board: Leaderboard) -> Table:
+def _gate(board: "Leaderboard") -> Table:
     table = Table(title="The gate", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("ticker")
     table.add_column("verdict")
@@ -154,13 +177,13 @@ def _gate(board: Leaderboard) -> Table:
     return table
 
 
-def _verdict(row: LeaderboardRow) -> Text:
+def _verdict(row: "LeaderboardRow") -> Text:
     if row.gate_passed is None:
         return Text("never judged", style="dim")
     return Text("let through", style="green") if row.gate_passed else Text("refused", style="red")
 
 
-def _reasons(row: LeaderboardRow) -> str:
+def _reasons(row: "LeaderboardRow") -> str:
     if row.gate_passed:
         return f"every rule passed: {row.active_version} is active"
     return "\n".join(row.gate_reasons) or NOTHING

@@ -1,28 +1,52 @@
-"""Fillbacks in a terminal and as JSON: what is due, and what was filled."""
+"""`ldtm fillback`: the actuals that are due, and those that were filled."""
 
-from datetime import date
-from typing import Any
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from rich.console import Console
 from rich.table import Table
 
-from ldtm_lib.ledger.fillbacks import FillReport, due, fill, restated_actuals
-from ldtm_lib.project import Project
+from ldtm_cli.invocation import AsJson, console, print_json, ready_project
+
+if TYPE_CHECKING:
+    from ldtm_lib.ledger.fillbacks import FillReport
 
 
-def rows_due(project: Project, until: date) -> list[dict[str, Any]]:
-    """Every actual that a fill would write, and every one it would find no bar for."""
+def fillback(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be filled and write nothing.")] = False,
+    restated: Annotated[
+        bool, typer.Option("--restated", help="List actuals whose bar was restated later, and write nothing.")
+    ] = False,
+    as_of: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="Only targets up to this session; all when absent."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fill the actuals that are due into the forecasts about them, each once and for good."""
+    from ldtm_lib.database.clock import last_closed_session
+    from ldtm_lib.ledger.fillbacks import due, fill, restated_actuals
+
+    project = ready_project()
     with project.database.transaction() as conn:
-        return due(conn, as_of=until).to_dicts()
+        until = as_of.date() if as_of else last_closed_session(conn)
+    if restated or dry_run:
+        with project.database.transaction() as conn:
+            rows = (restated_actuals(conn) if restated else due(conn, as_of=until)).to_dicts()
+        if as_json:
+            print_json(rows)
+        elif restated:
+            print_restated(console, rows)
+        else:
+            print_due(console, rows, until)
+    else:
+        with project.database.transaction() as conn:
+            report = fill(conn, as_of=until, config=project.settings.ledger)
+        print_json(filled_as_dict(report)) if as_json else print_filled(console, report)
 
 
-def fill_now(project: Project, until: date) -> FillReport:
-    """Fill what is due."""
-    with project.database.transaction() as conn:
-        return fill(conn, as_of=until, config=project.settings.ledger)
-
-
-def filled_as_dict(report: FillReport) -> dict[str, Any]:
+def filled_as_dict(report: "FillReport") -> dict[str, Any]:
     """What a fill did, for JSON."""
     return {
         "as_of": report.as_of,
@@ -30,12 +54,6 @@ def filled_as_dict(report: FillReport) -> dict[str, Any]:
         "voided": report.voided.to_dicts(),
         "restated": report.restated.to_dicts(),
     }
-
-
-def rows_restated(project: Project) -> list[dict[str, Any]]:
-    """Actuals whose bar was restated later: what is on record, and what the later vintage says."""
-    with project.database.transaction() as conn:
-        return restated_actuals(conn).to_dicts()
 
 
 def print_restated(console: Console, rows: list[dict[str, Any]]) -> None:
@@ -80,7 +98,7 @@ def print_due(console: Console, rows: list[dict[str, Any]], until: date) -> None
     console.print(table)
 
 
-def print_filled(console: Console, report: FillReport) -> None:
+def print_filled(console: Console, report: "FillReport") -> None:
     """Show what a fill did, what it gave up waiting for, and what later vintages say."""
     rows = report.per_ticker.to_dicts()
     if not rows:

@@ -1,30 +1,122 @@
-"""The registry in a terminal and as JSON, and what is ordered of it by hand."""
+"""`ldtm registry`: versions, model cards, and lifecycle actions by hand."""
 
 import getpass
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
+from ldtm_cli.invocation import AsJson, console, print_json, ready_project
 from ldtm_lib.errors import ConfigurationError, UnknownTicker
-from ldtm_lib.gate.model_card import model_card
-from ldtm_lib.gate.verdict import Verdict
-from ldtm_lib.project import Project
-from ldtm_lib.registry import lifecycle as orders
-from ldtm_lib.registry.gate_run import decommissioned_card
-from ldtm_lib.registry.listing import JudgedNetwork, VersionEntry, judged_networks, list_registry, list_versions
-from ldtm_lib.registry.retention import RemovedFile, prune
+
+if TYPE_CHECKING:
+    from ldtm_lib.gate.verdict import Verdict
+    from ldtm_lib.project import Project
+    from ldtm_lib.registry.listing import JudgedNetwork, VersionEntry
+    from ldtm_lib.registry.retention import RemovedFile
 
 NOTHING = "–"
 
+app = typer.Typer(help="Trained models: the active one of each ticker, the gate's verdicts, and lifecycle actions.")
 
-def registry_rows(project: Project) -> list[dict[str, Any]]:
+Ticker = Annotated[str, typer.Argument(help="The ticker.")]
+Why = Annotated[str, typer.Option(help="The reason, which goes on record.")]
+By = Annotated[str | None, typer.Option(help="Who requests it, which goes on record. Default: the system's user.")]
+
+
+@app.command("list")
+def list_(as_json: AsJson = False) -> None:
+    """List per ticker the active model, the newest candidate, and the gate's last verdict with its reasons."""
+    rows = registry_rows(ready_project())
+    print_json(rows) if as_json else print_registry(console, rows)
+
+
+@app.command("show")
+def show(ticker: Ticker, as_json: AsJson = False) -> None:
+    """Show the gate's verdict on a ticker's models in plain words: how sure it is, and what a coin would have done."""
+    cards = model_cards(ready_project(), ticker)
+    print_json(cards) if as_json else print_model_cards(console, cards)
+
+
+@app.command("history")
+def history(ticker: Ticker, as_json: AsJson = False) -> None:
+    """List every version of a ticker: when it was active, who brought it back or took it out and why, its file."""
+    versions = versions_of(ready_project(), ticker)
+    print_json([asdict(entry) for entry in versions]) if as_json else print_versions(console, ticker, versions)
+
+
+@app.command("rollback")
+def rollback(
+    ticker: Ticker,
+    why: Why,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            help="The version to bring back. Default: the newest older one never retired by hand or rolled back from."
+        ),
+    ] = None,
+    by: By = None,
+) -> None:
+    """Make an earlier network of a ticker active again, as a version of its own; the present one retires.
+
+    A network that was retired by hand or rolled back from comes back only when --to names it; with no active model
+    --to is needed. Forecasts that are on record stay as they are. The next candidate that passes the gate replaces it.
+    """
+    from ldtm_lib.registry import lifecycle
+
+    project = ready_project()
+    with project.database.transaction() as conn:
+        done = lifecycle.rollback(
+            conn,
+            project.checkpoint_folder,
+            ticker,
+            to=to,
+            ordered_by=requested_by(by),
+            why=why,
+            architecture=project.settings.architecture,
+        )
+    console.print(escape(done.message), highlight=False, soft_wrap=True)
+
+
+@app.command("retire")
+def retire(ticker: Ticker, why: Why, by: By = None) -> None:
+    """Retire a ticker's active model without another one: it abstains until a new candidate passes the gate."""
+    from ldtm_lib.registry import lifecycle
+
+    project = ready_project()
+    with project.database.transaction() as conn:
+        done = lifecycle.retire(conn, ticker, ordered_by=requested_by(by), why=why)
+    console.print(escape(done.message), highlight=False, soft_wrap=True)
+
+
+@app.command("prune")
+def prune(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be removed and change nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Remove checkpoint files that nobody needs: old retired versions and candidates without a forecast on record.
+
+    The section `registry` of the configuration says how many of each a ticker keeps. Active ones always stay.
+    """
+    from ldtm_lib.registry import retention
+
+    project = ready_project()
+    files = retention.prune(
+        project.database, project.checkpoint_folder, config=project.settings.registry, dry_run=dry_run
+    )
+    print_json([asdict(file) for file in files]) if as_json else print_removed(console, files, dry_run=dry_run)
+
+
+def registry_rows(project: "Project") -> list[dict[str, Any]]:
     """One row per ticker that was ever trained or judged, with what failed in the gate's newest verdict."""
+    from ldtm_lib.registry.listing import list_registry
+
     with project.database.transaction() as conn:
         return [
             asdict(entry)
@@ -34,7 +126,7 @@ def registry_rows(project: Project) -> list[dict[str, Any]]:
         ]
 
 
-def _judged(verdict: Verdict | None) -> dict[str, Any]:
+def _judged(verdict: "Verdict | None") -> dict[str, Any]:
     return {
         "passed": None if verdict is None else verdict.passed,
         "failed": [] if verdict is None else [rule.reason for rule in verdict.failures],
@@ -62,49 +154,26 @@ def print_registry(console: Console, rows: list[dict[str, Any]]) -> None:
 
 
 def _last_words(row: dict[str, Any]) -> str:
-    """What failed, or that nothing did; and before it the order that took a network out which had passed."""
+    """What failed, or that nothing did; before it the lifecycle action that retired a network which had passed."""
     said = [row["out_of_service"]] if row["out_of_service"] else []
     said += row["failed"]
     return "\n".join(said) or ("every rule passed" if row["passed"] else NOTHING)
 
 
-def who_orders(by: str | None) -> str:
-    """The name that goes on record with an order: the given one, or that of the operating system's user."""
+def requested_by(by: str | None) -> str:
+    """The name that goes on record with a lifecycle action: the given one, or the operating system's user."""
     if by is not None:
         return by
     try:
         return getpass.getuser()
     except (KeyError, OSError):
-        raise ConfigurationError("the user of this process has no name; say who orders this with --by") from None
+        raise ConfigurationError("the user of this process has no name; say who requests this with --by") from None
 
 
-def rollback_now(project: Project, ticker: str, to: str | None, *, by: str, why: str) -> orders.Rollback:
-    """Bring an earlier network of a ticker back."""
-    with project.database.transaction() as conn:
-        return orders.rollback(
-            conn,
-            project.checkpoint_folder,
-            ticker,
-            to=to,
-            ordered_by=by,
-            why=why,
-            architecture=project.settings.architecture,
-        )
-
-
-def retire_now(project: Project, ticker: str, *, by: str, why: str) -> orders.Retirement:
-    """Take a ticker's active version out."""
-    with project.database.transaction() as conn:
-        return orders.retire(conn, ticker, ordered_by=by, why=why)
-
-
-def prune_now(project: Project, *, dry_run: bool) -> list[RemovedFile]:
-    """Remove the checkpoint files that nobody needs, or list them."""
-    return prune(project.database, project.checkpoint_folder, config=project.settings.registry, dry_run=dry_run)
-
-
-def versions_of(project: Project, ticker: str) -> list[VersionEntry]:
+def versions_of(project: "Project", ticker: str) -> "list[VersionEntry]":
     """Every version of a ticker; raises UnknownTicker for one that is neither in the registry nor in the universe."""
+    from ldtm_lib.registry.listing import list_versions
+
     with project.database.transaction() as conn:
         versions = list_versions(conn, ticker)
     if not versions and ticker not in project.settings.tickers:
@@ -115,8 +184,8 @@ def versions_of(project: Project, ticker: str) -> list[VersionEntry]:
     return versions
 
 
-def print_versions(console: Console, ticker: str, versions: Sequence[VersionEntry]) -> None:
-    """Show who spoke for a ticker and when, and how that came to be, the newest version first."""
+def print_versions(console: Console, ticker: str, versions: "Sequence[VersionEntry]") -> None:
+    """Show the versions of a ticker, when each was active and why, the newest first."""
     if not versions:
         console.print(
             f"No network of {escape(ticker)} was promoted yet; `ldtm registry list` shows what the gate said."
@@ -139,15 +208,15 @@ def print_versions(console: Console, ticker: str, versions: Sequence[VersionEntr
     console.print(table)
 
 
-def _beginning(entry: VersionEntry) -> str:
+def _beginning(entry: "VersionEntry") -> str:
     if entry.restores is None:
         return "passed the gate"
     return (
-        f"{entry.restores} brought back by {entry.restored_by or 'hand'}: {entry.restored_why or 'no order on record'}"
+        f"{entry.restores} brought back by {entry.restored_by or 'hand'}: {entry.restored_why or 'no reason on record'}"
     )
 
 
-def _end(entry: VersionEntry) -> str:
+def _end(entry: "VersionEntry") -> str:
     if entry.retired_at is None:
         return ""
     if entry.retired_by is not None:
@@ -155,11 +224,11 @@ def _end(entry: VersionEntry) -> str:
     return f"{'rolled back to' if entry.next_is_rollback else 'replaced by'} {entry.next_version or 'nothing'}"
 
 
-def _file(entry: VersionEntry) -> str:
+def _file(entry: "VersionEntry") -> str:
     return f"file removed on {entry.file_removed_at:%Y-%m-%d}" if entry.file_removed_at else "file kept"
 
 
-def print_removed(console: Console, files: Sequence[RemovedFile], *, dry_run: bool) -> None:
+def print_removed(console: Console, files: "Sequence[RemovedFile]", *, dry_run: bool) -> None:
     """Show which files went, or would go, and how much room that makes."""
     if not files:
         console.print("No checkpoint file is unneeded: nothing to remove.")
@@ -179,14 +248,16 @@ def print_removed(console: Console, files: Sequence[RemovedFile], *, dry_run: bo
     )
 
 
-def _owner(file: RemovedFile) -> str:
+def _owner(file: "RemovedFile") -> str:
     if file.was == "promoted":
         return f"the candidate that is {file.version} since"
     return f"retired {file.version}" if file.was == "retired" else f"candidate of {file.trained_on}"
 
 
-def cards_of(project: Project, ticker: str) -> list[dict[str, Any]]:
+def model_cards(project: "Project", ticker: str) -> list[dict[str, Any]]:
     """What the gate said of a ticker's networks, in plain words; raises UnknownTicker for one that was never judged."""
+    from ldtm_lib.registry.listing import judged_networks
+
     with project.database.transaction() as conn:
         judged = judged_networks(conn, ticker)
     if not judged:
@@ -210,13 +281,16 @@ def cards_of(project: Project, ticker: str) -> list[dict[str, Any]]:
     ]
 
 
-def _model_card(ticker: str, network: JudgedNetwork) -> list[str]:
+def _model_card(ticker: str, network: "JudgedNetwork") -> list[str]:
+    from ldtm_lib.gate.model_card import model_card
+    from ldtm_lib.registry.gate_run import decommissioned_card
+
     if network.decommissioned is not None:
         return decommissioned_card(network.decommissioned.sentence, ticker, network.verdict)
     return model_card(ticker, network.version, network.verdict)
 
 
-def print_cards(console: Console, cards: list[dict[str, Any]]) -> None:
+def print_model_cards(console: Console, cards: list[dict[str, Any]]) -> None:
     """Show each card as a list of sentences."""
     for shown in cards:
         version = shown["version"] or shown["retired_version"]

@@ -1,27 +1,49 @@
-"""`ldtm prices import`: bars from a folder into the store, file by file, and what became of each ticker."""
+"""`ldtm prices import`: bars from a folder into the store, file by file, with the result of each ticker."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
+import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ldtm_lib.database.clock import last_closed_session
+from ldtm_cli.invocation import EXIT_FAILED, AsJson, console, print_json, ready_project
 from ldtm_lib.errors import SourceError
-from ldtm_lib.prices.ingest import ingest
-from ldtm_lib.prices.sources.files import FilesSource
-from ldtm_lib.project import Project
-from ldtm_lib.sessions import FIRST_DAY, exchange_calendar
-from ldtm_lib.settings import PriceBasis
+
+if TYPE_CHECKING:
+    from ldtm_lib.project import Project
 
 NUM_SHOWN = 10
 """Ignored files that are named in a terminal."""
 
+app = typer.Typer(help="Daily bars.")
+
+
+@app.command("import")
+def import_(
+    folder: Annotated[Path, typer.Argument(help="A folder of CSV or Parquet files, named after their tickers.")],
+    basis: Annotated[
+        Literal["adjusted", "raw"],
+        typer.Option(help="`adjusted`: splits are taken out of the prices already. `raw`: they are not."),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Import bars from files into the store: new bars, restated ones as new vintages, nothing for equal ones.
+
+    A file that cannot be read is reported with its line and the remedy; the others are imported. Exit status 1 when
+    any failed, or when no ticker had a bar.
+    """
+    report = import_files(ready_project(), folder, basis)
+    print_json(report.as_dict()) if as_json else print_import(console, report)
+    if not report.is_complete:
+        raise typer.Exit(EXIT_FAILED)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportReport:
-    """What an import did."""
+    """Result of an import."""
 
     tickers: list[dict[str, object]]
     """One per ticker with bars: how many are new, restated, unchanged, refused."""
@@ -58,11 +80,16 @@ class ImportReport:
         }
 
 
-def import_files(project: Project, folder: Path, basis: PriceBasis) -> ImportReport:
+def import_files(project: "Project", folder: Path, basis: Literal["adjusted", "raw"]) -> ImportReport:
     """Read the files of a folder and record the bars of every ticker of the universe that they hold.
 
     Raises ConfigurationError when the folder is none.
     """
+    from ldtm_lib.database.clock import last_closed_session
+    from ldtm_lib.prices.ingest import ingest
+    from ldtm_lib.prices.sources.files import FilesSource
+    from ldtm_lib.sessions import FIRST_DAY, exchange_calendar
+
     calendar = exchange_calendar()
     source = FilesSource(folder, basis)
     with project.database.transaction() as conn:

@@ -2,11 +2,14 @@
 
 import re
 from pathlib import Path
+from typing import Annotated, Literal
 
+import typer
+
+from ldtm_cli.invocation import console, ticker_list
 from ldtm_lib.atomic_io import write_whole
 from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.installation import FILES, ldtm_command
-from ldtm_lib.settings.file import load_settings
 
 TICKER_LIST = re.compile(r"^tickers = \[.*?^\]$", re.MULTILINE | re.DOTALL)
 SOURCE_KIND = re.compile(r'^kind = "files"', re.MULTILINE)
@@ -31,11 +34,28 @@ BARS = {
 }
 
 
+def init(
+    context: typer.Context,
+    tickers: Annotated[str | None, typer.Option(help="Tickers such as AAPL,MSFT; 103 large ones when absent.")] = None,
+    source: Annotated[Literal["files", "ib"], typer.Option(help="Where daily bars come from.")] = "files",
+) -> None:
+    """Write universe.toml and the folders that a project needs into the working folder, and show the next steps.
+
+    Never overwrites anything.
+    """
+    config = context.obj or Path("universe.toml")
+    for path in create_project(config, ticker_list(tickers), source):
+        console.print(f"created {path}", highlight=False, markup=False, soft_wrap=True)
+    console.print(next_steps(config, source), highlight=False, markup=False, soft_wrap=True, end="")
+
+
 def create_project(config: Path, tickers: list[str] | None, source: str) -> list[Path]:
     """Write the configuration and the folders that it names; returns what was created.
 
     Raises ConfigurationError, and writes nothing, when the configuration exists or the tickers are no tickers.
     """
+    from ldtm_lib.settings.file import load_settings
+
     if config.exists():
         raise ConfigurationError(f"{config} exists; `ldtm init` overwrites nothing. Edit it, or choose another folder")
     text = (FILES / "universe.toml").read_text()
@@ -62,11 +82,3 @@ def next_steps(config: Path, source: str) -> str:
     """What to do after `ldtm init`, in plain text."""
     bars = BARS[source].format(folder=config.parent / FOLDERS[0])
     return NEXT_STEPS.format(config=config, bars=bars, ldtm=ldtm_command())
-
-
-def demo_config(folder: Path) -> Path:
-    """The demo's configuration in a folder; a copy of the bundled one is written where there is none."""
-    config = folder / "demo.toml"
-    if not config.exists():
-        write_whole(config, (FILES / "demo.toml").read_bytes())
-    return config

@@ -4,30 +4,41 @@ import json
 import textwrap
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from ldtm_lib.settings import Settings, load_settings
-from ldtm_lib.settings.listing import Setting, listed, section_description
+import typer
+
+from ldtm_cli.invocation import AsJson, current_config, print_json
+
+if TYPE_CHECKING:
+    from ldtm_lib.settings.listing import Setting
 
 WIDTH = 80
 
 
-def settings_as_dicts(config: Path) -> list[dict[str, Any]]:
-    """The settings of a file, for `--json`."""
-    return [asdict(setting) for setting in listed(load_settings(config))]
+def settings(
+    as_json: AsJson = False,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of the configuration file.")] = False,
+) -> None:
+    """Print every setting with its value, default and description; `*` marks those that differ from the default."""
+    from ldtm_lib.settings import Settings, load_settings
+    from ldtm_lib.settings.listing import listed
+
+    if schema:
+        print_json(Settings.model_json_schema())
+        return
+    loaded = load_settings(current_config())
+    listing = listed(loaded)
+    print_json([asdict(each) for each in listing]) if as_json else print(settings_text(loaded.path, listing))
 
 
-def schema() -> dict[str, Any]:
-    """The JSON schema of the configuration file."""
-    return Settings.model_json_schema()
-
-
-def settings_text(config: Path) -> str:
+def settings_text(config: Path, listing: "list[Setting]") -> str:
     """The settings of a file in lines of at most 80 columns; an asterisk marks what differs from the default."""
-    settings = load_settings(config)
-    lines = [f"{settings.path}", "* differs from the default", ""]
+    from ldtm_lib.settings.listing import section_description
+
+    lines = [f"{config}", "* differs from the default", ""]
     section = ""
-    for setting in listed(settings):
+    for setting in listing:
         if setting.section != section:
             section = setting.section
             lines += ["", *textwrap.wrap(f"[{section}]  {section_description(section)}", WIDTH), ""]
@@ -35,7 +46,7 @@ def settings_text(config: Path) -> str:
     return "\n".join(lines)
 
 
-def _lines(setting: Setting) -> list[str]:
+def _lines(setting: "Setting") -> list[str]:
     mark = "*" if setting.is_changed else " "
     value = textwrap.wrap(
         f"{mark} {setting.name} = {_toml(setting.value)}", WIDTH, subsequent_indent="      ", break_long_words=True

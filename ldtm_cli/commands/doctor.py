@@ -1,0 +1,40 @@
+"""`ldtm doctor`: a diagnosis of the installation."""
+
+import os
+from typing import TYPE_CHECKING
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ldtm_cli.invocation import EXIT_FAILED, AsJson, console, current_config, print_json
+
+if TYPE_CHECKING:
+    from ldtm_cli.diagnosis import Finding
+
+COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Say what is fine, what is missing and what to do: versions, database, GPU, calendar, source, disk."""
+    from ldtm_cli.diagnosis import examine
+
+    findings = examine(current_config(), os.environ)
+    if as_json:
+        print_json([finding.as_dict() for finding in findings])
+    else:
+        print_findings(console, findings)
+    if any(finding.level == "fail" for finding in findings):
+        raise typer.Exit(EXIT_FAILED)
+
+
+def print_findings(console: Console, findings: "list[Finding]") -> None:
+    """Show the findings as a table."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for finding in findings:
+        colour = COLOURS[finding.level]
+        remedy = f"\n[{colour}]-> {escape(finding.remedy)}[/]" if finding.remedy else ""
+        text = escape(finding.found) + remedy
+        table.add_row(f"[{colour}]{finding.level}[/]", finding.what, text)
+    console.print(table)

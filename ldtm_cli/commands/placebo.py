@@ -1,0 +1,160 @@
+"""`ldtm placebo`: a calibration of the gate."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ldtm_cli.invocation import EXIT_FAILED, AsJson, console, errors, print_json, ready_project, ticker_list
+
+if TYPE_CHECKING:
+    from ldtm_cli.calibration import Calibration
+    from ldtm_lib.placebo.calibration import PlaceboReport, PlaceboTally
+    from ldtm_lib.placebo.canaries import CanaryReport
+    from ldtm_lib.statistics.wilson import Interval
+
+
+def placebo(
+    copies: Annotated[int, typer.Option(min=1, help="Placebo models per ticker.")] = 10,
+    tickers: Annotated[
+        str | None, typer.Option(help="Tickers such as AAPL,MSFT; all of the universe that can take part when absent.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the exchange and of the canaries.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    last_bars: Annotated[
+        int | None, typer.Option(min=1, help="Only so many of each ticker's newest bars; all when absent.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Calibrate the gate: count the models that it lets through although they cannot know anything.
+
+    Trains canaries, made-up tickers of which is known what must come out, and then models of the stored bars whose
+    futures were exchanged, all with this configuration's settings. Writes nothing to the database. Exit status 1 when
+    the checks do not see in the canaries what they should.
+    """
+    from ldtm_cli.calibration import calibrate
+    from ldtm_lib.sessions import exchange_calendar
+
+    project = ready_project()
+    found = calibrate(
+        project,
+        exchange_calendar(),
+        ticker_list(tickers),
+        num_copies=copies,
+        seed=seed,
+        device=device,
+        last_bars=last_bars,
+        console=errors if as_json else console,
+    )
+    if as_json:
+        print_json(found.as_dict())
+    else:
+        print_calibration(console, found, project.settings.gate.min_direction_accuracy)
+    if not found.canaries.checks_see:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def print_calibration(console: Console, found: "Calibration", min_accuracy: float) -> None:
+    """Show what a calibration found, in tables and in words."""
+    _print_canaries(console, found.canaries)
+    _print_placebo(console, found.placebo, min_accuracy)
+    for reason in found.left_out.values():
+        console.print(f"[yellow]left out[/]  {escape(reason)}", soft_wrap=True)
+    for name, reason in found.placebo.untrained.items():
+        console.print(f"[yellow]untrained[/] {name}: {escape(reason)}", soft_wrap=True)
+
+
+def _print_canaries(console: Console, report: "CanaryReport") -> None:
+    table = Table(title="Canaries: made-up tickers of which is known what must come out")
+    for name in ("", "ticker", "what it must do", "four rules", "strict gate", "accuracy", "timing p"):
+        table.add_column(name, justify="right" if name in ("accuracy", "timing p") else "left")
+    for canary in report.canaries:
+        table.add_row(
+            "[green]✓[/]" if canary.is_as_expected else "[red]✗[/]",
+            canary.ticker,
+            canary.expected,
+            "passed" if canary.passed else "failed",
+            "passed" if canary.passed_strict else "failed",
+            _percent(canary.accuracy),
+            "" if canary.timing_p is None else f"{canary.timing_p:.2g}",
+        )
+    console.print(table)
+    for canary in report.canaries:
+        if not canary.is_as_expected:
+            console.print(f"[red]{canary.ticker}[/] {escape(canary.found)}", soft_wrap=True)
+    if report.checks_see:
+        console.print("[green]The checks see what they should[/]: coins are refused, skill passes, a leak is caught.\n")
+        return
+    console.print(
+        "[red]The checks do not see what they should.[/] A planted future that is not found: the [training] settings "
+        "learn too little, or the tests are too blunt for so few test sessions. A leak that passes: a fault. A coin "
+        "that passes has its luck once in a while: try another --seed; twice in a row is a fault.\n",
+        soft_wrap=True,
+    )
+
+
+def _print_placebo(console: Console, report: "PlaceboReport", min_accuracy: float) -> None:
+    table = Table(
+        title=f"Placebos: {report.num_copies} copies of each ticker, their futures exchanged.\n"
+        "Let through by the four rules: placebos; as many coins; always up. By the strict gate: placebos"
+    )
+    table.add_column("ticker")
+    for name in ("models", "placebos", "coins", "always up", "strict", "accuracy", "rises"):
+        table.add_column(name, justify="right")
+    for ticker, tally in report.by_ticker.items():
+        table.add_row(ticker, *_counts(tally))
+    table.add_section()
+    table.add_row("all", *_counts(report.total))
+    console.print(table)
+    total = report.total
+    if not total.num_models:
+        console.print("[red]No placebo could be trained.[/]")
+        return
+    console.print(
+        f"The four rules let through {total.num_passed} of {total.num_models} models that cannot know anything "
+        f"({_share(total.num_passed, total, total.passed_interval)}); of as many coins "
+        f"{total.coins_expected:.1f} would have been ({total.coins_expected / total.num_models:.1%}).",
+        soft_wrap=True,
+    )
+    console.print(
+        f"The strict gate let through {total.num_passed_strict} of them "
+        f"({_share(total.num_passed_strict, total, total.passed_strict_interval)}).",
+        soft_wrap=True,
+    )
+    console.print(
+        "A placebo may do better than a coin without knowing anything: it learns that prices rise more often than they "
+        f"fall and says so. Always saying up meets {min_accuracy:.0%} for {total.num_always_up} of the "
+        f"{total.num_models}.",
+        soft_wrap=True,
+    )
+    rules = Table(title="Which rule refused how many placebos")
+    rules.add_column("rule")
+    rules.add_column("refused", justify="right")
+    rules.add_column("share", justify="right")
+    for rule, num_failed in report.failed_by_rule.items():
+        rules.add_row(rule, f"{num_failed}", f"{num_failed / total.num_models:.1%}")
+    console.print(rules)
+
+
+def _counts(tally: "PlaceboTally") -> tuple[str, ...]:
+    return (
+        f"{tally.num_models}",
+        f"{tally.num_passed}",
+        f"{tally.coins_expected:.1f}",
+        f"{tally.num_always_up}",
+        f"{tally.num_passed_strict}",
+        _percent(tally.mean_accuracy),
+        _percent(tally.mean_base_rate),
+    )
+
+
+def _share(num: int, tally: "PlaceboTally", interval: "Interval | None") -> str:
+    if interval is None:
+        return "no model"
+    return f"{num / tally.num_models:.1%}, 95% interval {interval.low:.1%} to {interval.high:.1%}"
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{share:.1%}"
