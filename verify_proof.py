@@ -5,10 +5,10 @@
     python verify_proof.py proof.json --seals seals.jsonl            ... and whether that file published it
     python verify_proof.py proof.json --sha256 HEX --sha256 HEX      ... and whether its seals are these
 
-A proof holds events (a forecast, its fills, ...) in readable form, for each the way through a Merkle tree (RFC 6962) to
-the root of its evening, and the seals of these evenings. The events are encoded and hashed anew here; what comes out
-must be the SHA-256 of a seal. That hash is worth as much as the place where you have it from: a file or repository
-that the owner cannot rewrite, a time stamp of somebody else, a note of your own. docs/record-format.md has the details.
+A proof contains events (a forecast, its fills, ...) in readable form, the audit path of each event to the Merkle root
+(RFC 6962) of its seal, and these seals. The events are encoded and hashed again here; the result must be the SHA-256 of
+a seal. That hash is worth as much as its source: a file or repository that the owner cannot rewrite, a time stamp of a
+third party, a note of your own. docs/record-format.md has the details.
 
 Exit status 0: proven (and found where you asked to look). 1: not proven. 2: the file or the command is not understood.
 """
@@ -32,8 +32,8 @@ FIELDS = {
     "filled_at:timestamptz",
     "void": HEAD + HORIZON + "reason:utf8 wait_sessions:int8 voided_at:timestamptz",
     "restatement": HEAD + HORIZON + "bar_recorded_at:timestamptz actual:float8 restated_actual:float8 "
-    "noticed_at:timestamptz",
-    "seal": "seal_id:int8 evening:date first_event:int8 num_events:int8 merkle_root:bytea previous_sha256:bytea "
+    "detected_at:timestamptz",
+    "seal": "seal_id:int8 session:date first_event:int8 num_events:int8 merkle_root:bytea previous_sha256:bytea "
     "sealed_at:timestamptz",
 }
 
@@ -182,7 +182,7 @@ def main(arguments):
     print(f"its first target is the session of {says['next_day_session']}; it was sealed at {seal['sealed_at']}")
     where = f"published in {asked.seals}" if asked.seals else "look for it where the seals are published"
     for number, seal in sorted(seals.items()):
-        print(f"seal {number} of {seal['evening']}, closed {seal['sealed_at']}: {seal['sha256']} ({where})")
+        print(f"seal {number} of {seal['session']}, closed {seal['sealed_at']}: {seal['sha256']} ({where})")
     return 0
 
 

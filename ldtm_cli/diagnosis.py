@@ -19,7 +19,7 @@ from ldtm_lib.database import embedded
 from ldtm_lib.database.clock import last_closed_session
 from ldtm_lib.database.connection import Database, address
 from ldtm_lib.database.migrate import pending_migrations
-from ldtm_lib.database.writer import lacking_rights, powers
+from ldtm_lib.database.privileges import excess_privileges, missing_privileges
 from ldtm_lib.errors import ConfigurationError, LdtmError, SourceError
 from ldtm_lib.gpu.devices import GpuInventory
 from ldtm_lib.gpu.locks import occupancies_now
@@ -221,7 +221,7 @@ def _clock(database: Database) -> Finding:
 def _role(database: Database) -> Finding:
     """Whether the connected role may do all that LDTM does, and could not get around the rules of the record."""
     with database.transaction() as conn:
-        user, lacking, found = conn.info.user, lacking_rights(conn), powers(conn)
+        user, lacking, found = conn.info.user, missing_privileges(conn), excess_privileges(conn)
     if lacking:
         text = f"{user} {'; '.join([*lacking, *found])}: what LDTM does with it will fail"
         remedy = f"as the owner of the tables run `ldtm db grant {user}`"

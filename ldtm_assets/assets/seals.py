@@ -104,7 +104,7 @@ def _metadata(seal: Seal) -> dict[str, dg.MetadataValue | str | int]:
     return {
         NUMBER: seal.seal_id,
         SHA256: seal.sha256.hex(),
-        "evening": seal.evening.isoformat(),
+        "session": seal.session.isoformat(),
         "first event": seal.first_event,
         "events": seal.num_events,
         "Merkle root": seal.merkle_root.hex(),

@@ -77,7 +77,7 @@ def publications(project: "Project") -> "Iterator[list[Publication]]":
     """Every place that the project publishes its seals in; Dagster's event log where Dagster has run."""
     from ldtm_cli.services import dagster_environment
     from ldtm_lib.audit.publications.configured import publications_of
-    from ldtm_lib.database.writer import schema_exists
+    from ldtm_lib.database.privileges import schema_exists
 
     with project.database.transaction() as conn:
         dagster_ran = schema_exists(conn, project.settings.database.dagster_schema)
@@ -115,7 +115,7 @@ def report_as_dict(report: "AuditReport") -> dict[str, Any]:
         "num_events": report.num_events,
         "num_seals": report.num_seals,
         "num_unsealed": report.num_unsealed,
-        "newest_seal": newest and {"seal_id": newest.seal_id, "session": newest.evening, "sha256": newest.sha256.hex()},
+        "newest_seal": newest and {"seal_id": newest.seal_id, "session": newest.session, "sha256": newest.sha256.hex()},
         "live": asdict(report.live),
         "notes": report.notes,
         "discrepancies": [asdict(found) for found in report.discrepancies],
@@ -136,7 +136,7 @@ def print_report(console: Console, report: "AuditReport") -> None:
     tail = f", {report.num_unsealed:,} of them since the newest seal" if report.num_unsealed else ""
     table.add_row("events", f"{report.num_events:,}{tail}")
     newest = report.newest_seal
-    text = f", the newest is {newest.seal_id} of {newest.evening}: {newest.sha256.hex()}" if newest else ""
+    text = f", the newest is {newest.seal_id} of {newest.session}: {newest.sha256.hex()}" if newest else ""
     table.add_row("seals", f"{report.num_seals:,}{text}")
     for place in report.publications:
         lacking = f", [yellow]{place.num_unpublished} not there yet[/]" if place.num_unpublished else ""

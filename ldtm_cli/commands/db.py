@@ -43,9 +43,9 @@ def grant(role: Annotated[str, typer.Argument(help="A role of the PostgreSQL ser
 
     Connect as the owner of the tables for this and for `db migrate`; run LDTM with LDTM_DATABASE_URL naming the role.
     """
-    from ldtm_lib.database.writer import allow_to_write
+    from ldtm_lib.database.privileges import grant_writer_privileges
 
     project = ready_project()
     with project.database.transaction() as conn:
-        allow_to_write(conn, role, dagster_schema=project.settings.database.dagster_schema)
+        grant_writer_privileges(conn, role, dagster_schema=project.settings.database.dagster_schema)
     console.print(f"{role} may add to schema {project.settings.database.ldtm_schema}; `ldtm doctor` run as it confirms")

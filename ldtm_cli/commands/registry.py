@@ -77,7 +77,7 @@ def rollback(
             project.checkpoint_folder,
             ticker,
             to=to,
-            ordered_by=requested_by(by),
+            requested_by=requested_by(by),
             why=why,
             architecture=project.settings.architecture,
         )
@@ -91,7 +91,7 @@ def retire(ticker: Ticker, why: Why, by: By = None) -> None:
 
     project = ready_project()
     with project.database.transaction() as conn:
-        done = lifecycle.retire(conn, ticker, ordered_by=requested_by(by), why=why)
+        done = lifecycle.retire(conn, ticker, requested_by=requested_by(by), why=why)
     console.print(escape(done.message), highlight=False, soft_wrap=True)
 
 

@@ -54,7 +54,7 @@ FIELDS: dict[str, tuple[Field, ...]] = {
         Field("bar_recorded_at", "timestamptz"),
         Field("actual", "float8"),
         Field("restated_actual", "float8"),
-        Field("noticed_at", "timestamptz"),
+        Field("detected_at", "timestamptz"),
     ),
     "promotion": (
         Field("checkpoint_id", "int8"),

@@ -8,7 +8,7 @@ from ldtm_lib.audit.encoding import Field, encode
 
 SEAL_FIELDS = (
     Field("seal_id", "int8"),
-    Field("evening", "date"),
+    Field("session", "date"),
     Field("first_event", "int8"),
     Field("num_events", "int8"),
     Field("merkle_root", "bytea"),
@@ -26,7 +26,7 @@ class Seal:
 
     seal_id: int
     """From 0, without gaps."""
-    evening: date
+    session: date
     """The newest session that had closed."""
     first_event: int
     num_events: int

@@ -29,7 +29,7 @@ def check_seals(chain: Sequence[Seal], known: Collection[Discrepancy]) -> list[D
             _wrong_root(seal, known),
         ]
         if wrong := [reason for reason in reasons if reason]:
-            message = f"seal {seal.seal_id} of {seal.evening} is broken: {', '.join(wrong)}"
+            message = f"seal {seal.seal_id} of {seal.session} is broken: {', '.join(wrong)}"
             found.append(Discrepancy(what="broken seal", message=message))
         previous, end, last = seal.sha256, seal.first_event + seal.num_events, seal.sealed_at
     return found
@@ -84,7 +84,7 @@ def _rewritten(name: str, other: Sequence[PublishedSeal], own: Seal, name_of: Na
     first, event_id = other[0], own.first_event
     more = f", and {len(other) - 1} later ones" if len(other) > 1 else ""
     message = (
-        f"{name}: seal {first.seal_id} of {own.evening} was published as {first.sha256.hex()[:16]}... "
+        f"{name}: seal {first.seal_id} of {own.session} was published as {first.sha256.hex()[:16]}... "
         f"and is {own.expected_sha256.hex()[:16]}... in the database{more}: the chain was rewritten"
     )
     if first.leaves is not None:

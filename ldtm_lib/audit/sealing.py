@@ -32,9 +32,9 @@ class SealingReport:
             return "there is nothing to seal yet"
         seal = self.newest
         what = (
-            f"sealed {seal.num_events} events as seal {seal.seal_id} of {seal.evening}, {seal.sha256.hex()}"
+            f"sealed {seal.num_events} events as seal {seal.seal_id} of {seal.session}, {seal.sha256.hex()}"
             if self.is_new
-            else f"nothing happened since seal {seal.seal_id} of {seal.evening}"
+            else f"nothing happened since seal {seal.seal_id} of {seal.session}"
         )
         where = "; ".join(f"{name}: {number} published" for name, number in self.published.items() if number)
         return what + (f"; {where}" if where else "")

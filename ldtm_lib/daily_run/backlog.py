@@ -81,7 +81,7 @@ def due_at(
     waits = partition.reason is not None
     if waits and news_at is not None and partition.last_attempt_at < news_at:
         return max(partition.starts_at, news_at)
-    if partition.bar_came:
+    if partition.has_new_bar:
         return max(partition.starts_at, partition.last_attempt_at + wait(1, config))
     if partition.last_attempt_at < partition.deadline:
         retry = _retry_before_deadline(partition, partition.last_attempt_at, config)

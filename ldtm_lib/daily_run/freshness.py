@@ -85,7 +85,7 @@ def freshness(conn: Connection, settings: Settings, session: date | None = None)
             {
                 "session": session,
                 "tickers": list(settings.tickers),
-                "leaves": [settings.retired.get(ticker) for ticker in settings.tickers],
+                "removed_on": [settings.retired.get(ticker) for ticker in settings.tickers],
             },
         ).fetchone()
     if found is None:

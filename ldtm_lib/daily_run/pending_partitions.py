@@ -33,8 +33,8 @@ class PendingPartition:
     """Whether there is neither a forecast nor an abstention."""
     has_begun: bool
     """Whether the ticker has a forecast of this or an earlier session that is none of a backfill."""
-    bar_came: bool
-    """Whether a bar of the session was recorded after the newest attempt, which was not enough."""
+    has_new_bar: bool
+    """Whether a bar of the session was recorded after the newest attempt, which did not complete it."""
     is_done: bool
     """Whether the newest attempt completed it; what is left is an actual whose bar arrived later."""
     num_attempts: int
@@ -72,11 +72,11 @@ def pending_partitions(
             query("daily_run.pending_partitions"),
             {
                 "tickers": list(settings.tickers),
-                "leaves_on": [settings.retired.get(ticker) for ticker in settings.tickers],
+                "removed_on": [settings.retired.get(ticker) for ticker in settings.tickers],
                 "sessions": sessions,
                 "first": next(session for session in sessions if session >= first),
                 "newest": newest,
-                "waited_for_since": calendar.offset(newest, -settings.ledger.void_after_sessions),
+                "awaited_since": calendar.offset(newest, -settings.ledger.void_after_sessions),
             },
         ).fetchall()
     looked_at = {row["session"] for row in rows}

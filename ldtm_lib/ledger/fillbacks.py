@@ -89,7 +89,7 @@ def fill(conn: Connection, *, as_of: date, config: LedgerConfig, tickers: Sequen
     scope = _scope(as_of, tickers)
     conn.execute(query("database.lock"), {"work": "fillbacks"})
     written = conn.execute(query("ledger.fill"), scope).fetchall()
-    conn.execute(query("ledger.notice_overdue"), scope)
+    conn.execute(query("ledger.record_overdue"), scope)
     waited = scope | {"wait_sessions": config.void_after_sessions}
     voided = conn.execute(query("ledger.void_overdue"), waited).fetchall()
     restated = conn.execute(query("ledger.restate")).fetchall()

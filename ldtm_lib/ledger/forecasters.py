@@ -46,7 +46,7 @@ def forecasters(
                 "run_date": run_date,
                 "simulated": simulated,
                 "trained_until": _trained_until(run_date, simulated=simulated),
-                "candidates_may_speak": simulated and config.without_active == "candidate",
+                "allow_candidates": simulated and config.without_active == "candidate",
             },
         ).fetchall()
     return {forecaster.ticker: forecaster for forecaster in found}

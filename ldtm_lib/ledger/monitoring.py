@@ -68,7 +68,7 @@ def monitor_active_models(conn: Connection, settings: Settings) -> MonitoringRep
 def _retired_now(conn: Connection, record: ModelRecord) -> bool:
     """Retire the model of a record; false when it is not active any more."""
     try:
-        retire(conn, record.ticker, ordered_by=POLICY, why=record.reason, checkpoint_id=record.checkpoint_id)
+        retire(conn, record.ticker, requested_by=POLICY, why=record.reason, checkpoint_id=record.checkpoint_id)
     except RegistryConflict:
         return False
     return True

@@ -7,8 +7,8 @@ import psycopg
 from psycopg import sql
 
 from ldtm_lib.database.connection import Connection
+from ldtm_lib.database.privileges import schema_exists
 from ldtm_lib.database.queries import query
-from ldtm_lib.database.writer import schema_exists
 from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.project import Project
 

@@ -1,4 +1,4 @@
-"""What a trained network says: from the one window of an evening, or from many.
+"""Forecasts of a trained network, from the one window of a session or from many.
 
 Axes: T sessions of a window, I inputs, H horizons.
 """
@@ -27,7 +27,7 @@ PREDICT_BATCH = 1024
 def forecast(window: Scaled, state: Parameters, architecture: ArchitectureConfig) -> Predictions:
     """One network's scaled prediction (H,) from one window (T, I).
 
-    The reference network's forward pass on a state's own tensors, without building a module. An evening's networks
+    The reference network's forward pass on a state's own tensors, without building a module. A daily run's networks
     run one beside the other, each on one core (`on_all_cores`): its weights stay in that core's cache, and a ticker's
     forecast is the same to the bit whichever others are asked beside it. Fusing all networks into batched matrix
     products reads every weight T times from main memory and is slower.

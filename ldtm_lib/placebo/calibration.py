@@ -86,7 +86,7 @@ def run_placebo(
     """Train, test and judge models of the same tickers whose futures are exchanged, as real ones would be.
 
     All folds of all copies are trained in one `fit_universe`, each copy with random numbers of its own. The copies of
-    all tickers with the same number are an evening: their false discovery rate is controlled together. Raises
+    all tickers with the same number are judged together: their false discovery rate is controlled jointly. Raises
     TooFewBars for a ticker whose history has no room for a fold, or for the exchange.
     """
     settings, plan = context.settings, TrainingPlan()
@@ -101,8 +101,8 @@ def run_placebo(
     failed_by_rule: Counter[str] = Counter()
     for copy in range(num_copies):
         names = [f"{ticker}{MARK}{copy}" for ticker in windows]
-        evening: dict[str, Sequence[FoldReport]] = {n: rehearsed.reports[n] for n in names if n in rehearsed.reports}
-        for name, verdicts in judged_together(evening, settings).items():
+        reports: dict[str, Sequence[FoldReport]] = {n: rehearsed.reports[n] for n in names if n in rehearsed.reports}
+        for name, verdicts in judged_together(reports, settings).items():
             failed_by_rule.update({rule.rule: int(not rule.passed) for rule in verdicts.strict.rules})
             models.append(_model(original_of(name), copy, verdicts))
     bound = settings.gate.min_direction_accuracy

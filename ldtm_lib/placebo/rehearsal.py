@@ -48,7 +48,7 @@ def rehearse(plan: TrainingPlan, context: TrainingContext) -> Rehearsed:
 
 
 def judged_together(reports: Mapping[str, Sequence[FoldReport]], settings: Settings) -> dict[str, GateVerdicts]:
-    """The verdicts of both gates on models that come up on one evening, each after a single training, by their name.
+    """The verdicts of both gates on models that are judged together, each after a single training, by their name.
 
     One without a test row has none.
     """

@@ -38,7 +38,7 @@ def fetch_ranges(
         return {}
     firsts = [first for first, _ in requested.values()]
     rows = conn.execute(
-        query("prices.wanted"),
+        query("prices.fetch_ranges"),
         {
             "tickers": list(requested),
             "firsts": firsts,

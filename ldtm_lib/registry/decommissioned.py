@@ -20,9 +20,9 @@ class DecommissionedModel:
     version: str
     """The last version under which it was active."""
     action: Literal["rollback", "retirement"]
-    ordered_by: str
+    requested_by: str
     why: str
-    ordered_at: datetime
+    recorded_at: datetime
     instead: str | None
     """The version that a rollback brought in its place; None for a retirement."""
     is_newest: bool
@@ -36,7 +36,7 @@ class DecommissionedModel:
     def sentence(self) -> str:
         """The lifecycle action as a sentence without a full stop."""
         what = "was retired" if self.action == "retirement" else f"was rolled back to {self.instead}"
-        return f"{self.ticker} {self.version} {what} on {self.ordered_at:%Y-%m-%d} by {self.ordered_by}: {self.why}"
+        return f"{self.ticker} {self.version} {what} on {self.recorded_at:%Y-%m-%d} by {self.requested_by}: {self.why}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,4 +70,4 @@ def decommissioned_models(
 def out_of_service(ticker_models: Collection[DecommissionedModel]) -> OutOfService | None:
     """The lifecycle actions that keep a ticker out of service; None if its newest network or a later one is active."""
     relevant = [d for d in ticker_models if d.is_last or (d.is_newest and not d.is_back)]
-    return OutOfService(models=tuple(sorted(relevant, key=lambda d: d.ordered_at))) if relevant else None
+    return OutOfService(models=tuple(sorted(relevant, key=lambda d: d.recorded_at))) if relevant else None

@@ -182,7 +182,7 @@ def judged_with(conn: Connection, judged: Sequence[Decision]) -> dict[date, dict
     found: dict[date, dict[str, EarlierJudgement | None]] = {
         decision.candidate.trained_on: {} for decision in judged if decision.candidate
     }
-    columns |= {"evenings": sorted(found)}
+    columns |= {"sessions": sorted(found)}
     for session, ticker, p_value, coin_passes in conn.execute(query("registry.other_verdicts"), columns):
         found[session][ticker] = EarlierJudgement(p_value=p_value, coin_passes=coin_passes)
     return found

@@ -57,7 +57,7 @@ def rollback(
     ticker: str,
     *,
     to: str | None,
-    ordered_by: str,
+    requested_by: str,
     why: str,
     architecture: ArchitectureConfig,
 ) -> Rollback:
@@ -68,7 +68,7 @@ def rollback(
     active or its file was removed, CheckpointRefused when the file is not the one on record or of another
     architecture, and CheckpointNotWritten when the disk takes no copy.
     """
-    _require_reason(ordered_by, why)
+    _require_reason(requested_by, why)
     history = _history(conn, ticker)
     active = active_one(history)
     requested = _earlier(conn, ticker, history, active) if to is None else _named(ticker, to, history, active)
@@ -91,7 +91,7 @@ def rollback(
         },
     ).fetchone()
     assert restored is not None
-    _record(conn, ticker, "rollback", restored[0], ordered_by, why)
+    _record(conn, ticker, "rollback", restored[0], requested_by, why)
     return Rollback(
         ticker=ticker,
         version=version.name,
@@ -100,14 +100,16 @@ def rollback(
     )
 
 
-def retire(conn: Connection, ticker: str, *, ordered_by: str, why: str, checkpoint_id: int | None = None) -> Retirement:
+def retire(
+    conn: Connection, ticker: str, *, requested_by: str, why: str, checkpoint_id: int | None = None
+) -> Retirement:
     """Retire a ticker's active version without another one in its place, in the caller's transaction.
 
     With `checkpoint_id` that checkpoint alone is retired, and no other one that is active by now. The ticker abstains
     until another network passes the gate or an earlier one is brought back. Raises UnknownTicker, and RegistryConflict
     when none is active or another one than was meant.
     """
-    _require_reason(ordered_by, why)
+    _require_reason(requested_by, why)
     history = _history(conn, ticker)
     active = active_one(history)
     if active is None:
@@ -123,15 +125,15 @@ def retire(conn: Connection, ticker: str, *, ordered_by: str, why: str, checkpoi
             f"{ticker} {version} is not active any more and nothing was retired; "
             f"`ldtm registry history {ticker}` shows what became of it"
         )
-    _record(conn, ticker, "retirement", active.checkpoint_id, ordered_by, why)
+    _record(conn, ticker, "retirement", active.checkpoint_id, requested_by, why)
     return Retirement(ticker=ticker, version=str(active.version))
 
 
-def _require_reason(ordered_by: str, why: str) -> None:
-    for name, text in (("--by", ordered_by), ("--why", why)):
+def _require_reason(requested_by: str, why: str) -> None:
+    for name, text in (("--by", requested_by), ("--why", why)):
         if not text.strip():
             raise ConfigurationError(
-                f"{name} is {text!r}: a lifecycle action is recorded with who ordered it and why; give both in a few "
+                f"{name} is {text!r}: a lifecycle action is recorded with who requested it and why; give both in a few "
                 "words"
             )
 
@@ -204,16 +206,16 @@ def _record(
     ticker: str,
     action: Literal["rollback", "retirement"],
     checkpoint_id: int,
-    ordered_by: str,
+    requested_by: str,
     why: str,
 ) -> None:
     conn.execute(
-        query("registry.record_order"),
+        query("registry.record_lifecycle_action"),
         {
             "ticker": ticker,
             "action": action,
             "checkpoint_id": checkpoint_id,
-            "ordered_by": ordered_by.strip(),
+            "requested_by": requested_by.strip(),
             "why": why.strip(),
         },
     )

@@ -127,7 +127,7 @@ def _unneeded(
                 "file_names": list(sizes),
                 "sizes": list(sizes.values()),
                 "tickers": None if tickers is None else list(tickers),
-                "going": list(removed_ids),
+                "marked": list(removed_ids),
                 "candidate_folder": CANDIDATE_FOLDER,
                 "num_digits": SHA256_DIGITS_IN_NAME,
             },

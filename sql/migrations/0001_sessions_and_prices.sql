@@ -1,8 +1,8 @@
--- The exchange calendar, and daily bars as vintages: a bar that arrives with other values is a new row, never an overwrite.
--- Every trigger of this schema is enabled always, so that session_replication_role = replica does not get past it.
+-- The exchange calendar, and daily bars as vintages: a bar with other values is a new row, never an update.
+-- Every trigger of this schema is enabled always, so that session_replication_role = replica does not disable it.
 
--- Functions keep this search path: they find their tables from any connection, and a temporary table of the same name,
--- which would otherwise be found first, cannot stand in for one of them.
+-- Functions keep this search path. They find their tables from any connection, and pg_temp comes last, so that a
+-- temporary table cannot shadow one of them.
 select set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
 
 create function is_append_only() returns trigger language plpgsql as $$
@@ -11,7 +11,8 @@ begin
         using errcode = 'integrity_constraint_violation';
 end $$;
 
--- A session opens and closes on its own day: an invented one cannot put off the open that makes a forecast late.
+-- A session opens and closes on its own date, so that an invalid row cannot delay the open after which a forecast is
+-- late.
 create table trading_session (
     session   date        primary key,
     opens_at  timestamptz not null,
@@ -22,7 +23,7 @@ create table trading_session (
 );
 
 comment on table trading_session is
-    'Sessions of XNYS with their open and close; written from exchange-calendars, unchangeable once a session has opened.';
+    'Sessions of XNYS with their open and close, from exchange-calendars. A session that has opened cannot be changed.';
 
 create function trading_session_has_opened() returns trigger language plpgsql as $$
 begin
@@ -57,16 +58,16 @@ create table bar (
     constraint bar_volume_is_not_negative check (volume >= 0 and volume < 'infinity')
 );
 
-comment on table bar is 'Split-adjusted daily bars; every value ever recorded, told apart by recorded_at.';
+comment on table bar is 'Split-adjusted daily bars in all vintages, which differ in recorded_at.';
 
-create index bar_by_recording on bar using brin (recorded_at) with (pages_per_range = 16);
+create index bar_by_recorded_at on bar using brin (recorded_at) with (pages_per_range = 16);
 
 create trigger bar_is_append_only before update or delete or truncate on bar
 for each statement execute function is_append_only();
 alter table bar enable always trigger bar_is_append_only;
 
--- What was known when must not be a caller's claim: a bar is dated by the transaction that records it. The
--- five minutes are for a clock that was set back, whose next vintage must still come after the last one.
+-- A bar is dated by the transaction that records it, not by the caller. The five minutes of tolerance are for a clock
+-- that was set back, whose next vintage must still be later than the last one.
 create function recorded_now() returns trigger language plpgsql set search_path from current as $$
 begin
     if exists (select from added
@@ -101,7 +102,7 @@ create table quarantined_bar (
     constraint quarantined_bar_once unique nulls not distinct (ticker, session, reason, bar, source)
 );
 
-comment on table quarantined_bar is 'Bars that were refused, with the reason. Resolved when a valid bar of that session arrives.';
+comment on table quarantined_bar is 'Refused bars with the reason; resolved when a valid bar of the session arrives.';
 
 create table split (
     ticker      text             not null,
@@ -111,16 +112,15 @@ create table split (
     primary key (ticker, session)
 );
 
-comment on table split is 'Splits by the first session that trades on the new basis; ratio is new shares for one old share.';
+comment on table split is 'Splits by the first session that trades on the new price basis; ratio: new shares for one old share.';
 
 create trigger split_is_append_only before update or delete or truncate on split
 for each statement execute function is_append_only();
 alter table split enable always trigger split_is_append_only;
 
--- A split that the stored bars have had all along, and that becomes known later, is dated by the first of them. Such a
--- date makes nothing of the past another value: no forecast is from before the ticker's first bar, so that the split
--- restates none. Any other
--- split is dated by the transaction that records it, as bars are.
+-- A split that the stored bars already contain is dated by the first of them. No forecast is older than the ticker's
+-- first bar, so that such a split restates no forecast. Any other split is dated by the transaction that records it, as
+-- bars are.
 create function split_is_recorded_now() returns trigger language plpgsql set search_path from current as $$
 begin
     if exists (select from added

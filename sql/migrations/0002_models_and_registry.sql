@@ -1,7 +1,8 @@
--- What models are shown, trained networks, what they did on data they never saw, and which one of a ticker may speak.
+-- Input windows, checkpoints, backtests, gate verdicts and lifecycle actions. At most one checkpoint of a ticker is
+-- active.
 
--- Functions keep this search path: they find their tables from any connection, and a temporary table of the same name,
--- which would otherwise be found first, cannot stand in for one of them.
+-- Functions keep this search path. They find their tables from any connection, and pg_temp comes last, so that a
+-- temporary table cannot shadow one of them.
 select set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
 
 create table input_window (
@@ -22,8 +23,8 @@ create table input_window (
         or (not_ready is not null and window_sha256 is null and inputs is null))
 );
 
-comment on table input_window is 'The scaled window that a forecast reads, byte for byte: 30 x 11 little-endian float32, sessions by inputs.';
-comment on column input_window.bars_recorded_until is 'The newest recorded_at among the bars that the window was made of.';
+comment on table input_window is 'The scaled input window of a forecast: 30 x 11 little-endian float32, sessions by inputs.';
+comment on column input_window.bars_recorded_until is 'The newest recorded_at among the bars of the window.';
 
 create trigger input_window_is_append_only before update or delete or truncate on input_window
 for each statement execute function is_append_only();
@@ -68,7 +69,7 @@ create table checkpoint (
     restores              bigint           references checkpoint,
     file_removed_at       timestamptz,
     constraint checkpoint_version_once_per_ticker unique (ticker, version),
-    constraint checkpoint_version_is_earned check (
+    constraint checkpoint_version_needs_promotion check (
         (status = 'candidate' and version is null and major is null and activated_at is null)
         or (status <> 'candidate' and version is not null and major is not null and activated_at is not null)),
     constraint checkpoint_retired_has_a_date check ((status = 'retired') = (retired_at is not null)),
@@ -82,19 +83,19 @@ create unique index checkpoint_once_per_content
     on checkpoint (ticker, trained_on, architecture_sha256, recipe_sha256, data_sha256, file_sha256)
     where restores is null;
 create unique index checkpoint_one_active_per_ticker on checkpoint (ticker) where status = 'active';
--- Candidates are named by their content, which two trainings may share; what was promoted has a file of its own.
+-- Two candidates with the same content share a file; a promoted checkpoint has its own file.
 create unique index checkpoint_one_promotion_per_file on checkpoint (file_name) where status <> 'candidate';
 create index checkpoint_newest on checkpoint (ticker, trained_on desc, checkpoint_id desc);
 
-comment on column checkpoint.trained_on is 'The last session whose bars the training could see.';
-comment on column checkpoint.gpu_index is 'Which of the machine''s GPUs was leased for the training.';
-comment on column checkpoint.vram_peak_mib is 'The most memory of the device that the process held while the network trained; NULL without a CUDA device.';
+comment on column checkpoint.trained_on is 'The last session whose bars the training could use.';
+comment on column checkpoint.gpu_index is 'Index of the GPU that was leased for the training.';
+comment on column checkpoint.vram_peak_mib is 'Peak device memory of the process while the network trained; NULL without a CUDA device.';
 comment on column checkpoint.no_change_loss is
-    'The validation loss of forecasting no change: what validation_loss is to be compared with.';
-comment on column checkpoint.leaks is 'Training and validation rows that saw what they must not, counted by kind.';
+    'Validation loss of the no-change forecast, the yardstick of validation_loss.';
+comment on column checkpoint.leaks is 'Training and validation rows with look-ahead, counted by kind.';
 comment on column checkpoint.restores is
-    'The retired version that this one brings back, the one that earned it: the same network under a new version.';
-comment on column checkpoint.file_removed_at is 'Since when its file is gone: nobody needed it any more.';
+    'The retired checkpoint that passed the gate and whose network this one restores under a new version.';
+comment on column checkpoint.file_removed_at is 'When the file was removed; NULL while it is kept.';
 
 create table backtest (
     backtest_id         bigint generated always as identity primary key,
@@ -111,10 +112,10 @@ create table backtest (
         unique (ticker, architecture_sha256, recipe_sha256, data_sha256, trained_on, plan_sha256)
 );
 
-comment on column backtest.plan_sha256 is 'A fingerprint of how the folds were cut: their number, length and embargo.';
+comment on column backtest.plan_sha256 is 'Fingerprint of the fold plan: number, length and embargo of the folds.';
 comment on column backtest.window_leaks is
-    'Of sampled windows of the stored bars: how many were compared, moved with later bars, or were scaled by others. NULL: not sampled.';
-comment on column backtest.made_in is 'The transaction that made it: its folds come in this one or never.';
+    'Counts of sampled windows: compared, changed by later bars, scaled by other values. NULL: not sampled.';
+comment on column backtest.made_in is 'The transaction that made the backtest; its folds must be inserted in the same one.';
 
 create table backtest_fold (
     backtest_id         bigint           not null references backtest on delete cascade,
@@ -142,8 +143,8 @@ create table backtest_fold (
 );
 
 comment on column backtest_fold.train_cutoff is
-    'The furthest session that any training or validation row of the fold reads, labels included.';
-comment on column backtest_fold.leaks is 'Rows of the fold that saw what they must not, counted by kind.';
+    'The latest session that any training or validation row of the fold reads, labels included.';
+comment on column backtest_fold.leaks is 'Rows of the fold with look-ahead, counted by kind.';
 
 create table backtest_prediction (
     backtest_id         bigint           not null,
@@ -160,8 +161,9 @@ create table backtest_prediction (
     foreign key (backtest_id, fold) references backtest_fold on delete cascade
 );
 
--- A backtest is whole when its transaction commits: nobody adds a fold or a forecast to one that was judged. The
--- query is planned each time, as in fills_are_events: a plan kept from a few rows is slow for a universe's.
+-- A backtest is complete when its transaction commits: no fold or prediction can be added to a backtest that was
+-- judged. EXECUTE plans the query for each statement, as in fills_are_events: a plan cached for a few rows is slow for
+-- a universe.
 create function backtest_is_dated_by_the_database() returns trigger language plpgsql as $$
 begin
     new.made_in := pg_current_xact_id();
@@ -199,7 +201,7 @@ create trigger backtest_prediction_is_made_at_once after insert on backtest_pred
 referencing new table as added for each statement execute function backtest_is_made_at_once();
 alter table backtest_prediction enable always trigger backtest_prediction_is_made_at_once;
 
--- What a verdict rests on is as final as the verdict.
+-- The backtest of a verdict is as immutable as the verdict.
 create trigger backtest_is_append_only before update or delete or truncate on backtest
 for each statement execute function is_append_only();
 alter table backtest enable always trigger backtest_is_append_only;
@@ -222,7 +224,7 @@ create table training_failure (
     primary key (ticker, part, trained_on, architecture_sha256, recipe_sha256, data_sha256)
 );
 
-comment on table training_failure is 'Why a ticker has no candidate, or its candidate no backtest: too few bars, or a loss that stopped being finite.';
+comment on table training_failure is 'Why a ticker has no candidate, or its candidate no backtest: too few bars, or a loss that is not finite.';
 
 create table gate_verdict (
     verdict_id    bigint generated always as identity primary key,
@@ -234,18 +236,18 @@ create table gate_verdict (
     rules         jsonb       not null,
     decided_at    timestamptz not null default clock_timestamp(),
     evidence      jsonb,
-    multiple_testing      jsonb
+    multiple_testing jsonb
 );
 
 create index gate_verdict_newest on gate_verdict (ticker, verdict_id desc);
-create index gate_verdict_by_evening on gate_verdict (trained_on, ticker, verdict_id desc);
+create index gate_verdict_by_session on gate_verdict (trained_on, ticker, verdict_id desc);
 
 comment on column gate_verdict.rules is 'A list of {rule, figure, bound, passed, reason}, one per rule of the gate.';
-comment on column gate_verdict.trained_on is 'Of the judged candidate; NULL for a ticker that was never trained.';
-comment on column gate_verdict.evidence is 'What the backtest shows beyond the rules: intervals, tests, base rates.';
-comment on column gate_verdict.multiple_testing is 'The ticker among all that were judged on the same evening, and its trainings so far.';
+comment on column gate_verdict.trained_on is 'trained_on of the judged candidate; NULL for a ticker that was never trained.';
+comment on column gate_verdict.evidence is 'Statistics of the backtest beyond the rules: intervals, tests, base rates.';
+comment on column gate_verdict.multiple_testing is 'Correction for all tickers judged for the same session and for the trainings of the ticker so far.';
 
--- A verdict is dated by the database, and is about the network and the backtest that it names.
+-- A verdict is dated by the database, and must match the checkpoint and the backtest that it names.
 create function gate_verdict_is_about_its_network() returns trigger language plpgsql set search_path from current as $$
 begin
     new.decided_at := clock_timestamp();
@@ -274,26 +276,26 @@ create trigger gate_verdict_is_append_only before update or delete or truncate o
 for each statement execute function is_append_only();
 alter table gate_verdict enable always trigger gate_verdict_is_append_only;
 
--- What people order is on record with who and why.
-create table registry_order (
-    order_id      bigint      generated always as identity primary key,
+-- Lifecycle actions are recorded with who requested them and why.
+create table lifecycle_action (
+    action_id     bigint      generated always as identity primary key,
     ticker        text        not null,
     action        text        not null check (action in ('rollback', 'retirement')),
     checkpoint_id bigint      not null references checkpoint,
-    ordered_by    text        not null check (btrim(ordered_by) <> ''),
+    requested_by  text        not null check (btrim(requested_by) <> ''),
     database_role name        not null default session_user,
     why           text        not null check (btrim(why) <> ''),
-    ordered_at    timestamptz not null default clock_timestamp(),
-    constraint registry_order_once unique (checkpoint_id, action)
+    recorded_at   timestamptz not null default clock_timestamp(),
+    constraint lifecycle_action_once unique (checkpoint_id, action)
 );
 
-create index registry_order_by_ticker on registry_order (ticker, order_id);
+create index lifecycle_action_by_ticker on lifecycle_action (ticker, action_id);
 
-comment on table registry_order is 'Rollbacks and retirements that were ordered and not earned at the gate.';
-comment on column registry_order.checkpoint_id is 'What became active by a rollback; what a retirement took out.';
+comment on table lifecycle_action is 'Rollbacks and retirements requested by a person or a policy, as opposed to gate results.';
+comment on column lifecycle_action.checkpoint_id is 'The checkpoint that a rollback made active, or that a retirement retired.';
 
--- An order is recorded in the transaction that carries it out, by the database's clock.
-create function registry_order_is_carried_out() returns trigger language plpgsql set search_path from current as $$
+-- A lifecycle action is recorded in the transaction that performs it, dated by the database.
+create function lifecycle_action_is_carried_out() returns trigger language plpgsql set search_path from current as $$
 declare
     model checkpoint;
 begin
@@ -304,17 +306,17 @@ begin
         raise exception 'the % of checkpoint % of % is not what this transaction does', new.action, new.checkpoint_id, new.ticker
             using errcode = 'integrity_constraint_violation';
     end if;
-    new.ordered_at := clock_timestamp();
+    new.recorded_at := clock_timestamp();
     new.database_role := session_user;
     return new;
 end $$;
 
-create trigger registry_order_is_carried_out before insert on registry_order
-for each row execute function registry_order_is_carried_out();
-alter table registry_order enable always trigger registry_order_is_carried_out;
-create trigger registry_order_is_append_only before update or delete or truncate on registry_order
+create trigger lifecycle_action_is_carried_out before insert on lifecycle_action
+for each row execute function lifecycle_action_is_carried_out();
+alter table lifecycle_action enable always trigger lifecycle_action_is_carried_out;
+create trigger lifecycle_action_is_append_only before update or delete or truncate on lifecycle_action
 for each statement execute function is_append_only();
-alter table registry_order enable always trigger registry_order_is_append_only;
+alter table lifecycle_action enable always trigger lifecycle_action_is_append_only;
 
 create function checkpoint_is_immutable() returns trigger language plpgsql as $$
 begin
@@ -353,7 +355,7 @@ create trigger checkpoint_is_immutable before update or delete on checkpoint
 for each row execute function checkpoint_is_immutable();
 alter table checkpoint enable always trigger checkpoint_is_immutable;
 
--- A model is promoted and retired now, by the database's clock; afterwards neither moment can be changed.
+-- The database dates promotion and retirement; neither date can be changed afterwards.
 create function checkpoint_is_dated_by_the_database() returns trigger language plpgsql as $$
 begin
     if new.status = 'active' and (tg_op = 'INSERT' or old.status = 'candidate') then
@@ -373,7 +375,7 @@ create trigger checkpoint_is_dated_by_the_database before insert or update on ch
 for each row execute function checkpoint_is_dated_by_the_database();
 alter table checkpoint enable always trigger checkpoint_is_dated_by_the_database;
 
--- A network that comes back is the one that was retired, with all that was measured of it, under a version of its own.
+-- A restored checkpoint has the network and all measurements of the retired one, under a new version.
 create function checkpoint_restores_what_was_retired() returns trigger language plpgsql set search_path from current as $$
 declare
     retired checkpoint;
@@ -402,7 +404,8 @@ create trigger checkpoint_restores_what_was_retired before insert on checkpoint
 for each row when (new.restores is not null) execute function checkpoint_restores_what_was_retired();
 alter table checkpoint enable always trigger checkpoint_restores_what_was_retired;
 
--- What speaks has passed the gate, or was ordered back. Asked at commit, as verdicts and orders are written after it.
+-- An active model has passed the gate or was restored by a rollback. Checked at commit, since verdicts and lifecycle
+-- actions are written after the checkpoint.
 create function checkpoint_has_passed() returns trigger language plpgsql set search_path from current as $$
 begin
     if not coalesce((select passed from gate_verdict
@@ -423,29 +426,29 @@ deferrable initially deferred
 for each row when (new.status <> 'candidate' and new.restores is null) execute function checkpoint_has_passed();
 alter table checkpoint enable always trigger checkpoint_arrives_with_a_verdict;
 
-create function checkpoint_was_ordered_back() returns trigger language plpgsql set search_path from current as $$
+create function checkpoint_has_a_rollback() returns trigger language plpgsql set search_path from current as $$
 begin
-    if not exists (select from registry_order
-                   where registry_order.checkpoint_id = new.checkpoint_id and action = 'rollback') then
-        raise exception 'checkpoint % of % came back without an order on record', new.version, new.ticker
+    if not exists (select from lifecycle_action
+                   where lifecycle_action.checkpoint_id = new.checkpoint_id and action = 'rollback') then
+        raise exception 'checkpoint % of % was restored without a rollback on record', new.version, new.ticker
             using errcode = 'integrity_constraint_violation';
     end if;
     return null;
 end $$;
 
-create constraint trigger checkpoint_comes_back_by_order after insert on checkpoint
+create constraint trigger checkpoint_restored_has_a_rollback after insert on checkpoint
 deferrable initially deferred
-for each row when (new.restores is not null) execute function checkpoint_was_ordered_back();
-alter table checkpoint enable always trigger checkpoint_comes_back_by_order;
+for each row when (new.restores is not null) execute function checkpoint_has_a_rollback();
+alter table checkpoint enable always trigger checkpoint_restored_has_a_rollback;
 
-create function checkpoint_has_a_successor_or_an_order() returns trigger language plpgsql set search_path from current as $$
+create function checkpoint_has_a_successor_or_a_retirement() returns trigger language plpgsql set search_path from current as $$
 begin
     if not exists (select from checkpoint
                    where checkpoint.ticker = new.ticker and checkpoint.checkpoint_id <> new.checkpoint_id
                      and (status = 'active' or activated_at >= new.retired_at))
-       and not exists (select from registry_order
-                       where registry_order.checkpoint_id = new.checkpoint_id and action = 'retirement') then
-        raise exception 'checkpoint % of % retired without a successor and without an order on record', new.version, new.ticker
+       and not exists (select from lifecycle_action
+                       where lifecycle_action.checkpoint_id = new.checkpoint_id and action = 'retirement') then
+        raise exception 'checkpoint % of % retired without a successor and without a retirement on record', new.version, new.ticker
             using errcode = 'integrity_constraint_violation';
     end if;
     return null;
@@ -454,15 +457,16 @@ end $$;
 create constraint trigger checkpoint_retires_for_a_reason after update on checkpoint
 deferrable initially deferred
 for each row when (old.status = 'active' and new.status = 'retired')
-execute function checkpoint_has_a_successor_or_an_order();
+execute function checkpoint_has_a_successor_or_a_retirement();
 alter table checkpoint enable always trigger checkpoint_retires_for_a_reason;
 create constraint trigger checkpoint_arrives_retired_for_a_reason after insert on checkpoint
 deferrable initially deferred
-for each row when (new.status = 'retired') execute function checkpoint_has_a_successor_or_an_order();
+for each row when (new.status = 'retired') execute function checkpoint_has_a_successor_or_a_retirement();
 alter table checkpoint enable always trigger checkpoint_arrives_retired_for_a_reason;
 
--- A file may go when its network is not active and no forecast refers to it; a candidate trained again gets its file back.
-create function checkpoint_file_may_go() returns trigger language plpgsql set search_path from current as $$
+-- The file of a network that is not active and that no forecast refers to can be removed. Training a candidate again
+-- writes its file again.
+create function checkpoint_file_is_removable() returns trigger language plpgsql set search_path from current as $$
 begin
     if new.file_removed_at is not null then
         new.file_removed_at := clock_timestamp();
@@ -472,12 +476,12 @@ begin
                 coalesce(new.version, new.file_name), new.ticker using errcode = 'integrity_constraint_violation';
         end if;
     elsif old.status <> 'candidate' then
-        raise exception 'the file of checkpoint % of % was removed and does not come back', new.version, new.ticker
+        raise exception 'the file of checkpoint % of % was removed and cannot be restored', new.version, new.ticker
             using errcode = 'integrity_constraint_violation';
     end if;
     return new;
 end $$;
 
-create trigger checkpoint_file_may_go before update of file_removed_at on checkpoint
-for each row when (old.file_removed_at is distinct from new.file_removed_at) execute function checkpoint_file_may_go();
-alter table checkpoint enable always trigger checkpoint_file_may_go;
+create trigger checkpoint_file_is_removable before update of file_removed_at on checkpoint
+for each row when (old.file_removed_at is distinct from new.file_removed_at) execute function checkpoint_file_is_removable();
+alter table checkpoint enable always trigger checkpoint_file_is_removable;

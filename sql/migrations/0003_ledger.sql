@@ -1,25 +1,25 @@
--- The forecast ledger: written once before the session it speaks about, filled once when the actual is known; voids of what
--- is never filled, restatements beside what was, shadows of other models, and who was right.
+-- The forecast ledger: forecasts are written once, before their first target session, and filled once, when the actual
+-- is known. Voids, restatements and shadow forecasts are tables beside it; views compute the leaderboard.
 
--- Functions keep this search path: they find their tables from any connection, and a temporary table of the same name,
--- which would otherwise be found first, cannot stand in for one of them.
+-- Functions keep this search path. They find their tables from any connection, and pg_temp comes last, so that a
+-- temporary table cannot shadow one of them.
 select set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
 
 create domain horizon as text check (value in ('next_day', 'next_monday', 'one_month'));
 
--- An actual of 0 has no error in percent; it is no price and is refused as such.
+-- NULL for an actual of 0, which has no percentage error; constraints refuse such an actual.
 create function pct_error(pred double precision, actual double precision) returns double precision
 immutable return (pred - actual) / nullif(actual, 0) * 100;
 
--- Within 1e-9 of the reference is unchanged: what is left over when a price is divided and multiplied by a split's ratio.
+-- A relative difference of 1e-9 counts as unchanged: the rounding error of dividing and multiplying by a split ratio.
 create function direction_of(price double precision, reference double precision) returns text
 immutable return case
     when abs(price - reference) <= 1e-9 * reference then 'neutral'
     when price > reference then 'bullish'
     else 'bearish' end;
 
--- A forecast saw no bar of the future (five minutes are for a clock that was set back), and its texts read the same
--- whatever a connection's encoding is.
+-- A forecast uses no bar recorded after it, with five minutes of tolerance for a clock that was set back. Its texts are
+-- ASCII, so that their bytes do not depend on the client encoding.
 create table snapshot (
     ticker                     text             not null,
     run_date                   date             not null references trading_session,
@@ -54,7 +54,7 @@ create table snapshot (
     one_month_filled_at        timestamptz,
 
     primary key (ticker, run_date),
-    constraint snapshot_speaks_about_the_future check (
+    constraint snapshot_targets_are_in_the_future check (
         run_date < next_day_session and next_day_session <= next_monday_session
         and next_monday_session <= one_month_session),
     constraint snapshot_forecasts_or_abstains check (
@@ -98,13 +98,13 @@ create index snapshot_next_monday_open on snapshot (next_monday_session)
 create index snapshot_one_month_open on snapshot (one_month_session)
     where one_month_actual is null and abstained_reason is null;
 create index snapshot_by_checkpoint on snapshot (checkpoint_id, run_date);
--- When a ticker's own record begins, at once: backfills may have written years of simulated rows before it.
+-- Finds the beginning of a ticker's record without reading the simulated rows of backfills before it.
 create index snapshot_not_simulated on snapshot (ticker, run_date) where kind <> 'simulated';
 
-comment on column snapshot.kind is 'live: recorded before its first target session opened; late: after; simulated: asked for by a backfill or demo.';
-comment on column snapshot.bars_recorded_until is 'The forecast saw the vintages recorded up to this moment and no later one.';
+comment on column snapshot.kind is 'live: recorded before the first target session opened; late: after it; simulated: recorded by a backfill or the demo.';
+comment on column snapshot.bars_recorded_until is 'The forecast used the vintages recorded up to this time and none after it.';
 
--- The database's own clock dates a row and decides whether it is live. A caller can ask for simulated, never for live.
+-- The database's clock dates a row and decides whether it is live. A caller can request simulated, never live.
 create function snapshot_is_dated_by_the_database() returns trigger language plpgsql set search_path from current as $$
 begin
     new.recorded_at := clock_timestamp();
@@ -132,7 +132,7 @@ create trigger snapshot_is_dated_by_the_database before insert on snapshot
 for each row execute function snapshot_is_dated_by_the_database();
 alter table snapshot enable always trigger snapshot_is_dated_by_the_database;
 
--- A row is on record when its transaction commits: nobody else could read it before.
+-- A live row must be committed before its first target session opens: other transactions cannot read it earlier.
 create function snapshot_is_live_when_committed() returns trigger language plpgsql set search_path from current as $$
 declare
     target record;
@@ -150,7 +150,7 @@ deferrable initially deferred
 for each row when (new.kind = 'live') execute function snapshot_is_live_when_committed();
 alter table snapshot enable always trigger snapshot_is_live_when_committed;
 
--- Writers of forecasts and of this mark wait for each other, see a_turn_in_the_chain: no forecast slips in between.
+-- Race-free: writers of forecasts and of file_removed_at both hold the chain lock, see take_chain_lock().
 create function snapshot_has_its_checkpoint_file() returns trigger language plpgsql set search_path from current as $$
 begin
     if exists (select from checkpoint where checkpoint.checkpoint_id = new.checkpoint_id and file_removed_at is not null) then
@@ -164,8 +164,8 @@ create trigger snapshot_has_its_checkpoint_file before insert on snapshot
 for each row when (new.checkpoint_id is not null) execute function snapshot_has_its_checkpoint_file();
 alter table snapshot enable always trigger snapshot_has_its_checkpoint_file;
 
--- A forecast is never changed; an actual goes from NULL to a value once, and what follows from it is worked out here.
--- Whether it is the right one is checked once for all rows of a statement, below.
+-- A forecast is never changed. An actual changes once from NULL to a value, and its errors and directions are computed
+-- here. Actuals are compared with the bars once per statement, see actuals_are_those_of_the_bars().
 create function snapshot_is_written_once() returns trigger language plpgsql stable set search_path from current as $$
 begin
     if (new.ticker, new.run_date, new.recorded_at, new.kind,
@@ -237,15 +237,15 @@ alter table snapshot enable always trigger snapshot_is_never_truncated;
 
 create aggregate product(double precision) (sfunc = float8mul, stype = double precision, initcond = '1');
 
--- What turns a price of today's basis into one of the basis that a forecast was made on: the splits after its run date
--- that were not known when its bars were recorded.
+-- The factor from the current price basis to the price basis of a forecast: the splits after its run date that were
+-- recorded after its bars.
 create function basis_ratio(of_ticker text, of_run_date date, bars_recorded_until timestamptz) returns double precision
 stable return (
     select product(split.ratio) from split
     where split.ticker = of_ticker and split.session > of_run_date
       and split.recorded_at > basis_ratio.bars_recorded_until);
 
--- The horizon of a forecast that is still open; NULL where it is filled, abstained, or not there.
+-- The target session of an open forecast; NULL if it is filled, abstained, or does not exist.
 create function open_target(of_ticker text, of_run_date date, of_horizon text) returns date
 stable return (
     select f.target_session
@@ -260,22 +260,22 @@ create table overdue_fill (
     ticker     text        not null,
     run_date   date        not null,
     horizon    horizon     not null,
-    noticed_at timestamptz not null default clock_timestamp(),
+    detected_at timestamptz not null default clock_timestamp(),
     primary key (ticker, run_date, horizon),
     foreign key (ticker, run_date) references snapshot
 );
 
 comment on table overdue_fill is
-    'Actuals that were due and had no bar, with the moment this was first noticed: the wait before a void counts from there.';
+    'Due actuals without a bar. detected_at: when this was first detected; the wait before a void begins then.';
 
--- The wait for a bar begins when it is due and not there, not before.
+-- The wait for a bar begins only when the bar is due and missing.
 create function overdue_fill_is_due() returns trigger language plpgsql set search_path from current as $$
 declare
     target date := open_target(new.ticker, new.run_date, new.horizon);
 begin
-    new.noticed_at := clock_timestamp();
+    new.detected_at := clock_timestamp();
     if target is null
-       or new.noticed_at < (select closes_at from trading_session where session = target)
+       or new.detected_at < (select closes_at from trading_session where session = target)
        or exists (select from bar join trading_session t using (session)
                   where bar.ticker = new.ticker and bar.session = target and bar.recorded_at >= t.closes_at) then
         raise exception 'the % actual of % on % is not overdue', new.horizon, new.ticker, new.run_date
@@ -304,11 +304,11 @@ create table voided_fill (
 );
 
 comment on table voided_fill is
-    'Forecasts that will have no actual, because their ticker did not trade on the target session, with the reason.';
+    'Forecasts without an actual because their ticker did not trade on the target session, with the reason.';
 
--- Nobody can void what the bars can fill, nor before as many sessions with bars of anybody have passed as the row says,
--- five at least.
-create function voided_fill_waited_in_vain() returns trigger language plpgsql set search_path from current as $$
+-- A forecast can be voided only if no bar can fill it, and after the wait of the row: wait_sessions sessions, at least
+-- five, of which bars of any ticker were recorded.
+create function voided_fill_has_waited() returns trigger language plpgsql set search_path from current as $$
 declare
     num_waited bigint;
 begin
@@ -321,10 +321,10 @@ begin
     select count(distinct t.session) into num_waited
     from overdue_fill o
     join trading_session target on target.session = new.target_session
-    join trading_session t on t.opens_at > greatest(o.noticed_at, target.closes_at) and t.closes_at <= new.voided_at
+    join trading_session t on t.opens_at > greatest(o.detected_at, target.closes_at) and t.closes_at <= new.voided_at
     join bar on bar.session = t.session and bar.recorded_at >= t.closes_at
     where o.ticker = new.ticker and o.run_date = new.run_date and o.horizon = new.horizon
-      and bar.recorded_at >= o.noticed_at;
+      and bar.recorded_at >= o.detected_at;
     if num_waited < new.wait_sessions then
         raise exception 'the % forecast of % on % was waited for % sessions, not %: it is not voided yet',
             new.horizon, new.ticker, new.run_date, num_waited, new.wait_sessions
@@ -338,9 +338,9 @@ begin
     return new;
 end $$;
 
-create trigger voided_fill_waited_in_vain before insert on voided_fill
-for each row execute function voided_fill_waited_in_vain();
-alter table voided_fill enable always trigger voided_fill_waited_in_vain;
+create trigger voided_fill_has_waited before insert on voided_fill
+for each row execute function voided_fill_has_waited();
+alter table voided_fill enable always trigger voided_fill_has_waited;
 create trigger voided_fill_is_append_only before update or delete or truncate on voided_fill
 for each statement execute function is_append_only();
 alter table voided_fill enable always trigger voided_fill_is_append_only;
@@ -361,9 +361,9 @@ begin atomic
     where f.actual is not null;
 end;
 
--- The only actual that the ledger takes is the one that the bars give. Stable, so that it reads the bars that the
--- filling statement read, and multiplied in one order, so that the digits are the same. The product is basis_ratio,
--- written out: called 300,000 times it would take seconds. The query is planned each time, as in fills_are_events.
+-- An actual must equal the one computed from the bars. STABLE, so that the function reads the bars that the filling
+-- statement read; multiplied in a fixed order, so that the results are equal bit by bit. The product is basis_ratio()
+-- inlined: 300,000 calls would take seconds. EXECUTE plans the query for each statement, as in fills_are_events.
 create function actuals_are_those_of_the_bars() returns trigger language plpgsql stable set search_path from current as $$
 declare
     wrong record;
@@ -414,7 +414,7 @@ create trigger actuals_are_those_of_the_bars after update on snapshot
 referencing old table as before_it new table as after_it for each statement execute function actuals_are_those_of_the_bars();
 alter table snapshot enable always trigger actuals_are_those_of_the_bars;
 
--- Three selects and not one, so that each finds its open rows through its own partial index.
+-- Three selects, so that each uses its own partial index.
 create view open_fill as
 select o.ticker, o.run_date, o.kind, o.horizon, o.target_session, o.pred, o.run_date_close,
        t.closes_at <= clock_timestamp() as has_closed,
@@ -445,7 +445,7 @@ where not exists (
     select from voided_fill v where v.ticker = o.ticker and v.run_date = o.run_date and v.horizon = o.horizon);
 
 comment on view open_fill is
-    'Forecasts without an actual, one row per horizon; actual is NULL while no bar was recorded after the close. What was voided is open no more.';
+    'Open forecasts, one row per horizon; actual is NULL until a bar is recorded after the close. Voided forecasts are not open.';
 
 create table restated_actual (
     ticker          text             not null,
@@ -455,20 +455,20 @@ create table restated_actual (
     target_session  date             not null,
     actual          double precision,
     restated_actual double precision not null check (restated_actual > 0 and restated_actual < 'infinity'),
-    noticed_at      timestamptz      not null,
+    detected_at      timestamptz      not null,
     primary key (ticker, run_date, horizon, bar_recorded_at),
     foreign key (ticker, run_date) references snapshot
 );
 
 comment on table restated_actual is
-    'What a later vintage of the target session''s bar says, on the basis of the forecast; the actual on record stays. Its actual is NULL where the fill was voided.';
+    'The actual by a later vintage of the target session''s bar, on the price basis of the forecast; the recorded actual is kept. actual is NULL if the fill was voided.';
 
--- A restatement is what the vintage says that it names, whatever the caller says.
+-- A restatement is computed from the vintage that it names; the values of the caller are ignored.
 create function restated_actual_is_that_of_its_bar() returns trigger language plpgsql set search_path from current as $$
 declare
     found record;
 begin
-    new.noticed_at := clock_timestamp();
+    new.detected_at := clock_timestamp();
     select f.target_session, f.actual, v.ticker is not null as is_voided,
            bar.close * basis_ratio(s.ticker, s.run_date, s.bars_recorded_until) as restated
     into found
@@ -500,7 +500,7 @@ create table restatement_scan (
     scanned_until timestamptz primary key default clock_timestamp()
 );
 
-comment on table restatement_scan is 'Up to when bars were searched for ones that restate an actual.';
+comment on table restatement_scan is 'The time until which bars were compared with filled actuals.';
 
 create trigger restatement_scan_is_append_only before update or delete or truncate on restatement_scan
 for each statement execute function is_append_only();
@@ -526,47 +526,47 @@ create table shadow_forecast (
 create index shadow_forecast_by_checkpoint on shadow_forecast (checkpoint_id, run_date);
 
 comment on table shadow_forecast is
-    'What a candidate or retired model would have said on an evening, beside the row of the ledger that counts.';
-comment on column shadow_forecast.model_status is 'Of the model when it spoke.';
+    'Forecasts of candidate and retired models beside the snapshot of the same session; they are not part of the record.';
+comment on column shadow_forecast.model_status is 'Status of the model when it made the forecast.';
 
--- A shadow saw what the row beside it saw, is of its ticker, and is not that row's own model. All that is compared is
--- immutable, so that no promotion on the side can make it fail.
-create function shadow_forecast_stands_beside_its_row() returns trigger language plpgsql set search_path from current as $$
+-- A shadow uses the window and bars of its snapshot, belongs to its ticker, and is not made by the snapshot's own
+-- model. All compared columns are immutable, so that a concurrent promotion cannot make it fail.
+create function shadow_forecast_matches_its_snapshot() returns trigger language plpgsql set search_path from current as $$
 declare
-    beside snapshot;
+    own snapshot;
     model checkpoint;
 begin
     new.recorded_at := clock_timestamp();
-    select * into beside from snapshot where snapshot.ticker = new.ticker and snapshot.run_date = new.run_date;
+    select * into own from snapshot where snapshot.ticker = new.ticker and snapshot.run_date = new.run_date;
     select * into model from checkpoint where checkpoint.checkpoint_id = new.checkpoint_id;
     if (new.window_sha256, new.bars_recorded_until, new.run_date_close)
-       is distinct from (beside.window_sha256, beside.bars_recorded_until, beside.run_date_close) then
-        raise exception 'the shadow of % on % saw other bars than the row beside it', new.ticker, new.run_date
+       is distinct from (own.window_sha256, own.bars_recorded_until, own.run_date_close) then
+        raise exception 'the shadow of % on % used other bars than its snapshot', new.ticker, new.run_date
             using errcode = 'integrity_constraint_violation';
     elsif model.ticker is distinct from new.ticker or model.trained_on > new.run_date then
-        raise exception 'checkpoint % is of % and was trained on bars up to %: it cannot speak for % on %',
+        raise exception 'checkpoint % is of % and was trained on bars up to %: it cannot forecast % on %',
             new.checkpoint_id, model.ticker, model.trained_on, new.ticker, new.run_date
             using errcode = 'integrity_constraint_violation';
     elsif model.file_removed_at is not null then
-        raise exception 'the file of checkpoint % of % was removed: it casts no shadow', new.checkpoint_id, new.ticker
-            using errcode = 'integrity_constraint_violation';
-    elsif beside.abstained_reason is null and beside.checkpoint_sha256 = model.file_sha256 then
-        raise exception 'checkpoint % spoke for % on % itself and is no shadow', new.checkpoint_id, new.ticker, new.run_date
-            using errcode = 'integrity_constraint_violation';
+        raise exception 'the file of checkpoint % of % was removed: it can make no shadow forecast',
+            new.checkpoint_id, new.ticker using errcode = 'integrity_constraint_violation';
+    elsif own.abstained_reason is null and own.checkpoint_sha256 = model.file_sha256 then
+        raise exception 'checkpoint % made the forecast of % on % itself and is no shadow',
+            new.checkpoint_id, new.ticker, new.run_date using errcode = 'integrity_constraint_violation';
     end if;
     return new;
 end $$;
 
-create trigger shadow_forecast_stands_beside_its_row before insert on shadow_forecast
-for each row execute function shadow_forecast_stands_beside_its_row();
-alter table shadow_forecast enable always trigger shadow_forecast_stands_beside_its_row;
+create trigger shadow_forecast_matches_its_snapshot before insert on shadow_forecast
+for each row execute function shadow_forecast_matches_its_snapshot();
+alter table shadow_forecast enable always trigger shadow_forecast_matches_its_snapshot;
 create trigger shadow_forecast_is_append_only before update or delete or truncate on shadow_forecast
 for each statement execute function is_append_only();
 alter table shadow_forecast enable always trigger shadow_forecast_is_append_only;
 
--- What came, on the basis that the shadow saw: the actual on record where the row beside it was filled, so that both
--- are measured by the same price, and else what the bars say now by the rule of open_fill. The split's product is
--- basis_ratio, written out as there.
+-- Shadows with their actuals on the price basis of the shadow: the recorded actual if the snapshot is filled, so that
+-- both are compared with the same price, else the actual by the current bars, as in open_fill. basis_ratio() is
+-- inlined.
 create view shadow_record as
 select f.*, s.kind, s.next_day_session, s.next_monday_session, s.one_month_session,
        f.recorded_at < next_open.opens_at as in_time,
@@ -602,7 +602,7 @@ cross join lateral (
     ) known
 ) actual;
 
-comment on view shadow_record is 'Shadows with what came; in_time where a shadow was on record before its first target session opened.';
+comment on view shadow_record is 'Shadows with their actuals; in_time: the shadow was recorded before its first target session opened.';
 
 -- The 95% interval of Wilson (1927) for a share of successes; NULL without a trial. 1.959963984540054 is the 97.5%
 -- point of the normal distribution.
@@ -617,9 +617,9 @@ immutable return case
 create function wilson_high(successes bigint, trials bigint) returns double precision
 immutable return 1 - wilson_low(trials - successes, trials);
 
--- One row per ticker and, with ticker NULL, one for the universe: the same rows pooled. Tickers move together, so the
--- universe's interval, which takes its rows for independent, is narrower than the truth.
--- Rank goes by the lower end of the interval, so that one lucky call does not lead; then by the next-day error.
+-- One row per ticker and, with ticker NULL, one for the universe: the same rows pooled. The universe's interval assumes
+-- independent rows; tickers are correlated, so it is too narrow. The rank is by the lower bound of the interval, so
+-- that a single correct direction does not lead, then by the next-day error.
 create function accuracy_30d(kinds text[]) returns table (
     ticker                     text,
     rank                       bigint,
@@ -692,4 +692,4 @@ create view ldtm_accuracy_30d_universe as
 select * from accuracy_30d(array['live']) where ticker is null;
 
 comment on view ldtm_accuracy_30d is
-    'Per ticker over its last 30 filled live sessions: direction accuracy with its 95% Wilson interval, coverage, mean absolute errors in percent beside those of the no-change forecast.';
+    'Per ticker over its last 30 filled live sessions: direction accuracy with its 95% Wilson interval, coverage, and mean absolute errors in percent with those of the no-change forecast.';

@@ -1,9 +1,9 @@
--- The chain of the record: every forecast, fill, void, restatement, promotion and retirement is an event with a hash,
--- written by the database itself in the transaction of what it is about; each evening closes with a seal over the
--- events since the seal before. docs/record-format.md describes the bytes.
+-- The hash chain of the record. Triggers write an event with a hash for every forecast, fill, void, restatement,
+-- promotion and retirement, in the same transaction. Each daily run ends with a seal over the events since the previous
+-- seal. docs/record-format.md describes the bytes.
 
--- Functions keep this search path: they find their tables from any connection, and a temporary table of the same name,
--- which would otherwise be found first, cannot stand in for one of them.
+-- Functions keep this search path. They find their tables from any connection, and pg_temp comes last, so that a
+-- temporary table cannot shadow one of them.
 select set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
 
 create table ledger_event (
@@ -19,14 +19,15 @@ create table ledger_event (
 
 create index ledger_event_by_forecast on ledger_event (ticker, run_date);
 
-comment on table ledger_event is 'The chain, one event a row from 0 without gaps; leaf is the SHA-256 of the event''s canonical bytes.';
-comment on column ledger_event.vintage is 'Of a restatement: when its bar was recorded.';
+comment on table ledger_event is 'The hash chain: events numbered from 0 without gaps; leaf: SHA-256 of the event''s canonical bytes.';
+comment on column ledger_event.vintage is 'recorded_at of the bar of a restatement.';
 
--- Events come from the triggers of this file alone. That refuses a slip; a table's owner can get past it, and `verify` finds it.
+-- Only the triggers of this file write events. This prevents mistakes; the owner of the table can get around it, and
+-- `ldtm audit verify` detects that.
 create function ledger_event_is_not_written_by_hand() returns trigger language plpgsql as $$
 begin
     if pg_trigger_depth() < 2 then
-        raise exception 'events are written by what they are about, not by hand'
+        raise exception 'events are written by triggers, not by hand'
             using errcode = 'integrity_constraint_violation';
     end if;
     return null;
@@ -39,29 +40,31 @@ create trigger ledger_event_is_append_only before update or delete or truncate o
 for each statement execute function is_append_only();
 alter table ledger_event enable always trigger ledger_event_is_append_only;
 
--- Events stand in the order of their commits: whoever writes one holds this lock until then. It is taken before the
--- first row is dated, so that nothing is dated before a seal that it comes after.
-create function take_a_turn_in_the_chain() returns trigger language plpgsql set search_path from current as $$
+-- Events are numbered in commit order: every writer holds this lock until it commits. A BEFORE trigger for the
+-- statement takes it, which fires before the row triggers that date the rows, so that no row is dated before a seal
+-- that precedes it. On each table it must stay the first BEFORE trigger; PostgreSQL fires triggers of one kind in the
+-- order of their names.
+create function take_chain_lock() returns trigger language plpgsql set search_path from current as $$
 begin
     perform pg_advisory_xact_lock(hashtextextended('ldtm chain ' || current_schema(), 0));
     return null;
 end $$;
 
-create trigger a_turn_in_the_chain before insert or update on snapshot
-for each statement execute function take_a_turn_in_the_chain();
-alter table snapshot enable always trigger a_turn_in_the_chain;
-create trigger a_turn_in_the_chain before insert on voided_fill
-for each statement execute function take_a_turn_in_the_chain();
-alter table voided_fill enable always trigger a_turn_in_the_chain;
-create trigger a_turn_in_the_chain before insert on restated_actual
-for each statement execute function take_a_turn_in_the_chain();
-alter table restated_actual enable always trigger a_turn_in_the_chain;
-create trigger a_turn_in_the_chain before insert or update on checkpoint
-for each statement execute function take_a_turn_in_the_chain();
-alter table checkpoint enable always trigger a_turn_in_the_chain;
+create trigger chain_lock_is_taken before insert or update on snapshot
+for each statement execute function take_chain_lock();
+alter table snapshot enable always trigger chain_lock_is_taken;
+create trigger chain_lock_is_taken before insert on voided_fill
+for each statement execute function take_chain_lock();
+alter table voided_fill enable always trigger chain_lock_is_taken;
+create trigger chain_lock_is_taken before insert on restated_actual
+for each statement execute function take_chain_lock();
+alter table restated_actual enable always trigger chain_lock_is_taken;
+create trigger chain_lock_is_taken before insert or update on checkpoint
+for each statement execute function take_chain_lock();
+alter table checkpoint enable always trigger chain_lock_is_taken;
 
--- The leaf of every kind of event: SHA-256 of a zero byte and the event's fields as record_send writes them. Texts that
--- may hold more than ASCII go as UTF-8 bytes, which no connection's encoding changes.
+-- The leaf of each kind of event: SHA-256 of a zero byte and the event's fields as record_send encodes them. Texts that
+-- may contain more than ASCII are encoded as UTF-8 bytes, independent of the client encoding.
 create function forecast_leaf(event_id bigint, f snapshot) returns bytea stable return sha256('\x00'::bytea || record_send(row(
     event_id, 'forecast'::text, f.ticker, f.run_date, f.recorded_at, f.kind,
     f.next_day_session, f.next_monday_session, f.one_month_session, f.run_date_close,
@@ -81,7 +84,7 @@ create function void_leaf(event_id bigint, v voided_fill) returns bytea stable r
 
 create function restatement_leaf(event_id bigint, r restated_actual) returns bytea stable return sha256('\x00'::bytea || record_send(row(
     event_id, 'restatement'::text, r.ticker, r.run_date, r.horizon::text, r.target_session, r.bar_recorded_at, r.actual,
-    r.restated_actual, r.noticed_at)));
+    r.restated_actual, r.detected_at)));
 
 create function promotion_leaf(event_id bigint, c checkpoint) returns bytea stable return sha256('\x00'::bytea || record_send(row(
     event_id, 'promotion'::text, c.ticker, c.checkpoint_id, c.version, c.trained_on, c.architecture_sha256,
@@ -90,8 +93,8 @@ create function promotion_leaf(event_id bigint, c checkpoint) returns bytea stab
 create function retirement_leaf(event_id bigint, c checkpoint) returns bytea stable return sha256('\x00'::bytea || record_send(row(
     event_id, 'retirement'::text, c.ticker, c.checkpoint_id, c.version, c.retired_at)));
 
--- A function that runs with its owner's rights must not be put on a table of somebody else's, whose columns and casts
--- could be made to do anything. Nobody else may use it at all, see below; this is the second lock.
+-- A SECURITY DEFINER function must not run for a table of another owner, whose column types and casts could execute any
+-- code. The execute privilege is revoked below as well.
 create function require_own_table(used_on oid, own regclass) returns void language plpgsql as $$
 begin
     if used_on <> own::oid then
@@ -99,9 +102,9 @@ begin
     end if;
 end $$;
 
--- Whoever may write forecasts need not be allowed to write events: these functions run with their owner's rights. The
--- rows of a statement come without their type, hence the casts. Where they are joined, the query is planned each time:
--- a plan that was kept from a statement of one row would take minutes for 100,000.
+-- SECURITY DEFINER: the role that writes forecasts has no privilege to write events. Transition tables lose the row
+-- type of their table, hence the casts. EXECUTE plans joins of them for each statement: a plan cached for one row takes
+-- minutes for 100,000 rows.
 create function forecasts_are_events() returns trigger language plpgsql security definer set search_path from current as $$
 declare
     next_id bigint := coalesce((select max(event_id) + 1 from ledger_event), 0);
@@ -227,7 +230,7 @@ revoke all on function forecasts_are_events(), fills_are_events(), voids_are_eve
 
 create table ledger_seal (
     seal_id         bigint      primary key check (seal_id >= 0),
-    evening         date        not null,
+    session         date        not null,
     first_event     bigint      not null,
     num_events      bigint      not null check (num_events > 0),
     merkle_root     bytea       not null check (octet_length(merkle_root) = 32),
@@ -236,9 +239,9 @@ create table ledger_seal (
     sha256          bytea       not null check (octet_length(sha256) = 32)
 );
 
-comment on table ledger_seal is 'What evenings close with: a Merkle root (RFC 6962) over the events since the seal before, chained to that seal.';
+comment on table ledger_seal is 'Seals: a Merkle root (RFC 6962) over the events since the previous seal, chained to it. session: the newest closed session.';
 
--- RFC 6962, section 2.1, level by level: an odd last node moves up as it is.
+-- RFC 6962, section 2.1, level by level; an odd last node moves up unchanged.
 create function merkle_root(leaves bytea[]) returns bytea language plpgsql immutable as $$
 declare
     level bytea[] := leaves;
@@ -257,8 +260,9 @@ begin
     return level[1];
 end $$;
 
--- A seal is worked out by the database, whatever a caller gives; where nothing happened since the last one, there is none.
-create function ledger_seal_is_worked_out() returns trigger language plpgsql set search_path from current as $$
+-- The database computes the whole row and ignores the values of the caller; without an event since the last seal, no
+-- row is inserted.
+create function ledger_seal_is_computed() returns trigger language plpgsql set search_path from current as $$
 declare
     last ledger_seal;
     leaves bytea[];
@@ -279,15 +283,15 @@ begin
     new.num_events := cardinality(leaves);
     new.merkle_root := merkle_root(leaves);
     new.sealed_at := clock_timestamp();
-    new.evening := (select max(session) from trading_session where closes_at <= new.sealed_at);
-    new.sha256 := sha256(record_send(row(new.seal_id, new.evening, new.first_event, new.num_events, new.merkle_root,
+    new.session := (select max(session) from trading_session where closes_at <= new.sealed_at);
+    new.sha256 := sha256(record_send(row(new.seal_id, new.session, new.first_event, new.num_events, new.merkle_root,
                                          new.previous_sha256, new.sealed_at)));
     return new;
 end $$;
 
-create trigger ledger_seal_is_worked_out before insert on ledger_seal
-for each row execute function ledger_seal_is_worked_out();
-alter table ledger_seal enable always trigger ledger_seal_is_worked_out;
+create trigger ledger_seal_is_computed before insert on ledger_seal
+for each row execute function ledger_seal_is_computed();
+alter table ledger_seal enable always trigger ledger_seal_is_computed;
 create trigger ledger_seal_is_append_only before update or delete or truncate on ledger_seal
 for each statement execute function is_append_only();
 alter table ledger_seal enable always trigger ledger_seal_is_append_only;

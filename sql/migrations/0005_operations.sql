@@ -1,11 +1,11 @@
--- What runs by itself: what was tried of an evening, what went wrong, and what people were told of it.
+-- Operations: attempts at daily partitions, alerts, and the notifications composed of them with their deliveries.
 
 -- Functions keep this search path: they find their tables from any connection, and a temporary table of the same name,
 -- which would otherwise be found first, cannot stand in for one of them.
 select set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
 
--- Written before the work begins, so that a run that is killed has been counted.
-create table evening_attempt (
+-- Written before the work begins, so that the attempts of killed processes are counted.
+create table daily_attempt (
     session          date        not null,
     ticker           text        not null,
     num_attempts     integer     not null default 1 check (num_attempts > 0),
@@ -16,89 +16,90 @@ create table evening_attempt (
     primary key (session, ticker)
 );
 
-comment on table evening_attempt is
-    'Attempts at a session of a ticker. done_at: everything of it is there; reason: why the newest attempt was not enough, null while it runs.';
+comment on table daily_attempt is
+    'Attempts at one session of one ticker. done_at: when the partition was complete; reason: why the newest attempt did not complete it, NULL while it runs.';
 
--- The first session on that was the ticker's newest one when it was forecast or tried: what a person makes of the past
--- begins nothing. NULL before there is one.
+-- The first session of each ticker that was forecast or attempted while it was the newest session; NULL before there is
+-- one. Simulated rows, and later attempts at older sessions, do not begin a record.
 create function record_beginning(tickers text[]) returns table (ticker text, began_on date) stable
 begin atomic
-    select of_ticker, least(spoken.since, tried.since)
+    select of_ticker, least(forecast.first_session, attempt.first_session)
     from unnest(tickers) as of_ticker
     left join lateral (
-        select run_date as since
+        select run_date as first_session
         from snapshot s
         where s.ticker = of_ticker and s.kind <> 'simulated'
           and (s.kind = 'live' or s.recorded_at < (select closes_at from trading_session t where t.session = s.next_day_session))
         order by run_date limit 1
-    ) spoken on true
+    ) forecast on true
     left join lateral (
-        select a.session as since
-        from evening_attempt a
-        where a.ticker = of_ticker and a.session < coalesce(spoken.since, 'infinity')
+        select a.session as first_session
+        from daily_attempt a
+        where a.ticker = of_ticker and a.session < coalesce(forecast.first_session, 'infinity')
           and a.first_attempt_at < (select closes_at from trading_session t where t.session > a.session
                                     order by t.session limit 1)
         order by a.session limit 1
-    ) tried on true;
+    ) attempt on true;
 end;
 
--- The messages themselves, and what became of each on its way to each channel.
-create table alert (
-    alert_id bigint generated always as identity primary key,
-    made_at  timestamptz not null default clock_timestamp(),
-    evening  date,
-    severity text        not null check (severity in ('info', 'warning', 'error')),
-    title    text        not null,
-    body     text        not null
+create table notification (
+    notification_id bigint generated always as identity primary key,
+    made_at         timestamptz not null default clock_timestamp(),
+    session         date,
+    severity        text        not null check (severity in ('info', 'warning', 'error')),
+    title           text        not null,
+    body            text        not null
 );
 
-comment on table alert is 'Messages to people. Its number stands in each message, so that one that came twice can be told.';
+comment on table notification is
+    'Messages composed of alerts. Each message contains its notification_id, by which a repeated delivery is recognised.';
 
-create table alert_delivery (
-    alert_id        bigint      not null references alert on delete cascade,
+create table notification_delivery (
+    notification_id bigint      not null references notification on delete cascade,
     channel         text        not null,
     shown_as        text        not null,
     num_attempts    integer     not null default 0 check (num_attempts >= 0),
-    may_have_come   boolean     not null default false,
+    may_be_repeat   boolean     not null default false,
     next_attempt_at timestamptz not null default clock_timestamp(),
     sending_since   timestamptz,
     delivered_at    timestamptz,
     given_up_at     timestamptz,
     last_error      text,
-    primary key (alert_id, channel),
+    primary key (notification_id, channel),
     check (num_nonnulls(sending_since, delivered_at, given_up_at) <= 1)
 );
 
-create index alert_delivery_open on alert_delivery (next_attempt_at) where delivered_at is null and given_up_at is null;
+create index notification_delivery_open on notification_delivery (next_attempt_at)
+    where delivered_at is null and given_up_at is null;
 
-comment on table alert_delivery is
-    'channel: a hash of its address, which is a secret; shown_as: what may be shown of it. sending_since without an end: whoever sent it was killed. may_have_come: an attempt ended without an answer, so that the next one may be a repeat.';
+comment on table notification_delivery is
+    'Delivery of a notification to a channel. channel: a hash of its address, which is secret; shown_as: the part of the address that is not secret; sending_since: the claim of a sender, which remains if the sender is killed; may_be_repeat: an attempt ended without an answer, so that the next one may be a repeat.';
 
--- One row for whatever people must hear of, however often it is seen.
-create table trouble (
-    trouble_id  bigint generated always as identity primary key,
-    key         text        not null unique,
-    kind        text        not null,
-    severity    text        not null check (severity in ('info', 'warning', 'error')),
-    evening     date,
-    subject     text        not null,
-    summary     text        not null,
-    link        text,
-    is_news     boolean     not null default false,
-    noticed_at  timestamptz not null default clock_timestamp(),
-    ended_at    timestamptz,
-    told_in     bigint      references alert on delete set null,
-    end_told_in bigint      references alert on delete set null,
-    told_at     timestamptz,
-    end_told_at timestamptz,
-    seen_at     timestamptz not null default clock_timestamp(),
-    check (ended_at >= noticed_at),
-    check (not (is_news and ended_at is not null))
+create table alert (
+    alert_id                   bigint generated always as identity primary key,
+    key                        text        not null unique,
+    kind                       text        not null,
+    severity                   text        not null check (severity in ('info', 'warning', 'error')),
+    session                    date,
+    subject                    text        not null,
+    summary                    text        not null,
+    link                       text,
+    is_news                    boolean     not null default false,
+    raised_at                  timestamptz not null default clock_timestamp(),
+    seen_at                    timestamptz not null default clock_timestamp(),
+    resolved_at                timestamptz,
+    notification_id            bigint      references notification on delete set null,
+    notified_at                timestamptz,
+    resolution_notification_id bigint      references notification on delete set null,
+    resolution_notified_at     timestamptz,
+    check (resolved_at >= raised_at),
+    check (not (is_news and resolved_at is not null))
 );
 
-create index trouble_untold on trouble (noticed_at) where told_at is null and ended_at is null;
-create index trouble_open on trouble (kind, evening) where ended_at is null and not is_news;
-create index trouble_recovered on trouble (ended_at) where told_at is not null and end_told_at is null;
+create index alert_unnotified on alert (raised_at) where notified_at is null and resolved_at is null;
+create index alert_open on alert (kind, session) where resolved_at is null and not is_news;
+create index alert_resolution_unnotified on alert (resolved_at)
+    where notified_at is not null and resolution_notified_at is null;
 
-comment on table trouble is
-    'What went wrong, or is news, which has no end. key: what makes it the same thing again; link: a path of the pages; noticed_at: since when it is there, or as bad, or of that evening, as whoever saw it tells; seen_at: when it was seen last; ended_at: it is well again.';
+comment on table alert is
+    'One row per condition that a person must know of, however often it is detected; news is never resolved. key: the identity of the condition; link: a path of the UI; raised_at: when it was raised first, reopened, or became due for a reminder; seen_at: when it was last detected.';

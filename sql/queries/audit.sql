@@ -29,7 +29,7 @@ select version, trained_on, architecture_sha256, recipe_sha256, data_sha256, fil
 from checkpoint where checkpoint_id = %(checkpoint_id)s and activated_at is not null;
 
 -- name: recorded_restatement
-select target_session, bar_recorded_at, actual, restated_actual, noticed_at
+select target_session, bar_recorded_at, actual, restated_actual, detected_at
 from restated_actual
 where ticker = %(ticker)s and run_date = %(run_date)s and horizon = %(horizon)s and bar_recorded_at = %(vintage)s;
 
@@ -41,7 +41,7 @@ select target_session, reason, wait_sessions, voided_at
 from voided_fill where ticker = %(ticker)s and run_date = %(run_date)s and horizon = %(horizon)s;
 
 -- name: bars_of_forecasts
--- When each row of a run date was recorded, and whether its ticker has a bar that is as new as it says of its window.
+-- The recording time of each row of a run date, and whether a bar exists that was recorded at its bars_recorded_until.
 select s.ticker, s.recorded_at, s.bars_recorded_until,
        s.window_sha256 is null or exists (
            select from bar
@@ -92,8 +92,8 @@ order by event_id nulls last, run_date, ticker, horizon
 limit 100;
 
 -- name: check_forecasts
--- Every forecast against its event. The hash is worked out here from the columns, by functions of PostgreSQL's own, not
--- by those of the schema, which the owner of the tables could have replaced.
+-- Compares every forecast with its event. The hash is computed here from the columns with built-in functions of
+-- PostgreSQL: the owner of the tables could have replaced the functions of the schema.
 select event_id, 'forecast' as event, ticker, run_date, null as horizon, what
 from (
     select e.event_id, coalesce(e.ticker, s.ticker) as ticker, coalesce(e.run_date, s.run_date) as run_date,
@@ -180,9 +180,9 @@ from (
                when e.event_id is null then 'added'
                when e.leaf is distinct from pg_catalog.sha256('\x00'::bytea || pg_catalog.record_send(row(
                    e.event_id, 'restatement'::text, r.ticker, r.run_date, r.horizon, r.target_session, r.bar_recorded_at,
-                   r.actual, r.restated_actual, r.noticed_at))) then 'altered'
-               when r.noticed_at < (%(not_before)s::timestamptz[])[pg_catalog.width_bucket(e.event_id, %(first_events)s::bigint[])]
-                 or r.noticed_at > (%(not_after)s::timestamptz[])[pg_catalog.width_bucket(e.event_id, %(first_events)s::bigint[])]
+                   r.actual, r.restated_actual, r.detected_at))) then 'altered'
+               when r.detected_at < (%(not_before)s::timestamptz[])[pg_catalog.width_bucket(e.event_id, %(first_events)s::bigint[])]
+                 or r.detected_at > (%(not_after)s::timestamptz[])[pg_catalog.width_bucket(e.event_id, %(first_events)s::bigint[])]
                    then 'misdated'
            end as what
     from (
@@ -191,7 +191,7 @@ from (
     ) e
     full join (
         select ticker, run_date, horizon::text as horizon, target_session, bar_recorded_at, actual, restated_actual,
-               noticed_at
+               detected_at
         from restated_actual
     ) r on r.ticker = e.ticker and r.run_date = e.run_date and r.horizon = e.horizon and r.bar_recorded_at = e.vintage
 ) checked
@@ -242,7 +242,7 @@ order by event_id
 limit 100;
 
 -- name: counts
--- How many events there are of each kind, and how many rows they should be about.
+-- The number of events of each kind, and of the rows that they should cover.
 with counted as (
     select event, count(*) as num_events from ledger_event group by event
 )
@@ -268,7 +268,7 @@ order by max(event_id)
 limit 100;
 
 -- name: surroundings
--- What in the schema could make a statement about it see something else than what is there: each line a sentence's end.
+-- Objects and settings of the schema that could change the result of the checks; each finding completes a sentence.
 with chained as (
     select c.oid, c.relname, c.relkind, c.relrowsecurity, c.relhasrules
     from unnest(array['snapshot', 'checkpoint', 'voided_fill', 'restated_actual', 'ledger_event', 'ledger_seal',
@@ -309,7 +309,7 @@ from (
 order by place, finding;
 
 -- name: calendar
--- Opened sessions that the database knows otherwise than the exchange's calendar does, either way.
+-- Opened sessions that differ between the database and the exchange calendar, in either direction.
 select coalesce(known.session, given.session) as session, known.opens_at, given.opens_at as calendar_opens_at
 from (select session, opens_at, closes_at from trading_session where opens_at <= clock_timestamp()) known
 full join (
@@ -322,11 +322,11 @@ order by 1
 limit 100;
 
 -- name: close
--- The trigger ledger_seal_is_worked_out makes the row; nothing comes back where nothing happened since the last seal.
+-- The trigger ledger_seal_is_computed fills the row; no row is returned without an event since the last seal.
 insert into ledger_seal default values returning seal_id;
 
 -- name: seals
-select seal_id, evening, first_event, num_events, merkle_root, previous_sha256, sealed_at, sha256,
+select seal_id, session, first_event, num_events, merkle_root, previous_sha256, sealed_at, sha256,
        coalesce(sealed.leaves, ''::bytea) as leaves
 from ledger_seal
 left join lateral (
@@ -337,12 +337,14 @@ where seal_id >= %(first)s
 order by seal_id;
 
 -- name: settings
--- For this transaction alone: joins of a million events with their rows stay in memory, nothing is compiled for them.
+-- For the current transaction: joins of a million events with their rows stay in memory, without just-in-time
+-- compilation.
 select set_config('work_mem', %(work_mem)s, true), set_config('jit', 'off', true);
 
 -- name: live_rows
--- Whom a stranger has to believe that a live forecast came in time: nobody, where a time stamp of somebody else's over
--- its seal is of before the open; whoever kept the seal, where it was sealed before; the owner, where it was not.
+-- The evidence that live forecasts were made in time: a third-party time stamp of their seal from before the open,
+-- which needs no trust in the owner; a seal from before the open, which needs trust in the keeper of the seal; or
+-- neither.
 select count(*) as num_live,
        count(*) filter (where sealed_at < opens_at) as num_sealed_in_time,
        count(*) filter (where stamped_at < opens_at) as num_stamped_in_time,

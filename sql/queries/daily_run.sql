@@ -1,39 +1,40 @@
 -- name: begin_attempt
-insert into evening_attempt (session, ticker)
+insert into daily_attempt (session, ticker)
 select session, ticker
-from unnest(%(sessions)s::date[], %(tickers)s::text[]) as cell (session, ticker)
+from unnest(%(sessions)s::date[], %(tickers)s::text[]) as partition (session, ticker)
 order by session, ticker
 on conflict (session, ticker) do update set
-    num_attempts = evening_attempt.num_attempts + 1, last_attempt_at = clock_timestamp(), done_at = null, reason = null;
+    num_attempts = daily_attempt.num_attempts + 1, last_attempt_at = clock_timestamp(), done_at = null, reason = null;
 
 -- name: finish_attempt
-update evening_attempt set
-    done_at = case when cell.reason is null then clock_timestamp() end, reason = cell.reason
-from unnest(%(sessions)s::date[], %(tickers)s::text[], %(reasons)s::text[]) as cell (session, ticker, reason)
-where (evening_attempt.session, evening_attempt.ticker) = (cell.session, cell.ticker);
+update daily_attempt set
+    done_at = case when partition.reason is null then clock_timestamp() end, reason = partition.reason
+from unnest(%(sessions)s::date[], %(tickers)s::text[], %(reasons)s::text[]) as partition (session, ticker, reason)
+where (daily_attempt.session, daily_attempt.ticker) = (partition.session, partition.ticker);
 
 -- name: newest_attempt
-select max(last_attempt_at) from evening_attempt;
+select max(last_attempt_at) from daily_attempt;
 
 -- name: resolvable_alerts
--- Open alerts of partitions that are complete now, or no longer pending: the latter are given up if they were attempted.
-select trouble.key, a.ticker is not null and a.done_at is null as is_given_up
-from trouble
-left join evening_attempt a on a.session = trouble.evening
-    and trouble.key = trouble.kind || '/' || to_char(a.session, 'YYYY-MM-DD') || '/' || a.ticker
-where trouble.kind in ('ticker', 'deadline') and trouble.ended_at is null
+-- Open alerts of partitions that are complete now, or no longer pending: the latter are given up if they were
+-- attempted.
+select alert.key, a.ticker is not null and a.done_at is null as is_given_up
+from alert
+left join daily_attempt a on a.session = alert.session
+    and alert.key = alert.kind || '/' || to_char(a.session, 'YYYY-MM-DD') || '/' || a.ticker
+where alert.kind in ('ticker', 'deadline') and alert.resolved_at is null
   and (a.done_at is not null
-       or not exists (select from unnest(%(pending)s::text[]) as partition where trouble.key = trouble.kind || '/' || partition))
-order by trouble.key;
+       or not exists (select from unnest(%(pending)s::text[]) as partition where alert.key = alert.kind || '/' || partition))
+order by alert.key;
 
 -- name: give_up
--- Noted before the alerts are resolved, so that nobody takes the work for completed.
-update trouble set summary = 'given up: ' || summary
-where key = any (%(keys)s::text[]) and ended_at is null;
+-- Recorded before the alerts are resolved, so that their resolution does not read as completed work.
+update alert set summary = 'given up: ' || summary
+where key = any (%(keys)s::text[]) and resolved_at is null;
 
 -- name: freshness
--- What there is of one session: the given one, or the newest that has closed. A bar counts from its session's close on.
-with evening as (
+-- Freshness of one session: the given one, or the newest that has closed. Bars recorded before the close do not count.
+with judged as (
     select t.session, t.closes_at,
            (select later.opens_at from trading_session later where later.session > t.session
             order by later.session limit 1) as deadline
@@ -43,14 +44,14 @@ with evening as (
       and t.closes_at <= clock_timestamp()
 ), expected as (
     select u.ticker, u.place, s.kind, s.abstained_reason is not null as has_abstained,
-           exists (select from bar where bar.ticker = u.ticker and bar.session = e.session
-                                     and bar.recorded_at >= e.closes_at) as has_bar
-    from evening e
-    join unnest(%(tickers)s::text[], %(leaves)s::date[]) with ordinality u (ticker, leaves, place)
-      on u.leaves is null or e.session < u.leaves
-    left join snapshot s on s.ticker = u.ticker and s.run_date = e.session
+           exists (select from bar where bar.ticker = u.ticker and bar.session = j.session
+                                     and bar.recorded_at >= j.closes_at) as has_bar
+    from judged j
+    join unnest(%(tickers)s::text[], %(removed_on)s::date[]) with ordinality u (ticker, removed_on, place)
+      on u.removed_on is null or j.session < u.removed_on
+    left join snapshot s on s.ticker = u.ticker and s.run_date = j.session
 )
-select e.session, e.deadline, clock_timestamp() as moment,
+select j.session, j.deadline, clock_timestamp() as moment,
        (select count(*) from expected) as num_tickers,
        array(select ticker from expected where not has_bar order by place) as without_bar,
        array(select ticker from expected where kind is null order by place) as without_row,
@@ -59,13 +60,13 @@ select e.session, e.deadline, clock_timestamp() as moment,
        (select count(*) from expected where kind = 'simulated') as num_simulated,
        (select count(*) from expected where has_abstained) as num_abstained,
        array(select ticker || ' ' || run_date || ', ' || replace(horizon, '_', ' ') from open_fill
-             where has_closed and actual is not null and target_session <= e.session
+             where has_closed and actual is not null and target_session <= j.session
              order by run_date, ticker, target_session, horizon) as unfilled
-from evening e;
+from judged j;
 
 -- name: not_retrained
--- Tickers of which bars are there that the gate's newest judgement of a training knows nothing of, for too many days.
--- With each when that judgement was. One that was never trained counts from when its first bar was recorded.
+-- Tickers with bars newer than the training that the gate judged last, whose last judgement is too many days old, and
+-- the time of that judgement. For a ticker that was never trained, the days count from the recording of its first bar.
 with late as (
     select clock_timestamp() - make_interval(days => %(days)s) as since
 )
@@ -86,7 +87,7 @@ where case
 order by u.place;
 
 -- name: sessions_with_gaps
--- Those of some (session, ticker) pairs' sessions on which a ticker has no row although its record had begun.
+-- The sessions among the given (session, ticker) pairs without a row, from the beginning of the ticker's record on.
 select distinct session
 from unnest(%(sessions)s::date[], %(tickers)s::text[]) as expected (session, ticker)
 join record_beginning(array(select distinct unnest(%(tickers)s::text[]))) using (ticker)
@@ -94,23 +95,24 @@ where began_on <= session
   and not exists (select from snapshot s where s.ticker = expected.ticker and s.run_date = expected.session);
 
 -- name: pending_partitions
--- A ticker is made up for from where its record begins (`record_beginning`) on; before that only its newest evening counts. It
--- is looked at further back than the others from its first session without a row on. A fill whose bar came after its
--- evening belongs to the session of its bar, or to the first one that is looked at.
-with partition as (
+-- A ticker is caught up from the beginning of its record (`record_beginning`); before that only the newest session is
+-- pending. The search for a ticker starts at its first session without a row, which may be before the catch-up's first
+-- session. A fill whose bar arrived after its daily run belongs to the session of that bar, or to the first one
+-- searched.
+with catch_up as (
     select %(sessions)s::date[] as sessions, %(first)s::date as first
 ), universe as (
-    select ticker, leaves_on, began_on
-    from unnest(%(tickers)s::text[], %(leaves_on)s::date[]) as u (ticker, leaves_on)
+    select ticker, removed_on, began_on
+    from unnest(%(tickers)s::text[], %(removed_on)s::date[]) as u (ticker, removed_on)
     join record_beginning(%(tickers)s::text[]) using (ticker)
 ), place as (
-    select ticker, leaves_on, began_on,
+    select ticker, removed_on, began_on,
            width_bucket(first, sessions) as of_first,
            width_bucket(began_on - 1, sessions) + 1 as of_beginning,
-           least(width_bucket(first, sessions), width_bucket(leaves_on - 1, sessions) + 1) as of_end
-    from universe, partition
-), looked_at_from as (
-    select ticker, leaves_on, began_on,
+           least(width_bucket(first, sessions), width_bucket(removed_on - 1, sessions) + 1) as of_end
+    from universe, catch_up
+), search_start as (
+    select ticker, removed_on, began_on,
            coalesce(
                case when (select count(*) from snapshot s
                           where s.ticker = place.ticker and s.run_date >= sessions[of_beginning]
@@ -121,40 +123,40 @@ with partition as (
                                             where s.ticker = place.ticker and s.run_date = missing.session)
                           order by n limit 1)
                end, of_first) as since
-    from place, partition
+    from place, catch_up
 ), fillable as (
     select distinct ticker, greatest(target_session, first) as session
-    from open_fill, partition
+    from open_fill, catch_up
     where target_session <= %(newest)s and has_closed and actual is not null
-), cell as (
+), partition as (
     select session, ticker, began_on, f.ticker is not null as has_fill,
-           coalesce(session < leaves_on, true) as is_of_universe
-    from partition
-    cross join looked_at_from
+           coalesce(session < removed_on, true) as is_of_universe
+    from catch_up
+    cross join search_start
     cross join unnest(sessions[since:]) as session
     left join fillable f using (session, ticker)
 ), oldest as (
-    select sessions[min(since)] as session from looked_at_from, partition group by sessions
+    select sessions[min(since)] as session from search_start, catch_up group by sessions
 ), on_record as (
     select ticker, run_date from universe join snapshot using (ticker) where run_date >= (select session from oldest)
 ), attempt as (
-    select * from evening_attempt where session >= (select session from oldest)
-), looked_at as (
-    select cell.*, s.run_date is null and is_of_universe as lacks_row,
+    select * from daily_attempt where session >= (select session from oldest)
+), attempted as (
+    select partition.*, s.run_date is null and is_of_universe as lacks_row,
            a.num_attempts, a.last_attempt_at, a.done_at, a.reason,
            a.done_at is null and exists (
                select from bar
-               where bar.ticker = cell.ticker and bar.session = cell.session and bar.recorded_at > a.last_attempt_at
-           ) as bar_came
-    from cell
-    left join on_record s on (s.ticker, s.run_date) = (cell.ticker, cell.session)
-    left join attempt a on (a.session, a.ticker) = (cell.session, cell.ticker)
+               where bar.ticker = partition.ticker and bar.session = partition.session and bar.recorded_at > a.last_attempt_at
+           ) as has_new_bar
+    from partition
+    left join on_record s on (s.ticker, s.run_date) = (partition.ticker, partition.session)
+    left join attempt a on (a.session, a.ticker) = (partition.session, partition.ticker)
 )
-select session, ticker, lacks_row, coalesce(began_on <= session, false) as has_begun, bar_came,
+select session, ticker, lacks_row, coalesce(began_on <= session, false) as has_begun, has_new_bar,
        done_at is not null as is_done, coalesce(num_attempts, 0) as num_attempts, last_attempt_at, reason
-from looked_at
+from attempted
 where has_fill
    or (lacks_row and (began_on <= session or session = %(newest)s or num_attempts > 0))
    or (is_of_universe and num_attempts > 0 and done_at is null
-       and (reason is null or bar_came or session >= %(waited_for_since)s))
+       and (reason is null or has_new_bar or session >= %(awaited_since)s))
 order by session, ticker;

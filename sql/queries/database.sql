@@ -15,12 +15,12 @@ create table if not exists schema_migration (
 );
 
 -- name: extend_calendar
--- Sessions that have opened stay as they are. One ahead that the exchange has called off goes, unless a forecast speaks
--- about it: that one then stays without an actual.
+-- Sessions that have opened are never changed. A future session that the exchange has cancelled is deleted, unless a
+-- forecast targets it: the actual of that forecast then stays NULL.
 with given as (
     select * from unnest(%(sessions)s::date[], %(opens)s::timestamptz[], %(closes)s::timestamptz[])
         as g (session, opens_at, closes_at)
-), called_off as (
+), cancelled as (
     delete from trading_session
     where opens_at > clock_timestamp()
       and session between (select min(session) from given) and (select max(session) from given)
@@ -38,7 +38,7 @@ where known.session is null
 on conflict (session) do update set opens_at = excluded.opens_at, closes_at = excluded.closes_at;
 
 -- name: has_migration_table
--- From the catalogue, which also names tables that the connected role has no right to read.
+-- Reads the system catalogue, which also lists tables that the connected role may not read.
 select 1 from pg_class where relname = 'schema_migration' and relnamespace = to_regnamespace(quote_ident(%(schema)s));
 
 -- name: applied_migrations
@@ -47,24 +47,25 @@ select file_name, sha256 from schema_migration;
 -- name: record_migration
 insert into schema_migration (file_name, sha256) values (%(name)s, %(sha256)s);
 
--- name: allow_to_write
-select allow_to_write(%(role)s);
+-- name: grant_writer_privileges
+select grant_writer_privileges(%(role)s);
 
--- name: allow_to_use
-select allow_to_use(%(schema)s, %(role)s);
+-- name: grant_storage_privileges
+select grant_storage_privileges(%(schema)s, %(role)s);
 
--- name: excess_rights
--- What the connected role could do to the record past its rules, most powerful first; nothing for a role without rights.
+-- name: excess_privileges
+-- Privileges by which the connected role could get around the rules of the record, the strongest first; no rows for a
+-- role with writer privileges only.
 with role as (select rolsuper from pg_roles where rolname = current_user),
      chained as (
          select c.oid, c.relname, c.relowner
          from unnest(array['snapshot', 'ledger_event', 'ledger_seal', 'voided_fill', 'restated_actual', 'checkpoint', 'bar',
-                           'backtest', 'backtest_fold', 'backtest_prediction', 'gate_verdict', 'registry_order',
+                           'backtest', 'backtest_fold', 'backtest_prediction', 'gate_verdict', 'lifecycle_action',
                            'shadow_forecast']) as t (name)
          join pg_class c on c.relname = t.name and c.relnamespace = current_schema()::regnamespace)
-select power
+select privilege
 from (
-    select 1 as place, 'is a superuser' as power from role where rolsuper
+    select 1 as place, 'is a superuser' as privilege from role where rolsuper
     union all
     select 2, 'owns ' || string_agg(relname, ', ' order by relname) || ', and so can switch their triggers off'
     from chained, role where not rolsuper and pg_has_role(current_user, relowner, 'member') having count(*) > 0
@@ -85,18 +86,18 @@ from (
     select 6, 'may create objects in the schema' from role
     where not rolsuper and has_schema_privilege(current_user, current_schema(), 'create')
       and not exists (select from chained where pg_has_role(current_user, relowner, 'member'))
-) powers
+) excess
 order by place;
 
--- name: lacking_rights
--- What LDTM does and the connected role may not, by what it is not allowed to do.
+-- name: missing_privileges
+-- Privileges that LDTM needs and the connected role lacks, by privilege.
 with needed as (
     select c.oid, c.relname, 'select' as privilege, null::name as part
     from pg_class c
     where c.relnamespace = current_schema()::regnamespace and c.relkind in ('r', 'v')
     union all
     select c.oid, c.relname, r.privilege, part.name
-    from rights_to_write() r
+    from writer_privileges() r
     join pg_class c on c.relname = r.relation and c.relnamespace = current_schema()::regnamespace
     cross join lateral unnest(coalesce(r.columns, array[null::name])) part (name)
 )

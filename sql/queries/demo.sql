@@ -2,7 +2,7 @@
 select count(distinct ticker) from bar where ticker = any (%(tickers)s) and session = %(session)s;
 
 -- name: tickers_judged
--- Tickers whose newest verdict is younger than every bar that the training could see.
+-- Tickers whose newest verdict is later than every bar that the training could use.
 select count(*)
 from (
     select distinct on (ticker) ticker, trained_on, decided_at

@@ -1,6 +1,6 @@
 -- name: record_input_windows
--- A window is of the basis of its ticker's bars as they stand now only if its close is still theirs. The newest
--- recorded_at among those bars then says what it saw; two years hold every bar that a window and its indicators read.
+-- A window has the price basis of its ticker's current bars only if its close equals the bar's close. The newest
+-- recorded_at among those bars then dates its input; two years hold every bar that a window and its indicators read.
 with given as (
     select *
     from unnest(%(tickers)s::text[], %(sessions)s::date[], %(sha256s)s::text[], %(inputs)s::bytea[],
@@ -46,7 +46,7 @@ where session = %(session)s and ticker = any (%(tickers)s::text[])
 order by ticker;
 
 -- name: input_window_shown
--- A window of a ticker without any bar saw the store as it was when the window was recorded.
+-- The window of a ticker without bars is dated by its own recording.
 select ticker, session, inputs, window_sha256, close, close_min, close_max, not_ready,
        coalesce(bars_recorded_until, recorded_at) as bars_recorded_until
 from input_window

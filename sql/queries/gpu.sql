@@ -13,7 +13,7 @@ select pg_advisory_xact_lock(hashtextextended('ldtm gpu lease', 0));
 select pg_try_advisory_lock(%(key)s);
 
 -- name: session_settings
--- The server notices within a minute that the holder's machine is gone, and never ends the session for being idle.
+-- The server notices within a minute that the holder's machine is gone, and never closes the connection for being idle.
 select set_config('application_name', 'ldtm gpu lease', false),
        set_config('tcp_keepalives_idle', '30', false),
        set_config('tcp_keepalives_interval', '10', false),
@@ -24,9 +24,9 @@ select set_config('application_name', 'ldtm gpu lease', false),
        set_config('lock_timeout', '0', false);
 
 -- name: held_keys
--- Of some keys of advisory locks those that a session of this database holds.
+-- The given advisory lock keys that a connection of this database holds.
 select key
-from unnest(%(keys)s::bigint[]) as wanted (key)
+from unnest(%(keys)s::bigint[]) as asked (key)
 join pg_locks on locktype = 'advisory' and objsubid = 1 and granted
     and classid = ((key >> 32) & 4294967295)::oid and objid = (key & 4294967295)::oid
 where database = (select oid from pg_database where datname = current_database());

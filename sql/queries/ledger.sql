@@ -46,7 +46,7 @@ where has_closed and target_session <= %(as_of)s
 order by ticker, run_date, target_session, horizon;
 
 -- name: fill
--- The trigger snapshot_is_written_once works out errors, directions and the moment of filling from the actuals.
+-- The trigger snapshot_is_written_once computes errors, directions and filled_at from the actuals.
 update snapshot
 set next_day_actual = coalesce(snapshot.next_day_actual, found.next_day),
     next_monday_actual = coalesce(snapshot.next_monday_actual, found.next_monday),
@@ -65,7 +65,7 @@ where snapshot.ticker = found.ticker and snapshot.run_date = found.run_date
 returning snapshot.ticker, snapshot.next_day_direction_correct,
           found.next_day is not null, found.next_monday is not null, found.one_month is not null;
 
--- name: notice_overdue
+-- name: record_overdue
 insert into overdue_fill (ticker, run_date, horizon)
 select ticker, run_date, horizon
 from open_fill
@@ -74,9 +74,9 @@ where has_closed and actual is null and target_session <= %(as_of)s
 on conflict do nothing;
 
 -- name: void_overdue
--- A session was waited for only if the store has bars of it: while the source is silent, nobody is halted.
+-- Only sessions with stored bars count as waited for: an outage of the source voids nothing.
 with overdue as (
-    select o.ticker, o.run_date, o.horizon, f.target_session, o.noticed_at
+    select o.ticker, o.run_date, o.horizon, f.target_session, o.detected_at
     from overdue_fill o
     join open_fill f on (f.ticker, f.run_date, f.horizon) = (o.ticker, o.run_date, o.horizon::text)
     where f.has_closed and f.actual is null and f.target_session <= %(as_of)s
@@ -84,9 +84,9 @@ with overdue as (
 ), delivered as (
     select distinct t.session, t.opens_at
     from bar join trading_session t on t.session = bar.session and bar.recorded_at >= t.closes_at
-    where bar.recorded_at >= (select min(noticed_at) from overdue)
+    where bar.recorded_at >= (select min(detected_at) from overdue)
 ), waited as (
-    select overdue.*, (select count(*) from delivered where opens_at > noticed_at) as num_sessions,
+    select overdue.*, (select count(*) from delivered where opens_at > detected_at) as num_sessions,
            (select max(session) from bar where bar.ticker = overdue.ticker) as newest
     from overdue
 )
@@ -105,8 +105,8 @@ order by ticker, run_date, horizon
 returning ticker, run_date, horizon, target_session, reason;
 
 -- name: restate
--- Bars recorded since the last search; an hour more for those that were dated before it and committed after it. What
--- the newest vintage says is news if it differs from what is on record and from what the last restatement said.
+-- Compares bars recorded since the last scan, and one hour before it, for transactions that were committed after it. A
+-- vintage restates an actual if it differs from the actual on record, or from the last restatement where there is one.
 with since as (
     select coalesce(max(scanned_until), '-infinity') - interval '1 hour' as moment from restatement_scan
 ), scanned as (
@@ -194,16 +194,16 @@ where %(tickers)s::text[] is null or ticker = any (%(tickers)s::text[])
 order by ticker, run_date, target_session, horizon, bar_recorded_at;
 
 -- name: forecasters
--- The model that may speak for each ticker; one that saw too much comes only when there is no other, to be named.
--- For an evening that is past, as it is once the next session has opened, a model that was retired since may speak
--- where the active one may not.
+-- The forecaster of each ticker. A model that was trained on later sessions is returned only when there is no other, so
+-- that the abstention can name it. Once the next session has opened, a model that was retired since may forecast a run
+-- date for which the active model was trained too late.
 select distinct on (ticker)
     ticker, checkpoint_id, status, version, trained_on, file_name, file_sha256,
     trained_on <= %(trained_until)s as in_time
 from checkpoint
 where ticker = any (%(tickers)s::text[]) and file_removed_at is null
   and (status = 'active'
-       or (status = 'candidate' and %(candidates_may_speak)s)
+       or (status = 'candidate' and %(allow_candidates)s)
        or (status = 'retired' and (%(simulated)s or clock_timestamp() >= (
            select opens_at from trading_session where session > %(run_date)s order by session limit 1))))
 order by ticker, in_time desc, case status when 'active' then 1 when 'retired' then 2 else 3 end,
@@ -216,7 +216,7 @@ from checkpoint
 where checkpoint_id = %(checkpoint_id)s;
 
 -- name: leaderboard
--- Every ticker of the ledger, ranked ones first; the row without a ticker is the universe.
+-- Every ticker of the ledger, ranked tickers first; the row without a ticker is the universe.
 with known as (
     select ticker from (select distinct ticker from snapshot) tickers
     union all
@@ -241,7 +241,7 @@ select known.ticker, board.rank,
        board.one_month_error, board.one_month_no_change_error,
        verdict.passed as gate_passed,
        coalesce(verdict.failed_reasons, '{}') as gate_reasons,
-       speaker.model_status, speaker.model_version, speaker.trained_on, active.version as active_version
+       latest.model_status, latest.model_version, latest.trained_on, active.version as active_version
 from known
 left join accuracy_30d(%(kinds)s::text[]) board on board.ticker is not distinct from known.ticker
 left join verdict on verdict.ticker = known.ticker
@@ -250,7 +250,7 @@ left join lateral (
     from snapshot left join checkpoint using (checkpoint_id)
     where snapshot.ticker = known.ticker and snapshot.kind = any (%(kinds)s::text[]) and abstained_reason is null
     order by (next_day_actual is not null) desc, run_date desc
-    limit 1) speaker on true
+    limit 1) latest on true
 left join checkpoint active on active.ticker = known.ticker and active.status = 'active'
 order by known.ticker is null, board.rank nulls last, known.ticker;
 
@@ -262,9 +262,9 @@ where abstained_reason is null
   and ticker = any (%(tickers)s);
 
 -- name: shadow_forecasters
--- Of each ticker with a row: its newest candidate, where it is newer than the model that the row names or else the active
--- one, and the model that retired last. Only networks trained in time, whose content is neither the row's nor the active
--- one's: a model that was brought back stands in the registry twice.
+-- For each ticker with a row: its newest candidate, if it is newer than the row's model (or, without one, than the
+-- active model), and the model that was retired last. Networks must be trained in time and differ in content from the
+-- row's and the active model's: a restored model has two rows in the registry.
 with asked as (
     select s.ticker, s.checkpoint_sha256, s.window_sha256, s.bars_recorded_until, active.file_sha256 as active_sha256,
            newest.trained_on, newest.checkpoint_id, time.trained_until
@@ -303,8 +303,8 @@ where c.status = any (%(statuses)s::text[])
 order by ticker, c.status;
 
 -- name: shadow_records
--- What became of the shadows of every checkpoint, and of the forecasts on record of the same run dates. A shadow beside a
--- live row counts only when it was on record as early.
+-- Results of the shadows of every checkpoint, and of the forecasts on record of the same run dates. The shadow of a
+-- live row counts only if it was recorded before the first target session opened.
 select r.ticker, r.checkpoint_id, c.status, c.version, c.file_sha256, c.trained_on, r.num_shadows,
        r.first_run_date, r.last_run_date, r.num_filled, r.num_directional, r.num_correct,
        r.num_correct::double precision / nullif(r.num_directional, 0) as direction_accuracy,
@@ -393,7 +393,7 @@ where run_date = %(run_date)s and ticker = any (%(tickers)s::text[])
 order by array_position(%(tickers)s::text[], ticker);
 
 -- name: daily_directions
--- How many directions were given and right on each run date that has a filled forecast, over all of the ledger.
+-- The number of directions forecast, and correct, on each run date that has a filled forecast.
 select run_date, count(next_day_direction_correct) as num_directional,
        count(*) filter (where next_day_direction_correct) as num_correct
 from snapshot

@@ -2,11 +2,12 @@
 select to_regclass('ldtm_owner') is not null;
 
 -- name: storage_owner
--- The schema that is on record and whether it is there: one that was renamed or dropped owns nothing.
+-- The recorded schema and whether it exists: a schema that was renamed or dropped owns nothing.
 select schema, to_regnamespace(quote_ident(schema)) is not null from ldtm_owner;
 
 -- name: create_storage_owner
--- One row: whose runs, cursors and schedules this schema holds. Everybody may read it, as whoever comes next must.
+-- One row: the installation whose runs, cursors and schedules this schema holds. Every role may read it, since every
+-- installation checks it at start.
 create table ldtm_owner (
     schema   name    not null,
     only_one boolean primary key default true check (only_one)
@@ -33,34 +34,34 @@ where quarantined_id in (
     limit %(limit)s);
 
 -- name: delete_attempts
-delete from evening_attempt
+delete from daily_attempt
 where (session, ticker) in (
-    select session, ticker from evening_attempt where last_attempt_at < %(before)s order by session limit %(limit)s);
+    select session, ticker from daily_attempt where last_attempt_at < %(before)s order by session limit %(limit)s);
 
 -- name: delete_notifications
 -- Notifications without a pending delivery; their deliveries are deleted with them.
+delete from notification
+where notification_id in (
+    select notification_id
+    from notification
+    where made_at < %(before)s
+      and not exists (
+          select from notification_delivery d
+          where d.notification_id = notification.notification_id and delivered_at is null and given_up_at is null)
+    order by notification_id
+    limit %(limit)s);
+
+-- name: delete_alerts
 delete from alert
 where alert_id in (
     select alert_id
     from alert
-    where made_at < %(before)s
-      and not exists (
-          select from alert_delivery
-          where alert_delivery.alert_id = alert.alert_id and delivered_at is null and given_up_at is null)
+    where greatest(seen_at, raised_at, notified_at, resolved_at, resolution_notified_at) < %(before)s
     order by alert_id
     limit %(limit)s);
 
--- name: delete_alerts
-delete from trouble
-where trouble_id in (
-    select trouble_id
-    from trouble
-    where greatest(seen_at, noticed_at, told_at, ended_at, end_told_at) < %(before)s
-    order by trouble_id
-    limit %(limit)s);
-
 -- name: runs_with_folders
--- Of runs by their names, those whose folders stay: they have not ended, or not before a moment.
+-- The given runs whose folders are kept: those that have not ended, or not before the given time.
 select run_id
 from runs
 where run_id = any(%(run_ids)s)
@@ -71,8 +72,8 @@ where run_id = any(%(run_ids)s)
 select to_regclass('runs') is not null and to_regclass('event_logs') is not null;
 
 -- name: runs_with_logs
--- Runs that ended before a moment and whose log is still there. What a log loses last is the end of its run, so this
--- finds the work without a look at what stays of other runs.
+-- Runs that ended before the given time and still have a log. The end event of a run is deleted last, so the query
+-- finds them without reading the events that are kept of other runs.
 select run_id
 from runs
 where status in ('SUCCESS', 'FAILURE', 'CANCELED')
@@ -83,11 +84,11 @@ where status in ('SUCCESS', 'FAILURE', 'CANCELED')
 order by id;
 
 -- name: delete_run_logs
--- Of some runs, events that no page shows by partition. A plan without a later event of its partition is what the
--- pages know a failed partition by: it stays.
-with going as (
+-- Events of the given runs that the UI does not show by partition. A planned materialization without a later event of
+-- its partition is kept: the UI recognises a failed partition by it.
+with expired as (
     select id
-    from event_logs said
+    from event_logs event
     where run_id = any(%(run_ids)s)
       and (dagster_event_type is null
            or dagster_event_type not in ('ASSET_MATERIALIZATION', 'ASSET_OBSERVATION', 'ASSET_CHECK_EVALUATION'))
@@ -95,16 +96,16 @@ with going as (
       and (dagster_event_type is distinct from 'ASSET_MATERIALIZATION_PLANNED'
            or exists (
                select from event_logs later
-               where later.asset_key = said.asset_key and later.partition = said.partition and later.id > said.id
+               where later.asset_key = event.asset_key and later.partition = event.partition and later.id > event.id
                  and later.dagster_event_type in ('ASSET_MATERIALIZATION', 'ASSET_MATERIALIZATION_PLANNED'))
            or (partition is null and exists (
                select from event_logs later
-               where later.asset_key = said.asset_key and later.partition is null and later.id > said.id
+               where later.asset_key = event.asset_key and later.partition is null and later.id > event.id
                  and later.dagster_event_type in ('ASSET_MATERIALIZATION', 'ASSET_MATERIALIZATION_PLANNED'))))
     order by coalesce(dagster_event_type in ('PIPELINE_SUCCESS', 'PIPELINE_FAILURE', 'PIPELINE_CANCELED'), false), id
     limit %(limit)s
 )
-delete from event_logs where id = any(array(select id from going));
+delete from event_logs where id = any(array(select id from expired));
 
 -- name: old_runs
 select run_id
@@ -113,31 +114,31 @@ where status in ('SUCCESS', 'FAILURE', 'CANCELED') and coalesce(to_timestamp(end
 order by id;
 
 -- name: delete_check_executions
--- Of some runs, what came of checks, but for the newest of a check and partition; of an asset that is partitioned by
--- date, the newest of all its partitions.
-with going as (
+-- Check executions of the given runs, except the newest of each check and partition; for an asset partitioned by date,
+-- the newest of all its partitions.
+with expired as (
     select id
-    from asset_check_executions came
+    from asset_check_executions execution
     where run_id = any(%(run_ids)s)
       and (asset_key is null or asset_key <> all(%(for_good)s))
       and (execution_status = 'PLANNED'
            or exists (
                select from asset_check_executions later
-               where later.asset_key = came.asset_key and later.check_name = came.check_name and later.id > came.id
+               where later.asset_key = execution.asset_key and later.check_name = execution.check_name and later.id > execution.id
                  and later.execution_status <> 'PLANNED'
-                 and (later.asset_key = any(%(by_date)s) or later.partition is not distinct from came.partition)))
+                 and (later.asset_key = any(%(by_date)s) or later.partition is not distinct from execution.partition)))
     limit %(limit)s
 )
-delete from asset_check_executions using going where asset_check_executions.id = going.id;
+delete from asset_check_executions using expired where asset_check_executions.id = expired.id;
 
 -- name: delete_run_events
--- Of some runs, all events but the newest materialization and observation of a partition, or of all partitions where
--- these are dates, and evaluations that a check still shows.
+-- Events of the given runs, except the newest materialization and observation of each partition, or of all partitions
+-- where these are dates, and the evaluations that a check still shows.
 with shown as (
     select evaluation_event_storage_id as id from asset_check_executions where run_id = any(%(run_ids)s)
-), going as (
+), expired as (
     select id
-    from event_logs happened
+    from event_logs event
     where run_id = any(%(run_ids)s)
       and (asset_key is null or asset_key <> all(%(for_good)s))
       and id not in (select id from shown where id is not null)
@@ -145,17 +146,17 @@ with shown as (
            or dagster_event_type not in ('ASSET_MATERIALIZATION', 'ASSET_OBSERVATION')
            or exists (
                select from event_logs later
-               where later.asset_key = happened.asset_key and later.id > happened.id
-                 and later.dagster_event_type = happened.dagster_event_type
-                 and (later.asset_key = any(%(by_date)s) or later.partition is not distinct from happened.partition)))
+               where later.asset_key = event.asset_key and later.id > event.id
+                 and later.dagster_event_type = event.dagster_event_type
+                 and (later.asset_key = any(%(by_date)s) or later.partition is not distinct from event.partition)))
     limit %(limit)s
 ), untagged as (
-    delete from asset_event_tags where event_id = any(array(select id from going))
+    delete from asset_event_tags where event_id = any(array(select id from expired))
 )
-delete from event_logs where id = any(array(select id from going));
+delete from event_logs where id = any(array(select id from expired));
 
 -- name: delete_runs
--- Of some runs, those that nothing refers to any more: no event, no check, and no younger run that repeats them.
+-- The given runs that nothing refers to: no event, no check execution, and no later re-execution.
 delete from runs
 where run_id = any(%(run_ids)s)
   and run_id not in (select run_id from asset_check_executions where run_id = any(%(run_ids)s))
@@ -166,8 +167,8 @@ where run_id = any(%(run_ids)s)
         and run_tags.run_id <> all(%(run_ids)s));
 
 -- name: delete_backfills
--- Backfills that have ended and of which no run is left.
-with going as (
+-- Backfills that have ended and have no runs left.
+with expired as (
     select id, key
     from bulk_actions
     where status in ('COMPLETED', 'COMPLETED_SUCCESS', 'COMPLETED_FAILED', 'FAILED', 'CANCELED')
@@ -176,9 +177,9 @@ with going as (
     order by id
     limit %(limit)s
 ), untagged as (
-    delete from backfill_tags using going where backfill_id = going.key
+    delete from backfill_tags using expired where backfill_id = expired.key
 )
-delete from bulk_actions using going where bulk_actions.id = going.id;
+delete from bulk_actions using expired where bulk_actions.id = expired.id;
 
 -- name: status_counts
 -- One row: attempts of one session, pending work, active models, and the size of the database.
@@ -193,7 +194,7 @@ select clock_timestamp() as moment,
 from (
     select count(*) as num_tried, count(done_at) as num_done, max(num_attempts) as num_attempts,
            min(first_attempt_at) as first_attempt_at, max(last_attempt_at) as last_attempt_at
-    from evening_attempt where session = %(session)s and ticker = any (%(tickers)s::text[])
+    from daily_attempt where session = %(session)s and ticker = any (%(tickers)s::text[])
 ) a
 cross join (
     select count(*) as num_without_bar, min(target_session) as oldest_without_bar
@@ -206,16 +207,16 @@ left join (
 
 -- name: notification_status
 -- The newest notifications, and every older one whose delivery is pending, or failed within the last week.
-select alert_id as notification_id, made_at, evening as session, severity, title, undelivered, failed
-from alert
+select notification_id, made_at, session, severity, title, undelivered, failed
+from notification
 cross join lateral (
     select coalesce(array_agg(shown_as order by shown_as) filter (where given_up_at is null), '{}') as undelivered,
            coalesce(array_agg(shown_as || ': ' || coalesce(last_error, 'never tried') order by shown_as)
                     filter (where last_error is not null or given_up_at is not null), '{}') as failed
-    from alert_delivery d
-    where d.alert_id = alert.alert_id and delivered_at is null
+    from notification_delivery d
+    where d.notification_id = notification.notification_id and delivered_at is null
       and (given_up_at is null or given_up_at > clock_timestamp() - interval '7 days')
 ) d
-where alert_id in (select alert_id from alert order by alert_id desc limit %(num_newest)s)
+where notification_id in (select notification_id from notification order by notification_id desc limit %(num_newest)s)
    or undelivered <> '{}' or failed <> '{}'
-order by alert_id desc;
+order by notification_id desc;

@@ -1,6 +1,6 @@
--- name: wanted
--- What of each ticker to fetch for some sessions of it: from a few stored bars before the first session that is asked
--- for, or that is missing shortly before it, to its newest stored bar. No first session: all of its history.
+-- name: fetch_ranges
+-- The fetch range of each ticker: from a few stored bars before the first requested session, or before a missing
+-- session shortly before it, to the newest stored bar. Without a first session: the whole history.
 select asked.ticker, overlap.first_session, greatest(asked.last, edge.newest) as last_session
 from unnest(%(tickers)s::text[], %(firsts)s::date[], %(lasts)s::date[]) as asked (ticker, first, last)
 cross join lateral (
@@ -24,12 +24,12 @@ left join lateral (
 select pg_advisory_xact_lock(hashtextextended('ldtm bars ' || current_schema(), 0));
 
 -- name: recorded_at
--- After every vintage of the bars that are restated, even where the server's clock was set back.
+-- Later than every vintage of the restated bars, even if the server's clock was set back.
 select greatest(clock_timestamp(), max(recorded_at) + interval '1 microsecond')
 from bar where ticker = any(%(tickers)s::text[]);
 
 -- name: add_splits
--- A split that the stored bars have had all along is dated by the first of them: nothing was restated by it.
+-- A split that the stored bars already contain is dated by the first of them: it restates nothing.
 insert into split (ticker, session, ratio, recorded_at)
 select new.ticker, new.session, new.ratio,
        case when new.is_applied
@@ -66,12 +66,12 @@ order by ticker, session, first_seen_at;
 
 -- name: recent_bars
 copy (
-    select wanted.ticker, recent.*
-    from (select distinct ticker from unnest(%(tickers)s::text[]) as asked(ticker)) as wanted
+    select asked.ticker, recent.*
+    from (select distinct ticker from unnest(%(tickers)s::text[]) as requested(ticker)) as asked
     cross join lateral (
         select distinct on (session) session, open, high, low, close, volume
         from bar
-        where bar.ticker = wanted.ticker and session <= %(last)s::date
+        where bar.ticker = asked.ticker and session <= %(last)s::date
         order by session desc, recorded_at desc
         limit %(num_bars)s::integer
     ) as recent
@@ -97,14 +97,14 @@ copy (
 ) to stdout (format csv)
 
 -- name: edges
-select wanted.ticker, newest.session, before.session, before.close
-from unnest(%(tickers)s::text[], %(firsts)s::date[]) as wanted(ticker, first)
+select asked.ticker, newest.session, before.session, before.close
+from unnest(%(tickers)s::text[], %(firsts)s::date[]) as asked(ticker, first)
 cross join lateral (
-    select session from bar where bar.ticker = wanted.ticker order by session desc limit 1
+    select session from bar where bar.ticker = asked.ticker order by session desc limit 1
 ) as newest
 left join lateral (
     select session, close from bar
-    where bar.ticker = wanted.ticker and session < wanted.first
+    where bar.ticker = asked.ticker and session < asked.first
     order by session desc, recorded_at desc limit 1
 ) as before on true;
 

@@ -2,11 +2,12 @@
 select pg_advisory_xact_lock(hashtextextended('ldtm promotion ' || current_schema(), 0));
 
 -- name: hold_files
--- Whoever chooses a network, reads its file and then puts on record what it said: files stay until the transaction ends.
+-- Taken before choosing a network, reading its file and recording its forecasts: files are kept until the transaction
+-- ends.
 select pg_advisory_xact_lock_shared(hashtextextended('ldtm files held ' || current_schema(), 0));
 
 -- name: lock_candidate_files
--- Whoever writes candidates' files and then their rows waits for whoever removes files, and the other way round.
+-- Serialises the writing of candidates' files and rows with the removal of files.
 select pg_advisory_xact_lock(hashtextextended('ldtm candidate files ' || current_schema(), 0));
 
 -- name: insert_candidates
@@ -67,8 +68,8 @@ join unnest(%(tickers)s::text[], %(trained_on)s::date[], %(architectures)s::text
 order by checkpoint_id desc;
 
 -- name: decommissioned
--- Networks of some tickers that an order took out, each with the order that ended its last stay: a retirement, or a
--- rollback to another network. All tickers when none are named.
+-- Networks of the given tickers, or of all, that a lifecycle action decommissioned, each with the action that ended its
+-- last activation: a retirement, or a rollback to another network.
 with promoted as (
     select checkpoint_id, ticker, version, status, trained_on, activated_at,
            coalesce(restores, checkpoint_id) as network_id,
@@ -83,16 +84,16 @@ with promoted as (
     order by ticker, trained_on desc, checkpoint_id desc
 )
 select distinct on (p.ticker, p.network_id)
-       p.ticker, p.network_id, p.version, o.action, o.ordered_by, o.why, o.ordered_at,
-       case when o.action = 'rollback' then p.next_version end as instead,
+       p.ticker, p.network_id, p.version, l.action, l.requested_by, l.why, l.recorded_at,
+       case when l.action = 'rollback' then p.next_version end as instead,
        p.network_id in (select network_id from newest) as is_newest,
        exists (select from promoted a where a.network_id = p.network_id and a.status = 'active') as is_back,
        p.next_id is null as is_last
 from promoted p
-join registry_order o
-  on (o.checkpoint_id = p.checkpoint_id and o.action = 'retirement')
-  or (o.checkpoint_id = p.next_id and o.action = 'rollback')
-order by p.ticker, p.network_id, p.activated_at desc, p.checkpoint_id desc, o.order_id;
+join lifecycle_action l
+  on (l.checkpoint_id = p.checkpoint_id and l.action = 'retirement')
+  or (l.checkpoint_id = p.next_id and l.action = 'rollback')
+order by p.ticker, p.network_id, p.activated_at desc, p.checkpoint_id desc, l.action_id;
 
 -- name: record_failures
 insert into training_failure (ticker, part, trained_on, architecture_sha256, recipe_sha256, data_sha256, reason)
@@ -138,9 +139,9 @@ returning checkpoint_id;
 update checkpoint set status = 'retired', retired_at = clock_timestamp()
 where checkpoint_id = %(checkpoint_id)s and status = 'active';
 
--- name: record_order
-insert into registry_order (ticker, action, checkpoint_id, ordered_by, why)
-values (%(ticker)s, %(action)s, %(checkpoint_id)s, %(ordered_by)s, %(why)s);
+-- name: record_lifecycle_action
+insert into lifecycle_action (ticker, action, checkpoint_id, requested_by, why)
+values (%(ticker)s, %(action)s, %(checkpoint_id)s, %(requested_by)s, %(why)s);
 
 -- name: list_registry
 select ticker,
@@ -168,22 +169,22 @@ order by ticker;
 
 -- name: list_versions
 select c.version, c.status, c.trained_on, c.activated_at, c.retired_at, c.file_name, c.file_removed_at,
-       original.version as restores, rollback.ordered_by as restored_by, rollback.why as restored_why,
-       retirement.ordered_by as retired_by, retirement.why as retired_why,
+       original.version as restores, rollback.requested_by as restored_by, rollback.why as restored_why,
+       retirement.requested_by as retired_by, retirement.why as retired_why,
        lead(c.version) over later as next_version,
        coalesce(lead(c.restores is not null) over later, false) as next_is_rollback,
        (select count(*) from snapshot where snapshot.checkpoint_id = c.checkpoint_id) as num_forecasts
 from checkpoint c
 left join checkpoint original on original.checkpoint_id = c.restores
-left join registry_order rollback on rollback.checkpoint_id = c.checkpoint_id and rollback.action = 'rollback'
-left join registry_order retirement on retirement.checkpoint_id = c.checkpoint_id and retirement.action = 'retirement'
+left join lifecycle_action rollback on rollback.checkpoint_id = c.checkpoint_id and rollback.action = 'rollback'
+left join lifecycle_action retirement on retirement.checkpoint_id = c.checkpoint_id and retirement.action = 'retirement'
 where c.ticker = %(ticker)s and c.status <> 'candidate'
 window later as (order by c.activated_at, c.checkpoint_id)
 order by c.activated_at desc, c.checkpoint_id desc;
 
 -- name: judged_networks
--- The newest verdict on a ticker's active network, or on its last active one where none is, under whichever version,
--- and a newer verdict on another network.
+-- The newest verdict on a ticker's active network, or on its last active one if none is active, under any version, and
+-- a newer verdict on another network.
 with verdict as (
     select gate_verdict.verdict_id, decided_at, rules, evidence, multiple_testing, checkpoint.file_sha256,
            coalesce(checkpoint.restores, checkpoint.checkpoint_id) as network_id
@@ -222,11 +223,11 @@ where checkpoint.checkpoint_id = promoted.checkpoint_id and checkpoint.status = 
   and checkpoint.file_removed_at is null;
 
 -- name: lock_held_files
--- Whoever marks files as removed waits for those who hold them.
+-- Excludes the shared lock of hold_files: files are marked as removed only while no transaction reads them.
 select pg_advisory_xact_lock(hashtextextended('ldtm files held ' || current_schema(), 0));
 
 -- name: lock_chain
--- The lock that every writer of forecasts holds until its commit.
+-- The lock of take_chain_lock(), which every writer of forecasts holds until it commits.
 select pg_advisory_xact_lock(hashtextextended('ldtm chain ' || current_schema(), 0));
 
 -- name: mark_removed_files
@@ -234,8 +235,8 @@ update checkpoint set file_removed_at = clock_timestamp()
 where checkpoint_id = any(%(checkpoint_ids)s::bigint[]) and file_removed_at is null;
 
 -- name: removable_files
--- Checkpoints that nobody needs the file of: neither among the newest of their kind, nor the newest network of their
--- ticker, nor referred to by a forecast, nor sharing the file with one that stays.
+-- Checkpoints whose file is no longer needed: neither among the newest of their status, nor the newest network of their
+-- ticker, nor referred to by a forecast, nor sharing the file with a checkpoint that keeps it.
 with asked as (
     select checkpoint_id, ticker, status, trained_on, restores, retired_at, file_name, file_removed_at
     from checkpoint
@@ -267,11 +268,11 @@ where file_name not in (
 order by checkpoint_id;
 
 -- name: unneeded_files
--- Of files on the disk, those that belong to checkpoints and that none of them needs: their rows say that they were
--- removed, or are about to; or a candidate was promoted and has a copy of its own since.
+-- Files on the disk that belong to checkpoints and that no checkpoint needs: they are marked as removed, or about to
+-- be; or the candidate was promoted and has its own copy.
 with known as (
     select checkpoint_id, ticker, version, trained_on, status as was, file_name,
-           file_removed_at is null and checkpoint_id <> all(%(going)s::bigint[]) as is_needed
+           file_removed_at is null and checkpoint_id <> all(%(marked)s::bigint[]) as is_needed
     from checkpoint
     union all
     select checkpoint_id, ticker, version, trained_on, 'promoted',
@@ -289,13 +290,13 @@ where not is_needed_by_any and (%(tickers)s::text[] is null or ticker = any(%(ti
 order by file_name, checkpoint_id desc;
 
 -- name: insert_verdicts
--- A verdict is kept when anything about it is new. It is news when what the gate says is new: another subject, a rule
--- that passes now or fails now, or another reason why a rule could not be applied; not when only a figure moved.
+-- A verdict is stored if any part of it differs from the newest one. It is news if the gate result changed: another
+-- subject, a rule that now passes or fails, or another reason why a rule could not be applied; changed figures are not.
 with given as (
     select verdict.*,
            newest.verdict_id is null
-           or (newest.trained_on, newest.checkpoint_id, newest.backtest_id, newest.passed, said_before.rules)
-              is distinct from (verdict.trained_on, verdict.checkpoint_id, verdict.backtest_id, verdict.passed, said_now.rules)
+           or (newest.trained_on, newest.checkpoint_id, newest.backtest_id, newest.passed, earlier_result.rules)
+              is distinct from (verdict.trained_on, verdict.checkpoint_id, verdict.backtest_id, verdict.passed, result.rules)
                as is_news,
            (newest.rules, newest.evidence, newest.multiple_testing)
            is distinct from (verdict.rules, verdict.evidence, verdict.multiple_testing) as has_new_figures
@@ -311,11 +312,11 @@ with given as (
     cross join lateral (
         select array_agg(row(rule ->> 'rule', rule ->> 'passed',
                              case when rule ->> 'figure' is null then rule ->> 'reason' end)::text order by place) as rules
-        from jsonb_array_elements(verdict.rules) with ordinality as r (rule, place)) as said_now
+        from jsonb_array_elements(verdict.rules) with ordinality as r (rule, place)) as result
     cross join lateral (
         select array_agg(row(rule ->> 'rule', rule ->> 'passed',
                              case when rule ->> 'figure' is null then rule ->> 'reason' end)::text order by place) as rules
-        from jsonb_array_elements(newest.rules) with ordinality as r (rule, place)) as said_before
+        from jsonb_array_elements(newest.rules) with ordinality as r (rule, place)) as earlier_result
 ), kept as (
     insert into gate_verdict (ticker, trained_on, checkpoint_id, backtest_id, passed, rules, evidence, multiple_testing)
     select ticker, trained_on, checkpoint_id, backtest_id, passed, rules, evidence, multiple_testing
@@ -330,8 +331,8 @@ where checkpoint_id = any(%(checkpoint_ids)s::bigint[])
 order by checkpoint_id, verdict_id desc;
 
 -- name: trials
--- How often a ticker was trained until a session, whether a network came of it or not, and with how many settings it was
--- tried: what a backtest was made with, and the neutral band that it was judged by, then or now.
+-- The number of trainings of a ticker until a session, successful or not, and the number of settings tried: the
+-- settings of each backtest with the neutral band that it was judged by, then or now.
 select asked.ticker, trained.num_trainings, tested.num_settings
 from unnest(%(tickers)s::text[], %(trained_on)s::date[], %(backtest_ids)s::bigint[]) as asked (ticker, trained_on, backtest_id)
 cross join lateral (
@@ -359,14 +360,14 @@ cross join lateral (
 ) as tested;
 
 -- name: other_verdicts
--- The newest evidence on further tickers that were judged on some evenings: the test of each multiplied by the settings
--- that were tried. Left out is a ticker on the evening that it is judged for now, and on no other one.
+-- The newest evidence on other tickers that were trained on the given sessions: the p-value of each, multiplied by the
+-- number of settings tried. A ticker is left out only for the session that it is judged for now.
 select distinct on (trained_on, ticker)
        trained_on, ticker,
        least(1, (evidence ->> 'timing_p')::double precision * (multiple_testing ->> 'num_settings')::double precision) as p_value,
        (evidence ->> 'coin_passes')::double precision as coin_passes
 from gate_verdict
-where trained_on = any(%(evenings)s::date[])
+where trained_on = any(%(sessions)s::date[])
   and (trained_on, ticker) not in (select * from unnest(%(trained_on)s::date[], %(tickers)s::text[]))
   and evidence is not null and multiple_testing is not null
 order by trained_on, ticker, verdict_id desc;

@@ -38,7 +38,7 @@ deadline_warning_minutes = 0    # near an open the newest session would go first
 """
 MISSED = 3
 GRACE = timedelta(minutes=6)
-STARTED = "select count(*) from evening_attempt where done_at is null"
+STARTED = "select count(*) from daily_attempt where done_at is null"
 EVENINGS = (
     "select run_id, status, to_timestamp(start_time)::text, to_timestamp(end_time)::text from ldtm_dagster.runs"
     " where pipeline_name = 'daily_job' order by id"
@@ -90,7 +90,7 @@ def _write_bars(folder: Path, sessions: list[date]) -> None:
 
 def _story(installation: Installation) -> str:
     """What happened so far, for whoever reads why a test failed."""
-    lines = [*installation.rows(EVENINGS), *installation.rows("select * from evening_attempt order by 1, 2")]
+    lines = [*installation.rows(EVENINGS), *installation.rows("select * from daily_attempt order by 1, 2")]
     return "\n".join(str(line) for line in lines)
 
 
@@ -133,7 +133,7 @@ def test_missed_sessions_are_made_up_for_in_order_though_a_run_is_killed(
     assert [(day, ticker) for day, ticker, _ in rows] == [(day, ticker) for day in sessions for ticker in TICKERS]
     assert {kind for day, _, kind in rows if day < sessions[-1]} == {"late"}, "the database dates what is made up for"
     tried = installation.rows(
-        "select session, num_attempts, count(*), count(done_at) from evening_attempt group by 1, 2 order by 1"
+        "select session, num_attempts, count(*), count(done_at) from daily_attempt group by 1, 2 order by 1"
     )
     before = (sessions[0], 1, len(TICKERS), len(TICKERS))
     assert tried == [before, *((day, 2, len(TICKERS), len(TICKERS)) for day in sessions[1:])]

@@ -36,7 +36,7 @@ URL_USER, URL_PASSWORD, URL_TOKEN, URL_QUERY = "urlUSERmark", "urlPASSmark", "ur
 SECRETS = (PASSWORD, WRONG_PASSWORD, LATER_PASSWORD, ACCOUNT, MANAGED, URL_USER, URL_PASSWORD, URL_TOKEN, URL_QUERY)
 ROLE, DATABASE = "ldtm_owner", "ldtm_secrets"
 FAILED_RUNS = "select count(*) from ldtm_dagster.runs where status = 'FAILURE'"
-NOT_DELIVERED = "select count(*) from ldtm.alert_delivery where last_error is not null"
+NOT_DELIVERED = "select count(*) from ldtm.notification_delivery where last_error is not null"
 NAMED_ACCOUNT = "select count(*) from ldtm_dagster.event_logs where event like '%LDTM_IB_ACCOUNT%'"
 CONFIG = """
 tickers = ["AAPL", "MSFT"]

@@ -136,7 +136,10 @@ def test_the_split_leaves_no_jump_in_the_prices(simulation: Simulation) -> None:
 
 
 def test_every_notification_came_once(simulation: Simulation) -> None:
-    made = [number for (number,) in simulation.machine.rows("select alert_id from alert order by alert_id")]
+    made = [
+        number
+        for (number,) in simulation.machine.rows("select notification_id from notification order by notification_id")
+    ]
     assert sorted(numbers(simulation.machine.mailbox)) == made
     assert len(simulation.machine.mailbox.messages) == len(made)
 

@@ -8,9 +8,9 @@ PASSED = """insert into gate_verdict (ticker, trained_on, checkpoint_id, passed,
     select ticker, trained_on, checkpoint_id, true, '[]' from checkpoint
     where checkpoint_id not in (select checkpoint_id from gate_verdict where passed and checkpoint_id is not null)
       and status <> 'candidate'"""
-ORDERED = """insert into registry_order (ticker, action, checkpoint_id, ordered_by, why)
+ORDERED = """insert into lifecycle_action (ticker, action, checkpoint_id, requested_by, why)
     select ticker, %(action)s, checkpoint_id, 'ada', 'a test asks for it' from checkpoint
-    where checkpoint_id not in (select checkpoint_id from registry_order where action = %(action)s)
+    where checkpoint_id not in (select checkpoint_id from lifecycle_action where action = %(action)s)
       and case %(action)s when 'rollback' then restores is not null and activated_at >= now()
                           else retired_at >= now() end"""
 RETIRED = "update checkpoint set status = 'retired' where status = 'active' and ticker = coalesce(%s, ticker)"

@@ -187,7 +187,7 @@ class GitRepository:
             yield f"{self.folder}: {waiting} commits wait to be pushed; publishing again pushes them"
 
     def _commit(self, seals: Sequence[Seal]) -> None:
-        files = {f"{SEALS}/{seal.evening.year}/{seal.seal_id:06d}.json": line_of(seal) for seal in seals}
+        files = {f"{SEALS}/{seal.session.year}/{seal.seal_id:06d}.json": line_of(seal) for seal in seals}
         try:
             for path, content in files.items():
                 (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -246,5 +246,5 @@ def _lines(contents: dict[str, bytes]) -> Generator[SealLine]:
 def _subject(seals: Sequence[Seal]) -> str:
     first, last = seals[0], seals[-1]
     if first is last:
-        return f"Seal {first.seal_id} of {first.evening}"
-    return f"Seals {first.seal_id} to {last.seal_id}, until {last.evening}"
+        return f"Seal {first.seal_id} of {first.session}"
+    return f"Seals {first.seal_id} to {last.seal_id}, until {last.session}"

@@ -40,7 +40,7 @@ def line_of(seal: Seal) -> bytes:
     """The line of a seal with its newline: every field readable, so that nobody needs LDTM to check it."""
     fields = {
         "seal_id": seal.seal_id,
-        "evening": seal.evening.isoformat(),
+        "session": seal.session.isoformat(),
         "first_event": seal.first_event,
         "num_events": seal.num_events,
         "merkle_root": seal.merkle_root.hex(),
@@ -58,7 +58,7 @@ def seal_of(content: bytes) -> Seal:
         fields = json.loads(content)
         seal = Seal(
             seal_id=fields["seal_id"],
-            evening=date.fromisoformat(fields["evening"]),
+            session=date.fromisoformat(fields["session"]),
             first_event=fields["first_event"],
             num_events=fields["num_events"],
             merkle_root=bytes.fromhex(fields["merkle_root"]),

@@ -34,9 +34,9 @@ BETWEEN_POLLS = timedelta(seconds=3)
 STOP = "mutation($id: String!) { stopRunningSchedule(id: $id) { __typename } }"
 START = "mutation($it: ScheduleSelector!) { startSchedule(scheduleSelector: $it) { __typename } }"
 NOT_NOTIFIED = """select
-    (select count(*) from trouble
-     where told_at is null or (ended_at is not null and end_told_at is null))
-    + (select count(*) from alert_delivery where delivered_at is null)"""
+    (select count(*) from alert
+     where notified_at is null or (resolved_at is not null and resolution_notified_at is null))
+    + (select count(*) from notification_delivery where delivered_at is null)"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

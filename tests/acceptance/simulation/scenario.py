@@ -31,8 +31,8 @@ with Launcher(project) as launcher:
 """
 TRAININGS = """select count(*) from ldtm_dagster.runs
     where pipeline_name = 'retraining_job' and status in ('SUCCESS', 'FAILURE')"""
-TRIED = "select count(*) from evening_attempt where session = '{}'"
-FAILED_TRIES = """select coalesce(min(num_attempts), 0) from evening_attempt
+TRIED = "select count(*) from daily_attempt where session = '{}'"
+FAILED_TRIES = """select coalesce(min(num_attempts), 0) from daily_attempt
     where session = '{}' and reason is not null"""
 LOOKED_AT = """select count(*) from ldtm_dagster.runs run
     join ldtm_dagster.run_tags tag using (run_id)

@@ -48,7 +48,9 @@ def after(minutes: float) -> datetime:
 def notified(conn: Connection) -> list[str]:
     """The titles of the notifications that are composed now."""
     numbers = compose_notifications(conn, list[Channel](), ui_url="http://127.0.0.1:3000")
-    rows = conn.execute("select title from alert where alert_id = any(%s) order by alert_id", (numbers,)).fetchall()
+    rows = conn.execute(
+        "select title from notification where notification_id = any(%s) order by notification_id", (numbers,)
+    ).fetchall()
     return [title.removeprefix("LDTM ") for (title,) in rows]
 
 
@@ -100,7 +102,7 @@ def test_an_alert_that_gets_worse_before_its_notification_is_notified_once_and_w
     assert (
         len(compose_notifications(conn, channels, ui_url="http://127.0.0.1:3000", is_busy=True, hold_minutes=10)) == 1
     )
-    assert conn.execute("select severity from alert").fetchall() == [("error",)]
+    assert conn.execute("select severity from notification").fetchall() == [("error",)]
 
 
 def test_an_alert_reopened_in_a_worse_state_is_notified_though_its_resolution_was_not(conn: Connection) -> None:
@@ -180,7 +182,7 @@ def test_news_is_notified_once_and_is_never_open_nor_resolved(conn: Connection) 
     assert raise_alerts(conn, [replace(news, seen_at=after(10))]) == 0
     assert notified(conn) == []
     with pytest.raises(psycopg.errors.CheckViolation):
-        conn.execute("update trouble set ended_at = clock_timestamp()")
+        conn.execute("update alert set resolved_at = clock_timestamp()")
 
 
 def test_a_resolution_applies_to_alerts_with_its_key_that_were_raised_before_it(conn: Connection) -> None:
@@ -239,7 +241,7 @@ def test_however_a_history_is_cut_and_read_again_the_alert_is_open_or_resolved_a
     conn: Connection, history: Sequence[Severity | Literal["resolved"]], polls: Sequence[int]
 ) -> None:
     """Whoever polls reads the first events, then all of them, as often as it likes."""
-    conn.execute("truncate trouble, alert cascade")
+    conn.execute("truncate alert, notification cascade")
     seen = [replace(FAILED, severity=s, seen_at=after(at)) for at, s in enumerate(history) if s != "resolved"]
     for length in (*sorted(polls), len(history), len(history)):
         last_failure = max((at for at, said in enumerate(history[:length]) if said != "resolved"), default=-1)

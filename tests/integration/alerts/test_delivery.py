@@ -57,14 +57,14 @@ def send(database: Database, channels: Sequence[Channel], *, hours: float = 72, 
 
 def make_due(conn: Connection) -> None:
     """As if the wait for the next attempt were over."""
-    conn.execute("update alert_delivery set next_attempt_at = clock_timestamp()")
+    conn.execute("update notification_delivery set next_attempt_at = clock_timestamp()")
     conn.commit()
 
 
 def waits(conn: Connection) -> list[float]:
     """Seconds until the next attempts."""
     rows = conn.execute(
-        "select extract(epoch from next_attempt_at - clock_timestamp())::float8 from alert_delivery "
+        "select extract(epoch from next_attempt_at - clock_timestamp())::float8 from notification_delivery "
         "where delivered_at is null"
     )
     return [seconds for (seconds,) in rows.fetchall()]
@@ -187,7 +187,7 @@ def test_a_channel_that_fails_waits_longer_each_time_and_stops_no_other_one(
         assert len(broken.taken) == 1, "a channel that fails is skipped for the rest of the call"
         seen: list[float] = []
         for _ in range(8):
-            conn.execute("delete from alert where alert_id <> %s", (numbers[0],))
+            conn.execute("delete from notification where notification_id <> %s", (numbers[0],))
             make_due(conn)
             assert send(database, channels).num_delivered == 0
             seen += waits(conn)
@@ -238,10 +238,10 @@ def test_a_notification_is_given_up_after_its_time_whether_its_channel_still_exi
     channels = channels_to(receiver.url, "json://127.0.0.1:1/gone")
     write(database, channels)
     send(database, channels[:1])
-    conn.execute("update alert set made_at = made_at - interval '71 hours 59 minutes'")
+    conn.execute("update notification set made_at = made_at - interval '71 hours 59 minutes'")
     make_due(conn)
     assert len(send(database, channels[:1]).failures) == 1
-    conn.execute("update alert set made_at = made_at - interval '2 minutes'")
+    conn.execute("update notification set made_at = made_at - interval '2 minutes'")
     make_due(conn)
     receiver.answer = 200
     assert send(database, channels[:1]) == DeliveryReport()
@@ -269,7 +269,9 @@ def test_a_notification_that_no_channel_accepted_goes_to_a_channel_added_within_
     assert len(send(database, wrong).failures) == 1
     receiver.answer = 200
     receiver.taken.clear()
-    conn.execute("update alert set made_at = made_at - interval '73 hours' where alert_id = %s", (numbers[0],))
+    conn.execute(
+        "update notification set made_at = made_at - interval '73 hours' where notification_id = %s", (numbers[0],)
+    )
     conn.commit()
     assert send(database, right).num_delivered == 1
     assert [title for title, _ in receiver.messages] == [f"{TITLE} [notification {numbers[1]}]"]
@@ -282,7 +284,7 @@ def test_a_notification_is_attempted_at_least_once_before_it_is_given_up(
     """As after an outage of days that began between making and sending."""
     channels = channels_to(receiver.url)
     write(database, [*channels, *channels_to("json://127.0.0.1:1/gone")])
-    conn.execute("update alert set made_at = made_at - interval '73 hours'")
+    conn.execute("update notification set made_at = made_at - interval '73 hours'")
     conn.commit()
     assert send(database, channels).num_delivered == 1
     [gone] = channel_backlogs(conn)
@@ -295,6 +297,8 @@ def test_no_table_holds_an_address_whatever_became_of_the_notification(
     channels = channels_to(receiver.url, f"json://me:{SECRET}@127.0.0.1:1/{SECRET}")
     write(database, channels)
     send(database, channels)
-    rows = conn.execute("select d::text from alert_delivery d union all select a::text from alert a").fetchall()
+    rows = conn.execute(
+        "select d::text from notification_delivery d union all select a::text from notification a"
+    ).fetchall()
     assert len(rows) == 3
     assert SECRET not in str(rows)

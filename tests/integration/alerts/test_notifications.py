@@ -41,7 +41,7 @@ CHECK = Alert(
 
 
 def notifications(conn: Connection) -> list[tuple[date | None, str, str, str]]:
-    return conn.execute("select evening, severity, title, body from alert order by alert_id").fetchall()
+    return conn.execute("select session, severity, title, body from notification order by notification_id").fetchall()
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_a_session_is_one_notification_with_a_table_worst_first_then_its_links(c
             "https://ldtm.example.org/assets/snapshots?partition=2026-11-20%7CMSFT",
         )
     ]
-    assert conn.execute("select shown_as, num_attempts from alert_delivery order by shown_as").fetchall() == [
+    assert conn.execute("select shown_as, num_attempts from notification_delivery order by shown_as").fetchall() == [
         ("json://127.0.0.1:1", 0),
         ("mailto://localhost", 0),
     ]
@@ -227,6 +227,8 @@ def test_secrets_of_the_environment_are_in_no_notification_whoever_raised_the_al
 def test_nothing_in_the_tables_has_an_address(conn: Connection) -> None:
     raise_alerts(conn, [CHECK])
     compose_notifications(conn, CHANNELS, ui_url=UI_URL)
-    rows = conn.execute("select a::text || d::text from alert a join alert_delivery d using (alert_id)").fetchall()
+    rows = conn.execute(
+        "select a::text || d::text from notification a join notification_delivery d using (notification_id)"
+    ).fetchall()
     assert len(rows) == 2
     assert not [row for (row,) in rows if "T0KEN" in row or "a@example.org" in row]

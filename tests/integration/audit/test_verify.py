@@ -197,7 +197,7 @@ def test_an_event_that_stands_twice_is_found(record: Record) -> None:
 
 def test_an_altered_seal_is_found(record: Record) -> None:
     with record.as_owner() as owner:
-        owner.execute("update ledger_seal set evening = evening - 7 where seal_id = 2")
+        owner.execute("update ledger_seal set session = session - 7 where seal_id = 2")
     messages = record.messages(published=False)
     assert "seal 2 of 20" in messages[0]
     assert "its SHA-256 is not that of what it says" in messages[0]
@@ -248,7 +248,7 @@ def test_an_old_backup_is_found(empty_record: Record, server_url: str) -> None:
 
 def test_a_published_file_that_was_edited_is_found(record: Record) -> None:
     lines = record.file.path.read_text().splitlines(keepends=True)
-    record.file.path.write_text("".join([lines[0], lines[1].replace('"evening":"2', '"evening":"1'), *lines[2:]]))
+    record.file.path.write_text("".join([lines[0], lines[1].replace('"session":"2', '"session":"1'), *lines[2:]]))
     assert record.file.path.read_text().splitlines(keepends=True) != lines
     assert any(f"{record.file.path}:2" in message for message in record.messages())
 
@@ -362,7 +362,7 @@ def test_a_seal_of_the_past_over_nothing_is_found(record: Record) -> None:
         owner.execute("alter table ledger_seal drop constraint ledger_seal_num_events_check")
         owner.execute(
             """insert into ledger_seal
-            select seal_id + 1, evening, first_event + num_events, 0, sha256(''), sha256, '2013-01-03', sha256
+            select seal_id + 1, session, first_event + num_events, 0, sha256(''), sha256, '2013-01-03', sha256
             from ledger_seal order by seal_id desc limit 1"""
         )
     (message,) = record.messages()

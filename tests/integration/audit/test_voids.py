@@ -51,9 +51,9 @@ class OverdueForecast:
     def notice(self, num_sessions_ago: int) -> None:
         """Everything that is overdue was noticed so many whole sessions ago, as only the tables' owner can date it."""
         self.fill()
-        noticed_at = self.calendar.opens_at(self.newest_sessions(num_sessions_ago)[0]) - timedelta(seconds=1)
+        detected_at = self.calendar.opens_at(self.newest_sessions(num_sessions_ago)[0]) - timedelta(seconds=1)
         self.conn.execute("alter table overdue_fill disable trigger user")
-        self.conn.execute("update overdue_fill set noticed_at = %s", (noticed_at,))
+        self.conn.execute("update overdue_fill set detected_at = %s", (detected_at,))
         self.conn.execute("alter table overdue_fill enable always trigger overdue_fill_is_append_only")
         self.conn.execute("alter table overdue_fill enable always trigger overdue_fill_is_due")
         self.conn.commit()
@@ -292,13 +292,13 @@ def test_a_notice_is_dated_by_the_database_and_never_again(waiting: OverdueForec
     waiting.conn.execute(
         "insert into overdue_fill values ('IBM', %s, 'next_day', now() - interval '1 year')", (RUN_DATE,)
     )
-    row = waiting.conn.execute("select noticed_at > now() - interval '1 minute' from overdue_fill").fetchone()
+    row = waiting.conn.execute("select detected_at > now() - interval '1 minute' from overdue_fill").fetchone()
     assert row == (True,)
-    first = waiting.conn.execute("select noticed_at from overdue_fill").fetchall()
+    first = waiting.conn.execute("select detected_at from overdue_fill").fetchall()
     waiting.fill()
-    assert waiting.conn.execute("select noticed_at from overdue_fill where horizon = 'next_day'").fetchall() == first
+    assert waiting.conn.execute("select detected_at from overdue_fill where horizon = 'next_day'").fetchall() == first
     with pytest.raises(psycopg.IntegrityError, match="rows of overdue_fill are never changed or removed"):
-        waiting.conn.execute("update overdue_fill set noticed_at = now() - interval '1 year'")
+        waiting.conn.execute("update overdue_fill set detected_at = now() - interval '1 year'")
 
 
 def test_a_fill_that_is_rolled_back_voids_nothing_and_the_next_one_voids_once(

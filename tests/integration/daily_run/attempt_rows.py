@@ -12,7 +12,7 @@ Look = Callable[..., list[PendingPartition]]
 def begin_in_time(conn: Connection, session: date, *tickers: str) -> None:
     """An attempt at tickers on the evening of their session, which did all: their own record begins with it."""
     conn.execute(
-        """insert into evening_attempt (session, ticker, first_attempt_at, last_attempt_at, done_at)
+        """insert into daily_attempt (session, ticker, first_attempt_at, last_attempt_at, done_at)
         select %(session)s, ticker, %(at)s, %(at)s, %(at)s from unnest(%(tickers)s::text[]) as ticker""",
         {"session": session, "at": daily_run_start(session), "tickers": list(tickers)},
     )

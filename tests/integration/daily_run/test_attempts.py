@@ -9,7 +9,7 @@ from ldtm_lib.database.connection import Connection, Database
 
 FRIDAY = date(2026, 11, 20)
 CELLS = [(FRIDAY, "AAPL"), (FRIDAY, "IBM")]
-RECORD = "select ticker, num_attempts, done_at is not null, reason from evening_attempt order by ticker"
+RECORD = "select ticker, num_attempts, done_at is not null, reason from daily_attempt order by ticker"
 BEGIN_AND_DIE = """
 import os, signal, sys
 from datetime import date
@@ -34,7 +34,7 @@ def test_the_next_attempt_is_open_again_and_keeps_when_the_first_one_was(conn: C
     conn.commit()
     begin_attempt(conn, CELLS)
     assert conn.execute(RECORD).fetchall() == [("AAPL", 2, False, None), ("IBM", 2, False, None)]
-    times = conn.execute("select min(last_attempt_at - first_attempt_at) > '0'::interval from evening_attempt")
+    times = conn.execute("select min(last_attempt_at - first_attempt_at) > '0'::interval from daily_attempt")
     assert times.fetchone() == (True,)
 
 
@@ -50,5 +50,5 @@ def test_a_process_that_is_killed_has_been_counted(database: Database, conn: Con
         killed = subprocess.run([sys.executable, "-c", BEGIN_AND_DIE, database.url], check=False)
         assert killed.returncode == -9
     assert conn.execute(RECORD).fetchall() == [("AAPL", 2, False, None)]
-    began_at = conn.execute("select last_attempt_at from evening_attempt").fetchone()
+    began_at = conn.execute("select last_attempt_at from daily_attempt").fetchone()
     assert began_at == (newest_attempt_at(conn),)

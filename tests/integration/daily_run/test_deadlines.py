@@ -25,7 +25,7 @@ WAITS = PendingPartition(
     deadline=OPENS,
     lacks_row=True,
     has_begun=True,
-    bar_came=False,
+    has_new_bar=False,
     is_done=False,
     num_attempts=4,
     last_attempt_at=OPENS - 600 * MINUTE,
@@ -114,7 +114,7 @@ def test_an_alert_of_a_bar_that_is_given_up_is_resolved_as_given_up(
     for _ in range(5):
         begin_attempt(conn, [(halt, "IBM")])
         finish_attempt(conn, done=[], failed={(halt, "IBM"): "there is no bar of IBM"})
-    conn.execute("update evening_attempt set last_attempt_at = %s", (calendar.closes_at(halt) + 600 * MINUTE,))
+    conn.execute("update daily_attempt set last_attempt_at = %s", (calendar.closes_at(halt) + 600 * MINUTE,))
     key = f"ticker/{halt}/IBM"
 
     def watch(num_sessions: int) -> tuple[list[str], list[str]]:
@@ -124,7 +124,7 @@ def test_an_alert_of_a_bar_that_is_given_up_is_resolved_as_given_up(
 
     assert settings.ledger.void_after_sessions == 10
     assert [watch(0), watch(10), watch(11), watch(12)] == [([key], []), ([key], []), ([], [key]), ([], [])]
-    [(summary, is_over)] = conn.execute("select summary, ended_at is not null from trouble").fetchall()
+    [(summary, is_over)] = conn.execute("select summary, resolved_at is not null from alert").fetchall()
     assert (summary, is_over) == ("given up: failed 5 times: there is no bar of IBM", True)
 
 
@@ -137,7 +137,7 @@ def test_a_deadline_that_a_row_made_by_hand_has_met_is_over_and_not_given_up(
     check_deadlines(conn, automated, calendar, shortly_before)
     ledger_rows.abstention("IBM", newest)
     assert check_deadlines(conn, automated, calendar, shortly_before) == ([], [f"deadline/{newest}/IBM"])
-    [(summary,)] = conn.execute("select summary from trouble").fetchall()
+    [(summary,)] = conn.execute("select summary from alert").fetchall()
     assert summary.startswith("no forecast yet")
 
 
@@ -154,7 +154,7 @@ def test_alerts_are_raised_once_and_resolved_when_the_session_is_complete(
     for _ in range(2):
         found, ended = check_deadlines(conn, automated, calendar, opens - 30 * MINUTE)
         assert (len(found), ended) == (10, [])
-    states = "select kind, count(*), count(ended_at) from trouble group by kind order by kind"
+    states = "select kind, count(*), count(resolved_at) from alert group by kind order by kind"
     assert conn.execute(states).fetchall() == [("deadline", 5, 0), ("ticker", 5, 0)]
     finish_attempt(conn, done=partitions[1:], failed={partitions[0]: "no bar"})
     _, ended = check_deadlines(conn, automated, calendar, opens - 20 * MINUTE)

@@ -165,11 +165,11 @@ def test_a_bar_is_waited_for_until_its_actual_is_void_unless_it_comes(
     assert (before, "IBM") in keys(look(with_settings=six))
     ledger_rows.bar("IBM", before, 100)
     came = [partition for partition in look(with_settings=five) if partition.session == before]
-    assert [(partition.ticker, partition.bar_came) for partition in came] == [("IBM", True)]
+    assert [(partition.ticker, partition.has_new_bar) for partition in came] == [("IBM", True)]
 
 
 @pytest.mark.parametrize(("back", "shown_as"), [(3, 3), (45, 29)])
-def test_an_actual_whose_bar_came_late_is_open_even_of_a_ticker_that_left(
+def test_an_actual_whose_has_new_bar_late_is_open_even_of_a_ticker_that_left(
     look: Look, newest: date, ledger_rows: LedgerRows, calendar: Calendar, settings: Settings, back: int, shown_as: int
 ) -> None:
     target = calendar.offset(newest, -back)

@@ -15,7 +15,7 @@ from psycopg.conninfo import make_conninfo
 
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.database.migrate import MIGRATIONS_FOLDER, extend_calendar, migrate, pending_migrations
-from ldtm_lib.database.writer import allow_to_write, lacking_rights
+from ldtm_lib.database.privileges import grant_writer_privileges, missing_privileges
 from ldtm_lib.errors import MigrationError
 from ldtm_lib.features.windows import windows_of
 from ldtm_lib.registry.retention import prune
@@ -195,18 +195,18 @@ def test_a_role_that_was_given_rights_before_has_those_of_the_new_tables_after_a
     migrate(empty_database, calendar)
     runs, reads = roles
     with empty_database.transaction() as conn:
-        allow_to_write(conn, runs, dagster_schema="ldtm_dagster")
+        grant_writer_privileges(conn, runs, dagster_schema="ldtm_dagster")
         for given in ("grant usage on schema ldtm to {}", "grant select on snapshot, checkpoint to {}"):
             conn.execute(sql.SQL(given).format(sql.Identifier(reads)))
     before = next(
-        file.read_text() for file in folder.iterdir() if "create function rights_to_write" in file.read_text()
+        file.read_text() for file in folder.iterdir() if "create function writer_privileges" in file.read_text()
     )
-    rights = re.search(r"create function rights_to_write.*?\n\$\$;\n", before, re.DOTALL)
+    rights = re.search(r"create function writer_privileges.*?\n\$\$;\n", before, re.DOTALL)
     assert rights is not None
     (folder / "9999_notes.sql").write_text(
         "create table note (words text);\n"
         + rights[0].replace("create function", "create or replace function").replace("'bar', ", "'note', 'bar', ", 1)
-        + "select renew_rights();\n"
+        + "select renew_writer_privileges();\n"
     )
     assert migrate(empty_database, calendar, folder) == ["9999_notes.sql"]
     as_role = Database(url=make_conninfo(empty_database.url, user=runs, password="secret"), schema="ldtm")
@@ -227,7 +227,7 @@ def test_a_role_that_was_given_rights_before_has_those_of_the_new_tables_after_a
     )
     assert [file.trained_on for file in gone if file.was == "candidate"] == [days[1]]
     with as_role.transaction() as conn:
-        assert lacking_rights(conn) == []
+        assert missing_privileges(conn) == []
         conn.execute("insert into note values ('a word')")
         LedgerRows(conn, calendar).forecast("AAA", date(2013, 1, 2))
         conn.execute(

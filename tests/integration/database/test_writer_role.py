@@ -16,7 +16,7 @@ from ldtm_lib.audit.sealing import create_seal
 from ldtm_lib.audit.verify import verify
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.database.migrate import migrate
-from ldtm_lib.database.writer import allow_to_write, lacking_rights, powers
+from ldtm_lib.database.privileges import excess_privileges, grant_writer_privileges, missing_privileges
 from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.ledger.fillbacks import fill
 from ldtm_lib.models import checkpoint
@@ -36,7 +36,7 @@ FINAL = {
     "backtest_fold": "leaks",
     "backtest_prediction": "next_day_pred",
     "gate_verdict": "passed",
-    "registry_order": "why",
+    "lifecycle_action": "why",
     "shadow_forecast": "next_day_pred",
 }
 """Tables that are only added to, with a column each."""
@@ -58,8 +58,8 @@ ATTACKS = (
     "update checkpoint set file_sha256 = 'x'",
     "update checkpoint set restores = 1",
     "update checkpoint set leaks = '{}'",
-    "alter table registry_order disable trigger all",
-    "create trigger mine before insert on registry_order for each row execute function is_append_only()",
+    "alter table lifecycle_action disable trigger all",
+    "create trigger mine before insert on lifecycle_action for each row execute function is_append_only()",
     *(
         attack
         for table, column in FINAL.items()
@@ -72,7 +72,7 @@ ATTACKS = (
     "create or replace function pct_error(pred double precision, actual double precision) returns double precision"
     " immutable return 0",
     "set session_replication_role = replica",
-    "select allow_to_write('postgres')",
+    "select grant_writer_privileges('postgres')",
     "create temp table mine (like snapshot); create trigger x after insert on mine referencing new table as added"
     " for each statement execute function forecasts_are_events()",
     "create temp table mine (like checkpoint); create trigger x after insert on mine referencing new table as added"
@@ -89,7 +89,7 @@ RESTORE = (
     " from checkpoint where trained_on = '2013-01-02'"
 )
 REFUSED = (
-    "insert into registry_order (ticker, action, checkpoint_id, ordered_by, why)"
+    "insert into lifecycle_action (ticker, action, checkpoint_id, requested_by, why)"
     " select ticker, 'retirement', checkpoint_id, 'eve', 'forged' from checkpoint where status = 'retired'",
     "update checkpoint set file_removed_at = now() where status = 'active'",
     "update checkpoint set retired_at = retired_at - interval '100 days'",
@@ -110,8 +110,8 @@ FORGED = {
     f" select {MEASURED}, 'mine', 'active', 1, 'v1.mine', 'mine' from checkpoint where status = 'candidate'": (
         "did not pass the gate and cannot be promoted"
     ),
-    RETIRE.removesuffix("; "): "without a successor and without an order",
-    RETIRE + RESTORE: "came back without an order on record",
+    RETIRE.removesuffix("; "): "without a successor and without a retirement",
+    RETIRE + RESTORE: "was restored without a rollback on record",
     RETIRE + RESTORE.replace(f"select {MEASURED}", f"select {MEASURED.replace('ion_loss', 'ion_loss / 2')}"): (
         "does not restore a retired network"
     ),
@@ -124,7 +124,7 @@ def writer(database: Database, conn: Connection) -> Iterator[Connection]:
     """A connection as a role with the rights that LDTM gives."""
     conn.execute(sql.SQL("drop role if exists {}").format(sql.Identifier(ROLE)))
     conn.execute(sql.SQL("create role {} login password 'secret'").format(sql.Identifier(ROLE)))
-    allow_to_write(conn, ROLE, dagster_schema="ldtm_dagster")
+    grant_writer_privileges(conn, ROLE, dagster_schema="ldtm_dagster")
     conn.commit()
     with Database(url=make_conninfo(database.url, user=ROLE, password="secret"), schema="ldtm").connect() as own:
         yield own
@@ -277,14 +277,14 @@ def test_the_role_brings_back_retires_and_removes_files_and_the_record_verifies(
         )
     pass_the_gate(writer)
     writer.commit()
-    back = rollback(writer, tmp_path, "AAPL", to=None, ordered_by="ada", why="it is worse", architecture=architecture)
+    back = rollback(writer, tmp_path, "AAPL", to=None, requested_by="ada", why="it is worse", architecture=architecture)
     assert back.version == "v1.2013-01-02.2"
-    assert retire(writer, "AAPL", ordered_by="ada", why="this one, too").version == back.version
+    assert retire(writer, "AAPL", requested_by="ada", why="this one, too").version == back.version
     writer.commit()
     as_role = Database(url=make_conninfo(database.url, user=ROLE, password="secret"), schema="ldtm")
     gone = prune(as_role, tmp_path, config=RegistryConfig.model_construct(kept_retired_files=0, kept_candidate_files=0))
     assert [file.file_name for file in gone] == ["0.pt", "AAPL_ldtm_v1.2013-01-02.2.pt"]
-    orders = writer.execute("select action, ordered_by, database_role, why from registry_order order by order_id")
+    orders = writer.execute("select action, requested_by, database_role, why from lifecycle_action order by action_id")
     assert orders.fetchall() == [
         ("rollback", "ada", ROLE, "it is worse"),
         ("retirement", "ada", ROLE, "this one, too"),
@@ -302,41 +302,41 @@ def test_not_even_the_owner_changes_what_a_verdict_rests_on_by_a_slip(
 
 
 def test_who_could_get_around_the_rules_is_said(writer: Connection, conn: Connection) -> None:
-    assert powers(writer) == []
-    assert powers(conn) == ["is a superuser"]
+    assert excess_privileges(writer) == []
+    assert excess_privileges(conn) == ["is a superuser"]
     conn.execute(sql.SQL("grant update on snapshot to {}").format(sql.Identifier(ROLE)))
     conn.execute(sql.SQL("grant delete on snapshot, ledger_seal, gate_verdict to {}").format(sql.Identifier(ROLE)))
     conn.commit()
-    assert powers(writer) == [
+    assert excess_privileges(writer) == [
         "may delete from, truncate or put triggers on gate_verdict, ledger_seal, snapshot",
         "may change every column of snapshot",
     ]
     conn.execute(sql.SQL("alter table snapshot owner to {}").format(sql.Identifier(ROLE)))
     conn.commit()
-    assert powers(writer)[0] == "owns snapshot, and so can switch their triggers off"
+    assert excess_privileges(writer)[0] == "owns snapshot, and so can switch their triggers off"
     conn.execute("alter table snapshot owner to postgres")
     conn.commit()
 
 
 def test_what_the_role_may_not_and_has_to_is_said(writer: Connection, conn: Connection) -> None:
-    assert (lacking_rights(writer), lacking_rights(conn)) == ([], [])
+    assert (missing_privileges(writer), missing_privileges(conn)) == ([], [])
     for taken in (
-        "revoke insert on registry_order, shadow_forecast from {}",
+        "revoke insert on lifecycle_action, shadow_forecast from {}",
         "revoke update (file_removed_at) on checkpoint from {}",
         "revoke select on shadow_record from {}",
         "revoke delete on trading_session from {}",
     ):
         conn.execute(sql.SQL(taken).format(sql.Identifier(ROLE)))
     conn.commit()
-    assert lacking_rights(writer) == [
+    assert missing_privileges(writer) == [
         "may not read shadow_record",
-        "may not add to registry_order, shadow_forecast",
+        "may not add to lifecycle_action, shadow_forecast",
         "may not write into checkpoint",
         "may not delete from trading_session",
     ]
-    allow_to_write(conn, ROLE, dagster_schema="ldtm_dagster")
+    grant_writer_privileges(conn, ROLE, dagster_schema="ldtm_dagster")
     conn.commit()
-    assert lacking_rights(writer) == []
+    assert missing_privileges(writer) == []
 
 
 def test_an_up_to_date_schema_is_migrated_by_a_role_that_may_create_nothing(
@@ -360,4 +360,4 @@ def test_a_role_without_rights_is_told_what_it_lacks(
 
 def test_a_role_that_does_not_exist_is_named(conn: Connection) -> None:
     with pytest.raises(ConfigurationError, match="PostgreSQL has no role nobody_here; make one first"):
-        allow_to_write(conn, "nobody_here", dagster_schema="ldtm_dagster")
+        grant_writer_privileges(conn, "nobody_here", dagster_schema="ldtm_dagster")

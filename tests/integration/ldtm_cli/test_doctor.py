@@ -177,7 +177,7 @@ def test_a_role_that_lacks_a_right_is_a_failure_with_the_command_that_gives_it(
         conn.execute("set search_path to ldtm")
         conn.execute(sql.SQL("create role {} login password 'secret'").format(sql.Identifier(role)))
         try:
-            conn.execute("select allow_to_write(%s)", (role,))
+            conn.execute("select grant_writer_privileges(%s)", (role,))
             sound = findings_of(config, url)["role"]
             conn.execute(sql.SQL("revoke insert on shadow_forecast from {}").format(sql.Identifier(role)))
             conn.execute(sql.SQL("grant delete on snapshot to {}").format(sql.Identifier(role)))

@@ -109,7 +109,7 @@ def test_retiring_goes_on_record_with_the_systems_user(owner: Owner) -> None:
         (
             ("rollback", "AAPL", "--why", "  "),
             2,
-            "--why is '  ': a lifecycle action is recorded with who ordered it and why",
+            "--why is '  ': a lifecycle action is recorded with who requested it and why",
         ),
         (("rollback", "AAPL"), 2, "--why"),
         (("retire", "AAPL", "--why", "x", "--by", ""), 2, "--by is ''"),

@@ -48,7 +48,7 @@ def test_a_dry_run_reports_what_the_command_then_purges(folder: Path, database: 
 
 def test_a_kind_that_cannot_be_purged_is_reported_with_exit_status_1(folder: Path, database: Database) -> None:
     with database.transaction() as conn:
-        conn.execute("alter table alert rename to elsewhere")
+        conn.execute("alter table notification rename to elsewhere")
     done = run_ldtm(folder, database.url, "retention")
     assert done.returncode == 1
     assert "not purged: tables of operations" in " ".join(done.stdout.split())

@@ -185,7 +185,7 @@ def test_a_ticker_that_keeps_failing_is_shown_once_whether_or_not_its_alert_is_r
         installation.tries(["AAPL"])
     lines = ("AAPL: failed 4 times: the source has no bar",)
     assert installation.looks().needs == lines
-    alert = "insert into trouble (key, kind, severity, evening, subject, summary) values (%s, %s, %s, %s, %s, %s)"
+    alert = "insert into alert (key, kind, severity, session, subject, summary) values (%s, %s, %s, %s, %s, %s)"
     seen = ("ticker/2013-01-18/AAPL", "ticker", "warning", FRIDAY, "AAPL", "failed 4 times: the source has no bar")
     installation.rows.conn.execute(alert, seen)
     assert installation.looks().needs == lines
@@ -200,7 +200,9 @@ def test_a_ticker_that_keeps_failing_is_shown_once_whether_or_not_its_alert_is_r
 def test_undelivered_notifications_need_a_person(installation: MovedInstallation) -> None:
     installation = installation.opens_in(HALF_A_DAY)
     installation.records(*TICKERS)
-    delivery = "insert into alert_delivery (alert_id, channel, shown_as, delivered_at, given_up_at, last_error)"
+    delivery = (
+        "insert into notification_delivery (notification_id, channel, shown_as, delivered_at, given_up_at, last_error)"
+    )
     for title, delivered_at, given_up_at, error in (
         ("came", "2013-01-18", None, "once refused"),
         ("lost last year", None, "2013-01-18", "refused"),
@@ -209,7 +211,7 @@ def test_undelivered_notifications_need_a_person(installation: MovedInstallation
         ("lost", None, datetime.now(UTC), "timed out"),
     ):
         [(number,)] = installation.rows.conn.execute(
-            "insert into alert (severity, title, body) values ('error', %s, '') returning alert_id",
+            "insert into notification (severity, title, body) values ('error', %s, '') returning notification_id",
             (title,),
         ).fetchall()
         installation.rows.conn.execute(

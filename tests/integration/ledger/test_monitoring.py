@@ -69,7 +69,7 @@ def test_a_model_that_is_promoted_while_its_predecessor_is_watched_is_not_retire
     assert statuses(conn) == [(f"v1.{TRAINED_ON}", "retired"), (f"v1.{LATER}", "active")]
     assert (watch.retired, watch.alerts) == ((), [])
     assert [(r.version, r.num_filled) for r in watch.records] == [(f"v1.{LATER}", 0)], "who is active by then"
-    assert conn.execute("select count(*) from registry_order").fetchone() == (0,)
+    assert conn.execute("select count(*) from lifecycle_action").fetchone() == (0,)
 
 
 def test_of_two_watches_at_once_one_retires_and_the_other_finds_nobody(
@@ -81,7 +81,7 @@ def test_of_two_watches_at_once_one_retires_and_the_other_finds_nobody(
         second = result()
     assert [record.checkpoint_id for record in first.retired] == [degraded]
     assert (second.records, second.retired) == ((), ())
-    assert conn.execute("select action, checkpoint_id, ordered_by from registry_order").fetchall() == [
+    assert conn.execute("select action, checkpoint_id, requested_by from lifecycle_action").fetchall() == [
         ("retirement", degraded, "policy registry.degradation_policy")
     ]
 
@@ -95,7 +95,7 @@ def test_a_model_that_somebody_takes_out_without_waiting_is_left_and_the_evening
         watch = result()
     assert [record.is_degraded for record in watch.records] == [True]
     assert watch.retired == ()
-    assert conn.execute("select ordered_by from registry_order").fetchall() == [("ada",)]
+    assert conn.execute("select requested_by from lifecycle_action").fetchall() == [("ada",)]
 
 
 def test_where_models_are_kept_a_watch_waits_for_nobody(
@@ -115,5 +115,5 @@ def test_an_order_to_retire_one_checkpoint_takes_out_no_other_one(
         RegistryConflict,
         match=r"AAPL v1.2011-12-30 is not active any more and nothing was retired; `ldtm registry history AAPL` shows",
     ):
-        retire(conn, "AAPL", ordered_by="ada", why="it is worse", checkpoint_id=degraded)
+        retire(conn, "AAPL", requested_by="ada", why="it is worse", checkpoint_id=degraded)
     assert statuses(conn) == [(f"v1.{TRAINED_ON}", "retired"), (f"v1.{LATER}", "active")]

@@ -294,7 +294,7 @@ def test_a_target_far_ahead_does_not_make_a_late_forecast_live(
 ) -> None:
     newest = calendar.last_closed(datetime.now(UTC))
     run_date, far = calendar.offset(newest, -10), calendar.offset(newest, 10)
-    with pytest.raises(psycopg.IntegrityError, match="speaks_about_the_future"), conn.transaction():
+    with pytest.raises(psycopg.IntegrityError, match="targets_are_in_the_future"), conn.transaction():
         ledger_rows.forecast("AAPL", run_date, kind="live", next_day_session=calendar.offset(newest, 30))
     targets = calendar.targets(far)
     conn.execute(

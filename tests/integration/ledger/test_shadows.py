@@ -18,7 +18,7 @@ from ldtm_cli.commands.leaderboard import print_shadows, shadows_as_dicts
 from ldtm_lib.audit.sealing import create_seal
 from ldtm_lib.audit.verify import verify
 from ldtm_lib.database.connection import Connection, Database
-from ldtm_lib.database.writer import allow_to_write
+from ldtm_lib.database.privileges import grant_writer_privileges
 from ldtm_lib.ledger.counted_forecasts import counted_forecasts, ranks_of
 from ldtm_lib.ledger.fillbacks import fill
 from ldtm_lib.ledger.leaderboard import leaderboard
@@ -230,14 +230,14 @@ def test_the_database_refuses_a_shadow_that_saw_other_bars_or_is_of_another_tick
         s.run_date_close, 1, 1, 1, 'bullish', {window}, s.bars_recorded_until
         from snapshot s, checkpoint c where s.ticker = 'AAPL' and c.ticker = '{of}' and c.status = '{status}'"""
     for of, status, window, refusal in (
-        ("AAPL", "candidate", "'other'", "the shadow of AAPL on 2013-01-11 saw other bars than the row beside it"),
+        ("AAPL", "candidate", "'other'", "the shadow of AAPL on 2013-01-11 used other bars than its snapshot"),
         (
             "MSFT",
             "active",
             "s.window_sha256",
-            r"is of MSFT and was trained on bars up to 2012-12-31: it cannot speak for",
+            r"is of MSFT and was trained on bars up to 2012-12-31: it cannot forecast",
         ),
-        ("AAPL", "active", "s.window_sha256", "spoke for AAPL on 2013-01-11 itself and is no shadow"),
+        ("AAPL", "active", "s.window_sha256", "made the forecast of AAPL on 2013-01-11 itself and is no shadow"),
         ("AAPL", "candidate", "s.window_sha256", "duplicate key"),
     ):
         with pytest.raises(psycopg.IntegrityError, match=refusal), taken_back(environment):
@@ -427,7 +427,7 @@ def test_the_role_that_runs_an_evening_may_add_shadows_and_nothing_else(
     environment.ready("AAPL")
     environment.network("AAPL", status="candidate", trained_on=date(2013, 1, 4), seed=5)
     environment.conn.execute(sql.SQL("create role {} login password 'secret'").format(sql.Identifier(role)))
-    allow_to_write(environment.conn, role, dagster_schema="ldtm_dagster")
+    grant_writer_privileges(environment.conn, role, dagster_schema="ldtm_dagster")
     environment.conn.commit()
     try:
         with Database(url=make_conninfo(database.url, user=role, password="secret"), schema="ldtm").connect() as own:

@@ -12,7 +12,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from ldtm_cli.services import prepare
 from ldtm_lib.database.connection import Database
-from ldtm_lib.database.writer import allow_to_write
+from ldtm_lib.database.privileges import grant_writer_privileges
 from ldtm_lib.errors import ConfigurationError
 
 ROLE = f"ldtm_second_{os.getpid()}"
@@ -108,4 +108,4 @@ def url_of(database: Database, role: str) -> str:
 
 def _allow(database: Database, schema: str, role: str) -> None:
     with database.with_schema(schema).transaction() as conn:
-        allow_to_write(conn, role, dagster_schema=f"{schema}_dagster")
+        grant_writer_privileges(conn, role, dagster_schema=f"{schema}_dagster")

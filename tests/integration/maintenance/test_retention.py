@@ -20,7 +20,7 @@ from ldtm_lib.audit.sealing import create_seal
 from ldtm_lib.audit.verify import verify
 from ldtm_lib.database import embedded
 from ldtm_lib.database.connection import Connection, Database
-from ldtm_lib.database.writer import allow_to_write, lacking_rights, powers
+from ldtm_lib.database.privileges import excess_privileges, grant_writer_privileges, missing_privileges
 from ldtm_lib.ledger.fillbacks import fill
 from ldtm_lib.maintenance.disk import truncate_log
 from ldtm_lib.maintenance.retention import RetentionAlreadyRunning, RetentionReport, purge_expired
@@ -29,7 +29,7 @@ from ldtm_lib.settings import LedgerConfig
 from tests.integration.ledger_rows import LedgerRows
 from tests.integration.maintenance.dagster_installation import SCHEMA, SESSIONS, DagsterInstallation
 
-NO_RECORD = {"quarantined_bar", "evening_attempt", "alert", "alert_delivery", "trouble"}
+NO_RECORD = {"quarantined_bar", "daily_attempt", "notification", "notification_delivery", "alert"}
 """The only tables beside the record that retention may take rows from."""
 ROLE = f"ldtm_retention_{os.getpid()}"
 OPERATIONS = """
@@ -38,32 +38,32 @@ insert into quarantined_bar (ticker, session, reason, bar, source, last_seen_at,
     ('AAPL', '2020-01-03', 'answered lately', '{}', 't', now() - interval '100 days', now() - interval '89 days'),
     ('AAPL', '2020-01-06', 'never seen again', '{}', 't', now() - interval '901 days', null),
     ('AAPL', '2020-01-07', 'seen again', '{}', 't', now() - interval '899 days', null);
-insert into evening_attempt (session, ticker, first_attempt_at, last_attempt_at) values
+insert into daily_attempt (session, ticker, first_attempt_at, last_attempt_at) values
     ('2024-01-02', 'AAPL', now() - interval '500 days', now() - interval '401 days'),
     ('2024-01-02', 'MSFT', now() - interval '500 days', now() - interval '399 days');
-insert into alert (made_at, severity, title, body)
+insert into notification (made_at, severity, title, body)
 select now() - interval '401 days', 'error', title, '' from unnest(array['came', 'given up', 'on its way']) title;
-insert into alert_delivery (alert_id, channel, shown_as, delivered_at, given_up_at)
-select alert_id, 'c', 'https://x',
+insert into notification_delivery (notification_id, channel, shown_as, delivered_at, given_up_at)
+select notification_id, 'c', 'https://x',
        case title when 'came' then now() end, case title when 'given up' then now() end
-from alert;
-insert into alert_delivery (alert_id, channel, shown_as, delivered_at)
-select alert_id, 'd', 'https://y', now() from alert;
-insert into trouble (key, kind, severity, subject, summary, noticed_at, seen_at, told_in, told_at)
-select key, 'check', 'error', 'a', 'b', long_ago, seen_at, alert_id, told_at
-from alert
+from notification;
+insert into notification_delivery (notification_id, channel, shown_as, delivered_at)
+select notification_id, 'd', 'https://y', now() from notification;
+insert into alert (key, kind, severity, subject, summary, raised_at, seen_at, notification_id, notified_at)
+select key, 'check', 'error', 'a', 'b', long_ago, seen_at, notification_id, notified_at
+from notification
 cross join (values (now() - interval '401 days')) past (long_ago)
 cross join lateral (
     values ('old', long_ago, long_ago), ('seen lately', now(), long_ago), ('told lately', long_ago, now())
-) trouble (key, seen_at, told_at)
+) alert (key, seen_at, notified_at)
 where title = 'came'
 """
 LEFT = {
     "select reason from quarantined_bar order by session": ["answered lately", "seen again"],
-    "select ticker from evening_attempt": ["MSFT"],
-    "select title from alert": ["on its way"],
-    "select channel from alert_delivery order by channel": ["c", "d"],
-    "select key from trouble order by key": ["seen lately", "told lately"],
+    "select ticker from daily_attempt": ["MSFT"],
+    "select title from notification": ["on its way"],
+    "select channel from notification_delivery order by channel": ["c", "d"],
+    "select key from alert order by key": ["seen lately", "told lately"],
 }
 
 
@@ -111,12 +111,12 @@ def writer(furnished: DagsterInstallation, conn: Connection) -> Iterator[Dagster
     """The same installation, run by a role that may add to the record and nothing else."""
     role = sql.Identifier(ROLE)
     conn.execute(sql.SQL("create role {} login password 'secret'").format(role))
-    allow_to_write(conn, ROLE, dagster_schema=SCHEMA)
+    grant_writer_privileges(conn, ROLE, dagster_schema=SCHEMA)
     conn.commit()
     url = make_conninfo(furnished.project.database.url, user=ROLE, password="secret")
     project = replace(furnished.project, database=Database(url=url, schema="ldtm"))
     with project.database.transaction() as own:
-        assert (powers(own), lacking_rights(own)) == ([], [])
+        assert (excess_privileges(own), missing_privileges(own)) == ([], [])
     yield replace(furnished, project=project)
     conn.execute(sql.SQL("drop owned by {}").format(role))
     conn.execute(sql.SQL("drop role {}").format(role))

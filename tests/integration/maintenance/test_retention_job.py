@@ -30,7 +30,7 @@ def _run(tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch) ->
 def test_the_job_reports_what_was_purged(tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     with database.transaction() as conn:
         conn.execute(
-            "insert into evening_attempt (session, ticker, last_attempt_at)"
+            "insert into daily_attempt (session, ticker, last_attempt_at)"
             " select '2020-01-02', 'T' || n, now() - interval '401 days' from generate_series(1, 12000) n"
         )
     succeeded, log = _run(tmp_path, database, monkeypatch)
@@ -43,10 +43,10 @@ def test_the_job_fails_with_the_kinds_that_could_not_be_purged(
     tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with database.transaction() as conn:
-        conn.execute("alter table trouble rename to elsewhere")
+        conn.execute("alter table alert rename to elsewhere")
     succeeded, log = _run(tmp_path, database, monkeypatch)
     assert not succeeded
-    assert 'relation "trouble" does not exist' in log
+    assert 'relation "alert" does not exist' in log
 
 
 def test_it_is_due_on_sundays_at_noon_in_new_york_whether_or_not_anything_else_runs_by_itself() -> None:

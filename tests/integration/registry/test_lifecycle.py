@@ -36,7 +36,7 @@ MONDAY, TUESDAY, WEDNESDAY, THURSDAY = (date(2012, 12, day) for day in (3, 4, 5,
 V_MONDAY, V_TUESDAY, V_WEDNESDAY = (f"v1.{day}" for day in (MONDAY, TUESDAY, WEDNESDAY))
 EVERYTHING = (
     "select checkpoint_id, status, version, file_name, activated_at, retired_at, restores from checkpoint order by 1",
-    "select * from registry_order order by 1",
+    "select * from lifecycle_action order by 1",
     "select * from ledger_event order by 1",
 )
 
@@ -48,7 +48,7 @@ def roll_back(registry: Registry, to: str | None = None, *, ticker: str = "AAA",
             registry.folder,
             ticker,
             to=to,
-            ordered_by="ada",
+            requested_by="ada",
             why=why,
             architecture=registry.settings.architecture,
         )
@@ -56,7 +56,7 @@ def roll_back(registry: Registry, to: str | None = None, *, ticker: str = "AAA",
 
 def take_out(registry: Registry, ticker: str = "AAA") -> Retirement:
     with registry.database.transaction() as conn:
-        return retire(conn, ticker, ordered_by="policy registry.degradation_policy", why="42 of 100 right")
+        return retire(conn, ticker, requested_by="policy registry.degradation_policy", why="42 of 100 right")
 
 
 def promoted(registry: Registry, *days: date, ticker: str = "AAA") -> None:
@@ -96,7 +96,7 @@ def test_a_rollback_is_a_new_version_of_the_same_network_with_a_file_of_its_own(
     assert same is True
     original, copy = (registry.folder / f"AAA_ldtm_{version}.pt" for version in (V_MONDAY, done.version))
     assert original.read_bytes() == copy.read_bytes()
-    assert registry.rows("select ticker, action, checkpoint_id, ordered_by, why from registry_order") == [
+    assert registry.rows("select ticker, action, checkpoint_id, requested_by, why from lifecycle_action") == [
         ("AAA", "rollback", 3, "ada", "it is worse")
     ]
 
@@ -178,7 +178,7 @@ def test_a_retired_ticker_abstains_until_an_order_or_a_newer_network(registry) -
     assert (again.outcome, again.version, again.retired_version) == ("already promoted", None, None)
     assert again.message.startswith("AAA v1.2012-12-03 was retired on ")
     assert registry.statuses("AAA") == [("retired", V_MONDAY)]
-    assert registry.rows("select action, checkpoint_id, ordered_by, why from registry_order") == [
+    assert registry.rows("select action, checkpoint_id, requested_by, why from lifecycle_action") == [
         ("retirement", 1, "policy registry.degradation_policy", "42 of 100 right")
     ]
     with pytest.raises(RegistryConflict, match=r"AAA has no active version to retire: v1.2012-12-03, its last one, "):
@@ -261,7 +261,7 @@ def test_what_cannot_come_back_is_said_with_what_could(registry) -> None:
         roll_back(registry, V_WEDNESDAY)
     for blank in ("", " \t"):
         with pytest.raises(
-            ConfigurationError, match=r"--why is '.*': a lifecycle action is recorded with who ordered it and why"
+            ConfigurationError, match=r"--why is '.*': a lifecycle action is recorded with who requested it and why"
         ):
             roll_back(registry, why=blank)
     assert everything(registry) == before
@@ -317,7 +317,7 @@ def test_of_two_rollbacks_to_one_version_the_second_finds_it_done(registry) -> N
     assert done == "v1.2012-12-03.2"
     assert "is the network of v1.2012-12-03.2, the active version already" in refused
     assert registry.rows("select version from checkpoint where status = 'active'") == [(done,)]
-    assert registry.rows("select count(*) from registry_order") == [(1,)]
+    assert registry.rows("select count(*) from lifecycle_action") == [(1,)]
 
 
 @pytest.mark.parametrize("attempt", range(3))
@@ -378,7 +378,7 @@ if given["how"] == "full disk":
 try:
     with Database(url=given["url"], schema="ldtm").transaction() as conn:
         if given["what"] == "rollback":
-            rollback(conn, folder, "AAA", to=None, ordered_by="ada", why="it is worse", architecture=architecture)
+            rollback(conn, folder, "AAA", to=None, requested_by="ada", why="it is worse", architecture=architecture)
         else:
             settings = Settings(path=Path("x"), tickers=("AAA", "BBB"), architecture=architecture)
             run_gate(conn, folder, ["AAA", "BBB"], settings, run_id="test").promotions
@@ -485,7 +485,7 @@ def test_the_database_lets_nothing_come_back_but_a_retired_network_of_that_ticke
 def test_an_order_that_this_transaction_does_not_carry_out_is_refused(registry, conn, order: str) -> None:
     promoted(registry, MONDAY, TUESDAY)
     roll_back(registry)
-    query = f"insert into registry_order (ticker, action, checkpoint_id, ordered_by, why) values {order}"
+    query = f"insert into lifecycle_action (ticker, action, checkpoint_id, requested_by, why) values {order}"
     with pytest.raises(psycopg.IntegrityError, match=r"is not what this transaction does"):
         conn.execute(query.encode())
 
@@ -519,7 +519,7 @@ def test_forecasts_are_made_by_the_network_that_came_back_and_count_in_the_histo
         environment.conn.execute("update checkpoint set status = 'retired' where status = 'active'")
         environment.network("AAPL", trained_on=day, seed=day.day)
     done = rollback(
-        environment.conn, environment.folder, "AAPL", to=None, ordered_by="ada", why="it is worse", architecture=SMALL
+        environment.conn, environment.folder, "AAPL", to=None, requested_by="ada", why="it is worse", architecture=SMALL
     )
     assert done.version == "v1.2012-12-28.2"
     late = forecasters(environment.conn, ["AAPL"], RUN_DATE, simulated=False, config=ForecastConfig())["AAPL"]

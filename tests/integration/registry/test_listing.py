@@ -44,7 +44,7 @@ def test_a_network_that_came_back_is_shown_with_the_verdict_that_it_earned(
     registry.candidate("AAA", TUESDAY, weights=1, tested=registry.good)
     registry.gate("AAA")
     with registry.database.transaction() as orders:
-        rollback(orders, registry.folder, "AAA", to=None, ordered_by="test", why="it was better", architecture=SMALL)
+        rollback(orders, registry.folder, "AAA", to=None, requested_by="test", why="it was better", architecture=SMALL)
     back, other = shown(conn, "AAA")
     assert back == ("v1.2012-12-03.2", True, 0.575)
     assert other == (None, True, 0.575), "the newer one, which passed and was taken out by hand"

@@ -29,12 +29,12 @@ def promoted(registry: Registry, *days: date, ticker: str = "AAA") -> None:
 
 def take_out(registry: Registry, ticker: str = "AAA") -> None:
     with registry.database.transaction() as conn:
-        retire(conn, ticker, ordered_by="policy registry.degradation_policy", why=WHY)
+        retire(conn, ticker, requested_by="policy registry.degradation_policy", why=WHY)
 
 
 def roll_back(registry: Registry, to: str | None = None) -> None:
     with registry.database.transaction() as conn:
-        rollback(conn, registry.folder, "AAA", to=to, ordered_by="ada", why="it is worse.", architecture=SMALL)
+        rollback(conn, registry.folder, "AAA", to=to, requested_by="ada", why="it is worse.", architecture=SMALL)
 
 
 def project(registry: Registry) -> Project:

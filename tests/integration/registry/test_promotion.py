@@ -359,7 +359,9 @@ def test_a_verdict_reached_before_a_promotion_that_was_taken_back_does_not_bring
     newer = registry.gate("AAA")["AAA"]
     architecture = registry.settings.architecture
     with registry.database.transaction() as conn:
-        rollback(conn, registry.folder, "AAA", to=None, ordered_by="ada", why="it is worse", architecture=architecture)
+        rollback(
+            conn, registry.folder, "AAA", to=None, requested_by="ada", why="it is worse", architecture=architecture
+        )
     (older,) = _promoted(registry, judged)
     assert newer.version == "v1.2012-12-05"
     assert (older.outcome, older.version) == ("superseded", "v1.2012-12-03.2")

@@ -95,7 +95,7 @@ def test_some_tickers_can_be_pruned_alone(registry) -> None:
 
 def test_the_newest_network_of_a_ticker_stays_whatever_became_of_it(registry, conn) -> None:
     promoted(registry, 2)
-    retire(conn, "AAA", ordered_by="ada", why="it is worse")
+    retire(conn, "AAA", requested_by="ada", why="it is worse")
     conn.commit()
     waits = [registry.candidate("BBB", day(n), weights=n) for n in range(2)]
     pruned(registry, NONE)
@@ -180,13 +180,13 @@ def test_a_removed_retired_network_is_not_trained_again_for_nothing(registry, co
     conn.commit()
     registry.candidate("AAA", day(0))
     assert registry.files() == files
-    with pytest.raises(psycopg.IntegrityError, match="was removed and does not come back"):
+    with pytest.raises(psycopg.IntegrityError, match="was removed and cannot be restored"):
         conn.execute("update checkpoint set file_removed_at = null where trained_on = %s", (day(0),))
 
 
 def test_what_came_back_keeps_its_file_while_its_first_version_loses_it(registry, conn) -> None:
     promoted(registry, 3)
-    how = {"ordered_by": "ada", "why": "it is worse", "architecture": registry.settings.architecture}
+    how = {"requested_by": "ada", "why": "it is worse", "architecture": registry.settings.architecture}
     done = rollback(conn, registry.folder, "AAA", to=version(0), **how)
     conn.commit()
     pruned(registry, NONE)

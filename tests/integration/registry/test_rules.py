@@ -30,7 +30,7 @@ ACTIVATE = (
 RETIRE = "update checkpoint set status = 'retired' where status = 'active'"
 JUDGE = """insert into gate_verdict (ticker, trained_on, checkpoint_id, passed, rules)
     select ticker, trained_on, checkpoint_id, %s, '[]' from checkpoint where trained_on = '2013-01-04'"""
-ORDER = """insert into registry_order (ticker, action, checkpoint_id, ordered_by, why)
+ORDER = """insert into lifecycle_action (ticker, action, checkpoint_id, requested_by, why)
     select ticker, %s, checkpoint_id, 'ada', 'it is worse' from checkpoint where version = %s"""
 
 
@@ -186,7 +186,7 @@ def test_a_network_does_not_arrive_promoted(conn: Connection, backtest_id: int, 
 
 
 def test_a_version_retires_for_a_successor_or_by_an_order(conn: Connection, backtest_id: int) -> None:
-    said = "checkpoint v1.2013-01-03 of AAPL retired without a successor and without an order on record"
+    said = "checkpoint v1.2013-01-03 of AAPL retired without a successor and without a retirement on record"
     conn.execute(RETIRE)
     with pytest.raises(psycopg.IntegrityError, match=said):
         conn.commit()
@@ -209,7 +209,7 @@ def test_a_version_does_not_come_and_go_in_one_transaction_without_an_order(conn
 def test_a_network_comes_back_by_an_order(conn: Connection, backtest_id: int) -> None:
     conn.execute(RETIRE)
     restore(conn)
-    with pytest.raises(psycopg.IntegrityError, match=r"v1.back of AAPL came back without an order on record"):
+    with pytest.raises(psycopg.IntegrityError, match=r"v1.back of AAPL was restored without a rollback on record"):
         conn.commit()
     conn.execute(RETIRE)
     restore(conn)

@@ -30,7 +30,7 @@ def partition(session: date, ticker: str = "AAPL", **other: object) -> PendingPa
         "deadline": CALENDAR.opens_at(CALENDAR.offset(session, 1)),
         "lacks_row": True,
         "has_begun": True,
-        "bar_came": False,
+        "has_new_bar": False,
         "is_done": False,
         "num_attempts": 0,
         "last_attempt_at": None,
@@ -52,7 +52,7 @@ def tried_cells(draw: st.DrawFn, session: date, ticker: str) -> PendingPartition
         last_attempt_at=daily_run_start(session) + after,
         reason=draw(st.sampled_from([None, "waits for its bar"])),
         lacks_row=draw(st.booleans()),
-        bar_came=draw(st.booleans()),
+        has_new_bar=draw(st.booleans()),
     )
 
 
@@ -127,7 +127,7 @@ def test_nothing_that_is_open_is_forgotten_for_ever(partitions: list[PendingPart
         made = cells_of(item)
         left -= made
         board = [
-            replace(c, num_attempts=c.num_attempts + 1, last_attempt_at=moment, reason="waits", bar_came=False)
+            replace(c, num_attempts=c.num_attempts + 1, last_attempt_at=moment, reason="waits", has_new_bar=False)
             if (c.session, c.ticker) in made
             else c
             for c in board
@@ -311,7 +311,7 @@ def test_a_ticker_that_ends_the_run_of_all_keeps_no_other_from_its_row_for_long(
 
 def test_a_bar_that_came_and_files_that_changed_make_due_what_waits() -> None:
     one = partition(SESSIONS[0], num_attempts=7, last_attempt_at=SATURDAY, reason="no bar", lacks_row=False)
-    assert due_at(replace(one, bar_came=True), CONFIG) == SATURDAY + 2 * MINUTE
+    assert due_at(replace(one, has_new_bar=True), CONFIG) == SATURDAY + 2 * MINUTE
     assert due_at(one, CONFIG, news_at=SATURDAY + MINUTE) == SATURDAY + MINUTE
     assert due_at(one, CONFIG, news_at=SATURDAY - MINUTE) == SATURDAY + timedelta(days=1), "it was tried after the news"
 

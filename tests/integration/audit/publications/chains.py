@@ -26,7 +26,7 @@ def chain(num_seals: int, *, num_events: int = 3, world: str = "") -> list[Seal]
             resealed(
                 Seal(
                     seal_id=seal_id,
-                    evening=date(2026, 1, 2) + timedelta(days=seal_id),
+                    session=date(2026, 1, 2) + timedelta(days=seal_id),
                     first_event=seal_id * num_events,
                     num_events=num_events,
                     merkle_root=b"",

@@ -43,7 +43,7 @@ def test_a_line_holds_every_field_in_plain_sight() -> None:
     fields = json.loads(line_of(SEALS[1]))
     assert list(fields) == [
         "seal_id",
-        "evening",
+        "session",
         "first_event",
         "num_events",
         "merkle_root",
@@ -52,7 +52,7 @@ def test_a_line_holds_every_field_in_plain_sight() -> None:
         "sha256",
         "leaves",
     ]
-    assert fields["evening"] == "2026-01-03"
+    assert fields["session"] == "2026-01-03"
     assert fields["sealed_at"] == "2026-01-03T23:15:00.000123+00:00"
     assert fields["previous_sha256"] == SEALS[0].expected_sha256.hex()
     assert base64.b64decode(fields["leaves"]) == SEALS[1].leaves

@@ -65,15 +65,15 @@ def test_a_degraded_model_is_retired_once_with_its_figures_as_the_reason_where_t
     assert again.passed is True, "who is retired is watched no more"
     assert statuses(conn) == {"AAPL": "retired", "MSFT": "active"}
     [(kind, severity, subject, summary)] = conn.execute(
-        "select kind, severity, subject, summary from trouble where is_news"
+        "select kind, severity, subject, summary from alert where is_news"
     ).fetchall()
     assert (kind, severity, subject) == ("degradation", "error", "AAPL")
     assert summary.startswith(
         "retired for its record: AAPL v1.2011-12-30 was right in 60 of 155 calls since 2012-01-03"
     )
     assert summary.endswith("It abstains until another network passes the gate.")
-    [(action, ordered_by, why)] = conn.execute("select action, ordered_by, why from registry_order").fetchall()
-    assert (action, ordered_by) == ("retirement", "policy registry.degradation_policy")
+    [(action, requested_by, why)] = conn.execute("select action, requested_by, why from lifecycle_action").fetchall()
+    assert (action, requested_by) == ("retirement", "policy registry.degradation_policy")
     assert why.startswith("AAPL v1.2011-12-30 was right in 60 of 155 calls since 2012-01-03, 38.7%; a model that meets")
 
 

@@ -182,7 +182,7 @@ def test_a_bar_that_never_comes_is_given_up_when_its_actual_is_void(
     conn.commit()
     look(FRIDAY)
     assert {alert.key for alert in open_alerts(conn)} == {*keys[waited_for], keys[void][1]}
-    told = conn.execute("select summary from trouble where ended_at is not null").fetchall()
+    told = conn.execute("select summary from alert where resolved_at is not null").fetchall()
     assert told == [("given up: no bar of T000",)]
 
 

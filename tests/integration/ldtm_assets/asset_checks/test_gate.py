@@ -173,7 +173,7 @@ def test_a_ticker_whose_model_was_taken_out_is_no_success_and_says_by_whom_and_w
     registry_of_project.candidate("AAA", DAY, tested=GOOD)
     gate("AAA", "BBB")
     with registry_of_project.database.transaction() as conn:
-        retire(conn, "AAA", ordered_by="Ada", why="it guessed the split")
+        retire(conn, "AAA", requested_by="Ada", why="it guessed the split")
     result = gate("AAA", "BBB")
     told = "by Ada: it guessed the split; it abstains until another one passes"
     whole = evaluations(result, "gate")[None]
@@ -197,7 +197,9 @@ def test_a_message_has_every_reason_and_the_card_of_each_promotion_and_comes_onc
     with registry_of_project.database.transaction() as conn:
         evening = last_closed_session(conn)
         assert len(compose_notifications(conn, [], ui_url="http://127.0.0.1:3000")) == 1
-        [(told_of, severity, title, body)] = conn.execute("select evening, severity, title, body from alert").fetchall()
+        [(told_of, severity, title, body)] = conn.execute(
+            "select session, severity, title, body from notification"
+        ).fetchall()
     assert (told_of, severity) == (evening, "warning")
     assert title == f"LDTM {evening}: 1 warning, 1 piece of news"
     main, refused, promoted, *links = [line for line in body.splitlines() if line]

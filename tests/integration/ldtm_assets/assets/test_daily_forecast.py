@@ -104,7 +104,7 @@ def test_an_evening_of_departed_tickers_alone_succeeds_with_its_checks(evening: 
     }
 
 
-ATTEMPTS = "select session::text, ticker, num_attempts, done_at is not null, reason from evening_attempt order by 1, 2"
+ATTEMPTS = "select session::text, ticker, num_attempts, done_at is not null, reason from daily_attempt order by 1, 2"
 
 
 def test_only_the_tickers_that_are_named_are_worked_on_and_shown_as_materialized(

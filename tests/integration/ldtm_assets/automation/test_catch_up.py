@@ -25,7 +25,7 @@ def tried(conn: Connection, reasons: dict[str, str], at: datetime, session: date
     partitions = {(session, ticker): reason for ticker, reason in reasons.items()}
     begin_attempt(conn, partitions)
     finish_attempt(conn, done=[], failed=partitions)
-    conn.execute("update evening_attempt set last_attempt_at = %s where ticker = any (%s)", (at, list(reasons)))
+    conn.execute("update daily_attempt set last_attempt_at = %s where ticker = any (%s)", (at, list(reasons)))
     conn.commit()
 
 
@@ -145,7 +145,7 @@ def test_the_watch_notices_who_will_miss_the_open_though_nothing_else_runs(
     nobody, somebody = "0 tickers need a person; 0 alerts resolved", "1 tickers need a person; 0 alerts resolved"
     assert [tick(deadline_sensor, an_hour_before + n * MINUTE) for n in (-300, 0, 4)] == [nobody] * 3
     assert tick(deadline_sensor, an_hour_before + 5 * MINUTE) == somebody
-    assert conn.execute("select key from trouble").fetchall() == [("deadline/2026-11-20/IBM",)]
+    assert conn.execute("select key from alert").fetchall() == [("deadline/2026-11-20/IBM",)]
 
 
 def test_a_file_that_was_changed_since_the_start_launches_nothing_and_people_hear_of_it_until_it_is_served(
@@ -158,11 +158,11 @@ def test_a_file_that_was_changed_since_the_start_launches_nothing_and_people_hea
     for sensor in (catch_up_sensor, new_bars_sensor):
         assert str(tick(sensor, late, began_with)).startswith(said)
     assert said in str(tick(deadline_sensor, late, began_with))
-    assert conn.execute("select key, ended_at from trouble").fetchall() == [("settings/changed", None)]
+    assert conn.execute("select key, resolved_at from alert").fetchall() == [("settings/changed", None)]
     conn.commit()
     assert isinstance(tick(catch_up_sensor, late), dg.RunRequest), "started again"
     assert tick(deadline_sensor, late) == "0 tickers need a person; 0 alerts resolved"
-    assert conn.execute("select count(*) from trouble where ended_at is null").fetchone() == (0,)
+    assert conn.execute("select count(*) from alert where resolved_at is null").fetchone() == (0,)
 
 
 def test_a_ticker_that_was_added_or_retired_since_the_start_holds_no_other_one_up(
@@ -189,7 +189,7 @@ def test_the_watch_goes_by_what_the_file_says_now(
     tried(conn, dict.fromkeys(("IBM", "OLD"), "no bar"), EVENING)
     an_hour_before = datetime(2026, 11, 23, 8, 30, tzinfo=ZoneInfo("America/New_York"))
     tick(deadline_sensor, an_hour_before, began_with)
-    deadlines = conn.execute("select subject from trouble where kind = 'deadline'").fetchall()
+    deadlines = conn.execute("select subject from alert where kind = 'deadline'").fetchall()
     assert deadlines == [("IBM",)]
 
 

@@ -38,7 +38,7 @@ def newest(conn: Connection, calendar: Calendar) -> date:
             rows.bar(ticker, session, 100)
         if tried != "never":
             conn.execute(
-                "insert into evening_attempt values (%s, %s, 4, %s, %s, %s, %s)",
+                "insert into daily_attempt values (%s, %s, 4, %s, %s, %s, %s)",
                 (
                     *(session, ticker, an_hour_ago, an_hour_ago - timedelta(days=2)),
                     *(an_hour_ago if tried == "whole" else None, "no bar" if tried == "in vain" else None),

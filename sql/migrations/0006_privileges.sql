@@ -1,24 +1,24 @@
--- The rights of a role that runs LDTM day by day: it can add to the record and change nothing that is in it. Triggers
--- refuse what must not be; these rights make sure that the role cannot switch a trigger off.
+-- Privileges of the writer role, which runs LDTM: it can add to the record and cannot change it. Triggers enforce the
+-- rules of the record; a role with these privileges cannot disable a trigger.
 
--- Functions keep this search path: they find their tables from any connection, and a temporary table of the same name,
--- which would otherwise be found first, cannot stand in for one of them.
+-- Functions keep this search path. They find their tables from any connection, and pg_temp comes last, so that a
+-- temporary table cannot shadow one of them.
 select set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
 
-create function rights_to_write() returns table (relation name, privilege text, columns name[])
+create function writer_privileges() returns table (relation name, privilege text, columns name[])
 language sql immutable as $$
     select unnest(array[
         'bar', 'split', 'quarantined_bar', 'input_window', 'checkpoint', 'backtest', 'backtest_fold',
-        'backtest_prediction', 'training_failure', 'gate_verdict', 'registry_order', 'snapshot', 'shadow_forecast',
+        'backtest_prediction', 'training_failure', 'gate_verdict', 'lifecycle_action', 'snapshot', 'shadow_forecast',
         'overdue_fill', 'voided_fill', 'restated_actual', 'restatement_scan', 'ledger_seal', 'trading_session',
-        'evening_attempt', 'alert', 'alert_delivery', 'trouble'
+        'daily_attempt', 'notification', 'notification_delivery', 'alert'
     ])::name, 'insert', null::name[]
     union all
     select unnest(array[
-        'evening_attempt', 'alert', 'alert_delivery', 'trouble', 'quarantined_bar', 'trading_session'
+        'daily_attempt', 'notification', 'notification_delivery', 'alert', 'quarantined_bar', 'trading_session'
     ])::name, 'delete', null::name[]
     union all
-    select unnest(array['evening_attempt', 'alert_delivery', 'trouble'])::name, 'update', null::name[]
+    select unnest(array['daily_attempt', 'notification_delivery', 'alert'])::name, 'update', null::name[]
     union all values
     ('quarantined_bar'::name, 'update', array['last_seen_at', 'resolved_at']::name[]),
     ('training_failure', 'update', array['reason', 'failed_at']),
@@ -28,9 +28,9 @@ language sql immutable as $$
     ('trading_session', 'update', array['opens_at', 'closes_at'])
 $$;
 
-comment on function rights_to_write is 'What LDTM writes: a table, a privilege, and of which columns where it is not of all.';
+comment on function writer_privileges is 'Privileges of the writer role: table, privilege, and columns; NULL for all columns.';
 
-create function allow_to_write(writer name) returns void language plpgsql set search_path from current as $$
+create function grant_writer_privileges(writer name) returns void language plpgsql set search_path from current as $$
 declare
     needed record;
 begin
@@ -40,30 +40,30 @@ begin
     for needed in
         select relation, privilege,
                (select '(' || string_agg(quote_ident(name), ', ') || ')' from unnest(columns) name) as part
-        from rights_to_write()
+        from writer_privileges()
     loop
         execute format('grant %s %s on %I to %I', needed.privilege, needed.part, needed.relation, writer);
     end loop;
 end $$;
 
-comment on function allow_to_write is
-    'Gives a role what LDTM needs to run: it may add to the record, fill an actual once, and nothing else.';
+comment on function grant_writer_privileges is
+    'Grants a role the privileges that LDTM needs: it may add to the record and fill an actual once.';
 
--- A later migration that brings a table replaces rights_to_write() and then calls this: roles that could write before get
--- the rights on what is new. These are the roles that were named themselves; a member of one has its rights anyway.
-create function renew_rights() returns void language plpgsql set search_path from current as $$
+-- A later migration that adds a table replaces writer_privileges() and then calls this function, which grants the new
+-- privileges to every writer role. Writer roles are those with an explicit grant; their members inherit it.
+create function renew_writer_privileges() returns void language plpgsql set search_path from current as $$
 begin
-    perform allow_to_write(r.rolname)
+    perform grant_writer_privileges(r.rolname)
     from pg_class c
     cross join lateral (select distinct grantee from aclexplode(c.relacl) where privilege_type = 'INSERT') given
     join pg_roles r on r.oid = given.grantee
     where c.oid = 'snapshot'::regclass and not r.rolsuper and r.oid <> c.relowner;
 end $$;
 
-revoke all on function renew_rights() from public;
+revoke all on function renew_writer_privileges() from public;
 
--- Dagster's own storage in its schema: the same role works in it without limits.
-create function allow_to_use(work_schema name, worker name) returns void language plpgsql as $$
+-- Grants a role all privileges on the schema of Dagster's storage.
+create function grant_storage_privileges(work_schema name, worker name) returns void language plpgsql as $$
 begin
     execute format('grant usage, create on schema %I to %I', work_schema, worker);
     execute format('grant all on all tables in schema %I to %I', work_schema, worker);
@@ -72,5 +72,5 @@ begin
     execute format('alter default privileges in schema %I grant all on sequences to %I', work_schema, worker);
 end $$;
 
-revoke all on function allow_to_write(name) from public;
-revoke all on function allow_to_use(name, name) from public;
+revoke all on function grant_writer_privileges(name) from public;
+revoke all on function grant_storage_privileges(name, name) from public;
