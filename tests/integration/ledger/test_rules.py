@@ -277,6 +277,33 @@ def test_no_trigger_sleeps_while_a_session_plays_the_replica(conn: Connection, l
     assert "never changed" in _refusal(conn, "delete from bar")
 
 
+def test_the_chain_lock_is_taken_before_any_other_trigger_runs(conn: Connection) -> None:
+    """PostgreSQL fires triggers for the statement before those for rows, and triggers of one kind by their names."""
+    rows = conn.execute(
+        """select distinct on (t.tgrelid, event) t.tgrelid::regclass::text, event, t.tgname::text
+        from pg_trigger t
+        cross join (values ('insert', 4), ('update', 16)) events (event, bit)
+        where not t.tgisinternal and t.tgtype & 2 > 0 and t.tgtype::integer & bit > 0
+          and exists (
+              select from pg_trigger taken
+              where taken.tgrelid = t.tgrelid and taken.tgname = 'chain_lock_is_taken'
+                and taken.tgtype::integer & bit > 0)
+        order by t.tgrelid, event, t.tgtype & 1, t.tgname
+        """
+    )
+    assert sorted(rows) == [
+        (table, event, "chain_lock_is_taken")
+        for table, event in (
+            ("checkpoint", "insert"),
+            ("checkpoint", "update"),
+            ("restated_actual", "insert"),
+            ("snapshot", "insert"),
+            ("snapshot", "update"),
+            ("voided_fill", "insert"),
+        )
+    ]
+
+
 def test_a_retired_model_has_no_live_row(conn: Connection, ledger_rows, calendar: Calendar) -> None:
     ledger_rows.open_the_session_after(RUN_DATE, timedelta(hours=1))
     message = _refusal(
