@@ -116,7 +116,7 @@ def resolve_freshness_alerts(conn: Connection, settings: Settings, calendar: Cal
     A bar that is missing for longer than `ledger.void_after_sessions` is given up, and its alert is resolved as such.
     Each such session costs one statement more.
     """
-    waited_for_since = calendar.offset(calendar.last_closed(moment), -settings.ledger.void_after_sessions)
+    awaited_since = calendar.offset(calendar.last_closed(moment), -settings.ledger.void_after_sessions)
     found: dict[date, Freshness] = {}
     complete: list[str] = []
     given_up: list[str] = []
@@ -127,7 +127,7 @@ def resolve_freshness_alerts(conn: Connection, settings: Settings, calendar: Cal
                     found[alert.session] = freshness(conn, settings, alert.session)
                 if not found[alert.session].missing[asset]:
                     complete.append(alert.key)
-                elif asset == "prices" and alert.session < waited_for_since:
+                elif asset == "prices" and alert.session < awaited_since:
                     given_up.append(alert.key)
     give_up(conn, given_up)
     return resolve_alerts(conn, complete + given_up)
