@@ -1,6 +1,6 @@
 """Verify a record of a million events, beside the plain way: read and hash one event after the other in Python.
 
-Run alone: `python benchmarks/bench_audit.py [NUM_EVENINGS]`. 2,428 evenings of 103 tickers, each forecast with its
+Run alone: `python benchmarks/bench_audit.py [NUM_SESSIONS]`. 2,428 sessions of 103 tickers, each forecast with its
 three fills, are 1,000,336 events. Starts a PostgreSQL of its own in a temporary folder.
 """
 
@@ -23,11 +23,11 @@ from ldtm_lib.ledger.fillbacks import fill
 from ldtm_lib.sessions import Calendar, exchange_calendar
 from ldtm_lib.settings import LedgerConfig
 
-NUM_TICKERS, NUM_EVENINGS = 103, 2_428
+NUM_TICKERS, NUM_SESSIONS = 103, 2_428
 FIRST, LAST = date(2016, 1, 4), date(2026, 10, 30)
 SAMPLE = 2_000
 """Events that are verified the plain way; the rest is reckoned."""
-EVENINGS_PER_FILL = 63
+SESSIONS_PER_FILL = 63
 
 BARS = """
 insert into bar
@@ -47,7 +47,7 @@ from generate_series(0, %(num)s - 1) n
 """
 
 
-def main(num_evenings: int) -> None:
+def main(num_sessions: int) -> None:
     calendar = exchange_calendar()
     with tempfile.TemporaryDirectory() as home:
         Path(home).chmod(0o755)
@@ -55,21 +55,21 @@ def main(num_evenings: int) -> None:
         try:
             migrate(database, calendar)
             with database.connect() as conn:
-                build(conn, calendar, num_evenings)
+                build(conn, calendar, num_sessions)
             measure(database, calendar, SealFile(path=Path(home) / "seals.jsonl"))
         finally:
             embedded.stop(Path(home))
 
 
-def build(conn: Connection, calendar: Calendar, num_evenings: int) -> None:
-    """Evenings as they happen: forecasts, a seal; the fills of a quarter at once."""
+def build(conn: Connection, calendar: Calendar, num_sessions: int) -> None:
+    """Daily runs as they happen: forecasts, a seal; the fills of a quarter at once."""
     started = time.perf_counter()
     conn.execute(BARS.encode(), {"num": NUM_TICKERS, "first": FIRST, "last": LAST})
-    for n, day in enumerate(calendar.between(FIRST, LAST)[:num_evenings], start=1):
+    for n, day in enumerate(calendar.between(FIRST, LAST)[:num_sessions], start=1):
         targets = calendar.targets(day)
         named = {"next_day": targets.next_day, "next_monday": targets.next_monday, "one_month": targets.one_month}
         conn.execute(FORECASTS.encode(), {"num": NUM_TICKERS, "day": day, **named})
-        if n % EVENINGS_PER_FILL == 0 or n == num_evenings:
+        if n % SESSIONS_PER_FILL == 0 or n == num_sessions:
             fill(conn, as_of=LAST, config=LedgerConfig())
         create_seal(conn)
         conn.commit()
@@ -106,4 +106,4 @@ def measure(database: Database, calendar: Calendar, file: SealFile) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else NUM_EVENINGS)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else NUM_SESSIONS)

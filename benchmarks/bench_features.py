@@ -97,7 +97,7 @@ def from_memory(bars: pl.DataFrame, calendar: Calendar) -> float:
 def from_database(bars: pl.DataFrame, calendar: Calendar) -> float:
     """Print the figures of bars that lie in PostgreSQL; returns the time of all of history in seconds."""
     tickers = bars["ticker"].unique(maintain_order=True).to_list()
-    evening: date = bars["session"].to_list()[-1]
+    session: date = bars["session"].to_list()[-1]
     with tempfile.TemporaryDirectory() as home:
         url = make_conninfo(embedded.start(Path(home)), dbname="postgres")
         try:
@@ -110,18 +110,18 @@ def from_database(bars: pl.DataFrame, calendar: Calendar) -> float:
                 conn.autocommit = True
                 conn.execute("analyze")
                 took = seconds(lambda: windows_of(current_bars(conn, tickers), calendar, CONFIG), repeats=3)
-                latest = seconds(lambda: evening_windows(conn, tickers, evening, calendar), repeats=5)
+                latest = seconds(lambda: windows_of_session(conn, tickers, session, calendar), repeats=5)
         finally:
             embedded.stop(Path(home))
     print(f"from PostgreSQL  {took:6.2f} s  COPY out included (goal {LIMIT_DATABASE_SECONDS} s)")
-    print(f"one evening      {latest:6.2f} s  newest 280 bars of {len(tickers)} tickers read, one window each")
+    print(f"one session      {latest:6.2f} s  newest 280 bars of {len(tickers)} tickers read, one window each")
     return took
 
 
-def evening_windows(conn: Connection, tickers: list[str], evening: date, calendar: Calendar) -> list[InputWindow]:
+def windows_of_session(conn: Connection, tickers: list[str], session: date, calendar: Calendar) -> list[InputWindow]:
     num_bars = CONFIG.window_sessions + CONFIG.warmup_bars
-    bars = recent_bars(conn, tickers, last=evening, num_bars=num_bars)
-    return latest_windows(bars, tickers, evening, calendar, CONFIG)
+    bars = recent_bars(conn, tickers, last=session, num_bars=num_bars)
+    return latest_windows(bars, tickers, session, calendar, CONFIG)
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """The fill of a backlog, all that is due at once, beside the plain way: ask for each bar, write each actual.
 
-Run alone: `python benchmarks/bench_fills.py [NUM_EVENINGS]`. 324 evenings of 103 tickers leave 100,116 actuals open.
+Run alone: `python benchmarks/bench_fills.py [NUM_SESSIONS]`. 324 sessions of 103 tickers leave 100,116 actuals open.
 Each is checked by the database against its bar and becomes an event of the chain. Starts a PostgreSQL of its own in a
 temporary folder.
 """
@@ -20,7 +20,7 @@ from ldtm_lib.ledger.fillbacks import due, fill, restated_actuals
 from ldtm_lib.sessions import Calendar, exchange_calendar
 from ldtm_lib.settings import LedgerConfig
 
-NUM_EVENINGS, NUM_PLAIN = 324, 2
+NUM_SESSIONS, NUM_PLAIN = 324, 2
 FIRST, LAST = date(2022, 1, 3), date(2026, 10, 30)
 RESTATE = """
 insert into bar
@@ -29,7 +29,7 @@ from current_bar where session = %(day)s
 """
 
 
-def main(num_evenings: int) -> None:
+def main(num_sessions: int) -> None:
     calendar = exchange_calendar()
     with tempfile.TemporaryDirectory() as home:
         Path(home).chmod(0o755)
@@ -37,15 +37,15 @@ def main(num_evenings: int) -> None:
         try:
             migrate(database, calendar)
             with database.connect() as conn:
-                measure(conn, calendar, num_evenings)
+                measure(conn, calendar, num_sessions)
         finally:
             embedded.stop(Path(home))
 
 
-def measure(conn: Connection, calendar: Calendar, num_evenings: int) -> None:
-    evenings = calendar.between(FIRST, LAST)[:num_evenings]
+def measure(conn: Connection, calendar: Calendar, num_sessions: int) -> None:
+    sessions = calendar.between(FIRST, LAST)[:num_sessions]
     conn.execute(BARS.encode(), {"num": NUM_TICKERS, "first": FIRST, "last": LAST})
-    for day in evenings:
+    for day in sessions:
         targets = calendar.targets(day)
         named = {"next_day": targets.next_day, "next_monday": targets.next_monday, "one_month": targets.one_month}
         conn.execute(FORECASTS.encode(), {"num": NUM_TICKERS, "day": day, **named})
@@ -66,7 +66,7 @@ def measure(conn: Connection, calendar: Calendar, num_evenings: int) -> None:
     filled = fill(conn, as_of=LAST, config=LedgerConfig()).num_filled
     conn.commit()
     batch = time.perf_counter() - started
-    assert filled == num_due == 3 * len(evenings) * NUM_TICKERS
+    assert filled == num_due == 3 * len(sessions) * NUM_TICKERS
     print(
         f"fill of {filled:,} actuals: {batch:.2f} s; row by row {plain:.1f} s (from {num_plain}); {plain / batch:.0f} x"
     )
@@ -74,7 +74,7 @@ def measure(conn: Connection, calendar: Calendar, num_evenings: int) -> None:
     fill(conn, as_of=LAST, config=LedgerConfig())
     conn.commit()
     print(f"again, nothing due: {time.perf_counter() - started:.2f} s")
-    conn.execute(RESTATE.encode(), {"day": evenings[-1]})
+    conn.execute(RESTATE.encode(), {"day": sessions[-1]})
     started = time.perf_counter()
     fill(conn, as_of=LAST, config=LedgerConfig())
     print(f"{restated_actuals(conn).height:,} restatements found: {time.perf_counter() - started:.2f} s")
@@ -99,4 +99,4 @@ def fill_row_by_row(conn: Connection, num_tickers: int) -> int:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else NUM_EVENINGS)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else NUM_SESSIONS)

@@ -1,4 +1,4 @@
-"""An evening's forecasts: 103 networks, one window each. Three ways, all in this process, the minimum of several runs.
+"""A daily run's forecasts: 103 networks, one window each. Three ways, all in this process, the minimum of several runs.
 
 The stacked way lives here alone: it is what `ldtm_lib.models.forecast` was measured against, and lost.
 """

@@ -1,7 +1,7 @@
-"""What the partition design costs: 103 tickers x some sessions of cells in Dagster, on PostgreSQL, in the real pages.
+"""What the partition design costs: 103 tickers x some sessions of partitions in Dagster, on PostgreSQL, in the real UI.
 
-Materializes cells in one run, then times what the asset page asks for: cold, warm, and after a new event. Beside it
-the same sessions partitioned by date alone.
+Materializes partitions in one run, then times what the asset page asks for: cold, warm, and after a new event. Beside
+it the same sessions partitioned by date alone.
 
     .venv/bin/python benchmarks/bench_partitions.py [--sessions 250,582]
 """
@@ -27,7 +27,7 @@ from ldtm_lib.settings import PartitionConfig, Settings, load_settings
 
 REPOSITORY = Path(__file__).parents[1]
 sys.path.append(str(REPOSITORY))
-from tests.acceptance.dagster_ui import PARTITIONS, DagsterPages  # noqa: E402
+from tests.acceptance.dagster_ui import PARTITIONS, DagsterUi  # noqa: E402
 
 LAST = date(2026, 11, 13)
 STUB = """
@@ -39,20 +39,20 @@ defs = stub_definitions(Path(os.environ["LDTM_CONFIG"]))
 
 
 def stub_definitions(config: Path) -> dg.Definitions:
-    """Two assets without work: `cells` by session and ticker, `dates` by session."""
+    """Two assets without work: `by_ticker` by session and ticker, `dates` by session."""
     settings = load_settings(config)
     calendar = exchange_calendar()
     warnings.simplefilter("ignore", dg.BetaWarning)
 
     @dg.asset(partitions_def=by_session_and_ticker(settings, calendar), backfill_policy=dg.BackfillPolicy.single_run())
-    def cells() -> dg.MaterializeResult:
+    def by_ticker() -> dg.MaterializeResult:
         return dg.MaterializeResult()
 
     @dg.asset(partitions_def=by_session(settings, calendar), backfill_policy=dg.BackfillPolicy.single_run())
     def dates() -> dg.MaterializeResult:
         return dg.MaterializeResult()
 
-    return dg.Definitions(assets=[cells, dates], executor=dg.in_process_executor)
+    return dg.Definitions(assets=[by_ticker, dates], executor=dg.in_process_executor)
 
 
 def fill(project: Project, settings: Settings, asset: str, first: str, last: str) -> float:
@@ -66,10 +66,10 @@ def fill(project: Project, settings: Settings, asset: str, first: str, last: str
     return time.perf_counter() - started
 
 
-def asked(pages: DagsterPages, asset: str) -> float:
-    """Seconds that the pages wait for an asset's partitions."""
+def asked(ui: DagsterUi, asset: str) -> float:
+    """Seconds that the UI waits for an asset's partitions."""
     started = time.perf_counter()
-    pages.ask(PARTITIONS, assetKey={"path": [asset]})
+    ui.ask(PARTITIONS, assetKey={"path": [asset]})
     return time.perf_counter() - started
 
 
@@ -93,15 +93,15 @@ def measure(num_sessions: int, folder: Path) -> None:
         port = probe.getsockname()[1]
     os.environ.update(dagster_environment(project))
     start_dagster(project, port, workspace=folder / "workspace.yaml")
-    pages = DagsterPages(port)
-    ranges = {"cells": (f"{first}|{tickers[0]}", f"{LAST}|{tickers[-1]}"), "dates": (str(first), str(LAST))}
+    ui = DagsterUi(port)
+    ranges = {"by_ticker": (f"{first}|{tickers[0]}", f"{LAST}|{tickers[-1]}"), "dates": (str(first), str(LAST))}
     try:
         for asset, (start, end) in ranges.items():
-            num_keys = num_sessions * (len(tickers) if asset == "cells" else 1)
+            num_keys = num_sessions * (len(tickers) if asset == "by_ticker" else 1)
             filled = fill(project, settings, asset, start, end)
-            cold, warm = asked(pages, asset), asked(pages, asset)
+            cold, warm = asked(ui, asset), asked(ui, asset)
             fill(project, settings, asset, end, end)
-            after = asked(pages, asset)
+            after = asked(ui, asset)
             print(
                 f"{asset:6} {num_sessions:5} sessions {num_keys:7} keys  materialized in {filled:6.1f} s   "
                 f"page: cold {cold:5.2f} s, warm {warm:5.2f} s, after a new event {after:5.2f} s",

@@ -1,8 +1,8 @@
 """The rows that retention purges from Dagster's storage, and the time it takes, beside deleting runs one by one.
 
-One evening of 103 tickers is recorded by Dagster itself, 412 cells in one run, and copied with another date for every
-session. Then, on copies of that database: the logs of all evenings go; all evenings go as a whole; they go one by one
-with Dagster's own `delete_run`; and weeks pass, each with five evenings more and a purge.
+One daily run of 103 tickers is recorded by Dagster itself, 412 partitions in one run, and copied with another date for
+every session. Then, on copies of that database: the logs of all daily runs go; all daily runs go as a whole; they go
+one by one with Dagster's own `delete_run`; and weeks pass, each with five daily runs more and a purge.
 
     .venv/bin/python benchmarks/bench_retention.py [--sessions 300] [--weeks 10]
 """
@@ -39,7 +39,7 @@ FIRST = date(2025, 1, 2)
 NAMES = ("prices", "features", "snapshots", "fillbacks")
 CHECKS = [("prices", f"check_{number}") for number in range(10)]
 NUM_LINES = 60
-CELLS = dg.MultiPartitionsDefinition(
+PARTITIONS = dg.MultiPartitionsDefinition(
     {"date": dg.StaticPartitionsDefinition([FIRST.isoformat()]), "ticker": dg.StaticPartitionsDefinition(TICKERS)}
 )
 RUN_ONCE_MORE = """
@@ -79,15 +79,15 @@ where relnamespace = 'ldtm_dagster'::regnamespace and relkind = 'r'
 
 
 @dg.multi_asset(
-    specs=[dg.AssetSpec(name, partitions_def=CELLS, skippable=True) for name in NAMES],
+    specs=[dg.AssetSpec(name, partitions_def=PARTITIONS, skippable=True) for name in NAMES],
     check_specs=[dg.AssetCheckSpec(name, asset=asset) for asset, name in CHECKS],
-    partitions_def=CELLS,
+    partitions_def=PARTITIONS,
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
-def evening(context: dg.AssetExecutionContext) -> Any:
-    """As many events, with as much in them, as an evening of the real assets."""
+def daily_run(context: dg.AssetExecutionContext) -> Any:
+    """As many events, with as much in them, as a daily run of the real assets."""
     for number in range(NUM_LINES):
-        context.log.info(f"line {number} of what an evening has to say about what it does for its tickers")
+        context.log.info(f"line {number} of what a daily run logs about its tickers")
     for name in NAMES:
         for key in context.partition_keys:
             context.add_asset_metadata(
@@ -114,13 +114,13 @@ def main() -> None:
 def measure(server: str, home: Path, num_sessions: int, num_weeks: int) -> None:
     """Print a line for every way."""
     project = installation(server, home, "recorded")
-    run_id = record_an_evening(project)
+    run_id = record_a_daily_run(project)
     for number in range(1, num_sessions):
         once_more(project, run_id, number, days_ago=31 + number)
     set_end(project, run_id, days_ago=31)
     vacuum(project)
     mib, num_events = size_of(project)
-    print(f"{num_sessions} evenings: {num_events:,} events, {mib:,.0f} MiB")
+    print(f"{num_sessions} daily runs: {num_events:,} events, {mib:,.0f} MiB")
 
     def tell(what: str, name: str, work: Callable[[Project], object]) -> None:
         own = copied(server, project, name)
@@ -143,7 +143,7 @@ def measure(server: str, home: Path, num_sessions: int, num_weeks: int) -> None:
     tell("again, nothing to do", "logs_again", lambda own: (purge(own), timed("    ", lambda: purge(own))))
     tell("all of them go", "all_of_it", lambda own: purge(old(own)))
     tell("all of them go, one by one with delete_run", "plain", delete_one_by_one)
-    tell(f"{num_weeks} weeks of five evenings and a purge", "weeks", weeks)
+    tell(f"{num_weeks} weeks of five daily runs and a purge", "weeks", weeks)
 
 
 def timed(what: str, work: Callable[[], object]) -> None:
@@ -181,8 +181,8 @@ def instance_of(project: Project, home: Path) -> Any:
     return dg.instance_for_test(temp_dir=str(home), overrides={"storage": storage})
 
 
-def record_an_evening(project: Project) -> str:
-    job = dg.Definitions(assets=[evening], executor=dg.in_process_executor).resolve_implicit_global_asset_job_def()
+def record_a_daily_run(project: Project) -> str:
+    job = dg.Definitions(assets=[daily_run], executor=dg.in_process_executor).resolve_implicit_global_asset_job_def()
     with instance_of(project, project.home / "recorder") as instance:
         result = job.execute_in_process(
             instance=instance,

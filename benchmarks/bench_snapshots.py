@@ -1,4 +1,4 @@
-"""An evening's forecasts of 103 tickers, from PostgreSQL to PostgreSQL, beside the plain way: one ticker at a time.
+"""A daily run's forecasts of 103 tickers, from PostgreSQL to PostgreSQL, beside the plain way: one ticker at a time.
 
 Run alone: `python benchmarks/bench_snapshots.py`. Starts a PostgreSQL of its own in a temporary folder, unless
 LDTM_TEST_DATABASE_URL names a server, where it works in a schema that it removes again.
@@ -29,7 +29,7 @@ from ldtm_lib.prices.stored_bars import recent_bars
 from ldtm_lib.sessions import Calendar, exchange_calendar
 from ldtm_lib.settings import Settings
 
-NUM_TICKERS, NUM_EVENINGS, REPETITIONS = 103, 63, 5
+NUM_TICKERS, NUM_SESSIONS, REPETITIONS = 103, 63, 5
 FIRST, LAST = date(2024, 1, 2), date(2025, 6, 30)
 SCHEMA = "ldtm_bench_snapshots"
 TICKERS = tuple(f"T{n:03}" for n in range(NUM_TICKERS))
@@ -59,16 +59,16 @@ def run(conn: Connection, calendar: Calendar, folder: Path) -> None:
     sessions = calendar.between(FIRST, LAST)
     ingest(conn, Delivery(bars=bars(sessions)), source="bench", calendar=calendar)
     networks(conn, folder, settings)
-    run_dates = sessions[-NUM_EVENINGS - 22 : -22]
+    run_dates = sessions[-NUM_SESSIONS - 22 : -22]
     started = time.perf_counter()
     for run_date in run_dates:
         recent = recent_bars(conn, TICKERS, last=run_date, num_bars=280)
         input_windows.record(conn, latest_windows(recent, TICKERS, run_date, calendar, settings.window))
     conn.commit()
     conn.execute("analyze")
-    print(f"features and their windows: {(time.perf_counter() - started) / len(run_dates):.3f} s an evening")
+    print(f"features and their windows: {(time.perf_counter() - started) / len(run_dates):.3f} s a daily run")
 
-    def evening(tickers: tuple[str, ...], run_date: date = run_dates[-1]) -> None:
+    def daily_run(tickers: tuple[str, ...], run_date: date = run_dates[-1]) -> None:
         report = take_snapshots(
             conn, run_date=run_date, tickers=tickers, folder=folder, settings=settings, calendar=calendar
         )
@@ -76,14 +76,14 @@ def run(conn: Connection, calendar: Calendar, folder: Path) -> None:
 
     def one_by_one() -> None:
         for ticker in TICKERS:
-            evening((ticker,))
+            daily_run((ticker,))
 
-    batch = best(conn, lambda: evening(TICKERS))
+    batch = best(conn, lambda: daily_run(TICKERS))
     plain = best(conn, one_by_one)
     print(
         f"snapshots of {NUM_TICKERS} tickers: {batch:.3f} s; one ticker at a time: {plain:.3f} s; {plain / batch:.1f} x"
     )
-    assert batch < 1.0, "an evening's forecasts take more than a second"
+    assert batch < 1.0, "a daily run's forecasts take more than a second"
 
 
 def best(conn: Connection, work: Callable[[], None]) -> float:

@@ -90,11 +90,11 @@ def measure(database: Database, calendar: Calendar) -> None:
         assert last is not None
         recent = 280 * NUM_TICKERS
         timed("recent_bars, 280 a ticker", lambda: recent_bars(conn, tickers, last=last, num_bars=280), recent)
-        evening = bars.group_by("ticker", maintain_order=True).tail(6)
+        newest_bars = bars.group_by("ticker", maintain_order=True).tail(6)
         timed(
-            "record an evening, 6 sessions a ticker",
-            lambda: ingest(conn, Delivery(bars=evening), source="bench", calendar=calendar),
-            len(evening),
+            "record a daily run, 6 sessions a ticker",
+            lambda: ingest(conn, Delivery(bars=newest_bars), source="bench", calendar=calendar),
+            len(newest_bars),
         )
         conn.rollback()
     print(f"filling an empty store is {plain / fast:.0f} times, a reload {plain / again:.0f} times as fast as plain")

@@ -275,15 +275,15 @@ def neighbours() -> None:
 
 
 def train_until(tasks: Sequence[FitTask], gpu: GpuConfig, abandoned: threading.Event) -> None:
-    """Train on and on until told to stop."""
+    """Train on and on until a signal."""
 
-    def look(progress: Progress) -> None:
+    def watch(progress: Progress) -> None:
         if abandoned.is_set():
             raise KeyboardInterrupt
 
     recipe = TrainingConfig(max_epochs=10_000, patience=10_000)
     try:
-        for _ in fit_fused(tasks, recipe=recipe, architecture=SHAPE, device=CUDA, gpu=gpu, on_progress=look):
+        for _ in fit_fused(tasks, recipe=recipe, architecture=SHAPE, device=CUDA, gpu=gpu, on_progress=watch):
             pass
     except KeyboardInterrupt:
         pass

@@ -1,4 +1,4 @@
-"""A real Dagster webserver and daemon, asked through GraphQL with the queries that its pages send."""
+"""A real Dagster webserver and daemon, asked through GraphQL with the queries that its UI sends."""
 
 import json
 import time
@@ -63,7 +63,7 @@ class Backfill:
     """The statuses of its runs."""
 
 
-class DagsterPages:
+class DagsterUi:
     """The GraphQL endpoint of a webserver."""
 
     def __init__(self, port: int) -> None:

@@ -21,7 +21,7 @@ from tests.acceptance.installation import Installation, installed
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-EVENINGS = """
+DAILY_RUNS = """
 import sys
 from pathlib import Path
 from ldtm_cli.runs import JobRun, Launcher
@@ -37,7 +37,7 @@ RECORD = (
     "select ticker, run_date, kind, abstained_reason, next_day_pred, next_day_actual, next_monday_actual, window_sha256"
     " from snapshot order by ticker, run_date"
 )
-NUM_CELLS = 5 * 30
+NUM_PARTITIONS = 5 * 30
 NUM_FORECASTS = 4 * 30
 """All but those of FB, which is too short to be trained."""
 KILLS = 4
@@ -45,7 +45,7 @@ KILLS = 4
 
 @pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
-    """Bars and networks, and no evening yet."""
+    """Bars and networks, and no daily run yet."""
     with installed(max_epochs="1") as installation:
         monkeypatch.delenv("LDTM_DATABASE_URL", raising=False)
         project, _ = prepare(installation.config)
@@ -58,9 +58,9 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
         yield installation
 
 
-def _evenings(installation: Installation) -> subprocess.Popen[str]:
+def _daily_runs(installation: Installation) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", EVENINGS, str(installation.config)],
+        [sys.executable, "-c", DAILY_RUNS, str(installation.config)],
         env=installation.environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -72,26 +72,26 @@ def _num_snapshots(installation: Installation) -> int:
     return installation.rows("select count(*) from snapshot")[0][0]
 
 
-def test_killed_runs_leave_whole_evenings_and_a_rerun_completes_them(trained: Installation) -> None:
+def test_killed_runs_leave_whole_sessions_and_a_rerun_completes_them(trained: Installation) -> None:
     chance = random.Random(7)
     for _ in range(KILLS):
         before = _num_snapshots(trained)
-        process = _evenings(trained)
+        process = _daily_runs(trained)
         while process.poll() is None and _num_snapshots(trained) == before:
             time.sleep(0.02)
         time.sleep(chance.uniform(0, 0.3))
         process.send_signal(signal.SIGKILL)
         process.wait()
-        per_evening = trained.rows("select count(*) from snapshot group by run_date")
-        assert all(number == (5,) for number in per_evening), "an evening is one transaction"
-        if _num_snapshots(trained) == NUM_CELLS:
+        per_session = trained.rows("select count(*) from snapshot group by run_date")
+        assert all(number == (5,) for number in per_session), "a daily run is one transaction"
+        if _num_snapshots(trained) == NUM_PARTITIONS:
             break
     record_at_the_last_kill = trained.rows(RECORD)
-    last = _evenings(trained)
+    last = _daily_runs(trained)
     output, _ = last.communicate(timeout=120)
     assert last.returncode == 0, output
     complete = trained.rows(RECORD)
-    assert len(complete) == NUM_CELLS
+    assert len(complete) == NUM_PARTITIONS
     forecasts = {row[:5] + row[7:] for row in complete}
     assert {row[:5] + row[7:] for row in record_at_the_last_kill} <= forecasts, "what was on record stayed as it was"
     assert trained.rows("select count(*) from bar group by ticker, session having count(*) > 1") == []
@@ -99,9 +99,9 @@ def test_killed_runs_leave_whole_evenings_and_a_rerun_completes_them(trained: In
     assert {row["bar_is_there"] for row in trained.json("fillback", "--dry-run")} == {False}, "nothing is left to fill"
 
 
-def test_postgresql_that_dies_in_the_middle_is_told_and_a_rerun_completes(trained: Installation) -> None:
+def test_postgresql_that_dies_in_the_middle_is_reported_and_a_rerun_completes(trained: Installation) -> None:
     home = trained.project().home
-    process = _evenings(trained)
+    process = _daily_runs(trained)
     while process.poll() is None and _num_snapshots(trained) == 0:
         time.sleep(0.02)
     pid = embedded.postmaster_pid(home / embedded.FOLDER)
@@ -111,10 +111,10 @@ def test_postgresql_that_dies_in_the_middle_is_told_and_a_rerun_completes(traine
     assert process.returncode != 0, output
     while embedded.is_running(home):
         time.sleep(0.05)
-    rerun = _evenings(trained)
+    rerun = _daily_runs(trained)
     output, _ = rerun.communicate(timeout=120)
     assert rerun.returncode == 0, output
-    assert _num_snapshots(trained) == NUM_CELLS
+    assert _num_snapshots(trained) == NUM_PARTITIONS
     assert trained.rows("select count(*), count(next_day_actual) from snapshot where abstained_reason is null") == [
         (NUM_FORECASTS, NUM_FORECASTS - 4)
     ]

@@ -1,4 +1,4 @@
-"""Evenings that run by themselves: a real daemon makes up for missed sessions, and for a run that was killed.
+"""Automatic daily runs: a real daemon catches up missed sessions, and a run that was killed.
 
 By the real clock, on the newest sessions that have closed, with bars that come as files.
 """
@@ -39,7 +39,7 @@ deadline_warning_minutes = 0    # near an open the newest session would go first
 MISSED = 3
 GRACE = timedelta(minutes=6)
 STARTED = "select count(*) from daily_attempt where done_at is null"
-EVENINGS = (
+DAILY_RUNS = (
     "select run_id, status, to_timestamp(start_time)::text, to_timestamp(end_time)::text from ldtm_dagster.runs"
     " where pipeline_name = 'daily_job' order by id"
 )
@@ -47,7 +47,7 @@ EVENINGS = (
 
 @pytest.fixture
 def sessions(calendar: Calendar) -> list[date]:
-    """The session whose forecasts are on record, and after it the missed ones; their evenings have begun."""
+    """The session whose forecasts are on record, and after it the missed ones; their daily runs have begun."""
     now = datetime.now(UTC)
     newest = calendar.last_closed(now)
     if daily_run_start(newest) + GRACE > now:
@@ -88,9 +88,9 @@ def _write_bars(folder: Path, sessions: list[date]) -> None:
         (folder / f"{ticker}.csv").write_text("\n".join(lines) + "\n")
 
 
-def _story(installation: Installation) -> str:
+def _scenario(installation: Installation) -> str:
     """What happened so far, for whoever reads why a test failed."""
-    lines = [*installation.rows(EVENINGS), *installation.rows("select * from daily_attempt order by 1, 2")]
+    lines = [*installation.rows(DAILY_RUNS), *installation.rows("select * from daily_attempt order by 1, 2")]
     return "\n".join(str(line) for line in lines)
 
 
@@ -98,7 +98,7 @@ def _wait_for(installation: Installation, what: Callable[[], bool], seconds: flo
     deadline = time.monotonic() + seconds
     while not what():
         if time.monotonic() > deadline:
-            raise AssertionError(_story(installation))
+            raise AssertionError(_scenario(installation))
         time.sleep(0.3)
 
 
@@ -109,7 +109,7 @@ def _worker_of(installation: Installation, run_id: str) -> int:
     return pids[0]
 
 
-def test_missed_sessions_are_made_up_for_in_order_though_a_run_is_killed(
+def test_missed_sessions_are_caught_up_in_order_though_a_run_is_killed(
     installation: Installation, sessions: list[date]
 ) -> None:
     project = installation.project()
@@ -121,20 +121,22 @@ def test_missed_sessions_are_made_up_for_in_order_though_a_run_is_killed(
         with psycopg.connect(project.database.url, options="-c search_path=ldtm") as holding:
             holding.execute("lock table snapshot in share row exclusive mode")
             _wait_for(installation, lambda: installation.rows(STARTED)[0][0] > 0, 60)
-            killed = installation.rows(EVENINGS)[0][0]
+            killed = installation.rows(DAILY_RUNS)[0][0]
             time.sleep(1)
             os.kill(_worker_of(installation, killed), signal.SIGKILL)
-            _wait_for(installation, lambda: installation.rows(EVENINGS)[0][1] == "FAILURE", 30)
-        _wait_for(installation, lambda: installation.rows(EVENINGS)[-1][1] == "SUCCESS", 90)
+            _wait_for(installation, lambda: installation.rows(DAILY_RUNS)[0][1] == "FAILURE", 30)
+        _wait_for(installation, lambda: installation.rows(DAILY_RUNS)[-1][1] == "SUCCESS", 90)
     finally:
         stop_process_group(group)
 
     rows = installation.rows("select run_date, ticker, kind from snapshot order by recorded_at, run_date, ticker")
     assert [(day, ticker) for day, ticker, _ in rows] == [(day, ticker) for day in sessions for ticker in TICKERS]
-    assert {kind for day, _, kind in rows if day < sessions[-1]} == {"late"}, "the database dates what is made up for"
+    assert {kind for day, _, kind in rows if day < sessions[-1]} == {"late"}, "the database dates what is caught up"
     tried = installation.rows(
         "select session, num_attempts, count(*), count(done_at) from daily_attempt group by 1, 2 order by 1"
     )
     before = (sessions[0], 1, len(TICKERS), len(TICKERS))
     assert tried == [before, *((day, 2, len(TICKERS), len(TICKERS)) for day in sessions[1:])]
-    assert [status for _, status, *_ in installation.rows(EVENINGS)] == ["FAILURE", "SUCCESS"], "one run for all three"
+    assert [status for _, status, *_ in installation.rows(DAILY_RUNS)] == ["FAILURE", "SUCCESS"], (
+        "one run for all three"
+    )

@@ -13,7 +13,7 @@ from tests.integration.audit.verifier import PROGRAM
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 DAGSTER_RUNS = "select status, count(*) from ldtm_demo_dagster.runs group by status"
-CELLS = "select count(distinct partition) from ldtm_demo_dagster.asset_event_tags"
+PARTITIONS = "select count(distinct partition) from ldtm_demo_dagster.asset_event_tags"
 
 
 @pytest.fixture(scope="module")
@@ -26,12 +26,12 @@ def test_it_ends_with_a_leaderboard_and_what_to_do_next(printed: str) -> None:
         assert words in printed
 
 
-def test_every_ticker_has_a_simulated_row_for_each_of_30_evenings(small: Installation, printed: str) -> None:
+def test_every_ticker_has_a_simulated_row_for_each_of_30_sessions(small: Installation, printed: str) -> None:
     rows = small.rows("select ticker, count(*), min(kind), max(kind) from snapshot group by ticker order by ticker")
     assert rows == [(ticker, 30, "simulated", "simulated") for ticker in ("AAPL", "FB", "GOOG", "IBM", "MSFT")]
 
 
-def test_no_model_spoke_about_a_session_that_its_training_could_see(small: Installation, printed: str) -> None:
+def test_no_model_forecast_a_session_that_its_training_could_see(small: Installation, printed: str) -> None:
     seen = small.rows("select count(*), max(trained_on - run_date) from snapshot join checkpoint using (checkpoint_id)")
     assert seen[0][0] == 120
     assert seen[0][1] < 0

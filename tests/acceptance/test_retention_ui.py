@@ -1,4 +1,4 @@
-"""Dagster's real pages before and after retention: the same partitions, materializations, checks and runs."""
+"""Dagster's real UI before and after retention: the same partitions, materializations, checks and runs."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -9,7 +9,7 @@ import pytest
 from ldtm_assets.jobs import RETENTION_ASSETS
 from ldtm_lib.maintenance.retention import purge_expired
 from ldtm_lib.project import Project
-from tests.acceptance.dagster_ui import DagsterPages
+from tests.acceptance.dagster_ui import DagsterUi
 from tests.acceptance.ui_installation import CHAIN, HOLED_DAY, TICKERS, installed_with_ui
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
@@ -48,9 +48,9 @@ query RunPage($runId: ID!) {
 
 
 @pytest.fixture
-def ui_installation() -> Iterator[tuple[Project, DagsterPages]]:
+def ui_installation() -> Iterator[tuple[Project, DagsterUi]]:
     with installed_with_ui() as installed:
-        yield installed.project, installed.pages
+        yield installed.project, installed.ui
 
 
 def _age(project: Project, days: int) -> None:
@@ -64,22 +64,22 @@ def _age(project: Project, days: int) -> None:
         )
 
 
-def _shown(pages: DagsterPages) -> dict[str, Any]:
-    seen: dict[str, Any] = {"runs": pages.ask(RUNS_PAGE)}
+def _shown(ui: DagsterUi) -> dict[str, Any]:
+    seen: dict[str, Any] = {"runs": ui.ask(RUNS_PAGE)}
     for asset in CHAIN:
-        seen[asset] = pages.ask(ASSET_PAGE, assetKey={"path": [asset]}, check="every_ticker_has_a_row")
-        seen[f"partitions of {asset}"] = pages.partitions(asset, HOLED_DAY)
-    seen["seals"] = pages.ask(ASSET_PAGE, assetKey={"path": ["seals"]}, check="none")
+        seen[asset] = ui.ask(ASSET_PAGE, assetKey={"path": [asset]}, check="every_ticker_has_a_row")
+        seen[f"partitions of {asset}"] = ui.partitions(asset, HOLED_DAY)
+    seen["seals"] = ui.ask(ASSET_PAGE, assetKey={"path": ["seals"]}, check="none")
     return seen
 
 
-def test_the_pages_show_the_same_after_logs_went_and_work_after_runs_went(
-    ui_installation: tuple[Project, DagsterPages],
+def test_the_ui_shows_the_same_after_logs_went_and_works_after_runs_went(
+    ui_installation: tuple[Project, DagsterUi],
 ) -> None:
-    project, pages = ui_installation
-    pages.wait_for(pages.launch(CHAIN, [f"{HOLED_DAY}|{ticker}" for ticker in TICKERS]))
+    project, ui = ui_installation
+    ui.wait_for(ui.launch(CHAIN, [f"{HOLED_DAY}|{ticker}" for ticker in TICKERS]))
     _age(project, 40)
-    before = _shown(pages)
+    before = _shown(ui)
     assert before["partitions of prices"] == ({"AAPL", "GOOG", "MSFT"}, {"IBM"})
     assert before["snapshots"]["assetCheckExecutions"] != []
     assert len(before["seals"]["assetOrError"]["assetMaterializations"]) == 1
@@ -87,9 +87,9 @@ def test_the_pages_show_the_same_after_logs_went_and_work_after_runs_went(
     assert purge_expired(project, RETENTION_ASSETS).purged[0].num > 20
     with project.dagster_database.transaction() as conn:
         conn.execute("update asset_keys set cached_status_data = null")
-    assert _shown(pages) == before
+    assert _shown(ui) == before
     (run,) = before["runs"]["runsOrError"]["results"]
-    page = pages.ask(RUN_PAGE, runId=run["runId"])
+    page = ui.ask(RUN_PAGE, runId=run["runId"])
     assert page["runOrError"]["status"] == "FAILURE"
     kinds = {event["__typename"] for event in page["logsForRun"]["events"]}
     assert {"MaterializationEvent", "AssetCheckEvaluationEvent"} <= kinds
@@ -99,10 +99,10 @@ def test_the_pages_show_the_same_after_logs_went_and_work_after_runs_went(
     assert purge_expired(project, RETENTION_ASSETS).failures == ()
     with project.dagster_database.transaction() as conn:
         conn.execute("update asset_keys set cached_status_data = null")
-    after = _shown(pages)
+    after = _shown(ui)
     assert after["seals"] == before["seals"]
     assert len(after["snapshots"]["assetOrError"]["assetMaterializations"]) == 1, "the newest of the asset"
     assert [entry["runId"] for entry in after["runs"]["runsOrError"]["results"]] == [run["runId"]]
-    assert pages.ask(RUN_PAGE, runId="0cb5ee17-2c3b-4ddb-8d2f-2f9a4a1a3d10")["runOrError"]["__typename"] == (
+    assert ui.ask(RUN_PAGE, runId="0cb5ee17-2c3b-4ddb-8d2f-2f9a4a1a3d10")["runOrError"]["__typename"] == (
         "RunNotFoundError"
     )

@@ -27,7 +27,7 @@ pytestmark = [
     ),
 ]
 SESSIONS_PER_RUN = 5
-SPEED_OF_AN_EVENING = 60.0
+MAX_DAILY_RUN_SECONDS = 60.0
 LATE_ROWS = "select distinct run_date::text from snapshot where kind = 'late' order by 1"
 
 
@@ -46,7 +46,7 @@ def test_every_session_has_a_row_of_every_ticker(simulation: Simulation) -> None
     assert rows == [(session, NUM_TICKERS) for session in _sessions(scenario.FIRST, scenario.LAST)]
 
 
-def test_every_evening_that_ran_in_time_is_live_and_no_other_one_is(simulation: Simulation) -> None:
+def test_every_daily_run_that_ran_in_time_is_live_and_no_other_one_is(simulation: Simulation) -> None:
     before_the_open = """select count(*) from snapshot s
         join trading_session t on t.session = s.next_day_session
         where (s.kind = 'live') <> (s.recorded_at < t.opens_at)"""
@@ -58,7 +58,7 @@ def test_every_evening_that_ran_in_time_is_live_and_no_other_one_is(simulation: 
     assert late == [*away, (date.fromisoformat(scenario.LATE), universe.LATE_TICKER)]
 
 
-def test_the_evening_is_a_quarter_past_six_in_new_york_on_both_sides_of_the_change(simulation: Simulation) -> None:
+def test_the_daily_run_is_at_a_quarter_past_six_in_new_york_on_both_sides_of_the_change(simulation: Simulation) -> None:
     for session in (scenario.BEFORE_THE_CHANGE, scenario.AFTER_THE_CHANGE):
         ((first, last),) = simulation.machine.rows(
             f"select min(recorded_at), max(recorded_at) from snapshot where run_date = '{session}'"
@@ -66,19 +66,19 @@ def test_the_evening_is_a_quarter_past_six_in_new_york_on_both_sides_of_the_chan
         assert new_york(session, "18:15") <= first <= last < new_york(session, "19:15")
 
 
-def test_missed_sessions_are_made_up_for_in_order_and_in_few_runs(simulation: Simulation) -> None:
+def test_missed_sessions_are_caught_up_in_order_and_in_few_runs(simulation: Simulation) -> None:
     recorded = simulation.machine.rows(
         "select run_date, min(recorded_at) from snapshot where run_date < '2025-11-17' group by run_date order by 2"
     )
     assert [day for day, _ in recorded] == sorted(day for day, _ in recorded)
     missed = _sessions("2025-11-04", scenario.BACK)[:-1]
-    before, after = simulation.evenings[scenario.AFTER_THE_CHANGE], simulation.evenings["caught up"]
+    before, after = simulation.daily_runs[scenario.AFTER_THE_CHANGE], simulation.daily_runs["caught up"]
     assert len(after) - len(before) == -(-len(missed) // SESSIONS_PER_RUN)
 
 
 def test_there_is_no_storm_of_runs(simulation: Simulation) -> None:
-    """One run an evening, but for those that something happened to."""
-    launched = Counter(simulation.machine.evenings_launched())
+    """One run per session, but for those that something happened to."""
+    launched = Counter(simulation.machine.launched_daily_runs())
     more = {session: number for session, number in launched.items() if number > 1}
     assert more == {
         scenario.OUTAGE: len(scenario.TRIES_OF_THE_OUTAGE) + 1,
@@ -92,21 +92,21 @@ def test_there_is_no_storm_of_runs(simulation: Simulation) -> None:
     assert len(launches) - len(in_the_night) <= 4, "the warning, the deadline, the abstention and the late bar"
 
 
-def test_holidays_and_early_closes_have_no_evening_before_a_quarter_past_six(simulation: Simulation) -> None:
-    before = Counter(simulation.evenings[scenario.BEFORE_THANKSGIVING])
-    after = Counter(simulation.evenings[f"{scenario.EARLY_CLOSE} 13:05"])
+def test_holidays_and_early_closes_have_no_daily_run_before_a_quarter_past_six(simulation: Simulation) -> None:
+    before = Counter(simulation.daily_runs[scenario.BEFORE_THANKSGIVING])
+    after = Counter(simulation.daily_runs[f"{scenario.EARLY_CLOSE} 13:05"])
     assert set(after - before) <= {scenario.LATE}, "only the bar that came too late is asked for"
 
 
-def test_an_outage_of_an_hour_is_one_notification_and_resolved_within_the_evening(simulation: Simulation) -> None:
+def test_an_outage_of_an_hour_is_one_notification_and_resolved_the_same_day(simulation: Simulation) -> None:
     ((last,),) = simulation.machine.rows(f"select max(recorded_at) from snapshot where run_date = '{scenario.OUTAGE}'")
     assert last < new_york(scenario.OUTAGE, "20:15")
-    of_the_evening = about(simulation.machine.mailbox, f"LDTM {scenario.OUTAGE}")
-    titles = [title for title, text in of_the_evening if all(ticker in text for ticker in simulation.machine.tickers)]
+    of_the_outage = about(simulation.machine.mailbox, f"LDTM {scenario.OUTAGE}")
+    titles = [title for title, text in of_the_outage if all(ticker in text for ticker in simulation.machine.tickers)]
     assert ["resolved" in title for title in titles] == [False, True]
 
 
-def test_an_evening_that_was_killed_is_whole_in_time(simulation: Simulation) -> None:
+def test_a_daily_run_that_was_killed_is_whole_in_time(simulation: Simulation) -> None:
     ((last,),) = simulation.machine.rows(f"select max(recorded_at) from snapshot where run_date = '{scenario.KILL}'")
     assert last < new_york(scenario.KILL, "19:15")
 
@@ -117,14 +117,14 @@ def test_a_ticker_without_a_bar_is_reported_while_there_is_time_and_abstains_aft
         f"and ticker = '{universe.LATE_TICKER}'"
     )
     assert row == ("late", True)
-    told = about(simulation.machine.mailbox, f"LDTM {scenario.LATE}", "deadline", universe.LATE_TICKER)
-    assert len(told) >= 1
+    notified = about(simulation.machine.mailbox, f"LDTM {scenario.LATE}", "deadline", universe.LATE_TICKER)
+    assert len(notified) >= 1
 
 
 def test_every_due_actual_is_filled(simulation: Simulation) -> None:
     assert simulation.machine.rows("select ticker, run_date, horizon from open_fill where has_closed") == []
     filled = simulation.machine.number("select count(*) from snapshot where one_month_actual is not null")
-    assert filled == NUM_TICKERS, "21 sessions after the first evening comes the last one"
+    assert filled == NUM_TICKERS, "21 sessions after the first daily run comes the last one"
 
 
 def test_the_split_leaves_no_jump_in_the_prices(simulation: Simulation) -> None:
@@ -148,5 +148,5 @@ def test_the_record_is_intact(simulation: Simulation) -> None:
     assert "intact" in simulation.machine.installation.ldtm("audit", "verify")
 
 
-def test_an_evening_takes_less_than_a_minute(simulation: Simulation) -> None:
-    assert max(simulation.seconds.values()) < SPEED_OF_AN_EVENING, simulation.seconds
+def test_a_daily_run_takes_less_than_a_minute(simulation: Simulation) -> None:
+    assert max(simulation.seconds.values()) < MAX_DAILY_RUN_SECONDS, simulation.seconds

@@ -81,7 +81,7 @@ def test_in_the_foreground_it_ends_with_all_of_its_processes(installation: Insta
     assert _processes_of(installation) == []
 
 
-def test_a_port_that_is_taken_is_told(installation: Installation) -> None:
+def test_a_port_that_is_taken_is_reported(installation: Installation) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -140,7 +140,7 @@ def test_an_address_that_is_allowed_is_served_with_a_warning(installation: Insta
         _serve_on(installation, "")
 
 
-def test_an_address_of_no_interface_is_told(installation: Installation, port: int) -> None:
+def test_an_address_of_no_interface_is_reported(installation: Installation, port: int) -> None:
     _serve_on(installation, 'host = "192.0.2.7"\nallow_other_addresses = true')
     said = " ".join(installation.ldtm("up", "--port", str(port), expect=2).split())
     assert f"the UI cannot be served on '192.0.2.7', port {port}" in said

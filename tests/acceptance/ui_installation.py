@@ -14,7 +14,7 @@ from ldtm_assets.assets.prices import load_histories
 from ldtm_cli.services import prepare, start_dagster, stop_everything
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import exchange_calendar
-from tests.acceptance.dagster_ui import DagsterPages
+from tests.acceptance.dagster_ui import DagsterUi
 from tests.databases import server_home
 
 TICKERS = ("AAPL", "GOOG", "IBM", "MSFT")
@@ -36,7 +36,7 @@ last_session = 2013-03-01
 class UiInstallation:
     project: Project
     folder: Path
-    pages: DagsterPages
+    ui: DagsterUi
 
     def rows(self, query: str) -> list[tuple[object, ...]]:
         with self.project.database.transaction() as conn:
@@ -65,9 +65,9 @@ def installed_with_ui() -> Iterator[UiInstallation]:
             port = probe.getsockname()[1]
         project, _ = prepare(config)
         start_dagster(project, port)
-        pages = DagsterPages(port)
+        ui = DagsterUi(port)
         try:
             load_histories(project, exchange_calendar(), TICKERS, "2013-02-25")
-            yield UiInstallation(project, folder, pages)
+            yield UiInstallation(project, folder, ui)
         finally:
             stop_everything(config)

@@ -1,4 +1,4 @@
-"""What an evening needs, for tests of forecasts: bars in the store, windows on record, networks and their files."""
+"""What a daily run needs, for tests of forecasts: bars in the store, windows on record, networks and their files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -30,7 +30,7 @@ NEXT_DAY, NEXT_MONDAY, ONE_MONTH = date(2013, 1, 14), date(2013, 1, 14), date(20
 
 @dataclass(frozen=True, slots=True)
 class ForecastEnvironment:
-    """One evening's place of work: a database, settings, a folder of checkpoint files."""
+    """Environment of one daily run: a database, settings, a folder of checkpoint files."""
 
     conn: Connection
     calendar: Calendar

@@ -1,4 +1,4 @@
-"""What lets a network speak, come back or go: the verdicts and orders that the rules of the registry ask for."""
+"""Verdicts and lifecycle actions, without which the registry promotes, restores and retires nothing."""
 
 from typing import Literal
 
@@ -8,7 +8,7 @@ PASSED = """insert into gate_verdict (ticker, trained_on, checkpoint_id, passed,
     select ticker, trained_on, checkpoint_id, true, '[]' from checkpoint
     where checkpoint_id not in (select checkpoint_id from gate_verdict where passed and checkpoint_id is not null)
       and status <> 'candidate'"""
-ORDERED = """insert into lifecycle_action (ticker, action, checkpoint_id, requested_by, why)
+RECORD_ACTION = """insert into lifecycle_action (ticker, action, checkpoint_id, requested_by, why)
     select ticker, %(action)s, checkpoint_id, 'ada', 'a test asks for it' from checkpoint
     where checkpoint_id not in (select checkpoint_id from lifecycle_action where action = %(action)s)
       and case %(action)s when 'rollback' then restores is not null and activated_at >= now()
@@ -21,12 +21,12 @@ def pass_the_gate(conn: Connection) -> None:
     conn.execute(PASSED)
 
 
-def give_order(conn: Connection, action: Literal["rollback", "retirement"]) -> None:
+def record_action(conn: Connection, action: Literal["rollback", "retirement"]) -> None:
     """An order for everything that came back, or retired, in this transaction."""
-    conn.execute(ORDERED, {"action": action})
+    conn.execute(RECORD_ACTION, {"action": action})
 
 
 def retire(conn: Connection, ticker: str | None = None) -> None:
     """Take out what is active, of one ticker or of all, by an order."""
     conn.execute(RETIRED, (ticker,))
-    give_order(conn, "retirement")
+    record_action(conn, "retirement")

@@ -14,7 +14,7 @@ from ldtm_lib.database import embedded
 from ldtm_lib.database.connection import Database
 from ldtm_lib.project import home_of
 from ldtm_lib.settings import load_settings
-from tests.acceptance.dagster_ui import DagsterPages
+from tests.acceptance.dagster_ui import DagsterUi
 from tests.acceptance.installation import Installation, rows_of
 from tests.acceptance.simulation.shifted_clock import IMPATIENCE, ShiftedClock, new_york
 from tests.integration.alerts.receiver import Receiver
@@ -26,7 +26,7 @@ UNFINISHED = """select count(*) from ldtm_dagster.runs
     where status in ('QUEUED', 'NOT_STARTED', 'STARTING', 'STARTED', 'CANCELING')"""
 SCHEDULES = """query { repositoriesOrError { ... on RepositoryConnection { nodes {
     schedules { name scheduleState { id } } } } } }"""
-LOOKS = """select count(*) from ldtm_dagster.job_ticks
+POLLS = """select count(*) from ldtm_dagster.job_ticks
     where tick_body like '%"alert_sensor"%' and status = 'SKIPPED'
       and (tick_body::jsonb ->> 'timestamp')::double precision > {}"""
 """How often the alert sensor has ticked, and was done with it, since a moment."""
@@ -85,18 +85,18 @@ class Machine:
         os.killpg(group, signal.SIGKILL)
 
     def stop_schedules(self, *names: str) -> None:
-        """Stop some schedules in the pages."""
-        pages = DagsterPages(self.port)
-        (repository,) = pages.ask(SCHEDULES)["repositoriesOrError"]["nodes"]
+        """Stop some schedules in the UI."""
+        ui = DagsterUi(self.port)
+        (repository,) = ui.ask(SCHEDULES)["repositoriesOrError"]["nodes"]
         for schedule in repository["schedules"]:
             if schedule["name"] in names:
-                answer = pages.ask(STOP, id=schedule["scheduleState"]["id"])
+                answer = ui.ask(STOP, id=schedule["scheduleState"]["id"])
                 assert answer["stopRunningSchedule"]["__typename"] == "ScheduleStateResult", answer
 
     def start_schedule(self, name: str) -> None:
-        """Start one in the pages."""
+        """Start one in the UI."""
         selector = {"repositoryName": "__repository__", "repositoryLocationName": "ldtm", "scheduleName": name}
-        answer = DagsterPages(self.port).ask(START, it=selector)
+        answer = DagsterUi(self.port).ask(START, it=selector)
         assert answer["startSchedule"]["__typename"] == "ScheduleStateResult", answer
 
     def stop_postgresql(self) -> None:
@@ -119,8 +119,8 @@ class Machine:
         """How many tickers have a row for a session."""
         return self.number(f"select count(*) from snapshot where run_date = '{session}'")
 
-    def evenings_launched(self) -> list[str]:
-        """The newest session of each run of an evening, in the order in which they were made."""
+    def launched_daily_runs(self) -> list[str]:
+        """The newest session of each run of the daily job, in the order in which they were made."""
         rows = self.rows("select value from ldtm_dagster.run_tags where key = 'ldtm/daily_run' order by id")
         return [session for (session,) in rows]
 
@@ -139,10 +139,10 @@ class Machine:
                 raise AssertionError(f"not within {PATIENCE_SECONDS} s: {what}, at {self.clock.now()}\n{self._says()}")
             time.sleep(POLL_SECONDS)
 
-    def make_the_evening(self, session: str) -> float:
+    def make_daily_run(self, session: str) -> float:
         """Go to a quarter past six and wait until every ticker has its row and no run is under way.
 
-        Returns the real seconds from the tick to the last event of the evening's runs.
+        Returns the real seconds from the tick to the last event of the daily run's runs.
         """
         self.clock.set(new_york(session, "18:15"))
         begin = time.monotonic()
@@ -163,8 +163,8 @@ class Machine:
             if self.number(UNFINISHED):
                 return False
             self.clock.advance(BETWEEN_POLLS)
-            looks = self.number(LOOKS.format(since.timestamp() + 1))
-            return looks > 0 and self.number(NOT_NOTIFIED) == 0 and self.number(UNFINISHED) == 0
+            polls = self.number(POLLS.format(since.timestamp() + 1))
+            return polls > 0 and self.number(NOT_NOTIFIED) == 0 and self.number(UNFINISHED) == 0
 
         self.wait_until(is_notified, "notifications")
 

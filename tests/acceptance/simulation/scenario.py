@@ -34,15 +34,15 @@ TRAININGS = """select count(*) from ldtm_dagster.runs
 TRIED = "select count(*) from daily_attempt where session = '{}'"
 FAILED_TRIES = """select coalesce(min(num_attempts), 0) from daily_attempt
     where session = '{}' and reason is not null"""
-LOOKED_AT = """select count(*) from ldtm_dagster.runs run
+CHECKED_AT = """select count(*) from ldtm_dagster.runs run
     join ldtm_dagster.run_tags tag using (run_id)
     where run.pipeline_name = 'freshness_job' and tag.key = 'dagster/run_key' and tag.value = '{}'
       and run.status in ('SUCCESS', 'FAILURE')"""
 PAUSED = ("retraining_schedule", "leaderboard_schedule", "retention_schedule")
-"""Stopped in the pages: a clock that jumps brings a weekend's ticks at once, before the evening's."""
+"""Stopped in the UI: a clock that jumps brings a weekend's ticks at once, before the daily run's."""
 IDLE_SECONDS = 12.0
 FIRST = "2025-10-30"
-"""The machine starts on its evening, after a quarter past six."""
+"""The machine starts in the evening, after a quarter past six."""
 BEFORE_THE_CHANGE, AFTER_THE_CHANGE = "2025-10-31", "2025-11-03"
 """A Friday of New York's summer time and the Monday after it."""
 BACK = "2025-11-17"
@@ -62,23 +62,24 @@ class Simulation:
     machine: Machine
     seconds: dict[str, float] = field(default_factory=dict[str, float])
     """By session, the real time from the tick to the last event."""
-    evenings: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
-    """The newest session of each run of an evening there had been when something had happened."""
+    daily_runs: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    """By event, the newest session of each run of the daily job until then."""
 
-    def evening(self, session: str) -> None:
-        """The look at freshness in the morning, and the evening."""
+    def daily_run(self, session: str) -> None:
+        """The freshness check in the morning, and the daily run."""
         if self.machine.clock.now() < (morning := new_york(session, "09:35")):
             self.machine.clock.set(morning)
             self.machine.wait_until(
-                lambda: self.machine.number(LOOKED_AT.format(last_session_before(session))) > 0, "the look at freshness"
+                lambda: self.machine.number(CHECKED_AT.format(last_session_before(session))) > 0,
+                "the freshness check",
             )
             self.machine.wait_until_quiet()
-        self.seconds[session] = self.machine.make_the_evening(session)
+        self.seconds[session] = self.machine.make_daily_run(session)
         self.note(session)
 
     def note(self, name: str) -> None:
-        """Remember which runs of evenings there have been."""
-        self.evenings[name] = self.machine.evenings_launched()
+        """Remember the runs of the daily job until now."""
+        self.daily_runs[name] = self.machine.launched_daily_runs()
         print(f"{name:20} {self.machine.clock.now():%Y-%m-%d %H:%M} {self.seconds.get(name, 0):5.1f} s", flush=True)
 
 
@@ -89,21 +90,21 @@ def live_through(machine: Machine) -> Simulation:
     machine.stop_schedules(*PAUSED)
     machine.wait_until_all_have_rows(FIRST)
     simulation.note(FIRST)
-    simulation.evening(BEFORE_THE_CHANGE)
-    simulation.evening(AFTER_THE_CHANGE)
+    simulation.daily_run(BEFORE_THE_CHANGE)
+    simulation.daily_run(AFTER_THE_CHANGE)
     machine.down()
     machine.clock.set(new_york(BACK, "06:00"))
     machine.up()
     machine.wait_until_all_have_rows(last_session_before(BACK))
     simulation.note("caught up")
-    simulation.evening(BACK)
+    simulation.daily_run(BACK)
     _an_outage_of_an_hour(simulation)
     machine.clock.set(new_york(RESTART, "12:00"))
     machine.stop_postgresql()
     machine.up()
-    simulation.evening(RESTART)
+    simulation.daily_run(RESTART)
     _killed_in_the_middle(simulation)
-    simulation.evening(WEEK_END)
+    simulation.daily_run(WEEK_END)
     machine.clock.set(new_york(TRAINING, "08:59"))
     machine.start_schedule("retraining_schedule")
     machine.clock.set(new_york(TRAINING, "09:00"))
@@ -111,13 +112,13 @@ def live_through(machine: Machine) -> Simulation:
     machine.stop_schedules("retraining_schedule")
     machine.wait_until_quiet()
     simulation.note("trained")
-    simulation.evening(SPLIT)
+    simulation.daily_run(SPLIT)
     _a_bar_that_comes_too_late(simulation)
-    simulation.evening(BEFORE_THANKSGIVING)
+    simulation.daily_run(BEFORE_THANKSGIVING)
     _nothing_happens_at(simulation, THANKSGIVING, "18:15")
     _nothing_happens_at(simulation, EARLY_CLOSE, "13:05")
-    simulation.evening(EARLY_CLOSE)
-    simulation.evening(LAST)
+    simulation.daily_run(EARLY_CLOSE)
+    simulation.daily_run(LAST)
     machine.wait_until_quiet()
     return simulation
 
@@ -197,7 +198,7 @@ def machine_of(num_tickers: int) -> Iterator[Machine]:
         config = folder / "universe.toml"
         universe.write_configuration(config, tickers)
         clock = ShiftedClock(folder, new_york(FIRST, "19:00"))
-        # the evenings that a retry is apart lie closer together in real time than TWS allows for equal requests
+        # the daily runs that a retry is apart lie closer together in real time than TWS allows for equal requests
         tws = TwsPeer(
             universe.walks(tickers, calendar), clock=clock.now, splits=[universe.the_split()], identical_seconds=0.0
         )

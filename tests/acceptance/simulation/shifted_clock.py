@@ -31,7 +31,7 @@ def new_york(day: str, time_of_day: str) -> datetime:
 
 
 class ShiftedClock:
-    """A clock that goes at its usual pace and jumps forward when it is told to."""
+    """A clock that goes at its usual pace and jumps forward on request."""
 
     def __init__(self, folder: Path, start: datetime) -> None:
         """`folder` must be open to all users: the embedded PostgreSQL runs as one of its own."""

@@ -28,8 +28,8 @@ def test_a_process_that_fails_tells_its_last_line(monkeypatch: pytest.MonkeyPatc
 
 
 def test_asking_needs_no_torch_in_the_process_that_asks() -> None:
-    looks = "import sys, ldtm_lib.models.cuda_memory; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", looks], check=False).returncode == 0
+    program = "import sys, ldtm_lib.models.cuda_memory; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 def test_any_gpu_will_do_for_cuda_without_a_number() -> None:

@@ -12,7 +12,7 @@ ANSWERS = {b"EHLO": b"250 loopback", b"HELO": b"250 loopback", b"QUIT": b"221 by
 
 
 class Mailbox(socketserver.ThreadingTCPServer):
-    """Takes mail, or refuses recipients where it was told to."""
+    """Takes mail, or refuses some recipients."""
 
     allow_reuse_address = True
     daemon_threads = True

@@ -10,7 +10,7 @@ SECRET = "T0KEN-that-nobody-may-see"
 
 
 class Receiver(ThreadingHTTPServer):
-    """Takes what is posted and answers as it was told."""
+    """Takes what is posted and answers as configured."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Taking)

@@ -23,7 +23,7 @@ def empty_record(
 def record(empty_record: Record) -> Record:
     empty_record.rows.promoted("AAPL", date(2012, 12, 28))
     for day in DAYS:
-        empty_record.evening(day)
+        empty_record.daily_run(day)
     empty_record.rows.promoted("AAPL", date(2013, 1, 4))
     empty_record.seal()
     return empty_record

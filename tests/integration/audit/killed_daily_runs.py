@@ -1,6 +1,6 @@
-"""Evenings in a process that can be killed: one parent imports everything once and forks a process for each run.
+"""Daily runs in a process that can be killed: one parent imports everything once and forks a process for each run.
 
-`main` reads the number of a last evening and the folder of an installation per line, forks, prints the process's
+`main` reads the number of a last daily run and the folder of an installation per line, forks, prints the process's
 number, and its exit code once it has ended. The file `progress` in the folder says at any moment what is being done.
 """
 
@@ -33,19 +33,19 @@ from ldtm_lib.sessions import Calendar, exchange_calendar
 from ldtm_lib.settings import Settings
 
 STARTING, PRICES, FEATURES, SNAPSHOTS, FILLBACKS, CLOSING, BETWEEN = range(7)
-STAGES = ("starting", "prices", "features", "snapshots", "fillbacks", "closing", "between two evenings")
+STAGES = ("starting", "prices", "features", "snapshots", "fillbacks", "closing", "between two daily runs")
 OVERLAP_SESSIONS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class SyntheticInstallation:
-    """An installation with a source whose prices anybody can work out, and the evenings that are to be recorded."""
+    """An installation with a source whose prices anybody can work out, and the daily runs that are to be recorded."""
 
     database: Database
     folder: Path
     settings: Settings
     sessions: tuple[date, ...]
-    """A history, then the evenings."""
+    """A history, then the daily runs."""
     num_history: int
     split: Split
 
@@ -53,7 +53,7 @@ class SyntheticInstallation:
     def file(self) -> SealFile:
         return SealFile(path=self.folder / "seals.jsonl")
 
-    def evening(self, number: int) -> date:
+    def session(self, number: int) -> date:
         return self.sessions[self.num_history + number]
 
     def worth(self, ticker: str, session: date) -> float:
@@ -76,10 +76,10 @@ class SyntheticInstallation:
         return Delivery(bars=pl.DataFrame(rows, schema=BAR_SCHEMA, orient="row"))
 
 
-def record_evening(
+def record_session(
     installation: SyntheticInstallation, session: date, calendar: Calendar, stage: Callable[[int], None]
 ) -> None:
-    """The stages of an evening in the order of production, each in its transaction; done again, it completes."""
+    """The stages of a daily run in the order of production, each in its transaction; done again, it completes."""
     tickers, window = installation.settings.tickers, installation.settings.window
     stage(PRICES)
     delivery = installation.delivery(calendar.offset(session, -OVERLAP_SESSIONS), session)
@@ -110,7 +110,7 @@ def record_evening(
 
 
 class Progress:
-    """What is being done, in memory that outlives the process which writes it: the stage, and the evening's number."""
+    """Progress in memory that outlives the process which writes it: the stage, and the number of the daily run."""
 
     def __init__(self, path: Path) -> None:
         if not path.exists():
@@ -127,22 +127,22 @@ class Progress:
         self._memory[0] = stage
 
     @property
-    def evening(self) -> int:
+    def run_number(self) -> int:
         return int.from_bytes(self._memory[1:3])
 
-    @evening.setter
-    def evening(self, number: int) -> None:
+    @run_number.setter
+    def run_number(self, number: int) -> None:
         self._memory[1:3] = number.to_bytes(2)
 
 
-def record_evenings(installation: SyntheticInstallation, progress: Progress, last: int) -> None:
-    """Go on with the evening that is being done, and then from one to the next."""
+def record_sessions(installation: SyntheticInstallation, progress: Progress, last: int) -> None:
+    """Go on with the daily run that is being done, and then from one to the next."""
     calendar = exchange_calendar()
-    while progress.evening <= last:
-        record_evening(
-            installation, installation.evening(progress.evening), calendar, lambda at: setattr(progress, "stage", at)
+    while progress.run_number <= last:
+        record_session(
+            installation, installation.session(progress.run_number), calendar, lambda at: setattr(progress, "stage", at)
         )
-        progress.evening += 1
+        progress.run_number += 1
 
 
 def main() -> None:
@@ -161,7 +161,7 @@ def main() -> None:
 def _be_the_child(folder: Path, last: int) -> NoReturn:
     """Never back into the parent's loop, whatever happens."""
     try:
-        record_evenings(pickle.loads((folder / "installation").read_bytes()), Progress(folder / "progress"), last)
+        record_sessions(pickle.loads((folder / "installation").read_bytes()), Progress(folder / "progress"), last)
         os._exit(0)
     except LdtmError as error:
         (folder / "failure").write_text(str(error))

@@ -34,7 +34,7 @@ CHAINED_TABLES = (
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A ledger of four evenings, each sealed and published in a file."""
+    """A ledger of four sessions, each sealed and published in a file."""
 
     database: Database
     conn: Connection
@@ -42,7 +42,7 @@ class Record:
     rows: LedgerRows
     file: SealFile
 
-    def evening(self, run_date: date, *, tickers: tuple[str, ...] = TICKERS) -> None:
+    def daily_run(self, run_date: date, *, tickers: tuple[str, ...] = TICKERS) -> None:
         """Bars, forecasts, one abstention, fills, and the seal over them."""
         for n, ticker in enumerate(tickers):
             self.rows.bar(ticker, run_date, 100 + n + run_date.day / 10)
@@ -52,7 +52,7 @@ class Record:
         self.seal()
 
     def seal(self) -> None:
-        """Close the evening and publish it."""
+        """Seal the daily run and publish the seal."""
         create_seal(self.conn)
         self.conn.commit()
         publish_missing(self.file, read_seals(self.conn))

@@ -1,4 +1,4 @@
-"""Settings under which an evening takes milliseconds, and untrained networks that fit them: real files, real rows."""
+"""Settings under which a daily run takes milliseconds, and untrained networks that fit them: real files, real rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -52,7 +52,7 @@ TICKERS = ("AAPL", "FB", "IBM", "MSFT")
 NEVER_TRAINED = "FB"
 """Has no model until one is promoted."""
 FIRST = date(2013, 1, 2)
-NUM_HISTORY, NUM_EVENINGS, NUM_VERSIONS = 25, 80, 6
+NUM_HISTORY, NUM_SESSIONS, NUM_VERSIONS = 25, 80, 6
 SHORT_HISTORIES, LONG_HISTORIES = (12, 20), (60, 40)
 """How many examples, and how many steps each may take at most."""
 OF_A_FILL = ("_actual", "_pct_error", "_correct", "_filled_at")
@@ -89,7 +89,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.watch = self.stack.enter_context(self.database.connect())
         self.watch.autocommit = True
         start = self.calendar.offset(FIRST, -NUM_HISTORY)
-        self.sessions = self.calendar.between(start, self.calendar.offset(FIRST, NUM_EVENINGS))
+        self.sessions = self.calendar.between(start, self.calendar.offset(FIRST, NUM_SESSIONS))
         self.today = NUM_HISTORY
         self.plain = PlainLedger(self.calendar, {t: Share(t) for t in TICKERS}, place.settings.window.window_sessions)
         self.num_versions = dict.fromkeys(TICKERS, 0)
@@ -102,7 +102,7 @@ class AnyOrder(RuleBasedStateMachine):
         crashing=st.sampled_from(TICKERS),
         chance=st.integers(0, 50),
     )
-    def three_evenings_and_a_month_of_silence(self, splitting: str, ratio: float, crashing: str, chance: int) -> None:
+    def three_daily_runs_and_a_month_of_silence(self, splitting: str, ratio: float, crashing: str, chance: int) -> None:
         """So that every example has forecasts on record, actuals that are due, and a split that nobody told of."""
         for n, share in enumerate(self.plain.shares.values()):
             share.worth[self.sessions[0]] = 1000.0 + 100 * n
@@ -112,7 +112,7 @@ class AnyOrder(RuleBasedStateMachine):
             if ticker != NEVER_TRAINED:
                 self._commit(self._promotion(ticker))
         for back in (2, 1, 0):
-            self._record_evening(self.sessions[self.today - back], simulated=back > 0)
+            self._record_session(self.sessions[self.today - back], simulated=back > 0)
         self.sessions_pass(1, chance, None)
         self.a_share_is_going_to_split(splitting, ratio)
         self.sessions_pass(ONE_MONTH_SESSIONS, chance, crashing)
@@ -142,17 +142,17 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule(data=st.data(), chance=st.integers(0, 50), crashing=st.none() | st.sampled_from(TICKERS))
     @precondition(lambda self: self.today + 1 < len(self.sessions))
-    def a_session_passes_and_its_evening_is_recorded(
+    def a_session_passes_and_its_daily_run_is_recorded(
         self, data: st.DataObject, chance: int, crashing: str | None
     ) -> None:
         self.sessions_pass(1, chance, crashing)
         self._commit(self._draw_delivery(data, last=self.today))
-        self._record_evening(self._newest, simulated=data.draw(st.booleans()))
+        self._record_session(self._newest, simulated=data.draw(st.booleans()))
         self._commit(partial(self._fill, self._newest, None))
 
     @rule(back=backs, simulated=st.booleans())
-    def an_evening_is_recorded_late_or_again(self, back: int, simulated: bool) -> None:
-        self._record_evening(self.sessions[max(NUM_HISTORY, self.today - back)], simulated=simulated)
+    def a_daily_run_is_recorded_late_or_again(self, back: int, simulated: bool) -> None:
+        self._record_session(self.sessions[max(NUM_HISTORY, self.today - back)], simulated=simulated)
 
     @rule()
     def everything_is_delivered_and_filled(self) -> None:
@@ -225,14 +225,14 @@ class AnyOrder(RuleBasedStateMachine):
         applied[0]()
 
     @rule()
-    def an_evening_closes(self) -> None:
+    def a_daily_run_closes(self) -> None:
         closing = seal_and_publish(self.database, [self.file])
         assert not closing.failures
         self._check_publication()
         assert closing.newest is None or self.num_published == closing.newest.seal_id + 1
 
     @rule(crash_at=st.integers(0, 2))
-    def an_evening_is_cut_off_while_it_closes(self, crash_at: int) -> None:
+    def a_daily_run_is_cut_off_while_it_closes(self, crash_at: int) -> None:
         """Before the seal is committed, before it is published, and in the middle of its line."""
         with self.database.connect() as conn:
             create_seal(conn)
@@ -251,7 +251,7 @@ class AnyOrder(RuleBasedStateMachine):
                 conn.execute(f"update snapshot set {column}".encode())
 
     @rule()
-    def the_newest_evening_is_recorded_live_while_that_is_in_time(self) -> None:
+    def the_newest_daily_run_is_recorded_live_while_that_is_in_time(self) -> None:
         """No ticker has a bar of this year: all abstain, and are live all the same."""
         run_date = self.calendar.last_closed(datetime.now(UTC))
         self.plain.windows[run_date] = dict.fromkeys(TICKERS)
@@ -276,7 +276,7 @@ class AnyOrder(RuleBasedStateMachine):
     def teardown(self) -> None:
         try:
             if self.plain.rows:
-                self.an_evening_closes()
+                self.a_daily_run_closes()
                 report = verify(self.database, self.calendar, [self.file])
                 assert [found.message for found in report.discrepancies] == []
                 self._check_counts()
@@ -308,7 +308,7 @@ class AnyOrder(RuleBasedStateMachine):
             case _:
                 return kind, partial(self._fill, session, data.draw(st.none() | some_tickers))
 
-    def _record_evening(self, run_date: date, *, simulated: bool) -> None:
+    def _record_session(self, run_date: date, *, simulated: bool) -> None:
         self._commit(partial(self._windows, run_date))
         self._commit(partial(self._snapshots, run_date, simulated=simulated))
 
@@ -511,7 +511,7 @@ def test_a_split_that_takes_back_the_one_of_the_session_before_is_noticed_and_sc
 ) -> None:
     machine = AnyOrder(place)
     try:
-        machine.three_evenings_and_a_month_of_silence(splitting="AAPL", ratio=2.0, crashing="AAPL", chance=0)
+        machine.three_daily_runs_and_a_month_of_silence(splitting="AAPL", ratio=2.0, crashing="AAPL", chance=0)
         machine.everything_is_delivered_and_filled()
         machine.a_share_is_going_to_split(ticker="IBM", ratio=ratio)
         machine.actuals_and_forecasts_are_written_at_once(chance=0, fill_is_first=False, first_commits=True)
@@ -519,7 +519,7 @@ def test_a_split_that_takes_back_the_one_of_the_session_before_is_noticed_and_sc
         machine.sessions_pass(num=1, chance=0, crashing=None)
         days = machine.sessions[machine.today - 5 : machine.today + 1]
         machine._commit(machine._delivery(dict.fromkeys(TICKERS, days), days[-1], declares=()))
-        machine._record_evening(days[-1], simulated=False)
+        machine._record_session(days[-1], simulated=False)
         machine._commit(partial(machine._fill, days[-1], None))
         machine.the_record_says_what_the_plain_model_says()
     finally:

@@ -1,4 +1,4 @@
-"""Evenings killed with -9 hundreds of times, anywhere: nothing is lost or doubled, the chain verifies after each."""
+"""Daily runs killed with -9 hundreds of times, anywhere: nothing is lost or doubled, the chain verifies after each."""
 
 import os
 import pickle
@@ -46,12 +46,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 TICKERS = ("AAPL", "AMZN", "IBM", "MSFT", "QQQ", "SPY")
 NEVER_TRAINED = "SPY"
 FIRST = date(2012, 2, 1)
-NUM_HISTORY, NUM_EVENINGS = 30, 250
+NUM_HISTORY, NUM_SESSIONS = 30, 250
 SPLIT = Split(ticker="IBM", session=date(2012, 2, 13), ratio=2.0)
 """In the middle of the first month: forecasts of before it are filled after it."""
 KILLS, MANY_KILLS, SERVER_KILLS, KILLS_AT_THE_OPEN = 30, 200, 6, 10
 MORE_THAN_A_MONTH = 36
-A_STAGE_SECONDS, TWO_EVENINGS_SECONDS = 0.03, 0.3
+A_STAGE_SECONDS, TWO_DAILY_RUNS_SECONDS = 0.03, 0.3
 """About; the machine's load decides. The longest wait before a kill."""
 OF_A_FILL = ("_actual", "_pct_error", "_correct", "_filled_at")
 Rows = dict[tuple[str, date], dict[str, object]]
@@ -65,13 +65,13 @@ class Killer:
     parent: "subprocess.Popen[str]"
     progress: Progress
     calendar: Calendar
-    last: int = NUM_EVENINGS
-    """The evening that a run ends with."""
+    last: int = NUM_SESSIONS
+    """Number of the last daily run of a process."""
     recorded: Rows = field(default_factory=dict)
     num_published: int = 0
 
     def start(self) -> int:
-        """Fork a process that goes on with the evening that is being done; returns its number."""
+        """Fork a process that goes on with the daily run that is being done; returns its number."""
         self.progress.stage = 0
         self._say(f"{self.last} {self.installation.folder}")
         return int(self._hear())
@@ -84,28 +84,28 @@ class Killer:
         self.start()
         return self.exit_code()
 
-    def kill(self, seconds: float, *, stage: int | None = None, evenings_on: int = 0) -> int:
+    def kill(self, seconds: float, *, stage: int | None = None, runs_ahead: int = 0) -> int:
         """Start a run and kill it so long after its start, or after it reached a stage; returns where it died.
 
-        `evenings_on` is how many evenings it may complete before that stage.
+        `runs_ahead` is how many daily runs it may complete before that stage.
         """
-        evening = self.progress.evening + evenings_on
+        run_number = self.progress.run_number + runs_ahead
         pid = self.start()
         if stage is not None:
-            self.wait_for(evening, stage)
+            self.wait_for(run_number, stage)
         time.sleep(seconds)
         os.kill(pid, signal.SIGKILL)
         assert self.exit_code() == -signal.SIGKILL
         return self.progress.stage
 
-    def wait_for(self, evening: int, stage: int) -> None:
+    def wait_for(self, run_number: int, stage: int) -> None:
         until = time.monotonic() + 10
-        while (self.progress.evening, self.progress.stage) < (evening, stage):
-            assert time.monotonic() < until, f"an evening got stuck in {STAGES[self.progress.stage]}"
+        while (self.progress.run_number, self.progress.stage) < (run_number, stage):
+            assert time.monotonic() < until, f"a daily run got stuck in {STAGES[self.progress.stage]}"
             time.sleep(0.0003)
 
     def check(self) -> None:
-        """Whole evenings only, all that was on record is as it was, and the chain is that of the published file."""
+        """Whole daily runs only, all that was on record is as it was, and the chain is that of the published file."""
         self.wait_for_the_backend_of_the_dead()
         with self.installation.database.connect() as conn:
             rows = rows_of(conn)
@@ -113,8 +113,8 @@ class Killer:
                 same = {n for n, value in before.items() if value is not None or not n.endswith(OF_A_FILL)}
                 assert {n: rows[key][n] for n in same} == {n: before[n] for n in same}, f"{key} was changed or lost"
             self.recorded = rows
-            per_evening = Counter(run_date for _, run_date in rows)
-            assert set(per_evening.values()) <= {len(TICKERS)}, "an evening is one transaction"
+            per_session = Counter(run_date for _, run_date in rows)
+            assert set(per_session.values()) <= {len(TICKERS)}, "a daily run is one transaction"
             chain = read_seals(conn)
         for (_, run_date), row in rows.items():
             recorded_at = row["recorded_at"]
@@ -190,7 +190,7 @@ def server(calendar: Calendar, folder: Path) -> Iterator[Server]:
 
 
 def _installation(database: Database, folder: Path, calendar: Calendar) -> SyntheticInstallation:
-    sessions = calendar.between(calendar.offset(FIRST, -NUM_HISTORY), calendar.offset(FIRST, NUM_EVENINGS))
+    sessions = calendar.between(calendar.offset(FIRST, -NUM_HISTORY), calendar.offset(FIRST, NUM_SESSIONS))
     return SyntheticInstallation(
         database=database,
         folder=folder,
@@ -217,7 +217,7 @@ def _killer(
 
 @pytest.fixture(scope="module")
 def parent() -> Iterator["subprocess.Popen[str]"]:
-    """The parent of all evenings. One thread each: the pools of several do not live through a fork."""
+    """The parent of all daily runs. One thread each: the pools of several do not live through a fork."""
     started = subprocess.Popen(
         [sys.executable, "-c", "from tests.integration.audit.killed_daily_runs import main; main()"],
         stdin=subprocess.PIPE,
@@ -242,8 +242,8 @@ def killer(
 
 
 def _finish(killer: Killer, num_more: int = 0) -> int:
-    """Complete the evening that was being done, and more; returns how many evenings there are then."""
-    killer.last = killer.progress.evening + num_more
+    """Complete the daily run that was being done, and more; returns how many daily runs there are then."""
+    killer.last = killer.progress.run_number + num_more
     assert killer.run() == 0
     killer.check()
     return killer.last + 1
@@ -257,32 +257,32 @@ def test_killed_runs_lose_nothing_double_nothing_and_leave_a_chain_that_verifies
 ) -> None:
     chance = random.Random(8)
     deaths: Counter[str] = Counter()
-    evenings: set[int] = set()
+    run_numbers: set[int] = set()
     for number in range(num_kills):
         if number % 3:
             stage, seconds = chance.randrange(PRICES, CLOSING + 1), chance.uniform(0, A_STAGE_SECONDS)
-            died_in = killer.kill(seconds, stage=stage, evenings_on=number % 3 - 1)
+            died_in = killer.kill(seconds, stage=stage, runs_ahead=number % 3 - 1)
         else:
-            died_in = killer.kill(chance.uniform(0, TWO_EVENINGS_SECONDS))
+            died_in = killer.kill(chance.uniform(0, TWO_DAILY_RUNS_SECONDS))
         deaths[STAGES[died_in]] += 1
-        evenings.add(killer.progress.evening)
+        run_numbers.add(killer.progress.run_number)
         killer.check()
-    num_evenings = _finish(killer, num_more=0 if num_kills == MANY_KILLS else MORE_THAN_A_MONTH)
+    num_sessions = _finish(killer, num_more=0 if num_kills == MANY_KILLS else MORE_THAN_A_MONTH)
     assert deaths.total() == num_kills
-    assert num_evenings > 35, "forecasts of before the split were filled after it, at the furthest horizon too"
-    assert len(evenings) > min(30, num_kills // 5)
+    assert num_sessions > 35, "forecasts of before the split were filled after it, at the furthest horizon too"
+    assert len(run_numbers) > min(30, num_kills // 5)
     if num_kills == MANY_KILLS:
         assert set(deaths) >= set(STAGES[PRICES : CLOSING + 1]), f"not every stage was hit: {deaths}"
     else:
         assert len(set(deaths) & set(STAGES[PRICES : CLOSING + 1])) >= 3, f"too few stages were hit: {deaths}"
-    _check_the_whole_record(killer, num_evenings)
+    _check_the_whole_record(killer, num_sessions)
 
 
-def _check_the_whole_record(killer: Killer, num_evenings: int) -> None:
-    """Every evening has all its rows, every due actual is there and is the one that the source means, all once."""
+def _check_the_whole_record(killer: Killer, num_sessions: int) -> None:
+    """Every daily run has all its rows, every due actual is there and is the one that the source means, all once."""
     installation, calendar = killer.installation, killer.calendar
-    evenings = [installation.evening(number) for number in range(num_evenings)]
-    assert killer.recorded.keys() == {(ticker, evening) for ticker in TICKERS for evening in evenings}
+    sessions = [installation.session(number) for number in range(num_sessions)]
+    assert killer.recorded.keys() == {(ticker, session) for ticker in TICKERS for session in sessions}
     num_fills = 0
     for (ticker, run_date), row in killer.recorded.items():
         if ticker == NEVER_TRAINED:
@@ -292,7 +292,7 @@ def _check_the_whole_record(killer: Killer, num_evenings: int) -> None:
         units = installation.divisor(ticker, run_date)
         assert row["run_date_close"] == installation.worth(ticker, run_date) / units
         for horizon, target in zip(HORIZONS, calendar.targets(run_date).as_tuple(), strict=True):
-            is_due = target <= evenings[-1]
+            is_due = target <= sessions[-1]
             expected = pytest.approx(installation.worth(ticker, target) / units, rel=1e-9) if is_due else None
             assert row[f"{horizon}_actual"] == expected, f"{ticker} {run_date} {horizon}"
             num_fills += is_due
@@ -314,9 +314,9 @@ def test_a_server_that_is_killed_takes_nothing_with_it(server: Server, killer: K
     chance = random.Random(9)
     num_failed = 0
     for number in range(SERVER_KILLS // 2):
-        evening = killer.progress.evening + 1
+        run_number = killer.progress.run_number + 1
         pid = killer.start()
-        killer.wait_for(evening, (PRICES, SNAPSHOTS, FILLBACKS)[number % 3])
+        killer.wait_for(run_number, (PRICES, SNAPSHOTS, FILLBACKS)[number % 3])
         time.sleep(chance.uniform(0, 0.01))
         victim = embedded.postmaster_pid(server.home / embedded.FOLDER) if who == "the postmaster" else _backend(killer)
         assert victim is not None
@@ -327,12 +327,12 @@ def test_a_server_that_is_killed_takes_nothing_with_it(server: Server, killer: K
         _bring_back(server, postmaster_is_dead=who == "the postmaster")
         killer.check()
     assert num_failed >= SERVER_KILLS // 2 - 1, "the server's death was felt"
-    num_evenings = _finish(killer, num_more=ONE_MONTH_SESSIONS)
-    _check_the_whole_record(killer, num_evenings)
+    num_sessions = _finish(killer, num_more=ONE_MONTH_SESSIONS)
+    _check_the_whole_record(killer, num_sessions)
 
 
 def _backend(killer: Killer) -> int:
-    """The backend of the process that runs the evening; the checker's own connection is closed by then."""
+    """The backend of the process of the daily run; the checker's own connection is closed by then."""
     with psycopg.connect(killer.installation.database.url, autocommit=True) as conn:
         while True:
             row = conn.execute(
@@ -369,19 +369,19 @@ def _bring_back(server: Server, *, postmaster_is_dead: bool) -> None:
             time.sleep(0.02)
 
 
-def test_evenings_killed_around_the_open_leave_nothing_late_marked_live(
+def test_daily_runs_killed_around_the_open_leave_nothing_late_marked_live(
     server: Server, parent: "subprocess.Popen[str]", folder: Path, tmp_path: Path, calendar: Calendar
 ) -> None:
     chance = random.Random(10)
     kinds: Counter[object] = Counter()
     num_killed = 0
     for number in range(KILLS_AT_THE_OPEN):
-        ahead = timedelta(seconds=60 if number == 0 else chance.uniform(0, TWO_EVENINGS_SECONDS))
+        ahead = timedelta(seconds=60 if number == 0 else chance.uniform(0, TWO_DAILY_RUNS_SECONDS))
         place = tmp_path / str(number)
         place.mkdir()
         with _killer(server, parent, folder, place, calendar) as killer:
             killer.last = 0
-            run_date = killer.installation.evening(0)
+            run_date = killer.installation.session(0)
             with killer.installation.database.connect() as conn:
                 by = LedgerRows(conn, calendar).open_the_session_after(run_date, ahead)
                 conn.commit()

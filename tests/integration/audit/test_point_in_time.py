@@ -1,4 +1,4 @@
-"""Forecasts that were shown bars from after they were recorded: none of honest evenings, and every planted one."""
+"""Forecasts that were shown bars from after they were recorded: none of honest daily runs, and every planted one."""
 
 from collections.abc import Mapping
 from datetime import date
@@ -27,7 +27,7 @@ def environment(conn: Connection, calendar: Calendar, settings: Settings, tmp_pa
 
 
 @pytest.fixture
-def evening(environment: ForecastEnvironment) -> ForecastEnvironment:
+def recorded(environment: ForecastEnvironment) -> ForecastEnvironment:
     """Three forecasts and an abstention on record, all of them honest."""
     environment.ready(*TICKERS)
     assert environment.take(*TICKERS, "FB").num_abstained == 1
@@ -65,18 +65,20 @@ def moment_of(environment: ForecastEnvironment, query: str) -> object:
     return row[0]
 
 
-def test_an_honest_evening_is_clean(evening: ForecastEnvironment) -> None:
-    found = searched(evening)
+def test_an_honest_daily_run_is_clean(recorded: ForecastEnvironment) -> None:
+    found = searched(recorded)
     assert (found.run_date, found.num_rows, found.num_sampled) == (RUN_DATE, 4, 3)
     assert (found.findings, found.counts, found.is_clean) == ((), {}, True)
 
 
-def test_a_correction_and_a_split_after_an_honest_evening_raise_no_alarm(evening: ForecastEnvironment) -> None:
-    evening.deliver(corrected(evening.bars(TICKERS)))
-    evening.deliver(evening.bars(["IBM"], num_bars=1, last=NEXT_DAY), Split(ticker="IBM", session=NEXT_DAY, ratio=2.0))
-    evening.make_windows(TICKERS)
-    assert len(evening.conn.execute("select distinct recorded_at from bar where ticker = 'IBM'").fetchall()) == 3
-    assert searched(evening).findings == ()
+def test_a_correction_and_a_split_after_an_honest_daily_run_raise_no_alarm(recorded: ForecastEnvironment) -> None:
+    recorded.deliver(corrected(recorded.bars(TICKERS)))
+    recorded.deliver(
+        recorded.bars(["IBM"], num_bars=1, last=NEXT_DAY), Split(ticker="IBM", session=NEXT_DAY, ratio=2.0)
+    )
+    recorded.make_windows(TICKERS)
+    assert len(recorded.conn.execute("select distinct recorded_at from bar where ticker = 'IBM'").fetchall()) == 3
+    assert searched(recorded).findings == ()
 
 
 def test_a_window_made_of_bars_that_were_recorded_after_the_forecast_is_named(environment: ForecastEnvironment) -> None:
@@ -109,57 +111,57 @@ def test_a_window_made_of_bars_that_were_recorded_after_the_forecast_is_named(en
     )
 
 
-def test_a_row_that_names_bars_from_after_it_is_found_without_being_sampled(evening: ForecastEnvironment) -> None:
-    alter(evening, "bars_recorded_until = recorded_at + interval '1 minute' where ticker in ('FB', 'GOOG')")
-    found = searched(evening, num_sampled=0)
+def test_a_row_that_names_bars_from_after_it_is_found_without_being_sampled(recorded: ForecastEnvironment) -> None:
+    alter(recorded, "bars_recorded_until = recorded_at + interval '1 minute' where ticker in ('FB', 'GOOG')")
+    found = searched(recorded, num_sampled=0)
     assert found.num_sampled == 0
     assert found.counts == {"recorded before its bars": 2}
     assert [f.ticker for f in found.findings] == ["FB", "GOOG"]
-    row = evening.conn.execute("select recorded_at, bars_recorded_until from snapshot where ticker = 'FB'").fetchone()
+    row = recorded.conn.execute("select recorded_at, bars_recorded_until from snapshot where ticker = 'FB'").fetchone()
     assert row is not None
     assert found.findings[0].message == (
         f"the forecast of FB on 2013-01-11 was recorded at {row[0]} and names bars recorded until {row[1]}"
     )
 
 
-def test_a_row_that_names_a_bar_that_is_not_there_is_found_without_being_sampled(evening: ForecastEnvironment) -> None:
-    alter(evening, "bars_recorded_until = bars_recorded_until - interval '1 microsecond' where ticker = 'IBM'")
-    (found,) = searched(evening, num_sampled=0).findings
+def test_a_row_that_names_a_bar_that_is_not_there_is_found_without_being_sampled(recorded: ForecastEnvironment) -> None:
+    alter(recorded, "bars_recorded_until = bars_recorded_until - interval '1 microsecond' where ticker = 'IBM'")
+    (found,) = searched(recorded, num_sampled=0).findings
     assert found.kind == "without its newest bar"
     assert found.message.startswith("the forecast of IBM on 2013-01-11 names a bar recorded at ")
-    assert searched(evening).counts == {"without its newest bar": 1, "window of later bars": 1}
+    assert searched(recorded).counts == {"without its newest bar": 1, "window of later bars": 1}
 
 
 def test_a_row_of_a_ticker_that_is_not_asked_for_is_held_against_the_clock_all_the_same(
-    evening: ForecastEnvironment,
+    recorded: ForecastEnvironment,
 ) -> None:
-    alter(evening, "bars_recorded_until = recorded_at + interval '1 minute'")
-    found = searched(evening, "AAPL")
+    alter(recorded, "bars_recorded_until = recorded_at + interval '1 minute'")
+    found = searched(recorded, "AAPL")
     assert (found.num_rows, found.num_sampled) == (4, 1)
     assert {f.ticker for f in found.findings if f.kind == "recorded before its bars"} == {*TICKERS, "FB"}
 
 
-def test_the_sample_is_drawn_by_the_seed(evening: ForecastEnvironment) -> None:
-    alter(evening, "window_sha256 = repeat('0', 64) where window_sha256 is not null")
-    found = [searched(evening, num_sampled=1, seed=seed) for seed in range(20)]
+def test_the_sample_is_drawn_by_the_seed(recorded: ForecastEnvironment) -> None:
+    alter(recorded, "window_sha256 = repeat('0', 64) where window_sha256 is not null")
+    found = [searched(recorded, num_sampled=1, seed=seed) for seed in range(20)]
     assert {f.num_sampled for f in found} == {1}
     assert {f.findings[0].ticker for f in found} == set(TICKERS)
-    assert found[0] == searched(evening, num_sampled=1, seed=0)
-    assert searched(evening).counts == {"window of no bars": 3}
+    assert found[0] == searched(recorded, num_sampled=1, seed=0)
+    assert searched(recorded).counts == {"window of no bars": 3}
 
 
-def test_a_window_of_another_length_than_todays_is_made_again_as_it_was(evening: ForecastEnvironment) -> None:
-    assert searched(evening.with_settings(window=WindowConfig(window_sessions=20))).findings == ()
+def test_a_window_of_another_length_than_todays_is_made_again_as_it_was(recorded: ForecastEnvironment) -> None:
+    assert searched(recorded.with_settings(window=WindowConfig(window_sessions=20))).findings == ()
 
 
-def test_a_run_date_without_a_row_is_clean(evening: ForecastEnvironment) -> None:
+def test_a_run_date_without_a_row_is_clean(recorded: ForecastEnvironment) -> None:
     found = check_point_in_time(
-        evening.conn, evening.calendar, evening.settings, run_date=NEXT_DAY, tickers=TICKERS, num_sampled=3, seed=0
+        recorded.conn, recorded.calendar, recorded.settings, run_date=NEXT_DAY, tickers=TICKERS, num_sampled=3, seed=0
     )
     assert (found.num_rows, found.num_sampled, found.is_clean) == (0, 0, True)
 
 
-def test_windows_of_a_few_stored_tickers_are_searched_and_others_on_another_evening(
+def test_windows_of_a_few_stored_tickers_are_searched_and_others_on_another_session(
     environment: ForecastEnvironment,
 ) -> None:
     environment.deliver(environment.bars(environment.settings.tickers))
@@ -178,13 +180,13 @@ def test_windows_of_a_few_stored_tickers_are_searched_and_others_on_another_even
         assert {(f.num_sampled, f.first) for f in found.values()} == {(4, None)}
         return tuple(found)
 
-    evenings = environment.calendar.between(date(2012, 12, 17), RUN_DATE)
-    assert all(len(drawn(session)) == 2 for session in evenings)
+    run_dates = environment.calendar.between(date(2012, 12, 17), RUN_DATE)
+    assert all(len(drawn(session)) == 2 for session in run_dates)
     assert drawn(RUN_DATE) == drawn(RUN_DATE)
-    assert {ticker for session in evenings for ticker in drawn(session)} == set(settings.tickers)
+    assert {ticker for session in run_dates for ticker in drawn(session)} == set(settings.tickers)
 
 
-def test_a_leak_planted_in_the_windows_of_an_evening_is_caught(environment: ForecastEnvironment) -> None:
+def test_a_leak_planted_in_the_windows_of_a_daily_run_is_caught(environment: ForecastEnvironment) -> None:
     def with_the_next_close(bars: pl.DataFrame, calendar: Calendar, config: WindowConfig) -> Mapping[str, WindowSet]:
         ahead = pl.col("close").shift(-1).over("ticker", order_by="session").fill_null(pl.col("close"))
         return windows_of(bars.with_columns(open=ahead), calendar, config)

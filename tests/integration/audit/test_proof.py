@@ -170,7 +170,7 @@ def test_a_seal_that_was_not_published_is_not_proven(record: Record, document: d
 @pytest.mark.parametrize(
     "content", ["", "{}", "[1]", "[" * 100_000, '{"format": "LDTM proof 1"}', '{"format": "other", "seals": []}']
 )
-def test_what_is_no_proof_is_told(tmp_path: Path, content: str) -> None:
+def test_what_is_no_proof_is_reported(tmp_path: Path, content: str) -> None:
     (tmp_path / "p.json").write_text(content)
     status, text = _run(tmp_path, "p.json")
     assert status in (1, 2)

@@ -137,7 +137,7 @@ def test_a_candidate_that_was_promoted_since_is_found_under_its_new_name(environ
     assert again(environment).is_equal_to_the_bit
 
 
-def test_a_checkpoint_that_is_gone_or_altered_is_told_with_the_remedy(forecast: ForecastEnvironment) -> None:
+def test_a_checkpoint_that_is_gone_or_altered_is_reported_with_the_remedy(forecast: ForecastEnvironment) -> None:
     (path,) = forecast.folder.glob("*.pt")
     content = bytearray(path.read_bytes())
     content[5000] ^= 1
@@ -178,7 +178,7 @@ def test_what_the_owner_of_the_table_altered_in_a_row_is_named(
     assert set(differences(found)) == named
 
 
-def test_a_row_that_names_another_checkpoint_than_the_registry_is_told(forecast: ForecastEnvironment) -> None:
+def test_a_row_that_names_another_checkpoint_than_the_registry_is_reported(forecast: ForecastEnvironment) -> None:
     alter(forecast, "snapshot", "checkpoint_sha256 = repeat('0', 64)")
     with pytest.raises(ReplayImpossible, match=r"its row names the checkpoint 0{64} of AAPL, and number \d+ in the "):
         again(forecast)
@@ -254,7 +254,7 @@ def test_bars_that_changed_while_a_window_was_made_are_no_difference(environment
     assert (found.left_out or "").endswith("and no window to make again")
 
 
-def test_a_row_that_is_not_there_is_told_with_what_is(forecast: ForecastEnvironment) -> None:
+def test_a_row_that_is_not_there_is_reported_with_what_is(forecast: ForecastEnvironment) -> None:
     with pytest.raises(CalendarError, match="2013-01-12 is not a session"):
         again(forecast, run_date=date(2013, 1, 12))
     with pytest.raises(ReplayImpossible) as missing:

@@ -75,7 +75,7 @@ def test_a_record_that_nobody_touched_verifies(record: Record) -> None:
     report = record.verify()
     assert report.discrepancies == ()
     assert (report.num_seals, report.num_unsealed) == (5, 0)
-    assert report.num_events == 4 * 4 + 3 * (3 + 3) + 3, "four evenings, three fills of each near horizon, three models"
+    assert report.num_events == 4 * 4 + 3 * (3 + 3) + 3, "four sessions, three fills of each near horizon, three models"
     assert [(p.num_seals, p.newest, p.num_unpublished) for p in report.publications] == [(5, 4, 0)]
 
 
@@ -225,7 +225,7 @@ def test_a_chain_rewritten_by_the_tables_owner_is_found_by_what_was_published_an
 
 def test_an_old_backup_is_found(empty_record: Record, server_url: str) -> None:
     for day in DAYS[:2]:
-        empty_record.evening(day)
+        empty_record.daily_run(day)
     empty_record.conn.close()
     name = str(conninfo_to_dict(empty_record.database.url)["dbname"])
     with psycopg.connect(server_url, autocommit=True) as admin:
@@ -235,7 +235,7 @@ def test_an_old_backup_is_found(empty_record: Record, server_url: str) -> None:
         with empty_record.database.connect() as conn:
             later = replace(empty_record, conn=conn, rows=LedgerRows(conn, empty_record.calendar))
             for day in DAYS[2:]:
-                later.evening(day)
+                later.daily_run(day)
             assert later.verify().is_intact
         old = Database(url=make_conninfo(empty_record.database.url, dbname=f"{name}_old"), schema="ldtm")
         (found,) = verify(old, empty_record.calendar, [empty_record.file]).discrepancies
@@ -323,11 +323,11 @@ LIES = {
 
 @pytest.mark.parametrize("lie", LIES)
 def test_a_schema_that_could_lie_is_not_relied_on(record: Record, lie: str) -> None:
-    query, told = LIES[lie]
+    query, message = LIES[lie]
     for part in query.split(";"):
         record.conn.execute(part.encode())
     record.conn.commit()
-    assert f"{told}: what a statement says of it is not to be relied on" in record.messages()
+    assert f"{message}: what a statement says of it is not to be relied on" in record.messages()
 
 
 def test_a_forecast_about_other_sessions_than_its_run_dates_is_found(record: Record) -> None:

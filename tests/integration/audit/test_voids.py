@@ -59,13 +59,13 @@ class OverdueForecast:
         self.conn.commit()
 
     def source_delivers(self, sessions: Sequence[date]) -> None:
-        """Bars of another ticker: the source speaks."""
+        """Bars of another ticker: the source answers."""
         for session in sessions:
             self.rows.bar("MSFT", session, 30)
         self.conn.commit()
 
     def wait(self, num_sessions: int = WAIT) -> None:
-        """The forecasts' actuals are noticed to be overdue, and so many sessions pass in which the source speaks."""
+        """The forecasts' actuals are noticed to be overdue, and so many sessions pass in which the source answers."""
         self.notice(num_sessions)
         self.source_delivers(self.newest_sessions(num_sessions))
 

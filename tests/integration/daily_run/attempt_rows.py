@@ -6,7 +6,7 @@ from datetime import date
 from ldtm_lib.daily_run.pending_partitions import PendingPartition, daily_run_start
 from ldtm_lib.database.connection import Connection
 
-Look = Callable[..., list[PendingPartition]]
+ReadPending = Callable[..., list[PendingPartition]]
 
 
 def begin_in_time(conn: Connection, session: date, *tickers: str) -> None:

@@ -8,7 +8,7 @@ from ldtm_lib.daily_run.pending_partitions import PendingPartition, pending_part
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import Settings
-from tests.integration.daily_run.attempt_rows import Look
+from tests.integration.daily_run.attempt_rows import ReadPending
 
 
 @pytest.fixture
@@ -17,10 +17,10 @@ def newest(calendar: Calendar) -> date:
 
 
 @pytest.fixture
-def look(conn: Connection, calendar: Calendar, settings: Settings) -> Look:
-    """The open partitions at this moment, or at another one and with other settings."""
+def read_pending(conn: Connection, calendar: Calendar, settings: Settings) -> ReadPending:
+    """The pending partitions at this moment, or at another one and with other settings."""
 
-    def open_now(moment: datetime | None = None, with_settings: Settings | None = None) -> list[PendingPartition]:
+    def read(moment: datetime | None = None, with_settings: Settings | None = None) -> list[PendingPartition]:
         return pending_partitions(conn, with_settings or settings, calendar, moment or datetime.now(UTC))
 
-    return open_now
+    return read

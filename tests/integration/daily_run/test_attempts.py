@@ -8,7 +8,7 @@ from ldtm_lib.daily_run.attempts import begin_attempt, finish_attempt, newest_at
 from ldtm_lib.database.connection import Connection, Database
 
 FRIDAY = date(2026, 11, 20)
-CELLS = [(FRIDAY, "AAPL"), (FRIDAY, "IBM")]
+PARTITIONS = [(FRIDAY, "AAPL"), (FRIDAY, "IBM")]
 RECORD = "select ticker, num_attempts, done_at is not null, reason from daily_attempt order by ticker"
 BEGIN_AND_DIE = """
 import os, signal, sys
@@ -22,23 +22,23 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_an_attempt_is_counted_and_ends_with_what_was_done_and_why_the_rest_was_not(conn: Connection) -> None:
-    begin_attempt(conn, CELLS)
+    begin_attempt(conn, PARTITIONS)
     assert conn.execute(RECORD).fetchall() == [("AAPL", 1, False, None), ("IBM", 1, False, None)]
-    finish_attempt(conn, done=CELLS[:1], failed={CELLS[1]: "no bar of IBM"})
+    finish_attempt(conn, done=PARTITIONS[:1], failed={PARTITIONS[1]: "no bar of IBM"})
     assert conn.execute(RECORD).fetchall() == [("AAPL", 1, True, None), ("IBM", 1, False, "no bar of IBM")]
 
 
 def test_the_next_attempt_is_open_again_and_keeps_when_the_first_one_was(conn: Connection) -> None:
-    begin_attempt(conn, CELLS)
-    finish_attempt(conn, done=CELLS[:1], failed={CELLS[1]: "no bar of IBM"})
+    begin_attempt(conn, PARTITIONS)
+    finish_attempt(conn, done=PARTITIONS[:1], failed={PARTITIONS[1]: "no bar of IBM"})
     conn.commit()
-    begin_attempt(conn, CELLS)
+    begin_attempt(conn, PARTITIONS)
     assert conn.execute(RECORD).fetchall() == [("AAPL", 2, False, None), ("IBM", 2, False, None)]
     times = conn.execute("select min(last_attempt_at - first_attempt_at) > '0'::interval from daily_attempt")
     assert times.fetchone() == (True,)
 
 
-def test_no_cells_are_no_attempt(conn: Connection) -> None:
+def test_no_partitions_are_no_attempt(conn: Connection) -> None:
     assert newest_attempt_at(conn) is None
     begin_attempt(conn, [])
     finish_attempt(conn, done=[], failed={})

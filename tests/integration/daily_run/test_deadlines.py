@@ -68,7 +68,7 @@ def test_a_forecast_that_is_on_record_misses_nothing() -> None:
     assert missed_deadlines([replace(WAITS, lacks_row=False)], CONFIG, OPENS - 9 * MINUTE) == []
 
 
-def test_where_nothing_runs_by_itself_nobody_waits_for_a_ticker_that_never_spoke() -> None:
+def test_where_nothing_runs_by_itself_nobody_waits_for_a_ticker_that_never_had_a_forecast() -> None:
     never = replace(WAITS, num_attempts=0, last_attempt_at=None, reason=None, has_begun=False)
     moment = OPENS - 9 * MINUTE
     assert missed_deadlines([never], AutomationConfig(enabled=False), moment) == []

@@ -111,7 +111,7 @@ def test_the_deadline_is_the_next_open_across_a_holiday(
     assert (found.num_live, found.late) == expected
 
 
-def test_an_early_close_has_its_evening_from_then_on(
+def test_an_early_close_has_its_daily_run_from_then_on(
     conn: Connection, ledger_rows: LedgerRows, settings: Settings
 ) -> None:
     """67 hours before Monday's open it is Friday, 14:30 in New York."""

@@ -95,6 +95,6 @@ def test_a_change_is_one_alert_that_is_resolved_when_the_file_is_as_before(
     assert open_alerts(conn) == []
     conn.commit()
     check_settings(conn, settings, changed)
-    assert len(open_alerts(conn)) == 1, "changed again, told again"
+    assert len(open_alerts(conn)) == 1, "changed again, reported again"
     check_settings(conn, settings, settings.replace(tickers=APPENDED))
     assert [alert.severity for alert in open_alerts(conn)] == ["warning"]

@@ -1,4 +1,4 @@
-"""What an evening lacks, read from the tables alone."""
+"""Pending partitions, read from the tables alone."""
 
 import time
 from datetime import UTC, date, datetime, timedelta
@@ -13,7 +13,7 @@ from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import LedgerConfig, PartitionConfig, Settings
 from tests.databases import CountingCursor
-from tests.integration.daily_run.attempt_rows import Look, begin_in_time
+from tests.integration.daily_run.attempt_rows import ReadPending, begin_in_time
 from tests.integration.ledger_rows import LedgerRows
 
 TICKERS = ("AAPL", "FB", "GOOG", "IBM", "MSFT")
@@ -23,28 +23,33 @@ def keys(partitions: list[PendingPartition]) -> list[tuple[date, str]]:
     return [(partition.session, partition.ticker) for partition in partitions]
 
 
-def test_of_tickers_without_a_row_only_the_newest_session_is_open(look: Look, newest: date) -> None:
-    partitions = look()
+def test_of_tickers_without_a_row_only_the_newest_session_is_open(read_pending: ReadPending, newest: date) -> None:
+    partitions = read_pending()
     assert keys(partitions) == [(newest, ticker) for ticker in TICKERS]
     assert all(
         partition.lacks_row and not partition.has_begun and partition.num_attempts == 0 for partition in partitions
     )
 
 
-def test_a_ticker_is_made_up_for_from_its_first_evening_that_was_tried_while_it_was_the_newest(
-    look: Look, newest: date, ledger_rows: LedgerRows, calendar: Calendar, conn: Connection
+def test_a_ticker_is_caught_up_from_its_first_session_that_was_tried_while_it_was_the_newest(
+    read_pending: ReadPending, newest: date, ledger_rows: LedgerRows, calendar: Calendar, conn: Connection
 ) -> None:
     sessions = [calendar.offset(newest, -back) for back in range(6, -1, -1)]
     ledger_rows.abstention("IBM", sessions[0], kind="simulated")
     ledger_rows.abstention("IBM", sessions[3], kind="late")
     begin_in_time(conn, sessions[3], "IBM")
-    assert [partition.session for partition in look() if partition.ticker == "IBM"] == sessions[4:]
-    assert {partition.has_begun for partition in look() if partition.ticker == "IBM"} == {True}
+    assert [partition.session for partition in read_pending() if partition.ticker == "IBM"] == sessions[4:]
+    assert {partition.has_begun for partition in read_pending() if partition.ticker == "IBM"} == {True}
 
 
 @pytest.mark.parametrize("recorded", ["in time", "before its next close", "years later"])
 def test_a_row_begins_the_record_of_a_ticker_unless_a_person_made_it_of_the_past(
-    look: Look, newest: date, ledger_rows: LedgerRows, calendar: Calendar, conn: Connection, recorded: str
+    read_pending: ReadPending,
+    newest: date,
+    ledger_rows: LedgerRows,
+    calendar: Calendar,
+    conn: Connection,
+    recorded: str,
 ) -> None:
     old, following = calendar.offset(newest, -20), calendar.offset(newest, -19)
     ledger_rows.abstention("IBM", old)
@@ -59,35 +64,35 @@ def test_a_row_begins_the_record_of_a_ticker_unless_a_person_made_it_of_the_past
             "years later": ("late", datetime.now(UTC)),
         }[recorded],
     )
-    found = [partition.session for partition in look() if partition.ticker == "IBM"]
+    found = [partition.session for partition in read_pending() if partition.ticker == "IBM"]
     assert found == ([newest] if recorded == "years later" else calendar.between(following, newest))
     gaps = sessions_with_gaps(conn, [("IBM", session) for session in calendar.between(old, newest)])
     assert gaps == (set() if recorded == "years later" else {*found}), "a check and the catch-up mean the same"
 
 
 def test_what_lies_further_back_than_partitions_reach_is_left(
-    look: Look, newest: date, calendar: Calendar, settings: Settings, conn: Connection
+    read_pending: ReadPending, newest: date, calendar: Calendar, settings: Settings, conn: Connection
 ) -> None:
     begin_in_time(conn, calendar.offset(newest, -40), "IBM")
     two = settings.replace(partitions=PartitionConfig(first_session=calendar.offset(newest, -1)))
-    assert len([partition for partition in look(with_settings=two) if partition.ticker == "IBM"]) == 2
+    assert len([partition for partition in read_pending(with_settings=two) if partition.ticker == "IBM"]) == 2
     of_2013 = PartitionConfig(first_session=date(2013, 1, 17), last_session=date(2013, 3, 1))
-    assert look(with_settings=settings.replace(partitions=of_2013)) == []
+    assert read_pending(with_settings=settings.replace(partitions=of_2013)) == []
 
 
-def test_an_outage_that_lasted_longer_than_is_looked_back_is_made_up_for_from_its_beginning(
-    look: Look, newest: date, ledger_rows: LedgerRows, calendar: Calendar, conn: Connection
+def test_an_outage_longer_than_the_look_back_is_caught_up_from_its_beginning(
+    read_pending: ReadPending, newest: date, ledger_rows: LedgerRows, calendar: Calendar, conn: Connection
 ) -> None:
-    last_evening = calendar.offset(newest, -40)
-    ledger_rows.abstention("IBM", last_evening, kind="late")
-    begin_in_time(conn, last_evening, "IBM")
-    assert [partition.session for partition in look() if partition.ticker == "IBM"] == calendar.between(
-        last_evening, newest
+    last_session = calendar.offset(newest, -40)
+    ledger_rows.abstention("IBM", last_session, kind="late")
+    begin_in_time(conn, last_session, "IBM")
+    assert [partition.session for partition in read_pending() if partition.ticker == "IBM"] == calendar.between(
+        last_session, newest
     )[1:]
 
 
 def test_missed_sessions_are_not_forgotten_when_newer_ones_are_made_before_them(
-    look: Look, newest: date, ledger_rows: LedgerRows, calendar: Calendar, conn: Connection
+    read_pending: ReadPending, newest: date, ledger_rows: LedgerRows, calendar: Calendar, conn: Connection
 ) -> None:
     sessions = calendar.between(calendar.offset(newest, -60), newest)
     for ticker in TICKERS:
@@ -97,63 +102,78 @@ def test_missed_sessions_are_not_forgotten_when_newer_ones_are_made_before_them(
     ledger_rows.abstention("IBM", sessions[1], kind="late")
     begin_attempt(conn, [(newest, "AAPL")])
     finish_attempt(conn, done=[(newest, "AAPL")], failed={})
-    found = keys(look())
+    found = keys(read_pending())
     assert [day for day, ticker in found if ticker == "FB"] == sessions[1:]
     assert [day for day, ticker in found if ticker == "AAPL"] == sessions[1:-1]
     assert [day for day, ticker in found if ticker == "IBM"] == sessions[2:]
 
 
 def test_of_a_ticker_that_left_during_an_outage_only_the_sessions_before_are_missed(
-    look: Look, newest: date, ledger_rows: LedgerRows, calendar: Calendar, conn: Connection, settings: Settings
+    read_pending: ReadPending,
+    newest: date,
+    ledger_rows: LedgerRows,
+    calendar: Calendar,
+    conn: Connection,
+    settings: Settings,
 ) -> None:
     sessions = calendar.between(calendar.offset(newest, -60), newest)
     ledger_rows.abstention("IBM", sessions[0], kind="late")
     begin_in_time(conn, sessions[0], "IBM")
     left = settings.replace(retired={"IBM": sessions[9]})
-    assert [day for day, ticker in keys(look(with_settings=left)) if ticker == "IBM"] == sessions[1:9]
+    assert [day for day, ticker in keys(read_pending(with_settings=left)) if ticker == "IBM"] == sessions[1:9]
 
 
-def test_a_ticker_that_left_lacks_no_row(look: Look, newest: date, settings: Settings) -> None:
+def test_a_ticker_that_left_lacks_no_row(read_pending: ReadPending, newest: date, settings: Settings) -> None:
     assert "IBM" not in {
-        partition.ticker for partition in look(with_settings=settings.replace(retired={"IBM": newest}))
+        partition.ticker for partition in read_pending(with_settings=settings.replace(retired={"IBM": newest}))
     }
 
 
 def test_what_was_tried_in_vain_of_a_ticker_that_left_is_open_no_more_unless_there_is_something_to_fill(
-    look: Look, newest: date, ledger_rows: LedgerRows, conn: Connection, calendar: Calendar, settings: Settings
+    read_pending: ReadPending,
+    newest: date,
+    ledger_rows: LedgerRows,
+    conn: Connection,
+    calendar: Calendar,
+    settings: Settings,
 ) -> None:
     begin_attempt(conn, [(newest, "IBM"), (newest, "MSFT"), (newest, "FB")])
     finish_attempt(conn, done=[], failed={(newest, "IBM"): "no bar", (newest, "MSFT"): "no bar"})
     left = settings.replace(retired=dict.fromkeys(("FB", "IBM", "MSFT"), newest))
-    assert {partition.ticker for partition in look(with_settings=left)} == {"AAPL", "GOOG"}
+    assert {partition.ticker for partition in read_pending(with_settings=left)} == {"AAPL", "GOOG"}
     ledger_rows.forecast("MSFT", calendar.offset(newest, -1))
     ledger_rows.bar("MSFT", newest, 100)
-    assert {partition.ticker for partition in look(with_settings=left)} == {"AAPL", "GOOG", "MSFT"}
+    assert {partition.ticker for partition in read_pending(with_settings=left)} == {"AAPL", "GOOG", "MSFT"}
 
 
-def test_a_whole_evening_is_not_open_and_one_that_waits_or_was_killed_is(
-    look: Look, newest: date, ledger_rows: LedgerRows, conn: Connection
+def test_a_complete_session_is_not_pending_and_one_that_waits_or_was_killed_is(
+    read_pending: ReadPending, newest: date, ledger_rows: LedgerRows, conn: Connection
 ) -> None:
     for ticker in TICKERS:
         ledger_rows.abstention(ticker, newest, kind="late")
     begin_attempt(conn, [(newest, ticker) for ticker in TICKERS[:3]])
     finish_attempt(conn, done=[(newest, "AAPL")], failed={(newest, "FB"): "no bar of FB"})
-    waits, killed = look()
+    waits, killed = read_pending()
     assert (waits.ticker, waits.reason, waits.lacks_row, waits.num_attempts) == ("FB", "no bar of FB", False, 1)
     assert (killed.ticker, killed.reason, killed.is_done, killed.num_attempts) == ("GOOG", None, False, 1)
 
 
-def test_a_cell_that_was_tried_and_has_no_row_stays_open_when_newer_sessions_close(
-    look: Look, newest: date, conn: Connection, calendar: Calendar
+def test_a_partition_that_was_tried_and_has_no_row_stays_pending_when_newer_sessions_close(
+    read_pending: ReadPending, newest: date, conn: Connection, calendar: Calendar
 ) -> None:
     before = calendar.offset(newest, -4)
     begin_attempt(conn, [(before, "IBM")])
     finish_attempt(conn, done=[], failed={(before, "IBM"): "no bar"})
-    assert (before, "IBM") in keys(look())
+    assert (before, "IBM") in keys(read_pending())
 
 
 def test_a_bar_is_waited_for_until_its_actual_is_void_unless_it_comes(
-    look: Look, newest: date, ledger_rows: LedgerRows, conn: Connection, calendar: Calendar, settings: Settings
+    read_pending: ReadPending,
+    newest: date,
+    ledger_rows: LedgerRows,
+    conn: Connection,
+    calendar: Calendar,
+    settings: Settings,
 ) -> None:
     before = calendar.offset(newest, -6)
     ledger_rows.abstention("IBM", before, kind="simulated")
@@ -161,25 +181,31 @@ def test_a_bar_is_waited_for_until_its_actual_is_void_unless_it_comes(
     finish_attempt(conn, done=[], failed={(before, "IBM"): "no bar"})
     five = settings.replace(ledger=LedgerConfig(void_after_sessions=5))
     six = settings.replace(ledger=LedgerConfig(void_after_sessions=6))
-    assert (before, "IBM") not in keys(look(with_settings=five))
-    assert (before, "IBM") in keys(look(with_settings=six))
+    assert (before, "IBM") not in keys(read_pending(with_settings=five))
+    assert (before, "IBM") in keys(read_pending(with_settings=six))
     ledger_rows.bar("IBM", before, 100)
-    came = [partition for partition in look(with_settings=five) if partition.session == before]
+    came = [partition for partition in read_pending(with_settings=five) if partition.session == before]
     assert [(partition.ticker, partition.has_new_bar) for partition in came] == [("IBM", True)]
 
 
 @pytest.mark.parametrize(("back", "shown_as"), [(3, 3), (45, 29)])
 def test_an_actual_whose_has_new_bar_late_is_open_even_of_a_ticker_that_left(
-    look: Look, newest: date, ledger_rows: LedgerRows, calendar: Calendar, settings: Settings, back: int, shown_as: int
+    read_pending: ReadPending,
+    newest: date,
+    ledger_rows: LedgerRows,
+    calendar: Calendar,
+    settings: Settings,
+    back: int,
+    shown_as: int,
 ) -> None:
     target = calendar.offset(newest, -back)
     left = settings.replace(retired={"IBM": date(2020, 1, 2)})
     ledger_rows.forecast("IBM", calendar.offset(target, -1))
-    assert [partition for partition in look(with_settings=left) if partition.ticker == "IBM"] == [], (
+    assert [partition for partition in read_pending(with_settings=left) if partition.ticker == "IBM"] == [], (
         "there is no bar yet"
     )
     ledger_rows.bar("IBM", target, 100)
-    (late,) = [partition for partition in look(with_settings=left) if partition.ticker == "IBM"]
+    (late,) = [partition for partition in read_pending(with_settings=left) if partition.ticker == "IBM"]
     assert (late.session, late.lacks_row) == (calendar.offset(newest, -shown_as), False)
 
 
@@ -201,7 +227,7 @@ update snapshot set
 """
 
 
-def test_a_look_at_103_tickers_after_half_a_year_is_one_statement_of_a_few_milliseconds(
+def test_reading_103_tickers_after_half_a_year_is_one_statement_of_a_few_milliseconds(
     database: Database, calendar: Calendar, settings: Settings, newest: date
 ) -> None:
     tickers = tuple(f"T{number}" for number in range(103))

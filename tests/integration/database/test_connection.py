@@ -1,4 +1,4 @@
-"""What a caller is told when PostgreSQL is not there, goes away, or is named wrongly."""
+"""Messages when PostgreSQL is not there, goes away, or is named wrongly."""
 
 import psycopg
 import pytest
@@ -26,7 +26,7 @@ def test_an_address_shows_no_user_and_no_password() -> None:
     assert address(NOBODY_LISTENS) == "127.0.0.1:1/prices"
 
 
-def test_a_connection_lost_in_a_transaction_is_told_and_nothing_is_kept(database: Database) -> None:
+def test_a_connection_lost_in_a_transaction_is_reported_and_nothing_is_kept(database: Database) -> None:
     def lose_the_connection() -> None:
         with database.transaction() as conn:
             conn.execute("insert into split values ('X', '2020-01-02', 2)")

@@ -80,9 +80,7 @@ def test_a_session_ahead_that_was_called_off_goes_and_one_that_has_opened_stays(
     assert _sessions(conn) == before
 
 
-def test_a_session_that_a_forecast_speaks_about_is_not_removed(
-    conn: Connection, calendar: Calendar, ledger_rows
-) -> None:
+def test_a_session_that_a_forecast_targets_is_not_removed(conn: Connection, calendar: Calendar, ledger_rows) -> None:
     newest = calendar.last_closed(datetime.now(UTC))
     ledger_rows.forecast("AAPL", newest)
     targets = calendar.targets(newest).as_tuple()

@@ -1,4 +1,4 @@
-"""A role that runs LDTM: it can do all that an evening does, and nothing to what is on record."""
+"""A role that runs LDTM: it can do all that a daily run does, and nothing to what is on record."""
 
 import os
 from collections.abc import Iterator
@@ -116,7 +116,7 @@ FORGED = {
         "does not restore a retired network"
     ),
 }
-"""What a role with the rights to add might add, after the gate refused the candidate of DAYS, with what it is told."""
+"""What a role with the rights to add might add, after the gate refused the candidate of DAYS, with the message."""
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ def writer(database: Database, conn: Connection) -> Iterator[Connection]:
     conn.commit()
 
 
-def test_the_role_does_all_that_an_evening_does_and_the_record_verifies(
+def test_the_role_does_all_that_a_daily_run_does_and_the_record_verifies(
     writer: Connection, database: Database, calendar: Calendar
 ) -> None:
     rows = LedgerRows(writer, calendar)
@@ -210,7 +210,7 @@ def test_the_role_cannot_add_what_would_overrule_the_gate(
     assert verify(database, calendar).is_intact
 
 
-def test_shadows_without_rights_are_told_and_cost_the_evening_nothing(
+def test_shadows_without_rights_are_reported_and_cost_the_daily_run_nothing(
     writer: Connection, conn: Connection, environment: ForecastEnvironment
 ) -> None:
     asked = environment.with_settings(forecast=ForecastConfig(shadows="both"))
@@ -222,12 +222,12 @@ def test_shadows_without_rights_are_told_and_cost_the_evening_nothing(
     writer.commit()
     assert report.num_shadows == 0
     (note,) = report.shadow_notes
-    told = "the database refuses the shadows of 2013-01-11: permission denied for table shadow_forecast"
-    assert note.startswith(told)
+    message = "the database refuses the shadows of 2013-01-11: permission denied for table shadow_forecast"
+    assert note.startswith(message)
     assert conn.execute("select count(*) from snapshot").fetchone() == (1,)
 
 
-def test_a_connection_that_is_lost_over_shadows_is_told_as_such(
+def test_a_connection_that_is_lost_over_shadows_is_reported_as_such(
     conn: Connection, environment: ForecastEnvironment
 ) -> None:
     asked = environment.with_settings(forecast=ForecastConfig(shadows="both"))

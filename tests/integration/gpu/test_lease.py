@@ -116,7 +116,7 @@ def test_a_slot_whose_job_has_not_taken_its_memory_yet_leaves_no_room_for_anothe
     at_once(database, read).release()
 
 
-def test_a_job_does_not_settle_between_another_ones_look_at_the_memory_and_at_the_leases(database: Database) -> None:
+def test_a_job_does_not_settle_between_another_ones_reading_of_the_memory_and_of_the_leases(database: Database) -> None:
     with at_once(database, reads(2648)) as first:
         settles = threading.Thread(target=first.settle)
 
@@ -166,7 +166,7 @@ def test_who_waits_is_told_why_once_and_goes_on_when_there_is_room(database: Dat
     waiting = threading.Event()
     free = [2000]
 
-    def told(reason: str) -> None:
+    def on_wait(reason: str) -> None:
         reasons.append(reason)
         waiting.set()
 
@@ -177,7 +177,7 @@ def test_who_waits_is_told_why_once_and_goes_on_when_there_is_room(database: Dat
 
     tenant = threading.Thread(target=tenant_leaves)
     tenant.start()
-    with acquire(database, CONFIG, lambda: reads(free[0])(), on_wait=told, interval_seconds=0.01) as lease:
+    with acquire(database, CONFIG, lambda: reads(free[0])(), on_wait=on_wait, interval_seconds=0.01) as lease:
         assert lease.slot == 0
     tenant.join()
     assert reasons == [
@@ -232,7 +232,7 @@ def test_a_server_that_restarts_loses_the_leases_and_gives_them_anew(home: Path)
             lease.require_held()
 
 
-def test_a_server_that_goes_away_while_one_waits_is_told_as_that(database: Database) -> None:
+def test_a_server_that_goes_away_while_one_waits_is_reported_as_that(database: Database) -> None:
     def ends_all_sessions(_reason: str) -> None:
         with psycopg.connect(database.url, autocommit=True) as admin:
             admin.execute(

@@ -22,12 +22,12 @@ basis = "adjusted"
 first_session = 2013-01-02
 last_session = {last}
 """
-Evening = Callable[..., dg.ExecuteInProcessResult]
+DailyRun = Callable[..., dg.ExecuteInProcessResult]
 
 
 @pytest.fixture
-def evening(tmp_path: Path, database: Database, calendar: Calendar, monkeypatch: pytest.MonkeyPatch) -> Evening:
-    """Runs an evening of AAPL and MSFT with a configuration."""
+def daily_run(tmp_path: Path, database: Database, calendar: Calendar, monkeypatch: pytest.MonkeyPatch) -> DailyRun:
+    """Run the daily job for AAPL and MSFT with a configuration."""
     monkeypatch.setenv("LDTM_DATABASE_URL", database.url)
 
     def run(

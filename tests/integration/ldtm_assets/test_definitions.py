@@ -27,7 +27,7 @@ STEPS = {
     "leaderboard": (None, {"leaderboard"}),
 }
 REPORTED = {"seals"}
-"""Assets that no step makes: the evening's step reports them."""
+"""Assets that no step makes: the daily run's step reports them."""
 CHECKS = {
     ("prices", "no_bar_in_quarantine"),
     ("snapshots", "every_ticker_has_a_row"),

@@ -49,11 +49,11 @@ def test_an_address_that_is_none_is_a_failure_and_the_others_are_tried() -> None
 
 
 @pytest.mark.parametrize(
-    ("urls", "told"),
+    ("urls", "message"),
     [("", "LDTM_ALERT_URLS names no channel"), (f"hooks/{SECRET}", "address 1 of 1 in LDTM_ALERT_URLS is no address")],
 )
-def test_without_a_channel_the_command_says_what_to_set_and_repeats_no_address(urls: str, told: str) -> None:
+def test_without_a_channel_the_command_says_what_to_set_and_repeats_no_address(urls: str, message: str) -> None:
     status, said = run(urls)
     assert status == 2
-    assert told in said
+    assert message in said
     assert SECRET not in said

@@ -75,19 +75,19 @@ def test_seal_verify_prove_and_what_an_alteration_does_to_them(shell: Shell, con
     assert "is not what was recorded; `ldtm audit verify` says what was altered" in refused.stderr
 
 
-def test_what_cannot_be_asked_for_is_told(shell: Shell) -> None:
-    for words, status, told in (
+def test_what_cannot_be_asked_for_is_reported(shell: Shell) -> None:
+    for words, status, message in (
         (("audit", "prove", "AAPL", "2013-01-02", "--out", "nowhere/x.json"), 1, "is not sealed yet"),
         (("audit", "prove", "MSFT", "2013-01-02"), 1, "there is no forecast of MSFT on 2013-01-02 in the record"),
         (("audit", "prove", "MSFT", "yesterday"), 2, "yesterday"),
         (("db", "grant", "nobody_here"), 2, "PostgreSQL has no role nobody_here; make one first"),
     ):
         done = shell.run(*words)
-        assert (done.returncode, told in done.stderr) == (status, True), done.stderr
+        assert (done.returncode, message in done.stderr) == (status, True), done.stderr
         assert "Traceback" not in done.stderr
 
 
-def test_a_publication_that_cannot_be_read_or_written_is_told(shell: Shell) -> None:
+def test_a_publication_that_cannot_be_read_or_written_is_reported(shell: Shell) -> None:
     (shell.folder / "universe.toml").write_text('tickers = ["AAPL"]\n[publish]\nfile = "universe.toml/seals.jsonl"\n')
     sealed = shell.run("audit", "seal")
     assert sealed.returncode == 1

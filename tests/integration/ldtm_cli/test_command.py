@@ -147,7 +147,7 @@ def test_a_wrong_basis_is_a_usage_error(shell: Shell) -> None:
     assert failed.returncode == 2
 
 
-def test_a_folder_that_is_none_is_told(shell: Shell) -> None:
+def test_a_folder_that_is_none_is_reported(shell: Shell) -> None:
     failed = shell.run("prices", "import", "elsewhere", "--basis", "raw")
     assert failed.returncode == 2
     assert "elsewhere" in failed.stderr

@@ -114,7 +114,7 @@ def test_notifications_that_a_channel_has_not_accepted_are_a_warning(tmp_path: P
 
 
 @pytest.mark.parametrize("text", [None, "tickers = [", 'tickers = ["AAPL"]\n[training]\nepochs = 3\n'])
-def test_a_broken_configuration_is_one_failure_and_the_rest_is_looked_at(
+def test_a_broken_configuration_is_one_failure_and_the_rest_is_checked(
     tmp_path: Path, database: Database, text: str | None
 ) -> None:
     config = tmp_path / "universe.toml"

@@ -44,7 +44,7 @@ from tests.integration.ldtm_cli.shell import run_ldtm
 from tests.integration.ledger_rows import LedgerRows
 
 FRIDAY = date(2013, 1, 18)
-"""The last evening of these tests; Monday is a holiday."""
+"""The last session of these tests; Monday is a holiday."""
 TICKERS = ("AAPL", "FB", "GOOG", "IBM", "MSFT")
 CONFIG = f"tickers = {list(TICKERS)}\n[partitions]\nfirst_session = 2012-01-03\n"
 UNHEARD = "automation is on and LDTM_ALERT_URLS names no channel, so nobody is notified: `ldtm alerts test`"
@@ -63,14 +63,14 @@ class MovedInstallation:
     calendar: Calendar
 
     def opens_in(self, ahead: timedelta) -> "MovedInstallation":
-        """Friday's evening is the last one, and the session after it opens so far ahead of now."""
+        """Friday's daily run is the last one, and the session after it opens so far ahead of now."""
         moved = copy.copy(self.calendar)
         by = np.timedelta64(round(self.rows.open_the_session_after(FRIDAY, ahead).total_seconds()), "s")
         moved._opens, moved._closes = self.calendar._opens + by, self.calendar._closes + by
         return MovedInstallation(self.config, self.url, self.rows, moved)
 
     def records(self, *tickers: str) -> None:
-        """An evening of some tickers that is whole."""
+        """Record a complete session of some tickers."""
         for ticker in tickers:
             self.rows.bar(ticker, FRIDAY, 100)
             self.rows.forecast(ticker, FRIDAY, kind="live")
@@ -84,7 +84,7 @@ class MovedInstallation:
         )
         self.rows.conn.commit()
 
-    def looks(self) -> InstallationStatus:
+    def read_status(self) -> InstallationStatus:
         self.rows.conn.commit()
         return installation_status(self.config, {"LDTM_DATABASE_URL": self.url}, self.calendar)
 
@@ -134,7 +134,7 @@ def flat(screen: InstallationStatus) -> str:
 def test_when_everything_is_there_all_is_well(installation: MovedInstallation) -> None:
     installation = installation.opens_in(HALF_A_DAY)
     installation.records(*TICKERS)
-    screen = installation.looks()
+    screen = installation.read_status()
     assert screen.needs == ()
     shown = text(screen)
     assert shown.endswith("\n\nAll is well.")
@@ -152,7 +152,7 @@ def test_what_may_still_come_by_itself_is_shown_and_needs_nobody(installation: M
     installation = installation.opens_in(HALF_A_DAY)
     installation.records(*TICKERS[1:])
     installation.tries(["AAPL"])
-    screen = installation.looks()
+    screen = installation.read_status()
     assert screen.needs == ()
     assert "no row: AAPL AAPL, 1 attempt: the source has no bar" in flat(screen)
     assert "1 row of 2013-01-18, by" in text(screen)
@@ -164,7 +164,7 @@ def test_after_the_deadline_a_ticker_without_bar_and_row_needs_a_person(installa
     installation.records(*TICKERS[1:])
     installation.tries(["AAPL"])
     installation.rows.forecast("FB", date(2013, 1, 17))
-    screen = installation.looks()
+    screen = installation.read_status()
     assert screen.needs == (
         "no row of 2013-01-18 for AAPL: materialize these snapshots",
         "no bar of 2013-01-18 for AAPL: look at the source",
@@ -184,14 +184,14 @@ def test_a_ticker_that_keeps_failing_is_shown_once_whether_or_not_its_alert_is_r
     for _ in range(4):
         installation.tries(["AAPL"])
     lines = ("AAPL: failed 4 times: the source has no bar",)
-    assert installation.looks().needs == lines
+    assert installation.read_status().needs == lines
     alert = "insert into alert (key, kind, severity, session, subject, summary) values (%s, %s, %s, %s, %s, %s)"
     seen = ("ticker/2013-01-18/AAPL", "ticker", "warning", FRIDAY, "AAPL", "failed 4 times: the source has no bar")
     installation.rows.conn.execute(alert, seen)
-    assert installation.looks().needs == lines
+    assert installation.read_status().needs == lines
     old = ("ticker/2012-01-18/AAPL", "ticker", "warning", date(2012, 1, 18), "AAPL", "long over")
     installation.rows.conn.execute(alert, old)
-    screen = installation.looks()
+    screen = installation.read_status()
     assert screen.needs == lines
     assert "2 open alerts" in text(screen)
 
@@ -218,7 +218,7 @@ def test_undelivered_notifications_need_a_person(installation: MovedInstallation
             f"{delivery} values (%s, 'hash', 'mailto://example.org', %s, %s, %s)",
             (number, delivered_at, given_up_at, error),
         )
-    screen = installation.looks()
+    screen = installation.read_status()
     assert screen.needs == (
         "notification 5 was not delivered to mailto://example.org: timed out",
         "notification 4 was not delivered to mailto://example.org: connection refused",
@@ -232,10 +232,10 @@ def test_undelivered_notifications_need_a_person(installation: MovedInstallation
 
 
 @pytest.mark.usefixtures("instance")
-def test_a_universe_in_which_nobody_speaks_needs_a_person(installation: MovedInstallation) -> None:
+def test_a_universe_without_an_active_model_needs_a_person(installation: MovedInstallation) -> None:
     installation = installation.opens_in(HALF_A_DAY)
     installation.records(*TICKERS)
-    assert installation.looks().needs == (
+    assert installation.read_status().needs == (
         "no model is active, so every ticker abstains: `ldtm registry list` says why",
     )
 
@@ -244,7 +244,7 @@ def test_a_universe_in_which_nobody_speaks_needs_a_person(installation: MovedIns
 def test_a_degraded_model_needs_a_person(installation: MovedInstallation, settings: Settings) -> None:
     installation = installation.opens_in(HALF_A_DAY)
     installation.records(*TICKERS)
-    found = installation.looks().tables
+    found = installation.read_status().tables
     assert found is not None
     assert needs(found, settings) == []
     reason = "AAPL v1.2013-01-11 was right in 60 of 155 calls"
@@ -257,19 +257,19 @@ def test_a_dagster_that_does_not_run_or_is_switched_off_needs_a_person(
 ) -> None:
     installation = installation.opens_in(HALF_A_DAY)
     installation.records(*TICKERS)
-    screen = installation.looks()
+    screen = installation.read_status()
     assert screen.dagster is not None
     assert {"daily_schedule", "freshness_schedule", "catch_up_sensor"} <= {*screen.dagster.stopped}
     assert screen.needs == (), "automation is off, so these are off by default"
     installation.config.write_text(CONFIG + "[automation]\nenabled = true\n")
-    screen = installation.looks()
+    screen = installation.read_status()
     assert screen.dagster is not None
     assert (screen.dagster.stopped, screen.needs) == ((), (UNHEARD,))
     assert {tick.schedule for tick in screen.dagster.next_ticks} >= {"daily_schedule", "freshness_schedule"}
     stop(instance, "daily_schedule")
     for part in DAEMON:
         instance.add_daemon_heartbeat(DaemonHeartbeat(time.time() - 100, part, "a", []))
-    screen = installation.looks()
+    screen = installation.read_status()
     assert screen.needs == (
         "Dagster does not run, so nothing happens by itself: `ldtm up`",
         "automation is on, but daily_schedule was stopped in the UI",
@@ -297,7 +297,7 @@ def test_a_daemon_of_which_a_part_is_dead_needs_a_person(
     for part in (*dead, "BACKFILL"):
         beat_at = time.time() - (100 if part in dead else 0)
         instance.add_daemon_heartbeat(DaemonHeartbeat(beat_at, part, "a", []))
-    screen = installation.looks()
+    screen = installation.read_status()
     assert screen.needs == (f"Dagster runs without {says}: `ldtm down`, then `ldtm up`",)
     assert f"Dagster  runs without {says}\n" in text(screen)
     assert screen.dagster is not None
@@ -310,10 +310,10 @@ def test_a_run_that_never_reached_the_queue_is_not_shown_as_queued(
 ) -> None:
     installation = installation.opens_in(HALF_A_DAY)
     create_run_for_test(instance, job_name="daily_job", status=dg.DagsterRunStatus.NOT_STARTED)
-    assert "0 runs under way, 0 queued" in text(installation.looks())
+    assert "0 runs under way, 0 queued" in text(installation.read_status())
     with psycopg.connect(installation.url, autocommit=True) as admin:
         admin.execute("update ldtm_dagster.runs set status = 'QUEUED'")
-    assert "0 runs under way, 1 queued" in text(installation.looks())
+    assert "0 runs under way, 1 queued" in text(installation.read_status())
 
 
 @pytest.mark.usefixtures("speaking", "instance")
@@ -323,11 +323,11 @@ def test_a_disk_that_is_nearly_full_needs_a_person_and_is_shown_once(
     installation = installation.opens_in(HALF_A_DAY)
     installation.records(*TICKERS)
     monkeypatch.setattr(disk, "LOW_DISK_GIB", 1e9)
-    [line] = installation.looks().needs
+    [line] = installation.read_status().needs
     assert line.startswith("disk: ")
     assert line.endswith(", less than 1e+09: free some, or see `ldtm retention`")
     disk.check_disk(installation.rows.conn, installation.config.parent)
-    assert [line.partition(":")[0] for line in installation.looks().needs] == ["disk"]
+    assert [line.partition(":")[0] for line in installation.read_status().needs] == ["disk"]
 
 
 @pytest.mark.usefixtures("speaking")
@@ -339,8 +339,8 @@ def test_where_the_partitions_end_in_the_past_their_last_session_is_shown_and_no
     for ticker in TICKERS:
         installation.rows.bar(ticker, FRIDAY, 100)
         installation.rows.forecast(ticker, FRIDAY)
-    screen = installation.looks()
-    assert screen.needs == (), "no evening will come, so Dagster may stand still"
+    screen = installation.read_status()
+    assert screen.needs == (), "no daily run will come, so Dagster may stand still"
     shown = text(screen)
     assert "session  Fri 2013-01-18: 5 simulated rows of 5 tickers\n" in shown
     assert "\n         the last one: there are no partitions after it\n" in shown
@@ -372,8 +372,8 @@ def test_a_sensor_whose_last_tick_failed_needs_a_person(
             TickData(*ids[:1], "alert_sensor", InstigatorType.SENSOR, came_to, at, error=of_tick, selector_id=ids[1])
         )
         if at == 2.0:
-            assert installation.looks().needs == ()
-    assert installation.looks().needs == ("the ticks of alert_sensor fail: DataError: a NUL",)
+            assert installation.read_status().needs == ()
+    assert installation.read_status().needs == ("the ticks of alert_sensor fail: DataError: a NUL",)
 
 
 @pytest.mark.usefixtures("speaking", "instance")
@@ -382,7 +382,7 @@ def test_a_storage_of_dagster_that_cannot_be_read_is_a_sentence(installation: Mo
     installation.records(*TICKERS)
     with psycopg.connect(installation.url, autocommit=True) as admin:
         admin.execute("alter table ldtm_dagster.daemon_heartbeats rename to elsewhere")
-    screen = installation.looks()
+    screen = installation.read_status()
     [line] = screen.needs
     assert line.startswith("Dagster's storage cannot be read: ")
     assert "daemon_heartbeats" in line
@@ -398,7 +398,7 @@ def stop(instance: dg.DagsterInstance, schedule: str) -> None:
 
 
 def test_an_empty_database_says_how_to_begin(installation: MovedInstallation) -> None:
-    screen = installation.looks()
+    screen = installation.read_status()
     assert screen.needs == (
         "nothing was forecast yet: materialize price_history, then backtests, checkpoints and registry",
         "Dagster was never started here: `ldtm up`",

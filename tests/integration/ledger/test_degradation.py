@@ -11,7 +11,7 @@ from ldtm_lib.ledger.degradation import ModelRecord, degraded_models
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import GateConfig
 from ldtm_lib.statistics.sequential import excess, shortfall
-from tests.integration.gate_fixtures import give_order
+from tests.integration.gate_fixtures import record_action
 from tests.integration.ledger.live_record import FIRST, TRAINED_ON, calls, put_live
 from tests.integration.ledger_rows import LedgerRows
 
@@ -135,6 +135,6 @@ def test_a_version_that_was_brought_back_begins_anew(
         from checkpoint where checkpoint_id = %s""",
         (first,),
     )
-    give_order(conn, "rollback")
+    record_action(conn, "rollback")
     (record,) = records(conn).values()
     assert (record.version, record.num_filled, record.is_degraded) == ("v1.again", 0, False)

@@ -52,7 +52,7 @@ def _deliver(conn: Connection, calendar: Calendar, last: date) -> None:
 def test_splits_between_forecast_and_fill_change_no_actual_and_a_crash_is_no_split(
     conn: Connection, calendar: Calendar, ledger_rows, days_apart: int
 ) -> None:
-    """Whether the evenings come one by one, or several sessions at once after an outage."""
+    """Whether the daily runs come one by one, or several sessions at once after an outage."""
     _deliver(conn, calendar, RUN_DATE)
     known = {ticker: _bars(calendar, ticker, RUN_DATE, ratio=ratio)["close"][-1] for ticker, ratio in RATIOS.items()}
     for ticker, close in known.items():

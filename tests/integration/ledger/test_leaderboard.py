@@ -25,7 +25,7 @@ DAYS = exchange_calendar().between(date(2012, 1, 3), date(2012, 6, 1))
 
 @dataclass(frozen=True)
 class Call:
-    """What was said on one evening; the same price at every horizon."""
+    """Forecasts of one session; the same price at every horizon."""
 
     direction: str
     close: float
@@ -184,32 +184,34 @@ def test_every_ticker_stands_with_its_newest_verdict(conn: Connection, ledger_ro
     assert (fb.gate_passed, fb.gate_reasons) == (False, ("49.2% < 52%", "1 fold < 2"))
 
 
-def test_who_spoke_is_who_made_the_forecasts_that_count_and_not_who_is_active_now(
+def test_the_forecaster_is_the_one_of_the_forecasts_that_count_and_not_the_one_active_now(
     conn: Connection, ledger_rows
 ) -> None:
     old, new = ledger_rows.promoted("AAPL", date(2012, 11, 30)), ledger_rows.promoted("AAPL", date(2012, 12, 31))
     candidate = ledger_rows.candidate("AAPL", date(2013, 1, 2))
     days = [RUN_DATE, date(2013, 1, 3), date(2013, 1, 4)]
     ledger_rows.forecast("AAPL", days[0], model=Model("candidate", None, candidate))
-    assert _spoke(conn) == ("candidate", None, date(2013, 1, 2), "v1.2012-12-31"), "no row is filled yet"
+    assert _forecaster(conn) == ("candidate", None, date(2013, 1, 2), "v1.2012-12-31"), "no row is filled yet"
     ledger_rows.forecast("AAPL", days[1], model=Model("retired", "v1.2012-11-30", old))
     ledger_rows.bar("AAPL", days[2], 101)
     fill(conn, config=LedgerConfig(), as_of=days[2])
-    assert _spoke(conn) == ("retired", "v1.2012-11-30", date(2012, 11, 30), "v1.2012-12-31")
+    assert _forecaster(conn) == ("retired", "v1.2012-11-30", date(2012, 11, 30), "v1.2012-12-31")
     ledger_rows.forecast("AAPL", days[2], model=Model("active", "v1.2012-12-31", new))
-    assert _spoke(conn) == ("retired", "v1.2012-11-30", date(2012, 11, 30), "v1.2012-12-31"), "the scored rows are its"
+    assert _forecaster(conn) == ("retired", "v1.2012-11-30", date(2012, 11, 30), "v1.2012-12-31"), (
+        "the scored rows are its"
+    )
     ledger_rows.bar("AAPL", date(2013, 1, 7), 101)
     fill(conn, config=LedgerConfig(), as_of=date(2013, 1, 7))
     ledger_rows.abstention("AAPL", date(2013, 1, 7))
-    assert _spoke(conn) == ("active", "v1.2012-12-31", date(2012, 12, 31), "v1.2012-12-31")
+    assert _forecaster(conn) == ("active", "v1.2012-12-31", date(2012, 12, 31), "v1.2012-12-31")
     (live,) = leaderboard(conn).rows
-    assert (live.model_status, live.model_version, live.trained_on) == (None, None, None), "no live row, no speaker"
+    assert (live.model_status, live.model_version, live.trained_on) == (None, None, None), "no live row, no forecaster"
 
 
-def test_a_ticker_that_always_abstained_was_spoken_for_by_nobody(conn: Connection, ledger_rows) -> None:
+def test_a_ticker_that_always_abstained_had_no_forecaster(conn: Connection, ledger_rows) -> None:
     ledger_rows.promoted("AAPL", date(2012, 12, 31))
     ledger_rows.abstention("AAPL", RUN_DATE)
-    assert _spoke(conn) == (None, None, None, "v1.2012-12-31")
+    assert _forecaster(conn) == (None, None, None, "v1.2012-12-31")
 
 
 def test_an_empty_ledger_has_an_empty_leaderboard(conn: Connection) -> None:
@@ -225,7 +227,7 @@ def _wilson(conn: Connection, successes: int, trials: int) -> tuple[float | None
     return row
 
 
-def _spoke(conn: Connection) -> tuple[str | None, str | None, date | None, str | None]:
+def _forecaster(conn: Connection) -> tuple[str | None, str | None, date | None, str | None]:
     (row,) = leaderboard(conn, simulated=True).rows
     return row.model_status, row.model_version, row.trained_on, row.active_version
 

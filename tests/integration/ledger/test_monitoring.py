@@ -86,7 +86,7 @@ def test_of_two_watches_at_once_one_retires_and_the_other_finds_nobody(
     ]
 
 
-def test_a_model_that_somebody_takes_out_without_waiting_is_left_and_the_evening_goes_on(
+def test_a_model_that_somebody_takes_out_without_waiting_is_left_and_the_daily_run_goes_on(
     database: Database, conn: Connection, settings: Settings, degraded: int
 ) -> None:
     gate_fixtures.retire(conn, "AAPL")
@@ -107,7 +107,7 @@ def test_where_models_are_kept_a_watch_waits_for_nobody(
     assert watch.retired == ()
 
 
-def test_an_order_to_retire_one_checkpoint_takes_out_no_other_one(
+def test_an_action_that_retires_one_checkpoint_takes_out_no_other_one(
     conn: Connection, ledger_rows: LedgerRows, degraded: int
 ) -> None:
     ledger_rows.promoted("AAPL", LATER)

@@ -377,7 +377,7 @@ def test_a_forecast_that_is_not_finite_is_refused(conn: Connection, ledger_rows)
             ledger_rows.forecast("AAPL", RUN_DATE, preds=preds)
 
 
-def test_a_candidate_speaks_only_in_simulated_rows(conn: Connection, calendar: Calendar) -> None:
+def test_a_candidate_forecasts_only_in_simulated_rows(conn: Connection, calendar: Calendar) -> None:
     message = _refusal(
         conn,
         """insert into snapshot (ticker, run_date, kind, next_day_session, next_monday_session, one_month_session,

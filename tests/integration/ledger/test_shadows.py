@@ -1,4 +1,4 @@
-"""Shadows: what models that may not speak would have said, and that it never counts."""
+"""Shadows: forecasts of models that are not in use never count."""
 
 import os
 from collections.abc import Iterator
@@ -54,7 +54,7 @@ def bring_back(environment: ForecastEnvironment, ticker: str, trained_on: date) 
         from checkpoint where ticker = %s and trained_on = %s""",
         (ticker, trained_on),
     )
-    gate_fixtures.give_order(environment.conn, "rollback")
+    gate_fixtures.record_action(environment.conn, "rollback")
     (name,) = environment.conn.execute("select file_name from checkpoint where status = 'active'").fetchone() or ("",)
     (environment.folder / name).write_bytes((environment.folder / name.removesuffix(".again")).read_bytes())
 
@@ -101,7 +101,7 @@ def test_a_refused_candidate_and_the_model_that_retired_last_are_heard_beside_th
     report = casting(environment).take("AAPL", "MSFT")
     assert [row.abstained_reason for row in report.rows] == [None, "has no active model"]
 
-    # Had it been the active one, the candidate would have said the same to the bit.
+    # Had it been the active one, the candidate would have forecast the same to the bit.
     shadow = environment.conn.execute(
         """select run_date_close, next_day_pred, next_monday_pred, one_month_pred, direction_pred, window_sha256,
             bars_recorded_until from shadow_forecast where ticker = 'MSFT'"""
@@ -120,7 +120,7 @@ def test_a_refused_candidate_and_the_model_that_retired_last_are_heard_beside_th
     )
 
 
-def test_the_same_evening_again_adds_nothing_and_changes_nothing(environment: ForecastEnvironment) -> None:
+def test_the_same_session_again_adds_nothing_and_changes_nothing(environment: ForecastEnvironment) -> None:
     environment.ready("AAPL")
     environment.network("AAPL", status="candidate", trained_on=date(2013, 1, 4), seed=5)
     caster = casting(environment)
@@ -141,7 +141,7 @@ def test_the_same_evening_again_adds_nothing_and_changes_nothing(environment: Fo
             environment.conn.execute(change.encode())
 
 
-def test_nobody_casts_a_shadow_who_spoke_or_knew_too_much_or_is_no_newer(environment: ForecastEnvironment) -> None:
+def test_no_shadow_is_of_the_model_in_use_or_knew_too_much_or_is_no_newer(environment: ForecastEnvironment) -> None:
     def shadows_of(caster: ForecastEnvironment, *, simulated: bool = True) -> list[tuple[str, str, date]]:
         with taken_back(environment):
             caster.take("AAPL", simulated=simulated)
@@ -150,7 +150,7 @@ def test_nobody_casts_a_shadow_who_spoke_or_knew_too_much_or_is_no_newer(environ
     environment.deliver(environment.bars(["AAPL"]))
     environment.make_windows(["AAPL"])
     environment.network("AAPL", status="candidate", trained_on=OLD)
-    assert shadows_of(casting(environment, without_active="candidate")) == [], "it spoke itself"
+    assert shadows_of(casting(environment, without_active="candidate")) == [], "it made the forecast itself"
     environment.network("AAPL", trained_on=MIDDLE, seed=1)
     assert shadows_of(casting(environment)) == [], "the candidate is older than the active model"
     environment.network("AAPL", status="candidate", trained_on=RUN_DATE, seed=2)
@@ -172,7 +172,7 @@ def test_a_network_that_was_brought_back_is_not_its_own_shadow(
     with taken_back(environment):
         bring_back(environment, "AAPL", NEW)
         casting(environment).take("AAPL", simulated=False)
-        assert on_record(environment.conn) == [("AAPL", "retired", MIDDLE)], "what retired last is what speaks"
+        assert on_record(environment.conn) == [("AAPL", "retired", MIDDLE)], "the one that retired last is used"
     bring_back(environment, "AAPL", MIDDLE)
     ledger_rows.open_the_session_after(RUN_DATE, timedelta(hours=1))
     (row,) = casting(environment).take("AAPL", simulated=False).rows
@@ -191,7 +191,7 @@ def test_a_network_that_was_brought_back_is_not_its_own_shadow(
     assert trained == [MIDDLE], "the network of November retired last, as .again"
 
 
-def test_what_cannot_be_asked_leaves_a_note_and_the_evening_goes_on(environment: ForecastEnvironment) -> None:
+def test_what_cannot_be_asked_leaves_a_note_and_the_daily_run_goes_on(environment: ForecastEnvironment) -> None:
     tickers = ("AAPL", "FB", "GOOG", "IBM", "MSFT")
     environment.deliver(environment.bars(tickers[:-1]))
     environment.make_windows(tickers)
@@ -220,7 +220,7 @@ def test_what_cannot_be_asked_leaves_a_note_and_the_evening_goes_on(environment:
     assert len(on_record(environment.conn)) == 2
 
 
-def test_the_database_refuses_a_shadow_that_saw_other_bars_or_is_of_another_ticker_or_spoke_itself(
+def test_the_database_refuses_a_shadow_that_saw_other_bars_or_is_of_another_ticker_or_of_the_model_in_use(
     environment: ForecastEnvironment,
 ) -> None:
     environment.ready("AAPL", "MSFT")
@@ -244,8 +244,8 @@ def test_the_database_refuses_a_shadow_that_saw_other_bars_or_is_of_another_tick
             environment.conn.execute(add.format(of=of, status=status, window=window))  # type: ignore[arg-type]
 
 
-def evenings(environment: ForecastEnvironment, shadows: Shadows) -> tuple[list[SnapshotReport], list[object]]:
-    """Two evenings, their fills and the seal; everything that is ever shown of the record."""
+def daily_runs(environment: ForecastEnvironment, shadows: Shadows) -> tuple[list[SnapshotReport], list[object]]:
+    """Two daily runs, their fills and the seal; everything that is ever shown of the record."""
     caster = casting(environment, shadows)
     days = [RUN_DATE, NEXT_DAY]
     reports = [caster.take("AAPL", "MSFT", run_date=day) for day in days]
@@ -281,7 +281,7 @@ def test_no_figure_of_the_record_changes_with_shadows(environment: ForecastEnvir
     shown: list[list[object]] = []
     for shadows, num in (("none", [0, 0]), ("both", [3, 3])):
         with taken_back(environment):
-            reports, figures = evenings(environment, shadows)  # type: ignore[arg-type]
+            reports, figures = daily_runs(environment, shadows)  # type: ignore[arg-type]
             assert [report.num_shadows for report in reports] == num
             shown.append(figures)
     without, with_shadows = shown
@@ -299,8 +299,8 @@ SPLIT_ON = date(2013, 1, 17)
 
 def test_a_shadow_is_measured_by_what_came_on_its_own_basis(conn: Connection, ledger_rows: LedgerRows) -> None:
     """One ticker abstains, the other one has a forecast on record; both split 2:1 between run date and month."""
-    ids = {ticker: ledger_rows.candidate(ticker, OLD) for ticker in ("ABSTAINS", "SPEAKS")}
-    ledger_rows.forecast("SPEAKS", RUN_DATE, preds=(103.0, 103.0, 103.0))
+    ids = {ticker: ledger_rows.candidate(ticker, OLD) for ticker in ("ABSTAINS", "FORECASTS")}
+    ledger_rows.forecast("FORECASTS", RUN_DATE, preds=(103.0, 103.0, 103.0))
     ledger_rows.forecast("ABSTAINS", RUN_DATE)
     conn.execute("alter table snapshot disable trigger user")
     conn.execute(
@@ -341,17 +341,17 @@ def test_a_shadow_is_measured_by_what_came_on_its_own_basis(conn: Connection, le
     conn.commit()
     assert came() == [(101, False, 110, False), (102, False, 110, False)], "the filled actual stays for both models"
 
-    abstains, speaks = shadow_records(conn, simulated=True)
+    abstains, forecasts = shadow_records(conn, simulated=True)
     assert (abstains.ticker, abstains.name, abstains.status, abstains.num_shadows) == ("ABSTAINS", "s", "candidate", 1)
     assert (abstains.num_beside, abstains.error_beside, abstains.error_on_record) == (0, None, None)
     assert abstains.score.next_day_error == pytest.approx(100 * 2 / 101)
-    assert speaks.num_beside == 1
-    assert speaks.error_beside == speaks.score.next_day_error == pytest.approx(100 * 3 / 102)
-    assert speaks.error_on_record == pytest.approx(100 * 1 / 102)
-    assert (speaks.score.num_directional, speaks.score.num_correct, speaks.score.coverage) == (1, 0, 1)
-    assert (speaks.score.accuracy_low, speaks.score.accuracy_high) == pytest.approx((0, 0.79345), abs=1e-5)
-    assert speaks.score.next_day_no_change_error == pytest.approx(100 * 2 / 102)
-    assert speaks.score.one_month_error == pytest.approx(100 * 6 / 110)
+    assert forecasts.num_beside == 1
+    assert forecasts.error_beside == forecasts.score.next_day_error == pytest.approx(100 * 3 / 102)
+    assert forecasts.error_on_record == pytest.approx(100 * 1 / 102)
+    assert (forecasts.score.num_directional, forecasts.score.num_correct, forecasts.score.coverage) == (1, 0, 1)
+    assert (forecasts.score.accuracy_low, forecasts.score.accuracy_high) == pytest.approx((0, 0.79345), abs=1e-5)
+    assert forecasts.score.next_day_no_change_error == pytest.approx(100 * 2 / 102)
+    assert forecasts.score.one_month_error == pytest.approx(100 * 6 / 110)
     assert shadow_records(conn) == [], "beside simulated rows, not beside live ones"
 
 
@@ -376,7 +376,7 @@ def test_a_bar_from_before_the_close_is_not_what_came(conn: Connection, ledger_r
 def test_a_shadow_beside_a_live_row_counts_when_it_was_recorded_in_time(
     environment: ForecastEnvironment, ledger_rows: LedgerRows
 ) -> None:
-    """As when an evening's shadows are asked for again after the session has opened, when what came is known."""
+    """As when a daily run's shadows are asked for again after the session has opened, when what came is known."""
     environment.ready("AAPL", "MSFT")
     for ticker in ("AAPL", "MSFT"):
         environment.network(ticker, status="candidate", trained_on=date(2013, 1, 4), seed=5)
@@ -420,7 +420,7 @@ def test_a_model_in_use_is_compared_over_the_same_run_dates(conn: Connection, le
     assert (record.score.first_run_date, record.score.last_run_date) == (days[0], days[1])
 
 
-def test_the_role_that_runs_an_evening_may_add_shadows_and_nothing_else(
+def test_the_role_that_runs_a_daily_run_may_add_shadows_and_nothing_else(
     environment: ForecastEnvironment, database: Database
 ) -> None:
     role = f"ldtm_shadow_{os.getpid()}"

@@ -108,7 +108,7 @@ def test_two_processes_at_once_leave_one_row_per_ticker(database: Database, envi
     assert reports[0].rows == reports[1].rows
 
 
-def test_no_model_speaks_about_what_it_has_seen(environment: ForecastEnvironment) -> None:
+def test_no_model_forecasts_what_it_has_seen(environment: ForecastEnvironment) -> None:
     tickers = ("AAPL", "MSFT", "IBM", "GOOG")
     environment.deliver(environment.bars(tickers))
     environment.make_windows(tickers)
@@ -125,7 +125,9 @@ def test_no_model_speaks_about_what_it_has_seen(environment: ForecastEnvironment
     }
 
 
-def test_a_late_row_may_use_a_model_trained_that_evening_and_no_younger_one(environment: ForecastEnvironment) -> None:
+def test_a_late_row_may_use_a_model_trained_on_that_session_and_no_younger_one(
+    environment: ForecastEnvironment,
+) -> None:
     environment.deliver(environment.bars(["AAPL", "MSFT"]))
     environment.make_windows(["AAPL", "MSFT"])
     environment.network("AAPL", trained_on=RUN_DATE)
@@ -135,7 +137,7 @@ def test_a_late_row_may_use_a_model_trained_that_evening_and_no_younger_one(envi
     assert (msft.abstained_reason or "").endswith("v1.2013-01-14 was trained on bars up to 2013-01-14")
 
 
-def test_a_missed_evening_is_made_up_for_by_the_model_that_was_active_before_a_retraining(
+def test_a_missed_session_is_caught_up_by_the_model_that_was_active_before_a_retraining(
     environment: ForecastEnvironment, ledger_rows
 ) -> None:
     environment.deliver(environment.bars(["AAPL"]))
@@ -154,11 +156,11 @@ def test_a_missed_evening_is_made_up_for_by_the_model_that_was_active_before_a_r
     assert model_used(simulated=False) == ("late", "retired", "v1.2013-01-11")
     assert model_used(simulated=True) == ("simulated", "retired", "v1.2012-12-31")
     ledger_rows.open_the_session_after(RUN_DATE, timedelta(hours=1))
-    assert model_used(simulated=False) == ("live", None, None), "only the active one speaks live"
+    assert model_used(simulated=False) == ("live", None, None), "only the active one forecasts live"
     assert model_used(simulated=True) == ("simulated", "retired", "v1.2012-12-31")
 
 
-def test_candidates_speak_only_where_settings_let_them_and_only_in_simulated_rows(
+def test_candidates_forecast_only_where_settings_let_them_and_only_in_simulated_rows(
     environment: ForecastEnvironment,
 ) -> None:
     environment.deliver(environment.bars(["AAPL", "MSFT"]))

@@ -22,7 +22,7 @@ RUN_DATE, NEXT_DAY = date(2013, 1, 2), date(2013, 1, 3)
 DAYS = exchange_calendar().between(date(2012, 1, 3), date(2012, 4, 1))
 NUM_DAYS = 40
 TICKERS = {"ALWAYS": 1.0, "COIN": 0.5, "NEVER": 0.0, "NEUTRAL": None, "ONCE": 1.0}
-"""The share of days on which each is right; None never gives a direction, ONCE speaks on the last day alone."""
+"""The share of days on which each is right; None never gives a direction, ONCE gives one on the last day alone."""
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from ldtm_lib.project import Project
 
 SESSIONS = ["2026-01-05", "2026-01-06", "2026-01-07"]
 TICKERS = ["AAPL", "MSFT"]
-CELLS = dg.MultiPartitionsDefinition(
+PARTITIONS = dg.MultiPartitionsDefinition(
     {"date": dg.StaticPartitionsDefinition(SESSIONS), "ticker": dg.StaticPartitionsDefinition(TICKERS)}
 )
 BY_TICKER = dg.StaticPartitionsDefinition(TICKERS)
@@ -27,13 +27,13 @@ class Fails(dg.Config):
 
 
 @dg.multi_asset(
-    specs=[dg.AssetSpec("snapshots", partitions_def=CELLS, skippable=True)],
+    specs=[dg.AssetSpec("snapshots", partitions_def=PARTITIONS, skippable=True)],
     check_specs=[dg.AssetCheckSpec("every_ticker_has_a_row", asset="snapshots")],
-    partitions_def=CELLS,
+    partitions_def=PARTITIONS,
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
 def daily_forecast(context: dg.AssetExecutionContext, config: Fails) -> Any:
-    """Cells by date and ticker, with a check of the run and one a cell."""
+    """Partitions by date and ticker, with a check of the run and one per partition."""
     for key in context.partition_keys:
         context.log.info(f"looks at {key}")
         if key not in config.partitions:
@@ -88,7 +88,7 @@ class DagsterInstallation:
     instance: dg.DagsterInstance
     runs: list[str] = field(default_factory=list[str])
 
-    def evening(self, session: str, *, fails: tuple[str, ...] = (), days_ago: float = 0) -> str:
+    def daily_run(self, session: str, *, fails: tuple[str, ...] = (), days_ago: float = 0) -> str:
         config = {"ops": {"daily_forecast": {"config": {"partitions": list(fails)}}}}
         return self._run("daily_job", f"{session}|AAPL", f"{session}|MSFT", config, days_ago)
 
@@ -116,9 +116,9 @@ class DagsterInstallation:
         return len(self.instance.all_logs(run_id))
 
     def page(self) -> dict[str, Any]:
-        """What the pages show of every asset, worked out again from the events."""
+        """What the UI shows of every asset, worked out again from the events."""
         shown: dict[str, Any] = {}
-        for name, cells in (("snapshots", CELLS), ("registry", BY_TICKER), ("leaderboard", None)):
+        for name, partitions_def in (("snapshots", PARTITIONS), ("registry", BY_TICKER), ("leaderboard", None)):
             key = dg.AssetKey(name)
             newest = self.instance.get_latest_materialization_event(key)
             history = self.instance.fetch_materializations(key, limit=1000).records
@@ -128,9 +128,12 @@ class DagsterInstallation:
                 "history": [(r.storage_id, r.partition_key, _metadata(r)) for r in history],
                 "checks": checks,
             }
-            if cells is not None:
+            if partitions_def is not None:
                 self.instance.wipe_asset_cached_status([key])
-                status = self.instance.get_status_by_partition(key, cells.get_partition_keys(), cells) or {}
+                status = (
+                    self.instance.get_status_by_partition(key, partitions_def.get_partition_keys(), partitions_def)
+                    or {}
+                )
                 shown[name]["status"] = {k: v.value for k, v in sorted(status.items()) if v is not None}
         return shown
 

@@ -83,7 +83,7 @@ def test_an_owner_whose_schema_was_renamed_owns_it_under_the_new_name(
         prepare(installation(tmp_path / "third"))
 
 
-def test_a_role_that_may_only_add_is_told_the_same_and_needs_no_right_to_put_itself_on_record(
+def test_a_role_that_may_only_add_is_reported_the_same_and_needs_no_right_to_put_itself_on_record(
     first: Path, tmp_path: Path, empty_database: Database, writer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepare(installation(tmp_path / "second", 'ldtm_schema = "second"', 'dagster_schema = "second_dagster"'))

@@ -100,8 +100,8 @@ def furnished(installation: DagsterInstallation, conn: Connection, calendar: Cal
     create_seal(conn)
     conn.execute(OPERATIONS.encode())
     conn.commit()
-    installation.evening(SESSIONS[0], days_ago=500)
-    installation.evening(SESSIONS[1], days_ago=40)
+    installation.daily_run(SESSIONS[0], days_ago=500)
+    installation.daily_run(SESSIONS[1], days_ago=40)
     installation.seal(1)
     return installation
 
@@ -166,7 +166,7 @@ def test_a_dry_run_says_the_same_and_changes_nothing(furnished: DagsterInstallat
 
 
 def test_folders_are_purged_with_the_logs_of_their_runs_and_nothing_else_is(installation: DagsterInstallation) -> None:
-    old, young = installation.evening(SESSIONS[0], days_ago=31), installation.evening(SESSIONS[0], days_ago=29)
+    old, young = installation.daily_run(SESSIONS[0], days_ago=31), installation.daily_run(SESSIONS[0], days_ago=29)
     folder = installation.project.home / "dagster"
     gone = "0cb5ee17-2c3b-4ddb-8d2f-2f9a4a1a3d10"
     for name in (f"storage/{old}", f"storage/{young}", f"storage/{gone}", gone, "storage/leaderboard", "schedules"):

@@ -1,4 +1,4 @@
-"""Old runs lose what they said, and later go; what the pages and the record's publication read stays as it was."""
+"""Old runs lose their logs, and later go; what the UI and the record's publication read stays as it was."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -20,13 +20,13 @@ def _gone(done: RetentionReport) -> dict[str, int]:
 
 def test_logs_of_old_runs_are_purged_and_the_ui_shows_the_same(installation: DagsterInstallation) -> None:
     old = [
-        installation.evening(FIRST, fails=(f"{FIRST}|MSFT",), days_ago=40),
-        installation.evening(SECOND, fails=(f"{SECOND}|MSFT",), days_ago=39),
-        installation.evening(SECOND, days_ago=38),
+        installation.daily_run(FIRST, fails=(f"{FIRST}|MSFT",), days_ago=40),
+        installation.daily_run(SECOND, fails=(f"{SECOND}|MSFT",), days_ago=39),
+        installation.daily_run(SECOND, days_ago=38),
         installation.retraining("AAPL", "MSFT", days_ago=37),
         installation.leaderboard(days_ago=36),
     ]
-    young = [installation.evening(THIRD, days_ago=29), installation.retraining("MSFT", days_ago=1)]
+    young = [installation.daily_run(THIRD, days_ago=29), installation.retraining("MSFT", days_ago=1)]
     installation.seal(1)
     installation.seal(2)
     page, of_young = installation.page(), [installation.num_events(run_id) for run_id in young]
@@ -60,9 +60,9 @@ def test_logs_of_old_runs_are_purged_and_the_ui_shows_the_same(installation: Dag
 def test_old_runs_go_but_for_the_newest_of_every_ticker(installation: DagsterInstallation) -> None:
     first = installation.retraining("AAPL", "MSFT", days_ago=800)
     second = installation.retraining("AAPL", days_ago=700)
-    cells = installation.evening(FIRST, days_ago=500)
+    run_id = installation.daily_run(FIRST, days_ago=500)
     board = installation.leaderboard(days_ago=450)
-    newest = installation.evening(SECOND, days_ago=1)
+    newest = installation.daily_run(SECOND, days_ago=1)
     installation.seal(1)
     before = installation.page()
 
@@ -72,7 +72,7 @@ def test_old_runs_go_but_for_the_newest_of_every_ticker(installation: DagsterIns
     assert {run.run_id for run in installation.instance.get_runs()} == {first, second, board, newest}
     assert gone["runs that ended 400 days ago"] == 1
     assert installation.rows("select count(*) from run_tags where run_id not in (select run_id from runs)") == [(0,)]
-    assert installation.num_events(cells) == 0
+    assert installation.num_events(run_id) == 0
     assert page["registry"]["status"] == before["registry"]["status"] == {"AAPL": MATERIALIZED, "MSFT": MATERIALIZED}
     assert [(partition, of["key"]) for _, partition, of in page["registry"]["history"]] == [
         ("AAPL", "AAPL"),
@@ -96,7 +96,7 @@ def test_old_runs_go_but_for_the_newest_of_every_ticker(installation: DagsterIns
 
 
 def test_a_seal_that_a_run_published_stays_for_good(installation: DagsterInstallation) -> None:
-    run_id = installation.evening(FIRST, days_ago=900)
+    run_id = installation.daily_run(FIRST, days_ago=900)
     for number in (1, 2, 3):
         installation.seal(number)
     with installation.project.dagster_database.transaction() as conn:
@@ -106,7 +106,7 @@ def test_a_seal_that_a_run_published_stays_for_good(installation: DagsterInstall
 
 
 def test_a_run_that_has_not_ended_keeps_everything(installation: DagsterInstallation) -> None:
-    run_id = installation.evening(FIRST, days_ago=500)
+    run_id = installation.daily_run(FIRST, days_ago=500)
     with installation.project.dagster_database.transaction() as conn:
         conn.execute("update runs set status = 'STARTED', end_time = null where run_id = %s", (run_id,))
     num_events = installation.num_events(run_id)
@@ -116,7 +116,7 @@ def test_a_run_that_has_not_ended_keeps_everything(installation: DagsterInstalla
 
 
 def test_a_run_that_a_younger_one_repeats_stays(installation: DagsterInstallation) -> None:
-    parent, child = installation.evening(FIRST, days_ago=500), installation.evening(FIRST, days_ago=1)
+    parent, child = installation.daily_run(FIRST, days_ago=500), installation.daily_run(FIRST, days_ago=1)
     with installation.project.dagster_database.transaction() as conn:
         for key in ("dagster/parent_run_id", "dagster/root_run_id"):
             conn.execute("insert into run_tags (run_id, key, value) values (%s, %s, %s)", (child, key, parent))
@@ -129,7 +129,7 @@ def test_an_interrupted_purge_is_continued_by_the_next(
     installation: DagsterInstallation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for days_ago in (900, 800, 40):
-        installation.evening(FIRST, days_ago=days_ago)
+        installation.daily_run(FIRST, days_ago=days_ago)
         installation.retraining("AAPL", "MSFT", days_ago=days_ago)
     monkeypatch.setattr(purge, "ROWS_PER_TRANSACTION", 5)
     with psycopg.connect(installation.project.dagster_database.url, autocommit=True) as admin:
@@ -154,24 +154,24 @@ def test_runs_are_recorded_and_the_ui_reads_while_runs_are_purged(
     installation: DagsterInstallation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for days_ago in (45, 44, 43, 42):
-        installation.evening(FIRST, fails=(f"{FIRST}|MSFT",), days_ago=days_ago)
+        installation.daily_run(FIRST, fails=(f"{FIRST}|MSFT",), days_ago=days_ago)
     monkeypatch.setattr(purge, "ROWS_PER_TRANSACTION", 2)
     page, num_reads = installation.status("snapshots"), 0
     with ThreadPoolExecutor() as pool:
         purging = pool.submit(purge_expired, installation.project, RETENTION_ASSETS)
-        young = installation.evening(SECOND)
+        young = installation.daily_run(SECOND)
         while not purging.done() or num_reads == 0:
             shown = installation.status("snapshots")
-            assert {cell: state for cell, state in shown.items() if cell.startswith(FIRST)} == page
+            assert {partition: state for partition, state in shown.items() if partition.startswith(FIRST)} == page
             num_reads += 1
     assert _gone(purging.result())["log entries of runs that ended 30 days ago"] > 40
     assert installation.num_events(young) > 10
 
 
 def test_backfills_go_with_their_last_run(installation: DagsterInstallation) -> None:
-    run_id = installation.evening(FIRST, days_ago=500)
+    run_id = installation.daily_run(FIRST, days_ago=500)
     with installation.project.dagster_database.transaction() as conn:
-        conn.execute("update runs set backfill_id = 'kept' where run_id = %s", (installation.evening(SECOND),))
+        conn.execute("update runs set backfill_id = 'kept' where run_id = %s", (installation.daily_run(SECOND),))
         conn.execute("update runs set backfill_id = 'gone' where run_id = %s", (run_id,))
         for key, status in (("gone", "COMPLETED_SUCCESS"), ("kept", "FAILED"), ("open", "REQUESTED")):
             conn.execute(

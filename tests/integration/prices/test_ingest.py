@@ -350,14 +350,14 @@ def test_bars_on_an_older_basis_than_a_split_known_before_any_bar_are_restated(
     )
 
 
-def test_evening_by_evening_gives_the_same_bars_as_all_of_history_at_once(conn: Connection, calendar: Calendar) -> None:
+def test_session_by_session_gives_the_same_bars_as_all_of_history_at_once(conn: Connection, calendar: Calendar) -> None:
     first, last = date(2000, 6, 1), date(2000, 7, 14)
     for session in calendar.between(first, last):
         ingest(conn, sample("AAPL", session, session), source="sample", calendar=calendar)
     assert_frame_equal(current_bars(conn, ["AAPL"]), sample("AAPL", first, last).bars)
 
 
-def test_evenings_in_a_random_order_give_the_same_bars(conn: Connection, calendar: Calendar) -> None:
+def test_sessions_in_a_random_order_give_the_same_bars(conn: Connection, calendar: Calendar) -> None:
     first, last = date(2005, 2, 14), date(2005, 3, 11)
     sessions = calendar.between(first, last)
     for at in np.random.default_rng(3).permutation(len(sessions)):

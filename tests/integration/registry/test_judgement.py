@@ -1,4 +1,4 @@
-"""A ticker among the others of its evening, after all that was tried before, whoever is judged when."""
+"""A ticker among the others of its session, after all that was tried before, whoever is judged when."""
 
 import threading
 from dataclasses import replace
@@ -84,7 +84,7 @@ def test_a_family_of_its_own_would_have_let_it_through(registry: Registry, stric
     assert registry.gate("AAA", settings=strict.replace(tickers=("AAA",)))["AAA"].outcome == "promoted"
 
 
-def test_the_evening_that_a_candidate_was_judged_on_stays_its_family(registry: Registry, strict: Settings) -> None:
+def test_the_session_that_a_candidate_was_judged_on_stays_its_family(registry: Registry, strict: Settings) -> None:
     for ticker, reports in {"AAA": SKILLED, **dict.fromkeys(COINS, COIN)}.items():
         registry.candidate(ticker, FIRST, tested=reports)
     before = registry.gate("AAA", *COINS, settings=strict)["AAA"]

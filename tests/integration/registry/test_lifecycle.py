@@ -101,7 +101,7 @@ def test_a_rollback_is_a_new_version_of_the_same_network_with_a_file_of_its_own(
     ]
 
 
-def test_every_order_is_an_event_of_the_chain_and_the_record_stays_intact(registry, calendar) -> None:
+def test_every_action_is_an_event_of_the_chain_and_the_record_stays_intact(registry, calendar) -> None:
     promoted(registry, MONDAY, TUESDAY)
     roll_back(registry)
     take_out(registry)
@@ -150,7 +150,7 @@ def test_without_a_version_it_goes_back_further_each_time_and_never_to_what_was_
     assert roll_back(registry).restores == "v1.2012-12-03.2", "the only one that nobody rolled back from"
 
 
-def test_without_a_version_it_passes_over_what_was_retired_by_an_order(registry) -> None:
+def test_without_a_version_it_passes_over_what_was_retired_by_a_lifecycle_action(registry) -> None:
     promoted(registry, MONDAY, TUESDAY)
     take_out(registry)
     with pytest.raises(
@@ -170,7 +170,7 @@ def test_without_a_version_it_passes_over_what_has_lost_its_file(registry) -> No
     assert roll_back(registry).restores == V_MONDAY
 
 
-def test_a_retired_ticker_abstains_until_an_order_or_a_newer_network(registry) -> None:
+def test_a_retired_ticker_abstains_until_a_lifecycle_action_or_a_newer_network(registry) -> None:
     promoted(registry, MONDAY)
     done = take_out(registry)
     assert done.message == "AAA v1.2012-12-03 retired; the ticker abstains until another one passes the gate"
@@ -361,7 +361,7 @@ def test_an_older_candidate_judged_before_a_rollback_does_not_come_in_after_it(r
     )
 
 
-ORDERED_IN_A_PROCESS = """
+ACTIONS_IN_A_PROCESS = """
 import json, os, resource, signal, sys
 from pathlib import Path
 from ldtm_lib.settings import ArchitectureConfig, Settings
@@ -399,7 +399,7 @@ def in_a_process(registry: Registry, what: str, how: str) -> subprocess.Complete
         "how": how,
     }
     return subprocess.run(
-        [sys.executable, "-c", ORDERED_IN_A_PROCESS, json.dumps(given)], capture_output=True, text=True
+        [sys.executable, "-c", ACTIONS_IN_A_PROCESS, json.dumps(given)], capture_output=True, text=True
     )
 
 
@@ -482,7 +482,7 @@ def test_the_database_lets_nothing_come_back_but_a_retired_network_of_that_ticke
         "('BBB', 'rollback', 3, 'eve', 'forged')",
     ],
 )
-def test_an_order_that_this_transaction_does_not_carry_out_is_refused(registry, conn, order: str) -> None:
+def test_an_action_that_this_transaction_does_not_carry_out_is_refused(registry, conn, order: str) -> None:
     promoted(registry, MONDAY, TUESDAY)
     roll_back(registry)
     query = f"insert into lifecycle_action (ticker, action, checkpoint_id, requested_by, why) values {order}"
@@ -523,7 +523,7 @@ def test_forecasts_are_made_by_the_network_that_came_back_and_count_in_the_histo
     )
     assert done.version == "v1.2012-12-28.2"
     late = forecasters(environment.conn, ["AAPL"], RUN_DATE, simulated=False, config=ForecastConfig())["AAPL"]
-    assert (late.status, late.version) == ("active", done.version), "the active one speaks before a newer retired one"
+    assert (late.status, late.version) == ("active", done.version), "the active one comes before a newer retired one"
     ledger_rows.open_the_session_after(RUN_DATE, timedelta(hours=1))
     (row,) = environment.take("AAPL", simulated=False).rows
     assert (row.kind, row.model_status, row.model_version) == ("live", "active", done.version)
@@ -532,7 +532,7 @@ def test_forecasts_are_made_by_the_network_that_came_back_and_count_in_the_histo
     assert counts == {"v1.2012-12-28.2": 1, "v1.2012-12-31": 0, "v1.2012-12-28": 0}
 
 
-def test_no_evening_is_made_up_for_by_a_model_whose_file_was_removed(environment: ForecastEnvironment) -> None:
+def test_no_session_is_caught_up_by_a_model_whose_file_was_removed(environment: ForecastEnvironment) -> None:
     environment.deliver(environment.bars(["AAPL"]))
     for day in (date(2012, 12, 28), date(2012, 12, 31)):
         environment.network("AAPL", trained_on=day, seed=day.day)

@@ -1,4 +1,4 @@
-"""What `ldtm registry show` reads: the verdict on who speaks, and the newest one on another network."""
+"""What `ldtm registry show` reads: the verdict on the active model, and the newest one on another network."""
 
 from datetime import date
 
@@ -43,8 +43,10 @@ def test_a_network_that_came_back_is_shown_with_the_verdict_that_it_earned(
     registry.gate("AAA")
     registry.candidate("AAA", TUESDAY, weights=1, tested=registry.good)
     registry.gate("AAA")
-    with registry.database.transaction() as orders:
-        rollback(orders, registry.folder, "AAA", to=None, requested_by="test", why="it was better", architecture=SMALL)
+    with registry.database.transaction() as connection:
+        rollback(
+            connection, registry.folder, "AAA", to=None, requested_by="test", why="it was better", architecture=SMALL
+        )
     back, other = shown(conn, "AAA")
     assert back == ("v1.2012-12-03.2", True, 0.575)
     assert other == (None, True, 0.575), "the newer one, which passed and was taken out by hand"

@@ -42,7 +42,7 @@ def project(registry: Registry) -> Project:
 
 
 def listed(registry: Registry) -> tuple[list[str | None], str]:
-    """The orders of the listing, and the listing in words."""
+    """The lifecycle actions of the listing, and the listing in words."""
     rows, shown = registry_rows(project(registry)), io.StringIO()
     print_registry(Console(file=shown, width=400), rows)
     return [row["out_of_service"] for row in rows], shown.getvalue()
@@ -68,8 +68,8 @@ def test_a_retired_ticker_says_so_at_the_gate_on_its_card_and_in_the_lists(regis
     assert card[0] == f"{again.message}."
     assert "not promoted" not in " ".join(card)
     assert card[1].startswith("Direction right on 115 of 200 days")
-    orders, table = listed(registry)
-    assert orders == [order]
+    actions, table = listed(registry)
+    assert actions == [order]
     assert order in table
     assert "every rule passed" not in table
     assert shown(registry).startswith("AAA v1.2012-12-03, retired judged ")
@@ -90,7 +90,7 @@ def test_a_ticker_that_was_rolled_back_says_to_what(registry: Registry) -> None:
     assert f"· {order}\n" in "\n".join(line.rstrip() for line in other.splitlines()), "with one full stop"
 
 
-def test_where_the_network_that_came_back_is_retired_as_well_both_orders_are_told(registry: Registry) -> None:
+def test_where_the_network_that_came_back_is_retired_as_well_both_actions_are_named(registry: Registry) -> None:
     promoted(registry, MONDAY, TUESDAY)
     roll_back(registry)
     take_out(registry)
@@ -117,7 +117,7 @@ def test_a_network_that_is_active_again_or_was_followed_by_another_one_is_in_ser
     assert listed(registry)[0] == [None]
 
 
-def test_a_refused_candidate_does_not_hide_the_order_that_left_its_ticker_without_a_model(registry: Registry) -> None:
+def test_a_refused_candidate_does_not_hide_the_action_that_left_its_ticker_without_a_model(registry: Registry) -> None:
     promoted(registry, MONDAY)
     take_out(registry)
     registry.candidate("AAA", TUESDAY, weights=1, tested=registry.bad)
@@ -140,7 +140,7 @@ class CountingCursor(psycopg.Cursor):
         return super().execute(*args, **kwargs)
 
 
-def test_orders_are_read_in_a_number_of_statements_that_does_not_grow_with_the_tickers(registry: Registry) -> None:
+def test_actions_are_read_in_a_number_of_statements_that_does_not_grow_with_the_tickers(registry: Registry) -> None:
     def num_statements(tickers: list[str]) -> int:
         for ticker in tickers:
             promoted(registry, MONDAY, ticker=ticker)

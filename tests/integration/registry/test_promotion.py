@@ -315,7 +315,7 @@ def test_the_number_of_statements_does_not_grow_with_the_tickers(registry) -> No
     assert 5 < num_statements(["AAA"]) == num_statements([f"T{n}" for n in range(12)])
 
 
-def test_the_listing_says_who_speaks_who_waits_and_what_the_gate_said(registry, conn) -> None:
+def test_the_listing_names_the_active_model_the_candidate_and_the_verdict(registry, conn) -> None:
     registry.candidate("AAA", MONDAY, tested=registry.good)
     registry.gate("AAA")
     registry.candidate("AAA", TUESDAY, weights=1, tested=registry.good)

@@ -296,7 +296,7 @@ def test_a_prune_waits_for_whoever_is_about_to_put_on_record_what_a_retired_netw
     assert {f.file_name for f in gone if f.was == "retired"} == {file_of(1)}
 
 
-def test_files_with_names_that_are_no_text_or_lie_elsewhere_are_not_looked_at(registry) -> None:
+def test_files_with_names_that_are_no_text_or_lie_elsewhere_are_not_checked(registry) -> None:
     promoted(registry, 3)
     strangers = [b"AAA_ldtm_v1.\xff.pt", b"candidates/\xff.pt", b"copies/" + file_of(0).encode()]
     for stranger in strangers:
@@ -319,7 +319,7 @@ def test_a_folder_that_cannot_be_read_is_named_with_the_remedy(registry) -> None
         pruned(registry)
 
 
-def test_what_the_database_refuses_is_told_as_files_that_stay(registry, conn) -> None:
+def test_what_the_database_refuses_is_reported_as_files_that_stay(registry, conn) -> None:
     promoted(registry, 3)
     files = registry.files()
     conn.execute("alter table checkpoint drop column file_removed_at cascade")

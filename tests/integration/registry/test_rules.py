@@ -1,4 +1,4 @@
-"""What the registry rests on: the database refuses what was not earned at the gate or ordered, whoever asks."""
+"""Rules of the registry in the database: no promotion without the gate or a lifecycle action, whoever asks."""
 
 from collections.abc import Iterator
 from datetime import date
@@ -185,7 +185,7 @@ def test_a_network_does_not_arrive_promoted(conn: Connection, backtest_id: int, 
         conn.commit()
 
 
-def test_a_version_retires_for_a_successor_or_by_an_order(conn: Connection, backtest_id: int) -> None:
+def test_a_version_retires_for_a_successor_or_by_a_lifecycle_action(conn: Connection, backtest_id: int) -> None:
     said = "checkpoint v1.2013-01-03 of AAPL retired without a successor and without a retirement on record"
     conn.execute(RETIRE)
     with pytest.raises(psycopg.IntegrityError, match=said):
@@ -196,7 +196,9 @@ def test_a_version_retires_for_a_successor_or_by_an_order(conn: Connection, back
     assert conn.execute("select count(*) from checkpoint where status = 'active'").fetchone() == (0,)
 
 
-def test_a_version_does_not_come_and_go_in_one_transaction_without_an_order(conn: Connection, backtest_id: int) -> None:
+def test_a_version_does_not_come_and_go_in_one_transaction_without_an_action(
+    conn: Connection, backtest_id: int
+) -> None:
     conn.execute(RETIRE)
     conn.execute(ACTIVATE)
     conn.execute(JUDGE, (True,))
@@ -206,7 +208,7 @@ def test_a_version_does_not_come_and_go_in_one_transaction_without_an_order(conn
         conn.commit()
 
 
-def test_a_network_comes_back_by_an_order(conn: Connection, backtest_id: int) -> None:
+def test_a_network_comes_back_by_a_lifecycle_action(conn: Connection, backtest_id: int) -> None:
     conn.execute(RETIRE)
     restore(conn)
     with pytest.raises(psycopg.IntegrityError, match=r"v1.back of AAPL was restored without a rollback on record"):

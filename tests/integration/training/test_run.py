@@ -1,4 +1,4 @@
-"""Retraining: only what is not on record, everything kept as it comes, one ticker's trouble its own."""
+"""Retraining: only what is not on record, everything kept as it comes, one ticker's failure its own."""
 
 import json
 import subprocess

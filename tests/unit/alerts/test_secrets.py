@@ -16,25 +16,25 @@ def test_no_secret_of_the_environment_is_in_a_text() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("tgram://123456789:abcdefg_hijk/99 refused", "*** refused"),
         ("password pa/ss of jane.doe, or pa%2Fss", "password *** of ***, or ***"),
     ],
 )
-def test_an_address_before_a_comma_and_a_password_that_is_decoded_are_secrets_too(text: str, told: str) -> None:
+def test_an_address_before_a_comma_and_a_password_that_is_decoded_are_secrets_too(text: str, expected: str) -> None:
     environ = {
         "LDTM_ALERT_URLS": "tgram://123456789:abcdefg_hijk/99,json://h.example.org/x",
         "LDTM_DATABASE_URL": "postgresql://jane%2Edoe:pa%2Fss@h/db",
     }
-    assert without_secrets(text, environ) == told
+    assert without_secrets(text, environ) == expected
 
 
 SLACK, TELEGRAM = "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/", "tgram://123456789:abcdefg_hijk/99"
 
 
 @pytest.mark.parametrize(
-    ("environ", "text", "told"),
+    ("environ", "text", "expected"),
     [
         (
             {"LDTM_DATABASE_URL": "postgresql:///db?host=h&user=me&password=s3cr%2Ftpw"},
@@ -71,6 +71,6 @@ SLACK, TELEGRAM = "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/", "tgra
     ],
 )
 def test_what_a_value_keeps_secret_is_masked_wherever_it_is_repeated_and_words_that_are_none_are_not(
-    environ: dict[str, str], text: str, told: str
+    environ: dict[str, str], text: str, expected: str
 ) -> None:
-    assert without_secrets(text, environ) == told
+    assert without_secrets(text, environ) == expected

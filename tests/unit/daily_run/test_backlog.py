@@ -40,7 +40,7 @@ def partition(session: date, ticker: str = "AAPL", **other: object) -> PendingPa
 
 
 @st.composite
-def tried_cells(draw: st.DrawFn, session: date, ticker: str) -> PendingPartition:
+def tried_partitions(draw: st.DrawFn, session: date, ticker: str) -> PendingPartition:
     num_attempts = draw(st.integers(0, 40))
     if not num_attempts:
         return partition(session, ticker)
@@ -59,7 +59,7 @@ def tried_cells(draw: st.DrawFn, session: date, ticker: str) -> PendingPartition
 @st.composite
 def boards(draw: st.DrawFn) -> list[PendingPartition]:
     keys = draw(st.sets(st.tuples(st.sampled_from(SESSIONS), st.sampled_from(TICKERS)), max_size=30))
-    return [draw(tried_cells(session, ticker)) for session, ticker in sorted(keys)]
+    return [draw(tried_partitions(session, ticker)) for session, ticker in sorted(keys)]
 
 
 moments = st.integers(-40_000, 10_000).map(lambda minutes: SATURDAY + minutes * MINUTE)
@@ -72,12 +72,12 @@ def ask(
     return next_backlog_item(partitions, calendar=CALENDAR, moment=moment, config=config, **other)  # pyright: ignore[reportArgumentType]
 
 
-def cells_of(item: BacklogItem) -> set[tuple[date, str]]:
+def partitions_of(item: BacklogItem) -> set[tuple[date, str]]:
     return {(session, ticker) for session in item.sessions for ticker in item.tickers}
 
 
 @given(partitions=boards(), moment=moments, config=configs)
-def test_an_errand_has_only_cells_that_are_due_and_the_oldest_ones_that_were_not_tried_in_vain(
+def test_a_run_request_has_only_due_partitions_and_the_oldest_that_have_not_failed(
     partitions: list[PendingPartition], moment: datetime, config: AutomationConfig
 ) -> None:
     item = ask(partitions, moment, config)
@@ -85,7 +85,7 @@ def test_an_errand_has_only_cells_that_are_due_and_the_oldest_ones_that_were_not
     if item is None:
         assert not due
         return
-    assert cells_of(item) <= due
+    assert partitions_of(item) <= due
     urgent = {c.session for c in partitions if c.lacks_row and c.deadline - 120 * MINUTE <= moment < c.deadline}
     assert set(item.sessions) <= urgent or not urgent
     if all((c.session, c.ticker) not in due or c.num_attempts < 4 for c in partitions) and not urgent:
@@ -95,7 +95,7 @@ def test_an_errand_has_only_cells_that_are_due_and_the_oldest_ones_that_were_not
 
 
 @given(partitions=boards(), moment=moments)
-def test_no_session_is_made_before_its_close_nor_before_its_evening(
+def test_no_session_is_made_before_its_close_nor_before_its_daily_schedule(
     partitions: list[PendingPartition], moment: datetime
 ) -> None:
     item = ask(partitions, moment)
@@ -105,8 +105,8 @@ def test_no_session_is_made_before_its_close_nor_before_its_evening(
 
 
 @given(tried=st.data(), session=st.sampled_from(SESSIONS))
-def test_a_cell_is_never_tried_again_within_its_first_wait(tried: st.DataObject, session: date) -> None:
-    one = tried.draw(tried_cells(session, "AAPL"))
+def test_a_partition_is_never_tried_again_within_its_first_wait(tried: st.DataObject, session: date) -> None:
+    one = tried.draw(tried_partitions(session, "AAPL"))
     if one.last_attempt_at is not None and one.last_attempt_at != one.deadline:
         soonest = min(one.last_attempt_at + wait(1, CONFIG), one.deadline)
         if one.last_attempt_at >= one.deadline:
@@ -124,7 +124,7 @@ def test_nothing_that_is_open_is_forgotten_for_ever(partitions: list[PendingPart
         item = ask(board, moment)
         if item is None:
             break
-        made = cells_of(item)
+        made = partitions_of(item)
         left -= made
         board = [
             replace(c, num_attempts=c.num_attempts + 1, last_attempt_at=moment, reason="waits", has_new_bar=False)
@@ -135,11 +135,11 @@ def test_nothing_that_is_open_is_forgotten_for_ever(partitions: list[PendingPart
     assert not left
 
 
-@pytest.mark.parametrize(("num_missed", "num_errands"), [(1, 1), (5, 1), (6, 2), (13, 3)])
-def test_missed_sessions_are_as_few_runs_as_fit_oldest_first(num_missed: int, num_errands: int) -> None:
+@pytest.mark.parametrize(("num_missed", "num_run_requests"), [(1, 1), (5, 1), (6, 2), (13, 3)])
+def test_missed_sessions_are_as_few_runs_as_fit_oldest_first(num_missed: int, num_run_requests: int) -> None:
     board = [partition(session, ticker) for session in SESSIONS[-num_missed:] for ticker in TICKERS]
     made: list[date] = []
-    for _ in range(num_errands):
+    for _ in range(num_run_requests):
         item = ask(board, SATURDAY)
         assert item is not None
         assert item.tickers == TICKERS
@@ -161,7 +161,7 @@ def test_waits_double_from_two_minutes_to_half_an_hour_unless_they_may_be_longer
     assert [wait(number, CONFIG, longest=a_day) / MINUTE for number in (5, 6, 10, 1000)] == [32, 64, 1024, 1440]
 
 
-def test_a_first_try_waits_for_the_evening_and_the_grace() -> None:
+def test_a_first_try_waits_for_the_daily_schedule_and_the_grace() -> None:
     assert due_at(partition(FRIDAY), CONFIG, grace=5 * MINUTE) == daily_run_start(FRIDAY) + 5 * MINUTE
     tried_at_noon = partition(
         FRIDAY, num_attempts=1, last_attempt_at=daily_run_start(FRIDAY) - 60 * MINUTE, reason="no bar"
@@ -262,7 +262,7 @@ def test_old_sessions_that_fail_or_hang_for_ever_never_keep_the_newest_one_from_
         elif thursday in item.sessions and "NEW" in item.tickers:
             return
         else:
-            made, reason = cells_of(item), None if hang else "no bar"
+            made, reason = partitions_of(item), None if hang else "no bar"
             board = [
                 replace(c, num_attempts=c.num_attempts + 1, last_attempt_at=moment, reason=reason)
                 if (c.session, c.ticker) in made
@@ -273,7 +273,7 @@ def test_old_sessions_that_fail_or_hang_for_ever_never_keep_the_newest_one_from_
     raise AssertionError("the newest session was not tried before its open")
 
 
-def test_what_was_often_tried_in_vain_stands_in_line_behind_the_newest_session() -> None:
+def test_partitions_that_often_failed_queue_behind_the_newest_session() -> None:
     vain = partition(SESSIONS[0], num_attempts=4, last_attempt_at=SATURDAY - timedelta(hours=5))
     assert ask([vain, partition(FRIDAY)], SATURDAY) == BacklogItem(sessions=(FRIDAY,), tickers=("AAPL",))
     tried_once = replace(vain, num_attempts=1)
@@ -285,8 +285,8 @@ def test_nothing_else_is_made_while_a_forecast_is_missing_that_will_be_late_soon
         FRIDAY, num_attempts=3, last_attempt_at=CALENDAR.opens_at(date(2026, 11, 23)) - 61 * MINUTE, reason="-"
     )
     board = [partition(SESSIONS[0]), newest]
-    errands = [ask(board, newest.deadline - minutes * MINUTE) for minutes in (121, 60, 53, 0)]
-    assert [item and item.sessions[0] for item in errands] == [SESSIONS[0], None, FRIDAY, SESSIONS[0]]
+    run_requests = [ask(board, newest.deadline - minutes * MINUTE) for minutes in (121, 60, 53, 0)]
+    assert [item and item.sessions[0] for item in run_requests] == [SESSIONS[0], None, FRIDAY, SESSIONS[0]]
 
 
 @pytest.mark.parametrize("bad", [{"T50"}, {"T03", "T04", "T77"}])
@@ -316,7 +316,7 @@ def test_a_bar_that_came_and_files_that_changed_make_due_what_waits() -> None:
     assert due_at(one, CONFIG, news_at=SATURDAY - MINUTE) == SATURDAY + timedelta(days=1), "it was tried after the news"
 
 
-def test_the_evening_is_at_a_quarter_past_six_in_new_york_all_the_year(calendar: Calendar) -> None:
+def test_the_daily_schedule_is_at_a_quarter_past_six_in_new_york_all_the_year(calendar: Calendar) -> None:
     for session in calendar.between(date(2026, 1, 2), date(2026, 12, 31)):
         moment = daily_run_start(session)
         assert (moment.hour, moment.minute) == (18, 15)

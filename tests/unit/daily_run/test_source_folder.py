@@ -30,7 +30,7 @@ def test_it_is_the_same_until_a_file_comes_grows_is_touched_or_goes(folder: Path
     assert len(set(seen)) == 5
 
 
-def test_hidden_files_are_not_looked_at_and_no_folder_is_an_empty_one(folder: Path) -> None:
+def test_hidden_files_are_not_checked_and_no_folder_is_an_empty_one(folder: Path) -> None:
     before = folder_signature(folder)
     (folder / ".AAPL.csv").write_text("half of it")
     assert folder_signature(folder) == before
@@ -39,7 +39,7 @@ def test_hidden_files_are_not_looked_at_and_no_folder_is_an_empty_one(folder: Pa
     assert folder_signature(folder / "nowhere") == folder_signature(empty)
 
 
-def test_only_files_that_may_hold_bars_or_splits_are_looked_at(folder: Path) -> None:
+def test_only_files_that_may_hold_bars_or_splits_are_checked(folder: Path) -> None:
     before = folder_signature(folder)
     (folder / "download.log").write_text("1 of 103\n")
     (folder / "AAPL.csv.part").write_text("half of it")

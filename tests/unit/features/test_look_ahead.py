@@ -213,7 +213,7 @@ def test_a_single_window_is_not_gathered_alone(sample_bars: pl.DataFrame, calend
     }
 
 
-def test_the_first_leak_is_told_with_its_session_and_input(make: Bars, calendar: Calendar) -> None:
+def test_the_first_leak_is_reported_with_its_session_and_input(make: Bars, calendar: Calendar) -> None:
     bars = make.walk(300)
     last, before, *_ = reversed(bars["session"].to_list())
     found = searched(bars, calendar, planted(divided_by_the_next_bar), num_samples=1)["T"]

@@ -137,7 +137,7 @@ def test_targets_unscale_to_the_prices_they_were_made_from(sample_bars: pl.DataF
 
 @settings(max_examples=30)
 @given(day=st.integers(0, 139))
-def test_what_was_known_by_an_evening_equals_the_windows_of_the_bars_until_then(
+def test_what_was_known_by_a_session_equals_the_windows_of_the_bars_until_then(
     make: Any, calendar: Calendar, day: int
 ) -> None:
     bars = make.walk(140).filter(pl.int_range(pl.len()) != 70)

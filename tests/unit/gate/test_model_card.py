@@ -81,56 +81,56 @@ def test_the_card_of_a_promotion() -> None:
 
 
 def test_a_refusal_names_what_failed_before_anything_else() -> None:
-    told = model_card("AAPL", None, dataclasses.replace(VERDICT, rules=(PASSED, FAILED)))
-    assert told[:2] == [
+    card = model_card("AAPL", None, dataclasses.replace(VERDICT, rules=(PASSED, FAILED)))
+    assert card[:2] == [
         "AAPL was not promoted: it failed 1 of 2 rules of the gate.",
         "Failed: mean next-day price error 6.00%.",
     ]
 
 
 @pytest.mark.parametrize(
-    ("version", "verdict", "told"),
+    ("version", "verdict", "expected"),
     [
         ("v1.2026-11-20", Verdict(rules=(PASSED,)), "AAPL was promoted as v1.2026-11-20: all 1 rules of the gate"),
         (None, Verdict(rules=()), "AAPL was not promoted: no rule of the gate was applied."),
     ],
 )
 def test_a_verdict_from_before_there_was_evidence_has_a_card_too(
-    version: str | None, verdict: Verdict, told: str
+    version: str | None, verdict: Verdict, expected: str
 ) -> None:
     first, second = model_card("AAPL", version, verdict)
-    assert first.startswith(told)
+    assert first.startswith(expected)
     assert second == "There is no evidence beside the rules on record."
 
 
-def test_without_a_standing_the_card_speaks_of_this_ticker_alone() -> None:
-    told = lines(EVIDENCE)
-    assert "passed the direction rule with probability 27%.\n" in told
-    assert "evening" not in told
-    assert "training no." not in told
+def test_without_multiple_testing_the_model_card_is_about_this_ticker_alone() -> None:
+    card = lines(EVIDENCE)
+    assert "passed the direction rule with probability 27%.\n" in card
+    assert "session" not in card
+    assert "training no." not in card
 
 
 def test_the_better_of_the_constants_is_shown_where_it_is_always_down() -> None:
-    told = lines(dataclasses.replace(EVIDENCE, best_constant=0.6))
-    assert "Always saying up would have been right on 52.9% of those days, always saying down on 60.0%." in told
+    card = lines(dataclasses.replace(EVIDENCE, best_constant=0.6))
+    assert "Always saying up would have been right on 52.9% of those days, always saying down on 60.0%." in card
 
 
 def test_a_model_that_called_no_direction_is_said_to_have_called_none() -> None:
     silent = dataclasses.replace(
         EVIDENCE, num_directional=0, num_correct=0, accuracy=None, accuracy_low=None, accuracy_high=None
     )
-    told = lines(silent, MULTIPLE_TESTING)
-    assert "It called no direction at all. 504 days were tested." in told
-    assert "coin" not in told
+    card = lines(silent, MULTIPLE_TESTING)
+    assert "It called no direction at all. 504 days were tested." in card
+    assert "coin" not in card
 
 
 def test_one_direction_alone_is_no_timing() -> None:
-    told = lines(dataclasses.replace(EVIDENCE, pesaran_timmermann=None, timing_p=1.0))
-    assert "It called one direction only, or only one came: that shows nothing of timing." in told
+    card = lines(dataclasses.replace(EVIDENCE, pesaran_timmermann=None, timing_p=1.0))
+    assert "It called one direction only, or only one came: that shows nothing of timing." in card
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "expected"),
     [
         ({"mean_error": None}, "Next-day error: none could be measured."),
         (
@@ -140,23 +140,24 @@ def test_one_direction_alone_is_no_timing() -> None:
         ({"dm_statistic": None}, "1.03 times that of forecasting no change; too little to tell whether by luck."),
     ],
 )
-def test_errors_that_cannot_be_compared_say_why(changes: dict[str, None], told: str) -> None:
+def test_errors_that_cannot_be_compared_say_why(changes: dict[str, None], expected: str) -> None:
     changed = dataclasses.replace(EVIDENCE.horizons[0], **changes)
-    assert told in lines(dataclasses.replace(EVIDENCE, horizons=(changed,)))
+    assert expected in lines(dataclasses.replace(EVIDENCE, horizons=(changed,)))
 
 
 @pytest.mark.parametrize(
-    ("p", "told"), [(0.0, "less than 1%"), (0.009, "less than 1%"), (0.994, "more than 99%"), (1.0, "100%")]
+    ("p", "expected"), [(0.0, "less than 1%"), (0.009, "less than 1%"), (0.994, "more than 99%"), (1.0, "100%")]
 )
-def test_a_chance_is_never_shown_as_more_certain_than_it_is(p: float, told: str) -> None:
-    assert f"passed the direction rule with probability {told}." in lines(dataclasses.replace(EVIDENCE, coin_passes=p))
+def test_a_chance_is_never_shown_as_more_certain_than_it_is(p: float, expected: str) -> None:
+    card = lines(dataclasses.replace(EVIDENCE, coin_passes=p))
+    assert f"passed the direction rule with probability {expected}." in card
 
 
 def test_a_ticker_judged_alone_has_nobody_to_be_compared_with() -> None:
     alone = dataclasses.replace(
         MULTIPLE_TESTING, num_trainings=1, num_settings=1, num_tickers=1, num_judged=1, coins_expected=0.27
     )
-    told = lines(EVIDENCE, alone)
-    assert "coins" not in told
-    assert "This was training no. 1 of AAPL, with 1 setting so far" in told
-    assert told.endswith("AAPL was the only ticker of that session.")
+    card = lines(EVIDENCE, alone)
+    assert "coins" not in card
+    assert "This was training no. 1 of AAPL, with 1 setting so far" in card
+    assert card.endswith("AAPL was the only ticker of that session.")

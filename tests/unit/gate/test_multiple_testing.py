@@ -53,7 +53,7 @@ def test_every_setting_tried_costs_its_share() -> None:
     assert adjusted_p(evidence(0.4), Trials(num_trainings=3, num_settings=3)) == 1.0
 
 
-def test_the_family_is_this_call_and_all_others_of_the_evening() -> None:
+def test_the_family_is_this_call_and_all_others_of_the_session() -> None:
     found = multiple_testing_of(
         {"A": evidence(0.001), "B": evidence(0.02)},
         {"A": ONCE, "B": Trials(num_trainings=7, num_settings=2)},
@@ -74,7 +74,7 @@ def test_a_ticker_that_is_among_the_others_too_counts_once_with_its_evidence() -
     assert once["A"].num_judged == 2
 
 
-def test_the_coins_are_those_of_the_whole_evening() -> None:
+def test_the_coins_are_those_of_the_whole_session() -> None:
     found = multiple_testing_of(
         {"A": evidence(0.1, 0.3), "B": evidence(0.1, 0.0)}, {"A": ONCE, "B": ONCE}, {"C": before(0.5, 0.25)}
     )
@@ -90,7 +90,7 @@ def test_a_ticker_that_is_not_judged_yet_counts_as_one_without_skill_and_as_no_c
     assert found.coins_expected == pytest.approx(0.5, rel=1e-12)
 
 
-def test_nobody_judged_has_no_standing() -> None:
+def test_without_a_judged_ticker_there_is_no_multiple_testing() -> None:
     assert multiple_testing_of({}, {}, {"A": before(0.5)}) == {}
 
 
@@ -106,7 +106,7 @@ def test_more_tickers_without_skill_never_make_one_look_better(p_values: dict[st
         assert beside[ticker].q_value >= alone[ticker].q_value * (1 - 1e-12)
 
 
-def test_a_standing_comes_back_from_json_as_it_was() -> None:
+def test_multiple_testing_comes_back_from_json_as_it_was() -> None:
     multiple_testing = MultipleTesting(
         num_trainings=12, num_settings=2, num_tickers=103, num_judged=103, q_value=0.1 + 0.2, coins_expected=28.1
     )

@@ -185,7 +185,7 @@ MULTIPLE_TESTING = MultipleTesting(
 )
 
 
-def test_the_plain_gate_shows_the_standing_and_decides_as_before() -> None:
+def test_the_plain_gate_shows_multiple_testing_and_decides_as_before() -> None:
     verdict = judge([report(RIGHT, RIGHT), report(RIGHT, fold=2)], GateConfig(), BAND)
     confirmed = confirm(verdict, MULTIPLE_TESTING, GateConfig())
     assert confirmed == dataclasses.replace(verdict, multiple_testing=MULTIPLE_TESTING)

@@ -12,7 +12,7 @@ from ldtm_lib.settings import PartitionConfig, Settings, load_settings
 from tests.repository import REPOSITORY
 
 NEW_YORK = ZoneInfo("America/New_York")
-MOST_CELLS = 60_000
+MOST_PARTITIONS = 60_000
 
 
 def _settings(settings: Settings, first: date, last: date | None) -> Settings:
@@ -62,13 +62,13 @@ def test_a_process_that_lives_through_a_new_year_offers_no_holiday(settings: Set
     assert keys == [day.isoformat() for day in calendar.between(date(this_year, 12, 1), date.fromisoformat(keys[-1]))]
 
 
-def test_the_universe_starts_with_few_enough_cells(calendar: Calendar) -> None:
+def test_the_universe_starts_with_few_enough_partitions(calendar: Calendar) -> None:
     settings = load_settings(REPOSITORY / "universe.toml")
     sessions = calendar.between(settings.partitions.first_session, date(2026, 11, 20))
-    assert len(settings.tickers) * len(sessions) <= MOST_CELLS
+    assert len(settings.tickers) * len(sessions) <= MOST_PARTITIONS
 
 
-def test_a_cell_reads_as_its_partition_key(settings: Settings, calendar: Calendar) -> None:
+def test_a_partition_reads_as_its_partition_key(settings: Settings, calendar: Calendar) -> None:
     partitions = by_session_and_ticker(_settings(settings, date(2013, 3, 1), date(2013, 3, 1)), calendar)
     for key in partitions.get_partition_keys():
         assert DailyPartition.parse(key).key == key

@@ -21,7 +21,7 @@ def windows_for(num_networks: int) -> np.ndarray:
 
 
 def forecasts(inputs: np.ndarray, states: list[State], architecture: ArchitectureConfig = SHAPE) -> Predictions:
-    """All of an evening, as the ledger asks for it: shape (networks, horizons)."""
+    """All forecasts of a session, as the ledger asks for them: shape (networks, horizons)."""
     pairs = list(zip(inputs, states, strict=True))
     return np.stack(on_all_cores(lambda pair: forecast(*pair, architecture), pairs))
 

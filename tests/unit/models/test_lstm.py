@@ -63,7 +63,7 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("horizon", [0, 1, 2])
-def test_a_head_speaks_for_its_own_horizon_alone(horizon: int) -> None:
+def test_a_head_forecasts_its_own_horizon_alone(horizon: int) -> None:
     state = state_of_seed(0)
     window = torch.rand(4, 30, 11, generator=torch.Generator().manual_seed(1))
     altered = {name: tensor + 1 if name.startswith(f"heads.{horizon}.") else tensor for name, tensor in state.items()}

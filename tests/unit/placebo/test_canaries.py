@@ -1,4 +1,4 @@
-"""Made-up tickers: what is in their bars, and that the gates are told off when they do not see it."""
+"""Made-up tickers: what is in their bars, and that gates fail which do not see it."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -104,12 +104,12 @@ def test_networks_that_learn_nothing_do_not_find_the_planted_future(calendar: Ca
     assert "failed the strict gate (" in skilled.found
 
 
-def test_a_gate_that_overlooks_leakage_is_told_off(calendar: Calendar) -> None:
+def test_a_gate_that_overlooks_leakage_fails(calendar: Calendar) -> None:
     careless = BLIND.replace(gate=GateConfig(max_leakage_rows=10_000))
     assert by_ticker(run_canaries(on_cpu(careless), calendar, seed=0))["LEAKING"] is False
 
 
-def test_a_strict_gate_that_lets_coins_through_is_told_off(calendar: Calendar, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_strict_gate_that_lets_coins_through_fails(calendar: Calendar, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_stricter(verdict: Verdict, multiple_testing: MultipleTesting | None, gate: GateConfig) -> Verdict:
         return replace(verdict, multiple_testing=multiple_testing)
 

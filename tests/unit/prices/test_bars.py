@@ -1,4 +1,4 @@
-"""Valid bars pass as they are, every rule that a bar breaks is told in words."""
+"""Valid bars pass as they are, every rule that a bar breaks is named in words."""
 
 from datetime import date
 

@@ -207,7 +207,7 @@ def test_a_folder_that_is_none_is_named_as_it_was_given(tmp_path: Path) -> None:
     assert str(refused.value) == f"{tmp_path / 'nowhere'} is no folder; create it or name another one"
 
 
-def test_files_of_no_asked_ticker_are_told(tmp_path: Path) -> None:
+def test_files_of_no_asked_ticker_are_reported(tmp_path: Path) -> None:
     write(tmp_path, "AAPL.csv", SPELLINGS["yahoo"])
     write(tmp_path, "APPL.csv", SPELLINGS["yahoo"])
     write(tmp_path, "daily/us/zzz.us.txt", SPELLINGS["stooq"])

@@ -1,4 +1,4 @@
-"""Splits are told from crashes, dividends and corrections."""
+"""Splits are distinguished from crashes, dividends and corrections."""
 
 from datetime import date
 

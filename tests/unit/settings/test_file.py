@@ -41,7 +41,7 @@ def load(tmp_path: Path) -> Load:
 
 
 def refusal(load: Load, text: str) -> str:
-    """What the owner is told, without the path that every message starts with."""
+    """The message, without the path that every message starts with."""
     with pytest.raises(ConfigurationError) as refused:
         load(text)
     path, _, message = str(refused.value).partition(": ")
@@ -365,7 +365,7 @@ def test_the_value_of_an_unknown_setting_is_not_shown(load: Load) -> None:
     assert "hunter2" not in refusal(load, TICKERS + 'database = "postgresql://me:hunter2@db"\n')
 
 
-def test_pages_that_others_may_reach_need_the_owner_to_say_so(load: Load) -> None:
+def test_a_ui_that_others_may_reach_needs_the_owner_to_say_so(load: Load) -> None:
     assert "has no login" in refusal(load, TICKERS + '[ui]\nhost = "0.0.0.0"\n')
     assert load(TICKERS + '[ui]\nhost = "0.0.0.0"\nallow_other_addresses = true\n').ui.host == "0.0.0.0"
     assert load(TICKERS + '[ui]\nhost = "::1"\n').ui.host == "::1"

@@ -109,5 +109,5 @@ def test_smaller_losses_are_better_and_the_rivals_view_is_the_mirror_image() -> 
     [([], []), ([1.0], [2.0]), ([1.0, 2.0, 3.0], [1.0, 2.0, 3.0]), ([1.0, 2.0], [3.0, 4.0])],
     ids=["no day", "one day", "equal losses", "a constant difference"],
 )
-def test_where_the_difference_does_not_vary_nothing_is_told(losses: list[float], rival_losses: list[float]) -> None:
+def test_where_the_difference_does_not_vary_nothing_is_reported(losses: list[float], rival_losses: list[float]) -> None:
     assert compare(np.array(losses), np.array(rival_losses)) == NO_COMPARISON

@@ -33,11 +33,11 @@ def test_a_family_of_one_is_not_adjusted_and_none_is_none() -> None:
 def test_tickers_that_move_together_and_against_each_other_yield_false_discoveries_no_more_often_than_promised() -> (
     None
 ):
-    generator, evenings = np.random.default_rng(1), 1000
+    generator, num_sessions = np.random.default_rng(1), 1000
     found = 0
-    for _ in range(evenings):
+    for _ in range(num_sessions):
         market, own = generator.standard_normal(), generator.standard_normal(20)
         sides = np.where(np.arange(20) % 4 == 0, -1, 1)
         p = norm.sf(0.8 * sides * market + 0.6 * own)
         found += min(q_values(dict(zip(map(str, range(20)), p.tolist(), strict=True))).values()) <= 0.10
-    assert found / evenings <= 0.10  # without skill, one discovery is a false one
+    assert found / num_sessions <= 0.10  # without skill, one discovery is a false one

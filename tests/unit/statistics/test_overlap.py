@@ -90,7 +90,7 @@ def test_spans_are_those_of_the_calendar_where_no_session_is_missing(horizon: st
 
 
 @pytest.mark.parametrize("horizon", HORIZONS)
-def test_dates_that_are_no_sessions_and_none_at_all_are_no_trouble(horizon: str) -> None:
+def test_dates_that_are_no_sessions_and_none_at_all_are_no_problem(horizon: str) -> None:
     assert effective_moves(spans_of(np.empty(0, dtype="datetime64[D]"), horizon)) == 0.0
     days = np.datetime64("2026-01-03") + np.arange(9)  # from a Saturday on
     spans = spans_of(days, horizon)

@@ -1,4 +1,4 @@
-"""EValue that may be looked at every evening: its closed form, and how often it is wrong under watch."""
+"""EValue that may be tested after every session: its closed form, and how often it is wrong under watch."""
 
 import math
 from collections.abc import Callable
@@ -77,11 +77,11 @@ def test_a_model_at_the_share_is_seldom_found_in_1000_days_and_by_a_repeated_tes
     days = np.arange(1, NUM_DAYS + 1)
     found = share_ever_above(log_shortfall(num_right_MD, np.broadcast_to(days, num_right_MD.shape), 0.52))
     repeated = float((binom.cdf(num_right_MD, days, 0.52) <= ALPHA).any(axis=1).mean())
-    told = f"found in 1,000 days: {found:.1%} by betting, {repeated:.1%} by a binomial test every evening"
-    print(told)
-    assert found <= ALPHA + LUCK, told
-    assert repeated > 0.2, told
-    assert 10 * found < repeated, told
+    summary = f"found in 1,000 days: {found:.1%} by betting, {repeated:.1%} by a binomial test after every session"
+    print(summary)
+    assert found <= ALPHA + LUCK, summary
+    assert repeated > 0.2, summary
+    assert 10 * found < repeated, summary
 
 
 @pytest.mark.parametrize(("chance", "median_days"), [(0.45, 520), (0.40, 165), (0.35, 75)])

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 
-def _look_every_second(scheduler: Any) -> None:
+def _poll_every_second(scheduler: Any) -> None:
     scheduler._get_next_scheduler_iteration_time = lambda start: start + 1
 
 
@@ -20,7 +20,7 @@ def _be_patient(context: Any) -> None:
 
 
 CHANGES: dict[str, Callable[[Any], None]] = {
-    "dagster._scheduler.scheduler": _look_every_second,
+    "dagster._scheduler.scheduler": _poll_every_second,
     "dagster._core.workspace.context": _be_patient,
 }
 

@@ -92,7 +92,7 @@ def test_openssl_verifies_the_same_files_without_ldtm(stamps: TimeStamps) -> Non
         ("alters its signature", "does not verify: Error while verifying certificates"),
     ],
 )
-def test_a_fault_of_the_authority_is_told_and_nothing_is_kept(
+def test_a_fault_of_the_authority_is_reported_and_nothing_is_kept(
     authority: TimeStampAuthority, tmp_path: Path, fault: Fault, said: str
 ) -> None:
     stamps = authority.time_stamps(tmp_path / "tokens", timeout_seconds=0.5 if fault in {"hangs", "drips"} else 5)
@@ -110,7 +110,7 @@ def test_a_fault_of_the_authority_is_told_and_nothing_is_kept(
     assert stamps.read().problems == ()
 
 
-def test_an_authority_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_an_authority_that_is_not_there_is_reported(tmp_path: Path) -> None:
     with TimeStampAuthority(tmp_path / "authority") as authority:
         stamps = authority.time_stamps(tmp_path / "tokens")
     with pytest.raises(PublicationFailed, match=r"cannot be asked: .*Connection refused; try again, or check"):

@@ -225,13 +225,13 @@ def test_a_daemon_that_begins_anew_reads_the_same_events_and_notifies_nobody_aga
     sensor()
     run([INTACT[1]], dies_of="no disk")
     sensor()
-    told = titles(receiver)
-    assert told == ["LDTM 2026-11-20: 1 error", "LDTM 2026-11-20: 1 resolved", "LDTM 2026-11-20: 2 errors"]
+    notified = titles(receiver)
+    assert notified == ["LDTM 2026-11-20: 1 error", "LDTM 2026-11-20: 1 resolved", "LDTM 2026-11-20: 2 errors"]
     for _ in range(2):
         sensor.cursor = begun_at
         sensor()
         sensor()
-    assert titles(receiver) == told
+    assert titles(receiver) == notified
 
 
 def test_events_before_the_first_tick_are_not_notified(
@@ -360,8 +360,8 @@ def test_partitions_that_dagster_did_not_validate_do_not_affect_other_alerts(
     run(dies_of="no disk", tags=tags)
     run([ROWS[1]])
     sensor()
-    told = "\n".join(body for _, body in receiver.messages)
-    assert told.count("RuntimeError: no disk") == told.count("no row of AAPL") == 1
+    notified = "\n".join(body for _, body in receiver.messages)
+    assert notified.count("RuntimeError: no disk") == notified.count("no row of AAPL") == 1
     run(tags=tags, well_parts=[])
     sensor()
     with project.database.transaction() as conn:
@@ -414,8 +414,10 @@ def test_a_step_that_gives_its_reason_is_notified_in_its_own_words(
     run(dies_of="3 partitions failed, the others are recorded", fails_by_itself=True)
     sensor()
     [(_, body)] = receiver.messages
-    told = "ERROR  run  daily_job  failed for 2026-11-20|AAPL to 2026-11-20|MSFT: 3 partitions failed, the others are"
-    assert told in body
+    notified = (
+        "ERROR  run  daily_job  failed for 2026-11-20|AAPL to 2026-11-20|MSFT: 3 partitions failed, the others are"
+    )
+    assert notified in body
 
 
 def test_a_run_whose_partitions_wait_or_that_dagster_retries_is_not_notified_and_the_last_one_is(

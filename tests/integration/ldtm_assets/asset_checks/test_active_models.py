@@ -1,4 +1,4 @@
-"""Evenings that find something wrong: a model that fell below the gate, a forecast that saw later bars."""
+"""Daily runs that find something wrong: a model that fell below the gate, a forecast that saw later bars."""
 
 from datetime import date
 
@@ -13,7 +13,7 @@ from ldtm_lib.features.look_ahead import SAMPLED_WINDOWS
 from ldtm_lib.prices.ingest import ingest
 from ldtm_lib.prices.sources.sample import SampleSource
 from ldtm_lib.sessions import Calendar
-from tests.integration.ldtm_assets.daily_runs import Evening
+from tests.integration.ldtm_assets.daily_runs import DailyRun
 from tests.integration.ledger.live_record import TRAINED_ON, calls, put_live
 from tests.integration.ledger_rows import LedgerRows
 
@@ -41,9 +41,9 @@ def statuses(conn: Connection) -> dict[str, str]:
 
 
 def test_a_degraded_model_is_warned_about_and_kept_where_that_is_the_policy(
-    models: None, evening: Evening, conn: Connection
+    models: None, daily_run: DailyRun, conn: Connection
 ) -> None:
-    evaluation, shown = check(evening(str(SESSION)), "active_models_are_not_degraded")
+    evaluation, shown = check(daily_run(str(SESSION)), "active_models_are_not_degraded")
     assert (evaluation.passed, evaluation.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert (shown["active models"], shown["policy"], shown["retired now"]) == (2, "keep", "none")
     assert str(shown["degraded"]).startswith(
@@ -55,11 +55,11 @@ def test_a_degraded_model_is_warned_about_and_kept_where_that_is_the_policy(
 
 
 def test_a_degraded_model_is_retired_once_with_its_figures_as_the_reason_where_that_is_the_policy(
-    models: None, evening: Evening, conn: Connection
+    models: None, daily_run: DailyRun, conn: Connection
 ) -> None:
     policy = "[registry]\ndegradation_policy = 'retire'\n"
-    evaluation, shown = check(evening(str(SESSION), more=policy), "active_models_are_not_degraded")
-    again, _ = check(evening(str(SESSION), more=policy), "active_models_are_not_degraded")
+    evaluation, shown = check(daily_run(str(SESSION), more=policy), "active_models_are_not_degraded")
+    again, _ = check(daily_run(str(SESSION), more=policy), "active_models_are_not_degraded")
     assert evaluation.passed is False
     assert shown["retired now"] == "AAPL v1.2011-12-30"
     assert again.passed is True, "who is retired is watched no more"
@@ -77,15 +77,15 @@ def test_a_degraded_model_is_retired_once_with_its_figures_as_the_reason_where_t
     assert why.startswith("AAPL v1.2011-12-30 was right in 60 of 155 calls since 2012-01-03, 38.7%; a model that meets")
 
 
-def test_a_forecast_that_saw_later_bars_fails_its_check(evening: Evening, conn: Connection) -> None:
-    assert check(evening(str(SESSION)), "forecasts_are_point_in_time")[0].passed
+def test_a_forecast_that_saw_later_bars_fails_its_check(daily_run: DailyRun, conn: Connection) -> None:
+    assert check(daily_run(str(SESSION)), "forecasts_are_point_in_time")[0].passed
     conn.execute("alter table snapshot disable trigger user")
     conn.execute("alter table snapshot drop constraint snapshot_saw_no_bar_of_the_future")
     conn.execute(
         "update snapshot set bars_recorded_until = recorded_at + interval '1 day' where ticker = 'MSFT'",
     )
     conn.commit()
-    evaluation, shown = check(evening(str(SESSION)), "forecasts_are_point_in_time")
+    evaluation, shown = check(daily_run(str(SESSION)), "forecasts_are_point_in_time")
     assert (evaluation.passed, evaluation.severity) == (False, dg.AssetCheckSeverity.ERROR)
     assert str(shown["found"]).startswith("- ")
     assert "MSFT" in str(shown["found"])
@@ -93,23 +93,23 @@ def test_a_forecast_that_saw_later_bars_fails_its_check(evening: Evening, conn: 
     assert shown["forecasts"] == 2
 
 
-def test_the_windows_of_an_evening_are_made_again_from_altered_bars(
-    evening: Evening, conn: Connection, calendar: Calendar
+def test_the_windows_of_a_daily_run_are_made_again_from_altered_bars(
+    daily_run: DailyRun, conn: Connection, calendar: Calendar
 ) -> None:
     history = SampleSource().fetch(["AAPL", "MSFT"], date(2011, 1, 3), date(2013, 1, 31))
     ingest(conn, history, source="sample", calendar=calendar)
     conn.commit()
-    evaluation, shown = check(evening(str(SESSION)), "windows_have_no_look_ahead")
+    evaluation, shown = check(daily_run(str(SESSION)), "windows_have_no_look_ahead")
     assert evaluation.passed
     assert shown["found"] == "none"
     assert sorted(str(shown["tickers"]).split(", ")) == ["AAPL", "MSFT"]
     assert shown["windows made again"] == 2 * SAMPLED_WINDOWS
-    evaluation, shown = check(evening(str(SESSION)), "forecasts_are_point_in_time")
+    evaluation, shown = check(daily_run(str(SESSION)), "forecasts_are_point_in_time")
     assert (evaluation.passed, shown["windows made again"]) == (True, 2)
 
 
-def test_inputs_that_look_a_day_ahead_fail_the_check_of_the_evening(
-    evening: Evening, conn: Connection, calendar: Calendar, monkeypatch: pytest.MonkeyPatch
+def test_inputs_that_look_a_day_ahead_fail_the_check_of_the_daily_run(
+    daily_run: DailyRun, conn: Connection, calendar: Calendar, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     history = SampleSource().fetch(["AAPL", "MSFT"], date(2011, 1, 3), date(2013, 1, 31))
     ingest(conn, history, source="sample", calendar=calendar)
@@ -119,6 +119,6 @@ def test_inputs_that_look_a_day_ahead_fail_the_check_of_the_evening(
         return add_indicators(bars).with_columns(pl.col("rsi_14").shift(-1).over("ticker").fill_null(50.0))
 
     monkeypatch.setattr(windows, "add_indicators", looking_ahead)
-    evaluation, shown = check(evening(str(SESSION)), "windows_have_no_look_ahead")
+    evaluation, shown = check(daily_run(str(SESSION)), "windows_have_no_look_ahead")
     assert (evaluation.passed, evaluation.severity) == (False, dg.AssetCheckSeverity.ERROR)
     assert "rsi_14" in str(shown["found"])

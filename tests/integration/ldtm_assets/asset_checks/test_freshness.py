@@ -22,7 +22,7 @@ from tests.integration.ledger_rows import LedgerRows
 NEW_YORK = ZoneInfo("America/New_York")
 FRIDAY = date(2013, 1, 18)
 TICKERS = [f"T{number:03}" for number in range(60)]
-Look = Callable[..., dict[str, dg.AssetCheckEvaluation]]
+RunChecks = Callable[..., dict[str, dg.AssetCheckEvaluation]]
 
 
 @pytest.fixture
@@ -37,13 +37,13 @@ def is_automated() -> bool:
 
 
 @pytest.fixture
-def look(
+def run_checks(
     tmp_path: Path,
     database: Database,
     instance: dg.DagsterInstance,
     monkeypatch: pytest.MonkeyPatch,
     is_automated: bool,
-) -> Look:
+) -> RunChecks:
     """Runs the job of 60 tickers; returns what each check said."""
     monkeypatch.setenv("LDTM_DATABASE_URL", database.url)
     config = tmp_path / "universe.toml"
@@ -83,11 +83,11 @@ def bring(rows: LedgerRows, conn: Connection, *tickers: str) -> None:
     conn.commit()
 
 
-def test_after_the_deadline_what_is_missing_is_an_error_with_the_evening_and_the_tickers(
-    look: Look, ledger_rows: LedgerRows, conn: Connection
+def test_after_the_deadline_what_is_missing_is_an_error_with_the_session_and_the_tickers(
+    run_checks: RunChecks, ledger_rows: LedgerRows, conn: Connection
 ) -> None:
     bring(ledger_rows, conn, *TICKERS[2:])
-    found = look(FRIDAY)
+    found = run_checks(FRIDAY)
     assert {name: (check.passed, check.severity.value) for name, check in found.items()} == {
         "prices_are_fresh": (False, "ERROR"),
         "snapshots_are_fresh": (False, "ERROR"),
@@ -118,35 +118,37 @@ def test_after_the_deadline_what_is_missing_is_an_error_with_the_evening_and_the
     assert all(check.partition is None for check in found.values())
 
 
-def test_at_most_fifty_tickers_are_named(look: Look) -> None:
-    found = look(FRIDAY)["prices_are_fresh"]
+def test_at_most_fifty_tickers_are_named(run_checks: RunChecks) -> None:
+    found = run_checks(FRIDAY)["prices_are_fresh"]
     assert str(shown(found)["missing"]).splitlines() == [*(f"- {ticker}" for ticker in TICKERS[:50]), "- and 10 more"]
 
 
 def test_before_the_deadline_a_person_gets_a_warning_about_the_newest_session(
-    look: Look, ledger_rows: LedgerRows, conn: Connection
+    run_checks: RunChecks, ledger_rows: LedgerRows, conn: Connection
 ) -> None:
     ledger_rows.open_the_session_after(FRIDAY, timedelta(hours=2))
     bring(ledger_rows, conn, *TICKERS[1:])
-    found = look()
+    found = run_checks()
     assert (found["snapshots_are_fresh"].passed, found["snapshots_are_fresh"].severity.value) == (False, "WARN")
     page = shown(found["snapshots_are_fresh"])
     assert (page["session"], page["live"], page["came late"], page["missing"]) == ("2013-01-18", 59, "none", "- T000")
     assert str(page["deadline"]).endswith("UTC, still to come")
     bring(ledger_rows, conn, "T000")
-    assert all(check.passed for check in look().values())
+    assert all(check.passed for check in run_checks().values())
 
 
-def test_an_actual_that_nobody_filled_is_an_error(look: Look, ledger_rows: LedgerRows, conn: Connection) -> None:
+def test_an_actual_that_nobody_filled_is_an_error(
+    run_checks: RunChecks, ledger_rows: LedgerRows, conn: Connection
+) -> None:
     ledger_rows.forecast("T007", date(2013, 1, 17))
     bring(ledger_rows, conn, "T007")
-    found = look(FRIDAY)["actuals_are_fresh"]
+    found = run_checks(FRIDAY)["actuals_are_fresh"]
     assert not found.passed
     assert shown(found)["missing"] == "- T007 2013-01-17, next day"
 
 
 def test_a_session_completed_after_its_deadline_is_an_alert_until_the_next_check(
-    look: Look, ledger_rows: LedgerRows, conn: Connection
+    run_checks: RunChecks, ledger_rows: LedgerRows, conn: Connection
 ) -> None:
     bring(ledger_rows, conn, *TICKERS[:-1])
     keys = ["check/snapshots/snapshots_are_fresh/2013-01-18", "check/snapshots/record_is_intact"]
@@ -155,16 +157,16 @@ def test_a_session_completed_after_its_deadline_is_an_alert_until_the_next_check
         [Alert(key=key, kind="check", severity="error", subject=key, summary="", session=FRIDAY) for key in keys],
     )
     conn.commit()
-    look(date(2013, 1, 22))
+    run_checks(date(2013, 1, 22))
     assert len(open_alerts(conn)) == 2
     ledger_rows.forecast(TICKERS[-1], FRIDAY)
     conn.commit()
-    look(date(2013, 1, 22))
+    run_checks(date(2013, 1, 22))
     assert [alert.key for alert in open_alerts(conn)] == [keys[1]]
 
 
 def test_a_bar_that_never_comes_is_given_up_when_its_actual_is_void(
-    look: Look, ledger_rows: LedgerRows, conn: Connection, calendar: Calendar
+    run_checks: RunChecks, ledger_rows: LedgerRows, conn: Connection, calendar: Calendar
 ) -> None:
     """Rows and fills can be made at any time: they are never given up."""
     newest = calendar.last_closed(datetime.now(UTC))
@@ -180,42 +182,42 @@ def test_a_bar_that_never_comes_is_given_up_when_its_actual_is_void(
         ],
     )
     conn.commit()
-    look(FRIDAY)
+    run_checks(FRIDAY)
     assert {alert.key for alert in open_alerts(conn)} == {*keys[waited_for], keys[void][1]}
-    told = conn.execute("select summary from alert where resolved_at is not null").fetchall()
-    assert told == [("given up: no bar of T000",)]
+    summary = conn.execute("select summary from alert where resolved_at is not null").fetchall()
+    assert summary == [("given up: no bar of T000",)]
 
 
 @pytest.mark.parametrize(("is_automated", "severity"), [(True, "ERROR"), (False, "WARN")])
 def test_a_ticker_that_nobody_trained_on_its_new_bars_for_days_is_named_until_somebody_did(
-    look: Look, ledger_rows: LedgerRows, conn: Connection, severity: str
+    run_checks: RunChecks, ledger_rows: LedgerRows, conn: Connection, severity: str
 ) -> None:
     conn.execute("alter table bar disable trigger user")
     ledger_rows.bar("T003", FRIDAY, 100)
     conn.execute("update bar set recorded_at = now() - interval '9 days'")
     conn.commit()
-    found = look(FRIDAY)["models_are_fresh"]
+    found = run_checks(FRIDAY)["models_are_fresh"]
     assert (found.passed, found.severity.value) == (False, severity)
-    told = (
+    summary = (
         "not trained and judged for 8 days although bars came: T003 never; "
         "see retraining_schedule and the runs of retraining_job"
     )
-    assert (found.description, shown(found)["failing"]) == (told, {"as a whole": told})
+    assert (found.description, shown(found)["failing"]) == (summary, {"as a whole": summary})
     judged = "insert into gate_verdict (ticker, trained_on, passed, rules) values (%s, %s, false, '[]')"
     conn.execute(judged, ("T003", FRIDAY))
     conn.commit()
-    again = look(FRIDAY)["models_are_fresh"]
+    again = run_checks(FRIDAY)["models_are_fresh"]
     assert again.passed
     assert shown(again)["passing"] == ["as a whole"]
 
 
-def test_one_check_can_be_executed_by_itself(look: Look) -> None:
-    assert look(FRIDAY, only="snapshots_are_fresh").keys() == {"snapshots_are_fresh"}
+def test_one_check_can_be_executed_by_itself(run_checks: RunChecks) -> None:
+    assert run_checks(FRIDAY, only="snapshots_are_fresh").keys() == {"snapshots_are_fresh"}
 
 
-def test_what_is_no_session_ends_the_run_with_the_reason(look: Look) -> None:
+def test_what_is_no_session_ends_the_run_with_the_reason(run_checks: RunChecks) -> None:
     with pytest.raises(CalendarError, match="2013-01-21 is no session that has closed"):
-        look(date(2013, 1, 21))
+        run_checks(date(2013, 1, 21))
 
 
 def tick(settings: Settings, calendar: Calendar, *moment: int) -> dg.RunRequest | dg.SkipReason:
@@ -226,7 +228,7 @@ def tick(settings: Settings, calendar: Calendar, *moment: int) -> dg.RunRequest 
 
 
 @pytest.mark.parametrize(
-    ("day", "evening"),
+    ("day", "session"),
     [
         ((2026, 11, 24), "2026-11-23"),
         ((2026, 11, 27), "2026-11-25"),  # Thanksgiving lies between
@@ -235,21 +237,21 @@ def tick(settings: Settings, calendar: Calendar, *moment: int) -> dg.RunRequest 
     ],
 )
 def test_a_morning_asks_for_the_session_before_it(
-    settings: Settings, calendar: Calendar, day: tuple[int, int, int], evening: str
+    settings: Settings, calendar: Calendar, day: tuple[int, int, int], session: str
 ) -> None:
     asked = tick(settings, calendar, *day, 9, 35)
     assert isinstance(asked, dg.RunRequest)
-    assert asked.run_key == evening
-    assert asked.run_config == {"ops": {"freshness": {"config": {"session": evening}}}}
+    assert asked.run_key == session
+    assert asked.run_config == {"ops": {"freshness": {"config": {"session": session}}}}
 
 
-def test_a_holiday_has_no_look(settings: Settings, calendar: Calendar) -> None:
+def test_a_holiday_has_no_tick(settings: Settings, calendar: Calendar) -> None:
     asked = tick(settings, calendar, 2026, 11, 26, 9, 35)
     assert isinstance(asked, dg.SkipReason)
     assert asked.skip_message == "2026-11-26 is not a session of XNYS"
 
 
-def test_every_session_ahead_opens_five_minutes_before_the_look(settings: Settings, calendar: Calendar) -> None:
+def test_every_session_ahead_opens_five_minutes_before_the_tick(settings: Settings, calendar: Calendar) -> None:
     schedule = freshness_schedule(settings, calendar)
     assert (schedule.cron_schedule, schedule.execution_timezone) == ("35 9 * * 1-5", "America/New_York")
     opens = [calendar.opens_at(day).astimezone(NEW_YORK) for day in calendar.between(date(2026, 1, 1), date.max)]
@@ -264,13 +266,13 @@ def test_the_schedule_runs_by_itself_where_automation_is_on(settings: Settings, 
     assert is_running == on
 
 
-def test_an_evening_on_which_every_ticker_abstained_is_a_warning_of_its_own(
-    look: Look, ledger_rows: LedgerRows, conn: Connection
+def test_a_session_on_which_every_ticker_abstained_is_a_warning_of_its_own(
+    run_checks: RunChecks, ledger_rows: LedgerRows, conn: Connection
 ) -> None:
     for ticker in TICKERS:
         ledger_rows.abstention(ticker, FRIDAY)
     conn.commit()
-    found = look(FRIDAY, only="snapshots_are_fresh")["snapshots_are_fresh"]
+    found = run_checks(FRIDAY, only="snapshots_are_fresh")["snapshots_are_fresh"]
     assert (found.passed, found.severity.value) == (False, "WARN")
     assert shown(found)["failing"] == {
         "forecasts": "all 60 tickers abstained on 2013-01-18: `ldtm registry list` says why"
@@ -278,11 +280,11 @@ def test_an_evening_on_which_every_ticker_abstained_is_a_warning_of_its_own(
     assert shown(found)["passing"] == ["2013-01-18"]
 
 
-def test_an_evening_on_which_somebody_spoke_is_well(look: Look, ledger_rows: LedgerRows, conn: Connection) -> None:
+def test_a_session_with_a_forecast_is_well(run_checks: RunChecks, ledger_rows: LedgerRows, conn: Connection) -> None:
     bring(ledger_rows, conn, TICKERS[0])
     for ticker in TICKERS[1:]:
         ledger_rows.abstention(ticker, FRIDAY)
     conn.commit()
-    found = look(FRIDAY, only="snapshots_are_fresh")["snapshots_are_fresh"]
+    found = run_checks(FRIDAY, only="snapshots_are_fresh")["snapshots_are_fresh"]
     assert found.passed
     assert shown(found)["passing"] == ["2013-01-18", "forecasts"]

@@ -1,4 +1,4 @@
-"""The gate through Dagster, in this process, on real PostgreSQL: what the pages and a message say of each ticker."""
+"""The gate through Dagster, in this process, on real PostgreSQL: what the UI and a notification say of each ticker."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -108,9 +108,7 @@ def test_each_ticker_has_an_evaluation_of_each_rule_with_figure_bound_and_eviden
     )
 
 
-def test_a_refused_ticker_blocks_itself_alone_and_every_page_says_why(
-    gate: Gate, registry_of_project: Registry
-) -> None:
+def test_a_refused_ticker_blocks_itself_alone_and_the_ui_says_why(gate: Gate, registry_of_project: Registry) -> None:
     registry_of_project.candidate("AAA", DAY, tested=GOOD)
     registry_of_project.candidate("BBB", DAY, tested=BAD)
     result = gate("AAA", "BBB", "CCC")
@@ -175,17 +173,17 @@ def test_a_ticker_whose_model_was_taken_out_is_no_success_and_says_by_whom_and_w
     with registry_of_project.database.transaction() as conn:
         retire(conn, "AAA", requested_by="Ada", why="it guessed the split")
     result = gate("AAA", "BBB")
-    told = "by Ada: it guessed the split; it abstains until another one passes"
+    reason = "by Ada: it guessed the split; it abstains until another one passes"
     whole = evaluations(result, "gate")[None]
     assert whole.passed is False
-    assert told in str(whole.metadata["reasons"].value)
-    assert told in str(evaluations(result, "folds")["AAA"].metadata["outcome"].value)
+    assert reason in str(whole.metadata["reasons"].value)
+    assert reason in str(evaluations(result, "folds")["AAA"].metadata["outcome"].value)
     (card,) = [
         event.step_materialization_data.materialization.metadata["model card"].value
         for event in result.get_asset_materialization_events()
         if event.partition == "AAA"
     ]
-    assert told in str(card).splitlines()[0]
+    assert reason in str(card).splitlines()[0]
 
 
 def test_a_message_has_every_reason_and_the_card_of_each_promotion_and_comes_once(
@@ -195,13 +193,13 @@ def test_a_message_has_every_reason_and_the_card_of_each_promotion_and_comes_onc
     registry_of_project.candidate("BBB", DAY, tested=BAD)
     gate("AAA", "BBB")
     with registry_of_project.database.transaction() as conn:
-        evening = last_closed_session(conn)
+        session = last_closed_session(conn)
         assert len(compose_notifications(conn, [], ui_url="http://127.0.0.1:3000")) == 1
-        [(told_of, severity, title, body)] = conn.execute(
+        [(session_of, severity, title, body)] = conn.execute(
             "select session, severity, title, body from notification"
         ).fetchall()
-    assert (told_of, severity) == (evening, "warning")
-    assert title == f"LDTM {evening}: 1 warning, 1 piece of news"
+    assert (session_of, severity) == (session, "warning")
+    assert title == f"LDTM {session}: 1 warning, 1 piece of news"
     main, refused, promoted, *links = [line for line in body.splitlines() if line]
     assert refused == (
         "WARN  gate  BBB  stays candidate: next-day direction right in 99 of 200 forecasts that name one: 49.50%, "
@@ -246,7 +244,7 @@ def test_statements_stay_and_events_grow_with_the_tickers_and_no_faster(
     assert events_20 - events_5 == 15 * (len(RULES) + 1), "one evaluation a rule and one materialization a ticker"
 
 
-def test_the_family_of_an_evening_is_the_same_whether_judged_at_once_or_again_one_by_one(
+def test_the_family_of_a_session_is_the_same_whether_judged_at_once_or_again_one_by_one(
     registry: Registry, small_settings: Settings
 ) -> None:
     strict = small_settings.replace(gate=GateConfig(strict=True))

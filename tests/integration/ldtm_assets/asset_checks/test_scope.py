@@ -1,4 +1,4 @@
-"""What the checks of an evening say of each session: a run of some tickers says nothing of the others."""
+"""What the checks of a daily run say of each session: a run of some tickers says nothing of the others."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -44,10 +44,10 @@ def project(settings: Settings, database: Database) -> Project:
 
 
 def said(result: dg.AssetCheckResult) -> tuple[bool, object, object]:
-    trouble, well = result.metadata[FAILING], result.metadata[PASSING]
-    assert isinstance(trouble, dg.JsonMetadataValue)
+    failing, well = result.metadata[FAILING], result.metadata[PASSING]
+    assert isinstance(failing, dg.JsonMetadataValue)
     assert isinstance(well, dg.JsonMetadataValue)
-    return bool(result.passed), trouble.data, well.data
+    return bool(result.passed), failing.data, well.data
 
 
 def evaluate(
@@ -91,7 +91,7 @@ def test_a_ticker_whose_record_has_not_begun_keeps_no_session_from_being_well(
     assert evaluate(project, COMPLETE, DailyPartition(THURSDAY, "AAPL")) == (True, {}, ["2013-01-17"])
 
 
-def test_rows_that_wait_to_be_tried_again_are_missing_and_no_trouble(project: Project, conn: Connection) -> None:
+def test_rows_that_wait_to_be_tried_again_are_missing_and_no_alert(project: Project, conn: Connection) -> None:
     waiting = [partition.key for partition in both(FRIDAY)]
     assert evaluate(project, COMPLETE, *both(FRIDAY), waiting=waiting) == (False, {}, [])
     assert evaluate(project, COMPLETE, *both(FRIDAY), waiting=waiting[:1]) == (
@@ -101,7 +101,7 @@ def test_rows_that_wait_to_be_tried_again_are_missing_and_no_trouble(project: Pr
     )
 
 
-def test_a_bar_in_quarantine_keeps_its_session_from_being_well_whoever_is_looked_at(
+def test_a_bar_in_quarantine_keeps_its_session_from_being_well_whichever_ticker_is_checked(
     project: Project, conn: Connection
 ) -> None:
     conn.execute(
@@ -118,7 +118,7 @@ def test_a_bar_in_quarantine_keeps_its_session_from_being_well_whoever_is_looked
     )
 
 
-def test_actuals_are_well_when_the_newest_session_was_looked_at(
+def test_actuals_are_well_when_the_newest_session_was_checked(
     project: Project, ledger_rows: LedgerRows, conn: Connection
 ) -> None:
     assert evaluate(project, FILLED, *both(THURSDAY)) == (True, {}, [])
@@ -141,7 +141,7 @@ def test_a_sample_of_some_tickers_does_not_say_that_a_session_is_well(
         assert said(result) == (True, {}, well)
 
 
-def test_a_training_speaks_of_the_parts_that_it_made() -> None:
+def test_a_training_reports_the_parts_that_it_made() -> None:
     outcomes = (
         TrainingOutcome(ticker="AAPL", part="checkpoint", status="failed", reason="no bars"),
         TrainingOutcome(ticker="MSFT", part="checkpoint", status="too few bars", reason="9 rows"),

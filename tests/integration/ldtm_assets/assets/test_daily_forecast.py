@@ -1,4 +1,4 @@
-"""Whole evenings through Dagster's job, in this process, on real PostgreSQL: what goes wrong costs only itself."""
+"""Whole daily runs through Dagster's job, in this process, on real PostgreSQL: what goes wrong costs only itself."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +14,7 @@ from ldtm_lib.audit.verify import verify
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import load_settings
-from tests.integration.ldtm_assets.daily_runs import CONFIG, Evening
+from tests.integration.ldtm_assets.daily_runs import CONFIG, DailyRun
 from tests.integration.ledger_rows import LedgerRows
 
 
@@ -27,15 +27,17 @@ def _materialized(result: dg.ExecuteInProcessResult, asset: str) -> set[str]:
     return {str(event.partition) for event in events if event.asset_key == dg.AssetKey(asset)}
 
 
-def test_a_session_that_has_not_closed_is_refused_with_the_newest_one(evening: Evening) -> None:
-    result = evening("2026-12-30", last="2026-12-31")
+def test_a_session_that_has_not_closed_is_refused_with_the_newest_one(daily_run: DailyRun) -> None:
+    result = daily_run("2026-12-30", last="2026-12-31")
     assert not result.success
     assert "session 2026-12-30 has not closed; the newest closed one is" in _reason(result)
     assert _materialized(result, "snapshots") == set()
 
 
-def test_a_source_that_cannot_be_opened_costs_bars_of_long_ago_and_no_row(evening: Evening, conn: Connection) -> None:
-    result = evening("2013-02-01", source="files")
+def test_a_source_that_cannot_be_opened_costs_bars_of_long_ago_and_no_row(
+    daily_run: DailyRun, conn: Connection
+) -> None:
+    result = daily_run("2013-02-01", source="files")
     assert not result.success
     assert "data/bars" in _reason(result)
     assert "2 partitions failed, the others are recorded" in _reason(result)
@@ -48,37 +50,37 @@ def test_a_source_that_cannot_be_opened_costs_bars_of_long_ago_and_no_row(evenin
 
 
 def test_a_source_that_is_away_after_the_open_costs_no_row_before_it_has_been_tried_often(
-    evening: Evening, conn: Connection, calendar: Calendar
+    daily_run: DailyRun, conn: Connection, calendar: Calendar
 ) -> None:
-    """As when a computer comes up again before TWS on it does. Simulated evenings wait for nobody."""
+    """As when a computer comes up again before TWS on it does. Simulated daily runs wait for nobody."""
     session = calendar.offset(calendar.last_closed(datetime.now(UTC)), -1)
     day, more = session.isoformat(), "[automation]\nreport_after_attempts = 2"
-    first = evening(day, source="files", more=more, last=day)
+    first = daily_run(day, source="files", more=more, last=day)
     assert "waits for its bar; that was attempt 1, it abstains after 2" in _reason(first)
     assert _materialized(first, "snapshots") == set()
     assert conn.execute("select count(*) from snapshot").fetchone() == (0,)
     conn.commit()
-    evening(day, source="files", more=more, last=day, only=["AAPL"])
-    evening(day, source="files", more=more, last=day, only=["MSFT"], simulated=True)
+    daily_run(day, source="files", more=more, last=day, only=["AAPL"])
+    daily_run(day, source="files", more=more, last=day, only=["MSFT"], simulated=True)
     rows = conn.execute("select ticker, kind, abstained_reason is not null from snapshot order by ticker").fetchall()
     assert rows == [("AAPL", "late", True), ("MSFT", "simulated", True)]
 
 
-def test_an_evening_that_is_run_again_changes_nothing_and_succeeds(evening: Evening, conn: Connection) -> None:
-    assert evening("2013-02-01").success
+def test_a_daily_run_that_is_run_again_changes_nothing_and_succeeds(daily_run: DailyRun, conn: Connection) -> None:
+    assert daily_run("2013-02-01").success
     before = conn.execute("select * from snapshot order by ticker").fetchall()
     conn.commit()
-    assert evening("2013-02-01").success
+    assert daily_run("2013-02-01").success
     assert conn.execute("select * from snapshot order by ticker").fetchall() == before
     assert len(before) == 2
 
 
 def test_a_ticker_that_left_is_followed_until_its_forecasts_are_filled(
-    evening: Evening, conn: Connection, calendar: Calendar
+    daily_run: DailyRun, conn: Connection, calendar: Calendar
 ) -> None:
     LedgerRows(conn, calendar).forecast("MSFT", date(2013, 1, 31), close=27.45, preds=(28, 28, 28))
     conn.commit()
-    result = evening("2013-02-01", more="[retired]\nMSFT = 2013-02-01")
+    result = daily_run("2013-02-01", more="[retired]\nMSFT = 2013-02-01")
     assert result.success
     assert conn.execute(
         "select ticker, run_date::text, next_day_actual from snapshot order by run_date"
@@ -88,9 +90,9 @@ def test_a_ticker_that_left_is_followed_until_its_forecasts_are_filled(
     ]
 
 
-def test_an_evening_of_departed_tickers_alone_succeeds_with_its_checks(evening: Evening) -> None:
+def test_a_daily_run_of_delisted_tickers_alone_succeeds_with_its_checks(daily_run: DailyRun) -> None:
     retired = "[retired]\nAAPL = 2013-01-10\nMSFT = 2013-01-10"
-    result = evening("2013-02-01", more=retired)
+    result = daily_run("2013-02-01", more=retired)
     assert result.success
     assert {check.check_name for check in result.get_asset_check_evaluations()} == {
         "no_bar_in_quarantine",
@@ -108,9 +110,9 @@ ATTEMPTS = "select session::text, ticker, num_attempts, done_at is not null, rea
 
 
 def test_only_the_tickers_that_are_named_are_worked_on_and_shown_as_materialized(
-    evening: Evening, conn: Connection
+    daily_run: DailyRun, conn: Connection
 ) -> None:
-    result = evening("2013-01-31", until="2013-02-01", only=["MSFT"])
+    result = daily_run("2013-01-31", until="2013-02-01", only=["MSFT"])
     assert result.success
     for asset in DAILY_ASSETS:
         assert _materialized(result, asset) == {"2013-01-31|MSFT", "2013-02-01|MSFT"}
@@ -122,39 +124,41 @@ def test_only_the_tickers_that_are_named_are_worked_on_and_shown_as_materialized
     ]
 
 
-def test_an_attempt_ends_with_what_was_not_enough_and_the_next_one_counts(evening: Evening, conn: Connection) -> None:
-    assert not evening("2013-02-01", source="files").success
+def test_an_attempt_ends_with_what_was_not_enough_and_the_next_one_counts(
+    daily_run: DailyRun, conn: Connection
+) -> None:
+    assert not daily_run("2013-02-01", source="files").success
     first = conn.execute(ATTEMPTS).fetchall()
     conn.commit()
     assert [row[1:4] for row in first] == [("AAPL", 1, False), ("MSFT", 1, False)]
     assert all("data/bars" in reason for *_, reason in first)
-    assert evening("2013-02-01").success
+    assert daily_run("2013-02-01").success
     assert [row[1:] for row in conn.execute(ATTEMPTS)] == [("AAPL", 2, True, None), ("MSFT", 2, True, None)]
 
 
 def test_a_ticker_that_left_after_its_run_was_launched_has_been_tried_and_is_whole(
-    evening: Evening, conn: Connection
+    daily_run: DailyRun, conn: Connection
 ) -> None:
     """Or whoever launched it would launch it again at once."""
-    assert evening("2013-02-01", more="[retired]\nMSFT = 2013-02-01").success
+    assert daily_run("2013-02-01", more="[retired]\nMSFT = 2013-02-01").success
     assert [row[1:] for row in conn.execute(ATTEMPTS)] == [("AAPL", 1, True, None), ("MSFT", 1, True, None)]
 
 
-def test_a_run_that_failed_for_its_partitions_alone_says_how_many(evening: Evening, tmp_path: Path) -> None:
-    failed, whole = evening("2013-02-01", source="files"), evening("2013-02-01")
+def test_a_run_that_failed_for_its_partitions_alone_says_how_many(daily_run: DailyRun, tmp_path: Path) -> None:
+    failed, whole = daily_run("2013-02-01", source="files"), daily_run("2013-02-01")
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
         runs = {run.run_id: run for run in instance.get_runs()}
     assert runs[failed.run_id].tags["ldtm/partitions_pending_retry"] == f"{failed.run_id} 2"
     assert "ldtm/partitions_pending_retry" not in runs[whole.run_id].tags
 
 
-def test_simulated_evenings_and_parts_of_one_are_no_attempts(evening: Evening, conn: Connection) -> None:
-    assert evening("2013-02-01", simulated=True).success
-    assert evening("2013-02-01", assets=["prices", "features"]).success
+def test_simulated_daily_runs_and_parts_of_one_are_no_attempts(daily_run: DailyRun, conn: Connection) -> None:
+    assert daily_run("2013-02-01", simulated=True).success
+    assert daily_run("2013-02-01", assets=["prices", "features"]).success
     assert conn.execute(ATTEMPTS).fetchall() == []
 
 
-def test_two_runs_of_the_same_cells_at_once_leave_one_row_each_and_an_intact_record(
+def test_two_runs_of_the_same_partitions_at_once_leave_one_row_each_and_an_intact_record(
     tmp_path: Path, database: Database, calendar: Calendar, conn: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a person has started need not be waited for when the open is near."""

@@ -52,16 +52,16 @@ def shown(tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch) -
     return run
 
 
-def fill_evenings(conn: Connection, calendar: Calendar, num_evenings: int, *, neutral: bool = False) -> None:
+def fill_sessions(conn: Connection, calendar: Calendar, num_sessions: int, *, neutral: bool = False) -> None:
     """Simulated forecasts of a ticker that is always right and of one that never is, with their actuals."""
     rows = LedgerRows(conn, calendar)
     days = calendar.between(date(2012, 1, 3), date(2012, 6, 1))
-    for place in range(num_evenings):
+    for place in range(num_sessions):
         for ticker, direction in (("ALWAYS", "bullish"), ("NEVER", "bearish")):
             said = "neutral" if neutral else direction
             rows.forecast(ticker, days[place], direction=said, preds=(100 + 0.01 * place, 102, 103))
             rows.bar(ticker, days[place + 1], 101)
-    fill(conn, config=LedgerConfig(), as_of=days[num_evenings])
+    fill(conn, config=LedgerConfig(), as_of=days[num_sessions])
     conn.commit()
 
 
@@ -75,7 +75,7 @@ def picture(markdown: str, of: str) -> np.ndarray:
 def test_every_picture_is_shown_and_the_table_says_how_far_ranks_may_be_off(
     shown: Shown, conn: Connection, calendar: Calendar
 ) -> None:
-    fill_evenings(conn, calendar, 30)
+    fill_sessions(conn, calendar, 30)
     page = shown(simulated=True)
     for name, of in PICTURES.items():
         assert picture(page[name], of).shape[1] == 540
@@ -85,8 +85,8 @@ def test_every_picture_is_shown_and_the_table_says_how_far_ranks_may_be_off(
     assert page["rows that count"] == "simulated"
 
 
-def test_of_few_evenings_the_ranks_are_open(shown: Shown, conn: Connection, calendar: Calendar) -> None:
-    fill_evenings(conn, calendar, 3)
+def test_of_few_sessions_the_ranks_are_open(shown: Shown, conn: Connection, calendar: Calendar) -> None:
+    fill_sessions(conn, calendar, 3)
     page = shown(simulated=True)
     assert f"| 1 | 1{TO}2 | ALWAYS |" in page["leaderboard"]
     for name, of in PICTURES.items():
@@ -96,7 +96,7 @@ def test_of_few_evenings_the_ranks_are_open(shown: Shown, conn: Connection, cale
 def test_without_a_filled_forecast_there_are_sentences_instead(
     shown: Shown, conn: Connection, calendar: Calendar
 ) -> None:
-    fill_evenings(conn, calendar, 1)
+    fill_sessions(conn, calendar, 1)
     page = shown()
     assert page["rows that count"] == "live"
     assert page["accuracy over time"] == "no live forecast that named a direction has been filled yet"
@@ -104,7 +104,7 @@ def test_without_a_filled_forecast_there_are_sentences_instead(
 
 
 def test_neutral_forecasts_alone_have_no_accuracy_over_time(shown: Shown, conn: Connection, calendar: Calendar) -> None:
-    fill_evenings(conn, calendar, 12, neutral=True)
+    fill_sessions(conn, calendar, 12, neutral=True)
     page = shown(simulated=True)
     assert page["accuracy over time"] == "no simulated forecast that named a direction has been filled yet"
     picture(page["tickers"], PICTURES["tickers"])

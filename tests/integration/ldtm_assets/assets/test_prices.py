@@ -1,4 +1,4 @@
-"""Bars of evenings from files that are brought up to date from evening to evening, splits and failures included."""
+"""Bars of daily runs from files that are updated from one to the next, splits and failures included."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -39,7 +39,7 @@ class FileInstallation:
         return adjust(self.bars, [Split(ticker="AAPL", session=date.max, ratio=2.0)] if self.is_split else [])
 
     def bring(self, *at: int, until: int | None = None, without: Sequence[int] = ()) -> dict[str, str]:
-        """Make evenings of AAPL from a file up to a session; returns those that failed."""
+        """Make daily runs of AAPL from a file up to a session; returns those that failed."""
         last = until if until is not None else max(at)
         there = [n for n in range(last + 1) if n not in without]
         file = self.project.settings.path.parent / "data" / "bars" / "AAPL.csv"
@@ -94,7 +94,7 @@ def test_a_hole_on_an_older_basis_that_is_filled_by_hand_leaves_one_basis(instal
     assert installation.stored() == [(n, 1.0) for n in range(28)]
 
 
-def test_bars_that_the_source_lacked_for_some_evenings_come_with_a_later_one(installation: FileInstallation) -> None:
+def test_bars_that_the_source_lacked_for_some_sessions_come_with_a_later_one(installation: FileInstallation) -> None:
     installation.bring(30)
     installation.bring(40, without=range(31, 38))
     assert [n for n, _ in installation.stored()] == [*range(31), 38, 39, 40]

@@ -1,4 +1,4 @@
-"""Retrainings through Dagster's job, in this process, on real PostgreSQL: what the pages show of them."""
+"""Retrainings through Dagster's job, in this process, on real PostgreSQL: what the UI shows of them."""
 
 import base64
 import io

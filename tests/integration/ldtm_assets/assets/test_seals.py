@@ -1,4 +1,4 @@
-"""An evening ends with its seal: published everywhere, verified, and told when anything is wrong."""
+"""A daily run ends with its seal: published everywhere, verified, and with an alert when anything is wrong."""
 
 from collections.abc import Callable
 from datetime import date
@@ -31,7 +31,7 @@ last_session = 2013-03-01
 {publish}
 """
 Checks = dict[str, dg.AssetCheckEvaluation]
-Evening = Callable[..., Checks]
+DailyRun = Callable[..., Checks]
 
 
 @pytest.fixture
@@ -41,14 +41,14 @@ def instance(tmp_path: Path):
 
 
 @pytest.fixture
-def evening(
+def daily_run(
     tmp_path: Path,
     database: Database,
     calendar: Calendar,
     instance: dg.DagsterInstance,
     monkeypatch: pytest.MonkeyPatch,
-) -> Evening:
-    """Runs an evening of AAPL and MSFT; returns its checks by name."""
+) -> DailyRun:
+    """Run the daily job for AAPL and MSFT; returns its checks by name."""
     monkeypatch.setenv("LDTM_DATABASE_URL", database.url)
 
     def run(session: str, publish: str = "") -> Checks:
@@ -71,11 +71,11 @@ def _text(check: dg.AssetCheckEvaluation, name: str) -> str:
     return str(check.metadata[name].value)
 
 
-def test_an_evening_is_sealed_published_and_verified(
-    evening: Evening, database: Database, calendar: Calendar, instance: dg.DagsterInstance, tmp_path: Path
+def test_a_daily_run_is_sealed_published_and_verified(
+    daily_run: DailyRun, database: Database, calendar: Calendar, instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
     for session in ("2013-02-01", "2013-02-04"):
-        checks = evening(session)
+        checks = daily_run(session)
         assert checks["record_is_intact"].passed
         assert checks["seals_are_published"].passed
     assert (
@@ -101,28 +101,28 @@ def test_an_evening_is_sealed_published_and_verified(
     assert newest.asset_materialization.metadata["events"].value == 2
 
 
-def test_an_evening_that_is_run_again_makes_no_seal(evening: Evening, conn: Connection) -> None:
-    evening("2013-02-01")
-    checks = evening("2013-02-01")
+def test_a_daily_run_that_is_run_again_makes_no_seal(daily_run: DailyRun, conn: Connection) -> None:
+    daily_run("2013-02-01")
+    checks = daily_run("2013-02-01")
     assert checks["record_is_intact"].passed
     assert conn.execute("select count(*) from ledger_seal").fetchone() == (1,)
 
 
-def test_an_altered_record_fails_the_check_and_names_the_row(evening: Evening, conn: Connection) -> None:
-    evening("2013-02-01")
+def test_an_altered_record_fails_the_check_and_names_the_row(daily_run: DailyRun, conn: Connection) -> None:
+    daily_run("2013-02-01")
     conn.execute("alter table snapshot disable trigger all")
     conn.execute("update snapshot set abstained_reason = 'was ill' where ticker = 'MSFT'")
     conn.execute("alter table snapshot enable trigger all")
     conn.commit()
-    check = evening("2013-02-04")["record_is_intact"]
+    check = daily_run("2013-02-04")["record_is_intact"]
     assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.ERROR)
     assert _text(check, "found") == ("- the forecast of MSFT on 2013-02-01 (event 1) was altered after it was recorded")
 
 
 def test_a_chain_that_was_begun_anew_contradicts_dagsters_event_log(
-    evening: Evening, conn: Connection, tmp_path: Path
+    daily_run: DailyRun, conn: Connection, tmp_path: Path
 ) -> None:
-    evening("2013-02-01")
+    daily_run("2013-02-01")
     conn.execute("drop schema ldtm cascade")
     conn.commit()
     from ldtm_lib.database.migrate import migrate
@@ -130,7 +130,7 @@ def test_a_chain_that_was_begun_anew_contradicts_dagsters_event_log(
 
     migrate(Database(url=conn.info.dsn, schema="ldtm"), exchange_calendar())
     (tmp_path / ".ldtm" / "ldtm" / "seals.jsonl").unlink()
-    check = evening("2013-02-04")["record_is_intact"]
+    check = daily_run("2013-02-04")["record_is_intact"]
     assert not check.passed
     assert "Dagster event log, asset seals: seal 0" in _text(check, "found")
     assert "the chain was rewritten" in _text(check, "found")
@@ -138,16 +138,16 @@ def test_a_chain_that_was_begun_anew_contradicts_dagsters_event_log(
 
 @needs_openssl
 def test_a_time_stamp_authority_that_is_away_costs_a_warning_and_is_asked_again(
-    evening: Evening, tmp_path: Path
+    daily_run: DailyRun, tmp_path: Path
 ) -> None:
     with TimeStampAuthority(tmp_path / "authority") as authority:
         publish = f'timestamp_url = "{authority.url}"\ntimestamp_certificates = "{authority.root}"'
         authority.fault = "answers 500"
-        check = evening("2013-02-01", publish)["seals_are_published"]
+        check = daily_run("2013-02-01", publish)["seals_are_published"]
         assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
         assert "500" in _text(check, "failed, tried again with the next seal")
         authority.fault = None
-        checks = evening("2013-02-04", publish)
+        checks = daily_run("2013-02-04", publish)
         assert checks["seals_are_published"].passed
         assert checks["record_is_intact"].passed
         assert f"{authority.url}" in _text(checks["record_is_intact"], "compared with")
@@ -156,12 +156,12 @@ def test_a_time_stamp_authority_that_is_away_costs_a_warning_and_is_asked_again(
 
 
 def test_the_horizons_of_a_forecast_are_shown_with_its_fills(
-    evening: Evening, conn: Connection, calendar: Calendar, instance: dg.DagsterInstance
+    daily_run: DailyRun, conn: Connection, calendar: Calendar, instance: dg.DagsterInstance
 ) -> None:
     LedgerRows(conn, calendar).forecast("MSFT", date(2013, 1, 31), close=27.45, preds=(28, 28, 28))
     conn.commit()
-    evening("2013-02-01")
-    evening("2013-01-31")
+    daily_run("2013-02-01")
+    daily_run("2013-01-31")
     page = instance.fetch_materializations(dg.AssetKey("fillbacks"), limit=10)
     shown = {
         str(record.partition_key): record.asset_materialization.metadata["horizons of this date's forecast"].value

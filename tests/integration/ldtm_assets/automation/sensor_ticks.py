@@ -19,7 +19,7 @@ from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import Settings, SourceConfig
 
 FRIDAY = date(2026, 11, 20)
-EVENING = datetime(2026, 11, 20, 18, 15, tzinfo=ZoneInfo("America/New_York"))
+SCHEDULED_AT = datetime(2026, 11, 20, 18, 15, tzinfo=ZoneInfo("America/New_York"))
 MINUTE = timedelta(minutes=1)
 Sensor = Callable[..., dg.SensorDefinition]
 Tick = dg.RunRequest | str
@@ -49,7 +49,7 @@ def tick(project: Project, instance: dg.DagsterInstance, calendar: Calendar) -> 
     """What a sensor launches at a moment, or why it launches nothing; a sensor keeps its cursor."""
     cursors: dict[str, str | None] = {}
 
-    def look(sensor: Sensor, moment: datetime, held: Settings | None = None, said: Settings | None = None) -> Tick:
+    def evaluate(sensor: Sensor, moment: datetime, held: Settings | None = None, said: Settings | None = None) -> Tick:
         present = replace(project, settings=said or project.settings)
         made = sensor(lambda: present, held or present.settings, calendar, clock=lambda _: moment)
         with dg.build_sensor_context(instance=instance, cursor=cursors.get(made.name)) as context:
@@ -61,7 +61,7 @@ def tick(project: Project, instance: dg.DagsterInstance, calendar: Calendar) -> 
         (asked,) = ticked.run_requests
         return asked
 
-    return look
+    return evaluate
 
 
 def range_of(asked: Tick) -> tuple[str, str]:

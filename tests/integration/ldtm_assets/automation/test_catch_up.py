@@ -16,7 +16,7 @@ from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import AutomationConfig, PartitionConfig
 from tests.integration.daily_run.attempt_rows import begin_in_time
-from tests.integration.ldtm_assets.automation.sensor_ticks import EVENING, FRIDAY, MINUTE, Tick, range_of
+from tests.integration.ldtm_assets.automation.sensor_ticks import FRIDAY, MINUTE, SCHEDULED_AT, Tick, range_of
 from tests.integration.ledger_rows import LedgerRows
 
 
@@ -58,9 +58,9 @@ def test_dagster_takes_the_whole_of_its_configuration(instance: dg.DagsterInstan
     }
 
 
-def test_it_leaves_the_evening_to_its_schedule_for_five_minutes(tick: Callable[..., Tick]) -> None:
-    assert tick(catch_up_sensor, EVENING + 4 * MINUTE) == "nothing is due; 5 partitions wait"
-    asked = tick(catch_up_sensor, EVENING + 5 * MINUTE)
+def test_it_leaves_the_daily_run_to_its_schedule_for_five_minutes(tick: Callable[..., Tick]) -> None:
+    assert tick(catch_up_sensor, SCHEDULED_AT + 4 * MINUTE) == "nothing is due; 5 partitions wait"
+    asked = tick(catch_up_sensor, SCHEDULED_AT + 5 * MINUTE)
     assert range_of(asked) == ("2026-11-20|AAPL", "2026-11-20|MSFT")
     assert isinstance(asked, dg.RunRequest)
     assert asked.run_config == {}
@@ -71,15 +71,15 @@ def test_only_tickers_whose_wait_is_over_are_tried_again(
 ) -> None:
     for ticker in ("AAPL", "GOOG", "MSFT"):
         LedgerRows(conn, calendar).abstention(ticker, FRIDAY)
-    tried(conn, {"FB": "no bar of FB"}, EVENING)
-    tried(conn, {"IBM": "no bar of IBM"}, EVENING + 10 * MINUTE)
-    assert tick(catch_up_sensor, EVENING + MINUTE) == "nothing is due; 2 partitions wait"
-    asked = tick(catch_up_sensor, EVENING + 3 * MINUTE)
+    tried(conn, {"FB": "no bar of FB"}, SCHEDULED_AT)
+    tried(conn, {"IBM": "no bar of IBM"}, SCHEDULED_AT + 10 * MINUTE)
+    assert tick(catch_up_sensor, SCHEDULED_AT + MINUTE) == "nothing is due; 2 partitions wait"
+    asked = tick(catch_up_sensor, SCHEDULED_AT + 3 * MINUTE)
     assert range_of(asked) == ("2026-11-20|FB", "2026-11-20|FB")
-    asked = tick(catch_up_sensor, EVENING + 12 * MINUTE)
+    asked = tick(catch_up_sensor, SCHEDULED_AT + 12 * MINUTE)
     assert range_of(asked) == ("2026-11-20|FB", "2026-11-20|FB"), "and not GOOG, which is between it and IBM"
-    tried(conn, {"FB": "no bar of FB"}, EVENING + 12 * MINUTE)
-    assert range_of(tick(catch_up_sensor, EVENING + 12 * MINUTE)) == ("2026-11-20|IBM", "2026-11-20|IBM")
+    tried(conn, {"FB": "no bar of FB"}, SCHEDULED_AT + 12 * MINUTE)
+    assert range_of(tick(catch_up_sensor, SCHEDULED_AT + 12 * MINUTE)) == ("2026-11-20|IBM", "2026-11-20|IBM")
 
 
 def test_days_of_an_outage_are_few_runs_oldest_first(
@@ -93,13 +93,13 @@ def test_days_of_an_outage_are_few_runs_oldest_first(
     conn.commit()
     asked: list[tuple[str, str]] = []
     for first, last in ((sessions[1], sessions[5]), (sessions[6], sessions[9])):
-        asked.append(range_of(tick(catch_up_sensor, EVENING + 60 * MINUTE)))
+        asked.append(range_of(tick(catch_up_sensor, SCHEDULED_AT + 60 * MINUTE)))
         for session in calendar.between(first, last):
             for ticker in project.settings.tickers:
                 rows.abstention(ticker, session, kind="late")
         conn.commit()
     assert asked == [("2026-11-10|AAPL", "2026-11-16|MSFT"), ("2026-11-17|AAPL", "2026-11-20|MSFT")]
-    assert tick(catch_up_sensor, EVENING + 60 * MINUTE) == "nothing is missing"
+    assert tick(catch_up_sensor, SCHEDULED_AT + 60 * MINUTE) == "nothing is missing"
 
 
 def test_files_that_have_changed_make_due_what_waits_for_them_and_only_once(
@@ -108,22 +108,24 @@ def test_files_that_have_changed_make_due_what_waits_for_them_and_only_once(
     for ticker in ("AAPL", "GOOG", "IBM"):
         LedgerRows(conn, calendar).abstention(ticker, FRIDAY)
     for minutes in (2, 1):
-        tick(new_bars_sensor, EVENING - minutes * MINUTE)
-    tried(conn, dict.fromkeys(("FB", "MSFT"), "no bar"), EVENING)
-    assert str(tick(new_bars_sensor, EVENING + MINUTE)).startswith("nothing waits for the files of 2026-11-20 18:14")
+        tick(new_bars_sensor, SCHEDULED_AT - minutes * MINUTE)
+    tried(conn, dict.fromkeys(("FB", "MSFT"), "no bar"), SCHEDULED_AT)
+    assert str(tick(new_bars_sensor, SCHEDULED_AT + MINUTE)).startswith(
+        "nothing waits for the files of 2026-11-20 18:14"
+    )
     folder = project.settings.path.parent / "data" / "bars"
     for text in ("date,cl", "date,close\n"):
         (folder / "FB.csv").write_text(text)
-        assert "still being written" in str(tick(new_bars_sensor, EVENING + MINUTE)), "no two looks found it alike"
+        assert "still being written" in str(tick(new_bars_sensor, SCHEDULED_AT + MINUTE)), "no two ticks found it alike"
     for _ in range(2):
-        assert range_of(tick(new_bars_sensor, EVENING + MINUTE)) == ("2026-11-20|FB",) * 2, "until it was tried"
-    tried(conn, {"FB": "no bar"}, EVENING + 2 * MINUTE)
-    assert range_of(tick(new_bars_sensor, EVENING + 2 * MINUTE)) == ("2026-11-20|MSFT",) * 2
-    tried(conn, dict.fromkeys(("FB", "MSFT"), "no bar"), EVENING + 2 * MINUTE)
-    assert "nothing waits" in str(tick(new_bars_sensor, EVENING + 3 * MINUTE))
+        assert range_of(tick(new_bars_sensor, SCHEDULED_AT + MINUTE)) == ("2026-11-20|FB",) * 2, "until it was tried"
+    tried(conn, {"FB": "no bar"}, SCHEDULED_AT + 2 * MINUTE)
+    assert range_of(tick(new_bars_sensor, SCHEDULED_AT + 2 * MINUTE)) == ("2026-11-20|MSFT",) * 2
+    tried(conn, dict.fromkeys(("FB", "MSFT"), "no bar"), SCHEDULED_AT + 2 * MINUTE)
+    assert "nothing waits" in str(tick(new_bars_sensor, SCHEDULED_AT + 3 * MINUTE))
 
 
-def test_a_bar_that_was_imported_makes_its_cell_due_after_the_open_too(
+def test_an_imported_bar_makes_its_partition_due_after_the_open_too(
     tick: Callable[..., Tick], conn: Connection, calendar: Calendar, project: Project
 ) -> None:
     after_the_open = calendar.opens_at(date(2026, 11, 23)) + MINUTE
@@ -153,7 +155,7 @@ def test_a_file_that_was_changed_since_the_start_launches_nothing_and_people_hea
 ) -> None:
     """Ranges of a run would mean other partitions."""
     began_with = project.settings.replace(partitions=PartitionConfig(first_session=FRIDAY))
-    late = EVENING + 60 * MINUTE
+    late = SCHEDULED_AT + 60 * MINUTE
     said = "partitions of universe.toml changed since Dagster was started; nothing is launched until `ldtm down"
     for sensor in (catch_up_sensor, new_bars_sensor):
         assert str(tick(sensor, late, began_with)).startswith(said)
@@ -170,9 +172,9 @@ def test_a_ticker_that_was_added_or_retired_since_the_start_holds_no_other_one_u
 ) -> None:
     *known, new = project.settings.tickers
     began_with = project.settings.replace(tickers=tuple(known))
-    an_hour_later, all_known = EVENING + 60 * MINUTE, (f"{FRIDAY}|{known[0]}", f"{FRIDAY}|{known[-1]}")
+    an_hour_later, all_known = SCHEDULED_AT + 60 * MINUTE, (f"{FRIDAY}|{known[0]}", f"{FRIDAY}|{known[-1]}")
     assert range_of(tick(catch_up_sensor, an_hour_later, began_with)) == all_known, f"without {new}"
-    tried(conn, {known[0]: "no bar"}, EVENING)
+    tried(conn, {known[0]: "no bar"}, SCHEDULED_AT)
     for ticker in known[1:]:
         LedgerRows(conn, calendar).abstention(ticker, FRIDAY)
     conn.commit()
@@ -186,7 +188,7 @@ def test_the_watch_goes_by_what_the_file_says_now(
 ) -> None:
     """A ticker that was taken out of it misses no open."""
     began_with = project.settings.replace(tickers=(*project.settings.tickers, "OLD"))
-    tried(conn, dict.fromkeys(("IBM", "OLD"), "no bar"), EVENING)
+    tried(conn, dict.fromkeys(("IBM", "OLD"), "no bar"), SCHEDULED_AT)
     an_hour_before = datetime(2026, 11, 23, 8, 30, tzinfo=ZoneInfo("America/New_York"))
     tick(deadline_sensor, an_hour_before, began_with)
     deadlines = conn.execute("select subject from alert where kind = 'deadline'").fetchall()

@@ -40,7 +40,7 @@ def identity_of_a_killed_process() -> str:
     return mark
 
 
-def test_only_runs_whose_process_is_gone_are_buried_while_dagster_runs(instance: dg.DagsterInstance) -> None:
+def test_only_runs_whose_process_is_gone_are_reaped_while_dagster_runs(instance: dg.DagsterInstance) -> None:
     mark = identity_of_a_killed_process()
     dead = started(instance, {})
     instance.add_run_tags(dead, {PROCESS_TAG: f"{dead} {mark}"})

@@ -62,7 +62,7 @@ def _tick(project: Project, instance: dg.DagsterInstance) -> str:
     return ticked.skip_message
 
 
-def test_the_sensor_is_on_looks_every_half_minute_and_launches_nothing(project: Project) -> None:
+def test_the_sensor_is_on_polls_every_half_minute_and_launches_nothing(project: Project) -> None:
     sensor = gpu_pool_sensor(lambda: project)
     assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
     assert sensor.minimum_interval_seconds == 30

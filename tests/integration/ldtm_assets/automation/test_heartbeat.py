@@ -53,7 +53,7 @@ def beat(instance: dg.DagsterInstance, part: str, seconds_ago: float = 0) -> Non
     instance.add_daemon_heartbeat(DaemonHeartbeat(time.time() - seconds_ago, part, "a", []))
 
 
-def look(project: Project, instance: dg.DagsterInstance, cursor: str | None = None) -> tuple[str, str | None]:
+def tick(project: Project, instance: dg.DagsterInstance, cursor: str | None = None) -> tuple[str, str | None]:
     """What one tick says, and the cursor that it leaves."""
     context = dg.build_sensor_context(instance=instance, cursor=cursor)
     said = heartbeat_sensor(lambda: project)(context)
@@ -64,14 +64,14 @@ def look(project: Project, instance: dg.DagsterInstance, cursor: str | None = No
 
 
 def test_it_beats_once_in_five_minutes(project: Project, instance: dg.DagsterInstance, receiver: Receiver) -> None:
-    said, cursor = look(project, instance)
+    said, cursor = tick(project, instance)
     assert said == "heartbeat sent"
     assert [path for path, _, _ in receiver.taken] == [f"/{SECRET}"]
     assert cursor is not None
-    assert look(project, instance, cursor)[0] == "the last heartbeat is younger than five minutes"
+    assert tick(project, instance, cursor)[0] == "the last heartbeat is younger than five minutes"
     assert len(receiver.taken) == 1
-    assert look(project, instance, str(float(cursor) - 301))[0] == "heartbeat sent"
-    assert look(project, instance, str(float(cursor) + 9999))[0] == "heartbeat sent", "after a clock that went wrong"
+    assert tick(project, instance, str(float(cursor) - 301))[0] == "heartbeat sent"
+    assert tick(project, instance, str(float(cursor) + 9999))[0] == "heartbeat sent", "after a clock that went wrong"
     assert len(receiver.taken) == 3
 
 
@@ -80,7 +80,7 @@ def test_it_stays_away_while_a_part_of_the_daemon_is_dead(
     project: Project, instance: dg.DagsterInstance, receiver: Receiver, dead: str
 ) -> None:
     beat(instance, dead, seconds_ago=90)
-    said, cursor = look(project, instance)
+    said, cursor = tick(project, instance)
     assert said.startswith("no heartbeat: nobody looks after ")
     assert (receiver.taken, cursor) == ([], None)
 
@@ -90,7 +90,7 @@ def test_it_stays_away_when_the_database_does_not_answer(
 ) -> None:
     gone = Database(url="postgresql://127.0.0.1:1/prices", schema="ldtm")
     with pytest.raises(DatabaseUnavailable):
-        look(Project(settings=project.settings, home=project.home, database=gone), instance)
+        tick(Project(settings=project.settings, home=project.home, database=gone), instance)
     assert receiver.taken == []
 
 
@@ -118,10 +118,10 @@ def test_a_ping_that_is_not_taken_is_a_skipped_tick_that_says_why(
 ) -> None:
     receiver.RequestHandlerClass = Refusing
     receiver.answer = answer
-    said, cursor = look(project, instance)
+    said, cursor = tick(project, instance)
     assert said == f"no heartbeat: the address in LDTM_HEARTBEAT_URL did not take it: {why}"
     assert len(receiver.taken) == 1, "a redirect is not followed"
-    assert look(project, instance, cursor)[0] == "the last heartbeat is younger than five minutes"
+    assert tick(project, instance, cursor)[0] == "the last heartbeat is younger than five minutes"
 
 
 def test_nobody_there_and_nobody_who_answers_in_time(
@@ -132,11 +132,11 @@ def test_nobody_there_and_nobody_who_answers_in_time(
         place = f"127.0.0.1:{silent.getsockname()[1]}"
         for url in (f"http://{place}/{SECRET}", f"http://{SECRET}.invalid/", f"http://me:{SECRET}@{place}/"):
             monkeypatch.setenv("LDTM_HEARTBEAT_URL", url)
-            assert "did not take it: no answer that is one (" in look(project, instance)[0]
+            assert "did not take it: no answer that is one (" in tick(project, instance)[0]
         silent.listen()
         monkeypatch.setenv("LDTM_HEARTBEAT_URL", f"http://{place}/{SECRET}")
         monkeypatch.setattr(heartbeat, "TIMEOUT_SECONDS", 1.0)
-        assert look(project, instance)[0].endswith("did not take it: no answer within 1 seconds")
+        assert tick(project, instance)[0].endswith("did not take it: no answer within 1 seconds")
 
 
 @pytest.mark.parametrize("url", [f"ftp://example.org/{SECRET}", f"hc-ping.com/{SECRET}", f"https://x/{SECRET} y"])
@@ -144,7 +144,7 @@ def test_what_is_no_web_address_is_refused_at_the_start_without_showing_it(
     project: Project, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
     monkeypatch.setenv("LDTM_HEARTBEAT_URL", url)
-    said, _ = look(project, instance)
+    said, _ = tick(project, instance)
     assert said.startswith("no heartbeat: LDTM_HEARTBEAT_URL is no web address; write one such as https://hc-ping.com/")
     with pytest.raises(ConfigurationError) as refused:
         prepare_dagster(project)
@@ -155,7 +155,7 @@ def test_without_an_address_nothing_is_sent(
     project: Project, instance: dg.DagsterInstance, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("LDTM_HEARTBEAT_URL")
-    assert look(project, instance)[0] == "LDTM_HEARTBEAT_URL names no address"
+    assert tick(project, instance)[0] == "LDTM_HEARTBEAT_URL names no address"
     assert receiver.taken == []
 
 

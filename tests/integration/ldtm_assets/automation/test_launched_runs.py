@@ -48,7 +48,7 @@ def newest(conn: Connection, calendar: Calendar) -> date:
     return session
 
 
-def test_after_the_run_of_an_errand_none_of_its_cells_is_due_at_the_same_moment(
+def test_after_a_requested_run_none_of_its_partitions_is_due_at_the_same_moment(
     newest: date,
     tmp_path: Path,
     database: Database,

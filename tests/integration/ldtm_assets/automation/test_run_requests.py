@@ -1,4 +1,4 @@
-"""When an item becomes a run, and when it had better wait: for an evening on its way, but not near the open."""
+"""When an item becomes a run, and when it had better wait: for a daily run on its way, but not near the open."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -14,9 +14,9 @@ from ldtm_assets.partitions import partition_range
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.sessions import Calendar
 from tests.integration.ldtm_assets.automation.sensor_ticks import (
-    EVENING,
     FRIDAY,
     MINUTE,
+    SCHEDULED_AT,
     Tick,
     identity_of_a_dead_process,
     range_of,
@@ -29,7 +29,7 @@ from tests.integration.ledger_rows import LedgerRows
     [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED],
 )
 @pytest.mark.parametrize("from_the_graph", [False, True])
-def test_nothing_is_launched_while_an_evening_is_on_its_way(
+def test_nothing_is_launched_while_a_daily_run_is_on_its_way(
     tick: Callable[..., Tick], instance: dg.DagsterInstance, status: dg.DagsterRunStatus, from_the_graph: bool
 ) -> None:
     create_run_for_test(instance, job_name="retraining_job", status=status)
@@ -41,10 +41,10 @@ def test_nothing_is_launched_while_an_evening_is_on_its_way(
     else:
         tags = partition_range("2026-11-20|AAPL", "2026-11-20|MSFT")
         run = create_run_for_test(instance, job_name="daily_job", status=status, tags=tags)
-    said = tick(catch_up_sensor, EVENING + 60 * MINUTE)
+    said = tick(catch_up_sensor, SCHEDULED_AT + 60 * MINUTE)
     assert said == f"run {run.run_id} of daily_job is {status.value.lower()}"
     instance.report_run_canceled(run)
-    assert range_of(tick(catch_up_sensor, EVENING + 60 * MINUTE))[0] == "2026-11-20|AAPL"
+    assert range_of(tick(catch_up_sensor, SCHEDULED_AT + 60 * MINUTE))[0] == "2026-11-20|AAPL"
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_nothing_is_launched_while_an_evening_is_on_its_way(
     ],
     ids=["bars alone", "no forecasts", "other sessions", "other tickers"],
 )
-def test_what_a_person_runs_that_makes_no_forecast_of_the_same_cells_keeps_no_evening_waiting(
+def test_a_manual_run_without_forecasts_of_the_same_partitions_keeps_no_daily_run_waiting(
     tick: Callable[..., Tick],
     conn: Connection,
     calendar: Calendar,
@@ -75,7 +75,7 @@ def test_what_a_person_runs_that_makes_no_forecast_of_the_same_cells_keeps_no_ev
         asset_selection=frozenset(dg.AssetKey(name) for name in chosen),
         tags=partition_range(*asked_for),
     )
-    assert range_of(tick(catch_up_sensor, EVENING + 60 * MINUTE)) == ("2026-11-20|AAPL", "2026-11-20|FB")
+    assert range_of(tick(catch_up_sensor, SCHEDULED_AT + 60 * MINUTE)) == ("2026-11-20|AAPL", "2026-11-20|FB")
 
 
 def test_nobody_waits_for_what_a_person_runs_when_the_open_is_near(
@@ -83,13 +83,13 @@ def test_nobody_waits_for_what_a_person_runs_when_the_open_is_near(
 ) -> None:
     tags = partition_range("2026-10-01|AAPL", "2026-11-20|MSFT")
     backfill = create_run_for_test(instance, job_name="daily_job", status=dg.DagsterRunStatus.STARTED, tags=tags)
-    assert backfill.run_id in str(tick(catch_up_sensor, EVENING + 60 * MINUTE))
+    assert backfill.run_id in str(tick(catch_up_sensor, SCHEDULED_AT + 60 * MINUTE))
     on_monday = datetime(2026, 11, 23, 1, 31, tzinfo=ZoneInfo("America/New_York"))
     assert backfill.run_id in str(tick(catch_up_sensor, on_monday - 2 * MINUTE)), "eight hours before the open"
     assert range_of(tick(catch_up_sensor, on_monday)) == ("2026-11-20|AAPL", "2026-11-20|MSFT")
 
 
-def test_a_run_whose_process_is_gone_is_buried_and_stands_in_nobodys_way(
+def test_a_run_whose_process_is_gone_is_reaped_and_blocks_no_other(
     tick: Callable[..., Tick], instance: dg.DagsterInstance
 ) -> None:
     dead = create_run_for_test(
@@ -103,7 +103,7 @@ def test_a_run_whose_process_is_gone_is_buried_and_stands_in_nobodys_way(
     assert run.status == dg.DagsterRunStatus.FAILURE
 
 
-def test_an_evening_in_the_queue_behind_a_training_makes_room_for_one_that_goes_at_once_when_the_open_is_near(
+def test_a_daily_run_in_the_queue_behind_a_training_makes_room_for_one_that_goes_at_once_when_the_open_is_near(
     tick: Callable[..., Tick], instance: dg.DagsterInstance
 ) -> None:
     nowhere = GrpcServerCodeLocationOrigin(host="localhost", port=1)
@@ -114,7 +114,7 @@ def test_an_evening_in_the_queue_behind_a_training_makes_room_for_one_that_goes_
         status=dg.DagsterRunStatus.QUEUED,
         remote_job_origin=RemoteRepositoryOrigin(nowhere, "nothing").get_job_origin("daily_job"),
     )
-    assert "is queued" in str(tick(catch_up_sensor, EVENING + 60 * MINUTE))
+    assert "is queued" in str(tick(catch_up_sensor, SCHEDULED_AT + 60 * MINUTE))
     asked = tick(catch_up_sensor, datetime(2026, 11, 23, 8, 0, tzinfo=ZoneInfo("America/New_York")))
     assert isinstance(asked, dg.RunRequest), asked
     assert "ldtm/concurrency_group" not in asked.tags

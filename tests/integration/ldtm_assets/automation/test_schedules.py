@@ -84,7 +84,7 @@ def test_a_session_is_one_run_for_all_tickers(project: Project, calendar: Calend
 
 
 @pytest.mark.parametrize("changed_on", [date(2026, 3, 8), date(2026, 11, 1)])
-def test_an_evening_is_at_a_quarter_past_six_on_both_sides_of_a_change_of_the_clocks(
+def test_the_daily_schedule_is_at_a_quarter_past_six_on_both_sides_of_a_change_of_the_clocks(
     project: Project, calendar: Calendar, changed_on: date
 ) -> None:
     schedule = schedules_at(project, calendar, daily_run_start(FRIDAY))["daily_schedule"]
@@ -113,7 +113,7 @@ def test_a_tick_that_was_missed_is_left_to_what_makes_up_for_it(project: Project
 @pytest.mark.parametrize(
     ("num_missed", "asked_for"), [(2, ("2026-11-18", "2026-11-20")), (7, ("2026-11-11", "2026-11-17"))]
 )
-def test_an_evening_takes_along_what_was_missed_before_it_and_leaves_the_order(
+def test_a_daily_run_takes_along_what_was_missed_before_it_and_leaves_the_order(
     project: Project, calendar: Calendar, database: Database, num_missed: int, asked_for: tuple[str, str]
 ) -> None:
     with database.transaction() as conn:
@@ -125,7 +125,7 @@ def test_an_evening_takes_along_what_was_missed_before_it_and_leaves_the_order(
     assert range_of(asked) == (f"{first}|AAPL", f"{last}|MSFT")
 
 
-def test_an_evening_does_not_wait_for_what_was_tried_in_vain_before_it(
+def test_a_daily_run_does_not_wait_for_what_was_tried_in_vain_before_it(
     project: Project, calendar: Calendar, database: Database
 ) -> None:
     before = date(2026, 11, 19)
@@ -139,7 +139,7 @@ def test_an_evening_does_not_wait_for_what_was_tried_in_vain_before_it(
     assert range_of(asked) == ("2026-11-20|AAPL", "2026-11-20|MSFT")
 
 
-def test_an_evening_that_has_all_rows_is_skipped(project: Project, calendar: Calendar, database: Database) -> None:
+def test_a_daily_run_that_has_all_rows_is_skipped(project: Project, calendar: Calendar, database: Database) -> None:
     with database.transaction() as conn:
         for ticker in project.settings.tickers:
             LedgerRows(conn, calendar).abstention(ticker, FRIDAY)
@@ -191,7 +191,9 @@ def test_a_file_that_was_changed_since_the_start_launches_nothing(
     assert str(asked.skip_message).startswith("tickers of universe.toml changed since Dagster was started")
 
 
-def test_evenings_and_trainings_take_turns_unless_the_open_is_near(settings: Settings, calendar: Calendar) -> None:
+def test_daily_runs_and_trainings_share_a_concurrency_group_unless_the_open_is_near(
+    settings: Settings, calendar: Calendar
+) -> None:
     item = BacklogItem(sessions=(FRIDAY,), tickers=settings.tickers)
     opens = datetime(2026, 11, 23, 14, 30, tzinfo=UTC)
     assert run_request(item, settings, calendar, daily_run_start(FRIDAY)).tags[CONCURRENCY_GROUP_TAG] == "daily_run"
@@ -225,7 +227,7 @@ def test_a_run_asks_for_no_ticker_between_those_that_are_meant_unless_they_are_s
     assert ask_for("ACEGIK") == (("2026-11-20|A", "2026-11-20|K"), scattered)
 
 
-def test_dagster_starts_no_evening_again_and_ends_one_that_hangs(settings: Settings, calendar: Calendar) -> None:
+def test_dagster_starts_no_daily_run_again_and_ends_one_that_hangs(settings: Settings, calendar: Calendar) -> None:
     tags = {job.name: dict(job.tags or {}) for job in JOBS}
     assert tags["daily_job"] == {"dagster/max_retries": "0"}, "a long backfill of a person is left its time"
     asked = run_request(

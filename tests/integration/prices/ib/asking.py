@@ -17,7 +17,7 @@ from tests.integration.prices.ib.standalone import random_walks
 
 LAST = date(2026, 11, 20)
 """A Friday."""
-EVENING = datetime(2026, 11, 20, 23, 15, tzinfo=UTC)
+AFTER_CLOSE = datetime(2026, 11, 20, 23, 15, tzinfo=UTC)
 FIRST = date(2026, 11, 13)
 NUM_SESSIONS = 6
 """From FIRST to LAST."""
@@ -28,14 +28,14 @@ HASTE = Patience(identical=IDENTICAL_SECONDS, slow_down=0.1, connect=0.05, first
 
 
 def peer_of(bars: pl.DataFrame = WALKS, **given: Any) -> TwsPeer:
-    """A peer whose clock stands still on the evening."""
-    return TwsPeer(bars, **({"clock": lambda: EVENING, "identical_seconds": IDENTICAL_SECONDS} | given))
+    """A peer whose clock stands still after the close."""
+    return TwsPeer(bars, **({"clock": lambda: AFTER_CLOSE, "identical_seconds": IDENTICAL_SECONDS} | given))
 
 
 def source_of(
     peer: TwsPeer | int,
     *,
-    moment: datetime = EVENING,
+    moment: datetime = AFTER_CLOSE,
     contracts: dict[str, ContractConfig] | None = None,
     client_id: int = 17,
     account: str | None = None,
@@ -66,5 +66,5 @@ def asked_of(peer: TwsPeer, symbol: str) -> int:
 
 def whole(delivery: Delivery, *symbols: str) -> bool:
     """Whether a delivery has every bar of the week of some symbols, as the peer has them."""
-    wanted = WALKS.filter(pl.col("ticker").is_in(symbols) & pl.col("session").is_between(FIRST, LAST))
-    return delivery.bars.filter(pl.col("ticker").is_in(symbols)).equals(wanted.sort("ticker", "session"))
+    expected = WALKS.filter(pl.col("ticker").is_in(symbols) & pl.col("session").is_between(FIRST, LAST))
+    return delivery.bars.filter(pl.col("ticker").is_in(symbols)).equals(expected.sort("ticker", "session"))

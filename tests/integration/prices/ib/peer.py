@@ -1,4 +1,4 @@
-"""A peer that speaks TWS's protocol on a loopback socket, and can be told to behave as badly as the real one.
+"""A peer that speaks TWS's protocol on a loopback socket, and can be made to behave as badly as the real one.
 
 `with TwsPeer(bars) as peer: peer.script("AAPL", Error(162, "..."), Silence())`; as a process of its own see
 standalone.py. Bars are served up to the newest session that has closed by the peer's clock. Frames are four bytes of

@@ -15,7 +15,7 @@ from ldtm_lib.prices.bars import BAR_SCHEMA
 from ldtm_lib.sessions import FIRST_DAY, exchange_calendar
 from ldtm_lib.settings import ContractConfig
 from tests.integration.prices.ib.asking import (
-    EVENING,
+    AFTER_CLOSE,
     FIRST,
     IDENTICAL_SECONDS,
     LAST,
@@ -86,8 +86,8 @@ def test_only_what_is_missing_is_asked_for(first: date, last: date, end: str, du
     with peer_of() as peer:
         delivery = source_of(peer).fetch(["AAPL"], first, last)
     assert [(asked.end, asked.duration) for asked in peer.asked] == [(end, duration)]
-    wanted = WALKS.filter(ticker="AAPL").filter(pl.col("session").is_between(first, last))
-    assert delivery.bars.equals(wanted)
+    expected = WALKS.filter(ticker="AAPL").filter(pl.col("session").is_between(first, last))
+    assert delivery.bars.equals(expected)
 
 
 @pytest.mark.parametrize("hours_after_the_close", [0.0, 20.0, 60.0])
@@ -151,7 +151,7 @@ def test_a_bar_is_final_ten_minutes_after_the_close_also_of_a_short_day(
 
 
 def test_bars_are_adjusted_for_a_split_that_came_after_them() -> None:
-    split = LaterSplit(symbol="AAPL", session=date(2026, 11, 18), ratio=4.0, applied_from=EVENING)
+    split = LaterSplit(symbol="AAPL", session=date(2026, 11, 18), ratio=4.0, applied_from=AFTER_CLOSE)
     with peer_of(splits=[split]) as peer:
         delivery = source_of(peer).fetch(["AAPL"], date(2026, 11, 9), date(2026, 11, 13))
     stored = WALKS.filter(ticker="AAPL").filter(pl.col("session").is_between(date(2026, 11, 9), date(2026, 11, 13)))

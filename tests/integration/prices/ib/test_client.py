@@ -10,7 +10,7 @@ from ldtm_lib.prices.sources.ib.client import MODULES, client_module
 from ldtm_lib.prices.sources.ib.connection import Address, address_of
 from ldtm_lib.prices.sources.open import open_source
 from ldtm_lib.settings import IbConfig, Settings, SourceConfig
-from tests.integration.prices.ib.asking import EVENING, peer_of
+from tests.integration.prices.ib.asking import AFTER_CLOSE, peer_of
 
 CONFIG = """
 tickers = ["AAPL"]
@@ -73,10 +73,10 @@ def test_a_configuration_of_kind_ib_opens_the_source(tmp_path: Path) -> None:
         ib=IbConfig(connect_timeout_seconds=2.0),
     )
     with peer_of() as peer:
-        source = open_source(settings, {"LDTM_IB_PORT": str(peer.port)}, EVENING)
+        source = open_source(settings, {"LDTM_IB_PORT": str(peer.port)}, AFTER_CLOSE)
         assert source.name == "ib"
         assert source.coverage(["AAPL"]).lacking == ()
-        assert source.fetch(["AAPL"], EVENING.date(), EVENING.date()).bars.height == 1
+        assert source.fetch(["AAPL"], AFTER_CLOSE.date(), AFTER_CLOSE.date()).bars.height == 1
 
 
 def test_the_doctor_logs_on_asks_for_nothing_and_shows_no_account(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_the_doctor_logs_on_asks_for_nothing_and_shows_no_account(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("trouble", "words", "remedy"),
+    ("problem", "words", "remedy"),
     [
         ("account", "is logged in without the account that LDTM_IB_ACCOUNT names", "correct either"),
         ("client id", "the client ids 17 to 21 of TWS", "end the other programs, or set LDTM_IB_CLIENT_ID to a free"),
@@ -99,13 +99,13 @@ def test_the_doctor_logs_on_asks_for_nothing_and_shows_no_account(tmp_path: Path
     ],
 )
 def test_the_doctor_tells_why_tws_does_not_let_it_in(
-    trouble: str, words: str, remedy: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    problem: str, words: str, remedy: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with peer_of(accounts="DU1234567" if trouble == "account" else ACCOUNT) as peer:
-        if trouble == "client id":
+    with peer_of(accounts="DU1234567" if problem == "account" else ACCOUNT) as peer:
+        if problem == "client id":
             peer.taken_client_ids = set(range(17, 22))
-        peer.is_mute = trouble == "dialog"
-        if trouble == "away":
+        peer.is_mute = problem == "dialog"
+        if problem == "away":
             peer.start_outage()
         found = _source(tmp_path, peer.port)
     assert found.level == "fail"

@@ -20,8 +20,8 @@ sys.modules["ib_insync"] = None
 from ldtm_lib.prices.sources.ib.client import client_module
 from tests.integration.prices.ib.asking import fetch
 delivery = fetch(int(sys.argv[1]))
-told = {ticker: str(error) for ticker, error in delivery.failures.items()}
-print(json.dumps({"client": client_module(), "sessions": delivery.bars["ticker"].to_list(), "failures": told,
+failures = {ticker: str(error) for ticker, error in delivery.failures.items()}
+print(json.dumps({"client": client_module(), "sessions": delivery.bars["ticker"].to_list(), "failures": failures,
                   "eventkit": sys.modules["eventkit"].__file__}))
 """
 
@@ -62,7 +62,7 @@ def fetched(peer: TwsPeer, installed: Path) -> dict[str, object]:
     return answer
 
 
-def test_ib_async_brings_the_same_bars_over_the_same_troubles(peer: TwsPeer, installed: Path) -> None:
+def test_ib_async_brings_the_same_bars_over_the_same_outages(peer: TwsPeer, installed: Path) -> None:
     peer.script("AAPL", Error(162, PACING))
     peer.script("NVDA", LinkLost(0.1, requests_kept=False))
     answer = fetched(peer, installed)

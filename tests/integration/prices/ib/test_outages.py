@@ -168,7 +168,9 @@ def test_five_client_ids_in_use_are_a_failure_with_the_remedy() -> None:
 
 
 @pytest.mark.parametrize(("account", "is_managed"), [("DU1234567", True), ("U7654321", False)])
-def test_a_login_without_the_named_account_is_refused_and_no_account_is_told(account: str, is_managed: bool) -> None:
+def test_a_login_without_the_named_account_is_refused_and_no_account_is_reported(
+    account: str, is_managed: bool
+) -> None:
     with peer_of() as peer:
         delivery = fetch(peer, ["AAPL"], account=account, num_attempts=1)
     assert whole(delivery, "AAPL") == is_managed

@@ -30,20 +30,20 @@ last_session = 2013-03-01
 Run = Callable[[TwsPeer], dg.ExecuteInProcessResult]
 
 
-def evening(day: int) -> datetime:
+def after_close(day: int) -> datetime:
     return datetime(2013, 2, day, 23, 15, tzinfo=UTC)
 
 
 def test_a_split_of_later_is_noticed_and_every_stored_bar_is_on_one_basis(conn: Connection, calendar: Calendar) -> None:
-    now = [evening(20)]
-    split = LaterSplit(symbol="AAPL", session=date(2013, 2, 21), ratio=2.0, applied_from=evening(21))
+    now = [after_close(20)]
+    split = LaterSplit(symbol="AAPL", session=date(2013, 2, 21), ratio=2.0, applied_from=after_close(21))
     halved = pl.when((pl.col("ticker") == "AAPL") & (pl.col("session") >= split.session)).then(0.5).otherwise(1.0)
     traded = WALKS.with_columns(pl.col("open", "high", "low", "close") * halved)
 
     with peer_of(traded, clock=lambda: now[0], splits=[split]) as peer:
         first = source_of(peer, moment=now[0]).fetch(["AAPL"], date(2013, 1, 2), date(2013, 2, 20))
         ingest(conn, first, source="ib", calendar=calendar)
-        now[0] = evening(21)
+        now[0] = after_close(21)
         again = source_of(peer, moment=now[0]).fetch(["AAPL"], date(2013, 2, 13), date(2013, 2, 21))
         recorded = ingest(conn, again, source="ib", calendar=calendar)
 
@@ -54,11 +54,11 @@ def test_a_split_of_later_is_noticed_and_every_stored_bar_is_on_one_basis(conn: 
 
 
 def test_an_old_gap_is_filled_on_the_basis_of_today(conn: Connection, calendar: Calendar) -> None:
-    split = LaterSplit(symbol="AAPL", session=date(2013, 2, 21), ratio=2.0, applied_from=evening(21))
+    split = LaterSplit(symbol="AAPL", session=date(2013, 2, 21), ratio=2.0, applied_from=after_close(21))
     halved = pl.when((pl.col("ticker") == "AAPL") & (pl.col("session") >= split.session)).then(0.5).otherwise(1.0)
     traded = WALKS.with_columns(pl.col("open", "high", "low", "close") * halved)
-    with peer_of(traded, clock=lambda: evening(28), splits=[split]) as peer:
-        source = source_of(peer, moment=evening(28))
+    with peer_of(traded, clock=lambda: after_close(28), splits=[split]) as peer:
+        source = source_of(peer, moment=after_close(28))
         for first, last in ((date(2013, 2, 11), date(2013, 2, 28)), (date(2013, 1, 2), date(2013, 2, 8))):
             ingest(conn, source.fetch(["AAPL"], first, last), source="ib", calendar=calendar)
     closes = current_bars(conn, ["AAPL"], first=date(2013, 1, 2), last=date(2013, 2, 28))["close"]

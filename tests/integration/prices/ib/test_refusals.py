@@ -1,4 +1,4 @@
-"""IB's refusals of one request: told apart, tried again where that may help, never taken for an answer."""
+"""IB's refusals of one request: distinguished, tried again where that may help, never taken for an answer."""
 
 import re
 
@@ -117,7 +117,7 @@ def test_an_unknown_symbol_is_told_with_how_to_spell_it() -> None:
     assert whole(delivery, "MSFT")
 
 
-def test_an_ambiguous_symbol_is_told_with_its_contracts() -> None:
+def test_an_ambiguous_symbol_is_reported_with_its_contracts() -> None:
     two = [
         Listing(symbol="AAPL", con_id=7, primary_exchange="NASDAQ"),
         Listing(symbol="AAPL", con_id=8, primary_exchange="NYSE"),
@@ -132,7 +132,7 @@ def test_an_ambiguous_symbol_is_told_with_its_contracts() -> None:
     assert whole(delivery, "MSFT")
 
 
-def test_an_answer_that_the_client_cannot_read_is_told_as_such() -> None:
+def test_an_answer_that_the_client_cannot_read_is_reported_as_such() -> None:
     with peer_of() as peer:
         peer.script("AAPL", Garbled())
         delivery = fetch(peer, ["AAPL", "MSFT"], request_timeout_seconds=5.0)

@@ -65,16 +65,16 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def told() -> list[str]:
+def lines() -> list[str]:
     return []
 
 
 @pytest.fixture
-def tally(clock: Clock, told: list[str]) -> TrainingTally:
-    return TrainingTally(lambda tally: told.append(tally.line()), seconds_between=5, clock=clock)
+def tally(clock: Clock, lines: list[str]) -> TrainingTally:
+    return TrainingTally(lambda tally: lines.append(tally.line()), seconds_between=5, clock=clock)
 
 
-def test_a_line_counts_networks_and_names_the_worst(tally: TrainingTally, clock: Clock, told: list[str]) -> None:
+def test_a_line_counts_networks_and_names_the_worst(tally: TrainingTally, clock: Clock, lines: list[str]) -> None:
     tasks = [task("AAPL", None), task("AAPL", 1), task("^GSPC", 2), task("BRK.B", None), task("FB", None)]
     tally.on_start(tasks)
     clock.seconds += 2
@@ -83,10 +83,10 @@ def test_a_line_counts_networks_and_names_the_worst(tally: TrainingTally, clock:
     tally.on_result(fitted(tasks[0]))
     tally.on_epoch(epoch("BRK.B", None, 1, loss=float("nan")))
     tally.on_result(FitFailed(task=tasks[3], reason=TrainingDiverged("BRK.B final: the training loss is nan")))
-    assert told == []
+    assert lines == []
     clock.seconds += 4
     tally.on_epoch(epoch("^GSPC", 2, 9, loss=0.7))
-    assert told == [
+    assert lines == [
         "2 of 5 networks done (1 failed), 2 training, 1 waiting; 30 epochs; "
         "validation loss 0.3000, worst 0.7000 (^GSPC fold 2); 6 s so far, about 1 s to go"
     ]
@@ -110,33 +110,33 @@ def test_the_time_that_is_left_follows_from_the_rows_and_from_the_epochs_of_thos
     assert tally.share_done == pytest.approx(200 / (80 + 4 * 31 + 40)), "one that goes on has an epoch left at least"
 
 
-def test_the_last_network_to_end_is_told_at_once(tally: TrainingTally, told: list[str]) -> None:
+def test_the_last_network_to_end_is_reported_at_once(tally: TrainingTally, lines: list[str]) -> None:
     tasks = [task("A", None), task("B", 1)]
     tally.on_start(tasks)
     for number, one in enumerate(tasks):
         tally.on_epoch(epoch(one.ticker, one.fold, 3))
         tally.on_result(fitted(one))
-        assert len(told) == number
-    assert told[0].startswith("2 of 2 networks done, 0 training, 0 waiting; 6 epochs")
-    assert "to go" not in told[0]
+        assert len(lines) == number
+    assert lines[0].startswith("2 of 2 networks done, 0 training, 0 waiting; 6 epochs")
+    assert "to go" not in lines[0]
     assert tally.share_done == 1
 
 
-def test_nothing_is_told_of_nothing(tally: TrainingTally, told: list[str]) -> None:
+def test_nothing_is_reported_of_nothing(tally: TrainingTally, lines: list[str]) -> None:
     tally.on_start([])
-    assert (told, tally.share_done) == ([], 0)
+    assert (lines, tally.share_done) == ([], 0)
     assert tally.line().startswith("0 of 0 networks done, 0 training, 0 waiting; 0 epochs; no validation loss yet")
 
 
-def test_bursts_of_a_universe_give_a_line_every_five_seconds_and_none_a_network(clock: Clock, told: list[str]) -> None:
-    tally = TrainingTally(lambda tally: told.append(tally.line()), seconds_between=5, clock=clock)
+def test_bursts_of_a_universe_give_a_line_every_five_seconds_and_none_a_network(clock: Clock, lines: list[str]) -> None:
+    tally = TrainingTally(lambda tally: lines.append(tally.line()), seconds_between=5, clock=clock)
     tally.on_start([task(*network) for network in NETWORKS])
     for number in range(1, 41):
         clock.seconds += 1
         for network in NETWORKS:
             tally.on_epoch(epoch(*network, number))
-    assert len(told) == 8
-    assert all("validation loss" in line for line in told)
+    assert len(lines) == 8
+    assert all("validation loss" in line for line in lines)
 
 
 def test_a_finished_network_is_not_kept_alive(tally: TrainingTally) -> None:

@@ -1,8 +1,8 @@
-"""An evening of 103 tickers through Dagster, with TWS's protocol as source: one run for all, and a run for each.
+"""A daily run of 103 tickers through Dagster, with TWS's protocol as source: one run for all, and a run for each.
 
-Run alone: `python benchmarks/bench_evening.py`. Starts a PostgreSQL of its own in a temporary folder, and the peer as a
-process of its own. A run's cost is its planned events, the fetch, and one transaction a stage; that of its process and
-of the daemon that launches it comes on top in production, for each run.
+Run alone: `python benchmarks/bench_daily_run.py`. Starts a PostgreSQL of its own in a temporary folder, and the peer
+as a process of its own. A run's cost is its planned events, the fetch, and one transaction a stage; that of its process
+and of the daemon that launches it comes on top in production, for each run.
 """
 
 import os
@@ -81,11 +81,11 @@ def run(project: Project, calendar: Calendar, newest: date) -> None:
             networks(conn, project.checkpoint_folder, project.settings)
         started = time.perf_counter()
         for ticker in TICKERS[:NUM_ALONE]:
-            evening(launcher, ticker, ticker, each)
+            daily_run(launcher, ticker, ticker, each)
         plain = (time.perf_counter() - started) * NUM_TICKERS / NUM_ALONE
-        evening(launcher, TICKERS[0], TICKERS[-1], warm)
+        daily_run(launcher, TICKERS[0], TICKERS[-1], warm)
         started = time.perf_counter()
-        evening(launcher, TICKERS[0], TICKERS[-1], all_at_once)
+        daily_run(launcher, TICKERS[0], TICKERS[-1], all_at_once)
         together = time.perf_counter() - started
     with project.database.transaction() as conn:
         rows = conn.execute(
@@ -93,13 +93,13 @@ def run(project: Project, calendar: Calendar, newest: date) -> None:
         )
         assert rows.fetchall() == [(each, NUM_ALONE), (warm, NUM_TICKERS), (all_at_once, NUM_TICKERS)]
     print(
-        f"an evening of {NUM_TICKERS} tickers: {together:.1f} s in one run; {plain:.1f} s in a run for each, "
+        f"a daily run of {NUM_TICKERS} tickers: {together:.1f} s in one run; {plain:.1f} s in a run for each, "
         f"at the pace of the first {NUM_ALONE}; {plain / together:.1f} x"
     )
     assert together <= MOST_SECONDS, f"{together:.0f} s"
 
 
-def evening(launcher: Launcher, first: str, last: str, session: date) -> None:
+def daily_run(launcher: Launcher, first: str, last: str, session: date) -> None:
     launcher.run(
         JobRun(
             job="daily_job",
