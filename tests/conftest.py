@@ -2,24 +2,34 @@
 
 import itertools
 import os
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings as hypothesis_settings
 from psycopg.conninfo import make_conninfo
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from ldtm_lib.database import embedded
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.database.migrate import migrate
 from ldtm_lib.sessions import Calendar, exchange_calendar
 from ldtm_lib.settings import Settings
-from tests.databases import create_database, drop_database, server_home, url_of
+from tests.databases import create_database, do_not_wait_for_the_disk, drop_database, server_home, url_of
 
 hypothesis_settings.register_profile("ldtm", deadline=None, print_blob=True)
 hypothesis_settings.load_profile("ldtm")
 
 NUMBERS = itertools.count()
+
+
+@event.listens_for(Engine, "connect")
+def _do_not_wait_for_the_disk(connection: object, _record: object) -> None:
+    """Dagster's SQLite files of a test survive the end of its processes, and no power cut."""
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("pragma synchronous = off")
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +51,9 @@ def server_url() -> Iterator[str]:
         yield given
         return
     with server_home() as home:
-        yield embedded.start(home)
+        url = embedded.start(home)
+        do_not_wait_for_the_disk(url)
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -27,6 +27,14 @@ def server_home() -> Iterator[Path]:
         embedded.stop(Path(folder))
 
 
+def do_not_wait_for_the_disk(server_url: str) -> None:
+    """Let a server lose commits when the machine stops; when its processes are killed they survive all the same."""
+    with psycopg.connect(server_url, autocommit=True) as admin:
+        for setting in ("fsync", "full_page_writes"):
+            admin.execute(sql.SQL("alter system set {} = off").format(sql.Identifier(setting)))
+        admin.execute("select pg_reload_conf()")
+
+
 def url_of(server_url: str, name: str) -> str:
     """The server's URL with another database, still a URL."""
     parts = psycopg.conninfo.conninfo_to_dict(server_url)

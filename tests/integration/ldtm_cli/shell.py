@@ -2,20 +2,13 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
+from tests.integration.ldtm_cli.fork_server import run
 from tests.repository import REPOSITORY
 
 
 def run_ldtm(folder: Path, url: str, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a command on the PostgreSQL server that a URL names, in an environment that names no other installation."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("LDTM_", "DAGSTER_"))}
-    return subprocess.run(
-        [sys.executable, "-m", "ldtm_cli.main", *words],
-        cwd=folder,
-        env={**ours, "PYTHONPATH": str(REPOSITORY), "LDTM_DATABASE_URL": url, **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    return run(words, folder, {**ours, "PYTHONPATH": str(REPOSITORY), "LDTM_DATABASE_URL": url, **environment})
