@@ -19,7 +19,7 @@ from ldtm_lib.errors import LdtmError
 from ldtm_lib.sessions import exchange_calendar
 from tests.acceptance.installation import Installation, installed
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.nightly, pytest.mark.timeout(600)]
 
 DAILY_RUNS = """
 import sys

@@ -22,7 +22,7 @@ from tests.acceptance.installation import Installation
 from tests.databases import server_home
 from tests.integration.daily_run.attempt_rows import begin_in_time
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.nightly, pytest.mark.timeout(300)]
 
 TICKERS = ("AAPL", "GOOG", "IBM", "MSFT", "QQQ", "SPY")
 CONFIG = f"""

@@ -12,7 +12,7 @@ from ldtm_lib.project import Project
 from tests.acceptance.dagster_ui import DagsterUi
 from tests.acceptance.ui_installation import CHAIN, HOLED_DAY, TICKERS, installed_with_ui
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.nightly, pytest.mark.timeout(400)]
 
 ASSET_PAGE = """
 query AssetPage($assetKey: AssetKeyInput!, $check: String!) {

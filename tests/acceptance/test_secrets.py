@@ -27,7 +27,7 @@ from tests.integration.prices.ib.peer import TwsPeer
 from tests.integration.prices.ib.standalone import random_walks
 from tests.repository import REPOSITORY
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.nightly, pytest.mark.timeout(600)]
 
 PASSWORD, WRONG_PASSWORD, LATER_PASSWORD = "pgRIGHTmark", "pgWRONGmark", "pgLATERmark"
 ACCOUNT, MANAGED = "DUMARK4711", "DUOTHER0815"

@@ -44,6 +44,17 @@ def _processes_of(installation: Installation) -> list[str]:
     return found
 
 
+def _listens_on(port: int) -> set[str]:
+    """The local IPv4 addresses that something listens on with a port."""
+    found: set[str] = set()
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, local, _, state, *_ = line.split()
+        address, number = local.split(":")
+        if state == "0A" and int(number, 16) == port:
+            found.add(socket.inet_ntoa(bytes.fromhex(address)[::-1]))
+    return found
+
+
 def _wait_for_the_ui(port: int) -> None:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
@@ -60,6 +71,10 @@ def test_up_twice_is_one_and_down_leaves_nothing(installation: Installation, por
     assert f"http://127.0.0.1:{port}" in installation.ldtm("up", "--port", str(port))
     assert "already up" in installation.ldtm("up", "--port", str(port))
     assert len(_processes_of(installation)) >= 4
+    assert _listens_on(port) == {"127.0.0.1"}, "by default only this machine reaches the UI"
+    finding = next(found for found in installation.json("doctor") if found["what"] == "UI")
+    assert (finding["level"], finding["found"]) == ("ok", "served on 127.0.0.1, reached from this machine alone")
+    assert installation.rows("select setting from pg_settings where name = 'listen_addresses'") == [("",)]
     stopped = " ".join(installation.ldtm("down").split())
     assert "Dagster of ldtm_demo" in stopped
     assert "the embedded PostgreSQL of ldtm_demo" in stopped
@@ -93,17 +108,6 @@ def _serve_on(installation: Installation, ui: str) -> None:
     """Add a section `ui` to the configuration."""
     text = installation.config.read_text().partition("\n[ui]\n")[0]
     installation.config.write_text(f"{text}\n[ui]\n{ui}\n")
-
-
-def _listens_on(port: int) -> set[str]:
-    """The local IPv4 addresses that something listens on with a port."""
-    found: set[str] = set()
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        _, local, _, state, *_ = line.split()
-        address, number = local.split(":")
-        if state == "0A" and int(number, 16) == port:
-            found.add(socket.inet_ntoa(bytes.fromhex(address)[::-1]))
-    return found
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.7", "example.org", "::"])
@@ -146,14 +150,3 @@ def test_an_address_of_no_interface_is_reported(installation: Installation, port
     assert f"the UI cannot be served on '192.0.2.7', port {port}" in said
     assert "correct ui.host" in said
     _serve_on(installation, "")
-
-
-def test_by_default_only_this_machine_reaches_the_ui_and_no_address_the_database(
-    installation: Installation, port: int
-) -> None:
-    installation.ldtm("up", "--port", str(port))
-    assert _listens_on(port) == {"127.0.0.1"}
-    finding = next(found for found in installation.json("doctor") if found["what"] == "UI")
-    assert (finding["level"], finding["found"]) == ("ok", "served on 127.0.0.1, reached from this machine alone")
-    assert installation.rows("select setting from pg_settings where name = 'listen_addresses'") == [("",)]
-    installation.ldtm("down")
