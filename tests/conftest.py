@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from dagster_postgres import DagsterPostgresStorage
 from hypothesis import settings as hypothesis_settings
 from psycopg.conninfo import make_conninfo
 from sqlalchemy import event
@@ -66,6 +67,20 @@ def template(server_url: str, calendar: Calendar) -> Iterator[str]:
     drop_database(server_url, name)
 
 
+@pytest.fixture(scope="session")
+def template_with_dagster(server_url: str, template: str) -> Iterator[str]:
+    """The name of such a database that has the tables of Dagster's storage as well."""
+    name = f"ldtm_dagster_template_{os.getpid()}"
+    create_database(server_url, name, template)
+    storage = Database(url=url_of(server_url, name), schema="ldtm_dagster")
+    with storage.connect() as conn:
+        conn.execute("create schema ldtm_dagster")
+        conn.commit()
+    DagsterPostgresStorage(storage.sqlalchemy_url())
+    yield name
+    drop_database(server_url, name)
+
+
 @pytest.fixture
 def empty_database(server_url: str) -> Iterator[Database]:
     """A database without any schema."""
@@ -75,11 +90,17 @@ def empty_database(server_url: str) -> Iterator[Database]:
     drop_database(server_url, name)
 
 
+@pytest.fixture(scope="session")
+def copied_template(template: str) -> str:
+    """The template of the tests' databases. Tests of Dagster take the other one."""
+    return template
+
+
 @pytest.fixture
-def database(server_url: str, template: str) -> Iterator[Database]:
+def database(server_url: str, copied_template: str) -> Iterator[Database]:
     """A migrated database of the test's own, empty but for the calendar."""
     name = f"ldtm_test_{os.getpid()}_{next(NUMBERS)}"
-    create_database(server_url, name, template)
+    create_database(server_url, name, copied_template)
     yield Database(url=url_of(server_url, name), schema="ldtm")
     drop_database(server_url, name)
 

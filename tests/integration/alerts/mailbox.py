@@ -49,7 +49,7 @@ class Taking(socketserver.StreamRequestHandler):
 @contextmanager
 def mailbox() -> Iterator[Mailbox]:
     with Mailbox() as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         yield server
         server.shutdown()

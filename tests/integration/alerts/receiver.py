@@ -60,7 +60,7 @@ class Taking(BaseHTTPRequestHandler):
 @contextmanager
 def listening() -> Iterator[Receiver]:
     with Receiver() as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         yield server
         server.shutdown()

@@ -11,6 +11,7 @@ from ldtm_assets.partitions import partition_range
 from ldtm_lib.database.connection import Database
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import load_settings
+from tests.integration.dagster_storage import dagster_instance
 
 CONFIG = """
 tickers = ["AAPL", "MSFT"]
@@ -43,7 +44,7 @@ def daily_run(tmp_path: Path, database: Database, calendar: Calendar, monkeypatc
         config = tmp_path / "universe.toml"
         config.write_text(CONFIG.format(source=source, more=more, last=last))
         job = definitions_for(load_settings(config), calendar).resolve_job_def("daily_job")
-        with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        with dagster_instance(database, tmp_path) as instance:
             return job.execute_in_process(
                 instance=instance,
                 tags=partition_range(f"{session}|AAPL", f"{until or session}|MSFT"),

@@ -119,8 +119,6 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
 @pytest.fixture
 def project(settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch) -> Project:
     project = Project(settings=settings, home=settings.path.parent, database=database)
-    with psycopg.connect(database.url, autocommit=True) as admin:
-        admin.execute("create schema ldtm_dagster")
     for name, value in dagster_environment(project).items():
         monkeypatch.setenv(name, value)
     return project

@@ -17,6 +17,7 @@ from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.errors import CalendarError
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import AutomationConfig, Settings
+from tests.integration.dagster_storage import dagster_instance
 from tests.integration.ledger_rows import LedgerRows
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -26,8 +27,8 @@ RunChecks = Callable[..., dict[str, dg.AssetCheckEvaluation]]
 
 
 @pytest.fixture
-def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+def instance(tmp_path: Path, database: Database) -> Iterator[dg.DagsterInstance]:
+    with dagster_instance(database, tmp_path) as instance:
         yield instance
 
 

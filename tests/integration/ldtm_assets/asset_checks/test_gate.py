@@ -17,6 +17,7 @@ from ldtm_lib.database.clock import last_closed_session
 from ldtm_lib.registry.lifecycle import retire
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import GateConfig, Settings, load_settings
+from tests.integration.dagster_storage import dagster_instance
 from tests.integration.registry.registry_fixtures import BAD, GOOD, Registry
 
 DAY = date(2012, 12, 3)
@@ -45,7 +46,7 @@ def gate(
             f"[gate]\nstrict = {str(strict).lower()}\n[database]\nldtm_schema = '{registry.database.schema}'\n"
         )
         job = definitions_for(load_settings(config), calendar).resolve_implicit_global_asset_job_def()
-        with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        with dagster_instance(registry.database, tmp_path) as instance:
             result = job.execute_in_process(
                 instance=instance,
                 asset_selection=[dg.AssetKey("registry")],

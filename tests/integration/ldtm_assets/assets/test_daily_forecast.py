@@ -14,6 +14,7 @@ from ldtm_lib.audit.verify import verify
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import load_settings
+from tests.integration.dagster_storage import dagster_instance
 from tests.integration.ldtm_assets.daily_runs import CONFIG, DailyRun
 from tests.integration.ledger_rows import LedgerRows
 
@@ -144,9 +145,11 @@ def test_a_ticker_that_left_after_its_run_was_launched_has_been_tried_and_is_who
     assert [row[1:] for row in conn.execute(ATTEMPTS)] == [("AAPL", 1, True, None), ("MSFT", 1, True, None)]
 
 
-def test_a_run_that_failed_for_its_partitions_alone_says_how_many(daily_run: DailyRun, tmp_path: Path) -> None:
+def test_a_run_that_failed_for_its_partitions_alone_says_how_many(
+    daily_run: DailyRun, database: Database, tmp_path: Path
+) -> None:
     failed, whole = daily_run("2013-02-01", source="files"), daily_run("2013-02-01")
-    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+    with dagster_instance(database, tmp_path) as instance:
         runs = {run.run_id: run for run in instance.get_runs()}
     assert runs[failed.run_id].tags["ldtm/partitions_pending_retry"] == f"{failed.run_id} 2"
     assert "ldtm/partitions_pending_retry" not in runs[whole.run_id].tags
@@ -170,7 +173,7 @@ def test_two_runs_of_the_same_partitions_at_once_leave_one_row_each_and_an_intac
 
     def run(session: str) -> bool:
         (folder := tmp_path / session).mkdir()
-        with dg.DagsterInstance.local_temp(str(folder)) as instance:
+        with dagster_instance(database, folder) as instance:
             together.wait(timeout=60)
             return job.execute_in_process(
                 instance=instance,

@@ -18,6 +18,7 @@ from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.ledger.fillbacks import fill
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import LedgerConfig
+from tests.integration.dagster_storage import dagster_instance
 from tests.integration.ledger_rows import LedgerRows
 
 PICTURES = {
@@ -36,7 +37,7 @@ def shown(tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch) -
     config.write_text('tickers = ["ALWAYS", "NEVER"]')
 
     def run(*, simulated: bool = False) -> dict[str, str]:
-        with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        with dagster_instance(database, tmp_path) as instance:
             result = dg.materialize(
                 [leaderboard],
                 instance=instance,

@@ -19,6 +19,7 @@ from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.features.look_ahead import SAMPLED_WINDOWS
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import Settings, load_settings
+from tests.integration.dagster_storage import dagster_instance
 from tests.integration.ledger_rows import LedgerRows
 
 CONFIG = """
@@ -70,7 +71,7 @@ def retraining(
         left = "\n".join(f'"{ticker}" = {since}' for ticker, since in retired.items())
         config.write_text(CONFIG.format(tickers=names, max_epochs=max_epochs) + f"[retired]\n{left}\n")
         job = definitions_for(load_settings(config), calendar).resolve_job_def("retraining_job")
-        with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        with dagster_instance(database, tmp_path) as instance:
             return job.execute_in_process(
                 instance=instance,
                 tags=partition_range(tickers[0], tickers[-1]),

@@ -18,6 +18,7 @@ from ldtm_lib.project import home_of
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import load_settings
 from tests.integration.audit.publications.time_stamp_authority import TimeStampAuthority, needs_openssl
+from tests.integration.dagster_storage import dagster_instance
 from tests.integration.ledger_rows import LedgerRows
 
 CONFIG = """
@@ -35,8 +36,8 @@ DailyRun = Callable[..., Checks]
 
 
 @pytest.fixture
-def instance(tmp_path: Path):
-    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+def instance(tmp_path: Path, database: Database):
+    with dagster_instance(database, tmp_path) as instance:
         yield instance
 
 

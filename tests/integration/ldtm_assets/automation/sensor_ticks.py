@@ -8,7 +8,6 @@ from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import dagster as dg
-import psycopg
 import pytest
 
 from ldtm_assets.run_tags import PROCESS_TAG, process_tag
@@ -31,8 +30,6 @@ def project(settings: Settings, database: Database, monkeypatch: pytest.MonkeyPa
     (settings.path.parent / "data" / "bars").mkdir(parents=True)
     of_files = settings.replace(source=SourceConfig(kind="files", basis="adjusted"))
     project = Project(settings=of_files, home=settings.path.parent, database=database)
-    with psycopg.connect(database.url, autocommit=True) as admin:
-        admin.execute("create schema ldtm_dagster")
     for name, value in dagster_environment(project).items():
         monkeypatch.setenv(name, value)
     return project

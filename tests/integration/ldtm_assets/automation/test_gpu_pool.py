@@ -28,8 +28,6 @@ def inventory(free_mib: int) -> GpuInventory:
 def project(settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch) -> Project:
     """An installation without GPUs whose Dagster has a schema of its own."""
     project = Project(settings=settings, home=settings.path.parent, database=database)
-    with psycopg.connect(database.url, autocommit=True) as admin:
-        admin.execute("create schema ldtm_dagster")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     for name, value in dagster_environment(project).items():
         monkeypatch.setenv(name, value)

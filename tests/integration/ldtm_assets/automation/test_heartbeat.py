@@ -20,6 +20,7 @@ from ldtm_lib.maintenance import heartbeat
 from ldtm_lib.project import Project
 from ldtm_lib.settings import Settings
 from tests.integration.alerts.receiver import SECRET, Receiver, listening
+from tests.integration.dagster_storage import dagster_instance
 
 DAEMON = ("SENSOR", "SCHEDULER", "QUEUED_RUN_COORDINATOR")
 
@@ -41,9 +42,9 @@ def project(database: Database, settings: Settings, tmp_path: Path) -> Project:
 
 
 @pytest.fixture
-def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+def instance(tmp_path: Path, database: Database) -> Iterator[dg.DagsterInstance]:
     """A storage of Dagster's in which all of a daemon was heard of just now."""
-    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+    with dagster_instance(database, tmp_path) as instance:
         for part in DAEMON:
             beat(instance, part)
         yield instance

@@ -4,7 +4,6 @@ import itertools
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-import dagster as dg
 import pytest
 
 from ldtm_assets.automation.run_requests import run_request
@@ -15,6 +14,7 @@ from ldtm_lib.daily_run.pending_partitions import pending_partitions
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import load_settings
+from tests.integration.dagster_storage import dagster_instance
 from tests.integration.ledger_rows import LedgerRows
 
 IS_THERE = ("in the universe", "left it")
@@ -80,7 +80,7 @@ def test_after_a_requested_run_none_of_its_partitions_is_due_at_the_same_moment(
         conn.commit()
         assert item is not None
         asked = run_request(item, settings, calendar, moment)
-        with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        with dagster_instance(database, tmp_path) as instance:
             job.execute_in_process(
                 instance=instance,
                 tags=dict(asked.tags),

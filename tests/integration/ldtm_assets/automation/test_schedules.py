@@ -21,6 +21,7 @@ from ldtm_lib.database.connection import Database
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import AutomationConfig, Settings
+from tests.integration.dagster_storage import dagster_instance
 from tests.integration.daily_run.attempt_rows import begin_in_time
 from tests.integration.ldtm_assets.automation.sensor_ticks import identity_of_a_dead_process
 from tests.integration.ledger_rows import LedgerRows
@@ -57,7 +58,7 @@ def ask(
     held: Settings | None = None,
 ) -> dg.RunRequest | dg.SkipReason:
     with (
-        dg.DagsterInstance.local_temp(str(project.home)) as instance,
+        dagster_instance(project.database, project.home) as instance,
         dg.build_schedule_context(instance=instance, scheduled_execution_time=tick) as context,
     ):
         result = schedules_at(project, calendar, now or tick, held)[name](context)
@@ -167,14 +168,14 @@ def test_retraining_is_one_run_for_all_tickers_of_the_universe(project: Project,
 def test_no_second_retraining_queues_behind_one_that_has_not_ended(
     project: Project, calendar: Calendar, status: dg.DagsterRunStatus
 ) -> None:
-    with dg.DagsterInstance.local_temp(str(project.home)) as instance:
+    with dagster_instance(project.database, project.home) as instance:
         nowhere = RemoteRepositoryOrigin(GrpcServerCodeLocationOrigin(host="localhost", port=1), "nothing")
         origin = nowhere.get_job_origin("retraining_job")
         run = create_run_for_test(instance, job_name="retraining_job", status=status, remote_job_origin=origin)
     asked = ask(project, calendar, "retraining_schedule", SATURDAY)
     assert isinstance(asked, dg.SkipReason)
     assert asked.skip_message == f"run {run.run_id} of a retraining is {status.value.lower()}"
-    with dg.DagsterInstance.local_temp(str(project.home)) as instance:
+    with dagster_instance(project.database, project.home) as instance:
         instance.report_run_canceled(run)
         dead = create_run_for_test(instance, job_name="retraining_job", status=dg.DagsterRunStatus.STARTED)
         instance.add_run_tags(dead.run_id, identity_of_a_dead_process(dead.run_id))

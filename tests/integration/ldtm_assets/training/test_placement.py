@@ -21,6 +21,7 @@ from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import Settings, load_settings
 from ldtm_lib.training.run import TrainingCallbacks
+from tests.integration.dagster_storage import dagster_instance
 
 INVENTORY = GpuInventory(
     gpus=(Gpu(index=0, uuid="GPU-0", name="card", total_mib=80_000, free_mib=70_000),), note="1 GPU"
@@ -142,7 +143,7 @@ def run(
         job: str, *, reporter: TrainingReporter | None = None, selection: list[str] | None = None
     ) -> dg.ExecuteInProcessResult:
         resolved = definitions_for(load_settings(config), calendar, reporter).resolve_job_def(job)
-        with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        with dagster_instance(database, tmp_path) as instance:
             return resolved.execute_in_process(
                 instance=instance,
                 tags=partition_range("AAPL", "MSFT"),

@@ -1,0 +1,26 @@
+"""Dagster instances whose storage is in the database of a test, as in production."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from ldtm_lib.database.connection import Database
+
+
+@contextmanager
+def dagster_instance(database: Database, folder: Path, **overrides: Any) -> Iterator[dg.DagsterInstance]:
+    """An instance with its files in a folder. In copies of `template_with_dagster` its tables are there already."""
+    storage = Database(url=database.url, schema=f"{database.schema}_dagster").sqlalchemy_url()
+    overrides = {"storage": {"postgres": {"postgres_url": storage}}, **overrides}
+    with dg.DagsterInstance.local_temp(str(folder), overrides=overrides) as instance:
+        yield instance
+
+
+@pytest.fixture(scope="session")
+def copied_template(template_with_dagster: str) -> str:
+    """Tests that see this fixture have the tables of Dagster's storage in their database."""
+    return template_with_dagster
