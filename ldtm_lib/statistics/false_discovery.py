@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 import numpy as np
-from scipy import stats  # pyright: ignore[reportMissingTypeStubs]
 
 
 def q_values(p_values: Mapping[str, float]) -> dict[str, float]:
@@ -13,6 +12,8 @@ def q_values(p_values: Mapping[str, float]) -> dict[str, float]:
     Annals of Statistics 29, 2001. It holds whatever the tests have to do with each other: tickers move together, and
     inverse funds against them.
     """
+    from scipy import stats  # pyright: ignore[reportMissingTypeStubs]  # half a second, at the start of every process
+
     adjusted = stats.false_discovery_control(  # pyright: ignore[reportUnknownMemberType]
         np.array(list(p_values.values()), dtype=np.float64), method="by"
     )
