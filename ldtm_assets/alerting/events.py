@@ -98,15 +98,15 @@ def _of_check(event: dg.EventLogRecord, run: dg.DagsterRun) -> Iterator[Alert | 
     subject, session = f"{asset}/{name}", _session_of_check(evaluation, run) or _moment(event).date()
     found = CheckScope.parse(evaluation)
     if found is None:
-        in_trouble = {} if evaluation.passed else {f"check/{subject}": (_shown(evaluation), session)}
+        failing = {} if evaluation.passed else {f"check/{subject}": (_shown(evaluation), session)}
         well = [f"check/{subject}"] if evaluation.passed else []
     else:
-        in_trouble = {
+        failing = {
             f"check/{subject}/{part}": (_cut(what), _session_in(part) or session)
             for part, what in found.failing.items()
         }
         well = [f"check/{subject}/{part}" for part in found.passing]
-    for key, (summary, about) in in_trouble.items():
+    for key, (summary, about) in failing.items():
         yield Alert(
             key=key,
             kind="check",

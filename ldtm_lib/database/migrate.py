@@ -61,7 +61,7 @@ def pending_migrations(database: Database, folder: Path = MIGRATIONS_FOLDER) -> 
 def extend_calendar(conn: Connection, calendar: Calendar) -> None:
     """Make the database know the sessions that the calendar knows, and no others; what has opened is never changed.
 
-    A session ahead that the calendar no longer has is removed, unless a forecast speaks about it.
+    A session ahead that the calendar no longer has is removed, unless a forecast names it.
     """
     days, opens, closes = zip(*calendar.schedule(), strict=True)
     conn.execute(

@@ -131,12 +131,12 @@ class GitRepository:
         at = 0
         while at < len(answer):
             header_end = answer.index(b"\n", at)
-            name, _, size_or_trouble = answer[at:header_end].decode(errors="replace").rpartition(" ")
-            if not size_or_trouble.isdigit():
+            name, _, size_or_error = answer[at:header_end].decode(errors="replace").rpartition(" ")
+            if not size_or_error.isdigit():
                 raise PublicationFailed(
-                    f"{self.folder}: {name} is {size_or_trouble}; see `git fsck` and bring back a clone"
+                    f"{self.folder}: {name} is {size_or_error}; see `git fsck` and bring back a clone"
                 )
-            size = int(size_or_trouble)
+            size = int(size_or_error)
             contents.append(answer[header_end + 1 : header_end + 1 + size])
             at = header_end + 1 + size + 1
         return contents

@@ -111,7 +111,7 @@ def read_chain(lines: Iterable[SealLine]) -> Published:
             else:
                 notes.append(f"{line.place} repeats seal {seal.seal_id}")
             continue
-        problems += [f"{line.place}: {trouble}; {COMPARE}" for trouble in _troubles(seal, last)]
+        problems += [f"{line.place}: {problem}; {COMPARE}" for problem in _problems(seal, last)]
         seals[seal.seal_id] = PublishedSeal(seal_id=seal.seal_id, sha256=seal.sha256, leaves=seal.leaves)
         last = seal
     for line in unread:
@@ -170,7 +170,7 @@ def _is_cut(line: SealLine, last: Seal | None) -> bool:
     return content.startswith(begins) or begins.startswith(content)
 
 
-def _troubles(seal: Seal, last: Seal | None) -> Iterator[str]:
+def _problems(seal: Seal, last: Seal | None) -> Iterator[str]:
     """What is wrong with a seal after the one before it."""
     if seal.expected_sha256 != seal.sha256:
         yield f"the header of seal {seal.seal_id} does not give its sha256"
