@@ -400,3 +400,20 @@ from snapshot
 where kind = any (%(kinds)s::text[]) and next_day_actual is not null
 group by run_date
 order by run_date;
+
+-- name: recorded_forecasts
+-- Rows of one run date, of one ticker, or of both, the newest first.
+select s.ticker, s.run_date, s.kind, s.recorded_at, t.opens_at as deadline, s.run_date_close,
+       s.next_day_session, s.next_day_pred, s.next_day_actual,
+       s.next_monday_session, s.next_monday_pred, s.next_monday_actual,
+       s.one_month_session, s.one_month_pred, s.one_month_actual,
+       s.direction_pred, s.model_version, s.model_status, s.abstained_reason
+from snapshot s
+join trading_session t on t.session = s.next_day_session
+where (%(run_date)s::date is null or s.run_date = %(run_date)s)
+  and (%(ticker)s::text is null or s.ticker = %(ticker)s)
+order by s.run_date desc, s.ticker
+limit %(num_rows)s;
+
+-- name: newest_run_date
+select max(run_date) from snapshot;

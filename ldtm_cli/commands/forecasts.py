@@ -1,0 +1,135 @@
+"""`ldtm forecasts`: what is on record for a run date, or of a ticker."""
+
+import csv
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from datetime import date
+from typing import TYPE_CHECKING, Annotated
+from zoneinfo import ZoneInfo
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ldtm_cli.invocation import AsJson, console, print_json, ready_project
+from ldtm_lib.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from ldtm_lib.ledger.recorded_forecasts import RecordedForecast
+
+NOTHING = "–"
+NEW_YORK = ZoneInfo("America/New_York")
+SAME_SESSION = (
+    "Next day and next Monday are the same session: a forecast has a head for each horizon, and their prices differ."
+)
+
+
+def forecasts(
+    about: Annotated[
+        str | None,
+        typer.Argument(metavar="[DATE|TICKER]", help="A run date such as 2026-11-20, or a ticker."),
+    ] = None,
+    as_json: AsJson = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV instead of a table.")] = False,
+) -> None:
+    """Show forecasts on record: three prices, target sessions, direction, model, and whether they are live.
+
+    All tickers of the newest run date by default; all tickers of DATE, or the newest 30 run dates of TICKER.
+    """
+    from ldtm_lib.ledger.recorded_forecasts import forecasts_of_run_date, forecasts_of_ticker
+
+    if as_json and as_csv:
+        raise ConfigurationError("--json and --csv exclude each other; give one of them")
+    project = ready_project()
+    run_date = _date(about)
+    with project.database.transaction() as conn:
+        if about is None or run_date is not None:
+            rows = forecasts_of_run_date(conn, run_date)
+        else:
+            rows = forecasts_of_ticker(conn, project.settings.require_ticker(about))
+    if as_json:
+        print_json([asdict(row) for row in rows])
+    elif as_csv:
+        print_csv(rows)
+    elif not rows:
+        about_whom = "" if about is None else f" of {about}"
+        console.print(f"No forecast{about_whom} is on record. `ldtm status` shows what is pending.", highlight=False)
+    elif about is None or run_date is not None:
+        print_run_date(console, rows)
+    else:
+        print_ticker(console, rows)
+
+
+def print_csv(rows: "Sequence[RecordedForecast]") -> None:
+    """Print one line a row under a line with the names of the fields."""
+    from ldtm_lib.ledger.recorded_forecasts import RecordedForecast
+
+    writer = csv.DictWriter(sys.stdout, [field.name for field in fields(RecordedForecast)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(row) for row in rows)
+
+
+def print_run_date(console: Console, rows: "Sequence[RecordedForecast]") -> None:
+    """Show all tickers of one run date under their target sessions."""
+    first = rows[0]
+    deadline = first.deadline.astimezone(NEW_YORK)
+    title = f"Forecasts of {first.run_date}; live if recorded before {deadline:%Y-%m-%d %H:%M} New York"
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
+    table.add_column("ticker")
+    table.add_column("close", justify="right")
+    targets = {
+        "next day": first.next_day_session,
+        "Monday": first.next_monday_session,
+        "one month": first.one_month_session,
+    }
+    for name, session in targets.items():
+        table.add_column(f"{name}\n{session:%a %m-%d}", justify="right")
+    for name in ("direction", "kind", "model"):
+        table.add_column(name)
+    for row in rows:
+        table.add_row(row.ticker, *_cells(row))
+    console.print(table)
+    for row in rows:
+        if row.abstained_reason is not None:
+            console.print(f"abstained: {escape(row.abstained_reason)}", highlight=False)
+    if first.next_day_session == first.next_monday_session:
+        console.print(SAME_SESSION, highlight=False)
+
+
+def print_ticker(console: Console, rows: "Sequence[RecordedForecast]") -> None:
+    """Show the newest run dates of one ticker."""
+    title = f"Forecasts of {rows[0].ticker}; target sessions and actuals: --json or --csv"
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
+    table.add_column("run date")
+    for name in ("close", "next day", "Monday", "month"):
+        table.add_column(name, justify="right")
+    for name in ("direction", "kind", "model"):
+        table.add_column(name)
+    for row in rows:
+        table.add_row(str(row.run_date), *_cells(row))
+    console.print(table)
+    for row in rows:
+        if row.abstained_reason is not None:
+            console.print(f"abstained on {row.run_date}: {escape(row.abstained_reason)}", highlight=False)
+
+
+def _cells(row: "RecordedForecast") -> tuple[str, ...]:
+    prices = (row.run_date_close, row.next_day_pred, row.next_monday_pred, row.one_month_pred)
+    model = row.model_version or row.model_status or NOTHING
+    return (
+        *(NOTHING if price is None else f"{price:.2f}" for price in prices),
+        row.direction_pred or "abstained",
+        row.kind,
+        escape(model),
+    )
+
+
+def _date(text: str | None) -> date | None:
+    """A run date; None for what is a ticker, or nothing."""
+    try:
+        return None if text is None else date.fromisoformat(text)
+    except ValueError:
+        return None

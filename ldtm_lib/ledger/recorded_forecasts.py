@@ -1,0 +1,65 @@
+"""Forecasts as they are on record: prices, target sessions, the model, and whether they count as live."""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Literal
+
+from psycopg.rows import class_row
+
+from ldtm_lib.database.connection import Connection
+from ldtm_lib.database.queries import query
+
+NUM_ROWS_OF_A_TICKER = 30
+"""Run dates that are shown of one ticker, the newest ones."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedForecast:
+    """One row of the ledger. Prices are in the currency and on the price basis of the run date's close."""
+
+    ticker: str
+    run_date: date
+    kind: Literal["live", "late", "simulated"]
+    recorded_at: datetime
+    deadline: datetime
+    """The open of the next session: a row that was recorded before it is live, unless it is simulated."""
+    run_date_close: float | None
+    next_day_session: date
+    next_day_pred: float | None
+    next_day_actual: float | None
+    next_monday_session: date
+    next_monday_pred: float | None
+    next_monday_actual: float | None
+    one_month_session: date
+    one_month_pred: float | None
+    one_month_actual: float | None
+    direction_pred: Literal["bullish", "neutral", "bearish"] | None
+    model_version: str | None
+    """None for a candidate, which has no version, and for an abstention."""
+    model_status: Literal["active", "retired", "candidate"] | None
+    """The status of the model when it made the forecast."""
+    abstained_reason: str | None
+    """Why there is no forecast; None where there is one."""
+
+
+def forecasts_of_run_date(conn: Connection, run_date: date | None = None) -> list[RecordedForecast]:
+    """The rows of a run date, by ticker; those of the newest run date on record when none is given."""
+    if run_date is None:
+        row = conn.execute(query("ledger.newest_run_date")).fetchone()
+        if row is None or row[0] is None:
+            return []
+        run_date = row[0]
+    return _read(conn, run_date=run_date, ticker=None, num_rows=None)
+
+
+def forecasts_of_ticker(conn: Connection, ticker: str) -> list[RecordedForecast]:
+    """The rows of a ticker's newest NUM_ROWS_OF_A_TICKER run dates, the newest first."""
+    return _read(conn, run_date=None, ticker=ticker, num_rows=NUM_ROWS_OF_A_TICKER)
+
+
+def _read(
+    conn: Connection, *, run_date: date | None, ticker: str | None, num_rows: int | None
+) -> list[RecordedForecast]:
+    with conn.cursor(row_factory=class_row(RecordedForecast)) as cursor:
+        values = {"run_date": run_date, "ticker": ticker, "num_rows": num_rows}
+        return cursor.execute(query("ledger.recorded_forecasts"), values).fetchall()
