@@ -33,6 +33,11 @@ def _do_not_wait_for_the_disk(connection: object, _record: object) -> None:
         connection.execute("pragma synchronous = off")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the simulated weeks, which take as long as half of all that runs every night."""
+    items.sort(key=lambda item: item.path.name != "test_simulation.py")
+
+
 @pytest.fixture(scope="session")
 def calendar() -> Calendar:
     return exchange_calendar()

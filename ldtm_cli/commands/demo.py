@@ -33,13 +33,15 @@ SETTINGS_FILE = "demo.sha256"
 EPILOGUE = """
 [bold]What this shows.[/] Real figures of small networks on 30 simulated sessions.
 No model made a forecast for a session that its training had seen. Models that
-the gate refused forecast as [italic]candidate[/]: that is the demo's policy, set in demo.toml,
-so that there are rows to show. Simulated rows never count as live ones.
+the gate refused forecast as [italic]candidate[/], so that there are rows to show: that
+is a setting of demo.toml. Simulated rows never count as live ones.
 
-[bold]See it[/]      {ldtm} -c demo.toml up   the Dagster UI, http://127.0.0.1:3000
-[bold]Ask it[/]      {ldtm} -c demo.toml registry list        (see --help)
-[bold]Doubt it[/]    {ldtm} -c demo.toml audit verify
-[bold]Clean up[/]    {ldtm} down    stops all;  rm -rf .ldtm/ldtm_demo
+[bold]Next[/]  {ldtm} -c demo.toml forecasts       what was forecast
+      {ldtm} -c demo.toml registry list   models and verdicts
+      {ldtm} -c demo.toml audit verify    check the record
+      {ldtm} -c demo.toml up              Dagster on port 3000
+      {ldtm} down                         stop all of it
+      rm -rf .ldtm/ldtm_demo   remove the demo
 """
 
 
