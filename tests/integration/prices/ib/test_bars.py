@@ -4,6 +4,7 @@ import asyncio
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -231,6 +232,15 @@ def test_fetches_in_several_threads_do_not_meet() -> None:
     assert sorted(asked.client_id for asked in peer.asked) == [17, 18, 19]
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let SIGINT interrupt this process, although a shell that started it in the background has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_a_caller_that_is_interrupted_waits_for_nothing_and_leaves_nothing() -> None:
     with peer_of() as peer:
         peer.script("AAPL", Silence())
