@@ -120,6 +120,7 @@ def test_another_address_is_refused_with_the_remedy(installation: Installation, 
     assert _listens_on(port) == set()
 
 
+@pytest.mark.nightly
 def test_an_address_that_is_allowed_is_served_with_a_warning(installation: Installation, port: int) -> None:
     _serve_on(installation, 'host = "0.0.0.0"\nallow_other_addresses = true')
     try:

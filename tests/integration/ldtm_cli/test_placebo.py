@@ -61,6 +61,7 @@ def rows_of_all_tables(conn: Connection) -> dict[str, object]:
     return {name: conn.execute(f"select count(*) from {name}".encode()).fetchone() for (name,) in tables}
 
 
+@pytest.mark.nightly
 def test_a_calibration_counts_placebos_beside_coins_and_writes_nothing(project: Project, conn: Connection) -> None:
     before = rows_of_all_tables(conn)
     done = ldtm(project, "--copies", "3", "--last-bars", "650", "--device", "cpu", "--json")

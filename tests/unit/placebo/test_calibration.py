@@ -214,6 +214,7 @@ def test_a_placebo_does_not_depend_on_who_is_trained_beside_it() -> None:
     assert other.models[0].timing_p != model.timing_p
 
 
+@pytest.mark.nightly
 def test_an_exchange_that_leaves_futures_where_they_are_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     windows = {ticker: announced(700, ticker) for ticker in ("AAA", "BBB")}
     honest = run_placebo(windows, on_cpu(SETTINGS), num_copies=3, seed=0).total

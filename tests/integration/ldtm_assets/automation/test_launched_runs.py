@@ -48,6 +48,7 @@ def newest(conn: Connection, calendar: Calendar) -> date:
     return session
 
 
+@pytest.mark.nightly
 def test_after_a_requested_run_none_of_its_partitions_is_due_at_the_same_moment(
     newest: date,
     tmp_path: Path,
