@@ -6,16 +6,13 @@ and of the daemon that launches it comes on top in production, for each run.
 """
 
 import os
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 from bench_snapshots import NUM_TICKERS, TICKERS, bars, networks
+from ib_peer import ib_peer
 
 from ldtm_cli.runs import JobRun, Launcher
 from ldtm_cli.services import prepare
@@ -23,7 +20,6 @@ from ldtm_lib.database import embedded
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar, exchange_calendar
 
-ROOT = Path(__file__).parents[1]
 NUM_SESSIONS = 320
 NUM_ALONE = 20
 """Tickers that get a run of their own; 103 would take minutes."""
@@ -42,26 +38,13 @@ def main() -> None:
         config.write_text(
             f'tickers = {list(TICKERS)}\n[source]\nkind = "ib"\n[partitions]\nfirst_session = {sessions[-20]}\n'
         )
-        with peer(home / "bars.parquet") as port:
+        with ib_peer("--bars", str(home / "bars.parquet")) as port:
             os.environ["LDTM_IB_PORT"] = str(port)
             project, _ = prepare(config)
             try:
                 run(project, calendar, newest)
             finally:
                 embedded.stop(project.home)
-
-
-@contextmanager
-def peer(path: Path) -> Iterator[int]:
-    """The port of a peer that serves the bars of a file."""
-    command = [sys.executable, "-m", "tests.integration.prices.ib.standalone", "--bars", str(path)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        port = int(process.stdout.readline().rpartition(":")[2])
-        try:
-            yield port
-        finally:
-            process.terminate()
 
 
 def run(project: Project, calendar: Calendar, newest: date) -> None:

@@ -5,15 +5,12 @@ wait, since TWS has to ask IB for what it sends: without any, and with an assume
 ib_insync as its documentation shows it.
 """
 
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 from ib_insync import IB, Stock
+from ib_peer import ib_peer
 
 from ldtm_lib.prices.sources.ib.connection import Address
 from ldtm_lib.prices.sources.ib.source import IbSource
@@ -31,9 +28,10 @@ def main() -> None:
     calendar = exchange_calendar()
     tickers = load_settings(UNIVERSE).tickers
     for wait in WAITS:
-        with peer(wait) as port:
+        options = ("--walks", str(UNIVERSE), "--latency-seconds", str(wait))
+        with ib_peer(*options) as port:
             seconds, num_bars = in_flight(port, tickers, calendar)
-        with peer(wait) as port:
+        with ib_peer(*options) as port:
             plain, num_plain = one_at_a_time(port, tickers)
         assert num_bars > 4_900 * len(tickers)
         assert num_plain > 4_900 * len(tickers)
@@ -43,21 +41,6 @@ def main() -> None:
             f"in {seconds:.1f} s with {IbConfig().requests_in_flight} requests in flight; "
             f"one at a time {plain:.1f} s; {plain / seconds:.1f} x"
         )
-
-
-@contextmanager
-def peer(wait_seconds: float) -> Iterator[int]:
-    """The port of a peer that serves random walks of the universe."""
-    command = [sys.executable, "-m", "tests.integration.prices.ib.standalone", "--walks", str(UNIVERSE)]
-    with subprocess.Popen(
-        [*command, "--latency-seconds", str(wait_seconds)], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        port = int(process.stdout.readline().rpartition(":")[2])
-        try:
-            yield port
-        finally:
-            process.terminate()
 
 
 def in_flight(port: int, tickers: tuple[str, ...], calendar: Calendar) -> tuple[float, int]:

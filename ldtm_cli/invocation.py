@@ -19,6 +19,9 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 """The command line or the configuration is wrong."""
 
+NOTHING = "–"
+"""Shown in a table where there is no value."""
+
 console = Console()
 errors = Console(stderr=True)
 

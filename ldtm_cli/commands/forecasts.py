@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, fields
 from datetime import date
 from typing import TYPE_CHECKING, Annotated
-from zoneinfo import ZoneInfo
 
 import typer
 from rich import box
@@ -14,14 +13,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ldtm_cli.invocation import AsJson, console, print_json, ready_project
+from ldtm_cli.invocation import NOTHING, AsJson, console, print_json, ready_project
 from ldtm_lib.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from ldtm_lib.ledger.recorded_forecasts import RecordedForecast
 
-NOTHING = "–"
-NEW_YORK = ZoneInfo("America/New_York")
 SAME_SESSION = (
     "Next day and next Monday are the same session: a forecast has a head for each horizon, and their prices differ."
 )
@@ -45,11 +42,9 @@ def forecasts(
         raise ConfigurationError("--json and --csv exclude each other; give one of them")
     project = ready_project()
     run_date = _date(about)
+    ticker = project.settings.require_ticker(about) if about is not None and run_date is None else None
     with project.database.transaction() as conn:
-        if about is None or run_date is not None:
-            rows = forecasts_of_run_date(conn, run_date)
-        else:
-            rows = forecasts_of_ticker(conn, project.settings.require_ticker(about))
+        rows = forecasts_of_run_date(conn, run_date) if ticker is None else forecasts_of_ticker(conn, ticker)
     if as_json:
         print_json([asdict(row) for row in rows])
     elif as_csv:
@@ -57,7 +52,7 @@ def forecasts(
     elif not rows:
         about_whom = "" if about is None else f" of {about}"
         console.print(f"No forecast{about_whom} is on record. `ldtm status` shows what is pending.", highlight=False)
-    elif about is None or run_date is not None:
+    elif ticker is None:
         print_run_date(console, rows)
     else:
         print_ticker(console, rows)
@@ -74,6 +69,8 @@ def print_csv(rows: "Sequence[RecordedForecast]") -> None:
 
 def print_run_date(console: Console, rows: "Sequence[RecordedForecast]") -> None:
     """Show all tickers of one run date under their target sessions."""
+    from ldtm_lib.daily_run.pending_partitions import NEW_YORK
+
     first = rows[0]
     deadline = first.deadline.astimezone(NEW_YORK)
     title = f"Forecasts of {first.run_date}; live if recorded before {deadline:%Y-%m-%d %H:%M} New York"

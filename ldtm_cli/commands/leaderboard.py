@@ -10,14 +10,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ldtm_cli.invocation import AsJson, console, print_json, ready_project
+from ldtm_cli.invocation import NOTHING, AsJson, console, print_json, ready_project
 
 if TYPE_CHECKING:
     from ldtm_lib.ledger.leaderboard import Leaderboard, LeaderboardRow, Score
     from ldtm_lib.ledger.shadows import ShadowRecord
     from ldtm_lib.project import Project
-
-NOTHING = "–"
 
 
 def leaderboard(

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
-from ldtm_cli.invocation import AsJson, console, print_json, ready_project
+from ldtm_cli.invocation import NOTHING, AsJson, console, print_json, ready_project
 from ldtm_lib.errors import ConfigurationError, UnknownTicker
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from ldtm_lib.registry.listing import JudgedNetwork, VersionEntry
     from ldtm_lib.registry.retention import RemovedFile
 
-NOTHING = "–"
 
 app = typer.Typer(help="Trained models: the active one of each ticker, the gate's verdicts, and lifecycle actions.")
 

@@ -8,12 +8,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ldtm_cli.invocation import EXIT_FAILED, AsJson, console, print_json, ready_project
+from ldtm_cli.invocation import EXIT_FAILED, NOTHING, AsJson, console, print_json, ready_project
 
 if TYPE_CHECKING:
     from ldtm_lib.audit.replay import FieldComparison, RecordedValue, Replay
 
-NOTHING = "–"
 SHOWN_DIGITS = 16
 
 

@@ -22,8 +22,10 @@ from typing import NoReturn
 from tests.repository import REPOSITORY
 
 # no polars: its threads would not be there after the fork
-PACKAGES = ("dagster", "dagster_postgres", "exchange_calendars", "psycopg", "pydantic", "scipy.special")
-PACKAGES += ("torch", "typer", "rich.progress")
+PACKAGES = (
+    *("dagster", "dagster_postgres", "exchange_calendars", "psycopg", "pydantic", "rich.progress"),
+    *("scipy.special", "torch", "typer"),
+)
 TIMEOUT_SECONDS = 120
 
 
@@ -65,7 +67,8 @@ def serve() -> None:
             if child == 0:
                 become(words, folder, environment, out.fileno(), err.fileno())
                 return
-            status = _wait(child)
+            _, waited = os.waitpid(child, 0)
+            status = os.waitstatus_to_exitcode(waited)
             out.seek(0)
             err.seek(0)
             answer = [status, out.read().decode(), err.read().decode()]
@@ -84,11 +87,6 @@ def become(words: list[str], folder: str, environment: dict[str, str], out: int,
     os.environ.clear()
     os.environ.update(environment)
     sys.argv = ["ldtm", *words]
-
-
-def _wait(child: int) -> int:
-    _, status = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(status)
 
 
 def call_and_exit(app: Callable[[], object]) -> NoReturn:
