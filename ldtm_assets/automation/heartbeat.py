@@ -56,7 +56,7 @@ def heartbeat_sensor(project: Callable[[], Project]) -> dg.SensorDefinition:
         with project().database.transaction() as conn:
             now(conn)
         if silent := silent_daemons(context.instance):
-            return dg.SkipReason(f"no heartbeat: nobody looks after {' and '.join(silent)}")
+            return dg.SkipReason(f"no heartbeat: Dagster runs without {' and '.join(silent)}")
         context.update_cursor(str(time.time()))
         try:
             send_heartbeat(url)

@@ -154,7 +154,8 @@ class RetentionConfig(Section, frozen=True):
     """Days that a refused bar is kept after a valid one arrived; ten times as long where none did and the refused one
     was not delivered again."""
     operations_days: int = Field(default=400, ge=60)
-    """Days that attempts of daily runs and delivered notifications are kept."""
+    """Days that attempts of daily runs and delivered notifications are kept. Catch-up reads the attempts of the last 30
+    sessions, which are 45 days at most."""
     log_mib: int = Field(default=50, ge=1)
     """Size of a log file in MiB above which its oldest lines are deleted."""
 

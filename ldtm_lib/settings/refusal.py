@@ -29,7 +29,7 @@ _TABLES = {
 _REMOVED = {
     "architecture.num_inputs": "every network has the same inputs",
     "architecture.num_horizons": "every network has the same horizons",
-    "automation.catch_up_sessions": "gaps are always searched for in the last 30 sessions, and from an outage on",
+    "automation.catch_up_sessions": "gaps are searched for in the last 30 sessions and since the start of an outage",
     "automation.longest_retry_minutes": "it is called `automation.max_retry_minutes`",
     "automation.on": "it is called `automation.enabled`",
     "automation.retrained_within_days": "it is called `automation.max_training_age_days`",

@@ -162,6 +162,18 @@ def test_a_value_of_another_type_is_refused(load: Load, section: str, line: str,
             "num_horizons = 4",
             "unknown setting `architecture.num_horizons`; every network has the same horizons",
         ),
+        (
+            "leakage",
+            "sampled_windows = 5",
+            "unknown setting `leakage`; every training and daily run checks samples of a fixed size",
+        ),
+        (
+            "automation",
+            "catch_up_sessions = 60",
+            "unknown setting `automation.catch_up_sessions`; gaps are searched for in the last 30 sessions and since the "
+            "start of an outage",
+        ),
+        ("retention", "operations_days = 59", "retention.operations_days is 59; it must be at least 60"),
         ("training", "batch_size = 0", "training.batch_size is 0; it must be at least 1"),
         ("training", "max_epochs = -1", "training.max_epochs is -1; it must be at least 1"),
         ("training", "patience = 0", "training.patience is 0; it must be at least 1"),

@@ -82,7 +82,7 @@ def test_it_stays_away_while_a_part_of_the_daemon_is_dead(
 ) -> None:
     beat(instance, dead, seconds_ago=90)
     said, cursor = tick(project, instance)
-    assert said.startswith("no heartbeat: nobody looks after ")
+    assert said.startswith("no heartbeat: Dagster runs without ")
     assert (receiver.taken, cursor) == ([], None)
 
 
