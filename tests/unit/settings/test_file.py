@@ -170,8 +170,8 @@ def test_a_value_of_another_type_is_refused(load: Load, section: str, line: str,
         (
             "automation",
             "catch_up_sessions = 60",
-            "unknown setting `automation.catch_up_sessions`; gaps are searched for in the last 30 sessions and since the "
-            "start of an outage",
+            "unknown setting `automation.catch_up_sessions`; "
+            "gaps are searched for in the last 30 sessions and since the start of an outage",
         ),
         ("retention", "operations_days = 59", "retention.operations_days is 59; it must be at least 60"),
         ("training", "batch_size = 0", "training.batch_size is 0; it must be at least 1"),
