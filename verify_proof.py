@@ -22,9 +22,9 @@ from datetime import date, datetime, timezone
 
 OIDS = {"int8": 20, "text": 25, "utf8": 17, "date": 1082, "timestamptz": 1184, "float8": 701, "bool": 16, "bytea": 17}
 HEAD = "event_id:int8 event:text ticker:text "
-HORIZON = "run_date:date horizon:text target_session:date "
+HORIZON = "run_date:date simulation_id:int8 horizon:text target_session:date "
 FIELDS = {
-    "forecast": HEAD + "run_date:date recorded_at:timestamptz kind:text next_day_session:date "
+    "forecast": HEAD + "run_date:date simulation_id:int8 recorded_at:timestamptz kind:text next_day_session:date "
     "next_monday_session:date one_month_session:date run_date_close:float8 next_day_pred:float8 "
     "next_monday_pred:float8 one_month_pred:float8 direction_pred:text abstained_reason:utf8 checkpoint_id:int8 "
     "model_version:text model_status:text checkpoint_sha256:text window_sha256:text bars_recorded_until:timestamptz",
@@ -113,7 +113,8 @@ def check(proof):
     for event in proof["events"]:
         says, seal = event["says"], seals[event["seal"]]
         name = f"the {says['event']} with number {says['event_id']}"
-        if (says["ticker"], says["run_date"]) != (proof["ticker"], proof["run_date"]):
+        about = "ticker", "run_date", "simulation_id"
+        if [says[field] for field in about] != [proof[field] for field in about]:
             raise NotProven(f"{name} is not about {proof['ticker']} on {proof['run_date']}")
         leaf = hashlib.sha256(b"\x00" + encode(says["event"], says)).digest()
         path = [bytes.fromhex(step) for step in event["path"]]

@@ -13,6 +13,8 @@ CONCURRENCY_GROUP_TAG = "ldtm/concurrency_group"
 """Daily runs and trainings carry it; dagster.yaml runs one at a time, so that no forecast is made amid new networks."""
 PENDING_RETRY_TAG = "ldtm/partitions_pending_retry"
 """The run's id and how many of its partitions failed and are retried: the run itself raises no alert."""
+BACKFILL_TAG = "dagster/backfill"
+"""Dagster's own: the backfill that a run belongs to."""
 PROCESS_TAG = "ldtm/process"
 """The run's id and the process that works on it. A re-executed run inherits the tag of the first one."""
 UNFINISHED = [

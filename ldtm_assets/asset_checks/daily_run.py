@@ -13,6 +13,7 @@ from ldtm_lib.database.clock import last_closed_session
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.ledger.fillbacks import overdue
 from ldtm_lib.ledger.monitoring import MonitoringReport
+from ldtm_lib.ledger.service import first_sessions
 from ldtm_lib.ledger.snapshots import SnapshotReport, missing_rows
 from ldtm_lib.prices.quarantine import open_quarantine
 from ldtm_lib.project import Project
@@ -105,14 +106,16 @@ def _every_ticker_has_a_row(
     retried: Collection[Key],
     counts: Mapping[str, int | str | dg.MetadataValue],
 ) -> dg.AssetCheckResult:
-    gaps = missing_rows(conn, own)
+    entered = first_sessions(conn, {ticker for ticker, _ in own})
+    in_service = [(ticker, day) for ticker, day in own if ticker in entered and entered[ticker] <= day]
+    gaps = missing_rows(conn, in_service)
     return dg.AssetCheckResult(
         asset_key="snapshots",
         check_name=COMPLETE,
         passed=not gaps,
         severity=dg.AssetCheckSeverity.ERROR,
         metadata={
-            "rows expected": len(own),
+            "rows expected": len(in_service),
             "missing": listed(f"{ticker} {day}" for ticker, day in gaps),
             "of these retried": sum(gap in retried for gap in gaps),
             **counts,

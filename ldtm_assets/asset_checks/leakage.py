@@ -10,6 +10,7 @@ from ldtm_assets.materialization import listed
 from ldtm_assets.partitions import DailyPartition
 from ldtm_lib.audit.point_in_time import check_point_in_time, sampled_window_leaks
 from ldtm_lib.daily_run.freshness import named
+from ldtm_lib.ledger.simulations import NO_SIMULATION
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
 
@@ -33,7 +34,11 @@ def leakage_check_specs() -> list[dg.AssetCheckSpec]:
 
 
 def leakage_checks(
-    context: dg.AssetExecutionContext, project: Project, calendar: Calendar, partitions: Sequence[DailyPartition]
+    context: dg.AssetExecutionContext,
+    project: Project,
+    calendar: Calendar,
+    partitions: Sequence[DailyPartition],
+    simulation_id: int = NO_SIMULATION,
 ) -> Iterator[dg.AssetCheckResult]:
     """Evaluate the selected leakage checks on samples of the run's partitions.
 
@@ -83,6 +88,7 @@ def leakage_checks(
                     tickers=tickers_of[session],
                     num_sampled=math.ceil(SAMPLED_TICKERS / len(tickers_of)),
                     seed=session.toordinal(),
+                    simulation_id=simulation_id,
                 )
                 for session in sorted(tickers_of)
             ]

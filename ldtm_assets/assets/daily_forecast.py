@@ -23,7 +23,7 @@ from ldtm_assets.assets.snapshots import snapshots_spec, take_daily_snapshots
 from ldtm_assets.materialization import Metadata, Outcome, fail_if_any_failed, record
 from ldtm_assets.partitions import DAILY_ASSETS, DailyPartition
 from ldtm_assets.resources import ProjectResource
-from ldtm_assets.run_tags import PENDING_RETRY_TAG, tag_with_process
+from ldtm_assets.run_tags import BACKFILL_TAG, PENDING_RETRY_TAG, tag_with_process
 from ldtm_lib.audit.sealing import seal_and_publish
 from ldtm_lib.daily_run.attempts import begin_attempt, finish_attempt
 from ldtm_lib.daily_run.pending_partitions import attempts_without_row
@@ -32,6 +32,7 @@ from ldtm_lib.database.migrate import extend_calendar
 from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.ledger.fillbacks import tickers_with_open_fills
 from ldtm_lib.ledger.monitoring import monitor_active_models
+from ldtm_lib.ledger.simulations import NO_SIMULATION, SimulationPlan, begin_simulation
 from ldtm_lib.ledger.snapshots import SnapshotReport
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar, exchange_calendar
@@ -44,8 +45,9 @@ class DailyForecastConfig(dg.Config):
     """How the forecasts are recorded."""
 
     simulated: bool = False
-    """Mark the forecasts as simulated: made for past sessions by a backfill or a demo. Whether one that is not
-    simulated counts as live is for the database's clock to decide."""
+    """Record the forecasts as those of a simulation, made for past sessions, by models trained before each. All runs of
+    one backfill are one simulation. Whether a forecast that is not simulated counts as live is for the database's clock
+    to decide."""
     only: list[str] = []  # noqa: RUF012 a default as Dagster takes it
     """The tickers to work on; all that were asked for when empty. The others of the range are left as they are."""
 
@@ -92,6 +94,7 @@ class DailyRun:
         self._selected = {key.to_user_string() for key in context.selected_asset_keys}
         self._outcomes: dict[str, Outcome] = {}
         self._reports: list[SnapshotReport] = []
+        self._simulation_id = NO_SIMULATION
         self._attempted: list[DailyPartition] = []
 
     def prepare(self) -> None:
@@ -114,6 +117,8 @@ class DailyRun:
         if self._selected.issuperset(DAILY_ASSETS) and not self._config.simulated:
             self._attempted = [*self._requested.ready, *removed]
         with self._project.database.transaction() as conn:
+            if self._config.simulated:
+                self._simulation_id = begin_simulation(conn, SimulationPlan(origin=origin_of(self._context.run)))
             begin_attempt(conn, [(partition.session, partition.ticker) for partition in self._attempted])
 
     def prices(self) -> Results:
@@ -141,9 +146,7 @@ class DailyRun:
         """Put the forecasts on record."""
         if "snapshots" not in self._selected:
             return
-        outcome, self._reports = take_daily_snapshots(
-            self._project, self._calendar, self._ready, self._config.simulated
-        )
+        outcome, self._reports = take_daily_snapshots(self._project, self._calendar, self._ready, self._simulation_id)
         yield from self._conclude("snapshots", outcome)
 
     def fillbacks(self) -> Results:
@@ -162,7 +165,7 @@ class DailyRun:
         context, project = self._context, self._project
         failed = {key for outcome in self._outcomes.values() for key in outcome.failed}
         yield from daily_run_checks(context, project, self._requested.ready, self._reports, waiting=failed)
-        yield from leakage_checks(context, project, self._calendar, self._requested.ready)
+        yield from leakage_checks(context, project, self._calendar, self._requested.ready, self._simulation_id)
         if {"snapshots", "fillbacks"} & self._outcomes.keys():
             publications = all_publications(project, context.instance)
             sealing = seal_and_publish(project.database, publications)
@@ -198,6 +201,12 @@ class DailyRun:
                 done=[partition for key, partition in keys.items() if key not in reasons],
                 failed={partition: reasons[key] for key, partition in keys.items() if key in reasons},
             )
+
+
+def origin_of(run: dg.DagsterRun) -> str:
+    """What a simulation of daily runs is known by: the backfill, or the run with all re-executions of it."""
+    backfill = run.tags.get(BACKFILL_TAG)
+    return f"backfill {backfill}" if backfill else f"run {run.root_run_id or run.run_id}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

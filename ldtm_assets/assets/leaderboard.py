@@ -7,6 +7,7 @@ from ldtm_assets.partitions import as_a_whole
 from ldtm_assets.resources import ProjectResource
 from ldtm_lib.ledger.leaderboard import Leaderboard, LeaderboardRow, Score
 from ldtm_lib.ledger.leaderboard import leaderboard as read_leaderboard
+from ldtm_lib.ledger.simulations import LIVE, newest_simulation
 from ldtm_lib.ledger.track_record import TrackRecord, track_record
 from ldtm_lib.plots.accuracy_over_time import accuracy_over_time
 from ldtm_lib.plots.calibration import CalibrationPoint, calibration_picture
@@ -17,7 +18,7 @@ class LeaderboardConfig(dg.Config):
     """Whose rows count."""
 
     simulated: bool = False
-    """Show simulated rows instead of live ones."""
+    """Show the rows of the newest simulation instead of live ones."""
 
 
 @dg.asset(
@@ -32,9 +33,10 @@ class LeaderboardConfig(dg.Config):
 def leaderboard(config: LeaderboardConfig, project: ProjectResource) -> dg.MaterializeResult:
     """Direction accuracy, the ranks it leaves possible, coverage and errors per ticker, over 30 filled sessions."""
     with project.open().database.transaction() as conn:
-        board = read_leaderboard(conn, simulated=config.simulated)
-        record = track_record(conn, simulated=config.simulated)
-    kind = "simulated" if config.simulated else "live"
+        rows = newest_simulation(conn) if config.simulated else LIVE
+        board = read_leaderboard(conn, rows)
+        record = track_record(conn, rows)
+    kind = rows.name
     return dg.MaterializeResult(
         metadata={
             "leaderboard": dg.MetadataValue.md(as_markdown(board)),

@@ -26,7 +26,7 @@ def snapshots_spec(partitions: dg.MultiPartitionsDefinition) -> dg.AssetSpec:
 
 
 def take_daily_snapshots(
-    project: Project, calendar: Calendar, partitions: Sequence[DailyPartition], simulated: bool
+    project: Project, calendar: Calendar, partitions: Sequence[DailyPartition], simulation_id: int
 ) -> tuple[Outcome, list[SnapshotReport]]:
     """Write the forecasts of some partitions, each session in one transaction and with a report."""
     outcome = Outcome()
@@ -42,7 +42,7 @@ def take_daily_snapshots(
                     folder=project.checkpoint_folder,
                     settings=project.settings,
                     calendar=calendar,
-                    simulated=simulated,
+                    simulation_id=simulation_id,
                 )
         except LedgerRefused as refused:
             outcome.failed.update({DailyPartition(session, ticker).key: str(refused) for ticker in tickers})
@@ -54,6 +54,10 @@ def take_daily_snapshots(
             outcome.summary.append(f"{report.num_shadows} shadows beside them, which count nowhere")
         refused = {conflict.ticker: conflict.reason for conflict in report.conflicts}
         outcome.notes.extend(f"refused, the first stays: {reason}" for reason in refused.values())
+        for ticker in report.not_in_service:
+            outcome.done[DailyPartition(session, ticker).key] = {
+                "not in service": f"{ticker} enters service on the first session after the gate's first verdict on it"
+            }
         for row in report.rows:
             key = DailyPartition(session, row.ticker).key
             outcome.done[key] = {

@@ -13,13 +13,20 @@ from rich.text import Text
 from ldtm_cli.invocation import NOTHING, AsJson, console, print_json, ready_project
 
 if TYPE_CHECKING:
+    from ldtm_lib.database.connection import Connection
     from ldtm_lib.ledger.leaderboard import Leaderboard, LeaderboardRow, Score
     from ldtm_lib.ledger.shadows import ShadowRecord
+    from ldtm_lib.ledger.simulations import RowKind, Simulation
     from ldtm_lib.project import Project
 
 
 def leaderboard(
-    simulated: Annotated[bool, typer.Option("--simulated", help="Count simulated rows instead of live ones.")] = False,
+    simulated: Annotated[
+        bool, typer.Option("--simulated", help="Count the rows of the newest simulation instead of live ones.")
+    ] = False,
+    simulation: Annotated[
+        int | None, typer.Option("--simulation", metavar="N", help="Count the rows of simulation N.", min=1)
+    ] = None,
     shadows: Annotated[
         bool, typer.Option("--shadows", help="Show forecasts of models that are not in use instead; these never count.")
     ] = False,
@@ -27,25 +34,61 @@ def leaderboard(
 ) -> None:
     """Show who was right over the last 30 filled sessions: live rows by default."""
     show = show_shadows if shadows else show_leaderboard
-    show(ready_project(), simulated=simulated, as_json=as_json)
+    show(ready_project(), simulated=simulated or simulation is not None, simulation=simulation, as_json=as_json)
 
 
-def show_leaderboard(project: "Project", *, simulated: bool, as_json: bool) -> None:
-    """Print the leaderboard over live rows, or over simulated ones."""
+def show_leaderboard(project: "Project", *, simulated: bool, simulation: int | None = None, as_json: bool) -> None:
+    """Print the leaderboard over live rows, or over those of a simulation: the newest one when none is named."""
     from ldtm_lib.ledger.leaderboard import leaderboard
 
     with project.database.transaction() as conn:
-        board = leaderboard(conn, simulated=simulated)
-    print_json(leaderboard_as_dict(board)) if as_json else print_leaderboard(console, board, simulated=simulated)
+        rows, known = _rows(conn, simulated=simulated, simulation=simulation)
+        board = leaderboard(conn, rows)
+    if as_json:
+        print_json(leaderboard_as_dict(board))
+        return
+    print_leaderboard(console, board, rows)
+    if simulated and known:
+        print_simulations(console, known, rows)
 
 
-def show_shadows(project: "Project", *, simulated: bool, as_json: bool) -> None:
-    """Print the shadows beside live rows, or beside simulated ones."""
+def show_shadows(project: "Project", *, simulated: bool, simulation: int | None = None, as_json: bool) -> None:
+    """Print the shadows beside live rows, or beside those of a simulation."""
     from ldtm_lib.ledger.shadows import shadow_records
 
     with project.database.transaction() as conn:
-        records = shadow_records(conn, simulated=simulated)
-    print_json(shadows_as_dicts(records)) if as_json else print_shadows(console, records, simulated=simulated)
+        rows, _ = _rows(conn, simulated=simulated, simulation=simulation)
+        records = shadow_records(conn, rows)
+    print_json(shadows_as_dicts(records)) if as_json else print_shadows(console, records, rows)
+
+
+def _rows(conn: "Connection", *, simulated: bool, simulation: int | None) -> "tuple[RowKind, Sequence[Simulation]]":
+    """The rows that are asked for, and every simulation on record, the newest first."""
+    from ldtm_lib.ledger.simulations import LIVE, newest_simulation, require_simulation, simulations
+
+    if not simulated:
+        return LIVE, ()
+    known = simulations(conn)
+    return newest_simulation(conn) if simulation is None else require_simulation(known, simulation).rows, known
+
+
+def print_simulations(console: Console, known: "Sequence[Simulation]", rows: "RowKind") -> None:
+    """Say which simulation is shown, how its models were trained, and how many simulations there were."""
+    shown = next((each for each in known if each.simulation_id == rows.simulation_id), None)
+    if shown is None:
+        return
+    models = (
+        f"models of its own, trained before their sessions and again every {shown.retrain_every} sessions"
+        if shown.retrain_every
+        else "the models of the registry"
+    )
+    others = f"; --simulation N shows another one of {len(known)}" if len(known) > 1 else ""
+    console.print(
+        f"\nSimulation {shown.simulation_id} of {len(known)}, begun {shown.started_at:%Y-%m-%d}, with {models}{others}. "
+        "Simulated rows never count as live ones.",
+        style="dim",
+        highlight=False,
+    )
 
 
 def leaderboard_as_dict(board: "Leaderboard") -> dict[str, object]:
@@ -53,15 +96,16 @@ def leaderboard_as_dict(board: "Leaderboard") -> dict[str, object]:
     return asdict(board)
 
 
-def print_leaderboard(console: Console, board: "Leaderboard", *, simulated: bool) -> None:
+def print_leaderboard(console: Console, board: "Leaderboard", rows: "RowKind") -> None:
     """Show the ranks with their uncertainty, and below them what the gate said."""
     if not any(row.score.num_filled for row in board.rows):
-        kind = "simulated" if simulated else "live"
-        console.print(f"No {kind} forecast has been filled yet.")
-        if not simulated:
-            console.print("Live ones are recorded after the close of a session; --simulated shows those of a backfill.")
+        console.print(f"No {rows.kind} forecast has been filled yet.")
+        if rows.kind == "live":
+            console.print(
+                "Live ones are recorded after the close of a session; --simulated shows those of a bootstrap."
+            )
         return
-    console.print(_scores(board, simulated))
+    console.print(_scores(board, rows))
     console.print(
         "\n[dim]#: by the lower end of the accuracy's interval. Rank 95%: the ranks by accuracy itself that luck "
         "leaves possible, for all tickers at once. Right-hand columns: mean absolute error in percent of the price "
@@ -75,9 +119,9 @@ def shadows_as_dicts(records: "Sequence[ShadowRecord]") -> list[dict[str, object
     return [{**asdict(record), "counts": False} for record in records]
 
 
-def print_shadows(console: Console, records: "Sequence[ShadowRecord]", *, simulated: bool) -> None:
+def print_shadows(console: Console, records: "Sequence[ShadowRecord]", rows: "RowKind") -> None:
     """Show the forecasts of models that are not in use, beside those on record on the same run dates."""
-    kind = "simulated" if simulated else "live"
+    kind = rows.kind
     if not records:
         console.print(f"No shadow stands beside a {kind} forecast.")
         console.print("Daily runs record shadows if [forecast] shadows is candidate, retired or both.", markup=False)
@@ -102,11 +146,10 @@ def print_shadows(console: Console, records: "Sequence[ShadowRecord]", *, simula
     )
 
 
-def _scores(board: "Leaderboard", simulated: bool) -> Table:
+def _scores(board: "Leaderboard", rows: "RowKind") -> Table:
     first, last = board.universe.first_run_date, board.universe.last_run_date
-    what = "simulated" if simulated else "live"
     table = Table(
-        title=f"Leaderboard: last 30 filled sessions, {what} forecasts of {first} to {last}",
+        title=f"Leaderboard: last 30 filled sessions, {rows.kind} forecasts of {first} to {last}",
         box=box.SIMPLE_HEAD,
         show_edge=False,
         padding=0,

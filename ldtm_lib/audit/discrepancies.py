@@ -48,9 +48,15 @@ class Discrepancy:
 
 
 def of_event(
-    what: What, event_id: int | None, event: str, ticker: str, run_date: date | None, horizon: str | None
+    what: What,
+    event_id: int | None,
+    event: str,
+    ticker: str | None,
+    run_date: date | None,
+    horizon: str | None,
+    simulation_id: int = 0,
 ) -> Discrepancy:
     """A discrepancy of one event and the row that it is about."""
     at = f" (event {event_id})" if event_id is not None else ""
-    message = f"{subject(event, ticker, run_date, horizon)}{at} {SENTENCES[what]}"
+    message = f"{subject(event, ticker, run_date, horizon, simulation_id)}{at} {SENTENCES[what]}"
     return Discrepancy(what=what, event_id=event_id, message=message)

@@ -11,12 +11,13 @@ from ldtm_lib.audit.encoding import Field, Value, encode, leaf_sha256
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
 
-_OF_A_HORIZON = (Field("run_date", "date"), Field("horizon", "text"), Field("target_session", "date"))
+_OF_A_ROW = (Field("run_date", "date"), Field("simulation_id", "int8"))
+_OF_A_HORIZON = (*_OF_A_ROW, Field("horizon", "text"), Field("target_session", "date"))
 _SHA256S = tuple(Field(f"{of}_sha256", "text") for of in ("architecture", "recipe", "data", "file"))
 
 FIELDS: dict[str, tuple[Field, ...]] = {
     "forecast": (
-        Field("run_date", "date"),
+        *_OF_A_ROW,
         Field("recorded_at", "timestamptz"),
         Field("kind", "text"),
         Field("next_day_session", "date"),
@@ -64,6 +65,17 @@ FIELDS: dict[str, tuple[Field, ...]] = {
         Field("activated_at", "timestamptz"),
     ),
     "retirement": (Field("checkpoint_id", "int8"), Field("version", "text"), Field("retired_at", "timestamptz")),
+    "service": (Field("first_session", "date"), Field("verdict_id", "int8"), Field("entered_at", "timestamptz")),
+    "simulation": (
+        Field("simulation_id", "int8"),
+        Field("started_at", "timestamptz"),
+        Field("origin", "utf8"),
+        Field("first_session", "date"),
+        Field("last_session", "date"),
+        Field("retrain_every", "int8"),
+        Field("settings_sha256", "text"),
+        Field("tickers", "text"),
+    ),
 }
 """What follows the head of an event, by kind."""
 HEAD = (Field("event_id", "int8"), Field("event", "text"), Field("ticker", "text"))
@@ -75,11 +87,19 @@ class EventKey:
 
     event_id: int
     event: str
-    ticker: str
+    ticker: str | None
+    """None for a simulation, which is about many."""
     run_date: date | None
+    simulation_id: int
+    """0 for what is of no simulation."""
     horizon: str | None
     leaf: bytes
     """As it is on record."""
+
+    @property
+    def about(self) -> tuple[str, str | None, date | None, str | None, int]:
+        """The arguments of `subject`."""
+        return self.event, self.ticker, self.run_date, self.horizon, self.simulation_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,11 +125,14 @@ class Event:
         return self.leaf_at(self.key.event_id) == self.key.leaf
 
 
-def subject(event: str, ticker: str, run_date: date | None, horizon: str | None) -> str:
+def subject(event: str, ticker: str | None, run_date: date | None, horizon: str | None, simulation_id: int = 0) -> str:
     """What an event is about, in words, such as `the next day fill of AAPL on 2013-01-02`."""
+    if ticker is None:
+        return f"the {event} {simulation_id}"
     of_horizon = f"{horizon.replace('_', ' ')} " if horizon else ""
     on = f" on {run_date}" if run_date else ""
-    return f"the {of_horizon}{event} of {ticker}{on}"
+    by = f" by simulation {simulation_id}" if simulation_id else ""
+    return f"the {of_horizon}{event} of {ticker}{on}{by}"
 
 
 def name(conn: Connection, event_id: int) -> str:
@@ -117,16 +140,18 @@ def name(conn: Connection, event_id: int) -> str:
     row = conn.execute(query("audit.event"), {"event_ids": [event_id]}).fetchone()
     if row is None:
         return "not there"
-    _, event, ticker, run_date, horizon, *_ = row
-    return subject(event, ticker, run_date, horizon)
+    _, event, ticker, run_date, simulation_id, horizon, *_ = row
+    return subject(event, ticker, run_date, horizon, simulation_id)
 
 
-def of_forecast(conn: Connection, ticker: str, run_date: date) -> tuple[list[Event], int]:
-    """The forecast of a ticker and run date and all that became of it, in the order of the chain.
+def of_forecast(conn: Connection, ticker: str, run_date: date, simulation_id: int) -> tuple[list[Event], int]:
+    """The forecast of a ticker and run date, and all that became of it, in the order of the chain.
 
-    The number says how many events there are; fewer in the list means that rows are gone.
+    `simulation_id` is 0 for the row of a daily run. The number says how many events there are; fewer in the list
+    means that rows are gone.
     """
-    ids = conn.execute(query("audit.events_of_forecast"), {"ticker": ticker, "run_date": run_date}).fetchall()
+    asked = {"ticker": ticker, "run_date": run_date, "simulation_id": simulation_id}
+    ids = conn.execute(query("audit.events_of_forecast"), asked).fetchall()
     return read(conn, [event_id for (event_id,) in ids]), len(ids)
 
 
@@ -140,12 +165,15 @@ def read(conn: Connection, event_ids: Sequence[int]) -> list[Event]:
         "restatement": query("audit.recorded_restatement"),
         "promotion": query("audit.recorded_promotion"),
         "retirement": query("audit.recorded_retirement"),
+        "service": query("audit.recorded_service"),
+        "simulation": query("audit.recorded_simulation"),
     }
     keys = conn.execute(query("audit.event"), {"event_ids": list(event_ids)}).fetchall()
-    for event_id, event, ticker, run_date, horizon, vintage, checkpoint_id, leaf in keys:
+    for event_id, event, ticker, run_date, simulation_id, horizon, vintage, checkpoint_id, leaf in keys:
         asked = {
             "ticker": ticker,
             "run_date": run_date,
+            "simulation_id": simulation_id,
             "horizon": horizon,
             "vintage": vintage,
             "checkpoint_id": checkpoint_id,
@@ -153,7 +181,16 @@ def read(conn: Connection, event_ids: Sequence[int]) -> list[Event]:
         row = conn.execute(recorded[event], asked).fetchone() if event in recorded else None
         if row is None:
             continue
-        known = [value for value in (run_date, horizon, checkpoint_id) if value is not None]
-        key = EventKey(event_id=event_id, event=event, ticker=ticker, run_date=run_date, horizon=horizon, leaf=leaf)
+        number = simulation_id if run_date is not None or event == "simulation" else None
+        known = [value for value in (run_date, number, horizon, checkpoint_id) if value is not None]
+        key = EventKey(
+            event_id=event_id,
+            event=event,
+            ticker=ticker,
+            run_date=run_date,
+            simulation_id=simulation_id,
+            horizon=horizon,
+            leaf=leaf,
+        )
         events.append(Event(key=key, values=(event_id, event, ticker, *known, *row)))
     return events

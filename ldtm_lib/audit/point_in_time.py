@@ -18,6 +18,7 @@ from ldtm_lib.database.queries import query
 from ldtm_lib.features import stored_windows as input_windows
 from ldtm_lib.features.look_ahead import SAMPLED_WINDOWS, Build, WindowLeaks, window_leaks
 from ldtm_lib.features.windows import windows_of
+from ldtm_lib.ledger.simulations import NO_SIMULATION
 from ldtm_lib.ledger.snapshots import SnapshotRow, on_record
 from ldtm_lib.prices.stored_bars import current_bars
 from ldtm_lib.sessions import Calendar
@@ -68,6 +69,7 @@ def check_point_in_time(
     tickers: Sequence[str],
     num_sampled: int,
     seed: int,
+    simulation_id: int = NO_SIMULATION,
 ) -> PointInTimeReport:
     """Search the rows of a run date for bars that were recorded after them; writes nothing.
 
@@ -76,9 +78,12 @@ def check_point_in_time(
     again from the bars recorded until `bars_recorded_until` alone, and must have the SHA-256 of the row. What was
     corrected later does not enter, and is no finding.
     """
-    rows = conn.execute(query("audit.bars_of_forecasts"), {"run_date": run_date}).fetchall()
+    asked = {"run_date": run_date, "simulation_id": simulation_id}
+    rows = conn.execute(query("audit.bars_of_forecasts"), asked).fetchall()
     findings = [found for ticker, *clocks in rows if (found := _clock(ticker, run_date, *clocks))]
-    shown = [row for row in on_record(conn, run_date, sorted(set(tickers))) if row.window_sha256 is not None]
+    shown = [
+        row for row in on_record(conn, run_date, sorted(set(tickers)), simulation_id) if row.window_sha256 is not None
+    ]
     drawn = np.random.default_rng([seed, run_date.toordinal()]).permutation(len(shown))[:num_sampled]
     sampled = [row for n, row in enumerate(shown) if n in drawn]
     findings += [found for row in sampled if (found := _window(conn, row, settings, calendar))]

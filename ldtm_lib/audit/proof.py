@@ -12,6 +12,7 @@ from ldtm_lib.audit.seal import SEAL_FIELDS, Seal
 from ldtm_lib.audit.sealing import read_seals
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.errors import NotProvable
+from ldtm_lib.ledger.simulations import NO_SIMULATION
 
 FORMAT = "LDTM proof 1"
 REMEDY = "`ldtm audit verify` says what was altered"
@@ -28,13 +29,13 @@ class Proof:
     """Events of the forecast that no seal covers yet: they are not in the proof."""
 
 
-def prove(conn: Connection, ticker: str, run_date: date) -> Proof:
+def prove(conn: Connection, ticker: str, run_date: date, simulation_id: int = NO_SIMULATION) -> Proof:
     """Prove the forecast of a ticker on a run date, its fills, voids and restatements.
 
-    Raises NotProvable when there is no such forecast, when it is not sealed yet, and when the tables or the chain were
-    altered: what is wrong is said, not proven.
+    `simulation_id` is 0 for the row of a daily run. Raises NotProvable when there is no such forecast, when it is not
+    sealed yet, and when the tables or the chain were altered: what is wrong is said, not proven.
     """
-    found, num_on_record = events.of_forecast(conn, ticker, run_date)
+    found, num_on_record = events.of_forecast(conn, ticker, run_date, simulation_id)
     if not num_on_record:
         raise NotProvable(f"there is no forecast of {ticker} on {run_date} in the record")
     if len(found) < num_on_record:
@@ -53,6 +54,7 @@ def prove(conn: Connection, ticker: str, run_date: date) -> Proof:
         "format": FORMAT,
         "ticker": ticker,
         "run_date": run_date.isoformat(),
+        "simulation_id": simulation_id,
         "events": [_event(event, seal, leaves[seal.seal_id]) for event, seal in placed],
         "seals": [_seal(seal) for seal in used.values()],
     }
@@ -67,7 +69,7 @@ def _seal_of(event: Event, chain: list[Seal]) -> Seal | None:
 def _event(event: Event, seal: Seal, leaves: list[bytes]) -> dict[str, Any]:
     at = event.key.event_id - seal.first_event
     if not event.is_intact or leaves[at] != event.key.leaf:
-        named = events.subject(event.key.event, event.key.ticker, event.key.run_date, event.key.horizon)
+        named = events.subject(*event.key.about)
         raise NotProvable(f"{named} is not what was recorded; {REMEDY}")
     return {
         "says": _readable(event.fields, event.values),

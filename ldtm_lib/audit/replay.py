@@ -19,6 +19,7 @@ from ldtm_lib.features.stored_windows import StoredWindow
 from ldtm_lib.features.windows import InputWindow, latest_windows, window_sha256
 from ldtm_lib.ledger.drafts import Draft, draft_all
 from ldtm_lib.ledger.forecasters import Forecaster, forecaster_on_record
+from ldtm_lib.ledger.simulations import NO_SIMULATION
 from ldtm_lib.ledger.snapshots import PREDICTIONS, SnapshotRow, on_record, same_price
 from ldtm_lib.models.checkpoint import read_architecture
 from ldtm_lib.prices.stored_bars import bars_as_of
@@ -88,21 +89,28 @@ class Replay:
 
 
 def replay(
-    conn: Connection, ticker: str, run_date: date, *, folder: Path, settings: Settings, calendar: Calendar
+    conn: Connection,
+    ticker: str,
+    run_date: date,
+    simulation_id: int = NO_SIMULATION,
+    *,
+    folder: Path,
+    settings: Settings,
+    calendar: Calendar,
 ) -> Replay:
     """Compute the row of a ticker and run date again and compare it with what is on record; writes nothing.
 
-    `folder` holds the checkpoint files. The network has the architecture of its file and the window as many sessions
-    as the stored one, whatever the settings say today; the warm-up and the neutral band are those of the settings.
-    Of a row that abstained its window is computed again, or why there was none.
-    Raises CalendarError for a day that is no session, UnknownTicker, and ReplayImpossible when there is no such row or
-    its checkpoint is not there as it was.
+    `simulation_id` is 0 for the row of a daily run. `folder` holds the checkpoint files. The network has the
+    architecture of its file and the window as many sessions as the stored one, whatever the settings say today; the
+    warm-up and the neutral band are those of the settings. Of a row that abstained its window is computed again, or why
+    there was none. Raises CalendarError for a day that is no session, UnknownTicker, and ReplayImpossible when there is
+    no such row or its checkpoint is not there as it was.
     """
     calendar.require_session(run_date)
-    row = _row(conn, ticker, run_date, settings)
+    row = _row(conn, ticker, run_date, simulation_id, settings)
     stored = input_windows.read_shown(conn, run_date, ticker, sha256=row.window_sha256, until=row.recorded_at)
     window = window_again(conn, row, stored, settings.window, calendar)
-    forecaster = None if row.abstained_reason is not None else _forecaster(conn, row)
+    forecaster = None if row.abstained_reason is not None else _forecaster(conn, row, simulation_id)
     if forecaster is not None:
         settings = settings.replace(architecture=_architecture(row, folder / forecaster.file_name))
     (draft,) = draft_all(
@@ -129,8 +137,8 @@ def replay(
     )
 
 
-def _row(conn: Connection, ticker: str, run_date: date, settings: Settings) -> SnapshotRow:
-    rows = on_record(conn, run_date, [ticker])
+def _row(conn: Connection, ticker: str, run_date: date, simulation_id: int, settings: Settings) -> SnapshotRow:
+    rows = on_record(conn, run_date, [ticker], simulation_id)
     if rows:
         return rows[0]
     num_rows, first, last = conn.execute(query("ledger.run_dates_of"), {"ticker": ticker}).fetchone() or (0, 0, 0)
@@ -168,11 +176,11 @@ def window_again(
     return window
 
 
-def _forecaster(conn: Connection, row: SnapshotRow) -> Forecaster:
+def _forecaster(conn: Connection, row: SnapshotRow, simulation_id: int) -> Forecaster:
     """The registry's entry of the checkpoint that a row names, which must be of the row's content."""
     forecaster = None
     if row.checkpoint_id is not None:
-        forecaster = forecaster_on_record(conn, row.checkpoint_id, row.run_date, simulated=row.kind == "simulated")
+        forecaster = forecaster_on_record(conn, row.checkpoint_id, row.run_date, simulation_id=simulation_id)
     if forecaster is None:
         raise _impossible(row, f"no checkpoint {row.checkpoint_id} is in the registry; restore the database's backup")
     named, registered = (row.ticker, row.checkpoint_sha256), (forecaster.ticker, forecaster.file_sha256)
@@ -184,7 +192,7 @@ def _forecaster(conn: Connection, row: SnapshotRow) -> Forecaster:
             f"with "
             "a backup",
         )
-    return replace(forecaster, version=None) if row.model_status == "candidate" else forecaster
+    return replace(forecaster, version=None) if row.model_version is None else forecaster
 
 
 def _architecture(row: SnapshotRow, path: Path) -> ArchitectureConfig:

@@ -36,14 +36,16 @@ def check_rows(conn: Connection, chain: Sequence[Seal], calendar: Calendar) -> R
         query("audit.check_voids"),
         query("audit.check_restatements"),
         query("audit.check_models"),
+        query("audit.check_service_entries"),
+        query("audit.check_simulations"),
     ):
-        for event_id, event, ticker, run_date, horizon, what in conn.execute(check, parameters):
-            found.append(of_event(what, event_id, event, ticker, run_date, horizon))
+        for event_id, *about, what in conn.execute(check, parameters):
+            found.append(of_event(what, event_id, *about))
     found = _reordered(conn, found)
     found += _missing_events(conn, chain)
     found += _doubled(conn)
-    for event_id, event, ticker, run_date in conn.execute(query("audit.unknown_events")):
-        found.append(of_event("unknown event", event_id, str(event), ticker, run_date, None))
+    for event_id, event, ticker, run_date, simulation_id in conn.execute(query("audit.unknown_events")):
+        found.append(of_event("unknown event", event_id, str(event), ticker, run_date, None, simulation_id))
     found += _surroundings(conn)
     notes = tuple(f"session {day} was called off by the exchange after it was recorded" for day in called_off)
     return RowChecks(found=[*found, *altered], notes=notes)
@@ -71,9 +73,7 @@ def _reordered(conn: Connection, found: list[Discrepancy]) -> list[Discrepancy]:
     """Of altered events, those that say what another one of them was recorded to say: they changed places."""
     ids = [d.event_id for d in found if d.what == "altered" and d.event_id is not None]
     moved = {
-        event.key.event_id: of_event(
-            "reordered", event.key.event_id, event.key.event, event.key.ticker, event.key.run_date, event.key.horizon
-        )
+        event.key.event_id: of_event("reordered", event.key.event_id, *event.key.about)
         for event in events.read(conn, ids)
         if any(event.leaf_at(at) == event.key.leaf for at in ids if at != event.key.event_id)
     }

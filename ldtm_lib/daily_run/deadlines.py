@@ -75,8 +75,7 @@ def missed_deadlines(
 ) -> list[Alert]:
     """Alerts for partitions without a row when at most `deadline_warning_minutes` are left.
 
-    A partition under work, or one that nothing could have attempted yet, is reported only after a grace period. With
-    automation off, only tickers with an earlier forecast are reported.
+    A partition under work, or one that nothing could have attempted yet, is reported only after a grace period.
     """
     warning = timedelta(minutes=config.deadline_warning_minutes)
     return [
@@ -95,7 +94,6 @@ def missed_deadlines(
         for partition in partitions
         if partition.lacks_row
         and max(partition.starts_at, partition.deadline - warning) <= moment < partition.deadline
-        and (config.enabled or partition.has_begun or partition.num_attempts)
         and not _may_be_at_work(partition, moment, watched_since)
     ]
 

@@ -33,11 +33,14 @@ class Freshness:
     without_bar: list[str]
     """Tickers whose bar was not recorded after the close."""
     without_row: list[str]
-    """Tickers that have neither a forecast nor an abstention."""
+    """Tickers in service that have neither a forecast nor an abstention."""
+    not_in_service: list[str]
+    """Tickers that enter service on a later session: no training of them was judged by then."""
     late: list[str]
     """Tickers whose row came after the deadline."""
     num_live: int
     num_simulated: int
+    """Rows of the newest simulation."""
     num_abstained: int
     """Of the rows of every kind."""
     unfilled: list[str]
@@ -50,8 +53,8 @@ class Freshness:
 
     @property
     def num_rows(self) -> int:
-        """Tickers that have a row."""
-        return self.num_tickers - len(self.without_row)
+        """Tickers in service that have a row."""
+        return self.num_tickers - len(self.not_in_service) - len(self.without_row)
 
     @property
     def num_bars(self) -> int:
@@ -66,7 +69,7 @@ class Freshness:
     @property
     def is_silent(self) -> bool:
         """Whether every ticker has its row and none has a forecast, as where no model is active."""
-        return 0 < self.num_tickers == self.num_abstained
+        return 0 < self.num_tickers - len(self.not_in_service) <= self.num_abstained
 
     @property
     def is_complete(self) -> bool:

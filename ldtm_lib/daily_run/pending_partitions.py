@@ -31,8 +31,6 @@ class PendingPartition:
     """The next open: a forecast that is on record before it is live."""
     lacks_row: bool
     """Whether there is neither a forecast nor an abstention."""
-    has_begun: bool
-    """Whether the ticker has a forecast of this or an earlier session that is none of a backfill."""
     has_new_bar: bool
     """Whether a bar of the session was recorded after the newest attempt, which did not complete it."""
     is_done: bool
@@ -53,13 +51,10 @@ def pending_partitions(
 ) -> list[PendingPartition]:
     """The pending partitions of the newest closed sessions, by session and ticker, with one statement.
 
-    The search covers the last SEARCHED_SESSIONS sessions. For a ticker that has no row on an older
-    session, as after a longer outage, it starts there, but never before the first partition. A ticker's record begins
-    with the first session that was forecast, or tried, while it was the newest one, in time or late; materializing an
-    older partition by hand does not begin a record. Before its record begins, the newest session of a ticker is
-    pending in any case, so that a new installation whose first run died is served until the next close. A partition
-    that has its row and only waits for its bar stays pending for `ledger.void_after_sessions`; later its actual is
-    void.
+    The search covers the last SEARCHED_SESSIONS sessions. For a ticker that has no row on an older session, as after a
+    longer outage, it starts there, but never before the first partition. Nothing is pending of a ticker before it
+    enters service. A partition that has its row and only waits for its bar stays pending for
+    `ledger.void_after_sessions`; later its actual is void.
     """
     newest = calendar.last_closed(moment)
     sessions = calendar.between(settings.partitions.first_session, settings.partitions.last_session or newest)

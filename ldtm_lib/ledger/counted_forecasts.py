@@ -9,6 +9,7 @@ import polars as pl
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
 from ldtm_lib.ledger.ranking import rank_intervals
+from ldtm_lib.ledger.simulations import LIVE, RowKind
 
 COUNTED_SCHEMA = pl.Schema(
     {
@@ -30,14 +31,13 @@ class RankInterval:
     high: int
 
 
-def counted_forecasts(conn: Connection, *, simulated: bool = False) -> pl.DataFrame:
+def counted_forecasts(conn: Connection, rows: RowKind = LIVE) -> pl.DataFrame:
     """One row per filled forecast that counts, in the order of run dates and tickers.
 
     `is_correct` is null for a neutral forecast. Prices are on the basis of the forecast.
     """
-    kinds = ["simulated" if simulated else "live"]
-    rows = conn.execute(query("ledger.counted_forecasts"), {"kinds": kinds}).fetchall()
-    return pl.DataFrame(rows, schema=COUNTED_SCHEMA, orient="row")
+    found = conn.execute(query("ledger.counted_forecasts"), rows.parameters).fetchall()
+    return pl.DataFrame(found, schema=COUNTED_SCHEMA, orient="row")
 
 
 def ranks_of(forecasts: pl.DataFrame) -> Mapping[str, RankInterval]:

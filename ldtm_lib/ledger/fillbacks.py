@@ -17,6 +17,7 @@ DUE_SCHEMA = pl.Schema(
     {
         "ticker": pl.String,
         "run_date": pl.Date,
+        "simulation_id": pl.Int64,
         "horizon": pl.String,
         "target_session": pl.Date,
         "pred": pl.Float64,
@@ -71,8 +72,8 @@ class FillReport:
 def due(conn: Connection, *, as_of: date, tickers: Sequence[str] | None = None) -> pl.DataFrame:
     """What `fill` would fill, and what it would find no bar for; writes nothing.
 
-    One row per ticker, run date and horizon whose target session has closed and is not after `as_of`; `actual` is on
-    the price basis of the forecast and null without a bar.
+    One row per ticker, run date, simulation and horizon whose target session has closed and is not after `as_of`;
+    `actual` is on the price basis of the forecast and null without a bar.
     """
     rows = conn.execute(query("ledger.due_fills"), _scope(as_of, tickers)).fetchall()
     return pl.DataFrame(rows, schema=DUE_SCHEMA, orient="row")
@@ -131,7 +132,7 @@ class HorizonState:
 
 
 def horizon_states(conn: Connection, run_date: date, tickers: Sequence[str]) -> list[HorizonState]:
-    """The horizons of the forecasts of one run date; a ticker without a row is absent."""
+    """The horizons of the forecasts that the daily run of one run date made; a ticker without a row is absent."""
     with conn.cursor(row_factory=class_row(HorizonState)) as cursor:
         return cursor.execute(
             query("ledger.horizon_states"), {"run_date": run_date, "tickers": list(tickers)}

@@ -9,6 +9,7 @@ from psycopg.rows import class_row
 
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
+from ldtm_lib.ledger.simulations import NO_SIMULATION
 from ldtm_lib.settings import ForecastConfig
 
 
@@ -28,7 +29,7 @@ class Forecaster:
 
 
 def forecasters(
-    conn: Connection, tickers: Sequence[str], run_date: date, *, simulated: bool, config: ForecastConfig
+    conn: Connection, tickers: Sequence[str], run_date: date, *, simulation_id: int, config: ForecastConfig
 ) -> dict[str, Forecaster]:
     """The checkpoint in use for each ticker on a run date; a ticker without any is absent.
 
@@ -36,7 +37,7 @@ def forecasters(
     newest that was ever promoted, so that a missed session can be caught up after a retraining. The newest candidate
     is used only if there is none of these, only in simulated rows, and only if the settings allow it. No model may have
     seen what came after its run date, and a simulated row takes only models whose training ended before it. A ticker
-    whose only models saw too much is there with `in_time` false.
+    whose only models saw too much is there with `in_time` false. A simulation that has models of its own uses these.
     """
     with conn.cursor(row_factory=class_row(Forecaster)) as cursor:
         found = cursor.execute(
@@ -44,20 +45,22 @@ def forecasters(
             {
                 "tickers": list(tickers),
                 "run_date": run_date,
-                "simulated": simulated,
-                "trained_until": _trained_until(run_date, simulated=simulated),
-                "allow_candidates": simulated and config.without_active == "candidate",
+                "simulation_id": simulation_id,
+                "trained_until": _trained_until(run_date, simulation_id),
+                "allow_candidates": simulation_id != NO_SIMULATION and config.without_active == "candidate",
             },
         ).fetchall()
     return {forecaster.ticker: forecaster for forecaster in found}
 
 
-def forecaster_on_record(conn: Connection, checkpoint_id: int, run_date: date, *, simulated: bool) -> Forecaster | None:
+def forecaster_on_record(
+    conn: Connection, checkpoint_id: int, run_date: date, *, simulation_id: int
+) -> Forecaster | None:
     """The checkpoint that a forecast names, as the registry has it now."""
-    wanted = {"checkpoint_id": checkpoint_id, "trained_until": _trained_until(run_date, simulated=simulated)}
+    wanted = {"checkpoint_id": checkpoint_id, "trained_until": _trained_until(run_date, simulation_id)}
     with conn.cursor(row_factory=class_row(Forecaster)) as cursor:
         return cursor.execute(query("ledger.forecaster_on_record"), wanted).fetchone()
 
 
-def _trained_until(run_date: date, *, simulated: bool) -> date:
-    return run_date - timedelta(days=1) if simulated else run_date
+def _trained_until(run_date: date, simulation_id: int) -> date:
+    return run_date if simulation_id == NO_SIMULATION else run_date - timedelta(days=1)

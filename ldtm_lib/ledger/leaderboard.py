@@ -10,6 +10,7 @@ from psycopg.rows import dict_row
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
 from ldtm_lib.ledger.counted_forecasts import RankInterval, counted_forecasts, ranks_of
+from ldtm_lib.ledger.simulations import LIVE, RowKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +66,7 @@ class LeaderboardRow:
     """The worst one."""
     score: Score
     gate_passed: bool | None
-    """The newest verdict of the gate; None when the ticker was never judged."""
+    """The newest verdict of the gate, or of the simulation's gate; None when the ticker was never judged."""
     gate_reasons: tuple[str, ...]
     """Why the gate was not passed, one per rule that failed."""
     model_status: Literal["active", "retired", "candidate"] | None
@@ -88,15 +89,12 @@ class Leaderboard:
     """The same forecasts pooled. Tickers move together, so its interval is narrower than the truth."""
 
 
-def leaderboard(conn: Connection, *, simulated: bool = False) -> Leaderboard:
-    """The leaderboard over live forecasts, or over simulated ones; late ones count in neither."""
+def leaderboard(conn: Connection, rows: RowKind = LIVE) -> Leaderboard:
+    """The leaderboard over live forecasts, over late ones, or over those of a simulation."""
     with conn.cursor(row_factory=dict_row) as cursor:
-        *tickers, universe = cursor.execute(
-            query("ledger.leaderboard"), {"kinds": ["simulated" if simulated else "live"]}
-        ).fetchall()
-    ranks = ranks_of(counted_forecasts(conn, simulated=simulated))
-    rows = tuple(_row(row, ranks.get(row["ticker"])) for row in tickers)
-    return Leaderboard(rows=rows, universe=_score(universe))
+        *tickers, universe = cursor.execute(query("ledger.leaderboard"), rows.parameters).fetchall()
+    ranks = ranks_of(counted_forecasts(conn, rows))
+    return Leaderboard(rows=tuple(_row(row, ranks.get(row["ticker"])) for row in tickers), universe=_score(universe))
 
 
 def _row(row: Mapping[str, Any], ranks: RankInterval | None) -> LeaderboardRow:

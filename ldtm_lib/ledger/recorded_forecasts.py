@@ -20,6 +20,8 @@ class RecordedForecast:
     ticker: str
     run_date: date
     kind: Literal["live", "late", "simulated"]
+    simulation_id: int
+    """The simulation that made it; 0 for a daily run."""
     recorded_at: datetime
     deadline: datetime
     """The open of the next session: a row that was recorded before it is live, unless it is simulated."""
@@ -43,7 +45,10 @@ class RecordedForecast:
 
 
 def forecasts_of_run_date(conn: Connection, run_date: date | None = None) -> list[RecordedForecast]:
-    """The rows of a run date, by ticker; those of the newest run date on record when none is given."""
+    """The rows of a run date, by ticker; those of the newest run date on record when none is given.
+
+    Rows of daily runs and of the newest simulation; without a date, of daily runs where there is any.
+    """
     if run_date is None:
         row = conn.execute(query("ledger.newest_run_date")).fetchone()
         if row is None or row[0] is None:

@@ -19,6 +19,7 @@ from ldtm_lib.features.stored_windows import StoredWindow
 from ldtm_lib.ledger.drafts import Draft, draft_all
 from ldtm_lib.ledger.forecasters import Forecaster
 from ldtm_lib.ledger.leaderboard import Score
+from ldtm_lib.ledger.simulations import LIVE, RowKind
 from ldtm_lib.sessions import Targets
 from ldtm_lib.settings import Settings, Shadows
 
@@ -110,7 +111,7 @@ def take_shadows(
     now: datetime,
     folder: Path,
     settings: Settings,
-    simulated: bool,
+    simulation_id: int,
 ) -> TakenShadows:
     """Ask the models that `settings.forecast.shadows` names, for tickers that have a row of the run date.
 
@@ -123,7 +124,7 @@ def take_shadows(
             {
                 "tickers": list(tickers),
                 "run_date": run_date,
-                "simulated": simulated,
+                "simulation_id": simulation_id,
                 "statuses": list(STATUSES[settings.forecast.shadows]),
             },
         ).fetchall()
@@ -139,36 +140,39 @@ def take_shadows(
                 drafts.append(draft)
             else:
                 notes.append(_note(asked[draft.ticker], draft.abstained_reason))
-    return _record(conn, run_date, drafts, notes)
+    return _record(conn, run_date, simulation_id, drafts, notes)
 
 
-def shadow_records(conn: Connection, *, simulated: bool = False) -> list[ShadowRecord]:
+def shadow_records(conn: Connection, rows: RowKind = LIVE) -> list[ShadowRecord]:
     """The record of every checkpoint that has shadows, by ticker, the newest checkpoint first.
 
-    Shadows beside live rows, or beside simulated ones; one beside a live row that was recorded after its first target
-    session opened is left out.
+    Shadows beside live rows, or beside those of a simulation; one beside a live row that was recorded after its first
+    target session opened is left out.
     """
     with conn.cursor(row_factory=dict_row) as cursor:
-        rows = cursor.execute(query("ledger.shadow_records"), {"kind": "simulated" if simulated else "live"}).fetchall()
+        found = cursor.execute(query("ledger.shadow_records"), rows.parameters).fetchall()
     of_score = {field.name for field in fields(Score)}
     return [
         ShadowRecord(
             score=Score(**{name: row[name] for name in of_score}),
             **{name: value for name, value in row.items() if name not in of_score},
         )
-        for row in rows
+        for row in found
     ]
 
 
-def _record(conn: Connection, run_date: date, drafts: Sequence[Draft], notes: Sequence[str]) -> TakenShadows:
+def _record(
+    conn: Connection, run_date: date, simulation_id: int, drafts: Sequence[Draft], notes: Sequence[str]
+) -> TakenShadows:
     """Write what is not on record yet, within a savepoint: so that a failure does not affect the rows of that day.
 
     Raises psycopg's own error when the connection is lost, and the rows with it.
     """
     columns = {name: [getattr(draft, name) for draft in drafts] for name in COLUMNS}
+    parameters = {**columns, "run_date": run_date, "simulation_id": simulation_id}
     try:
         with conn.transaction():
-            conn.execute(query("ledger.record_shadows"), {**columns, "run_date": run_date})
+            conn.execute(query("ledger.record_shadows"), parameters)
     except psycopg.Error as error:
         if conn.closed:
             raise

@@ -17,7 +17,9 @@ from ldtm_lib.errors import LedgerRefused
 from ldtm_lib.features import stored_windows as input_windows
 from ldtm_lib.ledger.drafts import Draft, draft_all
 from ldtm_lib.ledger.forecasters import forecasters
+from ldtm_lib.ledger.service import first_sessions, out_of_service
 from ldtm_lib.ledger.shadows import NO_SHADOWS, TakenShadows, take_shadows
+from ldtm_lib.ledger.simulations import NO_SIMULATION
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import Settings
 
@@ -59,7 +61,9 @@ class SnapshotReport:
     num_bearish: int
     num_abstained: int
     model_versions: tuple[str, ...]
-    """The distinct versions that made forecasts; a candidate is named by the first digits of its SHA-256."""
+    """The distinct versions that made forecasts; a model without a version is named by digits of its SHA-256."""
+    not_in_service: tuple[str, ...]
+    """Tickers asked for that have no row because they enter service on a later session."""
     num_shadows: int
     """Shadow forecasts beside these rows; they are never counted."""
     shadow_notes: tuple[str, ...]
@@ -82,14 +86,15 @@ def take_snapshots(
     folder: Path,
     settings: Settings,
     calendar: Calendar,
-    simulated: bool = False,
+    simulation_id: int = NO_SIMULATION,
 ) -> SnapshotReport:
     """Forecast after a closed session for those of the tickers that belong to the universe on it.
 
-    `folder` holds the checkpoint files. Every such ticker ends with a row; what cannot be forecast abstains with its
-    reason. A row that is on record stays as it is: the same forecast again changes nothing, another one is reported
-    as a conflict. Raises UnknownTicker, CalendarError for a day that is no session, and LedgerRefused when the session
-    has not closed by the database's clock or when not one of the tickers had its features made.
+    `folder` holds the checkpoint files. Every such ticker that is in service ends with a row; what cannot be forecast
+    abstains with its reason. A row of a simulation needs no service. A row that is on record stays as it is: the same
+    forecast again changes nothing, another one is reported as a conflict. Raises UnknownTicker, CalendarError for a day
+    that is no session, and LedgerRefused when the session has not closed by the database's clock or when not one of the
+    tickers had its features made.
     """
     calendar.require_session(run_date)
     asked = {settings.require_ticker(ticker) for ticker in tickers}
@@ -107,17 +112,22 @@ def take_snapshots(
             f"no features were made for {run_date} ({', '.join(in_universe[:3])}{', ...' if in_universe[3:] else ''}); "
             "materialize features for that session first: a forecast cannot be put on record twice"
         )
+    if simulation_id == NO_SIMULATION:
+        waiting = _without_row(conn, in_universe, run_date, is_late=now >= _next_open(calendar, run_date))
+    else:
+        waiting = []
+    in_universe = [ticker for ticker in in_universe if ticker not in waiting]
     drafts = draft_all(
         in_universe,
         run_date,
         windows,
-        forecasters(conn, in_universe, run_date, simulated=simulated, config=settings.forecast),
+        forecasters(conn, in_universe, run_date, simulation_id=simulation_id, config=settings.forecast),
         targets=calendar.targets(run_date),
         now=now,
         folder=folder,
         settings=settings,
     )
-    written = _insert(conn, drafts, simulated=simulated) if drafts else set[str]()
+    written = _insert(conn, drafts, simulation_id) if drafts else set[str]()
     shadows = NO_SHADOWS
     if drafts and settings.forecast.shadows != "none":
         shadows = take_shadows(
@@ -129,9 +139,21 @@ def take_snapshots(
             now=now,
             folder=folder,
             settings=settings,
-            simulated=simulated,
+            simulation_id=simulation_id,
         )
-    return _report(run_date, drafts, written, on_record(conn, run_date, in_universe), shadows)
+    rows = on_record(conn, run_date, in_universe, simulation_id)
+    return _report(run_date, drafts, written, rows, shadows, waiting)
+
+
+def _without_row(conn: Connection, tickers: Sequence[str], run_date: date, *, is_late: bool) -> list[str]:
+    """The tickers that get no row: those not in service, whose earlier sessions a person may still record as late."""
+    waiting = out_of_service(conn, tickers, run_date)
+    entered = first_sessions(conn, waiting) if is_late and waiting else {}
+    return [ticker for ticker in waiting if ticker not in entered]
+
+
+def _next_open(calendar: Calendar, run_date: date) -> datetime:
+    return calendar.opens_at(calendar.offset(run_date, 1))
 
 
 def missing_rows(conn: Connection, cells: Sequence[tuple[str, date]]) -> list[tuple[str, date]]:
@@ -140,26 +162,34 @@ def missing_rows(conn: Connection, cells: Sequence[tuple[str, date]]) -> list[tu
     return [(ticker, day) for ticker, day in conn.execute(query("ledger.missing_rows"), expected)]
 
 
-def _insert(conn: Connection, drafts: Sequence[Draft], *, simulated: bool) -> set[str]:
+def _insert(conn: Connection, drafts: Sequence[Draft], simulation_id: int) -> set[str]:
     """Write the drafts that have no row yet; the database dates them and decides which ones are live."""
     columns = {field.name: [getattr(draft, field.name) for draft in drafts] for field in fields(Draft)}
     for same_for_all in ("run_date", "next_day_session", "next_monday_session", "one_month_session"):
         columns[same_for_all] = columns[same_for_all][0]
-    kind = "simulated" if simulated else "live"
+    parameters = {**columns, "simulation_id": simulation_id}
     try:
-        return {ticker for (ticker,) in conn.execute(query("ledger.record_snapshots"), {**columns, "kind": kind})}
+        return {ticker for (ticker,) in conn.execute(query("ledger.record_snapshots"), parameters)}
     except psycopg.IntegrityError as error:
         raise LedgerRefused(f"the ledger refuses the forecasts of {drafts[0].run_date}: {error}") from error
 
 
-def on_record(conn: Connection, run_date: date, tickers: Sequence[str]) -> list[SnapshotRow]:
-    """The rows of a run date, in the order of the tickers; a ticker without a row is absent."""
+def on_record(
+    conn: Connection, run_date: date, tickers: Sequence[str], simulation_id: int = NO_SIMULATION
+) -> list[SnapshotRow]:
+    """The rows of a run date, of daily runs or of one simulation, in the order of the tickers; some may have none."""
     with conn.cursor(row_factory=class_row(SnapshotRow)) as cursor:
-        return cursor.execute(query("ledger.snapshots"), {"run_date": run_date, "tickers": list(tickers)}).fetchall()
+        asked = {"run_date": run_date, "tickers": list(tickers), "simulation_id": simulation_id}
+        return cursor.execute(query("ledger.snapshots"), asked).fetchall()
 
 
 def _report(
-    run_date: date, drafts: Sequence[Draft], written: set[str], rows: Sequence[SnapshotRow], shadows: TakenShadows
+    run_date: date,
+    drafts: Sequence[Draft],
+    written: set[str],
+    rows: Sequence[SnapshotRow],
+    shadows: TakenShadows,
+    waiting: Sequence[str],
 ) -> SnapshotReport:
     conflicts = [
         Conflict(ticker=draft.ticker, run_date=run_date, reason=difference)
@@ -180,8 +210,11 @@ def _report(
         num_bearish=directions.count("bearish"),
         num_abstained=directions.count(None),
         model_versions=tuple(
-            sorted({row.model_version or f"candidate {(row.checkpoint_sha256 or '')[:8]}" for row in forecasting})
+            sorted(
+                {row.model_version or f"{row.model_status} {(row.checkpoint_sha256 or '')[:8]}" for row in forecasting}
+            )
         ),
+        not_in_service=tuple(waiting),
         num_shadows=shadows.num_shadows,
         shadow_notes=shadows.notes,
     )

@@ -10,6 +10,7 @@ from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
 from ldtm_lib.ledger.counted_forecasts import counted_forecasts
 from ldtm_lib.ledger.daily_clusters import Estimate, mean_of_days, share_of_days
+from ldtm_lib.ledger.simulations import LIVE, RowKind
 
 WINDOW_SESSIONS = 30
 """As many as the leaderboard counts of a ticker."""
@@ -47,11 +48,10 @@ class TrackRecord:
     """Over the forecasts that the leaderboard counts, from the smallest prediction to the largest."""
 
 
-def track_record(conn: Connection, *, simulated: bool = False) -> TrackRecord:
-    """The record of live forecasts, or of simulated ones; late ones count in neither."""
-    kinds = ["simulated" if simulated else "live"]
-    days = conn.execute(query("ledger.daily_directions"), {"kinds": kinds}).fetchall()
-    return TrackRecord(accuracy=_accuracy(days), calibration=calibration(counted_forecasts(conn, simulated=simulated)))
+def track_record(conn: Connection, rows: RowKind = LIVE) -> TrackRecord:
+    """The record of live forecasts, of late ones, or of those of a simulation."""
+    days = conn.execute(query("ledger.daily_directions"), rows.parameters).fetchall()
+    return TrackRecord(accuracy=_accuracy(days), calibration=calibration(counted_forecasts(conn, rows)))
 
 
 def calibration(forecasts: pl.DataFrame) -> tuple[CalibrationBin, ...]:

@@ -18,11 +18,128 @@ immutable return case
     when price > reference then 'bullish'
     else 'bearish' end;
 
+-- Simulations: forecasts of past sessions by models trained before each of them. Every simulation has a number, the
+-- numbers have no gaps, and its rows stand beside the live ones. 0 is no simulation: rows of daily runs.
+create table simulation (
+    simulation_id   bigint      primary key check (simulation_id > 0),
+    started_at      timestamptz not null,
+    origin          text        not null unique check (origin <> ''),
+    first_session   date        references trading_session,
+    last_session    date        references trading_session,
+    retrain_every   integer     check (retrain_every > 0),
+    settings_sha256 text,
+    tickers         text[],
+    constraint simulation_is_of_sessions check (first_session <= last_session)
+);
+
+comment on column simulation.origin is 'What started it: a bootstrap, or the run or backfill of daily runs.';
+comment on column simulation.retrain_every is 'Sessions between two trainings of its own models; NULL if it used the models of the registry.';
+comment on column simulation.settings_sha256 is 'Fingerprint of all settings that its models, verdicts and forecasts depend on.';
+
+-- The database numbers and dates a simulation. The chain lock is held, so that the numbers follow each other.
+create function simulation_is_numbered() returns trigger language plpgsql set search_path from current as $$
+begin
+    new.simulation_id := coalesce((select max(simulation_id) from simulation), 0) + 1;
+    new.started_at := clock_timestamp();
+    return new;
+end $$;
+
+create trigger simulation_is_numbered before insert on simulation
+for each row execute function simulation_is_numbered();
+alter table simulation enable always trigger simulation_is_numbered;
+create trigger simulation_is_append_only before update or delete or truncate on simulation
+for each statement execute function is_append_only();
+alter table simulation enable always trigger simulation_is_append_only;
+
+-- The models of a simulation, with the gate's verdict on each: the registry is not touched by a simulation.
+create table simulation_model (
+    simulation_id bigint  not null references simulation,
+    ticker        text    not null,
+    first_session date    not null references trading_session,
+    checkpoint_id bigint  references checkpoint,
+    passed        boolean not null,
+    reasons       text[]  not null,
+    primary key (simulation_id, ticker, first_session),
+    constraint simulation_model_passes_or_says_why check (passed = (cardinality(reasons) = 0)),
+    constraint simulation_model_that_passes_is_there check (checkpoint_id is not null or not passed)
+);
+
+comment on column simulation_model.first_session is 'The first session that the model may forecast; it was trained on earlier ones alone.';
+comment on column simulation_model.reasons is 'Why the gate refused it; empty if it passed.';
+
+create index simulation_model_by_checkpoint on simulation_model (checkpoint_id);
+
+create function simulation_model_is_older_than_its_sessions() returns trigger language plpgsql set search_path from current as $$
+begin
+    if new.checkpoint_id is not null and not exists (
+           select from checkpoint c
+           where c.checkpoint_id = new.checkpoint_id and c.ticker = new.ticker and c.trained_on < new.first_session) then
+        raise exception 'checkpoint % is no network of % that was trained before %',
+            new.checkpoint_id, new.ticker, new.first_session using errcode = 'integrity_constraint_violation';
+    end if;
+    return new;
+end $$;
+
+create trigger simulation_model_is_older_than_its_sessions before insert on simulation_model
+for each row execute function simulation_model_is_older_than_its_sessions();
+alter table simulation_model enable always trigger simulation_model_is_older_than_its_sessions;
+create trigger simulation_model_is_append_only before update or delete or truncate on simulation_model
+for each statement execute function is_append_only();
+alter table simulation_model enable always trigger simulation_model_is_append_only;
+
+-- A ticker enters service on the first session that closes after the gate's first verdict on a training of it. From then
+-- on it has a row for every session until it leaves the universe.
+create table service_entry (
+    ticker        text        primary key,
+    first_session date        not null references trading_session,
+    verdict_id    bigint      references gate_verdict,
+    entered_at    timestamptz not null
+);
+
+comment on column service_entry.first_session is 'The first session of which the ticker has a row.';
+comment on column service_entry.verdict_id is 'The verdict that it entered service with; NULL if a person put it in service before any.';
+
+-- The entry may be dated back, which only adds obligations, and never postponed.
+create function service_entry_is_not_postponed() returns trigger language plpgsql set search_path from current as $$
+declare
+    latest date;
+begin
+    new.entered_at := clock_timestamp();
+    select session into latest from trading_session where closes_at > new.entered_at order by session limit 1;
+    new.first_session := least(coalesce(new.first_session, latest), latest);
+    if new.first_session is null then
+        raise exception 'trading_session holds no session after %: % cannot enter service', new.entered_at, new.ticker
+            using errcode = 'integrity_constraint_violation';
+    end if;
+    return new;
+end $$;
+
+create trigger service_entry_is_not_postponed before insert on service_entry
+for each row execute function service_entry_is_not_postponed();
+alter table service_entry enable always trigger service_entry_is_not_postponed;
+create trigger service_entry_is_append_only before update or delete or truncate on service_entry
+for each statement execute function is_append_only();
+alter table service_entry enable always trigger service_entry_is_append_only;
+
+create function judged_tickers_enter_service() returns trigger language plpgsql set search_path from current as $$
+begin
+    insert into service_entry (ticker, verdict_id)
+    select distinct on (ticker) ticker, verdict_id from added where trained_on is not null
+    order by ticker, verdict_id
+    on conflict (ticker) do nothing;
+    return null;
+end $$;
+
+create trigger judged_tickers_enter_service after insert on gate_verdict
+referencing new table as added for each statement execute function judged_tickers_enter_service();
+alter table gate_verdict enable always trigger judged_tickers_enter_service;
+
 -- A forecast uses no bar recorded after it, with five minutes of tolerance for a clock that was set back. Its texts are
 -- ASCII, so that their bytes do not depend on the client encoding.
 create table snapshot (
     ticker                     text             not null,
     run_date                   date             not null references trading_session,
+    simulation_id              bigint           not null default 0,
     recorded_at                timestamptz      not null,
     kind                       text             not null check (kind in ('live', 'late', 'simulated')),
     next_day_session           date             not null references trading_session,
@@ -53,7 +170,8 @@ create table snapshot (
     one_month_pct_error        double precision,
     one_month_filled_at        timestamptz,
 
-    primary key (ticker, run_date),
+    primary key (ticker, run_date, simulation_id),
+    constraint snapshot_is_of_a_simulation check ((kind = 'simulated') = (simulation_id > 0) and simulation_id >= 0),
     constraint snapshot_targets_are_in_the_future check (
         run_date < next_day_session and next_day_session <= next_monday_session
         and next_monday_session <= one_month_session),
@@ -98,13 +216,14 @@ create index snapshot_next_monday_open on snapshot (next_monday_session)
 create index snapshot_one_month_open on snapshot (one_month_session)
     where one_month_actual is null and abstained_reason is null;
 create index snapshot_by_checkpoint on snapshot (checkpoint_id, run_date);
--- Finds the beginning of a ticker's record without reading the simulated rows of backfills before it.
-create index snapshot_not_simulated on snapshot (ticker, run_date) where kind <> 'simulated';
+create index snapshot_by_simulation on snapshot (simulation_id) where simulation_id > 0;
 
-comment on column snapshot.kind is 'live: recorded before the first target session opened; late: after it; simulated: recorded by a backfill or the demo.';
+comment on column snapshot.simulation_id is 'The simulation that made it; 0: none, a daily run.';
+comment on column snapshot.kind is 'live: recorded before the first target session opened; late: after it; simulated: made for a past session by a simulation.';
 comment on column snapshot.bars_recorded_until is 'The forecast used the vintages recorded up to this time and none after it.';
 
--- The database's clock dates a row and decides whether it is live. A caller can request simulated, never live.
+-- The database's clock dates a row and decides whether it is live. A row is simulated if it names a simulation. A ticker
+-- that is not in service has no row; those of sessions before its service are late, at the request of a person.
 create function snapshot_is_dated_by_the_database() returns trigger language plpgsql set search_path from current as $$
 begin
     new.recorded_at := clock_timestamp();
@@ -112,11 +231,22 @@ begin
         raise exception 'session % has not closed: % cannot be forecast from it yet', new.run_date, new.ticker
             using errcode = 'integrity_constraint_violation';
     end if;
-    if new.kind is distinct from 'simulated' then
+    if new.simulation_id > 0 then
+        if not exists (select from simulation where simulation.simulation_id = new.simulation_id) then
+            raise exception 'there is no simulation %: the forecast of % on % belongs to none',
+                new.simulation_id, new.ticker, new.run_date using errcode = 'integrity_constraint_violation';
+        end if;
+        new.kind := 'simulated';
+    else
         new.kind := case
             when new.recorded_at < (select opens_at from trading_session where session > new.run_date
                                     order by session limit 1)
             then 'live' else 'late' end;
+        if not exists (select from service_entry e
+                       where e.ticker = new.ticker and (e.first_session <= new.run_date or new.kind = 'late')) then
+            raise exception '% is not in service on %: it enters service with the first verdict of the gate',
+                new.ticker, new.run_date using errcode = 'integrity_constraint_violation';
+        end if;
     end if;
     if num_nonnulls(new.next_day_actual, new.next_day_pct_error, new.next_day_direction_actual,
                     new.next_day_direction_correct, new.next_day_filled_at,
@@ -168,13 +298,13 @@ alter table snapshot enable always trigger snapshot_has_its_checkpoint_file;
 -- here. Actuals are compared with the bars once per statement, see actuals_are_those_of_the_bars().
 create function snapshot_is_written_once() returns trigger language plpgsql stable set search_path from current as $$
 begin
-    if (new.ticker, new.run_date, new.recorded_at, new.kind,
+    if (new.ticker, new.run_date, new.simulation_id, new.recorded_at, new.kind,
         new.next_day_session, new.next_monday_session, new.one_month_session,
         new.run_date_close, new.next_day_pred, new.next_monday_pred, new.one_month_pred, new.direction_pred,
         new.abstained_reason, new.checkpoint_id, new.model_version, new.model_status, new.checkpoint_sha256,
         new.window_sha256, new.bars_recorded_until)
        is distinct from
-       (old.ticker, old.run_date, old.recorded_at, old.kind,
+       (old.ticker, old.run_date, old.simulation_id, old.recorded_at, old.kind,
         old.next_day_session, old.next_monday_session, old.one_month_session,
         old.run_date_close, old.next_day_pred, old.next_monday_pred, old.one_month_pred, old.direction_pred,
         old.abstained_reason, old.checkpoint_id, old.model_version, old.model_status, old.checkpoint_sha256,
@@ -246,23 +376,25 @@ stable return (
       and split.recorded_at > basis_ratio.bars_recorded_until);
 
 -- The target session of an open forecast; NULL if it is filled, abstained, or does not exist.
-create function open_target(of_ticker text, of_run_date date, of_horizon text) returns date
+create function open_target(of_ticker text, of_run_date date, of_simulation bigint, of_horizon text) returns date
 stable return (
     select f.target_session
     from snapshot s
     cross join lateral (values
         ('next_day', s.next_day_session, s.next_day_actual), ('next_monday', s.next_monday_session, s.next_monday_actual),
         ('one_month', s.one_month_session, s.one_month_actual)) f (horizon, target_session, actual)
-    where s.ticker = of_ticker and s.run_date = of_run_date and s.abstained_reason is null
+    where s.ticker = of_ticker and s.run_date = of_run_date and s.simulation_id = of_simulation
+      and s.abstained_reason is null
       and f.horizon = of_horizon and f.actual is null);
 
 create table overdue_fill (
     ticker     text        not null,
     run_date   date        not null,
+    simulation_id bigint not null default 0,
     horizon    horizon     not null,
     detected_at timestamptz not null default clock_timestamp(),
-    primary key (ticker, run_date, horizon),
-    foreign key (ticker, run_date) references snapshot
+    primary key (ticker, run_date, simulation_id, horizon),
+    foreign key (ticker, run_date, simulation_id) references snapshot
 );
 
 comment on table overdue_fill is
@@ -271,7 +403,7 @@ comment on table overdue_fill is
 -- The wait for a bar begins only when the bar is due and missing.
 create function overdue_fill_is_due() returns trigger language plpgsql set search_path from current as $$
 declare
-    target date := open_target(new.ticker, new.run_date, new.horizon);
+    target date := open_target(new.ticker, new.run_date, new.simulation_id, new.horizon);
 begin
     new.detected_at := clock_timestamp();
     if target is null
@@ -294,13 +426,14 @@ alter table overdue_fill enable always trigger overdue_fill_is_append_only;
 create table voided_fill (
     ticker         text        not null,
     run_date       date        not null,
+    simulation_id bigint not null default 0,
     horizon        horizon     not null,
     target_session date        not null,
     reason         text        not null check (reason <> ''),
     wait_sessions  integer     not null check (wait_sessions >= 5),
     voided_at      timestamptz not null,
-    primary key (ticker, run_date, horizon),
-    foreign key (ticker, run_date) references snapshot
+    primary key (ticker, run_date, simulation_id, horizon),
+    foreign key (ticker, run_date, simulation_id) references snapshot
 );
 
 comment on table voided_fill is
@@ -313,7 +446,7 @@ declare
     num_waited bigint;
 begin
     new.voided_at := clock_timestamp();
-    new.target_session := open_target(new.ticker, new.run_date, new.horizon);
+    new.target_session := open_target(new.ticker, new.run_date, new.simulation_id, new.horizon);
     if new.target_session is null then
         raise exception 'the % forecast of % on % is not open: there is nothing to void',
             new.horizon, new.ticker, new.run_date using errcode = 'integrity_constraint_violation';
@@ -323,7 +456,8 @@ begin
     join trading_session target on target.session = new.target_session
     join trading_session t on t.opens_at > greatest(o.detected_at, target.closes_at) and t.closes_at <= new.voided_at
     join bar on bar.session = t.session and bar.recorded_at >= t.closes_at
-    where o.ticker = new.ticker and o.run_date = new.run_date and o.horizon = new.horizon
+    where o.ticker = new.ticker and o.run_date = new.run_date and o.simulation_id = new.simulation_id
+      and o.horizon = new.horizon
       and bar.recorded_at >= o.detected_at;
     if num_waited < new.wait_sessions then
         raise exception 'the % forecast of % on % was waited for % sessions, not %: it is not voided yet',
@@ -372,10 +506,11 @@ begin
     select a.ticker, a.run_date, f.horizon, f.target_session, f.actual as given, due.actual,
            coalesce(clock_timestamp() >= t.closes_at, false) as has_closed, v.ticker is not null as is_voided
     from after_it a
-    join before_it b on b.ticker = a.ticker and b.run_date = a.run_date
+    join before_it b on (b.ticker, b.run_date, b.simulation_id) = (a.ticker, a.run_date, a.simulation_id)
     cross join lateral fills_of(row(a.*)::snapshot) f
     left join trading_session t on t.session = f.target_session
-    left join voided_fill v on v.ticker = a.ticker and v.run_date = a.run_date and v.horizon = f.horizon
+    left join voided_fill v on v.ticker = a.ticker and v.run_date = a.run_date and v.simulation_id = a.simulation_id
+        and v.horizon = f.horizon
     left join lateral (
         select bar.close, bar.recorded_at from bar
         where bar.ticker = a.ticker and bar.session = f.target_session
@@ -416,22 +551,22 @@ alter table snapshot enable always trigger actuals_are_those_of_the_bars;
 
 -- Three selects, so that each uses its own partial index.
 create view open_fill as
-select o.ticker, o.run_date, o.kind, o.horizon, o.target_session, o.pred, o.run_date_close,
+select o.ticker, o.run_date, o.simulation_id, o.horizon, o.target_session, o.pred, o.run_date_close,
        t.closes_at <= clock_timestamp() as has_closed,
        b.close * (
            select product(split.ratio order by split.session) from split
            where split.ticker = o.ticker and split.session > o.run_date
              and split.recorded_at > o.bars_recorded_until) as actual
 from (
-    select ticker, run_date, kind, bars_recorded_until, run_date_close,
+    select ticker, run_date, simulation_id, bars_recorded_until, run_date_close,
            'next_day' as horizon, next_day_session as target_session, next_day_pred as pred
     from snapshot where next_day_actual is null and abstained_reason is null
     union all
-    select ticker, run_date, kind, bars_recorded_until, run_date_close,
+    select ticker, run_date, simulation_id, bars_recorded_until, run_date_close,
            'next_monday', next_monday_session, next_monday_pred
     from snapshot where next_monday_actual is null and abstained_reason is null
     union all
-    select ticker, run_date, kind, bars_recorded_until, run_date_close,
+    select ticker, run_date, simulation_id, bars_recorded_until, run_date_close,
            'one_month', one_month_session, one_month_pred
     from snapshot where one_month_actual is null and abstained_reason is null
 ) o
@@ -442,7 +577,9 @@ left join lateral (
     order by bar.recorded_at desc limit 1
 ) b on b.recorded_at >= t.closes_at
 where not exists (
-    select from voided_fill v where v.ticker = o.ticker and v.run_date = o.run_date and v.horizon = o.horizon);
+    select from voided_fill v
+    where v.ticker = o.ticker and v.run_date = o.run_date and v.simulation_id = o.simulation_id
+      and v.horizon = o.horizon);
 
 comment on view open_fill is
     'Open forecasts, one row per horizon; actual is NULL until a bar is recorded after the close. Voided forecasts are not open.';
@@ -450,14 +587,15 @@ comment on view open_fill is
 create table restated_actual (
     ticker          text             not null,
     run_date        date             not null,
+    simulation_id bigint not null default 0,
     horizon         horizon          not null,
     bar_recorded_at timestamptz      not null,
     target_session  date             not null,
     actual          double precision,
     restated_actual double precision not null check (restated_actual > 0 and restated_actual < 'infinity'),
     detected_at      timestamptz      not null,
-    primary key (ticker, run_date, horizon, bar_recorded_at),
-    foreign key (ticker, run_date) references snapshot
+    primary key (ticker, run_date, simulation_id, horizon, bar_recorded_at),
+    foreign key (ticker, run_date, simulation_id) references snapshot
 );
 
 comment on table restated_actual is
@@ -477,8 +615,10 @@ begin
         ('next_day', s.next_day_session, s.next_day_actual), ('next_monday', s.next_monday_session, s.next_monday_actual),
         ('one_month', s.one_month_session, s.one_month_actual)) f (horizon, target_session, actual)
     join bar on bar.ticker = s.ticker and bar.session = f.target_session and bar.recorded_at = new.bar_recorded_at
-    left join voided_fill v on v.ticker = s.ticker and v.run_date = s.run_date and v.horizon = f.horizon
-    where s.ticker = new.ticker and s.run_date = new.run_date and f.horizon = new.horizon;
+    left join voided_fill v on v.ticker = s.ticker and v.run_date = s.run_date and v.simulation_id = s.simulation_id
+        and v.horizon = f.horizon
+    where s.ticker = new.ticker and s.run_date = new.run_date and s.simulation_id = new.simulation_id
+      and f.horizon = new.horizon;
     if found is null or (found.actual is null and not found.is_voided) then
         raise exception 'the % forecast of % on % has no actual that a bar of % could restate',
             new.horizon, new.ticker, new.run_date, new.bar_recorded_at using errcode = 'integrity_constraint_violation';
@@ -509,6 +649,7 @@ alter table restatement_scan enable always trigger restatement_scan_is_append_on
 create table shadow_forecast (
     ticker              text             not null,
     run_date            date             not null,
+    simulation_id       bigint           not null default 0,
     checkpoint_id       bigint           not null references checkpoint,
     model_status        text             not null check (model_status in ('candidate', 'retired')),
     recorded_at         timestamptz      not null,
@@ -519,8 +660,8 @@ create table shadow_forecast (
     direction_pred      text             not null check (direction_pred in ('bullish', 'neutral', 'bearish')),
     window_sha256       text             not null,
     bars_recorded_until timestamptz      not null,
-    primary key (ticker, run_date, checkpoint_id),
-    foreign key (ticker, run_date) references snapshot
+    primary key (ticker, run_date, simulation_id, checkpoint_id),
+    foreign key (ticker, run_date, simulation_id) references snapshot
 );
 
 create index shadow_forecast_by_checkpoint on shadow_forecast (checkpoint_id, run_date);
@@ -537,7 +678,8 @@ declare
     model checkpoint;
 begin
     new.recorded_at := clock_timestamp();
-    select * into own from snapshot where snapshot.ticker = new.ticker and snapshot.run_date = new.run_date;
+    select * into own from snapshot
+    where snapshot.ticker = new.ticker and snapshot.run_date = new.run_date and snapshot.simulation_id = new.simulation_id;
     select * into model from checkpoint where checkpoint.checkpoint_id = new.checkpoint_id;
     if (new.window_sha256, new.bars_recorded_until, new.run_date_close)
        is distinct from (own.window_sha256, own.bars_recorded_until, own.run_date_close) then
@@ -579,7 +721,7 @@ select f.*, s.kind, s.next_day_session, s.next_monday_session, s.one_month_sessi
        case when f.direction_pred <> 'neutral' and actual.next_day is not null
             then f.direction_pred = direction_of(actual.next_day, f.run_date_close) end as next_day_direction_correct
 from shadow_forecast f
-join snapshot s on s.ticker = f.ticker and s.run_date = f.run_date
+join snapshot s on (s.ticker, s.run_date, s.simulation_id) = (f.ticker, f.run_date, f.simulation_id)
 join trading_session next_open on next_open.session = s.next_day_session
 cross join lateral (
     select max(known.actual) filter (where known.horizon = 'next_day') as next_day,
@@ -617,10 +759,11 @@ immutable return case
 create function wilson_high(successes bigint, trials bigint) returns double precision
 immutable return 1 - wilson_low(trials - successes, trials);
 
--- One row per ticker and, with ticker NULL, one for the universe: the same rows pooled. The universe's interval assumes
+-- Rows of one kind, and of one simulation if they are simulated. One row per ticker and, with ticker NULL, one for the
+-- universe: the same rows pooled. The universe's interval assumes
 -- independent rows; tickers are correlated, so it is too narrow. The rank is by the lower bound of the interval, so
 -- that a single correct direction does not lead, then by the next-day error.
-create function accuracy_30d(kinds text[]) returns table (
+create function accuracy_30d(of_kind text, of_simulation bigint default 0) returns table (
     ticker                     text,
     rank                       bigint,
     first_run_date             date,
@@ -647,7 +790,7 @@ begin atomic
         from (select distinct snapshot.ticker from snapshot) known
         cross join lateral (
             select * from snapshot
-            where snapshot.ticker = known.ticker and snapshot.kind = any (kinds)
+            where snapshot.ticker = known.ticker and snapshot.kind = of_kind and snapshot.simulation_id = of_simulation
               and snapshot.next_day_actual is not null
             order by snapshot.run_date desc limit 30
         ) f
@@ -686,10 +829,10 @@ begin atomic
 end;
 
 create view ldtm_accuracy_30d as
-select * from accuracy_30d(array['live']) where ticker is not null order by rank, ticker;
+select * from accuracy_30d('live') where ticker is not null order by rank, ticker;
 
 create view ldtm_accuracy_30d_universe as
-select * from accuracy_30d(array['live']) where ticker is null;
+select * from accuracy_30d('live') where ticker is null;
 
 comment on view ldtm_accuracy_30d is
     'Per ticker over its last 30 filled live sessions: direction accuracy with its 95% Wilson interval, coverage, and mean absolute errors in percent with those of the no-change forecast.';

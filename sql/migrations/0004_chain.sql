@@ -1,5 +1,5 @@
 -- The hash chain of the record. Triggers write an event with a hash for every forecast, fill, void, restatement,
--- promotion and retirement, in the same transaction. Each daily run ends with a seal over the events since the previous
+-- promotion, retirement, entry into service and simulation, in the same transaction. Each daily run ends with a seal over the events since the previous
 -- seal. docs/record-format.md describes the bytes.
 
 -- Functions keep this search path. They find their tables from any connection, and pg_temp comes last, so that a
@@ -8,13 +8,16 @@ select set_config('search_path', quote_ident(current_schema()) || ', pg_temp', t
 
 create table ledger_event (
     event_id      bigint primary key check (event_id >= 0),
-    event         text   not null check (event in ('forecast', 'fill', 'void', 'restatement', 'promotion', 'retirement')),
-    ticker        text   not null,
+    event         text   not null check (event in ('forecast', 'fill', 'void', 'restatement', 'promotion', 'retirement',
+                                                   'service', 'simulation')),
+    ticker        text,
     run_date      date,
+    simulation_id bigint not null default 0,
     horizon       horizon,
     vintage       timestamptz,
     checkpoint_id bigint,
-    leaf          bytea  not null check (octet_length(leaf) = 32)
+    leaf          bytea  not null check (octet_length(leaf) = 32),
+    constraint ledger_event_names_its_ticker check ((event = 'simulation') = (ticker is null))
 );
 
 create index ledger_event_by_forecast on ledger_event (ticker, run_date);
@@ -62,29 +65,36 @@ alter table restated_actual enable always trigger chain_lock_is_taken;
 create trigger chain_lock_is_taken before insert or update on checkpoint
 for each statement execute function take_chain_lock();
 alter table checkpoint enable always trigger chain_lock_is_taken;
+create trigger chain_lock_is_taken before insert on service_entry
+for each statement execute function take_chain_lock();
+alter table service_entry enable always trigger chain_lock_is_taken;
+create trigger chain_lock_is_taken before insert on simulation
+for each statement execute function take_chain_lock();
+alter table simulation enable always trigger chain_lock_is_taken;
 
 -- The leaf of each kind of event: SHA-256 of a zero byte and the event's fields as record_send encodes them. Texts that
 -- may contain more than ASCII are encoded as UTF-8 bytes, independent of the client encoding.
 create function forecast_leaf(event_id bigint, f snapshot) returns bytea stable return sha256('\x00'::bytea || record_send(row(
-    event_id, 'forecast'::text, f.ticker, f.run_date, f.recorded_at, f.kind,
+    event_id, 'forecast'::text, f.ticker, f.run_date, f.simulation_id, f.recorded_at, f.kind,
     f.next_day_session, f.next_monday_session, f.one_month_session, f.run_date_close,
     f.next_day_pred, f.next_monday_pred, f.one_month_pred, f.direction_pred, convert_to(f.abstained_reason, 'UTF8'),
     f.checkpoint_id, f.model_version, f.model_status, f.checkpoint_sha256, f.window_sha256, f.bars_recorded_until)));
 
 create function fill_leaf(
-    event_id bigint, ticker text, run_date date, horizon text, target_session date, actual double precision,
+    event_id bigint, ticker text, run_date date, simulation_id bigint, horizon text, target_session date,
+    actual double precision,
     pct_error double precision, direction_actual text, direction_correct boolean, filled_at timestamptz)
 returns bytea stable return sha256('\x00'::bytea || record_send(row(
-    event_id, 'fill'::text, ticker, run_date, horizon, target_session, actual, pct_error, direction_actual,
+    event_id, 'fill'::text, ticker, run_date, simulation_id, horizon, target_session, actual, pct_error, direction_actual,
     direction_correct, filled_at)));
 
 create function void_leaf(event_id bigint, v voided_fill) returns bytea stable return sha256('\x00'::bytea || record_send(row(
-    event_id, 'void'::text, v.ticker, v.run_date, v.horizon::text, v.target_session, convert_to(v.reason, 'UTF8'),
+    event_id, 'void'::text, v.ticker, v.run_date, v.simulation_id, v.horizon::text, v.target_session, convert_to(v.reason, 'UTF8'),
     v.wait_sessions::bigint, v.voided_at)));
 
 create function restatement_leaf(event_id bigint, r restated_actual) returns bytea stable return sha256('\x00'::bytea || record_send(row(
-    event_id, 'restatement'::text, r.ticker, r.run_date, r.horizon::text, r.target_session, r.bar_recorded_at, r.actual,
-    r.restated_actual, r.detected_at)));
+    event_id, 'restatement'::text, r.ticker, r.run_date, r.simulation_id, r.horizon::text, r.target_session,
+    r.bar_recorded_at, r.actual, r.restated_actual, r.detected_at)));
 
 create function promotion_leaf(event_id bigint, c checkpoint) returns bytea stable return sha256('\x00'::bytea || record_send(row(
     event_id, 'promotion'::text, c.ticker, c.checkpoint_id, c.version, c.trained_on, c.architecture_sha256,
@@ -92,6 +102,13 @@ create function promotion_leaf(event_id bigint, c checkpoint) returns bytea stab
 
 create function retirement_leaf(event_id bigint, c checkpoint) returns bytea stable return sha256('\x00'::bytea || record_send(row(
     event_id, 'retirement'::text, c.ticker, c.checkpoint_id, c.version, c.retired_at)));
+
+create function service_leaf(event_id bigint, e service_entry) returns bytea stable return sha256('\x00'::bytea || record_send(row(
+    event_id, 'service'::text, e.ticker, e.first_session, e.verdict_id, e.entered_at)));
+
+create function simulation_leaf(event_id bigint, s simulation) returns bytea stable return sha256('\x00'::bytea || record_send(row(
+    event_id, 'simulation'::text, null::text, s.simulation_id, s.started_at, convert_to(s.origin, 'UTF8'),
+    s.first_session, s.last_session, s.retrain_every::bigint, s.settings_sha256, array_to_string(s.tickers, ','))));
 
 -- A SECURITY DEFINER function must not run for a table of another owner, whose column types and casts could execute any
 -- code. The execute privilege is revoked below as well.
@@ -110,9 +127,10 @@ declare
     next_id bigint := coalesce((select max(event_id) + 1 from ledger_event), 0);
 begin
     perform require_own_table(tg_relid, 'snapshot'::regclass);
-    insert into ledger_event (event_id, event, ticker, run_date, leaf)
-    select n.event_id, 'forecast', (n.row).ticker, (n.row).run_date, forecast_leaf(n.event_id, n.row)
-    from (select next_id + row_number() over (order by run_date, ticker) - 1 as event_id, row(added.*)::snapshot as row
+    insert into ledger_event (event_id, event, ticker, run_date, simulation_id, leaf)
+    select n.event_id, 'forecast', (n.row).ticker, (n.row).run_date, (n.row).simulation_id,
+           forecast_leaf(n.event_id, n.row)
+    from (select next_id + row_number() over (order by simulation_id, run_date, ticker) - 1 as event_id, row(added.*)::snapshot as row
           from added) n;
     return null;
 end $$;
@@ -127,19 +145,20 @@ declare
 begin
     perform require_own_table(tg_relid, 'snapshot'::regclass);
     execute $query$
-    insert into ledger_event (event_id, event, ticker, run_date, horizon, leaf)
-    select event_id, 'fill', ticker, run_date, horizon,
-           fill_leaf(event_id, ticker, run_date, horizon, target_session, actual, pct_error,
+    insert into ledger_event (event_id, event, ticker, run_date, simulation_id, horizon, leaf)
+    select event_id, 'fill', ticker, run_date, simulation_id, horizon,
+           fill_leaf(event_id, ticker, run_date, simulation_id, horizon, target_session, actual, pct_error,
                      direction_actual, direction_correct, filled_at)
-    from (select $1 + row_number() over (order by a.ticker, a.run_date, f.place) - 1 as event_id,
-                 a.ticker, a.run_date, f.*
+    from (select $1 + row_number() over (order by a.ticker, a.run_date, a.simulation_id, f.place) - 1 as event_id,
+                 a.ticker, a.run_date, a.simulation_id, f.*
           from after_it a
-          join before_it b on b.ticker = a.ticker and b.run_date = a.run_date
+          join before_it b on (b.ticker, b.run_date, b.simulation_id) = (a.ticker, a.run_date, a.simulation_id)
           cross join lateral fills_of(row(a.*)::snapshot) f
           where case f.place when 1 then b.next_day_actual when 2 then b.next_monday_actual else b.one_month_actual end
                 is null) filled
     $query$ using next_id;
-    if exists (select from after_it a join voided_fill v on v.ticker = a.ticker and v.run_date = a.run_date
+    if exists (select from after_it a
+               join voided_fill v on (v.ticker, v.run_date, v.simulation_id) = (a.ticker, a.run_date, a.simulation_id)
                cross join lateral fills_of(row(a.*)::snapshot) f where f.horizon = v.horizon) then
         raise exception 'a fill that was voided meanwhile stays so' using errcode = 'integrity_constraint_violation';
     end if;
@@ -155,9 +174,11 @@ declare
     next_id bigint := coalesce((select max(event_id) + 1 from ledger_event), 0);
 begin
     perform require_own_table(tg_relid, 'voided_fill'::regclass);
-    insert into ledger_event (event_id, event, ticker, run_date, horizon, leaf)
-    select n.event_id, 'void', (n.row).ticker, (n.row).run_date, (n.row).horizon, void_leaf(n.event_id, n.row)
-    from (select next_id + row_number() over (order by ticker, run_date, horizon) - 1 as event_id, row(added.*)::voided_fill as row
+    insert into ledger_event (event_id, event, ticker, run_date, simulation_id, horizon, leaf)
+    select n.event_id, 'void', (n.row).ticker, (n.row).run_date, (n.row).simulation_id, (n.row).horizon,
+           void_leaf(n.event_id, n.row)
+    from (select next_id + row_number() over (order by ticker, run_date, simulation_id, horizon) - 1 as event_id,
+                 row(added.*)::voided_fill as row
           from added) n;
     return null;
 end $$;
@@ -171,10 +192,11 @@ declare
     next_id bigint := coalesce((select max(event_id) + 1 from ledger_event), 0);
 begin
     perform require_own_table(tg_relid, 'restated_actual'::regclass);
-    insert into ledger_event (event_id, event, ticker, run_date, horizon, vintage, leaf)
-    select n.event_id, 'restatement', (n.row).ticker, (n.row).run_date, (n.row).horizon, (n.row).bar_recorded_at,
-           restatement_leaf(n.event_id, n.row)
-    from (select next_id + row_number() over (order by ticker, run_date, horizon, bar_recorded_at) - 1 as event_id,
+    insert into ledger_event (event_id, event, ticker, run_date, simulation_id, horizon, vintage, leaf)
+    select n.event_id, 'restatement', (n.row).ticker, (n.row).run_date, (n.row).simulation_id, (n.row).horizon,
+           (n.row).bar_recorded_at, restatement_leaf(n.event_id, n.row)
+    from (select next_id + row_number() over (order by ticker, run_date, simulation_id, horizon, bar_recorded_at) - 1
+                 as event_id,
                  row(added.*)::restated_actual as row
           from added) n;
     return null;
@@ -225,8 +247,41 @@ create trigger models_that_arrive_active_are_events after insert on checkpoint
 referencing new table as added for each statement execute function models_that_arrive_active_are_events();
 alter table checkpoint enable always trigger models_that_arrive_active_are_events;
 
+create function service_entries_are_events() returns trigger language plpgsql security definer set search_path from current as $$
+declare
+    next_id bigint := coalesce((select max(event_id) + 1 from ledger_event), 0);
+begin
+    perform require_own_table(tg_relid, 'service_entry'::regclass);
+    insert into ledger_event (event_id, event, ticker, leaf)
+    select n.event_id, 'service', (n.row).ticker, service_leaf(n.event_id, n.row)
+    from (select next_id + row_number() over (order by ticker) - 1 as event_id, row(added.*)::service_entry as row
+          from added) n;
+    return null;
+end $$;
+
+create trigger service_entries_are_events after insert on service_entry
+referencing new table as added for each statement execute function service_entries_are_events();
+alter table service_entry enable always trigger service_entries_are_events;
+
+create function simulations_are_events() returns trigger language plpgsql security definer set search_path from current as $$
+declare
+    next_id bigint := coalesce((select max(event_id) + 1 from ledger_event), 0);
+begin
+    perform require_own_table(tg_relid, 'simulation'::regclass);
+    insert into ledger_event (event_id, event, simulation_id, leaf)
+    select n.event_id, 'simulation', (n.row).simulation_id, simulation_leaf(n.event_id, n.row)
+    from (select next_id + row_number() over (order by simulation_id) - 1 as event_id, row(added.*)::simulation as row
+          from added) n;
+    return null;
+end $$;
+
+create trigger simulations_are_events after insert on simulation
+referencing new table as added for each statement execute function simulations_are_events();
+alter table simulation enable always trigger simulations_are_events;
+
 revoke all on function forecasts_are_events(), fills_are_events(), voids_are_events(), restatements_are_events(),
-    promotions_are_events(), models_that_arrive_active_are_events() from public;
+    promotions_are_events(), models_that_arrive_active_are_events(), service_entries_are_events(),
+    simulations_are_events() from public;
 
 create table ledger_seal (
     seal_id         bigint      primary key check (seal_id >= 0),

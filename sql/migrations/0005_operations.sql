@@ -19,29 +19,6 @@ create table daily_attempt (
 comment on table daily_attempt is
     'Attempts at one session of one ticker. done_at: when the partition was complete; reason: why the newest attempt did not complete it, NULL while it runs.';
 
--- The first session of each ticker that was forecast or attempted while it was the newest session; NULL before there is
--- one. Simulated rows, and later attempts at older sessions, do not begin a record.
-create function record_beginning(tickers text[]) returns table (ticker text, began_on date) stable
-begin atomic
-    select of_ticker, least(forecast.first_session, attempt.first_session)
-    from unnest(tickers) as of_ticker
-    left join lateral (
-        select run_date as first_session
-        from snapshot s
-        where s.ticker = of_ticker and s.kind <> 'simulated'
-          and (s.kind = 'live' or s.recorded_at < (select closes_at from trading_session t where t.session = s.next_day_session))
-        order by run_date limit 1
-    ) forecast on true
-    left join lateral (
-        select a.session as first_session
-        from daily_attempt a
-        where a.ticker = of_ticker and a.session < coalesce(forecast.first_session, 'infinity')
-          and a.first_attempt_at < (select closes_at from trading_session t where t.session > a.session
-                                    order by t.session limit 1)
-        order by a.session limit 1
-    ) attempt on true;
-end;
-
 create table notification (
     notification_id bigint generated always as identity primary key,
     made_at         timestamptz not null default clock_timestamp(),

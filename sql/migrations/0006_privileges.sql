@@ -9,8 +9,8 @@ create function writer_privileges() returns table (relation name, privilege text
 language sql immutable as $$
     select unnest(array[
         'bar', 'split', 'quarantined_bar', 'input_window', 'checkpoint', 'backtest', 'backtest_fold',
-        'backtest_prediction', 'training_failure', 'gate_verdict', 'lifecycle_action', 'snapshot', 'shadow_forecast',
-        'overdue_fill', 'voided_fill', 'restated_actual', 'restatement_scan', 'ledger_seal', 'trading_session',
+        'backtest_prediction', 'training_failure', 'gate_verdict', 'lifecycle_action', 'service_entry', 'simulation',
+        'simulation_model', 'snapshot', 'shadow_forecast', 'overdue_fill', 'voided_fill', 'restated_actual', 'restatement_scan', 'ledger_seal', 'trading_session',
         'daily_attempt', 'notification', 'notification_delivery', 'alert'
     ])::name, 'insert', null::name[]
     union all

@@ -1,9 +1,10 @@
 -- name: event
-select event_id, event, ticker, run_date, horizon::text, vintage, checkpoint_id, leaf
+select event_id, event, ticker, run_date, simulation_id, horizon::text, vintage, checkpoint_id, leaf
 from ledger_event where event_id = any (%(event_ids)s::bigint[]) order by event_id;
 
 -- name: events_of_forecast
-select event_id from ledger_event where ticker = %(ticker)s and run_date = %(run_date)s order by event_id;
+select event_id from ledger_event
+where ticker = %(ticker)s and run_date = %(run_date)s and simulation_id = %(simulation_id)s order by event_id;
 
 -- name: recorded_fill
 select f.target_session, f.actual, f.pct_error, f.direction_actual, f.direction_correct, f.filled_at
@@ -16,13 +17,14 @@ cross join lateral (values
     ('one_month', s.one_month_session, s.one_month_actual, s.one_month_pct_error,
      null::text, null::boolean, s.one_month_filled_at)
 ) f (horizon, target_session, actual, pct_error, direction_actual, direction_correct, filled_at)
-where s.ticker = %(ticker)s and s.run_date = %(run_date)s and f.horizon = %(horizon)s and f.actual is not null;
+where s.ticker = %(ticker)s and s.run_date = %(run_date)s and s.simulation_id = %(simulation_id)s
+  and f.horizon = %(horizon)s and f.actual is not null;
 
 -- name: recorded_forecast
 select recorded_at, kind, next_day_session, next_monday_session, one_month_session, run_date_close,
        next_day_pred, next_monday_pred, one_month_pred, direction_pred, abstained_reason, checkpoint_id, model_version,
        model_status, checkpoint_sha256, window_sha256, bars_recorded_until
-from snapshot where ticker = %(ticker)s and run_date = %(run_date)s;
+from snapshot where ticker = %(ticker)s and run_date = %(run_date)s and simulation_id = %(simulation_id)s;
 
 -- name: recorded_promotion
 select version, trained_on, architecture_sha256, recipe_sha256, data_sha256, file_sha256, activated_at
@@ -31,14 +33,24 @@ from checkpoint where checkpoint_id = %(checkpoint_id)s and activated_at is not 
 -- name: recorded_restatement
 select target_session, bar_recorded_at, actual, restated_actual, detected_at
 from restated_actual
-where ticker = %(ticker)s and run_date = %(run_date)s and horizon = %(horizon)s and bar_recorded_at = %(vintage)s;
+where ticker = %(ticker)s and run_date = %(run_date)s and simulation_id = %(simulation_id)s and horizon = %(horizon)s
+  and bar_recorded_at = %(vintage)s;
 
 -- name: recorded_retirement
 select version, retired_at from checkpoint where checkpoint_id = %(checkpoint_id)s and retired_at is not null;
 
 -- name: recorded_void
 select target_session, reason, wait_sessions, voided_at
-from voided_fill where ticker = %(ticker)s and run_date = %(run_date)s and horizon = %(horizon)s;
+from voided_fill
+where ticker = %(ticker)s and run_date = %(run_date)s and simulation_id = %(simulation_id)s and horizon = %(horizon)s;
+
+-- name: recorded_service
+select first_session, verdict_id, entered_at from service_entry where ticker = %(ticker)s;
+
+-- name: recorded_simulation
+select started_at, origin, first_session, last_session, retrain_every::bigint, settings_sha256,
+       array_to_string(tickers, ',')
+from simulation where simulation_id = %(simulation_id)s;
 
 -- name: bars_of_forecasts
 -- The recording time of each row of a run date, and whether a bar exists that was recorded at its bars_recorded_until.
@@ -48,7 +60,7 @@ select s.ticker, s.recorded_at, s.bars_recorded_until,
            where bar.ticker = s.ticker and bar.session <= s.run_date and bar.recorded_at = s.bars_recorded_until)
            as has_its_newest_bar
 from snapshot s
-where s.run_date = %(run_date)s
+where s.run_date = %(run_date)s and s.simulation_id = %(simulation_id)s
 order by s.ticker;
 
 -- name: later_vintages
@@ -58,23 +70,25 @@ where ticker = %(ticker)s and session <= %(last)s and recorded_at > %(moment)s
 order by recorded_at;
 
 -- name: check_fills
-select event_id, 'fill' as event, ticker, run_date, horizon, what
+select event_id, 'fill' as event, ticker, run_date, horizon, simulation_id, what
 from (
     select e.event_id, coalesce(e.ticker, f.ticker) as ticker, coalesce(e.run_date, f.run_date) as run_date,
+           coalesce(e.simulation_id, f.simulation_id) as simulation_id,
            coalesce(e.horizon, f.horizon) as horizon,
            case
                when f.ticker is null then 'missing'
                when e.event_id is null then 'added'
                when e.leaf is distinct from pg_catalog.sha256('\x00'::bytea || pg_catalog.record_send(row(
-                   e.event_id, 'fill'::text, f.ticker, f.run_date, f.horizon, f.target_session, f.actual, f.pct_error,
-                   f.direction_actual, f.direction_correct, f.filled_at))) then 'altered'
+                   e.event_id, 'fill'::text, f.ticker, f.run_date, f.simulation_id, f.horizon, f.target_session, f.actual,
+                   f.pct_error, f.direction_actual, f.direction_correct, f.filled_at))) then 'altered'
                when f.filled_at < (%(not_before)s::timestamptz[])[pg_catalog.width_bucket(e.event_id, %(first_events)s::bigint[])]
                  or f.filled_at > (%(not_after)s::timestamptz[])[pg_catalog.width_bucket(e.event_id, %(first_events)s::bigint[])]
                    then 'misdated'
            end as what
-    from (select event_id, ticker, run_date, horizon::text as horizon, leaf from ledger_event where event = 'fill') e
+    from (select event_id, ticker, run_date, simulation_id, horizon::text as horizon, leaf
+          from ledger_event where event = 'fill') e
     full join (
-        select s.ticker, s.run_date, h.*
+        select s.ticker, s.run_date, s.simulation_id, h.*
         from snapshot s
         cross join lateral (values
             ('next_day', s.next_day_session, s.next_day_actual, s.next_day_pct_error,
@@ -85,7 +99,7 @@ from (
              null::text, null::boolean, s.one_month_filled_at)
         ) h (horizon, target_session, actual, pct_error, direction_actual, direction_correct, filled_at)
         where h.actual is not null
-    ) f on f.ticker = e.ticker and f.run_date = e.run_date and f.horizon = e.horizon
+    ) f on (f.ticker, f.run_date, f.simulation_id, f.horizon) = (e.ticker, e.run_date, e.simulation_id, e.horizon)
 ) checked
 where what is not null
 order by event_id nulls last, run_date, ticker, horizon
@@ -94,14 +108,15 @@ limit 100;
 -- name: check_forecasts
 -- Compares every forecast with its event. The hash is computed here from the columns with built-in functions of
 -- PostgreSQL: the owner of the tables could have replaced the functions of the schema.
-select event_id, 'forecast' as event, ticker, run_date, null as horizon, what
+select event_id, 'forecast' as event, ticker, run_date, null as horizon, simulation_id, what
 from (
     select e.event_id, coalesce(e.ticker, s.ticker) as ticker, coalesce(e.run_date, s.run_date) as run_date,
+           coalesce(e.simulation_id, s.simulation_id) as simulation_id,
            case
                when s.ticker is null then 'missing'
                when e.event_id is null then 'added'
                when e.leaf is distinct from pg_catalog.sha256('\x00'::bytea || pg_catalog.record_send(row(
-                   e.event_id, 'forecast'::text, s.ticker, s.run_date, s.recorded_at, s.kind,
+                   e.event_id, 'forecast'::text, s.ticker, s.run_date, s.simulation_id, s.recorded_at, s.kind,
                    s.next_day_session, s.next_monday_session, s.one_month_session, s.run_date_close,
                    s.next_day_pred, s.next_monday_pred, s.one_month_pred, s.direction_pred,
                    pg_catalog.convert_to(s.abstained_reason, 'UTF8'), s.checkpoint_id, s.model_version, s.model_status,
@@ -127,15 +142,15 @@ from (
                 and s.recorded_at >= (%(opens)s::timestamptz[])[pg_catalog.width_bucket(s.run_date, %(sessions)s::date[]) + 1]
                    then 'late'
            end as what
-    from (select event_id, ticker, run_date, leaf from ledger_event where event = 'forecast') e
-    full join snapshot s on s.ticker = e.ticker and s.run_date = e.run_date
+    from (select event_id, ticker, run_date, simulation_id, leaf from ledger_event where event = 'forecast') e
+    full join snapshot s on (s.ticker, s.run_date, s.simulation_id) = (e.ticker, e.run_date, e.simulation_id)
 ) checked
 where what is not null
-order by event_id nulls last, run_date, ticker
+order by event_id nulls last, run_date, ticker, simulation_id
 limit 100;
 
 -- name: check_models
-select event_id, event, ticker, null::date as run_date, null as horizon, what
+select event_id, event, ticker, null::date as run_date, null as horizon, 0 as simulation_id, what
 from (
     select e.event_id, coalesce(e.event, m.event) as event, coalesce(e.ticker, m.ticker) as ticker,
            case
@@ -171,63 +186,111 @@ order by event_id nulls last, ticker
 limit 100;
 
 -- name: check_restatements
-select event_id, 'restatement' as event, ticker, run_date, horizon, what
+select event_id, 'restatement' as event, ticker, run_date, horizon, simulation_id, what
 from (
     select e.event_id, coalesce(e.ticker, r.ticker) as ticker, coalesce(e.run_date, r.run_date) as run_date,
+           coalesce(e.simulation_id, r.simulation_id) as simulation_id,
            coalesce(e.horizon, r.horizon) as horizon,
            case
                when r.ticker is null then 'missing'
                when e.event_id is null then 'added'
                when e.leaf is distinct from pg_catalog.sha256('\x00'::bytea || pg_catalog.record_send(row(
-                   e.event_id, 'restatement'::text, r.ticker, r.run_date, r.horizon, r.target_session, r.bar_recorded_at,
-                   r.actual, r.restated_actual, r.detected_at))) then 'altered'
+                   e.event_id, 'restatement'::text, r.ticker, r.run_date, r.simulation_id, r.horizon, r.target_session,
+                   r.bar_recorded_at, r.actual, r.restated_actual, r.detected_at))) then 'altered'
                when r.detected_at < (%(not_before)s::timestamptz[])[pg_catalog.width_bucket(e.event_id, %(first_events)s::bigint[])]
                  or r.detected_at > (%(not_after)s::timestamptz[])[pg_catalog.width_bucket(e.event_id, %(first_events)s::bigint[])]
                    then 'misdated'
            end as what
     from (
-        select event_id, ticker, run_date, horizon::text as horizon, vintage, leaf
+        select event_id, ticker, run_date, simulation_id, horizon::text as horizon, vintage, leaf
         from ledger_event where event = 'restatement'
     ) e
     full join (
-        select ticker, run_date, horizon::text as horizon, target_session, bar_recorded_at, actual, restated_actual,
-               detected_at
+        select ticker, run_date, simulation_id, horizon::text as horizon, target_session, bar_recorded_at, actual,
+               restated_actual, detected_at
         from restated_actual
-    ) r on r.ticker = e.ticker and r.run_date = e.run_date and r.horizon = e.horizon and r.bar_recorded_at = e.vintage
+    ) r on (r.ticker, r.run_date, r.simulation_id, r.horizon, r.bar_recorded_at)
+        = (e.ticker, e.run_date, e.simulation_id, e.horizon, e.vintage)
 ) checked
 where what is not null
 order by event_id nulls last, run_date, ticker, horizon
 limit 100;
 
 -- name: check_voids
-select event_id, 'void' as event, ticker, run_date, horizon, what
+select event_id, 'void' as event, ticker, run_date, horizon, simulation_id, what
 from (
     select e.event_id, coalesce(e.ticker, v.ticker) as ticker, coalesce(e.run_date, v.run_date) as run_date,
+           coalesce(e.simulation_id, v.simulation_id) as simulation_id,
            coalesce(e.horizon, v.horizon) as horizon,
            case
                when v.ticker is null then 'missing'
                when e.event_id is null then 'added'
                when e.leaf is distinct from pg_catalog.sha256('\x00'::bytea || pg_catalog.record_send(row(
-                   e.event_id, 'void'::text, v.ticker, v.run_date, v.horizon, v.target_session,
+                   e.event_id, 'void'::text, v.ticker, v.run_date, v.simulation_id, v.horizon, v.target_session,
                    pg_catalog.convert_to(v.reason, 'UTF8'), v.wait_sessions, v.voided_at))) then 'altered'
                when v.voided_at < (%(not_before)s::timestamptz[])[pg_catalog.width_bucket(e.event_id, %(first_events)s::bigint[])]
                  or v.voided_at > (%(not_after)s::timestamptz[])[pg_catalog.width_bucket(e.event_id, %(first_events)s::bigint[])]
                    then 'misdated'
            end as what
-    from (select event_id, ticker, run_date, horizon::text as horizon, leaf from ledger_event where event = 'void') e
+    from (select event_id, ticker, run_date, simulation_id, horizon::text as horizon, leaf
+          from ledger_event where event = 'void') e
     full join (
-        select ticker, run_date, horizon::text as horizon, target_session, reason, wait_sessions::bigint, voided_at
+        select ticker, run_date, simulation_id, horizon::text as horizon, target_session, reason, wait_sessions::bigint,
+               voided_at
         from voided_fill
-    ) v on v.ticker = e.ticker and v.run_date = e.run_date and v.horizon = e.horizon
+    ) v on (v.ticker, v.run_date, v.simulation_id, v.horizon) = (e.ticker, e.run_date, e.simulation_id, e.horizon)
 ) checked
 where what is not null
 order by event_id nulls last, run_date, ticker, horizon
 limit 100;
 
+-- name: check_service_entries
+select event_id, 'service' as event, ticker, null::date as run_date, null as horizon, 0 as simulation_id, what
+from (
+    select e.event_id, coalesce(e.ticker, t.ticker) as ticker,
+           case
+               when t.ticker is null then 'missing'
+               when e.event_id is null then 'added'
+               when e.leaf is distinct from pg_catalog.sha256('\x00'::bytea || pg_catalog.record_send(row(
+                   e.event_id, 'service'::text, t.ticker, t.first_session, t.verdict_id, t.entered_at))) then 'altered'
+               when t.entered_at < (%(not_before)s::timestamptz[])[pg_catalog.width_bucket(e.event_id, %(first_events)s::bigint[])]
+                 or t.entered_at > (%(not_after)s::timestamptz[])[pg_catalog.width_bucket(e.event_id, %(first_events)s::bigint[])]
+                   then 'misdated'
+           end as what
+    from (select event_id, ticker, leaf from ledger_event where event = 'service') e
+    full join service_entry t on t.ticker = e.ticker
+) checked
+where what is not null
+order by event_id nulls last, ticker
+limit 100;
+
+-- name: check_simulations
+select event_id, 'simulation' as event, null as ticker, null::date as run_date, null as horizon, simulation_id, what
+from (
+    select e.event_id, coalesce(e.simulation_id, t.simulation_id) as simulation_id,
+           case
+               when t.simulation_id is null then 'missing'
+               when e.event_id is null then 'added'
+               when e.leaf is distinct from pg_catalog.sha256('\x00'::bytea || pg_catalog.record_send(row(
+                   e.event_id, 'simulation'::text, null::text, t.simulation_id, t.started_at,
+                   pg_catalog.convert_to(t.origin, 'UTF8'), t.first_session, t.last_session, t.retrain_every::bigint,
+                   t.settings_sha256, pg_catalog.array_to_string(t.tickers, ',')))) then 'altered'
+               when t.started_at < (%(not_before)s::timestamptz[])[pg_catalog.width_bucket(e.event_id, %(first_events)s::bigint[])]
+                 or t.started_at > (%(not_after)s::timestamptz[])[pg_catalog.width_bucket(e.event_id, %(first_events)s::bigint[])]
+                   then 'misdated'
+           end as what
+    from (select event_id, simulation_id, leaf from ledger_event where event = 'simulation') e
+    full join simulation t on t.simulation_id = e.simulation_id
+) checked
+where what is not null
+order by event_id nulls last, simulation_id
+limit 100;
+
 -- name: unknown_events
-select event_id, event, ticker, run_date
+select event_id, event, ticker, run_date, simulation_id
 from ledger_event
-where event is null or event not in ('forecast', 'fill', 'void', 'restatement', 'promotion', 'retirement')
+where event is null or event not in ('forecast', 'fill', 'void', 'restatement', 'promotion', 'retirement',
+                                      'service', 'simulation')
 order by event_id
 limit 100;
 
@@ -256,13 +319,15 @@ from (
     union all select 'restatement', count(*) from restated_actual
     union all select 'promotion', count(*) from checkpoint where status <> 'candidate'
     union all select 'retirement', count(*) from checkpoint where status = 'retired'
+    union all select 'service', count(*) from service_entry
+    union all select 'simulation', count(*) from simulation
 ) subject
 left join counted using (event);
 
 -- name: duplicates
-select max(event_id), event, ticker, run_date, horizon::text
+select max(event_id), event, ticker, run_date, horizon::text, simulation_id
 from ledger_event
-group by event, ticker, run_date, horizon, vintage, checkpoint_id
+group by event, ticker, run_date, simulation_id, horizon, vintage, checkpoint_id
 having count(*) > 1
 order by max(event_id)
 limit 100;
@@ -272,7 +337,7 @@ limit 100;
 with chained as (
     select c.oid, c.relname, c.relkind, c.relrowsecurity, c.relhasrules
     from unnest(array['snapshot', 'checkpoint', 'voided_fill', 'restated_actual', 'ledger_event', 'ledger_seal',
-                      'trading_session']) as t (name)
+                      'trading_session', 'service_entry', 'simulation']) as t (name)
     join pg_catalog.pg_class c on c.relname::text = t.name and c.relnamespace = current_schema()::regnamespace)
 select finding
 from (
@@ -356,5 +421,6 @@ from (
            (%(stamped_at)s::timestamptz[])[pg_catalog.width_bucket(e.event_id, %(first_events)s::bigint[])] as stamped_at
     from snapshot s
     join ledger_event e on e.event = 'forecast' and e.ticker = s.ticker and e.run_date = s.run_date
+        and e.simulation_id = s.simulation_id
     where s.kind = 'live' and s.abstained_reason is null
 ) live;

@@ -44,20 +44,25 @@ with judged as (
       and t.closes_at <= clock_timestamp()
 ), expected as (
     select u.ticker, u.place, s.kind, s.abstained_reason is not null as has_abstained,
+           coalesce(e.first_session <= j.session, false) as is_in_service,
            exists (select from bar where bar.ticker = u.ticker and bar.session = j.session
                                      and bar.recorded_at >= j.closes_at) as has_bar
     from judged j
     join unnest(%(tickers)s::text[], %(removed_on)s::date[]) with ordinality u (ticker, removed_on, place)
       on u.removed_on is null or j.session < u.removed_on
-    left join snapshot s on s.ticker = u.ticker and s.run_date = j.session
+    left join service_entry e on e.ticker = u.ticker
+    left join snapshot s on s.ticker = u.ticker and s.run_date = j.session and s.simulation_id = 0
 )
 select j.session, j.deadline, clock_timestamp() as moment,
        (select count(*) from expected) as num_tickers,
        array(select ticker from expected where not has_bar order by place) as without_bar,
-       array(select ticker from expected where kind is null order by place) as without_row,
+       array(select ticker from expected where kind is null and is_in_service order by place) as without_row,
+       array(select ticker from expected where not is_in_service order by place) as not_in_service,
        array(select ticker from expected where kind = 'late' order by place) as late,
        (select count(*) from expected where kind = 'live') as num_live,
-       (select count(*) from expected where kind = 'simulated') as num_simulated,
+       (select count(*) from snapshot s
+        where s.run_date = j.session and s.simulation_id > 0
+          and s.simulation_id = (select max(simulation_id) from simulation)) as num_simulated,
        (select count(*) from expected where has_abstained) as num_abstained,
        array(select ticker || ' ' || run_date || ', ' || replace(horizon, '_', ' ') from open_fill
              where has_closed and actual is not null and target_session <= j.session
@@ -87,40 +92,41 @@ where case
 order by u.place;
 
 -- name: sessions_with_gaps
--- The sessions among the given (session, ticker) pairs without a row, from the beginning of the ticker's record on.
+-- The sessions among the given (session, ticker) pairs without a row, from the ticker's entry into service on.
 select distinct session
 from unnest(%(sessions)s::date[], %(tickers)s::text[]) as expected (session, ticker)
-join record_beginning(array(select distinct unnest(%(tickers)s::text[]))) using (ticker)
-where began_on <= session
-  and not exists (select from snapshot s where s.ticker = expected.ticker and s.run_date = expected.session);
+join service_entry using (ticker)
+where first_session <= session
+  and not exists (select from snapshot s
+                  where s.ticker = expected.ticker and s.run_date = expected.session and s.simulation_id = 0);
 
 -- name: pending_partitions
--- A ticker is caught up from the beginning of its record (`record_beginning`); before that only the newest session is
--- pending. The search for a ticker starts at its first session without a row, which may be before the catch-up's first
--- session. A fill whose bar arrived after its daily run belongs to the session of that bar, or to the first one
--- searched.
+-- A ticker is caught up from its entry into service; before that nothing of it is pending. The search for a ticker
+-- starts at its first session without a row, which may be before the catch-up's first session. A fill whose bar arrived
+-- after its daily run belongs to the session of that bar, or to the first one searched.
 with catch_up as (
     select %(sessions)s::date[] as sessions, %(first)s::date as first
 ), universe as (
-    select ticker, removed_on, began_on
+    select ticker, removed_on, first_session as in_service_from
     from unnest(%(tickers)s::text[], %(removed_on)s::date[]) as u (ticker, removed_on)
-    join record_beginning(%(tickers)s::text[]) using (ticker)
+    join service_entry using (ticker)
 ), place as (
-    select ticker, removed_on, began_on,
+    select ticker, removed_on, in_service_from,
            width_bucket(first, sessions) as of_first,
-           width_bucket(began_on - 1, sessions) + 1 as of_beginning,
+           width_bucket(in_service_from - 1, sessions) + 1 as of_entry,
            least(width_bucket(first, sessions), width_bucket(removed_on - 1, sessions) + 1) as of_end
     from universe, catch_up
 ), search_start as (
-    select ticker, removed_on, began_on,
+    select ticker, removed_on, in_service_from,
            coalesce(
                case when (select count(*) from snapshot s
-                          where s.ticker = place.ticker and s.run_date >= sessions[of_beginning]
-                            and s.run_date <= sessions[of_end - 1]) < of_end - of_beginning
-                    then (select of_beginning - 1 + n
-                          from unnest(sessions[of_beginning:of_end - 1]) with ordinality as missing (session, n)
+                          where s.ticker = place.ticker and s.run_date >= sessions[of_entry]
+                            and s.run_date <= sessions[of_end - 1] and s.simulation_id = 0) < of_end - of_entry
+                    then (select of_entry - 1 + n
+                          from unnest(sessions[of_entry:of_end - 1]) with ordinality as missing (session, n)
                           where not exists (select from snapshot s
-                                            where s.ticker = place.ticker and s.run_date = missing.session)
+                                            where s.ticker = place.ticker and s.run_date = missing.session
+                                              and s.simulation_id = 0)
                           order by n limit 1)
                end, of_first) as since
     from place, catch_up
@@ -129,8 +135,8 @@ with catch_up as (
     from open_fill, catch_up
     where target_session <= %(newest)s and has_closed and actual is not null
 ), partition as (
-    select session, ticker, began_on, f.ticker is not null as has_fill,
-           coalesce(session < removed_on, true) as is_of_universe
+    select session, ticker, in_service_from, f.ticker is not null as has_fill,
+           coalesce(session < removed_on, true) and in_service_from <= session as needs_row
     from catch_up
     cross join search_start
     cross join unnest(sessions[since:]) as session
@@ -138,11 +144,12 @@ with catch_up as (
 ), oldest as (
     select sessions[min(since)] as session from search_start, catch_up group by sessions
 ), on_record as (
-    select ticker, run_date from universe join snapshot using (ticker) where run_date >= (select session from oldest)
+    select ticker, run_date from universe join snapshot using (ticker)
+    where run_date >= (select session from oldest) and simulation_id = 0
 ), attempt as (
     select * from daily_attempt where session >= (select session from oldest)
 ), attempted as (
-    select partition.*, s.run_date is null and is_of_universe as lacks_row,
+    select partition.*, s.run_date is null and needs_row as lacks_row,
            a.num_attempts, a.last_attempt_at, a.done_at, a.reason,
            a.done_at is null and exists (
                select from bar
@@ -152,11 +159,11 @@ with catch_up as (
     left join on_record s on (s.ticker, s.run_date) = (partition.ticker, partition.session)
     left join attempt a on (a.session, a.ticker) = (partition.session, partition.ticker)
 )
-select session, ticker, lacks_row, coalesce(began_on <= session, false) as has_begun, has_new_bar,
+select session, ticker, lacks_row, has_new_bar,
        done_at is not null as is_done, coalesce(num_attempts, 0) as num_attempts, last_attempt_at, reason
 from attempted
 where has_fill
-   or (lacks_row and (began_on <= session or session = %(newest)s or num_attempts > 0))
-   or (is_of_universe and num_attempts > 0 and done_at is null
+   or lacks_row
+   or (needs_row and num_attempts > 0 and done_at is null
        and (reason is null or has_new_bar or session >= %(awaited_since)s))
 order by session, ticker;

@@ -10,7 +10,7 @@ select f.ticker, f.run_date, f.next_day_direction_correct as is_correct, f.run_d
 from (select distinct snapshot.ticker from snapshot) known
 cross join lateral (
     select * from snapshot
-    where snapshot.ticker = known.ticker and snapshot.kind = any (%(kinds)s::text[])
+    where snapshot.ticker = known.ticker and snapshot.kind = %(kind)s and snapshot.simulation_id = %(simulation_id)s
       and snapshot.next_day_actual is not null
     order by snapshot.run_date desc limit 30
 ) f
@@ -39,11 +39,11 @@ where c.status = 'active'
 order by c.ticker;
 
 -- name: due_fills
-select ticker, run_date, horizon, target_session, pred, actual is not null as bar_is_there, actual
+select ticker, run_date, simulation_id, horizon, target_session, pred, actual is not null as bar_is_there, actual
 from open_fill
 where has_closed and target_session <= %(as_of)s
   and (%(tickers)s::text[] is null or ticker = any (%(tickers)s::text[]))
-order by ticker, run_date, target_session, horizon;
+order by ticker, run_date, simulation_id, target_session, horizon;
 
 -- name: fill
 -- The trigger snapshot_is_written_once computes errors, directions and filled_at from the actuals.
@@ -52,22 +52,22 @@ set next_day_actual = coalesce(snapshot.next_day_actual, found.next_day),
     next_monday_actual = coalesce(snapshot.next_monday_actual, found.next_monday),
     one_month_actual = coalesce(snapshot.one_month_actual, found.one_month)
 from (
-    select ticker, run_date,
+    select ticker, run_date, simulation_id,
            max(actual) filter (where horizon = 'next_day') as next_day,
            max(actual) filter (where horizon = 'next_monday') as next_monday,
            max(actual) filter (where horizon = 'one_month') as one_month
     from open_fill
     where has_closed and target_session <= %(as_of)s and actual is not null
       and (%(tickers)s::text[] is null or ticker = any (%(tickers)s::text[]))
-    group by ticker, run_date
+    group by ticker, run_date, simulation_id
 ) found
-where snapshot.ticker = found.ticker and snapshot.run_date = found.run_date
+where (snapshot.ticker, snapshot.run_date, snapshot.simulation_id) = (found.ticker, found.run_date, found.simulation_id)
 returning snapshot.ticker, snapshot.next_day_direction_correct,
           found.next_day is not null, found.next_monday is not null, found.one_month is not null;
 
 -- name: record_overdue
-insert into overdue_fill (ticker, run_date, horizon)
-select ticker, run_date, horizon
+insert into overdue_fill (ticker, run_date, simulation_id, horizon)
+select ticker, run_date, simulation_id, horizon
 from open_fill
 where has_closed and actual is null and target_session <= %(as_of)s
   and (%(tickers)s::text[] is null or ticker = any (%(tickers)s::text[]))
@@ -76,9 +76,10 @@ on conflict do nothing;
 -- name: void_overdue
 -- Only sessions with stored bars count as waited for: an outage of the source voids nothing.
 with overdue as (
-    select o.ticker, o.run_date, o.horizon, f.target_session, o.detected_at
+    select o.ticker, o.run_date, o.simulation_id, o.horizon, f.target_session, o.detected_at
     from overdue_fill o
-    join open_fill f on (f.ticker, f.run_date, f.horizon) = (o.ticker, o.run_date, o.horizon::text)
+    join open_fill f on (f.ticker, f.run_date, f.simulation_id, f.horizon)
+        = (o.ticker, o.run_date, o.simulation_id, o.horizon::text)
     where f.has_closed and f.actual is null and f.target_session <= %(as_of)s
       and (%(tickers)s::text[] is null or f.ticker = any (%(tickers)s::text[]))
 ), delivered as (
@@ -90,8 +91,8 @@ with overdue as (
            (select max(session) from bar where bar.ticker = overdue.ticker) as newest
     from overdue
 )
-insert into voided_fill (ticker, run_date, horizon, reason, wait_sessions)
-select ticker, run_date, horizon,
+insert into voided_fill (ticker, run_date, simulation_id, horizon, reason, wait_sessions)
+select ticker, run_date, simulation_id, horizon,
        case when newest > target_session
             then format('did not trade on %%s: it has later bars, and none of that session after %%s sessions',
                         target_session, num_sessions)
@@ -101,7 +102,7 @@ select ticker, run_date, horizon,
        %(wait_sessions)s
 from waited
 where num_sessions >= %(wait_sessions)s
-order by ticker, run_date, horizon
+order by ticker, run_date, simulation_id, horizon
 returning ticker, run_date, horizon, target_session, reason;
 
 -- name: restate
@@ -119,7 +120,7 @@ with since as (
           select from bar newer
           where newer.ticker = bar.ticker and newer.session = bar.session and newer.recorded_at > bar.recorded_at)
 ), settled as (
-    select s.ticker, s.run_date, s.bars_recorded_until, f.horizon, f.target_session, f.actual, f.settled_at,
+    select s.ticker, s.run_date, s.simulation_id, s.bars_recorded_until, f.horizon, f.target_session, f.actual, f.settled_at,
            changed.recorded_at, changed.close
     from changed
     join trading_session t on t.session = changed.session and changed.recorded_at >= t.closes_at
@@ -129,16 +130,17 @@ with since as (
         select f.horizon, f.target_session, f.actual, f.filled_at as settled_at from fills_of(s) f
         union all
         select v.horizon::text, v.target_session, null, v.voided_at from voided_fill v
-        where v.ticker = s.ticker and v.run_date = s.run_date
+        where v.ticker = s.ticker and v.run_date = s.run_date and v.simulation_id = s.simulation_id
     ) f
     where f.target_session = changed.session and changed.recorded_at > f.settled_at - interval '1 hour'
 )
-insert into restated_actual (ticker, run_date, horizon, bar_recorded_at)
-select settled.ticker, settled.run_date, settled.horizon, settled.recorded_at
+insert into restated_actual (ticker, run_date, simulation_id, horizon, bar_recorded_at)
+select settled.ticker, settled.run_date, settled.simulation_id, settled.horizon, settled.recorded_at
 from settled
 left join lateral (
     select restated_actual from restated_actual r
-    where r.ticker = settled.ticker and r.run_date = settled.run_date and r.horizon = settled.horizon
+    where r.ticker = settled.ticker and r.run_date = settled.run_date and r.simulation_id = settled.simulation_id
+      and r.horizon = settled.horizon
     order by r.bar_recorded_at desc limit 1
 ) earlier on true
 cross join lateral (
@@ -149,7 +151,7 @@ cross join lateral (
 ) now
 where coalesce(earlier.restated_actual, settled.actual) is null
    or abs(now.value - coalesce(earlier.restated_actual, settled.actual)) > 1e-9 * now.value
-order by settled.ticker, settled.run_date, settled.horizon
+order by settled.ticker, settled.run_date, settled.simulation_id, settled.horizon
 on conflict do nothing
 returning ticker, run_date, horizon, target_session, actual, restated_actual, bar_recorded_at;
 
@@ -183,8 +185,9 @@ cross join lateral (values
     (2, 'next_monday', s.next_monday_session, s.next_monday_actual),
     (3, 'one_month', s.one_month_session, s.one_month_actual)) f (place, horizon, target_session, actual)
 left join trading_session t on t.session = f.target_session
-left join voided_fill v on v.ticker = s.ticker and v.run_date = s.run_date and v.horizon = f.horizon
-where s.run_date = %(run_date)s and s.ticker = any (%(tickers)s::text[])
+left join voided_fill v on v.ticker = s.ticker and v.run_date = s.run_date and v.simulation_id = s.simulation_id
+    and v.horizon = f.horizon
+where s.run_date = %(run_date)s and s.ticker = any (%(tickers)s::text[]) and s.simulation_id = 0
 order by s.ticker, f.place;
 
 -- name: restated_actuals
@@ -197,15 +200,35 @@ order by ticker, run_date, target_session, horizon, bar_recorded_at;
 -- The forecaster of each ticker. A model that was trained on later sessions is returned only when there is no other, so
 -- that the abstention can name it. Once the next session has opened, a model that was retired since may forecast a run
 -- date for which the active model was trained too late.
+--
+-- A simulation with models of its own uses these alone, under the status that they would have had; they have no version.
+with registered as (
+    select c.*
+    from checkpoint c
+    where c.ticker = any (%(tickers)s::text[])
+      and (c.status = 'active'
+           or (c.status = 'candidate' and %(allow_candidates)s)
+           or (c.status = 'retired' and (%(simulation_id)s > 0 or clock_timestamp() >= (
+               select opens_at from trading_session where session > %(run_date)s order by session limit 1))))
+      and not exists (
+          select from simulation_model m where m.simulation_id = %(simulation_id)s and m.ticker = c.ticker)
+), simulated as (
+    select c.*, case when m.passed then 'active' else 'candidate' end as simulated_status
+    from simulation_model m
+    join checkpoint c using (checkpoint_id)
+    where m.simulation_id = %(simulation_id)s and m.ticker = any (%(tickers)s::text[])
+      and m.first_session <= %(run_date)s and (m.passed or %(allow_candidates)s)
+)
 select distinct on (ticker)
     ticker, checkpoint_id, status, version, trained_on, file_name, file_sha256,
     trained_on <= %(trained_until)s as in_time
-from checkpoint
-where ticker = any (%(tickers)s::text[]) and file_removed_at is null
-  and (status = 'active'
-       or (status = 'candidate' and %(allow_candidates)s)
-       or (status = 'retired' and (%(simulated)s or clock_timestamp() >= (
-           select opens_at from trading_session where session > %(run_date)s order by session limit 1))))
+from (
+    select ticker, checkpoint_id, status, version, trained_on, file_name, file_sha256, file_removed_at from registered
+    union all
+    select ticker, checkpoint_id, simulated_status, null, trained_on, file_name, file_sha256, file_removed_at
+    from simulated
+) c
+where file_removed_at is null
 order by ticker, in_time desc, case status when 'active' then 1 when 'retired' then 2 else 3 end,
          trained_on desc, checkpoint_id desc;
 
@@ -216,17 +239,23 @@ from checkpoint
 where checkpoint_id = %(checkpoint_id)s;
 
 -- name: leaderboard
--- Every ticker of the ledger, ranked tickers first; the row without a ticker is the universe.
+-- Every ticker of the ledger, ranked tickers first; the row without a ticker is the universe. The verdicts are those of
+-- the simulation where it has models of its own.
 with known as (
     select ticker from (select distinct ticker from snapshot) tickers
     union all
     select null
 ), verdict as (
-    select distinct on (ticker) ticker, passed,
-           array(select rule ->> 'reason' from jsonb_array_elements(rules) with ordinality as r (rule, place)
-                 where not (rule ->> 'passed')::boolean order by place) as failed_reasons
-    from gate_verdict
-    order by ticker, verdict_id desc
+    (select distinct on (ticker) ticker, passed,
+            array(select rule ->> 'reason' from jsonb_array_elements(rules) with ordinality as r (rule, place)
+                  where not (rule ->> 'passed')::boolean order by place) as failed_reasons
+     from gate_verdict
+     where not exists (select from simulation_model where simulation_id = %(simulation_id)s)
+     order by ticker, verdict_id desc)
+    union all
+    (select distinct on (ticker) ticker, passed, reasons from simulation_model
+     where simulation_id = %(simulation_id)s
+     order by ticker, first_session desc)
 )
 select known.ticker, board.rank,
        coalesce(board.num_filled, 0) as num_filled,
@@ -243,12 +272,13 @@ select known.ticker, board.rank,
        coalesce(verdict.failed_reasons, '{}') as gate_reasons,
        latest.model_status, latest.model_version, latest.trained_on, active.version as active_version
 from known
-left join accuracy_30d(%(kinds)s::text[]) board on board.ticker is not distinct from known.ticker
+left join accuracy_30d(%(kind)s, %(simulation_id)s) board on board.ticker is not distinct from known.ticker
 left join verdict on verdict.ticker = known.ticker
 left join lateral (
     select snapshot.model_status, snapshot.model_version, checkpoint.trained_on
     from snapshot left join checkpoint using (checkpoint_id)
-    where snapshot.ticker = known.ticker and snapshot.kind = any (%(kinds)s::text[]) and abstained_reason is null
+    where snapshot.ticker = known.ticker and snapshot.kind = %(kind)s and snapshot.simulation_id = %(simulation_id)s
+      and abstained_reason is null
     order by (next_day_actual is not null) desc, run_date desc
     limit 1) latest on true
 left join checkpoint active on active.ticker = known.ticker and active.status = 'active'
@@ -269,7 +299,7 @@ with asked as (
     select s.ticker, s.checkpoint_sha256, s.window_sha256, s.bars_recorded_until, active.file_sha256 as active_sha256,
            newest.trained_on, newest.checkpoint_id, time.trained_until
     from snapshot s
-    cross join (select %(run_date)s::date - %(simulated)s::boolean::integer as trained_until) time
+    cross join (select %(run_date)s::date - (%(simulation_id)s > 0)::integer as trained_until) time
     left join checkpoint active on active.ticker = s.ticker and active.status = 'active'
     left join lateral (
         select c.trained_on, c.checkpoint_id from checkpoint c
@@ -277,7 +307,7 @@ with asked as (
           and c.status <> 'candidate' and c.trained_on <= time.trained_until
         order by c.checkpoint_id = s.checkpoint_id desc nulls last limit 1
     ) newest on true
-    where s.run_date = %(run_date)s and s.ticker = any (%(tickers)s::text[])
+    where s.run_date = %(run_date)s and s.ticker = any (%(tickers)s::text[]) and s.simulation_id = %(simulation_id)s
 ), candidates as (
     select distinct on (ticker) c.*
     from asked join checkpoint c using (ticker)
@@ -335,8 +365,8 @@ from (
            avg(abs(f.next_day_pct_error)) filter (where s.next_day_actual is not null) as error_beside,
            avg(abs(s.next_day_pct_error)) as error_on_record
     from shadow_record f
-    join snapshot s on s.ticker = f.ticker and s.run_date = f.run_date
-    where f.kind = %(kind)s and (f.in_time or f.kind = 'simulated')
+    join snapshot s on (s.ticker, s.run_date, s.simulation_id) = (f.ticker, f.run_date, f.simulation_id)
+    where f.kind = %(kind)s and f.simulation_id = %(simulation_id)s and (f.in_time or f.kind = 'simulated')
     group by f.ticker, f.checkpoint_id
 ) r
 join checkpoint c using (checkpoint_id)
@@ -344,9 +374,9 @@ order by r.ticker, r.checkpoint_id desc;
 
 -- name: record_shadows
 insert into shadow_forecast (
-    ticker, run_date, checkpoint_id, model_status, recorded_at, run_date_close, next_day_pred, next_monday_pred,
-    one_month_pred, direction_pred, window_sha256, bars_recorded_until)
-select ticker, %(run_date)s, checkpoint_id, model_status, clock_timestamp(), run_date_close, next_day_pred,
+    ticker, run_date, simulation_id, checkpoint_id, model_status, recorded_at, run_date_close, next_day_pred,
+    next_monday_pred, one_month_pred, direction_pred, window_sha256, bars_recorded_until)
+select ticker, %(run_date)s, %(simulation_id)s, checkpoint_id, model_status, clock_timestamp(), run_date_close, next_day_pred,
        next_monday_pred, one_month_pred, direction_pred, window_sha256, bars_recorded_until
 from unnest(%(ticker)s::text[], %(checkpoint_id)s::bigint[], %(model_status)s::text[], %(run_date_close)s::float8[],
             %(next_day_pred)s::float8[], %(next_monday_pred)s::float8[], %(one_month_pred)s::float8[],
@@ -354,21 +384,23 @@ from unnest(%(ticker)s::text[], %(checkpoint_id)s::bigint[], %(model_status)s::t
     as draft (ticker, checkpoint_id, model_status, run_date_close, next_day_pred, next_monday_pred, one_month_pred,
               direction_pred, window_sha256, bars_recorded_until)
 order by ticker, checkpoint_id
-on conflict (ticker, run_date, checkpoint_id) do nothing;
+on conflict (ticker, run_date, simulation_id, checkpoint_id) do nothing;
 
 -- name: missing_rows
 select ticker, run_date
 from unnest(%(tickers)s::text[], %(run_dates)s::date[]) as expected (ticker, run_date)
 where not exists (
-    select from snapshot where snapshot.ticker = expected.ticker and snapshot.run_date = expected.run_date)
+    select from snapshot
+    where snapshot.ticker = expected.ticker and snapshot.run_date = expected.run_date and snapshot.simulation_id = 0)
 order by run_date, ticker;
 
 -- name: record_snapshots
+-- The database decides the kind: simulated for a row of a simulation, else live or late by its clock.
 insert into snapshot (
-    ticker, run_date, kind, next_day_session, next_monday_session, one_month_session, run_date_close,
+    ticker, run_date, simulation_id, kind, next_day_session, next_monday_session, one_month_session, run_date_close,
     next_day_pred, next_monday_pred, one_month_pred, direction_pred, abstained_reason,
     checkpoint_id, model_version, model_status, checkpoint_sha256, window_sha256, bars_recorded_until, recorded_at)
-select ticker, %(run_date)s, %(kind)s, %(next_day_session)s, %(next_monday_session)s, %(one_month_session)s,
+select ticker, %(run_date)s, %(simulation_id)s, 'late', %(next_day_session)s, %(next_monday_session)s, %(one_month_session)s,
        run_date_close, next_day_pred, next_monday_pred, one_month_pred, direction_pred, abstained_reason,
        checkpoint_id, model_version, model_status, checkpoint_sha256, window_sha256, bars_recorded_until,
        clock_timestamp()
@@ -381,7 +413,7 @@ from unnest(%(ticker)s::text[], %(run_date_close)s::float8[], %(next_day_pred)s:
               abstained_reason, checkpoint_id, model_version, model_status, checkpoint_sha256, window_sha256,
               bars_recorded_until)
 order by ticker
-on conflict (ticker, run_date) do nothing
+on conflict (ticker, run_date, simulation_id) do nothing
 returning ticker;
 
 -- name: snapshots
@@ -389,7 +421,7 @@ select ticker, run_date, kind, recorded_at, next_day_session, next_monday_sessio
        next_day_pred, next_monday_pred, one_month_pred, direction_pred, abstained_reason,
        checkpoint_id, model_version, model_status, checkpoint_sha256, window_sha256, bars_recorded_until
 from snapshot
-where run_date = %(run_date)s and ticker = any (%(tickers)s::text[])
+where run_date = %(run_date)s and ticker = any (%(tickers)s::text[]) and simulation_id = %(simulation_id)s
 order by array_position(%(tickers)s::text[], ticker);
 
 -- name: daily_directions
@@ -397,13 +429,13 @@ order by array_position(%(tickers)s::text[], ticker);
 select run_date, count(next_day_direction_correct) as num_directional,
        count(*) filter (where next_day_direction_correct) as num_correct
 from snapshot
-where kind = any (%(kinds)s::text[]) and next_day_actual is not null
+where kind = %(kind)s and simulation_id = %(simulation_id)s and next_day_actual is not null
 group by run_date
 order by run_date;
 
 -- name: recorded_forecasts
--- Rows of one run date, of one ticker, or of both, the newest first.
-select s.ticker, s.run_date, s.kind, s.recorded_at, t.opens_at as deadline, s.run_date_close,
+-- Rows of one run date, of one ticker, or of both, the newest first: those of daily runs and of the newest simulation.
+select s.ticker, s.run_date, s.kind, s.simulation_id, s.recorded_at, t.opens_at as deadline, s.run_date_close,
        s.next_day_session, s.next_day_pred, s.next_day_actual,
        s.next_monday_session, s.next_monday_pred, s.next_monday_actual,
        s.one_month_session, s.one_month_pred, s.one_month_actual,
@@ -412,8 +444,65 @@ from snapshot s
 join trading_session t on t.session = s.next_day_session
 where (%(run_date)s::date is null or s.run_date = %(run_date)s)
   and (%(ticker)s::text is null or s.ticker = %(ticker)s)
-order by s.run_date desc, s.ticker
+  and s.simulation_id in (0, (select max(simulation_id) from simulation))
+order by s.run_date desc, s.ticker, s.simulation_id
 limit %(num_rows)s;
 
 -- name: newest_run_date
-select max(run_date) from snapshot;
+-- That of daily runs; before the first one, that of the newest simulation.
+select coalesce(
+    (select max(run_date) from snapshot where simulation_id = 0),
+    (select max(run_date) from snapshot where simulation_id = (select max(simulation_id) from simulation)));
+
+-- name: simulation_of_row
+-- 0 where a daily run recorded the row, else the newest simulation that has one.
+select simulation_id from snapshot where ticker = %(ticker)s and run_date = %(run_date)s
+order by simulation_id > 0, simulation_id desc limit 1;
+
+-- name: begin_simulation
+-- Returns nothing if that origin has a simulation already.
+insert into simulation (origin, first_session, last_session, retrain_every, settings_sha256, tickers)
+values (%(origin)s, %(first_session)s, %(last_session)s, %(retrain_every)s, %(settings_sha256)s, %(tickers)s)
+on conflict (origin) do nothing
+returning simulation_id;
+
+-- name: simulations
+-- Every simulation, the newest first, with the extent of its rows.
+select s.simulation_id, s.started_at, s.origin, s.first_session, s.last_session, s.retrain_every, s.settings_sha256,
+       s.tickers, r.num_rows, r.first_run_date, r.last_run_date
+from simulation s
+cross join lateral (
+    select count(*) as num_rows, min(run_date) as first_run_date, max(run_date) as last_run_date
+    from snapshot where snapshot.simulation_id = s.simulation_id and snapshot.simulation_id > 0) r
+order by s.simulation_id desc;
+
+-- name: newest_simulation
+-- The newest simulation that has rows, 0 before the first one.
+select coalesce((select simulation_id from simulation s
+                 where exists (select from snapshot where snapshot.simulation_id = s.simulation_id
+                                                      and snapshot.simulation_id > 0)
+                 order by simulation_id desc limit 1), 0);
+
+-- name: record_simulation_models
+insert into simulation_model (simulation_id, ticker, first_session, checkpoint_id, passed, reasons)
+select %(simulation_id)s, ticker, %(first_session)s, checkpoint_id, cardinality(reasons) = 0, reasons
+from (
+    select ticker, checkpoint_id,
+           array(select jsonb_array_elements_text(reasons)) as reasons
+    from unnest(%(tickers)s::text[], %(checkpoint_ids)s::bigint[], %(reasons)s::jsonb[]) as m (ticker, checkpoint_id, reasons)
+) model
+order by ticker
+on conflict (simulation_id, ticker, first_session) do nothing;
+
+-- name: judged_in_simulation
+-- The tickers with a model, or the reason for having none, for the sessions from a given one on.
+select ticker from simulation_model where simulation_id = %(simulation_id)s and first_session = %(first_session)s;
+
+-- name: simulated_rows
+-- The number of tickers with a row by run date.
+select run_date, count(*) from snapshot
+where simulation_id = %(simulation_id)s and simulation_id > 0 and ticker = any (%(tickers)s::text[])
+group by run_date order by run_date;
+
+-- name: service_entries
+select ticker, first_session from service_entry where ticker = any (%(tickers)s::text[]);

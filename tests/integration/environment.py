@@ -22,6 +22,7 @@ from ldtm_lib.prices.stored_bars import recent_bars
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import Settings
 from tests.integration.gate_fixtures import pass_the_gate
+from tests.integration.ledger_rows import simulation
 
 RUN_DATE = date(2013, 1, 11)
 NEXT_DAY, NEXT_MONDAY, ONE_MONTH = date(2013, 1, 14), date(2013, 1, 14), date(2013, 2, 12)
@@ -100,7 +101,7 @@ class ForecastEnvironment:
             folder=self.folder,
             settings=self.settings,
             calendar=self.calendar,
-            simulated=simulated,
+            simulation_id=simulation(self.conn) if simulated else 0,
         )
 
     def ready(self, *tickers: str) -> dict[str, LdtmNetwork]:

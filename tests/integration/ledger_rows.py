@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 from ldtm_lib.database.connection import Connection
+from ldtm_lib.ledger.simulations import RowKind, SimulationPlan, begin_simulation
 from ldtm_lib.sessions import Calendar
 from tests.integration.gate_fixtures import pass_the_gate
 
@@ -17,6 +18,23 @@ class Model:
     status: str
     version: str | None
     checkpoint_id: int | None
+
+
+SIMULATED = RowKind(kind="simulated", simulation_id=1)
+"""The rows of the one simulation that tests record."""
+
+
+def simulation(conn: Connection) -> int:
+    """The number of that simulation."""
+    return begin_simulation(conn, SimulationPlan(origin="a test"))
+
+
+def enter_service(conn: Connection, ticker: str, first_session: date) -> None:
+    """Put a ticker in service from a session on."""
+    conn.execute(
+        "insert into service_entry (ticker, first_session) values (%s, %s) on conflict do nothing",
+        (ticker, first_session),
+    )
 
 
 NOBODY_IN_THE_REGISTRY = Model("active", None, None)
@@ -63,13 +81,14 @@ class LedgerRows:
     ) -> None:
         """A forecast that saw everything recorded until now."""
         targets = self.calendar.targets(run_date)
+        simulation_id = self._place(ticker, run_date, kind)
         self.conn.execute(
-            """insert into snapshot (ticker, run_date, kind, next_day_session, next_monday_session, one_month_session,
+            """insert into snapshot (ticker, run_date, simulation_id, next_day_session, next_monday_session, one_month_session,
                 run_date_close, next_day_pred, next_monday_pred, one_month_pred, direction_pred,
                 model_status, model_version, checkpoint_id, checkpoint_sha256, window_sha256, bars_recorded_until)
             values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'c', 'w', clock_timestamp())""",
             (
-                *(ticker, run_date, kind, next_day_session or targets.next_day, targets.next_monday),
+                *(ticker, run_date, simulation_id, next_day_session or targets.next_day, targets.next_monday),
                 *(targets.one_month, close, *preds, direction),
                 *(model.status, model.version, model.checkpoint_id),
             ),
@@ -77,12 +96,20 @@ class LedgerRows:
 
     def abstention(self, ticker: str, run_date: date, *, kind: str = "simulated") -> None:
         targets = self.calendar.targets(run_date)
+        simulation_id = self._place(ticker, run_date, kind)
         self.conn.execute(
-            """insert into snapshot (ticker, run_date, kind, next_day_session, next_monday_session, one_month_session,
+            """insert into snapshot (ticker, run_date, simulation_id, next_day_session, next_monday_session, one_month_session,
                 abstained_reason, bars_recorded_until)
             values (%s, %s, %s, %s, %s, %s, 'has no active model', clock_timestamp())""",
-            (ticker, run_date, kind, *targets.as_tuple()),
+            (ticker, run_date, simulation_id, *targets.as_tuple()),
         )
+
+    def _place(self, ticker: str, run_date: date, kind: str) -> int:
+        """The number under which a row of a kind stands; a ticker with a row that is not simulated is in service."""
+        if kind == "simulated":
+            return simulation(self.conn)
+        enter_service(self.conn, ticker, run_date)
+        return 0
 
     def promoted(self, ticker: str, trained_on: date) -> int:
         """A version that becomes the active one, the previous one retiring; returns its checkpoint_id."""

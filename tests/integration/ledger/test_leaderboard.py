@@ -114,7 +114,7 @@ def test_the_figures_are_those_of_the_plain_reference(
     forecasts = {ticker: forecasts_of(history, calendar) for ticker, history in universe.items()}
     with conn.transaction(force_rollback=True):
         _put_on_record(conn, calendar, universe)
-        board = leaderboard(conn, simulated=True)
+        board = leaderboard(conn, SIMULATED)
     assert sorted(row.ticker for row in board.rows) == sorted(universe)
     for row in board.rows:
         _assert_equal(row.score, reference(forecasts[row.ticker]))
@@ -159,7 +159,7 @@ def test_only_live_forecasts_count_in_the_live_leaderboard(conn: Connection, led
     view = conn.execute("select ticker, rank, num_filled from ldtm_accuracy_30d").fetchall()
     assert view == [("LIVE", 1, 1)]
     assert conn.execute("select num_filled from ldtm_accuracy_30d_universe").fetchall() == [(1,)]
-    live, simulated = leaderboard(conn), leaderboard(conn, simulated=True)
+    live, simulated = leaderboard(conn), leaderboard(conn, SIMULATED)
     assert [(row.ticker, row.score.num_filled) for row in live.rows] == [("LIVE", 1), ("LATE", 0), ("SIMULATED", 0)]
     assert [(row.ticker, row.score.num_filled) for row in simulated.rows] == [
         ("SIMULATED", 1),
@@ -178,7 +178,7 @@ def test_every_ticker_stands_with_its_newest_verdict(conn: Connection, ledger_ro
     conn.execute("update gate_verdict set decided_at = decided_at + interval '1 day'")  # the clock was set back since
     ledger_rows.verdict("AAPL", passed=True)
     ledger_rows.verdict("FB", passed=False, reasons=["49.2% < 52%", "1 fold < 2"])
-    aapl, fb = leaderboard(conn, simulated=True).rows
+    aapl, fb = leaderboard(conn, SIMULATED).rows
     assert (aapl.ticker, aapl.rank, aapl.gate_passed, aapl.gate_reasons) == ("AAPL", 1, True, ())
     assert (fb.ticker, fb.rank, fb.score.num_filled, fb.score.coverage) == ("FB", None, 0, None)
     assert (fb.gate_passed, fb.gate_reasons) == (False, ("49.2% < 52%", "1 fold < 2"))
@@ -228,7 +228,7 @@ def _wilson(conn: Connection, successes: int, trials: int) -> tuple[float | None
 
 
 def _forecaster(conn: Connection) -> tuple[str | None, str | None, date | None, str | None]:
-    (row,) = leaderboard(conn, simulated=True).rows
+    (row,) = leaderboard(conn, SIMULATED).rows
     return row.model_status, row.model_version, row.trained_on, row.active_version
 
 

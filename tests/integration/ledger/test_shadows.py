@@ -255,11 +255,11 @@ def daily_runs(environment: ForecastEnvironment, shadows: Shadows) -> tuple[list
     filled = fill(environment.conn, config=LedgerConfig(), as_of=ONE_MONTH)
     create_seal(environment.conn)
     shown: list[object] = [
-        leaderboard(environment.conn, simulated=True),
-        track_record(environment.conn, simulated=True),
-        ranks_of(counted_forecasts(environment.conn, simulated=True)),
+        leaderboard(environment.conn, SIMULATED),
+        track_record(environment.conn, SIMULATED),
+        ranks_of(counted_forecasts(environment.conn, SIMULATED)),
         filled.num_filled,
-        environment.conn.execute("select * from accuracy_30d(array['simulated']) order by ticker").fetchall(),
+        environment.conn.execute("select * from accuracy_30d('simulated', 1) order by ticker").fetchall(),
         environment.conn.execute(
             "select event_id, event, ticker, run_date, horizon from ledger_event order by 1"
         ).fetchall(),
@@ -341,7 +341,7 @@ def test_a_shadow_is_measured_by_what_came_on_its_own_basis(conn: Connection, le
     conn.commit()
     assert came() == [(101, False, 110, False), (102, False, 110, False)], "the filled actual stays for both models"
 
-    abstains, forecasts = shadow_records(conn, simulated=True)
+    abstains, forecasts = shadow_records(conn, SIMULATED)
     assert (abstains.ticker, abstains.name, abstains.status, abstains.num_shadows) == ("ABSTAINS", "s", "candidate", 1)
     assert (abstains.num_beside, abstains.error_beside, abstains.error_on_record) == (0, None, None)
     assert abstains.score.next_day_error == pytest.approx(100 * 2 / 101)
@@ -413,7 +413,7 @@ def test_a_model_in_use_is_compared_over_the_same_run_dates(conn: Connection, le
     conn.commit()
     ledger_rows.bars("AAPL", {days[1]: 100.0, days[2]: 49.0})
     fill(conn, config=LedgerConfig(), as_of=days[2])
-    (record,) = shadow_records(conn, simulated=True)
+    (record,) = shadow_records(conn, SIMULATED)
     assert (record.num_shadows, record.score.num_filled, record.num_beside) == (3, 2, 1)
     assert (record.error_beside, record.error_on_record) == pytest.approx((2.0, 5.0))
     assert record.score.next_day_error == pytest.approx((2 + 100) / 2)
@@ -433,7 +433,7 @@ def test_the_role_that_runs_a_daily_run_may_add_shadows_and_nothing_else(
         with Database(url=make_conninfo(database.url, user=role, password="secret"), schema="ldtm").connect() as own:
             report = replace(casting(environment), conn=own).take("AAPL")
             assert (report.num_shadows, report.shadow_notes) == (1, ())
-            assert len(shadow_records(own, simulated=True)) == 1
+            assert len(shadow_records(own, SIMULATED)) == 1
             own.commit()
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 own.execute("update shadow_forecast set next_day_pred = 1")
@@ -476,10 +476,10 @@ def test_the_command_shows_shadows_and_says_that_they_never_count(environment: F
     casting(environment).take("AAPL")
     environment.deliver(environment.bars(["AAPL"], num_bars=301, last=NEXT_DAY).tail(1))
     fill(environment.conn, config=LedgerConfig(), as_of=NEXT_DAY)
-    records = shadow_records(environment.conn, simulated=True)
+    records = shadow_records(environment.conn, SIMULATED)
     console = Console(width=80, color_system=None)
     with console.capture() as capture:
-        print_shadows(console, records, simulated=True)
+        print_shadows(console, records, SIMULATED)
     shown = capture.get()
     assert "Shadows beside simulated rows: they never count" in shown
     assert "…" not in shown, "nothing is cut at 80 columns"
@@ -490,5 +490,5 @@ def test_the_command_shows_shadows_and_says_that_they_never_count(environment: F
     (entry,) = shadows_as_dicts(records)
     assert (entry["ticker"], entry["counts"], entry["num_shadows"]) == ("AAPL", False, 1)
     with console.capture() as capture:
-        print_shadows(console, [], simulated=False)
+        print_shadows(console, [], LIVE)
     assert "[forecast] shadows is candidate, retired or both" in capture.get()

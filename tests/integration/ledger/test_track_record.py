@@ -43,8 +43,8 @@ def universe(conn: Connection, ledger_rows) -> dict[str, list[tuple[date, bool |
 
 
 def test_the_rows_that_count_are_those_of_the_board(conn: Connection, universe) -> None:
-    rows = counted_forecasts(conn, simulated=True)
-    for row in leaderboard(conn, simulated=True).rows:
+    rows = counted_forecasts(conn, SIMULATED)
+    for row in leaderboard(conn, SIMULATED).rows:
         own = rows.filter(rows["ticker"] == row.ticker)
         score = row.score
         assert len(own) == score.num_filled
@@ -58,7 +58,7 @@ def test_the_rows_that_count_are_those_of_the_board(conn: Connection, universe) 
 def test_ranks_are_those_of_the_rows_that_count_and_none_where_no_direction_was_given(
     conn: Connection, universe
 ) -> None:
-    found = {row.ticker: (row.rank_low, row.rank_high) for row in leaderboard(conn, simulated=True).rows}
+    found = {row.ticker: (row.rank_low, row.rank_high) for row in leaderboard(conn, SIMULATED).rows}
     names = [name for name in TICKERS if name != "NEUTRAL"]
     calls = {name: dict(universe[name]) for name in names}
     table = [[calls[name].get(day) for name in names] for day in DAYS[10:NUM_DAYS]]
@@ -73,7 +73,7 @@ def test_ranks_are_those_of_the_rows_that_count_and_none_where_no_direction_was_
 
 
 def test_the_accuracy_of_a_run_date_is_that_of_the_30_sessions_up_to_it(conn: Connection, universe) -> None:
-    points = track_record(conn, simulated=True).accuracy
+    points = track_record(conn, SIMULATED).accuracy
     assert [point.run_date for point in points] == DAYS[:NUM_DAYS]
     for place, point in enumerate(points):
         window = DAYS[max(0, place - 29) : place + 1]
@@ -89,7 +89,7 @@ def test_the_accuracy_of_a_run_date_is_that_of_the_30_sessions_up_to_it(conn: Co
 
 
 def test_calibration_is_over_the_rows_that_count(conn: Connection, universe) -> None:
-    bins = track_record(conn, simulated=True).calibration
+    bins = track_record(conn, SIMULATED).calibration
     assert sum(group.num_forecasts for group in bins) == 4 * 30 + 1
     assert all(group.actual.value == pytest.approx(1.0) for group in bins), "every bar is 1% above the run date's close"
     # Places 10 to 39 of 40 are counted, and each place's prediction is a hundredth of a percent higher.
@@ -121,9 +121,9 @@ def test_neutral_forecasts_alone_have_no_accuracy_and_no_rank_but_are_calibrated
     ledger_rows.forecast("AAPL", RUN_DATE, direction="neutral", preds=(100.05, 100, 100))
     ledger_rows.bar("AAPL", NEXT_DAY, 98)
     fill(conn, config=LedgerConfig(), as_of=NEXT_DAY)
-    (row,) = leaderboard(conn, simulated=True).rows
+    (row,) = leaderboard(conn, SIMULATED).rows
     assert (row.rank, row.rank_low, row.rank_high) == (1, None, None)
-    record = track_record(conn, simulated=True)
+    record = track_record(conn, SIMULATED)
     assert record.accuracy == ()
     (group,) = record.calibration
     assert math.isclose(group.predicted, 0.05, rel_tol=1e-9)
@@ -134,6 +134,6 @@ def test_an_empty_ledger_and_one_without_a_fill_have_no_record(conn: Connection,
     assert track_record(conn).accuracy == track_record(conn).calibration == ()
     ledger_rows.forecast("AAPL", RUN_DATE)
     ledger_rows.abstention("FB", RUN_DATE)
-    record = track_record(conn, simulated=True)
+    record = track_record(conn, SIMULATED)
     assert (record.accuracy, record.calibration) == ((), ())
-    assert [row.rank_low for row in leaderboard(conn, simulated=True).rows] == [None, None]
+    assert [row.rank_low for row in leaderboard(conn, SIMULATED).rows] == [None, None]

@@ -522,7 +522,7 @@ def test_forecasts_are_made_by_the_network_that_came_back_and_count_in_the_histo
         environment.conn, environment.folder, "AAPL", to=None, requested_by="ada", why="it is worse", architecture=SMALL
     )
     assert done.version == "v1.2012-12-28.2"
-    late = forecasters(environment.conn, ["AAPL"], RUN_DATE, simulated=False, config=ForecastConfig())["AAPL"]
+    late = forecasters(environment.conn, ["AAPL"], RUN_DATE, simulation_id=0, config=ForecastConfig())["AAPL"]
     assert (late.status, late.version) == ("active", done.version), "the active one comes before a newer retired one"
     ledger_rows.open_the_session_after(RUN_DATE, timedelta(hours=1))
     (row,) = environment.take("AAPL", simulated=False).rows
@@ -538,5 +538,7 @@ def test_no_session_is_caught_up_by_a_model_whose_file_was_removed(environment: 
         environment.network("AAPL", trained_on=day, seed=day.day)
         gate_fixtures.retire(environment.conn)
     environment.conn.execute("update checkpoint set file_removed_at = now() where trained_on = '2012-12-31'")
-    forecaster = forecasters(environment.conn, ["AAPL"], RUN_DATE, simulated=True, config=ForecastConfig())["AAPL"]
+    forecaster = forecasters(
+        environment.conn, ["AAPL"], RUN_DATE, simulation_id=simulation(environment.conn), config=ForecastConfig()
+    )["AAPL"]
     assert forecaster.trained_on == date(2012, 12, 28)
