@@ -84,8 +84,8 @@ def print_simulations(console: Console, known: "Sequence[Simulation]", rows: "Ro
     )
     others = f"; --simulation N shows another one of {len(known)}" if len(known) > 1 else ""
     console.print(
-        f"\nSimulation {shown.simulation_id} of {len(known)}, begun {shown.started_at:%Y-%m-%d}, with {models}{others}. "
-        "Simulated rows never count as live ones.",
+        f"\nSimulation {shown.simulation_id} of {len(known)}, begun {shown.started_at:%Y-%m-%d}, with {models}{others}."
+        " Simulated rows never count as live ones.",
         style="dim",
         highlight=False,
     )
@@ -102,7 +102,7 @@ def print_leaderboard(console: Console, board: "Leaderboard", rows: "RowKind") -
         console.print(f"No {rows.kind} forecast has been filled yet.")
         if rows.kind == "live":
             console.print(
-                "Live ones are recorded after the close of a session; --simulated shows those of a bootstrap."
+                "Live ones are recorded after the close of a session; --simulated shows simulated ones."
             )
         return
     console.print(_scores(board, rows))
