@@ -12,11 +12,13 @@ from ldtm_assets.assets.leaderboard import leaderboard
 from ldtm_assets.assets.prices import price_history
 from ldtm_assets.assets.retraining import retraining
 from ldtm_assets.assets.seals import seals_spec
+from ldtm_assets.assets.simulations import simulations_spec
 from ldtm_assets.automation.catch_up import catch_up_sensor, deadline_sensor
 from ldtm_assets.automation.gpu_pool import gpu_pool_sensor
 from ldtm_assets.automation.heartbeat import heartbeat_sensor
 from ldtm_assets.automation.maintenance import maintenance_sensor
 from ldtm_assets.automation.new_bars import new_bars_sensor
+from ldtm_assets.automation.new_tickers import new_tickers_sensor
 from ldtm_assets.automation.schedules import all_schedules
 from ldtm_assets.jobs import JOBS
 from ldtm_assets.partitions import by_session_and_ticker, by_ticker
@@ -47,6 +49,7 @@ def definitions_for(settings: Settings, calendar: Calendar, reporter: TrainingRe
             retraining(tickers, strict=settings.gate.strict),
             leaderboard,
             seals_spec(),
+            simulations_spec(),
         ]
     project = ProjectResource(config_path=str(settings.path))
     return dg.Definitions(
@@ -61,6 +64,7 @@ def definitions_for(settings: Settings, calendar: Calendar, reporter: TrainingRe
             alert_sensor(project.open),
             catch_up_sensor(project.open, settings, calendar),
             deadline_sensor(project.open, settings, calendar),
+            new_tickers_sensor(project.open, settings, calendar),
             *([new_bars_sensor(project.open, settings, calendar)] if settings.source.kind == "files" else []),
         ],
         resources={

@@ -4,6 +4,7 @@ import dagster as dg
 
 from ldtm_assets.asset_checks.freshness import freshness_checks
 from ldtm_assets.assets.seals import SEALS
+from ldtm_assets.bootstrap import bootstrap
 from ldtm_assets.partitions import DAILY_ASSETS
 from ldtm_assets.resources import ProjectResource
 from ldtm_assets.run_tags import CONCURRENCY_GROUP_TAG
@@ -11,6 +12,7 @@ from ldtm_lib.maintenance import retention
 from ldtm_lib.maintenance.purge import AssetNames, Purged
 
 RETRAINING_ASSETS = ("backtests", "checkpoints", "registry")
+PRICE_HISTORY_JOB = "price_history_job"
 DAILY_JOB = "daily_job"
 RETRAINING_JOB = "retraining_job"
 LEADERBOARD_JOB = "leaderboard_job"
@@ -36,10 +38,20 @@ def retention_job() -> None:
     purge()
 
 
+@dg.job(
+    description="From nothing to a record: price histories, past sessions simulated with models trained before each of them, "
+    "models of today, the leaderboard. Does what is missing; safe to launch again.",
+    tags={CONCURRENCY_GROUP_TAG: "retraining"},
+)
+def bootstrap_job() -> None:
+    """One op."""
+    bootstrap()
+
+
 freshness_job = dg.define_asset_job(FRESHNESS_JOB, selection=dg.AssetSelection.checks(freshness_checks))
 
 JOBS = (
-    dg.define_asset_job("price_history_job", selection=["price_history"]),
+    dg.define_asset_job(PRICE_HISTORY_JOB, selection=["price_history"]),
     dg.define_asset_job(
         DAILY_JOB,
         # freshness is evaluated on the next morning, by a job of its own
@@ -52,6 +64,7 @@ JOBS = (
         tags={CONCURRENCY_GROUP_TAG: "retraining"},
     ),
     dg.define_asset_job(LEADERBOARD_JOB, selection=["leaderboard"]),
+    bootstrap_job,
     freshness_job,
     retention_job,
 )

@@ -13,6 +13,8 @@ import dagster as dg
 
 Metadata = Mapping[str, dg.MetadataValue | str | int | float | bool | None]
 
+StepContext = dg.AssetExecutionContext | dg.OpExecutionContext
+
 NUM_SHOWN = 50
 """Lines of a list in metadata; more are counted."""
 
@@ -40,19 +42,29 @@ def record(
     one by one.
     """
     key = dg.AssetKey(asset)
+    if outcome.failed or not whole_range:
+        log_outcome(context, asset, outcome)
+        return
+    _log_lines(context, asset, outcome)
+    for partition, metadata in outcome.done.items():
+        context.add_asset_metadata(asset_key=key, partition_key=partition, metadata=dict(metadata))
+    yield dg.MaterializeResult(asset_key=key)
+
+
+def log_outcome(context: StepContext, asset: str, outcome: Outcome) -> None:
+    """Record the done partitions of one asset one by one, as a step does that has no partitions of its own."""
+    _log_lines(context, asset, outcome)
+    for partition, metadata in outcome.done.items():
+        context.log_event(dg.AssetMaterialization(dg.AssetKey(asset), partition=partition, metadata=dict(metadata)))
+
+
+def _log_lines(context: StepContext, asset: str, outcome: Outcome) -> None:
     for line in outcome.summary:
         context.log.info(line)
     for note in outcome.notes:
         context.log.warning(note)
     for partition, reason in outcome.failed.items():
         context.log.error(f"{asset} {partition}: {reason}")
-    if outcome.failed or not whole_range:
-        for partition, metadata in outcome.done.items():
-            context.log_event(dg.AssetMaterialization(key, partition=partition, metadata=dict(metadata)))
-        return
-    for partition, metadata in outcome.done.items():
-        context.add_asset_metadata(asset_key=key, partition_key=partition, metadata=dict(metadata))
-    yield dg.MaterializeResult(asset_key=key)
 
 
 def fail_if_any_failed(outcomes: Mapping[str, Outcome]) -> None:

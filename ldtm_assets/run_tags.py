@@ -31,7 +31,7 @@ def process_tag(run_id: str) -> dict[str, str]:
     return {PROCESS_TAG: f"{run_id} {identity}"} if identity else {}
 
 
-def tag_with_process(context: dg.AssetExecutionContext) -> None:
+def tag_with_process(context: dg.AssetExecutionContext | dg.OpExecutionContext) -> None:
     """Tag a run with this process, which works on it."""
     context.instance.add_run_tags(context.run.run_id, process_tag(context.run.run_id))
 

@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from ldtm_cli.commands import (
     alerts,
     audit,
+    bootstrap,
     db,
     demo,
     doctor,
@@ -87,6 +88,7 @@ def root(
 
 for command in (
     demo.demo,
+    bootstrap.bootstrap,
     init.init,
     up.up,
     up.down,

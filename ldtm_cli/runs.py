@@ -31,7 +31,7 @@ class JobRun:
     step: str
     first_partition: str | None = None
     last_partition: str | None = None
-    config: Mapping[str, str | bool] = field(default_factory=dict[str, str | bool])
+    config: Mapping[str, str | bool | int] = field(default_factory=dict[str, str | bool | int])
 
 
 class Launcher:

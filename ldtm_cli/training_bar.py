@@ -1,21 +1,38 @@
-"""A progress bar of a training."""
+"""Progress bars: the stages of a bootstrap, and the training within one."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from rich.progress import Progress
+from rich.progress import Progress, TaskID
 
 if TYPE_CHECKING:
+    from ldtm_assets.training.progress import TrainingTally
     from ldtm_lib.training.run import TrainingCallbacks
 
 SECONDS_BETWEEN_DRAWINGS = 0.2
 
 
 class TrainingBar:
-    """Shows a training as a bar, drawn again a few times a second however many networks advance at once."""
+    """Shows stages and trainings as bars, drawn again a few times a second however many networks advance at once."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
+        self._stage: TaskID | None = None
+        self._title = ""
+        self._num_trainings_after = 0
+
+    def stage(self, title: str, *, num_trainings_after: int = 0) -> None:
+        """Complete all bars so far, and begin a new one."""
+        self.complete()
+        self._title, self._num_trainings_after = title, num_trainings_after
+        self._stage = self._progress.add_task(title, total=None)
+
+    def complete(self) -> None:
+        """Complete all bars so far."""
+        if self._stage is not None:
+            self._progress.update(self._stage, description=self._title)
+        for shown in self._progress.tasks:
+            self._progress.update(shown.id, total=1, completed=1)
 
     def waits(self, reason: str) -> None:
         """Show in the place of the bar why nothing moves."""
@@ -23,13 +40,22 @@ class TrainingBar:
 
     def start(self, log: Callable[[str], None]) -> "TrainingCallbacks":
         """Begin a bar; the log of the step gets the summary alone."""
-        from ldtm_assets.training.progress import TrainingTally  # imports torch: a demo that is up to date needs none
+        from ldtm_assets.training.progress import (  # imports torch: a demo that is up to date needs none
+            TrainingTally,
+            duration_text,
+        )
 
         del log
         bar = self._progress.add_task("  training", total=1)
 
-        def draw(tally: TrainingTally) -> None:
-            text = f"  {tally.num_done} of {tally.num_networks} networks, {tally.losses}"
+        def draw(tally: "TrainingTally") -> None:
+            remaining = tally.remaining_seconds
+            to_go = "" if remaining is None else f", about {duration_text(remaining)} to go"
+            text = f"  {tally.num_done} of {tally.num_networks} networks, {tally.median_loss}{to_go}"
             self._progress.update(bar, completed=tally.share_done, description=text)
+            if remaining is not None and self._stage is not None and self._num_trainings_after:
+                in_all = remaining + self._num_trainings_after * (tally.elapsed_seconds + remaining)
+                after = f"{self._num_trainings_after} more after it, about {duration_text(in_all)} in all"
+                self._progress.update(self._stage, description=f"{self._title} ({after})")
 
         return TrainingTally(draw, seconds_between=SECONDS_BETWEEN_DRAWINGS)

@@ -5,9 +5,10 @@ without a bar would fail the first step, and Dagster would skip the other three 
 the same step for the same reason: Dagster would skip an asset of its own whenever a ticker fails.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import dagster as dg
@@ -32,6 +33,7 @@ from ldtm_lib.database.migrate import extend_calendar
 from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.ledger.fillbacks import tickers_with_open_fills
 from ldtm_lib.ledger.monitoring import monitor_active_models
+from ldtm_lib.ledger.service import without_row
 from ldtm_lib.ledger.simulations import NO_SIMULATION, SimulationPlan, begin_simulation
 from ldtm_lib.ledger.snapshots import SnapshotReport
 from ldtm_lib.project import Project
@@ -114,12 +116,31 @@ class DailyRun:
         self._removed: dict[str, Metadata] = {
             partition.key: {"left the universe": str(retired[partition.ticker])} for partition in removed
         }
+        if "snapshots" in self._selected and not self._config.simulated:
+            self._leave_out_of_service()
         if self._selected.issuperset(DAILY_ASSETS) and not self._config.simulated:
-            self._attempted = [*self._requested.ready, *removed]
+            self._attempted = [*self._ready, *removed]
         with self._project.database.transaction() as conn:
             if self._config.simulated:
                 self._simulation_id = begin_simulation(conn, SimulationPlan(origin=origin_of(self._context.run)))
             begin_attempt(conn, [(partition.session, partition.ticker) for partition in self._attempted])
+
+    def _leave_out_of_service(self) -> None:
+        """Leave the partitions alone whose tickers get no row: their history is loaded and trained on first."""
+        tickers_of: dict[date, list[str]] = defaultdict(list)
+        for partition in self._ready:
+            tickers_of[partition.session].append(partition.ticker)
+        with self._project.database.transaction() as conn:
+            waiting = {
+                DailyPartition(session, ticker)
+                for session, tickers in tickers_of.items()
+                for ticker in without_row(conn, tickers, session, calendar=self._calendar, moment=self._moment)
+            }
+        self._ready = [partition for partition in self._ready if partition not in waiting]
+        self._removed |= {
+            partition.key: {"not in service": "enters service with the first verdict of the gate on it"}
+            for partition in waiting
+        }
 
     def prices(self) -> Results:
         """Fetch and store the bars."""

@@ -2,12 +2,13 @@
 
 import dagster as dg
 
-from ldtm_assets.materialization import picture
+from ldtm_assets.materialization import Metadata, picture
 from ldtm_assets.partitions import as_a_whole
 from ldtm_assets.resources import ProjectResource
+from ldtm_lib.database.connection import Connection
 from ldtm_lib.ledger.leaderboard import Leaderboard, LeaderboardRow, Score
 from ldtm_lib.ledger.leaderboard import leaderboard as read_leaderboard
-from ldtm_lib.ledger.simulations import LIVE, newest_simulation
+from ldtm_lib.ledger.simulations import LIVE, newest_simulation, simulations
 from ldtm_lib.ledger.track_record import TrackRecord, track_record
 from ldtm_lib.plots.accuracy_over_time import accuracy_over_time
 from ldtm_lib.plots.calibration import CalibrationPoint, calibration_picture
@@ -33,18 +34,22 @@ class LeaderboardConfig(dg.Config):
 def leaderboard(config: LeaderboardConfig, project: ProjectResource) -> dg.MaterializeResult:
     """Direction accuracy, the ranks it leaves possible, coverage and errors per ticker, over 30 filled sessions."""
     with project.open().database.transaction() as conn:
-        rows = newest_simulation(conn) if config.simulated else LIVE
-        board = read_leaderboard(conn, rows)
-        record = track_record(conn, rows)
-    kind = rows.name
-    return dg.MaterializeResult(
-        metadata={
-            "leaderboard": dg.MetadataValue.md(as_markdown(board)),
-            "gate": dg.MetadataValue.md(reasons_as_markdown(board)),
-            "rows that count": kind,
-            **pictures_of(board, record, kind=kind),
-        }
-    )
+        return dg.MaterializeResult(metadata=leaderboard_metadata(conn, simulated=config.simulated))
+
+
+def leaderboard_metadata(conn: Connection, *, simulated: bool) -> Metadata:
+    """What the asset shows: the live rows, or those of the newest simulation."""
+    rows = newest_simulation(conn) if simulated else LIVE
+    board = read_leaderboard(conn, rows)
+    record = track_record(conn, rows)
+    number = {"simulation": f"{rows.simulation_id} of {len(simulations(conn))}"} if simulated else {}
+    return {
+        "leaderboard": dg.MetadataValue.md(as_markdown(board)),
+        "gate": dg.MetadataValue.md(reasons_as_markdown(board)),
+        "rows that count": rows.kind,
+        **number,
+        **pictures_of(board, record, kind=rows.kind),
+    }
 
 
 TO = "\u00a0–\u00a0"

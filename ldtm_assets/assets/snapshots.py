@@ -54,10 +54,6 @@ def take_daily_snapshots(
             outcome.summary.append(f"{report.num_shadows} shadows beside them, which count nowhere")
         refused = {conflict.ticker: conflict.reason for conflict in report.conflicts}
         outcome.notes.extend(f"refused, the first stays: {reason}" for reason in refused.values())
-        for ticker in report.not_in_service:
-            outcome.done[DailyPartition(session, ticker).key] = {
-                "not in service": f"{ticker} enters service on the first session after the gate's first verdict on it"
-            }
         for row in report.rows:
             key = DailyPartition(session, row.ticker).key
             outcome.done[key] = {

@@ -1,6 +1,6 @@
 """Run requests for items of the backlog, and the reasons to skip one."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -14,6 +14,7 @@ from ldtm_lib.daily_run.attempts import newest_attempt_at
 from ldtm_lib.daily_run.backlog import BacklogItem, wait
 from ldtm_lib.daily_run.loaded_settings import effective_settings, settings_changed
 from ldtm_lib.database.connection import Connection
+from ldtm_lib.ledger.service import out_of_service
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import Settings
@@ -62,20 +63,24 @@ def request_run(
 ) -> dg.RunRequest | dg.SkipReason:
     """The run request for an item, or the reason to skip it now."""
     reason = reason_to_skip(item, instance, conn, settings, calendar, moment)
-    return reason or run_request(item, settings, calendar, moment)
+    waiting = out_of_service(conn, settings.tickers, item.sessions[0])
+    return reason or run_request(item, settings, calendar, moment, waiting)
 
 
-def run_request(item: BacklogItem, settings: Settings, calendar: Calendar, moment: datetime) -> dg.RunRequest:
+def run_request(
+    item: BacklogItem, settings: Settings, calendar: Calendar, moment: datetime, not_in_service: Collection[str] = ()
+) -> dg.RunRequest:
     """The run request for an item, or for the first contiguous range of its tickers.
 
     When a run fails, Dagster marks every partition of its range as failed, also complete ones that the run left alone.
     So an item becomes one run per contiguous range of tickers; only when there are many ranges, one run covers all of
     them, and its configuration names the tickers. The run waits for a training under way, unless the training could
-    outlast the time until the next open.
+    outlast the time until the next open. Tickers that are not in service do not divide a range: the run leaves them.
     """
     first, last = item.sessions[0], item.sessions[-1]
-    is_whole = all(set(settings.tickers_on(session)) == set(item.tickers) for session in item.sessions)
-    ranges = [list(settings.tickers)] if is_whole else _contiguous(settings.tickers, item.tickers)
+    whole = set(item.tickers) | set(not_in_service)
+    is_whole = all(set(settings.tickers_on(session)) <= whole for session in item.sessions)
+    ranges = [list(settings.tickers)] if is_whole else contiguous(settings.tickers, item.tickers)
     only: Mapping[str, object] = {}
     tickers = ranges[0]
     if len(ranges) > MAX_RANGES:
@@ -162,7 +167,7 @@ def _overlaps(run: dg.DagsterRun, item: BacklogItem, settings: Settings) -> bool
     return any(ends[0] <= places[ticker] <= ends[1] for ticker in item.tickers)
 
 
-def _contiguous(names: Sequence[str], chosen: Sequence[str]) -> list[list[str]]:
+def contiguous(names: Sequence[str], chosen: Sequence[str]) -> list[list[str]]:
     """The chosen names in ranges without a gap."""
     parts: list[list[str]] = [[]]
     for name in names:

@@ -86,7 +86,7 @@ def daily_schedule(
             ]
             item = next_backlog_item(partitions, calendar=calendar, moment=moment, config=opened.settings.automation)
             if item is None:
-                return dg.SkipReason(f"every ticker has its row for {session}")
+                return dg.SkipReason(f"every ticker that is in service has its row for {session}")
             return request_run(item, context.instance, conn, opened.settings, calendar, moment)
 
     return schedule

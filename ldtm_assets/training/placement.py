@@ -71,6 +71,10 @@ class HoldingReporter:
     ) -> None:
         self._reporter, self._lease, self._seconds = reporter, lease, seconds_between_checks
 
+    def stage(self, title: str, *, num_trainings_after: int = 0) -> None:
+        """A stage begins."""
+        self._reporter.stage(title, num_trainings_after=num_trainings_after)
+
     def waits(self, reason: str) -> None:
         """A training waits for its turn."""
         self._reporter.waits(reason)

@@ -12,8 +12,19 @@ from ldtm_lib.training.run import TrainingCallbacks
 SECONDS_BETWEEN_LINES = 5.0
 
 
+def duration_text(seconds: float) -> str:
+    """A duration for people: seconds below two minutes, minutes below two hours, else hours."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
 class TrainingReporter(Protocol):
-    """Makes the callbacks of a training."""
+    """Makes the callbacks of a training, and hears of the stages of a bootstrap."""
+
+    def stage(self, title: str, *, num_trainings_after: int = 0) -> None:
+        """A stage begins; after the training in it, if any, so many others of about its length follow."""
+        ...
 
     def waits(self, reason: str) -> None:
         """A training waits for its turn; the log of the step says so too."""
@@ -79,21 +90,35 @@ class TrainingTally:
     def share_done(self) -> float:
         """Roughly how much of the work is done, 0 to 1, in rows times epochs.
 
-        A network still at work is expected to need as many epochs as those that ended did on average; before any
-        ended, as many as it may.
+        A network at work is expected to stop when its patience runs out. One that has not begun is expected to need as
+        many epochs as those that ended did on average; before any ended, as many as those at work are expected to.
         """
         ends = [self._newest[key].epoch for key in self._failed if key in self._newest]
+        usual = statistics.fmean(ends or [p.expected_epochs for p in self._newest.values()] or [1])
         done = expected = 0.0
         for key, num_rows in self._num_rows.items():
             newest = self._newest.get(key)
             epochs = newest.epoch if newest else 0
-            most = newest.max_epochs if newest else max((p.max_epochs for p in self._newest.values()), default=1)
             done += num_rows * epochs
             if key in self._failed:  # it has ended, one way or the other
                 expected += num_rows * epochs
+            elif newest is None:
+                expected += num_rows * usual
             else:
-                expected += num_rows * min(max(statistics.fmean(ends) if ends else most, epochs + 1), most)
+                expected += num_rows * min(max(usual, newest.expected_epochs, epochs + 1), newest.max_epochs)
         return done / expected if expected else 0.0
+
+    @property
+    def remaining_seconds(self) -> float | None:
+        """Roughly the time until the training ends; None before its first epoch and after its end."""
+        share = self.share_done
+        return self.elapsed_seconds * (1 - share) / share if 0 < share < 1 else None
+
+    @property
+    def median_loss(self) -> str:
+        """The median of the networks' lowest validation losses, in words."""
+        known = [p.best_validation_loss for p in self._newest.values() if math.isfinite(p.best_validation_loss)]
+        return f"validation loss {statistics.median(known):.4f}" if known else "no validation loss yet"
 
     @property
     def losses(self) -> str:
@@ -115,15 +140,12 @@ class TrainingTally:
             + (f" ({num_failed} failed)" if num_failed else "")
             + f", {num_seen - self.num_done} training, {self.num_networks - num_seen} waiting; "
             f"{sum(progress.epoch for progress in self._newest.values()):,} epochs; {self.losses}; "
-            f"{self.elapsed_seconds:.0f} s so far{self._remaining()}"
+            f"{duration_text(self.elapsed_seconds)} so far{self._remaining()}"
         )
 
     def _remaining(self) -> str:
-        share = self.share_done
-        if not 0 < share < 1:
-            return ""
-        how_sure = "about" if self._failed else "at most about"
-        return f", {how_sure} {self.elapsed_seconds * (1 - share) / share:.0f} s to go"
+        seconds = self.remaining_seconds
+        return "" if seconds is None else f", about {duration_text(seconds)} to go"
 
     def _tell_now(self) -> None:
         self._told = self._clock()
@@ -132,6 +154,9 @@ class TrainingTally:
 
 class LogLines:
     """A line in the log every few seconds, however many networks there are."""
+
+    def stage(self, title: str, *, num_trainings_after: int = 0) -> None:
+        """Nothing: the log has it."""
 
     def waits(self, reason: str) -> None:
         """Nothing: the log has it."""

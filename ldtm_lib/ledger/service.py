@@ -1,10 +1,11 @@
 """Service: the session from which on a ticker has a row for every session, and the tickers that wait for it."""
 
-from collections.abc import Iterable
-from datetime import date
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime
 
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
+from ldtm_lib.sessions import Calendar
 
 
 def first_sessions(conn: Connection, tickers: Iterable[str]) -> dict[str, date]:
@@ -17,3 +18,18 @@ def out_of_service(conn: Connection, tickers: Iterable[str], session: date) -> l
     listed = list(tickers)
     entered = first_sessions(conn, listed)
     return [ticker for ticker in listed if ticker not in entered or session < entered[ticker]]
+
+
+def without_row(
+    conn: Connection, tickers: Sequence[str], session: date, *, calendar: Calendar, moment: datetime
+) -> list[str]:
+    """The tickers that get no row of a session: those not in service on it.
+
+    A ticker that is in service may still get rows of earlier sessions once these can only be late: a person asks for
+    them.
+    """
+    waiting = out_of_service(conn, tickers, session)
+    if not waiting or moment < calendar.opens_at(calendar.offset(session, 1)):
+        return waiting
+    entered = first_sessions(conn, waiting)
+    return [ticker for ticker in waiting if ticker not in entered]

@@ -17,7 +17,7 @@ from ldtm_lib.errors import LedgerRefused
 from ldtm_lib.features import stored_windows as input_windows
 from ldtm_lib.ledger.drafts import Draft, draft_all
 from ldtm_lib.ledger.forecasters import forecasters
-from ldtm_lib.ledger.service import first_sessions, out_of_service
+from ldtm_lib.ledger.service import without_row
 from ldtm_lib.ledger.shadows import NO_SHADOWS, TakenShadows, take_shadows
 from ldtm_lib.ledger.simulations import NO_SIMULATION
 from ldtm_lib.sessions import Calendar
@@ -113,7 +113,7 @@ def take_snapshots(
             "materialize features for that session first: a forecast cannot be put on record twice"
         )
     if simulation_id == NO_SIMULATION:
-        waiting = _without_row(conn, in_universe, run_date, is_late=now >= _next_open(calendar, run_date))
+        waiting = without_row(conn, in_universe, run_date, calendar=calendar, moment=now)
     else:
         waiting = []
     in_universe = [ticker for ticker in in_universe if ticker not in waiting]
@@ -143,17 +143,6 @@ def take_snapshots(
         )
     rows = on_record(conn, run_date, in_universe, simulation_id)
     return _report(run_date, drafts, written, rows, shadows, waiting)
-
-
-def _without_row(conn: Connection, tickers: Sequence[str], run_date: date, *, is_late: bool) -> list[str]:
-    """The tickers that get no row: those not in service, whose earlier sessions a person may still record as late."""
-    waiting = out_of_service(conn, tickers, run_date)
-    entered = first_sessions(conn, waiting) if is_late and waiting else {}
-    return [ticker for ticker in waiting if ticker not in entered]
-
-
-def _next_open(calendar: Calendar, run_date: date) -> datetime:
-    return calendar.opens_at(calendar.offset(run_date, 1))
 
 
 def missing_rows(conn: Connection, cells: Sequence[tuple[str, date]]) -> list[tuple[str, date]]:

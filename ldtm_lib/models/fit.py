@@ -33,6 +33,8 @@ class Progress:
     epoch: int
     """Counted from 1."""
     max_epochs: int
+    expected_epochs: int
+    """Epochs until training stops if the validation loss never improves again."""
     training_loss: float
     validation_loss: float
     best_validation_loss: float

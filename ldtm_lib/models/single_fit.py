@@ -62,6 +62,7 @@ def fit_alone(
                 fold=task.fold,
                 epoch=stopping.epoch,
                 max_epochs=recipe.max_epochs,
+                expected_epochs=min(stopping.best_epoch + recipe.patience, recipe.max_epochs),
                 training_loss=training_losses[-1],
                 validation_loss=validation_losses[-1],
                 best_validation_loss=stopping.best_loss,

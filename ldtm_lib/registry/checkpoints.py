@@ -16,9 +16,9 @@ from ldtm_lib.database.queries import query
 from ldtm_lib.errors import CheckpointRefused
 from ldtm_lib.models import checkpoint
 from ldtm_lib.models.fit import Fit
-from ldtm_lib.registry.inputs import InputKey, key_columns
+from ldtm_lib.registry.inputs import InputKey, key_columns, recipe_fingerprint
 from ldtm_lib.registry.trained_network import TrainedNetwork, network_columns, network_of_row, trained_network
-from ldtm_lib.settings import ArchitectureConfig
+from ldtm_lib.settings import ArchitectureConfig, Settings
 
 CANDIDATE_FOLDER = "candidates"
 SHA256_DIGITS_IN_NAME = 16
@@ -161,9 +161,17 @@ def networks(conn: Connection, records: Collection[CheckpointRecord]) -> dict[in
     return {row.pop("checkpoint_id"): network_of_row(row) for row in rows}
 
 
-def newest_checkpoints(conn: Connection, tickers: Collection[str]) -> dict[str, CheckpointRecord]:
-    """Each ticker's newest network, whatever its status."""
-    return _by_ticker(conn, query("registry.newest_checkpoints"), {"tickers": list(tickers)})
+def newest_checkpoints(
+    conn: Connection, tickers: Collection[str], *, of: tuple[date, Settings] | None = None
+) -> dict[str, CheckpointRecord]:
+    """Each ticker's newest network, whatever its status: `of` those trained on the bars up to a session by settings."""
+    asked = {
+        "tickers": list(tickers),
+        "trained_on": of and of[0],
+        "architecture_sha256": of and of[1].architecture.fingerprint(),
+        "recipe_sha256": of and recipe_fingerprint(of[1]),
+    }
+    return _by_ticker(conn, query("registry.newest_checkpoints"), asked)
 
 
 def promoted_checkpoints(conn: Connection, tickers: Collection[str]) -> list[CheckpointRecord]:

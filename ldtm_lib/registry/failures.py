@@ -39,10 +39,12 @@ def record(conn: Connection, failures: Sequence[Failure]) -> None:
     conn.execute(query("registry.record_failures"), columns)
 
 
-def newest_missing_checkpoints(conn: Connection, tickers: Collection[str]) -> dict[str, MissingCheckpoint]:
-    """Each ticker's newest training that left no candidate, if there was one."""
+def newest_missing_checkpoints(
+    conn: Connection, tickers: Collection[str], *, trained_on: date | None = None
+) -> dict[str, MissingCheckpoint]:
+    """Each ticker's newest training, on the bars up to a session if one is given, that left no candidate."""
     with conn.cursor(row_factory=class_row(MissingCheckpoint)) as cursor:
-        rows = cursor.execute(query("registry.newest_failures"), {"tickers": list(tickers)})
+        rows = cursor.execute(query("registry.newest_failures"), {"tickers": list(tickers), "trained_on": trained_on})
         return {row.ticker: row for row in rows}
 
 

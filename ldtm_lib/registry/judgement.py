@@ -54,14 +54,22 @@ class Judgement:
     """Of those whose candidates were judged now."""
 
 
-def judge_newest(conn: Connection, tickers: Sequence[str], settings: Settings) -> Judgement:
-    """Judge the newest network of every ticker by the backtest of what it was trained on.
+def judge_newest(
+    conn: Connection, tickers: Sequence[str], settings: Settings, *, trained_on: date | None = None
+) -> Judgement:
+    """Judge the newest network of every ticker by the backtest of what it was trained on; writes nothing.
+
+    Of those that were trained on the bars up to `trained_on` by the present settings, where that is given.
 
     A ticker without a candidate gets a verdict with the reason. A network that was promoted before is not judged
     again. Judgements wait for each other until the caller's transaction ends: each sees what was judged before it.
     """
     conn.execute(query("registry.lock_promotions"))
-    subjects = _subjects(newest_checkpoints(conn, tickers), failures.newest_missing_checkpoints(conn, tickers))
+    of = None if trained_on is None else (trained_on, settings)
+    subjects = _subjects(
+        newest_checkpoints(conn, tickers, of=of),
+        failures.newest_missing_checkpoints(conn, tickers, trained_on=trained_on),
+    )
     records = [subject for subject in subjects.values() if isinstance(subject, CheckpointRecord)]
     earlier = newest_verdicts(conn, [record.checkpoint_id for record in records])
     keys = [record.key for record in records if record.status == "candidate"]

@@ -47,6 +47,9 @@ select distinct on (ticker)
        leaks, restores, file_removed_at
 from checkpoint
 where ticker = any(%(tickers)s::text[]) and restores is null
+  and (%(trained_on)s::date is null
+       or (trained_on, architecture_sha256, recipe_sha256)
+          = (%(trained_on)s, %(architecture_sha256)s::text, %(recipe_sha256)s::text))
 order by ticker, trained_on desc, checkpoint_id desc;
 
 -- name: promoted_checkpoints
@@ -107,6 +110,7 @@ do update set reason = excluded.reason, failed_at = excluded.failed_at;
 select distinct on (ticker) ticker, trained_on, reason
 from training_failure
 where ticker = any(%(tickers)s::text[]) and part = 'checkpoint'
+  and (%(trained_on)s::date is null or trained_on = %(trained_on)s)
 order by ticker, trained_on desc, failed_at desc;
 
 -- name: backtest_failures

@@ -151,6 +151,7 @@ class FusedFit:
             fold=member.task.fold,
             epoch=member.stopping.epoch,
             max_epochs=self._recipe.max_epochs,
+            expected_epochs=min(member.stopping.best_epoch + self._recipe.patience, self._recipe.max_epochs),
             training_loss=member.training_losses[-1],
             validation_loss=member.validation_losses[-1],
             best_validation_loss=member.stopping.best_loss,

@@ -1,0 +1,80 @@
+"""The sensor that trains new tickers: without a first verdict of the gate, a ticker is not in service."""
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+import dagster as dg
+
+from ldtm_assets.automation.dead_runs import reap_dead_runs
+from ldtm_assets.automation.run_requests import contiguous, project_as_loaded, sensor_status
+from ldtm_assets.jobs import PRICE_HISTORY_JOB, RETRAINING_JOB
+from ldtm_assets.partitions import partition_range
+from ldtm_assets.run_tags import CONCURRENCY_GROUP_TAG, UNFINISHED
+from ldtm_lib.bootstrap.new_tickers import NewTicker, new_tickers
+from ldtm_lib.database.clock import now
+from ldtm_lib.database.connection import Connection
+from ldtm_lib.project import Project
+from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import Settings
+
+POLL_SECONDS = 60
+RETRY_AFTER = timedelta(hours=1)
+"""How long the same work on the same tickers is left alone after it was requested."""
+
+
+def new_tickers_sensor(
+    project: Callable[[], Project],
+    settings: Settings,
+    calendar: Calendar,
+    clock: Callable[[Connection], datetime] = now,
+) -> dg.SensorDefinition:
+    """The sensor that loads the history of new tickers and trains them, so that they enter service."""
+
+    @dg.sensor(
+        name="new_tickers_sensor",
+        job_names=[PRICE_HISTORY_JOB, RETRAINING_JOB],
+        minimum_interval_seconds=POLL_SECONDS,
+        default_status=sensor_status(settings),
+        description="Loads the price history of new tickers and trains them soon after they join the universe.",
+    )
+    def sensor(context: dg.SensorEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
+        opened = project_as_loaded(project, settings)
+        if isinstance(opened, dg.SkipReason):
+            return opened
+        with opened.database.transaction() as conn:
+            moment = clock(conn)
+            waiting = new_tickers(conn, opened.settings, calendar, moment)
+        if not waiting:
+            return dg.SkipReason("every ticker is in service, or was judged and enters it with the next session")
+        reap_dead_runs(context.instance, dagster_is_running=True)
+        for run in context.instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
+            if run.job_name == PRICE_HISTORY_JOB or CONCURRENCY_GROUP_TAG in run.tags:
+                return dg.SkipReason(f"{_named(waiting)}; run {run.run_id} of {run.job_name} goes first")
+        requested = _recent(json.loads(context.cursor or "{}"), moment)
+        for job, tickers in (
+            (PRICE_HISTORY_JOB, [ticker.name for ticker in waiting if not ticker.has_history]),
+            (RETRAINING_JOB, [ticker.name for ticker in waiting if ticker.has_history]),
+        ):
+            work = f"{job} of {' '.join(tickers)}"
+            if tickers and work not in requested:
+                context.update_cursor(json.dumps({**requested, work: moment.isoformat()}))
+                return [_request(job, names) for names in contiguous(opened.settings.tickers, tickers)]
+        return dg.SkipReason(f"{_named(waiting)}; what they lack was requested within {RETRY_AFTER} and is left alone")
+
+    return sensor
+
+
+def _request(job: str, tickers: Sequence[str]) -> dg.RunRequest:
+    tags = partition_range(tickers[0], tickers[-1]) | {CONCURRENCY_GROUP_TAG: "retraining"}
+    return dg.RunRequest(job_name=job, tags=tags)
+
+
+def _recent(requested: dict[str, str], moment: datetime) -> dict[str, str]:
+    """The requests, by what they were for, that are left alone for now."""
+    return {work: at for work, at in requested.items() if moment < datetime.fromisoformat(at) + RETRY_AFTER}
+
+
+def _named(waiting: Sequence[NewTicker]) -> str:
+    names = ", ".join(ticker.name for ticker in waiting[:5])
+    return f"{len(waiting)} not in service: {names}{', ...' if len(waiting) > 5 else ''}"

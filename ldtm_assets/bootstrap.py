@@ -1,0 +1,232 @@
+"""The job `bootstrap_job`: from nothing to a record of one's own, or to what is missing of it.
+
+One op does it all, so that a ticker that fails takes no other one with it. Every stage asks the database what is
+missing and records its results as it goes: after an interruption, the next run goes on from there.
+"""
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+from ldtm_assets.assets.backtests import trained_backtests
+from ldtm_assets.assets.checkpoints import trained_checkpoints
+from ldtm_assets.assets.features import build_features
+from ldtm_assets.assets.leaderboard import leaderboard_metadata
+from ldtm_assets.assets.prices import load_histories
+from ldtm_assets.assets.registry import outcome_of_gate, remove_unneeded_files
+from ldtm_assets.assets.seals import all_publications
+from ldtm_assets.assets.simulations import SIMULATIONS, simulation_metadata
+from ldtm_assets.assets.snapshots import take_daily_snapshots
+from ldtm_assets.materialization import Outcome, fail_if_any_failed, log_outcome
+from ldtm_assets.partitions import DailyPartition
+from ldtm_assets.resources import ProjectResource
+from ldtm_assets.run_tags import tag_with_process
+from ldtm_assets.training.gpus import GPU_POOL
+from ldtm_assets.training.placement import training_place
+from ldtm_assets.training.progress import TrainingReporter
+from ldtm_assets.training.stage import train
+from ldtm_lib.audit.sealing import seal_and_publish
+from ldtm_lib.bootstrap.state import (
+    DEFAULT_RETRAIN_EVERY,
+    DEFAULT_SESSIONS,
+    BootstrapRequest,
+    BootstrapState,
+    bootstrap_state,
+)
+from ldtm_lib.bootstrap.walk_forward import Block
+from ldtm_lib.ledger.fillbacks import fill
+from ldtm_lib.ledger.simulations import begin_simulation, judged_tickers, record_models
+from ldtm_lib.ledger.snapshots import SnapshotReport
+from ldtm_lib.project import Project
+from ldtm_lib.registry.gate_run import run_gate
+from ldtm_lib.registry.judgement import judge_newest
+from ldtm_lib.sessions import Calendar, exchange_calendar
+from ldtm_lib.training.plan import PARTS
+from ldtm_lib.training.report import TrainingReport
+
+
+class BootstrapConfig(dg.Config):
+    """How far back the simulation reaches, and how often its models are trained again."""
+
+    sessions: int = DEFAULT_SESSIONS
+    """Past sessions to simulate, up to the newest one of which there are bars."""
+    retrain_every: int = DEFAULT_RETRAIN_EVERY
+    """Sessions between two trainings in the simulation."""
+    device: str = "auto"
+    """`cpu`, `cuda` for the GPU with the most room, `cuda:N` for one, or `auto` for CUDA where there is one."""
+
+
+@dg.op(
+    out=dg.Out(dg.Nothing),
+    pool=GPU_POOL,
+    description="Loads price histories, simulates past sessions, trains up to today, judges at the gate, and seals.",
+)
+def bootstrap(
+    context: dg.OpExecutionContext,
+    config: BootstrapConfig,
+    project: ProjectResource,
+    reporter: dg.ResourceParam[TrainingReporter],
+) -> None:
+    """Set up everything that forecasts need, and simulate past sessions."""
+    tag_with_process(context)
+    Bootstrap(context, config, project.open(), exchange_calendar(), reporter).run()
+
+
+class Bootstrap:
+    """The stages of one bootstrap, each of which does what is missing of it."""
+
+    def __init__(
+        self,
+        context: dg.OpExecutionContext,
+        config: BootstrapConfig,
+        project: Project,
+        calendar: Calendar,
+        reporter: TrainingReporter,
+    ) -> None:
+        self._context, self._config, self._project = context, config, project
+        self._calendar, self._reporter = calendar, reporter
+        self._request = BootstrapRequest(num_sessions=config.sessions, retrain_every=config.retrain_every)
+        self._outcomes: dict[str, Outcome] = {}
+        self._reports: list[SnapshotReport] = []
+
+    def run(self) -> None:
+        """Do what is missing; fails at the end when a ticker failed, after the others are done."""
+        self._load_histories()
+        self._simulate()
+        self._fill()
+        self._train()
+        self._close()
+        fail_if_any_failed(self._outcomes)
+
+    def _state(self) -> BootstrapState:
+        with self._project.database.transaction() as conn:
+            return bootstrap_state(conn, self._project.settings, self._calendar, self._request)
+
+    def _load_histories(self) -> None:
+        state = self._state()
+        if not state.without_history:
+            return
+        self._reporter.stage(f"price history of {_tickers(state.without_history)}")
+        outcome = load_histories(self._project, self._calendar, state.without_history, state.last.isoformat())
+        self._conclude("price_history", outcome)
+        if not self._state().with_bars:
+            fail_if_any_failed(self._outcomes)
+            raise dg.Failure(
+                description=f"the source has no bar of {_tickers(state.universe)}; `ldtm doctor` looks at the source",
+                allow_retries=False,
+            )
+
+    def _simulate(self) -> None:
+        state = self._state()
+        assert state.plan is not None
+        if not state.pending:
+            return
+        with self._project.database.transaction() as conn:
+            simulation_id = state.simulation_id or begin_simulation(conn, state.plan)
+        for at, block in enumerate(state.pending, start=1):
+            title = f"simulation {simulation_id}, {block.sessions[0]} to {block.sessions[-1]}"
+            self._reporter.stage(f"{title}: models", num_trainings_after=len(state.pending) - at + 1)
+            self._train_block(simulation_id, block, state.with_bars)
+            self._reporter.stage(f"{title}: forecasts")
+            self._forecast_block(simulation_id, block, state.with_bars)
+        metadata = simulation_metadata(simulation_id, self._reports)
+        self._context.log_event(dg.AssetMaterialization(SIMULATIONS, metadata=dict(metadata)))
+
+    def _train_block(self, simulation_id: int, block: Block, tickers: Sequence[str]) -> None:
+        """Train and judge the models of a block; the registry is left as it is."""
+        with self._project.database.transaction() as conn:
+            judged = judged_tickers(conn, simulation_id, block.first_session)
+        pending = [ticker for ticker in tickers if ticker not in judged]
+        if not pending:
+            return
+        with training_place(self._project, self._config.device, self._context.log.info, self._reporter) as place:
+            report = train(
+                self._project,
+                self._calendar,
+                pending,
+                place,
+                trained_on=block.trained_on,
+                parts=PARTS,
+                log=self._context.log.info,
+                reporter=self._reporter,
+            )
+        settings = self._project.settings
+        with self._project.database.transaction() as conn:
+            decisions = judge_newest(conn, pending, settings, trained_on=report.trained_on).decisions
+            models = {
+                decision.ticker: (
+                    decision.candidate.checkpoint_id if decision.candidate else None,
+                    [rule.reason for rule in decision.verdict.rules if not rule.passed],
+                )
+                for decision in decisions
+            }
+            record_models(conn, simulation_id, block.first_session, models)
+        for decision in decisions:
+            passed = "passed" if decision.verdict.passed else "did not pass"
+            self._context.log.info(f"simulation {simulation_id}: {decision.ticker} {passed} the gate")
+
+    def _forecast_block(self, simulation_id: int, block: Block, tickers: Sequence[str]) -> None:
+        for session in block.sessions:
+            partitions = [DailyPartition(session, ticker) for ticker in tickers]
+            windows = build_features(self._project, self._calendar, partitions)
+            forecasts, reports = take_daily_snapshots(self._project, self._calendar, partitions, simulation_id)
+            self._reports += reports
+            failed = windows.failed | forecasts.failed
+            if failed:
+                self._conclude(SIMULATIONS, Outcome(failed=failed, notes=forecasts.notes))
+            for line in forecasts.summary:
+                self._context.log.info(line)
+
+    def _fill(self) -> None:
+        state = self._state()
+        with self._project.database.transaction() as conn:
+            report = fill(conn, as_of=state.last, config=self._project.settings.ledger, tickers=state.with_bars)
+        if report.num_filled:
+            self._context.log.info(f"{report.num_filled} actuals filled")
+
+    def _train(self) -> None:
+        """Train on all bars up to today, and promote what passes the gate."""
+        state = self._state()
+        if not state.untrained:
+            return
+        self._reporter.stage(f"models of today for {_tickers(state.untrained)}")
+        with training_place(self._project, self._config.device, self._context.log.info, self._reporter) as place:
+            report: TrainingReport = train(
+                self._project,
+                self._calendar,
+                state.untrained,
+                place,
+                trained_on=state.last,
+                parts=PARTS,
+                log=self._context.log.info,
+                reporter=self._reporter,
+            )
+        self._conclude("backtests", trained_backtests(report))
+        self._conclude("checkpoints", trained_checkpoints(report))
+        project = self._project
+        with project.database.transaction() as conn:
+            result = run_gate(
+                conn, project.checkpoint_folder, state.untrained, project.settings, run_id=self._context.run_id
+            )
+        self._conclude("registry", outcome_of_gate(result))
+        for alert in result.alerts:
+            self._context.log.log(alert.severity.upper(), f"{alert.subject}: {alert.summary}")
+        self._context.log.info(remove_unneeded_files(project, state.untrained))
+
+    def _close(self) -> None:
+        """Seal the record, and show the leaderboard of the newest simulation."""
+        self._reporter.stage("seal and leaderboard")
+        publications = all_publications(self._project, self._context.instance)
+        self._context.log.info(seal_and_publish(self._project.database, publications).summary)
+        with self._project.database.transaction() as conn:
+            metadata = leaderboard_metadata(conn, simulated=True)
+        self._context.log_event(dg.AssetMaterialization("leaderboard", metadata=dict(metadata)))
+
+    def _conclude(self, asset: str, outcome: Outcome) -> None:
+        log_outcome(self._context, asset, outcome)
+        earlier = self._outcomes.get(asset, Outcome())
+        self._outcomes[asset] = Outcome(done=earlier.done | outcome.done, failed=earlier.failed | outcome.failed)
+
+
+def _tickers(tickers: Sequence[str]) -> str:
+    return f"{len(tickers)} ticker{'s' if len(tickers) != 1 else ''}"

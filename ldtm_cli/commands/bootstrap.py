@@ -1,0 +1,101 @@
+"""`ldtm bootstrap`: from a universe and a source to a record of one's own, or to what is missing of it."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from ldtm_cli.commands.leaderboard import show_leaderboard
+from ldtm_cli.invocation import AsJson, console, current_config, errors
+from ldtm_lib.bootstrap.state import DEFAULT_RETRAIN_EVERY, DEFAULT_SESSIONS, BootstrapRequest
+from ldtm_lib.installation import ldtm_command
+
+if TYPE_CHECKING:
+    from ldtm_lib.bootstrap.state import BootstrapState
+    from ldtm_lib.project import Project
+    from ldtm_lib.sessions import Calendar
+
+AUTOMATION_ON = "Automation is on: daily runs and trainings start by themselves while Dagster runs."
+AUTOMATION_OFF = """Automation is off. To record live forecasts every evening by itself, set
+  [automation]
+  enabled = true
+in {config}."""
+NEXT_STEPS = """
+[bold]Next[/]  {ldtm} up          start Dagster: the UI, schedules and sensors
+      {ldtm} status      when the next forecasts are due, and what needs attention
+      {ldtm} forecasts   the forecasts on record
+      {ldtm} run         the daily run of the newest session, now
+"""
+
+
+def bootstrap(
+    sessions: Annotated[
+        int, typer.Option("--sessions", min=1, help="Past sessions to simulate, up to the newest one.")
+    ] = DEFAULT_SESSIONS,
+    retrain_every: Annotated[
+        int, typer.Option("--retrain-every", min=1, help="Sessions between two trainings in the simulation.")
+    ] = DEFAULT_RETRAIN_EVERY,
+    as_json: AsJson = False,
+) -> None:
+    """Set up everything that forecasts need, and simulate past sessions: history, models, forecasts, leaderboard.
+
+    The simulated sessions are forecast by models that were trained before them, never by today's. They are on record
+    under the number of their simulation and never count as live. Safe to interrupt and to call again: a second call
+    does only what is missing.
+    """
+    from ldtm_cli.services import prepare
+    from ldtm_lib.database.connection import address
+    from ldtm_lib.sessions import exchange_calendar
+
+    project, applied = prepare(current_config())
+    progress_console = errors if as_json else console
+    if applied:
+        progress_console.print(
+            f"PostgreSQL at {address(project.database.url)}, schema {project.database.schema} applied"
+        )
+    request = BootstrapRequest(num_sessions=sessions, retrain_every=retrain_every)
+    if not run_bootstrap(project, exchange_calendar(), request, progress_console):
+        progress_console.print("Nothing new to do: history, simulation and models are up to date.")
+    show_leaderboard(project, simulated=True, as_json=as_json)
+    if not as_json:
+        print_next_steps(project)
+
+
+def print_next_steps(project: "Project") -> None:
+    """Say whether automation is on, and what to do next."""
+    off = AUTOMATION_OFF.format(config=project.settings.path.name)
+    console.print("\n" + (AUTOMATION_ON if project.settings.automation.enabled else off), markup=False)
+    console.print(NEXT_STEPS.format(ldtm=ldtm_command()), highlight=False, end="")
+
+
+def run_bootstrap(project: "Project", calendar: "Calendar", request: BootstrapRequest, console: Console) -> bool:
+    """Do what is missing, in one Dagster run; returns whether anything was. Raises RunFailed."""
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    if _state(project, calendar, request).is_complete:
+        return False
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=12), TimeElapsedColumn())
+    with Progress(SpinnerColumn(finished_text="[green]✓[/]"), *columns, console=console) as progress:
+        from ldtm_cli.training_bar import TrainingBar
+
+        bars = TrainingBar(progress)
+        bars.stage("Dagster: definitions and storage")
+        from ldtm_cli.runs import JobRun, Launcher
+
+        with Launcher(project, bars) as launcher:
+            launcher.run(
+                JobRun(
+                    job="bootstrap_job",
+                    step="bootstrap",
+                    config={"sessions": request.num_sessions, "retrain_every": request.retrain_every},
+                )
+            )
+        bars.complete()
+    return True
+
+
+def _state(project: "Project", calendar: "Calendar", request: BootstrapRequest) -> "BootstrapState":
+    from ldtm_lib.bootstrap.state import bootstrap_state
+
+    with project.database.transaction() as conn:
+        return bootstrap_state(conn, project.settings, calendar, request)

@@ -1,0 +1,158 @@
+"""State of a bootstrap: what an installation has already, and what is missing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from hashlib import sha256
+
+from ldtm_lib.bootstrap.walk_forward import Block, last_sessions, walk_forward_blocks
+from ldtm_lib.database.clock import now
+from ldtm_lib.database.connection import Connection
+from ldtm_lib.database.queries import query
+from ldtm_lib.ledger.simulations import Simulation, SimulationPlan, num_rows_by_session, simulations
+from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import Settings, fingerprint
+
+DEFAULT_SESSIONS = 30
+"""As many as the leaderboard counts of a ticker."""
+DEFAULT_RETRAIN_EVERY = 21
+"""About a month: trainings take nearly all of the time of a bootstrap."""
+
+
+LONGEST_BREAK = timedelta(days=14)
+"""No two sessions since 1990 are further apart; the longest break was 7 days, in September 2001."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BootstrapRequest:
+    """What a bootstrap is asked for."""
+
+    num_sessions: int = DEFAULT_SESSIONS
+    """Past sessions to simulate, up to the newest one."""
+    retrain_every: int = DEFAULT_RETRAIN_EVERY
+    """Sessions between two trainings in the simulation."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BootstrapState:
+    """What an installation has of what a bootstrap makes."""
+
+    last: date
+    """The newest closed session that has partitions."""
+    universe: tuple[str, ...]
+    """The tickers that are in the universe on that session."""
+    without_history: tuple[str, ...]
+    """Tickers whose bars do not reach that session."""
+    with_bars: tuple[str, ...]
+    """Tickers that have any bar."""
+    newest_bar: date | None
+    """The newest session up to `last` of which any ticker has a bar."""
+    plan: SimulationPlan | None
+    """The simulation that the request asks for; None while there is no bar."""
+    blocks: tuple[Block, ...]
+    """Its sessions by the models that forecast them."""
+    simulation_id: int | None
+    """Its number; None before it has begun."""
+    pending: tuple[Block, ...]
+    """The blocks that lack a row of any ticker."""
+    untrained: tuple[str, ...]
+    """Tickers with bars that no training of was judged since the simulation began, or for too long."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is missing."""
+        return not (self.without_history or self.pending or self.untrained) and self.simulation_id is not None
+
+
+def model_settings_sha256(settings: Settings) -> str:
+    """A fingerprint of all settings that models, verdicts and forecasts depend on."""
+    s = settings
+    return fingerprint(s.window, s.architecture, s.training, s.backtest, s.gate, s.forecast)
+
+
+def bootstrap_state(
+    conn: Connection, settings: Settings, calendar: Calendar, request: BootstrapRequest
+) -> BootstrapState:
+    """Read what is there. A simulation that covers the request is taken, whenever it was made."""
+    moment = now(conn)
+    closed = calendar.last_closed(moment)
+    end = min(closed, settings.partitions.last_session or closed)
+    last = calendar.between(end - LONGEST_BREAK, end)[-1]
+    universe = settings.tickers_on(last)
+    newest_bars = dict(
+        conn.execute(query("bootstrap.newest_bars"), {"tickers": list(universe), "last": last}).fetchall()
+    )
+    with_bars = tuple(ticker for ticker in universe if ticker in newest_bars)
+    newest_bar = max(newest_bars.values(), default=None)
+    plan, simulation, blocks, pending = None, None, (), ()
+    if newest_bar is not None:
+        plan = _plan(calendar, newest_bar, with_bars, model_settings_sha256(settings), request)
+        simulation = _covering(simulations(conn), plan, request, calendar)
+        first = (simulation.first_session if simulation else None) or plan.first_session
+        until = (simulation.last_session if simulation else None) or plan.last_session
+        assert first is not None
+        assert until is not None
+        blocks = tuple(walk_forward_blocks(calendar, first, until, request.retrain_every))
+        pending = _pending(conn, simulation, blocks, with_bars) if simulation else blocks
+    judged = conn.execute(
+        query("bootstrap.judged"),
+        {
+            "tickers": list(with_bars),
+            "since": simulation.started_at if simulation else moment,
+            "not_before": moment - timedelta(days=settings.automation.max_training_age_days),
+            "last": last,
+        },
+    )
+    up_to_date = {ticker for (ticker,) in judged}
+    return BootstrapState(
+        last=last,
+        universe=universe,
+        without_history=tuple(ticker for ticker in universe if newest_bars.get(ticker) != last),
+        with_bars=with_bars,
+        newest_bar=newest_bar,
+        plan=plan,
+        blocks=blocks,
+        simulation_id=simulation.simulation_id if simulation else None,
+        pending=pending,
+        untrained=tuple(ticker for ticker in with_bars if ticker not in up_to_date),
+    )
+
+
+def _plan(
+    calendar: Calendar, last: date, tickers: tuple[str, ...], settings_sha256: str, request: BootstrapRequest
+) -> SimulationPlan:
+    sessions = last_sessions(calendar, last, request.num_sessions)
+    content = sha256(f"{settings_sha256} {request.retrain_every} {','.join(tickers)}".encode()).hexdigest()
+    return SimulationPlan(
+        origin=f"bootstrap of {sessions[0]} to {last}, {content[:16]}",
+        first_session=sessions[0],
+        last_session=last,
+        retrain_every=request.retrain_every,
+        settings_sha256=settings_sha256,
+        tickers=tickers,
+    )
+
+
+def _covering(
+    known: Sequence[Simulation], plan: SimulationPlan, request: BootstrapRequest, calendar: Calendar
+) -> Simulation | None:
+    """The newest simulation by the same settings, of the same tickers and of at least as many sessions."""
+    for each in known:
+        if (
+            each.first_session is not None
+            and each.last_session is not None
+            and (each.settings_sha256, each.retrain_every) == (plan.settings_sha256, plan.retrain_every)
+            and tuple(each.tickers or ()) == plan.tickers
+            and len(calendar.between(each.first_session, each.last_session)) >= request.num_sessions
+        ):
+            return each
+    return None
+
+
+def _pending(
+    conn: Connection, simulation: Simulation, blocks: Sequence[Block], tickers: Sequence[str]
+) -> tuple[Block, ...]:
+    num_rows = num_rows_by_session(conn, simulation.simulation_id, tickers)
+    return tuple(
+        block for block in blocks if any(num_rows.get(session, 0) < len(tickers) for session in block.sessions)
+    )

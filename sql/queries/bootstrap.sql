@@ -1,0 +1,27 @@
+-- name: newest_bars
+-- The newest session up to a given one of which each ticker has a bar.
+select u.ticker, newest.session
+from unnest(%(tickers)s::text[]) as u (ticker)
+cross join lateral (
+    select session from bar where bar.ticker = u.ticker and session <= %(last)s order by session desc limit 1) newest;
+
+-- name: judged
+-- Tickers with a verdict on a training since a moment, which is young enough, or has seen every bar up to a session.
+select ticker
+from (
+    select distinct on (ticker) ticker, trained_on, decided_at
+    from gate_verdict
+    where ticker = any (%(tickers)s::text[]) and trained_on is not null
+    order by ticker, verdict_id desc
+) verdict
+where decided_at >= %(since)s
+  and (decided_at >= %(not_before)s
+       or not exists (select from bar
+                      where bar.ticker = verdict.ticker and bar.session > verdict.trained_on and bar.session <= %(last)s));
+
+-- name: new_tickers
+-- Tickers that are not in service, and whether they have a bar of a session before a given one.
+select u.ticker, exists (select from bar where bar.ticker = u.ticker and bar.session <= %(before)s) as has_history
+from unnest(%(tickers)s::text[]) with ordinality u (ticker, place)
+where not exists (select from service_entry e where e.ticker = u.ticker)
+order by u.place;
