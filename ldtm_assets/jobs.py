@@ -39,8 +39,8 @@ def retention_job() -> None:
 
 
 @dg.job(
-    description="From nothing to a record: price histories, past sessions simulated with models trained before each of them, "
-    "models of today, the leaderboard. Does what is missing; safe to launch again.",
+    description="From nothing to a record: price histories, past sessions simulated with models trained before each "
+    "of them, models of today, leaderboard. Does what is missing; safe to launch again.",
     tags={CONCURRENCY_GROUP_TAG: "retraining"},
 )
 def bootstrap_job() -> None:
@@ -50,19 +50,22 @@ def bootstrap_job() -> None:
 
 freshness_job = dg.define_asset_job(FRESHNESS_JOB, selection=dg.AssetSelection.checks(freshness_checks))
 
+price_history_job = dg.define_asset_job(PRICE_HISTORY_JOB, selection=["price_history"])
+retraining_job = dg.define_asset_job(
+    RETRAINING_JOB,
+    selection=dg.AssetSelection.assets(*RETRAINING_ASSETS) - dg.AssetSelection.checks(freshness_checks),
+    tags={CONCURRENCY_GROUP_TAG: "retraining"},
+)
+
 JOBS = (
-    dg.define_asset_job(PRICE_HISTORY_JOB, selection=["price_history"]),
+    price_history_job,
     dg.define_asset_job(
         DAILY_JOB,
         # freshness is evaluated on the next morning, by a job of its own
         selection=dg.AssetSelection.assets(*DAILY_ASSETS) - dg.AssetSelection.checks(freshness_checks),
         tags=NO_RETRIES,
     ),
-    dg.define_asset_job(
-        RETRAINING_JOB,
-        selection=dg.AssetSelection.assets(*RETRAINING_ASSETS) - dg.AssetSelection.checks(freshness_checks),
-        tags={CONCURRENCY_GROUP_TAG: "retraining"},
-    ),
+    retraining_job,
     dg.define_asset_job(LEADERBOARD_JOB, selection=["leaderboard"]),
     bootstrap_job,
     freshness_job,

@@ -8,7 +8,7 @@ import dagster as dg
 
 from ldtm_assets.automation.dead_runs import reap_dead_runs
 from ldtm_assets.automation.run_requests import contiguous, project_as_loaded, sensor_status
-from ldtm_assets.jobs import PRICE_HISTORY_JOB, RETRAINING_JOB
+from ldtm_assets.jobs import PRICE_HISTORY_JOB, RETRAINING_JOB, price_history_job, retraining_job
 from ldtm_assets.partitions import partition_range
 from ldtm_assets.run_tags import CONCURRENCY_GROUP_TAG, UNFINISHED
 from ldtm_lib.bootstrap.new_tickers import NewTicker, new_tickers
@@ -33,7 +33,7 @@ def new_tickers_sensor(
 
     @dg.sensor(
         name="new_tickers_sensor",
-        job_names=[PRICE_HISTORY_JOB, RETRAINING_JOB],
+        jobs=[price_history_job, retraining_job],
         minimum_interval_seconds=POLL_SECONDS,
         default_status=sensor_status(settings),
         description="Loads the price history of new tickers and trains them soon after they join the universe.",

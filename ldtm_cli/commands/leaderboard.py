@@ -109,7 +109,7 @@ def print_leaderboard(console: Console, board: "Leaderboard", rows: "RowKind") -
         "leaves possible, for all tickers at once. Right-hand columns: mean absolute error in percent of the price "
         "that came / the error of forecasting no change. Cover: the share of forecasts that named a direction.[/]\n"
     )
-    console.print(_gate(board))
+    console.print(_gate(board, rows))
 
 
 def shadows_as_dicts(records: "Sequence[ShadowRecord]") -> list[dict[str, object]]:
@@ -206,13 +206,13 @@ def _accuracy(num_correct: int, num_directional: int) -> str:
     return f"{num_correct}/{num_directional} {share}" if num_directional < 1000 else f"{share} of {num_directional}"
 
 
-def _gate(board: "Leaderboard") -> Table:
+def _gate(board: "Leaderboard", rows: "RowKind") -> Table:
     table = Table(title="The gate", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("ticker")
     table.add_column("verdict")
     table.add_column("why")
     for row in sorted(board.rows, key=lambda row: row.ticker):
-        table.add_row(row.ticker, _verdict(row), _reasons(row))
+        table.add_row(row.ticker, _verdict(row), _reasons(row, rows))
     return table
 
 
@@ -222,7 +222,7 @@ def _verdict(row: "LeaderboardRow") -> Text:
     return Text("let through", style="green") if row.gate_passed else Text("refused", style="red")
 
 
-def _reasons(row: "LeaderboardRow") -> str:
+def _reasons(row: "LeaderboardRow", rows: "RowKind") -> str:
     if row.gate_passed:
-        return f"every rule passed: {row.active_version} is active"
+        return "every rule passed" + (f": {row.active_version} is active" if rows.kind != "simulated" else "")
     return "\n".join(row.gate_reasons) or NOTHING
