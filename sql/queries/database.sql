@@ -4,6 +4,9 @@ select max(session) from trading_session where closes_at <= clock_timestamp();
 -- name: now
 select clock_timestamp();
 
+-- name: settings
+select name, current_setting(name) from unnest(%(names)s::text[]) as name;
+
 -- name: lock_schema
 select pg_advisory_xact_lock(hashtextextended('ldtm schema ' || %(schema)s, 0));
 
