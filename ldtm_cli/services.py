@@ -21,7 +21,16 @@ from ldtm_lib.installation import FILES
 from ldtm_lib.maintenance.dagster_storage import claim_dagster_schema
 from ldtm_lib.maintenance.disk import dagster_log, truncate_logs
 from ldtm_lib.maintenance.heartbeat import heartbeat_url
-from ldtm_lib.project import CONFIG_VARIABLE, DATABASE_VARIABLE, Project, home_of, homes_beside, open_project
+from ldtm_lib.project import (
+    CONFIG_VARIABLE,
+    DATABASE_VARIABLE,
+    Project,
+    claim_folder,
+    home_of,
+    homes_beside,
+    open_project,
+    require_own_database,
+)
 from ldtm_lib.sessions import exchange_calendar
 from ldtm_lib.settings import load_settings
 
@@ -59,13 +68,16 @@ class RunningDagster:
 def prepare(config: Path) -> tuple[Project, list[str]]:
     """The project with its database up to date, and the names of the schema steps that were applied.
 
-    Logs are cut before the database starts, which a full disk would stop. Raises ConfigurationError where the schema
-    of Dagster's storage is another installation's.
+    Logs are cut before the database starts, which a full disk would stop. Raises ConfigurationError where the folder
+    belongs to another database, or the schema of Dagster's storage is another installation's.
     """
     settings = load_settings(config)
     truncate_logs(home_of(settings), settings.retention)
     project = open_project(config, os.environ)
+    with project.database.transaction() as conn:
+        require_own_database(project, conn)
     applied = migrate(project.database, exchange_calendar())
+    claim_folder(project)
     claim_dagster_schema(project)
     return project, applied
 

@@ -118,3 +118,9 @@ select to_regnamespace(quote_ident(%(schema)s)) is not null;
 
 -- name: lock
 select pg_advisory_xact_lock(hashtextextended('ldtm ' || current_schema() || ' ' || %(work)s, 0));
+
+-- name: has_installation
+select to_regclass('installation') is not null;
+
+-- name: installation
+select installation_id from installation;
