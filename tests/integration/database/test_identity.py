@@ -48,7 +48,9 @@ def owner(home: Path, monkeypatch: pytest.MonkeyPatch) -> Owner:
 
 def test_without_the_url_of_its_database_no_embedded_server_is_made(owner: Owner, database: Database) -> None:
     owner.start(database.url)
-    with pytest.raises(ConfigurationError, match="LDTM_DATABASE_URL is not set, and .* holds seals and check") as refused:
+    with pytest.raises(
+        ConfigurationError, match="LDTM_DATABASE_URL is not set, and .* holds seals and check"
+    ) as refused:
         owner.start(None)
     assert "of the database at /" in str(refused.value), "the address of the test's server, a socket"
     assert not (owner.home / "postgres").exists()
