@@ -88,7 +88,7 @@ def verify(database: Database, calendar: Calendar, publications: Sequence[Public
 
 
 def note_verification(conn: Connection, report: AuditReport) -> None:
-    """Raise the alert that the record is not intact, or resolve it, so that the status tells of a failed verification."""
+    """Raise the alert that the record is not intact, which the status shows, or resolve it."""
     if report.is_intact:
         resolve_alerts(conn, [ALERT_KEY])
         return

@@ -77,7 +77,8 @@ class Freshness:
 def freshness(conn: Connection, settings: Settings, session: date | None = None) -> Freshness:
     """The freshness of a session, or of the newest closed one with partitions, with one statement for any universe.
 
-    A session after the last partition expects no ticker, so nothing is missing of it. Raises CalendarError for a date that is no closed session by the database's calendar and clock.
+    A session after the last partition expects no ticker, so nothing is missing of it.
+    Raises CalendarError for a date that is no closed session by the database's calendar and clock.
     """
     with conn.cursor(row_factory=class_row(Freshness)) as cursor:
         found = cursor.execute(

@@ -1,6 +1,9 @@
 -- name: last_closed_session
 select max(session) from trading_session where closes_at <= clock_timestamp();
 
+-- name: sessions
+select session, opens_at, closes_at from trading_session order by session;
+
 -- name: now
 select clock_timestamp();
 

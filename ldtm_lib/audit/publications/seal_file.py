@@ -15,6 +15,9 @@ from ldtm_lib.audit.publications.protocol import Published
 from ldtm_lib.audit.publications.seal_lines import continuation, hashes_of, line_of, lines_of, read_chain
 from ldtm_lib.audit.seal import Seal
 from ldtm_lib.errors import PublicationFailed
+from ldtm_lib.settings import Settings
+
+SEAL_FILE = "seals.jsonl"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +88,12 @@ class SealFile:
             yield file
         finally:
             os.close(file)
+
+
+def seal_file_of(settings: Settings, home: Path) -> SealFile:
+    """The file of an installation: the configured one beside the configuration, or one in the project's folder."""
+    given = settings.publish.file
+    return SealFile(path=home / SEAL_FILE if given is None else settings.path.parent / given)
 
 
 def _whole_content(file: int) -> bytes:

@@ -1,4 +1,4 @@
-"""The restore of an older backup over a newer published record: no fork is published, and the way on is an honest one."""
+"""The restore of an older backup over a newer published record: no fork is published, and the way on is honest."""
 
 import subprocess
 from collections.abc import Iterator

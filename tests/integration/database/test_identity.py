@@ -49,7 +49,7 @@ def owner(home: Path, monkeypatch: pytest.MonkeyPatch) -> Owner:
 def test_without_the_url_of_its_database_no_embedded_server_is_made(owner: Owner, database: Database) -> None:
     owner.start(database.url)
     with pytest.raises(
-        ConfigurationError, match="LDTM_DATABASE_URL is not set, and .* holds seals and check"
+        ConfigurationError, match=r"LDTM_DATABASE_URL is not set, and .* holds seals and check"
     ) as refused:
         owner.start(None)
     assert "of the database at /" in str(refused.value), "the address of the test's server, a socket"
@@ -70,7 +70,7 @@ def test_another_database_is_refused_before_a_schema_is_made_in_it(
     owner: Owner, database: Database, empty_database: Database, server_url: str, template: str
 ) -> None:
     owner.start(database.url)
-    with pytest.raises(ConfigurationError, match="holds another record. Correct LDTM_DATABASE_URL"):
+    with pytest.raises(ConfigurationError, match=r"holds another record\. Correct LDTM_DATABASE_URL"):
         owner.start(empty_database.url)
     with empty_database.connect() as conn:
         assert conn.execute("select to_regnamespace('ldtm')").fetchone() == (None,)
@@ -117,7 +117,7 @@ def test_the_url_of_the_embedded_server_in_the_environment_is_the_same_database(
 def test_a_damaged_note_is_refused_with_a_remedy(owner: Owner) -> None:
     owner.home.mkdir(parents=True)
     (owner.home / FILE).write_text('{"installation_id"')
-    with pytest.raises(ConfigurationError, match="does not name the database of .* restore it, or remove it once"):
+    with pytest.raises(ConfigurationError, match=r"does not name the database of .* restore it, or remove it once"):
         open_project(owner.config, {})
 
 
@@ -133,7 +133,7 @@ def test_no_lock_lies_in_the_shared_temporary_folder(home: Path) -> None:
     (shared / ".lockfile").mkdir(parents=True)
     shared.chmod(0o777)
     ours = {name: value for name, value in os.environ.items() if name != "XDG_RUNTIME_DIR"}
-    start = "import sys; from pathlib import Path; from ldtm_lib.database import embedded; embedded.start(Path(sys.argv[1]))"
+    start = "import sys, pathlib; from ldtm_lib.database.embedded import start; start(pathlib.Path(sys.argv[1]))"
     done = subprocess.run(
         [sys.executable, "-c", start, str(home)], env={**ours, "TMPDIR": str(shared)}, capture_output=True, text=True
     )
