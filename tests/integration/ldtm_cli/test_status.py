@@ -303,7 +303,7 @@ def test_a_dagster_that_does_not_run_or_is_switched_off_needs_a_person(
     assert screen.dagster is not None
     assert (screen.dagster.stopped, screen.needs) == ((), (UNHEARD,))
     assert {tick.schedule for tick in screen.dagster.next_ticks} >= {"daily_schedule", "freshness_schedule"}
-    stop(instance, "daily_schedule")
+    remember(instance, "daily_schedule", InstigatorStatus.STOPPED)
     for part in DAEMON:
         instance.add_daemon_heartbeat(DaemonHeartbeat(time.time() - 100, part, "a", []))
     screen = installation.read_status()
@@ -427,14 +427,6 @@ def test_a_storage_of_dagster_that_cannot_be_read_is_a_sentence(installation: Mo
     assert screen.tables is not None
 
 
-def stop(instance: dg.DagsterInstance, schedule: str) -> None:
-    """As a person does it in the UI."""
-    repository = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("ldtm"), "__repository__")
-    origin = RemoteInstigatorOrigin(repository, schedule)
-    data = ScheduleInstigatorData("15 18 * * 1-5")
-    instance.add_instigator_state(InstigatorState(origin, InstigatorType.SCHEDULE, InstigatorStatus.STOPPED, data))
-
-
 def test_an_empty_database_says_how_to_begin(installation: MovedInstallation) -> None:
     screen = installation.read_status()
     assert screen.needs == (
@@ -530,9 +522,8 @@ def remember(instance: dg.DagsterInstance, name: str, status: InstigatorStatus) 
     origin = RemoteInstigatorOrigin(
         RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("ldtm"), "__repository__"), name
     )
-    state = InstigatorState(origin, InstigatorType.SCHEDULE, status, ScheduleInstigatorData("15 18 * * 1-5"))
-    instance.delete_instigator_state(state.instigator_origin_id, state.selector_id)
-    instance.add_instigator_state(state)
+    data = ScheduleInstigatorData("15 18 * * 1-5")
+    instance.add_instigator_state(InstigatorState(origin, InstigatorType.SCHEDULE, status, data))
 
 
 @pytest.mark.parametrize("enabled", [False, True])
@@ -589,7 +580,7 @@ def test_a_fork_of_the_published_record_and_a_failed_verification_need_a_person(
     installation = installation.opens_in(HALF_A_DAY)
     installation.records(*TICKERS)
     seals = installation.config.parent / ".ldtm" / "ldtm" / "seals.jsonl"
-    seals.parent.mkdir(parents=True)
+    seals.parent.mkdir(parents=True, exist_ok=True)
     line = {"seal_id": 0, "session": "2013-01-18", "sha256": "ab" * 32, "leaves": ""}
     seals.write_text(json.dumps(line, separators=(",", ":")) + "\n")
     [found] = installation.read_status().needs
