@@ -14,7 +14,7 @@ from ldtm_cli.dagster_process import FOREGROUND, pid_file_of, running_dagster, s
 from ldtm_lib.alerts.channels import valid_channels
 from ldtm_lib.atomic_io import write_whole
 from ldtm_lib.database.migrate import migrate
-from ldtm_lib.errors import LdtmError
+from ldtm_lib.errors import ConfigurationError, LdtmError
 from ldtm_lib.installation import FILES
 from ldtm_lib.maintenance.dagster_status import running_jobs
 from ldtm_lib.maintenance.dagster_storage import claim_dagster_schema
@@ -56,12 +56,26 @@ def prepare(config: Path) -> tuple[Project, list[str]]:
     settings = load_settings(config)
     truncate_logs(home_of(settings), settings.retention)
     project = open_project(config, os.environ)
+    _require_parameters_of_dagster(project)
     with project.database.transaction() as conn:
         require_own_database(project, conn)
     applied = migrate(project.database, exchange_calendar())
     claim_folder(project)
     claim_dagster_schema(project)
     return project, applied
+
+
+def _require_parameters_of_dagster(project: Project) -> None:
+    """Raise ConfigurationError where the URL has a parameter that Dagster's driver does not know; nothing connects."""
+    from psycopg2 import ProgrammingError
+    from psycopg2.extensions import make_dsn
+
+    try:
+        make_dsn(**project.dagster_database.parameters)
+    except ProgrammingError as error:
+        raise ConfigurationError(
+            f"{DATABASE_VARIABLE} is a URL that Dagster's driver psycopg2 cannot use: {str(error).strip()}; remove it"
+        ) from None
 
 
 def dagster_environment(project: Project) -> dict[str, str]:

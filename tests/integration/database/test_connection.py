@@ -1,15 +1,18 @@
 """Connections: one reading of the URL for both drivers, pinned settings, and messages when PostgreSQL is not there."""
 
 from datetime import date
+from pathlib import Path
 from urllib.parse import quote
 
 import psycopg
 import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
+from psycopg2.extensions import libpq_version
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
+from ldtm_cli.services import prepare
 from ldtm_lib.database.connection import Database, address
 from ldtm_lib.database.migrate import migrate
 from ldtm_lib.errors import ConfigurationError, DatabaseUnavailable
@@ -146,3 +149,13 @@ def test_a_pooler_that_drops_the_settings_is_refused_before_anything_is_written(
     with empty_database.connect() as conn:
         made = "select count(*) from pg_tables where schemaname in ('public', 'ldtm')"
         assert conn.execute(made).fetchone() == (0,)
+
+
+@pytest.mark.skipif(libpq_version() >= 180000, reason="the libpq of psycopg2 knows the parameter")
+def test_a_parameter_that_dagsters_driver_does_not_know_is_refused(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "universe.toml").write_text('tickers = ["AAPL"]\n')
+    monkeypatch.setenv("LDTM_DATABASE_URL", f"{database.url}&min_protocol_version=3.0")
+    with pytest.raises(ConfigurationError, match=r"psycopg2 cannot use: .*min_protocol_version.*; remove it"):
+        prepare(tmp_path / "universe.toml")
