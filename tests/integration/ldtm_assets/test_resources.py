@@ -21,6 +21,6 @@ def test_a_run_of_newer_code_on_an_older_schema_says_what_is_missing_and_how_to_
     with pytest.raises(MigrationError) as refused:
         ProjectResource(config_path=str(config)).open()
     assert str(refused.value) == (
-        "schema ldtm lacks 0007_installation.sql, which this code needs: the code was updated while Dagster was running. "
-        "`ldtm up` applies it and restarts Dagster"
+        "schema ldtm lacks 0007_installation.sql, which this code needs: the code was updated while Dagster was "
+        "running. `ldtm up` applies it and restarts Dagster"
     )
