@@ -145,7 +145,7 @@ def _source(settings: Settings, environ: Mapping[str, str]) -> Finding:
     found = f"{where}: {len(tickers) - len(coverage.lacking)} of {len(tickers)} tickers have bars there"
     if coverage.unreadable:
         more = f" and {len(coverage.unreadable) - 1} more files" if len(coverage.unreadable) > 1 else ""
-        found += f"; {coverage.unreadable[0]}{more}"
+        found += f"; {next(iter(coverage.unreadable))}{more}"
     if not coverage.lacking:
         return Finding(what="source", level="warn" if coverage.unreadable else "ok", found=found, remedy=unread)
     few = ", ".join(coverage.lacking[:NUM_SHOWN])
