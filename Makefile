@@ -64,5 +64,5 @@ simulation: install
 	$(BIN)/pytest -n 0 -m nightly tests/acceptance/test_simulation.py
 
 clean:
-	@if test -x $(BIN)/ldtm; then $(BIN)/ldtm down; fi
+	@if test -x $(BIN)/ldtm; then $(BIN)/ldtm down --all; fi
 	rm -rf .ldtm/ldtm_demo $(VENV)

@@ -20,7 +20,8 @@ import dagster as dg
 import psycopg
 
 from ldtm_assets.partitions import by_session, by_session_and_ticker, partition_range
-from ldtm_cli.services import dagster_environment, prepare, start_dagster, stop_everything
+from ldtm_cli.dagster_process import stop
+from ldtm_cli.services import dagster_environment, prepare, start_dagster
 from ldtm_lib.project import DATABASE_VARIABLE, Project
 from ldtm_lib.sessions import exchange_calendar
 from ldtm_lib.settings import PartitionConfig, Settings, load_settings
@@ -111,7 +112,7 @@ def measure(num_sessions: int, folder: Path) -> None:
             row = conn.execute("select pg_database_size(current_database()) / 2^20").fetchone()
         print(f"       the database holds {row[0] if row else 0:.0f} MiB", flush=True)
     finally:
-        stop_everything(config)
+        stop(project.home)
 
 
 if __name__ == "__main__":

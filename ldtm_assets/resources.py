@@ -5,6 +5,8 @@ from pathlib import Path
 
 import dagster as dg
 
+from ldtm_lib.database.migrate import pending_migrations
+from ldtm_lib.errors import MigrationError
 from ldtm_lib.project import Project, open_project
 
 
@@ -14,5 +16,14 @@ class ProjectResource(dg.ConfigurableResource):
     config_path: str
 
     def open(self) -> Project:
-        """The project; starts or attaches to the embedded PostgreSQL when no server is configured."""
-        return open_project(Path(self.config_path), os.environ)
+        """The project; starts or attaches to the embedded PostgreSQL when no server is configured.
+
+        Raises MigrationError where the schema lacks steps of this code, as in a run that starts after an update.
+        """
+        project = open_project(Path(self.config_path), os.environ)
+        if pending := pending_migrations(project.database):
+            raise MigrationError(
+                f"schema {project.database.schema} lacks {', '.join(pending)}, which this code needs: the code was "
+                "updated while Dagster was running. `ldtm up` applies it and restarts Dagster"
+            )
+        return project

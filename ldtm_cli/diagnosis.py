@@ -2,67 +2,43 @@
 
 import platform
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
-
-import psycopg
 
 from ldtm_assets.training.gpus import gpus_here
+from ldtm_cli.database_diagnosis import database_findings
+from ldtm_cli.finding import Finding, guarded
 from ldtm_lib.alerts.channels import valid_channels
 from ldtm_lib.alerts.delivery import channel_backlogs
 from ldtm_lib.alerts.secrets import ALERT_VARIABLE
-from ldtm_lib.database import embedded
-from ldtm_lib.database.clock import last_closed_session
-from ldtm_lib.database.connection import Database, address
+from ldtm_lib.database.connection import Database
 from ldtm_lib.database.migrate import pending_migrations
-from ldtm_lib.database.privileges import excess_privileges, missing_privileges
-from ldtm_lib.errors import ConfigurationError, LdtmError, SourceError
+from ldtm_lib.errors import ConfigurationError, SourceError
 from ldtm_lib.gpu.devices import GpuInventory
 from ldtm_lib.gpu.locks import occupancies_now
 from ldtm_lib.gpu.slots import Occupancy, job_slots
-from ldtm_lib.installation import FILES, install_command
+from ldtm_lib.installation import install_command
 from ldtm_lib.maintenance.disk import LOW_DISK_GIB
 from ldtm_lib.prices.sources.ib.client import client_module
 from ldtm_lib.prices.sources.ib.connection import address_of
 from ldtm_lib.prices.sources.ib.reconnect import log_on_once
 from ldtm_lib.prices.sources.open import open_source
-from ldtm_lib.project import CONFIG_VARIABLE, DATABASE_VARIABLE, checked_url, home_of, open_project
+from ldtm_lib.project import (
+    CONFIG_VARIABLE,
+    home_of,
+    open_project,
+)
 from ldtm_lib.sessions import exchange_calendar
 from ldtm_lib.settings import GpuConfig, IbConfig, Settings, UiConfig, load_settings
 from ldtm_lib.url import is_loopback
 
-Level = Literal["ok", "warn", "fail"]
 PACKAGES = ("dagster", "dagster-webserver", "dagster-postgres", "torch", "polars", "psycopg", "exchange-calendars")
 CALENDAR_PACKAGE = "exchange-calendars"
-OLDEST_POSTGRES = 150000
 LOGON_SECONDS = 5.0
 NUM_SHOWN = 5
 """Tickers that a finding names."""
-SCHEMA_REMEDY = f"restore the files of this version in {FILES / 'sql'}"
-CLOCK_REMEDY = "install the same version of exchange-calendars on every machine, then run `ldtm db migrate`"
-ROLE_REMEDY = (
-    "give a role of its own the rights to add and no others with `ldtm db grant ROLE`, and connect as that one; "
-    "the seals that are published elsewhere hold in any case"
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """Result of one check, and the remedy."""
-
-    what: str
-    level: Level
-    found: str
-    remedy: str = ""
-    """What to do; every failure has one."""
-
-    def as_dict(self) -> dict[str, str]:
-        """The finding for JSON."""
-        return asdict(self)
 
 
 def examine(config: Path, environ: Mapping[str, str]) -> list[Finding]:
@@ -75,36 +51,28 @@ def examine(config: Path, environ: Mapping[str, str]) -> list[Finding]:
         remedy = f"correct {config}, or name another configuration with --config or {CONFIG_VARIABLE}"
         findings = [Finding(what="configuration", level="fail", found=str(error), remedy=remedy)]
     findings.append(_packages())
-    server = _database(settings, config, environ)
+    server = database_findings(settings, config, environ)
     findings += server
-    findings += _guarded("calendar", f"run `{install_command([CALENDAR_PACKAGE])}`", _calendar)
+    findings += guarded("calendar", f"run `{install_command([CALENDAR_PACKAGE])}`", _calendar)
     if settings is not None:
         known = settings
-        findings += _guarded("source", f"correct [source] in {config}", lambda: [_source(known, environ)])
+        findings += guarded("source", f"correct [source] in {config}", lambda: [_source(known, environ)])
         findings.append(_ui(known.ui))
     answers = settings is not None and server[0].level == "ok"
     gpu_config = settings.gpu if settings else GpuConfig()
-    findings += _guarded(
+    findings += guarded(
         "GPU",
         "see the failure of the database",
         lambda: [
             gpu_finding(gpus_here(environ), gpu_config, open_project(config, environ).database if answers else None)
         ],
     )
-    findings += _guarded(
+    findings += guarded(
         "alerts",
         f"correct {ALERT_VARIABLE} in the environment",
         lambda: [_alerts(settings, environ, open_project(config, environ).database if answers else None)],
     )
     return [*findings, _disk(settings, config)]
-
-
-def _guarded(what: str, remedy: str, check: Callable[[], list[Finding]]) -> list[Finding]:
-    """The findings of a check, or the one failure that ended it."""
-    try:
-        return check()
-    except (LdtmError, psycopg.Error, OSError) as error:
-        return [Finding(what=what, level="fail", found=" ".join(str(error).split()), remedy=remedy)]
 
 
 def _alerts(settings: Settings | None, environ: Mapping[str, str], database: Database | None) -> Finding:
@@ -156,82 +124,6 @@ def _packages() -> Finding:
     return Finding(what="packages", level="ok", found=", ".join(found))
 
 
-def _database(settings: Settings | None, config: Path, environ: Mapping[str, str]) -> list[Finding]:
-    """The server, then the schema and the clock where it answers."""
-    if environ.get(DATABASE_VARIABLE):
-        remedy = f"start the server or correct {DATABASE_VARIABLE}; without it `ldtm up` starts one of its own"
-        findings = _guarded("database", remedy, lambda: [_server(_given(settings, config, environ), environ)])
-    elif settings is None:
-        found = "not checked: where the embedded PostgreSQL lives is a matter of the configuration"
-        remedy = f"correct the configuration first, or set {DATABASE_VARIABLE}"
-        findings = [Finding(what="database", level="warn", found=found, remedy=remedy)]
-    elif not embedded.is_running(home_of(settings)):
-        found = f"no {DATABASE_VARIABLE}, and the embedded PostgreSQL of {home_of(settings)} is not running"
-        findings = [Finding(what="database", level="warn", found=found, remedy="start it with `ldtm up`")]
-    else:
-        remedy = f"see the end of its log in {home_of(settings)}, or restart it with `ldtm down` and `ldtm up`"
-        findings = _guarded("database", remedy, lambda: [_server(open_project(config, environ).database, environ)])
-    if settings is None or any(finding.level != "ok" for finding in findings):
-        return findings
-    database = open_project(config, environ).database
-    findings += _guarded(
-        "schema",
-        SCHEMA_REMEDY,
-        lambda: [_schema(database)],
-    )
-    if findings[-1].level == "ok":
-        findings += _guarded("clock", CLOCK_REMEDY, lambda: [_clock(database)])
-        findings += _guarded("role", ROLE_REMEDY, lambda: [_role(database)])
-    return findings
-
-
-def _given(settings: Settings | None, config: Path, environ: Mapping[str, str]) -> Database:
-    """The database that the environment names; any schema will do to see whether the server answers."""
-    if settings is None:
-        return Database(url=checked_url(environ[DATABASE_VARIABLE]), schema="public")
-    return open_project(config, environ).database
-
-
-def _server(database: Database, environ: Mapping[str, str]) -> Finding:
-    with database.transaction() as conn:
-        number = conn.info.server_version
-    kind = f"given by {DATABASE_VARIABLE}" if environ.get(DATABASE_VARIABLE) else "embedded"
-    at = f"PostgreSQL {number // 10000}.{number % 10000} at {address(database.url)}, {kind}"
-    if number < OLDEST_POSTGRES:
-        return Finding(what="database", level="fail", found=at, remedy="use PostgreSQL 15 or newer")
-    return Finding(what="database", level="ok", found=at)
-
-
-def _schema(database: Database) -> Finding:
-    if pending := pending_migrations(database):
-        lacks = f"{database.schema} lacks {', '.join(pending)}"
-        return Finding(what="schema", level="fail", found=lacks, remedy="run `ldtm db migrate`")
-    return Finding(what="schema", level="ok", found=f"{database.schema} is up to date")
-
-
-def _clock(database: Database) -> Finding:
-    with database.transaction() as conn:
-        closed = last_closed_session(conn)
-    if not exchange_calendar().is_session(closed):
-        found = f"the database knows {closed} as a session, this process does not"
-        return Finding(what="clock", level="warn", found=found, remedy=CLOCK_REMEDY)
-    return Finding(what="clock", level="ok", found=f"newest closed session by the database: {closed}")
-
-
-def _role(database: Database) -> Finding:
-    """Whether the connected role may do all that LDTM does, and could not get around the rules of the record."""
-    with database.transaction() as conn:
-        user, lacking, found = conn.info.user, missing_privileges(conn), excess_privileges(conn)
-    if lacking:
-        text = f"{user} {'; '.join([*lacking, *found])}: what LDTM does with it will fail"
-        remedy = f"as the owner of the tables run `ldtm db grant {user}`"
-        return Finding(what="role", level="fail", found=text, remedy=remedy)
-    if found:
-        text = f"{user} {'; '.join(found)}: it could get around the rules of the record"
-        return Finding(what="role", level="warn", found=text, remedy=ROLE_REMEDY)
-    return Finding(what="role", level="ok", found=f"{user} can add to the record, and change nothing that is in it")
-
-
 def _calendar() -> list[Finding]:
     calendar = exchange_calendar()
     found = (
@@ -248,10 +140,14 @@ def _source(settings: Settings, environ: Mapping[str, str]) -> Finding:
     source = open_source(settings, environ, datetime.now(UTC))
     tickers = [ticker for ticker in settings.tickers if ticker not in settings.retired]
     coverage = source.coverage(tickers)
+    unread = f"correct or remove these files in {settings.source.folder}" if coverage.unreadable else ""
     where = f"{settings.source.basis} files in {settings.source.folder}" if source.name == "files" else source.name
     found = f"{where}: {len(tickers) - len(coverage.lacking)} of {len(tickers)} tickers have bars there"
+    if coverage.unreadable:
+        more = f" and {len(coverage.unreadable) - 1} more files" if len(coverage.unreadable) > 1 else ""
+        found += f"; {next(iter(coverage.unreadable))}{more}"
     if not coverage.lacking:
-        return Finding(what="source", level="ok", found=found)
+        return Finding(what="source", level="warn" if coverage.unreadable else "ok", found=found, remedy=unread)
     few = ", ".join(coverage.lacking[:NUM_SHOWN])
     more = len(coverage.lacking) - NUM_SHOWN
     lacking = f"{few} and {more} more" if more > 0 else few

@@ -45,11 +45,13 @@ def current_config() -> Path:
 
 
 def ready_project() -> "Project":
-    """The project, with its schema applied; raises ConfigurationError otherwise."""
+    """The project with its schema applied; raises ConfigurationError otherwise, and where the database is another."""
     from ldtm_lib.database.migrate import pending_migrations
-    from ldtm_lib.project import open_project
+    from ldtm_lib.project import open_project, require_own_database
 
     project = open_project(current_config(), os.environ)
+    with project.database.transaction() as conn:
+        require_own_database(project, conn)
     if pending := pending_migrations(project.database):
         raise ConfigurationError(
             f"schema {project.database.schema} of {project.settings.path.name} lacks {', '.join(pending)}; "

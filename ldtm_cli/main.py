@@ -27,22 +27,44 @@ from ldtm_cli.commands import (
     status,
     up,
 )
-from ldtm_cli.invocation import EXIT_FAILED, EXIT_USAGE, console, errors
+from ldtm_cli.invocation import EXIT_FAILED, EXIT_USAGE, console, current_config, errors
 from ldtm_lib.errors import ConfigurationError, LdtmError
 from ldtm_lib.installation import installed_version
 
 
 class ErrorReportingGroup(TyperGroup):
-    """Turns the project's errors into one message and an exit status; anything else is a bug and shows its trace."""
+    """Turns the project's errors into one message and an exit status; anything else is a bug and shows its trace.
+
+    A full disk is none: whatever raises it, the message has the remedy.
+    """
 
     def invoke(self, ctx: Any) -> Any:  # the context is of click or of typer's copy of it, by version
         """Run the sub-command."""
         try:
             return super().invoke(ctx)
-        except LdtmError as error:
-            message = str(error).replace("[", r"\[")
-            errors.print(f"[red]error:[/] {message}", soft_wrap=True)
-            raise typer.Exit(EXIT_USAGE if isinstance(error, ConfigurationError) else EXIT_FAILED) from None
+        except (typer.Exit, typer.Abort):
+            raise
+        except ConfigurationError as error:
+            _print_error(error)
+            raise typer.Exit(EXIT_USAGE) from None
+        except Exception as error:
+            shown = _disk_full(error) or error
+            if not isinstance(shown, LdtmError):
+                raise
+            _print_error(shown)
+            raise typer.Exit(EXIT_FAILED) from None
+
+
+def _print_error(error: LdtmError) -> None:
+    message = str(error).replace("[", r"\[")
+    errors.print(f"[red]error:[/] {message}", soft_wrap=True)
+
+
+def _disk_full(error: Exception) -> LdtmError | None:
+    from ldtm_cli.disk_full import disk_full
+    from ldtm_lib.project import STATE_FOLDER
+
+    return disk_full(error, current_config().absolute().parent / STATE_FOLDER)
 
 
 app = typer.Typer(

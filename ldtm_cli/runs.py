@@ -41,7 +41,7 @@ class Launcher:
         import dagster as dg
 
         from ldtm_assets.definitions import definitions_for
-        from ldtm_assets.training.gpus import GPU_POOL
+        from ldtm_lib.maintenance.dagster_status import GPU_POOL
 
         os.environ.update(dagster_environment(project))
         logging.getLogger("alembic").setLevel(logging.WARNING)

@@ -3,6 +3,7 @@
 The wheel holds the files of the repository's top level in `ldtm_lib/files`; a checkout has no such folder.
 """
 
+import hashlib
 import shlex
 import shutil
 import sys
@@ -11,6 +12,8 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 DISTRIBUTION = "ldtm"
+DAGSTER_CODE = ("ldtm_lib", "ldtm_assets")
+"""The packages that a code location imports."""
 _WHEEL_FILES = Path(__file__).parent / "files"
 FILES = _WHEEL_FILES if _WHEEL_FILES.is_dir() else Path(__file__).parents[1]
 """The folder that holds sql/, dagster.yaml, workspace.yaml, demo.toml, universe.toml and verify_proof.py."""
@@ -22,6 +25,18 @@ def installed_version() -> str:
         return version(DISTRIBUTION)
     except PackageNotFoundError:
         return "unknown"
+
+
+def code_sha256() -> str:
+    """SHA-256 of the code that Dagster loads: the packages, the SQL, and the configuration of Dagster."""
+    folder = Path(__file__).parents[1]
+    files = [path for name in DAGSTER_CODE for path in (folder / name).rglob("*.py")]
+    files += [*(FILES / "sql").rglob("*.sql"), FILES / "dagster.yaml", FILES / "workspace.yaml"]
+    found = hashlib.sha256()
+    for path in sorted(set(files)):
+        content = path.read_bytes()
+        found.update(f"{path.name} {len(content)}\n".encode() + content)
+    return found.hexdigest()
 
 
 def pip_command(*arguments: str) -> str:

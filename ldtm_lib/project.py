@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ldtm_lib.database import embedded
-from ldtm_lib.database.connection import Database
+from ldtm_lib.database.connection import Connection, Database, address
+from ldtm_lib.database.identity import (
+    EMBEDDED,
+    KnownDatabase,
+    installation_id,
+    remember_database,
+    require_embedded,
+    require_known_database,
+)
 from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.settings import Settings, load_settings
 
@@ -33,6 +41,12 @@ class Project:
         return self.database.with_schema(self.settings.database.dagster_schema)
 
     @property
+    def address(self) -> str:
+        """Where the database is, without user and password."""
+        is_own = embedded.serves(self.home, self.database.url)
+        return EMBEDDED if is_own else address(self.database.url)
+
+    @property
     def checkpoint_folder(self) -> Path:
         """Where this configuration's checkpoint files live."""
         return self.home / "checkpoints"
@@ -51,12 +65,30 @@ def homes_beside(config: Path) -> list[Path]:
 def open_project(config: Path, environ: Mapping[str, str]) -> Project:
     """Read a configuration and reach its database: the one that LDTM_DATABASE_URL names, or the embedded one.
 
-    The embedded server is started when it does not run. Raises ConfigurationError and DatabaseUnavailable.
+    The embedded server is started when it does not run. Raises ConfigurationError, also where the folder belongs to a
+    database elsewhere, and DatabaseUnavailable.
     """
     settings = load_settings(config)
     home = home_of(settings)
-    url = checked_url(environ[DATABASE_VARIABLE]) if environ.get(DATABASE_VARIABLE) else embedded.start(home)
+    if environ.get(DATABASE_VARIABLE):
+        url = checked_url(environ[DATABASE_VARIABLE])
+    else:
+        require_embedded(home)
+        url = embedded.start(home)
     return Project(settings=settings, home=home, database=Database(url=url, schema=settings.database.ldtm_schema))
+
+
+def require_own_database(project: Project, conn: Connection) -> None:
+    """Raise ConfigurationError where the folder of a project belongs to another database than that of a connection."""
+    require_known_database(conn, project.home, address=project.address)
+
+
+def claim_folder(project: Project) -> None:
+    """Note in the folder of a project which database it belongs to; the schema must be up to date."""
+    with project.database.transaction() as conn:
+        identity = installation_id(conn)
+    if identity is not None:
+        remember_database(project.home, KnownDatabase(installation_id=identity, address=project.address))
 
 
 def checked_url(url: str) -> str:

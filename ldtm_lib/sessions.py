@@ -1,11 +1,11 @@
 """The exchange calendar: which days trade, when they open and close, and the target session of each horizon."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cache
 from typing import Any
 
-import exchange_calendars  # pyright: ignore[reportMissingTypeStubs]
 import numpy as np
 import numpy.typing as npt
 
@@ -41,12 +41,24 @@ class Calendar:
     """
 
     def __init__(self, name: str = "XNYS") -> None:
+        import exchange_calendars  # pyright: ignore[reportMissingTypeStubs] with pandas, which most commands do without
+
         last_day = date(datetime.now(UTC).year + 2, 12, 31)
         exchange: Any = exchange_calendars.get_calendar(name, start=FIRST_DAY.isoformat(), end=last_day.isoformat())
         self.name = name
         self.days: Sessions = exchange.sessions.to_numpy().astype("datetime64[D]")
         self._opens: Moments = exchange.opens_nanos.astype("datetime64[ns]").astype("datetime64[s]")
         self._closes: Moments = exchange.closes_nanos.astype("datetime64[ns]").astype("datetime64[s]")
+
+    @classmethod
+    def of_sessions(cls, sessions: Iterable[tuple[date, datetime, datetime]], name: str = "XNYS") -> "Calendar":
+        """The calendar of known sessions, each with its open and close, in their order."""
+        days, opens, closes = zip(*sessions, strict=True)
+        calendar = cls.__new__(cls)
+        calendar.name = name
+        calendar.days = np.array(days, dtype="datetime64[D]")
+        calendar._opens, calendar._closes = _moments(opens), _moments(closes)
+        return calendar
 
     def is_session(self, day: date) -> bool:
         """Whether the exchange trades on a day."""
@@ -133,6 +145,10 @@ class Calendar:
 
     def _position(self, day: date) -> int:
         return int(np.searchsorted(self.days, np.datetime64(day)))
+
+
+def _moments(moments: Iterable[datetime]) -> Moments:
+    return np.array([moment.astimezone(UTC).replace(tzinfo=None) for moment in moments], dtype="datetime64[s]")
 
 
 @cache

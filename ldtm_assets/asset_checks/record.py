@@ -8,7 +8,7 @@ from ldtm_assets.asset_checks.scope import selected_checks
 from ldtm_assets.materialization import listed
 from ldtm_lib.audit.publications.protocol import Publication
 from ldtm_lib.audit.sealing import SealingReport
-from ldtm_lib.audit.verify import verify
+from ldtm_lib.audit.verify import note_verification, verify
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
 
@@ -52,6 +52,9 @@ def record_checks(
         )
     if INTACT in asked:
         report = verify(project.database, calendar, publications)
+        if report.is_intact:
+            with project.database.transaction() as conn:
+                note_verification(conn, report)
         yield dg.AssetCheckResult(
             asset_key="snapshots",
             check_name=INTACT,

@@ -19,11 +19,11 @@ from ldtm_assets.assets.registry import outcome_of_gate, registry_spec, remove_u
 from ldtm_assets.materialization import Metadata, Outcome, fail_if_any_failed, record
 from ldtm_assets.resources import ProjectResource
 from ldtm_assets.run_tags import tag_with_process
-from ldtm_assets.training.gpus import GPU_POOL
 from ldtm_assets.training.placement import training_place
 from ldtm_assets.training.progress import TrainingReporter
 from ldtm_assets.training.stage import train
 from ldtm_lib.database.clock import last_closed_session
+from ldtm_lib.maintenance.dagster_status import GPU_POOL
 from ldtm_lib.project import Project
 from ldtm_lib.registry.gate_run import run_gate
 from ldtm_lib.registry.trained_network import Part

@@ -1,10 +1,11 @@
 """The sensor that catches up on missed and incomplete sessions, and the one that watches their deadlines."""
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
+from ldtm_assets.automation.loaded_code import report_loaded_code, report_of
 from ldtm_assets.automation.run_requests import SCHEDULE_GRACE, project_as_loaded, request_run, sensor_status
 from ldtm_assets.jobs import DAILY_JOB
 from ldtm_lib.daily_run.backlog import next_backlog_item
@@ -13,6 +14,7 @@ from ldtm_lib.daily_run.loaded_settings import check_settings
 from ldtm_lib.daily_run.pending_partitions import pending_partitions
 from ldtm_lib.database.clock import now
 from ldtm_lib.database.connection import Connection
+from ldtm_lib.installation import code_sha256
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import Settings
@@ -64,8 +66,10 @@ def deadline_sensor(
 ) -> dg.SensorDefinition:
     """The sensor that raises alerts for tickers that keep failing or will miss the open. It is on; it launches nothing.
 
-    It uses the file's current settings, new tickers included; `settings` are those that Dagster was started with.
+    It uses the file's current settings, new tickers included; `settings` are those that Dagster was started with, which
+    it reports together with the code that runs.
     """
+    code = code_sha256()
 
     @dg.sensor(
         name="deadline_sensor",
@@ -74,6 +78,9 @@ def deadline_sensor(
         description="Raises alerts for tickers that keep failing, or lack a forecast shortly before the open.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        if context.repository_def is not None:
+            report = report_of(context.repository_def, code, settings, calendar, datetime.now(UTC))
+            report_loaded_code(context.instance, report)
         opened = project()
         with opened.database.transaction() as conn:
             moment = clock(conn)

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from ldtm_assets.training.gpus import GPU_POOL, gpus_here
+from ldtm_assets.training.gpus import gpus_here
 from ldtm_lib.gpu.devices import GpuInventory
 from ldtm_lib.gpu.locks import occupancies_now
 from ldtm_lib.gpu.slots import job_slots
+from ldtm_lib.maintenance.dagster_status import GPU_POOL
 from ldtm_lib.project import Project
 
 POLL_SECONDS = 30

@@ -11,15 +11,12 @@ import dagster as dg
 
 from ldtm_lib.database.clock import now
 from ldtm_lib.errors import ConfigurationError
+from ldtm_lib.maintenance.dagster_status import DAEMON_SECONDS, REQUIRED_DAEMONS
 from ldtm_lib.maintenance.heartbeat import HEARTBEAT_VARIABLE, HeartbeatNotAccepted, heartbeat_url, send_heartbeat
 from ldtm_lib.project import Project
 
 POLL_SECONDS = 60
 HEARTBEAT_SECONDS = 300
-REQUIRED_DAEMONS = {"SENSOR": "sensors", "SCHEDULER": "schedules", "QUEUED_RUN_COORDINATOR": "the queue of runs"}
-"""The daemons that automation needs, and what each of them does. Each one beats every half minute."""
-DAEMON_SECONDS = 60
-"""Age of its last heartbeat after which a daemon counts as dead."""
 
 
 def silent_daemons(instance: dg.DagsterInstance) -> list[str]:

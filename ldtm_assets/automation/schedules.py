@@ -150,7 +150,10 @@ def freshness_schedule(settings: Settings, calendar: Calendar) -> dg.ScheduleDef
         day = context.scheduled_execution_time.astimezone(NEW_YORK).date()
         if not calendar.is_session(day):
             return dg.SkipReason(f"{day} is not a session of {calendar.name}")
-        session = calendar.offset(day, -1).isoformat()
+        before, last = calendar.offset(day, -1), settings.partitions.last_session
+        if last is not None and before > last:
+            return dg.SkipReason(f"there are no partitions of {before}: partitions.last_session is {last}")
+        session = before.isoformat()
         return dg.RunRequest(
             run_key=session,
             run_config={"ops": {FRESHNESS_STEP: {"config": {"session": session}}}},

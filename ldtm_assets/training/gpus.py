@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from ldtm_lib.gpu.devices import GpuInventory, read_gpus
 from ldtm_lib.models.cuda_memory import ask_cuda
 
-GPU_POOL = "gpu"
-
 
 def gpus_here(environ: Mapping[str, str]) -> GpuInventory:
     """The GPUs that an environment does not hide, with their memory at this moment."""

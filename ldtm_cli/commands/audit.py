@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ldtm_cli.invocation import EXIT_FAILED, AsJson, console, print_json, ready_project
+from ldtm_cli.invocation import EXIT_FAILED, AsJson, console, errors, print_json, ready_project
 from ldtm_lib.errors import NotProvable
 from ldtm_lib.installation import FILES
 
@@ -38,12 +38,21 @@ def verify(as_json: AsJson = False) -> None:
 
     Exit status 1 when anything differs; the first row that is altered, missing, added or reordered is named.
     """
+    import psycopg
+
+    from ldtm_lib.audit.verify import note_verification
     from ldtm_lib.audit.verify import verify as verify_record
     from ldtm_lib.sessions import exchange_calendar
 
     project = ready_project()
     with publications(project) as places:
         report = verify_record(project.database, exchange_calendar(), places)
+    try:
+        with project.database.transaction() as conn:
+            note_verification(conn, report)
+    except psycopg.Error as error:
+        reason = " ".join(str(error).split())
+        errors.print(f"[yellow]warning:[/] the status cannot show this result: {escape(reason)}", soft_wrap=True)
     print_json(report_as_dict(report)) if as_json else print_report(console, report)
     if not report.is_intact:
         raise typer.Exit(EXIT_FAILED)

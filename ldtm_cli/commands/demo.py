@@ -24,7 +24,7 @@ is a setting of demo.toml. Simulated rows never count as live ones.
       {ldtm} -c demo.toml registry list   models and verdicts
       {ldtm} -c demo.toml audit verify    check the record
       {ldtm} -c demo.toml up              Dagster on port 3000
-      {ldtm} down                         stop all of it
+      {ldtm} -c demo.toml down            stop all of it
       rm -rf .ldtm/ldtm_demo   remove the demo
 """
 

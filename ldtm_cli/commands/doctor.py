@@ -11,7 +11,7 @@ from rich.table import Table
 from ldtm_cli.invocation import EXIT_FAILED, AsJson, console, current_config, print_json
 
 if TYPE_CHECKING:
-    from ldtm_cli.diagnosis import Finding
+    from ldtm_cli.finding import Finding
 
 COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 

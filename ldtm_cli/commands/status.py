@@ -15,8 +15,8 @@ from rich.table import Table
 from ldtm_cli.invocation import EXIT_FAILED, AsJson, console, current_config, print_json
 
 if TYPE_CHECKING:
-    from ldtm_cli.dagster_status import DagsterStatus
     from ldtm_cli.installation_status import InstallationStatus
+    from ldtm_lib.maintenance.dagster_status import DagsterStatus
     from ldtm_lib.maintenance.status import Status
 
 WIDTH, LABEL = 80, 7
@@ -31,9 +31,8 @@ def status(as_json: AsJson = False) -> None:
     Starts and changes nothing. Exit status 1 when something needs a person; the last lines say what and the remedy.
     """
     from ldtm_cli.installation_status import installation_status
-    from ldtm_lib.sessions import exchange_calendar
 
-    found = installation_status(current_config(), os.environ, exchange_calendar())
+    found = installation_status(current_config(), os.environ)
     print_json(found.as_dict()) if as_json else print_status(console, found)
     if found.needs:
         raise typer.Exit(EXIT_FAILED)
@@ -48,6 +47,10 @@ def print_status(console: Console, found: "InstallationStatus") -> None:
     for label, lines in _sections(found):
         table.add_row(label, escape("\n".join(lines)))
     console.print(table, highlight=False)
+    if not found.needs and found.tables is not None and found.awaited:
+        by = _both_clocks(found.tables.newest.deadline)
+        console.print(f"\nNothing for a person to do. {_num(len(found.awaited), 'row')} may still come by {by}.")
+        return
     if not found.needs:
         console.print("\n[green]All is well.[/]")
         return
@@ -64,7 +67,7 @@ def _sections(found: "InstallationStatus") -> Iterator[tuple[str, list[str]]]:
         yield "pending", [*_pending(tables)] or ["nothing"]
         yield "models", [*_models(tables)]
         yield "alerts", [*_alerts(tables)] or ["none"]
-    yield "Dagster", [*_dagster_lines(found.dagster)]
+    yield "Dagster", [*_dagster_lines(found.dagster, found.ui_url)]
     if found.dagster is not None:
         yield "next", [*_next(found.dagster)]
     yield "disk", [_disk(found)]
@@ -132,11 +135,11 @@ def _alerts(found: "Status") -> Iterator[str]:
         yield f"#{each.notification_id} {_new_york(each.made_at)} {each.severity}: {each.title}"
 
 
-def _dagster_lines(found: "DagsterStatus | None") -> Iterator[str]:
+def _dagster_lines(found: "DagsterStatus | None", ui_url: str | None) -> Iterator[str]:
     if found is None:
         yield "not checked"
         return
-    ui = f", UI at {found.ui_url}" if found.ui_url else ""
+    ui = f", UI at {ui_url}" if ui_url else ""
     if found.runs_in_part:
         yield f"runs without {' and '.join(found.silent)}{ui}"
     else:
@@ -150,6 +153,8 @@ def _dagster_lines(found: "DagsterStatus | None") -> Iterator[str]:
 
 
 def _next(found: "DagsterStatus") -> Iterator[str]:
+    if not found.has_reported:
+        yield "unknown until the sensors have reported, half a minute after a start"
     if found.next_ticks and not found.is_alive:
         yield "if Dagster runs by then:"
     width = max((len(tick.schedule) for tick in found.next_ticks), default=0)
@@ -157,6 +162,10 @@ def _next(found: "DagsterStatus") -> Iterator[str]:
         yield f"{tick.schedule:{width}}  {_both_clocks(tick.at)}"
     if found.stopped:
         yield f"off: {', '.join(found.stopped)}"
+    if found.started_by_hand:
+        yield f"started in the UI, whatever automation.enabled says: {', '.join(found.started_by_hand)}"
+    if found.stopped_by_hand:
+        yield f"stopped in the UI, whatever automation.enabled says: {', '.join(found.stopped_by_hand)}"
 
 
 def _disk(found: "InstallationStatus") -> str:

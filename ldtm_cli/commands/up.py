@@ -18,29 +18,34 @@ def up(
 ) -> None:
     """Start everything: the database and its schema, the GPU pool, Dagster's webserver and daemon.
 
-    Safe to call again. The UI has no login: it is served on 127.0.0.1, and elsewhere only when the section `ui` of
-    the configuration allows it.
+    Safe to call again: where code or settings have changed since, Dagster is restarted with them, unless a run is under
+    way. Schedules and sensors that a person has started or stopped in the UI stay so.
+
+    The UI has no login: it is served on 127.0.0.1, and elsewhere only when the section `ui` of the configuration allows
+    it.
     """
-    from ldtm_cli.services import (
-        prepare,
-        prepare_dagster,
-        require_free_port,
-        run_dagster,
-        running_dagster,
-        start_dagster,
-        ui_address,
-    )
+    from ldtm_cli.dagster_process import require_free_port, running_dagster, stop_process_group, ui_address
+    from ldtm_cli.services import prepare, prepare_dagster, restart_reason, run_dagster, start_dagster
     from ldtm_lib.database.connection import address
     from ldtm_lib.url import is_loopback
 
     project, applied = prepare(current_config())
-    if running := running_dagster(project):
-        console.print(f"already up: {running.address} (process {running.pid}; `ldtm down` stops it)")
-        return
-    host = project.settings.ui.host
-    require_free_port(host, port)
     steps = f"applied {', '.join(applied)}" if applied else "up to date"
-    console.print(f"database   {address(project.database.url)}, schema {project.database.schema}: {steps}")
+    place = f"database   {address(project.database.url)}, schema {project.database.schema}: {steps}"
+    host = project.settings.ui.host
+    if running := running_dagster(project):
+        if applied:
+            console.print(place)
+        reason = restart_reason(project)
+        if reason is None:
+            console.print(f"already up: {running.address} (process {running.pid}; `ldtm down` stops it)")
+            return
+        console.print(f"restart    {reason}")
+        stop_process_group(running.pid)
+        port = running.port
+    require_free_port(host, port)
+    if not running:
+        console.print(place)
     slots = prepare_dagster(project)
     console.print(f"GPU pool   {slots} training job{'s' if slots != 1 else ''} at once")
     if not is_loopback(host):
@@ -52,9 +57,17 @@ def up(
     console.print(f"Dagster    {ui_address(host, port)} (process {pid}; `ldtm down` stops it)")
 
 
-def down() -> None:
-    """Stop Dagster and the embedded PostgreSQL of every configuration in this folder. The data stays."""
-    from ldtm_cli.services import stop_everything
+def down(
+    every: Annotated[
+        bool, typer.Option("--all", help="Stop every configuration of this folder, not only that of --config.")
+    ] = False,
+) -> None:
+    """Stop Dagster and the embedded PostgreSQL of the configuration. The data stays."""
+    from ldtm_cli.dagster_process import stop
+    from ldtm_lib.project import home_of, homes_beside
+    from ldtm_lib.settings import load_settings
 
-    stopped = stop_everything(current_config())
+    config = current_config()
+    homes = homes_beside(config) if every else [home_of(load_settings(config))]
+    stopped = [each for home in homes for each in stop(home)]
     console.print(f"stopped {' and '.join(stopped)}" if stopped else "nothing was running")

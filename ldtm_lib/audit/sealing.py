@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from psycopg.rows import class_row
 
 from ldtm_lib.audit.publications.protocol import Publication, publish_missing
+from ldtm_lib.audit.publications.seal_file import SealFile
 from ldtm_lib.audit.seal import Seal
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.database.queries import query
@@ -55,12 +56,40 @@ def read_seals(conn: Connection, *, first: int = 0) -> list[Seal]:
         return cursor.execute(query("audit.seals"), {"first": first}, binary=True).fetchall()
 
 
+def fork_of(conn: Connection, file: SealFile) -> str | None:
+    """The contradiction between a record and the file of its seals, without a check of their contents."""
+    own = dict(conn.execute(query("audit.seal_hashes"), binary=True).fetchall())
+    return contradiction(file.hashes(), own)
+
+
+def contradiction(published: Mapping[int, bytes], own: Mapping[int, bytes]) -> str | None:
+    """The first published seal that the database does not have, or has otherwise, and the remedy; None without one."""
+    wrong = [number for number, sha256 in sorted(published.items()) if own.get(number) != sha256]
+    if not wrong:
+        return None
+    first, newest = wrong[0], f"seal {max(own)}" if own else "no seal"
+    here = f"is {own[first].hex()[:16]}... in the database" if first in own else f"the database ends with {newest}"
+    return (
+        f"seal {first} was published as {published[first].hex()[:16]}... and {here}: the database was restored from an "
+        "older backup, or one of the two was altered. Nothing is sealed or published until they agree; see `ldtm audit "
+        "verify` and the section about restores in docs/production.md"
+    )
+
+
 def seal_and_publish(database: Database, publications: Sequence[Publication]) -> SealingReport:
     """Seal every event since the last seal, and publish every seal that a publication lacks.
 
     Each step can be interrupted and repeated: events wait for the next seal, seals for the next publishing. A failing
-    publication does not affect the others.
+    publication does not affect the others. Where one holds other seals than the database, as after the restore of an
+    older backup, nothing is sealed and nothing is published: the chain would be forked for good.
     """
+    outside = {publication.name: publication.read().seals for publication in publications}
+    with database.transaction() as conn:
+        chain = read_seals(conn)
+    own = {seal.seal_id: seal.sha256 for seal in chain}
+    found = {name: contradiction({n: seal.sha256 for n, seal in seals.items()}, own) for name, seals in outside.items()}
+    if forked := {name: reason for name, reason in found.items() if reason is not None}:
+        return SealingReport(newest=chain[-1] if chain else None, is_new=False, published={}, failures=forked)
     with database.transaction() as conn:
         new = create_seal(conn)
     with database.transaction() as conn:

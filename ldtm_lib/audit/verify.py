@@ -11,6 +11,7 @@ from datetime import date, datetime
 import psycopg
 from psycopg.rows import class_row
 
+from ldtm_lib.alerts.alert import Alert, raise_alerts, resolve_alerts
 from ldtm_lib.audit import events
 from ldtm_lib.audit.discrepancies import Discrepancy
 from ldtm_lib.audit.publications.protocol import Publication, Published
@@ -23,6 +24,7 @@ from ldtm_lib.database.queries import query
 from ldtm_lib.sessions import Calendar
 
 WORK_MEM = "256MB"
+ALERT_KEY = "record/verification"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +85,16 @@ def verify(database: Database, calendar: Calendar, publications: Sequence[Public
                 return _verify(conn, calendar, outside)
         except (psycopg.DataError, psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedTable) as error:
             return _unreadable(error)
+
+
+def note_verification(conn: Connection, report: AuditReport) -> None:
+    """Raise the alert that the record is not intact, which the status shows, or resolve it."""
+    if report.is_intact:
+        resolve_alerts(conn, [ALERT_KEY])
+        return
+    num = len(report.discrepancies)
+    summary = f"it is not what was recorded or published ({num} found): {report.discrepancies[0].message}"
+    raise_alerts(conn, [Alert(key=ALERT_KEY, kind="record", severity="error", subject="the record", summary=summary)])
 
 
 def _verify(conn: Connection, calendar: Calendar, outside: dict[str, Published]) -> AuditReport:

@@ -78,8 +78,9 @@ class Freshness:
 
 
 def freshness(conn: Connection, settings: Settings, session: date | None = None) -> Freshness:
-    """The freshness of a session, or of the newest closed one, with one statement for any universe.
+    """The freshness of a session, or of the newest closed one with partitions, with one statement for any universe.
 
+    A session after the last partition expects no ticker, so nothing is missing of it.
     Raises CalendarError for a date that is no closed session by the database's calendar and clock.
     """
     with conn.cursor(row_factory=class_row(Freshness)) as cursor:
@@ -87,6 +88,7 @@ def freshness(conn: Connection, settings: Settings, session: date | None = None)
             query("daily_run.freshness"),
             {
                 "session": session,
+                "last_partition": settings.partitions.last_session,
                 "tickers": list(settings.tickers),
                 "removed_on": [settings.retired.get(ticker) for ticker in settings.tickers],
             },
@@ -104,8 +106,12 @@ def freshness(conn: Connection, settings: Settings, session: date | None = None)
 def not_retrained(conn: Connection, settings: Settings, session: date) -> list[str]:
     """The tickers of a session that have had new bars for `automation.max_training_age_days` and no training of them.
 
-    A training counts when the gate has judged its result, also when that is too few bars. One statement.
+    A training counts when the gate has judged its result, also when that is too few bars. After the last session that
+    has partitions nothing is forecast, so no training is due. One statement.
     """
+    last = settings.partitions.last_session
+    if last is not None and session >= last:
+        return []
     rows = conn.execute(
         query("daily_run.not_retrained"),
         {"tickers": list(settings.tickers_on(session)), "days": settings.automation.max_training_age_days},

@@ -4,12 +4,16 @@ Partitions, schedules and sensors are defined once, at the start; runs read the 
 file's current settings, restricted to the tickers that have partitions.
 """
 
+import json
+from collections.abc import Mapping
+from hashlib import sha256
+
 from ldtm_lib.alerts.alert import Alert, raise_alerts, resolve_alerts
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.settings import Settings
 
 KEY = "settings/changed"
-REMEDY = "`ldtm down && ldtm up`"
+REMEDY = "`ldtm up`"
 
 
 def effective_settings(loaded: Settings, current: Settings) -> Settings | None:
@@ -28,16 +32,26 @@ def effective_settings(loaded: Settings, current: Settings) -> Settings | None:
     )
 
 
+def frozen_settings(settings: Settings) -> dict[str, str]:
+    """The settings that Dagster reads once, at its start, each as a text that differs where the setting does."""
+    frozen = {
+        "tickers": settings.tickers,
+        "partitions": settings.partitions.model_dump(mode="json"),
+        "source": (settings.source.kind, settings.source.folder),
+        "automation.enabled": settings.automation.enabled,
+        "gate.strict": settings.gate.strict,
+    }
+    return {name: sha256(json.dumps(value, default=str).encode()).hexdigest() for name, value in frozen.items()}
+
+
+def changed_settings(loaded: Mapping[str, str], current: Settings) -> list[str]:
+    """The names of the settings that differ between the start of Dagster and the current file."""
+    return [name for name, value in frozen_settings(current).items() if loaded.get(name) != value]
+
+
 def settings_changed(loaded: Settings, current: Settings) -> str | None:
     """The changes of the file that need a restart, and their effect until then; None without changes."""
-    frozen = {
-        "tickers": (loaded.tickers, current.tickers),
-        "partitions": (loaded.partitions, current.partitions),
-        "source": ((loaded.source.kind, loaded.source.folder), (current.source.kind, current.source.folder)),
-        "automation.enabled": (loaded.automation.enabled, current.automation.enabled),
-        "gate.strict": (loaded.gate.strict, current.gate.strict),
-    }
-    changed = [name for name, (before, after) in frozen.items() if before != after]
+    changed = changed_settings(frozen_settings(loaded), current)
     if not changed:
         return None
     changes = f"{', '.join(changed)} of {current.path.name} changed since Dagster was started"

@@ -1,18 +1,33 @@
-"""Connections to one schema of one PostgreSQL database."""
+"""Connections to one schema of one PostgreSQL database, with the settings that results depend on."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote, urlencode
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 
+from ldtm_lib.database.queries import query
 from ldtm_lib.errors import ConfigurationError, DatabaseUnavailable
 
 Connection = psycopg.Connection[TupleRow]
 CONNECT_TIMEOUT_SECONDS = 10
+PINNED = {
+    "bytea_output": "hex",
+    "client_encoding": "UTF8",
+    "datestyle": "ISO, YMD",
+    "default_transaction_deferrable": "off",
+    "default_transaction_isolation": "read committed",
+    "default_transaction_read_only": "off",
+    "extra_float_digits": "1",
+    "intervalstyle": "postgres",
+    "standard_conforming_strings": "on",
+    "timezone": "UTC",
+    "transform_null_equals": "off",
+}
+"""Settings that a server, a database or a role may have otherwise, and that change what a statement does or returns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,24 +37,60 @@ class Database:
     url: str
     schema: str
 
-    def connect(self) -> Connection:
-        """Open a connection whose search path is the schema and whose clock shows UTC.
+    @property
+    def pinned(self) -> Mapping[str, str]:
+        """The settings of every connection: the schema as the search path, and PINNED."""
+        return {"search_path": self.schema, **PINNED}
 
-        Raises DatabaseUnavailable, without the password, when the server does not answer or refuses.
+    @property
+    def parameters(self) -> dict[str, str]:
+        """The parameters of libpq for this database: those of the URL, with the pinned settings after its `options`.
+
+        Raises ConfigurationError for what is no URL, or has a parameter that libpq does not know.
+        """
+        given = _parameters_of(self.url)
+        pinned = " ".join(f"-c {name}={_escaped(value)}" for name, value in self.pinned.items())
+        return {
+            "connect_timeout": str(CONNECT_TIMEOUT_SECONDS),
+            "application_name": "ldtm",
+            **given,
+            "options": f"{given.get('options', '')} {pinned}".strip(),
+        }
+
+    def connect(self) -> Connection:
+        """Open a connection whose settings are the pinned ones.
+
+        Raises DatabaseUnavailable, without the password, when the server does not answer or refuses, and
+        ConfigurationError when a connection pooler does not pass the settings on.
         """
         try:
-            return psycopg.connect(
-                self.url,
-                connect_timeout=CONNECT_TIMEOUT_SECONDS,
-                options=f"-c search_path={self.schema} -c timezone=UTC",
-                application_name="ldtm",
-            )
+            conn = psycopg.connect("", **self.parameters, autocommit=True)  # pyright: ignore[reportArgumentType]
         except psycopg.OperationalError as error:
             raise DatabaseUnavailable(_no_answer(self.url, error)) from None
-        except psycopg.ProgrammingError:
-            raise ConfigurationError(
-                "LDTM_DATABASE_URL is not a PostgreSQL URL; write postgresql://user:password@host:5432/database"
-            ) from None
+        try:
+            self._check_settings(conn)
+            conn.autocommit = False
+        except BaseException:
+            conn.close()
+            raise
+        return conn
+
+    def _check_settings(self, conn: Connection) -> None:
+        """Raise ConfigurationError where the connection has other settings than were asked for."""
+        try:
+            found = conn.execute(query("database.settings"), {"names": [*self.pinned]}).fetchall()
+        except psycopg.OperationalError as error:
+            raise DatabaseUnavailable(_no_answer(self.url, error)) from error
+        lost = [(name, value) for name, value in found if value != self.pinned[name]]
+        if not lost:
+            return
+        name, value = next((each for each in lost if each[0] == "search_path"), lost[0])
+        raise ConfigurationError(
+            f"PostgreSQL at {address(self.url)} has not taken the settings of the connection: {name} is {value}, not "
+            f"{self.pinned[name]}, so tables would be made or read elsewhere. A connection pooler in between drops the "
+            "startup parameter `options`; name the server itself in LDTM_DATABASE_URL, or configure the pooler as "
+            "docs/production.md says"
+        )
 
     @contextmanager
     def transaction(self) -> Generator[Connection]:
@@ -61,16 +112,27 @@ class Database:
         return replace(self, schema=schema)
 
     def sqlalchemy_url(self) -> str:
-        """The URL for SQLAlchemy with the driver psycopg 2, which Dagster's storage needs, and the search path set."""
-        parts = urlsplit(self.url)
-        options = quote(f"-csearch_path={self.schema}", safe="")
-        query = f"{parts.query}&options={options}" if parts.query else f"options={options}"
-        return urlunsplit(("postgresql+psycopg2", parts.netloc, parts.path, query, ""))
+        """The URL for SQLAlchemy with the driver psycopg 2, which Dagster's storage needs, and the same parameters.
+
+        User and password stand where SQLAlchemy hides the password in messages. Sockets and several hosts stand in
+        the query.
+        """
+        rest = self.parameters
+        user, password = rest.pop("user", ""), rest.pop("password", "")
+        database = rest.pop("dbname", "")
+        login = quote(user, safe="") + (f":{quote(password, safe='')}" if password else "")
+        place = ""
+        if (host := rest.get("host", "")) and "," not in host and not host.startswith(("/", "@")):
+            place = f"[{host}]" if ":" in host else host
+            place += f":{rest.pop('port')}" if "port" in rest else ""
+            del rest["host"]
+        netloc = f"{login}@{place}" if login else place
+        return f"postgresql+psycopg2://{netloc}/{quote(database, safe='')}?{urlencode(rest, quote_via=quote)}"
 
 
 def address(url: str) -> str:
     """Where a URL points to, without user and password: safe for logs and messages."""
-    found = conninfo_to_dict(url)
+    found = _parameters_of(url)
     host = found.get("host", "localhost")
     port = f":{found['port']}" if "port" in found else ""
     return f"{host}{port}/{found.get('dbname', '')}"
@@ -84,3 +146,19 @@ def _no_answer(url: str, error: psycopg.OperationalError) -> str:
     return (
         f"PostgreSQL at {address(url)} does not answer ({reason}); start it with `ldtm up`, or check LDTM_DATABASE_URL"
     )
+
+
+def _parameters_of(url: str) -> dict[str, str]:
+    """The parameters of libpq in a URL. Raises ConfigurationError, which shows nothing of it, for what is none."""
+    try:
+        return {name: str(value) for name, value in conninfo_to_dict(url).items() if value is not None}
+    except psycopg.ProgrammingError:
+        raise ConfigurationError(
+            "LDTM_DATABASE_URL is not a PostgreSQL URL, or has a parameter that PostgreSQL does not know; write "
+            "postgresql://user:password@host:5432/database"
+        ) from None
+
+
+def _escaped(value: str) -> str:
+    """A value inside of `options`, where a space would end it."""
+    return value.replace("\\", r"\\").replace(" ", r"\ ")

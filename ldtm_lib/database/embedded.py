@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from ldtm_lib.errors import DatabaseUnavailable
 
@@ -30,6 +31,8 @@ RECOVERY_SECONDS = 60
 TAKES_NO_CONNECTIONS = 1
 """What pg_isready exits with while the server starts, recovers or stops."""
 FOLDER = "postgres"
+SOCKET_LINE = 4
+"""Line of postmaster.pid, counted from 0, that names the folder of the socket."""
 CLOSED_SOCKET = "unix_socket_permissions = 0700"
 
 
@@ -50,7 +53,7 @@ def start(home: Path) -> str:
                 server.ensure_pgdata_inited()
                 _close_socket_from_its_start(data)
                 _start_in_a_folder_that_needs_quotes(server)
-                server.start()
+                server.ensure_postgres_running()  # not start(), whose lock lies in the shared temporary folder
                 _keep_others_out(server)
                 url = _uri(server)
                 _wait_for_recovery(server, url)
@@ -80,7 +83,6 @@ def stop(home: Path) -> bool:
         user=user,
         cwd="/",
     )
-    (data / ".handle_pids.json").unlink(missing_ok=True)
     while pid is not None and _is_postgres(pid):
         time.sleep(0.05)
     return True
@@ -90,6 +92,15 @@ def is_running(home: Path) -> bool:
     """Whether the server of a home folder has a live postmaster."""
     pid = postmaster_pid(home / FOLDER)
     return pid is not None and _is_postgres(pid)
+
+
+def serves(home: Path, url: str) -> bool:
+    """Whether a URL names the running server of a home folder, by the folder of its socket."""
+    try:
+        lines = (home / FOLDER / "postmaster.pid").read_text().splitlines()
+    except OSError:
+        return False
+    return is_running(home) and len(lines) > SOCKET_LINE and conninfo_to_dict(url).get("host") == lines[SOCKET_LINE]
 
 
 def postmaster_pid(data: Path) -> int | None:

@@ -92,8 +92,8 @@ def _pending(files: list[Migration], applied: dict[str, str], schema: str) -> li
             f"schema {schema} is from before the first release of LDTM and cannot be upgraded: it has {min(applied)} "
             f"applied, where this version begins with {files[0].name}. Start with an empty one: set schema and "
             "dagster_schema under [database] to new names, or let LDTM_DATABASE_URL name another database, or, with "
-            "the embedded server, run `ldtm down` and move its folder `postgres` away. What the old one holds is not "
-            "taken over"
+            "the embedded server, run `ldtm down` and move the installation's folder below `.ldtm` away. What "
+            "the old one holds is not taken over"
         )
     for name, sha256 in applied.items():
         if name not in present:

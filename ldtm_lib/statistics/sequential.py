@@ -19,7 +19,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import betainc, betaln  # pyright: ignore[reportMissingTypeStubs]
 
 NUM_STAKES = 64
 """On errors. Twice as many move the logarithm of the evidence by less than 0.01 where it decides anything."""
@@ -77,6 +76,8 @@ def log_shortfall(num_right: Counts, num_outcomes: Counts, share: float) -> Valu
     small for a float64, far on the good side, the same number is (1-p)/(k+1) F(n+2, 1; k+2; p) (DLMF 8.17.8), whose
     series has positive terms only and falls fast there. Relative error of the capital below 1e-9 up to n = 100,000.
     """
+    from scipy.special import betainc, betaln  # pyright: ignore[reportMissingTypeStubs] takes 0.4 s
+
     k, n = np.asarray(num_right, np.float64), np.asarray(num_outcomes, np.float64)
     below = betainc(k + 1, n - k + 1, share)
     is_tail = below < SMALLEST_SHARE

@@ -401,6 +401,9 @@ left join lateral (
 where seal_id >= %(first)s
 order by seal_id;
 
+-- name: seal_hashes
+select seal_id, sha256 from ledger_seal order by seal_id;
+
 -- name: settings
 -- For the current transaction: joins of a million events with their rows stay in memory, without just-in-time
 -- compilation.

@@ -33,14 +33,17 @@ update alert set summary = 'given up: ' || summary
 where key = any (%(keys)s::text[]) and resolved_at is null;
 
 -- name: freshness
--- Freshness of one session: the given one, or the newest that has closed. Bars recorded before the close do not count.
+-- Freshness of one session: the given one, or the newest that has closed and has partitions. Bars recorded before the
+-- close do not count, and a session after the last partition expects no ticker.
 with judged as (
     select t.session, t.closes_at,
            (select later.opens_at from trading_session later where later.session > t.session
             order by later.session limit 1) as deadline
     from trading_session t
     where t.session = coalesce(%(session)s::date,
-                               (select max(session) from trading_session where closes_at <= clock_timestamp()))
+                               (select max(session) from trading_session
+                                where closes_at <= clock_timestamp()
+                                  and session <= coalesce(%(last_partition)s::date, 'infinity')))
       and t.closes_at <= clock_timestamp()
 ), expected as (
     select u.ticker, u.place, s.kind, s.abstained_reason is not null as has_abstained,
@@ -49,7 +52,8 @@ with judged as (
                                      and bar.recorded_at >= j.closes_at) as has_bar
     from judged j
     join unnest(%(tickers)s::text[], %(removed_on)s::date[]) with ordinality u (ticker, removed_on, place)
-      on u.removed_on is null or j.session < u.removed_on
+      on (u.removed_on is null or j.session < u.removed_on)
+        and j.session <= coalesce(%(last_partition)s::date, 'infinity')
     left join service_entry e on e.ticker = u.ticker
     left join snapshot s on s.ticker = u.ticker and s.run_date = j.session and s.simulation_id = 0
 )

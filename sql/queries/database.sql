@@ -1,8 +1,37 @@
 -- name: last_closed_session
 select max(session) from trading_session where closes_at <= clock_timestamp();
 
+-- name: sessions
+select session, opens_at, closes_at from trading_session order by session;
+
 -- name: now
 select clock_timestamp();
+
+-- name: settings
+select name, current_setting(name) from unnest(%(names)s::text[]) as name;
+
+-- name: risky_settings
+-- Settings of the server, the database or the role that a connection cannot or should not pin, and their effect.
+select finding
+from (
+    select 1 as place, 'session_replication_role is ' || current_setting('session_replication_role')
+                       || ', so ordinary triggers do not run' as finding
+    where current_setting('session_replication_role') <> 'origin'
+    union all
+    select 2, 'the database is encoded in ' || current_setting('server_encoding') || ', not in UTF8'
+    where current_setting('server_encoding') <> 'UTF8'
+    union all
+    select 3, name || ' is off, so a crash of the machine can damage or lose what is on record'
+    from unnest(array['fsync', 'full_page_writes']) as name where current_setting(name) = 'off'
+    union all
+    select 4, 'synchronous_commit is off, so a crash can lose the newest rows of the record'
+    where current_setting('synchronous_commit') = 'off'
+    union all
+    select 5, name || ' is ' || current_setting(name) || ', which ends longer work'
+    from unnest(array['statement_timeout', 'lock_timeout', 'transaction_timeout']) as name
+    where coalesce(current_setting(name, true), '0') <> '0'
+) risks
+order by place, finding;
 
 -- name: lock_schema
 select pg_advisory_xact_lock(hashtextextended('ldtm schema ' || %(schema)s, 0));
@@ -115,3 +144,9 @@ select to_regnamespace(quote_ident(%(schema)s)) is not null;
 
 -- name: lock
 select pg_advisory_xact_lock(hashtextextended('ldtm ' || current_schema() || ' ' || %(work)s, 0));
+
+-- name: has_installation
+select to_regclass('installation') is not null;
+
+-- name: installation
+select installation_id from installation;

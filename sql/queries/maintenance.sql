@@ -220,3 +220,37 @@ cross join lateral (
 where notification_id in (select notification_id from notification order by notification_id desc limit %(num_newest)s)
    or undelivered <> '{}' or failed <> '{}'
 order by notification_id desc;
+
+-- name: loaded_code
+select value from kvs where key = %(key)s;
+
+-- name: live_daemons
+-- Daemons with a recent heartbeat. The column timestamp has no time zone, the body has seconds since 1970.
+select daemon_type from daemon_heartbeats
+where (body::json ->> 'timestamp')::float8 >= extract(epoch from clock_timestamp()) - %(seconds)s;
+
+-- name: automation_states
+-- Schedules and sensors that Dagster has stored something of: name, status, and the selector of their ticks.
+select instigator_body::json #>> '{origin,job_name}', status, selector_id from instigators order by id;
+
+-- name: failed_ticks
+-- Of each selector the newest tick that has ended, if it failed.
+select selector, tick_body
+from unnest(%(selectors)s::text[]) as selector
+cross join lateral (
+    select status, tick_body from job_ticks
+    where selector_id = selector and status in ('SUCCESS', 'SKIPPED', 'FAILURE')
+    order by timestamp desc, id desc limit 1
+) newest
+where status = 'FAILURE';
+
+-- name: running_jobs
+select pipeline_name from runs where status in ('STARTING', 'STARTED', 'CANCELING') order by id;
+
+-- name: queue
+-- Queued runs, and the slots of a pool: all that it has, or NULL without a limit, those held, and the steps waiting.
+select (select count(*) from runs where status = 'QUEUED'),
+       case when exists (select from concurrency_limits where concurrency_key = %(pool)s)
+            then (select count(*) from concurrency_slots where concurrency_key = %(pool)s and not deleted) end,
+       (select count(*) from concurrency_slots where concurrency_key = %(pool)s and run_id is not null),
+       (select count(*) from pending_steps where concurrency_key = %(pool)s and assigned_timestamp is null);

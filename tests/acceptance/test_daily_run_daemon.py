@@ -15,7 +15,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from ldtm_cli.services import prepare, start_dagster, stop_process_group
+from ldtm_cli.dagster_process import stop_process_group
+from ldtm_cli.services import prepare, start_dagster
 from ldtm_lib.daily_run.pending_partitions import daily_run_start
 from ldtm_lib.sessions import Calendar
 from tests.acceptance.installation import Installation

@@ -79,7 +79,7 @@ def ldtm(environment: Path, project: Path) -> Iterator[Ldtm]:
         return subprocess.run(command, cwd=project, env=shell(environment), capture_output=True, text=True, check=False)
 
     yield call
-    call("down")
+    call("down", "--all")
 
 
 def shell(environment: Path) -> dict[str, str]:

@@ -11,7 +11,8 @@ import pytest
 from bokeh_sampledata import stocks
 
 from ldtm_assets.assets.prices import load_histories
-from ldtm_cli.services import prepare, start_dagster, stop_everything
+from ldtm_cli.dagster_process import stop
+from ldtm_cli.services import prepare, start_dagster
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import exchange_calendar
 from tests.acceptance.dagster_ui import DagsterUi
@@ -70,4 +71,4 @@ def installed_with_ui() -> Iterator[UiInstallation]:
             load_histories(project, exchange_calendar(), TICKERS, "2013-02-25")
             yield UiInstallation(project, folder, ui)
         finally:
-            stop_everything(config)
+            stop(project.home)

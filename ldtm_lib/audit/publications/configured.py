@@ -4,11 +4,10 @@ from pathlib import Path
 
 from ldtm_lib.audit.publications.git_repository import GitRepository
 from ldtm_lib.audit.publications.protocol import Publication
-from ldtm_lib.audit.publications.seal_file import SealFile
+from ldtm_lib.audit.publications.seal_file import seal_file_of
 from ldtm_lib.audit.publications.time_stamps import TimeStamps
 from ldtm_lib.settings import Settings
 
-SEAL_FILE = "seals.jsonl"
 TIME_STAMPS = "timestamps"
 
 
@@ -18,8 +17,7 @@ def publications_of(settings: Settings, home: Path) -> list[Publication]:
     Paths are relative to the configuration file; `home` is the project's folder, for what is not given a place.
     """
     publish, beside = settings.publish, settings.path.parent
-    file = home / SEAL_FILE if publish.file is None else beside / publish.file
-    publications: list[Publication] = [SealFile(path=file)]
+    publications: list[Publication] = [seal_file_of(settings, home)]
     if publish.git is not None:
         publications.append(GitRepository(folder=beside / publish.git, push=publish.push))
     if publish.timestamp_url is not None and publish.timestamp_certificates is not None:

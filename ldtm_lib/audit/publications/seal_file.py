@@ -12,9 +12,12 @@ from pathlib import Path
 
 from ldtm_lib.atomic_io import append, sync_folder
 from ldtm_lib.audit.publications.protocol import Published
-from ldtm_lib.audit.publications.seal_lines import continuation, line_of, lines_of, read_chain
+from ldtm_lib.audit.publications.seal_lines import continuation, hashes_of, line_of, lines_of, read_chain
 from ldtm_lib.audit.seal import Seal
 from ldtm_lib.errors import PublicationFailed
+from ldtm_lib.settings import Settings
+
+SEAL_FILE = "seals.jsonl"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +42,18 @@ class SealFile:
         except OSError as error:
             return Published(seals={}, problems=(f"{self.path} cannot be read: {error.strerror}; make it readable",))
         return read_chain(lines_of(str(self.path), content))
+
+    def hashes(self) -> dict[int, bytes]:
+        """The SHA-256 of every seal by its number, unchecked; a line that is none is left out, `read` reports it.
+
+        Raises PublicationFailed when the file cannot be read.
+        """
+        try:
+            return hashes_of(self.path.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise PublicationFailed(f"{self.path} cannot be read: {error.strerror}; make it readable") from None
 
     def publish(self, seals: Sequence[Seal]) -> None:
         """Append the seals that are not there yet, in one write that is on the disk when this returns.
@@ -73,6 +88,12 @@ class SealFile:
             yield file
         finally:
             os.close(file)
+
+
+def seal_file_of(settings: Settings, home: Path) -> SealFile:
+    """The file of an installation: the configured one beside the configuration, or one in the project's folder."""
+    given = settings.publish.file
+    return SealFile(path=home / SEAL_FILE if given is None else settings.path.parent / given)
 
 
 def _whole_content(file: int) -> bytes:

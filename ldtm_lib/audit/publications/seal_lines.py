@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -12,6 +13,7 @@ from ldtm_lib.audit.seal import GENESIS, LEAF_BYTES, Seal
 
 COMPARE = "compare it with a copy kept elsewhere and bring that one back"
 _NUMBERS = ("seal_id", "first_event", "num_events")
+_HASH = re.compile(rb'^\{"seal_id":(?P<seal_id>\d{1,18}),.*"sha256":"(?P<sha256>[0-9a-f]{64})","leaves":"[^"]*"\}$')
 _ZEROS = b"\x00"
 """What some file systems leave after a power loss in place of bytes that had not reached the disk."""
 
@@ -73,6 +75,15 @@ def seal_of(content: bytes) -> Seal:
     if written != content + b"\n" or any(type(fields[n]) is not int or not 0 <= fields[n] < 1 << 63 for n in _NUMBERS):
         raise ValueError("not the line of a seal as LDTM writes it")
     return seal
+
+
+def hashes_of(content: bytes) -> dict[int, bytes]:
+    """The SHA-256 of every seal in a file by its number, without a check of the seals; other lines are left out."""
+    found: dict[int, bytes] = {}
+    for line in content.split(b"\n"):
+        if match := _HASH.search(line):
+            found.setdefault(int(match["seal_id"]), bytes.fromhex(match["sha256"].decode()))
+    return found
 
 
 def lines_of(name: str, content: bytes) -> Iterator[SealLine]:

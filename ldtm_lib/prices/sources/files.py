@@ -12,7 +12,7 @@ from ldtm_lib.prices.bars import BAR_COLUMNS, KEY, empty_bars
 from ldtm_lib.prices.sources.bar_files import plain_name, read_bar_file
 from ldtm_lib.prices.sources.declared_splits import SPLITS_FILE, DeclaredSplits, read_declared_splits
 from ldtm_lib.prices.sources.protocol import Delivery, SourceCoverage
-from ldtm_lib.prices.sources.tables import TEXT_SUFFIXES, names_tickers
+from ldtm_lib.prices.sources.tables import TEXT_SUFFIXES, header_columns, names_tickers
 from ldtm_lib.prices.splits import Split, adjust, splits_from_adjusted_close
 from ldtm_lib.prices.suspected_splits import jump_note
 from ldtm_lib.settings import PriceBasis
@@ -95,15 +95,23 @@ class FilesSource:
         )
 
     def coverage(self, tickers: Sequence[str]) -> SourceCoverage:
-        """Which tickers have a file of their name, and how many files may hold others; reads headers at most."""
+        """Which tickers have a readable file of their name, and how many files may hold others; reads headers alone."""
         paths = {path: plain_name(path.stem) for path in self._paths()}
-        own = set(paths.values())
+        asked = {plain_name(ticker) for ticker in tickers}
+        own, unreadable = set[str](), list[str]()
+        for path, name in paths.items():
+            if name in asked:
+                try:
+                    header_columns(path)
+                    own.add(name)
+                except MalformedFile as error:
+                    unreadable.append(str(error))
         lacking = tuple(ticker for ticker in tickers if plain_name(ticker) not in own)
         if not lacking:
-            return SourceCoverage()
-        asked = {plain_name(ticker) for ticker in tickers}
+            return SourceCoverage(unreadable=tuple(unreadable))
         others = [path for path, name in paths.items() if name not in asked]
-        return SourceCoverage(lacking=lacking, num_shared_files=sum(names_tickers(path) for path in others))
+        num_shared = sum(names_tickers(path) for path in others)
+        return SourceCoverage(lacking=lacking, num_shared_files=num_shared, unreadable=tuple(unreadable))
 
     def _declared_splits(self) -> tuple[DeclaredSplits, MalformedFile | None]:
         try:

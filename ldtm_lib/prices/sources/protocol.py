@@ -35,6 +35,8 @@ class SourceCoverage:
     """Tickers that have nothing of their own, in the order asked."""
     num_shared_files: int = 0
     """Files that name their tickers inside, and may hold those."""
+    unreadable: tuple[str, ...] = ()
+    """Why files that are named after tickers do not count, by their headers."""
 
 
 class PriceSource(Protocol):

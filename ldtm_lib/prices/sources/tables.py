@@ -75,17 +75,29 @@ def read_table(path: Path, moment: datetime | None = None) -> Table:
     return table
 
 
-def names_tickers(path: Path) -> bool:
-    """Whether a file has a column of tickers; false if the file cannot be read."""
+def header_columns(path: Path) -> set[str]:
+    """The project's names of a file's columns, from its header alone.
+
+    Raises MalformedFile for a file that cannot be opened or whose header names no columns of bars.
+    """
     try:
         if path.suffix.lower() not in TEXT_SUFFIXES:
-            return "ticker" in _columns(list(pl.read_parquet_schema(path))).values()
+            return {*_columns(list(pl.read_parquet_schema(path))).values()}
         with path.open("rb") as file:
             start = file.read(HEADER_BYTES)
         at, separator = _find_header(path, start)
-        header = start.splitlines()[at].decode("utf-8-sig")
-        return "ticker" in _columns(_fields(header, separator)).values()
-    except (MalformedFile, OSError, pl.exceptions.PolarsError):
+        return {*_columns(_fields(start.splitlines()[at].decode("utf-8-sig"), separator)).values()}
+    except OSError as error:
+        raise MalformedFile(f"{path.name} cannot be read: {error.strerror or error}; make it readable") from None
+    except pl.exceptions.PolarsError as error:
+        raise MalformedFile(f"{path.name} is no Parquet file ({_first_line(error)}); write it again") from None
+
+
+def names_tickers(path: Path) -> bool:
+    """Whether a file has a column of tickers; false if the file cannot be read."""
+    try:
+        return "ticker" in header_columns(path)
+    except MalformedFile:
         return False
 
 

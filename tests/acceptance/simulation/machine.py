@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from ldtm_cli.services import PID_FILE
+from ldtm_cli.dagster_process import PID_FILE
 from ldtm_lib.database import embedded
 from ldtm_lib.database.connection import Database
 from ldtm_lib.project import home_of

@@ -58,6 +58,33 @@ def test_in_an_empty_database_everything_is_missing(conn: Connection, settings: 
     assert (found.without_bar, found.without_row, found.unfilled) == ([*settings.tickers], [*settings.tickers], [])
 
 
+def test_sessions_after_the_last_partition_miss_nothing(
+    conn: Connection, ledger_rows: LedgerRows, settings: Settings
+) -> None:
+    bring(ledger_rows, settings.tickers, THURSDAY)
+    until_thursday = settings.replace(
+        partitions=settings.partitions.replace(first_session=THURSDAY, last_session=THURSDAY)
+    )
+    newest = freshness(conn, until_thursday)
+    assert (newest.session, newest.num_tickers, newest.is_complete) == (THURSDAY, 5, True)
+    assert freshness(conn, settings).session > FRIDAY, "without an end of the partitions the newest session counts"
+    after = freshness(conn, until_thursday, FRIDAY)
+    assert (after.session, after.num_tickers, after.is_complete, after.is_silent) == (FRIDAY, 0, True, False)
+    assert freshness(conn, settings, FRIDAY).without_bar == [*settings.tickers]
+
+
+def test_no_retraining_is_due_after_the_last_partition(
+    conn: Connection, ledger_rows: LedgerRows, settings: Settings
+) -> None:
+    ledger_rows.bar("AAPL", FRIDAY, 100)
+    conn.execute("alter table bar disable trigger all")
+    conn.execute("update bar set recorded_at = recorded_at - interval '1 year'")
+    conn.execute("alter table bar enable trigger all")
+    assert not_retrained(conn, settings, FRIDAY) == ["AAPL never"]
+    ended = settings.replace(partitions=settings.partitions.replace(first_session=THURSDAY, last_session=FRIDAY))
+    assert not_retrained(conn, ended, FRIDAY) == []
+
+
 def test_a_ticker_that_left_is_not_expected_and_its_actuals_are(
     conn: Connection, ledger_rows: LedgerRows, settings: Settings
 ) -> None:

@@ -40,7 +40,7 @@ def test_where_ranges_would_mean_other_partitions_nothing_is_launched(
     now = settings.replace(**change)  # pyright: ignore[reportArgumentType]
     assert effective_settings(settings, now) is None
     assert settings_changed(settings, now) == (
-        f"{named} of universe.toml changed since Dagster was started; nothing is launched until `ldtm down && ldtm up`"
+        f"{named} of universe.toml changed since Dagster was started; nothing is launched until `ldtm up`"
     )
 
 
@@ -62,7 +62,7 @@ def test_what_waits_for_a_new_start_stops_nothing_else(
     assert (present.tickers, present.automation, present.gate) == (settings.tickers, now.automation, now.gate)
     assert dict(present.retired) == {t: day for t, day in now.retired.items() if t != "NEW"}
     assert settings_changed(settings, now) == (
-        f"{named} of universe.toml changed since Dagster was started, and takes effect with `ldtm down && ldtm up`"
+        f"{named} of universe.toml changed since Dagster was started, and takes effect with `ldtm up`"
     )
 
 
@@ -89,7 +89,7 @@ def test_a_change_is_one_alert_that_is_resolved_when_the_file_is_as_before(
         assert check_settings(conn, settings, changed) == settings_changed(settings, changed)
     [alert] = open_alerts(conn)
     assert (alert.key, alert.severity, alert.subject) == ("settings/changed", "error", "universe.toml")
-    assert "ldtm down && ldtm up" in alert.summary
+    assert "`ldtm up`" in alert.summary
     conn.commit()
     assert check_settings(conn, changed, changed) is None
     assert open_alerts(conn) == []

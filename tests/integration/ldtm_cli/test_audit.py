@@ -61,6 +61,7 @@ def test_seal_verify_prove_and_what_an_alteration_does_to_them(shell: Shell, con
     assert proven.stdout.startswith("AAPL_2013-01-02.proof.json: 2 events, ")
     assert verifier.check(json.loads((shell.folder / "AAPL_2013-01-02.proof.json").read_text()))
 
+    (before,) = conn.execute("select next_monday_pred from snapshot").fetchone() or (None,)
     conn.execute("alter table snapshot disable trigger all")
     conn.execute("update snapshot set next_monday_pred = 102.1")
     conn.execute("alter table snapshot enable trigger all")
@@ -68,11 +69,27 @@ def test_seal_verify_prove_and_what_an_alteration_does_to_them(shell: Shell, con
     altered = shell.run("audit", "verify")
     assert altered.returncode == 1
     assert "altered: the forecast of AAPL on 2013-01-02 (event 0) was altered after it was recorded" in altered.stdout
+    open_alerts = "select subject, summary from alert where resolved_at is null"
+    assert conn.execute(open_alerts).fetchall() == [
+        (
+            "the record",
+            "it is not what was recorded or published (1 found): "
+            "the forecast of AAPL on 2013-01-02 (event 0) was altered after it was recorded",
+        )
+    ], "the status shows it"
+    conn.commit()
     report = json.loads(shell.run("audit", "verify", "--json").stdout)
     assert (report["intact"], [found["what"] for found in report["discrepancies"]]) == (False, ["altered"])
     refused = shell.run("audit", "prove", "AAPL", str(RUN_DATE))
     assert refused.returncode == 1
     assert "is not what was recorded; `ldtm audit verify` says what was altered" in refused.stderr
+
+    conn.execute("alter table snapshot disable trigger all")
+    conn.execute("update snapshot set next_monday_pred = %s", (before,))
+    conn.execute("alter table snapshot enable trigger all")
+    conn.commit()
+    assert shell.run("audit", "verify").returncode == 0
+    assert conn.execute(open_alerts).fetchall() == []
 
 
 def test_what_cannot_be_asked_for_is_reported(shell: Shell) -> None:

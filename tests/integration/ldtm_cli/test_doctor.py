@@ -5,18 +5,21 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+import polars as pl
 import psycopg
 import pytest
 from psycopg import sql
 from rich.console import Console
 
 from ldtm_cli.commands.doctor import print_findings
-from ldtm_cli.diagnosis import Finding, examine
+from ldtm_cli.diagnosis import examine
+from ldtm_cli.finding import Finding
 from ldtm_lib.alerts.alert import Alert, raise_alerts
 from ldtm_lib.alerts.channels import valid_channels
 from ldtm_lib.alerts.delivery import deliver
 from ldtm_lib.alerts.notifications import compose_notifications
 from ldtm_lib.database.connection import Database
+from ldtm_lib.database.identity import KnownDatabase, remember_database
 
 FILES = """
 tickers = [{tickers}]
@@ -25,6 +28,9 @@ kind = "files"
 folder = "bars"
 basis = "adjusted"
 """
+HEADER = "date,open,high,low,close,volume\n"
+NOT_SOUND = ("GPU", "disk", "role", "settings")
+"""Findings that are warnings on the machine and the server of the tests."""
 UNGUARDED = "alter table ldtm.trading_session disable trigger user"
 """Lets a test put the calendar into a state that its triggers refuse."""
 DEAD_SERVER = "postgresql://me:top-secret@127.0.0.1:1/prices"
@@ -48,17 +54,21 @@ def findings_of(config: Path, url: str | None = None) -> dict[str, Finding]:
 def test_a_sound_installation_has_no_failure(tmp_path: Path, database: Database) -> None:
     config = configure(tmp_path)
     for ticker in ("AAPL", "MSFT"):
-        (tmp_path / "bars" / f"{ticker}.csv").touch()
+        (tmp_path / "bars" / f"{ticker}.csv").write_text(HEADER)
     findings = findings_of(config, database.url)
     assert list(findings) == [
-        *("configuration", "packages", "database", "schema", "clock", "role", "calendar", "source", "UI"),
-        *("GPU", "alerts", "disk"),
+        *("configuration", "packages", "database", "folder", "settings", "Dagster", "schema", "clock", "role"),
+        *("calendar", "source", "UI", "GPU", "alerts", "disk"),
     ]
+    assert findings["settings"].found == (
+        "fsync is off, so a crash of the machine can damage or lose what is on record; "
+        "full_page_writes is off, so a crash of the machine can damage or lose what is on record"
+    ), "tests do not wait for the disk"
+    assert findings["Dagster"].found == "its storage is schema ldtm_dagster of the same database"
     assert findings["role"].level == "warn", "tests connect as the owner of the tables"
     assert findings["role"].found == "postgres is a superuser: it could get around the rules of the record"
-    assert {what: f.level for what, f in findings.items() if what not in ("GPU", "disk", "role")} == dict.fromkeys(
-        ("configuration", "packages", "database", "schema", "clock", "calendar", "source", "UI", "alerts"), "ok"
-    )
+    sound = {what: finding.level for what, finding in findings.items() if what not in NOT_SOUND}
+    assert sound == dict.fromkeys(sound, "ok")
     assert findings["source"].found == "adjusted files in bars: 2 of 2 tickers have bars there"
 
 
@@ -228,7 +238,10 @@ def test_tickers_without_a_file_are_counted_and_the_first_are_named(tmp_path: Pa
     for name in ("aapl.us.txt", "sub/A.parquet", "B.csv", "ZZZ.csv"):
         path = tmp_path / "bars" / name
         path.parent.mkdir(exist_ok=True)
-        path.write_text("never read")
+        if path.suffix == ".parquet":
+            pl.read_csv(HEADER.encode()).write_parquet(path)
+        else:
+            path.write_text(HEADER + "bars that are never read\n")
     config.write_text(config.read_text() + "[retired]\nG = 2020-01-02\n")
     source = findings_of(config)["source"]
     assert (source.level, source.found) == (
@@ -239,6 +252,40 @@ def test_tickers_without_a_file_are_counted_and_the_first_are_named(tmp_path: Pa
     source = findings_of(config)["source"]
     assert source.level == "ok"
     assert source.found.endswith("by the name of a file; C, D, E, F may be in 1 files that name tickers")
+
+
+def test_a_file_that_cannot_be_read_is_not_counted_and_named(tmp_path: Path) -> None:
+    config = configure(tmp_path)
+    (tmp_path / "bars" / "AAPL.csv").write_text(HEADER)
+    (tmp_path / "bars" / "MSFT.csv").write_text("<html>")
+    source = findings_of(config)["source"]
+    assert source.level == "warn"
+    assert source.found.startswith(
+        "adjusted files in bars: 1 of 2 tickers have bars there; MSFT.csv, line 1 names no columns of bars: '<html>'"
+    )
+
+
+def test_settings_that_no_connection_can_pin_are_named(tmp_path: Path, database: Database) -> None:
+    with psycopg.connect(database.url, autocommit=True) as admin:
+        name = sql.Identifier(str(psycopg.conninfo.conninfo_to_dict(database.url)["dbname"]))
+        for setting, value in (("session_replication_role", "replica"), ("statement_timeout", "1min")):
+            admin.execute(sql.SQL("alter database {} set {} = {}").format(name, sql.Identifier(setting), value))
+    settings = findings_of(configure(tmp_path), database.url)["settings"]
+    assert settings.level == "warn"
+    assert "session_replication_role is replica, so ordinary triggers do not run" in settings.found
+    assert "statement_timeout is 1min, which ends longer work" in settings.found
+
+
+def test_a_folder_of_another_database_is_a_failure(tmp_path: Path, database: Database) -> None:
+    config = configure(tmp_path)
+    home = tmp_path / ".ldtm" / "ldtm"
+    known = KnownDatabase(installation_id="of another one", address="db.example.org:5432/prices")
+    remember_database(home, known)
+    folder = findings_of(config, database.url)["folder"]
+    assert (folder.level, "holds another record" in folder.found) == ("fail", True)
+    without_url = findings_of(config)["database"]
+    assert (without_url.level, without_url.remedy) == ("fail", "set LDTM_DATABASE_URL")
+    assert "of the database at db.example.org:5432/prices" in without_url.found
 
 
 def test_the_sample_is_asked_likewise(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 """`ldtm status`: what is well, what may still come by itself, and what needs a person, on a screen of 80 columns."""
 
-import copy
 import io
 import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -10,7 +12,6 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
-import numpy as np
 import psycopg
 import pytest
 from dagster._core.definitions.run_request import InstigatorType
@@ -28,25 +29,33 @@ from dagster._daemon.types import DaemonHeartbeat
 from dagster_shared.error import SerializableErrorInfo
 from rich.console import Console
 
+from ldtm_assets.alerting.health_checks import stopped
+from ldtm_assets.automation.loaded_code import clear_report, report_loaded_code, report_of
 from ldtm_assets.definitions import definitions_for
 from ldtm_cli.commands.status import print_status
-from ldtm_cli.dagster_status import _next_tick
 from ldtm_cli.installation_status import InstallationStatus, installation_status
 from ldtm_cli.services import dagster_environment
+from ldtm_lib.audit.discrepancies import Discrepancy
+from ldtm_lib.audit.verify import AuditReport, LiveRows, note_verification
 from ldtm_lib.daily_run import attempts
+from ldtm_lib.database.clock import stored_calendar
 from ldtm_lib.database.connection import Connection, Database
+from ldtm_lib.installation import code_sha256
 from ldtm_lib.maintenance import disk
+from ldtm_lib.maintenance.loaded_code import LoadedCode
 from ldtm_lib.maintenance.status import needs, status
 from ldtm_lib.project import open_project
-from ldtm_lib.sessions import Calendar
+from ldtm_lib.sessions import exchange_calendar
 from ldtm_lib.settings import Settings, load_settings
 from tests.integration.ldtm_cli.shell import run_ldtm
 from tests.integration.ledger_rows import LedgerRows
+from tests.repository import REPOSITORY
 
 FRIDAY = date(2013, 1, 18)
 """The last session of these tests; Monday is a holiday."""
 TICKERS = ("AAPL", "FB", "GOOG", "IBM", "MSFT")
 CONFIG = f"tickers = {list(TICKERS)}\n[partitions]\nfirst_session = 2012-01-03\n"
+AUTOMATED = CONFIG + "[automation]\nenabled = true\n"
 UNHEARD = "automation is on and LDTM_ALERT_URLS names no channel, so nobody is notified: `ldtm alerts test`"
 DAEMON = ("SENSOR", "SCHEDULER", "QUEUED_RUN_COORDINATOR")
 """The parts of Dagster's daemon that are needed."""
@@ -60,14 +69,11 @@ class MovedInstallation:
     config: Path
     url: str
     rows: LedgerRows
-    calendar: Calendar
 
     def opens_in(self, ahead: timedelta) -> "MovedInstallation":
         """Friday's daily run is the last one, and the session after it opens so far ahead of now."""
-        moved = copy.copy(self.calendar)
-        by = np.timedelta64(round(self.rows.open_the_session_after(FRIDAY, ahead).total_seconds()), "s")
-        moved._opens, moved._closes = self.calendar._opens + by, self.calendar._closes + by
-        return MovedInstallation(self.config, self.url, self.rows, moved)
+        self.rows.open_the_session_after(FRIDAY, ahead)
+        return self
 
     def records(self, *tickers: str) -> None:
         """Record a complete session of some tickers."""
@@ -86,14 +92,14 @@ class MovedInstallation:
 
     def read_status(self) -> InstallationStatus:
         self.rows.conn.commit()
-        return installation_status(self.config, {"LDTM_DATABASE_URL": self.url}, self.calendar)
+        return installation_status(self.config, {"LDTM_DATABASE_URL": self.url})
 
 
 @pytest.fixture
-def installation(tmp_path: Path, database: Database, ledger_rows: LedgerRows, calendar: Calendar) -> MovedInstallation:
+def installation(tmp_path: Path, database: Database, ledger_rows: LedgerRows) -> MovedInstallation:
     config = tmp_path / "universe.toml"
     config.write_text(CONFIG)
-    return MovedInstallation(config, database.url, ledger_rows, calendar)
+    return MovedInstallation(config, database.url, ledger_rows)
 
 
 @pytest.fixture
@@ -115,7 +121,15 @@ def instance(installation: MovedInstallation, monkeypatch: pytest.MonkeyPatch) -
     with dg.DagsterInstance.get() as instance:
         for part in DAEMON:
             instance.add_daemon_heartbeat(DaemonHeartbeat(time.time(), part, "a", []))
+        report(instance, installation)
         yield instance
+
+
+def report(instance: dg.DagsterInstance, installation: MovedInstallation) -> None:
+    """The sensors report what Dagster has loaded: the code and the settings as they are now."""
+    settings, calendar = load_settings(installation.config), exchange_calendar()
+    repository = definitions_for(settings, calendar).get_repository_def()
+    report_loaded_code(instance, report_of(repository, code_sha256(), settings, calendar, datetime.now(UTC)))
 
 
 def text(screen: InstallationStatus) -> str:
@@ -147,15 +161,28 @@ def test_when_everything_is_there_all_is_well(installation: MovedInstallation) -
     assert screen.as_dict()["is_well"] is True
 
 
-@pytest.mark.usefixtures("speaking", "instance")
-def test_what_may_still_come_by_itself_is_shown_and_needs_nobody(installation: MovedInstallation) -> None:
+@pytest.mark.usefixtures("speaking")
+def test_what_may_still_come_by_itself_is_shown_and_needs_nobody_and_is_not_called_well(
+    installation: MovedInstallation, instance: dg.DagsterInstance
+) -> None:
     installation = installation.opens_in(HALF_A_DAY)
     installation.records(*TICKERS[1:])
     installation.tries(["AAPL"])
+    by_hand = (
+        "no row of 2013-01-18 for AAPL, and daily_schedule and catch_up_sensor are off: materialize these snapshots, "
+        "or set automation.enabled"
+    )
+    assert installation.read_status().needs == (by_hand,), "nothing comes by itself with automation off"
+    installation.config.write_text(AUTOMATED)
+    report(instance, installation)
     screen = installation.read_status()
-    assert screen.needs == ()
+    assert screen.needs == (UNHEARD,)
+    screen = replace(screen, needs=())
     assert "no row: AAPL AAPL, 1 attempt: the source has no bar" in flat(screen)
     assert "1 row of 2013-01-18, by" in text(screen)
+    assert "All is well" not in text(screen)
+    assert "Nothing for a person to do. 1 row may still come by " in text(screen)
+    assert screen.as_dict()["is_well"] is False
 
 
 @pytest.mark.usefixtures("speaking", "instance")
@@ -175,15 +202,17 @@ def test_after_the_deadline_a_ticker_without_bar_and_row_needs_a_person(installa
     assert "3 things for a person to look at:" in text(screen)
 
 
-@pytest.mark.usefixtures("speaking", "instance")
+@pytest.mark.usefixtures("speaking")
 def test_a_ticker_that_keeps_failing_is_shown_once_whether_or_not_its_alert_is_raised(
-    installation: MovedInstallation,
+    installation: MovedInstallation, instance: dg.DagsterInstance
 ) -> None:
     installation = installation.opens_in(HALF_A_DAY)
     installation.records(*TICKERS[1:])
+    installation.config.write_text(AUTOMATED)
+    report(instance, installation)
     for _ in range(4):
         installation.tries(["AAPL"])
-    lines = ("AAPL: failed 4 times: the source has no bar",)
+    lines = ("AAPL: failed 4 times: the source has no bar", UNHEARD)
     assert installation.read_status().needs == lines
     alert = "insert into alert (key, kind, severity, session, subject, summary) values (%s, %s, %s, %s, %s, %s)"
     seen = ("ticker/2013-01-18/AAPL", "ticker", "warning", FRIDAY, "AAPL", "failed 4 times: the source has no bar")
@@ -261,12 +290,20 @@ def test_a_dagster_that_does_not_run_or_is_switched_off_needs_a_person(
     assert screen.dagster is not None
     assert {"daily_schedule", "freshness_schedule", "catch_up_sensor"} <= {*screen.dagster.stopped}
     assert screen.needs == (), "automation is off, so these are off by default"
-    installation.config.write_text(CONFIG + "[automation]\nenabled = true\n")
+    installation.config.write_text(AUTOMATED)
+    screen = installation.read_status()
+    assert screen.dagster is not None
+    assert "daily_schedule" in screen.dagster.stopped, "what runs counts, not the file"
+    assert screen.needs == (
+        "automation.enabled of universe.toml changed since Dagster was started: `ldtm up` applies it",
+        UNHEARD,
+    )
+    report(instance, installation)
     screen = installation.read_status()
     assert screen.dagster is not None
     assert (screen.dagster.stopped, screen.needs) == ((), (UNHEARD,))
     assert {tick.schedule for tick in screen.dagster.next_ticks} >= {"daily_schedule", "freshness_schedule"}
-    stop(instance, "daily_schedule")
+    remember(instance, "daily_schedule", InstigatorStatus.STOPPED)
     for part in DAEMON:
         instance.add_daemon_heartbeat(DaemonHeartbeat(time.time() - 100, part, "a", []))
     screen = installation.read_status()
@@ -276,6 +313,7 @@ def test_a_dagster_that_does_not_run_or_is_switched_off_needs_a_person(
         UNHEARD,
     )
     assert "off: daily_schedule" in text(screen)
+    assert "stopped in the UI, whatever automation.enabled says: daily_schedule" in flat(screen)
     assert "\nnext     if Dagster runs by then:\n" in text(screen)
 
 
@@ -389,14 +427,6 @@ def test_a_storage_of_dagster_that_cannot_be_read_is_a_sentence(installation: Mo
     assert screen.tables is not None
 
 
-def stop(instance: dg.DagsterInstance, schedule: str) -> None:
-    """As a person does it in the UI."""
-    repository = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("ldtm"), "__repository__")
-    origin = RemoteInstigatorOrigin(repository, schedule)
-    data = ScheduleInstigatorData("15 18 * * 1-5")
-    instance.add_instigator_state(InstigatorState(origin, InstigatorType.SCHEDULE, InstigatorStatus.STOPPED, data))
-
-
 def test_an_empty_database_says_how_to_begin(installation: MovedInstallation) -> None:
     screen = installation.read_status()
     assert screen.needs == (
@@ -414,14 +444,14 @@ def test_an_empty_database_says_how_to_begin(installation: MovedInstallation) ->
 def test_a_schema_that_lacks_steps_says_which_command_applies_them(
     installation: MovedInstallation, empty_database: Database
 ) -> None:
-    screen = installation_status(installation.config, {"LDTM_DATABASE_URL": empty_database.url}, installation.calendar)
+    screen = installation_status(installation.config, {"LDTM_DATABASE_URL": empty_database.url})
     assert screen.tables is None
-    assert screen.needs[0].startswith("schema ldtm lacks 6 ")
+    assert screen.needs[0].startswith("schema ldtm lacks 7 ")
     assert screen.needs[0].endswith("steps: `ldtm db migrate`")
 
 
 def test_a_server_that_does_not_run_is_reported_and_not_started(installation: MovedInstallation) -> None:
-    screen = installation_status(installation.config, {}, installation.calendar)
+    screen = installation_status(installation.config, {})
     assert screen.needs == (
         f"the embedded PostgreSQL of {installation.config.parent}/.ldtm/ldtm does not run: `ldtm up`",
     )
@@ -430,7 +460,6 @@ def test_a_server_that_does_not_run_is_reported_and_not_started(installation: Mo
     given = installation_status(
         installation.config,
         {"LDTM_DATABASE_URL": "postgresql://me:top-secret@127.0.0.1:1/prices"},
-        installation.calendar,
     )
     assert "PostgreSQL at 127.0.0.1:1/prices does not answer" in str(given.needs)
     assert "top-secret" not in str(given)
@@ -452,7 +481,7 @@ def test_the_command_ends_with_status_1_when_something_needs_a_person_and_its_js
 
 
 def test_the_number_of_statements_does_not_depend_on_the_universe(
-    installation: MovedInstallation, conn: Connection, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    conn: Connection, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[object] = []
     execute: Callable[..., object] = getattr(psycopg.Cursor, "execute")  # noqa: B009 its overloads are no matter here
@@ -462,23 +491,132 @@ def test_the_number_of_statements_does_not_depend_on_the_universe(
         return execute(cursor, query, *given, **options)
 
     monkeypatch.setattr(psycopg.Cursor, "execute", counted)
+    calendar = stored_calendar(conn)
+    asked.clear()
     many = tuple(f"T{number:03}" for number in range(300))
     for tickers in (TICKERS, many):
-        status(conn, Settings(path=settings.path, tickers=tickers), installation.calendar)
+        status(conn, Settings(path=settings.path, tickers=tickers), calendar)
     assert asked[: len(asked) // 2] == asked[len(asked) // 2 :]
 
 
-def ticks(installation: MovedInstallation, moment: datetime) -> dict[str, str]:
-    definitions = definitions_for(load_settings(installation.config), installation.calendar)
-    schedules = [each for each in definitions.schedules or () if isinstance(each, dg.ScheduleDefinition)]
-    return {each.name: f"{_next_tick(each, installation.calendar, moment).at:%Y-%m-%d %H:%M}" for each in schedules}
+def next_ticks(installation: MovedInstallation, moment: datetime) -> dict[str, str]:
+    settings, calendar = load_settings(installation.config), exchange_calendar()
+    repository = definitions_for(settings, calendar).get_repository_def()
+    found = LoadedCode.parse(report_of(repository, code_sha256(), settings, calendar, moment).as_text())
+    ticks = {each.name: each.next_tick(moment) for each in found.automation}
+    return {name: f"{tick:%Y-%m-%d %H:%M}" for name, tick in ticks.items() if tick is not None}
 
 
 def test_the_next_run_is_on_a_session_by_the_clock_of_new_york(installation: MovedInstallation) -> None:
-    before_thanksgiving = ticks(installation, datetime(2026, 11, 26, 0, tzinfo=UTC))
+    before_thanksgiving = next_ticks(installation, datetime(2026, 11, 26, 0, tzinfo=UTC))
     assert before_thanksgiving["daily_schedule"] == "2026-11-27 23:15"
     assert before_thanksgiving["freshness_schedule"] == "2026-11-27 14:35"
     assert before_thanksgiving["retraining_schedule"] == "2026-11-28 14:00"
-    in_summer = ticks(installation, datetime(2026, 7, 6, 12, tzinfo=UTC))
+    in_summer = next_ticks(installation, datetime(2026, 7, 6, 12, tzinfo=UTC))
     assert in_summer["daily_schedule"] == "2026-07-06 22:15"
     assert in_summer["freshness_schedule"] == "2026-07-06 13:35"
+
+
+def remember(instance: dg.DagsterInstance, name: str, status: InstigatorStatus) -> None:
+    """What Dagster stores of a schedule: a person's choice, or that the default was followed."""
+    origin = RemoteInstigatorOrigin(
+        RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("ldtm"), "__repository__"), name
+    )
+    data = ScheduleInstigatorData("15 18 * * 1-5")
+    instance.add_instigator_state(InstigatorState(origin, InstigatorType.SCHEDULE, status, data))
+
+
+@pytest.mark.parametrize("enabled", [False, True])
+@pytest.mark.parametrize("stored", [None, *InstigatorStatus])
+def test_the_status_of_a_schedule_is_the_one_that_dagster_decides(
+    installation: MovedInstallation, instance: dg.DagsterInstance, enabled: bool, stored: InstigatorStatus | None
+) -> None:
+    installation.config.write_text(AUTOMATED if enabled else CONFIG)
+    report(instance, installation)
+    if stored is not None:
+        remember(instance, "daily_schedule", stored)
+    definitions = definitions_for(load_settings(installation.config), exchange_calendar())
+    (schedule,) = [each for each in definitions.schedules or () if each.name == "daily_schedule"]
+    assert isinstance(schedule, dg.ScheduleDefinition)
+    off_by_dagster = stopped(instance.all_instigator_state(), [schedule])
+    dagster = installation.read_status().dagster
+    assert dagster is not None
+    assert [name for name in dagster.stopped if name == "daily_schedule"] == off_by_dagster
+    assert dagster.is_on("daily_schedule") == (not off_by_dagster)
+    assert ("daily_schedule" in dagster.started_by_hand) == (stored is InstigatorStatus.RUNNING and not enabled)
+    assert ("daily_schedule" in dagster.stopped_by_hand) == (stored is InstigatorStatus.STOPPED and enabled)
+
+
+def test_what_the_daemon_does_not_have_is_not_listed(
+    installation: MovedInstallation, instance: dg.DagsterInstance
+) -> None:
+    remember(instance, "schedule_of_yesterday", InstigatorStatus.RUNNING)
+    dagster = installation.read_status().dagster
+    assert dagster is not None
+    assert "schedule_of_yesterday" not in str(dagster)
+    clear_report(instance)
+    screen = installation.read_status()
+    assert screen.dagster is not None
+    assert (screen.dagster.has_reported, screen.dagster.next_ticks, screen.dagster.stopped) == (False, (), ())
+    assert "unknown until the sensors have reported, half a minute after a start" in flat(screen)
+
+
+def test_other_code_than_the_loaded_one_is_reported(
+    installation: MovedInstallation, instance: dg.DagsterInstance
+) -> None:
+    with psycopg.connect(installation.url, autocommit=True) as admin:
+        admin.execute(
+            "update ldtm_dagster.kvs set value = jsonb_set(value::jsonb, '{code_sha256}', '\"older\"')::text "
+            "where key = 'ldtm/loaded_code'"
+        )
+    line = "the code of LDTM changed since Dagster was started: `ldtm up` applies it"
+    assert line in installation.read_status().needs
+
+
+@pytest.mark.usefixtures("speaking", "instance")
+def test_a_fork_of_the_published_record_and_a_failed_verification_need_a_person(
+    installation: MovedInstallation,
+) -> None:
+    installation = installation.opens_in(HALF_A_DAY)
+    installation.records(*TICKERS)
+    seals = installation.config.parent / ".ldtm" / "ldtm" / "seals.jsonl"
+    seals.parent.mkdir(parents=True, exist_ok=True)
+    line = {"seal_id": 0, "session": "2013-01-18", "sha256": "ab" * 32, "leaves": ""}
+    seals.write_text(json.dumps(line, separators=(",", ":")) + "\n")
+    [found] = installation.read_status().needs
+    assert found.startswith(
+        f"file {seals}: seal 0 was published as abababababababab... and the database ends with no seal"
+    )
+    seals.unlink()
+    altered = AuditReport(
+        num_events=1,
+        num_seals=1,
+        num_unsealed=0,
+        newest_seal=None,
+        discrepancies=(Discrepancy(what="altered", message="the forecast of AAPL was altered"),),
+        publications=(),
+        live=LiveRows(),
+        notes=(),
+    )
+    note_verification(installation.rows.conn, altered)
+    assert installation.read_status().needs == (
+        "the record: it is not what was recorded or published (1 found): the forecast of AAPL was altered",
+    )
+
+
+def test_the_status_imports_neither_dagster_nor_torch(installation: MovedInstallation) -> None:
+    looked = (
+        "import os, sys; from pathlib import Path; from ldtm_cli.commands.status import status\n"
+        "from ldtm_cli.installation_status import installation_status\n"
+        "installation_status(Path('universe.toml'), os.environ)\n"
+        "print(*sorted({'dagster', 'torch', 'pandas', 'scipy', 'polars', 'cryptography'} & {*sys.modules}))"
+    )
+    environment = {**os.environ, "LDTM_DATABASE_URL": installation.url, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(
+        [sys.executable, "-c", looked],
+        cwd=installation.config.parent,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr

@@ -222,13 +222,24 @@ def test_files_of_no_asked_ticker_are_reported(tmp_path: Path) -> None:
 
 
 def test_coverage_goes_by_names_and_counts_the_files_that_may_hold_others(tmp_path: Path) -> None:
-    write(tmp_path, "aapl.us.csv", "not even a header")
+    header = "date,open,high,low,close,volume\n"
+    write(tmp_path, "aapl.us.csv", header + "its bars are not read\n")
     source = FilesSource(tmp_path, "adjusted")
     assert source.coverage(["AAPL"]) == SourceCoverage()
     assert source.coverage(["AAPL", "BRK-B", "MSFT"]) == SourceCoverage(lacking=("BRK-B", "MSFT"))
-    write(tmp_path, "BRK.B.parquet", "no parquet either")
+    write(tmp_path, "BRK.B.csv", header)
     write(tmp_path, "all.csv", "symbol,date,open,high,low,close,volume\nMSFT,2024-01-29,1,1,1,1,1\n")
     assert source.coverage(["AAPL", "BRK-B", "MSFT"]) == SourceCoverage(lacking=("MSFT",), num_shared_files=1)
+
+
+def test_coverage_counts_no_file_whose_header_cannot_be_read(tmp_path: Path) -> None:
+    write(tmp_path, "AAPL.csv", "not even a header")
+    write(tmp_path, "BRK.B.parquet", "no parquet either")
+    (tmp_path / "MSFT.csv").symlink_to(tmp_path / "gone.csv")
+    found = FilesSource(tmp_path, "adjusted").coverage(["AAPL", "BRK-B", "MSFT"])
+    assert found.lacking == ("AAPL", "BRK-B", "MSFT")
+    assert "AAPL.csv, line 1 names no columns of bars: 'not even a header'" in found.unreadable[0]
+    assert found.unreadable[1].startswith("BRK.B.parquet is no Parquet file (")
 
 
 GOOD = "2024-01-29,192.01,192.2,189.58,191.73,47145622"

@@ -131,10 +131,14 @@ def test_a_chain_that_was_begun_anew_contradicts_dagsters_event_log(
 
     migrate(Database(url=conn.info.dsn, schema="ldtm"), exchange_calendar())
     (tmp_path / ".ldtm" / "ldtm" / "seals.jsonl").unlink()
-    check = daily_run("2013-02-04")["record_is_intact"]
-    assert not check.passed
-    assert "Dagster event log, asset seals: seal 0" in _text(check, "found")
-    assert "the chain was rewritten" in _text(check, "found")
+    checks = daily_run("2013-02-04")
+    assert not checks["record_is_intact"].passed
+    found = _text(checks["record_is_intact"], "found")
+    assert "Dagster event log, asset seals: 1 published seals from seal 0 on are missing from the database" in found
+    refused = _text(checks["seals_are_published"], "failed, tried again with the next seal")
+    assert "seal 0 was published as " in refused
+    with conn.transaction():
+        assert conn.execute("select count(*) from ledger_seal").fetchone() == (0,), "no fork of the chain is sealed"
 
 
 @needs_openssl

@@ -156,7 +156,7 @@ def test_a_file_that_was_changed_since_the_start_launches_nothing_and_people_hea
     """Ranges of a run would mean other partitions."""
     began_with = project.settings.replace(partitions=PartitionConfig(first_session=FRIDAY))
     late = SCHEDULED_AT + 60 * MINUTE
-    said = "partitions of universe.toml changed since Dagster was started; nothing is launched until `ldtm down"
+    said = "partitions of universe.toml changed since Dagster was started; nothing is launched until `ldtm up"
     for sensor in (catch_up_sensor, new_bars_sensor):
         assert str(tick(sensor, late, began_with)).startswith(said)
     assert said in str(tick(deadline_sensor, late, began_with))

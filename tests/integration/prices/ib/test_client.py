@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ldtm_cli.diagnosis import Finding, examine
+from ldtm_cli.diagnosis import examine
+from ldtm_cli.finding import Finding
 from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.prices.sources.ib.client import MODULES, client_module
 from ldtm_lib.prices.sources.ib.connection import Address, address_of

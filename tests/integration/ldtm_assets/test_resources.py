@@ -1,0 +1,26 @@
+"""The project as a run opens it: a schema that lacks steps of the code is reported with the remedy."""
+
+from pathlib import Path
+
+import pytest
+
+from ldtm_assets.resources import ProjectResource
+from ldtm_lib.database.connection import Database
+from ldtm_lib.errors import MigrationError
+
+
+def test_a_run_of_newer_code_on_an_older_schema_says_what_is_missing_and_how_to_restart(
+    tmp_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "universe.toml"
+    config.write_text('tickers = ["AAPL"]\n')
+    monkeypatch.setenv("LDTM_DATABASE_URL", database.url)
+    assert ProjectResource(config_path=str(config)).open().database.schema == "ldtm"
+    with database.transaction() as conn:
+        conn.execute("delete from schema_migration where file_name = '0007_installation.sql'")
+    with pytest.raises(MigrationError) as refused:
+        ProjectResource(config_path=str(config)).open()
+    assert str(refused.value) == (
+        "schema ldtm lacks 0007_installation.sql, which this code needs: the code was updated while Dagster was "
+        "running. `ldtm up` applies it and restarts Dagster"
+    )
