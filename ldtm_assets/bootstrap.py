@@ -21,7 +21,6 @@ from ldtm_assets.materialization import Outcome, fail_if_any_failed, log_outcome
 from ldtm_assets.partitions import DailyPartition
 from ldtm_assets.resources import ProjectResource
 from ldtm_assets.run_tags import tag_with_process
-from ldtm_assets.training.gpus import GPU_POOL
 from ldtm_assets.training.placement import training_place
 from ldtm_assets.training.progress import TrainingReporter
 from ldtm_assets.training.stage import train
@@ -37,6 +36,7 @@ from ldtm_lib.bootstrap.walk_forward import Block
 from ldtm_lib.ledger.fillbacks import fill
 from ldtm_lib.ledger.simulations import begin_simulation, judged_tickers, record_models
 from ldtm_lib.ledger.snapshots import SnapshotReport
+from ldtm_lib.maintenance.dagster_status import GPU_POOL
 from ldtm_lib.project import Project
 from ldtm_lib.registry.gate_run import run_gate
 from ldtm_lib.registry.judgement import judge_newest
