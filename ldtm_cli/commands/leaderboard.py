@@ -101,9 +101,7 @@ def print_leaderboard(console: Console, board: "Leaderboard", rows: "RowKind") -
     if not any(row.score.num_filled for row in board.rows):
         console.print(f"No {rows.kind} forecast has been filled yet.")
         if rows.kind == "live":
-            console.print(
-                "Live ones are recorded after the close of a session; --simulated shows simulated ones."
-            )
+            console.print("Live ones are recorded after the close of a session; --simulated shows simulated ones.")
         return
     console.print(_scores(board, rows))
     console.print(

@@ -28,6 +28,8 @@ CHAINED_TABLES = (
     "ledger_event",
     "ledger_seal",
     "trading_session",
+    "service_entry",
+    "simulation",
     "bar",
 )
 

@@ -38,9 +38,7 @@ def test_a_session_with_every_bar_and_row_is_complete(
     assert found.is_complete
     assert found.is_overdue
     assert (found.num_tickers, found.num_bars, found.num_rows) == (5, 5, 5)
-    assert (found.num_live, found.late, found.num_simulated, found.num_abstained) == (
-        *(0, [*settings.tickers], 3, 1),
-    )
+    assert (found.num_live, found.late, found.num_simulated, found.num_abstained) == (*(0, [*settings.tickers], 3, 1),)
     assert found.session == FRIDAY
     assert found.deadline == calendar.opens_at(TUESDAY)
 

@@ -293,7 +293,9 @@ def test_no_figure_of_the_record_changes_with_shadows(environment: ForecastEnvir
     casting(environment).take("AAPL", "MSFT")
     environment.conn.commit()
     report = verify(database, environment.calendar)
-    assert (report.is_intact, report.num_events) == (True, 8), "three of the models, two of service, a simulation, two forecasts"
+    assert (report.is_intact, report.num_events) == (True, 8), (
+        "three of the models, two of service, a simulation, two forecasts"
+    )
 
 
 SPLIT_ON = date(2013, 1, 17)

@@ -16,6 +16,7 @@ from ldtm_lib.database.connection import Database
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import Settings, SourceConfig
+from tests.integration.ledger_rows import enter_service
 
 FRIDAY = date(2026, 11, 20)
 SCHEDULED_AT = datetime(2026, 11, 20, 18, 15, tzinfo=ZoneInfo("America/New_York"))
@@ -26,7 +27,7 @@ Tick = dg.RunRequest | str
 
 @pytest.fixture
 def project(settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch) -> Project:
-    """An installation whose bars come as files, and whose Dagster has a schema of its own."""
+    """An installation whose bars come as files, whose Dagster has a schema of its own, and whose tickers are in service."""
     (settings.path.parent / "data" / "bars").mkdir(parents=True)
     of_files = settings.replace(source=SourceConfig(kind="files", basis="adjusted"))
     project = Project(settings=of_files, home=settings.path.parent, database=database)
