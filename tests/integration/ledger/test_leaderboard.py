@@ -238,8 +238,8 @@ def _put_on_record(conn: Connection, calendar: Calendar, universe: dict[str, His
     targets = [calendar.targets(day) for _, day, _ in rows]
     conn.execute(
         """insert into snapshot (ticker, run_date, simulation_id, next_day_session, next_monday_session,
-            one_month_session, run_date_close, next_day_pred, next_monday_pred, one_month_pred, direction_pred, model_status,
-            checkpoint_sha256, window_sha256, bars_recorded_until)
+            one_month_session, run_date_close, next_day_pred, next_monday_pred, one_month_pred, direction_pred,
+            model_status, checkpoint_sha256, window_sha256, bars_recorded_until)
         select t, d, %s, s1, s2, s3, c, p, p, p, w, 'active', 'c', 'w', clock_timestamp()
         from unnest(%s::text[], %s::date[], %s::date[], %s::date[], %s::date[], %s::float8[], %s::float8[], %s::text[])
             as f (t, d, s1, s2, s3, c, p, w)""",

@@ -316,7 +316,8 @@ def test_a_shadow_is_measured_by_what_came_on_its_own_basis(conn: Connection, le
     for ticker, checkpoint_id in ids.items():
         conn.execute(
             """insert into shadow_forecast select ticker, run_date, simulation_id, %s, 'candidate', now(),
-                run_date_close, 99, 99, 104, 'bearish', window_sha256, bars_recorded_until from snapshot where ticker = %s""",
+                run_date_close, 99, 99, 104, 'bearish', window_sha256, bars_recorded_until
+                from snapshot where ticker = %s""",
             (checkpoint_id, ticker),
         )
     conn.commit()
