@@ -37,9 +37,9 @@ def put_live(
     conn.execute(
         """insert into snapshot (ticker, run_date, simulation_id, recorded_at, kind, next_day_session,
             next_monday_session, one_month_session, run_date_close, next_day_pred, next_monday_pred, one_month_pred,
-            direction_pred, checkpoint_id, model_status, model_version, checkpoint_sha256, window_sha256, bars_recorded_until,
-            next_day_actual, next_day_pct_error, next_day_direction_actual, next_day_direction_correct,
-            next_day_filled_at)
+            direction_pred, checkpoint_id, model_status, model_version, checkpoint_sha256, window_sha256,
+            bars_recorded_until, next_day_actual, next_day_pct_error, next_day_direction_actual,
+            next_day_direction_correct, next_day_filled_at)
         select %s, d, %s, now(), %s, s1, s2, s3, 100, p, p, p, w, %s, 'active', 'v', 'c', 'w', now(),
                101, pct_error(p, 101), 'bullish', case when w <> 'neutral' then w = 'bullish' end, now()
         from unnest(%s::date[], %s::date[], %s::date[], %s::date[], %s::float8[], %s::text[])

@@ -33,7 +33,7 @@ def in_service_since() -> date:
 
 @pytest.fixture
 def project(settings: Settings, database: Database, in_service_since: date, monkeypatch: pytest.MonkeyPatch) -> Project:
-    """An installation whose bars come as files and whose Dagster has a schema of its own; its tickers are in service."""
+    """An installation whose bars come as files; its Dagster has a schema of its own, its tickers are in service."""
     (settings.path.parent / "data" / "bars").mkdir(parents=True)
     of_files = settings.replace(source=SourceConfig(kind="files", basis="adjusted"))
     project = Project(settings=of_files, home=settings.path.parent, database=database)
