@@ -1,8 +1,11 @@
 """Entry into service: the session from which on a ticker has a row, put on record once and never postponed."""
 
+import copy
 import json
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
+import numpy as np
 import psycopg
 import pytest
 
@@ -115,7 +118,9 @@ def test_a_daily_run_leaves_out_tickers_that_are_not_in_service_and_names_them(
     by = ledger_rows.open_the_session_after(RUN_DATE, timedelta(hours=1))
     enter_service(environment.conn, "AAPL", RUN_DATE)
     enter_service(environment.conn, "MSFT", NEXT_DAY)
-    report = environment.take("AAPL", "MSFT", simulated=False)
+    moved = copy.copy(environment.calendar)
+    moved._opens = moved._opens + np.timedelta64(round(by.total_seconds()), "s")
+    report = replace(environment, calendar=moved).take("AAPL", "MSFT", simulated=False)
     assert (report.not_in_service, [(row.ticker, row.kind) for row in report.rows]) == (("MSFT",), [("AAPL", "live")])
     ledger_rows.move_the_calendar(-by)
     report = environment.take("AAPL", "MSFT", simulated=False)

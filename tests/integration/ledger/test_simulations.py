@@ -134,9 +134,9 @@ def test_a_simulated_row_takes_no_place_of_a_daily_run_nor_of_another_simulation
 
 
 def test_a_row_is_of_a_simulation_on_record_and_its_kind_follows(conn: Connection, calendar: Calendar) -> None:
-    with pytest.raises(psycopg.IntegrityError, match="there is no simulation 1: the forecast of AAPL on 2013-01-11"):
-        with conn.transaction():
-            put(conn, calendar, 1, "AAPL", RUN_DATE, 101)
+    refusal = "there is no simulation 1: the forecast of AAPL on 2013-01-11 belongs to none"
+    with pytest.raises(psycopg.IntegrityError, match=refusal), conn.transaction():
+        put(conn, calendar, 1, "AAPL", RUN_DATE, 101)
     put(conn, calendar, begin(conn, "a"), "AAPL", RUN_DATE, 101)
     assert conn.execute("select kind, simulation_id from snapshot").fetchall() == [("simulated", 1)]
     enter_service(conn, "AAPL", RUN_DATE)
@@ -217,7 +217,8 @@ def test_a_row_that_was_moved_to_another_simulation_is_found(
     for number in (begin(conn, "a"), begin(conn, "b")):
         put(conn, calendar, number, "AAPL", RUN_DATE, 100 + number)
     conn.execute("alter table snapshot disable trigger all")
-    conn.execute("update snapshot set simulation_id = 3 - simulation_id where run_date = %s", (RUN_DATE,))
+    for swap in ("13 - simulation_id", "simulation_id - 10"):
+        conn.execute(f"update snapshot set simulation_id = {swap}".encode())
     conn.execute("alter table snapshot enable trigger all")
     conn.commit()
     assert [each.message for each in verify(database, calendar).discrepancies] == [
@@ -332,7 +333,7 @@ def test_a_simulation_without_models_of_its_own_uses_those_of_the_registry(
     environment: ForecastEnvironment, trained: dict[date, int]
 ) -> None:
     with_models, without = begin_simulation(environment.conn, PLAN), begin(environment.conn, "b")
-    record_models(environment.conn, with_models, FIRST, {"AAPL": (trained[NEW], []), "MSFT": (None, ["no bars"])})
+    record_models(environment.conn, with_models, FIRST, {"AAPL": (trained[MIDDLE], []), "MSFT": (None, ["no bars"])})
     (found,) = used(environment, without, RUN_DATE)
     assert found is not None
     assert (found.checkpoint_id, found.status, found.version) == (trained[OLD], "active", f"v1.{OLD}")
@@ -378,7 +379,7 @@ def test_fills_of_several_simulations_at_once_are_those_of_each_alone(
                     if (ticker, day) != ("MSFT", days[4]):
                         ledger_rows.bar(ticker, day, close + place % 3)
             num_filled = fill(conn, config=LedgerConfig(), as_of=ONE_MONTH).num_filled
-            ledger_rows.bar("AAPL", days[5], 90.0)
+            ledger_rows.bar("AAPL", NEXT_DAY, 90.0)
             fill(conn, config=LedgerConfig(), as_of=ONE_MONTH)
             rows = conn.execute(
                 """select ticker, run_date, simulation_id, next_day_actual, next_day_pct_error,
