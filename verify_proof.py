@@ -176,7 +176,8 @@ def main(arguments):
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, struct.error) as error:
         print(f"{asked.proof} is no proof that this program understands: {type(error).__name__}", file=sys.stderr)
         return 2
-    print(f"PROVEN: {proof['ticker']} on {proof['run_date']}, {len(proof['events'])} events in {len(seals)} seals")
+    by = f" by simulation {proof['simulation_id']}" if proof["simulation_id"] else ""
+    print(f"PROVEN: {proof['ticker']} on {proof['run_date']}{by}, {len(proof['events'])} events in {len(seals)} seals")
     for event in proof["events"]:
         print(describe(event["says"]))
     says, seal = proof["events"][0]["says"], seals[proof["events"][0]["seal"]]

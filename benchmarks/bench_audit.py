@@ -20,6 +20,7 @@ from ldtm_lib.database import embedded
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.database.migrate import migrate
 from ldtm_lib.ledger.fillbacks import fill
+from ldtm_lib.ledger.simulations import SimulationPlan, begin_simulation
 from ldtm_lib.sessions import Calendar, exchange_calendar
 from ldtm_lib.settings import LedgerConfig
 
@@ -37,10 +38,10 @@ from (select n, session, 100 + (n * 31 + (session - date '2000-01-01') * 17) %% 
       from generate_series(0, %(num)s - 1) n, trading_session where session between %(first)s and %(last)s) walk
 """
 FORECASTS = """
-insert into snapshot (ticker, run_date, kind, next_day_session, next_monday_session, one_month_session, run_date_close,
-    next_day_pred, next_monday_pred, one_month_pred, direction_pred, model_version, model_status, checkpoint_sha256,
-    window_sha256, bars_recorded_until)
-select format('T%%s', lpad(n::text, 3, '0')), %(day)s, 'simulated', %(next_day)s, %(next_monday)s, %(one_month)s,
+insert into snapshot (ticker, run_date, simulation_id, next_day_session, next_monday_session, one_month_session,
+    run_date_close, next_day_pred, next_monday_pred, one_month_pred, direction_pred, model_version, model_status,
+    checkpoint_sha256, window_sha256, bars_recorded_until)
+select format('T%%s', lpad(n::text, 3, '0')), %(day)s, %(simulation_id)s, %(next_day)s, %(next_monday)s, %(one_month)s,
        100 + n * 0.1, 101.3 + n * 0.1, 102.7, 99.1, 'bullish', 'v1.2015-12-31', 'active',
        encode(sha256(n::text::bytea), 'hex'), encode(sha256(n::text::bytea), 'hex'), clock_timestamp()
 from generate_series(0, %(num)s - 1) n
@@ -65,10 +66,11 @@ def build(conn: Connection, calendar: Calendar, num_sessions: int) -> None:
     """Daily runs as they happen: forecasts, a seal; the fills of a quarter at once."""
     started = time.perf_counter()
     conn.execute(BARS.encode(), {"num": NUM_TICKERS, "first": FIRST, "last": LAST})
+    simulation_id = begin_simulation(conn, SimulationPlan(origin="a benchmark"))
     for n, day in enumerate(calendar.between(FIRST, LAST)[:num_sessions], start=1):
         targets = calendar.targets(day)
         named = {"next_day": targets.next_day, "next_monday": targets.next_monday, "one_month": targets.one_month}
-        conn.execute(FORECASTS.encode(), {"num": NUM_TICKERS, "day": day, **named})
+        conn.execute(FORECASTS.encode(), {"num": NUM_TICKERS, "day": day, "simulation_id": simulation_id, **named})
         if n % SESSIONS_PER_FILL == 0 or n == num_sessions:
             fill(conn, as_of=LAST, config=LedgerConfig())
         create_seal(conn)
@@ -96,7 +98,7 @@ def measure(database: Database, calendar: Calendar, file: SealFile) -> None:
         assert all(event.is_intact for event in sample)
         plain = (time.perf_counter() - started) / len(sample) * report.num_events
         started = time.perf_counter()
-        proof = prove(conn, "T007", date(2016, 3, 1))
+        proof = prove(conn, "T007", date(2016, 3, 1), simulation_id=1)
         proven = time.perf_counter() - started
     print(
         f"verify {report.num_events:,} events in {report.num_seals:,} seals: {times[0]:.2f} s, again {times[1]:.2f} s, "

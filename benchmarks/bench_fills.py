@@ -17,6 +17,7 @@ from ldtm_lib.database import embedded
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.database.migrate import migrate
 from ldtm_lib.ledger.fillbacks import due, fill, restated_actuals
+from ldtm_lib.ledger.simulations import SimulationPlan, begin_simulation
 from ldtm_lib.sessions import Calendar, exchange_calendar
 from ldtm_lib.settings import LedgerConfig
 
@@ -45,10 +46,11 @@ def main(num_sessions: int) -> None:
 def measure(conn: Connection, calendar: Calendar, num_sessions: int) -> None:
     sessions = calendar.between(FIRST, LAST)[:num_sessions]
     conn.execute(BARS.encode(), {"num": NUM_TICKERS, "first": FIRST, "last": LAST})
+    simulation_id = begin_simulation(conn, SimulationPlan(origin="a benchmark"))
     for day in sessions:
         targets = calendar.targets(day)
         named = {"next_day": targets.next_day, "next_monday": targets.next_monday, "one_month": targets.one_month}
-        conn.execute(FORECASTS.encode(), {"num": NUM_TICKERS, "day": day, **named})
+        conn.execute(FORECASTS.encode(), {"num": NUM_TICKERS, "day": day, "simulation_id": simulation_id, **named})
     conn.commit()
     conn.autocommit = True
     conn.execute("vacuum analyze")

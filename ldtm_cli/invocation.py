@@ -26,6 +26,15 @@ console = Console()
 errors = Console(stderr=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+OfSimulation = Annotated[
+    int | None,
+    typer.Option(
+        "--simulation",
+        metavar="N",
+        min=1,
+        help="The row of simulation N; without it that of the daily run, or else of the newest simulation.",
+    ),
+]
 
 
 def print_json(value: object) -> None:

@@ -14,6 +14,7 @@ from ldtm_lib.database.connection import Connection
 from ldtm_lib.ledger.fillbacks import overdue
 from ldtm_lib.ledger.monitoring import MonitoringReport
 from ldtm_lib.ledger.service import first_sessions
+from ldtm_lib.ledger.simulations import NO_SIMULATION
 from ldtm_lib.ledger.snapshots import SnapshotReport, missing_rows
 from ldtm_lib.prices.quarantine import open_quarantine
 from ldtm_lib.project import Project
@@ -53,12 +54,13 @@ def daily_run_checks(
     partitions: Sequence[DailyPartition],
     reports: Sequence[SnapshotReport],
     waiting: Collection[str],
+    simulation_id: int = NO_SIMULATION,
 ) -> Iterator[dg.AssetCheckResult]:
     """Evaluate the selected checks of a daily run's rows; `reports` are those of its sessions.
 
     A check passes when the partitions of the run are complete. A session passes when all of its tickers are complete,
-    including those outside of the run. `waiting` holds the keys of partitions that failed: they are retried, or
-    reported by ticker.
+    including those outside of the run; rows of a simulation complete no session. `waiting` holds the keys of
+    partitions that failed: they are retried, or reported by ticker.
     """
     asked, settings = selected_checks(context), project.settings
     own = [(partition.ticker, partition.session) for partition in partitions]
@@ -69,7 +71,9 @@ def daily_run_checks(
             yield _no_bar_in_quarantine(conn, sessions, own, expected)
         if COMPLETE in asked:
             retried = {(partition.ticker, partition.session) for partition in partitions if partition.key in waiting}
-            yield _every_ticker_has_a_row(conn, sessions, own, expected, retried, _counts_of(reports))
+            due = own if simulation_id else _in_service(conn, own)
+            gaps = missing_rows(conn, due, simulation_id)
+            yield _every_ticker_has_a_row(conn, sessions, len(due), gaps, expected, retried, _counts_of(reports))
         if FILLED in asked:
             last = min(last_closed_session(conn), settings.partitions.last_session or date.max)
             yield _every_due_actual_is_filled(conn, sessions[-1] if sessions else last, last, settings.ledger)
@@ -98,24 +102,27 @@ def _no_bar_in_quarantine(
     )
 
 
+def _in_service(conn: Connection, own: Sequence[Key]) -> list[Key]:
+    entered = first_sessions(conn, {ticker for ticker, _ in own})
+    return [(ticker, day) for ticker, day in own if ticker in entered and entered[ticker] <= day]
+
+
 def _every_ticker_has_a_row(
     conn: Connection,
     sessions: Sequence[date],
-    own: Sequence[Key],
+    num_due: int,
+    gaps: Sequence[Key],
     expected: Collection[Key],
     retried: Collection[Key],
     counts: Mapping[str, int | str | dg.MetadataValue],
 ) -> dg.AssetCheckResult:
-    entered = first_sessions(conn, {ticker for ticker, _ in own})
-    in_service = [(ticker, day) for ticker, day in own if ticker in entered and entered[ticker] <= day]
-    gaps = missing_rows(conn, in_service)
     return dg.AssetCheckResult(
         asset_key="snapshots",
         check_name=COMPLETE,
         passed=not gaps,
         severity=dg.AssetCheckSeverity.ERROR,
         metadata={
-            "rows expected": len(in_service),
+            "rows expected": num_due,
             "missing": listed(f"{ticker} {day}" for ticker, day in gaps),
             "of these retried": sum(gap in retried for gap in gaps),
             **counts,

@@ -185,7 +185,9 @@ class DailyRun:
         """Evaluate the checks, seal the record, finish the attempt, and fail the step when a partition failed."""
         context, project = self._context, self._project
         failed = {key for outcome in self._outcomes.values() for key in outcome.failed}
-        yield from daily_run_checks(context, project, self._requested.ready, self._reports, waiting=failed)
+        yield from daily_run_checks(
+            context, project, self._requested.ready, self._reports, waiting=failed, simulation_id=self._simulation_id
+        )
         yield from leakage_checks(context, project, self._calendar, self._requested.ready, self._simulation_id)
         if {"snapshots", "fillbacks"} & self._outcomes.keys():
             publications = all_publications(project, context.instance)

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ldtm_cli.invocation import EXIT_FAILED, AsJson, console, errors, print_json, ready_project
+from ldtm_cli.invocation import EXIT_FAILED, AsJson, OfSimulation, console, errors, print_json, ready_project
 from ldtm_lib.errors import NotProvable
 from ldtm_lib.installation import FILES
 
@@ -62,10 +62,11 @@ def verify(as_json: AsJson = False) -> None:
 def prove(
     ticker: Annotated[str, typer.Argument(help="Ticker of the forecast.")],
     run_date: Annotated[datetime, typer.Argument(formats=["%Y-%m-%d"], help="Its run date.")],
+    simulation: OfSimulation = None,
     out: Annotated[Path | None, typer.Option(help="File to write; TICKER_DATE.proof.json when absent.")] = None,
 ) -> None:
     """Write a proof that a forecast and what became of it are in the record; verify_proof.py checks it anywhere."""
-    print_proof(console, *write_proof(ready_project(), ticker, run_date.date(), out))
+    print_proof(console, *write_proof(ready_project(), ticker, run_date.date(), simulation, out))
 
 
 @app.command("seal")
@@ -102,12 +103,15 @@ def publications(project: "Project") -> "Iterator[list[Publication]]":
         yield all_publications(project, instance)
 
 
-def write_proof(project: "Project", ticker: str, run_date: date, out: Path | None) -> "tuple[Proof, Path]":
+def write_proof(
+    project: "Project", ticker: str, run_date: date, simulation: int | None, out: Path | None
+) -> "tuple[Proof, Path]":
     """Write the proof of a forecast into a file; returns it with the file's path."""
     from ldtm_lib.audit.proof import prove as prove_forecast
+    from ldtm_lib.ledger.simulations import simulation_of_row
 
     with project.database.transaction() as conn:
-        proof = prove_forecast(conn, ticker, run_date)
+        proof = prove_forecast(conn, ticker, run_date, simulation_of_row(conn, ticker, run_date, simulation))
     path = out or Path(f"{ticker}_{run_date}.proof.json")
     try:
         path.write_text(json.dumps(proof.document, indent=1) + "\n", encoding="utf-8")
@@ -174,8 +178,10 @@ def print_report(console: Console, report: "AuditReport") -> None:
 def print_proof(console: Console, proof: "Proof", path: Path) -> None:
     """Say where the proof is and how a stranger checks it."""
     open_ones = f" ({proof.num_unsealed} events are not sealed yet and not in it)" if proof.num_unsealed else ""
+    number = proof.document["simulation_id"]
+    by = f" of simulation {number}" if number else ""
     console.print(
-        f"{escape(str(path))}: {proof.num_events} events{open_ones}, {path.stat().st_size:,} bytes", soft_wrap=True
+        f"{escape(str(path))}: {proof.num_events} events{by}{open_ones}, {path.stat().st_size:,} bytes", soft_wrap=True
     )
     command = shlex.join(["python", _relative_path(FILES / "verify_proof.py"), str(path)])
     console.print(f"check it with: {escape(command)}", soft_wrap=True)

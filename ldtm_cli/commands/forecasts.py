@@ -119,7 +119,7 @@ def _cells(row: "RecordedForecast") -> tuple[str, ...]:
     return (
         *(NOTHING if price is None else f"{price:.2f}" for price in prices),
         row.direction_pred or "abstained",
-        row.kind,
+        f"{row.kind} {row.simulation_id}" if row.simulation_id else row.kind,
         escape(model),
     )
 

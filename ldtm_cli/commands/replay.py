@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ldtm_cli.invocation import EXIT_FAILED, NOTHING, AsJson, console, print_json, ready_project
+from ldtm_cli.invocation import EXIT_FAILED, NOTHING, AsJson, OfSimulation, console, print_json, ready_project
 
 if TYPE_CHECKING:
     from ldtm_lib.audit.replay import FieldComparison, RecordedValue, Replay
@@ -19,6 +19,7 @@ SHOWN_DIGITS = 16
 def replay(
     ticker: Annotated[str, typer.Argument(help="The ticker of the row.")],
     run_date: Annotated[datetime, typer.Argument(formats=["%Y-%m-%d"], help="Its run date, such as 2026-11-20.")],
+    simulation: OfSimulation = None,
     as_json: AsJson = False,
 ) -> None:
     """Compute a forecast that is on record again, from the bars and the network of its run date.
@@ -26,6 +27,7 @@ def replay(
     Exit status 1 when anything comes out different, or when it cannot be computed: the message says why.
     """
     from ldtm_lib.audit.replay import replay as replay_forecast
+    from ldtm_lib.ledger.simulations import simulation_of_row
     from ldtm_lib.sessions import exchange_calendar
 
     project = ready_project()
@@ -34,6 +36,7 @@ def replay(
             conn,
             ticker,
             run_date.date(),
+            simulation_of_row(conn, ticker, run_date.date(), simulation),
             folder=project.checkpoint_folder,
             settings=project.settings,
             calendar=exchange_calendar(),
@@ -45,8 +48,11 @@ def replay(
 
 def print_replay(console: Console, found: "Replay") -> None:
     """Show every value that was computed again, then the verdict."""
+    from ldtm_lib.ledger.simulations import RowKind
+
     row = found.row
-    table = Table(title=f"{row.ticker} on {row.run_date}, {row.kind}, recorded {row.recorded_at:%Y-%m-%d %H:%M} UTC")
+    kind = RowKind(kind=row.kind, simulation_id=row.simulation_id).name
+    table = Table(title=f"{row.ticker} on {row.run_date}, {kind}, recorded {row.recorded_at:%Y-%m-%d %H:%M} UTC")
     for name in ("what", "on record", "recomputed", "verdict"):
         table.add_column(name, justify="right" if name in ("on record", "recomputed") else "left")
     for compared in found.comparisons:

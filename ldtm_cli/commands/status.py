@@ -94,6 +94,8 @@ def _session(found: "Status") -> Iterator[str]:
         yield f"no bar: {named(newest.without_bar)}"
     if newest.without_row:
         yield f"no row: {named(newest.without_row)}"
+    if newest.not_in_service:
+        yield f"not in service: {named(newest.not_in_service)}"
     failed = [each for each in found.pending if each.session == newest.session and each.reason]
     yield from _shortened([f"{each.ticker}, {_num(each.num_attempts, 'attempt')}: {each.reason}" for each in failed])
 

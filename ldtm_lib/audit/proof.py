@@ -37,7 +37,8 @@ def prove(conn: Connection, ticker: str, run_date: date, simulation_id: int = NO
     """
     found, num_on_record = events.of_forecast(conn, ticker, run_date, simulation_id)
     if not num_on_record:
-        raise NotProvable(f"there is no forecast of {ticker} on {run_date} in the record")
+        named = events.subject("forecast", ticker, run_date, None, simulation_id).removeprefix("the ")
+        raise NotProvable(f"there is no {named} in the record")
     if len(found) < num_on_record:
         raise NotProvable(f"not all of what is recorded of {ticker} on {run_date} is there; {REMEDY}")
     chain = read_seals(conn)

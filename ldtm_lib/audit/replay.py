@@ -77,6 +77,7 @@ class Replay:
             "ticker": row.ticker,
             "run_date": row.run_date,
             "kind": row.kind,
+            "simulation_id": row.simulation_id,
             "recorded_at": row.recorded_at,
             "bars_recorded_until": row.bars_recorded_until,
             "model_version": row.model_version,
@@ -145,8 +146,9 @@ def _row(conn: Connection, ticker: str, run_date: date, simulation_id: int, sett
     if not num_rows:
         settings.require_ticker(ticker)
         raise ReplayImpossible(f"{ticker} has no row in the ledger; materialize snapshots first")
+    by = f" by simulation {simulation_id}" if simulation_id else ""
     raise ReplayImpossible(
-        f"{ticker} has no row for {run_date}; name a run date of one of its {num_rows} rows, {first} to {last}"
+        f"{ticker} has no row for {run_date}{by}; name a run date of one of its {num_rows} rows, {first} to {last}"
     )
 
 

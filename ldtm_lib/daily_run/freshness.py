@@ -42,7 +42,7 @@ class Freshness:
     num_simulated: int
     """Rows of the newest simulation."""
     num_abstained: int
-    """Of the rows of every kind."""
+    """Of the live and late rows."""
     unfilled: list[str]
     """Actuals of any ticker whose bar is there and which are not filled, such as `AAPL 2026-11-19, next day`."""
 
@@ -68,7 +68,7 @@ class Freshness:
 
     @property
     def is_silent(self) -> bool:
-        """Whether every ticker has its row and none has a forecast, as where no model is active."""
+        """Whether every ticker in service has its row and none has a forecast, as where no model is active."""
         return 0 < self.num_tickers - len(self.not_in_service) <= self.num_abstained
 
     @property

@@ -107,8 +107,13 @@ def newest_simulation(conn: Connection) -> RowKind:
     return RowKind(kind="simulated", simulation_id=row[0])
 
 
-def simulation_of_row(conn: Connection, ticker: str, run_date: date) -> int:
-    """The number that a ticker's row of a run date stands under: that of daily runs, else the newest simulation."""
+def simulation_of_row(conn: Connection, ticker: str, run_date: date, named: int | None = None) -> int:
+    """The simulation whose row of a ticker and run date is meant: the named one, which must be on record.
+
+    Without a name it is 0, that of daily runs, where there is such a row, else the newest simulation that has one.
+    """
+    if named is not None:
+        return require_simulation(simulations(conn), named).simulation_id
     row = conn.execute(query("ledger.simulation_of_row"), {"ticker": ticker, "run_date": run_date}).fetchone()
     return NO_SIMULATION if row is None else row[0]
 

@@ -34,6 +34,8 @@ class SnapshotRow(Draft):
     """One row of the ledger as it is on record."""
 
     kind: Literal["live", "late", "simulated"]
+    simulation_id: int
+    """The simulation that made it; 0 for a daily run."""
     recorded_at: datetime
 
 
@@ -145,9 +147,15 @@ def take_snapshots(
     return _report(run_date, drafts, written, rows, shadows, waiting)
 
 
-def missing_rows(conn: Connection, cells: Sequence[tuple[str, date]]) -> list[tuple[str, date]]:
-    """Those of the (ticker, run date) pairs that have no row in the ledger, neither a forecast nor an abstention."""
-    expected = {"tickers": [ticker for ticker, _ in cells], "run_dates": [run_date for _, run_date in cells]}
+def missing_rows(
+    conn: Connection, cells: Sequence[tuple[str, date]], simulation_id: int = NO_SIMULATION
+) -> list[tuple[str, date]]:
+    """Those of some tickers and run dates that have no row, of a daily run or of one simulation."""
+    expected = {
+        "tickers": [ticker for ticker, _ in cells],
+        "run_dates": [day for _, day in cells],
+        "simulation_id": simulation_id,
+    }
     return [(ticker, day) for ticker, day in conn.execute(query("ledger.missing_rows"), expected)]
 
 

@@ -66,7 +66,7 @@ select j.session, j.deadline, clock_timestamp() as moment,
        (select count(*) from expected where kind = 'live') as num_live,
        (select count(*) from snapshot s
         where s.run_date = j.session and s.simulation_id > 0
-          and s.simulation_id = (select max(simulation_id) from simulation)) as num_simulated,
+          and s.simulation_id = (select max(simulation_id) from snapshot where simulation_id > 0)) as num_simulated,
        (select count(*) from expected where has_abstained) as num_abstained,
        array(select ticker || ' ' || run_date || ', ' || replace(horizon, '_', ' ') from open_fill
              where has_closed and actual is not null and target_session <= j.session

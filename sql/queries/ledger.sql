@@ -391,7 +391,8 @@ select ticker, run_date
 from unnest(%(tickers)s::text[], %(run_dates)s::date[]) as expected (ticker, run_date)
 where not exists (
     select from snapshot
-    where snapshot.ticker = expected.ticker and snapshot.run_date = expected.run_date and snapshot.simulation_id = 0)
+    where snapshot.ticker = expected.ticker and snapshot.run_date = expected.run_date
+      and snapshot.simulation_id = %(simulation_id)s)
 order by run_date, ticker;
 
 -- name: record_snapshots
@@ -417,7 +418,7 @@ on conflict (ticker, run_date, simulation_id) do nothing
 returning ticker;
 
 -- name: snapshots
-select ticker, run_date, kind, recorded_at, next_day_session, next_monday_session, one_month_session, run_date_close,
+select ticker, run_date, kind, simulation_id, recorded_at, next_day_session, next_monday_session, one_month_session, run_date_close,
        next_day_pred, next_monday_pred, one_month_pred, direction_pred, abstained_reason,
        checkpoint_id, model_version, model_status, checkpoint_sha256, window_sha256, bars_recorded_until
 from snapshot
@@ -444,7 +445,7 @@ from snapshot s
 join trading_session t on t.session = s.next_day_session
 where (%(run_date)s::date is null or s.run_date = %(run_date)s)
   and (%(ticker)s::text is null or s.ticker = %(ticker)s)
-  and s.simulation_id in (0, (select max(simulation_id) from simulation))
+  and s.simulation_id in (0, (select max(simulation_id) from snapshot where simulation_id > 0))
 order by s.run_date desc, s.ticker, s.simulation_id
 limit %(num_rows)s;
 
@@ -452,7 +453,9 @@ limit %(num_rows)s;
 -- That of daily runs; before the first one, that of the newest simulation.
 select coalesce(
     (select max(run_date) from snapshot where simulation_id = 0),
-    (select max(run_date) from snapshot where simulation_id = (select max(simulation_id) from simulation)));
+    (select max(run_date) from snapshot
+     where simulation_id > 0
+       and simulation_id = (select max(simulation_id) from snapshot where simulation_id > 0)));
 
 -- name: simulation_of_row
 -- 0 where a daily run recorded the row, else the newest simulation that has one.
@@ -478,10 +481,7 @@ order by s.simulation_id desc;
 
 -- name: newest_simulation
 -- The newest simulation that has rows, 0 before the first one.
-select coalesce((select simulation_id from simulation s
-                 where exists (select from snapshot where snapshot.simulation_id = s.simulation_id
-                                                      and snapshot.simulation_id > 0)
-                 order by simulation_id desc limit 1), 0);
+select coalesce(max(simulation_id), 0) from snapshot where simulation_id > 0;
 
 -- name: record_simulation_models
 insert into simulation_model (simulation_id, ticker, first_session, checkpoint_id, passed, reasons)

@@ -17,11 +17,12 @@ import pytest
 
 from ldtm_cli.dagster_process import stop_process_group
 from ldtm_cli.services import prepare, start_dagster
+from ldtm_lib.daily_run.attempts import begin_attempt, finish_attempt
 from ldtm_lib.daily_run.pending_partitions import daily_run_start
 from ldtm_lib.sessions import Calendar
 from tests.acceptance.installation import Installation
 from tests.databases import server_home
-from tests.integration.daily_run.attempt_rows import begin_in_time
+from tests.integration.ledger_rows import enter_service
 
 pytestmark = [pytest.mark.nightly, pytest.mark.timeout(300)]
 
@@ -68,13 +69,16 @@ def installation(calendar: Calendar, sessions: list[date], monkeypatch: pytest.M
         project, _ = prepare(installed.config)
         with project.database.transaction() as conn:
             for ticker in TICKERS:
+                enter_service(conn, ticker, sessions[0])
                 conn.execute(
                     "insert into snapshot (ticker, run_date, kind, next_day_session, next_monday_session,"
                     " one_month_session, abstained_reason, bars_recorded_until)"
                     " values (%s, %s, 'live', %s, %s, %s, 'has no active model', clock_timestamp())",
                     (ticker, sessions[0], *calendar.targets(sessions[0]).as_tuple()),
                 )
-            begin_in_time(conn, sessions[0], *TICKERS)
+            partitions = [(sessions[0], ticker) for ticker in TICKERS]
+            begin_attempt(conn, partitions)
+            finish_attempt(conn, done=partitions, failed={})
         yield installed
         installed.ldtm("down")
 

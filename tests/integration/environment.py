@@ -22,7 +22,7 @@ from ldtm_lib.prices.stored_bars import recent_bars
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import Settings
 from tests.integration.gate_fixtures import pass_the_gate
-from tests.integration.ledger_rows import simulation
+from tests.integration.ledger_rows import enter_service, simulation
 
 RUN_DATE = date(2013, 1, 11)
 NEXT_DAY, NEXT_MONDAY, ONE_MONTH = date(2013, 1, 14), date(2013, 1, 14), date(2013, 2, 12)
@@ -75,7 +75,8 @@ class ForecastEnvironment:
     def network(
         self, ticker: str, *, status: str = "active", trained_on: date = date(2012, 12, 31), seed: int = 0
     ) -> LdtmNetwork:
-        """An untrained network, in the registry and on disk."""
+        """An untrained network, in the registry and on disk; its ticker is in service from the next session on."""
+        enter_service(self.conn, ticker, self.calendar.offset(trained_on, 1))
         torch.manual_seed(seed)
         network = LdtmNetwork(self.settings.architecture)
         name = f"{ticker}_{status}_{trained_on}_{seed}.pt"

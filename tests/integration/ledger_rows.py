@@ -83,8 +83,8 @@ class LedgerRows:
         targets = self.calendar.targets(run_date)
         simulation_id = self._place(ticker, run_date, kind)
         self.conn.execute(
-            """insert into snapshot (ticker, run_date, simulation_id, next_day_session, next_monday_session, one_month_session,
-                run_date_close, next_day_pred, next_monday_pred, one_month_pred, direction_pred,
+            """insert into snapshot (ticker, run_date, simulation_id, next_day_session, next_monday_session,
+                one_month_session, run_date_close, next_day_pred, next_monday_pred, one_month_pred, direction_pred,
                 model_status, model_version, checkpoint_id, checkpoint_sha256, window_sha256, bars_recorded_until)
             values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 'c', 'w', clock_timestamp())""",
             (
@@ -98,8 +98,8 @@ class LedgerRows:
         targets = self.calendar.targets(run_date)
         simulation_id = self._place(ticker, run_date, kind)
         self.conn.execute(
-            """insert into snapshot (ticker, run_date, simulation_id, next_day_session, next_monday_session, one_month_session,
-                abstained_reason, bars_recorded_until)
+            """insert into snapshot (ticker, run_date, simulation_id, next_day_session, next_monday_session,
+                one_month_session, abstained_reason, bars_recorded_until)
             values (%s, %s, %s, %s, %s, %s, 'has no active model', clock_timestamp())""",
             (ticker, run_date, simulation_id, *targets.as_tuple()),
         )
@@ -112,7 +112,11 @@ class LedgerRows:
         return 0
 
     def promoted(self, ticker: str, trained_on: date) -> int:
-        """A version that becomes the active one, the previous one retiring; returns its checkpoint_id."""
+        """A version that becomes the active one, the previous one retiring; returns its checkpoint_id.
+
+        The ticker is in service from the session after the training on.
+        """
+        enter_service(self.conn, ticker, self.calendar.offset(trained_on, 1))
         self.conn.execute(
             "update checkpoint set status = 'retired', retired_at = now() where ticker = %s and status = 'active'",
             (ticker,),

@@ -15,6 +15,8 @@ from ldtm_lib.sessions import HORIZONS, Calendar
 SAME = 1e-9
 """Relative: what restating a price by several splits leaves of rounding is far less."""
 Apply = Callable[[], None]
+RowKey = tuple[str, date, int]
+"""Ticker, run date, and the simulation; 0 for a daily run."""
 
 
 @dataclass(slots=True)
@@ -92,9 +94,9 @@ class PlainLedger:
     )
     """By session and ticker: close and units of the window; None where there is none."""
     active_models: set[str] = field(default_factory=set[str])
-    rows: dict[tuple[str, date], Forecast | None] = field(default_factory=dict[tuple[str, date], Forecast | None])
+    rows: dict[RowKey, Forecast | None] = field(default_factory=dict[RowKey, Forecast | None])
     """None is an abstention."""
-    kinds: dict[tuple[str, date], str] = field(default_factory=dict[tuple[str, date], str])
+    kinds: dict[RowKey, str] = field(default_factory=dict[RowKey, str])
 
     def plan_delivery(self, delivered: Mapping[str, Sequence[date]], basis: date) -> Apply:
         """A delivery on an older basis than the store's takes no split back."""
@@ -117,14 +119,14 @@ class PlainLedger:
         }
         return lambda: self.windows.__setitem__(session, made)
 
-    def plan_snapshots(self, run_date: date, kind: str) -> Apply:
+    def plan_snapshots(self, run_date: date, kind: str, simulation_id: int) -> Apply:
         targets = dict(zip(HORIZONS, self.calendar.targets(run_date).as_tuple(), strict=True))
-        new: dict[tuple[str, date], Forecast | None] = {}
+        new: dict[RowKey, Forecast | None] = {}
         for ticker, window in self.windows[run_date].items():
             forecast = None
             if window is not None and ticker in self.active_models:
                 forecast = Forecast(ticker, targets, *window, said={horizon: [] for horizon in HORIZONS})
-            new[ticker, run_date] = forecast
+            new[ticker, run_date, simulation_id] = forecast
 
         def apply() -> None:
             for key, forecast in new.items():

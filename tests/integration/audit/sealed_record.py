@@ -28,6 +28,8 @@ CHAINED_TABLES = (
     "ledger_event",
     "ledger_seal",
     "trading_session",
+    "service_entry",
+    "simulation",
     "bar",
 )
 
@@ -46,8 +48,8 @@ class Record:
         """Bars, forecasts, one abstention, fills, and the seal over them."""
         for n, ticker in enumerate(tickers):
             self.rows.bar(ticker, run_date, 100 + n + run_date.day / 10)
-            self.rows.forecast(ticker, run_date, close=100 + n + run_date.day / 10)
-        self.rows.abstention("FB", run_date)
+            self.rows.forecast(ticker, run_date, close=100 + n + run_date.day / 10, kind="late")
+        self.rows.abstention("FB", run_date, kind="late")
         fill(self.conn, as_of=run_date, config=LedgerConfig())
         self.seal()
 

@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import polars as pl
 import psycopg
@@ -35,6 +36,7 @@ from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.features import stored_windows as input_windows
 from ldtm_lib.features.windows import latest_windows
 from ldtm_lib.ledger.fillbacks import FillReport, fill
+from ldtm_lib.ledger.simulations import NO_SIMULATION, SimulationPlan, begin_simulation
 from ldtm_lib.ledger.snapshots import SnapshotReport, take_snapshots
 from ldtm_lib.prices.bars import BAR_SCHEMA
 from ldtm_lib.prices.ingest import ingest
@@ -45,8 +47,9 @@ from ldtm_lib.sessions import HORIZONS, ONE_MONTH_SESSIONS, Calendar, exchange_c
 from ldtm_lib.settings import LedgerConfig, Settings
 from tests.databases import fresh_database
 from tests.integration.audit.few_sessions import few_sessions, migrated
-from tests.integration.audit.plain_ledger import SAME, Apply, PlainLedger, Share
+from tests.integration.audit.plain_ledger import SAME, Apply, PlainLedger, RowKey, Share
 from tests.integration.audit.small_networks import SmallNetworks, small_settings
+from tests.integration.ledger_rows import enter_service
 
 TICKERS = ("AAPL", "FB", "IBM", "MSFT")
 NEVER_TRAINED = "FB"
@@ -63,6 +66,9 @@ Work = Callable[[Connection], Apply]
 RATIOS = (2.0, 10.0, 0.1)
 some_tickers = st.sets(st.sampled_from(TICKERS), min_size=1)
 backs = st.integers(0, 8)
+NUM_SIMULATIONS = 2
+numbers = st.integers(NO_SIMULATION, NUM_SIMULATIONS)
+"""Of the daily runs' rows and of each simulation's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +99,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.today = NUM_HISTORY
         self.plain = PlainLedger(self.calendar, {t: Share(t) for t in TICKERS}, place.settings.window.window_sessions)
         self.num_versions = dict.fromkeys(TICKERS, 0)
-        self.recorded: dict[tuple[str, date], dict[str, object]] = {}
+        self.recorded: dict[RowKey, dict[str, object]] = {}
         self.num_published = 0
 
     @initialize(
@@ -108,11 +114,16 @@ class AnyOrder(RuleBasedStateMachine):
             share.worth[self.sessions[0]] = 1000.0 + 100 * n
             self._trade(share, 1, self.today, Random(n))
         self._commit(self._delivery(dict.fromkeys(TICKERS, self.sessions[: self.today + 1]), self._newest, declares=()))
+        with self.database.transaction() as conn:
+            for ticker in TICKERS:
+                enter_service(conn, ticker, self.sessions[0])
+            for number in range(1, NUM_SIMULATIONS + 1):
+                assert begin_simulation(conn, SimulationPlan(origin=f"simulation {number} of a test")) == number
         for ticker in TICKERS:
             if ticker != NEVER_TRAINED:
                 self._commit(self._promotion(ticker))
         for back in (2, 1, 0):
-            self._record_session(self.sessions[self.today - back], simulated=back > 0)
+            self._record_session(self.sessions[self.today - back], back)
         self.sessions_pass(1, chance, None)
         self.a_share_is_going_to_split(splitting, ratio)
         self.sessions_pass(ONE_MONTH_SESSIONS, chance, crashing)
@@ -147,12 +158,12 @@ class AnyOrder(RuleBasedStateMachine):
     ) -> None:
         self.sessions_pass(1, chance, crashing)
         self._commit(self._draw_delivery(data, last=self.today))
-        self._record_session(self._newest, simulated=data.draw(st.booleans()))
+        self._record_session(self._newest, data.draw(numbers))
         self._commit(partial(self._fill, self._newest, None))
 
-    @rule(back=backs, simulated=st.booleans())
-    def a_daily_run_is_recorded_late_or_again(self, back: int, simulated: bool) -> None:
-        self._record_session(self.sessions[max(NUM_HISTORY, self.today - back)], simulated=simulated)
+    @rule(back=backs, simulation_id=numbers)
+    def a_daily_run_is_recorded_late_or_again(self, back: int, simulation_id: int) -> None:
+        self._record_session(self.sessions[max(NUM_HISTORY, self.today - back)], simulation_id)
 
     @rule()
     def everything_is_delivered_and_filled(self) -> None:
@@ -180,7 +191,7 @@ class AnyOrder(RuleBasedStateMachine):
         days = self.sessions[: self.today + 1]
         self._commit(self._delivery(dict.fromkeys(TICKERS, days), self._newest, declares=TICKERS))
         self._commit(partial(self._windows, self._newest))
-        works = [partial(self._fill, self._newest, None), partial(self._snapshots, self._newest, simulated=False)]
+        works = [partial(self._fill, self._newest, None), partial(self._snapshots, self._newest, NO_SIMULATION)]
         first, second = works if fill_is_first else reversed(works)
         self._at_once(first, second, takes_turns=False, first_commits=first_commits)
 
@@ -256,14 +267,17 @@ class AnyOrder(RuleBasedStateMachine):
         run_date = self.calendar.last_closed(datetime.now(UTC))
         self.plain.windows[run_date] = dict.fromkeys(TICKERS)
         self._commit(partial(self._windows, run_date))
-        self._commit(partial(self._snapshots, run_date, simulated=False))
+        self._commit(partial(self._snapshots, run_date, NO_SIMULATION))
 
     # ---- what must hold all the while
 
     @invariant()
     def the_record_says_what_the_plain_model_says(self) -> None:
         cursor = self.watch.cursor(row_factory=dict_row)
-        rows = {(row["ticker"], row["run_date"]): row for row in cursor.execute("select * from snapshot")}
+        rows: dict[RowKey, dict[str, Any]] = {
+            (row["ticker"], row["run_date"], row["simulation_id"]): row
+            for row in cursor.execute("select * from snapshot")
+        }
         assert rows.keys() == self.plain.rows.keys()
         for key, row in rows.items():
             before = self.recorded.get(key, row)
@@ -298,7 +312,7 @@ class AnyOrder(RuleBasedStateMachine):
             case "windows":
                 return kind, partial(self._windows, session)
             case "snapshots" if session in self.plain.windows:
-                return kind, partial(self._snapshots, session, simulated=data.draw(st.booleans()))
+                return kind, partial(self._snapshots, session, data.draw(numbers))
             case "snapshots":
                 return "windows", partial(self._windows, session)
             case "seal":
@@ -308,9 +322,9 @@ class AnyOrder(RuleBasedStateMachine):
             case _:
                 return kind, partial(self._fill, session, data.draw(st.none() | some_tickers))
 
-    def _record_session(self, run_date: date, *, simulated: bool) -> None:
+    def _record_session(self, run_date: date, simulation_id: int) -> None:
         self._commit(partial(self._windows, run_date))
-        self._commit(partial(self._snapshots, run_date, simulated=simulated))
+        self._commit(partial(self._snapshots, run_date, simulation_id))
 
     def _draw_delivery(self, data: st.DataObject, last: int | None = None) -> Work:
         tickers = list(TICKERS) if last is not None else sorted(data.draw(some_tickers))
@@ -359,10 +373,10 @@ class AnyOrder(RuleBasedStateMachine):
         input_windows.record(conn, latest_windows(bars, TICKERS, session, self.calendar, window))
         return plan
 
-    def _snapshots(self, run_date: date, conn: Connection, *, simulated: bool) -> Apply:
+    def _snapshots(self, run_date: date, simulation_id: int, conn: Connection) -> Apply:
         is_in_time = datetime.now(UTC) < self.calendar.opens_at(self.calendar.offset(run_date, 1))
-        kind = "simulated" if simulated else "live" if is_in_time else "late"
-        plan = self.plain.plan_snapshots(run_date, kind)
+        kind = "simulated" if simulation_id else "live" if is_in_time else "late"
+        plan = self.plain.plan_snapshots(run_date, kind, simulation_id)
         report = take_snapshots(
             conn,
             run_date=run_date,
@@ -370,9 +384,9 @@ class AnyOrder(RuleBasedStateMachine):
             folder=self.place.networks.folder,
             settings=self.place.settings,
             calendar=self.calendar,
-            simulated=simulated,
+            simulation_id=simulation_id,
         )
-        self._check_report(report)
+        self._check_report(report, simulation_id)
         return plan
 
     def _fill(self, as_of: date, tickers: set[str] | None, conn: Connection) -> Apply:
@@ -422,14 +436,14 @@ class AnyOrder(RuleBasedStateMachine):
 
     # ---- checks
 
-    def _check_report(self, report: SnapshotReport) -> None:
+    def _check_report(self, report: SnapshotReport, simulation_id: int) -> None:
         """The first row stays, and another forecast is told; the same again is no conflict."""
         assert [row.ticker for row in report.rows] == list(TICKERS)
-        known = {ticker for ticker in TICKERS if (ticker, report.run_date) in self.recorded}
+        known = {ticker for ticker in TICKERS if (ticker, report.run_date, simulation_id) in self.recorded}
         assert not known & set(report.written)
         assert {*report.written, *report.unchanged, *(c.ticker for c in report.conflicts)} == set(TICKERS)
 
-    def _check_row(self, key: tuple[str, date], row: Mapping[str, object]) -> None:
+    def _check_row(self, key: RowKey, row: Mapping[str, object]) -> None:
         forecast = self.plain.rows[key]
         assert row["kind"] == self.plain.kinds[key]
         if row["kind"] == "live":
@@ -453,11 +467,12 @@ class AnyOrder(RuleBasedStateMachine):
             assert row["next_day_direction_actual"] == ("neutral" if is_same else "bullish" if is_up else "bearish")
 
     def _check_restatements(self) -> None:
-        found: dict[tuple[str, date, str], list[float]] = {}
-        for ticker, run_date, horizon, value in self.watch.execute(
-            "select ticker, run_date, horizon, restated_actual from restated_actual order by bar_recorded_at"
+        found: dict[tuple[str, date, int, str], list[float]] = {}
+        for *key, value in self.watch.execute(
+            "select ticker, run_date, simulation_id, horizon, restated_actual from restated_actual"
+            " order by bar_recorded_at"
         ):
-            found.setdefault((ticker, run_date, horizon), []).append(value)
+            found.setdefault((*key,), []).append(value)
         expected = {
             (*key, horizon): said[1:]
             for key, forecast in self.plain.rows.items()
@@ -472,6 +487,7 @@ class AnyOrder(RuleBasedStateMachine):
         """As many events as there are things in the plain model."""
         counts = dict(self.watch.execute("select event, count(*) from ledger_event group by event").fetchall())
         said = [said for forecast in self.plain.rows.values() if forecast for said in forecast.said.values()]
+        assert (counts["service"], counts["simulation"]) == (len(TICKERS), NUM_SIMULATIONS)
         assert counts.get("forecast", 0) == len(self.plain.rows)
         assert counts.get("fill", 0) == sum(bool(values) for values in said)
         assert counts.get("restatement", 0) == sum(len(values[1:]) for values in said)
@@ -519,7 +535,7 @@ def test_a_split_that_takes_back_the_one_of_the_session_before_is_noticed_and_sc
         machine.sessions_pass(num=1, chance=0, crashing=None)
         days = machine.sessions[machine.today - 5 : machine.today + 1]
         machine._commit(machine._delivery(dict.fromkeys(TICKERS, days), days[-1], declares=()))
-        machine._record_session(days[-1], simulated=False)
+        machine._record_session(days[-1], NO_SIMULATION)
         machine._commit(partial(machine._fill, days[-1], None))
         machine.the_record_says_what_the_plain_model_says()
     finally:

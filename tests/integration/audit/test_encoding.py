@@ -11,6 +11,7 @@ from ldtm_lib.audit.events import FIELDS, HEAD
 from ldtm_lib.audit.seal import SEAL_FIELDS
 from ldtm_lib.database.connection import Connection
 from tests.integration.audit.verifier import verifier
+from tests.repository import REPOSITORY
 
 TEXTS = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=40)
 MOMENTS = st.datetimes(timezones=st.just(UTC))
@@ -47,6 +48,14 @@ def test_the_stand_alone_verifier_knows_the_same_fields() -> None:
         known = SEAL_FIELDS if kind == "seal" else (*HEAD, *FIELDS[kind])
         assert [tuple(field.split(":")) for field in named.split()] == [(f.name, f.type) for f in known], kind
     assert set(verifier.FIELDS) == {"seal", "forecast", "fill", "void", "restatement"}, "what a proof can hold"
+
+
+def test_the_document_lists_every_field_of_every_kind_of_event() -> None:
+    text = " ".join((REPOSITORY / "docs" / "record-format.md").read_text().split())
+    for kind, fields in FIELDS.items():
+        listed = ", ".join(f"{field.name} {field.type}" for field in fields)
+        assert f"- **{kind}**: {listed}" in text, kind
+    assert text.count("- **") >= len(FIELDS)
 
 
 def test_every_column_of_a_forecast_and_of_its_fills_is_in_an_event(conn: Connection) -> None:

@@ -38,7 +38,7 @@ from tests.integration.audit.killed_daily_runs import (
     SyntheticInstallation,
 )
 from tests.integration.audit.small_networks import SmallNetworks, small_settings
-from tests.integration.ledger_rows import LedgerRows
+from tests.integration.ledger_rows import LedgerRows, enter_service
 from tests.repository import REPOSITORY
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
@@ -184,6 +184,7 @@ def server(calendar: Calendar, folder: Path) -> Iterator[Server]:
                 history = installation.delivery(installation.sessions[0], installation.sessions[NUM_HISTORY - 1])
                 ingest(conn, history, source="installation", calendar=calendar)
                 for ticker in TICKERS:
+                    enter_service(conn, ticker, FIRST)
                     if ticker != NEVER_TRAINED:
                         networks.promote(conn, ticker, 0)
             yield Server(home, url, psycopg.conninfo.conninfo_to_dict(database.url)["dbname"])
@@ -302,7 +303,12 @@ def _check_the_whole_record(killer: Killer, num_sessions: int) -> None:
         repeated = {ticker for ticker, _ in conn.execute(doubled.encode())}
         assert repeated <= {SPLIT.ticker}, "a bar that is delivered again is no new vintage"
         chain = read_seals(conn)
-    assert events == {"forecast": len(killer.recorded), "fill": num_fills, "promotion": len(TICKERS) - 1}
+    assert events == {
+        "forecast": len(killer.recorded),
+        "fill": num_fills,
+        "promotion": len(TICKERS) - 1,
+        "service": len(TICKERS),
+    }
     published = killer.installation.file.read()
     assert published.problems == ()
     assert [seal.sha256 for seal in published.seals.values()] == [seal.sha256 for seal in chain]

@@ -66,6 +66,25 @@ def test_a_proof_holds_the_forecast_and_what_became_of_it_and_is_checked_alone(
     assert text.endswith(f"has the SHA-256 {hashes[-1]}, which you did not name\n")
 
 
+def test_the_row_of_a_simulation_has_a_proof_of_its_own_that_says_which_one_it_is(
+    record: Record, tmp_path: Path
+) -> None:
+    record.rows.forecast("IBM", DAYS[1], preds=(99, 99, 99), direction="bearish")
+    with pytest.raises(NotProvable, match="the forecast of IBM on 2013-01-03 by simulation 1 is not sealed yet"):
+        prove(record.conn, "IBM", DAYS[1], 1)
+    record.seal()
+    simulated, daily = (prove(record.conn, "IBM", DAYS[1], number).document for number in (1, 0))
+    assert [event["says"]["kind"] for event in (simulated["events"][0], daily["events"][0])] == ["simulated", "late"]
+    (tmp_path / "p.json").write_text(json.dumps(simulated))
+    status, text = _run(tmp_path, "p.json", "--seals", str(record.file.path))
+    assert status == 0, text
+    assert text.startswith("PROVEN: IBM on 2013-01-03 by simulation 1, 1 events in 1 seals\n")
+    with pytest.raises(verifier.NotProven, match="is not about IBM on 2013-01-03"):
+        verifier.check({**simulated, "simulation_id": 0})
+    with pytest.raises(NotProvable, match="there is no forecast of IBM on 2013-01-03 by simulation 2 in the record"):
+        prove(record.conn, "IBM", DAYS[1], 2)
+
+
 def test_anything_altered_in_a_proof_is_not_proven(document: dict[str, Any]) -> None:
     """Every single value of the document, one after the other."""
     assert _is_proven(document)
@@ -181,7 +200,7 @@ def test_what_is_no_proof_is_reported(tmp_path: Path, content: str) -> None:
 def test_what_cannot_be_proven_is_refused_with_the_reason(record: Record) -> None:
     with pytest.raises(NotProvable, match="there is no forecast of IBM on 2013-02-01 in the record"):
         prove(record.conn, "IBM", date(2013, 2, 1))
-    record.rows.forecast("IBM", date(2013, 1, 8))
+    record.rows.forecast("IBM", date(2013, 1, 8), kind="late")
     with pytest.raises(NotProvable, match="is not sealed yet"):
         prove(record.conn, "IBM", date(2013, 1, 8))
     record.conn.commit()

@@ -75,7 +75,9 @@ def test_a_record_that_nobody_touched_verifies(record: Record) -> None:
     report = record.verify()
     assert report.discrepancies == ()
     assert (report.num_seals, report.num_unsealed) == (5, 0)
-    assert report.num_events == 4 * 4 + 3 * (3 + 3) + 3, "four sessions, three fills of each near horizon, three models"
+    assert report.num_events == 4 * 4 + 3 * (3 + 3) + 3 + 4, (
+        "four sessions, three fills of each near horizon, three models, four entries into service"
+    )
     assert [(p.num_seals, p.newest, p.num_unpublished) for p in report.publications] == [(5, 4, 0)]
 
 
@@ -132,12 +134,12 @@ def test_swapped_rows_are_both_named(record: Record) -> None:
 
 def test_swapped_events_are_named_as_reordered(record: Record) -> None:
     with record.as_owner() as owner:
-        owner.execute("update ledger_event set event_id = event_id + 1000 where event_id in (2, 5)")
+        owner.execute("update ledger_event set event_id = event_id + 1000 where event_id in (4, 9)")
         owner.execute(
-            "update ledger_event set event_id = case event_id when 1002 then 5 else 2 end where event_id > 1000"
+            "update ledger_event set event_id = case event_id when 1004 then 9 else 4 end where event_id > 1000"
         )
     first, second = record.verify().discrepancies[:2]
-    assert (first.what, first.event_id, second.what, second.event_id) == ("reordered", 2, "reordered", 5)
+    assert (first.what, first.event_id, second.what, second.event_id) == ("reordered", 4, "reordered", 9)
     assert first.message.endswith("stands at another place in the chain than it was recorded at")
 
 
@@ -154,10 +156,10 @@ def test_a_row_inserted_into_the_past_is_found_whether_or_not_the_triggers_were_
     with record.as_owner() as owner:
         owner.execute(
             """insert into ledger_event (event_id, event, ticker, run_date, leaf)
-            select 37, 'forecast', ticker, run_date, forecast_leaf(37, s) from snapshot s where ticker = 'GOOG'"""
+            select 41, 'forecast', ticker, run_date, forecast_leaf(41, s) from snapshot s where ticker = 'GOOG'"""
         )
     (message,) = record.messages()
-    assert message.startswith("the forecast of GOOG on 2013-01-03 (event 37) bears a time that does not lie between")
+    assert message.startswith("the forecast of GOOG on 2013-01-03 (event 41) bears a time that does not lie between")
 
 
 def test_a_live_row_of_after_the_open_is_found_by_the_calendar_of_this_program(record: Record) -> None:
@@ -170,7 +172,7 @@ def test_a_live_row_of_after_the_open_is_found_by_the_calendar_of_this_program(r
         )
         owner.execute(
             """insert into ledger_event (event_id, event, ticker, run_date, leaf)
-            select 37, 'forecast', ticker, run_date, forecast_leaf(37, s) from snapshot s where ticker = 'GOOG'"""
+            select 41, 'forecast', ticker, run_date, forecast_leaf(41, s) from snapshot s where ticker = 'GOOG'"""
         )
     (message,) = record.messages()
     assert message.endswith("is marked live and was recorded after its first target session had opened")
@@ -189,10 +191,10 @@ def test_an_event_that_stands_twice_is_found(record: Record) -> None:
     with record.as_owner() as owner:
         owner.execute(
             """insert into ledger_event (event_id, event, ticker, run_date, leaf)
-            select 37, 'forecast', ticker, run_date, forecast_leaf(37, s)
+            select 41, 'forecast', ticker, run_date, forecast_leaf(41, s)
             from snapshot s where ticker = 'IBM' and run_date = '2013-01-03'"""
         )
-    assert "the forecast of IBM on 2013-01-03 (event 37) stands in the chain twice" in record.messages()
+    assert "the forecast of IBM on 2013-01-03 (event 41) stands in the chain twice" in record.messages()
 
 
 def test_an_altered_seal_is_found(record: Record) -> None:
@@ -254,7 +256,7 @@ def test_a_published_file_that_was_edited_is_found(record: Record) -> None:
 
 
 def test_what_is_not_sealed_yet_is_counted_and_still_checked(record: Record) -> None:
-    record.rows.forecast("AAPL", DAYS[-1] + timedelta(days=1))
+    record.rows.forecast("AAPL", DAYS[-1] + timedelta(days=1), kind="late")
     record.conn.commit()
     report = record.verify()
     assert (report.is_intact, report.num_unsealed) == (True, 1)
@@ -333,9 +335,9 @@ def test_a_schema_that_could_lie_is_not_relied_on(record: Record, lie: str) -> N
 def test_a_forecast_about_other_sessions_than_its_run_dates_is_found(record: Record) -> None:
     targets = record.calendar.targets(DAYS[-1] + timedelta(days=1))
     record.conn.execute(
-        """insert into snapshot (ticker, run_date, kind, next_day_session, next_monday_session, one_month_session,
+        """insert into snapshot (ticker, run_date, next_day_session, next_monday_session, one_month_session,
             abstained_reason, bars_recorded_until)
-        values ('IBM', '2013-01-08', 'simulated', %s, %s, %s, 'x', clock_timestamp())""",
+        values ('IBM', '2013-01-08', %s, %s, %s, 'x', clock_timestamp())""",
         (targets.next_day + timedelta(days=1), targets.next_monday, targets.one_month),
     )
     record.conn.commit()

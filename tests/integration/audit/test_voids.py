@@ -37,7 +37,7 @@ class OverdueForecast:
     def forecast(self, ticker: str = "IBM", *, traded: Iterable[date] = (RUN_DATE,)) -> None:
         for session in traded:
             self.rows.bar(ticker, session, 100)
-        self.rows.forecast(ticker, RUN_DATE)
+        self.rows.forecast(ticker, RUN_DATE, kind="late")
 
     def fill(self) -> FillReport:
         report = fill(self.conn, as_of=END, config=CONFIG)
@@ -246,7 +246,7 @@ def test_a_filled_forecast_is_not_voided(waiting: OverdueForecast) -> None:
 
 
 def test_an_abstention_and_a_forecast_that_does_not_exist_are_not_voided(waiting: OverdueForecast) -> None:
-    waiting.rows.abstention("FB", RUN_DATE)
+    waiting.rows.abstention("FB", RUN_DATE, kind="late")
     waiting.conn.commit()
     for ticker in ("FB", "AAPL"):
         refusal = f"the next_day forecast of {ticker} on {RUN_DATE} is not open: there is nothing to void"
@@ -272,11 +272,11 @@ def test_a_void_says_its_moment_and_target_by_the_database_whatever_the_caller_s
 
 def test_a_wait_cannot_begin_before_its_bar_is_due(waiting: OverdueForecast) -> None:
     newest = waiting.calendar.last_closed(datetime.now(UTC))
-    waiting.rows.forecast("IBM", newest)
+    waiting.rows.forecast("IBM", newest, kind="live")
     waiting.conn.commit()
     for horizon in HORIZONS:
         with pytest.raises(psycopg.IntegrityError, match=f"the {horizon} actual of IBM on {newest} is not overdue"):
-            waiting.conn.execute("insert into overdue_fill values ('IBM', %s, %s)", (newest, horizon))
+            waiting.conn.execute("insert into overdue_fill values ('IBM', %s, 0, %s)", (newest, horizon))
         waiting.conn.rollback()
 
 
@@ -290,7 +290,7 @@ def test_a_wait_of_less_than_five_sessions_is_none(waiting: OverdueForecast) -> 
 def test_a_notice_is_dated_by_the_database_and_never_again(waiting: OverdueForecast) -> None:
     waiting.forecast()
     waiting.conn.execute(
-        "insert into overdue_fill values ('IBM', %s, 'next_day', now() - interval '1 year')", (RUN_DATE,)
+        "insert into overdue_fill values ('IBM', %s, 0, 'next_day', now() - interval '1 year')", (RUN_DATE,)
     )
     row = waiting.conn.execute("select detected_at > now() - interval '1 minute' from overdue_fill").fetchone()
     assert row == (True,)

@@ -8,7 +8,7 @@ from ldtm_lib.daily_run.pending_partitions import PendingPartition, pending_part
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import Settings
-from tests.integration.daily_run.attempt_rows import ReadPending
+from tests.integration.daily_run.reading import ReadPending
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from ldtm_lib.database.connection import Connection
 from ldtm_lib.sessions import Calendar, exchange_calendar
 from ldtm_lib.settings import AutomationConfig, Settings
 from tests.databases import CountingCursor
-from tests.integration.ledger_rows import LedgerRows
+from tests.integration.ledger_rows import LedgerRows, enter_service
 
 FRIDAY = date(2026, 11, 20)
 OPENS = exchange_calendar().opens_at(date(2026, 11, 23))
@@ -24,7 +24,6 @@ WAITS = PendingPartition(
     starts_at=daily_run_start(FRIDAY),
     deadline=OPENS,
     lacks_row=True,
-    has_begun=True,
     has_new_bar=False,
     is_done=False,
     num_attempts=4,
@@ -68,13 +67,25 @@ def test_a_forecast_that_is_on_record_misses_nothing() -> None:
     assert missed_deadlines([replace(WAITS, lacks_row=False)], CONFIG, OPENS - 9 * MINUTE) == []
 
 
-def test_where_nothing_runs_by_itself_nobody_waits_for_a_ticker_that_never_had_a_forecast() -> None:
-    never = replace(WAITS, num_attempts=0, last_attempt_at=None, reason=None, has_begun=False)
+def test_a_row_that_no_run_has_attempted_is_reported_where_nothing_runs_by_itself_as_well() -> None:
+    never = replace(WAITS, num_attempts=0, last_attempt_at=None, reason=None)
     moment = OPENS - 9 * MINUTE
-    assert missed_deadlines([never], AutomationConfig(enabled=False), moment) == []
-    (stopped,) = missed_deadlines([replace(never, has_begun=True)], AutomationConfig(enabled=False), moment)
+    (stopped,) = missed_deadlines([never], AutomationConfig(enabled=False), moment)
     assert "no run has attempted it; start daily_schedule and catch_up_sensor" in stopped.summary
     assert len(missed_deadlines([never], CONFIG, moment)) == 1
+
+
+@pytest.mark.parametrize("is_on", [False, True])
+def test_a_ticker_that_is_not_in_service_misses_no_deadline(
+    conn: Connection, settings: Settings, calendar: Calendar, is_on: bool
+) -> None:
+    newest = calendar.last_closed(datetime.now(UTC))
+    shortly_before = calendar.opens_at(calendar.offset(newest, 1)) - MINUTE
+    automated = settings.replace(automation=AutomationConfig(enabled=is_on))
+    enter_service(conn, "FB", newest)
+    enter_service(conn, "IBM", calendar.offset(newest, 1))
+    found, _ = check_deadlines(conn, automated, calendar, shortly_before)
+    assert [alert.key for alert in found] == [f"deadline/{newest}/FB"]
 
 
 def test_what_may_be_at_work_is_left_alone_for_five_minutes() -> None:
@@ -95,6 +106,8 @@ def test_a_watch_is_as_many_statements_for_fifty_tickers_as_for_one(
 
     def num_statements(num_tickers: int) -> int:
         automated = settings.replace(automation=CONFIG, tickers=tuple(f"T{number}" for number in range(num_tickers)))
+        for ticker in automated.tickers:
+            enter_service(conn, ticker, newest)
         CountingCursor.num_statements = 0
         found, _ = check_deadlines(conn, automated, calendar, shortly_before)
         assert len(found) == num_tickers
@@ -134,8 +147,11 @@ def test_a_deadline_that_a_row_made_by_hand_has_met_is_over_and_not_given_up(
     automated = settings.replace(automation=CONFIG, tickers=("IBM",))
     newest = calendar.last_closed(datetime.now(UTC))
     shortly_before = calendar.opens_at(calendar.offset(newest, 1)) - MINUTE
+    enter_service(conn, "IBM", newest)
     check_deadlines(conn, automated, calendar, shortly_before)
     ledger_rows.abstention("IBM", newest)
+    assert check_deadlines(conn, automated, calendar, shortly_before)[1] == [], "a simulated row meets no deadline"
+    ledger_rows.abstention("IBM", newest, kind="late")
     assert check_deadlines(conn, automated, calendar, shortly_before) == ([], [f"deadline/{newest}/IBM"])
     [(summary,)] = conn.execute("select summary from alert").fetchall()
     assert summary.startswith("no forecast yet")
@@ -148,6 +164,8 @@ def test_alerts_are_raised_once_and_resolved_when_the_session_is_complete(
     newest = calendar.last_closed(datetime.now(UTC))
     opens = calendar.opens_at(calendar.offset(newest, 1))
     partitions = [(newest, ticker) for ticker in settings.tickers]
+    for ticker in settings.tickers:
+        enter_service(conn, ticker, newest)
     for _ in range(4):
         begin_attempt(conn, partitions)
     finish_attempt(conn, done=[], failed=dict.fromkeys(partitions, "no bar"))

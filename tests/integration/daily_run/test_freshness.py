@@ -12,7 +12,7 @@ from ldtm_lib.errors import CalendarError
 from ldtm_lib.ledger.fillbacks import fill
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import AutomationConfig, LedgerConfig, Settings
-from tests.integration.ledger_rows import LedgerRows
+from tests.integration.ledger_rows import LedgerRows, enter_service
 
 THURSDAY, FRIDAY, TUESDAY = date(2013, 1, 17), date(2013, 1, 18), date(2013, 1, 22)
 """Monday 2013-01-21 is a holiday."""
@@ -20,7 +20,7 @@ DAY_AFTER_THANKSGIVING = date(2012, 11, 23)
 """Closes at 13:00."""
 
 
-def bring(rows: LedgerRows, tickers: Sequence[str], session: date, kind: str = "simulated") -> None:
+def bring(rows: LedgerRows, tickers: Sequence[str], session: date, kind: str = "late") -> None:
     for ticker in tickers:
         rows.bar(ticker, session, 100)
         rows.forecast(ticker, session, kind=kind)
@@ -31,12 +31,14 @@ def test_a_session_with_every_bar_and_row_is_complete(
 ) -> None:
     bring(ledger_rows, settings.tickers[1:], FRIDAY)
     ledger_rows.bar("AAPL", FRIDAY, 100)
-    ledger_rows.abstention("AAPL", FRIDAY, kind="live")
+    ledger_rows.abstention("AAPL", FRIDAY, kind="late")
+    for ticker in settings.tickers[:3]:
+        ledger_rows.forecast(ticker, FRIDAY, kind="simulated")
     found = freshness(conn, settings, FRIDAY)
     assert found.is_complete
     assert found.is_overdue
     assert (found.num_tickers, found.num_bars, found.num_rows) == (5, 5, 5)
-    assert (found.num_live, found.late, found.num_simulated, found.num_abstained) == (0, ["AAPL"], 4, 1)
+    assert (found.num_live, found.late, found.num_simulated, found.num_abstained) == (*(0, [*settings.tickers], 3, 1),)
     assert found.session == FRIDAY
     assert found.deadline == calendar.opens_at(TUESDAY)
 
@@ -53,9 +55,27 @@ def test_what_is_missing_is_named_in_the_order_of_the_universe(
     assert not found.is_complete
 
 
-def test_in_an_empty_database_everything_is_missing(conn: Connection, settings: Settings) -> None:
+def test_in_an_empty_database_every_bar_is_missing_and_no_row_is_due(conn: Connection, settings: Settings) -> None:
     found = freshness(conn, settings)
-    assert (found.without_bar, found.without_row, found.unfilled) == ([*settings.tickers], [*settings.tickers], [])
+    assert (found.without_bar, found.without_row, found.unfilled) == ([*settings.tickers], [], [])
+    assert (found.not_in_service, found.num_rows, found.is_silent) == ([*settings.tickers], 0, False)
+
+
+def test_rows_are_missing_of_tickers_in_service_alone(
+    conn: Connection, ledger_rows: LedgerRows, settings: Settings
+) -> None:
+    for ticker in settings.tickers:
+        ledger_rows.bar(ticker, FRIDAY, 100)
+    enter_service(conn, "FB", FRIDAY)
+    enter_service(conn, "GOOG", TUESDAY)
+    ledger_rows.abstention("IBM", FRIDAY)
+    found = freshness(conn, settings, FRIDAY)
+    assert (found.without_row, found.not_in_service) == (["FB"], ["AAPL", "GOOG", "IBM", "MSFT"])
+    assert (found.num_tickers, found.num_rows, found.num_simulated) == (5, 0, 1)
+    assert not found.is_complete
+    ledger_rows.abstention("FB", FRIDAY, kind="late")
+    found = freshness(conn, settings, FRIDAY)
+    assert (found.is_complete, found.num_rows, found.is_silent) == (True, 1, True)
 
 
 def test_sessions_after_the_last_partition_miss_nothing(
@@ -207,7 +227,7 @@ def test_it_is_one_statement_however_many_tickers(
 
     monkeypatch.setattr(psycopg.Cursor, "execute", counted)
     many = settings.replace(tickers=tuple(f"T{number}" for number in range(500)))
-    assert len(freshness(conn, many, FRIDAY).without_row) == 500
+    assert len(freshness(conn, many, FRIDAY).not_in_service) == 500
     assert len(asked) == 1
     assert not_retrained(conn, many, FRIDAY) == []
     assert len(asked) == 2

@@ -13,8 +13,8 @@ from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import LedgerConfig, PartitionConfig, Settings
 from tests.databases import CountingCursor
-from tests.integration.daily_run.attempt_rows import ReadPending, begin_in_time
-from tests.integration.ledger_rows import LedgerRows
+from tests.integration.daily_run.reading import ReadPending
+from tests.integration.ledger_rows import LedgerRows, enter_service
 
 TICKERS = ("AAPL", "FB", "GOOG", "IBM", "MSFT")
 
@@ -23,27 +23,34 @@ def keys(partitions: list[PendingPartition]) -> list[tuple[date, str]]:
     return [(partition.session, partition.ticker) for partition in partitions]
 
 
-def test_of_tickers_without_a_row_only_the_newest_session_is_open(read_pending: ReadPending, newest: date) -> None:
+def test_nothing_is_pending_of_a_ticker_before_it_enters_service(
+    read_pending: ReadPending, newest: date, calendar: Calendar, conn: Connection
+) -> None:
+    begin_attempt(conn, [(newest, "IBM")])
+    finish_attempt(conn, done=[], failed={(newest, "IBM"): "no bar of IBM"})
+    assert read_pending() == []
+    for ticker in TICKERS[:-1]:
+        enter_service(conn, ticker, newest)
+    enter_service(conn, "MSFT", calendar.offset(newest, 1))
     partitions = read_pending()
-    assert keys(partitions) == [(newest, ticker) for ticker in TICKERS]
-    assert all(
-        partition.lacks_row and not partition.has_begun and partition.num_attempts == 0 for partition in partitions
-    )
+    assert keys(partitions) == [(newest, ticker) for ticker in TICKERS[:-1]]
+    assert all(partition.lacks_row for partition in partitions)
+    assert [partition.num_attempts for partition in partitions] == [0, 0, 0, 1]
 
 
-def test_a_ticker_is_caught_up_from_its_first_session_that_was_tried_while_it_was_the_newest(
+def test_a_ticker_is_caught_up_from_its_entry_into_service_on_and_simulated_rows_are_none(
     read_pending: ReadPending, newest: date, ledger_rows: LedgerRows, calendar: Calendar, conn: Connection
 ) -> None:
     sessions = [calendar.offset(newest, -back) for back in range(6, -1, -1)]
-    ledger_rows.abstention("IBM", sessions[0], kind="simulated")
+    enter_service(conn, "IBM", sessions[2])
     ledger_rows.abstention("IBM", sessions[3], kind="late")
-    begin_in_time(conn, sessions[3], "IBM")
-    assert [partition.session for partition in read_pending() if partition.ticker == "IBM"] == sessions[4:]
-    assert {partition.has_begun for partition in read_pending() if partition.ticker == "IBM"} == {True}
+    for session in sessions:
+        ledger_rows.abstention("IBM", session, kind="simulated")
+    assert keys(read_pending()) == [(session, "IBM") for session in (sessions[2], *sessions[4:])]
 
 
 @pytest.mark.parametrize("recorded", ["in time", "before its next close", "years later"])
-def test_a_row_begins_the_record_of_a_ticker_unless_a_person_made_it_of_the_past(
+def test_a_row_of_a_session_before_the_entry_into_service_obliges_to_nothing(
     read_pending: ReadPending,
     newest: date,
     ledger_rows: LedgerRows,
@@ -52,7 +59,8 @@ def test_a_row_begins_the_record_of_a_ticker_unless_a_person_made_it_of_the_past
     recorded: str,
 ) -> None:
     old, following = calendar.offset(newest, -20), calendar.offset(newest, -19)
-    ledger_rows.abstention("IBM", old)
+    enter_service(conn, "IBM", calendar.offset(following, 1))
+    ledger_rows.abstention("IBM", old, kind="late")
     begin_attempt(conn, [(old, "IBM")])
     finish_attempt(conn, done=[(old, "IBM")], failed={})
     conn.execute("alter table snapshot disable trigger user")
@@ -65,15 +73,15 @@ def test_a_row_begins_the_record_of_a_ticker_unless_a_person_made_it_of_the_past
         }[recorded],
     )
     found = [partition.session for partition in read_pending() if partition.ticker == "IBM"]
-    assert found == ([newest] if recorded == "years later" else calendar.between(following, newest))
+    assert found == calendar.between(following, newest)[1:]
     gaps = sessions_with_gaps(conn, [("IBM", session) for session in calendar.between(old, newest)])
-    assert gaps == (set() if recorded == "years later" else {*found}), "a check and the catch-up mean the same"
+    assert gaps == {*found}, "a check and the catch-up mean the same"
 
 
 def test_what_lies_further_back_than_partitions_reach_is_left(
     read_pending: ReadPending, newest: date, calendar: Calendar, settings: Settings, conn: Connection
 ) -> None:
-    begin_in_time(conn, calendar.offset(newest, -40), "IBM")
+    enter_service(conn, "IBM", calendar.offset(newest, -40))
     two = settings.replace(partitions=PartitionConfig(first_session=calendar.offset(newest, -1)))
     assert len([partition for partition in read_pending(with_settings=two) if partition.ticker == "IBM"]) == 2
     of_2013 = PartitionConfig(first_session=date(2013, 1, 17), last_session=date(2013, 3, 1))
@@ -85,7 +93,6 @@ def test_an_outage_longer_than_the_look_back_is_caught_up_from_its_beginning(
 ) -> None:
     last_session = calendar.offset(newest, -40)
     ledger_rows.abstention("IBM", last_session, kind="late")
-    begin_in_time(conn, last_session, "IBM")
     assert [partition.session for partition in read_pending() if partition.ticker == "IBM"] == calendar.between(
         last_session, newest
     )[1:]
@@ -97,7 +104,6 @@ def test_missed_sessions_are_not_forgotten_when_newer_ones_are_made_before_them(
     sessions = calendar.between(calendar.offset(newest, -60), newest)
     for ticker in TICKERS:
         ledger_rows.abstention(ticker, sessions[0], kind="late")
-    begin_in_time(conn, sessions[0], *TICKERS)
     ledger_rows.abstention("AAPL", newest, kind="late")
     ledger_rows.abstention("IBM", sessions[1], kind="late")
     begin_attempt(conn, [(newest, "AAPL")])
@@ -118,7 +124,6 @@ def test_of_a_ticker_that_left_during_an_outage_only_the_sessions_before_are_mis
 ) -> None:
     sessions = calendar.between(calendar.offset(newest, -60), newest)
     ledger_rows.abstention("IBM", sessions[0], kind="late")
-    begin_in_time(conn, sessions[0], "IBM")
     left = settings.replace(retired={"IBM": sessions[9]})
     assert [day for day, ticker in keys(read_pending(with_settings=left)) if ticker == "IBM"] == sessions[1:9]
 
@@ -137,6 +142,8 @@ def test_what_was_tried_in_vain_of_a_ticker_that_left_is_open_no_more_unless_the
     calendar: Calendar,
     settings: Settings,
 ) -> None:
+    for ticker in TICKERS:
+        enter_service(conn, ticker, newest)
     begin_attempt(conn, [(newest, "IBM"), (newest, "MSFT"), (newest, "FB")])
     finish_attempt(conn, done=[], failed={(newest, "IBM"): "no bar", (newest, "MSFT"): "no bar"})
     left = settings.replace(retired=dict.fromkeys(("FB", "IBM", "MSFT"), newest))
@@ -162,6 +169,7 @@ def test_a_partition_that_was_tried_and_has_no_row_stays_pending_when_newer_sess
     read_pending: ReadPending, newest: date, conn: Connection, calendar: Calendar
 ) -> None:
     before = calendar.offset(newest, -4)
+    enter_service(conn, "IBM", before)
     begin_attempt(conn, [(before, "IBM")])
     finish_attempt(conn, done=[], failed={(before, "IBM"): "no bar"})
     assert (before, "IBM") in keys(read_pending())
@@ -176,7 +184,7 @@ def test_a_bar_is_waited_for_until_its_actual_is_void_unless_it_comes(
     settings: Settings,
 ) -> None:
     before = calendar.offset(newest, -6)
-    ledger_rows.abstention("IBM", before, kind="simulated")
+    ledger_rows.abstention("IBM", before, kind="late")
     begin_attempt(conn, [(before, "IBM")])
     finish_attempt(conn, done=[], failed={(before, "IBM"): "no bar"})
     five = settings.replace(ledger=LedgerConfig(void_after_sessions=5))
@@ -200,7 +208,7 @@ def test_an_actual_whose_has_new_bar_late_is_open_even_of_a_ticker_that_left(
 ) -> None:
     target = calendar.offset(newest, -back)
     left = settings.replace(retired={"IBM": date(2020, 1, 2)})
-    ledger_rows.forecast("IBM", calendar.offset(target, -1))
+    ledger_rows.forecast("IBM", calendar.offset(target, -1), kind="late")
     assert [partition for partition in read_pending(with_settings=left) if partition.ticker == "IBM"] == [], (
         "there is no bar yet"
     )
@@ -243,6 +251,8 @@ def test_reading_103_tickers_after_half_a_year_is_one_statement_of_a_few_millise
             cross join unnest(%s::date[], %s::date[], %s::date[], %s::date[]) x (session, next_day, monday, month)""",
             (list(tickers), sessions, *calendar.targets_of(np.array(sessions, "datetime64[D]")).T.tolist()),
         )
+        for ticker in tickers:
+            enter_service(conn, ticker, sessions[-1])
         conn.execute(FORECAST_AND_FILLED, {"newest": newest})
         begin_attempt(conn, [(day, ticker) for day in sessions for ticker in tickers])
         finish_attempt(conn, done=[(day, ticker) for day in sessions for ticker in tickers], failed={})

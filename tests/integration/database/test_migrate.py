@@ -230,8 +230,8 @@ def test_a_role_that_was_given_rights_before_has_those_of_the_new_tables_after_a
         LedgerRows(conn, calendar).forecast("AAA", date(2013, 1, 2))
         conn.execute(
             """insert into shadow_forecast
-            select s.ticker, s.run_date, c.checkpoint_id, 'candidate', now(), s.run_date_close, 1, 1, 1, 'bullish',
-                   s.window_sha256, s.bars_recorded_until
+            select s.ticker, s.run_date, s.simulation_id, c.checkpoint_id, 'candidate', now(), s.run_date_close, 1, 1,
+                   1, 'bullish', s.window_sha256, s.bars_recorded_until
             from snapshot s join checkpoint c using (ticker) where c.trained_on = '2012-12-05'"""
         )
     as_reader = Database(url=make_conninfo(empty_database.url, user=reads, password="secret"), schema="ldtm")

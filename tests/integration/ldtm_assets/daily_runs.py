@@ -1,6 +1,7 @@
 """Whole daily runs through Dagster's job, in this process."""
 
 from collections.abc import Callable, Sequence
+from datetime import date
 from pathlib import Path
 
 import dagster as dg
@@ -12,6 +13,7 @@ from ldtm_lib.database.connection import Database
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import load_settings
 from tests.integration.dagster_storage import dagster_instance
+from tests.integration.ledger_rows import enter_service
 
 CONFIG = """
 tickers = ["AAPL", "MSFT"]
@@ -23,12 +25,16 @@ basis = "adjusted"
 first_session = 2013-01-02
 last_session = {last}
 """
+FIRST_SESSION = date(2013, 1, 2)
 DailyRun = Callable[..., dg.ExecuteInProcessResult]
 
 
 @pytest.fixture
 def daily_run(tmp_path: Path, database: Database, calendar: Calendar, monkeypatch: pytest.MonkeyPatch) -> DailyRun:
-    """Run the daily job for AAPL and MSFT with a configuration."""
+    """Run the daily job for AAPL and MSFT, which are in service, with a configuration."""
+    with database.transaction() as conn:
+        for ticker in ("AAPL", "MSFT"):
+            enter_service(conn, ticker, FIRST_SESSION)
     monkeypatch.setenv("LDTM_DATABASE_URL", database.url)
 
     def run(

@@ -41,14 +41,16 @@ def shell(tmp_path: Path, database: Database, conn: Connection, calendar: Calend
     return shell
 
 
-def test_seal_verify_prove_and_what_an_alteration_does_to_them(shell: Shell, conn: Connection) -> None:
+def test_seal_verify_prove_and_what_an_alteration_does_to_them(
+    shell: Shell, conn: Connection, calendar: Calendar
+) -> None:
     early = shell.run("audit", "prove", "AAPL", str(RUN_DATE))
     assert early.returncode == 1
-    assert "the forecast of AAPL on 2013-01-02 is not sealed yet" in early.stderr
+    assert "the forecast of AAPL on 2013-01-02 by simulation 1 is not sealed yet" in early.stderr
     assert shell.run("fillback").returncode == 0
     sealed = shell.run("audit", "seal")
     assert sealed.returncode == 0, sealed.stderr
-    assert "sealed 2 events as seal 0 of" in sealed.stdout
+    assert "sealed 3 events as seal 0 of" in sealed.stdout
     assert "nothing happened since seal 0 of" in shell.run("audit", "seal").stdout
 
     verified = shell.run("audit", "verify")
@@ -58,29 +60,36 @@ def test_seal_verify_prove_and_what_an_alteration_does_to_them(shell: Shell, con
     assert unwritten.returncode == 1
     assert "nowhere/x.json cannot be written: No such file or directory" in unwritten.stderr
     proven = shell.run("audit", "prove", "AAPL", str(RUN_DATE))
-    assert proven.stdout.startswith("AAPL_2013-01-02.proof.json: 2 events, ")
+    assert proven.stdout.startswith("AAPL_2013-01-02.proof.json: 2 events of simulation 1, ")
     assert verifier.check(json.loads((shell.folder / "AAPL_2013-01-02.proof.json").read_text()))
 
-    (before,) = conn.execute("select next_monday_pred from snapshot").fetchone() or (None,)
+    LedgerRows(conn, calendar).forecast("AAPL", RUN_DATE, kind="late")
+    conn.commit()
+    assert shell.run("audit", "seal").returncode == 0
+    assert ": 1 events, " in shell.run("audit", "prove", "AAPL", str(RUN_DATE)).stdout, "that of the daily run"
+    named = shell.run("audit", "prove", "AAPL", str(RUN_DATE), "--simulation", "1")
+    assert ": 2 events of simulation 1, " in named.stdout
+    unknown = shell.run("audit", "prove", "AAPL", str(RUN_DATE), "--simulation", "2")
+    assert unknown.returncode == 2
+    assert "there is no simulation 2; simulations 1 to 1 are on record" in unknown.stderr
+
+    (before,) = conn.execute("select next_monday_pred from snapshot where simulation_id = 1").fetchone() or (None,)
     conn.execute("alter table snapshot disable trigger all")
-    conn.execute("update snapshot set next_monday_pred = 102.1")
+    conn.execute("update snapshot set next_monday_pred = 102.1 where simulation_id = 1")
     conn.execute("alter table snapshot enable trigger all")
     conn.commit()
     altered = shell.run("audit", "verify")
     assert altered.returncode == 1
-    assert "altered: the forecast of AAPL on 2013-01-02 (event 0) was altered after it was recorded" in altered.stdout
+    named = "the forecast of AAPL on 2013-01-02 by simulation 1 (event 1)"
+    assert f"altered: {named} was altered after it was recorded" in altered.stdout
     open_alerts = "select subject, summary from alert where resolved_at is null"
     assert conn.execute(open_alerts).fetchall() == [
-        (
-            "the record",
-            "it is not what was recorded or published (1 found): "
-            "the forecast of AAPL on 2013-01-02 (event 0) was altered after it was recorded",
-        )
+        ("the record", f"it is not what was recorded or published (1 found): {named} was altered after it was recorded")
     ], "the status shows it"
     conn.commit()
     report = json.loads(shell.run("audit", "verify", "--json").stdout)
     assert (report["intact"], [found["what"] for found in report["discrepancies"]]) == (False, ["altered"])
-    refused = shell.run("audit", "prove", "AAPL", str(RUN_DATE))
+    refused = shell.run("audit", "prove", "AAPL", str(RUN_DATE), "--simulation", "1")
     assert refused.returncode == 1
     assert "is not what was recorded; `ldtm audit verify` says what was altered" in refused.stderr
 

@@ -39,7 +39,7 @@ def recorded(ledger_rows: LedgerRows, conn: Connection) -> None:
     ledger_rows.forecast(
         "AAPL", FRIDAY, preds=(101.5, 102.25, 103.0), model=Model("active", "v1.2013-01-09", checkpoint_id)
     )
-    ledger_rows.abstention("IBM", FRIDAY)
+    ledger_rows.abstention("IBM", FRIDAY, kind="late")
     conn.commit()
 
 
@@ -65,9 +65,12 @@ def test_a_date_or_a_ticker_selects_rows(shell: Shell) -> None:
     assert "IBM" not in of_thursday
     rows = json.loads(shell.forecasts("AAPL", "--json").stdout)
     assert [(row["run_date"], row["kind"]) for row in rows] == [("2013-01-11", "simulated"), ("2013-01-10", "late")]
+    assert [row["simulation_id"] for row in rows] == [1, 0]
     assert rows[0]["one_month_session"] == "2013-02-12"
     assert rows[0]["deadline"].startswith("2013-01-14T14:30")
-    assert "2013-01-10" in shell.forecasts("AAPL").stdout
+    of_aapl = shell.forecasts("AAPL").stdout
+    assert "2013-01-10" in of_aapl
+    assert "simulated 1" in of_aapl
 
 
 @pytest.mark.usefixtures("recorded")

@@ -39,10 +39,14 @@ def shell(tmp_path: Path, database: Database, conn: Connection, calendar: Calend
 def test_an_equal_forecast_is_status_0(shell: Shell) -> None:
     shown = shell.replay("AAPL", str(RUN_DATE))
     assert shown.returncode == 0, shown.stderr
-    assert "AAPL on 2013-01-11, simulated, recorded " in shown.stdout
+    assert "AAPL on 2013-01-11, simulation 1, recorded " in shown.stdout
     assert "next monday pred" in shown.stdout
     assert "differs" not in shown.stdout
     assert shown.stdout.endswith("equal, to the bit\n")
+    assert shell.replay("AAPL", str(RUN_DATE), "--simulation", "1").stdout == shown.stdout
+    unknown = shell.replay("AAPL", str(RUN_DATE), "--simulation", "2")
+    assert unknown.returncode == 2
+    assert "there is no simulation 2; simulations 1 to 1 are on record" in unknown.stderr
     abstained = shell.replay("MSFT", str(RUN_DATE))
     assert abstained.returncode == 0
     assert "MSFT has no active model: there is no forecast to compute again, and no window to make" in abstained.stdout

@@ -48,7 +48,7 @@ from ldtm_lib.project import open_project
 from ldtm_lib.sessions import exchange_calendar
 from ldtm_lib.settings import Settings, load_settings
 from tests.integration.ldtm_cli.shell import run_ldtm
-from tests.integration.ledger_rows import LedgerRows
+from tests.integration.ledger_rows import LedgerRows, enter_service
 from tests.repository import REPOSITORY
 
 FRIDAY = date(2013, 1, 18)
@@ -99,6 +99,8 @@ class MovedInstallation:
 def installation(tmp_path: Path, database: Database, ledger_rows: LedgerRows) -> MovedInstallation:
     config = tmp_path / "universe.toml"
     config.write_text(CONFIG)
+    for ticker in TICKERS:
+        enter_service(ledger_rows.conn, ticker, FRIDAY)
     return MovedInstallation(config, database.url, ledger_rows)
 
 
@@ -376,11 +378,11 @@ def test_where_the_partitions_end_in_the_past_their_last_session_is_shown_and_no
     installation.config.write_text(CONFIG + f"last_session = {last_session}\n")
     for ticker in TICKERS:
         installation.rows.bar(ticker, FRIDAY, 100)
-        installation.rows.forecast(ticker, FRIDAY)
+        installation.rows.forecast(ticker, FRIDAY, kind="late")
     screen = installation.read_status()
     assert screen.needs == (), "no daily run will come, so Dagster may stand still"
     shown = text(screen)
-    assert "session  Fri 2013-01-18: 5 simulated rows of 5 tickers\n" in shown
+    assert "session  Fri 2013-01-18: 5 late rows of 5 tickers\n" in shown
     assert "\n         the last one: there are no partitions after it\n" in shown
     assert "not tried yet" not in shown
     assert "All is well." in shown

@@ -14,7 +14,7 @@ from ldtm_lib.ledger.fillbacks import fill
 from ldtm_lib.ledger.leaderboard import Score, leaderboard
 from ldtm_lib.sessions import Calendar, exchange_calendar
 from ldtm_lib.settings import LedgerConfig
-from tests.integration.ledger_rows import Model
+from tests.integration.ledger_rows import SIMULATED, Model, simulation
 
 ROUNDING = 1e-9
 """Relative: sums of up to 90 float64 in another order; the interval loses a few digits near 0."""
@@ -237,14 +237,14 @@ def _put_on_record(conn: Connection, calendar: Calendar, universe: dict[str, His
     rows = [(t, day, call) for t, h in universe.items() for day, call in zip(DAYS, h.calls, strict=False)]
     targets = [calendar.targets(day) for _, day, _ in rows]
     conn.execute(
-        """insert into snapshot (ticker, run_date, kind, next_day_session, next_monday_session, one_month_session,
-            run_date_close, next_day_pred, next_monday_pred, one_month_pred, direction_pred, model_status,
-            checkpoint_sha256, window_sha256, bars_recorded_until)
-        select t, d, 'simulated', s1, s2, s3, c, p, p, p, w, 'active', 'c', 'w', clock_timestamp()
+        """insert into snapshot (ticker, run_date, simulation_id, next_day_session, next_monday_session,
+            one_month_session, run_date_close, next_day_pred, next_monday_pred, one_month_pred, direction_pred,
+            model_status, checkpoint_sha256, window_sha256, bars_recorded_until)
+        select t, d, %s, s1, s2, s3, c, p, p, p, w, 'active', 'c', 'w', clock_timestamp()
         from unnest(%s::text[], %s::date[], %s::date[], %s::date[], %s::date[], %s::float8[], %s::float8[], %s::text[])
             as f (t, d, s1, s2, s3, c, p, w)""",
         (
-            *([t for t, _, _ in rows], [day for _, day, _ in rows]),
+            *(simulation(conn), [t for t, _, _ in rows], [day for _, day, _ in rows]),
             *([t.next_day for t in targets], [t.next_monday for t in targets], [t.one_month for t in targets]),
             *([c.close for _, _, c in rows], [c.pred for _, _, c in rows], [c.direction for _, _, c in rows]),
         ),

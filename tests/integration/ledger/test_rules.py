@@ -10,6 +10,7 @@ from psycopg import sql
 
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.sessions import Calendar
+from tests.integration.ledger_rows import enter_service
 
 RUN_DATE = date(2013, 1, 2)
 
@@ -31,6 +32,7 @@ def _refusal(conn: Connection, query: LiteralString | sql.Composed, params: tupl
 FORECAST_VALUES = {
     "ticker": "'IBM'",
     "run_date": "'2013-01-03'",
+    "simulation_id": "2",
     "recorded_at": "clock_timestamp()",
     "kind": "'late'",
     "next_day_session": "'2013-01-04'",
@@ -175,7 +177,7 @@ def test_forecasts_are_never_removed(conn: Connection, ledger_rows) -> None:
 def test_an_upsert_cannot_replace_a_forecast(conn: Connection, ledger_rows) -> None:
     ledger_rows.forecast("AAPL", RUN_DATE)
     query = """insert into snapshot select * from snapshot
-        on conflict (ticker, run_date) do update set next_day_pred = 1"""
+        on conflict (ticker, run_date, simulation_id) do update set next_day_pred = 1"""
     assert "is on record and cannot be changed" in _refusal(conn, query)
 
 
@@ -297,6 +299,8 @@ def test_the_chain_lock_is_taken_before_any_other_trigger_runs(conn: Connection)
             ("checkpoint", "insert"),
             ("checkpoint", "update"),
             ("restated_actual", "insert"),
+            ("service_entry", "insert"),
+            ("simulation", "insert"),
             ("snapshot", "insert"),
             ("snapshot", "update"),
             ("voided_fill", "insert"),
@@ -305,6 +309,7 @@ def test_the_chain_lock_is_taken_before_any_other_trigger_runs(conn: Connection)
 
 
 def test_a_retired_model_has_no_live_row(conn: Connection, ledger_rows, calendar: Calendar) -> None:
+    enter_service(conn, "AAPL", RUN_DATE)
     ledger_rows.open_the_session_after(RUN_DATE, timedelta(hours=1))
     message = _refusal(
         conn,
@@ -321,6 +326,7 @@ def test_a_target_far_ahead_does_not_make_a_late_forecast_live(
 ) -> None:
     newest = calendar.last_closed(datetime.now(UTC))
     run_date, far = calendar.offset(newest, -10), calendar.offset(newest, 10)
+    enter_service(conn, "AAPL", run_date)
     with pytest.raises(psycopg.IntegrityError, match="targets_are_in_the_future"), conn.transaction():
         ledger_rows.forecast("AAPL", run_date, kind="live", next_day_session=calendar.offset(newest, 30))
     targets = calendar.targets(far)
@@ -360,6 +366,7 @@ def test_a_target_session_that_has_not_closed_cannot_be_filled(
 
 
 def test_a_forecast_cannot_arrive_with_its_actual(conn: Connection, calendar: Calendar) -> None:
+    enter_service(conn, "AAPL", RUN_DATE)
     message = _refusal(
         conn,
         """insert into snapshot (ticker, run_date, kind, next_day_session, next_monday_session, one_month_session,
@@ -378,6 +385,7 @@ def test_a_forecast_that_is_not_finite_is_refused(conn: Connection, ledger_rows)
 
 
 def test_a_candidate_forecasts_only_in_simulated_rows(conn: Connection, calendar: Calendar) -> None:
+    enter_service(conn, "AAPL", RUN_DATE)
     message = _refusal(
         conn,
         """insert into snapshot (ticker, run_date, kind, next_day_session, next_monday_session, one_month_session,

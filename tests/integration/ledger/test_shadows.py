@@ -23,12 +23,13 @@ from ldtm_lib.ledger.counted_forecasts import counted_forecasts, ranks_of
 from ldtm_lib.ledger.fillbacks import fill
 from ldtm_lib.ledger.leaderboard import leaderboard
 from ldtm_lib.ledger.shadows import shadow_records
+from ldtm_lib.ledger.simulations import LIVE
 from ldtm_lib.ledger.snapshots import SnapshotReport
 from ldtm_lib.ledger.track_record import track_record
 from ldtm_lib.settings import ForecastConfig, LedgerConfig, Shadows
 from tests.integration import gate_fixtures
 from tests.integration.environment import NEXT_DAY, ONE_MONTH, RUN_DATE, ForecastEnvironment
-from tests.integration.ledger_rows import LedgerRows
+from tests.integration.ledger_rows import SIMULATED, LedgerRows
 
 OLD, MIDDLE, NEW = date(2012, 10, 31), date(2012, 11, 30), date(2012, 12, 31)
 
@@ -111,6 +112,7 @@ def test_a_refused_candidate_and_the_model_that_retired_last_are_heard_beside_th
         environment.conn.execute("alter table shadow_forecast disable trigger user")
         environment.conn.execute("delete from shadow_forecast")
         environment.conn.execute("delete from snapshot")
+        environment.conn.execute("alter table snapshot enable trigger user")
         environment.network("MSFT", trained_on=NEW, seed=4)
         (row,) = environment.take("MSFT").rows
     assert shadow is not None
@@ -226,8 +228,8 @@ def test_the_database_refuses_a_shadow_that_saw_other_bars_or_is_of_another_tick
     environment.ready("AAPL", "MSFT")
     environment.network("AAPL", status="candidate", trained_on=date(2013, 1, 4), seed=5)
     casting(environment).take("AAPL", "MSFT")
-    add = """insert into shadow_forecast select s.ticker, s.run_date, c.checkpoint_id, 'candidate', '2000-01-01',
-        s.run_date_close, 1, 1, 1, 'bullish', {window}, s.bars_recorded_until
+    add = """insert into shadow_forecast select s.ticker, s.run_date, s.simulation_id, c.checkpoint_id, 'candidate',
+        '2000-01-01', s.run_date_close, 1, 1, 1, 'bullish', {window}, s.bars_recorded_until
         from snapshot s, checkpoint c where s.ticker = 'AAPL' and c.ticker = '{of}' and c.status = '{status}'"""
     for of, status, window, refusal in (
         ("AAPL", "candidate", "'other'", "the shadow of AAPL on 2013-01-11 used other bars than its snapshot"),
@@ -291,7 +293,9 @@ def test_no_figure_of_the_record_changes_with_shadows(environment: ForecastEnvir
     casting(environment).take("AAPL", "MSFT")
     environment.conn.commit()
     report = verify(database, environment.calendar)
-    assert (report.is_intact, report.num_events) == (True, 5), "three of the models, two of the forecasts"
+    assert (report.is_intact, report.num_events) == (True, 8), (
+        "three of the models, two of service, a simulation, two forecasts"
+    )
 
 
 SPLIT_ON = date(2013, 1, 17)
@@ -311,8 +315,9 @@ def test_a_shadow_is_measured_by_what_came_on_its_own_basis(conn: Connection, le
     conn.execute("alter table snapshot enable trigger user")
     for ticker, checkpoint_id in ids.items():
         conn.execute(
-            """insert into shadow_forecast select ticker, run_date, %s, 'candidate', now(), run_date_close, 99, 99, 104,
-                'bearish', window_sha256, bars_recorded_until from snapshot where ticker = %s""",
+            """insert into shadow_forecast select ticker, run_date, simulation_id, %s, 'candidate', now(),
+                run_date_close, 99, 99, 104, 'bearish', window_sha256, bars_recorded_until
+                from snapshot where ticker = %s""",
             (checkpoint_id, ticker),
         )
     conn.commit()
@@ -359,8 +364,8 @@ def test_a_bar_from_before_the_close_is_not_what_came(conn: Connection, ledger_r
     checkpoint_id = ledger_rows.candidate("AAPL", OLD)
     ledger_rows.forecast("AAPL", RUN_DATE)
     conn.execute(
-        """insert into shadow_forecast select ticker, run_date, %s, 'candidate', now(), run_date_close, 99, 99, 99,
-            'bearish', window_sha256, bars_recorded_until from snapshot""",
+        """insert into shadow_forecast select ticker, run_date, simulation_id, %s, 'candidate', now(),
+            run_date_close, 99, 99, 99, 'bearish', window_sha256, bars_recorded_until from snapshot""",
         (checkpoint_id,),
     )
     conn.commit()
@@ -406,8 +411,8 @@ def test_a_model_in_use_is_compared_over_the_same_run_dates(conn: Connection, le
     )
     conn.execute("alter table snapshot enable trigger user")
     conn.execute(
-        """insert into shadow_forecast select ticker, run_date, %s, 'candidate', now(), run_date_close, 98, 98, 98,
-            'bearish', window_sha256, bars_recorded_until from snapshot""",
+        """insert into shadow_forecast select ticker, run_date, simulation_id, %s, 'candidate', now(),
+            run_date_close, 98, 98, 98, 'bearish', window_sha256, bars_recorded_until from snapshot""",
         (checkpoint_id,),
     )
     conn.commit()

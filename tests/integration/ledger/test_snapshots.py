@@ -24,6 +24,7 @@ from ldtm_lib.prices.splits import Split
 from ldtm_lib.prices.stored_bars import bars_as_of
 from ldtm_lib.settings import ForecastConfig, LedgerConfig
 from tests.integration.environment import NEXT_DAY, NEXT_MONDAY, ONE_MONTH, RUN_DATE, ForecastEnvironment
+from tests.integration.ledger_rows import simulation
 
 
 def test_every_ticker_has_a_row_that_forecasts_or_says_why_not(environment: ForecastEnvironment) -> None:
@@ -61,7 +62,9 @@ def test_every_ticker_has_a_row_that_forecasts_or_says_why_not(environment: Fore
         row.checkpoint_sha256
         == hashlib.sha256((environment.folder / "AAPL_active_2012-12-31_0.pt").read_bytes()).hexdigest()
     )
-    assert missing_rows(environment.conn, [("AAPL", RUN_DATE), ("AAPL", NEXT_DAY)]) == [("AAPL", NEXT_DAY)]
+    both = [("AAPL", RUN_DATE), ("AAPL", NEXT_DAY)]
+    assert missing_rows(environment.conn, both) == both, "a daily run has made neither"
+    assert missing_rows(environment.conn, both, simulation(environment.conn)) == [("AAPL", NEXT_DAY)]
 
 
 def test_the_same_again_changes_nothing_and_another_forecast_is_refused_and_told(

@@ -14,9 +14,11 @@ from ldtm_lib.ledger.daily_clusters import Estimate, share_of_days
 from ldtm_lib.ledger.fillbacks import fill
 from ldtm_lib.ledger.leaderboard import leaderboard
 from ldtm_lib.ledger.ranking import rank_intervals
+from ldtm_lib.ledger.simulations import LATE, LIVE
 from ldtm_lib.ledger.track_record import track_record
 from ldtm_lib.sessions import exchange_calendar
 from ldtm_lib.settings import LedgerConfig
+from tests.integration.ledger_rows import SIMULATED
 
 RUN_DATE, NEXT_DAY = date(2013, 1, 2), date(2013, 1, 3)
 DAYS = exchange_calendar().between(date(2012, 1, 3), date(2012, 4, 1))
@@ -107,14 +109,14 @@ def test_only_rows_of_the_kind_that_was_asked_for_are_on_the_record(conn: Connec
     for ticker in ("LATE", "SIMULATED", "LIVE"):
         ledger_rows.bar(ticker, NEXT_DAY, 101)
     fill(conn, config=LedgerConfig(), as_of=NEXT_DAY)
-    for simulated, accuracy in ((False, 1.0), (True, 0.0)):
-        record = track_record(conn, simulated=simulated)
+    for ticker, rows, accuracy in (("LATE", LATE, 1.0), ("SIMULATED", SIMULATED, 0.0), ("LIVE", LIVE, 1.0)):
+        record = track_record(conn, rows)
         assert [(p.run_date, p.accuracy) for p in record.accuracy] == [
             (RUN_DATE, Estimate(value=accuracy, low=None, high=None))
         ]
         assert [group.num_forecasts for group in record.calibration] == [1]
-        ranks = {row.ticker: row.rank_low for row in leaderboard(conn, simulated=simulated).rows}
-        assert ranks == {"LATE": None, "SIMULATED": 1 if simulated else None, "LIVE": None if simulated else 1}
+        ranks = {row.ticker: row.rank_low for row in leaderboard(conn, rows).rows}
+        assert ranks == {"LATE": None, "SIMULATED": None, "LIVE": None} | {ticker: 1}
 
 
 def test_neutral_forecasts_alone_have_no_accuracy_and_no_rank_but_are_calibrated(conn: Connection, ledger_rows) -> None:

@@ -30,6 +30,7 @@ from ldtm_lib.registry.retention import prune
 from ldtm_lib.settings import ArchitectureConfig, ForecastConfig
 from tests.integration import gate_fixtures
 from tests.integration.environment import RUN_DATE, ForecastEnvironment
+from tests.integration.ledger_rows import simulation
 from tests.integration.registry.registry_fixtures import SMALL, Registry
 
 MONDAY, TUESDAY, WEDNESDAY, THURSDAY = (date(2012, 12, day) for day in (3, 4, 5, 6))

@@ -29,7 +29,6 @@ def partition(session: date, ticker: str = "AAPL", **other: object) -> PendingPa
         "starts_at": daily_run_start(session),
         "deadline": CALENDAR.opens_at(CALENDAR.offset(session, 1)),
         "lacks_row": True,
-        "has_begun": True,
         "has_new_bar": False,
         "is_done": False,
         "num_attempts": 0,

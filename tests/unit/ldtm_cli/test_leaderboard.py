@@ -9,6 +9,7 @@ from rich.console import Console
 
 from ldtm_cli.commands.leaderboard import leaderboard_as_dict, print_leaderboard
 from ldtm_lib.ledger.leaderboard import Leaderboard, LeaderboardRow, Score
+from ldtm_lib.ledger.simulations import LIVE
 
 SCORE = Score(
     first_run_date=date(2013, 1, 2),
@@ -73,7 +74,7 @@ BOARD = Leaderboard(
 def printed() -> list[str]:
     console = Console(width=80, color_system=None)
     with console.capture() as capture:
-        print_leaderboard(console, BOARD, simulated=False)
+        print_leaderboard(console, BOARD, LIVE)
     return capture.get().splitlines()
 
 

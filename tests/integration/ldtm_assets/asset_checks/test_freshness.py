@@ -18,7 +18,7 @@ from ldtm_lib.errors import CalendarError
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import AutomationConfig, Settings
 from tests.integration.dagster_storage import dagster_instance
-from tests.integration.ledger_rows import LedgerRows
+from tests.integration.ledger_rows import LedgerRows, enter_service
 
 NEW_YORK = ZoneInfo("America/New_York")
 FRIDAY = date(2013, 1, 18)
@@ -87,6 +87,8 @@ def bring(rows: LedgerRows, conn: Connection, *tickers: str) -> None:
 def test_after_the_deadline_what_is_missing_is_an_error_with_the_session_and_the_tickers(
     run_checks: RunChecks, ledger_rows: LedgerRows, conn: Connection
 ) -> None:
+    for ticker in TICKERS[:2]:
+        enter_service(conn, ticker, FRIDAY)
     bring(ledger_rows, conn, *TICKERS[2:])
     found = run_checks(FRIDAY)
     assert {name: (check.passed, check.severity.value) for name, check in found.items()} == {
@@ -128,6 +130,7 @@ def test_before_the_deadline_a_person_gets_a_warning_about_the_newest_session(
     run_checks: RunChecks, ledger_rows: LedgerRows, conn: Connection
 ) -> None:
     ledger_rows.open_the_session_after(FRIDAY, timedelta(hours=2))
+    enter_service(conn, TICKERS[0], FRIDAY)
     bring(ledger_rows, conn, *TICKERS[1:])
     found = run_checks()
     assert (found["snapshots_are_fresh"].passed, found["snapshots_are_fresh"].severity.value) == (False, "WARN")
@@ -151,6 +154,7 @@ def test_an_actual_that_nobody_filled_is_an_error(
 def test_a_session_completed_after_its_deadline_is_an_alert_until_the_next_check(
     run_checks: RunChecks, ledger_rows: LedgerRows, conn: Connection
 ) -> None:
+    enter_service(conn, TICKERS[-1], FRIDAY)
     bring(ledger_rows, conn, *TICKERS[:-1])
     keys = ["check/snapshots/snapshots_are_fresh/2013-01-18", "check/snapshots/record_is_intact"]
     raise_alerts(
@@ -160,7 +164,7 @@ def test_a_session_completed_after_its_deadline_is_an_alert_until_the_next_check
     conn.commit()
     run_checks(date(2013, 1, 22))
     assert len(open_alerts(conn)) == 2
-    ledger_rows.forecast(TICKERS[-1], FRIDAY)
+    ledger_rows.forecast(TICKERS[-1], FRIDAY, kind="late")
     conn.commit()
     run_checks(date(2013, 1, 22))
     assert [alert.key for alert in open_alerts(conn)] == [keys[1]]
@@ -271,7 +275,7 @@ def test_a_session_on_which_every_ticker_abstained_is_a_warning_of_its_own(
     run_checks: RunChecks, ledger_rows: LedgerRows, conn: Connection
 ) -> None:
     for ticker in TICKERS:
-        ledger_rows.abstention(ticker, FRIDAY)
+        ledger_rows.abstention(ticker, FRIDAY, kind="late")
     conn.commit()
     found = run_checks(FRIDAY, only="snapshots_are_fresh")["snapshots_are_fresh"]
     assert (found.passed, found.severity.value) == (False, "WARN")
@@ -284,7 +288,7 @@ def test_a_session_on_which_every_ticker_abstained_is_a_warning_of_its_own(
 def test_a_session_with_a_forecast_is_well(run_checks: RunChecks, ledger_rows: LedgerRows, conn: Connection) -> None:
     bring(ledger_rows, conn, TICKERS[0])
     for ticker in TICKERS[1:]:
-        ledger_rows.abstention(ticker, FRIDAY)
+        ledger_rows.abstention(ticker, FRIDAY, kind="late")
     conn.commit()
     found = run_checks(FRIDAY, only="snapshots_are_fresh")["snapshots_are_fresh"]
     assert found.passed

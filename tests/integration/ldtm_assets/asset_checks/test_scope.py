@@ -18,8 +18,7 @@ from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import PartitionConfig, Settings
 from ldtm_lib.training.report import TrainingOutcome, TrainingReport
-from tests.integration.daily_run.attempt_rows import begin_in_time
-from tests.integration.ledger_rows import LedgerRows
+from tests.integration.ledger_rows import LedgerRows, enter_service
 
 THURSDAY, FRIDAY = date(2013, 1, 17), date(2013, 1, 18)
 
@@ -51,9 +50,9 @@ def said(result: dg.AssetCheckResult) -> tuple[bool, object, object]:
 
 
 def evaluate(
-    project: Project, name: str, *partitions: DailyPartition, waiting: Collection[str] = ()
+    project: Project, name: str, *partitions: DailyPartition, waiting: Collection[str] = (), simulation_id: int = 0
 ) -> tuple[bool, object, object]:
-    [result] = daily_run_checks(Asked.of(name), project, partitions, [], waiting)
+    [result] = daily_run_checks(Asked.of(name), project, partitions, [], waiting, simulation_id)
     return said(result)
 
 
@@ -64,10 +63,10 @@ def both(session: date) -> list[DailyPartition]:
 def test_a_run_of_one_ticker_passes_and_its_session_is_well_when_all_its_tickers_are(
     project: Project, ledger_rows: LedgerRows, conn: Connection
 ) -> None:
-    begin_in_time(conn, THURSDAY, "AAPL", "MSFT")
     for ticker in ("AAPL", "MSFT"):
-        ledger_rows.forecast(ticker, THURSDAY)
-    ledger_rows.forecast("AAPL", FRIDAY)
+        ledger_rows.forecast(ticker, THURSDAY, kind="late")
+    ledger_rows.forecast("AAPL", FRIDAY, kind="late")
+    ledger_rows.forecast("MSFT", FRIDAY, kind="simulated")
     conn.commit()
     assert evaluate(project, COMPLETE, DailyPartition(FRIDAY, "AAPL")) == (True, {}, [])
     assert evaluate(project, COMPLETE, *both(THURSDAY), *both(FRIDAY)) == (
@@ -75,23 +74,40 @@ def test_a_run_of_one_ticker_passes_and_its_session_is_well_when_all_its_tickers
         {"2013-01-18": "1: no row of MSFT"},
         ["2013-01-17"],
     )
-    ledger_rows.forecast("MSFT", FRIDAY)
+    ledger_rows.forecast("MSFT", FRIDAY, kind="late")
     conn.commit()
     assert evaluate(project, COMPLETE, DailyPartition(FRIDAY, "MSFT")) == (True, {}, ["2013-01-18"])
 
 
-def test_a_ticker_whose_record_has_not_begun_keeps_no_session_from_being_well(
+def test_a_ticker_that_is_not_in_service_keeps_no_session_from_being_well(
     project: Project, ledger_rows: LedgerRows, conn: Connection
 ) -> None:
-    begin_in_time(conn, THURSDAY, "AAPL")
-    begin_in_time(conn, FRIDAY, "MSFT")
-    ledger_rows.forecast("AAPL", THURSDAY)
-    ledger_rows.forecast("MSFT", FRIDAY)
+    ledger_rows.forecast("AAPL", THURSDAY, kind="late")
+    ledger_rows.forecast("MSFT", FRIDAY, kind="late")
     conn.commit()
     assert evaluate(project, COMPLETE, DailyPartition(THURSDAY, "AAPL")) == (True, {}, ["2013-01-17"])
+    assert evaluate(project, COMPLETE, *both(THURSDAY)) == (True, {}, ["2013-01-17"])
+
+
+def test_a_simulated_run_is_checked_by_the_rows_of_its_own_simulation_and_completes_no_session(
+    project: Project, ledger_rows: LedgerRows, conn: Connection
+) -> None:
+    enter_service(conn, "AAPL", THURSDAY)
+    ledger_rows.forecast("AAPL", THURSDAY, kind="simulated")
+    conn.commit()
+    said_of_msft = {"2013-01-17": "1: no row of MSFT"}
+    assert evaluate(project, COMPLETE, *both(THURSDAY), simulation_id=1) == (False, said_of_msft, [])
+    ledger_rows.forecast("MSFT", THURSDAY, kind="simulated")
+    conn.commit()
+    assert evaluate(project, COMPLETE, *both(THURSDAY), simulation_id=1) == (True, {}, [])
+    other = {"2013-01-17": "2: no row of AAPL, no row of MSFT"}
+    assert evaluate(project, COMPLETE, *both(THURSDAY), simulation_id=2) == (False, other, [])
 
 
 def test_rows_that_wait_to_be_tried_again_are_missing_and_no_alert(project: Project, conn: Connection) -> None:
+    for ticker in ("AAPL", "MSFT"):
+        enter_service(conn, ticker, FRIDAY)
+    conn.commit()
     waiting = [partition.key for partition in both(FRIDAY)]
     assert evaluate(project, COMPLETE, *both(FRIDAY), waiting=waiting) == (False, {}, [])
     assert evaluate(project, COMPLETE, *both(FRIDAY), waiting=waiting[:1]) == (

@@ -16,7 +16,7 @@ from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import load_settings
 from tests.integration.dagster_storage import dagster_instance
 from tests.integration.ldtm_assets.daily_runs import CONFIG, DailyRun
-from tests.integration.ledger_rows import LedgerRows
+from tests.integration.ledger_rows import LedgerRows, enter_service
 
 
 def _reason(result: dg.ExecuteInProcessResult) -> str:
@@ -168,6 +168,9 @@ def test_two_runs_of_the_same_partitions_at_once_leave_one_row_each_and_an_intac
     monkeypatch.setenv("LDTM_DATABASE_URL", database.url)
     config = tmp_path / "universe.toml"
     config.write_text(CONFIG.format(source="sample", more="", last="2013-03-01"))
+    for ticker in ("AAPL", "MSFT"):
+        enter_service(conn, ticker, date(2013, 1, 2))
+    conn.commit()
     job = definitions_for(load_settings(config), calendar).resolve_job_def("daily_job")
     together = threading.Barrier(2)
 
@@ -190,4 +193,4 @@ def test_two_runs_of_the_same_partitions_at_once_leave_one_row_each_and_an_intac
         ("AAPL", num_attempts, True, None) for num_attempts in (1, 1, 2, 2, 2)
     ]
     report = verify(database, calendar)
-    assert (report.num_events, report.discrepancies) == (10, ())
+    assert (report.num_events, report.discrepancies) == (10 + 2, ()), "ten rows, two entries into service"

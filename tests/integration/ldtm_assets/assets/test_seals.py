@@ -19,7 +19,7 @@ from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import load_settings
 from tests.integration.audit.publications.time_stamp_authority import TimeStampAuthority, needs_openssl
 from tests.integration.dagster_storage import dagster_instance
-from tests.integration.ledger_rows import LedgerRows
+from tests.integration.ledger_rows import LedgerRows, enter_service
 
 CONFIG = """
 tickers = ["AAPL", "MSFT"]
@@ -49,7 +49,10 @@ def daily_run(
     instance: dg.DagsterInstance,
     monkeypatch: pytest.MonkeyPatch,
 ) -> DailyRun:
-    """Run the daily job for AAPL and MSFT; returns its checks by name."""
+    """Run the daily job for AAPL and MSFT, which are in service; returns its checks by name."""
+    with database.transaction() as conn:
+        for ticker in ("AAPL", "MSFT"):
+            enter_service(conn, ticker, date(2013, 1, 2))
     monkeypatch.setenv("LDTM_DATABASE_URL", database.url)
 
     def run(session: str, publish: str = "") -> Checks:

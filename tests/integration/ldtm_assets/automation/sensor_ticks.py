@@ -16,6 +16,7 @@ from ldtm_lib.database.connection import Database
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import Settings, SourceConfig
+from tests.integration.ledger_rows import enter_service
 
 FRIDAY = date(2026, 11, 20)
 SCHEDULED_AT = datetime(2026, 11, 20, 18, 15, tzinfo=ZoneInfo("America/New_York"))
@@ -25,11 +26,20 @@ Tick = dg.RunRequest | str
 
 
 @pytest.fixture
-def project(settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch) -> Project:
-    """An installation whose bars come as files, and whose Dagster has a schema of its own."""
+def in_service_since() -> date:
+    """The first session in service of every ticker; a test may name another one."""
+    return FRIDAY
+
+
+@pytest.fixture
+def project(settings: Settings, database: Database, in_service_since: date, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """An installation whose bars come as files; its Dagster has a schema of its own, its tickers are in service."""
     (settings.path.parent / "data" / "bars").mkdir(parents=True)
     of_files = settings.replace(source=SourceConfig(kind="files", basis="adjusted"))
     project = Project(settings=of_files, home=settings.path.parent, database=database)
+    with database.transaction() as conn:
+        for ticker in of_files.tickers:
+            enter_service(conn, ticker, in_service_since)
     for name, value in dagster_environment(project).items():
         monkeypatch.setenv(name, value)
     return project

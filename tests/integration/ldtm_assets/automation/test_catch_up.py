@@ -15,9 +15,8 @@ from ldtm_lib.database.connection import Connection
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import AutomationConfig, PartitionConfig
-from tests.integration.daily_run.attempt_rows import begin_in_time
 from tests.integration.ldtm_assets.automation.sensor_ticks import FRIDAY, MINUTE, SCHEDULED_AT, Tick, range_of
-from tests.integration.ledger_rows import LedgerRows
+from tests.integration.ledger_rows import LedgerRows, enter_service
 
 
 def tried(conn: Connection, reasons: dict[str, str], at: datetime, session: date = FRIDAY) -> None:
@@ -70,7 +69,7 @@ def test_only_tickers_whose_wait_is_over_are_tried_again(
     tick: Callable[..., Tick], conn: Connection, calendar: Calendar
 ) -> None:
     for ticker in ("AAPL", "GOOG", "MSFT"):
-        LedgerRows(conn, calendar).abstention(ticker, FRIDAY)
+        LedgerRows(conn, calendar).abstention(ticker, FRIDAY, kind="late")
     tried(conn, {"FB": "no bar of FB"}, SCHEDULED_AT)
     tried(conn, {"IBM": "no bar of IBM"}, SCHEDULED_AT + 10 * MINUTE)
     assert tick(catch_up_sensor, SCHEDULED_AT + MINUTE) == "nothing is due; 2 partitions wait"
@@ -82,12 +81,12 @@ def test_only_tickers_whose_wait_is_over_are_tried_again(
     assert range_of(tick(catch_up_sensor, SCHEDULED_AT + 12 * MINUTE)) == ("2026-11-20|IBM", "2026-11-20|IBM")
 
 
+@pytest.mark.parametrize("in_service_since", [date(2026, 11, 9)])
 def test_days_of_an_outage_are_few_runs_oldest_first(
     tick: Callable[..., Tick], conn: Connection, calendar: Calendar, project: Project
 ) -> None:
     rows = LedgerRows(conn, calendar)
     sessions = calendar.between(date(2026, 11, 9), FRIDAY)
-    begin_in_time(conn, sessions[0], *project.settings.tickers)
     for ticker in project.settings.tickers:
         rows.abstention(ticker, sessions[0], kind="late")
     conn.commit()
@@ -106,7 +105,7 @@ def test_files_that_have_changed_make_due_what_waits_for_them_and_only_once(
     tick: Callable[..., Tick], conn: Connection, calendar: Calendar, project: Project
 ) -> None:
     for ticker in ("AAPL", "GOOG", "IBM"):
-        LedgerRows(conn, calendar).abstention(ticker, FRIDAY)
+        LedgerRows(conn, calendar).abstention(ticker, FRIDAY, kind="late")
     for minutes in (2, 1):
         tick(new_bars_sensor, SCHEDULED_AT - minutes * MINUTE)
     tried(conn, dict.fromkeys(("FB", "MSFT"), "no bar"), SCHEDULED_AT)
@@ -130,7 +129,7 @@ def test_an_imported_bar_makes_its_partition_due_after_the_open_too(
 ) -> None:
     after_the_open = calendar.opens_at(date(2026, 11, 23)) + MINUTE
     for ticker in project.settings.tickers:
-        LedgerRows(conn, calendar).abstention(ticker, FRIDAY)
+        LedgerRows(conn, calendar).abstention(ticker, FRIDAY, kind="late")
     tried(conn, {"IBM": "no bar of IBM"}, after_the_open)
     assert tick(catch_up_sensor, after_the_open + 60 * MINUTE) == "nothing is due; 1 partitions wait"
     LedgerRows(conn, calendar).bar("IBM", FRIDAY, 100)
@@ -141,7 +140,10 @@ def test_an_imported_bar_makes_its_partition_due_after_the_open_too(
 def test_the_watch_notices_who_will_miss_the_open_though_nothing_else_runs(
     tick: Callable[..., Tick], conn: Connection, calendar: Calendar
 ) -> None:
-    begin_in_time(conn, date(2026, 11, 19), "IBM")
+    rows = LedgerRows(conn, calendar)
+    rows.abstention("IBM", FRIDAY, kind="simulated")
+    for ticker in ("AAPL", "FB", "GOOG", "MSFT"):
+        rows.abstention(ticker, FRIDAY, kind="late")
     conn.commit()
     an_hour_before = calendar.opens_at(date(2026, 11, 23)) - 60 * MINUTE
     nobody, somebody = "0 tickers need a person; 0 alerts resolved", "1 tickers need a person; 0 alerts resolved"
@@ -176,7 +178,7 @@ def test_a_ticker_that_was_added_or_retired_since_the_start_holds_no_other_one_u
     assert range_of(tick(catch_up_sensor, an_hour_later, began_with)) == all_known, f"without {new}"
     tried(conn, {known[0]: "no bar"}, SCHEDULED_AT)
     for ticker in known[1:]:
-        LedgerRows(conn, calendar).abstention(ticker, FRIDAY)
+        LedgerRows(conn, calendar).abstention(ticker, FRIDAY, kind="late")
     conn.commit()
     assert isinstance(tick(catch_up_sensor, an_hour_later, began_with), dg.RunRequest)
     one_less = project.settings.replace(retired={known[0]: FRIDAY})
@@ -184,10 +186,13 @@ def test_a_ticker_that_was_added_or_retired_since_the_start_holds_no_other_one_u
 
 
 def test_the_watch_goes_by_what_the_file_says_now(
-    tick: Callable[..., Tick], conn: Connection, project: Project
+    tick: Callable[..., Tick], conn: Connection, project: Project, calendar: Calendar
 ) -> None:
     """A ticker that was taken out of it misses no open."""
     began_with = project.settings.replace(tickers=(*project.settings.tickers, "OLD"))
+    enter_service(conn, "OLD", FRIDAY)
+    for ticker in ("AAPL", "FB", "GOOG", "MSFT"):
+        LedgerRows(conn, calendar).abstention(ticker, FRIDAY, kind="late")
     tried(conn, dict.fromkeys(("IBM", "OLD"), "no bar"), SCHEDULED_AT)
     an_hour_before = datetime(2026, 11, 23, 8, 30, tzinfo=ZoneInfo("America/New_York"))
     tick(deadline_sensor, an_hour_before, began_with)

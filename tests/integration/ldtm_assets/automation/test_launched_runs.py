@@ -15,7 +15,7 @@ from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import load_settings
 from tests.integration.dagster_storage import dagster_instance
-from tests.integration.ledger_rows import LedgerRows
+from tests.integration.ledger_rows import LedgerRows, enter_service
 
 IS_THERE = ("in the universe", "left it")
 TRIED = ("never", "in vain", "killed", "whole")
@@ -32,8 +32,9 @@ def newest(conn: Connection, calendar: Calendar) -> date:
     session = calendar.last_closed(datetime.now(UTC))
     rows, an_hour_ago = LedgerRows(conn, calendar), datetime.now(UTC) - timedelta(hours=1)
     for ticker, (_, tried, forecast) in TICKERS.items():
+        enter_service(conn, ticker, session)
         if forecast != "none":
-            rows.forecast(ticker, calendar.offset(session, -1))
+            rows.forecast(ticker, calendar.offset(session, -1), kind="late")
         if forecast == "its bar came":
             rows.bar(ticker, session, 100)
         if tried != "never":

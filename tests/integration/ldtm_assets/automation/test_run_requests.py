@@ -66,7 +66,7 @@ def test_a_manual_run_without_forecasts_of_the_same_partitions_keeps_no_daily_ru
     asked_for: tuple[str, str],
 ) -> None:
     for ticker in ("GOOG", "IBM", "MSFT"):
-        LedgerRows(conn, calendar).abstention(ticker, FRIDAY)
+        LedgerRows(conn, calendar).abstention(ticker, FRIDAY, kind="late")
     conn.commit()
     create_run_for_test(
         instance,

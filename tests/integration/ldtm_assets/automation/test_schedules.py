@@ -22,9 +22,8 @@ from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import AutomationConfig, Settings
 from tests.integration.dagster_storage import dagster_instance
-from tests.integration.daily_run.attempt_rows import begin_in_time
 from tests.integration.ldtm_assets.automation.sensor_ticks import identity_of_a_dead_process
-from tests.integration.ledger_rows import LedgerRows
+from tests.integration.ledger_rows import LedgerRows, enter_service
 from tests.repository import REPOSITORY
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -34,7 +33,10 @@ CONFIG = yaml.safe_load((REPOSITORY / "dagster.yaml").read_text())
 
 
 @pytest.fixture
-def project(settings: Settings, database: Database) -> Project:
+def project(settings: Settings, database: Database, in_service_since: date) -> Project:
+    with database.transaction() as conn:
+        for ticker in settings.tickers:
+            enter_service(conn, ticker, in_service_since)
     return Project(settings=settings, home=settings.path.parent, database=database)
 
 
@@ -72,11 +74,12 @@ def range_of(asked: dg.RunRequest | dg.SkipReason) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize(
-    "day",
+    "in_service_since",
     [FRIDAY, date(2026, 11, 27), date(2026, 3, 6), date(2026, 3, 9), date(2026, 10, 30), date(2026, 11, 2)],
     ids=["friday", "early close", "before summer time", "in summer time", "before winter time", "in winter time"],
 )
-def test_a_session_is_one_run_for_all_tickers(project: Project, calendar: Calendar, day: date) -> None:
+def test_a_session_is_one_run_for_all_tickers(project: Project, calendar: Calendar, in_service_since: date) -> None:
+    day = in_service_since
     asked = ask(project, calendar, "daily_schedule", daily_run_start(day))
     assert range_of(asked) == (f"{day}|AAPL", f"{day}|MSFT")
     assert isinstance(asked, dg.RunRequest)
@@ -112,20 +115,21 @@ def test_a_tick_that_was_missed_is_left_to_what_makes_up_for_it(project: Project
 
 
 @pytest.mark.parametrize(
-    ("num_missed", "asked_for"), [(2, ("2026-11-18", "2026-11-20")), (7, ("2026-11-11", "2026-11-17"))]
+    ("in_service_since", "asked_for"),
+    [(date(2026, 11, 17), ("2026-11-18", "2026-11-20")), (date(2026, 11, 10), ("2026-11-11", "2026-11-17"))],
 )
 def test_a_daily_run_takes_along_what_was_missed_before_it_and_leaves_the_order(
-    project: Project, calendar: Calendar, database: Database, num_missed: int, asked_for: tuple[str, str]
+    project: Project, calendar: Calendar, database: Database, in_service_since: date, asked_for: tuple[str, str]
 ) -> None:
     with database.transaction() as conn:
-        begin_in_time(conn, calendar.offset(FRIDAY, -num_missed - 1), *project.settings.tickers)
         for ticker in project.settings.tickers:
-            LedgerRows(conn, calendar).abstention(ticker, calendar.offset(FRIDAY, -num_missed - 1), kind="late")
+            LedgerRows(conn, calendar).abstention(ticker, in_service_since, kind="late")
     first, last = asked_for
     asked = ask(project, calendar, "daily_schedule", daily_run_start(FRIDAY))
     assert range_of(asked) == (f"{first}|AAPL", f"{last}|MSFT")
 
 
+@pytest.mark.parametrize("in_service_since", [date(2026, 11, 18)])
 def test_a_daily_run_does_not_wait_for_what_was_tried_in_vain_before_it(
     project: Project, calendar: Calendar, database: Database
 ) -> None:
@@ -143,7 +147,7 @@ def test_a_daily_run_does_not_wait_for_what_was_tried_in_vain_before_it(
 def test_a_daily_run_that_has_all_rows_is_skipped(project: Project, calendar: Calendar, database: Database) -> None:
     with database.transaction() as conn:
         for ticker in project.settings.tickers:
-            LedgerRows(conn, calendar).abstention(ticker, FRIDAY)
+            LedgerRows(conn, calendar).abstention(ticker, FRIDAY, kind="late")
     asked = ask(project, calendar, "daily_schedule", daily_run_start(FRIDAY))
     assert isinstance(asked, dg.SkipReason)
     assert asked.skip_message == "every ticker has its row for 2026-11-20"
