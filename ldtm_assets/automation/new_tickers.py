@@ -11,9 +11,9 @@ from ldtm_assets.automation.run_requests import contiguous, project_as_loaded, s
 from ldtm_assets.jobs import PRICE_HISTORY_JOB, RETRAINING_JOB, price_history_job, retraining_job
 from ldtm_assets.partitions import partition_range
 from ldtm_assets.run_tags import CONCURRENCY_GROUP_TAG, UNFINISHED
-from ldtm_lib.bootstrap.new_tickers import NewTicker, new_tickers
 from ldtm_lib.database.clock import now
 from ldtm_lib.database.connection import Connection
+from ldtm_lib.ledger.service import NewTicker, new_tickers
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import Settings

@@ -94,8 +94,6 @@ def _session(found: "Status") -> Iterator[str]:
         yield f"no bar: {named(newest.without_bar)}"
     if newest.without_row:
         yield f"no row: {named(newest.without_row)}"
-    if newest.not_in_service:
-        yield f"not in service: {named(newest.not_in_service)}"
     failed = [each for each in found.pending if each.session == newest.session and each.reason]
     yield from _shortened([f"{each.ticker}, {_num(each.num_attempts, 'attempt')}: {each.reason}" for each in failed])
 
@@ -126,6 +124,13 @@ def _models(found: "Status") -> Iterator[str]:
         yield f"newest: {counts.newest_promotion}, {_new_york(counts.promoted_at)} New York"
     if counts.with_active_model and found.without_active_model:
         yield f"none: {named(found.without_active_model)}"
+    waiting = {ticker.name: ticker.has_history for ticker in found.new_tickers}
+    if loading := [name for name, has_history in waiting.items() if not has_history]:
+        yield f"not in service: price history due, then training: {named(loading)}"
+    if training := [name for name, has_history in waiting.items() if has_history]:
+        yield f"not in service: training due: {named(training)}"
+    if judged := [ticker for ticker in found.newest.not_in_service if ticker not in waiting]:
+        yield f"in service from the next session on: {named(judged)}"
 
 
 def _alerts(found: "Status") -> Iterator[str]:

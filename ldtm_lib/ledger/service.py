@@ -1,11 +1,16 @@
 """Service: the session from which on a ticker has a row for every session, and the tickers that wait for it."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import Settings
+
+MIN_HISTORY_SESSIONS = 30
+"""A new ticker without a bar from so many sessions before the newest one has its history still to be loaded."""
 
 
 def first_sessions(conn: Connection, tickers: Iterable[str]) -> dict[str, date]:
@@ -33,3 +38,23 @@ def without_row(
         return waiting
     entered = first_sessions(conn, waiting)
     return [ticker for ticker in waiting if ticker not in entered]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewTicker:
+    """A ticker of the universe that no training of was ever judged, so that it is not in service."""
+
+    name: str
+    has_history: bool
+    """Whether it has older bars than those of the last weeks, so that it can be trained."""
+
+
+def new_tickers(conn: Connection, settings: Settings, calendar: Calendar, moment: datetime) -> list[NewTicker]:
+    """The new tickers of the universe, in its order, with one statement."""
+    newest = calendar.last_closed(moment)
+    asked = {
+        "tickers": list(settings.tickers_on(newest)),
+        "before": calendar.offset(newest, -MIN_HISTORY_SESSIONS),
+    }
+    rows = conn.execute(query("ledger.new_tickers"), asked)
+    return [NewTicker(name=name, has_history=has_history) for name, has_history in rows]

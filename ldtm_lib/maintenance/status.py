@@ -18,6 +18,7 @@ from ldtm_lib.database.clock import now
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
 from ldtm_lib.ledger.degradation import degraded_models
+from ldtm_lib.ledger.service import NewTicker, new_tickers
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import Settings
 
@@ -79,6 +80,8 @@ class Status:
     """Pending partitions of the sessions since then."""
     universe: tuple[str, ...]
     """The tickers of the universe on the newest closed session, or on the last session that has partitions."""
+    new_tickers: tuple[NewTicker, ...]
+    """Tickers that no training of was judged yet: they are not in service and have no rows."""
     degraded: tuple[str, ...]
     """The track record of each active model that fell significantly below the gate, in words."""
     notifications: tuple[NotificationStatus, ...]
@@ -93,7 +96,8 @@ class Status:
     @property
     def is_new(self) -> bool:
         """Whether nothing was ever attempted, trained or recorded, as far as the newest session shows."""
-        return not (self.newest.num_rows or self.counts.num_tried or self.counts.newest_promotion)
+        nothing = not (self.newest.num_rows or self.counts.num_tried or self.counts.newest_promotion)
+        return nothing and len(self.new_tickers) == len(self.universe)
 
 
 def status(conn: Connection, settings: Settings, calendar: Calendar) -> Status:
@@ -121,6 +125,7 @@ def status(conn: Connection, settings: Settings, calendar: Calendar) -> Status:
         since=calendar.offset(closed, 1 - SEARCHED_SESSIONS),
         pending=tuple(pending_partitions(conn, settings, calendar, moment)),
         universe=universe,
+        new_tickers=tuple(new_tickers(conn, settings, calendar, moment)),
         degraded=tuple(record.reason for record in records if record.is_degraded),
         notifications=tuple(notifications),
         alerts=tuple(open_alerts(conn)),
@@ -130,7 +135,7 @@ def status(conn: Connection, settings: Settings, calendar: Calendar) -> Status:
 def needs(found: Status, settings: Settings) -> list[str]:
     """Conditions that need a person, in sentences; work that may still complete by itself is left out."""
     if found.is_new:
-        return ["nothing was forecast yet: materialize price_history, then backtests, checkpoints and registry"]
+        return ["nothing was forecast yet: `ldtm bootstrap` loads bars, trains and simulates"]
     newest = found.newest
     lines: list[str] = []
     if newest.is_overdue and newest.without_row:
@@ -139,6 +144,9 @@ def needs(found: Status, settings: Settings) -> list[str]:
         lines.append(f"no bar of {newest.session} for {named(newest.without_bar)}: look at the source")
     if newest.is_overdue and newest.unfilled:
         lines.append(f"not filled although the bar is there, {named(newest.unfilled)}: `ldtm fillback`")
+    if found.new_tickers and not settings.automation.enabled and not found.is_last:
+        tickers = named([ticker.name for ticker in found.new_tickers])
+        lines.append(f"not in service, and automation that trains is off: {tickers}: `ldtm bootstrap`")
     if not found.counts.with_active_model:
         lines.append("no model is active, so every ticker abstains: `ldtm registry list` says why")
     lines += [f"{reason}: see `ldtm registry rollback`" for reason in found.degraded]

@@ -18,10 +18,3 @@ where decided_at >= %(since)s
   and (decided_at >= %(not_before)s
        or not exists (select from bar
                       where bar.ticker = verdict.ticker and bar.session > verdict.trained_on and bar.session <= %(last)s));
-
--- name: new_tickers
--- Tickers that are not in service, and whether they have a bar of a session before a given one.
-select u.ticker, exists (select from bar where bar.ticker = u.ticker and bar.session <= %(before)s) as has_history
-from unnest(%(tickers)s::text[]) with ordinality u (ticker, place)
-where not exists (select from service_entry e where e.ticker = u.ticker)
-order by u.place;

@@ -506,3 +506,10 @@ group by run_date order by run_date;
 
 -- name: service_entries
 select ticker, first_session from service_entry where ticker = any (%(tickers)s::text[]);
+
+-- name: new_tickers
+-- Tickers that are not in service, and whether they have a bar of a session before a given one.
+select u.ticker, exists (select from bar where bar.ticker = u.ticker and bar.session <= %(before)s) as has_history
+from unnest(%(tickers)s::text[]) with ordinality u (ticker, place)
+where not exists (select from service_entry e where e.ticker = u.ticker)
+order by u.place;

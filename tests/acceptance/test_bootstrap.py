@@ -1,4 +1,4 @@
-"""From the wheel in an empty folder to a live record: twelve CSV files, one bootstrap, and a session by a shifted clock.
+"""From the wheel in an empty folder to a live record: twelve CSV files, one bootstrap, a session by a shifted clock.
 
 It takes about six minutes on two idle cores, most of them for the trainings.
 """

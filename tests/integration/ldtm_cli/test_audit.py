@@ -94,7 +94,7 @@ def test_seal_verify_prove_and_what_an_alteration_does_to_them(
     assert "is not what was recorded; `ldtm audit verify` says what was altered" in refused.stderr
 
     conn.execute("alter table snapshot disable trigger all")
-    conn.execute("update snapshot set next_monday_pred = %s", (before,))
+    conn.execute("update snapshot set next_monday_pred = %s where simulation_id = 1", (before,))
     conn.execute("alter table snapshot enable trigger all")
     conn.commit()
     assert shell.run("audit", "verify").returncode == 0
