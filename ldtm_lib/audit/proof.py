@@ -36,19 +36,16 @@ def prove(conn: Connection, ticker: str, run_date: date, simulation_id: int = NO
     sealed yet, and when the tables or the chain were altered: what is wrong is said, not proven.
     """
     found, num_on_record = events.of_forecast(conn, ticker, run_date, simulation_id)
+    named = events.subject("forecast", ticker, run_date, None, simulation_id)
     if not num_on_record:
-        named = events.subject("forecast", ticker, run_date, None, simulation_id).removeprefix("the ")
-        raise NotProvable(f"there is no {named} in the record")
+        raise NotProvable(f"there is no {named.removeprefix('the ')} in the record")
     if len(found) < num_on_record:
-        raise NotProvable(f"not all of what is recorded of {ticker} on {run_date} is there; {REMEDY}")
+        raise NotProvable(f"not all of what is recorded of {named} is there; {REMEDY}")
     chain = read_seals(conn)
     placed = [(event, seal) for event in found if (seal := _seal_of(event, chain)) is not None]
     placed.sort(key=lambda pair: pair[0].key.event != "forecast")
     if not placed or placed[0][0].key.event != "forecast":
-        raise NotProvable(
-            f"the forecast of {ticker} on {run_date} is not sealed yet: a daily run ends with a seal; "
-            "`ldtm audit seal` closes it now"
-        )
+        raise NotProvable(f"{named} is not sealed yet: a daily run ends with a seal; `ldtm audit seal` closes it now")
     used = {seal.seal_id: seal for _, seal in placed}
     leaves = {number: seal.leaf_list for number, seal in used.items()}
     document = {

@@ -122,6 +122,7 @@ def test_a_daily_run_leaves_out_tickers_that_are_not_in_service_and_names_them(
     moved._opens = moved._opens + np.timedelta64(round(by.total_seconds()), "s")
     report = replace(environment, calendar=moved).take("AAPL", "MSFT", simulated=False)
     assert (report.not_in_service, [(row.ticker, row.kind) for row in report.rows]) == (("MSFT",), [("AAPL", "live")])
+    environment.conn.commit()
     ledger_rows.move_the_calendar(-by)
     report = environment.take("AAPL", "MSFT", simulated=False)
     assert report.not_in_service == ()
