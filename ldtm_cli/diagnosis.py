@@ -3,15 +3,14 @@
 import platform
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
 
 import psycopg
 
 from ldtm_assets.training.gpus import gpus_here
+from ldtm_cli.finding import Finding
+from ldtm_cli.source_finding import source_finding
 from ldtm_lib.alerts.channels import valid_channels
 from ldtm_lib.alerts.delivery import channel_backlogs
 from ldtm_lib.alerts.secrets import ALERT_VARIABLE
@@ -20,49 +19,26 @@ from ldtm_lib.database.clock import last_closed_session
 from ldtm_lib.database.connection import Database, address
 from ldtm_lib.database.migrate import pending_migrations
 from ldtm_lib.database.privileges import excess_privileges, missing_privileges
-from ldtm_lib.errors import ConfigurationError, LdtmError, SourceError
+from ldtm_lib.errors import ConfigurationError, LdtmError
 from ldtm_lib.gpu.devices import GpuInventory
 from ldtm_lib.gpu.locks import occupancies_now
 from ldtm_lib.gpu.slots import Occupancy, job_slots
 from ldtm_lib.installation import FILES, install_command
 from ldtm_lib.maintenance.disk import LOW_DISK_GIB
-from ldtm_lib.prices.sources.ib.client import client_module
-from ldtm_lib.prices.sources.ib.connection import address_of
-from ldtm_lib.prices.sources.ib.reconnect import log_on_once
-from ldtm_lib.prices.sources.open import open_source
 from ldtm_lib.project import CONFIG_VARIABLE, DATABASE_VARIABLE, checked_url, home_of, open_project
 from ldtm_lib.sessions import exchange_calendar
-from ldtm_lib.settings import GpuConfig, IbConfig, Settings, UiConfig, load_settings
+from ldtm_lib.settings import GpuConfig, Settings, UiConfig, load_settings
 from ldtm_lib.url import is_loopback
 
-Level = Literal["ok", "warn", "fail"]
 PACKAGES = ("dagster", "dagster-webserver", "dagster-postgres", "torch", "polars", "psycopg", "exchange-calendars")
 CALENDAR_PACKAGE = "exchange-calendars"
 OLDEST_POSTGRES = 150000
-LOGON_SECONDS = 5.0
-NUM_SHOWN = 5
-"""Tickers that a finding names."""
 SCHEMA_REMEDY = f"restore the files of this version in {FILES / 'sql'}"
 CLOCK_REMEDY = "install the same version of exchange-calendars on every machine, then run `ldtm db migrate`"
 ROLE_REMEDY = (
     "give a role of its own the rights to add and no others with `ldtm db grant ROLE`, and connect as that one; "
     "the seals that are published elsewhere hold in any case"
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """Result of one check, and the remedy."""
-
-    what: str
-    level: Level
-    found: str
-    remedy: str = ""
-    """What to do; every failure has one."""
-
-    def as_dict(self) -> dict[str, str]:
-        """The finding for JSON."""
-        return asdict(self)
 
 
 def examine(config: Path, environ: Mapping[str, str]) -> list[Finding]:
@@ -80,7 +56,7 @@ def examine(config: Path, environ: Mapping[str, str]) -> list[Finding]:
     findings += _guarded("calendar", f"run `{install_command([CALENDAR_PACKAGE])}`", _calendar)
     if settings is not None:
         known = settings
-        findings += _guarded("source", f"correct [source] in {config}", lambda: [_source(known, environ)])
+        findings += _guarded("source", f"correct [source] in {config}", lambda: [source_finding(known, environ)])
         findings.append(_ui(known.ui))
     answers = settings is not None and server[0].level == "ok"
     gpu_config = settings.gpu if settings else GpuConfig()
@@ -239,44 +215,6 @@ def _calendar() -> list[Finding]:
         f"{calendar.days[0]} to {calendar.days[-1]}"
     )
     return [Finding(what="calendar", level="ok", found=found)]
-
-
-def _source(settings: Settings, environ: Mapping[str, str]) -> Finding:
-    """Whether every ticker that is not retired has something in the source; no bar is read."""
-    if settings.source.kind == "ib":
-        return _interactive_brokers(settings.ib, environ)
-    source = open_source(settings, environ, datetime.now(UTC))
-    tickers = [ticker for ticker in settings.tickers if ticker not in settings.retired]
-    coverage = source.coverage(tickers)
-    where = f"{settings.source.basis} files in {settings.source.folder}" if source.name == "files" else source.name
-    found = f"{where}: {len(tickers) - len(coverage.lacking)} of {len(tickers)} tickers have bars there"
-    if not coverage.lacking:
-        return Finding(what="source", level="ok", found=found)
-    few = ", ".join(coverage.lacking[:NUM_SHOWN])
-    more = len(coverage.lacking) - NUM_SHOWN
-    lacking = f"{few} and {more} more" if more > 0 else few
-    if coverage.num_shared_files:
-        found += f" by the name of a file; {lacking} may be in {coverage.num_shared_files:,} files that name tickers"
-        return Finding(what="source", level="ok", found=found)
-    remedy = "add a file named after each, such as AAPL.csv; " if source.name == "files" else ""
-    return Finding(
-        what="source",
-        level="fail" if len(coverage.lacking) == len(tickers) else "warn",
-        found=f"{found}; none for {lacking}",
-        remedy=f"{remedy}or remove what shall not be forecast from {settings.path.name}".removeprefix("or "),
-    )
-
-
-def _interactive_brokers(config: IbConfig, environ: Mapping[str, str]) -> Finding:
-    """Which client is installed, and whether TWS or Gateway lets LDTM log on; nothing is asked, no account is shown."""
-    client, address = client_module(), address_of(environ)
-    found = f"ib: {client} {version(client)}"
-    try:
-        log_on_once(address, config.replace(connect_timeout_seconds=min(LOGON_SECONDS, config.connect_timeout_seconds)))
-    except SourceError as error:
-        problem, _, remedy = str(error).rpartition("; ")
-        return Finding(what="source", level="fail", found=f"{found}, {problem}", remedy=remedy)
-    return Finding(what="source", level="ok", found=f"{found}, TWS or Gateway at {address} lets LDTM log on")
 
 
 def gpu_finding(inventory: GpuInventory, config: GpuConfig, database: Database | None) -> Finding:

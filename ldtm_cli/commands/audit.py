@@ -96,10 +96,11 @@ def publications(project: "Project") -> "Iterator[list[Publication]]":
 def write_proof(project: "Project", ticker: str, run_date: date, out: Path | None) -> "tuple[Proof, Path]":
     """Write the proof of a forecast into a file; returns it with the file's path."""
     from ldtm_lib.audit.proof import prove as prove_forecast
+    from ldtm_lib.file_names import ticker_file_name
 
     with project.database.transaction() as conn:
         proof = prove_forecast(conn, ticker, run_date)
-    path = out or Path(f"{ticker}_{run_date}.proof.json")
+    path = out or Path(f"{ticker_file_name(ticker)}_{run_date}.proof.json")
     try:
         path.write_text(json.dumps(proof.document, indent=1) + "\n", encoding="utf-8")
     except OSError as error:

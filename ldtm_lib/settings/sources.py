@@ -11,7 +11,7 @@ from ldtm_lib.url import VARIABLE, UrlTemplate
 SourceKind = Literal["sample", "files", "ib", "url", "yfinance"]
 PriceBasis = Literal["adjusted", "raw"]
 AnswerFormat = Literal["csv", "json"]
-AnswerColumn = Literal["session", "open", "high", "low", "close", "adj_close", "volume"]
+AnswerColumn = Literal["date", "open", "high", "low", "close", "adj_close", "volume"]
 
 MAX_REQUESTS = 50
 """Historical requests that Interactive Brokers keeps open for one client (TWS API, historical data limitations)."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from ldtm_lib.errors import ConfigurationError, LdtmError, MalformedFile, MissingBar, SourceError
+from ldtm_lib.file_names import ticker_file_name
 from ldtm_lib.prices.bars import BAR_COLUMNS, KEY, empty_bars
 from ldtm_lib.prices.sources.bar_files import name_of_file, plain_name, read_bar_file
 from ldtm_lib.prices.sources.declared_splits import SPLITS_FILE, DeclaredSplits, read_declared_splits
@@ -152,7 +153,8 @@ class FilesSource:
         ]
 
     def _absent(self, ticker: str, unread: Sequence[str]) -> SourceError:
-        message = f"no file in {self.folder} holds {ticker}; add {ticker}.csv, or a file with a column `ticker`"
+        name = ticker_file_name(ticker)
+        message = f"no file in {self.folder} holds {ticker}; add {name}.csv, or a file with a column `ticker`"
         return SourceError(f"{message} (not read: {'; '.join(unread)})" if unread else message)
 
     def _collect(

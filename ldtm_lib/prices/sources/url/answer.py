@@ -29,7 +29,7 @@ def bars_of_answer(name: str, answer: Answer, config: UrlConfig, secrets: Secret
     if is_web_page(answer):
         raise SourceError(f"{name} is a web page instead of {config.format.upper()}; {COMPARE}, the key included")
     shown = excerpt(answer.body, secrets)
-    columns: dict[str, str] = {**config.columns}
+    columns = {"session" if ours == "date" else ours: theirs for ours, theirs in config.columns.items()}
     try:
         table = _table_of_json(name, answer.body, config.records, columns, shown) if config.format == "json" else None
         if table is None:

@@ -212,7 +212,7 @@ def _cause(error: BaseException) -> BaseException:
     while True:
         inner = getattr(error, "reason", None)
         if not isinstance(inner, BaseException):
-            inner = next((part for part in error.args if isinstance(part, BaseException)), None)
+            inner = next((part for part in error.args if isinstance(part, BaseException)), error.__cause__)
         if inner is None:
             return error
         error = inner
