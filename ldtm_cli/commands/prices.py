@@ -75,7 +75,7 @@ def download_files(
 ) -> "DownloadReport":
     """Download bars of the configured source up to the newest session that has closed.
 
-    Raises UnknownTicker for a ticker that the configuration lacks, and ConfigurationError for a range without a session.
+    Raises UnknownTicker for a ticker that the configuration lacks, ConfigurationError for a range without a session.
     """
     from ldtm_lib.prices.downloads import download
     from ldtm_lib.prices.sources.open import open_source

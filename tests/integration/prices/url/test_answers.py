@@ -15,7 +15,10 @@ from ldtm_lib.settings import UrlConfig
 from tests.integration.prices.url.fetching import CLOSES, CSV, FIRST, LAST, SESSIONS, VARIABLE, closes, fetch, source_of
 from tests.integration.prices.url.web_service import Reply, WebService
 
-BARS = [(day, close, close + 1, close - 1, close, 1000.0 + n) for n, (day, close) in enumerate(zip(SESSIONS, CLOSES, strict=True))]
+BARS = [
+    (day, close, close + 1, close - 1, close, 1000.0 + n)
+    for n, (day, close) in enumerate(zip(SESSIONS, CLOSES, strict=True))
+]
 MIDNIGHT_IN_NEW_YORK = 1_794_805_200_000
 """2026-11-16 00:00 in New York (UTC-5), in milliseconds since 1970."""
 DAY = 86_400_000
