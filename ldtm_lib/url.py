@@ -62,6 +62,8 @@ class UrlTemplate:
                 )
             if (field == "ticker" and spec) or (field in ("first", "last") and spec and "%" not in spec):
                 raise ValueError(f"{{{field}:{spec}}} has a format that is none; {PLACES}")
+        if any(field == "" for _, field, _, _ in fields):
+            raise ValueError(f"{{}} is no place of it; {PLACES}")
         if any(conversion for *_, conversion in fields):
             raise ValueError(f"a place cannot be converted by `!`; {PLACES}")
         if "ticker" not in (field for _, field, _ in parts):
