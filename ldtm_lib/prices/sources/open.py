@@ -14,7 +14,7 @@ from ldtm_lib.prices.sources.protocol import PriceSource
 from ldtm_lib.prices.sources.sample import SampleSource
 from ldtm_lib.prices.sources.url.answer_cache import AnswerCache
 from ldtm_lib.prices.sources.url.fetch import Service
-from ldtm_lib.prices.sources.url.pacing import Pacer as UrlPacer
+from ldtm_lib.prices.sources.url.pacing import RequestPacer
 from ldtm_lib.prices.sources.url.secrets import read_secrets
 from ldtm_lib.prices.sources.url.source import UrlSource
 from ldtm_lib.prices.sources.yahoo import YahooSource
@@ -91,9 +91,9 @@ def _url_source(settings: Settings, environ: Mapping[str, str], moment: datetime
 
 
 @cache
-def _url_pacer(host: str) -> UrlPacer:
+def _url_pacer(host: str) -> RequestPacer:
     """What one host was asked by this process."""
-    return UrlPacer()
+    return RequestPacer()
 
 
 @cache

@@ -49,7 +49,7 @@ class NotModified:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
+class FailedRequest:
     """Why there is no answer, and what to do about it; without any secret."""
 
     text: str
@@ -79,7 +79,7 @@ def get(
     plain_headers: Mapping[str, str],
     secrets: Secrets,
     timeout_seconds: float,
-) -> Answer | NotModified | Refusal:
+) -> Answer | NotModified | FailedRequest:
     """Ask once. `headers` may hold secrets and go to the host of `url` alone, `plain_headers` to any."""
     deadline = time.monotonic() + timeout_seconds
     host = urlsplit(url).netloc
@@ -98,7 +98,7 @@ def get(
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
         failure = _cause(error)
     else:
-        return Refusal(text=f"redirects more than {MAX_REDIRECTS} times", remedy="correct url.url")
+        return FailedRequest(text=f"redirects more than {MAX_REDIRECTS} times", remedy="correct url.url")
     return _failed(failure, timeout_seconds, secrets)
 
 
@@ -115,12 +115,14 @@ def is_web_page(answer: Answer) -> bool:
     return answer.content_type.startswith("text/html") or start.startswith((b"<!doctype html", b"<html"))
 
 
-def _outcome(response: requests.Response, deadline: float, secrets: Secrets) -> Answer | NotModified | Refusal:
+def _outcome(response: requests.Response, deadline: float, secrets: Secrets) -> Answer | NotModified | FailedRequest:
     if response.status_code == NOT_MODIFIED:
         return NotModified()
     body = _read(response, deadline)
     if body is None:
-        return Refusal(text=f"sent more than {MAX_BODY_BYTES // 2**20} MiB", remedy="let url.url ask for one ticker")
+        return FailedRequest(
+            text=f"sent more than {MAX_BODY_BYTES // 2**20} MiB", remedy="let url.url ask for one ticker"
+        )
     answer = Answer(
         body=body,
         content_type=response.headers.get("Content-Type", "").lower(),
@@ -131,7 +133,7 @@ def _outcome(response: requests.Response, deadline: float, secrets: Secrets) -> 
     if status == requests.codes.ok:
         return answer
     said = f": {excerpt(body, secrets)}" if body.strip() and not is_web_page(answer) else ""
-    return Refusal(
+    return FailedRequest(
         text=f"answers with the status {status} {response.reason or ''}".rstrip() + said,
         remedy=REMEDIES.get(status, LATER if status in MAY_PASS else "correct url.url"),
         may_pass=status in MAY_PASS,
@@ -169,39 +171,39 @@ def _retry_after(response: requests.Response) -> float | None:
         return None
 
 
-def _refused_redirect(url: str, target: str, secrets: Secrets) -> Refusal | None:
+def _refused_redirect(url: str, target: str, secrets: Secrets) -> FailedRequest | None:
     """Why a redirect is not followed."""
     before, after = urlsplit(url), urlsplit(target)
     where = f"{after.scheme}://{after.netloc.rpartition('@')[2]}"
     if after.scheme not in ("http", "https") or (before.scheme == "https" and after.scheme == "http"):
-        return Refusal(
+        return FailedRequest(
             text=secrets.removed_from(f"redirects from {before.scheme} to {where}, which is not followed"),
             remedy="write the https address that the service documents into url.url",
         )
     if before.netloc != after.netloc and secrets.are_in(target):
-        return Refusal(
+        return FailedRequest(
             text=secrets.removed_from(f"redirects to {where} with the key in the address, which is not followed"),
             remedy="write that host into url.url if the service documents it",
         )
     return None
 
 
-def _failed(failure: BaseException, timeout_seconds: float, secrets: Secrets) -> Refusal:
+def _failed(failure: BaseException, timeout_seconds: float, secrets: Secrets) -> FailedRequest:
     """A request that broke off. The text of the failure may show the whole address."""
     if isinstance(failure, ssl.SSLCertVerificationError):
-        return Refusal(
+        return FailedRequest(
             text=f"has a certificate that is not trusted ({failure.verify_message})",
             remedy="correct the host in url.url, or name the authority's certificate in REQUESTS_CA_BUNDLE",
         )
     if isinstance(failure, (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)):
         text = f"has not answered in full within {timeout_seconds:g} s"
-        return Refusal(text=text, remedy=f"{LATER}, or raise url.timeout_seconds", may_pass=True, is_silence=True)
+        return FailedRequest(text=text, remedy=f"{LATER}, or raise url.timeout_seconds", may_pass=True, is_silence=True)
     if isinstance(failure, urllib3.exceptions.IncompleteRead):
-        return Refusal(text=f"broke off in the middle of its answer ({failure})", may_pass=True)
+        return FailedRequest(text=f"broke off in the middle of its answer ({failure})", may_pass=True)
     if isinstance(failure, (OSError, urllib3.exceptions.HTTPError)) and not isinstance(failure, ssl.SSLError):
         reason = getattr(failure, "strerror", None) or secrets.removed_from(str(failure)) or type(failure).__name__
-        return Refusal(text=f"cannot be reached ({reason})", may_pass=True, is_silence=True)
-    return Refusal(
+        return FailedRequest(text=f"cannot be reached ({reason})", may_pass=True, is_silence=True)
+    return FailedRequest(
         text=f"cannot be asked ({type(failure).__name__}: {secrets.removed_from(str(failure))})",
         remedy="correct url.url",
     )

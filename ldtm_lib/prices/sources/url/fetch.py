@@ -13,8 +13,8 @@ import requests
 from ldtm_lib.errors import LdtmError, SourceError
 from ldtm_lib.prices.sources.url.answer import bars_of_answer
 from ldtm_lib.prices.sources.url.answer_cache import AnswerCache, conditions_of
-from ldtm_lib.prices.sources.url.download import LATER, Answer, NotModified, Refusal, get, new_session
-from ldtm_lib.prices.sources.url.pacing import Pacer
+from ldtm_lib.prices.sources.url.download import LATER, Answer, FailedRequest, NotModified, get, new_session
+from ldtm_lib.prices.sources.url.pacing import RequestPacer
 from ldtm_lib.prices.sources.url.secrets import HIDDEN, Secrets
 from ldtm_lib.settings import UrlConfig
 from ldtm_lib.url import UrlTemplate
@@ -23,7 +23,7 @@ ACCEPTED = {"csv": "text/csv, text/plain;q=0.9, */*;q=0.8", "json": "application
 
 
 @dataclass(slots=True, kw_only=True)
-class Fetched:
+class FetchedBars:
     """What came, by ticker: bars as `bars_of_answer` has them, or why there are none."""
 
     bars: dict[str, pl.DataFrame] = field(default_factory=dict[str, pl.DataFrame])
@@ -39,16 +39,16 @@ class Service:
     template: UrlTemplate
     secrets: Secrets
     cache: AnswerCache
-    pacer: Pacer
+    pacer: RequestPacer
 
     @property
     def host(self) -> str:
         """The host, as messages call the service."""
         return urlsplit(self.template.host).netloc
 
-    def fetch(self, tickers: Sequence[str], symbols: Mapping[str, str], first: date, last: date) -> Fetched:
+    def fetch(self, tickers: Sequence[str], symbols: Mapping[str, str], first: date, last: date) -> FetchedBars:
         """Ask once per ticker; a failure concerns its ticker alone. `symbols` has the spellings that differ."""
-        fetched = Fetched()
+        fetched = FetchedBars()
         pool = ThreadPoolExecutor(max_workers=self.config.requests_in_flight, thread_name_prefix="url")
         with self.secrets.removed_from_log(), new_session() as session:
             try:
@@ -107,7 +107,7 @@ class Service:
                 timeout_seconds=self.config.timeout_seconds,
             )
             if isinstance(outcome, NotModified):
-                outcome = stored or Refusal(
+                outcome = stored or FailedRequest(
                     text="says that nothing has changed since an answer never sent", may_pass=True
                 )
                 conditions = {"Cache-Control": "no-cache"}
@@ -122,7 +122,7 @@ class Service:
         if reason := self.pacer.blocked:
             raise SourceError(f"{ticker}: not asked for, since {self.host} {reason}; {LATER}")
 
-    def _note(self, ticker: str, refusal: Refusal, attempt: int) -> None:
+    def _note(self, ticker: str, refusal: FailedRequest, attempt: int) -> None:
         """Wait before the next attempt; raises SourceError when there is none."""
         if refusal.is_silence:
             self.pacer.note_silence(refusal.text)

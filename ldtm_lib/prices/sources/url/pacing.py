@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
+class RequestPatience:
     """How long is waited before something is tried again, in seconds."""
 
     first_pause: float = 1.0
@@ -26,11 +26,11 @@ class Patience:
         return min(self.longest_pause, self.first_pause * 2 ** (num_attempts - 1))
 
 
-class Pacer:
+class RequestPacer:
     """Recent requests to one service from any thread, and the time until which it must not be asked."""
 
-    def __init__(self, patience: Patience | None = None) -> None:
-        self.patience = patience or Patience()
+    def __init__(self, patience: RequestPatience | None = None) -> None:
+        self.patience = patience or RequestPatience()
         self._lock = threading.Lock()
         self._sent: deque[float] = deque()
         self._held_until = 0.0

@@ -7,7 +7,7 @@ from pathlib import Path
 from ldtm_lib.prices.sources.protocol import Delivery
 from ldtm_lib.prices.sources.url.answer_cache import AnswerCache
 from ldtm_lib.prices.sources.url.fetch import Service
-from ldtm_lib.prices.sources.url.pacing import Pacer, Patience
+from ldtm_lib.prices.sources.url.pacing import RequestPacer, RequestPatience
 from ldtm_lib.prices.sources.url.secrets import read_secrets
 from ldtm_lib.prices.sources.url.source import UrlSource
 from ldtm_lib.sessions import exchange_calendar
@@ -19,7 +19,7 @@ EVENING = datetime(2026, 11, 20, 23, 15, tzinfo=UTC)
 SESSIONS = [date(2026, 11, day) for day in (16, 17, 18, 19, 20)]
 CLOSES = (100.0, 101.5, 99.25, 102.0, 103.125)
 VARIABLE = "LDTM_PRICES_KEY"
-SHORT = Patience(first_pause=0.02, longest_pause=5.0, minute=0.5, unreachable=30.0)
+SHORT = RequestPatience(first_pause=0.02, longest_pause=5.0, minute=0.5, unreachable=30.0)
 CSV = "Date,Open,High,Low,Close,Volume\n" + "".join(
     f"{day},{close},{close + 1},{close - 1},{close},{1000 + n}\n"
     for n, (day, close) in enumerate(zip(SESSIONS, CLOSES, strict=True))
@@ -33,7 +33,7 @@ def source_of(
     query: str = "",
     basis: PriceBasis = "adjusted",
     symbols: Mapping[str, str] | None = None,
-    pacer: Pacer | None = None,
+    pacer: RequestPacer | None = None,
     **settings: object,
 ) -> UrlSource:
     """A source of /TICKER with the query of an address, whose answers are kept in a folder."""
@@ -47,7 +47,7 @@ def source_of(
             template=config.template,
             secrets=read_secrets(config, {VARIABLE: KEY}),
             cache=AnswerCache(folder / "answers"),
-            pacer=pacer or Pacer(SHORT),
+            pacer=pacer or RequestPacer(SHORT),
         ),
         basis=basis,
         symbols=symbols or {},

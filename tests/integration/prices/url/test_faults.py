@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ldtm_lib.prices.sources.url.pacing import Pacer, Patience
+from ldtm_lib.prices.sources.url.pacing import RequestPacer, RequestPatience
 from tests.integration.prices.url.fetching import CLOSES, CSV, SHORT, VARIABLE, closes, fetch, source_of
 from tests.integration.prices.url.web_service import KEY, Reply, WebService, make_certificate, serving
 
@@ -76,7 +76,7 @@ def test_a_service_that_asks_for_an_hour_is_not_asked_for_the_other_tickers(
     service: WebService, tmp_path: Path
 ) -> None:
     service.replies["XYZ"] = Reply(status=429, headers={"Retry-After": "3600"}, body=b"daily limit reached")
-    pacer = Pacer(SHORT)
+    pacer = RequestPacer(SHORT)
     delivery = fetch(service, tmp_path, ("XYZ", "AAPL"), pacer=pacer, requests_in_flight=1)
     assert {ticker: str(error).replace(service.host, "HOST") for ticker, error in delivery.failures.items()} == {
         "XYZ": "XYZ: HOST answers with the status 429 Too Many Requests: daily limit reached and asks to wait 3600 s; "
@@ -102,7 +102,7 @@ def test_an_error_of_the_server_is_tried_again_with_growing_pauses(
     service: WebService, tmp_path: Path, status: int
 ) -> None:
     service.replies["AAPL"] = [Reply(status=status), Reply(status=status), Reply(body=CSV.encode())]
-    pacer = Pacer(Patience(first_pause=0.1))
+    pacer = RequestPacer(RequestPatience(first_pause=0.1))
     began = time.monotonic()
     assert closes(fetch(service, tmp_path, pacer=pacer)) == CLOSES
     assert 0.3 <= time.monotonic() - began < 2.0, "0.1 s and 0.2 s"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ldtm_lib.prices.sources.url.pacing import Pacer, Patience
+from ldtm_lib.prices.sources.url.pacing import RequestPacer, RequestPatience
 from tests.integration.prices.url.fetching import CLOSES, CSV, SHORT, closes, fetch
 from tests.integration.prices.url.web_service import Received, Reply, WebService
 
@@ -29,7 +29,7 @@ def test_no_more_requests_than_allowed_are_sent_in_a_minute(service: WebService,
 
 
 def test_fewer_requests_than_one_a_minute_may_be_allowed() -> None:
-    pacer = Pacer(Patience(minute=0.1))
+    pacer = RequestPacer(RequestPatience(minute=0.1))
     began = time.monotonic()
     for _ in range(3):
         pacer.wait_for_turn(0.5)
@@ -111,7 +111,7 @@ def test_a_folder_that_takes_no_answer_is_a_note_and_no_failure(service: WebServ
 
 @pytest.mark.parametrize("num_silent", [1, 2])
 def test_a_service_that_answers_in_between_is_not_given_up(num_silent: int) -> None:
-    pacer = Pacer(SHORT)
+    pacer = RequestPacer(SHORT)
     for _ in range(5):
         for _ in range(num_silent):
             pacer.note_silence("is away")
