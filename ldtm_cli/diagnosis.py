@@ -3,42 +3,31 @@
 import platform
 import shutil
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ldtm_assets.training.gpus import gpus_here
 from ldtm_cli.database_diagnosis import database_findings
 from ldtm_cli.finding import Finding, guarded
+from ldtm_cli.source_finding import source_finding
 from ldtm_lib.alerts.channels import valid_channels
 from ldtm_lib.alerts.delivery import channel_backlogs
 from ldtm_lib.alerts.secrets import ALERT_VARIABLE
 from ldtm_lib.database.connection import Database
 from ldtm_lib.database.migrate import pending_migrations
-from ldtm_lib.errors import ConfigurationError, SourceError
+from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.gpu.devices import GpuInventory
 from ldtm_lib.gpu.locks import occupancies_now
 from ldtm_lib.gpu.slots import Occupancy, job_slots
 from ldtm_lib.installation import install_command
 from ldtm_lib.maintenance.disk import LOW_DISK_GIB
-from ldtm_lib.prices.sources.ib.client import client_module
-from ldtm_lib.prices.sources.ib.connection import address_of
-from ldtm_lib.prices.sources.ib.reconnect import log_on_once
-from ldtm_lib.prices.sources.open import open_source
-from ldtm_lib.project import (
-    CONFIG_VARIABLE,
-    home_of,
-    open_project,
-)
+from ldtm_lib.project import CONFIG_VARIABLE, home_of, open_project
 from ldtm_lib.sessions import exchange_calendar
-from ldtm_lib.settings import GpuConfig, IbConfig, Settings, UiConfig, load_settings
+from ldtm_lib.settings import GpuConfig, Settings, UiConfig, load_settings
 from ldtm_lib.url import is_loopback
 
 PACKAGES = ("dagster", "dagster-webserver", "dagster-postgres", "torch", "polars", "psycopg", "exchange-calendars")
 CALENDAR_PACKAGE = "exchange-calendars"
-LOGON_SECONDS = 5.0
-NUM_SHOWN = 5
-"""Tickers that a finding names."""
 
 
 def examine(config: Path, environ: Mapping[str, str]) -> list[Finding]:
@@ -56,7 +45,7 @@ def examine(config: Path, environ: Mapping[str, str]) -> list[Finding]:
     findings += guarded("calendar", f"run `{install_command([CALENDAR_PACKAGE])}`", _calendar)
     if settings is not None:
         known = settings
-        findings += guarded("source", f"correct [source] in {config}", lambda: [_source(known, environ)])
+        findings += guarded("source", f"correct [source] in {config}", lambda: [source_finding(known, environ)])
         findings.append(_ui(known.ui))
     answers = settings is not None and server[0].level == "ok"
     gpu_config = settings.gpu if settings else GpuConfig()
@@ -131,48 +120,6 @@ def _calendar() -> list[Finding]:
         f"{calendar.days[0]} to {calendar.days[-1]}"
     )
     return [Finding(what="calendar", level="ok", found=found)]
-
-
-def _source(settings: Settings, environ: Mapping[str, str]) -> Finding:
-    """Whether every ticker that is not retired has something in the source; no bar is read."""
-    if settings.source.kind == "ib":
-        return _interactive_brokers(settings.ib, environ)
-    source = open_source(settings, environ, datetime.now(UTC))
-    tickers = [ticker for ticker in settings.tickers if ticker not in settings.retired]
-    coverage = source.coverage(tickers)
-    unread = f"correct or remove these files in {settings.source.folder}" if coverage.unreadable else ""
-    where = f"{settings.source.basis} files in {settings.source.folder}" if source.name == "files" else source.name
-    found = f"{where}: {len(tickers) - len(coverage.lacking)} of {len(tickers)} tickers have bars there"
-    if coverage.unreadable:
-        more = f" and {len(coverage.unreadable) - 1} more files" if len(coverage.unreadable) > 1 else ""
-        found += f"; {next(iter(coverage.unreadable))}{more}"
-    if not coverage.lacking:
-        return Finding(what="source", level="warn" if coverage.unreadable else "ok", found=found, remedy=unread)
-    few = ", ".join(coverage.lacking[:NUM_SHOWN])
-    more = len(coverage.lacking) - NUM_SHOWN
-    lacking = f"{few} and {more} more" if more > 0 else few
-    if coverage.num_shared_files:
-        found += f" by the name of a file; {lacking} may be in {coverage.num_shared_files:,} files that name tickers"
-        return Finding(what="source", level="ok", found=found)
-    remedy = "add a file named after each, such as AAPL.csv; " if source.name == "files" else ""
-    return Finding(
-        what="source",
-        level="fail" if len(coverage.lacking) == len(tickers) else "warn",
-        found=f"{found}; none for {lacking}",
-        remedy=f"{remedy}or remove what shall not be forecast from {settings.path.name}".removeprefix("or "),
-    )
-
-
-def _interactive_brokers(config: IbConfig, environ: Mapping[str, str]) -> Finding:
-    """Which client is installed, and whether TWS or Gateway lets LDTM log on; nothing is asked, no account is shown."""
-    client, address = client_module(), address_of(environ)
-    found = f"ib: {client} {version(client)}"
-    try:
-        log_on_once(address, config.replace(connect_timeout_seconds=min(LOGON_SECONDS, config.connect_timeout_seconds)))
-    except SourceError as error:
-        problem, _, remedy = str(error).rpartition("; ")
-        return Finding(what="source", level="fail", found=f"{found}, {problem}", remedy=remedy)
-    return Finding(what="source", level="ok", found=f"{found}, TWS or Gateway at {address} lets LDTM log on")
 
 
 def gpu_finding(inventory: GpuInventory, config: GpuConfig, database: Database | None) -> Finding:

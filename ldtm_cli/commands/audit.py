@@ -108,11 +108,12 @@ def write_proof(
 ) -> "tuple[Proof, Path]":
     """Write the proof of a forecast into a file; returns it with the file's path."""
     from ldtm_lib.audit.proof import prove as prove_forecast
+    from ldtm_lib.file_names import ticker_file_name
     from ldtm_lib.ledger.simulations import simulation_of_row
 
     with project.database.transaction() as conn:
         proof = prove_forecast(conn, ticker, run_date, simulation_of_row(conn, ticker, run_date, simulation))
-    path = out or Path(f"{ticker}_{run_date}.proof.json")
+    path = out or Path(f"{ticker_file_name(ticker)}_{run_date}.proof.json")
     try:
         path.write_text(json.dumps(proof.document, indent=1) + "\n", encoding="utf-8")
     except OSError as error:

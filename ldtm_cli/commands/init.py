@@ -9,7 +9,7 @@ import typer
 from ldtm_cli.invocation import console, ticker_list
 from ldtm_lib.atomic_io import write_whole
 from ldtm_lib.errors import ConfigurationError
-from ldtm_lib.installation import FILES, ldtm_command
+from ldtm_lib.installation import FILES, ldtm_command, pip_command
 
 TICKER_LIST = re.compile(r"^tickers = \[.*?^\]$", re.MULTILINE | re.DOTALL)
 SOURCE_KIND = re.compile(r'^kind = "files"', re.MULTILINE)
@@ -30,6 +30,8 @@ To see the whole loop on bundled bars first: {ldtm} demo
 """
 BARS = {
     "files": "Put one CSV or Parquet file of daily bars per ticker into {folder}.",
+    "url": "Describe the web service under [url], and export the variables with its keys.",
+    "yfinance": "Install Yahoo's client: {install}",
     "ib": "Start TWS or IB Gateway with its API enabled; set LDTM_IB_HOST and LDTM_IB_PORT if needed.",
 }
 
@@ -37,7 +39,9 @@ BARS = {
 def init(
     context: typer.Context,
     tickers: Annotated[str | None, typer.Option(help="Tickers such as AAPL,MSFT; 103 large ones when absent.")] = None,
-    source: Annotated[Literal["files", "ib"], typer.Option(help="Where daily bars come from.")] = "files",
+    source: Annotated[
+        Literal["files", "ib", "url", "yfinance"], typer.Option(help="Where daily bars come from.")
+    ] = "files",
 ) -> None:
     """Write universe.toml and the folders that a project needs into the working folder, and show the next steps.
 
@@ -80,5 +84,7 @@ def create_project(config: Path, tickers: list[str] | None, source: str) -> list
 
 def next_steps(config: Path, source: str) -> str:
     """What to do after `ldtm init`, in plain text."""
-    bars = BARS[source].format(folder=config.parent / FOLDERS[0])
+    from ldtm_lib.prices.sources.yahoo import RELEASE
+
+    bars = BARS[source].format(folder=config.parent / FOLDERS[0], install=pip_command("install", RELEASE))
     return NEXT_STEPS.format(config=config, bars=bars, ldtm=ldtm_command())

@@ -1,6 +1,8 @@
-"""`ldtm prices import`: bars from a folder into the store, file by file, with the result of each ticker."""
+"""`ldtm prices`: bars from a folder into the store, and from the configured source into files."""
 
-from dataclasses import dataclass
+import os
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -9,10 +11,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ldtm_cli.invocation import EXIT_FAILED, AsJson, console, print_json, ready_project
-from ldtm_lib.errors import SourceError
+from ldtm_cli.invocation import EXIT_FAILED, AsJson, console, current_config, errors, print_json, ready_project
+from ldtm_lib.errors import ConfigurationError, SourceError
 
 if TYPE_CHECKING:
+    from ldtm_lib.prices.downloads import DownloadReport
     from ldtm_lib.project import Project
 
 NUM_SHOWN = 10
@@ -39,6 +42,86 @@ def import_(
     print_json(report.as_dict()) if as_json else print_import(console, report)
     if not report.is_complete:
         raise typer.Exit(EXIT_FAILED)
+
+
+@app.command("download")
+def download_(
+    folder: Annotated[Path, typer.Option("--to", help="The folder that gets one CSV file per ticker.")],
+    tickers: Annotated[
+        list[str] | None, typer.Argument(help="Tickers of the universe; all that are not retired when absent.")
+    ] = None,
+    first: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="First session; as early as possible when absent.")
+    ] = None,
+    last: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Last session; the newest closed one when absent.")
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Also fetch files that are complete.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Download the history of tickers from the configured source into files that the source `files` reads.
+
+    A download that was interrupted goes on where it ended: files that are complete are not fetched again. A ticker
+    that fails does not hold up the others. Exit status 1 when any failed. No database is needed.
+    """
+    report = download_files(folder, tickers, first, last, again=again)
+    print_json(asdict(report)) if as_json else print_download(console, report, folder)
+    if report.failures:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def download_files(
+    folder: Path, tickers: list[str] | None, first: datetime | None, last: datetime | None, *, again: bool
+) -> "DownloadReport":
+    """Download bars of the configured source up to the newest session that has closed.
+
+    Raises UnknownTicker for a ticker that the configuration lacks, ConfigurationError for a range without a session.
+    """
+    from ldtm_lib.prices.downloads import download
+    from ldtm_lib.prices.sources.open import open_source
+    from ldtm_lib.sessions import FIRST_DAY, exchange_calendar
+    from ldtm_lib.settings import load_settings
+
+    settings, calendar, now = load_settings(current_config()), exchange_calendar(), datetime.now(UTC)
+    asked = [settings.require_ticker(ticker) for ticker in tickers or settings.tickers_on(now.date())]
+    newest = calendar.last_closed(now)
+    since, until = first.date() if first else FIRST_DAY, min(last.date() if last else newest, newest)
+    if not calendar.between(since, until):
+        raise ConfigurationError(
+            f"no session has closed from {since} to {until}; choose others with --first and --last"
+        )
+    kind = settings.source.kind
+    place = {"url": settings.url.url, "files": f"{settings.source.folder} {settings.source.basis}"}.get(kind)
+    return download(
+        open_source(settings, os.environ, now),
+        asked,
+        folder,
+        origin=f"{kind} {place}" if place else kind,
+        first=since,
+        last=until,
+        again=again,
+        on_progress=lambda report: errors.print(f"{len(report.num_bars)} of {len(asked)} tickers", highlight=False),
+    )
+
+
+def print_download(console: Console, report: "DownloadReport", folder: Path) -> None:
+    """Show what a download did."""
+    for ticker, num_bars in report.num_bars.items():
+        console.print(f"{escape(ticker)}: {num_bars:,} bars", highlight=False)
+    if report.complete:
+        console.print(f"{len(report.complete)} files were complete already (--again fetches them too).")
+    for note in report.notes:
+        console.print(f"[yellow]note[/]     {escape(note)}", soft_wrap=True)
+    for ticker, reason in report.failures.items():
+        console.print(f"[red]failed[/]   {escape(ticker)}: {escape(reason)}", soft_wrap=True)
+    if report.num_bars or report.complete:
+        console.print(
+            f'To use them: [cyan]kind = "files"[/], folder = "{escape(str(folder))}" and basis = "adjusted" under '
+            r"\[source], or "
+            f"`ldtm prices import {escape(str(folder))} --basis adjusted`.",
+            soft_wrap=True,
+            highlight=False,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,6 +29,7 @@ def effective_settings(loaded: Settings, current: Settings) -> Settings | None:
         tickers=known,
         retired={t: day for t, day in current.retired.items() if t in known},
         contracts={t: contract for t, contract in current.contracts.items() if t in known},
+        symbols={t: symbol for t, symbol in current.symbols.items() if t in known},
     )
 
 

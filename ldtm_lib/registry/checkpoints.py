@@ -14,6 +14,7 @@ from ldtm_lib.backtest.leakage import split_leaks
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
 from ldtm_lib.errors import CheckpointRefused
+from ldtm_lib.file_names import ticker_file_name
 from ldtm_lib.models import checkpoint
 from ldtm_lib.models.fit import Fit
 from ldtm_lib.registry.inputs import InputKey, key_columns, recipe_fingerprint
@@ -182,7 +183,7 @@ def promoted_checkpoints(conn: Connection, tickers: Collection[str]) -> list[Che
 
 def candidate_name(key: InputKey, file_sha256: str) -> str:
     """The name of a candidate's file under the checkpoint folder, by its content."""
-    return f"{CANDIDATE_FOLDER}/{key.ticker}_{file_sha256[:SHA256_DIGITS_IN_NAME]}.pt"
+    return f"{CANDIDATE_FOLDER}/{ticker_file_name(key.ticker)}_{file_sha256[:SHA256_DIGITS_IN_NAME]}.pt"
 
 
 def is_intact(path: Path, sha256: str) -> bool:

@@ -22,8 +22,8 @@ from ldtm_lib.errors import DatabaseUnavailable, FileNotRemoved
 from ldtm_lib.registry.checkpoints import CANDIDATE_FOLDER, SHA256_DIGITS_IN_NAME
 from ldtm_lib.settings import RegistryConfig
 
-WRITTEN_NAME = re.compile(r"[A-Za-z0-9._-]+\.pt")
-"""Names of checkpoint files have the characters of tickers; a name of others is somebody else's file."""
+WRITTEN_NAME = re.compile(r"[A-Za-z0-9._%-]+\.pt")
+"""Names of checkpoint files have the characters of `ticker_file_name`; a name of others is somebody else's file."""
 AGAIN = "run `ldtm registry prune` again"
 
 

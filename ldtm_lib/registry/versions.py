@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ldtm_lib.file_names import ticker_file_name
 from ldtm_lib.models import checkpoint
 from ldtm_lib.registry.checkpoints import CheckpointRecord, is_intact
 from ldtm_lib.settings import ArchitectureConfig
@@ -67,7 +68,7 @@ def _next_version(
     number = 1
     while True:
         name = f"v{major}.{network.trained_on}" + (f".{number}" if number > 1 else "")
-        file_name = f"{network.ticker}_ldtm_{name}.pt"
+        file_name = f"{ticker_file_name(network.ticker)}_ldtm_{name}.pt"
         path = folder / file_name
         if name not in taken and (not path.exists() or is_intact(path, network.file_sha256)):
             return Version(major=major, name=name, file_name=file_name)

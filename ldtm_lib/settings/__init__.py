@@ -16,18 +16,15 @@ from ldtm_lib.settings.modelling import (
 from ldtm_lib.settings.operation import (
     AlertsConfig,
     AutomationConfig,
-    ContractConfig,
     DatabaseConfig,
     GpuConfig,
-    IbConfig,
     PartitionConfig,
-    PriceBasis,
     PublishConfig,
     RetentionConfig,
-    SourceConfig,
     UiConfig,
 )
 from ldtm_lib.settings.section import Section, fingerprint
+from ldtm_lib.settings.sources import ContractConfig, IbConfig, PriceBasis, SourceConfig, UrlConfig
 
 __all__ = [
     "AlertsConfig",
@@ -53,6 +50,7 @@ __all__ = [
     "SourceConfig",
     "TrainingConfig",
     "UiConfig",
+    "UrlConfig",
     "WindowConfig",
     "fingerprint",
     "load_settings",

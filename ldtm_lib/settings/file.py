@@ -6,7 +6,7 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from ldtm_lib.errors import ConfigurationError, UnknownTicker
@@ -23,20 +23,26 @@ from ldtm_lib.settings.modelling import (
 from ldtm_lib.settings.operation import (
     AlertsConfig,
     AutomationConfig,
-    ContractConfig,
     DatabaseConfig,
     GpuConfig,
-    IbConfig,
     PartitionConfig,
     PublishConfig,
     RetentionConfig,
-    SourceConfig,
     UiConfig,
 )
 from ldtm_lib.settings.refusal import explain, unknown_setting
-from ldtm_lib.settings.section import Section
+from ldtm_lib.settings.section import Section, Text
+from ldtm_lib.settings.sources import ContractConfig, IbConfig, SourceConfig, UrlConfig
 
-Ticker = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
+
+def _ticker(name: str) -> str:
+    """Refuse what no partition and no file can be named after."""
+    if ".." in name or not any(character.isalnum() for character in name):
+        raise ValueError("write letters or digits, and no two dots in a row")
+    return name
+
+
+Ticker = Annotated[str, Field(pattern=r"^[A-Za-z0-9.^/=_-]+$"), AfterValidator(_ticker)]
 
 
 class Settings(Section, frozen=True, title="LDTM configuration"):
@@ -59,8 +65,11 @@ class Settings(Section, frozen=True, title="LDTM configuration"):
     partitions: PartitionConfig = Field(default_factory=PartitionConfig)
     source: SourceConfig = Field(default_factory=SourceConfig)
     ib: IbConfig = Field(default_factory=IbConfig)
+    url: UrlConfig = Field(default_factory=UrlConfig)
     contracts: Mapping[str, ContractConfig] = Field(default_factory=dict[str, ContractConfig])
     """Contracts by ticker, where one differs from a US stock of that name routed by SMART."""
+    symbols: Mapping[str, Text] = Field(default_factory=dict[str, str])
+    """By ticker, its spelling in the `url` or `yfinance` source, such as `brk-b.us`, where that differs."""
     automation: AutomationConfig = Field(default_factory=AutomationConfig)
     alerts: AlertsConfig = Field(default_factory=AlertsConfig)
     retention: RetentionConfig = Field(default_factory=RetentionConfig)
@@ -73,6 +82,13 @@ class Settings(Section, frozen=True, title="LDTM configuration"):
     def _check_tickers(self) -> Self:
         if repeated := sorted({ticker for ticker in self.tickers if self.tickers.count(ticker) > 1}):
             raise ValueError(f"{repeated[0]} stands twice in `tickers`; remove one")
+        spelled: dict[str, str] = {}
+        for ticker in self.tickers:
+            if (other := spelled.setdefault(ticker.upper(), ticker)) != ticker:
+                raise ValueError(
+                    f"{other} and {ticker} in `tickers` differ in capital letters alone: on some file systems their "
+                    "files would be one; remove one"
+                )
         for ticker in self.retired:
             if ticker not in self.tickers:
                 raise ValueError(f"retired ticker {ticker} must stay in `tickers`, its history is kept")
@@ -88,6 +104,13 @@ class Settings(Section, frozen=True, title="LDTM configuration"):
                 raise ValueError(
                     f"contracts.{ticker}.{ignored[0]} does not count beside con_id, which decides alone; remove either"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _check_symbols(self) -> Self:
+        for ticker in self.symbols:
+            if ticker not in self.tickers:
+                raise ValueError(f"symbols.{ticker} is of no ticker in `tickers`; add it there")
         return self
 
     def tickers_on(self, session: date) -> tuple[str, ...]:

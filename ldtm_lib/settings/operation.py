@@ -1,32 +1,19 @@
-"""Sections about price sources, automation, alerts, retention, the UI, the database, GPUs and published seals."""
+"""Sections about automation, alerts, retention, the UI, the database, GPUs and published seals."""
 
 from datetime import date
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from ldtm_lib.settings.section import Section
+from ldtm_lib.settings.section import MAX_TIMEOUT_SECONDS, Section, Text
 from ldtm_lib.url import is_loopback, web_host
-
-SourceKind = Literal["sample", "files", "ib"]
-PriceBasis = Literal["adjusted", "raw"]
 
 MAX_JOBS = 64
 """Slots of a GPU whose leases are counted (`ldtm_lib/gpu/locks.py`)."""
 MAX_PAUSE_MS = 1000.0
 """A longer pause is a mistake in the unit: a training step takes a few milliseconds."""
-MAX_TIMEOUT_SECONDS = 600.0
-"""A longer timeout would delay the daily run."""
-MAX_REQUESTS = 50
-"""Historical requests that Interactive Brokers keeps open for one client (TWS API, historical data limitations)."""
 MIN_RUN_DAYS = 35
 """A one-month forecast is filled within these days, and the UI should still show its partition then."""
-
-
-def _not_empty(text: str) -> str:
-    if not text.strip():
-        raise ValueError("fill it in, or remove the setting")
-    return text
 
 
 def _schema_name(name: str) -> str:
@@ -41,7 +28,6 @@ def _web_url(url: str) -> str:
     return url
 
 
-Text = Annotated[str, AfterValidator(_not_empty)]
 SchemaName = Annotated[str, AfterValidator(_schema_name)]
 WebUrl = Annotated[str, AfterValidator(_web_url)]
 
@@ -61,48 +47,6 @@ class PartitionConfig(Section, frozen=True):
                 f"partitions.last_session is {self.last_session}, before the first_session, {self.first_session}"
             )
         return self
-
-
-class SourceConfig(Section, frozen=True):
-    """The origin of daily bars."""
-
-    kind: SourceKind = "sample"
-    """`sample`: the demo's bundled bars. `files`: a folder of CSV or Parquet files. `ib`: TWS or IB Gateway."""
-    folder: str = "data/bars"
-    """Folder of the `files` source, relative to the configuration file."""
-    basis: PriceBasis | None = None
-    """Whether the files of the `files` source are split-adjusted or raw. Raw files need their splits declared."""
-
-
-class IbConfig(Section, frozen=True):
-    """Requests to Interactive Brokers. Host, port, client id and account come from the environment (LDTM_IB_*)."""
-
-    requests_in_flight: int = Field(default=12, ge=1, le=MAX_REQUESTS)
-    """Historical requests that one run keeps open at once. IB disconnects a TWS with more than 50 in total, and
-    `dagster.yaml` allows four runs at once."""
-    request_timeout_seconds: float = Field(default=60.0, gt=0)
-    """Time without any message from TWS, while a request is open, after which the connection counts as lost."""
-    connect_timeout_seconds: float = Field(default=15.0, gt=0)
-    """Time limit for connecting to TWS."""
-    num_attempts: int = Field(default=3, ge=1)
-    """Attempts of one request within one fetch, for failures that another attempt may not repeat."""
-    fetch_timeout_seconds: float = Field(default=900.0, gt=0)
-    """Time limit of one whole fetch, including waits for a lost connection; requests still open then have failed."""
-
-
-class ContractConfig(Section, frozen=True):
-    """The contract of one ticker at Interactive Brokers, where the ticker alone is ambiguous."""
-
-    symbol: Text | None = None
-    """IB's spelling of the symbol, such as `BRK B`; the ticker itself when absent."""
-    exchange: Text = "SMART"
-    """Exchange that the request is routed to."""
-    primary_exchange: Text | None = None
-    """Primary listing exchange, such as NASDAQ."""
-    currency: Text = "USD"
-    """Currency of the contract."""
-    con_id: int | None = Field(default=None, ge=1)
-    """IB's contract number; it identifies the contract alone, beside `exchange`."""
 
 
 class AutomationConfig(Section, frozen=True):

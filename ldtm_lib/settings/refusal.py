@@ -25,7 +25,12 @@ _BOUNDS = {
 _TABLES = {
     "retired": "[retired] must be a table such as XYZ = 2026-03-02",
     "contracts": "[contracts] must hold a table per ticker, such as [contracts.META]",
+    "symbols": '[symbols] must be a table such as "BRK.B" = "brk-b.us"',
+    "url.headers": 'url.headers must be a table such as { Authorization = "LDTM_PRICES_TOKEN" }',
+    "url.columns": 'url.columns must be a table such as { close = "c" }',
 }
+_SECRET_PLACES = (("url", "url"), ("url", "headers"))
+"""Settings whose value is not shown: somebody may have written a key there."""
 _REMOVED = {
     "architecture.num_inputs": "every network has the same inputs",
     "architecture.num_horizons": "every network has the same horizons",
@@ -55,7 +60,9 @@ def explain(model: type[BaseModel], error: ValidationError) -> str:
     if loc[:1] == ("tickers",):
         if len(loc) == 1:
             return '`tickers` must be a list of names such as ["AAPL", "MSFT"]'
-        return f"{_shown(value)} cannot be a ticker; use letters, digits, '.', '-' and '_'"
+        return f"{_shown(value)} cannot be a ticker; use letters, digits, '.', '-', '_', '^', '/' and '='"
+    if loc[:2] in _SECRET_PLACES and kind != "dict_type":
+        return f"{key}: {context['error'] if kind == 'value_error' else 'it must ' + _requirement(model, first)}"
     if kind == "dict_type":
         return _TABLES[key]
     if kind == "model_type":

@@ -4,10 +4,24 @@ import hashlib
 import json
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 """A probability or a share, without the bounds 0 and 1 themselves."""
+
+
+MAX_TIMEOUT_SECONDS = 600.0
+"""A longer timeout would delay the daily run."""
+
+
+def _not_empty(text: str) -> str:
+    if not text.strip():
+        raise ValueError("fill it in, or remove the setting")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_not_empty)]
+"""A text that is not blank."""
 
 
 class Section(BaseModel, frozen=True):

@@ -209,7 +209,8 @@ def broken_settings(path: Path, text: str) -> Iterator[str]:
             yield f"setting {span}"
     for block in blocks_of(text, "toml"):
         for section, values in tomllib.loads(block).items():
-            unknown = set(values) - sections.get(section, frozenset()) if isinstance(values, dict) else set()
+            fields = sections.get(section)  # none of a table by ticker, such as [symbols]
+            unknown = set(values) - fields if fields and isinstance(values, dict) else set()
             if section not in sections or unknown:
                 yield f"setting [{section}] {sorted(unknown)}"
 

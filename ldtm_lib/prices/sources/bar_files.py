@@ -1,9 +1,10 @@
-"""The bars in one file by ticker, and the reason for each ticker that cannot be read."""
+"""The bars in one file or answer by ticker, and the reason for each ticker that cannot be read."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import unquote
 
 import polars as pl
 
@@ -19,7 +20,6 @@ NUMBER_COLUMNS = ("open", "high", "low", "close", "volume", "adj_close")
 class BarFile:
     """What one file holds, by the plain name of each ticker (see `plain_name`)."""
 
-    path: Path
     bars: Mapping[str, pl.DataFrame]
     """Columns of BAR_SCHEMA, adj_close where the file has it, and `place`, such as "AAPL.csv, line 7"."""
     failures: Mapping[str, MalformedFile]
@@ -33,16 +33,25 @@ def plain_name(ticker: str) -> str:
     return name.replace("-", ".").replace("_", ".").replace(" ", ".").replace("/", ".")
 
 
+def name_of_file(path: Path) -> str:
+    """The plain name of the ticker that a file is named after; %5EGSPC.csv is of ^GSPC."""
+    return plain_name(unquote(path.stem))
+
+
 def read_bar_file(path: Path, moment: datetime | None = None) -> BarFile:
     """Read the bars of one file; raises MalformedFile when that fails for all of its tickers alike.
 
     A field that is no number or date, a session that stands twice, or a line that was cut fails its ticker only; so
     does, when a moment (aware) is given, a last line that may be in the middle of being written at it.
     """
-    table = read_table(path, moment)
+    return bars_of_table(read_table(path, moment), name_of_file(path))
+
+
+def bars_of_table(table: Table, own_name: str, *, date_format: str | None = None) -> BarFile:
+    """The bars of a table; those without a ticker of their own belong to `own_name`."""
     frame = _without_closing_words(table)
-    names = _tickers(frame, path)
-    sessions = parse_sessions(frame["session"])
+    names = _tickers(frame, own_name)
+    sessions = parse_sessions(frame["session"], date_format)
     numbers = parse_numbers({n: frame[n] for n in NUMBER_COLUMNS if n in frame.columns}, table.separator)
     parsed_columns = {"session": sessions} | numbers
     bars = frame.select("row").with_columns(
@@ -57,16 +66,15 @@ def read_bar_file(path: Path, moment: datetime | None = None) -> BarFile:
     whole = bars.filter(~pl.col("ticker").is_in(list(failures)))
     parts = whole.partition_by("ticker", as_dict=True)
     return BarFile(
-        path=path,
         bars={str(key[0]): _placed(part, table) for key, part in parts.items()},
         failures=failures,
     )
 
 
-def _tickers(frame: pl.DataFrame, path: Path) -> pl.Series:
-    """The plain name of each row's ticker: its column, or the file's name."""
+def _tickers(frame: pl.DataFrame, own_name: str) -> pl.Series:
+    """The plain name of each row's ticker: that of its column, or the file's."""
     if "ticker" not in frame.columns:
-        return pl.repeat(plain_name(path.stem), len(frame), dtype=pl.String, eager=True).alias("ticker")
+        return pl.repeat(own_name, len(frame), dtype=pl.String, eager=True).alias("ticker")
     written = frame["ticker"].cast(pl.String).fill_null("")
     spelled = written.unique().to_list()
     return written.replace_strict(spelled, [plain_name(name) for name in spelled], return_dtype=pl.String)
@@ -143,7 +151,7 @@ def _collect_doubles(failures: dict[str, MalformedFile], table: Table, bars: pl.
 
 def _placed(bars: pl.DataFrame, table: Table) -> pl.DataFrame:
     optional = ["adj_close"] if "adj_close" in bars.columns else []
-    return bars.select(*BAR_COLUMNS, *optional, place=pl.lit(table.path.name))
+    return bars.select(*BAR_COLUMNS, *optional, place=pl.lit(table.name))
 
 
 def _noun(column: str) -> str:

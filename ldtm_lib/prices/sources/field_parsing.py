@@ -14,6 +14,9 @@ DATE_FORMATS = (
     "%B %d, %Y", "%d-%b-%Y", "%d %b %Y", "%m/%d/%y", "%d-%b-%y",
 )  # fmt: skip
 TIME_OF_DAY = r"[T ]+\d{1,2}:\d{2}.*$"
+EPOCH = r"^\d{9,10}(\d{3})?(\.0*)?$"
+"""Seconds or milliseconds since 1970 of days from 1973 on; fewer digits are a date such as 20130301."""
+EPOCH_SECONDS = r"^\d{9,10}(\.|$)"
 SHORT_YEAR = r"^\d{1,2}[/-]\w{1,3}[/-]\d{2}$"
 MULTIPLES = {"K": 1e3, "M": 1e6, "B": 1e9}
 
@@ -28,19 +31,24 @@ class ParsedColumn:
     """The reason why the whole column could not be parsed."""
 
 
-def parse_sessions(fields: pl.Series) -> ParsedColumn:
-    """Dates of a column: text in any of DATE_FORMATS, with or without a time, dates, or seconds since 1970.
+def parse_sessions(fields: pl.Series, date_format: str | None = None) -> ParsedColumn:
+    """Dates of a column: text in any of DATE_FORMATS, with or without a time, dates, or (milli)seconds since 1970.
 
-    One format holds for the whole column. Day and month are distinguished by a day above 12, or else by
-    the number of weekend dates under each format; a column that stays ambiguous is refused.
+    One format holds for the whole column: the given one, or that which reads most of it. Day and month are
+    distinguished by a day above 12, or else by the number of weekend dates under each format; a column that stays
+    ambiguous is refused.
     """
     if fields.dtype == pl.Date:
         return ParsedColumn(values=fields, unparsed=fields.is_null())
     if isinstance(fields.dtype, pl.Datetime):
         return _from_moments(fields)
     text = fields.cast(pl.String).str.strip_chars()
-    if text.str.contains(r"^\d{10}(\d{3})?(\.0*)?$").all():
-        seconds = text.str.slice(0, 10).cast(pl.Int64)
+    if date_format is not None:
+        given = text.str.to_datetime(date_format, strict=False).dt.date()
+        return ParsedColumn(values=given, unparsed=given.is_null())
+    if text.str.contains(EPOCH).all():
+        since_1970 = text.str.extract(r"^(\d+)").cast(pl.Int64)
+        seconds = since_1970.zip_with(text.str.contains(EPOCH_SECONDS), since_1970 // 1000)
         return _from_moments(pl.from_epoch(seconds, time_unit="s").dt.replace_time_zone("UTC"))
     days = text.str.replace(TIME_OF_DAY, "")
     plain = days.str.to_date(DATE_FORMATS[0], strict=False)

@@ -8,13 +8,14 @@ from pathlib import Path
 import polars as pl
 
 from ldtm_lib.errors import ConfigurationError, LdtmError, MalformedFile, MissingBar, SourceError
+from ldtm_lib.file_names import ticker_file_name
 from ldtm_lib.prices.bars import BAR_COLUMNS, KEY, empty_bars
-from ldtm_lib.prices.sources.bar_files import plain_name, read_bar_file
+from ldtm_lib.prices.sources.bar_files import name_of_file, plain_name, read_bar_file
 from ldtm_lib.prices.sources.declared_splits import SPLITS_FILE, DeclaredSplits, read_declared_splits
+from ldtm_lib.prices.sources.price_basis import bars_on_basis
 from ldtm_lib.prices.sources.protocol import Delivery, SourceCoverage
 from ldtm_lib.prices.sources.tables import TEXT_SUFFIXES, header_columns, names_tickers
-from ldtm_lib.prices.splits import Split, adjust, splits_from_adjusted_close
-from ldtm_lib.prices.suspected_splits import jump_note
+from ldtm_lib.prices.splits import Split
 from ldtm_lib.settings import PriceBasis
 
 SUFFIXES = (*TEXT_SUFFIXES, ".parquet", ".pq")
@@ -96,7 +97,7 @@ class FilesSource:
 
     def coverage(self, tickers: Sequence[str]) -> SourceCoverage:
         """Which tickers have a readable file of their name, and how many files may hold others; reads headers alone."""
-        paths = {path: plain_name(path.stem) for path in self._paths()}
+        paths = {path: name_of_file(path) for path in self._paths()}
         asked = {plain_name(ticker) for ticker in tickers}
         own, unreadable = set[str](), list[str]()
         for path, name in paths.items():
@@ -124,7 +125,7 @@ class FilesSource:
         parts: dict[str, list[pl.DataFrame]] = {}
         read = _Read()
         for path in self._paths():
-            own_name = plain_name(path.stem)
+            own_name = name_of_file(path)
             if own_name not in asked and not names_tickers(path):
                 read.ignored.append(str(path.relative_to(self.folder)))
                 continue
@@ -160,50 +161,24 @@ class FilesSource:
         ]
 
     def _absent(self, ticker: str, unread: Sequence[str]) -> SourceError:
-        message = f"no file in {self.folder} holds {ticker}; add {ticker}.csv, or a file with a column `ticker`"
+        name = ticker_file_name(ticker)
+        message = f"no file in {self.folder} holds {ticker}; add {name}.csv, or a file with a column `ticker`"
         return SourceError(f"{message} (not read: {'; '.join(unread)})" if unread else message)
 
     def _collect(
         self, collected: _Collected, ticker: str, read: pl.DataFrame, declared: Iterable[Split], first: date, last: date
     ) -> None:
         """Add one ticker's bars: raw ones on the basis of the last session asked for, adjusted ones as they are."""
-        read = read.with_columns(ticker=pl.lit(ticker))
-        newest = read["session"][-1]
-        basis = last if self.basis == "raw" else newest
-        splits = tuple(Split(ticker=ticker, session=split.session, ratio=split.ratio) for split in declared)
-        if self.basis == "raw" and not splits:
-            splits = splits_from_adjusted_close(read) if "adj_close" in read.columns else ()
-            if "adj_close" not in read.columns:
-                collected.notes.append(
-                    f"{ticker}: raw bars without an adjusted close and without a line in {SPLITS_FILE} "
-                    "are taken to have no split"
-                )
-        splits = tuple(split for split in splits if split.session <= basis)
-        whole = read.select(BAR_COLUMNS)
-        bars = (adjust(whole, splits) if self.basis == "raw" else whole).filter(
-            pl.col("session").is_between(first, last)
-        )
-        if bars.is_empty():
-            collected.failures[ticker] = MissingBar(
-                f"{read['place'][-1]} has no bar of {ticker} from {first} to {last}, it goes from "
-                f"{read['session'][0]} to {newest}; bring the file up to date"
-            )
+        basis = last if self.basis == "raw" else read["session"][-1]
+        try:
+            own = bars_on_basis(read.with_columns(ticker=pl.lit(ticker)), self.basis, declared, basis, first, last)
+        except MissingBar as error:
+            collected.failures[ticker] = MissingBar(f"{error}; bring the file up to date")
             return
-        collected.bars.append(bars)
-        collected.splits.extend(splits)
+        collected.bars.append(own.bars)
+        collected.splits.extend(own.splits)
         collected.basis[ticker] = basis
-        collected.notes.extend(self._suspicions(bars))
-
-    def _suspicions(self, bars: pl.DataFrame) -> list[str]:
-        """Notes on overnight jumps that look like a split which was neither declared nor adjusted for."""
-        remedy = f"declare it in {SPLITS_FILE}" if self.basis == "raw" else 'the files are of basis "raw": say so'
-        jump = pl.col("before") / pl.col("close")
-        jumps = bars.with_columns(before=pl.col("close").shift(1)).filter((jump > 1.3) | (jump < 1 / 1.3))
-        notes = [
-            jump_note(row["ticker"], row["session"], row["before"], row["close"], remedy)
-            for row in jumps.iter_rows(named=True)
-        ]
-        return [note for note in notes if note is not None]
+        collected.notes.extend(own.notes)
 
 
 def _joined(name: str, frames: Sequence[pl.DataFrame]) -> pl.DataFrame:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
+from pathlib import Path
 
 from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.prices.sources.files import FilesSource
@@ -11,6 +12,13 @@ from ldtm_lib.prices.sources.ib.pacing import Pacer
 from ldtm_lib.prices.sources.ib.source import IbSource
 from ldtm_lib.prices.sources.protocol import PriceSource
 from ldtm_lib.prices.sources.sample import SampleSource
+from ldtm_lib.prices.sources.url.answer_cache import AnswerCache
+from ldtm_lib.prices.sources.url.fetch import Service
+from ldtm_lib.prices.sources.url.pacing import RequestPacer
+from ldtm_lib.prices.sources.url.secrets import read_secrets
+from ldtm_lib.prices.sources.url.source import UrlSource
+from ldtm_lib.prices.sources.yahoo import YahooSource
+from ldtm_lib.project import home_of
 from ldtm_lib.sessions import exchange_calendar
 from ldtm_lib.settings import Settings
 
@@ -18,7 +26,8 @@ from ldtm_lib.settings import Settings
 def open_source(settings: Settings, environ: Mapping[str, str], moment: datetime) -> PriceSource:
     """The source of a configuration; raises ConfigurationError when it is not described in full.
 
-    The environment tells where TWS is (`ib` only); `moment` (aware) is when it is asked, by the database's clock.
+    The environment tells where TWS is (`ib`) and holds the keys of a web service (`url`); `moment` (aware) is when the
+    source is asked, by the database's clock.
     """
     if settings.source.kind == "sample":
         return SampleSource()
@@ -32,7 +41,16 @@ def open_source(settings: Settings, environ: Mapping[str, str], moment: datetime
             moment=moment,
             pacer=_pacer(address),
         )
+    if settings.source.kind == "yfinance":
+        return YahooSource(
+            symbols=settings.symbols,
+            calendar=exchange_calendar(),
+            moment=moment,
+            cache_folder=home_of(settings) / "yfinance",
+        )
     folder = settings.path.parent / settings.source.folder
+    if settings.source.kind == "url":
+        return _url_source(settings, environ, moment, folder)
     if settings.source.basis is None:
         raise ConfigurationError(
             f"source.basis is not set: say whether the files in {folder} are split-adjusted; "
@@ -41,6 +59,41 @@ def open_source(settings: Settings, environ: Mapping[str, str], moment: datetime
     if not folder.is_dir():
         raise ConfigurationError(f"source.folder is {folder}, which is no folder; create it or name another one")
     return FilesSource(folder, settings.source.basis, moment)
+
+
+def _url_source(settings: Settings, environ: Mapping[str, str], moment: datetime, folder: Path) -> UrlSource:
+    template = settings.url.template
+    if template is None:
+        raise ConfigurationError(
+            'source.kind is "url", and url.url is not set; write the address of a service, with {ticker} in it, under '
+            "[url]"
+        )
+    if settings.source.basis is None:
+        raise ConfigurationError(
+            f"source.basis is not set: say whether the bars of {template.host} are split-adjusted; "
+            'write basis = "adjusted" or basis = "raw" under [source]'
+        )
+    service = Service(
+        config=settings.url,
+        template=template,
+        secrets=read_secrets(settings.url, environ),
+        cache=AnswerCache(home_of(settings) / "answers"),
+        pacer=_url_pacer(template.host),
+    )
+    return UrlSource(
+        service=service,
+        basis=settings.source.basis,
+        symbols=settings.symbols,
+        splits_folder=folder,
+        calendar=exchange_calendar(),
+        moment=moment,
+    )
+
+
+@cache
+def _url_pacer(host: str) -> RequestPacer:
+    """What one host was asked by this process."""
+    return RequestPacer()
 
 
 @cache

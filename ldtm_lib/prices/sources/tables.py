@@ -1,8 +1,8 @@
-"""One file of bars as a table under the project's column names, fields still as they were written."""
+"""Bars of a file or of a provider's answer as a table under the project's column names, fields as they were written."""
 
 import csv
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
@@ -33,29 +33,31 @@ SPELLINGS: Mapping[str, tuple[str, ...]] = {
 without spaces and signs; where a file has several of a row, the first counts."""
 REQUIRED = ("session", "open", "high", "low", "close", "volume")
 DAILY_PERIODS = ("D", "1D", "DAILY", "1440", "86400")
+NO_COLUMNS: Mapping[str, str] = {}
 WRITTEN_WITHIN = timedelta(minutes=1)
 """A text without an end of its last line that changed so recently may be in the middle of being written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """A file's rows: columns named as in SPELLINGS, and `row`, which counts from 0."""
+    """The rows of a file or answer: columns named as in SPELLINGS, and `row`, which counts from 0."""
 
-    path: Path
+    name: str
+    """What messages call it, such as AAPL.csv."""
     frame: pl.DataFrame
     separator: str | None
-    """None for Parquet."""
-    first_line: int
-    """The line of row 0 in a text file; 0 in Parquet, where rows are counted from 1."""
-    num_fields_in_last_line: int | None
+    """None for what is no text of lines: Parquet, JSON."""
+    first_line: int = 0
+    """The line of row 0 in a text file; elsewhere rows are counted from 1."""
+    num_fields_in_last_line: int | None = None
     """How many fields the last line has when that is fewer than columns: the file may be cut."""
-    is_unfinished: bool
+    is_unfinished: bool = False
     """Whether the last line may still go on; its last field is not reliable."""
 
     def where(self, row: int) -> str:
         """A row as an operator finds it in the file."""
         place = f"row {row + 1}" if self.separator is None else f"line {self.first_line + row}"
-        return f"{self.path.name}, {place}"
+        return f"{self.name}, {place}"
 
 
 def read_table(path: Path, moment: datetime | None = None) -> Table:
@@ -64,15 +66,47 @@ def read_table(path: Path, moment: datetime | None = None) -> Table:
     Raises MalformedFile when it is empty, cut, not text, of ragged lines, or lacks a column.
     """
     table = _read_text(path, moment) if path.suffix.lower() in TEXT_SUFFIXES else _read_parquet(path)
-    if missing := [name for name in REQUIRED if name not in table.frame.columns]:
-        raise MalformedFile(
-            f"{table.where(-1) if table.separator else path.name} has no column for {', '.join(missing)}; "
-            f"name it as one of {', '.join(SPELLINGS[missing[0]][:4])}"
-        )
     if table.frame.is_empty():
         raise MalformedFile(f"{path.name} has a header but no bars; export it again or remove it")
-    _require_daily(table)
     return table
+
+
+def table_of_text(
+    name: str, content: bytes, *, columns: Mapping[str, str] = NO_COLUMNS, is_unfinished: bool = False
+) -> Table:
+    """The table of a CSV text, which may have no rows. `columns` has its names of columns, by ours, where they differ.
+
+    Raises MalformedFile when it is empty, not text, of ragged lines, lacks a column, or holds bars that are not daily.
+    """
+    if not content.strip():
+        raise MalformedFile(f"{name} is empty; export it again or remove it")
+    header_line, separator = _find_header(name, content, columns)
+    body = b"".join(content.splitlines(keepends=True)[header_line:])
+    try:
+        frame = pl.read_csv(BytesIO(body), separator=separator, infer_schema=False)
+    except pl.exceptions.PolarsError as error:
+        raise _unreadable(name, content, header_line, separator, error) from error
+    rows = _named(frame, _columns(frame.columns, columns))
+    fields = pl.all_horizontal(pl.exclude("row").is_null())
+    last_line = body.rstrip().rsplit(b"\n", 1)[-1].decode("utf-8", "replace")
+    num_fields = len(_fields(last_line, separator))
+    table = Table(
+        name=name,
+        frame=rows.filter(~fields),
+        separator=separator,
+        first_line=header_line + 2,
+        num_fields_in_last_line=num_fields if num_fields < frame.width else None,
+        is_unfinished=is_unfinished,
+    )
+    return _checked(table)
+
+
+def table_of_frame(name: str, frame: pl.DataFrame, *, columns: Mapping[str, str] = NO_COLUMNS) -> Table:
+    """The table of a frame with at least one row; `columns` as in `table_of_text`.
+
+    Raises MalformedFile when it lacks a column, or holds bars that are not daily.
+    """
+    return _checked(Table(name=name, frame=_named(frame, _columns(frame.columns, columns)), separator=None))
 
 
 def header_columns(path: Path) -> set[str]:
@@ -85,7 +119,7 @@ def header_columns(path: Path) -> set[str]:
             return {*_columns(list(pl.read_parquet_schema(path))).values()}
         with path.open("rb") as file:
             start = file.read(HEADER_BYTES)
-        at, separator = _find_header(path, start)
+        at, separator = _find_header(path.name, start, NO_COLUMNS)
         return {*_columns(_fields(start.splitlines()[at].decode("utf-8-sig"), separator)).values()}
     except OSError as error:
         raise MalformedFile(f"{path.name} cannot be read: {error.strerror or error}; make it readable") from None
@@ -123,14 +157,7 @@ def _read_parquet(path: Path) -> Table:
     for name in names:
         if frame[name].dtype.is_nested() or frame[name].dtype == pl.Binary:
             raise MalformedFile(f"{path.name} has a column {name} of type {frame[name].dtype}; write numbers and dates")
-    return Table(
-        path=path,
-        frame=_named(frame, names),
-        separator=None,
-        first_line=0,
-        num_fields_in_last_line=None,
-        is_unfinished=False,
-    )
+    return table_of_frame(path.name, frame)
 
 
 def _read_text(path: Path, moment: datetime | None) -> Table:
@@ -138,48 +165,41 @@ def _read_text(path: Path, moment: datetime | None) -> Table:
         content = path.read_bytes()
     except OSError as error:
         raise MalformedFile(f"{path.name} cannot be read ({error.strerror}); check its owner and rights") from error
-    if not content.strip():
-        raise MalformedFile(f"{path.name} is empty; export it again or remove it")
-    header_line, separator = _find_header(path, content)
-    body = b"".join(content.splitlines(keepends=True)[header_line:])
-    try:
-        frame = pl.read_csv(BytesIO(body), separator=separator, infer_schema=False)
-    except pl.exceptions.PolarsError as error:
-        raise _unreadable(path, content, header_line, separator, error) from error
-    rows = _named(frame, _columns(frame.columns))
-    fields = pl.all_horizontal(pl.exclude("row").is_null())
-    last_line = body.rstrip().rsplit(b"\n", 1)[-1].decode("utf-8", "replace")
-    num_fields = len(_fields(last_line, separator))
-    return Table(
-        path=path,
-        frame=rows.filter(~fields),
-        separator=separator,
-        first_line=header_line + 2,
-        num_fields_in_last_line=num_fields if num_fields < frame.width else None,
-        is_unfinished=moment is not None and is_being_written(path, content, moment),
-    )
+    is_unfinished = moment is not None and is_being_written(path, content, moment)
+    return table_of_text(path.name, content, is_unfinished=is_unfinished)
 
 
-def _find_header(path: Path, content: bytes) -> tuple[int, str]:
+def _checked(table: Table) -> Table:
+    """The table, with every required column and daily bars alone."""
+    if missing := [name for name in REQUIRED if name not in table.frame.columns]:
+        raise MalformedFile(
+            f"{table.where(-1) if table.separator else table.name} has no column for {', '.join(missing)}; "
+            f"name it as one of {', '.join(SPELLINGS[missing[0]][:4])}"
+        )
+    _require_daily(table)
+    return table
+
+
+def _find_header(file: str, content: bytes, columns: Mapping[str, str]) -> tuple[int, str]:
     """The index of the line that names columns, and the character between them."""
     try:
         lines = [line.decode("utf-8-sig") for line in content.splitlines()[:HEADER_LINES]]
     except UnicodeDecodeError:
-        raise MalformedFile(f"{path.name} is not UTF-8 text; save it as CSV in UTF-8") from None
+        raise MalformedFile(f"{file} is not UTF-8 text; save it as CSV in UTF-8") from None
     best = 0
     for at, line in enumerate(lines):
         separator = max(SEPARATORS, key=line.count)
-        names = _columns(_fields(line, separator)).values()
+        names = _columns(_fields(line, separator), columns).values()
         if "session" in names and {"open", "high", "low", "close"} & set(names):
             return at, separator
         best = best if lines[best].strip() else at
     raise MalformedFile(
-        f"{path.name}, line {best + 1} names no columns of bars: {lines[best][:60]!r}; "
+        f"{file}, line {best + 1} names no columns of bars: {lines[best][:60]!r}; "
         "give the file a header such as Date,Open,High,Low,Close,Volume"
     )
 
 
-def _unreadable(path: Path, content: bytes, header_line: int, separator: str, error: Exception) -> MalformedFile:
+def _unreadable(file: str, content: bytes, header_line: int, separator: str, error: Exception) -> MalformedFile:
     """Find the line that polars could not read."""
     lines = content.splitlines()[header_line:]
     num_expected = 0
@@ -187,16 +207,16 @@ def _unreadable(path: Path, content: bytes, header_line: int, separator: str, er
         try:
             num_fields = len(_fields(raw.decode("utf-8-sig"), separator))
         except UnicodeDecodeError:
-            return MalformedFile(f"{path.name}, line {header_line + at + 1} is not UTF-8 text; save the file in UTF-8")
+            return MalformedFile(f"{file}, line {header_line + at + 1} is not UTF-8 text; save the file in UTF-8")
         num_expected = num_expected or num_fields
         if num_fields > num_expected:
             return MalformedFile(
-                f"{path.name}, line {header_line + at + 1} has {num_fields} fields under {num_expected} columns; "
+                f"{file}, line {header_line + at + 1} has {num_fields} fields under {num_expected} columns; "
                 f"quote fields that contain {separator!r}, or export the file again"
             )
         if raw.count(b'"') % 2:
-            return MalformedFile(f"{path.name}, line {header_line + at + 1} has an open quote; close or remove it")
-    return MalformedFile(f"{path.name} is no readable CSV ({_first_line(error)}); export it again")
+            return MalformedFile(f"{file}, line {header_line + at + 1} has an open quote; close or remove it")
+    return MalformedFile(f"{file} is no readable CSV ({_first_line(error)}); export it again")
 
 
 def _fields(line: str, separator: str) -> list[str]:
@@ -205,11 +225,13 @@ def _fields(line: str, separator: str) -> list[str]:
     return []
 
 
-def _columns(names: list[str]) -> dict[str, str]:
-    """The project's name of each column that it knows, by the name in the file."""
+def _columns(names: Sequence[str], given: Mapping[str, str] = NO_COLUMNS) -> dict[str, str]:
+    """The project's name of each column that it knows, by the name in the file; `given` names count alone."""
     plain = {name: re.sub(r"\([^)]*\)|[^a-z0-9]", "", name.lower()) for name in names}
-    found: dict[str, str] = {}
+    found = {spelled: column for column, spelled in given.items() if spelled in names}
     for column, spellings in SPELLINGS.items():
+        if column in given:
+            continue
         spelled = [name for spelling in spellings for name in names if plain[name] == spelling]
         if spelled and spelled[0] not in found:
             found[spelled[0]] = column

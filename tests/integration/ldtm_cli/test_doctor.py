@@ -3,6 +3,7 @@
 import io
 import os
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
@@ -12,6 +13,7 @@ from psycopg import sql
 from rich.console import Console
 
 from ldtm_cli.commands.doctor import print_findings
+from ldtm_cli.commands.init import create_project, next_steps
 from ldtm_cli.diagnosis import examine
 from ldtm_cli.finding import Finding
 from ldtm_lib.alerts.alert import Alert, raise_alerts
@@ -20,6 +22,10 @@ from ldtm_lib.alerts.delivery import deliver
 from ldtm_lib.alerts.notifications import compose_notifications
 from ldtm_lib.database.connection import Database
 from ldtm_lib.database.identity import KnownDatabase, remember_database
+from ldtm_lib.prices.sources import yahoo
+from ldtm_lib.sessions import exchange_calendar
+from ldtm_lib.settings import load_settings
+from tests.integration.prices.url.web_service import Reply, serving
 
 FILES = """
 tickers = [{tickers}]
@@ -302,3 +308,57 @@ def test_a_source_that_is_not_described_is_a_failure_of_its_own(tmp_path: Path) 
     shown = io.StringIO()
     print_findings(Console(file=shown, width=300), [source])
     assert f"correct [source] in {config}" in shown.getvalue()
+
+
+URL = """
+tickers = [{{tickers}}]
+[source]
+kind = "url"
+basis = "adjusted"
+[url]
+url = "{url}/{{{{ticker}}}}?apikey={{{{env:LDTM_PRICES_KEY}}}}"
+"""
+
+
+def source_of(config: Path, **environ: str) -> Finding:
+    (found,) = [finding for finding in examine(config, environ) if finding.what == "source"]
+    return found
+
+
+def test_a_web_service_is_asked_once_and_a_missing_key_named(tmp_path: Path) -> None:
+    with serving() as service:
+        config = configure(tmp_path, text=URL.format(url=service.url))
+        missing = source_of(config)
+        assert missing.level == "fail"
+        assert missing.found.startswith("[url] names environment variables that are not set: LDTM_PRICES_KEY; export")
+        assert service.received == []
+        closed = exchange_calendar().last_closed(datetime.now(UTC))
+        service.replies["AAPL"] = Reply(body=f"Date,Open,High,Low,Close,Volume\n{closed},1,2,1,2,5\n".encode())
+        found = source_of(config, LDTM_PRICES_KEY="s3cret-key")
+        assert (found.level, found.found) == (
+            "ok",
+            f"url: {service.url} delivers AAPL, its newest bar is of {closed}",
+        )
+        assert [request.path for request in service.received] == ["/AAPL?apikey=s3cret-key"]
+        service.replies["AAPL"] = Reply(status=403, body=b"s3cret-key has expired")
+        refused = source_of(config, LDTM_PRICES_KEY="s3cret-key")
+        assert refused.level == "fail"
+        assert refused.found.endswith("answers with the status 403 Forbidden: *** has expired")
+        assert refused.remedy.startswith("check the key in the environment variable")
+
+
+def test_yahoo_without_its_package_is_a_failure_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(yahoo, "find_spec", lambda name: None)
+    found = source_of(configure(tmp_path, text='tickers = [{tickers}]\n[source]\nkind = "yfinance"\n'))
+    assert found.level == "fail"
+    assert "the package yfinance is not installed; run" in found.found
+
+
+@pytest.mark.parametrize("source", ["files", "ib", "url", "yfinance"])
+def test_a_new_project_may_have_any_source(tmp_path: Path, source: str) -> None:
+    config = tmp_path / source / "universe.toml"
+    create_project(config, ["AAPL", "^GSPC"], source)
+    assert load_settings(config).source.kind == source
+    assert "Next steps" in next_steps(config, source)

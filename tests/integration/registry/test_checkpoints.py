@@ -2,12 +2,15 @@
 
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 
 import psycopg
 import pytest
 
 from ldtm_lib.models import checkpoint
-from ldtm_lib.registry.checkpoints import existing
+from ldtm_lib.registry.checkpoints import candidate_name, existing
+from ldtm_lib.registry.retention import WRITTEN_NAME
+from ldtm_lib.registry.versions import publish
 
 MONDAY, TUESDAY, WEDNESDAY = date(2012, 12, 3), date(2012, 12, 4), date(2012, 12, 5)
 
@@ -109,3 +112,16 @@ def test_the_database_refuses_two_active_networks_of_one_ticker(registry, conn) 
             "update checkpoint set status = 'active', major = 1, version = checkpoint_id::text, activated_at = now(), "
             "file_name = checkpoint_id::text"
         )
+
+
+@pytest.mark.parametrize(("ticker", "name"), [("AAPL", "AAPL"), ("RDS/A", "RDS%2FA"), ("^GSPC", "%5EGSPC")])
+def test_the_files_of_a_ticker_lie_in_the_folder_whatever_signs_it_has(registry, ticker: str, name: str) -> None:
+    """Those of a candidate and of a version, and retention takes both for files of its own."""
+    candidate = registry.candidate("AAA", MONDAY)
+    record = replace(candidate, ticker=ticker)
+    file_name = candidate_name(record.key, record.file_sha256)
+    assert file_name == f"candidates/{name}_{record.file_sha256[:16]}.pt"
+    version = publish(registry.folder, record, major=1, history=[], architecture=registry.settings.architecture)
+    assert version.file_name == f"{name}_ldtm_v1.2012-12-03.pt"
+    assert (registry.folder / version.file_name).is_file()
+    assert all(WRITTEN_NAME.fullmatch(Path(path).name) for path in (file_name, version.file_name))

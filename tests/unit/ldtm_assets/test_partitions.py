@@ -83,3 +83,11 @@ def test_a_date_and_all_tickers_is_a_rectangle(settings: Settings, calendar: Cal
         dg.PartitionKeyRange(tags["dagster/asset_partition_range_start"], tags["dagster/asset_partition_range_end"])
     )
     assert [str(key) for key in keys] == [f"2013-02-28|{ticker}" for ticker in settings.tickers]
+
+
+def test_tickers_with_signs_have_partitions_of_their_own(settings: Settings, calendar: Calendar) -> None:
+    tickers = ("^GSPC", "RDS/A", "BRK.B", "EURUSD=X")
+    named = settings.replace(tickers=tickers, partitions=PartitionConfig(first_session=date(2013, 3, 1)))
+    keys = by_session_and_ticker(named, calendar).get_partition_keys(current_time=datetime(2013, 3, 2, tzinfo=NEW_YORK))
+    assert sorted(DailyPartition.parse(key).ticker for key in keys) == sorted(tickers)
+    assert {DailyPartition.parse(key).key for key in keys} == set(keys)

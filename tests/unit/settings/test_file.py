@@ -124,7 +124,7 @@ def test_a_setting_that_would_be_ignored_is_refused(load: Load, text: str, messa
         ("training", "learning_rate = nan", "training.learning_rate is nan; it must be a finite number"),
         ("gate", "max_price_error = inf", "gate.max_price_error is inf; it must be a finite number"),
         ("source", "folder = 3", "source.folder is 3; it must be a text"),
-        ("source", 'kind = "yahoo"', "source.kind is 'yahoo'; it must be one of sample, files, ib"),
+        ("source", 'kind = "yahoo"', "source.kind is 'yahoo'; it must be one of sample, files, ib, url, yfinance"),
         ("source", 'basis = "split"', "source.basis is 'split'; it must be one of adjusted, raw"),
         ("publish", "push = 1", "publish.push is 1; it must be true or false"),
         ("publish", 'push = "yes"', "publish.push is 'yes'; it must be true or false"),
@@ -276,13 +276,13 @@ def test_a_publication_that_is_half_configured_is_refused(load: Load, lines: str
         ("", '`tickers` must be a list of names such as ["AAPL", "MSFT"]'),
         ("tickers = []", '`tickers` must be a list of names such as ["AAPL", "MSFT"]'),
         ('tickers = "AAPL"', '`tickers` must be a list of names such as ["AAPL", "MSFT"]'),
-        ('tickers = ["AAPL", 3]', "3 cannot be a ticker; use letters, digits, '.', '-' and '_'"),
-        ('tickers = ["AAPL", ""]', "'' cannot be a ticker; use letters, digits, '.', '-' and '_'"),
-        ('tickers = ["BRK B"]', "'BRK B' cannot be a ticker; use letters, digits, '.', '-' and '_'"),
-        ('tickers = ["../X"]', "'../X' cannot be a ticker; use letters, digits, '.', '-' and '_'"),
-        ('tickers = ["A|B"]', "'A|B' cannot be a ticker; use letters, digits, '.', '-' and '_'"),
-        ('tickers = ["A\\nB"]', "'A\\nB' cannot be a ticker; use letters, digits, '.', '-' and '_'"),
-        ('tickers = ["A\\n"]', "'A\\n' cannot be a ticker; use letters, digits, '.', '-' and '_'"),
+        ('tickers = ["AAPL", 3]', "3 cannot be a ticker; use letters, digits, '.', '-', '_', '^', '/' and '='"),
+        ('tickers = ["AAPL", ""]', "'' cannot be a ticker; use letters, digits, '.', '-', '_', '^', '/' and '='"),
+        ('tickers = ["BRK B"]', "'BRK B' cannot be a ticker; use letters, digits, '.', '-', '_', '^', '/' and '='"),
+        ('tickers = ["../X"]', "'../X' cannot be a ticker; use letters, digits, '.', '-', '_', '^', '/' and '='"),
+        ('tickers = ["A|B"]', "'A|B' cannot be a ticker; use letters, digits, '.', '-', '_', '^', '/' and '='"),
+        ('tickers = ["A\\nB"]', "'A\\nB' cannot be a ticker; use letters, digits, '.', '-', '_', '^', '/' and '='"),
+        ('tickers = ["A\\n"]', "'A\\n' cannot be a ticker; use letters, digits, '.', '-', '_', '^', '/' and '='"),
         ('tickers = ["AAPL", "IBM", "AAPL"]', "AAPL stands twice in `tickers`; remove one"),
     ],
 )
@@ -402,3 +402,50 @@ def test_a_contract_is_named_by_its_ticker(load: Load) -> None:
 )
 def test_a_contract_that_names_nothing_or_too_much_is_refused(load: Load, text: str, words: str) -> None:
     assert words in refusal(load, TICKERS + f"[contracts.AAPL]\n{text}\n")
+
+
+def test_a_key_that_stands_in_the_file_is_refused_without_being_shown(load: Load) -> None:
+    for line in (
+        'url = "https://a.example/{ticker}?apikey=s3cret"',
+        'url = ["https://a.example/s3cret"]',
+        'headers = { Authorization = "Token s3cret" }',
+    ):
+        message = refusal(load, f"{TICKERS}[url]\n{line}\n")
+        assert message.startswith("url.")
+        assert "s3cret" not in message
+    assert refusal(load, f"{TICKERS}[url]\nheaders = 's3cret'\n") == (
+        'url.headers must be a table such as { Authorization = "LDTM_PRICES_TOKEN" }'
+    )
+
+
+def test_a_place_in_json_counts_for_json_alone(load: Load) -> None:
+    assert refusal(load, f'{TICKERS}[url]\nrecords = "results"\n') == (
+        "url.records is 'results', which counts for JSON only; set url.format = \"json\""
+    )
+    assert refusal(load, f'{TICKERS}[url]\ncolumns = {{ price = "p" }}\n').startswith("url.columns.price")
+
+
+def test_spellings_of_a_source_belong_to_a_ticker_of_the_file(load: Load) -> None:
+    settings = load('tickers = ["BRK.B"]\n[symbols]\n"BRK.B" = "brk-b.us"\n')
+    assert settings.symbols == {"BRK.B": "brk-b.us"}
+    assert refusal(load, f'{TICKERS}[symbols]\nXYZ = "x"\n') == (
+        "symbols.XYZ is of no ticker in `tickers`; add it there"
+    )
+    assert refusal(load, f"{TICKERS}symbols = 3\n") == '[symbols] must be a table such as "BRK.B" = "brk-b.us"'
+    assert refusal(load, f"{TICKERS}[symbols]\nBRK.B = 'x'\n").startswith("symbols.BRK is")
+
+
+@pytest.mark.parametrize("ticker", ["^GSPC", "BRK.B", "RDS/A", "EURUSD=X", "BF-B", "A_B", "aapl"])
+def test_a_ticker_may_have_the_signs_of_indices_and_share_classes(load: Load, ticker: str) -> None:
+    assert load(f'tickers = ["{ticker}"]\n').tickers == (ticker,)
+
+
+@pytest.mark.parametrize("ticker", ["..", "A..B", "^", "A|B", "A B", "A,B", "A%B", "A\\\\B", "A*B", "Ä"])
+def test_a_ticker_that_no_partition_or_file_can_have_is_refused(load: Load, ticker: str) -> None:
+    assert "cannot be a ticker; use letters, digits" in refusal(load, f'tickers = ["{ticker}"]\n')
+
+
+def test_tickers_that_differ_in_capital_letters_alone_are_refused(load: Load) -> None:
+    assert refusal(load, 'tickers = ["AAPL", "aapl"]\n').startswith(
+        "AAPL and aapl in `tickers` differ in capital letters"
+    )

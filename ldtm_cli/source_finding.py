@@ -1,0 +1,87 @@
+"""Diagnosis of the source of bars: whether it has every ticker, lets LDTM log on, or answers."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from urllib.parse import urlsplit
+
+from ldtm_cli.finding import Finding
+from ldtm_lib.errors import SourceError
+from ldtm_lib.prices.sources.ib.client import client_module
+from ldtm_lib.prices.sources.ib.connection import address_of
+from ldtm_lib.prices.sources.ib.reconnect import log_on_once
+from ldtm_lib.prices.sources.open import open_source
+from ldtm_lib.sessions import exchange_calendar
+from ldtm_lib.settings import IbConfig, Settings
+from ldtm_lib.url import is_loopback
+
+LOGON_SECONDS = 5.0
+ANSWER_SECONDS = 10.0
+NUM_TRIED_SESSIONS = 5
+"""Sessions before the last one whose bars are asked for to try a service."""
+NUM_SHOWN = 5
+"""Tickers that a finding names."""
+
+
+def source_finding(settings: Settings, environ: Mapping[str, str]) -> Finding:
+    """Whether every ticker that is not retired has something in the source; no bar is read."""
+    if settings.source.kind == "ib":
+        return _interactive_brokers(settings.ib, environ)
+    tickers = [ticker for ticker in settings.tickers if ticker not in settings.retired]
+    if settings.source.kind in ("url", "yfinance"):
+        return _web_service(settings, environ, tickers[0])
+    source = open_source(settings, environ, datetime.now(UTC))
+    coverage = source.coverage(tickers)
+    where = f"{settings.source.basis} files in {settings.source.folder}" if source.name == "files" else source.name
+    found = f"{where}: {len(tickers) - len(coverage.lacking)} of {len(tickers)} tickers have bars there"
+    if coverage.unreadable:
+        more = f" and {len(coverage.unreadable) - 1} more files" if len(coverage.unreadable) > 1 else ""
+        found += f"; {next(iter(coverage.unreadable))}{more}"
+    if not coverage.lacking:
+        unread = f"correct or remove these files in {settings.source.folder}" if coverage.unreadable else ""
+        return Finding(what="source", level="warn" if coverage.unreadable else "ok", found=found, remedy=unread)
+    few = ", ".join(coverage.lacking[:NUM_SHOWN])
+    more = len(coverage.lacking) - NUM_SHOWN
+    lacking = f"{few} and {more} more" if more > 0 else few
+    if coverage.num_shared_files:
+        found += f" by the name of a file; {lacking} may be in {coverage.num_shared_files:,} files that name tickers"
+        return Finding(what="source", level="ok", found=found)
+    remedy = "add a file named after each, such as AAPL.csv; " if source.name == "files" else ""
+    return Finding(
+        what="source",
+        level="fail" if len(coverage.lacking) == len(tickers) else "warn",
+        found=f"{found}; none for {lacking}",
+        remedy=f"{remedy}or remove what shall not be forecast from {settings.path.name}".removeprefix("or "),
+    )
+
+
+def _interactive_brokers(config: IbConfig, environ: Mapping[str, str]) -> Finding:
+    """Which client is installed, and whether TWS or Gateway lets LDTM log on; nothing is asked, no account is shown."""
+    client, address = client_module(), address_of(environ)
+    found = f"ib: {client} {version(client)}"
+    try:
+        log_on_once(address, config.replace(connect_timeout_seconds=min(LOGON_SECONDS, config.connect_timeout_seconds)))
+    except SourceError as error:
+        problem, _, remedy = str(error).rpartition("; ")
+        return Finding(what="source", level="fail", found=f"{found}, {problem}", remedy=remedy)
+    return Finding(what="source", level="ok", found=f"{found}, TWS or Gateway at {address} lets LDTM log on")
+
+
+def _web_service(settings: Settings, environ: Mapping[str, str], ticker: str) -> Finding:
+    """Whether the service answers one request for a few bars of one ticker; it counts towards a limit of requests."""
+    limited = settings.url.replace(num_attempts=1, timeout_seconds=min(ANSWER_SECONDS, settings.url.timeout_seconds))
+    now = datetime.now(UTC)
+    source = open_source(settings.replace(url=limited), environ, now)
+    last = exchange_calendar().last_closed(now)
+    delivery = source.fetch([ticker], exchange_calendar().offset(last, -NUM_TRIED_SESSIONS), last)
+    host = settings.url.template.host if source.name == "url" and settings.url.template else ""
+    where = f"url: {host}" if host else source.name
+    if ticker in delivery.failures:
+        problem, _, remedy = str(delivery.failures[ticker]).rpartition("; ")
+        return Finding(what="source", level="fail", found=f"{where}, {problem}", remedy=remedy)
+    newest = delivery.bars["session"].max()
+    found = f"{where} delivers {ticker}, its newest bar is of {newest}"
+    if host.startswith("http:") and settings.url.variables and not is_loopback(urlsplit(host).hostname or ""):
+        remedy = "write the https address that the service documents into url.url"
+        return Finding(what="source", level="warn", found=f"{found}; keys travel unencrypted", remedy=remedy)
+    return Finding(what="source", level="ok", found=found)

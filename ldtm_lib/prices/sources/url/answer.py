@@ -1,0 +1,103 @@
+"""The bars in an answer, CSV or JSON."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import cast
+
+import polars as pl
+
+from ldtm_lib.errors import MalformedFile, MissingBar, SourceError
+from ldtm_lib.prices.sources.bar_files import bars_of_table
+from ldtm_lib.prices.sources.tables import Table, table_of_frame, table_of_text
+from ldtm_lib.prices.sources.url.download import Answer, excerpt, is_web_page
+from ldtm_lib.prices.sources.url.secrets import Secrets
+from ldtm_lib.settings import UrlConfig
+
+COMPARE = "compare [url] with the service's documentation"
+Record = Mapping[str, object]
+
+
+def bars_of_answer(name: str, answer: Answer, config: UrlConfig, secrets: Secrets) -> pl.DataFrame:
+    """The bars of one ticker, sorted: columns of BAR_SCHEMA, `place`, and adj_close where the answer has it.
+
+    The column ticker holds `name`, which is what messages call the answer. Raises MissingBar for an answer without
+    bars and SourceError for one that cannot be read; both show the beginning of the answer.
+    """
+    if not answer.body.strip():
+        raise MissingBar(f"{name} is empty; {COMPARE}, or ask again later")
+    if is_web_page(answer):
+        raise SourceError(f"{name} is a web page instead of {config.format.upper()}; {COMPARE}, the key included")
+    shown = excerpt(answer.body, secrets)
+    columns = {"session" if ours == "date" else ours: theirs for ours, theirs in config.columns.items()}
+    try:
+        table = _table_of_json(name, answer.body, config.records, columns, shown) if config.format == "json" else None
+        if table is None:
+            if answer.body.lstrip()[:1] in (b"{", b"["):
+                raise SourceError(f"{name} is JSON instead of CSV: {shown}; {COMPARE}")
+            table = table_of_text(name, answer.body, columns=columns)
+        if table.frame.is_empty():
+            raise MissingBar(f"{name} has no bars; ask again later, or retire the ticker if it left")
+        table = replace(table, frame=table.frame.drop("ticker", strict=False))
+        read = bars_of_table(table, name, date_format=config.date_format)
+    except MalformedFile as error:
+        raise _unreadable(error, secrets) from None
+    if name in read.failures:
+        raise _unreadable(read.failures[name], secrets)
+    return read.bars[name].sort("session")
+
+
+def _unreadable(error: MalformedFile, secrets: Secrets) -> SourceError:
+    """The problem with another remedy than that of a file."""
+    return SourceError(f"{secrets.removed_from(str(error).rpartition('; ')[0])}; {COMPARE}")
+
+
+def _table_of_json(name: str, body: bytes, place: str | None, columns: Mapping[str, str], shown: str) -> Table:
+    try:
+        content: object = json.loads(body, parse_float=str, parse_int=str, parse_constant=str)
+    except ValueError:
+        raise SourceError(f"{name} is no JSON: {shown}; {COMPARE}") from None
+    for key in place.split(".") if place else ():
+        inner = _member(content, key)
+        if inner is None:
+            raise SourceError(f"{name} has no {place!r}: {shown}; {COMPARE}")
+        content = inner
+    records = _records(content)
+    if records is None:
+        where = f"under {place!r}" if place else "at its top"
+        raise SourceError(f"{name} has no list of bars {where}: {shown}; name its place in url.records")
+    if not records:
+        raise MissingBar(f"{name} has no bars: {shown}; ask again later, or retire the ticker if it left")
+    fields = dict.fromkeys(key for record in records for key in record)
+    frame = pl.DataFrame(
+        {key: [_field(record.get(key)) for record in records] for key in fields},
+        schema=dict.fromkeys(fields, pl.String),
+    )
+    return table_of_frame(name, frame, columns=columns)
+
+
+def _member(content: object, key: str) -> object | None:
+    """What stands under a key of an object, or at a position of a list."""
+    if isinstance(content, dict):
+        return cast(dict[str, object], content).get(key)
+    if isinstance(content, list) and key.isdigit():
+        items = cast(list[object], content)
+        return items[int(key)] if int(key) < len(items) else None
+    return None
+
+
+def _records(content: object) -> Sequence[Record] | None:
+    """The bars of a list of objects, or of an object with one per date; None for anything else."""
+    if isinstance(content, list):
+        items = cast(list[object], content)
+        return cast(list[Record], items) if all(isinstance(item, dict) for item in items) else None
+    if isinstance(content, dict):
+        by_date = cast(dict[str, object], content)
+        if all(isinstance(item, dict) for item in by_date.values()):
+            return [{"date": day, **cast(Record, item)} for day, item in by_date.items()]
+    return None
+
+
+def _field(value: object) -> str | None:
+    """A number or text as it was written; anything else is no field of a bar."""
+    return value if isinstance(value, str) else None

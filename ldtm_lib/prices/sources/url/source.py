@@ -1,0 +1,101 @@
+"""A web service as a source of bars."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from pathlib import Path
+
+import polars as pl
+
+from ldtm_lib.errors import LdtmError, MissingBar
+from ldtm_lib.prices.bars import KEY, empty_bars
+from ldtm_lib.prices.sources.bar_files import plain_name
+from ldtm_lib.prices.sources.declared_splits import DeclaredSplits, read_declared_splits
+from ldtm_lib.prices.sources.price_basis import bars_on_basis
+from ldtm_lib.prices.sources.protocol import Delivery, SourceCoverage
+from ldtm_lib.prices.sources.url.fetch import Service
+from ldtm_lib.prices.splits import Split
+from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import PriceBasis
+
+
+class UrlSource:
+    """Daily bars of a web service.
+
+    Adjusted ones are on the basis of the moment of the fetch, as services restate their history for every split. Raw
+    ones are adjusted here, by the splits that a folder's splits.csv declares or else by the jumps of their adjusted
+    close.
+    """
+
+    def __init__(
+        self,
+        *,
+        service: Service,
+        basis: PriceBasis,
+        symbols: Mapping[str, str],
+        splits_folder: Path,
+        calendar: Calendar,
+        moment: datetime,
+    ) -> None:
+        """`moment` (aware) is when the fetch is made, by the clock that also tells which sessions have closed."""
+        self._service = service
+        self._basis: PriceBasis = basis
+        self._symbols = symbols
+        self._splits_folder = splits_folder
+        self._calendar = calendar
+        self._moment = moment
+
+    @property
+    def name(self) -> str:
+        """The name that the bars are recorded under."""
+        return "url"
+
+    @property
+    def host(self) -> str:
+        """The host that is asked."""
+        return self._service.host
+
+    def fetch(self, tickers: Sequence[str], first: date, last: date) -> Delivery:
+        """The bars from one session to another, of those sessions that are over; asks once per ticker."""
+        declared = self._declared_splits()
+        fetched = self._service.fetch(list(dict.fromkeys(tickers)), self._symbols, first, last)
+        newest_closed = self._calendar.last_closed(self._moment)
+        basis = last if self._basis == "raw" else newest_closed
+        bars, splits, notes = [empty_bars()], list[Split](), list(fetched.notes)
+        failures: dict[str, LdtmError] = dict(fetched.failures)
+        for ticker, read in fetched.bars.items():
+            name = plain_name(ticker)
+            if error := declared.failures.get(name):
+                failures[ticker] = error
+                continue
+            try:
+                own = bars_on_basis(
+                    read.with_columns(ticker=pl.lit(ticker)),
+                    self._basis,
+                    declared.splits.get(name, ()),
+                    basis,
+                    first,
+                    min(last, newest_closed),
+                )
+            except MissingBar as error:
+                failures[ticker] = MissingBar(f"{error}; ask again later, or retire the ticker if it left")
+                continue
+            bars.append(own.bars)
+            splits += own.splits
+            notes += own.notes
+        delivered = pl.concat(bars).sort(KEY)
+        return Delivery(
+            bars=delivered,
+            splits=tuple(splits),
+            failures=failures,
+            notes=tuple(notes),
+            basis=dict.fromkeys(delivered["ticker"].unique(maintain_order=True), basis),
+        )
+
+    def coverage(self, tickers: Sequence[str]) -> SourceCoverage:
+        """What the service lacks is only known once it is asked for: no ticker is named."""
+        return SourceCoverage()
+
+    def _declared_splits(self) -> DeclaredSplits:
+        if self._basis == "adjusted":
+            return DeclaredSplits(splits={}, failures={})
+        return read_declared_splits(self._splits_folder, self._moment)
