@@ -21,7 +21,7 @@ from ldtm_assets.assets.prices import fetch_prices, prices_spec
 from ldtm_assets.assets.seals import all_publications
 from ldtm_assets.assets.snapshots import snapshots_spec, take_daily_snapshots
 from ldtm_assets.materialization import Metadata, Outcome, fail_if_any_failed, record
-from ldtm_assets.partitions import DAILY_ASSETS, DailyPartition
+from ldtm_assets.partitions import DAILY_ASSETS, DailyPartition, require_range
 from ldtm_assets.resources import ProjectResource
 from ldtm_assets.run_tags import PENDING_RETRY_TAG, tag_with_process
 from ldtm_lib.audit.sealing import seal_and_publish
@@ -96,6 +96,7 @@ class DailyRun:
 
     def prepare(self) -> None:
         """Classify the partitions, and record an attempt at them before the work begins."""
+        require_range(self._context.run.tags, self._context.partition_keys)
         keys = [DailyPartition.parse(key) for key in self._context.partition_keys]
         with self._project.database.transaction() as conn:
             extend_calendar(conn, self._calendar)

@@ -17,6 +17,7 @@ from ldtm_assets.assets.backtests import backtests_spec, trained_backtests
 from ldtm_assets.assets.checkpoints import checkpoints_spec, trained_checkpoints
 from ldtm_assets.assets.registry import outcome_of_gate, registry_spec, remove_unneeded_files
 from ldtm_assets.materialization import Metadata, Outcome, fail_if_any_failed, record
+from ldtm_assets.partitions import require_range
 from ldtm_assets.resources import ProjectResource
 from ldtm_assets.run_tags import tag_with_process
 from ldtm_assets.training.gpus import GPU_POOL
@@ -64,6 +65,7 @@ def retraining(tickers: dg.PartitionsDefinition[str], *, strict: bool) -> dg.Ass
         reporter: dg.ResourceParam[TrainingReporter],
     ) -> Any:
         tag_with_process(context)
+        require_range(context.run.tags, context.partition_keys)
         step = _Retraining(context, config, project.open(), exchange_calendar())
         yield from step.train(reporter)
         yield from step.promote()

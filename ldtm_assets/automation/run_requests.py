@@ -75,7 +75,7 @@ def run_request(item: BacklogItem, settings: Settings, calendar: Calendar, momen
     """
     first, last = item.sessions[0], item.sessions[-1]
     is_whole = all(set(settings.tickers_on(session)) == set(item.tickers) for session in item.sessions)
-    ranges = [list(settings.tickers)] if is_whole else _contiguous(settings.tickers, item.tickers)
+    ranges = [list(settings.tickers)] if is_whole else contiguous(settings.tickers, item.tickers)
     only: Mapping[str, object] = {}
     tickers = ranges[0]
     if len(ranges) > MAX_RANGES:
@@ -162,8 +162,8 @@ def _overlaps(run: dg.DagsterRun, item: BacklogItem, settings: Settings) -> bool
     return any(ends[0] <= places[ticker] <= ends[1] for ticker in item.tickers)
 
 
-def _contiguous(names: Sequence[str], chosen: Sequence[str]) -> list[list[str]]:
-    """The chosen names in ranges without a gap."""
+def contiguous(names: Sequence[str], chosen: Sequence[str]) -> list[list[str]]:
+    """The chosen names in ranges without a gap, in the order of all names."""
     parts: list[list[str]] = [[]]
     for name in names:
         if name in chosen:
