@@ -36,22 +36,37 @@ def retention_job() -> None:
     purge()
 
 
-freshness_job = dg.define_asset_job(FRESHNESS_JOB, selection=dg.AssetSelection.checks(freshness_checks))
+freshness_job = dg.define_asset_job(
+    FRESHNESS_JOB,
+    selection=dg.AssetSelection.checks(freshness_checks),
+    description="Checks after an open that the session before it has its bars, rows, actuals and models.",
+)
 
 JOBS = (
-    dg.define_asset_job("price_history_job", selection=["price_history"]),
+    dg.define_asset_job(
+        "price_history_job",
+        selection=["price_history"],
+        description="Loads all bars that the source has of some tickers: the first step of a new installation.",
+    ),
     dg.define_asset_job(
         DAILY_JOB,
         # freshness is evaluated on the next morning, by a job of its own
         selection=dg.AssetSelection.assets(*DAILY_ASSETS) - dg.AssetSelection.checks(freshness_checks),
         tags=NO_RETRIES,
+        description="The daily run of some sessions and tickers: bars, windows, forecasts, actuals. New rows of past "
+        "sessions are late, and no live leaderboard counts them; set `simulated` for a simulation.",
     ),
     dg.define_asset_job(
         RETRAINING_JOB,
         selection=dg.AssetSelection.assets(*RETRAINING_ASSETS) - dg.AssetSelection.checks(freshness_checks),
         tags={CONCURRENCY_GROUP_TAG: "retraining"},
+        description="Backtests, networks and the gate for some tickers; one run trains all of them.",
     ),
-    dg.define_asset_job(LEADERBOARD_JOB, selection=["leaderboard"]),
+    dg.define_asset_job(
+        LEADERBOARD_JOB,
+        selection=["leaderboard"],
+        description="The leaderboard over the last 30 filled sessions, with its pictures.",
+    ),
     freshness_job,
     retention_job,
 )

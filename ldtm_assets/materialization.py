@@ -17,6 +17,21 @@ NUM_SHOWN = 50
 """Lines of a list in metadata; more are counted."""
 
 
+def unplotted(metadata: Metadata) -> Metadata:
+    """Metadata with its numbers as text.
+
+    Dagster's UI plots integers and floats over all events of an asset, one line a label: the events of one session,
+    which are tickers, would be joined as if they were a time series. It plots no text.
+    """
+    return {name: _as_text(value) for name, value in metadata.items()}
+
+
+def _as_text(value: dg.MetadataValue | str | int | float | bool | None) -> dg.MetadataValue | str | bool | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    return dg.MetadataValue.text(f"{value:,}" if isinstance(value, int) else f"{value:.7g}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """The partitions of one asset after its stage."""
@@ -48,10 +63,10 @@ def record(
         context.log.error(f"{asset} {partition}: {reason}")
     if outcome.failed or not whole_range:
         for partition, metadata in outcome.done.items():
-            context.log_event(dg.AssetMaterialization(key, partition=partition, metadata=dict(metadata)))
+            context.log_event(dg.AssetMaterialization(key, partition=partition, metadata=unplotted(metadata)))
         return
     for partition, metadata in outcome.done.items():
-        context.add_asset_metadata(asset_key=key, partition_key=partition, metadata=dict(metadata))
+        context.add_asset_metadata(asset_key=key, partition_key=partition, metadata=unplotted(metadata))
     yield dg.MaterializeResult(asset_key=key)
 
 

@@ -116,7 +116,7 @@ class Launcher:
                 )
 
     @contextmanager
-    def _cancelled_by(self, watch: SignalWatch, run_id: str) -> Iterator[None]:
+    def _cancelled_by(self, watch: SignalWatch, interrupted_id: str) -> Iterator[None]:
         """Let an interrupted run end as cancelled.
 
         Dagster reads the run again when its execution was interrupted, and records it as cancelled where somebody has
@@ -125,14 +125,14 @@ class Launcher:
         read = self._instance.get_run_by_id
         was_asked = False
 
-        def read_and_cancel(wanted: str) -> "dg.DagsterRun | None":
+        def read_and_cancel(run_id: str) -> "dg.DagsterRun | None":
             nonlocal was_asked
-            run = read(wanted)
-            if watch.received is None or was_asked or wanted != run_id or run is None or run.is_finished:
+            run = read(run_id)
+            if watch.received is None or was_asked or run_id != interrupted_id or run is None or run.is_finished:
                 return run
             was_asked = True
             self._instance.report_run_canceling(run, message="Interrupted on the command line.")
-            return read(wanted)
+            return read(run_id)
 
         self._instance.get_run_by_id = read_and_cancel
         try:

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 import dagster as dg
+from pydantic import Field
 
 from ldtm_assets.asset_checks.daily_run import daily_run_check_specs, daily_run_checks, degradation_check
 from ldtm_assets.asset_checks.leakage import leakage_check_specs, leakage_checks
@@ -43,11 +44,17 @@ Results = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
 class DailyForecastConfig(dg.Config):
     """How the forecasts are recorded."""
 
-    simulated: bool = False
-    """Mark the forecasts as simulated: made for past sessions by a backfill or a demo. Whether one that is not
-    simulated counts as live is for the database's clock to decide."""
-    only: list[str] = []  # noqa: RUF012 a default as Dagster takes it
-    """The tickers to work on; all that were asked for when empty. The others of the range are left as they are."""
+    simulated: bool = Field(
+        default=False,
+        description="Mark the forecasts as simulated: made for past sessions by a backfill or a demo. Rows that are "
+        "not simulated are live when they are recorded before the next session opens, by the database's clock. A "
+        "backfill of past sessions without this records late rows, which only `ldtm leaderboard --late` counts.",
+    )
+    only: list[str] = Field(
+        default=[],
+        description="The tickers to work on; all that were asked for when empty. The others of the range are left as "
+        "they are.",
+    )
 
 
 def daily_forecast(partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
@@ -55,6 +62,7 @@ def daily_forecast(partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefinit
 
     @dg.multi_asset(
         name="daily_forecast",
+        description="Bars, windows, forecasts and actuals of some sessions and tickers, then the checks and the seal.",
         specs=[
             prices_spec(partitions),
             features_spec(partitions),
@@ -106,6 +114,7 @@ class DailyRun:
             removed = self._requested.removed
             open_tickers = tickers_with_open_fills(conn, {partition.ticker for partition in removed})
         self._ready = self._requested.ready
+        self._announce_late_rows()
         self._waiting = dict(self._requested.refused)
         self._only_filled = [partition for partition in removed if partition.ticker in open_tickers]
         retired = self._project.settings.retired
@@ -116,6 +125,19 @@ class DailyRun:
             self._attempted = [*self._requested.ready, *removed]
         with self._project.database.transaction() as conn:
             begin_attempt(conn, [(partition.session, partition.ticker) for partition in self._attempted])
+
+    def _announce_late_rows(self) -> None:
+        """Say in the log that rows of this run will be late, before they are written."""
+        opened = [
+            session
+            for session in sorted({partition.session for partition in self._ready})
+            if self._calendar.opens_at(self._calendar.offset(session, 1)) <= self._moment
+        ]
+        if opened and "snapshots" in self._selected and not self._config.simulated:
+            self._context.log.warning(
+                f"new rows of {len(opened)} sessions ({opened[0]} to {opened[-1]}) will be late, since the next "
+                "session has opened; only `ldtm leaderboard --late` counts them. Set `simulated` for a simulation"
+            )
 
     def prices(self) -> Results:
         """Fetch and store the bars."""

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ldtm_cli.invocation import NOTHING, AsJson, console, print_json, ready_project
+from ldtm_lib.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from ldtm_lib.ledger.leaderboard import Leaderboard, LeaderboardRow, Score
@@ -20,23 +21,31 @@ if TYPE_CHECKING:
 
 def leaderboard(
     simulated: Annotated[bool, typer.Option("--simulated", help="Count simulated rows instead of live ones.")] = False,
+    late: Annotated[
+        bool, typer.Option("--late", help="Count late rows instead of live ones: recorded after the next open.")
+    ] = False,
     shadows: Annotated[
         bool, typer.Option("--shadows", help="Show forecasts of models that are not in use instead; these never count.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show who was right over the last 30 filled sessions: live rows by default."""
-    show = show_shadows if shadows else show_leaderboard
-    show(ready_project(), simulated=simulated, as_json=as_json)
+    if late and (simulated or shadows):
+        raise ConfigurationError("--late excludes --simulated and --shadows; give one of them")
+    if shadows:
+        show_shadows(ready_project(), simulated=simulated, as_json=as_json)
+    else:
+        show_leaderboard(ready_project(), simulated=simulated, late=late, as_json=as_json)
 
 
-def show_leaderboard(project: "Project", *, simulated: bool, as_json: bool) -> None:
-    """Print the leaderboard over live rows, or over simulated ones."""
+def show_leaderboard(project: "Project", *, simulated: bool, as_json: bool, late: bool = False) -> None:
+    """Print the leaderboard over live rows, or over simulated or late ones."""
     from ldtm_lib.ledger.leaderboard import leaderboard
 
     with project.database.transaction() as conn:
-        board = leaderboard(conn, simulated=simulated)
-    print_json(leaderboard_as_dict(board)) if as_json else print_leaderboard(console, board, simulated=simulated)
+        board = leaderboard(conn, simulated=simulated, late=late)
+    kind = "simulated" if simulated else "late" if late else "live"
+    print_json(leaderboard_as_dict(board)) if as_json else print_leaderboard(console, board, kind=kind)
 
 
 def show_shadows(project: "Project", *, simulated: bool, as_json: bool) -> None:
@@ -53,19 +62,20 @@ def leaderboard_as_dict(board: "Leaderboard") -> dict[str, object]:
     return asdict(board)
 
 
-def print_leaderboard(console: Console, board: "Leaderboard", *, simulated: bool) -> None:
+def print_leaderboard(console: Console, board: "Leaderboard", *, kind: str) -> None:
     """Show the ranks with their uncertainty, and below them what the gate said."""
     if not any(row.score.num_filled for row in board.rows):
-        kind = "simulated" if simulated else "live"
         console.print(f"No {kind} forecast has been filled yet.")
-        if not simulated:
+        if kind == "live":
             console.print("Live ones are recorded after the close of a session; --simulated shows those of a backfill.")
         return
-    console.print(_scores(board, simulated))
+    console.print(_scores(board, kind))
     console.print(
         "\n[dim]#: by the lower end of the accuracy's interval. Rank 95%: the ranks by accuracy itself that luck "
         "leaves possible, for all tickers at once. Right-hand columns: mean absolute error in percent of the price "
-        "that came / the error of forecasting no change. Cover: the share of forecasts that named a direction.[/]\n"
+        "that came / the error of forecasting no change. Cover: the share of forecasts that named a direction. "
+        "Before a weekend, next day and next Monday are mostly the same session, forecast by two heads at two "
+        "prices.[/]\n"
     )
     console.print(_gate(board))
 
@@ -102,11 +112,10 @@ def print_shadows(console: Console, records: "Sequence[ShadowRecord]", *, simula
     )
 
 
-def _scores(board: "Leaderboard", simulated: bool) -> Table:
+def _scores(board: "Leaderboard", kind: str) -> Table:
     first, last = board.universe.first_run_date, board.universe.last_run_date
-    what = "simulated" if simulated else "live"
     table = Table(
-        title=f"Leaderboard: last 30 filled sessions, {what} forecasts of {first} to {last}",
+        title=f"Leaderboard: last 30 filled sessions, {kind} forecasts of {first} to {last}",
         box=box.SIMPLE_HEAD,
         show_edge=False,
         padding=0,

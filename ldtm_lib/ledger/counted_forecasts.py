@@ -30,12 +30,17 @@ class RankInterval:
     high: int
 
 
-def counted_forecasts(conn: Connection, *, simulated: bool = False) -> pl.DataFrame:
+def counted_kinds(*, simulated: bool, late: bool) -> list[str]:
+    """The kind of the rows that count, as a list."""
+    return ["simulated" if simulated else "late" if late else "live"]
+
+
+def counted_forecasts(conn: Connection, *, simulated: bool = False, late: bool = False) -> pl.DataFrame:
     """One row per filled forecast that counts, in the order of run dates and tickers.
 
     `is_correct` is null for a neutral forecast. Prices are on the basis of the forecast.
     """
-    kinds = ["simulated" if simulated else "live"]
+    kinds = counted_kinds(simulated=simulated, late=late)
     rows = conn.execute(query("ledger.counted_forecasts"), {"kinds": kinds}).fetchall()
     return pl.DataFrame(rows, schema=COUNTED_SCHEMA, orient="row")
 

@@ -9,7 +9,7 @@ from psycopg.rows import dict_row
 
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
-from ldtm_lib.ledger.counted_forecasts import RankInterval, counted_forecasts, ranks_of
+from ldtm_lib.ledger.counted_forecasts import RankInterval, counted_forecasts, counted_kinds, ranks_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,13 +88,13 @@ class Leaderboard:
     """The same forecasts pooled. Tickers move together, so its interval is narrower than the truth."""
 
 
-def leaderboard(conn: Connection, *, simulated: bool = False) -> Leaderboard:
-    """The leaderboard over live forecasts, or over simulated ones; late ones count in neither."""
+def leaderboard(conn: Connection, *, simulated: bool = False, late: bool = False) -> Leaderboard:
+    """The leaderboard over live forecasts, or over simulated or late ones, which count nowhere else."""
     with conn.cursor(row_factory=dict_row) as cursor:
         *tickers, universe = cursor.execute(
-            query("ledger.leaderboard"), {"kinds": ["simulated" if simulated else "live"]}
+            query("ledger.leaderboard"), {"kinds": counted_kinds(simulated=simulated, late=late)}
         ).fetchall()
-    ranks = ranks_of(counted_forecasts(conn, simulated=simulated))
+    ranks = ranks_of(counted_forecasts(conn, simulated=simulated, late=late))
     rows = tuple(_row(row, ranks.get(row["ticker"])) for row in tickers)
     return Leaderboard(rows=rows, universe=_score(universe))
 

@@ -20,7 +20,7 @@ JOB = {
 SIMULATED = '{"ops": {"daily_forecast": {"config": {"simulated": true}}}}'
 REQUESTS: dict[str, tuple[dict[str, Any], tuple[str, ...], tuple[str, ...], str | None]] = {
     "job, a range of dates, all tickers": (JOB, ("2013-02-01", "2013-02-04", "2013-02-05"), TICKERS, SIMULATED),
-    "job, scattered dates, some tickers": (JOB, ("2013-02-07", "2013-02-11", "2013-02-14"), ("AAPL", "MSFT"), None),
+    "job, scattered dates, some tickers": (JOB, ("2013-02-07", "2013-02-11"), ("AAPL", "MSFT"), None),
     "asset, scattered dates, all tickers": ({}, ("2013-02-19", "2013-02-21"), TICKERS, SIMULATED),
     "asset, a range of dates, some tickers": ({}, ("2013-02-25", "2013-02-26"), ("GOOG", "IBM"), None),
 }

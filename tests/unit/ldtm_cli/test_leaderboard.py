@@ -73,7 +73,7 @@ BOARD = Leaderboard(
 def printed() -> list[str]:
     console = Console(width=80, color_system=None)
     with console.capture() as capture:
-        print_leaderboard(console, BOARD, simulated=False)
+        print_leaderboard(console, BOARD, kind="live")
     return capture.get().splitlines()
 
 
