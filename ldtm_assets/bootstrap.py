@@ -7,6 +7,7 @@ missing and records its results as it goes: after an interruption, the next run 
 from collections.abc import Sequence
 
 import dagster as dg
+from pydantic import Field
 
 from ldtm_assets.assets.backtests import trained_backtests
 from ldtm_assets.assets.checkpoints import trained_checkpoints
@@ -48,12 +49,18 @@ from ldtm_lib.training.report import TrainingReport
 class BootstrapConfig(dg.Config):
     """How far back the simulation reaches, and how often its models are trained again."""
 
-    sessions: int = DEFAULT_SESSIONS
-    """Past sessions to simulate, up to the newest one of which there are bars."""
-    retrain_every: int = DEFAULT_RETRAIN_EVERY
-    """Sessions between two trainings in the simulation."""
-    device: str = "auto"
-    """`cpu`, `cuda` for the GPU with the most room, `cuda:N` for one, or `auto` for CUDA where there is one."""
+    sessions: int = Field(
+        default=DEFAULT_SESSIONS,
+        description="Past sessions to simulate, up to the newest one of which there are bars.",
+    )
+    retrain_every: int = Field(
+        default=DEFAULT_RETRAIN_EVERY, description="Sessions between two trainings in the simulation."
+    )
+    device: str = Field(
+        default="auto",
+        description="`cpu`, `cuda` for the GPU with the most room, `cuda:N` for one, or `auto` for CUDA where there "
+        "is one.",
+    )
 
 
 @dg.op(

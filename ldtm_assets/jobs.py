@@ -48,13 +48,22 @@ def bootstrap_job() -> None:
     bootstrap()
 
 
-freshness_job = dg.define_asset_job(FRESHNESS_JOB, selection=dg.AssetSelection.checks(freshness_checks))
+freshness_job = dg.define_asset_job(
+    FRESHNESS_JOB,
+    selection=dg.AssetSelection.checks(freshness_checks),
+    description="Checks after an open that the session before it has its bars, rows, actuals and models.",
+)
 
-price_history_job = dg.define_asset_job(PRICE_HISTORY_JOB, selection=["price_history"])
+price_history_job = dg.define_asset_job(
+    PRICE_HISTORY_JOB,
+    selection=["price_history"],
+    description="Loads all bars that the source has of some tickers.",
+)
 retraining_job = dg.define_asset_job(
     RETRAINING_JOB,
     selection=dg.AssetSelection.assets(*RETRAINING_ASSETS) - dg.AssetSelection.checks(freshness_checks),
     tags={CONCURRENCY_GROUP_TAG: "retraining"},
+    description="Backtests, networks and the gate for some tickers; one run trains all of them.",
 )
 
 JOBS = (
@@ -64,9 +73,15 @@ JOBS = (
         # freshness is evaluated on the next morning, by a job of its own
         selection=dg.AssetSelection.assets(*DAILY_ASSETS) - dg.AssetSelection.checks(freshness_checks),
         tags=NO_RETRIES,
+        description="The daily run of some sessions and tickers: bars, windows, forecasts, actuals. New rows of past "
+        "sessions are late, and no live leaderboard counts them; set `simulated` for a simulation.",
     ),
     retraining_job,
-    dg.define_asset_job(LEADERBOARD_JOB, selection=["leaderboard"]),
+    dg.define_asset_job(
+        LEADERBOARD_JOB,
+        selection=["leaderboard"],
+        description="The leaderboard over the last 30 filled sessions, with its pictures.",
+    ),
     bootstrap_job,
     freshness_job,
     retention_job,

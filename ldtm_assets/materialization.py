@@ -19,6 +19,21 @@ NUM_SHOWN = 50
 """Lines of a list in metadata; more are counted."""
 
 
+def unplotted(metadata: Metadata) -> Metadata:
+    """Metadata with its numbers as text.
+
+    Dagster's UI plots integers and floats over all events of an asset, one line a label: the events of one session,
+    which are tickers, would be joined as if they were a time series. It plots no text.
+    """
+    return {name: _as_text(value) for name, value in metadata.items()}
+
+
+def _as_text(value: dg.MetadataValue | str | int | float | bool | None) -> dg.MetadataValue | str | bool | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    return dg.MetadataValue.text(f"{value:,}" if isinstance(value, int) else f"{value:.7g}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """The partitions of one asset after its stage."""
@@ -47,7 +62,7 @@ def record(
         return
     _log_lines(context, asset, outcome)
     for partition, metadata in outcome.done.items():
-        context.add_asset_metadata(asset_key=key, partition_key=partition, metadata=dict(metadata))
+        context.add_asset_metadata(asset_key=key, partition_key=partition, metadata=unplotted(metadata))
     yield dg.MaterializeResult(asset_key=key)
 
 
@@ -55,7 +70,7 @@ def log_outcome(context: StepContext, asset: str, outcome: Outcome) -> None:
     """Record the done partitions of one asset one by one, as a step does that has no partitions of its own."""
     _log_lines(context, asset, outcome)
     for partition, metadata in outcome.done.items():
-        context.log_event(dg.AssetMaterialization(dg.AssetKey(asset), partition=partition, metadata=dict(metadata)))
+        context.log_event(dg.AssetMaterialization(asset, partition=partition, metadata=unplotted(metadata)))
 
 
 def _log_lines(context: StepContext, asset: str, outcome: Outcome) -> None:

@@ -3,13 +3,14 @@
 A partition (date, ticker) is a view of rows in PostgreSQL, not their home. See ARCHITECTURE.md for the sizes measured.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 import dagster as dg
 import numpy as np
 
+from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import Settings
 
@@ -49,9 +50,22 @@ def by_session(settings: Settings, calendar: Calendar) -> dg.TimeWindowPartition
     )
 
 
+class SessionTickerPartitions(dg.MultiPartitionsDefinition):
+    """Partitions by session and ticker whose runs are tagged with a range, never with one session and one ticker.
+
+    Dagster 1.13.27 gives every run of a job's backfill the tags of the backfill's first partition beside the run's own
+    range, and a step that finds the tags of one session and one ticker does that partition alone: every run does the
+    same partition and succeeds (docs/experiments.md).
+    """
+
+    def get_tags_for_partition_key(self, partition_key: str) -> Mapping[str, str]:
+        """The tags of a run for one partition: a range of one."""
+        return partition_range(partition_key, partition_key)
+
+
 def by_session_and_ticker(settings: Settings, calendar: Calendar) -> dg.MultiPartitionsDefinition:
     """One partition per session and ticker; keys read `2013-03-01|AAPL`."""
-    return dg.MultiPartitionsDefinition({DATE: by_session(settings, calendar), TICKER: by_ticker(settings)})
+    return SessionTickerPartitions({DATE: by_session(settings, calendar), TICKER: by_ticker(settings)})
 
 
 def all_tickers_of(first: date, last: date, tickers: Iterable[str]) -> dict[str, str]:
@@ -63,6 +77,20 @@ def all_tickers_of(first: date, last: date, tickers: Iterable[str]) -> dict[str,
 def partition_range(first_key: str, last_key: str) -> dict[str, str]:
     """The run tags that ask for a range of partitions in one run."""
     return {RANGE_START_TAG: first_key, RANGE_END_TAG: last_key}
+
+
+def require_range(tags: Mapping[str, str], keys: Sequence[str]) -> None:
+    """Raise ConfigurationError when the range in a run's tags and the partitions of its step disagree.
+
+    Dagster validates neither: a step would do other partitions than the run shows, and succeed.
+    """
+    ends = [tags[name] for name in (RANGE_START_TAG, RANGE_END_TAG) if name in tags]
+    if missing := [key for key in dict.fromkeys(ends) if key not in keys]:
+        raise ConfigurationError(
+            f"the run asks for the partitions {ends[0]} to {ends[-1]}, but its step has {len(keys)} partitions "
+            f"({keys[0]} to {keys[-1]}) without {' and '.join(missing)}; nothing was done. Launch the run again from "
+            "the page of the asset, with partitions that exist"
+        )
 
 
 @dataclass(frozen=True, slots=True)

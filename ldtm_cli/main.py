@@ -1,5 +1,6 @@
 """The command `ldtm`: its global options, its commands, and the exit status of an error."""
 
+import copy
 import os
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,25 +19,40 @@ from ldtm_cli.commands import (
     forecasts,
     init,
     leaderboard,
+    logs,
     placebo,
     prices,
     registry,
     replay,
     retention,
+    run,
     settings,
     status,
+    train,
     up,
 )
+from ldtm_cli.interrupts import BY_COMMAND, exit_status, handled_signals
 from ldtm_cli.invocation import EXIT_FAILED, EXIT_USAGE, console, current_config, errors
 from ldtm_lib.errors import ConfigurationError, LdtmError
 from ldtm_lib.installation import installed_version
 
 
-class ErrorReportingGroup(TyperGroup):
-    """Turns the project's errors into one message and an exit status; anything else is a bug and shows its trace.
+class RootGroup(TyperGroup):
+    """The command `ldtm`: its global options belong to every command, and errors become a message and an exit status.
 
-    A full disk is none: whatever raises it, the message has the remedy.
+    An error of the project, or an interrupt, is one message and an exit status; anything else is a bug and shows its
+    trace. A full disk is none: whatever raises it, the message has the remedy.
     """
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        for option in self.params:
+            self._offer_everywhere(self, option)
+
+    def main(self, *arguments: Any, **named: Any) -> Any:
+        """Run a command line."""
+        with handled_signals():
+            return super().main(*arguments, **named)
 
     def invoke(self, ctx: Any) -> Any:  # the context is of click or of typer's copy of it, by version
         """Run the sub-command."""
@@ -53,6 +69,20 @@ class ErrorReportingGroup(TyperGroup):
                 raise
             _print_error(shown)
             raise typer.Exit(EXIT_FAILED) from None
+        except KeyboardInterrupt as interrupt:
+            name = str(ctx.invoked_subcommand)
+            errors.print(f"\n[yellow]`ldtm {name}` was interrupted.[/] {BY_COMMAND[name]}", soft_wrap=True)
+            raise typer.Exit(exit_status(interrupt)) from None
+
+    def _offer_everywhere(self, group: TyperGroup, option: Any) -> None:
+        """Add a global option to every command below a group, so that it may stand behind the command as well."""
+        for command in group.commands.values():
+            own = copy.copy(option)
+            own.expose_value = False
+            own.rich_help_panel = "Global options"
+            command.params.append(own)
+            if isinstance(command, TyperGroup):
+                self._offer_everywhere(command, option)
 
 
 def _print_error(error: LdtmError) -> None:
@@ -68,7 +98,7 @@ def _disk_full(error: Exception) -> LdtmError | None:
 
 
 app = typer.Typer(
-    cls=ErrorReportingGroup,
+    cls=RootGroup,
     help="Forecasts of daily stock prices, one LSTM per ticker, and the record that holds them to account.\n\n"
     "Exit status: 0 when all went well, 1 when something failed, 2 when the command or the configuration is wrong.",
     no_args_is_help=True,
@@ -84,14 +114,28 @@ def print_version(asked: bool) -> None:
         raise typer.Exit
 
 
+def use_config(context: typer.Context, config: Path | None) -> Path | None:
+    """Let this call work on a configuration; raises ConfigurationError where two different ones are given."""
+    if config is not None:
+        from ldtm_lib.project import CONFIG_VARIABLE
+
+        config = config.resolve()
+        outermost = context.find_root()
+        if outermost.obj is not None and outermost.obj != config:
+            raise ConfigurationError(f"--config names both {outermost.obj} and {config}; give one of them")
+        context.obj = outermost.obj = config
+        os.environ[CONFIG_VARIABLE] = str(config)
+    return config
+
+
 @app.callback()
 def root(
-    context: typer.Context,
     config: Annotated[
         Path | None,
         typer.Option(
             "--config",
             "-c",
+            callback=use_config,
             help="Configuration file. Default: $LDTM_CONFIG, else ./universe.toml. The demo's is demo.toml.",
         ),
     ] = None,
@@ -99,13 +143,8 @@ def root(
         bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Read the global options."""
-    del version
-    if config is not None:
-        from ldtm_lib.project import CONFIG_VARIABLE
-
-        context.obj = config.resolve()
-        os.environ[CONFIG_VARIABLE] = str(config.resolve())
+    """Read the global options; their callbacks apply them."""
+    del config, version
 
 
 for command in (
@@ -114,6 +153,9 @@ for command in (
     init.init,
     up.up,
     up.down,
+    train.train,
+    run.run,
+    logs.logs,
     doctor.doctor,
     settings.settings,
     status.status,

@@ -2,6 +2,8 @@
 
 import itertools
 import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +14,7 @@ from psycopg import sql
 
 from ldtm_lib.database import embedded
 from ldtm_lib.database.connection import Database
+from tests.repository import REPOSITORY
 
 NUMBERS = itertools.count()
 
@@ -22,9 +25,22 @@ def server_home() -> Iterator[Path]:
 
     Not in pytest's own temporary folder: every new pytest process closes that to other users, the server's included.
     """
-    with tempfile.TemporaryDirectory(prefix="ldtm-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(prefix="ldtm-", ignore_cleanup_errors=True) as folder, reaper_of(Path(folder)):
         yield Path(folder)
         embedded.stop(Path(folder))
+
+
+@contextmanager
+def reaper_of(folder: Path) -> Iterator[None]:
+    """Stop what runs in a folder also when this process is killed: the reaper's standard input ends with it."""
+    command = [sys.executable, "-m", "tests.reaper", str(folder)]
+    reaper = subprocess.Popen(command, cwd=REPOSITORY, stdin=subprocess.PIPE, start_new_session=True)
+    try:
+        yield
+        assert reaper.stdin is not None
+        reaper.stdin.write(b"done\n")
+    finally:
+        reaper.communicate()
 
 
 def do_not_wait_for_the_disk(server_url: str) -> None:

@@ -15,7 +15,7 @@ from ldtm_lib.ledger.fillbacks import overdue
 from ldtm_lib.ledger.monitoring import MonitoringReport
 from ldtm_lib.ledger.service import first_sessions
 from ldtm_lib.ledger.simulations import NO_SIMULATION
-from ldtm_lib.ledger.snapshots import SnapshotReport, missing_rows
+from ldtm_lib.ledger.snapshots import SnapshotReport, SnapshotRow, missing_rows
 from ldtm_lib.prices.quarantine import open_quarantine
 from ldtm_lib.project import Project
 from ldtm_lib.settings import LedgerConfig
@@ -144,7 +144,34 @@ def _counts_of(reports: Sequence[SnapshotReport]) -> dict[str, int | str | dg.Me
         "abstained": sum(report.num_abstained for report in reports),
         "model versions": ", ".join(sorted({v for report in reports for v in report.model_versions})) or "none",
         "cohorts": listed(report.cohort for report in reports),
+        **({"newest session": _table_of(reports[-1])} if reports else {}),
     }
+
+
+COLUMNS = ("ticker", "direction", "close", "next day", "next Monday", "one month", "kind", "model or reason")
+
+
+def _table_of(report: SnapshotReport) -> dg.MetadataValue:
+    """The forecasts of one session: the asset's page shows the newest partition alone, which is any ticker."""
+    rows = [
+        (
+            row.ticker,
+            row.direction_pred or "abstained",
+            *("" if price is None else f"{price:.2f}" for price in _prices_of(row)),
+            row.kind,
+            row.abstained_reason or row.model_version or str(row.model_status),
+        )
+        for row in report.rows
+    ]
+    return dg.MetadataValue.table(
+        [dg.TableRecord(dict(zip(COLUMNS, cells, strict=True))) for cells in rows],
+        dg.TableSchema([dg.TableColumn(name) for name in COLUMNS]),
+    )
+
+
+def _prices_of(row: SnapshotRow) -> tuple[float | None, ...]:
+    """The close of the run date and the three forecasts."""
+    return row.run_date_close, row.next_day_pred, row.next_monday_pred, row.one_month_pred
 
 
 def _every_due_actual_is_filled(

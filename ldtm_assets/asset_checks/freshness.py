@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from datetime import date
 
 import dagster as dg
+from pydantic import Field
 
 from ldtm_assets.asset_checks.scope import AS_A_WHOLE, CheckScope
 from ldtm_assets.materialization import listed
@@ -36,8 +37,7 @@ FORECASTS = "forecasts"
 class FreshnessConfig(dg.Config):
     """The session to check."""
 
-    session: str | None = None
-    """YYYY-MM-DD; the newest session that has closed when absent."""
+    session: str | None = Field(default=None, description="YYYY-MM-DD; the newest session that has closed when absent.")
 
 
 @dg.multi_asset_check(

@@ -11,7 +11,7 @@ import dagster as dg
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
 
 from ldtm_assets.asset_checks.scope import selected_checks
-from ldtm_assets.materialization import listed
+from ldtm_assets.materialization import listed, unplotted
 from ldtm_lib.gate.evidence import Evidence
 from ldtm_lib.gate.multiple_testing import MultipleTesting
 from ldtm_lib.gate.strict import strict_rules
@@ -127,7 +127,7 @@ def _evaluation(
         passed=bool(rules) and not failed,
         severity=dg.AssetCheckSeverity.WARN,
         description="; ".join(rule.reason for rule in failed or rules) or "no verdict of the gate is on record",
-        metadata={k: dg.MetadataValue.text("unknown") if v is None else v for k, v in metadata.items()},
+        metadata=unplotted({k: dg.MetadataValue.text("unknown") if v is None else v for k, v in metadata.items()}),
         partition=promotion.ticker,
         target_materialization_data=target,
     )

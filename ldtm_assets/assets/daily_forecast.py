@@ -12,6 +12,7 @@ from datetime import date, datetime
 from typing import Any
 
 import dagster as dg
+from pydantic import Field
 
 from ldtm_assets.asset_checks.daily_run import daily_run_check_specs, daily_run_checks, degradation_check
 from ldtm_assets.asset_checks.leakage import leakage_check_specs, leakage_checks
@@ -22,7 +23,7 @@ from ldtm_assets.assets.prices import fetch_prices, prices_spec
 from ldtm_assets.assets.seals import all_publications
 from ldtm_assets.assets.snapshots import snapshots_spec, take_daily_snapshots
 from ldtm_assets.materialization import Metadata, Outcome, fail_if_any_failed, record
-from ldtm_assets.partitions import DAILY_ASSETS, DailyPartition
+from ldtm_assets.partitions import DAILY_ASSETS, DailyPartition, require_range
 from ldtm_assets.resources import ProjectResource
 from ldtm_assets.run_tags import BACKFILL_TAG, PENDING_RETRY_TAG, tag_with_process
 from ldtm_lib.audit.sealing import seal_and_publish
@@ -46,12 +47,18 @@ Results = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
 class DailyForecastConfig(dg.Config):
     """How the forecasts are recorded."""
 
-    simulated: bool = False
-    """Record the forecasts as those of a simulation, made for past sessions, by models trained before each. All runs of
-    one backfill are one simulation. Whether a forecast that is not simulated counts as live is for the database's clock
-    to decide."""
-    only: list[str] = []  # noqa: RUF012 a default as Dagster takes it
-    """The tickers to work on; all that were asked for when empty. The others of the range are left as they are."""
+    simulated: bool = Field(
+        default=False,
+        description="Record the forecasts as those of a simulation of past sessions, by models trained before each. "
+        "All runs of one backfill are one simulation. Rows that are not simulated are live when they are recorded "
+        "before the next session opens, by the database's clock. A backfill of past sessions without this records late "
+        "rows, which only `ldtm leaderboard --late` counts.",
+    )
+    only: list[str] = Field(
+        default=[],
+        description="The tickers to work on; all that were asked for when empty. The others of the range are left as "
+        "they are.",
+    )
 
 
 def daily_forecast(partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
@@ -59,6 +66,7 @@ def daily_forecast(partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefinit
 
     @dg.multi_asset(
         name="daily_forecast",
+        description="Bars, windows, forecasts and actuals of some sessions and tickers, then the checks and the seal.",
         specs=[
             prices_spec(partitions),
             features_spec(partitions),
@@ -101,6 +109,7 @@ class DailyRun:
 
     def prepare(self) -> None:
         """Classify the partitions, and record an attempt at them before the work begins."""
+        require_range(self._context.run.tags, self._context.partition_keys)
         keys = [DailyPartition.parse(key) for key in self._context.partition_keys]
         with self._project.database.transaction() as conn:
             extend_calendar(conn, self._calendar)
@@ -110,6 +119,7 @@ class DailyRun:
             removed = self._requested.removed
             open_tickers = tickers_with_open_fills(conn, {partition.ticker for partition in removed})
         self._ready = self._requested.ready
+        self._announce_late_rows()
         self._waiting = dict(self._requested.refused)
         self._only_filled = [partition for partition in removed if partition.ticker in open_tickers]
         retired = self._project.settings.retired
@@ -141,6 +151,19 @@ class DailyRun:
             partition.key: {"not in service": "enters service with the first verdict of the gate on it"}
             for partition in waiting
         }
+
+    def _announce_late_rows(self) -> None:
+        """Say in the log that rows of this run will be late, before they are written."""
+        opened = [
+            session
+            for session in sorted({partition.session for partition in self._ready})
+            if self._calendar.opens_at(self._calendar.offset(session, 1)) <= self._moment
+        ]
+        if opened and "snapshots" in self._selected and not self._config.simulated:
+            self._context.log.warning(
+                f"new rows of {len(opened)} sessions ({opened[0]} to {opened[-1]}) will be late, since the next "
+                "session has opened; only `ldtm leaderboard --late` counts them. Set `simulated` for a simulation"
+            )
 
     def prices(self) -> Results:
         """Fetch and store the bars."""

@@ -1,6 +1,7 @@
 """The leaderboard: who was right, over the last 30 filled sessions."""
 
 import dagster as dg
+from pydantic import Field
 
 from ldtm_assets.materialization import Metadata, picture
 from ldtm_assets.partitions import as_a_whole
@@ -18,8 +19,7 @@ from ldtm_lib.plots.ranked_tickers import RankedTicker, ranked_tickers
 class LeaderboardConfig(dg.Config):
     """Whose rows count."""
 
-    simulated: bool = False
-    """Show the rows of the newest simulation instead of live ones."""
+    simulated: bool = Field(default=False, description="Show the rows of the newest simulation instead of live ones.")
 
 
 @dg.asset(
@@ -57,7 +57,8 @@ TO = "\u00a0–\u00a0"
 RANKS_EXPLAINED = (
     "\\#: by the lower end of the accuracy's interval. Rank 95%: the ranks by accuracy itself that luck leaves "
     "possible, with 95% confidence for all tickers at once; 1 to the number of tickers means that the order may be "
-    "luck alone."
+    "luck alone. Before a weekend, next day and next Monday are mostly the same session, "
+    "forecast by two heads at two prices."
 )
 
 

@@ -7,6 +7,7 @@ from datetime import date
 from typing import Any
 
 import dagster as dg
+from pydantic import Field
 
 from ldtm_assets.materialization import Metadata, Outcome, fail_if_any_failed, record
 from ldtm_assets.partitions import DailyPartition, same_ticker
@@ -27,8 +28,9 @@ from ldtm_lib.sessions import FIRST_DAY, Calendar, exchange_calendar
 class HistoryConfig(dg.Config):
     """How far a history reaches."""
 
-    last_session: str | None = None
-    """The last session to load, YYYY-MM-DD; the newest closed one when absent."""
+    last_session: str | None = Field(
+        default=None, description="The last session to load, YYYY-MM-DD; the newest closed one when absent."
+    )
 
 
 def price_history(tickers: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:

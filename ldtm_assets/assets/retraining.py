@@ -10,6 +10,7 @@ from datetime import date
 from typing import Any
 
 import dagster as dg
+from pydantic import Field
 
 from ldtm_assets.asset_checks.gate import gate_check_specs, gate_checks
 from ldtm_assets.asset_checks.training import training_check, training_check_specs
@@ -17,6 +18,7 @@ from ldtm_assets.assets.backtests import backtests_spec, trained_backtests
 from ldtm_assets.assets.checkpoints import checkpoints_spec, trained_checkpoints
 from ldtm_assets.assets.registry import outcome_of_gate, registry_spec, remove_unneeded_files
 from ldtm_assets.materialization import Metadata, Outcome, fail_if_any_failed, record
+from ldtm_assets.partitions import require_range
 from ldtm_assets.resources import ProjectResource
 from ldtm_assets.run_tags import tag_with_process
 from ldtm_assets.training.placement import training_place
@@ -36,13 +38,19 @@ TRAINED_PARTS: dict[str, Part] = {"backtests": "backtest", "checkpoints": "check
 class RetrainingConfig(dg.Config):
     """What the training may see."""
 
-    trained_on: str | None = None
-    """The last session whose bars the models may see, YYYY-MM-DD; the newest closed one when absent."""
-    device: str = "auto"
-    """`cpu`, `cuda` for the GPU with the most room, `cuda:N` for one, or `auto` for CUDA where there is one."""
-    universe_alone: bool = False
-    """Leave out the tickers of the range that have left the universe, as the weekly retraining does; a person gets
-    what a person asks for."""
+    trained_on: str | None = Field(
+        default=None,
+        description="The last session whose bars the models may see, YYYY-MM-DD; the newest closed one when absent.",
+    )
+    device: str = Field(
+        default="auto",
+        description="`cpu`, `cuda` for the GPU with the most room, `cuda:N` for one, or `auto` for CUDA where there is "
+        "one.",
+    )
+    universe_alone: bool = Field(
+        default=False,
+        description="Leave out the tickers of the range that have left the universe, as the weekly retraining does.",
+    )
 
 
 def retraining(tickers: dg.PartitionsDefinition[str], *, strict: bool) -> dg.AssetsDefinition:
@@ -50,6 +58,7 @@ def retraining(tickers: dg.PartitionsDefinition[str], *, strict: bool) -> dg.Ass
 
     @dg.multi_asset(
         name="retraining",
+        description="Walk-forward backtests, networks and the gate for some tickers, which promotes those that pass.",
         specs=[backtests_spec(tickers), checkpoints_spec(tickers), registry_spec(tickers)],
         check_specs=[*training_check_specs(), *gate_check_specs(tickers, strict=strict)],
         partitions_def=tickers,
@@ -64,6 +73,7 @@ def retraining(tickers: dg.PartitionsDefinition[str], *, strict: bool) -> dg.Ass
         reporter: dg.ResourceParam[TrainingReporter],
     ) -> Any:
         tag_with_process(context)
+        require_range(context.run.tags, context.partition_keys)
         step = _Retraining(context, config, project.open(), exchange_calendar())
         yield from step.train(reporter)
         yield from step.promote()

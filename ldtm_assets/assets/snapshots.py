@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from ldtm_assets.materialization import Outcome
+from ldtm_assets.materialization import Metadata, Outcome
 from ldtm_assets.partitions import DailyPartition, same_ticker
 from ldtm_lib.errors import LedgerRefused
-from ldtm_lib.ledger.snapshots import SnapshotReport, take_snapshots
+from ldtm_lib.ledger.recorded_forecasts import SAME_SESSION
+from ldtm_lib.ledger.snapshots import SnapshotReport, SnapshotRow, take_snapshots
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
 
@@ -57,10 +58,28 @@ def take_daily_snapshots(
         for row in report.rows:
             key = DailyPartition(session, row.ticker).key
             outcome.done[key] = {
-                "kind": row.kind,
-                "direction": row.direction_pred or "abstained",
-                **({"next day": row.next_day_pred} if row.next_day_pred is not None else {}),
-                **({"abstained": row.abstained_reason} if row.abstained_reason else {}),
+                **_metadata(row),
                 **({"refused, the first stays": refused[row.ticker]} if row.ticker in refused else {}),
             }
     return outcome, reports
+
+
+def _metadata(row: SnapshotRow) -> Metadata:
+    """The forecast as it is on record; an abstention has target sessions and its reason."""
+    horizons = {
+        "next day": (row.next_day_pred, row.next_day_session),
+        "next Monday": (row.next_monday_pred, row.next_monday_session),
+        "one month": (row.one_month_pred, row.one_month_session),
+    }
+    shown: dict[str, str | float | None] = {"kind": row.kind, "direction": row.direction_pred or "abstained"}
+    if row.run_date_close is not None:
+        shown["close"] = row.run_date_close
+    for name, (price, target) in horizons.items():
+        shown[name] = f"{target}" if price is None else f"{price:.2f} for {target}"
+    if row.next_day_session == row.next_monday_session:
+        shown["note"] = SAME_SESSION
+    if row.abstained_reason is not None:
+        shown["abstained"] = row.abstained_reason
+    else:
+        shown["model"] = row.model_version or f"{row.model_status} {(row.checkpoint_sha256 or '')[:8]}".strip()
+    return shown

@@ -168,7 +168,7 @@ def _overlaps(run: dg.DagsterRun, item: BacklogItem, settings: Settings) -> bool
 
 
 def contiguous(names: Sequence[str], chosen: Sequence[str]) -> list[list[str]]:
-    """The chosen names in ranges without a gap."""
+    """The chosen names in ranges without a gap, in the order of all names."""
     parts: list[list[str]] = [[]]
     for name in names:
         if name in chosen:

@@ -60,9 +60,10 @@ def daily_schedule(
         cron_schedule=DAILY_CRON,
         execution_timezone=EXCHANGE_TIMEZONE,
         default_status=schedule_status(settings),
+        description="Bars, windows, forecasts and actuals of the session that has just closed, and of sessions missed "
+        "before.",
     )
     def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        """Bars, windows, forecasts and actuals of the session that has just closed, and of sessions missed before."""
         tick = context.scheduled_execution_time
         session = tick.astimezone(NEW_YORK).date()
         if not calendar.is_session(session):
@@ -101,9 +102,9 @@ def retraining_schedule(project: Callable[[], Project], settings: Settings) -> d
         cron_schedule=RETRAINING_CRON,
         execution_timezone=EXCHANGE_TIMEZONE,
         default_status=schedule_status(settings),
+        description="Backtests, networks and the gate for all tickers of the universe, on Saturday mornings.",
     )
     def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        """Backtests, networks and the gate for all tickers of the universe, on Saturday mornings."""
         day = context.scheduled_execution_time.astimezone(NEW_YORK).date()
         opened = project_as_loaded(project, settings)
         if isinstance(opened, dg.SkipReason):
@@ -144,9 +145,9 @@ def freshness_schedule(settings: Settings, calendar: Calendar) -> dg.ScheduleDef
         cron_schedule=FRESHNESS_CRON,
         execution_timezone=EXCHANGE_TIMEZONE,
         default_status=schedule_status(settings),
+        description="Checks five minutes after each open that the session before it is complete.",
     )
     def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        """Checks five minutes after each open that the session before it is complete."""
         day = context.scheduled_execution_time.astimezone(NEW_YORK).date()
         if not calendar.is_session(day):
             return dg.SkipReason(f"{day} is not a session of {calendar.name}")

@@ -1,22 +1,26 @@
-"""`ldtm alerts`: a test notification through every channel."""
+"""`ldtm alerts`: alerts on record, and a test notification through every channel."""
 
 import os
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
-from ldtm_cli.invocation import EXIT_FAILED, AsJson, console, print_json
+from ldtm_cli.invocation import EXIT_FAILED, NOTHING, AsJson, console, print_json, ready_project
 from ldtm_lib.errors import ConfigurationError, NotificationNotDelivered
 
 if TYPE_CHECKING:
     from ldtm_lib.alerts.channels import Channel
+    from ldtm_lib.alerts.history import RecordedAlert
 
-app = typer.Typer(help="Notification of people.")
+app = typer.Typer(help="Alerts, and the notification of people.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +29,80 @@ class Trial:
 
     channel: str
     failure: str | None
+
+
+@app.command("list")
+def list_(
+    all_times: Annotated[bool, typer.Option("--all", help="List resolved alerts and news of all times.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List open alerts, and those resolved in the last seven days; the open and the most severe ones first."""
+    from ldtm_lib.alerts.history import recorded_alerts
+
+    with ready_project().database.transaction() as conn:
+        alerts = recorded_alerts(conn, all_times=all_times)
+    print_json([asdict(alert) | {"is_open": alert.is_open} for alert in alerts]) if as_json else print_alerts(alerts)
+
+
+@app.command("show")
+def show(
+    key: Annotated[str, typer.Argument(help="Key of the alert, as `ldtm alerts list` shows it.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show one alert with its whole summary and the times of its notifications."""
+    from ldtm_lib.alerts.history import recorded_alert
+
+    project = ready_project()
+    with project.database.transaction() as conn:
+        alert = recorded_alert(conn, key)
+    if as_json:
+        print_json(asdict(alert) | {"is_open": alert.is_open})
+        return
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row("key", escape(alert.key))
+    table.add_row("state", _state(alert))
+    table.add_row("severity", alert.severity)
+    table.add_row("about", escape(alert.subject) + (f", session {alert.session}" if alert.session else ""))
+    table.add_row("summary", escape(alert.summary))
+    table.add_row("since", _moment(alert.raised_at))
+    table.add_row("last seen", _moment(alert.seen_at))
+    table.add_row("notified", _moment(alert.notified_at) if alert.notified_at else "not yet")
+    if alert.resolved_at is not None:
+        table.add_row("resolved", _moment(alert.resolved_at))
+    if alert.link is not None:
+        table.add_row("UI", escape(project.settings.ui.url.rstrip("/") + alert.link))
+    console.print(table, highlight=False)
+
+
+def print_alerts(alerts: "Sequence[RecordedAlert]") -> None:
+    """Print one line an alert, and the whole key of each, by which `ldtm alerts show` finds it."""
+    if not alerts:
+        console.print("No alert is open, and none was resolved in the last seven days.")
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in ("severity", "state", "since (UTC)", "notified (UTC)"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("key, subject, summary", overflow="fold", ratio=1)
+    for alert in alerts:
+        about = f"[bold]{escape(alert.key)}[/]\n{escape(alert.subject)}: {escape(alert.summary)}"
+        table.add_row(
+            alert.severity,
+            _state(alert),
+            f"{alert.raised_at:%m-%d %H:%M}",
+            f"{alert.notified_at:%m-%d %H:%M}" if alert.notified_at else NOTHING,
+            about,
+        )
+    console.print(table, highlight=False)
+
+
+def _state(alert: "RecordedAlert") -> str:
+    return "news" if alert.is_news else "open" if alert.is_open else "resolved"
+
+
+def _moment(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
 @app.command("test")

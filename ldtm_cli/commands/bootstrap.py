@@ -80,14 +80,16 @@ def run_bootstrap(project: "Project", calendar: "Calendar", request: BootstrapRe
 
         bars = TrainingBar(progress)
         bars.stage("Dagster: definitions and storage")
-        from ldtm_cli.runs import JobRun, Launcher
+        from ldtm_cli.runs import JobRun, Launcher, only_command
 
-        with Launcher(project, bars) as launcher:
+        with only_command(project), Launcher(project, bars) as launcher:
+            launcher.require_no_other_run()
             launcher.run(
                 JobRun(
                     job="bootstrap_job",
                     step="bootstrap",
                     config={"sessions": request.num_sessions, "retrain_every": request.retrain_every},
+                    concurrency_group="retraining",
                 )
             )
         bars.complete()

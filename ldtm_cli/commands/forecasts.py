@@ -19,10 +19,6 @@ from ldtm_lib.errors import ConfigurationError
 if TYPE_CHECKING:
     from ldtm_lib.ledger.recorded_forecasts import RecordedForecast
 
-SAME_SESSION = (
-    "Next day and next Monday are the same session: a forecast has a head for each horizon, and their prices differ."
-)
-
 
 def forecasts(
     about: Annotated[
@@ -93,6 +89,8 @@ def print_run_date(console: Console, rows: "Sequence[RecordedForecast]") -> None
         if row.abstained_reason is not None:
             console.print(f"abstained: {escape(row.abstained_reason)}", highlight=False)
     if first.next_day_session == first.next_monday_session:
+        from ldtm_lib.ledger.recorded_forecasts import SAME_SESSION
+
         console.print(SAME_SESSION, highlight=False)
 
 

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ldtm_cli.invocation import NOTHING, AsJson, console, print_json, ready_project
+from ldtm_lib.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from ldtm_lib.database.connection import Connection
@@ -27,22 +28,34 @@ def leaderboard(
     simulation: Annotated[
         int | None, typer.Option("--simulation", metavar="N", help="Count the rows of simulation N.", min=1)
     ] = None,
+    late: Annotated[
+        bool, typer.Option("--late", help="Count late rows instead of live ones: recorded after the next open.")
+    ] = False,
     shadows: Annotated[
         bool, typer.Option("--shadows", help="Show forecasts of models that are not in use instead; these never count.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show who was right over the last 30 filled sessions: live rows by default."""
-    show = show_shadows if shadows else show_leaderboard
-    show(ready_project(), simulated=simulated or simulation is not None, simulation=simulation, as_json=as_json)
+    if late and (simulated or simulation is not None or shadows):
+        raise ConfigurationError("--late excludes --simulated, --simulation and --shadows; give one of them")
+    project, is_simulated = ready_project(), simulated or simulation is not None
+    if shadows:
+        show_shadows(project, simulated=is_simulated, simulation=simulation, as_json=as_json)
+    else:
+        show_leaderboard(project, simulated=is_simulated, simulation=simulation, late=late, as_json=as_json)
 
 
-def show_leaderboard(project: "Project", *, simulated: bool, simulation: int | None = None, as_json: bool) -> None:
-    """Print the leaderboard over live rows, or over those of a simulation: the newest one when none is named."""
+def show_leaderboard(
+    project: "Project", *, simulated: bool, simulation: int | None = None, late: bool = False, as_json: bool
+) -> None:
+    """Print the leaderboard over live rows, over late ones, or over those of a simulation, by default the newest."""
     from ldtm_lib.ledger.leaderboard import leaderboard
+    from ldtm_lib.ledger.simulations import LATE
 
     with project.database.transaction() as conn:
         rows, known = _rows(conn, simulated=simulated, simulation=simulation)
+        rows = LATE if late else rows
         board = leaderboard(conn, rows)
     if as_json:
         print_json(leaderboard_as_dict(board))
@@ -107,7 +120,9 @@ def print_leaderboard(console: Console, board: "Leaderboard", rows: "RowKind") -
     console.print(
         "\n[dim]#: by the lower end of the accuracy's interval. Rank 95%: the ranks by accuracy itself that luck "
         "leaves possible, for all tickers at once. Right-hand columns: mean absolute error in percent of the price "
-        "that came / the error of forecasting no change. Cover: the share of forecasts that named a direction.[/]\n"
+        "that came / the error of forecasting no change. Cover: the share of forecasts that named a direction. "
+        "Before a weekend, next day and next Monday are mostly the same session, forecast by two heads at two "
+        "prices.[/]\n"
     )
     console.print(_gate(board, rows))
 

@@ -13,6 +13,12 @@ NUM_ROWS_OF_A_TICKER = 30
 """Run dates that are shown of one ticker, the newest ones."""
 
 
+SAME_SESSION = (
+    "Next day and next Monday are the same session: a forecast has a head for each horizon, and their prices differ."
+)
+"""The sentence beside a forecast that names one session twice, as on most Fridays."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedForecast:
     """One row of the ledger. Prices are in the currency and on the price basis of the run date's close."""

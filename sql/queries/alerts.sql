@@ -59,6 +59,22 @@ from alert
 where resolved_at is null and not is_news
 order by session nulls last, array_position(array['error', 'warning', 'info'], severity), kind, subject, alert_id;
 
+-- name: history
+-- Open alerts, and what was resolved or was news since a moment, the open ones first. Without a moment: all of them.
+select key, kind, severity, session, subject, summary, link, is_news, raised_at, seen_at, notified_at, resolved_at,
+       resolution_notified_at
+from alert
+where (resolved_at is null and not is_news)
+   or %(since)s::timestamptz is null
+   or coalesce(resolved_at, raised_at) >= %(since)s::timestamptz
+order by resolved_at is not null or is_news, array_position(array['error', 'warning', 'info'], severity), raised_at, key;
+
+-- name: by_key
+select key, kind, severity, session, subject, summary, link, is_news, raised_at, seen_at, notified_at, resolved_at,
+       resolution_notified_at
+from alert
+where key = %(key)s;
+
 -- name: unnotified
 -- Open alerts without a notification, and resolutions of notified alerts. An alert that was resolved before it was
 -- notified is left out. All transactions lock in key order, so that the second of two at once finds nothing left.

@@ -171,3 +171,21 @@ where has_fill
    or (needs_row and num_attempts > 0 and done_at is null
        and (reason is null or has_new_bar or session >= %(awaited_since)s))
 order by session, ticker;
+
+-- name: try_command_lock
+-- Held until the connection ends: the lock of a command that is killed is released.
+select pg_try_advisory_lock(hashtextextended('ldtm command of ' || current_schema(), 0));
+
+-- name: session_rows
+-- Rows of some tickers on a session by kind, and how many of them abstain.
+select kind, count(*)::int as num_rows, count(abstained_reason)::int as num_abstained
+from snapshot
+where run_date = %(session)s and ticker = any(%(tickers)s::text[])
+group by kind
+order by kind;
+
+-- name: num_filled
+-- Actuals on record of some tickers, over all horizons.
+select (count(next_day_actual) + count(next_monday_actual) + count(one_month_actual))::int
+from snapshot
+where ticker = any(%(tickers)s::text[]);

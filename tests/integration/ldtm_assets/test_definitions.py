@@ -146,5 +146,20 @@ def test_every_asset_says_what_it_is(definitions: dg.Definitions) -> None:
         assert node.description.endswith("."), node.key
 
 
+def test_every_job_schedule_sensor_check_and_configuration_field_says_what_it_is(definitions: dg.Definitions) -> None:
+    described = {job.name: job.description for job in definitions.resolve_all_job_defs() if job.name in JOBS}
+    described |= {each.name: each.description for each in definitions.schedules or [] if hasattr(each, "description")}
+    described |= {each.name: each.description for each in definitions.sensors or []}
+    described |= {each.op.name: each.op.description for each in definitions.assets or [] if hasattr(each, "op")}
+    for node in [*(definitions.assets or []), *(definitions.asset_checks or [])]:
+        if isinstance(node, dg.AssetsDefinition):
+            described |= {f"{node.op.name} {spec.name}": spec.description for spec in node.check_specs}
+            fields = node.op.config_schema.config_type.fields if node.op.config_schema.config_type else {}
+            described |= {f"{node.op.name}.{name}": field.description for name, field in fields.items()}
+    assert {"daily_job", "daily_schedule", "daily_forecast.simulated", "retraining.device"} <= described.keys()
+    undescribed = [name for name, text in described.items() if not (text or "").endswith(".")]
+    assert undescribed == []
+
+
 def test_a_run_needs_one_process(definitions: dg.Definitions) -> None:
     assert definitions.executor == dg.in_process_executor

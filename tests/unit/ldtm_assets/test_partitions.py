@@ -6,7 +6,15 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 import pytest
 
-from ldtm_assets.partitions import DailyPartition, all_tickers_of, by_session, by_session_and_ticker
+from ldtm_assets.partitions import (
+    DailyPartition,
+    all_tickers_of,
+    by_session,
+    by_session_and_ticker,
+    partition_range,
+    require_range,
+)
+from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import PartitionConfig, Settings, load_settings
 from tests.repository import REPOSITORY
@@ -91,3 +99,25 @@ def test_tickers_with_signs_have_partitions_of_their_own(settings: Settings, cal
     keys = by_session_and_ticker(named, calendar).get_partition_keys(current_time=datetime(2013, 3, 2, tzinfo=NEW_YORK))
     assert sorted(DailyPartition.parse(key).ticker for key in keys) == sorted(tickers)
     assert {DailyPartition.parse(key).key for key in keys} == set(keys)
+
+
+def test_a_run_for_one_partition_is_tagged_with_a_range_of_one_and_no_dimension(
+    settings: Settings, calendar: Calendar
+) -> None:
+    """Dagster gives all runs of a job's backfill the tags of its first partition beside their own range."""
+    partitions = by_session_and_ticker(_settings(settings, date(2013, 2, 1), date(2013, 3, 1)), calendar)
+    key = "2013-02-28|AAPL"
+    assert partitions.get_tags_for_partition_key(key) == {
+        "dagster/asset_partition_range_start": key,
+        "dagster/asset_partition_range_end": key,
+    }
+
+
+def test_a_step_that_was_given_other_partitions_than_its_run_asks_for_is_refused() -> None:
+    tags = partition_range("2013-02-01|AAPL", "2013-02-08|MSFT")
+    require_range(tags, ["2013-02-01|AAPL", "2013-02-01|MSFT", "2013-02-08|AAPL", "2013-02-08|MSFT"])
+    require_range({}, ["2013-02-01|AAPL"])
+    with pytest.raises(
+        ConfigurationError, match=r"2013-02-01\|AAPL to 2013-02-08\|MSFT, but its step has 1 partitions"
+    ):
+        require_range(tags, ["2013-02-01|AAPL"])

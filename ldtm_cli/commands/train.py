@@ -1,0 +1,124 @@
+"""`ldtm train`: train and judge models now, in the same Dagster job that the schedule launches."""
+
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from ldtm_cli.invocation import EXIT_FAILED, NOTHING, console, errors, ready_project
+from ldtm_lib.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from ldtm_cli.runs import JobRun
+    from ldtm_lib.project import Project
+
+
+def train(
+    tickers: Annotated[
+        list[str] | None, typer.Argument(metavar="[TICKER...]", help="Tickers; all of the universe by default.")
+    ] = None,
+    as_of: Annotated[
+        datetime | None,
+        typer.Option(
+            "--as-of",
+            formats=["%Y-%m-%d"],
+            metavar="DATE",
+            help="The last session whose bars the models may see. Default: the newest closed one.",
+        ),
+    ] = None,
+) -> None:
+    """Train models, test them walk-forward, and put them to the gate, which promotes those that pass.
+
+    Runs retraining_job in this process; the UI shows the run. A training under way, or a daily run, is waited for by
+    nobody: the command refuses. Exit status 1 when the training of a ticker failed; a model that the gate refused is
+    no failure.
+    """
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    from ldtm_cli.runs import Launcher, RunFailed, only_command
+    from ldtm_cli.training_bar import TrainingBar
+    from ldtm_lib.database.clock import now
+
+    project = ready_project()
+    day = _last_session(project, None if as_of is None else as_of.date())
+    chosen = [project.settings.require_ticker(ticker) for ticker in tickers or project.settings.tickers_on(day)]
+    failures: list[str] = []
+    with project.database.transaction() as conn:
+        began = now(conn)
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=16), TimeElapsedColumn())
+    with only_command(project), Progress(SpinnerColumn(), *columns, console=console) as progress:
+        progress.add_task(f"training of {len(chosen)} tickers on bars up to {day}", total=None)
+        with Launcher(project, TrainingBar(progress)) as launcher:
+            launcher.require_no_other_run()
+            for run in _runs(project, chosen, day):
+                try:
+                    launcher.run(run)
+                except RunFailed as failed:
+                    failures.append(str(failed))
+        for task in progress.tasks:
+            progress.update(task.id, total=1, completed=1)
+    _print_verdicts(project, chosen, began)
+    for failure in failures:
+        errors.print(f"[red]error:[/] {escape(failure)}", soft_wrap=True, highlight=False)
+    if failures:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _last_session(project: "Project", asked: date | None) -> date:
+    """The last session that models may see; raises ConfigurationError for one that has not closed."""
+    from ldtm_lib.database.clock import last_closed_session
+    from ldtm_lib.sessions import exchange_calendar
+
+    with project.database.transaction() as conn:
+        newest = last_closed_session(conn)
+    if asked is None:
+        return newest
+    if exchange_calendar().require_session(asked) > newest:
+        raise ConfigurationError(f"--as-of {asked} has not closed; the newest closed session is {newest}")
+    return asked
+
+
+def _runs(project: "Project", tickers: list[str], day: date) -> "list[JobRun]":
+    """One run per range of tickers without a gap: Dagster would mark the tickers in a gap as failed with the run."""
+    from ldtm_assets.automation.run_requests import contiguous
+    from ldtm_assets.jobs import RETRAINING_JOB
+    from ldtm_cli.runs import JobRun
+
+    return [
+        JobRun(
+            job=RETRAINING_JOB,
+            step="retraining",
+            first_partition=names[0],
+            last_partition=names[-1],
+            config={"trained_on": day.isoformat()},
+            concurrency_group="retraining",
+        )
+        for names in contiguous(project.settings.tickers, tickers)
+    ]
+
+
+def _print_verdicts(project: "Project", tickers: list[str], began: datetime) -> None:
+    """Show what the gate says of each ticker's newest model."""
+    from ldtm_lib.registry.listing import list_registry
+
+    with project.database.transaction() as conn:
+        entries = {entry.ticker: entry for entry in list_registry(conn)}
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("ticker", "gate", "active"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("why", min_width=24)
+    for ticker in tickers:
+        entry = entries.get(ticker)
+        verdict = entry.verdict if entry else None
+        if entry is None or verdict is None:
+            table.add_row(ticker, "not judged", NOTHING, NOTHING)
+            continue
+        gate = "[green]passed[/]" if verdict.passed else "[yellow]refused[/]"
+        if entry.decided_at is not None and entry.decided_at < began:
+            gate += f" on {entry.decided_at:%Y-%m-%d}"
+        why = "\n".join(rule.reason for rule in verdict.failures) or "every rule passed"
+        table.add_row(ticker, gate, entry.active_version or NOTHING, escape(why))
+    console.print(table)

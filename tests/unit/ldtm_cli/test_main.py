@@ -1,0 +1,77 @@
+"""The command line as a whole: global options at every place, help that names them, words for an interrupt."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from ldtm_cli.interrupts import BY_COMMAND, Interrupted, exit_status
+from ldtm_cli.main import app
+
+ROOT: Any = typer.main.get_command(app)
+
+
+def _commands(group: Any, *path: str) -> Iterator[tuple[str, ...]]:
+    for name, command in group.commands.items():
+        yield (*path, name)
+        if hasattr(command, "commands"):
+            yield from _commands(command, *path, name)
+
+
+ALL = [*_commands(ROOT)]
+
+
+@pytest.mark.parametrize("words", ALL, ids=" ".join)
+def test_the_help_of_every_command_names_the_global_options(words: tuple[str, ...]) -> None:
+    helped = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "120"})
+    assert helped.exit_code == 0, helped.output
+    assert "--config" in helped.output
+    assert "--version" in helped.output
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "-c FILE settings",
+        "settings -c FILE",
+        "settings --config=FILE",
+        "-c FILE settings -c FILE",
+    ],
+)
+def test_the_configuration_may_be_named_before_and_after_the_command(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "mine.toml"
+    config.write_text('tickers = ["AAPL"]\n[source]\nkind = "sample"\n')
+    monkeypatch.setenv("LDTM_CONFIG", "nowhere.toml")
+    done = CliRunner().invoke(app, [word.replace("FILE", str(config)) for word in words.split()])
+    assert done.exit_code == 0, done.output
+    assert os.environ["LDTM_CONFIG"] == str(config)
+
+
+def test_two_different_configurations_are_refused(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["-c", str(tmp_path / "a.toml"), "registry", "list", "-c", str(tmp_path / "b.toml")])
+    assert done.exit_code == 2
+    assert "--config names both" in done.output
+
+
+def test_the_version_is_printed_after_a_command_as_well() -> None:
+    outputs = {CliRunner().invoke(app, words).output for words in (["--version"], ["registry", "list", "--version"])}
+    assert len(outputs) == 1
+    assert outputs.pop().startswith("ldtm ")
+
+
+def test_every_command_says_what_an_interrupt_leaves() -> None:
+    assert set(BY_COMMAND) == set(ROOT.commands)
+
+
+def test_an_interrupted_process_ends_with_the_number_of_its_signal() -> None:
+    assert [exit_status(KeyboardInterrupt()), exit_status(Interrupted(2)), exit_status(Interrupted(15))] == [
+        130,
+        130,
+        143,
+    ]
