@@ -133,7 +133,8 @@ def test_every_ticker_is_shown_with_its_figures_and_its_losses(retraining: Retra
         ("AAA", "-", "trained"),
         ("BRK.B", "-", "trained"),
     ]
-    assert float(str(table.records[1].data["val_loss"])) == pytest.approx(finals["BRK.B"]["val_loss"], abs=5e-5)
+    final = float(str(finals["BRK.B"]["val_loss"]))
+    assert float(str(table.records[1].data["val_loss"])) == pytest.approx(final, abs=5e-5)
     assert picture(check.metadata["losses"].value).shape == (300, 540, 3)
 
 
