@@ -19,7 +19,7 @@ import pytest
 
 from ldtm_lib.sessions import exchange_calendar
 from tests.acceptance.simulation.shifted_clock import IMPATIENCE, ShiftedClock, library, new_york
-from tests.acceptance.test_wheel import environment_with_wheel, shell
+from tests.acceptance.wheel_environment import environment_with_wheel, shell
 from tests.databases import server_home
 
 pytestmark = [

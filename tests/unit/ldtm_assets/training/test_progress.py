@@ -33,12 +33,13 @@ def task(ticker: str, fold: int | None, num_rows: int = 5) -> FitTask:
     return FitTask(ticker=ticker, fold=fold, windows=small_windows(), training_rows=rows, validation_rows=rows[:1])
 
 
-def epoch(ticker: str, fold: int | None, number: int, *, loss: float = 0.5) -> Progress:
+def epoch(ticker: str, fold: int | None, number: int, *, loss: float = 0.5, expected: int = 100) -> Progress:
     return Progress(
         ticker=ticker,
         fold=fold,
         epoch=number,
         max_epochs=100,
+        expected_epochs=expected,
         training_loss=loss,
         validation_loss=loss,
         best_validation_loss=loss,
@@ -97,16 +98,16 @@ def test_the_time_that_is_left_follows_from_the_rows_and_from_the_epochs_of_thos
 ) -> None:
     tasks = [task("A", None, 8), task("B", None, 4), task("C", None, 4)]
     tally.on_start(tasks)
-    tally.on_epoch(epoch("A", None, 10))
-    # One of at most 100 epochs each, before anything has ended: 80 of 1,600.
-    assert tally.share_done == pytest.approx(80 / 1600)
+    tally.on_epoch(epoch("A", None, 10, expected=20))
+    # A stops after 20 epochs if nothing improves, and so do B and C, as far as can be known: 80 of 320.
+    assert tally.share_done == pytest.approx(80 / 320)
     tally.on_result(fitted(tasks[0]))
-    tally.on_epoch(epoch("B", None, 5))
+    tally.on_epoch(epoch("B", None, 5, expected=10))
     # A needed 10 epochs, so B and C are expected to: 80 + 20 of 80 + 40 + 40.
     assert tally.share_done == pytest.approx(100 / 160)
     clock.seconds += 100
     assert tally.line().endswith("100 s so far, about 60 s to go")
-    tally.on_epoch(epoch("B", None, 30))
+    tally.on_epoch(epoch("B", None, 30, expected=30))
     assert tally.share_done == pytest.approx(200 / (80 + 4 * 31 + 40)), "one that goes on has an epoch left at least"
 
 
@@ -185,4 +186,4 @@ def test_the_bar_fills_up() -> None:
             callbacks.on_result(fitted(one))
         (bar,) = progress.tasks
         assert bar.finished
-        assert bar.description == "  2 of 2 networks, validation loss 0.2500, worst 0.2500 (AAPL final)"
+        assert bar.description == "  2 of 2 networks, validation loss 0.2500"
