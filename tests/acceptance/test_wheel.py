@@ -5,14 +5,9 @@ about two minutes on two idle cores, most of them for the demo.
 """
 
 import json
-import os
 import re
-import shutil
 import subprocess
-import sys
-import sysconfig
 import tempfile
-import venv
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
