@@ -17,6 +17,7 @@ from ldtm_lib.prices.splits import Split
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import Settings, WindowConfig
 from tests.integration.environment import NEXT_DAY, RUN_DATE, ForecastEnvironment
+from tests.integration.ledger_rows import simulation
 
 TICKERS = ("AAPL", "GOOG", "IBM")
 
@@ -44,6 +45,7 @@ def searched(environment: ForecastEnvironment, *tickers: str, num_sampled: int =
         tickers=tickers or environment.settings.tickers,
         num_sampled=num_sampled,
         seed=seed,
+        simulation_id=simulation(environment.conn),
     )
 
 

@@ -9,6 +9,7 @@ from ldtm_lib.audit.replay import Replay, replay
 from ldtm_lib.errors import CalendarError, ReplayImpossible, UnknownTicker
 from ldtm_lib.features import stored_windows as input_windows
 from ldtm_lib.ledger.drafts import Draft
+from ldtm_lib.ledger.simulations import simulation_of_row
 from ldtm_lib.ledger.snapshots import SAME_PRICE
 from ldtm_lib.prices.splits import Split
 from ldtm_lib.settings import ArchitectureConfig, ForecastConfig, WindowConfig
@@ -36,6 +37,7 @@ def again(environment: ForecastEnvironment, ticker: str = "AAPL", run_date: date
         environment.conn,
         ticker,
         run_date,
+        simulation_of_row(environment.conn, ticker, run_date),
         folder=environment.folder,
         settings=environment.settings,
         calendar=environment.calendar,

@@ -101,6 +101,7 @@ def installation(tmp_path: Path, database: Database, ledger_rows: LedgerRows) ->
     config.write_text(CONFIG)
     for ticker in TICKERS:
         enter_service(ledger_rows.conn, ticker, FRIDAY)
+    ledger_rows.conn.commit()
     return MovedInstallation(config, database.url, ledger_rows)
 
 
@@ -477,7 +478,8 @@ def test_the_command_ends_with_status_1_when_something_needs_a_person_and_its_js
     assert done.returncode == 1
     found = json.loads(done.stdout)
     assert (found["is_well"], found["dagster"]) == (False, None)
-    assert found["tables"]["newest"]["without_row"] == list(TICKERS)
+    newest = found["tables"]["newest"]
+    assert (newest["without_row"], newest["not_in_service"]) == (list(TICKERS), [])
     assert found["tables"]["counts"]["database_bytes"] > 2**20
     assert len(found["needs"]) == 2
 

@@ -176,6 +176,7 @@ def test_a_bar_that_never_comes_is_given_up_when_its_actual_is_void(
     """Rows and fills can be made at any time: they are never given up."""
     newest = calendar.last_closed(datetime.now(UTC))
     waited_for, void = calendar.offset(newest, -10), calendar.offset(newest, -11)
+    enter_service(conn, "T000", void)
     checks = {"prices": "prices_are_fresh", "snapshots": "snapshots_are_fresh"}
     keys = {day: [f"check/{asset}/{check}/{day}" for asset, check in checks.items()] for day in (waited_for, void)}
     raise_alerts(

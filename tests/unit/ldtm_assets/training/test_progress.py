@@ -89,7 +89,7 @@ def test_a_line_counts_networks_and_names_the_worst(tally: TrainingTally, clock:
     tally.on_epoch(epoch("^GSPC", 2, 9, loss=0.7))
     assert lines == [
         "2 of 5 networks done (1 failed), 2 training, 1 waiting; 30 epochs; "
-        "validation loss 0.3000, worst 0.7000 (^GSPC fold 2); 6 s so far, about 2 s to go"
+        "validation loss 0.3000, worst 0.7000 (^GSPC fold 2); 6 s so far, about 1 s to go"
     ]
 
 
