@@ -26,13 +26,8 @@ from ldtm_assets.training.placement import training_place
 from ldtm_assets.training.progress import TrainingReporter
 from ldtm_assets.training.stage import train
 from ldtm_lib.audit.sealing import seal_and_publish
-from ldtm_lib.bootstrap.state import (
-    DEFAULT_RETRAIN_EVERY,
-    DEFAULT_SESSIONS,
-    BootstrapRequest,
-    BootstrapState,
-    bootstrap_state,
-)
+from ldtm_lib.bootstrap.request import DEFAULT_RETRAIN_EVERY, DEFAULT_SESSIONS, BootstrapRequest
+from ldtm_lib.bootstrap.state import BootstrapState, bootstrap_state
 from ldtm_lib.bootstrap.walk_forward import Block
 from ldtm_lib.ledger.fillbacks import fill
 from ldtm_lib.ledger.simulations import begin_simulation, judged_tickers, record_models

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from ldtm_cli.commands.leaderboard import show_leaderboard
 from ldtm_cli.invocation import AsJson, console, current_config, errors
-from ldtm_lib.bootstrap.state import DEFAULT_RETRAIN_EVERY, DEFAULT_SESSIONS, BootstrapRequest
+from ldtm_lib.bootstrap.request import DEFAULT_RETRAIN_EVERY, DEFAULT_SESSIONS, BootstrapRequest
 from ldtm_lib.installation import ldtm_command
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from ldtm_cli.commands.bootstrap import run_bootstrap
 from ldtm_cli.commands.leaderboard import show_leaderboard
 from ldtm_cli.invocation import AsJson, console, errors
 from ldtm_lib.atomic_io import write_whole
-from ldtm_lib.bootstrap.state import BootstrapRequest
+from ldtm_lib.bootstrap.request import BootstrapRequest
 from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.installation import FILES, ldtm_command
 

@@ -55,6 +55,7 @@ def run(
     with project.database.transaction() as conn:
         day = _closed_session(conn, project, calendar, None if session is None else session.date())
         chosen = _tickers_on(project, day, ticker)
+        _name_tickers_out_of_service(conn, calendar, day, chosen)
         _require_leave_for_late_rows(conn, calendar, day, chosen, may_be_late=late)
         rows_before, filled_before = _rows(conn, day, chosen), _num_filled(conn, chosen)
     failure: str | None = None
@@ -109,16 +110,33 @@ def _tickers_on(project: "Project", day: date, asked: Sequence[str] | None) -> l
     return [name for name in settings.tickers if name in chosen]
 
 
+def _name_tickers_out_of_service(conn: "Connection", calendar: "Calendar", day: date, tickers: Sequence[str]) -> None:
+    """Say which tickers get no row, and what puts them in service."""
+    from ldtm_lib.database.clock import now
+    from ldtm_lib.ledger.service import without_row
+
+    if waiting := without_row(conn, tickers, day, calendar=calendar, moment=now(conn)):
+        names = ", ".join(waiting[:5]) + (", ..." if len(waiting) > 5 else "")
+        console.print(
+            f"[yellow]note:[/] no row of {day} for {len(waiting)} tickers that are not in service on it: {names}. They "
+            "enter service on the session after the gate's first verdict on them; `ldtm train` trains them.",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
 def _require_leave_for_late_rows(
     conn: "Connection", calendar: "Calendar", day: date, tickers: Sequence[str], *, may_be_late: bool
 ) -> None:
     """Raise ConfigurationError where the run would write rows that are late and nobody has allowed it."""
     from ldtm_lib.database.clock import now
+    from ldtm_lib.ledger.service import without_row
     from ldtm_lib.ledger.snapshots import missing_rows
 
-    next_session = calendar.offset(day, 1)
-    missing = missing_rows(conn, [(ticker, day) for ticker in tickers])
-    if not missing or now(conn) < calendar.opens_at(next_session):
+    next_session, moment = calendar.offset(day, 1), now(conn)
+    waiting = without_row(conn, tickers, day, calendar=calendar, moment=moment)
+    missing = missing_rows(conn, [(ticker, day) for ticker in tickers if ticker not in waiting])
+    if not missing or moment < calendar.opens_at(next_session):
         return
     what = (
         f"{next_session} has opened: {len(missing)} missing rows of {day} would be recorded as late, and never count "

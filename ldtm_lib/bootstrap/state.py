@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from hashlib import sha256
 
+from ldtm_lib.bootstrap.request import BootstrapRequest
 from ldtm_lib.bootstrap.walk_forward import Block, last_sessions, walk_forward_blocks
 from ldtm_lib.database.clock import now
 from ldtm_lib.database.connection import Connection
@@ -13,24 +14,8 @@ from ldtm_lib.ledger.simulations import Simulation, SimulationPlan, num_rows_by_
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import Settings, fingerprint
 
-DEFAULT_SESSIONS = 30
-"""As many as the leaderboard counts of a ticker."""
-DEFAULT_RETRAIN_EVERY = 21
-"""About a month: trainings take nearly all of the time of a bootstrap."""
-
-
 LONGEST_BREAK = timedelta(days=14)
 """No two sessions since 1990 are further apart; the longest break was 7 days, in September 2001."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BootstrapRequest:
-    """What a bootstrap is asked for."""
-
-    num_sessions: int = DEFAULT_SESSIONS
-    """Past sessions to simulate, up to the newest one."""
-    retrain_every: int = DEFAULT_RETRAIN_EVERY
-    """Sessions between two trainings in the simulation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

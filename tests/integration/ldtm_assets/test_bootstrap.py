@@ -13,7 +13,8 @@ import pytest
 from ldtm_assets.definitions import definitions_for
 from ldtm_assets.training.progress import LogLines
 from ldtm_lib.audit.verify import verify
-from ldtm_lib.bootstrap.state import BootstrapRequest, bootstrap_state
+from ldtm_lib.bootstrap.request import BootstrapRequest
+from ldtm_lib.bootstrap.state import bootstrap_state
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.ledger.leaderboard import leaderboard
 from ldtm_lib.ledger.simulations import RowKind, newest_simulation, simulations

@@ -13,6 +13,7 @@ from ldtm_lib.sessions import Calendar
 from tests.integration.dagster_storage import copied_template as copied_template
 from tests.integration.dagster_storage import dagster_instance
 from tests.integration.ldtm_cli.shell import run_ldtm
+from tests.integration.ledger_rows import enter_service
 
 CONFIG = """
 tickers = ["AAPL", "GOOG", "MSFT"]
@@ -39,7 +40,11 @@ class Installation:
 
 
 @pytest.fixture
-def installation(tmp_path: Path, database: Database) -> Installation:
+def installation(tmp_path: Path, database: Database, conn: Connection) -> Installation:
+    """An installation whose tickers are in service."""
+    for ticker in ("AAPL", "GOOG", "MSFT"):
+        enter_service(conn, ticker, date(2013, 1, 2))
+    conn.commit()
     return Installation(tmp_path, database)
 
 
