@@ -142,13 +142,14 @@ def _row(conn: Connection, ticker: str, run_date: date, simulation_id: int, sett
     rows = on_record(conn, run_date, [ticker], simulation_id)
     if rows:
         return rows[0]
-    num_rows, first, last = conn.execute(query("ledger.run_dates_of"), {"ticker": ticker}).fetchone() or (0, 0, 0)
+    asked = {"ticker": ticker, "simulation_id": simulation_id}
+    num_rows, first, last = conn.execute(query("ledger.run_dates_of"), asked).fetchone() or (0, 0, 0)
+    by = f" by simulation {simulation_id}" if simulation_id else ""
     if not num_rows:
         settings.require_ticker(ticker)
-        raise ReplayImpossible(f"{ticker} has no row in the ledger; materialize snapshots first")
-    by = f" by simulation {simulation_id}" if simulation_id else ""
+        raise ReplayImpossible(f"{ticker} has no row{by} in the ledger; materialize snapshots first")
     raise ReplayImpossible(
-        f"{ticker} has no row for {run_date}{by}; name a run date of one of its {num_rows} rows, {first} to {last}"
+        f"{ticker} has no row{by} for {run_date}; name a run date of one of its {num_rows} rows, {first} to {last}"
     )
 
 

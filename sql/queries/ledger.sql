@@ -1,7 +1,8 @@
 -- name: run_dates_of
+-- Those of one simulation, or all of them for 0: without a name a row of any simulation is found.
 select count(*), min(run_date), max(run_date)
 from snapshot
-where ticker = %(ticker)s;
+where ticker = %(ticker)s and (simulation_id = %(simulation_id)s or %(simulation_id)s = 0);
 
 -- name: counted_forecasts
 -- The forecasts that the leaderboard counts, by the rule of accuracy_30d: the newest 30 filled of every ticker.

@@ -268,6 +268,16 @@ def test_a_row_that_is_not_there_is_reported_with_what_is(forecast: ForecastEnvi
         again(forecast, "MSFT")
     with pytest.raises(UnknownTicker, match="TSLA is not in the universe"):
         again(forecast, "TSLA")
+    with pytest.raises(ReplayImpossible, match="AAPL has no row by simulation 2 in the ledger"):
+        replay(
+            forecast.conn,
+            "AAPL",
+            RUN_DATE,
+            2,
+            folder=forecast.folder,
+            settings=forecast.settings,
+            calendar=forecast.calendar,
+        )
 
 
 def test_a_ticker_that_left_the_file_is_still_replayed(forecast: ForecastEnvironment) -> None:

@@ -96,13 +96,19 @@ class MovedInstallation:
 
 
 @pytest.fixture
-def installation(tmp_path: Path, database: Database, ledger_rows: LedgerRows) -> MovedInstallation:
+def new_installation(tmp_path: Path, database: Database, ledger_rows: LedgerRows) -> MovedInstallation:
     config = tmp_path / "universe.toml"
     config.write_text(CONFIG)
-    for ticker in TICKERS:
-        enter_service(ledger_rows.conn, ticker, FRIDAY)
-    ledger_rows.conn.commit()
     return MovedInstallation(config, database.url, ledger_rows)
+
+
+@pytest.fixture
+def installation(new_installation: MovedInstallation) -> MovedInstallation:
+    """One whose tickers are in service since Friday."""
+    for ticker in TICKERS:
+        enter_service(new_installation.rows.conn, ticker, FRIDAY)
+    new_installation.rows.conn.commit()
+    return new_installation
 
 
 @pytest.fixture
@@ -430,17 +436,17 @@ def test_a_storage_of_dagster_that_cannot_be_read_is_a_sentence(installation: Mo
     assert screen.tables is not None
 
 
-def test_an_empty_database_says_how_to_begin(installation: MovedInstallation) -> None:
-    screen = installation.read_status()
+def test_an_empty_database_says_how_to_begin(new_installation: MovedInstallation) -> None:
+    screen = new_installation.read_status()
     assert screen.needs == (
-        "nothing was forecast yet: materialize price_history, then backtests, checkpoints and registry",
+        "nothing was forecast yet: `ldtm bootstrap` loads bars, trains and simulates",
         "Dagster was never started here: `ldtm up`",
     )
     shown = text(screen)
     assert "no rows of 5 tickers" in shown
-    assert "not tried yet" in shown
+    assert "\npending  nothing\n" in shown
     assert "models   0 of 5 tickers have an active model" in shown
-    with psycopg.connect(installation.url) as conn:
+    with psycopg.connect(new_installation.url) as conn:
         assert conn.execute("select to_regnamespace('ldtm_dagster')").fetchone() == (None,), "a look makes nothing"
 
 

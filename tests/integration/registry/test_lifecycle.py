@@ -110,6 +110,7 @@ def test_every_action_is_an_event_of_the_chain_and_the_record_stays_intact(regis
     events = registry.rows("select event, checkpoint_id from ledger_event order by event_id")
     assert events == [
         ("promotion", 1),
+        ("service", None),
         ("retirement", 1),
         ("promotion", 2),
         ("retirement", 2),

@@ -109,7 +109,7 @@ def test_a_model_that_a_forecast_or_a_shadow_refers_to_keeps_its_file(registry, 
     conn.execute("alter table shadow_forecast disable trigger user")
     conn.execute(
         "insert into shadow_forecast"
-        " values ('AAA', '2013-01-02', 2, 'retired', now(), 100, 1, 1, 1, 'bullish', 'w', now())"
+        " values ('AAA', '2013-01-02', 1, 2, 'retired', now(), 100, 1, 1, 1, 'bullish', 'w', now())"
     )
     conn.execute("alter table shadow_forecast enable trigger user")
     conn.commit()
