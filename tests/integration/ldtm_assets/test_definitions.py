@@ -19,6 +19,7 @@ GRAPH = {
     "registry": ("models", "ticker", {"backtests", "checkpoints"}),
     "leaderboard": ("forecasts", "none", {"fillbacks", "registry"}),
     "seals": ("forecasts", "none", {"snapshots", "fillbacks", "registry"}),
+    "simulations": ("forecasts", "none", {"price_history"}),
 }
 STEPS = {
     "price_history": (None, {"price_history"}),
@@ -26,8 +27,8 @@ STEPS = {
     "retraining": ({"gpu"}, {"backtests", "checkpoints", "registry"}),
     "leaderboard": (None, {"leaderboard"}),
 }
-REPORTED = {"seals"}
-"""Assets that no step makes: the daily run's step reports them."""
+REPORTED = {"seals", "simulations"}
+"""Assets that no step makes: the steps of daily runs and bootstraps report them."""
 CHECKS = {
     ("prices", "no_bar_in_quarantine"),
     ("snapshots", "every_ticker_has_a_row"),
@@ -64,12 +65,14 @@ SENSORS = {
     "heartbeat_sensor": dg.DefaultSensorStatus.RUNNING,
     "alert_sensor": dg.DefaultSensorStatus.RUNNING,
     "deadline_sensor": dg.DefaultSensorStatus.RUNNING,
+    "new_tickers_sensor": dg.DefaultSensorStatus.STOPPED,
     "catch_up_sensor": dg.DefaultSensorStatus.STOPPED,
 }
 OF_FILES = {"new_bars_sensor": dg.DefaultSensorStatus.STOPPED}
 """Only where bars come as files."""
 JOBS = {
     "price_history_job",
+    "bootstrap_job",
     "daily_job",
     "retraining_job",
     "leaderboard_job",

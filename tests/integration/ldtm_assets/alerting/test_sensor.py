@@ -564,7 +564,7 @@ def test_a_tick_with_nothing_new_costs_few_statements_whatever_was_before(
         sent.clear()
         sensor()
         assert len(sent) == idle
-    assert idle <= 7
+    assert idle <= 9, "two of them look for migrations that are not applied"
 
 
 def test_an_error_in_the_configuration_is_notified_once_and_stops_no_notification(
