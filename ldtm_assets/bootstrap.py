@@ -127,7 +127,8 @@ class Bootstrap:
             simulation_id = state.simulation_id or begin_simulation(conn, state.plan)
         for at, block in enumerate(state.pending, start=1):
             title = f"simulation {simulation_id}, {block.sessions[0]} to {block.sessions[-1]}"
-            self._reporter.stage(f"{title}: models", num_trainings_after=len(state.pending) - at + 1)
+            num_after = len(state.pending) - at + (0 if state.is_over else 1)
+            self._reporter.stage(f"{title}: models", num_trainings_after=num_after)
             self._train_block(simulation_id, block, state.with_bars)
             self._reporter.stage(f"{title}: forecasts")
             self._forecast_block(simulation_id, block, state.with_bars)
@@ -187,10 +188,26 @@ class Bootstrap:
             self._context.log.info(f"{report.num_filled} actuals filled")
 
     def _train(self) -> None:
-        """Train on all bars up to today, and promote what passes the gate."""
+        """Train on all bars up to today, and promote what passes the gate.
+
+        Where no later session can come, as in the demo, the newest models are judged as they are.
+        """
         state = self._state()
         if not state.untrained:
             return
+        if not state.is_over:
+            self._train_today(state)
+        project = self._project
+        with project.database.transaction() as conn:
+            result = run_gate(
+                conn, project.checkpoint_folder, state.untrained, project.settings, run_id=self._context.run_id
+            )
+        self._conclude("registry", outcome_of_gate(result))
+        for alert in result.alerts:
+            self._context.log.log(alert.severity.upper(), f"{alert.subject}: {alert.summary}")
+        self._context.log.info(remove_unneeded_files(project, state.untrained))
+
+    def _train_today(self, state: BootstrapState) -> None:
         self._reporter.stage(f"models of today for {_tickers(state.untrained)}")
         with training_place(self._project, self._config.device, self._context.log.info, self._reporter) as place:
             report: TrainingReport = train(
@@ -205,15 +222,6 @@ class Bootstrap:
             )
         self._conclude("backtests", trained_backtests(report))
         self._conclude("checkpoints", trained_checkpoints(report))
-        project = self._project
-        with project.database.transaction() as conn:
-            result = run_gate(
-                conn, project.checkpoint_folder, state.untrained, project.settings, run_id=self._context.run_id
-            )
-        self._conclude("registry", outcome_of_gate(result))
-        for alert in result.alerts:
-            self._context.log.log(alert.severity.upper(), f"{alert.subject}: {alert.summary}")
-        self._context.log.info(remove_unneeded_files(project, state.untrained))
 
     def _close(self) -> None:
         """Seal the record, and show the leaderboard of the newest simulation."""

@@ -21,10 +21,9 @@ Next steps:
   1. Edit {config}: the tickers, and where their daily bars come from.
   2. {bars}
   3. {ldtm} doctor              shows what is missing and how to fix it.
-  4. {ldtm} up                  starts the database and the Dagster UI.
+  4. {ldtm} bootstrap           loads bars, trains, and simulates past sessions.
+  5. {ldtm} up                  starts the Dagster UI, schedules and sensors.
      {ldtm} down                stops them.
-  5. In the Dagster UI, materialize `price_history` and run `retraining_job` for all
-     tickers; `daily_job` then forecasts them.
 
 To see the whole loop on bundled bars first: {ldtm} demo
 """

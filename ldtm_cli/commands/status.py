@@ -129,7 +129,8 @@ def _models(found: "Status") -> Iterator[str]:
         yield f"not in service: price history due, then training: {named(loading)}"
     if training := [name for name, has_history in waiting.items() if has_history]:
         yield f"not in service: training due: {named(training)}"
-    if judged := [ticker for ticker in found.newest.not_in_service if ticker not in waiting]:
+    judged = [ticker for ticker in found.newest.not_in_service if ticker not in waiting]
+    if judged and not found.is_last:
         yield f"in service from the next session on: {named(judged)}"
 
 

@@ -24,6 +24,8 @@ class BootstrapState:
 
     last: date
     """The newest closed session that has partitions."""
+    is_over: bool
+    """Whether the source has no later session, as the bundled sample: a model of today could forecast nothing."""
     universe: tuple[str, ...]
     """The tickers that are in the universe on that session."""
     without_history: tuple[str, ...]
@@ -74,10 +76,10 @@ def bootstrap_state(
         plan = _plan(calendar, newest_bar, with_bars, model_settings_sha256(settings), request)
         simulation = _covering(simulations(conn), plan, request, calendar)
         first = (simulation.first_session if simulation else None) or plan.first_session
-        until = (simulation.last_session if simulation else None) or plan.last_session
+        end = (simulation.last_session if simulation else None) or plan.last_session
         assert first is not None
-        assert until is not None
-        blocks = tuple(walk_forward_blocks(calendar, first, until, request.retrain_every))
+        assert end is not None
+        blocks = tuple(walk_forward_blocks(calendar, first, end, request.retrain_every))
         pending = _pending(conn, simulation, blocks, with_bars) if simulation else blocks
     judged = conn.execute(
         query("bootstrap.judged"),
@@ -91,6 +93,7 @@ def bootstrap_state(
     up_to_date = {ticker for (ticker,) in judged}
     return BootstrapState(
         last=last,
+        is_over=settings.source.kind == "sample",
         universe=universe,
         without_history=tuple(ticker for ticker in universe if newest_bars.get(ticker) != last),
         with_bars=with_bars,
