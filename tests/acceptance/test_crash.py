@@ -11,28 +11,16 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from ldtm_cli.commands.demo import stages_of
-from ldtm_cli.runs import Launcher
+from ldtm_cli.runs import JobRun, Launcher
 from ldtm_cli.services import dagster_environment, prepare
 from ldtm_lib.database import embedded
 from ldtm_lib.errors import LdtmError
-from ldtm_lib.sessions import exchange_calendar
 from tests.acceptance.installation import Installation, installed
 
 pytestmark = [pytest.mark.nightly, pytest.mark.timeout(600)]
 
-DAILY_RUNS = """
-import sys
-from pathlib import Path
-from ldtm_cli.runs import JobRun, Launcher
-from ldtm_cli.services import prepare
-project, _ = prepare(Path(sys.argv[1]))
-with Launcher(project) as launcher:
-    launcher.run(JobRun(
-        job="daily_job", step="daily_forecast", config={"simulated": True},
-        first_partition="2013-01-17|AAPL", last_partition="2013-03-01|MSFT",
-    ))
-"""
+TRAINED_ON = "2013-01-16"
+"""The session before the first one that the demo simulates."""
 RECORD = (
     "select ticker, run_date, kind, abstained_reason, next_day_pred, next_day_actual, next_monday_actual, window_sha256"
     " from snapshot order by ticker, run_date"
@@ -51,16 +39,19 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
         project, _ = prepare(installation.config)
         for name, value in dagster_environment(project).items():
             monkeypatch.setenv(name, value)
-        histories, models, _ = stages_of(project, exchange_calendar())
+        first, *_, last = project.settings.tickers
         with Launcher(project) as launcher:
-            for run in (*histories.runs, *models.runs):
-                launcher.run(run)
+            for job, step, config in (
+                ("price_history_job", "price_history", {}),
+                ("retraining_job", "retraining", {"trained_on": TRAINED_ON}),
+            ):
+                launcher.run(JobRun(job=job, step=step, first_partition=first, last_partition=last, config=config))
         yield installation
 
 
-def _daily_runs(installation: Installation) -> subprocess.Popen[str]:
+def _demo(installation: Installation) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", DAILY_RUNS, str(installation.config)],
+        [sys.executable, "-m", "ldtm_cli.main", "-c", str(installation.config), "demo"],
         env=installation.environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -76,18 +67,18 @@ def test_killed_runs_leave_whole_sessions_and_a_rerun_completes_them(trained: In
     chance = random.Random(7)
     for _ in range(KILLS):
         before = _num_snapshots(trained)
-        process = _daily_runs(trained)
+        process = _demo(trained)
         while process.poll() is None and _num_snapshots(trained) == before:
             time.sleep(0.02)
         time.sleep(chance.uniform(0, 0.3))
         process.send_signal(signal.SIGKILL)
         process.wait()
         per_session = trained.rows("select count(*) from snapshot group by run_date")
-        assert all(number == (5,) for number in per_session), "a daily run is one transaction"
+        assert all(number == (5,) for number in per_session), "a session is one transaction"
         if _num_snapshots(trained) == NUM_PARTITIONS:
             break
     record_at_the_last_kill = trained.rows(RECORD)
-    last = _daily_runs(trained)
+    last = _demo(trained)
     output, _ = last.communicate(timeout=120)
     assert last.returncode == 0, output
     complete = trained.rows(RECORD)
@@ -101,7 +92,7 @@ def test_killed_runs_leave_whole_sessions_and_a_rerun_completes_them(trained: In
 
 def test_postgresql_that_dies_in_the_middle_is_reported_and_a_rerun_completes(trained: Installation) -> None:
     home = trained.project().home
-    process = _daily_runs(trained)
+    process = _demo(trained)
     while process.poll() is None and _num_snapshots(trained) == 0:
         time.sleep(0.02)
     pid = embedded.postmaster_pid(home / embedded.FOLDER)
@@ -111,7 +102,7 @@ def test_postgresql_that_dies_in_the_middle_is_reported_and_a_rerun_completes(tr
     assert process.returncode != 0, output
     while embedded.is_running(home):
         time.sleep(0.05)
-    rerun = _daily_runs(trained)
+    rerun = _demo(trained)
     output, _ = rerun.communicate(timeout=120)
     assert rerun.returncode == 0, output
     assert _num_snapshots(trained) == NUM_PARTITIONS

@@ -26,6 +26,9 @@ from ldtm_cli.runs import JobRun, Launcher
 from ldtm_cli.services import prepare
 project, _ = prepare(Path(sys.argv[1]))
 first, *_, last = project.settings.tickers
+with project.database.transaction() as conn:
+    for ticker in project.settings.tickers:  # in service before their first training, so that every session is due
+        conn.execute("insert into service_entry (ticker, first_session) values (%s, '2025-10-30')", (ticker,))
 with Launcher(project) as launcher:
     launcher.run(JobRun(job="price_history_job", step="price_history", first_partition=first, last_partition=last))
 """
