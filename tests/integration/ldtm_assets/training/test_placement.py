@@ -27,7 +27,14 @@ INVENTORY = GpuInventory(
     gpus=(Gpu(index=0, uuid="GPU-0", name="card", total_mib=80_000, free_mib=70_000),), note="1 GPU"
 )
 AN_EPOCH = Progress(
-    ticker="AAPL", fold=None, epoch=1, max_epochs=2, training_loss=1.0, validation_loss=1.0, best_validation_loss=1.0
+    ticker="AAPL",
+    fold=None,
+    epoch=1,
+    max_epochs=2,
+    expected_epochs=2,
+    training_loss=1.0,
+    validation_loss=1.0,
+    best_validation_loss=1.0,
 )
 CONFIG = """
 tickers = ["AAPL", "MSFT"]
