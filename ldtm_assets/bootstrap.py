@@ -5,6 +5,7 @@ missing and records its results as it goes: after an interruption, the next run 
 """
 
 from collections.abc import Sequence
+from datetime import date
 
 import dagster as dg
 from pydantic import Field
@@ -93,9 +94,9 @@ class Bootstrap:
 
     def run(self) -> None:
         """Do what is missing; fails at the end when a ticker failed, after the others are done."""
-        self._load_histories()
-        self._simulate()
-        self._fill()
+        state = self._load_histories()
+        self._simulate(state)
+        self._fill(state)
         self._train()
         self._close()
         fail_if_any_failed(self._outcomes)
@@ -104,22 +105,24 @@ class Bootstrap:
         with self._project.database.transaction() as conn:
             return bootstrap_state(conn, self._project.settings, self._calendar, self._request)
 
-    def _load_histories(self) -> None:
+    def _load_histories(self) -> BootstrapState:
+        """Load the histories that are missing; returns the state after it."""
         state = self._state()
         if not state.without_history:
-            return
+            return state
         self._reporter.stage(f"price history of {_tickers(state.without_history)}")
         outcome = load_histories(self._project, self._calendar, state.without_history, state.last.isoformat())
         self._conclude("price_history", outcome)
-        if not self._state().with_bars:
+        state = self._state()
+        if not state.with_bars:
             fail_if_any_failed(self._outcomes)
             raise dg.Failure(
                 description=f"the source has no bar of {_tickers(state.universe)}; `ldtm doctor` looks at the source",
                 allow_retries=False,
             )
+        return state
 
-    def _simulate(self) -> None:
-        state = self._state()
+    def _simulate(self, state: BootstrapState) -> None:
         assert state.plan is not None
         if not state.pending:
             return
@@ -142,17 +145,7 @@ class Bootstrap:
         pending = [ticker for ticker in tickers if ticker not in judged]
         if not pending:
             return
-        with training_place(self._project, self._config.device, self._context.log.info, self._reporter) as place:
-            report = train(
-                self._project,
-                self._calendar,
-                pending,
-                place,
-                trained_on=block.trained_on,
-                parts=PARTS,
-                log=self._context.log.info,
-                reporter=self._reporter,
-            )
+        report = self._trained(pending, block.trained_on)
         settings = self._project.settings
         with self._project.database.transaction() as conn:
             decisions = judge_newest(conn, pending, settings, trained_on=report.trained_on).decisions
@@ -180,8 +173,7 @@ class Bootstrap:
             for line in forecasts.summary:
                 self._context.log.info(line)
 
-    def _fill(self) -> None:
-        state = self._state()
+    def _fill(self, state: BootstrapState) -> None:
         with self._project.database.transaction() as conn:
             report = fill(conn, as_of=state.last, config=self._project.settings.ledger, tickers=state.with_bars)
         if report.num_filled:
@@ -209,19 +201,24 @@ class Bootstrap:
 
     def _train_today(self, state: BootstrapState) -> None:
         self._reporter.stage(f"models of today for {_tickers(state.untrained)}")
-        with training_place(self._project, self._config.device, self._context.log.info, self._reporter) as place:
-            report: TrainingReport = train(
-                self._project,
-                self._calendar,
-                state.untrained,
-                place,
-                trained_on=state.last,
-                parts=PARTS,
-                log=self._context.log.info,
-                reporter=self._reporter,
-            )
+        report = self._trained(state.untrained, state.last)
         self._conclude("backtests", trained_backtests(report))
         self._conclude("checkpoints", trained_checkpoints(report))
+
+    def _trained(self, tickers: Sequence[str], trained_on: date) -> TrainingReport:
+        """Train what is not up to date, in the slot of a lease."""
+        log = self._context.log.info
+        with training_place(self._project, self._config.device, log, self._reporter) as place:
+            return train(
+                self._project,
+                self._calendar,
+                tickers,
+                place,
+                trained_on=trained_on,
+                parts=PARTS,
+                log=log,
+                reporter=self._reporter,
+            )
 
     def _close(self) -> None:
         """Seal the record, and show the leaderboard of the newest simulation."""

@@ -6,7 +6,7 @@ Dagster shows these partitions as failed.
 """
 
 import base64
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import dagster as dg
@@ -108,6 +108,12 @@ def listed(lines: Iterable[str]) -> dg.MetadataValue:
     known = list(lines)
     more = [f"and {len(known) - NUM_SHOWN} more"] if len(known) > NUM_SHOWN else []
     return dg.MetadataValue.md("\n".join(f"- {line}" for line in [*known[:NUM_SHOWN], *more]) or "none")
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str | int]]) -> dg.MetadataValue:
+    """A table for metadata; every row has one value a column."""
+    records = [dg.TableRecord(dict(zip(columns, row, strict=True))) for row in rows]
+    return dg.MetadataValue.table(records, dg.TableSchema([dg.TableColumn(name) for name in columns]))
 
 
 def picture(png: bytes, *, of: str) -> dg.MetadataValue:

@@ -6,14 +6,14 @@ from datetime import date
 import dagster as dg
 
 from ldtm_assets.asset_checks.scope import AS_A_WHOLE, CheckScope, selected_checks
-from ldtm_assets.materialization import listed
+from ldtm_assets.materialization import listed, table
 from ldtm_assets.partitions import DailyPartition
 from ldtm_lib.daily_run.freshness import named, sessions_with_gaps
 from ldtm_lib.database.clock import last_closed_session
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.ledger.fillbacks import overdue
 from ldtm_lib.ledger.monitoring import MonitoringReport
-from ldtm_lib.ledger.service import first_sessions
+from ldtm_lib.ledger.service import first_sessions, is_in_service
 from ldtm_lib.ledger.simulations import NO_SIMULATION
 from ldtm_lib.ledger.snapshots import SnapshotReport, SnapshotRow, missing_rows
 from ldtm_lib.prices.quarantine import open_quarantine
@@ -104,7 +104,7 @@ def _no_bar_in_quarantine(
 
 def _in_service(conn: Connection, own: Sequence[Key]) -> list[Key]:
     entered = first_sessions(conn, {ticker for ticker, _ in own})
-    return [(ticker, day) for ticker, day in own if ticker in entered and entered[ticker] <= day]
+    return [(ticker, day) for ticker, day in own if is_in_service(entered, ticker, day)]
 
 
 def _every_ticker_has_a_row(
@@ -163,10 +163,7 @@ def _table_of(report: SnapshotReport) -> dg.MetadataValue:
         )
         for row in report.rows
     ]
-    return dg.MetadataValue.table(
-        [dg.TableRecord(dict(zip(COLUMNS, cells, strict=True))) for cells in rows],
-        dg.TableSchema([dg.TableColumn(name) for name in COLUMNS]),
-    )
+    return table(COLUMNS, rows)
 
 
 def _prices_of(row: SnapshotRow) -> tuple[float | None, ...]:

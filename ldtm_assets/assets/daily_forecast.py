@@ -34,7 +34,7 @@ from ldtm_lib.database.migrate import extend_calendar
 from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.ledger.fillbacks import tickers_with_open_fills
 from ldtm_lib.ledger.monitoring import monitor_active_models
-from ldtm_lib.ledger.service import without_row
+from ldtm_lib.ledger.service import first_sessions, without_row
 from ldtm_lib.ledger.simulations import NO_SIMULATION, SimulationPlan, begin_simulation
 from ldtm_lib.ledger.snapshots import SnapshotReport
 from ldtm_lib.project import Project
@@ -119,7 +119,6 @@ class DailyRun:
             removed = self._requested.removed
             open_tickers = tickers_with_open_fills(conn, {partition.ticker for partition in removed})
         self._ready = self._requested.ready
-        self._announce_late_rows()
         self._waiting = dict(self._requested.refused)
         self._only_filled = [partition for partition in removed if partition.ticker in open_tickers]
         retired = self._project.settings.retired
@@ -127,7 +126,8 @@ class DailyRun:
             partition.key: {"left the universe": str(retired[partition.ticker])} for partition in removed
         }
         if "snapshots" in self._selected and not self._config.simulated:
-            self._leave_out_of_service()
+            self._leave_tickers_not_in_service()
+            self._announce_late_rows()
         if self._selected.issuperset(DAILY_ASSETS) and not self._config.simulated:
             self._attempted = [*self._ready, *removed]
         with self._project.database.transaction() as conn:
@@ -135,17 +135,18 @@ class DailyRun:
                 self._simulation_id = begin_simulation(conn, SimulationPlan(origin=origin_of(self._context.run)))
             begin_attempt(conn, [(partition.session, partition.ticker) for partition in self._attempted])
 
-    def _leave_out_of_service(self) -> None:
-        """Leave the partitions alone whose tickers get no row: their history is loaded and trained on first."""
+    def _leave_tickers_not_in_service(self) -> None:
+        """Leave out the partitions whose tickers get no row: these are trained first, by other runs."""
         tickers_of: dict[date, list[str]] = defaultdict(list)
         for partition in self._ready:
             tickers_of[partition.session].append(partition.ticker)
         with self._project.database.transaction() as conn:
-            waiting = {
-                DailyPartition(session, ticker)
-                for session, tickers in tickers_of.items()
-                for ticker in without_row(conn, tickers, session, calendar=self._calendar, moment=self._moment)
-            }
+            entered = first_sessions(conn, {partition.ticker for partition in self._ready})
+        waiting = {
+            DailyPartition(session, ticker)
+            for session, tickers in tickers_of.items()
+            for ticker in without_row(tickers, session, entered, calendar=self._calendar, moment=self._moment)
+        }
         self._ready = [partition for partition in self._ready if partition not in waiting]
         self._removed |= {
             partition.key: {"not in service": "enters service with the first verdict of the gate on it"}
@@ -159,7 +160,7 @@ class DailyRun:
             for session in sorted({partition.session for partition in self._ready})
             if self._calendar.opens_at(self._calendar.offset(session, 1)) <= self._moment
         ]
-        if opened and "snapshots" in self._selected and not self._config.simulated:
+        if opened:
             self._context.log.warning(
                 f"new rows of {len(opened)} sessions ({opened[0]} to {opened[-1]}) will be late, since the next "
                 "session has opened; only `ldtm leaderboard --late` counts them. Set `simulated` for a simulation"

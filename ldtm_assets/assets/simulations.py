@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from ldtm_assets.materialization import Metadata
+from ldtm_assets.materialization import Metadata, table
 from ldtm_assets.partitions import as_a_whole
 from ldtm_lib.ledger.snapshots import SnapshotReport
 
@@ -27,22 +27,11 @@ def simulations_spec() -> dg.AssetSpec:
 
 def simulation_metadata(simulation_id: int, reports: Sequence[SnapshotReport]) -> Metadata:
     """What the asset shows: the number, and one line a session."""
-    columns = ("session", "bullish", "neutral", "bearish", "abstained")
+    rows = [
+        (str(report.run_date), report.num_bullish, report.num_neutral, report.num_bearish, report.num_abstained)
+        for report in reports
+    ]
     return {
         "simulation": str(simulation_id),
-        "sessions": dg.MetadataValue.table(
-            [
-                dg.TableRecord(
-                    {
-                        "session": str(report.run_date),
-                        "bullish": report.num_bullish,
-                        "neutral": report.num_neutral,
-                        "bearish": report.num_bearish,
-                        "abstained": report.num_abstained,
-                    }
-                )
-                for report in reports
-            ],
-            schema=dg.TableSchema([dg.TableColumn(name, "string" if name == "session" else "int") for name in columns]),
-        ),
+        "sessions": table(("session", "bullish", "neutral", "bearish", "abstained"), rows),
     }

@@ -81,5 +81,5 @@ def _metadata(row: SnapshotRow) -> Metadata:
     if row.abstained_reason is not None:
         shown["abstained"] = row.abstained_reason
     else:
-        shown["model"] = row.model_version or f"{row.model_status} {(row.checkpoint_sha256 or '')[:8]}".strip()
+        shown["model"] = row.model_name
     return shown

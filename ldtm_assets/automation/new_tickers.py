@@ -11,6 +11,7 @@ from ldtm_assets.automation.run_requests import contiguous, project_as_loaded, s
 from ldtm_assets.jobs import PRICE_HISTORY_JOB, RETRAINING_JOB, price_history_job, retraining_job
 from ldtm_assets.partitions import partition_range
 from ldtm_assets.run_tags import CONCURRENCY_GROUP_TAG, UNFINISHED
+from ldtm_lib.daily_run.freshness import named
 from ldtm_lib.database.clock import now
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.ledger.service import NewTicker, new_tickers
@@ -76,5 +77,4 @@ def _recent(requested: dict[str, str], moment: datetime) -> dict[str, str]:
 
 
 def _named(waiting: Sequence[NewTicker]) -> str:
-    names = ", ".join(ticker.name for ticker in waiting[:5])
-    return f"{len(waiting)} not in service: {names}{', ...' if len(waiting) > 5 else ''}"
+    return f"{len(waiting)} not in service: {named([ticker.name for ticker in waiting])}"

@@ -14,7 +14,7 @@ from ldtm_lib.daily_run.attempts import newest_attempt_at
 from ldtm_lib.daily_run.backlog import BacklogItem, wait
 from ldtm_lib.daily_run.loaded_settings import effective_settings, settings_changed
 from ldtm_lib.database.connection import Connection
-from ldtm_lib.ledger.service import out_of_service
+from ldtm_lib.ledger.service import not_in_service
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import Settings
@@ -62,23 +62,25 @@ def request_run(
     moment: datetime,
 ) -> dg.RunRequest | dg.SkipReason:
     """The run request for an item, or the reason to skip it now."""
-    reason = reason_to_skip(item, instance, conn, settings, calendar, moment)
-    waiting = out_of_service(conn, settings.tickers, item.sessions[0])
-    return reason or run_request(item, settings, calendar, moment, waiting)
+    if reason := reason_to_skip(item, instance, conn, settings, calendar, moment):
+        return reason
+    waiting = not_in_service(conn, settings.tickers, item.sessions[0])
+    return run_request(item, settings, calendar, moment, waiting)
 
 
 def run_request(
-    item: BacklogItem, settings: Settings, calendar: Calendar, moment: datetime, not_in_service: Collection[str] = ()
+    item: BacklogItem, settings: Settings, calendar: Calendar, moment: datetime, waiting: Collection[str] = ()
 ) -> dg.RunRequest:
     """The run request for an item, or for the first contiguous range of its tickers.
 
     When a run fails, Dagster marks every partition of its range as failed, also complete ones that the run left alone.
     So an item becomes one run per contiguous range of tickers; only when there are many ranges, one run covers all of
     them, and its configuration names the tickers. The run waits for a training under way, unless the training could
-    outlast the time until the next open. Tickers that are not in service do not divide a range: the run leaves them.
+    outlast the time until the next open. `waiting` are tickers that are not in
+    service: they do not divide a range, and the run leaves them alone.
     """
     first, last = item.sessions[0], item.sessions[-1]
-    whole = set(item.tickers) | set(not_in_service)
+    whole = set(item.tickers) | set(waiting)
     is_whole = all(set(settings.tickers_on(session)) <= whole for session in item.sessions)
     ranges = [list(settings.tickers)] if is_whole else contiguous(settings.tickers, item.tickers)
     only: Mapping[str, object] = {}

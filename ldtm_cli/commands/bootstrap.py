@@ -1,5 +1,6 @@
 """`ldtm bootstrap`: from a universe and a source to a record of one's own, or to what is missing of it."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -43,22 +44,28 @@ def bootstrap(
     under the number of their simulation and never count as live. Safe to interrupt and to call again: a second call
     does only what is missing.
     """
+    request = BootstrapRequest(num_sessions=sessions, retrain_every=retrain_every)
+    project = bring_up_to_date(current_config(), request, as_json=as_json)
+    if not as_json:
+        print_next_steps(project)
+
+
+def bring_up_to_date(config: Path, request: BootstrapRequest, *, as_json: bool) -> "Project":
+    """Prepare the database, do what is missing, and print the leaderboard of the newest simulation."""
     from ldtm_cli.services import prepare
     from ldtm_lib.database.connection import address
     from ldtm_lib.sessions import exchange_calendar
 
-    project, applied = prepare(current_config())
+    project, applied = prepare(config)
     progress_console = errors if as_json else console
     if applied:
         progress_console.print(
             f"PostgreSQL at {address(project.database.url)}, schema {project.database.schema} applied"
         )
-    request = BootstrapRequest(num_sessions=sessions, retrain_every=retrain_every)
     if not run_bootstrap(project, exchange_calendar(), request, progress_console):
         progress_console.print("Nothing new to do: history, simulation and models are up to date.")
     show_leaderboard(project, simulated=True, as_json=as_json)
-    if not as_json:
-        print_next_steps(project)
+    return project
 
 
 def print_next_steps(project: "Project") -> None:

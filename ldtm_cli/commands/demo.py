@@ -4,9 +4,8 @@ from pathlib import Path
 
 import typer
 
-from ldtm_cli.commands.bootstrap import run_bootstrap
-from ldtm_cli.commands.leaderboard import show_leaderboard
-from ldtm_cli.invocation import AsJson, console, errors
+from ldtm_cli.commands.bootstrap import bring_up_to_date
+from ldtm_cli.invocation import AsJson, console
 from ldtm_lib.atomic_io import write_whole
 from ldtm_lib.bootstrap.request import BootstrapRequest
 from ldtm_lib.errors import ConfigurationError
@@ -36,21 +35,9 @@ def demo(context: typer.Context, as_json: AsJson = False) -> None:
     LDTM_DATABASE_URL names no server. A second call does only what is not up to date. The configuration is demo.toml of
     the working folder, which is written when there is none; the state is in .ldtm beside it.
     """
-    from ldtm_cli.services import prepare
-    from ldtm_lib.database.connection import address
-    from ldtm_lib.sessions import exchange_calendar
-
     config = context.obj or demo_config(Path.cwd())
     require_sample(config)
-    project, applied = prepare(config)
-    progress_console = errors if as_json else console
-    if applied:
-        progress_console.print(
-            f"PostgreSQL at {address(project.database.url)}, schema {project.database.schema} applied"
-        )
-    if not run_bootstrap(project, exchange_calendar(), REQUEST, progress_console):
-        progress_console.print("Nothing new to do: every stage of the demo is up to date.")
-    show_leaderboard(project, simulated=True, as_json=as_json)
+    bring_up_to_date(config, REQUEST, as_json=as_json)
     if not as_json:
         console.print(EPILOGUE.format(ldtm=ldtm_command()))
 

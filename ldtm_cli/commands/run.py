@@ -55,8 +55,7 @@ def run(
     with project.database.transaction() as conn:
         day = _closed_session(conn, project, calendar, None if session is None else session.date())
         chosen = _tickers_on(project, day, ticker)
-        _name_tickers_out_of_service(conn, calendar, day, chosen)
-        _require_leave_for_late_rows(conn, calendar, day, chosen, may_be_late=late)
+        _announce_rows(conn, calendar, day, chosen, may_be_late=late)
         rows_before, filled_before = _rows(conn, day, chosen), _num_filled(conn, chosen)
     failure: str | None = None
     columns = (SpinnerColumn(finished_text="[green]✓[/]"), TextColumn("{task.description}"), TimeElapsedColumn())
@@ -110,31 +109,25 @@ def _tickers_on(project: "Project", day: date, asked: Sequence[str] | None) -> l
     return [name for name in settings.tickers if name in chosen]
 
 
-def _name_tickers_out_of_service(conn: "Connection", calendar: "Calendar", day: date, tickers: Sequence[str]) -> None:
-    """Say which tickers get no row, and what puts them in service."""
-    from ldtm_lib.database.clock import now
-    from ldtm_lib.ledger.service import without_row
-
-    if waiting := without_row(conn, tickers, day, calendar=calendar, moment=now(conn)):
-        names = ", ".join(waiting[:5]) + (", ..." if len(waiting) > 5 else "")
-        console.print(
-            f"[yellow]note:[/] no row of {day} for {len(waiting)} tickers that are not in service on it: {names}. They "
-            "enter service on the session after the gate's first verdict on them; `ldtm train` trains them.",
-            highlight=False,
-            soft_wrap=True,
-        )
-
-
-def _require_leave_for_late_rows(
+def _announce_rows(
     conn: "Connection", calendar: "Calendar", day: date, tickers: Sequence[str], *, may_be_late: bool
 ) -> None:
-    """Raise ConfigurationError where the run would write rows that are late and nobody has allowed it."""
+    """Say which tickers get no row, and which rows would be late.
+
+    Raises ConfigurationError where the run would write late rows that nobody has allowed.
+    """
+    from ldtm_lib.daily_run.freshness import named
     from ldtm_lib.database.clock import now
-    from ldtm_lib.ledger.service import without_row
+    from ldtm_lib.ledger.service import first_sessions, without_row
     from ldtm_lib.ledger.snapshots import missing_rows
 
     next_session, moment = calendar.offset(day, 1), now(conn)
-    waiting = without_row(conn, tickers, day, calendar=calendar, moment=moment)
+    waiting = without_row(tickers, day, first_sessions(conn, tickers), calendar=calendar, moment=moment)
+    if waiting:
+        _note(
+            f"no row of {day} for tickers that are not in service on it: {named(waiting)}. A ticker enters service on "
+            "the first session after the gate's first verdict on it; `ldtm train` trains it"
+        )
     missing = missing_rows(conn, [(ticker, day) for ticker in tickers if ticker not in waiting])
     if not missing or moment < calendar.opens_at(next_session):
         return
@@ -144,7 +137,11 @@ def _require_leave_for_late_rows(
     )
     if not may_be_late:
         raise ConfigurationError(f"{what}. Write them with --late; `ldtm leaderboard --late` shows late rows")
-    console.print(f"[yellow]note:[/] {what}.", highlight=False, soft_wrap=True)
+    _note(what)
+
+
+def _note(text: str) -> None:
+    console.print(f"[yellow]note:[/] {text}.", highlight=False, soft_wrap=True)
 
 
 def _job_run(project: "Project", day: date, tickers: list[str]) -> "JobRun":

@@ -111,7 +111,7 @@ def replay(
     row = _row(conn, ticker, run_date, simulation_id, settings)
     stored = input_windows.read_shown(conn, run_date, ticker, sha256=row.window_sha256, until=row.recorded_at)
     window = window_again(conn, row, stored, settings.window, calendar)
-    forecaster = None if row.abstained_reason is not None else _forecaster(conn, row, simulation_id)
+    forecaster = None if row.abstained_reason is not None else _forecaster(conn, row)
     if forecaster is not None:
         settings = settings.replace(architecture=_architecture(row, folder / forecaster.file_name))
     (draft,) = draft_all(
@@ -179,11 +179,11 @@ def window_again(
     return window
 
 
-def _forecaster(conn: Connection, row: SnapshotRow, simulation_id: int) -> Forecaster:
+def _forecaster(conn: Connection, row: SnapshotRow) -> Forecaster:
     """The registry's entry of the checkpoint that a row names, which must be of the row's content."""
     forecaster = None
     if row.checkpoint_id is not None:
-        forecaster = forecaster_on_record(conn, row.checkpoint_id, row.run_date, simulation_id=simulation_id)
+        forecaster = forecaster_on_record(conn, row.checkpoint_id, row.run_date, simulation_id=row.simulation_id)
     if forecaster is None:
         raise _impossible(row, f"no checkpoint {row.checkpoint_id} is in the registry; restore the database's backup")
     named, registered = (row.ticker, row.checkpoint_sha256), (forecaster.ticker, forecaster.file_sha256)

@@ -93,7 +93,7 @@ def seal_and_publish(database: Database, publications: Sequence[Publication]) ->
     with database.transaction() as conn:
         new = create_seal(conn)
     with database.transaction() as conn:
-        chain = read_seals(conn)
+        chain += read_seals(conn, first=len(chain))
     published: dict[str, int] = {}
     failures: dict[str, str] = {}
     for publication in publications:

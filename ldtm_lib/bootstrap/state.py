@@ -32,12 +32,8 @@ class BootstrapState:
     """Tickers whose bars do not reach that session."""
     with_bars: tuple[str, ...]
     """Tickers that have any bar."""
-    newest_bar: date | None
-    """The newest session up to `last` of which any ticker has a bar."""
     plan: SimulationPlan | None
     """The simulation that the request asks for; None while there is no bar."""
-    blocks: tuple[Block, ...]
-    """Its sessions by the models that forecast them."""
     simulation_id: int | None
     """Its number; None before it has begun."""
     pending: tuple[Block, ...]
@@ -71,7 +67,7 @@ def bootstrap_state(
     )
     with_bars = tuple(ticker for ticker in universe if ticker in newest_bars)
     newest_bar = max(newest_bars.values(), default=None)
-    plan, simulation, blocks, pending = None, None, (), ()
+    plan, simulation, pending = None, None, ()
     if newest_bar is not None:
         plan = _plan(calendar, newest_bar, with_bars, model_settings_sha256(settings), request)
         simulation = _covering(simulations(conn), plan, request, calendar)
@@ -97,9 +93,7 @@ def bootstrap_state(
         universe=universe,
         without_history=tuple(ticker for ticker in universe if newest_bars.get(ticker) != last),
         with_bars=with_bars,
-        newest_bar=newest_bar,
         plan=plan,
-        blocks=blocks,
         simulation_id=simulation.simulation_id if simulation else None,
         pending=pending,
         untrained=tuple(ticker for ticker in with_bars if ticker not in up_to_date),

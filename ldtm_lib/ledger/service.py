@@ -1,6 +1,6 @@
 """Service: the session from which on a ticker has a row for every session, and the tickers that wait for it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -18,26 +18,36 @@ def first_sessions(conn: Connection, tickers: Iterable[str]) -> dict[str, date]:
     return dict(conn.execute(query("ledger.service_entries"), {"tickers": list(tickers)}).fetchall())
 
 
-def out_of_service(conn: Connection, tickers: Iterable[str], session: date) -> list[str]:
+def is_in_service(first_sessions: Mapping[str, date], ticker: str, session: date) -> bool:
+    """Whether a ticker is in service on a session."""
+    return ticker in first_sessions and first_sessions[ticker] <= session
+
+
+def not_in_service(conn: Connection, tickers: Iterable[str], session: date) -> list[str]:
     """Those of some tickers that are not in service on a session, in their order."""
     listed = list(tickers)
     entered = first_sessions(conn, listed)
-    return [ticker for ticker in listed if ticker not in entered or session < entered[ticker]]
+    return [ticker for ticker in listed if not is_in_service(entered, ticker, session)]
 
 
 def without_row(
-    conn: Connection, tickers: Sequence[str], session: date, *, calendar: Calendar, moment: datetime
+    tickers: Iterable[str],
+    session: date,
+    first_sessions: Mapping[str, date],
+    *,
+    calendar: Calendar,
+    moment: datetime,
 ) -> list[str]:
-    """The tickers that get no row of a session: those not in service on it.
+    """The tickers that get no row of a session at a moment: those not in service on it.
 
-    A ticker that is in service may still get rows of earlier sessions once these can only be late: a person asks for
-    them.
+    A ticker that is in service by now may still get rows of earlier sessions once these can only be late.
     """
-    waiting = out_of_service(conn, tickers, session)
-    if not waiting or moment < calendar.opens_at(calendar.offset(session, 1)):
-        return waiting
-    entered = first_sessions(conn, waiting)
-    return [ticker for ticker in waiting if ticker not in entered]
+    may_be_live = moment < calendar.opens_at(calendar.offset(session, 1))
+    return [
+        ticker
+        for ticker in tickers
+        if not is_in_service(first_sessions, ticker, session) and (may_be_live or ticker not in first_sessions)
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -91,7 +91,9 @@ def begin_simulation(conn: Connection, plan: SimulationPlan) -> int:
     ).fetchone()
     if row is not None:
         return row[0]
-    return next(each.simulation_id for each in simulations(conn) if each.origin == plan.origin)
+    known = conn.execute(query("ledger.simulation_of_origin"), {"origin": plan.origin}).fetchone()
+    assert known is not None
+    return known[0]
 
 
 def simulations(conn: Connection) -> list[Simulation]:

@@ -17,7 +17,7 @@ from ldtm_lib.errors import LedgerRefused
 from ldtm_lib.features import stored_windows as input_windows
 from ldtm_lib.ledger.drafts import Draft, draft_all
 from ldtm_lib.ledger.forecasters import forecasters
-from ldtm_lib.ledger.service import without_row
+from ldtm_lib.ledger.service import first_sessions, without_row
 from ldtm_lib.ledger.shadows import NO_SHADOWS, TakenShadows, take_shadows
 from ldtm_lib.ledger.simulations import NO_SIMULATION
 from ldtm_lib.sessions import Calendar
@@ -37,6 +37,11 @@ class SnapshotRow(Draft):
     simulation_id: int
     """The simulation that made it; 0 for a daily run."""
     recorded_at: datetime
+
+    @property
+    def model_name(self) -> str:
+        """The version of its model; for a model without one, its status and the first digits of its SHA-256."""
+        return self.model_version or f"{self.model_status} {(self.checkpoint_sha256 or '')[:8]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,10 +119,10 @@ def take_snapshots(
             f"no features were made for {run_date} ({', '.join(in_universe[:3])}{', ...' if in_universe[3:] else ''}); "
             "materialize features for that session first: a forecast cannot be put on record twice"
         )
+    waiting: list[str] = []
     if simulation_id == NO_SIMULATION:
-        waiting = without_row(conn, in_universe, run_date, calendar=calendar, moment=now)
-    else:
-        waiting = []
+        entered = first_sessions(conn, in_universe)
+        waiting = without_row(in_universe, run_date, entered, calendar=calendar, moment=now)
     in_universe = [ticker for ticker in in_universe if ticker not in waiting]
     drafts = draft_all(
         in_universe,
@@ -206,11 +211,7 @@ def _report(
         num_neutral=directions.count("neutral"),
         num_bearish=directions.count("bearish"),
         num_abstained=directions.count(None),
-        model_versions=tuple(
-            sorted(
-                {row.model_version or f"{row.model_status} {(row.checkpoint_sha256 or '')[:8]}" for row in forecasting}
-            )
-        ),
+        model_versions=tuple(sorted({row.model_name for row in forecasting})),
         not_in_service=tuple(waiting),
         num_shadows=shadows.num_shadows,
         shadow_notes=shadows.notes,

@@ -470,6 +470,9 @@ values (%(origin)s, %(first_session)s, %(last_session)s, %(retrain_every)s, %(se
 on conflict (origin) do nothing
 returning simulation_id;
 
+-- name: simulation_of_origin
+select simulation_id from simulation where origin = %(origin)s;
+
 -- name: simulations
 -- Every simulation, the newest first, with the extent of its rows.
 select s.simulation_id, s.started_at, s.origin, s.first_session, s.last_session, s.retrain_every, s.settings_sha256,

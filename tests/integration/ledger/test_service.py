@@ -11,7 +11,7 @@ import pytest
 
 from ldtm_lib.audit.verify import verify
 from ldtm_lib.database.connection import Connection, Database
-from ldtm_lib.ledger.service import first_sessions, out_of_service
+from ldtm_lib.ledger.service import first_sessions, not_in_service
 from ldtm_lib.sessions import Calendar
 from tests.integration.environment import NEXT_DAY, RUN_DATE, ForecastEnvironment
 from tests.integration.ledger_rows import LedgerRows, enter_service
@@ -74,8 +74,8 @@ def test_an_entry_is_dated_back_and_never_postponed(conn: Connection, calendar: 
     assert first_sessions(conn, ["BACK", "AHEAD", "UNDATED"]) == {"BACK": RUN_DATE, "AHEAD": coming, "UNDATED": coming}
     recent = "select bool_and(entered_at > clock_timestamp() - interval '1 minute') from service_entry"
     assert conn.execute(recent).fetchone() == (True,)
-    assert out_of_service(conn, ["UNDATED", "NEVER", "BACK"], RUN_DATE) == ["UNDATED", "NEVER"]
-    assert out_of_service(conn, ["UNDATED", "NEVER", "BACK"], calendar.offset(RUN_DATE, -1)) == [
+    assert not_in_service(conn, ["UNDATED", "NEVER", "BACK"], RUN_DATE) == ["UNDATED", "NEVER"]
+    assert not_in_service(conn, ["UNDATED", "NEVER", "BACK"], calendar.offset(RUN_DATE, -1)) == [
         *("UNDATED", "NEVER", "BACK")
     ]
 
