@@ -1,5 +1,6 @@
 """`ldtm bootstrap`: from a universe and a source to a record of one's own, or to what is missing of it."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -45,9 +46,26 @@ def bootstrap(
     does only what is missing.
     """
     request = BootstrapRequest(num_sessions=sessions, retrain_every=retrain_every)
+    require_source(current_config())
     project = bring_up_to_date(current_config(), request, as_json=as_json)
     if not as_json:
         print_next_steps(project)
+
+
+def require_source(config: Path) -> None:
+    """Try the source before anything is created; raises SourceError with the remedy when it has no bars at all."""
+    from ldtm_cli.finding import guarded
+    from ldtm_cli.source_finding import source_finding
+    from ldtm_lib.errors import SourceError
+    from ldtm_lib.settings import load_settings
+
+    settings = load_settings(config)
+    (finding,) = guarded("source", f"correct [source] in {config}", lambda: [source_finding(settings, os.environ)])
+    message = f"{finding.found}; {finding.remedy}"
+    if finding.level == "fail":
+        raise SourceError(message)
+    if finding.level == "warn":
+        errors.print(f"source: {message}", style="yellow", markup=False)
 
 
 def bring_up_to_date(config: Path, request: BootstrapRequest, *, as_json: bool) -> "Project":

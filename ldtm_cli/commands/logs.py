@@ -67,7 +67,7 @@ def run_lines(run_id: str, num_events: int, *, follow: bool) -> Iterator[str]:
         while True:
             is_finished = run.is_finished
             page = instance.get_records_for_run(run.run_id, cursor=cursor)
-            events = page.records[-num_events or len(page.records) :] if first else page.records
+            events = page.records[max(0, len(page.records) - num_events) :] if first else page.records
             for event in (record.event_log_entry for record in events):
                 moment = datetime.fromtimestamp(event.timestamp, UTC)
                 yield f"{moment:%Y-%m-%d %H:%M:%S} {event.step_key or '-'} {event.message or event.user_message}"

@@ -1,13 +1,18 @@
-"""`ldtm alerts test`: the channels that accept a notification, shown without their addresses."""
+"""`ldtm alerts`: alerts on record, and the channels that accept a notification, shown without their addresses."""
 
 import json
+from datetime import date
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from ldtm_cli.main import app
+from ldtm_lib.alerts.alert import Alert, raise_alerts
+from ldtm_lib.database.connection import Connection, Database
 from tests.integration.alerts.mailbox import mailbox
 from tests.integration.alerts.receiver import SECRET, listening
+from tests.integration.ldtm_cli.shell import run_ldtm
 
 
 def run(urls: str, *arguments: str) -> tuple[int, str]:
@@ -57,3 +62,39 @@ def test_without_a_channel_the_command_says_what_to_set_and_repeats_no_address(u
     assert status == 2
     assert message in said
     assert SECRET not in said
+
+
+def test_recorded_alerts_are_listed_and_shown_by_their_key(
+    tmp_path: Path, database: Database, conn: Connection
+) -> None:
+    (tmp_path / "universe.toml").write_text('tickers = ["AAPL"]\n')
+
+    def ldtm(*words: str) -> tuple[int, str]:
+        done = run_ldtm(tmp_path, database.url, "alerts", *words, COLUMNS="80")
+        return done.returncode, done.stdout + done.stderr
+
+    assert ldtm("list") == (0, "No alert is open, and none was resolved in the last seven days.\n")
+    alert = Alert(
+        key="ticker/2026-11-20/AAPL",
+        kind="ticker",
+        severity="error",
+        session=date(2026, 11, 20),
+        subject="AAPL",
+        summary="no bar of 2026-11-20 in [data/bars]",
+        link="/runs/1",
+    )
+    raise_alerts(conn, [alert])
+    conn.commit()
+    status, listed = ldtm("list")
+    assert status == 0
+    assert "ticker/2026-11-20/AAPL" in listed
+    assert "open" in listed
+    assert max(map(len, listed.splitlines())) <= 80
+    status, shown = ldtm("show", "ticker/2026-11-20/AAPL")
+    assert status == 0
+    for text in ("error", "session 2026-11-20", "no bar of 2026-11-20 in [data/bars]", "not yet", "/runs/1"):
+        assert text in shown
+    assert json.loads(ldtm("list", "--json")[1])[0]["is_open"] is True
+    status, unknown = ldtm("show", "ticker:MSFT")
+    assert status == 1
+    assert "no alert has the key 'ticker:MSFT'" in unknown

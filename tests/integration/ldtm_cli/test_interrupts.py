@@ -6,14 +6,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
-from ldtm_lib.database.connection import Database
+from ldtm_lib.database.connection import Connection, Database
 from tests.integration.dagster_storage import copied_template as copied_template
 from tests.integration.dagster_storage import dagster_instance
+from tests.integration.ledger_rows import enter_service
 from tests.repository import REPOSITORY
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
@@ -34,7 +36,11 @@ BLOCKED = "select from pg_locks where relation = 'bar'::regclass and not granted
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> Path:
+def config(tmp_path: Path, conn: Connection) -> Path:
+    """The configuration of an installation whose tickers are in service."""
+    for ticker in ("AAPL", "MSFT"):
+        enter_service(conn, ticker, date(2013, 1, 2))
+    conn.commit()
     path = tmp_path / "universe.toml"
     path.write_text(CONFIG)
     return path

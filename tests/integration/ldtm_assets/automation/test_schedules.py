@@ -150,7 +150,7 @@ def test_a_daily_run_that_has_all_rows_is_skipped(project: Project, calendar: Ca
             LedgerRows(conn, calendar).abstention(ticker, FRIDAY, kind="late")
     asked = ask(project, calendar, "daily_schedule", daily_run_start(FRIDAY))
     assert isinstance(asked, dg.SkipReason)
-    assert asked.skip_message == "every ticker has its row for 2026-11-20"
+    assert asked.skip_message == "every ticker that is in service has its row for 2026-11-20"
 
 
 def test_retraining_is_one_run_for_all_tickers_of_the_universe(project: Project, calendar: Calendar) -> None:
