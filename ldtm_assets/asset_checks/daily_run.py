@@ -6,7 +6,7 @@ from datetime import date
 import dagster as dg
 
 from ldtm_assets.asset_checks.scope import AS_A_WHOLE, CheckScope, selected_checks
-from ldtm_assets.materialization import listed, table
+from ldtm_assets.materialization import listed
 from ldtm_assets.partitions import DailyPartition
 from ldtm_lib.daily_run.freshness import named, sessions_with_gaps
 from ldtm_lib.database.clock import last_closed_session
@@ -15,7 +15,7 @@ from ldtm_lib.ledger.fillbacks import overdue
 from ldtm_lib.ledger.monitoring import MonitoringReport
 from ldtm_lib.ledger.service import first_sessions, is_in_service
 from ldtm_lib.ledger.simulations import NO_SIMULATION
-from ldtm_lib.ledger.snapshots import SnapshotReport, SnapshotRow, missing_rows
+from ldtm_lib.ledger.snapshots import SnapshotReport, missing_rows
 from ldtm_lib.prices.quarantine import open_quarantine
 from ldtm_lib.project import Project
 from ldtm_lib.settings import LedgerConfig
@@ -144,31 +144,7 @@ def _counts_of(reports: Sequence[SnapshotReport]) -> dict[str, int | str | dg.Me
         "abstained": sum(report.num_abstained for report in reports),
         "model versions": ", ".join(sorted({v for report in reports for v in report.model_versions})) or "none",
         "cohorts": listed(report.cohort for report in reports),
-        **({"newest session": _table_of(reports[-1])} if reports else {}),
     }
-
-
-COLUMNS = ("ticker", "direction", "close", "next day", "next Monday", "one month", "kind", "model or reason")
-
-
-def _table_of(report: SnapshotReport) -> dg.MetadataValue:
-    """The forecasts of one session: the asset's page shows the newest partition alone, which is any ticker."""
-    rows = [
-        (
-            row.ticker,
-            row.direction_pred or "abstained",
-            *("" if price is None else f"{price:.2f}" for price in _prices_of(row)),
-            row.kind,
-            row.abstained_reason or row.model_version or str(row.model_status),
-        )
-        for row in report.rows
-    ]
-    return table(COLUMNS, rows)
-
-
-def _prices_of(row: SnapshotRow) -> tuple[float | None, ...]:
-    """The close of the run date and the three forecasts."""
-    return row.run_date_close, row.next_day_pred, row.next_monday_pred, row.one_month_pred
 
 
 def _every_due_actual_is_filled(

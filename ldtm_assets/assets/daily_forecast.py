@@ -21,7 +21,7 @@ from ldtm_assets.assets.features import build_features, features_spec
 from ldtm_assets.assets.fillbacks import fill_actuals, fillbacks_spec
 from ldtm_assets.assets.prices import fetch_prices, prices_spec
 from ldtm_assets.assets.seals import all_publications
-from ldtm_assets.assets.snapshots import snapshots_spec, take_daily_snapshots
+from ldtm_assets.assets.snapshots import newest_session, snapshots_spec, take_daily_snapshots
 from ldtm_assets.materialization import Metadata, Outcome, fail_if_any_failed, record
 from ldtm_assets.partitions import DAILY_ASSETS, DailyPartition, require_range
 from ldtm_assets.resources import ProjectResource
@@ -193,6 +193,8 @@ class DailyRun:
             return
         outcome, self._reports = take_daily_snapshots(self._project, self._calendar, self._ready, self._simulation_id)
         yield from self._conclude("snapshots", outcome)
+        if self._reports and self._reports[-1].rows:
+            self._context.log_event(newest_session(self._reports[-1]))
 
     def fillbacks(self) -> Results:
         """Fill the actuals that are due, and compare the active models with their new track record."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from ldtm_assets.materialization import Metadata, Outcome
+from ldtm_assets.materialization import Metadata, Outcome, table, unplotted
 from ldtm_assets.partitions import DailyPartition, same_ticker
 from ldtm_lib.errors import LedgerRefused
 from ldtm_lib.ledger.recorded_forecasts import SAME_SESSION
@@ -64,6 +64,18 @@ def take_daily_snapshots(
     return outcome, reports
 
 
+def newest_session(report: SnapshotReport) -> dg.AssetMaterialization:
+    """Another event of one ticker, with the forecasts of all tickers of its session in a table.
+
+    The overview page of an asset shows the newest event alone, and Dagster writes the events of a range in any order.
+    """
+    row = report.rows[-1]
+    metadata = {**unplotted(_metadata(row)), "all tickers": _table_of(report)}
+    return dg.AssetMaterialization(
+        "snapshots", partition=DailyPartition(row.run_date, row.ticker).key, metadata=metadata
+    )
+
+
 def _metadata(row: SnapshotRow) -> Metadata:
     """The forecast as it is on record; an abstention has target sessions and its reason."""
     horizons = {
@@ -83,3 +95,25 @@ def _metadata(row: SnapshotRow) -> Metadata:
     else:
         shown["model"] = row.model_name
     return shown
+
+
+COLUMNS = ("ticker", "direction", "close", "next day", "next Monday", "one month", "kind", "model or reason")
+
+
+def _table_of(report: SnapshotReport) -> dg.MetadataValue:
+    rows = [
+        (
+            row.ticker,
+            row.direction_pred or "abstained",
+            *("" if price is None else f"{price:.2f}" for price in _prices_of(row)),
+            row.kind,
+            row.abstained_reason or row.model_version or str(row.model_status),
+        )
+        for row in report.rows
+    ]
+    return table(COLUMNS, rows)
+
+
+def _prices_of(row: SnapshotRow) -> tuple[float | None, ...]:
+    """The close of the run date and the three forecasts."""
+    return row.run_date_close, row.next_day_pred, row.next_monday_pred, row.one_month_pred

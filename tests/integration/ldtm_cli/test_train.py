@@ -58,7 +58,7 @@ def test_tickers_are_trained_on_the_bars_of_a_past_session_and_judged(
     ldtm("prices", "import", "bars", "--basis", "adjusted")
     said = ldtm("train", "MSFT", "AAPL", "--as-of", "2012-12-31")
     assert "training of 2 tickers on bars up to 2012-12-31" in said
-    judged = conn.execute("select ticker, trained_on from gate_verdict join checkpoint using (ticker) order by 1")
+    judged = conn.execute("select ticker, trained_on from gate_verdict order by 1")
     assert judged.fetchall() == [("AAPL", date(2012, 12, 31)), ("MSFT", date(2012, 12, 31))]
     conn.commit()
     with dagster_instance(database, tmp_path) as instance:

@@ -76,6 +76,21 @@ def test_a_daily_run_that_is_run_again_changes_nothing_and_succeeds(daily_run: D
     assert len(before) == 2
 
 
+def test_the_newest_event_of_the_forecasts_has_all_tickers_in_a_table(
+    daily_run: DailyRun, database: Database, tmp_path: Path
+) -> None:
+    assert daily_run("2013-02-01", until="2013-02-04").success
+    with dagster_instance(database, tmp_path) as instance:
+        event = instance.get_latest_materialization_event(dg.AssetKey("snapshots"))
+    assert event is not None
+    assert event.asset_materialization is not None
+    table = event.asset_materialization.metadata["all tickers"]
+    assert isinstance(table, dg.TableMetadataValue)
+    assert [row.data["ticker"] for row in table.records] == ["AAPL", "MSFT"]
+    assert event.asset_materialization.partition is not None
+    assert event.asset_materialization.partition.startswith("2013-02-04|")
+
+
 def test_a_ticker_that_left_is_followed_until_its_forecasts_are_filled(
     daily_run: DailyRun, conn: Connection, calendar: Calendar
 ) -> None:

@@ -26,20 +26,23 @@ Tick = dg.RunRequest | str
 
 
 @pytest.fixture
-def in_service_since() -> date:
-    """The first session in service of every ticker; a test may name another one."""
+def in_service_since() -> date | None:
+    """The first session in service of every ticker; a test may name another one, or None for no service."""
     return FRIDAY
 
 
 @pytest.fixture
-def project(settings: Settings, database: Database, in_service_since: date, monkeypatch: pytest.MonkeyPatch) -> Project:
-    """An installation whose bars come as files; its Dagster has a schema of its own, its tickers are in service."""
+def project(
+    settings: Settings, database: Database, in_service_since: date | None, monkeypatch: pytest.MonkeyPatch
+) -> Project:
+    """An installation whose bars come as files; its Dagster has a schema of its own."""
     (settings.path.parent / "data" / "bars").mkdir(parents=True)
     of_files = settings.replace(source=SourceConfig(kind="files", basis="adjusted"))
     project = Project(settings=of_files, home=settings.path.parent, database=database)
     with database.transaction() as conn:
-        for ticker in of_files.tickers:
-            enter_service(conn, ticker, in_service_since)
+        if in_service_since is not None:
+            for ticker in of_files.tickers:
+                enter_service(conn, ticker, in_service_since)
     for name, value in dagster_environment(project).items():
         monkeypatch.setenv(name, value)
     return project

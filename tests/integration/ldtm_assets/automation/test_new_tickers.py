@@ -20,6 +20,11 @@ LONG_AGO = date(2026, 9, 1)
 
 
 @pytest.fixture
+def in_service_since() -> None:
+    """No ticker is in service."""
+
+
+@pytest.fixture
 def poll(tick: Callable[..., Tick]) -> Callable[..., Tick]:
     return lambda moment=SCHEDULED_AT: tick(new_tickers_sensor, moment)
 

@@ -235,6 +235,7 @@ def test_a_key_stands_in_no_message_and_no_log(
     service: WebService, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, logger="urllib3")
     query = f"?apikey={{env:{VARIABLE}}}"
     assert closes(fetch(service, tmp_path, query=query, headers={"Authorization": VARIABLE})) == CLOSES
     request = service.received[0]
