@@ -1,7 +1,7 @@
-"""The job `bootstrap_job`: from nothing to a record of one's own, or to what is missing of it.
+"""The job `bootstrap_job`: builds a record from scratch, or adds the missing parts of one.
 
-One op does it all, so that a ticker that fails takes no other one with it. Every stage asks the database what is
-missing and records its results as it goes: after an interruption, the next run goes on from there.
+A single op runs all stages, so that a failing ticker does not stop the others. Each stage reads from the database what
+is missing and records its results as it goes, so that the next run resumes after an interruption.
 """
 
 from collections.abc import Sequence
@@ -43,26 +43,26 @@ from ldtm_lib.training.report import TrainingReport
 
 
 class BootstrapConfig(dg.Config):
-    """How far back the simulation reaches, and how often its models are trained again."""
+    """Length of the simulation, retraining interval of its models, and device of the trainings."""
 
     sessions: int = Field(
         default=DEFAULT_SESSIONS,
-        description="Past sessions to simulate, up to the newest one of which there are bars.",
+        description="Past sessions to simulate, ending with the newest one that has bars.",
     )
     retrain_every: int = Field(
         default=DEFAULT_RETRAIN_EVERY, description="Sessions between two trainings in the simulation."
     )
     device: str = Field(
         default="auto",
-        description="`cpu`, `cuda` for the GPU with the most room, `cuda:N` for one, or `auto` for CUDA where there "
-        "is one.",
+        description="`cpu`, `cuda` for the GPU with the most free memory, `cuda:N` for one GPU, or `auto` for CUDA if "
+        "available.",
     )
 
 
 @dg.op(
     out=dg.Out(dg.Nothing),
     pool=GPU_POOL,
-    description="Loads price histories, simulates past sessions, trains up to today, judges at the gate, and seals.",
+    description="Loads price histories, simulates past sessions, trains on bars up to today, applies the gate, seals.",
 )
 def bootstrap(
     context: dg.OpExecutionContext,
@@ -76,7 +76,7 @@ def bootstrap(
 
 
 class Bootstrap:
-    """The stages of one bootstrap, each of which does what is missing of it."""
+    """The stages of one bootstrap; each does only the work that is missing."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class Bootstrap:
         self._reports: list[SnapshotReport] = []
 
     def run(self) -> None:
-        """Do what is missing; fails at the end when a ticker failed, after the others are done."""
+        """Run all stages; fails after the last one if any ticker failed."""
         state = self._load_histories()
         self._simulate(state)
         self._fill(state)
@@ -106,7 +106,7 @@ class Bootstrap:
             return bootstrap_state(conn, self._project.settings, self._calendar, self._request)
 
     def _load_histories(self) -> BootstrapState:
-        """Load the histories that are missing; returns the state after it."""
+        """Load the missing price histories; returns the resulting state."""
         state = self._state()
         if not state.without_history:
             return state
@@ -117,7 +117,7 @@ class Bootstrap:
         if not state.with_bars:
             fail_if_any_failed(self._outcomes)
             raise dg.Failure(
-                description=f"the source has no bar of {_tickers(state.universe)}; `ldtm doctor` looks at the source",
+                description=f"the source has no bars for {_tickers(state.universe)}; check it with `ldtm doctor`",
                 allow_retries=False,
             )
         return state
@@ -139,7 +139,7 @@ class Bootstrap:
         self._context.log_event(dg.AssetMaterialization(SIMULATIONS, metadata=dict(metadata)))
 
     def _train_block(self, simulation_id: int, block: Block, tickers: Sequence[str]) -> None:
-        """Train and judge the models of a block; the registry is left as it is."""
+        """Train and judge the models of a block without changing the registry."""
         with self._project.database.transaction() as conn:
             judged = judged_tickers(conn, simulation_id, block.first_session)
         pending = [ticker for ticker in tickers if ticker not in judged]
@@ -180,9 +180,9 @@ class Bootstrap:
             self._context.log.info(f"{report.num_filled} actuals filled")
 
     def _train(self) -> None:
-        """Train on all bars up to today, and promote what passes the gate.
+        """Train on all bars up to today, and promote the models that pass the gate.
 
-        Where no later session can come, as in the demo, the newest models are judged as they are.
+        If the source has no later session, as in the demo, the newest models are judged without another training.
         """
         state = self._state()
         if not state.untrained:
@@ -206,7 +206,7 @@ class Bootstrap:
         self._conclude("checkpoints", trained_checkpoints(report))
 
     def _trained(self, tickers: Sequence[str], trained_on: date) -> TrainingReport:
-        """Train what is not up to date, in the slot of a lease."""
+        """Train the models that are not up to date, in a leased slot."""
         log = self._context.log.info
         with training_place(self._project, self._config.device, log, self._reporter) as place:
             return train(
@@ -221,7 +221,7 @@ class Bootstrap:
             )
 
     def _close(self) -> None:
-        """Seal the record, and show the leaderboard of the newest simulation."""
+        """Seal the record, and report the leaderboard of the newest simulation."""
         self._reporter.stage("seal and leaderboard")
         publications = all_publications(self._project, self._context.instance)
         self._context.log.info(seal_and_publish(self._project.database, publications).summary)

@@ -1,4 +1,4 @@
-"""The processes of Dagster that `ldtm up` starts: found again by a file, and stopped with all of their children."""
+"""The Dagster processes that `ldtm up` starts: found by a PID file, and stopped with all of their children."""
 
 import ipaddress
 import os
@@ -25,7 +25,7 @@ class RunningDagster:
     port: int
     host: str
     is_foreground: bool
-    """Whether somebody else, such as a service manager, waits for its end."""
+    """True if another process, such as a service manager, supervises it."""
 
     @property
     def address(self) -> str:
@@ -34,17 +34,17 @@ class RunningDagster:
 
 
 def running_dagster(project: Project) -> RunningDagster | None:
-    """The webserver and daemon of a project, if they run."""
+    """The webserver and daemon of a project; None if they are not running."""
     return _running(pid_file_of(project))
 
 
 def pid_file_of(project: Project) -> Path:
-    """The file that names the running Dagster of a project."""
+    """The PID file of a project's Dagster."""
     return project.home / PID_FILE
 
 
 def stop(home: Path) -> list[str]:
-    """Stop Dagster and the embedded server of one installation; returns what was stopped, in words."""
+    """Stop Dagster and the embedded server of one installation; returns a description of each that was stopped."""
     stopped: list[str] = []
     running = _running(home / PID_FILE)
     if running is not None:
@@ -57,7 +57,7 @@ def stop(home: Path) -> list[str]:
 
 
 def stop_process_group(group: int) -> None:
-    """Ask all processes of a group to end, and make those that do not."""
+    """Send SIGTERM to a process group, and SIGKILL to the processes that remain after STOP_TIMEOUT_SECONDS."""
     for sign in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(group, sign)
@@ -71,7 +71,7 @@ def stop_process_group(group: int) -> None:
 
 
 def require_free_port(host: str, port: int) -> None:
-    """Raises ConfigurationError when the host is none of this machine's, or something else answers on its port."""
+    """Raise ConfigurationError if the host is not an address of this machine, or the port is in use."""
     import errno
     import socket
 
@@ -82,7 +82,7 @@ def require_free_port(host: str, port: int) -> None:
             probe.bind(place)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise ConfigurationError(f"port {port} of {host} is taken; choose another with --port") from None
+            raise ConfigurationError(f"port {port} of {host} is in use; choose another with --port") from None
         raise ConfigurationError(
             f"the UI cannot be served on {host!r}, port {port} ({error.strerror}); correct ui.host, or choose "
             "another port with --port"
@@ -105,7 +105,7 @@ def _running(pid_file: Path) -> RunningDagster | None:
 
 
 def _has_members(group: int) -> bool:
-    """Whether a process of a group lives; zombies do not count."""
+    """Return whether a process of the group is alive; zombies do not count."""
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             state, _, its_group = stat.read_text().rsplit(")", 1)[1].split()[:3]
@@ -117,7 +117,7 @@ def _has_members(group: int) -> bool:
 
 
 def _url_host(host: str) -> str:
-    """The host part of a URL; loopback for a host that means every address."""
+    """The host part of a URL; loopback for a wildcard address."""
     try:
         given = ipaddress.ip_address(host)
     except ValueError:

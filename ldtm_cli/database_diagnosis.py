@@ -22,21 +22,21 @@ OLDEST_POSTGRES = 150000
 SCHEMA_REMEDY = f"restore the files of this version in {FILES / 'sql'}"
 CLOCK_REMEDY = "install the same version of exchange-calendars on every machine, then run `ldtm db migrate`"
 FOLDER_REMEDY = f"correct {DATABASE_VARIABLE}, or move the folder away to begin a new record"
-SETTINGS_REMEDY = "let the administrator of the server change them for the role or the database that LDTM uses"
-DRIVER_REMEDY = f"remove from {DATABASE_VARIABLE} what psycopg2 does not know, or name the server instead of a pooler"
+SETTINGS_REMEDY = "ask the administrator of the server to change them for the role or the database of LDTM"
+DRIVER_REMEDY = f"remove parameters unknown to psycopg2 from {DATABASE_VARIABLE}, or name the server, not a pooler"
 ROLE_REMEDY = (
-    "give a role of its own the rights to add and no others with `ldtm db grant ROLE`, and connect as that one; "
-    "the seals that are published elsewhere hold in any case"
+    "create a separate role, let `ldtm db grant ROLE` give it only the rights to add, and connect as that role; "
+    "seals published outside of the database stay valid evidence in any case"
 )
 
 
 def database_findings(settings: Settings | None, config: Path, environ: Mapping[str, str]) -> list[Finding]:
-    """The server, then the schema and the clock where it answers."""
+    """Findings about the server and, if it answers, about folder, settings, driver, schema, clock and role."""
     if environ.get(DATABASE_VARIABLE):
-        remedy = f"start the server or correct {DATABASE_VARIABLE}; without it `ldtm up` starts one of its own"
+        remedy = f"start the server or correct {DATABASE_VARIABLE}; without it `ldtm up` starts an embedded server"
         findings = guarded("database", remedy, lambda: [_server(_given(settings, config, environ), environ)])
     elif settings is None:
-        found = "not checked: where the embedded PostgreSQL lives is a matter of the configuration"
+        found = "not checked: the location of the embedded PostgreSQL depends on the configuration"
         remedy = f"correct the configuration first, or set {DATABASE_VARIABLE}"
         findings = [Finding(what="database", level="warn", found=found, remedy=remedy)]
     elif not embedded.is_running(home := home_of(settings)):
@@ -66,7 +66,7 @@ def database_findings(settings: Settings | None, config: Path, environ: Mapping[
 
 
 def _not_embedded(home: Path) -> str | None:
-    """The reason why no embedded server may be started for a folder: it belongs to a database elsewhere."""
+    """The reason why no embedded server may be started for a folder; None if one may."""
     try:
         require_embedded(home)
     except ConfigurationError as error:
@@ -75,14 +75,14 @@ def _not_embedded(home: Path) -> str | None:
 
 
 def _folder(project: Project) -> Finding:
-    """Whether the folder of the installation belongs to this database."""
+    """Check that the folder of the installation belongs to this database."""
     with project.database.transaction() as conn:
         require_own_database(project, conn)
     return Finding(what="folder", level="ok", found=f"{project.home} belongs to the database at {project.address}")
 
 
 def _settings(database: Database) -> Finding:
-    """Settings that every connection pins, and those that it cannot pin and that are risky."""
+    """Report the settings that every connection pins, and risky ones that it cannot pin."""
     with database.transaction() as conn:
         risks = [finding for (finding,) in conn.execute(query("database.risky_settings"))]
     if risks:
@@ -92,7 +92,7 @@ def _settings(database: Database) -> Finding:
 
 
 def _driver_of_dagster(database: Database) -> Finding:
-    """Whether Dagster's driver reaches its schema by the same URL, as it does in `ldtm up`."""
+    """Check that Dagster's driver reaches its schema with the same URL, as in `ldtm up`."""
     from sqlalchemy import create_engine, text
     from sqlalchemy.exc import SQLAlchemyError
     from sqlalchemy.pool import NullPool
@@ -102,9 +102,7 @@ def _driver_of_dagster(database: Database) -> Finding:
             path = connection.execute(text("select current_setting('search_path')")).scalar_one()
     except SQLAlchemyError as error:
         reason = without_secrets(" ".join(str(error).split()), {DATABASE_VARIABLE: database.url})
-        return Finding(
-            what="Dagster", level="fail", found=f"its driver does not connect: {reason}", remedy=DRIVER_REMEDY
-        )
+        return Finding(what="Dagster", level="fail", found=f"its driver cannot connect: {reason}", remedy=DRIVER_REMEDY)
     if path != database.schema:
         found = f"its driver reads and writes the schema {path}, not {database.schema}"
         return Finding(what="Dagster", level="fail", found=found, remedy=DRIVER_REMEDY)
@@ -112,7 +110,7 @@ def _driver_of_dagster(database: Database) -> Finding:
 
 
 def _given(settings: Settings | None, config: Path, environ: Mapping[str, str]) -> Database:
-    """The database that the environment names; any schema will do to see whether the server answers."""
+    """The database that the environment names; without settings, any schema serves to test the server."""
     if settings is None:
         return Database(url=checked_url(environ[DATABASE_VARIABLE]), schema="public")
     return open_project(config, environ).database
@@ -139,20 +137,20 @@ def _clock(database: Database) -> Finding:
     with database.transaction() as conn:
         closed = last_closed_session(conn)
     if not exchange_calendar().is_session(closed):
-        found = f"the database knows {closed} as a session, this process does not"
+        found = f"{closed} is a session for the database, but not for this process"
         return Finding(what="clock", level="warn", found=found, remedy=CLOCK_REMEDY)
     return Finding(what="clock", level="ok", found=f"newest closed session by the database: {closed}")
 
 
 def _role(database: Database) -> Finding:
-    """Whether the connected role may do all that LDTM does, and could not get around the rules of the record."""
+    """Check that the connected role has the rights that LDTM needs, and none that bypass the rules of the record."""
     with database.transaction() as conn:
         user, lacking, found = conn.info.user, missing_privileges(conn), excess_privileges(conn)
     if lacking:
-        text = f"{user} {'; '.join([*lacking, *found])}: what LDTM does with it will fail"
+        text = f"{user} {'; '.join([*lacking, *found])}: some operations of LDTM will fail"
         remedy = f"as the owner of the tables run `ldtm db grant {user}`"
         return Finding(what="role", level="fail", found=text, remedy=remedy)
     if found:
-        text = f"{user} {'; '.join(found)}: it could get around the rules of the record"
+        text = f"{user} {'; '.join(found)}: it could bypass the rules of the record"
         return Finding(what="role", level="warn", found=text, remedy=ROLE_REMEDY)
-    return Finding(what="role", level="ok", found=f"{user} can add to the record, and change nothing that is in it")
+    return Finding(what="role", level="ok", found=f"{user} can add to the record but not change it")

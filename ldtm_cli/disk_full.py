@@ -1,4 +1,4 @@
-"""A full disk, in whatever error it appears: of a file, of psycopg, or of the driver that Dagster uses."""
+"""Detection of a full disk in errors of files, of psycopg, and of the driver that Dagster uses."""
 
 import errno
 from collections.abc import Iterator
@@ -9,18 +9,18 @@ from ldtm_lib.maintenance.disk import MIB, free_bytes
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 DISK_FULL = "53100"
-"""SQLSTATE of PostgreSQL for a disk without room."""
+"""SQLSTATE of PostgreSQL for a full disk."""
 CONNECTION_LOST = "server closed the connection unexpectedly"
 NEARLY_FULL_MIB = 32
-"""Free space below which a server that went away is taken to have ended for lack of room; its log takes 16 MiB."""
+"""Free space below which a lost connection counts as caused by a full disk; a WAL segment takes 16 MiB."""
 
 
 class DiskFull(LdtmError):
-    """Something could not be written for lack of room."""
+    """A write failed because the disk is full."""
 
 
 def disk_full(error: BaseException, home: Path) -> DiskFull | None:
-    """The error in words, with the remedy, if a full disk caused it; `home` is the folder of the installation."""
+    """A DiskFull with the remedy if a full disk caused the error; `home` is the folder of the installation."""
     free_mib = free_bytes(home) / MIB
     for each in _causes(error):
         state = getattr(each, "sqlstate", None) or getattr(each, "pgcode", None)
@@ -30,13 +30,13 @@ def disk_full(error: BaseException, home: Path) -> DiskFull | None:
         if is_full or state == DISK_FULL or "No space left on device" in text or has_gone:
             return DiskFull(
                 f"the disk is full ({text[:200]}); {free_mib:,.0f} MiB are free at {home}. Free some space: `ldtm "
-                "retention --dry-run` shows what LDTM can remove. Then repeat the command; what is on record is kept"
+                "retention --dry-run` shows what LDTM can remove. Then repeat the command; recorded data is kept"
             )
     return None
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """An error, what it was raised from, and the driver's error that SQLAlchemy wraps."""
+    """The error, its causes and contexts, and the driver's error that SQLAlchemy wraps."""
     seen: list[BaseException] = []
     waiting: list[BaseException | None] = [error]
     while waiting:

@@ -8,19 +8,19 @@ from contextlib import contextmanager
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-NOTHING_CHANGED = "It changes nothing, so it can be run again at any time."
+NOTHING_CHANGED = "The command changes nothing and can be run again at any time."
 ONE_TRANSACTION = (
-    "Its changes are one transaction: they are recorded as a whole or not at all. Run it again; what is recorded "
-    "already stays as it is."
+    "Its changes are one transaction: either all of them are recorded or none. Run the command again; recorded data "
+    "stays unchanged."
 )
 BY_COMMAND = {
-    "demo": "Finished stages, networks and forecasts are kept. `ldtm demo` goes on from there.",
-    "bootstrap": "Finished stages, networks and forecasts are kept. `ldtm bootstrap` goes on from there.",
-    "train": "Networks that were trained are kept, unfinished ones are not. Run it again: it trains the rest.",
-    "run": "Bars and rows that were recorded stay. Run it again: it does what is missing.",
-    "init": "Files that were written stay. Run it again in the same folder.",
-    "up": "What was started may still run. `ldtm up` goes on from there, `ldtm down` stops it.",
-    "down": "What was stopped stays stopped. `ldtm down` stops the rest.",
+    "demo": "Finished stages, networks and forecasts are kept. Run `ldtm demo` again to resume.",
+    "bootstrap": "Finished stages, networks and forecasts are kept. Run `ldtm bootstrap` again to resume.",
+    "train": "Trained networks are kept, unfinished ones are not. Run the command again to train the rest.",
+    "run": "Recorded bars and rows are kept. Run the command again to complete the run.",
+    "init": "Written files are kept. Run the command again in the same folder.",
+    "up": "Some processes may be running. Run `ldtm up` again to start the rest, or `ldtm down` to stop them.",
+    "down": "Some processes may still be running. Run `ldtm down` again to stop them.",
     "doctor": NOTHING_CHANGED,
     "settings": NOTHING_CHANGED,
     "status": NOTHING_CHANGED,
@@ -28,27 +28,27 @@ BY_COMMAND = {
     "leaderboard": NOTHING_CHANGED,
     "logs": NOTHING_CHANGED,
     "replay": NOTHING_CHANGED,
-    "placebo": "A calibration writes nothing to the database. Run it again from its start.",
-    "retention": "What was purged is gone, and the record is untouched. Run it again: it purges the rest.",
+    "placebo": "A calibration writes nothing to the database. Run the command again; it starts over.",
+    "retention": "Purged data is gone, and the record is unchanged. Run the command again to purge the rest.",
     "fillback": ONE_TRANSACTION,
     "registry": ONE_TRANSACTION,
-    "prices": "Bars are recorded in one transaction per import: as a whole or not at all. Run it again.",
-    "audit": "A seal is made as a whole or not at all, and publications catch up with the next seal. Run it again.",
-    "alerts": "A notification that was sent stays sent. Run it again.",
-    "db": "Every migration is one transaction. Run it again: it applies the rest.",
+    "prices": "An import is one transaction: either all bars are recorded or none. Run the command again.",
+    "audit": "A seal is recorded whole or not at all; publications catch up with the next seal. Run the command again.",
+    "alerts": "Notifications that were sent are not withdrawn. Run the command again.",
+    "db": "Every migration is one transaction. Run the command again to apply the rest.",
 }
-"""What an interrupted command keeps and how to go on, by the first word of the command."""
+"""Messages after an interruption, by command: the data that is kept, and how to continue."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal asks this process to end; its number is the only argument."""
+    """A signal requested the end of this process; its number is the only argument."""
 
 
 @contextmanager
 def handled_signals() -> Iterator[None]:
     """Turn SIGINT and SIGTERM into Interrupted; a second one ends the process. An ignored SIGINT stays ignored.
 
-    Only the main thread may handle signals; in another one nothing changes.
+    Only the main thread can handle signals; in other threads this has no effect.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -65,14 +65,14 @@ def handled_signals() -> Iterator[None]:
 
 
 class SignalWatch:
-    """Signals that arrive while other code handles them, such as Dagster's execution: a second one ends the process."""
+    """Record of signals that other code, such as Dagster's execution, handles; a second signal ends the process."""
 
     def __init__(self) -> None:
         self.received: int | None = None
-        """The first signal; None while there was none."""
+        """Number of the first signal; None before it."""
 
     def read(self, pipe: int) -> None:
-        """Take note of every signal whose number comes through a pipe, until it is closed."""
+        """Read signal numbers from a pipe until it is closed; the second one ends the process."""
         while numbers := os.read(pipe, 1):
             if numbers[0] not in SIGNALS:
                 continue
@@ -83,7 +83,7 @@ class SignalWatch:
 
 @contextmanager
 def watched_signals() -> Iterator[SignalWatch]:
-    """Watch SIGINT and SIGTERM beside whoever handles them. Only the main thread can; another one sees no signal."""
+    """Watch SIGINT and SIGTERM without replacing their handlers. Outside of the main thread, no signal is seen."""
     watch = SignalWatch()
     if threading.current_thread() is not threading.main_thread():
         yield watch

@@ -1,4 +1,4 @@
-"""Diagnosis of the source of bars: whether it has every ticker, lets LDTM log on, or answers."""
+"""Diagnosis of the source of bars: coverage of files, logon to TWS or Gateway, answer of a web service."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -18,13 +18,13 @@ from ldtm_lib.url import is_loopback
 LOGON_SECONDS = 5.0
 ANSWER_SECONDS = 10.0
 NUM_TRIED_SESSIONS = 5
-"""Sessions before the last one whose bars are asked for to try a service."""
+"""Sessions before the newest one that the test request to a web service covers."""
 NUM_SHOWN = 5
 """Tickers that a finding names."""
 
 
 def source_finding(settings: Settings, environ: Mapping[str, str]) -> Finding:
-    """Whether every ticker that is not retired has something in the source; no bar is read."""
+    """Check the coverage of the tickers without reading bars, the logon for `ib`, or one request to a web service."""
     if settings.source.kind == "ib":
         return _interactive_brokers(settings.ib, environ)
     tickers = [ticker for ticker in settings.tickers if ticker not in settings.retired]
@@ -51,12 +51,12 @@ def source_finding(settings: Settings, environ: Mapping[str, str]) -> Finding:
         what="source",
         level="fail" if len(coverage.lacking) == len(tickers) else "warn",
         found=f"{found}; none for {lacking}",
-        remedy=f"{remedy}or remove what shall not be forecast from {settings.path.name}".removeprefix("or "),
+        remedy=f"{remedy}or remove tickers without bars from {settings.path.name}".removeprefix("or "),
     )
 
 
 def _interactive_brokers(config: IbConfig, environ: Mapping[str, str]) -> Finding:
-    """Which client is installed, and whether TWS or Gateway lets LDTM log on; nothing is asked, no account is shown."""
+    """Report the installed client, and try a logon to TWS or Gateway; requests no data and shows no account."""
     client, address = client_module(), address_of(environ)
     found = f"ib: {client} {version(client)}"
     try:
@@ -68,7 +68,7 @@ def _interactive_brokers(config: IbConfig, environ: Mapping[str, str]) -> Findin
 
 
 def _web_service(settings: Settings, environ: Mapping[str, str], ticker: str) -> Finding:
-    """Whether the service answers one request for a few bars of one ticker; it counts towards a limit of requests."""
+    """Send one request for a few bars of one ticker; it counts towards the service's limit of requests."""
     limited = settings.url.replace(num_attempts=1, timeout_seconds=min(ANSWER_SECONDS, settings.url.timeout_seconds))
     now = datetime.now(UTC)
     source = open_source(settings.replace(url=limited), environ, now)

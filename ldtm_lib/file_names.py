@@ -4,10 +4,10 @@ from urllib.parse import quote
 
 
 def ticker_file_name(ticker: str) -> str:
-    """The beginning of a file's name for a ticker; `urllib.parse.unquote` makes the ticker of it again.
+    """The stem of the file name for a ticker; `urllib.parse.unquote` restores the ticker.
 
-    Letters, digits, `-`, `_` and `.` stand for themselves, so that AAPL and BRK.B keep their names; `^`, `/` and `=`
-    become %5E, %2F and %3D. A leading dot, which would hide the file, becomes %2E.
+    Letters, digits, `-`, `_` and `.` are kept, so that AAPL and BRK.B stay unchanged; `^`, `/` and `=` become %5E, %2F
+    and %3D. A leading dot, which would hide the file, becomes %2E.
     """
     quoted = quote(ticker, safe="")
     return f"%2E{quoted[1:]}" if quoted.startswith(".") else quoted

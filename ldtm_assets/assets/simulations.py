@@ -1,4 +1,4 @@
-"""Simulations: past sessions forecast by models that were trained before each of them."""
+"""Simulations: forecasts of past sessions by models that were trained before each session."""
 
 from collections.abc import Sequence
 
@@ -17,8 +17,8 @@ def simulations_spec() -> dg.AssetSpec:
         SIMULATIONS,
         deps=[dg.AssetDep("price_history", partition_mapping=as_a_whole())],
         description=(
-            "Forecasts of past sessions, made afterwards by models trained before each of them. They stand under the "
-            "number of their simulation and never count as live ones."
+            "Forecasts of past sessions, computed afterwards by models trained before each session. Their rows carry "
+            "the number of the simulation and never count as live."
         ),
         group_name="forecasts",
         kinds={"postgres", "pytorch"},
@@ -26,7 +26,7 @@ def simulations_spec() -> dg.AssetSpec:
 
 
 def simulation_metadata(simulation_id: int, reports: Sequence[SnapshotReport]) -> Metadata:
-    """What the asset shows: the number, and one line a session."""
+    """Metadata of a materialization: the number of the simulation, and a table with one row per session."""
     rows = [
         (str(report.run_date), report.num_bullish, report.num_neutral, report.num_bearish, report.num_abstained)
         for report in reports

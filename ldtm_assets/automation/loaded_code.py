@@ -1,4 +1,4 @@
-"""The report of the loaded code: what `ldtm status` and `ldtm up` know of the definitions that run."""
+"""Report of the loaded code, from which `ldtm status` and `ldtm up` read the running definitions."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -13,11 +13,11 @@ from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import Settings
 
 ON_SESSIONS_ONLY = (DAILY_JOB, FRESHNESS_JOB)
-"""Jobs whose schedules let holidays pass."""
+"""Jobs whose schedules skip holidays."""
 
 
 def report_loaded_code(instance: dg.DagsterInstance, report: LoadedCode) -> bool:
-    """Store the report where it differs from the stored one; returns whether it did."""
+    """Store the report if it differs from the stored one; returns whether it did."""
     text = report.as_text()
     storage = instance.daemon_cursor_storage
     if storage.get_cursor_values({KEY}).get(KEY) == text:
@@ -27,14 +27,14 @@ def report_loaded_code(instance: dg.DagsterInstance, report: LoadedCode) -> bool
 
 
 def clear_report(instance: dg.DagsterInstance) -> None:
-    """Forget the report of an earlier start."""
+    """Delete the report of an earlier start."""
     instance.daemon_cursor_storage.set_cursor_values({KEY: ""})
 
 
 def report_of(
     repository: dg.RepositoryDefinition, code_sha256: str, settings: Settings, calendar: Calendar, moment: datetime
 ) -> LoadedCode:
-    """The report of a code location: its schedules with their ticks from a day on, and its sensors."""
+    """The report of a code location: its schedules with their ticks from the day of `moment` on, and its sensors."""
     day = datetime.combine(moment.astimezone(UTC).date(), datetime.min.time(), UTC)
     automation = [
         LoadedAutomation(
@@ -48,7 +48,7 @@ def report_of(
 
 
 def ticks(schedule: dg.ScheduleDefinition, calendar: Calendar, since: datetime) -> tuple[str, ...]:
-    """The ticks of a schedule for some days, holidays left out where the schedule skips them."""
+    """The ticks of a schedule over TICK_DAYS days, without holidays if the schedule skips them."""
     found: list[str] = []
     for tick in cron_ticks(since.timestamp(), schedule.cron_schedule, schedule.execution_timezone):
         if tick > since + timedelta(days=TICK_DAYS):

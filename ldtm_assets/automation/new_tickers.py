@@ -1,4 +1,4 @@
-"""The sensor that trains new tickers: without a first verdict of the gate, a ticker is not in service."""
+"""The sensor that trains new tickers, since a ticker enters service only after the gate's first verdict on it."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ from ldtm_lib.settings import Settings
 
 POLL_SECONDS = 60
 RETRY_AFTER = timedelta(hours=1)
-"""How long the same work on the same tickers is left alone after it was requested."""
+"""Time after which the same job is requested again for the same tickers."""
 
 
 def new_tickers_sensor(
@@ -47,11 +47,11 @@ def new_tickers_sensor(
             moment = clock(conn)
             waiting = new_tickers(conn, opened.settings, calendar, moment)
         if not waiting:
-            return dg.SkipReason("every ticker is in service, or was judged and enters it with the next session")
+            return dg.SkipReason("every ticker is in service, or has a verdict and enters it with the next session")
         reap_dead_runs(context.instance, dagster_is_running=True)
         for run in context.instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
             if run.job_name == PRICE_HISTORY_JOB or CONCURRENCY_GROUP_TAG in run.tags:
-                return dg.SkipReason(f"{_named(waiting)}; run {run.run_id} of {run.job_name} goes first")
+                return dg.SkipReason(f"{_named(waiting)}; waiting for run {run.run_id} of {run.job_name}")
         requested = _recent(json.loads(context.cursor or "{}"), moment)
         for job, tickers in (
             (PRICE_HISTORY_JOB, [ticker.name for ticker in waiting if not ticker.has_history]),
@@ -61,7 +61,7 @@ def new_tickers_sensor(
             if tickers and work not in requested:
                 context.update_cursor(json.dumps({**requested, work: moment.isoformat()}))
                 return [_request(job, names) for names in contiguous(opened.settings.tickers, tickers)]
-        return dg.SkipReason(f"{_named(waiting)}; what they lack was requested within {RETRY_AFTER} and is left alone")
+        return dg.SkipReason(f"{_named(waiting)}; their history or training was requested less than {RETRY_AFTER} ago")
 
     return sensor
 
@@ -72,7 +72,7 @@ def _request(job: str, tickers: Sequence[str]) -> dg.RunRequest:
 
 
 def _recent(requested: dict[str, str], moment: datetime) -> dict[str, str]:
-    """The requests, by what they were for, that are left alone for now."""
+    """The requests that are younger than RETRY_AFTER, by job and tickers."""
     return {work: at for work, at in requested.items() if moment < datetime.fromisoformat(at) + RETRY_AFTER}
 
 

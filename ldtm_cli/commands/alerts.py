@@ -1,4 +1,4 @@
-"""`ldtm alerts`: alerts on record, and a test notification through every channel."""
+"""`ldtm alerts`: shows recorded alerts, and sends a test notification through every channel."""
 
 import os
 import socket
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from ldtm_lib.alerts.channels import Channel
     from ldtm_lib.alerts.history import RecordedAlert
 
-app = typer.Typer(help="Alerts, and the notification of people.")
+app = typer.Typer(help="Alerts and notifications.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """One channel, and why it did not accept the test notification."""
+    """Result of a test notification through one channel; `failure` is None if the channel accepted it."""
 
     channel: str
     failure: str | None
@@ -33,10 +33,10 @@ class Trial:
 
 @app.command("list")
 def list_(
-    all_times: Annotated[bool, typer.Option("--all", help="List resolved alerts and news of all times.")] = False,
+    all_times: Annotated[bool, typer.Option("--all", help="Include alerts and news older than seven days.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List open alerts, and those resolved in the last seven days; the open and the most severe ones first."""
+    """List open alerts and those resolved in the last seven days; open and most severe alerts come first."""
     from ldtm_lib.alerts.history import recorded_alerts
 
     with ready_project().database.transaction() as conn:
@@ -77,7 +77,7 @@ def show(
 
 
 def print_alerts(alerts: "Sequence[RecordedAlert]") -> None:
-    """Print one line an alert, and the whole key of each, by which `ldtm alerts show` finds it."""
+    """Print one row per alert, with the full key that `ldtm alerts show` takes."""
     if not alerts:
         console.print("No alert is open, and none was resolved in the last seven days.")
         return
@@ -115,9 +115,9 @@ def send_test(as_json: AsJson = False) -> None:
 
 
 def try_channels(environ: Mapping[str, str]) -> list[Trial]:
-    """Send a test notification through every channel; a failure or an invalid address stops no other one.
+    """Send a test notification through every channel; a failure or an invalid address does not stop the others.
 
-    Raises ConfigurationError when there is no channel at all.
+    Raises ConfigurationError if there is no valid channel.
     """
     from ldtm_lib.alerts.channels import configured_channels
     from ldtm_lib.alerts.secrets import ALERT_VARIABLE
@@ -144,8 +144,8 @@ def print_trials(console: Console, trials: Sequence[Trial]) -> None:
 def _failure_of(channel: "Channel") -> str | None:
     try:
         channel.send(
-            title="LDTM: a test",
-            body=f"This is how notifications of LDTM on {socket.gethostname()} will look. Nothing is wrong.",
+            title="LDTM: test notification",
+            body=f"A test of the notifications of LDTM on {socket.gethostname()}. No action is needed.",
             severity="info",
         )
     except NotificationNotDelivered as failure:

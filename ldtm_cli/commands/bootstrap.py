@@ -1,4 +1,4 @@
-"""`ldtm bootstrap`: from a universe and a source to a record of one's own, or to what is missing of it."""
+"""`ldtm bootstrap`: builds a record from a universe and a source, or adds the missing parts of one."""
 
 import os
 from pathlib import Path
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from ldtm_lib.project import Project
     from ldtm_lib.sessions import Calendar
 
-AUTOMATION_ON = "Automation is on: daily runs and trainings start by themselves while Dagster runs."
-AUTOMATION_OFF = """Automation is off. To record live forecasts every evening by itself, set
+AUTOMATION_ON = "Automation is on: daily runs and trainings start automatically while Dagster runs."
+AUTOMATION_OFF = """Automation is off. To record live forecasts automatically every evening, set
   [automation]
   enabled = true
 in {config}."""
@@ -41,9 +41,9 @@ def bootstrap(
 ) -> None:
     """Set up everything that forecasts need, and simulate past sessions: history, models, forecasts, leaderboard.
 
-    The simulated sessions are forecast by models that were trained before them, never by today's. They are on record
-    under the number of their simulation and never count as live. Safe to interrupt and to call again: a second call
-    does only what is missing.
+    Simulated sessions are forecast by models that were trained before them, never by today's models. Their rows are
+    recorded under the number of the simulation and never count as live. The command can be interrupted and repeated:
+    a second call does only what is missing.
     """
     request = BootstrapRequest(num_sessions=sessions, retrain_every=retrain_every)
     require_source(current_config())
@@ -53,7 +53,7 @@ def bootstrap(
 
 
 def require_source(config: Path) -> None:
-    """Try the source before anything is created; raises SourceError with the remedy when it has no bars at all."""
+    """Check the source before anything is created; raises SourceError with the remedy if it has no bars at all."""
     from ldtm_cli.finding import guarded
     from ldtm_cli.source_finding import source_finding
     from ldtm_lib.errors import SourceError
@@ -69,7 +69,7 @@ def require_source(config: Path) -> None:
 
 
 def bring_up_to_date(config: Path, request: BootstrapRequest, *, as_json: bool) -> "Project":
-    """Prepare the database, do what is missing, and print the leaderboard of the newest simulation."""
+    """Prepare the database, run the missing stages, and print the leaderboard of the newest simulation."""
     from ldtm_cli.services import prepare
     from ldtm_lib.database.connection import address
     from ldtm_lib.sessions import exchange_calendar
@@ -87,14 +87,14 @@ def bring_up_to_date(config: Path, request: BootstrapRequest, *, as_json: bool) 
 
 
 def print_next_steps(project: "Project") -> None:
-    """Say whether automation is on, and what to do next."""
+    """Print whether automation is on, and the next commands."""
     off = AUTOMATION_OFF.format(config=project.settings.path.name)
     console.print("\n" + (AUTOMATION_ON if project.settings.automation.enabled else off), markup=False)
     console.print(NEXT_STEPS.format(ldtm=ldtm_command()), highlight=False, end="")
 
 
 def run_bootstrap(project: "Project", calendar: "Calendar", request: BootstrapRequest, console: Console) -> bool:
-    """Do what is missing, in one Dagster run; returns whether anything was. Raises RunFailed."""
+    """Run the missing stages in one Dagster run; returns False if none was missing. Raises RunFailed."""
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     if _state(project, calendar, request).is_complete:

@@ -1,4 +1,4 @@
-"""`ldtm demo`: the whole loop on the bundled real bars, through the same code that a bootstrap runs."""
+"""`ldtm demo`: a bootstrap on the bundled real bars, with the same code as `ldtm bootstrap`."""
 
 from pathlib import Path
 
@@ -12,28 +12,28 @@ from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.installation import FILES, ldtm_command
 
 REQUEST = BootstrapRequest(num_sessions=30, retrain_every=30)
-"""The last sessions of the sample, forecast by models of one training: the demo is over in a minute or two."""
+"""The last sessions of the sample, forecast by models of one training, so that the demo takes a minute or two."""
 EPILOGUE = """
-[bold]What this shows.[/] Real figures of small networks on 30 simulated sessions.
-No model made a forecast for a session that its training had seen. Models that
-the gate refused forecast as [italic]candidate[/], so that there are rows to show: that
-is a setting of demo.toml. Simulated rows never count as live ones.
+[bold]About these results.[/] Small networks on real bars, 30 simulated sessions.
+No model forecast a session that its training had seen. demo.toml lets models
+that the gate refused forecast as [italic]candidate[/], so that there are rows to show.
+Simulated rows never count as live.
 
-[bold]Next[/]  {ldtm} -c demo.toml forecasts       what was forecast
+[bold]Next[/]  {ldtm} -c demo.toml forecasts       recorded forecasts
       {ldtm} -c demo.toml registry list   models and verdicts
-      {ldtm} -c demo.toml audit verify    check the record
+      {ldtm} -c demo.toml audit verify    verify the record
       {ldtm} -c demo.toml up              Dagster on port 3000
-      {ldtm} -c demo.toml down            stop all of it
+      {ldtm} -c demo.toml down            stop Dagster and PostgreSQL
       rm -rf .ldtm/ldtm_demo   remove the demo
 """
 
 
 def demo(context: typer.Context, as_json: AsJson = False) -> None:
-    """Run the whole loop on bundled real bars: prices, backtests, gate, forecasts, actuals, leaderboard.
+    """Run all stages on bundled real bars: prices, backtests, gate, forecasts, actuals, leaderboard.
 
-    Everything goes through the same Dagster job as `ldtm bootstrap`, on the CPU, with an embedded PostgreSQL when
-    LDTM_DATABASE_URL names no server. A second call does only what is not up to date. The configuration is demo.toml of
-    the working folder, which is written when there is none; the state is in .ldtm beside it.
+    Uses the same Dagster job as `ldtm bootstrap`, on the CPU, with an embedded PostgreSQL unless LDTM_DATABASE_URL
+    names a server. A second call does only what is not up to date. The configuration is demo.toml in the working
+    folder, which is created if missing; the state is in .ldtm beside it.
     """
     config = context.obj or demo_config(Path.cwd())
     require_sample(config)
@@ -43,7 +43,7 @@ def demo(context: typer.Context, as_json: AsJson = False) -> None:
 
 
 def demo_config(folder: Path) -> Path:
-    """The demo's configuration in a folder; a copy of the bundled one is written where there is none."""
+    """The demo's configuration in a folder; copies the bundled file there if it is missing."""
     config = folder / "demo.toml"
     if not config.exists():
         write_whole(config, (FILES / "demo.toml").read_bytes())
@@ -51,12 +51,12 @@ def demo_config(folder: Path) -> Path:
 
 
 def require_sample(config: Path) -> None:
-    """Refuse any configuration but one of the sample: forecasts of 2013 could never be removed from a real ledger."""
+    """Refuse any source but the sample, since forecasts of 2013 could never be removed from a real ledger."""
     from ldtm_lib.settings import load_settings
 
     source = load_settings(config).source
     if source.kind != "sample":
         raise ConfigurationError(
-            f"{config} has the source {source.kind!r}; the demo writes forecasts of 2013, which no ledger forgets. "
+            f"{config} has the source {source.kind!r}; the demo writes forecasts of 2013, which can never be removed. "
             "Run it with demo.toml"
         )

@@ -1,4 +1,4 @@
-"""`ldtm forecasts`: what is on record for a run date, or of a ticker."""
+"""`ldtm forecasts`: shows the recorded forecasts of a run date or of a ticker."""
 
 import csv
 import sys
@@ -30,7 +30,7 @@ def forecasts(
 ) -> None:
     """Show forecasts on record: three prices, target sessions, direction, model, and whether they are live.
 
-    All tickers of the newest run date by default; all tickers of DATE, or the newest 30 run dates of TICKER.
+    With DATE: all tickers of that run date. With TICKER: its newest 30 run dates. Default: the newest run date.
     """
     from ldtm_lib.ledger.recorded_forecasts import forecasts_of_run_date, forecasts_of_ticker
 
@@ -55,7 +55,7 @@ def forecasts(
 
 
 def print_csv(rows: "Sequence[RecordedForecast]") -> None:
-    """Print one line a row under a line with the names of the fields."""
+    """Print a header with the field names, then one line per row."""
     from ldtm_lib.ledger.recorded_forecasts import RecordedForecast
 
     writer = csv.DictWriter(sys.stdout, [field.name for field in fields(RecordedForecast)], lineterminator="\n")
@@ -64,7 +64,7 @@ def print_csv(rows: "Sequence[RecordedForecast]") -> None:
 
 
 def print_run_date(console: Console, rows: "Sequence[RecordedForecast]") -> None:
-    """Show all tickers of one run date under their target sessions."""
+    """Print all tickers of one run date, with one column per target session."""
     from ldtm_lib.daily_run.pending_partitions import NEW_YORK
 
     first = rows[0]
@@ -95,7 +95,7 @@ def print_run_date(console: Console, rows: "Sequence[RecordedForecast]") -> None
 
 
 def print_ticker(console: Console, rows: "Sequence[RecordedForecast]") -> None:
-    """Show the newest run dates of one ticker."""
+    """Print the newest run dates of one ticker."""
     title = f"Forecasts of {rows[0].ticker}; target sessions and actuals: --json or --csv"
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
     table.add_column("run date")
@@ -123,7 +123,7 @@ def _cells(row: "RecordedForecast") -> tuple[str, ...]:
 
 
 def _date(text: str | None) -> date | None:
-    """A run date; None for what is a ticker, or nothing."""
+    """Parse a run date; None if the text is not a date, or absent."""
     try:
         return None if text is None else date.fromisoformat(text)
     except ValueError:

@@ -22,17 +22,17 @@ SHORTEST_ID = 6
 
 
 class UnknownRun(LdtmError):
-    """Dagster's storage has no run with the id that was asked for."""
+    """Dagster's storage has no run, or several runs, with the given id."""
 
 
 def logs(
     run_id: Annotated[
-        str | None, typer.Argument(metavar="[RUN_ID]", help="A run, by its id or the 8 characters that the UI shows.")
+        str | None, typer.Argument(metavar="[RUN_ID]", help="Id of a run, or the 8 characters of it that the UI shows.")
     ] = None,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on with what is added, until Ctrl-C or the end of the run.")
+        bool, typer.Option("--follow", "-f", help="Keep printing new lines until Ctrl-C or the end of the run.")
     ] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="Lines or events to show from before.")] = 100,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="Number of past lines or events to print.")] = 100,
 ) -> None:
     """Print the log of Dagster's webserver and daemon, or the events of a run."""
     shown = file_lines(_log_file(), lines, follow=follow) if run_id is None else run_lines(run_id, lines, follow=follow)
@@ -41,7 +41,7 @@ def logs(
 
 
 def file_lines(log: Path, num_lines: int, *, follow: bool) -> Iterator[str]:
-    """The last lines of a log file, and then those that are added; a file that is truncated is read from its start."""
+    """The last lines of a log file, then new lines as they are added; a truncated file is read from its start."""
     with log.open(errors="replace") as file:
         yield from (line.rstrip("\n") for line in deque(file, num_lines))
         while follow:
@@ -54,7 +54,7 @@ def file_lines(log: Path, num_lines: int, *, follow: bool) -> Iterator[str]:
 
 
 def run_lines(run_id: str, num_events: int, *, follow: bool) -> Iterator[str]:
-    """The last events of a run, and then those that are added until it ends."""
+    """The last events of a run, then new events until the run ends."""
     from dagster import DagsterInstance
 
     from ldtm_cli.services import dagster_environment
@@ -83,20 +83,20 @@ def run_lines(run_id: str, num_events: int, *, follow: bool) -> Iterator[str]:
 
 
 def _run(instance: "DagsterInstance", run_id: str) -> "DagsterRun":
-    """A run by its id, or by the beginning of it; raises UnknownRun and ConfigurationError."""
+    """Find a run by its id or the beginning of it; raises UnknownRun or ConfigurationError."""
     if (run := instance.get_run_by_id(run_id)) is not None:
         return run
     if len(run_id) < SHORTEST_ID:
-        raise ConfigurationError(f"{run_id!r} is too short to name a run; give {SHORTEST_ID} characters of its id")
+        raise ConfigurationError(f"the run id {run_id!r} is too short; give at least {SHORTEST_ID} characters of it")
     found = [each for each in instance.get_runs(limit=NUM_SEARCHED_RUNS) if each.run_id.startswith(run_id)]
     if len(found) == 1:
         return found[0]
-    how_many = "several runs have ids that begin" if found else f"none of the newest {NUM_SEARCHED_RUNS} runs begins"
-    raise UnknownRun(f"{how_many} with {run_id!r}; the page Runs of the UI has the whole ids")
+    how_many = "several runs have an id" if found else f"none of the newest {NUM_SEARCHED_RUNS} runs has an id"
+    raise UnknownRun(f"{how_many} that begins with {run_id!r}; the Runs page of the UI shows full ids")
 
 
 def _log_file() -> Path:
-    """The log of this configuration; raises ConfigurationError before there is one."""
+    """The log file of this configuration; raises ConfigurationError if it does not exist."""
     from ldtm_lib.maintenance.disk import dagster_log
     from ldtm_lib.project import home_of
     from ldtm_lib.settings import load_settings
@@ -104,6 +104,6 @@ def _log_file() -> Path:
     log = dagster_log(home_of(load_settings(current_config())))
     if not log.exists():
         raise ConfigurationError(
-            f"there is no log at {log}: `ldtm up` writes one; with --foreground the log is its output"
+            f"there is no log at {log}; `ldtm up` creates it, `ldtm up --foreground` prints the log instead"
         )
     return log

@@ -1,4 +1,4 @@
-"""`ldtm prices`: bars from a folder into the store, and from the configured source into files."""
+"""`ldtm prices`: imports bars from files into the store, and downloads bars from the configured source to files."""
 
 import os
 from dataclasses import asdict, dataclass
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
     from ldtm_lib.project import Project
 
 NUM_SHOWN = 10
-"""Ignored files that are named in a terminal."""
+"""Ignored files that the terminal output names."""
 
 app = typer.Typer(help="Daily bars.")
 
 
 @app.command("import")
 def import_(
-    folder: Annotated[Path, typer.Argument(help="A folder of CSV or Parquet files, named after their tickers.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of CSV or Parquet files, named after their tickers.")],
     basis: Annotated[
         Literal["adjusted", "raw"],
-        typer.Option(help="`adjusted`: splits are taken out of the prices already. `raw`: they are not."),
+        typer.Option(help="`adjusted`: prices are already adjusted for splits. `raw`: they are not."),
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Import bars from files into the store: new bars, restated ones as new vintages, nothing for equal ones.
+    """Import bars from files into the store: new bars, and restated bars as new vintages; equal bars are skipped.
 
-    A file that cannot be read is reported with its line and the remedy; the others are imported. Exit status 1 when
-    any failed, or when no ticker had a bar.
+    A file that cannot be read is reported with its line and the remedy; the others are imported. Exit status 1 if a
+    file failed, or if no ticker had a bar.
     """
     report = import_files(ready_project(), folder, basis)
     print_json(report.as_dict()) if as_json else print_import(console, report)
@@ -46,23 +46,23 @@ def import_(
 
 @app.command("download")
 def download_(
-    folder: Annotated[Path, typer.Option("--to", help="The folder that gets one CSV file per ticker.")],
+    folder: Annotated[Path, typer.Option("--to", help="Folder for the CSV files, one per ticker.")],
     tickers: Annotated[
-        list[str] | None, typer.Argument(help="Tickers of the universe; all that are not retired when absent.")
+        list[str] | None, typer.Argument(help="Tickers of the universe. Default: all that are not retired.")
     ] = None,
     first: Annotated[
-        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="First session; as early as possible when absent.")
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="First session. Default: the earliest available.")
     ] = None,
     last: Annotated[
-        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Last session; the newest closed one when absent.")
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Last session. Default: the newest closed one.")
     ] = None,
-    again: Annotated[bool, typer.Option("--again", help="Also fetch files that are complete.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Also fetch tickers whose files are complete.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Download the history of tickers from the configured source into files that the source `files` reads.
 
-    A download that was interrupted goes on where it ended: files that are complete are not fetched again. A ticker
-    that fails does not hold up the others. Exit status 1 when any failed. No database is needed.
+    An interrupted download resumes: complete files are not fetched again. A failing ticker does not stop the others.
+    Exit status 1 if any ticker failed. No database is needed.
     """
     report = download_files(folder, tickers, first, last, again=again)
     print_json(asdict(report)) if as_json else print_download(console, report, folder)
@@ -75,7 +75,8 @@ def download_files(
 ) -> "DownloadReport":
     """Download bars of the configured source up to the newest session that has closed.
 
-    Raises UnknownTicker for a ticker that the configuration lacks, ConfigurationError for a range without a session.
+    Raises UnknownTicker for a ticker that is not in the configuration, ConfigurationError for a range without a
+    closed session.
     """
     from ldtm_lib.prices.downloads import download
     from ldtm_lib.prices.sources.open import open_source
@@ -87,9 +88,7 @@ def download_files(
     newest = calendar.last_closed(now)
     since, until = first.date() if first else FIRST_DAY, min(last.date() if last else newest, newest)
     if not calendar.between(since, until):
-        raise ConfigurationError(
-            f"no session has closed from {since} to {until}; choose others with --first and --last"
-        )
+        raise ConfigurationError(f"no session from {since} to {until} has closed; change --first or --last")
     kind = settings.source.kind
     place = {"url": settings.url.url, "files": f"{settings.source.folder} {settings.source.basis}"}.get(kind)
     return download(
@@ -105,7 +104,7 @@ def download_files(
 
 
 def print_download(console: Console, report: "DownloadReport", folder: Path) -> None:
-    """Show what a download did."""
+    """Print the result of a download."""
     for ticker, num_bars in report.num_bars.items():
         console.print(f"{escape(ticker)}: {num_bars:,} bars", highlight=False)
     if report.complete:
@@ -129,25 +128,25 @@ class ImportReport:
     """Result of an import."""
 
     tickers: list[dict[str, object]]
-    """One per ticker with bars: how many are new, restated, unchanged, refused."""
+    """One row per ticker with bars: the numbers of new, restated, unchanged and refused bars."""
     splits: list[str]
     notes: list[str]
     failures: dict[str, str]
-    """By ticker, why its files gave no bars."""
+    """Reasons why files gave no bars, by ticker."""
     num_without_file: int
-    """Tickers of the universe that the folder does not have."""
+    """Tickers of the universe without a file in the folder."""
     ignored_files: list[str]
-    """Files that hold no ticker of the universe, and those that could not be read with the reason."""
+    """Files without a ticker of the universe, and unreadable files with the reason."""
 
     @property
     def num_imported(self) -> int:
-        """Tickers with at least one bar that was taken."""
+        """Number of tickers with at least one accepted bar."""
         taken = ("num_new", "num_restated", "num_unchanged")
         return sum(any(row[name] for name in taken) for row in self.tickers)
 
     @property
     def is_complete(self) -> bool:
-        """Whether there was something to import, and none of it failed."""
+        """True if at least one ticker was imported and no file failed."""
         return self.num_imported > 0 and not self.failures
 
     def as_dict(self) -> dict[str, object]:
@@ -166,7 +165,7 @@ class ImportReport:
 def import_files(project: "Project", folder: Path, basis: Literal["adjusted", "raw"]) -> ImportReport:
     """Read the files of a folder and record the bars of every ticker of the universe that they hold.
 
-    Raises ConfigurationError when the folder is none.
+    Raises ConfigurationError if `folder` is not a folder.
     """
     from ldtm_lib.database.clock import last_closed_session
     from ldtm_lib.prices.ingest import ingest
@@ -192,7 +191,7 @@ def import_files(project: "Project", folder: Path, basis: Literal["adjusted", "r
 
 
 def print_import(console: Console, report: ImportReport) -> None:
-    """Show what an import did."""
+    """Print the result of an import."""
     if report.tickers:
         table = Table()
         for name in ("ticker", "new", "restated", "unchanged", "refused"):

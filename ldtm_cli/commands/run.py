@@ -1,4 +1,4 @@
-"""`ldtm run`: a daily run now, in the same Dagster job that the schedule launches."""
+"""`ldtm run`: starts a daily run now, with the same Dagster job that the schedule launches."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowCount:
-    """Rows of one kind on a session."""
+    """The number of rows of one kind on a session."""
 
     kind: str
     num_rows: int
@@ -30,21 +30,21 @@ class RowCount:
 def run(
     session: Annotated[
         datetime | None,
-        typer.Argument(metavar="[DATE]", formats=["%Y-%m-%d"], help="A session. Default: the newest closed one."),
+        typer.Argument(metavar="[DATE]", formats=["%Y-%m-%d"], help="Session to run. Default: the newest closed one."),
     ] = None,
     ticker: Annotated[
-        list[str] | None, typer.Option("--ticker", "-t", help="A ticker, repeatable; all of the universe by default.")
+        list[str] | None, typer.Option("--ticker", "-t", help="Ticker to run, repeatable. Default: the universe.")
     ] = None,
     late: Annotated[
-        bool, typer.Option("--late", help="Write rows although the next session has opened: they are marked as late.")
+        bool, typer.Option("--late", help="Write rows even if the next session has opened; they are marked as late.")
     ] = False,
 ) -> None:
     """Fetch bars, record forecasts and fill actuals of one session now.
 
-    Runs daily_job in this process; the UI shows the run. What is on record stays as it is. A session that has not
-    closed is refused, and so is another daily run or training under way. Once the next session has opened, missing
-    rows would be late, which no leaderboard counts but `ldtm leaderboard --late`: they are written with --late only.
-    Exit status 1 when a ticker failed.
+    Runs daily_job in this process; the UI shows the run. Existing rows stay unchanged. The command refuses a session
+    that has not closed, and refuses to start during another daily run or a training. Once the next session has opened,
+    missing rows are late: they are written only with --late, and only `ldtm leaderboard --late` counts them. Exit
+    status 1 if a ticker failed.
     """
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -93,7 +93,7 @@ def _closed_session(conn: "Connection", project: "Project", calendar: "Calendar"
     if day < partitions.first_session or day > (partitions.last_session or day):
         until = f" to {partitions.last_session}" if partitions.last_session else ""
         raise ConfigurationError(
-            f"session {day} has no partition: those of {project.settings.path.name} are "
+            f"session {day} has no partition: {project.settings.path.name} has partitions from "
             f"{partitions.first_session}{until}; see `ldtm settings partitions`"
         )
     return day
@@ -105,16 +105,16 @@ def _tickers_on(project: "Project", day: date, asked: Sequence[str] | None) -> l
     present = settings.tickers_on(day)
     chosen = [settings.require_ticker(name) for name in asked or present]
     if gone := [name for name in chosen if name not in present]:
-        raise ConfigurationError(f"{', '.join(gone)} left the universe before {day}; name tickers that belong to it")
+        raise ConfigurationError(f"{', '.join(gone)} left the universe before {day}; leave them out")
     return [name for name in settings.tickers if name in chosen]
 
 
 def _announce_rows(
     conn: "Connection", calendar: "Calendar", day: date, tickers: Sequence[str], *, may_be_late: bool
 ) -> None:
-    """Say which tickers get no row, and which rows would be late.
+    """Print which tickers get no row, and how many rows would be late.
 
-    Raises ConfigurationError where the run would write late rows that nobody has allowed.
+    Raises ConfigurationError if the run would write late rows and `may_be_late` is false.
     """
     from ldtm_lib.daily_run.freshness import named
     from ldtm_lib.database.clock import now
@@ -125,8 +125,8 @@ def _announce_rows(
     waiting = without_row(tickers, day, first_sessions(conn, tickers), calendar=calendar, moment=moment)
     if waiting:
         _note(
-            f"no row of {day} for tickers that are not in service on it: {named(waiting)}. A ticker enters service on "
-            "the first session after the gate's first verdict on it; `ldtm train` trains it"
+            f"no row of {day} is written for tickers that are not in service: {named(waiting)}. A ticker enters "
+            "service on the first session after the gate's first verdict on it; run `ldtm train` to train it"
         )
     missing = missing_rows(conn, [(ticker, day) for ticker in tickers if ticker not in waiting])
     if not missing or moment < calendar.opens_at(next_session):

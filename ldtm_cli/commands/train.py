@@ -1,4 +1,4 @@
-"""`ldtm train`: train and judge models now, in the same Dagster job that the schedule launches."""
+"""`ldtm train`: trains and judges models now, with the same Dagster job that the schedule launches."""
 
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Annotated
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def train(
     tickers: Annotated[
-        list[str] | None, typer.Argument(metavar="[TICKER...]", help="Tickers; all of the universe by default.")
+        list[str] | None, typer.Argument(metavar="[TICKER...]", help="Tickers to train. Default: the universe.")
     ] = None,
     as_of: Annotated[
         datetime | None,
@@ -26,15 +26,14 @@ def train(
             "--as-of",
             formats=["%Y-%m-%d"],
             metavar="DATE",
-            help="The last session whose bars the models may see. Default: the newest closed one.",
+            help="Last session whose bars are used. Default: the newest closed one.",
         ),
     ] = None,
 ) -> None:
-    """Train models, test them walk-forward, and put them to the gate, which promotes those that pass.
+    """Train models, backtest them walk-forward, and apply the gate, which promotes the models that pass.
 
-    Runs retraining_job in this process; the UI shows the run. A training under way, or a daily run, is waited for by
-    nobody: the command refuses. Exit status 1 when the training of a ticker failed; a model that the gate refused is
-    no failure.
+    Runs retraining_job in this process; the UI shows the run. The command refuses to start during another training or
+    a daily run. Exit status 1 if the training of a ticker failed; a model that the gate refuses is not a failure.
     """
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -68,7 +67,7 @@ def train(
 
 
 def _last_session(project: "Project", asked: date | None) -> date:
-    """The last session that models may see; raises ConfigurationError for one that has not closed."""
+    """The last session whose bars are used; raises ConfigurationError for one that has not closed."""
     from ldtm_lib.database.clock import last_closed_session
     from ldtm_lib.sessions import exchange_calendar
 
@@ -82,7 +81,7 @@ def _last_session(project: "Project", asked: date | None) -> date:
 
 
 def _runs(project: "Project", tickers: list[str], day: date) -> "list[JobRun]":
-    """One run per range of tickers without a gap: Dagster would mark the tickers in a gap as failed with the run."""
+    """One run per contiguous range of tickers: Dagster would mark the tickers in a gap as failed with the run."""
     from ldtm_assets.automation.run_requests import contiguous
     from ldtm_assets.jobs import RETRAINING_JOB
     from ldtm_cli.runs import JobRun
@@ -101,7 +100,7 @@ def _runs(project: "Project", tickers: list[str], day: date) -> "list[JobRun]":
 
 
 def _print_verdicts(project: "Project", tickers: list[str], began: datetime) -> None:
-    """Show what the gate says of each ticker's newest model."""
+    """Print the gate result of each ticker's newest model."""
     from ldtm_lib.registry.listing import list_registry
 
     with project.database.transaction() as conn:

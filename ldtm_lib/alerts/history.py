@@ -1,4 +1,4 @@
-"""Alerts as people look them up: open ones and resolved ones, with the times of their notifications."""
+"""Recorded alerts, open and resolved, with the times of their notifications."""
 
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -12,11 +12,11 @@ from ldtm_lib.database.queries import query
 from ldtm_lib.errors import LdtmError
 
 RECENT = timedelta(days=7)
-"""How long a resolved alert, or a piece of news, stays in the list."""
+"""Time for which resolved alerts and news stay in the list by default."""
 
 
 class UnknownAlert(LdtmError):
-    """No alert has the key that was asked for."""
+    """No alert has the given key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,9 +32,9 @@ class RecordedAlert:
     link: str | None
     """A path of the UI."""
     is_news: bool
-    """Whether it is notified once and never resolved, such as a promotion."""
+    """True for an event that is notified once and never resolved, such as a promotion."""
     raised_at: datetime
-    """Since when it is open, or a reminder is due."""
+    """Time since which it is open, or a reminder is due."""
     seen_at: datetime
     notified_at: datetime | None
     """Time of its last notification; None while one is due."""
@@ -43,12 +43,12 @@ class RecordedAlert:
 
     @property
     def is_open(self) -> bool:
-        """Whether the condition still exists."""
+        """True while the condition exists."""
         return self.resolved_at is None and not self.is_news
 
 
 def recorded_alerts(conn: Connection, *, all_times: bool = False) -> list[RecordedAlert]:
-    """Open alerts, and resolved ones and news of the last seven days or of all times; open ones first."""
+    """Open alerts, then resolved alerts and news of the last seven days; with `all_times`, all of them."""
     since = None if all_times else now(conn) - RECENT
     with conn.cursor(row_factory=class_row(RecordedAlert)) as cursor:
         return cursor.execute(query("alerts.history"), {"since": since}).fetchall()

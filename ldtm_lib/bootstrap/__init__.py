@@ -1,1 +1,1 @@
-"""From nothing to a record: which histories, simulated sessions and trainings an installation lacks."""
+"""Bootstrap: the histories, simulated sessions and trainings that an installation lacks."""

@@ -1,16 +1,16 @@
-"""The request of a bootstrap: how many sessions to simulate, and how often to train in between."""
+"""The request for a bootstrap: the number of sessions to simulate, and the retraining interval."""
 
 from dataclasses import dataclass
 
 DEFAULT_SESSIONS = 30
-"""As many as the leaderboard counts of a ticker."""
+"""The number of forecasts that the leaderboard counts per ticker."""
 DEFAULT_RETRAIN_EVERY = 21
-"""About a month: trainings take nearly all of the time of a bootstrap."""
+"""About a month; trainings take nearly all of the time of a bootstrap."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootstrapRequest:
-    """What a bootstrap is asked for."""
+    """The extent of a bootstrap's simulation."""
 
     num_sessions: int = DEFAULT_SESSIONS
     """Past sessions to simulate, up to the newest one."""

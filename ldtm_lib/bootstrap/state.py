@@ -1,4 +1,4 @@
-"""State of a bootstrap: what an installation has already, and what is missing."""
+"""State of a bootstrap: the parts that an installation has, and those that are missing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,35 +15,35 @@ from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import Settings, fingerprint
 
 LONGEST_BREAK = timedelta(days=14)
-"""No two sessions since 1990 are further apart; the longest break was 7 days, in September 2001."""
+"""Upper bound of the time between two sessions; the longest since 1990 was 7 days, in September 2001."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootstrapState:
-    """What an installation has of what a bootstrap makes."""
+    """The parts of a bootstrap that an installation has, and those that are missing."""
 
     last: date
     """The newest closed session that has partitions."""
     is_over: bool
-    """Whether the source has no later session, as the bundled sample: a model of today could forecast nothing."""
+    """True if the source has no later session, like the bundled sample, so that a new model could forecast nothing."""
     universe: tuple[str, ...]
-    """The tickers that are in the universe on that session."""
+    """The tickers of the universe on that session."""
     without_history: tuple[str, ...]
     """Tickers whose bars do not reach that session."""
     with_bars: tuple[str, ...]
-    """Tickers that have any bar."""
+    """Tickers that have at least one bar."""
     plan: SimulationPlan | None
     """The simulation that the request asks for; None while there is no bar."""
     simulation_id: int | None
-    """Its number; None before it has begun."""
+    """The number of the simulation; None before it has begun."""
     pending: tuple[Block, ...]
-    """The blocks that lack a row of any ticker."""
+    """The blocks in which a ticker lacks a row."""
     untrained: tuple[str, ...]
-    """Tickers with bars that no training of was judged since the simulation began, or for too long."""
+    """Tickers with bars but without a verdict since the simulation began, or with one that is too old."""
 
     @property
     def is_complete(self) -> bool:
-        """Whether nothing is missing."""
+        """True if nothing is missing."""
         return not (self.without_history or self.pending or self.untrained) and self.simulation_id is not None
 
 
@@ -56,7 +56,7 @@ def model_settings_sha256(settings: Settings) -> str:
 def bootstrap_state(
     conn: Connection, settings: Settings, calendar: Calendar, request: BootstrapRequest
 ) -> BootstrapState:
-    """Read what is there. A simulation that covers the request is taken, whenever it was made."""
+    """Read the state from the database. An earlier simulation that covers the request is reused."""
     moment = now(conn)
     closed = calendar.last_closed(moment)
     end = min(closed, settings.partitions.last_session or closed)
@@ -118,7 +118,7 @@ def _plan(
 def _covering(
     known: Sequence[Simulation], plan: SimulationPlan, request: BootstrapRequest, calendar: Calendar
 ) -> Simulation | None:
-    """The newest simulation by the same settings, of the same tickers and of at least as many sessions."""
+    """The newest simulation with the same settings and tickers, and at least as many sessions."""
     for each in known:
         if (
             each.first_session is not None

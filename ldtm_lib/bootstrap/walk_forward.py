@@ -14,7 +14,7 @@ class Block:
 
     sessions: tuple[date, ...]
     trained_on: date
-    """The last session whose bars the models may see: the one before the block."""
+    """The last session whose bars the models are trained on: the one before the block."""
 
     @property
     def first_session(self) -> date:

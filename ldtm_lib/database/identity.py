@@ -1,7 +1,7 @@
 """The identity of a record, and the database that the folder of an installation belongs to.
 
-Checkpoint files and published seals in the folder belong to one record. The folder remembers its identity and, for
-messages, the address of the database; both are no secret.
+Checkpoint files and published seals in the folder belong to one record. The file database.json in the folder stores
+the identity of the record and, for messages, the address of the database; neither is secret.
 """
 
 import json
@@ -35,7 +35,7 @@ def installation_id(conn: Connection) -> str | None:
 
 
 def known_database(home: Path) -> KnownDatabase | None:
-    """The database that a folder belongs to; None for a folder without one. Raises ConfigurationError for damage."""
+    """The database that a folder belongs to; None if there is none. Raises ConfigurationError for a damaged file."""
     path = home / FILE
     try:
         return KnownDatabase(**json.loads(path.read_text()))
@@ -43,20 +43,20 @@ def known_database(home: Path) -> KnownDatabase | None:
         return None
     except (ValueError, TypeError) as error:
         raise ConfigurationError(
-            f"{path} does not name the database of {home} ({error}); restore it, or remove it once LDTM_DATABASE_URL "
-            "names the database whose seals and checkpoints lie there"
+            f"{path}, which names the database of {home}, is damaged ({error}); restore it, or remove it once "
+            "LDTM_DATABASE_URL names the database of the seals and checkpoints in that folder"
         ) from None
 
 
 def remember_database(home: Path, known: KnownDatabase) -> None:
-    """Note in a folder which database it belongs to."""
+    """Store in a folder the database that it belongs to."""
     if known_database(home) != known:
         home.mkdir(parents=True, exist_ok=True)
         write_whole(home / FILE, json.dumps(asdict(known)).encode() + b"\n")
 
 
 def require_known_database(conn: Connection, home: Path, *, address: str) -> None:
-    """Raise ConfigurationError where a folder belongs to another database than that of a connection."""
+    """Raise ConfigurationError if a folder belongs to another database than that of a connection."""
     known = known_database(home)
     if known is not None and installation_id(conn) != known.installation_id:
         raise ConfigurationError(
@@ -67,9 +67,9 @@ def require_known_database(conn: Connection, home: Path, *, address: str) -> Non
 
 
 def require_embedded(home: Path) -> None:
-    """Raise ConfigurationError where the embedded server is not the database that a folder belongs to.
+    """Raise ConfigurationError if the embedded server is not the database that a folder belongs to.
 
-    A folder without a note that has seals or checkpoints, but no embedded server, belongs to a database elsewhere.
+    A folder with seals or checkpoints, but without an embedded server, belongs to a database elsewhere.
     """
     known = known_database(home)
     if known is not None and known.address != EMBEDDED:
@@ -81,8 +81,8 @@ def require_embedded(home: Path) -> None:
     left = [name for name in ("seals.jsonl", "timestamps", "checkpoints") if _has_content(home / name)]
     if left and not has_server:
         raise ConfigurationError(
-            f"LDTM_DATABASE_URL is not set, and {home} holds {' and '.join(left)} of a database that is not there. Set "
-            f"LDTM_DATABASE_URL to that database, or bring the folder postgres of {home} back; to begin a new record, "
+            f"LDTM_DATABASE_URL is not set, and {home} holds {' and '.join(left)} of a database that is missing. Set "
+            f"LDTM_DATABASE_URL to that database, or restore the folder postgres in {home}; to begin a new record, "
             f"move {home} away"
         )
 

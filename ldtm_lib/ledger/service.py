@@ -1,4 +1,4 @@
-"""Service: the session from which on a ticker has a row for every session, and the tickers that wait for it."""
+"""Service: the session from which on a ticker has a row for every session, and the tickers not yet in service."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,21 +10,21 @@ from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import Settings
 
 MIN_HISTORY_SESSIONS = 30
-"""A new ticker without a bar from so many sessions before the newest one has its history still to be loaded."""
+"""A new ticker whose bars do not reach back this many sessions still needs its history loaded."""
 
 
 def first_sessions(conn: Connection, tickers: Iterable[str]) -> dict[str, date]:
-    """The first session in service of each ticker; one that no training of was ever judged is absent."""
+    """The first session in service of each ticker; tickers without a verdict on a training are absent."""
     return dict(conn.execute(query("ledger.service_entries"), {"tickers": list(tickers)}).fetchall())
 
 
 def is_in_service(first_sessions: Mapping[str, date], ticker: str, session: date) -> bool:
-    """Whether a ticker is in service on a session."""
+    """Return whether a ticker is in service on a session."""
     return ticker in first_sessions and first_sessions[ticker] <= session
 
 
 def not_in_service(conn: Connection, tickers: Iterable[str], session: date) -> list[str]:
-    """Those of some tickers that are not in service on a session, in their order."""
+    """The given tickers that are not in service on a session, in their order."""
     listed = list(tickers)
     entered = first_sessions(conn, listed)
     return [ticker for ticker in listed if not is_in_service(entered, ticker, session)]
@@ -38,9 +38,9 @@ def without_row(
     calendar: Calendar,
     moment: datetime,
 ) -> list[str]:
-    """The tickers that get no row of a session at a moment: those not in service on it.
+    """The tickers that get no row of a session from a run at `moment`: those not in service on the session.
 
-    A ticker that is in service by now may still get rows of earlier sessions once these can only be late.
+    Once a row of the session can only be late, tickers that have entered service later get one as well.
     """
     may_be_live = moment < calendar.opens_at(calendar.offset(session, 1))
     return [
@@ -52,15 +52,15 @@ def without_row(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewTicker:
-    """A ticker of the universe that no training of was ever judged, so that it is not in service."""
+    """A ticker of the universe without a verdict on a training, which is therefore not in service."""
 
     name: str
     has_history: bool
-    """Whether it has older bars than those of the last weeks, so that it can be trained."""
+    """True if its bars reach back MIN_HISTORY_SESSIONS, so that it can be trained."""
 
 
 def new_tickers(conn: Connection, settings: Settings, calendar: Calendar, moment: datetime) -> list[NewTicker]:
-    """The new tickers of the universe, in its order, with one statement."""
+    """The new tickers of the universe, in its order, read with one statement."""
     newest = calendar.last_closed(moment)
     asked = {
         "tickers": list(settings.tickers_on(newest)),

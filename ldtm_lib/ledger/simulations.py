@@ -1,4 +1,4 @@
-"""Simulations: forecasts of past sessions under a number of their own, beside the live rows and beside each other."""
+"""Simulations: forecasts of past sessions, each simulation under its own number beside the live rows."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from ldtm_lib.database.queries import query
 from ldtm_lib.errors import ConfigurationError
 
 NO_SIMULATION = 0
-"""The number under which live and late rows stand."""
+"""The simulation number of live and late rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ class RowKind:
 
     @property
     def name(self) -> str:
-        """The rows in a word or two, such as `live` or `simulation 3`."""
+        """A short name of the rows, such as `live` or `simulation 3`."""
         return f"simulation {self.simulation_id}" if self.simulation_id else self.kind
 
 
@@ -40,10 +40,10 @@ LATE = RowKind(kind="late")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulationPlan:
-    """What a simulation is to cover. Equal plans are one simulation, which is resumed."""
+    """The extent of a simulation. Equal plans denote the same simulation, which is resumed."""
 
     origin: str
-    """What started it, such as `backfill abcdefgh`; a simulation is found again by it."""
+    """The cause of the simulation, such as `backfill abcdefgh`; it identifies the simulation."""
     first_session: date | None = None
     last_session: date | None = None
     retrain_every: int | None = None
@@ -72,12 +72,12 @@ class Simulation:
 
     @property
     def rows(self) -> RowKind:
-        """Its rows."""
+        """The rows of the simulation."""
         return RowKind(kind="simulated", simulation_id=self.simulation_id)
 
 
 def begin_simulation(conn: Connection, plan: SimulationPlan) -> int:
-    """The number of the simulation with the plan's origin, which is put on record if there is none yet."""
+    """Return the number of the simulation with the plan's origin; records the simulation if it is new."""
     row = conn.execute(
         query("ledger.begin_simulation"),
         {
@@ -103,16 +103,17 @@ def simulations(conn: Connection) -> list[Simulation]:
 
 
 def newest_simulation(conn: Connection) -> RowKind:
-    """The rows of the newest simulation that has any; those of none before the first one."""
+    """The rows of the newest simulation that has any; matches no rows before the first simulation."""
     row = conn.execute(query("ledger.newest_simulation")).fetchone()
     assert row is not None
     return RowKind(kind="simulated", simulation_id=row[0])
 
 
 def simulation_of_row(conn: Connection, ticker: str, run_date: date, named: int | None = None) -> int:
-    """The simulation whose row of a ticker and run date is meant: the named one, which must be on record.
+    """The number of the simulation `named`, which must be on record.
 
-    Without a name it is 0, that of daily runs, where there is such a row, else the newest simulation that has one.
+    Without `named` it is 0, the number of daily runs, if they have a row of the ticker and run date, else the newest
+    simulation that has one.
     """
     if named is not None:
         return require_simulation(simulations(conn), named).simulation_id
@@ -135,9 +136,9 @@ def record_models(
     first_session: date,
     models: Mapping[str, tuple[int | None, Sequence[str]]],
 ) -> None:
-    """Record the models that a simulation uses from a session on: the checkpoint, and why the gate refused it.
+    """Record the models that a simulation uses from a session on: checkpoint, and the reasons if the gate refused it.
 
-    A ticker whose training left no checkpoint is named with None. Models on record stay as they are.
+    The checkpoint is None for a ticker whose training left none. Recorded models stay unchanged.
     """
     conn.execute(
         query("ledger.record_simulation_models"),
@@ -152,12 +153,12 @@ def record_models(
 
 
 def judged_tickers(conn: Connection, simulation_id: int, first_session: date) -> set[str]:
-    """The tickers whose model, or lack of one, is on record for the sessions from a given one on."""
+    """The tickers whose model, or lack of one, is on record for the block that begins at `first_session`."""
     asked = {"simulation_id": simulation_id, "first_session": first_session}
     return {ticker for (ticker,) in conn.execute(query("ledger.judged_in_simulation"), asked)}
 
 
 def num_rows_by_session(conn: Connection, simulation_id: int, tickers: Sequence[str]) -> dict[date, int]:
-    """The number of some tickers that have a row of a simulation, by run date."""
+    """The number of the given tickers that have a row in a simulation, by run date."""
     asked = {"simulation_id": simulation_id, "tickers": list(tickers)}
     return dict(conn.execute(query("ledger.simulated_rows"), asked).fetchall())

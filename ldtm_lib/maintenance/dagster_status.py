@@ -1,7 +1,7 @@
 """Status of Dagster, read from the tables of its storage, which takes milliseconds; importing Dagster takes seconds.
 
-Schedules and sensors are those that the daemon has (`loaded_code`). Their status is the one that a person set in the
-UI, or else the default of the loaded code, as Dagster itself decides it.
+Schedules and sensors are those that the daemon has loaded (`loaded_code`). As in Dagster, a status that a person set in
+the UI overrides the default of the loaded code.
 """
 
 import json
@@ -19,12 +19,12 @@ from ldtm_lib.maintenance.loaded_code import loaded_code
 from ldtm_lib.project import Project
 
 GPU_POOL = "gpu"
-REQUIRED_DAEMONS = {"SENSOR": "sensors", "SCHEDULER": "schedules", "QUEUED_RUN_COORDINATOR": "the queue of runs"}
-"""The daemons that automation needs, and what each of them does. Each one beats every half minute."""
+REQUIRED_DAEMONS = {"SENSOR": "sensors", "SCHEDULER": "schedules", "QUEUED_RUN_COORDINATOR": "the run queue"}
+"""The daemons that automation needs, with their tasks. Each one sends a heartbeat every 30 seconds."""
 DAEMON_SECONDS = 60
 """Age of its last heartbeat after which a daemon counts as dead."""
 BY_HAND = ("RUNNING", "STOPPED")
-"""Statuses that Dagster stores when a person starts or stops something; the default has one of its own."""
+"""Statuses that Dagster stores when a person starts or stops a schedule or sensor; others stand for the default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,11 +40,11 @@ class DagsterStatus:
     """Status of Dagster at a moment, by its own storage."""
 
     is_alive: bool
-    """Whether every required daemon has sent a heartbeat just now."""
+    """True if every required daemon has sent a heartbeat within DAEMON_SECONDS."""
     silent: tuple[str, ...]
-    """Tasks of the daemons without a heartbeat."""
+    """Tasks of the daemons without a recent heartbeat."""
     has_reported: bool
-    """Whether a sensor has reported what is loaded; without it, schedules and sensors are unknown."""
+    """True once a sensor has reported the loaded code; until then schedules and sensors are unknown."""
     changes: tuple[str, ...]
     """Code and settings that differ from those that Dagster has loaded."""
     next_ticks: tuple[NextTick, ...]
@@ -58,7 +58,7 @@ class DagsterStatus:
     failing: tuple[tuple[str, str], ...]
     """Schedules and sensors that are on and whose last tick failed, with the reason."""
     running: tuple[str, ...]
-    """Jobs under way."""
+    """Jobs of runs in progress."""
     num_queued: int
     gpu_slots: int | None
     """Trainings that may run at once; None before the limit of the pool was first set."""
@@ -67,16 +67,16 @@ class DagsterStatus:
 
     @property
     def runs_in_part(self) -> bool:
-        """Whether some required daemons run and others do not."""
+        """True if some required daemons run and others do not."""
         return 0 < len(self.silent) < len(REQUIRED_DAEMONS)
 
     def is_on(self, name: str) -> bool:
-        """Whether a schedule or sensor is known and on."""
+        """Return whether a schedule or sensor is known and on."""
         return self.has_reported and name not in self.stopped
 
 
 def dagster_status(project: Project) -> DagsterStatus:
-    """Read the storage. Raises DatabaseUnavailable where it lacks a table, or does not answer."""
+    """Read the storage. Raises DatabaseUnavailable if it lacks a table or does not answer."""
     try:
         with project.dagster_database.transaction() as conn:
             return _read(conn, project)
@@ -86,7 +86,7 @@ def dagster_status(project: Project) -> DagsterStatus:
 
 
 def running_jobs(conn: Connection) -> list[str]:
-    """The jobs of runs that have a process, in the storage whose schema the connection has."""
+    """The jobs of runs that have a process; `conn` must use the schema of Dagster's storage."""
     return [job for (job,) in conn.execute(query("maintenance.running_jobs"))]
 
 

@@ -1,8 +1,8 @@
-"""The code and the settings that a running Dagster has loaded, as its own sensors report them.
+"""The code and the settings that a running Dagster has loaded, as its sensors report them.
 
-Definitions are made once, when a code location is loaded; the files may change afterwards. The report says what runs:
-the schedules and sensors that the daemon has, their default status, their next ticks, and hashes of code and settings.
-It lies in Dagster's storage and is cleared at each start.
+Definitions are made once, when a code location is loaded; the files may change afterwards. The report lists the
+schedules and sensors that the daemon has loaded, their default status, their next ticks, and hashes of code and
+settings. It is kept in Dagster's storage and cleared at each start.
 """
 
 import json
@@ -17,14 +17,14 @@ from ldtm_lib.installation import code_sha256
 from ldtm_lib.settings import Settings
 
 KEY = "ldtm/loaded_code"
-"""Of the key-value store in Dagster's storage."""
+"""Key in the key-value store of Dagster's storage."""
 TICK_DAYS = 15
-"""Days ahead of which ticks are reported, so that a status knows the next ones also when the daemon was stopped."""
+"""Days for which ticks are reported, so that `ldtm status` shows the next ones after the daemon was stopped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedAutomation:
-    """A schedule or a sensor that the daemon has."""
+    """A schedule or a sensor that the daemon has loaded."""
 
     name: str
     is_on_by_default: bool
@@ -37,7 +37,7 @@ class LoadedAutomation:
         return "RUNNING" if self.is_on_by_default else "STOPPED"
 
     def next_tick(self, moment: datetime) -> datetime | None:
-        """The first tick after a moment, if the report reaches as far."""
+        """The first tick after a moment; None if the report does not reach that far, or for a sensor."""
         return next((tick for tick in map(datetime.fromisoformat, self.ticks) if tick > moment), None)
 
 
@@ -51,12 +51,12 @@ class LoadedCode:
     automation: tuple[LoadedAutomation, ...]
 
     def as_text(self) -> str:
-        """The report as it is stored."""
+        """The report as stored text."""
         return json.dumps(asdict(self), sort_keys=True)
 
     @classmethod
     def parse(cls, text: str) -> "LoadedCode":
-        """The report of a stored text."""
+        """Parse a stored report."""
         fields: dict[str, Any] = json.loads(text)
         automation = [
             LoadedAutomation(name=row["name"], is_on_by_default=row["is_on_by_default"], ticks=tuple(row["ticks"]))
@@ -65,7 +65,7 @@ class LoadedCode:
         return cls(code_sha256=fields["code_sha256"], settings=fields["settings"], automation=tuple(automation))
 
     def changes(self, settings: Settings) -> list[str]:
-        """What differs from the code and the configuration file as they are now, in words."""
+        """Descriptions of differences from the current code and configuration file."""
         code = ["the code of LDTM"] if self.code_sha256 != code_sha256() else []
         names = changed_settings(self.settings, settings)
         return [*code, *([f"{', '.join(names)} of {settings.path.name}"] if names else [])]

@@ -1,4 +1,4 @@
-"""Bars of any source as CSV files, one per ticker, which the source `files` reads back equal."""
+"""Download of bars of any source to CSV files, one per ticker, which the source `files` reads back unchanged."""
 
 import hashlib
 import json
@@ -14,9 +14,9 @@ from ldtm_lib.file_names import ticker_file_name
 from ldtm_lib.prices.sources.protocol import PriceSource
 
 LIST_FILE = ".downloads.json"
-"""What was downloaded into a folder; hidden, so that it is no file of bars."""
+"""The list of downloaded files in a folder; hidden, so that it is not read as a file of bars."""
 TICKERS_PER_FETCH = 10
-"""A download that is interrupted has lost this many tickers at most."""
+"""The most tickers that an interrupted download loses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ class DownloadedFile:
     sha256: str
 
     def covers(self, origin: str, first: date, last: date) -> bool:
-        """Whether it has all that the same source would be asked for."""
+        """Return whether it covers a request for these sessions from the same source."""
         return self.origin == origin and self.first <= first.isoformat() and last.isoformat() <= self.last
 
 
@@ -44,7 +44,7 @@ class DownloadReport:
     complete: list[str] = field(default_factory=list[str])
     """Tickers whose file was complete already."""
     failures: dict[str, str] = field(default_factory=dict[str, str])
-    """By ticker, why there is no new file; an older one is left as it is."""
+    """Reasons why there is no new file, by ticker; an older file is kept."""
     notes: list[str] = field(default_factory=list[str])
 
 
@@ -59,10 +59,10 @@ def download(
     again: bool = False,
     on_progress: Callable[[DownloadReport], None] = lambda report: None,
 ) -> DownloadReport:
-    """Write a file per ticker into a folder; those that are complete are fetched `again` only when asked.
+    """Write one file per ticker to a folder; complete files are fetched again only if `again` is true.
 
-    A file is whole or not there, whatever happens. A ticker that fails does not hold up the others. Raises SourceError
-    when the folder does not take a file.
+    Each file is written atomically. A failing ticker does not stop the others. Raises SourceError if a file cannot be
+    written to the folder.
     """
     listed = _read_list(folder)
     report = DownloadReport()
@@ -93,7 +93,7 @@ def download(
                 report.num_bars[str(ticker)] = len(bars)
             _write_list(folder, listed)
         except OSError as error:
-            raise SourceError(f"{folder} does not take files of bars ({error.strerror}); name another folder") from None
+            raise SourceError(f"bars cannot be written to {folder} ({error.strerror}); name another folder") from None
         on_progress(report)
     return report
 
@@ -103,7 +103,7 @@ def _path(folder: Path, ticker: str) -> Path:
 
 
 def _read_list(folder: Path) -> dict[str, DownloadedFile]:
-    """What the folder says about its files; nothing when that cannot be read: they are fetched again."""
+    """The entries of the folder's list; empty if it cannot be read, so that all files are fetched again."""
     try:
         content: dict[str, dict[str, Any]] = json.loads((folder / LIST_FILE).read_bytes())
         return {name: DownloadedFile(**about) for name, about in content.items()}

@@ -37,13 +37,13 @@ class SourceConfig(Section, frozen=True):
 
     kind: SourceKind = "sample"
     """`sample`: the demo's bundled bars. `files`: a folder of CSV or Parquet files. `ib`: TWS or IB Gateway.
-    `url`: a web service that [url] describes. `yfinance`: Yahoo Finance by the package yfinance."""
+    `url`: a web service that [url] describes. `yfinance`: Yahoo Finance through the package yfinance."""
     folder: str = "data/bars"
-    """Folder of the `files` source, relative to the configuration file. Its `splits.csv` counts for raw bars of the
-    `url` source as well."""
+    """Folder of the `files` source, relative to the configuration file. Its `splits.csv` also applies to raw
+    bars of the `url` source."""
     basis: PriceBasis | None = None
-    """Whether the bars of the `files` or `url` source are split-adjusted or raw. Raw bars need an adjusted close beside
-    the close, or their splits declared."""
+    """Price basis of the `files` or `url` source: split-adjusted or raw. Raw bars need an adjusted close beside the
+    close, or declared splits."""
 
 
 class IbConfig(Section, frozen=True):
@@ -59,28 +59,28 @@ class IbConfig(Section, frozen=True):
     num_attempts: int = Field(default=3, ge=1)
     """Attempts of one request within one fetch, for failures that another attempt may not repeat."""
     fetch_timeout_seconds: float = Field(default=900.0, gt=0)
-    """Time limit of one whole fetch, including waits for a lost connection; requests still open then have failed."""
+    """Time limit of one whole fetch, including waits for a lost connection; requests still open then fail."""
 
 
 class UrlConfig(Section, frozen=True):
     """The web service of the `url` source: one GET request per ticker, whose answer holds daily bars."""
 
     url: TemplateText | None = None
-    """Address with {ticker} and, where the service takes them, {first} and {last}, which are dates as YYYY-MM-DD or as
-    {first:%Y%m%d} says. {env:NAME} stands for the value of an environment variable, such as a key."""
+    """Address with {ticker} and, if the service supports them, {first} and {last}: dates as YYYY-MM-DD, or in another
+    format, such as {first:%Y%m%d}. {env:NAME} stands for the value of an environment variable, such as a key."""
     headers: Mapping[str, VariableName] = Field(default_factory=dict[str, str])
-    """By name of a request header, the environment variable that holds its value."""
+    """Request headers by name, each with the environment variable that holds its value."""
     format: AnswerFormat = "csv"
     """Format of the answers."""
     records: Text | None = None
-    """Where the bars stand in a JSON answer, such as `results` or `data.prices`: a list with an object per bar, or an
-    object with one per date. The answer as a whole when absent."""
+    """Path of the bars in a JSON answer, such as `results` or `data.prices`: a list with an object per bar, or an
+    object with one per date. Default: the whole answer."""
     columns: Mapping[AnswerColumn, Text] = Field(default_factory=dict[AnswerColumn, str])
     """The service's names of columns that LDTM does not recognise by itself."""
     date_format: Text | None = None
-    """Format of dates, such as `%d.%m.%Y`; recognised by itself when absent, (milli)seconds since 1970 included."""
+    """Format of dates, such as `%d.%m.%Y`. Default: detected, including (milli)seconds since 1970."""
     requests_per_minute: float | None = Field(default=None, gt=0)
-    """Requests that the service allows in a minute; no limit when absent."""
+    """Requests that the service allows per minute. Default: no limit."""
     requests_in_flight: int = Field(default=4, ge=1, le=MAX_REQUESTS)
     """Requests that one run keeps open at once."""
     num_attempts: int = Field(default=3, ge=1)
@@ -91,7 +91,7 @@ class UrlConfig(Section, frozen=True):
     @model_validator(mode="after")
     def _check_format(self) -> Self:
         if self.records is not None and self.format != "json":
-            raise ValueError(f'url.records is {self.records!r}, which counts for JSON only; set url.format = "json"')
+            raise ValueError(f'url.records is {self.records!r}, which applies to JSON only; set url.format = "json"')
         return self
 
     @property
@@ -101,7 +101,7 @@ class UrlConfig(Section, frozen=True):
 
     @property
     def variables(self) -> tuple[str, ...]:
-        """The environment variables that it names, each once."""
+        """The environment variables that the section names, each once."""
         return tuple(dict.fromkeys((*(self.template.variables if self.template else ()), *self.headers.values())))
 
 
@@ -109,7 +109,7 @@ class ContractConfig(Section, frozen=True):
     """The contract of one ticker at Interactive Brokers, where the ticker alone is ambiguous."""
 
     symbol: Text | None = None
-    """IB's spelling of the symbol, such as `BRK B`; the ticker itself when absent."""
+    """IB's spelling of the symbol, such as `BRK B`. Default: the ticker."""
     exchange: Text = "SMART"
     """Exchange that the request is routed to."""
     primary_exchange: Text | None = None

@@ -1,12 +1,13 @@
 -- name: newest_bars
--- The newest session up to a given one of which each ticker has a bar.
+-- The newest session with a bar of each ticker, up to a given session.
 select u.ticker, newest.session
 from unnest(%(tickers)s::text[]) as u (ticker)
 cross join lateral (
     select session from bar where bar.ticker = u.ticker and session <= %(last)s order by session desc limit 1) newest;
 
 -- name: judged
--- Tickers with a verdict on a training since a moment, which is young enough, or has seen every bar up to a session.
+-- Tickers whose newest verdict on a training was decided since a moment, if it is recent enough or the training used
+-- every bar up to a session.
 select ticker
 from (
     select distinct on (ticker) ticker, trained_on, decided_at

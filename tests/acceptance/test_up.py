@@ -101,7 +101,7 @@ def test_a_port_that_is_taken_is_reported(installation: Installation) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         number = str(taken.getsockname()[1])
-        assert f"port {number} of 127.0.0.1 is taken" in installation.ldtm("up", "--port", number, expect=2)
+        assert f"port {number} of 127.0.0.1 is in use" in installation.ldtm("up", "--port", number, expect=2)
 
 
 def _serve_on(installation: Installation, ui: str) -> None:

@@ -1,4 +1,4 @@
-"""Bars that a source has as raw or adjusted, on the price basis that a delivery needs."""
+"""Conversion of raw or adjusted bars of a source to the price basis of a delivery."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -26,11 +26,11 @@ class BasisBars:
 def bars_on_basis(
     read: pl.DataFrame, is_basis: PriceBasis, declared: Iterable[Split], basis: date, first: date, last: date
 ) -> BasisBars:
-    """The bars of one ticker from one session to another; raises MissingBar, without a remedy, when there is none.
+    """The bars of one ticker from one session to another; raises MissingBar, without a remedy, if there is none.
 
-    `read` has the columns of BAR_SCHEMA and `place`, and adj_close where the source has it, at least one row, sorted.
-    Raw bars are adjusted for the declared splits until the session `basis`, or else for those that the jumps of their
-    adjusted close show; adjusted ones are taken as they are, on the basis of that session.
+    `read` is sorted and has at least one row, the columns of BAR_SCHEMA and `place`, and adj_close if the source has
+    it. Raw bars are adjusted for the declared splits up to the session `basis` or, if none is declared, for the splits
+    inferred from jumps of the adjusted close. Adjusted bars are used unchanged, as on the basis of that session.
     """
     ticker, sessions = read["ticker"][0], read["session"]
     splits = tuple(Split(ticker=ticker, session=split.session, ratio=split.ratio) for split in declared)
@@ -47,7 +47,7 @@ def bars_on_basis(
     bars = (adjust(whole, splits) if is_basis == "raw" else whole).filter(pl.col("session").is_between(first, last))
     if bars.is_empty():
         raise MissingBar(
-            f"{read['place'][-1]} has no bar of {ticker} from {first} to {last}, it goes from "
+            f"{read['place'][-1]} has no bar of {ticker} from {first} to {last}, only from "
             f"{sessions[0]} to {sessions[-1]}"
         )
     return BasisBars(bars=bars, splits=splits, notes=(*notes, *_suspicions(bars, is_basis)))

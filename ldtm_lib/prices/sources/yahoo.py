@@ -1,7 +1,7 @@
-"""Yahoo Finance as a source of bars, by the package yfinance.
+"""Yahoo Finance as a source of bars, through the package yfinance.
 
-yfinance is asked without its own adjustment (`auto_adjust=False`): `Open`, `High`, `Low`, `Close` and `Volume` are then
-adjusted for splits and not for dividends, and `Adj Close`, which is adjusted for both, is not read.
+Downloads use `auto_adjust=False`: `Open`, `High`, `Low`, `Close` and `Volume` are then adjusted for splits and not for
+dividends, and `Adj Close`, which is adjusted for both, is not read.
 """
 
 import logging
@@ -31,7 +31,7 @@ SPLITS = "Stock Splits"
 NUM_THREADS = 4
 TIMEOUT_SECONDS = 30.0
 PER_TICKER_ERROR = re.compile(r"(\[.*?\]): (.*)", re.DOTALL)
-"""How yfinance logs the tickers of a download that share an error."""
+"""Format in which yfinance logs the tickers of a download that share an error."""
 RATE_LIMIT = "YFRateLimitError"
 
 
@@ -39,7 +39,7 @@ class YahooSource:
     """Daily bars of Yahoo Finance, restated for every split until the moment of the fetch."""
 
     def __init__(self, *, symbols: Mapping[str, str], calendar: Calendar, moment: datetime, cache_folder: Path) -> None:
-        """`moment` (aware) is when the fetch is made; yfinance keeps time zones and cookies in `cache_folder`."""
+        """`moment` (aware) is the time of the fetch; yfinance keeps time zones and cookies in `cache_folder`."""
         self._symbols = symbols
         self._calendar = calendar
         self._moment = moment
@@ -51,9 +51,9 @@ class YahooSource:
         return "yfinance"
 
     def fetch(self, tickers: Sequence[str], first: date, last: date) -> Delivery:
-        """The bars from one session to another, of those sessions that are over, in one download for all tickers.
+        """The bars of closed sessions from `first` to `last`, in one download for all tickers.
 
-        Raises ConfigurationError when yfinance is not installed.
+        Raises ConfigurationError if yfinance is not installed.
         """
         yfinance = load_yfinance()
         asked = {ticker: self._symbols.get(ticker, ticker).upper() for ticker in dict.fromkeys(tickers)}
@@ -92,18 +92,18 @@ class YahooSource:
         )
 
     def coverage(self, tickers: Sequence[str]) -> SourceCoverage:
-        """What Yahoo lacks is only known once it is asked for: no ticker is named."""
+        """An empty coverage: the tickers that Yahoo lacks are only known after a download."""
         return SourceCoverage()
 
     def _failure(self, ticker: str, symbol: str, error: str | None, first: date, last: date) -> LdtmError:
-        spelled = "" if symbol == ticker else f" (asked for as {symbol})"
+        spelled = "" if symbol == ticker else f" (requested as {symbol})"
         if error is None:
             return MissingBar(
                 f"Yahoo has no bar of {ticker}{spelled} from {first} to {last}; "
                 "ask again later, or retire the ticker if it left"
             )
         if RATE_LIMIT in error:
-            return SourceError(f"{ticker}: Yahoo answers that it is asked too often; ask again in an hour")
+            return SourceError(f"{ticker}: Yahoo reports too many requests; try again in an hour")
         return SourceError(
             f"{ticker}{spelled}: yfinance reports {' '.join(error.split())!r}; "
             'ask again later, or write Yahoo\'s own spelling under [symbols], such as "BRK.B" = "BRK-B"'
@@ -111,7 +111,7 @@ class YahooSource:
 
 
 def load_yfinance() -> Any:
-    """The package yfinance; raises ConfigurationError when it is not installed."""
+    """The package yfinance; raises ConfigurationError if it is not installed."""
     if find_spec("yfinance") is None:
         raise ConfigurationError(
             'source.kind is "yfinance", and the package yfinance is not installed; run '
@@ -121,10 +121,10 @@ def load_yfinance() -> Any:
 
 
 def read_download(frame: Any, symbol: str, ticker: str) -> tuple[pl.DataFrame, list[Split]]:
-    """The bars and splits of one symbol in the frame of a download; both are empty where it has none.
+    """The bars and splits of one symbol in the frame of a download; both are empty if it has none.
 
-    The frame's columns are pairs of a symbol and a name such as `Close`. Its rows are the sessions of all symbols:
-    those that one of them lacks are without a value. The time zone of its index is that of the exchange.
+    The frame's columns are pairs of a symbol and a name such as `Close`. Its rows are the sessions of all symbols; on
+    sessions without a bar of a symbol, the symbol's values are missing. Its index is in the exchange's time zone.
     """
     if frame is None or symbol not in frame.columns.get_level_values(0):
         return empty_bars(), []
@@ -146,7 +146,7 @@ def read_download(frame: Any, symbol: str, ticker: str) -> tuple[pl.DataFrame, l
 
 @contextmanager
 def _logged_errors() -> Generator[dict[str, str]]:
-    """What yfinance logs about each symbol meanwhile; a download returns no error."""
+    """Collect the errors that yfinance logs, by symbol; a download returns no error."""
     errors: dict[str, str] = {}
 
     class Collector(logging.Handler):

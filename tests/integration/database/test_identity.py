@@ -61,7 +61,7 @@ def test_files_of_an_installation_that_noted_nothing_are_enough(owner: Owner) ->
     (owner.home / "checkpoints").mkdir(parents=True)
     (owner.home / "checkpoints" / "AAPL.pt").touch()
     (owner.home / "seals.jsonl").touch()
-    with pytest.raises(ConfigurationError, match=r"holds seals\.jsonl and checkpoints of a database that is not there"):
+    with pytest.raises(ConfigurationError, match=r"holds seals\.jsonl and checkpoints of a database that is missing"):
         owner.start(None)
     assert not (owner.home / "postgres").exists()
 
@@ -117,7 +117,7 @@ def test_the_url_of_the_embedded_server_in_the_environment_is_the_same_database(
 def test_a_damaged_note_is_refused_with_a_remedy(owner: Owner) -> None:
     owner.home.mkdir(parents=True)
     (owner.home / FILE).write_text('{"installation_id"')
-    with pytest.raises(ConfigurationError, match=r"does not name the database of .* restore it, or remove it once"):
+    with pytest.raises(ConfigurationError, match=r"the database of .*, is damaged .* restore it, or remove it once"):
         open_project(owner.config, {})
 
 

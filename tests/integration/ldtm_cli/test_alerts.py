@@ -29,7 +29,7 @@ def test_every_channel_gets_a_test_notification_and_is_named_without_its_secret(
         f"{receiver.shown_as}  accepted the notification",
         f"{mail}  accepted the notification",
     ]
-    assert receiver.messages[0][0] == box.mails[0]["Subject"] == "LDTM: a test"
+    assert receiver.messages[0][0] == box.mails[0]["Subject"] == "LDTM: test notification"
 
 
 def test_a_channel_that_takes_nothing_stops_no_other_one_and_is_a_failure() -> None:

@@ -72,7 +72,7 @@ def test_a_sound_installation_has_no_failure(tmp_path: Path, database: Database)
     ), "tests do not wait for the disk"
     assert findings["Dagster"].found == "its storage is schema ldtm_dagster of the same database"
     assert findings["role"].level == "warn", "tests connect as the owner of the tables"
-    assert findings["role"].found == "postgres is a superuser: it could get around the rules of the record"
+    assert findings["role"].found == "postgres is a superuser: it could bypass the rules of the record"
     sound = {what: finding.level for what, finding in findings.items() if what not in NOT_SOUND}
     assert sound == dict.fromkeys(sound, "ok")
     assert findings["source"].found == "adjusted files in bars: 2 of 2 tickers have bars there"
@@ -201,11 +201,11 @@ def test_a_role_that_lacks_a_right_is_a_failure_with_the_command_that_gives_it(
         finally:
             conn.execute(sql.SQL("drop owned by {}").format(sql.Identifier(role)))
             conn.execute(sql.SQL("drop role {}").format(sql.Identifier(role)))
-    assert (sound.level, sound.found) == ("ok", f"{role} can add to the record, and change nothing that is in it")
+    assert (sound.level, sound.found) == ("ok", f"{role} can add to the record but not change it")
     assert (lacking.level, lacking.remedy) == ("fail", f"as the owner of the tables run `ldtm db grant {role}`")
     assert lacking.found == (
         f"{role} may not add to shadow_forecast; may delete from, truncate or put triggers on snapshot: "
-        "what LDTM does with it will fail"
+        "some operations of LDTM will fail"
     )
 
 
@@ -228,7 +228,7 @@ def test_a_session_that_this_process_does_not_know_is_a_warning_with_a_remedy(
     clock = findings_of(configure(tmp_path), database.url)["clock"]
     assert (clock.level, clock.found) == (
         "warn",
-        "the database knows 2024-07-04 as a session, this process does not",
+        "2024-07-04 is a session for the database, but not for this process",
     )
     assert clock.remedy.endswith("then run `ldtm db migrate`")
 
@@ -297,7 +297,7 @@ def test_a_folder_of_another_database_is_a_failure(tmp_path: Path, database: Dat
 def test_the_sample_is_asked_likewise(tmp_path: Path) -> None:
     source = findings_of(configure(tmp_path, "AAPL", "NVDA", text="tickers = [{tickers}]"))["source"]
     assert (source.level, source.found) == ("warn", "sample: 1 of 2 tickers have bars there; none for NVDA")
-    assert source.remedy == "remove what shall not be forecast from universe.toml"
+    assert source.remedy == "remove tickers without bars from universe.toml"
 
 
 def test_a_source_that_is_not_described_is_a_failure_of_its_own(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_an_interrupted_daily_run_is_cancelled_in_dagster_and_says_how_to_go_on(
         command.send_signal(number)
         out, err = command.communicate(timeout=90)
     assert command.returncode == status, out + err
-    assert "`ldtm run` was interrupted. Bars and rows that were recorded stay. Run it again" in err
+    assert "`ldtm run` was interrupted. Recorded bars and rows are kept. Run the command again" in err
     assert "Traceback" not in out + err
     with dagster_instance(database, config.parent) as instance:
         (run,) = instance.get_runs()
@@ -115,5 +115,5 @@ def test_a_command_that_follows_a_log_ends_with_one_line(config: Path, database:
     _, err = command.communicate(timeout=30)
     assert (command.returncode, err.strip()) == (
         130,
-        "`ldtm logs` was interrupted. It changes nothing, so it can be run again at any time.",
+        "`ldtm logs` was interrupted. The command changes nothing and can be run again at any time.",
     )

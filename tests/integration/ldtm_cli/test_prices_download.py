@@ -1,4 +1,4 @@
-"""`ldtm prices download` writes files that the source `files` reads back equal, and goes on where it ended."""
+"""`ldtm prices download` writes files that the source `files` reads back equal, and resumes after an interruption."""
 
 import json
 import subprocess
@@ -81,7 +81,7 @@ def test_an_unknown_ticker_and_an_empty_range_are_refused(service: WebService, t
     assert "NOPE is not in the universe" in unknown.stderr
     future = run(tmp_path, service, "--first", "2999-01-01")
     assert future.returncode == 2
-    assert "no session has closed from 2999-01-01 to 2026-11-20; choose others with --first and --last" in future.stderr
+    assert "no session from 2999-01-01 to 2026-11-20 has closed; change --first or --last" in future.stderr
     assert service.received == []
 
 
@@ -132,5 +132,5 @@ def test_an_interrupted_download_goes_on_where_it_ended(tmp_path: Path) -> None:
 def test_a_folder_that_takes_no_files_is_reported(tmp_path: Path) -> None:
     (tmp_path / "bars").write_text("a file in its place")
     day = date(2012, 6, 1)
-    with pytest.raises(SourceError, match=r"does not take files of bars .*name another folder"):
+    with pytest.raises(SourceError, match=r"bars cannot be written to .*name another folder"):
         download(SampleSource(), ["IBM"], tmp_path / "bars", origin="sample", first=day, last=day)

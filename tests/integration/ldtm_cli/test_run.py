@@ -79,7 +79,10 @@ def test_a_session_without_a_partition_or_that_has_not_closed_is_refused(
 ) -> None:
     outside = installation.ldtm("run", "2012-12-31")
     assert outside.returncode == 2
-    assert "session 2012-12-31 has no partition: those of universe.toml are 2013-01-02 to 2013-03-01" in outside.stderr
+    assert (
+        "session 2012-12-31 has no partition: universe.toml has partitions from 2013-01-02 to 2013-03-01"
+        in outside.stderr
+    )
     newest = calendar.last_closed(datetime.now(UTC))
     future = calendar.offset(newest, 2)
     installation.configure(future)

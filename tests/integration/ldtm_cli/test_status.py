@@ -332,7 +332,7 @@ def test_a_dagster_that_does_not_run_or_is_switched_off_needs_a_person(
     [
         (["SENSOR"], "sensors"),
         (["SCHEDULER"], "schedules"),
-        (["QUEUED_RUN_COORDINATOR"], "the queue of runs"),
+        (["QUEUED_RUN_COORDINATOR"], "the run queue"),
         (["SENSOR", "SCHEDULER"], "sensors and schedules"),
     ],
 )

@@ -152,7 +152,7 @@ def test_a_download_without_any_bar_fails_every_ticker(yahoo_service: WebService
 def test_a_limit_of_yahoo_is_named(yahoo_service: WebService, source: YahooSource) -> None:
     yahoo_service.replies = {f"{CHART}AAPL": Reply(status=429, body=b"Too Many Requests")}
     (error,) = source.fetch(["AAPL"], FIRST, LAST).failures.values()
-    assert str(error) == "AAPL: Yahoo answers that it is asked too often; ask again in an hour"
+    assert str(error) == "AAPL: Yahoo reports too many requests; try again in an hour"
 
 
 def test_a_missing_package_is_reported_with_the_extra(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

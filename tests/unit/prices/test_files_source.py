@@ -193,7 +193,7 @@ def test_only_bars_of_the_range_are_delivered_and_a_ticker_without_any_is_a_fail
     assert source.fetch(["AAPL"], date(2024, 1, 30), date(2024, 1, 31)).bars["session"].to_list() == [date(2024, 1, 30)]
     delivery = source.fetch(["AAPL", "NONE"], date(2024, 1, 31), date(2024, 1, 31))
     assert isinstance(delivery.failures["AAPL"], MissingBar)
-    assert "no bar of AAPL from 2024-01-31 to 2024-01-31, it goes from 2024-01-29 to 2024-02-01" in str(
+    assert "no bar of AAPL from 2024-01-31 to 2024-01-31, only from 2024-01-29 to 2024-02-01" in str(
         delivery.failures["AAPL"]
     )
     assert type(delivery.failures["NONE"]) is SourceError

@@ -420,7 +420,7 @@ def test_a_key_that_stands_in_the_file_is_refused_without_being_shown(load: Load
 
 def test_a_place_in_json_counts_for_json_alone(load: Load) -> None:
     assert refusal(load, f'{TICKERS}[url]\nrecords = "results"\n') == (
-        "url.records is 'results', which counts for JSON only; set url.format = \"json\""
+        "url.records is 'results', which applies to JSON only; set url.format = \"json\""
     )
     assert refusal(load, f'{TICKERS}[url]\ncolumns = {{ price = "p" }}\n').startswith("url.columns.price")
 

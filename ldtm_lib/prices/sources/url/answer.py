@@ -1,4 +1,4 @@
-"""The bars in an answer, CSV or JSON."""
+"""Parsing of the bars in an answer, CSV or JSON."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -19,9 +19,9 @@ Record = Mapping[str, object]
 
 
 def bars_of_answer(name: str, answer: Answer, config: UrlConfig, secrets: Secrets) -> pl.DataFrame:
-    """The bars of one ticker, sorted: columns of BAR_SCHEMA, `place`, and adj_close where the answer has it.
+    """The bars of one ticker, sorted: columns of BAR_SCHEMA, `place`, and adj_close if the answer has it.
 
-    The column ticker holds `name`, which is what messages call the answer. Raises MissingBar for an answer without
+    The column ticker holds `name`, by which messages refer to the answer. Raises MissingBar for an answer without
     bars and SourceError for one that cannot be read; both show the beginning of the answer.
     """
     if not answer.body.strip():
@@ -48,7 +48,7 @@ def bars_of_answer(name: str, answer: Answer, config: UrlConfig, secrets: Secret
 
 
 def _unreadable(error: MalformedFile, secrets: Secrets) -> SourceError:
-    """The problem with another remedy than that of a file."""
+    """The problem, with a remedy for the web service instead of that for a file."""
     return SourceError(f"{secrets.removed_from(str(error).rpartition('; ')[0])}; {COMPARE}")
 
 
@@ -56,7 +56,7 @@ def _table_of_json(name: str, body: bytes, place: str | None, columns: Mapping[s
     try:
         content: object = json.loads(body, parse_float=str, parse_int=str, parse_constant=str)
     except ValueError:
-        raise SourceError(f"{name} is no JSON: {shown}; {COMPARE}") from None
+        raise SourceError(f"{name} is not JSON: {shown}; {COMPARE}") from None
     for key in place.split(".") if place else ():
         inner = _member(content, key)
         if inner is None:
@@ -77,7 +77,7 @@ def _table_of_json(name: str, body: bytes, place: str | None, columns: Mapping[s
 
 
 def _member(content: object, key: str) -> object | None:
-    """What stands under a key of an object, or at a position of a list."""
+    """The value under a key of an object, or at a position of a list; None if absent."""
     if isinstance(content, dict):
         return cast(dict[str, object], content).get(key)
     if isinstance(content, list) and key.isdigit():
@@ -99,5 +99,5 @@ def _records(content: object) -> Sequence[Record] | None:
 
 
 def _field(value: object) -> str | None:
-    """A number or text as it was written; anything else is no field of a bar."""
+    """A number or text as written; None for any other value."""
     return value if isinstance(value, str) else None

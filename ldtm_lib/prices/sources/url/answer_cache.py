@@ -1,4 +1,4 @@
-"""The newest answer for each ticker on disk, so that an unchanged one is not sent again."""
+"""Cache of the newest answer for each ticker on disk, so that an unchanged answer is not sent again."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ class AnswerCache:
     folder: Path
 
     def read(self, ticker: str, url: str) -> Answer | None:
-        """The stored answer to the same request; None where there is none or its file is damaged."""
+        """The stored answer to the same request; None if there is none or its file is damaged."""
         try:
             head, _, body = self._path(ticker).read_bytes().partition(b"\n")
             about = json.loads(head)
@@ -34,7 +34,7 @@ class AnswerCache:
             return None
 
     def write(self, ticker: str, url: str, answer: Answer) -> None:
-        """Replace the stored answer of a ticker; `url` must hold no secret. Raises OSError when the disk is full."""
+        """Replace the stored answer of a ticker; `url` must hold no secret. Raises OSError if the disk is full."""
         about = {
             "url": url,
             "sha256": hashlib.sha256(answer.body).hexdigest(),
@@ -50,7 +50,7 @@ class AnswerCache:
 
 
 def conditions_of(stored: Answer | None) -> Mapping[str, str]:
-    """The headers of a request for an answer that differs from a stored one."""
+    """The conditional-request headers for a stored answer."""
     if stored is None:
         return {}
     named = {"If-None-Match": stored.etag, "If-Modified-Since": stored.last_modified}

@@ -1,4 +1,4 @@
-"""One GET request: its redirects, its time limit, and whatever may be wrong with the answer."""
+"""A single GET request: redirects, time limit and failures."""
 
 import ssl
 import time
@@ -21,7 +21,7 @@ CHUNK_BYTES = 2**16
 SHOWN_CHARACTERS = 160
 TOO_MANY_REQUESTS, UNAVAILABLE = 429, 503
 MAY_PASS = {408, TOO_MANY_REQUESTS, 500, 502, UNAVAILABLE, 504}
-"""Statuses that another attempt may not meet."""
+"""Statuses that may be temporary, so that the request is repeated."""
 NOT_MODIFIED = 304
 REMEDIES = {
     401: "check the key in the environment variable that [url] names",
@@ -35,7 +35,7 @@ LATER = "ask again later"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What the service has sent with the status 200."""
+    """An answer of the service with status 200."""
 
     body: bytes
     content_type: str = ""
@@ -45,21 +45,21 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotModified:
-    """The service says that a stored answer still holds."""
+    """An answer with status 304: the stored answer is still valid."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailedRequest:
-    """Why there is no answer, and what to do about it; without any secret."""
+    """The reason why there is no answer, and the remedy; contains no secret."""
 
     text: str
     remedy: str = LATER
     may_pass: bool = False
-    """Whether another attempt may succeed."""
+    """True if another attempt may succeed."""
     is_silence: bool = False
-    """Whether nothing came from the service at all."""
+    """True if the service was not reached or did not answer in time."""
     wait_seconds: float | None = None
-    """How long the service asks to wait."""
+    """The wait that the service asks for."""
 
 
 def new_session() -> requests.Session:
@@ -80,7 +80,7 @@ def get(
     secrets: Secrets,
     timeout_seconds: float,
 ) -> Answer | NotModified | FailedRequest:
-    """Ask once. `headers` may hold secrets and go to the host of `url` alone, `plain_headers` to any."""
+    """Send one request. `headers` may hold secrets and are sent only to the host of `url`, `plain_headers` to any."""
     deadline = time.monotonic() + timeout_seconds
     host = urlsplit(url).netloc
     try:
@@ -110,7 +110,7 @@ def excerpt(body: bytes, secrets: Secrets) -> str:
 
 
 def is_web_page(answer: Answer) -> bool:
-    """Whether an answer is HTML."""
+    """Return whether an answer is HTML."""
     start = answer.body[:256].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     return answer.content_type.startswith("text/html") or start.startswith((b"<!doctype html", b"<html"))
 
@@ -120,9 +120,7 @@ def _outcome(response: requests.Response, deadline: float, secrets: Secrets) -> 
         return NotModified()
     body = _read(response, deadline)
     if body is None:
-        return FailedRequest(
-            text=f"sent more than {MAX_BODY_BYTES // 2**20} MiB", remedy="let url.url ask for one ticker"
-        )
+        return FailedRequest(text=f"sent more than {MAX_BODY_BYTES // 2**20} MiB", remedy="limit url.url to one ticker")
     answer = Answer(
         body=body,
         content_type=response.headers.get("Content-Type", "").lower(),
@@ -142,7 +140,7 @@ def _outcome(response: requests.Response, deadline: float, secrets: Secrets) -> 
 
 
 def _read(response: requests.Response, deadline: float) -> bytes | None:
-    """The whole body; None when it is too long. Whatever comes is read at once, so that the time limit holds."""
+    """The whole body; None if it is too long. Data is read as it arrives, so that the time limit applies."""
     body = bytearray()
     while chunk := response.raw.read1(CHUNK_BYTES, decode_content=True):
         body += chunk
@@ -160,7 +158,7 @@ def _left(deadline: float) -> float:
 
 
 def _retry_after(response: requests.Response) -> float | None:
-    """The wait of the header Retry-After, which is a number of seconds or a date; None without a sound one."""
+    """The wait of the header Retry-After, a number of seconds or a date; None if it is absent or invalid."""
     text = response.headers.get("Retry-After", "").strip()
     if text.isascii() and text.isdigit():
         return float(text)
@@ -172,7 +170,7 @@ def _retry_after(response: requests.Response) -> float | None:
 
 
 def _refused_redirect(url: str, target: str, secrets: Secrets) -> FailedRequest | None:
-    """Why a redirect is not followed."""
+    """The failure for a redirect that must not be followed; None if it may be."""
     before, after = urlsplit(url), urlsplit(target)
     where = f"{after.scheme}://{after.netloc.rpartition('@')[2]}"
     if after.scheme not in ("http", "https") or (before.scheme == "https" and after.scheme == "http"):
@@ -189,7 +187,7 @@ def _refused_redirect(url: str, target: str, secrets: Secrets) -> FailedRequest 
 
 
 def _failed(failure: BaseException, timeout_seconds: float, secrets: Secrets) -> FailedRequest:
-    """A request that broke off. The text of the failure may show the whole address."""
+    """The outcome of an exception. Its text may show the whole address, so that secrets are removed."""
     if isinstance(failure, ssl.SSLCertVerificationError):
         return FailedRequest(
             text=f"has a certificate that is not trusted ({failure.verify_message})",
@@ -204,13 +202,13 @@ def _failed(failure: BaseException, timeout_seconds: float, secrets: Secrets) ->
         reason = getattr(failure, "strerror", None) or secrets.removed_from(str(failure)) or type(failure).__name__
         return FailedRequest(text=f"cannot be reached ({reason})", may_pass=True, is_silence=True)
     return FailedRequest(
-        text=f"cannot be asked ({type(failure).__name__}: {secrets.removed_from(str(failure))})",
+        text=f"cannot be queried ({type(failure).__name__}: {secrets.removed_from(str(failure))})",
         remedy="correct url.url",
     )
 
 
 def _cause(error: BaseException) -> BaseException:
-    """The innermost of the errors that a client has wrapped into each other."""
+    """The innermost of nested errors of the HTTP client."""
     while True:
         inner = getattr(error, "reason", None)
         if not isinstance(inner, BaseException):
@@ -221,5 +219,5 @@ def _cause(error: BaseException) -> BaseException:
 
 
 def _unchanged(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Stands in for the look-up of a password in ~/.netrc, which would replace a header of the settings."""
+    """Replace the look-up of a password in ~/.netrc, which would override a header of the settings."""
     return request

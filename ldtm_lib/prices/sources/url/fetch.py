@@ -1,4 +1,4 @@
-"""The bars of many tickers from one service: several requests open at once, each repeated while that may help."""
+"""The bars of many tickers from one service: concurrent requests, repeated after temporary failures."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ ACCEPTED = {"csv": "text/csv, text/plain;q=0.9, */*;q=0.8", "json": "application
 
 @dataclass(slots=True, kw_only=True)
 class FetchedBars:
-    """What came, by ticker: bars as `bars_of_answer` has them, or why there are none."""
+    """Result of a fetch, by ticker: bars as returned by `bars_of_answer`, or the failure."""
 
     bars: dict[str, pl.DataFrame] = field(default_factory=dict[str, pl.DataFrame])
     failures: dict[str, LdtmError] = field(default_factory=dict[str, LdtmError])
@@ -33,7 +33,7 @@ class FetchedBars:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """One web service, and how it is asked."""
+    """One web service, with its settings, secrets, cache and pacing."""
 
     config: UrlConfig
     template: UrlTemplate
@@ -43,11 +43,11 @@ class Service:
 
     @property
     def host(self) -> str:
-        """The host, as messages call the service."""
+        """The host, which names the service in messages."""
         return urlsplit(self.template.host).netloc
 
     def fetch(self, tickers: Sequence[str], symbols: Mapping[str, str], first: date, last: date) -> FetchedBars:
-        """Ask once per ticker; a failure concerns its ticker alone. `symbols` has the spellings that differ."""
+        """Send one request per ticker; a failure affects only its ticker. `symbols` has the spellings that differ."""
         fetched = FetchedBars()
         pool = ThreadPoolExecutor(max_workers=self.config.requests_in_flight, thread_name_prefix="url")
         with self.secrets.removed_from_log(), new_session() as session:
@@ -70,7 +70,7 @@ class Service:
     def _bars(
         self, session: requests.Session, ticker: str, symbol: str, first: date, last: date
     ) -> tuple[pl.DataFrame, str | None]:
-        """The bars of one ticker, and a note when its answer could not be stored; raises LdtmError."""
+        """The bars of one ticker, and a note if its answer could not be stored; raises LdtmError."""
         hidden = dict.fromkeys(self.secrets.values, HIDDEN)
         url, shown = (
             self.template.fill(ticker=symbol, first=first, last=last, environ=values)
@@ -86,12 +86,12 @@ class Service:
         except OSError as error:
             return (
                 bars,
-                f"answers cannot be kept in {self.cache.folder} ({error.strerror}); they are sent again each time",
+                f"answers cannot be cached in {self.cache.folder} ({error.strerror}); each fetch downloads them again",
             )
         return bars, None
 
     def _answer(self, session: requests.Session, ticker: str, url: str, stored: Answer | None) -> Answer:
-        """The answer to a request, the stored one if it still holds; raises SourceError."""
+        """The answer to a request, the stored one if it is still valid; raises SourceError."""
         conditions = conditions_of(stored)
         headers = {header: self.secrets.values[name] for header, name in self.config.headers.items()}
         for attempt in range(1, self.config.num_attempts + 1):
@@ -108,7 +108,7 @@ class Service:
             )
             if isinstance(outcome, NotModified):
                 outcome = stored or FailedRequest(
-                    text="says that nothing has changed since an answer never sent", may_pass=True
+                    text="answers that nothing has changed, but no answer is stored", may_pass=True
                 )
                 conditions = {"Cache-Control": "no-cache"}
             if isinstance(outcome, Answer):
@@ -118,12 +118,12 @@ class Service:
         raise AssertionError("num_attempts is at least 1")
 
     def _require_open(self, ticker: str) -> None:
-        """Raise SourceError while the service must not be asked."""
+        """Raise SourceError while requests to the service are blocked."""
         if reason := self.pacer.blocked:
-            raise SourceError(f"{ticker}: not asked for, since {self.host} {reason}; {LATER}")
+            raise SourceError(f"{ticker}: not requested, since {self.host} {reason}; {LATER}")
 
     def _note(self, ticker: str, refusal: FailedRequest, attempt: int) -> None:
-        """Wait before the next attempt; raises SourceError when there is none."""
+        """Wait before the next attempt; raises SourceError if there is none."""
         if refusal.is_silence:
             self.pacer.note_silence(refusal.text)
         else:

@@ -1,4 +1,4 @@
-"""How fast one web service may be asked, and until when not at all; shared by all fetches of a process."""
+"""Rate limit and blocking of requests to one web service, shared by all fetches of a process."""
 
 import threading
 import time
@@ -8,26 +8,26 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestPatience:
-    """How long is waited before something is tried again, in seconds."""
+    """Waits before another attempt, in seconds."""
 
     first_pause: float = 1.0
-    """Before the second attempt of a request; it doubles with every attempt."""
+    """The wait before the second attempt of a request; it doubles with every attempt."""
     longest_pause: float = 60.0
-    """A service that asks for a longer wait is not asked again until then, and what remains has failed."""
+    """If a service asks for a longer wait, the remaining requests fail and none is sent until then."""
     unreachable: float = 60.0
-    """For how long a service that has not answered several requests in a row is not asked again."""
+    """The time for which no request is sent to an unreachable service."""
     num_silent: int = 3
-    """Requests in a row without any answer after which a service counts as unreachable."""
+    """Consecutive requests without an answer after which a service counts as unreachable."""
     minute: float = 61.0
     """A minute with a margin: requests may arrive closer together than they were sent."""
 
     def after(self, num_attempts: int) -> float:
-        """The wait after so many attempts of a request."""
+        """The wait after `num_attempts` attempts of a request."""
         return min(self.longest_pause, self.first_pause * 2 ** (num_attempts - 1))
 
 
 class RequestPacer:
-    """Recent requests to one service from any thread, and the time until which it must not be asked."""
+    """Limits the rate of requests to one service from all threads, and blocks them for a time."""
 
     def __init__(self, patience: RequestPatience | None = None) -> None:
         self.patience = patience or RequestPatience()
@@ -43,22 +43,22 @@ class RequestPacer:
             time.sleep(seconds)
 
     def hold(self, seconds: float) -> None:
-        """Let all requests wait: the service says that it is asked too often."""
+        """Delay all requests, because the service reports too many of them."""
         with self._lock:
             self._held_until = max(self._held_until, time.monotonic() + seconds)
 
     def block(self, seconds: float, reason: str) -> None:
-        """Let all requests fail for a while."""
+        """Make all requests fail for some seconds."""
         with self._lock:
             self._blocked = time.monotonic() + seconds, reason
 
     def note_answer(self) -> None:
-        """The service has answered, whatever it said."""
+        """Record that the service has answered, with any status."""
         with self._lock:
             self._num_silent = 0
 
     def note_silence(self, reason: str) -> None:
-        """The service could not be reached, or has not answered in time."""
+        """Record that the service could not be reached, or has not answered in time."""
         with self._lock:
             self._num_silent += 1
             if self._num_silent >= self.patience.num_silent:
@@ -67,13 +67,13 @@ class RequestPacer:
 
     @property
     def blocked(self) -> str | None:
-        """Why the service is not asked at present."""
+        """The reason why requests are blocked at present; None if they are not."""
         with self._lock:
             until, reason = self._blocked
             return reason if time.monotonic() < until else None
 
     def _seconds_to_wait(self, per_minute: float | None) -> float:
-        """The wait before a request, or 0 and the request counts as sent."""
+        """The wait before a request; if it is 0, the request counts as sent."""
         with self._lock:
             now = time.monotonic()
             if now < self._held_until:

@@ -1,4 +1,4 @@
-"""The values of the environment variables that the settings of the `url` source name, and their removal from texts."""
+"""Secrets of the `url` source: values of the environment variables that it names, and their removal from texts."""
 
 import logging
 from collections.abc import Generator, Mapping
@@ -11,7 +11,7 @@ from ldtm_lib.settings import UrlConfig
 
 HIDDEN = "***"
 SHORTEST = 3
-"""Characters of a value that is removed from texts; a shorter one is part of many words."""
+"""Minimum length of a value that is removed from texts; shorter ones occur in many words."""
 CLIENT_LOGGER = "urllib3.connectionpool"
 """The logger that writes whole addresses at the level DEBUG."""
 
@@ -23,7 +23,7 @@ class Secrets:
     values: Mapping[str, str] = field(repr=False)
 
     def removed_from(self, text: str) -> str:
-        """The text without any of the values, as they are or as an address quotes them."""
+        """The text with HIDDEN instead of the values, plain or quoted as in a URL."""
         spellings = {
             spelling
             for value in self.values.values()
@@ -35,12 +35,12 @@ class Secrets:
         return text
 
     def are_in(self, text: str) -> bool:
-        """Whether a text has any of the values in it."""
+        """Return whether a text contains any of the values."""
         return self.removed_from(text) != text
 
     @contextmanager
     def removed_from_log(self) -> Generator[None]:
-        """Remove them from what the HTTP client logs meanwhile."""
+        """Remove the values from the log of the HTTP client inside of the context."""
 
         def clean(record: logging.LogRecord) -> bool:
             record.msg, record.args = self.removed_from(record.getMessage()), ()
@@ -64,6 +64,6 @@ def read_secrets(config: UrlConfig, environ: Mapping[str, str]) -> Secrets:
     values = {name: environ[name].strip() for name in config.variables}
     if wrong := [name for name, value in values.items() if not (value.isascii() and value.isprintable())]:
         raise ConfigurationError(
-            f"the environment variable {wrong[0]}, which [url] names, holds other than plain characters; set it again"
+            f"the environment variable {wrong[0]}, which [url] names, must hold printable ASCII only; set it again"
         )
     return Secrets(values=values)

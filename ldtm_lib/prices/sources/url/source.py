@@ -21,9 +21,9 @@ from ldtm_lib.settings import PriceBasis
 class UrlSource:
     """Daily bars of a web service.
 
-    Adjusted ones are on the basis of the moment of the fetch, as services restate their history for every split. Raw
-    ones are adjusted here, by the splits that a folder's splits.csv declares or else by the jumps of their adjusted
-    close.
+    Adjusted bars are on the price basis of the moment of the fetch, as services restate their history for every split.
+    Raw bars are adjusted here, for the splits that a folder's splits.csv declares or, without any, for the splits
+    inferred from jumps of the adjusted close.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class UrlSource:
         calendar: Calendar,
         moment: datetime,
     ) -> None:
-        """`moment` (aware) is when the fetch is made, by the clock that also tells which sessions have closed."""
+        """`moment` (aware) is the time of the fetch, by the clock that also decides which sessions have closed."""
         self._service = service
         self._basis: PriceBasis = basis
         self._symbols = symbols
@@ -51,11 +51,11 @@ class UrlSource:
 
     @property
     def host(self) -> str:
-        """The host that is asked."""
+        """The host of the service."""
         return self._service.host
 
     def fetch(self, tickers: Sequence[str], first: date, last: date) -> Delivery:
-        """The bars from one session to another, of those sessions that are over; asks once per ticker."""
+        """The bars of closed sessions from `first` to `last`; sends one request per ticker."""
         declared = self._declared_splits()
         fetched = self._service.fetch(list(dict.fromkeys(tickers)), self._symbols, first, last)
         newest_closed = self._calendar.last_closed(self._moment)
@@ -92,7 +92,7 @@ class UrlSource:
         )
 
     def coverage(self, tickers: Sequence[str]) -> SourceCoverage:
-        """What the service lacks is only known once it is asked for: no ticker is named."""
+        """An empty coverage: the tickers that the service lacks are only known after requests."""
         return SourceCoverage()
 
     def _declared_splits(self) -> DeclaredSplits:

@@ -53,7 +53,7 @@ def test_history_is_loaded_first_and_then_the_ticker_is_trained(
     conn.commit()
     assert (
         poll(SCHEDULED_AT + 2 * MINUTE)
-        == "every ticker is in service, or was judged and enters it with the next session"
+        == "every ticker is in service, or has a verdict and enters it with the next session"
     )
 
 
@@ -84,7 +84,7 @@ def test_a_training_under_way_goes_first(poll: Callable[..., Tick], instance: dg
     )
     said = poll()
     assert isinstance(said, str)
-    assert "of retraining_job goes first" in said
+    assert f"waiting for run {run_id} of retraining_job" in said
 
 
 def test_nothing_is_pending_of_a_ticker_before_it_enters_service(

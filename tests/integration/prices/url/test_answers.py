@@ -117,7 +117,7 @@ def test_bars_outside_of_the_range_and_of_the_session_that_trades_are_left_out(
     assert source.fetch(["AAPL"], FIRST, date(2026, 11, 24)).bars["session"].to_list() == SESSIONS
     none = source.fetch(["AAPL"], date(2026, 10, 1), date(2026, 10, 2)).failures["AAPL"]
     assert isinstance(none, MissingBar)
-    assert "has no bar of AAPL from 2026-10-01 to 2026-10-02, it goes from 2026-11-16 to 2026-11-23" in str(none)
+    assert "has no bar of AAPL from 2026-10-01 to 2026-10-02, only from 2026-11-16 to 2026-11-23" in str(none)
 
 
 def test_raw_bars_are_adjusted_by_their_adjusted_close(service: WebService, tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_missing_variables_are_named_all_at_once() -> None:
     with pytest.raises(ConfigurationError, match="not set: LDTM_A_KEY, LDTM_B_KEY; export LDTM_A_KEY="):
         read_secrets(config, {"LDTM_B_KEY": "  "})
     with pytest.raises(
-        ConfigurationError, match="LDTM_A_KEY, which \\[url\\] names, holds other than plain"
+        ConfigurationError, match="LDTM_A_KEY, which \\[url\\] names, must hold printable ASCII"
     ) as refused:
         read_secrets(config, {"LDTM_A_KEY": "s3cret\r\nX: y", "LDTM_B_KEY": "s3cret"})
     assert "s3cret" not in str(refused.value)

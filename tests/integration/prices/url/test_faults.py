@@ -81,7 +81,7 @@ def test_a_service_that_asks_for_an_hour_is_not_asked_for_the_other_tickers(
     assert {ticker: str(error).replace(service.host, "HOST") for ticker, error in delivery.failures.items()} == {
         "XYZ": "XYZ: HOST answers with the status 429 Too Many Requests: daily limit reached and asks to wait 3600 s; "
         "set url.requests_per_minute to what the service allows",
-        "AAPL": "AAPL: not asked for, since HOST asks to wait 3600 s; ask again later",
+        "AAPL": "AAPL: not requested, since HOST asks to wait 3600 s; ask again later",
     }
     assert len(service.received) == 1
     assert list(fetch(service, tmp_path, pacer=pacer).failures) == ["AAPL"], "the next fetch of the process knows"
@@ -151,7 +151,7 @@ def test_a_service_that_does_not_answer_is_not_asked_for_every_ticker(tmp_path: 
     messages = [str(error).replace(host, "HOST") for error in delivery.failures.values()]
     assert messages[0] == "T0: HOST cannot be reached (Connection refused), after 3 attempts; ask again later"
     assert messages[1:] == [
-        f"T{n}: not asked for, since HOST cannot be reached (Connection refused); ask again later" for n in range(1, 30)
+        f"T{n}: not requested, since HOST cannot be reached (Connection refused); ask again later" for n in range(1, 30)
     ]
 
 
@@ -205,7 +205,7 @@ def test_a_field_that_is_no_number_is_named_with_its_line(service: WebService, t
         (
             "results",
             b'{"results": [{"t": 1',
-            """the answer of HOST for XYZ is no JSON: {"results": [{"t": 1; """
+            """the answer of HOST for XYZ is not JSON: {"results": [{"t": 1; """
             "compare [url] with the service's documentation",
         ),
         (

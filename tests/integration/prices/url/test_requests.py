@@ -91,7 +91,7 @@ def test_nothing_new_without_a_stored_answer_is_asked_again_past_caches(service:
     assert service.received[1].headers["cache-control"] == "no-cache"
     service.replies["AAPL"] = Reply(status=304)
     (error,) = fetch(service, tmp_path).failures.values()
-    assert "says that nothing has changed since an answer never sent, after 3 attempts; ask again later" in str(error)
+    assert "answers that nothing has changed, but no answer is stored, after 3 attempts; ask again later" in str(error)
 
 
 def test_an_answer_that_cannot_be_read_is_not_stored(service: WebService, tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_a_folder_that_takes_no_answer_is_a_note_and_no_failure(service: WebServ
     delivery = fetch(service, tmp_path, ["AAPL", "MSFT"])
     assert closes(delivery) == CLOSES
     assert len(delivery.notes) == 1
-    assert "cannot be kept in" in delivery.notes[0]
+    assert "cannot be cached in" in delivery.notes[0]
 
 
 @pytest.mark.parametrize("num_silent", [1, 2])
