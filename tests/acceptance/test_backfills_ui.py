@@ -1,14 +1,12 @@
 """Backfills as Dagster's UI launches them from the page of a job and of an asset: every partition asked for is done."""
 
 from collections.abc import Iterator
-from datetime import date
 from typing import Any
 
 import pytest
 
 from tests.acceptance.dagster_ui import LAUNCH_BACKFILL
 from tests.acceptance.ui_installation import CHAIN, TICKERS, UiInstallation, installed_with_ui
-from tests.integration.ledger_rows import enter_service
 
 pytestmark = [pytest.mark.nightly, pytest.mark.timeout(900)]
 
@@ -34,9 +32,6 @@ query { runsOrError(limit: 100) { ... on Runs { results { tags { key value } } }
 @pytest.fixture(scope="module")
 def installation() -> Iterator[UiInstallation]:
     with installed_with_ui() as installed:
-        with installed.project.database.transaction() as conn:
-            for ticker in TICKERS:  # only a ticker in service has rows that are not simulated
-                enter_service(conn, ticker, date(2013, 1, 2))
         yield installed
 
 

@@ -4,6 +4,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import polars as pl
@@ -17,6 +18,7 @@ from ldtm_lib.project import Project
 from ldtm_lib.sessions import exchange_calendar
 from tests.acceptance.dagster_ui import DagsterUi
 from tests.databases import server_home
+from tests.integration.ledger_rows import enter_service
 
 TICKERS = ("AAPL", "GOOG", "IBM", "MSFT")
 FIRST, ONE_DAY, OTHER_DAY, HOLED_DAY = "2012-06-01", "2013-02-26", "2013-02-27", "2013-02-28"
@@ -53,7 +55,7 @@ def write_bars(folder: Path, ticker: str, without: str | None = None) -> None:
 
 @contextmanager
 def installed_with_ui() -> Iterator[UiInstallation]:
-    """Webserver and daemon on an installation of its own: an embedded PostgreSQL, four tickers as CSV files."""
+    """Webserver and daemon on an installation of its own: an embedded PostgreSQL, four tickers in service as files."""
     with server_home() as folder, pytest.MonkeyPatch.context() as environment:
         environment.delenv("LDTM_DATABASE_URL", raising=False)
         (folder / "bars").mkdir()
@@ -69,6 +71,9 @@ def installed_with_ui() -> Iterator[UiInstallation]:
         ui = DagsterUi(port)
         try:
             load_histories(project, exchange_calendar(), TICKERS, "2013-02-25")
+            with project.database.transaction() as conn:
+                for ticker in TICKERS:
+                    enter_service(conn, ticker, date(2013, 1, 2))
             yield UiInstallation(project, folder, ui)
         finally:
             stop(project.home)
