@@ -56,9 +56,8 @@ test: check
 bench: install
 	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
-# The simulation takes longest, so it starts first; a third worker makes two cores slower (docs/experiments.md).
 nightly: install
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m nightly tests/acceptance/test_simulation.py tests
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m nightly
 	.ci/on-old-postgres
 
 simulation: install

@@ -18,7 +18,7 @@ from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.database.migrate import migrate
 from ldtm_lib.sessions import Calendar, exchange_calendar
 from ldtm_lib.settings import Settings
-from tests.databases import create_database, do_not_wait_for_the_disk, drop_database, server_home, url_of
+from tests.databases import create_database, do_not_wait_for_the_disk, drop_database, in_memory, server_home, url_of
 
 hypothesis_settings.register_profile("ldtm", deadline=None, print_blob=True)
 hypothesis_settings.load_profile("ldtm")
@@ -56,7 +56,7 @@ def server_url() -> Iterator[str]:
     if given := os.environ.get("LDTM_TEST_DATABASE_URL"):
         yield given
         return
-    with server_home() as home:
+    with server_home(in_memory()) as home:
         url = embedded.start(home)
         do_not_wait_for_the_disk(url)
         yield url

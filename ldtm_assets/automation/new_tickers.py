@@ -61,7 +61,10 @@ def new_tickers_sensor(
             if tickers and work not in requested:
                 context.update_cursor(json.dumps({**requested, work: moment.isoformat()}))
                 return [_request(job, names) for names in contiguous(opened.settings.tickers, tickers)]
-        return dg.SkipReason(f"{_named(waiting)}; their history or training was requested less than {RETRY_AFTER} ago")
+        return dg.SkipReason(
+            f"{_named(waiting)}; their history or training was requested less than "
+            f"{RETRY_AFTER // timedelta(hours=1)} h ago"
+        )
 
     return sensor
 

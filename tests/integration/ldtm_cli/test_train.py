@@ -70,4 +70,4 @@ def test_tickers_are_trained_on_the_bars_of_a_past_session_and_judged(
     assert len(ldtm("logs", runs[0].run_id, "-n", "0").splitlines()) == 1
     unknown = run_ldtm(tmp_path, database.url, "logs", "abcdef12")
     assert unknown.returncode == 1
-    assert "none of the newest 1000 runs begins with 'abcdef12'" in " ".join(unknown.stderr.split())
+    assert "none of the newest 1000 runs has an id that begins with 'abcdef12'" in " ".join(unknown.stderr.split())

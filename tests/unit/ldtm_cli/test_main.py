@@ -9,8 +9,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from ldtm_cli.commands.demo import demo_config
 from ldtm_cli.interrupts import BY_COMMAND, Interrupted, exit_status
 from ldtm_cli.main import app
+from tests.repository import REPOSITORY
 
 ROOT: Any = typer.main.get_command(app)
 
@@ -75,3 +77,10 @@ def test_an_interrupted_process_ends_with_the_number_of_its_signal() -> None:
         130,
         143,
     ]
+
+
+def test_the_demo_writes_the_bundled_configuration_where_there_is_none(tmp_path: Path) -> None:
+    config = demo_config(tmp_path)
+    assert config.read_bytes() == (REPOSITORY / "demo.toml").read_bytes()
+    config.write_text("mine")
+    assert demo_config(tmp_path).read_text() == "mine"
