@@ -53,12 +53,14 @@ class Launcher:
     def __init__(self, project: Project, reporter: "TrainingReporter | None" = None) -> None:
         import dagster as dg
 
+        from ldtm_assets.dagster_tables import create_dagster_tables
         from ldtm_assets.definitions import definitions_for
         from ldtm_lib.maintenance.dagster_status import GPU_POOL
 
         os.environ.update(dagster_environment(project))
         logging.getLogger("alembic").setLevel(logging.WARNING)
         self._definitions = definitions_for(project.settings, exchange_calendar(), reporter)
+        create_dagster_tables(project)
         self._instance = dg.DagsterInstance.get()
         if not prepare_instance(self._instance, project):
             # an empty pool would block the step without a message; its lease waits too, and logs the reason

@@ -105,7 +105,9 @@ def prepare_dagster(project: Project) -> int:
     from dagster import DagsterInstance
 
     from ldtm_assets.automation.loaded_code import clear_report
+    from ldtm_assets.dagster_tables import create_dagster_tables
 
+    create_dagster_tables(project)
     with DagsterInstance.get() as instance:
         clear_report(instance)
         return prepare_instance(instance, project)

@@ -3,6 +3,8 @@
 Two installations on one storage would share runs, cursors and the daemon's queue.
 """
 
+from collections.abc import Collection
+
 import psycopg
 from psycopg import sql
 
@@ -20,7 +22,7 @@ def claim_dagster_schema(project: Project) -> None:
     """
     schema, own = project.dagster_database.schema, project.database.schema
     with project.dagster_database.transaction() as conn:
-        conn.execute(query("database.lock_schema"), {"schema": schema})
+        hold_schema(conn, schema)
         if not schema_exists(conn, schema):
             conn.execute(sql.SQL("create schema {}").format(sql.Identifier(schema)))
         owner = _owner(conn)
@@ -32,6 +34,28 @@ def claim_dagster_schema(project: Project) -> None:
                 f"{own}; two on one storage would start each other's runs. Name another schema under [database], such "
                 f'as dagster_schema = "{own}_dagster"'
             )
+
+
+def hold_schema(conn: Connection, schema: str) -> None:
+    """Make other commands that prepare the schema wait until the end of the transaction."""
+    conn.execute(query("database.lock_schema"), {"schema": schema})
+
+
+def discard_incomplete_tables(conn: Connection, expected: Collection[str]) -> bool:
+    """Drop those of the expected tables that exist where others are missing and no run is recorded.
+
+    Returns whether nothing has to be created: all tables exist, or some are missing beside recorded runs, as in the
+    storage of another version of Dagster, which is left as it is.
+    """
+    found = conn.execute(query("maintenance.existing_tables"), {"names": [*expected, "alembic_version"]})
+    existing = {name for (name,) in found}
+    if existing.issuperset(expected):
+        return True
+    if "runs" in existing and conn.execute(query("maintenance.has_runs")).fetchone() == (True,):
+        return True
+    for name in existing:
+        conn.execute(sql.SQL("drop table {} cascade").format(sql.Identifier(name)))
+    return False
 
 
 def has_run_storage(conn: Connection) -> bool:

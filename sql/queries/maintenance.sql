@@ -71,6 +71,13 @@ where run_id = any(%(run_ids)s)
 -- name: has_run_storage
 select to_regclass('runs') is not null and to_regclass('event_logs') is not null;
 
+-- name: existing_tables
+-- Those of the given tables that exist in the schema of the connection.
+select tablename from pg_tables where schemaname = current_schema() and tablename = any(%(names)s);
+
+-- name: has_runs
+select exists (select from runs);
+
 -- name: runs_with_logs
 -- Runs that ended before the given time and still have a log. The end event of a run is deleted last, so the query
 -- finds them without reading the events that are kept of other runs.

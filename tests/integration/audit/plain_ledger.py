@@ -45,11 +45,18 @@ class Share:
         return sum(split.session <= basis for split in self.splits)
 
     def can_be_noticed(self, sessions: Iterable[date], basis: date) -> bool:
-        """Whether bars tell their basis without a word of splits: enough are stored, restated by one split alone."""
+        """Whether bars tell their basis without a word of splits: enough are stored, restated by one split alone.
+
+        The newest stored bar must be among them: otherwise nothing tells whether the split is before or after it.
+        """
         common = [session for session in sessions if session in self.stored]
         is_plain = all(self.worth[session] == self.stored[session] for session in common)
         num_new = self.num_applied(basis) - self.num_told
-        is_told_apart = num_new < 1 or (num_new == 1 and not self.looks_forgotten(common, self.num_applied(basis)))
+        is_told_apart = num_new < 1 or (
+            num_new == 1
+            and not self.looks_forgotten(common, self.num_applied(basis))
+            and max(common, default=None) == max(self.stored, default=None)
+        )
         return is_plain and len(common) >= MIN_RESTATED_BARS and is_told_apart
 
     def looks_forgotten(self, sessions: Sequence[date], num_applied: int) -> bool:

@@ -10,6 +10,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
+from ldtm_assets.dagster_tables import TABLES, create_dagster_tables
 from ldtm_cli.services import prepare
 from ldtm_lib.database.connection import Database
 from ldtm_lib.database.privileges import grant_writer_privileges
@@ -109,3 +110,21 @@ def url_of(database: Database, role: str) -> str:
 def _allow(database: Database, schema: str, role: str) -> None:
     with database.with_schema(schema).transaction() as conn:
         grant_writer_privileges(conn, role, dagster_schema=f"{schema}_dagster")
+
+
+def test_an_interrupted_creation_of_dagsters_tables_is_started_over_and_runs_are_kept(first: Path) -> None:
+    """As Ctrl-C in the first command leaves them: some tables exist, and Dagster would create no others."""
+    project, _ = prepare(first)
+    create_dagster_tables(project)
+    with project.dagster_database.transaction() as conn:
+        conn.execute("drop table concurrency_slots, concurrency_limits, job_ticks")
+    create_dagster_tables(project)
+    with project.dagster_database.transaction() as conn:
+        found = {name for (name,) in conn.execute("select tablename from pg_tables where schemaname = 'ldtm_dagster'")}
+        assert found >= {*TABLES, "alembic_version"}
+        assert owner(project.database) == "ldtm"
+        conn.execute("insert into runs (run_id, status) values ('one', 'SUCCESS')")
+        conn.execute("drop table concurrency_slots")
+    create_dagster_tables(project)
+    with project.dagster_database.transaction() as conn:
+        assert conn.execute("select run_id from runs").fetchall() == [("one",)]
