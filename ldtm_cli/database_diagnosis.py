@@ -43,7 +43,9 @@ def database_findings(settings: Settings | None, config: Path, environ: Mapping[
         if problem := _not_embedded(home):
             return [Finding(what="database", level="fail", found=problem, remedy=f"set {DATABASE_VARIABLE}")]
         found = f"no {DATABASE_VARIABLE}, and the embedded PostgreSQL of {home_of(settings)} is not running"
-        findings = [Finding(what="database", level="warn", found=found, remedy="start it with `ldtm up`")]
+        findings = [
+            Finding(what="database", level="warn", found=found, remedy="`ldtm bootstrap` and `ldtm up` start it")
+        ]
     else:
         remedy = f"see the end of its log in {home_of(settings)}, or restart it with `ldtm down` and `ldtm up`"
         findings = guarded("database", remedy, lambda: [_server(open_project(config, environ).database, environ)])

@@ -8,12 +8,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich import box
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 
-from ldtm_cli.invocation import EXIT_FAILED, NOTHING, AsJson, console, print_json, ready_project
+from ldtm_cli.invocation import EXIT_FAILED, AsJson, console, print_json, ready_project
 from ldtm_lib.errors import ConfigurationError, NotificationNotDelivered
 
 if TYPE_CHECKING:
@@ -77,24 +77,15 @@ def show(
 
 
 def print_alerts(alerts: "Sequence[RecordedAlert]") -> None:
-    """Print one row per alert, with the full key that `ldtm alerts show` takes."""
+    """Print the state, the full key that `ldtm alerts show` takes, and the summary of each alert."""
     if not alerts:
         console.print("No alert is open, and none was resolved in the last seven days.")
         return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for name in ("severity", "state", "since (UTC)", "notified (UTC)"):
-        table.add_column(name, no_wrap=True)
-    table.add_column("key, subject, summary", overflow="fold", ratio=1)
     for alert in alerts:
-        about = f"[bold]{escape(alert.key)}[/]\n{escape(alert.subject)}: {escape(alert.summary)}"
-        table.add_row(
-            alert.severity,
-            _state(alert),
-            f"{alert.raised_at:%m-%d %H:%M}",
-            f"{alert.notified_at:%m-%d %H:%M}" if alert.notified_at else NOTHING,
-            about,
-        )
-    console.print(table, highlight=False)
+        notified = f", notified {_moment(alert.notified_at)}" if alert.notified_at else ""
+        state = f"{alert.severity}, {_state(alert)}, raised {_moment(alert.raised_at)}{notified}"
+        console.print(f"{state}\n  [bold]{escape(alert.key)}[/]", highlight=False, soft_wrap=True)
+        console.print(Padding(f"{escape(alert.subject)}: {escape(alert.summary)}", (0, 0, 0, 2)), highlight=False)
 
 
 def _state(alert: "RecordedAlert") -> str:

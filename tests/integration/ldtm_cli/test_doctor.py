@@ -168,7 +168,7 @@ def test_a_url_that_is_none_is_a_failure_of_the_database_alone(tmp_path: Path) -
 
 def test_no_server_at_all_is_a_warning_that_says_how_to_start_one(tmp_path: Path) -> None:
     database = findings_of(configure(tmp_path))["database"]
-    assert (database.level, database.remedy) == ("warn", "start it with `ldtm up`")
+    assert (database.level, database.remedy) == ("warn", "`ldtm bootstrap` and `ldtm up` start it")
 
 
 def test_a_schema_without_rights_or_steps_is_a_failure_with_its_remedy(
