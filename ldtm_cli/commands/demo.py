@@ -24,7 +24,7 @@ Simulated rows never count as live.
       {ldtm} -c demo.toml audit verify    verify the record
       {ldtm} -c demo.toml up              Dagster on port 3000
       {ldtm} -c demo.toml down            stop Dagster and PostgreSQL
-      rm -rf .ldtm/ldtm_demo   remove the demo
+      {removal}remove the demo
 """
 
 
@@ -39,7 +39,9 @@ def demo(context: typer.Context, as_json: AsJson = False) -> None:
     require_sample(config)
     bring_up_to_date(config, REQUEST, as_json=as_json)
     if not as_json:
-        console.print(EPILOGUE.format(ldtm=ldtm_command()))
+        ldtm = ldtm_command()
+        width = len(f"{ldtm} -c demo.toml registry list   ")
+        console.print(EPILOGUE.format(ldtm=ldtm, removal="rm -rf .ldtm/ldtm_demo".ljust(width)))
 
 
 def demo_config(folder: Path) -> Path:
