@@ -10,10 +10,14 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import yaml
 
 from ldtm_cli.interrupts import Interrupted, SignalWatch, watched_signals
 from ldtm_cli.services import dagster_environment, prepare_instance
+from ldtm_lib.atomic_io import write_whole
 from ldtm_lib.database.queries import query
 from ldtm_lib.errors import LdtmError
 from ldtm_lib.project import Project
@@ -47,6 +51,23 @@ class JobRun:
     no other one."""
 
 
+def _home_without_captured_output() -> str:
+    """The folder of a copy of dagster.yaml by which the output of steps is not captured.
+
+    Dagster captures it by a helper process, which gets Ctrl-C from the terminal as well and prints a traceback.
+    """
+    home = Path(os.environ["DAGSTER_HOME"])
+    config = yaml.safe_load((home / "dagster.yaml").read_text())
+    config["compute_logs"] = {
+        "module": "dagster.core.storage.noop_compute_log_manager",
+        "class": "NoOpComputeLogManager",
+    }
+    folder = home / "command"
+    folder.mkdir(exist_ok=True)
+    write_whole(folder / "dagster.yaml", yaml.safe_dump(config).encode())
+    return str(folder)
+
+
 class Launcher:
     """Runs jobs one after the other on one Dagster instance."""
 
@@ -61,7 +82,7 @@ class Launcher:
         logging.getLogger("alembic").setLevel(logging.WARNING)
         self._definitions = definitions_for(project.settings, exchange_calendar(), reporter)
         create_dagster_tables(project)
-        self._instance = dg.DagsterInstance.get()
+        self._instance = dg.DagsterInstance.from_config(_home_without_captured_output())
         if not prepare_instance(self._instance, project):
             # an empty pool would block the step without a message; its lease waits too, and logs the reason
             self._instance.event_log_storage.set_concurrency_slots(GPU_POOL, 1)
