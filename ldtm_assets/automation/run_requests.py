@@ -76,8 +76,8 @@ def run_request(
     When a run fails, Dagster marks every partition of its range as failed, also complete ones that the run left alone.
     So an item becomes one run per contiguous range of tickers; only when there are many ranges, one run covers all of
     them, and its configuration names the tickers. The run waits for a training under way, unless the training could
-    outlast the time until the next open. `waiting` are tickers that are not in
-    service: they do not divide a range, and the run leaves them alone.
+    outlast the time until the next open. `waiting` are tickers that are not in service: they do not divide a range, and
+    the run leaves them out.
     """
     first, last = item.sessions[0], item.sessions[-1]
     whole = set(item.tickers) | set(waiting)

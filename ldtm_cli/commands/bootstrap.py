@@ -53,13 +53,19 @@ def bootstrap(
 
 
 def require_source(config: Path) -> None:
-    """Check the source before anything is created; raises SourceError with the remedy if it has no bars at all."""
+    """Check the source of a new installation; raises SourceError with the remedy if it has no bars at all.
+
+    An installation that exists may have its bars already, and then needs no source.
+    """
     from ldtm_cli.finding import guarded
     from ldtm_cli.source_finding import source_finding
     from ldtm_lib.errors import SourceError
+    from ldtm_lib.project import home_of
     from ldtm_lib.settings import load_settings
 
     settings = load_settings(config)
+    if home_of(settings).exists():
+        return
     (finding,) = guarded("source", f"correct [source] in {config}", lambda: [source_finding(settings, os.environ)])
     message = f"{finding.found}; {finding.remedy}"
     if finding.level == "fail":

@@ -24,7 +24,8 @@ Simulated rows never count as live.
       {ldtm} -c demo.toml audit verify    verify the record
       {ldtm} -c demo.toml up              Dagster on port 3000
       {ldtm} -c demo.toml down            stop Dagster and PostgreSQL
-      {removal}remove the demo
+
+Remove the demo with `rm -rf .ldtm/ldtm_demo`.
 """
 
 
@@ -39,9 +40,7 @@ def demo(context: typer.Context, as_json: AsJson = False) -> None:
     require_sample(config)
     bring_up_to_date(config, REQUEST, as_json=as_json)
     if not as_json:
-        ldtm = ldtm_command()
-        width = len(f"{ldtm} -c demo.toml registry list   ")
-        console.print(EPILOGUE.format(ldtm=ldtm, removal="rm -rf .ldtm/ldtm_demo".ljust(width)))
+        console.print(EPILOGUE.format(ldtm=ldtm_command()))
 
 
 def demo_config(folder: Path) -> Path:
