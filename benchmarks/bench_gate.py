@@ -122,6 +122,7 @@ def folds(sessions: np.ndarray, seed: int) -> list[FoldReport]:
                 validation_loss=0.2,
                 sessions=rows,
                 close=close,
+                volatility=np.full(len(close), 0.01),
                 predictions=close[:, None] * (1 + said),
                 actuals=close[:, None] * (1 + moves),
             )

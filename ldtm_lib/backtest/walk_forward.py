@@ -34,6 +34,8 @@ class FoldReport:
     """(n,) the sessions whose close the forecasts start from, oldest first."""
     close: Prices
     """(n,) their closes."""
+    volatility: Prices
+    """(n,) the daily volatility inside their windows; NaN in backtests that were stored without it."""
     predictions: Prices
     """(n, 3) forecast prices, columns in the order of HORIZONS."""
     actuals: Prices
@@ -88,6 +90,7 @@ def fold_report(plan: FoldPlan, fit: Fit, predictions: Prices) -> FoldReport:
         validation_loss=fit.validation_loss,
         sessions=windows.sessions[plan.test_rows],
         close=windows.close[plan.test_rows],
+        volatility=windows.volatility(plan.test_rows),
         predictions=predictions,
         actuals=windows.target_prices[plan.test_rows],
         leaks=split_leaks(task, plan.test_rows),

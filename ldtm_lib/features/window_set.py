@@ -12,6 +12,7 @@ import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
 from ldtm_lib.features.scaling import Booleans, Float32s, Float64s, Integers, scale, unscale_prices
+from ldtm_lib.features.volatility import window_volatility
 from ldtm_lib.sessions import Sessions
 
 Rows = npt.NDArray[np.integer]
@@ -67,6 +68,10 @@ class WindowSet:
     def unscale(self, predictions: npt.NDArray[np.floating], rows: Rows) -> Float64s:
         """Scaled predictions (n, 3) of some windows as prices, float64."""
         return unscale_prices(predictions, self.close_min[rows], self.close_max[rows])
+
+    def volatility(self, rows: Rows) -> Float64s:
+        """The daily volatility (n,) inside some windows; see `window_volatility`."""
+        return window_volatility(self.gather(rows), self.close_min[rows], self.close_max[rows])
 
     def data_sha256(self) -> str:
         """SHA-256 of all that training reads, as hexadecimal digits: every array with its name and shape."""

@@ -10,6 +10,7 @@ import polars as pl
 
 from ldtm_lib.features.indicators import INPUTS, WARMUP_BARS, add_indicators
 from ldtm_lib.features.scaling import Booleans, Float32s, Integers, scale_prices, sliding, spans
+from ldtm_lib.features.volatility import window_volatility
 from ldtm_lib.features.window_set import WindowSet
 from ldtm_lib.sessions import HORIZONS, Calendar, Sessions
 from ldtm_lib.settings import WindowConfig
@@ -30,6 +31,14 @@ class InputWindow:
     close_max: float | None = None
     not_ready: str | None = None
     """Such as "has no bar for 2013-02-28"; None exactly when the window is there."""
+
+    @property
+    def volatility(self) -> float | None:
+        """See `window_volatility`; None without a window."""
+        if self.inputs is None or self.close_min is None or self.close_max is None:
+            return None
+        lowest, highest = np.array([self.close_min]), np.array([self.close_max])
+        return float(window_volatility(self.inputs[None], lowest, highest)[0])
 
 
 def windows_of(bars: pl.DataFrame, calendar: Calendar, config: WindowConfig) -> dict[str, WindowSet]:

@@ -26,6 +26,7 @@ PREDICTION_SCHEMA = {
     "close": pl.Float64,
     **{f"{horizon}_pred": pl.Float64 for horizon in HORIZONS},
     **{f"{horizon}_actual": pl.Float64 for horizon in HORIZONS},
+    "volatility": pl.Float64,
 }
 
 
@@ -132,6 +133,7 @@ def read(conn: Connection, keys: Collection[InputKey], *, plan: BacktestConfig) 
             validation_loss=validation_loss,
             sessions=rows["session"].to_numpy().astype("datetime64[D]"),
             close=rows["close"].to_numpy(),
+            volatility=rows["volatility"].fill_null(np.nan).to_numpy(),
             predictions=rows.select(f"{horizon}_pred" for horizon in HORIZONS).to_numpy(),
             actuals=rows.select(f"{horizon}_actual" for horizon in HORIZONS).to_numpy(),
             leaks=NO_LEAKS if leaks is None else leaks,
@@ -165,8 +167,9 @@ def _predictions(backtest_id: int, report: FoldReport) -> pl.DataFrame:
         "close": report.close,
         **{f"{horizon}_pred": report.predictions[:, at] for at, horizon in enumerate(HORIZONS)},
         **{f"{horizon}_actual": report.actuals[:, at] for at, horizon in enumerate(HORIZONS)},
+        "volatility": report.volatility,
     }
-    return pl.DataFrame(columns, schema=PREDICTION_SCHEMA)
+    return pl.DataFrame(columns, schema=PREDICTION_SCHEMA).with_columns(pl.col("volatility").fill_nan(None))
 
 
 def _ids(conn: Connection, statement: bytes, parameters: Mapping[str, object]) -> dict[InputKey, int]:

@@ -30,7 +30,7 @@ from unnest(
 -- name: copy_predictions_in
 copy backtest_prediction (
     backtest_id, fold, session, close, next_day_pred, next_monday_pred, one_month_pred,
-    next_day_actual, next_monday_actual, one_month_actual)
+    next_day_actual, next_monday_actual, one_month_actual, volatility)
 from stdin (format csv);
 
 -- name: backtests_of_inputs
@@ -56,7 +56,7 @@ order by backtest_id, fold;
 -- name: copy_predictions_out
 copy (
     select backtest_id, fold, session, close, next_day_pred, next_monday_pred, one_month_pred,
-           next_day_actual, next_monday_actual, one_month_actual
+           next_day_actual, next_monday_actual, one_month_actual, volatility
     from backtest_prediction
     where backtest_id = any(%(backtest_ids)s::bigint[])
     order by backtest_id, fold, session

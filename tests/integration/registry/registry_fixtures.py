@@ -67,6 +67,7 @@ def fold(number: int, *, num_right: int, num_wrong: int) -> FoldReport:
         validation_loss=0.1 + number / 3,
         sessions=np.datetime64("2012-01-02") + np.arange(num_rows) + 400 * number,
         close=close,
+        volatility=np.full(len(close), 0.01),
         predictions=np.stack([close * 1.01, close * 1.03, close * 1.1], axis=1),
         actuals=np.stack([actual, actual * 1.01, actual * 1.1], axis=1),
     )

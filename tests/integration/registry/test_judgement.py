@@ -39,6 +39,7 @@ def caller(seed: int, *, share_right: float, boldness: float = 0.9) -> tuple[Fol
                 validation_loss=0.1,
                 sessions=np.datetime64("2012-01-02") + np.arange(100) + 200 * fold,
                 close=close,
+                volatility=np.full(len(close), 0.01),
                 predictions=close[:, None] * (1 + said),
                 actuals=close[:, None] * (1 + moves),
             )

@@ -86,7 +86,7 @@ def test_nothing_is_added_to_a_backtest_that_is_on_record(conn: Connection, back
         conn.cursor() as cursor,
         cursor.copy("copy backtest_prediction from stdin csv") as copy,
     ):
-        copy.write(f"{backtest_id},1,2010-01-04,1,2,2,2,2,2,2\n".encode())
+        copy.write(f"{backtest_id},1,2010-01-04,1,2,2,2,2,2,2,\n".encode())
 
 
 def test_a_backtest_that_hides_among_new_ones_is_found(conn: Connection, backtest_id: int) -> None:

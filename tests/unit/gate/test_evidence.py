@@ -33,6 +33,7 @@ def report(close: Prices, predictions: Prices, actuals: Prices, *, fold: int = 1
         validation_loss=0.1,
         sessions=DAYS[FIRST + start : FIRST + start + len(close)],
         close=close,
+        volatility=np.full(len(close), 0.01),
         predictions=predictions,
         actuals=actuals,
     )

@@ -29,6 +29,7 @@ def report(*rows: tuple[float, float, float], fold: int = 1, cutoff: date = date
         validation_loss=0.1,
         sessions=np.datetime64("2026-01-05") + np.arange(len(rows)),
         close=close,
+        volatility=np.full(len(close), 0.01),
         predictions=np.stack([predicted, elsewhere, elsewhere], axis=1),
         actuals=np.stack([actual, elsewhere / 7, elsewhere / 9], axis=1),
     )
