@@ -1,8 +1,8 @@
 """What the network learns, one change after the other: heads, loss, schedule, newest data; before and after.
 
-AAPL, GOOG, IBM and MSFT of the bundled sample, the default settings. The newest four folds of 126 sessions are the test
-folds. Choices are made on the two folds before them, by a rule that was written down first (docs/experiments.md, "Better
-forecasts from the same network"); the test folds show the chosen network beside the one of before.
+AAPL, GOOG, IBM and MSFT of the bundled sample, the default settings. The newest four folds of 126 sessions are the
+test folds. Choices are made on the two folds before them, by a rule that was written down first (docs/experiments.md,
+"Better forecasts from the same network"); the test folds show the chosen network beside the one of before.
 
 Run: .venv/bin/python benchmarks/experiment_models.py --folds selection
      .venv/bin/python benchmarks/experiment_models.py --folds test --variants before residual chosen
@@ -30,8 +30,7 @@ from torch.nn.functional import huber_loss
 
 from ldtm_lib.backtest.folds import plan_folds
 from ldtm_lib.backtest.walk_forward import tasks_of
-from ldtm_lib.features.scaling import scale_prices
-from ldtm_lib.features.volatility import CLOSE
+from ldtm_lib.features.indicators import CLOSE
 from ldtm_lib.features.window_set import Rows, WindowSet
 from ldtm_lib.features.windows import windows_of
 from ldtm_lib.models.fit import FitTask
@@ -42,7 +41,7 @@ from ldtm_lib.sessions import HORIZONS, exchange_calendar
 from ldtm_lib.settings import ArchitectureConfig, BacktestConfig, TrainingConfig, WindowConfig
 from ldtm_lib.statistics.diebold_mariano import compare
 
-SHAPE, RECIPE, PLAN = ArchitectureConfig(), TrainingConfig(), BacktestConfig()
+SHAPE, RECIPE, PLAN = ArchitectureConfig(residual=False), TrainingConfig(), BacktestConfig()
 TICKERS = ("AAPL", "GOOG", "IBM", "MSFT")
 FIRST, LAST = date(2000, 3, 1), date(2013, 3, 1)
 NUM_SELECTION_FOLDS, NEUTRAL_BAND = 2, 0.001
@@ -111,8 +110,10 @@ def fit(task: FitTask, variant: Variant, seed: int) -> tuple[LdtmNetwork, int, i
 
     def loss_of(predicted: Tensor, wanted: Tensor) -> Tensor:
         errors = (predicted - wanted) / scale
-        by_row = errors**2 if variant.huber is None else 2 * huber_loss(
-            errors, torch.zeros_like(errors), reduction="none", delta=variant.huber
+        by_row = (
+            errors**2
+            if variant.huber is None
+            else 2 * huber_loss(errors, torch.zeros_like(errors), reduction="none", delta=variant.huber)
         )
         return (by_row * weights).mean()
 
@@ -210,8 +211,15 @@ def run(name: str, which: Folds, ticker: str, fold: int, seed: int) -> list[dict
     cells: list[dict[str, Any]] = []
     for at, session in enumerate(windows.sessions[rows]):
         cell: dict[str, Any] = {
-            "variant": name, "folds": which, "ticker": ticker, "fold": fold, "seed": seed, "session": str(session),
-            "best_epoch": best_epoch, "num_epochs": num_epochs, "seconds": seconds,
+            "variant": name,
+            "folds": which,
+            "ticker": ticker,
+            "fold": fold,
+            "seed": seed,
+            "session": str(session),
+            "best_epoch": best_epoch,
+            "num_epochs": num_epochs,
+            "seconds": seconds,
         }
         for h, horizon in enumerate(HORIZONS):
             cell[f"{horizon}_move"] = prices[at, h] / close[at] - 1
@@ -268,9 +276,13 @@ def by_session(cells: pl.DataFrame) -> np.ndarray:
     relative = pl.mean_horizontal(
         *(pl.col(f"{h}_error") / pl.col(f"{h}_no_change").mean().over("ticker", "fold") for h in HORIZONS)
     )
-    return cells.with_columns(relative=relative).group_by("session").agg(pl.mean("relative")).sort("session")[
-        "relative"
-    ].to_numpy()
+    return (
+        cells.with_columns(relative=relative)
+        .group_by("session")
+        .agg(pl.mean("relative"))
+        .sort("session")["relative"]
+        .to_numpy()
+    )
 
 
 def main() -> None:
@@ -293,8 +305,12 @@ def main() -> None:
                 path_of(options.cache, running[done]).write_text(json.dumps(done.result()))
     cells = pl.DataFrame(rows, infer_schema_length=None)
     order = pl.Enum(list(VARIANTS))
-    report(cells.with_columns(pl.col("variant").cast(order)).sort("variant", "seed", "ticker", "fold", "session")
-           .with_columns(pl.col("variant").cast(pl.String)), options.baseline)
+    report(
+        cells.with_columns(pl.col("variant").cast(order))
+        .sort("variant", "seed", "ticker", "fold", "session")
+        .with_columns(pl.col("variant").cast(pl.String)),
+        options.baseline,
+    )
 
 
 def path_of(folder: Path, job: Sequence[object]) -> Path:
