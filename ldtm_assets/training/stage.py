@@ -84,6 +84,7 @@ def _metadata(outcome: TrainingOutcome, losses: LossPicture) -> Metadata:
         "reason": outcome.reason,
         "val_loss": outcome.validation_loss,
         "val_loss of no change": outcome.no_change_loss,
+        "errors by horizon / no change": outcome.relative_errors,
         "epochs": outcome.num_epochs,
         "best epoch": outcome.best_epoch,
         "duration (s)": outcome.duration_seconds,

@@ -2,6 +2,7 @@
 
 from ldtm_lib.settings.file import Settings, load_settings
 from ldtm_lib.settings.modelling import (
+    NUM_HORIZONS,
     ArchitectureConfig,
     BacktestConfig,
     DegradationPolicy,
@@ -27,6 +28,7 @@ from ldtm_lib.settings.section import Section, fingerprint
 from ldtm_lib.settings.sources import ContractConfig, IbConfig, PriceBasis, SourceConfig, UrlConfig
 
 __all__ = [
+    "NUM_HORIZONS",
     "AlertsConfig",
     "ArchitectureConfig",
     "AutomationConfig",

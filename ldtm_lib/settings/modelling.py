@@ -8,6 +8,7 @@ from ldtm_lib.settings.section import Fraction, Section, fingerprint
 
 WithoutActive = Literal["abstain", "candidate"]
 Shadows = Literal["none", "candidate", "retired", "both"]
+HorizonWeights = Literal["equal", "no_change"]
 DegradationPolicy = Literal["keep", "retire"]
 
 NUM_INPUTS = 11
@@ -84,6 +85,12 @@ class TrainingConfig(Section, frozen=True):
     """Epochs without a better validation loss after which training stops."""
     validation_fraction: Fraction = 0.1
     """Share of the training rows, the newest ones, that is held out for early stopping."""
+    horizon_weights: HorizonWeights = "no_change"
+    """Weights of the horizons in the loss: `no_change` divides the errors of a horizon by the root mean squared error
+    of forecasting no change on the training rows; `equal` takes them as they are, which makes one month most of it."""
+    huber_delta: float = Field(default=1.0, gt=0)
+    """Error from which on the loss grows linearly instead of quadratically, in units of the root mean squared error of
+    forecasting no change on the training rows. A large value makes it the squared error."""
     max_target_move: float = Field(default=1.0, gt=0)
     """Largest move that a training target may ask for, in ranges of the window's closes per square root of a session;
     a larger one is clipped. 1.0 is about six standard deviations of an ordinary window. It bounds the weight of windows
