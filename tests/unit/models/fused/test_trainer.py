@@ -200,8 +200,8 @@ def test_inputs_that_are_no_numbers_do_not_reach_the_padding_of_other_networks(
 def test_half_precision_comes_to_the_same_losses_and_forecasts(
     universe: list[FitTask], small: ArchitectureConfig
 ) -> None:
-    """Within 5% of the validation loss and 0.5% of the price: a network whose gradients overflow at the first loss scale
-    skips a step, which is one of 15 here; float16 itself has three digits."""
+    """Within 5% of the validation loss and 0.5% of the price: a network whose gradients overflow at the first loss
+    scale skips a step, which is one of 15 here; float16 itself has three digits."""
     recipe = TrainingConfig(batch_size=32, max_epochs=3, learning_rate=3e-3)
     tasks = [task for task in universe if len(task.training_rows) >= 150][:4]
     halves, singles = fused(tasks, recipe, small, half_precision=True), fused(tasks, recipe, small)
