@@ -50,7 +50,7 @@ def take_daily_snapshots(
             continue
         reports.append(report)
         outcome.summary.append(report.cohort)
-        outcome.notes.extend(report.shadow_notes)
+        outcome.notes.extend([*report.baseline_notes, *report.shadow_notes])
         if report.num_shadows:
             outcome.summary.append(f"{report.num_shadows} shadows beside them, which count nowhere")
         refused = {conflict.ticker: conflict.reason for conflict in report.conflicts}

@@ -15,6 +15,7 @@ from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
 from ldtm_lib.errors import LedgerRefused
 from ldtm_lib.features import stored_windows as input_windows
+from ldtm_lib.ledger.baselines import NO_BASELINES, TakenBaselines, take_baselines
 from ldtm_lib.ledger.drafts import Draft, draft_all
 from ldtm_lib.ledger.forecasters import forecasters
 from ldtm_lib.ledger.service import first_sessions, without_row
@@ -75,6 +76,10 @@ class SnapshotReport:
     """Shadow forecasts beside these rows; they are never counted."""
     shadow_notes: tuple[str, ...]
     """Why a model that was to be asked for a shadow left none."""
+    num_with_baselines: int
+    """Rows written by this call that have baseline forecasts beside them."""
+    baseline_notes: tuple[str, ...]
+    """Why rows written by this call have none."""
 
     @property
     def cohort(self) -> str:
@@ -135,6 +140,12 @@ def take_snapshots(
         settings=settings,
     )
     written = _insert(conn, drafts, simulation_id) if drafts else set[str]()
+    baselines = NO_BASELINES
+    if written:
+        new = [draft for draft in drafts if draft.ticker in written]
+        baselines = take_baselines(
+            conn, new, windows, calendar=calendar, config=settings.forecast, simulation_id=simulation_id
+        )
     shadows = NO_SHADOWS
     if drafts and settings.forecast.shadows != "none":
         shadows = take_shadows(
@@ -149,7 +160,7 @@ def take_snapshots(
             simulation_id=simulation_id,
         )
     rows = on_record(conn, run_date, in_universe, simulation_id)
-    return _report(run_date, drafts, written, rows, shadows, waiting)
+    return _report(run_date, drafts, written, rows, shadows, baselines, waiting)
 
 
 def missing_rows(
@@ -191,6 +202,7 @@ def _report(
     written: set[str],
     rows: Sequence[SnapshotRow],
     shadows: TakenShadows,
+    baselines: TakenBaselines,
     waiting: Sequence[str],
 ) -> SnapshotReport:
     conflicts = [
@@ -215,6 +227,8 @@ def _report(
         not_in_service=tuple(waiting),
         num_shadows=shadows.num_shadows,
         shadow_notes=shadows.notes,
+        num_with_baselines=baselines.num_rows,
+        baseline_notes=baselines.notes,
     )
 
 

@@ -4,6 +4,7 @@ from ldtm_lib.settings.file import Settings, load_settings
 from ldtm_lib.settings.modelling import (
     ArchitectureConfig,
     BacktestConfig,
+    BaselineConfig,
     DegradationPolicy,
     ForecastConfig,
     GateConfig,
@@ -31,6 +32,7 @@ __all__ = [
     "ArchitectureConfig",
     "AutomationConfig",
     "BacktestConfig",
+    "BaselineConfig",
     "ContractConfig",
     "DatabaseConfig",
     "DegradationPolicy",

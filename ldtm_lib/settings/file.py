@@ -13,6 +13,7 @@ from ldtm_lib.errors import ConfigurationError, UnknownTicker
 from ldtm_lib.settings.modelling import (
     ArchitectureConfig,
     BacktestConfig,
+    BaselineConfig,
     ForecastConfig,
     GateConfig,
     LedgerConfig,
@@ -58,6 +59,7 @@ class Settings(Section, frozen=True, title="LDTM configuration"):
     architecture: ArchitectureConfig = Field(default_factory=ArchitectureConfig)
     training: TrainingConfig = Field(default_factory=TrainingConfig)
     backtest: BacktestConfig = Field(default_factory=BacktestConfig)
+    baselines: BaselineConfig = Field(default_factory=BaselineConfig)
     gate: GateConfig = Field(default_factory=GateConfig)
     registry: RegistryConfig = Field(default_factory=RegistryConfig)
     forecast: ForecastConfig = Field(default_factory=ForecastConfig)

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field, computed_field
+from pydantic import Field, PositiveFloat, computed_field
 
 from ldtm_lib.settings.section import Fraction, Section, fingerprint
 
@@ -76,6 +76,15 @@ class TrainingConfig(Section, frozen=True):
     """Training rows that a ticker needs; one with fewer is not trained. 252 is about a year."""
     seed: int = Field(default=0, ge=0)
     """Seed of initial weights and of the order of batches."""
+
+
+class BaselineConfig(Section, frozen=True):
+    """The plain models that are scored on the same rows as the networks."""
+
+    ridge_penalties: tuple[PositiveFloat, ...] = Field(
+        default=(0.01, 0.1, 1.0, 10.0, 100.0), min_length=1, strict=False
+    )
+    """Penalties of the ridge regression, per training row. The validation rows choose one for each horizon."""
 
 
 class BacktestConfig(Section, frozen=True):
