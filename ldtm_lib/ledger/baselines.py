@@ -93,12 +93,13 @@ def take_baselines(
 
 def comparisons(conn: Connection, rows: RowKind = LIVE) -> ComparisonBoard:
     """The comparison on the rows that the leaderboard counts, as far as they have baselines; one statement."""
-    return _board(conn, "baselines.scores_of_forecasts", {**rows.parameters, "baselines": list(BASELINES)})
+    asked = {**rows.parameters, "baselines": list(BASELINES)}
+    return _board(conn, query("baselines.scores_of_forecasts"), asked)
 
 
 def backtest_comparisons(conn: Connection) -> ComparisonBoard:
     """The comparison on the test rows of each ticker's newest backtest that was scored; one statement."""
-    return _board(conn, "baselines.scores_of_backtests", {})
+    return _board(conn, query("baselines.scores_of_backtests"), {})
 
 
 def _usable(
@@ -174,9 +175,9 @@ def _inputs(rows: Sequence[_Row], calendar: Calendar) -> BaselineRows:
     )
 
 
-def _board(conn: Connection, statement: str, parameters: Mapping[str, object]) -> ComparisonBoard:
+def _board(conn: Connection, statement: bytes, parameters: Mapping[str, object]) -> ComparisonBoard:
     with conn.cursor(row_factory=dict_row) as cursor:
-        found = cursor.execute(query(statement), parameters).fetchall()
+        found = cursor.execute(statement, parameters).fetchall()
     by_ticker: dict[str | None, dict[str, dict[str, Any]]] = {}
     for row in found:
         by_ticker.setdefault(row["ticker"], {})[row["model"]] = row
