@@ -157,7 +157,7 @@ def _share(accuracy: float | None) -> str:
 def _with_ratio(error: float | None, no_change: float | None) -> str:
     if error is None:
         return NOTHING
-    return f"{_error(error)} {error / no_change:.3f}" if no_change else _error(error)
+    return f"{_error(error)} {_error(error / no_change)}" if no_change else _error(error)
 
 
 def _error(value: float) -> str:
