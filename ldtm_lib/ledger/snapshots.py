@@ -17,6 +17,7 @@ from ldtm_lib.errors import LedgerRefused
 from ldtm_lib.features import stored_windows as input_windows
 from ldtm_lib.ledger.drafts import Draft, draft_all
 from ldtm_lib.ledger.forecasters import forecasters
+from ldtm_lib.ledger.intervals import half_widths
 from ldtm_lib.ledger.service import first_sessions, without_row
 from ldtm_lib.ledger.shadows import NO_SHADOWS, TakenShadows, take_shadows
 from ldtm_lib.ledger.simulations import NO_SIMULATION
@@ -124,15 +125,26 @@ def take_snapshots(
         entered = first_sessions(conn, in_universe)
         waiting = without_row(in_universe, run_date, entered, calendar=calendar, moment=now)
     in_universe = [ticker for ticker in in_universe if ticker not in waiting]
+    in_use = forecasters(conn, in_universe, run_date, simulation_id=simulation_id, config=settings.forecast)
+    conn.execute(query("ledger.hold_chain"))
     drafts = draft_all(
         in_universe,
         run_date,
         windows,
-        forecasters(conn, in_universe, run_date, simulation_id=simulation_id, config=settings.forecast),
+        in_use,
         targets=calendar.targets(run_date),
         now=now,
         folder=folder,
         settings=settings,
+        widths=half_widths(
+            conn,
+            in_use,
+            run_date,
+            simulation_id=simulation_id,
+            moment=clock.now(conn),
+            calendar=calendar,
+            config=settings.intervals,
+        ),
     )
     written = _insert(conn, drafts, simulation_id) if drafts else set[str]()
     shadows = NO_SHADOWS

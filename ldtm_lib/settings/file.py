@@ -15,6 +15,7 @@ from ldtm_lib.settings.modelling import (
     BacktestConfig,
     ForecastConfig,
     GateConfig,
+    IntervalsConfig,
     LedgerConfig,
     RegistryConfig,
     TrainingConfig,
@@ -61,6 +62,7 @@ class Settings(Section, frozen=True, title="LDTM configuration"):
     gate: GateConfig = Field(default_factory=GateConfig)
     registry: RegistryConfig = Field(default_factory=RegistryConfig)
     forecast: ForecastConfig = Field(default_factory=ForecastConfig)
+    intervals: IntervalsConfig = Field(default_factory=IntervalsConfig)
     ledger: LedgerConfig = Field(default_factory=LedgerConfig)
     partitions: PartitionConfig = Field(default_factory=PartitionConfig)
     source: SourceConfig = Field(default_factory=SourceConfig)
