@@ -22,7 +22,6 @@ from ldtm_lib.ledger.drafts import Draft, direction
 from ldtm_lib.ledger.simulations import LIVE, RowKind
 from ldtm_lib.registry.fitted_baselines import StoredBaselines, read
 from ldtm_lib.sessions import HORIZONS, Calendar
-from ldtm_lib.settings import ForecastConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +62,6 @@ def take_baselines(
     windows: Mapping[str, StoredWindow],
     *,
     calendar: Calendar,
-    config: ForecastConfig,
     simulation_id: int,
 ) -> TakenBaselines:
     """Forecast and record the baselines beside rows of one run date that this transaction has written.
@@ -78,7 +76,7 @@ def take_baselines(
         with conn.transaction():
             stored = read(conn, [draft.checkpoint_id for draft in asked if draft.checkpoint_id is not None])
             rows, notes = _usable(asked, stored, windows)
-            columns = _columns(rows, calendar, config, notes)
+            columns = _columns(rows, calendar, notes)
             num_rows = len(columns["ticker"]) // len(BASELINES)
             if num_rows:
                 parameters = {**columns, "run_date": asked[0].run_date, "simulation_id": simulation_id}
@@ -131,10 +129,8 @@ def _usable(
     return rows, notes
 
 
-def _columns(
-    rows: Sequence[_Row], calendar: Calendar, config: ForecastConfig, notes: list[str]
-) -> dict[str, list[object]]:
-    """The forecasts as columns; a row with one that is not finite is left out of all and noted."""
+def _columns(rows: Sequence[_Row], calendar: Calendar, notes: list[str]) -> dict[str, list[object]]:
+    """The forecasts as columns, neutral within the band of their row; one that is not finite is noted instead."""
     columns: dict[str, list[object]] = {
         name: [] for name in ("ticker", "baseline", "checkpoint_id", *(f"{h}_pred" for h in HORIZONS), "direction_pred")
     }
@@ -147,12 +143,13 @@ def _columns(
             notes.append(f"{row.draft.ticker} has no baselines: the forecast of {bad[0]} is not finite")
             continue
         assert row.draft.run_date_close is not None
+        assert row.draft.neutral_band is not None
         for baseline, pred in of_row.items():
             values = pred.tolist()
             columns["ticker"].append(row.draft.ticker)
             columns["baseline"].append(baseline)
             columns["checkpoint_id"].append(row.stored.checkpoint_id)
-            columns["direction_pred"].append(direction(values[0], row.draft.run_date_close, config.neutral_band))
+            columns["direction_pred"].append(direction(values[0], row.draft.run_date_close, row.draft.neutral_band))
             for horizon, value in zip(HORIZONS, values, strict=True):
                 columns[f"{horizon}_pred"].append(value)
     return columns

@@ -16,6 +16,7 @@ from ldtm_lib.settings.modelling import (
     BaselineConfig,
     ForecastConfig,
     GateConfig,
+    IntervalsConfig,
     LedgerConfig,
     RegistryConfig,
     TrainingConfig,
@@ -63,6 +64,7 @@ class Settings(Section, frozen=True, title="LDTM configuration"):
     gate: GateConfig = Field(default_factory=GateConfig)
     registry: RegistryConfig = Field(default_factory=RegistryConfig)
     forecast: ForecastConfig = Field(default_factory=ForecastConfig)
+    intervals: IntervalsConfig = Field(default_factory=IntervalsConfig)
     ledger: LedgerConfig = Field(default_factory=LedgerConfig)
     partitions: PartitionConfig = Field(default_factory=PartitionConfig)
     source: SourceConfig = Field(default_factory=SourceConfig)

@@ -9,6 +9,7 @@ import pytest
 from psycopg import sql
 
 from ldtm_lib.database.connection import Connection
+from ldtm_lib.ledger.intervals import BOUNDS
 from ldtm_lib.sessions import Calendar
 from tests.integration.ledger_rows import enter_service
 
@@ -50,6 +51,9 @@ FORECAST_VALUES = {
     "checkpoint_sha256": "'x'",
     "window_sha256": "'x'",
     "bars_recorded_until": "clock_timestamp()",
+    "volatility": "0.5",
+    "neutral_band": "0.5",
+    **dict.fromkeys(BOUNDS, "0.5"),
 }
 FILL_VALUES = {
     "next_day_actual": "98",
