@@ -9,6 +9,7 @@ from ldtm_assets.resources import ProjectResource
 from ldtm_lib.baselines.scores import NAMES, BestConstant, Comparison, ModelScore, accuracy_interval
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.ledger.baselines import ComparisonBoard, backtest_comparisons, comparisons
+from ldtm_lib.ledger.interval_scores import IntervalScore, interval_scores
 from ldtm_lib.ledger.leaderboard import Leaderboard, LeaderboardRow, Score
 from ldtm_lib.ledger.leaderboard import leaderboard as read_leaderboard
 from ldtm_lib.ledger.simulations import LIVE, newest_simulation, simulations
@@ -49,6 +50,7 @@ def leaderboard_metadata(conn: Connection, *, simulated: bool) -> Metadata:
         "leaderboard": dg.MetadataValue.md(as_markdown(board)),
         "network against baselines": _comparison(comparisons(conn, rows), f"{rows.kind} forecast"),
         "network against baselines in backtests": _comparison(backtest_comparisons(conn), "backtest"),
+        "prediction intervals": _intervals(interval_scores(conn, rows), rows.kind),
         "gate": dg.MetadataValue.md(reasons_as_markdown(board)),
         "rows that count": rows.kind,
         **number,
@@ -128,6 +130,29 @@ def _direction(score: ModelScore | BestConstant, is_better: bool) -> str:
         return " | "
     share = f"**{accuracy:.1%}**" if is_better else f"{accuracy:.1%}"
     return f"{share} | {interval.low:.1%}{TO}{interval.high:.1%}"
+
+
+def _intervals(scores: list[IntervalScore], kind: str) -> dg.MetadataValue:
+    """Coverage, width and score of the intervals of the universe, then of every ticker, or that there are none."""
+    lines = [
+        "| ticker | horizon | level | inside | of | coverage | its 95% | width % | relative width | interval score |",
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for score in sorted((s for s in scores if s.num_intervals), key=lambda score: score.ticker is not None):
+        coverage, low, high = score.coverage or 0.0, score.coverage_low or 0.0, score.coverage_high or 0.0
+        cells = [
+            score.ticker or "**all**",
+            score.horizon.replace("_", " "),
+            f"{score.level:.0%}",
+            f"{score.num_inside} | {score.num_intervals} | {coverage:.1%} | {low:.1%}{TO}{high:.1%}",
+            *("" if v is None else f"{v:.2f}" for v in (score.width, score.relative_width, score.interval_score)),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    if len(lines) == 2:
+        return dg.MetadataValue.text(f"no filled {kind} forecast has an interval yet")
+    return dg.MetadataValue.md(
+        "\n".join([*lines, "", "All filled forecasts; width and score in percent of the close."])
+    )
 
 
 def reasons_as_markdown(board: Leaderboard) -> str:

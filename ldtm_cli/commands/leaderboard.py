@@ -11,12 +11,14 @@ from rich.table import Table
 from rich.text import Text
 
 from ldtm_cli.comparison import comparisons_as_dict, print_comparison, print_ticker_comparisons
+from ldtm_cli.interval_table import intervals_as_dicts, print_intervals
 from ldtm_cli.invocation import NOTHING, AsJson, console, print_json, ready_project
 from ldtm_lib.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from ldtm_lib.database.connection import Connection
     from ldtm_lib.ledger.baselines import ComparisonBoard
+    from ldtm_lib.ledger.interval_scores import IntervalScore
     from ldtm_lib.ledger.leaderboard import Leaderboard, LeaderboardRow, Score
     from ldtm_lib.ledger.shadows import ShadowRecord
     from ldtm_lib.ledger.simulations import RowKind, Simulation
@@ -69,18 +71,19 @@ def show_leaderboard(
 ) -> None:
     """Print the leaderboard over live rows, over late ones, or over those of a simulation, by default the newest."""
     from ldtm_lib.ledger.baselines import backtest_comparisons, comparisons
+    from ldtm_lib.ledger.interval_scores import interval_scores
     from ldtm_lib.ledger.leaderboard import leaderboard
     from ldtm_lib.ledger.simulations import LATE
 
     with project.database.transaction() as conn:
         rows, known = _rows(conn, simulated=simulated, simulation=simulation)
         rows = LATE if late else rows
-        board, compared = leaderboard(conn, rows), comparisons(conn, rows)
+        board, compared, intervals = leaderboard(conn, rows), comparisons(conn, rows), interval_scores(conn, rows)
         tested = backtest_comparisons(conn) if compared.universe is None else None
     if as_json:
-        print_json(leaderboard_as_dict(board, compared))
+        print_json(leaderboard_as_dict(board, compared, intervals))
         return
-    print_leaderboard(console, board, rows, compared)
+    print_leaderboard(console, board, rows, compared, intervals)
     if tested is not None and tested.universe is not None:
         print_comparison(console, tested, of="backtests")
     if simulated and known:
@@ -159,13 +162,25 @@ def print_simulations(console: Console, known: "Sequence[Simulation]", rows: "Ro
     )
 
 
-def leaderboard_as_dict(board: "Leaderboard", compared: "ComparisonBoard") -> dict[str, object]:
+def leaderboard_as_dict(
+    board: "Leaderboard", compared: "ComparisonBoard", intervals: "Sequence[IntervalScore]"
+) -> dict[str, object]:
     """The leaderboard for JSON."""
-    return {**asdict(board), "baselines": comparisons_as_dict(compared)}
+    return {
+        **asdict(board),
+        "baselines": comparisons_as_dict(compared),
+        "intervals": intervals_as_dicts(intervals),
+    }
 
 
-def print_leaderboard(console: Console, board: "Leaderboard", rows: "RowKind", compared: "ComparisonBoard") -> None:
-    """Show the ranks with their uncertainty, below them the network against baselines and what the gate said."""
+def print_leaderboard(
+    console: Console,
+    board: "Leaderboard",
+    rows: "RowKind",
+    compared: "ComparisonBoard",
+    intervals: "Sequence[IntervalScore]",
+) -> None:
+    """Show the ranks with their uncertainty; below them the network against baselines, the intervals and the gate."""
     if not any(row.score.num_filled for row in board.rows):
         console.print(f"No {rows.kind} forecast has been filled yet.")
         if rows.kind == "live":
@@ -180,6 +195,7 @@ def print_leaderboard(console: Console, board: "Leaderboard", rows: "RowKind", c
         "prices.[/]\n"
     )
     print_comparison(console, compared, of=f"{rows.kind} forecasts", num_counted=board.universe.num_filled)
+    print_intervals(console, intervals, of=f"{rows.kind} forecasts")
     console.print(_gate(board, rows))
 
 

@@ -76,7 +76,7 @@ NO_BASELINES = ComparisonBoard(universe=None, tickers=())
 def printed() -> list[str]:
     console = Console(width=80, color_system=None)
     with console.capture() as capture:
-        print_leaderboard(console, BOARD, LIVE, NO_BASELINES)
+        print_leaderboard(console, BOARD, LIVE, NO_BASELINES, [])
     return capture.get().splitlines()
 
 
@@ -105,5 +105,5 @@ def test_figures_are_rounded_to_what_fits(printed: list[str]) -> None:
 
 
 def test_json_has_the_rank_interval() -> None:
-    first = json.loads(json.dumps(leaderboard_as_dict(BOARD, NO_BASELINES), default=str))["rows"][0]
+    first = json.loads(json.dumps(leaderboard_as_dict(BOARD, NO_BASELINES, []), default=str))["rows"][0]
     assert (first["ticker"], first["rank"], first["rank_low"], first["rank_high"]) == ("GOOGL", 1, 1, 4)
