@@ -42,7 +42,7 @@ order by c.ticker;
 -- name: interval_scores
 -- Intervals beside the actuals that came, by ticker, horizon and level; ticker NULL: all tickers. Widths and scores are in
 -- percent of the close. A relative width is over that of a no-change forecast whose log returns are normal, with the
--- window's volatility: 2 z volatility sqrt(sessions), where z is the 90% or the 97.5% point of the normal distribution.
+-- window's volatility: 2 z volatility sqrt(sessions), where z is the 0.9 or the 0.975 quantile of the normal one.
 with place as (
     select session, row_number() over (order by session) as number from trading_session
 ), beside as (
