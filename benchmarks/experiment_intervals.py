@@ -1,9 +1,9 @@
 """Coverage, width and interval score of prediction intervals on real bars, and coverage after the volatility doubled.
 
 (a) AAPL, GOOG, IBM and MSFT, the last test sessions of the sample. The forecasts are those of no change and of a ridge
-regression on the scaled window, fitted anew for every fold on the rows that a network of that fold would learn from; with
-`--stored`, those of the newest backtests in a database. Sessions before the scored ones warm the intervals up. Each
-method runs over the same forecasts, and pools the four tickers.
+regression on the scaled window, fitted anew for every fold on the rows that a network of that fold would learn from;
+with `--stored`, those of the newest backtests in a database. Sessions before the scored ones warm the intervals up.
+Each method runs over the same forecasts, and pools the four tickers.
 (b) A walk with normal returns whose volatility doubles in the middle: coverage in the sessions after it.
 
 Run: nice python benchmarks/experiment_intervals.py [--stored postgresql://... --schema ldtm]
@@ -13,7 +13,6 @@ import argparse
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt

@@ -134,7 +134,7 @@ def _past(tested: bytes, recorded: bytes, calendar: Calendar) -> _Past:
     """The rows of a backtest, whose targets the calendar knows, and after them those of the record."""
     backtest, record = np.frombuffer(tested, BACKTEST_ROW), np.frombuffer(recorded, RECORDED_ROW)
     sessions = _days(backtest["session"])
-    traded = np.isin(sessions, calendar.days)
+    traded = calendar.days[np.searchsorted(calendar.days, sessions)] == sessions
     return _Past(
         sessions=np.concatenate([sessions[traded], _days(record["session"])]),
         targets=np.concatenate([calendar.targets_of(sessions[traded]), _days(record["targets"])]),
