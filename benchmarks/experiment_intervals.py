@@ -1,19 +1,18 @@
 """Coverage, width and interval score of prediction intervals on real bars, and coverage after the volatility doubled.
 
 (a) AAPL, GOOG, IBM and MSFT, the last test sessions of the sample. The forecasts are those of no change and of a ridge
-regression on the scaled window, fitted anew for every fold on the rows that a network of that fold would learn from; with
-`--stored`, those of the newest backtests in a database. Sessions before the scored ones warm the intervals up. Each
-method runs over the same forecasts, and pools the four tickers.
+regression on the scaled window, fitted anew for every fold on the rows that a network of that fold would learn from;
+with `--stored`, those of the newest backtests in a database. Sessions before the scored ones warm the intervals up.
+Each method runs over the same forecasts, and pools the four tickers.
 (b) A walk with normal returns whose volatility doubles in the middle: coverage in the sessions after it.
 
 Run: nice python benchmarks/experiment_intervals.py [--stored postgresql://... --schema ldtm]
 """
 
 import argparse
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from datetime import date
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -33,13 +32,8 @@ NUM_FOLDS, TEST_SESSIONS, WARM_UP_FOLDS = 4, 126, 4
 OVERLAPS = (1, 5, 21)
 PENALTY = 100.0
 Values = npt.NDArray[np.float64]
-METHODS = {
-    "plain split conformal": IntervalsConfig(rate=0.0),
-    "adaptive, rate 0.005": IntervalsConfig(rate=0.005),
-    "adaptive, rate 0.01 (default)": IntervalsConfig(),
-    "adaptive, rate 0.03": IntervalsConfig(rate=0.03),
-    "adaptive, 252 residuals": IntervalsConfig(calibration_forecasts=252),
-}
+DEFAULT = IntervalsConfig()
+PLAIN, ADAPTIVE = "plain split conformal", "adaptive, rate 0.01 (default)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -145,25 +139,62 @@ def half_widths(lane: Lane, config: IntervalsConfig) -> Values:
     return np.array([course.quantiles([session])[0] for session in lane.sessions])
 
 
+def undivided(lane: Lane, config: IntervalsConfig) -> Values:
+    """With the whole rate for every outcome, although outcomes overlap."""
+    return half_widths(replace(lane, overlap=1), config)
+
+
+def tracked(lane: Lane, config: IntervalsConfig) -> Values:
+    """Quantile tracking: the half-width itself follows the misses, by a share of the largest of the newest scores.
+
+    Angelopoulos, Candes and Tibshirani, "Conformal PID control for time series prediction", NeurIPS 2023, equation 3.
+    """
+    known = np.searchsorted(lane.targets, lane.sessions, side="right")
+    widths_NV, changes_NV = np.full((len(known), len(LEVELS)), np.nan), np.zeros((len(known) + 1, len(LEVELS)))
+    begin: Values | None = None
+    for n, num_known in enumerate(known):
+        changes_NV[n + 1] = changes_NV[n]
+        if num_known >= config.min_residuals:
+            if begin is None:
+                begin = np.quantile(lane.scores[:num_known], LEVELS, method="higher")
+            widths_NV[n] = begin + changes_NV[num_known]
+            largest = lane.scores[max(0, num_known - 252) : num_known].max()
+            changes_NV[n + 1] += config.rate * largest * ((lane.scores[n] > widths_NV[n]) - (1 - np.array(LEVELS)))
+    return widths_NV
+
+
+Method = Callable[[Lane, IntervalsConfig], Values]
+METHODS: dict[str, tuple[Method, IntervalsConfig]] = {
+    PLAIN: (half_widths, IntervalsConfig(rate=0.0)),
+    "adaptive, rate 0.005": (half_widths, IntervalsConfig(rate=0.005)),
+    ADAPTIVE: (half_widths, DEFAULT),
+    "adaptive, rate 0.03": (half_widths, IntervalsConfig(rate=0.03)),
+    "adaptive, 252 residuals": (half_widths, IntervalsConfig(calibration_forecasts=252)),
+    "adaptive, rate not divided": (undivided, DEFAULT),
+    "quantile tracking, rate 0.02": (tracked, IntervalsConfig(rate=0.02)),
+}
+
+
 def table(name: str, made: list[Forecasts], *, num_scored: int | None) -> None:
     """Coverage, mean width over that of a normal walk, interval score in percent, and the share without an interval."""
     print(f"\n{name}: {len(made)} tickers, {len(made[0].sessions)} sessions each, {num_scored or 'all'} of them scored")
     print(f"{'':32}" + "".join(f"{horizon.replace('_', ' '):^42}" for horizon in HORIZONS))
     print(f"{'':32}" + "".join(f"  {f'{level:.0%}':>4} width score none" for _ in HORIZONS for level in LEVELS))
-    for method, config in METHODS.items():
-        cells = [cell(made, at, place, config, num_scored) for at in range(3) for place in range(len(LEVELS))]
+    for method in METHODS:
+        cells = [cell(made, at, place, method, num_scored) for at in range(3) for place in range(len(LEVELS))]
         print(f"{method:32}" + "".join(cells))
 
 
-def cell(made: Iterable[Forecasts], at: int, place: int, config: IntervalsConfig, num_scored: int | None) -> str:
+def cell(made: Iterable[Forecasts], at: int, place: int, method: str, num_scored: int | None) -> str:
     inside: list[Values] = []
     relative: list[Values] = []
     scores: list[Values] = []
-    num, z = 0, (1.2815515655446004, 1.959963984540054)[place]
+    (half_widths_of, config), num = METHODS[method], 0
+    z = (1.2815515655446004, 1.959963984540054)[place]
     for each in made:
         distance = np.abs(each.actuals[:, at] - each.predictions[:, at]) / (each.close * each.volatility)
         lane = Lane(sessions=each.sessions, targets=each.targets[:, at], scores=distance, overlap=OVERLAPS[at])
-        widths = half_widths(lane, config)[-num_scored if num_scored else 0 :, place]
+        widths = half_widths_of(lane, config)[-num_scored if num_scored else 0 :, place]
         distance, volatility = distance[-len(widths) :], each.volatility[-len(widths) :]
         steps = np.busday_count(each.sessions, each.targets[:, at])[-len(widths) :] if at == 1 else OVERLAPS[at]
         has = np.isfinite(widths)
@@ -186,7 +217,7 @@ def shift(calendar: Calendar) -> None:
     days = calendar.days[-2 * num - 30 : -num]
     print("\nvolatility doubles: coverage of the next-day interval in the 252 sessions after it (80%, 95%), in percent")
     for unit in ("close", "close x volatility of 30 sessions"):
-        for method in ("plain split conformal", "adaptive, rate 0.01 (default)"):
+        for method in (PLAIN, ADAPTIVE):
             hits: list[Values] = []
             for _ in range(num_walks):
                 returns = random.normal(0, 0.01, num + 30) * np.repeat([1, 2], (num + 30) // 2)
@@ -195,7 +226,7 @@ def shift(calendar: Calendar) -> None:
                 scores = np.abs(np.expm1(returns[29 : 29 + num])) / scale
                 lane = Lane(sessions=days[:num], targets=calendar.targets_of(days[:num])[:, 0], scores=scores)
                 after = (num + 30) // 2 - 29
-                course = walk([lane], METHODS[method])
+                course = walk([lane], METHODS[method][1])
                 widths = np.array([course.quantiles([day])[0] for day in days[after : after + 252]])
                 hits.append((scores[after : after + 252, None] <= widths).mean(axis=0))
             found = 100 * np.mean(hits, axis=0)
