@@ -52,6 +52,7 @@ def train(
         device=place.device,
         gpu_index=place.gpu_index,
         callbacks=HoldingReporter(reporter, place.lease).start(log),
+        calendar=calendar,
     )
     record = TrainingRecord(database=project.database, folder=project.checkpoint_folder, window_leaks=found)
     without_bars = [
