@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from ldtm_lib.errors import CheckpointRefused
+from ldtm_lib.features.neutral_band import neutral_band
 from ldtm_lib.features.scaling import unscale_prices
 from ldtm_lib.features.stored_windows import StoredWindow
 from ldtm_lib.features.windows import InputWindow, window_sha256
@@ -45,10 +46,10 @@ class Draft:
     bars_recorded_until: datetime
 
 
-def direction(next_day_pred: float, close: float, neutral_band: float) -> Direction:
+def direction(next_day_pred: float, close: float, band: float) -> Direction:
     """The direction that a next-day price means: a return within the band, its edges included, is neutral."""
     expected_return = next_day_pred / close - 1
-    if abs(expected_return) <= neutral_band:
+    if abs(expected_return) <= band:
         return "neutral"
     return "bullish" if expected_return > 0 else "bearish"
 
@@ -89,7 +90,9 @@ def draft_all(
                 next_monday_pred=None if pred is None else pred[1],
                 one_month_pred=None if pred is None else pred[2],
                 direction_pred=(
-                    None if pred is None or close is None else direction(pred[0], close, settings.forecast.neutral_band)
+                    None
+                    if pred is None or stored is None or close is None
+                    else direction(pred[0], close, neutral_band(settings.forecast, stored.window.volatility))
                 ),
                 abstained_reason=obstacles.get(ticker),
                 checkpoint_id=forecaster.checkpoint_id if forecaster and forecaster.in_time else None,
