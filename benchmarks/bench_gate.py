@@ -80,9 +80,7 @@ def main(num_tickers: int) -> None:
                 num_promoted = 0
                 for portion in portions:
                     with database.transaction() as conn:
-                        results = run_gate(
-                            conn, checkpoints, portion, settings, degraded=(), run_id="test"
-                        ).promotions
+                        results = run_gate(conn, checkpoints, portion, settings, degraded=(), run_id="test").promotions
                     num_promoted += sum(result.outcome == "promoted" for result in results)
                 seconds[way] = time.perf_counter() - started
                 print(f"gate of {num_tickers} tickers {way}: {seconds[way]:.2f} s, {num_promoted} promoted")
