@@ -115,11 +115,13 @@ def calibrate_retrainings(
     device: str,
     last_bars: int | None,
     console: Console,
-) -> RetrainingCalibration:
+    show: Callable[[RetrainingCalibration], None],
+) -> None:
     """Retrain placebos every five sessions up to the newest bar and judge each time; nothing is written.
 
     The other arguments, and what is raised, are those of `calibrate`. The number of networks and an estimate of the
-    time are printed before the first retraining.
+    time are printed before the first retraining. `show` gets the result, or when interrupted, that of the retrainings
+    that are complete.
     """
 
     def require(windows: WindowSet) -> None:
@@ -143,15 +145,21 @@ def calibrate_retrainings(
             def context() -> TrainingContext:
                 return TrainingContext(settings=project.settings, device=place.device, callbacks=reporter.start(log))
 
-            report = run_retrainings(
-                windows,
-                context,
-                num_retrainings=num_retrainings,
-                num_copies=num_copies,
-                seed=seed,
-                on_retraining=bar.begin,
-            )
-    return RetrainingCalibration(retrainings=report, left_out=left_out)
+            newest: RetrainingReport | None = None
+            try:
+                for report in run_retrainings(
+                    windows,
+                    context,
+                    num_retrainings=num_retrainings,
+                    num_copies=num_copies,
+                    seed=seed,
+                    on_retraining=bar.begin,
+                ):
+                    newest = report
+            finally:
+                progress.stop()
+                if newest is not None:
+                    show(RetrainingCalibration(retrainings=newest, left_out=left_out))
 
 
 def _estimate(planned: Workload, num_tickers: int, num_retrainings: int, num_copies: int, device: str) -> str:

@@ -50,7 +50,11 @@ def placebo(
 
     project = ready_project()
     if retrainings is not None:
-        year = calibrate_retrainings(
+
+        def show(found: "RetrainingCalibration") -> None:
+            print_json(found.as_dict()) if as_json else print_retrainings(console, found)
+
+        calibrate_retrainings(
             project,
             exchange_calendar(),
             ticker_list(tickers),
@@ -60,8 +64,8 @@ def placebo(
             device=device,
             last_bars=last_bars,
             console=errors if as_json else console,
+            show=show,
         )
-        print_json(year.as_dict()) if as_json else print_retrainings(console, year)
         return
     found = calibrate(
         project,
@@ -91,8 +95,10 @@ def print_calibration(console: Console, found: "Calibration", min_accuracy: floa
 def print_retrainings(console: Console, found: "RetrainingCalibration") -> None:
     """Show how many placebos are active after all retrainings, by gate and by ticker, and which rules refused them."""
     report = found.retrainings
+    is_complete = report.num_retrainings == report.num_asked
+    done = f"{report.num_retrainings}" if is_complete else f"{report.num_retrainings} of {report.num_asked}"
     table = Table(
-        title=f"{report.num_retrainings} retrainings of {report.num_copies} placebo copies of each ticker",
+        title=f"{done} retrainings of {report.num_copies} placebo copies of each ticker",
         caption="By the four rules alone every candidate that passes replaces the active model.",
     )
     table.add_column("gate")

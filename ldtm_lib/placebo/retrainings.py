@@ -7,7 +7,7 @@ models is ever found degraded: only a promotion replaces one.
 import dataclasses
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -74,9 +74,11 @@ class GateTally:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetrainingReport:
-    """The result of all retrainings."""
+    """The result of some retrainings, of all unless they were interrupted."""
 
     num_retrainings: int
+    num_asked: int
+    """How many there were to be."""
     num_copies: int
     num_networks: int
     gates: tuple[GateTally, ...]
@@ -166,8 +168,8 @@ def run_retrainings(
     num_copies: int,
     seed: int,
     on_retraining: Callable[[int], None] = lambda number: None,
-) -> RetrainingReport:
-    """Retrain and judge placebo models every five sessions up to the newest bar.
+) -> Iterator[RetrainingReport]:
+    """Retrain and judge placebo models every five sessions up to the newest bar; yields a report after each retraining.
 
     The futures of each copy are exchanged once, and every retraining sees the bars and futures that are known by its
     session: neighbouring retrainings share most of their rows, as true ones do. The copies of all tickers with the same
@@ -195,18 +197,20 @@ def run_retrainings(
             names = [name for ticker in windows if (name := f"{ticker}{MARK}{copy}") in rehearsed.reports]
             reports = {name: rehearsed.reports[name] for name in names}
             judged += _judged(reports, trained_on, copy, number + 1, context.settings, books)
-    return RetrainingReport(
-        num_retrainings=num_retrainings,
-        num_copies=num_copies,
-        num_networks=num_networks,
-        gates=tuple(_tally(of_gate, len({(r.ticker, r.copy) for r in judged})) for of_gate in books.values()),
-        active_by_ticker={
-            ticker: {gate: sum(original_of(name) == ticker for name in books[gate].active) for gate in GATES}
-            for ticker in windows
-        },
-        retrainings=tuple(judged),
-        untrained=untrained,
-    )
+        num_models = len({(retraining.ticker, retraining.copy) for retraining in judged})
+        yield RetrainingReport(
+            num_retrainings=number + 1,
+            num_asked=num_retrainings,
+            num_copies=num_copies,
+            num_networks=num_networks,
+            gates=tuple(_tally(of_gate, num_models) for of_gate in books.values()),
+            active_by_ticker={
+                ticker: {gate: sum(original_of(name) == ticker for name in books[gate].active) for gate in GATES}
+                for ticker in windows
+            },
+            retrainings=tuple(judged),
+            untrained=dict(untrained),
+        )
 
 
 def _trained(known: Mapping[str, WindowSet], context: TrainingContext) -> Rehearsed:

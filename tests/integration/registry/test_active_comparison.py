@@ -196,9 +196,8 @@ def test_a_verdict_of_the_four_rules_alone_still_loads_and_shows(registry: Regis
     registry.candidate("AAA", MONDAY, tested=GOOD)
     verdict = registry.gate("AAA")["AAA"].verdict
     assert verdict.evidence is not None
-    evidence = {
-        name: value for name, value in verdict.evidence.as_dict().items() if name != "neutral_band_volatilities"
-    }
+    evidence = verdict.evidence.as_dict()
+    del evidence["neutral_band_volatilities"]
     with registry.database.transaction() as conn:
         conn.execute(
             """insert into gate_verdict (ticker, trained_on, checkpoint_id, backtest_id, passed, rules, evidence)
