@@ -20,6 +20,7 @@ INPUTS = (
     "close_to_ma_10",
     "close_to_ma_20",
 )
+CLOSE = INPUTS.index("close")
 RSI_BARS = 14
 WARMUP_BARS = 19
 """Bars before the first one that has all inputs: MA-20 reads 19 earlier closes, the others fewer."""

@@ -2,10 +2,8 @@
 
 import numpy as np
 
-from ldtm_lib.features.indicators import INPUTS
+from ldtm_lib.features.indicators import CLOSE
 from ldtm_lib.features.scaling import Float32s, Float64s, unscale_prices
-
-CLOSE = INPUTS.index("close")
 
 
 def window_volatility(windows: Float32s, close_min: Float64s, close_max: Float64s) -> Float64s:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
+from ldtm_lib.features.indicators import CLOSE
 from ldtm_lib.features.scaling import Booleans, Float32s, Float64s, Integers, scale, unscale_prices
 from ldtm_lib.features.volatility import window_volatility
 from ldtm_lib.sessions import Sessions
@@ -64,6 +65,12 @@ class WindowSet:
         flat = sliding_window_view(self.inputs.reshape(-1), self.window_sessions * num_inputs)[::num_inputs]
         windows = flat[self.ends[rows] - (self.window_sessions - 1)].reshape(shape)
         return scale(windows, self.low[rows], self.span[rows])
+
+    def last_closes(self, rows: Rows) -> Float32s:
+        """The newest close (n,) of some windows, scaled as `gather` scales it."""
+        last = self.inputs[self.ends[rows], CLOSE]
+        span = self.span[rows, CLOSE]
+        return (last - self.low[rows, CLOSE]) / np.where(span > 0, span, np.float32(np.inf))
 
     def unscale(self, predictions: npt.NDArray[np.floating], rows: Rows) -> Float64s:
         """Scaled predictions (n, 3) of some windows as prices, float64."""

@@ -24,8 +24,10 @@ from ldtm_lib.models.lstm import State, parameter_shapes
 from ldtm_lib.settings import ArchitectureConfig
 
 REMEDY = "restore the file from a copy, or train the ticker again"
-ARCHITECTURE_KEYS = ("num_inputs", "hidden", "num_layers", "head_hidden", "num_horizons")
-"""The keys of "architecture" in the order in which files hold them: another order would change their bytes."""
+ARCHITECTURE_KEYS = ("num_inputs", "hidden", "num_layers", "head_hidden", "num_horizons", "residual")
+"""The keys of "architecture" in the order in which files hold them: another order would change their bytes. A file
+without "residual" is of a network whose heads predict the scaled price itself."""
+BEFORE_RESIDUAL = {"residual": False}
 LAYOUTS = ({"architecture": dict, "names": str, "values": Tensor}, {"architecture": dict, "state": dict})
 
 
@@ -43,7 +45,7 @@ def encode(state: Mapping[str, Tensor], *, architecture: ArchitectureConfig) -> 
     values = torch.cat([state[name].detach().to("cpu").ravel() for name in names])
     shape = architecture.model_dump()
     document = {
-        "architecture": {key: shape[key] for key in ARCHITECTURE_KEYS},
+        "architecture": {key: shape[key] for key in ARCHITECTURE_KEYS if key in shape},
         "names": " ".join(names),
         "values": values,
     }
@@ -112,7 +114,8 @@ def read_architecture(path: Path, *, sha256: str) -> ArchitectureConfig:
     """
     found = _read_document(path, sha256=sha256)["architecture"]
     try:
-        architecture = ArchitectureConfig(**{k: v for k, v in found.items() if k not in ("num_inputs", "num_horizons")})
+        fields = BEFORE_RESIDUAL | {k: v for k, v in found.items() if k not in ("num_inputs", "num_horizons")}
+        architecture = ArchitectureConfig(**fields)
     except ValidationError:
         architecture = None
     if architecture is None or architecture.model_dump() != found:
@@ -153,7 +156,8 @@ def _parameters(path: Path, document: dict[str, Any], architecture: Architecture
 
 
 def _require_architecture(path: Path, found: dict[str, Any], expected: ArchitectureConfig) -> None:
-    wanted = expected.model_dump()
+    wanted = BEFORE_RESIDUAL | expected.model_dump()
+    found = BEFORE_RESIDUAL | found
     if found == wanted:
         return
     names = sorted(name for name in wanted | found if wanted.get(name) != found.get(name))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear, relu
 
+from ldtm_lib.features.indicators import CLOSE
 from ldtm_lib.features.window_set import Rows, WindowSet
 from ldtm_lib.models.cpu import one_thread_each
 from ldtm_lib.models.lstm import network_of
@@ -49,7 +50,10 @@ def forecast(window: Scaled, state: Parameters, architecture: ArchitectureConfig
         )[0]
         hidden = steps[:, -1]
         heads = [_head(hidden, state, f"heads.{at}") for at in range(architecture.num_horizons)]
-        return torch.cat(heads, dim=1)[0].numpy().astype(np.float64)
+        outputs = torch.cat(heads, dim=1)
+        if architecture.residual:
+            outputs = outputs + inputs[:, -1, CLOSE, None]
+        return outputs[0].numpy().astype(np.float64)
 
 
 def forecast_by_reference(window: Scaled, state: Parameters, architecture: ArchitectureConfig) -> Predictions:

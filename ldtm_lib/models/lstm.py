@@ -1,7 +1,8 @@
 """The network of one ticker, written the plain way; every faster form is tested against it.
 
-Two LSTM layers without biases read the window; one independent head per horizon reads the last hidden state.
-With the default shape that makes 227,203 parameters, and 23.40 million for 103 tickers.
+Two LSTM layers without biases read the window; one independent head per horizon reads the last hidden state and
+predicts the move from the last close of the window. With the default shape that makes 227,203 parameters, and 23.40
+million for 103 tickers.
 """
 
 import math
@@ -11,6 +12,7 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
+from ldtm_lib.features.indicators import CLOSE
 from ldtm_lib.settings import ArchitectureConfig
 
 State = dict[str, Tensor]
@@ -22,6 +24,7 @@ class LdtmNetwork(nn.Module):
 
     def __init__(self, architecture: ArchitectureConfig) -> None:
         super().__init__()
+        self.residual = architecture.residual
         self.lstm = nn.LSTM(
             architecture.num_inputs, architecture.hidden, architecture.num_layers, bias=False, batch_first=True
         )
@@ -37,7 +40,8 @@ class LdtmNetwork(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """Predictions (batch, horizons) of windows (batch, sessions, inputs)."""
         hidden: Tensor = self.lstm(inputs)[0][:, -1]
-        return torch.cat([head(hidden) for head in self.heads], dim=1)
+        outputs = torch.cat([head(hidden) for head in self.heads], dim=1)
+        return outputs + inputs[:, -1, CLOSE, None] if self.residual else outputs
 
 
 @cache
@@ -51,14 +55,16 @@ def initial_state(architecture: ArchitectureConfig, generator: torch.Generator) 
     """Fresh parameters drawn from a generator of the caller's, so that the process-wide one does not matter.
 
     The distributions are PyTorch's own: uniform in +-1/sqrt(hidden) for the LSTM and in +-1/sqrt(fan in) for the
-    heads, biases included.
+    heads, biases included. With residual heads the last layer of each head is 0 instead, so that a fresh network
+    predicts no change; all other parameters are the same with and without.
     """
     fan_in = {"lstm": architecture.hidden, "0": architecture.hidden, "2": architecture.head_hidden}
 
     def drawn(name: str, shape: torch.Size) -> Tensor:
         layer = "lstm" if name.startswith("lstm.") else name.split(".")[2]
         bound = 1 / math.sqrt(fan_in[layer])
-        return torch.empty(shape).uniform_(-bound, bound, generator=generator)
+        values = torch.empty(shape).uniform_(-bound, bound, generator=generator)
+        return torch.zeros_like(values) if architecture.residual and layer == "2" else values
 
     return {name: drawn(name, shape) for name, shape in parameter_shapes(architecture).items()}
 

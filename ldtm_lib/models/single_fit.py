@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss
@@ -18,6 +17,7 @@ from ldtm_lib.errors import TooFewBars, TrainingDiverged
 from ldtm_lib.features.window_set import Rows, WindowSet
 from ldtm_lib.models.fit import Fit, FitTask, Progress
 from ldtm_lib.models.lstm import LdtmNetwork, State, initial_state, network_of
+from ldtm_lib.models.targets import learning_targets
 from ldtm_lib.settings import ArchitectureConfig, TrainingConfig
 
 VALIDATION_BATCH = 1024
@@ -42,8 +42,8 @@ def fit_alone(
     require_rows(task)
     generator = torch.Generator().manual_seed(seed_of(task.ticker, task.fold, recipe.seed))
     network = network_of(initial_state(architecture, generator), architecture).to(device)
-    training = _examples(task.windows, task.training_rows, device)
-    validation = _examples(task.windows, task.validation_rows, device)
+    training = _examples(task.windows, task.training_rows, recipe, device)
+    validation = _examples(task.windows, task.validation_rows, recipe, device)
     descent = _Descent(network, recipe, device, steps_per_epoch=math.ceil(len(task.training_rows) / recipe.batch_size))
     stopping = EarlyStopping(patience=recipe.patience)
     training_losses: list[float] = []
@@ -113,9 +113,9 @@ class _Descent:
         return total.item() / len(order)
 
 
-def _examples(windows: WindowSet, rows: Rows, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Scaled windows and their scaled targets, on the device."""
-    inputs, targets = windows.gather(rows), np.ascontiguousarray(windows.targets[rows])
+def _examples(windows: WindowSet, rows: Rows, recipe: TrainingConfig, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Scaled windows and what is asked of them, on the device."""
+    inputs, targets = windows.gather(rows), learning_targets(windows, rows, recipe)
     return torch.as_tensor(inputs, device=device), torch.as_tensor(targets, device=device)
 
 

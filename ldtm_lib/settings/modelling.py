@@ -1,8 +1,8 @@
 """Sections about windows, networks, training, backtests, the gate, models and the record of forecasts."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, computed_field
+from pydantic import Field, SerializerFunctionWrapHandler, computed_field, model_serializer
 
 from ldtm_lib.settings.section import Fraction, Section, fingerprint
 
@@ -39,6 +39,18 @@ class ArchitectureConfig(Section, frozen=True):
     """LSTM layers."""
     head_hidden: int = Field(default=64, ge=1)
     """Units of the hidden layer in each horizon's head."""
+    residual: bool = True
+    """Whether each head predicts the move from the last close of the window, starting from none. The networks of older
+    versions of LDTM predict the price itself; they still load and replay."""
+
+    @model_serializer(mode="wrap")
+    def _without_later_fields(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """All fields, but `residual` only if it is on: without it the dump, the fingerprint and the checkpoint files
+        are those of versions that did not have the field."""
+        fields = handler(self)
+        if not self.residual:
+            del fields["residual"]
+        return fields
 
     @computed_field
     @property
@@ -72,6 +84,10 @@ class TrainingConfig(Section, frozen=True):
     """Epochs without a better validation loss after which training stops."""
     validation_fraction: Fraction = 0.1
     """Share of the training rows, the newest ones, that is held out for early stopping."""
+    max_target_move: float = Field(default=1.0, gt=0)
+    """Largest move that a training target may ask for, in ranges of the window's closes per square root of a session;
+    a larger one is clipped. 1.0 is about six standard deviations of an ordinary window. It bounds the weight of windows
+    in which the price hardly moved."""
     min_training_rows: int = Field(default=252, ge=1)
     """Training rows that a ticker needs; one with fewer is not trained. 252 is about a year."""
     seed: int = Field(default=0, ge=0)

@@ -2,7 +2,8 @@
 
 Everything is written out, in buffers that are made once: a training step allocates next to nothing, can be captured
 in a CUDA graph, and what it needs is known beforehand (`memory`). The gradients are those that autograd finds
-for the reference network; a test compares them.
+for the reference network; a test compares them. Predictions and targets of residual networks are the moves from the
+last close here, so that the recurrence and the heads are the same for both kinds.
 
 Axes: M fused networks, of which the first m are computed, T sessions of a window, B windows of a batch, K
 columns of the buffer of inputs, I inputs, H hidden units, G = 4 H gates, J = 2 H, F inner units of all heads,

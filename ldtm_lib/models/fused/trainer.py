@@ -119,7 +119,12 @@ def _fit_at_once(
         )
         state = FusedState(
             network,
-            tables_of(window_sets, device if plan.windows_on_device else torch.device("cpu")),
+            tables_of(
+                window_sets,
+                device if plan.windows_on_device else torch.device("cpu"),
+                recipe=recipe,
+                architecture=architecture,
+            ),
             recipe,
             windows_on_device=plan.windows_on_device,
             max_training_rows=max(len(task.training_rows) for task in tasks),

@@ -14,8 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ldtm_lib.features.scaling import Float32s
 from ldtm_lib.features.window_set import Rows, WindowSet
 from ldtm_lib.models.fit import FitTask
+from ldtm_lib.models.targets import learning_targets
+from ldtm_lib.settings import ArchitectureConfig, TrainingConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -28,6 +31,7 @@ class WindowTables:
     starts_W: Tensor
     """The bar that each window begins with."""
     targets_WE: Tensor
+    """What networks are asked for: of residual ones the moves from the last close, else the scaled prices."""
     first_window: dict[int, int]
     """The place of each window set's first window, by the identity of the set."""
 
@@ -49,7 +53,13 @@ def table_bytes(window_sets: Sequence[WindowSet]) -> int:
     )
 
 
-def tables_of(window_sets: Sequence[WindowSet], device: torch.device) -> WindowTables:
+def tables_of(
+    window_sets: Sequence[WindowSet],
+    device: torch.device,
+    *,
+    recipe: TrainingConfig,
+    architecture: ArchitectureConfig,
+) -> WindowTables:
     """The tables of some window sets, on a device."""
     first_bar = np.cumsum([0, *(len(windows.inputs) for windows in window_sets)])
     first_window = np.cumsum([0, *(len(windows) for windows in window_sets)])
@@ -66,6 +76,13 @@ def tables_of(window_sets: Sequence[WindowSet], device: torch.device) -> WindowT
         low_WI=together([windows.low for windows in window_sets]),
         span_WI=together([windows.span for windows in window_sets]),
         starts_W=together(starts),
-        targets_WE=together([windows.targets for windows in window_sets]),
+        targets_WE=together([_targets(windows, recipe, architecture) for windows in window_sets]),
         first_window={id(windows): int(at) for windows, at in zip(window_sets, first_window[:-1], strict=True)},
     )
+
+
+def _targets(windows: WindowSet, recipe: TrainingConfig, architecture: ArchitectureConfig) -> Float32s:
+    """Moves in float32: added to the last close in float16 they would lose their last digits."""
+    rows = np.arange(len(windows))
+    targets = learning_targets(windows, rows, recipe)
+    return targets - windows.last_closes(rows)[:, None] if architecture.residual else targets

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from ldtm_lib.errors import CheckpointNotWritten, CheckpointRefused
-from ldtm_lib.models.checkpoint import load, read_architecture, write, write_bytes
+from ldtm_lib.models.checkpoint import encode, load, read_architecture, write, write_bytes
 from ldtm_lib.models.lstm import initial_state
 from ldtm_lib.settings import ArchitectureConfig
 
@@ -49,6 +49,21 @@ def saved(document: object, path: Path) -> str:
     buffer = io.BytesIO()
     torch.save(document, buffer)
     return write_bytes(buffer.getvalue(), path)
+
+
+def test_a_file_that_does_not_speak_of_residual_heads_has_none(path: Path) -> None:
+    """Written before there were any: the same bytes as today's file without them."""
+    plain = SMALL.replace(residual=False)
+    shape = {"num_inputs": 11, "hidden": 4, "num_layers": 2, "head_hidden": 2, "num_horizons": 3}
+    names = sorted(STATE, key=lambda name: -STATE[name].numel())
+    values = torch.cat([STATE[name].ravel() for name in names])
+    sha256 = saved({"architecture": shape, "names": " ".join(names), "values": values}, path)
+    assert hashlib.sha256(encode(STATE, architecture=plain)).hexdigest() == sha256
+    assert read_architecture(path, sha256=sha256) == plain
+    read = load(path, sha256=sha256, architecture=plain)
+    assert all(torch.equal(tensor, STATE[name]) for name, tensor in read.items())
+    with pytest.raises(CheckpointRefused, match="another architecture: residual is False, not True; set"):
+        load(path, sha256=sha256, architecture=SMALL)
 
 
 def test_a_file_of_the_first_layout_is_read_to_the_bit(path: Path) -> None:
@@ -129,6 +144,7 @@ def test_a_file_holds_the_architecture_in_an_order_that_settings_do_not_change(t
         ("num_layers", 2),
         ("head_hidden", 2),
         ("num_horizons", 3),
+        ("residual", True),
     ]
 
 

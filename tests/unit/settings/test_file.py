@@ -62,6 +62,7 @@ def test_the_defaults_are_those_of_the_specification() -> None:
         "num_layers": 2,
         "head_hidden": 64,
         "num_horizons": 3,
+        "residual": True,
     }
     assert TrainingConfig().patience == 10
     assert BacktestConfig().num_folds == 4
@@ -345,6 +346,12 @@ def test_a_fingerprint_depends_on_every_value(hidden: int, layers: int) -> None:
     changed = ArchitectureConfig(hidden=hidden, num_layers=layers)
     assert (changed.fingerprint() == ArchitectureConfig().fingerprint()) == (changed == ArchitectureConfig())
     assert changed.fingerprint() == ArchitectureConfig(num_layers=layers, hidden=hidden).fingerprint()
+
+
+def test_an_architecture_without_residual_heads_keeps_the_fingerprint_of_before_there_were_any() -> None:
+    """Models in a registry are known by it; `major` stays where the architecture did."""
+    before = "640cff3c74943928fdf313bedfad54a6529d765062f9f424dc82ef9bbbd52404"
+    assert ArchitectureConfig(residual=False).fingerprint() == before != ArchitectureConfig().fingerprint()
 
 
 def test_a_fingerprint_tells_settings_with_equal_numbers_apart() -> None:

@@ -9,7 +9,7 @@ from torch.nn.functional import mse_loss
 from ldtm_lib.models.fused.kernels.interface import REFERENCE
 from ldtm_lib.models.fused.layout import ALIGNMENT, FusedLayout
 from ldtm_lib.models.fused.network import FusedNetwork
-from ldtm_lib.models.lstm import initial_state, network_of
+from ldtm_lib.models.lstm import State, initial_state, network_of
 from ldtm_lib.settings import ArchitectureConfig
 
 CPU = torch.device("cpu")
@@ -20,7 +20,7 @@ DEFAULT = ArchitectureConfig()
 @pytest.mark.parametrize("architecture", [SMALL, DEFAULT, ArchitectureConfig(hidden=7, head_hidden=5)])
 def test_a_row_holds_every_parameter_once_and_gives_it_back(architecture: ArchitectureConfig) -> None:
     layout = FusedLayout(architecture)
-    state = initial_state(architecture, torch.Generator().manual_seed(1))
+    state = moving_state(architecture, 1)
     rows = torch.full((3, layout.num_elements), torch.nan)
     layout.write(rows[1], state)
     found = layout.read(rows[1])
@@ -36,6 +36,11 @@ def test_only_networks_of_two_layers_can_be_fused() -> None:
     assert FusedLayout.supports(DEFAULT)
     assert not FusedLayout.supports(ArchitectureConfig(num_layers=1))
     assert not FusedLayout.supports(ArchitectureConfig(num_layers=3))
+
+
+def moving_state(architecture: ArchitectureConfig, seed: int) -> State:
+    """Parameters none of which is 0, so that every gradient has something to be."""
+    return initial_state(architecture.replace(residual=False), torch.Generator().manual_seed(seed))
 
 
 def fused_network_of(num_networks: int, batch_size: int, num_sessions: int) -> FusedNetwork:
@@ -55,22 +60,24 @@ def fused_network_of(num_networks: int, batch_size: int, num_sessions: int) -> F
     num_computed=st.integers(1, 4),
     num_windows=st.lists(st.integers(1, 6), min_size=4, max_size=4),
     scale=st.sampled_from([1.0, 1024.0]),
+    residual=st.booleans(),
     seed=st.integers(0, 99),
 )
 def test_forecasts_and_gradients_are_those_of_each_network_alone(
-    num_networks: int, num_computed: int, num_windows: list[int], scale: float, seed: int
+    num_networks: int, num_computed: int, num_windows: list[int], scale: float, residual: bool, seed: int
 ) -> None:
     """Gradients at 2e-6 of their size: float32 in another order of summation. Padding rows weigh nothing."""
     torch.manual_seed(seed)
     m = min(num_computed, num_networks)
     fused = fused_network_of(num_networks, batch_size=6, num_sessions=5)
-    states = [initial_state(SMALL, torch.Generator().manual_seed(at)) for at in range(num_networks)]
+    states = [moving_state(SMALL, at) for at in range(num_networks)]
     flat, grads = (torch.full((num_networks, fused.layout.num_elements), torch.nan) for _ in range(2))
     for row, state in zip(flat, states, strict=True):
         fused.layout.write(row, state)
     windows, targets = torch.rand(num_networks, 6, 5, 11), torch.randn(num_networks, 6, 3)
     fused.inputs_MTBK[..., :11] = windows.transpose(1, 2)
-    fused.targets_MBE.copy_(targets)
+    last = windows[:, :, -1, 3, None] if residual else torch.zeros(num_networks, 6, 1)
+    fused.targets_MBE.copy_(targets - last)
     for at in range(num_networks):
         fused.valid_MB[at, : num_windows[at]] = True
         fused.targets_MBE[at, num_windows[at] :] = torch.nan
@@ -81,10 +88,10 @@ def test_forecasts_and_gradients_are_those_of_each_network_alone(
 
     assert grads[m:].isnan().all(), "who is not computed is not touched"
     for at in range(m):
-        network = network_of(states[at], SMALL).requires_grad_()
+        network = network_of(states[at], SMALL.replace(residual=residual)).requires_grad_()
         predictions = network(windows[at, : num_windows[at]])
         torch.testing.assert_close(
-            fused.predictions_MBE[at, : num_windows[at]], predictions.detach(), rtol=0, atol=2e-6
+            (fused.predictions_MBE + last)[at, : num_windows[at]], predictions.detach(), rtol=0, atol=2e-6
         )
         loss = mse_loss(predictions, targets[at, : num_windows[at]])
         assert errors[at].sum().item() / num_windows[at] == pytest.approx(loss.item(), rel=1e-5)
@@ -103,7 +110,7 @@ def test_a_network_of_nan_leaves_the_others_as_they_are() -> None:
         fused = fused_network_of(3, batch_size=4, num_sessions=5)
         flat, grads = (torch.zeros(3, fused.layout.num_elements) for _ in range(2))
         for at, row in enumerate(flat):
-            fused.layout.write(row, initial_state(SMALL, torch.Generator().manual_seed(at)))
+            fused.layout.write(row, moving_state(SMALL, at))
         flat[1] += poison
         fused.inputs_MTBK[..., :11] = torch.linspace(0, 1, 3 * 5 * 4 * 11).view(3, 5, 4, 11)
         fused.valid_MB[:] = True

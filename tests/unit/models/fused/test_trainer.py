@@ -329,7 +329,7 @@ def state_of(tasks: Sequence[FitTask], recipe: TrainingConfig, architecture: Arc
     )
     return FusedState(
         network,
-        tables_of(distinct_windows(tasks), CPU),
+        tables_of(distinct_windows(tasks), CPU, recipe=recipe, architecture=architecture),
         recipe,
         windows_on_device=True,
         max_training_rows=max(len(task.training_rows) for task in tasks),

@@ -23,7 +23,7 @@ from ldtm_lib.models.fused.layout import FusedLayout
 from ldtm_lib.models.fused.network import FusedNetwork
 from ldtm_lib.models.fused.windows import tables_of
 from ldtm_lib.models.lstm import initial_state
-from ldtm_lib.settings import ArchitectureConfig
+from ldtm_lib.settings import ArchitectureConfig, TrainingConfig
 
 ON_GPU = torch.cuda.is_available()
 if not ON_GPU:
@@ -334,7 +334,7 @@ def constants(rates: list[float], updates: Tensor, update: Tensor, scale: float)
 def test_gathered_windows_are_those_of_the_ticker_to_the_bit(windows: dict[str, WindowSet], dtype: torch.dtype) -> None:
     """In float32; in float16 they are those rounded."""
     sets = list(windows.values())
-    tables = tables_of(sets, DEVICE)
+    tables = tables_of(sets, DEVICE, recipe=TrainingConfig(), architecture=ArchitectureConfig())
     flat = 123
     tables.span_WI[flat] = 0
     choice = np.random.default_rng(4)
@@ -361,7 +361,7 @@ def test_a_whole_fused_step_finds_the_same_gradients_with_kernels_as_without(sma
     layout = FusedLayout(small)
     weights = torch.zeros(M, layout.num_elements)
     for row in weights:
-        layout.write(row, initial_state(small, torch.Generator().manual_seed(6)))
+        layout.write(row, initial_state(small.replace(residual=False), torch.Generator().manual_seed(6)))
     weights = weights.to(DEVICE, dtype)
     predictions, grads = [], []
     for operations in (kernels.TRITON, REFERENCE):
