@@ -1,4 +1,4 @@
-"""What the gate lets through on PostgreSQL: no silence, no short folds, no drift, and nothing worse than the active one."""
+"""What the gate promotes on PostgreSQL: no silence, no short folds, no drift, nothing worse than the active model."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -173,7 +173,8 @@ def test_an_active_model_without_a_backtest_on_record_has_no_tests(registry: Reg
     checkpoint = registry.candidate("AAA", MONDAY)
     with registry.database.transaction() as conn:
         conn.execute(
-            "insert into gate_verdict (ticker, trained_on, checkpoint_id, passed, rules) values ('AAA', %s, %s, true, '[]')",
+            "insert into gate_verdict (ticker, trained_on, checkpoint_id, passed, rules)"
+            " values ('AAA', %s, %s, true, '[]')",
             (MONDAY, checkpoint.checkpoint_id),
         )
         conn.execute("update checkpoint set status = 'active', activated_at = now(), major = 1, version = 'v1.x'")

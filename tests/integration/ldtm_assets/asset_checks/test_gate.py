@@ -206,8 +206,8 @@ def test_a_message_has_every_reason_and_the_card_of_each_promotion_and_comes_onc
     main, refused, promoted, *links = [line for line in body.splitlines() if line]
     assert refused == (
         "WARN  gate  BBB  stays candidate: next-day direction right in 99 of 200 forecasts that name one: 49.50%, "
-        "at least 52.00% are needed; next-day direction right in 49.50%, more is needed than the 50.50% of always saying "
-        "up on the same days"
+        "at least 52.00% are needed; next-day direction right in 49.50%, more is needed than the 50.50% of always "
+        "saying up on the same days"
     )
     assert promoted.startswith("INFO  gate  AAA  v1.2012-12-03 is active. Direction right on 115 of 200 days")
     assert "A coin would have been right as often with probability" in promoted
