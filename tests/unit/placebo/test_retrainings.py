@@ -90,7 +90,7 @@ def test_retrainings_end_with_the_newest_bar_and_are_five_sessions_apart() -> No
 def test_a_history_without_room_for_the_oldest_retraining_is_refused() -> None:
     require_retrainings(coin(420), SETTINGS, 4)
     with pytest.raises(TooFewBars, match="too few for a fold of 63 test sessions"):
-        require_retrainings(coin(420), SETTINGS, 30)
+        require_retrainings(coin(420), SETTINGS, 60)
 
 
 def test_each_retraining_sees_what_was_known_by_its_session_of_one_and_the_same_exchange() -> None:
