@@ -1,4 +1,4 @@
-"""A year of retrainings: what each one sees, what three gates promote, and that the counts are those of the decisions."""
+"""A year of retrainings: what each one sees, what three gates promote, and that the counts are right."""
 
 import dataclasses
 from collections import Counter
