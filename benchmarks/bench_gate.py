@@ -68,7 +68,7 @@ def main(num_tickers: int) -> None:
             }
             with timed(f"evidence of {num_tickers} tickers x {NUM_FOLDS * TEST_SESSIONS} rows"):
                 for of_ticker in reports.values():
-                    evidence_of(of_ticker, settings.gate, settings.forecast.neutral_band)
+                    evidence_of(of_ticker, settings.gate, settings.forecast)
             seconds = {}
             for way in ("one by one", "at once"):
                 database = Database(url=url, schema="bench_" + way.replace(" ", "_"))
@@ -80,7 +80,7 @@ def main(num_tickers: int) -> None:
                 num_promoted = 0
                 for portion in portions:
                     with database.transaction() as conn:
-                        results = run_gate(conn, checkpoints, portion, settings, run_id="test").promotions
+                        results = run_gate(conn, checkpoints, portion, settings, degraded=(), run_id="test").promotions
                     num_promoted += sum(result.outcome == "promoted" for result in results)
                 seconds[way] = time.perf_counter() - started
                 print(f"gate of {num_tickers} tickers {way}: {seconds[way]:.2f} s, {num_promoted} promoted")

@@ -31,6 +31,7 @@ from ldtm_lib.bootstrap.request import DEFAULT_RETRAIN_EVERY, DEFAULT_SESSIONS, 
 from ldtm_lib.bootstrap.state import BootstrapState, bootstrap_state
 from ldtm_lib.bootstrap.walk_forward import Block
 from ldtm_lib.ledger.fillbacks import fill
+from ldtm_lib.ledger.monitoring import degraded_checkpoints
 from ldtm_lib.ledger.simulations import begin_simulation, judged_tickers, record_models
 from ldtm_lib.ledger.snapshots import SnapshotReport
 from ldtm_lib.maintenance.dagster_status import GPU_POOL
@@ -194,7 +195,12 @@ class Bootstrap:
         project = self._project
         with project.database.transaction() as conn:
             result = run_gate(
-                conn, project.checkpoint_folder, state.untrained, project.settings, run_id=self._context.run_id
+                conn,
+                project.checkpoint_folder,
+                state.untrained,
+                project.settings,
+                degraded=degraded_checkpoints(conn, project.settings),
+                run_id=self._context.run_id,
             )
         self._conclude("registry", outcome_of_gate(result))
         for alert in result.alerts:

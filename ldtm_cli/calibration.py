@@ -1,19 +1,29 @@
 """Calibration of the gate: placebos and canaries, trained and judged with the settings of a configuration."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ldtm_assets.training.placement import HoldingReporter, training_place
-from ldtm_cli.training_bar import TrainingBar
+from ldtm_assets.training.progress import duration_text
+from ldtm_cli.training_bar import SeriesBar, TrainingBar
 from ldtm_lib.errors import ConfigurationError, MissingBar, TooFewBars
 from ldtm_lib.features.window_set import WindowSet
 from ldtm_lib.features.windows import windows_of
+from ldtm_lib.models.cpu import available_cores
 from ldtm_lib.placebo.calibration import PlaceboReport, require_folds, run_placebo
 from ldtm_lib.placebo.canaries import CanaryReport, run_canaries
+from ldtm_lib.placebo.retrainings import (
+    SESSIONS_BETWEEN,
+    RetrainingReport,
+    Workload,
+    require_retrainings,
+    run_retrainings,
+    workload,
+)
 from ldtm_lib.placebo.shuffling import shuffled
 from ldtm_lib.prices.bars import BAR_COLUMNS
 from ldtm_lib.prices.stored_bars import current_bars
@@ -40,6 +50,19 @@ class Calibration:
         }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrainingCalibration:
+    """Result of a calibration over many retrainings."""
+
+    retrainings: RetrainingReport
+    left_out: Mapping[str, str]
+    """Tickers of the universe that could not take part, with the reason."""
+
+    def as_dict(self) -> dict[str, object]:
+        """The calibration for JSON."""
+        return {**self.retrainings.as_dict(), "left_out": dict(self.left_out)}
+
+
 def calibrate(
     project: Project,
     calendar: Calendar,
@@ -57,7 +80,12 @@ def calibrate(
     newest bars. A ticker that is named and cannot take part raises UnknownTicker, MissingBar or TooFewBars; of a whole
     universe it is left out, unless nobody is left.
     """
-    windows, left_out = _taking_part(project, calendar, tickers, last_bars=last_bars, seed=seed)
+
+    def require(windows: WindowSet) -> None:
+        require_folds(windows, project.settings)
+        shuffled(windows, seed=seed, copy=0)
+
+    windows, left_out = _taking_part(project, calendar, tickers, last_bars=last_bars, require=require)
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=16), TimeElapsedColumn())
     with Progress(SpinnerColumn(finished_text="[green]✓[/]"), *columns, console=console) as progress:
         bar = TrainingBar(progress)
@@ -76,10 +104,88 @@ def calibrate(
     return Calibration(canaries=canaries, placebo=placebo, left_out=left_out)
 
 
+def calibrate_retrainings(
+    project: Project,
+    calendar: Calendar,
+    tickers: Sequence[str] | None,
+    *,
+    num_retrainings: int,
+    num_copies: int,
+    seed: int,
+    device: str,
+    last_bars: int | None,
+    console: Console,
+    show: Callable[[RetrainingCalibration], None],
+) -> None:
+    """Retrain placebos every five sessions up to the newest bar and judge each time; nothing is written.
+
+    The other arguments, and what is raised, are those of `calibrate`. The number of networks and an estimate of the
+    time are printed before the first retraining. `show` gets the result, or when interrupted, that of the retrainings
+    that are complete.
+    """
+
+    def require(windows: WindowSet) -> None:
+        require_retrainings(windows, project.settings, num_retrainings)
+
+    windows, left_out = _taking_part(project, calendar, tickers, last_bars=last_bars, require=require)
+
+    def log(line: str) -> None:
+        console.print(escape(line), soft_wrap=True, highlight=False)
+
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=16), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress:
+        waiting = TrainingBar(progress)
+        with training_place(project, device, log, waiting) as place:
+            trial = TrainingContext(settings=project.settings, device=place.device)
+            planned = workload(windows, trial, num_retrainings=num_retrainings, num_copies=num_copies)
+            log(_estimate(planned, len(windows), num_retrainings, num_copies, place.device))
+            bar = SeriesBar(progress, num_trainings=num_retrainings, num_networks=planned.num_networks)
+            reporter = HoldingReporter(bar, place.lease)
+
+            def context() -> TrainingContext:
+                return TrainingContext(settings=project.settings, device=place.device, callbacks=reporter.start(log))
+
+            newest: RetrainingReport | None = None
+            try:
+                for report in run_retrainings(
+                    windows,
+                    context,
+                    num_retrainings=num_retrainings,
+                    num_copies=num_copies,
+                    seed=seed,
+                    on_retraining=bar.begin,
+                ):
+                    newest = report
+            finally:
+                progress.stop()
+                if newest is not None:
+                    show(RetrainingCalibration(retrainings=newest, left_out=left_out))
+
+
+def _estimate(planned: Workload, num_tickers: int, num_retrainings: int, num_copies: int, device: str) -> str:
+    """The size of the work in words; on a GPU networks train together, so that the sum of their times is a bound."""
+    num_at_once = available_cores() if device == "cpu" else 1
+    seconds = planned.num_networks * planned.seconds_per_network / num_at_once
+    how = f"{num_at_once} at once" if device == "cpu" else "fewer where many train together"
+    return (
+        f"{planned.num_networks:,} networks to train: {num_retrainings} retrainings, one every {SESSIONS_BETWEEN} "
+        f"sessions, of {num_tickers} tickers x {num_copies} copies with all folds; a trial network took "
+        f"{planned.seconds_per_network:.2f} s, so about {duration_text(seconds)} ({how})"
+    )
+
+
 def _taking_part(
-    project: Project, calendar: Calendar, tickers: Sequence[str] | None, *, last_bars: int | None, seed: int
+    project: Project,
+    calendar: Calendar,
+    tickers: Sequence[str] | None,
+    *,
+    last_bars: int | None,
+    require: Callable[[WindowSet], None],
 ) -> tuple[dict[str, WindowSet], dict[str, str]]:
-    """The windows of every ticker that can take part, and why the others cannot."""
+    """The windows of every ticker that can take part, and why the others cannot.
+
+    `require` raises TooFewBars for windows that are too few.
+    """
     settings = project.settings
     if tickers is not None and not tickers:
         raise ConfigurationError("--tickers names no ticker; write it such as AAPL,MSFT, or leave it out for all")
@@ -94,8 +200,7 @@ def _taking_part(
         try:
             if ticker not in windows:
                 raise MissingBar(f"{ticker} has no bars; materialize price_history for it, or import its file")
-            require_folds(windows[ticker], settings)
-            shuffled(windows[ticker], seed=seed, copy=0)
+            require(windows[ticker])
         except (MissingBar, TooFewBars) as reason:
             if tickers:
                 raise

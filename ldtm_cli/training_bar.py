@@ -1,12 +1,14 @@
-"""Progress bars: the stages of a bootstrap, and the training within one."""
+"""Progress bars: the stages of a bootstrap, the training within one, and a series of trainings."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from rich.progress import Progress, TaskID
 
 if TYPE_CHECKING:
     from ldtm_assets.training.progress import TrainingTally
+    from ldtm_lib.models.fit import Fit, FitFailed, FitTask
+    from ldtm_lib.models.fit import Progress as EpochProgress
     from ldtm_lib.training.run import TrainingCallbacks
 
 SECONDS_BETWEEN_DRAWINGS = 0.2
@@ -59,3 +61,42 @@ class TrainingBar:
                 self._progress.update(self._stage, description=f"{self._title} ({after})")
 
         return TrainingTally(draw, seconds_between=SECONDS_BETWEEN_DRAWINGS)
+
+
+class SeriesBar:
+    """Shows many trainings after one another as a single bar, which advances with every network.
+
+    Where the console is no terminal, each training is one line.
+    """
+
+    def __init__(self, progress: Progress, *, num_trainings: int, num_networks: int) -> None:
+        self._progress, self._num_trainings = progress, num_trainings
+        self._bar = progress.add_task("retrainings", total=num_networks)
+
+    def begin(self, number: int) -> None:
+        """Begin the next training; numbers count from 1."""
+        title = f"retraining {number} of {self._num_trainings}"
+        self._progress.update(self._bar, description=title)
+        if not self._progress.console.is_terminal:
+            self._progress.console.print(title)
+
+    def stage(self, title: str, *, num_trainings_after: int = 0) -> None:
+        """Do nothing: a series has no stages."""
+
+    def waits(self, reason: str) -> None:
+        """Do nothing: the log of the caller says so."""
+
+    def start(self, log: Callable[[str], None]) -> "TrainingCallbacks":
+        """Begin to report one training."""
+        del log
+        return self
+
+    def on_start(self, tasks: "Sequence[FitTask]") -> None:
+        """Do nothing: the bar counts the networks of all trainings."""
+
+    def on_epoch(self, progress: "EpochProgress") -> None:
+        """Do nothing: a network takes seconds."""
+
+    def on_result(self, result: "Fit | FitFailed") -> None:
+        """Advance by one network."""
+        self._progress.advance(self._bar)

@@ -12,6 +12,7 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetC
 
 from ldtm_assets.asset_checks.scope import selected_checks
 from ldtm_assets.materialization import listed, unplotted
+from ldtm_lib.gate.comparison import NOT_WORSE_THAN_ACTIVE
 from ldtm_lib.gate.evidence import Evidence
 from ldtm_lib.gate.multiple_testing import MultipleTesting
 from ldtm_lib.gate.strict import strict_rules
@@ -24,20 +25,34 @@ REGISTRY = dg.AssetKey("registry")
 Metadata = dict[str, dg.MetadataValue | str | int | float | None]
 
 GATE, STRICT = "gate", "strict_gate"
-RULES: Mapping[str, tuple[str, str]] = {
-    "direction_accuracy": ("direction_accuracy", "Next-day direction was right often enough on sessions never seen."),
-    "price_error": ("price_error", "The mean next-day price error is small enough."),
-    "leakage": ("leakage_rows", "No row, window or label of the backtest saw what it must not."),
-    "folds": ("folds", "Enough folds were tested."),
+COMPARISON = "active_model"
+RULES: Mapping[str, tuple[tuple[str, ...], str]] = {
+    "direction_accuracy": (
+        ("direction_accuracy",),
+        "Next-day direction was right often enough on sessions never seen.",
+    ),
+    "price_error": (("price_error",), "The mean next-day price error is small enough."),
+    "leakage": (("leakage_rows",), "No row, window or label of the backtest saw what it must not."),
+    "folds": (("folds", "fold_sessions"), "Enough folds were tested, each on enough sessions."),
+    "calls": (("directional_calls", "call_coverage"), "Enough next-day forecasts name a direction."),
+    "best_constant": (
+        ("best_constant",),
+        "Next-day direction was right more often than the best constant direction on the same days.",
+    ),
+    COMPARISON: (
+        (NOT_WORSE_THAN_ACTIVE,),
+        "The candidate is no worse than the active model on shared test sessions, or there is none to compare with.",
+    ),
 }
-"""Checks by name: the rule that each one shows, and what it says when it passes."""
+"""Checks by name: the rules that each one shows, and what it says when they pass."""
+OWN_RULES = frozenset(rule for rules, _ in RULES.values() for rule in rules)
 
 
 def gate_check_specs(tickers: dg.PartitionsDefinition[str], *, strict: bool) -> list[dg.AssetCheckSpec]:
-    """One check per rule and ticker, and the summary of a run."""
+    """The checks of every ticker, and the summary of a run."""
     per_ticker = {name: description for name, (_, description) in RULES.items()}
     if strict:
-        per_ticker[STRICT] = "The evidence beside the four rules holds as well."
+        per_ticker[STRICT] = "The evidence beside the other rules holds as well."
     return [
         *(
             dg.AssetCheckSpec(name, asset="registry", description=description, partitions_def=tickers)
@@ -124,9 +139,9 @@ def _evaluation(
     return dg.AssetCheckEvaluation(
         asset_key=REGISTRY,
         check_name=name,
-        passed=bool(rules) and not failed,
+        passed=bool(verdict.rules) and not failed,
         severity=dg.AssetCheckSeverity.WARN,
-        description="; ".join(rule.reason for rule in failed or rules) or "no verdict of the gate is on record",
+        description="; ".join(rule.reason for rule in failed or rules) or _without_rules(name, verdict),
         metadata=unplotted({k: dg.MetadataValue.text("unknown") if v is None else v for k, v in metadata.items()}),
         partition=promotion.ticker,
         target_materialization_data=target,
@@ -134,18 +149,28 @@ def _evaluation(
 
 
 def _rules_of(name: str, verdict: Verdict, gate: GateConfig) -> list[Rule]:
-    """The rules that a check shows; where the gate could not apply them, whatever stopped it.
+    """The rules that a check shows; where the gate could not apply any, whatever stopped it.
 
-    A verdict from before the strict gate was switched on has none of its rules: its evidence tells what they would say.
+    None for a rule that the verdict does not have, because it was not in force then or there was no active model. A
+    verdict from before the strict gate was switched on has none of its rules: its evidence tells what they would say.
     """
-    four = {rule for rule, _ in RULES.values()}
-    if name == STRICT:
-        found = [rule for rule in verdict.rules if rule.rule not in four]
-        if not found and verdict.evidence is not None:
-            found = list(strict_rules(verdict.evidence, verdict.multiple_testing, gate))
-    else:
-        found = [rule for rule in verdict.rules if rule.rule == RULES[name][0]]
-    return found or list(verdict.failures)
+    if not any(rule.rule in OWN_RULES for rule in verdict.rules):
+        return list(verdict.rules)
+    if name != STRICT:
+        return [rule for rule in verdict.rules if rule.rule in RULES[name][0]]
+    found = [rule for rule in verdict.rules if rule.rule not in OWN_RULES]
+    if not found and verdict.evidence is not None:
+        found = list(strict_rules(verdict.evidence, verdict.multiple_testing, gate))
+    return found
+
+
+def _without_rules(name: str, verdict: Verdict) -> str:
+    """The description of a check whose rules a verdict does not have."""
+    if not verdict.rules:
+        return "no verdict of the gate is on record"
+    if name == COMPARISON:
+        return "the ticker had no other active model to be compared with"
+    return "the verdict on record was given without this rule"
 
 
 def _figures(name: str, evidence: Evidence | None, multiple_testing: MultipleTesting | None) -> Metadata:
@@ -175,6 +200,8 @@ def _figures(name: str, evidence: Evidence | None, multiple_testing: MultipleTes
         return figures
     if name == "folds":
         return {"test rows": evidence.num_test_rows}
+    if name == "best_constant":
+        return {"always up was right": evidence.base_rate}
     return {}
 
 

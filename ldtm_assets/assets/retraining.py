@@ -25,6 +25,7 @@ from ldtm_assets.training.placement import training_place
 from ldtm_assets.training.progress import TrainingReporter
 from ldtm_assets.training.stage import train
 from ldtm_lib.database.clock import last_closed_session
+from ldtm_lib.ledger.monitoring import degraded_checkpoints
 from ldtm_lib.maintenance.dagster_status import GPU_POOL
 from ldtm_lib.project import Project
 from ldtm_lib.registry.gate_run import run_gate
@@ -124,7 +125,12 @@ class _Retraining:
         context, project = self._context, self._project
         with project.database.transaction() as conn:
             result = run_gate(
-                conn, project.checkpoint_folder, self._tickers, project.settings, run_id=context.run.run_id
+                conn,
+                project.checkpoint_folder,
+                self._tickers,
+                project.settings,
+                degraded=degraded_checkpoints(conn, project.settings),
+                run_id=context.run.run_id,
             )
         yield from self._conclude("registry", outcome_of_gate(result))
         yield from gate_checks(context, result.promotions, result.universe, project.settings.gate)

@@ -10,7 +10,9 @@ from rich.table import Table
 from ldtm_cli.invocation import EXIT_FAILED, AsJson, console, errors, print_json, ready_project, ticker_list
 
 if TYPE_CHECKING:
-    from ldtm_cli.calibration import Calibration
+    from collections.abc import Mapping
+
+    from ldtm_cli.calibration import Calibration, RetrainingCalibration
     from ldtm_lib.placebo.calibration import PlaceboReport, PlaceboTally
     from ldtm_lib.placebo.canaries import CanaryReport
     from ldtm_lib.statistics.wilson import Interval
@@ -26,18 +28,45 @@ def placebo(
     last_bars: Annotated[
         int | None, typer.Option(min=1, help="Only so many of each ticker's newest bars; all when absent.")
     ] = None,
+    retrainings: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Retrain the placebos so many times, every 5 sessions up to the newest bar (52 is a year), and count "
+            "how many are active then. Trains no canaries.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Calibrate the gate: count the models that it lets through although they cannot know anything.
 
     Trains canaries, made-up tickers of which is known what must come out, and then models of the stored bars whose
     futures were exchanged, all with this configuration's settings. Writes nothing to the database. Exit status 1 when
-    the checks do not see in the canaries what they should.
+    the checks do not see in the canaries what they should. With --retrainings it retrains such models for a year
+    instead, and compares the four rules alone, the plain gate and the strict gate on the same forecasts.
     """
-    from ldtm_cli.calibration import calibrate
+    from ldtm_cli.calibration import calibrate, calibrate_retrainings
     from ldtm_lib.sessions import exchange_calendar
 
     project = ready_project()
+    if retrainings is not None:
+
+        def show(found: "RetrainingCalibration") -> None:
+            print_json(found.as_dict()) if as_json else print_retrainings(console, found)
+
+        calibrate_retrainings(
+            project,
+            exchange_calendar(),
+            ticker_list(tickers),
+            num_retrainings=retrainings,
+            num_copies=copies,
+            seed=seed,
+            device=device,
+            last_bars=last_bars,
+            console=errors if as_json else console,
+            show=show,
+        )
+        return
     found = calibrate(
         project,
         exchange_calendar(),
@@ -60,15 +89,65 @@ def print_calibration(console: Console, found: "Calibration", min_accuracy: floa
     """Show what a calibration found, in tables and in words."""
     _print_canaries(console, found.canaries)
     _print_placebo(console, found.placebo, min_accuracy)
-    for reason in found.left_out.values():
+    _print_absent(console, found.left_out, found.placebo.untrained)
+
+
+def print_retrainings(console: Console, found: "RetrainingCalibration") -> None:
+    """Show how many placebos are active after all retrainings, by gate and by ticker, and which rules refused them."""
+    report = found.retrainings
+    is_complete = report.num_retrainings == report.num_asked
+    done = f"{report.num_retrainings}" if is_complete else f"{report.num_retrainings} of {report.num_asked}"
+    table = Table(
+        title=f"{done} retrainings of {report.num_copies} placebo copies of each ticker",
+        caption="By the four rules alone every candidate that passes replaces the active model.",
+    )
+    table.add_column("gate")
+    for name in ("models", "active", "share", "95% interval", "promotions", "of these\nreplacing"):
+        table.add_column(name, justify="right")
+    for tally in report.gates:
+        table.add_row(
+            tally.gate,
+            f"{tally.num_models}",
+            f"{tally.num_active}",
+            _percent(tally.num_active / tally.num_models if tally.num_models else None),
+            f"{tally.active_interval.low:.1%}–{tally.active_interval.high:.1%}" if tally.active_interval else "",
+            f"{tally.num_promotions}",
+            f"{tally.num_replacements}",
+        )
+    console.print(table)
+    by_ticker = Table(title="Placebos that are active at the end")
+    by_ticker.add_column("ticker")
+    for tally in report.gates:
+        by_ticker.add_column(tally.gate, justify="right")
+    for ticker, num_active in report.active_by_ticker.items():
+        by_ticker.add_row(ticker, *(f"{num_active[tally.gate]}" for tally in report.gates))
+    console.print(by_ticker)
+    rules = Table(title=f"Retrainings that failed a rule, of {len(report.retrainings)}")
+    rules.add_column("rule")
+    for tally in report.gates:
+        rules.add_column(tally.gate, justify="right")
+    for rule in dict.fromkeys(rule for tally in report.gates for rule in tally.refused_by_rule):
+        counts = (tally.refused_by_rule.get(rule) for tally in report.gates)
+        rules.add_row(rule, *("" if count is None else f"{count}" for count in counts))
+    console.print(rules)
+    console.print(
+        "No placebo has live rows, so none of these active models is ever found degraded: only a promotion replaces "
+        "one.",
+        soft_wrap=True,
+    )
+    _print_absent(console, found.left_out, report.untrained)
+
+
+def _print_absent(console: Console, left_out: "Mapping[str, str]", untrained: "Mapping[str, str]") -> None:
+    for reason in left_out.values():
         console.print(f"[yellow]left out[/]  {escape(reason)}", soft_wrap=True)
-    for name, reason in found.placebo.untrained.items():
+    for name, reason in untrained.items():
         console.print(f"[yellow]untrained[/] {name}: {escape(reason)}", soft_wrap=True)
 
 
 def _print_canaries(console: Console, report: "CanaryReport") -> None:
     table = Table(title="Canaries: made-up tickers of which is known what must come out")
-    for name in ("", "ticker", "what it must do", "four rules", "strict gate", "accuracy", "timing p"):
+    for name in ("", "ticker", "what it must do", "plain gate", "strict gate", "accuracy", "timing p"):
         table.add_column(name, justify="right" if name in ("accuracy", "timing p") else "left")
     for canary in report.canaries:
         table.add_row(
@@ -98,7 +177,7 @@ def _print_canaries(console: Console, report: "CanaryReport") -> None:
 def _print_placebo(console: Console, report: "PlaceboReport", min_accuracy: float) -> None:
     table = Table(
         title=f"Placebos: {report.num_copies} copies of each ticker, their futures exchanged.\n"
-        "Let through by the four rules: placebos; as many coins; always up. By the strict gate: placebos"
+        "Let through by the plain gate: placebos; as many coins; always up. By the strict gate: placebos"
     )
     table.add_column("ticker")
     for name in ("models", "placebos", "coins", "always up", "strict", "accuracy", "rises"):
@@ -113,7 +192,7 @@ def _print_placebo(console: Console, report: "PlaceboReport", min_accuracy: floa
         console.print("[red]No placebo could be trained.[/]")
         return
     console.print(
-        f"The four rules let through {total.num_passed} of {total.num_models} models that cannot know anything "
+        f"The plain gate let through {total.num_passed} of {total.num_models} models that cannot know anything "
         f"({_share(total.num_passed, total, total.passed_interval)}); of as many coins "
         f"{total.coins_expected:.1f} would have been ({total.coins_expected / total.num_models:.1%}).",
         soft_wrap=True,

@@ -16,6 +16,7 @@ from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
 from ldtm_lib.errors import CheckpointRefused, ReplayImpossible
 from ldtm_lib.features import stored_windows as input_windows
+from ldtm_lib.features.neutral_band import neutral_band
 from ldtm_lib.features.stored_windows import StoredWindow
 from ldtm_lib.features.windows import InputWindow, latest_windows, window_sha256
 from ldtm_lib.ledger.drafts import Draft, draft_all
@@ -133,7 +134,8 @@ def replay(
     found = [*_stored_compared(row, stored), *_drafts_compared(row, draft, compare_forecast=forecaster is not None)]
     remarks = {"window_sha256": _distance(stored, window), **dict.fromkeys(BOUNDS, INTERVALS_DIFFER)}
     if row.neutral_band is None:
-        remarks["direction_pred"] = f"with today's neutral_band of {settings.forecast.neutral_band:g}"
+        band = neutral_band(settings.forecast, window and window.volatility)
+        remarks["direction_pred"] = f"with today's neutral_band of {band:g}"
     if row.window_sha256 is None and stored is not None and window is not None:
         found.append(_compared("not_ready", stored.window.not_ready, window.not_ready))
     return Replay(

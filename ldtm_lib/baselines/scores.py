@@ -9,9 +9,11 @@ import numpy as np
 
 from ldtm_lib.baselines.fit import FittedBaselines
 from ldtm_lib.baselines.forecast import BASELINES, Baseline, BaselineRows, forecast_baselines
+from ldtm_lib.features.neutral_band import neutral_bands
 from ldtm_lib.features.scaling import Float64s
 from ldtm_lib.features.window_set import Rows, WindowSet
 from ldtm_lib.sessions import HORIZONS, Calendar
+from ldtm_lib.settings import ForecastConfig
 from ldtm_lib.statistics.wilson import Interval, wilson_interval
 
 Model = Literal["network", "no_change"] | Baseline
@@ -129,16 +131,16 @@ def accuracy_interval(score: ModelScore | BestConstant) -> Interval | None:
 
 
 def score_forecasts(
-    model: Model, close_n: Float64s, predictions_nH: Float64s, actuals_nH: Float64s, neutral_band: float
+    model: Model, close_n: Float64s, predictions_nH: Float64s, actuals_nH: Float64s, band_n: Float64s
 ) -> ModelScore:
     """The score of forecasts (n, 3) whose actuals are all known.
 
-    A next-day return within the band is neutral and names no direction; a close that did not move makes a direction
-    wrong, as in the ledger.
+    A next-day return within its neutral band (n,) is neutral and names no direction; a close that did not move makes a
+    direction wrong, as in the ledger.
     """
     errors_H = np.abs((predictions_nH - actuals_nH) / actuals_nH * 100).mean(axis=0)
     returns_n = predictions_nH[:, 0] / close_n - 1
-    is_directional_n = np.abs(returns_n) > neutral_band
+    is_directional_n = np.abs(returns_n) > band_n
     moves_n = np.sign(actuals_nH[:, 0] - close_n)
     return ModelScore(
         model=model,
@@ -162,7 +164,7 @@ def score_fold(
     network_predictions_nH: Float64s,
     *,
     calendar: Calendar,
-    neutral_band: float,
+    forecast: ForecastConfig,
 ) -> tuple[ModelScore, ...]:
     """The scores of a network and of its baselines on the test rows of one fold, in the order of MODELS."""
     close_n = windows.close[test_rows]
@@ -179,4 +181,5 @@ def score_fold(
         **forecast_baselines([fitted], rows),
     }
     actuals_nH = windows.target_prices[test_rows]
-    return tuple(score_forecasts(model, close_n, predictions[model], actuals_nH, neutral_band) for model in MODELS)
+    band_n = neutral_bands(forecast, windows.volatility(test_rows))
+    return tuple(score_forecasts(model, close_n, predictions[model], actuals_nH, band_n) for model in MODELS)

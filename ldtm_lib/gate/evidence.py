@@ -1,4 +1,4 @@
-"""Evidence of a backtest beside the gate's four rules: confidence intervals, and what chance alone would give."""
+"""Evidence of a backtest beside the gate's rules: confidence intervals, and what chance alone would give."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ldtm_lib.backtest.walk_forward import FoldReport, Prices
+from ldtm_lib.features.neutral_band import neutral_bands
 from ldtm_lib.sessions import HORIZONS, Sessions
-from ldtm_lib.settings import GateConfig
+from ldtm_lib.settings import ForecastConfig, GateConfig
 from ldtm_lib.statistics.diebold_mariano import compare
 from ldtm_lib.statistics.directions import calls_of, coin_passes, coin_reaches, timing
 from ldtm_lib.statistics.overlap import effective_directions, effective_moves, spans_of
@@ -50,7 +51,7 @@ class Evidence:
 
     num_test_rows: int
     neutral_band: float
-    """The next-day return, as a fraction, within which a forecast named no direction."""
+    """The setting: the next-day return, as a fraction, within which a forecast named no direction."""
     num_directional: int
     """Next-day forecasts that name a direction; the fields from here to `horizons` are about those."""
     num_correct: int
@@ -75,6 +76,8 @@ class Evidence:
     coin_passes: float
     """The exact chance that a fair coin with as many calls meets the gate's bound of direction accuracy."""
     horizons: tuple[HorizonEvidence, ...]
+    neutral_band_volatilities: float | None = None
+    """The setting that replaces the fixed band by a multiple of each window's volatility; None with the fixed band."""
 
     def as_dict(self) -> dict[str, object]:
         """The fields by name, for JSON."""
@@ -92,20 +95,21 @@ def evidence_from(fields: Mapping[str, object]) -> Evidence:
     return Evidence(**parsed)  # pyright: ignore[reportArgumentType]
 
 
-def evidence_of(reports: Sequence[FoldReport], gate: GateConfig, neutral_band: float) -> Evidence:
+def evidence_of(reports: Sequence[FoldReport], gate: GateConfig, forecast: ForecastConfig) -> Evidence:
     """What the folds of one candidate's backtest show, all of their test rows taken together.
 
-    `neutral_band` is the next-day return, as a fraction, within which a forecast names no direction.
+    `forecast` has the neutral band, within which a forecast names no direction.
     """
     sessions = np.concatenate([np.empty(0, dtype="datetime64[D]"), *(report.sessions for report in reports)])
     order = np.argsort(sessions, kind="stable")
     sessions = sessions[order]
     close = np.concatenate([np.empty(0), *(report.close for report in reports)])[order]
+    bands = np.concatenate([np.empty(0), *(neutral_bands(forecast, report.volatility) for report in reports)])[order]
     predictions = np.concatenate([np.empty((0, len(HORIZONS))), *(report.predictions for report in reports)])[order]
     actuals = np.concatenate([np.empty((0, len(HORIZONS))), *(report.actuals for report in reports)])[order]
 
     usable = np.abs(predictions[:, NEXT_DAY]) <= LARGEST_PRICE
-    calls = calls_of(close[usable], predictions[usable, NEXT_DAY], actuals[usable, NEXT_DAY], neutral_band)
+    calls = calls_of(close[usable], predictions[usable, NEXT_DAY], actuals[usable, NEXT_DAY], bands[usable])
     num_directional, num_correct = calls.num_directional, calls.num_correct
     num_rises, num_falls = int(np.count_nonzero(calls.rose)), int(np.count_nonzero(calls.fell))
     effective_days = effective_directions(spans_of(sessions, "next_day")[usable][calls.directional])
@@ -114,7 +118,8 @@ def evidence_of(reports: Sequence[FoldReport], gate: GateConfig, neutral_band: f
     timed = timing(calls)
     return Evidence(
         num_test_rows=len(sessions),
-        neutral_band=neutral_band,
+        neutral_band=forecast.neutral_band,
+        neutral_band_volatilities=forecast.neutral_band_volatilities,
         num_directional=num_directional,
         num_correct=num_correct,
         accuracy=accuracy,

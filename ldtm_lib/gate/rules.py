@@ -1,4 +1,4 @@
-"""The four rules that stand between a candidate and active status, each with its figure, its bound and its reason."""
+"""The rules that stand between a candidate and active status, each with its figure, its bound and its reason."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -7,52 +7,78 @@ from dataclasses import replace
 import numpy as np
 
 from ldtm_lib.backtest.walk_forward import NO_LEAKS, FoldReport, Prices
+from ldtm_lib.features.neutral_band import neutral_bands
+from ldtm_lib.gate.comparison import ActiveModel, not_worse_than_active
 from ldtm_lib.gate.evidence import NEXT_DAY, evidence_of
 from ldtm_lib.gate.multiple_testing import MultipleTesting
 from ldtm_lib.gate.strict import strict_rules
 from ldtm_lib.gate.verdict import Rule, Verdict
-from ldtm_lib.settings import GateConfig
-from ldtm_lib.statistics.directions import calls_of
+from ldtm_lib.settings import ForecastConfig, GateConfig
+from ldtm_lib.statistics.directions import Calls, calls_of
+
+SPECIFIED = ("direction_accuracy", "price_error", "leakage_rows", "folds")
+"""The four rules that every gate had from the first; the other rules of the plain gate stand beside them."""
+NO_DIRECTION = "no next-day forecast names a direction"
 
 
 def judge(
     reports: Sequence[FoldReport],
     gate: GateConfig,
-    neutral_band: float,
+    forecast: ForecastConfig,
     *,
     other_leaks: Mapping[str, int] = NO_LEAKS,
 ) -> Verdict:
-    """Apply the four rules to the folds of one candidate's backtest, all of their test rows taken together.
+    """Apply the plain gate to the folds of one candidate's backtest, all of their test rows taken together.
 
-    `neutral_band` is the next-day return, as a fraction, within which a forecast names no direction. `other_leaks` are
-    rows found elsewhere than in the folds that saw what they must not, by kind. The evidence beside the rules is
-    attached where anything was tested; it changes none of them.
+    `forecast` has the neutral band, within which a forecast names no direction. `other_leaks` are rows found elsewhere
+    than in the folds that saw what they must not, by kind. The evidence beside the rules is attached where anything
+    was tested; it changes none of them.
     """
     close = np.concatenate([np.empty(0), *(report.close for report in reports)])
     predicted = np.concatenate([np.empty(0), *(report.predictions[:, NEXT_DAY] for report in reports)])
     actual = np.concatenate([np.empty(0), *(report.actuals[:, NEXT_DAY] for report in reports)])
+    bands = np.concatenate([np.empty(0), *(neutral_bands(forecast, report.volatility) for report in reports)])
+    calls = calls_of(close, predicted, actual, bands)
     return Verdict(
         rules=(
-            _direction_accuracy(close, predicted, actual, gate.min_direction_accuracy, neutral_band),
+            _direction_accuracy(calls, gate.min_direction_accuracy),
             _price_error(predicted, actual, gate.max_price_error),
             _leakage(reports, other_leaks, gate.max_leakage_rows),
             _folds(reports, gate.min_folds),
+            _directional_calls(calls, gate.min_directional_calls),
+            _call_coverage(calls, gate.min_call_coverage),
+            _fold_sessions(reports, gate.min_fold_sessions),
+            _best_constant(calls),
         ),
-        evidence=evidence_of(reports, gate, neutral_band) if len(close) else None,
+        evidence=evidence_of(reports, gate, forecast) if len(close) else None,
     )
 
 
-def confirm(verdict: Verdict, multiple_testing: MultipleTesting | None, gate: GateConfig) -> Verdict:
-    """A verdict of `judge` with its multiple-testing figures.
+def confirm(
+    verdict: Verdict,
+    multiple_testing: MultipleTesting | None,
+    gate: GateConfig,
+    forecast: ForecastConfig,
+    *,
+    reports: Sequence[FoldReport] = (),
+    active: ActiveModel | None = None,
+) -> Verdict:
+    """A verdict of `judge` with its multiple-testing figures; it decides on a promotion.
 
-    With `gate.strict` the strict gate's rules join the four; without it the rules stay as they are.
+    If its ticker has an active model, the candidate's `reports` are compared with it as a further rule. With
+    `gate.strict` the strict gate's rules join; without it the rules stay as they are.
     """
-    stricter = strict_rules(verdict.evidence, multiple_testing, gate) if gate.strict else ()
-    return replace(verdict, rules=verdict.rules + stricter, multiple_testing=multiple_testing)
+    stricter = strict_rules(verdict.evidence, multiple_testing, gate)
+    compared = () if active is None else (not_worse_than_active(reports, active, stricter, gate, forecast),)
+    return replace(
+        verdict,
+        rules=(*verdict.rules, *compared, *(stricter if gate.strict else ())),
+        multiple_testing=multiple_testing,
+    )
 
 
 def refusal(rule: str, reason: str) -> Verdict:
-    """The verdict on a ticker that the four rules cannot be applied to."""
+    """The verdict on a ticker that the rules cannot be applied to."""
     return Verdict(rules=(Rule(rule=rule, figure=None, bound=None, passed=False, reason=reason),))
 
 
@@ -61,15 +87,15 @@ def not_trained(ticker: str, reason: str) -> Verdict:
     return refusal("trained", f"{ticker} was not trained: {reason}")
 
 
-def _direction_accuracy(close: Prices, predicted: Prices, actual: Prices, bound: float, neutral_band: float) -> Rule:
+def _direction_accuracy(calls: Calls, bound: float) -> Rule:
     """How often a forecast that named a direction was right. A neutral one abstains; an unchanged price makes
     any direction wrong.
     """
-    calls = calls_of(close, predicted, actual, neutral_band)
     num_directional, num_correct = calls.num_directional, calls.num_correct
     if not num_directional:
         reason = (
-            f"none of {len(close)} next-day forecasts names a direction, at least {bound:.2%} of them must be right"
+            f"none of {len(calls.directional)} next-day forecasts names a direction, at least {bound:.2%} of them must "
+            "be right"
         )
         return Rule(rule="direction_accuracy", figure=None, bound=bound, passed=False, reason=reason)
     figure = num_correct / num_directional
@@ -130,4 +156,68 @@ def _folds(reports: Sequence[FoldReport], bound: int) -> Rule:
         bound=bound,
         passed=figure >= bound,
         reason=f"{figure} walk-forward folds were tested, at least {bound} are needed",
+    )
+
+
+def _directional_calls(calls: Calls, bound: int) -> Rule:
+    """The number of next-day forecasts that name a direction."""
+    figure = calls.num_directional
+    return Rule(
+        rule="directional_calls",
+        figure=figure,
+        bound=bound,
+        passed=figure >= bound,
+        reason=f"{figure} next-day forecasts name a direction, at least {bound} are needed",
+    )
+
+
+def _call_coverage(calls: Calls, bound: float) -> Rule:
+    """The share of test rows whose next-day forecast names a direction."""
+    num_rows = len(calls.directional)
+    if not num_rows:
+        reason = f"no forecast was tested, at least {bound:.2%} of them must name a direction"
+        return Rule(rule="call_coverage", figure=None, bound=bound, passed=False, reason=reason)
+    figure = calls.num_directional / num_rows
+    return Rule(
+        rule="call_coverage",
+        figure=figure,
+        bound=bound,
+        passed=figure >= bound,
+        reason=f"{figure:.2%} of {num_rows} next-day forecasts name a direction, at least {bound:.2%} are needed",
+    )
+
+
+def _fold_sessions(reports: Sequence[FoldReport], bound: int) -> Rule:
+    """The number of sessions that the shortest fold was tested on."""
+    if not reports:
+        reason = f"no fold was tested, each must have at least {bound} test sessions"
+        return Rule(rule="fold_sessions", figure=None, bound=bound, passed=False, reason=reason)
+    figure = min(len(np.unique(report.sessions)) for report in reports)
+    return Rule(
+        rule="fold_sessions",
+        figure=figure,
+        bound=bound,
+        passed=figure >= bound,
+        reason=f"the shortest fold has {figure} test sessions, each needs at least {bound}",
+    )
+
+
+def _best_constant(calls: Calls) -> Rule:
+    """Direction accuracy beside that of the better constant direction on the same days.
+
+    A constant direction knows which one came more often, which no forecast can know beforehand: whoever learned nothing
+    but a drift is at most as good.
+    """
+    num_directional = calls.num_directional
+    if not num_directional:
+        return Rule(rule="best_constant", figure=None, bound=None, passed=False, reason=NO_DIRECTION)
+    num_rises, num_falls = int(np.count_nonzero(calls.rose)), int(np.count_nonzero(calls.fell))
+    figure, bound = calls.num_correct / num_directional, max(num_rises, num_falls) / num_directional
+    return Rule(
+        rule="best_constant",
+        figure=figure,
+        bound=bound,
+        passed=figure > bound,
+        reason=f"next-day direction right in {figure:.2%}, more is needed than the {bound:.2%} of always saying "
+        f"{'up' if num_rises >= num_falls else 'down'} on the same days",
     )

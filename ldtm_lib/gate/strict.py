@@ -1,4 +1,4 @@
-"""The rules of the strict gate: figures must hold beyond luck, and beyond what a constant would do."""
+"""The rules of the strict gate: figures must hold beyond luck."""
 
 from ldtm_lib.gate.evidence import HORIZON_WORDS, Evidence, HorizonEvidence
 from ldtm_lib.gate.multiple_testing import MultipleTesting, adjusted_p
@@ -23,7 +23,6 @@ def strict_rules(
         )
     return (
         _direction_interval(evidence),
-        _best_constant(evidence),
         _timing(evidence, multiple_testing, gate.significance),
         _against_no_change(evidence, "next_day", gate.significance, must_beat=True),
         _against_no_change(evidence, "next_monday", gate.significance, must_beat=False),
@@ -46,20 +45,6 @@ def _direction_interval(evidence: Evidence) -> Rule:
         reason=f"{NO_DIRECTION}, so its accuracy has no interval"
         if low is None
         else f"the 95% interval of direction accuracy begins at {low:.2%}, it must begin above {COIN:.2%}",
-    )
-
-
-def _best_constant(evidence: Evidence) -> Rule:
-    accuracy, constant = evidence.accuracy, evidence.best_constant
-    if accuracy is None or constant is None:
-        return Rule(rule="best_constant", figure=None, bound=None, passed=False, reason=NO_DIRECTION)
-    return Rule(
-        rule="best_constant",
-        figure=accuracy,
-        bound=constant,
-        passed=accuracy > constant,
-        reason=f"next-day direction right in {accuracy:.2%}, more is needed than the {constant:.2%} of always saying "
-        "the direction that was the more frequent one",
     )
 
 

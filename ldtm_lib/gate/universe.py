@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ldtm_lib.backtest.walk_forward import FoldReport
+from ldtm_lib.features.neutral_band import neutral_bands
 from ldtm_lib.gate.evidence import NEXT_DAY
-from ldtm_lib.settings import GateConfig
+from ldtm_lib.settings import ForecastConfig, GateConfig
 from ldtm_lib.statistics.directions import calls_of, coin_passes
 from ldtm_lib.statistics.overlap import effective_tickers
 from ldtm_lib.statistics.wilson import Interval, wilson_interval
@@ -34,9 +35,9 @@ class Universe:
         return self.num_correct / self.num_directional if self.num_directional else None
 
 
-def universe_of(reports: Mapping[str, Sequence[FoldReport]], gate: GateConfig, neutral_band: float) -> Universe:
-    """Pool the folds of many tickers. `neutral_band` is as in `judge`."""
-    hits_of = {ticker: hits for ticker, folds in reports.items() if (hits := _hits(folds, neutral_band))}
+def universe_of(reports: Mapping[str, Sequence[FoldReport]], gate: GateConfig, forecast: ForecastConfig) -> Universe:
+    """Pool the folds of many tickers. `forecast` is as in `judge`."""
+    hits_of = {ticker: hits for ticker, folds in reports.items() if (hits := _hits(folds, forecast))}
     sessions = sorted({session for hits in hits_of.values() for session in hits})
     place_of = {session: place for place, session in enumerate(sessions)}
     hits_DT = np.full((len(sessions), len(hits_of)), np.nan)
@@ -56,11 +57,12 @@ def universe_of(reports: Mapping[str, Sequence[FoldReport]], gate: GateConfig, n
     )
 
 
-def _hits(folds: Sequence[FoldReport], neutral_band: float) -> dict[int, float]:
+def _hits(folds: Sequence[FoldReport], forecast: ForecastConfig) -> dict[int, float]:
     """Of each session (days since 1970) whose forecast named a direction, 1 where it was right and 0 otherwise."""
     hits: dict[int, float] = {}
     for report in folds:
-        calls = calls_of(report.close, report.predictions[:, NEXT_DAY], report.actuals[:, NEXT_DAY], neutral_band)
+        bands = neutral_bands(forecast, report.volatility)
+        calls = calls_of(report.close, report.predictions[:, NEXT_DAY], report.actuals[:, NEXT_DAY], bands)
         days = report.sessions[calls.directional].astype("datetime64[D]").astype(np.int64)
         right = np.where(calls.up, calls.rose, calls.fell)
         hits |= dict(zip(days.tolist(), right.astype(np.float64).tolist(), strict=True))

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ldtm_lib.errors import CheckpointRefused
+from ldtm_lib.features.neutral_band import neutral_band
 from ldtm_lib.features.scaling import unscale_prices
 from ldtm_lib.features.stored_windows import StoredWindow
 from ldtm_lib.features.windows import InputWindow, window_sha256
@@ -67,10 +68,10 @@ class Draft:
         return ends_of(self, horizon, percent)
 
 
-def direction(next_day_pred: float, close: float, neutral_band: float) -> Direction:
+def direction(next_day_pred: float, close: float, band: float) -> Direction:
     """The direction that a next-day price means: a return within the band, its edges included, is neutral."""
     expected_return = next_day_pred / close - 1
-    if abs(expected_return) <= neutral_band:
+    if abs(expected_return) <= band:
         return "neutral"
     return "bullish" if expected_return > 0 else "bearish"
 
@@ -139,17 +140,17 @@ def _made(
     """The fields of a draft that only a forecast has."""
     assert window.close is not None
     assert window.volatility is not None
-    neutral_band = settings.forecast.neutral_band
-    if neutral_bands is not None:
-        neutral_band = neutral_bands.get(ticker, neutral_band)
+    band = (neutral_bands or {}).get(ticker)
+    if band is None:
+        band = neutral_band(settings.forecast, window.volatility)
     next_day, next_monday, one_month = prices
     return {
         "next_day_pred": next_day,
         "next_monday_pred": next_monday,
         "one_month_pred": one_month,
-        "direction_pred": direction(next_day, window.close, neutral_band),
+        "direction_pred": direction(next_day, window.close, band),
         "volatility": window.volatility,
-        "neutral_band": neutral_band,
+        "neutral_band": band,
         **bounds_of(prices, window.close, window.volatility, (widths or {}).get(ticker)),
     }
 

@@ -65,6 +65,12 @@ def monitor_active_models(conn: Connection, settings: Settings) -> MonitoringRep
     return report
 
 
+def degraded_checkpoints(conn: Connection, settings: Settings) -> frozenset[int]:
+    """The checkpoints of the active models whose live record fell significantly below the gate."""
+    records = degraded_models(conn, settings.gate, significance=settings.registry.degradation_significance)
+    return frozenset(record.checkpoint_id for record in records if record.is_degraded)
+
+
 def _retired_now(conn: Connection, record: ModelRecord) -> bool:
     """Retire the model of a record; false when it is not active any more."""
     try:

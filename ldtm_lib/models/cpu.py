@@ -44,6 +44,11 @@ def one_thread_each() -> Generator[int, None, None]:
         torch.set_num_threads(num_cores)
 
 
+def available_cores() -> int:
+    """How many cores trainings on the CPU may use in all: PyTorch's own setting, so that OMP_NUM_THREADS is heeded."""
+    return torch.get_num_threads()
+
+
 def on_all_cores(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
     """What some work gives for each item, in their order: one core each, as many at once as there are cores."""
     with (

@@ -25,10 +25,10 @@ class PlaceboModel:
     ticker: str
     copy: int
     passed: bool
-    """The four rules."""
+    """The plain gate."""
     passed_strict: bool
     failed: tuple[str, ...]
-    """Every rule of the strict gate that it failed; the strict gate has the four rules among its own."""
+    """Every rule of the strict gate that it failed; the strict gate has the rules of the plain gate among its own."""
     accuracy: float | None
     """Of next-day directions; None, as the two figures below, where none was named."""
     base_rate: float | None
@@ -47,10 +47,10 @@ class PlaceboTally:
 
     num_models: int
     num_passed: int
-    """Of the four rules."""
+    """By the plain gate."""
     num_passed_strict: int
     passed_interval: Interval | None
-    """The share that passes the four rules, its 95% interval (Wilson); None without a model. Models of one ticker are
+    """The share that passes the plain gate, its 95% interval (Wilson); None without a model. Models of one ticker are
     tested on days of the same market, so that it is somewhat wider in truth."""
     passed_strict_interval: Interval | None
     coins_expected: float
@@ -133,7 +133,7 @@ def _model(ticker: str, copy: int, verdicts: GateVerdicts) -> PlaceboModel:
     return PlaceboModel(
         ticker=ticker,
         copy=copy,
-        passed=verdicts.four_rules.passed,
+        passed=verdicts.plain.passed,
         passed_strict=verdicts.strict.passed,
         failed=tuple(rule.rule for rule in verdicts.strict.failures),
         accuracy=evidence.accuracy,

@@ -57,7 +57,7 @@ class Canary:
     """What they said."""
     is_as_expected: bool
     passed: bool
-    """The four rules."""
+    """The plain gate."""
     passed_strict: bool
     accuracy: float | None
     """Of next-day directions; None where none was named or nothing was trained."""
@@ -145,14 +145,14 @@ def _seen(ticker: str, verdicts: GateVerdicts) -> Canary:
     elif kind == "planted":
         is_as_expected = verdicts.strict.passed and evidence.timing_p <= TINY_P
     else:
-        is_as_expected = [rule.rule for rule in verdicts.four_rules.failures] == ["leakage_rows"]
+        is_as_expected = [rule.rule for rule in verdicts.plain.failures] == ["leakage_rows"]
     return Canary(
         ticker=ticker,
         kind=kind,
         expected=EXPECTED[kind],
-        found=f"{_outcome(verdicts.four_rules, 'the four rules')}; {_outcome(verdicts.strict, 'the strict gate')}",
+        found=f"{_outcome(verdicts.plain, 'the plain gate')}; {_outcome(verdicts.strict, 'the strict gate')}",
         is_as_expected=is_as_expected,
-        passed=verdicts.four_rules.passed,
+        passed=verdicts.plain.passed,
         passed_strict=verdicts.strict.passed,
         accuracy=evidence.accuracy,
         timing_p=evidence.timing_p,

@@ -30,9 +30,9 @@ class GateVerdicts:
     """What both gates say about the same forecasts."""
 
     evidence: Evidence
-    four_rules: Verdict
+    plain: Verdict
     strict: Verdict
-    """The same four rules and those of the strict gate, whether the settings ask for them or not."""
+    """The rules of the plain gate and those of the strict gate, whether the settings ask for them or not."""
 
 
 def rehearse(plan: TrainingPlan, context: TrainingContext) -> Rehearsed:
@@ -53,12 +53,14 @@ def judged_together(reports: Mapping[str, Sequence[FoldReport]], settings: Setti
     One without a test row has none.
     """
     strict = settings.gate.replace(strict=True)
-    verdicts = {name: judge(some, settings.gate, settings.forecast.neutral_band) for name, some in reports.items()}
+    verdicts = {name: judge(some, settings.gate, settings.forecast) for name, some in reports.items()}
     evidence = {name: verdict.evidence for name, verdict in verdicts.items() if verdict.evidence is not None}
     multiple_testing = multiple_testing_of(evidence, dict.fromkeys(evidence, ONE_TRIAL), {})
     return {
         name: GateVerdicts(
-            evidence=shown, four_rules=verdicts[name], strict=confirm(verdicts[name], multiple_testing[name], strict)
+            evidence=shown,
+            plain=verdicts[name],
+            strict=confirm(verdicts[name], multiple_testing[name], strict, settings.forecast),
         )
         for name, shown in evidence.items()
     }

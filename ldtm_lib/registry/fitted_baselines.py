@@ -70,9 +70,7 @@ def read(conn: Connection, checkpoint_ids: Collection[int]) -> dict[int, StoredB
     }
 
 
-def store_scores(
-    conn: Connection, scores: Mapping[tuple[int, int], Sequence[ModelScore]], *, neutral_band: float
-) -> None:
+def store_scores(conn: Connection, scores: Mapping[tuple[int, int], Sequence[ModelScore]]) -> None:
     """Put the scores of some folds on record, by backtest id and fold, in the transaction of their backtest."""
     listed = [(*fold, score) for fold, of_fold in scores.items() for score in of_fold]
     columns = {name: [getattr(score, name) for _, _, score in listed] for name in SCORE_COLUMNS}
@@ -83,6 +81,5 @@ def store_scores(
             "backtest_ids": [backtest_id for backtest_id, _, _ in listed],
             "folds": [fold for _, fold, _ in listed],
             "num_rows": [score.num_next_day for _, _, score in listed],
-            "neutral_band": neutral_band,
         },
     )

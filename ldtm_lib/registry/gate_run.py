@@ -1,6 +1,6 @@
 """One run of the gate: judge the newest networks, promote those that pass, and raise an alert for each change."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -28,12 +28,21 @@ class GateResult:
     alerts: tuple[Alert, ...]
 
 
-def run_gate(conn: Connection, folder: Path, tickers: Sequence[str], settings: Settings, *, run_id: str) -> GateResult:
+def run_gate(
+    conn: Connection,
+    folder: Path,
+    tickers: Sequence[str],
+    settings: Settings,
+    *,
+    degraded: Collection[int],
+    run_id: str,
+) -> GateResult:
     """Judge the newest network of every ticker, promote what passes, and put alerts about changes on record.
 
-    All in the caller's one transaction, in a fixed number of statements. `folder` holds the checkpoint files.
+    All in the caller's one transaction, in a fixed number of statements. `folder` holds the checkpoint files, and
+    `degraded` the checkpoints of the active models that were found degraded.
     """
-    judgement = judge_newest(conn, tickers, settings)
+    judgement = judge_newest(conn, tickers, settings, degraded=degraded)
     promotions = promote(conn, folder, judgement.decisions, architecture=settings.architecture)
     alerts = gate_alerts(promotions, run_id=run_id, session=last_closed_session(conn))
     raise_alerts(conn, alerts)

@@ -8,8 +8,10 @@ from datetime import date
 
 from psycopg.types.json import Jsonb
 
+from ldtm_lib.backtest.walk_forward import FoldReport
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
+from ldtm_lib.gate.comparison import ActiveModel
 from ldtm_lib.gate.evidence import evidence_from
 from ldtm_lib.gate.multiple_testing import (
     EarlierJudgement,
@@ -22,10 +24,11 @@ from ldtm_lib.gate.rules import confirm, judge, not_trained, refusal
 from ldtm_lib.gate.universe import Universe, universe_of
 from ldtm_lib.gate.verdict import Rule, Verdict
 from ldtm_lib.registry import backtests, failures
+from ldtm_lib.registry.active_models import active_models
 from ldtm_lib.registry.backtests import Backtest
 from ldtm_lib.registry.checkpoints import CheckpointRecord, newest_checkpoints
 from ldtm_lib.registry.failures import MissingCheckpoint
-from ldtm_lib.settings import Settings
+from ldtm_lib.settings import ForecastConfig, Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,11 +58,18 @@ class Judgement:
 
 
 def judge_newest(
-    conn: Connection, tickers: Sequence[str], settings: Settings, *, trained_on: date | None = None
+    conn: Connection,
+    tickers: Sequence[str],
+    settings: Settings,
+    *,
+    trained_on: date | None = None,
+    degraded: Collection[int] = (),
 ) -> Judgement:
     """Judge the newest network of every ticker by the backtest of what it was trained on; writes nothing.
 
-    Of those that were trained on the bars up to `trained_on` by the present settings, where that is given.
+    Of those that were trained on the bars up to `trained_on` by the present settings, where that is given: these are
+    models of a simulation, which replace no active model and are compared with none. Other candidates are compared with
+    the active model of their ticker, unless its checkpoint is among the `degraded`.
 
     A ticker without a candidate gets a verdict with the reason. A network that was promoted before is not judged
     again. Judgements wait for each other until the caller's transaction ends: each sees what was judged before it.
@@ -75,6 +85,9 @@ def judge_newest(
     keys = [record.key for record in records if record.status == "candidate"]
     tested = backtests.read(conn, keys, plan=settings.backtest)
     untested = failures.backtest_failures(conn, keys)
+
+    compared = [key.ticker for key in tested] if trained_on is None else []
+    active = active_models(conn, compared, plan=settings.backtest, degraded=degraded)
 
     decisions: list[Decision] = []
     for ticker in tickers:
@@ -92,27 +105,36 @@ def judge_newest(
             verdict = refusal("backtested", f"{ticker} has no backtest: {reason}")
         decisions.append(Decision(ticker=ticker, subject=subject, backtest_id=backtest_id, verdict=verdict))
     return Judgement(
-        decisions=_confirmed(conn, decisions, settings),
+        decisions=_confirmed(conn, decisions, settings, {key.ticker: b.reports for key, b in tested.items()}, active),
         universe=universe_of(
             {key.ticker: backtest.reports for key, backtest in tested.items()},
             settings.gate,
-            settings.forecast.neutral_band,
+            settings.forecast,
         ),
     )
 
 
 def _judged(backtest: Backtest, candidate: CheckpointRecord, settings: Settings) -> Verdict:
-    """The four rules; what leaked into the candidate itself, or into the windows of its bars, counts as well."""
+    """The plain gate; what leaked into the candidate itself, or into the windows of its bars, counts as well."""
     leaks = Counter(backtest.window_leaks or {}) + Counter(candidate.leaks or {})
-    return judge(backtest.reports, settings.gate, settings.forecast.neutral_band, other_leaks=leaks)
+    return judge(backtest.reports, settings.gate, settings.forecast, other_leaks=leaks)
 
 
-def _confirmed(conn: Connection, decisions: list[Decision], settings: Settings) -> list[Decision]:
-    """The decisions, each verdict corrected for multiple testing over its session's tickers and all earlier trials."""
+def _confirmed(
+    conn: Connection,
+    decisions: list[Decision],
+    settings: Settings,
+    reports: Mapping[str, Sequence[FoldReport]],
+    active: Mapping[str, ActiveModel],
+) -> list[Decision]:
+    """The decisions, each verdict corrected for multiple testing over its session's tickers and all earlier trials.
+
+    A candidate of a ticker with an `active` model is compared with that.
+    """
     judged = [d for d in decisions if d.backtest_id is not None and d.candidate and d.verdict.evidence]
     if not judged:
         return decisions
-    tried = count_trials(conn, judged, neutral_band=settings.forecast.neutral_band)
+    tried = count_trials(conn, judged, forecast=settings.forecast)
     found: dict[str, MultipleTesting] = {}
     for session, before in judged_with(conn, judged).items():
         evidence = {
@@ -121,10 +143,19 @@ def _confirmed(conn: Connection, decisions: list[Decision], settings: Settings) 
             if d.candidate and d.candidate.trained_on == session and d.verdict.evidence
         }
         found |= multiple_testing_of(evidence, tried, dict.fromkeys(settings.tickers_on(session)) | before)
-    return [
-        replace(d, verdict=confirm(d.verdict, found[d.ticker], settings.gate)) if d.ticker in found else d
-        for d in decisions
-    ]
+
+    def confirmed(decision: Decision) -> Verdict:
+        ticker = decision.ticker
+        return confirm(
+            decision.verdict,
+            found[ticker],
+            settings.gate,
+            settings.forecast,
+            reports=reports[ticker],
+            active=active.get(ticker),
+        )
+
+    return [replace(d, verdict=confirmed(d)) if d.ticker in found else d for d in decisions]
 
 
 def _subjects(
@@ -168,14 +199,15 @@ def newest_verdicts(conn: Connection, checkpoint_ids: Collection[int]) -> dict[i
     return {checkpoint_id: verdict_of(*columns) for checkpoint_id, *columns in rows}
 
 
-def count_trials(conn: Connection, judged: Sequence[Decision], *, neutral_band: float) -> dict[str, Trials]:
+def count_trials(conn: Connection, judged: Sequence[Decision], *, forecast: ForecastConfig) -> dict[str, Trials]:
     """How often the tickers of some candidates were trained until then, and with how many settings they were tried.
 
-    `neutral_band` is the one that they are judged by now.
+    `forecast` has the neutral band that they are judged by now.
     """
     columns = _training_sessions(judged) | {
         "backtest_ids": [decision.backtest_id for decision in judged],
-        "neutral_band": neutral_band,
+        "neutral_band": forecast.neutral_band,
+        "neutral_band_volatilities": forecast.neutral_band_volatilities,
     }
     rows = conn.execute(query("registry.trials"), columns)
     return {ticker: Trials(num_trainings=trained, num_settings=settings) for ticker, trained, settings in rows}

@@ -70,7 +70,7 @@ def promote(
 ) -> list[Promotion]:
     """Record verdicts and make every candidate that passed the active one of its ticker. One decision per ticker.
 
-    A candidate whose file is missing, altered or of another architecture fails a fifth rule, `file`, and stays.
+    A candidate whose file is missing, altered or of another architecture fails a further rule, `file`, and stays.
     Doing the same again changes nothing. Raises RegistryConflict when a candidate changes meanwhile, and
     CheckpointNotWritten when the disk does not take a copy: roll the transaction back then, and nothing has changed.
     """

@@ -131,7 +131,7 @@ class BacktestConfig(Section, frozen=True):
 
 
 class GateConfig(Section, frozen=True):
-    """The four rules that a candidate must pass to become active, and the stricter ones that may join them."""
+    """The rules that a candidate must pass to become active, and the stricter ones that may join them."""
 
     min_direction_accuracy: Fraction = 0.52
     """Share of right directions that the backtest must reach."""
@@ -141,8 +141,22 @@ class GateConfig(Section, frozen=True):
     """Rows with look-ahead that are tolerated."""
     min_folds: int = Field(default=2, ge=1)
     """Completed backtest folds that a candidate needs."""
+    min_directional_calls: int = Field(default=100, ge=1)
+    """Next-day forecasts of the backtest that must name a direction. The 95% interval of an accuracy over 100 calls
+    reaches 10 points to either side; over fewer calls an accuracy of 52% says nothing."""
+    min_call_coverage: Fraction = 0.20
+    """Share of the backtest's rows whose next-day forecast must name a direction."""
+    min_fold_sessions: int = Field(default=63, ge=1)
+    """Test sessions that every fold needs. 63 are a quarter of a year, half of a fold by default: fewer sessions lie
+    within one phase of the market, so that two such folds would not be two trials."""
+    comparison_significance: Fraction = 0.05
+    """Significance level at which a candidate's next-day errors may not be larger than those of the active model on the
+    test sessions that both share."""
+    min_shared_sessions: int = Field(default=63, ge=2)
+    """Test sessions that a candidate must share with the active model to be compared with it. With fewer, the candidate
+    must pass the strict gate's rules to replace that model."""
     strict: bool = False
-    """Whether the statistical evidence must hold in addition to the four rules. It is shown in any case."""
+    """Whether the statistical evidence must hold in addition to the other rules. It is shown in any case."""
     significance: Fraction = 0.05
     """Significance level of each test of the strict gate."""
     max_false_discovery_rate: Fraction = 0.10
@@ -167,7 +181,10 @@ class ForecastConfig(Section, frozen=True):
     """The content of a daily forecast, and the treatment of a ticker without an active model."""
 
     neutral_band: float = Field(default=0.001, ge=0)
-    """Relative price change up to which a forecast or an actual counts as neutral."""
+    """Relative price change up to which a forecast counts as neutral."""
+    neutral_band_volatilities: float | None = Field(default=None, gt=0)
+    """If set, the neutral band of each forecast is this multiple of the daily volatility inside its input window,
+    instead of `neutral_band`: 0.1% is little for a leveraged fund and much for a utility."""
     without_active: WithoutActive = "abstain"
     """Forecast of a ticker without an active model: `abstain` records the reason instead of a forecast; `candidate`
     uses the newest candidate, labelled as such and in simulated rows only, as the demo does."""

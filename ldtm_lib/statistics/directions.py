@@ -51,10 +51,10 @@ class Timing:
     """One-sided: the chance of as much agreement or more without any skill."""
 
 
-def calls_of(close: Prices, predicted: Prices, actual: Prices, neutral_band: float) -> Calls:
-    """The calls of forecasts from closes; `neutral_band` is the return, as a fraction, within which none is made."""
+def calls_of(close: Prices, predicted: Prices, actual: Prices, neutral_bands: Prices) -> Calls:
+    """The calls of forecasts from closes; `neutral_bands` are the returns, as fractions, within which none is made."""
     expected = predicted / close - 1
-    directional = np.abs(expected) > neutral_band
+    directional = np.abs(expected) > neutral_bands
     moves = (actual - close)[directional]
     return Calls(directional=directional, up=expected[directional] > 0, rose=moves > 0, fell=moves < 0)
 

@@ -79,7 +79,7 @@ class TrainingRecord:
             )
             if key in new and result.scores:
                 of_folds = {(new[key], fold): scores for fold, scores in result.scores.items()}
-                fitted_baselines.store_scores(conn, of_folds, neutral_band=settings.forecast.neutral_band)
+                fitted_baselines.store_scores(conn, of_folds)
             return TrainingOutcome.of_networks(result.ticker, "backtest", "trained", result.networks)
 
 

@@ -168,7 +168,7 @@ class _PendingBacktest:
                 plan.test_rows,
                 predictions,
                 calendar=context.calendar,
-                neutral_band=context.settings.forecast.neutral_band,
+                forecast=context.settings.forecast,
             )
 
     def result(self) -> TestedFolds | FailedPart:

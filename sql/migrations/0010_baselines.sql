@@ -76,7 +76,6 @@ create table backtest_score (
     num_correct       integer          not null check (num_correct between 0 and num_directional),
     num_up            integer          not null check (num_up >= 0),
     num_down          integer          not null check (num_down >= 0 and num_up + num_down <= num_directional),
-    neutral_band      double precision not null,
     primary key (backtest_id, fold, model),
     foreign key (backtest_id, fold) references backtest_fold on delete cascade
 );
@@ -84,7 +83,6 @@ create table backtest_score (
 comment on table backtest_score is
     'Scores of the network of a fold and of its baselines on the same test rows; mean absolute errors in percent.';
 comment on column backtest_score.num_up is 'Closes that rose among those for which the model named a direction.';
-comment on column backtest_score.neutral_band is 'Next-day return up to which a direction counted as neutral.';
 
 create trigger backtest_score_is_made_at_once after insert on backtest_score
 referencing new table as added for each statement execute function backtest_is_made_at_once();

@@ -77,3 +77,24 @@ order by backtest_id, fold;
 select backtest_id, window_leaks
 from backtest
 where backtest_id = any(%(backtest_ids)s::bigint[]) and window_leaks is not null;
+
+-- name: copy_tests_of_active_out
+-- The next-day forecasts of the backtest of each active model, one per session, the newest fold's if there are several.
+-- A backtest with the present plan comes first, then the newest one. An active model without a backtest has one row
+-- without a session.
+copy (
+    select distinct on (ticker, session)
+           ticker, checkpoint_id, version, session, close, volatility, next_day_pred, next_day_actual
+    from checkpoint
+    left join lateral (
+        select backtest_id
+        from backtest
+        where (backtest.ticker, backtest.trained_on, backtest.architecture_sha256, backtest.recipe_sha256, backtest.data_sha256)
+              = (checkpoint.ticker, checkpoint.trained_on, checkpoint.architecture_sha256, checkpoint.recipe_sha256,
+                 checkpoint.data_sha256)
+        order by plan_sha256 = %(plan)s desc, backtest_id desc
+        limit 1) as tested on true
+    left join backtest_prediction using (backtest_id)
+    where ticker = any(%(tickers)s::text[]) and status = 'active'
+    order by ticker, session, fold desc
+) to stdout (format csv, header);

@@ -23,9 +23,9 @@ where c.checkpoint_id = any (%(checkpoint_ids)s::bigint[]);
 -- name: insert_scores
 insert into backtest_score (
     backtest_id, fold, model, num_rows, next_day_error, next_monday_error, one_month_error, num_directional,
-    num_correct, num_up, num_down, neutral_band)
+    num_correct, num_up, num_down)
 select backtest_id, fold, model, num_rows, next_day_error, next_monday_error, one_month_error, num_directional,
-       num_correct, num_up, num_down, %(neutral_band)s
+       num_correct, num_up, num_down
 from unnest(%(backtest_ids)s::bigint[], %(folds)s::integer[], %(model)s::text[], %(num_rows)s::integer[],
             %(next_day_error)s::float8[], %(next_monday_error)s::float8[], %(one_month_error)s::float8[],
             %(num_directional)s::integer[], %(num_correct)s::integer[], %(num_up)s::integer[], %(num_down)s::integer[])

@@ -355,14 +355,16 @@ cross join lateral (
 ) as trained
 cross join lateral (
     select count(*) as num_settings
-    from (select architecture_sha256, recipe_sha256, plan_sha256, %(neutral_band)s::double precision as neutral_band
+    from (select architecture_sha256, recipe_sha256, plan_sha256, %(neutral_band)s::double precision as neutral_band,
+                 %(neutral_band_volatilities)s::double precision as neutral_band_volatilities
           from backtest
           where backtest.ticker = asked.ticker and backtest.trained_on <= asked.trained_on
             and (backtest.backtest_id = asked.backtest_id
                  or not exists (select from gate_verdict
                                 where gate_verdict.backtest_id = backtest.backtest_id and evidence is not null))
           union
-          select architecture_sha256, recipe_sha256, plan_sha256, (evidence ->> 'neutral_band')::double precision
+          select architecture_sha256, recipe_sha256, plan_sha256, (evidence ->> 'neutral_band')::double precision,
+                 (evidence ->> 'neutral_band_volatilities')::double precision
           from backtest
           join gate_verdict using (backtest_id)
           where backtest.ticker = asked.ticker and backtest.trained_on <= asked.trained_on and evidence is not null) settings

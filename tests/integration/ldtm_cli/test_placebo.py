@@ -85,7 +85,7 @@ def test_checks_that_do_not_see_are_status_1_and_said_in_words(project: Project)
     done = ldtm(project, "--copies", "1", "--tickers", "AAPL", "--device", "cpu")
     assert done.returncode == 1, done.stderr
     assert "The checks do not see what they should." in done.stdout
-    assert "PLANTED failed the four rules" in done.stdout or "PLANTED passed the four rules" in done.stdout
+    assert "PLANTED failed the plain gate" in done.stdout or "PLANTED passed the plain gate" in done.stdout
     assert "of 1 models that cannot know anything" in done.stdout
     assert "left out" not in done.stdout
 
@@ -160,7 +160,7 @@ COIN = Canary(
     ticker="COIN-1",
     kind="coin flip",
     expected=EXPECTED["coin flip"],
-    found="passed the four rules; passed the strict gate",
+    found="passed the plain gate; passed the strict gate",
     is_as_expected=False,
     passed=True,
     passed_strict=True,
@@ -200,7 +200,7 @@ def test_the_words_say_how_many_were_let_through_beside_coins() -> None:
     text = printed(Calibration(canaries=canaries, placebo=placebo, left_out={"FB": "FB has no bars"}))
     # Wilson's intervals of 80 and 1 of 200, by hand: 33.5% to 46.9% and 0.1% to 2.8%.
     assert (
-        "The four rules let through 80 of 200 models that cannot know anything (40.0%, 95% interval 33.5% to 46.9%); "
+        "The plain gate let through 80 of 200 models that cannot know anything (40.0%, 95% interval 33.5% to 46.9%); "
         "of as many coins 54.4 would have been (27.2%)." in text
     )
     assert "The strict gate let through 1 of them (0.5%, 95% interval 0.1% to 2.8%)." in text
@@ -216,6 +216,6 @@ def test_a_canary_that_was_not_seen_is_named_with_what_came_out() -> None:
     none = replace(TALLY, num_models=0, num_passed=0, passed_interval=None)
     placebo = PlaceboReport(num_copies=1, models=(), total=none, by_ticker={}, failed_by_rule={}, untrained={})
     text = printed(Calibration(canaries=CanaryReport(canaries=(COIN,)), placebo=placebo, left_out={}))
-    assert "COIN-1 passed the four rules; passed the strict gate" in text
+    assert "COIN-1 passed the plain gate; passed the strict gate" in text
     assert "The checks do not see what they should." in text
     assert "No placebo could be trained." in text

@@ -29,7 +29,7 @@ def test_every_setting_is_printed_with_value_default_and_description(folder: Pat
     at = lines.index("* min_folds = 3")
     assert lines[at + 1 : at + 3] == ["      default: 2", "      Completed backtest folds that a candidate needs."]
     assert "  max_leakage_rows = 0" in lines
-    assert any(line.startswith("[gate]  The four rules") for line in lines)
+    assert any(line.startswith("[gate]  The rules that a candidate must pass") for line in lines)
 
 
 def test_a_password_in_a_setting_is_not_printed(folder: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.database.queries import query
 from ldtm_lib.errors import RegistryConflict
-from ldtm_lib.ledger.monitoring import MonitoringReport, monitor_active_models
+from ldtm_lib.ledger.monitoring import MonitoringReport, degraded_checkpoints, monitor_active_models
 from ldtm_lib.registry.lifecycle import retire
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import DegradationPolicy, RegistryConfig, Settings
@@ -117,3 +117,13 @@ def test_an_action_that_retires_one_checkpoint_takes_out_no_other_one(
     ):
         retire(conn, "AAPL", requested_by="ada", why="it is worse", checkpoint_id=degraded)
     assert statuses(conn) == [(f"v1.{TRAINED_ON}", "retired"), (f"v1.{LATER}", "active")]
+
+
+def test_the_gate_is_given_the_checkpoints_of_degraded_models_alone(
+    conn: Connection, settings: Settings, calendar: Calendar, ledger_rows: LedgerRows, degraded: int
+) -> None:
+    fine = ledger_rows.promoted("MSFT", TRAINED_ON)
+    put_live(conn, calendar, "MSFT", fine, [True] * 40)
+    assert degraded_checkpoints(conn, settings) == {degraded}
+    never = settings.replace(registry=RegistryConfig(degradation_significance=1e-30))
+    assert degraded_checkpoints(conn, never) == set()

@@ -122,9 +122,11 @@ def test_a_judgement_waits_for_the_one_before_it(registry: Registry, strict: Set
     registry.candidate("BBB", FIRST, tested=COIN)
     found: list[Promotion] = []
     with registry.database.connect() as first, registry.database.connect() as second:
-        run_gate(first, registry.folder, ["AAA"], settings, run_id="test")
+        run_gate(first, registry.folder, ["AAA"], settings, degraded=(), run_id="test")
         thread = threading.Thread(
-            target=lambda: found.extend(run_gate(second, registry.folder, ["BBB"], settings, run_id="test").promotions)
+            target=lambda: found.extend(
+                run_gate(second, registry.folder, ["BBB"], settings, degraded=(), run_id="test").promotions
+            )
         )
         thread.start()
         thread.join(0.5)

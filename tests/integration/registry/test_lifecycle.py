@@ -242,10 +242,10 @@ def test_training_the_same_day_again_after_a_rollback_adds_nothing_and_heals_bot
 def test_the_major_version_of_the_next_promotion_does_not_count_rollbacks(registry) -> None:
     wider = registry.settings.replace(architecture=ArchitectureConfig(hidden=8, head_hidden=4))
     promoted(registry, MONDAY)
-    registry.candidate("AAA", TUESDAY, weights=1, architecture=wider.architecture, tested=registry.good)
+    registry.candidate("AAA", TUESDAY, weights=TUESDAY.day, architecture=wider.architecture, tested=registry.good)
     assert registry.gate("AAA", settings=wider)["AAA"].version == "v2.2012-12-04"
     assert roll_back(registry, V_MONDAY).version == "v1.2012-12-03.2"
-    registry.candidate("AAA", WEDNESDAY, weights=2, tested=registry.good)
+    registry.candidate("AAA", WEDNESDAY, weights=WEDNESDAY.day, tested=registry.good)
     assert registry.gate("AAA")["AAA"].version == "v3.2012-12-05", "v2 was the newest that was earned"
 
 
@@ -327,7 +327,7 @@ def test_of_two_rollbacks_to_one_version_the_second_finds_it_done(registry) -> N
 @pytest.mark.parametrize("attempt", range(3))
 def test_a_rollback_and_a_promotion_at_once_happen_one_after_the_other(registry, calendar, attempt: int) -> None:
     promoted(registry, MONDAY, TUESDAY)
-    registry.candidate("AAA", WEDNESDAY, weights=9, tested=registry.good)
+    registry.candidate("AAA", WEDNESDAY, weights=WEDNESDAY.day, tested=registry.good)
     barrier = threading.Barrier(2)
 
     def order() -> str:
@@ -352,7 +352,7 @@ def test_a_rollback_and_a_promotion_at_once_happen_one_after_the_other(registry,
 
 def test_an_older_candidate_judged_before_a_rollback_does_not_come_in_after_it(registry) -> None:
     promoted(registry, MONDAY)
-    registry.candidate("AAA", TUESDAY, weights=1, tested=registry.good)
+    registry.candidate("AAA", TUESDAY, weights=TUESDAY.day, tested=registry.good)
     with registry.database.transaction() as conn:
         judged = judge_newest(conn, ["AAA"], registry.settings)
     promoted(registry, WEDNESDAY)
@@ -385,7 +385,7 @@ try:
             rollback(conn, folder, "AAA", to=None, requested_by="ada", why="it is worse", architecture=architecture)
         else:
             settings = Settings(path=Path("x"), tickers=("AAA", "BBB"), architecture=architecture)
-            run_gate(conn, folder, ["AAA", "BBB"], settings, run_id="test").promotions
+            run_gate(conn, folder, ["AAA", "BBB"], settings, degraded=(), run_id="test").promotions
         if given["how"] == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
 except LdtmError as error:
@@ -426,7 +426,7 @@ def test_a_full_disk_changes_nothing_and_the_message_names_the_file_and_the_reme
 ) -> None:
     promoted(registry, MONDAY, TUESDAY)
     if what == "promotion":
-        registry.candidate("AAA", WEDNESDAY, weights=1, tested=registry.good)
+        registry.candidate("AAA", WEDNESDAY, weights=WEDNESDAY.day, tested=registry.good)
         registry.candidate("BBB", WEDNESDAY, weights=1, tested=registry.good)
     before = (everything(registry), registry.rows("select * from gate_verdict"))
     failed = in_a_process(registry, what, "full disk")

@@ -129,7 +129,7 @@ def test_a_refused_candidate_does_not_hide_the_action_that_left_its_ticker_witho
     assert "99 of 200" in table
     retired, candidate = shown(registry).split("AAA, not active")
     assert retired.startswith("AAA v1.2012-12-03, retired")
-    assert "it failed 1 of 4 rules" in candidate
+    assert "it failed 2 of 8 rules" in candidate
 
 
 class CountingCursor(psycopg.Cursor):
@@ -148,7 +148,9 @@ def test_actions_are_read_in_a_number_of_statements_that_does_not_grow_with_the_
         CountingCursor.num_statements = 0
         with registry.database.connect() as counted:
             counted.cursor_factory = CountingCursor
-            results = run_gate(counted, registry.folder, tickers, registry.settings, run_id="test").promotions
+            results = run_gate(
+                counted, registry.folder, tickers, registry.settings, degraded=(), run_id="test"
+            ).promotions
         assert all(result.is_out_of_service for result in results)
         return CountingCursor.num_statements
 

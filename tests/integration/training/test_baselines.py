@@ -54,7 +54,7 @@ def expected_scores(known: WindowSet, settings: Settings, database: Database, ca
             plan.test_rows,
             report.predictions,
             calendar=calendar,
-            neutral_band=settings.forecast.neutral_band,
+            forecast=settings.forecast,
         )
         for plan, report in zip(plans, reports, strict=True)
     ]

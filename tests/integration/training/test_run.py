@@ -99,7 +99,10 @@ def test_every_ticker_gets_a_candidate_and_a_backtest_or_the_reason_why_not(
     assert short is not None
     assert short.startswith("SHRT has 70 bars, which make 0 training rows; 60 are needed")
     with database.transaction() as conn:
-        results = {p.ticker: p for p in run_gate(conn, tmp_path, [*windows, "NONE"], quick, run_id="test").promotions}
+        results = {
+            p.ticker: p
+            for p in run_gate(conn, tmp_path, [*windows, "NONE"], quick, degraded=(), run_id="test").promotions
+        }
     assert results["SHRT"].outcome == "not trained"
     assert results["SHRT"].message == f"SHRT was not trained: {short}"
     assert results["NONE"].outcome == "not trained"
@@ -149,7 +152,7 @@ def test_a_leak_between_plan_and_trainer_is_refused_at_the_gate(
     monkeypatch.setattr(planning, "tasks_of", leaking_tasks)
     train(database, tmp_path, {"AAA": windows["AAA"]}, quick)
     with database.transaction() as conn:
-        (result,) = run_gate(conn, tmp_path, ["AAA"], quick, run_id="test").promotions
+        (result,) = run_gate(conn, tmp_path, ["AAA"], quick, degraded=(), run_id="test").promotions
         stored = conn.execute("select num_leakage_rows from backtest_fold order by fold").fetchall()
         folds = conn.execute("select leaks, num_validation_rows from backtest_fold order by fold").fetchall()
         read = backtests.read(conn, [newest_checkpoints(conn, ["AAA"])["AAA"].key], plan=quick.backtest)
@@ -184,7 +187,7 @@ def test_a_leak_into_the_final_network_is_on_record_with_it_and_refused_at_the_g
     monkeypatch.setattr(planning, "tasks_of", unpurged_tasks)
     train(database, tmp_path, {"AAA": windows["AAA"]}, quick)
     with database.transaction() as conn:
-        (result,) = run_gate(conn, tmp_path, ["AAA"], quick, run_id="test").promotions
+        (result,) = run_gate(conn, tmp_path, ["AAA"], quick, degraded=(), run_id="test").promotions
         record = newest_checkpoints(conn, ["AAA"])["AAA"]
         folds = conn.execute("select leaks from backtest_fold").fetchall()
     assert record.leaks == {"label over the boundary": 21}
@@ -203,7 +206,9 @@ def test_leaks_of_sampled_windows_go_on_record_with_the_backtest_and_are_refused
     three = {ticker: windows[ticker] for ticker in ("AAA", "BBB", "SHRT")}
     train(database, tmp_path, three, quick, window_leaks=found)
     with database.transaction() as conn:
-        results = {p.ticker: p for p in run_gate(conn, tmp_path, ["AAA", "BBB"], quick, run_id="test").promotions}
+        results = {
+            p.ticker: p for p in run_gate(conn, tmp_path, ["AAA", "BBB"], quick, degraded=(), run_id="test").promotions
+        }
         stored = dict(conn.execute("select ticker, window_leaks from backtest").fetchall())
         record = newest_checkpoints(conn, ["AAA"])["AAA"]
         (backtest,) = backtests.read(conn, [record.key], plan=quick.backtest).values()
@@ -274,7 +279,7 @@ def test_a_ticker_that_diverges_fails_alone_and_the_gate_says_why(
     reason = report.of("checkpoint")["CCC"].reason
     assert reason is not None
     with database.transaction() as conn:
-        (result,) = run_gate(conn, tmp_path, ["CCC"], quick, run_id="test").promotions
+        (result,) = run_gate(conn, tmp_path, ["CCC"], quick, degraded=(), run_id="test").promotions
     assert result.message == f"CCC was not trained: {reason}"
 
 

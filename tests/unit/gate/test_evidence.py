@@ -13,12 +13,12 @@ from ldtm_lib.backtest.walk_forward import FoldReport, Prices
 from ldtm_lib.gate.evidence import Evidence, HorizonEvidence, evidence_from, evidence_of
 from ldtm_lib.gate.rules import judge
 from ldtm_lib.sessions import HORIZONS, exchange_calendar
-from ldtm_lib.settings import GateConfig
+from ldtm_lib.settings import ForecastConfig, GateConfig
 from ldtm_lib.statistics.directions import coin_passes, coin_reaches
 from ldtm_lib.statistics.wilson import wilson_interval
 
 GATE = GateConfig()
-BAND = 0.001
+BAND = ForecastConfig(neutral_band=0.001)
 DAYS = exchange_calendar().days
 FIRST = int(np.searchsorted(DAYS, np.datetime64("2024-01-02")))
 

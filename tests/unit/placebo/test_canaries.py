@@ -17,7 +17,7 @@ from ldtm_lib.placebo.canaries import CANARIES, CanaryReport, canary_bars, run_c
 from ldtm_lib.placebo.canary_bars import LAST_SESSION, coin_flip, planted
 from ldtm_lib.prices.bars import BAR_SCHEMA, validate
 from ldtm_lib.sessions import Calendar
-from ldtm_lib.settings import ArchitectureConfig, BacktestConfig, GateConfig, Settings, TrainingConfig
+from ldtm_lib.settings import ArchitectureConfig, BacktestConfig, ForecastConfig, GateConfig, Settings, TrainingConfig
 from ldtm_lib.training.run import TrainingContext
 
 pytestmark = pytest.mark.slow
@@ -85,13 +85,13 @@ def test_the_gates_refuse_coins_pass_a_planted_future_and_catch_a_leak(calendar:
     assert report.checks_see
     skilled, leaking = found["PLANTED"], found["LEAKING"]
     assert (skilled.passed, skilled.passed_strict) == (True, True)
-    assert skilled.found == "passed the four rules; passed the strict gate"
+    assert skilled.found == "passed the plain gate; passed the strict gate"
     assert skilled.timing_p is not None
     assert skilled.timing_p < 1e-6
     assert leaking.accuracy is not None
     assert leaking.accuracy > 0.6
     assert (leaking.passed, leaking.passed_strict) == (False, False)
-    assert leaking.found.startswith("failed the four rules (leakage_rows); failed the strict gate (leakage_rows")
+    assert leaking.found.startswith("failed the plain gate (leakage_rows); failed the strict gate (leakage_rows")
     assert [found[ticker].passed_strict for ticker in ("COIN-1", "COIN-2", "COIN-3")] == [False] * 3
     assert report.as_dict()["checks_see"] is True
 
@@ -110,7 +110,9 @@ def test_a_gate_that_overlooks_leakage_fails(calendar: Calendar) -> None:
 
 
 def test_a_strict_gate_that_lets_coins_through_fails(calendar: Calendar, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_stricter(verdict: Verdict, multiple_testing: MultipleTesting | None, gate: GateConfig) -> Verdict:
+    def no_stricter(
+        verdict: Verdict, multiple_testing: MultipleTesting | None, gate: GateConfig, forecast: ForecastConfig
+    ) -> Verdict:
         return replace(verdict, multiple_testing=multiple_testing)
 
     monkeypatch.setattr(rehearsal, "confirm", no_stricter)

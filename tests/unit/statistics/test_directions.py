@@ -28,7 +28,7 @@ def test_neutral_forecasts_abstain_and_an_unchanged_price_makes_any_call_wrong()
     close = np.full(6, 100.0)
     predicted = np.array([101.0, 99.0, 100.05, 101.0, 99.0, 99.0])
     actual = np.array([102.0, 98.0, 105.0, 100.0, 100.0, 103.0])
-    called = calls_of(close, predicted, actual, 0.001)
+    called = calls_of(close, predicted, actual, np.full(len(close), 0.001))
     assert called.directional.tolist() == [True, True, False, True, True, True]
     assert called.up.tolist() == [True, False, True, False, False]
     assert called.rose.tolist() == [True, False, False, False, True]

@@ -21,7 +21,7 @@ from tests.integration.dagster_storage import dagster_instance
 from tests.integration.registry.registry_fixtures import BAD, GOOD, Registry
 
 DAY = date(2012, 12, 3)
-RULES = {"direction_accuracy", "price_error", "leakage", "folds"}
+RULES = {"direction_accuracy", "price_error", "leakage", "folds", "calls", "best_constant", "active_model"}
 Gate = Callable[..., dg.ExecuteInProcessResult]
 
 
@@ -99,7 +99,7 @@ def test_each_ticker_has_an_evaluation_of_each_rule_with_figure_bound_and_eviden
     assert float(figures["95% interval, low"]) == pytest.approx(0.5057, abs=1e-4)
     assert float(figures["95% interval, high"]) == pytest.approx(0.6415, abs=1e-4)
     assert float(figures["a coin passes with probability"]) == pytest.approx(0.3108, abs=1e-3)
-    assert figures["Pesaran-Timmermann p"] == "1", "these forecasts always say up"
+    assert float(figures["Pesaran-Timmermann p"]) == pytest.approx(0.0167, abs=1e-4)
     assert figures["judged for the same session"] == "2"
     assert figures["trainings of this ticker so far"] == "1"
     errors = {name: value.value for name, value in evaluations(result, "price_error")["AAA"].metadata.items()}
@@ -137,7 +137,7 @@ def test_a_refused_ticker_blocks_itself_alone_and_the_ui_says_why(gate: Gate, re
     assert "A coin would have been right as often with probability 2%" in str(card)
 
 
-def test_the_strict_gate_has_a_check_of_its_own_and_refuses_what_a_constant_would_do(
+def test_the_strict_gate_has_a_check_of_its_own_and_refuses_what_luck_would_do(
     gate: Gate, registry_of_project: Registry
 ) -> None:
     registry_of_project.candidate("AAA", DAY, tested=GOOD)
@@ -146,11 +146,13 @@ def test_the_strict_gate_has_a_check_of_its_own_and_refuses_what_a_constant_woul
     result = gate("AAA", "BBB", strict=True)
     strict = evaluations(result, "strict_gate")
     assert strict["BBB"].passed is False
-    assert "always saying the direction that was the more frequent one" in str(strict["BBB"].description)
+    assert "a forecast no better would look as good with probability 36.28%" in str(strict["BBB"].description)
     assert evaluations(result, "direction_accuracy")["BBB"].passed is True
     assert registry_of_project.statuses("BBB") == [("candidate", None)]
     assert registry_of_project.statuses("AAA") == [("active", "v1.2012-12-03")], "what was promoted stays so"
-    assert "always saying the direction" in str(strict["AAA"].description), "and is shown what it would break"
+    assert "a forecast no better would look as good" in str(strict["AAA"].description), (
+        "and is shown what it would break"
+    )
 
 
 def test_a_single_ticker_has_its_figures_and_not_those_of_a_summary(gate: Gate, registry_of_project: Registry) -> None:
@@ -204,7 +206,8 @@ def test_a_message_has_every_reason_and_the_card_of_each_promotion_and_comes_onc
     main, refused, promoted, *links = [line for line in body.splitlines() if line]
     assert refused == (
         "WARN  gate  BBB  stays candidate: next-day direction right in 99 of 200 forecasts that name one: 49.50%, "
-        "at least 52.00% are needed"
+        "at least 52.00% are needed; next-day direction right in 49.50%, more is needed than the 50.50% of always "
+        "saying up on the same days"
     )
     assert promoted.startswith("INFO  gate  AAA  v1.2012-12-03 is active. Direction right on 115 of 200 days")
     assert "A coin would have been right as often with probability" in promoted

@@ -1,0 +1,155 @@
+"""Comparison of a candidate with the active model on the sessions that the backtests of both were tested on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ldtm_lib.backtest.walk_forward import FoldReport, Prices
+from ldtm_lib.features.neutral_band import neutral_bands
+from ldtm_lib.gate.evidence import LARGEST_PRICE, NEXT_DAY
+from ldtm_lib.gate.verdict import Rule
+from ldtm_lib.sessions import Sessions
+from ldtm_lib.settings import ForecastConfig, GateConfig
+from ldtm_lib.statistics.diebold_mariano import compare
+from ldtm_lib.statistics.directions import calls_of
+
+NOT_WORSE_THAN_ACTIVE = "not_worse_than_active"
+SAME_ERROR = 1e-9
+"""Mean errors that differ by less than this share are a tie: two price bases give equal errors other last digits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class NextDayTests:
+    """Next-day forecasts of a backtest on sessions that its networks never saw, a session at most once."""
+
+    sessions: Sessions
+    """(n,) the sessions whose close the forecasts start from, ascending."""
+    close: Prices
+    volatility: Prices
+    """(n,) as in `FoldReport`."""
+    predicted: Prices
+    actual: Prices
+
+    def on(self, sessions: Sessions) -> "NextDayTests":
+        """The forecasts on some of its sessions, which must be ascending."""
+        rows = np.searchsorted(self.sessions, sessions)
+        return NextDayTests(
+            sessions=sessions,
+            close=self.close[rows],
+            volatility=self.volatility[rows],
+            predicted=self.predicted[rows],
+            actual=self.actual[rows],
+        )
+
+
+NO_TESTS = NextDayTests(
+    sessions=np.empty(0, "datetime64[D]"),
+    close=np.empty(0),
+    volatility=np.empty(0),
+    predicted=np.empty(0),
+    actual=np.empty(0),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ActiveModel:
+    """The active model of a ticker as a candidate meets it."""
+
+    version: str
+    tests: NextDayTests
+    """Of its own backtest; none if no backtest of it is on record."""
+    is_degraded: bool = False
+    """Whether its live record fell significantly below the gate."""
+
+
+def next_day_tests(reports: Sequence[FoldReport]) -> NextDayTests:
+    """The next-day forecasts of some folds. Of a session that two folds tested, the newer fold counts."""
+    if not reports:
+        return NO_TESTS
+    newest_first = reports[::-1]
+    every = np.concatenate([report.sessions.astype("datetime64[D]") for report in newest_first])
+    sessions, rows = np.unique(every, return_index=True)
+    return NextDayTests(
+        sessions=sessions,
+        close=np.concatenate([report.close for report in newest_first])[rows],
+        volatility=np.concatenate([report.volatility for report in newest_first])[rows],
+        predicted=np.concatenate([report.predictions[:, NEXT_DAY] for report in newest_first])[rows],
+        actual=np.concatenate([report.actuals[:, NEXT_DAY] for report in newest_first])[rows],
+    )
+
+
+def not_worse_than_active(
+    reports: Sequence[FoldReport],
+    active: ActiveModel,
+    stricter: Sequence[Rule],
+    gate: GateConfig,
+    forecast: ForecastConfig,
+) -> Rule:
+    """Whether a candidate may replace the active model: it must do no worse on the test sessions that both share.
+
+    It must have more right calls in excess of wrong ones than the active model, or as many and a smaller mean price
+    error; and its price errors must not be larger by the test of Diebold and Mariano at `comparison_significance`.
+    Errors are fractions of the price that came, each on the price basis of its own backtest, so that a split in between
+    does not matter. A tie keeps the active model. If both share fewer than `min_shared_sessions`, `stricter`, the rules
+    of the strict gate applied to the candidate, decide. A degraded active model is replaced without a comparison.
+    """
+    if active.is_degraded:
+        reason = f"the active {active.version} is degraded, so no comparison with it is needed"
+        return Rule(rule=NOT_WORSE_THAN_ACTIVE, figure=None, bound=None, passed=True, reason=reason)
+    candidate = _usable(next_day_tests(reports))
+    incumbent = _usable(active.tests)
+    shared = np.intersect1d(candidate.sessions, incumbent.sessions)
+    if len(shared) < gate.min_shared_sessions:
+        return _without_comparison(len(shared), active.version, stricter, gate.min_shared_sessions)
+    return _compared(candidate.on(shared), incumbent.on(shared), active.version, gate, forecast)
+
+
+def _compared(
+    candidate: NextDayTests, incumbent: NextDayTests, version: str, gate: GateConfig, forecast: ForecastConfig
+) -> Rule:
+    (right, wrong), (right_of_active, wrong_of_active) = _calls(candidate, forecast), _calls(incumbent, forecast)
+    net, net_of_active = right - wrong, right_of_active - wrong_of_active
+    errors, errors_of_active = _errors(candidate), _errors(incumbent)
+    error, error_of_active = float(np.mean(errors)), float(np.mean(errors_of_active))
+    p_worse = compare(errors, errors_of_active).p_worse
+    is_ahead = net > net_of_active or (net == net_of_active and error < error_of_active * (1 - SAME_ERROR))
+    return Rule(
+        rule=NOT_WORSE_THAN_ACTIVE,
+        figure=net,
+        bound=net_of_active,
+        passed=is_ahead and p_worse > gate.comparison_significance,
+        reason=f"on {len(candidate.sessions)} shared test sessions {right} right and {wrong} wrong next-day calls, "
+        f"{right_of_active} and {wrong_of_active} of the active {version}: an excess of {net} against {net_of_active}, "
+        "more is needed, or as much with a smaller error; mean next-day price error "
+        f"{error:.3%} against {error_of_active:.3%}, a forecast no worse would look as bad with probability "
+        f"{p_worse:.2%}, more than {gate.comparison_significance:.2%} is needed",
+    )
+
+
+def _without_comparison(num_shared: int, version: str, stricter: Sequence[Rule], bound: int) -> Rule:
+    failed = [rule.rule for rule in stricter if not rule.passed]
+    outcome = f"it fails {', '.join(failed)} of it" if failed else "it passes that"
+    return Rule(
+        rule=NOT_WORSE_THAN_ACTIVE,
+        figure=num_shared,
+        bound=bound,
+        passed=not failed,
+        reason=f"{num_shared} test sessions are shared with the active {version}, at least {bound} are needed to "
+        f"compare them; instead the strict gate decides: {outcome}",
+    )
+
+
+def _usable(tests: NextDayTests) -> NextDayTests:
+    """Those with a finite forecast."""
+    return tests.on(tests.sessions[np.abs(tests.predicted) <= LARGEST_PRICE])
+
+
+def _calls(tests: NextDayTests, forecast: ForecastConfig) -> tuple[int, int]:
+    """How many calls were right and how many wrong; a neutral forecast is neither."""
+    calls = calls_of(tests.close, tests.predicted, tests.actual, neutral_bands(forecast, tests.volatility))
+    return calls.num_correct, calls.num_directional - calls.num_correct
+
+
+def _errors(tests: NextDayTests) -> Prices:
+    return np.abs(tests.predicted - tests.actual) / tests.actual
