@@ -84,10 +84,11 @@ class TrainingConfig(Section, frozen=True):
 
     batch_size: int = Field(default=64, ge=1)
     """Windows per training step."""
-    max_epochs: int = Field(default=100, ge=1)
-    """Epochs after which training stops, whether or not the validation loss still improves."""
+    max_epochs: int = Field(default=30, ge=1)
+    """Epochs after which training stops, whether or not the validation loss still improves. The learning rate falls to
+    0 over them."""
     learning_rate: float = Field(default=1e-3, gt=0)
-    """Learning rate of AdamW at the start; it follows a schedule from there."""
+    """Learning rate of AdamW at the start; a cosine brings it to 0."""
     weight_decay: float = Field(default=1e-2, ge=0)
     """Decoupled weight decay of AdamW."""
     patience: int = Field(default=10, ge=1)
@@ -100,10 +101,10 @@ class TrainingConfig(Section, frozen=True):
     huber_delta: float = Field(default=1.0, gt=0)
     """Error from which on the loss grows linearly instead of quadratically, in units of the root mean squared error of
     forecasting no change on the training rows. A large value makes it the squared error."""
-    max_target_move: float = Field(default=1.0, gt=0)
+    max_target_move: float = Field(default=3.0, gt=0)
     """Largest move that a training target may ask for, in ranges of the window's closes per square root of a session;
-    a larger one is clipped. 1.0 is about six standard deviations of an ordinary window. It bounds the weight of windows
-    in which the price hardly moved."""
+    a larger one is clipped. 3.0 is more than any ordinary window asks for. It bounds the weight of windows in which the
+    price hardly moved."""
     min_training_rows: int = Field(default=252, ge=1)
     """Training rows that a ticker needs; one with fewer is not trained. 252 is about a year."""
     seed: int = Field(default=0, ge=0)
