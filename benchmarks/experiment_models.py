@@ -1,11 +1,15 @@
 """What the network learns, one change after the other: heads, loss, schedule, newest data; before and after.
 
-AAPL, GOOG, IBM and MSFT of the bundled sample, the default settings. The newest four folds of 126 sessions are the
-test folds. Choices are made on the two folds before them, by a rule that was written down first (docs/experiments.md,
-"Better forecasts from the same network"); the test folds show the chosen network beside the one of before.
+AAPL, GOOG, IBM and MSFT of the bundled sample, the default settings with up to 100 epochs unless a variant says
+otherwise. The newest four folds of 126 sessions are the test folds. Choices are made on the two folds before them, by
+a rule that was written down first (docs/experiments.md, "Better forecasts from the same network"); the test folds show
+the chosen network beside the one of before.
 
 Run: .venv/bin/python benchmarks/experiment_models.py --folds selection
-     .venv/bin/python benchmarks/experiment_models.py --folds test --variants before residual chosen
+     .venv/bin/python benchmarks/experiment_models.py --folds test --variants before short
+     .venv/bin/python benchmarks/experiment_models.py --demo
+
+With --demo it tries the settings of demo.toml on the selection folds, all of which end before the demo's first fold.
 """
 
 import argparse
@@ -34,15 +38,16 @@ from ldtm_lib.features.indicators import CLOSE
 from ldtm_lib.features.window_set import Rows, WindowSet
 from ldtm_lib.features.windows import windows_of
 from ldtm_lib.models.fit import FitTask
+from ldtm_lib.models.forecast import predict as predict_prices
 from ldtm_lib.models.lstm import LdtmNetwork, initial_state, network_of
 from ldtm_lib.models.objective import LONGEST_SESSIONS
-from ldtm_lib.models.single_fit import EarlyStopping, seed_of
+from ldtm_lib.models.single_fit import EarlyStopping, fit_alone, seed_of
 from ldtm_lib.prices.sources.sample import SampleSource
 from ldtm_lib.sessions import HORIZONS, exchange_calendar
 from ldtm_lib.settings import ArchitectureConfig, BacktestConfig, TrainingConfig, WindowConfig
 from ldtm_lib.statistics.diebold_mariano import compare
 
-SHAPE, RECIPE, PLAN = ArchitectureConfig(residual=False), TrainingConfig(), BacktestConfig()
+SHAPE, RECIPE, PLAN = ArchitectureConfig(residual=False), TrainingConfig(max_epochs=100), BacktestConfig()
 TICKERS = ("AAPL", "GOOG", "IBM", "MSFT")
 FIRST, LAST = date(2000, 3, 1), date(2013, 3, 1)
 NUM_SELECTION_FOLDS, NEUTRAL_BAND = 2, 0.001
@@ -81,6 +86,7 @@ VARIANTS = {
     "bounded": replace(ROBUST, bound=1.0),
 }
 SHORT_EPOCHS, FIRST_PERIOD = 30, 10
+DEMO_EPOCHS, DEMO_RATES = (4, 7, 10), (1e-3, 2e-3, 4e-3)
 
 
 @cache
@@ -90,8 +96,8 @@ def folds_of(ticker: str, which: Folds) -> list[tuple[FitTask, Rows]]:
     windows = windows_of(bars, exchange_calendar(), WindowConfig())[ticker]
     plans = plan_folds(windows, PLAN, RECIPE)
     if which == "selection":
-        before: date = (windows.sessions[plans[0].test_rows[0]] - 1).item()
-        windows = windows.known_by(before)
+        before = windows.sessions[plans[0].test_rows[0]] - 1
+        windows = windows.known_by(date.fromisoformat(str(before)))
         plans = plan_folds(windows, PLAN.replace(num_folds=NUM_SELECTION_FOLDS), RECIPE)
     return [(task, plan.test_rows) for task, plan in zip(tasks_of(windows, plans, None), plans, strict=True)]
 
@@ -296,9 +302,13 @@ def main() -> None:
     parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS), metavar="VARIANT")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="SEED")
     parser.add_argument("--baseline", default="residual", help="the variant that the others are tested against")
+    parser.add_argument("--demo", action="store_true", help="try epochs and rates for demo.toml instead")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--cache", type=Path, help="a folder that keeps forecasts by network, to go on later")
     options = parser.parse_args()
+    if options.demo:
+        try_demo_settings(options.workers)
+        return
     num_folds = NUM_SELECTION_FOLDS if options.folds == "selection" else PLAN.num_folds
     jobs = list(product(options.variants, [options.folds], TICKERS, range(1, num_folds + 1), options.seeds))
     rows, missing = cached(options.cache, jobs)
@@ -316,6 +326,28 @@ def main() -> None:
         .with_columns(pl.col("variant").cast(pl.String)),
         options.baseline,
     )
+
+
+def try_demo_settings(num_workers: int) -> None:
+    """One line per number of epochs and learning rate: the score of the networks that LDTM itself trains with them."""
+    jobs = list(product(DEMO_EPOCHS, DEMO_RATES, TICKERS, range(1, NUM_SELECTION_FOLDS + 1)))
+    with ProcessPoolExecutor(num_workers, get_context("spawn"), torch.set_num_threads, (1,)) as workers:
+        ratios = dict(zip(jobs, workers.map(demo_ratios, *zip(*jobs, strict=True)), strict=True))
+    print(f"epochs   rate   next day  Monday   month   score   ({len(DEMO_EPOCHS) * len(DEMO_RATES)} trials, seed 0)")
+    for epochs, rate in product(DEMO_EPOCHS, DEMO_RATES):
+        by_horizon = np.mean([found for job, found in ratios.items() if job[:2] == (epochs, rate)], axis=0)
+        print(f"{epochs:6}{rate:8.0e}{''.join(f'{ratio:9.4f}' for ratio in by_horizon)}{by_horizon.mean():9.4f}")
+
+
+def demo_ratios(epochs: int, rate: float, ticker: str, fold: int) -> list[float]:
+    """The errors of one network over those of no change, by horizon."""
+    task, rows = folds_of(ticker, "selection")[fold - 1]
+    shape, recipe = ArchitectureConfig(), RECIPE.replace(max_epochs=epochs, learning_rate=rate)
+    result = fit_alone(task, recipe=recipe, architecture=shape, device=torch.device("cpu"), on_progress=lambda _: None)
+    prices = predict_prices(result.state, task.windows, rows, shape, "cpu")
+    actual, close = task.windows.target_prices[rows], task.windows.close[rows, None]
+    errors, no_change = (np.abs(of / actual - 1).mean(axis=0) for of in (prices, np.broadcast_to(close, actual.shape)))
+    return (errors / no_change).tolist()
 
 
 def path_of(folder: Path, job: Sequence[object]) -> Path:
