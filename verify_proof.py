@@ -23,6 +23,8 @@ from datetime import date, datetime, timezone
 OIDS = {"int8": 20, "text": 25, "utf8": 17, "date": 1082, "timestamptz": 1184, "float8": 701, "bool": 16, "bytea": 17}
 HEAD = "event_id:int8 event:text ticker:text "
 HORIZON = "run_date:date simulation_id:int8 horizon:text target_session:date "
+HORIZONS = ("next_day", "next_monday", "one_month")
+INTERVALS = " ".join(f"{name}_low_{level}:float8 {name}_high_{level}:float8" for name in HORIZONS for level in (80, 95))
 FIELDS = {
     "forecast": HEAD + "run_date:date simulation_id:int8 recorded_at:timestamptz kind:text next_day_session:date "
     "next_monday_session:date one_month_session:date run_date_close:float8 next_day_pred:float8 "
@@ -35,6 +37,10 @@ FIELDS = {
     "detected_at:timestamptz",
     "seal": "seal_id:int8 session:date first_event:int8 num_events:int8 merkle_root:bytea previous_sha256:bytea "
     "sealed_at:timestamptz",
+}
+FORECASTS = {  # by the format of the proof, whose number is the version of its forecast
+    "LDTM proof 1": FIELDS["forecast"],
+    "LDTM proof 2": f"{FIELDS['forecast']} volatility:float8 neutral_band:float8 {INTERVALS}",
 }
 
 
@@ -65,9 +71,10 @@ def encode_value(of_type, value):
     return bytes.fromhex(value)
 
 
-def encode(kind, values):
+def encode(kind, values, proof_format):
     """The canonical bytes of an event or a seal: the number of fields, then type, length and value of each."""
-    fields = [field.split(":") for field in FIELDS[kind].split()]
+    named = FORECASTS[proof_format] if kind == "forecast" else FIELDS[kind]
+    fields = [field.split(":") for field in named.split()]
     extra = set(values) - {name for name, _ in fields} - ({"sha256"} if kind == "seal" else set())
     if extra:
         raise NotProven(f"a {kind} has no {sorted(extra)[0]}: the proof says more than it proves")
@@ -101,11 +108,11 @@ def root_from(leaf, index, size, path):
 
 def check(proof):
     """The seals that the events of a proof lead to, by number; raises NotProven."""
-    if proof["format"] != "LDTM proof 1":
-        raise NotProven(f"the format is {proof['format']!r}; this program knows 'LDTM proof 1'")
+    if proof["format"] not in FORECASTS:
+        raise NotProven(f"the format is {proof['format']!r}; this program knows {' and '.join(map(repr, FORECASTS))}")
     seals = {seal["seal_id"]: seal for seal in proof["seals"]}
     for seal in seals.values():
-        sha256 = hashlib.sha256(encode("seal", seal)).hexdigest()
+        sha256 = hashlib.sha256(encode("seal", seal, proof["format"])).hexdigest()
         if sha256 != seal["sha256"]:
             raise NotProven(f"seal {seal['seal_id']} has the SHA-256 {sha256}, not {seal['sha256']}")
     if not proof["events"] or proof["events"][0]["says"]["event"] != "forecast":
@@ -116,7 +123,7 @@ def check(proof):
         about = "ticker", "run_date", "simulation_id"
         if [says[field] for field in about] != [proof[field] for field in about]:
             raise NotProven(f"{name} is not about {proof['ticker']} on {proof['run_date']}")
-        leaf = hashlib.sha256(b"\x00" + encode(says["event"], says)).digest()
+        leaf = hashlib.sha256(b"\x00" + encode(says["event"], says, proof["format"])).digest()
         path = [bytes.fromhex(step) for step in event["path"]]
         root = root_from(leaf, says["event_id"] - seal["first_event"], seal["num_events"], path)
         if root.hex() != seal["merkle_root"]:

@@ -16,10 +16,13 @@ import polars as pl
 import torch
 
 from ldtm_lib.database import embedded
+from ldtm_lib.database.clock import now
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.database.migrate import migrate
 from ldtm_lib.features import stored_windows as input_windows
 from ldtm_lib.features.windows import latest_windows
+from ldtm_lib.ledger.forecasters import forecasters
+from ldtm_lib.ledger.intervals import half_widths
 from ldtm_lib.ledger.snapshots import take_snapshots
 from ldtm_lib.models.checkpoint import write
 from ldtm_lib.models.lstm import initial_state
@@ -30,6 +33,7 @@ from ldtm_lib.sessions import Calendar, exchange_calendar
 from ldtm_lib.settings import Settings
 
 NUM_TICKERS, NUM_SESSIONS, REPETITIONS = 103, 63, 5
+NUM_TESTED = 504
 FIRST, LAST = date(2024, 1, 2), date(2025, 6, 30)
 SCHEMA = "ldtm_bench_snapshots"
 TICKERS = tuple(f"T{n:03}" for n in range(NUM_TICKERS))
@@ -59,6 +63,7 @@ def run(conn: Connection, calendar: Calendar, folder: Path) -> None:
     sessions = calendar.between(FIRST, LAST)
     ingest(conn, Delivery(bars=bars(sessions)), source="bench", calendar=calendar)
     networks(conn, folder, settings)
+    backtests(conn, sessions)
     run_dates = sessions[-NUM_SESSIONS - 22 : -22]
     started = time.perf_counter()
     for run_date in run_dates:
@@ -74,6 +79,24 @@ def run(conn: Connection, calendar: Calendar, folder: Path) -> None:
         )
         assert (len(report.written), report.num_abstained) == (len(tickers), 0)
 
+    used = forecasters(conn, TICKERS, run_dates[-1], simulation_id=0, config=settings.forecast)
+
+    def intervals(tickers: tuple[str, ...]) -> None:
+        widths = half_widths(
+            conn,
+            {ticker: used[ticker] for ticker in tickers},
+            run_dates[-1],
+            simulation_id=0,
+            moment=now(conn),
+            calendar=calendar,
+            config=settings.intervals,
+        )
+        assert all(np.isfinite(of_ticker).all() for of_ticker in widths.values())
+
+    def intervals_one_by_one() -> None:
+        for ticker in TICKERS:
+            intervals((ticker,))
+
     def one_by_one() -> None:
         for ticker in TICKERS:
             daily_run((ticker,))
@@ -82,6 +105,11 @@ def run(conn: Connection, calendar: Calendar, folder: Path) -> None:
     plain = best(conn, one_by_one)
     print(
         f"snapshots of {NUM_TICKERS} tickers: {batch:.3f} s; one ticker at a time: {plain:.3f} s; {plain / batch:.1f} x"
+    )
+    all_at_once, each = best(conn, lambda: intervals(TICKERS)), best(conn, intervals_one_by_one)
+    print(
+        f"of these, half-widths of intervals from {NUM_TESTED} test rows a ticker: {all_at_once:.3f} s; one ticker at "
+        f"a time: {each:.3f} s; {each / all_at_once:.1f} x"
     )
     assert batch < 1.0, "a daily run's forecasts take more than a second"
 
@@ -131,6 +159,30 @@ def networks(conn: Connection, folder: Path, settings: Settings) -> None:
     conn.execute(
         "insert into gate_verdict (ticker, trained_on, checkpoint_id, passed, rules)"
         " select ticker, trained_on, checkpoint_id, true, '[]' from checkpoint"
+    )
+
+
+def backtests(conn: Connection, sessions: list[date]) -> None:
+    """A backtest of every network, with the default number of test rows; they end before the benchmark's bars do."""
+    first = exchange_calendar().offset(sessions[0], -NUM_TESTED)
+    tested = exchange_calendar().between(first, sessions[0])[:NUM_TESTED]
+    conn.execute(
+        """insert into backtest (ticker, trained_on, architecture_sha256, recipe_sha256, data_sha256, plan_sha256)
+        select ticker, trained_on, architecture_sha256, recipe_sha256, data_sha256, 'p' from checkpoint"""
+    )
+    conn.execute(
+        """insert into backtest_fold (backtest_id, fold, train_cutoff, first_test_session, last_test_session,
+            num_training_rows, num_validation_rows, num_leakage_rows, num_epochs, validation_loss)
+        select backtest_id, 1, %s::date - 1, %s, %s, 1, 1, 0, 1, 1 from backtest""",
+        (tested[0], tested[0], tested[-1]),
+    )
+    conn.execute(
+        """insert into backtest_prediction (backtest_id, fold, session, close, next_day_pred, next_monday_pred,
+            one_month_pred, next_day_actual, next_monday_actual, one_month_actual, volatility)
+        select backtest_id, 1, session, 100, 100, 100, 100, 95 + 10 * random(), 90 + 20 * random(),
+               80 + 40 * random(), 0.02
+        from backtest cross join unnest(%s::date[]) session""",
+        (tested,),
     )
 
 

@@ -35,6 +35,7 @@ from ldtm_lib.features.window_set import Rows, WindowSet
 from ldtm_lib.features.windows import windows_of
 from ldtm_lib.models.fit import FitTask
 from ldtm_lib.models.lstm import LdtmNetwork, initial_state, network_of
+from ldtm_lib.models.objective import LONGEST_SESSIONS
 from ldtm_lib.models.single_fit import EarlyStopping, seed_of
 from ldtm_lib.prices.sources.sample import SampleSource
 from ldtm_lib.sessions import HORIZONS, exchange_calendar
@@ -59,24 +60,25 @@ class Variant:
     huber: float | None = None
     """The error, in units of the no-change error of its horizon, from which on the loss grows linearly."""
     schedule: Literal["cosine", "short cosine", "restarts"] = "cosine"
-    clip: float | None = None
-    """The largest move of a training target from the last close, in ranges of the window's closes."""
+    bound: float | None = None
+    """The largest move of a target from the last close, in ranges of the window's closes per root of a session."""
     refit: bool = False
     """Train once more on training and validation rows, for as many steps as the best epoch took."""
 
 
 BEFORE = Variant()
 RESIDUAL = replace(BEFORE, residual=True)
+ROBUST = replace(RESIDUAL, weighted=True, huber=1.0)
 VARIANTS = {
     "before": BEFORE,
     "residual": RESIDUAL,
     "weighted": replace(RESIDUAL, weighted=True),
     "huber": replace(RESIDUAL, huber=1.0),
-    "weighted huber": replace(RESIDUAL, weighted=True, huber=1.0),
-    "weighted short": replace(RESIDUAL, weighted=True, schedule="short cosine"),
-    "weighted restarts": replace(RESIDUAL, weighted=True, schedule="restarts"),
-    "weighted clip": replace(RESIDUAL, weighted=True, clip=5.0),
-    "weighted refit": replace(RESIDUAL, weighted=True, refit=True),
+    "weighted huber": ROBUST,
+    "short": replace(ROBUST, schedule="short cosine"),
+    "restarts": replace(ROBUST, schedule="restarts"),
+    "refit": replace(ROBUST, refit=True),
+    "bounded": replace(ROBUST, bound=1.0),
 }
 SHORT_EPOCHS, FIRST_PERIOD = 30, 10
 
@@ -102,8 +104,11 @@ def fit(task: FitTask, variant: Variant, seed: int) -> tuple[LdtmNetwork, int, i
     held_inputs, held_targets = examples(windows, task.validation_rows)
     no_change = no_change_errors(inputs, targets)
     moves = targets - inputs[:, -1, CLOSE, None]
-    if variant.clip is not None:
-        targets = inputs[:, -1, CLOSE, None] + moves.clamp(-variant.clip, variant.clip)
+    if variant.bound is not None:
+        bounds = variant.bound * torch.as_tensor(LONGEST_SESSIONS).sqrt()
+        targets = inputs[:, -1, CLOSE, None] + moves.clamp(-bounds, bounds)
+        held_last = held_inputs[:, -1, CLOSE, None]
+        held_targets = held_last + (held_targets - held_last).clamp(-bounds, bounds)
         no_change = no_change_errors(inputs, targets)
     scale = no_change.sqrt() if variant.weighted or variant.huber else torch.ones(SHAPE.num_horizons)
     weights = torch.ones(SHAPE.num_horizons) if variant.weighted else scale**2

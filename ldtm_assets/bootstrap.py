@@ -97,7 +97,7 @@ class Bootstrap:
         """Run all stages; fails after the last one if any ticker failed."""
         state = self._load_histories()
         self._simulate(state)
-        self._fill(state)
+        self._fill(state.last, state.with_bars)
         self._train()
         self._close()
         fail_if_any_failed(self._outcomes)
@@ -136,6 +136,7 @@ class Bootstrap:
             self._train_block(simulation_id, block, state.with_bars)
             self._reporter.stage(f"{title}: forecasts")
             self._forecast_block(simulation_id, block, state.with_bars)
+            self._fill(block.sessions[-1], state.with_bars)
         metadata = simulation_metadata(simulation_id, self._reports)
         self._context.log_event(dg.AssetMaterialization(SIMULATIONS, metadata=dict(metadata)))
 
@@ -174,9 +175,10 @@ class Bootstrap:
             for line in forecasts.summary:
                 self._context.log.info(line)
 
-    def _fill(self, state: BootstrapState) -> None:
+    def _fill(self, last: date, tickers: Sequence[str]) -> None:
+        """Fill the actuals of sessions up to `last`; the intervals of later blocks follow from them."""
         with self._project.database.transaction() as conn:
-            report = fill(conn, as_of=state.last, config=self._project.settings.ledger, tickers=state.with_bars)
+            report = fill(conn, as_of=last, config=self._project.settings.ledger, tickers=tickers)
         if report.num_filled:
             self._context.log.info(f"{report.num_filled} actuals filled")
 

@@ -130,6 +130,11 @@ class Calendar:
             axis=1,
         )
 
+    def num_sessions(self, run_dates: Sessions, target_sessions: Sessions) -> npt.NDArray[np.int64]:
+        """Sessions from each run date (n,) to its target sessions (n, 3); both must be sessions."""
+        targets_at = np.searchsorted(self.days, target_sessions)
+        return (targets_at - np.searchsorted(self.days, run_dates)[:, None]).astype(np.int64)
+
     def next_mondays(self) -> list[date | None]:
         """The next Monday of every session, as `targets_of` has it; None at the end, which the calendar ends before."""
         mondays = np.searchsorted(self.days, np.busday_offset(self.days + 1, 0, roll="forward", weekmask="Mon"))

@@ -12,6 +12,7 @@ from ldtm_lib.daily_run.freshness import named, sessions_with_gaps
 from ldtm_lib.database.clock import last_closed_session
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.ledger.fillbacks import overdue
+from ldtm_lib.ledger.interval_coverage import CoverageRecord
 from ldtm_lib.ledger.monitoring import MonitoringReport
 from ldtm_lib.ledger.service import first_sessions, is_in_service
 from ldtm_lib.ledger.simulations import NO_SIMULATION
@@ -22,6 +23,7 @@ from ldtm_lib.settings import LedgerConfig
 
 QUARANTINE, COMPLETE, FILLED = "no_bar_in_quarantine", "every_ticker_has_a_row", "every_due_actual_is_filled"
 NOT_DEGRADED = "active_models_are_not_degraded"
+COVERAGE_HOLDS = "interval_coverage_holds"
 NUM_CLOSEST = 5
 
 Key = tuple[str, date]
@@ -44,6 +46,11 @@ def daily_run_check_specs() -> list[dg.AssetCheckSpec]:
             NOT_DEGRADED,
             asset="fillbacks",
             description="No active model's live record fell significantly below the gate.",
+        ),
+        dg.AssetCheckSpec(
+            COVERAGE_HOLDS,
+            asset="fillbacks",
+            description="No prediction intervals contain significantly fewer actuals than they say.",
         ),
     ]
 
@@ -203,6 +210,27 @@ def degradation_check(
             "degraded": listed(record.reason for record in report.degraded),
             "retired now": ", ".join(f"{r.ticker} {r.version}" for r in report.retired) or "none",
             "policy": project.settings.registry.degradation_policy,
+            "closest to it": listed(record.reason for record in closest[:NUM_CLOSEST]),
+        },
+    )
+
+
+def coverage_check(
+    context: dg.AssetExecutionContext, records: Sequence[CoverageRecord]
+) -> Iterator[dg.AssetCheckResult]:
+    """Evaluate the check of the prediction intervals, if selected: those that broke down, and those close to it."""
+    if COVERAGE_HOLDS not in selected_checks(context):
+        return
+    broken = [record for record in records if record.has_broken_down]
+    closest = sorted(records, key=lambda record: record.evidence, reverse=True)
+    yield dg.AssetCheckResult(
+        asset_key="fillbacks",
+        check_name=COVERAGE_HOLDS,
+        passed=not broken,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={
+            "intervals watched": len(records),
+            "broken down": listed(record.reason for record in broken),
             "closest to it": listed(record.reason for record in closest[:NUM_CLOSEST]),
         },
     )

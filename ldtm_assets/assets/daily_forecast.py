@@ -14,7 +14,12 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from ldtm_assets.asset_checks.daily_run import daily_run_check_specs, daily_run_checks, degradation_check
+from ldtm_assets.asset_checks.daily_run import (
+    coverage_check,
+    daily_run_check_specs,
+    daily_run_checks,
+    degradation_check,
+)
 from ldtm_assets.asset_checks.leakage import leakage_check_specs, leakage_checks
 from ldtm_assets.asset_checks.record import record_check_specs, record_checks
 from ldtm_assets.assets.features import build_features, features_spec
@@ -33,6 +38,7 @@ from ldtm_lib.database.clock import now
 from ldtm_lib.database.migrate import extend_calendar
 from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.ledger.fillbacks import tickers_with_open_fills
+from ldtm_lib.ledger.interval_coverage import coverage_records
 from ldtm_lib.ledger.monitoring import monitor_active_models
 from ldtm_lib.ledger.service import first_sessions, without_row
 from ldtm_lib.ledger.simulations import NO_SIMULATION, SimulationPlan, begin_simulation
@@ -197,13 +203,16 @@ class DailyRun:
             self._context.log_event(newest_session(self._reports[-1]))
 
     def fillbacks(self) -> Results:
-        """Fill the actuals that are due, and compare the active models with their new track record."""
+        """Fill the actuals that are due, and check the active models and the intervals by their new track record."""
         if "fillbacks" not in self._selected:
             return
+        settings = self._project.settings
         yield from self._conclude("fillbacks", fill_actuals(self._project, [*self._ready, *self._only_filled]))
         with self._project.database.transaction() as conn:
-            report = monitor_active_models(conn, self._project.settings)
+            report = monitor_active_models(conn, settings)
+            coverage = coverage_records(conn, settings.intervals, num_tickers=len(settings.tickers))
         yield from degradation_check(self._context, self._project, report)
+        yield from coverage_check(self._context, coverage)
         for alert in report.alerts:
             self._context.log.log(alert.severity.upper(), f"{alert.subject}: {alert.summary}")
 

@@ -6,7 +6,10 @@ from pydantic import Field
 from ldtm_assets.materialization import Metadata, picture
 from ldtm_assets.partitions import as_a_whole
 from ldtm_assets.resources import ProjectResource
+from ldtm_lib.baselines.scores import NAMES, BestConstant, Comparison, ModelScore, accuracy_interval
 from ldtm_lib.database.connection import Connection
+from ldtm_lib.ledger.baselines import ComparisonBoard, backtest_comparisons, comparisons
+from ldtm_lib.ledger.interval_scores import IntervalScore, interval_scores
 from ldtm_lib.ledger.leaderboard import Leaderboard, LeaderboardRow, Score
 from ldtm_lib.ledger.leaderboard import leaderboard as read_leaderboard
 from ldtm_lib.ledger.simulations import LIVE, newest_simulation, simulations
@@ -32,7 +35,7 @@ class LeaderboardConfig(dg.Config):
     kinds={"postgres"},
 )
 def leaderboard(config: LeaderboardConfig, project: ProjectResource) -> dg.MaterializeResult:
-    """Direction accuracy, the ranks it leaves possible, coverage and errors per ticker, over 30 filled sessions."""
+    """Direction accuracy, possible ranks, coverage, errors, and the network against baselines, over 30 sessions."""
     with project.open().database.transaction() as conn:
         return dg.MaterializeResult(metadata=leaderboard_metadata(conn, simulated=config.simulated))
 
@@ -45,6 +48,9 @@ def leaderboard_metadata(conn: Connection, *, simulated: bool) -> Metadata:
     number = {"simulation": f"{rows.simulation_id} of {len(simulations(conn))}"} if simulated else {}
     return {
         "leaderboard": dg.MetadataValue.md(as_markdown(board)),
+        "network against baselines": _comparison(comparisons(conn, rows), f"{rows.kind} forecast"),
+        "network against baselines in backtests": _comparison(backtest_comparisons(conn), "backtest"),
+        "prediction intervals": _intervals(interval_scores(conn, rows), rows.kind),
         "gate": dg.MetadataValue.md(reasons_as_markdown(board)),
         "rows that count": rows.kind,
         **number,
@@ -77,6 +83,76 @@ def as_markdown(board: Leaderboard) -> str:
         )
     lines.append(f"| | | **all** | | {_figures(board.universe)} | |")
     return "\n".join([*lines, "", RANKS_EXPLAINED])
+
+
+def _comparison(board: ComparisonBoard, of: str) -> dg.MetadataValue:
+    """The universe and every ticker against the baselines, or a sentence that there is nothing to compare."""
+    if board.universe is None:
+        return dg.MetadataValue.text(f"no {of} has baselines beside it yet")
+    return dg.MetadataValue.md(comparison_as_markdown(board.universe, board))
+
+
+def comparison_as_markdown(universe: Comparison, board: ComparisonBoard) -> str:
+    """The models as rows for the universe, then the next-day errors of every ticker; better figures are bold."""
+    lines = [
+        "| model | next-day error % | next-Monday error % | one-month error % | direction right | 95% interval |",
+        "|---|--:|--:|--:|--:|--:|",
+    ]
+    for score in (universe.network, *universe.baselines):
+        better = universe.better_than_network(score)
+        horizons = ("next day", "next Monday", "one month")
+        errors = [_marked(error, name in better) for error, name in zip(score.errors, horizons, strict=True)]
+        lines.append(f"| {NAMES[score.model]} | {' | '.join(errors)} | {_direction(score, 'direction' in better)} |")
+    best = universe.best_constant
+    is_better = bool(universe.better_than_network(best))
+    lines.append(f"| always {best.direction} | | | | {_direction(best, is_better)} |")
+    span = f"{universe.network.num_next_day} rows of {universe.first_session} to {universe.last_session}"
+    lines += ["", f"**{universe.verdict}** {span}; bold figures are better than the network's.", ""]
+    lines += ["| ticker | network | no change | drift | AR(1) | ridge |", "|---|--:|--:|--:|--:|--:|"]
+    for comparison in board.tickers:
+        errors = [
+            _marked(score.next_day_error, "next day" in comparison.better_than_network(score))
+            for score in (comparison.network, *comparison.baselines)
+        ]
+        lines.append(f"| {comparison.ticker} | {' | '.join(errors)} |")
+    return "\n".join([*lines, "", "By ticker: next-day error in percent."])
+
+
+def _marked(error: float | None, is_better: bool) -> str:
+    if error is None:
+        return ""
+    return f"**{error:.3f}**" if is_better else f"{error:.3f}"
+
+
+def _direction(score: ModelScore | BestConstant, is_better: bool) -> str:
+    accuracy, interval = score.direction_accuracy, accuracy_interval(score)
+    if accuracy is None or interval is None:
+        return " | "
+    share = f"**{accuracy:.1%}**" if is_better else f"{accuracy:.1%}"
+    return f"{share} | {interval.low:.1%}{TO}{interval.high:.1%}"
+
+
+def _intervals(scores: list[IntervalScore], kind: str) -> dg.MetadataValue:
+    """Coverage, width and score of the intervals of the universe, then of every ticker, or that there are none."""
+    lines = [
+        "| ticker | horizon | level | inside | of | coverage | its 95% | width % | relative width | interval score |",
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for score in sorted((s for s in scores if s.num_intervals), key=lambda score: score.ticker is not None):
+        coverage, low, high = score.coverage or 0.0, score.coverage_low or 0.0, score.coverage_high or 0.0
+        cells = [
+            score.ticker or "**all**",
+            score.horizon.replace("_", " "),
+            f"{score.level:.0%}",
+            f"{score.num_inside} | {score.num_intervals} | {coverage:.1%} | {low:.1%}{TO}{high:.1%}",
+            *("" if v is None else f"{v:.2f}" for v in (score.width, score.relative_width, score.interval_score)),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    if len(lines) == 2:
+        return dg.MetadataValue.text(f"no filled {kind} forecast has an interval yet")
+    return dg.MetadataValue.md(
+        "\n".join([*lines, "", "All filled forecasts; width and score in percent of the close."])
+    )
 
 
 def reasons_as_markdown(board: Leaderboard) -> str:

@@ -50,7 +50,7 @@ def take_daily_snapshots(
             continue
         reports.append(report)
         outcome.summary.append(report.cohort)
-        outcome.notes.extend(report.shadow_notes)
+        outcome.notes.extend([*report.baseline_notes, *report.shadow_notes])
         if report.num_shadows:
             outcome.summary.append(f"{report.num_shadows} shadows beside them, which count nowhere")
         refused = {conflict.ticker: conflict.reason for conflict in report.conflicts}
@@ -78,16 +78,12 @@ def newest_session(report: SnapshotReport) -> dg.AssetMaterialization:
 
 def _metadata(row: SnapshotRow) -> Metadata:
     """The forecast as it is on record; an abstention has target sessions and its reason."""
-    horizons = {
-        "next day": (row.next_day_pred, row.next_day_session),
-        "next Monday": (row.next_monday_pred, row.next_monday_session),
-        "one month": (row.one_month_pred, row.one_month_session),
-    }
     shown: dict[str, str | float | None] = {"kind": row.kind, "direction": row.direction_pred or "abstained"}
     if row.run_date_close is not None:
         shown["close"] = row.run_date_close
-    for name, (price, target) in horizons.items():
-        shown[name] = f"{target}" if price is None else f"{price:.2f} for {target}"
+    for name, horizon in HORIZON_NAMES.items():
+        price, target = getattr(row, f"{horizon}_pred"), getattr(row, f"{horizon}_session")
+        shown[name] = f"{target}" if price is None else f"{price:.2f} for {target}{_intervals(row, horizon)}"
     if row.next_day_session == row.next_monday_session:
         shown["note"] = SAME_SESSION
     if row.abstained_reason is not None:
@@ -97,7 +93,8 @@ def _metadata(row: SnapshotRow) -> Metadata:
     return shown
 
 
-COLUMNS = ("ticker", "direction", "close", "next day", "next Monday", "one month", "kind", "model or reason")
+HORIZON_NAMES = {"next day": "next_day", "next Monday": "next_monday", "one month": "one_month"}
+COLUMNS = ("ticker", "direction", "close", *HORIZON_NAMES, "kind", "model or reason")
 
 
 def _table_of(report: SnapshotReport) -> dg.MetadataValue:
@@ -105,7 +102,8 @@ def _table_of(report: SnapshotReport) -> dg.MetadataValue:
         (
             row.ticker,
             row.direction_pred or "abstained",
-            *("" if price is None else f"{price:.2f}" for price in _prices_of(row)),
+            "" if row.run_date_close is None else f"{row.run_date_close:.2f}",
+            *(_price(row, horizon) for horizon in HORIZON_NAMES.values()),
             row.kind,
             row.abstained_reason or row.model_version or str(row.model_status),
         )
@@ -114,6 +112,15 @@ def _table_of(report: SnapshotReport) -> dg.MetadataValue:
     return table(COLUMNS, rows)
 
 
-def _prices_of(row: SnapshotRow) -> tuple[float | None, ...]:
-    """The close of the run date and the three forecasts."""
-    return row.run_date_close, row.next_day_pred, row.next_monday_pred, row.one_month_pred
+def _price(row: SnapshotRow, horizon: str) -> str:
+    """The forecast of a horizon with its 80% interval."""
+    price, ends = getattr(row, f"{horizon}_pred"), row.interval(horizon, 80)
+    if price is None:
+        return ""
+    return f"{price:.2f}" if ends is None else f"{price:.2f} ({ends[0]:.2f} to {ends[1]:.2f})"
+
+
+def _intervals(row: SnapshotRow, horizon: str) -> str:
+    """The intervals of a horizon in words, as far as there are any."""
+    found = {percent: ends for percent in (80, 95) if (ends := row.interval(horizon, percent))}
+    return "".join(f", {percent}%: {low:.2f} to {high:.2f}" for percent, (low, high) in found.items())

@@ -52,6 +52,7 @@ def train(
         device=place.device,
         gpu_index=place.gpu_index,
         callbacks=HoldingReporter(reporter, place.lease).start(log),
+        calendar=calendar,
     )
     record = TrainingRecord(database=project.database, folder=project.checkpoint_folder, window_leaks=found)
     without_bars = [
@@ -84,6 +85,7 @@ def _metadata(outcome: TrainingOutcome, losses: LossPicture) -> Metadata:
         "reason": outcome.reason,
         "val_loss": outcome.validation_loss,
         "val_loss of no change": outcome.no_change_loss,
+        "errors by horizon / no change": outcome.relative_errors,
         "epochs": outcome.num_epochs,
         "best epoch": outcome.best_epoch,
         "duration (s)": outcome.duration_seconds,

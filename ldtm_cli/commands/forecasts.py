@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from datetime import date
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich import box
@@ -27,15 +27,22 @@ def forecasts(
     ] = None,
     as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV instead of a table.")] = False,
+    horizon: Annotated[
+        Literal["next-day", "next-monday", "one-month"] | None,
+        typer.Option(help="Show the forecast of this horizon with its 80% and 95% intervals."),
+    ] = None,
 ) -> None:
     """Show forecasts on record: three prices, target sessions, direction, model, and whether they are live.
 
     With DATE: all tickers of that run date. With TICKER: its newest 30 run dates. Default: the newest run date.
+    JSON and CSV hold every field, the prediction intervals of all horizons included.
     """
     from ldtm_lib.ledger.recorded_forecasts import forecasts_of_run_date, forecasts_of_ticker
 
     if as_json and as_csv:
         raise ConfigurationError("--json and --csv exclude each other; give one of them")
+    if horizon is not None and (as_json or as_csv):
+        raise ConfigurationError("--json and --csv hold all horizons; leave out --horizon")
     project = ready_project()
     run_date = _date(about)
     ticker = project.settings.require_ticker(about) if about is not None and run_date is None else None
@@ -48,6 +55,8 @@ def forecasts(
     elif not rows:
         about_whom = "" if about is None else f" of {about}"
         console.print(f"No forecast{about_whom} is on record. `ldtm status` shows what is pending.", highlight=False)
+    elif horizon is not None:
+        print_intervals(console, rows, horizon.replace("-", "_"), of_ticker=ticker is not None)
     elif ticker is None:
         print_run_date(console, rows)
     else:
@@ -111,13 +120,47 @@ def print_ticker(console: Console, rows: "Sequence[RecordedForecast]") -> None:
             console.print(f"abstained on {row.run_date}: {escape(row.abstained_reason)}", highlight=False)
 
 
+def print_intervals(console: Console, rows: "Sequence[RecordedForecast]", horizon: str, *, of_ticker: bool) -> None:
+    """Print the forecasts of one horizon with their intervals: all tickers of a run date, or run dates of a ticker."""
+    subject = rows[0].ticker if of_ticker else str(rows[0].run_date)
+    title = f"Forecasts of {subject}, {horizon.replace('_', ' ')}, with the intervals of 80% and 95%"
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
+    table.add_column("run date" if of_ticker else "ticker")
+    table.add_column("target")
+    for name in ("close", "forecast", "80%", "95%"):
+        table.add_column(name, justify="right")
+    table.add_column("kind")
+    for row in rows:
+        price = getattr(row, f"{horizon}_pred")
+        table.add_row(
+            str(row.run_date) if of_ticker else row.ticker,
+            f"{getattr(row, f'{horizon}_session'):%a %m-%d}",
+            *(NOTHING if each is None else f"{each:.2f}" for each in (row.run_date_close, price)),
+            *(_interval(row.interval(horizon, percent)) for percent in (80, 95)),
+            _kind(row),
+        )
+    console.print(table)
+    if any(row.abstained_reason is None and row.interval(horizon, 95) is None for row in rows):
+        console.print(
+            f"{NOTHING}: too few outcomes of past forecasts were known, or none would be wide enough.", highlight=False
+        )
+
+
+def _interval(ends: tuple[float, float] | None) -> str:
+    return NOTHING if ends is None else f"{ends[0]:.2f}-{ends[1]:.2f}"
+
+
+def _kind(row: "RecordedForecast") -> str:
+    return f"{row.kind} {row.simulation_id}" if row.simulation_id else row.kind
+
+
 def _cells(row: "RecordedForecast") -> tuple[str, ...]:
     prices = (row.run_date_close, row.next_day_pred, row.next_monday_pred, row.one_month_pred)
     model = row.model_version or row.model_status or NOTHING
     return (
         *(NOTHING if price is None else f"{price:.2f}" for price in prices),
         row.direction_pred or "abstained",
-        f"{row.kind} {row.simulation_id}" if row.simulation_id else row.kind,
+        _kind(row),
         escape(model),
     )
 

@@ -1,4 +1,4 @@
-"""`ldtm leaderboard`: the ranks of the tickers, and the shadow forecasts beside them."""
+"""`ldtm leaderboard`: the ranks of the tickers, the network against baselines, and the shadow forecasts."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -10,11 +10,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ldtm_cli.comparison import comparisons_as_dict, print_comparison, print_ticker_comparisons
+from ldtm_cli.interval_table import intervals_as_dicts, print_intervals
 from ldtm_cli.invocation import NOTHING, AsJson, console, print_json, ready_project
 from ldtm_lib.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from ldtm_lib.database.connection import Connection
+    from ldtm_lib.ledger.baselines import ComparisonBoard
+    from ldtm_lib.ledger.interval_scores import IntervalScore
     from ldtm_lib.ledger.leaderboard import Leaderboard, LeaderboardRow, Score
     from ldtm_lib.ledger.shadows import ShadowRecord
     from ldtm_lib.ledger.simulations import RowKind, Simulation
@@ -34,13 +38,29 @@ def leaderboard(
     shadows: Annotated[
         bool, typer.Option("--shadows", help="Show forecasts of models that are not in use instead; these never count.")
     ] = False,
+    baselines: Annotated[
+        bool, typer.Option("--baselines", help="Show the network against its baselines by ticker instead of the ranks.")
+    ] = False,
+    backtests: Annotated[
+        bool, typer.Option("--backtests", help="Show the same on the test sessions of each ticker's newest backtest.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show who was right over the last 30 filled sessions: live rows by default."""
+    """Show who was right over the last 30 filled sessions, and the network against baselines: live rows by default."""
+    if backtests and (simulated or simulation is not None or shadows or late):
+        raise ConfigurationError(
+            "--backtests excludes --simulated, --simulation, --late and --shadows: it reads no rows; give one of them"
+        )
+    if baselines and shadows:
+        raise ConfigurationError("--baselines excludes --shadows; give one of them")
     if late and (simulated or simulation is not None or shadows):
         raise ConfigurationError("--late excludes --simulated, --simulation and --shadows; give one of them")
     project, is_simulated = ready_project(), simulated or simulation is not None
-    if shadows:
+    if backtests:
+        show_backtests(project, as_json=as_json)
+    elif baselines:
+        show_baselines(project, simulated=is_simulated, simulation=simulation, late=late, as_json=as_json)
+    elif shadows:
         show_shadows(project, simulated=is_simulated, simulation=simulation, as_json=as_json)
     else:
         show_leaderboard(project, simulated=is_simulated, simulation=simulation, late=late, as_json=as_json)
@@ -50,19 +70,57 @@ def show_leaderboard(
     project: "Project", *, simulated: bool, simulation: int | None = None, late: bool = False, as_json: bool
 ) -> None:
     """Print the leaderboard over live rows, over late ones, or over those of a simulation, by default the newest."""
+    from ldtm_lib.ledger.baselines import backtest_comparisons, comparisons
+    from ldtm_lib.ledger.interval_scores import interval_scores
     from ldtm_lib.ledger.leaderboard import leaderboard
     from ldtm_lib.ledger.simulations import LATE
 
     with project.database.transaction() as conn:
         rows, known = _rows(conn, simulated=simulated, simulation=simulation)
         rows = LATE if late else rows
-        board = leaderboard(conn, rows)
+        board, compared, intervals = leaderboard(conn, rows), comparisons(conn, rows), interval_scores(conn, rows)
+        tested = backtest_comparisons(conn) if compared.universe is None else None
     if as_json:
-        print_json(leaderboard_as_dict(board))
+        print_json(leaderboard_as_dict(board, compared, intervals))
         return
-    print_leaderboard(console, board, rows)
+    print_leaderboard(console, board, rows, compared, intervals)
+    if tested is not None and tested.universe is not None:
+        print_comparison(console, tested, of="backtests")
     if simulated and known:
         print_simulations(console, known, rows)
+
+
+def show_baselines(
+    project: "Project", *, simulated: bool, simulation: int | None = None, late: bool = False, as_json: bool
+) -> None:
+    """Print the network against its baselines for every ticker, on the rows that the leaderboard counts."""
+    from ldtm_lib.ledger.baselines import comparisons
+    from ldtm_lib.ledger.simulations import LATE
+
+    with project.database.transaction() as conn:
+        rows, _ = _rows(conn, simulated=simulated, simulation=simulation)
+        rows = LATE if late else rows
+        board = comparisons(conn, rows)
+    if as_json:
+        print_json(comparisons_as_dict(board))
+    elif board.universe is None:
+        console.print(f"No {rows.kind} forecast that has baselines has been filled yet; --backtests shows backtests.")
+    else:
+        print_ticker_comparisons(console, board, of=f"{rows.kind} forecasts")
+
+
+def show_backtests(project: "Project", *, as_json: bool) -> None:
+    """Print the network against its baselines for every ticker, on the test sessions of its newest backtest."""
+    from ldtm_lib.ledger.baselines import backtest_comparisons
+
+    with project.database.transaction() as conn:
+        board = backtest_comparisons(conn)
+    if as_json:
+        print_json(comparisons_as_dict(board))
+    elif board.universe is None:
+        console.print("No backtest has scores of baselines yet: the next training makes them (`ldtm train`).")
+    else:
+        print_ticker_comparisons(console, board, of="backtests")
 
 
 def show_shadows(project: "Project", *, simulated: bool, simulation: int | None = None, as_json: bool) -> None:
@@ -104,13 +162,25 @@ def print_simulations(console: Console, known: "Sequence[Simulation]", rows: "Ro
     )
 
 
-def leaderboard_as_dict(board: "Leaderboard") -> dict[str, object]:
+def leaderboard_as_dict(
+    board: "Leaderboard", compared: "ComparisonBoard", intervals: "Sequence[IntervalScore]"
+) -> dict[str, object]:
     """The leaderboard for JSON."""
-    return asdict(board)
+    return {
+        **asdict(board),
+        "baselines": comparisons_as_dict(compared),
+        "intervals": intervals_as_dicts(intervals),
+    }
 
 
-def print_leaderboard(console: Console, board: "Leaderboard", rows: "RowKind") -> None:
-    """Show the ranks with their uncertainty, and below them what the gate said."""
+def print_leaderboard(
+    console: Console,
+    board: "Leaderboard",
+    rows: "RowKind",
+    compared: "ComparisonBoard",
+    intervals: "Sequence[IntervalScore]",
+) -> None:
+    """Show the ranks with their uncertainty; below them the network against baselines, the intervals and the gate."""
     if not any(row.score.num_filled for row in board.rows):
         console.print(f"No {rows.kind} forecast has been filled yet.")
         if rows.kind == "live":
@@ -124,6 +194,8 @@ def print_leaderboard(console: Console, board: "Leaderboard", rows: "RowKind") -
         "Before a weekend, next day and next Monday are mostly the same session, forecast by two heads at two "
         "prices.[/]\n"
     )
+    print_comparison(console, compared, of=f"{rows.kind} forecasts", num_counted=board.universe.num_filled)
+    print_intervals(console, intervals, of=f"{rows.kind} forecasts")
     console.print(_gate(board, rows))
 
 

@@ -16,6 +16,7 @@ What = Literal[
     "mistargeted",
     "doubled",
     "unknown event",
+    "unknown version",
     "schema",
     "unreadable",
     "broken seal",
@@ -32,6 +33,7 @@ SENTENCES: dict[What, str] = {
     "late": "is marked live and was recorded after its first target session had opened",
     "mistargeted": "names other target sessions than those of its run date",
     "unknown event": "is of a kind that does not exist: what it was about cannot be checked",
+    "unknown version": "names a version of the record format that its kind of event does not have",
     "doubled": "stands in the chain twice",
 }
 

@@ -4,12 +4,13 @@ docs/record-format.md lists the same fields for readers without this code.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from ldtm_lib.audit.encoding import Field, Value, encode, leaf_sha256
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
+from ldtm_lib.sessions import HORIZONS
 
 _OF_A_ROW = (Field("run_date", "date"), Field("simulation_id", "int8"))
 _OF_A_HORIZON = (*_OF_A_ROW, Field("horizon", "text"), Field("target_session", "date"))
@@ -77,7 +78,19 @@ FIELDS: dict[str, tuple[Field, ...]] = {
         Field("tickers", "text"),
     ),
 }
-"""What follows the head of an event, by kind."""
+"""What follows the head of an event of version 1, by kind."""
+FORECAST_2 = (
+    *FIELDS["forecast"],
+    Field("volatility", "float8"),
+    Field("neutral_band", "float8"),
+    *(
+        Field(f"{horizon}_{end}_{level}", "float8")
+        for horizon in HORIZONS
+        for level in (80, 95)
+        for end in ("low", "high")
+    ),
+)
+"""What follows the head of a forecast of version 2: it carries the ends of its prediction intervals."""
 HEAD = (Field("event_id", "int8"), Field("event", "text"), Field("ticker", "text"))
 
 
@@ -87,6 +100,8 @@ class EventKey:
 
     event_id: int
     event: str
+    version: int
+    """Of the record format; only forecasts have a second one."""
     ticker: str | None
     """None for a simulation, which is about many."""
     run_date: date | None
@@ -113,7 +128,8 @@ class Event:
     @property
     def fields(self) -> tuple[Field, ...]:
         """What it says, the head first."""
-        return (*HEAD, *FIELDS[self.key.event])
+        is_second = self.key.event == "forecast" and self.key.version != 1
+        return (*HEAD, *(FORECAST_2 if is_second else FIELDS[self.key.event]))
 
     def leaf_at(self, event_id: int) -> bytes:
         """What its leaf would be if it stood there."""
@@ -140,7 +156,7 @@ def name(conn: Connection, event_id: int) -> str:
     row = conn.execute(query("audit.event"), {"event_ids": [event_id]}).fetchone()
     if row is None:
         return "not there"
-    _, event, ticker, run_date, simulation_id, horizon, *_ = row
+    _, event, _, ticker, run_date, simulation_id, horizon, *_ = row
     return subject(event, ticker, run_date, horizon, simulation_id)
 
 
@@ -169,7 +185,7 @@ def read(conn: Connection, event_ids: Sequence[int]) -> list[Event]:
         "simulation": query("audit.recorded_simulation"),
     }
     keys = conn.execute(query("audit.event"), {"event_ids": list(event_ids)}).fetchall()
-    for event_id, event, ticker, run_date, simulation_id, horizon, vintage, checkpoint_id, leaf in keys:
+    for event_id, event, version, ticker, run_date, simulation_id, horizon, vintage, checkpoint_id, leaf in keys:
         asked = {
             "ticker": ticker,
             "run_date": run_date,
@@ -186,11 +202,13 @@ def read(conn: Connection, event_ids: Sequence[int]) -> list[Event]:
         key = EventKey(
             event_id=event_id,
             event=event,
+            version=version,
             ticker=ticker,
             run_date=run_date,
             simulation_id=simulation_id,
             horizon=horizon,
             leaf=leaf,
         )
-        events.append(Event(key=key, values=(event_id, event, ticker, *known, *row)))
+        read_event = Event(key=key, values=(event_id, event, ticker, *known, *row))
+        events.append(replace(read_event, values=read_event.values[: len(read_event.fields)]))
     return events

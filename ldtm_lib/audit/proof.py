@@ -14,7 +14,8 @@ from ldtm_lib.database.connection import Connection
 from ldtm_lib.errors import NotProvable
 from ldtm_lib.ledger.simulations import NO_SIMULATION
 
-FORMAT = "LDTM proof 1"
+FORMAT = "LDTM proof {version}"
+"""The version is that of the record format of its forecast, so that an older verifier names what it does not know."""
 REMEDY = "`ldtm audit verify` says what was altered"
 
 
@@ -49,7 +50,7 @@ def prove(conn: Connection, ticker: str, run_date: date, simulation_id: int = NO
     used = {seal.seal_id: seal for _, seal in placed}
     leaves = {number: seal.leaf_list for number, seal in used.items()}
     document = {
-        "format": FORMAT,
+        "format": FORMAT.format(version=placed[0][0].key.version),
         "ticker": ticker,
         "run_date": run_date.isoformat(),
         "simulation_id": simulation_id,

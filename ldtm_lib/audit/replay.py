@@ -1,7 +1,8 @@
 """Replay: compute a forecast that is on record once more, from what was on record when it was made.
 
 Its bars are the vintages recorded up to the row's `bars_recorded_until`, its network is the file with the SHA-256 that
-the row names, and the code is the one that makes forecasts.
+the row names, and the code is the one that makes forecasts. Its intervals are made again from the outcomes that were on
+record at its `recorded_at`; rows of version 1 of the record format have none.
 """
 
 from dataclasses import asdict, dataclass, replace
@@ -20,6 +21,7 @@ from ldtm_lib.features.stored_windows import StoredWindow
 from ldtm_lib.features.windows import InputWindow, latest_windows, window_sha256
 from ldtm_lib.ledger.drafts import Draft, draft_all
 from ldtm_lib.ledger.forecasters import Forecaster, forecaster_on_record
+from ldtm_lib.ledger.intervals import BOUNDS, Values, half_widths
 from ldtm_lib.ledger.simulations import NO_SIMULATION
 from ldtm_lib.ledger.snapshots import PREDICTIONS, SnapshotRow, on_record, same_price
 from ldtm_lib.models.checkpoint import read_architecture
@@ -32,6 +34,7 @@ RecordedValue = float | str | date | datetime | None
 CAUSES = ("window_sha256", "run_date_close")
 FORECAST_FIELDS = (*PREDICTIONS, "direction_pred", "abstained_reason", "model_version")
 STORED = "stored_window"
+INTERVALS_DIFFER = "with today's [intervals]"
 TARGETS = ("next_day_session", "next_monday_session", "one_month_session")
 
 
@@ -103,10 +106,11 @@ def replay(
     """Compute the row of a ticker and run date again and compare it with what is on record; writes nothing.
 
     `simulation_id` is 0 for the row of a daily run. `folder` holds the checkpoint files. The network has the
-    architecture of its file and the window as many sessions as the stored one, whatever the settings say today; the
-    warm-up and the neutral band are those of the settings. Of a row that abstained its window is computed again, or why
-    there was none. Raises CalendarError for a day that is no session, UnknownTicker, and ReplayImpossible when there is
-    no such row or its checkpoint is not there as it was.
+    architecture of its file, the window as many sessions as the stored one, and the neutral band is that of the row,
+    whatever the settings say today; the warm-up and the intervals follow the settings, as does the neutral band of a
+    row of version 1. Of a row that abstained its window is computed again, or why there was none. Raises CalendarError
+    for a day that is no session, UnknownTicker, and ReplayImpossible when there is no such row or its checkpoint is not
+    there as it was.
     """
     calendar.require_session(run_date)
     row = _row(conn, ticker, run_date, simulation_id, settings)
@@ -124,13 +128,14 @@ def replay(
         now=row.bars_recorded_until,
         folder=folder,
         settings=settings,
+        widths=_half_widths(conn, row, forecaster, settings, calendar),
+        neutral_bands=None if row.neutral_band is None else {ticker: row.neutral_band},
     )
     found = [*_stored_compared(row, stored), *_drafts_compared(row, draft, compare_forecast=forecaster is not None)]
-    band = neutral_band(settings.forecast, window and window.volatility)
-    remarks = {
-        "window_sha256": _distance(stored, window),
-        "direction_pred": f"with today's neutral_band of {band:g}",
-    }
+    remarks = {"window_sha256": _distance(stored, window), **dict.fromkeys(BOUNDS, INTERVALS_DIFFER)}
+    if row.neutral_band is None:
+        band = neutral_band(settings.forecast, window and window.volatility)
+        remarks["direction_pred"] = f"with today's neutral_band of {band:g}"
     if row.window_sha256 is None and stored is not None and window is not None:
         found.append(_compared("not_ready", stored.window.not_ready, window.not_ready))
     return Replay(
@@ -200,6 +205,23 @@ def _forecaster(conn: Connection, row: SnapshotRow) -> Forecaster:
     return replace(forecaster, version=None) if row.model_version is None else forecaster
 
 
+def _half_widths(
+    conn: Connection, row: SnapshotRow, forecaster: Forecaster | None, settings: Settings, calendar: Calendar
+) -> dict[str, Values]:
+    """Those of the row's intervals, from the outcomes that were on record when it was; none for rows of version 1."""
+    if forecaster is None or row.neutral_band is None:
+        return {}
+    return half_widths(
+        conn,
+        {row.ticker: forecaster},
+        row.run_date,
+        simulation_id=row.simulation_id,
+        moment=row.recorded_at,
+        calendar=calendar,
+        config=settings.intervals,
+    )
+
+
 def _architecture(row: SnapshotRow, path: Path) -> ArchitectureConfig:
     try:
         return read_architecture(path, sha256=row.checkpoint_sha256 or "")
@@ -235,13 +257,15 @@ def _stored_compared(row: SnapshotRow, stored: StoredWindow | None) -> list[Fiel
 def _drafts_compared(row: SnapshotRow, draft: Draft, *, compare_forecast: bool) -> list[FieldComparison]:
     """The fields of a row beside those of its draft, as far as either has a value."""
     names = (*CAUSES, *(FORECAST_FIELDS if compare_forecast else ()), *TARGETS)
+    if row.neutral_band is not None:  # rows of version 1 have no interval
+        names = (*names, "volatility", *BOUNDS)
     found = [_compared(name, getattr(row, name), getattr(draft, name)) for name in names]
     return [c for c in found if (c.on_record, c.recomputed) != (None, None)]
 
 
 def _compared(what: str, on_record: RecordedValue, recomputed: RecordedValue) -> FieldComparison:
     is_same = on_record == recomputed
-    if what in PREDICTIONS and isinstance(on_record, float) and isinstance(recomputed, float):
+    if what in (*PREDICTIONS, *BOUNDS, "volatility") and isinstance(on_record, float) and isinstance(recomputed, float):
         is_same = same_price(on_record, recomputed)
     return FieldComparison(what=what, on_record=on_record, recomputed=recomputed, is_same=is_same)
 

@@ -46,6 +46,8 @@ def check_rows(conn: Connection, chain: Sequence[Seal], calendar: Calendar) -> R
     found += _doubled(conn)
     for event_id, event, ticker, run_date, simulation_id in conn.execute(query("audit.unknown_events")):
         found.append(of_event("unknown event", event_id, str(event), ticker, run_date, None, simulation_id))
+    for event_id, *about in conn.execute(query("audit.unknown_versions")):
+        found.append(of_event("unknown version", event_id, *about))
     found += _surroundings(conn)
     notes = tuple(f"session {day} was called off by the exchange after it was recorded" for day in called_off)
     return RowChecks(found=[*found, *altered], notes=notes)

@@ -10,8 +10,7 @@ import numpy.typing as npt
 
 from ldtm_lib.backtest.folds import FoldPlan, RowSplit, furthest_session
 from ldtm_lib.backtest.leakage import split_leaks
-from ldtm_lib.features.scaling import scale_prices
-from ldtm_lib.features.window_set import Rows, WindowSet
+from ldtm_lib.features.window_set import WindowSet
 from ldtm_lib.models.fit import Fit, FitTask
 from ldtm_lib.sessions import Sessions
 
@@ -95,14 +94,3 @@ def fold_report(plan: FoldPlan, fit: Fit, predictions: Prices) -> FoldReport:
         actuals=windows.target_prices[plan.test_rows],
         leaks=split_leaks(task, plan.test_rows),
     )
-
-
-def no_change_loss(windows: WindowSet, rows: Rows) -> float | None:
-    """The loss of forecasting each window's own close at all three horizons, on the scale of the networks' losses.
-
-    Mean squared error over rows and horizons in normalised space; None for no rows.
-    """
-    if not len(rows):
-        return None
-    close = scale_prices(windows.close[rows, None], windows.close_min[rows], windows.close_max[rows])
-    return float(np.mean((windows.targets[rows].astype(np.float64) - close) ** 2))

@@ -50,7 +50,7 @@ class BootstrapState:
 def model_settings_sha256(settings: Settings) -> str:
     """A fingerprint of all settings that models, verdicts and forecasts depend on."""
     s = settings
-    return fingerprint(s.window, s.architecture, s.training, s.backtest, s.gate, s.forecast)
+    return fingerprint(s.window, s.architecture, s.training, s.backtest, s.gate, s.forecast, s.intervals)
 
 
 def bootstrap_state(

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from ldtm_lib.features.scaling import unscale_prices
 from ldtm_lib.features.stored_windows import StoredWindow
 from ldtm_lib.features.windows import InputWindow, window_sha256
 from ldtm_lib.ledger.forecasters import Forecaster
+from ldtm_lib.ledger.intervals import Values, bounds_of, ends_of
 from ldtm_lib.models.checkpoint import load
 from ldtm_lib.models.cpu import on_all_cores
 from ldtm_lib.models.forecast import forecast
@@ -44,6 +45,27 @@ class Draft:
     checkpoint_sha256: str | None = None
     window_sha256: str | None = None
     bars_recorded_until: datetime
+    volatility: float | None = None
+    """Of the input window, per session: the unit of the intervals."""
+    neutral_band: float | None = None
+    """The predicted next-day return up to which the direction is neutral."""
+    next_day_low_80: float | None = None
+    next_day_high_80: float | None = None
+    next_day_low_95: float | None = None
+    next_day_high_95: float | None = None
+    next_monday_low_80: float | None = None
+    next_monday_high_80: float | None = None
+    next_monday_low_95: float | None = None
+    next_monday_high_95: float | None = None
+    one_month_low_80: float | None = None
+    one_month_high_80: float | None = None
+    one_month_low_95: float | None = None
+    one_month_high_95: float | None = None
+    """The ends of the intervals; None where there is none, see `half_widths`."""
+
+    def interval(self, horizon: str, percent: int) -> tuple[float, float] | None:
+        """The ends of the 80% or 95% interval of a horizon, if there is one."""
+        return ends_of(self, horizon, percent)
 
 
 def direction(next_day_pred: float, close: float, band: float) -> Direction:
@@ -64,10 +86,13 @@ def draft_all(
     now: datetime,
     folder: Path,
     settings: Settings,
+    widths: Mapping[str, Values] | None = None,
+    neutral_bands: Mapping[str, float] | None = None,
 ) -> list[Draft]:
     """One draft per ticker, in their order; all usable networks forecast in one batch.
 
-    `now` stands for the newest bar of a ticker that has no bar at all.
+    `now` stands for the newest bar of a ticker that has no bar at all. `widths` are the half-widths of intervals, see
+    `half_widths`; a ticker without any has no intervals. `neutral_bands` replace those of the settings.
     """
     obstacles = {t: o for t in tickers if (o := _obstacle(run_date, windows.get(t), forecasters.get(t)))}
     prices_3 = _prices([forecasters[t] for t in tickers if t not in obstacles], windows, folder, settings, obstacles)
@@ -78,6 +103,11 @@ def draft_all(
             obstacles[ticker] = f"has a forecast that is not finite: {', '.join(f'{p:g}' for p in pred)}"
             pred = None
         close = stored.window.close if stored else None
+        made = (
+            {}
+            if pred is None or stored is None
+            else _made(ticker, pred, stored.window, widths, neutral_bands, settings)
+        )
         drafts.append(
             Draft(
                 ticker=ticker,
@@ -86,14 +116,6 @@ def draft_all(
                 next_monday_session=targets.next_monday,
                 one_month_session=targets.one_month,
                 run_date_close=close,
-                next_day_pred=None if pred is None else pred[0],
-                next_monday_pred=None if pred is None else pred[1],
-                one_month_pred=None if pred is None else pred[2],
-                direction_pred=(
-                    None
-                    if pred is None or stored is None or close is None
-                    else direction(pred[0], close, neutral_band(settings.forecast, stored.window.volatility))
-                ),
                 abstained_reason=obstacles.get(ticker),
                 checkpoint_id=forecaster.checkpoint_id if forecaster and forecaster.in_time else None,
                 model_version=forecaster.version if forecaster and forecaster.in_time else None,
@@ -101,9 +123,36 @@ def draft_all(
                 checkpoint_sha256=forecaster.file_sha256 if forecaster and forecaster.in_time else None,
                 window_sha256=stored.window.sha256 if stored else None,
                 bars_recorded_until=(stored.bars_recorded_until if stored else None) or now,
+                **made,
             )
         )
     return drafts
+
+
+def _made(
+    ticker: str,
+    prices: Sequence[float],
+    window: InputWindow,
+    widths: Mapping[str, Values] | None,
+    neutral_bands: Mapping[str, float] | None,
+    settings: Settings,
+) -> dict[str, Any]:
+    """The fields of a draft that only a forecast has."""
+    assert window.close is not None
+    assert window.volatility is not None
+    band = (neutral_bands or {}).get(ticker)
+    if band is None:
+        band = neutral_band(settings.forecast, window.volatility)
+    next_day, next_monday, one_month = prices
+    return {
+        "next_day_pred": next_day,
+        "next_monday_pred": next_monday,
+        "one_month_pred": one_month,
+        "direction_pred": direction(next_day, window.close, band),
+        "volatility": window.volatility,
+        "neutral_band": band,
+        **bounds_of(prices, window.close, window.volatility, (widths or {}).get(ticker)),
+    }
 
 
 def _obstacle(run_date: date, stored: StoredWindow | None, forecaster: Forecaster | None) -> str | None:

@@ -8,6 +8,7 @@ from psycopg.rows import class_row
 
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
+from ldtm_lib.ledger.intervals import ends_of
 
 NUM_ROWS_OF_A_TICKER = 30
 """Run dates that are shown of one ticker, the newest ones."""
@@ -48,6 +49,27 @@ class RecordedForecast:
     """The status of the model when it made the forecast."""
     abstained_reason: str | None
     """Why there is no forecast; None where there is one."""
+    volatility: float | None
+    """Standard deviation of the daily log returns inside the input window."""
+    neutral_band: float | None
+    """The predicted next-day return up to which the direction is neutral."""
+    next_day_low_80: float | None
+    next_day_high_80: float | None
+    next_day_low_95: float | None
+    next_day_high_95: float | None
+    next_monday_low_80: float | None
+    next_monday_high_80: float | None
+    next_monday_low_95: float | None
+    next_monday_high_95: float | None
+    one_month_low_80: float | None
+    one_month_high_80: float | None
+    one_month_low_95: float | None
+    one_month_high_95: float | None
+    """The ends of the intervals; None where there is none."""
+
+    def interval(self, horizon: str, percent: int) -> tuple[float, float] | None:
+        """The ends of the 80% or 95% interval of a horizon, if there is one."""
+        return ends_of(self, horizon, percent)
 
 
 def forecasts_of_run_date(conn: Connection, run_date: date | None = None) -> list[RecordedForecast]:

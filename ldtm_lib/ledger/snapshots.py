@@ -15,8 +15,10 @@ from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
 from ldtm_lib.errors import LedgerRefused
 from ldtm_lib.features import stored_windows as input_windows
+from ldtm_lib.ledger.baselines import NO_BASELINES, TakenBaselines, take_baselines
 from ldtm_lib.ledger.drafts import Draft, draft_all
 from ldtm_lib.ledger.forecasters import forecasters
+from ldtm_lib.ledger.intervals import half_widths
 from ldtm_lib.ledger.service import first_sessions, without_row
 from ldtm_lib.ledger.shadows import NO_SHADOWS, TakenShadows, take_shadows
 from ldtm_lib.ledger.simulations import NO_SIMULATION
@@ -75,6 +77,10 @@ class SnapshotReport:
     """Shadow forecasts beside these rows; they are never counted."""
     shadow_notes: tuple[str, ...]
     """Why a model that was to be asked for a shadow left none."""
+    num_with_baselines: int
+    """Rows written by this call that have baseline forecasts beside them."""
+    baseline_notes: tuple[str, ...]
+    """Why rows written by this call have none."""
 
     @property
     def cohort(self) -> str:
@@ -124,17 +130,32 @@ def take_snapshots(
         entered = first_sessions(conn, in_universe)
         waiting = without_row(in_universe, run_date, entered, calendar=calendar, moment=now)
     in_universe = [ticker for ticker in in_universe if ticker not in waiting]
+    in_use = forecasters(conn, in_universe, run_date, simulation_id=simulation_id, config=settings.forecast)
+    conn.execute(query("ledger.hold_chain"))
     drafts = draft_all(
         in_universe,
         run_date,
         windows,
-        forecasters(conn, in_universe, run_date, simulation_id=simulation_id, config=settings.forecast),
+        in_use,
         targets=calendar.targets(run_date),
         now=now,
         folder=folder,
         settings=settings,
+        widths=half_widths(
+            conn,
+            in_use,
+            run_date,
+            simulation_id=simulation_id,
+            moment=clock.now(conn),
+            calendar=calendar,
+            config=settings.intervals,
+        ),
     )
     written = _insert(conn, drafts, simulation_id) if drafts else set[str]()
+    baselines = NO_BASELINES
+    if written:
+        new = [draft for draft in drafts if draft.ticker in written]
+        baselines = take_baselines(conn, new, windows, calendar=calendar, simulation_id=simulation_id)
     shadows = NO_SHADOWS
     if drafts and settings.forecast.shadows != "none":
         shadows = take_shadows(
@@ -149,7 +170,7 @@ def take_snapshots(
             simulation_id=simulation_id,
         )
     rows = on_record(conn, run_date, in_universe, simulation_id)
-    return _report(run_date, drafts, written, rows, shadows, waiting)
+    return _report(run_date, drafts, written, rows, shadows, baselines, waiting)
 
 
 def missing_rows(
@@ -191,6 +212,7 @@ def _report(
     written: set[str],
     rows: Sequence[SnapshotRow],
     shadows: TakenShadows,
+    baselines: TakenBaselines,
     waiting: Sequence[str],
 ) -> SnapshotReport:
     conflicts = [
@@ -215,6 +237,8 @@ def _report(
         not_in_service=tuple(waiting),
         num_shadows=shadows.num_shadows,
         shadow_notes=shadows.notes,
+        num_with_baselines=baselines.num_rows,
+        baseline_notes=baselines.notes,
     )
 
 

@@ -18,6 +18,7 @@ from ldtm_lib.database.clock import now
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
 from ldtm_lib.ledger.degradation import degraded_models
+from ldtm_lib.ledger.interval_coverage import coverage_records
 from ldtm_lib.ledger.service import NewTicker, new_tickers
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import Settings
@@ -84,6 +85,8 @@ class Status:
     """Tickers that no training of was judged yet: they are not in service and have no rows."""
     degraded: tuple[str, ...]
     """The track record of each active model that fell significantly below the gate, in words."""
+    broken_intervals: tuple[str, ...]
+    """The record of each kind of prediction intervals that contain significantly fewer actuals than they say."""
     notifications: tuple[NotificationStatus, ...]
     alerts: tuple[Alert, ...]
     """The open alerts."""
@@ -118,6 +121,7 @@ def status(conn: Connection, settings: Settings, calendar: Calendar) -> Status:
     with conn.cursor(row_factory=class_row(NotificationStatus)) as cursor:
         notifications = cursor.execute(query("maintenance.notification_status"), {"num_newest": NUM_NEWEST}).fetchall()
     records = degraded_models(conn, settings.gate, significance=settings.registry.degradation_significance)
+    coverage = coverage_records(conn, settings.intervals, num_tickers=len(settings.tickers))
     return Status(
         newest=freshness(conn, settings, session),
         is_last=is_last,
@@ -127,6 +131,7 @@ def status(conn: Connection, settings: Settings, calendar: Calendar) -> Status:
         universe=universe,
         new_tickers=tuple(new_tickers(conn, settings, calendar, moment)),
         degraded=tuple(record.reason for record in records if record.is_degraded),
+        broken_intervals=tuple(record.reason for record in coverage if record.has_broken_down),
         notifications=tuple(notifications),
         alerts=tuple(open_alerts(conn)),
     )
@@ -150,6 +155,7 @@ def needs(found: Status, settings: Settings) -> list[str]:
     if not found.counts.with_active_model:
         lines.append("no model is active, so every ticker abstains: `ldtm registry list` says why")
     lines += [f"{reason}: see `ldtm registry rollback`" for reason in found.degraded]
+    lines += [f"{reason}: do not rely on these intervals" for reason in found.broken_intervals]
     lines += [f"{alert.subject}: {alert.summary}" for alert in _alerts_of(found, settings)]
     lines += [
         f"notification {each.notification_id} was not delivered to {channel}"

@@ -48,7 +48,13 @@ class Fit:
     state: State
     """On the CPU, float32."""
     validation_loss: float
-    """Mean squared error over the three heads in normalised space, at the best epoch."""
+    """At the best epoch; see `Objective`."""
+    horizon_errors: tuple[float, ...]
+    """(3,) mean squared errors of the horizons in normalised space at the best epoch, on the validation rows."""
+    no_change_loss: float
+    """The validation loss of forecasting no change."""
+    no_change_errors: tuple[float, ...]
+    """(3,) the mean squared errors of forecasting no change."""
     training_losses: tuple[float, ...]
     """One per epoch; seen while the weights moved, hence not comparable with the validation's to the digit."""
     validation_losses: tuple[float, ...]

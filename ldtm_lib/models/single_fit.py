@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import mse_loss
+from torch.nn.functional import huber_loss
 
 from ldtm_lib.errors import TooFewBars, TrainingDiverged
 from ldtm_lib.features.window_set import Rows, WindowSet
 from ldtm_lib.models.fit import Fit, FitTask, Progress
 from ldtm_lib.models.lstm import LdtmNetwork, State, initial_state, network_of
-from ldtm_lib.models.targets import learning_targets
+from ldtm_lib.models.objective import Objective, learning_targets, objective_of
 from ldtm_lib.settings import ArchitectureConfig, TrainingConfig
 
 VALIDATION_BATCH = 1024
@@ -33,10 +33,10 @@ def fit_alone(
 ) -> Fit:
     """Train one network; the result depends on the task, the recipe and the architecture alone.
 
-    AdamW with cosine annealing on the mean squared error of the scaled targets, FP16 with loss scaling on CUDA,
-    float32 elsewhere. Stops when the validation loss has not improved for `patience` epochs and keeps the best
-    epoch's weights. All windows are gathered once: 5,000 of them are 7 MB. Raises TooFewBars for a task without
-    rows and TrainingDiverged when a loss is not finite.
+    AdamW with cosine annealing on the loss of `Objective`, FP16 with loss scaling on CUDA, float32 elsewhere. Stops
+    when the validation loss has not improved for `patience` epochs and keeps the best epoch's weights. All windows are
+    gathered once: 5,000 of them are 7 MB. Raises TooFewBars for a task without rows and TrainingDiverged when a loss is
+    not finite.
     """
     started = time.perf_counter()
     require_rows(task)
@@ -45,17 +45,22 @@ def fit_alone(
     training = _examples(task.windows, task.training_rows, recipe, device)
     validation = _examples(task.windows, task.validation_rows, recipe, device)
     descent = _Descent(network, recipe, device, steps_per_epoch=math.ceil(len(task.training_rows) / recipe.batch_size))
+    objective = objective_of(task, recipe)
+    loss = _Loss(objective, device)
     stopping = EarlyStopping(patience=recipe.patience)
     training_losses: list[float] = []
     validation_losses: list[float] = []
     best: State = {}
+    best_errors: tuple[float, ...] = ()
     while stopping.epoch < recipe.max_epochs and not stopping.exhausted:
         order = torch.randperm(len(task.training_rows), generator=generator).to(device)
-        training_losses.append(descent.epoch(*training, order))
-        validation_losses.append(_mean_loss(network, *validation))
+        training_losses.append(descent.epoch(*training, order, loss))
+        losses, errors = _by_horizon(network, *validation, loss)
+        validation_losses.append(objective.loss(losses))
         require_finite(task, recipe, stopping.epoch + 1, training_losses[-1], validation_losses[-1])
         if stopping.improves(validation_losses[-1]):
             best = {name: tensor.detach().to("cpu", copy=True) for name, tensor in network.state_dict().items()}
+            best_errors = errors
         on_progress(
             Progress(
                 ticker=task.ticker,
@@ -72,6 +77,9 @@ def fit_alone(
         task=task,
         state=best,
         validation_loss=stopping.best_loss,
+        horizon_errors=best_errors,
+        no_change_loss=objective.no_change_loss,
+        no_change_errors=objective.no_change_errors,
         training_losses=tuple(training_losses),
         validation_losses=tuple(validation_losses),
         num_epochs=stopping.epoch,
@@ -95,7 +103,7 @@ class _Descent:
         self.scaler = torch.GradScaler(device.type, enabled=self.half_precision)
         self.step = 0
 
-    def epoch(self, inputs: Tensor, targets: Tensor, order: Tensor) -> float:
+    def epoch(self, inputs: Tensor, targets: Tensor, order: Tensor, loss_of: "_Loss") -> float:
         """Walk through all rows once in an order; returns the mean loss on the way."""
         total = torch.zeros((), device=self.device)
         for rows in torch.split(order, self.recipe.batch_size):
@@ -104,7 +112,7 @@ class _Descent:
             self.optimizer.zero_grad()
             with torch.autocast(self.device.type, enabled=self.half_precision):
                 predictions: Tensor = self.network(inputs[rows])
-            loss = mse_loss(predictions.float(), targets[rows])
+            loss = (loss_of(predictions.float(), targets[rows]) * loss_of.weights).mean()
             torch.autograd.backward(self.scaler.scale(loss))
             self.scaler.step(self.optimizer)
             self.scaler.update()
@@ -119,14 +127,35 @@ def _examples(windows: WindowSet, rows: Rows, recipe: TrainingConfig, device: to
     return torch.as_tensor(inputs, device=device), torch.as_tensor(targets, device=device)
 
 
+class _Loss:
+    """An objective on a device; calling it gives `huber(error / unit)` (n, 3) of predictions."""
+
+    def __init__(self, objective: Objective, device: torch.device) -> None:
+        self.units = torch.as_tensor(objective.units, dtype=torch.float32, device=device)
+        self.weights = torch.as_tensor(objective.weights, dtype=torch.float32, device=device)
+        self.delta = objective.delta
+
+    def __call__(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        errors = (predictions - targets) / self.units
+        return 2 * huber_loss(errors, torch.zeros_like(errors), reduction="none", delta=self.delta)
+
+
 @torch.inference_mode()
-def _mean_loss(network: LdtmNetwork, inputs: Tensor, targets: Tensor) -> float:
-    """The mean squared error over all rows and horizons, in float32."""
-    total = torch.zeros((), device=inputs.device)
+def _by_horizon(
+    network: LdtmNetwork, inputs: Tensor, targets: Tensor, loss_of: _Loss
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The means over all rows of the losses (3,) and of the squared errors (3,), in float32."""
+    losses, squares = torch.zeros_like(loss_of.units), torch.zeros_like(loss_of.units)
     for start in range(0, len(inputs), VALIDATION_BATCH):
         batch = slice(start, start + VALIDATION_BATCH)
-        total += mse_loss(network(inputs[batch]), targets[batch], reduction="sum")
-    return total.item() / targets.numel()
+        predictions = network(inputs[batch])
+        losses += loss_of(predictions, targets[batch]).sum(0)
+        squares += (predictions - targets[batch]).square().sum(0)
+    return _floats(losses / len(targets)), _floats(squares / len(targets))
+
+
+def _floats(values: Tensor) -> tuple[float, ...]:
+    return tuple(float(value) for value in values.cpu().numpy())
 
 
 def seed_of(ticker: str, fold: int | None, seed: int) -> int:

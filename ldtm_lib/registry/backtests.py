@@ -55,11 +55,12 @@ def store(
     plan: BacktestConfig,
     networks: Mapping[InputKey, Sequence[TrainedNetwork]] | None = None,
     window_leaks: Mapping[str, WindowLeaks] | None = None,
-) -> None:
+) -> dict[InputKey, int]:
     """Put backtests on record, each under what was trained on and how its folds were cut.
 
     `networks` tell how those of the folds were trained; of a fold without one that stays unknown. `window_leaks`
-    tell by ticker what its sampled windows knew. A backtest that is on record already stays as it is.
+    tell by ticker what its sampled windows knew. A backtest that is on record already stays as it is; returned are
+    the ids of the others.
     """
     searched = window_leaks or {}
     rows = key_columns(backtests) | {
@@ -69,7 +70,7 @@ def store(
     ids = _ids(conn, query("backtest.insert_backtests"), rows)
     new = [(ids[key], report) for key, reports in backtests.items() if key in ids for report in reports]
     if not new:
-        return
+        return ids
     trained = {(ids[key], n.fold): n for key, of_key in (networks or {}).items() if key in ids for n in of_key}
     folds = {
         "backtest_ids": [backtest_id for backtest_id, _ in new],
@@ -89,6 +90,7 @@ def store(
     predictions = pl.concat([_predictions(backtest_id, report) for backtest_id, report in new])
     with conn.cursor() as cursor, cursor.copy(query("backtest.copy_predictions_in")) as copy:
         copy.write(predictions.write_csv(include_header=False).encode())
+    return ids
 
 
 def existing(conn: Connection, keys: Collection[InputKey], *, plan: BacktestConfig) -> dict[InputKey, int]:

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ldtm_lib.backtest.walk_forward import no_change_loss
 from ldtm_lib.models.fit import Fit
 
 Part = Literal["checkpoint", "backtest"]
@@ -26,6 +25,10 @@ class TrainedNetwork:
     """At the best epoch."""
     no_change_loss: float | None
     """The validation loss of forecasting no change."""
+    horizon_errors: tuple[float, ...] | None
+    """(3,) the mean squared errors of the horizons at the best epoch, on the validation rows and without weights."""
+    no_change_errors: tuple[float, ...] | None
+    """(3,) those of forecasting no change."""
     training_losses: tuple[float, ...] | None
     """One per epoch, as are the next."""
     validation_losses: tuple[float, ...] | None
@@ -50,7 +53,9 @@ def trained_network(fit: Fit, *, gpu_index: int | None, num_test_rows: int | Non
         num_epochs=fit.num_epochs,
         best_epoch=fit.best_epoch,
         validation_loss=fit.validation_loss,
-        no_change_loss=no_change_loss(task.windows, task.validation_rows),
+        no_change_loss=fit.no_change_loss,
+        horizon_errors=fit.horizon_errors,
+        no_change_errors=fit.no_change_errors,
         training_losses=fit.training_losses,
         validation_losses=fit.validation_losses,
         duration_seconds=fit.duration_seconds,
@@ -66,6 +71,8 @@ def network_columns(networks: Sequence[TrainedNetwork | None]) -> dict[str, Sequ
     return {
         "best_epoch": [n and n.best_epoch for n in networks],
         "no_change_loss": [n and n.no_change_loss for n in networks],
+        "horizon_errors": [n and _array(n.horizon_errors) for n in networks],
+        "no_change_errors": [n and _array(n.no_change_errors) for n in networks],
         "training_losses": [n and _array(n.training_losses) for n in networks],
         "validation_losses": [n and _array(n.validation_losses) for n in networks],
         "duration_seconds": [n and n.duration_seconds for n in networks],
@@ -78,7 +85,7 @@ def network_columns(networks: Sequence[TrainedNetwork | None]) -> dict[str, Sequ
 def network_of_row(row: Mapping[str, Any]) -> TrainedNetwork:
     """A network from a row with a column for each of its fields."""
     fields: dict[str, Any] = dict(row)
-    for name in ("training_losses", "validation_losses"):
+    for name in ("horizon_errors", "no_change_errors", "training_losses", "validation_losses"):
         fields[name] = None if row[name] is None else tuple(row[name])
     return TrainedNetwork(**fields)
 

@@ -2,11 +2,14 @@
 
 from ldtm_lib.settings.file import Settings, load_settings
 from ldtm_lib.settings.modelling import (
+    NUM_HORIZONS,
     ArchitectureConfig,
     BacktestConfig,
+    BaselineConfig,
     DegradationPolicy,
     ForecastConfig,
     GateConfig,
+    IntervalsConfig,
     LedgerConfig,
     RegistryConfig,
     Shadows,
@@ -27,10 +30,12 @@ from ldtm_lib.settings.section import Section, fingerprint
 from ldtm_lib.settings.sources import ContractConfig, IbConfig, PriceBasis, SourceConfig, UrlConfig
 
 __all__ = [
+    "NUM_HORIZONS",
     "AlertsConfig",
     "ArchitectureConfig",
     "AutomationConfig",
     "BacktestConfig",
+    "BaselineConfig",
     "ContractConfig",
     "DatabaseConfig",
     "DegradationPolicy",
@@ -38,6 +43,7 @@ __all__ = [
     "GateConfig",
     "GpuConfig",
     "IbConfig",
+    "IntervalsConfig",
     "LedgerConfig",
     "PartitionConfig",
     "PriceBasis",

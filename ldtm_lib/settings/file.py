@@ -13,8 +13,10 @@ from ldtm_lib.errors import ConfigurationError, UnknownTicker
 from ldtm_lib.settings.modelling import (
     ArchitectureConfig,
     BacktestConfig,
+    BaselineConfig,
     ForecastConfig,
     GateConfig,
+    IntervalsConfig,
     LedgerConfig,
     RegistryConfig,
     TrainingConfig,
@@ -58,9 +60,11 @@ class Settings(Section, frozen=True, title="LDTM configuration"):
     architecture: ArchitectureConfig = Field(default_factory=ArchitectureConfig)
     training: TrainingConfig = Field(default_factory=TrainingConfig)
     backtest: BacktestConfig = Field(default_factory=BacktestConfig)
+    baselines: BaselineConfig = Field(default_factory=BaselineConfig)
     gate: GateConfig = Field(default_factory=GateConfig)
     registry: RegistryConfig = Field(default_factory=RegistryConfig)
     forecast: ForecastConfig = Field(default_factory=ForecastConfig)
+    intervals: IntervalsConfig = Field(default_factory=IntervalsConfig)
     ledger: LedgerConfig = Field(default_factory=LedgerConfig)
     partitions: PartitionConfig = Field(default_factory=PartitionConfig)
     source: SourceConfig = Field(default_factory=SourceConfig)

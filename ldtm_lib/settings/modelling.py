@@ -1,13 +1,21 @@
 """Sections about windows, networks, training, backtests, the gate, models and the record of forecasts."""
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, SerializerFunctionWrapHandler, computed_field, model_serializer
+from pydantic import (
+    Field,
+    PositiveFloat,
+    SerializerFunctionWrapHandler,
+    computed_field,
+    model_serializer,
+    model_validator,
+)
 
 from ldtm_lib.settings.section import Fraction, Section, fingerprint
 
 WithoutActive = Literal["abstain", "candidate"]
 Shadows = Literal["none", "candidate", "retired", "both"]
+HorizonWeights = Literal["equal", "no_change"]
 DegradationPolicy = Literal["keep", "retire"]
 
 NUM_INPUTS = 11
@@ -16,6 +24,8 @@ NUM_HORIZONS = 3
 """Next day, next Monday, one month: the outputs of every network."""
 LONGEST_INDICATOR_BARS = 19
 """Bars that the longest indicator, MA-20, reads before a bar; with a shorter warm-up no window would be complete."""
+LOWEST_LEVEL = 0.80
+"""Of the two intervals of a forecast."""
 MIN_VOID_SESSIONS = 5
 """Sessions before a void that the database itself requires."""
 
@@ -84,6 +94,12 @@ class TrainingConfig(Section, frozen=True):
     """Epochs without a better validation loss after which training stops."""
     validation_fraction: Fraction = 0.1
     """Share of the training rows, the newest ones, that is held out for early stopping."""
+    horizon_weights: HorizonWeights = "no_change"
+    """Weights of the horizons in the loss: `no_change` divides the errors of a horizon by the root mean squared error
+    of forecasting no change on the training rows; `equal` takes them as they are, which makes one month most of it."""
+    huber_delta: float = Field(default=1.0, gt=0)
+    """Error from which on the loss grows linearly instead of quadratically, in units of the root mean squared error of
+    forecasting no change on the training rows. A large value makes it the squared error."""
     max_target_move: float = Field(default=1.0, gt=0)
     """Largest move that a training target may ask for, in ranges of the window's closes per square root of a session;
     a larger one is clipped. 1.0 is about six standard deviations of an ordinary window. It bounds the weight of windows
@@ -92,6 +108,15 @@ class TrainingConfig(Section, frozen=True):
     """Training rows that a ticker needs; one with fewer is not trained. 252 is about a year."""
     seed: int = Field(default=0, ge=0)
     """Seed of initial weights and of the order of batches."""
+
+
+class BaselineConfig(Section, frozen=True):
+    """The plain models that are scored on the same rows as the networks."""
+
+    ridge_penalties: tuple[PositiveFloat, ...] = Field(
+        default=(0.01, 0.1, 1.0, 10.0, 100.0), min_length=1, strict=False
+    )
+    """Penalties of the ridge regression, per training row. The validation rows choose one for each horizon."""
 
 
 class BacktestConfig(Section, frozen=True):
@@ -166,6 +191,34 @@ class ForecastConfig(Section, frozen=True):
     shadows: Shadows = "none"
     """Models whose forecasts are stored beside the record, where they never count: the newest candidate, the model
     that retired last, or both."""
+
+
+class IntervalsConfig(Section, frozen=True):
+    """The prediction intervals of a forecast, and the watch over their coverage. Their levels are 80% and 95%."""
+
+    min_residuals: int = Field(default=100, ge=20)
+    """Known outcomes of past forecasts that an interval needs; with fewer, the forecast of that horizon has none."""
+    calibration_forecasts: int = Field(default=504, ge=20)
+    """Newest known outcomes that an interval is computed from. 504 is about two years, or the four default folds."""
+    rate: float = Field(default=0.01, ge=0, lt=1)
+    """Step by which a miss widens the next intervals and a hit narrows them, per independent outcome. Outcomes of
+    successive sessions overlap for later horizons, which take a part of it. 0: intervals do not follow misses."""
+    breakdown_tolerance: Fraction = 0.05
+    """Shortfall of coverage that is tolerated: the test is against 75% for the 80% interval and 90% for the 95% one."""
+    breakdown_significance: Fraction = 0.05
+    """Probability, per calendar year and over all tickers, that intervals which keep the tolerated coverage are ever
+    reported as broken down, however often they are checked."""
+
+    @model_validator(mode="after")
+    def _check_bounds(self) -> Self:
+        if self.calibration_forecasts < self.min_residuals:
+            raise ValueError(
+                f"calibration_forecasts is {self.calibration_forecasts} and min_residuals {self.min_residuals}: no "
+                "interval would ever be made; raise calibration_forecasts"
+            )
+        if self.breakdown_tolerance >= LOWEST_LEVEL:
+            raise ValueError(f"breakdown_tolerance is {self.breakdown_tolerance:g}; give less than {LOWEST_LEVEL:g}")
+        return self
 
 
 class LedgerConfig(Section, frozen=True):

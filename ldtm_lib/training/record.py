@@ -9,7 +9,7 @@ from types import MappingProxyType
 from ldtm_lib.database.connection import Database
 from ldtm_lib.features.look_ahead import WindowLeaks
 from ldtm_lib.features.window_set import WindowSet
-from ldtm_lib.registry import backtests, checkpoints, failures
+from ldtm_lib.registry import backtests, checkpoints, failures, fitted_baselines
 from ldtm_lib.registry.checkpoints import Candidate
 from ldtm_lib.registry.failures import Failure
 from ldtm_lib.registry.inputs import InputKey, input_key
@@ -64,17 +64,22 @@ class TrainingRecord:
                 return TrainingOutcome.without_networks(result.ticker, result.part, "failed", result.reason)
             if isinstance(result, FinalNetwork):
                 candidate = Candidate(key=key, fit=result.fit, gpu_index=result.network.gpu_index)
-                checkpoints.record_candidates(
+                recorded = checkpoints.record_candidates(
                     conn, self.folder, [candidate], architecture=settings.architecture, seed=settings.training.seed
                 )
+                if result.baselines is not None:
+                    fitted_baselines.store(conn, {recorded[key].network_id: result.baselines})
                 return TrainingOutcome.of_networks(result.ticker, "checkpoint", "trained", [result.network])
-            backtests.store(
+            new = backtests.store(
                 conn,
                 {key: result.reports},
                 plan=settings.backtest,
                 networks={key: result.networks},
                 window_leaks=self.window_leaks,
             )
+            if key in new and result.scores:
+                of_folds = {(new[key], fold): scores for fold, scores in result.scores.items()}
+                fitted_baselines.store_scores(conn, of_folds, neutral_band=settings.forecast.neutral_band)
             return TrainingOutcome.of_networks(result.ticker, "backtest", "trained", result.networks)
 
 

@@ -4,9 +4,11 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from statistics import fmean
 from typing import Literal
 
 from ldtm_lib.registry.trained_network import Part, TrainedNetwork
+from ldtm_lib.sessions import HORIZONS
 
 Status = Literal["trained", "up to date", "too few bars", "failed"]
 NOTHING = "-"
@@ -48,6 +50,21 @@ class TrainingOutcome:
         """The mean over the networks of the loss of forecasting no change."""
         losses = [network.no_change_loss for network in self.networks if network.no_change_loss is not None]
         return sum(losses) / len(losses) if losses else None
+
+    @property
+    def relative_errors(self) -> str | None:
+        """The validation's mean squared errors by horizon over those of no change, such as `next_day 1.001, ...`."""
+        errors = [n.horizon_errors for n in self.networks if n.horizon_errors is not None]
+        no_change = [n.no_change_errors for n in self.networks if n.no_change_errors is not None]
+        if not errors or not no_change:
+            return None
+        means = [
+            (horizon, fmean(of[at] for of in errors), fmean(of[at] for of in no_change))
+            for at, horizon in enumerate(HORIZONS)
+        ]
+        return ", ".join(
+            f"{horizon} {error / still:.3f}" if still else f"{horizon} -" for horizon, error, still in means
+        )
 
     @property
     def num_epochs(self) -> int | None:

@@ -3,16 +3,20 @@
 Retrainings put the results on record (`record`); the placebo judges them and keeps nothing.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from ldtm_lib.backtest.folds import FoldPlan
 from ldtm_lib.backtest.walk_forward import FoldReport, fold_report
+from ldtm_lib.baselines.fit import FittedBaselines, fit_baselines
+from ldtm_lib.baselines.scores import ModelScore, score_fold
+from ldtm_lib.features.neutral_band import neutral_bands
 from ldtm_lib.models.fit import Fit, FitFailed, FitTask, Progress
 from ldtm_lib.models.forecast import predict
 from ldtm_lib.models.trainer import fit_universe
 from ldtm_lib.registry.trained_network import Part, TrainedNetwork, trained_network
+from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import Settings
 from ldtm_lib.training.plan import TrainingPlan
 
@@ -56,6 +60,8 @@ class TrainingContext:
     gpu_index: int | None = None
     """The GPU that was leased for the training, as nvidia-smi counts."""
     callbacks: TrainingCallbacks = field(default_factory=NoCallbacks)
+    calendar: Calendar | None = None
+    """Where it is given, baselines are fitted on the rows of every network and scored on every fold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -65,6 +71,7 @@ class FinalNetwork:
     ticker: str
     fit: Fit
     network: TrainedNetwork
+    baselines: FittedBaselines | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -74,6 +81,8 @@ class TestedFolds:
     ticker: str
     reports: tuple[FoldReport, ...]
     networks: tuple[TrainedNetwork, ...]
+    scores: Mapping[int, tuple[ModelScore, ...]] = field(default_factory=dict[int, tuple[ModelScore, ...]])
+    """By fold, of the network and its baselines; empty where none were fitted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +130,17 @@ def _final(result: Fit | FitFailed, context: TrainingContext) -> FinalNetwork | 
     ticker = result.task.ticker
     if isinstance(result, FitFailed):
         return FailedPart(ticker=ticker, part="checkpoint", reason=str(result.reason))
-    return FinalNetwork(ticker=ticker, fit=result, network=trained_network(result, gpu_index=context.gpu_index))
+    return FinalNetwork(
+        ticker=ticker,
+        fit=result,
+        network=trained_network(result, gpu_index=context.gpu_index),
+        baselines=None if context.calendar is None else _fitted(result.task, context.settings),
+    )
+
+
+def _fitted(task: FitTask, settings: Settings) -> FittedBaselines:
+    """The baselines on the rows of a network."""
+    return fit_baselines(task.windows, task.training_rows, task.validation_rows, settings.baselines)
 
 
 class _PendingBacktest:
@@ -131,6 +150,7 @@ class _PendingBacktest:
         self.ticker, self.missing = ticker, {plan.fold: plan for plan in folds}
         self._networks: list[TrainedNetwork] = []
         self._reports: list[FoldReport] = []
+        self._scores: dict[int, tuple[ModelScore, ...]] = {}
         self._failures: list[str] = []
 
     def add(self, result: Fit | FitFailed, fold: int, context: TrainingContext) -> None:
@@ -142,6 +162,15 @@ class _PendingBacktest:
         predictions = predict(result.state, result.task.windows, plan.test_rows, context.settings.architecture, "cpu")
         self._networks.append(trained_network(result, gpu_index=context.gpu_index, num_test_rows=len(plan.test_rows)))
         self._reports.append(fold_report(plan, result, predictions))
+        if context.calendar is not None:
+            self._scores[fold] = score_fold(
+                _fitted(result.task, context.settings),
+                result.task.windows,
+                plan.test_rows,
+                predictions,
+                calendar=context.calendar,
+                neutral_band=neutral_bands(context.settings.forecast, result.task.windows.volatility(plan.test_rows)),
+            )
 
     def result(self) -> TestedFolds | FailedPart:
         """The backtest, once no fold is missing."""
@@ -151,4 +180,5 @@ class _PendingBacktest:
             ticker=self.ticker,
             reports=tuple(sorted(self._reports, key=lambda report: report.fold)),
             networks=tuple(sorted(self._networks, key=lambda network: network.fold or 0)),
+            scores=self._scores,
         )

@@ -1,5 +1,5 @@
 -- name: event
-select event_id, event, ticker, run_date, simulation_id, horizon::text, vintage, checkpoint_id, leaf
+select event_id, event, version::integer, ticker, run_date, simulation_id, horizon::text, vintage, checkpoint_id, leaf
 from ledger_event where event_id = any (%(event_ids)s::bigint[]) order by event_id;
 
 -- name: events_of_forecast
@@ -23,7 +23,10 @@ where s.ticker = %(ticker)s and s.run_date = %(run_date)s and s.simulation_id = 
 -- name: recorded_forecast
 select recorded_at, kind, next_day_session, next_monday_session, one_month_session, run_date_close,
        next_day_pred, next_monday_pred, one_month_pred, direction_pred, abstained_reason, checkpoint_id, model_version,
-       model_status, checkpoint_sha256, window_sha256, bars_recorded_until
+       model_status, checkpoint_sha256, window_sha256, bars_recorded_until,
+       volatility, neutral_band, next_day_low_80, next_day_high_80, next_day_low_95, next_day_high_95,
+       next_monday_low_80, next_monday_high_80, next_monday_low_95, next_monday_high_95, one_month_low_80,
+       one_month_high_80, one_month_low_95, one_month_high_95
 from snapshot where ticker = %(ticker)s and run_date = %(run_date)s and simulation_id = %(simulation_id)s;
 
 -- name: recorded_promotion
@@ -106,8 +109,9 @@ order by event_id nulls last, run_date, ticker, horizon
 limit 100;
 
 -- name: check_forecasts
--- Compares every forecast with its event. The hash is computed here from the columns with built-in functions of
--- PostgreSQL: the owner of the tables could have replaced the functions of the schema.
+-- Compares every forecast with its event, by the version of the record format that the event names; version 1 has no
+-- volatility, band or interval. The hash is computed here from the columns with built-in functions of PostgreSQL: the
+-- owner of the tables could have replaced the functions of the schema.
 select event_id, 'forecast' as event, ticker, run_date, null as horizon, simulation_id, what
 from (
     select e.event_id, coalesce(e.ticker, s.ticker) as ticker, coalesce(e.run_date, s.run_date) as run_date,
@@ -115,12 +119,29 @@ from (
            case
                when s.ticker is null then 'missing'
                when e.event_id is null then 'added'
-               when e.leaf is distinct from pg_catalog.sha256('\x00'::bytea || pg_catalog.record_send(row(
-                   e.event_id, 'forecast'::text, s.ticker, s.run_date, s.simulation_id, s.recorded_at, s.kind,
-                   s.next_day_session, s.next_monday_session, s.one_month_session, s.run_date_close,
-                   s.next_day_pred, s.next_monday_pred, s.one_month_pred, s.direction_pred,
-                   pg_catalog.convert_to(s.abstained_reason, 'UTF8'), s.checkpoint_id, s.model_version, s.model_status,
-                   s.checkpoint_sha256, s.window_sha256, s.bars_recorded_until))) then 'altered'
+               when e.leaf is distinct from case e.version
+                   when 1 then pg_catalog.sha256('\x00'::bytea || pg_catalog.record_send(row(
+                       e.event_id, 'forecast'::text, s.ticker, s.run_date, s.simulation_id, s.recorded_at, s.kind,
+                       s.next_day_session, s.next_monday_session, s.one_month_session, s.run_date_close,
+                       s.next_day_pred, s.next_monday_pred, s.one_month_pred, s.direction_pred,
+                       pg_catalog.convert_to(s.abstained_reason, 'UTF8'), s.checkpoint_id, s.model_version,
+                       s.model_status, s.checkpoint_sha256, s.window_sha256, s.bars_recorded_until)))
+                   when 2 then pg_catalog.sha256('\x00'::bytea || pg_catalog.record_send(row(
+                       e.event_id, 'forecast'::text, s.ticker, s.run_date, s.simulation_id, s.recorded_at, s.kind,
+                       s.next_day_session, s.next_monday_session, s.one_month_session, s.run_date_close,
+                       s.next_day_pred, s.next_monday_pred, s.one_month_pred, s.direction_pred,
+                       pg_catalog.convert_to(s.abstained_reason, 'UTF8'), s.checkpoint_id, s.model_version,
+                       s.model_status, s.checkpoint_sha256, s.window_sha256, s.bars_recorded_until,
+                       s.volatility, s.neutral_band, s.next_day_low_80, s.next_day_high_80, s.next_day_low_95,
+                       s.next_day_high_95, s.next_monday_low_80, s.next_monday_high_80, s.next_monday_low_95,
+                       s.next_monday_high_95, s.one_month_low_80, s.one_month_high_80, s.one_month_low_95,
+                       s.one_month_high_95)))
+                   end then 'altered'
+               when e.version = 1 and pg_catalog.num_nonnulls(
+                        s.volatility, s.neutral_band, s.next_day_low_80, s.next_day_high_80, s.next_day_low_95,
+                        s.next_day_high_95, s.next_monday_low_80, s.next_monday_high_80, s.next_monday_low_95,
+                        s.next_monday_high_95, s.one_month_low_80, s.one_month_high_80, s.one_month_low_95,
+                        s.one_month_high_95) > 0 then 'altered'
                when (s.next_day_session, s.next_monday_session, s.one_month_session) is distinct from (
                    (%(sessions)s::date[])[pg_catalog.width_bucket(s.run_date, %(sessions)s::date[]) + 1],
                    (%(next_mondays)s::date[])[pg_catalog.width_bucket(s.run_date, %(sessions)s::date[])],
@@ -142,7 +163,7 @@ from (
                 and s.recorded_at >= (%(opens)s::timestamptz[])[pg_catalog.width_bucket(s.run_date, %(sessions)s::date[]) + 1]
                    then 'late'
            end as what
-    from (select event_id, ticker, run_date, simulation_id, leaf from ledger_event where event = 'forecast') e
+    from (select event_id, version, ticker, run_date, simulation_id, leaf from ledger_event where event = 'forecast') e
     full join snapshot s on (s.ticker, s.run_date, s.simulation_id) = (e.ticker, e.run_date, e.simulation_id)
 ) checked
 where what is not null
@@ -291,6 +312,14 @@ select event_id, event, ticker, run_date, simulation_id
 from ledger_event
 where event is null or event not in ('forecast', 'fill', 'void', 'restatement', 'promotion', 'retirement',
                                       'service', 'simulation')
+order by event_id
+limit 100;
+
+-- name: unknown_versions
+-- Only forecasts have a second version; that of a forecast is checked with its hash.
+select event_id, event, ticker, run_date, horizon::text, simulation_id
+from ledger_event
+where event <> 'forecast' and version is distinct from 1
 order by event_id
 limit 100;
 

@@ -90,7 +90,8 @@ with role as (select rolsuper from pg_roles where rolname = current_user),
          select c.oid, c.relname, c.relowner
          from unnest(array['snapshot', 'ledger_event', 'ledger_seal', 'voided_fill', 'restated_actual', 'checkpoint', 'bar',
                            'backtest', 'backtest_fold', 'backtest_prediction', 'gate_verdict', 'lifecycle_action',
-                           'shadow_forecast', 'service_entry', 'simulation', 'simulation_model']) as t (name)
+                           'shadow_forecast', 'service_entry', 'simulation', 'simulation_model', 'fitted_baselines',
+                           'backtest_score', 'baseline_forecast']) as t (name)
          join pg_class c on c.relname = t.name and c.relnamespace = current_schema()::regnamespace)
 select privilege
 from (

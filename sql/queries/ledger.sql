@@ -39,6 +39,74 @@ cross join lateral (
 where c.status = 'active'
 order by c.ticker;
 
+-- name: interval_scores
+-- Intervals beside the actuals that came, by ticker, horizon and level; ticker NULL: all tickers. Widths and scores are in
+-- percent of the close. A relative width is over that of a no-change forecast whose log returns are normal, with the
+-- window's volatility: 2 z volatility sqrt(sessions), where z is the 0.9 or the 0.975 quantile of the normal one.
+with place as (
+    select session, row_number() over (order by session) as number from trading_session
+), beside as (
+    select s.ticker, f.place, f.horizon, f.level, f.actual, f.low, f.high, s.run_date_close as close,
+           s.volatility * sqrt(target.number - made.number) as reach
+    from snapshot s
+    cross join lateral (values
+        (1, 'next_day', 0.80::double precision, s.next_day_session, s.next_day_actual, s.next_day_low_80, s.next_day_high_80),
+        (1, 'next_day', 0.95::double precision, s.next_day_session, s.next_day_actual, s.next_day_low_95, s.next_day_high_95),
+        (2, 'next_monday', 0.80::double precision, s.next_monday_session, s.next_monday_actual, s.next_monday_low_80, s.next_monday_high_80),
+        (2, 'next_monday', 0.95::double precision, s.next_monday_session, s.next_monday_actual, s.next_monday_low_95, s.next_monday_high_95),
+        (3, 'one_month', 0.80::double precision, s.one_month_session, s.one_month_actual, s.one_month_low_80, s.one_month_high_80),
+        (3, 'one_month', 0.95::double precision, s.one_month_session, s.one_month_actual, s.one_month_low_95, s.one_month_high_95)
+    ) f (place, horizon, level, target_session, actual, low, high)
+    join place made on made.session = s.run_date
+    join place target on target.session = f.target_session
+    where s.kind = %(kind)s and s.simulation_id = %(simulation_id)s and f.actual is not null
+), scored as (
+    select ticker, place, horizon, level, low is not null as has_interval,
+           actual between low and high as is_inside,
+           100 * (high - low) / close as width,
+           (high - low) / (2 * close * nullif(reach, 0)
+               * case level when 0.80 then 1.2815515655446004 else 1.959963984540054 end) as relative_width,
+           100 * (high - low + 2 / (1 - level) * (greatest(low - actual, 0) + greatest(actual - high, 0))) / close as score
+    from beside
+)
+select ticker, horizon, level,
+       count(*) as num_filled,
+       count(*) filter (where has_interval) as num_intervals,
+       count(*) filter (where is_inside) as num_inside,
+       count(*) filter (where is_inside)::double precision / nullif(count(*) filter (where has_interval), 0) as coverage,
+       wilson_low(count(*) filter (where is_inside), count(*) filter (where has_interval)) as coverage_low,
+       wilson_high(count(*) filter (where is_inside), count(*) filter (where has_interval)) as coverage_high,
+       avg(width) as width, avg(relative_width) as relative_width,
+       avg(score) filter (where has_interval) as interval_score
+from scored
+group by grouping sets ((ticker, place, horizon, level), (place, horizon, level))
+order by ticker is null, ticker, place, level;
+
+-- name: interval_outcomes
+-- Whether the actuals of live forecasts of one year lay inside of their intervals, by ticker and horizon in the order of
+-- run dates; NULL where there was no interval. Days are since 2000-01-01. The year is that of the newest live forecast.
+with newest as (
+    select max(run_date) as run_date from snapshot where kind = 'live'
+)
+select s.ticker, f.horizon,
+       array_agg(s.run_date - date '2000-01-01' order by s.run_date) as run_dates,
+       array_agg(f.target_session - date '2000-01-01' order by s.run_date) as targets,
+       array_agg(f.actual between f.low_80 and f.high_80 order by s.run_date) as inside_80,
+       array_agg(f.actual between f.low_95 and f.high_95 order by s.run_date) as inside_95
+from newest
+join snapshot s on s.kind = 'live' and s.run_date >= date_trunc('year', newest.run_date)::date
+cross join lateral (values
+    (1, 'next_day', s.next_day_session, s.next_day_actual,
+     s.next_day_low_80, s.next_day_high_80, s.next_day_low_95, s.next_day_high_95),
+    (2, 'next_monday', s.next_monday_session, s.next_monday_actual,
+     s.next_monday_low_80, s.next_monday_high_80, s.next_monday_low_95, s.next_monday_high_95),
+    (3, 'one_month', s.one_month_session, s.one_month_actual,
+     s.one_month_low_80, s.one_month_high_80, s.one_month_low_95, s.one_month_high_95)
+) f (place, horizon, target_session, actual, low_80, high_80, low_95, high_95)
+where f.actual is not null and (f.low_80 is not null or f.low_95 is not null)
+group by s.ticker, f.place, f.horizon
+order by s.ticker, f.place;
+
 -- name: due_fills
 select ticker, run_date, simulation_id, horizon, target_session, pred, actual is not null as bar_is_there, actual
 from open_fill
@@ -401,19 +469,34 @@ order by run_date, ticker;
 insert into snapshot (
     ticker, run_date, simulation_id, kind, next_day_session, next_monday_session, one_month_session, run_date_close,
     next_day_pred, next_monday_pred, one_month_pred, direction_pred, abstained_reason,
-    checkpoint_id, model_version, model_status, checkpoint_sha256, window_sha256, bars_recorded_until, recorded_at)
+    checkpoint_id, model_version, model_status, checkpoint_sha256, window_sha256, bars_recorded_until,
+    volatility, neutral_band, next_day_low_80, next_day_high_80, next_day_low_95, next_day_high_95,
+    next_monday_low_80, next_monday_high_80, next_monday_low_95, next_monday_high_95, one_month_low_80,
+    one_month_high_80, one_month_low_95, one_month_high_95,
+    recorded_at)
 select ticker, %(run_date)s, %(simulation_id)s, 'late', %(next_day_session)s, %(next_monday_session)s, %(one_month_session)s,
        run_date_close, next_day_pred, next_monday_pred, one_month_pred, direction_pred, abstained_reason,
        checkpoint_id, model_version, model_status, checkpoint_sha256, window_sha256, bars_recorded_until,
+       volatility, neutral_band, next_day_low_80, next_day_high_80, next_day_low_95, next_day_high_95,
+       next_monday_low_80, next_monday_high_80, next_monday_low_95, next_monday_high_95, one_month_low_80,
+       one_month_high_80, one_month_low_95, one_month_high_95,
        clock_timestamp()
 from unnest(%(ticker)s::text[], %(run_date_close)s::float8[], %(next_day_pred)s::float8[],
             %(next_monday_pred)s::float8[], %(one_month_pred)s::float8[], %(direction_pred)s::text[],
             %(abstained_reason)s::text[], %(checkpoint_id)s::bigint[], %(model_version)s::text[],
             %(model_status)s::text[], %(checkpoint_sha256)s::text[], %(window_sha256)s::text[],
-            %(bars_recorded_until)s::timestamptz[])
+            %(bars_recorded_until)s::timestamptz[],
+            %(volatility)s::float8[], %(neutral_band)s::float8[], %(next_day_low_80)s::float8[],
+            %(next_day_high_80)s::float8[], %(next_day_low_95)s::float8[], %(next_day_high_95)s::float8[],
+            %(next_monday_low_80)s::float8[], %(next_monday_high_80)s::float8[], %(next_monday_low_95)s::float8[],
+            %(next_monday_high_95)s::float8[], %(one_month_low_80)s::float8[], %(one_month_high_80)s::float8[],
+            %(one_month_low_95)s::float8[], %(one_month_high_95)s::float8[])
     as draft (ticker, run_date_close, next_day_pred, next_monday_pred, one_month_pred, direction_pred,
               abstained_reason, checkpoint_id, model_version, model_status, checkpoint_sha256, window_sha256,
-              bars_recorded_until)
+              bars_recorded_until,
+              volatility, neutral_band, next_day_low_80, next_day_high_80, next_day_low_95, next_day_high_95,
+              next_monday_low_80, next_monday_high_80, next_monday_low_95, next_monday_high_95, one_month_low_80,
+              one_month_high_80, one_month_low_95, one_month_high_95)
 order by ticker
 on conflict (ticker, run_date, simulation_id) do nothing
 returning ticker;
@@ -421,7 +504,10 @@ returning ticker;
 -- name: snapshots
 select ticker, run_date, kind, simulation_id, recorded_at, next_day_session, next_monday_session, one_month_session, run_date_close,
        next_day_pred, next_monday_pred, one_month_pred, direction_pred, abstained_reason,
-       checkpoint_id, model_version, model_status, checkpoint_sha256, window_sha256, bars_recorded_until
+       checkpoint_id, model_version, model_status, checkpoint_sha256, window_sha256, bars_recorded_until,
+       volatility, neutral_band, next_day_low_80, next_day_high_80, next_day_low_95, next_day_high_95,
+       next_monday_low_80, next_monday_high_80, next_monday_low_95, next_monday_high_95, one_month_low_80,
+       one_month_high_80, one_month_low_95, one_month_high_95
 from snapshot
 where run_date = %(run_date)s and ticker = any (%(tickers)s::text[]) and simulation_id = %(simulation_id)s
 order by array_position(%(tickers)s::text[], ticker);
@@ -441,7 +527,10 @@ select s.ticker, s.run_date, s.kind, s.simulation_id, s.recorded_at, t.opens_at 
        s.next_day_session, s.next_day_pred, s.next_day_actual,
        s.next_monday_session, s.next_monday_pred, s.next_monday_actual,
        s.one_month_session, s.one_month_pred, s.one_month_actual,
-       s.direction_pred, s.model_version, s.model_status, s.abstained_reason
+       s.direction_pred, s.model_version, s.model_status, s.abstained_reason,
+       s.volatility, s.neutral_band, s.next_day_low_80, s.next_day_high_80, s.next_day_low_95, s.next_day_high_95,
+       s.next_monday_low_80, s.next_monday_high_80, s.next_monday_low_95, s.next_monday_high_95, s.one_month_low_80,
+       s.one_month_high_80, s.one_month_low_95, s.one_month_high_95
 from snapshot s
 join trading_session t on t.session = s.next_day_session
 where (%(run_date)s::date is null or s.run_date = %(run_date)s)
@@ -457,6 +546,60 @@ select coalesce(
     (select max(run_date) from snapshot
      where simulation_id > 0
        and simulation_id = (select max(simulation_id) from snapshot where simulation_id > 0)));
+
+-- name: residuals_of_backtests
+-- The scores of the forecasts of each checkpoint's newest backtest that was on record at a moment, packed by session: days
+-- since 2000-01-01 as a big-endian int4, then three float8. A row without volatility has no score.
+select c.checkpoint_id, p.last_session, coalesce(p.packed, ''::bytea) as packed
+from checkpoint c
+cross join lateral (
+    select backtest_id from backtest b
+    where (b.ticker, b.architecture_sha256, b.recipe_sha256, b.data_sha256, b.trained_on)
+        = (c.ticker, c.architecture_sha256, c.recipe_sha256, c.data_sha256, c.trained_on)
+      and b.created_at <= %(moment)s
+    order by b.backtest_id desc limit 1) b
+cross join lateral (
+    select max(session) as last_session,
+           string_agg(
+               int4send(session - date '2000-01-01')
+               || float8send(abs(next_day_actual - next_day_pred) / (close * volatility))
+               || float8send(abs(next_monday_actual - next_monday_pred) / (close * volatility))
+               || float8send(abs(one_month_actual - one_month_pred) / (close * volatility)),
+               ''::bytea order by session) filter (where volatility > 0) as packed
+    from backtest_prediction p
+    where p.backtest_id = b.backtest_id) p
+where c.checkpoint_id = any (%(checkpoint_ids)s::bigint[]) and p.last_session is not null;
+
+-- name: residuals_on_record
+-- The scores of recorded forecasts after a session of each ticker, as far as they were known at a moment and by the close
+-- of a run date, packed by run date: the run date and its three target sessions as int4, then three float8, NaN where not
+-- known.
+select s.ticker,
+       string_agg(
+           int4send(s.run_date - date '2000-01-01')
+           || int4send(s.next_day_session - date '2000-01-01')
+           || int4send(s.next_monday_session - date '2000-01-01')
+           || int4send(s.one_month_session - date '2000-01-01')
+           || float8send(case when s.next_day_session <= %(run_date)s and s.next_day_filled_at <= %(moment)s
+                         then abs(s.next_day_actual - s.next_day_pred) / (s.run_date_close * s.volatility)
+                         else 'nan' end)
+           || float8send(case when s.next_monday_session <= %(run_date)s and s.next_monday_filled_at <= %(moment)s
+                         then abs(s.next_monday_actual - s.next_monday_pred) / (s.run_date_close * s.volatility)
+                         else 'nan' end)
+           || float8send(case when s.one_month_session <= %(run_date)s and s.one_month_filled_at <= %(moment)s
+                         then abs(s.one_month_actual - s.one_month_pred) / (s.run_date_close * s.volatility)
+                         else 'nan' end),
+           ''::bytea order by s.run_date) as packed
+from unnest(%(tickers)s::text[], %(after)s::date[]) as asked (ticker, after)
+join snapshot s on s.ticker = asked.ticker and s.simulation_id = %(simulation_id)s
+    and s.run_date > coalesce(asked.after, '-infinity') and s.run_date < %(run_date)s
+where s.abstained_reason is null and s.volatility > 0
+group by s.ticker;
+
+-- name: hold_chain
+-- Actuals that are filled meanwhile wait until the transaction ends: a forecast's intervals follow from the actuals that
+-- were on record before it.
+select pg_advisory_xact_lock(hashtextextended('ldtm chain ' || current_schema(), 0));
 
 -- name: simulation_of_row
 -- 0 where a daily run recorded the row, else the newest simulation that has one.

@@ -94,6 +94,25 @@ class LedgerRows:
             ),
         )
 
+    def baselines(self, ticker: str, run_date: date, preds: Mapping[str, Sequence[float]], *, direction: str) -> None:
+        """Baseline forecasts beside a simulated row of this transaction, which names a checkpoint."""
+        self.conn.execute(
+            """insert into fitted_baselines (checkpoint_id, num_training_rows, num_validation_rows, drift,
+                ar1_intercept, ar1_slope, ridge_penalties, ridge_coefficients)
+            select distinct checkpoint_id, num_training_rows, num_validation_rows, 0, 0, 0, '{1,1,1}'::float8[],
+                ''::bytea
+            from snapshot join checkpoint using (ticker, checkpoint_id) where ticker = %s on conflict do nothing""",
+            (ticker,),
+        )
+        for baseline, pred in preds.items():
+            self.conn.execute(
+                """insert into baseline_forecast (ticker, run_date, simulation_id, baseline, checkpoint_id, recorded_at,
+                    next_day_pred, next_monday_pred, one_month_pred, direction_pred)
+                select ticker, run_date, simulation_id, %s, checkpoint_id, recorded_at, %s, %s, %s, %s
+                from snapshot where ticker = %s and run_date = %s and simulation_id = 1""",
+                (baseline, *pred, direction, ticker, run_date),
+            )
+
     def abstention(self, ticker: str, run_date: date, *, kind: str = "simulated") -> None:
         targets = self.calendar.targets(run_date)
         simulation_id = self._place(ticker, run_date, kind)

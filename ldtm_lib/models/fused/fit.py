@@ -21,6 +21,7 @@ from ldtm_lib.errors import TrainingDiverged
 from ldtm_lib.models.fit import Fit, FitFailed, FitTask, Progress
 from ldtm_lib.models.fused.state import FusedState
 from ldtm_lib.models.lstm import initial_state
+from ldtm_lib.models.objective import Objective, objective_of
 from ldtm_lib.models.single_fit import EarlyStopping, require_finite, seed_of
 
 RunStep = Callable[[Callable[[int], None], int], None]
@@ -33,6 +34,7 @@ class _Member:
 
     task: FitTask
     generator: torch.Generator
+    objective: Objective
     stopping: EarlyStopping
     num_steps: int
     """Steps of an epoch."""
@@ -41,6 +43,9 @@ class _Member:
     """The rows of the next epoch in their order, as they are numbered in the tables."""
     training_losses: list[float] = field(default_factory=list[float])
     validation_losses: list[float] = field(default_factory=list[float])
+    errors: tuple[float, ...] = ()
+    """(E,) of the newest validation."""
+    best_errors: tuple[float, ...] = ()
     seconds: float = 0.0
 
 
@@ -68,6 +73,7 @@ class FusedFit:
     def _begin(self, task: FitTask) -> None:
         """Give a network the next place."""
         state, recipe = self._state, self._recipe
+        objective = objective_of(task, recipe)
         generator = torch.Generator().manual_seed(seed_of(task.ticker, task.fold, recipe.seed))
         weights_P = torch.empty(state.network.layout.num_elements)
         state.network.layout.write(weights_P, initial_state(state.network.layout.architecture, generator))
@@ -76,11 +82,13 @@ class FusedFit:
             weights_P,
             state.tables.rows_of(task.windows, task.validation_rows),
             num_rows=len(task.training_rows),
+            objective=objective,
         )
         self._members.append(
             _Member(
                 task=task,
                 generator=generator,
+                objective=objective,
                 stopping=EarlyStopping(patience=recipe.patience),
                 num_steps=math.ceil(len(task.training_rows) / recipe.batch_size),
                 num_validation_steps=math.ceil(len(task.validation_rows) / recipe.batch_size),
@@ -108,10 +116,11 @@ class FusedFit:
             self._run_step(state.validation_step, last + 1)
         for member in members:  # while a GPU is still at it
             member.order_R = self._draw_order(member.task, member.generator)
-        training_loss_M, validation_loss_M = state.losses()
+        training_ME, validation_ME, squares_ME = state.means().numpy()
         for slot, member in enumerate(members):
-            member.training_losses.append(training_loss_M[slot].item())
-            member.validation_losses.append(validation_loss_M[slot].item())
+            member.errors = tuple(float(square) for square in squares_ME[slot])
+            member.training_losses.append(member.objective.loss(training_ME[slot]))
+            member.validation_losses.append(member.objective.loss(validation_ME[slot]))
         return time.perf_counter() - started
 
     def _judge_epoch(self, seconds: float, on_progress: Callable[[Progress], None]) -> dict[int, Fit | FitFailed]:
@@ -128,7 +137,8 @@ class FusedFit:
             except TrainingDiverged as reason:
                 failed[slot] = FitFailed(task=member.task, reason=reason)
                 continue
-            improved_M[slot] = member.stopping.improves(validation)
+            if member.stopping.improves(validation):
+                improved_M[slot], member.best_errors = True, member.errors
             on_progress(self._progress(member))
             if member.stopping.exhausted or member.stopping.epoch == self._recipe.max_epochs:
                 over.append(slot)
@@ -164,6 +174,9 @@ class FusedFit:
             task=member.task,
             state=state.network.layout.read(state.best_MP[slot].cpu()),
             validation_loss=member.stopping.best_loss,
+            horizon_errors=member.best_errors,
+            no_change_loss=member.objective.no_change_loss,
+            no_change_errors=member.objective.no_change_errors,
             training_losses=tuple(member.training_losses),
             validation_losses=tuple(member.validation_losses),
             num_epochs=member.stopping.epoch,

@@ -29,6 +29,7 @@ class FusedNetwork:
         num_networks: int,
         batch_size: int,
         window_sessions: int,
+        delta: float,
         dtype: torch.dtype,
         device: torch.device,
     ) -> None:
@@ -42,6 +43,9 @@ class FusedNetwork:
 
         self.inputs_MTBK = zeros(M, T, B, INPUT_COLUMNS)
         self.targets_MBE = torch.zeros(M, B, architecture.num_horizons, device=device)
+        self.units_ME = torch.ones(M, architecture.num_horizons, device=device)
+        """The unit of each network's errors by horizon; see `Objective`."""
+        self.delta = delta
         self.valid_MB = torch.zeros(M, B, dtype=torch.bool, device=device)
         self.first_gates_MTBG, self.second_gates_MTBG = zeros(M, T, B, 4 * H), zeros(M, T, B, 4 * H)
         self.first_cell_MTBH, self.second_cell_MTBH = zeros(M, T, B, H), zeros(M, T, B, H)
@@ -88,12 +92,15 @@ class FusedNetwork:
             out=self.predictions_MBE[:m],
         )
 
-    def squared_errors(self, m: int) -> Tensor:
-        """The squared errors (m, B) of the forecasts, their mean over the horizons; 0 for padding."""
-        return self._residuals(m).square().mean(2)
+    def errors(self, m: int) -> tuple[Tensor, Tensor]:
+        """Sums over the batch of `huber(error / unit)` (m, E) and of squared errors (m, E); padding counts nothing."""
+        errors_MBE = self._errors(m)
+        held_MBE = errors_MBE.clamp(-self.delta, self.delta)
+        losses_ME = (held_MBE * (2 * errors_MBE - held_MBE)).sum(1)
+        return losses_ME, errors_MBE.square().sum(1) * self.units_ME[:m].square()
 
-    def backward(self, flat_MP: Tensor, grads_MP: Tensor, m: int, loss_scale_M: Tensor) -> None:
-        """Put the gradients of the mean squared error, times each network's scale, into a matrix (at least m, P).
+    def backward(self, flat_MP: Tensor, grads_MP: Tensor, m: int, loss_scale_ME: Tensor) -> None:
+        """Put the gradients of the mean losses, times a scale by horizon, into a matrix (at least m, P).
 
         Needs what the forward pass left in the buffers, and uses it up.
         """
@@ -101,7 +108,7 @@ class FusedNetwork:
         T, B, H = self.window_sessions, self.valid_MB.shape[1], self.hidden
         active_M, states = self.valid_MB[:m, 0], self.states_MUBJ[:m]
         second_gates, first_gates = self.second_gates_MTBG[:m], self.first_gates_MTBG[:m]
-        grad_last_MBH = self._heads_backward(weights, grads, m, loss_scale_M)
+        grad_last_MBH = self._heads_backward(weights, grads, m, loss_scale_ME)
 
         self.operations.lstm_backward(
             second_gates,
@@ -128,12 +135,12 @@ class FusedNetwork:
         before = states[:, : T - 1].flatten(1, 2)[..., :H]
         torch.bmm(grad_first[:, B:].transpose(1, 2), before, out=grads.first_hh_MGH)
 
-    def _heads_backward(self, weights: FusedWeights, grads: FusedWeights, m: int, loss_scale_M: Tensor) -> Tensor:
+    def _heads_backward(self, weights: FusedWeights, grads: FusedWeights, m: int, loss_scale_ME: Tensor) -> Tensor:
         """Gradients of the heads; returns that of the last hidden state (m, B, H)."""
         inner_MBF, last_MBH = self.inner_MBF[:m], self.states_MUBJ[:m, -1, :, self.hidden :]
         num_valid_M = self.valid_MB[:m].sum(1).clamp(min=1)
-        factor_M = 2 * loss_scale_M / (num_valid_M * self.targets_MBE.shape[2])
-        grad_MBE = self._residuals(m) * factor_M.float()[:, None, None]
+        factor_ME = 2 * loss_scale_ME / (num_valid_M * self.targets_MBE.shape[2])[:, None] / self.units_ME[:m]
+        grad_MBE = self._errors(m).clamp(-self.delta, self.delta) * factor_ME.float()[:, None]
         by_head_MBED = self._by_head(inner_MBF)
         grads.outer_bias_ME.copy_(grad_MBE.sum(1))
         grads.outer_MED.copy_((grad_MBE[..., None] * by_head_MBED).sum(1))
@@ -146,5 +153,7 @@ class FusedNetwork:
     def _by_head(self, inner_MBF: Tensor) -> Tensor:
         return inner_MBF.view(*inner_MBF.shape[:2], -1, self.head_hidden)
 
-    def _residuals(self, m: int) -> Tensor:
-        return torch.where(self.valid_MB[:m, :, None], self.predictions_MBE[:m] - self.targets_MBE[:m], 0.0)
+    def _errors(self, m: int) -> Tensor:
+        """Errors (m, B, E) in the units of their horizons; 0 for padding."""
+        errors_MBE = (self.predictions_MBE[:m] - self.targets_MBE[:m]) / self.units_ME[:m, None]
+        return torch.where(self.valid_MB[:m, :, None], errors_MBE, 0.0)

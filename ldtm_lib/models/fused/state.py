@@ -15,6 +15,7 @@ from torch import Tensor
 from ldtm_lib.models.fused.kernels.interface import REFERENCE
 from ldtm_lib.models.fused.network import FusedNetwork
 from ldtm_lib.models.fused.windows import WindowTables
+from ldtm_lib.models.objective import Objective
 from ldtm_lib.settings import TrainingConfig
 
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
@@ -56,7 +57,10 @@ class FusedState:
         self.cursor_M, self.validation_cursor_M = counts(M), counts(M)
         self.attempts_M, self.updates_M, self.streak_M = counts(M), counts(M), counts(M)
         self.scale_M = torch.full((M,), INITIAL_SCALE if self.half_precision else 1.0, device=device)
-        self.training_loss_M, self.validation_loss_M = floats(M), floats(M)
+        E = network.targets_MBE.shape[2]
+        self.weight_ME = floats(M, E)
+        self.training_losses_ME, self.validation_losses_ME = floats(M, E), floats(M, E)
+        self.validation_squares_ME = floats(M, E)
         self._lanes_B = torch.arange(recipe.batch_size, device=device)
 
     @property
@@ -69,33 +73,45 @@ class FusedState:
         network = self.network
         self._take_batch(self.order_MR, self.num_rows_M, self.cursor_M, m)
         network.forward(self.weights_MP, m)
-        self.training_loss_M[:m] += network.squared_errors(m).sum(1)
-        network.backward(self.weights_MP, self.grads_MP, m, self.scale_M[:m])
+        self.training_losses_ME[:m] += network.errors(m)[0]
+        network.backward(self.weights_MP, self.grads_MP, m, self.scale_M[:m, None] * self.weight_ME[:m])
         self._update(network.valid_MB[:m, 0], m)
 
     def validation_step(self, m: int) -> None:
-        """The squared errors of one batch of validation rows of each of the first m networks."""
+        """The errors of one batch of validation rows of each of the first m networks."""
         self._take_batch(self.validation_MV, self.num_validation_M, self.validation_cursor_M, m)
         self.network.forward(self.weights_MP, m)
-        self.validation_loss_M[:m] += self.network.squared_errors(m).sum(1)
+        losses_ME, squares_ME = self.network.errors(m)
+        self.validation_losses_ME[:m] += losses_ME
+        self.validation_squares_ME[:m] += squares_ME
 
     def begin_epoch(self) -> None:
         """Put every network at the beginning of its rows."""
-        for tensor in (self.cursor_M, self.validation_cursor_M, self.training_loss_M, self.validation_loss_M):
-            tensor.zero_()
+        self.cursor_M.zero_()
+        self.validation_cursor_M.zero_()
+        for sums_ME in (self.training_losses_ME, self.validation_losses_ME, self.validation_squares_ME):
+            sums_ME.zero_()
 
-    def losses(self) -> Tensor:
-        """Mean training and validation losses of the epoch, (2, M) on the CPU; waits for the device."""
-        training = self.training_loss_M / self.num_rows_M.clamp(min=1)
-        validation = self.validation_loss_M / self.num_validation_M.clamp(min=1)
-        return torch.stack([training, validation]).cpu()
+    def means(self) -> Tensor:
+        """Means of the epoch, (3, M, E) on the CPU: losses of training and of validation, squared errors of validation.
+
+        Waits for the device.
+        """
+        training_ME = self.training_losses_ME / self.num_rows_M.clamp(min=1)[:, None]
+        num_validation_M1 = self.num_validation_M.clamp(min=1)[:, None]
+        validation_ME, squares_ME = (
+            sums_ME / num_validation_M1 for sums_ME in (self.validation_losses_ME, self.validation_squares_ME)
+        )
+        return torch.stack([training_ME, validation_ME, squares_ME]).cpu()
 
     def keep_best(self, improved_M: Tensor) -> None:
         """Remember the weights of the networks that improved (M,) as their best."""
         improved_M1 = improved_M.to(self.best_MP.device)[:, None]
         torch.where(improved_M1, self.parameters_MP, self.best_MP, out=self.best_MP)
 
-    def place(self, slot: int, weights_P: Tensor, validation_rows_V: Tensor, *, num_rows: int) -> None:
+    def place(
+        self, slot: int, weights_P: Tensor, validation_rows_V: Tensor, *, num_rows: int, objective: Objective
+    ) -> None:
         """Begin a network in a slot, with its initial weights and nothing else of whoever was there before."""
         for tensor in self._of_a_network():
             tensor[slot].zero_()
@@ -104,6 +120,8 @@ class FusedState:
             self.half_MP[slot] = self.parameters_MP[slot]
         self.validation_MV[slot, : len(validation_rows_V)] = validation_rows_V
         self.num_rows_M[slot], self.num_validation_M[slot] = num_rows, len(validation_rows_V)
+        self.weight_ME[slot] = torch.as_tensor(objective.weights)
+        self.network.units_ME[slot] = torch.as_tensor(objective.units)
         self.num_steps_M[slot] = self.recipe.max_epochs * math.ceil(num_rows / self.recipe.batch_size)
         self.scale_M[slot] = INITIAL_SCALE if self.half_precision else 1.0
 
@@ -122,7 +140,7 @@ class FusedState:
         return [
             *(self.parameters_MP, self.exp_avg_MP, self.exp_avg_sq_MP, self.best_MP, *half),
             *(self.order_MR, self.validation_MV, self.num_rows_M, self.num_validation_M, self.num_steps_M),
-            *(self.attempts_M, self.updates_M, self.streak_M, self.scale_M),
+            *(self.attempts_M, self.updates_M, self.streak_M, self.scale_M, self.weight_ME, self.network.units_ME),
         ]
 
     def _take_batch(self, order: Tensor, num_rows_M: Tensor, cursor_M: Tensor, m: int) -> None:

@@ -114,6 +114,7 @@ def _fit_at_once(
             num_networks=num_networks,
             batch_size=recipe.batch_size,
             window_sessions=window_sets[0].window_sessions,
+            delta=recipe.huber_delta,
             dtype=dtype,
             device=device,
         )

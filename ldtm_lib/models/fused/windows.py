@@ -17,7 +17,7 @@ from torch import Tensor
 from ldtm_lib.features.scaling import Float32s
 from ldtm_lib.features.window_set import Rows, WindowSet
 from ldtm_lib.models.fit import FitTask
-from ldtm_lib.models.targets import learning_targets
+from ldtm_lib.models.objective import learning_moves, learning_targets
 from ldtm_lib.settings import ArchitectureConfig, TrainingConfig
 
 
@@ -83,6 +83,5 @@ def tables_of(
 
 def _targets(windows: WindowSet, recipe: TrainingConfig, architecture: ArchitectureConfig) -> Float32s:
     """Moves in float32: added to the last close in float16 they would lose their last digits."""
-    rows = np.arange(len(windows))
-    targets = learning_targets(windows, rows, recipe)
-    return targets - windows.last_closes(rows)[:, None] if architecture.residual else targets
+    asked = learning_moves if architecture.residual else learning_targets
+    return asked(windows, np.arange(len(windows)), recipe)

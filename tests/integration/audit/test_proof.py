@@ -174,7 +174,7 @@ def test_a_value_of_another_json_type_is_not_proven(document: dict[str, Any], na
 def test_a_value_that_is_not_proven_cannot_ride_along(digits: int) -> None:
     says = dict.fromkeys((field.split(":")[0] for field in verifier.FIELDS["fill"].split()), None)
     with pytest.raises(verifier.NotProven, match="the proof says more than it proves"):
-        verifier.encode("fill", {**says, "profit": digits})
+        verifier.encode("fill", {**says, "profit": digits}, "LDTM proof 2")
 
 
 def test_a_seal_that_was_not_published_is_not_proven(record: Record, document: dict[str, Any], tmp_path: Path) -> None:

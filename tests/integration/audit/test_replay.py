@@ -9,6 +9,7 @@ from ldtm_lib.audit.replay import Replay, replay
 from ldtm_lib.errors import CalendarError, ReplayImpossible, UnknownTicker
 from ldtm_lib.features import stored_windows as input_windows
 from ldtm_lib.ledger.drafts import Draft
+from ldtm_lib.ledger.intervals import BOUNDS
 from ldtm_lib.ledger.simulations import simulation_of_row
 from ldtm_lib.ledger.snapshots import SAME_PRICE
 from ldtm_lib.prices.splits import Split
@@ -29,6 +30,7 @@ EVERYTHING = {
     "next_day_session",
     "next_monday_session",
     "one_month_session",
+    "volatility",
 }
 
 
@@ -74,7 +76,8 @@ def test_a_forecast_computed_again_is_equal_to_the_bit(forecast: ForecastEnviron
 
 def test_every_field_of_a_forecast_is_compared_or_was_needed_to_compute_it() -> None:
     needed = {"ticker", "run_date", "checkpoint_id", "checkpoint_sha256", "model_status", "abstained_reason"}
-    assert set(Draft.__dataclass_fields__) == (EVERYTHING - {"stored_window"}) | needed
+    needed |= {"neutral_band"}
+    assert set(Draft.__dataclass_fields__) == (EVERYTHING - {"stored_window"}) | needed | {*BOUNDS}
 
 
 def test_bars_that_came_later_do_not_enter(forecast: ForecastEnvironment) -> None:
@@ -113,9 +116,15 @@ def test_a_network_is_built_as_it_was_whatever_the_settings_say_now(forecast: Fo
     assert again(changed).is_equal_to_the_bit
 
 
-def test_a_direction_by_another_band_is_named_with_the_band(forecast: ForecastEnvironment) -> None:
+def test_a_direction_is_made_with_the_band_on_record_or_with_todays_where_there_is_none(
+    forecast: ForecastEnvironment,
+) -> None:
     lenient = forecast.with_settings(forecast=ForecastConfig(neutral_band=0.9))
-    assert differences(again(lenient)) == {"direction_pred": "with today's neutral_band of 0.9"}
+    assert again(lenient).is_equal_to_the_bit
+    alter(forecast, "snapshot", "neutral_band = null, volatility = null")
+    found = again(lenient)
+    assert differences(found) == {"direction_pred": "with today's neutral_band of 0.9"}
+    assert "volatility" not in {compared.what for compared in found.comparisons}, "version 1 had none"
 
 
 def test_a_warm_up_of_another_length_is_named_with_how_far_the_inputs_are_apart(forecast: ForecastEnvironment) -> None:

@@ -155,8 +155,8 @@ def test_a_row_inserted_into_the_past_is_found_whether_or_not_the_triggers_were_
     ]
     with record.as_owner() as owner:
         owner.execute(
-            """insert into ledger_event (event_id, event, ticker, run_date, leaf)
-            select 41, 'forecast', ticker, run_date, forecast_leaf(41, s) from snapshot s where ticker = 'GOOG'"""
+            """insert into ledger_event (event_id, event, version, ticker, run_date, leaf)
+            select 41, 'forecast', 2, ticker, run_date, forecast_leaf(41, s) from snapshot s where ticker = 'GOOG'"""
         )
     (message,) = record.messages()
     assert message.startswith("the forecast of GOOG on 2013-01-03 (event 41) bears a time that does not lie between")
@@ -171,8 +171,8 @@ def test_a_live_row_of_after_the_open_is_found_by_the_calendar_of_this_program(r
                     clock_timestamp())"""
         )
         owner.execute(
-            """insert into ledger_event (event_id, event, ticker, run_date, leaf)
-            select 41, 'forecast', ticker, run_date, forecast_leaf(41, s) from snapshot s where ticker = 'GOOG'"""
+            """insert into ledger_event (event_id, event, version, ticker, run_date, leaf)
+            select 41, 'forecast', 2, ticker, run_date, forecast_leaf(41, s) from snapshot s where ticker = 'GOOG'"""
         )
     (message,) = record.messages()
     assert message.endswith("is marked live and was recorded after its first target session had opened")
@@ -190,8 +190,8 @@ def test_a_moved_session_is_found(record: Record) -> None:
 def test_an_event_that_stands_twice_is_found(record: Record) -> None:
     with record.as_owner() as owner:
         owner.execute(
-            """insert into ledger_event (event_id, event, ticker, run_date, leaf)
-            select 41, 'forecast', ticker, run_date, forecast_leaf(41, s)
+            """insert into ledger_event (event_id, event, version, ticker, run_date, leaf)
+            select 41, 'forecast', 2, ticker, run_date, forecast_leaf(41, s)
             from snapshot s where ticker = 'IBM' and run_date = '2013-01-03'"""
         )
     assert "the forecast of IBM on 2013-01-03 (event 41) stands in the chain twice" in record.messages()
@@ -292,6 +292,7 @@ def _rewrite_the_chain(owner: Connection) -> None:
 def test_an_event_of_a_kind_that_does_not_exist_hides_nothing(record: Record) -> None:
     with record.as_owner() as owner:
         owner.execute("alter table ledger_event drop constraint ledger_event_event_check")
+        owner.execute("alter table ledger_event drop constraint ledger_event_has_a_known_version")
         owner.execute("update ledger_event set event = 'x' where ticker = 'IBM' and run_date = '2013-01-07'")
         owner.execute("delete from snapshot where ticker = 'IBM' and run_date = '2013-01-07'")
     assert "is of a kind that does not exist: what it was about cannot be checked" in record.messages()[0]

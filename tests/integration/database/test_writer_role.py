@@ -38,6 +38,8 @@ FINAL = {
     "gate_verdict": "passed",
     "lifecycle_action": "why",
     "shadow_forecast": "next_day_pred",
+    "backtest_score": "num_correct",
+    "baseline_forecast": "next_day_pred",
 }
 """Tables that are only added to, with a column each."""
 ATTACKS = (

@@ -35,6 +35,7 @@ CHECKS = {
     ("features", "windows_have_no_look_ahead"),
     ("snapshots", "forecasts_are_point_in_time"),
     ("fillbacks", "active_models_are_not_degraded"),
+    ("fillbacks", "interval_coverage_holds"),
     ("snapshots", "record_is_intact"),
     ("snapshots", "seals_are_published"),
     ("fillbacks", "every_due_actual_is_filled"),

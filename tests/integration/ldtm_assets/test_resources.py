@@ -17,10 +17,10 @@ def test_a_run_of_newer_code_on_an_older_schema_says_what_is_missing_and_how_to_
     monkeypatch.setenv("LDTM_DATABASE_URL", database.url)
     assert ProjectResource(config_path=str(config)).open().database.schema == "ldtm"
     with database.transaction() as conn:
-        conn.execute("delete from schema_migration where file_name = '0008_backtest_volatility.sql'")
+        conn.execute("delete from schema_migration where file_name = '0011_horizon_errors.sql'")
     with pytest.raises(MigrationError) as refused:
         ProjectResource(config_path=str(config)).open()
     assert str(refused.value) == (
-        "schema ldtm lacks 0008_backtest_volatility.sql, which this code needs: the code was updated while Dagster was "
+        "schema ldtm lacks 0011_horizon_errors.sql, which this code needs: the code was updated while Dagster was "
         "running. `ldtm up` applies it and restarts Dagster"
     )

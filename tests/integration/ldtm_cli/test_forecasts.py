@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from ldtm_lib.database.connection import Connection, Database
+from ldtm_lib.sessions import HORIZONS, Calendar
 from tests.integration.ldtm_cli.shell import run_ldtm
+from tests.integration.ledger.recorded_intervals import put_intervals
 from tests.integration.ledger_rows import LedgerRows, Model
 
 THURSDAY, FRIDAY = date(2013, 1, 10), date(2013, 1, 11)
@@ -93,3 +95,26 @@ def test_what_is_no_ticker_and_two_formats_are_refused(shell: Shell) -> None:
     both = shell.forecasts("--json", "--csv")
     assert (both.returncode, both.stdout) == (2, "")
     assert "--json and --csv exclude each other" in both.stderr
+
+
+def test_a_horizon_is_shown_with_its_intervals_and_json_has_all(
+    shell: Shell, conn: Connection, calendar: Calendar
+) -> None:
+    put_intervals(conn, calendar, "AAPL", [None, None], first=THURSDAY, without=[0])
+    conn.commit()
+    done = shell.forecasts("--horizon", "one-month")
+    assert done.returncode == 0, done.stderr
+    words = " ".join(done.stdout.split())
+    assert "Forecasts of 2013-01-11, one month, with the intervals of 80% and 95%" in words
+    assert "AAPL Tue 02-12 100.00 100.00 98.00-102.00 96.00-104.00 live" in words
+    assert "too few outcomes" not in words
+    of_aapl = shell.forecasts("AAPL", "--horizon", "next-day").stdout
+    assert max(len(line) for line in of_aapl.splitlines()) <= 80
+    assert "2013-01-10 Fri 01-11 100.00 100.00 – – live" in " ".join(of_aapl.split())
+    assert "–: too few outcomes of past forecasts were known, or none would be wide enough." in of_aapl
+    newest, oldest = json.loads(shell.forecasts("AAPL", "--json").stdout)
+    assert {newest[f"{h}_{end}_95"] for h in HORIZONS for end in ("low", "high")} == {96.0, 104.0}
+    assert (newest["volatility"], oldest["next_day_low_80"]) == (0.02, None)
+    refused = shell.forecasts("--json", "--horizon", "next-day")
+    assert refused.returncode == 2
+    assert "--json and --csv hold all horizons; leave out --horizon" in refused.stderr

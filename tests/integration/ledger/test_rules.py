@@ -1,6 +1,7 @@
 """What the database refuses, whoever asks."""
 
 import time
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import LiteralString
 
@@ -9,6 +10,7 @@ import pytest
 from psycopg import sql
 
 from ldtm_lib.database.connection import Connection
+from ldtm_lib.ledger.intervals import BOUNDS
 from ldtm_lib.sessions import Calendar
 from tests.integration.ledger_rows import enter_service
 
@@ -50,6 +52,9 @@ FORECAST_VALUES = {
     "checkpoint_sha256": "'x'",
     "window_sha256": "'x'",
     "bars_recorded_until": "clock_timestamp()",
+    "volatility": "0.5",
+    "neutral_band": "0.5",
+    **dict.fromkeys(BOUNDS, "0.5"),
 }
 FILL_VALUES = {
     "next_day_actual": "98",
@@ -394,3 +399,67 @@ def test_a_candidate_forecasts_only_in_simulated_rows(conn: Connection, calendar
         (RUN_DATE, *calendar.targets(RUN_DATE).as_tuple()),
     )
     assert "snapshot_candidates_are_simulated" in message
+
+
+def _forecast_with(values: Mapping[str, object]) -> sql.Composed:
+    """A statement that records a forecast with some of the columns of its intervals."""
+    return sql.SQL(
+        "insert into snapshot (ticker, run_date, next_day_session, next_monday_session, one_month_session,"
+        " run_date_close, next_day_pred, next_monday_pred, one_month_pred, direction_pred, model_status,"
+        " checkpoint_sha256, window_sha256, bars_recorded_until, {}) values ('AAPL', '2013-01-02', '2013-01-03',"
+        " '2013-01-07', '2013-02-01', 100, 101, 102, 103, 'bullish', 'active', 'c', 'w', clock_timestamp(), {})"
+    ).format(sql.SQL(", ").join(map(sql.Identifier, values)), sql.SQL(", ").join(map(sql.Literal, values.values())))
+
+
+@pytest.mark.parametrize(
+    ("values", "constraint"),
+    [
+        ({"next_day_low_80": 99}, "snapshot_intervals_have_both_ends"),
+        ({"one_month_high_95": 99}, "snapshot_intervals_have_both_ends"),
+        ({"next_day_low_80": 102, "next_day_high_80": 101}, "snapshot_intervals_are_of_prices"),
+        ({"next_monday_low_95": -1e-300, "next_monday_high_95": 101}, "snapshot_intervals_are_of_prices"),
+        ({"next_monday_low_80": 1, "next_monday_high_80": float("inf")}, "snapshot_intervals_are_of_prices"),
+        ({"one_month_low_80": 1, "one_month_high_80": float("nan")}, "snapshot_intervals_are_of_prices"),
+        ({"one_month_low_95": float("nan"), "one_month_high_95": 101}, "snapshot_intervals_are_of_prices"),
+        (
+            {"next_day_low_80": 90, "next_day_high_80": 110, "next_day_low_95": 91, "next_day_high_95": 120},
+            "snapshot_intervals_are_nested",
+        ),
+        (
+            {"one_month_low_80": 90, "one_month_high_80": 110, "one_month_low_95": 80, "one_month_high_95": 109},
+            "snapshot_intervals_are_nested",
+        ),
+        ({"volatility": -0.01}, "snapshot_volatility_and_band_are_numbers"),
+        ({"neutral_band": float("nan")}, "snapshot_volatility_and_band_are_numbers"),
+    ],
+)
+def test_an_interval_that_is_none_is_refused(conn: Connection, values: Mapping[str, object], constraint: str) -> None:
+    enter_service(conn, "AAPL", RUN_DATE)
+    assert constraint in _refusal(conn, _forecast_with(values))
+
+
+def test_one_level_alone_and_intervals_that_share_an_end_are_accepted(conn: Connection) -> None:
+    enter_service(conn, "AAPL", RUN_DATE)
+    conn.execute(
+        _forecast_with(
+            {
+                "next_day_low_80": 0,
+                "next_day_high_80": 110,
+                "next_day_low_95": 0,
+                "next_day_high_95": 110,
+                "one_month_low_80": 90,
+                "one_month_high_80": 110,
+            },
+        )
+    )
+
+
+def test_an_abstention_has_no_interval_volatility_or_band(conn: Connection) -> None:
+    enter_service(conn, "AAPL", RUN_DATE)
+    for values in ({"volatility": 0.1}, {"neutral_band": 0.001}, {"one_month_low_80": 1, "one_month_high_80": 2}):
+        query = sql.SQL(
+            "insert into snapshot (ticker, run_date, next_day_session, next_monday_session, one_month_session,"
+            " abstained_reason, bars_recorded_until, {}) values ('AAPL', '2013-01-02', '2013-01-03', '2013-01-07',"
+            " '2013-02-01', 'has no bar', clock_timestamp(), {})"
+        ).format(sql.SQL(", ").join(map(sql.Identifier, values)), sql.SQL(", ").join(map(sql.Literal, values.values())))
+        assert "snapshot_abstains_without_intervals" in _refusal(conn, query)

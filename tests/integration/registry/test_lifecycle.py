@@ -85,11 +85,13 @@ def test_a_rollback_is_a_new_version_of_the_same_network_with_a_file_of_its_own(
     ((same,),) = registry.rows(
         """select (o.ticker, o.trained_on, o.architecture_sha256, o.recipe_sha256, o.data_sha256, o.file_sha256, o.seed,
             o.num_training_rows, o.num_validation_rows, o.num_epochs, o.best_epoch, o.validation_loss, o.no_change_loss,
+            o.horizon_errors, o.no_change_errors,
             o.training_losses, o.validation_losses, o.duration_seconds, o.device, o.gpu_index, o.vram_peak_mib, o.leaks,
             o.major)
             is not distinct from
             (r.ticker, r.trained_on, r.architecture_sha256, r.recipe_sha256, r.data_sha256, r.file_sha256, r.seed,
             r.num_training_rows, r.num_validation_rows, r.num_epochs, r.best_epoch, r.validation_loss, r.no_change_loss,
+            r.horizon_errors, r.no_change_errors,
             r.training_losses, r.validation_losses, r.duration_seconds, r.device, r.gpu_index, r.vram_peak_mib, r.leaks,
             r.major)
         from checkpoint r join checkpoint o on o.checkpoint_id = r.restores"""

@@ -19,6 +19,7 @@ FORECASTS = """insert into backtest_prediction
 COPIED = (
     *("ticker", "trained_on", "architecture_sha256", "recipe_sha256", "data_sha256", "file_sha256", "seed"),
     *("num_training_rows", "num_validation_rows", "num_epochs", "best_epoch", "validation_loss", "no_change_loss"),
+    *("horizon_errors", "no_change_errors"),
     *("training_losses", "validation_losses", "duration_seconds", "device", "gpu_index", "vram_peak_mib", "leaks"),
     *("major",),
 )
@@ -228,6 +229,8 @@ def test_a_network_comes_back_by_a_lifecycle_action(conn: Connection, backtest_i
         ("best_epoch", 0),
         ("validation_loss", 0.5),
         ("no_change_loss", 0.5),
+        ("horizon_errors", [0.5, 0.5, 0.5]),
+        ("no_change_errors", [0.5, 0.5, 0.5]),
         ("training_losses", [0.5]),
         ("validation_losses", [0.5]),
         ("duration_seconds", 2.0),

@@ -32,6 +32,8 @@ def network(fold: int | None, *, num_epochs: int = 3, **other: object) -> Traine
         "best_epoch": 2,
         "validation_loss": 0.1 + (fold or 0) / 3,
         "no_change_loss": 1 / 3,
+        "horizon_errors": (1 / 7, 0.1 + 0.2, 5e-324),
+        "no_change_errors": (1 / 9, 0.3, 1e-17),
         "training_losses": (0.1 + 0.2, 5e-324, 1.7976931348623157e308)[:num_epochs],
         "validation_losses": (1 / 7, 0.0, 1e-17)[:num_epochs],
         "duration_seconds": 1.5,
@@ -68,6 +70,7 @@ def test_a_fold_of_which_no_more_is_known_than_its_report_says_so(registry, conn
     assert (first.fold, first.num_epochs, first.num_test_rows) == (1, 3, 100)
     unknown = (first.best_epoch, first.no_change_loss, first.training_losses, first.validation_losses)
     assert unknown == (None,) * 4
+    assert (first.horizon_errors, first.no_change_errors) == (None, None)
     assert (first.duration_seconds, first.device, first.gpu_index, first.vram_peak_mib) == (None,) * 4
 
 
@@ -131,6 +134,8 @@ CHANGES = [
     "best_epoch = 1",
     "validation_loss = 0.1",
     "no_change_loss = 9",
+    "horizon_errors = '{1, 2, 3}'",
+    "no_change_errors = null",
     "training_losses = '{0.2, 0.1}'",
     "validation_losses = null",
     "duration_seconds = 0",

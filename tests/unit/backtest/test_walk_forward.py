@@ -1,17 +1,12 @@
 """What the gate reads about a fold."""
 
-import math
 from dataclasses import replace
 from datetime import date
 
 import numpy as np
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from ldtm_lib.backtest.folds import FoldPlan, RowSplit
-from ldtm_lib.backtest.walk_forward import FoldReport, Prices, fold_report, no_change_loss, tasks_of
-from ldtm_lib.features.window_set import WindowSet
+from ldtm_lib.backtest.walk_forward import FoldReport, Prices, fold_report, tasks_of
 from ldtm_lib.gate.rules import SPECIFIED, judge
 from ldtm_lib.models.fit import Fit, FitTask
 from ldtm_lib.settings import ForecastConfig, GateConfig
@@ -33,6 +28,9 @@ def fitted(task: FitTask, *, num_epochs: int = 1) -> Fit:
         task=task,
         state={},
         validation_loss=0.25,
+        horizon_errors=(0.05, 0.1, 0.6),
+        no_change_loss=0.27,
+        no_change_errors=(0.06, 0.11, 0.64),
         training_losses=(0.5,) * num_epochs,
         validation_losses=(0.25,) * num_epochs,
         num_epochs=num_epochs,
@@ -115,41 +113,3 @@ def test_tasks_are_the_folds_and_the_final_network() -> None:
     assert tasks[0].validation_rows.tolist() == [3]
     assert tasks[1].training_rows.tolist() == [0, 1, 2]
     assert tasks_of(windows, [], None) == []
-
-
-def priced(closes: list[float], targets: list[list[float]], low: float, high: float) -> WindowSet:
-    """Ten windows with these closes and target prices, scaled by one range."""
-    prices = np.resize(np.array(targets), (10, 3))
-    return replace(
-        small_windows(),
-        close=np.resize(np.array(closes), 10),
-        close_min=np.full(10, low),
-        close_max=np.full(10, high),
-        target_prices=prices,
-        targets=((prices - low) / (high - low)).astype(np.float32),
-    )
-
-
-def test_it_is_the_mean_square_of_the_moves_in_units_of_the_windows_range() -> None:
-    windows = priced([100.0], [[101.0, 102.0, 104.0]], 90.0, 110.0)
-    # Moves of 1, 2 and 4 in a range of 20; 1e-6 for targets in float32.
-    assert no_change_loss(windows, np.array([2, 5])) == pytest.approx((1 + 4 + 16) / 3 / 400, rel=1e-6)
-
-
-def test_prices_that_stay_have_no_loss() -> None:
-    assert no_change_loss(priced([95.0], [[95.0] * 3], 90.0, 110.0), np.arange(10)) == pytest.approx(0, abs=1e-12)
-
-
-def test_no_rows_have_none() -> None:
-    assert no_change_loss(small_windows(), np.array([], dtype=np.int64)) is None
-
-
-@given(factor=st.floats(0.01, 100))
-def test_it_does_not_depend_on_the_unit_of_the_price(factor: float) -> None:
-    """At 1e-4: targets are float32."""
-    plain = priced([100.0, 97.0], [[101.0, 99.0, 120.0]], 90.0, 110.0)
-    other = priced(
-        [100.0 * factor, 97.0 * factor], [[101.0 * factor, 99.0 * factor, 120.0 * factor]], 90 * factor, 110 * factor
-    )
-    rows = np.arange(10)
-    assert math.isclose(no_change_loss(plain, rows) or 0, no_change_loss(other, rows) or 1, rel_tol=1e-4)

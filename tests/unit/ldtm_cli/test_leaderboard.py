@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from ldtm_cli.commands.leaderboard import leaderboard_as_dict, print_leaderboard
+from ldtm_lib.ledger.baselines import ComparisonBoard
 from ldtm_lib.ledger.leaderboard import Leaderboard, LeaderboardRow, Score
 from ldtm_lib.ledger.simulations import LIVE
 
@@ -68,13 +69,14 @@ BOARD = Leaderboard(
     ),
     universe=UNIVERSE,
 )
+NO_BASELINES = ComparisonBoard(universe=None, tickers=())
 
 
 @pytest.fixture
 def printed() -> list[str]:
     console = Console(width=80, color_system=None)
     with console.capture() as capture:
-        print_leaderboard(console, BOARD, LIVE)
+        print_leaderboard(console, BOARD, LIVE, NO_BASELINES, [])
     return capture.get().splitlines()
 
 
@@ -91,6 +93,10 @@ def test_each_ticker_stands_with_its_rank_interval(printed: list[str]) -> None:
     assert "Rank 95%: the ranks by accuracy itself" in " ".join(" ".join(printed).split())
 
 
+def test_rows_without_baselines_are_said_to_have_none(printed: list[str]) -> None:
+    assert "no baseline stands beside these live forecasts" in " ".join(" ".join(printed).split())
+
+
 def test_figures_are_rounded_to_what_fits(printed: list[str]) -> None:
     (row,) = [line.split() for line in printed if "AAPL" in line and "candidate" in line]
     assert row[4:] == ["30/30", "100%", "89–100", "100%", "1.23/1.10", "12.3/10.0", "123/100"]
@@ -99,5 +105,5 @@ def test_figures_are_rounded_to_what_fits(printed: list[str]) -> None:
 
 
 def test_json_has_the_rank_interval() -> None:
-    first = json.loads(json.dumps(leaderboard_as_dict(BOARD), default=str))["rows"][0]
+    first = json.loads(json.dumps(leaderboard_as_dict(BOARD, NO_BASELINES, []), default=str))["rows"][0]
     assert (first["ticker"], first["rank"], first["rank_low"], first["rank_high"]) == ("GOOGL", 1, 1, 4)

@@ -1,5 +1,6 @@
 """A retraining at a glance."""
 
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -17,6 +18,8 @@ def network(fold: int | None = None, *, loss: float = 0.25, seconds: float | Non
         best_epoch=2,
         validation_loss=loss,
         no_change_loss=0.2,
+        horizon_errors=(0.03, 0.09, 0.6),
+        no_change_errors=(0.03, 0.09, 0.6),
         training_losses=None,
         validation_losses=None,
         duration_seconds=seconds,
@@ -24,6 +27,15 @@ def network(fold: int | None = None, *, loss: float = 0.25, seconds: float | Non
         gpu_index=gpu,
         vram_peak_mib=None,
     )
+
+
+def test_errors_by_horizon_are_shown_beside_those_of_no_change() -> None:
+    trained = replace(network(), horizon_errors=(0.03, 0.045, 0.6), no_change_errors=(0.03, 0.09, 0.5))
+    assert outcome("AAPL", "checkpoint", "trained", trained).relative_errors == (
+        "next_day 1.000, next_monday 0.500, one_month 1.200"
+    )
+    older = replace(network(), horizon_errors=None, no_change_errors=None)
+    assert outcome("AAPL", "checkpoint", "trained", older).relative_errors is None
 
 
 def outcome(ticker: str, part: Part, status: Status, *networks: TrainedNetwork, reason: str | None = None):

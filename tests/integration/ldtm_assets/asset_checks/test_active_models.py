@@ -1,4 +1,4 @@
-"""Daily runs that find something wrong: a model that fell below the gate, a forecast that saw later bars."""
+"""Daily runs that find something wrong: a model below the gate, intervals that broke down, a look-ahead."""
 
 from datetime import date
 
@@ -15,6 +15,7 @@ from ldtm_lib.prices.sources.sample import SampleSource
 from ldtm_lib.sessions import Calendar
 from tests.integration.ldtm_assets.daily_runs import DailyRun
 from tests.integration.ledger.live_record import TRAINED_ON, calls, put_live
+from tests.integration.ledger.recorded_intervals import put_intervals
 from tests.integration.ledger_rows import LedgerRows
 
 SESSION = date(2013, 2, 1)
@@ -122,3 +123,21 @@ def test_inputs_that_look_a_day_ahead_fail_the_check_of_the_daily_run(
     evaluation, shown = check(daily_run(str(SESSION)), "windows_have_no_look_ahead")
     assert (evaluation.passed, evaluation.severity) == (False, dg.AssetCheckSeverity.ERROR)
     assert "rsi_14" in str(shown["found"])
+
+
+def test_intervals_that_contain_too_few_actuals_are_warned_about(
+    models: None, daily_run: DailyRun, conn: Connection, calendar: Calendar
+) -> None:
+    autumn = date(2012, 9, 4)
+    put_intervals(conn, calendar, "AAPL", [103.0] * 80, first=autumn)
+    put_intervals(conn, calendar, "MSFT", [101.0] * 80, first=autumn)
+    conn.execute("alter table snapshot enable trigger user")
+    conn.commit()
+    evaluation, shown = check(daily_run(str(SESSION)), "interval_coverage_holds")
+    assert (evaluation.passed, evaluation.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert shown["intervals watched"] == 12
+    assert str(shown["broken down"]).startswith(
+        "- 0 of 80 actuals of AAPL, next day, lay inside of their 80% intervals since 2012-09-04, 0.0%; the evidence "
+        "against a coverage of 75% was "
+    )
+    assert "MSFT" not in str(shown["broken down"])

@@ -115,6 +115,7 @@ def test_a_daily_run_of_delisted_tickers_alone_succeeds_with_its_checks(daily_ru
         "windows_have_no_look_ahead",
         "forecasts_are_point_in_time",
         "active_models_are_not_degraded",
+        "interval_coverage_holds",
         "every_ticker_has_a_row",
         "every_due_actual_is_filled",
         "record_is_intact",

@@ -19,7 +19,7 @@ from ldtm_lib.ledger.fillbacks import fill
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import LedgerConfig
 from tests.integration.dagster_storage import dagster_instance
-from tests.integration.ledger_rows import LedgerRows
+from tests.integration.ledger_rows import LedgerRows, Model
 
 PICTURES = {
     "accuracy over time": "share of directions that were right, over time",
@@ -84,6 +84,32 @@ def test_every_picture_is_shown_and_the_table_says_how_far_ranks_may_be_off(
     assert f"| 2 | 2{TO}2 | NEVER |" in page["leaderboard"]
     assert "the ranks by accuracy itself" in page["leaderboard"]
     assert (page["rows that count"], page["simulation"]) == ("simulated", "1 of 1")
+
+
+def test_baselines_that_beat_the_network_stand_out(shown: Shown, conn: Connection, calendar: Calendar) -> None:
+    """The network says 101 and 102 comes; ridge says 102, drift says 103, AR(1) says 90."""
+    rows = LedgerRows(conn, calendar)
+    days = calendar.between(date(2012, 1, 3), date(2012, 2, 1))
+    model = Model("active", "v1", rows.promoted("ALWAYS", date(2011, 12, 30)))
+    baselines = {"drift": (103, 103, 103), "ar1": (90, 90, 90), "ridge": (102, 102, 102)}
+    for run_date in days[:2]:
+        rows.forecast("ALWAYS", run_date, model=model)
+        rows.baselines("ALWAYS", run_date, baselines, direction="bullish")
+        rows.bar("ALWAYS", calendar.offset(run_date, 1), 102)
+    fill(conn, config=LedgerConfig(), as_of=days[2])
+    conn.commit()
+    table = shown(simulated=True)["network against baselines"]
+    assert "| network | 0.980 |" in table
+    assert "| no change | 1.961 |" in table
+    assert "| AR(1) | 11.765 |" in table
+    assert "| ridge | **0.000** |" in table
+    assert "**A baseline has a smaller price error than the network: next day (ridge)." in table
+    assert "| always up | | | | 100.0% |" in table
+    assert "| ALWAYS | 0.980 | 1.961 | 0.980 | 11.765 | **0.000** |" in table
+    page = shown(simulated=False)
+    assert page["network against baselines"] == "no live forecast has baselines beside it yet"
+    assert page["network against baselines in backtests"] == "no backtest has baselines beside it yet"
+    assert page["prediction intervals"] == "no filled live forecast has an interval yet"
 
 
 def test_of_few_sessions_the_ranks_are_open(shown: Shown, conn: Connection, calendar: Calendar) -> None:

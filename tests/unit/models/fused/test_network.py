@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.nn.functional import mse_loss
+from torch.nn.functional import huber_loss
 
 from ldtm_lib.models.fused.kernels.interface import REFERENCE
 from ldtm_lib.models.fused.layout import ALIGNMENT, FusedLayout
@@ -13,6 +13,7 @@ from ldtm_lib.models.lstm import State, initial_state, network_of
 from ldtm_lib.settings import ArchitectureConfig
 
 CPU = torch.device("cpu")
+DELTA = 0.7
 SMALL = ArchitectureConfig(hidden=16, head_hidden=8)
 DEFAULT = ArchitectureConfig()
 
@@ -50,6 +51,7 @@ def fused_network_of(num_networks: int, batch_size: int, num_sessions: int) -> F
         num_networks=num_networks,
         batch_size=batch_size,
         window_sessions=num_sessions,
+        delta=DELTA,
         dtype=torch.float32,
         device=CPU,
     )
@@ -82,9 +84,12 @@ def test_forecasts_and_gradients_are_those_of_each_network_alone(
         fused.valid_MB[at, : num_windows[at]] = True
         fused.targets_MBE[at, num_windows[at] :] = torch.nan
 
+    weights = torch.tensor([[1.0, 0.25, 3.0]]).expand(num_networks, 3)
+    units = torch.tensor([0.5, 1.0, 2.0])
+    fused.units_ME[:] = units
     fused.forward(flat, m)
-    errors = fused.squared_errors(m)
-    fused.backward(flat, grads, m, torch.full((m,), scale))
+    losses, squares = fused.errors(m)
+    fused.backward(flat, grads, m, scale * weights[:m])
 
     assert grads[m:].isnan().all(), "who is not computed is not touched"
     for at in range(m):
@@ -93,8 +98,11 @@ def test_forecasts_and_gradients_are_those_of_each_network_alone(
         torch.testing.assert_close(
             (fused.predictions_MBE + last)[at, : num_windows[at]], predictions.detach(), rtol=0, atol=2e-6
         )
-        loss = mse_loss(predictions, targets[at, : num_windows[at]])
-        assert errors[at].sum().item() / num_windows[at] == pytest.approx(loss.item(), rel=1e-5)
+        errors = predictions - targets[at, : num_windows[at]]
+        by_row = 2 * huber_loss(errors / units, torch.zeros_like(errors), reduction="none", delta=DELTA)
+        torch.testing.assert_close(losses[at], by_row.sum(0).detach(), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(squares[at], errors.square().sum(0).detach(), rtol=1e-5, atol=1e-6)
+        loss = (by_row * weights[at]).mean()
         loss.backward()
         found = fused.layout.read(grads[at])
         for name, parameter in network.named_parameters():
@@ -115,7 +123,7 @@ def test_a_network_of_nan_leaves_the_others_as_they_are() -> None:
         fused.inputs_MTBK[..., :11] = torch.linspace(0, 1, 3 * 5 * 4 * 11).view(3, 5, 4, 11)
         fused.valid_MB[:] = True
         fused.forward(flat, 3)
-        fused.backward(flat, grads, 3, torch.ones(3))
+        fused.backward(flat, grads, 3, torch.ones(3, 3))
         results.append((fused.predictions_MBE[[0, 2]], grads[[0, 2]]))
         assert fused.predictions_MBE[1].isnan().all() == bool(poison)
     assert torch.equal(results[0][0], results[1][0])

@@ -150,7 +150,7 @@ def test_adding_removing_or_reordering_other_networks_changes_nothing(
 def test_each_network_stops_by_itself_and_keeps_its_best_weights(
     universe: list[FitTask], small: ArchitectureConfig
 ) -> None:
-    recipe = TrainingConfig(batch_size=16, max_epochs=30, learning_rate=0.02, patience=3)
+    recipe = TrainingConfig(batch_size=16, max_epochs=30, learning_rate=0.02, patience=3, max_target_move=1e3)
     together = fused(universe[:8], recipe, small)
     lengths = {fit_of(result).num_epochs for result in together.values()}
     assert len(lengths) > 1
@@ -162,7 +162,7 @@ def test_each_network_stops_by_itself_and_keeps_its_best_weights(
         prices = predict(fit.state, task.windows, task.validation_rows, small, "cpu")
         low, high = (getattr(task.windows, name)[task.validation_rows, None] for name in ("close_min", "close_max"))
         error = (prices - task.windows.target_prices[task.validation_rows]) / (high - low)
-        assert np.mean(error**2) == pytest.approx(fit.validation_loss, rel=1e-5)
+        assert fit.horizon_errors == pytest.approx(np.mean(error**2, axis=0).tolist(), rel=1e-5)
 
 
 def test_a_network_that_diverges_fails_alone(universe: list[FitTask], small: ArchitectureConfig) -> None:
@@ -200,16 +200,17 @@ def test_inputs_that_are_no_numbers_do_not_reach_the_padding_of_other_networks(
 def test_half_precision_comes_to_the_same_losses_and_forecasts(
     universe: list[FitTask], small: ArchitectureConfig
 ) -> None:
-    """Within 1% of the validation loss and 0.2% of the price: float16 has three digits, its updates float32's."""
+    """Within 5% of the validation loss and 0.5% of the price: a network whose gradients overflow at the first loss
+    scale skips a step, which is one of 15 here; float16 itself has three digits."""
     recipe = TrainingConfig(batch_size=32, max_epochs=3, learning_rate=3e-3)
     tasks = [task for task in universe if len(task.training_rows) >= 150][:4]
     halves, singles = fused(tasks, recipe, small, half_precision=True), fused(tasks, recipe, small)
     for task in tasks:
         half, single = fit_of(halves[task.name]), fit_of(singles[task.name])
         assert half.validation_losses != single.validation_losses, "the precision makes a difference"
-        assert half.validation_loss == pytest.approx(single.validation_loss, rel=0.01)
+        assert half.validation_loss == pytest.approx(single.validation_loss, rel=0.05)
         forecasts = [predict(fit.state, task.windows, task.validation_rows, small, "cpu") for fit in (half, single)]
-        np.testing.assert_allclose(forecasts[0], forecasts[1], rtol=2e-3)
+        np.testing.assert_allclose(forecasts[0], forecasts[1], rtol=5e-3)
 
 
 def test_an_overflow_under_half_precision_skips_the_steps_of_that_network_alone(
@@ -324,6 +325,7 @@ def state_of(tasks: Sequence[FitTask], recipe: TrainingConfig, architecture: Arc
         num_networks=len(tasks),
         batch_size=recipe.batch_size,
         window_sessions=30,
+        delta=recipe.huber_delta,
         dtype=torch.float32,
         device=CPU,
     )

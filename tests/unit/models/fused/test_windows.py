@@ -9,7 +9,7 @@ from ldtm_lib.features.window_set import WindowSet
 from ldtm_lib.models.fit import FitTask
 from ldtm_lib.models.fused.kernels.reference import gather_windows
 from ldtm_lib.models.fused.windows import distinct_windows, table_bytes, tables_of
-from ldtm_lib.models.targets import learning_targets
+from ldtm_lib.models.objective import learning_targets
 from ldtm_lib.settings import ArchitectureConfig, TrainingConfig
 
 CPU = torch.device("cpu")

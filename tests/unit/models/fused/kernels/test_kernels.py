@@ -366,14 +366,14 @@ def test_a_whole_fused_step_finds_the_same_gradients_with_kernels_as_without(sma
     predictions, grads = [], []
     for operations in (kernels.TRITON, REFERENCE):
         network = FusedNetwork(
-            small, operations, num_networks=M, batch_size=B, window_sessions=6, dtype=dtype, device=DEVICE
+            small, operations, num_networks=M, batch_size=B, window_sessions=6, delta=1.0, dtype=dtype, device=DEVICE
         )
         network.inputs_MTBK[..., :NUM_INPUTS] = inputs
         network.targets_MBE.copy_(targets)
         network.valid_MB.copy_(valid)
         network.forward(weights, M)
         grads.append(torch.zeros_like(weights))
-        network.backward(weights, grads[-1], M, torch.full((M,), 64.0, device=DEVICE))
+        network.backward(weights, grads[-1], M, torch.full((M, small.num_horizons), 64.0, device=DEVICE))
         predictions.append(network.predictions_MBE)
     for at in (0, 2):
         assert_near(predictions[0][at], predictions[1][at], dtype)

@@ -1,5 +1,6 @@
 """Targets that networks learn from, and windows in which the price hardly moved: a takeover target and what follows."""
 
+import dataclasses
 from datetime import date
 
 import numpy as np
@@ -14,8 +15,8 @@ from ldtm_lib.features.windows import windows_of
 from ldtm_lib.models.cpu import one_thread_each
 from ldtm_lib.models.fit import FitTask
 from ldtm_lib.models.forecast import predict
+from ldtm_lib.models.objective import learning_targets, objective_of
 from ldtm_lib.models.single_fit import fit_alone
-from ldtm_lib.models.targets import learning_targets
 from ldtm_lib.prices.sources.sample import SampleSource
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import ArchitectureConfig, BacktestConfig, TrainingConfig, WindowConfig
@@ -57,6 +58,33 @@ def test_targets_of_ordinary_windows_are_their_scaled_prices(windows: dict[str, 
     found = learning_targets(ibm, rows, TrainingConfig())
     same = np.isclose(found, ibm.targets[rows], rtol=0, atol=1e-6)
     assert same.mean() > 0.997
+
+
+def test_errors_are_measured_in_those_of_no_change_on_the_training_rows(windows: dict[str, WindowSet]) -> None:
+    ibm, rows = windows["IBM"], np.arange(500)
+    task = FitTask(ticker="IBM", fold=1, windows=ibm, training_rows=rows, validation_rows=rows)
+    recipe = TrainingConfig(horizon_weights="no_change", huber_delta=0.5)
+    last = ibm.gather(rows)[:, -1, 3, None].astype(np.float64)
+    moves = learning_targets(ibm, rows, recipe) - last
+    units = np.sqrt(np.mean(moves**2, axis=0))
+
+    objective = objective_of(task, recipe)
+    assert objective.units == pytest.approx(units, rel=1e-5)
+    assert objective.no_change_errors == pytest.approx(np.square(units).tolist(), rel=1e-5)
+    z = np.abs(moves / units)
+    plain = np.where(z <= 0.5, z**2, z - 0.25).mean()
+    assert objective.no_change_loss == pytest.approx(plain, rel=1e-5)
+    squared = objective_of(task, recipe.replace(huber_delta=1e6))
+    assert squared.no_change_loss == pytest.approx(1)
+    as_specified = objective_of(task, TrainingConfig(horizon_weights="equal", huber_delta=1e6))
+    assert as_specified.no_change_loss == pytest.approx(np.square(moves).mean(), rel=1e-5)
+
+
+def test_a_price_that_never_moves_has_weights_all_the_same(windows: dict[str, WindowSet]) -> None:
+    still = dataclasses.replace(windows["IBM"], targets=np.zeros_like(windows["IBM"].targets))
+    still = dataclasses.replace(still, inputs=np.zeros_like(still.inputs), low=np.zeros_like(still.low))
+    task = FitTask(ticker="IBM", fold=1, windows=still, training_rows=np.arange(9), validation_rows=np.arange(9))
+    assert objective_of(task, TrainingConfig(horizon_weights="no_change")).weights.tolist() == [1, 1, 1]
 
 
 @pytest.mark.parametrize("wobble", [8e-4, 8e-5])

@@ -1,0 +1,190 @@
+"""Fit and daily forecasts of the baselines of 103 tickers, beside the plain way: refit every day, one ticker at a time.
+
+Run alone: `python benchmarks/bench_baselines.py`. Random walks of 5,000 bars; a PostgreSQL of its own in a temporary
+folder, unless LDTM_TEST_DATABASE_URL names a server, where it works in a schema that it removes again.
+"""
+
+import os
+import resource
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from ldtm_lib.backtest.folds import plan_final
+from ldtm_lib.baselines.blas import one_blas_thread
+from ldtm_lib.baselines.fit import FittedBaselines, fit_baselines
+from ldtm_lib.baselines.forecast import BaselineRows, forecast_baselines
+from ldtm_lib.database import embedded
+from ldtm_lib.database.connection import Connection, Database
+from ldtm_lib.database.migrate import migrate
+from ldtm_lib.features.scaling import scale_prices, unscale_prices
+from ldtm_lib.features.window_set import WindowSet
+from ldtm_lib.features.windows import windows_of
+from ldtm_lib.registry import fitted_baselines
+from ldtm_lib.sessions import Calendar, exchange_calendar
+from ldtm_lib.settings import BaselineConfig, TrainingConfig, WindowConfig
+
+NUM_TICKERS, NUM_BARS, REPETITIONS = 103, 5000, 5
+NUM_PLAIN = 5
+"""Tickers that the plain way is timed on; its time is scaled up to all of them."""
+LAST = date(2025, 6, 30)
+SCHEMA = "ldtm_bench_baselines"
+
+
+def main() -> None:
+    calendar = exchange_calendar()
+    windows = windows_of(bars(calendar), calendar, WindowConfig())
+    before = peak_mib()
+    started = time.perf_counter()
+    fitted = {ticker: fit(of_ticker) for ticker, of_ticker in windows.items()}
+    fitting = time.perf_counter() - started
+    print(
+        f"fit of {len(fitted)} tickers x {NUM_BARS} bars: {fitting:.2f} s, {1000 * fitting / len(fitted):.1f} ms each,"
+    )
+    print(
+        f"  {peak_mib() - before:.0f} MiB above the windows; one training fits five times as often: four folds, final"
+    )
+
+    batch = best(lambda: forecast_all(fitted, windows, calendar))
+    started = time.perf_counter()
+    with one_blas_thread():
+        for ticker in list(windows)[:NUM_PLAIN]:
+            plain_day(windows[ticker])
+    plain = (time.perf_counter() - started) / NUM_PLAIN * len(windows)
+    print(f"forecasts of a run date from stored parameters: {1000 * batch:.2f} ms")
+    print(f"the plain way, refit for the run date: {plain:.1f} s (scaled up from {NUM_PLAIN} tickers),")
+    print(f"  {plain / batch:,.0f} x the stored way, or {plain / (fitting + batch):.1f} x one fit and one forecast")
+    with_database(calendar, fitted)
+    assert batch < 0.05, "the baselines of a daily run take more than 50 ms"
+
+
+def fit(windows: WindowSet) -> FittedBaselines:
+    """On the rows of a final network."""
+    split = plan_final(windows, TrainingConfig())
+    return fit_baselines(windows, split.training_rows, split.validation_rows, BaselineConfig())
+
+
+def forecast_all(
+    fitted: dict[str, FittedBaselines], windows: dict[str, WindowSet], calendar: Calendar
+) -> dict[str, np.ndarray]:
+    """The newest window of every ticker, in one pass."""
+    each = list(windows.values())
+    newest = [np.array([len(of_ticker) - 1]) for of_ticker in each]
+    num_sessions = [
+        calendar.num_sessions(w.sessions[at], w.target_sessions[at]) for w, at in zip(each, newest, strict=True)
+    ]
+    rows = BaselineRows(
+        inputs_NTI=np.concatenate([w.gather(at) for w, at in zip(each, newest, strict=True)]),
+        close_N=np.array([w.close[-1] for w in each]),
+        close_min_N=np.array([w.close_min[-1] for w in each]),
+        close_max_N=np.array([w.close_max[-1] for w in each]),
+        num_sessions_NH=np.concatenate(num_sessions),
+    )
+    return {**forecast_baselines(list(fitted.values()), rows)}
+
+
+def plain_day(windows: WindowSet) -> np.ndarray:
+    """One ticker and run date: every row flattened one at a time, each penalty solved by itself, and one forecast."""
+    split = plan_final(windows, TrainingConfig())
+    training, validation = (examples(windows, rows) for rows in (split.training_rows, split.validation_rows))
+    candidates: list[tuple[float, np.ndarray]] = []
+    for penalty in BaselineConfig().ridge_penalties:
+        x, y = training
+        centred = x - x.mean(axis=0)
+        gram = centred.T @ centred + penalty * len(x) * np.eye(x.shape[1])
+        slopes = np.linalg.solve(gram, centred.T @ (y - y.mean(axis=0)))
+        intercept = y.mean(axis=0) - x.mean(axis=0) @ slopes
+        loss = float(((validation[0] @ slopes + intercept - validation[1]) ** 2).mean())
+        candidates.append((loss, np.vstack([slopes, intercept])))
+    coefficients = min(candidates, key=lambda candidate: candidate[0])[1]
+    x, _ = examples(windows, np.array([len(windows) - 1]))
+    moves = x @ coefficients[:-1] + coefficients[-1]
+    last = scale_prices(windows.close[-1:, None], windows.close_min[-1:], windows.close_max[-1:])
+    return unscale_prices(last + moves, windows.close_min[-1:], windows.close_max[-1:])
+
+
+def examples(windows: WindowSet, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    inputs = [windows.gather(rows[n : n + 1]).ravel().astype(np.float64) for n in range(len(rows))]
+    last = scale_prices(windows.close[rows, None], windows.close_min[rows], windows.close_max[rows])
+    return np.stack(inputs), windows.targets[rows].astype(np.float64) - last
+
+
+def with_database(calendar: Calendar, fitted: dict[str, FittedBaselines]) -> None:
+    """Store the fits and read them back, as a training and a daily run do."""
+    with tempfile.TemporaryDirectory() as home:
+        given = os.environ.get("LDTM_TEST_DATABASE_URL")
+        os.chmod(home, 0o755)
+        database = Database(url=given or embedded.start(Path(home)), schema=SCHEMA)
+        try:
+            migrate(database, calendar)
+            with database.connect() as conn:
+                ids = checkpoints(conn, fitted)
+                started = time.perf_counter()
+                fitted_baselines.store(conn, {ids[ticker]: each for ticker, each in fitted.items()})
+                storing = time.perf_counter() - started
+                reading = best(lambda: fitted_baselines.read(conn, list(ids.values())))
+                row = conn.execute("select pg_total_relation_size('fitted_baselines')").fetchone()
+                assert row is not None
+                print(f"stored in {1000 * storing:.0f} ms, {row[0] / 2**20:.1f} MiB; read in {1000 * reading:.1f} ms")
+        finally:
+            if given:
+                with database.connect() as conn:
+                    conn.execute(f"drop schema {SCHEMA} cascade")  # type: ignore[arg-type]
+            else:
+                embedded.stop(Path(home))
+
+
+def checkpoints(conn: Connection, fitted: dict[str, FittedBaselines]) -> dict[str, int]:
+    """A candidate of every ticker."""
+    for ticker, each in fitted.items():
+        conn.execute(
+            """insert into checkpoint (ticker, trained_on, architecture_sha256, recipe_sha256, data_sha256, file_name,
+                file_sha256, seed, num_training_rows, num_validation_rows, num_epochs, best_epoch, validation_loss,
+                duration_seconds, device)
+            values (%s, %s, 'a', 'r', 'd', %s, %s, 0, %s, %s, 1, 1, 1, 1, 'cpu')""",
+            (ticker, LAST, ticker, ticker, each.num_training_rows, each.num_validation_rows),
+        )
+    return dict(conn.execute("select ticker, checkpoint_id from checkpoint").fetchall())
+
+
+def best(work: Callable[[], object]) -> float:
+    """The shortest of a few times."""
+    times: list[float] = []
+    for _ in range(REPETITIONS):
+        started = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - started)
+    return min(times)
+
+
+def peak_mib() -> float:
+    """The most memory that the process has held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def bars(calendar: Calendar) -> pl.DataFrame:
+    """A seeded random walk of every ticker."""
+    random = np.random.default_rng(0)
+    sessions = calendar.days[: np.searchsorted(calendar.days, np.datetime64(LAST)) + 1][-NUM_BARS:].tolist()
+    close = 100 * np.exp(random.normal(0, 0.02, (NUM_TICKERS, NUM_BARS)).cumsum(axis=1)).ravel()
+    spread = 1 + np.abs(random.normal(0, 0.01, len(close)))
+    return pl.DataFrame(
+        {
+            "ticker": np.repeat([f"T{n:03}" for n in range(NUM_TICKERS)], NUM_BARS),
+            "session": sessions * NUM_TICKERS,
+            "open": close,
+            "high": close * spread,
+            "low": close / spread,
+            "close": close,
+            "volume": random.integers(1_000, 9_000, len(close)).astype(float),
+        }
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""The account of prediction intervals as a table of 80 columns and for JSON."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from ldtm_cli.invocation import NOTHING
+
+if TYPE_CHECKING:
+    from ldtm_lib.ledger.interval_scores import IntervalScore
+
+HORIZON_NAMES = {"next_day": "next day", "next_monday": "next Monday", "one_month": "one month"}
+EXPLAINED = (
+    "Inside: actuals within their interval; the level is what it should be. Width and score: mean, in percent of the "
+    "close; a lower score is better. Relative width: over that of a random walk with the volatility of the window. "
+    "The 95% takes outcomes for independent; of several tickers, and of later horizons, it is too narrow."
+)
+
+
+def intervals_as_dicts(scores: "Sequence[IntervalScore]") -> list[dict[str, object]]:
+    """The scores for JSON: of every ticker, then of the universe (ticker null)."""
+    return [asdict(score) for score in scores]
+
+
+def print_intervals(console: Console, scores: "Sequence[IntervalScore]", *, of: str) -> None:
+    """Show the coverage of the universe's intervals by horizon and level; nothing if no filled forecast has one."""
+    universe = [score for score in scores if score.ticker is None and score.num_intervals]
+    if not universe:
+        return
+    title = f"Prediction intervals, all filled {of}"
+    table = Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column("horizon", no_wrap=True)
+    for name in ("level", "inside", "its\n95%", "width\n%", "relative\nwidth", "interval\nscore"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for score in universe:
+        table.add_row(
+            HORIZON_NAMES[score.horizon],
+            f"{score.level:.0%}",
+            f"{score.num_inside}/{score.num_intervals} {score.num_inside / score.num_intervals:.1%}",
+            _interval(score),
+            *(_number(value) for value in (score.width, score.relative_width, score.interval_score)),
+        )
+    console.print(table)
+    console.print(f"\n[dim]{EXPLAINED}[/]\n", highlight=False)
+
+
+def _interval(score: "IntervalScore") -> str:
+    if score.coverage_low is None or score.coverage_high is None:
+        return NOTHING
+    return f"{100 * score.coverage_low:.0f}–{100 * score.coverage_high:.0f}"
+
+
+def _number(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.2f}"
