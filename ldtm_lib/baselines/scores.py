@@ -133,8 +133,8 @@ def score_forecasts(
 ) -> ModelScore:
     """The score of forecasts (n, 3) whose actuals are all known.
 
-    A next-day return within the band, one or one per forecast, is neutral and names no direction; a close that did not move makes a direction
-    wrong, as in the ledger.
+    A next-day return within the band, one for all or one per forecast, is neutral and names no direction; a close that
+    did not move makes a direction wrong, as in the ledger.
     """
     errors_H = np.abs((predictions_nH - actuals_nH) / actuals_nH * 100).mean(axis=0)
     returns_n = predictions_nH[:, 0] / close_n - 1
