@@ -1,8 +1,9 @@
 """Five design choices against their alternatives, on real bars: what each does to forecasts of sessions never seen.
 
-AAPL, GOOG, IBM and MSFT walk forward over the demo's two folds with the demo's recipe, through one loop for every
-design; for the chosen one it is that of `fit_alone`, which is checked at the end. The best epoch is the one with the
-lowest validation loss, by the loss trained with. Targets are always scaled by the window's close range.
+All have heads that predict the price, and the squared error unless they say otherwise: `experiment_models.py` compares
+heads and losses. AAPL, GOOG, IBM and MSFT walk forward over the demo's two folds with the demo's recipe, through one
+loop for every design; for the chosen one it is that of `fit_alone`, which is checked at the end. The best epoch is the
+one with the lowest validation loss, by the loss trained with. Targets are always scaled by the window's close range.
 
 Run: .venv/bin/python benchmarks/experiment_designs.py --seeds 0 1
 """
@@ -39,7 +40,9 @@ from ldtm_lib.sessions import exchange_calendar
 from ldtm_lib.settings import ArchitectureConfig, TrainingConfig, load_settings
 
 SETTINGS = load_settings(Path(__file__).parents[1] / "demo.toml")
-SHAPE, WINDOW_SESSIONS = SETTINGS.architecture, SETTINGS.window.window_sessions
+SHAPE, WINDOW_SESSIONS = SETTINGS.architecture.replace(residual=False), SETTINGS.window.window_sessions
+SQUARED = {"horizon_weights": "equal", "huber_delta": 1e9, "max_target_move": 1e9}
+"""The mean squared error, which all designs are compared by."""
 TICKERS = ("AAPL", "GOOG", "IBM", "MSFT")
 FIRST, LAST = date(2000, 3, 1), date(2013, 3, 1)
 CHOSEN, NO_CHANGE, NUM_WORKERS = "chosen", "no change", 2
@@ -231,7 +234,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=SETTINGS.training.max_epochs)
     options = parser.parse_args()
     started, folds = time.perf_counter(), range(1, SETTINGS.backtest.num_folds + 1)
-    recipes = [SETTINGS.training.replace(max_epochs=options.epochs, seed=seed) for seed in options.seeds]
+    recipes = [SETTINGS.training.replace(max_epochs=options.epochs, seed=seed, **SQUARED) for seed in options.seeds]
     designs = sorted({CHOSEN, *options.designs}, key=lambda name: (not DESIGNS[name].shared_by_tickers, name))
     groups = {True: [TICKERS], False: [(ticker,) for ticker in TICKERS]}
     jobs = [job for d in designs for job in product([d], recipes, groups[DESIGNS[d].shared_by_tickers], folds)]

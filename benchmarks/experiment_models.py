@@ -47,7 +47,7 @@ from ldtm_lib.sessions import HORIZONS, exchange_calendar
 from ldtm_lib.settings import ArchitectureConfig, BacktestConfig, TrainingConfig, WindowConfig
 from ldtm_lib.statistics.diebold_mariano import compare
 
-SHAPE, RECIPE, PLAN = ArchitectureConfig(residual=False), TrainingConfig(max_epochs=100), BacktestConfig()
+SHAPE, RECIPE, PLAN = ArchitectureConfig(residual=False), TrainingConfig(), BacktestConfig()
 TICKERS = ("AAPL", "GOOG", "IBM", "MSFT")
 FIRST, LAST = date(2000, 3, 1), date(2013, 3, 1)
 NUM_SELECTION_FOLDS, NEUTRAL_BAND = 2, 0.001
@@ -64,7 +64,10 @@ class Variant:
     """Each horizon's loss is divided by that of forecasting no change on the training rows."""
     huber: float | None = None
     """The error, in units of the no-change error of its horizon, from which on the loss grows linearly."""
-    schedule: Literal["cosine", "short cosine", "restarts"] = "cosine"
+    epochs: int = 100
+    """The most epochs, over which a cosine brings the rate to 0 unless it restarts."""
+    restarts: bool = False
+    """Cosines over 10, 20, 40, ... epochs one after the other."""
     bound: float | None = None
     """The largest move of a target from the last close, in ranges of the window's closes per root of a session."""
     refit: bool = False
@@ -80,12 +83,13 @@ VARIANTS = {
     "weighted": replace(RESIDUAL, weighted=True),
     "huber": replace(RESIDUAL, huber=1.0),
     "weighted huber": ROBUST,
-    "short": replace(ROBUST, schedule="short cosine"),
-    "restarts": replace(ROBUST, schedule="restarts"),
+    "short": replace(ROBUST, epochs=30),
+    "ten": replace(ROBUST, epochs=10),
+    "restarts": replace(ROBUST, restarts=True),
     "refit": replace(ROBUST, refit=True),
     "bounded": replace(ROBUST, bound=1.0),
 }
-SHORT_EPOCHS, FIRST_PERIOD = 30, 10
+FIRST_PERIOD = 10
 DEMO_EPOCHS, DEMO_RATES = (4, 7, 10), (1e-3, 2e-3, 4e-3)
 
 
@@ -132,8 +136,7 @@ def fit(task: FitTask, variant: Variant, seed: int) -> tuple[LdtmNetwork, int, i
     network = start(variant, generator)
     descent = Descent(network, recipe, variant, loss_of, num_rows=len(inputs))
     stopping, best = EarlyStopping(patience=recipe.patience), network.state_dict()
-    max_epochs = SHORT_EPOCHS if variant.schedule == "short cosine" else recipe.max_epochs
-    while stopping.epoch < max_epochs and not stopping.exhausted:
+    while stopping.epoch < variant.epochs and not stopping.exhausted:
         descent.epoch(inputs, targets, torch.randperm(len(inputs), generator=generator))
         with torch.inference_mode():
             held = loss_of(predict(network, held_inputs, variant), held_targets).item()
@@ -173,10 +176,8 @@ class Descent:
 
     def rate(self) -> float:
         epochs = self.step / self.steps_per_epoch
-        length = float(self.recipe.max_epochs)
-        if self.variant.schedule == "short cosine":
-            length = SHORT_EPOCHS
-        elif self.variant.schedule == "restarts":
+        length = float(self.variant.epochs)
+        if self.variant.restarts:
             length, begun = FIRST_PERIOD, 0.0
             while epochs >= begun + length:
                 begun, length = begun + length, 2 * length
@@ -329,25 +330,28 @@ def main() -> None:
 
 
 def try_demo_settings(num_workers: int) -> None:
-    """One line per number of epochs and learning rate: the score of the networks that LDTM itself trains with them."""
+    """One line per number of epochs and learning rate: score and coverage of networks that LDTM trains with them."""
     jobs = list(product(DEMO_EPOCHS, DEMO_RATES, TICKERS, range(1, NUM_SELECTION_FOLDS + 1)))
     with ProcessPoolExecutor(num_workers, get_context("spawn"), torch.set_num_threads, (1,)) as workers:
-        ratios = dict(zip(jobs, workers.map(demo_ratios, *zip(*jobs, strict=True)), strict=True))
-    print(f"epochs   rate   next day  Monday   month   score   ({len(DEMO_EPOCHS) * len(DEMO_RATES)} trials, seed 0)")
+        figures = dict(zip(jobs, workers.map(demo_figures, *zip(*jobs, strict=True)), strict=True))
+    print(f"{len(DEMO_EPOCHS) * len(DEMO_RATES)} trials, seed 0: error / no change, share of rows with a direction")
+    print("epochs    rate next day   Monday    month    score coverage")
     for epochs, rate in product(DEMO_EPOCHS, DEMO_RATES):
-        by_horizon = np.mean([found for job, found in ratios.items() if job[:2] == (epochs, rate)], axis=0)
-        print(f"{epochs:6}{rate:8.0e}{''.join(f'{ratio:9.4f}' for ratio in by_horizon)}{by_horizon.mean():9.4f}")
+        *ratios, coverage = np.mean([found for job, found in figures.items() if job[:2] == (epochs, rate)], axis=0)
+        columns = "".join(f"{ratio:9.4f}" for ratio in (*ratios, np.mean(ratios)))
+        print(f"{epochs:6}{rate:8.0e}{columns}{coverage:9.1%}")
 
 
-def demo_ratios(epochs: int, rate: float, ticker: str, fold: int) -> list[float]:
-    """The errors of one network over those of no change, by horizon."""
+def demo_figures(epochs: int, rate: float, ticker: str, fold: int) -> list[float]:
+    """The errors of one network over those of no change, by horizon, and the share of rows with a direction."""
     task, rows = folds_of(ticker, "selection")[fold - 1]
     shape, recipe = ArchitectureConfig(), RECIPE.replace(max_epochs=epochs, learning_rate=rate)
     result = fit_alone(task, recipe=recipe, architecture=shape, device=torch.device("cpu"), on_progress=lambda _: None)
     prices = predict_prices(result.state, task.windows, rows, shape, "cpu")
     actual, close = task.windows.target_prices[rows], task.windows.close[rows, None]
     errors, no_change = (np.abs(of / actual - 1).mean(axis=0) for of in (prices, np.broadcast_to(close, actual.shape)))
-    return (errors / no_change).tolist()
+    coverage = float(np.mean(np.abs(prices[:, 0] / close[:, 0] - 1) > NEUTRAL_BAND))
+    return [*(errors / no_change).tolist(), coverage]
 
 
 def path_of(folder: Path, job: Sequence[object]) -> Path:
