@@ -457,7 +457,7 @@ def test_a_schema_that_lacks_steps_says_which_command_applies_them(
 ) -> None:
     screen = installation_status(installation.config, {"LDTM_DATABASE_URL": empty_database.url})
     assert screen.tables is None
-    assert screen.needs[0].startswith("schema ldtm lacks 7 ")
+    assert screen.needs[0].startswith("schema ldtm lacks 11 ")
     assert screen.needs[0].endswith("steps: `ldtm db migrate`")
 
 

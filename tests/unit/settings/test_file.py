@@ -108,7 +108,7 @@ def test_the_files_of_the_repository_load(name: str) -> None:
         (TICKERS + "[trainings]\n", "unknown setting `trainings`; known are alerts, architecture,"),
         (
             TICKERS + "[training]\nepochs = 3\n",
-            "unknown setting `training.epochs`; known are batch_size, learning_rate,",
+            "unknown setting `training.epochs`; known are batch_size, horizon_weights,",
         ),
         (TICKERS + "[gate]\nMin_folds = 3\n", "unknown setting `gate.Min_folds`; known are comparison_significance,"),
         (TICKERS + "path = 'x'\n", "unknown setting `path`; known are"),

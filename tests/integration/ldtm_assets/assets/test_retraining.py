@@ -30,6 +30,8 @@ head_hidden = 4
 [training]
 max_epochs = {max_epochs}
 min_training_rows = 60
+horizon_weights = "equal"
+max_target_move = 1e30
 [backtest]
 num_folds = 2
 test_sessions = 40
@@ -41,7 +43,7 @@ Retraining = Callable[..., dg.ExecuteInProcessResult]
 
 @pytest.fixture
 def bars(conn: Connection, calendar: Calendar) -> None:
-    """Random walks of AAA and BRK.B; WILD is flat until it jumps so high that float32 cannot hold the loss."""
+    """Random walks of AAA and BRK.B; WILD is flat until a jump of which, unbounded, float32 cannot hold the loss."""
     days = calendar.between(date(2005, 1, 3), date(2012, 12, 31))[-330:]
     flat = np.where(np.arange(len(days)) == 200, 1e25, 50.0)
     walks = {
