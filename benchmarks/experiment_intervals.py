@@ -6,13 +6,16 @@ with `--stored`, those of the newest backtests in a database. Sessions before th
 Each method runs over the same forecasts, and pools the four tickers.
 (b) A walk with normal returns whose volatility doubles in the middle: coverage in the sessions after it.
 
-Run: nice python benchmarks/experiment_intervals.py [--stored postgresql://... --schema ldtm]
+Run: nice python benchmarks/experiment_intervals.py [--stored postgresql://... --schema ldtm | --networks FOLDER]
+     FOLDER: the cache of benchmarks/experiment_models.py, with the variant "short" on both kinds of folds
 """
 
 import argparse
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import date
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -52,12 +55,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--stored", help="URL of a database: score the newest backtests in it instead")
     parser.add_argument("--schema", default="ldtm", help="of that database")
+    parser.add_argument("--networks", type=Path, help="cache of experiment_models.py: score its networks of seed 0")
     asked = parser.parse_args()
     calendar = exchange_calendar()
     if asked.stored:
         table("stored backtests", stored(Database(url=asked.stored, schema=asked.schema), calendar), num_scored=None)
         return
     windows = windows_of(SampleSource().fetch(list(TICKERS), FIRST, LAST).bars, calendar, WindowConfig())
+    if asked.networks:
+        made = [networks(windows[ticker], asked.networks) for ticker in TICKERS]
+        table("networks", made, num_scored=NUM_FOLDS * TEST_SESSIONS)
+        return
     for name, forecast in (("no change", no_change), ("ridge", ridge)):
         made = [forecast(windows[ticker]) for ticker in TICKERS]
         table(name, made, num_scored=NUM_FOLDS * TEST_SESSIONS)
@@ -82,6 +90,15 @@ def ridge(windows: WindowSet) -> Forecasts:
         tested = features(windows, plan.test_rows)
         found.append(windows.unscale(tested[:, -1:] + tested @ weights, plan.test_rows))
     return forecasts(windows, np.concatenate([plan.test_rows for plan in plans]), np.concatenate(found))
+
+
+def networks(windows: WindowSet, folder: Path) -> Forecasts:
+    """Of networks, in the folds that choices were made on and in the test folds after them."""
+    paths = [p for which in ("selection", "test") for p in folder.glob(f"short-{which}-{windows.ticker}-*-0.json")]
+    made = {row["session"]: row for path in paths for row in json.loads(path.read_text())}
+    rows = np.searchsorted(windows.sessions, np.array(sorted(made), "datetime64[D]"))
+    moves = np.array([[made[session][f"{horizon}_move"] for horizon in HORIZONS] for session in sorted(made)])
+    return forecasts(windows, rows, (1 + moves) * windows.close[rows, None])
 
 
 def folds(windows: WindowSet) -> list:
