@@ -119,11 +119,13 @@ def test_a_network_is_built_as_it_was_whatever_the_settings_say_now(forecast: Fo
 def test_a_direction_is_made_with_the_band_on_record_or_with_todays_where_there_is_none(
     forecast: ForecastEnvironment,
 ) -> None:
-    lenient = forecast.with_settings(forecast=ForecastConfig(neutral_band=0.9))
-    assert again(lenient).is_equal_to_the_bit
+    without_band = forecast.with_settings(forecast=ForecastConfig(neutral_band=0.0))
+    assert again(without_band).is_equal_to_the_bit
     alter(forecast, "snapshot", "neutral_band = null, volatility = null")
-    found = again(lenient)
-    assert differences(found) == {"direction_pred": "with today's neutral_band of 0.9"}
+    found = again(without_band)
+    assert differences(found) == {"direction_pred": "with today's neutral_band of 0"}, (
+        "the untrained one says no change"
+    )
     assert "volatility" not in {compared.what for compared in found.comparisons}, "version 1 had none"
 
 
