@@ -10,13 +10,15 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from ldtm_cli.calibration import Calibration, calibrate
-from ldtm_cli.commands.placebo import print_calibration
+from ldtm_cli.calibration import Calibration, RetrainingCalibration, calibrate, calibrate_retrainings
+from ldtm_cli.commands.placebo import print_calibration, print_retrainings
+from ldtm_cli.training_bar import SeriesBar
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.errors import ConfigurationError, LdtmError, MissingBar, TooFewBars, UnknownTicker
 from ldtm_lib.placebo.calibration import PlaceboReport, PlaceboTally
 from ldtm_lib.placebo.canaries import EXPECTED, Canary, CanaryReport
 from ldtm_lib.placebo.canary_bars import coin_flip
+from ldtm_lib.placebo.retrainings import FOUR_RULES, PLAIN, STRICT, GateTally, RetrainingReport
 from ldtm_lib.prices.ingest import ingest
 from ldtm_lib.prices.sources.protocol import Delivery
 from ldtm_lib.project import Project
@@ -219,3 +221,94 @@ def test_a_canary_that_was_not_seen_is_named_with_what_came_out() -> None:
     assert "COIN-1 passed the plain gate; passed the strict gate" in text
     assert "The checks do not see what they should." in text
     assert "No placebo could be trained." in text
+
+
+SMALL = BLIND.replace("hidden = 12", "hidden = 4").replace("num_folds = 2", "num_folds = 2\ntest_sessions = 63")
+
+
+def test_retrainings_are_counted_as_json_with_an_estimate_before_them_and_write_nothing(
+    project: Project, conn: Connection
+) -> None:
+    project.settings.path.write_text(SMALL)
+    before = rows_of_all_tables(conn)
+    done = ldtm(project, "--retrainings", "2", "--copies", "2", "--tickers", "AAPL", "--device", "cpu", "--json")
+    assert done.returncode == 0, done.stderr
+    assert "8 networks to train: 2 retrainings, one every 5 sessions, of 1 tickers x 2 copies" in done.stderr
+    assert "retraining 2 of 2" in done.stderr
+    found = json.loads(done.stdout)
+    assert (found["num_retrainings"], found["num_asked"], found["num_networks"]) == (2, 2, 8)
+    assert [tally["gate"] for tally in found["gates"]] == [FOUR_RULES, PLAIN, STRICT]
+    assert [tally["num_models"] for tally in found["gates"]] == [2, 2, 2]
+    assert len(found["retrainings"]) == 4
+    assert found["left_out"] == {}
+    assert rows_of_all_tables(conn) == before
+
+
+def test_interrupted_retrainings_show_those_that_are_complete(
+    project: Project, calendar: Calendar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.settings.path.write_text(SMALL)
+    small = replace(project, settings=load_settings(project.settings.path))
+    shown: list[RetrainingCalibration] = []
+
+    def interrupt_the_third(bar: SeriesBar, number: int) -> None:
+        if number == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(SeriesBar, "begin", interrupt_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        calibrate_retrainings(
+            small,
+            calendar,
+            ["AAPL"],
+            num_retrainings=4,
+            num_copies=1,
+            seed=0,
+            device="cpu",
+            last_bars=None,
+            console=Console(file=io.StringIO()),
+            show=shown.append,
+        )
+    (found,) = shown
+    assert (found.retrainings.num_retrainings, found.retrainings.num_asked) == (2, 4)
+
+
+def test_the_tables_of_retrainings_fit_into_80_columns() -> None:
+    def tally(gate: str, num_active: int) -> GateTally:
+        return GateTally(
+            gate=gate,
+            num_models=200,
+            num_active=num_active,
+            active_interval=wilson_interval(num_active / 200, 200),
+            num_promotions=1234,
+            num_replacements=1034,
+            refused_by_rule={"direction_accuracy": 9876} | ({} if gate == FOUR_RULES else {"not_worse_than_active": 7}),
+        )
+
+    report = RetrainingReport(
+        num_retrainings=12,
+        num_asked=52,
+        num_copies=50,
+        num_networks=20_800,
+        gates=(tally(FOUR_RULES, 80), tally(PLAIN, 10), tally(STRICT, 0)),
+        active_by_ticker={"AAPL": {FOUR_RULES: 80, PLAIN: 10, STRICT: 0}},
+        retrainings=(),
+        untrained={"AAPL~3": "lost"},
+    )
+    out = io.StringIO()
+    print_retrainings(
+        Console(file=out, width=80), RetrainingCalibration(retrainings=report, left_out={"FB": "no bars"})
+    )
+    text = out.getvalue()
+    tables = [line for line in text.splitlines() if "│" in line or "┃" in line]
+    assert max(len(line) for line in tables) <= 80
+    assert "12 of 52 retrainings of 50 placebo copies of each ticker" in text
+    # Wilson's intervals of 80 and 10 of 200, by hand: 33.5% to 46.9% and 2.7% to 9.0%.
+    for cells in (("four rules", "200", "80", "40.0%", "33.5%–46.9%", "1234", "1034"), ("plain gate", "2.7%–9.0%")):
+        (line,) = (line for line in tables if cells[0] in line and cells[-1] in line)
+        assert all(cell in line for cell in cells)
+    (compared,) = (line for line in tables if "not_worse_than_active" in line)
+    assert [cell.strip() for cell in compared.strip("│").split("│")] == ["not_worse_than_active", "", "7", "7"]
+    assert "only a promotion replaces one" in " ".join(text.split())
+    assert "left out  no bars" in text
+    assert "untrained AAPL~3: lost" in text
