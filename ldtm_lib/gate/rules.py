@@ -48,7 +48,7 @@ def judge(
             _directional_calls(calls, gate.min_directional_calls),
             _call_coverage(calls, gate.min_call_coverage),
             _fold_sessions(reports, gate.min_fold_sessions),
-            _best_constant(calls),
+            _best_constant(calls, gate.min_lead_over_constant),
         ),
         evidence=evidence_of(reports, gate, forecast) if len(close) else None,
     )
@@ -202,7 +202,7 @@ def _fold_sessions(reports: Sequence[FoldReport], bound: int) -> Rule:
     )
 
 
-def _best_constant(calls: Calls) -> Rule:
+def _best_constant(calls: Calls, lead: float) -> Rule:
     """Direction accuracy beside that of the better constant direction on the same days.
 
     A constant direction knows which one came more often, which no forecast can know beforehand: whoever learned nothing
@@ -212,12 +212,13 @@ def _best_constant(calls: Calls) -> Rule:
     if not num_directional:
         return Rule(rule="best_constant", figure=None, bound=None, passed=False, reason=NO_DIRECTION)
     num_rises, num_falls = int(np.count_nonzero(calls.rose)), int(np.count_nonzero(calls.fell))
-    figure, bound = calls.num_correct / num_directional, max(num_rises, num_falls) / num_directional
+    figure, constant = calls.num_correct / num_directional, max(num_rises, num_falls) / num_directional
+    bound = constant + lead
     return Rule(
         rule="best_constant",
         figure=figure,
         bound=bound,
         passed=figure > bound,
-        reason=f"next-day direction right in {figure:.2%}, more is needed than the {bound:.2%} of always saying "
-        f"{'up' if num_rises >= num_falls else 'down'} on the same days",
+        reason=f"next-day direction right in {figure:.2%}, more is needed than the {constant:.2%} of always saying "
+        f"{'up' if num_rises >= num_falls else 'down'} on the same days" + (f" and {lead:+.2%}" if lead else ""),
     )

@@ -150,6 +150,8 @@ class GateConfig(Section, frozen=True):
     min_fold_sessions: int = Field(default=63, ge=1)
     """Test sessions that every fold needs. 63 are a quarter of a year, half of a fold by default: fewer sessions lie
     within one phase of the market, so that two such folds would not be two trials."""
+    min_lead_over_constant: float = Field(default=0.0, ge=-1, lt=1)
+    """Lead over the better one of always saying up and always saying down that the direction accuracy must exceed."""
     comparison_significance: Fraction = 0.05
     """Significance level at which a candidate's next-day errors may not be larger than those of the active model on the
     test sessions that both share."""

@@ -40,6 +40,12 @@ test_sessions = 10
 [gate]
 min_direction_accuracy = 0.01
 max_price_error = 0.99
+min_directional_calls = 1
+min_call_coverage = 0.01
+min_fold_sessions = 1
+min_lead_over_constant = -1.0
+[forecast]
+neutral_band = 0.0
 """
 
 

@@ -313,6 +313,14 @@ def test_always_up_is_refused_where_prices_rose_on_53_percent_of_days() -> None:
     )
 
 
+@pytest.mark.parametrize(("lead", "passed"), [(0.0, True), (0.02, False), (-1.0, True)])
+def test_a_lead_over_the_best_constant_may_be_asked_for(lead: float, passed: bool) -> None:
+    reports = mixed(100, num_up=50, num_right_up=26, num_down=50, num_right_down=26)
+    rule = rules_of(judge(reports, GateConfig(min_lead_over_constant=lead), BAND))["best_constant"]
+    assert (rule.figure, rule.bound, rule.passed) == (0.52, pytest.approx(0.5 + lead), passed)
+    assert rule.reason.endswith("on the same days" + (f" and {lead:+.2%}" if lead else ""))
+
+
 def test_the_best_constant_is_that_of_the_days_with_a_call_and_may_be_down() -> None:
     # 100 calls, 60 of them on days that fell: 58 right ones are fewer than those of always saying down. The neutral
     # rows, all on days that rose, do not count.

@@ -74,6 +74,7 @@ def test_the_defaults_are_those_of_the_specification() -> None:
         "min_directional_calls": 100,
         "min_call_coverage": 0.20,
         "min_fold_sessions": 63,
+        "min_lead_over_constant": 0.0,
         "comparison_significance": 0.05,
         "min_shared_sessions": 63,
         "strict": False,
