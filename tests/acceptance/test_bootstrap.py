@@ -37,7 +37,16 @@ PATIENCE_SECONDS = 300
 EDITED = """
 [training]
 max_epochs = 2
+[gate]
+min_direction_accuracy = 0.01
+max_price_error = 0.99
+min_directional_calls = 1
+min_call_coverage = 0.01
+min_lead_over_constant = -1.0
+[forecast]
+neutral_band = 0.0
 """
+"""A gate that lets networks of random walks through."""
 AUTOMATION = """
 [automation]
 enabled = true
