@@ -4,24 +4,20 @@ Run alone: `python benchmarks/bench_baselines.py`. Random walks of 5,000 bars; a
 folder, unless LDTM_TEST_DATABASE_URL names a server, where it works in a schema that it removes again.
 """
 
-import os
 import resource
-import tempfile
 import time
 from collections.abc import Callable
 from datetime import date
-from pathlib import Path
 
 import numpy as np
-import polars as pl
+from random_walks import synthetic_bars
+from temporary_database import temporary_database
 
 from ldtm_lib.backtest.folds import plan_final
 from ldtm_lib.baselines.blas import one_blas_thread
 from ldtm_lib.baselines.fit import FittedBaselines, fit_baselines
 from ldtm_lib.baselines.forecast import BaselineRows, forecast_baselines
-from ldtm_lib.database import embedded
-from ldtm_lib.database.connection import Connection, Database
-from ldtm_lib.database.migrate import migrate
+from ldtm_lib.database.connection import Connection
 from ldtm_lib.features.scaling import scale_prices, unscale_prices
 from ldtm_lib.features.window_set import WindowSet
 from ldtm_lib.features.windows import windows_of
@@ -38,7 +34,7 @@ SCHEMA = "ldtm_bench_baselines"
 
 def main() -> None:
     calendar = exchange_calendar()
-    windows = windows_of(bars(calendar), calendar, WindowConfig())
+    windows = windows_of(synthetic_bars(calendar, NUM_TICKERS, NUM_BARS), calendar, WindowConfig())
     before = peak_mib()
     started = time.perf_counter()
     fitted = {ticker: fit(of_ticker) for ticker, of_ticker in windows.items()}
@@ -116,27 +112,15 @@ def examples(windows: WindowSet, rows: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 def with_database(calendar: Calendar, fitted: dict[str, FittedBaselines]) -> None:
     """Store the fits and read them back, as a training and a daily run do."""
-    with tempfile.TemporaryDirectory() as home:
-        given = os.environ.get("LDTM_TEST_DATABASE_URL")
-        os.chmod(home, 0o755)
-        database = Database(url=given or embedded.start(Path(home)), schema=SCHEMA)
-        try:
-            migrate(database, calendar)
-            with database.connect() as conn:
-                ids = checkpoints(conn, fitted)
-                started = time.perf_counter()
-                fitted_baselines.store(conn, {ids[ticker]: each for ticker, each in fitted.items()})
-                storing = time.perf_counter() - started
-                reading = best(lambda: fitted_baselines.read(conn, list(ids.values())))
-                row = conn.execute("select pg_total_relation_size('fitted_baselines')").fetchone()
-                assert row is not None
-                print(f"stored in {1000 * storing:.0f} ms, {row[0] / 2**20:.1f} MiB; read in {1000 * reading:.1f} ms")
-        finally:
-            if given:
-                with database.connect() as conn:
-                    conn.execute(f"drop schema {SCHEMA} cascade")  # type: ignore[arg-type]
-            else:
-                embedded.stop(Path(home))
+    with temporary_database(SCHEMA, calendar) as (database, _), database.connect() as conn:
+        ids = checkpoints(conn, fitted)
+        started = time.perf_counter()
+        fitted_baselines.store(conn, {ids[ticker]: each for ticker, each in fitted.items()})
+        storing = time.perf_counter() - started
+        reading = best(lambda: fitted_baselines.read(conn, list(ids.values())))
+        row = conn.execute("select pg_total_relation_size('fitted_baselines')").fetchone()
+        assert row is not None
+        print(f"stored in {1000 * storing:.0f} ms, {row[0] / 2**20:.1f} MiB; read in {1000 * reading:.1f} ms")
 
 
 def checkpoints(conn: Connection, fitted: dict[str, FittedBaselines]) -> dict[str, int]:
@@ -165,25 +149,6 @@ def best(work: Callable[[], object]) -> float:
 def peak_mib() -> float:
     """The most memory that the process has held."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def bars(calendar: Calendar) -> pl.DataFrame:
-    """A seeded random walk of every ticker."""
-    random = np.random.default_rng(0)
-    sessions = calendar.days[: np.searchsorted(calendar.days, np.datetime64(LAST)) + 1][-NUM_BARS:].tolist()
-    close = 100 * np.exp(random.normal(0, 0.02, (NUM_TICKERS, NUM_BARS)).cumsum(axis=1)).ravel()
-    spread = 1 + np.abs(random.normal(0, 0.01, len(close)))
-    return pl.DataFrame(
-        {
-            "ticker": np.repeat([f"T{n:03}" for n in range(NUM_TICKERS)], NUM_BARS),
-            "session": sessions * NUM_TICKERS,
-            "open": close,
-            "high": close * spread,
-            "low": close / spread,
-            "close": close,
-            "volume": random.integers(1_000, 9_000, len(close)).astype(float),
-        }
-    )
 
 
 if __name__ == "__main__":

@@ -4,8 +4,6 @@ Run alone: `python benchmarks/bench_snapshots.py`. Starts a PostgreSQL of its ow
 LDTM_TEST_DATABASE_URL names a server, where it works in a schema that it removes again.
 """
 
-import os
-import tempfile
 import time
 from collections.abc import Callable
 from datetime import date
@@ -14,11 +12,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import torch
+from temporary_database import temporary_database
 
-from ldtm_lib.database import embedded
 from ldtm_lib.database.clock import now
-from ldtm_lib.database.connection import Connection, Database
-from ldtm_lib.database.migrate import migrate
+from ldtm_lib.database.connection import Connection
 from ldtm_lib.features import stored_windows as input_windows
 from ldtm_lib.features.windows import latest_windows
 from ldtm_lib.ledger.forecasters import forecasters
@@ -42,20 +39,8 @@ TICKERS = tuple(f"T{n:03}" for n in range(NUM_TICKERS))
 def main() -> None:
     torch.set_num_threads(2)
     calendar = exchange_calendar()
-    with tempfile.TemporaryDirectory() as home:
-        given = os.environ.get("LDTM_TEST_DATABASE_URL")
-        os.chmod(home, 0o755)
-        database = Database(url=given or embedded.start(Path(home)), schema=SCHEMA)
-        try:
-            migrate(database, calendar)
-            with database.connect() as conn:
-                run(conn, calendar, Path(home) / "checkpoints")
-        finally:
-            if given:
-                with database.connect() as conn:
-                    conn.execute(f"drop schema {SCHEMA} cascade")  # type: ignore[arg-type]
-            else:
-                embedded.stop(Path(home))
+    with temporary_database(SCHEMA, calendar) as (database, home), database.connect() as conn:
+        run(conn, calendar, home / "checkpoints")
 
 
 def run(conn: Connection, calendar: Calendar, folder: Path) -> None:

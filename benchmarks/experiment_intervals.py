@@ -25,14 +25,14 @@ from ldtm_lib.database.connection import Database
 from ldtm_lib.features.window_set import WindowSet
 from ldtm_lib.features.windows import windows_of
 from ldtm_lib.prices.sources.sample import SampleSource
-from ldtm_lib.sessions import HORIZONS, Calendar, Sessions, exchange_calendar
+from ldtm_lib.sessions import HORIZONS, LONGEST_SESSIONS, Calendar, Sessions, exchange_calendar
 from ldtm_lib.settings import BacktestConfig, IntervalsConfig, TrainingConfig, WindowConfig
 from ldtm_lib.statistics.conformal import LEVELS, Lane, walk
 
 TICKERS = ("AAPL", "GOOG", "IBM", "MSFT")
 FIRST, LAST = date(2000, 3, 1), date(2013, 3, 1)
 NUM_FOLDS, TEST_SESSIONS, WARM_UP_FOLDS = 4, 126, 4
-OVERLAPS = (1, 5, 21)
+OVERLAPS = tuple(LONGEST_SESSIONS[horizon] for horizon in HORIZONS)
 PENALTY = 100.0
 Values = npt.NDArray[np.float64]
 DEFAULT = IntervalsConfig()

@@ -40,10 +40,9 @@ from ldtm_lib.features.windows import windows_of
 from ldtm_lib.models.fit import FitTask
 from ldtm_lib.models.forecast import predict as predict_prices
 from ldtm_lib.models.lstm import LdtmNetwork, initial_state, network_of
-from ldtm_lib.models.objective import LONGEST_SESSIONS
 from ldtm_lib.models.single_fit import EarlyStopping, fit_alone, seed_of
 from ldtm_lib.prices.sources.sample import SampleSource
-from ldtm_lib.sessions import HORIZONS, exchange_calendar
+from ldtm_lib.sessions import HORIZONS, LONGEST_SESSIONS, exchange_calendar
 from ldtm_lib.settings import ArchitectureConfig, BacktestConfig, TrainingConfig, WindowConfig
 from ldtm_lib.statistics.diebold_mariano import compare
 
@@ -115,7 +114,7 @@ def fit(task: FitTask, variant: Variant, seed: int) -> tuple[LdtmNetwork, int, i
     no_change = no_change_errors(inputs, targets)
     moves = targets - inputs[:, -1, CLOSE, None]
     if variant.bound is not None:
-        bounds = variant.bound * torch.as_tensor(LONGEST_SESSIONS).sqrt()
+        bounds = variant.bound * torch.tensor([float(LONGEST_SESSIONS[horizon]) for horizon in HORIZONS]).sqrt()
         targets = inputs[:, -1, CLOSE, None] + moves.clamp(-bounds, bounds)
         held_last = held_inputs[:, -1, CLOSE, None]
         held_targets = held_last + (held_targets - held_last).clamp(-bounds, bounds)

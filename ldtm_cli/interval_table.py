@@ -13,7 +13,6 @@ from ldtm_cli.invocation import NOTHING
 if TYPE_CHECKING:
     from ldtm_lib.ledger.interval_scores import IntervalScore
 
-HORIZON_NAMES = {"next_day": "next day", "next_monday": "next Monday", "one_month": "one month"}
 EXPLAINED = (
     "Inside: actuals within their interval; the level is what it should be. Width and score: mean, in percent of the "
     "close; a lower score is better. Relative width: over that of a random walk with the volatility of the window. "
@@ -28,6 +27,8 @@ def intervals_as_dicts(scores: "Sequence[IntervalScore]") -> list[dict[str, obje
 
 def print_intervals(console: Console, scores: "Sequence[IntervalScore]", *, of: str) -> None:
     """Show the coverage of the universe's intervals by horizon and level; nothing if no filled forecast has one."""
+    from ldtm_lib.sessions import HORIZON_NAMES
+
     universe = [score for score in scores if score.ticker is None and score.num_intervals]
     if not universe:
         return

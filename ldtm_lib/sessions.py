@@ -17,7 +17,11 @@ Moments = npt.NDArray[np.datetime64]
 """An array of moments in UTC, dtype datetime64[s]."""
 
 HORIZONS = ("next_day", "next_monday", "one_month")
+HORIZON_NAMES = {"next_day": "next day", "next_monday": "next Monday", "one_month": "one month"}
+"""Names of the horizons for a person."""
 ONE_MONTH_SESSIONS = 21
+LONGEST_SESSIONS = {"next_day": 1, "next_monday": 5, "one_month": ONE_MONTH_SESSIONS}
+"""The most sessions to the target of each horizon; as many successive forecasts share an outcome."""
 FIRST_DAY = date(1990, 1, 2)
 
 

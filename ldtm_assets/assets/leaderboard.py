@@ -6,7 +6,7 @@ from pydantic import Field
 from ldtm_assets.materialization import Metadata, picture
 from ldtm_assets.partitions import as_a_whole
 from ldtm_assets.resources import ProjectResource
-from ldtm_lib.baselines.scores import NAMES, BestConstant, Comparison, ModelScore, accuracy_interval
+from ldtm_lib.baselines.scores import NAMES, PRICE_FIGURES, BestConstant, Comparison, ModelScore, accuracy_interval
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.ledger.baselines import ComparisonBoard, backtest_comparisons, comparisons
 from ldtm_lib.ledger.interval_scores import IntervalScore, interval_scores
@@ -100,8 +100,7 @@ def comparison_as_markdown(universe: Comparison, board: ComparisonBoard) -> str:
     ]
     for score in (universe.network, *universe.baselines):
         better = universe.better_than_network(score)
-        horizons = ("next day", "next Monday", "one month")
-        errors = [_marked(error, name in better) for error, name in zip(score.errors, horizons, strict=True)]
+        errors = [_marked(error, name in better) for error, name in zip(score.errors, PRICE_FIGURES, strict=True)]
         lines.append(f"| {NAMES[score.model]} | {' | '.join(errors)} | {_direction(score, 'direction' in better)} |")
     best = universe.best_constant
     is_better = bool(universe.better_than_network(best))

@@ -10,7 +10,7 @@ from ldtm_lib.errors import LedgerRefused
 from ldtm_lib.ledger.recorded_forecasts import SAME_SESSION
 from ldtm_lib.ledger.snapshots import SnapshotReport, SnapshotRow, take_snapshots
 from ldtm_lib.project import Project
-from ldtm_lib.sessions import Calendar
+from ldtm_lib.sessions import HORIZON_NAMES, HORIZONS, Calendar
 
 
 def snapshots_spec(partitions: dg.MultiPartitionsDefinition) -> dg.AssetSpec:
@@ -81,7 +81,7 @@ def _metadata(row: SnapshotRow) -> Metadata:
     shown: dict[str, str | float | None] = {"kind": row.kind, "direction": row.direction_pred or "abstained"}
     if row.run_date_close is not None:
         shown["close"] = row.run_date_close
-    for name, horizon in HORIZON_NAMES.items():
+    for horizon, name in HORIZON_NAMES.items():
         price, target = getattr(row, f"{horizon}_pred"), getattr(row, f"{horizon}_session")
         shown[name] = f"{target}" if price is None else f"{price:.2f} for {target}{_intervals(row, horizon)}"
     if row.next_day_session == row.next_monday_session:
@@ -93,8 +93,7 @@ def _metadata(row: SnapshotRow) -> Metadata:
     return shown
 
 
-HORIZON_NAMES = {"next day": "next_day", "next Monday": "next_monday", "one month": "one_month"}
-COLUMNS = ("ticker", "direction", "close", *HORIZON_NAMES, "kind", "model or reason")
+COLUMNS = ("ticker", "direction", "close", *HORIZON_NAMES.values(), "kind", "model or reason")
 
 
 def _table_of(report: SnapshotReport) -> dg.MetadataValue:
@@ -103,7 +102,7 @@ def _table_of(report: SnapshotReport) -> dg.MetadataValue:
             row.ticker,
             row.direction_pred or "abstained",
             "" if row.run_date_close is None else f"{row.run_date_close:.2f}",
-            *(_price(row, horizon) for horizon in HORIZON_NAMES.values()),
+            *(_price(row, horizon) for horizon in HORIZONS),
             row.kind,
             row.abstained_reason or row.model_version or str(row.model_status),
         )

@@ -4,7 +4,7 @@ docs/record-format.md lists the same fields for readers without this code.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 
 from ldtm_lib.audit.encoding import Field, Value, encode, leaf_sha256
@@ -94,6 +94,12 @@ FORECAST_2 = (
 HEAD = (Field("event_id", "int8"), Field("event", "text"), Field("ticker", "text"))
 
 
+def fields_of(event: str, version: int) -> tuple[Field, ...]:
+    """The fields of a kind of event in a version of the record format, the head first."""
+    is_second = event == "forecast" and version != 1
+    return (*HEAD, *(FORECAST_2 if is_second else FIELDS[event]))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventKey:
     """Where an event stands in the chain, and what it is about."""
@@ -128,8 +134,7 @@ class Event:
     @property
     def fields(self) -> tuple[Field, ...]:
         """What it says, the head first."""
-        is_second = self.key.event == "forecast" and self.key.version != 1
-        return (*HEAD, *(FORECAST_2 if is_second else FIELDS[self.key.event]))
+        return fields_of(self.key.event, self.key.version)
 
     def leaf_at(self, event_id: int) -> bytes:
         """What its leaf would be if it stood there."""
@@ -209,6 +214,6 @@ def read(conn: Connection, event_ids: Sequence[int]) -> list[Event]:
             horizon=horizon,
             leaf=leaf,
         )
-        read_event = Event(key=key, values=(event_id, event, ticker, *known, *row))
-        events.append(replace(read_event, values=read_event.values[: len(read_event.fields)]))
+        values = (event_id, event, ticker, *known, *row)[: len(fields_of(event, version))]
+        events.append(Event(key=key, values=values))
     return events

@@ -10,10 +10,8 @@ from typing import Literal
 import numpy as np
 
 from ldtm_lib.baselines.fit import FittedBaselines
-from ldtm_lib.features.indicators import INPUTS
+from ldtm_lib.features.indicators import CLOSE
 from ldtm_lib.features.scaling import Float32s, Float64s, Integers, scale_prices, unscale_prices
-
-CLOSE = INPUTS.index("close")
 
 Baseline = Literal["drift", "ar1", "ridge"]
 BASELINES: tuple[Baseline, ...] = ("drift", "ar1", "ridge")

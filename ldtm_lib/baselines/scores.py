@@ -9,11 +9,9 @@ import numpy as np
 
 from ldtm_lib.baselines.fit import FittedBaselines
 from ldtm_lib.baselines.forecast import BASELINES, Baseline, BaselineRows, forecast_baselines
-from ldtm_lib.features.neutral_band import neutral_bands
 from ldtm_lib.features.scaling import Float64s
 from ldtm_lib.features.window_set import Rows, WindowSet
 from ldtm_lib.sessions import HORIZONS, Calendar
-from ldtm_lib.settings import ForecastConfig
 from ldtm_lib.statistics.wilson import Interval, wilson_interval
 
 Model = Literal["network", "no_change"] | Baseline
@@ -26,6 +24,8 @@ NAMES: Mapping[Model, str] = {
     "ridge": "ridge",
 }
 Figure = Literal["next day", "next Monday", "one month", "direction"]
+PRICE_FIGURES: tuple[Figure, ...] = ("next day", "next Monday", "one month")
+"""The price errors, in the order of HORIZONS."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,8 +98,7 @@ class Comparison:
         """The figures in which a baseline is better than the network: a smaller error, a larger share of directions."""
         better: list[Figure] = []
         if isinstance(score, ModelScore):
-            names: tuple[Figure, ...] = ("next day", "next Monday", "one month")
-            for name, ours, theirs in zip(names, self.network.errors, score.errors, strict=True):
+            for name, ours, theirs in zip(PRICE_FIGURES, self.network.errors, score.errors, strict=True):
                 if ours is not None and theirs is not None and theirs < ours:
                     better.append(name)
         ours, theirs = self.network.direction_accuracy, score.direction_accuracy
@@ -111,7 +110,7 @@ class Comparison:
     def verdict(self) -> str:
         """One sentence about the price errors: at which horizons some baseline has a smaller one."""
         shares: list[str] = []
-        for place, horizon in enumerate(("next day", "next Monday", "one month")):
+        for place, horizon in enumerate(PRICE_FIGURES):
             ours = self.network.errors[place]
             theirs = [(error, NAMES[s.model]) for s in self.baselines if (error := s.errors[place]) is not None]
             if ours is None or not theirs:
@@ -164,9 +163,12 @@ def score_fold(
     network_predictions_nH: Float64s,
     *,
     calendar: Calendar,
-    forecast: ForecastConfig,
+    band_n: Float64s,
 ) -> tuple[ModelScore, ...]:
-    """The scores of a network and of its baselines on the test rows of one fold, in the order of MODELS."""
+    """The scores of a network and of its baselines on the test rows of one fold, in the order of MODELS.
+
+    `band_n` (n,) are the neutral bands of the rows.
+    """
     close_n = windows.close[test_rows]
     rows = BaselineRows(
         inputs_NTI=windows.gather(test_rows),
@@ -181,5 +183,4 @@ def score_fold(
         **forecast_baselines([fitted], rows),
     }
     actuals_nH = windows.target_prices[test_rows]
-    band_n = neutral_bands(forecast, windows.volatility(test_rows))
     return tuple(score_forecasts(model, close_n, predictions[model], actuals_nH, band_n) for model in MODELS)

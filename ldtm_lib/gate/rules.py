@@ -87,6 +87,11 @@ def not_trained(ticker: str, reason: str) -> Verdict:
     return refusal("trained", f"{ticker} was not trained: {reason}")
 
 
+def _at_least(rule: str, figure: float, bound: float, reason: str) -> Rule:
+    """A rule that a figure passes if it reaches its bound."""
+    return Rule(rule=rule, figure=figure, bound=bound, passed=figure >= bound, reason=reason)
+
+
 def _direction_accuracy(calls: Calls, bound: float) -> Rule:
     """How often a forecast that named a direction was right. A neutral one abstains; an unchanged price makes
     any direction wrong.
@@ -99,14 +104,11 @@ def _direction_accuracy(calls: Calls, bound: float) -> Rule:
         )
         return Rule(rule="direction_accuracy", figure=None, bound=bound, passed=False, reason=reason)
     figure = num_correct / num_directional
-    return Rule(
-        rule="direction_accuracy",
-        figure=figure,
-        bound=bound,
-        passed=figure >= bound,
-        reason=f"next-day direction right in {num_correct} of {num_directional} forecasts that name one: "
-        f"{figure:.2%}, at least {bound:.2%} are needed",
+    reason = (
+        f"next-day direction right in {num_correct} of {num_directional} forecasts that name one: "
+        f"{figure:.2%}, at least {bound:.2%} are needed"
     )
+    return _at_least("direction_accuracy", figure, bound, reason)
 
 
 def _price_error(predicted: Prices, actual: Prices, bound: float) -> Rule:
@@ -150,25 +152,15 @@ def _leakage(reports: Sequence[FoldReport], other_leaks: Mapping[str, int], boun
 
 def _folds(reports: Sequence[FoldReport], bound: int) -> Rule:
     figure = len(reports)
-    return Rule(
-        rule="folds",
-        figure=figure,
-        bound=bound,
-        passed=figure >= bound,
-        reason=f"{figure} walk-forward folds were tested, at least {bound} are needed",
-    )
+    reason = f"{figure} walk-forward folds were tested, at least {bound} are needed"
+    return _at_least("folds", figure, bound, reason)
 
 
 def _directional_calls(calls: Calls, bound: int) -> Rule:
     """The number of next-day forecasts that name a direction."""
     figure = calls.num_directional
-    return Rule(
-        rule="directional_calls",
-        figure=figure,
-        bound=bound,
-        passed=figure >= bound,
-        reason=f"{figure} next-day forecasts name a direction, at least {bound} are needed",
-    )
+    reason = f"{figure} next-day forecasts name a direction, at least {bound} are needed"
+    return _at_least("directional_calls", figure, bound, reason)
 
 
 def _call_coverage(calls: Calls, bound: float) -> Rule:
@@ -178,13 +170,8 @@ def _call_coverage(calls: Calls, bound: float) -> Rule:
         reason = f"no forecast was tested, at least {bound:.2%} of them must name a direction"
         return Rule(rule="call_coverage", figure=None, bound=bound, passed=False, reason=reason)
     figure = calls.num_directional / num_rows
-    return Rule(
-        rule="call_coverage",
-        figure=figure,
-        bound=bound,
-        passed=figure >= bound,
-        reason=f"{figure:.2%} of {num_rows} next-day forecasts name a direction, at least {bound:.2%} are needed",
-    )
+    reason = f"{figure:.2%} of {num_rows} next-day forecasts name a direction, at least {bound:.2%} are needed"
+    return _at_least("call_coverage", figure, bound, reason)
 
 
 def _fold_sessions(reports: Sequence[FoldReport], bound: int) -> Rule:
@@ -193,13 +180,8 @@ def _fold_sessions(reports: Sequence[FoldReport], bound: int) -> Rule:
         reason = f"no fold was tested, each must have at least {bound} test sessions"
         return Rule(rule="fold_sessions", figure=None, bound=bound, passed=False, reason=reason)
     figure = min(len(np.unique(report.sessions)) for report in reports)
-    return Rule(
-        rule="fold_sessions",
-        figure=figure,
-        bound=bound,
-        passed=figure >= bound,
-        reason=f"the shortest fold has {figure} test sessions, each needs at least {bound}",
-    )
+    reason = f"the shortest fold has {figure} test sessions, each needs at least {bound}"
+    return _at_least("fold_sessions", figure, bound, reason)
 
 
 def _best_constant(calls: Calls, lead: float) -> Rule:

@@ -138,20 +138,21 @@ def _made(
     settings: Settings,
 ) -> dict[str, Any]:
     """The fields of a draft that only a forecast has."""
+    volatility = window.volatility
     assert window.close is not None
-    assert window.volatility is not None
+    assert volatility is not None
     band = (neutral_bands or {}).get(ticker)
     if band is None:
-        band = neutral_band(settings.forecast, window.volatility)
+        band = neutral_band(settings.forecast, volatility)
     next_day, next_monday, one_month = prices
     return {
         "next_day_pred": next_day,
         "next_monday_pred": next_monday,
         "one_month_pred": one_month,
         "direction_pred": direction(next_day, window.close, band),
-        "volatility": window.volatility,
+        "volatility": volatility,
         "neutral_band": band,
-        **bounds_of(prices, window.close, window.volatility, (widths or {}).get(ticker)),
+        **bounds_of(prices, window.close, volatility, (widths or {}).get(ticker)),
     }
 
 

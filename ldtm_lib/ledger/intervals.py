@@ -15,15 +15,13 @@ import numpy.typing as npt
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
 from ldtm_lib.ledger.forecasters import Forecaster
-from ldtm_lib.sessions import HORIZONS, ONE_MONTH_SESSIONS, Calendar, Sessions
+from ldtm_lib.sessions import HORIZONS, LONGEST_SESSIONS, Calendar, Sessions
 from ldtm_lib.settings import IntervalsConfig
 from ldtm_lib.statistics.conformal import LEVELS, Lane, walk
 
 PERCENTS = tuple(round(100 * level) for level in LEVELS)
 BOUNDS = tuple(f"{horizon}_{end}_{percent}" for horizon in HORIZONS for percent in PERCENTS for end in ("low", "high"))
 """The columns of the record, in its order."""
-OVERLAPS = {"next_day": 1, "next_monday": 5, "one_month": ONE_MONTH_SESSIONS}
-"""How many successive forecasts share an outcome, by horizon: the sessions of a week share their Monday."""
 DAY_ZERO = np.datetime64("2000-01-01", "D")
 BACKTEST_ROW = np.dtype([("session", ">i4"), ("scores", ">f8", 3)])
 RECORDED_ROW = np.dtype([("session", ">i4"), ("targets", ">i4", 3), ("scores", ">f8", 3)])
@@ -49,7 +47,7 @@ class _Past:
             sessions=self.sessions[known],
             targets=self.targets[known, place],
             scores=self.scores[known, place],
-            overlap=OVERLAPS[HORIZONS[place]],
+            overlap=LONGEST_SESSIONS[HORIZONS[place]],
         )
 
 

@@ -131,7 +131,7 @@ def take_snapshots(
         waiting = without_row(in_universe, run_date, entered, calendar=calendar, moment=now)
     in_universe = [ticker for ticker in in_universe if ticker not in waiting]
     in_use = forecasters(conn, in_universe, run_date, simulation_id=simulation_id, config=settings.forecast)
-    conn.execute(query("ledger.hold_chain"))
+    conn.execute(query("registry.lock_chain"))  # no actual is filled between reading outcomes and writing the rows
     drafts = draft_all(
         in_universe,
         run_date,

@@ -29,24 +29,24 @@ KEEPING = {M_TRIM_THRESHOLD: 1024 * MIB, M_TOP_PAD: 64 * MIB, M_MMAP_THRESHOLD: 
 """32 MiB is the most that glibc accepts for the last; larger blocks are mapped one by one as before."""
 
 
+def available_cores() -> int:
+    """How many cores trainings on the CPU may use in all: PyTorch's own setting, so that OMP_NUM_THREADS is heeded."""
+    return torch.get_num_threads()
+
+
 @contextmanager
 def one_thread_each() -> Generator[int, None, None]:
     """Within the block PyTorch's operations use one thread each; yields how many cores it may use in all.
 
-    That number is PyTorch's own setting, hence OMP_NUM_THREADS is heeded. It is put back at the end. Threads that
-    are started within must call `torch.set_num_threads(1)` too: the setting is partly a thread's own.
+    That number is put back at the end. Threads that are started within must call `torch.set_num_threads(1)` too: the
+    setting is partly a thread's own.
     """
-    num_cores = torch.get_num_threads()
+    num_cores = available_cores()
     torch.set_num_threads(1)
     try:
         yield num_cores
     finally:
         torch.set_num_threads(num_cores)
-
-
-def available_cores() -> int:
-    """How many cores trainings on the CPU may use in all: PyTorch's own setting, so that OMP_NUM_THREADS is heeded."""
-    return torch.get_num_threads()
 
 
 def on_all_cores(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:

@@ -13,11 +13,8 @@ import numpy.typing as npt
 from ldtm_lib.features.scaling import Float32s, Float64s
 from ldtm_lib.features.window_set import Rows, WindowSet
 from ldtm_lib.models.fit import FitTask
-from ldtm_lib.sessions import ONE_MONTH_SESSIONS
+from ldtm_lib.sessions import HORIZONS, LONGEST_SESSIONS
 from ldtm_lib.settings import NUM_HORIZONS, TrainingConfig
-
-LONGEST_SESSIONS = np.array([1, 5, ONE_MONTH_SESSIONS], dtype=np.float32)
-"""The most sessions to the target of each horizon, in the order of HORIZONS."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -81,7 +78,8 @@ def learning_targets(windows: WindowSet, rows: Rows, recipe: TrainingConfig) -> 
 
 def learning_moves(windows: WindowSet, rows: Rows, recipe: TrainingConfig) -> Float32s:
     """The scaled targets (n, 3) of some windows less their scaled last close, held within bounds."""
-    bounds = np.float32(recipe.max_target_move) * np.sqrt(LONGEST_SESSIONS)
+    longest = np.array([LONGEST_SESSIONS[horizon] for horizon in HORIZONS], dtype=np.float32)
+    bounds = np.float32(recipe.max_target_move) * np.sqrt(longest)
     moves = windows.targets[rows] - windows.last_closes(rows)[:, None]
     return np.clip(moves, -bounds, bounds, dtype=np.float32)
 

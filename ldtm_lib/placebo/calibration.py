@@ -151,8 +151,8 @@ def _tally(models: Sequence[PlaceboModel], min_accuracy: float) -> PlaceboTally:
         num_models=len(models),
         num_passed=num_passed,
         num_passed_strict=num_passed_strict,
-        passed_interval=_interval(num_passed, len(models)),
-        passed_strict_interval=_interval(num_passed_strict, len(models)),
+        passed_interval=share_interval(num_passed, len(models)),
+        passed_strict_interval=share_interval(num_passed_strict, len(models)),
         coins_expected=sum(model.coin_passes for model in models),
         num_always_up=sum(model.base_rate is not None and model.base_rate >= min_accuracy for model in models),
         mean_accuracy=_mean(model.accuracy for model in models),
@@ -161,7 +161,8 @@ def _tally(models: Sequence[PlaceboModel], min_accuracy: float) -> PlaceboTally:
     )
 
 
-def _interval(num: int, num_models: int) -> Interval | None:
+def share_interval(num: int, num_models: int) -> Interval | None:
+    """The 95% interval of a share of models (Wilson); None without a model."""
     return wilson_interval(num / num_models, num_models) if num_models else None
 
 

@@ -5,14 +5,12 @@ from dataclasses import dataclass
 
 from ldtm_lib.backtest.walk_forward import FoldReport
 from ldtm_lib.gate.evidence import Evidence
-from ldtm_lib.gate.multiple_testing import Trials, multiple_testing_of
+from ldtm_lib.gate.multiple_testing import MultipleTesting, Trials, multiple_testing_of
 from ldtm_lib.gate.rules import confirm, judge
 from ldtm_lib.gate.verdict import Verdict
 from ldtm_lib.settings import Settings
 from ldtm_lib.training.plan import TrainingPlan
 from ldtm_lib.training.run import FailedPart, TestedFolds, TrainingContext, train
-
-ONE_TRIAL = Trials(num_trainings=1, num_settings=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -47,20 +45,32 @@ def rehearse(plan: TrainingPlan, context: TrainingContext) -> Rehearsed:
     return Rehearsed(reports=dict(sorted(reports.items())), failures=failures)
 
 
+def tested_together(
+    reports: Mapping[str, Sequence[FoldReport]], settings: Settings, *, num_trainings: int
+) -> dict[str, tuple[Verdict, MultipleTesting]]:
+    """The verdicts of `judge` on models that are judged together, and their multiple-testing figures, by their name.
+
+    Each was trained so many times with one setting. One without a test row has none.
+    """
+    verdicts = {name: judge(some, settings.gate, settings.forecast) for name, some in reports.items()}
+    evidence = {name: verdict.evidence for name, verdict in verdicts.items() if verdict.evidence is not None}
+    trials = dict.fromkeys(evidence, Trials(num_trainings=num_trainings, num_settings=1))
+    found = multiple_testing_of(evidence, trials, {})
+    return {name: (verdicts[name], found[name]) for name in evidence}
+
+
 def judged_together(reports: Mapping[str, Sequence[FoldReport]], settings: Settings) -> dict[str, GateVerdicts]:
     """The verdicts of both gates on models that are judged together, each after a single training, by their name.
 
     One without a test row has none.
     """
     strict = settings.gate.replace(strict=True)
-    verdicts = {name: judge(some, settings.gate, settings.forecast) for name, some in reports.items()}
-    evidence = {name: verdict.evidence for name, verdict in verdicts.items() if verdict.evidence is not None}
-    multiple_testing = multiple_testing_of(evidence, dict.fromkeys(evidence, ONE_TRIAL), {})
     return {
         name: GateVerdicts(
-            evidence=shown,
-            plain=verdicts[name],
-            strict=confirm(verdicts[name], multiple_testing[name], strict, settings.forecast),
+            evidence=verdict.evidence,
+            plain=verdict,
+            strict=confirm(verdict, multiple_testing, strict, settings.forecast),
         )
-        for name, shown in evidence.items()
+        for name, (verdict, multiple_testing) in tested_together(reports, settings, num_trainings=1).items()
+        if verdict.evidence is not None
     }

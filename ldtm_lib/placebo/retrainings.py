@@ -16,14 +16,14 @@ from ldtm_lib.backtest.walk_forward import FoldReport, tasks_of
 from ldtm_lib.errors import TooFewBars
 from ldtm_lib.features.window_set import WindowSet
 from ldtm_lib.gate.comparison import NOT_WORSE_THAN_ACTIVE, ActiveModel, next_day_tests
-from ldtm_lib.gate.multiple_testing import MultipleTesting, Trials, multiple_testing_of
-from ldtm_lib.gate.rules import SPECIFIED, confirm, judge
+from ldtm_lib.gate.multiple_testing import MultipleTesting
+from ldtm_lib.gate.rules import SPECIFIED, confirm
 from ldtm_lib.gate.verdict import Verdict
-from ldtm_lib.placebo.calibration import require_folds
-from ldtm_lib.placebo.rehearsal import Rehearsed, rehearse
+from ldtm_lib.placebo.calibration import require_folds, share_interval
+from ldtm_lib.placebo.rehearsal import Rehearsed, rehearse, tested_together
 from ldtm_lib.placebo.shuffling import MARK, original_of, shuffled
 from ldtm_lib.settings import Settings
-from ldtm_lib.statistics.wilson import Interval, wilson_interval
+from ldtm_lib.statistics.wilson import Interval
 from ldtm_lib.training.plan import TrainingPlan
 from ldtm_lib.training.run import TrainingContext
 
@@ -231,16 +231,12 @@ def _judged(
     books: Mapping[str, _Books],
 ) -> list[Retraining]:
     """Judge the models of one retraining that have the same copy number, by every gate, and let each gate decide."""
-    verdicts = {name: judge(some, settings.gate, settings.forecast) for name, some in reports.items()}
-    evidence = {name: verdict.evidence for name, verdict in verdicts.items() if verdict.evidence is not None}
-    tried = dict.fromkeys(evidence, Trials(num_trainings=num_trainings, num_settings=1))
-    found = multiple_testing_of(evidence, tried, {})
     judged: list[Retraining] = []
-    for name in evidence:
-        of_gates = _by_gate(verdicts[name], found[name], reports[name], settings, books, name)
+    for name, (verdict, found) in tested_together(reports, settings, num_trainings=num_trainings).items():
+        of_gates = _by_gate(verdict, found, reports[name], settings, books, name)
         failed = {gate: [rule.rule for rule in of_gates[gate].failures] for gate in GATES}
-        for gate, verdict in of_gates.items():
-            books[gate].decide(name, verdict, reports[name], trained_on[name])
+        for gate, decision in of_gates.items():
+            books[gate].decide(name, decision, reports[name], trained_on[name])
         judged.append(
             Retraining(
                 ticker=original_of(name),
@@ -284,7 +280,7 @@ def _tally(books: _Books, num_models: int) -> GateTally:
         gate=books.gate,
         num_models=num_models,
         num_active=num_active,
-        active_interval=wilson_interval(num_active / num_models, num_models) if num_models else None,
+        active_interval=share_interval(num_active, num_models),
         num_promotions=books.num_promotions,
         num_replacements=books.num_replacements,
         refused_by_rule=dict(books.refused_by_rule),

@@ -104,13 +104,10 @@ def judge_newest(
             reason = untested.get(subject.key, "none with the present [backtest] settings is on record; run it")
             verdict = refusal("backtested", f"{ticker} has no backtest: {reason}")
         decisions.append(Decision(ticker=ticker, subject=subject, backtest_id=backtest_id, verdict=verdict))
+    reports = {key.ticker: backtest.reports for key, backtest in tested.items()}
     return Judgement(
-        decisions=_confirmed(conn, decisions, settings, {key.ticker: b.reports for key, b in tested.items()}, active),
-        universe=universe_of(
-            {key.ticker: backtest.reports for key, backtest in tested.items()},
-            settings.gate,
-            settings.forecast,
-        ),
+        decisions=_confirmed(conn, decisions, settings, reports, active),
+        universe=universe_of(reports, settings.gate, settings.forecast),
     )
 
 

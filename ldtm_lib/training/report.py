@@ -4,7 +4,6 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from statistics import fmean
 from typing import Literal
 
 from ldtm_lib.registry.trained_network import Part, TrainedNetwork
@@ -59,11 +58,11 @@ class TrainingOutcome:
         if not errors or not no_change:
             return None
         means = [
-            (horizon, fmean(of[at] for of in errors), fmean(of[at] for of in no_change))
+            (horizon, statistics.fmean(of[at] for of in errors), statistics.fmean(of[at] for of in no_change))
             for at, horizon in enumerate(HORIZONS)
         ]
         return ", ".join(
-            f"{horizon} {error / still:.3f}" if still else f"{horizon} -" for horizon, error, still in means
+            f"{horizon} {error / still:.3f}" if still else f"{horizon} {NOTHING}" for horizon, error, still in means
         )
 
     @property

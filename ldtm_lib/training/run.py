@@ -11,6 +11,7 @@ from ldtm_lib.backtest.folds import FoldPlan
 from ldtm_lib.backtest.walk_forward import FoldReport, fold_report
 from ldtm_lib.baselines.fit import FittedBaselines, fit_baselines
 from ldtm_lib.baselines.scores import ModelScore, score_fold
+from ldtm_lib.features.neutral_band import neutral_bands
 from ldtm_lib.models.fit import Fit, FitFailed, FitTask, Progress
 from ldtm_lib.models.forecast import predict
 from ldtm_lib.models.trainer import fit_universe
@@ -160,7 +161,8 @@ class _PendingBacktest:
             return
         predictions = predict(result.state, result.task.windows, plan.test_rows, context.settings.architecture, "cpu")
         self._networks.append(trained_network(result, gpu_index=context.gpu_index, num_test_rows=len(plan.test_rows)))
-        self._reports.append(fold_report(plan, result, predictions))
+        report = fold_report(plan, result, predictions)
+        self._reports.append(report)
         if context.calendar is not None:
             self._scores[fold] = score_fold(
                 _fitted(result.task, context.settings),
@@ -168,7 +170,7 @@ class _PendingBacktest:
                 plan.test_rows,
                 predictions,
                 calendar=context.calendar,
-                forecast=context.settings.forecast,
+                band_n=neutral_bands(context.settings.forecast, report.volatility),
             )
 
     def result(self) -> TestedFolds | FailedPart:

@@ -596,11 +596,6 @@ join snapshot s on s.ticker = asked.ticker and s.simulation_id = %(simulation_id
 where s.abstained_reason is null and s.volatility > 0
 group by s.ticker;
 
--- name: hold_chain
--- Actuals that are filled meanwhile wait until the transaction ends: a forecast's intervals follow from the actuals that
--- were on record before it.
-select pg_advisory_xact_lock(hashtextextended('ldtm chain ' || current_schema(), 0));
-
 -- name: simulation_of_row
 -- 0 where a daily run recorded the row, else the newest simulation that has one.
 select simulation_id from snapshot where ticker = %(ticker)s and run_date = %(run_date)s

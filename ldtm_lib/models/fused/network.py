@@ -92,12 +92,15 @@ class FusedNetwork:
             out=self.predictions_MBE[:m],
         )
 
-    def errors(self, m: int) -> tuple[Tensor, Tensor]:
-        """Sums over the batch of `huber(error / unit)` (m, E) and of squared errors (m, E); padding counts nothing."""
+    def losses(self, m: int) -> Tensor:
+        """Sums over the batch of `huber(error / unit)` (m, E); padding counts nothing."""
         errors_MBE = self._errors(m)
         held_MBE = errors_MBE.clamp(-self.delta, self.delta)
-        losses_ME = (held_MBE * (2 * errors_MBE - held_MBE)).sum(1)
-        return losses_ME, errors_MBE.square().sum(1) * self.units_ME[:m].square()
+        return (held_MBE * (2 * errors_MBE - held_MBE)).sum(1)
+
+    def squared_errors(self, m: int) -> Tensor:
+        """Sums over the batch of squared errors (m, E); padding counts nothing."""
+        return self._errors(m).square().sum(1) * self.units_ME[:m].square()
 
     def backward(self, flat_MP: Tensor, grads_MP: Tensor, m: int, loss_scale_ME: Tensor) -> None:
         """Put the gradients of the mean losses, times a scale by horizon, into a matrix (at least m, P).

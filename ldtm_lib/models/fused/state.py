@@ -73,7 +73,7 @@ class FusedState:
         network = self.network
         self._take_batch(self.order_MR, self.num_rows_M, self.cursor_M, m)
         network.forward(self.weights_MP, m)
-        self.training_losses_ME[:m] += network.errors(m)[0]
+        self.training_losses_ME[:m] += network.losses(m)
         network.backward(self.weights_MP, self.grads_MP, m, self.scale_M[:m, None] * self.weight_ME[:m])
         self._update(network.valid_MB[:m, 0], m)
 
@@ -81,9 +81,8 @@ class FusedState:
         """The errors of one batch of validation rows of each of the first m networks."""
         self._take_batch(self.validation_MV, self.num_validation_M, self.validation_cursor_M, m)
         self.network.forward(self.weights_MP, m)
-        losses_ME, squares_ME = self.network.errors(m)
-        self.validation_losses_ME[:m] += losses_ME
-        self.validation_squares_ME[:m] += squares_ME
+        self.validation_losses_ME[:m] += self.network.losses(m)
+        self.validation_squares_ME[:m] += self.network.squared_errors(m)
 
     def begin_epoch(self) -> None:
         """Put every network at the beginning of its rows."""

@@ -54,7 +54,7 @@ def expected_scores(known: WindowSet, settings: Settings, database: Database, ca
             plan.test_rows,
             report.predictions,
             calendar=calendar,
-            forecast=settings.forecast,
+            band_n=np.full(len(plan.test_rows), settings.forecast.neutral_band),
         )
         for plan, report in zip(plans, reports, strict=True)
     ]

@@ -23,7 +23,7 @@ from ldtm_lib.features.window_set import WindowSet
 from ldtm_lib.features.windows import windows_of
 from ldtm_lib.prices.sources.sample import SampleSource
 from ldtm_lib.sessions import Calendar
-from ldtm_lib.settings import BacktestConfig, BaselineConfig, ForecastConfig, TrainingConfig, WindowConfig
+from ldtm_lib.settings import BacktestConfig, BaselineConfig, TrainingConfig, WindowConfig
 
 ROUNDING = 1e-9
 """Relative: sums of up to 330 products in float64 in another order."""
@@ -135,8 +135,8 @@ def test_a_fold_scores_every_model_on_the_same_rows(windows: dict[str, WindowSet
     (plan,) = plan_folds(ibm, BacktestConfig(num_folds=1, test_sessions=60), TrainingConfig())
     fitted = fit_baselines(ibm, plan.training_rows, plan.validation_rows, BaselineConfig())
     perfect = ibm.target_prices[plan.test_rows]
-    band = ForecastConfig(neutral_band=0.001)
-    scores = score_fold(fitted, ibm, plan.test_rows, perfect, calendar=calendar, forecast=band)
+    band_n = np.full(60, 0.001)
+    scores = score_fold(fitted, ibm, plan.test_rows, perfect, calendar=calendar, band_n=band_n)
     assert tuple(score.model for score in scores) == MODELS
     network, no_change, drift, ar1, ridge = scores
     assert {score.num_next_day for score in scores} == {60}

@@ -88,7 +88,7 @@ def test_forecasts_and_gradients_are_those_of_each_network_alone(
     units = torch.tensor([0.5, 1.0, 2.0])
     fused.units_ME[:] = units
     fused.forward(flat, m)
-    losses, squares = fused.errors(m)
+    losses, squares = fused.losses(m), fused.squared_errors(m)
     fused.backward(flat, grads, m, scale * weights[:m])
 
     assert grads[m:].isnan().all(), "who is not computed is not touched"
