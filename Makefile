@@ -3,23 +3,27 @@
 # make quick  unit tests that start no process, in less than a minute
 # make check  lint, format, types, import contracts
 # make test   make check, then unit, integration and acceptance tests (10 to 15 minutes on 2 cores)
-# make nightly  kills of runs and installations, long random histories, simulated weeks, the wheel, and the SQL on PostgreSQL 15
+# make nightly  kills of runs and installations, long random histories, simulated weeks, the wheel, and the SQL on
+#               PostgreSQL 15
+# make containers  the image and the container stack on a Docker engine of its own (about 20 minutes)
+# make audit  known vulnerabilities of the pins, by the database that LDTM_VULNERABILITIES names
+# make lock   requirements.lock, the pins with the hashes of pypi.org (needs uv); make licences  docs/licences.md
 # make bench  the speed figures
+# make image  the container image, with the commit in its labels; docker/README.md has the stack
 # make simulation  the simulated weeks alone (about ten minutes; LDTM_SIMULATION_TICKERS says for how many tickers)
 PYTHON ?= python3.11
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: install demo ui quick check test nightly bench simulation clean
+.PHONY: install demo ui quick check test nightly containers bench simulation definitions audit lock licences image clean
 
 install: $(VENV)/.installed
 
 # A torch that is in .venv already is kept, whatever its build and version; its own requirements then decide about triton.
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(VENV)/.installed: pyproject.toml constraints.txt requirements.lock docker/keep-torch.sh supply_chain/install.sh
 	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
 	@torch=$$($(BIN)/python -c 'from importlib.metadata import version; print(version("torch"))' 2>/dev/null); \
 	pinned=$$(sed -n 's/^torch==//p' constraints.txt); \
-	cp constraints.txt $(VENV)/constraints.txt; \
 	if [ -z "$$torch" ]; then \
 		echo "Installing pinned packages into $(VENV). The default torch $$pinned for Linux brings CUDA: 2.7 GB to download,"; \
 		echo "3.1 GB with all other packages. For a CPU build (0.2 GB instead of 2.7 GB) press Ctrl-C, install one into"; \
@@ -28,11 +32,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 		echo "Installing pinned packages into $(VENV), keeping its torch $$torch."; \
 		if [ "$${torch%%+*}" != "$$pinned" ]; then \
 			echo "constraints.txt pins torch $$pinned; for that one run: $(BIN)/pip uninstall --yes torch && make install"; \
-			sed -E '/^(torch|triton|cuda-[a-z]+|nvidia-(cu[a-z0-9-]+|nccl-cu13|nv[a-z0-9-]+))==/d' constraints.txt > $(VENV)/constraints.txt; \
 		fi; \
-		echo "torch===$$torch" >> $(VENV)/constraints.txt; \
 	fi
-	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint $(VENV)/constraints.txt --editable '.[dev]'
+	@sh supply_chain/install.sh $(BIN)/python
 	@touch $@
 
 demo: install
@@ -56,12 +58,31 @@ test: check
 bench: install
 	@for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
-nightly: install
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m nightly
+nightly: install audit
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "nightly and not docker"
 	.ci/on-old-postgres
+
+containers: install
+	$(BIN)/pytest -m docker tests/acceptance/containers
+
+audit: install
+	@$(BIN)/python supply_chain/audit.py constraints.txt "$$LDTM_VULNERABILITIES"
+
+lock:
+	sh supply_chain/lock.sh
+
+licences: install
+	$(BIN)/python supply_chain/licences.py constraints.txt > docs/licences.md
+
+definitions: install
+	$(BIN)/python -m tests.write_definitions
 
 simulation: install
 	$(BIN)/pytest -n 0 -m nightly tests/acceptance/test_simulation.py
+
+image:
+	docker build -f docker/Dockerfile -t ldtm:$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml) \
+		--build-arg COMMIT=$$(git rev-parse --short HEAD) .
 
 clean:
 	@if test -x $(BIN)/ldtm; then $(BIN)/ldtm down --all; fi

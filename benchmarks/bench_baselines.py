@@ -131,7 +131,7 @@ def checkpoints(conn: Connection, fitted: dict[str, FittedBaselines]) -> dict[st
                 file_sha256, seed, num_training_rows, num_validation_rows, num_epochs, best_epoch, validation_loss,
                 duration_seconds, device)
             values (%s, %s, 'a', 'r', 'd', %s, %s, 0, %s, %s, 1, 1, 1, 1, 'cpu')""",
-            (ticker, LAST, ticker, ticker, each.num_training_rows, each.num_validation_rows),
+            (ticker, LAST, f"{ticker}.pt", ticker, each.num_training_rows, each.num_validation_rows),
         )
     return dict(conn.execute("select ticker, checkpoint_id from checkpoint").fetchall())
 

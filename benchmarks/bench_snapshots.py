@@ -6,7 +6,7 @@ LDTM_TEST_DATABASE_URL names a server, where it works in a schema that it remove
 
 import time
 from collections.abc import Callable
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,8 @@ from ldtm_lib.models.lstm import initial_state
 from ldtm_lib.prices.ingest import ingest
 from ldtm_lib.prices.sources.protocol import Delivery
 from ldtm_lib.prices.stored_bars import recent_bars
+from ldtm_lib.project import Project
+from ldtm_lib.registry.exports import export_folder, export_models
 from ldtm_lib.sessions import Calendar, exchange_calendar
 from ldtm_lib.settings import Settings
 
@@ -39,12 +41,13 @@ TICKERS = tuple(f"T{n:03}" for n in range(NUM_TICKERS))
 def main() -> None:
     torch.set_num_threads(2)
     calendar = exchange_calendar()
-    with temporary_database(SCHEMA, calendar) as (database, home), database.connect() as conn:
-        run(conn, calendar, home / "checkpoints")
-
-
-def run(conn: Connection, calendar: Calendar, folder: Path) -> None:
     settings = Settings(path=Path("universe.toml"), tickers=TICKERS)
+    with temporary_database(SCHEMA, calendar) as (database, home), database.connect() as conn:
+        run(conn, calendar, Project(settings=settings, home=home, database=database))
+
+
+def run(conn: Connection, calendar: Calendar, project: Project) -> None:
+    settings, folder = project.settings, project.checkpoint_folder
     sessions = calendar.between(FIRST, LAST)
     ingest(conn, Delivery(bars=bars(sessions)), source="bench", calendar=calendar)
     networks(conn, folder, settings)
@@ -58,11 +61,20 @@ def run(conn: Connection, calendar: Calendar, folder: Path) -> None:
     conn.execute("analyze")
     print(f"features and their windows: {(time.perf_counter() - started) / len(run_dates):.3f} s a daily run")
 
-    def daily_run(tickers: tuple[str, ...], run_date: date = run_dates[-1]) -> None:
+    by_onnx = settings.replace(forecast=settings.forecast.replace(backend="onnx"))
+
+    def daily_run(tickers: tuple[str, ...], run_date: date = run_dates[-1], settings: Settings = settings) -> None:
         report = take_snapshots(
-            conn, run_date=run_date, tickers=tickers, folder=folder, settings=settings, calendar=calendar
+            conn,
+            run_date=run_date,
+            tickers=tickers,
+            folder=folder,
+            settings=settings,
+            calendar=calendar,
+            exports=export_folder(project),
         )
         assert (len(report.written), report.num_abstained) == (len(tickers), 0)
+        assert {row.backend for row in report.rows} == {settings.forecast.backend}
 
     used = forecasters(conn, TICKERS, run_dates[-1], simulation_id=0, config=settings.forecast)
 
@@ -96,6 +108,11 @@ def run(conn: Connection, calendar: Calendar, folder: Path) -> None:
         f"of these, half-widths of intervals from {NUM_TESTED} test rows a ticker: {all_at_once:.3f} s; one ticker at "
         f"a time: {each:.3f} s; {each / all_at_once:.1f} x"
     )
+    started = time.perf_counter()
+    export_models(project, calendar, made_at=datetime.now(UTC))
+    print(f"export of {NUM_TICKERS} networks with certificates: {time.perf_counter() - started:.1f} s")
+    exported = best(conn, lambda: daily_run(TICKERS, settings=by_onnx))
+    print(f"snapshots by exported files: {exported:.3f} s; by PyTorch: {batch:.3f} s; {batch / exported:.2f} x")
     assert batch < 1.0, "a daily run's forecasts take more than a second"
 
 

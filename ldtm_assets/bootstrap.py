@@ -36,6 +36,7 @@ from ldtm_lib.ledger.simulations import begin_simulation, judged_tickers, record
 from ldtm_lib.ledger.snapshots import SnapshotReport
 from ldtm_lib.maintenance.dagster_status import GPU_POOL
 from ldtm_lib.project import Project
+from ldtm_lib.registry.configurations import record_configuration
 from ldtm_lib.registry.gate_run import run_gate
 from ldtm_lib.registry.judgement import judge_newest
 from ldtm_lib.sessions import Calendar, exchange_calendar
@@ -128,6 +129,7 @@ class Bootstrap:
         if not state.pending:
             return
         with self._project.database.transaction() as conn:
+            record_configuration(conn, self._project.settings)
             simulation_id = state.simulation_id or begin_simulation(conn, state.plan)
         for at, block in enumerate(state.pending, start=1):
             title = f"simulation {simulation_id}, {block.sessions[0]} to {block.sessions[-1]}"

@@ -8,12 +8,15 @@ import dagster as dg
 from ldtm_assets.alerting.sensor import alert_sensor
 from ldtm_assets.asset_checks.freshness import freshness_checks
 from ldtm_assets.assets.daily_forecast import daily_forecast
+from ldtm_assets.assets.exports import exports
 from ldtm_assets.assets.leaderboard import leaderboard
+from ldtm_assets.assets.onnx_model import onnx_universe_spec
 from ldtm_assets.assets.prices import price_history
 from ldtm_assets.assets.retraining import retraining
 from ldtm_assets.assets.seals import seals_spec
 from ldtm_assets.assets.simulations import simulations_spec
 from ldtm_assets.automation.catch_up import catch_up_sensor, deadline_sensor
+from ldtm_assets.automation.exports import export_sensor
 from ldtm_assets.automation.gpu_pool import gpu_pool_sensor
 from ldtm_assets.automation.heartbeat import heartbeat_sensor
 from ldtm_assets.automation.maintenance import maintenance_sensor
@@ -48,6 +51,8 @@ def definitions_for(settings: Settings, calendar: Calendar, reporter: TrainingRe
             daily_forecast(partitions),
             retraining(tickers, strict=settings.gate.strict),
             leaderboard,
+            exports(tickers),
+            onnx_universe_spec(),
             seals_spec(),
             simulations_spec(),
         ]
@@ -65,6 +70,7 @@ def definitions_for(settings: Settings, calendar: Calendar, reporter: TrainingRe
             catch_up_sensor(project.open, settings, calendar),
             deadline_sensor(project.open, settings, calendar),
             new_tickers_sensor(project.open, settings, calendar),
+            export_sensor(project.open, settings),
             *([new_bars_sensor(project.open, settings, calendar)] if settings.source.kind == "files" else []),
         ],
         resources={

@@ -3,15 +3,15 @@
 import dagster as dg
 
 from ldtm_assets.asset_checks.freshness import freshness_checks
+from ldtm_assets.assets.exports import EXPORT_JOB
 from ldtm_assets.assets.seals import SEALS
 from ldtm_assets.bootstrap import bootstrap
 from ldtm_assets.partitions import DAILY_ASSETS
 from ldtm_assets.resources import ProjectResource
-from ldtm_assets.run_tags import CONCURRENCY_GROUP_TAG
+from ldtm_assets.run_tags import CONCURRENCY_GROUP_TAG, RETRAINING_ASSETS, RETRAINING_GROUP
 from ldtm_lib.maintenance import retention
 from ldtm_lib.maintenance.purge import AssetNames, Purged
 
-RETRAINING_ASSETS = ("backtests", "checkpoints", "registry")
 PRICE_HISTORY_JOB = "price_history_job"
 DAILY_JOB = "daily_job"
 RETRAINING_JOB = "retraining_job"
@@ -41,7 +41,7 @@ def retention_job() -> None:
 @dg.job(
     description="From nothing to a record: price histories, past sessions simulated with models trained before each "
     "of them, models of today, leaderboard. Does what is missing; safe to launch again.",
-    tags={CONCURRENCY_GROUP_TAG: "retraining"},
+    tags={CONCURRENCY_GROUP_TAG: RETRAINING_GROUP},
 )
 def bootstrap_job() -> None:
     """One op."""
@@ -62,7 +62,7 @@ price_history_job = dg.define_asset_job(
 retraining_job = dg.define_asset_job(
     RETRAINING_JOB,
     selection=dg.AssetSelection.assets(*RETRAINING_ASSETS) - dg.AssetSelection.checks(freshness_checks),
-    tags={CONCURRENCY_GROUP_TAG: "retraining"},
+    tags={CONCURRENCY_GROUP_TAG: RETRAINING_GROUP},
     description="Backtests, networks and the gate for some tickers; one run trains all of them.",
 )
 
@@ -81,6 +81,12 @@ JOBS = (
         LEADERBOARD_JOB,
         selection=["leaderboard"],
         description="The leaderboard over the last 30 filled sessions, with its pictures.",
+    ),
+    dg.define_asset_job(
+        EXPORT_JOB,
+        selection=["onnx_model", "tensorrt_engine"],
+        description="ONNX files of the active models of some tickers, the file of the universe, and engines where the "
+        "configuration names a TensorRT.",
     ),
     bootstrap_job,
     freshness_job,

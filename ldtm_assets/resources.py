@@ -7,6 +7,7 @@ import dagster as dg
 
 from ldtm_lib.database.migrate import pending_migrations
 from ldtm_lib.errors import MigrationError
+from ldtm_lib.installation import start_command
 from ldtm_lib.project import Project, open_project
 
 
@@ -24,6 +25,6 @@ class ProjectResource(dg.ConfigurableResource):
         if pending := pending_migrations(project.database):
             raise MigrationError(
                 f"schema {project.database.schema} lacks {', '.join(pending)}, which this code needs: the code was "
-                "updated while Dagster was running. `ldtm up` applies it and restarts Dagster"
+                f"updated while Dagster was running. `{start_command()}` applies it and restarts Dagster"
             )
         return project

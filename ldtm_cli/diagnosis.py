@@ -156,14 +156,16 @@ def _gpu_line(occupancy: Occupancy, config: GpuConfig, *, leases_are_known: bool
 
 
 def _ui(ui: UiConfig) -> Finding:
-    """The address of the UI, which has no login, and who can reach it."""
+    """The address of the UI, which has no login but a token, and who can use it."""
     if is_loopback(ui.host):
-        found = f"served on {ui.host}, reached from this machine alone"
+        found = f"served on {ui.host}, reached from this machine alone{' with a token' if ui.token else ''}"
         return Finding(what="UI", level="ok", found=found)
     return Finding(
         what="UI",
         level="warn",
-        found=f"served on {ui.host} without a login: whoever reaches that address may do anything there",
+        found=f"served on {ui.host} without TLS: whoever reads the network learns the token"
+        if ui.token
+        else f"served on {ui.host} without a login: whoever reaches that address may do anything there",
         remedy="set ui.host to 127.0.0.1 and put a reverse proxy with a login before it (docs/production.md)",
     )
 

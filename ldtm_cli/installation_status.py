@@ -15,6 +15,7 @@ from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.identity import require_embedded
 from ldtm_lib.database.migrate import pending_migrations
 from ldtm_lib.errors import DatabaseUnavailable, LdtmError, PublicationFailed
+from ldtm_lib.installation import in_stack, reload_command, start_command
 from ldtm_lib.maintenance.dagster_status import DagsterStatus, dagster_status
 from ldtm_lib.maintenance.dagster_storage import has_run_storage
 from ldtm_lib.maintenance.disk import folder_bytes, free_bytes, low_disk_alert
@@ -119,14 +120,17 @@ def _needs_of(found: DagsterStatus | None, tables: Status | None, settings: Sett
     """Problems of Dagster. It may be stopped where no later session has partitions and automation is off."""
     may_stand_still = tables is not None and tables.is_last and not settings.automation.enabled
     if found is None:
-        return [] if may_stand_still else ["Dagster was never started here: `ldtm up`"]
+        return [] if may_stand_still else [f"Dagster was never started here: `{start_command()}`"]
     lines = list[str]()
     if found.runs_in_part:
-        lines.append(f"Dagster runs without {' and '.join(found.silent)}: `ldtm down`, then `ldtm up`")
+        restart = "`docker compose restart daemon`" if in_stack() else "`ldtm down`, then `ldtm up`"
+        lines.append(f"Dagster runs without {' and '.join(found.silent)}: {restart}")
     elif not (found.is_alive or may_stand_still):
-        lines.append("Dagster does not run, so nothing happens by itself: `ldtm up`")
+        lines.append(f"Dagster does not run, so nothing happens by itself: `{start_command()}`")
     if found.changes:
-        lines.append(f"{' and '.join(found.changes)} changed since Dagster was started: `ldtm up` applies it")
+        lines.append(
+            f"{' and '.join(found.changes)} changed since Dagster was started: `{reload_command()}` applies it"
+        )
     if settings.automation.enabled and found.stopped_by_hand:
         lines.append(f"automation is on, but {', '.join(found.stopped_by_hand)} was stopped in the UI")
     if tables is not None and not tables.is_new and _nobody_makes_rows(found, tables):

@@ -21,10 +21,13 @@ BY_COMMAND = {
     "init": "Written files are kept. Run the command again in the same folder.",
     "up": "Some processes may be running. Run `ldtm up` again to start the rest, or `ldtm down` to stop them.",
     "down": "Some processes may still be running. Run `ldtm down` again to stop them.",
+    "serve": "The process was not started. Run the command again.",
     "doctor": NOTHING_CHANGED,
     "settings": NOTHING_CHANGED,
     "status": NOTHING_CHANGED,
     "forecasts": NOTHING_CHANGED,
+    "forecast": NOTHING_CHANGED,
+    "export": "Exported files are kept. Run the command again to export the rest.",
     "leaderboard": NOTHING_CHANGED,
     "logs": NOTHING_CHANGED,
     "replay": NOTHING_CHANGED,
@@ -35,6 +38,8 @@ BY_COMMAND = {
     "prices": "An import is one transaction: either all bars are recorded or none. Run the command again.",
     "audit": "A seal is recorded whole or not at all; publications catch up with the next seal. Run the command again.",
     "alerts": "Notifications that were sent are not withdrawn. Run the command again.",
+    "backup": "No archive was written, and nothing else changed. Run the command again.",
+    "restore": "The database holds the old record or the restored one, whole. Run the command again to complete it.",
     "db": "Every migration is one transaction. Run the command again to apply the rest.",
 }
 """Messages after an interruption, by command: the data that is kept, and how to continue."""

@@ -11,10 +11,12 @@ from typer.core import TyperGroup
 from ldtm_cli.commands import (
     alerts,
     audit,
+    backup,
     bootstrap,
     db,
     demo,
     doctor,
+    export,
     fillback,
     forecasts,
     init,
@@ -26,6 +28,7 @@ from ldtm_cli.commands import (
     replay,
     retention,
     run,
+    serve,
     settings,
     status,
     train,
@@ -153,6 +156,7 @@ for command in (
     init.init,
     up.up,
     up.down,
+    serve.serve,
     train.train,
     run.run,
     logs.logs,
@@ -160,15 +164,19 @@ for command in (
     settings.settings,
     status.status,
     forecasts.forecasts,
+    export.forecast,
     leaderboard.leaderboard,
     retention.retention,
     fillback.fillback,
     replay.replay,
     placebo.placebo,
+    backup.backup,
+    backup.restore,
 ):
     app.command()(command)
 for group in (registry, prices, audit, alerts, db):
     app.add_typer(group.app, name=group.__name__.rpartition(".")[2], no_args_is_help=True)
+app.add_typer(export.app, name="export")  # without a sub-command it exports all models
 
 
 if __name__ == "__main__":

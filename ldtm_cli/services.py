@@ -10,6 +10,7 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from ldtm_assets.guarded_dagster import MODULE as GUARDED
 from ldtm_cli.dagster_process import FOREGROUND, pid_file_of, running_dagster, stop_process_group, ui_address
 from ldtm_lib.alerts.channels import valid_channels
 from ldtm_lib.atomic_io import write_whole
@@ -30,6 +31,7 @@ from ldtm_lib.project import (
     open_project,
     require_own_database,
 )
+from ldtm_lib.registry.configurations import require_listed
 from ldtm_lib.sessions import exchange_calendar
 from ldtm_lib.settings import load_settings
 
@@ -37,10 +39,13 @@ if TYPE_CHECKING:
     from dagster import DagsterInstance
 
 WORKSPACE = FILES / "workspace.yaml"
+DAGSTER_YAML_VARIABLE = "LDTM_DAGSTER_YAML"
+"""A file with further sections of dagster.yaml, such as the `run_launcher` of the container stack."""
 EVENTS_PER_BATCH = "1000"
 MPS_PRIORITY, BELOW_NORMAL = "CUDA_MPS_CLIENT_PRIORITY", "1"
 """Under CUDA's Multi-Process Service the GPU's other tenants go first (CUDA MPS documentation); else no effect."""
 ANSWER_TIMEOUT_SECONDS = 120
+ANSWER_SECONDS = 5.0
 
 
 class ServiceFailed(LdtmError):
@@ -51,7 +56,8 @@ def prepare(config: Path) -> tuple[Project, list[str]]:
     """The project with its database up to date, and the names of the schema steps that were applied.
 
     Logs are cut before the database starts, which a full disk would stop. Raises ConfigurationError where the folder
-    belongs to another database, or the schema of Dagster's storage is another installation's.
+    belongs to another database, the schema of Dagster's storage is another installation's, or the file lacks a ticker
+    that is in service.
     """
     settings = load_settings(config)
     truncate_logs(home_of(settings), settings.retention)
@@ -60,6 +66,8 @@ def prepare(config: Path) -> tuple[Project, list[str]]:
     with project.database.transaction() as conn:
         require_own_database(project, conn)
     applied = migrate(project.database, exchange_calendar())
+    with project.database.transaction() as conn:
+        require_listed(conn, settings)
     claim_folder(project)
     claim_dagster_schema(project)
     return project, applied
@@ -82,7 +90,9 @@ def dagster_environment(project: Project) -> dict[str, str]:
     """The variables that a Dagster process of this project needs; its home gets the present dagster.yaml."""
     folder = project.home / "dagster"
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / "dagster.yaml", (FILES / "dagster.yaml").read_bytes())
+    added = os.environ.get(DAGSTER_YAML_VARIABLE)
+    sections = [FILES / "dagster.yaml", *([Path(added)] if added else [])]
+    write_whole(folder / "dagster.yaml", b"\n".join(path.read_bytes() for path in sections))
     return {
         CONFIG_VARIABLE: str(project.settings.path),
         DATABASE_VARIABLE: project.database.url,
@@ -149,13 +159,13 @@ def restart_reason(project: Project) -> str | None:
 
 def dagster_command(host: str, port: int, workspace: Path = WORKSPACE) -> list[str]:
     """The command line of Dagster's webserver and daemon."""
-    return [sys.executable, "-m", "dagster", "dev", "-w", str(workspace), "-h", host, "-p", str(port)]
+    return [sys.executable, "-m", GUARDED, "dev", "-w", str(workspace), "-h", host, "-p", str(port)]
 
 
 def start_dagster(project: Project, port: int, workspace: Path = WORKSPACE) -> int:
     """Start webserver and daemon in the background; returns their process group once the UI answers.
 
-    Raises ServiceFailed when they are running already or do not answer.
+    Raises ServiceFailed when they are running already, do not answer, or answer without the access rules.
     """
     pid_file = pid_file_of(project)
     log = dagster_log(project.home)
@@ -163,12 +173,12 @@ def start_dagster(project: Project, port: int, workspace: Path = WORKSPACE) -> i
     with log.open("ab") as out:
         process = _spawn(project, port, workspace, out)
     deadline = time.monotonic() + ANSWER_TIMEOUT_SECONDS
-    while not _ui_answers(project.settings.ui.host, port):
+    while fault := webserver_fault(ui_address(project.settings.ui.host, port)):
         if process.poll() is not None or time.monotonic() > deadline:
             stop_process_group(process.pid)
             pid_file.unlink(missing_ok=True)
             tail = "\n".join(log.read_text(errors="replace").splitlines()[-8:])
-            raise ServiceFailed(f"Dagster did not come up; the end of {log} says:\n{tail}")
+            raise ServiceFailed(f"Dagster did not come up: {fault}; the end of {log} says:\n{tail}")
         time.sleep(0.3)
     return process.pid
 
@@ -215,9 +225,37 @@ def _spawn(project: Project, port: int, workspace: Path, out: BinaryIO | None) -
     return process
 
 
-def _ui_answers(host: str, port: int) -> bool:
+def browser_address(project: Project, address: str) -> str:
+    """The URL by which a person opens the UI at an address; with the token where it needs one.
+
+    Raises ConfigurationError for a file of the token that others may read.
+    """
+    if not project.settings.ui.token:
+        return address
+    from ldtm_assets.ui_guard import login_link
+
+    return login_link(address, project.home)
+
+
+def webserver_fault(address: str) -> str | None:
+    """The reason why a webserver does not answer, or answers without the access rules of the UI; None if it is well."""
     try:
-        with urllib.request.urlopen(f"{ui_address(host, port)}/server_info", timeout=2) as reply:
-            return reply.status == 200
-    except (urllib.error.URLError, OSError):
-        return False
+        if (status := _status(address, {})) != 200:
+            return f"the webserver answers {status}"
+        if _status(address, {"Host": "ldtm.invalid"}) != 421:
+            return (
+                "the webserver answers to any host: this release of Dagster does not apply the access rules of the UI"
+            )
+    except OSError as error:
+        return f"the webserver does not answer: {error}"
+    return None
+
+
+def _status(address: str, headers: dict[str, str]) -> int:
+    """The status of an answer to a request for the versions of Dagster."""
+    request = urllib.request.Request(f"{address}/server_info", headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as reply:
+            return reply.status
+    except urllib.error.HTTPError as error:
+        return error.code

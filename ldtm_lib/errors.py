@@ -83,3 +83,35 @@ class NotProvable(LdtmError):
 
 class NotificationNotDelivered(LdtmError):
     """A channel did not accept a notification."""
+
+
+class BackupFailed(LdtmError):
+    """A backup could not be made; nothing is left under the name of its archive."""
+
+
+class RestoreRefused(LdtmError):
+    """An archive is damaged or does not fit the installation; the database was not changed."""
+
+
+class MissingExtra(LdtmError):
+    """A package of an optional extra is not installed."""
+
+
+class ExportRefused(LdtmError):
+    """An exported file is missing, cut, altered, or not one that LDTM writes."""
+
+
+class ExportNotWritten(LdtmError):
+    """An exported file could not be written; nothing of it is left at its path."""
+
+
+class WindowRefused(LdtmError):
+    """A window that was given to an exported network has a wrong shape, type or value, or no network."""
+
+
+class EngineRefused(LdtmError):
+    """A TensorRT engine cannot be built, or was built for another GPU, version or ONNX file."""
+
+
+class CertificateRefused(LdtmError):
+    """A certificate is unreadable, states a failure, or belongs to other files."""

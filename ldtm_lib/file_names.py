@@ -11,3 +11,16 @@ def ticker_file_name(ticker: str) -> str:
     """
     quoted = quote(ticker, safe="")
     return f"%2E{quoted[1:]}" if quoted.startswith(".") else quoted
+
+
+def plain_name(ticker: str) -> str:
+    """A ticker as files spell it, made alike: aapl.us and AAPL are one, BRK-B, BRK_B and BRK.B too."""
+    return without_us_suffix(ticker).replace("-", ".").replace("_", ".").replace(" ", ".").replace("/", ".")
+
+
+def without_us_suffix(ticker: str) -> str:
+    """A ticker in capital letters, without the suffix that some services give a share listed in the US."""
+    name = ticker.strip().upper()
+    for suffix in (".US", "_US", "-US"):
+        name = name.removesuffix(suffix)
+    return name

@@ -4,6 +4,7 @@ The wheel holds the files of the repository's top level in `ldtm_lib/files`; a c
 """
 
 import hashlib
+import os
 import shlex
 import shutil
 import sys
@@ -14,9 +15,26 @@ from pathlib import Path
 DISTRIBUTION = "ldtm"
 DAGSTER_CODE = ("ldtm_lib", "ldtm_assets")
 """The packages that a code location imports."""
+IMAGE_VARIABLE = "LDTM_IMAGE"
+"""Set in the container stack alone: the image of the code server, from which runs get their containers."""
 _WHEEL_FILES = Path(__file__).parent / "files"
 FILES = _WHEEL_FILES if _WHEEL_FILES.is_dir() else Path(__file__).parents[1]
 """The folder that holds sql/, dagster.yaml, workspace.yaml, demo.toml, universe.toml and verify_proof.py."""
+
+
+def in_stack() -> bool:
+    """Whether this process is one of the container stack."""
+    return IMAGE_VARIABLE in os.environ
+
+
+def start_command() -> str:
+    """The command that starts Dagster: `ldtm up`, or that of the container stack."""
+    return "docker compose up -d" if in_stack() else "ldtm up"
+
+
+def reload_command() -> str:
+    """The command by which Dagster loads changed code and settings."""
+    return "docker compose restart code webserver" if in_stack() else "ldtm up"
 
 
 def installed_version() -> str:

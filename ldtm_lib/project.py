@@ -98,7 +98,8 @@ def checked_url(url: str) -> str:
     """
     if not url.startswith(("postgresql://", "postgres://")):
         raise ConfigurationError(
-            f"{DATABASE_VARIABLE} is not a PostgreSQL URL; write postgresql://user:password@host:5432/database"
+            f"{DATABASE_VARIABLE} is not a PostgreSQL URL; write postgresql://user:password@host:5432/database, "
+            "with ?sslmode=verify-full on another host"
         )
     if not QUOTED_URL.fullmatch(url):
         raise ConfigurationError(

@@ -4,12 +4,12 @@ A ticker's failed check blocks that ticker's promotion and no other one's: the l
 checks show why. They do not block downstream assets, which would stop all tickers for one.
 """
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 
 import dagster as dg
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
 
+from ldtm_assets.asset_checks.by_ticker import check_of_tickers, newest_materializations
 from ldtm_assets.asset_checks.scope import selected_checks
 from ldtm_assets.materialization import listed, unplotted
 from ldtm_lib.gate.comparison import NOT_WORSE_THAN_ACTIVE
@@ -67,62 +67,16 @@ def gate_check_specs(tickers: dg.PartitionsDefinition[str], *, strict: bool) -> 
 def gate_checks(
     context: dg.AssetExecutionContext, promotions: Sequence[Promotion], universe: Universe, gate: GateConfig
 ) -> Iterator[dg.AssetCheckResult]:
-    """Evaluate those of the gate's checks that were asked for: each ticker's own as events, then one result a check.
-
-    Dagster stamps the results of a run for a single partition with that partition: there the ticker's own evaluation
-    is the result, and there is no other one.
-    """
+    """Evaluate those of the gate's checks that were asked for: each ticker's own, then what they say together."""
     asked = selected_checks(context)
-    targets = _materializations(context, [promotion.ticker for promotion in promotions])
+    targets = newest_materializations(context, REGISTRY, [promotion.ticker for promotion in promotions])
     for name in (*RULES, STRICT):
-        if name not in asked:
-            continue
-        evaluations = [_evaluation(name, p, targets.get(p.ticker), gate) for p in promotions]
-        if context.has_partition_key:
-            yield from (_as_result(evaluation) for evaluation in evaluations)
-            continue
-        for evaluation in evaluations:
-            context.log_event(evaluation)  # pyright: ignore[reportArgumentType] its partitions can be recorded no other way
-        failed = [f"{e.partition}: {e.description}" for e in evaluations if not e.passed]
-        yield dg.AssetCheckResult(
-            asset_key=REGISTRY,
-            check_name=name,
-            passed=not failed,
-            severity=dg.AssetCheckSeverity.WARN,
-            metadata={"tickers": len(evaluations), "failed": len(failed), "reasons": listed(failed)},
-        )
+        if name in asked:
+            yield from check_of_tickers(
+                context, [_evaluation(name, each, targets.get(each.ticker), gate) for each in promotions]
+            )
     if GATE in asked:
         yield _summary(promotions, universe)
-
-
-def _as_result(evaluation: dg.AssetCheckEvaluation) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(
-        asset_key=evaluation.asset_key,
-        check_name=evaluation.check_name,
-        passed=evaluation.passed,
-        severity=evaluation.severity,
-        description=evaluation.description,
-        metadata=evaluation.metadata,
-    )
-
-
-def _materializations(
-    context: dg.AssetExecutionContext, tickers: Sequence[str]
-) -> dict[str, AssetCheckEvaluationTargetMaterializationData]:
-    """What the evaluations are about, by ticker: the materializations that this run has just recorded.
-
-    The page of a check shows a partition only where its evaluation names the partition's newest materialization.
-    """
-    stored = context.instance.get_latest_storage_id_by_partition(
-        REGISTRY, dg.DagsterEventType.ASSET_MATERIALIZATION, set(tickers)
-    )
-    now = time.time()
-    return {
-        ticker: AssetCheckEvaluationTargetMaterializationData(
-            storage_id=storage_id, run_id=context.run.run_id, timestamp=now
-        )
-        for ticker, storage_id in stored.items()
-    }
 
 
 def _evaluation(

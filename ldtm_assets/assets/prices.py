@@ -17,7 +17,7 @@ from ldtm_lib.errors import LdtmError, MissingBar
 from ldtm_lib.prices.bars import empty_bars
 from ldtm_lib.prices.fetch_ranges import fetch_ranges
 from ldtm_lib.prices.ingest import IngestReport, ingest
-from ldtm_lib.prices.quarantine import open_quarantine
+from ldtm_lib.prices.quarantine import open_quarantine, without_valid_bar
 from ldtm_lib.prices.sources.open import open_source
 from ldtm_lib.prices.sources.protocol import Delivery
 from ldtm_lib.prices.stored_bars import current_bars
@@ -61,12 +61,14 @@ def load_histories(project: Project, calendar: Calendar, tickers: Sequence[str],
     delivery = _fetch(project, tickers, FIRST_DAY, last)
     with project.database.transaction() as conn:
         recorded = ingest(conn, delivery, source=project.settings.source.kind, calendar=calendar)
+        failures = {ticker: str(error) for ticker, error in delivery.failures.items()}
+        failures |= without_valid_bar(conn, recorded.per_ticker)
     counts = {row["ticker"]: row for row in recorded.per_ticker.iter_rows(named=True)}
     splits = _splits_by_ticker(recorded)
     outcome = Outcome(notes=[*delivery.notes, *recorded.notes])
     for ticker in tickers:
-        if ticker in delivery.failures:
-            outcome.failed[ticker] = str(delivery.failures[ticker])
+        if ticker in failures:
+            outcome.failed[ticker] = failures[ticker]
         else:
             outcome.done[ticker] = {**_counts(counts[ticker]), "splits noticed": ", ".join(splits[ticker]) or "none"}
     return outcome

@@ -1,6 +1,7 @@
 """The asset `seals`: seals published in Dagster's event log, one materialization each."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 
 import dagster as dg
 from dagster import DagsterError
@@ -17,6 +18,7 @@ SEALS = dg.AssetKey("seals")
 UNREACHABLE = (SQLAlchemyError, DagsterError, OSError)
 """What Dagster's storage fails with."""
 NUMBER, SHA256 = "seal", "SHA-256"
+SHA256_BYTES = 32
 PAGE = 1000
 
 
@@ -48,22 +50,32 @@ class DagsterEventLog:
         return "Dagster event log, asset seals"
 
     def read(self) -> Published:
-        """The seals that were materialized; what cannot be read is told."""
+        """The seals that were materialized, of each the first event.
+
+        Whoever reaches the UI can add an event, so one that names no seal, or says something else than an earlier one,
+        is a note: it takes nothing away from the others.
+        """
         seals: dict[int, PublishedSeal] = {}
         problems: list[str] = []
+        notes: list[str] = []
         try:
-            for metadata in self._materializations():
-                seal = _published(metadata)
+            for metadata, recorded_at in sorted(self._materializations(), key=lambda found: found[1]):
+                seal = _published(metadata, recorded_at)
                 if seal is None:
-                    problems.append(f"a materialization names no seal ({sorted(metadata)}); compare the others")
-                elif seals.setdefault(seal.seal_id, seal) != seal:
-                    problems.append(
-                        f"seal {seal.seal_id} was published twice with different hashes, {seal.sha256.hex()[:16]}... "
-                        f"and {seals[seal.seal_id].sha256.hex()[:16]}...; compare with the other publications"
+                    notes.append(f"a materialization names no seal ({', '.join(sorted(metadata))}), somebody added it")
+                elif seals.setdefault(seal.seal_id, seal).sha256 != seal.sha256:
+                    notes.append(
+                        f"seal {seal.seal_id} was published again as {seal.sha256.hex()[:16]}..., after "
+                        f"{seals[seal.seal_id].sha256.hex()[:16]}...; compare with the other publications"
                     )
         except UNREACHABLE as error:
             problems.append(f"it cannot be read: {_first_line(error)}; start Dagster's storage and verify again")
-        return Published(seals=seals, problems=tuple(problems))
+        return Published(
+            seals=seals,
+            problems=tuple(problems),
+            notes=tuple(notes),
+            witness="the clock of Dagster, which the owner sets",
+        )
 
     def publish(self, seals: Sequence[Seal]) -> None:
         """Record one materialization a seal. Raises PublicationFailed."""
@@ -75,25 +87,26 @@ class DagsterEventLog:
                 f"{self.name} takes nothing: {_first_line(error)}; see Dagster's storage"
             ) from error
 
-    def _materializations(self) -> Iterator[dict[str, dg.MetadataValue]]:
+    def _materializations(self) -> Iterator[tuple[dict[str, dg.MetadataValue], datetime]]:
         cursor: str | None = None
         while True:
             page = self._instance.fetch_materializations(SEALS, limit=PAGE, cursor=cursor)
             for record in page.records:
                 if record.asset_materialization is not None:
-                    yield dict(record.asset_materialization.metadata)
+                    yield dict(record.asset_materialization.metadata), datetime.fromtimestamp(record.timestamp, UTC)
             if not page.has_more:
                 return
             cursor = page.cursor
 
 
-def _published(metadata: Mapping[str, dg.MetadataValue]) -> PublishedSeal | None:
+def _published(metadata: Mapping[str, dg.MetadataValue], recorded_at: datetime) -> PublishedSeal | None:
     try:
-        return PublishedSeal(
-            seal_id=int(str(metadata[NUMBER].value)), sha256=bytes.fromhex(str(metadata[SHA256].value))
-        )
+        seal_id, sha256 = int(str(metadata[NUMBER].value)), bytes.fromhex(str(metadata[SHA256].value))
     except (KeyError, ValueError):
         return None
+    if not 0 <= seal_id < 1 << 63 or len(sha256) != SHA256_BYTES:
+        return None
+    return PublishedSeal(seal_id=seal_id, sha256=sha256, published_at=recorded_at)
 
 
 def _first_line(error: Exception) -> str:

@@ -10,6 +10,7 @@ from ldtm_lib.errors import LedgerRefused
 from ldtm_lib.ledger.recorded_forecasts import SAME_SESSION
 from ldtm_lib.ledger.snapshots import SnapshotReport, SnapshotRow, take_snapshots
 from ldtm_lib.project import Project
+from ldtm_lib.registry.exports import export_folder
 from ldtm_lib.sessions import HORIZON_NAMES, HORIZONS, Calendar
 
 
@@ -44,13 +45,14 @@ def take_daily_snapshots(
                     settings=project.settings,
                     calendar=calendar,
                     simulation_id=simulation_id,
+                    exports=export_folder(project),
                 )
         except LedgerRefused as refused:
             outcome.failed.update({DailyPartition(session, ticker).key: str(refused) for ticker in tickers})
             continue
         reports.append(report)
         outcome.summary.append(report.cohort)
-        outcome.notes.extend([*report.baseline_notes, *report.shadow_notes])
+        outcome.notes.extend([*report.backend_notes, *report.baseline_notes, *report.shadow_notes])
         if report.num_shadows:
             outcome.summary.append(f"{report.num_shadows} shadows beside them, which count nowhere")
         refused = {conflict.ticker: conflict.reason for conflict in report.conflicts}
@@ -89,7 +91,7 @@ def _metadata(row: SnapshotRow) -> Metadata:
     if row.abstained_reason is not None:
         shown["abstained"] = row.abstained_reason
     else:
-        shown["model"] = row.model_name
+        shown["model"] = row.model_name if row.backend in (None, "torch") else f"{row.model_name}, by {row.backend}"
     return shown
 
 

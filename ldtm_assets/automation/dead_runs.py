@@ -1,8 +1,9 @@
 """Reaping of dead runs: a kill -9 or a power cut leaves a run marked as running, and it keeps its pool slots.
 
 A run carries the identity of the process that works on it (`run_tags`). A run is dead when that process has ended,
-or belonged to an earlier boot of this host or to its container before a restart. A run without that tag, or with the
-tag of another host, is dead when no Dagster of this project runs.
+or belonged to an earlier boot of this host, or to this container before a restart. A run without that tag, or with the
+tag of another host or container, is dead when no Dagster of this project runs. Where every run has a container of its
+own, its launcher knows which containers run, and Dagster's run monitoring ends the runs of the others.
 """
 
 import dagster as dg
@@ -28,16 +29,13 @@ def reap_dead_runs(instance: dg.DagsterInstance, *, dagster_is_running: bool) ->
 
 
 def _is_alive(instance: dg.DagsterInstance, run: dg.DagsterRun, *, dagster_is_running: bool) -> bool:
+    is_monitored = not isinstance(instance.run_launcher, DefaultRunLauncher)
     run_id, _, identity = run.tags.get(PROCESS_TAG, "").partition(" ")
     host_part, _, process = identity.partition(" ")
     boot, namespace, host = host_identity()
     its_boot, its_namespace, its_host = [*host_part.split("/"), "", "", ""][:3]
     if run_id != run.run_id:
-        return dagster_is_running
+        return is_monitored or dagster_is_running
     if (its_boot, its_namespace) == (boot, namespace):
         return process == running_process(int(process.split()[0]))
-    if its_host != host:
-        return dagster_is_running
-    # a launcher of containers starts runs in other namespaces; otherwise it is this container before its restart
-    has_own_namespace = not isinstance(instance.run_launcher, DefaultRunLauncher)
-    return its_boot == boot and has_own_namespace and dagster_is_running
+    return its_host != host and (is_monitored or dagster_is_running)

@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 import dagster as dg
 
 from ldtm_assets.automation.dead_runs import reap_dead_runs
-from ldtm_assets.automation.run_requests import contiguous, project_as_loaded, sensor_status
+from ldtm_assets.automation.run_requests import contiguous, poll, sensor_status
 from ldtm_assets.jobs import PRICE_HISTORY_JOB, RETRAINING_JOB, price_history_job, retraining_job
 from ldtm_assets.partitions import partition_range
-from ldtm_assets.run_tags import CONCURRENCY_GROUP_TAG, UNFINISHED
+from ldtm_assets.run_tags import CONCURRENCY_GROUP_TAG, RETRAINING_GROUP, UNFINISHED
 from ldtm_lib.daily_run.freshness import named
 from ldtm_lib.database.clock import now
 from ldtm_lib.database.connection import Connection
@@ -40,12 +40,15 @@ def new_tickers_sensor(
         description="Loads the price history of new tickers and trains them soon after they join the universe.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
-        opened = project_as_loaded(project, settings)
-        if isinstance(opened, dg.SkipReason):
-            return opened
-        with opened.database.transaction() as conn:
-            moment = clock(conn)
-            waiting = new_tickers(conn, opened.settings, calendar, moment)
+        polled = poll(
+            project,
+            settings,
+            clock,
+            lambda conn, opened, moment: new_tickers(conn, opened.settings, calendar, moment),
+        )
+        if isinstance(polled, dg.SkipReason):
+            return polled
+        waiting, moment = polled.found, polled.moment
         if not waiting:
             return dg.SkipReason("every ticker is in service, or has a verdict and enters it with the next session")
         reap_dead_runs(context.instance, dagster_is_running=True)
@@ -60,7 +63,7 @@ def new_tickers_sensor(
             work = f"{job} of {' '.join(tickers)}"
             if tickers and work not in requested:
                 context.update_cursor(json.dumps({**requested, work: moment.isoformat()}))
-                return [_request(job, names) for names in contiguous(opened.settings.tickers, tickers)]
+                return [_request(job, names) for names in contiguous(polled.project.settings.tickers, tickers)]
         return dg.SkipReason(
             f"{_named(waiting)}; their history or training was requested less than "
             f"{RETRY_AFTER // timedelta(hours=1)} h ago"
@@ -70,7 +73,7 @@ def new_tickers_sensor(
 
 
 def _request(job: str, tickers: Sequence[str]) -> dg.RunRequest:
-    tags = partition_range(tickers[0], tickers[-1]) | {CONCURRENCY_GROUP_TAG: "retraining"}
+    tags = partition_range(tickers[0], tickers[-1]) | {CONCURRENCY_GROUP_TAG: RETRAINING_GROUP}
     return dg.RunRequest(job_name=job, tags=tags)
 
 

@@ -1,8 +1,9 @@
 """Run requests for items of the backlog, and the reasons to skip one."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Generic, TypeVar
 
 import dagster as dg
 
@@ -19,6 +20,7 @@ from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import Settings
 
+Found = TypeVar("Found")
 SCHEDULE_GRACE = timedelta(minutes=5)
 """How long a daily run is left to its schedule; later, the catch-up requests it."""
 MAX_TRAINING_TIME = timedelta(hours=4)
@@ -51,6 +53,31 @@ def project_as_loaded(project: Callable[[], Project], held: Settings) -> Project
     if present is None:
         return dg.SkipReason(settings_changed(held, opened.settings))
     return replace(opened, settings=present)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Polled(Generic[Found]):
+    """The state of an installation at one tick of a sensor."""
+
+    project: Project
+    """With the effective settings."""
+    moment: datetime
+    found: Found
+
+
+def poll(
+    project: Callable[[], Project],
+    held: Settings,
+    clock: Callable[[Connection], datetime],
+    read: Callable[[Connection, Project, datetime], Found],
+) -> Polled[Found] | dg.SkipReason:
+    """What `read` finds in the database, in one transaction, or the reason why no run is launched."""
+    opened = project_as_loaded(project, held)
+    if isinstance(opened, dg.SkipReason):
+        return opened
+    with opened.database.transaction() as conn:
+        moment = clock(conn)
+        return Polled(project=opened, moment=moment, found=read(conn, opened, moment))
 
 
 def request_run(

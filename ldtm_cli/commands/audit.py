@@ -6,11 +6,12 @@ import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -36,7 +37,9 @@ app = typer.Typer(help="The record's hash chain: seal it, verify it, prove what 
 def verify(as_json: AsJson = False) -> None:
     """Recompute the whole chain from the tables and compare it with all that was published.
 
-    Exit status 1 when anything differs; the first row that is altered, missing, added or reordered is named.
+    The last table says what was verified and what each result relies on. Exit status 1 when anything differs, or when
+    a remote that seals are pushed to could not be asked; the first row that is altered, missing, added or reordered is
+    named.
     """
     import psycopg
 
@@ -54,8 +57,30 @@ def verify(as_json: AsJson = False) -> None:
         reason = " ".join(str(error).split())
         errors.print(f"[yellow]warning:[/] the status cannot show this result: {escape(reason)}", soft_wrap=True)
     print_json(report_as_dict(report)) if as_json else print_report(console, report)
-    if not report.is_intact:
+    if report.verdict in ("altered", "not compared"):
         raise typer.Exit(EXIT_FAILED)
+
+
+@app.command("configurations")
+def list_configurations(as_json: AsJson = False) -> None:
+    """List every change of the universe and of the settings that a forecast depends on, as the chain has them."""
+    from ldtm_lib.audit.configurations import changes, configurations
+
+    with ready_project().database.transaction() as conn:
+        found = configurations(conn)
+    if as_json:
+        print_json([asdict(each) for each in found])
+        return
+    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
+    table.add_column("number", justify="right")
+    table.add_column("recorded at", no_wrap=True)
+    table.add_column("change", overflow="fold")
+    for before, each in zip([None, *found], found, strict=False):
+        lines = "\n".join(changes(before, each))
+        table.add_row(
+            str(each.configuration_id), f"{each.recorded_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC", escape(lines)
+        )
+    console.print(table if found else "nothing was forecast or judged yet, so no configuration is on record")
 
 
 @app.command("prove")
@@ -125,12 +150,17 @@ def report_as_dict(report: "AuditReport") -> dict[str, Any]:
     """A verification for JSON."""
     newest = report.newest_seal
     return {
-        "intact": report.is_intact,
+        "verdict": report.verdict,
+        "intact": report.verdict == "intact",
+        "unasked": report.unasked,
         "num_events": report.num_events,
         "num_seals": report.num_seals,
         "num_unsealed": report.num_unsealed,
         "newest_seal": newest and {"seal_id": newest.seal_id, "session": newest.session, "sha256": newest.sha256.hex()},
         "live": asdict(report.live),
+        "configurations": [asdict(each) for each in report.configurations],
+        "num_verdicts": report.num_verdicts,
+        "num_other_verdicts": report.num_other_verdicts,
         "notes": report.notes,
         "discrepancies": [asdict(found) for found in report.discrepancies],
         "publications": [asdict(place) for place in report.publications],
@@ -152,28 +182,72 @@ def print_report(console: Console, report: "AuditReport") -> None:
     newest = report.newest_seal
     text = f", the newest is {newest.seal_id} of {newest.session}: {newest.sha256.hex()}" if newest else ""
     table.add_row("seals", f"{report.num_seals:,}{text}")
+    if report.configurations:
+        first, last = report.configurations[0], report.configurations[-1]
+        table.add_row("installation", first.installation_id)
+        table.add_row(
+            "universe",
+            f"{len(last.tickers)} tickers, settings {last.settings_sha256[:8]}; on record since "
+            f"{first.recorded_at:%Y-%m-%d}, changed {len(report.configurations) - 1} times",
+        )
     for place in report.publications:
         lacking = f", [yellow]{place.num_unpublished} not there yet[/]" if place.num_unpublished else ""
         notes = "".join(f"\n{escape(note)}" for note in place.notes)
         table.add_row("published", f"{escape(place.name)}: {place.num_seals:,} seals{lacking}{notes}")
-    live = report.live
-    if live.num_live:
-        since = f"; the first that was not is of {live.first_unsealed}" if live.first_unsealed else ""
-        table.add_row(
-            "live",
-            f"{live.num_live:,} forecasts: {live.num_sealed_in_time:,} sealed before their session opened, "
-            f"{live.num_stamped_in_time:,} with a time stamp of before{since}",
-        )
     for note in report.notes:
         table.add_row("note", escape(note))
     console.print(table)
-    if report.is_intact:
+    if report.num_events:
+        _print_testimonies(console, report)
+    for reason in report.unasked:
+        console.print(f"[yellow]not compared:[/] {escape(reason)}", soft_wrap=True)
+    if report.verdict == "empty":
+        console.print("[yellow]empty:[/] nothing is on record yet, so nothing is proven")
+    elif report.verdict == "intact":
         console.print("[green]intact:[/] everything is as it was recorded and as it was published")
-        return
     for found in report.discrepancies[:NUM_SHOWN]:
         console.print(f"[red]{found.what}:[/] {escape(found.message)}", soft_wrap=True)
     if len(report.discrepancies) > NUM_SHOWN:
         console.print(f"and {len(report.discrepancies) - NUM_SHOWN} more; --json lists all that were checked")
+
+
+def _print_testimonies(console: Console, report: "AuditReport") -> None:
+    """Show what was verified, of how many rows, and what each result relies on."""
+    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
+    for name in ("verified", "number", "relies on"):
+        table.add_column(name, overflow="fold")
+    differing = f", {len(report.discrepancies)} differ" if report.discrepancies else ""
+    table.add_row(
+        f"hashes, figures and actuals computed again{differing}",
+        f"{report.num_events:,} events",
+        "the values that the server sends",
+    )
+    if report.num_verdicts or report.num_other_verdicts:
+        rest = f", {report.num_other_verdicts:,} not computed" if report.num_other_verdicts else ""
+        table.add_row(
+            "verdicts of the gate computed again from the forecasts of their backtests",
+            f"{report.num_verdicts:,} verdicts{rest}",
+            "the stored forecasts, and the comparisons that the verdict names",
+        )
+    owners = ", ".join(escape(place.name) for place in report.publications if place.num_seals)
+    table.add_row(
+        "order and content as in the published seals",
+        f"{report.num_events - report.num_unsealed:,} events",
+        f"the owners of {owners}" if owners else "the owner of the database: nothing is published",
+    )
+    live = report.live
+    for each in live.testimonies if live.num_live else ():
+        table.add_row(
+            f"live forecasts {'stamped' if each.is_stamp else 'sealed'} before their session: {escape(each.name)}",
+            f"{each.num_in_time:,} of {live.num_live:,}",
+            escape(each.relies_on),
+        )
+    if rest := live.num_live - live.num_stamped_in_time:
+        since = f"; the first that was not sealed by then is of {live.first_unsealed}" if live.first_unsealed else ""
+        table.add_row(
+            f"live forecasts without a time stamp of before{since}", f"{rest:,}", "the owner of the database alone"
+        )
+    console.print(table)
 
 
 def print_proof(console: Console, proof: "Proof", path: Path) -> None:

@@ -1,5 +1,6 @@
 """`ldtm db`: the URL, the schema and the writer role of the database."""
 
+import sys
 from typing import Annotated
 
 import typer
@@ -14,18 +15,30 @@ def print_url(
     export: Annotated[
         bool, typer.Option("--export", help="Print shell exports of all that a Dagster process of your own needs.")
     ] = False,
+    show_password: Annotated[bool, typer.Option("--show-password", help="Print the password instead of ***.")] = False,
 ) -> None:
-    """Print the database's URL; the embedded server is started when it does not run."""
+    """Print the database's URL, its password masked; the embedded server is started when it does not run.
+
+    Exports hold the password; they are printed to a terminal with --show-password alone.
+    """
     import shlex
 
     from ldtm_cli.services import dagster_environment, prepare
+    from ldtm_lib.database.connection import masked_url
+    from ldtm_lib.errors import ConfigurationError
 
     project, _ = prepare(current_config())
+    masked = masked_url(project.database.url)
     if export:
+        if sys.stdout.isatty() and not show_password and masked != project.database.url:
+            raise ConfigurationError(
+                'exports would show the password on the terminal; use eval "$(ldtm db url --export)", or add '
+                "--show-password"
+            )
         for name, value in dagster_environment(project).items():
             print(f"export {name}={shlex.quote(value)}")
     else:
-        print(project.database.url)
+        print(project.database.url if show_password else masked)
 
 
 @app.command("migrate")
@@ -41,11 +54,33 @@ def migrate() -> None:
 def grant(role: Annotated[str, typer.Argument(help="A role of the PostgreSQL server that exists already.")]) -> None:
     """Let a role add to the record and nothing else: no change, no deletion, no switching off of rules.
 
-    Connect as the owner of the tables for this and for `db migrate`; run LDTM with LDTM_DATABASE_URL naming the role.
+    Creates the tables of Dagster's storage as well, since the role may create none. Connect as the owner of the tables
+    for this and for `db migrate`; run LDTM with LDTM_DATABASE_URL naming the role.
     """
-    from ldtm_lib.database.privileges import grant_writer_privileges
+    from ldtm_assets.dagster_tables import create_dagster_tables
+    from ldtm_lib.database.privileges import (
+        close_database,
+        grant_writer_privileges,
+        schema_exists,
+        statement_to_close,
+    )
 
     project = ready_project()
+    dagster_schema = project.settings.database.dagster_schema
     with project.database.transaction() as conn:
-        grant_writer_privileges(conn, role, dagster_schema=project.settings.database.dagster_schema)
+        grant_writer_privileges(conn, role, dagster_schema=dagster_schema)
+        has_storage = schema_exists(conn, dagster_schema)
+    if has_storage:
+        create_dagster_tables(project)
+    with project.database.transaction() as conn:
+        close_database(conn, dagster_schema=dagster_schema)
+        statement = statement_to_close(conn, dagster_schema=dagster_schema)
+    if statement is not None:
+        console.print(
+            "every role of the server may connect to the database and could take LDTM's locks; if nothing else uses "
+            f"it, run as its owner: {statement}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
     console.print(f"{role} may add to schema {project.settings.database.ldtm_schema}; `ldtm doctor` run as it confirms")

@@ -1,6 +1,7 @@
 """`ldtm prices`: imports bars from files into the store, and downloads bars from the configured source to files."""
 
 import os
+import re
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from ldtm_lib.prices.downloads import DownloadReport
     from ldtm_lib.project import Project
 
+SESSIONS = ("first_session", "last_session")
 NUM_SHOWN = 10
 """Ignored files that the terminal output names."""
 
@@ -36,7 +38,7 @@ def import_(
     """Import bars from files into the store: new bars, and restated bars as new vintages; equal bars are skipped.
 
     A file that cannot be read is reported with its line and the remedy; the others are imported. Exit status 1 if a
-    file failed, or if no ticker had a bar.
+    file failed, if no bar of a ticker is valid, or if no ticker had a bar.
     """
     report = import_files(ready_project(), folder, basis)
     print_json(report.as_dict()) if as_json else print_import(console, report)
@@ -127,12 +129,13 @@ def print_download(console: Console, report: "DownloadReport", folder: Path) -> 
 class ImportReport:
     """Result of an import."""
 
-    tickers: list[dict[str, object]]
-    """One row per ticker with bars: the numbers of new, restated, unchanged and refused bars."""
+    tickers: list[dict[str, str | int]]
+    """One row per ticker with bars: the numbers of new, restated, unchanged and refused bars, the first and the last
+    session of valid ones (absent without any), and the number of notes that name the ticker."""
     splits: list[str]
     notes: list[str]
     failures: dict[str, str]
-    """Reasons why files gave no bars, by ticker."""
+    """Reasons why files gave no valid bar, by ticker."""
     num_without_file: int
     """Tickers of the universe without a file in the folder."""
     ignored_files: list[str]
@@ -169,6 +172,7 @@ def import_files(project: "Project", folder: Path, basis: Literal["adjusted", "r
     """
     from ldtm_lib.database.clock import last_closed_session
     from ldtm_lib.prices.ingest import ingest
+    from ldtm_lib.prices.quarantine import without_valid_bar
     from ldtm_lib.prices.sources.files import FilesSource
     from ldtm_lib.sessions import FIRST_DAY, exchange_calendar
 
@@ -179,12 +183,19 @@ def import_files(project: "Project", folder: Path, basis: Literal["adjusted", "r
     delivery = source.fetch(project.settings.tickers, FIRST_DAY, last)
     with project.database.transaction() as conn:
         recorded = ingest(conn, delivery, source=source.name, calendar=calendar)
+        refused = without_valid_bar(conn, recorded.per_ticker)
+    notes = [*delivery.notes, *recorded.notes]
     absent = {ticker for ticker, error in delivery.failures.items() if type(error) is SourceError}
     return ImportReport(
-        tickers=recorded.per_ticker.to_dicts(),
+        tickers=[
+            row
+            | {name: str(day) for name, day in zip(SESSIONS, recorded.sessions.get(row["ticker"], ()), strict=False)}
+            | {"num_notes": sum(bool(re.search(rf"(^|\s){re.escape(row['ticker'])}\b", note)) for note in notes)}
+            for row in recorded.per_ticker.iter_rows(named=True)
+        ],
         splits=[f"{split.ticker}: {split.ratio:g} for 1 on {split.session}" for split in recorded.splits],
-        notes=[*delivery.notes, *recorded.notes],
-        failures={ticker: str(error) for ticker, error in delivery.failures.items() if ticker not in absent},
+        notes=notes,
+        failures={t: str(error) for t, error in delivery.failures.items() if t not in absent} | refused,
         num_without_file=len(absent),
         ignored_files=list(delivery.ignored),
     )
@@ -192,14 +203,8 @@ def import_files(project: "Project", folder: Path, basis: Literal["adjusted", "r
 
 def print_import(console: Console, report: ImportReport) -> None:
     """Print the result of an import."""
-    if report.tickers:
-        table = Table()
-        for name in ("ticker", "new", "restated", "unchanged", "refused"):
-            table.add_column(name, justify="left" if name == "ticker" else "right")
-        for row in report.tickers:
-            counts = (f"{row[f'num_{name}']:,}" for name in ("new", "restated", "unchanged", "refused"))
-            table.add_row(str(row["ticker"]), *counts)
-        console.print(table)
+    if report.tickers or report.failures:
+        console.print(_import_table(report))
     for split in report.splits:
         console.print(f"split    {split}")
     for note in report.notes:
@@ -221,3 +226,21 @@ def print_import(console: Console, report: ImportReport) -> None:
             "[red]nothing was imported[/]: name each file after a ticker of the universe, such as AAPL.csv, "
             "or give it a column `ticker`"
         )
+
+
+def _import_table(report: ImportReport) -> Table:
+    """The result of an import by ticker, within 80 columns; the notes and failures follow as text."""
+    from ldtm_lib.prices.ingest import COUNTS
+
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for name in ("ticker", "new", "restated", "unchanged", "refused", "first", "last", "notes"):
+        table.add_column(name, justify="right" if name in ("new", "restated", "unchanged", "refused") else "left")
+    rows = {str(row["ticker"]): row for row in report.tickers}
+    for ticker in sorted(rows | report.failures):
+        row = rows.get(ticker, {})
+        counts = [f"{row.get(name, 0):,}" for name in COUNTS]
+        sessions = [str(row.get(name, "-")) for name in SESSIONS]
+        table.add_row(
+            ticker, *counts, *sessions, "failed" if ticker in report.failures else str(row["num_notes"] or "")
+        )
+    return table

@@ -28,6 +28,7 @@ def replay(
     """
     from ldtm_lib.audit.replay import replay as replay_forecast
     from ldtm_lib.ledger.simulations import simulation_of_row
+    from ldtm_lib.registry.exports import export_folder
     from ldtm_lib.sessions import exchange_calendar
 
     project = ready_project()
@@ -40,6 +41,7 @@ def replay(
             folder=project.checkpoint_folder,
             settings=project.settings,
             calendar=exchange_calendar(),
+            exports=export_folder(project),
         )
     print_json(found.as_dict()) if as_json else print_replay(console, found)
     if not found.is_equal:
@@ -65,6 +67,8 @@ def print_replay(console: Console, found: "Replay") -> None:
     console.print(table)
     if found.left_out:
         console.print(escape(found.left_out) + ".", highlight=False)
+    if row.backend not in (None, "torch"):
+        console.print(f"The network was computed by {row.backend}, as on record.", highlight=False)
     console.print(_summary(found), highlight=False)
 
 

@@ -10,6 +10,10 @@ WITHOUT_LOGIN = (
     "the UI has no login, and whoever reaches {host} may do anything there; better set ui.host to 127.0.0.1 "
     "and put a reverse proxy with a login before it (docs/production.md)"
 )
+WITHOUT_TLS = (
+    "the token of the UI is sent to {host} unencrypted; better set ui.host to 127.0.0.1 and put a reverse proxy "
+    "with TLS before it (docs/production.md)"
+)
 
 
 def up(
@@ -21,11 +25,11 @@ def up(
     Safe to call again: where code or settings have changed since, Dagster is restarted with them, unless a run is under
     way. Schedules and sensors that a person has started or stopped in the UI stay so.
 
-    The UI has no login: it is served on 127.0.0.1, and elsewhere only when the section `ui` of the configuration allows
-    it.
+    The UI has no login but the token that `ui.token` turns on: it is served on 127.0.0.1, and elsewhere only when the
+    section `ui` of the configuration allows it.
     """
     from ldtm_cli.dagster_process import require_free_port, running_dagster, stop_process_group, ui_address
-    from ldtm_cli.services import prepare, prepare_dagster, restart_reason, run_dagster, start_dagster
+    from ldtm_cli.services import browser_address, prepare, prepare_dagster, restart_reason, run_dagster, start_dagster
     from ldtm_lib.database.connection import address
     from ldtm_lib.url import is_loopback
 
@@ -38,7 +42,8 @@ def up(
             console.print(place)
         reason = restart_reason(project)
         if reason is None:
-            console.print(f"already up: {running.address} (process {running.pid}; `ldtm down` stops it)")
+            link = browser_address(project, running.address)
+            console.print(f"already up: {link} (process {running.pid}; `ldtm down` stops it)", soft_wrap=True)
             return
         console.print(f"restart    {reason}")
         stop_process_group(running.pid)
@@ -49,12 +54,14 @@ def up(
     slots = prepare_dagster(project)
     console.print(f"GPU pool   {slots} training job{'s' if slots != 1 else ''} at once")
     if not is_loopback(host):
-        errors.print(f"[yellow]warning:[/] {WITHOUT_LOGIN.format(host=host)}", soft_wrap=True, highlight=False)
+        risk = (WITHOUT_TLS if project.settings.ui.token else WITHOUT_LOGIN).format(host=host)
+        errors.print(f"[yellow]warning:[/] {risk}", soft_wrap=True, highlight=False)
+    link = browser_address(project, ui_address(host, port))
     if foreground:
-        console.print(f"Dagster    {ui_address(host, port)} (Ctrl-C stops it)")
+        console.print(f"Dagster    {link} (Ctrl-C stops it)", soft_wrap=True)
         raise typer.Exit(run_dagster(project, port))
     pid = start_dagster(project, port)
-    console.print(f"Dagster    {ui_address(host, port)} (process {pid}; `ldtm down` stops it)")
+    console.print(f"Dagster    {link} (process {pid}; `ldtm down` stops it)", soft_wrap=True)
 
 
 def down(

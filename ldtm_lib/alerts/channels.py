@@ -22,6 +22,7 @@ from apprise.plugins.base import NotifyBase
 from apprise.result import AppriseResult, AppriseResultStatus
 
 from ldtm_lib.alerts.alert import Severity
+from ldtm_lib.alerts.plain_text import shown_literally
 from ldtm_lib.alerts.secrets import ALERT_VARIABLE, alert_urls
 from ldtm_lib.errors import ConfigurationError, NotificationNotDelivered
 
@@ -92,10 +93,11 @@ class Channel:
         return f"Channel({self.shown_as})"
 
     def send(self, *, title: str, body: str, severity: Severity, is_short: bool = False) -> None:
-        """Deliver one notification; a short one has no more than the main link of its body.
+        """Deliver one notification as plain text; a short one has no more than the main link of its body.
 
         Raises NotificationNotDelivered, and NoAnswer where it may have been delivered all the same.
         """
+        body = shown_literally(body, self._plugin, self._format)
         service = Apprise(asset=_asset())
         service.add(self._plugin)  # pyright: ignore[reportUnknownMemberType]
         result = service.notify(  # pyright: ignore[reportUnknownMemberType]

@@ -160,10 +160,15 @@ def _table(rows: Sequence[tuple[str, ...]]) -> str:
 
 
 def _row(item: UnnotifiedAlert, word: str, longest: int, names_session: bool) -> tuple[str, ...]:
-    flat = " ".join(item.summary.split())
+    flat = _on_one_line(item.summary)
     short = flat if len(flat) <= longest else f"{flat[: longest - 3]}..."
     session = [str(item.session or "-")] if names_session else []
-    return (word, *session, item.kind, item.subject, short)
+    return (word, *session, item.kind, _on_one_line(item.subject), short)
+
+
+def _on_one_line(text: str) -> str:
+    """A text without line breaks, and without characters that a terminal or a chat would obey, such as escapes."""
+    return "".join(character for character in " ".join(text.split()) if character.isprintable())
 
 
 def _links(items: Sequence[UnnotifiedAlert], ui_url: str) -> list[str]:

@@ -14,6 +14,11 @@ What = Literal[
     "misdated",
     "late",
     "mistargeted",
+    "miscalculated",
+    "without bar",
+    "without grounds",
+    "unlisted",
+    "misjudged",
     "doubled",
     "unknown event",
     "unknown version",
@@ -32,6 +37,11 @@ SENTENCES: dict[What, str] = {
     "misdated": "bears a time that does not lie between its seal and the seal before: it was dated back or ahead",
     "late": "is marked live and was recorded after its first target session had opened",
     "mistargeted": "names other target sessions than those of its run date",
+    "miscalculated": "has a direction or an error that does not follow from its prices",
+    "without bar": "has an actual that no stored bar of its session gives",
+    "without grounds": "is marked live, and no model that was active by then or no stored window stands behind it",
+    "unlisted": "is of a ticker that was not in the universe on record at that time",
+    "misjudged": "does not follow from the forecasts of its backtest and the bounds on record",
     "unknown event": "is of a kind that does not exist: what it was about cannot be checked",
     "unknown version": "names a version of the record format that its kind of event does not have",
     "doubled": "stands in the chain twice",
@@ -56,9 +66,9 @@ def of_event(
     ticker: str | None,
     run_date: date | None,
     horizon: str | None,
-    simulation_id: int = 0,
+    number: int = 0,
 ) -> Discrepancy:
     """A discrepancy of one event and the row that it is about."""
     at = f" (event {event_id})" if event_id is not None else ""
-    message = f"{subject(event, ticker, run_date, horizon, simulation_id)}{at} {SENTENCES[what]}"
+    message = f"{subject(event, ticker, run_date, horizon, number)}{at} {SENTENCES[what]}"
     return Discrepancy(what=what, event_id=event_id, message=message)

@@ -77,10 +77,41 @@ FIELDS: dict[str, tuple[Field, ...]] = {
         Field("settings_sha256", "text"),
         Field("tickers", "text"),
     ),
+    "configuration": (
+        Field("configuration_id", "int8"),
+        Field("installation_id", "text"),
+        Field("tickers", "text"),
+        Field("retired", "utf8"),
+        Field("settings_sha256", "text"),
+        Field("recorded_at", "timestamptz"),
+    ),
+    "verdict": (
+        Field("verdict_id", "int8"),
+        Field("trained_on", "date"),
+        Field("checkpoint_id", "int8"),
+        Field("backtest_id", "int8"),
+        Field("configuration_id", "int8"),
+        Field("passed", "bool"),
+        Field("rules", "utf8"),
+        Field("evidence", "utf8"),
+        Field("multiple_testing", "utf8"),
+        Field("decided_at", "timestamptz"),
+    ),
+    "lifecycle": (
+        Field("action_id", "int8"),
+        Field("action", "text"),
+        Field("checkpoint_id", "int8"),
+        Field("requested_by", "utf8"),
+        Field("database_role", "utf8"),
+        Field("why", "utf8"),
+        Field("recorded_at", "timestamptz"),
+    ),
 }
 """What follows the head of an event of version 1, by kind."""
-FORECAST_2 = (
-    *FIELDS["forecast"],
+FORECASTS: dict[int, tuple[Field, ...]] = {1: FIELDS["forecast"]}
+"""What follows the head of a forecast, by version of the record format."""
+FORECASTS[2] = (
+    *FORECASTS[1],
     Field("volatility", "float8"),
     Field("neutral_band", "float8"),
     *(
@@ -90,14 +121,19 @@ FORECAST_2 = (
         for end in ("low", "high")
     ),
 )
-"""What follows the head of a forecast of version 2: it carries the ends of its prediction intervals."""
+FORECASTS[3] = (*FORECASTS[2], Field("backend", "text"))
+NUMBERED = ("configuration", "verdict", "lifecycle")
+"""Events whose row has a number of its own, the first of their fields."""
+NAMES = {"lifecycle": "lifecycle action"}
+"""Kinds of events in words, where these differ."""
 HEAD = (Field("event_id", "int8"), Field("event", "text"), Field("ticker", "text"))
 
 
 def fields_of(event: str, version: int) -> tuple[Field, ...]:
     """The fields of a kind of event in a version of the record format, the head first."""
-    is_second = event == "forecast" and version != 1
-    return (*HEAD, *(FORECAST_2 if is_second else FIELDS[event]))
+    if event != "forecast":
+        return (*HEAD, *FIELDS[event])
+    return (*HEAD, *FORECASTS.get(version, FORECASTS[max(FORECASTS)]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,12 +143,12 @@ class EventKey:
     event_id: int
     event: str
     version: int
-    """Of the record format; only forecasts have a second one."""
+    """Of the record format; only forecasts have later ones."""
     ticker: str | None
-    """None for a simulation, which is about many."""
+    """None for a simulation or a configuration, which are about many."""
     run_date: date | None
-    simulation_id: int
-    """0 for what is of no simulation."""
+    number: int
+    """Of its simulation, or of the configuration, verdict or lifecycle action; 0 for what has none."""
     horizon: str | None
     leaf: bytes
     """As it is on record."""
@@ -120,7 +156,7 @@ class EventKey:
     @property
     def about(self) -> tuple[str, str | None, date | None, str | None, int]:
         """The arguments of `subject`."""
-        return self.event, self.ticker, self.run_date, self.horizon, self.simulation_id
+        return self.event, self.ticker, self.run_date, self.horizon, self.number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,14 +182,20 @@ class Event:
         return self.leaf_at(self.key.event_id) == self.key.leaf
 
 
-def subject(event: str, ticker: str | None, run_date: date | None, horizon: str | None, simulation_id: int = 0) -> str:
-    """What an event is about, in words, such as `the next day fill of AAPL on 2013-01-02`."""
+def subject(event: str, ticker: str | None, run_date: date | None, horizon: str | None, number: int = 0) -> str:
+    """What an event is about, in words, such as `the next day fill of AAPL on 2013-01-02`.
+
+    `number` is that of its simulation, or of the configuration, verdict or lifecycle action.
+    """
+    named = NAMES.get(event, event)
     if ticker is None:
-        return f"the {event} {simulation_id}"
+        return f"the {named} {number}"
+    if event in NUMBERED:
+        return f"the {named} {number} on {ticker}"
     of_horizon = f"{horizon.replace('_', ' ')} " if horizon else ""
     on = f" on {run_date}" if run_date else ""
-    by = f" by simulation {simulation_id}" if simulation_id else ""
-    return f"the {of_horizon}{event} of {ticker}{on}{by}"
+    by = f" by simulation {number}" if number else ""
+    return f"the {of_horizon}{named} of {ticker}{on}{by}"
 
 
 def name(conn: Connection, event_id: int) -> str:
@@ -161,8 +203,8 @@ def name(conn: Connection, event_id: int) -> str:
     row = conn.execute(query("audit.event"), {"event_ids": [event_id]}).fetchone()
     if row is None:
         return "not there"
-    _, event, _, ticker, run_date, simulation_id, horizon, *_ = row
-    return subject(event, ticker, run_date, horizon, simulation_id)
+    _, event, _, ticker, run_date, number, horizon, *_ = row
+    return subject(event, ticker, run_date, horizon, number)
 
 
 def of_forecast(conn: Connection, ticker: str, run_date: date, simulation_id: int) -> tuple[list[Event], int]:
@@ -188,13 +230,16 @@ def read(conn: Connection, event_ids: Sequence[int]) -> list[Event]:
         "retirement": query("audit.recorded_retirement"),
         "service": query("audit.recorded_service"),
         "simulation": query("audit.recorded_simulation"),
+        "configuration": query("audit.recorded_configuration"),
+        "verdict": query("audit.recorded_verdict"),
+        "lifecycle": query("audit.recorded_lifecycle"),
     }
     keys = conn.execute(query("audit.event"), {"event_ids": list(event_ids)}).fetchall()
-    for event_id, event, version, ticker, run_date, simulation_id, horizon, vintage, checkpoint_id, leaf in keys:
+    for event_id, event, version, ticker, run_date, number, horizon, vintage, checkpoint_id, leaf in keys:
         asked = {
             "ticker": ticker,
             "run_date": run_date,
-            "simulation_id": simulation_id,
+            "number": number,
             "horizon": horizon,
             "vintage": vintage,
             "checkpoint_id": checkpoint_id,
@@ -202,15 +247,17 @@ def read(conn: Connection, event_ids: Sequence[int]) -> list[Event]:
         row = conn.execute(recorded[event], asked).fetchone() if event in recorded else None
         if row is None:
             continue
-        number = simulation_id if run_date is not None or event == "simulation" else None
-        known = [value for value in (run_date, number, horizon, checkpoint_id) if value is not None]
+        has_number = run_date is not None or event == "simulation" or event in NUMBERED
+        known = [
+            value for value in (run_date, number if has_number else None, horizon, checkpoint_id) if value is not None
+        ]
         key = EventKey(
             event_id=event_id,
             event=event,
             version=version,
             ticker=ticker,
             run_date=run_date,
-            simulation_id=simulation_id,
+            number=number,
             horizon=horizon,
             leaf=leaf,
         )

@@ -11,6 +11,7 @@ from ldtm_lib.audit.merkle import audit_path
 from ldtm_lib.audit.seal import SEAL_FIELDS, Seal
 from ldtm_lib.audit.sealing import read_seals
 from ldtm_lib.database.connection import Connection
+from ldtm_lib.database.queries import query
 from ldtm_lib.errors import NotProvable
 from ldtm_lib.ledger.simulations import NO_SIMULATION
 
@@ -31,7 +32,7 @@ class Proof:
 
 
 def prove(conn: Connection, ticker: str, run_date: date, simulation_id: int = NO_SIMULATION) -> Proof:
-    """Prove the forecast of a ticker on a run date, its fills, voids and restatements.
+    """Prove the forecast of a ticker on a run date, its fills, voids and restatements, and the configuration in force.
 
     `simulation_id` is 0 for the row of a daily run. Raises NotProvable when there is no such forecast, when it is not
     sealed yet, and when the tables or the chain were altered: what is wrong is said, not proven.
@@ -47,6 +48,8 @@ def prove(conn: Connection, ticker: str, run_date: date, simulation_id: int = NO
     placed.sort(key=lambda pair: pair[0].key.event != "forecast")
     if not placed or placed[0][0].key.event != "forecast":
         raise NotProvable(f"{named} is not sealed yet: a daily run ends with a seal; `ldtm audit seal` closes it now")
+    num_unsealed = len(found) - len(placed)
+    placed += [(event, seal) for event in _configuration(conn, placed[0][0]) if (seal := _seal_of(event, chain))]
     used = {seal.seal_id: seal for _, seal in placed}
     leaves = {number: seal.leaf_list for number, seal in used.items()}
     document = {
@@ -57,7 +60,13 @@ def prove(conn: Connection, ticker: str, run_date: date, simulation_id: int = NO
         "events": [_event(event, seal, leaves[seal.seal_id]) for event, seal in placed],
         "seals": [_seal(seal) for seal in used.values()],
     }
-    return Proof(document=document, num_events=len(placed), num_unsealed=len(found) - len(placed))
+    return Proof(document=document, num_events=len(placed), num_unsealed=num_unsealed)
+
+
+def _configuration(conn: Connection, forecast: Event) -> list[Event]:
+    """The universe and the settings that a forecast was made with; none if it is older than these in the chain."""
+    row = conn.execute(query("audit.configuration_at"), {"event_id": forecast.key.event_id}).fetchone()
+    return [] if row is None else events.read(conn, row)
 
 
 def _seal_of(event: Event, chain: list[Seal]) -> Seal | None:

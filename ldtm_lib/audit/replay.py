@@ -5,6 +5,7 @@ the row names, and the code is the one that makes forecasts. Its intervals are m
 record at its `recorded_at`; rows of version 1 of the record format have none.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
@@ -14,17 +15,25 @@ import numpy as np
 
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
-from ldtm_lib.errors import CheckpointRefused, ReplayImpossible
+from ldtm_lib.errors import CheckpointRefused, LdtmError, ReplayImpossible
 from ldtm_lib.features import stored_windows as input_windows
 from ldtm_lib.features.neutral_band import neutral_band
 from ldtm_lib.features.stored_windows import StoredWindow
 from ldtm_lib.features.windows import InputWindow, latest_windows, window_sha256
+from ldtm_lib.ledger.backends import (
+    EngineNetworks,
+    Found,
+    NetworkInput,
+    Networks,
+    OnnxFromCheckpoints,
+    TorchNetworks,
+)
 from ldtm_lib.ledger.drafts import Draft, draft_all
 from ldtm_lib.ledger.forecasters import Forecaster, forecaster_on_record
 from ldtm_lib.ledger.intervals import BOUNDS, Values, half_widths
 from ldtm_lib.ledger.simulations import NO_SIMULATION
 from ldtm_lib.ledger.snapshots import PREDICTIONS, SnapshotRow, on_record, same_price
-from ldtm_lib.models.checkpoint import read_architecture
+from ldtm_lib.models.checkpoint import file_of, read_architecture
 from ldtm_lib.prices.stored_bars import bars_as_of
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import ArchitectureConfig, Settings, WindowConfig
@@ -86,6 +95,7 @@ class Replay:
             "bars_recorded_until": row.bars_recorded_until,
             "model_version": row.model_version,
             "checkpoint_sha256": row.checkpoint_sha256,
+            "backend": row.backend,
             "is_equal": self.is_equal,
             "is_equal_to_the_bit": self.is_equal_to_the_bit,
             "left_out": self.left_out,
@@ -102,10 +112,12 @@ def replay(
     folder: Path,
     settings: Settings,
     calendar: Calendar,
+    exports: Path | None = None,
 ) -> Replay:
     """Compute the row of a ticker and run date again and compare it with what is on record; writes nothing.
 
-    `simulation_id` is 0 for the row of a daily run. `folder` holds the checkpoint files. The network has the
+    `simulation_id` is 0 for the row of a daily run. `folder` holds the checkpoint files, `exports` the engines, which
+    the rows of a TensorRT backend need. The network is computed by the backend of the row, and has the
     architecture of its file, the window as many sessions as the stored one, and the neutral band is that of the row,
     whatever the settings say today; the warm-up and the intervals follow the settings, as does the neutral band of a
     row of version 1. Of a row that abstained its window is computed again, or why there was none. Raises CalendarError
@@ -118,7 +130,8 @@ def replay(
     window = window_again(conn, row, stored, settings.window, calendar)
     forecaster = None if row.abstained_reason is not None else _forecaster(conn, row)
     if forecaster is not None:
-        settings = settings.replace(architecture=_architecture(row, folder / forecaster.file_name))
+        settings = settings.replace(architecture=_architecture(row, folder, forecaster.file_name))
+    networks = _NetworkOfRow(row, _networks(row, settings, folder, exports))
     (draft,) = draft_all(
         [ticker],
         run_date,
@@ -126,7 +139,7 @@ def replay(
         {} if forecaster is None else {ticker: forecaster},
         targets=calendar.targets(run_date),
         now=row.bars_recorded_until,
-        folder=folder,
+        networks=networks,
         settings=settings,
         widths=_half_widths(conn, row, forecaster, settings, calendar),
         neutral_bands=None if row.neutral_band is None else {ticker: row.neutral_band},
@@ -222,9 +235,42 @@ def _half_widths(
     )
 
 
-def _architecture(row: SnapshotRow, path: Path) -> ArchitectureConfig:
+def _networks(row: SnapshotRow, settings: Settings, folder: Path, exports: Path | None) -> Networks:
+    """The backend of a row; rows of versions 1 and 2 were computed by PyTorch."""
+    match row.backend:
+        case "torch" | None:
+            return TorchNetworks(folder=folder, architecture=settings.architecture)
+        case "onnx":
+            return OnnxFromCheckpoints(folder=folder, window=settings.window)
+        case "tensorrt" | "tensorrt-rtx":
+            if exports is None:
+                raise _impossible(row, f"it was computed by a {row.backend} engine, and no folder of engines was given")
+            return EngineNetworks(folder=exports)
+
+
+@dataclass(frozen=True, slots=True)
+class _NetworkOfRow:
+    """The network of a row: where it cannot be computed, there is nothing to compare."""
+
+    row: SnapshotRow
+    networks: Networks
+
+    def predict(self, asked: Sequence[NetworkInput]) -> Found:
+        """As the backend predicts; raises ReplayImpossible for an error of the backend."""
+        backend = self.row.backend or "torch"
+        try:
+            found = self.networks.predict(asked)
+        except LdtmError as error:
+            raise _impossible(self.row, f"it was computed by {backend}: {error}") from error
+        for outcome in found.values():
+            if isinstance(outcome, LdtmError):
+                raise _impossible(self.row, f"it was computed by {backend}: {outcome}") from outcome
+        return found
+
+
+def _architecture(row: SnapshotRow, folder: Path, file_name: str) -> ArchitectureConfig:
     try:
-        return read_architecture(path, sha256=row.checkpoint_sha256 or "")
+        return read_architecture(file_of(folder, file_name), sha256=row.checkpoint_sha256 or "")
     except CheckpointRefused as refusal:
         raise _impossible(row, str(refusal)) from refusal
 

@@ -4,18 +4,20 @@ Nothing is believed: hashes are worked out anew from columns, trees from hashes,
 state of the database, so that a daily run in progress does not interfere.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import psycopg
-from psycopg.rows import class_row
 
 from ldtm_lib.alerts.alert import Alert, raise_alerts, resolve_alerts
 from ldtm_lib.audit import events
+from ldtm_lib.audit.configurations import Configuration
 from ldtm_lib.audit.discrepancies import Discrepancy
+from ldtm_lib.audit.live_forecasts import LiveRows, live_rows
+from ldtm_lib.audit.publications.git_repository import GitRepository
 from ldtm_lib.audit.publications.protocol import Publication, Published
-from ldtm_lib.audit.row_checks import check_rows, exchange_sessions
+from ldtm_lib.audit.row_checks import check_rows
 from ldtm_lib.audit.seal import Seal
 from ldtm_lib.audit.seal_checks import check_seals, compare
 from ldtm_lib.audit.sealing import read_seals
@@ -23,6 +25,7 @@ from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.database.queries import query
 from ldtm_lib.sessions import Calendar
 
+Verdict = Literal["intact", "altered", "empty", "not compared"]
 WORK_MEM = "256MB"
 ALERT_KEY = "record/verification"
 
@@ -41,19 +44,6 @@ class PublicationCoverage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LiveRows:
-    """Whom a stranger has to believe that live forecasts came in time."""
-
-    num_live: int = 0
-    num_sealed_in_time: int = 0
-    """Sealed before their session opened: whoever had the seal by then need not believe the database's clock."""
-    num_stamped_in_time: int = 0
-    """With a time stamp of somebody else's over their seal from before their session opened."""
-    first_unsealed: date | None = None
-    """The first run date with a live forecast that was not sealed in time: its owner's word stands for it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class AuditReport:
     """What a verification saw, and what was wrong."""
 
@@ -67,22 +57,40 @@ class AuditReport:
     publications: tuple[PublicationCoverage, ...]
     live: LiveRows
     notes: tuple[str, ...]
+    configurations: tuple[Configuration, ...] = ()
+    """The universe and the settings as the chain has them, the oldest first."""
+    num_verdicts: int = 0
+    """Verdicts that were computed again from the forecasts of their backtests."""
+    num_other_verdicts: int = 0
+    """Verdicts on a backtest that were not: their bounds are not on record, or of another version of LDTM."""
+    unasked: tuple[str, ...] = ()
+    """Why a remote of a publication could not be asked: with what it holds nothing was compared."""
 
     @property
     def is_intact(self) -> bool:
-        """Whether everything is as it was recorded and as it was published."""
+        """Whether nothing differs from what was recorded, and from what was published and could be read."""
         return not self.discrepancies
+
+    @property
+    def verdict(self) -> Verdict:
+        """The result in a word: an empty record proves nothing, and neither does a remote that did not answer."""
+        if self.discrepancies:
+            return "altered"
+        if not self.num_events:
+            return "empty"
+        return "not compared" if self.unasked else "intact"
 
 
 def verify(database: Database, calendar: Calendar, publications: Sequence[Publication] = ()) -> AuditReport:
     """Verify the chain of a database against its own rows, the exchange's calendar and its publications."""
+    unasked = [reason for place in publications if isinstance(place, GitRepository) and (reason := place.ask_remote())]
     outside = {publication.name: publication.read() for publication in publications}
     with database.connect() as conn:
         conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         conn.read_only = True
         try:
             with conn.transaction():
-                return _verify(conn, calendar, outside)
+                return replace(_verify(conn, calendar, outside), unasked=tuple(unasked))
         except (psycopg.DataError, psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedTable) as error:
             return _unreadable(error)
 
@@ -114,32 +122,12 @@ def _verify(conn: Connection, calendar: Calendar, outside: dict[str, Published])
         newest_seal=chain[-1] if chain else None,
         discrepancies=tuple(found),
         publications=tuple(_coverage(name, published, chain) for name, published in outside.items()),
-        live=_live_rows(conn, chain, calendar, outside),
+        live=live_rows(rows.live, chain, outside),
         notes=rows.notes,
+        configurations=rows.configurations,
+        num_verdicts=rows.num_verdicts,
+        num_other_verdicts=rows.num_other_verdicts,
     )
-
-
-def _live_rows(
-    conn: Connection, chain: Sequence[Seal], calendar: Calendar, outside: Mapping[str, Published]
-) -> LiveRows:
-    stamps: dict[int, datetime] = {}
-    for published in outside.values():
-        for seal_id, seal in published.seals.items():
-            if seal.stamped_at is not None:
-                stamps[seal_id] = min(stamps.get(seal_id, seal.stamped_at), seal.stamped_at)
-    own = [seal.sha256 for seal in chain]
-    genuine = {n for p in outside.values() for n, s in p.seals.items() if n < len(own) and s.sha256 == own[n]}
-    with conn.cursor(row_factory=class_row(LiveRows)) as cursor:
-        row = cursor.execute(
-            query("audit.live_rows"),
-            {
-                **exchange_sessions(calendar),
-                "first_events": [0, *(seal.first_event + seal.num_events for seal in chain)],
-                "sealed_at": [*(seal.sealed_at for seal in chain), None],
-                "stamped_at": [*(stamps.get(n) if n in genuine else None for n in range(len(chain))), None],
-            },
-        ).fetchone()
-    return row or LiveRows()
 
 
 def _unreadable(error: psycopg.Error) -> AuditReport:

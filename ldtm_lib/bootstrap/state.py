@@ -11,8 +11,9 @@ from ldtm_lib.database.clock import now
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
 from ldtm_lib.ledger.simulations import Simulation, SimulationPlan, num_rows_by_session, simulations
+from ldtm_lib.registry.configurations import model_settings_sha256
 from ldtm_lib.sessions import Calendar
-from ldtm_lib.settings import Settings, fingerprint
+from ldtm_lib.settings import Settings
 
 LONGEST_BREAK = timedelta(days=14)
 """Upper bound of the time between two sessions; the longest since 1990 was 7 days, in September 2001."""
@@ -45,12 +46,6 @@ class BootstrapState:
     def is_complete(self) -> bool:
         """True if nothing is missing."""
         return not (self.without_history or self.pending or self.untrained) and self.simulation_id is not None
-
-
-def model_settings_sha256(settings: Settings) -> str:
-    """A fingerprint of all settings that models, verdicts and forecasts depend on."""
-    s = settings
-    return fingerprint(s.window, s.architecture, s.training, s.backtest, s.gate, s.forecast, s.intervals)
 
 
 def bootstrap_state(

@@ -10,10 +10,10 @@ from hashlib import sha256
 
 from ldtm_lib.alerts.alert import Alert, raise_alerts, resolve_alerts
 from ldtm_lib.database.connection import Connection
+from ldtm_lib.installation import reload_command
 from ldtm_lib.settings import Settings
 
 KEY = "settings/changed"
-REMEDY = "`ldtm up`"
 
 
 def effective_settings(loaded: Settings, current: Settings) -> Settings | None:
@@ -41,6 +41,7 @@ def frozen_settings(settings: Settings) -> dict[str, str]:
         "source": (settings.source.kind, settings.source.folder),
         "automation.enabled": settings.automation.enabled,
         "gate.strict": settings.gate.strict,
+        "ui": settings.ui.model_dump(mode="json"),
     }
     return {name: sha256(json.dumps(value, default=str).encode()).hexdigest() for name, value in frozen.items()}
 
@@ -57,8 +58,8 @@ def settings_changed(loaded: Settings, current: Settings) -> str | None:
         return None
     changes = f"{', '.join(changed)} of {current.path.name} changed since Dagster was started"
     if effective_settings(loaded, current) is None:
-        return f"{changes}; nothing is launched until {REMEDY}"
-    return f"{changes}, and takes effect with {REMEDY}"
+        return f"{changes}; nothing is launched until `{reload_command()}`"
+    return f"{changes}, and takes effect with `{reload_command()}`"
 
 
 def check_settings(conn: Connection, loaded: Settings, current: Settings) -> str | None:

@@ -4,7 +4,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from ldtm_lib.prices.sources.files import SUFFIXES
+from ldtm_lib.prices.sources.tables import may_hold_bars
 
 
 def folder_signature(folder: Path) -> str:
@@ -15,7 +15,7 @@ def folder_signature(folder: Path) -> str:
     found: list[tuple[str, int, int]] = []
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
-        if path.suffix.lower() not in SUFFIXES or any(part.startswith(".") for part in name.parts):
+        if not may_hold_bars(path) or any(part.startswith(".") for part in name.parts):
             continue
         try:
             status = path.stat()

@@ -10,18 +10,60 @@ from ldtm_lib.errors import ConfigurationError
 def grant_writer_privileges(conn: Connection, role: str, *, dagster_schema: str) -> None:
     """Grant an existing role the privileges that LDTM needs: to add to the record, and to use Dagster's storage.
 
-    Raises ConfigurationError when the role does not exist, or when the connected role does not own the tables.
+    What the role has beyond them is taken from it, and tables of Dagster that belong to it pass to the owner of their
+    schema. Raises ConfigurationError when the role does not exist, when the connected role does not own the tables, or
+    when somebody has put code of his own into Dagster's storage.
     """
     try:
         conn.execute(query("database.grant_writer_privileges"), {"role": role})
         if schema_exists(conn, dagster_schema):
-            conn.execute(query("database.grant_storage_privileges"), {"schema": dagster_schema, "role": role})
+            _grant_storage_privileges(conn, role, dagster_schema)
     except psycopg.errors.UndefinedObject:
         raise ConfigurationError(
             f"PostgreSQL has no role {role}; make one first: create role {role} login password '...'"
         ) from None
     except psycopg.errors.InsufficientPrivilege as error:
         raise ConfigurationError(f"only the owner of the tables can grant privileges on them: {error}") from None
+
+
+def _grant_storage_privileges(conn: Connection, role: str, schema: str) -> None:
+    try:
+        conn.execute(query("database.grant_storage_privileges"), {"schema": schema, "role": role})
+    except psycopg.errors.InsufficientPrivilege as error:
+        user = conn.info.user
+        raise ConfigurationError(
+            f"{user} cannot take over what {role} owns in schema {schema} ({_first_line(error)}); as an administrator "
+            f"run `grant {role} to {user}`, then `ldtm db grant {role}` again"
+        ) from None
+    except psycopg.errors.IntegrityConstraintViolation as error:
+        raise ConfigurationError(_first_line(error)) from None
+
+
+def _first_line(error: psycopg.Error) -> str:
+    return str(error).partition("\n")[0]
+
+
+def close_database(conn: Connection, *, dagster_schema: str) -> bool:
+    """Leave connections to the roles that have rights on the tables; returns whether other roles are kept out now.
+
+    A database that holds more than this installation, or that belongs to another role, stays as it is.
+    """
+    row = conn.execute(query("database.close_database"), {"schema": dagster_schema}).fetchone()
+    return row is not None and row[0]
+
+
+def statement_to_close(conn: Connection, *, dagster_schema: str) -> str | None:
+    """The SQL that leaves connections to the roles that have rights on the tables; None where others cannot connect."""
+    asked = {"schema": dagster_schema}
+    is_open, statement = conn.execute(query("database.is_open_to_public"), asked).fetchone() or (False, "")
+    return statement if is_open else None
+
+
+def storage_privileges(conn: Connection, dagster_schema: str) -> list[str]:
+    """Privileges by which the connected role could put code of its own into Dagster's storage."""
+    return [
+        privilege for (privilege,) in conn.execute(query("database.storage_privileges"), {"schema": dagster_schema})
+    ]
 
 
 def excess_privileges(conn: Connection) -> list[str]:

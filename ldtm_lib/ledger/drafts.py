@@ -3,21 +3,18 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from ldtm_lib.errors import CheckpointRefused
+from ldtm_lib.errors import CheckpointRefused, LdtmError
 from ldtm_lib.features.neutral_band import neutral_band
 from ldtm_lib.features.scaling import unscale_prices
 from ldtm_lib.features.stored_windows import StoredWindow
 from ldtm_lib.features.windows import InputWindow, window_sha256
+from ldtm_lib.ledger.backends import BackendOnRecord, NetworkInput, Networks
 from ldtm_lib.ledger.forecasters import Forecaster
 from ldtm_lib.ledger.intervals import Values, bounds_of, ends_of
-from ldtm_lib.models.checkpoint import load
-from ldtm_lib.models.cpu import on_all_cores
-from ldtm_lib.models.forecast import forecast
 from ldtm_lib.sessions import Targets
 from ldtm_lib.settings import Settings
 
@@ -62,6 +59,8 @@ class Draft:
     one_month_low_95: float | None = None
     one_month_high_95: float | None = None
     """The ends of the intervals; None where there is none, see `half_widths`."""
+    backend: BackendOnRecord | None = None
+    """What computed the network; None for an abstention."""
 
     def interval(self, horizon: str, percent: int) -> tuple[float, float] | None:
         """The ends of the 80% or 95% interval of a horizon, if there is one."""
@@ -84,23 +83,23 @@ def draft_all(
     *,
     targets: Targets,
     now: datetime,
-    folder: Path,
+    networks: Networks,
     settings: Settings,
     widths: Mapping[str, Values] | None = None,
     neutral_bands: Mapping[str, float] | None = None,
 ) -> list[Draft]:
-    """One draft per ticker, in their order; all usable networks forecast in one batch.
+    """One draft per ticker, in their order; `networks` computes those that can forecast, all at once.
 
     `now` stands for the newest bar of a ticker that has no bar at all. `widths` are the half-widths of intervals, see
     `half_widths`; a ticker without any has no intervals. `neutral_bands` replace those of the settings.
     """
     obstacles = {t: o for t in tickers if (o := _obstacle(run_date, windows.get(t), forecasters.get(t)))}
-    prices_3 = _prices([forecasters[t] for t in tickers if t not in obstacles], windows, folder, settings, obstacles)
+    predicted = _predicted([forecasters[t] for t in tickers if t not in obstacles], windows, networks, obstacles)
     drafts: list[Draft] = []
     for ticker in tickers:
-        stored, forecaster, pred = windows.get(ticker), forecasters.get(ticker), prices_3.get(ticker)
-        if pred is not None and not np.isfinite(pred).all():
-            obstacles[ticker] = f"has a forecast that is not finite: {', '.join(f'{p:g}' for p in pred)}"
+        stored, forecaster, pred = windows.get(ticker), forecasters.get(ticker), predicted.get(ticker)
+        if pred is not None and not np.isfinite(pred.prices).all():
+            obstacles[ticker] = f"has a forecast that is not finite: {', '.join(f'{p:g}' for p in pred.prices)}"
             pred = None
         close = stored.window.close if stored else None
         made = (
@@ -131,7 +130,7 @@ def draft_all(
 
 def _made(
     ticker: str,
-    prices: Sequence[float],
+    predicted: "_Predicted",
     window: InputWindow,
     widths: Mapping[str, Values] | None,
     neutral_bands: Mapping[str, float] | None,
@@ -144,7 +143,7 @@ def _made(
     band = (neutral_bands or {}).get(ticker)
     if band is None:
         band = neutral_band(settings.forecast, volatility)
-    next_day, next_monday, one_month = prices
+    next_day, next_monday, one_month = predicted.prices
     return {
         "next_day_pred": next_day,
         "next_monday_pred": next_monday,
@@ -152,7 +151,8 @@ def _made(
         "direction_pred": direction(next_day, window.close, band),
         "volatility": volatility,
         "neutral_band": band,
-        **bounds_of(prices, window.close, volatility, (widths or {}).get(ticker)),
+        **bounds_of(predicted.prices, window.close, volatility, (widths or {}).get(ticker)),
+        "backend": predicted.backend,
     }
 
 
@@ -179,31 +179,32 @@ def _altered(window: InputWindow) -> str | None:
     return None if found == window.sha256 else f"has a stored window that was altered: its SHA-256 is {found}"
 
 
-def _prices(
+@dataclass(frozen=True, slots=True)
+class _Predicted:
+    prices: list[float]
+    """At the three horizons."""
+    backend: BackendOnRecord
+
+
+def _predicted(
     forecasters: Sequence[Forecaster],
     windows: Mapping[str, StoredWindow],
-    folder: Path,
-    settings: Settings,
+    networks: Networks,
     obstacles: dict[str, str],
-) -> dict[str, list[float]]:
-    """The predicted prices at the three horizons by ticker; a refused file is added to the obstacles."""
-
-    def prices(forecaster: Forecaster) -> list[float] | CheckpointRefused:
-        window = windows[forecaster.ticker].window
-        assert window.inputs is not None
-        try:
-            state = load(
-                folder / forecaster.file_name, sha256=forecaster.file_sha256, architecture=settings.architecture
-            )
-        except CheckpointRefused as refusal:
-            return refusal
-        scaled = forecast(window.inputs, state, settings.architecture)
-        return unscale_prices(scaled[None], np.array([window.close_min]), np.array([window.close_max]))[0].tolist()
-
-    found: dict[str, list[float]] = {}
-    for forecaster, outcome in zip(forecasters, on_all_cores(prices, forecasters), strict=True):
-        if isinstance(outcome, CheckpointRefused):
-            obstacles[forecaster.ticker] = f"has a checkpoint that was refused: {outcome}"
-        else:
-            found[forecaster.ticker] = outcome
+) -> dict[str, _Predicted]:
+    """The predicted prices by ticker; a network that cannot be computed is added to the obstacles."""
+    asked: list[NetworkInput] = []
+    for forecaster in forecasters:
+        inputs = windows[forecaster.ticker].window.inputs
+        assert inputs is not None
+        asked.append(NetworkInput(checkpoint=forecaster, window=inputs))
+    found: dict[str, _Predicted] = {}
+    for ticker, outcome in networks.predict(asked).items():
+        if isinstance(outcome, LdtmError):
+            what = "checkpoint" if isinstance(outcome, CheckpointRefused) else "network"
+            obstacles[ticker] = f"has a {what} that was refused: {outcome}"
+            continue
+        window = windows[ticker].window
+        prices = unscale_prices(outcome.scaled[None], np.array([window.close_min]), np.array([window.close_max]))[0]
+        found[ticker] = _Predicted(prices.tolist(), outcome.backend)
     return found

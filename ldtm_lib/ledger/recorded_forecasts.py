@@ -8,6 +8,7 @@ from psycopg.rows import class_row
 
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
+from ldtm_lib.ledger.backends import BackendOnRecord
 from ldtm_lib.ledger.intervals import ends_of
 
 NUM_ROWS_OF_A_TICKER = 30
@@ -66,6 +67,8 @@ class RecordedForecast:
     one_month_low_95: float | None
     one_month_high_95: float | None
     """The ends of the intervals; None where there is none."""
+    backend: BackendOnRecord | None
+    """What computed the network; None for an abstention and for rows of older versions, where it was torch."""
 
     def interval(self, horizon: str, percent: int) -> tuple[float, float] | None:
         """The ends of the 80% or 95% interval of a horizon, if there is one."""

@@ -16,6 +16,7 @@ from psycopg.rows import class_row, dict_row
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
 from ldtm_lib.features.stored_windows import StoredWindow
+from ldtm_lib.ledger.backends import TorchNetworks
 from ldtm_lib.ledger.drafts import Draft, draft_all
 from ldtm_lib.ledger.forecasters import Forecaster
 from ldtm_lib.ledger.leaderboard import Score
@@ -131,10 +132,11 @@ def take_shadows(
     obstacles = [(forecaster, forecaster.obstacle(windows.get(forecaster.ticker))) for forecaster in forecasters]
     notes = [_note(forecaster, obstacle) for forecaster, obstacle in obstacles if obstacle]
     drafts: list[Draft] = []
+    networks = TorchNetworks(folder=folder, architecture=settings.architecture)
     for status in STATUSES[settings.forecast.shadows]:
         asked = {s.ticker: s for s, obstacle in obstacles if s.status == status and not obstacle}
         for draft in draft_all(
-            list(asked), run_date, windows, asked, targets=targets, now=now, folder=folder, settings=settings
+            list(asked), run_date, windows, asked, targets=targets, now=now, networks=networks, settings=settings
         ):
             if draft.abstained_reason is None:
                 drafts.append(draft)

@@ -15,6 +15,7 @@ from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
 from ldtm_lib.errors import LedgerRefused
 from ldtm_lib.features import stored_windows as input_windows
+from ldtm_lib.ledger.backends import networks_of_daily_run
 from ldtm_lib.ledger.baselines import NO_BASELINES, TakenBaselines, take_baselines
 from ldtm_lib.ledger.drafts import Draft, draft_all
 from ldtm_lib.ledger.forecasters import forecasters
@@ -22,6 +23,7 @@ from ldtm_lib.ledger.intervals import half_widths
 from ldtm_lib.ledger.service import first_sessions, without_row
 from ldtm_lib.ledger.shadows import NO_SHADOWS, TakenShadows, take_shadows
 from ldtm_lib.ledger.simulations import NO_SIMULATION
+from ldtm_lib.registry.configurations import record_configuration
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import Settings
 
@@ -81,6 +83,8 @@ class SnapshotReport:
     """Rows written by this call that have baseline forecasts beside them."""
     baseline_notes: tuple[str, ...]
     """Why rows written by this call have none."""
+    backend_notes: tuple[str, ...]
+    """Why PyTorch computed networks that an export was to compute."""
 
     @property
     def cohort(self) -> str:
@@ -100,14 +104,16 @@ def take_snapshots(
     settings: Settings,
     calendar: Calendar,
     simulation_id: int = NO_SIMULATION,
+    exports: Path | None = None,
 ) -> SnapshotReport:
     """Forecast after a closed session for those of the tickers that belong to the universe on it.
 
-    `folder` holds the checkpoint files. Every such ticker that is in service ends with a row; what cannot be forecast
-    abstains with its reason. A row of a simulation needs no service. A row that is on record stays as it is: the same
-    forecast again changes nothing, another one is reported as a conflict. Raises UnknownTicker, CalendarError for a day
-    that is no session, and LedgerRefused when the session has not closed by the database's clock or when not one of the
-    tickers had its features made.
+    `folder` holds the checkpoint files and `exports` the exported files, which `settings.forecast.backend` may ask
+    for; without `exports` PyTorch computes all networks. Every such ticker that is in service ends with a row; what
+    cannot be forecast abstains with its reason. A row of a simulation needs no service. A row that is on record stays
+    as it is: the same forecast again changes nothing, another one is reported as a conflict. Raises UnknownTicker,
+    CalendarError for a day that is no session, and LedgerRefused when the session has not closed by the database's
+    clock or when not one of the tickers had its features made.
     """
     calendar.require_session(run_date)
     asked = {settings.require_ticker(ticker) for ticker in tickers}
@@ -131,7 +137,8 @@ def take_snapshots(
         waiting = without_row(in_universe, run_date, entered, calendar=calendar, moment=now)
     in_universe = [ticker for ticker in in_universe if ticker not in waiting]
     in_use = forecasters(conn, in_universe, run_date, simulation_id=simulation_id, config=settings.forecast)
-    conn.execute(query("registry.lock_chain"))  # no actual is filled between reading outcomes and writing the rows
+    record_configuration(conn, settings)  # it takes the chain's lock: no actual is filled before the rows are written
+    networks = networks_of_daily_run(settings, folder, exports)
     drafts = draft_all(
         in_universe,
         run_date,
@@ -139,7 +146,7 @@ def take_snapshots(
         in_use,
         targets=calendar.targets(run_date),
         now=now,
-        folder=folder,
+        networks=networks,
         settings=settings,
         widths=half_widths(
             conn,
@@ -170,7 +177,7 @@ def take_snapshots(
             simulation_id=simulation_id,
         )
     rows = on_record(conn, run_date, in_universe, simulation_id)
-    return _report(run_date, drafts, written, rows, shadows, baselines, waiting)
+    return _report(run_date, drafts, written, rows, shadows, baselines, waiting, networks.notes)
 
 
 def missing_rows(
@@ -214,6 +221,7 @@ def _report(
     shadows: TakenShadows,
     baselines: TakenBaselines,
     waiting: Sequence[str],
+    backend_notes: Sequence[str],
 ) -> SnapshotReport:
     conflicts = [
         Conflict(ticker=draft.ticker, run_date=run_date, reason=difference)
@@ -239,6 +247,7 @@ def _report(
         shadow_notes=shadows.notes,
         num_with_baselines=baselines.num_rows,
         baseline_notes=baselines.notes,
+        backend_notes=tuple(backend_notes),
     )
 
 

@@ -90,9 +90,14 @@ def running_jobs(conn: Connection) -> list[str]:
     return [job for (job,) in conn.execute(query("maintenance.running_jobs"))]
 
 
+def live_daemons(conn: Connection) -> set[str]:
+    """The daemons with a recent heartbeat; `conn` must use the schema of Dagster's storage."""
+    return {kind for (kind,) in conn.execute(query("maintenance.live_daemons"), {"seconds": DAEMON_SECONDS})}
+
+
 def _read(conn: Connection, project: Project) -> DagsterStatus:
     moment, loaded = now(conn), loaded_code(conn)
-    alive = {kind for (kind,) in conn.execute(query("maintenance.live_daemons"), {"seconds": DAEMON_SECONDS})}
+    alive = live_daemons(conn)
     silent = tuple(work for kind, work in REQUIRED_DAEMONS.items() if kind not in alive)
     states: dict[str, tuple[str, str]] = {
         name: (status, selector) for name, status, selector in conn.execute(query("maintenance.automation_states"))

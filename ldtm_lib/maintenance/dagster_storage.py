@@ -8,7 +8,7 @@ from collections.abc import Collection
 import psycopg
 from psycopg import sql
 
-from ldtm_lib.database.connection import Connection
+from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.database.privileges import schema_exists
 from ldtm_lib.database.queries import query
 from ldtm_lib.errors import ConfigurationError
@@ -58,6 +58,13 @@ def discard_incomplete_tables(conn: Connection, expected: Collection[str]) -> bo
     return False
 
 
+def storage_owner(database: Database) -> str | None:
+    """The schema of the installation that owns a storage; None where none is on record."""
+    with database.transaction() as conn:
+        row = _owner_row(conn)
+    return None if row is None else row[0]
+
+
 def has_run_storage(conn: Connection) -> bool:
     """Whether Dagster has created its tables in the schema of the connection."""
     row = conn.execute(query("maintenance.has_run_storage")).fetchone()
@@ -66,10 +73,15 @@ def has_run_storage(conn: Connection) -> bool:
 
 def _owner(conn: Connection) -> str | None:
     """The schema of the owning installation; None where none is on record, or its schema no longer exists."""
+    row = _owner_row(conn)
+    return row[0] if row is not None and row[1] else None
+
+
+def _owner_row(conn: Connection) -> tuple[str, bool] | None:
+    """The owner on record, and whether its schema exists."""
     if conn.execute(query("maintenance.has_storage_owner")).fetchone() != (True,):
         return None
-    row = conn.execute(query("maintenance.storage_owner")).fetchone()
-    return row[0] if row is not None and row[1] else None
+    return conn.execute(query("maintenance.storage_owner")).fetchone()
 
 
 def _record_owner(conn: Connection, own: str) -> None:

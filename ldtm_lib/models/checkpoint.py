@@ -6,9 +6,13 @@ reader that runs no code walks through a file step by step in Python, and one te
 sixteen. Files of the first layout, {"architecture", "state"} with a tensor per name, are read as well.
 """
 
+import errno
 import hashlib
 import io
+import os
 import pickle
+import re
+import stat
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +27,12 @@ from ldtm_lib.errors import CheckpointNotWritten, CheckpointRefused
 from ldtm_lib.models.lstm import State, parameter_shapes
 from ldtm_lib.settings import ArchitectureConfig
 
+CANDIDATE_FOLDER = "candidates"
+"""The folder below that of the checkpoints that holds the files of candidates."""
+WRITTEN_NAME = re.compile(r"[A-Za-z0-9_%-][A-Za-z0-9_%.-]*\.pt")
+"""Names of checkpoint files have the characters of `ticker_file_name`; a name of others is somebody else's file."""
+MAX_BYTES = 1 << 30
+"""More than any network of this architecture has: 300 million parameters."""
 REMEDY = "restore the file from a copy, or train the ticker again"
 ARCHITECTURE_KEYS = ("num_inputs", "hidden", "num_layers", "head_hidden", "num_horizons", "residual")
 """The keys of "architecture" in the order in which files hold them: another order would change their bytes. A file
@@ -70,13 +80,45 @@ def write_bytes(content: bytes, path: Path) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def file_of(folder: Path, file_name: str) -> Path:
+    """The path of a file that the database names, which is one in the folder of the checkpoints and no other.
+
+    Raises CheckpointRefused for any other name, and where the folder of the candidates is a link.
+    """
+    parts = file_name.split("/")
+    if not WRITTEN_NAME.fullmatch(parts[-1]) or parts[:-1] not in ([], [CANDIDATE_FOLDER]):
+        raise CheckpointRefused(
+            f"{file_name!r} is no name of a file in {folder}; somebody else than LDTM has put it on record: see "
+            "`ldtm doctor` for what the roles may do"
+        )
+    path = folder / file_name
+    if len(parts) > 1 and path.parent.is_symlink():
+        raise CheckpointRefused(f"{path.parent} is a link, and files of candidates stand in a folder; make it one")
+    return path
+
+
+def read_regular(path: Path) -> bytes:
+    """The bytes of a file that is neither a link nor a device or pipe, nor larger than MAX_BYTES. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        if status.st_size > MAX_BYTES:
+            raise OSError(errno.EFBIG, f"it has more than {MAX_BYTES >> 20:,} MiB", str(path))
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read(status.st_size)
+    finally:
+        os.close(descriptor)
+
+
 def read_verified(path: Path, *, sha256: str) -> bytes:
     """The bytes of a file that must have a SHA-256.
 
-    Raises CheckpointRefused when the file is missing, unreadable, cut or altered.
+    Raises CheckpointRefused when the file is missing, unreadable, a link, special, too large, cut or altered.
     """
     try:
-        content = path.read_bytes()
+        content = read_regular(path)
     except FileNotFoundError:
         raise CheckpointRefused(f"checkpoint {path} is missing; {REMEDY}") from None
     except OSError as error:

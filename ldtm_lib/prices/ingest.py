@@ -15,6 +15,7 @@ from ldtm_lib.prices.bars import BAR_COLUMNS, KEY, Validated, validate
 from ldtm_lib.prices.quarantine import quarantine, resolve
 from ldtm_lib.prices.sources.protocol import Delivery
 from ldtm_lib.prices.splits import HALF_A_CENT, Split, adjust
+from ldtm_lib.prices.splits_ahead import SplitsAhead
 from ldtm_lib.prices.stored_bars import current_bars
 from ldtm_lib.prices.stored_history import StoredHistories, by_ticker, read_stored_histories
 from ldtm_lib.sessions import Calendar
@@ -30,6 +31,8 @@ class IngestReport:
 
     per_ticker: pl.DataFrame
     """Columns ticker, num_new, num_restated, num_unchanged, num_refused; one row per ticker, sorted."""
+    sessions: Mapping[str, tuple[date, date]]
+    """The first and the last session of the valid bars of the delivery, by ticker."""
     splits: tuple[Split, ...] = ()
     """Splits that were not on record before."""
     notes: tuple[str, ...] = ()
@@ -39,21 +42,25 @@ class IngestReport:
 def ingest(conn: Connection, delivery: Delivery, *, source: str, calendar: Calendar) -> IngestReport:
     """Write a delivery into the stored history, within the caller's transaction.
 
-    A bar with other values than the current one becomes a new vintage, an equal one writes nothing; all vintages
-    of a call have the same `recorded_at` by the database's clock. Refused bars go into quarantine. A split, declared or
+    A bar with other values than the current one becomes a new vintage, an equal one writes nothing; all vintages of a
+    call have the same `recorded_at` by the database's clock. Refused bars go into quarantine. A split, declared or
     inferred from the ratio at which at least three stored bars arrive, restates the bars that the delivery does not
-    cover: a ticker's current bars are always on one price basis. Bars on an older basis are restated before they are
-    compared. Concurrent calls wait for each other. The number of SQL statements does not depend on the delivery's
-    size.
+    cover: a ticker's current bars are always on one price basis. A split whose session has not closed waits. Bars on an
+    older basis are restated before they are compared. Concurrent calls wait for each other. The number of SQL
+    statements does not depend on the delivery's size.
     """
     conn.execute(query("prices.lock"))
-    validated = _refuse_unclosed(validate(delivery.bars, calendar), last_closed_session(conn))
+    newest_closed = last_closed_session(conn)
+    validated = _refuse_unclosed(validate(delivery.bars, calendar, delivery.places), newest_closed)
     valid = validated.valid
     quarantine(conn, validated.refused, source)
     resolve(conn, valid)
 
+    ahead = SplitsAhead.of(delivery, newest_closed)
+    delivery = ahead.without(delivery)
     histories = read_stored_histories(conn, valid, delivery.splits)
-    adjusted = _adjust(valid, delivery, histories, calendar)
+    valid = ahead.on_the_basis_before(valid, histories.bars)
+    adjusted = ahead.held_back(_adjust(valid, delivery, histories, calendar))
     unapplied = tuple(split for s in adjusted.values() for split in s.unapplied)
     applied = tuple(split for s in adjusted.values() for split in s.applied)
 
@@ -62,16 +69,22 @@ def ingest(conn: Connection, delivery: Delivery, *, source: str, calendar: Calen
     restated = _differing(delivered, histories.bars)
     split_only = _restated_by_splits(conn, unapplied).join(delivered, on=KEY, how="anti")
     changed = pl.concat([restated, split_only])
+    added = pl.concat(
+        [
+            pl.concat([new, restated]).with_columns(source=pl.lit(source)),
+            split_only.with_columns(source=pl.lit(SPLIT_SOURCE)),
+        ]
+    )
     moment = _moment(conn, changed)
     _add_splits(conn, unapplied, applied, moment)
-    _add_bars(conn, pl.concat([new, restated]), source, moment)
-    _add_bars(conn, split_only, SPLIT_SOURCE, moment)
+    _add_bars(conn, added, moment)
     return IngestReport(
         per_ticker=_counts(
             new=new, restated=changed, unchanged=_neither(valid, new, restated), refused=validated.refused
         ),
+        sessions=_sessions(valid),
         splits=tuple(sorted((*unapplied, *applied), key=lambda split: (split.ticker, split.session))),
-        notes=tuple(note for s in adjusted.values() for note in s.notes),
+        notes=(*ahead.notes, *(note for s in adjusted.values() for note in s.notes)),
     )
 
 
@@ -154,12 +167,18 @@ def _add_splits(conn: Connection, unapplied: Sequence[Split], applied: Sequence[
     conn.execute(query("prices.add_splits"), columns | {"recorded_at": moment})
 
 
-def _add_bars(conn: Connection, bars: pl.DataFrame, source: str, moment: datetime) -> None:
-    text = bars.with_columns(source=pl.lit(source), recorded_at=pl.lit(moment.isoformat())).write_csv(
-        include_header=False
-    )
+def _add_bars(conn: Connection, bars: pl.DataFrame, moment: datetime) -> None:
+    """Add bars with their sources in one statement, which the database dates: it refuses a moment that has gone by."""
+    text = bars.with_columns(recorded_at=pl.lit(moment.isoformat())).write_csv(include_header=False)
     with conn.cursor() as cursor, cursor.copy(query("prices.add_bars")) as rows:
         rows.write(text)
+
+
+def _sessions(valid: pl.DataFrame) -> dict[str, tuple[date, date]]:
+    """The first and the last session of bars, by ticker."""
+    session = pl.col("session")
+    ends = valid.group_by("ticker").agg(first=session.min(), last=session.max())
+    return {ticker: (first, last) for ticker, first, last in ends.iter_rows()}
 
 
 def _counts(

@@ -38,6 +38,23 @@ def resolve(conn: Connection, valid: pl.DataFrame) -> None:
         conn.execute(query("prices.resolve"), {"ids": resolved["quarantined_id"].to_list()})
 
 
+def without_valid_bar(conn: Connection, per_ticker: pl.DataFrame) -> dict[str, str]:
+    """The tickers of a delivery none of whose bars is valid, each with the reason for the newest one.
+
+    `per_ticker` counts the bars of the delivery, as in `IngestReport`.
+    """
+    valid = pl.sum_horizontal("num_new", "num_restated", "num_unchanged")
+    lacking = per_ticker.filter((valid == 0) & (pl.col("num_refused") > 0))
+    if lacking.is_empty():
+        return {}
+    reasons = open_quarantine(conn).sort("last_seen_at", "session").group_by("ticker").agg(pl.col("reason").last())
+    return {
+        row["ticker"]: f"none of the {row['num_refused']:,} bars of {row['ticker']} is valid, such as {row['reason']}; "
+        "correct them in the source, and load them again"
+        for row in lacking.join(reasons, on="ticker", how="left").iter_rows(named=True)
+    }
+
+
 def open_quarantine(conn: Connection) -> pl.DataFrame:
     """Every refusal that no valid bar has answered yet: columns of QUARANTINE_SCHEMA, `bar` as JSON."""
     rows = conn.execute(query("prices.open_quarantine")).fetchall()

@@ -35,7 +35,6 @@ class Backtest:
     """All folds of one ticker's walk forward; none where its history has no room for one."""
 
     backtest_id: int
-    key: InputKey
     reports: tuple[FoldReport, ...]
     """Oldest first."""
     num_sampled_windows: int | None = None
@@ -111,7 +110,13 @@ def networks(conn: Connection, backtest_ids: Collection[int]) -> dict[int, list[
 def read(conn: Connection, keys: Collection[InputKey], *, plan: BacktestConfig) -> dict[InputKey, Backtest]:
     """The backtests on record for some keys, with all of their forecasts, bit for bit as they were stored."""
     ids = existing(conn, keys, plan=plan)
-    parameters = {"backtest_ids": list(ids.values())}
+    found = read_by_id(conn, list(ids.values()))
+    return {key: found[backtest_id] for key, backtest_id in ids.items()}
+
+
+def read_by_id(conn: Connection, backtest_ids: Sequence[int]) -> dict[int, Backtest]:
+    """The same for some backtests by their ids, which are all on record."""
+    parameters = {"backtest_ids": list(backtest_ids)}
     content = bytearray()
     with conn.cursor() as cursor:
         with cursor.copy(query("backtest.copy_predictions_out"), parameters) as copy:
@@ -123,7 +128,7 @@ def read(conn: Connection, keys: Collection[InputKey], *, plan: BacktestConfig) 
         )
     predictions = pl.read_csv(io.BytesIO(content), schema=PREDICTION_SCHEMA)
     by_fold = predictions.partition_by("backtest_id", "fold", as_dict=True)
-    reports: dict[int, list[FoldReport]] = {backtest_id: [] for backtest_id in ids.values()}
+    reports: dict[int, list[FoldReport]] = {backtest_id: [] for backtest_id in backtest_ids}
     for backtest_id, fold, train_cutoff, num_training, num_validation, num_epochs, validation_loss, leaks in folds:
         rows = by_fold[(backtest_id, fold)]
         report = FoldReport(
@@ -141,16 +146,13 @@ def read(conn: Connection, keys: Collection[InputKey], *, plan: BacktestConfig) 
             leaks=NO_LEAKS if leaks is None else leaks,
         )
         reports[backtest_id].append(report)
-    return {key: _backtest(i, key, reports[i], searched.get(i)) for key, i in ids.items()}
+    return {i: _backtest(i, reports[i], searched.get(i)) for i in backtest_ids}
 
 
-def _backtest(
-    backtest_id: int, key: InputKey, reports: Sequence[FoldReport], searched: Mapping[str, int] | None
-) -> Backtest:
+def _backtest(backtest_id: int, reports: Sequence[FoldReport], searched: Mapping[str, int] | None) -> Backtest:
     leaks = None if searched is None else {kind: num for kind, num in searched.items() if kind != SAMPLED}
     return Backtest(
         backtest_id=backtest_id,
-        key=key,
         reports=tuple(reports),
         num_sampled_windows=None if searched is None else searched[SAMPLED],
         window_leaks=leaks,

@@ -16,12 +16,12 @@ from ldtm_lib.database.queries import query
 from ldtm_lib.errors import CheckpointRefused
 from ldtm_lib.file_names import ticker_file_name
 from ldtm_lib.models import checkpoint
+from ldtm_lib.models.checkpoint import CANDIDATE_FOLDER
 from ldtm_lib.models.fit import Fit
 from ldtm_lib.registry.inputs import InputKey, key_columns, recipe_fingerprint
 from ldtm_lib.registry.trained_network import TrainedNetwork, network_columns, network_of_row, trained_network
 from ldtm_lib.settings import ArchitectureConfig, Settings
 
-CANDIDATE_FOLDER = "candidates"
 SHA256_DIGITS_IN_NAME = 16
 
 CheckpointStatus = Literal["candidate", "active", "retired"]
@@ -106,9 +106,9 @@ def record_candidates(
 ) -> dict[InputKey, CheckpointRecord]:
     """Write the networks' files under a folder and put them on record as candidates.
 
-    The same network for the same key again adds nothing; where its file was lost or altered meanwhile, it is
-    restored, under every name that it has by now. A candidate whose file was removed gets it back. Raises
-    CheckpointNotWritten when the disk does not take a file.
+    The same network for the same key again adds nothing; where its file was lost or altered meanwhile, it is restored,
+    under its own name and those of its versions, whatever name a candidate has on record. A candidate whose file was
+    removed gets it back. Raises CheckpointNotWritten when the disk does not take a file.
     """
     contents = {c.key: checkpoint.encode(c.fit.state, architecture=architecture) for c in candidates}
     sha256s = {key: hashlib.sha256(content).hexdigest() for key, content in contents.items()}
@@ -116,9 +116,12 @@ def record_candidates(
     names = {key: candidate_name(key, sha256s[key]) for key in contents}
     names_of = {key: {name} for key, name in names.items()}
     for key, records in _of_contents(conn, sha256s).items():
-        names_of[key] = {r.file_name for r in records if r.status == "candidate" or r.file_removed_at is None}
+        kept = [r for r in records if r.file_removed_at is None]
+        versions = {r.file_name for r in kept if r.status != "candidate"}
+        has_candidate = any(r.status == "candidate" for r in records)
+        names_of[key] = versions | ({names[key]} if has_candidate else set())
     for key, content in contents.items():
-        for path in (folder / name for name in names_of[key]):
+        for path in (checkpoint.file_of(folder, name) for name in names_of[key]):
             if not is_intact(path, sha256s[key]):
                 checkpoint.write_bytes(content, path)
     rows = key_columns(contents) | {
@@ -147,7 +150,7 @@ def existing(conn: Connection, folder: Path, keys: Collection[InputKey]) -> dict
         if record.file_removed_at is not None:
             if record.status == "retired":
                 found.setdefault(record.key, record)
-        elif is_intact(folder / record.file_name, record.file_sha256):
+        elif _has_file(folder, record):
             found.setdefault(record.key, record)
         elif record.status == "active":
             damaged.add(record.key)
@@ -193,6 +196,14 @@ def is_intact(path: Path, sha256: str) -> bool:
     except CheckpointRefused:
         return False
     return True
+
+
+def _has_file(folder: Path, record: CheckpointRecord) -> bool:
+    """Whether the file that a row names is there and has the content that is on record."""
+    try:
+        return is_intact(checkpoint.file_of(folder, record.file_name), record.file_sha256)
+    except CheckpointRefused:
+        return False
 
 
 def _of_contents(conn: Connection, sha256s: Mapping[InputKey, str]) -> dict[InputKey, list[CheckpointRecord]]:

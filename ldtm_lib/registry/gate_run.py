@@ -11,6 +11,7 @@ from ldtm_lib.database.connection import Connection
 from ldtm_lib.gate.model_card import model_card
 from ldtm_lib.gate.universe import Universe
 from ldtm_lib.gate.verdict import Verdict
+from ldtm_lib.registry.configurations import record_configuration
 from ldtm_lib.registry.judgement import judge_newest
 from ldtm_lib.registry.promotion import Promotion, promote
 from ldtm_lib.settings import Settings
@@ -43,6 +44,7 @@ def run_gate(
     `degraded` the checkpoints of the active models that were found degraded.
     """
     judgement = judge_newest(conn, tickers, settings, degraded=degraded)
+    record_configuration(conn, settings)
     promotions = promote(conn, folder, judgement.decisions, architecture=settings.architecture)
     alerts = gate_alerts(promotions, run_id=run_id, session=last_closed_session(conn))
     raise_alerts(conn, alerts)

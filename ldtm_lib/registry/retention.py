@@ -4,7 +4,6 @@ A row says that its file is gone before the file goes: nobody reads it from then
 file that the next call removes.
 """
 
-import re
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,11 +18,10 @@ from ldtm_lib.atomic_io import sync_folder
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.database.queries import query
 from ldtm_lib.errors import DatabaseUnavailable, FileNotRemoved
-from ldtm_lib.registry.checkpoints import CANDIDATE_FOLDER, SHA256_DIGITS_IN_NAME
+from ldtm_lib.models.checkpoint import CANDIDATE_FOLDER, WRITTEN_NAME, file_of
+from ldtm_lib.registry.checkpoints import SHA256_DIGITS_IN_NAME
 from ldtm_lib.settings import RegistryConfig
 
-WRITTEN_NAME = re.compile(r"[A-Za-z0-9._%-]+\.pt")
-"""Names of checkpoint files have the characters of `ticker_file_name`; a name of others is somebody else's file."""
 AGAIN = "run `ldtm registry prune` again"
 
 
@@ -75,6 +73,7 @@ def _prune(
         conn.execute(query("registry.mark_removed_files"), {"checkpoint_ids": removed_ids})
     with database.transaction() as conn:
         _take_turn(conn)
+        conn.execute(query("registry.lock_held_files"))
         unneeded = _unneeded(conn, folder, tickers, ())
         _remove(folder, unneeded)
     return unneeded
@@ -137,16 +136,16 @@ def _unneeded(
 def _sizes(folder: Path) -> dict[str, int]:
     """The files that may be checkpoints, by their names relative to the folder."""
     return {
-        str(path.relative_to(folder)): path.stat().st_size
+        str(path.relative_to(folder)): path.lstat().st_size
         for place in (folder, folder / CANDIDATE_FOLDER)
-        if place.exists()
+        if place.exists() and not (place.name == CANDIDATE_FOLDER and place.is_symlink())
         for path in place.iterdir()
-        if WRITTEN_NAME.fullmatch(path.name) and path.is_file()
+        if WRITTEN_NAME.fullmatch(path.name) and path.is_file() and not path.is_symlink()
     }
 
 
 def _remove(folder: Path, files: Sequence[RemovedFile]) -> None:
-    paths = [folder / file.file_name for file in files]
+    paths = [file_of(folder, file.file_name) for file in files]
     for path in paths:
         try:
             path.unlink(missing_ok=True)

@@ -36,11 +36,11 @@ def publish(
     `history` holds every promotion of the ticker. Raises CheckpointRefused when the file is not the one on record or of
     another architecture, and CheckpointNotWritten when the disk does not take the copy.
     """
-    source = folder / network.file_name
+    source = checkpoint.file_of(folder, network.file_name)
     checkpoint.load(source, sha256=network.file_sha256, architecture=architecture)
     version = _next_version(folder, network, major=major, history=history)
     content = checkpoint.read_verified(source, sha256=network.file_sha256)
-    checkpoint.write_bytes(content, folder / version.file_name)
+    checkpoint.write_bytes(content, checkpoint.file_of(folder, version.file_name))
     return version
 
 

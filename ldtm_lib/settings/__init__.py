@@ -1,9 +1,10 @@
 """Every setting of the configuration file: sections with bounds, defaults and descriptions, and reading the file."""
 
-from ldtm_lib.settings.file import Settings, load_settings
+from ldtm_lib.settings.file import Settings, load_settings, read_settings
 from ldtm_lib.settings.modelling import (
     NUM_HORIZONS,
     ArchitectureConfig,
+    Backend,
     BacktestConfig,
     BaselineConfig,
     DegradationPolicy,
@@ -20,13 +21,14 @@ from ldtm_lib.settings.operation import (
     AlertsConfig,
     AutomationConfig,
     DatabaseConfig,
+    ExportConfig,
     GpuConfig,
     PartitionConfig,
     PublishConfig,
     RetentionConfig,
     UiConfig,
 )
-from ldtm_lib.settings.section import Section, fingerprint
+from ldtm_lib.settings.section import Section, canonical_json, fingerprint
 from ldtm_lib.settings.sources import ContractConfig, IbConfig, PriceBasis, SourceConfig, UrlConfig
 
 __all__ = [
@@ -34,11 +36,13 @@ __all__ = [
     "AlertsConfig",
     "ArchitectureConfig",
     "AutomationConfig",
+    "Backend",
     "BacktestConfig",
     "BaselineConfig",
     "ContractConfig",
     "DatabaseConfig",
     "DegradationPolicy",
+    "ExportConfig",
     "ForecastConfig",
     "GateConfig",
     "GpuConfig",
@@ -58,6 +62,8 @@ __all__ = [
     "UiConfig",
     "UrlConfig",
     "WindowConfig",
+    "canonical_json",
     "fingerprint",
     "load_settings",
+    "read_settings",
 ]

@@ -26,12 +26,14 @@ from ldtm_lib.settings.operation import (
     AlertsConfig,
     AutomationConfig,
     DatabaseConfig,
+    ExportConfig,
     GpuConfig,
     PartitionConfig,
     PublishConfig,
     RetentionConfig,
     UiConfig,
 )
+from ldtm_lib.settings.readings import shared_reading
 from ldtm_lib.settings.refusal import explain, unknown_setting
 from ldtm_lib.settings.section import Section, Text
 from ldtm_lib.settings.sources import ContractConfig, IbConfig, SourceConfig, UrlConfig
@@ -80,6 +82,7 @@ class Settings(Section, frozen=True, title="LDTM configuration"):
     ui: UiConfig = Field(default_factory=UiConfig)
     database: DatabaseConfig = Field(default_factory=DatabaseConfig)
     gpu: GpuConfig = Field(default_factory=GpuConfig)
+    export: ExportConfig = Field(default_factory=ExportConfig)
     publish: PublishConfig = Field(default_factory=PublishConfig)
 
     @model_validator(mode="after")
@@ -117,6 +120,22 @@ class Settings(Section, frozen=True, title="LDTM configuration"):
                 raise ValueError(f"symbols.{ticker} is of no ticker in `tickers`; add it there")
         return self
 
+    @model_validator(mode="after")
+    def _check_readings(self) -> Self:
+        present = [ticker for ticker in self.tickers if ticker not in self.retired]
+        if refusal := shared_reading(self.source.kind, present, self.symbols, self.contracts):
+            raise ValueError(refusal)
+        return self
+
+    @model_validator(mode="after")
+    def _check_backend(self) -> Self:
+        if self.forecast.backend == "tensorrt" and self.export.engine == "none":
+            raise ValueError(
+                'forecast.backend is "tensorrt" and export.engine "none": no engine would be built; set export.engine '
+                'to "tensorrt" or "tensorrt-rtx"'
+            )
+        return self
+
     def tickers_on(self, session: date) -> tuple[str, ...]:
         """The tickers that belong to the universe on a session: all but those retired by then."""
         return tuple(t for t in self.tickers if t not in self.retired or session < self.retired[t])
@@ -134,13 +153,20 @@ def load_settings(path: Path) -> Settings:
     Raises ConfigurationError when the file is missing, is not TOML, or has an unknown key or a value out of range.
     """
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigurationError(
             f"there is no configuration at {path}; name one with --config or LDTM_CONFIG"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path} cannot be read as text: {error}") from None
+    return read_settings(text, path)
+
+
+def read_settings(text: str, path: Path) -> Settings:
+    """Validate the text of a configuration that stands at a path, or is to stand there; raises ConfigurationError."""
+    try:
+        raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{path} is not valid TOML: {error}") from None
     if "path" in raw:

@@ -13,6 +13,7 @@ from pydantic import (
 
 from ldtm_lib.settings.section import Fraction, Section, fingerprint
 
+Backend = Literal["torch", "onnx", "tensorrt"]
 WithoutActive = Literal["abstain", "candidate"]
 Shadows = Literal["none", "candidate", "retired", "both"]
 HorizonWeights = Literal["equal", "no_change"]
@@ -194,6 +195,9 @@ class ForecastConfig(Section, frozen=True):
     shadows: Shadows = "none"
     """Models whose forecasts are stored beside the record, where they never count: the newest candidate, the model
     that retired last, or both."""
+    backend: Backend = "torch"
+    """What computes the networks of a daily run: PyTorch, or the exported ONNX files or TensorRT engines of the active
+    models. A network whose export is missing, outdated or refused is computed by PyTorch; every row says by which."""
 
 
 class IntervalsConfig(Section, frozen=True):

@@ -1,7 +1,8 @@
 """Sections about automation, alerts, retention, the UI, the database, GPUs and published seals."""
 
+import re
 from datetime import date
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -114,14 +115,17 @@ class RetentionConfig(Section, frozen=True):
 
 
 class UiConfig(Section, frozen=True):
-    """The Dagster UI. It has no login: whoever reaches it may do anything."""
+    """The Dagster UI. Without `token`, whoever reaches it may do anything."""
 
     host: str = "127.0.0.1"
     """Address that the UI listens on."""
     allow_other_addresses: bool = False
     """Whether `host` may be an address that is not a loopback address."""
     url: WebUrl = "http://127.0.0.1:3000"
-    """Beginning of links in notifications: the UI as its readers reach it, such as through a reverse proxy."""
+    """Beginning of links in notifications: the UI as its readers reach it, such as through a reverse proxy. Under other
+    names than its host, `host` and localhost the UI does not answer."""
+    token: bool = False
+    """Whether the UI asks for the token of the installation, which `ldtm up` prints as part of a link."""
 
     @model_validator(mode="after")
     def _check_host(self) -> Self:
@@ -164,6 +168,35 @@ class GpuConfig(Section, frozen=True):
     """Training jobs at once on all GPUs of a machine, however much memory is free."""
     pause_ms: float = Field(default=0.0, ge=0, le=MAX_PAUSE_MS)
     """Pause between two training steps in milliseconds, which leaves the GPU to its other tenants."""
+
+
+class ExportConfig(Section, frozen=True):
+    """Export of active models as ONNX files, which needs the extra `export`, and as engines of TensorRT."""
+
+    enabled: bool = False
+    """Whether a sensor exports a model after it became active. `ldtm export` works in any case."""
+    engine: Literal["none", "tensorrt", "tensorrt-rtx"] = "none"
+    """The TensorRT that builds an engine of every exported model in Dagster: `tensorrt` on the GPU that it is for, or
+    `tensorrt-rtx`. Its extra has the same name."""
+    engine_precision: Literal["fp32", "fp16"] = "fp32"
+    """Precision of the engines."""
+    engine_compute_capability: str | None = None
+    """Compute capability of the GPUs that TensorRT-RTX builds for, such as "8.9"; that of this machine's GPU when
+    absent."""
+
+    @model_validator(mode="after")
+    def _check_engine(self) -> Self:
+        capability = self.engine_compute_capability
+        if self.engine == "none" and "engine_precision" in self.model_fields_set:
+            raise ValueError("export.engine_precision is set while export.engine is none; set both or neither")
+        if capability is not None and self.engine != "tensorrt-rtx":
+            raise ValueError(
+                f"export.engine_compute_capability is {capability!r}, which only `tensorrt-rtx` builds for, and "
+                f"export.engine is {self.engine}; remove it"
+            )
+        if capability is not None and not re.fullmatch(r"\d{1,2}\.\d", capability):
+            raise ValueError(f"export.engine_compute_capability is {capability!r}; write it as in 8.9")
+        return self
 
 
 class PublishConfig(Section, frozen=True):

@@ -42,7 +42,12 @@ class Section(BaseModel, frozen=True):
         return type(self)(**(kept | changes))
 
 
+def canonical_json(*configs: Section) -> str:
+    """Sections by their class names, field names and values, always written in the same way."""
+    named = [{type(config).__name__: config.model_dump(mode="json")} for config in configs]
+    return json.dumps(named, sort_keys=True)
+
+
 def fingerprint(*configs: Section) -> str:
     """SHA-256 of sections by their class names, field names and values, as hexadecimal digits."""
-    named = [{type(config).__name__: config.model_dump(mode="json")} for config in configs]
-    return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(canonical_json(*configs).encode()).hexdigest()

@@ -1,10 +1,15 @@
 -- name: event
-select event_id, event, version::integer, ticker, run_date, simulation_id, horizon::text, vintage, checkpoint_id, leaf
+select event_id, event, version::integer, ticker, run_date, coalesce(subject_id, simulation_id), horizon::text, vintage,
+       checkpoint_id, leaf
 from ledger_event where event_id = any (%(event_ids)s::bigint[]) order by event_id;
 
 -- name: events_of_forecast
 select event_id from ledger_event
 where ticker = %(ticker)s and run_date = %(run_date)s and simulation_id = %(simulation_id)s order by event_id;
+
+-- name: configuration_at
+select event_id from ledger_event where event = 'configuration' and event_id < %(event_id)s
+order by event_id desc limit 1;
 
 -- name: recorded_fill
 select f.target_session, f.actual, f.pct_error, f.direction_actual, f.direction_correct, f.filled_at
@@ -17,7 +22,7 @@ cross join lateral (values
     ('one_month', s.one_month_session, s.one_month_actual, s.one_month_pct_error,
      null::text, null::boolean, s.one_month_filled_at)
 ) f (horizon, target_session, actual, pct_error, direction_actual, direction_correct, filled_at)
-where s.ticker = %(ticker)s and s.run_date = %(run_date)s and s.simulation_id = %(simulation_id)s
+where s.ticker = %(ticker)s and s.run_date = %(run_date)s and s.simulation_id = %(number)s
   and f.horizon = %(horizon)s and f.actual is not null;
 
 -- name: recorded_forecast
@@ -26,8 +31,8 @@ select recorded_at, kind, next_day_session, next_monday_session, one_month_sessi
        model_status, checkpoint_sha256, window_sha256, bars_recorded_until,
        volatility, neutral_band, next_day_low_80, next_day_high_80, next_day_low_95, next_day_high_95,
        next_monday_low_80, next_monday_high_80, next_monday_low_95, next_monday_high_95, one_month_low_80,
-       one_month_high_80, one_month_low_95, one_month_high_95
-from snapshot where ticker = %(ticker)s and run_date = %(run_date)s and simulation_id = %(simulation_id)s;
+       one_month_high_80, one_month_low_95, one_month_high_95, backend
+from snapshot where ticker = %(ticker)s and run_date = %(run_date)s and simulation_id = %(number)s;
 
 -- name: recorded_promotion
 select version, trained_on, architecture_sha256, recipe_sha256, data_sha256, file_sha256, activated_at
@@ -36,7 +41,7 @@ from checkpoint where checkpoint_id = %(checkpoint_id)s and activated_at is not 
 -- name: recorded_restatement
 select target_session, bar_recorded_at, actual, restated_actual, detected_at
 from restated_actual
-where ticker = %(ticker)s and run_date = %(run_date)s and simulation_id = %(simulation_id)s and horizon = %(horizon)s
+where ticker = %(ticker)s and run_date = %(run_date)s and simulation_id = %(number)s and horizon = %(horizon)s
   and bar_recorded_at = %(vintage)s;
 
 -- name: recorded_retirement
@@ -45,7 +50,7 @@ select version, retired_at from checkpoint where checkpoint_id = %(checkpoint_id
 -- name: recorded_void
 select target_session, reason, wait_sessions, voided_at
 from voided_fill
-where ticker = %(ticker)s and run_date = %(run_date)s and simulation_id = %(simulation_id)s and horizon = %(horizon)s;
+where ticker = %(ticker)s and run_date = %(run_date)s and simulation_id = %(number)s and horizon = %(horizon)s;
 
 -- name: recorded_service
 select first_session, verdict_id, entered_at from service_entry where ticker = %(ticker)s;
@@ -53,7 +58,20 @@ select first_session, verdict_id, entered_at from service_entry where ticker = %
 -- name: recorded_simulation
 select started_at, origin, first_session, last_session, retrain_every::bigint, settings_sha256,
        array_to_string(tickers, ',')
-from simulation where simulation_id = %(simulation_id)s;
+from simulation where simulation_id = %(number)s;
+
+-- name: recorded_configuration
+select installation_id::text, array_to_string(tickers, ','), retired::text, settings_sha256, recorded_at
+from configuration where configuration_id = %(number)s;
+
+-- name: recorded_verdict
+select trained_on, checkpoint_id, backtest_id, configuration_id, passed, rules::text, evidence::text,
+       multiple_testing::text, decided_at
+from gate_verdict where verdict_id = %(number)s and ticker = %(ticker)s;
+
+-- name: recorded_lifecycle
+select action, checkpoint_id, requested_by, database_role::text, why, recorded_at
+from lifecycle_action where action_id = %(number)s and ticker = %(ticker)s;
 
 -- name: bars_of_forecasts
 -- The recording time of each row of a run date, and whether a bar exists that was recorded at its bars_recorded_until.
@@ -72,254 +90,168 @@ from bar
 where ticker = %(ticker)s and session <= %(last)s and recorded_at > %(moment)s
 order by recorded_at;
 
--- name: check_fills
-select event_id, 'fill' as event, ticker, run_date, horizon, simulation_id, what
-from (
-    select e.event_id, coalesce(e.ticker, f.ticker) as ticker, coalesce(e.run_date, f.run_date) as run_date,
-           coalesce(e.simulation_id, f.simulation_id) as simulation_id,
-           coalesce(e.horizon, f.horizon) as horizon,
-           case
-               when f.ticker is null then 'missing'
-               when e.event_id is null then 'added'
-               when e.leaf is distinct from pg_catalog.sha256('\x00'::bytea || pg_catalog.record_send(row(
-                   e.event_id, 'fill'::text, f.ticker, f.run_date, f.simulation_id, f.horizon, f.target_session, f.actual,
-                   f.pct_error, f.direction_actual, f.direction_correct, f.filled_at))) then 'altered'
-               when f.filled_at < (%(not_before)s::timestamptz[])[pg_catalog.width_bucket(e.event_id, %(first_events)s::bigint[])]
-                 or f.filled_at > (%(not_after)s::timestamptz[])[pg_catalog.width_bucket(e.event_id, %(first_events)s::bigint[])]
-                   then 'misdated'
-           end as what
-    from (select event_id, ticker, run_date, simulation_id, horizon::text as horizon, leaf
-          from ledger_event where event = 'fill') e
-    full join (
-        select s.ticker, s.run_date, s.simulation_id, h.*
-        from snapshot s
-        cross join lateral (values
-            ('next_day', s.next_day_session, s.next_day_actual, s.next_day_pct_error,
-             s.next_day_direction_actual, s.next_day_direction_correct, s.next_day_filled_at),
-            ('next_monday', s.next_monday_session, s.next_monday_actual, s.next_monday_pct_error,
-             null::text, null::boolean, s.next_monday_filled_at),
-            ('one_month', s.one_month_session, s.one_month_actual, s.one_month_pct_error,
-             null::text, null::boolean, s.one_month_filled_at)
-        ) h (horizon, target_session, actual, pct_error, direction_actual, direction_correct, filled_at)
-        where h.actual is not null
-    ) f on (f.ticker, f.run_date, f.simulation_id, f.horizon) = (e.ticker, e.run_date, e.simulation_id, e.horizon)
-) checked
-where what is not null
-order by event_id nulls last, run_date, ticker, horizon
-limit 100;
+-- name: hashed_forecasts
+-- Every forecast beside its event: the leaf on record and the version of its format, what the event is about, whether
+-- there is a row, whether it holds parts of an actual that is not there, and whether a live forecast has a model that was
+-- active by then and a stored window; then the hashed fields.
+select e.leaf, e.version::bigint, coalesce(e.ticker, s.ticker), coalesce(e.run_date, s.run_date),
+       coalesce(e.simulation_id, s.simulation_id), null::text, s.ticker is not null,
+       (s.next_day_actual is null and (s.next_day_pct_error is not null or s.next_day_direction_actual is not null
+            or s.next_day_direction_correct is not null or s.next_day_filled_at is not null))
+        or (s.next_monday_actual is null and (s.next_monday_pct_error is not null or s.next_monday_filled_at is not null))
+        or (s.one_month_actual is null and (s.one_month_pct_error is not null or s.one_month_filled_at is not null)),
+       s.kind <> 'live' or s.abstained_reason is not null or (
+           exists (select from checkpoint c
+                   where c.checkpoint_id = s.checkpoint_id and c.ticker = s.ticker and c.file_sha256 = s.checkpoint_sha256
+                     and c.activated_at <= s.recorded_at)
+           and exists (select from input_window w
+                       where w.ticker = s.ticker and w.session = s.run_date and w.window_sha256 = s.window_sha256
+                         and w.recorded_at <= s.recorded_at)),
+       e.event_id, 'forecast'::text, s.ticker, s.run_date, s.simulation_id, s.recorded_at, s.kind,
+       s.next_day_session, s.next_monday_session, s.one_month_session, s.run_date_close,
+       s.next_day_pred, s.next_monday_pred, s.one_month_pred, s.direction_pred, s.abstained_reason,
+       s.checkpoint_id, s.model_version, s.model_status, s.checkpoint_sha256, s.window_sha256, s.bars_recorded_until,
+       s.volatility, s.neutral_band, s.next_day_low_80, s.next_day_high_80, s.next_day_low_95, s.next_day_high_95,
+       s.next_monday_low_80, s.next_monday_high_80, s.next_monday_low_95, s.next_monday_high_95, s.one_month_low_80,
+       s.one_month_high_80, s.one_month_low_95, s.one_month_high_95, s.backend
+from (select event_id, version, ticker, run_date, simulation_id, leaf from ledger_event where event = 'forecast') e
+full join snapshot s on (s.ticker, s.run_date, s.simulation_id) = (e.ticker, e.run_date, e.simulation_id);
 
--- name: check_forecasts
--- Compares every forecast with its event, by the version of the record format that the event names; version 1 has no
--- volatility, band or interval. The hash is computed here from the columns with built-in functions of PostgreSQL: the
--- owner of the tables could have replaced the functions of the schema.
-select event_id, 'forecast' as event, ticker, run_date, null as horizon, simulation_id, what
-from (
-    select e.event_id, coalesce(e.ticker, s.ticker) as ticker, coalesce(e.run_date, s.run_date) as run_date,
-           coalesce(e.simulation_id, s.simulation_id) as simulation_id,
-           case
-               when s.ticker is null then 'missing'
-               when e.event_id is null then 'added'
-               when e.leaf is distinct from case e.version
-                   when 1 then pg_catalog.sha256('\x00'::bytea || pg_catalog.record_send(row(
-                       e.event_id, 'forecast'::text, s.ticker, s.run_date, s.simulation_id, s.recorded_at, s.kind,
-                       s.next_day_session, s.next_monday_session, s.one_month_session, s.run_date_close,
-                       s.next_day_pred, s.next_monday_pred, s.one_month_pred, s.direction_pred,
-                       pg_catalog.convert_to(s.abstained_reason, 'UTF8'), s.checkpoint_id, s.model_version,
-                       s.model_status, s.checkpoint_sha256, s.window_sha256, s.bars_recorded_until)))
-                   when 2 then pg_catalog.sha256('\x00'::bytea || pg_catalog.record_send(row(
-                       e.event_id, 'forecast'::text, s.ticker, s.run_date, s.simulation_id, s.recorded_at, s.kind,
-                       s.next_day_session, s.next_monday_session, s.one_month_session, s.run_date_close,
-                       s.next_day_pred, s.next_monday_pred, s.one_month_pred, s.direction_pred,
-                       pg_catalog.convert_to(s.abstained_reason, 'UTF8'), s.checkpoint_id, s.model_version,
-                       s.model_status, s.checkpoint_sha256, s.window_sha256, s.bars_recorded_until,
-                       s.volatility, s.neutral_band, s.next_day_low_80, s.next_day_high_80, s.next_day_low_95,
-                       s.next_day_high_95, s.next_monday_low_80, s.next_monday_high_80, s.next_monday_low_95,
-                       s.next_monday_high_95, s.one_month_low_80, s.one_month_high_80, s.one_month_low_95,
-                       s.one_month_high_95)))
-                   end then 'altered'
-               when e.version = 1 and pg_catalog.num_nonnulls(
-                        s.volatility, s.neutral_band, s.next_day_low_80, s.next_day_high_80, s.next_day_low_95,
-                        s.next_day_high_95, s.next_monday_low_80, s.next_monday_high_80, s.next_monday_low_95,
-                        s.next_monday_high_95, s.one_month_low_80, s.one_month_high_80, s.one_month_low_95,
-                        s.one_month_high_95) > 0 then 'altered'
-               when (s.next_day_session, s.next_monday_session, s.one_month_session) is distinct from (
-                   (%(sessions)s::date[])[pg_catalog.width_bucket(s.run_date, %(sessions)s::date[]) + 1],
-                   (%(next_mondays)s::date[])[pg_catalog.width_bucket(s.run_date, %(sessions)s::date[])],
-                   (%(sessions)s::date[])[pg_catalog.width_bucket(s.run_date, %(sessions)s::date[]) + 21])
-                and not exists (
-                    select from unnest(%(called_off)s::date[]) day where day > s.run_date and day <= s.one_month_session)
-                   then 'mistargeted'
-               when (s.next_day_actual is null and pg_catalog.num_nonnulls(
-                        s.next_day_pct_error, s.next_day_direction_actual, s.next_day_direction_correct,
-                        s.next_day_filled_at) > 0)
-                 or (s.next_monday_actual is null
-                     and pg_catalog.num_nonnulls(s.next_monday_pct_error, s.next_monday_filled_at) > 0)
-                 or (s.one_month_actual is null
-                     and pg_catalog.num_nonnulls(s.one_month_pct_error, s.one_month_filled_at) > 0) then 'altered'
-               when s.recorded_at < (%(not_before)s::timestamptz[])[pg_catalog.width_bucket(e.event_id, %(first_events)s::bigint[])]
-                 or s.recorded_at > (%(not_after)s::timestamptz[])[pg_catalog.width_bucket(e.event_id, %(first_events)s::bigint[])]
-                   then 'misdated'
-               when s.kind = 'live'
-                and s.recorded_at >= (%(opens)s::timestamptz[])[pg_catalog.width_bucket(s.run_date, %(sessions)s::date[]) + 1]
-                   then 'late'
-           end as what
-    from (select event_id, version, ticker, run_date, simulation_id, leaf from ledger_event where event = 'forecast') e
-    full join snapshot s on (s.ticker, s.run_date, s.simulation_id) = (e.ticker, e.run_date, e.simulation_id)
-) checked
-where what is not null
-order by event_id nulls last, run_date, ticker, simulation_id
-limit 100;
+-- name: hashed_fills
+-- Beside the hashed fields: those of the forecast that the error and the direction follow from.
+select e.leaf, e.version::bigint, coalesce(e.ticker, f.ticker), coalesce(e.run_date, f.run_date),
+       coalesce(e.simulation_id, f.simulation_id), coalesce(e.horizon, f.horizon), f.ticker is not null,
+       f.pred, f.run_date_close, f.direction_pred, f.bars_recorded_until,
+       e.event_id, 'fill'::text, f.ticker, f.run_date, f.simulation_id, f.horizon, f.target_session, f.actual,
+       f.pct_error, f.direction_actual, f.direction_correct, f.filled_at
+from (select event_id, version, ticker, run_date, simulation_id, horizon::text as horizon, leaf
+      from ledger_event where event = 'fill') e
+full join (
+    select s.ticker, s.run_date, s.simulation_id, s.run_date_close, s.direction_pred, s.bars_recorded_until, h.*
+    from snapshot s
+    cross join lateral (values
+        ('next_day', s.next_day_pred, s.next_day_session, s.next_day_actual, s.next_day_pct_error,
+         s.next_day_direction_actual, s.next_day_direction_correct, s.next_day_filled_at),
+        ('next_monday', s.next_monday_pred, s.next_monday_session, s.next_monday_actual, s.next_monday_pct_error,
+         null::text, null::boolean, s.next_monday_filled_at),
+        ('one_month', s.one_month_pred, s.one_month_session, s.one_month_actual, s.one_month_pct_error,
+         null::text, null::boolean, s.one_month_filled_at)
+    ) h (horizon, pred, target_session, actual, pct_error, direction_actual, direction_correct, filled_at)
+    where h.actual is not null
+) f on (f.ticker, f.run_date, f.simulation_id, f.horizon) = (e.ticker, e.run_date, e.simulation_id, e.horizon);
 
--- name: check_models
-select event_id, event, ticker, null::date as run_date, null as horizon, 0 as simulation_id, what
-from (
-    select e.event_id, coalesce(e.event, m.event) as event, coalesce(e.ticker, m.ticker) as ticker,
-           case
-               when m.ticker is null then 'missing'
-               when e.event_id is null then 'added'
-               when e.leaf is distinct from case m.event
-                   when 'promotion' then pg_catalog.sha256('\x00'::bytea || pg_catalog.record_send(row(
-                       e.event_id, 'promotion'::text, m.ticker, m.checkpoint_id, m.version, m.trained_on,
-                       m.architecture_sha256, m.recipe_sha256, m.data_sha256, m.file_sha256, m.happened_at)))
-                   else pg_catalog.sha256('\x00'::bytea || pg_catalog.record_send(row(
-                       e.event_id, 'retirement'::text, m.ticker, m.checkpoint_id, m.version, m.happened_at)))
-                   end then 'altered'
-               when m.happened_at < (%(not_before)s::timestamptz[])[pg_catalog.width_bucket(e.event_id, %(first_events)s::bigint[])]
-                 or m.happened_at > (%(not_after)s::timestamptz[])[pg_catalog.width_bucket(e.event_id, %(first_events)s::bigint[])]
-                   then 'misdated'
-           end as what
-    from (
-        select event_id, event, ticker, checkpoint_id, leaf from ledger_event
-        where event in ('promotion', 'retirement')
-    ) e
-    full join (
-        select c.ticker, c.checkpoint_id, c.version, c.trained_on, c.architecture_sha256, c.recipe_sha256,
-               c.data_sha256, c.file_sha256, h.event, h.happened_at
-        from checkpoint c
-        cross join lateral (values
-            ('promotion', c.activated_at, c.status <> 'candidate'), ('retirement', c.retired_at, c.status = 'retired')
-        ) h (event, happened_at, has_happened)
-        where h.has_happened or h.happened_at is not null
-    ) m on m.checkpoint_id = e.checkpoint_id and m.event = e.event and m.ticker = e.ticker
-) checked
-where what is not null
-order by event_id nulls last, ticker
-limit 100;
+-- name: hashed_voids
+select e.leaf, e.version::bigint, coalesce(e.ticker, v.ticker), coalesce(e.run_date, v.run_date),
+       coalesce(e.simulation_id, v.simulation_id), coalesce(e.horizon, v.horizon), v.ticker is not null,
+       e.event_id, 'void'::text, v.ticker, v.run_date, v.simulation_id, v.horizon, v.target_session, v.reason,
+       v.wait_sessions, v.voided_at
+from (select event_id, version, ticker, run_date, simulation_id, horizon::text as horizon, leaf
+      from ledger_event where event = 'void') e
+full join (
+    select ticker, run_date, simulation_id, horizon::text as horizon, target_session, reason,
+           wait_sessions::bigint as wait_sessions, voided_at
+    from voided_fill
+) v on (v.ticker, v.run_date, v.simulation_id, v.horizon) = (e.ticker, e.run_date, e.simulation_id, e.horizon);
 
--- name: check_restatements
-select event_id, 'restatement' as event, ticker, run_date, horizon, simulation_id, what
-from (
-    select e.event_id, coalesce(e.ticker, r.ticker) as ticker, coalesce(e.run_date, r.run_date) as run_date,
-           coalesce(e.simulation_id, r.simulation_id) as simulation_id,
-           coalesce(e.horizon, r.horizon) as horizon,
-           case
-               when r.ticker is null then 'missing'
-               when e.event_id is null then 'added'
-               when e.leaf is distinct from pg_catalog.sha256('\x00'::bytea || pg_catalog.record_send(row(
-                   e.event_id, 'restatement'::text, r.ticker, r.run_date, r.simulation_id, r.horizon, r.target_session,
-                   r.bar_recorded_at, r.actual, r.restated_actual, r.detected_at))) then 'altered'
-               when r.detected_at < (%(not_before)s::timestamptz[])[pg_catalog.width_bucket(e.event_id, %(first_events)s::bigint[])]
-                 or r.detected_at > (%(not_after)s::timestamptz[])[pg_catalog.width_bucket(e.event_id, %(first_events)s::bigint[])]
-                   then 'misdated'
-           end as what
-    from (
-        select event_id, ticker, run_date, simulation_id, horizon::text as horizon, vintage, leaf
-        from ledger_event where event = 'restatement'
-    ) e
-    full join (
-        select ticker, run_date, simulation_id, horizon::text as horizon, target_session, bar_recorded_at, actual,
-               restated_actual, detected_at
-        from restated_actual
-    ) r on (r.ticker, r.run_date, r.simulation_id, r.horizon, r.bar_recorded_at)
-        = (e.ticker, e.run_date, e.simulation_id, e.horizon, e.vintage)
-) checked
-where what is not null
-order by event_id nulls last, run_date, ticker, horizon
-limit 100;
+-- name: hashed_restatements
+select e.leaf, e.version::bigint, coalesce(e.ticker, r.ticker), coalesce(e.run_date, r.run_date),
+       coalesce(e.simulation_id, r.simulation_id), coalesce(e.horizon, r.horizon), r.ticker is not null,
+       e.event_id, 'restatement'::text, r.ticker, r.run_date, r.simulation_id, r.horizon, r.target_session,
+       r.bar_recorded_at, r.actual, r.restated_actual, r.detected_at
+from (select event_id, version, ticker, run_date, simulation_id, horizon::text as horizon, vintage, leaf
+      from ledger_event where event = 'restatement') e
+full join (
+    select ticker, run_date, simulation_id, horizon::text as horizon, target_session, bar_recorded_at, actual,
+           restated_actual, detected_at
+    from restated_actual
+) r on (r.ticker, r.run_date, r.simulation_id, r.horizon, r.bar_recorded_at)
+    = (e.ticker, e.run_date, e.simulation_id, e.horizon, e.vintage);
 
--- name: check_voids
-select event_id, 'void' as event, ticker, run_date, horizon, simulation_id, what
-from (
-    select e.event_id, coalesce(e.ticker, v.ticker) as ticker, coalesce(e.run_date, v.run_date) as run_date,
-           coalesce(e.simulation_id, v.simulation_id) as simulation_id,
-           coalesce(e.horizon, v.horizon) as horizon,
-           case
-               when v.ticker is null then 'missing'
-               when e.event_id is null then 'added'
-               when e.leaf is distinct from pg_catalog.sha256('\x00'::bytea || pg_catalog.record_send(row(
-                   e.event_id, 'void'::text, v.ticker, v.run_date, v.simulation_id, v.horizon, v.target_session,
-                   pg_catalog.convert_to(v.reason, 'UTF8'), v.wait_sessions, v.voided_at))) then 'altered'
-               when v.voided_at < (%(not_before)s::timestamptz[])[pg_catalog.width_bucket(e.event_id, %(first_events)s::bigint[])]
-                 or v.voided_at > (%(not_after)s::timestamptz[])[pg_catalog.width_bucket(e.event_id, %(first_events)s::bigint[])]
-                   then 'misdated'
-           end as what
-    from (select event_id, ticker, run_date, simulation_id, horizon::text as horizon, leaf
-          from ledger_event where event = 'void') e
-    full join (
-        select ticker, run_date, simulation_id, horizon::text as horizon, target_session, reason, wait_sessions::bigint,
-               voided_at
-        from voided_fill
-    ) v on (v.ticker, v.run_date, v.simulation_id, v.horizon) = (e.ticker, e.run_date, e.simulation_id, e.horizon)
-) checked
-where what is not null
-order by event_id nulls last, run_date, ticker, horizon
-limit 100;
+-- name: hashed_promotions
+select e.leaf, e.version::bigint, coalesce(e.ticker, c.ticker), null::date, 0::bigint, null::text, c.ticker is not null,
+       e.event_id, 'promotion'::text, c.ticker, c.checkpoint_id, c.version, c.trained_on, c.architecture_sha256,
+       c.recipe_sha256, c.data_sha256, c.file_sha256, c.activated_at
+from (select event_id, version, ticker, checkpoint_id, leaf from ledger_event where event = 'promotion') e
+full join (select * from checkpoint where status <> 'candidate' or activated_at is not null) c
+    on (c.checkpoint_id, c.ticker) = (e.checkpoint_id, e.ticker);
 
--- name: check_service_entries
-select event_id, 'service' as event, ticker, null::date as run_date, null as horizon, 0 as simulation_id, what
-from (
-    select e.event_id, coalesce(e.ticker, t.ticker) as ticker,
-           case
-               when t.ticker is null then 'missing'
-               when e.event_id is null then 'added'
-               when e.leaf is distinct from pg_catalog.sha256('\x00'::bytea || pg_catalog.record_send(row(
-                   e.event_id, 'service'::text, t.ticker, t.first_session, t.verdict_id, t.entered_at))) then 'altered'
-               when t.entered_at < (%(not_before)s::timestamptz[])[pg_catalog.width_bucket(e.event_id, %(first_events)s::bigint[])]
-                 or t.entered_at > (%(not_after)s::timestamptz[])[pg_catalog.width_bucket(e.event_id, %(first_events)s::bigint[])]
-                   then 'misdated'
-           end as what
-    from (select event_id, ticker, leaf from ledger_event where event = 'service') e
-    full join service_entry t on t.ticker = e.ticker
-) checked
-where what is not null
-order by event_id nulls last, ticker
-limit 100;
+-- name: hashed_retirements
+select e.leaf, e.version::bigint, coalesce(e.ticker, c.ticker), null::date, 0::bigint, null::text, c.ticker is not null,
+       e.event_id, 'retirement'::text, c.ticker, c.checkpoint_id, c.version, c.retired_at
+from (select event_id, version, ticker, checkpoint_id, leaf from ledger_event where event = 'retirement') e
+full join (select * from checkpoint where status = 'retired' or retired_at is not null) c
+    on (c.checkpoint_id, c.ticker) = (e.checkpoint_id, e.ticker);
 
--- name: check_simulations
-select event_id, 'simulation' as event, null as ticker, null::date as run_date, null as horizon, simulation_id, what
-from (
-    select e.event_id, coalesce(e.simulation_id, t.simulation_id) as simulation_id,
-           case
-               when t.simulation_id is null then 'missing'
-               when e.event_id is null then 'added'
-               when e.leaf is distinct from pg_catalog.sha256('\x00'::bytea || pg_catalog.record_send(row(
-                   e.event_id, 'simulation'::text, null::text, t.simulation_id, t.started_at,
-                   pg_catalog.convert_to(t.origin, 'UTF8'), t.first_session, t.last_session, t.retrain_every::bigint,
-                   t.settings_sha256, pg_catalog.array_to_string(t.tickers, ',')))) then 'altered'
-               when t.started_at < (%(not_before)s::timestamptz[])[pg_catalog.width_bucket(e.event_id, %(first_events)s::bigint[])]
-                 or t.started_at > (%(not_after)s::timestamptz[])[pg_catalog.width_bucket(e.event_id, %(first_events)s::bigint[])]
-                   then 'misdated'
-           end as what
-    from (select event_id, simulation_id, leaf from ledger_event where event = 'simulation') e
-    full join simulation t on t.simulation_id = e.simulation_id
-) checked
-where what is not null
-order by event_id nulls last, simulation_id
-limit 100;
+-- name: hashed_service_entries
+select e.leaf, e.version::bigint, coalesce(e.ticker, t.ticker), null::date, 0::bigint, null::text, t.ticker is not null,
+       e.event_id, 'service'::text, t.ticker, t.first_session, t.verdict_id, t.entered_at
+from (select event_id, version, ticker, leaf from ledger_event where event = 'service') e
+full join service_entry t on t.ticker = e.ticker;
+
+-- name: hashed_simulations
+select e.leaf, e.version::bigint, null::text, null::date, coalesce(e.simulation_id, t.simulation_id), null::text,
+       t.simulation_id is not null,
+       e.event_id, 'simulation'::text, null::text, t.simulation_id, t.started_at, t.origin, t.first_session,
+       t.last_session, t.retrain_every::bigint, t.settings_sha256, pg_catalog.array_to_string(t.tickers, ',')
+from (select event_id, version, simulation_id, leaf from ledger_event where event = 'simulation') e
+full join simulation t on t.simulation_id = e.simulation_id;
+
+-- name: hashed_configurations
+select e.leaf, e.version::bigint, null::text, null::date, coalesce(e.subject_id, c.configuration_id), null::text,
+       c.configuration_id is not null,
+       e.event_id, 'configuration'::text, null::text, c.configuration_id, c.installation_id::text,
+       pg_catalog.array_to_string(c.tickers, ','), c.retired::text, c.settings_sha256, c.recorded_at
+from (select event_id, version, subject_id, leaf from ledger_event where event = 'configuration') e
+full join configuration c on c.configuration_id = e.subject_id;
+
+-- name: configurations
+select configuration_id, event_id, installation_id::text, tickers, retired, settings, settings_sha256, recorded_at
+from configuration left join ledger_event on event = 'configuration' and subject_id = configuration_id
+order by configuration_id;
+
+-- name: service
+select ticker, first_session from service_entry order by ticker;
+
+-- name: verdicts
+-- Verdicts from the first one on that has an event, with its leaf; earlier ones were recorded without.
+select e.leaf, e.version::bigint, e.event_id, coalesce(e.ticker, v.ticker) as of_ticker,
+       coalesce(e.subject_id, v.verdict_id) as of_number, v.ticker, v.verdict_id, v.trained_on, v.checkpoint_id,
+       v.backtest_id, v.configuration_id, v.passed, v.rules::text, v.evidence::text, v.multiple_testing::text, v.decided_at
+from (select event_id, version, ticker, subject_id, leaf from ledger_event where event = 'verdict') e
+full join (
+    select * from gate_verdict where verdict_id >= (select min(subject_id) from ledger_event where event = 'verdict')
+) v on (v.verdict_id, v.ticker) = (e.subject_id, e.ticker);
+
+-- name: leaks_of_checkpoints
+select checkpoint_id, leaks from checkpoint where checkpoint_id = any (%(checkpoint_ids)s::bigint[]) and leaks is not null;
+
+-- name: hashed_lifecycle_actions
+-- Actions from the first one on that has an event: earlier ones were recorded without.
+select e.leaf, e.version::bigint, coalesce(e.ticker, a.ticker), null::date, coalesce(e.subject_id, a.action_id), null::text,
+       a.action_id is not null,
+       e.event_id, 'lifecycle'::text, a.ticker, a.action_id, a.action, a.checkpoint_id, a.requested_by,
+       a.database_role::text, a.why, a.recorded_at
+from (select event_id, version, ticker, subject_id, leaf from ledger_event where event = 'lifecycle') e
+full join (
+    select * from lifecycle_action
+    where action_id >= (select min(subject_id) from ledger_event where event = 'lifecycle')
+) a on (a.action_id, a.ticker) = (e.subject_id, e.ticker);
+
+-- name: bars
+-- Every vintage of every bar that an actual can come from.
+select ticker, session, recorded_at, close from bar
+where session >= (select min(next_day_session) from snapshot where next_day_actual is not null
+                                                                or next_monday_actual is not null
+                                                                or one_month_actual is not null);
+
+-- name: splits
+select ticker, session, recorded_at, ratio from split;
 
 -- name: unknown_events
-select event_id, event, ticker, run_date, simulation_id
+select event_id, event, ticker, run_date, coalesce(subject_id, simulation_id)
 from ledger_event
 where event is null or event not in ('forecast', 'fill', 'void', 'restatement', 'promotion', 'retirement',
-                                      'service', 'simulation')
-order by event_id
-limit 100;
-
--- name: unknown_versions
--- Only forecasts have a second version; that of a forecast is checked with its hash.
-select event_id, event, ticker, run_date, horizon::text, simulation_id
-from ledger_event
-where event <> 'forecast' and version is distinct from 1
+                                      'service', 'simulation', 'configuration', 'verdict', 'lifecycle')
 order by event_id
 limit 100;
 
@@ -350,13 +282,20 @@ from (
     union all select 'retirement', count(*) from checkpoint where status = 'retired'
     union all select 'service', count(*) from service_entry
     union all select 'simulation', count(*) from simulation
+    union all select 'configuration', count(*) from configuration
+    union all
+    select 'verdict', count(*) from gate_verdict
+    where verdict_id >= (select min(subject_id) from ledger_event where event = 'verdict')
+    union all
+    select 'lifecycle', count(*) from lifecycle_action
+    where action_id >= (select min(subject_id) from ledger_event where event = 'lifecycle')
 ) subject
 left join counted using (event);
 
 -- name: duplicates
-select max(event_id), event, ticker, run_date, horizon::text, simulation_id
+select max(event_id), event, ticker, run_date, horizon::text, coalesce(subject_id, simulation_id)
 from ledger_event
-group by event, ticker, run_date, simulation_id, horizon, vintage, checkpoint_id
+group by event, ticker, run_date, simulation_id, horizon, vintage, checkpoint_id, subject_id
 having count(*) > 1
 order by max(event_id)
 limit 100;
@@ -366,7 +305,8 @@ limit 100;
 with chained as (
     select c.oid, c.relname, c.relkind, c.relrowsecurity, c.relhasrules
     from unnest(array['snapshot', 'checkpoint', 'voided_fill', 'restated_actual', 'ledger_event', 'ledger_seal',
-                      'trading_session', 'service_entry', 'simulation']) as t (name)
+                      'trading_session', 'service_entry', 'simulation', 'configuration', 'gate_verdict',
+                      'lifecycle_action']) as t (name)
     join pg_catalog.pg_class c on c.relname::text = t.name and c.relnamespace = current_schema()::regnamespace)
 select finding
 from (
@@ -435,24 +375,6 @@ select seal_id, sha256 from ledger_seal order by seal_id;
 
 -- name: settings
 -- For the current transaction: joins of a million events with their rows stay in memory, without just-in-time
--- compilation.
-select set_config('work_mem', %(work_mem)s, true), set_config('jit', 'off', true);
-
--- name: live_rows
--- The evidence that live forecasts were made in time: a third-party time stamp of their seal from before the open,
--- which needs no trust in the owner; a seal from before the open, which needs trust in the keeper of the seal; or
--- neither.
-select count(*) as num_live,
-       count(*) filter (where sealed_at < opens_at) as num_sealed_in_time,
-       count(*) filter (where stamped_at < opens_at) as num_stamped_in_time,
-       min(run_date) filter (where sealed_at is null or sealed_at >= opens_at) as first_unsealed
-from (
-    select s.run_date,
-           (%(opens)s::timestamptz[])[pg_catalog.width_bucket(s.run_date, %(sessions)s::date[]) + 1] as opens_at,
-           (%(sealed_at)s::timestamptz[])[pg_catalog.width_bucket(e.event_id, %(first_events)s::bigint[])] as sealed_at,
-           (%(stamped_at)s::timestamptz[])[pg_catalog.width_bucket(e.event_id, %(first_events)s::bigint[])] as stamped_at
-    from snapshot s
-    join ledger_event e on e.event = 'forecast' and e.ticker = s.ticker and e.run_date = s.run_date
-        and e.simulation_id = s.simulation_id
-    where s.kind = 'live' and s.abstained_reason is null
-) live;
+-- compilation; texts are sent as the bytes that are hashed.
+select set_config('work_mem', %(work_mem)s, true), set_config('jit', 'off', true),
+       set_config('client_encoding', 'UTF8', true);

@@ -28,7 +28,7 @@ from (
     where current_setting('synchronous_commit') = 'off'
     union all
     select 5, name || ' is ' || current_setting(name) || ', which ends longer work'
-    from unnest(array['statement_timeout', 'lock_timeout', 'transaction_timeout']) as name
+    from unnest(array['statement_timeout', 'transaction_timeout']) as name
     where coalesce(current_setting(name, true), '0') <> '0'
 ) risks
 order by place, finding;
@@ -45,7 +45,7 @@ create table if not exists schema_migration (
 
 -- name: extend_calendar
 -- Sessions that have opened are never changed. A future session that the exchange has cancelled is deleted, unless a
--- forecast targets it: the actual of that forecast then stays NULL.
+-- forecast targets it: the actual of that forecast then stays NULL. The newest session is kept until there is a newer one.
 with given as (
     select * from unnest(%(sessions)s::date[], %(opens)s::timestamptz[], %(closes)s::timestamptz[])
         as g (session, opens_at, closes_at)
@@ -53,6 +53,7 @@ with given as (
     delete from trading_session
     where opens_at > clock_timestamp()
       and session between (select min(session) from given) and (select max(session) from given)
+      and session < (select max(session) from trading_session)
       and not exists (select from given where given.session = trading_session.session)
       and not exists (
           select from snapshot
@@ -81,6 +82,62 @@ select grant_writer_privileges(%(role)s);
 
 -- name: grant_storage_privileges
 select grant_storage_privileges(%(schema)s, %(role)s);
+
+-- name: close_database
+select close_database(%(schema)s);
+
+-- name: is_open_to_public
+-- Whether any role of the server may connect, and the statements that leave connections to the roles with rights on the
+-- tables. Reads the catalogue alone.
+select has_database_privilege('public', current_database(), 'connect'),
+       format('grant connect on database %%1$I to %%2$s; revoke connect on database %%1$I from public', current_database(),
+              string_agg(distinct quote_ident(r.rolname), ', '))
+from pg_class c
+cross join lateral aclexplode(coalesce(c.relacl, acldefault('r', c.relowner))) given
+join pg_roles r on r.oid = given.grantee
+where c.relnamespace in (current_schema()::regnamespace, to_regnamespace(quote_ident(%(schema)s)));
+
+-- name: storage_privileges
+-- Privileges by which the connected role could put code of its own into Dagster's storage.
+select privilege
+from (
+    select 1 as place, 'may create objects in the schema of Dagster''s storage' as privilege
+    from pg_namespace where nspname = %(schema)s and has_schema_privilege(oid, 'create')
+    union all
+    select 2, 'may put triggers on tables of Dagster''s storage'
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where n.nspname = %(schema)s and c.relkind in ('r', 'p') and has_table_privilege(c.oid, 'trigger') having count(*) > 0
+) excess
+where not (select rolsuper from pg_roles where rolname = current_user)
+  and not pg_has_role(current_user, (select nspowner from pg_namespace where nspname = %(schema)s), 'member')
+order by place;
+
+-- name: lock_holders
+-- The session that most likely holds the lock which a statement was refused: an advisory lock of LDTM, or a table that is
+-- locked more strongly than by reading and writing rows; otherwise rows that a transaction has changed. Of several, the one
+-- whose transaction began first.
+with known as (
+    select name, hashtextextended(name, 0) as key
+    from unnest(array['ldtm chain ' || current_schema(), 'ldtm bars ' || current_schema(),
+                      'ldtm promotion ' || current_schema(), 'ldtm files held ' || current_schema(),
+                      'ldtm candidate files ' || current_schema(), 'ldtm schema ' || current_schema(),
+                      'ldtm ' || current_schema() || ' fillbacks', 'ldtm gpu lease']) as name
+)
+select coalesce('the advisory lock ' || known.name, 'the table ' || l.relation::regclass, 'rows that its transaction has changed') as lock,
+       l.pid, coalesce(nullif(a.application_name, ''), 'without a name') as application, coalesce(a.usename, '') as role
+from pg_locks l
+join pg_stat_activity a using (pid)
+left join known on l.locktype = 'advisory' and l.objsubid = 1
+    and known.key = (l.classid::bigint << 32) | l.objid::bigint
+left join pg_class c on c.oid = l.relation and c.relkind in ('r', 'p')
+    and c.relnamespace = current_schema()::regnamespace
+where l.granted and l.pid <> all(%(own)s::integer[])
+  and (l.database is null or l.database = (select oid from pg_database where datname = current_database()))
+  and (known.name is not null
+       or (c.oid is not null and l.mode in ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock'))
+       or l.locktype = 'transactionid')
+order by l.locktype = 'transactionid', a.xact_start nulls last, l.pid
+limit 1;
 
 -- name: excess_privileges
 -- Privileges by which the connected role could get around the rules of the record, the strongest first; no rows for a

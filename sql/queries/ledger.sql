@@ -472,14 +472,14 @@ insert into snapshot (
     checkpoint_id, model_version, model_status, checkpoint_sha256, window_sha256, bars_recorded_until,
     volatility, neutral_band, next_day_low_80, next_day_high_80, next_day_low_95, next_day_high_95,
     next_monday_low_80, next_monday_high_80, next_monday_low_95, next_monday_high_95, one_month_low_80,
-    one_month_high_80, one_month_low_95, one_month_high_95,
+    one_month_high_80, one_month_low_95, one_month_high_95, backend,
     recorded_at)
 select ticker, %(run_date)s, %(simulation_id)s, 'late', %(next_day_session)s, %(next_monday_session)s, %(one_month_session)s,
        run_date_close, next_day_pred, next_monday_pred, one_month_pred, direction_pred, abstained_reason,
        checkpoint_id, model_version, model_status, checkpoint_sha256, window_sha256, bars_recorded_until,
        volatility, neutral_band, next_day_low_80, next_day_high_80, next_day_low_95, next_day_high_95,
        next_monday_low_80, next_monday_high_80, next_monday_low_95, next_monday_high_95, one_month_low_80,
-       one_month_high_80, one_month_low_95, one_month_high_95,
+       one_month_high_80, one_month_low_95, one_month_high_95, backend,
        clock_timestamp()
 from unnest(%(ticker)s::text[], %(run_date_close)s::float8[], %(next_day_pred)s::float8[],
             %(next_monday_pred)s::float8[], %(one_month_pred)s::float8[], %(direction_pred)s::text[],
@@ -490,13 +490,14 @@ from unnest(%(ticker)s::text[], %(run_date_close)s::float8[], %(next_day_pred)s:
             %(next_day_high_80)s::float8[], %(next_day_low_95)s::float8[], %(next_day_high_95)s::float8[],
             %(next_monday_low_80)s::float8[], %(next_monday_high_80)s::float8[], %(next_monday_low_95)s::float8[],
             %(next_monday_high_95)s::float8[], %(one_month_low_80)s::float8[], %(one_month_high_80)s::float8[],
-            %(one_month_low_95)s::float8[], %(one_month_high_95)s::float8[])
+            %(one_month_low_95)s::float8[], %(one_month_high_95)s::float8[],
+            %(backend)s::text[])
     as draft (ticker, run_date_close, next_day_pred, next_monday_pred, one_month_pred, direction_pred,
               abstained_reason, checkpoint_id, model_version, model_status, checkpoint_sha256, window_sha256,
               bars_recorded_until,
               volatility, neutral_band, next_day_low_80, next_day_high_80, next_day_low_95, next_day_high_95,
               next_monday_low_80, next_monday_high_80, next_monday_low_95, next_monday_high_95, one_month_low_80,
-              one_month_high_80, one_month_low_95, one_month_high_95)
+              one_month_high_80, one_month_low_95, one_month_high_95, backend)
 order by ticker
 on conflict (ticker, run_date, simulation_id) do nothing
 returning ticker;
@@ -507,7 +508,7 @@ select ticker, run_date, kind, simulation_id, recorded_at, next_day_session, nex
        checkpoint_id, model_version, model_status, checkpoint_sha256, window_sha256, bars_recorded_until,
        volatility, neutral_band, next_day_low_80, next_day_high_80, next_day_low_95, next_day_high_95,
        next_monday_low_80, next_monday_high_80, next_monday_low_95, next_monday_high_95, one_month_low_80,
-       one_month_high_80, one_month_low_95, one_month_high_95
+       one_month_high_80, one_month_low_95, one_month_high_95, backend
 from snapshot
 where run_date = %(run_date)s and ticker = any (%(tickers)s::text[]) and simulation_id = %(simulation_id)s
 order by array_position(%(tickers)s::text[], ticker);
@@ -530,7 +531,7 @@ select s.ticker, s.run_date, s.kind, s.simulation_id, s.recorded_at, t.opens_at 
        s.direction_pred, s.model_version, s.model_status, s.abstained_reason,
        s.volatility, s.neutral_band, s.next_day_low_80, s.next_day_high_80, s.next_day_low_95, s.next_day_high_95,
        s.next_monday_low_80, s.next_monday_high_80, s.next_monday_low_95, s.next_monday_high_95, s.one_month_low_80,
-       s.one_month_high_80, s.one_month_low_95, s.one_month_high_95
+       s.one_month_high_80, s.one_month_low_95, s.one_month_high_95, s.backend
 from snapshot s
 join trading_session t on t.session = s.next_day_session
 where (%(run_date)s::date is null or s.run_date = %(run_date)s)

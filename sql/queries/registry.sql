@@ -1,6 +1,13 @@
 -- name: lock_promotions
 select pg_advisory_xact_lock(hashtextextended('ldtm promotion ' || current_schema(), 0));
 
+-- name: record_configuration
+-- The trigger configuration_is_a_change numbers it, and leaves out one that equals the newest.
+insert into configuration (tickers, retired, settings) values (%(tickers)s::text[], %(retired)s, %(settings)s);
+
+-- name: removed_in_service
+select ticker from service_entry where ticker <> all (%(tickers)s::text[]) order by ticker;
+
 -- name: hold_files
 -- Taken before choosing a network, reading its file and recording its forecasts: files are kept until the transaction
 -- ends.
@@ -382,3 +389,10 @@ where trained_on = any(%(sessions)s::date[])
   and (trained_on, ticker) not in (select * from unnest(%(trained_on)s::date[], %(tickers)s::text[]))
   and evidence is not null and multiple_testing is not null
 order by trained_on, ticker, verdict_id desc;
+
+-- name: active_files
+-- The checkpoint files of active models, of some tickers or of all.
+select ticker, version, file_name, file_sha256
+from checkpoint
+where status = 'active' and (%(tickers)s::text[] is null or ticker = any (%(tickers)s))
+order by ticker;

@@ -66,13 +66,15 @@ class Backfill:
 class DagsterUi:
     """The GraphQL endpoint of a webserver."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, token: str | None = None) -> None:
+        self.port = port
         self.url = f"http://127.0.0.1:{port}/graphql"
+        self.headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
 
     def ask(self, query: str, **variables: Any) -> Any:
         """The data of one query; errors are raised."""
         body = json.dumps({"query": query, "variables": variables}).encode()
-        request = urllib.request.Request(self.url, body, {"Content-Type": "application/json"})
+        request = urllib.request.Request(self.url, body, self.headers)
         with urllib.request.urlopen(request, timeout=60) as reply:
             answer = json.load(reply)
         assert not answer.get("errors"), answer["errors"]

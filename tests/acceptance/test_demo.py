@@ -100,13 +100,13 @@ def test_the_record_verifies_against_its_publications_and_a_forecast_is_proven(
     assert (report["intact"], report["num_seals"], report["num_unsealed"]) == (True, 1, 0)
     assert [(place["num_seals"], place["num_unpublished"]) for place in report["publications"]] == [(1, 0), (1, 0)]
     proof = tmp_path / "ibm.json"
-    assert "3 events" in small.ldtm("audit", "prove", "IBM", "2013-02-20", "--out", str(proof))
+    assert ": 4 events of simulation 1, " in small.ldtm("audit", "prove", "IBM", "2013-02-20", "--out", str(proof))
     checked = subprocess.run(
         [sys.executable, "-I", "-S", PROGRAM, proof, "--seals", small.project().home / "seals.jsonl"],
         capture_output=True,
         text=True,
     )
-    assert checked.stdout.startswith("PROVEN: IBM on 2013-02-20 by simulation 1, 3 events in 1 seals"), (
+    assert checked.stdout.startswith("PROVEN: IBM on 2013-02-20 by simulation 1, 4 events in 1 seals"), (
         checked.stdout + checked.stderr
     )
     assert small.ldtm("replay", "IBM", "2013-02-20").endswith("equal, to the bit\n")

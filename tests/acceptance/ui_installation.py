@@ -12,6 +12,7 @@ import pytest
 from bokeh_sampledata import stocks
 
 from ldtm_assets.assets.prices import load_histories
+from ldtm_assets.ui_guard import ui_token
 from ldtm_cli.dagster_process import stop
 from ldtm_cli.services import prepare, start_dagster
 from ldtm_lib.project import Project
@@ -54,7 +55,7 @@ def write_bars(folder: Path, ticker: str, without: str | None = None) -> None:
 
 
 @contextmanager
-def installed_with_ui() -> Iterator[UiInstallation]:
+def installed_with_ui(sections: str = "") -> Iterator[UiInstallation]:
     """Webserver and daemon on an installation of its own: an embedded PostgreSQL, four tickers in service as files."""
     with server_home() as folder, pytest.MonkeyPatch.context() as environment:
         environment.delenv("LDTM_DATABASE_URL", raising=False)
@@ -62,13 +63,13 @@ def installed_with_ui() -> Iterator[UiInstallation]:
         for ticker in TICKERS:
             write_bars(folder / "bars", ticker, without=HOLED_DAY if ticker == "IBM" else None)
         config = folder / "universe.toml"
-        config.write_text(CONFIG)
+        config.write_text(CONFIG + sections)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         project, _ = prepare(config)
         start_dagster(project, port)
-        ui = DagsterUi(port)
+        ui = DagsterUi(port, ui_token(project.home) if project.settings.ui.token else None)
         try:
             load_histories(project, exchange_calendar(), TICKERS, "2013-02-25")
             with project.database.transaction() as conn:

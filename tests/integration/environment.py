@@ -94,7 +94,9 @@ class ForecastEnvironment:
         pass_the_gate(self.conn)
         return network
 
-    def take(self, *tickers: str, simulated: bool = True, run_date: date = RUN_DATE) -> SnapshotReport:
+    def take(
+        self, *tickers: str, simulated: bool = True, run_date: date = RUN_DATE, exports: Path | None = None
+    ) -> SnapshotReport:
         return take_snapshots(
             self.conn,
             run_date=run_date,
@@ -103,6 +105,7 @@ class ForecastEnvironment:
             settings=self.settings,
             calendar=self.calendar,
             simulation_id=simulation(self.conn) if simulated else 0,
+            exports=exports,
         )
 
     def ready(self, *tickers: str) -> dict[str, LdtmNetwork]:

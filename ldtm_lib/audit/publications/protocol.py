@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Protocol
 
 from ldtm_lib.audit.seal import Seal
@@ -14,10 +14,14 @@ class PublishedSeal:
 
     seal_id: int
     sha256: bytes
+    session: date | None = None
+    """Of the seal, where the publication keeps it."""
     leaves: bytes | None = None
     """Of its events one after the other, where the publication keeps them."""
+    published_at: datetime | None = None
+    """When the publication took it by its own clock, where it says so."""
     stamped_at: datetime | None = None
-    """When somebody else saw its SHA-256, where the publication knows."""
+    """When a time stamp authority saw its SHA-256, by the authority's clock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +33,8 @@ class Published:
     """Evidence of tampering or damage, each a sentence with the place and the remedy."""
     notes: tuple[str, ...] = ()
     """Worth knowing, and no failure."""
+    witness: str | None = None
+    """Whose clock gives the moments of its seals; None where it has none."""
 
 
 class Publication(Protocol):

@@ -4,10 +4,11 @@ After a rewrite of the whole chain in the database, the leaves still tell the fi
 """
 
 import fcntl
+import glob
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ldtm_lib.atomic_io import append, sync_folder
@@ -18,6 +19,8 @@ from ldtm_lib.errors import PublicationFailed
 from ldtm_lib.settings import Settings
 
 SEAL_FILE = "seals.jsonl"
+SET_ASIDE = ".before-restore-"
+"""Between the name of a file and the time of the restore that set it aside, since the restored record lacks its end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,10 +41,13 @@ class SealFile:
                 fcntl.flock(file, fcntl.LOCK_SH)
                 content = file.read()
         except FileNotFoundError:
-            return Published(seals={}, notes=(f"there is no {self.path} yet",))
+            notes = (f"there is no {self.path} yet", *self._notes_of_restores(set()))
+            return Published(seals={}, notes=notes)
         except OSError as error:
             return Published(seals={}, problems=(f"{self.path} cannot be read: {error.strerror}; make it readable",))
-        return read_chain(lines_of(str(self.path), content))
+        found = read_chain(lines_of(str(self.path), content))
+        notes = self._notes_of_restores({seal.sha256 for seal in found.seals.values()})
+        return replace(found, notes=(*found.notes, *notes))
 
     def hashes(self) -> dict[int, bytes]:
         """The SHA-256 of every seal by its number, unchecked; a line that is none is left out, `read` reports it.
@@ -77,6 +83,20 @@ class SealFile:
             ) from None
         if more.refusal is not None:
             raise PublicationFailed(f"{self.path}: {more.refusal}")
+
+    def _notes_of_restores(self, published: Collection[bytes]) -> Iterator[str]:
+        """Name the files of a newer record that restores have set aside, and the seals that were lost with it."""
+        for path in sorted(self.path.parent.glob(glob.escape(self.path.name) + SET_ASIDE + "*")):
+            try:
+                hashes = SealFile(path=path).hashes()
+            except PublicationFailed as failed:
+                yield str(failed)
+                continue
+            if lost := [number for number, sha256 in sorted(hashes.items()) if sha256 not in published]:
+                yield (
+                    f"{path} holds {len(lost)} published seals from seal {lost[0]} on that this record does not have: "
+                    "it was restored from an older backup, and that part of the record was lost"
+                )
 
     @contextmanager
     def _opened_for_appending(self) -> Generator[int]:

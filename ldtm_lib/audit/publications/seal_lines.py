@@ -98,24 +98,30 @@ def lines_of(name: str, content: bytes) -> Iterator[SealLine]:
 def read_chain(lines: Iterable[SealLine]) -> Published:
     """Read lines as one chain, and say where it is broken.
 
-    A last line that was cut, and a cut line that the next whole line says in full, are what a crash leaves: notes.
+    A last line that was cut, and a cut line that the whole line after it or before it says in full, are what crashes
+    leave: notes. The line before says it when a crash took the newline alone, and a second crash cut the repetition.
     """
     seals: dict[int, PublishedSeal] = {}
     problems: list[str] = []
     notes: list[str] = []
     unread: list[SealLine] = []
     last: Seal | None = None
+    last_line: SealLine | None = None
     for line in lines:
         seal = _whole_seal(line)
         if seal is None:
             unread.append(line)
             continue
         for earlier in unread:
-            if line.content.startswith(earlier.content.rstrip(_ZEROS)):
+            cut = earlier.content.rstrip(_ZEROS)
+            if line.content.startswith(cut):
                 notes.append(f"{earlier.place} was cut by a crash and is written again in {line.place}")
+            elif last_line is not None and last_line.content.startswith(cut):
+                notes.append(f"{earlier.place} was cut by a crash and repeats {last_line.place}")
             else:
                 problems.append(f"{earlier.place} is not the line of a seal as LDTM writes it; {COMPARE}")
         unread.clear()
+        last_line = line
         if seal.seal_id in seals:
             if seals[seal.seal_id].sha256 != seal.sha256:
                 problems.append(f"{line.place} holds another seal {seal.seal_id} than a line before it; {COMPARE}")
@@ -123,10 +129,12 @@ def read_chain(lines: Iterable[SealLine]) -> Published:
                 notes.append(f"{line.place} repeats seal {seal.seal_id}")
             continue
         problems += [f"{line.place}: {problem}; {COMPARE}" for problem in _problems(seal, last)]
-        seals[seal.seal_id] = PublishedSeal(seal_id=seal.seal_id, sha256=seal.sha256, leaves=seal.leaves)
+        seals[seal.seal_id] = PublishedSeal(
+            seal_id=seal.seal_id, sha256=seal.sha256, session=seal.session, leaves=seal.leaves
+        )
         last = seal
     for line in unread:
-        if _is_cut(line, last):
+        if _is_cut(line, last, last_line):
             notes.append(f"{line.place} was cut by a crash; publishing again writes it in full")
         else:
             problems.append(f"{line.place} is not the line of a seal as LDTM writes it; {COMPARE}")
@@ -172,9 +180,11 @@ def _whole_seal(line: SealLine) -> Seal | None:
         return None
 
 
-def _is_cut(line: SealLine, last: Seal | None) -> bool:
-    """Whether a crash explains a line that nothing follows: it begins as the next seal's line does."""
+def _is_cut(line: SealLine, last: Seal | None, last_line: SealLine | None) -> bool:
+    """Whether crashes explain a line that nothing follows: it begins as the next seal's line or the last one does."""
     if not line.is_terminated:
+        return True
+    if last_line is not None and last_line.content.startswith(line.content.rstrip(_ZEROS)):
         return True
     begins = b'{"seal_id":%d,' % (0 if last is None else last.seal_id + 1)
     content = line.content.rstrip(_ZEROS)

@@ -5,6 +5,7 @@ from datetime import datetime
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from rfc3161_client import PKIStatus, Verifier, VerifierBuilder, decode_timestamp_response
 
 from ldtm_lib.errors import PublicationFailed
@@ -25,6 +26,8 @@ class Stamp:
     sha256: bytes
     stamped_at: datetime
     nonce: int | None
+    signer: str
+    """The issuer and serial number of the signer's certificate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +45,22 @@ def verifier_of(certificates: Path) -> Verifier:
 
     Raises PublicationFailed when the file is no such file or has no root.
     """
+    roots, others = _roots_of(certificates)
+    return VerifierBuilder(roots=roots, intermediates=others).build()
+
+
+def root_names(certificates: Path) -> str:
+    """The roots of a PEM file with the SHA-256 of each, by which a reader can tell whose they are.
+
+    Raises PublicationFailed.
+    """
+    roots, _ = _roots_of(certificates)
+    return " and ".join(
+        f"{root.subject.rfc4514_string()} ({root.fingerprint(hashes.SHA256()).hex()})" for root in roots
+    )
+
+
+def _roots_of(certificates: Path) -> tuple[list[x509.Certificate], list[x509.Certificate]]:
     try:
         found = x509.load_pem_x509_certificates(certificates.read_bytes())
     except OSError as error:
@@ -55,7 +74,7 @@ def verifier_of(certificates: Path) -> Verifier:
     roots = [certificate for certificate in found if certificate.issuer == certificate.subject]
     if not roots:
         raise PublicationFailed(f"{certificates} holds no root, only certificates that others signed; add the root")
-    return VerifierBuilder(roots=roots, intermediates=[c for c in found if c not in roots]).build()
+    return roots, [certificate for certificate in found if certificate not in roots]
 
 
 def verified(reply: bytes, verifier: Verifier) -> Stamp:
@@ -70,7 +89,12 @@ def verified(reply: bytes, verifier: Verifier) -> Stamp:
         if imprint.hash_algorithm != SHA256:
             raise InvalidToken(f"is no stamp of a SHA-256 but of {imprint.hash_algorithm.dotted_string}")
         verifier.verify(response, imprint.message)
-        return Stamp(sha256=imprint.message, stamped_at=info.gen_time, nonce=info.nonce)
+        signers = [
+            f"{each.issuer.rfc4514_string()} {each.serial_number:x}" for each in response.signed_data.signer_infos
+        ]
+        return Stamp(
+            sha256=imprint.message, stamped_at=info.gen_time, nonce=info.nonce, signer=" and ".join(sorted(signers))
+        )
     except InvalidToken:
         raise
     except Exception as error:  # altered certificates let errors of many kinds out of the packages that decode them

@@ -4,9 +4,12 @@ A token is kept as the authority sent it, so that `openssl ts -verify` checks it
 certificates that have expired since then still count.
 """
 
+import hashlib
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from rfc3161_client import HashAlgorithm, TimestampRequestBuilder, Verifier
@@ -14,7 +17,7 @@ from rfc3161_client import HashAlgorithm, TimestampRequestBuilder, Verifier
 from ldtm_lib.atomic_io import write_whole
 from ldtm_lib.audit.publications.protocol import Published, PublishedSeal
 from ldtm_lib.audit.publications.time_stamp_request import ask
-from ldtm_lib.audit.publications.time_stamp_token import InvalidToken, verified, verifier_of
+from ldtm_lib.audit.publications.time_stamp_token import InvalidToken, Stamp, root_names, verified, verifier_of
 from ldtm_lib.audit.seal import Seal
 from ldtm_lib.errors import PublicationFailed
 
@@ -49,6 +52,7 @@ class TimeStamps:
             verifier = verifier_of(self.certificates)
         except PublicationFailed as error:
             return Published(seals={}, problems=(str(error),), notes=tuple(notes))
+        signers: set[str] = set()
         for seal_id, begin, path in tokens:
             try:
                 stamp = verified(path.read_bytes(), verifier)
@@ -60,6 +64,7 @@ class TimeStamps:
                 continue
             if not stamp.sha256.hex().startswith(begin):
                 problems.append(f"{path} stamps {stamp.sha256.hex()}, not what its name says; give it its name back")
+            signers.add(stamp.signer)
             seal = PublishedSeal(seal_id=seal_id, sha256=stamp.sha256, stamped_at=stamp.stamped_at)
             other = seals.setdefault(seal_id, seal)
             if other.sha256 != seal.sha256:
@@ -69,7 +74,11 @@ class TimeStamps:
                     "verify the record against both"
                 )
                 seals[seal_id] = min(seal, other, key=_stamping)
-        return Published(seals=seals, problems=tuple(problems), notes=tuple(notes))
+        witness = (
+            f"the authority whose root is {root_names(self.certificates)}; signed by certificates of "
+            f"{', '.join(sorted(signers))}"
+        )
+        return Published(seals=seals, problems=tuple(problems), notes=tuple(notes), witness=witness)
 
     def publish(self, seals: Sequence[Seal]) -> None:
         """Ask for a token a seal and keep those that verify; the first failure ends it, what is kept stays.
@@ -99,13 +108,22 @@ class TimeStamps:
         if damaged:
             raise PublicationFailed(damaged[0])
 
+    def moment(self) -> datetime:
+        """The authority's time, by a stamp of random bytes that is not kept. Raises PublicationFailed."""
+        _, stamp = self._stamp(os.urandom(32), verifier_of(self.certificates))
+        return stamp.stamped_at
+
     def _token(self, seal: Seal, verifier: Verifier) -> bytes:
         """A reply that stamps the seal, made for this one request."""
         if seal.expected_sha256 != seal.sha256:
             raise PublicationFailed(
                 f"the header of seal {seal.seal_id} in the database does not give its sha256; verify the record"
             )
-        request = TimestampRequestBuilder(data=seal.canonical, hash_algorithm=HashAlgorithm.SHA256).build()
+        return self._stamp(seal.canonical, verifier)[0]
+
+    def _stamp(self, data: bytes, verifier: Verifier) -> tuple[bytes, Stamp]:
+        """The authority's reply to a request of its own, and what it stamps. Raises PublicationFailed."""
+        request = TimestampRequestBuilder(data=data, hash_algorithm=HashAlgorithm.SHA256).build()
         reply = ask(self.url, request.as_bytes(), timeout_seconds=self.timeout_seconds)
         try:
             stamp = verified(reply, verifier)
@@ -113,14 +131,14 @@ class TimeStamps:
             raise PublicationFailed(
                 f"the reply of {self.url} {error}; nothing is kept, try again or check publish.timestamp_certificates"
             ) from None
-        if stamp.sha256 != seal.sha256:
+        asked = hashlib.sha256(data).digest()
+        if stamp.sha256 != asked:
             raise PublicationFailed(
-                f"{self.url} stamps {stamp.sha256.hex()} where seal {seal.seal_id} was asked for, "
-                f"{seal.sha256.hex()}; nothing is kept, try again"
+                f"{self.url} stamps {stamp.sha256.hex()} where {asked.hex()} was asked for; nothing is kept, try again"
             )
         if stamp.nonce != request.nonce:
             raise PublicationFailed(f"{self.url} sent the reply to another request, its nonce differs; try again")
-        return reply
+        return reply, stamp
 
 
 def _stamping(seal: PublishedSeal) -> tuple[str, bytes]:

@@ -9,9 +9,17 @@ from urllib.parse import unquote
 import polars as pl
 
 from ldtm_lib.errors import MalformedFile
+from ldtm_lib.file_names import plain_name
 from ldtm_lib.prices.bars import BAR_COLUMNS
-from ldtm_lib.prices.sources.field_parsing import ParsedColumn, parse_numbers, parse_sessions
-from ldtm_lib.prices.sources.tables import Table, read_table
+from ldtm_lib.prices.sources.field_parsing import (
+    ParsedColumn,
+    ParsedSessions,
+    misdated,
+    parse_numbers,
+    parse_sessions,
+)
+from ldtm_lib.prices.sources.source_file import failing_by_name, shown, shown_name
+from ldtm_lib.prices.sources.tables import COMPRESSED, Table, read_table
 
 NUMBER_COLUMNS = ("open", "high", "low", "close", "volume", "adj_close")
 
@@ -21,30 +29,24 @@ class BarFile:
     """What one file holds, by the plain name of each ticker (see `plain_name`)."""
 
     bars: Mapping[str, pl.DataFrame]
-    """Columns of BAR_SCHEMA, adj_close where the file has it, and `place`, such as "AAPL.csv, line 7"."""
+    """Columns of BAR_SCHEMA, adj_close where the file has it, and two of text: `place`, such as "AAPL.csv", and `line`,
+    such as "line 7"."""
     failures: Mapping[str, MalformedFile]
-
-
-def plain_name(ticker: str) -> str:
-    """A ticker as files spell it, made alike: aapl.us and AAPL are one, BRK-B, BRK_B and BRK.B too."""
-    name = ticker.strip().upper()
-    for suffix in (".US", "_US", "-US"):
-        name = name.removesuffix(suffix)
-    return name.replace("-", ".").replace("_", ".").replace(" ", ".").replace("/", ".")
 
 
 def name_of_file(path: Path) -> str:
     """The plain name of the ticker that a file is named after; %5EGSPC.csv is of ^GSPC."""
-    return plain_name(unquote(path.stem))
+    return plain_name(unquote(Path(path.stem).stem if path.suffix.lower() == COMPRESSED else path.stem))
 
 
-def read_bar_file(path: Path, moment: datetime | None = None) -> BarFile:
-    """Read the bars of one file; raises MalformedFile when that fails for all of its tickers alike.
+def read_bar_file(path: Path, folder: Path, moment: datetime | None = None) -> BarFile:
+    """Read the bars of one file of a folder; raises MalformedFile when that fails for all of its tickers alike.
 
     A field that is no number or date, a session that stands twice, or a line that was cut fails its ticker only; so
     does, when a moment (aware) is given, a last line that may be in the middle of being written at it.
     """
-    return bars_of_table(read_table(path, moment), name_of_file(path))
+    with failing_by_name(shown_name(path)):
+        return bars_of_table(read_table(path, folder, moment), name_of_file(path))
 
 
 def bars_of_table(table: Table, own_name: str, *, date_format: str | None = None) -> BarFile:
@@ -57,10 +59,12 @@ def bars_of_table(table: Table, own_name: str, *, date_format: str | None = None
     bars = frame.select("row").with_columns(
         names, *(parsed.values.alias(name) for name, parsed in parsed_columns.items())
     )
+    bars = bars.with_columns(pl.col("volume") * table.unit_of_volume)
 
     failures: dict[str, MalformedFile] = {}
     for name, parsed in parsed_columns.items():
         _collect_unparsed(failures, table, frame[name], names, name, parsed, frame["row"])
+    _collect_misdated(failures, table, frame, names, sessions)
     _collect_cut_line(failures, table, frame, names)
     _collect_doubles(failures, table, bars)
     whole = bars.filter(~pl.col("ticker").is_in(list(failures)))
@@ -109,26 +113,45 @@ def _collect_unparsed(
     for found in unparsed.unique("ticker", keep="first", maintain_order=True).iter_rows(named=True):
         problem = f"has {parsed.problem}, such as" if parsed.problem else f"has no readable {_noun(column)}:"
         failures.setdefault(
-            found["ticker"], MalformedFile(f"{table.where(found['row'])} {problem} {found['field']!r}; {remedy}")
+            found["ticker"],
+            MalformedFile(f"{table.where(found['row'])} {problem} {shown(repr(found['field']))}; {remedy}"),
         )
+
+
+def _collect_misdated(
+    failures: dict[str, MalformedFile],
+    table: Table,
+    frame: pl.DataFrame,
+    names: pl.Series,
+    sessions: ParsedSessions,
+) -> None:
+    """Name the tickers whose dates lie beside their sessions (see `misdated`)."""
+    if not sessions.is_evening.any() and not (sessions.values.dt.weekday() > 5).any():
+        return
+    dated = pl.DataFrame(
+        [names, frame["row"], frame["session"].cast(pl.String).alias("field"), sessions.values.alias("session")]
+    ).with_columns(sessions.is_evening.alias("is_evening"))
+    suspicious = (pl.col("session").dt.weekday() > 5) | pl.col("is_evening")
+    for (name,), own in dated.partition_by("ticker", as_dict=True).items():
+        if reason := misdated(own["session"], own["is_evening"]):
+            found = own.filter(suspicious).row(0, named=True)
+            problem = f"{table.where(found['row'])} has {reason} such as {shown(repr(found['field']))}"
+            remedy = "write the dates of the sessions as YYYY-MM-DD, or times with their offset"
+            failures.setdefault(str(name), MalformedFile(f"{problem}; {remedy}"))
 
 
 def _collect_cut_line(failures: dict[str, MalformedFile], table: Table, frame: pl.DataFrame, names: pl.Series) -> None:
     """Distinguish a cut line from one with empty fields: the last line, without a newline and with fewer fields."""
     if frame.is_empty() or frame["row"][-1] != table.frame["row"][-1]:
         return
-    if table.is_unfinished:
-        unfinished = f"{table.where(frame['row'][-1])} has no end yet: the file is being written; try again in a minute"
-        failures[names[-1]] = MalformedFile(unfinished)
-    if table.num_fields_in_last_line is None:
-        return
-    failures.setdefault(
-        names[-1],
-        MalformedFile(
-            f"{table.where(frame['row'][-1])} ends after {table.num_fields_in_last_line} fields: the file seems cut; "
-            "export it again"
-        ),
-    )
+    where = table.where(frame["row"][-1])
+    for name in names.filter(frame["row"] == frame["row"][-1]).unique(maintain_order=True):
+        if table.is_unfinished:
+            unfinished = f"{where} has no end yet: the file is being written; try again in a minute"
+            failures[name] = MalformedFile(unfinished)
+        if table.num_fields_in_last_line is not None:
+            cut = f"{where} ends after {table.num_fields_in_last_line} fields: the file seems cut; export it again"
+            failures.setdefault(name, MalformedFile(cut))
 
 
 def _collect_doubles(failures: dict[str, MalformedFile], table: Table, bars: pl.DataFrame) -> None:
@@ -151,7 +174,9 @@ def _collect_doubles(failures: dict[str, MalformedFile], table: Table, bars: pl.
 
 def _placed(bars: pl.DataFrame, table: Table) -> pl.DataFrame:
     optional = ["adj_close"] if "adj_close" in bars.columns else []
-    return bars.select(*BAR_COLUMNS, *optional, place=pl.lit(table.name))
+    unit, first = ("row", 1) if table.separator is None else ("line", table.first_line)
+    line = pl.format(f"{unit} {{}}", pl.col("row") + first)
+    return bars.select(*BAR_COLUMNS, *optional, place=pl.lit(table.name), line=line)
 
 
 def _noun(column: str) -> str:

@@ -1,5 +1,6 @@
 """The file splits.csv beside raw bars: ticker, session, ratio."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,12 +10,17 @@ from pathlib import Path
 import polars as pl
 
 from ldtm_lib.errors import MalformedFile
-from ldtm_lib.prices.sources.bar_files import plain_name
+from ldtm_lib.file_names import plain_name
 from ldtm_lib.prices.sources.field_parsing import parse_sessions
+from ldtm_lib.prices.sources.source_file import read_source_file, shown
 from ldtm_lib.prices.sources.tables import is_being_written
 from ldtm_lib.prices.splits import Split
 
 SPLITS_FILE = "splits.csv"
+MOST_SPLITS_BYTES = 2**20
+MOST_SPLIT_RATIO = 1e6
+BINARY = re.compile(rb"[^\t\r\n\x20-\xff]")
+"""Control characters, as compressed files have, which polars would decompress, however large they become."""
 REMEDY = "write lines such as AAPL,2000-06-21,2 (new shares for one old), with the header ticker,session,ratio"
 
 
@@ -35,7 +41,9 @@ def read_declared_splits(folder: Path, moment: datetime | None = None) -> Declar
     path = folder / SPLITS_FILE
     if not path.exists():
         return DeclaredSplits(splits={}, failures={})
-    content = path.read_bytes()
+    content = read_source_file(path, folder, MOST_SPLITS_BYTES)
+    if BINARY.search(content):
+        raise MalformedFile(f"{SPLITS_FILE} has characters that are no text; {REMEDY}")
     if moment is not None and is_being_written(path, content, moment):
         raise MalformedFile(
             f"{SPLITS_FILE} has no end of its last line yet: it is being written; try again in a minute"
@@ -43,7 +51,7 @@ def read_declared_splits(folder: Path, moment: datetime | None = None) -> Declar
     try:
         frame = pl.read_csv(BytesIO(content), infer_schema=False).rename(lambda name: name.strip().lower())
     except pl.exceptions.PolarsError as error:
-        raise MalformedFile(f"{SPLITS_FILE} cannot be read ({str(error).splitlines()[0]}); {REMEDY}") from error
+        raise MalformedFile(f"{SPLITS_FILE} cannot be read ({shown(str(error))}); {REMEDY}") from error
     frame = frame.rename({"date": "session"}, strict=False)
     if missing := {"ticker", "session", "ratio"} - set(frame.columns):
         raise MalformedFile(f"{SPLITS_FILE}, line 1 has no column {sorted(missing)[0]}; {REMEDY}")
@@ -54,10 +62,8 @@ def read_declared_splits(folder: Path, moment: datetime | None = None) -> Declar
     for row in rows.iter_rows(named=True):
         ticker, ratio = plain_name(row["ticker"] or ""), _ratio(row["ratio"] or "")
         if not ticker or row["day"] is None or ratio is None:
-            failures[ticker] = MalformedFile(
-                f"{SPLITS_FILE}, line {row['line']} is no split: "
-                f"{row['ticker']},{row['session']},{row['ratio']}; {REMEDY}"
-            )
+            written = shown(f"{row['ticker']},{row['session']},{row['ratio']}")
+            failures[ticker] = MalformedFile(f"{SPLITS_FILE}, line {row['line']} is no split: {written}; {REMEDY}")
         else:
             splits.setdefault(ticker, []).append(Split(ticker=ticker, session=row["day"], ratio=ratio))
     return DeclaredSplits(splits={t: tuple(own) for t, own in splits.items()}, failures=failures)
@@ -69,4 +75,4 @@ def _ratio(text: str) -> float | None:
         ratio = float(new) / float(old or 1)
     except (ValueError, ZeroDivisionError):
         return None
-    return ratio if 0 < ratio < float("inf") and ratio != 1 else None
+    return ratio if 1 / MOST_SPLIT_RATIO <= ratio <= MOST_SPLIT_RATIO and ratio != 1 else None

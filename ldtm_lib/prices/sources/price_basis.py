@@ -6,8 +6,8 @@ from datetime import date
 
 import polars as pl
 
-from ldtm_lib.errors import MissingBar
-from ldtm_lib.prices.bars import BAR_COLUMNS
+from ldtm_lib.errors import MalformedFile, MissingBar
+from ldtm_lib.prices.bars import BAR_COLUMNS, KEY, LEAST_PRICE, MOST_PRICE, MOST_PRICE_RATIO
 from ldtm_lib.prices.sources.declared_splits import SPLITS_FILE
 from ldtm_lib.prices.splits import Split, adjust, splits_from_adjusted_close
 from ldtm_lib.prices.suspected_splits import jump_note
@@ -21,16 +21,20 @@ class BasisBars:
     bars: pl.DataFrame
     splits: tuple[Split, ...]
     notes: tuple[str, ...]
+    places: pl.DataFrame
+    """As in a delivery."""
 
 
 def bars_on_basis(
     read: pl.DataFrame, is_basis: PriceBasis, declared: Iterable[Split], basis: date, first: date, last: date
 ) -> BasisBars:
-    """The bars of one ticker from one session to another; raises MissingBar, without a remedy, if there is none.
+    """The bars of one ticker from one session to another; raises MissingBar, without a remedy, if there is none,
+    and MalformedFile for a jump of the close beyond MOST_PRICE_RATIO, which no split explains.
 
-    `read` is sorted and has at least one row, the columns of BAR_SCHEMA and `place`, and adj_close if the source has
-    it. Raw bars are adjusted for the declared splits up to the session `basis` or, if none is declared, for the splits
-    inferred from jumps of the adjusted close. Adjusted bars are used unchanged, as on the basis of that session.
+    `read` is sorted and has at least one row, the columns of BAR_SCHEMA, `place` and `line`, and adj_close if the
+    source has it. Raw bars are adjusted for the declared splits up to the session `basis` or, if none is declared, for
+    the splits inferred from jumps of the adjusted close. Adjusted bars are used unchanged, as on the basis of that
+    session.
     """
     ticker, sessions = read["ticker"][0], read["session"]
     splits = tuple(Split(ticker=ticker, session=split.session, ratio=split.ratio) for split in declared)
@@ -50,7 +54,28 @@ def bars_on_basis(
             f"{read['place'][-1]} has no bar of {ticker} from {first} to {last}, only from "
             f"{sessions[0]} to {sessions[-1]}"
         )
-    return BasisBars(bars=bars, splits=splits, notes=(*notes, *_suspicions(bars, is_basis)))
+    within = read.filter(pl.col("session").is_between(first, last))
+    places = within.select(*KEY, place=pl.format("{}, {}", "place", "line"))
+    _require_neighbours(bars, places, is_basis)
+    return BasisBars(bars=bars, splits=splits, notes=(*notes, *_suspicions(bars, is_basis)), places=places)
+
+
+def _require_neighbours(bars: pl.DataFrame, places: pl.DataFrame, basis: PriceBasis) -> None:
+    """Raise MalformedFile for two neighbouring bars whose closes no trading can explain; `places` is in their order."""
+    possible = (
+        bars.select("close")
+        .with_columns(places["place"])
+        .filter(pl.col("close").is_between(LEAST_PRICE, MOST_PRICE))  # the others are refused one by one
+        .with_columns(before=pl.col("close").shift(1), place_before=pl.col("place").shift(1))
+    )
+    ratio = pl.col("close") / pl.col("before")
+    beyond = possible.filter((ratio > MOST_PRICE_RATIO) | (ratio < 1 / MOST_PRICE_RATIO))
+    for row in beyond.head(1).iter_rows(named=True):
+        split = f", or declare its split in {SPLITS_FILE}" if basis == "raw" else ""
+        raise MalformedFile(
+            f"{row['place']}: the close goes from {row['before']:g} ({row['place_before']}) to "
+            f"{row['close']:g}, above the bound of a ratio of {MOST_PRICE_RATIO:,.0f}; correct the bar{split}"
+        )
 
 
 def _suspicions(bars: pl.DataFrame, basis: PriceBasis) -> list[str]:

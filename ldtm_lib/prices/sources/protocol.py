@@ -16,6 +16,8 @@ class Delivery:
     """The answer to one request: bars of BAR_SCHEMA, and for every ticker without bars the reason."""
 
     bars: pl.DataFrame
+    places: pl.DataFrame | None = None
+    """The place of each bar in its file or answer: columns of KEY and `place`, such as "AAPL.csv, line 7"."""
     splits: tuple[Split, ...] = ()
     """Splits that the source knows of and has applied to the bars."""
     failures: Mapping[str, LdtmError] = field(default_factory=dict[str, LdtmError])

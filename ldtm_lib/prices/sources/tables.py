@@ -1,39 +1,40 @@
 """Bars of a file or of a provider's answer as a table under the project's column names, fields as they were written."""
 
-import csv
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from io import BytesIO
+from gzip import GzipFile
+from io import SEEK_END, BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 import polars as pl
 
 from ldtm_lib.errors import MalformedFile
+from ldtm_lib.prices.sources.column_names import NO_COLUMNS, SPELLINGS, known_columns, unit_of_volume
+from ldtm_lib.prices.sources.parquet_footer import MOST_CELLS, Footer, footer_size, read_footer, require_bounded
+from ldtm_lib.prices.sources.source_file import (
+    decompressed,
+    failing_by_name,
+    open_source_file,
+    read_source_file,
+    shown,
+    shown_name,
+)
+from ldtm_lib.prices.sources.text_header import HEADER_BYTES, Header, fields_of, find_header
 
-TEXT_SUFFIXES = (".csv", ".txt", ".tsv")
-SEPARATORS = ",;\t|"
-HEADER_BYTES = 4096
-HEADER_LINES = 20
-"""A broker's export may have a few lines of text before its header."""
+TEXT_SUFFIXES, PARQUET_SUFFIXES = (".csv", ".txt", ".tsv"), (".parquet", ".pq")
+COMPRESSED = ".gz"
+MOST_COLUMNS, MOST_COLUMNS_OF_TICKERS = 256, 4096
+"""Columns of a text: of one ticker a row, and of several tickers beside each other."""
+SHOWN_ERROR = 100
+MOST_FIELD_BYTES = 40
+"""Length of a date, number or ticker: a dictionary of a Parquet file may repeat a long one millions of times."""
+ARROW_SCHEMA = b"ARROW:schema"
+"""The key of a second schema in the footer of a Parquet file, which is not needed."""
 
-SPELLINGS: Mapping[str, tuple[str, ...]] = {
-    "ticker": ("ticker", "symbol", "sym", "instrument"),
-    "session": ("session", "date", "tradedate", "tradingdate", "day", "timestamp", "datetime", "time", "indexlevel0"),
-    "open": ("open", "openprice", "opening", "1open", "o"),
-    "high": ("high", "highprice", "dayhigh", "2high", "max", "h"),
-    "low": ("low", "lowprice", "daylow", "3low", "min", "l"),
-    "close": ("close", "closelast", "closeprice", "closingprice", "4close", "last", "lastprice", "price", "c"),
-    "adj_close": ("adjclose", "adjustedclose", "adjcloseprice", "5adjustedclose"),
-    "volume": ("volume", "vol", "totalvolume", "sharevolume", "5volume", "6volume", "v"),
-    "period": ("per", "period"),
-}
-"""Column names as Yahoo, Stooq, Nasdaq, Alpha Vantage, Interactive Brokers and others write them, in lower case and
-without spaces and signs; where a file has several of a row, the first counts."""
 REQUIRED = ("session", "open", "high", "low", "close", "volume")
 DAILY_PERIODS = ("D", "1D", "DAILY", "1440", "86400")
-NO_COLUMNS: Mapping[str, str] = {}
 WRITTEN_WITHIN = timedelta(minutes=1)
 """A text without an end of its last line that changed so recently may be in the middle of being written."""
 
@@ -53,6 +54,8 @@ class Table:
     """How many fields the last line has when that is fewer than columns: the file may be cut."""
     is_unfinished: bool = False
     """Whether the last line may still go on; its last field is not reliable."""
+    unit_of_volume: float = 1
+    """Shares that a volume of 1 stands for."""
 
     def where(self, row: int) -> str:
         """A row as an operator finds it in the file."""
@@ -60,15 +63,26 @@ class Table:
         return f"{self.name}, {place}"
 
 
-def read_table(path: Path, moment: datetime | None = None) -> Table:
-    """Read one CSV or Parquet file; at a moment (aware) of which it matters whether the file is being written.
+def read_table(path: Path, folder: Path, moment: datetime | None = None) -> Table:
+    """Read one CSV or Parquet file of a folder; at a moment (aware) of which it matters whether it is being written.
 
-    Raises MalformedFile when it is empty, cut, not text, of ragged lines, or lacks a column.
+    Raises MalformedFile when it leads out of the folder, is empty, cut, too large, not text, of ragged lines, or lacks
+    a column.
     """
-    table = _read_text(path, moment) if path.suffix.lower() in TEXT_SUFFIXES else _read_parquet(path)
+    table = _read_text(path, folder, moment) if is_text(path) else _read_parquet(path, folder)
     if table.frame.is_empty():
-        raise MalformedFile(f"{path.name} has a header but no bars; export it again or remove it")
+        raise MalformedFile(f"{table.name} has a header but no bars; export it again or remove it")
     return table
+
+
+def is_text(path: Path) -> bool:
+    """Whether a file is a text of bars by its name, compressed or not."""
+    return path.name.lower().removesuffix(COMPRESSED).endswith(TEXT_SUFFIXES)
+
+
+def may_hold_bars(path: Path) -> bool:
+    """Whether a file is of a kind that is read, by its name."""
+    return is_text(path) or path.suffix.lower() in PARQUET_SUFFIXES
 
 
 def table_of_text(
@@ -80,23 +94,34 @@ def table_of_text(
     """
     if not content.strip():
         raise MalformedFile(f"{name} is empty; export it again or remove it")
-    header_line, separator = _find_header(name, content, columns)
-    body = b"".join(content.splitlines(keepends=True)[header_line:])
-    try:
-        frame = pl.read_csv(BytesIO(body), separator=separator, infer_schema=False)
-    except pl.exceptions.PolarsError as error:
-        raise _unreadable(name, content, header_line, separator, error) from error
-    rows = _named(frame, _columns(frame.columns, columns))
-    fields = pl.all_horizontal(pl.exclude("row").is_null())
-    last_line = body.rstrip().rsplit(b"\n", 1)[-1].decode("utf-8", "replace")
-    num_fields = len(_fields(last_line, separator))
+    content = content.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in content else content
+    header = find_header(name, content, columns)
+    place = f"{name}, line {header.line + 1}"
+    _require_columns(place, known_columns(header.fields, columns).values())
+    if content[header.offset - 1] != ord("\n"):
+        if header.offset < len(content):
+            raise MalformedFile(f"{place} is longer than {HEADER_BYTES:,} bytes; export fewer columns")
+        content += b"\n"
+    body = content[header.offset - 1 :]
+    _require_bounded_text(name, body, header)
+    lines = _read_lines(name, body, header)
+    *lines_before, last_line = body.rstrip().rsplit(b"\n", 1)
+    num_fields = len(fields_of(last_line.decode("utf-8", "replace"), header.separator))
+    is_cut = num_fields < len(header.fields)
+    if header.tickers:
+        rows = _rows_by_ticker(
+            lines, header, columns, lines_before[0].count(b"\n") if lines_before and is_cut else None
+        )
+    else:
+        rows = _known(lines, header.positions[""], columns)
     table = Table(
         name=name,
-        frame=rows.filter(~fields),
-        separator=separator,
-        first_line=header_line + 2,
-        num_fields_in_last_line=num_fields if num_fields < frame.width else None,
+        frame=rows.filter(~pl.all_horizontal(pl.exclude("row").is_null())),
+        separator=header.separator,
+        first_line=header.first_line,
+        num_fields_in_last_line=num_fields if is_cut else None,
         is_unfinished=is_unfinished,
+        unit_of_volume=unit_of_volume(place, known_columns(header.fields, columns)),
     )
     return _checked(table)
 
@@ -106,31 +131,30 @@ def table_of_frame(name: str, frame: pl.DataFrame, *, columns: Mapping[str, str]
 
     Raises MalformedFile when it lacks a column, or holds bars that are not daily.
     """
-    return _checked(Table(name=name, frame=_named(frame, _columns(frame.columns, columns)), separator=None))
+    names = known_columns(frame.columns, columns)
+    rows = frame.select(pl.col(name).alias(column) for name, column in names.items()).with_row_index("row")
+    return _checked(Table(name=name, frame=rows, separator=None, unit_of_volume=unit_of_volume(name, names)))
 
 
-def header_columns(path: Path) -> set[str]:
+def header_columns(path: Path, folder: Path) -> set[str]:
     """The project's names of a file's columns, from its header alone.
 
     Raises MalformedFile for a file that cannot be opened or whose header names no columns of bars.
     """
-    try:
-        if path.suffix.lower() not in TEXT_SUFFIXES:
-            return {*_columns(list(pl.read_parquet_schema(path))).values()}
-        with path.open("rb") as file:
-            start = file.read(HEADER_BYTES)
-        at, separator = _find_header(path.name, start, NO_COLUMNS)
-        return {*_columns(_fields(start.splitlines()[at].decode("utf-8-sig"), separator)).values()}
-    except OSError as error:
-        raise MalformedFile(f"{path.name} cannot be read: {error.strerror or error}; make it readable") from None
-    except pl.exceptions.PolarsError as error:
-        raise MalformedFile(f"{path.name} is no Parquet file ({_first_line(error)}); write it again") from None
+    name = shown_name(path)
+    with failing_by_name(name), open_source_file(path, folder) as file:
+        if not is_text(path):
+            return {*known_columns([column.name for column in _footer_of(name, file).columns]).values()}
+        is_compressed = path.suffix.lower() == COMPRESSED
+        start = (GzipFile(fileobj=file) if is_compressed else file).read(HEADER_BYTES)
+        header = find_header(name, start, NO_COLUMNS)
+    return {*known_columns(header.fields).values()} | ({"ticker"} if header.tickers else set())
 
 
-def names_tickers(path: Path) -> bool:
+def names_tickers(path: Path, folder: Path) -> bool:
     """Whether a file has a column of tickers; false if the file cannot be read."""
     try:
-        return "ticker" in header_columns(path)
+        return "ticker" in header_columns(path, folder)
     except MalformedFile:
         return False
 
@@ -146,100 +170,144 @@ def is_being_written(path: Path, content: bytes, moment: datetime) -> bool:
     return abs(moment - changed_at) < WRITTEN_WITHIN
 
 
-def _read_parquet(path: Path) -> Table:
+def _read_parquet(path: Path, folder: Path) -> Table:
+    """Read the columns of bars of a Parquet file that stays within the bounds, by its schema of Parquet alone."""
+    name, content = shown_name(path), read_source_file(path, folder)
+    footer = _footer_of(name, BytesIO(content))
+    names = known_columns([column.name for column in footer.columns])
+    _require_columns(name, names.values())
+    for column in footer.columns:
+        if column.name in names and not column.is_flat:
+            raise MalformedFile(f"{name} has a column {names[column.name]} of several values; write numbers and dates")
+    require_bounded(name, content, footer, names)
+    plain = content[: footer.start] + content[footer.start :].replace(ARROW_SCHEMA, ARROW_SCHEMA.swapcase())
     try:
-        frame = pl.read_parquet(path, glob=False)
+        frame = pl.read_parquet(BytesIO(plain), columns=list(names))
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise MalformedFile(f"{path.name} is no whole Parquet file ({_first_line(error)}); write it again") from error
-    names = _columns(frame.columns)
+        raise MalformedFile(f"{name} is no whole Parquet file ({_beginning(str(error))}); write it again") from error
     if frame.is_empty():
-        raise MalformedFile(f"{path.name} has no rows; write it again or remove it")
-    for name in names:
-        if frame[name].dtype.is_nested() or frame[name].dtype == pl.Binary:
-            raise MalformedFile(f"{path.name} has a column {name} of type {frame[name].dtype}; write numbers and dates")
-    return table_of_frame(path.name, frame)
+        raise MalformedFile(f"{name} has no rows; write it again or remove it")
+    for written, ours in names.items():
+        dtype = frame[written].dtype
+        is_moment = ours == "session" and isinstance(dtype, (pl.Date, pl.Datetime))
+        if not (dtype.is_numeric() or dtype == pl.String or is_moment):
+            raise MalformedFile(f"{name} has a column {ours} of type {dtype}; write numbers and dates")
+        if (longest := _longest(frame[written])) > MOST_FIELD_BYTES:
+            raise MalformedFile(
+                f"{name} has a {ours} of {longest:,} bytes, above the bound of {MOST_FIELD_BYTES}; "
+                "write numbers and dates"
+            )
+    return table_of_frame(name, frame)
 
 
-def _read_text(path: Path, moment: datetime | None) -> Table:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise MalformedFile(f"{path.name} cannot be read ({error.strerror}); check its owner and rights") from error
+def _longest(fields: pl.Series) -> int:
+    """Bytes of the longest text of a column; 0 for a column of another type."""
+    longest = fields.str.len_bytes().max() if fields.dtype == pl.String else 0
+    return longest if isinstance(longest, int) else 0
+
+
+def _footer_of(name: str, file: BinaryIO) -> Footer:
+    """The footer of an open Parquet file."""
+    size = file.seek(0, SEEK_END)
+    file.seek(max(0, size - 8))
+    num_bytes = footer_size(name, file.read(8))
+    file.seek(max(0, size - num_bytes))
+    return read_footer(name, file.read(num_bytes), size)
+
+
+def _read_text(path: Path, folder: Path, moment: datetime | None) -> Table:
+    content = read_source_file(path, folder)
+    if path.suffix.lower() == COMPRESSED:
+        content = decompressed(shown_name(path), content)
     is_unfinished = moment is not None and is_being_written(path, content, moment)
-    return table_of_text(path.name, content, is_unfinished=is_unfinished)
+    return table_of_text(shown_name(path), content, is_unfinished=is_unfinished)
+
+
+def _require_bounded_text(name: str, body: bytes, header: Header) -> None:
+    """Raise MalformedFile for more fields than are read."""
+    num_columns, most = len(header.fields), MOST_COLUMNS_OF_TICKERS if header.tickers else MOST_COLUMNS
+    if num_columns > most:
+        raise MalformedFile(f"{name} has {num_columns:,} columns, above the bound of {most:,}; export fewer")
+    num_lines = body.count(b"\n") - 1
+    if num_lines * num_columns > MOST_CELLS:
+        raise MalformedFile(
+            f"{name} has {num_lines * num_columns:,} fields, above the bound of {MOST_CELLS:,}; "
+            "split it into one file per ticker"
+        )
+
+
+def _read_lines(name: str, body: bytes, header: Header) -> pl.DataFrame:
+    """The lines after the header, one row each, as columns of text that are named 0, 1, 2 and so on.
+
+    `body` begins with the break before them: polars would decompress a text that begins like a compressed one, however
+    large it becomes. A field with a line break is refused: it is mostly an open quote, which hides the bars up to the
+    next quote.
+    """
+    try:
+        frame = pl.read_csv(
+            BytesIO(body),
+            separator=header.separator,
+            has_header=False,
+            schema={str(position): pl.String for position in range(len(header.fields))},
+            raise_if_empty=False,
+        )
+    except pl.exceptions.PolarsError as error:
+        raise _unreadable(name, body, header, str(error)) from error
+    num_lines = body.count(b"\n") + (not body.endswith(b"\n"))
+    if frame.height != num_lines:
+        raise _unreadable(name, body, header, f"{num_lines:,} lines are {frame.height:,} rows")
+    return frame.slice(1)
+
+
+def _known(lines: pl.DataFrame, positions: Mapping[str, int], columns: Mapping[str, str]) -> pl.DataFrame:
+    """The known ones of some columns, by the project's names, and `row`."""
+    names = known_columns(list(positions), columns)
+    return lines.select(pl.col(str(positions[name])).alias(ours) for name, ours in names.items()).with_row_index("row")
+
+
+def _rows_by_ticker(
+    lines: pl.DataFrame, header: Header, columns: Mapping[str, str], cut_row: int | None
+) -> pl.DataFrame:
+    """One row for each ticker and line; a ticker without any value in a line has none, unless that line is cut."""
+    parts = list[pl.DataFrame]()
+    for ticker, positions in header.positions.items():
+        own = _known(lines, positions, columns)
+        is_empty = pl.all_horizontal(pl.exclude("row", "session").is_null())
+        own = own.filter(~is_empty if cut_row is None else ~is_empty | (pl.col("row") == cut_row))
+        parts.append(own.with_columns(ticker=pl.lit(ticker)))
+    return pl.concat(parts, how="diagonal").sort("row", maintain_order=True)
+
+
+def _require_columns(where: str, found: Collection[str]) -> None:
+    if missing := [name for name in REQUIRED if name not in found]:
+        raise MalformedFile(
+            f"{where} has no column for {', '.join(missing)}; name it as one of {', '.join(SPELLINGS[missing[0]][:4])}"
+        )
 
 
 def _checked(table: Table) -> Table:
     """The table, with every required column and daily bars alone."""
-    if missing := [name for name in REQUIRED if name not in table.frame.columns]:
-        raise MalformedFile(
-            f"{table.where(-1) if table.separator else table.name} has no column for {', '.join(missing)}; "
-            f"name it as one of {', '.join(SPELLINGS[missing[0]][:4])}"
-        )
+    _require_columns(table.where(-1) if table.separator else table.name, table.frame.columns)
     _require_daily(table)
     return table
 
 
-def _find_header(file: str, content: bytes, columns: Mapping[str, str]) -> tuple[int, str]:
-    """The index of the line that names columns, and the character between them."""
-    try:
-        lines = [line.decode("utf-8-sig") for line in content.splitlines()[:HEADER_LINES]]
-    except UnicodeDecodeError:
-        raise MalformedFile(f"{file} is not UTF-8 text; save it as CSV in UTF-8") from None
-    best = 0
-    for at, line in enumerate(lines):
-        separator = max(SEPARATORS, key=line.count)
-        names = _columns(_fields(line, separator), columns).values()
-        if "session" in names and {"open", "high", "low", "close"} & set(names):
-            return at, separator
-        best = best if lines[best].strip() else at
-    raise MalformedFile(
-        f"{file}, line {best + 1} names no columns of bars: {lines[best][:60]!r}; "
-        "give the file a header such as Date,Open,High,Low,Close,Volume"
-    )
-
-
-def _unreadable(file: str, content: bytes, header_line: int, separator: str, error: Exception) -> MalformedFile:
-    """Find the line that polars could not read."""
-    lines = content.splitlines()[header_line:]
-    num_expected = 0
-    for at, raw in enumerate(lines):
+def _unreadable(file: str, body: bytes, header: Header, reason: str) -> MalformedFile:
+    """Find the line that could not be read."""
+    num_expected = len(header.fields)
+    for line, raw in enumerate(BytesIO(body), start=header.first_line - 1):
         try:
-            num_fields = len(_fields(raw.decode("utf-8-sig"), separator))
+            num_fields = len(fields_of(raw.decode("utf-8-sig").rstrip("\n"), header.separator))
         except UnicodeDecodeError:
-            return MalformedFile(f"{file}, line {header_line + at + 1} is not UTF-8 text; save the file in UTF-8")
-        num_expected = num_expected or num_fields
+            return MalformedFile(f"{file}, line {line} is not UTF-8 text; save the file in UTF-8")
         if num_fields > num_expected:
             return MalformedFile(
-                f"{file}, line {header_line + at + 1} has {num_fields} fields under {num_expected} columns; "
-                f"quote fields that contain {separator!r}, or export the file again"
+                f"{file}, line {line} has {num_fields} fields under {num_expected} columns; "
+                f"quote fields that contain {header.separator!r}, or export the file again"
             )
         if raw.count(b'"') % 2:
-            return MalformedFile(f"{file}, line {header_line + at + 1} has an open quote; close or remove it")
-    return MalformedFile(f"{file} is no readable CSV ({_first_line(error)}); export it again")
-
-
-def _fields(line: str, separator: str) -> list[str]:
-    for fields in csv.reader([line], delimiter=separator):
-        return fields
-    return []
-
-
-def _columns(names: Sequence[str], given: Mapping[str, str] = NO_COLUMNS) -> dict[str, str]:
-    """The project's name of each column that it knows, by the name in the file; `given` names count alone."""
-    plain = {name: re.sub(r"\([^)]*\)|[^a-z0-9]", "", name.lower()) for name in names}
-    found = {spelled: column for column, spelled in given.items() if spelled in names}
-    for column, spellings in SPELLINGS.items():
-        if column in given:
-            continue
-        spelled = [name for spelling in spellings for name in names if plain[name] == spelling]
-        if spelled and spelled[0] not in found:
-            found[spelled[0]] = column
-    return found
-
-
-def _named(frame: pl.DataFrame, names: dict[str, str]) -> pl.DataFrame:
-    return frame.select(pl.col(name).alias(column) for name, column in names.items()).with_row_index("row")
+            return MalformedFile(f"{file}, line {line} has an open quote; close or remove it")
+    return MalformedFile(f"{file} is no readable CSV ({_beginning(reason)}); export it again")
 
 
 def _require_daily(table: Table) -> None:
@@ -249,9 +317,10 @@ def _require_daily(table: Table) -> None:
     other = table.frame.filter(~period.is_in(DAILY_PERIODS))
     if not other.is_empty():
         raise MalformedFile(
-            f"{table.where(other['row'][0])} holds a bar of period {other['period'][0]}; export daily bars"
+            f"{table.where(other['row'][0])} holds a bar of period {shown(str(other['period'][0]))}; export daily bars"
         )
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n", 1)[0]
+def _beginning(reason: str) -> str:
+    """The beginning of what polars says, which may repeat a field."""
+    return shown(reason.strip().split("\n", 1)[0], SHOWN_ERROR)

@@ -131,7 +131,7 @@ def _an_outage_of_an_hour(simulation: Simulation) -> None:
     machine.clock.set(new_york(OUTAGE, "18:14"))
     machine.tws.start_outage()
     for num_tries, moment in enumerate(TRIES_OF_THE_OUTAGE, 1):
-        machine.clock.set(new_york(OUTAGE, moment))
+        machine.clock.reach(new_york(OUTAGE, moment))
         machine.wait_until(
             lambda tries=num_tries: machine.number(FAILED_TRIES.format(OUTAGE)) >= tries, f"try {num_tries} of {OUTAGE}"
         )

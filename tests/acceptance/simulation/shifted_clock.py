@@ -71,6 +71,11 @@ class ShiftedClock:
         assert ahead > timedelta(0), f"{moment} has passed: it is {self.now()}"
         self.advance(ahead)
 
+    def reach(self, moment: datetime) -> None:
+        """Jump to a moment, unless a slow machine has passed it already."""
+        if moment > self.now():
+            self.set(moment)
+
     def advance(self, by: timedelta) -> None:
         """Jump so far."""
         self._shift += by.total_seconds()

@@ -16,6 +16,8 @@ class Receiver(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Taking)
         self.answer = 200
         self.location: str | None = None
+        self.said = b""
+        """The body of each answer."""
         self.may_answer = threading.Event()
         self.may_answer.set()
         self.taken: list[tuple[str, str, dict[str, object]]] = []
@@ -47,6 +49,9 @@ class Taking(BaseHTTPRequestHandler):
         if self.server.location:
             self.send_header("Location", self.server.location)
         self.end_headers()
+        self.wfile.write(self.server.said)
+
+    do_PUT = do_POST
 
     def do_GET(self) -> None:
         self.server.taken.append((self.path, "", {}))

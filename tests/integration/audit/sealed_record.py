@@ -47,8 +47,9 @@ class Record:
     def daily_run(self, run_date: date, *, tickers: tuple[str, ...] = TICKERS) -> None:
         """Bars, forecasts, one abstention, fills, and the seal over them."""
         for n, ticker in enumerate(tickers):
-            self.rows.bar(ticker, run_date, 100 + n + run_date.day / 10)
-            self.rows.forecast(ticker, run_date, close=100 + n + run_date.day / 10, kind="late")
+            close = 100 + n + run_date.day / 10
+            self.rows.bar(ticker, run_date, close)
+            self.rows.forecast(ticker, run_date, close=close, preds=(close + 1, close + 2, close + 3), kind="late")
         self.rows.abstention("FB", run_date, kind="late")
         fill(self.conn, as_of=run_date, config=LedgerConfig())
         self.seal()
@@ -65,6 +66,10 @@ class Record:
 
     def messages(self, *, published: bool = True) -> list[str]:
         return [found.message for found in self.verify(published=published).discrepancies]
+
+    def altered_rows(self) -> list[str]:
+        """The messages about events, without those about the schema, whose constraints a test has dropped."""
+        return [found.message for found in self.verify().discrepancies if found.event_id is not None]
 
     @contextmanager
     def as_owner(self) -> Iterator[Connection]:

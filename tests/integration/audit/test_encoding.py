@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ldtm_lib.audit.encoding import Field, Type, Value, encode
-from ldtm_lib.audit.events import FIELDS, FORECAST_2, HEAD
+from ldtm_lib.audit.events import FIELDS, FORECASTS, HEAD
 from ldtm_lib.audit.seal import SEAL_FIELDS
 from ldtm_lib.database.connection import Connection
 from tests.integration.audit.verifier import verifier
@@ -47,10 +47,13 @@ def test_the_stand_alone_verifier_knows_the_same_fields() -> None:
     for kind, named in verifier.FIELDS.items():
         known = SEAL_FIELDS if kind == "seal" else (*HEAD, *FIELDS[kind])
         assert [tuple(field.split(":")) for field in named.split()] == [(f.name, f.type) for f in known], kind
-    second = [tuple(field.split(":")) for field in verifier.FORECASTS["LDTM proof 2"].split()]
-    assert second == [(f.name, f.type) for f in (*HEAD, *FORECAST_2)]
+    for version, fields in FORECASTS.items():
+        listed = [tuple(field.split(":")) for field in verifier.FORECASTS[f"LDTM proof {version}"].split()]
+        assert listed == [(f.name, f.type) for f in (*HEAD, *fields)], version
+    assert len(verifier.FORECASTS) == len(FORECASTS)
     assert verifier.FORECASTS["LDTM proof 1"] == verifier.FIELDS["forecast"]
-    assert set(verifier.FIELDS) == {"seal", "forecast", "fill", "void", "restatement"}, "what a proof can hold"
+    proven = {"seal", "forecast", "fill", "void", "restatement", "configuration"}
+    assert set(verifier.FIELDS) == proven, "what a proof can hold"
 
 
 def test_the_document_lists_every_field_of_every_kind_of_event() -> None:
@@ -58,8 +61,10 @@ def test_the_document_lists_every_field_of_every_kind_of_event() -> None:
     for kind, fields in FIELDS.items():
         listed = ", ".join(f"{field.name} {field.type}" for field in fields)
         assert f"- **{kind}**: {listed}" in text, kind
-    added = ", ".join(f"{field.name} {field.type}" for field in FORECAST_2[len(FIELDS["forecast"]) :])
-    assert f"- **forecast**, version 2: the fields of version 1, then {added}" in text
+    for version in (2, 3):
+        new = FORECASTS[version][len(FORECASTS[version - 1]) :]
+        added = ", ".join(f"{field.name} {field.type}" for field in new)
+        assert f"- **forecast**, version {version}: the fields of version {version - 1}, then {added}" in text
     assert text.count("- **") >= len(FIELDS)
 
 
@@ -70,7 +75,7 @@ def test_every_column_of_a_forecast_and_of_its_fills_is_in_an_event(conn: Connec
             "select column_name from information_schema.columns where table_schema = 'ldtm' and table_name = 'snapshot'"
         )
     }
-    covered = {"ticker"} | {field.name for field in FORECAST_2}
+    covered = {"ticker"} | {field.name for field in FORECASTS[max(FORECASTS)]}
     for horizon in ("next_day", "next_monday", "one_month"):
         covered |= {f"{horizon}_{field.name}" for field in FIELDS["fill"]} & columns
     assert covered == columns, "a new column must go into the events"

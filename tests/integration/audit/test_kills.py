@@ -307,7 +307,9 @@ def _check_the_whole_record(killer: Killer, num_sessions: int) -> None:
         "forecast": len(killer.recorded),
         "fill": num_fills,
         "promotion": len(TICKERS) - 1,
+        "verdict": len(TICKERS) - 1,
         "service": len(TICKERS),
+        "configuration": 1,
     }
     published = killer.installation.file.read()
     assert published.problems == ()

@@ -1,10 +1,13 @@
 """A proof is checked by one file with nothing else at hand, and by that file alone."""
 
 import ast
+import hashlib
 import json
+import re
 import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ldtm_lib.audit.merkle import audit_path, merkle_root
 from ldtm_lib.audit.proof import prove
 from ldtm_lib.errors import NotProvable
 from tests.integration.audit.sealed_record import DAYS, Record
@@ -32,7 +36,7 @@ def _run(folder: Path, *words: str, program: Path = PROGRAM) -> tuple[int, str]:
 
 def test_the_verifier_is_one_short_file_of_the_standard_library() -> None:
     text = PROGRAM.read_text()
-    assert len(text.splitlines()) < 200
+    assert len(text.splitlines()) < 250
     imported = {
         name.name if isinstance(node, ast.Import) else node.module
         for node in ast.walk(ast.parse(text))
@@ -57,7 +61,7 @@ def test_a_proof_holds_the_forecast_and_what_became_of_it_and_is_checked_alone(
     status, text = _run(tmp_path, "p.json", "--seals", str(record.file.path), program=alone)
     assert status == 0, text
     assert text.startswith("PROVEN: IBM on 2013-01-03, 3 events in 3 seals\n")
-    assert "next_day_pred 101.0" in text
+    assert "next_day_pred 102.3" in text
     assert "its first target is the session of 2013-01-04; it was sealed at 20" in text
     hashes = [word for seal in document["seals"] for word in ("--sha256", seal["sha256"])]
     assert _run(tmp_path, "p.json", *hashes)[0] == 0
@@ -208,3 +212,103 @@ def test_what_cannot_be_proven_is_refused_with_the_reason(record: Record) -> Non
         owner.execute("update snapshot set next_day_pred = 9 where ticker = 'IBM' and run_date = '2013-01-03'")
     with pytest.raises(NotProvable, match="the forecast of IBM on 2013-01-03 is not what was recorded"):
         prove(record.conn, "IBM", DAYS[1])
+
+
+def _resealed(document: dict[str, Any]) -> dict[str, Any]:
+    """The document with one seal over its events as they are now, as an owner could have made it."""
+    first = document["events"][0]["says"]["event_id"]
+    for at, event in enumerate(document["events"]):
+        event["says"]["event_id"] = first + at
+    leaves = [
+        hashlib.sha256(b"\0" + verifier.encode(e["says"]["event"], e["says"], document["format"])).digest()
+        for e in document["events"]
+    ]
+    seal = {
+        **document["seals"][0],
+        "first_event": first,
+        "num_events": len(leaves),
+        "merkle_root": merkle_root(leaves).hex(),
+    }
+    seal["sha256"] = hashlib.sha256(verifier.encode("seal", seal, document["format"])).hexdigest()
+    events = [
+        {"says": event["says"], "seal": seal["seal_id"], "path": [step.hex() for step in audit_path(leaves, at)]}
+        for at, event in enumerate(document["events"])
+    ]
+    return {**document, "events": events, "seals": [seal]}
+
+
+def test_a_record_of_which_everything_fits_is_proven(document: dict[str, Any]) -> None:
+    assert _is_proven(_resealed(document))
+
+
+@pytest.mark.parametrize(
+    ("at", "figures", "message"),
+    [
+        (1, {"pct_error": 0.01}, "says pct_error 0.01, and its prices say "),
+        (1, {"direction_actual": "bearish", "direction_correct": False}, "says direction_actual 'bearish'"),
+        (1, {"direction_correct": False}, "says direction_correct False, and its prices say True"),
+        (2, {"direction_actual": "bullish"}, "says direction_actual 'bullish', and its prices say None"),
+        (1, {"target_session": "2013-01-07"}, "is not of a horizon and target session of its forecast"),
+        (0, {"neutral_band": 0.5}, "says direction_pred 'bullish', and its prices say 'neutral'"),
+        (0, {"neutral_band": 0.0, "next_day_pred": 1.0}, "says direction_pred 'bullish', and its prices say 'bearish'"),
+    ],
+)
+def test_figures_that_do_not_follow_from_the_prices_are_not_proven_though_all_hashes_fit(
+    document: dict[str, Any], at: int, figures: dict[str, Any], message: str
+) -> None:
+    document["events"][at]["says"] |= figures
+    with pytest.raises(verifier.NotProven, match=re.escape(message)):
+        verifier.check(_resealed(document))
+
+
+def test_an_outcome_stands_in_a_proof_once(document: dict[str, Any]) -> None:
+    document["events"].append(json.loads(json.dumps(document["events"][1])))
+    with pytest.raises(verifier.NotProven, match="is there twice, or beside another outcome of the same horizon"):
+        verifier.check(_resealed(document))
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [lambda d: d.update(note="x"), lambda d: d["events"][0].update(note="x"), lambda d: d["seals"][0].update(n=1)],
+)
+def test_what_the_format_does_not_have_is_refused(
+    document: dict[str, Any], extra: Callable[[dict[str, Any]], None]
+) -> None:
+    extra(document)
+    with pytest.raises(verifier.NotProven, match=r"has other fields than|says more than it proves"):
+        verifier.check(document)
+
+
+def test_a_key_that_stands_twice_is_no_proof(document: dict[str, Any], tmp_path: Path) -> None:
+    text = json.dumps(document)
+    (tmp_path / "p.json").write_text(text.replace('"next_day_pred"', '"next_day_pred": 1.0, "next_day_pred"', 1))
+    status, shown = _run(tmp_path, "p.json")
+    assert status == 2
+    assert "is no proof that this program understands" in shown
+
+
+@pytest.mark.parametrize("option", ["--seals", "--sha256"])
+def test_an_empty_name_proves_nothing(document: dict[str, Any], tmp_path: Path, option: str) -> None:
+    (tmp_path / "p.json").write_text(json.dumps(document))
+    status, _ = _run(tmp_path, "p.json", option, "")
+    assert status in (1, 2)
+
+
+def test_texts_of_a_proof_cannot_steer_a_terminal_or_end_in_a_traceback(
+    document: dict[str, Any], tmp_path: Path
+) -> None:
+    ticker = "I\x1b[2JM\u202e\N{GREEK SMALL LETTER ALPHA}"
+    document["ticker"] = ticker
+    for event in document["events"]:
+        event["says"]["ticker"] = ticker
+    (tmp_path / "p.json").write_text(json.dumps(_resealed(document)))
+    status, shown = _run(tmp_path, "p.json")
+    assert (status, shown.isascii(), "\x1b" in shown) == (0, True, False)
+    assert shown.startswith("PROVEN: I\\x1b[2JM\\u202e\\u03b1 on 2013-01-03")
+
+
+def test_a_horizon_without_outcome_is_named(document: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "p.json").write_text(json.dumps(document))
+    _, shown = _run(tmp_path, "p.json")
+    assert "\nno outcome of one_month, 2013-02-04: none was sealed yet, or it was left out\n" in shown
+    assert "no outcome of next_day" not in shown

@@ -1,4 +1,4 @@
-"""Version 1 of the record format, as older installations recorded it, beside version 2."""
+"""Versions 1 and 2 of the record format, as older installations recorded them, beside version 3."""
 
 import json
 import shutil
@@ -26,12 +26,13 @@ ENDS = {
     for level in (80, 95)
     for end in ("low", "high")
 }
-LATER = date(2013, 1, 8)
+LATER, LATEST = date(2013, 1, 8), date(2013, 1, 9)
+OTHERS = ("AAPL", "MSFT")
 
 
-def forecast_with_intervals(record: Record, ticker: str, run_date: date) -> None:
+def forecast_with_intervals(record: Record, ticker: str, run_date: date, **more: str) -> None:
     targets = record.calendar.targets(run_date)
-    values = {"volatility": 0.02, "neutral_band": 0.001, **ENDS}
+    values = {"volatility": 0.02, "neutral_band": 0.001, **ENDS, **more}
     record.conn.execute(
         f"""insert into snapshot (ticker, run_date, next_day_session, next_monday_session, one_month_session,
             run_date_close, next_day_pred, next_monday_pred, one_month_pred, direction_pred, model_status,
@@ -44,24 +45,33 @@ def forecast_with_intervals(record: Record, ticker: str, run_date: date) -> None
 
 @pytest.fixture
 def migrated(empty_database: Database, calendar: Calendar, tmp_path: Path) -> Iterator[Record]:
-    """A record that the schema before version 2 began, and the present one goes on with."""
-    before = tmp_path / "migrations"
-    shutil.copytree(MIGRATIONS_FOLDER, before)
-    for path in before.glob("*.sql"):
-        if path.name >= "0009":
-            path.unlink()
-    migrate(empty_database, calendar, before)
+    """A record with rows of versions 1 and 2, made by the schemas of these versions, under the present schema."""
+    file = SealFile(path=tmp_path / "seals.jsonl")
+    _migrate_until(empty_database, calendar, tmp_path / "1", "0009_intervals.sql")
     with empty_database.connect() as conn:
-        record = Record(
-            empty_database, conn, calendar, LedgerRows(conn, calendar), SealFile(path=tmp_path / "seals.jsonl")
-        )
+        record = Record(empty_database, conn, calendar, LedgerRows(conn, calendar), file)
         record.rows.promoted("AAPL", date(2012, 12, 28))
         for day in DAYS:
             record.daily_run(day)
         conn.commit()
-    assert "0009_intervals.sql" in migrate(empty_database, calendar)
+    _migrate_until(empty_database, calendar, tmp_path / "2", "0012_backends.sql")
     with empty_database.connect() as conn:
-        yield Record(empty_database, conn, calendar, LedgerRows(conn, calendar), record.file)
+        record = Record(empty_database, conn, calendar, LedgerRows(conn, calendar), file)
+        record.rows.bar("IBM", LATER, 103)
+        forecast_with_intervals(record, "IBM", LATER)
+        record.daily_run(LATER, tickers=OTHERS)
+        conn.commit()
+    assert "0012_backends.sql" in migrate(empty_database, calendar)
+    with empty_database.connect() as conn:
+        yield Record(empty_database, conn, calendar, LedgerRows(conn, calendar), file)
+
+
+def _migrate_until(database: Database, calendar: Calendar, folder: Path, first_left_out: str) -> None:
+    shutil.copytree(MIGRATIONS_FOLDER, folder)
+    for path in folder.glob("*.sql"):
+        if path.name >= first_left_out:
+            path.unlink()
+    migrate(database, calendar, folder)
 
 
 def versions(record: Record) -> dict[tuple[str, int], int]:
@@ -77,44 +87,49 @@ def proven(folder: Path, document: dict[str, object], seals: Path) -> str:
     return done.stdout
 
 
-def test_rows_of_version_1_stay_as_they_were_and_are_filled_beside_those_of_version_2(
+def test_rows_of_older_versions_stay_as_they_were_and_are_filled_beside_new_ones(
     migrated: Record, tmp_path: Path
 ) -> None:
     assert migrated.messages() == []
     before = versions(migrated)
-    assert {version for _, version in before} == {1}
+    assert {version for _, version in before} == {1, 2}
+    assert before["forecast", 2] == 4, "three forecasts and an abstention"
     published = migrated.file.path.read_text()
-    old = prove(migrated.conn, "IBM", DAYS[1]).document
-    migrated.rows.bar("IBM", LATER, 103)
-    forecast_with_intervals(migrated, "IBM", LATER)
-    migrated.daily_run(LATER, tickers=("AAPL", "MSFT"))
+    first, second = (prove(migrated.conn, "IBM", day).document for day in (DAYS[1], LATER))
+    migrated.rows.bar("IBM", LATEST, 103)
+    forecast_with_intervals(migrated, "IBM", LATEST, backend="onnx")
+    migrated.daily_run(LATEST, tickers=OTHERS)
     assert migrated.messages() == []
     assert migrated.file.path.read_text().startswith(published), "no old seal is another one"
     after = versions(migrated)
-    assert after["forecast", 1] == before["forecast", 1]
-    assert after["forecast", 2] == 4, "three forecasts and an abstention"
+    assert (after["forecast", 1], after["forecast", 2]) == (before["forecast", 1], before["forecast", 2])
+    assert after["forecast", 3] == 4
     assert after["fill", 1] > before["fill", 1], "old forecasts were filled"
 
-    assert old["format"] == "LDTM proof 1"
-    assert "volatility" not in old["events"][0]["says"]
-    assert "PROVEN: IBM on 2013-01-03" in proven(tmp_path, old, migrated.file.path)
-    new = prove(migrated.conn, "IBM", LATER).document
-    assert new["format"] == "LDTM proof 2"
-    assert new["events"][0]["says"]["one_month_high_95"] == ENDS["one_month_high_95"]
-    assert "next_day_low_80 92.0" in proven(tmp_path, new, migrated.file.path)
-    new["events"][0]["says"]["next_day_low_80"] = 93.0
+    assert first["format"] == "LDTM proof 1"
+    assert "volatility" not in first["events"][0]["says"]
+    assert "PROVEN: IBM on 2013-01-03" in proven(tmp_path, first, migrated.file.path)
+    assert second["format"] == "LDTM proof 2"
+    assert second["events"][0]["says"]["one_month_high_95"] == ENDS["one_month_high_95"]
+    assert "backend" not in second["events"][0]["says"]
+    assert "next_day_low_80 92.0" in proven(tmp_path, second, migrated.file.path)
+    third = prove(migrated.conn, "IBM", LATEST).document
+    assert third["format"] == "LDTM proof 3"
+    assert "backend 'onnx'" in proven(tmp_path, third, migrated.file.path)
+    third["events"][0]["says"]["backend"] = "torch"
     with pytest.raises(verifier.NotProven, match="is not the one that seal"):
-        verifier.check(new)
+        verifier.check(third)
 
 
-def test_a_proof_under_the_other_format_is_not_proven(migrated: Record) -> None:
-    forecast_with_intervals(migrated, "IBM", LATER)
+def test_a_proof_under_another_format_is_not_proven(migrated: Record) -> None:
+    forecast_with_intervals(migrated, "IBM", LATEST, backend="onnx")
     migrated.seal()
-    new = {**prove(migrated.conn, "IBM", LATER).document, "format": "LDTM proof 1"}
-    with pytest.raises(verifier.NotProven, match=r"a forecast has no .*: the proof says more than it proves"):
-        verifier.check(new)
-    with pytest.raises(verifier.NotProven, match="this program knows 'LDTM proof 1' and 'LDTM proof 2'"):
-        verifier.check({**new, "format": "LDTM proof 3"})
+    new = prove(migrated.conn, "IBM", LATEST).document
+    for known in ("LDTM proof 1", "LDTM proof 2"):
+        with pytest.raises(verifier.NotProven, match=r"a forecast has no .*: the proof says more than it proves"):
+            verifier.check({**new, "format": known})
+    with pytest.raises(verifier.NotProven, match="this program knows 'LDTM proof 1', 'LDTM proof 2', 'LDTM proof 3'"):
+        verifier.check({**new, "format": "LDTM proof 4"})
 
 
 @pytest.mark.parametrize("column", ["volatility", "neutral_band", *ENDS])
@@ -127,24 +142,52 @@ def test_an_altered_figure_of_an_interval_is_found(record: Record, column: str) 
         owner.execute(
             f"update snapshot set {column} = {column} * (1 + 3e-16) where ticker = 'GOOG'"  # type: ignore[arg-type]
         )
+    (message,) = record.altered_rows()
+    assert message.startswith("the forecast of GOOG on 2013-01-08")
+    assert message.endswith("was altered after it was recorded")
+
+
+def test_an_altered_backend_is_found(record: Record) -> None:
+    record.rows.promoted("GOOG", DAYS[-1])
+    forecast_with_intervals(record, "GOOG", LATER, backend="torch")
+    record.seal()
+    with record.as_owner() as owner:
+        owner.execute("update snapshot set backend = 'onnx' where ticker = 'GOOG'")
     (message,) = record.messages()
     assert message.startswith("the forecast of GOOG on 2013-01-08")
     assert message.endswith("was altered after it was recorded")
 
 
-@pytest.mark.parametrize("column", ["volatility", "neutral_band"])
-def test_a_figure_that_was_added_to_a_row_of_version_1_is_found(migrated: Record, column: str) -> None:
+@pytest.mark.parametrize(
+    ("day", "column", "value"),
+    [
+        ("2013-01-03", "volatility", "0.5"),
+        ("2013-01-03", "neutral_band", "0.5"),
+        ("2013-01-03", "backend", "'torch'"),
+        ("2013-01-08", "backend", "'onnx'"),
+    ],
+)
+def test_a_value_that_was_added_to_a_row_of_an_older_version_is_found(
+    migrated: Record, day: str, column: str, value: str
+) -> None:
     with migrated.as_owner() as owner:
         owner.execute(
-            f"update snapshot set {column} = 0.5 where ticker = 'IBM' and run_date = '2013-01-03'"  # type: ignore[arg-type]
+            f"update snapshot set {column} = {value} where ticker = 'IBM' and run_date = '{day}'"  # type: ignore[arg-type]
         )
     (message,) = migrated.messages()
-    assert message.startswith("the forecast of IBM on 2013-01-03 ")
+    assert message.startswith(f"the forecast of IBM on {day} ")
     assert message.endswith("was altered after it was recorded")
 
 
-@pytest.mark.parametrize("version", [1, 3])
-def test_an_altered_version_of_a_forecast_is_found(record: Record, version: int) -> None:
+@pytest.mark.parametrize(
+    ("version", "what"),
+    [
+        (1, "was altered after it was recorded"),
+        (2, "was altered after it was recorded"),
+        (4, "names a version of the record format that its kind of event does not have"),
+    ],
+)
+def test_an_altered_version_of_a_forecast_is_found(record: Record, version: int, what: str) -> None:
     with record.as_owner() as owner:
         owner.execute("alter table ledger_event drop constraint ledger_event_has_a_known_version")
         owner.execute(
@@ -152,16 +195,16 @@ def test_an_altered_version_of_a_forecast_is_found(record: Record, version: int)
             " and run_date = '2013-01-03'",
             (version,),
         )
-    (message,) = record.messages()
+    (message,) = record.altered_rows()
     assert message.startswith("the forecast of IBM on 2013-01-03 ")
-    assert message.endswith("was altered after it was recorded")
+    assert message.endswith(what)
 
 
 def test_an_altered_version_of_another_event_is_found(record: Record) -> None:
     with record.as_owner() as owner:
         owner.execute("alter table ledger_event drop constraint ledger_event_has_a_known_version")
         owner.execute("update ledger_event set version = 2 where event = 'fill' and ticker = 'IBM'")
-    messages = record.messages()
+    messages = record.altered_rows()
     assert messages
     assert all("fill of IBM" in message for message in messages)
     assert all("names a version of the record format that its kind of event does not have" in m for m in messages)

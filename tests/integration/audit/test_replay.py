@@ -76,7 +76,7 @@ def test_a_forecast_computed_again_is_equal_to_the_bit(forecast: ForecastEnviron
 
 def test_every_field_of_a_forecast_is_compared_or_was_needed_to_compute_it() -> None:
     needed = {"ticker", "run_date", "checkpoint_id", "checkpoint_sha256", "model_status", "abstained_reason"}
-    needed |= {"neutral_band"}
+    needed |= {"neutral_band", "backend"}
     assert set(Draft.__dataclass_fields__) == (EVERYTHING - {"stored_window"}) | needed | {*BOUNDS}
 
 

@@ -1,7 +1,9 @@
 """Whatever is done to the record by the owner of the tables is found, and named."""
 
+import subprocess
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -9,21 +11,26 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from ldtm_lib.audit.merkle import merkle_root
+from ldtm_lib.audit.publications.git_repository import GitRepository
+from ldtm_lib.audit.publications.protocol import publish_missing
 from ldtm_lib.audit.seal import GENESIS
 from ldtm_lib.audit.sealing import read_seals
 from ldtm_lib.audit.verify import verify
 from ldtm_lib.database.connection import Connection, Database
+from ldtm_lib.ledger.fillbacks import fill
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import LedgerConfig
 from tests.integration.audit.sealed_record import DAYS, Record
 from tests.integration.ledger_rows import LedgerRows
 
 ALTERATIONS = {
     "one digit of a prediction": (
-        "update snapshot set next_day_pred = 101.01 where ticker = 'IBM' and run_date = '2013-01-03'",
+        "update snapshot set one_month_pred = 101.01 where ticker = 'IBM' and run_date = '2013-01-03'",
         "the forecast of IBM on 2013-01-03 (event",
     ),
     "the last bit of a prediction": (
-        "update snapshot set one_month_pred = 103 * (1 + 2.3e-16) where ticker = 'IBM' and run_date = '2013-01-03'",
+        "update snapshot set one_month_pred = one_month_pred * (1 + 2.3e-16)"
+        " where ticker = 'IBM' and run_date = '2013-01-03'",
         "the forecast of IBM on 2013-01-03 (event",
     ),
     "the reason of an abstention": (
@@ -75,8 +82,8 @@ def test_a_record_that_nobody_touched_verifies(record: Record) -> None:
     report = record.verify()
     assert report.discrepancies == ()
     assert (report.num_seals, report.num_unsealed) == (5, 0)
-    assert report.num_events == 4 * 4 + 3 * (3 + 3) + 3 + 4, (
-        "four sessions, three fills of each near horizon, three models, four entries into service"
+    assert report.num_events == 4 * 4 + 3 * (3 + 3) + 3 + 2 + 4, (
+        "four sessions, three fills of each near horizon, two models, one that retired, two verdicts, four entries"
     )
     assert [(p.num_seals, p.newest, p.num_unpublished) for p in report.publications] == [(5, 4, 0)]
 
@@ -156,10 +163,10 @@ def test_a_row_inserted_into_the_past_is_found_whether_or_not_the_triggers_were_
     with record.as_owner() as owner:
         owner.execute(
             """insert into ledger_event (event_id, event, version, ticker, run_date, leaf)
-            select 41, 'forecast', 2, ticker, run_date, forecast_leaf(41, s) from snapshot s where ticker = 'GOOG'"""
+            select 43, 'forecast', 3, ticker, run_date, forecast_leaf(43, s) from snapshot s where ticker = 'GOOG'"""
         )
     (message,) = record.messages()
-    assert message.startswith("the forecast of GOOG on 2013-01-03 (event 41) bears a time that does not lie between")
+    assert message.startswith("the forecast of GOOG on 2013-01-03 (event 43) bears a time that does not lie between")
 
 
 def test_a_live_row_of_after_the_open_is_found_by_the_calendar_of_this_program(record: Record) -> None:
@@ -172,7 +179,7 @@ def test_a_live_row_of_after_the_open_is_found_by_the_calendar_of_this_program(r
         )
         owner.execute(
             """insert into ledger_event (event_id, event, version, ticker, run_date, leaf)
-            select 41, 'forecast', 2, ticker, run_date, forecast_leaf(41, s) from snapshot s where ticker = 'GOOG'"""
+            select 43, 'forecast', 3, ticker, run_date, forecast_leaf(43, s) from snapshot s where ticker = 'GOOG'"""
         )
     (message,) = record.messages()
     assert message.endswith("is marked live and was recorded after its first target session had opened")
@@ -191,10 +198,10 @@ def test_an_event_that_stands_twice_is_found(record: Record) -> None:
     with record.as_owner() as owner:
         owner.execute(
             """insert into ledger_event (event_id, event, version, ticker, run_date, leaf)
-            select 41, 'forecast', 2, ticker, run_date, forecast_leaf(41, s)
+            select 43, 'forecast', 3, ticker, run_date, forecast_leaf(43, s)
             from snapshot s where ticker = 'IBM' and run_date = '2013-01-03'"""
         )
-    assert "the forecast of IBM on 2013-01-03 (event 41) stands in the chain twice" in record.messages()
+    assert "the forecast of IBM on 2013-01-03 (event 43) stands in the chain twice" in record.messages()
 
 
 def test_an_altered_seal_is_found(record: Record) -> None:
@@ -223,6 +230,102 @@ def test_a_chain_rewritten_by_the_tables_owner_is_found_by_what_was_published_an
     assert "seal 1 of 20" in message
     assert "and 3 later ones: the chain was rewritten" in message
     assert message.endswith(f"is event {event_id}, now the forecast of IBM on 2013-01-03")
+
+
+def test_figures_of_functions_that_the_owner_replaced_are_found(empty_record: Record) -> None:
+    """The record says what the functions gave, and the chain was made over that: only the prices tell."""
+    empty_record.rows.bar("IBM", DAYS[0], 100)
+    empty_record.rows.forecast("IBM", DAYS[0], close=100, preds=(90, 102, 103), direction="bearish", kind="late")
+    empty_record.conn.execute(
+        """create or replace function direction_of(price double precision, reference double precision) returns text
+        immutable return 'bearish'"""
+    )
+    empty_record.conn.execute(
+        """create or replace function pct_error(pred double precision, actual double precision)
+        returns double precision immutable return 0.01"""
+    )
+    empty_record.daily_run(DAYS[1], tickers=("IBM",))
+    assert empty_record.conn.execute(
+        "select next_day_direction_correct, next_day_pct_error from snapshot where run_date = %s and ticker = 'IBM'",
+        (DAYS[0],),
+    ).fetchone() == (True, 0.01)
+    (message,) = empty_record.altered_rows()
+    assert message.startswith("the next day fill of IBM on 2013-01-02 (event")
+    assert message.endswith("has a direction or an error that does not follow from its prices")
+
+
+def test_a_direction_that_its_band_and_price_do_not_give_is_found(record: Record) -> None:
+    record.rows.promoted("GOOG", DAYS[-1])
+    record.rows.forecast("GOOG", date(2013, 1, 8), close=100, preds=(101, 102, 103), direction="bearish", kind="late")
+    record.seal()
+    (message,) = record.messages()
+    assert message.startswith("the forecast of GOOG on 2013-01-08 (event")
+    assert message.endswith("has a direction or an error that does not follow from its prices")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "update bar set close = close * 1.001 where ticker = 'IBM' and session = '2013-01-04'",
+        "delete from bar where ticker = 'IBM' and session = '2013-01-04'",
+        "update bar set recorded_at = recorded_at + interval '1 day' where ticker = 'IBM' and session = '2013-01-04'",
+    ],
+)
+def test_an_actual_that_its_bar_does_not_give_is_found(record: Record, change: str) -> None:
+    with record.as_owner() as owner:
+        owner.execute(change.encode())
+    messages = record.messages()
+    assert any(
+        message.startswith("the next day fill of IBM on 2013-01-03 (event")
+        and message.endswith("has an actual that no stored bar of its session gives")
+        for message in messages
+    )
+
+
+def test_actuals_over_splits_and_restated_bars_are_those_of_the_store(empty_record: Record) -> None:
+    rows = empty_record.rows
+    rows.bar("IBM", DAYS[0], 300)
+    rows.forecast("IBM", DAYS[0], close=300, preds=(301, 302, 303), kind="late")
+    rows.bar("IBM", DAYS[1], 306)
+    rows.split("IBM", DAYS[2], 3.0)
+    fill(empty_record.conn, as_of=DAYS[1], config=LedgerConfig())
+    rows.bar("IBM", DAYS[2], 103)
+    rows.split("IBM", DAYS[3], 0.7)
+    rows.bar("IBM", DAYS[1], 150)
+    rows.bar("IBM", DAYS[3], 140)
+    fill(empty_record.conn, as_of=DAYS[3], config=LedgerConfig())
+    empty_record.seal()
+    actuals = empty_record.conn.execute("select next_day_actual, next_monday_actual from snapshot").fetchone()
+    assert actuals == (pytest.approx(306), pytest.approx(140 * 3 * 0.7))
+    assert empty_record.messages() == []
+    with empty_record.as_owner() as owner:
+        owner.execute("alter table split disable trigger all")
+        owner.execute("update split set ratio = 0.75 where session = %s", (DAYS[3],))
+        owner.execute("alter table split enable trigger all")
+    (message,) = empty_record.messages()
+    assert message.startswith("the next monday fill of IBM on 2013-01-02 (event")
+
+
+def test_hashes_do_not_rest_on_the_functions_of_the_server(record: Record, server_url: str) -> None:
+    """A superuser can rename `sha256` and put another one in its place, for altered rows and for honest ones."""
+    name = str(conninfo_to_dict(record.database.url)["dbname"])
+    with psycopg.connect(make_conninfo(server_url, dbname=name), autocommit=True) as admin:
+        admin.execute("set allow_system_table_mods = on")
+        admin.execute("alter function pg_catalog.sha256(bytea) rename to sha256_own")
+        admin.execute(
+            """create function pg_catalog.sha256(content bytea) returns bytea language plpgsql as $$
+            begin
+                return coalesce(
+                    (select leaf from ldtm.ledger_event where event = 'forecast' and ticker = 'IBM'
+                     and run_date = '2013-01-03' and position(convert_to('IBM', 'UTF8') in content) > 0
+                     and position(decode('408f400000000000', 'hex') in content) > 0),
+                    sha256_own(content));
+            end $$"""
+        )
+    with record.as_owner() as owner:
+        owner.execute("update snapshot set one_month_pred = 1000 where ticker = 'IBM' and run_date = '2013-01-03'")
+    (message,) = record.altered_rows()
+    assert message.startswith("the forecast of IBM on 2013-01-03 (event")
 
 
 def test_an_old_backup_is_found(empty_record: Record, server_url: str) -> None:
@@ -267,7 +370,7 @@ def test_what_is_not_sealed_yet_is_counted_and_still_checked(record: Record) -> 
 
 def _alter_with_its_hash(owner: Connection) -> int:
     """Another prediction, and the leaf of its event made to fit."""
-    owner.execute("update snapshot set next_day_pred = 99 where ticker = 'IBM' and run_date = '2013-01-03'")
+    owner.execute("update snapshot set one_month_pred = 99 where ticker = 'IBM' and run_date = '2013-01-03'")
     (event_id,) = owner.execute(
         """update ledger_event e set leaf = forecast_leaf(event_id, s) from snapshot s
         where s.ticker = e.ticker and s.run_date = e.run_date and e.event = 'forecast'
@@ -368,7 +471,7 @@ def test_a_seal_of_the_past_over_nothing_is_found(record: Record) -> None:
             select seal_id + 1, session, first_event + num_events, 0, sha256(''), sha256, '2013-01-03', sha256
             from ledger_seal order by seal_id desc limit 1"""
         )
-    (message,) = record.messages()
+    (message,) = [found for found in record.messages() if "is broken" in found]
     assert "it was closed before the seal before it" in message
     assert "it is over no event" in message
 
@@ -393,9 +496,55 @@ def test_whose_word_stands_for_live_forecasts_is_counted(record: Record) -> None
     assert (live.num_live, live.num_sealed_in_time, live.num_stamped_in_time) == (1, 1, 0)
 
 
+def test_a_live_forecast_that_no_active_model_and_no_stored_window_stand_behind_is_found(record: Record) -> None:
+    run_date = DAYS[-1]
+    by = record.rows.open_the_session_after(run_date, timedelta(hours=1))
+    moved = replace(record, calendar=Moved(by))
+    moved.rows.forecast("GOOG", run_date, kind="live")
+    moved.seal()
+    (message,) = moved.altered_rows()
+    assert message.startswith("the forecast of GOOG on 2013-01-07 (event")
+    assert message.endswith("no model that was active by then or no stored window stands behind it")
+
+
+@pytest.mark.parametrize(("committed_after", "num_in_time"), [(timedelta(0), 1), (timedelta(hours=2), 0)])
+def test_a_publication_has_seen_in_time_what_it_committed_before_the_open(
+    record: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, committed_after: timedelta, num_in_time: int
+) -> None:
+    """Seals of an hour before the session of their forecasts opens, committed to git then or an hour after the open."""
+    run_date = DAYS[-1]
+    by = record.rows.open_the_session_after(run_date, timedelta(hours=1))
+    monkeypatch.setenv("GIT_COMMITTER_DATE", (datetime.now(UTC) + committed_after).isoformat(timespec="seconds"))
+    moved = replace(record, calendar=Moved(by))
+    moved.rows.forecast("GOOG", run_date, kind="live")
+    moved.seal()
+    folder = tmp_path / "git"
+    folder.mkdir()
+    subprocess.run(["git", "init", "--quiet", folder], check=True)
+    repository = GitRepository(folder=folder)
+    publish_missing(repository, read_seals(moved.conn))
+    moved.conn.commit()
+    live = verify(moved.database, moved.calendar, [moved.file, repository]).live
+    assert (live.num_live, live.num_sealed_in_time) == (1, 1)
+    assert [(each.name, each.num_in_time) for each in live.testimonies] == [
+        ("seals in the database", 1),
+        (repository.name, num_in_time),
+    ]
+
+
+def test_an_empty_record_and_a_remote_that_was_not_asked_are_never_intact(empty_record: Record, tmp_path: Path) -> None:
+    assert empty_record.verify().verdict == "empty"
+    empty_record.daily_run(DAYS[0])
+    assert empty_record.verify().verdict == "intact"
+    unreachable = GitRepository(folder=tmp_path / "no repository", push=True)
+    report = verify(empty_record.database, empty_record.calendar, [empty_record.file, unreachable])
+    assert report.unasked
+    assert report.verdict != "intact"
+
+
 def test_a_session_that_was_called_off_is_a_note_and_no_alarm(record: Record) -> None:
-    record.conn.execute("insert into trading_session values ('2013-01-05', '2013-01-05 14:30Z', '2013-01-05 21:00Z')")
-    record.conn.commit()
+    with record.as_owner() as owner:
+        owner.execute("insert into trading_session values ('2013-01-05', '2013-01-05 14:30Z', '2013-01-05 21:00Z')")
     report = record.verify()
     assert report.is_intact
     assert report.notes == ("session 2013-01-05 was called off by the exchange after it was recorded",)

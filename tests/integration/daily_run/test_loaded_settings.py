@@ -51,6 +51,7 @@ def test_where_ranges_would_mean_other_partitions_nothing_is_launched(
         ({"source": SourceConfig(kind="ib")}, "source"),
         ({"automation": AutomationConfig(enabled=True)}, "automation.enabled"),
         ({"gate": GateConfig(strict=True), "retired": IBM_LEFT}, "gate.strict"),
+        ({"ui": UiConfig(token=True, url="https://ldtm.example.org")}, "ui"),
     ],
 )
 def test_what_waits_for_a_new_start_stops_nothing_else(
@@ -74,7 +75,6 @@ def test_what_each_run_reads_anew_takes_effect_without_one(settings: Settings) -
         ledger=LedgerConfig(void_after_sessions=5),
         training=TrainingConfig(max_epochs=3),
         alerts=AlertsConfig(hold_minutes=0),
-        ui=UiConfig(url="https://ldtm.example.org"),
         registry=RegistryConfig(degradation_policy="retire"),
     )
     assert settings_changed(settings, now) is None

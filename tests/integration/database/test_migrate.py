@@ -196,14 +196,13 @@ def test_a_role_that_was_given_rights_before_has_those_of_the_new_tables_after_a
         grant_writer_privileges(conn, runs, dagster_schema="ldtm_dagster")
         for given in ("grant usage on schema ldtm to {}", "grant select on snapshot, checkpoint to {}"):
             conn.execute(sql.SQL(given).format(sql.Identifier(reads)))
-    before = next(
-        file.read_text() for file in folder.iterdir() if "create function writer_privileges" in file.read_text()
-    )
-    rights = re.search(r"create function writer_privileges.*?\n\$\$;\n", before, re.DOTALL)
+    texts = [file.read_text() for file in sorted(folder.iterdir())]
+    before = next(text for text in reversed(texts) if "function writer_privileges" in text)
+    rights = re.search(r"create or replace function writer_privileges.*?\n\$\$;\n", before, re.DOTALL)
     assert rights is not None
     (folder / "9999_notes.sql").write_text(
         "create table note (words text);\n"
-        + rights[0].replace("create function", "create or replace function").replace("'bar', ", "'note', 'bar', ", 1)
+        + rights[0].replace("'bar', ", "'note', 'bar', ", 1)
         + "select renew_writer_privileges();\n"
     )
     assert migrate(empty_database, calendar, folder) == ["9999_notes.sql"]

@@ -87,7 +87,7 @@ MEASURED = (
 RETIRE = "update checkpoint set status = 'retired' where status = 'active'; "
 RESTORE = (
     f"insert into checkpoint ({MEASURED}, file_sha256, status, major, version, file_name, restores)"
-    f" select {MEASURED}, file_sha256, 'active', major, 'v1.mine', 'mine', checkpoint_id"
+    f" select {MEASURED}, file_sha256, 'active', major, 'v1.mine', 'mine.pt', checkpoint_id"
     " from checkpoint where trained_on = '2013-01-02'"
 )
 REFUSED = (
@@ -109,7 +109,7 @@ FORGED = {
         "did not pass the gate and cannot be promoted"
     ),
     RETIRE + f"insert into checkpoint ({MEASURED}, file_sha256, status, major, version, file_name)"
-    f" select {MEASURED}, 'mine', 'active', 1, 'v1.mine', 'mine' from checkpoint where status = 'candidate'": (
+    f" select {MEASURED}, 'mine', 'active', 1, 'v1.mine', 'mine.pt' from checkpoint where status = 'candidate'": (
         "did not pass the gate and cannot be promoted"
     ),
     RETIRE.removesuffix("; "): "without a successor and without a retirement",
@@ -147,7 +147,7 @@ def test_the_role_does_all_that_a_daily_run_does_and_the_record_verifies(
     assert create_seal(writer) == 0
     writer.commit()
     report = verify(database, calendar)
-    assert (report.is_intact, report.num_events) == (True, 3 + 2), "a simulation and an entry"
+    assert (report.is_intact, report.num_events) == (True, 3 + 3), "a simulation, an entry and a verdict"
 
 
 def test_the_role_cannot_touch_what_is_on_record(writer: Connection, database: Database, calendar: Calendar) -> None:

@@ -20,14 +20,18 @@ GRAPH = {
     "leaderboard": ("forecasts", "none", {"fillbacks", "registry"}),
     "seals": ("forecasts", "none", {"snapshots", "fillbacks", "registry"}),
     "simulations": ("forecasts", "none", {"price_history"}),
+    "onnx_model": ("models", "ticker", {"registry"}),
+    "onnx_universe": ("models", "none", {"onnx_model"}),
+    "tensorrt_engine": ("models", "ticker", {"onnx_model"}),
 }
 STEPS = {
     "price_history": (None, {"price_history"}),
     "daily_forecast": (None, {"prices", "features", "snapshots", "fillbacks"}),
     "retraining": ({"gpu"}, {"backtests", "checkpoints", "registry"}),
     "leaderboard": (None, {"leaderboard"}),
+    "model_export": (None, {"onnx_model", "tensorrt_engine"}),
 }
-REPORTED = {"seals", "simulations"}
+REPORTED = {"seals", "simulations", "onnx_universe"}
 """Assets that no step makes: the steps of daily runs and bootstraps report them."""
 CHECKS = {
     ("prices", "no_bar_in_quarantine"),
@@ -52,6 +56,8 @@ CHECKS = {
     ("snapshots", "snapshots_are_fresh"),
     ("fillbacks", "actuals_are_fresh"),
     ("registry", "models_are_fresh"),
+    ("onnx_model", "export_agrees"),
+    ("tensorrt_engine", "engine_agrees"),
 }
 
 SCHEDULES = {
@@ -71,6 +77,7 @@ SENSORS = {
     "deadline_sensor": dg.DefaultSensorStatus.RUNNING,
     "new_tickers_sensor": dg.DefaultSensorStatus.STOPPED,
     "catch_up_sensor": dg.DefaultSensorStatus.STOPPED,
+    "export_sensor": dg.DefaultSensorStatus.STOPPED,
 }
 OF_FILES = {"new_bars_sensor": dg.DefaultSensorStatus.STOPPED}
 """Only where bars come as files."""
@@ -82,6 +89,7 @@ JOBS = {
     "leaderboard_job",
     "freshness_job",
     "retention_job",
+    "export_job",
 }
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from ldtm_assets.resources import ProjectResource
 from ldtm_lib.database.connection import Database
+from ldtm_lib.database.migrate import migrations
 from ldtm_lib.errors import MigrationError
 
 
@@ -16,11 +17,12 @@ def test_a_run_of_newer_code_on_an_older_schema_says_what_is_missing_and_how_to_
     config.write_text('tickers = ["AAPL"]\n')
     monkeypatch.setenv("LDTM_DATABASE_URL", database.url)
     assert ProjectResource(config_path=str(config)).open().database.schema == "ldtm"
+    newest = migrations()[-1].name
     with database.transaction() as conn:
-        conn.execute("delete from schema_migration where file_name = '0011_horizon_errors.sql'")
+        conn.execute("delete from schema_migration where file_name = %s", (newest,))
     with pytest.raises(MigrationError) as refused:
         ProjectResource(config_path=str(config)).open()
     assert str(refused.value) == (
-        "schema ldtm lacks 0011_horizon_errors.sql, which this code needs: the code was updated while Dagster was "
-        "running. `ldtm up` applies it and restarts Dagster"
+        f"schema ldtm lacks {newest}, which this code needs: the code was updated while Dagster was running. `ldtm up` "
+        "applies it and restarts Dagster"
     )

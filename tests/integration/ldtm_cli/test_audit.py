@@ -10,10 +10,13 @@ import pytest
 from psycopg import sql
 
 from ldtm_lib.database.connection import Connection, Database
+from ldtm_lib.database.identity import installation_id
+from ldtm_lib.registry.configurations import record_configuration
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import load_settings
 from tests.integration.audit.verifier import verifier
 from tests.integration.ldtm_cli.shell import run_ldtm
-from tests.integration.ledger_rows import LedgerRows
+from tests.integration.ledger_rows import LedgerRows, enter_service
 
 RUN_DATE, NEXT_DAY = date(2013, 1, 2), date(2013, 1, 3)
 
@@ -99,6 +102,39 @@ def test_seal_verify_prove_and_what_an_alteration_does_to_them(
     conn.commit()
     assert shell.run("audit", "verify").returncode == 0
     assert conn.execute(open_alerts).fetchall() == []
+
+
+def test_changes_of_universe_and_settings_are_listed_and_a_file_without_a_ticker_in_service_is_refused(
+    shell: Shell, conn: Connection
+) -> None:
+    assert "no configuration is on record" in shell.run("audit", "configurations").stdout
+    file = shell.folder / "universe.toml"
+    record_configuration(conn, load_settings(file))
+    enter_service(conn, "AAPL", RUN_DATE)
+    conn.commit()
+    whole = file.read_text()
+    file.write_text(whole + "[gate]\nmin_folds = 3\n[retired]\nMSFT = 2013-01-02\n")
+    record_configuration(conn, load_settings(file))
+    conn.commit()
+    listed = shell.run("audit", "configurations").stdout
+    assert "2 tickers, settings " in listed
+    assert "MSFT leaves from 2013-01-02 on" in listed
+    assert "gate.min_folds 2 -> 3" in listed
+    assert [each["configuration_id"] for each in json.loads(shell.run("audit", "configurations", "--json").stdout)] == [
+        1,
+        2,
+    ]
+    assert shell.run("audit", "seal").returncode == 0
+    verified = shell.run("audit", "verify").stdout
+    assert f"{installation_id(conn)}" in verified
+    assert "2 tickers, settings " in verified
+    assert "MSFT left the universe from 2013-01-02 on, recorded at " in verified
+
+    file.write_text('tickers = ["MSFT"]\n')
+    up = shell.run("up")
+    assert up.returncode == 2, up.stdout
+    assert "lacks tickers that are in service: AAPL. Add them to `tickers` again" in " ".join(up.stderr.split())
+    assert "lacks tickers that are in service: AAPL" in " ".join(shell.run("doctor").stdout.split())
 
 
 def test_what_cannot_be_asked_for_is_reported(shell: Shell) -> None:

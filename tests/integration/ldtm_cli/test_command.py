@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from bokeh_sampledata import stocks
 
-from ldtm_lib.database.connection import Database
+from ldtm_lib.database.connection import Database, masked_url
 from tests.integration.ldtm_cli.shell import run_ldtm
 from tests.repository import REPOSITORY
 
@@ -125,9 +125,9 @@ def test_prices_import_goes_on_past_a_file_it_cannot_read(shell: Shell) -> None:
     done = shell.run("prices", "import", "bars", "--basis", "raw", "--json")
     assert done.returncode == 1, done.stderr
     report = json.loads(done.stdout)
-    assert report["tickers"] == [
-        {"ticker": "AAPL", "num_new": 3270, "num_restated": 0, "num_unchanged": 0, "num_refused": 0}
-    ]
+    (apple,) = report["tickers"]
+    counts = {"num_new": 3270, "num_restated": 0, "num_unchanged": 0, "num_refused": 0, "num_notes": 1}
+    assert apple == {"ticker": "AAPL", "first_session": "2000-03-01", "last_session": "2013-03-01", **counts}
     assert report["splits"] == ["AAPL: 2 for 1 on 2000-06-21", "AAPL: 2 for 1 on 2005-02-28"]
     assert "MSFT.csv" in report["failures"]["MSFT"]
     assert "8" in report["failures"]["MSFT"], "the line is named"
@@ -170,7 +170,8 @@ def test_doctor_fails_on_a_schema_that_lacks_steps(shell: Shell, empty_database:
 
 
 def test_db_url_exports_what_dagster_needs(shell: Shell) -> None:
-    assert shell.run("db", "url").stdout.strip() == shell.url
+    assert shell.run("db", "url", "--show-password").stdout.strip() == shell.url
+    assert shell.run("db", "url").stdout.strip() == masked_url(shell.url)
     exported = shell.run("db", "url", "--export").stdout
     for name in ("LDTM_CONFIG", "LDTM_DATABASE_URL", "LDTM_DAGSTER_URL", "DAGSTER_HOME", "DAGSTER_EVENT_BATCH_SIZE"):
         assert f"export {name}=" in exported

@@ -3,7 +3,7 @@
 import io
 import os
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -14,6 +14,7 @@ from rich.console import Console
 
 from ldtm_cli.commands.doctor import print_findings
 from ldtm_cli.commands.init import create_project, next_steps
+from ldtm_cli.database_diagnosis import wrong_clock
 from ldtm_cli.diagnosis import examine
 from ldtm_cli.finding import Finding
 from ldtm_lib.alerts.alert import Alert, raise_alerts
@@ -25,6 +26,7 @@ from ldtm_lib.database.identity import KnownDatabase, remember_database
 from ldtm_lib.prices.sources import yahoo
 from ldtm_lib.sessions import exchange_calendar
 from ldtm_lib.settings import load_settings
+from tests.integration.audit.publications.time_stamp_authority import TimeStampAuthority, needs_openssl
 from tests.integration.prices.url.web_service import Reply, serving
 
 FILES = """
@@ -35,7 +37,7 @@ folder = "bars"
 basis = "adjusted"
 """
 HEADER = "date,open,high,low,close,volume\n"
-NOT_SOUND = ("GPU", "disk", "role", "settings")
+NOT_SOUND = ("GPU", "access", "disk", "role", "settings")
 """Findings that are warnings on the machine and the server of the tests."""
 UNGUARDED = "alter table ldtm.trading_session disable trigger user"
 """Lets a test put the calendar into a state that its triggers refuse."""
@@ -63,7 +65,19 @@ def test_a_sound_installation_has_no_failure(tmp_path: Path, database: Database)
         (tmp_path / "bars" / f"{ticker}.csv").write_text(HEADER)
     findings = findings_of(config, database.url)
     assert list(findings) == [
-        *("configuration", "packages", "database", "folder", "settings", "Dagster", "schema", "clock", "role"),
+        *(
+            "configuration",
+            "packages",
+            "database",
+            "folder",
+            "settings",
+            "Dagster",
+            "schema",
+            "clock",
+            "universe",
+            "role",
+            "access",
+        ),
         *("calendar", "source", "UI", "GPU", "alerts", "disk"),
     ]
     assert findings["settings"].found == (
@@ -209,6 +223,22 @@ def test_a_role_that_lacks_a_right_is_a_failure_with_the_command_that_gives_it(
     )
 
 
+def test_a_database_that_every_role_may_connect_to_is_a_warning_with_the_statement(
+    tmp_path: Path, database: Database
+) -> None:
+    config, name = configure(tmp_path), psycopg.conninfo.conninfo_to_dict(database.url)["dbname"]
+    access = findings_of(config, database.url)["access"]
+    assert access.level == "warn"
+    assert access.remedy == (
+        "if nothing else uses the database, run as its owner: "
+        f"grant connect on database {name} to postgres; revoke connect on database {name} from public"
+    )
+    with psycopg.connect(database.url) as conn:
+        for statement in access.remedy.partition(": ")[2].split("; "):
+            conn.execute(statement.encode())
+    assert findings_of(config, database.url)["access"].level == "ok"
+
+
 def test_a_database_that_knows_no_closed_session_has_a_remedy(tmp_path: Path, database: Database) -> None:
     with psycopg.connect(database.url) as conn:
         conn.execute(UNGUARDED)
@@ -216,6 +246,34 @@ def test_a_database_that_knows_no_closed_session_has_a_remedy(tmp_path: Path, da
     clock = findings_of(configure(tmp_path), database.url)["clock"]
     assert clock.level == "fail"
     assert clock.remedy.endswith("then run `ldtm db migrate`")
+
+
+def test_a_clock_that_is_wrong_is_named_with_its_distance() -> None:
+    assert wrong_clock([("this machine", timedelta(seconds=29)), ("an authority", timedelta(seconds=-29))]) is None
+    ahead = wrong_clock([("this machine", timedelta(0)), ("https://tsa.example", timedelta(hours=1))])
+    assert ahead is not None
+    assert (ahead.level, ahead.found) == (
+        "fail",
+        "the clock of the database is 3600 s ahead of that of https://tsa.example",
+    )
+    behind = wrong_clock([("this machine", -timedelta(minutes=2))])
+    assert behind is not None
+    assert behind.found == "the clock of the database is 120 s behind that of this machine"
+
+
+@needs_openssl
+def test_the_clock_is_compared_with_this_machine_and_with_the_authority(tmp_path: Path, database: Database) -> None:
+    with TimeStampAuthority(tmp_path / "authority") as authority:
+        stamps = authority.time_stamps(tmp_path / "tokens")
+        asked = f'[publish]\ntimestamp_url = "{stamps.url}"\ntimestamp_certificates = "{stamps.certificates}"\n'
+        config = configure(tmp_path)
+        config.write_text(config.read_text() + asked)
+        clock = findings_of(config, database.url)["clock"]
+        assert clock.level == "ok"
+        assert clock.found.endswith(f"its clock agrees with this machine and {stamps.url}")
+    clock = findings_of(config, database.url)["clock"]
+    assert clock.level == "warn"
+    assert clock.found.startswith(f"no time of an authority: {stamps.url} cannot be asked")
 
 
 def test_a_session_that_this_process_does_not_know_is_a_warning_with_a_remedy(

@@ -71,6 +71,39 @@ def test_bars_that_are_all_refused_are_no_import(project: Project, tmp_path: Pat
     assert (report.is_complete, report.num_imported) == (False, 0)
 
 
+def test_a_ticker_without_a_valid_bar_fails_the_import_and_the_others_are_stored(
+    project: Project, tmp_path: Path
+) -> None:
+    header = "Date,Open,High,Low,Close,Volume\n"
+    (tmp_path / "bars" / "AAPL.csv").write_text(header + "2010-01-04,1,1,1,1,-1\n2010-01-05,1,1,1,1,-1\n")
+    (tmp_path / "bars" / "MSFT.csv").write_text(header + "2010-01-04,1,1,1,1,-1\n2010-01-05,1,1,1,1,1\n")
+    report = import_files(project, tmp_path / "bars", "adjusted")
+    assert (report.is_complete, report.num_imported) == (False, 1)
+    assert report.failures == {
+        "AAPL": "none of the 2 bars of AAPL is valid, such as AAPL.csv, line 3: volume -1.0 is negative; "
+        "correct them in the source, and load them again"
+    }
+
+
+def test_the_table_names_every_ticker_that_has_a_file_within_80_columns(project: Project, tmp_path: Path) -> None:
+    header = "Date,Open,High,Low,Close,Volume\n"
+    (tmp_path / "bars" / "AAPL.csv").write_bytes(b"\x00")
+    lines = ["1989-12-29,1,1,1,1,1", "1990-01-02,1,1,1,1,1", "2010-01-05,1,1,1,1,1", "2010-01-09,1,1,1,1,1"]
+    (tmp_path / "bars" / "MSFT.csv").write_text(header + "\n".join(lines))
+    (tmp_path / "bars" / "MSFT.xlsx").write_bytes(b"PK")
+    shown = io.StringIO()
+    print_import(Console(file=shown, width=80), import_files(project, tmp_path / "bars", "adjusted"))
+    table = [line.split() for line in shown.getvalue().splitlines()[:3]]
+    assert table == [
+        ["ticker", "new", "restated", "unchanged", "refused", "first", "last", "notes"],
+        ["AAPL", "0", "0", "0", "0", "-", "-", "failed"],
+        ["MSFT", "2", "0", "0", "1", "1990-01-02", "2010-01-05", "1"],
+    ]
+    assert max(map(len, shown.getvalue().splitlines()[:3])) <= 80
+    assert "left out: 1 of MSFT" in shown.getvalue()
+    assert "ignored  MSFT.xlsx (no CSV or Parquet file): they hold no ticker" in shown.getvalue()
+
+
 def test_many_ignored_files_are_counted_after_the_first(project: Project, tmp_path: Path) -> None:
     for number in range(12):
         write(tmp_path, f"X{number:02}.csv")

@@ -40,6 +40,7 @@ from ldtm_lib.audit.verify import AuditReport, LiveRows, note_verification
 from ldtm_lib.daily_run import attempts
 from ldtm_lib.database.clock import stored_calendar
 from ldtm_lib.database.connection import Connection, Database
+from ldtm_lib.database.migrate import migrations
 from ldtm_lib.installation import code_sha256
 from ldtm_lib.maintenance import disk
 from ldtm_lib.maintenance.loaded_code import LoadedCode
@@ -55,7 +56,7 @@ FRIDAY = date(2013, 1, 18)
 """The last session of these tests; Monday is a holiday."""
 TICKERS = ("AAPL", "FB", "GOOG", "IBM", "MSFT")
 CONFIG = f"tickers = {list(TICKERS)}\n[partitions]\nfirst_session = 2012-01-03\n"
-AUTOMATED = CONFIG + "[automation]\nenabled = true\n"
+AUTOMATED = CONFIG + "[automation]\nenabled = true\n[export]\nenabled = true\n"
 UNHEARD = "automation is on and LDTM_ALERT_URLS names no channel, so nobody is notified: `ldtm alerts test`"
 DAEMON = ("SENSOR", "SCHEDULER", "QUEUED_RUN_COORDINATOR")
 """The parts of Dagster's daemon that are needed."""
@@ -457,7 +458,7 @@ def test_a_schema_that_lacks_steps_says_which_command_applies_them(
 ) -> None:
     screen = installation_status(installation.config, {"LDTM_DATABASE_URL": empty_database.url})
     assert screen.tables is None
-    assert screen.needs[0].startswith("schema ldtm lacks 11 ")
+    assert screen.needs[0].startswith(f"schema ldtm lacks {len(migrations())} ")
     assert screen.needs[0].endswith("steps: `ldtm db migrate`")
 
 
@@ -481,7 +482,6 @@ def test_the_command_ends_with_status_1_when_something_needs_a_person_and_its_js
 ) -> None:
     shown = run_ldtm(installation.config.parent, installation.url, "status", COLUMNS="80")
     assert (shown.returncode, shown.stderr) == (1, "")
-    assert "2 things for a person to look at:" in shown.stdout
     done = run_ldtm(installation.config.parent, installation.url, "status", "--json")
     assert done.returncode == 1
     found = json.loads(done.stdout)
@@ -489,7 +489,11 @@ def test_the_command_ends_with_status_1_when_something_needs_a_person_and_its_js
     newest = found["tables"]["newest"]
     assert (newest["without_row"], newest["not_in_service"]) == (list(TICKERS), [])
     assert found["tables"]["counts"]["database_bytes"] > 2**20
-    assert len(found["needs"]) == 2
+    assert f"{len(found['needs'])} things for a person to look at:" in shown.stdout
+    assert found["needs"][-2:] == [
+        "no model is active, so every ticker abstains: `ldtm registry list` says why",
+        "Dagster was never started here: `ldtm up`",
+    ], "before these, rows and bars of the newest session are missed once the next one has opened"
 
 
 def test_the_number_of_statements_does_not_depend_on_the_universe(

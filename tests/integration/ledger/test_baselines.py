@@ -220,14 +220,14 @@ def test_a_restored_network_has_the_baselines_of_the_one_that_it_restores(enviro
         """insert into checkpoint (ticker, status, trained_on, architecture_sha256, recipe_sha256, data_sha256,
             file_name, file_sha256, seed, num_training_rows, num_validation_rows, num_epochs, best_epoch,
             validation_loss, duration_seconds, device, major, version, restores)
-        select ticker, 'active', trained_on, architecture_sha256, recipe_sha256, data_sha256, file_name || '.again',
+        select ticker, 'active', trained_on, architecture_sha256, recipe_sha256, data_sha256, 'again.' || file_name,
             file_sha256, seed, num_training_rows, num_validation_rows, num_epochs, best_epoch, validation_loss,
             duration_seconds, device, major, version || '.again', checkpoint_id
         from checkpoint where ticker = 'AAPL'"""
     )
     gate_fixtures.record_action(environment.conn, "rollback")
     (name,) = environment.conn.execute("select file_name from checkpoint where status = 'active'").fetchone() or ("",)
-    (environment.folder / name).write_bytes((environment.folder / name.removesuffix(".again")).read_bytes())
+    (environment.folder / name).write_bytes((environment.folder / name.removeprefix("again.")).read_bytes())
     report = environment.take("AAPL")
     assert report.num_with_baselines == 1
     assert report.rows[0].checkpoint_id != first

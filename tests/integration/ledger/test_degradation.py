@@ -129,7 +129,7 @@ def test_a_version_that_was_brought_back_begins_anew(
         """insert into checkpoint (ticker, status, trained_on, architecture_sha256, recipe_sha256, data_sha256,
             file_name, file_sha256, seed, num_training_rows, num_validation_rows, num_epochs, best_epoch,
             validation_loss, duration_seconds, device, major, version, activated_at, restores)
-        select ticker, 'active', trained_on, architecture_sha256, recipe_sha256, data_sha256, 'again', file_sha256,
+        select ticker, 'active', trained_on, architecture_sha256, recipe_sha256, data_sha256, 'again.pt', file_sha256,
             seed, num_training_rows, num_validation_rows, num_epochs, best_epoch, validation_loss, duration_seconds,
             device, major, 'v1.again', now(), checkpoint_id
         from checkpoint where checkpoint_id = %s""",

@@ -54,6 +54,7 @@ FORECAST_VALUES = {
     "bars_recorded_until": "clock_timestamp()",
     "volatility": "0.5",
     "neutral_band": "0.5",
+    "backend": "'onnx'",
     **dict.fromkeys(BOUNDS, "0.5"),
 }
 FILL_VALUES = {
@@ -303,6 +304,10 @@ def test_the_chain_lock_is_taken_before_any_other_trigger_runs(conn: Connection)
         for table, event in (
             ("checkpoint", "insert"),
             ("checkpoint", "update"),
+            ("configuration", "insert"),
+            ("gate_verdict", "insert"),
+            ("ledger_seal", "insert"),
+            ("lifecycle_action", "insert"),
             ("restated_actual", "insert"),
             ("service_entry", "insert"),
             ("simulation", "insert"),
@@ -431,9 +436,10 @@ def _forecast_with(values: Mapping[str, object]) -> sql.Composed:
         ),
         ({"volatility": -0.01}, "snapshot_volatility_and_band_are_numbers"),
         ({"neutral_band": float("nan")}, "snapshot_volatility_and_band_are_numbers"),
+        ({"backend": "numpy"}, "snapshot_has_a_known_backend"),
     ],
 )
-def test_an_interval_that_is_none_is_refused(conn: Connection, values: Mapping[str, object], constraint: str) -> None:
+def test_a_value_that_is_none_is_refused(conn: Connection, values: Mapping[str, object], constraint: str) -> None:
     enter_service(conn, "AAPL", RUN_DATE)
     assert constraint in _refusal(conn, _forecast_with(values))
 
@@ -454,12 +460,17 @@ def test_one_level_alone_and_intervals_that_share_an_end_are_accepted(conn: Conn
     )
 
 
-def test_an_abstention_has_no_interval_volatility_or_band(conn: Connection) -> None:
+def test_an_abstention_has_no_interval_volatility_band_or_backend(conn: Connection) -> None:
     enter_service(conn, "AAPL", RUN_DATE)
-    for values in ({"volatility": 0.1}, {"neutral_band": 0.001}, {"one_month_low_80": 1, "one_month_high_80": 2}):
+    for values, rule in (
+        ({"volatility": 0.1}, "intervals"),
+        ({"neutral_band": 0.001}, "intervals"),
+        ({"one_month_low_80": 1, "one_month_high_80": 2}, "intervals"),
+        ({"backend": "torch"}, "backend"),
+    ):
         query = sql.SQL(
             "insert into snapshot (ticker, run_date, next_day_session, next_monday_session, one_month_session,"
             " abstained_reason, bars_recorded_until, {}) values ('AAPL', '2013-01-02', '2013-01-03', '2013-01-07',"
             " '2013-02-01', 'has no bar', clock_timestamp(), {})"
         ).format(sql.SQL(", ").join(map(sql.Identifier, values)), sql.SQL(", ").join(map(sql.Literal, values.values())))
-        assert "snapshot_abstains_without_intervals" in _refusal(conn, query)
+        assert f"snapshot_abstains_without_{rule}" in _refusal(conn, query)

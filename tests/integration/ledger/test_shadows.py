@@ -49,7 +49,7 @@ def bring_back(environment: ForecastEnvironment, ticker: str, trained_on: date) 
         """insert into checkpoint (ticker, status, trained_on, architecture_sha256, recipe_sha256, data_sha256,
             file_name, file_sha256, seed, num_training_rows, num_validation_rows, num_epochs, best_epoch,
             validation_loss, duration_seconds, device, major, version, restores)
-        select ticker, 'active', trained_on, architecture_sha256, recipe_sha256, data_sha256, file_name || '.again',
+        select ticker, 'active', trained_on, architecture_sha256, recipe_sha256, data_sha256, 'again.' || file_name,
             file_sha256, seed, num_training_rows, num_validation_rows, num_epochs, best_epoch, validation_loss,
             duration_seconds, device, major, version || '.again', checkpoint_id
         from checkpoint where ticker = %s and trained_on = %s""",
@@ -57,7 +57,7 @@ def bring_back(environment: ForecastEnvironment, ticker: str, trained_on: date) 
     )
     gate_fixtures.record_action(environment.conn, "rollback")
     (name,) = environment.conn.execute("select file_name from checkpoint where status = 'active'").fetchone() or ("",)
-    (environment.folder / name).write_bytes((environment.folder / name.removesuffix(".again")).read_bytes())
+    (environment.folder / name).write_bytes((environment.folder / name.removeprefix("again.")).read_bytes())
 
 
 def on_record(conn: Connection) -> list[tuple[str, str, date]]:
@@ -293,8 +293,8 @@ def test_no_figure_of_the_record_changes_with_shadows(environment: ForecastEnvir
     casting(environment).take("AAPL", "MSFT")
     environment.conn.commit()
     report = verify(database, environment.calendar)
-    assert (report.is_intact, report.num_events) == (True, 8), (
-        "three of the models, two of service, a simulation, two forecasts"
+    assert (report.is_intact, report.num_events) == (True, 12), (
+        "three of the models, three verdicts, two of service, a simulation, a configuration, two forecasts"
     )
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from ldtm_lib.database.connection import Connection, Database
-from ldtm_lib.prices.bars import BAR_SCHEMA, PRICE_COLUMNS
+from ldtm_lib.prices.bars import BAR_SCHEMA, LEAST_PRICE, MOST_PRICE, MOST_VOLUME, PRICE_COLUMNS
 from ldtm_lib.prices.ingest import IngestReport, ingest
 from ldtm_lib.prices.quarantine import open_quarantine
 from ldtm_lib.prices.sources.protocol import Delivery
@@ -91,8 +91,8 @@ def test_the_whole_sample_comes_back_as_it_was_delivered_and_a_second_time_write
 
 
 @given(
-    close=st.lists(st.floats(min_value=5e-324, max_value=1e300), min_size=1, max_size=40),
-    volume=st.floats(min_value=0, max_value=1e300),
+    close=st.lists(st.floats(min_value=LEAST_PRICE, max_value=MOST_PRICE), min_size=1, max_size=40),
+    volume=st.floats(min_value=0, max_value=MOST_VOLUME),
 )
 # The database is shared by all examples: each rolls back what it wrote.
 @hypothesis_settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -29,7 +29,11 @@ SMALL = ArchitectureConfig(hidden=6, head_hidden=4)
 
 @pytest.fixture
 def small_settings(settings: Settings) -> Settings:
-    return settings.replace(architecture=SMALL, training=TrainingConfig(max_epochs=2, min_training_rows=60))
+    return settings.replace(
+        tickers=(*settings.tickers, "AAA", "BBB", "CCC", "SHRT"),
+        architecture=SMALL,
+        training=TrainingConfig(max_epochs=2, min_training_rows=60),
+    )
 
 
 @pytest.fixture(scope="session")

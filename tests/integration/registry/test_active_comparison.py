@@ -177,7 +177,10 @@ def test_an_active_model_without_a_backtest_on_record_has_no_tests(registry: Reg
             " values ('AAA', %s, %s, true, '[]')",
             (MONDAY, checkpoint.checkpoint_id),
         )
-        conn.execute("update checkpoint set status = 'active', activated_at = now(), major = 1, version = 'v1.x'")
+        conn.execute(
+            "update checkpoint set status = 'active', activated_at = now(), major = 1, version = 'v1.x',"
+            " file_name = 'x.pt'"
+        )
         (active,) = active_models(conn, ["AAA", "BBB"], plan=registry.settings.backtest, degraded=()).values()
     assert (active.version, len(active.tests.sessions), active.is_degraded) == ("v1.x", 0, False)
 

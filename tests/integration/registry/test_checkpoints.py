@@ -8,8 +8,8 @@ import psycopg
 import pytest
 
 from ldtm_lib.models import checkpoint
+from ldtm_lib.models.checkpoint import WRITTEN_NAME
 from ldtm_lib.registry.checkpoints import candidate_name, existing
-from ldtm_lib.registry.retention import WRITTEN_NAME
 from ldtm_lib.registry.versions import publish
 
 MONDAY, TUESDAY, WEDNESDAY = date(2012, 12, 3), date(2012, 12, 4), date(2012, 12, 5)
@@ -110,7 +110,7 @@ def test_the_database_refuses_two_active_networks_of_one_ticker(registry, conn) 
     with pytest.raises(psycopg.errors.UniqueViolation, match="checkpoint_one_active_per_ticker"):
         conn.execute(
             "update checkpoint set status = 'active', major = 1, version = checkpoint_id::text, activated_at = now(), "
-            "file_name = checkpoint_id::text"
+            "file_name = checkpoint_id || '.pt'"
         )
 
 

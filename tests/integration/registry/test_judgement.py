@@ -71,7 +71,7 @@ def test_it_pays_nobody_to_be_judged_first_or_alone(registry: Registry, strict: 
     assert (multiple_testing(alone).num_tickers, multiple_testing(alone).num_judged) == (21, 1)
     assert (multiple_testing(together).num_tickers, multiple_testing(together).num_judged) == (21, 21)
     assert multiple_testing(alone).q_value >= multiple_testing(together).q_value
-    by_itself = strict.replace(tickers=("AAA",))
+    by_itself = strict.replace(retired=dict.fromkeys(COINS, FIRST))
     assert multiple_testing(registry.gate("AAA", settings=by_itself)["AAA"]).num_tickers == 21, (
         "the others are on record"
     )

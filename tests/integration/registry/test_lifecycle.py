@@ -109,16 +109,22 @@ def test_every_action_is_an_event_of_the_chain_and_the_record_stays_intact(regis
     roll_back(registry)
     take_out(registry)
     roll_back(registry, V_TUESDAY)
-    events = registry.rows("select event, checkpoint_id from ledger_event order by event_id")
+    events = registry.rows("select event, coalesce(checkpoint_id, subject_id) from ledger_event order by event_id")
     assert events == [
+        ("configuration", 1),
         ("promotion", 1),
+        ("verdict", 1),
         ("service", None),
         ("retirement", 1),
         ("promotion", 2),
+        ("verdict", 2),
         ("retirement", 2),
         ("promotion", 3),
+        ("lifecycle", 1),
         ("retirement", 3),
+        ("lifecycle", 2),
         ("promotion", 4),
+        ("lifecycle", 3),
     ]
     assert verify(registry.database, calendar).is_intact
 

@@ -93,7 +93,7 @@ def test_a_curve_has_one_loss_per_epoch(registry, conn: Connection) -> None:
             """insert into checkpoint (ticker, trained_on, architecture_sha256, recipe_sha256, data_sha256, file_name,
                 file_sha256, seed, num_training_rows, num_validation_rows, num_epochs, best_epoch, validation_loss,
                 duration_seconds, device, training_losses, validation_losses)
-            values ('A', now(), 'a', 'r', 'd', 'f', 's', 0, 1, 1, 2, 1, 1, 1, 'cpu', '{1,2}', '{1}')"""
+            values ('A', now(), 'a', 'r', 'd', 'f.pt', 's', 0, 1, 1, 2, 1, 1, 1, 'cpu', '{1,2}', '{1}')"""
         )
 
 

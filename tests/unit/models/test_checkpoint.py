@@ -161,7 +161,7 @@ def test_a_missing_file_is_refused_by_its_name(path: Path) -> None:
 
 
 def test_a_folder_in_place_of_a_file_is_refused(tmp_path: Path) -> None:
-    assert "cannot be read: Is a directory" in refusal(tmp_path, "0" * 64)
+    assert "cannot be read: it is no regular file" in refusal(tmp_path, "0" * 64)
 
 
 @one_folder_for_all_examples

@@ -94,3 +94,15 @@ def test_all_bars_at_once_are_judged_as_one_by_one(rows: list[tuple[float, ...]]
     assert validated.valid["session"].to_list() == expected
     assert validated.valid.columns == list(BAR_COLUMNS)
     assert len(validated.valid) + len(validated.refused) == len(rows)
+
+
+def test_an_order_that_is_wrong_by_the_error_of_a_float_is_set_right(calendar: Calendar) -> None:
+    """251.10106899999997 and 251.101069 are one unit in the last place apart: products of one price and two factors."""
+    noisy = bar(open=250.12394599820996, high=251.10106899999997, low=249.14682299641993, close=251.101069)
+    assert_frame_equal(validate(noisy, calendar).valid, noisy.with_columns(high=pl.lit(251.101069)))
+    for ulps, is_accepted in ((8, True), (9, False)):
+        low = 1.0 + ulps * 2.0**-52
+        validated = validate(bar(open=1.0, high=2.0, low=low, close=1.0), calendar)
+        assert validated.valid["low"].to_list() == ([1.0] if is_accepted else [])
+    above = bar(open=float("nan"), high=10.0, low=9.0, close=10.0)
+    assert validate(above, calendar).refused["reason"].to_list() == ["open is NaN"]

@@ -14,6 +14,7 @@ from ldtm_lib.settings import (
     ArchitectureConfig,
     BacktestConfig,
     ContractConfig,
+    ExportConfig,
     GateConfig,
     PublishConfig,
     Settings,
@@ -277,6 +278,41 @@ def test_every_publication_can_be_configured(load: Load) -> None:
 )
 def test_a_publication_that_is_half_configured_is_refused(load: Load, lines: str, message: str) -> None:
     assert refusal(load, f"{TICKERS}[publish]\n{lines}\n") == message
+
+
+def test_engines_can_be_configured(load: Load) -> None:
+    lines = 'engine = "tensorrt-rtx"\nengine_precision = "fp16"\nengine_compute_capability = "12.0"\n'
+    assert load(f"{TICKERS}[export]\n{lines}").export == ExportConfig(
+        engine="tensorrt-rtx", engine_precision="fp16", engine_compute_capability="12.0"
+    )
+    assert load(TICKERS).export == ExportConfig(enabled=False, engine="none")
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ('engine = "onnx"', "export.engine is 'onnx'; it must be"),
+        (
+            'engine_precision = "fp16"',
+            "export.engine_precision is set while export.engine is none; set both or neither",
+        ),
+        (
+            'engine = "tensorrt"\nengine_compute_capability = "9.0"',
+            "export.engine_compute_capability is '9.0', which only `tensorrt-rtx` builds for, and export.engine is "
+            "tensorrt; remove it",
+        ),
+        (
+            'engine = "tensorrt-rtx"\nengine_compute_capability = "89"',
+            "export.engine_compute_capability is '89'; write it as in 8.9",
+        ),
+        (
+            'engine = "tensorrt-rtx"\nengine_compute_capability = 8.9',
+            "export.engine_compute_capability is 8.9; it must be a text",
+        ),
+    ],
+)
+def test_an_engine_that_no_tensorrt_builds_is_refused(load: Load, lines: str, message: str) -> None:
+    assert refusal(load, f"{TICKERS}[export]\n{lines}\n").startswith(message)
 
 
 @pytest.mark.parametrize(

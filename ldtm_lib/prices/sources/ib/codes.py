@@ -32,6 +32,8 @@ class Meaning(Enum):
     NO_PERMISSION = "the login may not see these data"
     TOO_LONG = "the span is longer than IB answers"
     REFUSED = "the request is not one that IB answers"
+    OUTDATED = "TWS asks for a newer client"
+    TERMS = "the login has not accepted the terms of paper trading"
     STUMBLED = "TWS could not work on the request"
     UNREADABLE = "the client cannot read the answer"
     UNKNOWN = "a message that is in no table"
@@ -69,12 +71,22 @@ REMEDIES: Mapping[Meaning, str] = {
     Meaning.NO_PERMISSION: "subscribe to the market data of its exchange in IB's client portal, for API use too",
     Meaning.TOO_LONG: "fill the older years from files with `ldtm prices import`, and IB carries them on",
     Meaning.REFUSED: "bring TWS or Gateway up to date, and correct what the message names",
+    Meaning.OUTDATED: "bring the Python client (`ldtm doctor` names it) up to date: no retry will help before",
+    Meaning.TERMS: "log in to TWS or Gateway once by hand, accept the paper trading disclaimer, and ask again",
     Meaning.STUMBLED: "see the log of TWS or Gateway, and restart it",
     Meaning.UNREADABLE: "bring TWS or Gateway and its Python client (`ldtm doctor` names it) to versions that fit",
     Meaning.LINK_RENEWED: "see whether TWS is connected to IB",
     Meaning.DISCONNECTED: "see whether TWS or Gateway runs and is logged in",
-    Meaning.UNKNOWN: "look the number up in IB's message codes",
+    Meaning.UNKNOWN: "search IB's documentation for the text, and report it to LDTM's authors",
 }
+
+_KINDS: tuple[tuple[range, str], ...] = (
+    (range(100, 500), "an error of TWS about a request; it came at every try, so correct what its text names"),
+    (range(500, 600), "an error of the client or its connection; restart TWS or Gateway, and ask again"),
+    (range(1000, 2000), "a message about the connection of TWS to IB; ask again once TWS shows that it is connected"),
+    (range(10000, 11000), "an error of TWS about a request; it came at every try, so correct what its text names"),
+)
+"""What IB's documentation says of codes by their numbers, and what to do about one that is in no table."""
 
 _CODES: Mapping[int, Meaning] = {
     100: Meaning.PACING,
@@ -109,11 +121,14 @@ _CODES: Mapping[int, Meaning] = {
     2158: Meaning.FARM_UP,
     10089: Meaning.NO_PERMISSION,
     10090: Meaning.NO_PERMISSION,
+    10141: Meaning.TERMS,
     10167: Meaning.NOTICE,
     10168: Meaning.NO_PERMISSION,
     10186: Meaning.NO_PERMISSION,
     10187: Meaning.REFUSED,
     10197: Meaning.OTHER_LOGIN,
+    10285: Meaning.OUTDATED,
+    10314: Meaning.OUTDATED,
 }
 _WORDS: Mapping[int, tuple[tuple[str, Meaning], ...]] = {
     162: (
@@ -129,14 +144,34 @@ _WORDS: Mapping[int, tuple[tuple[str, Meaning], ...]] = {
     200: (("ambiguous", Meaning.AMBIGUOUS_CONTRACT),),
     322: (("simultaneous", Meaning.PACING),),
     420: (("permission", Meaning.NO_PERMISSION),),
+    10285: (("trimmed value", Meaning.NOTICE),),
 }
 """Where a number has several meanings: words of the text in lower case, the first that stands in it decides."""
+_WORDS_OF_ANY_CODE = (
+    ("pacing violation", Meaning.PACING),
+    ("not subscribed", Meaning.NO_PERMISSION),
+    ("permission", Meaning.NO_PERMISSION),
+    ("disclaimer", Meaning.TERMS),
+    ("your api version", Meaning.OUTDATED),
+)
+"""The same for numbers that are in no table."""
 _NOTICES = range(2100, 2200)
 
 
 def meaning_of(code: int, text: str) -> Meaning:
     """The meaning of a message."""
-    for words, meaning in _WORDS.get(code, ()):
+    if code in _NOTICES:
+        return _CODES.get(code, Meaning.NOTICE)
+    for words, meaning in _WORDS.get(code, () if code in _CODES else _WORDS_OF_ANY_CODE):
         if words in text.lower():
             return meaning
-    return _CODES.get(code, Meaning.NOTICE if code in _NOTICES else Meaning.UNKNOWN)
+    return _CODES.get(code, Meaning.UNKNOWN)
+
+
+def remedy_of(refusal: Refusal) -> str:
+    """The remedy for a refusal; for a code that is in no table, the kind of its number and whether a retry helps."""
+    if refusal.meaning is Meaning.UNKNOWN and refusal.code is not None:
+        for numbers, remedy in _KINDS:
+            if refusal.code in numbers:
+                return f"by its number this is {remedy}"
+    return REMEDIES[refusal.meaning]

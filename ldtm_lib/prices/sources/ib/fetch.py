@@ -8,7 +8,7 @@ import polars as pl
 
 from ldtm_lib.errors import LdtmError, SourceError
 from ldtm_lib.prices.sources.ib.client import load_client
-from ldtm_lib.prices.sources.ib.codes import MAY_PASS, REMEDIES, Meaning, Refusal
+from ldtm_lib.prices.sources.ib.codes import MAY_PASS, Meaning, Refusal, remedy_of
 from ldtm_lib.prices.sources.ib.connection import Address, ConnectionBroken, NotSent
 from ldtm_lib.prices.sources.ib.historical import Request, described
 from ldtm_lib.prices.sources.ib.pacing import Pacer
@@ -138,7 +138,7 @@ class _Fetch:
 
         IB at its maintenance knows no contract at all.
         """
-        remedy = REMEDIES[refusal.meaning]
+        remedy = remedy_of(refusal)
         if refusal.meaning not in UNRESOLVED:
             return _Verdict(stands=refusal.meaning not in MAY_PASS, remedy=remedy)
         try:

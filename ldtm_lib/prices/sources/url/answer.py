@@ -9,6 +9,7 @@ import polars as pl
 
 from ldtm_lib.errors import MalformedFile, MissingBar, SourceError
 from ldtm_lib.prices.sources.bar_files import bars_of_table
+from ldtm_lib.prices.sources.source_file import failing_by_name
 from ldtm_lib.prices.sources.tables import Table, table_of_frame, table_of_text
 from ldtm_lib.prices.sources.url.download import Answer, excerpt, is_web_page
 from ldtm_lib.prices.sources.url.secrets import Secrets
@@ -31,15 +32,18 @@ def bars_of_answer(name: str, answer: Answer, config: UrlConfig, secrets: Secret
     shown = excerpt(answer.body, secrets)
     columns = {"session" if ours == "date" else ours: theirs for ours, theirs in config.columns.items()}
     try:
-        table = _table_of_json(name, answer.body, config.records, columns, shown) if config.format == "json" else None
-        if table is None:
-            if answer.body.lstrip()[:1] in (b"{", b"["):
-                raise SourceError(f"{name} is JSON instead of CSV: {shown}; {COMPARE}")
-            table = table_of_text(name, answer.body, columns=columns)
-        if table.frame.is_empty():
-            raise MissingBar(f"{name} has no bars; ask again later, or retire the ticker if it left")
-        table = replace(table, frame=table.frame.drop("ticker", strict=False))
-        read = bars_of_table(table, name, date_format=config.date_format)
+        with failing_by_name(name):
+            table = (
+                _table_of_json(name, answer.body, config.records, columns, shown) if config.format == "json" else None
+            )
+            if table is None:
+                if answer.body.lstrip()[:1] in (b"{", b"["):
+                    raise SourceError(f"{name} is JSON instead of CSV: {shown}; {COMPARE}")
+                table = table_of_text(name, answer.body, columns=columns)
+            if table.frame.is_empty():
+                raise MissingBar(f"{name} has no bars; ask again later, or retire the ticker if it left")
+            table = replace(table, frame=table.frame.drop("ticker", strict=False))
+            read = bars_of_table(table, name, date_format=config.date_format)
     except MalformedFile as error:
         raise _unreadable(error, secrets) from None
     if name in read.failures:
@@ -55,7 +59,7 @@ def _unreadable(error: MalformedFile, secrets: Secrets) -> SourceError:
 def _table_of_json(name: str, body: bytes, place: str | None, columns: Mapping[str, str], shown: str) -> Table:
     try:
         content: object = json.loads(body, parse_float=str, parse_int=str, parse_constant=str)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise SourceError(f"{name} is not JSON: {shown}; {COMPARE}") from None
     for key in place.split(".") if place else ():
         inner = _member(content, key)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import polars as pl
 
-from ldtm_lib.errors import LdtmError, MissingBar
+from ldtm_lib.errors import LdtmError, MalformedFile, MissingBar
+from ldtm_lib.file_names import plain_name
 from ldtm_lib.prices.bars import KEY, empty_bars
-from ldtm_lib.prices.sources.bar_files import plain_name
 from ldtm_lib.prices.sources.declared_splits import DeclaredSplits, read_declared_splits
 from ldtm_lib.prices.sources.price_basis import bars_on_basis
 from ldtm_lib.prices.sources.protocol import Delivery, SourceCoverage
@@ -61,6 +61,7 @@ class UrlSource:
         newest_closed = self._calendar.last_closed(self._moment)
         basis = last if self._basis == "raw" else newest_closed
         bars, splits, notes = [empty_bars()], list[Split](), list(fetched.notes)
+        places = list[pl.DataFrame]()
         failures: dict[str, LdtmError] = dict(fetched.failures)
         for ticker, read in fetched.bars.items():
             name = plain_name(ticker)
@@ -79,12 +80,17 @@ class UrlSource:
             except MissingBar as error:
                 failures[ticker] = MissingBar(f"{error}; ask again later, or retire the ticker if it left")
                 continue
+            except MalformedFile as error:
+                failures[ticker] = error
+                continue
             bars.append(own.bars)
+            places.append(own.places)
             splits += own.splits
             notes += own.notes
         delivered = pl.concat(bars).sort(KEY)
         return Delivery(
             bars=delivered,
+            places=pl.concat(places) if places else None,
             splits=tuple(splits),
             failures=failures,
             notes=tuple(notes),

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import time
 from concurrent.futures import ProcessPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -291,6 +292,41 @@ def test_a_history_that_no_longer_contains_what_was_pushed_is_a_problem(pushed: 
         publish_missing(pushed, chain(3, world="rewritten"))
     assert pushed.read().problems == (problem,)
     assert GitRepository(folder=pushed.folder).read().problems == (problem,)
+
+
+def test_the_time_of_a_commit_is_that_of_its_seals(repository: GitRepository) -> None:
+    before = datetime.now(UTC).replace(microsecond=0)
+    publish_missing(repository, SEALS[:3])
+    published = repository.read()
+    assert published.witness is not None
+    assert {seal.published_at for seal in published.seals.values()} <= {before, before + timedelta(seconds=1)}
+    assert all(seal.sealed_at < before for seal in SEALS[:3]), "one commit of today holds them all"
+
+
+def test_a_remote_is_asked_what_it_holds(pushed: GitRepository, tmp_path: Path) -> None:
+    """Another clone has pushed, so that the push of this one is refused; only a question to the remote tells."""
+    publish_missing(pushed, SEALS[:2])
+    other = tmp_path / "other"
+    git(tmp_path, "clone", "--quiet", str(tmp_path / "remote.git"), str(other))
+    publish_missing(GitRepository(folder=other, push=True), SEALS[:3])
+    with pytest.raises(PublicationFailed, match="git push: "):
+        publish_missing(pushed, chain(4, world="rewritten")[:2] + SEALS[2:4])
+    assert pushed.read().problems == (), "what this folder remembers of the remote is old"
+    assert pushed.ask_remote() is None
+    (problem,) = pushed.read().problems
+    assert "HEAD does not contain origin/main, so commits that are known there were taken back here" in problem
+
+
+def test_a_remote_that_cannot_be_asked_is_named_and_one_that_is_not_pushed_to_is_not_asked(
+    pushed: GitRepository, tmp_path: Path
+) -> None:
+    publish_missing(pushed, SEALS[:2])
+    assert pushed.ask_remote() is None
+    (tmp_path / "remote.git").rename(tmp_path / "gone.git")
+    reason = pushed.ask_remote()
+    assert reason is not None
+    assert reason.startswith(f"{pushed.folder}: git fetch: ")
+    assert GitRepository(folder=pushed.folder).ask_remote() is None
 
 
 def test_a_repository_without_a_remote_or_a_branch_cannot_be_pushed(

@@ -122,6 +122,18 @@ def test_a_last_line_that_a_crash_has_cut_is_a_note_and_stays_as_evidence(file: 
     assert len(published.notes) == 1
 
 
+def test_a_crash_that_took_a_newline_and_a_crash_within_the_repetition_are_notes(file: SealFile) -> None:
+    file.publish(SEALS[:3])
+    file.path.write_bytes(file.path.read_bytes()[:-1])
+    file.publish(SEALS[:3])
+    whole = b"".join(map(line_of, SEALS[:3]))
+    file.path.write_bytes(file.path.read_bytes()[: len(whole) + 12])
+    assert publish_missing(file, SEALS[:4]) == 1
+    published = file.read()
+    assert (list(published.seals), published.problems) == ([0, 1, 2, 3], ())
+    assert published.notes == (f"{file.path}:4 was cut by a crash and repeats {file.path}:3",)
+
+
 def edited(at: int, old: bytes, new: bytes) -> Callable[[list[bytes]], None]:
     def edit(lines: list[bytes]) -> None:
         assert old in lines[at]

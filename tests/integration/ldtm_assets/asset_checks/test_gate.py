@@ -38,9 +38,12 @@ def gate(
     """Materializes the registry of some tickers, whose candidates lie in the registry under test."""
     monkeypatch.setenv("LDTM_DATABASE_URL", registry.database.url)
 
+    listed: dict[str, None] = {}
+
     def run(*tickers: str, partition: str | None = None, strict: bool = False) -> dg.ExecuteInProcessResult:
         config = tmp_path / "universe.toml"
-        named = ", ".join(f'"{ticker}"' for ticker in tickers)
+        listed.update(dict.fromkeys(tickers))
+        named = ", ".join(f'"{ticker}"' for ticker in listed)
         config.write_text(
             f"tickers = [{named}]\n[architecture]\nhidden = 6\nhead_hidden = 4\n"
             f"[gate]\nstrict = {str(strict).lower()}\n[database]\nldtm_schema = '{registry.database.schema}'\n"

@@ -209,4 +209,6 @@ def test_two_runs_of_the_same_partitions_at_once_leave_one_row_each_and_an_intac
         ("AAPL", num_attempts, True, None) for num_attempts in (1, 1, 2, 2, 2)
     ]
     report = verify(database, calendar)
-    assert (report.num_events, report.discrepancies) == (10 + 2, ()), "ten rows, two entries into service"
+    assert (report.num_events, report.discrepancies) == (10 + 3, ()), (
+        "ten rows, two entries into service, a configuration"
+    )

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ldtm_assets.assets.prices import fetch_prices
+from ldtm_assets.assets.prices import fetch_prices, load_histories
 from ldtm_assets.partitions import DailyPartition
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.prices.splits import Split, adjust
@@ -100,3 +100,18 @@ def test_bars_that_the_source_lacked_for_some_sessions_come_with_a_later_one(ins
     assert [n for n, _ in installation.stored()] == [*range(31), 38, 39, 40]
     assert installation.bring(50) == {}
     assert installation.stored() == [(n, 1.0) for n in range(51)]
+
+
+def test_a_history_without_a_valid_bar_fails_its_ticker_alone(installation: FileInstallation) -> None:
+    folder = installation.project.settings.path.parent / "data" / "bars"
+    header, day = "Date,Open,High,Low,Close,Volume\n", installation.sessions[0]
+    (folder / "AAPL.csv").write_text(f"{header}{day},1,1,1,1,-1\n")
+    (folder / "MSFT.csv").write_text(f"{header}{day},1,1,1,1,5\n")
+    (folder / "NVDA.csv").write_bytes(b"\x00\xff")
+    outcome = load_histories(installation.project, installation.calendar, ["AAPL", "MSFT", "NVDA"], None)
+    assert list(outcome.done) == ["MSFT"]
+    assert outcome.failed["AAPL"] == (
+        "none of the 1 bars of AAPL is valid, such as AAPL.csv, line 2: volume -1.0 is negative; "
+        "correct them in the source, and load them again"
+    )
+    assert outcome.failed["NVDA"] == "NVDA.csv is not UTF-8 text; save it as CSV in UTF-8"

@@ -85,7 +85,7 @@ def test_a_daily_run_is_sealed_published_and_verified(
     assert (
         checks["record_is_intact"].metadata["seals"].value,
         checks["record_is_intact"].metadata["events"].value,
-    ) == (2, 4 + 2), "four rows, two entries into service"
+    ) == (2, 4 + 3), "four rows, two entries into service, a configuration"
     assert _text(checks["every_ticker_has_a_row"], "cohorts") == (
         "- 2013-02-04: 0 bullish, 0 neutral, 0 bearish, 2 abstained, by no model"
     )
@@ -120,7 +120,7 @@ def test_an_altered_record_fails_the_check_and_names_the_row(daily_run: DailyRun
     conn.commit()
     check = daily_run("2013-02-04")["record_is_intact"]
     assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.ERROR)
-    assert _text(check, "found") == ("- the forecast of MSFT on 2013-02-01 (event 3) was altered after it was recorded")
+    assert _text(check, "found") == ("- the forecast of MSFT on 2013-02-01 (event 4) was altered after it was recorded")
 
 
 def test_a_chain_that_was_begun_anew_contradicts_dagsters_event_log(
@@ -182,3 +182,18 @@ def test_the_horizons_of_a_forecast_are_shown_with_its_fills(
         "next day (2013-02-01): filled; next monday (2013-02-04): waiting for its bar; "
         "one month (2013-03-04): waiting for its bar"
     )
+
+
+def test_an_event_that_somebody_added_to_dagsters_log_is_a_note(
+    daily_run: DailyRun, database: Database, calendar: Calendar, instance: dg.DagsterInstance
+) -> None:
+    assert daily_run("2013-01-02")["record_is_intact"].passed
+    for metadata in ({"seal": 0, "SHA-256": "ab" * 32}, {"seal": "one", "SHA-256": "ab" * 32}, {"seal": -1}, {}):
+        instance.report_runless_asset_event(dg.AssetMaterialization("seals", metadata=metadata))
+    log = DagsterEventLog(instance)
+    published = log.read()
+    assert (list(published.seals), published.problems) == ([0], ())
+    assert len(published.notes) == 4
+    assert "seal 0 was published again as abababab" in published.notes[0]
+    report = verify(database, calendar, [log])
+    assert report.verdict == "intact"

@@ -83,13 +83,26 @@ def test_a_run_of_before_a_reboot_or_a_restart_of_the_container_is_dead_whatever
     assert reap_dead_runs(instance, dagster_is_running=True) == [left_behind]
 
 
-def test_a_run_that_was_launched_into_a_container_of_its_own_is_alive_while_dagster_runs(tmp_path: Path) -> None:
+def test_run_monitoring_alone_judges_runs_in_containers_of_their_own(tmp_path: Path) -> None:
     launcher = {"run_launcher": {"module": "dagster._core.test_utils", "class": "MockedRunLauncher"}}
     instance = dg.DagsterInstance.local_temp(str(tmp_path), overrides=launcher)
-    beside, before = started(instance, {}), started(instance, {})
-    instance.add_run_tags(beside, {PROCESS_TAG: f"{beside} {other_mark(namespace='pid:[1]')}"})
-    instance.add_run_tags(before, {PROCESS_TAG: f"{before} {other_mark(boot='before-the-power-cut')}"})
-    assert reap_dead_runs(instance, dagster_is_running=True) == [before]
+    marks = {
+        "beside": other_mark(namespace="pid:[1]", host="another-container"),
+        "before_the_power_cut": other_mark(boot="another", host="another-container"),
+        "here_before_a_restart": other_mark(namespace="pid:[1]"),
+    }
+    runs = {name: started(instance, {}) for name in marks}
+    for name, run_id in runs.items():
+        instance.add_run_tags(run_id, {PROCESS_TAG: f"{run_id} {marks[name]}"})
+    unmarked = started(instance, {})
+    assert reap_dead_runs(instance, dagster_is_running=False) == [runs["here_before_a_restart"]]
+    assert instance.get_run_by_id(unmarked).status is STARTED  # pyright: ignore[reportOptionalMemberAccess]
+
+
+def test_a_container_on_the_network_of_this_host_is_another_host(instance: dg.DagsterInstance) -> None:
+    beside = started(instance, {})
+    instance.add_run_tags(beside, {PROCESS_TAG: f"{beside} {other_mark(namespace='pid:[1]', host='another-root')}"})
+    assert reap_dead_runs(instance, dagster_is_running=True) == []
 
 
 def test_a_run_of_another_host_is_alive_while_dagster_runs(instance: dg.DagsterInstance) -> None:

@@ -27,6 +27,10 @@ HOPELESS = [
     (354, "Requested market data is not subscribed.", "subscribe to the market data of its exchange"),
     (10090, "Part of requested market data is not subscribed.", "subscribe to the market data of its exchange"),
     (10197, "No market data during competing live session", "log out of the other TWS"),
+    (10141, "Paper trading disclaimer must first be accepted for API connection.", "accept the paper trading disc"),
+    (10285, "Your API version does not support fractional size rules.", "bring the Python client"),
+    (10314, "End Date/Time: The date, time, or time-zone entered is invalid.", "bring the Python client"),
+    (10999, "Historical data of this exchange are not subscribed.", "subscribe to the market data of its exchange"),
 ]
 PASSING = [
     Error(162, PACING),
@@ -78,6 +82,19 @@ def test_what_passes_costs_nothing_but_time(reaction: Error | Silence | Empty | 
         (Error(420, "Pacing"), "AAPL: IB says 420, 'Pacing', after 3 tries; lower ib.requests_in_flight"),
         (Error(322, DUPLICATE), "AAPL: IB says 322, .*, after 3 tries; see the log of TWS or Gateway, and restart it"),
         (Error(200, UNKNOWN), "AAPL: IB says 200, .*, after 3 tries; IB has that contract, and may be at its maint"),
+        (
+            Error(162, "What?"),
+            "AAPL: IB says 162, 'What\\?', after 3 tries; by its number this is an error of TWS about a re",
+        ),
+        (
+            Error(10998, "New"),
+            "AAPL: IB says 10998, 'New', after 3 tries; by its number this is an error of TWS about a re",
+        ),
+        (
+            Error(560, "New"),
+            "AAPL: IB says 560, 'New', after 3 tries; by its number this is an error of the client or its",
+        ),
+        (Error(9999, "New"), "AAPL: IB says 9999, 'New', after 3 tries; search IB's documentation for the text"),
         (Silence(), r"AAPL: no answer came in 0\.2 s, after 3 tries; see whether TWS shows the chart"),
         (Empty(), "AAPL: the answer holds no bar, after 3 tries; see whether TWS shows the chart"),
         (Drop(), r"AAPL: the connection to 127\.0\.0\.1:\d+ broke, after 3 tries; see whether TWS or Gateway runs"),
@@ -147,6 +164,11 @@ def test_162_is_told_apart_by_its_words() -> None:
         Meaning.PACING, Meaning.NO_DATA, Meaning.CANCELLED, Meaning.NO_PERMISSION, Meaning.OTHER_LOGIN,
         Meaning.UNKNOWN,
     ]  # fmt: skip
+
+
+def test_a_volume_that_is_rounded_for_an_old_client_is_no_refusal() -> None:
+    text = "Warning: Your API version does not support fractional share size rules. Trimmed value 9390.73 to 9390"
+    assert meaning_of(10285, text) is Meaning.NOTICE
 
 
 def test_every_meaning_that_ends_a_request_has_a_remedy() -> None:

@@ -1,0 +1,143 @@
+"""`ldtm backup` and `ldtm restore`: one archive of the database, the checkpoint files and the published seals."""
+
+import os
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ldtm_cli.invocation import console, current_config, errors
+from ldtm_lib.errors import RestoreRefused
+from ldtm_lib.installation import installed_version
+
+if TYPE_CHECKING:
+    from ldtm_lib.backup.create import BackupReport
+    from ldtm_lib.backup.manifest import Manifest
+    from ldtm_lib.backup.restore import RestoreReport
+
+MIB = 1 << 20
+NUM_SHOWN = 3
+"""Missing checkpoint files that a terminal shows."""
+
+
+def backup(
+    file: Annotated[Path, typer.Argument(help="The archive to write, such as /backup/ldtm-2026-11-30.tar.")],
+    with_dagster: Annotated[
+        bool, typer.Option("--dagster/--no-dagster", help="Save the schema of Dagster's runs and logs as well.")
+    ] = True,
+) -> None:
+    """Save the database, checkpoint files, published seals and the configuration in one archive.
+
+    Daily runs and trainings may go on meanwhile. An existing file is not overwritten.
+    """
+    from ldtm_lib.backup.create import create_backup
+    from ldtm_lib.project import open_project, require_own_database
+
+    started = time.monotonic()
+    project = open_project(current_config(), os.environ)
+    with project.database.transaction() as conn:
+        require_own_database(project, conn)
+    report = create_backup(
+        project,
+        file,
+        ldtm_version=installed_version(),
+        now=datetime.now(UTC),
+        environ=os.environ,
+        with_dagster=with_dagster,
+    )
+    print_backup(console, report, time.monotonic() - started)
+    if missing := report.manifest.missing_checkpoints:
+        more = f" and {len(missing) - NUM_SHOWN} more" if len(missing) > NUM_SHOWN else ""
+        errors.print(
+            f"[yellow]warning:[/] the record names {len(missing)} checkpoint files that are missing or altered, which "
+            f"are not in the archive: {escape(', '.join(missing[:NUM_SHOWN]))}{more}",
+            soft_wrap=True,
+        )
+
+
+def restore(
+    file: Annotated[Path, typer.Argument(help="An archive of `ldtm backup`.")],
+    accept_loss: Annotated[
+        bool,
+        typer.Option("--accept-loss", help="Restore an archive that lacks seals or forecasts of the newer record."),
+    ] = False,
+) -> None:
+    """Restore an archive into an empty database, or over the same record.
+
+    The database is the one of LDTM_DATABASE_URL, or the embedded server. Every byte of the archive is verified first.
+    """
+    from ldtm_cli.dagster_process import running_dagster
+    from ldtm_lib.backup.archive import open_archive
+    from ldtm_lib.backup.restore import restore as restore_archive
+    from ldtm_lib.backup.target import restore_target
+
+    started = time.monotonic()
+    with open_archive(file) as archive:
+        project = restore_target(archive, current_config(), os.environ)
+        if (running := running_dagster(project)) is not None:
+            raise RestoreRefused(
+                f"Dagster of this configuration runs (process {running.pid}); stop it with `ldtm down`, or by its "
+                "service manager, and restore again. Nothing was changed"
+            )
+        report = restore_archive(archive, project, accept_loss=accept_loss, now=datetime.now(UTC), environ=os.environ)
+    print_restore(console, report, project.settings.path, time.monotonic() - started)
+
+
+def print_backup(console: Console, report: "BackupReport", seconds: float) -> None:
+    """Show what was saved, where, and how long it took."""
+    manifest = report.manifest
+    table = _extent(manifest, report.num_checkpoints)
+    table.add_row("dump", f"{report.num_dump_bytes / MIB:,.1f} MiB of PostgreSQL {manifest.postgresql_version}")
+    console.print(table)
+    console.print(
+        f"saved in {escape(str(report.path))}: {report.num_bytes / MIB:,.1f} MiB, {seconds:.1f} s", soft_wrap=True
+    )
+
+
+def print_restore(console: Console, report: "RestoreReport", config: Path, seconds: float) -> None:
+    """Show what was restored, what was kept aside, and what is left to do."""
+    manifest = report.manifest
+    table = _extent(manifest, report.num_checkpoints, f", {report.num_added_checkpoints:,} added")
+    if report.wrote_config:
+        table.add_row("configuration", f"{escape(config.name)}, from the archive")
+    elif report.config_differs:
+        table.add_row("configuration", f"kept: {escape(config.name)} differs from that of the archive")
+    console.print(table)
+    if report.loss:
+        console.print(f"[red]lost:[/] {escape(report.loss.summary)}", soft_wrap=True)
+        for path in report.set_aside:
+            console.print(f"[yellow]kept aside:[/] {escape(str(path))}", soft_wrap=True)
+        for schema in report.kept_schemas:
+            console.print(f"[yellow]kept aside:[/] schema {escape(schema)}", soft_wrap=True)
+        console.print("docs/production.md, section Lost records, says how to go on", soft_wrap=True)
+    console.print(f"restored the backup of {manifest.made} in {seconds:.1f} s; left to do:", soft_wrap=True)
+    for step in _next_steps(report):
+        console.print(f"  {escape(step)}", soft_wrap=True, highlight=False)
+
+
+def _extent(manifest: "Manifest", num_checkpoints: int, remark: str = "") -> Table:
+    """The extent of a record as a table."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_row("record", manifest.installation_id)
+    table.add_row("forecasts", f"{manifest.num_forecasts:,}, with {manifest.num_events:,} events of the chain")
+    newest = manifest.newest_seal
+    table.add_row(
+        "seals",
+        f"{len(manifest.seals):,}" + (f", the newest is {newest.seal_id} of {newest.session}" if newest else ""),
+    )
+    table.add_row("bars", f"{manifest.num_bars:,}")
+    table.add_row("checkpoint files", f"{num_checkpoints:,}{remark}")
+    table.add_row("Dagster", f"schema {escape(manifest.dagster_schema)}" if manifest.has_dagster else "not saved")
+    return table
+
+
+def _next_steps(report: "RestoreReport") -> list[str]:
+    """Commands that complete a restore."""
+    steps = ["ldtm db migrate       # " + ", ".join(report.pending_migrations)] if report.pending_migrations else []
+    steps += [f"ldtm db grant {writer}    # rights of roles are not restored" for writer in report.writers]
+    return [*steps, "ldtm audit verify", "ldtm up"]

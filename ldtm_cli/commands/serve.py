@@ -1,0 +1,37 @@
+"""`ldtm serve`: one Dagster process of the container stack, or of a service manager."""
+
+from typing import Annotated, Literal
+
+import typer
+
+from ldtm_cli.invocation import console, current_config
+
+
+def serve(
+    role: Annotated[Literal["code", "webserver", "daemon"], typer.Argument(help="The process to run.")],
+    workspace: Annotated[
+        str | None, typer.Option(help="Workspace file of webserver and daemon: where the code server is.")
+    ] = None,
+    check: Annotated[bool, typer.Option("--check", help="Only check that the process here answers.")] = False,
+    wait_minutes: Annotated[
+        float, typer.Option(help="How long to wait for PostgreSQL and for its schema to be applied.")
+    ] = 5.0,
+) -> None:
+    """Run one process of Dagster: code server, webserver or daemon. `ldtm up` runs all of them on one machine.
+
+    Waits for the database and for `ldtm db migrate`, which another role may run. Ports: code 4000, webserver 3000, on
+    all addresses of the container; publish them on loopback only, since the UI has no login.
+    """
+    from ldtm_cli.serving import run_role, unhealthy_reason, wait_for_schema
+
+    config = current_config()
+    if check:
+        if reason := unhealthy_reason(role, config):
+            console.print(reason, highlight=False, markup=False, soft_wrap=True)
+            raise typer.Exit(1)
+        return
+
+    def log(line: str) -> None:
+        console.print(line, soft_wrap=True)
+
+    run_role(role, wait_for_schema(config, wait_minutes * 60, log), workspace, log)

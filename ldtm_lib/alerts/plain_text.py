@@ -1,0 +1,52 @@
+"""Text of a notification as a channel must get it to show it as plain text: no markup, no mention of a person.
+
+A body holds names of files and error texts of other programs. Apprise escapes a plain text for services that take HTML
+(mail, Telegram) or a dialect of its own (Slack). It sends Discord and Mattermost a plain text unchanged, which they
+render as Markdown, and for no service does it keep `@room`, `@all` or `@name` from notifying people.
+"""
+
+import re
+
+from apprise import NotifyFormat
+from apprise.plugins.base import NotifyBase
+from apprise.plugins.custom_form import NotifyForm
+from apprise.plugins.custom_json import NotifyJSON
+from apprise.plugins.custom_xml import NotifyXML
+from apprise.plugins.discord import NotifyDiscord
+from apprise.plugins.email.base import NotifyEmail
+from apprise.plugins.mattermost import NotifyMattermost
+from apprise.plugins.ntfy import NotifyNtfy
+
+RENDERS_MARKDOWN = (NotifyDiscord, NotifyMattermost)
+"""Services that render a plain text as Markdown."""
+WITHOUT_MENTIONS = (NotifyEmail, NotifyForm, NotifyJSON, NotifyNtfy, NotifyXML)
+"""Services that notify nobody by name: they get `@` unchanged."""
+ZERO_WIDTH_SPACE = "\u200b"
+"""After `@`, it is invisible and ends every form of a mention, also of services that let no backslash escape one."""
+ADDRESS = re.compile(r"(?<!\S)https?://[^\s<>()\[\]@]+(?!\S)")
+MARKDOWN = re.compile(r"[\\*_~`|\[\]<>#]")
+
+
+def shown_literally(body: str, plugin: NotifyBase, sent_as: NotifyFormat) -> str:
+    """A body that the service of a plugin shows as it is, once apprise has converted it from plain text."""
+    if isinstance(plugin, RENDERS_MARKDOWN) and sent_as is NotifyFormat.TEXT:
+        body = _without_markdown(body)
+    return body if isinstance(plugin, WITHOUT_MENTIONS) else body.replace("@", f"@{ZERO_WIDTH_SPACE}")
+
+
+def _without_markdown(body: str) -> str:
+    """Escape Markdown; in addresses, where a backslash would be part of them, the signs are percent-encoded."""
+    parts, end = list[str](), 0
+    for address in ADDRESS.finditer(body):
+        parts += [_escaped(body[end : address.start()]), _encoded(address[0])]
+        end = address.end()
+    return "".join([*parts, _escaped(body[end:])])
+
+
+def _escaped(text: str) -> str:
+    return MARKDOWN.sub(lambda found: f"\\{found[0]}", text)
+
+
+def _encoded(address: str) -> str:
+    """An address with the same meaning; `#` begins its fragment and stays."""
+    return MARKDOWN.sub(lambda found: found[0] if found[0] == "#" else f"%{ord(found[0]):02X}", address)

@@ -1,0 +1,63 @@
+"""Functions, triggers, constraints, columns and views of a schema, held against those that the migrations create.
+
+Migrations are recorded by name and hash, which says nothing about what became of their objects. `sql/definitions.json`
+holds a hash per object of a fresh schema; PostgreSQL 15 to 18 state the same definitions, but for the tables that
+they name before columns of views.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+
+from ldtm_lib.database.connection import Connection
+from ldtm_lib.database.queries import SQL_FOLDER, query
+
+DEFINITIONS_FILE = SQL_FOLDER / "definitions.json"
+OF_VIEWS = re.compile(r"\b[a-z_][a-z_0-9]*\.| AS text\b")
+"""What PostgreSQL states of one and the same view or not: the table before a column, which 16 and later leave out, and
+the name of a constant's column, which it has after a dump was restored."""
+DIGITS = 16
+
+
+def read_definitions(conn: Connection) -> dict[str, str]:
+    """The first digits of the SHA-256 of every object's definition by kind and name, in the order of the names."""
+    found: dict[str, str] = {}
+    for name, definition in conn.execute(query("definitions.read")):
+        text = OF_VIEWS.sub("", definition) if name.startswith("view ") else definition
+        found[name] = hashlib.sha256(" ".join(text.split()).encode()).hexdigest()[:DIGITS]
+    return dict(sorted(found.items()))
+
+
+def altered_definitions(conn: Connection) -> list[str]:
+    """What differs from the migrations, one clause an object, such as `the trigger t of snapshot is missing`.
+
+    Objects of the owner's own are no difference, unless they are triggers of LDTM's tables or functions that have the
+    name of one of LDTM's.
+    """
+    return differences(read_definitions(conn), json.loads(DEFINITIONS_FILE.read_text(encoding="utf-8")))
+
+
+def differences(found: Mapping[str, str], expected: Mapping[str, str]) -> list[str]:
+    """The same for definitions that were read and those that are expected."""
+    clauses = [
+        f"the {name} is {'missing' if name not in found else 'another one than the migrations create'}"
+        for name, sha256 in expected.items()
+        if found.get(name) != sha256
+    ]
+    tables = {_owner(name) for name in expected if name.startswith("column ")}
+    functions = {_stem(name) for name in expected if name.startswith("function ")}
+    for name in found.keys() - expected.keys():
+        if name.startswith("trigger ") and _owner(name) in tables:
+            clauses.append(f"the {name} is none of LDTM's")
+        elif name.startswith("function ") and _stem(name) in functions:
+            clauses.append(f"the {name} has the name of one of LDTM's and is none")
+    return sorted(clauses)
+
+
+def _owner(name: str) -> str:
+    return name.rpartition(" of ")[2]
+
+
+def _stem(name: str) -> str:
+    return name.partition("(")[0]
