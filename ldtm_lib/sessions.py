@@ -88,6 +88,11 @@ class Calendar:
             raise CalendarError(f"{num_sessions} sessions from {session} lies outside of the {self.name} calendar")
         return self.days[at].item()
 
+    def on_or_after(self, day: date) -> date:
+        """The day itself if it is a session, else the next one; the day itself beyond the end of the calendar."""
+        at = self._position(day)
+        return self.days[at].item() if at < len(self.days) else day
+
     def between(self, first: date, last: date) -> list[date]:
         """All sessions from one day to another, both included."""
         since, until = np.searchsorted(self.days, [np.datetime64(first), np.datetime64(last) + 1])

@@ -17,11 +17,14 @@ from ldtm_lib.ledger.monitoring import MonitoringReport
 from ldtm_lib.ledger.service import first_sessions, is_in_service
 from ldtm_lib.ledger.simulations import NO_SIMULATION
 from ldtm_lib.ledger.snapshots import SnapshotReport, missing_rows
+from ldtm_lib.prices.outlier_quarantine import recorded_outliers, stored_outlier_notes
 from ldtm_lib.prices.quarantine import open_quarantine
 from ldtm_lib.project import Project
-from ldtm_lib.settings import LedgerConfig
+from ldtm_lib.sessions import exchange_calendar
+from ldtm_lib.settings import LedgerConfig, Settings
 
 QUARANTINE, COMPLETE, FILLED = "no_bar_in_quarantine", "every_ticker_has_a_row", "every_due_actual_is_filled"
+NO_OUTLIERS = "no_stored_bar_is_an_outlier"
 NOT_DEGRADED = "active_models_are_not_degraded"
 COVERAGE_HOLDS = "interval_coverage_holds"
 NUM_CLOSEST = 5
@@ -35,6 +38,11 @@ def daily_run_check_specs() -> list[dg.AssetCheckSpec]:
     return [
         dg.AssetCheckSpec(
             QUARANTINE, asset="prices", description="No bar of these partitions was refused and still waits."
+        ),
+        dg.AssetCheckSpec(
+            NO_OUTLIERS,
+            asset="prices",
+            description="No close that forecasts read left its neighbours and returned, as errors of a source do.",
         ),
         dg.AssetCheckSpec(
             COMPLETE, asset="snapshots", description="Every ticker has a forecast or a reason on record."
@@ -76,6 +84,8 @@ def daily_run_checks(
     with project.database.transaction() as conn:
         if QUARANTINE in asked:
             yield _no_bar_in_quarantine(conn, sessions, own, expected)
+        if NO_OUTLIERS in asked:
+            yield _no_stored_bar_is_an_outlier(conn, settings)
         if COMPLETE in asked:
             retried = {(partition.ticker, partition.session) for partition in partitions if partition.key in waiting}
             due = own if simulation_id else _in_service(conn, own)
@@ -100,11 +110,35 @@ def _no_bar_in_quarantine(
             "bars": len(held),
             "of other sessions": len(refused) - len(held),
             "refused": listed(f"{row['ticker']} {row['session']}: {row['reason']}" for row in held),
+            "then": "load a corrected bar, or record one that is right by `ldtm prices release TICKER DATE`",
             **_scope_of(
                 sessions,
                 found=[(row["session"], f"{row['ticker']}: {row['reason']}") for row in held],
                 incomplete={row["session"] for row in refused if (row["ticker"], row["session"]) in expected},
             ),
+        },
+    )
+
+
+def _no_stored_bar_is_an_outlier(conn: Connection, settings: Settings) -> dg.AssetCheckResult:
+    """The result for the newest bars of every ticker: as many as the windows of the next forecasts read."""
+    last, windows = last_closed_session(conn), settings.window
+    outliers = recorded_outliers(
+        conn,
+        settings.tickers_on(last),
+        last=last,
+        num_bars=windows.window_sessions + windows.warmup_bars,
+        calendar=exchange_calendar(),
+    )
+    return dg.AssetCheckResult(
+        asset_key="prices",
+        check_name=NO_OUTLIERS,
+        passed=outliers.is_empty(),
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={
+            "bars": outliers.height,
+            "outliers": listed(stored_outlier_notes(outliers)),
+            "then": "a stored bar is never removed: load a corrected bar of its session",
         },
     )
 

@@ -62,7 +62,7 @@ def load_histories(project: Project, calendar: Calendar, tickers: Sequence[str],
     with project.database.transaction() as conn:
         recorded = ingest(conn, delivery, source=project.settings.source.kind, calendar=calendar)
         failures = {ticker: str(error) for ticker, error in delivery.failures.items()}
-        failures |= without_valid_bar(conn, recorded.per_ticker)
+        failures |= without_valid_bar(conn, recorded.per_ticker) | dict(recorded.held_back)
     counts = {row["ticker"]: row for row in recorded.per_ticker.iter_rows(named=True)}
     splits = _splits_by_ticker(recorded)
     outcome = Outcome(notes=[*delivery.notes, *recorded.notes])
@@ -112,6 +112,7 @@ def fetch_prices(project: Project, calendar: Calendar, partitions: Sequence[Dail
     bars = {(row["ticker"], row["session"]): row for row in held.iter_rows(named=True)}
     reasons = {(row["ticker"], row["session"]): row["reason"] for row in refused.iter_rows(named=True)}
     failures = {ticker: error for delivery in deliveries for ticker, error in delivery.failures.items()}
+    failures |= {ticker: MissingBar(reason) for one in recorded for ticker, reason in one.held_back.items()}
     splits = _splits_by_ticker(*recorded)
     notes = [note for told in (*deliveries, *recorded) for note in told.notes]
     outcome = Outcome(notes=list(dict.fromkeys(notes)))

@@ -1,15 +1,17 @@
-"""`ldtm prices`: imports bars from files into the store, and downloads bars from the configured source to files."""
+"""`ldtm prices`: bars into the store and into files, refused bars, and statements about splits."""
 
 import os
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 
 from ldtm_cli.invocation import EXIT_FAILED, AsJson, console, current_config, errors, print_json, ready_project
@@ -17,6 +19,8 @@ from ldtm_lib.errors import ConfigurationError, SourceError
 
 if TYPE_CHECKING:
     from ldtm_lib.prices.downloads import DownloadReport
+    from ldtm_lib.prices.release import ReleasedBar
+    from ldtm_lib.prices.split_statements import StatedSplit
     from ldtm_lib.project import Project
 
 SESSIONS = ("first_session", "last_session")
@@ -70,6 +74,127 @@ def download_(
     print_json(asdict(report)) if as_json else print_download(console, report, folder)
     if report.failures:
         raise typer.Exit(EXIT_FAILED)
+
+
+@app.command("split")
+def split_(
+    ticker: Annotated[str, typer.Argument(help="The ticker.")],
+    session: Annotated[
+        datetime, typer.Argument(formats=["%Y-%m-%d"], metavar="DATE", help="The first session on the new basis.")
+    ],
+    ratio: Annotated[
+        str, typer.Argument(help="New shares for one old, such as 2, 3:2 or 1:10; 1: there was no split.")
+    ],
+    lacking: Annotated[
+        bool | None,
+        typer.Option(help="Whether the stored bars of before lack it, where their prices do not tell."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """State a split that the source does not declare, or declares wrongly; a ratio of 1 withdraws one.
+
+    Stored bars are restated where they lack it. Every statement stays on record, and deliveries do not change it.
+    """
+    stated = state(ready_project(), ticker, session.date(), ratio, lacking)
+    print_json(asdict(stated)) if as_json else print_stated(console, stated)
+
+
+def state(project: "Project", ticker: str, session: date, ratio: str, lacking: bool | None = None) -> "StatedSplit":
+    """Record a statement about a split; raises ConfigurationError for an unknown ticker and for what is no ratio."""
+    from ldtm_lib.prices.sources.declared_splits import split_ratio
+    from ldtm_lib.prices.split_statements import state_split
+    from ldtm_lib.sessions import exchange_calendar
+
+    project.settings.require_ticker(ticker)
+    number = split_ratio(ratio)
+    if number is None:
+        raise ConfigurationError(f"{ratio!r} is no ratio of a split; write 2, 3:2 or 1:10, or 1 to withdraw one")
+    with project.database.transaction() as conn:
+        return state_split(conn, ticker, session, number, exchange_calendar(), lacks_it=lacking)
+
+
+def print_stated(console: Console, stated: "StatedSplit") -> None:
+    """Print what a statement changed."""
+    what = "no split" if stated.ratio == 1 else f"a split of {stated.ratio:g} for 1"
+    former = "" if stated.former_ratio == 1 else f" (it said {stated.former_ratio:g} for 1)"
+    outcome = "is on record already" if not stated.num_rows else f"is on record now{former}"
+    console.print(f"{escape(stated.ticker)} {stated.session}: {what} {outcome}", highlight=False)
+    if stated.num_rows:
+        bars = f"{stated.num_restated:,} stored bars were restated"
+        console.print(bars if stated.num_restated else "No stored bar was restated: their prices do not lack it.")
+
+
+@app.command("quarantine")
+def quarantine_(as_json: AsJson = False) -> None:
+    """List the refused bars that no valid bar has replaced yet, each with the reason."""
+    bars = refused_bars(ready_project())
+    print_json(bars) if as_json else print_quarantine(console, bars)
+
+
+@app.command("release")
+def release_(
+    ticker: Annotated[str, typer.Argument(help="The ticker.")],
+    session: Annotated[datetime, typer.Argument(formats=["%Y-%m-%d"], metavar="DATE", help="The session of the bar.")],
+    close: Annotated[
+        float | None,
+        typer.Option(help="The close of the bar to record, where several of the session are in quarantine."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Record a bar that was refused as an outlier and is right; its refusal closes.
+
+    The bar is recorded as it arrived, with its source. A bar that is not valid, such as one whose high is below its
+    low, cannot be released: load a corrected one.
+    """
+    bar = release_bar(ready_project(), ticker, session.date(), close)
+    print_json(asdict(bar)) if as_json else print_released(console, bar)
+
+
+def refused_bars(project: "Project") -> list[dict[str, object]]:
+    """The bars in quarantine, one row each."""
+    from ldtm_lib.prices.release import quarantined_bars
+    from ldtm_lib.sessions import exchange_calendar
+
+    with project.database.transaction() as conn:
+        return quarantined_bars(conn, exchange_calendar()).to_dicts()
+
+
+def print_quarantine(console: Console, bars: Sequence[Mapping[str, object]]) -> None:
+    """Print the bars in quarantine: a line of facts each, the reason below it, and the remedies at the end."""
+    for bar in bars:
+        state = "valid by itself" if bar["is_releasable"] else "not valid"
+        console.print(
+            f"[bold]{escape(str(bar['ticker']))} {bar['session'] or 'no session'}[/]: from "
+            f"{escape(str(bar['source']))}, first seen {bar['first_seen_at']:%Y-%m-%d %H:%M} UTC, {state}",
+            highlight=False,
+        )
+        console.print(Padding(escape(str(bar["reason"])), (0, 0, 0, 4)), highlight=False)
+    if not bars:
+        console.print("no bar is in quarantine")
+        return
+    console.print(
+        "A bar that is right and valid by itself: [cyan]ldtm prices release TICKER DATE[/]. Any other: load a "
+        "corrected bar, which closes the refusal.",
+        highlight=False,
+    )
+
+
+def release_bar(project: "Project", ticker: str, session: date, close: float | None) -> "ReleasedBar":
+    """Record a quarantined bar."""
+    from ldtm_lib.prices.release import release
+    from ldtm_lib.sessions import exchange_calendar
+
+    with project.database.transaction() as conn:
+        return release(conn, ticker, session, exchange_calendar(), close=close)
+
+
+def print_released(console: Console, bar: "ReleasedBar") -> None:
+    """Print the recorded bar."""
+    console.print(
+        f"{escape(bar.ticker)} {bar.session}: recorded from {escape(bar.source)}: open {bar.open:.10g}, high "
+        f"{bar.high:.10g}, low {bar.low:.10g}, close {bar.close:.10g}, volume {bar.volume:.15g}",
+        highlight=False,
+    )
 
 
 def download_files(
@@ -183,7 +308,7 @@ def import_files(project: "Project", folder: Path, basis: Literal["adjusted", "r
     delivery = source.fetch(project.settings.tickers, FIRST_DAY, last)
     with project.database.transaction() as conn:
         recorded = ingest(conn, delivery, source=source.name, calendar=calendar)
-        refused = without_valid_bar(conn, recorded.per_ticker)
+        refused = without_valid_bar(conn, recorded.per_ticker) | dict(recorded.held_back)
     notes = [*delivery.notes, *recorded.notes]
     absent = {ticker for ticker, error in delivery.failures.items() if type(error) is SourceError}
     return ImportReport(

@@ -18,6 +18,7 @@ BARS = (
 SPLITS = (
     Field("ticker", "text"),
     Field("split_session", "date"),
+    Field("split_id", "int8"),
     Field("split_recorded_at", "timestamptz"),
     Field("split_ratio", "float8"),
 )
@@ -51,7 +52,7 @@ def actuals_without_bar(conn: Connection, fills: pl.DataFrame, closes: pl.DataFr
 def _with_ratios(fills: pl.DataFrame, splits: pl.DataFrame) -> pl.DataFrame:
     """The fills with the products of the splits known at the fill, and ten minutes before it.
 
-    They are multiplied by session, as the database does: another order gives another last bit.
+    They are multiplied by session and number, as the database does: another order gives another last bit.
     """
     affected = fills.join(splits, on="ticker").filter(
         (pl.col("split_session") > pl.col("run_date"))
@@ -59,7 +60,9 @@ def _with_ratios(fills: pl.DataFrame, splits: pl.DataFrame) -> pl.DataFrame:
         & (pl.col("split_recorded_at") <= pl.col("filled_at"))
     )
     products: list[tuple[object, ...]] = []
-    for keys, group in affected.sort("split_session").group_by("place", "bar_recorded_at", maintain_order=True):
+    for keys, group in affected.sort("split_session", "split_id").group_by(
+        "place", "bar_recorded_at", maintain_order=True
+    ):
         seen = group["split_recorded_at"] <= group["filled_at"] - STATEMENT_TIME
         products.append((*keys, prod(group["split_ratio"]), prod(group["split_ratio"].filter(seen))))
     schema = {"place": fills.schema["place"], "bar_recorded_at": pl.Int64, "ratio": pl.Float64, "older": pl.Float64}

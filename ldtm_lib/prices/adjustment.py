@@ -1,27 +1,20 @@
 """Adjustment: put delivered and stored bars of one ticker on one price basis, and note changes no split explains."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import date, timedelta
+from dataclasses import dataclass, replace
+from datetime import date
 
+import numpy as np
 import polars as pl
 
 from ldtm_lib.prices.bars import KEY, PRICE_COLUMNS
-from ldtm_lib.prices.split_inference import SplitHypothesis, StoredHistory, common_closes, infer_splits
-from ldtm_lib.prices.splits import (
-    HALF_A_CENT,
-    MIN_RESTATED_BARS,
-    RATIO_TOLERANCE,
-    Floats,
-    Split,
-    adjust,
-    is_same_price,
-)
-from ldtm_lib.prices.suspected_splits import jump_note, rescaling_note
+from ldtm_lib.prices.mixed_bases import LARGEST_MOVE, Prices, gap_note, rescaled_bars, transitions_between
+from ldtm_lib.prices.split_corrections import Correction, compare_with_record
+from ldtm_lib.prices.split_inference import SplitHypothesis, StoredHistory, common_closes, infer_splits, jump_at
+from ldtm_lib.prices.split_ratios import Floats
+from ldtm_lib.prices.splits import HALF_A_CENT, MIN_RESTATED_BARS, RATIO_TOLERANCE, Split, adjust, is_same_price
 from ldtm_lib.sessions import Calendar
 
-SAME_SPLIT_WITHIN = timedelta(days=31)
-"""A split that was noticed by a restatement is dated by the bars around it; its declaration may name another day."""
 VOLUME_ROUNDING = 0.01
 
 
@@ -32,54 +25,176 @@ class Adjusted:
     bars: pl.DataFrame
     """The delivered bars; if they came on an older basis, without those that are stored already.
 
-    Empty if they show a split whose session cannot be inferred: stored bars would end up on two price bases.
+    Empty where stored bars would end up on two price bases.
     """
     unapplied: tuple[Split, ...]
-    """New splits that the stored bars do not have yet."""
+    """New splits and corrections that the stored bars do not have yet."""
     applied: tuple[Split, ...]
     """New splits that the stored bars have had all along."""
+    inferred: tuple[Split, ...] = ()
+    """A new split that nobody declared, which the stored bars do not have yet."""
+    problem: str | None = None
+    """Why nothing of the delivery is recorded, with the remedy."""
     notes: tuple[str, ...]
 
 
 def adjust_delivery(
-    delivered: pl.DataFrame, declared: Sequence[Split], basis: date, stored: StoredHistory, calendar: Calendar
+    delivered: pl.DataFrame,
+    declared: Sequence[Split],
+    basis: date,
+    stored: StoredHistory,
+    calendar: Calendar,
+    *,
+    complete_from: date,
 ) -> Adjusted:
-    """Adjust one ticker's delivery: `delivered` is sorted by session, `basis` is the last session whose splits it has.
+    """Adjust one ticker's delivery: `delivered` is sorted by session, `basis` is the last session whose splits it has,
+    and its declared splits are complete from `complete_from` on.
 
-    A declared split that stored bars have already is the known, undeclared one of the same ratio, however far apart
-    the two are dated: after weeks without bars, an inferred split is dated by the first bar that arrived.
+    Nothing of a delivery is recorded that would leave the ticker's current bars on two price bases. A declared split
+    that stored bars have already is the known, undeclared one of the same ratio, however far apart the two are dated:
+    after weeks without bars, an inferred split is dated by the first bar that arrived.
     """
-    newly_declared = [
-        split for split in _by_session(declared) if not any(_is_same_split(split, k) for k in stored.splits)
-    ]
-    undeclared = [k for k in _by_session(stored.splits) if not any(_is_same_split(k, split) for split in declared)]
-    disputed = _disputes(declared, stored.splits)
+    late = [split for split in declared if _is_unapplied(delivered, split)]
+    delivered = adjust(delivered, late)
+    record = compare_with_record(declared, stored.splits, stored.origins, complete_from=complete_from)
+    forgotten = [split for split in record.undeclared if _is_unapplied(delivered, split)]
+    delivered = adjust(delivered, forgotten)
+    untold = [split for split in record.new if _is_untold(split, delivered, stored)]
+    record = replace(
+        record,
+        new=tuple(split for split in record.new if split not in untold),
+        undeclared=tuple(split for split in record.undeclared if split not in forgotten),
+        notes=(*record.notes, *map(_applied_here, late), *map(_untold, untold)),
+    )
     if stored.newest is None:
-        bars = adjust(delivered, [split for split in undeclared if split.session > basis])
-        return Adjusted(bars=bars, unapplied=(), applied=tuple(newly_declared), notes=disputed)
-    hypothesis = infer_splits(delivered, undeclared, newly_declared, basis, stored, calendar)
-    if hypothesis.is_undated:
-        return Adjusted(bars=delivered.clear(), unapplied=(), applied=(), notes=(*disputed, _undated(delivered)))
-    bars, applied = hypothesis.bars, [split for split in newly_declared if split not in hypothesis.unapplied]
+        bars = adjust(delivered, [split for split in record.undeclared if split.session > basis])
+        return Adjusted(bars=bars, unapplied=(), applied=record.new, notes=record.notes)
+    hypothesis = infer_splits(delivered, record.undeclared, record.new, basis, stored, calendar)
+    problem, notes = _judged(delivered, hypothesis, stored)
+    if problem is not None:
+        return Adjusted(bars=delivered.clear(), unapplied=(), applied=(), notes=record.notes, problem=problem)
+    bars = hypothesis.bars
     if hypothesis.missing:
         bars = _without_rounded(bars, delivered, adjust(hypothesis.reference, hypothesis.inferred))
+    unproven = [c for c in record.corrections if not _is_shown(c, hypothesis)]
+    inferred = [known for known in record.undeclared if stored.origins.get(known.session) == "inferred"]
+    left_out = {row for correction in unproven for row in correction.rows}
     return Adjusted(
         bars=bars,
-        unapplied=(*hypothesis.unapplied, *hypothesis.inferred),
-        applied=tuple(split for split in applied if not any(_is_alike(split, known) for known in undeclared)),
-        notes=(*disputed, *_notes(hypothesis)),
+        unapplied=hypothesis.unapplied,
+        inferred=hypothesis.inferred,
+        applied=tuple(
+            split
+            for split in record.new
+            if split not in hypothesis.unapplied
+            and split not in left_out
+            and not any(_is_alike(split, known) for known in inferred)
+        ),
+        notes=(*record.notes, *(_outcome(c, is_recorded=c not in unproven) for c in record.corrections), *notes),
     )
 
 
-def _disputes(declared: Sequence[Split], known: Sequence[Split]) -> tuple[str, ...]:
-    """Notes on splits that are declared with another ratio than the one on record."""
-    return tuple(
-        f"{new.ticker}: a split of {new.ratio:g} for 1 on {new.session} is declared, {old.ratio:g} for 1 is on record "
-        "and stays; correct the source, or the row of table split"
-        for new in declared
-        for old in known
-        if new.session == old.session and not _is_alike(new, old)
+def _is_unapplied(delivered: pl.DataFrame, split: Split) -> bool:
+    """Whether delivered bars jump by a split on its session: the source has not restated them, or not yet."""
+    jump = jump_at(delivered, split.session)
+    if jump is None or 1 / LARGEST_MOVE < split.ratio < LARGEST_MOVE:
+        return False
+    return bool(abs(np.log(jump / split.ratio)) < abs(np.log(jump)))
+
+
+def _is_untold(split: Split, delivered: pl.DataFrame, stored: StoredHistory) -> bool:
+    """Whether nothing tells if the stored bars before a split lack it: its ratio is like a move of any day."""
+    if not 1 / LARGEST_MOVE < split.ratio < LARGEST_MOVE or split.session in stored.restated:
+        return False
+    if stored.newest is None or stored.newest < split.session or jump_at(stored.bars, split.session) is None:
+        return False
+    is_common = delivered["session"].is_in(stored.bars["session"].implode()) & (delivered["session"] < split.session)
+    return not is_common.any()
+
+
+def _untold(split: Split) -> str:
+    """A note on a split that is not recorded."""
+    return (
+        f"{split.ticker}: the split of {split.ratio:g} for 1 on {split.session} is not recorded: no bar of before "
+        f"arrived that tells whether the stored ones lack it; materialize price_history of {split.ticker}"
     )
+
+
+def _applied_here(split: Split) -> str:
+    """A note on a split that the source has not applied."""
+    return (
+        f"{split.ticker}: the source declares a split of {split.ratio:g} for 1 on {split.session} and its prices still "
+        "jump there; the bars of before are restated here"
+    )
+
+
+def _is_shown(correction: Correction, hypothesis: SplitHypothesis) -> bool:
+    """Whether the prices tell of a correction: stored ones that lack it, or common ones of before that have it."""
+    sessions, _, _ = common_closes(hypothesis.reference, hypothesis.bars)
+    first = min(row.session for row in correction.rows)
+    return any(row in hypothesis.unapplied for row in correction.rows) or bool(sessions and sessions[0] < first)
+
+
+def _outcome(correction: Correction, *, is_recorded: bool) -> str:
+    """A correction with what became of it."""
+    if is_recorded:
+        return f"{correction.message}; this is recorded, and the former row stays on record"
+    ticker = correction.rows[0].ticker
+    return (
+        f"{correction.message}, and the stored prices do not show it; the record stays until bars of before are "
+        f"delivered: materialize price_history of {ticker}, or correct the source"
+    )
+
+
+def _judged(
+    delivered: pl.DataFrame, hypothesis: SplitHypothesis, stored: StoredHistory
+) -> tuple[str | None, tuple[str, ...]]:
+    """Why nothing of a delivery is recorded, or None; and notes on changed prices that no split explains."""
+    if delivered.is_empty():
+        return None, ()
+    ticker: str = delivered["ticker"][0]
+    reload = f"materialize price_history of {ticker}, whose bars replace the stored ones"
+    declare = f"declare it to the source or by ldtm prices split {ticker} SESSION RATIO"
+    if hypothesis.is_undated:
+        return _undated(delivered), ()
+    if hypothesis.inferred and hypothesis.unapplied:
+        split, inferred = hypothesis.unapplied[-1], hypothesis.inferred[0]
+        return (
+            f"{ticker}: the declared split of {split.ratio:g} for 1 on {split.session} does not explain the bars, "
+            f"which arrive as after another one of {inferred.ratio:g} for 1; nothing of them was recorded: correct the "
+            f"declaration, or if there were two, {declare}"
+        ), ()
+    on_basis = adjust(hypothesis.reference, hypothesis.inferred)
+    closes = _neighbours(on_basis, stored, hypothesis.close_before)
+    rescaled = rescaled_bars(
+        Prices.restated(hypothesis.bars, delivered), Prices.restated(on_basis, stored.bars), closes
+    )
+    if rescaled and rescaled.is_mixed:
+        return (
+            f"{ticker}: {rescaled.message}; nothing of them was recorded: if it was a split, {declare}; else {reload}"
+        ), ()
+    if rescaled:
+        return None, (
+            f"{ticker}: {rescaled.message}; they replace all stored bars of the other prices, and forecasts whose "
+            "actuals are open are compared with the new prices",
+        )
+    transitions = transitions_between(hypothesis.bars, closes)
+    notes = tuple(gap_note(ticker, step) for step in transitions if step.is_large and step.is_gap)
+    for step in (step for step in transitions if step.is_large and not step.is_gap):
+        return (
+            f"{ticker}: no session is both stored and delivered, and prices go {step.move}: a large move, or a split; "
+            f"nothing of them was recorded: deliver them with a session that is stored, {reload}, or if it was a "
+            f"split, {declare}"
+        ), ()
+    return None, (*notes, *_notes(hypothesis))
+
+
+def _neighbours(stored: pl.DataFrame, history: StoredHistory, close_before: float | None) -> pl.DataFrame:
+    """Session and close of the stored bars, with that before the first delivered one."""
+    own = stored.select("session", "close")
+    if history.session_before is None or close_before is None or history.session_before in own["session"]:
+        return own
+    return pl.concat([pl.DataFrame([(history.session_before, close_before)], schema=own.schema, orient="row"), own])
 
 
 def _undated(delivered: pl.DataFrame) -> str:
@@ -107,35 +222,18 @@ def _without_rounded(bars: pl.DataFrame, delivered: pl.DataFrame, reference: pl.
 
 
 def _notes(hypothesis: SplitHypothesis) -> tuple[str, ...]:
-    """Notes on changed prices that no split explains."""
-    bars, reference = hypothesis.bars, hypothesis.reference
-    if bars.is_empty() or hypothesis.inferred:
-        return ()
-    if rescaled := _rescaling(reference, bars):
-        return rescaled
-    _, old, new = common_closes(reference, bars)
+    """A note on changed prices that no split explains, or on the split that explains them."""
+    ticker: str = hypothesis.bars["ticker"][0]
+    _, old, new = common_closes(hypothesis.reference, hypothesis.bars)
     restated = ~is_same_price(old, new)
-    if not restated.any():
-        return _suspicion(bars, old, hypothesis.close_before)
-    return (_doubt(bars["ticker"][0], old[restated], new[restated], len(old)),)
-
-
-def _suspicion(bars: pl.DataFrame, overlap: Floats, close_before: float | None) -> tuple[str, ...]:
-    """A note on a jump that could be a split, if no session is both stored and delivered."""
-    if len(overlap) or close_before is None:
-        return ()
-    ticker: str = bars["ticker"][0]
-    remedy = f"materialize price_history of {ticker}, whose bars of earlier sessions tell, or declare it to the source"
-    note = jump_note(ticker, bars["session"][0], close_before, bars["close"][0], remedy)
-    return () if note is None else (note,)
-
-
-def _rescaling(reference: pl.DataFrame, bars: pl.DataFrame) -> tuple[str, ...]:
-    """A note on stored bars that arrive at a constant multiple which is not the ratio of a split."""
-    both = reference.join(bars, on="session", suffix="_new").sort("session")
-    stored, delivered = both.select(PRICE_COLUMNS), both.select(f"{name}_new" for name in PRICE_COLUMNS)
-    note = rescaling_note(bars["ticker"][0], stored.to_numpy(), delivered.to_numpy())
-    return () if note is None else (note,)
+    if hypothesis.inferred:
+        split = hypothesis.inferred[0]
+        return (
+            f"{ticker}: {np.count_nonzero(restated)} stored bars arrive at {1 / split.ratio:.6g} times their prices: a "
+            f"split of {split.ratio:g} for 1 on {split.session} is recorded; if it was none, ldtm prices split "
+            f"{ticker} {split.session} 1 withdraws it",
+        )
+    return (_doubt(ticker, old[restated], new[restated], len(old)),) if restated.any() else ()
 
 
 def _doubt(ticker: str, old: Floats, new: Floats, num_overlapping: int) -> str:
@@ -149,14 +247,5 @@ def _doubt(ticker: str, old: Floats, new: Floats, num_overlapping: int) -> str:
     )
 
 
-def _is_same_split(one: Split, other: Split) -> bool:
-    is_near = abs(one.session - other.session) <= SAME_SPLIT_WITHIN
-    return one.session == other.session or (is_near and _is_alike(one, other))
-
-
 def _is_alike(one: Split, other: Split) -> bool:
     return abs(one.ratio / other.ratio - 1) <= RATIO_TOLERANCE
-
-
-def _by_session(splits: Sequence[Split]) -> list[Split]:
-    return sorted(splits, key=lambda split: split.session)

@@ -1,7 +1,7 @@
 """Ingest a delivery: quarantine invalid bars, adjust the price basis, write differing bars as new vintages."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 
 import polars as pl
@@ -12,12 +12,15 @@ from ldtm_lib.database.queries import query
 from ldtm_lib.errors import DatabaseUnavailable
 from ldtm_lib.prices.adjustment import Adjusted, adjust_delivery
 from ldtm_lib.prices.bars import BAR_COLUMNS, KEY, Validated, validate
+from ldtm_lib.prices.outlier_quarantine import judge_outliers
 from ldtm_lib.prices.quarantine import quarantine, resolve
 from ldtm_lib.prices.sources.protocol import Delivery
-from ldtm_lib.prices.splits import HALF_A_CENT, Split, adjust
+from ldtm_lib.prices.split_corrections import Origin
+from ldtm_lib.prices.splits import HALF_A_CENT, RATIO_TOLERANCE, Split, adjust
 from ldtm_lib.prices.splits_ahead import SplitsAhead
 from ldtm_lib.prices.stored_bars import current_bars
 from ldtm_lib.prices.stored_history import StoredHistories, by_ticker, read_stored_histories
+from ldtm_lib.prices.volume_units import in_stored_units
 from ldtm_lib.sessions import Calendar
 
 SPLIT_SOURCE = "split"
@@ -37,25 +40,27 @@ class IngestReport:
     """Splits that were not on record before."""
     notes: tuple[str, ...] = ()
     """Notes for the operator."""
+    held_back: Mapping[str, str] = field(default_factory=dict[str, str])
+    """By ticker, why no bar was recorded of it: current bars would stand on two price bases."""
 
 
 def ingest(conn: Connection, delivery: Delivery, *, source: str, calendar: Calendar) -> IngestReport:
     """Write a delivery into the stored history, within the caller's transaction.
 
     A bar with other values than the current one becomes a new vintage, an equal one writes nothing; all vintages of a
-    call have the same `recorded_at` by the database's clock. Refused bars go into quarantine. A split, declared or
-    inferred from the ratio at which at least three stored bars arrive, restates the bars that the delivery does not
-    cover: a ticker's current bars are always on one price basis. A split whose session has not closed waits. Bars on an
-    older basis are restated before they are compared. Concurrent calls wait for each other. The number of SQL
-    statements does not depend on the delivery's size.
+    call have the same `recorded_at` by the database's clock. Invalid bars and outliers go into quarantine; volumes are
+    put into the unit of the stored ones. A split, declared or inferred from the ratio at which at least three stored
+    bars arrive, restates the bars that the delivery does not cover: a ticker's current bars are always on one price
+    basis, and nothing is recorded of a delivery that would leave them on two. A split whose session has not closed
+    waits. Bars on an older basis are restated before they are compared. Concurrent calls wait for each other. The
+    number of SQL statements does not depend on the delivery's size.
     """
     conn.execute(query("prices.lock"))
     newest_closed = last_closed_session(conn)
     validated = _refuse_unclosed(validate(delivery.bars, calendar, delivery.places), newest_closed)
     valid = validated.valid
-    quarantine(conn, validated.refused, source)
-    resolve(conn, valid)
 
+    delivery = replace(delivery, splits=tuple(_on_a_session(split, calendar) for split in delivery.splits))
     ahead = SplitsAhead.of(delivery, newest_closed)
     delivery = ahead.without(delivery)
     histories = read_stored_histories(conn, valid, delivery.splits)
@@ -63,11 +68,22 @@ def ingest(conn: Connection, delivery: Delivery, *, source: str, calendar: Calen
     adjusted = ahead.held_back(_adjust(valid, delivery, histories, calendar))
     unapplied = tuple(split for s in adjusted.values() for split in s.unapplied)
     applied = tuple(split for s in adjusted.values() for split in s.applied)
+    inferred = tuple(split for s in adjusted.values() for split in s.inferred)
+    restating = (*unapplied, *inferred)
 
-    delivered = _adjusted_bars(valid, adjusted)
+    held_back = {ticker: each.problem for ticker, each in adjusted.items() if each.problem is not None}
+    kept_out = valid.filter(pl.col("ticker").is_in(list(held_back)))
+    valid = valid.join(kept_out, on=KEY, how="anti")
+
+    split_now = pl.col("ticker").is_in([split.ticker for split in (*delivery.splits, *restating)])
+    in_units = in_stored_units(_adjusted_bars(valid, adjusted), adjust(histories.bars.filter(~split_now), restating))
+    judged = judge_outliers(conn, in_units.bars, histories, restating, source=source, calendar=calendar)
+    delivered, valid = judged.accepted, valid.join(judged.held, on=KEY, how="anti")
+    refused = pl.concat([validated.refused, judged.held])
+
     new = delivered.join(histories.bars, on=KEY, how="anti")
-    restated = _differing(delivered, histories.bars)
-    split_only = _restated_by_splits(conn, unapplied).join(delivered, on=KEY, how="anti")
+    restated = differing(delivered, histories.bars)
+    split_only = _restated_by_splits(conn, restating).join(delivered, on=KEY, how="anti")
     changed = pl.concat([restated, split_only])
     added = pl.concat(
         [
@@ -75,17 +91,30 @@ def ingest(conn: Connection, delivery: Delivery, *, source: str, calendar: Calen
             split_only.with_columns(source=pl.lit(SPLIT_SOURCE)),
         ]
     )
-    moment = _moment(conn, changed)
-    _add_splits(conn, unapplied, applied, moment)
-    _add_bars(conn, added, moment)
+    moment = next_moment(conn, changed)
+    add_splits(conn, unapplied, "declared", moment)
+    add_splits(conn, applied, "declared", moment, is_applied=True)
+    add_splits(conn, inferred, "inferred", moment)
+    add_bars(conn, added, moment)
+    quarantine(conn, refused, source)  # after the splits of the delivery, which its refused bars have
+    resolve(conn, valid)
     return IngestReport(
         per_ticker=_counts(
-            new=new, restated=changed, unchanged=_neither(valid, new, restated), refused=validated.refused
+            new=new,
+            restated=changed,
+            unchanged=_neither(valid, new, restated),
+            refused=pl.concat([refused, kept_out], how="diagonal"),
         ),
         sessions=_sessions(valid),
-        splits=tuple(sorted((*unapplied, *applied), key=lambda split: (split.ticker, split.session))),
-        notes=(*ahead.notes, *(note for s in adjusted.values() for note in s.notes)),
+        splits=tuple(sorted((*unapplied, *applied, *inferred), key=lambda split: (split.ticker, split.session))),
+        notes=(*ahead.notes, *(note for s in adjusted.values() for note in s.notes), *in_units.notes, *judged.notes),
+        held_back=held_back,
     )
+
+
+def _on_a_session(split: Split, calendar: Calendar) -> Split:
+    """The split on its session, or the first one after a day without trading."""
+    return replace(split, session=calendar.on_or_after(split.session))
 
 
 def _refuse_unclosed(validated: Validated, newest_closed: date) -> Validated:
@@ -114,14 +143,18 @@ def _adjust(
         if is_known and is_newest and (ticker in plain or ticker not in histories.edges):
             continue
         own = bars.get(ticker, valid.clear())
-        adjusted[ticker] = adjust_delivery(own, splits, basis, histories.of(ticker), calendar)
+        complete_from = delivery.splits_from.get(ticker, own["session"][0] if len(own) else date.max)
+        adjusted[ticker] = adjust_delivery(
+            own, splits, basis, histories.of(ticker), calendar, complete_from=complete_from
+        )
     return adjusted
 
 
 def _on_the_stored_basis(valid: pl.DataFrame, stored: pl.DataFrame) -> set[str]:
     """The tickers whose delivered and stored bars have the same closes, up to rounding to cents."""
     both = valid.join(stored, on=KEY, suffix="_stored")
-    same = (pl.col("close") - pl.col("close_stored")).abs() <= 2 * HALF_A_CENT
+    distance = (pl.col("close") - pl.col("close_stored")).abs()
+    same = (distance <= 2 * HALF_A_CENT) & (distance <= RATIO_TOLERANCE * pl.col("close_stored"))
     judged = both.select("ticker", same=same).group_by("ticker").agg(pl.col("same").all())
     return set(judged.filter("same")["ticker"])
 
@@ -131,7 +164,7 @@ def _adjusted_bars(valid: pl.DataFrame, adjusted: Mapping[str, Adjusted]) -> pl.
     return pl.concat([others, *(s.bars for s in adjusted.values())])
 
 
-def _differing(delivered: pl.DataFrame, stored: pl.DataFrame) -> pl.DataFrame:
+def differing(delivered: pl.DataFrame, stored: pl.DataFrame) -> pl.DataFrame:
     """Delivered bars of stored sessions with any other value."""
     values = BAR_COLUMNS[len(KEY) :]
     both = delivered.join(stored, on=KEY, suffix="_stored")
@@ -145,10 +178,10 @@ def _neither(valid: pl.DataFrame, new: pl.DataFrame, restated: pl.DataFrame) -> 
 def _restated_by_splits(conn: Connection, splits: Sequence[Split]) -> pl.DataFrame:
     """The current bars before some splits, on the basis after them."""
     history = current_bars(conn, sorted({split.ticker for split in splits}))
-    return _differing(adjust(history, splits), history)
+    return differing(adjust(history, splits), history)
 
 
-def _moment(conn: Connection, changed: pl.DataFrame) -> datetime:
+def next_moment(conn: Connection, changed: pl.DataFrame) -> datetime:
     """The database's clock, later than every vintage of the bars that change."""
     row = conn.execute(query("prices.recorded_at"), {"tickers": changed["ticker"].unique().to_list()}).fetchone()
     if row is None:
@@ -156,18 +189,22 @@ def _moment(conn: Connection, changed: pl.DataFrame) -> datetime:
     return row[0]
 
 
-def _add_splits(conn: Connection, unapplied: Sequence[Split], applied: Sequence[Split], moment: datetime) -> None:
-    splits = (*unapplied, *applied)
+def add_splits(
+    conn: Connection, splits: Sequence[Split], origin: Origin, moment: datetime, *, is_applied: bool = False
+) -> None:
+    """Add splits of one origin; `is_applied` says that the stored bars have had them all along."""
+    if not splits:
+        return
     columns = {
         "tickers": [split.ticker for split in splits],
         "sessions": [split.session for split in splits],
         "ratios": [split.ratio for split in splits],
-        "applied": [False] * len(unapplied) + [True] * len(applied),
     }
-    conn.execute(query("prices.add_splits"), columns | {"recorded_at": moment})
+    named = {"origin": origin, "is_applied": is_applied, "recorded_at": moment}
+    conn.execute(query("prices.add_splits"), columns | named)
 
 
-def _add_bars(conn: Connection, bars: pl.DataFrame, moment: datetime) -> None:
+def add_bars(conn: Connection, bars: pl.DataFrame, moment: datetime) -> None:
     """Add bars with their sources in one statement, which the database dates: it refuses a moment that has gone by."""
     text = bars.with_columns(recorded_at=pl.lit(moment.isoformat())).write_csv(include_header=False)
     with conn.cursor() as cursor, cursor.copy(query("prices.add_bars")) as rows:

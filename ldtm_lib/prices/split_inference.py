@@ -6,7 +6,7 @@ possible, not only some. If the bars do not decide, the dates do: a delivery has
 stored bars those up to the newest of them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import date
 
@@ -14,7 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from ldtm_lib.prices.splits import Floats, Split, adjust, is_same_price, restatement_ratio
+from ldtm_lib.prices.bars import PRICE_COLUMNS
+from ldtm_lib.prices.mixed_bases import LONG_GAP
+from ldtm_lib.prices.split_corrections import Origin
+from ldtm_lib.prices.split_ratios import Floats
+from ldtm_lib.prices.splits import Split, adjust, is_same_price, restatement_ratio
 from ldtm_lib.sessions import Calendar
 
 
@@ -28,6 +32,10 @@ class StoredHistory:
     The whole history if there are stored bars after the delivered range.
     """
     splits: tuple[Split, ...]
+    origins: Mapping[date, Origin]
+    """Who stated the newest row of each session with a split, a withdrawn one included."""
+    restated: Set[date]
+    """Sessions of splits by whose ratio stored bars were restated, and not delivered since."""
     newest: date | None
     """The newest stored session; None when nothing is stored."""
     session_before: date | None
@@ -133,7 +141,9 @@ def _inferred_split(
     sessions, old, new = common_closes(reference, bars)
     restated = ~is_same_price(old, new)
     num_restated = len(old) if restated.all() else int(np.argmin(restated))
-    ratio = restatement_ratio(old[:num_restated], new[:num_restated])
+    first = pl.col("session").is_in(sessions[:num_restated])
+    prices = (frame.filter(first).sort("session").select(PRICE_COLUMNS).to_numpy() for frame in (reference, bars))
+    ratio = restatement_ratio(*prices)
     if ratio is None or restated[num_restated:].any():
         return ()
     is_in_between = num_restated < len(sessions)
@@ -181,14 +191,20 @@ def _num_applied_by_date(newly_declared: Sequence[Split], stored: StoredHistory)
 
 
 def _looks_unapplied(stored: StoredHistory, split: Split) -> bool:
-    """Whether stored bars end before a split, or jump by its ratio on its session."""
-    if stored.newest is not None and stored.newest < split.session:
+    """Whether stored bars end before a split, were restated by the row that it corrects, or jump by its ratio."""
+    if (stored.newest is not None and stored.newest < split.session) or split.session in stored.restated:
         return True
-    before = stored.bars.filter(pl.col("session") < split.session).tail(1)
-    since = stored.bars.filter(pl.col("session") >= split.session).head(1)
-    if before.is_empty() or since.is_empty():
-        return False
-    return bool(_is_nearer(before["close"][0] / since["close"][0], split.ratio))
+    jump = jump_at(stored.bars, split.session)
+    return jump is not None and bool(_is_nearer(jump, split.ratio))
+
+
+def jump_at(bars: pl.DataFrame, session: date) -> float | None:
+    """The last close before a session over the first one since; None where one is missing, or after a long gap."""
+    before = bars.filter(pl.col("session") < session).tail(1)
+    since = bars.filter(pl.col("session") >= session).head(1)
+    if before.is_empty() or since.is_empty() or since["session"][0] - before["session"][0] > LONG_GAP:
+        return None
+    return float(before["close"][0] / since["close"][0])
 
 
 def _is_nearer(measured: Floats | float, ratio: float) -> npt.NDArray[np.bool_]:

@@ -59,15 +59,15 @@ class SplitsAhead:
         """The adjusted deliveries; nothing is recorded of one that shows an undeclared split ahead."""
         return {
             ticker: self._held_back(ticker, each)
-            if any(split.session > self.newest_closed for split in each.unapplied)
+            if any(split.session > self.newest_closed for split in each.inferred)
             else each
             for ticker, each in adjusted.items()
         }
 
     def _held_back(self, ticker: str, adjusted: Adjusted) -> Adjusted:
-        ahead = next(split for split in adjusted.unapplied if split.session > self.newest_closed)
+        ahead = next(split for split in adjusted.inferred if split.session > self.newest_closed)
         note = f"{_note(ahead)}; its bars are recorded from then on as well"
-        return Adjusted(bars=adjusted.bars.clear(), unapplied=(), applied=(), notes=(*adjusted.notes, note))
+        return Adjusted(bars=adjusted.bars.clear(), unapplied=(), applied=(), notes=(note,))
 
 
 def _is_before(ticker: str, bars: pl.DataFrame, stored: pl.DataFrame) -> bool:

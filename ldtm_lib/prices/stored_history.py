@@ -1,7 +1,7 @@
 """Stored history: the bars and splits on record of a delivery's tickers, read in a constant number of statements."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from datetime import date
 
@@ -9,9 +9,13 @@ import polars as pl
 
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
+from ldtm_lib.prices.split_corrections import Origin
 from ldtm_lib.prices.split_inference import StoredHistory
 from ldtm_lib.prices.splits import Split
 from ldtm_lib.prices.stored_bars import current_bars
+
+WITHDRAWN = 1e-9
+"""How far the product of a session's rows may be from 1 where its split was withdrawn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +36,9 @@ class StoredHistories:
     whole_histories: pl.DataFrame
     """All current bars of the tickers with a newly declared split, or with stored bars after the delivery."""
     splits: Mapping[str, tuple[Split, ...]]
+    """Splits that count, one a session."""
+    origins: Mapping[str, Mapping[date, Origin]]
+    restated: Mapping[str, Set[date]]
     edges: Mapping[str, Edge]
     """Only tickers with stored bars are here."""
 
@@ -43,6 +50,8 @@ class StoredHistories:
         return StoredHistory(
             bars=self.bars.filter(own) if history.is_empty() else history,
             splits=self.splits.get(ticker, ()),
+            origins=self.origins.get(ticker, {}),
+            restated=self.restated.get(ticker, frozenset()),
             newest=edge.newest if edge else None,
             session_before=edge.session_before if edge else None,
             close_before=edge.close_before if edge else None,
@@ -60,19 +69,25 @@ def read_stored_histories(conn: Connection, delivered: pl.DataFrame, declared: I
         ticker: Edge(newest=newest, session_before=before, close_before=close)
         for ticker, newest, before, close in conn.execute(query("prices.edges"), tickers)
     }
-    splits = by_ticker(
-        Split(ticker=ticker, session=session, ratio=ratio)
-        for ticker, session, ratio in conn.execute(query("prices.known_splits"), tickers)
-    )
-    unknown = {
-        split.ticker for split in declared if split.session not in {s.session for s in splits.get(split.ticker, ())}
-    }
+    origins: dict[str, dict[date, Origin]] = defaultdict(dict)
+    on_record: list[Split] = []
+    restated: dict[str, set[date]] = defaultdict(set)
+    for ticker, session, ratio, origin, restating_ratio in conn.execute(query("prices.known_splits"), tickers):
+        origins[ticker][session] = origin
+        if abs(restating_ratio - 1) > WITHDRAWN:
+            restated[ticker].add(session)
+        if abs(ratio - 1) > WITHDRAWN:
+            on_record.append(Split(ticker=ticker, session=session, ratio=ratio))
+    splits = by_ticker(on_record)
+    unknown = {split.ticker for split in declared if split not in splits.get(split.ticker, ())}
     goes_on = {ticker for ticker, _, last in ranges.iter_rows() if ticker in edges and edges[ticker].newest > last}
     first, last = _range(delivered)
     return StoredHistories(
         bars=current_bars(conn, sorted(edges), first=first, last=last),
         whole_histories=current_bars(conn, sorted((unknown & edges.keys()) | goes_on)),
         splits=splits,
+        origins=origins,
+        restated=restated,
         edges=edges,
     )
 

@@ -245,7 +245,7 @@ where session >= (select min(next_day_session) from snapshot where next_day_actu
                                                                 or one_month_actual is not null);
 
 -- name: splits
-select ticker, session, recorded_at, ratio from split;
+select ticker, session, split_id, recorded_at, ratio from split;
 
 -- name: unknown_events
 select event_id, event, ticker, run_date, coalesce(subject_id, simulation_id)

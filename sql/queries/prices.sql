@@ -30,14 +30,12 @@ from bar where ticker = any(%(tickers)s::text[]);
 
 -- name: add_splits
 -- A split that the stored bars already contain is dated by the first of them: it restates nothing.
-insert into split (ticker, session, ratio, recorded_at)
-select new.ticker, new.session, new.ratio,
-       case when new.is_applied
+insert into split (ticker, session, ratio, origin, recorded_at)
+select new.ticker, new.session, new.ratio, %(origin)s,
+       case when %(is_applied)s
             then coalesce((select min(recorded_at) from bar where bar.ticker = new.ticker), %(recorded_at)s)
             else %(recorded_at)s end
-from unnest(%(tickers)s::text[], %(sessions)s::date[], %(ratios)s::double precision[], %(applied)s::boolean[])
-    as new(ticker, session, ratio, is_applied)
-on conflict (ticker, session) do nothing;
+from unnest(%(tickers)s::text[], %(sessions)s::date[], %(ratios)s::double precision[]) as new(ticker, session, ratio);
 
 -- name: add_bars
 copy bar (ticker, session, open, high, low, close, volume, source, recorded_at) from stdin (format csv)
@@ -58,6 +56,25 @@ where resolved_at is null and session is not null and ticker = any(%(tickers)s::
 
 -- name: resolve
 update quarantined_bar set resolved_at = clock_timestamp() where quarantined_id = any(%(ids)s::bigint[]);
+
+-- name: seen_in_quarantine
+-- All that was ever refused of some sessions; is_old: first seen longer ago than the given age.
+select ticker, session, (bar ->> 'open')::float8, (bar ->> 'high')::float8, (bar ->> 'low')::float8,
+       (bar ->> 'close')::float8, reason, source, first_seen_at <= clock_timestamp() - %(age)s::interval,
+       resolved_at is not null
+from unnest(%(tickers)s::text[], %(sessions)s::date[]) as asked(ticker, session)
+join quarantined_bar using (ticker, session)
+order by ticker, session, first_seen_at, quarantined_id;
+
+-- name: refusals_of
+select quarantined_id, ticker, session, (bar ->> 'open')::float8, (bar ->> 'high')::float8, (bar ->> 'low')::float8,
+       (bar ->> 'close')::float8, (bar ->> 'volume')::float8, reason, source, first_seen_at
+from quarantined_bar
+where ticker = %(ticker)s and session = %(session)s and resolved_at is null
+order by first_seen_at, quarantined_id;
+
+-- name: splits_since
+select session, ratio from split where ticker = %(ticker)s and recorded_at > %(moment)s order by session, split_id;
 
 -- name: open_quarantine
 select ticker, session, reason, bar::text, source, first_seen_at, last_seen_at
@@ -109,4 +126,15 @@ left join lateral (
 ) as before on true;
 
 -- name: known_splits
-select ticker, session, ratio from split where ticker = any(%(tickers)s::text[]) order by ticker, session;
+-- The product of the rows of a session (1, or nearly, after a withdrawal), who stated the newest of them, and the product
+-- of those that restated the bars before: they are newer than what was last delivered there.
+select s.ticker, s.session, product(s.ratio order by s.split_id), (array_agg(s.origin order by s.split_id desc))[1],
+       coalesce(product(s.ratio order by s.split_id) filter (where s.recorded_at > delivered.recorded_at), 1)
+from split s
+left join lateral (
+    select bar.recorded_at from bar
+    where bar.ticker = s.ticker and bar.session < s.session and bar.source <> 'split'
+    order by bar.session desc, bar.recorded_at desc limit 1
+) delivered on true
+where s.ticker = any(%(tickers)s::text[])
+group by s.ticker, s.session order by s.ticker, s.session;

@@ -17,7 +17,7 @@ from ldtm_lib.models.checkpoint import write
 from ldtm_lib.models.lstm import LdtmNetwork
 from ldtm_lib.prices.ingest import ingest
 from ldtm_lib.prices.sources.protocol import Delivery
-from ldtm_lib.prices.splits import Split
+from ldtm_lib.prices.splits import Split, adjust
 from ldtm_lib.prices.stored_bars import recent_bars
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import Settings
@@ -27,6 +27,11 @@ from tests.integration.ledger_rows import enter_service, simulation
 RUN_DATE = date(2013, 1, 11)
 NEXT_DAY, NEXT_MONDAY, ONE_MONTH = date(2013, 1, 14), date(2013, 1, 14), date(2013, 2, 12)
 """RUN_DATE is a Friday; Monday 2013-01-21 is a holiday between it and the month's target."""
+
+
+def after(split: Split, bars: pl.DataFrame) -> pl.DataFrame:
+    """Bars as a source delivers them after a split."""
+    return adjust(bars, [replace(split, session=date.max)])
 
 
 @dataclass(frozen=True, slots=True)

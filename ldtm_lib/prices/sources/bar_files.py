@@ -21,7 +21,7 @@ from ldtm_lib.prices.sources.field_parsing import (
 from ldtm_lib.prices.sources.source_file import failing_by_name, shown, shown_name
 from ldtm_lib.prices.sources.tables import COMPRESSED, Table, read_table
 
-NUMBER_COLUMNS = ("open", "high", "low", "close", "volume", "adj_close")
+NUMBER_COLUMNS = ("open", "high", "low", "close", "volume", "adj_close", "split_ratio")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +29,8 @@ class BarFile:
     """What one file holds, by the plain name of each ticker (see `plain_name`)."""
 
     bars: Mapping[str, pl.DataFrame]
-    """Columns of BAR_SCHEMA, adj_close where the file has it, and two of text: `place`, such as "AAPL.csv", and `line`,
-    such as "line 7"."""
+    """Columns of BAR_SCHEMA, adj_close and split_ratio where the file has them, and two of text: `place`, such as
+    "AAPL.csv", and `line`, such as "line 7"."""
     failures: Mapping[str, MalformedFile]
 
 
@@ -173,7 +173,7 @@ def _collect_doubles(failures: dict[str, MalformedFile], table: Table, bars: pl.
 
 
 def _placed(bars: pl.DataFrame, table: Table) -> pl.DataFrame:
-    optional = ["adj_close"] if "adj_close" in bars.columns else []
+    optional = [name for name in ("adj_close", "split_ratio") if name in bars.columns]
     unit, first = ("row", 1) if table.separator is None else ("line", table.first_line)
     line = pl.format(f"{unit} {{}}", pl.col("row") + first)
     return bars.select(*BAR_COLUMNS, *optional, place=pl.lit(table.name), line=line)

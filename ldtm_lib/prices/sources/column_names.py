@@ -15,6 +15,7 @@ SPELLINGS: Mapping[str, tuple[str, ...]] = {
     "close": ("close", "closelast", "closeprice", "closingprice", "4close", "last", "lastprice", "price", "c"),
     "adj_close": ("adjclose", "adjustedclose", "adjcloseprice", "5adjustedclose"),
     "volume": ("volume", "vol", "totalvolume", "sharevolume", "5volume", "6volume", "v"),
+    "split_ratio": ("stocksplits", "splitfactor", "8splitcoefficient", "splitcoefficient", "splitratio", "split"),
     "period": ("per", "period"),
 }
 """Column names as Yahoo, Stooq, Nasdaq, Alpha Vantage, Interactive Brokers and others write them, in lower case and

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from io import BytesIO
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from ldtm_lib.prices.splits import Split
 SPLITS_FILE = "splits.csv"
 MOST_SPLITS_BYTES = 2**20
 MOST_SPLIT_RATIO = 1e6
+SAME_RATIO = 1e-9
+"""How far, relatively, two ratios may lie apart that are one, such as 3:2 and 1.5."""
 BINARY = re.compile(rb"[^\t\r\n\x20-\xff]")
 """Control characters, as compressed files have, which polars would decompress, however large they become."""
 REMEDY = "write lines such as AAPL,2000-06-21,2 (new shares for one old), with the header ticker,session,ratio"
@@ -56,23 +58,42 @@ def read_declared_splits(folder: Path, moment: datetime | None = None) -> Declar
     if missing := {"ticker", "session", "ratio"} - set(frame.columns):
         raise MalformedFile(f"{SPLITS_FILE}, line 1 has no column {sorted(missing)[0]}; {REMEDY}")
     rows = frame.with_row_index("line", offset=2).filter(~pl.all_horizontal(pl.exclude("line").is_null()))
-    rows = rows.with_columns(day=parse_sessions(rows["session"]).values) if len(rows) else rows
-    splits: dict[str, list[Split]] = {}
+    if rows.is_empty():
+        return DeclaredSplits(splits={}, failures={})
+    sessions = parse_sessions(rows["session"])
+    lines: dict[str, dict[date, tuple[int, float]]] = {}
     failures: dict[str, MalformedFile] = {}
-    for row in rows.iter_rows(named=True):
-        ticker, ratio = plain_name(row["ticker"] or ""), _ratio(row["ratio"] or "")
-        if not ticker or row["day"] is None or ratio is None:
+    days = sessions.values.zip_with(~sessions.unparsed, pl.Series([None], dtype=pl.Date))
+    for row in rows.with_columns(day=days).iter_rows(named=True):
+        ticker, ratio, day, line = (
+            plain_name(row["ticker"] or ""),
+            split_ratio(row["ratio"] or ""),
+            row["day"],
+            row["line"],
+        )
+        if not ticker or day is None or ratio is None or ratio == 1:
             written = shown(f"{row['ticker']},{row['session']},{row['ratio']}")
-            failures[ticker] = MalformedFile(f"{SPLITS_FILE}, line {row['line']} is no split: {written}; {REMEDY}")
-        else:
-            splits.setdefault(ticker, []).append(Split(ticker=ticker, session=row["day"], ratio=ratio))
-    return DeclaredSplits(splits={t: tuple(own) for t, own in splits.items()}, failures=failures)
+            problem = f"has {sessions.problem}" if day is None and sessions.problem else "is no split"
+            failures[ticker] = MalformedFile(f"{SPLITS_FILE}, line {line} {problem}: {written}; {REMEDY}")
+            continue
+        other_line, other = lines.setdefault(ticker, {}).setdefault(day, (line, ratio))
+        if abs(ratio / other - 1) > SAME_RATIO:
+            failures[ticker] = MalformedFile(
+                f"{SPLITS_FILE}, lines {other_line} and {line} contradict each other: {ticker} has {other:g} for 1 and "
+                f"{ratio:g} for 1 on {day}; keep the right one"
+            )
+    splits = {
+        ticker: tuple(Split(ticker=ticker, session=day, ratio=ratio) for day, (_, ratio) in sorted(own.items()))
+        for ticker, own in lines.items()
+    }
+    return DeclaredSplits(splits=splits, failures=failures)
 
 
-def _ratio(text: str) -> float | None:
+def split_ratio(text: str) -> float | None:
+    """New shares for one old, as a number or such as 3:2 and 3/2, 1 included; None for what is no such ratio."""
     new, _, old = text.strip().replace("/", ":").partition(":")
     try:
         ratio = float(new) / float(old or 1)
     except (ValueError, ZeroDivisionError):
         return None
-    return ratio if 1 / MOST_SPLIT_RATIO <= ratio <= MOST_SPLIT_RATIO and ratio != 1 else None
+    return ratio if 1 / MOST_SPLIT_RATIO <= ratio <= MOST_SPLIT_RATIO else None

@@ -31,6 +31,7 @@ class _Collected:
     failures: dict[str, LdtmError] = field(default_factory=dict[str, LdtmError])
     notes: list[str] = field(default_factory=list[str])
     basis: dict[str, date] = field(default_factory=dict[str, date])
+    splits_from: dict[str, date] = field(default_factory=dict[str, date])
 
 
 @dataclass(slots=True, kw_only=True)
@@ -98,6 +99,7 @@ class FilesSource:
             failures=collected.failures,
             notes=tuple(collected.notes),
             basis=collected.basis,
+            splits_from=collected.splits_from,
             ignored=(*read.ignored, *read.unread),
         )
 
@@ -213,7 +215,9 @@ class FilesSource:
         collected.bars.append(own.bars)
         collected.places.append(own.places)
         collected.splits.extend(own.splits)
-        collected.basis[ticker] = basis
+        collected.basis[ticker] = date.min if self.basis == "raw" and own.splits_from is None else basis
+        if own.splits_from is not None:
+            collected.splits_from[ticker] = own.splits_from
         collected.notes.extend(own.notes)
 
 

@@ -8,8 +8,10 @@ import polars as pl
 
 from ldtm_lib.errors import MalformedFile, MissingBar
 from ldtm_lib.prices.bars import BAR_COLUMNS, KEY, LEAST_PRICE, MOST_PRICE, MOST_PRICE_RATIO
+from ldtm_lib.prices.mixed_bases import Transition, gap_note
 from ldtm_lib.prices.sources.declared_splits import SPLITS_FILE
-from ldtm_lib.prices.splits import Split, adjust, splits_from_adjusted_close
+from ldtm_lib.prices.sources.split_evidence import splits_of_bars
+from ldtm_lib.prices.splits import Split, adjust
 from ldtm_lib.prices.suspected_splits import jump_note
 from ldtm_lib.settings import PriceBasis
 
@@ -23,6 +25,8 @@ class BasisBars:
     notes: tuple[str, ...]
     places: pl.DataFrame
     """As in a delivery."""
+    splits_from: date | None
+    """The day from which the splits are complete; None where the source says nothing of splits."""
 
 
 def bars_on_basis(
@@ -31,22 +35,13 @@ def bars_on_basis(
     """The bars of one ticker from one session to another; raises MissingBar, without a remedy, if there is none,
     and MalformedFile for a jump of the close beyond MOST_PRICE_RATIO, which no split explains.
 
-    `read` is sorted and has at least one row, the columns of BAR_SCHEMA, `place` and `line`, and adj_close if the
-    source has it. Raw bars are adjusted for the declared splits up to the session `basis` or, if none is declared, for
-    the splits inferred from jumps of the adjusted close. Adjusted bars are used unchanged, as on the basis of that
-    session.
+    `read` is sorted and has at least one row, the columns of BAR_SCHEMA, `place` and `line`, and split_ratio and
+    adj_close if the source has them. Raw bars are adjusted for their splits up to the session `basis` (see
+    `splits_of_bars`). Adjusted bars are used unchanged, as on the basis of that session.
     """
     ticker, sessions = read["ticker"][0], read["session"]
-    splits = tuple(Split(ticker=ticker, session=split.session, ratio=split.ratio) for split in declared)
-    notes: list[str] = []
-    if is_basis == "raw" and not splits:
-        splits = splits_from_adjusted_close(read) if "adj_close" in read.columns else ()
-        if "adj_close" not in read.columns:
-            notes.append(
-                f"{ticker}: raw bars without an adjusted close and without a line in {SPLITS_FILE} "
-                "are taken to have no split"
-            )
-    splits = tuple(split for split in splits if split.session <= basis)
+    found = splits_of_bars(read, is_basis, tuple(declared))
+    splits = tuple(split for split in found.splits if split.session <= basis)
     whole = read.select(BAR_COLUMNS)
     bars = (adjust(whole, splits) if is_basis == "raw" else whole).filter(pl.col("session").is_between(first, last))
     if bars.is_empty():
@@ -57,7 +52,13 @@ def bars_on_basis(
     within = read.filter(pl.col("session").is_between(first, last))
     places = within.select(*KEY, place=pl.format("{}, {}", "place", "line"))
     _require_neighbours(bars, places, is_basis)
-    return BasisBars(bars=bars, splits=splits, notes=(*notes, *_suspicions(bars, is_basis)), places=places)
+    return BasisBars(
+        bars=bars,
+        splits=splits,
+        notes=(*found.notes, *_suspicions(bars, is_basis)),
+        places=places,
+        splits_from=found.complete_from,
+    )
 
 
 def _require_neighbours(bars: pl.DataFrame, places: pl.DataFrame, basis: PriceBasis) -> None:
@@ -82,9 +83,16 @@ def _suspicions(bars: pl.DataFrame, basis: PriceBasis) -> list[str]:
     """Notes on overnight jumps that look like a split which was neither declared nor adjusted for."""
     remedy = f"declare it in {SPLITS_FILE}" if basis == "raw" else 'the prices are raw: set source.basis = "raw"'
     jump = pl.col("before") / pl.col("close")
-    jumps = bars.with_columns(before=pl.col("close").shift(1)).filter((jump > 1.3) | (jump < 1 / 1.3))
-    notes = [
-        jump_note(row["ticker"], row["session"], row["before"], row["close"], remedy)
-        for row in jumps.iter_rows(named=True)
-    ]
+    before = bars.with_columns(before=pl.col("close").shift(1), session_before=pl.col("session").shift(1))
+    jumps = before.filter((jump > 1.3) | (jump < 1 / 1.3))
+    notes: list[str | None] = []
+    for row in jumps.iter_rows(named=True):
+        step = Transition(
+            session=row["session_before"], close=row["before"], later_session=row["session"], later_close=row["close"]
+        )
+        notes.append(
+            gap_note(row["ticker"], step)
+            if step.is_gap
+            else jump_note(row["ticker"], row["session"], row["before"], row["close"], remedy)
+        )
     return [note for note in notes if note is not None]

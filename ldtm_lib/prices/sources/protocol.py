@@ -25,6 +25,8 @@ class Delivery:
     """Notes for the operator, such as a jump that looks like an undeclared split."""
     basis: Mapping[str, date] = field(default_factory=dict[str, date])
     """By ticker, the session up to which splits are applied; that of its newest bar where it is not named."""
+    splits_from: Mapping[str, date] = field(default_factory=dict[str, date])
+    """By ticker, the day from which its splits are complete; its first bar where it is not named."""
     ignored: tuple[str, ...] = ()
     """What of the source was left aside: files of no asked ticker, and those that could not be read with the reason."""
 

@@ -10,7 +10,8 @@ import polars as pl
 from ldtm_lib.errors import LdtmError, MissingBar, SourceError
 from ldtm_lib.prices.bars import BAR_COLUMNS, KEY, empty_bars
 from ldtm_lib.prices.sources.protocol import Delivery, SourceCoverage
-from ldtm_lib.prices.splits import Split, adjust, splits_from_adjusted_close
+from ldtm_lib.prices.sources.split_evidence import splits_from_adjusted_close
+from ldtm_lib.prices.splits import Split, adjust
 
 TICKERS = ("AAPL", "FB", "GOOG", "IBM", "MSFT")
 
@@ -61,7 +62,7 @@ def _raw_bars(ticker: str) -> pl.DataFrame:
 
 @cache
 def _splits() -> tuple[Split, ...]:
-    return splits_from_adjusted_close(pl.concat([_columns(ticker) for ticker in TICKERS]))
+    return splits_from_adjusted_close(pl.concat([_columns(ticker) for ticker in TICKERS])).splits
 
 
 @cache

@@ -16,7 +16,7 @@ from ldtm_lib.features.windows import latest_windows, windows_of
 from ldtm_lib.prices.splits import Split
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import Settings, WindowConfig
-from tests.integration.environment import NEXT_DAY, RUN_DATE, ForecastEnvironment
+from tests.integration.environment import NEXT_DAY, RUN_DATE, ForecastEnvironment, after
 from tests.integration.ledger_rows import simulation
 
 TICKERS = ("AAPL", "GOOG", "IBM")
@@ -75,9 +75,9 @@ def test_an_honest_daily_run_is_clean(recorded: ForecastEnvironment) -> None:
 
 def test_a_correction_and_a_split_after_an_honest_daily_run_raise_no_alarm(recorded: ForecastEnvironment) -> None:
     recorded.deliver(corrected(recorded.bars(TICKERS)))
-    recorded.deliver(
-        recorded.bars(["IBM"], num_bars=1, last=NEXT_DAY), Split(ticker="IBM", session=NEXT_DAY, ratio=2.0)
-    )
+    split = Split(ticker="IBM", session=NEXT_DAY, ratio=2.0)
+    following = recorded.bars(["IBM"])[-1:].with_columns(session=pl.lit(NEXT_DAY))
+    recorded.deliver(after(split, following), split)
     recorded.make_windows(TICKERS)
     assert len(recorded.conn.execute("select distinct recorded_at from bar where ticker = 'IBM'").fetchall()) == 3
     assert searched(recorded).findings == ()

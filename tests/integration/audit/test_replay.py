@@ -14,7 +14,7 @@ from ldtm_lib.ledger.simulations import simulation_of_row
 from ldtm_lib.ledger.snapshots import SAME_PRICE
 from ldtm_lib.prices.splits import Split
 from ldtm_lib.settings import ArchitectureConfig, ForecastConfig, WindowConfig
-from tests.integration.environment import NEXT_DAY, ONE_MONTH, RUN_DATE, ForecastEnvironment
+from tests.integration.environment import NEXT_DAY, ONE_MONTH, RUN_DATE, ForecastEnvironment, after
 from tests.integration.gate_fixtures import pass_the_gate
 
 EVERYTHING = {
@@ -85,8 +85,8 @@ def test_bars_that_came_later_do_not_enter(forecast: ForecastEnvironment) -> Non
     forecast.deliver(forecast.bars(["AAPL"]).with_columns(pl.col("volume") + pl.int_range(pl.len()) % 7 * 1000))
     assert [window.sha256 for window in forecast.make_windows(["AAPL"])] != before
     assert again(forecast).is_equal_to_the_bit
-    following = forecast.bars(["AAPL"], num_bars=1, last=NEXT_DAY)
-    forecast.deliver(following, Split(ticker="AAPL", session=NEXT_DAY, ratio=2.0))
+    split = Split(ticker="AAPL", session=NEXT_DAY, ratio=2.0)
+    forecast.deliver(after(split, forecast.bars(["AAPL"], num_bars=1, last=NEXT_DAY)), split)
     (window,) = forecast.make_windows(["AAPL"])
     assert window.close == forecast.bars(["AAPL"])["close"][-1] / 2
     assert again(forecast).is_equal_to_the_bit

@@ -35,6 +35,7 @@ REPORTED = {"seals", "simulations", "onnx_universe"}
 """Assets that no step makes: the steps of daily runs and bootstraps report them."""
 CHECKS = {
     ("prices", "no_bar_in_quarantine"),
+    ("prices", "no_stored_bar_is_an_outlier"),
     ("snapshots", "every_ticker_has_a_row"),
     ("features", "windows_have_no_look_ahead"),
     ("snapshots", "forecasts_are_point_in_time"),

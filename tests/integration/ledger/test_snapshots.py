@@ -312,13 +312,12 @@ def test_forecasts_made_before_and_after_a_split_was_noticed_are_each_scored_on_
     environment.take("AAPL")
     environment.conn.commit()
     old_close = environment.bars(["AAPL"])["close"][-1]
-    following = environment.bars(tickers, num_bars=1, last=NEXT_DAY).with_columns(
-        pl.lit(old_close * 1.03 / ratio).alias(name) for name in ("open", "high", "low", "close")
-    )
     for ticker in tickers:
-        environment.deliver(
-            following.filter(pl.col("ticker") == ticker), Split(ticker=ticker, session=NEXT_DAY, ratio=ratio)
+        own_close = environment.bars([ticker])["close"][-1]
+        following = environment.bars([ticker], num_bars=1, last=NEXT_DAY).with_columns(
+            pl.lit(own_close * 1.03 / ratio).alias(name) for name in ("open", "high", "low", "close")
         )
+        environment.deliver(following, Split(ticker=ticker, session=NEXT_DAY, ratio=ratio))
     environment.make_windows(["MSFT"])
     environment.take("MSFT")
     fill(environment.conn, config=LedgerConfig(), as_of=NEXT_DAY)

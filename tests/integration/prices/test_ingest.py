@@ -1,7 +1,6 @@
 """What the store of bars promises, on real PostgreSQL with real bars."""
 
 import threading
-from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
@@ -14,13 +13,14 @@ from polars.testing import assert_frame_equal
 
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.prices.bars import BAR_SCHEMA, LEAST_PRICE, MOST_PRICE, MOST_VOLUME, PRICE_COLUMNS
-from ldtm_lib.prices.ingest import IngestReport, ingest
+from ldtm_lib.prices.ingest import ingest
 from ldtm_lib.prices.quarantine import open_quarantine
 from ldtm_lib.prices.sources.protocol import Delivery
 from ldtm_lib.prices.sources.sample import SampleSource
 from ldtm_lib.prices.splits import Split, adjust
 from ldtm_lib.prices.stored_bars import bars_as_of, current_bars, recent_bars
 from ldtm_lib.sessions import Calendar
+from tests.integration.prices.made_bars import counts, made, num_rows, walk
 
 SAMPLE = SampleSource()
 TICKERS = ("AAPL", "FB", "GOOG", "IBM", "MSFT")
@@ -36,40 +36,6 @@ def sample(ticker: str, first: date, last: date) -> Delivery:
 def undeclared(delivery: Delivery) -> Delivery:
     """The same bars from a source that does not tell of splits, as a broker's."""
     return Delivery(bars=delivery.bars)
-
-
-def made(
-    calendar: Calendar, closes: Sequence[float], ticker: str = "XYZ", first: date = date(2001, 1, 2)
-) -> pl.DataFrame:
-    """Bars with given closes on sessions that follow each other."""
-    start = int(np.searchsorted(calendar.days, np.datetime64(first)))
-    close = np.array(closes)
-    columns = {
-        "ticker": [ticker] * len(close),
-        "session": calendar.days[start : start + len(close)],
-        "open": close * 1.01,
-        "high": close * 1.02,
-        "low": close * 0.98,
-        "close": close,
-        "volume": np.full(len(close), 1000.0),
-    }
-    return pl.DataFrame(columns).cast(dict(BAR_SCHEMA))
-
-
-def num_rows(conn: Connection, table: bytes = b"bar") -> int:
-    row = conn.execute(b"select count(*) from " + table).fetchone()
-    assert row is not None
-    return row[0]
-
-
-def counts(recorded: IngestReport) -> dict[str, tuple[int, ...]]:
-    return {row[0]: row[1:] for row in recorded.per_ticker.iter_rows()}
-
-
-def walk(num_bars: int, start: float = 100.0) -> list[float]:
-    """Closes that move by up to 3% a session, seeded."""
-    moves = np.random.default_rng(7).uniform(-0.03, 0.03, num_bars)
-    return np.round(start * np.cumprod(1 + moves), 2).tolist()
 
 
 def test_the_whole_sample_comes_back_as_it_was_delivered_and_a_second_time_writes_nothing(
@@ -100,11 +66,13 @@ def test_no_float_is_rounded_on_its_way_through_the_store(
     database: Database, calendar: Calendar, close: list[float], volume: float
 ) -> None:
     bars = made(calendar, close).with_columns(
-        *(pl.col("close").alias(name) for name in PRICE_COLUMNS), volume=pl.lit(volume)
+        *(pl.col("close").alias(name) for name in PRICE_COLUMNS),
+        volume=pl.lit(volume),
+        ticker=pl.format("X{}", pl.int_range(pl.len()) + 100),  # one ticker a bar: closes like these are outliers
     )
     with database.connect() as conn, conn.transaction(force_rollback=True):
         ingest(conn, Delivery(bars=bars), source="made", calendar=calendar)
-        assert_frame_equal(current_bars(conn, ["XYZ"]), bars, check_exact=True)
+        assert_frame_equal(current_bars(conn, bars["ticker"].to_list()), bars, check_exact=True)
 
 
 def test_a_corrected_bar_is_a_new_vintage_and_no_split(conn: Connection, calendar: Calendar) -> None:
@@ -184,8 +152,9 @@ def test_three_restated_bars_are_a_split_and_two_are_not(conn: Connection, calen
             assert current_bars(conn, [ticker])["close"].to_list() == pytest.approx([c / 3 for c in closes])
         else:
             assert recorded.splits == ()
-            assert "TWO: 2 of 2 stored bars arrive at 0.3333 to 0.3333 times their prices" in recorded.notes[0]
-            assert "fewer than 3 bars cannot tell a split" in recorded.notes[0]
+            assert "TWO: 2 of 2 stored bars arrive at 0.333333 times their prices" in recorded.held_back["TWO"]
+            assert "fewer than 3 bars cannot tell a split; nothing of them was" in recorded.held_back["TWO"]
+            assert current_bars(conn, [ticker])["close"].to_list() == closes[:29]
 
 
 def test_three_corrected_bars_that_their_neighbours_contradict_are_no_split(
@@ -195,10 +164,10 @@ def test_three_corrected_bars_that_their_neighbours_contradict_are_no_split(
     doubled = pl.int_range(pl.len()).is_between(20, 22)
     wrong = right.with_columns(*(pl.when(doubled).then(pl.col(n) * 2).otherwise(n).alias(n) for n in PRICE_COLUMNS))
     ingest(conn, Delivery(bars=wrong), source="made", calendar=calendar)
-    recorded = ingest(conn, Delivery(bars=right[20:30]), source="made", calendar=calendar)
+    recorded = ingest(conn, Delivery(bars=right[15:30]), source="made", calendar=calendar)
     assert recorded.splits == ()
-    assert counts(recorded) == {"XYZ": (0, 3, 7, 0)}
-    assert recorded.notes[0].startswith("XYZ: 3 of 10 stored bars arrive at 0.5 to 0.5 times their prices")
+    assert counts(recorded) == {"XYZ": (0, 3, 12, 0)}
+    assert recorded.notes[0].startswith("XYZ: 3 of 15 stored bars arrive at 0.5 times their prices")
     assert_frame_equal(current_bars(conn, ["XYZ"]), right)
 
 
@@ -241,7 +210,9 @@ def test_a_known_split_that_is_declared_by_another_ratio_is_noted_and_stays(
     bars = sample("AAPL", date(2000, 6, 21), date(2000, 6, 23)).bars
     recorded = ingest(conn, Delivery(bars=bars, splits=(other,)), source="files", calendar=calendar)
     assert recorded.splits == ()
-    assert recorded.notes[0].startswith("AAPL: a split of 3 for 1 on 2000-06-21 is declared, 2 for 1 is on record")
+    assert recorded.notes[0].startswith("AAPL: the split of 2 for 1 on 2000-06-21 is declared to be 3 for 1")
+    assert "the stored prices do not show it; the record stays until bars of before are" in recorded.notes[0]
+    assert num_rows(conn, b"split") == 1
     assert counts(recorded) == {"AAPL": (0, 0, 3, 0)}
 
 
@@ -278,14 +249,27 @@ def test_prices_that_dividends_are_taken_out_of_are_noted_after_the_dividend(
     assert counts(recorded) == {"XYZ": (10, 45, 5, 0)}
     (note,) = recorded.notes
     assert note.startswith(
-        f"XYZ: 45 of 50 stored bars arrive at other prices, the newest of them at {1 - dividend:g} times the stored "
+        f"XYZ: 45 of 50 stored bars arrive at {1 - dividend:g} times their prices, which is no ratio of a split"
     )
-    assert note.endswith("use prices that are adjusted for splits only")
+    assert "they replace all stored bars of the other prices" in note
     assert ingest(conn, Delivery(bars=taken_out, splits=splits), source="made", calendar=calendar).notes == ()
 
 
+def test_nothing_is_recorded_of_a_part_that_dividends_are_taken_out_of(conn: Connection, calendar: Calendar) -> None:
+    bars = made(calendar, walk(60))
+    ingest(conn, Delivery(bars=bars[:50]), source="made", calendar=calendar)
+    multiple = pl.when(pl.int_range(pl.len()) < 52).then(0.995).otherwise(1.0)
+    taken_out = bars.with_columns(pl.col(PRICE_COLUMNS) * multiple)
+    recorded = ingest(conn, Delivery(bars=taken_out[45:]), source="made", calendar=calendar)
+    assert counts(recorded) == {"XYZ": (0, 0, 0, 15)}
+    assert "XYZ: 5 of 5 stored bars arrive at 0.995 times their prices, which is no" in recorded.held_back["XYZ"]
+    assert_frame_equal(current_bars(conn, ["XYZ"]), bars[:50])
+    ingest(conn, Delivery(bars=taken_out), source="made", calendar=calendar)
+    assert_frame_equal(current_bars(conn, ["XYZ"]), taken_out)
+
+
 @pytest.mark.parametrize("fall", [0.499, 0.5])
-def test_a_lone_bar_after_a_fall_by_half_is_noted_and_a_later_history_tells_what_it_was(
+def test_a_lone_bar_after_a_fall_by_half_waits_for_a_history_that_tells_what_it_was(
     conn: Connection, calendar: Calendar, fall: float
 ) -> None:
     closes = walk(20)
@@ -296,27 +280,29 @@ def test_a_lone_bar_after_a_fall_by_half_is_noted_and_a_later_history_tells_what
         ingest(conn, Delivery(bars=old.with_columns(name)), source="made", calendar=calendar)
         recorded = ingest(conn, Delivery(bars=lone.with_columns(name)), source="made", calendar=calendar)
         assert recorded.splits == ()
-        assert recorded.notes[0].startswith(f"{ticker} goes from ")
-        remedy = f"if it was a split, materialize price_history of {ticker}"
-        assert f"a crash, or a split of 2 for 1; {remedy}" in recorded.notes[0]
+        reason = recorded.held_back[ticker]
+        assert reason.startswith(f"{ticker}: no session is both stored and delivered, and prices go from ")
+        assert f"materialize price_history of {ticker}" in reason
+        assert current_bars(conn, [ticker]).height == 20
     crash = made(calendar, [*closes, crashed, crashed], "CRASH")
     split = made(calendar, [*(c / 2 for c in closes), crashed, crashed], "SPLIT")
     recorded = ingest(conn, Delivery(bars=pl.concat([crash, split])), source="made", calendar=calendar)
     assert recorded.splits == (Split(ticker="SPLIT", session=lone["session"][0], ratio=2.0),)
-    assert recorded.notes == ()
-    assert counts(recorded) == {"CRASH": (1, 0, 21, 0), "SPLIT": (1, 20, 1, 0)}
+    assert recorded.notes[0].startswith("SPLIT: 20 stored bars arrive at 0.5 times their prices: a split of 2 for 1")
+    assert counts(recorded) == {"CRASH": (2, 0, 20, 0), "SPLIT": (2, 20, 0, 0)}
 
 
 def test_a_split_after_a_lone_bar_on_the_new_basis_restates_what_comes_before_that_bar(
     conn: Connection, calendar: Calendar
 ) -> None:
+    """A ratio so small that the lone bar may be trading."""
     closes = walk(40)
     ingest(conn, Delivery(bars=made(calendar, closes[:30])), source="made", calendar=calendar)
-    restated = made(calendar, [c / 4 for c in closes])
+    restated = made(calendar, [c / 1.4 for c in closes])
     ingest(conn, Delivery(bars=restated[30:31]), source="made", calendar=calendar)
     recorded = ingest(conn, Delivery(bars=restated[26:35]), source="made", calendar=calendar)
-    assert recorded.splits == (Split(ticker="XYZ", session=restated["session"][30], ratio=4.0),)
-    restated_volume = pl.when(pl.int_range(pl.len()) < 26).then(4000.0).otherwise(1000.0).alias("volume")
+    assert recorded.splits == (Split(ticker="XYZ", session=restated["session"][30], ratio=1.4),)
+    restated_volume = pl.when(pl.int_range(pl.len()) < 26).then(1400.0).otherwise(1000.0).alias("volume")
     assert_frame_equal(current_bars(conn, ["XYZ"]), restated[:35].with_columns(restated_volume))
 
 
@@ -368,15 +354,15 @@ def test_sessions_in_a_random_order_give_the_same_bars(conn: Connection, calenda
 def test_a_split_that_bars_before_the_newest_stored_ones_show_is_dated_by_the_jump_of_those(
     conn: Connection, calendar: Calendar
 ) -> None:
-    """A ticker failed, split meanwhile, worked again, and then what it lacked is fetched alone."""
+    """A ticker failed, split meanwhile by little, worked again, and then what it lacked is fetched alone."""
     new = made(calendar, walk(42))
-    old = adjust(new, [Split(ticker="XYZ", session=date.max, ratio=0.5)])
+    old = adjust(new, [Split(ticker="XYZ", session=date.max, ratio=1 / 1.25)])
     ingest(conn, Delivery(bars=old[:20]), source="made", calendar=calendar)
     ingest(conn, Delivery(bars=new[30:40]), source="made", calendar=calendar)
     recorded = ingest(conn, Delivery(bars=new[15:25]), source="made", calendar=calendar)
-    assert recorded.splits == (Split(ticker="XYZ", session=new["session"][30], ratio=2.0),)
+    assert recorded.splits == (Split(ticker="XYZ", session=new["session"][30], ratio=1.25),)
     ingest(conn, Delivery(bars=new[36:42]), source="made", calendar=calendar)
-    assert_frame_equal(current_bars(conn, ["XYZ"]), pl.concat([new[:25], new[30:]]), check_exact=True)
+    assert_frame_equal(current_bars(conn, ["XYZ"]), pl.concat([new[:25], new[30:]]))
 
 
 @pytest.mark.parametrize("num_jumps", [0, 2])
@@ -391,8 +377,8 @@ def test_a_split_that_later_stored_bars_do_not_date_leaves_the_store_as_it_was_u
     ingest(conn, Delivery(bars=old[:39]), source="made", calendar=calendar)
     recorded = ingest(conn, Delivery(bars=new[15:25]), source="made", calendar=calendar)
     assert recorded.splits == ()
-    assert recorded.notes[0].startswith("XYZ: the bars from 2001-01-24 to 2001-02-06 arrive as after a split")
-    assert counts(recorded) == {"XYZ": (0, 0, 10, 0)}
+    assert recorded.held_back["XYZ"].startswith("XYZ: the bars from 2001-01-24 to 2001-02-06 arrive as after a split")
+    assert counts(recorded) == {"XYZ": (0, 0, 0, 10)}
     assert num_rows(conn) == 39
     recorded = ingest(conn, Delivery(bars=new[15:]), source="made", calendar=calendar)
     assert recorded.splits == (Split(ticker="XYZ", session=new["session"][39], ratio=2.0),)
@@ -447,7 +433,7 @@ def test_a_split_that_takes_a_known_one_back_restates_history(
     delivery = Delivery(bars=bars[5:], splits=(back,) if declares else ())
     recorded = ingest(conn, delivery, source="made", calendar=calendar)
     assert recorded.splits == (back,)
-    assert recorded.notes == ()
+    assert len(recorded.notes) == (not declares)
     assert_frame_equal(current_bars(conn, ["XYZ"]), bars)
 
 
@@ -534,17 +520,17 @@ def test_a_split_noticed_after_weeks_of_silence_and_then_declared_is_one_split(
 
 def test_a_split_declared_late_mends_bars_that_arrived_one_by_one(conn: Connection, calendar: Calendar) -> None:
     closes = walk(40)
-    restated = made(calendar, [c / 2 for c in closes])
+    restated = made(calendar, [c / 1.4 for c in closes])
     ingest(conn, Delivery(bars=made(calendar, closes[:30])), source="files", calendar=calendar)
     for at in range(30, 35):
         ingest(conn, Delivery(bars=restated[at : at + 1]), source="files", calendar=calendar)
-    split = Split(ticker="XYZ", session=restated["session"][30], ratio=2.0)
-    delivery = Delivery(bars=restated[35:36], splits=(split,))
+    split = Split(ticker="XYZ", session=restated["session"][30], ratio=1.4)
+    delivery = Delivery(bars=restated[28:36], splits=(split,))
     recorded = ingest(conn, delivery, source="files", calendar=calendar)
     assert recorded.splits == (split,)
     assert recorded.notes == ()
     assert_frame_equal(
-        current_bars(conn, ["XYZ"]), restated[:36].with_columns(volume=pl.Series([2000.0] * 30 + [1000.0] * 6))
+        current_bars(conn, ["XYZ"]), restated[:36].with_columns(volume=pl.Series([1400.0] * 28 + [1000.0] * 8))
     )
 
 

@@ -538,3 +538,117 @@ def test_columns_of_a_parquet_file_of_types_that_are_no_numbers_or_dates_are_ref
         assert "AAPL.parquet has a column " in failure(tmp_path)
     pl.DataFrame(good | {"date": [45320.0]}).write_parquet(tmp_path / "AAPL.parquet")
     assert fetch(tmp_path).bars["session"].to_list() == [date(2024, 1, 29)]
+
+
+EVER = date(2000, 1, 3), date(2026, 1, 5)
+RAW = "date,open,high,low,close,volume\n"
+
+
+def flat_lines(*bars: tuple[str, float]) -> str:
+    """Lines of bars of one price each."""
+    return RAW + "".join(f"{day},{price},{price},{price},{price},1000\n" for day, price in bars)
+
+
+NVDA = flat_lines(("2024-06-07", 1208.88), ("2024-06-10", 121.79))
+
+
+def test_a_line_of_splits_that_stands_twice_is_one_split(tmp_path: Path) -> None:
+    write(tmp_path, "NVDA.csv", NVDA)
+    write(tmp_path, "splits.csv", "ticker,session,ratio\nNVDA,2024-06-10,10\nNVDA,2024-06-10,10:1\n")
+    delivery = FilesSource(tmp_path, "raw").fetch(["NVDA"], *EVER)
+    assert delivery.bars["close"].to_list() == [120.888, 121.79]
+    assert delivery.splits == (Split(ticker="NVDA", session=date(2024, 6, 10), ratio=10.0),)
+
+
+def test_lines_of_splits_that_contradict_each_other_fail_their_ticker(tmp_path: Path) -> None:
+    write(tmp_path, "NVDA.csv", NVDA)
+    write(tmp_path, "MSFT.csv", flat_lines(("2024-06-10", 400)))
+    write(tmp_path, "splits.csv", "ticker,session,ratio\nNVDA,2024-06-10,10\nNVDA,2024-06-10,4\n")
+    delivery = FilesSource(tmp_path, "raw").fetch(["NVDA", "MSFT"], *EVER)
+    assert str(delivery.failures["NVDA"]) == (
+        "splits.csv, lines 2 and 3 contradict each other: NVDA has 10 for 1 and 4 for 1 on 2024-06-10; keep the right "
+        "one"
+    )
+    assert delivery.bars["ticker"].to_list() == ["MSFT"]
+
+
+def test_a_date_of_a_split_that_can_be_read_in_two_ways_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, "GOOG.csv", flat_lines(("2014-03-03", 1200), ("2014-04-03", 600)))
+    write(tmp_path, "splits.csv", "ticker,session,ratio\nGOOG,03/04/2014,2\n")
+    delivery = FilesSource(tmp_path, "raw").fetch(["GOOG"], *EVER)
+    assert "splits.csv, line 2 has dates that can be read as day/month and as month/day: GOOG,03/04/2014,2" in str(
+        delivery.failures["GOOG"]
+    )
+
+
+def test_a_split_whose_jump_stands_on_another_session_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, "XYZ.csv", flat_lines(("2017-01-10", 130), ("2017-01-11", 131), ("2017-01-12", 65)))
+    write(tmp_path, "splits.csv", "ticker,session,ratio\nXYZ,2017-01-11,2\n")
+    delivery = FilesSource(tmp_path, "raw").fetch(["XYZ"], *EVER)
+    assert str(delivery.failures["XYZ"]) == (
+        "XYZ: the declared split of 2 for 1 on 2017-01-11 does not fit the raw prices: the close goes from 130 to 131 "
+        "there, and from 131 to 65 on 2017-01-12; correct the date"
+    )
+
+
+def test_a_split_that_raw_prices_do_not_show_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, "XYZ.csv", flat_lines(("2017-01-10", 50), ("2017-01-11", 50), ("2017-01-12", 51)))
+    write(tmp_path, "splits.csv", "ticker,session,ratio\nXYZ,2017-01-11,2\n")
+    delivery = FilesSource(tmp_path, "raw").fetch(["XYZ"], *EVER)
+    assert str(delivery.failures["XYZ"]).endswith(
+        'goes from 50 to 50 there; correct the split, or set the basis "adjusted" if the prices are'
+    )
+
+
+def test_months_without_a_bar_are_named_before_a_split_is_suspected(tmp_path: Path) -> None:
+    write(tmp_path, "META.csv", flat_lines(("2022-01-27", 12.4), ("2022-01-28", 12.31), ("2022-06-09", 184)))
+    for basis in ("raw", "adjusted"):
+        notes = FilesSource(tmp_path, basis).fetch(["META"], *EVER).notes
+        assert notes[-1].startswith(
+            "META: no bar for 132 days, and prices go from 12.31 on 2022-01-28 to 184 on 2022-06"
+        )
+
+
+@pytest.mark.parametrize(
+    ("before", "adjusted", "says"),
+    [(174, 138.86672, "moves by 1.253"), (132.4, 100, "moves by 1.324"), (100, 75.1, "moves by 1.33156")],
+)
+def test_an_adjustment_that_is_nearly_a_ratio_is_no_split(
+    tmp_path: Path, before: float, adjusted: float, says: str
+) -> None:
+    lines = f"2024-04-01,{before},{before},{before},{before},{adjusted},5\n2024-04-02,100,100,100,100,100,9\n"
+    write(tmp_path, "GE.csv", RAW.replace("volume", "adj_close,volume") + lines)
+    delivery = FilesSource(tmp_path, "raw").fetch(["GE"], *EVER)
+    assert delivery.splits == ()
+    assert delivery.bars["close"].to_list() == [before, 100]
+    assert delivery.notes[0].startswith(f"GE: close / adj_close {says} on 2024-04-02, which is no ratio of small")
+    assert "a spin-off or a special dividend, and no split" in delivery.notes[0]
+
+
+def test_an_adjusted_close_that_is_too_coarse_to_tell_a_split_fails_its_ticker(tmp_path: Path) -> None:
+    lines = "2024-04-01,12,12,12,12,0.10,5\n2024-04-02,100,100,100,100,10.00,9\n"
+    write(tmp_path, "GE.csv", RAW.replace("volume", "adj_close,volume") + lines)
+    failure = str(FilesSource(tmp_path, "raw").fetch(["GE"], *EVER).failures["GE"])
+    assert failure.endswith("do not tell the ratio of a split; declare it in splits.csv")
+
+
+@pytest.mark.parametrize("name", ["Stock Splits", "splitFactor", "split_coefficient"])
+@pytest.mark.parametrize("basis", ["raw", "adjusted"])
+def test_a_column_of_splits_counts_before_the_adjusted_close(tmp_path: Path, name: str, basis: PriceBasis) -> None:
+    none = "1.0" if name == "splitFactor" else "0.0"
+    header = f"date,open,high,low,close,adj_close,volume,{name}\n"
+    lines = f"2024-06-07,1200,1200,1200,1200,1,5,{none}\n2024-06-10,121,121,121,121,1,5,10.0\n"
+    write(tmp_path, "NVDA.csv", header + lines)
+    delivery = FilesSource(tmp_path, basis).fetch(["NVDA"], *EVER)
+    assert delivery.splits == (Split(ticker="NVDA", session=date(2024, 6, 10), ratio=10.0),)
+    assert delivery.bars["close"].to_list() == [120 if basis == "raw" else 1200, 121]
+    write(tmp_path, "splits.csv", "ticker,session,ratio\nNVDA,2024-06-10,8\n")
+    delivery = FilesSource(tmp_path, basis).fetch(["NVDA"], *EVER)
+    assert delivery.splits[0].ratio == 8
+    assert "NVDA: the column of splits has 10 for 1 on 2024-06-10, splits.csv has 8 for 1 there" in delivery.notes[0]
+
+
+def test_a_negative_ratio_in_a_column_of_splits_fails_its_ticker(tmp_path: Path) -> None:
+    write(tmp_path, "NVDA.csv", "date,open,high,low,close,volume,Stock Splits\n2024-06-10,121,121,121,121,5,-2\n")
+    failure = str(FilesSource(tmp_path, "raw").fetch(["NVDA"], *EVER).failures["NVDA"])
+    assert failure.startswith("NVDA.csv, line 2 has a split ratio of -2; write new shares for one old")

@@ -6,19 +6,14 @@ import numpy as np
 import polars as pl
 import pytest
 from bokeh_sampledata import stocks
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from ldtm_lib.prices.bars import BAR_SCHEMA, PRICE_COLUMNS
-from ldtm_lib.prices.splits import (
-    SPLIT_RATIOS,
-    Split,
-    adjust,
-    near_split_ratio,
-    restatement_ratio,
-    splits_from_adjusted_close,
-)
+from ldtm_lib.prices.sources.split_evidence import splits_from_adjusted_close
+from ldtm_lib.prices.split_ratios import SPLIT_RATIOS, SUSPECTED_RATIOS, fitting_ratios, ratio_bounds, suspected_ratio
+from ldtm_lib.prices.splits import Split, adjust, restatement_ratio
 
 
 def raw_sample() -> pl.DataFrame:
@@ -32,7 +27,7 @@ def raw_sample() -> pl.DataFrame:
 
 
 def test_exactly_the_three_splits_of_the_sample_are_found() -> None:
-    assert splits_from_adjusted_close(raw_sample()) == (
+    assert splits_from_adjusted_close(raw_sample()).splits == (
         Split(ticker="AAPL", session=date(2000, 6, 21), ratio=2.0),
         Split(ticker="AAPL", session=date(2005, 2, 28), ratio=2.0),
         Split(ticker="MSFT", session=date(2003, 2, 18), ratio=2.0),
@@ -78,13 +73,29 @@ def test_a_valid_bar_stays_valid_when_it_is_restated(prices: list[float], ratio:
 
 
 @given(
-    ratio=st.sampled_from(list(SPLIT_RATIOS)),
+    ratio=st.sampled_from(list(SUSPECTED_RATIOS)),
     closes=st.lists(st.floats(20.0, 500.0), min_size=3, max_size=20),
     cents=st.booleans(),
 )
 def test_a_restatement_by_a_split_is_recognised_though_rounded(ratio: float, closes: list[float], cents: bool) -> None:
     restated = [round(c / ratio, 2) if cents else c / ratio for c in closes]
-    assert restatement_ratio(closes, restated) == ratio
+    assert restatement_ratio(closes, restated) == pytest.approx(ratio, rel=1e-12)
+
+
+@given(
+    ratio=st.sampled_from(list(SPLIT_RATIOS)),
+    closes=st.lists(st.floats(1.0, 500.0), min_size=3, max_size=20),
+    decimals=st.sampled_from([2, 4, None]),
+)
+def test_no_other_ratio_is_ever_inferred(ratio: float, closes: list[float], decimals: int | None) -> None:
+    exact = [c / ratio for c in closes]
+    restated = exact if decimals is None else [round(c, decimals) for c in exact]
+    assume(min(restated) > 0)
+    inferred = restatement_ratio(closes, restated)
+    assert inferred is None or inferred == pytest.approx(ratio, rel=1e-12)
+    least, greatest = ratio_bounds(np.array(closes), np.array(restated))
+    if len(fitting_ratios(float(least.max()), float(greatest.min()))) == 1 and not np.isclose(closes, restated).any():
+        assert inferred is not None or abs(closes[0] - restated[0]) < 0.1
 
 
 @pytest.mark.parametrize(
@@ -95,19 +106,29 @@ def test_a_restatement_by_a_split_is_recognised_though_rounded(ratio: float, clo
         ([100.0, 101.0, 102.0], [50.0, 50.5, 60.0]),
         ([100.0, 101.0, 102.0], [100.0, 101.0, 102.0]),
         ([100.0, 101.0, 102.0], [89.9, 90.8, 91.7]),
-        ([100.0, 101.0, 102.0], [55.6, 56.1, 56.7]),
+        ([100.0, 101.0, 102.0], [100 / 1.324, 101 / 1.324, 102 / 1.324]),
+        ([0.1, 0.1, 0.1], [10.0, 10.0, 10.0]),
         ([], []),
     ],
-    ids=["two bars", "one unchanged", "no constant ratio", "equal", "special dividend 1.112", "1.8 for 1", "none"],
+    ids=[
+        "two bars",
+        "one unchanged",
+        "no constant ratio",
+        "equal",
+        "special dividend 1.112",
+        "spin-off",
+        "1:100 in cents",
+        "none",
+    ],
 )
 def test_what_is_no_split_is_not_taken_for_one(stored: list[float], delivered: list[float]) -> None:
     assert restatement_ratio(np.array(stored), np.array(delivered)) is None
 
 
 def test_measured_ratios_are_matched_within_a_percent() -> None:
-    assert near_split_ratio(1.998) == 2.0
-    assert near_split_ratio(1.49) == 1.5
-    assert near_split_ratio(0.1005) == 0.1
-    assert near_split_ratio(1.112) is None
-    assert near_split_ratio(1.0) is None
-    assert near_split_ratio(float("nan")) is None
+    assert suspected_ratio(1.998, 0.01) == 2.0
+    assert suspected_ratio(1.49, 0.01) == 1.5
+    assert suspected_ratio(0.1005, 0.01) == 0.1
+    assert suspected_ratio(1.112, 0.01) is None
+    assert suspected_ratio(1.0, 0.01) is None
+    assert suspected_ratio(float("nan"), 0.01) is None

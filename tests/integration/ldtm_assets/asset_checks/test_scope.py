@@ -8,17 +8,20 @@ from typing import cast
 import dagster as dg
 import pytest
 
-from ldtm_assets.asset_checks.daily_run import COMPLETE, FILLED, QUARANTINE, daily_run_checks
+from ldtm_assets.asset_checks.daily_run import COMPLETE, FILLED, NO_OUTLIERS, QUARANTINE, daily_run_checks
 from ldtm_assets.asset_checks.leakage import LOOK_AHEAD, POINT_IN_TIME, leakage_checks
 from ldtm_assets.asset_checks.scope import FAILING, PASSING
 from ldtm_assets.asset_checks.training import training_check
 from ldtm_assets.partitions import DailyPartition
 from ldtm_lib.database.connection import Connection, Database
+from ldtm_lib.prices.ingest import ingest
+from ldtm_lib.prices.sources.protocol import Delivery
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import PartitionConfig, Settings
 from ldtm_lib.training.report import TrainingOutcome, TrainingReport
 from tests.integration.ledger_rows import LedgerRows, enter_service
+from tests.integration.prices.made_bars import made
 
 THURSDAY, FRIDAY = date(2013, 1, 17), date(2013, 1, 18)
 
@@ -165,3 +168,28 @@ def test_a_training_reports_the_parts_that_it_made() -> None:
     report = TrainingReport(trained_on=FRIDAY, outcomes=outcomes)
     [result] = training_check(Asked.of("no_training_failed"), report)
     assert said(result) == (False, {"AAPL checkpoint": "AAPL checkpoint: no bars"}, ["MSFT checkpoint"])
+
+
+def test_a_stored_bar_that_proved_an_outlier_is_a_warning_with_its_remedy(
+    project: Project, conn: Connection, calendar: Calendar
+) -> None:
+    def evaluated() -> dg.AssetCheckResult:
+        [result] = daily_run_checks(Asked.of(NO_OUTLIERS), project, both(FRIDAY), [], ())
+        assert result.severity is dg.AssetCheckSeverity.WARN
+        return result
+
+    closes = [100.0, 101, 400, 102]
+    for num_bars in (3, 4):
+        delivery = Delivery(bars=made(calendar, closes[:num_bars], "AAPL", date(2013, 1, 14)))
+        assert evaluated().passed
+        ingest(conn, delivery, source="ib", calendar=calendar)
+        conn.commit()
+    result = evaluated()
+    assert not result.passed
+    outliers = result.metadata["outliers"]
+    assert isinstance(outliers, dg.MarkdownMetadataValue)
+    assert outliers.value == (
+        "- AAPL: a stored bar is an outlier: close 400 of 2013-01-16 is 3.96 times the close 101 of 2013-01-15 and "
+        "3.92 times the close 102 of 2013-01-17: it leaves and returns within 3 sessions; load a corrected bar of "
+        "2013-01-16"
+    )

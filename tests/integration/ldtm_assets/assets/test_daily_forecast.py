@@ -112,6 +112,7 @@ def test_a_daily_run_of_delisted_tickers_alone_succeeds_with_its_checks(daily_ru
     assert result.success
     assert {check.check_name for check in result.get_asset_check_evaluations()} == {
         "no_bar_in_quarantine",
+        "no_stored_bar_is_an_outlier",
         "windows_have_no_look_ahead",
         "forecasts_are_point_in_time",
         "active_models_are_not_degraded",

@@ -1,5 +1,6 @@
 """Which client of TWS is installed, where TWS is, and how `ldtm doctor` tells it."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,9 @@ def test_the_doctor_logs_on_asks_for_nothing_and_shows_no_account(tmp_path: Path
             "ok",
             f"ib: ib_insync 0.9.86, TWS or Gateway at 127.0.0.1:{peer.port} lets LDTM log on",
         )
+        deadline = time.monotonic() + 10
+        while peer.num_clients and time.monotonic() < deadline:  # it sees the end a moment later
+            time.sleep(0.01)
         assert (peer.received, peer.num_clients) == (["71"], 0)
 
 

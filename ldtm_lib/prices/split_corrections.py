@@ -1,0 +1,122 @@
+"""Declared splits against those on record: which are new, which correct one, and which the record does not take.
+
+A correction is a further row of its session, whose ratio is the factor between the right split and the one on record; a
+withdrawal is that to 1. So the product of a session's rows is the split that counts, and every row stays on record.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Literal
+
+from ldtm_lib.prices.splits import RATIO_TOLERANCE, Split
+
+Origin = Literal["declared", "inferred", "operator"]
+"""Where a row of the record comes from."""
+SAME_SPLIT_WITHIN = timedelta(days=31)
+"""A split that was noticed by a restatement is dated by the bars around it; its declaration may name another day."""
+MOVED_WITHIN = timedelta(days=366)
+"""How far a declared date may be moved: day and month that were exchanged are at most 11 months apart."""
+SAME_RATIO = 1e-4
+"""How far, relatively, declared ratios may lie apart that are one: sources round 4 for 3."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Correction:
+    """One change of the record in words, and the rows that make it."""
+
+    rows: tuple[Split, ...]
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declared:
+    """What the declared splits of a delivery are beside those on record."""
+
+    new: tuple[Split, ...]
+    """Splits that are not on record, and the rows of the corrections; sorted by session."""
+    corrections: tuple[Correction, ...]
+    undeclared: tuple[Split, ...]
+    """Splits on record that the delivery does not declare, and the factors to those from ones that the operator ruled
+    out; sorted by session."""
+    notes: tuple[str, ...]
+
+
+def compare_with_record(
+    declared: Sequence[Split],
+    known: Sequence[Split],
+    origins: Mapping[date, Origin],
+    *,
+    complete_from: date,
+) -> Declared:
+    """Compare the declared splits of one ticker with its known ones, of which `origins` has every session.
+
+    What the operator stated is changed by the operator alone. A split on record that was declared with the same ratio,
+    and no longer is by a source whose splits are complete from `complete_from` on, was declared on a wrong day and is
+    moved; one that was noticed, at most 31 days away, is the same.
+    """
+    by_session, sessions = {split.session: split for split in known}, {split.session for split in declared}
+    new: list[Split] = []
+    corrections: list[Correction] = []
+    same: set[date] = set()
+    ruled_out: list[Split] = []
+    notes: list[str] = []
+    for split in sorted(declared, key=lambda each: each.session):
+        on_record = by_session.get(split.session)
+        known_ratio = on_record.ratio if on_record else 1.0
+        origin_on_record = origins.get(split.session)
+        if abs(split.ratio / known_ratio - 1) <= (RATIO_TOLERANCE if origin_on_record == "inferred" else SAME_RATIO):
+            same.add(split.session)
+        elif origin_on_record == "operator":
+            notes.append(_ruled_out(split, known_ratio))
+            same.add(split.session)
+            ruled_out.append(Split(ticker=split.ticker, session=split.session, ratio=known_ratio / split.ratio))
+        elif on_record is not None:
+            same.add(split.session)
+            row = Split(ticker=split.ticker, session=split.session, ratio=split.ratio / known_ratio)
+            message = f"the split of {known_ratio:g} for 1 on {split.session} is declared to be {split.ratio:g} for 1"
+            corrections.append(Correction(rows=(row,), message=f"{split.ticker}: {message}"))
+        elif other := _dated_otherwise(split, known, sessions, origins, complete_from):
+            same.add(other.session)
+            if origins.get(other.session) == "declared":
+                taken_back = Split(ticker=other.ticker, session=other.session, ratio=1 / other.ratio)
+                message = f"the split of {split.ratio:g} for 1 on {other.session} is declared to be of {split.session}"
+                corrections.append(Correction(rows=(taken_back, split), message=f"{split.ticker}: {message}"))
+        else:
+            new.append(split)
+    rows = (*new, *(row for correction in corrections for row in correction.rows))
+    return Declared(
+        new=tuple(sorted(rows, key=lambda split: split.session)),
+        corrections=tuple(corrections),
+        undeclared=tuple(
+            sorted((*(s for s in known if s.session not in same), *ruled_out), key=lambda split: split.session)
+        ),
+        notes=tuple(notes),
+    )
+
+
+def _dated_otherwise(
+    split: Split, known: Sequence[Split], declared: set[date], origins: Mapping[date, Origin], complete_from: date
+) -> Split | None:
+    """The nearest split on record of the same ratio whose session is not declared and may be a wrong one."""
+
+    def may_be(other: Split) -> bool:
+        distance = abs(split.session - other.session)
+        if origins.get(other.session) == "declared":
+            return other.session >= complete_from and distance <= MOVED_WITHIN
+        return origins.get(other.session) == "inferred" and distance <= SAME_SPLIT_WITHIN
+
+    alike = [
+        other
+        for other in known
+        if other.session not in declared and abs(split.ratio / other.ratio - 1) <= RATIO_TOLERANCE and may_be(other)
+    ]
+    return min(alike, key=lambda other: abs(split.session - other.session), default=None)
+
+
+def _ruled_out(split: Split, ratio: float) -> str:
+    stated = "no split" if ratio == 1 else f"a split of {ratio:g} for 1"
+    return (
+        f"{split.ticker}: the source declares a split of {split.ratio:g} for 1 on {split.session}, and {stated} was "
+        f"stated by hand, which stays; correct the source, or ldtm prices split {split.ticker} {split.session} RATIO"
+    )

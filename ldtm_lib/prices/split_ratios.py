@@ -1,0 +1,81 @@
+"""Ratios of splits: which ones splits have, and which of them prices before and after one allow.
+
+A split's ratio is one of small whole numbers and holds to the rounding of the prices. A factor that only comes near to
+one is something else: a spin-off or a special dividend.
+"""
+
+from collections.abc import Iterable
+from math import gcd
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+COMMON_RATIOS = (2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 50, 3 / 2, 4 / 3, 5 / 4)
+"""Those that a jump of prices is suspected to be, with their inverses: any other ratio is too like a bad day."""
+MOST_WHOLE = 1000
+"""New shares for one old share, or the other way round, up to which whole numbers are ratios of splits."""
+MOST_NEW, MOST_OLD, LEAST_FRACTION = 10, 5, 6 / 5
+"""Bounds of other ratios: at most 10 for 5, and at least 6 for 5. Below that lie dividends."""
+FLOAT_NOISE = 1e-6
+"""Relative error of a price that was computed: vendors keep factors of six digits or more."""
+WIDEST = 0.03
+"""How far apart, relatively, the bounds of a ratio may lie: wider ones hold a spin-off as well as a split."""
+FEWEST_DECIMALS, MOST_DECIMALS = 2, 6
+
+
+def _both_ways(ratios: Iterable[float]) -> Floats:
+    ratios = tuple(ratios)
+    return np.unique(np.array([*ratios, *(1 / ratio for ratio in ratios)]))
+
+
+_FRACTIONS = [
+    new / old
+    for old in range(2, MOST_OLD + 1)
+    for new in range(old + 1, MOST_NEW + 1)
+    if gcd(new, old) == 1 and new / old >= LEAST_FRACTION
+]
+SUSPECTED_RATIOS = _both_ways(COMMON_RATIOS)
+SPLIT_RATIOS = _both_ways([*range(2, MOST_WHOLE + 1), *_FRACTIONS])
+"""The ratios that may be inferred, sorted; any other has to be declared."""
+
+
+def suspected_ratio(ratio: float, tolerance: float) -> float | None:
+    """The common split ratio within a relative tolerance of a measured one, or None."""
+    if not np.isfinite(ratio) or ratio <= 0:
+        return None
+    nearest = float(SUSPECTED_RATIOS[np.argmin(np.abs(np.log(SUSPECTED_RATIOS / ratio)))])
+    return nearest if abs(ratio / nearest - 1) <= tolerance else None
+
+
+def rounding_of(prices: Floats) -> Floats:
+    """How far each price, of any shape, may be from the exact one: half of its last decimal, and float noise.
+
+    All prices have the decimals of the longest one; two at least, none where a price has more than six.
+    """
+    for decimals in range(FEWEST_DECIMALS, MOST_DECIMALS + 1):
+        unit = 10.0**-decimals
+        if bool((np.abs(prices - np.round(prices, decimals)) <= FLOAT_NOISE * unit + 4e-16 * np.abs(prices)).all()):
+            return FLOAT_NOISE * np.abs(prices) + unit / 2
+    return FLOAT_NOISE * np.abs(prices)
+
+
+def ratio_bounds(stored: Floats, delivered: Floats) -> tuple[Floats, Floats]:
+    """The least and the greatest ratio of stored over delivered prices that their rounding allows, price by price."""
+    old, new = rounding_of(stored), rounding_of(delivered)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        least = np.maximum(stored - old, 0) / (delivered + new)
+        greatest = np.where(delivered > new, (stored + old) / (delivered - new), np.inf)
+    return least, greatest
+
+
+def fitting_ratios(least: float, greatest: float) -> Floats:
+    """The split ratios between two bounds, both included."""
+    return SPLIT_RATIOS[np.searchsorted(SPLIT_RATIOS, least, "left") : np.searchsorted(SPLIT_RATIOS, greatest, "right")]
+
+
+def only_ratio(least: float, greatest: float) -> float | None:
+    """The split ratio between two bounds, if there is one alone and the bounds are close enough to tell it."""
+    ratios = fitting_ratios(least, greatest)
+    return float(ratios[0]) if len(ratios) == 1 and greatest <= least * (1 + WIDEST) else None
