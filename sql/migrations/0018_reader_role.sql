@@ -37,7 +37,7 @@ end $$;
 
 comment on function grant_reader_privileges is 'Lets a role read the tables of the schema and do nothing else.';
 
--- Of Dagster's storage a reader sees runs, ticks, heartbeats and pools. Logs of runs, which hold whatever a run printed,
+-- Of Dagster's storage a reader sees runs, ticks, heartbeats, pools and results of checks. Logs of runs, which hold whatever a run printed,
 -- stay closed to it.
 create function grant_storage_reading(work_schema name, reader name) returns void
 language plpgsql set search_path from current as $$
@@ -54,7 +54,7 @@ begin
         from pg_class c join pg_namespace n on n.oid = c.relnamespace
         where n.nspname = work_schema and c.relkind in ('r', 'p')
           and c.relname in ('runs', 'daemon_heartbeats', 'instigators', 'job_ticks', 'kvs', 'concurrency_limits',
-                            'concurrency_slots', 'pending_steps')
+                            'concurrency_slots', 'pending_steps', 'asset_check_executions')
     loop
         execute format('grant select on %s to %I', relation, reader);
     end loop;

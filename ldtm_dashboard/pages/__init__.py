@@ -1,0 +1,1 @@
+"""The pages: each draws what `frames` reads and `charts` draws."""

@@ -1,0 +1,58 @@
+"""The page Tonight: what is said for tomorrow, and whether it was said in time."""
+
+import streamlit as st
+
+from ldtm_dashboard import views
+from ldtm_dashboard.frames.tonight import ABSTAINED
+from ldtm_dashboard.pages import parts
+
+
+def page() -> None:
+    """Draw the page."""
+    found = views.newest_forecasts(views.newest_event())
+    if found is None:
+        st.info(
+            "No forecast is on record. `ldtm bootstrap` loads bars, trains and simulates; `ldtm up` starts the daily "
+            "runs, which record forecasts after each close.",
+            icon=":material/info:",
+        )
+        return
+    st.header(f"Forecasts of {found.run_date}, {found.kind}")
+    st.markdown(f"Deadline: {parts.moment(found.deadline)}, the open of the next session. " + _in_time(found.num_late))
+    st.caption("Targets: " + ", ".join(f"{name} {session:%a %Y-%m-%d}" for name, session in found.targets.items()))
+    for column, (word, count) in zip(st.columns(len(found.counts)), found.counts.items(), strict=True):
+        column.metric(word, count)
+    st.caption(
+        "A price is shown with the ends of its 80% interval; no change would be the close. A blank has no interval."
+    )
+    prices = {
+        "ticker": parts.text("Ticker", pinned=True),
+        "direction": parts.text("Direction"),
+        "close": parts.number("Close"),
+        "next_day": parts.number("Next day"),
+        "next_day_change": parts.number("Change %", "%+.2f"),
+        "next_day_low": parts.number("80% from"),
+        "next_day_high": parts.number("80% to"),
+        "next_monday": parts.number("Next Monday"),
+        "next_monday_low": parts.number("80% from "),
+        "next_monday_high": parts.number("80% to "),
+        "one_month": parts.number("One month"),
+        "one_month_low": parts.number("80% from  "),
+        "one_month_high": parts.number("80% to  "),
+        "in_time": parts.text("In time"),
+        "recorded_at": parts.utc("Recorded"),
+        "model": parts.text("Model"),
+        "reason": parts.text("Reason of abstention"),
+    }
+    parts.table(found.rows, prices, key="tonight")
+    abstained = found.rows.filter(found.rows["direction"] == ABSTAINED)
+    if not abstained.is_empty():
+        st.header("Abstentions")
+        for reason, tickers in abstained.group_by("reason", maintain_order=True).agg("ticker").iter_rows():
+            st.markdown(f"- {len(tickers)} × **{reason}**: {', '.join(tickers)}")
+
+
+def _in_time(num_late: int) -> str:
+    if not num_late:
+        return "Every row was recorded in time."
+    return f"**{num_late} rows were late** and do not count as live."
