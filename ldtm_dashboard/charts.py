@@ -128,10 +128,12 @@ def candles_chart(bars: pl.DataFrame, forecasts: pl.DataFrame, horizon: str, spl
             alt.Tooltip("actual:Q", title="came", format=".2f"),
         ],
     )
-    layers: list[alt.Chart] = [wick, body, interval, point]
-    if not bars.is_empty() and not splits.is_empty():
+    layers = [wick, body, interval, point]
+    if not bars.is_empty():
         inside = splits.filter(pl.col("session").is_between(bars["session"].min(), bars["session"].max()))
-        layers.append(alt.Chart(inside).mark_rule(strokeDash=[2, 2], color=RED).encode(x=_dates("session", "session")))
+        if not inside.is_empty():  # an empty layer has no name for a screen reader
+            line = alt.Chart(inside).mark_rule(strokeDash=[2, 2], color=RED)
+            layers.append(line.encode(x=_dates("session", "session")))
     return _spec(
         alt.layer(*layers).properties(
             height=340,

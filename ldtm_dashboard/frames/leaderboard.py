@@ -163,7 +163,7 @@ def _pooled(directions: pl.DataFrame) -> Estimate | None:
 
 def _directions(conn: Connection, asked: BoardFilter) -> pl.DataFrame:
     packed = read_frame(conn, query("dashboard.counted_directions"), asked.parameters, DIRECTIONS)
-    return packed.explode("days", "are_correct").select(
+    return packed.explode("days", "are_correct", empty_as_null=False).select(
         "ticker",
         (pl.date(2000, 1, 1) + pl.duration(days=pl.col("days"))).alias("run_date"),
         pl.col("are_correct").alias("is_correct"),

@@ -67,7 +67,7 @@ def loss_curves(conn: Connection, ticker: str) -> pl.DataFrame:
         pl.int_ranges(1, pl.col("validation").list.len() + 1).alias("epoch"),
     ).filter(pl.col("validation").list.len() > 0)
     return named.select("network", "epoch", "training", "validation", "no_change").explode(
-        "epoch", "training", "validation"
+        "epoch", "training", "validation", empty_as_null=False
     )
 
 

@@ -29,12 +29,12 @@ def page() -> None:
         runs(found)
     st.header("Pending partitions")
     if found.pending.is_empty():
-        st.caption("None.")
+        st.caption("Nothing is pending.")
     else:
         partitions(found)
     st.header("Alerts of the last seven days")
     if found.alerts.is_empty():
-        st.caption("None is open, and none was resolved in the last seven days.")
+        st.caption("No alert is open, and none was resolved in the last seven days.")
     else:
         alerts(found)
 

@@ -1,4 +1,4 @@
-"""A record of 103 tickers over three years, written without the triggers of the tables: seconds instead of minutes.
+"""A record of any size, such as 103 tickers over three years, written without triggers: seconds instead of minutes.
 
 Rows have the shape of a real record, the leaves of its events are random: no proof of it holds.
 """
