@@ -18,6 +18,8 @@ from ldtm_lib.project import Project
 PID_FILE = "dashboard.pid"
 ANSWER_TIMEOUT_SECONDS = 60
 ANSWER_SECONDS = 5.0
+STOP_SECONDS = 2.0
+"""It would wait for open pages in browsers to be closed, and has nothing to lose."""
 
 
 class DashboardFailed(LdtmError):
@@ -101,7 +103,7 @@ def stop_dashboard(home: Path) -> list[str]:
     """Stop the dashboard of an installation; returns a description of it if one was running."""
     running = running_dashboard(home)
     if running is not None:
-        stop_process_group(running.pid)
+        stop_process_group(running.pid, timeout_seconds=STOP_SECONDS)
     (home / PID_FILE).unlink(missing_ok=True)
     return [] if running is None else [f"the dashboard of {home.name} (process {running.pid})"]
 

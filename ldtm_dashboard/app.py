@@ -3,11 +3,11 @@
 import streamlit as st
 
 from ldtm_dashboard import views
-from ldtm_dashboard.pages import leaderboard, models, operations, record, ticker, tonight
+from ldtm_dashboard.screens import leaderboard, models, operations, record, ticker, tonight
 from ldtm_lib.errors import LdtmError
 
 RETRY_SECONDS = 4.0
-POLL_SECONDS = 20.0
+POLL_SECONDS = 10.0
 """A new record shows within this and the age of the number that is asked for, `views.CHECK_SECONDS`."""
 
 

@@ -51,13 +51,13 @@ def ratio_chart(points: pl.DataFrame) -> Spec:
         .mark_line(color=ORANGE)
         .encode(
             x=_dates("run_date", "run date"),
-            y=alt.Y("ratio:Q", title="error / no change", scale=alt.Scale(zero=False)),
+            y=alt.Y("ratio:Q", title="ratio", scale=alt.Scale(zero=False)),
             tooltip=["day:N", alt.Tooltip("ratio:Q", format=".3f")],
         )
     )
     return _spec(
         alt.layer(line, _level(1.0, "no change")).properties(
-            height=150, width="container", description="Next-day error over that of forecasting no change by run date"
+            height=190, width="container", description="Next-day error over that of forecasting no change by run date"
         )
     )
 

@@ -84,9 +84,11 @@ def reader_url(config: Path, environ: Mapping[str, str]) -> str:
 
     Raises ConfigurationError where the role may write, and where a server of the owner's own has no reader yet.
     """
+    settings = load_settings(config)
+    named = environ.get(DATABASE_VARIABLE)
     if environ.get(READER_VARIABLE):
         url = checked_url(environ[READER_VARIABLE])
-    elif environ.get(DATABASE_VARIABLE):
+    elif named and not embedded.serves(home_of(settings), named):
         raise ConfigurationError(
             f"{READER_VARIABLE} is not set: the dashboard connects as a role that only reads. As an administrator: "
             "create role ldtm_reader login password '...'; as the owner of the tables: "
@@ -95,7 +97,6 @@ def reader_url(config: Path, environ: Mapping[str, str]) -> str:
         )
     else:
         url = _embedded_reader(open_project(config, environ))
-    settings = load_settings(config)
     with Database(url=url, schema=settings.database.ldtm_schema).transaction() as conn:
         if excess := writing_privileges(conn):
             raise ConfigurationError(

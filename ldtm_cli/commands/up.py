@@ -24,6 +24,9 @@ WITHOUT_TLS = (
 def up(
     port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,
     foreground: Annotated[bool, typer.Option("--foreground", help="Stay, and stop with Ctrl-C.")] = False,
+    dashboard: Annotated[
+        bool, typer.Option("--dashboard", help="Start the dashboard also where `[dashboard] on` is false.")
+    ] = False,
 ) -> None:
     """Start everything: the database and its schema, the GPU pool, Dagster's webserver and daemon, the dashboard if on.
 
@@ -43,7 +46,7 @@ def up(
     steps = f"applied {', '.join(applied)}" if applied else "up to date"
     place = f"database   {address(project.database.url)}, schema {project.database.schema}: {steps}"
     host = project.settings.ui.host
-    dashboard = _dashboard(project)
+    start_pages = _dashboard(project, is_wanted=dashboard or project.settings.dashboard.on)
     if running := running_dagster(project):
         if applied:
             console.print(place)
@@ -51,7 +54,7 @@ def up(
         if reason is None:
             link = browser_address(project, running.address)
             console.print(f"already up: {link} (process {running.pid}; `ldtm down` stops it)", soft_wrap=True)
-            dashboard()
+            start_pages()
             return
         console.print(f"restart    {reason}")
         stop_process_group(running.pid)
@@ -67,7 +70,7 @@ def up(
         errors.print(f"[yellow]warning:[/] {risk}", soft_wrap=True, highlight=False)
     link = browser_address(project, ui_address(host, port))
     if foreground:
-        dashboard()
+        start_pages()
         console.print(f"Dagster    {link} (Ctrl-C stops it)", soft_wrap=True)
         try:
             status = run_dagster(project, port)
@@ -76,17 +79,17 @@ def up(
         raise typer.Exit(status)
     pid = start_dagster(project, port)
     console.print(f"Dagster    {link} (process {pid}; `ldtm down` stops it)", soft_wrap=True)
-    dashboard()
+    start_pages()
 
 
-def _dashboard(project: "Project") -> "Callable[[], None]":
-    """Start the dashboard, if it is on, when the returned function is called; what it lacks is said before that."""
+def _dashboard(project: "Project", *, is_wanted: bool) -> Callable[[], None]:
+    """The start of the dashboard, to be called after that of Dagster; raises now what would prevent it."""
     from ldtm_cli.dagster_process import require_free_port
     from ldtm_cli.dashboard_process import running_dashboard, start_dashboard
     from ldtm_dashboard.reading import reader_url
     from ldtm_dashboard.server import LOOPBACK, require_extra
 
-    if not project.settings.dashboard.on:
+    if not is_wanted:
         return lambda: None
     require_extra()
     reader_url(project.settings.path, os.environ)

@@ -9,7 +9,7 @@ def script(page: str) -> None:
     from importlib import import_module
 
     import_module("ldtm_dashboard.app")
-    import_module(f"ldtm_dashboard.pages.{page}").page()
+    import_module(f"ldtm_dashboard.screens.{page}").page()
 
 
 def main() -> None:

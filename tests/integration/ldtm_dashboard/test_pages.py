@@ -26,7 +26,7 @@ REMEDIES = {
 def script(page: str) -> None:
     from importlib import import_module
 
-    import_module(f"ldtm_dashboard.pages.{page}").page()
+    import_module(f"ldtm_dashboard.screens.{page}").page()
 
 
 def shown(page: str) -> AppTest:

@@ -5,7 +5,7 @@ import streamlit as st
 
 from ldtm_dashboard import views
 from ldtm_dashboard.frames.leaderboard import WINDOWS, BoardFilter, BoardView
-from ldtm_dashboard.pages import parts
+from ldtm_dashboard.screens import parts
 from ldtm_lib.ledger.simulations import RowKind
 
 ALL_VERSIONS = "all versions"

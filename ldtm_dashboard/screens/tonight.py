@@ -4,7 +4,7 @@ import streamlit as st
 
 from ldtm_dashboard import views
 from ldtm_dashboard.frames.tonight import ABSTAINED
-from ldtm_dashboard.pages import parts
+from ldtm_dashboard.screens import parts
 
 
 def page() -> None:

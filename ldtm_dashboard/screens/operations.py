@@ -5,7 +5,7 @@ import streamlit as st
 
 from ldtm_dashboard import views
 from ldtm_dashboard.frames.operations import DagsterView, OperationsView
-from ldtm_dashboard.pages import parts
+from ldtm_dashboard.screens import parts
 from ldtm_lib.alerts.alert import automation_link
 
 MAX_ALERTS = 40
@@ -60,11 +60,13 @@ def schedules(dagster: DagsterView | None) -> None:
         return
     state = dagster.status
     columns = st.columns(3)
-    columns[0].metric("Daemons", "alive" if state.is_alive else f"silent: {', '.join(state.silent)}")
+    columns[0].metric("Daemons", "alive" if state.is_alive else "silent")
     columns[1].metric(
         "GPU slots held", f"{state.gpu_slots_held} of {parts.NOTHING if state.gpu_slots is None else state.gpu_slots}"
     )
     columns[2].metric("Queued runs", state.num_queued)
+    if state.silent:
+        st.markdown(f"No heartbeat of {', '.join(state.silent)}: `ldtm up` starts them.")
     ticks = "\n".join(f"- {tick.schedule}: {parts.moment(tick.at)}" for tick in state.next_ticks)
     st.markdown(f"Next runs:\n{ticks}" if ticks else "No schedule is on: set `automation.enabled = true`.")
     st.markdown(f"[Schedules and sensors in Dagster]({ui}{automation_link()})")

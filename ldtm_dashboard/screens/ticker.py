@@ -9,7 +9,7 @@ from ldtm_dashboard.frames.ticker import (
     TickerView,
     lifecycle_sentences,
 )
-from ldtm_dashboard.pages import parts
+from ldtm_dashboard.screens import parts
 
 
 def page() -> None:

@@ -4,7 +4,7 @@ import streamlit as st
 
 from ldtm_dashboard import views
 from ldtm_dashboard.frames.record import LastVerification
-from ldtm_dashboard.pages import parts
+from ldtm_dashboard.screens import parts
 from ldtm_lib.alerts.alert import check_link
 
 

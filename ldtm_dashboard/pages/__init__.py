@@ -1,1 +1,0 @@
-"""The pages: each draws what `frames` reads and `charts` draws."""
