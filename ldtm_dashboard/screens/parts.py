@@ -1,5 +1,6 @@
 """Parts that several pages have: the choice of rows, figures with their intervals, tables, and moments."""
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
@@ -15,6 +16,8 @@ from ldtm_lib.ledger.simulations import LIVE, RowKind
 NOTHING = "–"
 NEW_YORK = ZoneInfo("America/New_York")
 TABLE_HEIGHT = 620
+MARKS = re.compile(r"([\\`*_{}\[\]()<>#+.!|~$:-])")
+"""Characters that mean something in Markdown."""
 
 
 def choose_rows(kinds: Sequence[RowKind], preferred: RowKind) -> RowKind:
@@ -49,6 +52,11 @@ def preferred_rows(kinds: Sequence[RowKind], event: int) -> RowKind:
     live = views.board(event, BoardFilter(), tuple(views.left().items()))
     simulations = [kind for kind in kinds if kind.kind == "simulated"]
     return simulations[0] if simulations and not live.universe["num_filled"] else LIVE
+
+
+def plain(words: str) -> str:
+    """Words of a file, a source or an error in Markdown that shows them as they are: no link, image or formula."""
+    return MARKS.sub(r"\\\1", words)
 
 
 def share(value: object) -> str:
@@ -122,7 +130,9 @@ def in_percent(frame: pl.DataFrame, *columns: str) -> pl.DataFrame:
 def small_table(frame: pl.DataFrame, titles: Mapping[str, str]) -> None:
     """A short table as plain HTML, which screen readers and printers know: moments in UTC, links as words."""
     moments = [name for name, kind in frame.schema.items() if isinstance(kind, pl.Datetime)]
+    words = [name for name, kind in frame.schema.items() if kind == pl.String and name != "link"]
     shown = frame.with_columns(
+        *(pl.col(name).map_elements(plain, return_dtype=pl.String) for name in words),
         *(pl.col(name).dt.strftime("%Y-%m-%d %H:%M") for name in moments),
         *(pl.format("[open in Dagster]({})", "link").alias("link") for _ in range("link" in frame.columns)),
     )

@@ -44,9 +44,9 @@ def proofs() -> None:
         return
     result = views.proof_result(file.getvalue())
     if result.is_proven:
-        st.success(f"✓ {result.message}", icon=":material/verified:")
+        st.success(f"✓ {parts.plain(result.message)}", icon=":material/verified:")
     else:
-        st.error(f"✗ {result.message}", icon=":material/error:")
+        st.error(f"✗ {parts.plain(result.message)}", icon=":material/error:")
     if result.events:
         st.code("\n".join(result.events), language=None, wrap_lines=True)
     if result.seals:

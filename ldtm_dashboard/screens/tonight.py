@@ -49,7 +49,7 @@ def page() -> None:
     if not abstained.is_empty():
         st.header("Abstentions")
         for reason, tickers in abstained.group_by("reason", maintain_order=True).agg("ticker").iter_rows():
-            st.markdown(f"- {len(tickers)} × **{reason}**: {', '.join(tickers)}")
+            st.markdown(f"- {len(tickers)} × **{parts.plain(reason)}**: {', '.join(tickers)}")
 
 
 def _in_time(num_late: int) -> str:
