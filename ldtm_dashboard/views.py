@@ -21,6 +21,8 @@ OPERATIONS_SECONDS = 20.0
 """Age of the state of operation, which changes without an event."""
 NUM_KEPT = 60
 """Views of each kind that are kept."""
+NUM_TICKER_CHARTS = 12
+"""Charts of tickers that are kept: those of three years take some MiB each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +107,7 @@ def all_models(event: int) -> pl.DataFrame:
         return models.models_frame(conn)
 
 
-@st.cache_resource(max_entries=NUM_KEPT, show_spinner=False)
+@st.cache_resource(max_entries=NUM_TICKER_CHARTS, show_spinner=False)
 def ticker_charts(event: int, name: str, rows: RowKind, num_days: int, horizon: str) -> TickerCharts:
     """The charts of one ticker."""
     found = one_ticker(event, name, rows, num_days)

@@ -1,10 +1,12 @@
 """The page Tonight: what is said for tomorrow, and whether it was said in time."""
 
+import polars as pl
 import streamlit as st
 
 from ldtm_dashboard import views
-from ldtm_dashboard.frames.tonight import ABSTAINED
+from ldtm_dashboard.frames.tonight import ABSTAINED, Tonight
 from ldtm_dashboard.screens import parts
+from ldtm_lib.alerts.alert import partition_link
 
 
 def page() -> None:
@@ -43,13 +45,21 @@ def page() -> None:
         "recorded_at": parts.utc("Recorded"),
         "model": parts.text("Model"),
         "reason": parts.text("Reason of abstention"),
+        "link": parts.link("Partition"),
     }
-    parts.table(found.rows, prices, key="tonight")
+    parts.table(_with_links(found), prices, key="tonight")
     abstained = found.rows.filter(found.rows["direction"] == ABSTAINED)
     if not abstained.is_empty():
         st.header("Abstentions")
         for reason, tickers in abstained.group_by("reason", maintain_order=True).agg("ticker").iter_rows():
             st.markdown(f"- {len(tickers)} × **{parts.plain(reason)}**: {', '.join(tickers)}")
+
+
+def _with_links(found: Tonight) -> pl.DataFrame:
+    """The rows with the partition of each in Dagster, where rows of daily runs have one."""
+    ui = views.reader().project.settings.ui.url.rstrip("/")
+    links = [ui + partition_link("snapshots", f"{found.run_date}|{ticker}") for ticker in found.rows["ticker"]]
+    return found.rows.with_columns(pl.Series("link", links if found.kind == "live" else [None] * len(links), pl.String))
 
 
 def _in_time(num_late: int) -> str:
