@@ -20,7 +20,7 @@ def page() -> None:
         )
         return
     st.header(f"Forecasts of {found.run_date}, {found.kind}")
-    st.markdown(f"Deadline: {parts.moment(found.deadline)}, the open of the next session. " + _in_time(found.num_late))
+    st.markdown(f"Deadline: {parts.moment(found.deadline)}, the open of the next session. " + _in_time(found))
     st.caption("Targets: " + ", ".join(f"{name} {session:%a %Y-%m-%d}" for name, session in found.targets.items()))
     for column, (word, count) in zip(st.columns(len(found.counts)), found.counts.items(), strict=True):
         column.metric(word, count)
@@ -62,7 +62,9 @@ def _with_links(found: Tonight) -> pl.DataFrame:
     return found.rows.with_columns(pl.Series("link", links if found.kind == "live" else [None] * len(links), pl.String))
 
 
-def _in_time(num_late: int) -> str:
-    if not num_late:
+def _in_time(found: Tonight) -> str:
+    if found.kind != "live":
+        return "**Simulated rows:** they were made after the fact, and none of them counts as live."
+    if not found.num_late:
         return "Every row was recorded in time."
-    return f"**{num_late} rows were late** and do not count as live."
+    return f"**{found.num_late} rows were late** and do not count as live."
