@@ -1,5 +1,5 @@
 # make demo   the whole loop on real bars: prices, features, backtests, gate, forecasts, actuals, leaderboard
-# make ui     the Dagster UI on what the demo made
+# make ui     the Dagster UI and the dashboard on what the demo made
 # make quick  unit tests that start no process, in less than a minute
 # make check  lint, format, types, import contracts
 # make test   make check, then unit, integration and acceptance tests (10 to 15 minutes on 2 cores)
@@ -41,7 +41,7 @@ demo: install
 	@$(BIN)/ldtm demo
 
 ui: install
-	@$(BIN)/ldtm --config demo.toml up --foreground
+	@$(BIN)/ldtm --config demo.toml up --foreground --dashboard
 
 check: install
 	$(BIN)/ruff check .

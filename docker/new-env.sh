@@ -12,6 +12,7 @@ umask 077
 sed -e "s/^LDTM_SUPERUSER_PASSWORD=.*/LDTM_SUPERUSER_PASSWORD=$(secret)/" \
     -e "s/^LDTM_OWNER_PASSWORD=.*/LDTM_OWNER_PASSWORD=$(secret)/" \
     -e "s/^LDTM_WRITER_PASSWORD=.*/LDTM_WRITER_PASSWORD=$(secret)/" \
+    -e "s/^LDTM_READER_PASSWORD=.*/LDTM_READER_PASSWORD=$(secret)/" \
     -e "s|^DOCKER_SOCKET=.*|DOCKER_SOCKET=$socket|" \
     -e "s/^DOCKER_GID=.*/DOCKER_GID=$(stat -c %g "$socket")/" example.env > .env.part
 mv .env.part .env

@@ -56,14 +56,14 @@ def stop(home: Path) -> list[str]:
     return stopped
 
 
-def stop_process_group(group: int) -> None:
-    """Send SIGTERM to a process group, and SIGKILL to the processes that remain after STOP_TIMEOUT_SECONDS."""
+def stop_process_group(group: int, *, timeout_seconds: float = STOP_TIMEOUT_SECONDS) -> None:
+    """Send SIGTERM to a process group, and SIGKILL to the processes that remain after the timeout."""
     for sign in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(group, sign)
         except ProcessLookupError:
             return
-        deadline = time.monotonic() + STOP_TIMEOUT_SECONDS
+        deadline = time.monotonic() + timeout_seconds
         while time.monotonic() < deadline:
             if not _has_members(group):
                 return

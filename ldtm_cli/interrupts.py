@@ -21,6 +21,7 @@ BY_COMMAND = {
     "init": "Written files are kept. Run the command again in the same folder.",
     "up": "Some processes may be running. Run `ldtm up` again to start the rest, or `ldtm down` to stop them.",
     "down": "Some processes may still be running. Run `ldtm down` again to stop them.",
+    "dashboard": "The dashboard was not started, and nothing was changed. Run the command again.",
     "serve": "The process was not started. Run the command again.",
     "doctor": NOTHING_CHANGED,
     "settings": NOTHING_CHANGED,

@@ -5,10 +5,11 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from ldtm_assets.guarded_dagster import MODULE as GUARDED
 from ldtm_cli.services import ANSWER_SECONDS, ServiceFailed, browser_address, dagster_environment, webserver_fault
+from ldtm_dashboard.reading import Reader, open_reader
 from ldtm_lib.alerts.channels import valid_channels
 from ldtm_lib.database.migrate import pending_migrations
 from ldtm_lib.errors import DatabaseUnavailable
@@ -18,10 +19,11 @@ from ldtm_lib.maintenance.dagster_storage import claim_dagster_schema
 from ldtm_lib.maintenance.heartbeat import heartbeat_url
 from ldtm_lib.project import Project, claim_folder, open_project, require_own_database
 
-CODE_PORT, UI_PORT = 4000, 3000
+CODE_PORT, UI_PORT, DASHBOARD_PORT = 4000, 3000, 8501
 ALL_ADDRESSES = "0.0.0.0"
 Role = Literal["code", "webserver", "daemon"]
 POLL_SECONDS = 1.0
+Awaited = TypeVar("Awaited", Project, Reader)
 
 
 def wait_for_schema(config: Path, seconds: float, log: Callable[[str], None]) -> Project:
@@ -29,16 +31,39 @@ def wait_for_schema(config: Path, seconds: float, log: Callable[[str], None]) ->
 
     Raises ServiceFailed when the time is over, and ConfigurationError at once for what waiting does not mend.
     """
+
+    def ready() -> Project | str:
+        project = open_project(config, os.environ)
+        if pending := pending_migrations(project.database):
+            return f"the schema lacks {len(pending)} steps, which `ldtm db migrate` applies"
+        with project.database.transaction() as conn:
+            require_own_database(project, conn)
+        return project
+
+    return _wait(ready, seconds, log)
+
+
+def wait_for_reader(config: Path, seconds: float, log: Callable[[str], None]) -> Reader:
+    """The installation once the reader role of LDTM_READER_URL can read the record; as `wait_for_schema`."""
+
+    def ready() -> Reader | str:
+        found = open_reader(config, os.environ)
+        if pending := pending_migrations(found.project.database):
+            return f"the schema lacks {len(pending)} steps, which `ldtm db migrate` applies"
+        return found
+
+    return _wait(ready, seconds, log)
+
+
+def _wait(ready: Callable[[], Awaited | str], seconds: float, log: Callable[[str], None]) -> Awaited:
+    """What `ready` returns once it is no reason to wait."""
     deadline, said = time.monotonic() + seconds, ""
     while True:
         try:
-            project = open_project(config, os.environ)
-            pending = pending_migrations(project.database)
-            reason = f"the schema lacks {len(pending)} steps, which `ldtm db migrate` applies" if pending else ""
-            if not pending:
-                with project.database.transaction() as conn:
-                    require_own_database(project, conn)
-                return project
+            found = ready()
+            if not isinstance(found, str):
+                return found
+            reason = found
         except DatabaseUnavailable as error:
             reason = str(error)
         if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""`ldtm db`: the URL, the schema and the writer role of the database."""
+"""`ldtm db`: the URL, the schema, and the writer and reader roles of the database."""
 
 import sys
 from typing import Annotated
@@ -51,15 +51,22 @@ def migrate() -> None:
 
 
 @app.command("grant")
-def grant(role: Annotated[str, typer.Argument(help="A role of the PostgreSQL server that exists already.")]) -> None:
+def grant(
+    role: Annotated[str, typer.Argument(help="A role of the PostgreSQL server that exists already.")],
+    read_only: Annotated[
+        bool, typer.Option("--read-only", help="Let the role read and do nothing else, as `ldtm dashboard` needs it.")
+    ] = False,
+) -> None:
     """Let a role add to the record and nothing else: no change, no deletion, no switching off of rules.
 
     Creates the tables of Dagster's storage as well, since the role may create none. Connect as the owner of the tables
-    for this and for `db migrate`; run LDTM with LDTM_DATABASE_URL naming the role.
+    for this and for `db migrate`; run LDTM with LDTM_DATABASE_URL naming the role. With --read-only the role may add
+    nothing either: name it in LDTM_READER_URL.
     """
     from ldtm_assets.dagster_tables import create_dagster_tables
     from ldtm_lib.database.privileges import (
         close_database,
+        grant_reader_privileges,
         grant_writer_privileges,
         schema_exists,
         statement_to_close,
@@ -68,9 +75,10 @@ def grant(role: Annotated[str, typer.Argument(help="A role of the PostgreSQL ser
     project = ready_project()
     dagster_schema = project.settings.database.dagster_schema
     with project.database.transaction() as conn:
-        grant_writer_privileges(conn, role, dagster_schema=dagster_schema)
+        give = grant_reader_privileges if read_only else grant_writer_privileges
+        give(conn, role, dagster_schema=dagster_schema)
         has_storage = schema_exists(conn, dagster_schema)
-    if has_storage:
+    if has_storage and not read_only:
         create_dagster_tables(project)
     with project.database.transaction() as conn:
         close_database(conn, dagster_schema=dagster_schema)
@@ -83,4 +91,7 @@ def grant(role: Annotated[str, typer.Argument(help="A role of the PostgreSQL ser
             markup=False,
             soft_wrap=True,
         )
+    if read_only:
+        console.print(f"{role} may read schema {project.settings.database.ldtm_schema}; name it in LDTM_READER_URL")
+        return
     console.print(f"{role} may add to schema {project.settings.database.ldtm_schema}; `ldtm doctor` run as it confirms")

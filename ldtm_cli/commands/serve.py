@@ -8,7 +8,7 @@ from ldtm_cli.invocation import console, current_config
 
 
 def serve(
-    role: Annotated[Literal["code", "webserver", "daemon"], typer.Argument(help="The process to run.")],
+    role: Annotated[Literal["code", "webserver", "daemon", "dashboard"], typer.Argument(help="The process to run.")],
     workspace: Annotated[
         str | None, typer.Option(help="Workspace file of webserver and daemon: where the code server is.")
     ] = None,
@@ -17,16 +17,24 @@ def serve(
         float, typer.Option(help="How long to wait for PostgreSQL and for its schema to be applied.")
     ] = 5.0,
 ) -> None:
-    """Run one process of Dagster: code server, webserver or daemon. `ldtm up` runs all of them on one machine.
+    """Run one process: code server, webserver or daemon of Dagster, or the dashboard. `ldtm up` runs all of them.
 
-    Waits for the database and for `ldtm db migrate`, which another role may run. Ports: code 4000, webserver 3000, on
-    all addresses of the container; publish them on loopback only, since the UI has no login.
+    Waits for the database and for `ldtm db migrate`, which another role may run. Ports: code 4000, webserver 3000,
+    dashboard 8501, on all addresses of the container; publish them on loopback only, since the pages have no login.
     """
-    from ldtm_cli.serving import run_role, unhealthy_reason, wait_for_schema
+    from ldtm_cli.dashboard_process import dashboard_fault, run_dashboard
+    from ldtm_cli.serving import (
+        ALL_ADDRESSES,
+        DASHBOARD_PORT,
+        run_role,
+        unhealthy_reason,
+        wait_for_reader,
+        wait_for_schema,
+    )
 
     config = current_config()
     if check:
-        if reason := unhealthy_reason(role, config):
+        if reason := (dashboard_fault(DASHBOARD_PORT) if role == "dashboard" else unhealthy_reason(role, config)):
             console.print(reason, highlight=False, markup=False, soft_wrap=True)
             raise typer.Exit(1)
         return
@@ -34,4 +42,8 @@ def serve(
     def log(line: str) -> None:
         console.print(line, soft_wrap=True)
 
+    if role == "dashboard":
+        wait_for_reader(config, wait_minutes * 60, log)
+        run_dashboard(config, DASHBOARD_PORT, host=ALL_ADDRESSES)
+        return
     run_role(role, wait_for_schema(config, wait_minutes * 60, log), workspace, log)

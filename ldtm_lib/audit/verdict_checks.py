@@ -22,10 +22,9 @@ from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
 from ldtm_lib.gate.rules import judge
 from ldtm_lib.gate.strict import strict_rules
-from ldtm_lib.gate.verdict import Rule, Verdict
+from ldtm_lib.gate.verdict import Rule, Verdict, verdict_of
 from ldtm_lib.registry import backtests
 from ldtm_lib.registry.configurations import judged_by
-from ldtm_lib.registry.judgement import verdict_of
 from ldtm_lib.settings import ForecastConfig, GateConfig
 
 AT_ONCE = 200

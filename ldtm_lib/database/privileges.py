@@ -1,6 +1,7 @@
-"""Privileges of the writer role, which adds to the record and cannot change it, and checks of the connected role."""
+"""Privileges of the writer role, which adds to the record, and of the reader role; checks of the connected role."""
 
 import psycopg
+from psycopg import sql
 
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
@@ -41,6 +42,37 @@ def _grant_storage_privileges(conn: Connection, role: str, schema: str) -> None:
 
 def _first_line(error: psycopg.Error) -> str:
     return str(error).partition("\n")[0]
+
+
+def grant_reader_privileges(conn: Connection, role: str, *, dagster_schema: str) -> None:
+    """Let an existing role read the tables of LDTM, and runs, ticks and pools of Dagster's storage, and nothing else.
+
+    What the role has beyond that is taken from it. Raises ConfigurationError when the role does not exist, may write or
+    is a superuser, and when the connected role does not own the tables.
+    """
+    try:
+        conn.execute(query("database.grant_reader_privileges"), {"role": role})
+        if schema_exists(conn, dagster_schema):
+            conn.execute(query("database.grant_storage_reading"), {"schema": dagster_schema, "role": role})
+    except psycopg.errors.UndefinedObject:
+        raise ConfigurationError(
+            f"PostgreSQL has no role {role}; make one first: create role {role} login password '...'"
+        ) from None
+    except psycopg.errors.IntegrityConstraintViolation as error:
+        raise ConfigurationError(f"{_first_line(error)}: create role ldtm_reader login password '...'") from None
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise ConfigurationError(f"only the owner of the tables can grant privileges on them: {error}") from None
+
+
+def create_reader(conn: Connection, role: str) -> None:
+    """Create a role that may log in, if there is none of that name; the embedded server asks for no password."""
+    if conn.execute(query("database.role_exists"), {"role": role}).fetchone() != (True,):
+        conn.execute(sql.SQL("create role {} login").format(sql.Identifier(role)))
+
+
+def writing_privileges(conn: Connection) -> list[str]:
+    """Privileges by which the connected role could change something, such as `is a superuser`; none for a reader."""
+    return [privilege for (privilege,) in conn.execute(query("database.writing_privileges"))]
 
 
 def close_database(conn: Connection, *, dagster_schema: str) -> bool:

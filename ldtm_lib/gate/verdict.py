@@ -1,9 +1,10 @@
 """The verdict of the gate on one candidate: the rules applied, and the evidence beside them."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ldtm_lib.gate.evidence import Evidence
-from ldtm_lib.gate.multiple_testing import MultipleTesting
+from ldtm_lib.gate.evidence import Evidence, evidence_from
+from ldtm_lib.gate.multiple_testing import MultipleTesting, multiple_testing_from
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,3 +39,16 @@ class Verdict:
     def failures(self) -> tuple[Rule, ...]:
         """The rules that failed."""
         return tuple(rule for rule in self.rules if not rule.passed)
+
+
+def verdict_of(
+    rules: Sequence[Mapping[str, object]],
+    evidence: Mapping[str, object] | None = None,
+    multiple_testing: Mapping[str, object] | None = None,
+) -> Verdict:
+    """The verdict whose parts a row holds as JSON."""
+    return Verdict(
+        rules=tuple(Rule(**rule) for rule in rules),  # pyright: ignore[reportArgumentType]
+        evidence=None if evidence is None else evidence_from(evidence),
+        multiple_testing=None if multiple_testing is None else multiple_testing_from(multiple_testing),
+    )

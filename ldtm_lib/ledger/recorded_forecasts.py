@@ -2,14 +2,16 @@
 
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from psycopg.rows import class_row
 
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
-from ldtm_lib.ledger.backends import BackendOnRecord
 from ldtm_lib.ledger.intervals import ends_of
+
+if TYPE_CHECKING:  # the record is read without torch
+    from ldtm_lib.ledger.backends import BackendOnRecord
 
 NUM_ROWS_OF_A_TICKER = 30
 """Run dates that are shown of one ticker, the newest ones."""
@@ -67,7 +69,7 @@ class RecordedForecast:
     one_month_low_95: float | None
     one_month_high_95: float | None
     """The ends of the intervals; None where there is none."""
-    backend: BackendOnRecord | None
+    backend: "BackendOnRecord | None"
     """What computed the network; None for an abstention and for rows of older versions, where it was torch."""
 
     def interval(self, horizon: str, percent: int) -> tuple[float, float] | None:

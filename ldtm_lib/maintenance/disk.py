@@ -70,9 +70,14 @@ def dagster_log(home: Path) -> Path:
     return home / "logs" / "dagster.log"
 
 
+def dashboard_log(home: Path) -> Path:
+    """Log of the dashboard when `ldtm up` has started it."""
+    return home / "logs" / "dashboard.log"
+
+
 def truncate_logs(home: Path, config: RetentionConfig, *, dry_run: bool = False) -> list[int]:
     """Truncate the logs of an installation to `log_mib` each; returns the bytes removed of each truncated one."""
-    paths = (dagster_log(home), home / embedded.FOLDER / "log")
+    paths = (dagster_log(home), dashboard_log(home), home / embedded.FOLDER / "log")
     removed = [truncate_log(path, limit_bytes=config.log_mib * MIB, dry_run=dry_run) for path in paths]
     return [num_bytes for num_bytes in removed if num_bytes]
 

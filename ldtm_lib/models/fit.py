@@ -1,10 +1,13 @@
 """What goes into a training and what comes out of it."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ldtm_lib.errors import LdtmError
 from ldtm_lib.features.window_set import Rows, WindowSet
-from ldtm_lib.models.lstm import State
+
+if TYPE_CHECKING:  # verdicts are read without torch
+    from ldtm_lib.models.lstm import State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -45,7 +48,7 @@ class Fit:
     """A trained network: the weights of its best epoch and how it got there."""
 
     task: FitTask
-    state: State
+    state: "State"
     """On the CPU, float32."""
     validation_loss: float
     """At the best epoch; see `Objective`."""

@@ -12,17 +12,15 @@ from ldtm_lib.backtest.walk_forward import FoldReport
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
 from ldtm_lib.gate.comparison import ActiveModel
-from ldtm_lib.gate.evidence import evidence_from
 from ldtm_lib.gate.multiple_testing import (
     EarlierJudgement,
     MultipleTesting,
     Trials,
-    multiple_testing_from,
     multiple_testing_of,
 )
 from ldtm_lib.gate.rules import confirm, judge, not_trained, refusal
 from ldtm_lib.gate.universe import Universe, universe_of
-from ldtm_lib.gate.verdict import Rule, Verdict
+from ldtm_lib.gate.verdict import Verdict, verdict_of
 from ldtm_lib.registry import backtests, failures
 from ldtm_lib.registry.active_models import active_models
 from ldtm_lib.registry.backtests import Backtest
@@ -230,16 +228,3 @@ def _training_sessions(judged: Sequence[Decision]) -> dict[str, object]:
         "tickers": [decision.ticker for decision in judged],
         "trained_on": [decision.candidate and decision.candidate.trained_on for decision in judged],
     }
-
-
-def verdict_of(
-    rules: Sequence[Mapping[str, object]],
-    evidence: Mapping[str, object] | None = None,
-    multiple_testing: Mapping[str, object] | None = None,
-) -> Verdict:
-    """The verdict whose parts a row holds as JSON."""
-    return Verdict(
-        rules=tuple(Rule(**rule) for rule in rules),  # pyright: ignore[reportArgumentType]
-        evidence=None if evidence is None else evidence_from(evidence),
-        multiple_testing=None if multiple_testing is None else multiple_testing_from(multiple_testing),
-    )

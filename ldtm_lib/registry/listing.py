@@ -9,9 +9,8 @@ from psycopg.rows import class_row
 
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
-from ldtm_lib.gate.verdict import Verdict
+from ldtm_lib.gate.verdict import Verdict, verdict_of
 from ldtm_lib.registry.decommissioned import DecommissionedModel, OutOfService, decommissioned_models, out_of_service
-from ldtm_lib.registry.judgement import verdict_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

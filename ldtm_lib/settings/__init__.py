@@ -20,6 +20,7 @@ from ldtm_lib.settings.modelling import (
 from ldtm_lib.settings.operation import (
     AlertsConfig,
     AutomationConfig,
+    DashboardConfig,
     DatabaseConfig,
     ExportConfig,
     GpuConfig,
@@ -40,6 +41,7 @@ __all__ = [
     "BacktestConfig",
     "BaselineConfig",
     "ContractConfig",
+    "DashboardConfig",
     "DatabaseConfig",
     "DegradationPolicy",
     "ExportConfig",

@@ -25,6 +25,7 @@ from ldtm_lib.settings.modelling import (
 from ldtm_lib.settings.operation import (
     AlertsConfig,
     AutomationConfig,
+    DashboardConfig,
     DatabaseConfig,
     ExportConfig,
     GpuConfig,
@@ -80,6 +81,7 @@ class Settings(Section, frozen=True, title="LDTM configuration"):
     alerts: AlertsConfig = Field(default_factory=AlertsConfig)
     retention: RetentionConfig = Field(default_factory=RetentionConfig)
     ui: UiConfig = Field(default_factory=UiConfig)
+    dashboard: DashboardConfig = Field(default_factory=DashboardConfig)
     database: DatabaseConfig = Field(default_factory=DatabaseConfig)
     gpu: GpuConfig = Field(default_factory=GpuConfig)
     export: ExportConfig = Field(default_factory=ExportConfig)

@@ -138,6 +138,15 @@ class UiConfig(Section, frozen=True):
         return self
 
 
+class DashboardConfig(Section, frozen=True):
+    """The pages that show the record (`ldtm dashboard`), on 127.0.0.1. They read and never write."""
+
+    on: bool = False
+    """Whether `ldtm up` starts the dashboard as well. It needs the extra `dashboard`."""
+    port: int = Field(default=8501, ge=1, le=65535)
+    """Port of the pages on 127.0.0.1."""
+
+
 class DatabaseConfig(Section, frozen=True):
     """The schemas that hold the tables. LDTM_DATABASE_URL names the server; absent, an embedded one is started."""
 

@@ -83,6 +83,34 @@ select grant_writer_privileges(%(role)s);
 -- name: grant_storage_privileges
 select grant_storage_privileges(%(schema)s, %(role)s);
 
+-- name: grant_reader_privileges
+select grant_reader_privileges(%(role)s);
+
+-- name: grant_storage_reading
+select grant_storage_reading(%(schema)s, %(role)s);
+
+-- name: role_exists
+select exists (select from pg_roles where rolname = %(role)s);
+
+-- name: writing_privileges
+-- Privileges of the connected role by which it could change something; no rows for a role that only reads. A role that may
+-- read nothing is no reader either.
+select privilege
+from (
+    select 1 as place, 'is a superuser' as privilege from pg_roles where rolname = current_user and rolsuper
+    union all
+    select 2, 'may write into ' || string_agg(c.relname, ', ' order by c.relname)
+    from pg_class c, pg_roles r
+    where r.rolname = current_user and not r.rolsuper
+      and c.relnamespace = current_schema()::regnamespace and c.relkind in ('r', 'p')
+      and (has_any_column_privilege(c.oid, 'insert, update') or has_table_privilege(c.oid, 'delete, truncate, trigger'))
+    having count(*) > 0
+    union all
+    select 3, 'may create objects in the schema' from pg_roles
+    where rolname = current_user and not rolsuper and has_schema_privilege(current_schema(), 'create')
+) excess
+order by place;
+
 -- name: close_database
 select close_database(%(schema)s);
 

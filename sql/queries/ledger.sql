@@ -86,7 +86,7 @@ order by ticker is null, ticker, place, level;
 -- Whether the actuals of live forecasts of one year lay inside of their intervals, by ticker and horizon in the order of
 -- run dates; NULL where there was no interval. Days are since 2000-01-01. The year is that of the newest live forecast.
 with newest as (
-    select max(run_date) as run_date from snapshot where kind = 'live'
+    select max(run_date) as run_date from snapshot where simulation_id = 0 and kind = 'live'
 )
 select s.ticker, f.horizon,
        array_agg(s.run_date - date '2000-01-01' order by s.run_date) as run_dates,
@@ -94,7 +94,7 @@ select s.ticker, f.horizon,
        array_agg(f.actual between f.low_80 and f.high_80 order by s.run_date) as inside_80,
        array_agg(f.actual between f.low_95 and f.high_95 order by s.run_date) as inside_95
 from newest
-join snapshot s on s.kind = 'live' and s.run_date >= date_trunc('year', newest.run_date)::date
+join snapshot s on s.simulation_id = 0 and s.kind = 'live' and s.run_date >= date_trunc('year', newest.run_date)::date
 cross join lateral (values
     (1, 'next_day', s.next_day_session, s.next_day_actual,
      s.next_day_low_80, s.next_day_high_80, s.next_day_low_95, s.next_day_high_95),

@@ -1,11 +1,11 @@
-"""Names of classes are unique over the three packages."""
+"""Names of classes are unique over the packages."""
 
 import ast
 from collections import defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("ldtm_lib", "ldtm_assets", "ldtm_cli")
+PACKAGES = ("ldtm_lib", "ldtm_assets", "ldtm_cli", "ldtm_dashboard")
 
 
 def test_no_two_public_classes_share_a_name() -> None:

@@ -10,8 +10,10 @@ from ldtm_lib.database.queries import SQL_FOLDER, query, read_queries
 from ldtm_lib.errors import QueryError
 from tests.repository import REPOSITORY
 
-SOURCES = [REPOSITORY / folder for folder in ("ldtm_lib", "ldtm_cli", "ldtm_assets", "tests", "benchmarks")]
-SHIPPED = SOURCES[:3]
+SOURCES = [
+    REPOSITORY / folder for folder in ("ldtm_lib", "ldtm_cli", "ldtm_assets", "ldtm_dashboard", "tests", "benchmarks")
+]
+SHIPPED = SOURCES[:4]
 
 
 def calls(folders: list[Path]) -> Iterator[tuple[str, str | None]]:

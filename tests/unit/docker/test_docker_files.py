@@ -17,7 +17,7 @@ DOCKER = REPOSITORY / "docker"
 DOCKERFILE = (DOCKER / "Dockerfile").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load((DOCKER / "compose.yaml").read_text())
 VARIABLE = re.compile(r"\$\{(\w+)")
-SERVICES = ("code", "webserver", "daemon")
+SERVICES = ("code", "webserver", "daemon", "dashboard")
 FROM_ANOTHER_REGISTRY = {"POSTGRES_IMAGE", "NGINX_IMAGE"}
 """Variables for those who mirror images; no setting of the stack."""
 
@@ -96,7 +96,8 @@ def test_every_copied_file_is_in_the_build_context() -> None:
 
 def test_pages_are_published_on_loopback_and_the_database_not_at_all() -> None:
     ports = {name: service["ports"] for name, service in COMPOSE["services"].items() if "ports" in service}
-    assert set(ports) == {"webserver", "proxy"}
+    assert set(ports) == {"webserver", "dashboard", "proxy"}
+    assert ports["dashboard"] == ["127.0.0.1:${LDTM_DASHBOARD_PORT:-8501}:8501"]
     assert ports["webserver"] == ["127.0.0.1:${LDTM_UI_PORT:-3000}:3000"]
     assert ports["proxy"] == ["${LDTM_PROXY_ADDRESS:-127.0.0.1:8443}:8443"]
 
@@ -115,6 +116,8 @@ def test_only_the_migration_has_the_owners_password_and_only_postgres_the_superu
 
     assert holders("LDTM_SUPERUSER_PASSWORD") == {"postgres"}
     assert holders("LDTM_OWNER_PASSWORD") == {"postgres", "migrate"}
+    assert holders("LDTM_READER_PASSWORD") == {"postgres", "dashboard"}
+    assert "dashboard" not in holders("LDTM_WRITER_PASSWORD"), "it reads"
 
 
 def test_dockers_socket_is_given_to_those_alone_that_start_and_stop_containers() -> None:
@@ -147,7 +150,7 @@ def test_new_env_fills_in_every_password_and_overwrites_nothing(tmp_path: Path) 
     subprocess.run([script], env=environment, check=True, capture_output=True)
     written = (tmp_path / ".env").read_text()
     passwords = re.findall(r"^LDTM_\w+_PASSWORD=(\w+)$", written, re.MULTILINE)
-    assert len(set(passwords)) == 3
+    assert len(set(passwords)) == 4
     assert all(re.fullmatch(r"[0-9a-f]{48}", password) for password in passwords)
     assert f"DOCKER_GID={(tmp_path / 'docker.sock').stat().st_gid}\n" in written
     assert (tmp_path / ".env").stat().st_mode & 0o777 == 0o600

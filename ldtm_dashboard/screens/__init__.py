@@ -1,0 +1,1 @@
+"""The pages: each draws what `views` reads. A folder named `pages` beside `app.py` would be Streamlit's own."""

@@ -1,0 +1,70 @@
+"""The page Tonight: what is said for tomorrow, and whether it was said in time."""
+
+import polars as pl
+import streamlit as st
+
+from ldtm_dashboard import views
+from ldtm_dashboard.frames.tonight import ABSTAINED, Tonight
+from ldtm_dashboard.screens import parts
+from ldtm_lib.alerts.alert import partition_link
+
+
+def page() -> None:
+    """Draw the page."""
+    found = views.newest_forecasts(views.newest_event())
+    if found is None:
+        st.info(
+            "No forecast is on record. `ldtm bootstrap` loads bars, trains and simulates; `ldtm up` starts the daily "
+            "runs, which record forecasts after each close.",
+            icon=":material/info:",
+        )
+        return
+    st.header(f"Forecasts of {found.run_date}, {found.kind}")
+    st.markdown(f"Deadline: {parts.moment(found.deadline)}, the open of the next session. " + _in_time(found))
+    st.caption("Targets: " + ", ".join(f"{name} {session:%a %Y-%m-%d}" for name, session in found.targets.items()))
+    for column, (word, count) in zip(st.columns(len(found.counts)), found.counts.items(), strict=True):
+        column.metric(word, count)
+    st.caption(
+        "A price is shown with the ends of its 80% interval; no change would be the close. A blank has no interval."
+    )
+    prices = {
+        "ticker": parts.text("Ticker", pinned=True),
+        "direction": parts.text("Direction"),
+        "close": parts.number("Close"),
+        "next_day": parts.number("Next day"),
+        "next_day_change": parts.number("Change %", "%+.2f"),
+        "next_day_low": parts.number("80% from"),
+        "next_day_high": parts.number("80% to"),
+        "next_monday": parts.number("Next Monday"),
+        "next_monday_low": parts.number("80% from "),
+        "next_monday_high": parts.number("80% to "),
+        "one_month": parts.number("One month"),
+        "one_month_low": parts.number("80% from  "),
+        "one_month_high": parts.number("80% to  "),
+        "in_time": parts.text("In time"),
+        "recorded_at": parts.utc("Recorded"),
+        "model": parts.text("Model"),
+        "reason": parts.text("Reason of abstention"),
+        "link": parts.link("Partition"),
+    }
+    parts.table(_with_links(found), prices, key="tonight")
+    abstained = found.rows.filter(found.rows["direction"] == ABSTAINED)
+    if not abstained.is_empty():
+        st.header("Abstentions")
+        for reason, tickers in abstained.group_by("reason", maintain_order=True).agg("ticker").iter_rows():
+            st.markdown(f"- {len(tickers)} × **{parts.plain(reason)}**: {', '.join(tickers)}")
+
+
+def _with_links(found: Tonight) -> pl.DataFrame:
+    """The rows with the partition of each in Dagster, where rows of daily runs have one."""
+    ui = views.reader().project.settings.ui.url.rstrip("/")
+    links = [ui + partition_link("snapshots", f"{found.run_date}|{ticker}") for ticker in found.rows["ticker"]]
+    return found.rows.with_columns(pl.Series("link", links if found.kind == "live" else [None] * len(links), pl.String))
+
+
+def _in_time(found: Tonight) -> str:
+    if found.kind != "live":
+        return "**Simulated rows:** they were made after the fact, and none of them counts as live."
+    if not found.num_late:
+        return "Every row was recorded in time."
+    return f"**{found.num_late} rows were late** and do not count as live."
