@@ -155,8 +155,10 @@ def errors_chart(errors: pl.DataFrame) -> Spec:
         .encode(
             x=_dates("run_date", "run date"),
             y=alt.Y("percent:Q", title="mean absolute error, %", scale=alt.Scale(zero=False)),
-            color=alt.Color("of:N", scale=alt.Scale(range=[BLUE, ORANGE]), legend=alt.Legend(orient="top", title=None)),
-            strokeDash=alt.StrokeDash("of:N", legend=alt.Legend(orient="top", title=None)),
+            color=alt.Color(
+                "of:N", scale=alt.Scale(range=[BLUE, ORANGE]), legend=alt.Legend(orient="bottom", title=None, columns=1)
+            ),
+            strokeDash=alt.StrokeDash("of:N", legend=alt.Legend(orient="bottom", title=None, columns=1)),
             tooltip=["day:N", "of:N", alt.Tooltip("percent:Q", format=".2f")],
         )
         .properties(
@@ -200,8 +202,8 @@ def losses_chart(curves: pl.DataFrame) -> Spec:
         .encode(
             x=alt.X("epoch:Q", axis=alt.Axis(tickMinStep=1)),
             y=alt.Y("value:Q", title="loss", scale=alt.Scale(zero=False)),
-            strokeDash=alt.StrokeDash("loss:N", legend=alt.Legend(orient="top", title=None)),
-            color=alt.Color("network:N", sort=networks, legend=alt.Legend(orient="top", title=None, columns=1)),
+            strokeDash=alt.StrokeDash("loss:N", legend=alt.Legend(orient="bottom", title=None, columns=1)),
+            color=alt.Color("network:N", sort=networks, legend=alt.Legend(orient="bottom", title=None, columns=1)),
             tooltip=["network:N", "loss:N", "epoch:Q", alt.Tooltip("value:Q", format=".4f")],
         )
         .properties(height=300, width="container", description="Losses by epoch beside that of forecasting no change")

@@ -18,6 +18,7 @@ from ldtm_lib.prices.splits import Split
 
 SPLITS_FILE = "splits.csv"
 MOST_SPLITS_BYTES = 2**20
+SEPARATORS = ",;\t|"
 MOST_SPLIT_RATIO = 1e6
 SAME_RATIO = 1e-9
 """How far, relatively, two ratios may lie apart that are one, such as 3:2 and 1.5."""
@@ -50,8 +51,15 @@ def read_declared_splits(folder: Path, moment: datetime | None = None) -> Declar
         raise MalformedFile(
             f"{SPLITS_FILE} has no end of its last line yet: it is being written; try again in a minute"
         )
+    lines_of_text = content.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    header = lines_of_text.partition(b"\n")[0].decode("utf-8", "replace")
     try:
-        frame = pl.read_csv(BytesIO(content), infer_schema=False).rename(lambda name: name.strip().lower())
+        frame = pl.read_csv(
+            BytesIO(lines_of_text),
+            separator=max(SEPARATORS, key=header.count),
+            infer_schema=False,
+            truncate_ragged_lines=True,
+        ).rename(lambda name: name.strip().lower())
     except pl.exceptions.PolarsError as error:
         raise MalformedFile(f"{SPLITS_FILE} cannot be read ({shown(str(error))}); {REMEDY}") from error
     frame = frame.rename({"date": "session"}, strict=False)

@@ -105,7 +105,8 @@ class FilesSource:
 
     def coverage(self, tickers: Sequence[str]) -> SourceCoverage:
         """Which tickers have a readable file of their name, and how many files may hold others; reads headers alone."""
-        paths = {path: name_of_file(path) for path in self._paths() if may_hold_bars(path)}
+        bar_files = (path for path in self._paths() if may_hold_bars(path) and path.name.lower() != SPLITS_FILE)
+        paths = {path: name_of_file(path) for path in bar_files}
         asked = {plain_name(ticker) for ticker in tickers}
         own, unreadable = set[str](), list[str]()
         for path, name in paths.items():
@@ -135,6 +136,9 @@ class FilesSource:
         read = _Read()
         for path in self._paths():
             own_name, shown_path = name_of_file(path), shown(str(path.relative_to(self.folder)), SHOWN_NAME)
+            if path.name.lower() == SPLITS_FILE:
+                read.ignored.append(f"{shown_path} (splits are read from {SPLITS_FILE} in the folder itself)")
+                continue
             if not may_hold_bars(path):
                 read.other_kinds[own_name] = shown_path
                 read.ignored.append(f"{shown_path} (no CSV or Parquet file)")
@@ -180,12 +184,12 @@ class FilesSource:
         return other if is_shared else None
 
     def _paths(self) -> list[Path]:
-        """The files of the folder, hidden ones and splits.csv left out."""
+        """The files of the folder, hidden ones and its splits.csv left out."""
         inside = (path.relative_to(self.folder) for path in sorted(self.folder.rglob("*")))
         return [
             self.folder / path
             for path in inside
-            if path.name.lower() != SPLITS_FILE
+            if str(path) != SPLITS_FILE
             and (self.folder / path).is_file()
             and not any(part.startswith(".") for part in path.parts)
         ]

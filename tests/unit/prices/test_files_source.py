@@ -652,3 +652,24 @@ def test_a_negative_ratio_in_a_column_of_splits_fails_its_ticker(tmp_path: Path)
     write(tmp_path, "NVDA.csv", "date,open,high,low,close,volume,Stock Splits\n2024-06-10,121,121,121,121,5,-2\n")
     failure = str(FilesSource(tmp_path, "raw").fetch(["NVDA"], *EVER).failures["NVDA"])
     assert failure.startswith("NVDA.csv, line 2 has a split ratio of -2; write new shares for one old")
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_of_splits_are_read_as_spreadsheets_write_them(tmp_path: Path, separator: str, end: str) -> None:
+    write(tmp_path, "NVDA.csv", NVDA)
+    lines = [["ticker", "session", "ratio"], ["NVDA", "2024-06-10", "10", "a note"]]
+    write(tmp_path, "splits.csv", "".join(separator.join(line) + end for line in lines))
+    assert FilesSource(tmp_path, "raw").fetch(["NVDA"], *EVER).splits[0].ratio == 10
+
+
+def test_other_files_of_splits_are_listed(tmp_path: Path) -> None:
+    write(tmp_path, "NVDA.csv", NVDA)
+    (tmp_path / "old").mkdir()
+    for name in ("Splits.CSV", "old/splits.csv"):
+        write(tmp_path, name, "ticker,session,ratio\nNVDA,2024-06-10,10\n")
+    delivery = FilesSource(tmp_path, "raw").fetch(["NVDA"], *EVER)
+    assert delivery.splits == ()
+    reason = "(splits are read from splits.csv in the folder itself)"
+    assert delivery.ignored == (f"Splits.CSV {reason}", f"old/splits.csv {reason}")
+    assert FilesSource(tmp_path, "raw").coverage(["NVDA"]).num_shared_files == 0
