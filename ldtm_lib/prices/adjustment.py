@@ -54,28 +54,32 @@ def adjust_delivery(
     that stored bars have already is the known, undeclared one of the same ratio, however far apart the two are dated:
     after weeks without bars, an inferred split is dated by the first bar that arrived.
     """
-    late = [split for split in declared if _is_unapplied(delivered, split)]
-    delivered = adjust(delivered, late)
     record = compare_with_record(declared, stored.splits, stored.origins, complete_from=complete_from)
-    forgotten = [split for split in record.undeclared if _is_unapplied(delivered, split)]
-    delivered = adjust(delivered, forgotten)
     untold = [split for split in record.new if _is_untold(split, delivered, stored)]
     record = replace(
         record,
         new=tuple(split for split in record.new if split not in untold),
-        undeclared=tuple(split for split in record.undeclared if split not in forgotten),
-        notes=(*record.notes, *map(_applied_here, late), *map(_untold, untold)),
+        notes=(*record.notes, *map(_untold, untold)),
     )
+    late = [split for split in (*declared, *record.undeclared) if _is_unapplied(delivered, split)]
+    restated = adjust(delivered, late)
+    undeclared = tuple(split for split in record.undeclared if split not in late)
     if stored.newest is None:
-        bars = adjust(delivered, [split for split in record.undeclared if split.session > basis])
-        return Adjusted(bars=bars, unapplied=(), applied=record.new, notes=record.notes)
-    hypothesis = infer_splits(delivered, record.undeclared, record.new, basis, stored, calendar)
-    problem, notes = _judged(delivered, hypothesis, stored)
+        bars = adjust(restated, [split for split in undeclared if split.session > basis])
+        notes = (*record.notes, *map(_applied_here, late))
+        return Adjusted(bars=bars, unapplied=(), applied=record.new, notes=notes)
+    hypothesis = infer_splits(restated, undeclared, record.new, basis, stored, calendar)
+    if late:
+        as_delivered = infer_splits(delivered, record.undeclared, record.new, basis, stored, calendar)
+        if as_delivered.evidence > hypothesis.evidence:
+            late, restated, hypothesis = [], delivered, as_delivered
+    record = replace(record, notes=(*record.notes, *map(_applied_here, late)))
+    problem, notes = _judged(restated, hypothesis, stored)
     if problem is not None:
         return Adjusted(bars=delivered.clear(), unapplied=(), applied=(), notes=record.notes, problem=problem)
     bars = hypothesis.bars
     if hypothesis.missing:
-        bars = _without_rounded(bars, delivered, adjust(hypothesis.reference, hypothesis.inferred))
+        bars = _without_rounded(bars, restated, adjust(hypothesis.reference, hypothesis.inferred))
     unproven = [c for c in record.corrections if not _is_shown(c, hypothesis)]
     inferred = [known for known in record.undeclared if stored.origins.get(known.session) == "inferred"]
     left_out = {row for correction in unproven for row in correction.rows}
@@ -121,10 +125,10 @@ def _untold(split: Split) -> str:
 
 
 def _applied_here(split: Split) -> str:
-    """A note on a split that the source has not applied."""
+    """A note on a split that the delivered bars lack."""
     return (
-        f"{split.ticker}: the source declares a split of {split.ratio:g} for 1 on {split.session} and its prices still "
-        "jump there; the bars of before are restated here"
+        f"{split.ticker}: the delivered prices jump by the split of {split.ratio:g} for 1 on {split.session}; the bars "
+        "of before are restated here"
     )
 
 

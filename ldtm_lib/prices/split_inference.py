@@ -66,6 +66,11 @@ class SplitHypothesis:
     num_explained: int
     """Common bars that have the same close once `inferred` is applied too."""
 
+    @property
+    def evidence(self) -> tuple[int, int]:
+        """What speaks for it; more is better."""
+        return self.num_explained, self.num_same
+
 
 def infer_splits(
     delivered: pl.DataFrame,
@@ -92,7 +97,7 @@ def infer_splits(
 
     def evidence(at: tuple[int, int]) -> tuple[int, int, int]:
         num_as_dated = sum(one == dated for one, dated in zip(at, as_dated, strict=True))
-        return hypotheses[at].num_explained, hypotheses[at].num_same, num_as_dated
+        return (*hypotheses[at].evidence, num_as_dated)
 
     return hypotheses[max(hypotheses, key=evidence)]
 

@@ -4,11 +4,13 @@ import math
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -99,6 +101,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.today = NUM_HISTORY
         self.plain = PlainLedger(self.calendar, {t: Share(t) for t in TICKERS}, place.settings.window.window_sessions)
         self.num_versions = dict.fromkeys(TICKERS, 0)
+        self.num_corrections: Counter[tuple[str, date]] = Counter()
         self.recorded: dict[RowKey, dict[str, object]] = {}
         self.num_published = 0
 
@@ -147,7 +150,9 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule(ticker=st.sampled_from(TICKERS), back=st.integers(0, 24), percent=st.sampled_from((-5, -2, 2, 5)))
     def the_source_corrects_a_bar(self, ticker: str, back: int, percent: int) -> None:
+        """All four prices, but not by one multiple: that would be another price basis."""
         self.plain.shares[ticker].worth[self.sessions[self.today - back]] *= 1 + percent / 100
+        self.num_corrections[ticker, self.sessions[self.today - back]] += 1
 
     # ---- what is done to the record; each may be cut off, or meet another one
 
@@ -331,13 +336,26 @@ class AnyOrder(RuleBasedStateMachine):
         last = self.today - data.draw(backs) if last is None else last
         days = self.sessions[max(0, last - data.draw(st.sampled_from((0, 5, 12, 30)))) : last + 1]
         absent = data.draw(st.sets(st.tuples(st.sampled_from(tickers), st.sampled_from(days)), max_size=6))
-        delivered = {t: own for t in tickers if (own := [day for day in days if (t, day) not in absent])}
+        delivered = {t: self._joined(t, own) for t in tickers if (own := [d for d in days if (t, d) not in absent])}
         basis = self.sessions[last] if data.draw(st.booleans()) else self._newest
         if not all(self._tells_its_basis(self.plain.shares[t], own, basis) for t, own in delivered.items()):
             basis = self._newest
         is_told = data.draw(st.booleans())
         declares = [t for t, own in delivered.items() if is_told or not self.plain.shares[t].can_be_noticed(own, basis)]
         return self._delivery(delivered, basis, declares=declares)
+
+    def _joined(self, ticker: str, days: Sequence[date]) -> Sequence[date]:
+        """The sessions, with a stored one where a large move from it would wait for one."""
+        share = self.plain.shares[ticker]
+        if share.stored.keys() & set(days):
+            return days
+        beside = [
+            (one, two)
+            for one, two in pairwise(sorted(share.stored.keys() | set(days)))
+            if (one in share.stored) != (two in share.stored)
+            and not 0.7 < share.worth[one] / share.worth[two] < 1 / 0.7
+        ]
+        return sorted({*days, *(day for pair in beside for day in pair if day in share.stored)})
 
     @staticmethod
     def _tells_its_basis(share: Share, sessions: Sequence[date], basis: date) -> bool:
@@ -350,7 +368,9 @@ class AnyOrder(RuleBasedStateMachine):
             divisor = share.divisor(share.num_applied(basis))
             for session in sessions:
                 price = share.worth[session] / divisor
-                frames.append((ticker, session, price, price * 1.01, price * 0.99, price, 1e6 * divisor))
+                spread = 0.01 + 0.02 * self.num_corrections[ticker, session]
+                high, low = price * (1 + spread), price * (1 - spread)
+                frames.append((ticker, session, price, high, low, price, 1e6 * divisor))
         splits = [s for t in declares for s in self.plain.shares[t].splits if s.session <= basis]
         delivery = Delivery(
             bars=pl.DataFrame(frames, schema=BAR_SCHEMA, orient="row"),
