@@ -10,7 +10,7 @@ from ldtm_assets.automation.run_requests import run_request
 from ldtm_assets.definitions import definitions_for
 from ldtm_assets.partitions import requested_corners
 from ldtm_lib.daily_run.backlog import due_at, next_backlog_item
-from ldtm_lib.daily_run.pending_partitions import pending_partitions
+from ldtm_lib.daily_run.pending_partitions import daily_run_start, pending_partitions
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import load_settings
@@ -28,8 +28,10 @@ NUM_RUNS = 12
 
 @pytest.fixture
 def newest(conn: Connection, calendar: Calendar) -> date:
-    """The newest closed session, with every ticker in its state."""
+    """The newest session whose daily run may have started, with every ticker in its state."""
     session = calendar.last_closed(datetime.now(UTC))
+    if daily_run_start(session) > datetime.now(UTC):
+        session = calendar.offset(session, -1)
     rows, an_hour_ago = LedgerRows(conn, calendar), datetime.now(UTC) - timedelta(hours=1)
     for ticker, (_, tried, forecast) in TICKERS.items():
         enter_service(conn, ticker, session)
@@ -64,7 +66,8 @@ def test_after_a_requested_run_none_of_its_partitions_is_due_at_the_same_moment(
     config = tmp_path / "universe.toml"
     left = "\n".join(f"{ticker} = {newest}" for ticker, state in TICKERS.items() if state[0] == "left it")
     config.write_text(
-        f"tickers = {list(TICKERS)}\n[retired]\n{left}\n[source]\nkind = 'files'\nfolder = 'bars'\nbasis = 'adjusted'"
+        f"tickers = {list(TICKERS)}\n[retired]\n{left}\n[partitions]\nlast_session = {newest}\n"
+        "[source]\nkind = 'files'\nfolder = 'bars'\nbasis = 'adjusted'"
     )
     settings = load_settings(config)
     job = definitions_for(settings, calendar).resolve_job_def("daily_job")
