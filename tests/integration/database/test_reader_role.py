@@ -20,7 +20,7 @@ from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.sessions import Calendar
 from tests.integration.ledger_rows import LedgerRows
 
-ROLE = f"ldtm_reader_{os.getpid()}"
+ROLE = f"ldtm_granted_{os.getpid()}"
 ATTACKS = (
     "insert into bar values ('AAPL', '2013-01-02', now(), 1, 1, 1, 1, 1, 'x')",
     "insert into alert (key, kind, severity, subject, summary) values ('k', 'k', 'info', 's', 's')",
