@@ -87,7 +87,7 @@ def split_(
     ],
     lacking: Annotated[
         bool | None,
-        typer.Option(help="Whether the stored bars of before lack it, where their prices do not tell."),
+        typer.Option(help="Whether earlier stored bars lack it, where their prices do not show it."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

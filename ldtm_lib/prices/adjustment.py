@@ -8,10 +8,17 @@ import numpy as np
 import polars as pl
 
 from ldtm_lib.prices.bars import KEY, PRICE_COLUMNS
-from ldtm_lib.prices.mixed_bases import LARGEST_MOVE, Prices, gap_note, rescaled_bars, transitions_between
+from ldtm_lib.prices.mixed_bases import Prices, gap_note, rescaled_bars, transitions_between
 from ldtm_lib.prices.split_corrections import Correction, compare_with_record
-from ldtm_lib.prices.split_inference import SplitHypothesis, StoredHistory, common_closes, infer_splits, jump_at
-from ldtm_lib.prices.split_ratios import Floats
+from ldtm_lib.prices.split_inference import (
+    SplitHypothesis,
+    StoredHistory,
+    common_closes,
+    infer_splits,
+    is_nearer,
+    jump_at,
+)
+from ldtm_lib.prices.split_ratios import Floats, is_large_move, is_same_ratio
 from ldtm_lib.prices.splits import HALF_A_CENT, MIN_RESTATED_BARS, RATIO_TOLERANCE, Split, adjust, is_same_price
 from ldtm_lib.sessions import Calendar
 
@@ -92,7 +99,7 @@ def adjust_delivery(
             for split in record.new
             if split not in hypothesis.unapplied
             and split not in left_out
-            and not any(_is_alike(split, known) for known in inferred)
+            and not any(is_same_ratio(split.ratio, known.ratio, RATIO_TOLERANCE) for known in inferred)
         ),
         notes=(*record.notes, *(_outcome(c, is_recorded=c not in unproven) for c in record.corrections), *notes),
     )
@@ -101,14 +108,12 @@ def adjust_delivery(
 def _is_unapplied(delivered: pl.DataFrame, split: Split) -> bool:
     """Whether delivered bars jump by a split on its session: the source has not restated them, or not yet."""
     jump = jump_at(delivered, split.session)
-    if jump is None or 1 / LARGEST_MOVE < split.ratio < LARGEST_MOVE:
-        return False
-    return bool(abs(np.log(jump / split.ratio)) < abs(np.log(jump)))
+    return jump is not None and is_large_move(split.ratio) and bool(is_nearer(jump, split.ratio))
 
 
 def _is_untold(split: Split, delivered: pl.DataFrame, stored: StoredHistory) -> bool:
-    """Whether nothing tells if the stored bars before a split lack it: its ratio is like a move of any day."""
-    if not 1 / LARGEST_MOVE < split.ratio < LARGEST_MOVE or split.session in stored.restated:
+    """Whether nothing shows if the stored bars before a split lack it: its ratio is like a move of any day."""
+    if is_large_move(split.ratio) or split.session in stored.restated:
         return False
     if stored.newest is None or stored.newest < split.session or jump_at(stored.bars, split.session) is None:
         return False
@@ -119,21 +124,21 @@ def _is_untold(split: Split, delivered: pl.DataFrame, stored: StoredHistory) -> 
 def _untold(split: Split) -> str:
     """A note on a split that is not recorded."""
     return (
-        f"{split.ticker}: the split of {split.ratio:g} for 1 on {split.session} is not recorded: no bar of before "
-        f"arrived that tells whether the stored ones lack it; materialize price_history of {split.ticker}"
+        f"{split.ticker}: the split of {split.ratio:g} for 1 on {split.session} is not recorded: no earlier bar "
+        f"arrived that shows whether the stored ones lack it; materialize price_history of {split.ticker}"
     )
 
 
 def _applied_here(split: Split) -> str:
     """A note on a split that the delivered bars lack."""
     return (
-        f"{split.ticker}: the delivered prices jump by the split of {split.ratio:g} for 1 on {split.session}; the bars "
-        "of before are restated here"
+        f"{split.ticker}: the delivered prices jump by the split of {split.ratio:g} for 1 on {split.session}; "
+        "earlier bars are restated here"
     )
 
 
 def _is_shown(correction: Correction, hypothesis: SplitHypothesis) -> bool:
-    """Whether the prices tell of a correction: stored ones that lack it, or common ones of before that have it."""
+    """Whether prices show a correction: stored ones that lack it, or earlier common ones that have it."""
     sessions, _, _ = common_closes(hypothesis.reference, hypothesis.bars)
     first = min(row.session for row in correction.rows)
     return any(row in hypothesis.unapplied for row in correction.rows) or bool(sessions and sessions[0] < first)
@@ -145,7 +150,7 @@ def _outcome(correction: Correction, *, is_recorded: bool) -> str:
         return f"{correction.message}; this is recorded, and the former row stays on record"
     ticker = correction.rows[0].ticker
     return (
-        f"{correction.message}, and the stored prices do not show it; the record stays until bars of before are "
+        f"{correction.message}, and the stored prices do not show it; the record stays until earlier bars are "
         f"delivered: materialize price_history of {ticker}, or correct the source"
     )
 
@@ -206,7 +211,7 @@ def _undated(delivered: pl.DataFrame) -> str:
     ticker, sessions = delivered["ticker"][0], delivered["session"]
     return (
         f"{ticker}: the bars from {sessions[0]} to {sessions[-1]} arrive as after a split that the stored ones do not "
-        "have, and later stored bars do not tell since when; nothing of it was recorded: materialize price_history of "
+        "have, and later stored bars do not show since when; nothing of it was recorded: materialize price_history of "
         f"{ticker}, whose newest bars tell, or declare the split to the source"
     )
 
@@ -249,7 +254,3 @@ def _doubt(ticker: str, old: Floats, new: Floats, num_overlapping: int) -> str:
         f"{ticker}: {len(old)} of {num_overlapping} stored bars arrive at {by} times their prices and are recorded as "
         f"corrections{few}; if it was a split, materialize price_history of {ticker}, or declare it to the source"
     )
-
-
-def _is_alike(one: Split, other: Split) -> bool:
-    return abs(one.ratio / other.ratio - 1) <= RATIO_TOLERANCE

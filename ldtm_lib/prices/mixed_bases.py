@@ -16,11 +16,9 @@ import numpy.typing as npt
 import polars as pl
 
 from ldtm_lib.prices.bars import PRICE_COLUMNS
-from ldtm_lib.prices.split_ratios import Floats, fitting_ratios, rounding_of
+from ldtm_lib.prices.split_ratios import Floats, fitting_ratios, is_large_move, ratio_bounds, rounding_of
 from ldtm_lib.prices.splits import MIN_RESTATED_BARS, RATIO_TOLERANCE
 
-LARGEST_MOVE = 1.5
-"""A move without a common session, either way, that is trading on any day; a larger one may be a split."""
 LONG_GAP = timedelta(days=31)
 """Time without bars after which prices before and after are not compared: the symbol may have another owner."""
 NOISE = 0.005
@@ -41,7 +39,7 @@ class Transition:
     @property
     def is_large(self) -> bool:
         """Whether the move may be a split."""
-        return not 1 / LARGEST_MOVE < self.later_close / self.close < LARGEST_MOVE
+        return is_large_move(self.later_close / self.close)
 
     @property
     def is_gap(self) -> bool:
@@ -86,10 +84,8 @@ def rescaled_bars(delivered: Prices, stored: Prices, closes: pl.DataFrame) -> Re
     sessions = delivered.bars["session"].to_numpy()
     _, at_old, at_new = np.intersect1d(stored.bars["session"].to_numpy(), sessions, return_indices=True)
     old, new = (side.bars.select(PRICE_COLUMNS).to_numpy()[at] for side, at in ((stored, at_old), (delivered, at_new)))
-    rounding_old, rounding_new = stored.rounding[at_old], delivered.rounding[at_new]
-    least = ((old - rounding_old) / (new + rounding_new)).max(axis=1)
-    with np.errstate(divide="ignore"):
-        greatest = ((old + rounding_old) / np.maximum(new - rounding_new, 0)).min(axis=1)
+    of_prices = ratio_bounds(old, new, stored.rounding[at_old], delivered.rounding[at_new])
+    least, greatest = of_prices[0].max(axis=1), of_prices[1].min(axis=1)
     ratio = old / new
     middle = np.median(ratio, axis=1)
     is_far = np.abs(middle - 1) > RATIO_TOLERANCE

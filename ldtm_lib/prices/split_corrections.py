@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Literal
 
+from ldtm_lib.prices.split_ratios import SAME_RATIO, is_same_ratio
 from ldtm_lib.prices.splits import RATIO_TOLERANCE, Split
 
 Origin = Literal["declared", "inferred", "operator"]
@@ -17,8 +18,6 @@ SAME_SPLIT_WITHIN = timedelta(days=31)
 """A split that was noticed by a restatement is dated by the bars around it; its declaration may name another day."""
 MOVED_WITHIN = timedelta(days=366)
 """How far a declared date may be moved: day and month that were exchanged are at most 11 months apart."""
-SAME_RATIO = 1e-4
-"""How far, relatively, declared ratios may lie apart that are one: sources round 4 for 3."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +64,8 @@ def compare_with_record(
         on_record = by_session.get(split.session)
         known_ratio = on_record.ratio if on_record else 1.0
         origin_on_record = origins.get(split.session)
-        if abs(split.ratio / known_ratio - 1) <= (RATIO_TOLERANCE if origin_on_record == "inferred" else SAME_RATIO):
+        tolerance = RATIO_TOLERANCE if origin_on_record == "inferred" else SAME_RATIO
+        if is_same_ratio(split.ratio, known_ratio, tolerance):
             same.add(split.session)
         elif origin_on_record == "operator":
             notes.append(_ruled_out(split, known_ratio))
@@ -109,7 +109,7 @@ def _dated_otherwise(
     alike = [
         other
         for other in known
-        if other.session not in declared and abs(split.ratio / other.ratio - 1) <= RATIO_TOLERANCE and may_be(other)
+        if other.session not in declared and is_same_ratio(split.ratio, other.ratio, RATIO_TOLERANCE) and may_be(other)
     ]
     return min(alike, key=lambda other: abs(split.session - other.session), default=None)
 

@@ -154,7 +154,7 @@ def _inferred_split(
     is_in_between = num_restated < len(sessions)
     jumps = [close_before / bars["close"][0]] if close_before is not None else []
     jumps += [old[num_restated - 1] / new[num_restated]] if is_in_between else []
-    if not all(_is_nearer(jump, ratio) for jump in jumps):
+    if not all(is_nearer(jump, ratio) for jump in jumps):
         return ()
     later = reference.filter(pl.col("session") > sessions[-1])
     if is_in_between:
@@ -169,7 +169,7 @@ def _inferred_split(
 def _only_jump(close_before: float, later: pl.DataFrame, ratio: float) -> date | None:
     """The only session on which stored bars after a close jump by a split's ratio; None if there is none or several."""
     closes = np.concatenate([[close_before], later["close"].to_numpy()])
-    jumps = np.flatnonzero(_is_nearer(closes[:-1] / closes[1:], ratio))
+    jumps = np.flatnonzero(is_nearer(closes[:-1] / closes[1:], ratio))
     return later["session"][int(jumps[0])] if len(jumps) == 1 else None
 
 
@@ -200,7 +200,7 @@ def _looks_unapplied(stored: StoredHistory, split: Split) -> bool:
     if (stored.newest is not None and stored.newest < split.session) or split.session in stored.restated:
         return True
     jump = jump_at(stored.bars, split.session)
-    return jump is not None and bool(_is_nearer(jump, split.ratio))
+    return jump is not None and bool(is_nearer(jump, split.ratio))
 
 
 def jump_at(bars: pl.DataFrame, session: date) -> float | None:
@@ -212,6 +212,6 @@ def jump_at(bars: pl.DataFrame, session: date) -> float | None:
     return float(before["close"][0] / since["close"][0])
 
 
-def _is_nearer(measured: Floats | float, ratio: float) -> npt.NDArray[np.bool_]:
+def is_nearer(measured: Floats | float, ratio: float) -> npt.NDArray[np.bool_]:
     """Whether a measured ratio is nearer to the ratio of a split than to 1."""
     return np.abs(np.log(measured / ratio)) < np.abs(np.log(measured))

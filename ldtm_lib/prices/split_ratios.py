@@ -18,6 +18,10 @@ MOST_WHOLE = 1000
 """New shares for one old share, or the other way round, up to which whole numbers are ratios of splits."""
 MOST_NEW, MOST_OLD, LEAST_FRACTION = 10, 5, 6 / 5
 """Bounds of other ratios: at most 10 for 5, and at least 6 for 5. Below that lie dividends."""
+LARGEST_MOVE = 1.5
+"""A move of prices, either way, that is trading on any day; a larger one may be a split."""
+SAME_RATIO = 1e-4
+"""How far, relatively, declared ratios may lie apart that are one: sources round 4 for 3."""
 FLOAT_NOISE = 1e-6
 """Relative error of a price that was computed: vendors keep factors of six digits or more."""
 WIDEST = 0.03
@@ -49,6 +53,16 @@ def suspected_ratio(ratio: float, tolerance: float) -> float | None:
     return nearest if abs(ratio / nearest - 1) <= tolerance else None
 
 
+def is_large_move(ratio: float) -> bool:
+    """Whether prices that move by a ratio, either way, move by more than on any day."""
+    return not 1 / LARGEST_MOVE < ratio < LARGEST_MOVE
+
+
+def is_same_ratio(one: float, other: float, tolerance: float) -> bool:
+    """Whether two ratios are one, up to a relative tolerance."""
+    return abs(one / other - 1) <= tolerance
+
+
 def rounding_of(prices: Floats) -> Floats:
     """How far each price, of any shape, may be from the exact one: half of its last decimal, and float noise.
 
@@ -61,13 +75,11 @@ def rounding_of(prices: Floats) -> Floats:
     return FLOAT_NOISE * np.abs(prices)
 
 
-def ratio_bounds(stored: Floats, delivered: Floats) -> tuple[Floats, Floats]:
-    """The least and the greatest ratio of stored over delivered prices that their rounding allows, price by price."""
-    old, new = rounding_of(stored), rounding_of(delivered)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        least = np.maximum(stored - old, 0) / (delivered + new)
-        greatest = np.where(delivered > new, (stored + old) / (delivered - new), np.inf)
-    return least, greatest
+def ratio_bounds(old: Floats, new: Floats, rounding_old: Floats, rounding_new: Floats) -> tuple[Floats, Floats]:
+    """The least and the greatest ratio of old over new prices that their rounding allows, price by price."""
+    with np.errstate(divide="ignore"):
+        greatest = (old + rounding_old) / np.maximum(new - rounding_new, 0)
+    return np.maximum(old - rounding_old, 0) / (new + rounding_new), greatest
 
 
 def fitting_ratios(least: float, greatest: float) -> Floats:

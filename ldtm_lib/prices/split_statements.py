@@ -11,9 +11,9 @@ from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
 from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.prices.ingest import SPLIT_SOURCE, add_bars, add_splits, differing, next_moment
-from ldtm_lib.prices.mixed_bases import LARGEST_MOVE
-from ldtm_lib.prices.split_corrections import SAME_RATIO, SAME_SPLIT_WITHIN
+from ldtm_lib.prices.split_corrections import SAME_SPLIT_WITHIN
 from ldtm_lib.prices.split_inference import jump_at
+from ldtm_lib.prices.split_ratios import LARGEST_MOVE, SAME_RATIO, is_large_move, is_same_ratio
 from ldtm_lib.prices.splits import RATIO_TOLERANCE, Split, adjust
 from ldtm_lib.prices.stored_bars import current_bars
 from ldtm_lib.prices.stored_history import WITHDRAWN
@@ -42,9 +42,9 @@ def state_split(
     """Record a split by hand, within the caller's transaction: new shares for one old share from a session on.
 
     Stored bars before the session are restated where they lack it: they end before it, were restated by the ratio on
-    record, or jump there by the stated one; `lacks_it` decides where their prices do not tell. A later delivery does
+    record, or jump there by the stated one; `lacks_it` decides where their prices do not show it. A later delivery does
     not change the statement, another statement does. Raises ConfigurationError for a session that has not closed or is
-    none, for the withdrawal of nothing, and for a ratio that stored prices contradict or do not tell.
+    none, for the withdrawal of nothing, and for a ratio that stored prices contradict or do not show.
     """
     conn.execute(query("prices.lock"))
     newest = last_closed_session(conn)
@@ -63,14 +63,14 @@ def state_split(
             f"no split of {ticker} on {session} is on record that could be withdrawn; on record: {on_record or 'none'}"
         )
     for day, other, stated_by in others:
-        is_near = abs(day - session) <= SAME_SPLIT_WITHIN and abs(other / ratio - 1) <= RATIO_TOLERANCE
+        is_near = abs(day - session) <= SAME_SPLIT_WITHIN and is_same_ratio(other, ratio, RATIO_TOLERANCE)
         if origin is None and is_near and stated_by == "inferred":
             raise ConfigurationError(
                 f"a split of {other:g} for 1 on {day} was inferred from restated bars and may be the same; to correct "
                 f"its date, withdraw it first: ldtm prices split {ticker} {day} 1"
             )
     factor = ratio / former
-    if abs(factor - 1) <= SAME_RATIO:
+    if is_same_ratio(ratio, former, SAME_RATIO):
         return StatedSplit(ticker=ticker, session=session, ratio=ratio, former_ratio=former, num_rows=0, num_restated=0)
     bars = current_bars(conn, [ticker])
     is_restated = abs(restating - 1) > WITHDRAWN
@@ -95,11 +95,11 @@ def _lacks(bars: pl.DataFrame, ticker: str, session: date, ratio: float) -> bool
         return False
     to_split, to_none = abs(np.log(jump / ratio)), abs(np.log(jump))
     bound = np.log(LARGEST_MOVE)
-    if 1 / LARGEST_MOVE < ratio < LARGEST_MOVE or min(to_split, to_none) > bound or abs(to_split - to_none) < 0.1:
+    if not is_large_move(ratio) or min(to_split, to_none) > bound or abs(to_split - to_none) < 0.1:
         before, since = bars.filter(pl.col("session") < session)["close"][-1], jump
         raise ConfigurationError(
-            f"the stored prices of {ticker} go from {before:g} to {before / since:g} on {session}, which does not tell "
-            f"whether they lack a factor of {ratio:g}; check the ratio, and add --lacking if the bars of before "
+            f"the stored prices of {ticker} go from {before:g} to {before / since:g} on {session}, which does not show "
+            f"whether they lack a factor of {ratio:g}; check the ratio, and add --lacking if the earlier bars "
             "are to be restated, or --no-lacking if they have it"
         )
     return bool(to_split < to_none)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import polars as pl
 
 from ldtm_lib.prices.bars import PRICE_COLUMNS
-from ldtm_lib.prices.split_ratios import Floats, only_ratio, ratio_bounds
+from ldtm_lib.prices.split_ratios import Floats, only_ratio, ratio_bounds, rounding_of
 
 RATIO_TOLERANCE = 0.01
 """How far, relatively, two closes of a session may lie apart that are the same."""
@@ -56,7 +56,7 @@ def restatement_ratio(stored: npt.ArrayLike, delivered: npt.ArrayLike) -> float 
     old, new = np.asarray(stored, dtype=np.float64), np.asarray(delivered, dtype=np.float64)
     if len(old) < MIN_RESTATED_BARS or is_same_price(old, new).any():
         return None
-    least, greatest = ratio_bounds(old, new)
+    least, greatest = ratio_bounds(old, new, rounding_of(old), rounding_of(new))
     return only_ratio(float(least.max()), float(greatest.min()))
 
 

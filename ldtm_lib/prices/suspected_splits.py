@@ -5,12 +5,10 @@ Nothing here changes a bar: a note says what was seen, what it may be, and what 
 
 from datetime import date
 
-from ldtm_lib.prices.split_ratios import suspected_ratio
+from ldtm_lib.prices.split_ratios import is_large_move, suspected_ratio
 
 JUMP_TOLERANCE = 0.1
 """An overnight move of the market comes on top of a split's ratio."""
-SMALLEST_JUMP = 1.5
-"""A split of less than 3 for 2, either way, is too like a bad day to be suspected on every one."""
 
 
 def jump_note(ticker: str, session: date, close_before: float, close: float, remedy: str) -> str | None:
@@ -19,7 +17,7 @@ def jump_note(ticker: str, session: date, close_before: float, close: float, rem
     `session` is that of the second close, `remedy` what to do if it was a split.
     """
     ratio = suspected_ratio(close_before / close, JUMP_TOLERANCE)
-    if ratio is None or 1 / SMALLEST_JUMP < ratio < SMALLEST_JUMP:
+    if ratio is None or not is_large_move(ratio):
         return None
     move = "crash" if ratio > 1 else "leap"
     return (

@@ -14,13 +14,14 @@ from ldtm_lib.file_names import plain_name
 from ldtm_lib.prices.sources.field_parsing import parse_sessions
 from ldtm_lib.prices.sources.source_file import read_source_file, shown
 from ldtm_lib.prices.sources.tables import is_being_written
+from ldtm_lib.prices.split_ratios import is_same_ratio
 from ldtm_lib.prices.splits import Split
 
 SPLITS_FILE = "splits.csv"
 MOST_SPLITS_BYTES = 2**20
 SEPARATORS = ",;\t|"
 MOST_SPLIT_RATIO = 1e6
-SAME_RATIO = 1e-9
+FLOAT_ERROR = 1e-9
 """How far, relatively, two ratios may lie apart that are one, such as 3:2 and 1.5."""
 BINARY = re.compile(rb"[^\t\r\n\x20-\xff]")
 """Control characters, as compressed files have, which polars would decompress, however large they become."""
@@ -85,7 +86,7 @@ def read_declared_splits(folder: Path, moment: datetime | None = None) -> Declar
             failures[ticker] = MalformedFile(f"{SPLITS_FILE}, line {line} {problem}: {written}; {REMEDY}")
             continue
         other_line, other = lines.setdefault(ticker, {}).setdefault(day, (line, ratio))
-        if abs(ratio / other - 1) > SAME_RATIO:
+        if not is_same_ratio(ratio, other, FLOAT_ERROR):
             failures[ticker] = MalformedFile(
                 f"{SPLITS_FILE}, lines {other_line} and {line} contradict each other: {ticker} has {other:g} for 1 and "
                 f"{ratio:g} for 1 on {day}; keep the right one"

@@ -219,7 +219,7 @@ class FilesSource:
         collected.bars.append(own.bars)
         collected.places.append(own.places)
         collected.splits.extend(own.splits)
-        collected.basis[ticker] = date.min if self.basis == "raw" and own.splits_from is None else basis
+        collected.basis[ticker] = own.basis
         if own.splits_from is not None:
             collected.splits_from[ticker] = own.splits_from
         collected.notes.extend(own.notes)

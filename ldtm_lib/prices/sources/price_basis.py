@@ -25,6 +25,8 @@ class BasisBars:
     notes: tuple[str, ...]
     places: pl.DataFrame
     """As in a delivery."""
+    basis: date
+    """The last session whose splits the bars have."""
     splits_from: date | None
     """The day from which the splits are complete; None where the source says nothing of splits."""
 
@@ -57,6 +59,7 @@ def bars_on_basis(
         splits=splits,
         notes=(*found.notes, *_suspicions(bars, is_basis)),
         places=places,
+        basis=date.min if is_basis == "raw" and found.complete_from is None else basis,
         splits_from=found.complete_from,
     )
 

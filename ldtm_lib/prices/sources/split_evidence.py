@@ -15,17 +15,22 @@ from ldtm_lib.errors import MalformedFile
 from ldtm_lib.prices.bars import KEY
 from ldtm_lib.prices.mixed_bases import LONG_GAP
 from ldtm_lib.prices.sources.declared_splits import MOST_SPLIT_RATIO, SPLITS_FILE
-from ldtm_lib.prices.split_ratios import fitting_ratios, only_ratio, rounding_of
+from ldtm_lib.prices.split_ratios import (
+    SAME_RATIO,
+    fitting_ratios,
+    is_large_move,
+    is_same_ratio,
+    only_ratio,
+    ratio_bounds,
+    rounding_of,
+)
 from ldtm_lib.prices.splits import Split
 from ldtm_lib.settings import PriceBasis
 
 LEAST_JUMP = 0.1
 """A smaller move of close over adjusted close is a dividend."""
-SAME_RATIO = 1e-4
 SESSIONS_AROUND = 5
 """Sessions before and after a declared split in which its jump of the raw prices is looked for."""
-PLAIN_JUMP = 1.5
-"""Least ratio, either way, whose jump is told from trading."""
 JUMP_TOLERANCE = 0.15
 """How far, relatively, prices on another session may be from a split that is taken to be dated wrongly."""
 LARGEST_MOVE_BESIDE = 1.4
@@ -81,8 +86,7 @@ def splits_from_adjusted_close(bars: pl.DataFrame) -> SplitEvidence:
     for (name,), own in usable.partition_by("ticker", as_dict=True, maintain_order=True).items():
         ticker, sessions = str(name), own["session"].to_list()
         close, adjusted = own["close"].to_numpy(), own["adj_close"].to_numpy()
-        rounding = rounding_of(adjusted)
-        least, greatest = close / (adjusted + rounding), close / np.maximum(adjusted - rounding, 1e-300)
+        least, greatest = ratio_bounds(close, adjusted, np.zeros(len(close)), rounding_of(adjusted))
         factor = close / adjusted
         for at in np.flatnonzero(np.abs(factor[:-1] / factor[1:] - 1) > LEAST_JUMP) + 1:
             jump = float(factor[at - 1] / factor[at])
@@ -91,7 +95,7 @@ def splits_from_adjusted_close(bars: pl.DataFrame) -> SplitEvidence:
             if ratio is None and len(fitting_ratios(low, high)):
                 raise MalformedFile(
                     f"{ticker}: close / adj_close moves by {jump:.4g} on {sessions[at]}, and the decimals of adj_close "
-                    f"({adjusted[at - 1]:g}, {adjusted[at]:g}) do not tell the ratio of a split; declare it in "
+                    f"({adjusted[at - 1]:g}, {adjusted[at]:g}) do not show the ratio of a split; declare it in "
                     f"{SPLITS_FILE}"
                 )
             if ratio is not None:
@@ -128,8 +132,7 @@ def _require_jumps(read: pl.DataFrame, splits: Sequence[Split]) -> None:
     declared = {split.session for split in splits}
     for split in splits:
         at = int(read["session"].search_sorted(split.session))
-        is_small = 1 / PLAIN_JUMP < split.ratio < PLAIN_JUMP
-        if is_small or not 0 < at < len(close) or sessions[at] - sessions[at - 1] > LONG_GAP:
+        if not is_large_move(split.ratio) or not 0 < at < len(close) or sessions[at] - sessions[at - 1] > LONG_GAP:
             continue
         if abs(np.log(moves[at] / split.ratio)) <= np.log(LARGEST_MOVE_BESIDE):
             continue
@@ -155,7 +158,7 @@ def _contradictions(declared: Sequence[Split], in_column: Sequence[Split]) -> tu
         f"{split.ticker}: the column of splits has {split.ratio:g} for 1 on {split.session}, {SPLITS_FILE} has "
         f"{'none' if split.session not in ratios else f'{ratios[split.session]:g} for 1'} there, which counts"
         for split in in_column
-        if abs(ratios.get(split.session, 0) / split.ratio - 1) > SAME_RATIO
+        if not is_same_ratio(ratios.get(split.session, 0), split.ratio, SAME_RATIO)
     )
 
 

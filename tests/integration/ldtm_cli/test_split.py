@@ -122,7 +122,7 @@ def test_a_ratio_that_stored_prices_do_not_tell_has_to_be_decided(project: Proje
     (tmp_path / "bars" / "MSFT.csv").write_text(HEADER + "".join(lines))
     import_files(project, tmp_path / "bars", "adjusted")
     crash = date(2023, 12, 18)
-    with pytest.raises(ConfigurationError, match=r"go from 10 to 4\.8 on 2023-12-18, which does not tell whether they"):
+    with pytest.raises(ConfigurationError, match=r"go from 10 to 4\.8 on 2023-12-18, which does not show whether they"):
         state(project, "MSFT", crash, ratio)
     assert state(project, "MSFT", crash, ratio, lacking=False).num_restated == 0
     assert state(project, "MSFT", crash, "1", lacking=False).num_restated == 0

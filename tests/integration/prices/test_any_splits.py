@@ -279,7 +279,7 @@ def test_a_small_split_that_no_common_bar_shows_is_not_recorded(conn: Connection
     split = Split(ticker="XYZ", session=bars["session"][6], ratio=1.05)
     recorded = ingest(conn, Delivery(bars=bars[7:], splits=(split,)), source="files", calendar=calendar)
     assert recorded.splits == ()
-    assert "is not recorded: no bar of before arrived that tells" in recorded.notes[0]
+    assert "is not recorded: no earlier bar arrived that shows" in recorded.notes[0]
     assert list(stored_closes(conn).values()) == [103.0] * 6 + [100.0] * 6
 
 

@@ -211,7 +211,7 @@ def test_a_known_split_that_is_declared_by_another_ratio_is_noted_and_stays(
     recorded = ingest(conn, Delivery(bars=bars, splits=(other,)), source="files", calendar=calendar)
     assert recorded.splits == ()
     assert recorded.notes[0].startswith("AAPL: the split of 2 for 1 on 2000-06-21 is declared to be 3 for 1")
-    assert "the stored prices do not show it; the record stays until bars of before are" in recorded.notes[0]
+    assert "the stored prices do not show it; the record stays until earlier bars are" in recorded.notes[0]
     assert num_rows(conn, b"split") == 1
     assert counts(recorded) == {"AAPL": (0, 0, 3, 0)}
 

@@ -629,7 +629,7 @@ def test_an_adjusted_close_that_is_too_coarse_to_tell_a_split_fails_its_ticker(t
     lines = "2024-04-01,12,12,12,12,0.10,5\n2024-04-02,100,100,100,100,10.00,9\n"
     write(tmp_path, "GE.csv", RAW.replace("volume", "adj_close,volume") + lines)
     failure = str(FilesSource(tmp_path, "raw").fetch(["GE"], *EVER).failures["GE"])
-    assert failure.endswith("do not tell the ratio of a split; declare it in splits.csv")
+    assert failure.endswith("do not show the ratio of a split; declare it in splits.csv")
 
 
 @pytest.mark.parametrize("name", ["Stock Splits", "splitFactor", "split_coefficient"])

@@ -12,7 +12,14 @@ from polars.testing import assert_frame_equal
 
 from ldtm_lib.prices.bars import BAR_SCHEMA, PRICE_COLUMNS
 from ldtm_lib.prices.sources.split_evidence import splits_from_adjusted_close
-from ldtm_lib.prices.split_ratios import SPLIT_RATIOS, SUSPECTED_RATIOS, fitting_ratios, ratio_bounds, suspected_ratio
+from ldtm_lib.prices.split_ratios import (
+    SPLIT_RATIOS,
+    SUSPECTED_RATIOS,
+    fitting_ratios,
+    ratio_bounds,
+    rounding_of,
+    suspected_ratio,
+)
 from ldtm_lib.prices.splits import Split, adjust, restatement_ratio
 
 
@@ -93,7 +100,8 @@ def test_no_other_ratio_is_ever_inferred(ratio: float, closes: list[float], deci
     assume(min(restated) > 0)
     inferred = restatement_ratio(closes, restated)
     assert inferred is None or inferred == pytest.approx(ratio, rel=1e-12)
-    least, greatest = ratio_bounds(np.array(closes), np.array(restated))
+    old, new = np.array(closes), np.array(restated)
+    least, greatest = ratio_bounds(old, new, rounding_of(old), rounding_of(new))
     if len(fitting_ratios(float(least.max()), float(greatest.min()))) == 1 and not np.isclose(closes, restated).any():
         assert inferred is not None or abs(closes[0] - restated[0]) < 0.1
 

@@ -61,6 +61,7 @@ class UrlSource:
         newest_closed = self._calendar.last_closed(self._moment)
         basis = last if self._basis == "raw" else newest_closed
         bars, splits, notes = [empty_bars()], list[Split](), list(fetched.notes)
+        bases, splits_from = dict[str, date](), dict[str, date]()
         places = list[pl.DataFrame]()
         failures: dict[str, LdtmError] = dict(fetched.failures)
         for ticker, read in fetched.bars.items():
@@ -86,15 +87,18 @@ class UrlSource:
             bars.append(own.bars)
             places.append(own.places)
             splits += own.splits
+            bases[ticker] = own.basis
+            if own.splits_from is not None:
+                splits_from[ticker] = own.splits_from
             notes += own.notes
-        delivered = pl.concat(bars).sort(KEY)
         return Delivery(
-            bars=delivered,
+            bars=pl.concat(bars).sort(KEY),
             places=pl.concat(places) if places else None,
             splits=tuple(splits),
             failures=failures,
             notes=tuple(notes),
-            basis=dict.fromkeys(delivered["ticker"].unique(maintain_order=True), basis),
+            basis=bases,
+            splits_from=splits_from,
         )
 
     def coverage(self, tickers: Sequence[str]) -> SourceCoverage:
