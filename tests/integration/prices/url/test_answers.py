@@ -135,11 +135,14 @@ def test_raw_bars_are_adjusted_by_their_adjusted_close(service: WebService, tmp_
 
 
 def test_raw_bars_without_an_adjusted_close_take_declared_splits(service: WebService, tmp_path: Path) -> None:
-    assert "AAPL: raw bars without an adjusted close" in fetch(service, tmp_path, basis="raw").notes[0]
+    unknown = fetch(service, tmp_path, basis="raw")
+    assert "AAPL: raw bars without an adjusted close" in unknown.notes[0]
+    assert (unknown.basis, unknown.splits_from) == ({"AAPL": date.min}, {}), "splits on record are applied to them"
     (tmp_path / "bars").mkdir()
     (tmp_path / "bars" / "splits.csv").write_text("ticker,session,ratio\nAAPL,2026-11-18,5:4\nMSFT,nonsense,2\n")
     delivery = fetch(service, tmp_path, ["AAPL", "MSFT"], basis="raw")
     assert closes(delivery)[:3] == (CLOSES[0] / 1.25, CLOSES[1] / 1.25, CLOSES[2])
+    assert delivery.splits_from == {"AAPL": date.min}, "the file has all of them"
     assert "splits.csv, line 3 is no split" in str(delivery.failures["MSFT"])
 
 
