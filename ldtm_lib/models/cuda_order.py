@@ -15,9 +15,10 @@ _known: dict[str | None, CudaOrder] = {}
 
 
 def cuda_order(visible: str | None, timeout_seconds: float = TIMEOUT_SECONDS) -> CudaOrder:
-    """Ask CUDA, under this process's environment, whose CUDA_VISIBLE_DEVICES is `visible`; takes seconds the first time.
+    """Ask CUDA, under this process's environment, whose CUDA_VISIBLE_DEVICES is `visible`.
 
-    A process that fails, or does not end in time, gives an empty answer with the reason, and is asked again next time.
+    Takes seconds the first time. A process that fails, or does not end in time, gives an empty answer with the reason,
+    and is asked again next time.
     """
     if visible in _known:
         return _known[visible]

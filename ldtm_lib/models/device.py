@@ -22,6 +22,11 @@ def choose_device(wanted: str) -> str:
     return str(device)
 
 
+def torch_version() -> str:
+    """The version of PyTorch, such as 2.13.0+cpu."""
+    return str(torch.__version__)
+
+
 def gpu_of(device: str) -> str | None:
     """The UUID, as NVML writes it, of the GPU that `cuda:N` means; None for `cuda`, which any GPU will do for."""
     _, _, number = device.partition(":")

@@ -1,8 +1,8 @@
 """Training of a universe: every ticker's networks, folds and final ones alike, each as if it were alone.
 
-On a GPU all of them are trained at once where that works (`on_gpu.ladder`). On the CPU each is trained by itself, as many at once
-as there are cores: a single network of the default shape keeps a core's arithmetic units busy already, and fused
-networks were slower at every batch size from 8 to 128 (`benchmarks/bench_training.py`).
+On a GPU all of them are trained at once where that works (`on_gpu.ladder`). On the CPU each is trained by itself, as
+many at once as there are cores: a single network of the default shape keeps a core's arithmetic units busy already, and
+fused networks were slower at every batch size from 8 to 128 (`benchmarks/bench_training.py`).
 """
 
 import os
@@ -17,8 +17,9 @@ import torch
 from ldtm_lib.errors import LdtmError
 from ldtm_lib.models.cpu import keep_freed_memory, one_thread_each
 from ldtm_lib.models.fit import Fit, FitFailed, FitTask, Progress
-from ldtm_lib.models.on_gpu.ladder import TrainingNotice, fit_down_the_ladder
+from ldtm_lib.models.on_gpu.ladder import fit_down_the_ladder
 from ldtm_lib.models.on_gpu.methods import METHODS, Job, Method
+from ldtm_lib.models.on_gpu.notice import TrainingNotice
 from ldtm_lib.models.single_fit import fit_alone
 from ldtm_lib.settings import ArchitectureConfig, GpuConfig, TrainingConfig
 
@@ -44,9 +45,9 @@ def fit_universe(
 
     A task that cannot be trained is yielded as FitFailed and the others go on. `gpu` says what the training may take
     of a GPU. `on_progress` is called in the caller's thread after every epoch of every network, and `on_notice` when a
-    GPU runs short of memory or one of the `methods` breaks off; training goes on meanwhile, in the end on the CPU. There
-    the same bits come out on any number of cores and beside any other tasks; on a GPU the last bits may differ. Closing
-    the iterator early stops the rest after their current epoch.
+    GPU runs short of memory or one of the `methods` breaks off; training goes on meanwhile, in the end on the CPU.
+    There the same bits come out on any number of cores and beside any other tasks; on a GPU the last bits may differ.
+    Closing the iterator early stops the rest after their current epoch.
     """
     device, gpu = torch.device(device), gpu or GpuConfig()
     events: SimpleQueue[Event] = SimpleQueue()
@@ -66,36 +67,39 @@ def fit_universe(
             events.put(error)
 
     longest_first = sorted(tasks, key=lambda task: len(task.training_rows), reverse=True)
-    with one_thread_each() as num_cores, keep_freed_memory():
-        with ThreadPoolExecutor(num_cores, initializer=torch.set_num_threads, initargs=(1,)) as workers:
+    with (
+        one_thread_each() as num_cores,
+        keep_freed_memory(),
+        ThreadPoolExecutor(num_cores, initializer=torch.set_num_threads, initargs=(1,)) as workers,
+    ):
 
-            def on_the_gpu() -> None:
-                job = Job(
-                    tasks=longest_first,
-                    recipe=recipe,
-                    architecture=architecture,
-                    device=str(device),
-                    gpu=gpu,
-                    cache=PROBES,
-                )
-                try:
-                    for result in fit_down_the_ladder(job, on_progress=report, on_notice=report, methods=methods):
-                        if isinstance(result, FitTask):
-                            workers.submit(on_a_core, result)
-                        else:
-                            events.put(result)
-                except BaseException as error:  # as above
-                    events.put(error)
-
+        def on_the_gpu() -> None:
+            job = Job(
+                tasks=longest_first,
+                recipe=recipe,
+                architecture=architecture,
+                device=str(device),
+                gpu=gpu,
+                cache=PROBES,
+            )
             try:
-                if device.type == "cpu":
-                    for task in longest_first:
-                        workers.submit(on_a_core, task)
-                elif longest_first:
-                    workers.submit(on_the_gpu)
-                yield from _results(events, len(tasks), on_progress, on_notice)
-            finally:
-                abandoned.set()
+                for result in fit_down_the_ladder(job, on_progress=report, on_notice=report, methods=methods):
+                    if isinstance(result, FitTask):
+                        workers.submit(on_a_core, result)
+                    else:
+                        events.put(result)
+            except BaseException as error:  # as above
+                events.put(error)
+
+        try:
+            if device.type == "cpu":
+                for task in longest_first:
+                    workers.submit(on_a_core, task)
+            elif longest_first:
+                workers.submit(on_the_gpu)
+            yield from _results(events, len(tasks), on_progress, on_notice)
+        finally:
+            abandoned.set()
 
 
 class _Abandoned(Exception):

@@ -39,9 +39,9 @@ def fit_fused(
 ) -> Iterator[Fit | FitFailed]:
     """Train all tasks, as many at once as the budget holds; yields each as it ends.
 
-    When the device runs out of memory the number of networks is halved, and `on_notice` called with words for the log;
-    results that were yielded stay valid, the other networks start again, to the same result. Unless they are given, `operations` are those of `operations_for`,
-    and the precision is float16 on a GPU and float32 elsewhere.
+    When the device runs out of memory the number of networks is halved, and `on_notice` is called with words for the
+    log; results that were yielded stay valid, the other networks start again, to the same result. Unless they are
+    given, `operations` are those of `operations_for`, and the precision is float16 on a GPU and float32 elsewhere.
     """
     if str(device) == "cuda":
         device = torch.device("cuda", torch.cuda.current_device())

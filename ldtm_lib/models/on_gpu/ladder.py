@@ -7,11 +7,12 @@ networks that were trained after it.
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ldtm_lib.errors import LdtmError
 from ldtm_lib.models.fit import Fit, FitFailed, FitTask, Progress
 from ldtm_lib.models.on_gpu.methods import METHODS, Job, Method
+from ldtm_lib.models.on_gpu.notice import TrainingNotice
 from ldtm_lib.models.on_gpu.worker import Broken, Notice, train_in_a_process
 from ldtm_lib.models.single_fit import validation_loss
 
@@ -22,15 +23,6 @@ ON_THE_CPU = "each on a core of the CPU"
 
 class LossNotReproduced(LdtmError):
     """A network has another validation loss on the CPU than where it was trained."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingNotice:
-    """What a person should know of how a training went on its GPU."""
-
-    text: str
-    is_step_down: bool
-    """Whether a method broke off and the rest is trained by a slower one."""
 
 
 def fit_down_the_ladder(

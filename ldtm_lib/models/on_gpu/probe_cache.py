@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import torch
 
@@ -28,8 +29,8 @@ def require_probed(
 ) -> None:
     """Run a probe unless the same one was passed before; raises what the probe raises.
 
-    A file that cannot be read or written costs nothing but another probe next time. A probe that fails is not kept: what
-    it found may be mended.
+    A file that cannot be read or written costs nothing but another probe next time. A probe that fails is not kept:
+    what it found may be mended.
     """
     key = probe_key(what, device=device, recipe=recipe, architecture=architecture)
     passed = _read(cache)
@@ -43,9 +44,7 @@ def require_probed(
         return
 
 
-def probe_key(
-    what: str, *, device: torch.device, recipe: TrainingConfig, architecture: ArchitectureConfig
-) -> str:
+def probe_key(what: str, *, device: torch.device, recipe: TrainingConfig, architecture: ArchitectureConfig) -> str:
     """SHA-256 over the GPU, the driver, torch, Triton, the source of the fused trainer, what is run and its shape."""
     on_gpu = device.type == "cuda"
     parts = [
@@ -74,7 +73,7 @@ def _version_of(package: str) -> str:
 
 def _read(cache: Path) -> list[str]:
     try:
-        found = json.loads(cache.read_bytes())
+        found: object = json.loads(cache.read_bytes())
     except (OSError, ValueError):
         return []
-    return [str(key) for key in found] if isinstance(found, list) else []
+    return [str(key) for key in cast(list[object], found)] if isinstance(found, list) else []

@@ -11,10 +11,10 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe
-from typing import Any, Literal
+from typing import Any
 
 from ldtm_lib.errors import LdtmError
 from ldtm_lib.models.fit import Fit, FitFailed, Progress
@@ -69,11 +69,11 @@ class _Refused:
 
 def train_in_a_process(
     method: Method, job: Job, *, ready_seconds: float = READY_SECONDS
-) -> Iterator[Progress | Notice | Fit | FitFailed | Broken]:
+) -> Generator[Progress | Notice | Fit | FitFailed | Broken]:
     """Train a job by a method in another process, which ends with this iterator, and with this process.
 
-    Yields `Broken` as the last item when the method did not finish; errors that say that the job itself is wrong, such as
-    ConfigurationError, are raised.
+    Yields `Broken` as the last item when the method did not finish; errors that say that the job itself is wrong, such
+    as ConfigurationError, are raised.
     """
     ours, theirs = Pipe()
     with tempfile.TemporaryFile() as stderr:
@@ -96,7 +96,7 @@ def train_in_a_process(
 
 def _messages(
     pipe: Connection, method: Method, job: Job, ready_seconds: float
-) -> Iterator[Progress | Notice | Fit | FitFailed | Broken]:
+) -> Generator[Progress | Notice | Fit | FitFailed | Broken]:
     pipe.send_bytes(pickle.dumps(sys.path))
     pipe.send_bytes(pickle.dumps((method, job)))
     is_ready = False
