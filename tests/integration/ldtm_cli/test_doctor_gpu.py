@@ -1,10 +1,13 @@
 """What `ldtm doctor` says of the GPUs: every one, with its memory, its slots and who holds them."""
 
-from ldtm_cli.diagnosis import gpu_finding
-from ldtm_lib.database.connection import Database
+from ldtm_cli.diagnosis import gpu_finding, gpu_findings
+from ldtm_lib.alerts.alert import open_alerts
+from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.gpu.devices import Gpu, GpuInventory
 from ldtm_lib.gpu.lease import acquire
+from ldtm_lib.models.on_gpu.notice import TrainingNotice
 from ldtm_lib.settings import GpuConfig
+from ldtm_lib.training.gpu_alert import tell_of_the_gpu
 
 CONFIG = GpuConfig(mib_per_job=600, reserve_mib=2048, max_jobs=4)
 
@@ -34,6 +37,29 @@ def test_no_room_is_a_warning_that_says_what_to_do(database: Database) -> None:
     assert finding.level == "warn"
     assert finding.found.endswith("no room for a job of 600 MiB beside a reserve of 2048 MiB")
     assert finding.remedy == "training waits; lower gpu.reserve_mib or gpu.mib_per_job, or free memory"
+
+
+def test_what_the_newest_training_stepped_down_for_is_shown_until_one_needs_no_step(
+    database: Database, conn: Connection
+) -> None:
+    read = inventory(80_000)
+    assert [finding.what for finding in gpu_findings(read, CONFIG, database)] == ["GPU"]
+    steps = [
+        TrainingNotice(text="cuda:0 has no room for 43 networks at once", is_step_down=False),
+        TrainingNotice(text="all networks fused: PTXASError; 9 networks are trained one by one", is_step_down=True),
+    ]
+    for _ in range(2):  # as each Saturday does
+        tell_of_the_gpu(conn, steps)
+        conn.commit()
+    finding = gpu_findings(read, CONFIG, database)[1]
+    assert (finding.what, finding.level) == ("training", "warn")
+    assert finding.found.endswith("fastest method: all networks fused: PTXASError; 9 networks are trained one by one")
+    (warning,) = open_alerts(conn)
+    assert (warning.kind, warning.severity, warning.subject) == ("training", "warning", "GPU")
+    tell_of_the_gpu(conn, steps[:1])
+    conn.commit()
+    assert [finding.what for finding in gpu_findings(read, CONFIG, database)] == ["GPU"]
+    assert open_alerts(conn) == []
 
 
 def test_without_a_database_the_leases_are_unknown_and_the_memory_is_shown() -> None:
