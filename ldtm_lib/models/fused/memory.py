@@ -55,8 +55,8 @@ def network_bytes(
     row = FusedLayout(architecture).num_elements
     heads = architecture.num_horizons * architecture.head_hidden
     matrices = 4 * SINGLE * row + element * row + (HALF * row if half_precision else 0)
-    per_session = INPUT_COLUMNS + 2 * 4 * architecture.hidden + 2 * architecture.hidden + 2 * architecture.hidden
-    buffers = element * batch_size * (window_sessions * per_session + 2 * architecture.hidden + heads)
+    gates_and_cells, states = 2 * (4 + 1) * architecture.hidden, INPUT_COLUMNS + 2 * architecture.hidden
+    buffers = element * batch_size * (window_sessions * gates_and_cells + (window_sessions + 2) * states + heads)
     targets = batch_size * (2 * SINGLE * architecture.num_horizons + 1)
     orders = SINGLE * (max_training_rows + max_validation_rows)
     scratch = 4 * SINGLE * batch_size * heads

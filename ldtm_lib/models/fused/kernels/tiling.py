@@ -84,7 +84,7 @@ HOPPER_ALTERNATIVES = (
     ),
     Tilings(
         forward=Tiling(rows=32, warps=8, stages=2, resident=True),
-        backward=Tiling(rows=64, warps=8, stages=1, resident=False),
+        backward=Tiling(rows=64, warps=8, stages=1, resident=True),
     ),
     Tilings(
         forward=Tiling(rows=64, warps=8, stages=1, resident=True),
@@ -109,12 +109,12 @@ def tilings_for(capability: tuple[int, int], hidden: int) -> Tilings:
 def smaller_tilings(capability: tuple[int, int], hidden: int) -> Tilings:
     """The smallest programs, for another try where the chosen ones do not run, on every compute capability alike.
 
-    Weights stay in shared memory only where a program then takes at most 48 KiB, which every GPU grants unasked. At
-    128 hidden units four warps would have too few registers.
+    Weights stay in shared memory only where a program then takes at most 48 KiB, which every GPU grants unasked. A warp
+    for every 16 hidden units has the registers that it needs.
     """
     del capability  # nothing that differs between GPUs is used
-    wide = hidden >= CACHED_WEIGHTS_FROM
-    tiling = Tiling(rows=16, warps=8 if wide else 4, stages=1, resident=not wide)
+    warps = max(2, hidden // 16)
+    tiling = Tiling(rows=16, warps=warps, stages=1, resident=hidden < CACHED_WEIGHTS_FROM)
     return Tilings(forward=tiling, backward=tiling)
 
 
