@@ -9,7 +9,7 @@ import torch
 
 from ldtm_lib.models.fit import Fit, FitTask
 from ldtm_lib.models.forecast import predict
-from ldtm_lib.models.fused.agreement import TOLERANCES, agreement
+from ldtm_lib.models.fused.distances import TOLERANCES, distances
 from ldtm_lib.models.fused.kernels.interface import REFERENCE, Operations, operations_for
 from ldtm_lib.models.fused.synthetic import synthetic_windows
 from ldtm_lib.models.fused.trainer import fit_fused
@@ -94,7 +94,7 @@ def smoke(
         return compare_fit(fit, one_epoch, architecture) if fit else (False, f"{tasks[0].name} was not trained")
 
     def gradients() -> tuple[bool, str]:
-        found = agreement(
+        found = distances(
             tasks[: sizes.num_compared],
             operations,
             recipe=recipe,

@@ -51,7 +51,7 @@ much, over all sessions and both layers. Updates are float32 in both cases."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Agreement:
+class Distances:
     """Distances from the reference, as shares of the norm of what the reference gives; the largest of all networks."""
 
     forecasts: float
@@ -79,7 +79,7 @@ class Agreement:
         )
 
 
-def agreement(
+def distances(
     tasks: Sequence[FitTask],
     operations: Operations,
     *,
@@ -87,7 +87,7 @@ def agreement(
     architecture: ArchitectureConfig,
     device: torch.device,
     dtype: torch.dtype,
-) -> Agreement:
+) -> Distances:
     """Compare one batch of each task's network, and some updates.
 
     Every weight is drawn at random, since a fresh residual network has gradients of 0. The last network has half a
@@ -102,7 +102,7 @@ def agreement(
         forecasts.append(_distance(found_MBE[at, :num_valid], expected_BE))
         for name, block in _blocks(expected):
             gradients[name] = max(gradients.get(name, 0.0), _distance(dict(_blocks(grads[at]))[name], block))
-    return Agreement(
+    return Distances(
         forecasts=max(forecasts),
         gradients=gradients,
         updates=_distance_of_updates(operations, recipe, architecture, device, dtype),
