@@ -7,6 +7,8 @@ run on the CPU, slowly, in float16 or float32. Axes as in `interface`.
 """
 
 import math
+from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -14,7 +16,7 @@ from torch import Tensor
 from ldtm_lib.models.fused.kernels.interface import Operations
 from ldtm_lib.models.fused.kernels.recurrence import INTERPRETED, LSTM_BACKWARD, LSTM_FORWARD
 from ldtm_lib.models.fused.kernels.step import ADAMW, GATHER_WINDOWS
-from ldtm_lib.models.fused.kernels.tiling import Tiling, tilings_of
+from ldtm_lib.models.fused.kernels.tiling import Tiling, Tilings, tilings_of
 
 ADAMW_BLOCK, GATHER_BLOCK = 1024, 128
 WARPGROUP_ROWS = 64
@@ -215,11 +217,20 @@ def _constants(tiling: Tiling, num_windows: int) -> dict[str, int | bool]:
         "RESIDENT": tiling.resident,
         "STAGES": tiling.stages,
         "FAST": not INTERPRETED,
-        "APART": tiling.rows >= WARPGROUP_ROWS,
+        "APART": tiling.rows >= WARPGROUP_ROWS or not tiling.resident,
         "num_warps": tiling.warps,
         "num_stages": 1,
         "enable_fp_fusion": True,
     }
+
+
+def operations_with(tilings: Tilings) -> Operations:
+    """The kernels under given tilings instead of those that `tilings_of` chooses."""
+    return replace(
+        TRITON,
+        lstm_forward=partial(lstm_forward, tiling=tilings.forward),
+        lstm_backward=partial(lstm_backward, tiling=tilings.backward),
+    )
 
 
 TRITON = Operations(lstm_forward=lstm_forward, lstm_backward=lstm_backward, adamw=adamw, gather_windows=gather_windows)

@@ -1,8 +1,8 @@
 """Compile the kernels as they would be launched on a GPU that is not here, and print what each would take there.
 
-A program of its own: `python kernel_resources.py 9.0 128` prints a JSON list for a compute capability and a number of
-hidden units. Triton is given a driver that only knows
-a compute capability; tensors on PyTorch's `meta` device stand for the buffers; a launch only compiles.
+A program of its own: `python kernel_resources.py 9.0 chosen 64 128` prints a JSON list for a compute capability, a
+choice of tilings (`chosen`, `smaller` or `alternatives`) and numbers of hidden units. Triton is given a driver that
+only knows a compute capability; tensors on PyTorch's `meta` device stand for the buffers; a launch only compiles.
 """
 
 import json
@@ -19,7 +19,7 @@ from triton import knobs, runtime
 from triton.backends.compiler import GPUTarget
 
 from ldtm_lib.models.fused.kernels import launch as kernels
-from ldtm_lib.models.fused.kernels.tiling import Tilings, tilings_for
+from ldtm_lib.models.fused.kernels.tiling import HOPPER_ALTERNATIVES, Tilings, smaller_tilings, tilings_for
 from ldtm_lib.models.fused.layout import FusedLayout
 from ldtm_lib.settings import ArchitectureConfig
 
@@ -119,7 +119,14 @@ def resources(compiled: Any) -> dict[str, int]:
     return {"registers": registers, "spilled": stack + local, "shared": compiled.metadata.shared}
 
 
-def main(capability: str, hidden: int) -> None:
+CHOICES: dict[str, Callable[[tuple[int, int], int], tuple[Tilings, ...]]] = {
+    "chosen": lambda capability, hidden: (tilings_for(capability, hidden),),
+    "smaller": lambda capability, hidden: (smaller_tilings(capability, hidden),),
+    "alternatives": lambda capability, hidden: HOPPER_ALTERNATIVES,
+}
+
+
+def main(capability: str, choice: str, *hidden_units: int) -> None:
     major, minor = map(int, capability.split("."))
     target = GPUTarget("cuda", 10 * major + minor, 32)
     runtime.driver.set_active(
@@ -132,15 +139,20 @@ def main(capability: str, hidden: int) -> None:
         setattr(kernels, name, Compiling(getattr(kernels, name), compiled))
     entries: list[dict[str, object]] = []
     for num_windows in (64, 100):
-        launches = {
-            **launch_recurrence(tilings_for((major, minor), hidden), hidden, num_windows),
-            **launch_step(num_windows),
+        by_hidden = {
+            (hidden, at): launch_recurrence(tilings, hidden, num_windows)
+            for hidden in hidden_units
+            for at, tilings in enumerate(CHOICES[choice]((major, minor), hidden))
         }
-        for name, launch in launches.items():
-            launch()
-            entries.append({"kernel": name, "windows": num_windows, **resources(compiled[-1])})
+        if choice == "chosen":
+            by_hidden[0, 0] = launch_step(num_windows)
+        for (hidden, at), launches in by_hidden.items():
+            for name, launch in launches.items():
+                launch()
+                shape = {"kernel": name, "hidden": hidden, "tilings": at, "windows": num_windows}
+                entries.append({**shape, **resources(compiled[-1])})
     print(json.dumps(entries))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], sys.argv[2], *map(int, sys.argv[3:]))

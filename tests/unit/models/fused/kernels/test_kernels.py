@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ldtm_lib.features.window_set import WindowSet
 from ldtm_lib.models.fused.kernels.interface import REFERENCE
-from ldtm_lib.models.fused.kernels.tiling import Tiling, obstacle, tilings_for
+from ldtm_lib.models.fused.kernels.tiling import Tiling, obstacle, smaller_tilings, tilings_for
 from ldtm_lib.models.fused.layout import FusedLayout
 from ldtm_lib.models.fused.network import FusedNetwork
 from ldtm_lib.models.fused.windows import tables_of
@@ -31,6 +31,7 @@ if not ON_GPU:
     os.environ["TRITON_INTERPRET"] = "1"
 pytest.importorskip("triton", reason="kernels need Triton")
 from ldtm_lib.models.fused.kernels import launch as kernels  # noqa: E402
+from ldtm_lib.models.fused.kernels.launch import operations_with  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
@@ -383,6 +384,34 @@ def test_a_whole_fused_step_finds_the_same_gradients_with_kernels_as_without(sma
 
 def test_the_kernels_do_not_offer_themselves_to_a_cpu() -> None:
     assert obstacle(torch.device("cpu"), 128) == "cpu is no CUDA device"
+
+
+def test_operations_with_given_tilings_are_those_of_the_kernels_and_smaller_ones_compute_the_same() -> None:
+    """1e-6 in float32, 2e-3 in float16: the order of summation."""
+    tilings = smaller_tilings((9, 0), 32)
+    smaller = operations_with(tilings)
+    assert smaller.adamw is kernels.TRITON.adamw
+    torch.manual_seed(8)
+    found: list[Layer] = []
+    for operations in (kernels.TRITON, smaller):
+        torch.manual_seed(8)
+        layer = Layer(2, 3, 21, 32, FLOATS[-1])
+        operations.lstm_forward(
+            layer.gates,
+            layer.weight_hh,
+            layer.hidden,
+            layer.cell,
+            active_M=layer.active,
+            inputs_MTBK=layer.inputs,
+            weight_ih_MGI=layer.weight_ih,
+        )
+        operations.lstm_backward(
+            layer.gates, layer.weight_hh, layer.cell, active_M=layer.active, grad_last_MBH=layer.hidden[:, -1]
+        )
+        found.append(layer)
+    atol = 1e-6 if FLOATS[-1] == torch.float32 else 2e-3
+    torch.testing.assert_close(found[1].states, found[0].states, rtol=0, atol=atol)
+    torch.testing.assert_close(found[1].gates, found[0].gates, rtol=0, atol=atol)
 
 
 def test_small_weights_stay_in_shared_memory_everywhere() -> None:

@@ -2,7 +2,7 @@
 
 A thread has 255 registers; what does not fit is spilled to memory. A block may have 163 KiB of shared memory on
 compute capability 8.0, 99 KiB on 8.6, 8.9 and 12.x, and 227 KiB on 9.0 and 10.x (CUDA programming guide, compute
-capabilities). 8.6 and 10.3 compile to the same tilings as 8.9 and 10.0, and narrower networks take less of everything.
+capabilities). 10.3 has the tilings of 10.0.
 """
 
 import importlib.util
@@ -14,34 +14,63 @@ from pathlib import Path
 
 import pytest
 
+from ldtm_lib.models.fused.kernels.tiling import HIDDEN_UNITS
 from tests.repository import REPOSITORY
 
 if importlib.util.find_spec("triton") is None:  # imported here it could not be interpreted in test_kernels any more
     pytest.skip("kernels need Triton", allow_module_level=True)
 
-SHARED_KIB = {"8.0": 163, "8.9": 99, "9.0": 227, "10.0": 227, "12.1": 99}
-KERNELS = {"first forward", "second forward", "second backward", "first backward", "adamw", "gather"}
+SHARED_KIB = {"8.0": 163, "8.6": 99, "8.9": 99, "9.0": 227, "10.0": 227, "12.0": 99, "12.1": 99}
+RECURRENCE = {"first forward", "second forward", "second backward", "first backward"}
+STEP = {"adamw", "gather"}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("capability", SHARED_KIB)
+@pytest.mark.parametrize("capability", ["8.0", "8.9", "9.0", "10.0", "12.1"])
 def test_no_kernel_spills_registers_or_asks_for_more_shared_memory_than_a_block_may_have(capability: str) -> None:
     """At the real width, for a batch of whole programs and one with a rest."""
-    found = compiled(capability)
-    assert {(entry["kernel"], entry["windows"]) for entry in found} == {(k, w) for k in KERNELS for w in (64, 100)}
+    hold_within_limits(capability, "chosen", 128)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("choice", ["chosen", "smaller"])
+@pytest.mark.parametrize("capability", SHARED_KIB)
+def test_networks_of_every_width_fit_into_every_gpu(capability: str, choice: str) -> None:
+    found = hold_within_limits(capability, choice, *HIDDEN_UNITS)
+    if choice == "smaller":
+        assert all(entry["shared"] <= 48 * 1024 for entry in found if int(entry["hidden"]) <= 64)
+
+
+@pytest.mark.nightly
+def test_the_alternatives_that_a_benchmark_may_try_fit_too() -> None:
+    hold_within_limits("9.0", "alternatives", 128)
+
+
+def hold_within_limits(capability: str, choice: str, *hidden_units: int) -> list[dict[str, int]]:
+    found = compiled(capability, choice, *hidden_units)
+    kernels = {(kernel, hidden) for kernel in RECURRENCE for hidden in hidden_units}
+    kernels |= {(kernel, 0) for kernel in STEP if choice == "chosen"}
+    assert {(entry["kernel"], entry["hidden"], entry["windows"]) for entry in found} == {
+        (*kernel, windows) for kernel in kernels for windows in (64, 100)
+    }
     for entry in found:
+        assert entry["registers"] <= 255, entry
         assert entry["spilled"] == 0, entry
         assert entry["shared"] <= SHARED_KIB[capability] * 1024, entry
+    return found
 
 
-def compiled(capability: str) -> list[dict[str, int | str]]:
+def compiled(capability: str, choice: str, *hidden_units: int) -> list[dict[str, int]]:
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     done = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("kernel_resources.py")), capability, "128"],
+        [
+            *(sys.executable, str(Path(__file__).with_name("kernel_resources.py"))),
+            *(capability, choice, *map(str, hidden_units)),
+        ],
         env={**environment, "PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    entries: list[dict[str, int | str]] = json.loads(done.stdout)
+    entries: list[dict[str, int]] = json.loads(done.stdout)
     return entries
