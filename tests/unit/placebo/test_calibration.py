@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from ldtm_lib.errors import TooFewBars
-from ldtm_lib.features.indicators import INPUTS, WARMUP_BARS
+from ldtm_lib.features.indicators import WARMUP_BARS
+from ldtm_lib.features.inputs import INPUTS
 from ldtm_lib.features.window_set import WindowSet
 from ldtm_lib.features.windows import windows_of
 from ldtm_lib.models.fit import Fit, FitFailed, FitTask, Progress
