@@ -1,4 +1,4 @@
-"""The first minute on a new GPU: an epoch of all networks, and comparisons with the reference in float32 on the CPU.
+"""The first minute on a new GPU: the probe, an epoch of all networks, and one beside the reference on the CPU.
 
 Run on a machine with CUDA: .venv/bin/python benchmarks/gpu_smoke.py  (less than a minute; --patience for slower ones)
 
@@ -16,7 +16,7 @@ SECTIONS = (
     Section(name="device", title="Device", limit_seconds=15, expected_seconds=8, essential=True),
     Section(
         name="smoke",
-        title="One epoch of 103 networks x 1,000 windows, then one network, forecasts and gradients by the reference",
+        title="The probe, one epoch of 103 networks x 1,000 windows, one network beside the reference",
         limit_seconds=45,
         expected_seconds=25,
     ),
@@ -35,16 +35,13 @@ def smoke(rehearse: bool) -> bool:
     """Print each step of the library's trial as it ends; whether all of them passed."""
     from gpu_sizes import FIGURES, REHEARSAL
 
-    from ldtm_lib.models.fused.smoke import SmokeSizes
-    from ldtm_lib.models.fused.smoke import smoke as steps_of
+    from ldtm_lib.models.on_gpu.trial import TrialSizes, trial
     from ldtm_lib.settings import GpuConfig, TrainingConfig
 
     sizes = REHEARSAL if rehearse else FIGURES
-    few = SmokeSizes(num_networks=3, num_rows=64, num_compared=1) if rehearse else None
+    few = TrialSizes(num_networks=3, num_rows=64) if rehearse else None
     passed = True
-    for step in steps_of(
-        sizes.device, sizes.architecture, TrainingConfig(), GpuConfig(), sizes=few, half_precision=True
-    ):
+    for step in trial(sizes.device, sizes.architecture, TrainingConfig(), GpuConfig(), sizes=few, half_precision=True):
         print(f"  {'PASS' if step.passed else 'FAIL'} {step.name} ({step.seconds:.1f} s): {step.detail}")
         passed = passed and step.passed
     return passed

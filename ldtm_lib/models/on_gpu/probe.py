@@ -158,11 +158,11 @@ def _random_weights(state: FusedState, generator: torch.Generator) -> Tensor:
     row_P = torch.empty(layout.num_elements)
     reach = 1 / math.sqrt(layout.architecture.hidden)
     shapes = parameter_shapes(layout.architecture)
-    state = {name: reach * (2 * torch.rand(shape, generator=generator) - 1) for name, shape in shapes.items()}
-    for name, tensor in state.items():
+    drawn = {name: reach * (2 * torch.rand(shape, generator=generator) - 1) for name, shape in shapes.items()}
+    for name, tensor in drawn.items():
         if re.fullmatch(r"heads\.\d+\.0\.bias", name):
-            tensor.copy_(0.5 * tensor.sign())
-    layout.write(row_P, state)
+            tensor.copy_(torch.where(tensor < 0, -0.5, 0.5))
+    layout.write(row_P, drawn)
     return row_P
 
 

@@ -1,5 +1,10 @@
 """What `ldtm doctor` says of the GPUs: every one, with its memory, its slots and who holds them."""
 
+from pathlib import Path
+
+import pytest
+import torch
+
 from ldtm_cli.diagnosis import gpu_finding, gpu_findings
 from ldtm_lib.alerts.alert import open_alerts
 from ldtm_lib.database.connection import Connection, Database
@@ -8,6 +13,7 @@ from ldtm_lib.gpu.lease import acquire
 from ldtm_lib.models.on_gpu.notice import TrainingNotice
 from ldtm_lib.settings import GpuConfig
 from ldtm_lib.training.gpu_alert import tell_of_the_gpu
+from tests.integration.ldtm_cli.shell import run_ldtm
 
 CONFIG = GpuConfig(mib_per_job=600, reserve_mib=2048, max_jobs=4)
 
@@ -70,3 +76,11 @@ def test_without_a_database_the_leases_are_unknown_and_the_memory_is_shown() -> 
 def test_a_machine_without_gpus_says_why() -> None:
     finding = gpu_finding(GpuInventory(gpus=(), note="no GPU: Driver Not Loaded"), CONFIG, None)
     assert (finding.level, finding.found) == ("warn", "no GPU: Driver Not Loaded")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="only a machine without CUDA has nothing to try")
+def test_a_trial_without_a_gpu_says_what_is_missing(database: Database, tmp_path: Path) -> None:
+    (tmp_path / "universe.toml").write_text('tickers = ["AAPL"]\n')
+    done = run_ldtm(tmp_path, database.url, "doctor", "--gpu")
+    assert done.returncode == 2
+    assert f"error: PyTorch {torch.__version__} finds no CUDA device here; install a CUDA build of it" in done.stderr
