@@ -3,7 +3,7 @@
 
 A program walks through the windows of the batch, so that sums over them need no second pass and come out the same
 every time. Products with the hidden state of the LSTM are not made here. Comparisons are written such that NaN passes
-through them, as in PyTorch.
+through them, as in PyTorch. A sum is added to that of an epoch atomically, since every warp of a program would read it.
 
 Triton's language is not Python's: types are known when a kernel is compiled, hence no strict type check here.
 
@@ -94,11 +94,9 @@ def heads_forward(
                 loss += held * (2 * error - held)
                 square += error * error
         if LOSSES:
-            to = losses + m * losses_m + e
-            tl.store(to, tl.load(to) + tl.sum(loss, axis=0))
+            tl.atomic_add(losses + m * losses_m + e, tl.sum(loss, axis=0))
         if SQUARES:
-            to = squares + m * squares_m + e
-            tl.store(to, tl.load(to) + tl.sum(square, axis=0) * unit * unit)
+            tl.atomic_add(squares + m * squares_m + e, tl.sum(square, axis=0) * unit * unit)
 
 
 @triton.jit

@@ -1,5 +1,7 @@
 """Launching of the kernels of a training step besides the recurrence; see `launch`.
 
+Programs that write numbers which they have read have one warp, or no two that read the same; see `tiling.max_warps`.
+
 Axes as in `interface`.
 """
 
@@ -10,8 +12,9 @@ from torch import Tensor
 
 from ldtm_lib.models.fused.kernels.heads import HEADS_BACKWARD, HEADS_FORWARD
 from ldtm_lib.models.fused.kernels.step import ADAMW, FIND_OVERFLOWS, GATHER_WINDOWS, PLAN_UPDATES, TAKE_ROWS
+from ldtm_lib.models.fused.kernels.tiling import max_warps
 
-ADAMW_BLOCK, GATHER_BLOCK, ROWS_BLOCK, HEADS_ROWS, OVERFLOW_BLOCK, NETWORKS_BLOCK = 1024, 128, 128, 32, 4096, 128
+ADAMW_BLOCK, GATHER_BLOCK, ROWS_BLOCK, HEADS_ROWS, OVERFLOW_BLOCK, NETWORKS_BLOCK = 1024, 128, 128, 32, 4096, 32
 
 
 def adamw(
@@ -136,7 +139,7 @@ def take_rows(
             E_BLOCK=_power_of_2(num_horizons),
             TARGETS=with_targets,
             BLOCK=ROWS_BLOCK,
-            num_warps=4,
+            num_warps=1,
         )
 
 
@@ -190,7 +193,7 @@ def heads_forward(
             LOSSES=losses_ME is not None,
             SQUARES=squares_ME is not None,
             ROWS=HEADS_ROWS,
-            num_warps=4,
+            num_warps=min(4, max_warps(HEADS_ROWS, _power_of_2(head_units))),
             enable_fp_fusion=True,
         )
 
@@ -248,7 +251,7 @@ def heads_backward(
             D_BLOCK=_power_of_2(head_units),
             SCALED=scale_M is not None,
             ROWS=HEADS_ROWS,
-            num_warps=4,
+            num_warps=min(4, max_warps(HEADS_ROWS, _power_of_2(head_units))),
             enable_fp_fusion=True,
         )
 
@@ -318,7 +321,7 @@ def plan_updates(
             GROWTH_INTERVAL=growth_interval,
             CHECKED=overflow_M is not None,
             BLOCK=NETWORKS_BLOCK,
-            num_warps=4,
+            num_warps=1,
         )
 
 

@@ -17,12 +17,15 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from ldtm_lib.features.window_set import WindowSet
+from ldtm_lib.models.fit import FitTask
 from ldtm_lib.models.fused.kernels.interface import REFERENCE
-from ldtm_lib.models.fused.kernels.tiling import Tiling, obstacle, smaller_tilings, tilings_for
+from ldtm_lib.models.fused.kernels.tiling import HIDDEN_UNITS, Tiling, obstacle, smaller_tilings, tilings_for
 from ldtm_lib.models.fused.layout import FusedLayout
 from ldtm_lib.models.fused.network import FusedNetwork
+from ldtm_lib.models.fused.state import FusedState
 from ldtm_lib.models.fused.windows import tables_of
 from ldtm_lib.models.lstm import initial_state
+from ldtm_lib.models.objective import objective_of
 from ldtm_lib.settings import ArchitectureConfig, TrainingConfig
 
 ON_GPU = torch.cuda.is_available()
@@ -559,6 +562,54 @@ def test_a_whole_fused_step_finds_the_same_gradients_with_kernels_as_without(sma
         assert grads[0][at].norm() > 1
 
 
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_whole_steps_with_kernels_train_as_without(
+    dtype: torch.dtype, windows: dict[str, WindowSet], small: ArchitectureConfig
+) -> None:
+    """Three steps, of which the second network has one and the third none. Counts are equal; losses are so to 1e-5, in
+    float16 to 1%; moves of the weights to 1e-3 of their norm, in float16 to 10%: the first steps of AdamW are the signs
+    of gradients, of which some are next to 0."""
+    of_losses, of_moves = (1e-5, 1e-3) if dtype == torch.float32 else (1e-2, 1e-1)
+    recipe, ibm = TrainingConfig(batch_size=16, max_epochs=2), windows["IBM"]
+    counts = (40, 10, 0)
+    tasks = [
+        FitTask(ticker="IBM", fold=at, windows=ibm, training_rows=np.arange(n), validation_rows=np.arange(60, 60 + n))
+        for at, n in enumerate(counts)
+    ]
+    states: list[FusedState] = []
+    for operations in (kernels.TRITON, REFERENCE):
+        network = FusedNetwork(
+            small, operations, num_networks=3, batch_size=16, window_sessions=30, delta=1.0, dtype=dtype, device=DEVICE
+        )
+        tables = tables_of([ibm], DEVICE, recipe=recipe, architecture=small)
+        state = FusedState(
+            network, tables, recipe, windows_on_device=True, max_training_rows=40, max_validation_rows=40
+        )
+        for slot, task in enumerate(tasks[:2]):
+            weights = torch.empty(network.layout.num_elements)
+            initial = initial_state(small.replace(residual=False), torch.Generator().manual_seed(slot))
+            network.layout.write(weights, initial)
+            rows = tables.rows_of(ibm, task.validation_rows)
+            state.place(slot, weights, rows, num_rows=counts[slot], objective=objective_of(task, recipe))
+            state.order_MR[slot, : counts[slot]] = tables.rows_of(ibm, task.training_rows).to(DEVICE)
+        state.scale_M.fill_(256.0)
+        state.best_MP.copy_(state.parameters_MP)
+        state.begin_epoch()
+        for _ in range(3):
+            state.training_step(3)
+            state.validation_step(3)
+        states.append(state)
+    found, expected = states
+    for name in ("attempts_M", "updates_M", "streak_M", "scale_M", "cursor_M", "validation_cursor_M"):
+        assert torch.equal(getattr(found, name), getattr(expected, name)), name
+    assert found.updates_M.tolist() == [3, 1, 0]
+    torch.testing.assert_close(found.means(), expected.means(), rtol=of_losses, atol=of_losses)
+    for slot in range(2):
+        moves = [(state.parameters_MP[slot] - state.best_MP[slot]).double() for state in states]
+        assert (moves[0] - moves[1]).norm() < of_moves * moves[1].norm()
+    assert not found.parameters_MP[2].any()
+
+
 def test_the_kernels_do_not_offer_themselves_to_a_cpu() -> None:
     assert obstacle(torch.device("cpu"), 128) == "cpu is no CUDA device"
 
@@ -596,3 +647,11 @@ def test_small_weights_stay_in_shared_memory_everywhere() -> None:
     assert not tilings_for((8, 9), 128).backward.resident
     assert tilings_for((9, 0), 128).backward.resident
     assert tilings_for((7, 5), 128) == tilings_for((12, 1), 128)
+
+
+@pytest.mark.parametrize("hidden", HIDDEN_UNITS)
+@pytest.mark.parametrize("capability", [(8, 0), (8, 9), (9, 0), (10, 0), (12, 1)])
+def test_no_two_warps_read_what_one_of_them_overwrites(capability: tuple[int, int], hidden: int) -> None:
+    for tilings in (tilings_for(capability, hidden), smaller_tilings(capability, hidden)):
+        for tiling in (tilings.forward, tilings.backward):
+            assert 32 * 8 * tiling.warps <= tiling.rows * hidden, "a thread reads 8 values at once"
