@@ -54,7 +54,7 @@ def watched(sizes: Sizes) -> Iterator[Usage]:
 def _sample(usage: Usage, over: threading.Event) -> None:
     import pynvml
 
-    from ldtm_lib.models.cuda_memory import uuid_of
+    from ldtm_lib.models.cuda_order import uuid_of
 
     try:
         pynvml.nvmlInit()

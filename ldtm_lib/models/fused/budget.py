@@ -2,7 +2,7 @@
 
 import math
 
-from ldtm_lib.features.indicators import INPUTS
+from ldtm_lib.features.inputs import INPUTS
 from ldtm_lib.models.fused.memory import CUDA_LIBRARIES_MIB, ROUNDING_MIB, TABLES_SHARE, network_bytes
 from ldtm_lib.settings import ArchitectureConfig, TrainingConfig, WindowConfig
 
