@@ -22,6 +22,7 @@ from ldtm_lib.models.fused.kernels.tiling import (
     Tiling,
     Tilings,
     obstacle,
+    smaller_tilings,
     tilings_of,
 )
 from ldtm_lib.models.fused.network import FusedNetwork
@@ -100,10 +101,10 @@ def _recurrences(sizes: Sizes) -> tuple[Callable[..., None], Callable[..., None]
     return forward, backward
 
 
-def tilings_to_try(choice: Tilings, capability: tuple[int, int]) -> Sequence[Tilings]:
-    """The choice, the alternatives that were made for the GPU, and the choices of other GPUs; each once a direction."""
+def tilings_to_try(choice: Tilings, capability: tuple[int, int], hidden: int) -> Sequence[Tilings]:
+    """The choice, the alternatives that were made for the GPU, the small programs, and the choices of other GPUs."""
     made_for_it = HOPPER_ALTERNATIVES if capability == HOPPER else ()
-    return [choice, *made_for_it, *CHOSEN.values(), CONSUMER]
+    return [choice, *made_for_it, smaller_tilings(capability, hidden), *CHOSEN.values(), CONSUMER]
 
 
 def _in_order(sizes: Sizes, launches: Sequence[Launch]) -> list[tuple[Launch, Tiling, bool]]:
@@ -114,7 +115,7 @@ def _in_order(sizes: Sizes, launches: Sequence[Launch]) -> list[tuple[Launch, Ti
     found: list[tuple[Launch, Tiling, bool]] = []
     for launch in launches:
         of_direction = [
-            each.forward if launch.forward else each.backward for each in tilings_to_try(choice, capability)
+            each.forward if launch.forward else each.backward for each in tilings_to_try(choice, capability, hidden)
         ]
         found += [(launch, tiling, at == 0) for at, tiling in enumerate(dict.fromkeys(of_direction))]
     return sorted(found, key=lambda entry: not entry[2])

@@ -57,6 +57,11 @@ class Sizes:
         """One network per ticker on its synthetic windows."""
         return synthetic_tasks(num_tickers or self.num_tickers, self.num_rows, self.num_validation_rows)
 
+    @staticmethod
+    def prepare() -> None:
+        """Add up products of float16 in float32, as trainings do (`on_gpu.worker`)."""
+        torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
+
     def synchronize(self) -> None:
         """Wait until the device has done everything; raises what went wrong there."""
         if self.on_cuda:

@@ -1,6 +1,6 @@
 """The first minute on a new GPU: the probe, an epoch of all networks, and one beside the reference on the CPU.
 
-Run on a machine with CUDA: .venv/bin/python benchmarks/gpu_smoke.py  (less than a minute; --patience for slower ones)
+Run on a machine with CUDA: .venv/bin/python benchmarks/gpu_smoke.py  (less than a minute on an H100)
 
 The exit status is 1 when a step fails, or when a section is ended by its limit. `gpu.py` has the figures.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 from sections import Section, print_by_line, run_section, run_sections
 
 SECTIONS = (
-    Section(name="device", title="Device", limit_seconds=15, expected_seconds=8, essential=True),
+    Section(name="device", title="Device", limit_seconds=60, expected_seconds=7, essential=True),
     Section(
         name="smoke",
         title="The probe, one epoch of 103 networks x 1,000 windows, one network beside the reference",

