@@ -26,6 +26,7 @@ from ldtm_lib.database.privileges import create_reader, grant_reader_privileges
 from ldtm_lib.ledger.simulations import LIVE
 from ldtm_lib.sessions import exchange_calendar
 from tests.acceptance.browser import CHROMIUM, Tab, browser
+from tests.acceptance.streamlit_lists import open_list, pick
 from tests.large_record import write_large_record
 
 REPEATS = 5
@@ -38,6 +39,16 @@ PAGES = {
     "Operations": "Needs attention",
     "Leaderboard": "Universe over time",
 }
+FILTERS = (
+    ("Leaderboard", "Window", "252 filled sessions", "true"),
+    ("Leaderboard", "Window", "90 filled sessions", "true"),
+    ("Leaderboard", "Rows", "late", "document.body.innerText.includes('No late forecast')"),
+    ("Leaderboard", "Rows", "live", "document.body.innerText.includes('Universe over time')"),
+    ("Ticker", "Ticker", "T003", "document.body.innerText.includes('T003')"),
+    ("Ticker", "Span", "1 year", "true"),
+    ("Ticker", "Horizon", "one month", "document.body.innerText.includes('Prices and one month forecasts')"),
+)
+"""A page, its list, an option, and what is true of the page when it is shown."""
 
 
 def main() -> None:
@@ -134,6 +145,19 @@ def measure_pages(tab: Tab, url: str) -> None:
                 started,
             )
             print(f"click on {page}, {turn}: {1000 * (time.perf_counter() - started):.0f} ms")
+    for page, label, option, words in FILTERS:
+        tab.js(f"[...document.querySelectorAll('a')].find(each => each.innerText.trim() === '{page}').click()")
+        until(
+            tab,
+            f"document.querySelector('h1')?.innerText.startsWith('{page}') && {READY}",
+            time.perf_counter(),
+        )
+        open_list(tab, label)
+        before = tab.text()
+        started = time.perf_counter()
+        pick(tab, option)
+        until(tab, f"{READY} && document.body.innerText !== {json.dumps(before)} && {words}", started)
+        print(f"{page}, {label} {option}: {1000 * (time.perf_counter() - started):.0f} ms")
 
 
 def until(tab: Tab, expression: str, started: float) -> None:

@@ -21,7 +21,7 @@ from random_walks import synthetic_bars
 from ldtm_lib.database import embedded
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.database.migrate import migrate
-from ldtm_lib.features.indicators import INPUTS
+from ldtm_lib.features.inputs import INPUTS
 from ldtm_lib.features.window_set import WindowSet
 from ldtm_lib.features.windows import InputWindow, latest_windows, windows_of
 from ldtm_lib.prices.ingest import ingest

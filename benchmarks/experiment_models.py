@@ -34,7 +34,7 @@ from torch.nn.functional import huber_loss
 
 from ldtm_lib.backtest.folds import plan_folds
 from ldtm_lib.backtest.walk_forward import tasks_of
-from ldtm_lib.features.indicators import CLOSE
+from ldtm_lib.features.inputs import CLOSE
 from ldtm_lib.features.window_set import Rows, WindowSet
 from ldtm_lib.features.windows import windows_of
 from ldtm_lib.models.fit import FitTask

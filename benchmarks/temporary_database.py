@@ -16,15 +16,26 @@ from ldtm_lib.sessions import Calendar
 def temporary_database(schema: str, calendar: Calendar) -> Iterator[tuple[Database, Path]]:
     """A database with all tables, and a folder; both are gone afterwards, on a given server the schema."""
     with tempfile.TemporaryDirectory() as home:
-        given = os.environ.get("LDTM_TEST_DATABASE_URL")
         os.chmod(home, 0o755)
-        database = Database(url=given or embedded.start(Path(home)), schema=schema)
         try:
-            migrate(database, calendar)
-            yield database, Path(home)
+            yield start_database(Path(home), schema, calendar), Path(home)
         finally:
-            if given:
-                with database.connect() as conn:
-                    conn.execute(f"drop schema {schema} cascade")  # type: ignore[arg-type]
-            else:
-                embedded.stop(Path(home))
+            remove_database(Path(home), schema)
+
+
+def start_database(home: Path, schema: str, calendar: Calendar) -> Database:
+    """A database with all tables; an embedded one lives in a folder that its user can read."""
+    given = os.environ.get("LDTM_TEST_DATABASE_URL")
+    database = Database(url=given or embedded.start(home), schema=schema)
+    migrate(database, calendar)
+    return database
+
+
+def remove_database(home: Path, schema: str) -> None:
+    """Stop the embedded server of a folder if one runs there, or remove the schema from a given server."""
+    given = os.environ.get("LDTM_TEST_DATABASE_URL")
+    if not given:
+        embedded.stop(home)
+        return
+    with Database(url=given, schema=schema).connect() as conn:
+        conn.execute(f"drop schema if exists {schema} cascade")  # type: ignore[arg-type]

@@ -218,7 +218,7 @@ class Bootstrap:
     def _trained(self, tickers: Sequence[str], trained_on: date) -> TrainingReport:
         """Train the models that are not up to date, in a leased slot."""
         log = self._context.log.info
-        with training_place(self._project, self._config.device, log, self._reporter) as place:
+        with training_place(self._project, self._config.device, log, self._reporter, num_tickers=len(tickers)) as place:
             return train(
                 self._project,
                 self._calendar,

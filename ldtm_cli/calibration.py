@@ -93,11 +93,11 @@ def calibrate(
         def log(line: str) -> None:
             progress.console.print(escape(line), soft_wrap=True)
 
-        with training_place(project, device, log, bar) as place:
+        with training_place(project, device, log, bar, num_tickers=len(windows)) as place:
             reporter = HoldingReporter(bar, place.lease)
 
             def context() -> TrainingContext:
-                return TrainingContext(settings=project.settings, device=place.device, callbacks=reporter.start(log))
+                return place.context(project.settings, reporter.start(log), on_notice=lambda new: log(new.text))
 
             canaries = run_canaries(context(), calendar, seed=seed)
             placebo = run_placebo(windows, context(), num_copies=num_copies, seed=seed)
@@ -135,15 +135,15 @@ def calibrate_retrainings(
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=16), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
         waiting = TrainingBar(progress)
-        with training_place(project, device, log, waiting) as place:
-            trial = TrainingContext(settings=project.settings, device=place.device)
+        with training_place(project, device, log, waiting, num_tickers=len(windows)) as place:
+            trial = place.context(project.settings)
             planned = workload(windows, trial, num_retrainings=num_retrainings, num_copies=num_copies)
             log(_estimate(planned, len(windows), num_retrainings, num_copies, place.device))
             bar = SeriesBar(progress, num_trainings=num_retrainings, num_networks=planned.num_networks)
             reporter = HoldingReporter(bar, place.lease)
 
             def context() -> TrainingContext:
-                return TrainingContext(settings=project.settings, device=place.device, callbacks=reporter.start(log))
+                return place.context(project.settings, reporter.start(log), on_notice=lambda new: log(new.text))
 
             newest: RetrainingReport | None = None
             try:

@@ -13,6 +13,7 @@ from ldtm_dashboard.frames import leaderboard, models, operations, record, table
 from ldtm_dashboard.frames.proofs import ProofResult, verify_upload
 from ldtm_dashboard.reading import Reader, open_reader
 from ldtm_lib.ledger.simulations import RowKind
+from ldtm_lib.placebo.kept import kept_calibration, placebo_words
 from ldtm_lib.project import config_path
 
 CHECK_SECONDS = 5.0
@@ -97,6 +98,11 @@ def one_ticker(event: int, name: str, rows: RowKind, num_days: int) -> ticker.Ti
     del event
     with reader().view() as conn:
         return ticker.ticker_view(conn, name, rows, num_days)
+
+
+def placebo(name: str) -> str:
+    """What the newest calibration by placebo says of the gate, in sentences."""
+    return placebo_words(kept_calibration(reader().project.home), name)
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)

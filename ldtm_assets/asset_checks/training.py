@@ -41,6 +41,11 @@ def training_check(context: dg.AssetExecutionContext, report: TrainingReport) ->
             "trained on bars up to": report.trained_on.isoformat(),
             "tickers": len(rows),
             "failures": len(failed),
+            **(
+                {"GPU": dg.MetadataValue.md("\n".join(f"- {text}" for text in report.notices))}
+                if report.notices
+                else {}
+            ),
             "failed": dg.MetadataValue.md("\n".join(lines)) if lines else "none",
             "summary": dg.MetadataValue.table(
                 [dg.TableRecord(dict(zip(COLUMNS, row.texts(), strict=True))) for row in rows],

@@ -101,7 +101,7 @@ class _Retraining:
         if not parts:
             return
         log = self._context.log.info
-        with training_place(self._project, self._config.device, log, reporter) as place:
+        with training_place(self._project, self._config.device, log, reporter, num_tickers=len(self._tickers)) as place:
             report = train(
                 self._project,
                 self._calendar,

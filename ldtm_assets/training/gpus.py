@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 
 from ldtm_lib.gpu.devices import GpuInventory, read_gpus
-from ldtm_lib.models.cuda_memory import ask_cuda
+from ldtm_lib.models.cuda_order import cuda_order
 
 
 def gpus_here(environ: Mapping[str, str]) -> GpuInventory:
     """The GPUs that an environment does not hide, with their memory at this moment."""
-    return read_gpus(visible=environ.get("CUDA_VISIBLE_DEVICES"), cuda_memory=ask_cuda)
+    visible = environ.get("CUDA_VISIBLE_DEVICES")
+    return read_gpus(visible=visible, cuda_order=lambda: cuda_order(visible))

@@ -9,12 +9,16 @@ from dataclasses import dataclass
 
 from ldtm_assets.training.gpus import gpus_here
 from ldtm_assets.training.progress import TrainingReporter
+from ldtm_lib.gpu.devices import GpuInventory
 from ldtm_lib.gpu.lease import Lease, acquire, acquire_cpu
-from ldtm_lib.models.device import choose_device, device_of, gpu_of
+from ldtm_lib.models.device import choose_device, device_of, gpu_of, torch_version
 from ldtm_lib.models.fit import Progress
-from ldtm_lib.models.trainer import training_method
+from ldtm_lib.models.fused.budget import universe_mib
+from ldtm_lib.models.trainer import OnNotice
 from ldtm_lib.project import Project
-from ldtm_lib.training.run import TrainingCallbacks
+from ldtm_lib.sessions import Calendar
+from ldtm_lib.settings import GpuConfig, Settings
+from ldtm_lib.training.run import NoCallbacks, TrainingCallbacks, TrainingContext
 
 SECONDS_BETWEEN_CHECKS = 5.0
 
@@ -28,36 +32,105 @@ class TrainingPlace:
     """`cpu` or `cuda:N`."""
     gpu_index: int | None
     """The GPU's number in nvidia-smi; None for the CPU."""
+    unused_gpu: str = ""
+    """Why a GPU that somebody sees is not used; empty where none is seen, or the CPU was asked for."""
+
+    def context(
+        self,
+        settings: Settings,
+        callbacks: TrainingCallbacks | None = None,
+        *,
+        on_notice: OnNotice | None = None,
+        calendar: Calendar | None = None,
+    ) -> TrainingContext:
+        """The context of a training here, which takes no more of the GPU than its lease grants."""
+        granted = self.lease.memory_mib
+        return TrainingContext(
+            settings=settings,
+            device=self.device,
+            gpu_index=self.gpu_index,
+            gpu=settings.gpu.replace(mib_per_job=granted) if granted else None,
+            callbacks=callbacks or NoCallbacks(),
+            on_notice=on_notice,
+            calendar=calendar,
+        )
 
 
 @contextmanager
 def training_place(
-    project: Project, wanted: str, log: Callable[[str], None], reporter: TrainingReporter
+    project: Project, wanted: str, log: Callable[[str], None], reporter: TrainingReporter, *, num_tickers: int = 1
 ) -> Iterator[TrainingPlace]:
-    """Wait for a slot on the device that is wanted, say so, and give it back at the end."""
-    device = choose_device(wanted)
+    """Wait for a slot on the device that is wanted, say so, and give it back at the end.
+
+    Where `auto` finds a GPU that cannot be leased or used, training takes the CPU and says why. Where no setting says
+    how much memory a job takes, it is that of one network of each of `num_tickers` at once, as far as it is to spare.
+    """
+    settings = project.settings
+    device, unused = choose_device(wanted), ""
+    if wanted == "auto":
+        inventory = gpus_here(os.environ)
+        unused = _unused_gpu(device, inventory)
+        if device != "cpu" and not inventory.gpus:
+            device = "cpu"
 
     def waits(reason: str) -> None:
         log(f"waits for a slot to train in: {reason}")
         reporter.waits(reason)
 
+    wanted_mib = None
     if device == "cpu":
         leased = acquire_cpu(project.database, host=platform.node(), on_wait=waits)
     else:
+        if settings.gpu.takes_what_the_universe_needs:
+            wanted_mib = universe_mib(
+                num_tickers,
+                recipe=settings.training,
+                architecture=settings.architecture,
+                window=settings.window,
+            )
         leased = acquire(
             project.database,
-            project.settings.gpu,
+            settings.gpu,
             lambda: gpus_here(os.environ),
             only=gpu_of(device),
+            wanted_mib=wanted_mib,
             on_wait=waits,
         )
     with leased as lease:
         if lease.gpu is None:
-            place = TrainingPlace(lease=lease, device="cpu", gpu_index=None)
+            place = TrainingPlace(lease=lease, device="cpu", gpu_index=None, unused_gpu=unused)
         else:
             place = TrainingPlace(lease=lease, device=device_of(lease.gpu.uuid), gpu_index=lease.gpu.index)
-        log(f"trains in {lease}, device {place.device}: {training_method(place.device, project.settings.architecture)}")
+            log(_grant_words(lease, num_tickers, wanted_mib, settings.gpu))
+        if unused:
+            log(f"WARNING: {unused}")
+        log(f"trains in {lease}, device {place.device}")
         yield place
+
+
+def _unused_gpu(device: str, inventory: GpuInventory) -> str:
+    """Why `auto` does not take a GPU that CUDA or NVML sees."""
+    if device != "cpu" and not inventory.gpus:
+        return f"CUDA sees a GPU that cannot be leased ({inventory.note}); the CPU trains, slowly"
+    if device == "cpu" and inventory.gpus:
+        return (
+            f"the driver shows {inventory.note}, and PyTorch {torch_version()} cannot use CUDA; the CPU trains, "
+            "slowly: install a CUDA build of PyTorch that the driver supports, or set the device to cpu"
+        )
+    return ""
+
+
+def _grant_words(lease: Lease, num_tickers: int, wanted_mib: int | None, config: GpuConfig) -> str:
+    """What the job takes of the GPU's memory, and why."""
+    granted = f"takes {lease.memory_mib:,} MiB"
+    if wanted_mib is None:
+        return f"{granted}, as [gpu] mib_per_job says"
+    if lease.memory_mib >= wanted_mib:
+        return f"{granted}: one network of each of {num_tickers} tickers at once"
+    return (
+        f"{granted} of the {wanted_mib:,} that one network of each of {num_tickers} tickers at once would take: no "
+        f"more is to spare beside a reserve of {config.reserve_mib:,}"
+    )
 
 
 class HoldingReporter:

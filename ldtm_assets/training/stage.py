@@ -1,6 +1,7 @@
 """Training of tickers from their stored bars, and its report as partitions of an asset."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 
 import dagster as dg
@@ -11,13 +12,14 @@ from ldtm_assets.training.placement import HoldingReporter, TrainingPlace
 from ldtm_assets.training.progress import TrainingReporter
 from ldtm_lib.features.look_ahead import SAMPLED_WINDOWS, WindowLeaks, window_leaks
 from ldtm_lib.features.windows import windows_of
+from ldtm_lib.models.on_gpu.notice import TrainingNotice
 from ldtm_lib.prices.stored_bars import current_bars
 from ldtm_lib.project import Project
 from ldtm_lib.registry.trained_network import Part
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.training.gpu_alert import tell_of_the_gpu
 from ldtm_lib.training.record import NOT_SEARCHED, TrainingRecord, retrain
 from ldtm_lib.training.report import TrainingOutcome, TrainingReport, summary_text
-from ldtm_lib.training.run import TrainingContext
 
 LossPicture = Callable[[TrainingOutcome], dg.MetadataValue | None]
 
@@ -47,13 +49,16 @@ def train(
     for of_ticker in found.values():
         if of_ticker.first:
             log(of_ticker.first)
-    context = TrainingContext(
-        settings=settings,
-        device=place.device,
-        gpu_index=place.gpu_index,
-        callbacks=HoldingReporter(reporter, place.lease).start(log),
-        calendar=calendar,
-    )
+    notices: list[TrainingNotice] = []
+    if place.unused_gpu:
+        notices.append(TrainingNotice(text=place.unused_gpu, is_step_down=True))
+
+    def notice(new: TrainingNotice) -> None:
+        log(f"WARNING: {new.text}")
+        notices.append(new)
+
+    callbacks = HoldingReporter(reporter, place.lease).start(log)
+    context = place.context(settings, callbacks, on_notice=notice, calendar=calendar)
     record = TrainingRecord(database=project.database, folder=project.checkpoint_folder, window_leaks=found)
     without_bars = [
         TrainingOutcome.without_networks(
@@ -65,7 +70,10 @@ def train(
     ]
     report = retrain(windows, context, record, trained_on=trained_on, parts=parts).including(without_bars)
     log(summary_text(report))
-    return report
+    if report.num_trained and (place.lease.gpu is not None or notices):
+        with project.database.transaction() as conn:
+            tell_of_the_gpu(conn, notices)
+    return replace(report, notices=tuple(each.text for each in notices))
 
 
 def partitions_of(outcomes: Mapping[str, TrainingOutcome], losses: LossPicture) -> Outcome:
@@ -94,6 +102,7 @@ def _metadata(outcome: TrainingOutcome, losses: LossPicture) -> Metadata:
         "folds": outcome.num_folds,
         "test rows": outcome.num_test_rows,
         "device": outcome.device,
+        "trained by": outcome.method,
         "GPU index": outcome.gpu_index,
         "VRAM peak (MiB)": outcome.vram_peak_mib,
         "losses": losses(outcome),

@@ -1,5 +1,6 @@
 """`ldtm placebo`: a calibration of the gate."""
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -41,11 +42,13 @@ def placebo(
     """Calibrate the gate: count the models that it lets through although they cannot know anything.
 
     Trains canaries, made-up tickers of which is known what must come out, and then models of the stored bars whose
-    futures were exchanged, all with this configuration's settings. Writes nothing to the database. Exit status 1 when
-    the checks do not see in the canaries what they should. With --retrainings it retrains such models for a year
-    instead, and compares the four rules alone, the plain gate and the strict gate on the same forecasts.
+    futures were exchanged, all with this configuration's settings. Writes nothing to the database; the dashboard shows
+    the newest figures beside each verdict. Exit status 1 when the checks do not see in the canaries what they should.
+    With --retrainings it retrains such models for a year instead, and compares the four rules alone, the plain gate and
+    the strict gate on the same forecasts.
     """
     from ldtm_cli.calibration import calibrate, calibrate_retrainings
+    from ldtm_lib.placebo.kept import keep
     from ldtm_lib.sessions import exchange_calendar
 
     project = ready_project()
@@ -77,6 +80,7 @@ def placebo(
         last_bars=last_bars,
         console=errors if as_json else console,
     )
+    keep(project.home, found.placebo.kept(datetime.now(UTC)))
     if as_json:
         print_json(found.as_dict())
     else:

@@ -85,10 +85,7 @@ def models(found: TickerView) -> None:
         with st.expander(card[1], expanded=number == 0):
             st.markdown("\n".join(f"- {line}" for line in (card[0], *card[2:])))
     if found.cards:
-        st.caption(
-            "Placebo: how often models without any knowledge become active is measured by `ldtm placebo`; the "
-            "chance of a coin stands in each verdict."
-        )
+        st.caption(views.placebo(found.ticker))
     st.header("Lifecycle")
     sentences = lifecycle_sentences(found.versions)
     st.markdown("\n".join(f"- {line}" for line in sentences) or "No version was ever active.")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ldtm_lib.baselines.blas import one_blas_thread
-from ldtm_lib.features.indicators import INPUTS
+from ldtm_lib.features.inputs import INPUTS
 from ldtm_lib.features.scaling import Float64s, scale_prices
 from ldtm_lib.features.window_set import Rows, WindowSet
 from ldtm_lib.settings import BaselineConfig

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from ldtm_lib.baselines.fit import FittedBaselines
-from ldtm_lib.features.indicators import CLOSE
+from ldtm_lib.features.inputs import CLOSE
 from ldtm_lib.features.scaling import Float32s, Float64s, Integers, scale_prices, unscale_prices
 
 Baseline = Literal["drift", "ar1", "ridge"]

@@ -9,7 +9,7 @@ from typing import Self
 
 import numpy as np
 
-from ldtm_lib.features.indicators import CLOSE
+from ldtm_lib.features.inputs import CLOSE
 from ldtm_lib.features.scaling import Float64s
 from ldtm_lib.features.window_set import Rows, WindowSet
 from ldtm_lib.models.forecast import Scaled

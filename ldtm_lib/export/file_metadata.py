@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ldtm_lib.features.indicators import INPUTS
+from ldtm_lib.features.inputs import INPUTS
 from ldtm_lib.installation import installed_version
 from ldtm_lib.sessions import HORIZONS
 from ldtm_lib.settings import ArchitectureConfig, WindowConfig

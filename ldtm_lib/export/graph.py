@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ldtm_lib.export.extras import onnx_package
-from ldtm_lib.features.indicators import CLOSE
+from ldtm_lib.features.inputs import CLOSE
 from ldtm_lib.models.parameters import NetworkParameters
 
 Array = npt.NDArray[Any]

@@ -7,20 +7,8 @@ the plain mean of the first 14 changes and then move by 1/14 of the difference t
 
 import polars as pl
 
-INPUTS = (
-    "open",
-    "high",
-    "low",
-    "close",
-    "volume",
-    "log_return_1",
-    "log_return_5",
-    "rsi_14",
-    "close_to_ma_5",
-    "close_to_ma_10",
-    "close_to_ma_20",
-)
-CLOSE = INPUTS.index("close")
+from ldtm_lib.features.inputs import INPUTS
+
 RSI_BARS = 14
 WARMUP_BARS = 19
 """Bars before the first one that has all inputs: MA-20 reads 19 earlier closes, the others fewer."""

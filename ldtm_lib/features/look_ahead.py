@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from ldtm_lib.features.indicators import INPUTS
+from ldtm_lib.features.inputs import INPUTS
 from ldtm_lib.features.scaling import Booleans, Float64s
 from ldtm_lib.features.window_set import Rows, WindowSet
 from ldtm_lib.features.windows import windows_of

@@ -9,7 +9,7 @@ from psycopg.rows import args_row
 
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
-from ldtm_lib.features.indicators import INPUTS
+from ldtm_lib.features.inputs import INPUTS
 from ldtm_lib.features.windows import InputWindow
 
 CHANGED_MEANWHILE = "has bars that changed while its window was made; make its features again"

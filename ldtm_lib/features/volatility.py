@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ldtm_lib.features.indicators import CLOSE
+from ldtm_lib.features.inputs import CLOSE
 from ldtm_lib.features.scaling import Float32s, Float64s, unscale_prices
 
 

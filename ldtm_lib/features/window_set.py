@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
-from ldtm_lib.features.indicators import CLOSE
+from ldtm_lib.features.inputs import CLOSE
 from ldtm_lib.features.scaling import Booleans, Float32s, Float64s, Integers, scale, unscale_prices
 from ldtm_lib.features.volatility import window_volatility
 from ldtm_lib.sessions import Sessions

@@ -8,7 +8,8 @@ from datetime import date
 import numpy as np
 import polars as pl
 
-from ldtm_lib.features.indicators import INPUTS, WARMUP_BARS, add_indicators
+from ldtm_lib.features.indicators import WARMUP_BARS, add_indicators
+from ldtm_lib.features.inputs import INPUTS
 from ldtm_lib.features.scaling import Booleans, Float32s, Integers, scale_prices, sliding, spans
 from ldtm_lib.features.volatility import window_volatility
 from ldtm_lib.features.window_set import WindowSet

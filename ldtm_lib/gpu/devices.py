@@ -1,9 +1,9 @@
-"""The GPUs that training may use, with their memory: from NVML, and from CUDA where NVML does not know."""
+"""The GPUs that training may use, with their memory, as NVML tells it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ldtm_lib.gpu.nvml import Memory, NvmlAnswer, NvmlGpu, ask_nvml
+from ldtm_lib.gpu.nvml import NvmlAnswer, NvmlGpu, ask_nvml
 from ldtm_lib.gpu.visibility import counts, visible_uuids
 
 
@@ -28,72 +28,68 @@ class GpuInventory:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CudaGpu:
-    """One of the GPUs that CUDA shows to a process of this environment."""
+class CudaOrder:
+    """The UUIDs of the GPUs that CUDA shows to a process of this environment, or the reason why there is none."""
 
-    uuid: str
-    """As NVML writes it."""
-    memory: Memory
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CudaAnswer:
-    """The GPUs that CUDA reports, in its own order, or the reason why it reports none."""
-
-    gpus: tuple[CudaGpu, ...]
+    uuids: tuple[str, ...]
+    """In CUDA's own order, as NVML writes them."""
     problem: str = ""
 
 
-AskCuda = Callable[[], CudaAnswer]
+AskCuda = Callable[[], CudaOrder]
 ReadGpus = Callable[[], GpuInventory]
 
 
-def read_gpus(*, visible: str | None, cuda_memory: AskCuda) -> GpuInventory:
+def read_gpus(*, visible: str | None, cuda_order: AskCuda) -> GpuInventory:
     """Read all GPUs that a value of CUDA_VISIBLE_DEVICES does not hide; None hides none.
 
-    A machine without one gives an empty inventory with the reason. `cuda_memory` may be slow: it is called only where
-    NVML does not tell the memory, or cannot say which GPU a number means.
+    A machine without one gives an empty inventory with the reason. `cuda_order` may be slow: it is called only where
+    NVML cannot say which GPU a number means.
     """
-    return inventory_of(ask_nvml(), visible=visible, cuda_memory=cuda_memory)
+    return inventory_of(ask_nvml(), visible=visible, cuda_order=cuda_order)
 
 
-def inventory_of(answer: NvmlAnswer, *, visible: str | None, cuda_memory: AskCuda) -> GpuInventory:
+def inventory_of(answer: NvmlAnswer, *, visible: str | None, cuda_order: AskCuda) -> GpuInventory:
     """The inventory that follows from NVML's answer."""
     if not answer.gpus:
         return GpuInventory(
             gpus=(), note=f"no GPU: {answer.problem or 'NVML counts none'}; models are trained on the CPU"
         )
-    answers: list[CudaAnswer] = []
-
-    def cuda() -> CudaAnswer:
-        if not answers:
-            answers.append(cuda_memory())
-        return answers[0]
-
     notes = [answer.problem] if answer.problem else []
-    seen = _seen(answer.gpus, visible, cuda)
-    if hidden := [gpu for gpu in answer.gpus if gpu.uuid not in seen]:
-        notes.append(f"CUDA_VISIBLE_DEVICES={visible} hides GPU {', '.join(str(gpu.index) for gpu in hidden)}")
-    gpus: list[Gpu] = []
-    for gpu in answer.gpus:
-        if gpu.uuid not in seen:
-            continue
-        memory = gpu.memory or next((known.memory for known in cuda().gpus if known.uuid == gpu.uuid), None)
-        if memory is None:
-            why = cuda().problem or "CUDA does not report it"
-            notes.append(f"GPU {gpu.index} ({gpu.name}) does not tell its memory: NVML does not support it, and {why}")
-            continue
-        total, free = memory.total_mib, memory.free_mib
-        gpus.append(Gpu(index=gpu.index, uuid=gpu.uuid, name=gpu.name, total_mib=total, free_mib=free))
+    seen = _seen(answer.gpus, visible, cuda_order)
+    hidden = [gpu for gpu in answer.gpus if gpu.uuid not in seen]
+    if hidden and visible is None:
+        names = ", ".join(gpu.uuid if gpu.is_slice else f"GPU {gpu.index}" for gpu in hidden)
+        notes.append(f"beside a slice CUDA shows nothing else; CUDA_VISIBLE_DEVICES may name {names}")
+    elif hidden:
+        names = ", ".join(gpu.uuid if gpu.is_slice else str(gpu.index) for gpu in hidden)
+        notes.append(f"CUDA_VISIBLE_DEVICES={visible} hides GPU {names}")
+    gpus = tuple(
+        Gpu(
+            index=gpu.index,
+            uuid=gpu.uuid,
+            name=gpu.name,
+            total_mib=gpu.memory.total_mib,
+            free_mib=gpu.memory.free_mib,
+        )
+        for gpu in answer.gpus
+        if gpu.uuid in seen
+    )
     if not gpus:
         return GpuInventory(gpus=(), note=f"no GPU: {'; '.join(notes)}; models are trained on the CPU")
     found = f"{len(gpus)} GPU{'s' if len(gpus) != 1 else ''}"
-    return GpuInventory(gpus=tuple(gpus), note="; ".join([found, *notes]))
+    return GpuInventory(gpus=gpus, note="; ".join([found, *notes]))
 
 
-def _seen(gpus: Sequence[NvmlGpu], visible: str | None, cuda: AskCuda) -> set[str]:
-    """The UUIDs that CUDA shows. Its numbers are NVML's only among equal GPUs: it counts the fastest ones first."""
-    if counts(visible) and len({gpu.name for gpu in gpus}) > 1 and not (answer := cuda()).problem:
-        return {gpu.uuid for gpu in answer.gpus}
+def _seen(gpus: Sequence[NvmlGpu], visible: str | None, cuda_order: AskCuda) -> set[str]:
+    """The UUIDs that CUDA shows. Its numbers are NVML's only among equal GPUs: it counts the fastest ones first.
+
+    To a process that names none CUDA shows the first slice alone, where a GPU is divided (NVIDIA MIG user guide).
+    """
+    slices = [gpu.uuid for gpu in gpus if gpu.is_slice]
+    if slices and (visible is None or counts(visible)):
+        return {slices[0]}
+    if counts(visible) and len({gpu.name for gpu in gpus}) > 1 and not (answer := cuda_order()).problem:
+        return set(answer.uuids)
     by_number = [gpu.uuid for gpu in sorted(gpus, key=lambda gpu: gpu.index)]
     return set(visible_uuids(visible, by_number))

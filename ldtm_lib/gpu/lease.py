@@ -16,7 +16,7 @@ from ldtm_lib.database.connection import Connection, Database, address
 from ldtm_lib.database.queries import query
 from ldtm_lib.errors import ConfigurationError, DatabaseUnavailable, LdtmError
 from ldtm_lib.gpu.devices import Gpu, GpuInventory, ReadGpus
-from ldtm_lib.gpu.locks import MOST_SLOTS, occupancies, settled_key, slot_key
+from ldtm_lib.gpu.locks import MOST_SLOTS, grant_key, occupancies, settled_key, slot_key
 from ldtm_lib.gpu.slots import Occupancy
 from ldtm_lib.settings import GpuConfig
 
@@ -37,9 +37,11 @@ class LeaseLost(LdtmError):
 class Lease:
     """A slot that is held: a context manager that gives it back."""
 
-    def __init__(self, conn: Connection, *, place: str, slot: int, gpu: Gpu | None) -> None:
+    def __init__(self, conn: Connection, *, place: str, slot: int, gpu: Gpu | None, memory_mib: int = 0) -> None:
         self.gpu = gpu
         """The GPU as it was when the slot was granted; None for the CPU."""
+        self.memory_mib = memory_mib
+        """What this job may take of the GPU's memory."""
         self.slot = slot
         self._conn, self._place, self._is_settled = conn, place, False
 
@@ -96,11 +98,14 @@ def acquire(
     read_gpus: ReadGpus,
     *,
     only: str | None = None,
+    wanted_mib: int | None = None,
     on_wait: OnWait | None = None,
     interval_seconds: float = INTERVAL_SECONDS,
     timeout_seconds: float | None = None,
 ) -> Lease:
     """Take a slot on the GPU with the most memory to spare, or wait until a job fits beside the other tenants.
+
+    A job fits where `mib_per_job` are to spare; with `wanted_mib` it gets more where there is more.
 
     Reading the memory, counting the leases and taking the lock are serialized: no two processes decide at once.
     `only` is the UUID of the one GPU that will do. `on_wait` is called once with the reason for waiting. Raises
@@ -110,7 +115,7 @@ def acquire(
     def attempt(conn: Connection) -> Lease | str:
         with conn.transaction():
             conn.execute(query("gpu.lock"))
-            return _take_gpu(conn, read_gpus(), only, config)
+            return _take_gpu(conn, read_gpus(), only, wanted_mib, config)
 
     return _wait(database, attempt, on_wait, interval_seconds, timeout_seconds)
 
@@ -164,7 +169,9 @@ def _take_cpu(conn: Connection, host: str) -> Lease | str:
     return f"another training uses the CPU of {host}"
 
 
-def _take_gpu(conn: Connection, inventory: GpuInventory, only: str | None, config: GpuConfig) -> Lease | str:
+def _take_gpu(
+    conn: Connection, inventory: GpuInventory, only: str | None, wanted_mib: int | None, config: GpuConfig
+) -> Lease | str:
     """A lease on the GPU with the most to spare, or why there is none now."""
     known = occupancies(conn, inventory.gpus)
     eligible = [occupancy for occupancy in known if only in (None, occupancy.gpu.uuid)]
@@ -182,7 +189,9 @@ def _take_gpu(conn: Connection, inventory: GpuInventory, only: str | None, confi
             continue
         for slot in range(MOST_SLOTS):
             if slot not in occupancy.held and _is_true(conn, query("gpu.try_lock"), slot_key(occupancy.gpu.uuid, slot)):
-                return Lease(conn, place=occupancy.gpu.uuid, slot=slot, gpu=occupancy.gpu)
+                mib = occupancy.grant_mib(config, wanted_mib)
+                conn.execute(query("gpu.try_grant"), {"key": grant_key(occupancy.gpu.uuid, slot), "mib": mib})
+                return Lease(conn, place=occupancy.gpu.uuid, slot=slot, gpu=occupancy.gpu, memory_mib=mib)
     return "; ".join(_no_room_message(occupancy, config) for occupancy in eligible)
 
 

@@ -26,17 +26,33 @@ def settled_key(place: str, slot: int) -> int:
     return _key(f"ldtm settled in slot {slot} of {place}")
 
 
+def grant_key(place: str, slot: int) -> int:
+    """The first half of the lock whose second half is what the slot's job may take, in MiB."""
+    return _key(f"ldtm memory of slot {slot} of {place}") >> 32
+
+
 def occupancies(conn: Connection, gpus: Sequence[Gpu]) -> tuple[Occupancy, ...]:
     """Who holds what of some GPUs at this moment, in their order."""
     held = {(gpu.uuid, slot): slot_key(gpu.uuid, slot) for gpu in gpus for slot in range(MOST_SLOTS)}
     settled = {(gpu.uuid, slot): settled_key(gpu.uuid, slot) for gpu in gpus for slot in range(MOST_SLOTS)}
     rows = conn.execute(query("gpu.held_keys"), {"keys": [*held.values(), *settled.values()]}).fetchall()
     locked = {key for (key,) in rows}
+    grants = {grant_key(gpu.uuid, slot): (gpu.uuid, slot) for gpu in gpus for slot in range(MOST_SLOTS)}
+    rows = conn.execute(query("gpu.grants"), {"keys": list(grants)}).fetchall()
+    granted = {grants[key]: mib for key, mib in rows}
 
     def slots_of(gpu: Gpu, keys: dict[tuple[str, int], int]) -> frozenset[int]:
         return frozenset(slot for slot in range(MOST_SLOTS) if keys[gpu.uuid, slot] in locked)
 
-    return tuple(Occupancy(gpu=gpu, held=slots_of(gpu, held), settled=slots_of(gpu, settled)) for gpu in gpus)
+    return tuple(
+        Occupancy(
+            gpu=gpu,
+            held=slots_of(gpu, held),
+            settled=slots_of(gpu, settled),
+            granted_mib={slot: mib for (uuid, slot), mib in granted.items() if uuid == gpu.uuid},
+        )
+        for gpu in gpus
+    )
 
 
 def occupancies_now(database: Database, inventory: GpuInventory) -> tuple[Occupancy, ...]:

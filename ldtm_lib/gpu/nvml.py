@@ -1,6 +1,7 @@
 """What NVML, the driver's own library, tells of the GPUs of this machine."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pynvml  # pyright: ignore[reportMissingTypeStubs]
@@ -23,10 +24,14 @@ class NvmlGpu:
 
     index: int
     uuid: str
-    """As nvidia-smi writes it, `GPU-` and five groups of hexadecimal digits."""
+    """As nvidia-smi writes it: `GPU-`, or `MIG-` for a slice, and five groups of hexadecimal digits."""
     name: str
-    memory: Memory | None
-    """None where NVML says "not supported", as on machines whose GPU has no memory of its own."""
+    memory: Memory
+
+    @property
+    def is_slice(self) -> bool:
+        """Whether it is a slice of a GPU that is divided (Multi-Instance GPU)."""
+        return self.uuid.startswith("MIG-")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +46,8 @@ class NvmlAnswer:
 def ask_nvml() -> NvmlAnswer:
     """Ask the driver; a machine without one, or without GPUs, gives an empty answer with the reason.
 
-    A GPU that cannot be described, such as one that is lost, hides no other one.
+    A GPU that cannot be described, such as one that is lost, hides no other one. A GPU that is divided is left out, its
+    slices are there instead.
     """
     try:
         pynvml.nvmlInit()
@@ -52,7 +58,11 @@ def ask_nvml() -> NvmlAnswer:
     try:
         for index in range(nvml.nvmlDeviceGetCount()):
             try:
-                gpus.append(_describe(index))
+                handle = nvml.nvmlDeviceGetHandleByIndex(index)
+                slices = _slices(handle)
+                if slices is not None and not slices:
+                    problems.append(f"GPU {index} is in MIG mode and has no slice; create one with nvidia-smi mig")
+                gpus += [_describe(index, each) for each in ([handle] if slices is None else slices)]
             except pynvml.NVMLError as error:
                 problems.append(f"GPU {index} cannot be read: {error}")
     except pynvml.NVMLError as error:
@@ -62,12 +72,50 @@ def ask_nvml() -> NvmlAnswer:
     return NvmlAnswer(gpus=tuple(gpus), problem="; ".join(problems))
 
 
-def _describe(index: int) -> NvmlGpu:
-    handle = nvml.nvmlDeviceGetHandleByIndex(index)
+def driver_version() -> str | None:
+    """The version of the driver; None where NVML does not answer."""
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return None
+    try:
+        return str(nvml.nvmlSystemGetDriverVersion())
+    except pynvml.NVMLError:
+        return None
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def system_memory(meminfo: str) -> Memory:
+    """The memory of the machine from the text of /proc/meminfo; what the page cache holds counts as free."""
+    sizes = {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in meminfo.splitlines())}
+    return Memory(total_mib=sizes["MemTotal"] // 1024, free_mib=sizes["MemAvailable"] // 1024)
+
+
+def _describe(index: int, handle: Any) -> NvmlGpu:
     uuid, name = str(nvml.nvmlDeviceGetUUID(handle)), str(nvml.nvmlDeviceGetName(handle))
     try:
         answer = nvml.nvmlDeviceGetMemoryInfo(handle)
-    except nvml.NVMLError_NotSupported:
-        return NvmlGpu(index=index, uuid=uuid, name=name, memory=None)
-    memory = Memory(total_mib=int(answer.total) // MIB, free_mib=int(answer.free) // MIB)
+    except nvml.NVMLError_NotSupported:  # the GPU has no memory of its own; CUDA counts the page cache as used
+        memory = system_memory(Path("/proc/meminfo").read_text())
+    else:
+        memory = Memory(total_mib=int(answer.total) // MIB, free_mib=int(answer.free) // MIB)
     return NvmlGpu(index=index, uuid=uuid, name=name, memory=memory)
+
+
+def _slices(handle: Any) -> list[Any] | None:
+    """The slices of a GPU; None of one that is not divided."""
+    try:
+        mode, _ = nvml.nvmlDeviceGetMigMode(handle)
+        if mode != nvml.NVML_DEVICE_MIG_ENABLE:
+            return None
+        most = nvml.nvmlDeviceGetMaxMigDeviceCount(handle)
+    except (nvml.NVMLError_NotSupported, nvml.NVMLError_FunctionNotFound):
+        return None
+    found: list[Any] = []
+    for number in range(most):
+        try:
+            found.append(nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, number))
+        except nvml.NVMLError_NotFound:
+            continue
+    return found

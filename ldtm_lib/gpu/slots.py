@@ -1,7 +1,7 @@
 """How many training jobs fit on GPUs that others use too."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from ldtm_lib.gpu.devices import Gpu
 from ldtm_lib.settings import GpuConfig
@@ -16,11 +16,18 @@ class Occupancy:
     """Numbers of the slots that are leased."""
     settled: frozenset[int] = frozenset()
     """Those of them whose job has taken its memory, so that it is no longer counted as free."""
+    granted_mib: Mapping[int, int] = field(default_factory=dict[int, int])
+    """What each job may take, by slot; `mib_per_job` where it is not known."""
 
     def expected_free_mib(self, config: GpuConfig) -> int:
         """What will be free once every job that has a slot has taken its memory; negative when that is too much."""
-        num_unsettled = len(self.held - self.settled)
-        return self.gpu.free_mib - num_unsettled * config.mib_per_job
+        unsettled = self.held - self.settled
+        return self.gpu.free_mib - sum(self.granted_mib.get(slot, config.mib_per_job) for slot in unsettled)
+
+    def grant_mib(self, config: GpuConfig, wanted_mib: int | None) -> int:
+        """What one more job may take: what it wants as far as that is to spare, at least `mib_per_job`."""
+        spare_mib = self.expected_free_mib(config) - config.reserve_mib
+        return max(config.mib_per_job, min(wanted_mib or 0, spare_mib))
 
     def num_slots(self, config: GpuConfig) -> int:
         """The jobs that hold a slot, and as many more as the memory left beside the reserve has room for; at least 0.

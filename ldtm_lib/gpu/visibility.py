@@ -32,7 +32,7 @@ def counts(value: str | None) -> bool:
 def _named(entry: str, uuids: Sequence[str]) -> str | None:
     if (number := _number(entry)) is not None:
         return uuids[number] if number < len(uuids) else None
-    if not entry.startswith("GPU-"):
+    if not entry.startswith(("GPU-", "MIG-")):
         return None
     found = [uuid for uuid in uuids if uuid.lower().startswith(entry.lower())]
     return found[0] if len(found) == 1 else None

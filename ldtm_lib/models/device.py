@@ -3,7 +3,7 @@
 import torch
 
 from ldtm_lib.errors import ConfigurationError
-from ldtm_lib.models.cuda_memory import uuid_of
+from ldtm_lib.models.cuda_order import uuid_of
 
 
 def choose_device(wanted: str) -> str:
@@ -22,6 +22,11 @@ def choose_device(wanted: str) -> str:
     return str(device)
 
 
+def torch_version() -> str:
+    """The version of PyTorch, such as 2.13.0+cpu."""
+    return str(torch.__version__)
+
+
 def gpu_of(device: str) -> str | None:
     """The UUID, as NVML writes it, of the GPU that `cuda:N` means; None for `cuda`, which any GPU will do for."""
     _, _, number = device.partition(":")
@@ -35,8 +40,10 @@ def device_of(gpu: str) -> str:
     """
     num_devices = torch.cuda.device_count()
     for number in range(num_devices):
-        if uuid_of(number) == gpu:
+        if uuid_of(number).removeprefix("GPU-").removeprefix("MIG-") == gpu.removeprefix("GPU-").removeprefix("MIG-"):
             return f"cuda:{number}"
+    if gpu.startswith("MIG-") and num_devices == 1:  # older versions of CUDA report the UUID of the divided GPU
+        return "cuda:0"
     raise ConfigurationError(
         f"{gpu} is leased, and is none of the {num_devices} devices that CUDA shows; let CUDA_VISIBLE_DEVICES name "
         "whole GPUs, or train with the device cpu"

@@ -69,6 +69,8 @@ class Fit:
     device: str
     vram_peak_mib: float | None = None
     """The most memory of the device that the process held while the network trained; None off CUDA."""
+    method: str | None = None
+    """How networks were trained on a GPU, with the reason where it was not the fastest way; None on the CPU."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

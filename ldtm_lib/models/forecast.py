@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear, relu
 
-from ldtm_lib.features.indicators import CLOSE
+from ldtm_lib.features.inputs import CLOSE
 from ldtm_lib.features.window_set import Rows, WindowSet
 from ldtm_lib.models.cpu import one_thread_each
 from ldtm_lib.models.lstm import network_of

@@ -89,6 +89,14 @@ def fit_alone(
     )
 
 
+def validation_loss(fit: Fit, *, recipe: TrainingConfig, architecture: ArchitectureConfig) -> float:
+    """The validation loss of a trained network, computed on the CPU in float32 (20 ms for 64 rows)."""
+    cpu, task = torch.device("cpu"), fit.task
+    objective = objective_of(task, recipe)
+    validation = _examples(task.windows, task.validation_rows, recipe, cpu)
+    return objective.loss(_by_horizon(network_of(fit.state, architecture), *validation, _Loss(objective, cpu))[0])
+
+
 class _Descent:
     """One network's optimizer and where it is on its way."""
 

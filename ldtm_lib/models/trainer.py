@@ -1,13 +1,15 @@
 """Training of a universe: every ticker's networks, folds and final ones alike, each as if it were alone.
 
-On a GPU all of them are trained at once (`fused.trainer`). On the CPU each is trained by itself, as many at once
-as there are cores: a single network of the default shape keeps a core's arithmetic units busy already, and fused
-networks were slower at every batch size from 8 to 128 (`benchmarks/bench_training.py`).
+On a GPU all of them are trained at once where that works (`on_gpu.ladder`). On the CPU each is trained by itself, as
+many at once as there are cores: a single network of the default shape keeps a core's arithmetic units busy already, and
+fused networks were slower at every batch size from 8 to 128 (`benchmarks/bench_training.py`).
 """
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from queue import SimpleQueue
 
 import torch
@@ -15,14 +17,17 @@ import torch
 from ldtm_lib.errors import LdtmError
 from ldtm_lib.models.cpu import keep_freed_memory, one_thread_each
 from ldtm_lib.models.fit import Fit, FitFailed, FitTask, Progress
-from ldtm_lib.models.fused.kernels.tiling import obstacle
-from ldtm_lib.models.fused.layout import FUSED_LAYERS, FusedLayout
-from ldtm_lib.models.fused.trainer import fit_fused
+from ldtm_lib.models.on_gpu.ladder import fit_down_the_ladder
+from ldtm_lib.models.on_gpu.methods import METHODS, Job, Method
+from ldtm_lib.models.on_gpu.notice import TrainingNotice
 from ldtm_lib.models.single_fit import fit_alone
 from ldtm_lib.settings import ArchitectureConfig, GpuConfig, TrainingConfig
 
 OnProgress = Callable[[Progress], None]
-Event = Progress | Fit | FitFailed | BaseException
+OnNotice = Callable[[TrainingNotice], None]
+Event = Progress | TrainingNotice | Fit | FitFailed | BaseException
+PROBES = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "ldtm", "gpu_probes.json")
+"""The file that remembers which probes of a GPU were passed."""
 
 
 def fit_universe(
@@ -33,60 +38,68 @@ def fit_universe(
     device: str | torch.device,
     gpu: GpuConfig | None = None,
     on_progress: OnProgress | None = None,
+    on_notice: OnNotice | None = None,
+    methods: Sequence[Method] = METHODS,
 ) -> Iterator[Fit | FitFailed]:
     """Train all tasks and yield each as it ends, in no promised order.
 
     A task that cannot be trained is yielded as FitFailed and the others go on. `gpu` says what the training may take
-    of a GPU. `on_progress` is called in the caller's thread after every epoch of every network; training goes on
-    meanwhile. On the CPU the same bits come out on any number of cores and beside any other tasks; on a GPU the last
-    bits may differ. Closing the iterator early stops the rest after their current epoch.
+    of a GPU. `on_progress` is called in the caller's thread after every epoch of every network, and `on_notice` when a
+    GPU runs short of memory or one of the `methods` breaks off; training goes on meanwhile, in the end on the CPU.
+    There the same bits come out on any number of cores and beside any other tasks; on a GPU the last bits may differ.
+    Closing the iterator early stops the rest after their current epoch.
     """
     device, gpu = torch.device(device), gpu or GpuConfig()
     events: SimpleQueue[Event] = SimpleQueue()
     abandoned = threading.Event()
 
-    def report(progress: Progress) -> None:
-        events.put(progress)
+    def report(event: Progress | TrainingNotice) -> None:
+        events.put(event)
         if abandoned.is_set():
             raise _Abandoned
 
-    def train(some: Sequence[FitTask]) -> None:
+    def on_a_core(task: FitTask) -> None:
         if abandoned.is_set():
             return
         try:
-            if device.type == "cuda" and FusedLayout.supports(architecture):
-                for result in fit_fused(
-                    some, recipe=recipe, architecture=architecture, device=device, gpu=gpu, on_progress=report
-                ):
-                    events.put(result)
-            else:
-                for task in some:
-                    events.put(_fit_or_failure(task, recipe, architecture, device, report))
+            events.put(_fit_or_failure(task, recipe, architecture, report))
         except BaseException as error:  # carried to the caller's thread and raised there
             events.put(error)
 
     longest_first = sorted(tasks, key=lambda task: len(task.training_rows), reverse=True)
-    with one_thread_each() as num_cores, keep_freed_memory():
-        portions = [[task] for task in longest_first] if device.type == "cpu" else [longest_first]
-        num_workers = num_cores if device.type == "cpu" else 1
-        with ThreadPoolExecutor(num_workers, initializer=torch.set_num_threads, initargs=(1,)) as workers:
+    with (
+        one_thread_each() as num_cores,
+        keep_freed_memory(),
+        ThreadPoolExecutor(num_cores, initializer=torch.set_num_threads, initargs=(1,)) as workers,
+    ):
+
+        def on_the_gpu() -> None:
+            job = Job(
+                tasks=longest_first,
+                recipe=recipe,
+                architecture=architecture,
+                device=str(device),
+                gpu=gpu,
+                cache=PROBES,
+            )
             try:
-                for portion in portions:
-                    workers.submit(train, portion)
-                yield from _results(events, len(tasks), on_progress)
-            finally:
-                abandoned.set()
+                for result in fit_down_the_ladder(job, on_progress=report, on_notice=report, methods=methods):
+                    if isinstance(result, FitTask):
+                        workers.submit(on_a_core, result)
+                    else:
+                        events.put(result)
+            except BaseException as error:  # as above
+                events.put(error)
 
-
-def training_method(device: str | torch.device, architecture: ArchitectureConfig) -> str:
-    """The method by which networks are trained on a device, in words for a log."""
-    device = torch.device(device)
-    if device.type == "cpu":
-        return "a network per core"
-    if not FusedLayout.supports(architecture):
-        return f"one network after the other, since only networks of {FUSED_LAYERS} layers can be fused"
-    missing = obstacle(device, architecture.hidden)
-    return "all networks fused" + (f", without kernels: {missing}" if missing else "")
+        try:
+            if device.type == "cpu":
+                for task in longest_first:
+                    workers.submit(on_a_core, task)
+            elif longest_first:
+                workers.submit(on_the_gpu)
+            yield from _results(events, len(tasks), on_progress, on_notice)
+        finally:
+            abandoned.set()
 
 
 class _Abandoned(Exception):
@@ -94,15 +107,18 @@ class _Abandoned(Exception):
 
 
 def _fit_or_failure(
-    task: FitTask, recipe: TrainingConfig, architecture: ArchitectureConfig, device: torch.device, report: OnProgress
+    task: FitTask, recipe: TrainingConfig, architecture: ArchitectureConfig, report: OnProgress
 ) -> Fit | FitFailed:
+    cpu = torch.device("cpu")
     try:
-        return fit_alone(task, recipe=recipe, architecture=architecture, device=device, on_progress=report)
+        return fit_alone(task, recipe=recipe, architecture=architecture, device=cpu, on_progress=report)
     except LdtmError as error:
         return FitFailed(task=task, reason=error)
 
 
-def _results(events: "SimpleQueue[Event]", num_tasks: int, on_progress: OnProgress | None) -> Iterator[Fit | FitFailed]:
+def _results(
+    events: "SimpleQueue[Event]", num_tasks: int, on_progress: OnProgress | None, on_notice: OnNotice | None
+) -> Iterator[Fit | FitFailed]:
     """What the workers report, until every task has ended."""
     num_open = num_tasks
     while num_open:
@@ -112,6 +128,10 @@ def _results(events: "SimpleQueue[Event]", num_tasks: int, on_progress: OnProgre
         if isinstance(event, Progress):
             if on_progress is not None:
                 on_progress(event)
+            continue
+        if isinstance(event, TrainingNotice):
+            if on_notice is not None:
+                on_notice(event)
             continue
         num_open -= 1
         yield event

@@ -4,12 +4,14 @@ import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from statistics import fmean
 
 from ldtm_lib.backtest.folds import FoldPlan, plan_folds
 from ldtm_lib.backtest.walk_forward import FoldReport, tasks_of
 from ldtm_lib.errors import TooFewBars
 from ldtm_lib.features.window_set import WindowSet
+from ldtm_lib.placebo.kept import KeptCalibration, KeptTally
 from ldtm_lib.placebo.rehearsal import GateVerdicts, judged_together, rehearse
 from ldtm_lib.placebo.shuffling import MARK, original_of, shuffled
 from ldtm_lib.settings import Settings
@@ -78,6 +80,20 @@ class PlaceboReport:
     def as_dict(self) -> dict[str, object]:
         """The fields by name, for JSON."""
         return dataclasses.asdict(self)
+
+    def kept(self, calibrated_at: datetime) -> KeptCalibration:
+        """The figures that are shown beside verdicts of the gate."""
+        by_ticker = {ticker: _kept(tally) for ticker, tally in self.by_ticker.items()}
+        return KeptCalibration(calibrated_at=calibrated_at, total=_kept(self.total), by_ticker=by_ticker)
+
+
+def _kept(tally: PlaceboTally) -> KeptTally:
+    return KeptTally(
+        num_models=tally.num_models,
+        num_passed=tally.num_passed,
+        num_passed_strict=tally.num_passed_strict,
+        coins_expected=tally.coins_expected,
+    )
 
 
 def run_placebo(

@@ -39,6 +39,8 @@ class TrainedNetwork:
     """Which of the machine's GPUs was leased for it; None where none was."""
     vram_peak_mib: float | None
     """None off CUDA."""
+    training_method: str | None = None
+    """The method on a GPU, with the reason where a faster one broke off; None on the CPU."""
     num_test_rows: int | None = None
     """Of a fold."""
 
@@ -62,6 +64,7 @@ def trained_network(fit: Fit, *, gpu_index: int | None, num_test_rows: int | Non
         device=fit.device,
         gpu_index=gpu_index,
         vram_peak_mib=fit.vram_peak_mib,
+        training_method=fit.method,
         num_test_rows=num_test_rows,
     )
 
@@ -79,6 +82,7 @@ def network_columns(networks: Sequence[TrainedNetwork | None]) -> dict[str, Sequ
         "device": [n and n.device for n in networks],
         "gpu_index": [n and n.gpu_index for n in networks],
         "vram_peak_mib": [n and n.vram_peak_mib for n in networks],
+        "training_method": [n and n.training_method for n in networks],
     }
 
 

@@ -169,14 +169,20 @@ class GpuConfig(Section, frozen=True):
     """The share of the GPUs that training may take from their other tenants."""
 
     mib_per_job: int = Field(default=600, ge=1)
-    """MiB that the allocator of one training job may hold. Its CUDA context, about 500 MiB more, counts towards
-    `reserve_mib`."""
+    """MiB that must be free for a training job to begin. Where it is set, a job takes no more; otherwise it takes what
+    one network of each ticker at once needs, as far as that is free (1,250 for 103 tickers). Its CUDA context, about
+    500 MiB more, counts towards `reserve_mib`."""
     reserve_mib: int = Field(default=2048, ge=0)
     """MiB that stay free on every GPU, for its other tenants and for the CUDA contexts of the jobs."""
     max_jobs: int = Field(default=4, ge=1, le=MAX_JOBS)
     """Training jobs at once on all GPUs of a machine, however much memory is free."""
     pause_ms: float = Field(default=0.0, ge=0, le=MAX_PAUSE_MS)
     """Pause between two training steps in milliseconds, which leaves the GPU to its other tenants."""
+
+    @property
+    def takes_what_the_universe_needs(self) -> bool:
+        """Whether a job may take more than `mib_per_job`."""
+        return "mib_per_job" not in self.model_fields_set
 
 
 class ExportConfig(Section, frozen=True):

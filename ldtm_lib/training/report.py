@@ -114,6 +114,13 @@ class TrainingOutcome:
         return self.networks[0].gpu_index if self.networks else None
 
     @property
+    def method(self) -> str | None:
+        """How the networks were trained on a GPU, each way once."""
+        return (
+            "; ".join(dict.fromkeys(n.training_method for n in self.networks if n.training_method is not None)) or None
+        )
+
+    @property
     def vram_peak_mib(self) -> float | None:
         """The highest of the networks' peaks."""
         peaks = [network.vram_peak_mib for network in self.networks if network.vram_peak_mib is not None]
@@ -127,6 +134,13 @@ class TrainingReport:
     trained_on: date
     outcomes: tuple[TrainingOutcome, ...]
     """One per ticker and part that was asked for, sorted by ticker."""
+    notices: tuple[str, ...] = ()
+    """What a person should know of how it went on a GPU."""
+
+    @property
+    def num_trained(self) -> int:
+        """How many outcomes have networks that this training trained."""
+        return sum(outcome.status == "trained" for outcome in self.outcomes)
 
     def of(self, part: Part) -> dict[str, TrainingOutcome]:
         """The outcomes of one part by ticker."""

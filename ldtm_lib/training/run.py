@@ -14,10 +14,10 @@ from ldtm_lib.baselines.scores import ModelScore, score_fold
 from ldtm_lib.features.neutral_band import neutral_bands
 from ldtm_lib.models.fit import Fit, FitFailed, FitTask, Progress
 from ldtm_lib.models.forecast import predict
-from ldtm_lib.models.trainer import fit_universe
+from ldtm_lib.models.trainer import OnNotice, fit_universe
 from ldtm_lib.registry.trained_network import Part, TrainedNetwork, trained_network
 from ldtm_lib.sessions import Calendar
-from ldtm_lib.settings import Settings
+from ldtm_lib.settings import GpuConfig, Settings
 from ldtm_lib.training.plan import TrainingPlan
 
 
@@ -59,7 +59,11 @@ class TrainingContext:
     """`cpu`, `cuda` or `cuda:N`."""
     gpu_index: int | None = None
     """The GPU that was leased for the training, as nvidia-smi counts."""
+    gpu: GpuConfig | None = None
+    """What the training may take of the GPU; that of the settings when None."""
     callbacks: TrainingCallbacks = field(default_factory=NoCallbacks)
+    on_notice: OnNotice | None = None
+    """Called when a GPU runs short of memory, or a method of training breaks off and a slower one goes on."""
     calendar: Calendar | None = None
     """Where it is given, baselines are fitted on the rows of every network and scored on every fold."""
 
@@ -113,8 +117,9 @@ def train(plan: TrainingPlan, context: TrainingContext) -> Iterator[TrainingResu
         recipe=settings.training,
         architecture=settings.architecture,
         device=context.device,
-        gpu=settings.gpu,
+        gpu=context.gpu or settings.gpu,
         on_progress=callbacks.on_epoch,
+        on_notice=context.on_notice,
     ):
         if result.task.fold is None:
             yield _final(result, context)

@@ -10,11 +10,11 @@ returning backtest_id, ticker, trained_on, architecture_sha256, recipe_sha256, d
 insert into backtest_fold (
     backtest_id, fold, train_cutoff, first_test_session, last_test_session, num_leakage_rows,
     num_training_rows, num_validation_rows, num_epochs, best_epoch, validation_loss, duration_seconds, device,
-    gpu_index, vram_peak_mib, no_change_loss, horizon_errors, no_change_errors,
-                training_losses, validation_losses, leaks)
+    gpu_index, vram_peak_mib, training_method, no_change_loss, horizon_errors, no_change_errors,
+    training_losses, validation_losses, leaks)
 select backtest_id, fold, train_cutoff, first_test_session, last_test_session, num_leakage_rows,
        num_training_rows, num_validation_rows, num_epochs, best_epoch, validation_loss, duration_seconds, device,
-       gpu_index, vram_peak_mib, no_change_loss, horizon_errors::double precision[],
+       gpu_index, vram_peak_mib, training_method, no_change_loss, horizon_errors::double precision[],
        no_change_errors::double precision[], training_losses::double precision[], validation_losses::double precision[],
        leaks
 from unnest(
@@ -23,12 +23,13 @@ from unnest(
     %(num_training_rows)s::integer[], %(num_validation_rows)s::integer[], %(num_epochs)s::integer[],
     %(best_epoch)s::integer[], %(validation_loss)s::double precision[], %(duration_seconds)s::double precision[],
     %(device)s::text[], %(gpu_index)s::integer[], %(vram_peak_mib)s::double precision[],
+    %(training_method)s::text[],
     %(no_change_loss)s::double precision[], %(horizon_errors)s::text[], %(no_change_errors)s::text[],
     %(training_losses)s::text[], %(validation_losses)s::text[],
     %(leaks)s::jsonb[])
     as trained (backtest_id, fold, train_cutoff, first_test_session, last_test_session, num_leakage_rows,
                 num_training_rows, num_validation_rows, num_epochs, best_epoch, validation_loss, duration_seconds, device,
-                gpu_index, vram_peak_mib, no_change_loss, horizon_errors, no_change_errors,
+                gpu_index, vram_peak_mib, training_method, no_change_loss, horizon_errors, no_change_errors,
                 training_losses, validation_losses, leaks);
 
 -- name: copy_predictions_in
@@ -48,7 +49,7 @@ where plan_sha256 = %(plan)s;
 -- name: networks_of_backtests
 select backtest_id, fold, num_training_rows, num_validation_rows, num_epochs, best_epoch, validation_loss,
        no_change_loss, horizon_errors, no_change_errors, training_losses, validation_losses,
-       duration_seconds, device, gpu_index, vram_peak_mib,
+       duration_seconds, device, gpu_index, vram_peak_mib, training_method,
        tested.num_test_rows
 from backtest_fold
 cross join lateral (

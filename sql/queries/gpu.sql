@@ -30,3 +30,13 @@ from unnest(%(keys)s::bigint[]) as asked (key)
 join pg_locks on locktype = 'advisory' and objsubid = 1 and granted
     and classid = ((key >> 32) & 4294967295)::oid and objid = (key & 4294967295)::oid
 where database = (select oid from pg_database where datname = current_database());
+
+-- name: try_grant
+select pg_try_advisory_lock(%(key)s::integer, %(mib)s::integer);
+
+-- name: grants
+-- Locks of two halves: who holds one tells the second half to all.
+select key, objid::bigint::integer as mib
+from unnest(%(keys)s::integer[]) as asked (key)
+join pg_locks on locktype = 'advisory' and objsubid = 2 and granted and classid = (key::bigint & 4294967295)::oid
+where database = (select oid from pg_database where datname = current_database());

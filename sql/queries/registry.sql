@@ -21,11 +21,11 @@ select pg_advisory_xact_lock(hashtextextended('ldtm candidate files ' || current
 insert into checkpoint (
     ticker, trained_on, architecture_sha256, recipe_sha256, data_sha256, file_name, file_sha256, seed,
     num_training_rows, num_validation_rows, num_epochs, best_epoch, validation_loss, duration_seconds, device,
-    gpu_index, vram_peak_mib, no_change_loss, horizon_errors, no_change_errors,
-                training_losses, validation_losses, leaks)
+    gpu_index, vram_peak_mib, training_method, no_change_loss, horizon_errors, no_change_errors,
+    training_losses, validation_losses, leaks)
 select ticker, trained_on, architecture, recipe, data, file_name, file_sha256, seed,
        num_training_rows, num_validation_rows, num_epochs, best_epoch, validation_loss, duration_seconds, device,
-       gpu_index, vram_peak_mib, no_change_loss, horizon_errors::double precision[],
+       gpu_index, vram_peak_mib, training_method, no_change_loss, horizon_errors::double precision[],
        no_change_errors::double precision[], training_losses::double precision[], validation_losses::double precision[],
        leaks
 from unnest(
@@ -34,12 +34,13 @@ from unnest(
     %(num_training_rows)s::integer[], %(num_validation_rows)s::integer[], %(num_epochs)s::integer[],
     %(best_epoch)s::integer[], %(validation_loss)s::double precision[], %(duration_seconds)s::double precision[],
     %(device)s::text[], %(gpu_index)s::integer[], %(vram_peak_mib)s::double precision[],
+    %(training_method)s::text[],
     %(no_change_loss)s::double precision[], %(horizon_errors)s::text[], %(no_change_errors)s::text[],
     %(training_losses)s::text[], %(validation_losses)s::text[],
     %(leaks)s::jsonb[])
     as trained (ticker, trained_on, architecture, recipe, data, file_name, file_sha256, seed,
                 num_training_rows, num_validation_rows, num_epochs, best_epoch, validation_loss, duration_seconds, device,
-                gpu_index, vram_peak_mib, no_change_loss, horizon_errors, no_change_errors,
+                gpu_index, vram_peak_mib, training_method, no_change_loss, horizon_errors, no_change_errors,
                 training_losses, validation_losses, leaks)
 on conflict (ticker, trained_on, architecture_sha256, recipe_sha256, data_sha256, file_sha256) where restores is null
 do update set file_removed_at = null
@@ -48,7 +49,7 @@ where checkpoint.status = 'candidate' and checkpoint.file_removed_at is not null
 -- name: networks_of_checkpoints
 select checkpoint_id, null as fold, num_training_rows, num_validation_rows, num_epochs, best_epoch, validation_loss,
        no_change_loss, horizon_errors, no_change_errors, training_losses, validation_losses,
-       duration_seconds, device, gpu_index, vram_peak_mib
+       duration_seconds, device, gpu_index, vram_peak_mib, training_method
 from checkpoint
 where checkpoint_id = any(%(checkpoint_ids)s::bigint[]);
 
@@ -141,12 +142,12 @@ where ticker = any(%(tickers)s::text[]) and status = 'active';
 insert into checkpoint (
     ticker, status, trained_on, architecture_sha256, recipe_sha256, data_sha256, file_name, file_sha256, seed,
     num_training_rows, num_validation_rows, num_epochs, best_epoch, validation_loss, duration_seconds, device,
-    gpu_index, vram_peak_mib, no_change_loss, horizon_errors, no_change_errors, training_losses, validation_losses, leaks,
-    restores, major, version)
+    gpu_index, vram_peak_mib, training_method, no_change_loss, horizon_errors, no_change_errors, training_losses,
+    validation_losses, leaks, restores, major, version)
 select ticker, 'active', trained_on, architecture_sha256, recipe_sha256, data_sha256, %(file_name)s, file_sha256, seed,
        num_training_rows, num_validation_rows, num_epochs, best_epoch, validation_loss, duration_seconds, device,
-       gpu_index, vram_peak_mib, no_change_loss, horizon_errors, no_change_errors, training_losses, validation_losses, leaks,
-       checkpoint_id, %(major)s, %(version)s
+       gpu_index, vram_peak_mib, training_method, no_change_loss, horizon_errors, no_change_errors, training_losses,
+       validation_losses, leaks, checkpoint_id, %(major)s, %(version)s
 from checkpoint
 where checkpoint_id = %(restores)s
 returning checkpoint_id;

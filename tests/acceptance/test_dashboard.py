@@ -21,6 +21,7 @@ from ldtm_lib.database import embedded
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
 from tests.acceptance.browser import CHROMIUM, Tab, browser
+from tests.acceptance.streamlit_lists import open_list, pick
 from tests.databases import do_not_wait_for_the_disk, in_memory, server_home
 from tests.integration.ledger_rows import LedgerRows
 from tests.large_record import write_large_record
@@ -65,26 +66,8 @@ class Served:
 
     def choose(self, label: str, option: str) -> None:
         """Pick an option of a drop-down list."""
-        self.tab.wait_for(
-            "[...document.querySelectorAll('[data-testid=\"stSelectbox\"]')]"
-            f".some(each => each.innerText.startsWith({json.dumps(label)}))"
-        )
-        self.tab.js(
-            f"""(() => {{
-                const box = [...document.querySelectorAll('[data-testid="stSelectbox"]')]
-                    .find(each => each.innerText.startsWith({json.dumps(label)}));
-                const place = box.querySelector('input');
-                place.focus();
-                place.dispatchEvent(new KeyboardEvent('keydown', {{key: 'ArrowDown', bubbles: true}}));
-                place.dispatchEvent(new MouseEvent('mousedown', {{bubbles: true}}));
-                place.click();
-            }})()"""
-        )
-        self.tab.wait_for("!!document.querySelector('[role=\"option\"]')")
-        self.tab.js(
-            f"[...document.querySelectorAll('[role=\"option\"]')]"
-            f".find(each => each.innerText.includes({json.dumps(option)})).click()"
-        )
+        open_list(self.tab, label)
+        pick(self.tab, option)
 
     def upload(self, path: Path) -> None:
         self.tab.wait_for("!!document.querySelector('input[type=file]')")

@@ -33,14 +33,15 @@ def fit_fused(
     device: torch.device,
     gpu: GpuConfig,
     on_progress: Callable[[Progress], None],
+    on_notice: Callable[[str], None] = lambda text: None,
     operations: Operations | None = None,
     half_precision: bool | None = None,
 ) -> Iterator[Fit | FitFailed]:
     """Train all tasks, as many at once as the budget holds; yields each as it ends.
 
-    When the device runs out of memory the number of networks is halved; results that were yielded stay valid, the
-    other networks start again, to the same result. Unless they are given, `operations` are those of `operations_for`,
-    and the precision is float16 on a GPU and float32 elsewhere.
+    When the device runs out of memory the number of networks is halved, and `on_notice` is called with words for the
+    log; results that were yielded stay valid, the other networks start again, to the same result. Unless they are
+    given, `operations` are those of `operations_for`, and the precision is float16 on a GPU and float32 elsewhere.
     """
     if str(device) == "cuda":
         device = torch.device("cuda", torch.cuda.current_device())
@@ -58,6 +59,11 @@ def fit_fused(
         half_precision=half_precision,
         kernels=operations is not REFERENCE,
     )
+    if device.type == "cuda" and not plan.windows_on_device:
+        on_notice(
+            f"the windows of these tickers take more than a quarter of {gpu.mib_per_job} MiB and stay in the host's "
+            "memory, so that steps are not captured and take longer; raise [gpu] mib_per_job, or leave it unset"
+        )
     num_networks = plan.num_networks
     left = {id(task): task for task in trainable}
     with _budget(device, gpu.mib_per_job):
@@ -88,7 +94,12 @@ def fit_fused(
                     f"{device} has no room for one network: {shortage} Lower [gpu] mib_per_job, now {gpu.mib_per_job}, "
                     "or wait until the other tenants of the GPU take less"
                 )
-            num_networks = max(1, min(num_networks, len(left)) // 2)
+            halved = max(1, min(num_networks, len(left)) // 2)
+            on_notice(
+                f"{device} has no room for {num_networks} networks at once in {gpu.mib_per_job} MiB ({shortage}); "
+                f"{halved} at once from here on"
+            )
+            num_networks = halved
             if device.type == "cuda":
                 torch.cuda.empty_cache()
 
@@ -161,7 +172,8 @@ def _runner(state: FusedState, num_networks: int, pause_seconds: float) -> RunSt
 def _is_shortage(error: RuntimeError) -> bool:
     """Whether an error means that the device's memory is used up: the allocator's, the driver's or a library's own."""
     words = str(error)
-    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in words or "ALLOC_FAILED" in words
+    signs = ("out of memory", "ALLOC_FAILED", "CUBLAS_STATUS_NOT_INITIALIZED")  # the last where cuBLAS got no workspace
+    return isinstance(error, torch.OutOfMemoryError) or any(sign in words for sign in signs)
 
 
 def _with_rows(tasks: Sequence[FitTask]) -> tuple[list[FitTask], list[FitFailed]]:

@@ -109,7 +109,7 @@ class Stack:
         """Start everything; returns the seconds until every service is healthy."""
         began = time.monotonic()
         self.compose("up", "-d", "--no-build")
-        self.wait_until_healthy("webserver", "daemon", "code")
+        self.wait_until_healthy("webserver", "daemon", "code", "dashboard")
         return time.monotonic() - began
 
     def wait_until_healthy(self, *services: str, seconds: float = 240) -> None:

@@ -138,13 +138,17 @@ def test_the_image_keeps_the_torch_of_its_base(stack: Stack) -> None:
 
 
 def test_up_gives_a_working_system_from_nothing(running: Stack) -> None:
-    for service in ("code", "webserver", "daemon"):
+    for service in ("code", "webserver", "daemon", "dashboard"):
         found = running.inspect(running.container(service))
         assert found["Config"]["User"] == f"{USER}:{USER}"
         assert running.setting("LDTM_OWNER_PASSWORD") not in str(found["Config"]["Env"]), "only the migration has it"
         assert found["HostConfig"]["CapDrop"] == ["ALL"]
-    bound = running.inspect(running.container("webserver"))["NetworkSettings"]["Ports"]["3000/tcp"]
-    assert [place["HostIp"] for place in bound] == ["127.0.0.1"]
+    for service, port in (("webserver", "3000/tcp"), ("dashboard", "8501/tcp")):
+        bound = running.inspect(running.container(service))["NetworkSettings"]["Ports"][port]
+        assert [place["HostIp"] for place in bound] == ["127.0.0.1"]
+    reads = str(running.inspect(running.container("dashboard"))["Config"]["Env"])
+    assert "ldtm_reader" in reads
+    assert "ldtm_writer" not in reads, "the dashboard has the reader's login alone"
     assert "ldtm_writer" in running.ldtm("db", "url")
 
 

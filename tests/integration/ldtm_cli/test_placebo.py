@@ -18,10 +18,11 @@ from ldtm_lib.errors import ConfigurationError, LdtmError, MissingBar, TooFewBar
 from ldtm_lib.placebo.calibration import PlaceboReport, PlaceboTally
 from ldtm_lib.placebo.canaries import EXPECTED, Canary, CanaryReport
 from ldtm_lib.placebo.canary_bars import coin_flip
+from ldtm_lib.placebo.kept import kept_calibration
 from ldtm_lib.placebo.retrainings import FOUR_RULES, PLAIN, STRICT, GateTally, RetrainingReport
 from ldtm_lib.prices.ingest import ingest
 from ldtm_lib.prices.sources.protocol import Delivery
-from ldtm_lib.project import Project
+from ldtm_lib.project import Project, home_of
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import Settings, load_settings
 from ldtm_lib.statistics.wilson import wilson_interval
@@ -90,6 +91,9 @@ def test_checks_that_do_not_see_are_status_1_and_said_in_words(project: Project)
     assert "PLANTED failed the plain gate" in done.stdout or "PLANTED passed the plain gate" in done.stdout
     assert "of 1 models that cannot know anything" in done.stdout
     assert "left out" not in done.stdout
+    kept = kept_calibration(home_of(project.settings))
+    assert kept is not None
+    assert kept.by_ticker["AAPL"].num_models == 1, "the dashboard shows the figures"
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,7 @@ def test_filters_of_the_leaderboard_change_what_is_counted(large: Reader, monkey
 def test_a_ticker_that_left_is_shown_with_its_history(large: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     use(large, monkeypatch)
     test = shown("ticker")
+    assert "has not been measured here" in words(test)
     test.selectbox[0].select("T004").run()
     assert "T004 left the universe on 2026-01-02. Its history stays on record." in words(test)
     assert not test.exception

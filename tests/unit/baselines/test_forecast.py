@@ -18,7 +18,7 @@ from ldtm_lib.baselines.scores import (
     score_fold,
     score_forecasts,
 )
-from ldtm_lib.features.indicators import INPUTS
+from ldtm_lib.features.inputs import INPUTS
 from ldtm_lib.features.window_set import WindowSet
 from ldtm_lib.features.windows import windows_of
 from ldtm_lib.prices.sources.sample import SampleSource

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ldtm_lib.features.indicators import INPUTS
+from ldtm_lib.features.inputs import INPUTS
 from ldtm_lib.features.windows import latest_windows, windows_of
 from ldtm_lib.prices.bars import BAR_SCHEMA
 from ldtm_lib.sessions import Calendar

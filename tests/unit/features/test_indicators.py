@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from ldtm_lib.features.indicators import INPUTS, WARMUP_BARS, add_indicators
+from ldtm_lib.features.indicators import WARMUP_BARS, add_indicators
+from ldtm_lib.features.inputs import INPUTS
 
 ENGINEERED = INPUTS[5:]
 # The same sums in another order: float64 keeps 16 digits, a window of 20 and a recursion of thousands of bars lose few.

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ldtm_lib.features.indicators import INPUTS
+from ldtm_lib.features.inputs import INPUTS
 from ldtm_lib.features.look_ahead import (
     LABELLED_BY_ANOTHER_SESSION,
     MOVED_BY_LATER_BARS,

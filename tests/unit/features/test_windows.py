@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ldtm_lib.features.indicators import INPUTS, add_indicators
+from ldtm_lib.features.indicators import add_indicators
+from ldtm_lib.features.inputs import INPUTS
 from ldtm_lib.features.window_set import WindowSet
 from ldtm_lib.features.windows import windows_of
 from ldtm_lib.sessions import Calendar

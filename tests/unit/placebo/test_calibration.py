@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
@@ -14,13 +15,15 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from ldtm_lib.errors import TooFewBars
-from ldtm_lib.features.indicators import INPUTS, WARMUP_BARS
+from ldtm_lib.features.indicators import WARMUP_BARS
+from ldtm_lib.features.inputs import INPUTS
 from ldtm_lib.features.window_set import WindowSet
 from ldtm_lib.features.windows import windows_of
 from ldtm_lib.models.fit import Fit, FitFailed, FitTask, Progress
 from ldtm_lib.placebo import shuffling
 from ldtm_lib.placebo.calibration import require_folds, run_placebo
 from ldtm_lib.placebo.canary_bars import coin_flip, planted
+from ldtm_lib.placebo.kept import FILE, keep, kept_calibration, placebo_words
 from ldtm_lib.placebo.shuffling import far_order, original_of, shuffled
 from ldtm_lib.sessions import exchange_calendar
 from ldtm_lib.settings import ArchitectureConfig, BacktestConfig, Settings, TrainingConfig
@@ -183,7 +186,7 @@ def test_the_regression_would_find_a_future_that_moved_into_the_past_of_its_wind
     assert share > 0.9
 
 
-def test_models_are_counted_by_ticker_and_by_rule_beside_coins() -> None:
+def test_models_are_counted_by_ticker_and_by_rule_beside_coins(tmp_path: Path) -> None:
     windows = {"AAA": coin(420), "BBB": coin(420, "BBB")}
     report = run_placebo(windows, on_cpu(SETTINGS), num_copies=3, seed=0)
     assert [(model.ticker, model.copy) for model in report.models] == [(t, n) for n in range(3) for t in ("AAA", "BBB")]
@@ -202,6 +205,23 @@ def test_models_are_counted_by_ticker_and_by_rule_beside_coins() -> None:
     assert total.passed_interval is not None
     assert total.passed_interval.low <= total.num_passed / 6 <= total.passed_interval.high
     assert len({(model.accuracy, model.base_rate) for model in report.models}) == 6, "no two copies are the same"
+    keep(tmp_path, report.kept(datetime(2026, 11, 30, tzinfo=UTC)))
+    kept = kept_calibration(tmp_path)
+    assert kept is not None
+    assert kept.total.num_passed == total.num_passed
+    assert kept.by_ticker["BBB"].num_models == 3
+    said = placebo_words(kept, "AAA")
+    assert said.startswith("Placebo of 2026-11-30: the plain gate let through")
+    assert f"of AAA: the plain gate let through {kept.by_ticker['AAA'].num_passed}" in said
+    assert "CCC took no part" in placebo_words(kept, "CCC")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"[]", b"{}", b'{"calibrated_at": "yesterday"}'])
+def test_a_calibration_that_cannot_be_read_is_none(tmp_path: Path, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / FILE).write_bytes(content)
+    assert kept_calibration(tmp_path) is None
+    assert "has not been measured here" in placebo_words(None, "AAA")
 
 
 def test_a_placebo_does_not_depend_on_who_is_trained_beside_it() -> None:

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from ldtm_lib.errors import TooFewBars
-from ldtm_lib.features.indicators import INPUTS
+from ldtm_lib.features.inputs import INPUTS
 from ldtm_lib.features.windows import windows_of
 from ldtm_lib.gate.multiple_testing import MultipleTesting
 from ldtm_lib.gate.verdict import Verdict

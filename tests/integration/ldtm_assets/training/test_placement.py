@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
@@ -10,6 +11,7 @@ import pytest
 
 from ldtm_assets.definitions import definitions_for
 from ldtm_assets.partitions import partition_range
+from ldtm_assets.training import placement
 from ldtm_assets.training.placement import HoldingReporter, training_place
 from ldtm_assets.training.progress import LogLines, TrainingReporter
 from ldtm_lib.database.connection import Connection, Database
@@ -84,9 +86,70 @@ def test_the_cpu_is_trained_on_by_one_step_and_the_next_waits_and_says_so(projec
     step.join()
     assert said[0].startswith("waits for a slot to train in: another training uses the CPU of ")
     assert said[1].startswith("trains in slot 0 of the CPU of ")
-    assert said[1].endswith(", device cpu: a network per core")
+    assert said[1].endswith(", device cpu")
     assert len(said) == 2
     assert [f"waits for a slot to train in: {reason}" for reason in shown.reasons] == said[:1]
+
+
+@pytest.mark.parametrize(
+    ("device", "inventory", "words"),
+    [
+        (
+            "cuda",
+            GpuInventory(gpus=(), note="no GPU: NVML Shared Library Not Found; models are trained on the CPU"),
+            "CUDA sees a GPU that cannot be leased (no GPU: NVML Shared Library Not Found",
+        ),
+        ("cpu", INVENTORY, "the driver shows 1 GPU, and PyTorch "),
+    ],
+)
+def test_a_gpu_that_auto_cannot_take_leaves_the_cpu_and_a_warning(
+    project: Project, monkeypatch: pytest.MonkeyPatch, device: str, inventory: GpuInventory, words: str
+) -> None:
+    monkeypatch.setattr(placement, "choose_device", lambda wanted: device if wanted == "auto" else wanted)
+    monkeypatch.setattr(placement, "gpus_here", lambda environ: inventory)
+    said: list[str] = []
+    with training_place(project, "auto", said.append, LogLines()) as place:
+        assert place.device == "cpu"
+        assert place.unused_gpu.startswith(words)
+    assert said[0] == f"WARNING: {place.unused_gpu}"
+    with training_place(project, "cpu", said.append, LogLines()) as place:
+        assert place.unused_gpu == "", "who asks for the CPU is not told of GPUs"
+
+
+@pytest.mark.parametrize(
+    ("section", "num_tickers", "granted", "words"),
+    [
+        ("", 103, 1250, "takes 1,250 MiB: one network of each of 103 tickers at once"),
+        ("", 10_000, 67_952, "that one network of each of 10000 tickers at once would take: no more is to spare"),
+        ("[gpu]\nmib_per_job = 700\n", 103, 700, "takes 700 MiB, as [gpu] mib_per_job says"),
+    ],
+)
+def test_a_job_takes_what_the_universe_needs_unless_a_setting_says_how_much(
+    project: Project,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    section: str,
+    num_tickers: int,
+    granted: int,
+    words: str,
+) -> None:
+    monkeypatch.setattr(placement, "choose_device", lambda wanted: "cuda")
+    monkeypatch.setattr(placement, "device_of", lambda uuid: "cuda:0")
+    monkeypatch.setattr(placement, "gpus_here", lambda environ: INVENTORY)
+    (tmp_path / "own.toml").write_text(f'tickers = ["AAPL"]\n{section}')
+    own = replace(project, settings=load_settings(tmp_path / "own.toml"))
+    said: list[str] = []
+    with training_place(own, "cuda", said.append, LogLines(), num_tickers=num_tickers) as place:
+        assert place.lease.memory_mib == granted
+        context = place.context(own.settings)
+        assert context.gpu is not None
+        assert context.gpu.mib_per_job == granted
+        (known,) = occupancies_now(own.database, INVENTORY)
+        assert known.granted_mib == {0: granted}
+        assert known.expected_free_mib(own.settings.gpu) == 70_000 - granted
+    assert words in said[0]
+    (known,) = occupancies_now(own.database, INVENTORY)
+    assert known.granted_mib == {}, "who gives back a slot gives back its memory"
 
 
 def test_the_first_epoch_tells_the_others_that_the_memory_is_taken(project: Project) -> None:

@@ -7,28 +7,36 @@ import pytest
 import torch
 
 from ldtm_lib.errors import ConfigurationError
-from ldtm_lib.models.cuda_memory import ask_cuda
+from ldtm_lib.models import cuda_order as module
+from ldtm_lib.models.cuda_order import cuda_order
 from ldtm_lib.models.device import device_of, gpu_of
 
 
-def test_cuda_is_asked_in_another_process_and_says_what_it_has() -> None:
-    answer = ask_cuda()
-    assert len(answer.gpus) == torch.cuda.device_count()
-    assert all(0 <= gpu.memory.free_mib <= gpu.memory.total_mib for gpu in answer.gpus)
-    assert answer.problem == ("" if answer.gpus else "CUDA reports no GPU")
+@pytest.fixture(autouse=True)
+def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_known", {})
+
+
+def test_cuda_is_asked_once_in_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = cuda_order(None)
+    assert len(answer.uuids) == torch.cuda.device_count()
+    assert answer.problem == ("" if answer.uuids else "CUDA reports no GPU")
+    if answer.uuids:
+        monkeypatch.setattr(sys, "executable", "/bin/false")
+        assert cuda_order(None) == answer
 
 
 def test_a_process_that_does_not_end_in_time_is_no_answer() -> None:
-    assert ask_cuda(timeout_seconds=0.01).problem == "CUDA did not answer in 0.01 s"
+    assert cuda_order(None, timeout_seconds=0.01).problem == "CUDA did not answer in 0.01 s"
 
 
 def test_a_process_that_fails_tells_its_last_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    assert ask_cuda().problem == "CUDA could not be asked: exit status 1"
+    assert cuda_order(None).problem == "CUDA could not be asked: exit status 1"
 
 
 def test_asking_needs_no_torch_in_the_process_that_asks() -> None:
-    program = "import sys, ldtm_lib.models.cuda_memory; sys.exit('torch' in sys.modules)"
+    program = "import sys, ldtm_lib.models.cuda_order; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
@@ -44,6 +52,6 @@ def test_a_gpu_that_cuda_does_not_show_has_no_device() -> None:
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_device_and_its_uuid_name_each_other() -> None:
-    for number, known in enumerate(ask_cuda().gpus):
-        assert gpu_of(f"cuda:{number}") == known.uuid
-        assert device_of(known.uuid) == f"cuda:{number}"
+    for number, known in enumerate(cuda_order(None).uuids):
+        assert gpu_of(f"cuda:{number}") == known
+        assert device_of(known) == f"cuda:{number}"

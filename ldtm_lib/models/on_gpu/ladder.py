@@ -1,0 +1,82 @@
+"""Training on a GPU by the fastest method that works: what one method leaves untrained, the next one trains.
+
+No error of a GPU, its driver or a compiler ends a training. Each step down is a notice, and stands on the record of the
+networks that were trained after it.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+
+from ldtm_lib.models.fit import Fit, FitFailed, FitTask, Progress
+from ldtm_lib.models.on_gpu.methods import METHODS, Job, Method
+from ldtm_lib.models.on_gpu.notice import TrainingNotice
+from ldtm_lib.models.on_gpu.worker import Broken, Notice, train_in_a_process
+from ldtm_lib.models.single_fit import validation_loss
+
+MOST_DEVIATION = 0.03
+"""Of a network's validation loss on the CPU from the one that the GPU found."""
+ON_THE_CPU = "each on a core of the CPU"
+
+
+def fit_down_the_ladder(
+    job: Job,
+    *,
+    on_progress: Callable[[Progress], None],
+    on_notice: Callable[[TrainingNotice], None],
+    methods: Sequence[Method] = METHODS,
+) -> Iterator[Fit | FitFailed | FitTask]:
+    """Train the tasks of a job; yields each as it ends, and in the end those that no method on the GPU could train.
+
+    Each fit says by which method it was trained. One whose validation loss is another one on the CPU is refused, and
+    its network is trained by the next method.
+    """
+    left = {id(task): task for task in job.tasks}
+    below = [*(method.name for method in methods[1:]), ON_THE_CPU]
+    why = ""
+    for method, next_name in zip(methods, below, strict=True):
+        if not left:
+            return
+        by = method.name + (f", after {why}" if why else "")
+        reasons: list[str] = []
+        with closing(train_in_a_process(method, replace(job, tasks=list(left.values())))) as messages:
+            for message in messages:
+                match message:
+                    case Progress():
+                        on_progress(message)
+                    case Notice(text):
+                        by = f"{by}; {text}"
+                        on_notice(TrainingNotice(text=text, is_step_down=False))
+                    case Broken(reason):
+                        reasons.append(reason)
+                    case Fit():
+                        if refusal := _refusal(message, job):
+                            reasons.append(refusal)
+                            continue
+                        del left[id(message.task)]
+                        yield replace(message, method=by)
+                    case FitFailed():
+                        del left[id(message.task)]
+                        yield message
+        if left:
+            more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+            why = f"{method.name}: {reasons[-1] if reasons else 'it ended early'}{more}"
+            networks = "1 network is" if len(left) == 1 else f"{len(left)} networks are"
+            on_notice(TrainingNotice(text=f"{why}; {networks} trained {_by(next_name)}", is_step_down=True))
+    yield from left.values()
+
+
+def _refusal(fit: Fit, job: Job) -> str:
+    """Why a fit is refused; empty where its loss is that of the CPU."""
+    found = validation_loss(fit, recipe=job.recipe, architecture=job.architecture)
+    if math.isclose(found, fit.validation_loss, rel_tol=MOST_DEVIATION):
+        return ""
+    return (
+        f"{fit.task.name} is refused, its validation loss is {fit.validation_loss:.5g} on {fit.device} and {found:.5g} "
+        f"on the CPU, more than {MOST_DEVIATION:.0%} apart"
+    )
+
+
+def _by(name: str) -> str:
+    return name.replace("all networks fused", "fused")

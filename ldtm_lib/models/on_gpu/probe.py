@@ -1,0 +1,289 @@
+"""A training step of three small trials on a GPU, held against the same step in float32 on the CPU.
+
+A GPU, a driver or a compiler may compute something else than what was written: a loss alone does not show it, since
+networks learn with half of a gradient missing. So forecasts, every block of gradients and an update are compared.
+
+Axes as in `fused.state`: M = 3 fused networks, P elements of a network's row.
+"""
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ldtm_lib.errors import LdtmError
+from ldtm_lib.models.fused.kernels.interface import REFERENCE, Operations
+from ldtm_lib.models.fused.network import FusedNetwork
+from ldtm_lib.models.fused.state import BETA1, BETA2, EPS, FusedState
+from ldtm_lib.models.fused.step_graphs import StepGraphs
+from ldtm_lib.models.fused.windows import WindowTables
+from ldtm_lib.models.lstm import parameter_shapes
+from ldtm_lib.models.objective import Objective
+from ldtm_lib.settings import ArchitectureConfig, TrainingConfig
+
+FULL, PADDED, LEFT_OUT = 0, 1, 2
+NUM_NETWORKS = 3
+NAMES = ("network with a full batch", "network with a padded batch", "network without rows")
+GATES = ("input", "forget", "cell", "output")
+TOLERANCE = 0.01
+"""Of the norm, for forecasts and gradients: float16 and the hardware's tanh are off by 0.0015 (measured on an H100)."""
+UPDATE_TOLERANCE = 1e-3
+"""Of the norm of an update, from the same gradients."""
+SCALE = 8192.0
+OVERFLOWING_SCALE = 1e30
+"""Loss scales under float16: one that overflows nothing here, one that overflows everything."""
+
+
+class ProbeFailed(LdtmError):
+    """A step on the GPU is not what the same step is on the CPU."""
+
+
+def require_same_as_on_the_cpu(
+    operations: Operations,
+    *,
+    device: torch.device,
+    recipe: TrainingConfig,
+    architecture: ArchitectureConfig,
+    window_sessions: int,
+    half_precision: bool | None = None,
+) -> str:
+    """Run steps of three networks at the real shape through warm-up, capture and replay; returns the distances found.
+
+    Raises ProbeFailed. What the device or the compiler raises is passed on. The precision is float16 on a GPU unless it
+    is given.
+    """
+    half = device.type == "cuda" if half_precision is None else half_precision
+    generator = torch.Generator().manual_seed(0)
+    tables = _random_tables(recipe.batch_size, window_sessions, architecture, generator)
+    tested = _state(operations, tables, device, torch.float16 if half else torch.float32, recipe, architecture)
+    expected = _state(REFERENCE, tables, torch.device("cpu"), torch.float32, recipe, architecture)
+    run = _runner(tested)
+    initial_MP = torch.stack([_random_weights(tested, generator) for _ in range(NUM_NETWORKS)])
+    for state in (tested, expected):
+        _place(state, initial_MP)
+    if half:
+        tested.scale_M.fill_(SCALE)
+    run(tested.training_step)
+    expected.training_step(NUM_NETWORKS)
+    forecasts = _compare_forecasts(tested, expected)
+    gradients = _compare_gradients(tested, expected)
+    update = _compare_update(tested, initial_MP)
+    if half:
+        _require_overflow_to_be_skipped(tested, run)
+    worst = max(gradients, key=lambda name: gradients[name])
+    return (
+        f"forecasts are off by {forecasts:.1e} of their norm, gradients by {gradients[worst]:.1e} ({worst}), "
+        f"{TOLERANCE:.0%} is allowed; an update by {update:.1e}"
+    )
+
+
+def _runner(state: FusedState) -> Callable[[Callable[[int], None]], None]:
+    """Runs a step of all networks as a training does: as a captured graph on a GPU."""
+    device = state.parameters_MP.device
+    if device.type != "cuda":
+        return lambda step: step(NUM_NETWORKS)
+    graphs = StepGraphs(device, num_networks=NUM_NETWORKS)
+    graphs.warm_up(state.training_step, state.validation_step)
+
+    def run(step: Callable[[int], None]) -> None:
+        graphs.run(step, NUM_NETWORKS)
+        torch.cuda.synchronize(device)
+
+    return run
+
+
+def _random_tables(
+    batch_size: int, window_sessions: int, architecture: ArchitectureConfig, generator: torch.Generator
+) -> WindowTables:
+    """Two batches of windows with values in 0 to 1."""
+    num_windows = 2 * batch_size
+    shape = (num_windows, architecture.num_inputs)
+    return WindowTables(
+        bars_SI=torch.rand(num_windows + window_sessions - 1, architecture.num_inputs, generator=generator),
+        low_WI=torch.zeros(shape),
+        span_WI=torch.ones(shape),
+        starts_W=torch.arange(num_windows),
+        targets_WE=torch.randn(num_windows, architecture.num_horizons, generator=generator) / 10,
+        first_window={},
+    )
+
+
+def _state(
+    operations: Operations,
+    tables: WindowTables,
+    device: torch.device,
+    dtype: torch.dtype,
+    recipe: TrainingConfig,
+    architecture: ArchitectureConfig,
+) -> FusedState:
+    num_windows = len(tables.starts_W)
+    network = FusedNetwork(
+        architecture,
+        operations,
+        num_networks=NUM_NETWORKS,
+        batch_size=recipe.batch_size,
+        window_sessions=len(tables.bars_SI) - num_windows + 1,
+        delta=recipe.huber_delta,
+        dtype=dtype,
+        device=device,
+    )
+    on_device = replace(
+        tables,
+        bars_SI=tables.bars_SI.to(device),
+        low_WI=tables.low_WI.to(device),
+        span_WI=tables.span_WI.to(device),
+        starts_W=tables.starts_W.to(device),
+        targets_WE=tables.targets_WE.to(device),
+    )
+    return FusedState(
+        network,
+        on_device,
+        recipe,
+        windows_on_device=True,
+        max_training_rows=num_windows,
+        max_validation_rows=1,
+    )
+
+
+def _random_weights(state: FusedState, generator: torch.Generator) -> Tensor:
+    """A network's row (P,) in which no parameter is 0, as the last layers of fresh heads are.
+
+    Inner biases of the heads are large: gradients jump where a unit passes 0, and one rounding would tip it over.
+    """
+    layout = state.network.layout
+    row_P = torch.empty(layout.num_elements)
+    reach = 1 / math.sqrt(layout.architecture.hidden)
+    shapes = parameter_shapes(layout.architecture)
+    drawn = {name: reach * (2 * torch.rand(shape, generator=generator) - 1) for name, shape in shapes.items()}
+    for name, tensor in drawn.items():
+        if re.fullmatch(r"heads\.\d+\.0\.bias", name):
+            tensor.copy_(torch.where(tensor < 0, -0.5, 0.5))
+    layout.write(row_P, drawn)
+    return row_P
+
+
+def _place(state: FusedState, initial_MP: Tensor) -> None:
+    """Begin the first two networks: one has two batches of rows, the other a third of a batch."""
+    batch_size, num_horizons = state.recipe.batch_size, state.network.targets_MBE.shape[2]
+    ones = np.ones(num_horizons)
+    objective = Objective(
+        units=ones,
+        weights=ones,
+        delta=state.network.delta,
+        no_change_losses=(1.0,) * num_horizons,
+        no_change_errors=(1.0,) * num_horizons,
+    )
+    for slot, num_rows in ((FULL, 2 * batch_size), (PADDED, max(1, batch_size // 3))):
+        state.place(slot, initial_MP[slot], torch.zeros(1, dtype=torch.int32), num_rows=num_rows, objective=objective)
+        state.order_MR[slot, :num_rows] = torch.arange(num_rows, dtype=torch.int32).roll(slot).to(state.order_MR.device)
+    state.parameters_MP[LEFT_OUT] = initial_MP[LEFT_OUT].to(state.parameters_MP.device)
+    state.begin_epoch()
+
+
+def _compare_forecasts(tested: FusedState, expected: FusedState) -> float:
+    distance = 0.0
+    for slot in (FULL, PADDED):
+        valid_B = expected.network.valid_MB[slot]
+        if not torch.equal(tested.network.valid_MB[slot].cpu(), valid_B):
+            raise ProbeFailed(f"the {NAMES[slot]} has other windows on the device than on the CPU")
+        found = _distance(
+            tested.network.predictions_MBE[slot].cpu()[valid_B],
+            expected.network.predictions_MBE[slot][valid_B],
+            f"forecasts of the {NAMES[slot]}",
+            TOLERANCE,
+        )
+        distance = max(distance, found)
+    return distance
+
+
+def _compare_gradients(tested: FusedState, expected: FusedState) -> dict[str, float]:
+    """Distances by block, the larger one of both networks."""
+    distances: dict[str, float] = {}
+    grads_MP = tested.grads_MP.cpu().float() / tested.scale_M.cpu()[:, None]
+    for slot in (FULL, PADDED):
+        found = _blocks(tested, grads_MP[slot])
+        for name, block in _blocks(expected, expected.grads_MP[slot]).items():
+            apart = _distance(found[name], block, f"gradients of {name} of the {NAMES[slot]}", TOLERANCE)
+            distances[name] = max(distances.get(name, 0.0), apart)
+    return distances
+
+
+def _blocks(state: FusedState, row_P: Tensor) -> dict[str, Tensor]:
+    """The parts of a network's row by name, the weights of each gate apart."""
+    parts: dict[str, Tensor] = {}
+    for name, block in state.network.layout.read(row_P).items():
+        if name.startswith("lstm"):
+            parts |= {f"{name} ({gate} gate)": part for gate, part in zip(GATES, block.chunk(4), strict=True)}
+        else:
+            parts[name] = block
+    return parts
+
+
+def _compare_update(tested: FusedState, initial_MP: Tensor) -> float:
+    """One update of AdamW from the very gradients that the device found; a network without rows stays as it is."""
+    parameters_MP, recipe = initial_MP.clone(), tested.recipe
+    scale_M = tested.scale_M.cpu()
+    update_M = torch.tensor([slot != LEFT_OUT for slot in range(NUM_NETWORKS)])
+    ones_M = torch.ones(NUM_NETWORKS)
+    REFERENCE.adamw(
+        parameters_MP,
+        None,
+        tested.grads_MP.cpu(),
+        torch.zeros_like(initial_MP),
+        torch.zeros_like(initial_MP),
+        learning_rate_M=recipe.learning_rate * ones_M,
+        bias_correction1_M=(1 - BETA1) * ones_M,
+        bias_correction2_sqrt_M=math.sqrt(1 - BETA2) * ones_M,
+        inverse_scale_M=1 / scale_M,
+        update_M=update_M,
+        weight_decay=recipe.weight_decay,
+        beta1=BETA1,
+        beta2=BETA2,
+        eps=EPS,
+    )
+    found_MP = tested.parameters_MP.cpu()
+    distances = [
+        _distance(
+            found_MP[slot] - initial_MP[slot],
+            parameters_MP[slot] - initial_MP[slot],
+            f"update of the {NAMES[slot]}",
+            UPDATE_TOLERANCE,
+        )
+        for slot in (FULL, PADDED)
+    ]
+    if not torch.equal(found_MP[LEFT_OUT], initial_MP[LEFT_OUT]):
+        raise ProbeFailed(f"the {NAMES[LEFT_OUT]} was updated")
+    if tested.half_MP is not None and not torch.equal(tested.half_MP[:LEFT_OUT].cpu(), found_MP[:LEFT_OUT].half()):
+        raise ProbeFailed("the float16 copy of the parameters is not that of the parameters")
+    return max(distances)
+
+
+def _require_overflow_to_be_skipped(tested: FusedState, run: Callable[[Callable[[int], None]], None]) -> None:
+    """Gradients beyond float16 leave their network as it is and halve its loss scale; the others go on."""
+    before_MP = tested.parameters_MP.cpu().clone()
+    tested.begin_epoch()
+    tested.scale_M[FULL] = OVERFLOWING_SCALE
+    run(tested.training_step)
+    after_MP, scale = tested.parameters_MP.cpu(), float(tested.scale_M[FULL])
+    if not torch.equal(after_MP[FULL], before_MP[FULL]):
+        raise ProbeFailed("a network whose gradients overflow was updated")
+    if not math.isclose(scale, OVERFLOWING_SCALE / 2, rel_tol=1e-5):
+        raise ProbeFailed(f"an overflow took the loss scale from {OVERFLOWING_SCALE:g} to {scale:g}, not to half of it")
+    if torch.equal(after_MP[PADDED], before_MP[PADDED]):
+        raise ProbeFailed("an overflow of one network kept another one from its update")
+
+
+def _distance(found: Tensor, expected: Tensor, what: str, tolerance: float) -> float:
+    """The distance of two tensors as a share of the norm of the second. Raises ProbeFailed beyond the tolerance."""
+    norm = math.sqrt(float(expected.square().sum()))
+    apart = math.sqrt(float((found.float() - expected).square().sum()))
+    if not apart <= tolerance * norm:
+        share = f"{apart / norm:.1%}" if norm else "far"
+        raise ProbeFailed(
+            f"{what} are {share} of their norm off the float32 ones of the CPU, {tolerance:.1%} is allowed"
+        )
+    return apart / norm if norm else 0.0

@@ -1,0 +1,79 @@
+"""Probes that were passed, by everything that they depend on, so that each is made once on a machine."""
+
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+import torch
+
+from ldtm_lib.atomic_io import write_whole
+from ldtm_lib.gpu.nvml import driver_version
+from ldtm_lib.models.cuda_order import uuid_of
+from ldtm_lib.models.fused import kernels
+from ldtm_lib.settings import ArchitectureConfig, TrainingConfig
+
+MOST_KEPT = 100
+
+
+def require_probed(
+    probe: Callable[[], object],
+    what: str,
+    cache: Path,
+    *,
+    device: torch.device,
+    recipe: TrainingConfig,
+    architecture: ArchitectureConfig,
+) -> None:
+    """Run a probe unless the same one was passed before; raises what the probe raises.
+
+    A file that cannot be read or written costs nothing but another probe next time. A probe that fails is not kept:
+    what it found may be mended.
+    """
+    key = probe_key(what, device=device, recipe=recipe, architecture=architecture)
+    passed = _read(cache)
+    if key in passed:
+        return
+    probe()
+    try:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(cache, json.dumps([*passed[-MOST_KEPT + 1 :], key]).encode())
+    except OSError:
+        return
+
+
+def probe_key(what: str, *, device: torch.device, recipe: TrainingConfig, architecture: ArchitectureConfig) -> str:
+    """SHA-256 over the GPU, the driver, torch, Triton, the source of the fused trainer, what is run and its shape."""
+    on_gpu = device.type == "cuda"
+    parts = [
+        what,
+        uuid_of(device.index or 0) if on_gpu else "cpu",
+        _driver() if on_gpu else "",
+        f"{torch.__version__} {torch.version.cuda}",
+        _version_of("triton"),
+        architecture.model_dump_json(),
+        recipe.model_dump_json(),
+        *(path.read_text() for path in sorted(Path(kernels.__file__).parents[1].rglob("*.py"))),
+    ]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _driver() -> str:
+    return driver_version() or "unknown"
+
+
+def _version_of(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "none"
+
+
+def _read(cache: Path) -> list[str]:
+    try:
+        found: object = json.loads(cache.read_bytes())
+    except (OSError, ValueError):
+        return []
+    return [str(key) for key in cast(list[object], found)] if isinstance(found, list) else []

@@ -1,0 +1,205 @@
+"""A process that trains by one method and ends: whatever breaks its CUDA context, or kills it, breaks nothing else.
+
+Messages go through a pipe as pickles. Tasks hold many windows, so that results name their task by its number.
+"""
+
+import ctypes
+import dataclasses
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Generator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, Pipe
+from typing import Any
+
+from ldtm_lib.errors import LdtmError
+from ldtm_lib.models.fit import Fit, FitFailed, Progress
+from ldtm_lib.models.on_gpu.methods import Job, Method, NotApplicable, Reports
+
+READY_SECONDS = 900.0
+"""How long the start and the probe may take; compiling all kernels takes a minute on a slow host."""
+PR_SET_PDEATHSIG = 1
+MOST_STDERR = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that belongs into the log and on record."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """The end of a method that did not finish its tasks."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class _Finished:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class _Trained:
+    number: int
+    fields: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Untrainable:
+    number: int
+    reason: LdtmError
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    error: LdtmError
+
+
+def train_in_a_process(
+    method: Method, job: Job, *, ready_seconds: float = READY_SECONDS
+) -> Generator[Progress | Notice | Fit | FitFailed | Broken]:
+    """Train a job by a method in another process, which ends with this iterator, and with this process.
+
+    Yields `Broken` as the last item when the method did not finish; errors that say that the job itself is wrong, such
+    as ConfigurationError, are raised.
+    """
+    ours, theirs = Pipe()
+    with tempfile.TemporaryFile() as stderr:
+        command = [sys.executable, "-m", __spec__.name, str(theirs.fileno()), str(os.getpid())]
+        process = subprocess.Popen(
+            command, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr
+        )
+        theirs.close()
+        try:
+            yield from _messages(ours, method, job, ready_seconds)
+        except (EOFError, OSError):
+            process.wait()
+            stderr.seek(0)
+            yield Broken(_death(process.returncode, stderr.read()[-MOST_STDERR:].decode(errors="replace")))
+        finally:
+            ours.close()
+            process.kill()
+            process.wait()
+
+
+def _messages(
+    pipe: Connection, method: Method, job: Job, ready_seconds: float
+) -> Generator[Progress | Notice | Fit | FitFailed | Broken]:
+    pipe.send_bytes(pickle.dumps(sys.path))
+    pipe.send_bytes(pickle.dumps((method, job)))
+    is_ready = False
+    while True:
+        if not is_ready and not pipe.poll(ready_seconds):
+            yield Broken(f"it was not ready after {ready_seconds:g} s")
+            return
+        message = pickle.loads(pipe.recv_bytes())
+        match message:
+            case _Ready():
+                is_ready = True
+            case _Trained(number, fields):
+                yield Fit(task=job.tasks[number], **fields)
+            case _Untrainable(number, reason):
+                yield FitFailed(task=job.tasks[number], reason=reason)
+            case _Refused(error):
+                raise error
+            case _Finished():
+                return
+            case Broken():
+                yield message
+                return
+            case _:
+                yield message
+
+
+def _death(status: int, said: str) -> str:
+    """How a process ended that said nothing, with the last line of its output."""
+    how = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
+    lines = said.strip().splitlines()
+    return f"its process ended with {how}" + (f": {lines[-1].strip()}" if lines else "")
+
+
+# In the other process
+
+
+def main(descriptor: int, parent: int) -> None:
+    """Train what comes through a pipe, and report there."""
+    _end_with(parent)
+    pipe = Connection(descriptor)
+    sys.path[:] = pickle.loads(pipe.recv_bytes())
+    try:
+        method, job = pickle.loads(pipe.recv_bytes())
+        _train(pipe, method, job)
+    except NotApplicable as error:
+        _send(pipe, Broken(str(error)))
+    except _ends_the_method() as error:
+        _send(pipe, Broken(_summary(error)))
+    except LdtmError as error:
+        _send(pipe, _Refused(error))
+    except BaseException as error:
+        _send(pipe, Broken(_summary(error)))
+
+
+def _train(pipe: Connection, method: Method, job: Job) -> None:
+    import torch
+
+    # sums in float16 would lose the digits that products of float16 are added up with
+    torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
+    numbers = {id(task): number for number, task in enumerate(job.tasks)}
+    reports = Reports(
+        progress=lambda progress: _send(pipe, progress),
+        notice=lambda text: _send(pipe, Notice(text)),
+        ready=lambda: _send(pipe, _Ready()),
+    )
+    for result in method.train(job, reports):
+        number = numbers[id(result.task)]
+        if isinstance(result, FitFailed):
+            _send(pipe, _Untrainable(number, result.reason))
+            continue
+        names = [field.name for field in dataclasses.fields(Fit) if field.name != "task"]
+        _send(pipe, _Trained(number, {name: getattr(result, name) for name in names}))
+    _send(pipe, _Finished())
+
+
+def _ends_the_method() -> tuple[type[LdtmError], ...]:
+    """Errors of the project that another method may not have."""
+    from ldtm_lib.models.fused.trainer import OutOfDeviceMemory
+    from ldtm_lib.models.on_gpu.probe import ProbeFailed
+
+    return OutOfDeviceMemory, ProbeFailed
+
+
+def _send(pipe: Connection, message: object) -> None:
+    pipe.send_bytes(pickle.dumps(message))
+
+
+def _summary(error: BaseException) -> str:
+    """An error in one line of bounded length: compilers print pages."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = " ".join(lines)
+    return f"{type(error).__name__}: {text[:300]}{'...' if len(text) > 300 else ''}" if text else type(error).__name__
+
+
+def _end_with(parent: int) -> None:
+    """Have the kernel kill this process when its parent ends, however that happens."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent ends this process
+    if os.getppid() != parent:
+        sys.exit("the process that wanted a training is gone")
+
+
+if __name__ == "__main__":
+    from ldtm_lib.models.on_gpu.worker import main as main_of_the_module  # classes are pickled under that name
+
+    main_of_the_module(int(sys.argv[1]), int(sys.argv[2]))

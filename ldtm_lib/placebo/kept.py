@@ -1,0 +1,74 @@
+"""The newest calibration by placebo, kept in a file of the installation for whoever reads a verdict of the gate."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+
+from ldtm_lib.atomic_io import write_whole
+
+FILE = "placebo.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptTally:
+    """How the gate judged some models that cannot know anything."""
+
+    num_models: int
+    num_passed: int
+    """By the plain gate."""
+    num_passed_strict: int
+    coins_expected: float
+    """How many fair coins with as many calls would have met the bound of direction accuracy."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptCalibration:
+    """The figures of the newest calibration, over the tickers and by ticker."""
+
+    calibrated_at: datetime
+    total: KeptTally
+    by_ticker: Mapping[str, KeptTally]
+
+
+def keep(home: Path, found: KeptCalibration) -> None:
+    """Write a calibration into the state folder in place of the one before. Raises OSError."""
+    home.mkdir(parents=True, exist_ok=True)
+    content = asdict(found) | {"calibrated_at": found.calibrated_at.isoformat()}
+    write_whole(home / FILE, json.dumps(content, indent=1).encode())
+
+
+def kept_calibration(home: Path) -> KeptCalibration | None:
+    """The newest calibration; None before the first one, and where the file cannot be read."""
+    try:
+        found = json.loads((home / FILE).read_bytes())
+        return KeptCalibration(
+            calibrated_at=datetime.fromisoformat(found["calibrated_at"]),
+            total=KeptTally(**found["total"]),
+            by_ticker={ticker: KeptTally(**tally) for ticker, tally in found["by_ticker"].items()},
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def placebo_words(found: KeptCalibration | None, ticker: str) -> str:
+    """How often the gate let models through that cannot know anything, of a ticker and of all, in sentences."""
+    if found is None:
+        return (
+            "How often the gate lets models through that cannot know anything has not been measured here: "
+            "`ldtm placebo` trains some on exchanged futures and judges them."
+        )
+    sentences = [f"Placebo of {found.calibrated_at:%Y-%m-%d}: {_let_through(found.total)} in all"]
+    if (own := found.by_ticker.get(ticker)) is not None:
+        sentences.append(f"of {ticker}: {_let_through(own)}")
+    else:
+        sentences.append(f"{ticker} took no part")
+    return "; ".join(sentences) + ". Of as many coins about " + f"{found.total.coins_expected:.1f} would have passed."
+
+
+def _let_through(tally: KeptTally) -> str:
+    return (
+        f"the plain gate let through {tally.num_passed}, the strict gate {tally.num_passed_strict} of "
+        f"{tally.num_models} models that cannot know anything"
+    )

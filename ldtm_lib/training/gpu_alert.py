@@ -1,0 +1,37 @@
+"""The alert of a GPU on which networks are not trained by the fastest method."""
+
+from collections.abc import Sequence
+
+from ldtm_lib.alerts.alert import Alert, open_alerts, raise_alerts, resolve_alerts
+from ldtm_lib.database.connection import Connection
+from ldtm_lib.models.on_gpu.notice import TrainingNotice
+
+KEY = "gpu/training"
+
+
+def tell_of_the_gpu(conn: Connection, notices: Sequence[TrainingNotice]) -> None:
+    """Raise a warning where a training stepped down, and resolve it where it did not.
+
+    It is about no session: as long as it is open it is notified once.
+    """
+    steps = [notice.text for notice in notices if notice.is_step_down]
+    if not steps:
+        resolve_alerts(conn, [KEY])
+        return
+    raise_alerts(
+        conn,
+        [
+            Alert(
+                key=KEY,
+                kind="training",
+                severity="warning",
+                subject="GPU",
+                summary=f"networks are not trained by the fastest method: {'; '.join(steps)}",
+            )
+        ],
+    )
+
+
+def slow_training(conn: Connection) -> str | None:
+    """What the newest training on a GPU stepped down for; None where it did not."""
+    return next((alert.summary for alert in open_alerts(conn) if alert.key == KEY), None)
