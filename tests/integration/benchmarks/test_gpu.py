@@ -267,6 +267,7 @@ def test_every_section_runs_on_the_cpu_in_a_rehearsal() -> None:
         r"budget   100, batch  32:   3 networks at once, formula",
         r"1,260 bars stored, ",
         r"3 of 3 final networks: \d+ s \(asked: 30\), any kernel busy: not known, no GPU",
+        r"3 networks trained by: a core each",
         r"3 of 3 newest fold of the backtests: ",
         r"little memory, 5 ms of pause +[\d.]+ +[\d.]+ \([+-]\d+%\), 100 MiB",
     ):
@@ -274,14 +275,17 @@ def test_every_section_runs_on_the_cpu_in_a_rehearsal() -> None:
 
 
 @pytest.mark.nightly
-def test_the_kernels_section_launches_every_tiling_of_the_triton_kernels() -> None:
-    """By Triton's interpreter, which shares no code with the plain operations that the results are held against."""
+def test_the_triton_kernels_are_rehearsed_under_every_tiling_by_the_interpreter() -> None:
+    """All that a GPU runs but its hardware: the arguments of every launch, and results held against the plain ones."""
     if importlib.util.find_spec("triton") is None:
         pytest.skip("needs Triton")
-    done = rehearsal("--section", "kernels", TRITON_INTERPRET="1")
+    done = rehearsal("--section", "sameness", "--section", "kernels", "--section", "step", TRITON_INTERPRET="1")
     assert done.returncode == 0, done.stdout
     apart = [float(found) for found in re.findall(r"ms, (\S+) from the plain operations", done.stdout)]
     assert len(apart) > 40
+    assert "  PASS kernels: forecasts off by" in done.stdout
+    assert "  PASS kernels, 5 epochs, T000" in done.stdout
+    assert "  AdamW, kernels: " in done.stdout
     assert all(0 < distance < 0.01 for distance in apart)
 
 
