@@ -87,8 +87,9 @@ sys.exit(run_sections(chosen, lambda name, folder: [sys.executable, __file__, "-
 
 
 def environment(**changed: str) -> dict[str, str]:
-    """With an embedded PostgreSQL instead of a given one, and the code of this checkout."""
-    kept = {name: value for name, value in os.environ.items() if name != "LDTM_TEST_DATABASE_URL"}
+    """With an embedded PostgreSQL instead of a given one, the code of this checkout, and no interpreted kernels."""
+    left_out = ("LDTM_TEST_DATABASE_URL", "TRITON_INTERPRET")
+    kept = {name: value for name, value in os.environ.items() if name not in left_out}
     return {**kept, "PYTHONPATH": str(REPOSITORY), **changed}
 
 
@@ -203,6 +204,7 @@ def test_sameness_fails_by_its_gradients_and_says_which(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     training, sizes = importlib.import_module("gpu_training"), importlib.import_module("gpu_sizes").REHEARSAL
 
     def without_forget_gradient(*arguments: Any, **named: Any) -> None:
@@ -213,12 +215,13 @@ def test_sameness_fails_by_its_gradients_and_says_which(
         assert training.sameness(sizes, tmp_path)
         assert "FAIL" not in capsys.readouterr().out
         broken = dataclasses.replace(REFERENCE, lstm_backward=without_forget_gradient)
-        monkeypatch.setattr(training, "REFERENCE", broken)
+        monkeypatch.setattr(type(sizes), "kernels", broken)
         assert not training.sameness(sizes, tmp_path)
     printed = capsys.readouterr().out
-    assert "FAIL plain operations: forecasts off by" in printed
+    assert "FAIL kernels: forecasts off by" in printed
+    assert "PASS plain operations: forecasts off by" in printed
     assert "wrong: gradient of lstm.weight_hh_l0 (forget gate) 1.0e+00" in printed
-    assert "PASS plain operations, 5 epochs, T000: validation loss" in printed, "which losses alone do not show"
+    assert "PASS kernels, 5 epochs, T000: validation loss" in printed, "which losses alone do not show"
 
 
 def test_a_tiling_that_does_not_compile_is_a_line_and_a_wrong_one_is_called_wrong(
