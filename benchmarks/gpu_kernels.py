@@ -3,7 +3,6 @@
 Axes: M networks, T sessions of a window, B windows of a batch, H hidden units, G = 4 H gates.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,16 +80,11 @@ def kernels(sizes: Sizes, folder: Path) -> bool:
 
 
 def _recurrences(sizes: Sizes) -> tuple[Callable[..., None], Callable[..., None]]:
-    """The recurrence kernels, which take a tiling; Triton's interpreter runs them on a CPU if it was asked for.
-
-    Otherwise the plain operations stand in for them on a CPU, so that this section is rehearsed as well.
-    """
-    if sizes.on_cuda or os.environ.get("TRITON_INTERPRET") == "1":
-        if sizes.on_cuda and (why := obstacle(sizes.device, sizes.architecture.hidden)):
-            raise LeftOut(f"the kernels do not run here: {why}")
-        from ldtm_lib.models.fused.kernels import launch
-
-        return launch.lstm_forward, launch.lstm_backward
+    """The recurrence kernels, which take a tiling. In a rehearsal on a CPU the plain operations stand in for them."""
+    if sizes.kernels:
+        return sizes.kernels.lstm_forward, sizes.kernels.lstm_backward
+    if sizes.on_cuda:
+        raise LeftOut(f"the kernels do not run here: {obstacle(sizes.device, sizes.architecture.hidden)}")
 
     def forward(*arguments: Tensor, tiling: Tiling, **named: Any) -> None:
         REFERENCE.lstm_forward(*arguments, **named)
