@@ -174,14 +174,12 @@ def _launches(sizes: Sizes, batch_size: int) -> list[Launch]:
     network.inputs_MTBK[..., : sizes.architecture.num_inputs].uniform_()
     network.valid_MB[:] = True
     active_M = network.valid_MB[:, 0]
-    H, states = network.hidden, network.states_MUBJ
-    first_hidden, second_hidden = states[:, :window_sessions, :, :H], states[:, 1:, :, H:]
+    first_hidden, second_hidden = network.first_hidden_MTBH, network.second_hidden_MTBH
     network.forward(flat_MP, M)
     first_gates, second_gates = network.first_gates_MTBG, network.second_gates_MTBG
     first_activated, second_activated = first_gates.clone(), second_gates.clone()
     shares = torch.empty_like(second_gates)
-    inputs = states[:, :window_sessions].flatten(1, 2)[..., :H]
-    torch.bmm(inputs, weights.second_ih_MGH.transpose(1, 2), out=shares.flatten(1, 2))
+    torch.bmm(first_hidden.flatten(1, 2), weights.second_ih_MGH.transpose(1, 2), out=shares.flatten(1, 2))
     grad_last_MBH = torch.randn_like(network.second_cell_MTBH[:, 0])
     grad_hidden_MTBH = torch.randn_like(network.first_cell_MTBH)
 
@@ -193,7 +191,7 @@ def _launches(sizes: Sizes, batch_size: int) -> list[Launch]:
             network.first_cell_MTBH,
             active_M=active_M,
             inputs_MTBK=network.inputs_MTBK,
-            weight_ih_MGI=weights.first_ih_MGI,
+            weight_ih_MGI=weights.first_ih_MGK,
         )
 
     def second_forward(operation: Callable[..., None]) -> None:

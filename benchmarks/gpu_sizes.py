@@ -12,7 +12,7 @@ from sections import LeftOut
 
 from ldtm_lib.models.fit import FitTask
 from ldtm_lib.models.fused.kernels.interface import REFERENCE, Operations, operations_for
-from ldtm_lib.models.fused.smoke import synthetic_tasks
+from ldtm_lib.models.on_gpu.trial import synthetic_tasks
 from ldtm_lib.settings import ArchitectureConfig, GpuConfig, TrainingConfig
 
 

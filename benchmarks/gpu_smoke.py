@@ -1,4 +1,4 @@
-"""The first minute on a new GPU: the probe, an epoch of all networks, comparisons with the reference on the CPU.
+"""The first minute on a new GPU: the probe, an epoch of all networks, and one beside the reference on the CPU.
 
 Run on a machine with CUDA: .venv/bin/python benchmarks/gpu_smoke.py  (less than a minute on an H100)
 
@@ -15,16 +15,10 @@ from sections import Section, print_by_line, run_section, run_sections
 SECTIONS = (
     Section(name="device", title="Device", limit_seconds=60, expected_seconds=7, essential=True),
     Section(
-        name="probe",
-        title="Probe that a training makes on a GPU: a step of three networks at the real shape, as a graph",
-        limit_seconds=30,
-        expected_seconds=12,
-    ),
-    Section(
         name="smoke",
-        title="One epoch of 103 networks x 1,000 windows, then one network, forecasts and gradients by the reference",
-        limit_seconds=40,
-        expected_seconds=22,
+        title="The probe, one epoch of 103 networks x 1,000 windows, one network beside the reference",
+        limit_seconds=45,
+        expected_seconds=25,
     ),
 )
 
@@ -37,48 +31,23 @@ def device(rehearse: bool) -> bool:
     return gpu_device.device(REHEARSAL if rehearse else FIGURES, Path())
 
 
-def probe(rehearse: bool) -> bool:
-    """Run the probe with the operations of a training; raises ProbeFailed with what is wrong."""
-    from gpu_sizes import FIGURES, REHEARSAL
-
-    from ldtm_lib.models.fused.kernels.interface import operations_for
-    from ldtm_lib.models.on_gpu.probe import TOLERANCE, require_same_as_on_the_cpu
-    from ldtm_lib.settings import TrainingConfig, WindowConfig
-
-    sizes = REHEARSAL if rehearse else FIGURES
-    sizes.prepare()
-    require_same_as_on_the_cpu(
-        operations_for(sizes.device, sizes.architecture),
-        device=sizes.device,
-        recipe=TrainingConfig(),
-        architecture=sizes.architecture,
-        window_sessions=WindowConfig().window_sessions,
-        half_precision=True,
-    )
-    print(f"  PASS forecasts and gradients within {TOLERANCE:.0%} of the float32 ones of the CPU")
-    return True
-
-
 def smoke(rehearse: bool) -> bool:
     """Print each step of the library's trial as it ends; whether all of them passed."""
     from gpu_sizes import FIGURES, REHEARSAL
 
-    from ldtm_lib.models.fused.smoke import SmokeSizes
-    from ldtm_lib.models.fused.smoke import smoke as steps_of
+    from ldtm_lib.models.on_gpu.trial import TrialSizes, trial
     from ldtm_lib.settings import GpuConfig, TrainingConfig
 
     sizes = REHEARSAL if rehearse else FIGURES
-    few = SmokeSizes(num_networks=3, num_rows=64, num_compared=1) if rehearse else None
+    few = TrialSizes(num_networks=3, num_rows=64) if rehearse else None
     passed = True
-    for step in steps_of(
-        sizes.device, sizes.architecture, TrainingConfig(), GpuConfig(), sizes=few, half_precision=True
-    ):
+    for step in trial(sizes.device, sizes.architecture, TrainingConfig(), GpuConfig(), sizes=few, half_precision=True):
         print(f"  {'PASS' if step.passed else 'FAIL'} {step.name} ({step.seconds:.1f} s): {step.detail}")
         passed = passed and step.passed
     return passed
 
 
-WORK: dict[str, Callable[[bool], bool]] = {"device": device, "probe": probe, "smoke": smoke}
+WORK: dict[str, Callable[[bool], bool]] = {"device": device, "smoke": smoke}
 
 
 def main() -> int:

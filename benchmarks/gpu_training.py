@@ -8,18 +8,17 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
-import torch
 from gpu_processes import seconds_alone
 from gpu_sizes import Sizes, require
 from gpu_usage import watched
 from sections import LeftOut
 
 from ldtm_lib.models.fit import Fit, FitTask, Progress
-from ldtm_lib.models.fused.distances import TOLERANCES, distances
 from ldtm_lib.models.fused.kernels.interface import REFERENCE, Operations
 from ldtm_lib.models.fused.memory import plan_memory
-from ldtm_lib.models.fused.smoke import compare_fit, synthetic_tasks
 from ldtm_lib.models.fused.trainer import fit_fused
+from ldtm_lib.models.on_gpu.probe import ProbeFailed, require_same_as_on_the_cpu
+from ldtm_lib.models.on_gpu.trial import compare_fit, synthetic_tasks
 from ldtm_lib.settings import BacktestConfig, GpuConfig, Settings, TrainingConfig
 
 ASKED = {64: 0.18, 256: 0.12}
@@ -81,20 +80,20 @@ def sameness(sizes: Sizes, folder: Path) -> bool:
         print("  kernels: left out, they do not run on this device")
     passed = True
     for name, operations in sizes.ways.items():
-        found = distances(
-            tasks[: sizes.num_compared],
-            operations,
-            recipe=recipe,
-            architecture=sizes.architecture,
-            device=sizes.device,
-            dtype=torch.float16,
-        )
-        tolerances = TOLERANCES[torch.float16]
-        wrong = found.wrong(tolerances)
-        print(f"  {'FAIL' if wrong else 'PASS'} {name}: {found.summary(tolerances)}")
-        for what in wrong:
-            print(f"       wrong: {what}")
-        passed = passed and not wrong
+        try:
+            found = require_same_as_on_the_cpu(
+                operations,
+                device=sizes.device,
+                recipe=recipe,
+                architecture=sizes.architecture,
+                window_sessions=tasks[0].windows.window_sessions,
+                half_precision=True,
+            )
+        except ProbeFailed as error:
+            print(f"  FAIL {name}: {error}")
+            passed = False
+        else:
+            print(f"  PASS {name}: {found}")
     for name, operations in sizes.ways.items():
         fits = {fit.task.ticker: fit for fit in fused(sizes, tasks, recipe, operations=operations)[0]}
         for task in tasks[: sizes.num_compared]:

@@ -24,6 +24,7 @@ from ldtm_lib.maintenance.disk import LOW_DISK_GIB
 from ldtm_lib.project import CONFIG_VARIABLE, home_of, open_project
 from ldtm_lib.sessions import exchange_calendar
 from ldtm_lib.settings import GpuConfig, Settings, UiConfig, load_settings
+from ldtm_lib.training.gpu_alert import slow_training
 from ldtm_lib.url import is_loopback
 
 PACKAGES = ("dagster", "dagster-webserver", "dagster-postgres", "torch", "polars", "psycopg", "exchange-calendars")
@@ -52,9 +53,9 @@ def examine(config: Path, environ: Mapping[str, str]) -> list[Finding]:
     findings += guarded(
         "GPU",
         "see the failure of the database",
-        lambda: [
-            gpu_finding(gpus_here(environ), gpu_config, open_project(config, environ).database if answers else None)
-        ],
+        lambda: gpu_findings(
+            gpus_here(environ), gpu_config, open_project(config, environ).database if answers else None
+        ),
     )
     findings += guarded(
         "alerts",
@@ -120,6 +121,24 @@ def _calendar() -> list[Finding]:
         f"{calendar.days[0]} to {calendar.days[-1]}"
     )
     return [Finding(what="calendar", level="ok", found=found)]
+
+
+def gpu_findings(inventory: GpuInventory, config: GpuConfig, database: Database | None) -> list[Finding]:
+    """The GPUs, and what the newest training on one stepped down for."""
+    findings = [gpu_finding(inventory, config, database)]
+    if database is not None and not pending_migrations(database):
+        with database.transaction() as conn:
+            slow = slow_training(conn)
+        if slow is not None:
+            findings.append(
+                Finding(
+                    what="training",
+                    level="warn",
+                    found=slow,
+                    remedy="mend what it names, then train again; `ldtm doctor --gpu` tries the GPU",
+                )
+            )
+    return findings
 
 
 def gpu_finding(inventory: GpuInventory, config: GpuConfig, database: Database | None) -> Finding:

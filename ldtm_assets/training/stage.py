@@ -72,7 +72,7 @@ def train(
     log(summary_text(report))
     if report.num_trained and (place.lease.gpu is not None or notices):
         with project.database.transaction() as conn:
-            tell_of_the_gpu(conn, notices, session=trained_on)
+            tell_of_the_gpu(conn, notices)
     return replace(report, notices=tuple(each.text for each in notices))
 
 

@@ -1,7 +1,7 @@
 """`ldtm doctor`: a diagnosis of the installation."""
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -16,8 +16,24 @@ if TYPE_CHECKING:
 COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
-def doctor(as_json: AsJson = False) -> None:
+def doctor(
+    as_json: AsJson = False,
+    gpu: Annotated[
+        bool,
+        typer.Option(
+            "--gpu",
+            help="Try the GPU alone, in about a minute: a step, an epoch and a network beside the CPU's.",
+        ),
+    ] = False,
+) -> None:
     """Say what is fine, what is missing and what to do: versions, database, GPU, calendar, source, disk."""
+    if gpu:
+        from ldtm_cli.gpu_trial import try_gpu
+        from ldtm_lib.project import open_project
+
+        if not try_gpu(open_project(current_config(), os.environ)):
+            raise typer.Exit(EXIT_FAILED)
+        return
     from ldtm_cli.diagnosis import examine
 
     findings = examine(current_config(), os.environ)

@@ -1,7 +1,6 @@
 """The alert of a GPU on which networks are not trained by the fastest method."""
 
 from collections.abc import Sequence
-from datetime import date
 
 from ldtm_lib.alerts.alert import Alert, open_alerts, raise_alerts, resolve_alerts
 from ldtm_lib.database.connection import Connection
@@ -10,8 +9,11 @@ from ldtm_lib.models.on_gpu.notice import TrainingNotice
 KEY = "gpu/training"
 
 
-def tell_of_the_gpu(conn: Connection, notices: Sequence[TrainingNotice], *, session: date) -> None:
-    """Raise a warning where a training stepped down, once as long as that lasts; resolve it where none did."""
+def tell_of_the_gpu(conn: Connection, notices: Sequence[TrainingNotice]) -> None:
+    """Raise a warning where a training stepped down, and resolve it where it did not.
+
+    It is about no session: as long as it is open it is notified once.
+    """
     steps = [notice.text for notice in notices if notice.is_step_down]
     if not steps:
         resolve_alerts(conn, [KEY])

@@ -3,7 +3,14 @@
 import math
 
 from ldtm_lib.features.inputs import INPUTS
-from ldtm_lib.models.fused.memory import CUDA_LIBRARIES_MIB, ROUNDING_MIB, TABLES_SHARE, network_bytes
+from ldtm_lib.models.fused.memory import (
+    CUDA_LIBRARIES_MIB,
+    SINGLE,
+    SPARE_MIB,
+    TABLES_SHARE,
+    buffer_sizes,
+    reserved_bytes,
+)
 from ldtm_lib.settings import ArchitectureConfig, TrainingConfig, WindowConfig
 
 MIB = 2**20
@@ -16,16 +23,22 @@ def universe_mib(
     num_tickers: int, *, recipe: TrainingConfig, architecture: ArchitectureConfig, window: WindowConfig
 ) -> int:
     """What one network of each ticker at once takes on a GPU with the kernels, in whole steps of 50 MiB."""
-    each = network_bytes(
-        architecture,
-        batch_size=recipe.batch_size,
+    rows = num_tickers * SESSIONS
+    tables = [
+        *[rows * SINGLE * len(INPUTS)] * 3,  # bars, lows and spans
+        rows * 8,
+        rows * SINGLE * architecture.num_horizons,
+    ]
+    sizes = buffer_sizes(
+        num_tickers,
+        recipe=recipe,
+        architecture=architecture,
         window_sessions=window.window_sessions,
         max_training_rows=SESSIONS,
         max_validation_rows=SESSIONS,
         half_precision=True,
         kernels=True,
+        tables=tables,
     )
-    inputs, horizons = 4 * len(INPUTS), 4 * architecture.num_horizons
-    tables = num_tickers * SESSIONS * (3 * inputs + horizons + 8)
-    needed = CUDA_LIBRARIES_MIB + ROUNDING_MIB + (tables + num_tickers * each) / MIB
-    return STEP_MIB * math.ceil(max(needed, tables / MIB / TABLES_SHARE) / STEP_MIB)
+    needed = CUDA_LIBRARIES_MIB + SPARE_MIB + reserved_bytes(sizes) / MIB
+    return STEP_MIB * math.ceil(max(needed, sum(tables) / MIB / TABLES_SHARE) / STEP_MIB)

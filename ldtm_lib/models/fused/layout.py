@@ -1,10 +1,12 @@
 """Layout of the parameters of a network in one row of numbers, so that many networks make one matrix.
 
 Each block begins at a multiple of 128 elements, as fast matrix products want. What one product can serve lies
-together: the two matrices of the second layer side by side, the three heads one below the other.
+together: the two matrices of a layer side by side, the three heads one below the other. The first layer's weights of
+the inputs have 16 columns, as the inputs themselves have in memory; columns that belong to no input are 0 and stay it,
+since their inputs are 0.
 
-Axes: M fused networks, P elements of a row, I inputs, H hidden units, G = 4 H gates, E horizons,
-D hidden units of a head.
+Axes: M fused networks, P elements of a row, K columns of inputs, H hidden units, X = K + H, J = 2 H, G = 4 H gates,
+E horizons, D hidden units of a head.
 """
 
 import math
@@ -13,6 +15,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from ldtm_lib.models.fused.kernels.interface import INPUT_COLUMNS
 from ldtm_lib.models.lstm import State
 from ldtm_lib.settings import ArchitectureConfig
 
@@ -24,15 +27,25 @@ FUSED_LAYERS = 2
 class FusedWeights:
     """The parameters of fused networks by what they do, or their gradients: views of one matrix (M, P)."""
 
-    first_ih_MGI: Tensor
-    first_hh_MGH: Tensor
+    first_MGX: Tensor
+    """Input and recurrent weights of the first layer side by side."""
     second_MGJ: Tensor
-    """Input and recurrent weights of the second layer side by side: J = 2 H columns."""
+    """Input and recurrent weights of the second layer side by side."""
     inner_MFH: Tensor
     """The first linear layers of all heads, one below the other: F = E D rows."""
     inner_bias_MF: Tensor
     outer_MED: Tensor
     outer_bias_ME: Tensor
+
+    @property
+    def first_ih_MGK(self) -> Tensor:
+        """The first layer's weights of the inputs."""
+        return self.first_MGX[..., :INPUT_COLUMNS]
+
+    @property
+    def first_hh_MGH(self) -> Tensor:
+        """The first layer's weights of its own hidden states."""
+        return self.first_MGX[..., INPUT_COLUMNS:]
 
     @property
     def second_ih_MGH(self) -> Tensor:
@@ -51,8 +64,7 @@ class FusedLayout:
     def __init__(self, architecture: ArchitectureConfig) -> None:
         hidden, heads = architecture.hidden, architecture.num_horizons * architecture.head_hidden
         shapes = {
-            "first_ih": (4 * hidden, architecture.num_inputs),
-            "first_hh": (4 * hidden, hidden),
+            "first": (4 * hidden, INPUT_COLUMNS + hidden),
             "second": (4 * hidden, 2 * hidden),
             "inner": (heads, hidden),
             "inner_bias": (heads,),
@@ -76,8 +88,7 @@ class FusedLayout:
         """Views of the matrix (M, P) of all parameters by what they do."""
         block = {name: self._view(flat_MP, name) for name in self._blocks}
         return FusedWeights(
-            first_ih_MGI=block["first_ih"],
-            first_hh_MGH=block["first_hh"],
+            first_MGX=block["first"],
             second_MGJ=block["second"],
             inner_MFH=block["inner"],
             inner_bias_MF=block["inner_bias"],
@@ -98,10 +109,10 @@ class FusedLayout:
     def _named(self, flat_P: Tensor) -> dict[str, Tensor]:
         """Views of one row under the names that the parameters have in a network's state."""
         hidden, head = self.architecture.hidden, self.architecture.head_hidden
-        second = self._view(flat_P, "second")
+        first, second = self._view(flat_P, "first"), self._view(flat_P, "second")
         named = {
-            "lstm.weight_ih_l0": self._view(flat_P, "first_ih"),
-            "lstm.weight_hh_l0": self._view(flat_P, "first_hh"),
+            "lstm.weight_ih_l0": first[:, : self.architecture.num_inputs],
+            "lstm.weight_hh_l0": first[:, INPUT_COLUMNS:],
             "lstm.weight_ih_l1": second[:, :hidden],
             "lstm.weight_hh_l1": second[:, hidden:],
         }

@@ -1,29 +1,34 @@
 """Memory that fused networks take, and the number of networks that a budget holds.
 
-The buffers of a step are made once, so that their sum is what a training needs; tests hold the formula against
-measured peaks.
+The buffers of a step are made once, so that their sum is what a training needs. They are counted by making them on
+PyTorch's `meta` device, where they take no memory; tests hold the sum against measured peaks.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+import torch
 
 from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.models.fit import FitTask
-from ldtm_lib.models.fused.kernels.interface import INPUT_COLUMNS
+from ldtm_lib.models.fused.kernels.interface import REFERENCE
 from ldtm_lib.models.fused.layout import FusedLayout
-from ldtm_lib.models.fused.windows import distinct_windows, table_bytes
+from ldtm_lib.models.fused.network import FusedNetwork
+from ldtm_lib.models.fused.state import FusedState
+from ldtm_lib.models.fused.windows import WindowTables, distinct_windows, table_sizes
 from ldtm_lib.settings import ArchitectureConfig, TrainingConfig
 
 MIB = 2**20
 CUDA_LIBRARIES_MIB = 33
 """The workspace of cuBLAS, 32 MiB on an H100, and small change."""
-ROUNDING_MIB = 48
-"""What the allocator takes beyond that: it fetches segments of 2 MiB or 20 MiB, a graph's apart from the others. Its
-limit counts those, not what lies in them."""
+SPARE_MIB = 22
+"""A segment of 2 MiB and one of 20 MiB for what is neither a buffer nor known here: the state of a random generator,
+or a temporary of a library in the memory of a graph, which is apart from the rest."""
 TABLES_SHARE = 0.25
 """Windows live on the device while they take no more than this share of the budget."""
-SINGLE, HALF = 4, 2
-"""Bytes of a float32 and of a float16."""
+SINGLE = 4
+"""Bytes of a float32."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,36 +39,8 @@ class MemoryPlan:
     windows_on_device: bool
     peak_mib: float
     """What tensors and libraries are expected to hold; neither CUDA's own context nor what the allocator rounds up."""
-
-
-def network_bytes(
-    architecture: ArchitectureConfig,
-    *,
-    batch_size: int,
-    window_sessions: int,
-    max_training_rows: int,
-    max_validation_rows: int,
-    half_precision: bool,
-    kernels: bool,
-) -> int:
-    """What one more network adds: its row in every matrix, its part of the buffers, and its part of a step's scratch.
-
-    In float16 weights and gradients exist in half precision beside the float32 originals; without kernels the
-    optimizer needs three more rows while it works.
-    """
-    element = HALF if half_precision else SINGLE
-    row = FusedLayout(architecture).num_elements
-    heads = architecture.num_horizons * architecture.head_hidden
-    matrices = 4 * SINGLE * row + element * row + (HALF * row if half_precision else 0)
-    per_session = INPUT_COLUMNS + 2 * 4 * architecture.hidden + 2 * architecture.hidden + 2 * architecture.hidden
-    buffers = element * batch_size * (window_sessions * per_session + 2 * architecture.hidden + heads)
-    targets = batch_size * (2 * SINGLE * architecture.num_horizons + 1)
-    orders = SINGLE * (max_training_rows + max_validation_rows)
-    scratch = 4 * SINGLE * batch_size * heads
-    if not kernels:
-        gathered = 2 * SINGLE * batch_size * window_sessions * architecture.num_inputs
-        scratch = max(scratch, gathered, 3 * SINGLE * row)
-    return matrices + buffers + targets + orders + scratch
+    reserved_mib: float
+    """What the allocator takes from the device for that, with some to spare; the budget is a limit of this."""
 
 
 def plan_memory(
@@ -77,27 +54,116 @@ def plan_memory(
 ) -> MemoryPlan:
     """As many networks as the budget holds, up to one per task. Raises ConfigurationError when it holds none."""
     window_sets = distinct_windows(tasks)
-    tables = table_bytes(window_sets)
-    windows_on_device = tables <= TABLES_SHARE * budget_mib * MIB
-    fixed = CUDA_LIBRARIES_MIB * MIB + (tables if windows_on_device else 0)
-    each = network_bytes(
-        architecture,
-        batch_size=recipe.batch_size,
-        window_sessions=window_sets[0].window_sessions,
-        max_training_rows=max(len(task.training_rows) for task in tasks),
-        max_validation_rows=max(len(task.validation_rows) for task in tasks),
-        half_precision=half_precision,
-        kernels=kernels,
-    )
-    num_networks = min(len(tasks), (budget_mib * MIB - fixed - ROUNDING_MIB * MIB) // each)
-    if num_networks < 1:
+    tables = table_sizes(window_sets)
+    windows_on_device = sum(tables) <= TABLES_SHARE * budget_mib * MIB
+    tables = tables if windows_on_device else []
+
+    def sizes(num_networks: int) -> list[int]:
+        return buffer_sizes(
+            num_networks,
+            recipe=recipe,
+            architecture=architecture,
+            window_sessions=window_sets[0].window_sessions,
+            max_training_rows=max(len(task.training_rows) for task in tasks),
+            max_validation_rows=max(len(task.validation_rows) for task in tasks),
+            half_precision=half_precision,
+            kernels=kernels,
+            tables=tables,
+        )
+
+    def plan(num_networks: int) -> MemoryPlan:
+        needed = sizes(num_networks)
+        return MemoryPlan(
+            num_networks=num_networks,
+            windows_on_device=windows_on_device,
+            peak_mib=CUDA_LIBRARIES_MIB + sum(needed) / MIB,
+            reserved_mib=CUDA_LIBRARIES_MIB + SPARE_MIB + reserved_bytes(needed) / MIB,
+        )
+
+    each = sum(sizes(2)) - sum(sizes(1))
+    num_networks = min(len(tasks), budget_mib * MIB // each)
+    while num_networks > 1 and plan(num_networks).reserved_mib > budget_mib:
+        num_networks -= 1
+    chosen = plan(max(num_networks, 1))
+    if chosen.reserved_mib > budget_mib:
         raise ConfigurationError(
             f"[gpu] mib_per_job is {budget_mib}; one network at batch size {recipe.batch_size} needs "
-            f"{(fixed + each) / MIB + ROUNDING_MIB:.0f} MiB: raise it, or lower [training] batch_size, "
-            f"now {recipe.batch_size}"
+            f"{math.ceil(chosen.reserved_mib)} MiB: raise it, or lower [training] batch_size, now {recipe.batch_size}"
         )
-    return MemoryPlan(
+    return chosen
+
+
+def buffer_sizes(
+    num_networks: int,
+    *,
+    recipe: TrainingConfig,
+    architecture: ArchitectureConfig,
+    window_sessions: int,
+    max_training_rows: int,
+    max_validation_rows: int,
+    half_precision: bool,
+    kernels: bool,
+    tables: Sequence[int],
+) -> list[int]:
+    """Bytes of buffers and tables in the order in which they are made, and without kernels a step's scratch.
+
+    Without kernels the optimizer needs three more rows of parameters while it works, or the windows of a batch are
+    gathered twice, or the heads are spread out.
+    """
+    nothing = torch.empty(0, device="meta")
+    network = FusedNetwork(
+        architecture,
+        REFERENCE,
         num_networks=num_networks,
-        windows_on_device=windows_on_device,
-        peak_mib=(fixed + num_networks * each) / MIB,
+        batch_size=recipe.batch_size,
+        window_sessions=window_sessions,
+        delta=recipe.huber_delta,
+        dtype=torch.float16 if half_precision else torch.float32,
+        device=nothing.device,
     )
+    state = FusedState(
+        network,
+        WindowTables(
+            bars_SI=nothing, low_WI=nothing, span_WI=nothing, starts_W=nothing, targets_WE=nothing, first_window={}
+        ),
+        recipe,
+        windows_on_device=True,
+        max_training_rows=max_training_rows,
+        max_validation_rows=max_validation_rows,
+    )
+    buffers = [*_storage_sizes(network), *tables, *_storage_sizes(state)]
+    if kernels:
+        return buffers
+    heads = architecture.num_horizons * architecture.head_hidden
+    gathered = 2 * recipe.batch_size * window_sessions * architecture.num_inputs
+    scratch = max(4 * recipe.batch_size * heads, gathered, 3 * FusedLayout(architecture).num_elements)
+    return [*buffers, num_networks * SINGLE * scratch]
+
+
+def _storage_sizes(owner: FusedNetwork | FusedState) -> list[int]:
+    """Bytes of each storage that an object has tensors in, the oldest first."""
+    storages = [value.untyped_storage() for value in vars(owner).values() if isinstance(value, torch.Tensor)]
+    return list({storage._cdata: storage.nbytes() for storage in storages}.values())  # pyright: ignore
+
+
+def reserved_bytes(sizes: Iterable[int]) -> int:
+    """What PyTorch's allocator takes from the device for blocks of some sizes that are made in this order and kept.
+
+    Its limit counts segments, not the blocks in them: 2 MiB for blocks of up to 1 MiB, 20 MiB for those below 10 MiB,
+    and larger ones have a segment of their own of whole 2 MiB (c10/cuda/CUDACachingAllocator.cpp).
+    """
+    reserved = 0
+    left: dict[bool, list[int]] = {True: [], False: []}
+    for size in sizes:
+        block = math.ceil(size / 512) * 512
+        is_small = block <= MIB
+        gaps = left[is_small]
+        space = min((gap for gap in gaps if gap >= block), default=0)
+        if space:
+            gaps.remove(space)
+        else:
+            space = 2 * MIB if is_small else 20 * MIB if block < 10 * MIB else math.ceil(block / (2 * MIB)) * 2 * MIB
+            reserved += space
+        if space - block >= (512 if is_small else MIB + 1):
+            gaps.append(space - block)
+    return reserved

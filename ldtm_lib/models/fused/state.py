@@ -8,6 +8,7 @@ Axes: M fused networks, P elements of a network's row, B windows of a batch, R t
 """
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -61,7 +62,11 @@ class FusedState:
         self.weight_ME = floats(M, E)
         self.training_losses_ME, self.validation_losses_ME = floats(M, E), floats(M, E)
         self.validation_squares_ME = floats(M, E)
-        self._lanes_B = torch.arange(recipe.batch_size, device=device)
+        self.rows_MB = counts(M, recipe.batch_size, dtype=torch.int32)
+        self.overflow_M = counts(M, dtype=torch.int32) if self.half_precision else None
+        self.update_M = counts(M, dtype=torch.bool)
+        self.learning_rate_M, self.inverse_scale_M = floats(M), floats(M)
+        self.bias_correction1_M, self.bias_correction2_sqrt_M = floats(M), floats(M)
 
     @property
     def weights_MP(self) -> Tensor:
@@ -72,17 +77,15 @@ class FusedState:
         """One batch of each of the first m networks: forecast, gradients, update."""
         network = self.network
         self._take_batch(self.order_MR, self.num_rows_M, self.cursor_M, m)
-        network.forward(self.weights_MP, m)
-        self.training_losses_ME[:m] += network.losses(m)
-        network.backward(self.weights_MP, self.grads_MP, m, self.scale_M[:m, None] * self.weight_ME[:m])
+        network.forward(self.weights_MP, m, losses_ME=self.training_losses_ME[:m])
+        network.backward(self.weights_MP, self.grads_MP, m, self.weight_ME[:m], scale_M=self.scale_M[:m])
         self._update(network.valid_MB[:m, 0], m)
 
     def validation_step(self, m: int) -> None:
         """The errors of one batch of validation rows of each of the first m networks."""
         self._take_batch(self.validation_MV, self.num_validation_M, self.validation_cursor_M, m)
-        self.network.forward(self.weights_MP, m)
-        self.validation_losses_ME[:m] += self.network.losses(m)
-        self.validation_squares_ME[:m] += self.network.squared_errors(m)
+        losses_ME, squares_ME = self.validation_losses_ME[:m], self.validation_squares_ME[:m]
+        self.network.forward(self.weights_MP, m, losses_ME=losses_ME, squares_ME=squares_ME)
 
     def begin_epoch(self) -> None:
         """Put every network at the beginning of its rows."""
@@ -145,58 +148,59 @@ class FusedState:
     def _take_batch(self, order: Tensor, num_rows_M: Tensor, cursor_M: Tensor, m: int) -> None:
         """Gather the next batch of each network and mark its windows; the rest is padding."""
         network, tables = self.network, self.tables
-        at_MB = cursor_M[:m, None] * len(self._lanes_B) + self._lanes_B
-        torch.lt(at_MB, num_rows_M[:m, None], out=network.valid_MB[:m])
-        # padding repeats the network's own last row: nothing of another's, 0 times whose NaN would be NaN
-        own_MB = at_MB.minimum(num_rows_M[:m, None] - 1).clamp_(min=0)
-        rows_MB = order[:m].gather(1, own_MB).to(tables.starts_W.device)
-        inputs_MTBK = network.inputs_MTBK[:m]
-        source = (tables.bars_SI, tables.low_WI, tables.span_WI, tables.starts_W, rows_MB)
+        rows_MB, targets_MBE, inputs_MTBK = self.rows_MB[:m], network.targets_MBE[:m], network.inputs_MTBK[:m]
+        take_rows = partial(
+            network.operations.take_rows, order[:m], num_rows_M[:m], cursor_M[:m], network.valid_MB[:m], rows_MB
+        )
+        windows = (tables.bars_SI, tables.low_WI, tables.span_WI, tables.starts_W)
         if self.windows_on_device:
-            network.operations.gather_windows(*source, inputs_MTBK)
+            take_rows(targets_WE=tables.targets_WE, targets_MBE=targets_MBE)
+            network.operations.gather_windows(*windows, rows_MB, inputs_MTBK)
         else:
-            gathered_MTBK = torch.zeros(inputs_MTBK.shape)
-            REFERENCE.gather_windows(*source, gathered_MTBK)
+            take_rows()
+            on_host_MB, gathered_MTBK = rows_MB.cpu(), torch.zeros(inputs_MTBK.shape)
+            REFERENCE.gather_windows(*windows, on_host_MB, gathered_MTBK)
             inputs_MTBK.copy_(gathered_MTBK)
-        network.targets_MBE[:m] = tables.targets_WE[rows_MB.long()].to(network.targets_MBE.device)
-        cursor_M[:m] += 1
+            targets_MBE.copy_(tables.targets_WE[on_host_MB.long()])
 
     def _update(self, active_M: Tensor, m: int) -> None:
         """AdamW for the networks that had rows; under float16 only where all gradients are finite."""
-        update_M = active_M
-        if self.half_precision:
-            lowest_M, highest_M = torch.aminmax(self.grads_MP[:m], dim=1)
-            finite_M = lowest_M.isfinite() & highest_M.isfinite()
-            update_M = active_M & finite_M
-        self.updates_M[:m] += update_M
-        progress_M = self.attempts_M[:m].double() / self.num_steps_M[:m].clamp(min=1)
-        learning_rate_M = self.recipe.learning_rate * 0.5 * (1 + torch.cos(math.pi * progress_M))
-        updates_M = self.updates_M[:m].clamp(min=1).double()
-        self.network.operations.adamw(
+        operations, overflow_M = self.network.operations, None
+        if self.overflow_M is not None:
+            overflow_M = self.overflow_M[:m]
+            operations.find_overflows(self.grads_MP[:m], active_M, overflow_M)
+        numbers = {
+            "learning_rate_M": self.learning_rate_M[:m],
+            "bias_correction1_M": self.bias_correction1_M[:m],
+            "bias_correction2_sqrt_M": self.bias_correction2_sqrt_M[:m],
+            "inverse_scale_M": self.inverse_scale_M[:m],
+            "update_M": self.update_M[:m],
+        }
+        operations.plan_updates(
+            active_M=active_M,
+            num_steps_M=self.num_steps_M[:m],
+            attempts_M=self.attempts_M[:m],
+            updates_M=self.updates_M[:m],
+            streak_M=self.streak_M[:m],
+            scale_M=self.scale_M[:m],
+            overflow_M=overflow_M,
+            **numbers,
+            learning_rate=self.recipe.learning_rate,
+            beta1=BETA1,
+            beta2=BETA2,
+            backoff=BACKOFF,
+            growth=GROWTH,
+            growth_interval=GROWTH_INTERVAL,
+        )
+        operations.adamw(
             self.parameters_MP[:m],
             None if self.half_MP is None else self.half_MP[:m],
             self.grads_MP[:m],
             self.exp_avg_MP[:m],
             self.exp_avg_sq_MP[:m],
-            learning_rate_M=learning_rate_M.float(),
-            bias_correction1_M=(1 - BETA1**updates_M).float(),
-            bias_correction2_sqrt_M=(1 - BETA2**updates_M).sqrt().float(),
-            inverse_scale_M=1 / self.scale_M[:m],
-            update_M=update_M,
+            **numbers,
             weight_decay=self.recipe.weight_decay,
             beta1=BETA1,
             beta2=BETA2,
             eps=EPS,
         )
-        self.attempts_M[:m] += active_M
-        if self.half_precision:
-            self._adjust_scales(active_M, update_M, m)
-
-    def _adjust_scales(self, active_M: Tensor, updated_M: Tensor, m: int) -> None:
-        """Each network's own loss scale: halved by an overflow, doubled after 2,000 updates without one."""
-        scale_M, streak_M = self.scale_M[:m], self.streak_M[:m]
-        streak_M.copy_(torch.where(active_M, torch.where(updated_M, streak_M + 1, 0), streak_M))
-        grows_M = streak_M == GROWTH_INTERVAL
-        factor_M = torch.where(active_M & ~updated_M, BACKOFF, torch.where(grows_M, GROWTH, 1.0))
-        scale_M.mul_(factor_M)
-        streak_M.masked_fill_(grows_M, 0)

@@ -59,6 +59,11 @@ def fit_fused(
         half_precision=half_precision,
         kernels=operations is not REFERENCE,
     )
+    if device.type == "cuda" and not plan.windows_on_device:
+        on_notice(
+            f"the windows of these tickers take more than a quarter of {gpu.mib_per_job} MiB and stay in the host's "
+            "memory, so that steps are not captured and take longer; raise [gpu] mib_per_job, or leave it unset"
+        )
     num_networks = plan.num_networks
     left = {id(task): task for task in trainable}
     with _budget(device, gpu.mib_per_job):

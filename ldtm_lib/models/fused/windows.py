@@ -45,12 +45,13 @@ def distinct_windows(tasks: Sequence[FitTask]) -> list[WindowSet]:
     return list({id(task.windows): task.windows for task in tasks}.values())
 
 
-def table_bytes(window_sets: Sequence[WindowSet]) -> int:
-    """What the tables of some window sets take in memory."""
-    return sum(
-        windows.inputs.nbytes + windows.low.nbytes + windows.span.nbytes + windows.targets.nbytes + 8 * len(windows)
+def table_sizes(window_sets: Sequence[WindowSet]) -> list[int]:
+    """Bytes of each of the tables of some window sets, in the order in which `tables_of` makes them."""
+    by_set = [
+        (windows.inputs.nbytes, windows.low.nbytes, windows.span.nbytes, 8 * len(windows), windows.targets.nbytes)
         for windows in window_sets
-    )
+    ]
+    return [sum(sizes) for sizes in zip(*by_set, strict=True)]
 
 
 def tables_of(

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 
-from ldtm_lib.errors import LdtmError
 from ldtm_lib.models.fit import Fit, FitFailed, FitTask, Progress
 from ldtm_lib.models.on_gpu.methods import METHODS, Job, Method
 from ldtm_lib.models.on_gpu.notice import TrainingNotice
@@ -21,10 +20,6 @@ MOST_DEVIATION = 0.03
 ON_THE_CPU = "each on a core of the CPU"
 
 
-class LossNotReproduced(LdtmError):
-    """A network has another validation loss on the CPU than where it was trained."""
-
-
 def fit_down_the_ladder(
     job: Job,
     *,
@@ -34,56 +29,53 @@ def fit_down_the_ladder(
 ) -> Iterator[Fit | FitFailed | FitTask]:
     """Train the tasks of a job; yields each as it ends, and in the end those that no method on the GPU could train.
 
-    Each fit says by which method it was trained, and is refused when its validation loss is another one on the CPU.
+    Each fit says by which method it was trained. One whose validation loss is another one on the CPU is refused, and
+    its network is trained by the next method.
     """
     left = {id(task): task for task in job.tasks}
+    below = [*(method.name for method in methods[1:]), ON_THE_CPU]
     why = ""
-    for number, method in enumerate(methods):
+    for method, next_name in zip(methods, below, strict=True):
         if not left:
             return
-        remaining = replace(job, tasks=list(left.values()))
-        with closing(train_in_a_process(method, remaining)) as messages:
+        by = method.name + (f", after {why}" if why else "")
+        reasons: list[str] = []
+        with closing(train_in_a_process(method, replace(job, tasks=list(left.values())))) as messages:
             for message in messages:
                 match message:
                     case Progress():
                         on_progress(message)
                     case Notice(text):
+                        by = f"{by}; {text}"
                         on_notice(TrainingNotice(text=text, is_step_down=False))
                     case Broken(reason):
-                        names = [*(method.name for method in methods), ON_THE_CPU]
-                        why = f"{method.name}: {reason}"
-                        on_notice(
-                            TrainingNotice(
-                                text=f"{why}; {_networks(len(left))} trained {_by(names[number + 1])}",
-                                is_step_down=True,
-                            )
-                        )
+                        reasons.append(reason)
                     case Fit():
+                        if refusal := _refusal(message, job):
+                            reasons.append(refusal)
+                            continue
                         del left[id(message.task)]
-                        by = method.name + (f", after {why}" if why else "")
-                        yield _checked(replace(message, method=by), job)
+                        yield replace(message, method=by)
                     case FitFailed():
                         del left[id(message.task)]
                         yield message
+        if left:
+            more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+            why = f"{method.name}: {reasons[-1] if reasons else 'it ended early'}{more}"
+            networks = "1 network is" if len(left) == 1 else f"{len(left)} networks are"
+            on_notice(TrainingNotice(text=f"{why}; {networks} trained {_by(next_name)}", is_step_down=True))
     yield from left.values()
 
 
-def _checked(fit: Fit, job: Job) -> Fit | FitFailed:
-    """The fit, or why it is refused."""
+def _refusal(fit: Fit, job: Job) -> str:
+    """Why a fit is refused; empty where its loss is that of the CPU."""
     found = validation_loss(fit, recipe=job.recipe, architecture=job.architecture)
     if math.isclose(found, fit.validation_loss, rel_tol=MOST_DEVIATION):
-        return fit
-    return FitFailed(
-        task=fit.task,
-        reason=LossNotReproduced(
-            f"{fit.task.name}: the validation loss is {fit.validation_loss:.5g} on {fit.device} and {found:.5g} on the "
-            f"CPU, more than {MOST_DEVIATION:.0%} apart, so the network is not kept; train it with the device cpu"
-        ),
+        return ""
+    return (
+        f"{fit.task.name} is refused, its validation loss is {fit.validation_loss:.5g} on {fit.device} and {found:.5g} "
+        f"on the CPU, more than {MOST_DEVIATION:.0%} apart"
     )
-
-
-def _networks(number: int) -> str:
-    return "1 network is" if number == 1 else f"{number} networks are"
 
 
 def _by(name: str) -> str:

@@ -99,8 +99,8 @@ METHODS = (
 def _fused_by(operations: Operations, what: str, job: Job, reports: Reports) -> Iterator[Fit | FitFailed]:
     device = torch.device(job.device)
 
-    def probe() -> None:
-        require_same_as_on_the_cpu(
+    def probe() -> str:
+        return require_same_as_on_the_cpu(
             operations,
             device=device,
             recipe=job.recipe,

@@ -19,7 +19,7 @@ MOST_KEPT = 100
 
 
 def require_probed(
-    probe: Callable[[], None],
+    probe: Callable[[], object],
     what: str,
     cache: Path,
     *,

@@ -218,9 +218,8 @@ def test_sameness_fails_by_its_gradients_and_says_which(
         monkeypatch.setattr(type(sizes), "kernels", broken)
         assert not training.sameness(sizes, tmp_path)
     printed = capsys.readouterr().out
-    assert "FAIL kernels: forecasts off by" in printed
-    assert "PASS plain operations: forecasts off by" in printed
-    assert "wrong: gradient of lstm.weight_hh_l0 (forget gate) 1.0e+00" in printed
+    assert re.search(r"FAIL kernels: gradients of lstm.weight_ih_l0 \(.+ gate\) of the network", printed)
+    assert "PASS plain operations: " in printed
     assert "PASS kernels, 5 epochs, T000: validation loss" in printed, "which losses alone do not show"
 
 
@@ -312,8 +311,8 @@ def test_sections_without_their_packages_are_left_out_by_name(tmp_path: Path) ->
 def test_the_first_minute_passes_on_the_cpu_and_fails_without_a_gpu() -> None:
     done = rehearsal(script="gpu_smoke.py")
     assert done.returncode == 0, done.stdout
-    assert outcomes(done.stdout) == {"device": "passed", "probe": "passed", "smoke": "passed"}
-    for step in (r"epoch \([\d.]+ s\): 3 of 3 networks", r"training \(.+validation loss", r"gradients \(.+28 blocks"):
+    assert outcomes(done.stdout) == {"device": "passed", "smoke": "passed"}
+    for step in (r"probe \(.+gradients by", r"epoch \([\d.]+ s\): 3 of 3 networks", r"training \(.+validation loss"):
         assert re.search(rf"^  PASS {step}", done.stdout, re.MULTILINE), done.stdout
     command = [sys.executable, str(BENCHMARKS / "gpu_smoke.py"), "--patience", "3"]
     without = environment(CUDA_VISIBLE_DEVICES="")

@@ -1,10 +1,19 @@
 """What `ldtm doctor` says of the GPUs: every one, with its memory, its slots and who holds them."""
 
-from ldtm_cli.diagnosis import gpu_finding
-from ldtm_lib.database.connection import Database
+from pathlib import Path
+
+import pytest
+import torch
+
+from ldtm_cli.diagnosis import gpu_finding, gpu_findings
+from ldtm_lib.alerts.alert import open_alerts
+from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.gpu.devices import Gpu, GpuInventory
 from ldtm_lib.gpu.lease import acquire
+from ldtm_lib.models.on_gpu.notice import TrainingNotice
 from ldtm_lib.settings import GpuConfig
+from ldtm_lib.training.gpu_alert import tell_of_the_gpu
+from tests.integration.ldtm_cli.shell import run_ldtm
 
 CONFIG = GpuConfig(mib_per_job=600, reserve_mib=2048, max_jobs=4)
 
@@ -36,6 +45,29 @@ def test_no_room_is_a_warning_that_says_what_to_do(database: Database) -> None:
     assert finding.remedy == "training waits; lower gpu.reserve_mib or gpu.mib_per_job, or free memory"
 
 
+def test_what_the_newest_training_stepped_down_for_is_shown_until_one_needs_no_step(
+    database: Database, conn: Connection
+) -> None:
+    read = inventory(80_000)
+    assert [finding.what for finding in gpu_findings(read, CONFIG, database)] == ["GPU"]
+    steps = [
+        TrainingNotice(text="cuda:0 has no room for 43 networks at once", is_step_down=False),
+        TrainingNotice(text="all networks fused: PTXASError; 9 networks are trained one by one", is_step_down=True),
+    ]
+    for _ in range(2):  # as each Saturday does
+        tell_of_the_gpu(conn, steps)
+        conn.commit()
+    finding = gpu_findings(read, CONFIG, database)[1]
+    assert (finding.what, finding.level) == ("training", "warn")
+    assert finding.found.endswith("fastest method: all networks fused: PTXASError; 9 networks are trained one by one")
+    (warning,) = open_alerts(conn)
+    assert (warning.kind, warning.severity, warning.subject) == ("training", "warning", "GPU")
+    tell_of_the_gpu(conn, steps[:1])
+    conn.commit()
+    assert [finding.what for finding in gpu_findings(read, CONFIG, database)] == ["GPU"]
+    assert open_alerts(conn) == []
+
+
 def test_without_a_database_the_leases_are_unknown_and_the_memory_is_shown() -> None:
     finding = gpu_finding(inventory(80_000), CONFIG, None)
     assert finding.found.endswith("leases unknown without the database")
@@ -44,3 +76,11 @@ def test_without_a_database_the_leases_are_unknown_and_the_memory_is_shown() -> 
 def test_a_machine_without_gpus_says_why() -> None:
     finding = gpu_finding(GpuInventory(gpus=(), note="no GPU: Driver Not Loaded"), CONFIG, None)
     assert (finding.level, finding.found) == ("warn", "no GPU: Driver Not Loaded")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="only a machine without CUDA has nothing to try")
+def test_a_trial_without_a_gpu_says_what_is_missing(database: Database, tmp_path: Path) -> None:
+    (tmp_path / "universe.toml").write_text('tickers = ["AAPL"]\n')
+    done = run_ldtm(tmp_path, database.url, "doctor", "--gpu")
+    assert done.returncode == 2
+    assert f"error: PyTorch {torch.__version__} finds no CUDA device here; install a CUDA build of it" in done.stderr

@@ -142,6 +142,7 @@ CHANGES = [
     "device = 'cuda'",
     "gpu_index = 3",
     "vram_peak_mib = 1",
+    "training_method = 'another one'",
     "created_at = '2000-01-01'",
     "leaks = '{\"seen window\": 1}'",
 ]

@@ -51,7 +51,7 @@ def test_a_file_is_read_statement_by_statement(tmp_path: Path) -> None:
 
 def test_an_unknown_name_is_answered_with_the_file_and_its_names() -> None:
     with pytest.raises(
-        QueryError, match=r"sql/queries/gpu\.sql has no query 'fill'; it has held_keys, is_held_here, lock"
+        QueryError, match=r"sql/queries/gpu\.sql has no query 'fill'; it has grants, held_keys, is_held_here"
     ):
         query("gpu.fill")
     with pytest.raises(

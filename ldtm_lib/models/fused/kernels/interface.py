@@ -1,12 +1,13 @@
 """The operations of a training step that exist twice, the buffers that they work in, and the choice between the two.
 
-`reference` implements the four operations in plain PyTorch, `launch` as Triton kernels for CUDA; tests compare them.
+`reference` implements the operations in plain PyTorch, `launch` as Triton kernels for CUDA; tests compare them.
 All buffers belong to the caller: float16 on CUDA, float32 or float16 on the CPU, except where a type is named below.
 Buffers may be strided but for their last axis. Networks that are inactive in a step leave results without a meaning.
 
 Axes: M networks, T sessions of a window, B windows of a batch, K columns of the buffer of inputs (the I inputs, then
 zeros), H hidden units, G = 4 H gates in the order of `nn.LSTM` (input, forget, cell, output), P elements of a network's
-row of parameters, S bars and W windows of all tickers.
+row of parameters, S bars and W windows of all tickers, R rows of an epoch, E horizons, D inner units of a head,
+F = E D.
 """
 
 from collections.abc import Callable
@@ -115,6 +116,119 @@ class GatherWindows(Protocol):
         ...
 
 
+class TakeRows(Protocol):
+    """Takes the next batch of each network's rows."""
+
+    def __call__(
+        self,
+        order_MR: Tensor,
+        num_rows_M: Tensor,
+        cursor_M: Tensor,
+        valid_MB: Tensor,
+        rows_MB: Tensor,
+        *,
+        targets_WE: Tensor | None = None,
+        targets_MBE: Tensor | None = None,
+    ) -> None:
+        """Fill `valid` (bool) and `rows` (int32), and `targets` from a table if it is given; move the `cursor` on.
+
+        The first `num_rows` of `order` (int32) are a network's rows. Padding is not valid and repeats the last of them.
+        """
+        ...
+
+
+class HeadsForward(Protocol):
+    """Finishes the heads and sums up losses."""
+
+    def __call__(
+        self,
+        inner_MBF: Tensor,
+        inner_bias_MF: Tensor,
+        outer_MED: Tensor,
+        outer_bias_ME: Tensor,
+        targets_MBE: Tensor,
+        units_ME: Tensor,
+        valid_MB: Tensor,
+        predictions_MBE: Tensor,
+        *,
+        delta: float,
+        losses_ME: Tensor | None = None,
+        squares_ME: Tensor | None = None,
+    ) -> None:
+        """Turn `inner` from products into activations and fill `predictions` (float32).
+
+        Adds the sums over valid windows of `huber(error / unit)` to `losses`, those of squared errors to `squares`.
+        """
+        ...
+
+
+class HeadsBackward(Protocol):
+    """Differentiates the heads down to what went into their inner units."""
+
+    def __call__(
+        self,
+        inner_MBF: Tensor,
+        outer_MED: Tensor,
+        targets_MBE: Tensor,
+        units_ME: Tensor,
+        valid_MB: Tensor,
+        predictions_MBE: Tensor,
+        *,
+        delta: float,
+        weight_ME: Tensor,
+        scale_M: Tensor | None,
+        grad_inner_bias_MF: Tensor,
+        grad_outer_MED: Tensor,
+        grad_outer_bias_ME: Tensor,
+    ) -> None:
+        """Turn `inner` from activations into the gradients of what went into them, and fill the other gradients.
+
+        They are those of the mean losses, times `weight` by horizon and `scale` by network.
+        """
+        ...
+
+
+class FindOverflows(Protocol):
+    """Looks for gradients that are no finite numbers."""
+
+    def __call__(self, grads_MP: Tensor, active_M: Tensor, overflow_M: Tensor) -> None:
+        """Set `overflow` (int32) to 1 for the active networks that have one; the others keep what they have."""
+        ...
+
+
+class PlanUpdates(Protocol):
+    """Keeps the books of a step: who is updated, at which rate, and the scales of losses."""
+
+    def __call__(
+        self,
+        *,
+        active_M: Tensor,
+        num_steps_M: Tensor,
+        attempts_M: Tensor,
+        updates_M: Tensor,
+        streak_M: Tensor,
+        scale_M: Tensor,
+        overflow_M: Tensor | None,
+        learning_rate_M: Tensor,
+        bias_correction1_M: Tensor,
+        bias_correction2_sqrt_M: Tensor,
+        inverse_scale_M: Tensor,
+        update_M: Tensor,
+        learning_rate: float,
+        beta1: float,
+        beta2: float,
+        backoff: float,
+        growth: float,
+        growth_interval: int,
+    ) -> None:
+        """Fill the five numbers of `AdamW`, then count the attempt and the update (int64) and adjust `scale`.
+
+        The rate is that of a cosine over `num_steps`. With `overflow`, which becomes 0, networks that it marks are left
+        out; their scale is multiplied by `backoff`, and that of others by `growth` after a streak of updates.
+        """
+        ...
+
+
 class Kernel(Protocol):
     """A Triton program that runs on a grid: `kernel[programs of a network, networks](arguments)`."""
 
@@ -123,12 +237,17 @@ class Kernel(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operations:
-    """One implementation of the four operations."""
+    """One implementation of all operations."""
 
     lstm_forward: LstmForward
     lstm_backward: LstmBackward
     adamw: AdamW
     gather_windows: GatherWindows
+    take_rows: TakeRows
+    heads_forward: HeadsForward
+    heads_backward: HeadsBackward
+    find_overflows: FindOverflows
+    plan_updates: PlanUpdates
 
 
 REFERENCE = Operations(
@@ -136,6 +255,11 @@ REFERENCE = Operations(
     lstm_backward=reference.lstm_backward,
     adamw=reference.adamw,
     gather_windows=reference.gather_windows,
+    take_rows=reference.take_rows,
+    heads_forward=reference.heads_forward,
+    heads_backward=reference.heads_backward,
+    find_overflows=reference.find_overflows,
+    plan_updates=reference.plan_updates,
 )
 
 

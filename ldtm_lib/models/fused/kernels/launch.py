@@ -1,4 +1,4 @@
-"""Launching of the Triton kernels: the operations of `interface` for CUDA.
+"""Launching of the recurrence kernels, and all operations of `interface` for CUDA.
 
 Importing this module needs Triton; `interface.operations_for` imports it only where the kernels run. The launches
 allocate nothing and never wait for the device, so that a step can be captured in a CUDA graph. The programs of a
@@ -15,12 +15,16 @@ from torch import Tensor
 
 from ldtm_lib.models.fused.kernels.interface import Operations
 from ldtm_lib.models.fused.kernels.recurrence import INTERPRETED, LSTM_BACKWARD, LSTM_FORWARD
-from ldtm_lib.models.fused.kernels.step import ADAMW, GATHER_WINDOWS
+from ldtm_lib.models.fused.kernels.step_launch import (
+    adamw,
+    find_overflows,
+    gather_windows,
+    heads_backward,
+    heads_forward,
+    plan_updates,
+    take_rows,
+)
 from ldtm_lib.models.fused.kernels.tiling import Tiling, Tilings, tilings_of
-
-ADAMW_BLOCK, GATHER_BLOCK = 1024, 128
-WARPGROUP_ROWS = 64
-"""From so many rows on Hopper's matrix units work on whole groups of warps."""
 
 
 def lstm_forward(
@@ -125,90 +129,6 @@ def lstm_backward(
         )
 
 
-def adamw(
-    parameters_MP: Tensor,
-    half_MP: Tensor | None,
-    grads_MP: Tensor,
-    exp_avg_MP: Tensor,
-    exp_avg_sq_MP: Tensor,
-    *,
-    learning_rate_M: Tensor,
-    bias_correction1_M: Tensor,
-    bias_correction2_sqrt_M: Tensor,
-    inverse_scale_M: Tensor,
-    update_M: Tensor,
-    weight_decay: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-) -> None:
-    """As `reference.adamw`, in one pass over memory: 28 bytes an element, none for a network left out."""
-    num_networks, num_elements = parameters_MP.shape
-    half = half_MP if half_MP is not None else grads_MP
-    with torch.cuda.device_of(parameters_MP):
-        ADAMW[(math.ceil(num_elements / ADAMW_BLOCK), num_networks)](
-            parameters_MP,
-            half,
-            grads_MP,
-            exp_avg_MP,
-            exp_avg_sq_MP,
-            learning_rate_M,
-            bias_correction1_M,
-            bias_correction2_sqrt_M,
-            inverse_scale_M,
-            update_M,
-            num_elements,
-            parameters_MP.stride(0),
-            half.stride(0),
-            grads_MP.stride(0),
-            exp_avg_MP.stride(0),
-            exp_avg_sq_MP.stride(0),
-            learning_rate_M.stride(0),
-            bias_correction1_M.stride(0),
-            bias_correction2_sqrt_M.stride(0),
-            inverse_scale_M.stride(0),
-            update_M.stride(0),
-            WEIGHT_DECAY=weight_decay,
-            BETA1=beta1,
-            BETA2=beta2,
-            EPS=eps,
-            HALF=half_MP is not None,
-            BLOCK=ADAMW_BLOCK,
-            num_warps=4,
-            enable_fp_fusion=True,
-        )
-
-
-def gather_windows(
-    bars_SI: Tensor, low_WI: Tensor, span_WI: Tensor, starts_W: Tensor, rows_MB: Tensor, inputs_MTBK: Tensor
-) -> None:
-    """As `reference.gather_windows`: the same to the bit, then rounded to the buffer's type."""
-    num_networks, num_sessions, num_windows, columns = inputs_MTBK.shape
-    with torch.cuda.device_of(bars_SI):
-        GATHER_WINDOWS[(math.ceil(num_windows * num_sessions / GATHER_BLOCK), num_networks)](
-            bars_SI,
-            low_WI,
-            span_WI,
-            starts_W,
-            rows_MB,
-            inputs_MTBK,
-            num_sessions,
-            num_windows,
-            bars_SI.stride(0),
-            low_WI.stride(0),
-            span_WI.stride(0),
-            rows_MB.stride(0),
-            inputs_MTBK.stride(0),
-            inputs_MTBK.stride(1),
-            inputs_MTBK.stride(2),
-            NUM_INPUTS=bars_SI.shape[1],
-            K=columns,
-            BLOCK=GATHER_BLOCK,
-            num_warps=4,
-            enable_fp_fusion=True,
-        )
-
-
 def _constants(tiling: Tiling, num_windows: int) -> dict[str, int | bool]:
     """What a recurrence kernel is compiled for besides strides."""
     return {
@@ -217,7 +137,6 @@ def _constants(tiling: Tiling, num_windows: int) -> dict[str, int | bool]:
         "RESIDENT": tiling.resident,
         "STAGES": tiling.stages,
         "FAST": not INTERPRETED,
-        "APART": tiling.rows >= WARPGROUP_ROWS or not tiling.resident,
         "num_warps": tiling.warps,
         "num_stages": 1,
         "enable_fp_fusion": True,
@@ -233,4 +152,14 @@ def operations_with(tilings: Tilings) -> Operations:
     )
 
 
-TRITON = Operations(lstm_forward=lstm_forward, lstm_backward=lstm_backward, adamw=adamw, gather_windows=gather_windows)
+TRITON = Operations(
+    lstm_forward=lstm_forward,
+    lstm_backward=lstm_backward,
+    adamw=adamw,
+    gather_windows=gather_windows,
+    take_rows=take_rows,
+    heads_forward=heads_forward,
+    heads_backward=heads_backward,
+    find_overflows=find_overflows,
+    plan_updates=plan_updates,
+)

@@ -44,17 +44,13 @@ def _single(x):
 
 
 @triton.jit
-def _product(a, b, sum_, num_windows, APART: tl.constexpr):
+def _product(a, b, sum_, num_windows):
     """a @ b + sum, where the sum came out of another product or will go into one.
 
-    Of products that feed each other Triton lays all warps along the rows. On Hopper with 64 rows and 8 warps that
-    computes everything twice and spills, and elsewhere it loads weights that are not resident too early; a branch that
-    is always taken keeps the products apart.
+    Of products that feed each other Triton may lay all warps along the rows, of which there are too few: everything is
+    computed several times, and registers spill. A branch that is always taken keeps the products apart.
     """
-    if APART:
-        if num_windows > 0:
-            sum_ = tl.dot(a, b, sum_, input_precision="ieee")
-    else:
+    if num_windows > 0:
         sum_ = tl.dot(a, b, sum_, input_precision="ieee")
     return sum_
 
@@ -96,7 +92,6 @@ def lstm_forward(
     RESIDENT: tl.constexpr,
     STAGES: tl.constexpr,
     FAST: tl.constexpr,
-    APART: tl.constexpr,
 ):
     """Gates to activated gates, hidden and cell states; with FUSED the share of the inputs is computed here."""
     m = tl.program_id(1).to(tl.int64)
@@ -138,10 +133,10 @@ def lstm_forward(
                     inputs + t * inputs_t.to(tl.int64) + rows * INPUTS_B + columns[None, :], mask=mask, other=other
                 )
                 nothing = tl.zeros((ROWS, H), tl.float32)
-                i = _product(x, v_i, nothing, num_windows, APART)
-                g = _product(x, v_g, nothing, num_windows, APART)
-                f = _product(x, v_f, nothing, num_windows, APART)
-                o = _product(x, v_o, nothing, num_windows, APART)
+                i = _product(x, v_i, nothing, num_windows)
+                g = _product(x, v_g, nothing, num_windows)
+                f = _product(x, v_f, nothing, num_windows)
+                o = _product(x, v_o, nothing, num_windows)
             else:
                 i = tl.load(here, mask=mask, other=other).to(tl.float32)
                 f = tl.load(here + H, mask=mask, other=other).to(tl.float32)
@@ -201,7 +196,6 @@ def lstm_backward(
     RESIDENT: tl.constexpr,
     STAGES: tl.constexpr,
     FAST: tl.constexpr,
-    APART: tl.constexpr,
 ):
     """Activated gates to the gradients of what went into them, from the last session to the first.
 
@@ -256,19 +250,19 @@ def lstm_backward(
             tl.store(here + 3 * H, grad_o, mask=mask)
             if not RESIDENT:
                 w_o = tl.load(weight + 3 * H * WEIGHT_HH_G)
-            grad_h = _product(grad_o, w_o, tl.zeros((ROWS, H), tl.float32), num_windows, APART)
+            grad_h = _product(grad_o, w_o, tl.zeros((ROWS, H), tl.float32), num_windows)
 
             grad_i = (grad_c * _single(g) * _single(i) * (1.0 - _single(i))).to(storage)
             tl.store(here, grad_i, mask=mask)
             if not RESIDENT:
                 w_i = tl.load(weight)
-            grad_h = _product(grad_i, w_i, grad_h, num_windows, APART)
+            grad_h = _product(grad_i, w_i, grad_h, num_windows)
 
             grad_g = (grad_c * _single(i) * (1.0 - _single(g) * _single(g))).to(storage)
             tl.store(here + 2 * H, grad_g, mask=mask)
             if not RESIDENT:
                 w_g = tl.load(weight + 2 * H * WEIGHT_HH_G)
-            grad_h = _product(grad_g, w_g, grad_h, num_windows, APART)
+            grad_h = _product(grad_g, w_g, grad_h, num_windows)
 
             grad_f = (grad_c * _single(c_before) * _single(f) * (1.0 - _single(f))).to(storage)
             tl.store(here + H, grad_f, mask=mask)

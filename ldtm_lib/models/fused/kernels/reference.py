@@ -4,6 +4,8 @@ They work in place in the caller's buffers, so that the memory of a training ste
 `interface`.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -127,3 +129,147 @@ def gather_windows(
     windows_MTBI -= low_WI[rows_MB][:, None]
     windows_MTBI /= torch.where(span_MBI > 0, span_MBI, torch.inf)[:, None]
     inputs_MTBK[..., : bars_SI.shape[1]] = windows_MTBI
+
+
+def take_rows(
+    order_MR: Tensor,
+    num_rows_M: Tensor,
+    cursor_M: Tensor,
+    valid_MB: Tensor,
+    rows_MB: Tensor,
+    *,
+    targets_WE: Tensor | None = None,
+    targets_MBE: Tensor | None = None,
+) -> None:
+    """Take the next batch of each network's rows; the rest of the batch is padding.
+
+    Padding repeats the network's own last row: nothing of another's, 0 times whose NaN would be NaN.
+    """
+    num_windows = valid_MB.shape[1]
+    at_MB = cursor_M[:, None] * num_windows + torch.arange(num_windows, device=cursor_M.device)
+    torch.lt(at_MB, num_rows_M[:, None], out=valid_MB)
+    own_MB = at_MB.minimum(num_rows_M[:, None] - 1).clamp_(min=0)
+    torch.gather(order_MR, 1, own_MB, out=rows_MB)
+    if targets_WE is not None and targets_MBE is not None:
+        targets_MBE.copy_(targets_WE[rows_MB.long()])
+    cursor_M += 1
+
+
+def errors_of(predictions_MBE: Tensor, targets_MBE: Tensor, units_ME: Tensor, valid_MB: Tensor) -> Tensor:
+    """Errors (M, B, E) in the units of their horizons; 0 for padding."""
+    errors_MBE = (predictions_MBE - targets_MBE) / units_ME[:, None]
+    return torch.where(valid_MB[:, :, None], errors_MBE, 0.0)
+
+
+def heads_forward(
+    inner_MBF: Tensor,
+    inner_bias_MF: Tensor,
+    outer_MED: Tensor,
+    outer_bias_ME: Tensor,
+    targets_MBE: Tensor,
+    units_ME: Tensor,
+    valid_MB: Tensor,
+    predictions_MBE: Tensor,
+    *,
+    delta: float,
+    losses_ME: Tensor | None = None,
+    squares_ME: Tensor | None = None,
+) -> None:
+    """Finish the heads, whose `inner` units hold their products on entry and their activations on exit.
+
+    The sums over valid windows of `huber(error / unit)` and of squared errors are added to `losses` and `squares`.
+    """
+    inner_MBF.add_(inner_bias_MF[:, None]).relu_()
+    by_head_MBED = inner_MBF.view(*inner_MBF.shape[:2], *outer_MED.shape[1:]).float()
+    products_MBE = (by_head_MBED * outer_MED[:, None].float()).sum(3)
+    torch.add(products_MBE, outer_bias_ME[:, None], out=predictions_MBE)
+    errors_MBE = errors_of(predictions_MBE, targets_MBE, units_ME, valid_MB)
+    if losses_ME is not None:
+        held_MBE = errors_MBE.clamp(-delta, delta)
+        losses_ME += (held_MBE * (2 * errors_MBE - held_MBE)).sum(1)
+    if squares_ME is not None:
+        squares_ME += errors_MBE.square().sum(1) * units_ME.square()
+
+
+def heads_backward(
+    inner_MBF: Tensor,
+    outer_MED: Tensor,
+    targets_MBE: Tensor,
+    units_ME: Tensor,
+    valid_MB: Tensor,
+    predictions_MBE: Tensor,
+    *,
+    delta: float,
+    weight_ME: Tensor,
+    scale_M: Tensor | None,
+    grad_inner_bias_MF: Tensor,
+    grad_outer_MED: Tensor,
+    grad_outer_bias_ME: Tensor,
+) -> None:
+    """Turn the activated `inner` units into the gradients of what went into them, and fill those of the rest.
+
+    The gradients are those of the mean losses times a weight by horizon and a scale by network.
+    """
+    num_valid_M = valid_MB.sum(1).clamp(min=1)
+    scaled_ME = weight_ME if scale_M is None else scale_M[:, None] * weight_ME
+    factor_ME = 2 * scaled_ME / (num_valid_M * targets_MBE.shape[2])[:, None] / units_ME
+    errors_MBE = errors_of(predictions_MBE, targets_MBE, units_ME, valid_MB)
+    grad_MBE = errors_MBE.clamp(-delta, delta) * factor_ME.float()[:, None]
+    by_head_MBED = inner_MBF.view(*inner_MBF.shape[:2], *outer_MED.shape[1:])
+    grad_outer_bias_ME.copy_(grad_MBE.sum(1))
+    grad_outer_MED.copy_((grad_MBE[..., None] * by_head_MBED).sum(1))
+    spread_MBF = (grad_MBE[..., None] * outer_MED[:, None]).flatten(2)
+    torch.mul(spread_MBF, inner_MBF > 0, out=inner_MBF)
+    grad_inner_bias_MF.copy_(inner_MBF.sum(1))
+
+
+def find_overflows(grads_MP: Tensor, active_M: Tensor, overflow_M: Tensor) -> None:
+    """Mark the active networks that have a gradient which is no finite number."""
+    lowest_M, highest_M = torch.aminmax(grads_MP, dim=1)
+    overflow_M |= active_M & ~(lowest_M.isfinite() & highest_M.isfinite())
+
+
+def plan_updates(
+    *,
+    active_M: Tensor,
+    num_steps_M: Tensor,
+    attempts_M: Tensor,
+    updates_M: Tensor,
+    streak_M: Tensor,
+    scale_M: Tensor,
+    overflow_M: Tensor | None,
+    learning_rate_M: Tensor,
+    bias_correction1_M: Tensor,
+    bias_correction2_sqrt_M: Tensor,
+    inverse_scale_M: Tensor,
+    update_M: Tensor,
+    learning_rate: float,
+    beta1: float,
+    beta2: float,
+    backoff: float,
+    growth: float,
+    growth_interval: int,
+) -> None:
+    """Fill the numbers of this step's AdamW, then count the step and adjust the scales of losses.
+
+    The learning rate follows a cosine over all steps of a network. A network whose gradients overflow is left out, and
+    its scale is multiplied by `backoff`; after `growth_interval` updates without one it is multiplied by `growth`.
+    """
+    update_M.copy_(active_M)
+    if overflow_M is not None:
+        update_M &= overflow_M == 0
+    updates_M += update_M
+    progress_M = attempts_M.double() / num_steps_M.clamp(min=1)
+    learning_rate_M.copy_(learning_rate * 0.5 * (1 + torch.cos(math.pi * progress_M)))
+    counts_M = updates_M.clamp(min=1).double()
+    bias_correction1_M.copy_(1 - beta1**counts_M)
+    bias_correction2_sqrt_M.copy_((1 - beta2**counts_M).sqrt())
+    torch.reciprocal(scale_M, out=inverse_scale_M)
+    attempts_M += active_M
+    if overflow_M is None:
+        return
+    overflow_M.zero_()
+    streak_M.copy_(torch.where(active_M, torch.where(update_M, streak_M + 1, 0), streak_M))
+    grows_M = streak_M == growth_interval
+    scale_M.mul_(torch.where(active_M & ~update_M, backoff, torch.where(grows_M, growth, 1.0)))
+    streak_M.masked_fill_(grows_M, 0)

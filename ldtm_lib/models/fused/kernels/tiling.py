@@ -20,6 +20,7 @@ HIDDEN_UNITS = (16, 32, 64, 128)
 """Beyond 128 the weights of a layer, 8 H^2 bytes, fit into no GPU's shared memory."""
 CACHED_WEIGHTS_FROM = 128
 """From this many hidden units on consumer GPUs read weights from the cache at every session."""
+WARP_THREADS, THREAD_ELEMENTS = 32, 8
 OLDEST_CAPABILITY = (8, 0)
 """Matrix units for float16 and asynchronous copies as the kernels use them."""
 
@@ -84,7 +85,7 @@ HOPPER_ALTERNATIVES = (
     ),
     Tilings(
         forward=Tiling(rows=32, warps=8, stages=2, resident=True),
-        backward=Tiling(rows=64, warps=8, stages=1, resident=False),
+        backward=Tiling(rows=64, warps=8, stages=1, resident=True),
     ),
     Tilings(
         forward=Tiling(rows=64, warps=8, stages=1, resident=True),
@@ -100,21 +101,30 @@ def tilings_for(capability: tuple[int, int], hidden: int) -> Tilings:
     tilings = CHOSEN.get(capability, CONSUMER)
     if hidden >= CACHED_WEIGHTS_FROM:
         return tilings
-    return Tilings(
-        forward=replace(tilings.forward, resident=True),
-        backward=replace(tilings.backward, resident=True),
-    )
+    return Tilings(forward=_narrowed(tilings.forward, hidden), backward=_narrowed(tilings.backward, hidden))
+
+
+def _narrowed(tiling: Tiling, hidden: int) -> Tiling:
+    return replace(tiling, resident=True, warps=min(tiling.warps, max_warps(tiling.rows, hidden)))
+
+
+def max_warps(rows: int, columns: int) -> int:
+    """The most warps that share a matrix of float16 without reading anything twice: a thread reads 16 bytes at once.
+
+    A kernel overwrites what it has read. A warp that read the same again, after another one had written, would go on
+    with a result instead of an input.
+    """
+    return max(1, rows * columns // (WARP_THREADS * THREAD_ELEMENTS))
 
 
 def smaller_tilings(capability: tuple[int, int], hidden: int) -> Tilings:
     """The smallest programs, for another try where the chosen ones do not run, on every compute capability alike.
 
-    Weights stay in shared memory only where a program then takes at most 48 KiB, which every GPU grants unasked. At
-    128 hidden units four warps would have too few registers.
+    Weights stay in shared memory only where a program then takes at most 48 KiB, which every GPU grants unasked.
     """
     del capability  # nothing that differs between GPUs is used
-    wide = hidden >= CACHED_WEIGHTS_FROM
-    tiling = Tiling(rows=16, warps=8 if wide else 4, stages=1, resident=not wide)
+    rows = 16
+    tiling = Tiling(rows=rows, warps=max_warps(rows, hidden), stages=1, resident=hidden < CACHED_WEIGHTS_FROM)
     return Tilings(forward=tiling, backward=tiling)
 
 

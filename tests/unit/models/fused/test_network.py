@@ -87,11 +87,12 @@ def test_forecasts_and_gradients_are_those_of_each_network_alone(
     weights = torch.tensor([[1.0, 0.25, 3.0]]).expand(num_networks, 3)
     units = torch.tensor([0.5, 1.0, 2.0])
     fused.units_ME[:] = units
-    fused.forward(flat, m)
-    losses, squares = fused.losses(m), fused.squared_errors(m)
+    losses, squares = torch.zeros(m, 3), torch.zeros(m, 3)
+    fused.forward(flat, m, losses_ME=losses, squares_ME=squares)
     fused.backward(flat, grads, m, scale * weights[:m])
 
     assert grads[m:].isnan().all(), "who is not computed is not touched"
+    assert not fused.layout.weights(grads[:m]).first_ih_MGK[..., 11:].any(), "columns of no input learn nothing"
     for at in range(m):
         network = network_of(states[at], SMALL.replace(residual=residual)).requires_grad_()
         predictions = network(windows[at, : num_windows[at]])

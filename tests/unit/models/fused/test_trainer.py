@@ -142,7 +142,7 @@ def test_adding_removing_or_reordering_other_networks_changes_nothing(
     probe = universe[5]
     others = data.draw(st.lists(st.sampled_from(universe), unique_by=id, max_size=7))
     company = data.draw(st.permutations([probe, *(task for task in others if task is not probe)]))
-    budget = data.draw(st.sampled_from([85, 87, 600]))
+    budget = data.draw(st.sampled_from([61, 65, 600]))
     beside = fused(company, recipe, small, gpu=GpuConfig(mib_per_job=budget))
     assert same_bits(beside[probe.name], fused([probe], recipe, small)[probe.name])
 
@@ -351,7 +351,7 @@ def test_windows_on_the_host_give_the_same(
 
 
 def test_a_budget_without_room_for_one_network_is_refused(universe: list[FitTask]) -> None:
-    with pytest.raises(ConfigurationError, match=r"mib_per_job is 50; one network at batch size 64 needs 100 MiB"):
+    with pytest.raises(ConfigurationError, match=r"mib_per_job is 50; one network at batch size 64 needs 83 MiB"):
         fused(universe[:1], TrainingConfig(), ArchitectureConfig(), gpu=GpuConfig(mib_per_job=50))
 
 

@@ -19,11 +19,16 @@ from triton import knobs, runtime
 from triton.backends.compiler import GPUTarget
 
 from ldtm_lib.models.fused.kernels import launch as kernels
+from ldtm_lib.models.fused.kernels import step_launch
 from ldtm_lib.models.fused.kernels.tiling import HOPPER_ALTERNATIVES, Tilings, smaller_tilings, tilings_for
 from ldtm_lib.models.fused.layout import FusedLayout
 from ldtm_lib.settings import ArchitectureConfig
 
 M, T, NUM_INPUTS, COLUMNS = 103, 30, 11, 16
+KERNELS = {
+    *("LSTM_FORWARD", "LSTM_BACKWARD", "HEADS_FORWARD", "HEADS_BACKWARD", "TAKE_ROWS", "GATHER_WINDOWS"),
+    *("FIND_OVERFLOWS", "PLAN_UPDATES", "ADAMW"),
+}
 
 
 class Compiling:
@@ -48,22 +53,22 @@ def launch_recurrence(tilings: Tilings, hidden: int, num_windows: int) -> dict[s
     B, H = num_windows, hidden
     layout = FusedLayout(ArchitectureConfig(hidden=hidden))
     weights = layout.weights(buffer(M, layout.num_elements))
-    first, first_hh, second_hh = weights.first_ih_MGI, weights.first_hh_MGH, weights.second_hh_MGH
-    states, active = buffer(M, T + 1, B, 2 * H), buffer(M, B, dtype=torch.bool)[:, 0]
+    first, first_hh, second_hh = weights.first_ih_MGK, weights.first_hh_MGH, weights.second_hh_MGH
+    states, active = buffer(M, T + 2, B, COLUMNS + 2 * H), buffer(M, B, dtype=torch.bool)[:, 0]
     gates, cell = buffer(M, T, B, 4 * H), buffer(M, T, B, H)
     return {
         "first forward": lambda: kernels.lstm_forward(
             gates,
             first_hh,
-            states[:, :T, :, :H],
+            states[:, 1 : T + 1, :, COLUMNS : COLUMNS + H],
             cell,
             active_M=active,
-            inputs_MTBK=buffer(M, T, B, COLUMNS),
+            inputs_MTBK=states[:, :T, :, :COLUMNS],
             weight_ih_MGI=first,
             tiling=tilings.forward,
         ),
         "second forward": lambda: kernels.lstm_forward(
-            gates, second_hh, states[:, 1:, :, H:], cell, active_M=active, tiling=tilings.forward
+            gates, second_hh, states[:, 2:, :, COLUMNS + H :], cell, active_M=active, tiling=tilings.forward
         ),
         "second backward": lambda: kernels.lstm_backward(
             gates, second_hh, cell, active_M=active, grad_last_MBH=buffer(M, B, H), tiling=tilings.backward
@@ -75,33 +80,74 @@ def launch_recurrence(tilings: Tilings, hidden: int, num_windows: int) -> dict[s
 
 
 def launch_step(num_windows: int) -> dict[str, Callable[[], None]]:
-    single = torch.float32
-    matrices = [buffer(M, 227_328, dtype=single) for _ in range(3)]
+    """The other launches of a training step; those of a validation step differ by a sum."""
+    single, long, B, E, D, R = torch.float32, torch.int64, num_windows, 3, 64, 5000
+    layout = FusedLayout(ArchitectureConfig())
+    parameters, exp_avg, exp_avg_sq = (buffer(M, layout.num_elements, dtype=single) for _ in range(3))
+    half, grads = buffer(M, layout.num_elements), buffer(M, layout.num_elements)
+    weights, of_weights = layout.weights(half), layout.weights(grads)
     numbers = {
-        name: buffer(M, dtype=single)
-        for name in ("learning_rate_M", "bias_correction1_M", "bias_correction2_sqrt_M", "inverse_scale_M")
+        "learning_rate_M": buffer(M, dtype=single),
+        "bias_correction1_M": buffer(M, dtype=single),
+        "bias_correction2_sqrt_M": buffer(M, dtype=single),
+        "inverse_scale_M": buffer(M, dtype=single),
+        "update_M": buffer(M, dtype=torch.bool),
     }
-    inputs = buffer(M, T, num_windows, COLUMNS)
+    valid, rows, inner = buffer(M, B, dtype=torch.bool), buffer(M, B, dtype=torch.int32), buffer(M, B, E * D)
+    table, targets = buffer(490_000, E, dtype=single), buffer(M, B, E, dtype=single)
+    by_horizon = {name: buffer(M, E, dtype=single) for name in ("units", "losses", "weight")}
+    counts = {name: buffer(M, dtype=long) for name in ("num_steps_M", "attempts_M", "updates_M", "streak_M")}
+    overflow, scale = buffer(M, dtype=torch.int32), buffer(M, dtype=single)
+    of_batch = (targets, by_horizon["units"], valid, buffer(M, B, E, dtype=single))
     return {
-        "adamw": lambda: kernels.adamw(
-            matrices[0],
-            buffer(M, 227_328),
-            buffer(M, 227_328),
-            *matrices[1:],
-            **numbers,
-            update_M=buffer(M, dtype=torch.bool),
-            weight_decay=0.01,
-            beta1=0.9,
-            beta2=0.999,
-            eps=1e-8,
+        "take rows": lambda: kernels.take_rows(
+            *(buffer(M, R, dtype=torch.int32), buffer(M, dtype=long), buffer(M, dtype=long), valid, rows),
+            targets_WE=table,
+            targets_MBE=targets,
         ),
         "gather": lambda: kernels.gather_windows(
             buffer(500_000, NUM_INPUTS, dtype=single),
             buffer(490_000, NUM_INPUTS, dtype=single),
             buffer(490_000, NUM_INPUTS, dtype=single),
-            buffer(490_000, dtype=torch.int64),
-            buffer(M, num_windows, dtype=torch.int32),
-            inputs,
+            buffer(490_000, dtype=long),
+            rows,
+            buffer(M, T + 2, B, COLUMNS + 256)[:, :T, :, :COLUMNS],
+        ),
+        "heads forward": lambda: kernels.heads_forward(
+            *(inner, weights.inner_bias_MF, weights.outer_MED, weights.outer_bias_ME, *of_batch),
+            delta=1.0,
+            losses_ME=by_horizon["losses"],
+        ),
+        "heads backward": lambda: kernels.heads_backward(
+            *(inner, weights.outer_MED, *of_batch),
+            delta=1.0,
+            weight_ME=by_horizon["weight"],
+            scale_M=scale,
+            grad_inner_bias_MF=of_weights.inner_bias_MF,
+            grad_outer_MED=of_weights.outer_MED,
+            grad_outer_bias_ME=of_weights.outer_bias_ME,
+        ),
+        "find overflows": lambda: kernels.find_overflows(grads, valid[:, 0], overflow),
+        "plan updates": lambda: kernels.plan_updates(
+            active_M=valid[:, 0],
+            **counts,
+            scale_M=scale,
+            overflow_M=overflow,
+            **numbers,
+            learning_rate=1e-3,
+            beta1=0.9,
+            beta2=0.999,
+            backoff=0.5,
+            growth=2.0,
+            growth_interval=2000,
+        ),
+        "adamw": lambda: kernels.adamw(
+            *(parameters, half, grads, exp_avg, exp_avg_sq),
+            **numbers,
+            weight_decay=0.01,
+            beta1=0.9,
+            beta2=0.999,
+            eps=1e-8,
         ),
     }
 
@@ -135,8 +181,9 @@ def main(capability: str, choice: str, *hidden_units: int) -> None:
         )
     )
     compiled: list[Any] = []
-    for name in ("LSTM_FORWARD", "LSTM_BACKWARD", "ADAMW", "GATHER_WINDOWS"):
-        setattr(kernels, name, Compiling(getattr(kernels, name), compiled))
+    for module in (kernels, step_launch):
+        for name in vars(module).keys() & KERNELS:
+            setattr(module, name, Compiling(getattr(module, name), compiled))
     entries: list[dict[str, object]] = []
     for num_windows in (64, 100):
         by_hidden = {

@@ -17,12 +17,15 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from ldtm_lib.features.window_set import WindowSet
+from ldtm_lib.models.fit import FitTask
 from ldtm_lib.models.fused.kernels.interface import REFERENCE
-from ldtm_lib.models.fused.kernels.tiling import Tiling, obstacle, smaller_tilings, tilings_for
+from ldtm_lib.models.fused.kernels.tiling import HIDDEN_UNITS, Tiling, obstacle, smaller_tilings, tilings_for
 from ldtm_lib.models.fused.layout import FusedLayout
 from ldtm_lib.models.fused.network import FusedNetwork
+from ldtm_lib.models.fused.state import FusedState
 from ldtm_lib.models.fused.windows import tables_of
 from ldtm_lib.models.lstm import initial_state
+from ldtm_lib.models.objective import objective_of
 from ldtm_lib.settings import ArchitectureConfig, TrainingConfig
 
 ON_GPU = torch.cuda.is_available()
@@ -331,6 +334,183 @@ def constants(rates: list[float], updates: Tensor, update: Tensor, scale: float)
     }
 
 
+@settings(max_examples=10)
+@given(
+    num_windows=st.sampled_from([5, 64, 150]),
+    num_rows=st.lists(st.integers(0, 320), min_size=3, max_size=3),
+    with_targets=st.booleans(),
+)
+def test_batches_are_taken_as_by_the_reference(num_windows: int, num_rows: list[int], with_targets: bool) -> None:
+    """To the bit, over all batches of the longest network and one more."""
+    M, B, E = 3, num_windows, 3
+    choice = torch.Generator().manual_seed(0)
+    order = torch.randint(400, (M, 320), dtype=torch.int32, generator=choice).to(DEVICE)
+    table = torch.rand(400, E, generator=choice).to(DEVICE)
+    found: list[list[Tensor]] = []
+    for operations in (kernels.TRITON, REFERENCE):
+        counts = torch.tensor(num_rows, device=DEVICE)
+        cursor = torch.zeros(M, dtype=torch.int64, device=DEVICE)
+        valid = torch.zeros(M, B, dtype=torch.bool, device=DEVICE)
+        rows = torch.zeros(M, B, dtype=torch.int32, device=DEVICE)
+        targets = torch.zeros(M, B, E, device=DEVICE)
+        batches: list[Tensor] = []
+        for _ in range(320 // B + 2):
+            operations.take_rows(
+                *(order, counts, cursor, valid, rows),
+                targets_WE=table if with_targets else None,
+                targets_MBE=targets if with_targets else None,
+            )
+            batches += [valid.clone(), rows.clone(), targets.clone()]
+        found.append([*batches, cursor])
+    for batch, expected in zip(*found, strict=True):
+        assert torch.equal(batch, expected)
+
+
+@settings(max_examples=10)
+@given(
+    num_windows=st.sampled_from([7, 32, 75]),
+    head_units=st.sampled_from([8, 12, 64]),
+    dtype=st.sampled_from(FLOATS),
+    scaled=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_heads_compute_and_differentiate_what_the_reference_does(
+    num_windows: int, head_units: int, dtype: torch.dtype, scaled: bool, seed: int
+) -> None:
+    """Of a result's norm 1e-5 in float32, for the order of summation, and 2e-3 in float16, where the reference rounds a
+    product before the bias is added. A network without windows is neither read nor written."""
+    torch.manual_seed(seed)
+    M, B, E, D = 3, num_windows, 3, head_units
+    bounds = 1e-5 if dtype == torch.float32 else 2e-3
+    products, bias, outer = torch.randn(M, B, E * D), torch.randn(M, E * D), torch.randn(M, E, D)
+    constant, targets, weight = torch.randn(M, E), torch.randn(M, B, E), torch.rand(1, E)
+    units, scale = 0.5 + torch.rand(M, E), torch.tensor([64.0, 1024.0, 2.0])
+    valid = torch.arange(B) < torch.tensor([[B], [0], [B // 2]])
+    targets[~valid] = torch.nan
+    bias[1], products[1] = torch.nan, 7.0
+    found: list[list[Tensor]] = []
+    for operations in (kernels.TRITON, REFERENCE):
+        inner = products.to(DEVICE, dtype, copy=True)
+        losses, squares = torch.ones(M, E, device=DEVICE), torch.ones(M, E, device=DEVICE)
+        predictions = torch.zeros(M, B, E, device=DEVICE)
+        batch = (targets.to(DEVICE), units.to(DEVICE), valid.to(DEVICE), predictions)
+        outers = outer.to(DEVICE, dtype)
+        operations.heads_forward(
+            *(inner, bias.to(DEVICE, dtype), outers, constant.to(DEVICE, dtype), *batch),
+            delta=0.7,
+            losses_ME=losses,
+            squares_ME=squares,
+        )
+        activated = inner.clone()
+        grads = [torch.zeros(shape, dtype=dtype, device=DEVICE) for shape in ((M, E * D), (M, E, D), (M, E))]
+        operations.heads_backward(
+            *(inner, outers, *batch),
+            delta=0.7,
+            weight_ME=weight.expand(M, E).to(DEVICE),
+            scale_M=scale.to(DEVICE) if scaled else None,
+            grad_inner_bias_MF=grads[0],
+            grad_outer_MED=grads[1],
+            grad_outer_bias_ME=grads[2],
+        )
+        found.append([activated, predictions, losses, squares, inner, *grads])
+    for result, expected in zip(*found, strict=True):
+        for at in (0, 2):
+            distance = (result[at].double() - expected[at].double()).norm() / expected[at].double().norm()
+            assert distance < bounds, f"{distance:.2e} of the norm apart"
+    activated, _, losses, squares, inner, *grads = (result[1] for result in found[0])
+    assert (activated == 7).all()
+    assert (inner == 7).all()
+    assert (losses == 1).all()
+    assert (squares == 1).all()
+    assert not any(grad.any() for grad in grads)
+
+
+def test_what_is_no_number_passes_through_the_heads() -> None:
+    """A network that diverges must show it in its losses and in its gradients."""
+    M, B, E, D = 1, 4, 1, 8
+    inner, outer = torch.ones(M, B, D, device=DEVICE), torch.ones(M, E, D, device=DEVICE)
+    inner[0, 1, 3] = torch.nan
+    ones = torch.ones(M, E, device=DEVICE)
+    losses, predictions = torch.zeros(M, E, device=DEVICE), torch.zeros(M, B, E, device=DEVICE)
+    batch = (torch.zeros(M, B, E, device=DEVICE), ones, torch.ones(M, B, dtype=torch.bool, device=DEVICE), predictions)
+    kernels.heads_forward(inner, torch.zeros(M, D, device=DEVICE), outer, ones, *batch, delta=1.0, losses_ME=losses)
+    assert losses.isnan().all()
+    assert predictions.isnan().sum() == 1
+    of_bias, of_outer, of_constant = torch.zeros(M, D), torch.zeros(M, E, D), torch.zeros(M, E)
+    grads = [tensor.to(DEVICE) for tensor in (of_bias, of_outer, of_constant)]
+    kernels.heads_backward(
+        *(inner, outer, *batch),
+        delta=1.0,
+        weight_ME=ones,
+        scale_M=None,
+        grad_inner_bias_MF=grads[0],
+        grad_outer_MED=grads[1],
+        grad_outer_bias_ME=grads[2],
+    )
+    assert all(grad.isnan().any() for grad in grads)
+
+
+@pytest.mark.parametrize("poison", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_an_overflow_is_found_wherever_it_is(dtype: torch.dtype, poison: float) -> None:
+    for operations in (kernels.TRITON, REFERENCE):
+        grads = torch.full((4, 9000), 65504.0, dtype=dtype, device=DEVICE)
+        grads[0, 8999] = grads[1, 0] = grads[2, 5000] = poison
+        active = torch.tensor([True, True, False, True], device=DEVICE)
+        overflow = torch.zeros(4, dtype=torch.int32, device=DEVICE)
+        operations.find_overflows(grads, active, overflow)
+        assert overflow.tolist() == [1, 1, 0, 0]
+
+
+@settings(max_examples=10)
+@given(
+    steps=st.lists(st.lists(st.sampled_from("uoi"), min_size=3, max_size=3), min_size=1, max_size=12),
+    checked=st.booleans(),
+    first_count=st.sampled_from([0, 3, 100_000]),
+)
+def test_books_are_kept_as_by_the_reference(steps: list[list[str]], checked: bool, first_count: int) -> None:
+    """In each step a network is updated (u), overflows (o) or is inactive (i). Counts and scales are the same to the
+    bit, the other numbers to 2e-7 of themselves: one rounding to float32 of a float64."""
+    found: list[list[Tensor]] = []
+    for operations in (kernels.TRITON, REFERENCE):
+        attempts, updates, streak = (torch.full((3,), first_count, device=DEVICE) for _ in range(3))
+        streak.fill_(2)
+        scale = torch.full((3,), 1024.0, device=DEVICE)
+        overflow = torch.zeros(3, dtype=torch.int32, device=DEVICE)
+        numbers = [torch.zeros(3, device=DEVICE) for _ in range(4)]
+        update = torch.zeros(3, dtype=torch.bool, device=DEVICE)
+        results: list[Tensor] = []
+        for of_step in steps:
+            if checked:
+                overflow.copy_(torch.tensor([of == "o" for of in of_step]))
+            active = torch.tensor([[of != "i"] * 2 for of in of_step], device=DEVICE)[:, 0]
+            operations.plan_updates(
+                active_M=active,
+                num_steps_M=torch.tensor([12, 100, 200_000], device=DEVICE),
+                attempts_M=attempts,
+                updates_M=updates,
+                streak_M=streak,
+                scale_M=scale,
+                overflow_M=overflow if checked else None,
+                learning_rate_M=numbers[0],
+                bias_correction1_M=numbers[1],
+                bias_correction2_sqrt_M=numbers[2],
+                inverse_scale_M=numbers[3],
+                update_M=update,
+                learning_rate=1e-3,
+                beta1=0.9,
+                beta2=0.999,
+                backoff=0.5,
+                growth=2.0,
+                growth_interval=5,
+            )
+            assert not overflow.any()
+            results += [of.clone() for of in (attempts, updates, streak, scale, update, *numbers)]
+        found.append(results)
+    for result, expected in zip(*found, strict=True):
+        torch.testing.assert_close(result, expected, rtol=2e-7 if result.is_floating_point() else 0, atol=1e-12)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_gathered_windows_are_those_of_the_ticker_to_the_bit(windows: dict[str, WindowSet], dtype: torch.dtype) -> None:
     """In float32; in float16 they are those rounded."""
@@ -382,6 +562,54 @@ def test_a_whole_fused_step_finds_the_same_gradients_with_kernels_as_without(sma
         assert grads[0][at].norm() > 1
 
 
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_whole_steps_with_kernels_train_as_without(
+    dtype: torch.dtype, windows: dict[str, WindowSet], small: ArchitectureConfig
+) -> None:
+    """Three steps, of which the second network has one and the third none. Counts are equal; losses are so to 1e-5, in
+    float16 to 1%; moves of the weights to 1e-3 of their norm, in float16 to 10%: the first steps of AdamW are the signs
+    of gradients, of which some are next to 0."""
+    of_losses, of_moves = (1e-5, 1e-3) if dtype == torch.float32 else (1e-2, 1e-1)
+    recipe, ibm = TrainingConfig(batch_size=16, max_epochs=2), windows["IBM"]
+    counts = (40, 10, 0)
+    tasks = [
+        FitTask(ticker="IBM", fold=at, windows=ibm, training_rows=np.arange(n), validation_rows=np.arange(60, 60 + n))
+        for at, n in enumerate(counts)
+    ]
+    states: list[FusedState] = []
+    for operations in (kernels.TRITON, REFERENCE):
+        network = FusedNetwork(
+            small, operations, num_networks=3, batch_size=16, window_sessions=30, delta=1.0, dtype=dtype, device=DEVICE
+        )
+        tables = tables_of([ibm], DEVICE, recipe=recipe, architecture=small)
+        state = FusedState(
+            network, tables, recipe, windows_on_device=True, max_training_rows=40, max_validation_rows=40
+        )
+        for slot, task in enumerate(tasks[:2]):
+            weights = torch.empty(network.layout.num_elements)
+            initial = initial_state(small.replace(residual=False), torch.Generator().manual_seed(slot))
+            network.layout.write(weights, initial)
+            rows = tables.rows_of(ibm, task.validation_rows)
+            state.place(slot, weights, rows, num_rows=counts[slot], objective=objective_of(task, recipe))
+            state.order_MR[slot, : counts[slot]] = tables.rows_of(ibm, task.training_rows).to(DEVICE)
+        state.scale_M.fill_(256.0)
+        state.best_MP.copy_(state.parameters_MP)
+        state.begin_epoch()
+        for _ in range(3):
+            state.training_step(3)
+            state.validation_step(3)
+        states.append(state)
+    found, expected = states
+    for name in ("attempts_M", "updates_M", "streak_M", "scale_M", "cursor_M", "validation_cursor_M"):
+        assert torch.equal(getattr(found, name), getattr(expected, name)), name
+    assert found.updates_M.tolist() == [3, 1, 0]
+    torch.testing.assert_close(found.means(), expected.means(), rtol=of_losses, atol=of_losses)
+    for slot in range(2):
+        moves = [(state.parameters_MP[slot] - state.best_MP[slot]).double() for state in states]
+        assert (moves[0] - moves[1]).norm() < of_moves * moves[1].norm()
+    assert not found.parameters_MP[2].any()
+
+
 def test_the_kernels_do_not_offer_themselves_to_a_cpu() -> None:
     assert obstacle(torch.device("cpu"), 128) == "cpu is no CUDA device"
 
@@ -419,3 +647,11 @@ def test_small_weights_stay_in_shared_memory_everywhere() -> None:
     assert not tilings_for((8, 9), 128).backward.resident
     assert tilings_for((9, 0), 128).backward.resident
     assert tilings_for((7, 5), 128) == tilings_for((12, 1), 128)
+
+
+@pytest.mark.parametrize("hidden", HIDDEN_UNITS)
+@pytest.mark.parametrize("capability", [(8, 0), (8, 9), (9, 0), (10, 0), (12, 1)])
+def test_no_two_warps_read_what_one_of_them_overwrites(capability: tuple[int, int], hidden: int) -> None:
+    for tilings in (tilings_for(capability, hidden), smaller_tilings(capability, hidden)):
+        for tiling in (tilings.forward, tilings.backward):
+            assert 32 * 8 * tiling.warps <= tiling.rows * hidden, "a thread reads 8 values at once"

@@ -1,5 +1,11 @@
-"""A first trial of a device: an epoch of all networks, and comparisons with the reference in float32 on the CPU."""
+"""A first trial of a device: the probe, an epoch of all networks, and one network beside the reference on the CPU.
 
+`python -m ldtm_lib.models.on_gpu.trial cuda:0 600` tries a device within 600 MiB; `--architecture` and `--recipe` are
+those sections of a configuration as JSON. The exit status is 1 when a step fails.
+"""
+
+import argparse
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,10 +15,10 @@ import torch
 
 from ldtm_lib.models.fit import Fit, FitTask
 from ldtm_lib.models.forecast import predict
-from ldtm_lib.models.fused.distances import TOLERANCES, distances
 from ldtm_lib.models.fused.kernels.interface import REFERENCE, Operations, operations_for
 from ldtm_lib.models.fused.synthetic import synthetic_windows
 from ldtm_lib.models.fused.trainer import fit_fused
+from ldtm_lib.models.on_gpu.probe import require_same_as_on_the_cpu
 from ldtm_lib.models.single_fit import fit_alone
 from ldtm_lib.sessions import ONE_MONTH_SESSIONS
 from ldtm_lib.settings import ArchitectureConfig, GpuConfig, TrainingConfig
@@ -25,7 +31,7 @@ PRICE_TOLERANCE = 0.005
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SmokeStep:
+class TrialStep:
     """One step of a trial."""
 
     name: str
@@ -36,36 +42,44 @@ class SmokeStep:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SmokeSizes:
+class TrialSizes:
     """The number of networks and windows of a trial."""
 
     num_networks: int = 103
     num_rows: int = 1000
     """Training windows of a network."""
     num_validation_rows: int = 64
-    num_compared: int = 4
-    """Networks whose forecasts and gradients are compared."""
 
 
-def smoke(
+def trial(
     device: torch.device,
     architecture: ArchitectureConfig,
     recipe: TrainingConfig,
     gpu: GpuConfig,
     *,
-    sizes: SmokeSizes | None = None,
+    sizes: TrialSizes | None = None,
     operations: Operations | None = None,
     half_precision: bool | None = None,
-) -> Iterator[SmokeStep]:
+) -> Iterator[TrialStep]:
     """Try a device on synthetic windows, within the memory that `gpu` grants; yields each step as it ends.
 
     Operations and precision are those of `fit_fused` unless they are given. An error fails its own step; the others
     are tried all the same.
     """
-    sizes = sizes or SmokeSizes()
-    operations = operations or operations_for(device, architecture)
+    sizes = sizes or TrialSizes()
+    if operations is None:
+        found: list[Operations] = []
+
+        def device_answers() -> tuple[bool, str]:
+            found.append(operations_for(device, architecture))
+            name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+            return True, f"{name}, {'no kernels' if found[0] is REFERENCE else 'kernels'}, torch {torch.__version__}"
+
+        yield _step("device", device_answers)
+        if not found:
+            return
+        (operations,) = found
     half_precision = device.type == "cuda" if half_precision is None else half_precision
-    dtype = torch.float16 if half_precision else torch.float32
     tasks = synthetic_tasks(sizes.num_networks, sizes.num_rows, sizes.num_validation_rows)
     one_epoch = recipe.replace(max_epochs=1)
     fits: list[Fit] = []
@@ -93,24 +107,22 @@ def smoke(
         fit = next((fit for fit in fits if fit.task is tasks[0]), None)
         return compare_fit(fit, one_epoch, architecture) if fit else (False, f"{tasks[0].name} was not trained")
 
-    def gradients() -> tuple[bool, str]:
-        found = distances(
-            tasks[: sizes.num_compared],
+    def probe() -> tuple[bool, str]:
+        return True, require_same_as_on_the_cpu(
             operations,
+            device=device,
             recipe=recipe,
             architecture=architecture,
-            device=device,
-            dtype=dtype,
+            window_sessions=tasks[0].windows.window_sessions,
+            half_precision=half_precision,
         )
-        wrong = found.wrong(TOLERANCES[dtype])
-        return not wrong, found.summary(TOLERANCES[dtype]) + (f"; wrong: {', '.join(wrong)}" if wrong else "")
 
+    yield _step("probe", probe)
     yield _step("epoch", epoch)
     yield _step("training", training)
-    yield _step("gradients", gradients)
 
 
-def _step(name: str, work: Callable[[], tuple[bool, str]]) -> SmokeStep:
+def _step(name: str, work: Callable[[], tuple[bool, str]]) -> TrialStep:
     began, products = time.perf_counter(), torch.backends.cuda.matmul
     reduced = products.allow_fp16_reduced_precision_reduction
     products.allow_fp16_reduced_precision_reduction = False  # as in a training
@@ -120,7 +132,7 @@ def _step(name: str, work: Callable[[], tuple[bool, str]]) -> SmokeStep:
         passed, detail = False, f"{type(error).__name__}: {error}"
     finally:
         products.allow_fp16_reduced_precision_reduction = reduced
-    return SmokeStep(name=name, passed=passed, detail=detail, seconds=time.perf_counter() - began)
+    return TrialStep(name=name, passed=passed, detail=detail, seconds=time.perf_counter() - began)
 
 
 def synthetic_tasks(num_tasks: int, num_rows: int, num_validation_rows: int) -> list[FitTask]:
@@ -151,3 +163,23 @@ def compare_fit(fit: Fit, recipe: TrainingConfig, architecture: ArchitectureConf
         f"{loss:.2%} apart (at most {LOSS_TOLERANCE:.0%}); forecasts at most {apart:.2%} of the price apart (at most "
         f"{PRICE_TOLERANCE:.1%})"
     )
+
+
+def main() -> int:
+    """Print each step as it ends; returns the exit status."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("device", type=torch.device)
+    arguments.add_argument("mib", type=int)
+    arguments.add_argument("--architecture", type=ArchitectureConfig.model_validate_json, default=ArchitectureConfig())
+    arguments.add_argument("--recipe", type=TrainingConfig.model_validate_json, default=TrainingConfig())
+    given = arguments.parse_args()
+    passed = True
+    for step in trial(given.device, given.architecture, given.recipe, GpuConfig(mib_per_job=given.mib)):
+        sys.stdout.write(f"{'PASS' if step.passed else 'FAIL'} {step.name} ({step.seconds:.1f} s): {step.detail}\n")
+        sys.stdout.flush()
+        passed = passed and step.passed
+    return 0 if passed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

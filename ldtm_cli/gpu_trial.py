@@ -1,0 +1,38 @@
+"""The first trial of a GPU, in the slot of a training."""
+
+import subprocess
+import sys
+
+from ldtm_assets.training.placement import training_place
+from ldtm_assets.training.progress import LogLines
+from ldtm_cli.invocation import console
+from ldtm_lib.errors import ConfigurationError
+from ldtm_lib.models.device import choose_device, torch_version
+from ldtm_lib.project import Project
+
+NUM_NETWORKS = 103
+"""Of the trial, as many as a universe of the usual size has."""
+
+
+def try_gpu(project: Project) -> bool:
+    """Lease the GPU with the most room and try it in a process of its own, whose lines are shown as they come.
+
+    Returns whether every step passed. Raises ConfigurationError where there is no GPU.
+    """
+    if choose_device("auto") == "cpu":
+        raise ConfigurationError(
+            f"PyTorch {torch_version()} finds no CUDA device here; install a CUDA build of it that the driver supports "
+            "(nvidia-smi names the driver), or train with the device cpu"
+        )
+    settings = project.settings
+
+    def log(line: str) -> None:
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+    with training_place(project, "cuda", log, LogLines(), num_tickers=NUM_NETWORKS) as place:
+        command = [
+            *(sys.executable, "-m", "ldtm_lib.models.on_gpu.trial", place.device, str(place.lease.memory_mib)),
+            *("--architecture", settings.architecture.model_dump_json()),
+            *("--recipe", settings.training.model_dump_json()),
+        ]
+        return subprocess.run(command, check=False).returncode == 0
