@@ -18,8 +18,14 @@ NUM_DRAWS = 2000
 SEED = 0
 MIN_COMMON_DAYS = 10
 """Two tickers that gave a direction on fewer common days are not compared."""
+FEW_TICKERS = 400
+"""Below so many looking at every pair in every draw is faster."""
+EXCEPTIONS, SAMPLED_ROWS = 60, 200
+"""Pairs of each ticker that are looked at in every draw, and rows that say how precise such pairs are."""
+BLOCK_ROWS = 256
 
 Values = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,10 +69,15 @@ def told_apart(correct_DT: npt.NDArray[np.bool_], is_given_DT: npt.NDArray[np.bo
     Every ticker must have given a direction.
     """
     share_DT = _shares_of_days(correct_DT, is_given_DT)
-    difference_TT = np.subtract.outer(share_DT.sum(axis=0), share_DT.sum(axis=0))
+    sum_T = share_DT.sum(axis=0)
     precision_TT = _precisions(share_DT, is_given_DT)
-    critical = _critical_value(share_DT, precision_TT)
-    return difference_TT * precision_TT > critical * (1 + 1e-9)  # a difference as large as a draw's own is none
+    few = len(sum_T) < FEW_TICKERS
+    critical = (critical_value if few else critical_value_of_many)(share_DT, precision_TT)
+    is_better_TT = np.empty(precision_TT.shape, np.bool_)
+    for rows in _blocks(len(sum_T)):
+        studentised = (sum_T[rows, None] - sum_T) * precision_TT[rows]
+        is_better_TT[rows] = studentised > critical * (1 + 1e-9)  # a difference as large as a draw's own is none
+    return is_better_TT
 
 
 def _shares_of_days(correct_DT: npt.NDArray[np.bool_], is_given_DT: npt.NDArray[np.bool_]) -> Values:
@@ -84,29 +95,90 @@ def _precisions(share_DT: Values, is_given_DT: npt.NDArray[np.bool_]) -> Values:
     The sum of squares is not taken about its mean, as in McNemar's test: two that are equal differ by 0 on average. The
     usual error, about the mean, comes out far too small for the pairs that were lucky on one side only.
     """
-    square_TT = share_DT.T @ share_DT
-    variance_TT = np.add.outer(square_TT.diagonal(), square_TT.diagonal()) - 2 * square_TT
-    given_DT = is_given_DT.astype(np.float64)
-    num_common_TT = given_DT.T @ given_DT
-    # Of equal columns rounding leaves some 1e-18; a single day on which they differ is 1 / D squared.
-    is_comparable_TT = (variance_TT > 1e-9 / len(share_DT) ** 2) & (num_common_TT >= MIN_COMMON_DAYS)
-    return np.where(is_comparable_TT, 1 / np.sqrt(np.where(is_comparable_TT, variance_TT, 1.0)), 0.0)
+    num_days, num_tickers = share_DT.shape
+    precision_TT = np.empty((num_tickers, num_tickers))
+    square_T, given_DT = np.square(share_DT).sum(axis=0), is_given_DT.astype(np.float64)
+    for rows in _blocks(num_tickers):
+        variance = square_T[rows, None] + square_T - 2 * (share_DT[:, rows].T @ share_DT)
+        num_common = given_DT[:, rows].T @ given_DT
+        # Of equal columns rounding leaves some 1e-18; a single day on which they differ is 1 / D squared.
+        is_comparable = (variance > 1e-9 / num_days**2) & (num_common >= MIN_COMMON_DAYS)
+        precision_TT[rows] = np.where(is_comparable, 1 / np.sqrt(np.where(is_comparable, variance, 1.0)), 0.0)
+    return precision_TT
 
 
-def _critical_value(share_DT: Values, precision_TT: Values) -> float:
+def critical_value(share_DT: Values, precision_TT: Values) -> float:
     """What the largest studentised difference of any pair exceeds in 5% of draws, when all tickers are equal.
 
     A draw keeps or turns around each day as a whole (the wild bootstrap with signs). Where right and wrong are equally
     likely, days turned around are as likely as the days that came, so the 5% is exact and not a matter of many days.
     """
-    num_days, num_tickers = share_DT.shape
-    signs_SD = np.random.default_rng(SEED).integers(0, 2, (NUM_DRAWS, num_days)) * 2.0 - 1.0
-    drawn_TS = (signs_SD @ share_DT).T.copy()
+    drawn_TS = _draws(share_DT).T.copy()
     largest_S = np.zeros(NUM_DRAWS)
-    for ticker in range(num_tickers - 1):
-        others = slice(ticker + 1, num_tickers)
+    for ticker in range(len(drawn_TS) - 1):
+        others = slice(ticker + 1, None)
         drawn_OS = np.abs(drawn_TS[others] - drawn_TS[ticker]) * precision_TT[others, ticker, None]
         np.maximum(largest_S, drawn_OS.max(axis=0), out=largest_S)
-    # The data are one more draw of their own, which is what makes the share exact: Davison and Hinkley (1997), 4.2.
+    return _quantile(largest_S)
+
+
+def critical_value_of_many(share_DT: Values, precision_TT: Values) -> float:
+    """The same as `critical_value` for thousands of tickers, without looking at every pair in every draw.
+
+    Of a draw only those pairs count that differ by more than the largest value found so far over a precision that few
+    pairs exceed; these few are looked at in every draw. Sorted, a draw's tickers hold such pairs at their two ends.
+    """
+    num_tickers = len(precision_TT)
+    usual = _usual_precision(precision_TT)
+    first, second = _pairs_above(precision_TT, usual)
+    precise = precision_TT[first, second]
+    largest_S = np.zeros(NUM_DRAWS)
+    for draw, drawn_T in enumerate(_draws(share_DT)):
+        order = np.argsort(drawn_T)
+        sorted_T = drawn_T[order]
+        ends = float((sorted_T[-1] - sorted_T[0]) * precision_TT[order[0], order[-1]])
+        largest = max(ends, float((np.abs(drawn_T[first] - drawn_T[second]) * precise).max(initial=0.0)))
+        reach = largest / usual if usual else np.inf
+        begins_T: Integers = np.searchsorted(sorted_T, sorted_T + reach, side="right").astype(np.int64)
+        num_pairs_T: Integers = num_tickers - begins_T
+        low = np.repeat(np.arange(num_tickers), num_pairs_T)
+        high = np.arange(len(low)) + np.repeat(begins_T + num_pairs_T - np.cumsum(num_pairs_T), num_pairs_T)
+        studentised = (sorted_T[high] - sorted_T[low]) * precision_TT[order[high], order[low]]
+        largest_S[draw] = max(largest, float(studentised.max(initial=0.0)))
+    return _quantile(largest_S)
+
+
+def _usual_precision(precision_TT: Values) -> float:
+    """A precision that about EXCEPTIONS pairs of each ticker exceed, from a sample of the rows."""
+    num_tickers = len(precision_TT)
+    rows = np.random.default_rng(SEED).choice(num_tickers, size=min(num_tickers, SAMPLED_ROWS), replace=False)
+    return float(np.quantile(precision_TT[rows], max(0.0, 1 - EXCEPTIONS / num_tickers)))
+
+
+def _pairs_above(precision_TT: Values, usual: float) -> tuple[Integers, Integers]:
+    """The pairs (P,) whose precision is above the usual one, each once."""
+    firsts: list[Integers] = []
+    seconds: list[Integers] = []
+    for rows in _blocks(len(precision_TT)):
+        first, second = np.nonzero(precision_TT[rows] > usual)
+        first += rows.start
+        firsts.append(first[first < second])
+        seconds.append(second[first < second])
+    return np.concatenate(firsts), np.concatenate(seconds)
+
+
+def _draws(share_DT: Values) -> Values:
+    """Sums of the days of every ticker (S, T), each day kept or turned around."""
+    signs_SD = np.random.default_rng(SEED).integers(0, 2, (NUM_DRAWS, len(share_DT))) * 2.0 - 1.0
+    return signs_SD @ share_DT
+
+
+def _quantile(largest_S: Values) -> float:
+    """The data are one more draw of their own, which is what makes the share exact: Davison and Hinkley (1997), 4.2."""
     place = int(np.ceil(CONFIDENCE * (NUM_DRAWS + 1)))
     return float(np.partition(largest_S, place - 1)[place - 1])
+
+
+def _blocks(num_tickers: int) -> list[slice]:
+    """Rows of a matrix of all pairs that are computed at once."""
+    return [slice(at, min(at + BLOCK_ROWS, num_tickers)) for at in range(0, num_tickers, BLOCK_ROWS)]

@@ -179,3 +179,40 @@ def test_103_tickers_over_30_days_take_well_under_a_second() -> None:
     started = time.perf_counter()
     rank_intervals(correct, is_given)
     assert time.perf_counter() - started < 1.0  # 0.02 s on an idle core
+
+
+@given(
+    seed=st.integers(0, 1000),
+    num_tickers=st.integers(2, 90),
+    num_days=st.integers(3, 60),
+    neutral=st.sampled_from([0.0, 0.3, 0.8]),
+    exceptions=st.sampled_from([0, 2, 60]),
+    num_twins=st.integers(0, 5),
+)
+def test_the_critical_value_of_many_tickers_is_the_plain_one_to_the_bit(
+    seed: int, num_tickers: int, num_days: int, neutral: float, exceptions: int, num_twins: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    correct, is_given = universe(rng, list(rng.uniform(0.2, 0.9, num_tickers)), num_days, neutral=neutral)
+    for _ in range(num_twins):  # that differ on a day or never, which makes a pair very precise
+        correct, is_given = np.hstack([correct, correct[:, :1]]), np.hstack([is_given, is_given[:, :1]])
+        correct[rng.integers(num_days), -1] ^= bool(rng.integers(2))
+    is_ranked = is_given.any(axis=0)
+    if is_ranked.sum() < 2:
+        return
+    share = ranking._shares_of_days(correct[:, is_ranked], is_given[:, is_ranked])
+    precision = ranking._precisions(share, is_given[:, is_ranked])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ranking, "NUM_DRAWS", 99)
+        patch.setattr(ranking, "EXCEPTIONS", exceptions)
+        patch.setattr(ranking, "SAMPLED_ROWS", 7)
+        assert ranking.critical_value_of_many(share, precision) == ranking.critical_value(share, precision)
+
+
+def test_many_tickers_are_told_apart_as_few_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    correct, is_given = universe(np.random.default_rng(3), [0.5] * 200 + [0.95] * 200, 90, neutral=0.1)
+    few = told_apart(correct, is_given)
+    assert few.any()
+    monkeypatch.setattr(ranking, "FEW_TICKERS", 10)
+    monkeypatch.setattr(ranking, "BLOCK_ROWS", 37)
+    assert np.array_equal(told_apart(correct, is_given), few)
