@@ -3,7 +3,6 @@
 Axes: M networks, T sessions of a window, B windows of a batch, H hidden units, G = 4 H gates.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,16 +80,11 @@ def kernels(sizes: Sizes, folder: Path) -> bool:
 
 
 def _recurrences(sizes: Sizes) -> tuple[Callable[..., None], Callable[..., None]]:
-    """The recurrence kernels, which take a tiling; Triton's interpreter runs them on a CPU if it was asked for.
-
-    Otherwise the plain operations stand in for them on a CPU, so that this section is rehearsed as well.
-    """
-    if sizes.on_cuda or os.environ.get("TRITON_INTERPRET") == "1":
-        if sizes.on_cuda and (why := obstacle(sizes.device, sizes.architecture.hidden)):
-            raise LeftOut(f"the kernels do not run here: {why}")
-        from ldtm_lib.models.fused.kernels import launch
-
-        return launch.lstm_forward, launch.lstm_backward
+    """The recurrence kernels, which take a tiling. In a rehearsal on a CPU the plain operations stand in for them."""
+    if sizes.kernels:
+        return sizes.kernels.lstm_forward, sizes.kernels.lstm_backward
+    if sizes.on_cuda:
+        raise LeftOut(f"the kernels do not run here: {obstacle(sizes.device, sizes.architecture.hidden)}")
 
     def forward(*arguments: Tensor, tiling: Tiling, **named: Any) -> None:
         REFERENCE.lstm_forward(*arguments, **named)
@@ -180,14 +174,12 @@ def _launches(sizes: Sizes, batch_size: int) -> list[Launch]:
     network.inputs_MTBK[..., : sizes.architecture.num_inputs].uniform_()
     network.valid_MB[:] = True
     active_M = network.valid_MB[:, 0]
-    H, states = network.hidden, network.states_MUBJ
-    first_hidden, second_hidden = states[:, :window_sessions, :, :H], states[:, 1:, :, H:]
+    first_hidden, second_hidden = network.first_hidden_MTBH, network.second_hidden_MTBH
     network.forward(flat_MP, M)
     first_gates, second_gates = network.first_gates_MTBG, network.second_gates_MTBG
     first_activated, second_activated = first_gates.clone(), second_gates.clone()
     shares = torch.empty_like(second_gates)
-    inputs = states[:, :window_sessions].flatten(1, 2)[..., :H]
-    torch.bmm(inputs, weights.second_ih_MGH.transpose(1, 2), out=shares.flatten(1, 2))
+    torch.bmm(first_hidden.flatten(1, 2), weights.second_ih_MGH.transpose(1, 2), out=shares.flatten(1, 2))
     grad_last_MBH = torch.randn_like(network.second_cell_MTBH[:, 0])
     grad_hidden_MTBH = torch.randn_like(network.first_cell_MTBH)
 
@@ -199,7 +191,7 @@ def _launches(sizes: Sizes, batch_size: int) -> list[Launch]:
             network.first_cell_MTBH,
             active_M=active_M,
             inputs_MTBK=network.inputs_MTBK,
-            weight_ih_MGI=weights.first_ih_MGI,
+            weight_ih_MGI=weights.first_ih_MGK,
         )
 
     def second_forward(operation: Callable[..., None]) -> None:

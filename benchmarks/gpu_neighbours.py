@@ -38,6 +38,7 @@ class Training(threading.Thread):
                 device=self._sizes.device,
                 gpu=self._gpu,
                 on_progress=self._watch,
+                operations=self._sizes.kernels,
                 half_precision=True,
             ):
                 pass

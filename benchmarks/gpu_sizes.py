@@ -1,6 +1,7 @@
 """Sizes of the sections of `gpu.py`: those of its figures, and tiny ones that rehearse every section on a CPU."""
 
 import importlib.util
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ import torch
 from sections import LeftOut
 
 from ldtm_lib.models.fit import FitTask
-from ldtm_lib.models.fused.kernels.interface import REFERENCE, operations_for
+from ldtm_lib.models.fused.kernels.interface import REFERENCE, Operations, operations_for
 from ldtm_lib.models.on_gpu.trial import synthetic_tasks
 from ldtm_lib.settings import ArchitectureConfig, GpuConfig, TrainingConfig
 
@@ -49,9 +50,20 @@ class Sizes:
         return self.device.type == "cuda"
 
     @property
-    def has_kernels(self) -> bool:
-        """Whether the operations of trainings are Triton kernels."""
-        return operations_for(self.device, self.architecture) is not REFERENCE
+    def kernels(self) -> Operations | None:
+        """The Triton kernels where they run; on a CPU by Triton's interpreter if TRITON_INTERPRET=1 asks for it."""
+        if not self.on_cuda and os.environ.get("TRITON_INTERPRET") == "1":
+            from ldtm_lib.models.fused.kernels.launch import TRITON
+
+            return TRITON
+        found = operations_for(self.device, self.architecture)
+        return None if found is REFERENCE else found
+
+    @property
+    def ways(self) -> dict[str, Operations]:
+        """The operations that are compared and timed, by name."""
+        plain = {"plain operations": REFERENCE}
+        return {"kernels": self.kernels, **plain} if self.kernels else plain
 
     def tasks(self, num_tickers: int | None = None) -> list[FitTask]:
         """One network per ticker on its synthetic windows."""

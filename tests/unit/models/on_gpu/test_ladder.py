@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from ldtm_lib.errors import ConfigurationError
+from ldtm_lib.models.cpu import one_thread_each
 from ldtm_lib.models.fit import Fit, FitFailed, FitTask, Progress
 from ldtm_lib.models.on_gpu.ladder import ON_THE_CPU, fit_down_the_ladder
 from ldtm_lib.models.on_gpu.methods import METHODS, Job, Method, fused_without_kernels, one_by_one
@@ -52,8 +53,18 @@ def trained(job: Job, *methods: Method) -> Ended:
     return results, notices, epochs
 
 
+ALONE: dict[str, Fit] = {}
+"""What each task is trained to alone: the fixtures are the same for all tests of a session."""
+
+
 def alone(task: FitTask, job: Job) -> Fit:
-    torch.set_num_threads(1)
+    if task.name not in ALONE:
+        with one_thread_each():
+            ALONE[task.name] = _alone(task, job)
+    return ALONE[task.name]
+
+
+def _alone(task: FitTask, job: Job) -> Fit:
     return fit_alone(
         task,
         recipe=job.recipe,
