@@ -26,6 +26,9 @@ from ldtm_lib.models.fused.kernels.step_launch import (
 )
 from ldtm_lib.models.fused.kernels.tiling import Tiling, Tilings, tilings_of
 
+MANY_ROWS = 64
+"""From so many rows on a backward pass has no registers to spare."""
+
 
 def lstm_forward(
     gates_MTBG: Tensor,
@@ -125,6 +128,7 @@ def lstm_backward(
             H=hidden,
             EVERY_SESSION=grad_hidden_MTBH is not None,
             LAST_SESSION=grad_last_MBH is not None,
+            AGAIN=tiling.rows >= MANY_ROWS,
             **_constants(tiling, num_windows),
         )
 

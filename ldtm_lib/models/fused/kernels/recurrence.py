@@ -196,12 +196,14 @@ def lstm_backward(
     RESIDENT: tl.constexpr,
     STAGES: tl.constexpr,
     FAST: tl.constexpr,
+    AGAIN: tl.constexpr,
 ):
     """Activated gates to the gradients of what went into them, from the last session to the first.
 
     A session's cell state is made again from its gates and the state before it, which is thus loaded once. Each gate's
     gradient goes into its product before the next one is computed: four of them at once would spill with 64 rows, and
-    take 48 KiB more of shared memory on compute capability 9.0.
+    take 48 KiB more of shared memory on compute capability 9.0. With AGAIN what only the last gradient needs is loaded
+    a second time, from the cache, instead of being kept in registers.
     """
     m = tl.program_id(1).to(tl.int64)
     if tl.load(active + m * active_m) != 0:
@@ -264,6 +266,10 @@ def lstm_backward(
                 w_g = tl.load(weight + 2 * H * WEIGHT_HH_G)
             grad_h = _product(grad_g, w_g, grad_h, num_windows)
 
+            if AGAIN:
+                f = tl.load(here + H, mask=mask, other=other)
+                c_before = tl.load(earlier, mask=mask, other=other)
+                c_before = tl.where(t > 0, c_before, 0.0)
             grad_f = (grad_c * _single(c_before) * _single(f) * (1.0 - _single(f))).to(storage)
             tl.store(here + H, grad_f, mask=mask)
             if not RESIDENT:
