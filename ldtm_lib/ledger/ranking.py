@@ -7,6 +7,7 @@ one critical value that holds for all of them at once, then count who is signifi
 Axes: D days, T tickers, S draws.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -135,11 +136,11 @@ def critical_value_of_many(share_DT: Values, precision_TT: Values) -> float:
     largest_S = np.zeros(NUM_DRAWS)
     for draw, drawn_T in enumerate(_draws(share_DT)):
         order = np.argsort(drawn_T)
-        sorted_T = drawn_T[order]
+        sorted_T: Values = drawn_T[order]
         ends = float((sorted_T[-1] - sorted_T[0]) * precision_TT[order[0], order[-1]])
         largest = max(ends, float((np.abs(drawn_T[first] - drawn_T[second]) * precise).max(initial=0.0)))
-        reach = largest / usual if usual else np.inf
-        begins_T: Integers = np.searchsorted(sorted_T, sorted_T + reach, side="right").astype(np.int64)
+        beyond_T: Values = sorted_T + (largest / usual if usual else math.inf)
+        begins_T: Integers = np.asarray(np.searchsorted(sorted_T, beyond_T, side="right"), np.int64)
         num_pairs_T: Integers = num_tickers - begins_T
         low = np.repeat(np.arange(num_tickers), num_pairs_T)
         high = np.arange(len(low)) + np.repeat(begins_T + num_pairs_T - np.cumsum(num_pairs_T), num_pairs_T)
