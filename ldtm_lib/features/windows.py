@@ -16,6 +16,9 @@ from ldtm_lib.features.window_set import WindowSet
 from ldtm_lib.sessions import HORIZONS, Calendar, Sessions
 from ldtm_lib.settings import WindowConfig
 
+TICKERS_AT_ONCE = 100
+"""Tickers whose windows are computed in one pass."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class InputWindow:
@@ -46,8 +49,20 @@ def windows_of(bars: pl.DataFrame, calendar: Calendar, config: WindowConfig) -> 
     """The windows of every ticker in `bars` (columns of BAR_SCHEMA, all sessions of the calendar), by ticker.
 
     A window exists where its sessions follow each other in the calendar without a gap and every input is finite.
-    Targets without a bar are NaN. All tickers are computed in one pass; their arrays share its memory.
+    Targets without a bar are NaN. Some tickers at a time are computed in one pass, and their arrays share its memory: what a
+    pass needs meanwhile is three times what it leaves.
     """
+    num_bars = bars.group_by("ticker", maintain_order=True).len()["len"].to_list()
+    sets: dict[str, WindowSet] = {}
+    first = 0
+    for at in range(0, len(num_bars), TICKERS_AT_ONCE):
+        length = sum(num_bars[at : at + TICKERS_AT_ONCE])
+        sets |= _windows_in_a_pass(bars.slice(first, length), calendar, config)
+        first += length
+    return sets
+
+
+def _windows_in_a_pass(bars: pl.DataFrame, calendar: Calendar, config: WindowConfig) -> dict[str, WindowSet]:
     frame = add_indicators(bars)
     inputs = frame.select(pl.col(INPUTS).cast(pl.Float32)).to_numpy(order="c")
     close = frame["close"].to_numpy()

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ldtm_lib.features import windows as windows_module
 from ldtm_lib.features.indicators import add_indicators
 from ldtm_lib.features.inputs import INPUTS
 from ldtm_lib.features.window_set import WindowSet
@@ -265,3 +266,14 @@ def test_the_data_hash_covers_what_its_docstring_says(make: Any, calendar: Calen
         array = getattr(w, name)
         digest.update(f"{name}{kind}{array.shape}".encode() + array.astype(kind).tobytes())
     assert w.data_sha256() == digest.hexdigest()
+
+
+def test_windows_do_not_depend_on_how_many_tickers_are_computed_at_once(
+    sample_bars: pl.DataFrame, calendar: Calendar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together = windows_of(sample_bars, calendar, CONFIG)
+    monkeypatch.setattr(windows_module, "TICKERS_AT_ONCE", 2)
+    in_passes = windows_of(sample_bars, calendar, CONFIG)
+    assert list(in_passes) == list(together)
+    for ticker, expected in together.items():
+        assert_same(in_passes[ticker], expected)
