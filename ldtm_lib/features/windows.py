@@ -49,8 +49,8 @@ def windows_of(bars: pl.DataFrame, calendar: Calendar, config: WindowConfig) -> 
     """The windows of every ticker in `bars` (columns of BAR_SCHEMA, all sessions of the calendar), by ticker.
 
     A window exists where its sessions follow each other in the calendar without a gap and every input is finite.
-    Targets without a bar are NaN. Some tickers at a time are computed in one pass, and their arrays share its memory: what a
-    pass needs meanwhile is three times what it leaves.
+    Targets without a bar are NaN. Some tickers at a time are computed in one pass, and their arrays share its memory:
+    what a pass needs meanwhile is three times what it leaves.
     """
     num_bars = bars.group_by("ticker", maintain_order=True).len()["len"].to_list()
     sets: dict[str, WindowSet] = {}
