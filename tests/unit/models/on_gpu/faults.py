@@ -114,6 +114,14 @@ def ready_and_silent(job: Job, reports: Reports) -> Results:
     yield from ()
 
 
+def notice_and_silence(job: Job, reports: Reports) -> Results:
+    _write_pid(job)
+    reports.ready()
+    reports.notice("here")
+    time.sleep(600)
+    yield from ()
+
+
 def with_notices(job: Job, reports: Reports) -> Results:
     reports.notice("cuda:0 has no room for 43 networks at once; 21 at once from here on")
     yield from one_by_one(job, reports)

@@ -20,7 +20,7 @@ from ldtm_lib.models.fit import Fit, FitFailed, FitTask, Progress
 from ldtm_lib.models.on_gpu.ladder import ON_THE_CPU, fit_down_the_ladder
 from ldtm_lib.models.on_gpu.methods import METHODS, Job, Method, fused_without_kernels, one_by_one
 from ldtm_lib.models.on_gpu.notice import TrainingNotice
-from ldtm_lib.models.on_gpu.worker import Broken, train_in_a_process
+from ldtm_lib.models.on_gpu.worker import Broken, Notice, train_in_a_process
 from ldtm_lib.models.single_fit import fit_alone
 from ldtm_lib.models.trainer import fit_universe
 from ldtm_lib.settings import ArchitectureConfig, GpuConfig, TrainingConfig
@@ -90,23 +90,24 @@ FAULTS: list[tuple[Callable[..., Iterator[Fit | FitFailed]], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("fault", "words"), FAULTS, ids=[fault.__name__ for fault, _ in FAULTS])
-def test_a_method_that_breaks_off_leaves_all_to_the_next_one_and_says_why(
-    job: Job, fault: Callable[..., Iterator[Fit | FitFailed]], words: str
-) -> None:
-    results, notices, epochs = trained(job, Method("all networks fused", fault), PLAIN)
+def test_each_method_that_breaks_off_leaves_all_to_the_next_one_and_says_why(job: Job) -> None:
+    """All faults in a row, each in a process of its own; what is left in the end is trained as if nothing had been."""
+    methods = [Method(fault.__name__, fault) for fault, _ in FAULTS]
+    results, notices, epochs = trained(job, *methods, PLAIN)
+    names = [*(method.name for method in methods[1:]), PLAIN.name]
+    assert len(notices) == len(FAULTS)
+    for notice, method, (_, words), next_name in zip(notices, methods, FAULTS, names, strict=True):
+        assert notice.is_step_down
+        assert notice.text.startswith(f"{method.name}: ")
+        assert words in notice.text
+        assert notice.text.endswith(f"; 4 networks are trained {next_name}")
+        assert len(notice.text) < 600, "compilers print pages"
+    last_method, last_words = methods[-1].name, FAULTS[-1][1]
     for task in job.tasks:
         result = results[task.name]
         assert_same_bits(result, alone(task, job))
         assert isinstance(result, Fit)
-        assert result.method is not None
-        assert result.method.startswith("one network after the other, after all networks fused: ")
-        assert words in result.method
-    (notice,) = notices
-    assert notice.is_step_down
-    assert words in notice.text
-    assert notice.text.endswith("; 4 networks are trained one network after the other")
-    assert len(notice.text) < 600, "compilers print pages"
+        assert str(result.method).startswith(f"{PLAIN.name}, after {last_method}: {last_words}")
     assert len(epochs) == 4 * job.recipe.max_epochs
 
 
@@ -146,12 +147,10 @@ def test_a_process_that_is_never_ready_is_ended(job: Job) -> None:
 
 
 def test_who_stops_listening_ends_the_process(job: Job) -> None:
-    messages = train_in_a_process(Method("noticing", faults.with_notices), job)
-    next(messages)
+    messages = train_in_a_process(Method("silent", faults.notice_and_silence), job)
+    assert next(messages) == Notice("here")
+    assert is_running(job)
     messages.close()
-    silent = train_in_a_process(Method("silent", faults.never_ready), job, ready_seconds=8)
-    assert next(silent) == Broken("it was not ready after 8 s")
-    silent.close()
     assert not is_running(job)
 
 
