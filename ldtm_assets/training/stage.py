@@ -22,6 +22,8 @@ from ldtm_lib.training.record import NOT_SEARCHED, TrainingRecord, retrain
 from ldtm_lib.training.report import TrainingOutcome, TrainingReport, summary_text
 
 LossPicture = Callable[[TrainingOutcome], dg.MetadataValue | None]
+MOST_PICTURES = 200
+"""Tickers of one training whose losses are drawn into the partitions."""
 
 
 def train(
@@ -77,7 +79,13 @@ def train(
 
 
 def partitions_of(outcomes: Mapping[str, TrainingOutcome], losses: LossPicture) -> Outcome:
-    """The outcomes of one part of a training as partitions of its asset. Too few bars is no failure."""
+    """The outcomes of one part of a training as partitions of its asset. Too few bars is no failure.
+
+    Beyond MOST_PICTURES tickers the losses are drawn by the dashboard when somebody asks: a picture takes 60 ms here and
+    10 KB of Dagster's event log at every training.
+    """
+    if len(outcomes) > MOST_PICTURES:
+        losses = _drawn_on_demand
     partitions = Outcome()
     for ticker, outcome in outcomes.items():
         if outcome.status == "failed":
@@ -85,6 +93,10 @@ def partitions_of(outcomes: Mapping[str, TrainingOutcome], losses: LossPicture) 
         else:
             partitions.done[ticker] = _metadata(outcome, losses)
     return partitions
+
+
+def _drawn_on_demand(outcome: TrainingOutcome) -> dg.MetadataValue | None:
+    return dg.MetadataValue.text("the page Models of `ldtm dashboard` draws them") if outcome.networks else None
 
 
 def _metadata(outcome: TrainingOutcome, losses: LossPicture) -> Metadata:
