@@ -81,8 +81,8 @@ def train(
 def partitions_of(outcomes: Mapping[str, TrainingOutcome], losses: LossPicture) -> Outcome:
     """The outcomes of one part of a training as partitions of its asset. Too few bars is no failure.
 
-    Beyond MOST_PICTURES tickers the losses are drawn by the dashboard when somebody asks: a picture takes 60 ms here and
-    10 KB of Dagster's event log at every training.
+    Beyond MOST_PICTURES tickers the losses are drawn by the dashboard when somebody asks: a picture takes 60 ms here
+    and 10 KB of Dagster's event log at every training.
     """
     if len(outcomes) > MOST_PICTURES:
         losses = _drawn_on_demand
