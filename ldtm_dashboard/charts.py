@@ -201,18 +201,16 @@ def losses_chart(curves: pl.DataFrame) -> Spec:
         on=["training", "validation", "no_change"], index=["network", "epoch"], variable_name="loss", value_name="value"
     ).with_columns(pl.col("loss").replace({"no_change": "no change"}))
     legend = alt.Legend(orient="bottom", title=None, columns=1, labelLimit=0)
+    base = alt.Chart(named).encode(
+        x=alt.X("epoch:Q", axis=alt.Axis(tickMinStep=1)),
+        y=alt.Y("value:Q", title="loss", scale=alt.Scale(zero=False)),
+        color=alt.Color("network:N", sort=networks, legend=legend),
+        tooltip=["network:N", "loss:N", "epoch:Q", alt.Tooltip("value:Q", format=".4f")],
+    )
+    line = base.mark_line().encode(strokeDash=alt.StrokeDash("loss:N", legend=legend))
+    point = base.mark_point(filled=True, size=36).encode(shape=alt.Shape("network:N", sort=networks, legend=legend))
     return _spec(
-        alt.Chart(named)
-        .mark_line(point=alt.OverlayMarkDef(size=36))
-        .encode(
-            x=alt.X("epoch:Q", axis=alt.Axis(tickMinStep=1)),
-            y=alt.Y("value:Q", title="loss", scale=alt.Scale(zero=False)),
-            strokeDash=alt.StrokeDash("loss:N", legend=legend),
-            color=alt.Color("network:N", sort=networks, legend=legend),
-            shape=alt.Shape("network:N", sort=networks, legend=legend),
-            tooltip=["network:N", "loss:N", "epoch:Q", alt.Tooltip("value:Q", format=".4f")],
-        )
-        .properties(
+        alt.layer(line, point).properties(
             height=LEGEND_HEIGHT + 60,
             width="container",
             description="Losses by epoch beside that of forecasting no change",

@@ -17,6 +17,8 @@ def test_networks_differ_by_shape_and_are_named_in_full() -> None:
     curves = pl.DataFrame(
         {"network": ["v1.2026-09-01"], "epoch": [1], "training": [1.1], "validation": [1.2], "no_change": [1.0]}
     )
-    encoding = losses_chart(curves)["encoding"]
+    lines, points = losses_chart(curves)["layer"]
+    assert lines["encoding"]["strokeDash"]["field"] == "loss", "a legend of dashes, not of points"
+    encoding = points["encoding"]
     assert encoding["shape"]["field"] == encoding["color"]["field"] == "network"
     assert encoding["shape"]["legend"]["labelLimit"] == 0
