@@ -40,15 +40,31 @@ PAGES = {
     "Leaderboard": "Universe over time",
 }
 FILTERS = (
-    ("Leaderboard", "Window", "252 filled sessions", "true"),
-    ("Leaderboard", "Window", "90 filled sessions", "true"),
-    ("Leaderboard", "Rows", "late", "document.body.innerText.includes('No late forecast')"),
-    ("Leaderboard", "Rows", "live", "document.body.innerText.includes('Universe over time')"),
-    ("Ticker", "Ticker", "T003", "document.body.innerText.includes('T003')"),
-    ("Ticker", "Span", "1 year", "true"),
-    ("Ticker", "Horizon", "one month", "document.body.innerText.includes('Prices and one month forecasts')"),
+    ("Leaderboard", "Window", "252 filled sessions", "23,184 filled forecasts"),
+    ("Leaderboard", "Window", "90 filled sessions", "8,280 filled forecasts"),
+    ("Leaderboard", "Rows", "late", "No late forecast"),
+    ("Leaderboard", "Rows", "live", "8,280 filled forecasts"),
+    ("Ticker", "Ticker", "T003", "T003 was promoted as"),
+    ("Ticker", "Span", "1 year", "T003 was promoted as"),
+    ("Ticker", "Horizon", "one month", "Prices and one month forecasts"),
 )
-"""A page, its list, an option, and what is true of the page when it is shown."""
+"""A page, its list, an option, and words of the page when it is drawn."""
+WATCH = """(() => {
+    const app = document.querySelector('[data-testid="stApp"]');
+    window.watched?.disconnect();
+    window.runs = 0;
+    window.clicked = window.changed = performance.now();
+    window.watched = new MutationObserver(all => {
+        window.changed = performance.now();
+        for (const each of all)
+            if (each.attributeName === 'data-test-script-state'
+                && app.getAttribute('data-test-script-state') === 'notRunning') window.runs += 1;
+    });
+    window.watched.observe(app, {subtree: true, childList: true, characterData: true, attributes: true});
+})()"""
+"""Counts the runs of the program that have ended, and notes when the page last changed."""
+QUIET_MS = 700
+"""A page that has not changed for so long is drawn."""
 
 
 def main() -> None:
@@ -153,11 +169,12 @@ def measure_pages(tab: Tab, url: str) -> None:
             time.perf_counter(),
         )
         open_list(tab, label)
-        before = tab.text()
-        started = time.perf_counter()
+        tab.js(WATCH)
         pick(tab, option)
-        until(tab, f"{READY} && document.body.innerText !== {json.dumps(before)} && {words}", started)
-        print(f"{page}, {label} {option}: {1000 * (time.perf_counter() - started):.0f} ms")
+        drawn = f"{READY} && window.runs > 0 && document.body.innerText.includes({json.dumps(words)})"
+        quiet = f"performance.now() - window.changed > {QUIET_MS}"
+        until(tab, f"{drawn} && {quiet}", time.perf_counter())
+        print(f"{page}, {label} {option}: {tab.js('window.changed - window.clicked'):.0f} ms until the last change")
 
 
 def until(tab: Tab, expression: str, started: float) -> None:

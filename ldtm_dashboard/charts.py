@@ -17,6 +17,8 @@ Spec = dict[str, Any]
 """A Vega-Lite specification with its data."""
 STEP = 15
 """Pixels of a ticker's row."""
+LEGEND_HEIGHT = 340
+"""Height of a chart with a legend below it, which Streamlit takes off the height together with the axis."""
 DASHES = [5, 4]
 
 
@@ -36,7 +38,7 @@ def accuracy_chart(points: pl.DataFrame) -> Spec:
     )
     return _spec(
         alt.layer(band, line, _level(COIN, "a coin")).properties(
-            height=200,
+            height=280,
             width="container",
             description="Direction accuracy of all tickers with its 95% interval by run date",
         )
@@ -57,7 +59,7 @@ def ratio_chart(points: pl.DataFrame) -> Spec:
     )
     return _spec(
         alt.layer(line, _level(1.0, "no change")).properties(
-            height=190, width="container", description="Next-day error over that of forecasting no change by run date"
+            height=260, width="container", description="Next-day error over that of forecasting no change by run date"
         )
     )
 
@@ -162,7 +164,9 @@ def errors_chart(errors: pl.DataFrame) -> Spec:
             tooltip=["day:N", "of:N", alt.Tooltip("percent:Q", format=".2f")],
         )
         .properties(
-            height=220, width="container", description="Errors of forecasts beside those of forecasting no change"
+            height=LEGEND_HEIGHT,
+            width="container",
+            description="Errors of forecasts beside those of forecasting no change",
         )
     )
 
@@ -196,17 +200,21 @@ def losses_chart(curves: pl.DataFrame) -> Spec:
     named = curves.unpivot(
         on=["training", "validation", "no_change"], index=["network", "epoch"], variable_name="loss", value_name="value"
     ).with_columns(pl.col("loss").replace({"no_change": "no change"}))
+    legend = alt.Legend(orient="bottom", title=None, columns=1, labelLimit=0)
+    base = alt.Chart(named).encode(
+        x=alt.X("epoch:Q", axis=alt.Axis(tickMinStep=1)),
+        y=alt.Y("value:Q", title="loss", scale=alt.Scale(zero=False)),
+        color=alt.Color("network:N", sort=networks, legend=legend),
+        tooltip=["network:N", "loss:N", "epoch:Q", alt.Tooltip("value:Q", format=".4f")],
+    )
+    line = base.mark_line().encode(strokeDash=alt.StrokeDash("loss:N", legend=legend))
+    point = base.mark_point(filled=True, size=36).encode(shape=alt.Shape("network:N", sort=networks, legend=legend))
     return _spec(
-        alt.Chart(named)
-        .mark_line()
-        .encode(
-            x=alt.X("epoch:Q", axis=alt.Axis(tickMinStep=1)),
-            y=alt.Y("value:Q", title="loss", scale=alt.Scale(zero=False)),
-            strokeDash=alt.StrokeDash("loss:N", legend=alt.Legend(orient="bottom", title=None, columns=1)),
-            color=alt.Color("network:N", sort=networks, legend=alt.Legend(orient="bottom", title=None, columns=1)),
-            tooltip=["network:N", "loss:N", "epoch:Q", alt.Tooltip("value:Q", format=".4f")],
+        alt.layer(line, point).properties(
+            height=LEGEND_HEIGHT + 60,
+            width="container",
+            description="Losses by epoch beside that of forecasting no change",
         )
-        .properties(height=300, width="container", description="Losses by epoch beside that of forecasting no change")
     )
 
 

@@ -45,11 +45,20 @@ def kept_calibration(home: Path) -> KeptCalibration | None:
         found = json.loads((home / FILE).read_bytes())
         return KeptCalibration(
             calibrated_at=datetime.fromisoformat(found["calibrated_at"]),
-            total=KeptTally(**found["total"]),
-            by_ticker={ticker: KeptTally(**tally) for ticker, tally in found["by_ticker"].items()},
+            total=_tally(found["total"]),
+            by_ticker={ticker: _tally(tally) for ticker, tally in found["by_ticker"].items()},
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
+
+
+def _tally(found: Mapping[str, float]) -> KeptTally:
+    return KeptTally(
+        num_models=int(found["num_models"]),
+        num_passed=int(found["num_passed"]),
+        num_passed_strict=int(found["num_passed_strict"]),
+        coins_expected=float(found["coins_expected"]),
+    )
 
 
 def placebo_words(found: KeptCalibration | None, ticker: str) -> str:
