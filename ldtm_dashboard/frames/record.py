@@ -92,7 +92,7 @@ def _published(seals: pl.DataFrame, project: Project) -> str:
     except (PublicationFailed, LdtmError) as error:
         return f"{file.name} cannot be read: {error}"
     if not found:
-        return f"{file.name} holds no seal yet; a daily run ends with one, `ldtm audit seal` makes one now."
+        return f"{file.name} holds no seal yet; a daily run ends with one, ldtm audit seal makes one now."
     own = {number: bytes.fromhex(sha256) for number, sha256 in zip(seals["seal_id"], seals["sha256"], strict=True)}
     oldest = min(own, default=0)
     newest = {number: sha256 for number, sha256 in found.items() if number >= oldest}

@@ -44,7 +44,6 @@ def page() -> None:
         "in_time": parts.text("In time"),
         "recorded_at": parts.utc("Recorded"),
         "model": parts.text("Model"),
-        "reason": parts.text("Reason of abstention"),
         "link": parts.link("Partition"),
     }
     parts.table(_with_links(found), prices, key="tonight")
