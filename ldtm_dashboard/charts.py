@@ -233,7 +233,7 @@ def _level(value: float, name: str) -> alt.LayerChart | alt.FacetChart:
     """A dashed horizontal line with its name."""
     at = alt.Chart(pl.DataFrame({"y": [value], "name": [name]}))
     line = at.mark_rule(strokeDash=DASHES, color=RED).encode(y="y:Q")
-    label = at.mark_text(align="left", dx=4, color=RED, fontWeight="bold").encode(  # beside the plot: no line crosses it
+    label = at.mark_text(align="left", dx=4, color=RED, fontWeight="bold").encode(  # where no line crosses it
         x=alt.value("width"), y="y:Q", text="name:N"
     )
     return alt.layer(line, label)

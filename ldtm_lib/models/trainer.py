@@ -26,8 +26,6 @@ from ldtm_lib.settings import ArchitectureConfig, GpuConfig, TrainingConfig
 OnProgress = Callable[[Progress], None]
 OnNotice = Callable[[TrainingNotice], None]
 Event = Progress | TrainingNotice | Fit | FitFailed | BaseException
-PROBES = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "ldtm", "gpu_probes.json")
-"""The file that remembers which probes of a GPU were passed."""
 
 
 def fit_universe(
@@ -47,16 +45,19 @@ def fit_universe(
     of a GPU. `on_progress` is called in the caller's thread after every epoch of every network, and `on_notice` when a
     GPU runs short of memory or one of the `methods` breaks off; training goes on meanwhile, in the end on the CPU.
     There the same bits come out on any number of cores and beside any other tasks; on a GPU the last bits may differ.
-    Closing the iterator early stops the rest after their current epoch.
+    Closing the iterator early stops the rest after their current epoch, and a GPU's within a second.
     """
     device, gpu = torch.device(device), gpu or GpuConfig()
     events: SimpleQueue[Event] = SimpleQueue()
     abandoned = threading.Event()
 
-    def report(event: Progress | TrainingNotice) -> None:
-        events.put(event)
+    def require_listener() -> None:
         if abandoned.is_set():
             raise _Abandoned
+
+    def report(event: Progress | TrainingNotice) -> None:
+        events.put(event)
+        require_listener()
 
     def on_a_core(task: FitTask) -> None:
         if abandoned.is_set():
@@ -74,16 +75,18 @@ def fit_universe(
     ):
 
         def on_the_gpu() -> None:
-            job = Job(
-                tasks=longest_first,
-                recipe=recipe,
-                architecture=architecture,
-                device=str(device),
-                gpu=gpu,
-                cache=PROBES,
-            )
             try:
-                for result in fit_down_the_ladder(job, on_progress=report, on_notice=report, methods=methods):
+                job = Job(
+                    tasks=longest_first,
+                    recipe=recipe,
+                    architecture=architecture,
+                    device=str(device),
+                    gpu=gpu,
+                    cache=_probes(),
+                )
+                for result in fit_down_the_ladder(
+                    job, on_progress=report, on_notice=report, methods=methods, while_waiting=require_listener
+                ):
                     if isinstance(result, FitTask):
                         workers.submit(on_a_core, result)
                     else:
@@ -100,6 +103,15 @@ def fit_universe(
             yield from _results(events, len(tasks), on_progress, on_notice)
         finally:
             abandoned.set()
+
+
+def _probes() -> Path:
+    """The file that remembers which probes of a GPU were passed; one that cannot be where a user has no home."""
+    try:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:
+        folder = Path(os.devnull)
+    return folder / "ldtm" / "gpu_probes.json"
 
 
 class _Abandoned(Exception):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 
+from ldtm_lib.errors import TrainingDiverged
 from ldtm_lib.models.fit import Fit, FitFailed, FitTask, Progress
 from ldtm_lib.models.on_gpu.methods import METHODS, Job, Method
 from ldtm_lib.models.on_gpu.notice import TrainingNotice
@@ -26,11 +27,13 @@ def fit_down_the_ladder(
     on_progress: Callable[[Progress], None],
     on_notice: Callable[[TrainingNotice], None],
     methods: Sequence[Method] = METHODS,
+    while_waiting: Callable[[], None] = lambda: None,
 ) -> Iterator[Fit | FitFailed | FitTask]:
     """Train the tasks of a job; yields each as it ends, and in the end those that no method on the GPU could train.
 
     Each fit says by which method it was trained. One whose validation loss is another one on the CPU is refused, and
-    its network is trained by the next method.
+    its network is trained by the next method, and so is one that diverges. `while_waiting` is called twice a second,
+    and may raise an error to end the training.
     """
     left = {id(task): task for task in job.tasks}
     below = [*(method.name for method in methods[1:]), ON_THE_CPU]
@@ -40,7 +43,8 @@ def fit_down_the_ladder(
             return
         by = method.name + (f", after {why}" if why else "")
         reasons: list[str] = []
-        with closing(train_in_a_process(method, replace(job, tasks=list(left.values())))) as messages:
+        of_this_method = replace(job, tasks=list(left.values()))
+        with closing(train_in_a_process(method, of_this_method, while_waiting=while_waiting)) as messages:
             for message in messages:
                 match message:
                     case Progress():
@@ -50,12 +54,16 @@ def fit_down_the_ladder(
                         on_notice(TrainingNotice(text=text, is_step_down=False))
                     case Broken(reason):
                         reasons.append(reason)
+                    case Fit() | FitFailed() if id(message.task) not in left:
+                        continue  # said twice
                     case Fit():
                         if refusal := _refusal(message, job):
                             reasons.append(refusal)
                             continue
                         del left[id(message.task)]
                         yield replace(message, method=by)
+                    case FitFailed(reason=TrainingDiverged() as reason):  # of the device, perhaps; the CPU decides
+                        reasons.append(str(reason))
                     case FitFailed():
                         del left[id(message.task)]
                         yield message
@@ -69,7 +77,10 @@ def fit_down_the_ladder(
 
 def _refusal(fit: Fit, job: Job) -> str:
     """Why a fit is refused; empty where its loss is that of the CPU."""
-    found = validation_loss(fit, recipe=job.recipe, architecture=job.architecture)
+    try:
+        found = validation_loss(fit, recipe=job.recipe, architecture=job.architecture)
+    except Exception as error:  # of weights that are no network
+        return f"{fit.task.name} is refused, its loss cannot be computed on the CPU: {type(error).__name__}: {error}"
     if math.isclose(found, fit.validation_loss, rel_tol=MOST_DEVIATION):
         return ""
     return (

@@ -97,7 +97,7 @@ METHODS = (
 
 
 def _fused_by(operations: Operations, what: str, job: Job, reports: Reports) -> Iterator[Fit | FitFailed]:
-    device = torch.device(job.device)
+    device, window_sessions = torch.device(job.device), job.tasks[0].windows.window_sessions
 
     def probe() -> str:
         return require_same_as_on_the_cpu(
@@ -105,10 +105,18 @@ def _fused_by(operations: Operations, what: str, job: Job, reports: Reports) -> 
             device=device,
             recipe=job.recipe,
             architecture=job.architecture,
-            window_sessions=job.tasks[0].windows.window_sessions,
+            window_sessions=window_sessions,
         )
 
-    require_probed(probe, what, job.cache, device=device, recipe=job.recipe, architecture=job.architecture)
+    require_probed(
+        probe,
+        what,
+        job.cache,
+        device=device,
+        recipe=job.recipe,
+        architecture=job.architecture,
+        window_sessions=window_sessions,
+    )
     reports.ready()
     yield from fit_fused(
         job.tasks,

@@ -1,7 +1,8 @@
 """A training step of three small trials on a GPU, held against the same step in float32 on the CPU.
 
 A GPU, a driver or a compiler may compute something else than what was written: a loss alone does not show it, since
-networks learn with half of a gradient missing. So forecasts, every block of gradients and an update are compared.
+networks learn with half of a gradient missing. So forecasts, every block of gradients, an update and sums of losses are
+compared; what a single step hardly shows, such as weight decay and the learning rate by the step, is compared apart.
 
 Axes as in `fused.state`: M = 3 fused networks, P elements of a network's row.
 """
@@ -16,9 +17,10 @@ import torch
 from torch import Tensor
 
 from ldtm_lib.errors import LdtmError
+from ldtm_lib.models.fused.fit import RunStep
 from ldtm_lib.models.fused.kernels.interface import REFERENCE, Operations
 from ldtm_lib.models.fused.network import FusedNetwork
-from ldtm_lib.models.fused.state import BETA1, BETA2, EPS, FusedState
+from ldtm_lib.models.fused.state import BACKOFF, BETA1, BETA2, EPS, GROWTH, GROWTH_INTERVAL, FusedState
 from ldtm_lib.models.fused.step_graphs import StepGraphs
 from ldtm_lib.models.fused.windows import WindowTables
 from ldtm_lib.models.lstm import parameter_shapes
@@ -33,6 +35,8 @@ TOLERANCE = 0.01
 """Of the norm, for forecasts and gradients: float16 and the hardware's tanh are off by 0.0015 (measured on an H100)."""
 UPDATE_TOLERANCE = 1e-3
 """Of the norm of an update, from the same gradients."""
+ROW_TOLERANCE = 0.05
+"""Of the typical norm of a window's forecasts, for each window: the norm of all of them hides a single one."""
 SCALE = 8192.0
 OVERFLOWING_SCALE = 1e30
 """Loss scales under float16: one that overflows nothing here, one that overflows everything."""
@@ -63,34 +67,44 @@ def require_same_as_on_the_cpu(
     expected = _state(REFERENCE, tables, torch.device("cpu"), torch.float32, recipe, architecture)
     run = _runner(tested)
     initial_MP = torch.stack([_random_weights(tested, generator) for _ in range(NUM_NETWORKS)])
-    for state in (tested, expected):
-        _place(state, initial_MP)
-    if half:
-        tested.scale_M.fill_(SCALE)
-    run(tested.training_step)
+    _place(expected, initial_MP)
+    _validate(expected, lambda step, m: step(m))
     expected.training_step(NUM_NETWORKS)
-    forecasts = _compare_forecasts(tested, expected)
-    gradients = _compare_gradients(tested, expected)
-    update = _compare_update(tested, initial_MP)
+    forecasts = update = sums = 0.0
+    gradients: dict[str, float] = {}
+    for num_computed in (NUM_NETWORKS, LEFT_OUT):  # with the network without rows, and without it
+        _place(tested, initial_MP)
+        if half:
+            tested.scale_M.fill_(SCALE / min(1.0, recipe.huber_delta))  # which bounds gradients
+        _validate(tested, run)
+        run(tested.training_step, num_computed)
+        forecasts = max(forecasts, _compare_forecasts(tested, expected))
+        for name, apart in _compare_gradients(tested, expected).items():
+            gradients[name] = max(gradients.get(name, 0.0), apart)
+        update = max(update, _compare_update(tested, initial_MP))
+        sums = max(sums, _compare_sums(tested, expected))
+    _compare_adamw(operations, tested, initial_MP, generator)
+    _compare_books(operations, tested)
     if half:
+        _require_overflows_to_be_found(operations, tested)
         _require_overflow_to_be_skipped(tested, run)
     worst = max(gradients, key=lambda name: gradients[name])
     return (
         f"forecasts are off by {forecasts:.1e} of their norm, gradients by {gradients[worst]:.1e} ({worst}), "
-        f"{TOLERANCE:.0%} is allowed; an update by {update:.1e}"
+        f"sums of losses by {sums:.1e}, {TOLERANCE:.0%} is allowed; an update by {update:.1e}"
     )
 
 
-def _runner(state: FusedState) -> Callable[[Callable[[int], None]], None]:
-    """Runs a step of all networks as a training does: as a captured graph on a GPU."""
+def _runner(state: FusedState) -> RunStep:
+    """Runs a step as a training does: as a captured graph on a GPU."""
     device = state.parameters_MP.device
     if device.type != "cuda":
-        return lambda step: step(NUM_NETWORKS)
+        return lambda step, m: step(m)
     graphs = StepGraphs(device, num_networks=NUM_NETWORKS)
     graphs.warm_up(state.training_step, state.validation_step)
 
-    def run(step: Callable[[int], None]) -> None:
-        graphs.run(step, NUM_NETWORKS)
+    def run(step: Callable[[int], None], m: int) -> None:
+        graphs.run(step, m)
         torch.cuda.synchronize(device)
 
     return run
@@ -99,13 +113,15 @@ def _runner(state: FusedState) -> Callable[[Callable[[int], None]], None]:
 def _random_tables(
     batch_size: int, window_sessions: int, architecture: ArchitectureConfig, generator: torch.Generator
 ) -> WindowTables:
-    """Two batches of windows with values in 0 to 1."""
+    """Two batches of windows with scaled values of about 0 to 2, and here and there an input that never moved."""
     num_windows = 2 * batch_size
     shape = (num_windows, architecture.num_inputs)
+    span_WI = 0.5 + torch.rand(shape, generator=generator)
+    span_WI[::7, 0] = 0
     return WindowTables(
         bars_SI=torch.rand(num_windows + window_sessions - 1, architecture.num_inputs, generator=generator),
-        low_WI=torch.zeros(shape),
-        span_WI=torch.ones(shape),
+        low_WI=torch.rand(shape, generator=generator) / 10,
+        span_WI=span_WI,
         starts_W=torch.arange(num_windows),
         # errors of one sign: where they cancel out in a sum, rounding is a large share of what is left
         targets_WE=1 + torch.randn(num_windows, architecture.num_horizons, generator=generator) / 10,
@@ -146,7 +162,7 @@ def _state(
         recipe,
         windows_on_device=True,
         max_training_rows=num_windows,
-        max_validation_rows=1,
+        max_validation_rows=recipe.batch_size + 1,
     )
 
 
@@ -168,21 +184,35 @@ def _random_weights(state: FusedState, generator: torch.Generator) -> Tensor:
 
 
 def _place(state: FusedState, initial_MP: Tensor) -> None:
-    """Begin the first two networks: one has two batches of rows, the other a third of a batch."""
+    """Begin the first two networks: one has two batches of rows, the other a third of a batch.
+
+    Horizons differ in units and weights, the other way round in the second network. By the usual `huber_delta` of 1
+    some errors are beyond it and some are not.
+    """
     batch_size, num_horizons = state.recipe.batch_size, state.network.targets_MBE.shape[2]
-    ones = np.ones(num_horizons)
-    objective = Objective(
-        units=ones,
-        weights=ones,
-        delta=state.network.delta,
-        no_change_losses=(1.0,) * num_horizons,
-        no_change_errors=(1.0,) * num_horizons,
-    )
-    for slot, num_rows in ((FULL, 2 * batch_size), (PADDED, max(1, batch_size // 3))):
-        state.place(slot, initial_MP[slot], torch.zeros(1, dtype=torch.int32), num_rows=num_rows, objective=objective)
+    of_horizons, ones = np.linspace(0.5, 1.5, num_horizons), (1.0,) * num_horizons
+    for slot, num_rows, watched in (
+        (FULL, 2 * batch_size, batch_size + 1),
+        (PADDED, max(1, batch_size // 3), 1),
+    ):
+        objective = Objective(
+            units=of_horizons if slot == FULL else of_horizons[::-1].copy(),
+            weights=of_horizons[::-1].copy() if slot == FULL else of_horizons,
+            delta=state.network.delta,
+            no_change_losses=ones,
+            no_change_errors=ones,
+        )
+        rows = torch.arange(watched, dtype=torch.int32)
+        state.place(slot, initial_MP[slot], rows, num_rows=num_rows, objective=objective)
         state.order_MR[slot, :num_rows] = torch.arange(num_rows, dtype=torch.int32).roll(slot).to(state.order_MR.device)
     state.parameters_MP[LEFT_OUT] = initial_MP[LEFT_OUT].to(state.parameters_MP.device)
     state.begin_epoch()
+
+
+def _validate(state: FusedState, run: RunStep) -> None:
+    """Both batches of validation rows; the second one is of the first network alone."""
+    run(state.validation_step, NUM_NETWORKS)
+    run(state.validation_step, NUM_NETWORKS)
 
 
 def _compare_forecasts(tested: FusedState, expected: FusedState) -> float:
@@ -191,13 +221,14 @@ def _compare_forecasts(tested: FusedState, expected: FusedState) -> float:
         valid_B = expected.network.valid_MB[slot]
         if not torch.equal(tested.network.valid_MB[slot].cpu(), valid_B):
             raise ProbeFailed(f"the {NAMES[slot]} has other windows on the device than on the CPU")
-        found = _distance(
-            tested.network.predictions_MBE[slot].cpu()[valid_B],
-            expected.network.predictions_MBE[slot][valid_B],
-            f"forecasts of the {NAMES[slot]}",
-            TOLERANCE,
-        )
-        distance = max(distance, found)
+        found_BE = tested.network.predictions_MBE[slot].cpu()[valid_B]
+        expected_BE = expected.network.predictions_MBE[slot][valid_B]
+        what = f"forecasts of the {NAMES[slot]}"
+        distance = max(distance, _distance(found_BE, expected_BE, what, TOLERANCE))
+        typical = float(expected_BE.square().sum(1).mean().sqrt())
+        farthest = float((found_BE - expected_BE).square().sum(1).max().sqrt())
+        if not farthest <= ROW_TOLERANCE * typical:
+            raise ProbeFailed(f"{what} are {farthest / typical:.1%} off in one window, {ROW_TOLERANCE:.0%} is allowed")
     return distance
 
 
@@ -263,12 +294,102 @@ def _compare_update(tested: FusedState, initial_MP: Tensor) -> float:
     return max(distances)
 
 
-def _require_overflow_to_be_skipped(tested: FusedState, run: Callable[[Callable[[int], None]], None]) -> None:
+def _compare_sums(tested: FusedState, expected: FusedState) -> float:
+    """Losses of training, and losses and squared errors of validation, as an epoch is judged by."""
+    found_SME, expected_SME = tested.means(), expected.means()
+    return max(
+        _distance(found_SME[at, slot], expected_SME[at, slot], f"{what} of the {NAMES[slot]}", TOLERANCE)
+        for at, what in enumerate(("losses", "validation losses", "validation squares"))
+        for slot in (FULL, PADDED)
+    )
+
+
+def _compare_adamw(operations: Operations, tested: FusedState, initial_MP: Tensor, generator: torch.Generator) -> None:
+    """AdamW in the middle of a training, with parameters so large that weight decay shows."""
+    device, half = tested.parameters_MP.device, tested.half_MP is not None
+    update_M = torch.tensor([slot != LEFT_OUT for slot in range(NUM_NETWORKS)])
+    ones_M = torch.ones(NUM_NETWORKS)
+    numbers = {
+        "learning_rate_M": 0.1 * ones_M,
+        "bias_correction1_M": 0.5 * ones_M,
+        "bias_correction2_sqrt_M": 0.2 * ones_M,
+        "inverse_scale_M": ones_M / SCALE,
+        "update_M": update_M,
+    }
+    drawn_MP = [torch.randn(initial_MP.shape, generator=generator) for _ in range(4)]
+    grads_MP = (SCALE / 1000 * drawn_MP[1]).to(tested.grads_MP.dtype)
+    expected = [100 * drawn_MP[0], grads_MP, drawn_MP[2] / 1000, (drawn_MP[3] / 1000).square()]
+    found = [tensor.clone().to(device) for tensor in expected]
+    recipe, half_MP = tested.recipe, torch.zeros(initial_MP.shape, dtype=torch.float16, device=device) if half else None
+    constants = {"weight_decay": recipe.weight_decay, "beta1": BETA1, "beta2": BETA2, "eps": EPS}
+    before_MP = expected[0].clone()
+    REFERENCE.adamw(expected[0], None, *expected[1:], **numbers, **constants)
+    on_device = {name: number.to(device) for name, number in numbers.items()}
+    operations.adamw(found[0], half_MP, *found[1:], **on_device, **constants)
+    for slot in range(NUM_NETWORKS):
+        moved_P = found[0][slot].cpu() - before_MP[slot], expected[0][slot] - before_MP[slot]
+        _distance(*moved_P, f"AdamW's update of the {NAMES[slot]}", UPDATE_TOLERANCE)
+        for at, what in ((2, "first"), (3, "second")):
+            what = f"AdamW's {what} moments of the {NAMES[slot]}"
+            _distance(found[at][slot].cpu(), expected[at][slot], what, UPDATE_TOLERANCE)
+
+
+def _compare_books(operations: Operations, tested: FusedState) -> None:
+    """The learning rate, bias corrections, counts and loss scales in the middle of a training."""
+    device, half = tested.parameters_MP.device, tested.half_MP is not None
+    books = {
+        "active_M": torch.tensor([True, True, False]),
+        "num_steps_M": torch.tensor([90, 30, 60]),
+        "attempts_M": torch.tensor([60, 10, 20]),
+        "updates_M": torch.tensor([50, 9, 20]),
+        "streak_M": torch.tensor([GROWTH_INTERVAL - 1, 7, 5]),
+        "scale_M": torch.tensor([SCALE, SCALE / 2, SCALE / 4]) if half else torch.ones(NUM_NETWORKS),
+        "learning_rate_M": torch.zeros(NUM_NETWORKS),
+        "bias_correction1_M": torch.zeros(NUM_NETWORKS),
+        "bias_correction2_sqrt_M": torch.zeros(NUM_NETWORKS),
+        "inverse_scale_M": torch.zeros(NUM_NETWORKS),
+        "update_M": torch.zeros(NUM_NETWORKS, dtype=torch.bool),
+    }
+    found = {name: book.clone().to(device) for name, book in books.items()}
+    overflow_M = torch.tensor([0, 1, 0], dtype=torch.int32)
+    for each, operation, place in ((books, REFERENCE, torch.device("cpu")), (found, operations, device)):
+        operation.plan_updates(
+            **each,
+            overflow_M=overflow_M.clone().to(place) if half else None,
+            learning_rate=tested.recipe.learning_rate,
+            beta1=BETA1,
+            beta2=BETA2,
+            backoff=BACKOFF,
+            growth=GROWTH,
+            growth_interval=GROWTH_INTERVAL,
+        )
+    for name, book in books.items():
+        numbers = found[name].cpu().double()[:LEFT_OUT], book.double()[:LEFT_OUT]
+        _distance(*numbers, f"the numbers {name} of a step", UPDATE_TOLERANCE)
+    if bool(found["update_M"][LEFT_OUT]):
+        raise ProbeFailed(f"the {NAMES[LEFT_OUT]} is to be updated")
+
+
+def _require_overflows_to_be_found(operations: Operations, tested: FusedState) -> None:
+    """A single gradient that is no finite number marks its network, wherever it stands."""
+    device = tested.grads_MP.device
+    for place, value in ((0, math.nan), (-1, math.inf), (-1, math.nan), (tested.grads_MP.shape[1] // 2, -math.inf)):
+        grads_MP = torch.zeros_like(tested.grads_MP)
+        grads_MP[FULL, place] = grads_MP[LEFT_OUT, place] = value
+        overflow_M = torch.zeros(NUM_NETWORKS, dtype=torch.int32, device=device)
+        operations.find_overflows(grads_MP, torch.tensor([True, True, False], device=device), overflow_M)
+        if not torch.equal(overflow_M.cpu(), torch.tensor([1, 0, 0], dtype=torch.int32)):
+            marked = ", ".join(str(int(mark)) for mark in overflow_M.cpu().numpy())
+            raise ProbeFailed(f"a gradient of {value} at {place} marks networks by {marked} instead of 1, 0, 0")
+
+
+def _require_overflow_to_be_skipped(tested: FusedState, run: RunStep) -> None:
     """Gradients beyond float16 leave their network as it is and halve its loss scale; the others go on."""
     before_MP = tested.parameters_MP.cpu().clone()
     tested.begin_epoch()
+    tested.attempts_M.zero_()  # by its last step a network learns nothing
     tested.scale_M[FULL] = OVERFLOWING_SCALE
-    run(tested.training_step)
+    run(tested.training_step, NUM_NETWORKS)
     after_MP, scale = tested.parameters_MP.cpu(), float(tested.scale_M[FULL])
     if not torch.equal(after_MP[FULL], before_MP[FULL]):
         raise ProbeFailed("a network whose gradients overflow was updated")

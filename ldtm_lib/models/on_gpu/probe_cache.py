@@ -13,30 +13,32 @@ from ldtm_lib.atomic_io import write_whole
 from ldtm_lib.gpu.nvml import driver_version
 from ldtm_lib.models.cuda_order import uuid_of
 from ldtm_lib.models.fused import kernels
+from ldtm_lib.models.on_gpu import probe
 from ldtm_lib.settings import ArchitectureConfig, TrainingConfig
 
 MOST_KEPT = 100
 
 
 def require_probed(
-    probe: Callable[[], object],
+    run_probe: Callable[[], object],
     what: str,
     cache: Path,
     *,
     device: torch.device,
     recipe: TrainingConfig,
     architecture: ArchitectureConfig,
+    window_sessions: int,
 ) -> None:
     """Run a probe unless the same one was passed before; raises what the probe raises.
 
     A file that cannot be read or written costs nothing but another probe next time. A probe that fails is not kept:
     what it found may be mended.
     """
-    key = probe_key(what, device=device, recipe=recipe, architecture=architecture)
+    key = probe_key(what, device=device, recipe=recipe, architecture=architecture, window_sessions=window_sessions)
     passed = _read(cache)
     if key in passed:
         return
-    probe()
+    run_probe()
     try:
         cache.parent.mkdir(parents=True, exist_ok=True)
         write_whole(cache, json.dumps([*passed[-MOST_KEPT + 1 :], key]).encode())
@@ -44,8 +46,15 @@ def require_probed(
         return
 
 
-def probe_key(what: str, *, device: torch.device, recipe: TrainingConfig, architecture: ArchitectureConfig) -> str:
-    """SHA-256 over the GPU, the driver, torch, Triton, the source of the fused trainer, what is run and its shape."""
+def probe_key(
+    what: str,
+    *,
+    device: torch.device,
+    recipe: TrainingConfig,
+    architecture: ArchitectureConfig,
+    window_sessions: int,
+) -> str:
+    """SHA-256 over the GPU, the driver, torch, Triton, the source of trainer and probe, what is run and its shape."""
     on_gpu = device.type == "cuda"
     parts = [
         what,
@@ -55,7 +64,9 @@ def probe_key(what: str, *, device: torch.device, recipe: TrainingConfig, archit
         _version_of("triton"),
         architecture.model_dump_json(),
         recipe.model_dump_json(),
-        *(path.read_text() for path in sorted(Path(kernels.__file__).parents[1].rglob("*.py"))),
+        str(window_sessions),
+        Path(probe.__file__).read_text(encoding="utf-8"),
+        *(path.read_text(encoding="utf-8") for path in sorted(Path(kernels.__file__).parents[1].rglob("*.py"))),
     ]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 

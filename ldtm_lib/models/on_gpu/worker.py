@@ -11,10 +11,11 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Generator
+import time
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe
-from typing import Any
+from typing import IO, Any
 
 from ldtm_lib.errors import LdtmError
 from ldtm_lib.models.fit import Fit, FitFailed, Progress
@@ -22,6 +23,11 @@ from ldtm_lib.models.on_gpu.methods import Job, Method, NotApplicable, Reports
 
 READY_SECONDS = 900.0
 """How long the start and the probe may take; compiling all kernels takes a minute on a slow host."""
+SILENT_SECONDS = 1800.0
+"""How long nothing may be heard after that, beside the pauses between steps: an epoch takes seconds."""
+END_SECONDS = 20.0
+"""How long a process may take to end: one that waits for a GPU that hangs cannot be killed."""
+LOOK_SECONDS = 0.5
 PR_SET_PDEATHSIG = 1
 MOST_STDERR = 2000
 
@@ -68,50 +74,87 @@ class _Refused:
 
 
 def train_in_a_process(
-    method: Method, job: Job, *, ready_seconds: float = READY_SECONDS
+    method: Method,
+    job: Job,
+    *,
+    ready_seconds: float = READY_SECONDS,
+    silent_seconds: float = SILENT_SECONDS,
+    while_waiting: Callable[[], None] = lambda: None,
 ) -> Generator[Progress | Notice | Fit | FitFailed | Broken]:
     """Train a job by a method in another process, which ends with this iterator, and with this process.
 
     Yields `Broken` as the last item when the method did not finish; errors that say that the job itself is wrong, such
-    as ConfigurationError, are raised.
+    as ConfigurationError, are raised. `while_waiting` is called twice a second; what it raises ends the training.
     """
     ours, theirs = Pipe()
-    with tempfile.TemporaryFile() as stderr:
+    with _output_file() as output, ours:
         command = [sys.executable, "-m", __spec__.name, str(theirs.fileno()), str(os.getpid())]
-        process = subprocess.Popen(
-            command, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr
-        )
-        theirs.close()
         try:
-            yield from _messages(ours, method, job, ready_seconds)
-        except (EOFError, OSError):
-            process.wait()
-            stderr.seek(0)
-            yield Broken(_death(process.returncode, stderr.read()[-MOST_STDERR:].decode(errors="replace")))
+            process = subprocess.Popen(
+                command, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            )
+        except OSError as error:
+            yield Broken(f"its process could not be started: {error}")
+            return
         finally:
-            ours.close()
+            theirs.close()
+
+        def is_there(seconds: float) -> bool:
+            """Whether a message came in time."""
+            until = time.monotonic() + seconds
+            while not ours.poll(max(0.0, min(LOOK_SECONDS, until - time.monotonic()))):
+                while_waiting()
+                if time.monotonic() >= until:
+                    return False
+            return True
+
+        try:
+            yield from _messages(ours, method, job, is_there, ready_seconds, silent_seconds)
+        except (EOFError, OSError):
+            status = _status_at_the_end(process)
+            output.seek(max(0, output.seek(0, os.SEEK_END) - MOST_STDERR))
+            yield Broken(_death(status, output.read().decode(errors="replace")))
+        finally:
             process.kill()
-            process.wait()
+            _status_at_the_end(process)
+
+
+def _output_file() -> IO[bytes]:
+    """A file for what a process prints; where no disk takes one, it is lost."""
+    try:
+        return tempfile.TemporaryFile()
+    except OSError:
+        return open(os.devnull, "r+b")
+
+
+def _status_at_the_end(process: "subprocess.Popen[bytes]") -> int | None:
+    """The exit status; None of a process that does not end."""
+    try:
+        return process.wait(END_SECONDS)
+    except subprocess.TimeoutExpired:
+        return None
 
 
 def _messages(
-    pipe: Connection, method: Method, job: Job, ready_seconds: float
+    pipe: Connection,
+    method: Method,
+    job: Job,
+    is_there: Callable[[float], bool],
+    ready_seconds: float,
+    silent_seconds: float,
 ) -> Generator[Progress | Notice | Fit | FitFailed | Broken]:
     pipe.send_bytes(pickle.dumps(sys.path))
     pipe.send_bytes(pickle.dumps((method, job)))
+    silent_seconds += _pauses_of_an_epoch(job)
     is_ready = False
     while True:
-        if not is_ready and not pipe.poll(ready_seconds):
-            yield Broken(f"it was not ready after {ready_seconds:g} s")
+        if not is_there(silent_seconds if is_ready else ready_seconds):
+            silent, late = f"it said nothing for {silent_seconds:g} s", f"it was not ready after {ready_seconds:g} s"
+            yield Broken(silent if is_ready else late)
             return
-        message = pickle.loads(pipe.recv_bytes())
-        match message:
+        match message := _read(pipe.recv_bytes(), job):
             case _Ready():
                 is_ready = True
-            case _Trained(number, fields):
-                yield Fit(task=job.tasks[number], **fields)
-            case _Untrainable(number, reason):
-                yield FitFailed(task=job.tasks[number], reason=reason)
             case _Refused(error):
                 raise error
             case _Finished():
@@ -123,11 +166,36 @@ def _messages(
                 yield message
 
 
-def _death(status: int, said: str) -> str:
+def _read(sent: bytes, job: Job) -> Progress | Notice | Fit | FitFailed | Broken | _Ready | _Refused | _Finished:
+    """A message, its task found again; one that makes no sense ends the method."""
+    try:
+        match message := pickle.loads(sent):
+            case _Trained(number, fields):
+                return Fit(task=job.tasks[number], **fields)
+            case _Untrainable(number, reason):
+                return FitFailed(task=job.tasks[number], reason=reason)
+            case Progress() | Notice() | Broken() | _Ready() | _Refused() | _Finished():
+                return message
+            case _:
+                return Broken(f"its process sent a {type(message).__name__}")
+    except Exception as error:  # of pickle, or of any class that cannot be put together again
+        return Broken(f"its process sent what cannot be read: {_summary(error)}")
+
+
+def _pauses_of_an_epoch(job: Job) -> float:
+    """The seconds that a slow epoch consists of by the setting."""
+    rows = max(len(task.training_rows) + len(task.validation_rows) for task in job.tasks)
+    return 2 * (rows // job.recipe.batch_size + 2) * job.gpu.pause_ms / 1000
+
+
+def _death(status: int | None, said: str) -> str:
     """How a process ended that said nothing, with the last line of its output."""
-    how = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
+    if status is None:
+        how = "broke off and does not end"
+    else:
+        how = f"ended with {f'signal {signal.Signals(-status).name}' if status < 0 else f'exit status {status}'}"
     lines = said.strip().splitlines()
-    return f"its process ended with {how}" + (f": {lines[-1].strip()}" if lines else "")
+    return f"its process {how}" + (f": {lines[-1].strip()[:300]}" if lines else "")
 
 
 # In the other process

@@ -11,10 +11,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import cast
 
 import torch
 
-from ldtm_lib.models.fit import Fit, FitFailed
+from ldtm_lib.errors import LdtmError, TooFewBars, TrainingDiverged
+from ldtm_lib.models.fit import Fit, FitFailed, Progress
 from ldtm_lib.models.fused.trainer import OutOfDeviceMemory
 from ldtm_lib.models.on_gpu.methods import Job, Reports, one_by_one
 
@@ -117,9 +119,67 @@ def ready_and_silent(job: Job, reports: Reports) -> Results:
 def notice_and_silence(job: Job, reports: Reports) -> Results:
     _write_pid(job)
     reports.ready()
-    reports.notice("here")
+    reports.notice("the last that is heard")
     time.sleep(600)
     yield from ()
+
+
+def out_of_words_and_alive(job: Job, reports: Reports) -> Results:
+    """A process that closes its end of the pipe and hangs, as one that cannot leave a broken GPU does."""
+    reports.ready()
+    _write_pid(job)
+    os.closerange(3, 100)
+    time.sleep(600)
+    yield from ()
+
+
+class TwoReasons(LdtmError):
+    """An error that pickle cannot put together again."""
+
+    def __init__(self, first: str, second: str) -> None:
+        super().__init__(f"{first} and {second}")
+
+
+def error_that_does_not_unpickle(job: Job, reports: Reports) -> Results:
+    reports.ready()
+    yield FitFailed(task=job.tasks[0], reason=TwoReasons("this", "that"))
+
+
+def refusal_that_does_not_unpickle(job: Job, reports: Reports) -> Results:
+    raise TwoReasons("this", "that")
+    yield
+
+
+def garbage(job: Job, reports: Reports) -> Results:
+    reports.ready()
+    reports.progress(cast(Progress, "garbage"))
+    yield from ()
+
+
+def much_to_say_and_a_crash(job: Job, reports: Reports) -> Results:
+    for _ in range(64):
+        os.write(2, b"x" * 2**20)
+    os.write(2, b"\nthe last words\n")
+    os.kill(os.getpid(), signal.SIGKILL)
+    yield from ()
+
+
+def everything_twice(job: Job, reports: Reports) -> Results:
+    for result in one_by_one(job, reports):
+        yield result
+        yield result
+        yield FitFailed(task=result.task, reason=TooFewBars("said after the result"))
+
+
+def all_diverge(job: Job, reports: Reports) -> Results:
+    reports.ready()
+    for task in job.tasks:
+        yield FitFailed(task=task, reason=TrainingDiverged(f"{task.name}: in epoch 1 the training loss is nan"))
+
+
+def weights_of_no_network(job: Job, reports: Reports) -> Results:
+    for result in one_by_one(job, reports):
+        yield dataclasses.replace(result, state={}) if isinstance(result, Fit) else result
 
 
 def with_notices(job: Job, reports: Reports) -> Results:

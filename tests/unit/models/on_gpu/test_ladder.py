@@ -7,6 +7,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,8 +16,10 @@ import pytest
 import torch
 
 from ldtm_lib.errors import ConfigurationError
+from ldtm_lib.models import trainer
 from ldtm_lib.models.cpu import one_thread_each
 from ldtm_lib.models.fit import Fit, FitFailed, FitTask, Progress
+from ldtm_lib.models.on_gpu import worker
 from ldtm_lib.models.on_gpu.ladder import ON_THE_CPU, fit_down_the_ladder
 from ldtm_lib.models.on_gpu.methods import METHODS, Job, Method, fused_without_kernels, one_by_one
 from ldtm_lib.models.on_gpu.notice import TrainingNotice
@@ -87,6 +90,11 @@ FAULTS: list[tuple[Callable[..., Iterator[Fit | FitFailed]], str]] = [
     (faults.cache_that_cannot_be_written, "/proc/triton"),
     (faults.failing_assembler, "PTXASError"),
     (faults.no_memory, "OutOfDeviceMemory: cuda:0 has no room for one network"),
+    (faults.error_that_does_not_unpickle, "its process sent what cannot be read: TypeError"),
+    (faults.refusal_that_does_not_unpickle, "its process sent what cannot be read: TypeError"),
+    (faults.garbage, "its process sent a str"),
+    (faults.much_to_say_and_a_crash, "its process ended with signal SIGKILL: the last words"),
+    (faults.all_diverge, "GOOG final: in epoch 1 the training loss is nan"),
 ]
 
 
@@ -146,9 +154,98 @@ def test_a_process_that_is_never_ready_is_ended(job: Job) -> None:
     assert not is_running(job)
 
 
+def test_a_process_that_falls_silent_while_it_trains_is_ended(job: Job) -> None:
+    silent = Method("silent", faults.ready_and_silent)
+    assert list(train_in_a_process(silent, job, silent_seconds=1)) == [Broken("it said nothing for 1 s")]
+    assert not is_running(job)
+
+
+def test_pauses_are_no_silence(job: Job) -> None:
+    slow = dataclasses.replace(job, gpu=GpuConfig(pause_ms=100))
+    messages = list(train_in_a_process(Method("silent", faults.ready_and_silent), slow, silent_seconds=0))
+    assert messages == [Broken("it said nothing for 2.6 s")], "twice 11 steps and 2 more of 0.1 s"
+
+
+def test_a_process_that_closes_its_pipe_and_hangs_is_ended(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "END_SECONDS", 0.5)
+    messages = list(train_in_a_process(Method("hanging", faults.out_of_words_and_alive), job))
+    assert messages == [Broken("its process broke off and does not end")]
+    wait_until(lambda: not is_running(job))
+
+
+def test_a_process_that_cannot_be_started_breaks_its_method(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nonexistent/python")
+    (message,) = train_in_a_process(PLAIN, job)
+    assert isinstance(message, Broken)
+    assert message.reason.startswith("its process could not be started: [Errno 2]")
+
+
+def test_no_disk_for_what_a_process_prints_is_no_reason_not_to_train(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_space() -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", no_space)
+    results, notices, _ = trained(job, Method("crashing", faults.crash_after_one), PLAIN)
+    assert all(isinstance(result, Fit) for result in results.values())
+    assert notices[0].text.startswith("crashing: its process ended with signal SIGSEGV;")
+
+
+def test_what_is_raised_while_waiting_ends_the_process(job: Job) -> None:
+    def lost() -> None:
+        if job.cache.with_name(faults.PIDS).exists():
+            raise LookupError("nobody waits")
+
+    with pytest.raises(LookupError, match="nobody waits"):
+        list(train_in_a_process(Method("silent", faults.ready_and_silent), job, while_waiting=lost))
+    assert not is_running(job)
+
+
+def test_who_closes_a_training_does_not_wait_for_a_process_that_hangs(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "_probes", lambda: job.cache)
+    methods = [Method("noticing", faults.notice_and_silence), *METHODS[1:]]
+
+    class Stopped(Exception):
+        pass
+
+    def stop(notice: TrainingNotice) -> None:
+        raise Stopped
+
+    results = fit_universe(
+        job.tasks, recipe=job.recipe, architecture=job.architecture, device="cuda:0", on_notice=stop, methods=methods
+    )
+    began = time.monotonic()
+    with pytest.raises(Stopped):
+        next(results)
+    assert time.monotonic() - began < 120, "the start of the process included"
+    assert not is_running(job)
+
+
+def test_what_is_said_twice_counts_once(job: Job) -> None:
+    results, notices, _ = trained(job, Method("twice", faults.everything_twice))
+    assert not notices
+    assert all(isinstance(result, Fit) for result in results.values())
+
+
+def test_weights_of_no_network_are_refused(job: Job) -> None:
+    results, notices, _ = trained(job, Method("empty", faults.weights_of_no_network), PLAIN)
+    assert "is refused, its loss cannot be computed on the CPU: RuntimeError" in notices[0].text
+    assert all(isinstance(result, Fit) for result in results.values())
+
+
+def test_a_user_without_a_home_trains_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    assert not trainer._probes().parent.exists()
+
+
 def test_who_stops_listening_ends_the_process(job: Job) -> None:
     messages = train_in_a_process(Method("silent", faults.notice_and_silence), job)
-    assert next(messages) == Notice("here")
+    assert next(messages) == Notice("the last that is heard")
     assert is_running(job)
     messages.close()
     assert not is_running(job)

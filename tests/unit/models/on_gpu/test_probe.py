@@ -73,6 +73,56 @@ def shifted_windows(
     REFERENCE.gather_windows(bars_SI, low_WI, span_WI, shifted_W, *others, **named)
 
 
+def unscaled_windows(
+    bars_SI: torch.Tensor, low_WI: torch.Tensor, span_WI: torch.Tensor, *others: Any, **named: Any
+) -> None:
+    REFERENCE.gather_windows(bars_SI, low_WI, torch.ones_like(span_WI), *others, **named)
+
+
+def without_decay(*arguments: Any, **others: Any) -> None:
+    REFERENCE.adamw(*arguments, **{**others, "weight_decay": 0.0})
+
+
+def forgetful(*arguments: Any, **others: Any) -> None:
+    REFERENCE.adamw(*arguments, **others)
+    arguments[4].zero_()
+
+
+def without_annealing(**books: Any) -> None:
+    REFERENCE.plan_updates(**books)
+    books["learning_rate_M"].fill_(books["learning_rate"])
+
+
+def losses_without_units(*arguments: Any, **others: Any) -> None:
+    units_ME = arguments[5].clone()
+    arguments[5].fill_(1)
+    REFERENCE.heads_forward(*arguments, **others)
+    arguments[5].copy_(units_ME)
+
+
+def half_of_the_squares(*arguments: Any, **others: Any) -> None:
+    REFERENCE.heads_forward(*arguments, **others)
+    if others.get("squares_ME") is not None:
+        others["squares_ME"] /= 2
+
+
+def without_weights(*arguments: Any, **others: Any) -> None:
+    REFERENCE.heads_backward(*arguments, **{**others, "weight_ME": torch.ones_like(others["weight_ME"])})
+
+
+def first_batch_again(
+    order_MR: torch.Tensor, num_rows_M: torch.Tensor, cursor_M: torch.Tensor, *a: Any, **b: Any
+) -> None:
+    REFERENCE.take_rows(order_MR, num_rows_M, cursor_M, *a, **b)
+    cursor_M.zero_()
+
+
+def wrong_for_two_networks(gates_MTBG: torch.Tensor, *arguments: Any, **others: Any) -> None:
+    REFERENCE.lstm_backward(gates_MTBG, *arguments, **others)
+    if len(gates_MTBG) == 2:
+        gates_MTBG *= 1.02
+
+
 GRADIENTS = r"gradients of lstm\.weight_.h_l0 \(input gate\) of the network with a full batch are"
 
 
@@ -84,7 +134,16 @@ GRADIENTS = r"gradients of lstm\.weight_.h_l0 \(input gate\) of the network with
         ("lstm_forward", scaled_forward, GRADIENTS),
         ("adamw", without_correction, "update of the network with a full batch are"),
         ("adamw", everybody_is_updated, "the network without rows was updated"),
-        ("gather_windows", shifted_windows, "forecasts of the network with a full batch are"),
+        ("gather_windows", shifted_windows, GRADIENTS.replace("_.h_", "_ih_")),
+        ("gather_windows", unscaled_windows, GRADIENTS.replace("_.h_", "_ih_")),
+        ("adamw", without_decay, "update of the network with a full batch are"),
+        ("adamw", forgetful, "AdamW's second moments of the network with a full batch are"),
+        ("plan_updates", without_annealing, "the numbers learning_rate_M of a step are"),
+        ("heads_forward", losses_without_units, "losses of the network with a full batch are"),
+        ("heads_forward", half_of_the_squares, "validation squares of the network with a full batch are"),
+        ("heads_backward", without_weights, "gradients of .* of the network with a full batch are"),
+        ("take_rows", first_batch_again, "validation losses of the network with a full batch are"),
+        ("lstm_backward", wrong_for_two_networks, r"gradients of lstm\.weight_ih_l0 \(input gate\)"),
     ],
 )
 def test_a_broken_operation_is_named(
@@ -96,11 +155,53 @@ def test_a_broken_operation_is_named(
 
 def test_an_overflow_that_is_not_skipped_is_found(small: ArchitectureConfig) -> None:
     def some_are_left_out(*arguments: Any, **others: Any) -> None:
-        update_M = others.pop("update_M") | torch.tensor([True, False, False])
+        update_M = others.pop("update_M")
+        update_M = update_M | (torch.arange(len(update_M)) == 0)
         REFERENCE.adamw(*arguments, **others, update_M=update_M)
 
     with pytest.raises(ProbeFailed, match="a network whose gradients overflow was updated"):
         probe(dataclasses.replace(REFERENCE, adamw=some_are_left_out), small, half=True)
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        TrainingConfig(batch_size=24, max_epochs=1),
+        TrainingConfig(batch_size=1),
+        TrainingConfig(batch_size=24, huber_delta=1e-4),
+        TrainingConfig(batch_size=24, huber_delta=100),
+    ],
+    ids=["one step", "one window", "small gradients", "squared errors"],
+)
+def test_unusual_recipes_raise_no_false_alarm(small: ArchitectureConfig, recipe: TrainingConfig) -> None:
+    for half in (False, True):
+        require_same_as_on_the_cpu(
+            REFERENCE, device=CPU, recipe=recipe, architecture=small, window_sessions=6, half_precision=half
+        )
+
+
+def test_a_single_wrong_window_of_a_batch_is_found(small: ArchitectureConfig) -> None:
+    def one_window_off(*arguments: Any, **others: Any) -> None:
+        REFERENCE.heads_forward(*arguments, **others)
+        predictions_MBE = arguments[7]
+        predictions_MBE[0, -1] += 0.06 * predictions_MBE[0].square().mean().sqrt()
+
+    with pytest.raises(ProbeFailed, match=r"forecasts of the network with a full batch are 6\.0% off in one window"):
+        require_same_as_on_the_cpu(
+            dataclasses.replace(REFERENCE, heads_forward=one_window_off),
+            device=CPU,
+            recipe=TrainingConfig(batch_size=64),
+            architecture=small,
+            window_sessions=6,
+        )
+
+
+def test_an_overflow_that_is_not_seen_is_found(small: ArchitectureConfig) -> None:
+    def all_but_the_last(grads_MP: torch.Tensor, *others: Any) -> None:
+        REFERENCE.find_overflows(grads_MP[:, :-1], *others)
+
+    with pytest.raises(ProbeFailed, match="a gradient of inf at -1 marks networks by 0, 0, 0 instead of 1, 0, 0"):
+        probe(dataclasses.replace(REFERENCE, find_overflows=all_but_the_last), small, half=True)
 
 
 class Counted:
@@ -121,7 +222,9 @@ def counted() -> Counted:
 
 
 def asked(counted: Counted, what: str, cache: Path, recipe: TrainingConfig = RECIPE) -> None:
-    require_probed(counted, what, cache, device=CPU, recipe=recipe, architecture=ArchitectureConfig())
+    require_probed(
+        counted, what, cache, device=CPU, recipe=recipe, architecture=ArchitectureConfig(), window_sessions=30
+    )
 
 
 def test_a_probe_that_was_passed_is_not_run_again_for_the_same_thing(counted: Counted, tmp_path: Path) -> None:
@@ -160,8 +263,8 @@ def test_a_cache_that_cannot_be_written_costs_another_probe(counted: Counted) ->
 
 
 def test_the_key_depends_on_what_is_run_and_on_its_shape() -> None:
-    def key(what: str, recipe: TrainingConfig, architecture: ArchitectureConfig) -> str:
-        return probe_key(what, device=CPU, recipe=recipe, architecture=architecture)
+    def key(what: str, recipe: TrainingConfig, architecture: ArchitectureConfig, sessions: int = 30) -> str:
+        return probe_key(what, device=CPU, recipe=recipe, architecture=architecture, window_sessions=sessions)
 
     base = key("chosen", RECIPE, ArchitectureConfig())
     assert base == key("chosen", RECIPE, ArchitectureConfig())
@@ -169,5 +272,6 @@ def test_the_key_depends_on_what_is_run_and_on_its_shape() -> None:
         key("small", RECIPE, ArchitectureConfig()),
         key("chosen", TrainingConfig(batch_size=25), ArchitectureConfig()),
         key("chosen", RECIPE, ArchitectureConfig(hidden=64)),
+        key("chosen", RECIPE, ArchitectureConfig(), 60),
     ]
-    assert len({base, *others}) == 4
+    assert len({base, *others}) == 5
