@@ -115,8 +115,12 @@ def test_a_partition_is_never_tried_again_within_its_first_wait(tried: st.DataOb
 
 @given(partitions=boards())
 def test_nothing_that_is_open_is_forgotten_for_ever(partitions: list[PendingPartition]) -> None:
-    """Errands are made one after the other, each partition failing again, until every one has been tried."""
-    moment = max([SATURDAY, *(c.last_attempt_at for c in partitions if c.last_attempt_at)]) + timedelta(days=1)
+    """Errands are made one after the other, each partition failing again, until every one has been tried.
+
+    After all deadlines: within two hours before one nothing else is made.
+    """
+    tried = [c.last_attempt_at for c in partitions if c.last_attempt_at]
+    moment = max([SATURDAY, *tried, *(c.deadline for c in partitions)]) + timedelta(days=1)
     left = {(c.session, c.ticker) for c in partitions}
     board = list(partitions)
     for _ in range(len(partitions)):
