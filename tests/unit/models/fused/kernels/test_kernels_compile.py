@@ -37,12 +37,17 @@ def test_no_kernel_spills_registers_or_asks_for_more_shared_memory_than_a_block_
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("choice", ["chosen", "smaller"])
 @pytest.mark.parametrize("capability", SHARED_KIB)
-def test_networks_of_every_width_fit_into_every_gpu(capability: str, choice: str) -> None:
-    found = hold_within_limits(capability, choice, *HIDDEN_UNITS)
-    if choice == "smaller":
-        assert all(entry["shared"] <= 48 * 1024 for entry in found if int(entry["hidden"]) <= 64)
+def test_networks_of_every_width_fit_into_every_gpu(capability: str) -> None:
+    hold_within_limits(capability, "chosen", *HIDDEN_UNITS)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("capability", ["8.0", "9.0", "12.1"])
+def test_smaller_programs_fit_into_48_kib_where_networks_are_narrow(capability: str) -> None:
+    """They are the same on every GPU; of the others the compiler makes the same."""
+    found = hold_within_limits(capability, "smaller", *HIDDEN_UNITS)
+    assert all(entry["shared"] <= 48 * 1024 for entry in found if int(entry["hidden"]) <= 64)
 
 
 @pytest.mark.nightly
