@@ -45,7 +45,7 @@ def test_networks_of_every_width_fit_into_every_gpu(capability: str) -> None:
 @pytest.mark.nightly
 @pytest.mark.parametrize("capability", ["8.0", "9.0", "12.1"])
 def test_smaller_programs_fit_into_48_kib_where_networks_are_narrow(capability: str) -> None:
-    """They are the same on every GPU; of the others the compiler makes the same."""
+    """The tilings are the same on every GPU; three stand for all."""
     found = hold_within_limits(capability, "smaller", *HIDDEN_UNITS)
     assert all(entry["shared"] <= 48 * 1024 for entry in found if int(entry["hidden"]) <= 64)
 
