@@ -42,7 +42,7 @@ def smoke(rehearse: bool) -> bool:
     few = TrialSizes(num_networks=3, num_rows=64) if rehearse else None
     passed = True
     for step in trial(sizes.device, sizes.architecture, TrainingConfig(), GpuConfig(), sizes=few, half_precision=True):
-        print(f"  {'PASS' if step.passed else 'FAIL'} {step.name} ({step.seconds:.1f} s): {step.detail}")
+        print(f"  {step}")
         passed = passed and step.passed
     return passed
 

@@ -8,10 +8,8 @@ from ldtm_assets.training.progress import LogLines
 from ldtm_cli.invocation import console
 from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.models.device import choose_device, torch_version
+from ldtm_lib.models.on_gpu.trial import TrialSizes
 from ldtm_lib.project import Project
-
-NUM_NETWORKS = 103
-"""Of the trial, as many as a universe of the usual size has."""
 
 
 def try_gpu(project: Project) -> bool:
@@ -29,7 +27,7 @@ def try_gpu(project: Project) -> bool:
     def log(line: str) -> None:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
 
-    with training_place(project, "cuda", log, LogLines(), num_tickers=NUM_NETWORKS) as place:
+    with training_place(project, "cuda", log, LogLines(), num_tickers=TrialSizes().num_networks) as place:
         command = [
             *(sys.executable, "-m", "ldtm_lib.models.on_gpu.trial", place.device, str(place.lease.memory_mib)),
             *("--architecture", settings.architecture.model_dump_json()),

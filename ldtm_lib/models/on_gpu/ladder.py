@@ -13,7 +13,7 @@ from ldtm_lib.errors import TrainingDiverged
 from ldtm_lib.models.fit import Fit, FitFailed, FitTask, Progress
 from ldtm_lib.models.on_gpu.methods import METHODS, Job, Method
 from ldtm_lib.models.on_gpu.notice import TrainingNotice
-from ldtm_lib.models.on_gpu.worker import Broken, Notice, train_in_a_process
+from ldtm_lib.models.on_gpu.worker import Broken, train_in_a_process
 from ldtm_lib.models.single_fit import validation_loss
 
 MOST_DEVIATION = 0.03
@@ -49,9 +49,9 @@ def fit_down_the_ladder(
                 match message:
                     case Progress():
                         on_progress(message)
-                    case Notice(text):
-                        by = f"{by}; {text}"
-                        on_notice(TrainingNotice(text=text, is_step_down=False))
+                    case TrainingNotice():
+                        by = f"{by}; {message.text}"
+                        on_notice(message)
                     case Broken(reason):
                         reasons.append(reason)
                     case Fit() | FitFailed() if id(message.task) not in left:

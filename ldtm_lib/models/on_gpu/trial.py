@@ -40,6 +40,9 @@ class TrialStep:
     """The figures, or the error that ended the step."""
     seconds: float
 
+    def __str__(self) -> str:
+        return f"{'PASS' if self.passed else 'FAIL'} {self.name} ({self.seconds:.1f} s): {self.detail}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialSizes:
@@ -175,7 +178,7 @@ def main() -> int:
     given = arguments.parse_args()
     passed = True
     for step in trial(given.device, given.architecture, given.recipe, GpuConfig(mib_per_job=given.mib)):
-        sys.stdout.write(f"{'PASS' if step.passed else 'FAIL'} {step.name} ({step.seconds:.1f} s): {step.detail}\n")
+        sys.stdout.write(f"{step}\n")
         sys.stdout.flush()
         passed = passed and step.passed
     return 0 if passed else 1

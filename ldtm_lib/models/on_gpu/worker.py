@@ -20,6 +20,7 @@ from typing import IO, Any
 from ldtm_lib.errors import LdtmError
 from ldtm_lib.models.fit import Fit, FitFailed, Progress
 from ldtm_lib.models.on_gpu.methods import Job, Method, NotApplicable, Reports
+from ldtm_lib.models.on_gpu.notice import TrainingNotice
 
 READY_SECONDS = 900.0
 """How long the start and the probe may take; compiling all kernels takes a minute on a slow host."""
@@ -30,13 +31,6 @@ END_SECONDS = 20.0
 LOOK_SECONDS = 0.5
 PR_SET_PDEATHSIG = 1
 MOST_STDERR = 2000
-
-
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """Something that belongs into the log and on record."""
-
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +74,7 @@ def train_in_a_process(
     ready_seconds: float = READY_SECONDS,
     silent_seconds: float = SILENT_SECONDS,
     while_waiting: Callable[[], None] = lambda: None,
-) -> Generator[Progress | Notice | Fit | FitFailed | Broken]:
+) -> Generator[Progress | TrainingNotice | Fit | FitFailed | Broken]:
     """Train a job by a method in another process, which ends with this iterator, and with this process.
 
     Yields `Broken` as the last item when the method did not finish; errors that say that the job itself is wrong, such
@@ -142,7 +136,7 @@ def _messages(
     is_there: Callable[[float], bool],
     ready_seconds: float,
     silent_seconds: float,
-) -> Generator[Progress | Notice | Fit | FitFailed | Broken]:
+) -> Generator[Progress | TrainingNotice | Fit | FitFailed | Broken]:
     pipe.send_bytes(pickle.dumps(sys.path))
     pipe.send_bytes(pickle.dumps((method, job)))
     silent_seconds += _pauses_of_an_epoch(job)
@@ -166,7 +160,9 @@ def _messages(
                 yield message
 
 
-def _read(sent: bytes, job: Job) -> Progress | Notice | Fit | FitFailed | Broken | _Ready | _Refused | _Finished:
+def _read(
+    sent: bytes, job: Job
+) -> Progress | TrainingNotice | Fit | FitFailed | Broken | _Ready | _Refused | _Finished:
     """A message, its task found again; one that makes no sense ends the method."""
     try:
         match message := pickle.loads(sent):
@@ -174,7 +170,7 @@ def _read(sent: bytes, job: Job) -> Progress | Notice | Fit | FitFailed | Broken
                 return Fit(task=job.tasks[number], **fields)
             case _Untrainable(number, reason):
                 return FitFailed(task=job.tasks[number], reason=reason)
-            case Progress() | Notice() | Broken() | _Ready() | _Refused() | _Finished():
+            case Progress() | TrainingNotice() | Broken() | _Ready() | _Refused() | _Finished():
                 return message
             case _:
                 return Broken(f"its process sent a {type(message).__name__}")
@@ -228,7 +224,7 @@ def _train(pipe: Connection, method: Method, job: Job) -> None:
     numbers = {id(task): number for number, task in enumerate(job.tasks)}
     reports = Reports(
         progress=lambda progress: _send(pipe, progress),
-        notice=lambda text: _send(pipe, Notice(text)),
+        notice=lambda text: _send(pipe, TrainingNotice(text=text, is_step_down=False)),
         ready=lambda: _send(pipe, _Ready()),
     )
     for result in method.train(job, reports):

@@ -23,7 +23,7 @@ from ldtm_lib.models.on_gpu import worker
 from ldtm_lib.models.on_gpu.ladder import ON_THE_CPU, fit_down_the_ladder
 from ldtm_lib.models.on_gpu.methods import METHODS, Job, Method, fused_without_kernels, one_by_one
 from ldtm_lib.models.on_gpu.notice import TrainingNotice
-from ldtm_lib.models.on_gpu.worker import Broken, Notice, train_in_a_process
+from ldtm_lib.models.on_gpu.worker import Broken, train_in_a_process
 from ldtm_lib.models.single_fit import fit_alone
 from ldtm_lib.models.trainer import fit_universe
 from ldtm_lib.settings import ArchitectureConfig, GpuConfig, TrainingConfig
@@ -245,7 +245,7 @@ def test_a_user_without_a_home_trains_all_the_same(monkeypatch: pytest.MonkeyPat
 
 def test_who_stops_listening_ends_the_process(job: Job) -> None:
     messages = train_in_a_process(Method("silent", faults.notice_and_silence), job)
-    assert next(messages) == Notice("the last that is heard")
+    assert next(messages) == TrainingNotice(text="the last that is heard", is_step_down=False)
     assert is_running(job)
     messages.close()
     assert not is_running(job)
