@@ -40,7 +40,10 @@ def by_session(outcome: Outcome) -> Outcome:
 
 
 def _metadata(done: Mapping[str, Metadata], failed: list[str], num_retired: int) -> Metadata:
-    """Counts, which Dagster plots by session, and the tickers of a run in a table, those with rare entries first."""
+    """Counts, which Dagster plots by session, and the tickers of a run in a table, those with rare entries first.
+
+    What is the same for all tickers stands beside the table.
+    """
     shown: Metadata = {
         "tickers": dg.MetadataValue.int(len(done)),
         "failed": dg.MetadataValue.int(len(failed)),
@@ -50,12 +53,16 @@ def _metadata(done: Mapping[str, Metadata], failed: list[str], num_retired: int)
     if not done:
         return shown
     uses = Counter(name for metadata in done.values() for name in metadata)
-    rarest_first = sorted(done, key=lambda ticker: min((uses[name] for name in done[ticker]), default=0))
-    rows = [(ticker, *(_cell(done[ticker].get(name)) for name in uses)) for ticker in rarest_first[:MOST_ROWS]]
+    cells = {ticker: [_cell(metadata.get(name)) for name in uses] for ticker, metadata in done.items()}
+    shared = {name: values[0] for name, *values in zip(uses, *cells.values(), strict=True) if len(set(values)) == 1}
+    columns = [at for at, name in enumerate(uses) if len(done) == 1 or name not in shared]
+    rarest_first = sorted(done, key=lambda ticker: (min((uses[name] for name in done[ticker]), default=0), ticker))
+    rows = [(ticker, *(cells[ticker][at] for at in columns)) for ticker in rarest_first[:MOST_ROWS]]
     more = len(done) - len(rows)
     return {
         **shown,
-        "by ticker": table(("ticker", *uses), rows),
+        **(shared if len(done) > 1 else {}),
+        "by ticker": table(("ticker", *(list(uses)[at] for at in columns)), rows),
         **({"not in this table": f"{more:,} tickers; `ldtm dashboard` shows all"} if more else {}),
     }
 

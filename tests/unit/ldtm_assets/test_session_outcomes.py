@@ -36,3 +36,12 @@ def test_a_session_of_retired_tickers_alone_is_done_and_one_of_failed_ones_is_no
     assert list(outcome.done) == [DAY]
     outcome = by_session(Outcome(done=retired, failed={f"{DAY}|BAD": "no bar"}))
     assert outcome.done == {}
+
+
+def test_what_all_tickers_share_stands_beside_the_table() -> None:
+    done = {f"{DAY}|{ticker}": {"kind": "live", "close": close} for ticker, close in (("B", 2.0), ("A", 1.0))}
+    (metadata,) = by_session(Outcome(done=done)).done.values()
+    table = metadata["by ticker"]
+    assert isinstance(table, dg.TableMetadataValue)
+    assert metadata["kind"] == "live"
+    assert [row.data for row in table.records] == [{"ticker": "A", "close": "1"}, {"ticker": "B", "close": "2"}]
