@@ -50,9 +50,11 @@ def print_json(value: object) -> None:
 
 
 def current_config() -> Path:
-    """The configuration file of this call."""
-    from ldtm_lib.project import config_path
+    """The configuration file of this call; the demo's where it is the only one in the folder."""
+    from ldtm_lib.project import DEFAULT_CONFIG, config_path
 
+    if not Path(DEFAULT_CONFIG).exists():
+        use_demo_if_alone()
     return config_path(os.environ)
 
 
