@@ -143,7 +143,7 @@ class UiConfig(Section, frozen=True):
         if not (is_loopback(self.host) or self.allow_other_addresses):
             raise ValueError(
                 f"ui.host is {self.host!r}, which others may reach, and Dagster's UI has no login; put a "
-                "reverse proxy with one before 127.0.0.1 (docs/production.md), or set "
+                "reverse proxy with one before 127.0.0.1 (docs/operations.md), or set "
                 "ui.allow_other_addresses = true"
             )
         return self
