@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ldtm_lib.sessions import Calendar
 
 AUTOMATION_ON = "Automation is on: daily runs and trainings start automatically while Dagster runs."
-AUTOMATION_OFF = """Automation is off. To record live forecasts automatically every evening, set
+AUTOMATION_OFF = """Automation is off. To record live forecasts automatically after every session, set
   [automation]
   enabled = true
 in {config}."""

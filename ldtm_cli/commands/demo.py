@@ -12,7 +12,7 @@ from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.installation import FILES, ldtm_command
 
 REQUEST = BootstrapRequest(num_sessions=30, retrain_every=30)
-"""The last sessions of the sample, forecast by models of one training, so that the demo takes a minute or two."""
+"""The last 30 sessions of the sample, forecast by models of a single training to keep the demo short."""
 EPILOGUE = """
 [bold]About these results.[/] Small networks on real bars, 30 simulated sessions.
 No model forecast a session that its training had seen. demo.toml lets models

@@ -96,7 +96,7 @@ def print_run_date(console: Console, rows: "Sequence[RecordedForecast]") -> None
     console.print(table)
     for row in rows:
         if row.abstained_reason is not None:
-            console.print(f"abstained: {escape(row.abstained_reason)}", highlight=False)
+            console.print(f"{escape(row.ticker)} abstained: {escape(row.abstained_reason)}", highlight=False)
     if first.next_day_session == first.next_monday_session:
         from ldtm_lib.ledger.recorded_forecasts import SAME_SESSION
 
@@ -142,7 +142,8 @@ def print_intervals(console: Console, rows: "Sequence[RecordedForecast]", horizo
     console.print(table)
     if any(row.abstained_reason is None and row.interval(horizon, 95) is None for row in rows):
         console.print(
-            f"{NOTHING}: too few outcomes of past forecasts were known, or none would be wide enough.", highlight=False
+            f"{NOTHING}: no interval, since too few outcomes are known or no finite interval reaches the level.",
+            highlight=False,
         )
 
 

@@ -210,7 +210,7 @@ def print_shadows(console: Console, records: "Sequence[ShadowRecord]", rows: "Ro
     """Show the forecasts of models that are not in use, beside those on record on the same run dates."""
     kind = rows.kind
     if not records:
-        console.print(f"No shadow stands beside a {kind} forecast.")
+        console.print(f"No shadow forecast is recorded for a {kind} forecast.")
         console.print("Daily runs record shadows if [forecast] shadows is candidate, retired or both.", markup=False)
         return
     title = f"Shadow forecasts beside {kind} rows (they never count)"

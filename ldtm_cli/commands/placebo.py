@@ -24,7 +24,7 @@ def placebo(
     tickers: Annotated[
         str | None, typer.Option(help="Tickers such as AAPL,MSFT; all of the universe that can take part when absent.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the exchange and of the canaries.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the label shuffle and of the canaries.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     last_bars: Annotated[
         int | None, typer.Option(min=1, help="Only so many of each ticker's newest bars; all when absent.")
@@ -41,11 +41,11 @@ def placebo(
 ) -> None:
     """Calibrate the gate: count the models that it lets through although they cannot know anything.
 
-    Trains canaries, made-up tickers of which is known what must come out, and then models of the stored bars whose
-    futures were exchanged, all with this configuration's settings. Writes nothing to the database; the dashboard shows
-    the newest figures beside each verdict. Exit status 1 when the checks do not see in the canaries what they should.
-    With --retrainings it retrains such models for a year instead, and compares the four rules alone, the plain gate and
-    the strict gate on the same forecasts.
+    Trains canaries (synthetic tickers with a known outcome), then placebos (models of the stored bars with shuffled
+    labels), with this configuration's settings. Writes nothing to the database; the dashboard shows the newest
+    figures beside each verdict. Exit status 1 if a canary does not give its known outcome. With --retrainings N it
+    instead retrains placebos N times, 5 sessions apart (52 are a year), and compares three gates on the same
+    forecasts: the four rules of accuracy, price error, leakage and folds; the plain gate; the strict gate.
     """
     from ldtm_cli.calibration import calibrate, calibrate_retrainings
     from ldtm_lib.placebo.kept import keep

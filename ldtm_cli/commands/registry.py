@@ -45,7 +45,7 @@ def show(ticker: Ticker, as_json: AsJson = False) -> None:
 
 @app.command("history")
 def history(ticker: Ticker, as_json: AsJson = False) -> None:
-    """List every version of a ticker: when it was active, who brought it back or took it out and why, its file."""
+    """List every version of a ticker: active period, file, and the author and reason of each rollback or retirement."""
     versions = versions_of(ready_project(), ticker)
     print_json([asdict(entry) for entry in versions]) if as_json else print_versions(console, ticker, versions)
 
@@ -135,7 +135,9 @@ def _judged(verdict: "Verdict | None") -> dict[str, Any]:
 def print_registry(console: Console, rows: list[dict[str, Any]]) -> None:
     """Show what is active, what waits, and why."""
     if not rows:
-        console.print("Nothing was trained yet: materialize backtests, checkpoints and registry.")
+        console.print(
+            "No model is trained yet. Run `ldtm train`, or materialize backtests, checkpoints and registry in the UI."
+        )
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("ticker", "active", "candidate of", "retired"):

@@ -1,8 +1,8 @@
 """Alerts: one row for each condition that a person must know of, however often and by whom it is detected.
 
-An alert is open until it is resolved. The same key is the same alert: raised again while it is open, it takes the
-severity and the words that it was raised with last, and a notification follows only where it got worse or still exists
-in a later session. So a caller keeps no state of its own and may raise the same alert twice.
+An alert is open until it is resolved, and is identified by its key. Raising an open alert again updates its severity
+and text; it is notified again only if its severity rises or it is still open in a later session. Callers therefore keep
+no state and may raise the same alert repeatedly.
 """
 
 from collections.abc import Collection

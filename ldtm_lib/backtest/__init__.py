@@ -1,1 +1,1 @@
-"""What a network would have forecast on sessions it never saw, and whether that is good enough."""
+"""Walk-forward backtests: folds, and forecasts of each fold's network on its test sessions."""

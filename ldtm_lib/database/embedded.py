@@ -64,7 +64,7 @@ def start(home: Path) -> str:
                 time.sleep(0.25 * 2**attempt)
     raise DatabaseUnavailable(
         f"the embedded PostgreSQL in {data} does not start: {failure}\n{_log_tail(data)}\n"
-        "free its disk or move the folder away, or name a server of your own in LDTM_DATABASE_URL"
+        "free disk space, or move the folder away and restore a backup, or set LDTM_DATABASE_URL to another server"
     )
 
 

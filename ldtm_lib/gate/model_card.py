@@ -49,7 +49,7 @@ def _direction_lines(evidence: Evidence) -> list[str]:
         lines.append("It called one direction only, or only one came: that shows nothing of timing.")
     else:
         lines.append(
-            "Blind calls, as many up and as many down, would have gone with the market as well with probability "
+            "Random calls with the same numbers of ups and downs would have done at least as well with probability "
             f"{_probability(evidence.timing_p)}."
         )
     return lines
@@ -59,8 +59,8 @@ def _luck_lines(evidence: Evidence, multiple_testing: MultipleTesting | None) ->
     if not evidence.num_directional:
         return []
     coin = (
-        f"A coin would have been right as often with probability {_probability(evidence.coin_p)}, and would have "
-        f"passed the direction rule with probability {_probability(evidence.coin_passes)}"
+        f"A coin would have been right at least as often with probability {_probability(evidence.coin_p)}, and would "
+        f"have passed the direction rule with probability {_probability(evidence.coin_passes)}"
     )
     if multiple_testing is None or multiple_testing.num_judged == 1:
         return [f"{coin}."]
@@ -87,8 +87,8 @@ def _error_line(shown: HorizonEvidence) -> str:
     if shown.dm_statistic is None:
         return f"{ratio}; too little to tell whether by luck."
     if shown.dm_statistic > 0:
-        return f"{ratio} (as good by luck: p {_p(shown.p_better)})."
-    return f"{ratio} (as bad by luck: p {_p(shown.p_worse)})."
+        return f"{ratio} (one-sided test of a smaller error: p {_p(shown.p_better)})."
+    return f"{ratio} (one-sided test of a larger error: p {_p(shown.p_worse)})."
 
 
 def _multiple_testing_lines(ticker: str, multiple_testing: MultipleTesting) -> list[str]:

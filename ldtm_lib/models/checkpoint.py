@@ -1,4 +1,4 @@
-"""The file of one network: written whole or not at all, and never read unless it is the one that was written.
+"""The checkpoint file of one network: written atomically, and loaded only if its SHA-256 is the recorded one.
 
 It is a torch file of {"architecture", "names", "values"}: the names of the parameters, separated by spaces, and the
 values of all of them in that order as one float32 tensor, large ones first, so that they lie aligned in memory. The

@@ -164,7 +164,7 @@ class GateConfig(Section, frozen=True):
     significance: Fraction = 0.05
     """Significance level of each test of the strict gate."""
     max_false_discovery_rate: Fraction = 0.10
-    """Expected share of false discoveries among the models that the strict gate lets through in one daily run."""
+    """Expected share of false discoveries among models trained on the same session that the strict gate passes."""
 
 
 class RegistryConfig(Section, frozen=True):

@@ -1,4 +1,4 @@
-"""Whether one forecast beats another by more than luck, also where their errors hang together over weeks."""
+"""The Diebold-Mariano test of one forecast against another, valid for errors that are autocorrelated over weeks."""
 
 import math
 from dataclasses import dataclass

@@ -62,7 +62,7 @@ def test_the_life_of_a_version_and_its_verdict_are_sentences(large_conn: Connect
     assert "retired" not in newest
     assert ", followed by v1." in before
     card = found.cards[0]
-    assert "A coin would have been right as often with probability 10%" in " ".join(card)
+    assert "A coin would have been right at least as often with probability 10%" in " ".join(card)
     refused = ticker_view(large_conn, "T008", LIVE, 92)
     assert refused.versions == ()
     assert "T008 was not promoted: it failed 1 of 1 rules of the gate." in refused.cards[0]

@@ -65,14 +65,15 @@ def test_the_card_of_a_promotion() -> None:
         "AAPL was promoted as v1.2026-11-20: all 2 rules of the gate were passed.",
         "Direction right on 131 of 240 days that it called: 54.6%, with 95% confidence between 48% and 61%.",
         "Always saying up would have been right on 52.9% of those days.",
-        "Blind calls, as many up and as many down, would have gone with the market as well with probability 14%.",
-        "A coin would have been right as often with probability 9%, and would have passed the direction rule with "
-        "probability 27%; of 103 coins, one for each ticker judged, about 28 would have.",
-        "Next-day error 1.03% over 504 forecasts: 1.03 times that of forecasting no change (as bad by luck: p = 0.29).",
+        "Random calls with the same numbers of ups and downs would have done at least as well with probability 14%.",
+        "A coin would have been right at least as often with probability 9%, and would have passed the direction rule "
+        "with probability 27%; of 103 coins, one for each ticker judged, about 28 would have.",
+        "Next-day error 1.03% over 504 forecasts: 1.03 times that of forecasting no change "
+        "(one-sided test of a larger error: p = 0.29).",
         "Next-Monday error 0.98% over 504 forecasts, which overlap and tell as much as 138 apart: 0.98 times that of "
-        "forecasting no change (as good by luck: p = 0.13).",
+        "forecasting no change (one-sided test of a smaller error: p = 0.13).",
         "One-month error 1.25% over 504 forecasts, which overlap and tell as much as 24 apart: 1.25 times that of "
-        "forecasting no change (as bad by luck: p below 0.001).",
+        "forecasting no change (one-sided test of a larger error: p below 0.001).",
         "This was training no. 12 of AAPL, with 2 different settings so far; the more are tried, the better the "
         "luckiest one looks. The strict gate allows for the settings, not for the trainings.",
         "103 of 103 tickers were judged by then. Whoever believes in the timing of this one, and of all that did "

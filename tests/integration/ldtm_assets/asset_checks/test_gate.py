@@ -138,7 +138,7 @@ def test_a_refused_ticker_blocks_itself_alone_and_the_ui_says_why(gate: Gate, re
         if event.partition == "AAA"
     ]
     assert "- Direction right on 115 of 200 days that it called: 57.5%" in str(card)
-    assert "A coin would have been right as often with probability 2%" in str(card)
+    assert "A coin would have been right at least as often with probability 2%" in str(card)
 
 
 def test_the_strict_gate_has_a_check_of_its_own_and_refuses_what_luck_would_do(
@@ -214,7 +214,7 @@ def test_a_message_has_every_reason_and_the_card_of_each_promotion_and_comes_onc
         "saying up on the same days"
     )
     assert promoted.startswith("INFO  gate  AAA  v1.2012-12-03 is active. Direction right on 115 of 200 days")
-    assert "A coin would have been right as often with probability" in promoted
+    assert "A coin would have been right at least as often with probability" in promoted
     assert [main, *links] == [
         f"http://127.0.0.1:3000/assets/registry?view=partitions&partition={ticker}" for ticker in ("BBB", "AAA")
     ]
