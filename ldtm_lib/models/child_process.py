@@ -57,10 +57,6 @@ class ChildProcess:
         self.pipe.close()
         self._output.close()
 
-    def begin(self) -> None:
-        """Tell the process where to import from; it waits for that. Raises as `send` does."""
-        self.send(sys.path)
-
     def send(self, message: object) -> None:
         """Send an object; raises OSError where the process is gone, which closed its end of the pipe."""
         self.pipe.send_bytes(pickle.dumps(message))
@@ -115,7 +111,7 @@ def _output_file() -> IO[bytes]:
 def pipe_of_the_child(descriptor: int, parent: int) -> Connection:
     """The pipe to the parent. From here on the kernel kills this process when its parent ends, however that happens.
 
-    The process imports from where its parent does.
+    The first message is the parent's `sys.path`: both import the same.
     """
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent ends this process

@@ -77,7 +77,7 @@ def _messages(
     ready_seconds: float,
     silent_seconds: float,
 ) -> Generator[Progress | TrainingNotice | Fit | FitFailed | Broken]:
-    child.begin()
+    child.send(sys.path)
     child.send((method, job))
     silent_seconds += _pauses_of_an_epoch(job)
     is_ready = False

@@ -22,7 +22,7 @@ from ldtm_lib.models.on_ray.release import Release, release_here
 from ldtm_lib.settings import ArchitectureConfig, GpuConfig, TrainingConfig
 
 if TYPE_CHECKING:
-    from ldtm_lib.models.trainer import OnProgress
+    pass
 
 SECONDS_BETWEEN_REPORTS = 1.0
 
@@ -148,9 +148,7 @@ def _trained(terms: ShardTerms, tasks: Sequence[FitTask], reports: "_Reports") -
     return ShardResult(host=host, results=tuple(results), notices=tuple(notices))
 
 
-def _place(
-    terms: ShardTerms, num_tickers: int, on_wait: Callable[[str], None]
-) -> AbstractContextManager[LeasedGpu]:
+def _place(terms: ShardTerms, num_tickers: int, on_wait: Callable[[str], None]) -> AbstractContextManager[LeasedGpu]:
     if terms.leases is None:
         return nullcontext(LeasedGpu(device="cpu", gpu=terms.gpu, require_held=lambda: None))
     return terms.leases.lease(num_tickers, on_wait)
@@ -178,7 +176,7 @@ class _Reports:
 
 
 def facts_of_this_node(leases: bytes) -> bytes:
-    """The `NodeFacts` of the node that this runs on; `leases` is None for a node without GPU slots. Both are pickles."""
+    """The `NodeFacts` of the node that this runs on, a pickle as `leases` is, which is None without GPU slots."""
     wanted: NodeLeases | None = pickle.loads(leases)
     return pickle.dumps(
         NodeFacts(

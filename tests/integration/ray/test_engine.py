@@ -1,0 +1,210 @@
+"""Training on a Ray cluster gives what training on this machine gives, and no death on the way changes that."""
+
+import dataclasses
+import threading
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+import torch
+
+from ldtm_lib.errors import TooFewBars, TrainingDiverged
+from ldtm_lib.models.fit import Fit, FitFailed, FitTask, Progress
+from ldtm_lib.models.on_ray.cluster import ClusterUnusable
+from ldtm_lib.models.on_ray.engine import RayEngine
+from ldtm_lib.models.on_ray.shard import ShardLost, TrainShard, train_shard
+from ldtm_lib.settings import ArchitectureConfig, EngineConfig, TrainingConfig
+from tests.integration.ray import faults
+from tests.integration.ray.clusters import LocalCluster, free_port, wait_until
+
+pytestmark = pytest.mark.slow
+
+Results = dict[str, Fit | FitFailed]
+Train = Callable[..., Results]
+
+
+@pytest.fixture
+def lines() -> list[str]:
+    """What the engine logs."""
+    return []
+
+
+@pytest.fixture
+def train(
+    cluster: LocalCluster,
+    tasks: list[FitTask],
+    recipe: TrainingConfig,
+    small: ArchitectureConfig,
+    lines: list[str],
+) -> Train:
+    """Trains on the cluster; returns the results by the names of their tasks."""
+
+    def on_the_cluster(
+        some: Sequence[FitTask] = tasks,
+        *,
+        by: TrainShard = train_shard,
+        tickers_per_shard: int | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> Results:
+        config = EngineConfig(kind="ray", address=cluster.address, tickers_per_shard=tickers_per_shard)
+        engine = RayEngine(config=config, train_shard=by, log=lines.append)
+        results = engine(some, recipe=recipe, architecture=small, device="auto", on_progress=on_progress)
+        return {result.task.name: result for result in results}
+
+    return on_the_cluster
+
+
+def same_bits(found: Fit | FitFailed, expected: Fit | FitFailed) -> bool:
+    assert isinstance(found, Fit)
+    assert isinstance(expected, Fit)
+    same_losses = found.validation_losses == expected.validation_losses
+    return same_losses and all(torch.equal(found.state[name], expected.state[name]) for name in expected.state)
+
+
+def test_the_bits_are_those_of_this_machine(
+    train: Train, tasks: list[FitTask], alone: Results, lines: list[str], cluster: LocalCluster
+) -> None:
+    heard: list[Progress] = []
+    threads: set[int] = set()
+
+    def on_progress(progress: Progress) -> None:
+        heard.append(progress)
+        threads.add(threading.get_ident())
+
+    found = train(on_progress=on_progress)
+    assert found.keys() == alone.keys()
+    assert all(same_bits(found[name], alone[name]) for name in alone)
+    assert {id(result.task) for result in found.values()} == {id(task) for task in tasks}
+    assert threads == {threading.get_ident()}
+    assert {(progress.ticker, progress.epoch) for progress in heard} >= {("IBM", 1), ("GOOG", 1)}
+    assert lines[0] == f"trains on Ray at {cluster.address}: 3 nodes, 2 CPU slots, 4 tasks"
+
+
+def test_several_tickers_make_a_task(train: Train, alone: Results, tries: Callable[[], list[str]]) -> None:
+    tries()
+    found = train(by=faults.noted, tickers_per_shard=3)
+    assert sorted(tries()) == ["AAPL", "MSFT,IBM,GOOG"]
+    assert all(same_bits(found[name], alone[name]) for name in alone)
+
+
+def test_a_network_that_cannot_be_trained_takes_no_other_one_with_it(
+    train: Train, tasks: list[FitTask], alone: Results
+) -> None:
+    by_name = {task.name: task for task in tasks}
+    goog, ibm = by_name["GOOG final"], by_name["IBM final"]
+    targets = goog.windows.targets.copy()
+    targets[goog.training_rows[5], 1] = np.nan
+    diverging = dataclasses.replace(goog, windows=dataclasses.replace(goog.windows, targets=targets))
+    empty = dataclasses.replace(ibm, fold=7, training_rows=np.empty(0, dtype=np.int64))
+    found = train([diverging, empty, ibm])
+    failed = {name: result.reason for name, result in found.items() if isinstance(result, FitFailed)}
+    assert isinstance(failed["GOOG final"], TrainingDiverged)
+    assert isinstance(failed["IBM fold 7"], TooFewBars)
+    assert same_bits(found["IBM final"], alone["IBM final"])
+
+
+def test_a_mistake_in_the_program_is_raised(train: Train) -> None:
+    with pytest.raises(RuntimeError, match="a mistake in the program of MSFT") as raised:
+        train(by=faults.mistaken)
+    assert "in mistaken" in "".join(raised.value.__notes__), "with the traceback of the node"
+
+
+def test_of_a_task_that_kills_its_workers_only_the_guilty_ticker_fails(
+    train: Train, alone: Results, tries: Callable[[], list[str]], lines: list[str]
+) -> None:
+    tries()
+    found = train(by=faults.poisoned, tickers_per_shard=2)
+    failed = {name: result for name, result in found.items() if isinstance(result, FitFailed)}
+    assert failed.keys() == {"GOOG fold 0", "GOOG final"}
+    assert isinstance(failed["GOOG final"].reason, ShardLost)
+    assert str(failed["GOOG final"].reason).startswith(
+        "GOOG final could not be trained on Ray, its worker was lost at every of 4 tries: WorkerCrashedError: "
+    )
+    assert all(same_bits(found[name], alone[name]) for name in alone if name not in failed)
+    begun = tries()
+    assert begun.count("GOOG,AAPL") == 4
+    assert begun.count("GOOG") == 4
+    assert begun.count("AAPL") == 1
+    assert any(line.startswith("WARNING: a task of 2 tickers was lost (WorkerCrashedError") for line in lines)
+
+
+def test_a_worker_that_is_killed_is_replaced(
+    train: Train, alone: Results, cluster: LocalCluster, tries: Callable[[], list[str]]
+) -> None:
+    tries()
+    found = in_a_thread(lambda: train(by=faults.slow))
+    path = tries.path  # pyright: ignore[reportFunctionMemberAccess]
+    wait_until(lambda: path.read_text().count("\n") > tries._num_read)  # pyright: ignore
+    pid = int(path.read_text().splitlines()[-1].split()[0])
+    import os
+    import signal
+
+    os.kill(pid, signal.SIGKILL)
+    results = found()
+    assert len(tries()) == 5
+    assert all(same_bits(results[name], alone[name]) for name in alone)
+
+
+def test_a_node_that_is_killed_loses_nothing(
+    train: Train, alone: Results, cluster: LocalCluster, tries: Callable[[], list[str]], lines: list[str]
+) -> None:
+    third = cluster.node()
+    tries()
+    found = in_a_thread(lambda: train(by=faults.slow))
+    wait_until(lambda: bool(third.workers("ray::slow")))
+    third.kill()
+    results = found()
+    assert results.keys() == alone.keys()
+    assert all(same_bits(results[name], alone[name]) for name in alone)
+    assert len(tries()) > 4
+
+
+def test_no_slot_is_an_error_at_once(
+    cluster: LocalCluster, tasks: list[FitTask], recipe: TrainingConfig, small: ArchitectureConfig
+) -> None:
+    def refusal(device: str, cpus: int) -> str:
+        engine = RayEngine(
+            config=EngineConfig(kind="ray", address=cluster.address, cpus=cpus),
+            no_leases="LDTM_DATABASE_URL is not set",
+        )
+        with pytest.raises(ClusterUnusable) as raised:
+            list(engine(tasks, recipe=recipe, architecture=small, device=device))
+        return str(raised.value)
+
+    assert "and none has 7 free cores for a task (the most is 1): start a node with `--num-cpus`" in refusal("cpu", 7)
+    assert refusal("cuda", 1) == "LDTM_DATABASE_URL is not set"
+
+
+def test_no_cluster_is_an_error_at_once(
+    tasks: list[FitTask], recipe: TrainingConfig, small: ArchitectureConfig
+) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    engine = RayEngine(config=EngineConfig(kind="ray", address=address))
+    with pytest.raises(ClusterUnusable) as raised:
+        list(engine(tasks, recipe=recipe, architecture=small, device="cpu"))
+    assert str(raised.value) == (
+        f"no Ray at {address} ([Errno 111] Connection refused); start its head, or correct engine.address (docs/ray.md)"
+    )
+
+
+def in_a_thread(work: Callable[[], Results]) -> Callable[[], Results]:
+    """Begin some work; what is returned waits for its result."""
+    results: list[Results | BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(work())
+        except BaseException as error:
+            results.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+
+    def wait() -> Results:
+        thread.join(120)
+        (result,) = results
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+    return wait
