@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from ldtm_lib.models.child_process import ChildProcess
 from ldtm_lib.models.fit import Fit, FitFailed, FitTask, Progress
@@ -43,6 +43,7 @@ SILENT_SECONDS = 180.0
 END_SECONDS = 5.0
 """How long the driver may take to leave the cluster when all is trained; it is ended then."""
 MOST_TICKERS_ON_A_GPU = 128
+Event = TypeVar("Event")
 OnProgress = Callable[[Progress], None]
 OnNotice = Callable[[TrainingNotice], None]
 
@@ -162,9 +163,8 @@ class RayEngine:
                 case ShardDone(number, result):
                     done: ShardResult = pickle.loads(result)
                     tasks = shards.ended(number)
-                    for notice in done.notices:
-                        if on_notice is not None:
-                            on_notice(notice)
+                    _replay(done.progress, on_progress)
+                    _replay(done.notices, on_notice)
                     yield from (each.of(tasks) for each in done.results)
                 case ShardFailed(number, reason):
                     yield from self._failed(shards.ended(number), reason, shards)
@@ -191,12 +191,11 @@ class RayEngine:
         for line in message.lines:
             self.log(line)
         for batch in message.batches:
-            events: list[Progress | str] = pickle.loads(batch)
-            for event in events:
+            for event in pickle.loads(batch):
                 if isinstance(event, str):
                     self.log(event)
-                elif on_progress is not None:
-                    on_progress(event)
+                else:
+                    _replay((event,), on_progress)
 
     def _send(self, process: ChildProcess, message: object) -> None:
         try:
@@ -228,6 +227,13 @@ class RayEngine:
         if self.config.tickers_per_shard is not None:
             return self.config.tickers_per_shard
         return 1 if kind == "cpu" else min(MOST_TICKERS_ON_A_GPU, math.ceil(num_tickers / num_slots))
+
+
+def _replay(events: Sequence[Event], tell: Callable[[Event], None] | None) -> None:
+    """Tell of what happened on a node."""
+    if tell is not None:
+        for event in events:
+            tell(event)
 
 
 class _Shards:

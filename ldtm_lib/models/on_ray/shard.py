@@ -75,6 +75,8 @@ class ShardResult:
     host: str
     results: tuple[NumberedResult, ...]
     notices: tuple[TrainingNotice, ...]
+    progress: tuple[Progress, ...]
+    """Of the end, which was not sent to the board."""
 
 
 class Board(Protocol):
@@ -144,8 +146,7 @@ def _trained(terms: ShardTerms, tasks: Sequence[FitTask], reports: "_Reports") -
             if isinstance(result, Fit) and result.method is not None:
                 result = replace(result, method=f"{result.method} (on {host})")
             results.append(NumberedResult.without_task(result, numbers[id(result.task)]))
-    reports.flush()
-    return ShardResult(host=host, results=tuple(results), notices=tuple(notices))
+    return ShardResult(host=host, results=tuple(results), notices=tuple(notices), progress=reports.unsent())
 
 
 def _place(terms: ShardTerms, num_tickers: int, on_wait: Callable[[str], None]) -> AbstractContextManager[LeasedGpu]:
@@ -158,21 +159,20 @@ class _Reports:
     """Sends progress to the board, a second's together."""
 
     def __init__(self, board: Board) -> None:
-        self._board, self._batch, self._sent = board, list[Progress | str](), time.monotonic()
+        self._board, self._batch, self._sent = board, list[Progress](), time.monotonic()
 
     def say(self, line: str) -> None:
-        self._batch.append(line)
-        self.flush()
+        self._board.add.remote(pickle.dumps([line]))
 
     def progress(self, progress: Progress) -> None:
         self._batch.append(progress)
         if time.monotonic() - self._sent >= SECONDS_BETWEEN_REPORTS:
-            self.flush()
+            self._board.add.remote(pickle.dumps(self.unsent()))  # nobody waits for it, and a lost one does no harm
+            self._sent = time.monotonic()
 
-    def flush(self) -> None:
-        if self._batch:
-            self._board.add.remote(pickle.dumps(self._batch))  # nobody waits for it, and a lost one does no harm
-        self._batch, self._sent = [], time.monotonic()
+    def unsent(self) -> tuple[Progress, ...]:
+        batch, self._batch = tuple(self._batch), []
+        return batch
 
 
 def facts_of_this_node(leases: bytes) -> bytes:

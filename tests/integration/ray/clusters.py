@@ -163,3 +163,19 @@ def local_cluster(num_nodes: int, environ: Mapping[str, str] | None = None) -> I
         for _ in range(num_nodes):
             cluster.node()
         yield cluster
+
+
+class TriesFile:
+    """A file that every task adds a line to when it begins: its process and its tickers."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self._num_read = path, 0
+
+    def unread(self) -> list[str]:
+        return self.path.read_text().splitlines()[self._num_read :]
+
+    def __call__(self) -> list[str]:
+        """The tickers of every task that began since the last call."""
+        lines = self.unread()
+        self._num_read += len(lines)
+        return [line.partition(" ")[2] for line in lines]

@@ -1,7 +1,6 @@
 """Real windows of four sample tickers, networks small enough to train in a blink, and a cluster of two nodes."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import numpy as np
 import polars as pl
@@ -14,7 +13,7 @@ from ldtm_lib.models.fit import Fit, FitFailed, FitTask
 from ldtm_lib.models.trainer import fit_universe
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import ArchitectureConfig, TrainingConfig, WindowConfig
-from tests.integration.ray.clusters import LocalCluster
+from tests.integration.ray.clusters import LocalCluster, TriesFile
 from tests.integration.ray.faults import TRIES
 
 PRICES = ("open", "high", "low", "close", "volume")
@@ -68,23 +67,11 @@ def alone(tasks: list[FitTask], recipe: TrainingConfig, small: ArchitectureConfi
 
 
 @pytest.fixture(scope="session")
-def tries(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], list[str]]:
+def tries(tmp_path_factory: pytest.TempPathFactory) -> TriesFile:
     """The tickers of every task that nodes of the cluster began since the last call."""
     file = tmp_path_factory.mktemp("tries") / "tries"
     file.touch()
     return TriesFile(file)
-
-
-class TriesFile:
-    """A file that tasks add lines to."""
-
-    def __init__(self, path: Path) -> None:
-        self.path, self._num_read = path, 0
-
-    def __call__(self) -> list[str]:
-        lines = self.path.read_text().splitlines()[self._num_read :]
-        self._num_read += len(lines)
-        return [line.partition(" ")[2] for line in lines]
 
 
 @pytest.fixture(scope="session")
