@@ -57,6 +57,11 @@ def examine(config: Path, environ: Mapping[str, str]) -> list[Finding]:
             gpus_here(environ), gpu_config, open_project(config, environ).database if answers else None
         ),
     )
+    if settings is not None and settings.engine.kind == "ray":
+        from ldtm_cli.cluster_findings import cluster_findings
+
+        project = open_project(config, environ) if answers else None
+        findings += cluster_findings(settings.engine, environ, project)
     findings += guarded(
         "alerts",
         f"correct {ALERT_VARIABLE} in the environment",

@@ -100,7 +100,7 @@ class ClusterReport:
             )
         most = max((node.cpus for node in self.nodes), default=0)
         return (
-            f"{known} and none has {cpus_per_slot} free core{'s' if cpus_per_slot != 1 else ''} for a task (the most "
+            f"{known} and none has {cpus_per_slot} core{'s' if cpus_per_slot != 1 else ''} for a task (the most "
             f"is {most:g}): start a node with `--num-cpus` (docs/ray.md), or lower engine.cpus"
         )
 

@@ -166,7 +166,7 @@ def test_no_slot_is_an_error_at_once(
             list(engine(tasks, recipe=recipe, architecture=small, device=device))
         return str(raised.value)
 
-    assert "and none has 7 free cores for a task (the most is 1): start a node with `--num-cpus`" in refusal("cpu", 7)
+    assert "and none has 7 cores for a task (the most is 1): start a node with `--num-cpus`" in refusal("cpu", 7)
     assert refusal("cuda", 1) == "LDTM_DATABASE_URL is not set"
 
 
