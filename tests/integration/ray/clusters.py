@@ -8,8 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -88,9 +87,6 @@ class RayProcess:
         """Its processes whose command line contains some words."""
         return [pid for pid, command in marked(self.mark).items() if words in command]
 
-    def workers(self, words: str = "ray::") -> list[int]:
-        return self.pids(words)
-
     def stop(self) -> None:
         """Stop all of it, as a machine that hangs does."""
         signal_all(self.pids(), signal.SIGSTOP)
@@ -130,6 +126,10 @@ class LocalCluster:
             {},
         )
 
+    @property
+    def nodes(self) -> list[RayProcess]:
+        return self._processes[1:]
+
     def __enter__(self) -> "LocalCluster":
         return self
 
@@ -155,14 +155,6 @@ class LocalCluster:
         self._processes.append(process)
         process.wait_for("Ray runtime started.")
         return process
-
-
-@contextmanager
-def local_cluster(num_nodes: int, environ: Mapping[str, str] | None = None) -> Iterator[LocalCluster]:
-    with LocalCluster(environ) as cluster:
-        for _ in range(num_nodes):
-            cluster.node()
-        yield cluster
 
 
 class TriesFile:

@@ -1,6 +1,6 @@
 """Real windows of four sample tickers, networks small enough to train in a blink, and a cluster of two nodes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import polars as pl
@@ -9,12 +9,15 @@ from bokeh_sampledata import stocks
 
 from ldtm_lib.features.window_set import WindowSet
 from ldtm_lib.features.windows import windows_of
-from ldtm_lib.models.fit import Fit, FitFailed, FitTask
+from ldtm_lib.models.fit import Fit, FitFailed, FitTask, Progress
+from ldtm_lib.models.on_ray.engine import RayEngine
+from ldtm_lib.models.on_ray.shard import TrainShard, train_shard
 from ldtm_lib.models.trainer import fit_universe
 from ldtm_lib.sessions import Calendar
-from ldtm_lib.settings import ArchitectureConfig, TrainingConfig, WindowConfig
+from ldtm_lib.settings import ArchitectureConfig, EngineConfig, TrainingConfig, WindowConfig
 from tests.integration.ray.clusters import LocalCluster, TriesFile
 from tests.integration.ray.faults import TRIES
+from tests.integration.ray.trainings import Results, Train
 
 PRICES = ("open", "high", "low", "close", "volume")
 TICKERS = ("AAPL", "GOOG", "IBM", "MSFT")
@@ -81,3 +84,35 @@ def cluster(tries: TriesFile) -> Iterator[LocalCluster]:
         started.node()
         started.node()
         yield started
+
+
+@pytest.fixture
+def lines() -> list[str]:
+    """What the engine logs."""
+    return []
+
+
+@pytest.fixture
+def train(
+    cluster: LocalCluster,
+    tasks: list[FitTask],
+    recipe: TrainingConfig,
+    small: ArchitectureConfig,
+    lines: list[str],
+) -> Train:
+    """Trains on the cluster; returns the results by the names of their tasks."""
+
+    def on_the_cluster(
+        some: Sequence[FitTask] = tasks,
+        *,
+        on: LocalCluster = cluster,
+        by: TrainShard = train_shard,
+        tickers_per_shard: int | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> Results:
+        config = EngineConfig(kind="ray", address=on.address, tickers_per_shard=tickers_per_shard)
+        engine = RayEngine(config=config, train_shard=by, log=lines.append)
+        results = engine(some, recipe=recipe, architecture=small, device="auto", on_progress=on_progress)
+        return {result.task.name: result for result in results}
+
+    return on_the_cluster

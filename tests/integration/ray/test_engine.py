@@ -1,66 +1,22 @@
 """Training on a Ray cluster gives what training on this machine gives, and no death on the way changes that."""
 
 import dataclasses
-import os
-import signal
 import threading
-from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
-import torch
 
 from ldtm_lib.errors import TooFewBars, TrainingDiverged
-from ldtm_lib.models.fit import Fit, FitFailed, FitTask, Progress
+from ldtm_lib.models.fit import FitFailed, FitTask, Progress
 from ldtm_lib.models.on_ray.cluster import ClusterUnusable
 from ldtm_lib.models.on_ray.engine import RayEngine
-from ldtm_lib.models.on_ray.shard import ShardLost, TrainShard, train_shard
+from ldtm_lib.models.on_ray.shard import ShardLost
 from ldtm_lib.settings import ArchitectureConfig, EngineConfig, TrainingConfig
 from tests.integration.ray import faults
-from tests.integration.ray.clusters import LocalCluster, TriesFile, free_port, wait_until
+from tests.integration.ray.clusters import LocalCluster, TriesFile, free_port
+from tests.integration.ray.trainings import Results, Train, same_bits
 
 pytestmark = pytest.mark.slow
-
-Results = dict[str, Fit | FitFailed]
-Train = Callable[..., Results]
-
-
-@pytest.fixture
-def lines() -> list[str]:
-    """What the engine logs."""
-    return []
-
-
-@pytest.fixture
-def train(
-    cluster: LocalCluster,
-    tasks: list[FitTask],
-    recipe: TrainingConfig,
-    small: ArchitectureConfig,
-    lines: list[str],
-) -> Train:
-    """Trains on the cluster; returns the results by the names of their tasks."""
-
-    def on_the_cluster(
-        some: Sequence[FitTask] = tasks,
-        *,
-        by: TrainShard = train_shard,
-        tickers_per_shard: int | None = None,
-        on_progress: Callable[[Progress], None] | None = None,
-    ) -> Results:
-        config = EngineConfig(kind="ray", address=cluster.address, tickers_per_shard=tickers_per_shard)
-        engine = RayEngine(config=config, train_shard=by, log=lines.append)
-        results = engine(some, recipe=recipe, architecture=small, device="auto", on_progress=on_progress)
-        return {result.task.name: result for result in results}
-
-    return on_the_cluster
-
-
-def same_bits(found: Fit | FitFailed, expected: Fit | FitFailed) -> bool:
-    assert isinstance(found, Fit)
-    assert isinstance(expected, Fit)
-    same_losses = found.validation_losses == expected.validation_losses
-    return same_losses and all(torch.equal(found.state[name], expected.state[name]) for name in expected.state)
 
 
 def test_the_bits_are_those_of_this_machine(
@@ -130,30 +86,6 @@ def test_of_a_task_that_kills_its_workers_only_the_guilty_ticker_fails(
     assert any(line.startswith("WARNING: a task of 2 tickers was lost (WorkerCrashedError") for line in lines)
 
 
-def test_a_worker_that_is_killed_is_replaced(train: Train, alone: Results, tries: TriesFile) -> None:
-    tries()
-    found = in_a_thread(lambda: train(by=faults.slow))
-    wait_until(lambda: bool(tries.unread()))
-    os.kill(int(tries.unread()[0].split()[0]), signal.SIGKILL)
-    results = found()
-    assert len(tries()) == 5
-    assert all(same_bits(results[name], alone[name]) for name in alone)
-
-
-def test_a_node_that_is_killed_loses_nothing(
-    train: Train, alone: Results, cluster: LocalCluster, tries: TriesFile, lines: list[str]
-) -> None:
-    third = cluster.node()
-    tries()
-    found = in_a_thread(lambda: train(by=faults.slow))
-    wait_until(lambda: bool(third.workers("ray::slow")))
-    third.kill()
-    results = found()
-    assert results.keys() == alone.keys()
-    assert all(same_bits(results[name], alone[name]) for name in alone)
-    assert len(tries()) > 4
-
-
 def test_no_slot_is_an_error_at_once(
     cluster: LocalCluster, tasks: list[FitTask], recipe: TrainingConfig, small: ArchitectureConfig
 ) -> None:
@@ -180,26 +112,3 @@ def test_no_cluster_is_an_error_at_once(
     assert str(raised.value) == (
         f"no Ray at {address} ([Errno 111] Connection refused); start its head, or correct engine.address (docs/ray.md)"
     )
-
-
-def in_a_thread(work: Callable[[], Results]) -> Callable[[], Results]:
-    """Begin some work; what is returned waits for its result."""
-    results: list[Results | BaseException] = []
-
-    def run() -> None:
-        try:
-            results.append(work())
-        except BaseException as error:
-            results.append(error)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-
-    def wait() -> Results:
-        thread.join(120)
-        (result,) = results
-        if isinstance(result, BaseException):
-            raise result
-        return result
-
-    return wait
