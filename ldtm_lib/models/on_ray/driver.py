@@ -225,7 +225,7 @@ def cluster_report(ray: Any, start: Start) -> ClusterReport:
         except ray.exceptions.GetTimeoutError:
             problem = f"it did not answer in {FACTS_SECONDS:g} s"
         except ray.exceptions.RayError as error:
-            problem = error_summary(getattr(error, "cause", None) or error)
+            problem = _worker_problem(getattr(error, "cause", None) or error)
         node = alive[name]
         nodes.append(
             ClusterNode(
@@ -238,6 +238,12 @@ def cluster_report(ray: Any, start: Start) -> ClusterReport:
             )
         )
     return ClusterReport(address=start.address, nodes=tuple(nodes))
+
+
+def _worker_problem(error: BaseException) -> str:
+    """Why a node did not answer; of a program that it cannot import the last line, which names the module."""
+    lines = str(error).strip().splitlines()
+    return lines[-1].strip() if lines and "failed to import" in lines[0] else error_summary(error)
 
 
 def _alive(ray: Any) -> dict[str, dict[str, Any]]:

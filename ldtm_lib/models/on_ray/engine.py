@@ -6,6 +6,7 @@ The tasks of some tickers make a shard, which one node trains. The windows stay 
 import math
 import os
 import pickle
+import re
 import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -218,6 +219,7 @@ class RayEngine:
         return message
 
     def _lost(self, how: str) -> ClusterLost:
+        how = re.sub(r"\[[^]]*\] \S+: ", "", how).partition(". ")[0]  # the line of a log, and its first sentence
         return ClusterLost(
             f"Ray at {self.config.address} is lost ({how}): its head is gone or cannot be reached. What was trained is "
             "on record; start head and nodes again (docs/ray.md), then train again for the rest"

@@ -109,7 +109,10 @@ def test_a_head_that_is_killed_is_an_error(train: Train) -> None:
         with pytest.raises(ClusterLost) as raised:
             found()
         print(f"the end of the head was noticed after {time.monotonic() - began:.0f} s: {raised.value}")
-        assert str(raised.value).startswith(f"Ray at {cluster.address} is lost (its process ended with exit status 1")
+        assert str(raised.value).startswith(
+            f"Ray at {cluster.address} is lost (its process ended with exit status 1: Failed to connect to GCS within "
+            "60 seconds): its head is gone or cannot be reached."
+        )
         assert time.monotonic() - began < 100
         wait_until(lambda: not cluster.nodes[0].pids(RUNNING), 90)
         print(f"the node was empty after {time.monotonic() - began:.0f} s")
