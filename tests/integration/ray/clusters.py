@@ -16,7 +16,7 @@ from ldtm_lib.models.on_ray.cluster import KEEPALIVE
 from tests.repository import REPOSITORY
 
 MARK = "LDTM_TEST_RAY"
-MEMORY = str(100 * 2**20)
+OBJECT_STORE_MIB = 100
 RAY = str(Path(sys.executable).parent / "ray")
 
 
@@ -108,7 +108,8 @@ class RayProcess:
 class LocalCluster:
     """A head without cores, and the nodes that tests add. Two nodes are never started at the same time."""
 
-    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(self, environ: Mapping[str, str] | None = None, *, object_store_mib: int = OBJECT_STORE_MIB) -> None:
+        self._object_store = f"--object-store-memory={object_store_mib * 2**20}"
         self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
         self._environ = dict(environ or {})
@@ -149,9 +150,7 @@ class LocalCluster:
         )
 
     def _start(self, name: str, arguments: list[str], environ: Mapping[str, str]) -> RayProcess:
-        process = RayProcess(
-            f"{self.port}-{name}", [*arguments, f"--object-store-memory={MEMORY}"], {**self._environ, **environ}
-        )
+        process = RayProcess(f"{self.port}-{name}", [*arguments, self._object_store], {**self._environ, **environ})
         self._processes.append(process)
         process.wait_for("Ray runtime started.")
         return process
