@@ -197,7 +197,7 @@ def _refusal(address: str, error: Exception) -> str:
         )
     return (
         f"Ray at {address} cannot be used from {platform.node()} ({text}); this machine must be its head or a node "
-        "of it, and both must have the same token (docs/ray.md)"
+        "of it, with the same token and TLS settings (docs/ray.md)"
     )
 
 
