@@ -3,6 +3,8 @@
 Clusters of real processes on this host: a head without cores, and one node with all cores or a node for each core.
 Ray's start (connecting, versions of all nodes, a process with torch for each slot) is part of every time.
 
+No file of the packages may change meanwhile: nodes and driver compare their code.
+
 Run: PYTHONPATH=. .venv/bin/python benchmarks/bench_ray.py  (about five minutes)
 """
 
@@ -30,7 +32,7 @@ from tests.integration.ray.clusters import LocalCluster, marked
 
 SHAPE = ArchitectureConfig()
 TINY = ArchitectureConfig(hidden=4, head_hidden=4)
-NUM_TICKERS, NETWORKS_PER_TICKER, ROWS, EPOCHS = 16, 3, 1500, 3
+NUM_TICKERS, NETWORKS_PER_TICKER, ROWS, EPOCHS = 8, 3, 1500, 3
 NUM_SMALL, NUM_LARGE = 200, 100
 STORE_MIB = 600
 

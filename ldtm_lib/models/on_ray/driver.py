@@ -48,6 +48,8 @@ DRIVER_VARIABLES = {
     "RAY_gcs_server_request_timeout_seconds": "15",
 }
 
+FILE_VARIABLES = ("RAY_AUTH_TOKEN_PATH", "RAY_TLS_SERVER_CERT", "RAY_TLS_SERVER_KEY", "RAY_TLS_CA_CERT")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
@@ -104,10 +106,11 @@ class ShardDone:
 
 @dataclass(frozen=True, slots=True)
 class ShardFailed:
-    """A shard whose worker died at every try, or whose lease was lost."""
+    """A shard whose worker died at every try of Ray, or whose lease was lost, after which Ray does not try again."""
 
     number: int
     reason: str
+    is_final: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +130,12 @@ class Raised:
 
 
 def driver_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment of the driver's process: Ray reads some settings from nowhere else."""
-    return {**DRIVER_VARIABLES, **environ, "RAY_LOG_TO_DRIVER": "0"}
+    """The environment of the driver's process: Ray reads some settings from nowhere else.
+
+    Paths become absolute, since the driver leaves the working folder.
+    """
+    files = {name: os.path.abspath(environ[name]) for name in FILE_VARIABLES if environ.get(name)}
+    return {**DRIVER_VARIABLES, **environ, **files}
 
 
 def main(descriptor: int, parent: int) -> None:
@@ -328,17 +335,17 @@ class _Trainer:
         except self._ray.exceptions.RayTaskError as error:
             cause = error.cause if isinstance(error.cause, BaseException) else RuntimeError(str(error))
             if isinstance(cause, ShardLost):
-                self._send_failure(number, str(cause))
+                self._send_failure(number, str(cause), is_final=False)
                 return
             self._send_error(cause, str(error))
             return
         except self._ray.exceptions.RayError as error:
-            self._send_failure(number, error_summary(error))
+            self._send_failure(number, error_summary(error), is_final=True)
             return
         send(self._pipe, ShardDone(number, result))
 
-    def _send_failure(self, number: int, reason: str) -> None:
-        send(self._pipe, ShardFailed(number, reason))
+    def _send_failure(self, number: int, reason: str, *, is_final: bool) -> None:
+        send(self._pipe, ShardFailed(number, reason, is_final))
         self._wants_more = True
 
     def _send_error(self, cause: BaseException, details: str) -> None:

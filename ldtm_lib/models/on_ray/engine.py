@@ -8,7 +8,7 @@ import os
 import pickle
 import re
 import sys
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -167,24 +167,28 @@ class RayEngine:
                     _replay(done.progress, on_progress)
                     _replay(done.notices, on_notice)
                     yield from (each.of(tasks) for each in done.results)
-                case ShardFailed(number, reason):
-                    yield from self._failed(shards.ended(number), reason, shards)
+                case ShardFailed(number, reason, is_final):
+                    yield from self._failed(shards.ended(number), reason, is_final, shards)
                 case _:
                     raise self._lost(f"its driver sent a {type(message).__name__}")
 
-    def _failed(self, tasks: Sequence[FitTask], reason: str, shards: "_Shards") -> Iterator[FitFailed]:
-        """Divide a lost shard into its tickers, or give its only ticker up."""
+    def _failed(self, tasks: Sequence[FitTask], reason: str, is_final: bool, shards: "_Shards") -> Iterator[FitFailed]:
+        """Divide a lost shard into its tickers; try its only ticker again, or give it up."""
         tickers = list(dict.fromkeys(task.ticker for task in tasks))
         if len(tickers) > 1:
             self.log(f"WARNING: a task of {len(tickers)} tickers was lost ({reason}); they are trained one by one")
+            shards.put_back(tasks)
+            return
+        if not is_final and shards.num_losses(tickers[0]) <= MOST_RETRIES:
+            self.log(f"WARNING: {tickers[0]} is trained again: {reason}")
             shards.put_back(tasks)
             return
         for task in tasks:
             yield FitFailed(
                 task=task,
                 reason=ShardLost(
-                    f"{task.name} could not be trained on Ray, its worker was lost at every of {MOST_RETRIES + 1} "
-                    f"tries: {reason}"
+                    f"{task.name} could not be trained on Ray, it was lost at every of {MOST_RETRIES + 1} tries: "
+                    f"{reason}"
                 ),
             )
 
@@ -250,6 +254,7 @@ class _Shards:
         )
         self._under_way: dict[int, Sequence[FitTask]] = {}
         self._num_given = 0
+        self._losses: Counter[str] = Counter()
 
     @property
     def num_waiting(self) -> int:
@@ -268,6 +273,11 @@ class _Shards:
     def ended(self, number: int) -> Sequence[FitTask]:
         """The tasks of a shard that is no longer under way."""
         return self._under_way.pop(number)
+
+    def num_losses(self, ticker: str) -> int:
+        """Count another loss of a ticker that was trained by itself; how often that has happened."""
+        self._losses[ticker] += 1
+        return self._losses[ticker]
 
     def put_back(self, tasks: Sequence[FitTask]) -> None:
         """Let the tickers of a shard wait as shards of their own, before all others."""

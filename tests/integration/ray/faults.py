@@ -4,16 +4,41 @@ import os
 import pickle
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from ldtm_lib.models.fit import FitTask
 from ldtm_lib.models.on_ray import shard
-from ldtm_lib.models.on_ray.shard import Board
+from ldtm_lib.models.on_ray.shard import Board, LeasedGpu, ShardLost
+from ldtm_lib.settings import GpuConfig
 
 POISON = "GOOG"
 TRIES = "LDTM_TEST_TRIES"
 """In the environment of nodes: the file that every start of a task adds a line to."""
+
+
+@dataclass(frozen=True)
+class PlayedLeases:
+    """Leases of a node whose GPU is played by its CPU: each is waited for, and the first one of a ticker is lost."""
+
+    loses: str = ""
+    """The ticker whose first lease is lost."""
+
+    def problem_here(self) -> str:
+        return ""
+
+    @contextmanager
+    def lease(self, num_tickers: int, on_wait: Callable[[str], None]) -> Iterator[LeasedGpu]:
+        on_wait(f"{num_tickers} tickers have no room")
+        begun = Path(os.environ[TRIES]).read_text().splitlines()[-1].split()[1]
+
+        def require_held() -> None:
+            if begun == self.loses and Path(os.environ[TRIES]).read_text().count(f" {begun}\n") == 1:
+                raise ShardLost("the lease is lost")
+
+        yield LeasedGpu(device="cpu", gpu=GpuConfig(), require_held=require_held)
 
 
 def _noted(tasks: bytes) -> Sequence[FitTask]:

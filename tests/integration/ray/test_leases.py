@@ -1,9 +1,9 @@
 """A task on a GPU leases it on its own node, in the database of the training. There is no GPU here: NVML is played."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -23,7 +23,9 @@ from ldtm_lib.settings import ArchitectureConfig, EngineConfig, Settings, Traini
 from ldtm_lib.training import node_leases as leases_module
 from ldtm_lib.training.node_leases import DatabaseLeases, database_identity, node_leases
 from tests.databases import url_of
-from tests.integration.ray.clusters import LocalCluster
+from tests.integration.ray import faults
+from tests.integration.ray.clusters import LocalCluster, RayProcess, TriesFile
+from tests.integration.ray.trainings import Results, same_bits
 
 INVENTORY = GpuInventory(
     gpus=(Gpu(index=3, uuid="GPU-3", name="card", total_mib=80_000, free_mib=70_000),), note="1 GPU"
@@ -115,9 +117,18 @@ def test_a_training_on_a_cluster_waits_for_no_slot_here(project: Project) -> Non
         pass
 
 
+@pytest.fixture(scope="module")
+def gpu_node(cluster: LocalCluster, server_url: str) -> Iterator[RayProcess]:
+    """A node without cores that offers a slot on a GPU, which it does not have."""
+    slot = f'--resources={{"{GPU_SLOT}": 1}}'
+    node = cluster.node(slot, cpus=0, environ={"LDTM_DATABASE_URL": url_of(server_url, "postgres")})
+    yield node
+    node.kill()
+
+
 @pytest.mark.slow
 def test_gpu_slots_without_a_gpu_or_a_database_are_refused_before_the_training(
-    project: Project, tasks: list[FitTask], cluster: LocalCluster, tmp_path: Path
+    project: Project, tasks: list[FitTask], cluster: LocalCluster, gpu_node: RayProcess, server_url: str
 ) -> None:
     def refusal(leases: NodeLeases | None, reason: str) -> str:
         engine = RayEngine(config=EngineConfig(kind="ray", address=cluster.address), leases=leases, no_leases=reason)
@@ -125,12 +136,35 @@ def test_gpu_slots_without_a_gpu_or_a_database_are_refused_before_the_training(
             list(engine(tasks, recipe=TrainingConfig(), architecture=ArchitectureConfig(), device="auto"))
         return str(raised.value)
 
-    slot = f'--resources={{"{GPU_SLOT}": 1}}'
-    url = project.database.url
-    node = cluster.node(slot, environ={"LDTM_DATABASE_URL": url})
-    try:
-        known, reason = node_leases(project, {"LDTM_DATABASE_URL": url})
-        assert "cannot lease its GPUs: it offers slots on GPUs and shows none (no GPU: " in refusal(known, reason)
-        assert refusal(None, "LDTM_DATABASE_URL is not set") == "LDTM_DATABASE_URL is not set"
-    finally:
-        node.kill()
+    other, reason = node_leases(project, {"LDTM_DATABASE_URL": project.database.url})
+    assert "cannot lease its GPUs: LDTM_DATABASE_URL of the node names another database" in refusal(other, reason)
+    same = replace(project, database=Database(url=url_of(server_url, "postgres"), schema="ldtm"))
+    leases, reason = node_leases(same, {"LDTM_DATABASE_URL": same.database.url})
+    assert "cannot lease its GPUs: it offers slots on GPUs and shows none (no GPU: " in refusal(leases, reason)
+    assert refusal(None, "LDTM_DATABASE_URL is not set") == "LDTM_DATABASE_URL is not set"
+
+
+@pytest.mark.slow
+def test_tasks_take_gpu_slots_where_the_cluster_offers_any_and_a_lost_lease_is_taken_again(
+    tasks: list[FitTask],
+    alone: Results,
+    recipe: TrainingConfig,
+    small: ArchitectureConfig,
+    cluster: LocalCluster,
+    gpu_node: RayProcess,
+    tries: TriesFile,
+) -> None:
+    tries()
+    lines: list[str] = []
+    engine = RayEngine(
+        config=EngineConfig(kind="ray", address=cluster.address, tickers_per_shard=1),
+        leases=faults.PlayedLeases(loses="IBM"),
+        log=lines.append,
+        train_shard=faults.noted,
+    )
+    found = {r.task.name: r for r in engine(tasks, recipe=recipe, architecture=small, device="auto")}
+    assert all(same_bits(found[name], alone[name]) for name in alone)
+    assert lines[0] == f"trains on Ray at {cluster.address}: 4 nodes, 1 GPU slots, 4 tasks"
+    assert "WARNING: IBM is trained again: the lease is lost" in lines
+    assert any(line.endswith(" waits for a slot: 1 tickers have no room") for line in lines)
+    assert sorted(tries()) == ["AAPL", "GOOG", "IBM", "IBM", "MSFT"]
