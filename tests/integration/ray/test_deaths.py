@@ -21,6 +21,7 @@ pytestmark = pytest.mark.slow
 RUNNING = "ray::endless"
 
 
+@pytest.mark.nightly
 def test_a_worker_that_is_killed_is_replaced(train: Train, alone: Results, tries: TriesFile) -> None:
     tries()
     found = in_a_thread(lambda: train(by=faults.slow))
@@ -45,7 +46,14 @@ def test_a_node_that_is_killed_loses_nothing(
     assert len(tries()) > 4
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGKILL,
+        pytest.param(signal.SIGINT, marks=pytest.mark.nightly),
+        pytest.param(signal.SIGTERM, marks=pytest.mark.nightly),
+    ],
+)
 def test_a_training_that_ends_leaves_nothing_on_the_nodes(
     cluster: LocalCluster, tasks: list[FitTask], number: signal.Signals
 ) -> None:

@@ -2,11 +2,12 @@
 
 import dataclasses
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ldtm_lib.errors import TooFewBars, TrainingDiverged
+from ldtm_lib.errors import MissingExtra, TooFewBars, TrainingDiverged
 from ldtm_lib.models.fit import FitFailed, FitTask, Progress
 from ldtm_lib.models.on_ray.cluster import ClusterUnusable
 from ldtm_lib.models.on_ray.engine import RayEngine
@@ -38,6 +39,7 @@ def test_the_bits_are_those_of_this_machine(
     assert lines[0] == f"trains on Ray at {cluster.address}: 3 nodes, 2 CPU slots, 4 tasks"
 
 
+@pytest.mark.nightly
 def test_several_tickers_make_a_task(train: Train, alone: Results, tries: TriesFile) -> None:
     tries()
     found = train(by=faults.noted, tickers_per_shard=3)
@@ -100,6 +102,16 @@ def test_no_slot_is_an_error_at_once(
 
     assert "and none has 7 cores for a task (the most is 1): start a node with `--num-cpus`" in refusal("cpu", 7)
     assert refusal("cuda", 1) == "LDTM_DATABASE_URL is not set"
+
+
+def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "ray.py").write_text("raise ImportError(\"No module named 'ray'\")\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(MissingExtra) as raised:
+        RayEngine(config=EngineConfig(kind="ray")).report()
+    words = "package ray cannot be imported: No module named 'ray'; engine.kind is \"ray\": run "
+    assert str(raised.value).startswith(words)
+    assert str(raised.value).endswith("-m pip install 'ldtm[ray]'")
 
 
 def test_no_cluster_is_an_error_at_once(

@@ -126,7 +126,7 @@ def gpu_node(cluster: LocalCluster, server_url: str) -> Iterator[RayProcess]:
     node.kill()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_gpu_slots_without_a_gpu_or_a_database_are_refused_before_the_training(
     project: Project, tasks: list[FitTask], cluster: LocalCluster, gpu_node: RayProcess, server_url: str
 ) -> None:
