@@ -21,10 +21,12 @@ TRIES = "LDTM_TEST_TRIES"
 
 @dataclass(frozen=True)
 class PlayedLeases:
-    """Leases of a node whose GPU is played by its CPU: each is waited for, and the first one of a ticker is lost."""
+    """Leases of a node whose GPU is played by its CPU: each is waited for, and one of them is lost."""
 
-    loses: str = ""
-    """The ticker whose first lease is lost."""
+    loses: str
+    """The ticker whose lease is lost."""
+    at: int
+    """At this one of its tries."""
 
     def problem_here(self) -> str:
         return ""
@@ -35,7 +37,7 @@ class PlayedLeases:
         begun = Path(os.environ[TRIES]).read_text().splitlines()[-1].split()[1]
 
         def require_held() -> None:
-            if begun == self.loses and Path(os.environ[TRIES]).read_text().count(f" {begun}\n") == 1:
+            if begun == self.loses and Path(os.environ[TRIES]).read_text().count(f" {begun}\n") == self.at:
                 raise ShardLost("the lease is lost")
 
         yield LeasedGpu(device="cpu", gpu=GpuConfig(), require_held=require_held)

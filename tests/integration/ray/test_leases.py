@@ -158,7 +158,7 @@ def test_tasks_take_gpu_slots_where_the_cluster_offers_any_and_a_lost_lease_is_t
     lines: list[str] = []
     engine = RayEngine(
         config=EngineConfig(kind="ray", address=cluster.address, tickers_per_shard=1),
-        leases=faults.PlayedLeases(loses="IBM"),
+        leases=faults.PlayedLeases(loses="IBM", at=tries.path.read_text().count(" IBM\n") + 1),
         log=lines.append,
         train_shard=faults.noted,
     )
