@@ -164,8 +164,8 @@ def connected(address: str) -> Any:
         command = pip_command("install", "ldtm[ray]")
         raise MissingExtra(f'package ray cannot be imported: {error}; engine.kind is "ray": run {command}') from None
     try:
-        _require_head(address)
-        ray.init(address=address, log_to_driver=False, logging_level="error", configure_logging=False)
+        _require_head(head := _resolved(address))
+        ray.init(address=head, log_to_driver=False, logging_level="error", configure_logging=False)
     except LdtmError:
         raise
     except Exception as error:  # of many classes
@@ -173,10 +173,22 @@ def connected(address: str) -> Any:
     return ray
 
 
+def _resolved(address: str) -> str:
+    """The address of the head; for `auto` that of the cluster of this machine, or of the variable RAY_ADDRESS."""
+    if address != "auto":
+        return address
+    found: str | None = None
+    with suppress(ConnectionError):
+        found = importlib.import_module("ray._private.services").canonicalize_bootstrap_address(address)
+    if found is None:
+        raise ClusterUnusable(
+            "no Ray runs on this machine; start a head or a node here (docs/ray.md), or set engine.address"
+        )
+    return found
+
+
 def _require_head(address: str) -> None:
     """Raise what is wrong with a head at once: `ray.init` tries for 20 seconds, and does not tell of a wrong token."""
-    if address == "auto":
-        return
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
@@ -198,10 +210,6 @@ def _refusal(address: str, error: Exception) -> str:
         )
     if "version mismatch" in lower:
         return f"Ray at {address} has another version than this installation ({text}); install the same on all nodes"
-    if "could not find any running ray" in lower:
-        return (
-            f"no Ray runs on this machine; start its head or a node here (docs/ray.md), or set engine.address ({text})"
-        )
     return (
         f"Ray at {address} cannot be used from {platform.node()} ({text}); this machine must be its head or a node "
         "of it, with the same token and TLS settings (docs/ray.md)"

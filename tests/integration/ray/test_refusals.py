@@ -21,10 +21,8 @@ pytestmark = pytest.mark.slow
 NO_SERVER = "postgresql://x@127.0.0.1:1/x"
 
 
-def refusal(cluster: LocalCluster, tasks: list[FitTask], environ: Mapping[str, str] | None = None) -> str:
-    engine = RayEngine(
-        config=EngineConfig(kind="ray", address=cluster.address), environ={**os.environ, **(environ or {})}
-    )
+def refusal(address: str, tasks: list[FitTask], environ: Mapping[str, str] | None = None) -> str:
+    engine = RayEngine(config=EngineConfig(kind="ray", address=address), environ={**os.environ, **(environ or {})})
     with pytest.raises(ClusterUnusable) as raised:
         list(engine(tasks, recipe=TrainingConfig(), architecture=ArchitectureConfig(), device="cpu"))
     return str(raised.value)
@@ -51,15 +49,22 @@ def test_nodes_with_other_code_and_other_tokens_are_refused(tasks: list[FitTask]
     with LocalCluster(access) as cluster:
         cluster.node(environ={"PYTHONPATH": str(changed)})
         cluster.node(environ={"PYTHONPATH": str(old)})
-        versions = refusal(cluster, tasks, access)
-        other_token = refusal(cluster, tasks, {**access, "RAY_AUTH_TOKEN_PATH": str(wrong)})
-        no_token = refusal(cluster, tasks)
+        versions = refusal(cluster.address, tasks, access)
+        other_token = refusal(cluster.address, tasks, {**access, "RAY_AUTH_TOKEN_PATH": str(wrong)})
+        no_token = refusal(cluster.address, tasks)
+        without_address = refusal("auto", tasks, {"RAY_ADDRESS": cluster.address})
     here = release_here()
     assert f"and this installation is {here}; the program is the same on head and nodes" in versions
     assert "does not run the program of this installation (ModuleNotFoundError: No module named" in versions
-    for words in (other_token, no_token):
-        assert words.startswith(f"Ray at {cluster.address} refuses the token of this process (AuthenticationError: RPC")
+    for address, words in ((cluster.address, other_token), (cluster.address, no_token), ("auto", without_address)):
+        assert words.startswith(f"Ray at {address} refuses the token of this process (AuthenticationError: RPC")
         assert "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH to a file with the token of its head" in words
+
+
+@pytest.mark.skipif(Path("/tmp/ray/ray_current_cluster").exists(), reason="a Ray of another user may run here")
+def test_auto_without_a_cluster_is_refused_at_once(tasks: list[FitTask], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert refusal("auto", tasks).startswith("no Ray runs on this machine; start a head or a node here (docs/ray.md)")
 
 
 def test_doctor_looks_at_the_cluster(cluster: LocalCluster, tmp_path: Path) -> None:
