@@ -61,10 +61,10 @@ def test_nodes_with_other_code_and_other_tokens_are_refused(tasks: list[FitTask]
         assert "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH to a file with the token of its head" in words
 
 
-@pytest.mark.skipif(Path("/tmp/ray/ray_current_cluster").exists(), reason="a Ray of another user may run here")
-def test_auto_without_a_cluster_is_refused_at_once(tasks: list[FitTask], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    assert refusal("auto", tasks).startswith("no Ray runs on this machine; start a head or a node here (docs/ray.md)")
+def test_auto_means_the_address_of_the_environment(tasks: list[FitTask]) -> None:
+    assert ":1 ([Errno 111] Connection refused); start its head" in refusal(
+        "auto", tasks, {"RAY_ADDRESS": "127.0.0.1:1"}
+    )
 
 
 def test_doctor_looks_at_the_cluster(cluster: LocalCluster, tmp_path: Path) -> None:
