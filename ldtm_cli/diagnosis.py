@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from ldtm_assets.training.gpus import gpus_here
 from ldtm_cli.database_diagnosis import database_findings
 from ldtm_cli.finding import Finding, guarded
 from ldtm_cli.source_finding import source_finding
@@ -21,6 +20,7 @@ from ldtm_lib.gpu.locks import occupancies_now
 from ldtm_lib.gpu.slots import Occupancy, job_slots
 from ldtm_lib.installation import install_command
 from ldtm_lib.maintenance.disk import LOW_DISK_GIB
+from ldtm_lib.models.visible_gpus import gpus_here
 from ldtm_lib.project import CONFIG_VARIABLE, home_of, open_project
 from ldtm_lib.sessions import exchange_calendar
 from ldtm_lib.settings import GpuConfig, Settings, UiConfig, load_settings
@@ -57,6 +57,11 @@ def examine(config: Path, environ: Mapping[str, str]) -> list[Finding]:
             gpus_here(environ), gpu_config, open_project(config, environ).database if answers else None
         ),
     )
+    if settings is not None and settings.engine.kind == "ray":
+        from ldtm_cli.cluster_findings import cluster_findings
+
+        project = open_project(config, environ) if answers else None
+        findings += cluster_findings(settings.engine, environ, project)
     findings += guarded(
         "alerts",
         f"correct {ALERT_VARIABLE} in the environment",

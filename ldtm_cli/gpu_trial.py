@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 from ldtm_assets.training.placement import training_place
 from ldtm_assets.training.progress import LogLines
@@ -10,6 +11,7 @@ from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.models.device import choose_device, torch_version
 from ldtm_lib.models.on_gpu.trial import TrialSizes
 from ldtm_lib.project import Project
+from ldtm_lib.settings import EngineConfig
 
 
 def try_gpu(project: Project) -> bool:
@@ -23,11 +25,13 @@ def try_gpu(project: Project) -> bool:
             "(nvidia-smi names the driver), or train with the device cpu"
         )
     settings = project.settings
+    here = replace(project, settings=settings.replace(engine=EngineConfig()))  # not on a cluster
 
     def log(line: str) -> None:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
 
-    with training_place(project, "cuda", log, LogLines(), num_tickers=TrialSizes().num_networks) as place:
+    with training_place(here, "cuda", log, LogLines(), num_tickers=TrialSizes().num_networks) as place:
+        assert place.lease is not None
         command = [
             *(sys.executable, "-m", "ldtm_lib.models.on_gpu.trial", place.device, str(place.lease.memory_mib)),
             *("--architecture", settings.architecture.model_dump_json()),

@@ -127,7 +127,7 @@ def prepare_instance(instance: "DagsterInstance", project: Project) -> int:
     """Reap runs that died, and set the limit of the pool `gpu` to what fits now; returns it."""
     from ldtm_assets.automation.dead_runs import reap_dead_runs
     from ldtm_assets.automation.gpu_pool import refresh_gpu_pool
-    from ldtm_assets.training.gpus import gpus_here
+    from ldtm_lib.models.visible_gpus import gpus_here
 
     reap_dead_runs(instance, dagster_is_running=running_dagster(project) is not None)
     return refresh_gpu_pool(instance, project, gpus_here(os.environ)).limit

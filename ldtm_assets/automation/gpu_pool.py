@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from ldtm_assets.training.gpus import gpus_here
 from ldtm_lib.gpu.devices import GpuInventory
 from ldtm_lib.gpu.locks import occupancies_now
 from ldtm_lib.gpu.slots import job_slots
 from ldtm_lib.maintenance.dagster_status import GPU_POOL
+from ldtm_lib.models.visible_gpus import gpus_here
 from ldtm_lib.project import Project
 
 POLL_SECONDS = 30
@@ -46,9 +46,13 @@ def gpu_pool_sensor(project: Callable[[], Project]) -> dg.SensorDefinition:
 
 
 def refresh_gpu_pool(instance: dg.DagsterInstance, project: Project, inventory: GpuInventory) -> PoolSize:
-    """Set the limit of the pool `gpu` to the jobs that fit now; writes only when it is another one."""
+    """Set the limit of the pool `gpu` to the jobs that fit now; writes only when it is another one.
+
+    Trainings on a cluster use no GPU of this machine: one at a time keeps all slots of the cluster busy.
+    """
+    on_a_cluster = project.settings.engine.kind == "ray"
     occupancies = occupancies_now(project.database, inventory)
-    limit = job_slots(occupancies, project.settings.gpu)
+    limit = 1 if on_a_cluster else job_slots(occupancies, project.settings.gpu)
     limits = {pool.name: pool.limit for pool in instance.event_log_storage.get_pool_limits() if not pool.from_default}
     before = limits.get(GPU_POOL)
     if before != limit:
@@ -57,4 +61,5 @@ def refresh_gpu_pool(instance: dg.DagsterInstance, project: Project, inventory: 
         f"GPU {occupancy.gpu.index} has {occupancy.gpu.free_mib:,} MiB free and {len(occupancy.held)} of our jobs"
         for occupancy in occupancies
     )
-    return PoolSize(limit=limit, before=before, found=memory or inventory.note)
+    found = "trainings run on a Ray cluster" if on_a_cluster else memory or inventory.note
+    return PoolSize(limit=limit, before=before, found=found)

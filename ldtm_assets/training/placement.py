@@ -2,38 +2,45 @@
 
 import os
 import platform
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from ldtm_assets.training.gpus import gpus_here
 from ldtm_assets.training.progress import TrainingReporter
+from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.gpu.devices import GpuInventory
-from ldtm_lib.gpu.lease import Lease, acquire, acquire_cpu
+from ldtm_lib.gpu.lease import SECONDS_BETWEEN_CHECKS, Lease, LeaseWatch, acquire, acquire_cpu
 from ldtm_lib.models.device import choose_device, device_of, gpu_of, torch_version
 from ldtm_lib.models.fit import Progress
 from ldtm_lib.models.fused.budget import universe_mib
-from ldtm_lib.models.trainer import OnNotice
+from ldtm_lib.models.on_ray.engine import RayEngine, TrainingEngine
+from ldtm_lib.models.trainer import OnNotice, fit_universe
+from ldtm_lib.models.visible_gpus import gpus_here
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import GpuConfig, Settings
+from ldtm_lib.training.node_leases import node_leases
 from ldtm_lib.training.run import NoCallbacks, TrainingCallbacks, TrainingContext
-
-SECONDS_BETWEEN_CHECKS = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingPlace:
-    """A device that is this step's to train on as long as its lease is held."""
+    """A device that is this step's to train on as long as its lease is held, or a cluster."""
 
-    lease: Lease
+    lease: Lease | None
+    """None for a cluster, on whose nodes every task has one of its own."""
     device: str
-    """`cpu` or `cuda:N`."""
+    """`cpu` or `cuda:N`; of a cluster `cpu`, `cuda` or `auto`."""
+    engine: TrainingEngine = fit_universe
     gpu_index: int | None
     """The GPU's number in nvidia-smi; None for the CPU."""
     unused_gpu: str = ""
     """Why a GPU that somebody sees is not used; empty where none is seen, or the CPU was asked for."""
+
+    @property
+    def may_use_gpu(self) -> bool:
+        """Whether networks may be trained on a GPU."""
+        return self.device != "cpu" if self.lease is None else self.lease.gpu is not None
 
     def context(
         self,
@@ -44,10 +51,11 @@ class TrainingPlace:
         calendar: Calendar | None = None,
     ) -> TrainingContext:
         """The context of a training here, which takes no more of the GPU than its lease grants."""
-        granted = self.lease.memory_mib
+        granted = self.lease.memory_mib if self.lease else 0
         return TrainingContext(
             settings=settings,
             device=self.device,
+            engine=self.engine,
             gpu_index=self.gpu_index,
             gpu=settings.gpu.replace(mib_per_job=granted) if granted else None,
             callbacks=callbacks or NoCallbacks(),
@@ -64,8 +72,12 @@ def training_place(
 
     Where `auto` finds a GPU that cannot be leased or used, training takes the CPU and says why. Where no setting says
     how much memory a job takes, it is that of one network of each of `num_tickers` at once, as far as it is to spare.
+    On a Ray cluster nothing is waited for here: its tasks wait for slots on their nodes.
     """
     settings = project.settings
+    if settings.engine.kind == "ray":
+        yield cluster_place(project, wanted, log, os.environ)
+        return
     device, unused = choose_device(wanted), ""
     if wanted == "auto":
         inventory = gpus_here(os.environ)
@@ -108,6 +120,19 @@ def training_place(
         yield place
 
 
+def cluster_place(
+    project: Project, wanted: str, log: Callable[[str], None], environ: Mapping[str, str]
+) -> TrainingPlace:
+    """The Ray cluster of the settings. Raises ConfigurationError for `cuda:N`, which it has no meaning for."""
+    if wanted not in ("auto", "cpu", "cuda"):
+        raise ConfigurationError(
+            f'device {wanted!r} names a GPU of this machine, and engine.kind is "ray"; use auto, cpu or cuda'
+        )
+    leases, no_leases = node_leases(project, environ)
+    engine = RayEngine(config=project.settings.engine, leases=leases, no_leases=no_leases, log=log, environ=environ)
+    return TrainingPlace(lease=None, device=wanted, gpu_index=None, engine=engine)
+
+
 def _unused_gpu(device: str, inventory: GpuInventory) -> str:
     """Why `auto` does not take a GPU that CUDA or NVML sees."""
     if device != "cpu" and not inventory.gpus:
@@ -134,13 +159,14 @@ def _grant_words(lease: Lease, num_tickers: int, wanted_mib: int | None, config:
 
 
 class HoldingReporter:
-    """Reports a training as another reporter does, and ends it when its lease is lost.
-
-    The first report tells the other jobs that this one has taken its memory: an epoch has run by then.
-    """
+    """Reports a training as another reporter does, and ends it when its lease is lost, if it has one."""
 
     def __init__(
-        self, reporter: TrainingReporter, lease: Lease, *, seconds_between_checks: float = SECONDS_BETWEEN_CHECKS
+        self,
+        reporter: TrainingReporter,
+        lease: Lease | None,
+        *,
+        seconds_between_checks: float = SECONDS_BETWEEN_CHECKS,
     ) -> None:
         self._reporter, self._lease, self._seconds = reporter, lease, seconds_between_checks
 
@@ -154,21 +180,20 @@ class HoldingReporter:
 
     def start(self, log: Callable[[str], None]) -> TrainingCallbacks:
         """Begin to report and to look after the lease; what is returned raises LeaseLost."""
-        return _HoldingCallbacks(self._reporter.start(log), self._lease, self._seconds)
+        callbacks = self._reporter.start(log)
+        if self._lease is None:
+            return callbacks
+        return _HoldingCallbacks(callbacks, LeaseWatch(self._lease, seconds_between_checks=self._seconds))
 
 
 class _HoldingCallbacks:
     """Passes on what it hears, and looks after the lease meanwhile."""
 
-    def __init__(self, callbacks: TrainingCallbacks, lease: Lease, seconds_between_checks: float) -> None:
-        self._lease, self._seconds, self._on_epoch = lease, seconds_between_checks, callbacks.on_epoch
-        self._checked = time.monotonic()
+    def __init__(self, callbacks: TrainingCallbacks, watch: LeaseWatch) -> None:
+        self._watch, self._on_epoch = watch, callbacks.on_epoch
         self.on_start, self.on_result = callbacks.on_start, callbacks.on_result
 
     def on_epoch(self, progress: Progress) -> None:
         """One network ended an epoch."""
-        self._lease.settle()
-        if time.monotonic() - self._checked >= self._seconds:
-            self._checked = time.monotonic()
-            self._lease.require_held()
+        self._watch.look()
         self._on_epoch(progress)

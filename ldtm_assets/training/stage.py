@@ -72,7 +72,7 @@ def train(
     ]
     report = retrain(windows, context, record, trained_on=trained_on, parts=parts).including(without_bars)
     log(summary_text(report))
-    if report.num_trained and (place.lease.gpu is not None or notices):
+    if report.num_trained and (place.may_use_gpu or notices):
         with project.database.transaction() as conn:
             tell_of_the_gpu(conn, notices)
     return replace(report, notices=tuple(each.text for each in notices))

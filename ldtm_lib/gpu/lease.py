@@ -22,6 +22,7 @@ from ldtm_lib.settings import GpuConfig
 
 OnWait = Callable[[str], None]
 INTERVAL_SECONDS = 2.0
+SECONDS_BETWEEN_CHECKS = 5.0
 CLIENT_KEEPALIVES = "keepalives_idle=30&keepalives_interval=10&keepalives_count=3&tcp_user_timeout=60000"
 """This end notices within a minute that the server's machine is gone; ignored on a Unix socket."""
 
@@ -90,6 +91,24 @@ class Lease:
             f"the lease of {self} is lost ({reason}): another process may train there now, so this one stops; what it "
             "finished is on record, materialize the tickers again for the rest"
         )
+
+
+class LeaseWatch:
+    """Looks after a lease while its job trains; `look` is called after every epoch.
+
+    The first call tells the other jobs that this one has taken its memory: an epoch has run by then.
+    """
+
+    def __init__(self, lease: Lease, *, seconds_between_checks: float = SECONDS_BETWEEN_CHECKS) -> None:
+        self._lease, self._seconds = lease, seconds_between_checks
+        self._checked = time.monotonic()
+
+    def look(self) -> None:
+        """Raise LeaseLost when the lease is lost; the server is asked every few seconds."""
+        self._lease.settle()
+        if time.monotonic() - self._checked >= self._seconds:
+            self._checked = time.monotonic()
+            self._lease.require_held()
 
 
 def acquire(

@@ -29,6 +29,7 @@ from ldtm_lib.settings.operation import (
     AutomationConfig,
     DashboardConfig,
     DatabaseConfig,
+    EngineConfig,
     ExportConfig,
     GpuConfig,
     PartitionConfig,
@@ -86,6 +87,7 @@ class Settings(Section, frozen=True, title="LDTM configuration"):
     dashboard: DashboardConfig = Field(default_factory=DashboardConfig)
     database: DatabaseConfig = Field(default_factory=DatabaseConfig)
     gpu: GpuConfig = Field(default_factory=GpuConfig)
+    engine: EngineConfig = Field(default_factory=EngineConfig)
     export: ExportConfig = Field(default_factory=ExportConfig)
     publish: PublishConfig = Field(default_factory=PublishConfig)
 

@@ -1,4 +1,4 @@
-"""Sections about automation, alerts, retention, the UI, the database, GPUs and published seals."""
+"""Sections about automation, alerts, retention, the UI, the database, GPUs, Ray and published seals."""
 
 import re
 from datetime import date
@@ -194,6 +194,29 @@ class GpuConfig(Section, frozen=True):
     def takes_what_the_universe_needs(self) -> bool:
         """Whether a job may take more than `mib_per_job`."""
         return "mib_per_job" not in self.model_fields_set
+
+
+class EngineConfig(Section, frozen=True):
+    """Where networks are trained: by the training's own process, or on the nodes of a Ray cluster (docs/ray.md)."""
+
+    kind: Literal["local", "ray"] = "local"
+    """`local`: on this machine. `ray`: on a Ray cluster, which needs the extra `ray`."""
+    address: Text = "auto"
+    """Address of the head of the cluster, such as "10.0.0.5:6379"; `auto` for the cluster of this machine."""
+    tickers_per_shard: int | None = Field(default=None, ge=1)
+    """Tickers whose networks a node trains in one task. When absent: one on CPUs; on GPUs an equal share for each slot,
+    at most 128."""
+    cpus: int = Field(default=1, ge=1)
+    """Cores that a task gets on a node, where it trains on the CPU."""
+
+    @model_validator(mode="after")
+    def _check_ignored(self) -> Self:
+        ignored = sorted(self.model_fields_set - {"kind"})
+        if self.kind == "local" and ignored:
+            raise ValueError(f'engine.{ignored[0]} is set while engine.kind is "local"; set engine.kind = "ray"')
+        if self.address != "auto" and not re.fullmatch(r"[^\s:/@]+:\d{1,5}", self.address):
+            raise ValueError(f'engine.address is {self.address!r}; write it as in "10.0.0.5:6379", or "auto"')
+        return self
 
 
 class ExportConfig(Section, frozen=True):

@@ -14,6 +14,7 @@ from ldtm_lib.baselines.scores import ModelScore, score_fold
 from ldtm_lib.features.neutral_band import neutral_bands
 from ldtm_lib.models.fit import Fit, FitFailed, FitTask, Progress
 from ldtm_lib.models.forecast import predict
+from ldtm_lib.models.on_ray.engine import TrainingEngine
 from ldtm_lib.models.trainer import OnNotice, fit_universe
 from ldtm_lib.registry.trained_network import Part, TrainedNetwork, trained_network
 from ldtm_lib.sessions import Calendar
@@ -56,7 +57,9 @@ class TrainingContext:
 
     settings: Settings
     device: str
-    """`cpu`, `cuda` or `cuda:N`."""
+    """`cpu`, `cuda` or `cuda:N`; for a cluster `auto` as well."""
+    engine: TrainingEngine = fit_universe
+    """Where networks are trained: on this machine, or on a cluster."""
     gpu_index: int | None = None
     """The GPU that was leased for the training, as nvidia-smi counts."""
     gpu: GpuConfig | None = None
@@ -105,14 +108,14 @@ TrainingResult = FinalNetwork | TestedFolds | FailedPart
 
 
 def train(plan: TrainingPlan, context: TrainingContext) -> Iterator[TrainingResult]:
-    """Train all networks of a plan in one `fit_universe`; yields each ticker's part as soon as it is complete.
+    """Train all networks of a plan in one call of the engine; yields each ticker's part as soon as it is complete.
 
     The callbacks hear of a network after the consumer of the iterator has handled the part that it completes.
     """
     settings, callbacks = context.settings, context.callbacks
     pending = {ticker: _PendingBacktest(ticker, folds) for ticker, folds in plan.folds.items()}
     callbacks.on_start(plan.tasks)
-    for result in fit_universe(
+    for result in context.engine(
         plan.tasks,
         recipe=settings.training,
         architecture=settings.architecture,

@@ -40,3 +40,9 @@ select key, objid::bigint::integer as mib
 from unnest(%(keys)s::integer[]) as asked (key)
 join pg_locks on locktype = 'advisory' and objsubid = 2 and granted and classid = (key::bigint & 4294967295)::oid
 where database = (select oid from pg_database where datname = current_database());
+
+-- name: server_identity
+-- The database whose advisory locks a connection takes: the cluster of PostgreSQL, and its database.
+select (select system_identifier from pg_control_system()) || ' ' || (
+    select oid from pg_database where datname = current_database()
+);

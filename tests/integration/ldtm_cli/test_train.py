@@ -3,7 +3,6 @@
 from datetime import date
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from ldtm_lib.database.connection import Connection, Database
@@ -11,6 +10,7 @@ from ldtm_lib.sessions import Calendar
 from tests.integration.dagster_storage import copied_template as copied_template
 from tests.integration.dagster_storage import dagster_instance
 from tests.integration.ldtm_cli.shell import run_ldtm
+from tests.integration.random_walks import deliver
 
 CONFIG = """
 tickers = ["AAPL", "GOOG", "MSFT"]
@@ -31,15 +31,6 @@ head_hidden = 4
 num_folds = 2
 test_sessions = 40
 """
-
-
-def deliver(folder: Path, calendar: Calendar, number: int, ticker: str) -> None:
-    """Write the file of a ticker, a random walk of 330 bars."""
-    days = calendar.between(date(2005, 1, 3), date(2013, 1, 31))[-330:]
-    closes = 50 * np.exp(np.random.default_rng(number).normal(0, 0.02, len(days)).cumsum())
-    lines = [f"{day},{c:.4f},{c * 1.01:.4f},{c * 0.99:.4f},{c:.4f},1000" for day, c in zip(days, closes, strict=True)]
-    folder.mkdir(exist_ok=True)
-    (folder / f"{ticker}.csv").write_text("\n".join(["date,open,high,low,close,volume", *lines, ""]))
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from ldtm_lib.settings import (
     ArchitectureConfig,
     BacktestConfig,
     ContractConfig,
+    EngineConfig,
     ExportConfig,
     GateConfig,
     PublishConfig,
@@ -278,6 +279,30 @@ def test_every_publication_can_be_configured(load: Load) -> None:
 )
 def test_a_publication_that_is_half_configured_is_refused(load: Load, lines: str, message: str) -> None:
     assert refusal(load, f"{TICKERS}[publish]\n{lines}\n") == message
+
+
+def test_a_ray_cluster_is_named_by_its_section(load: Load) -> None:
+    lines = '[engine]\nkind = "ray"\naddress = "10.0.0.5:6379"\ntickers_per_shard = 4\ncpus = 2\n'
+    assert load(TICKERS + lines).engine == EngineConfig(
+        kind="ray", address="10.0.0.5:6379", tickers_per_shard=4, cpus=2
+    )
+    assert load(TICKERS).engine == EngineConfig(kind="local")
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ("cpus = 2", 'engine.cpus is set while engine.kind is "local"; set engine.kind = "ray"'),
+        (
+            'kind = "ray"\naddress = "ray://10.0.0.5:10001"',
+            "engine.address is 'ray://10.0.0.5:10001'; write it as in",
+        ),
+        ('kind = "ray"\ncpus = 0', "engine.cpus is 0; it must be at least 1"),
+        ('kind = "dask"', "engine.kind is 'dask'; it must be one of local, ray"),
+    ],
+)
+def test_a_setting_of_the_engine_that_would_be_ignored_is_refused(load: Load, lines: str, words: str) -> None:
+    assert refusal(load, f"{TICKERS}[engine]\n{lines}\n").startswith(words)
 
 
 def test_engines_can_be_configured(load: Load) -> None:

@@ -16,10 +16,9 @@ import pytest
 import torch
 
 from ldtm_lib.errors import ConfigurationError
-from ldtm_lib.models import trainer
+from ldtm_lib.models import child_process, trainer
 from ldtm_lib.models.cpu import one_thread_each
 from ldtm_lib.models.fit import Fit, FitFailed, FitTask, Progress
-from ldtm_lib.models.on_gpu import worker
 from ldtm_lib.models.on_gpu.ladder import ON_THE_CPU, fit_down_the_ladder
 from ldtm_lib.models.on_gpu.methods import METHODS, Job, Method, fused_without_kernels, one_by_one
 from ldtm_lib.models.on_gpu.notice import TrainingNotice
@@ -167,7 +166,7 @@ def test_pauses_are_no_silence(job: Job) -> None:
 
 
 def test_a_process_that_closes_its_pipe_and_hangs_is_ended(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "END_SECONDS", 0.5)
+    monkeypatch.setattr(child_process, "END_SECONDS", 0.5)
     messages = list(train_in_a_process(Method("hanging", faults.out_of_words_and_alive), job))
     assert messages == [Broken("its process broke off and does not end")]
     wait_until(lambda: not is_running(job))

@@ -1,0 +1,134 @@
+"""A process of its own for a part of a training: it ends with its parent, and its death breaks nothing else.
+
+The two talk through a pipe in pickles. What the process prints is kept for the message that tells of its death.
+"""
+
+import ctypes
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from multiprocessing.connection import Connection, Pipe
+from typing import IO
+
+END_SECONDS = 20.0
+"""How long a process may take to end: one that waits for a GPU that hangs cannot be killed."""
+LOOK_SECONDS = 0.5
+PR_SET_PDEATHSIG = 1
+MOST_STDERR = 2000
+
+
+class ChildProcess:
+    """A module that runs as a process of its own, `python -m MODULE DESCRIPTOR PARENT`, and calls `pipe_of_the_child`.
+
+    Raises OSError when it cannot be started. As a context manager it kills the process at the end.
+    """
+
+    def __init__(self, module: str, *, environ: Mapping[str, str] | None = None) -> None:
+        self.pipe, theirs = Pipe()
+        self._output = _output_file()
+        command = [sys.executable, "-m", module, str(theirs.fileno()), str(os.getpid())]
+        try:
+            self._process = subprocess.Popen(
+                command,
+                env=None if environ is None else dict(environ),
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                stdout=self._output,
+                stderr=self._output,
+            )
+        except OSError:
+            self.pipe.close()
+            self._output.close()
+            raise
+        finally:
+            theirs.close()
+
+    def __enter__(self) -> "ChildProcess":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._process.kill()
+        self._status_at_the_end(END_SECONDS)
+        self.pipe.close()
+        self._output.close()
+
+    def send(self, message: object) -> None:
+        """Send an object; raises OSError where the process is gone, which closed its end of the pipe."""
+        self.pipe.send_bytes(pickle.dumps(message))
+
+    def has_message(self, seconds: float, while_waiting: Callable[[], None]) -> bool:
+        """Whether a message, or the end of the pipe, came in time. `while_waiting` is called twice a second."""
+        until = time.monotonic() + seconds
+        while not self.pipe.poll(max(0.0, min(LOOK_SECONDS, until - time.monotonic()))):
+            while_waiting()
+            if time.monotonic() >= until:
+                return False
+        return True
+
+    def death(self) -> str:
+        """How the process ended that closed its pipe, with the last line of its output."""
+        status = self._status_at_the_end(END_SECONDS)
+        if status is None:
+            how = "broke off and does not end"
+        else:
+            how = f"ended with {f'signal {signal.Signals(-status).name}' if status < 0 else f'exit status {status}'}"
+        lines = self.output().strip().splitlines()
+        return f"its process {how}" + (f": {lines[-1].strip()[:300]}" if lines else "")
+
+    def output(self) -> str:
+        """The end of what the process has printed."""
+        self._output.seek(max(0, self._output.seek(0, os.SEEK_END) - MOST_STDERR))
+        return self._output.read().decode(errors="replace")
+
+    def wait(self, seconds: float) -> None:
+        """Give the process time to end by itself."""
+        self._status_at_the_end(seconds)
+
+    def _status_at_the_end(self, seconds: float) -> int | None:
+        """The exit status; None of a process that does not end."""
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+
+
+def _output_file() -> IO[bytes]:
+    """A file for what a process prints; where no disk takes one, it is lost."""
+    try:
+        return tempfile.TemporaryFile()
+    except OSError:
+        return open(os.devnull, "r+b")
+
+
+# In the other process
+
+
+def pipe_of_the_child(descriptor: int, parent: int) -> Connection:
+    """The pipe to the parent. From here on the kernel kills this process when its parent ends, however that happens.
+
+    The first message is the parent's `sys.path`: both import the same.
+    """
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent ends this process
+    if os.getppid() != parent:
+        sys.exit("the process that wanted a training is gone")
+    pipe = Connection(descriptor)
+    sys.path[:] = pickle.loads(pipe.recv_bytes())
+    return pipe
+
+
+def send(pipe: Connection, message: object) -> None:
+    """Send an object to the parent."""
+    pipe.send_bytes(pickle.dumps(message))
+
+
+def error_summary(error: BaseException) -> str:
+    """An error in one line of bounded length: compilers print pages."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = " ".join(lines)
+    return f"{type(error).__name__}: {text[:300]}{'...' if len(text) > 300 else ''}" if text else type(error).__name__

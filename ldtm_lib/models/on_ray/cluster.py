@@ -1,0 +1,114 @@
+"""A Ray cluster as a training finds it: nodes, slots, versions; and whether networks can be trained there.
+
+Nothing here imports Ray: what a driver (`driver`) read is judged where the training was started.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from ldtm_lib.errors import LdtmError
+from ldtm_lib.models.on_ray.release import Release
+
+GPU_SLOT = "ldtm_gpu_slot"
+"""The custom resource of a node, one for each job that its GPUs are to train at once."""
+KEEPALIVE = {"RAY_grpc_client_keepalive_time_ms": "20000", "RAY_grpc_client_keepalive_timeout_ms": "10000"}
+"""Environment variables of head, nodes and driver. With Ray's own values (300 s and 120 s) it took 412 s until a node
+that had gone silent was given up."""
+SlotKind = Literal["cpu", "gpu"]
+NODE_REMEDY = "the program is the same on head and nodes: install it there as it is here, then start the node again"
+
+
+class ClusterUnusable(LdtmError):
+    """A Ray cluster cannot be reached, or cannot train networks."""
+
+
+class ClusterLost(LdtmError):
+    """A Ray cluster, or its last suitable node, went away while it trained."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeFacts:
+    """What a process on a node says of it."""
+
+    host: str
+    release: Release
+    missing_keepalive: tuple[str, ...]
+    """Variables of KEEPALIVE that are not set on the node."""
+    lease_problem: str = ""
+    """Why the node cannot lease its GPUs; empty where it can, or offers none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterNode:
+    """A node that Ray counts as alive."""
+
+    address: str
+    name: str
+    cpus: float
+    gpu_slots: int
+    facts: NodeFacts | None
+    problem: str = ""
+    """Why there are no facts."""
+
+    def __str__(self) -> str:
+        host = self.facts.host if self.facts else self.name
+        return f"node {host}" if host == self.address else f"node {host} ({self.address})"
+
+    def slots(self, kind: SlotKind, cpus_per_slot: int) -> int:
+        """How many tasks of a kind the node takes at once."""
+        return self.gpu_slots if kind == "gpu" else int(self.cpus // cpus_per_slot)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterReport:
+    """The nodes of a cluster."""
+
+    address: str
+    nodes: tuple[ClusterNode, ...]
+
+    def num_slots(self, kind: SlotKind, cpus_per_slot: int) -> int:
+        """How many tasks of a kind the cluster takes at once."""
+        return sum(node.slots(kind, cpus_per_slot) for node in self.nodes)
+
+    def kind_for(self, device: str) -> SlotKind:
+        """The kind of slots that a training takes: for `auto` GPUs where the cluster has any."""
+        if device == "auto":
+            return "gpu" if any(node.gpu_slots for node in self.nodes) else "cpu"
+        return "gpu" if device == "cuda" else "cpu"
+
+    def require_usable(self, kind: SlotKind, *, cpus_per_slot: int, here: Release) -> None:
+        """Raise ClusterUnusable where a training would fail, wait for ever, or run other code on some node."""
+        if problems := list(self._problems(kind, cpus_per_slot, here)):
+            raise ClusterUnusable("; ".join(problems))
+
+    def _problems(self, kind: SlotKind, cpus_per_slot: int, here: Release) -> Iterable[str]:
+        for node in self.nodes:
+            if problem := node_problem(node, here):
+                yield problem
+            if kind == "gpu" and node.gpu_slots and node.facts and node.facts.lease_problem:
+                yield f"{node} cannot lease its GPUs: {node.facts.lease_problem}"
+        if not self.num_slots(kind, cpus_per_slot):
+            yield self._no_slot(kind, cpus_per_slot)
+
+    def _no_slot(self, kind: SlotKind, cpus_per_slot: int) -> str:
+        known = f"Ray at {self.address} has {len(self.nodes)} node{'s' if len(self.nodes) != 1 else ''}"
+        if kind == "gpu":
+            return (
+                f"{known} and none offers a GPU: start a node with `--resources '{{\"{GPU_SLOT}\": 1}}'` "
+                "(docs/ray.md), or train with the device cpu"
+            )
+        most = max((node.cpus for node in self.nodes), default=0)
+        return (
+            f"{known} and none has {cpus_per_slot} core{'s' if cpus_per_slot != 1 else ''} for a task (the most "
+            f"is {most:g}): start a node with `--num-cpus` (docs/ray.md), or lower engine.cpus"
+        )
+
+
+def node_problem(node: ClusterNode, here: Release) -> str:
+    """Why no training may use a node; empty where it may."""
+    if node.facts is None:
+        return f"{node} does not run the program of this installation ({node.problem}); {NODE_REMEDY}"
+    if node.facts.release != here:
+        return f"{node} runs {node.facts.release}, and this installation is {here}; {NODE_REMEDY}"
+    return ""

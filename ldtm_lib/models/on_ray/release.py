@@ -1,0 +1,41 @@
+"""The code that a node of a cluster runs: nodes have installations of their own."""
+
+import platform
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+
+from ldtm_lib.installation import code_sha256, installed_version
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """The versions that must be the same on all nodes and where the training was started."""
+
+    ldtm: str
+    """The version, with the first digits of the hash of the code."""
+    python: str
+    torch: str
+    """Without the part behind `+`: a host without a GPU may have the CPU build."""
+    ray: str
+
+    def __str__(self) -> str:
+        return f"ldtm {self.ldtm}, Python {self.python}, torch {self.torch}, ray {self.ray}"
+
+
+@cache
+def release_here() -> Release:
+    """The release of this process's installation."""
+    return Release(
+        ldtm=f"{installed_version()} ({code_sha256()[:12]})",
+        python=platform.python_version(),
+        torch=_version("torch").partition("+")[0],
+        ray=_version("ray"),
+    )
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
