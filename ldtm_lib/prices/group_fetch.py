@@ -53,10 +53,16 @@ def fetch_and_ingest(
     A ticker occurs in one range. Each group is recorded in a transaction of its own. A source that cannot be opened, or
     a fetch that fails as a whole, is a failure of every ticker of it.
     """
+
+    def open_now() -> PriceSource:
+        with database.transaction() as conn:
+            moment = now(conn)
+        return open_source(moment)
+
     failures, held_back, listings = dict[str, LdtmError](), dict[str, str](), dict[str, tuple[str, ...]]()
     counts, splits, notes = [no_counts()], list[Split](), list[str]()
     for (first, last), tickers in ranges.items():
-        for delivery in deliveries(database, open_source, tickers, first, last):
+        for delivery in deliveries(open_now, tickers, first, last):
             with database.transaction() as conn:
                 recorded = ingest(conn, delivery, source=source, calendar=calendar)
             failures |= delivery.failures
@@ -76,7 +82,7 @@ def fetch_and_ingest(
 
 
 def deliveries(
-    database: Database, open_source: OpenSource, tickers: Sequence[str], first: date, last: date
+    open_source: Callable[[], PriceSource], tickers: Sequence[str], first: date, last: date
 ) -> Iterator[Delivery]:
     """The deliveries of some tickers, one of each group.
 
@@ -84,11 +90,9 @@ def deliveries(
     """
     left = list(dict.fromkeys(tickers))
     while left:
-        with database.transaction() as conn:
-            moment = now(conn)
         group = left
         try:
-            source = open_source(moment)
+            source = open_source()
             group = left[: source.tickers_per_fetch]
             delivery = source.fetch(group, first, last)
         except LdtmError as error:
