@@ -4,9 +4,9 @@
 
 Figures are printed with their ratio to those of the first universe, and per ticker. 103 and 1,000 tickers take about
 ten minutes on 2 cores, 5,000 about an hour and 20 GiB of disk. Every stage is a process of its own
-(`scale_stages.py`), on a PostgreSQL of its own in a temporary folder: a daily run, the UI page of an asset with a year
-of partitions, the gate, the windows and plan of a retraining, and the leaderboard. `--profile FOLDER` keeps profiles of
-the stages, which take longer then.
+(`scale_stages.py`), on a PostgreSQL of its own in a temporary folder: the work of a daily run without Dagster, a daily
+run, the UI page of an asset with a year of partitions, the gate, the windows and plan of a retraining, and the
+leaderboard. `--profile FOLDER` keeps profiles of the stages, which take longer then.
 """
 
 import argparse
@@ -26,6 +26,7 @@ REPOSITORY = Path(__file__).parents[1]
 UNIVERSES = (103, 1_000)
 BY = "date_and_ticker"
 STAGES: dict[str, tuple[str, ...]] = {
+    "work": ("make_daily", "work"),
     "daily": ("make_daily", "daily", "ui"),
     "gate": ("make_gate", "gate"),
     "training": ("make_training", "training"),
