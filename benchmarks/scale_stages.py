@@ -282,6 +282,7 @@ def gate(scale: Scale, profile: Callable[[], Any]) -> Figures:
         "gate, s": seconds,
         "gate, LDTM's statements": statements.counts["ldtm"],
         "gate, Dagster's statements": statements.counts["dagster"],
+        "gate, Dagster's connections": statements.counts["dagster connections"],
         "gate, events": num_events,
     }
 

@@ -15,7 +15,12 @@ from ldtm_lib.database.connection import Database
 def dagster_instance(database: Database, folder: Path, **overrides: Any) -> Iterator[dg.DagsterInstance]:
     """An instance with its files in a folder. In copies of `template_with_dagster` its tables are there already."""
     storage = database.with_schema(f"{database.schema}_dagster").sqlalchemy_url()
-    overrides = {"storage": {"postgres": {"postgres_url": storage}}, **overrides}
+    custom = {
+        "module": "ldtm_assets.pooled_storage",
+        "class": "PooledPostgresStorage",
+        "config": {"postgres_url": storage},
+    }
+    overrides = {"storage": {"custom": custom}, **overrides}
     with dg.DagsterInstance.local_temp(str(folder), overrides=overrides) as instance:
         yield instance
 
