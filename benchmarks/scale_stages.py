@@ -44,9 +44,11 @@ from ldtm_assets.assets.snapshots import take_daily_snapshots  # noqa: E402
 from ldtm_assets.definitions import definitions_for  # noqa: E402
 from ldtm_assets.materialization import Outcome  # noqa: E402
 from ldtm_assets.partitions import DailyPartition, partition_range  # noqa: E402
+from ldtm_assets.training.stage import TICKERS_AT_ONCE  # noqa: E402
 from ldtm_cli.dagster_process import stop_process_group  # noqa: E402
 from ldtm_cli.runs import JobRun, Launcher  # noqa: E402
 from ldtm_cli.services import dagster_environment, prepare, start_dagster  # noqa: E402
+from ldtm_lib.features.look_ahead import SAMPLED_WINDOWS, window_leaks  # noqa: E402
 from ldtm_lib.features.windows import windows_of  # noqa: E402
 from ldtm_lib.ledger.interval_coverage import coverage_records  # noqa: E402
 from ldtm_lib.ledger.monitoring import monitor_active_models  # noqa: E402
@@ -303,25 +305,32 @@ def make_training(scale: Scale) -> Figures:
 
 
 def training(scale: Scale, profile: Callable[[], Any]) -> Figures:
-    """The windows and the plan of a retraining, without the training."""
-    project = scale.project()
-    started = time.perf_counter()
+    """The windows and the plans of a retraining, without the training: as many tickers at once as it takes."""
+    project, seconds = scale.project(), Counter[str]()
+    settings, num_tasks = project.settings, 0
+
+    @contextmanager
+    def timed(name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        seconds[name] += time.perf_counter() - started
+
     with profile():
-        with project.database.transaction() as conn:
-            bars = current_bars(conn, scale.tickers, last=scale.newest)
-        read = time.perf_counter() - started
-        windows = windows_of(bars, scale.calendar, project.settings.window)
-        made = time.perf_counter() - started
-        known = {ticker: own.known_by(scale.newest) for ticker, own in windows.items()}
-        for own in known.values():
-            input_key(own, project.settings, scale.newest)
-        plan = plan_training(known, project.settings, on_record={"backtest": {}, "checkpoint": {}})
-    assert len(plan.tasks) == scale.num_tickers * (project.settings.backtest.num_folds + 1)
-    return {
-        "bars of 20 years, s": read,
-        "their windows, s": made - read,
-        "plan of the retraining, s": time.perf_counter() - started - made,
-    }
+        for at in range(0, scale.num_tickers, TICKERS_AT_ONCE):
+            with timed("bars of 20 years, s"), project.database.transaction() as conn:
+                bars = current_bars(conn, scale.tickers[at : at + TICKERS_AT_ONCE], last=scale.newest)
+            with timed("their windows, s"):
+                windows = windows_of(bars, scale.calendar, settings.window)
+            with timed("search for look-ahead, s"):
+                window_leaks(bars, windows, scale.calendar, settings.window, num_samples=SAMPLED_WINDOWS, seed=0)
+            with timed("plan of the retraining, s"):
+                known = {ticker: own.known_by(scale.newest) for ticker, own in windows.items()}
+                for own in known.values():
+                    input_key(own, settings, scale.newest)
+                plan = plan_training(known, settings, on_record={"backtest": {}, "checkpoint": {}})
+            num_tasks += len(plan.tasks)
+    assert num_tasks == scale.num_tickers * (settings.backtest.num_folds + 1)
+    return dict(seconds)
 
 
 def make_board(scale: Scale) -> Figures:

@@ -2,7 +2,8 @@
 
 Dagster 1.13.27 opens a connection for every statement outside of its webserver, and a run records an event, of which
 there are some for each ticker, in three or four of them. Most of the time of recording is then PostgreSQL's start of
-processes: 103 tickers at the gate take 4.7 s instead of 39.7 s on a busy machine (`benchmarks/bench_scale.py`).
+processes: the gate over 103 tickers opens 2,664 connections that way and 53 this way, and takes 15 to 70 s and 5 to
+24 s on two busy cores (two runs each, 2026-12-01, `benchmarks/scale_stages.py`).
 """
 
 from dagster._core.storage.config import PostgresStorageConfig
