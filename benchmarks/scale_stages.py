@@ -16,7 +16,7 @@ import socket
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -307,7 +307,15 @@ def make_training(scale: Scale) -> Figures:
 def training(scale: Scale, profile: Callable[[], Any]) -> Figures:
     """The windows and the plans of a retraining, without the training: as many tickers at once as it takes."""
     project, seconds = scale.project(), Counter[str]()
-    settings, num_tasks = project.settings, 0
+    with profile():
+        groups = range(0, scale.num_tickers, TICKERS_AT_ONCE)
+        num_tasks = sum(plan_of(scale, project, scale.tickers[at : at + TICKERS_AT_ONCE], seconds) for at in groups)
+    assert num_tasks == scale.num_tickers * (project.settings.backtest.num_folds + 1)
+    return dict(seconds)
+
+
+def plan_of(scale: Scale, project: Project, tickers: Sequence[str], seconds: Counter[str]) -> int:
+    """Plan the training of some tickers; returns the number of networks."""
 
     @contextmanager
     def timed(name: str) -> Iterator[None]:
@@ -315,22 +323,19 @@ def training(scale: Scale, profile: Callable[[], Any]) -> Figures:
         yield
         seconds[name] += time.perf_counter() - started
 
-    with profile():
-        for at in range(0, scale.num_tickers, TICKERS_AT_ONCE):
-            with timed("bars of 20 years, s"), project.database.transaction() as conn:
-                bars = current_bars(conn, scale.tickers[at : at + TICKERS_AT_ONCE], last=scale.newest)
-            with timed("their windows, s"):
-                windows = windows_of(bars, scale.calendar, settings.window)
-            with timed("search for look-ahead, s"):
-                window_leaks(bars, windows, scale.calendar, settings.window, num_samples=SAMPLED_WINDOWS, seed=0)
-            with timed("plan of the retraining, s"):
-                known = {ticker: own.known_by(scale.newest) for ticker, own in windows.items()}
-                for own in known.values():
-                    input_key(own, settings, scale.newest)
-                plan = plan_training(known, settings, on_record={"backtest": {}, "checkpoint": {}})
-            num_tasks += len(plan.tasks)
-    assert num_tasks == scale.num_tickers * (settings.backtest.num_folds + 1)
-    return dict(seconds)
+    settings = project.settings
+    with timed("bars of 20 years, s"), project.database.transaction() as conn:
+        bars = current_bars(conn, tickers, last=scale.newest)
+    with timed("their windows, s"):
+        windows = windows_of(bars, scale.calendar, settings.window)
+    with timed("search for look-ahead, s"):
+        window_leaks(bars, windows, scale.calendar, settings.window, num_samples=SAMPLED_WINDOWS, seed=0)
+    del bars
+    with timed("plan of the retraining, s"):
+        known = {ticker: own.known_by(scale.newest) for ticker, own in windows.items()}
+        for own in known.values():
+            input_key(own, settings, scale.newest)
+        return len(plan_training(known, settings, on_record={"backtest": {}, "checkpoint": {}}).tasks)
 
 
 def make_board(scale: Scale) -> Figures:
