@@ -24,7 +24,7 @@ from ldtm_assets.automation.new_bars import new_bars_sensor
 from ldtm_assets.automation.new_tickers import new_tickers_sensor
 from ldtm_assets.automation.schedules import all_schedules
 from ldtm_assets.jobs import JOBS
-from ldtm_assets.partitions import by_session_and_ticker, by_ticker
+from ldtm_assets.partitions import DailyLayout, by_ticker
 from ldtm_assets.resources import ProjectResource
 from ldtm_assets.training.progress import LogLines, TrainingReporter
 from ldtm_lib.project import config_path
@@ -45,10 +45,10 @@ def definitions_for(settings: Settings, calendar: Calendar, reporter: TrainingRe
         # of partition mappings, backfill policies and partitions of checks: Dagster is pinned below 1.14
         for unfinished in (dg.BetaWarning, dg.PreviewWarning):
             warnings.simplefilter("ignore", unfinished)
-        tickers, partitions = by_ticker(settings), by_session_and_ticker(settings, calendar)
+        tickers, layout = by_ticker(settings), DailyLayout(settings, calendar)
         assets = [
             price_history(tickers),
-            daily_forecast(partitions),
+            daily_forecast(layout),
             retraining(tickers, strict=settings.gate.strict),
             leaderboard,
             exports(tickers),

@@ -31,7 +31,12 @@ def unplotted(metadata: Metadata) -> Metadata:
 def _as_text(value: dg.MetadataValue | str | int | float | bool | None) -> dg.MetadataValue | str | bool | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return value
-    return dg.MetadataValue.text(f"{value:,}" if isinstance(value, int) else f"{value:.7g}")
+    return dg.MetadataValue.text(shown_number(value))
+
+
+def shown_number(value: float) -> str:
+    """A number as metadata show it: integers with commas, others to seven digits."""
+    return f"{value:,}" if isinstance(value, int) else f"{value:.7g}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,8 +83,12 @@ def _log_lines(context: StepContext, asset: str, outcome: Outcome) -> None:
         context.log.info(line)
     for note in outcome.notes:
         context.log.warning(note)
-    for partition, reason in outcome.failed.items():
+    for partition, reason in list(outcome.failed.items())[:NUM_SHOWN]:
         context.log.error(f"{asset} {partition}: {reason}")
+    if len(outcome.failed) > NUM_SHOWN:
+        context.log.error(
+            f"{asset}: {len(outcome.failed) - NUM_SHOWN:,} more failed; the failure of the step lists all"
+        )
 
 
 def fail_if_any_failed(outcomes: Mapping[str, Outcome]) -> None:

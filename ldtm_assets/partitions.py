@@ -1,8 +1,11 @@
-"""Partitions of the assets: by ticker, and by session and ticker.
+"""Partitions of the assets: by ticker, and for daily runs by session and ticker, or by session alone.
 
-A partition (date, ticker) is a view of rows in PostgreSQL, not their home. See ARCHITECTURE.md for the sizes measured.
+A partition is a view of rows in PostgreSQL, not their home: both ways of daily runs fill the same tables, ticker by
+ticker. Sessions alone are for universes whose partitions and events would slow Dagster down
+(docs/decisions/0090-one-partition-a-session.md).
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -12,15 +15,16 @@ import numpy as np
 
 from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.sessions import Calendar
-from ldtm_lib.settings import Settings
+from ldtm_lib.settings import PartitionConfig, Settings
 
 DATE, TICKER = "date", "ticker"
 DAILY_ASSETS = ("prices", "features", "snapshots", "fillbacks")
-"""The assets partitioned by session and ticker, in the order of a daily run."""
+"""The assets of a daily run, in its order."""
 RANGE_START_TAG, RANGE_END_TAG = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 PARTITION_TAG = "dagster/partition"
 EXCHANGE_TIMEZONE = "America/New_York"
 WEEKDAYS_AT_MIDNIGHT = "0 0 * * 1-5"
+SESSION_KEY = re.compile(r"\d{4}-\d{2}-\d{2}(\||$)")
 
 
 def by_ticker(settings: Settings) -> dg.StaticPartitionsDefinition:
@@ -28,7 +32,7 @@ def by_ticker(settings: Settings) -> dg.StaticPartitionsDefinition:
     return dg.StaticPartitionsDefinition(list(settings.tickers))
 
 
-def by_session(settings: Settings, calendar: Calendar) -> dg.TimeWindowPartitionsDefinition:
+def by_session(settings: Settings, calendar: Calendar) -> "SessionPartitions":
     """One partition per session: weekdays without the exchange's holidays.
 
     A session's partition exists from midnight in New York (`end_offset=1`), so that it is there when the daily run
@@ -39,7 +43,7 @@ def by_session(settings: Settings, calendar: Calendar) -> dg.TimeWindowPartition
     until = last or date(calendar.days[-1].item().year, 12, 31)  # whole years: another list is another definition
     weekdays = np.arange(np.datetime64(first), np.datetime64(until) + 1)
     holidays = np.setdiff1d(weekdays[np.is_busday(weekdays)], calendar.days)
-    return dg.TimeWindowPartitionsDefinition(
+    return SessionPartitions(
         start=first.isoformat(),
         end=_next_weekday(last).isoformat() if last else None,
         end_offset=0 if last else 1,
@@ -68,10 +72,22 @@ def by_session_and_ticker(settings: Settings, calendar: Calendar) -> dg.MultiPar
     return SessionTickerPartitions({DATE: by_session(settings, calendar), TICKER: by_ticker(settings)})
 
 
-def all_tickers_of(first: date, last: date, tickers: Iterable[str]) -> dict[str, str]:
-    """The run tags that ask for a rectangle, all tickers of some sessions, in ONE run."""
+class SessionPartitions(dg.TimeWindowPartitionsDefinition):
+    """Partitions by session whose runs are tagged with a range, for the reason given at `SessionTickerPartitions`."""
+
+    def get_tags_for_partition_key(self, partition_key: str) -> Mapping[str, str]:
+        """The tags of a run for one partition: a range of one."""
+        return partition_range(partition_key, partition_key)
+
+
+def all_tickers_of(partitions: PartitionConfig, first: date, last: date, tickers: Iterable[str]) -> dict[str, str]:
+    """The run tags that ask for a rectangle, all of a range of tickers of some sessions, in ONE run.
+
+    Where sessions alone are partitions, they ask for all tickers, and the configuration of the run names those that
+    are meant.
+    """
     names = list(tickers)
-    return partition_range(f"{first}|{names[0]}", f"{last}|{names[-1]}")
+    return partition_range(partitions.key(first, names[0]), partitions.key(last, names[-1]))
 
 
 def partition_range(first_key: str, last_key: str) -> dict[str, str]:
@@ -95,14 +111,14 @@ def require_range(tags: Mapping[str, str], keys: Sequence[str]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class DailyPartition:
-    """One session of one ticker."""
+    """One session of one ticker: a partition, or a part of its session's."""
 
     session: date
     ticker: str
 
     @property
     def key(self) -> str:
-        """The partition key as Dagster writes it."""
+        """Its name, and its partition key where it is a partition."""
         return f"{self.session.isoformat()}|{self.ticker}"
 
     @classmethod
@@ -112,27 +128,56 @@ class DailyPartition:
         return cls(date.fromisoformat(session), ticker)
 
 
-def requested_corners(tags: Mapping[str, str]) -> tuple[DailyPartition, DailyPartition] | None:
-    """The first and the last daily partition of the range in a run's tags; None when there is none."""
+def daily_partitions(keys: Iterable[str], tickers: Sequence[str]) -> list[DailyPartition]:
+    """What some partition keys hold: a ticker of a session each, or all `tickers` of a session."""
+    found: list[DailyPartition] = []
+    for key in keys:
+        if "|" in key:
+            found.append(DailyPartition.parse(key))
+        else:
+            found.extend(DailyPartition(date.fromisoformat(key), ticker) for ticker in tickers)
+    return found
+
+
+def requested_corners(tags: Mapping[str, str], tickers: Sequence[str]) -> tuple[DailyPartition, DailyPartition] | None:
+    """The first and the last ticker of the first and the last session that a run's tags ask for.
+
+    None where they ask for no session. A range of sessions alone holds all `tickers`.
+    """
     one = tags.get(PARTITION_TAG)
     asked = [tags.get(RANGE_START_TAG, one), tags.get(RANGE_END_TAG, one)]
-    partitions = [DailyPartition.parse(key) for key in asked if key is not None and "|" in key]
-    return (partitions[0], partitions[1]) if len(partitions) == 2 else None
+    keys = [key for key in asked if key is not None and SESSION_KEY.match(key)]
+    if len(keys) != 2:
+        return None
+    return daily_partitions(keys[:1], tickers)[0], daily_partitions(keys[1:], tickers)[-1]
 
 
-def same_ticker() -> dg.MultiToSingleDimensionPartitionMapping:
-    """From a ticker's own partition to all of its sessions."""
-    return dg.MultiToSingleDimensionPartitionMapping(partition_dimension_name=TICKER)
+class DailyLayout:
+    """How the assets of daily runs are partitioned, and which partitions of others theirs depend on."""
 
+    def __init__(self, settings: Settings, calendar: Calendar) -> None:
+        self._by = settings.partitions.by
+        self.definition = (
+            by_session(settings, calendar) if self._by == "date" else by_session_and_ticker(settings, calendar)
+        )
 
-def earlier_sessions(num_sessions: int) -> dg.MultiPartitionMapping:
-    """The same ticker on this session and so many before it."""
-    return dg.MultiPartitionMapping(
-        {
-            DATE: dg.DimensionPartitionMapping(DATE, dg.TimeWindowPartitionMapping(start_offset=-num_sessions)),
-            TICKER: dg.DimensionPartitionMapping(TICKER, dg.IdentityPartitionMapping()),
-        }
-    )
+    def of_its_ticker(self) -> dg.PartitionMapping:
+        """From a ticker's own partition to all of its sessions; sessions alone depend on the asset as a whole."""
+        if self._by == "date":
+            return as_a_whole()
+        return dg.MultiToSingleDimensionPartitionMapping(partition_dimension_name=TICKER)
+
+    def earlier_sessions(self, num_sessions: int) -> dg.PartitionMapping:
+        """This session and so many before it, of the same ticker."""
+        sessions = dg.TimeWindowPartitionMapping(start_offset=-num_sessions)
+        if self._by == "date":
+            return sessions
+        return dg.MultiPartitionMapping(
+            {
+                DATE: dg.DimensionPartitionMapping(DATE, sessions),
+                TICKER: dg.DimensionPartitionMapping(TICKER, dg.IdentityPartitionMapping()),
+            }
+        )
 
 
 def as_a_whole() -> dg.SpecificPartitionsPartitionMapping:

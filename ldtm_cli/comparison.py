@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 SHORT = {"next day": "day", "next Monday": "Monday", "one month": "month", "direction": "direction"}
 EXPLAINED = (
-    "Mean absolute error in percent of the price that came, and that over the error of no change: below 1 it is "
-    "smaller. Drift, AR(1) and ridge were fitted on the training rows of each network. Always up or down: whichever "
-    "was right more often on the rows for which the network named a direction, known only afterwards."
+    "Error: mean absolute error in percent of the actual price. Ratio: error divided by that of no change; below 1 it "
+    "is smaller. Drift, AR(1) and ridge were fitted on the training rows of each network. Always up or down: the one "
+    "that was right more often on the rows for which the network named a direction, which is known only afterwards."
 )
 
 
@@ -98,12 +98,12 @@ def _ticker_row(comparison: "Comparison") -> list[str]:
 
 
 def _table(comparison: "Comparison", title: str) -> Table:
-    table = Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
+    table = Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, padding=0, pad_edge=False)
     table.add_column("", no_wrap=True)
-    for name in ("next\nday", "next\nMonday", "one\nmonth"):
+    for name in ("next day\nerror ratio", "next Monday\nerror ratio", "one month\nerror ratio"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("direction\nright", justify="right", no_wrap=True)
-    table.add_column("its\n95%", justify="right", no_wrap=True)
+    table.add_column("95% CI", justify="right", no_wrap=True)
     table.add_column("better than\nthe network")
     no_change = comparison.baselines[0]
     for score in (comparison.network, *comparison.baselines):

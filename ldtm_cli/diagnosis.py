@@ -185,7 +185,7 @@ def _ui(ui: UiConfig) -> Finding:
         found=f"served on {ui.host} without TLS: whoever reads the network learns the token"
         if ui.token
         else f"served on {ui.host} without a login: whoever reaches that address may do anything there",
-        remedy="set ui.host to 127.0.0.1 and put a reverse proxy with a login before it (docs/production.md)",
+        remedy="set ui.host to 127.0.0.1 and put a reverse proxy with a login before it (docs/operations.md)",
     )
 
 

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from ldtm_lib.ledger.interval_scores import IntervalScore
 
 EXPLAINED = (
-    "Inside: actuals within their interval; the level is what it should be. Width and score: mean, in percent of the "
-    "close; a lower score is better. Relative width: over that of a random walk with the volatility of the window. "
-    "The 95% takes outcomes for independent; of several tickers, and of later horizons, it is too narrow."
+    "Actuals inside: the share should equal the level. Width and interval score: mean, in percent of the close; a "
+    "lower score is better. Relative width: width divided by that of a random walk with the volatility of the window. "
+    "The confidence interval (95% CI) assumes independent outcomes; for several tickers and for later horizons it is "
+    "too narrow."
 )
 
 
@@ -35,7 +36,7 @@ def print_intervals(console: Console, scores: "Sequence[IntervalScore]", *, of: 
     title = f"Prediction intervals, all filled {of}"
     table = Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column("horizon", no_wrap=True)
-    for name in ("level", "inside", "its\n95%", "width\n%", "relative\nwidth", "interval\nscore"):
+    for name in ("level", "actuals\ninside", "95% CI", "mean\nwidth %", "relative\nwidth", "interval\nscore"):
         table.add_column(name, justify="right", no_wrap=True)
     for score in universe:
         table.add_row(

@@ -19,6 +19,9 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 """The command line or the configuration is wrong."""
 
+DEMO_CONFIG = "demo.toml"
+"""The configuration of the demo, in the working folder."""
+
 NOTHING = "–"
 """Shown in a table where there is no value."""
 
@@ -47,24 +50,52 @@ def print_json(value: object) -> None:
 
 
 def current_config() -> Path:
-    """The configuration file of this call."""
-    from ldtm_lib.project import config_path
+    """The configuration file of this call; the demo's where it is the only one in the folder."""
+    from ldtm_lib.project import DEFAULT_CONFIG, config_path
 
+    if not Path(DEFAULT_CONFIG).exists():
+        use_demo_if_alone()
     return config_path(os.environ)
 
 
-def ready_project() -> "Project":
-    """The project with its schema applied; raises ConfigurationError otherwise, and where the database is another."""
+def use_demo_if_alone() -> None:
+    """Let this call work on the demo, and say so, where nothing else exists in the folder.
+
+    That is where neither option nor environment names a configuration or a database, no database was made for
+    universe.toml, and one was made for demo.toml.
+    """
+    from ldtm_lib.project import CONFIG_VARIABLE, DATABASE_VARIABLE, DEFAULT_CONFIG, home_of
+    from ldtm_lib.settings.file import load_settings
+
+    own, demo = Path(DEFAULT_CONFIG), Path(DEMO_CONFIG)
+    if os.environ.get(CONFIG_VARIABLE) or os.environ.get(DATABASE_VARIABLE) or not demo.exists():
+        return
+    if (own.exists() and home_of(load_settings(own)).exists()) or not home_of(load_settings(demo)).exists():
+        return
+    os.environ[CONFIG_VARIABLE] = str(demo.resolve())
+    why = f"{own} has no database yet" if own.exists() else f"there is no {own} here"
+    errors.print(f"[yellow]note:[/] this is the demo ({demo}): {why}", highlight=False, soft_wrap=True)
+
+
+def ready_project(*, may_be_demo: bool = True) -> "Project":
+    """The project with its schema applied; raises ConfigurationError otherwise, and where the database is another.
+
+    Where only the demo exists it is the demo's, unless the command is about bars of the owner.
+    """
     from ldtm_lib.database.migrate import pending_migrations
     from ldtm_lib.project import open_project, require_own_database
 
+    if may_be_demo:
+        use_demo_if_alone()
     project = open_project(current_config(), os.environ)
     with project.database.transaction() as conn:
         require_own_database(project, conn)
     if pending := pending_migrations(project.database):
+        schema, name = project.database.schema, project.settings.path.name
+        span = pending[0] if len(pending) == 1 else f"{len(pending)} migrations, {pending[0]} to {pending[-1]}"
         raise ConfigurationError(
-            f"schema {project.database.schema} of {project.settings.path.name} lacks {', '.join(pending)}; "
-            "apply them with `ldtm db migrate`, or name another configuration with --config"
+            f"schema {schema} of {name} lacks {span}; apply them with `ldtm db migrate`, begin a new installation with "
+            "`ldtm bootstrap`, or name another configuration with --config"
         )
     return project
 

@@ -83,7 +83,7 @@ def daily_run_checks(
     expected = {(ticker, session) for session in sessions for ticker in settings.tickers_on(session)} | {*own}
     with project.database.transaction() as conn:
         if QUARANTINE in asked:
-            yield _no_bar_in_quarantine(conn, sessions, own, expected)
+            yield _no_bar_in_quarantine(conn, sessions, set(own), expected)
         if NO_OUTLIERS in asked:
             yield _no_stored_bar_is_an_outlier(conn, settings)
         if COMPLETE in asked:

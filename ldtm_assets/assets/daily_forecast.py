@@ -28,9 +28,10 @@ from ldtm_assets.assets.prices import fetch_prices, prices_spec
 from ldtm_assets.assets.seals import all_publications
 from ldtm_assets.assets.snapshots import newest_session, snapshots_spec, take_daily_snapshots
 from ldtm_assets.materialization import Metadata, Outcome, fail_if_any_failed, record
-from ldtm_assets.partitions import DAILY_ASSETS, DailyPartition, require_range
+from ldtm_assets.partitions import DAILY_ASSETS, DailyLayout, DailyPartition, daily_partitions, require_range
 from ldtm_assets.resources import ProjectResource
 from ldtm_assets.run_tags import BACKFILL_TAG, PENDING_RETRY_TAG, tag_with_process
+from ldtm_assets.session_outcomes import LEFT_UNIVERSE, by_session
 from ldtm_lib.audit.sealing import seal_and_publish
 from ldtm_lib.daily_run.attempts import begin_attempt, finish_attempt
 from ldtm_lib.daily_run.pending_partitions import attempts_without_row
@@ -67,20 +68,20 @@ class DailyForecastConfig(dg.Config):
     )
 
 
-def daily_forecast(partitions: dg.MultiPartitionsDefinition) -> dg.AssetsDefinition:
-    """The assets of a daily run, partitioned by session and ticker."""
+def daily_forecast(layout: DailyLayout) -> dg.AssetsDefinition:
+    """The assets of a daily run, partitioned as `layout` says."""
 
     @dg.multi_asset(
         name="daily_forecast",
         description="Bars, windows, forecasts and actuals of some sessions and tickers, then the checks and the seal.",
         specs=[
-            prices_spec(partitions),
-            features_spec(partitions),
-            snapshots_spec(partitions),
-            fillbacks_spec(partitions),
+            prices_spec(layout),
+            features_spec(layout),
+            snapshots_spec(layout),
+            fillbacks_spec(layout),
         ],
         check_specs=[*daily_run_check_specs(), *record_check_specs(), *leakage_check_specs()],
-        partitions_def=partitions,
+        partitions_def=layout.definition,
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
@@ -112,11 +113,12 @@ class DailyRun:
         self._reports: list[SnapshotReport] = []
         self._simulation_id = NO_SIMULATION
         self._attempted: list[DailyPartition] = []
+        self._is_by_session = project.settings.partitions.by == "date"
 
     def prepare(self) -> None:
         """Classify the partitions, and record an attempt at them before the work begins."""
         require_range(self._context.run.tags, self._context.partition_keys)
-        keys = [DailyPartition.parse(key) for key in self._context.partition_keys]
+        keys = daily_partitions(self._context.partition_keys, self._project.settings.tickers)
         with self._project.database.transaction() as conn:
             extend_calendar(conn, self._calendar)
             self._moment = now(conn)
@@ -129,7 +131,7 @@ class DailyRun:
         self._only_filled = [partition for partition in removed if partition.ticker in open_tickers]
         retired = self._project.settings.retired
         self._removed: dict[str, Metadata] = {
-            partition.key: {"left the universe": str(retired[partition.ticker])} for partition in removed
+            partition.key: {LEFT_UNIVERSE: str(retired[partition.ticker])} for partition in removed
         }
         if "snapshots" in self._selected and not self._config.simulated:
             self._leave_tickers_not_in_service()
@@ -199,7 +201,7 @@ class DailyRun:
             return
         outcome, self._reports = take_daily_snapshots(self._project, self._calendar, self._ready, self._simulation_id)
         yield from self._conclude("snapshots", outcome)
-        if self._reports and self._reports[-1].rows:
+        if self._reports and self._reports[-1].rows and not self._is_by_session:
             self._context.log_event(newest_session(self._reports[-1]))
 
     def fillbacks(self) -> Results:
@@ -238,7 +240,8 @@ class DailyRun:
     def _conclude(self, asset: str, outcome: Outcome) -> Iterator[dg.MaterializeResult]:
         failed = {key: reason for key, reason in outcome.failed.items() if key not in self._removed} | self._waiting
         self._outcomes[asset] = replace(outcome, done=self._removed | outcome.done, failed=failed)
-        yield from record(self._context, asset, self._outcomes[asset], whole_range=not self._config.only)
+        shown = by_session(self._outcomes[asset]) if self._is_by_session else self._outcomes[asset]
+        yield from record(self._context, asset, shown, whole_range=not self._config.only)
 
     def _drop_pending_retries(self, outcome: Outcome, num_attempts: Mapping[str, int]) -> None:
         failed = [partition for partition in self._ready if partition.key in outcome.failed]
@@ -287,7 +290,8 @@ def partitions_of_tickers(partitions: Sequence[DailyPartition], only: Sequence[s
         raise ConfigurationError(
             f"`only` names {', '.join(absent)}, of which the run has no partition; ask for a range that holds them"
         )
-    return [partition for partition in partitions if not only or partition.ticker in only]
+    chosen = set(only)
+    return [partition for partition in partitions if not chosen or partition.ticker in chosen]
 
 
 def classify(
@@ -296,12 +300,13 @@ def classify(
     """Classify partitions at a moment; Dagster does not validate the ranges of partitions that a run asks for."""
     newest = calendar.last_closed(moment)
     requested = RequestedPartitions(ready=[], refused={}, removed=[])
+    present = {session: set(settings.tickers_on(session)) for session in {each.session for each in partitions}}
     for partition in partitions:
         if partition.session > newest:
             requested.refused[partition.key] = (
                 f"session {partition.session} has not closed; the newest closed one is {newest}"
             )
-        elif partition.ticker not in settings.tickers_on(partition.session):
+        elif partition.ticker not in present[partition.session]:
             requested.removed.append(partition)
         else:
             requested.ready.append(partition)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import dagster as dg
 
 from ldtm_assets.materialization import Outcome
-from ldtm_assets.partitions import DailyPartition, same_ticker
+from ldtm_assets.partitions import DailyLayout, DailyPartition
 from ldtm_lib.features import stored_windows as input_windows
 from ldtm_lib.features.windows import latest_windows
 from ldtm_lib.prices.stored_bars import recent_bars
@@ -13,13 +13,13 @@ from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
 
 
-def features_spec(partitions: dg.MultiPartitionsDefinition) -> dg.AssetSpec:
-    """The asset `features`, partitioned by session and ticker."""
+def features_spec(layout: DailyLayout) -> dg.AssetSpec:
+    """The asset `features`, partitioned as `layout` says."""
     return dg.AssetSpec(
         "features",
-        deps=["prices", dg.AssetDep("price_history", partition_mapping=same_ticker())],
+        deps=["prices", dg.AssetDep("price_history", partition_mapping=layout.of_its_ticker())],
         description="The 30 x 11 window that a model is shown after the close, or why there is none.",
-        partitions_def=partitions,
+        partitions_def=layout.definition,
         group_name="forecasts",
         kinds={"postgres", "polars"},
         skippable=True,

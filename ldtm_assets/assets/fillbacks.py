@@ -7,19 +7,19 @@ from typing import Any
 import dagster as dg
 
 from ldtm_assets.materialization import Metadata, Outcome
-from ldtm_assets.partitions import DailyPartition, earlier_sessions
+from ldtm_assets.partitions import DailyLayout, DailyPartition
 from ldtm_lib.ledger.fillbacks import HorizonState, fill, horizon_states
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import ONE_MONTH_SESSIONS
 
 
-def fillbacks_spec(partitions: dg.MultiPartitionsDefinition) -> dg.AssetSpec:
-    """The asset `fillbacks`, partitioned by session and ticker."""
+def fillbacks_spec(layout: DailyLayout) -> dg.AssetSpec:
+    """The asset `fillbacks`, partitioned as `layout` says."""
     return dg.AssetSpec(
         "fillbacks",
-        deps=["prices", dg.AssetDep("snapshots", partition_mapping=earlier_sessions(ONE_MONTH_SESSIONS))],
+        deps=["prices", dg.AssetDep("snapshots", partition_mapping=layout.earlier_sessions(ONE_MONTH_SESSIONS))],
         description="The actuals that this session's close brought to earlier forecasts of the ticker.",
-        partitions_def=partitions,
+        partitions_def=layout.definition,
         group_name="forecasts",
         kinds={"postgres"},
         skippable=True,

@@ -10,7 +10,7 @@ import dagster as dg
 from pydantic import Field
 
 from ldtm_assets.materialization import Metadata, Outcome, fail_if_any_failed, record
-from ldtm_assets.partitions import DailyPartition, same_ticker
+from ldtm_assets.partitions import DailyLayout, DailyPartition
 from ldtm_assets.resources import ProjectResource
 from ldtm_lib.database.clock import last_closed_session
 from ldtm_lib.errors import LdtmError, MissingBar
@@ -72,13 +72,13 @@ def load_histories(project: Project, calendar: Calendar, tickers: Sequence[str],
     return outcome
 
 
-def prices_spec(partitions: dg.MultiPartitionsDefinition) -> dg.AssetSpec:
-    """The asset `prices`, partitioned by session and ticker."""
+def prices_spec(layout: DailyLayout) -> dg.AssetSpec:
+    """The asset `prices`, partitioned as `layout` says."""
     return dg.AssetSpec(
         "prices",
-        deps=[dg.AssetDep("price_history", partition_mapping=same_ticker())],
+        deps=[dg.AssetDep("price_history", partition_mapping=layout.of_its_ticker())],
         description="The bar of one session, split-adjusted, every vintage kept.",
-        partitions_def=partitions,
+        partitions_def=layout.definition,
         group_name="prices",
         kinds={"postgres"},
         skippable=True,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import dagster as dg
 
 from ldtm_assets.materialization import Metadata, Outcome, table, unplotted
-from ldtm_assets.partitions import DailyPartition, same_ticker
+from ldtm_assets.partitions import DailyLayout, DailyPartition
 from ldtm_lib.errors import LedgerRefused
 from ldtm_lib.ledger.recorded_forecasts import SAME_SESSION
 from ldtm_lib.ledger.snapshots import SnapshotReport, SnapshotRow, take_snapshots
@@ -14,13 +14,13 @@ from ldtm_lib.registry.exports import export_folder
 from ldtm_lib.sessions import HORIZON_NAMES, HORIZONS, Calendar
 
 
-def snapshots_spec(partitions: dg.MultiPartitionsDefinition) -> dg.AssetSpec:
-    """The asset `snapshots`, partitioned by session and ticker."""
+def snapshots_spec(layout: DailyLayout) -> dg.AssetSpec:
+    """The asset `snapshots`, partitioned as `layout` says."""
     return dg.AssetSpec(
         "snapshots",
-        deps=["features", dg.AssetDep("registry", partition_mapping=same_ticker())],
+        deps=["features", dg.AssetDep("registry", partition_mapping=layout.of_its_ticker())],
         description="The forecast on record after the close: three prices and a direction, or why it abstained.",
-        partitions_def=partitions,
+        partitions_def=layout.definition,
         group_name="forecasts",
         kinds={"postgres", "pytorch"},
         skippable=True,

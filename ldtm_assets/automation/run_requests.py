@@ -101,10 +101,10 @@ def run_request(
     """The run request for an item, or for the first contiguous range of its tickers.
 
     When a run fails, Dagster marks every partition of its range as failed, also complete ones that the run left alone.
-    So an item becomes one run per contiguous range of tickers; only when there are many ranges, one run covers all of
-    them, and its configuration names the tickers. The run waits for a training under way, unless the training could
-    outlast the time until the next open. `waiting` are tickers that are not in service: they do not divide a range, and
-    the run leaves them out.
+    So an item becomes one run per contiguous range of tickers; only when there are many ranges, or sessions alone are
+    partitions, one run covers all of them, and its configuration names the tickers. The run waits for a training under
+    way, unless the training could outlast the time until the next open. `waiting` are tickers that are not in service:
+    they do not divide a range, and the run leaves them out.
     """
     first, last = item.sessions[0], item.sessions[-1]
     whole = set(item.tickers) | set(waiting)
@@ -112,10 +112,11 @@ def run_request(
     ranges = [list(settings.tickers)] if is_whole else contiguous(settings.tickers, item.tickers)
     only: Mapping[str, object] = {}
     tickers = ranges[0]
-    if len(ranges) > MAX_RANGES:
+    if len(ranges) > MAX_RANGES or (settings.partitions.by == "date" and not is_whole):
         tickers = [ticker for part in ranges for ticker in part]
         only = {"ops": {"daily_forecast": {"config": {"only": tickers}}}}
-    tags = all_tickers_of(first, last, tickers) | AUTOMATION_TAGS | {DAILY_RUN_TAG: last.isoformat()}
+    tags = all_tickers_of(settings.partitions, first, last, tickers) | AUTOMATION_TAGS
+    tags[DAILY_RUN_TAG] = last.isoformat()
     if not _open_is_near(calendar, moment):
         tags[CONCURRENCY_GROUP_TAG] = "daily_run"
     return dg.RunRequest(job_name=DAILY_JOB, tags=tags, run_config=only)
@@ -184,7 +185,7 @@ def _cancel_queued_daily_runs(instance: dg.DagsterInstance) -> list[str]:
 
 def _overlaps(run: dg.DagsterRun, item: BacklogItem, settings: Settings) -> bool:
     """Whether a run that a person started makes forecasts of some of the same partitions."""
-    selection, requested = run.asset_selection, requested_corners(run.tags)
+    selection, requested = run.asset_selection, requested_corners(run.tags, settings.tickers)
     makes_forecasts = SNAPSHOTS in selection if selection else run.job_name == DAILY_JOB
     if requested is None or not makes_forecasts:
         return False
@@ -199,8 +200,9 @@ def _overlaps(run: dg.DagsterRun, item: BacklogItem, settings: Settings) -> bool
 def contiguous(names: Sequence[str], chosen: Sequence[str]) -> list[list[str]]:
     """The chosen names in ranges without a gap, in the order of all names."""
     parts: list[list[str]] = [[]]
+    wanted = set(chosen)
     for name in names:
-        if name in chosen:
+        if name in wanted:
             parts[-1].append(name)
         elif parts[-1]:
             parts.append([])

@@ -114,7 +114,7 @@ def print_restore(console: Console, report: "RestoreReport", config: Path, secon
             console.print(f"[yellow]kept aside:[/] {escape(str(path))}", soft_wrap=True)
         for schema in report.kept_schemas:
             console.print(f"[yellow]kept aside:[/] schema {escape(schema)}", soft_wrap=True)
-        console.print("docs/production.md, section Lost records, says how to go on", soft_wrap=True)
+        console.print("docs/operations.md, section Lost records, says how to go on", soft_wrap=True)
     console.print(f"restored the backup of {manifest.made} in {seconds:.1f} s; left to do:", soft_wrap=True)
     for step in _next_steps(report):
         console.print(f"  {escape(step)}", soft_wrap=True, highlight=False)

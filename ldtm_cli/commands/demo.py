@@ -5,7 +5,7 @@ from pathlib import Path
 import typer
 
 from ldtm_cli.commands.bootstrap import bring_up_to_date
-from ldtm_cli.invocation import AsJson, console
+from ldtm_cli.invocation import DEMO_CONFIG, AsJson, console
 from ldtm_lib.atomic_io import write_whole
 from ldtm_lib.bootstrap.request import BootstrapRequest
 from ldtm_lib.errors import ConfigurationError
@@ -45,7 +45,7 @@ def demo(context: typer.Context, as_json: AsJson = False) -> None:
 
 def demo_config(folder: Path) -> Path:
     """The demo's configuration in a folder; copies the bundled file there if it is missing."""
-    config = folder / "demo.toml"
+    config = folder / DEMO_CONFIG
     if not config.exists():
         write_whole(config, (FILES / "demo.toml").read_bytes())
     return config

@@ -58,6 +58,8 @@ def filled_as_dict(report: "FillReport") -> dict[str, Any]:
 
 def print_restated(console: Console, rows: list[dict[str, Any]]) -> None:
     """Show the restatements beside what is on record."""
+    from ldtm_lib.sessions import HORIZON_NAMES
+
     if not rows:
         console.print("No bar behind an actual was restated.")
         return
@@ -68,17 +70,19 @@ def print_restated(console: Console, rows: list[dict[str, Any]]) -> None:
         table.add_row(
             row["ticker"],
             str(row["run_date"]),
-            row["horizon"].replace("_", " "),
+            HORIZON_NAMES[row["horizon"]],
             str(row["target_session"]),
             "voided" if row["actual"] is None else f"{row['actual']:.2f}",
             f"{row['restated_actual']:.2f}",
-            f"{row['bar_recorded_at']:%Y-%m-%d %H:%M}",
+            f"{row['bar_recorded_at']:%Y-%m-%d %H:%M} UTC",
         )
     console.print(table)
 
 
 def print_due(console: Console, rows: list[dict[str, Any]], until: date) -> None:
     """Show what a fill would do."""
+    from ldtm_lib.sessions import HORIZON_NAMES
+
     if not rows:
         console.print(f"Nothing is due up to {until}. Nothing was written.")
         return
@@ -90,7 +94,7 @@ def print_due(console: Console, rows: list[dict[str, Any]], until: date) -> None
         table.add_row(
             row["ticker"],
             str(row["run_date"]),
-            row["horizon"].replace("_", " "),
+            HORIZON_NAMES[row["horizon"]],
             str(row["target_session"]),
             f"{row['pred']:.2f}",
             actual,
@@ -100,6 +104,8 @@ def print_due(console: Console, rows: list[dict[str, Any]], until: date) -> None
 
 def print_filled(console: Console, report: "FillReport") -> None:
     """Show what a fill did, what it gave up waiting for, and what later vintages say."""
+    from ldtm_lib.sessions import HORIZON_NAMES
+
     rows = report.per_ticker.to_dicts()
     if not rows:
         console.print(f"There are no forecasts to fill up to {report.as_of}.")
@@ -111,7 +117,7 @@ def print_filled(console: Console, report: "FillReport") -> None:
         table.add_row(row["ticker"], *(_horizons(row, state) for state in ("filled", "open", "without_bar")))
     console.print(table)
     for row in report.voided.iter_rows(named=True):
-        horizon = row["horizon"].replace("_", " ")
+        horizon = HORIZON_NAMES[row["horizon"]]
         console.print(f"voided: {row['ticker']} {row['run_date']} {horizon} {row['reason']}")
     if len(report.restated):
         print_restated(console, report.restated.to_dicts())

@@ -13,6 +13,7 @@ from ldtm_lib.installation import FILES, ldtm_command, pip_command
 
 TICKER_LIST = re.compile(r"^tickers = \[.*?^\]$", re.MULTILINE | re.DOTALL)
 SOURCE_KIND = re.compile(r'^kind = "files"', re.MULTILINE)
+BY_DATE = re.compile(r'^# by = "date"', re.MULTILINE)
 FOLDERS = ("data/bars",)
 """The folders beside the configuration that its settings name."""
 
@@ -58,6 +59,7 @@ def create_project(config: Path, tickers: list[str] | None, source: str) -> list
     Raises ConfigurationError, and writes nothing, when the configuration exists or the tickers are no tickers.
     """
     from ldtm_lib.settings.file import load_settings
+    from ldtm_lib.settings.operation import MOST_TICKERS_UNASKED
 
     if config.exists():
         raise ConfigurationError(f"{config} exists; `ldtm init` overwrites nothing. Edit it, or choose another folder")
@@ -65,6 +67,8 @@ def create_project(config: Path, tickers: list[str] | None, source: str) -> list
     if tickers is not None:
         listed = ", ".join(f'"{ticker}"' for ticker in tickers)
         text = TICKER_LIST.sub(lambda _: f"tickers = [{listed}]", text, count=1)
+        if len(tickers) > MOST_TICKERS_UNASKED:
+            text = BY_DATE.sub('by = "date"', text, count=1)
     text = SOURCE_KIND.sub(f'kind = "{source}"', text, count=1)
     config.parent.mkdir(parents=True, exist_ok=True)
     write_whole(config, text.encode())

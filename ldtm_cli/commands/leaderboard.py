@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from ldtm_lib.ledger.simulations import RowKind, Simulation
     from ldtm_lib.project import Project
 
+WIDTH_WITH_RANKS = 85
+"""Columns of a terminal from which on the ranks are written beside their intervals."""
+
 
 def leaderboard(
     simulated: Annotated[
@@ -186,13 +189,12 @@ def print_leaderboard(
         if rows.kind == "live":
             console.print("Live ones are recorded after the close of a session; --simulated shows simulated ones.")
         return
-    console.print(_scores(board, rows))
+    console.print(_scores(board, rows, with_ranks=console.width >= WIDTH_WITH_RANKS))
     console.print(
-        "\n[dim]#: by the lower end of the accuracy's interval. Rank 95%: the ranks by accuracy itself that luck "
-        "leaves possible, for all tickers at once. Right-hand columns: mean absolute error in percent of the price "
-        "that came / the error of forecasting no change. Cover: the share of forecasts that named a direction. "
-        "Before a weekend, next day and next Monday are mostly the same session, forecast by two heads at two "
-        "prices.[/]\n"
+        "\n[dim]Tickers are ranked by the lower end of the confidence interval of their direction accuracy. Rank 95% "
+        "CI: simultaneous confidence intervals of the ranks by accuracy. Share called: forecasts that named a "
+        "direction. Errors: mean absolute error in percent of the actual price, model / no change. Before a weekend, "
+        "next day and next Monday are mostly the same session, which two heads forecast.[/]\n"
     )
     print_comparison(console, compared, of=f"{rows.kind} forecasts", num_counted=board.universe.num_filled)
     print_intervals(console, intervals, of=f"{rows.kind} forecasts")
@@ -211,11 +213,19 @@ def print_shadows(console: Console, records: "Sequence[ShadowRecord]", rows: "Ro
         console.print(f"No shadow stands beside a {kind} forecast.")
         console.print("Daily runs record shadows if [forecast] shadows is candidate, retired or both.", markup=False)
         return
-    title = f"Shadows beside {kind} rows: they never count"
+    title = f"Shadow forecasts beside {kind} rows (they never count)"
     table = Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, padding=0, pad_edge=False)
-    for name in ("ticker", "model,\nwhat it is now"):
+    for name in ("ticker", "model,\nstatus now"):
         table.add_column(name, no_wrap=True)
-    for name in ("fil-\nled", "direction\nright", "its\n95%", "cov-\ner", "next\nday", "beside\nrecord", "on"):
+    for name in (
+        "filled",
+        "direction\nright",
+        "95% CI",
+        "share\ncalled",
+        "next day\nerror %",
+        "against\nrecord %",
+        "on",
+    ):
         table.add_column(name, justify="right", no_wrap=True)
     for record in records:
         right, interval, cover, next_day, *_ = _figures(record.score)
@@ -225,33 +235,37 @@ def print_shadows(console: Console, records: "Sequence[ShadowRecord]", rows: "Ro
         table.add_row(record.ticker, model, filled, right, interval, cover, next_day, beside, on)
     console.print(table)
     console.print(
-        "\n[dim]Forecasts of models that are not in use. No rank, accuracy, seal or verdict counts it. Next "
-        "day: mean absolute error in percent / that of forecasting no change. Beside record: the same / that of "
-        "the forecasts on record, over the run dates (on) that have one of another model.[/]"
+        "\n[dim]Forecasts of models that are not in use. No rank, accuracy, seal or verdict counts them. Next day "
+        "error: mean absolute error in percent of the actual price, model / no change. Against record: error of the "
+        "shadow / of the forecasts on record, on the run dates (number: on) that have one of another model.[/]"
     )
 
 
-def _scores(board: "Leaderboard", rows: "RowKind") -> Table:
+def _scores(board: "Leaderboard", rows: "RowKind", *, with_ranks: bool) -> Table:
+    """The table of the tickers in the order of their ranks; a terminal of 80 columns has no room for the numbers."""
     first, last = board.universe.first_run_date, board.universe.last_run_date
     table = Table(
-        title=f"Leaderboard: last 30 filled sessions, {rows.kind} forecasts of {first} to {last}",
+        title=f"Leaderboard of the last 30 filled sessions, {rows.kind}, {first} to {last}",
         box=box.SIMPLE_HEAD,
         show_edge=False,
         padding=0,
         pad_edge=False,
     )
-    table.add_column("#", justify="right", no_wrap=True)
-    table.add_column("rank\n95%", justify="right", no_wrap=True)
+    if with_ranks:
+        table.add_column("rank", justify="right", no_wrap=True)
+    table.add_column("rank\n95% CI", justify="right", no_wrap=True)
     table.add_column("ticker", no_wrap=True)
     table.add_column("model", no_wrap=True)
-    for name in ("direction\nright", "its\n95%", "cov-\ner", "next\nday", "next\nMonday", "one\nmonth"):
+    for name in (
+        *("direction\nright", "95% CI", "share\ncalled"),
+        *("next day\nerror %", "next Mon.\nerror %", "one month\nerror %"),
+    ):
         table.add_column(name, justify="right", no_wrap=True)
     for row in board.rows:
-        table.add_row(
-            str(row.rank or NOTHING), _ranks(row), row.ticker, row.model_status or "abstained", *_figures(row.score)
-        )
+        rank = [str(row.rank or NOTHING)] if with_ranks else []
+        table.add_row(*rank, _ranks(row), row.ticker, row.model_status or "abstained", *_figures(row.score))
     table.add_section()
-    table.add_row("", "", "all", "", *_figures(board.universe))
+    table.add_row(*[""] * with_ranks, "", "all", "", *_figures(board.universe))
     return table
 
 

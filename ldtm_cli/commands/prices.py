@@ -44,7 +44,7 @@ def import_(
     A file that cannot be read is reported with its line and the remedy; the others are imported. Exit status 1 if a
     file failed, if no bar of a ticker is valid, or if no ticker had a bar.
     """
-    report = import_files(ready_project(), folder, basis)
+    report = import_files(ready_project(may_be_demo=False), folder, basis)
     print_json(report.as_dict()) if as_json else print_import(console, report)
     if not report.is_complete:
         raise typer.Exit(EXIT_FAILED)
@@ -95,7 +95,7 @@ def split_(
 
     Stored bars are restated where they lack it. Every statement stays on record, and deliveries do not change it.
     """
-    stated = state(ready_project(), ticker, session.date(), ratio, lacking)
+    stated = state(ready_project(may_be_demo=False), ticker, session.date(), ratio, lacking)
     print_json(asdict(stated)) if as_json else print_stated(console, stated)
 
 
@@ -146,7 +146,7 @@ def release_(
     The bar is recorded as it arrived, with its source. A bar that is not valid, such as one whose high is below its
     low, cannot be released: load a corrected one.
     """
-    bar = release_bar(ready_project(), ticker, session.date(), close)
+    bar = release_bar(ready_project(may_be_demo=False), ticker, session.date(), close)
     print_json(asdict(bar)) if as_json else print_released(console, bar)
 
 

@@ -140,7 +140,7 @@ def print_registry(console: Console, rows: list[dict[str, Any]]) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("ticker", "active", "candidate of", "retired"):
         table.add_column(name, no_wrap=True)
-    table.add_column("the gate's last words", min_width=24)
+    table.add_column("newest verdict of the gate", min_width=24)
     for row in rows:
         table.add_row(
             row["ticker"],

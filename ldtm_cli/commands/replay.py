@@ -86,12 +86,12 @@ def _verdict(compared: "FieldComparison") -> str:
 
 
 def _shown(value: "RecordedValue") -> str:
-    """A value at full length, but for the digits of a SHA-256."""
+    """A value, a number to seven digits and a SHA-256 cut; the verdict beside it compares all digits."""
     if value is None:
         return NOTHING
     if isinstance(value, datetime):
-        return f"{value:%Y-%m-%d %H:%M:%S.%f}"
+        return f"{value:%Y-%m-%d %H:%M:%S} UTC"
     if isinstance(value, float):
-        return repr(value)
+        return f"{value:.7g}"
     text = str(value)
     return escape(f"{text[:SHOWN_DIGITS]}..." if len(text) == 64 and " " not in text else text)

@@ -149,13 +149,15 @@ def _job_run(project: "Project", day: date, tickers: list[str]) -> "JobRun":
     from ldtm_assets.jobs import DAILY_JOB
     from ldtm_cli.runs import JobRun
 
-    has_gaps = len(contiguous(project.settings.tickers, tickers)) > 1
+    settings = project.settings
+    is_part = settings.partitions.by == "date" and set(tickers) != set(settings.tickers_on(day))
+    needs_names = is_part or len(contiguous(settings.tickers, tickers)) > 1
     return JobRun(
         job=DAILY_JOB,
         step="daily_forecast",
-        first_partition=f"{day}|{tickers[0]}",
-        last_partition=f"{day}|{tickers[-1]}",
-        config={"only": tickers} if has_gaps else {},
+        first_partition=settings.partitions.key(day, tickers[0]),
+        last_partition=settings.partitions.key(day, tickers[-1]),
+        config={"only": tickers} if needs_names else {},
         concurrency_group="daily_run",
     )
 

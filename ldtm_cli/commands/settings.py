@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ldtm_cli.invocation import AsJson, current_config, print_json
+from ldtm_lib.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from ldtm_lib.settings.listing import Setting
@@ -17,6 +18,9 @@ WIDTH = 80
 
 
 def settings(
+    sections: Annotated[
+        list[str] | None, typer.Argument(metavar="[SECTION...]", help="Sections such as training. Default: all.")
+    ] = None,
     as_json: AsJson = False,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of the configuration file.")] = False,
 ) -> None:
@@ -29,6 +33,10 @@ def settings(
         return
     loaded = load_settings(current_config())
     listing = listed(loaded)
+    known = dict.fromkeys(setting.section for setting in listing if setting.section)
+    if unknown := [name for name in sections or () if name not in known]:
+        raise ConfigurationError(f"{unknown[0]!r} is no section of the configuration; there are {', '.join(known)}")
+    listing = [setting for setting in listing if not sections or setting.section in sections]
     print_json([asdict(each) for each in listing]) if as_json else print(settings_text(loaded.path, listing))
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ldtm_cli.invocation import EXIT_FAILED, AsJson, console, current_config, print_json
+from ldtm_cli.invocation import EXIT_FAILED, AsJson, console, current_config, print_json, use_demo_if_alone
 
 if TYPE_CHECKING:
     from ldtm_cli.installation_status import InstallationStatus
@@ -32,6 +32,7 @@ def status(as_json: AsJson = False) -> None:
     """
     from ldtm_cli.installation_status import installation_status
 
+    use_demo_if_alone()
     found = installation_status(current_config(), os.environ)
     print_json(found.as_dict()) if as_json else print_status(console, found)
     if found.needs:

@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ldtm_cli.invocation import console, current_config, errors
+from ldtm_cli.invocation import console, current_config, errors, use_demo_if_alone
 
 if TYPE_CHECKING:
     from ldtm_lib.project import Project
 
 WITHOUT_LOGIN = (
     "the UI has no login, and whoever reaches {host} may do anything there; better set ui.host to 127.0.0.1 "
-    "and put a reverse proxy with a login before it (docs/production.md)"
+    "and put a reverse proxy with a login before it (docs/operations.md)"
 )
 WITHOUT_TLS = (
     "the token of the UI is sent to {host} unencrypted; better set ui.host to 127.0.0.1 and put a reverse proxy "
-    "with TLS before it (docs/production.md)"
+    "with TLS before it (docs/operations.md)"
 )
 
 
@@ -114,6 +114,8 @@ def down(
     from ldtm_lib.project import home_of, homes_beside
     from ldtm_lib.settings import load_settings
 
+    if not every:
+        use_demo_if_alone()
     config = current_config()
     homes = homes_beside(config) if every else [home_of(load_settings(config))]
     stopped = [each for home in homes for each in (*stop_dashboard(home), *stop(home))]

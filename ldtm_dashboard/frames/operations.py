@@ -19,6 +19,7 @@ from ldtm_lib.errors import DatabaseUnavailable
 from ldtm_lib.maintenance.dagster_status import DagsterStatus, dagster_status
 from ldtm_lib.maintenance.status import needs, status
 from ldtm_lib.project import Project
+from ldtm_lib.settings import Settings
 
 NUM_DAYS = 21
 """Days of daily runs that the page lists."""
@@ -94,7 +95,7 @@ def operations_view(conn: Connection, project: Project) -> OperationsView:
         newest=found.newest,
         needs=tuple(needs(found, settings)),
         daily_runs=read_frame(conn, query("dashboard.daily_attempts"), {"num_days": NUM_DAYS}, ATTEMPTS),
-        pending=_pending(found.pending, ui),
+        pending=_pending(found.pending, settings),
         alerts=_alerts(recorded_alerts(conn), ui),
         num_without_model=len(found.without_active_model),
         num_in_universe=len(found.universe),
@@ -118,11 +119,12 @@ def _moment(seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
-def _pending(partitions: Sequence[PendingPartition], ui: str) -> pl.DataFrame:
+def _pending(partitions: Sequence[PendingPartition], settings: Settings) -> pl.DataFrame:
+    ui, key = settings.ui.url.rstrip("/"), settings.partitions.key
     rows = [
         (
             *(each.session, each.ticker, "a row" if each.lacks_row else "an actual", each.num_attempts, each.deadline),
-            *(each.reason, ui + partition_link("snapshots", f"{each.session}|{each.ticker}")),
+            *(each.reason, ui + partition_link("snapshots", key(each.session, each.ticker))),
         )
         for each in partitions
     ]

@@ -56,8 +56,9 @@ def page() -> None:
 
 def _with_links(found: Tonight) -> pl.DataFrame:
     """The rows with the partition of each in Dagster, where rows of daily runs have one."""
-    ui = views.reader().project.settings.ui.url.rstrip("/")
-    links = [ui + partition_link("snapshots", f"{found.run_date}|{ticker}") for ticker in found.rows["ticker"]]
+    settings = views.reader().project.settings
+    ui, key = settings.ui.url.rstrip("/"), settings.partitions.key
+    links = [ui + partition_link("snapshots", key(found.run_date, ticker)) for ticker in found.rows["ticker"]]
     return found.rows.with_columns(pl.Series("link", links if found.kind == "live" else [None] * len(links), pl.String))
 
 

@@ -72,7 +72,7 @@ def contradiction(published: Mapping[int, bytes], own: Mapping[int, bytes]) -> s
     return (
         f"seal {first} was published as {published[first].hex()[:16]}... and {here}: the database was restored from an "
         "older backup, or one of the two was altered. Nothing is sealed or published until they agree; see `ldtm audit "
-        "verify` and the section about restores in docs/production.md"
+        "verify` and the section about restores in docs/operations.md"
     )
 
 

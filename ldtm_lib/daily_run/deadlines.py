@@ -9,7 +9,7 @@ from ldtm_lib.daily_run.pending_partitions import PendingPartition, pending_part
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
 from ldtm_lib.sessions import Calendar
-from ldtm_lib.settings import AutomationConfig, Settings
+from ldtm_lib.settings import PartitionConfig, Settings
 
 NO_REASON = "its run ended before it said why; see the runs of daily_job"
 NEVER_ATTEMPTED = "no run has attempted it; start daily_schedule and catch_up_sensor"
@@ -30,8 +30,8 @@ def check_deadlines(
     """
     partitions = pending_partitions(conn, settings, calendar, moment)
     found = [
-        *failing_tickers(partitions, settings.automation, moment),
-        *missed_deadlines(partitions, settings.automation, moment, watched_since),
+        *failing_tickers(partitions, settings, moment),
+        *missed_deadlines(partitions, settings, moment, watched_since),
     ]
     still_pending = [f"{partition.session}/{partition.ticker}" for partition in partitions]
     resolved = conn.execute(query("daily_run.resolvable_alerts"), {"pending": still_pending}).fetchall()
@@ -48,8 +48,9 @@ def give_up(conn: Connection, keys: Collection[str]) -> None:
         conn.execute(query("daily_run.give_up"), {"keys": list(keys)})
 
 
-def failing_tickers(partitions: Iterable[PendingPartition], config: AutomationConfig, moment: datetime) -> list[Alert]:
+def failing_tickers(partitions: Iterable[PendingPartition], settings: Settings, moment: datetime) -> list[Alert]:
     """Alerts for partitions that failed `report_after_attempts` times; an attempt that is under way is awaited."""
+    config = settings.automation
     return [
         Alert(
             key=f"ticker/{partition.session}/{partition.ticker}",
@@ -58,7 +59,7 @@ def failing_tickers(partitions: Iterable[PendingPartition], config: AutomationCo
             session=partition.session,
             subject=partition.ticker,
             summary=f"failed {partition.num_attempts} times: {partition.reason or NO_REASON}",
-            link=_link(partition),
+            link=_link(partition, settings.partitions),
         )
         for partition in partitions
         if partition.num_attempts >= config.report_after_attempts
@@ -69,7 +70,7 @@ def failing_tickers(partitions: Iterable[PendingPartition], config: AutomationCo
 
 def missed_deadlines(
     partitions: Iterable[PendingPartition],
-    config: AutomationConfig,
+    settings: Settings,
     moment: datetime,
     watched_since: datetime | None = None,
 ) -> list[Alert]:
@@ -77,7 +78,7 @@ def missed_deadlines(
 
     A partition under work, or one that nothing could have attempted yet, is reported only after a grace period.
     """
-    warning = timedelta(minutes=config.deadline_warning_minutes)
+    warning = timedelta(minutes=settings.automation.deadline_warning_minutes)
     return [
         Alert(
             key=f"deadline/{partition.session}/{partition.ticker}",
@@ -89,7 +90,7 @@ def missed_deadlines(
                 f"no forecast yet, {minutes_left(partition, moment):.0f} minutes before it would be late "
                 f"({partition.deadline:%Y-%m-%d %H:%M} UTC): {_why(partition)}"
             ),
-            link=_link(partition),
+            link=_link(partition, settings.partitions),
         )
         for partition in partitions
         if partition.lacks_row
@@ -114,5 +115,5 @@ def _why(partition: PendingPartition) -> str:
     return f"{partition.num_attempts} attempts: {partition.reason or NO_REASON}"
 
 
-def _link(partition: PendingPartition) -> str:
-    return partition_link("snapshots", f"{partition.session}|{partition.ticker}")
+def _link(partition: PendingPartition, partitions: PartitionConfig) -> str:
+    return partition_link("snapshots", partitions.key(partition.session, partition.ticker))

@@ -93,7 +93,7 @@ class Database:
             f"PostgreSQL at {address(self.url)} has not taken the settings of the connection: {name} is {value}, not "
             f"{self.pinned[name]}, so tables would be made or read elsewhere. A connection pooler in between drops the "
             "startup parameter `options`; name the server itself in LDTM_DATABASE_URL, or configure the pooler as "
-            "docs/production.md says"
+            "docs/operations.md says"
         )
 
     @contextmanager

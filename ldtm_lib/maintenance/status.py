@@ -177,7 +177,7 @@ def _alerts_of(found: Status, settings: Settings) -> list[Alert]:
         and (alert.session is None or alert.session >= found.since)
     ]
     unrecorded = [
-        *failing_tickers(found.pending, settings.automation, moment),
-        *missed_deadlines(found.pending, settings.automation, moment),
+        *failing_tickers(found.pending, settings, moment),
+        *missed_deadlines(found.pending, settings, moment),
     ]
     return [*recorded, *(alert for alert in unrecorded if alert.key not in known)]

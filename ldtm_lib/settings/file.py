@@ -1,6 +1,7 @@
 """The configuration file: its sections, the rules between them, and reading it."""
 
 import tomllib
+from collections import Counter
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
@@ -23,6 +24,7 @@ from ldtm_lib.settings.modelling import (
     WindowConfig,
 )
 from ldtm_lib.settings.operation import (
+    MOST_TICKERS_UNASKED,
     AlertsConfig,
     AutomationConfig,
     DashboardConfig,
@@ -89,7 +91,7 @@ class Settings(Section, frozen=True, title="LDTM configuration"):
 
     @model_validator(mode="after")
     def _check_tickers(self) -> Self:
-        if repeated := sorted({ticker for ticker in self.tickers if self.tickers.count(ticker) > 1}):
+        if repeated := sorted(ticker for ticker, number in Counter(self.tickers).items() if number > 1):
             raise ValueError(f"{repeated[0]} stands twice in `tickers`; remove one")
         spelled: dict[str, str] = {}
         for ticker in self.tickers:
@@ -101,6 +103,16 @@ class Settings(Section, frozen=True, title="LDTM configuration"):
         for ticker in self.retired:
             if ticker not in self.tickers:
                 raise ValueError(f"retired ticker {ticker} must stay in `tickers`, its history is kept")
+        return self
+
+    @model_validator(mode="after")
+    def _check_partitions(self) -> Self:
+        if len(self.tickers) > MOST_TICKERS_UNASKED and "by" not in self.partitions.model_fields_set:
+            raise ValueError(
+                f"`tickers` holds {len(self.tickers):,}; above {MOST_TICKERS_UNASKED} set partitions.by: "
+                '"date" makes one partition of each session, "date_and_ticker" one of each session of each ticker, '
+                "which makes Dagster slow. The tables are the same"
+            )
         return self
 
     @model_validator(mode="after")

@@ -16,6 +16,10 @@ MAX_PAUSE_MS = 1000.0
 MIN_RUN_DAYS = 35
 """A one-month forecast is filled within these days, and the UI should still show its partition then."""
 
+PartitionsBy = Literal["date_and_ticker", "date"]
+MOST_TICKERS_UNASKED = 200
+"""Tickers up to which `partitions.by` has a default: 500 sessions, two years, of them are 100,000 partitions."""
+
 
 def _schema_name(name: str) -> str:
     if not name.isidentifier() or name != name.lower():
@@ -34,12 +38,19 @@ WebUrl = Annotated[str, AfterValidator(_web_url)]
 
 
 class PartitionConfig(Section, frozen=True):
-    """The sessions that the Dagster UI offers as partitions. The tables hold all of history in any case."""
+    """The partitions that the Dagster UI offers of daily runs. The tables hold all of history in any case."""
 
+    by: PartitionsBy = "date_and_ticker"
+    """Whether each session of each ticker is a partition, or each session with all of its tickers. Dagster advises at
+    most 100,000 partitions of an asset, so that more than 200 tickers need a decision: "date" is for them."""
     first_session: date = date(2025, 1, 2)
     """First session that is a partition."""
     last_session: date | None = None
     """Last session that is a partition; no limit when absent."""
+
+    def key(self, session: date, ticker: str) -> str:
+        """The key of the partition that a session of a ticker belongs to, as Dagster writes it."""
+        return session.isoformat() if self.by == "date" else f"{session.isoformat()}|{ticker}"
 
     @model_validator(mode="after")
     def _check_order(self) -> Self:
@@ -132,7 +143,7 @@ class UiConfig(Section, frozen=True):
         if not (is_loopback(self.host) or self.allow_other_addresses):
             raise ValueError(
                 f"ui.host is {self.host!r}, which others may reach, and Dagster's UI has no login; put a "
-                "reverse proxy with one before 127.0.0.1 (docs/production.md), or set "
+                "reverse proxy with one before 127.0.0.1 (docs/operations.md), or set "
                 "ui.allow_other_addresses = true"
             )
         return self

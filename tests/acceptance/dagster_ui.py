@@ -37,6 +37,7 @@ query PartitionHealth($assetKey: AssetKeyInput!) {
           }
         }
         ... on DefaultPartitionStatuses { materializedPartitions failedPartitions }
+        ... on TimePartitionStatuses { ranges { status startKey endKey } }
       }
     }
   }
@@ -112,3 +113,8 @@ class DagsterUi:
         """The tickers of an asset by ticker that are shown as materialized, and as failed."""
         found = self.ask(PARTITIONS, assetKey={"path": [asset]})["assetNodeOrError"]["assetPartitionStatuses"]
         return set(found["materializedPartitions"]), set(found["failedPartitions"])
+
+    def sessions(self, asset: str) -> dict[str, str]:
+        """The status by range of sessions of an asset by session, such as `MATERIALIZED` of `2013-02-01 2013-02-05`."""
+        found = self.ask(PARTITIONS, assetKey={"path": [asset]})["assetNodeOrError"]["assetPartitionStatuses"]
+        return {f"{part['startKey']} {part['endKey']}": part["status"] for part in found["ranges"]}

@@ -114,3 +114,33 @@ def test_the_record_verifies_against_its_publications_and_a_forecast_is_proven(
 
 def test_live_rows_are_none_and_that_is_said(small: Installation, printed: str) -> None:
     assert "No live forecast has been filled yet" in small.ldtm("leaderboard")
+
+
+def test_commands_are_about_the_demo_where_nothing_else_exists(small: Installation, printed: str) -> None:
+    folder = small.config.parent
+
+    def ldtm(*words: str) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-m", "ldtm_cli.main", *words]
+        return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=small.environment(), timeout=120)
+
+    shown = ldtm("registry", "show", "IBM", "--json")
+    assert (shown.returncode, shown.stderr) == (
+        0,
+        "note: this is the demo (demo.toml): there is no universe.toml here\n",
+    )
+    assert json.loads(shown.stdout)
+    (folder / "universe.toml").write_text('tickers = ["AAPL"]\n[source]\nkind = "files"\nbasis = "adjusted"\n')
+    try:
+        verified = ldtm("audit", "verify")
+        assert verified.returncode == 0
+        assert verified.stderr == "note: this is the demo (demo.toml): universe.toml has no database yet\n"
+        imported = ldtm("prices", "import", str(folder), "--basis", "adjusted")
+        assert imported.returncode == 2
+        assert "schema ldtm of universe.toml lacks" in imported.stderr
+        assert "ldtm bootstrap" in imported.stderr
+        own = ldtm("leaderboard")  # the database of universe.toml was begun by the command before
+        assert own.returncode == 2
+        assert "this is the demo" not in own.stderr
+    finally:
+        ldtm("down", "--all")
+        (folder / "universe.toml").unlink()

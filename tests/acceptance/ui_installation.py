@@ -33,6 +33,7 @@ basis = "adjusted"
 [partitions]
 first_session = 2013-02-01
 last_session = 2013-03-01
+by = "date_and_ticker"
 """
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -10,13 +11,14 @@ from ldtm_lib.daily_run.deadlines import check_deadlines, failing_tickers, misse
 from ldtm_lib.daily_run.pending_partitions import PendingPartition, daily_run_start
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.sessions import Calendar, exchange_calendar
-from ldtm_lib.settings import AutomationConfig, Settings
+from ldtm_lib.settings import AutomationConfig, PartitionConfig, Settings
 from tests.databases import CountingCursor
 from tests.integration.ledger_rows import LedgerRows, enter_service
 
 FRIDAY = date(2026, 11, 20)
 OPENS = exchange_calendar().opens_at(date(2026, 11, 23))
 CONFIG = AutomationConfig(enabled=True)
+SETTINGS = Settings(path=Path("universe.toml"), tickers=("BRK.B",), automation=CONFIG)
 MINUTE = timedelta(minutes=1)
 WAITS = PendingPartition(
     session=FRIDAY,
@@ -33,27 +35,29 @@ WAITS = PendingPartition(
 
 
 def test_a_ticker_is_reported_after_its_attempts_with_the_reason_and_its_partition() -> None:
-    (alert,) = failing_tickers([WAITS, replace(WAITS, num_attempts=3)], CONFIG, OPENS - 500 * MINUTE)
+    (alert,) = failing_tickers([WAITS, replace(WAITS, num_attempts=3)], SETTINGS, OPENS - 500 * MINUTE)
     assert (alert.key, alert.kind, alert.severity) == ("ticker/2026-11-20/BRK.B", "ticker", "warning")
     assert (alert.session, alert.subject) == (FRIDAY, "BRK.B")
     assert alert.summary == "failed 4 times: no bar of BRK.B"
     assert alert.link == "/assets/snapshots?view=partitions&partition=2026-11-20%7CBRK.B"
+    (alert,) = failing_tickers([WAITS], SETTINGS.replace(partitions=PartitionConfig(by="date")), OPENS - 500 * MINUTE)
+    assert alert.link == "/assets/snapshots?view=partitions&partition=2026-11-20"
 
 
 def test_one_that_is_being_tried_is_reported_only_when_its_run_died() -> None:
     began = OPENS - 500 * MINUTE
     running = replace(WAITS, reason=None, last_attempt_at=began)
-    assert failing_tickers([running], CONFIG, began + 15 * MINUTE) == []
-    (alert,) = failing_tickers([running], CONFIG, began + 16 * MINUTE)
+    assert failing_tickers([running], SETTINGS, began + 15 * MINUTE) == []
+    (alert,) = failing_tickers([running], SETTINGS, began + 16 * MINUTE)
     assert alert.summary == "failed 4 times: its run ended before it said why; see the runs of daily_job"
-    assert failing_tickers([replace(running, is_done=True)], CONFIG, began + 16 * MINUTE) == []
+    assert failing_tickers([replace(running, is_done=True)], SETTINGS, began + 16 * MINUTE) == []
 
 
 @pytest.mark.parametrize(("minutes_before", "is_told"), [(121, False), (120, True), (1, True), (0, False)])
 def test_a_ticker_without_a_row_is_reported_in_the_last_two_hours_before_the_open(
     minutes_before: int, is_told: bool
 ) -> None:
-    found = missed_deadlines([WAITS], CONFIG, OPENS - minutes_before * MINUTE)
+    found = missed_deadlines([WAITS], SETTINGS, OPENS - minutes_before * MINUTE)
     assert bool(found) == is_told
     for alert in found:
         assert (alert.key, alert.severity) == ("deadline/2026-11-20/BRK.B", "error")
@@ -64,15 +68,15 @@ def test_a_ticker_without_a_row_is_reported_in_the_last_two_hours_before_the_ope
 
 
 def test_a_forecast_that_is_on_record_misses_nothing() -> None:
-    assert missed_deadlines([replace(WAITS, lacks_row=False)], CONFIG, OPENS - 9 * MINUTE) == []
+    assert missed_deadlines([replace(WAITS, lacks_row=False)], SETTINGS, OPENS - 9 * MINUTE) == []
 
 
 def test_a_row_that_no_run_has_attempted_is_reported_where_nothing_runs_by_itself_as_well() -> None:
     never = replace(WAITS, num_attempts=0, last_attempt_at=None, reason=None)
     moment = OPENS - 9 * MINUTE
-    (stopped,) = missed_deadlines([never], AutomationConfig(enabled=False), moment)
+    (stopped,) = missed_deadlines([never], SETTINGS.replace(automation=AutomationConfig()), moment)
     assert "no run has attempted it; start daily_schedule and catch_up_sensor" in stopped.summary
-    assert len(missed_deadlines([never], CONFIG, moment)) == 1
+    assert len(missed_deadlines([never], SETTINGS, moment)) == 1
 
 
 @pytest.mark.parametrize("is_on", [False, True])
@@ -92,9 +96,9 @@ def test_what_may_be_at_work_is_left_alone_for_five_minutes() -> None:
     moment = OPENS - 60 * MINUTE
     running = replace(WAITS, reason=None, last_attempt_at=moment - 4 * MINUTE)
     never = replace(WAITS, num_attempts=0, last_attempt_at=None, reason=None)
-    assert missed_deadlines([running, never], CONFIG, moment, moment - 4 * MINUTE) == []
-    assert len(missed_deadlines([running, never], CONFIG, moment + MINUTE, moment - 4 * MINUTE)) == 2
-    assert len(missed_deadlines([never], CONFIG, moment)) == 1
+    assert missed_deadlines([running, never], SETTINGS, moment, moment - 4 * MINUTE) == []
+    assert len(missed_deadlines([running, never], SETTINGS, moment + MINUTE, moment - 4 * MINUTE)) == 2
+    assert len(missed_deadlines([never], SETTINGS, moment)) == 1
 
 
 def test_a_watch_is_as_many_statements_for_fifty_tickers_as_for_one(

@@ -11,7 +11,7 @@ from ldtm_lib.database.connection import Connection
 from ldtm_lib.errors import CalendarError
 from ldtm_lib.ledger.fillbacks import fill
 from ldtm_lib.sessions import Calendar
-from ldtm_lib.settings import AutomationConfig, LedgerConfig, Settings
+from ldtm_lib.settings import AutomationConfig, LedgerConfig, PartitionConfig, Settings
 from tests.integration.ledger_rows import LedgerRows, enter_service
 
 THURSDAY, FRIDAY, TUESDAY = date(2013, 1, 17), date(2013, 1, 18), date(2013, 1, 22)
@@ -226,7 +226,7 @@ def test_it_is_one_statement_however_many_tickers(
         return execute(cursor, query, *given, **options)  # pyright: ignore
 
     monkeypatch.setattr(psycopg.Cursor, "execute", counted)
-    many = settings.replace(tickers=tuple(f"T{number}" for number in range(500)))
+    many = settings.replace(tickers=tuple(f"T{number}" for number in range(500)), partitions=PartitionConfig(by="date"))
     assert len(freshness(conn, many, FRIDAY).not_in_service) == 500
     assert len(asked) == 1
     assert not_retrained(conn, many, FRIDAY) == []

@@ -8,10 +8,10 @@ import dagster as dg
 import pytest
 
 from ldtm_assets.definitions import definitions_for
-from ldtm_assets.partitions import partition_range
+from ldtm_assets.partitions import all_tickers_of
 from ldtm_lib.database.connection import Database
 from ldtm_lib.sessions import Calendar
-from ldtm_lib.settings import load_settings
+from ldtm_lib.settings import PartitionsBy, load_settings
 from tests.integration.dagster_storage import dagster_instance
 from tests.integration.ledger_rows import enter_service
 
@@ -24,6 +24,7 @@ basis = "adjusted"
 [partitions]
 first_session = 2013-01-02
 last_session = {last}
+by = "{by}"
 """
 FIRST_SESSION = date(2013, 1, 2)
 DailyRun = Callable[..., dg.ExecuteInProcessResult]
@@ -44,16 +45,19 @@ def daily_run(tmp_path: Path, database: Database, calendar: Calendar, monkeypatc
         more: str = "",
         last: str = "2013-03-01",
         until: str | None = None,
+        by: PartitionsBy = "date_and_ticker",
         assets: Sequence[str] = (),
         **step: object,
     ):
         config = tmp_path / "universe.toml"
-        config.write_text(CONFIG.format(source=source, more=more, last=last))
-        job = definitions_for(load_settings(config), calendar).resolve_job_def("daily_job")
+        config.write_text(CONFIG.format(source=source, more=more, last=last, by=by))
+        settings = load_settings(config)
+        first_day, last_day = date.fromisoformat(session), date.fromisoformat(until or session)
+        job = definitions_for(settings, calendar).resolve_job_def("daily_job")
         with dagster_instance(database, tmp_path) as instance:
             return job.execute_in_process(
                 instance=instance,
-                tags=partition_range(f"{session}|AAPL", f"{until or session}|MSFT"),
+                tags=all_tickers_of(settings.partitions, first_day, last_day, settings.tickers),
                 asset_selection=[dg.AssetKey(name) for name in assets] or None,
                 run_config={
                     "ops": {"daily_forecast": {"config": step}},

@@ -1,6 +1,7 @@
 """`ldtm settings`, as a shell runs it: no database, no server."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,15 @@ def test_every_setting_is_printed_with_value_default_and_description(folder: Pat
     assert lines[at + 1 : at + 3] == ["      default: 2", "      Completed backtest folds that a candidate needs."]
     assert "  max_leakage_rows = 0" in lines
     assert any(line.startswith("[gate]  The rules that a candidate must pass") for line in lines)
+
+
+def test_sections_can_be_named_and_an_unknown_one_is_refused_with_those_there_are(folder: Path) -> None:
+    shown = run_ldtm(folder, "", "settings", "gpu", "partitions")
+    assert shown.returncode == 0
+    assert re.findall(r"(?m)^\[(\w+)\]", shown.stdout) == ["partitions", "gpu"]
+    refused = run_ldtm(folder, "", "settings", "gpus")
+    assert refused.returncode == 2
+    assert "'gpus' is no section of the configuration; there are window, " in refused.stderr
 
 
 def test_a_password_in_a_setting_is_not_printed(folder: Path) -> None:

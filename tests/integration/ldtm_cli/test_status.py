@@ -47,7 +47,7 @@ from ldtm_lib.maintenance.loaded_code import LoadedCode
 from ldtm_lib.maintenance.status import needs, status
 from ldtm_lib.project import open_project
 from ldtm_lib.sessions import exchange_calendar
-from ldtm_lib.settings import Settings, load_settings
+from ldtm_lib.settings import PartitionConfig, Settings, load_settings
 from tests.integration.ldtm_cli.shell import run_ldtm
 from tests.integration.ledger_rows import LedgerRows, enter_service
 from tests.repository import REPOSITORY
@@ -511,7 +511,8 @@ def test_the_number_of_statements_does_not_depend_on_the_universe(
     asked.clear()
     many = tuple(f"T{number:03}" for number in range(300))
     for tickers in (TICKERS, many):
-        status(conn, Settings(path=settings.path, tickers=tickers), calendar)
+        by_date = PartitionConfig(by="date")
+        status(conn, Settings(path=settings.path, tickers=tickers, partitions=by_date), calendar)
     assert asked[: len(asked) // 2] == asked[len(asked) // 2 :]
 
 

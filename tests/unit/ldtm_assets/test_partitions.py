@@ -11,7 +11,9 @@ from ldtm_assets.partitions import (
     all_tickers_of,
     by_session,
     by_session_and_ticker,
+    daily_partitions,
     partition_range,
+    requested_corners,
     require_range,
 )
 from ldtm_lib.errors import ConfigurationError
@@ -85,7 +87,7 @@ def test_a_partition_reads_as_its_partition_key(settings: Settings, calendar: Ca
 
 def test_a_date_and_all_tickers_is_a_rectangle(settings: Settings, calendar: Calendar) -> None:
     day = date(2013, 2, 28)
-    tags = all_tickers_of(day, day, settings.tickers)
+    tags = all_tickers_of(PartitionConfig(), day, day, settings.tickers)
     partitions = by_session_and_ticker(_settings(settings, date(2013, 2, 1), date(2013, 3, 1)), calendar)
     keys = partitions.get_partition_keys_in_range(
         dg.PartitionKeyRange(tags["dagster/asset_partition_range_start"], tags["dagster/asset_partition_range_end"])
@@ -99,6 +101,24 @@ def test_tickers_with_signs_have_partitions_of_their_own(settings: Settings, cal
     keys = by_session_and_ticker(named, calendar).get_partition_keys(current_time=datetime(2013, 3, 2, tzinfo=NEW_YORK))
     assert sorted(DailyPartition.parse(key).ticker for key in keys) == sorted(tickers)
     assert {DailyPartition.parse(key).key for key in keys} == set(keys)
+
+
+def test_sessions_alone_hold_all_tickers(settings: Settings) -> None:
+    by_date, day = PartitionConfig(by="date"), date(2013, 2, 28)
+    tags = all_tickers_of(by_date, day, date(2013, 3, 1), settings.tickers)
+    assert tags == partition_range("2013-02-28", "2013-03-01")
+    assert daily_partitions(["2013-02-28"], settings.tickers) == [DailyPartition(day, t) for t in settings.tickers]
+    first, last = settings.tickers[0], settings.tickers[-1]
+    assert requested_corners(tags, settings.tickers) == (
+        DailyPartition(day, first),
+        DailyPartition(date(2013, 3, 1), last),
+    )
+    assert requested_corners(partition_range(first, last), settings.tickers) is None
+
+
+def test_a_run_for_one_session_is_tagged_with_a_range_of_one(settings: Settings, calendar: Calendar) -> None:
+    sessions = by_session(_settings(settings, date(2013, 2, 1), date(2013, 3, 1)), calendar)
+    assert sessions.get_tags_for_partition_key("2013-02-28") == partition_range("2013-02-28", "2013-02-28")
 
 
 def test_a_run_for_one_partition_is_tagged_with_a_range_of_one_and_no_dimension(

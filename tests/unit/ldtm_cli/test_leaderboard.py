@@ -72,12 +72,16 @@ BOARD = Leaderboard(
 NO_BASELINES = ComparisonBoard(universe=None, tickers=())
 
 
-@pytest.fixture
-def printed() -> list[str]:
-    console = Console(width=80, color_system=None)
+def _printed(width: int) -> list[str]:
+    console = Console(width=width, color_system=None)
     with console.capture() as capture:
         print_leaderboard(console, BOARD, LIVE, NO_BASELINES, [])
     return capture.get().splitlines()
+
+
+@pytest.fixture
+def printed() -> list[str]:
+    return _printed(80)
 
 
 def test_the_widest_figures_fit_80_columns_uncut(printed: list[str]) -> None:
@@ -86,11 +90,14 @@ def test_the_widest_figures_fit_80_columns_uncut(printed: list[str]) -> None:
 
 
 def test_each_ticker_stands_with_its_rank_interval(printed: list[str]) -> None:
-    rows = {line.split()[2]: line.split() for line in printed if "candidate" in line}
-    assert rows["GOOGL"][:2] == ["1", "1–4"]
-    assert rows["AAPL"][:2] == ["103", "1–103"]
-    assert rows["SPY"][:2] == ["104", "–"]
-    assert "Rank 95%: the ranks by accuracy itself" in " ".join(" ".join(printed).split())
+    rows = [line.split()[:2] for line in printed if "candidate" in line]
+    assert rows == [["1–4", "GOOGL"], ["1–103", "AAPL"], ["–", "SPY"]]
+    assert "Rank 95% CI: simultaneous confidence intervals" in " ".join(" ".join(printed).split())
+
+
+def test_a_wider_terminal_has_the_ranks_too() -> None:
+    rows = [line.split()[:3] for line in _printed(85) if "candidate" in line]
+    assert rows == [["1", "1–4", "GOOGL"], ["103", "1–103", "AAPL"], ["104", "–", "SPY"]]
 
 
 def test_rows_without_baselines_are_said_to_have_none(printed: list[str]) -> None:
@@ -99,7 +106,7 @@ def test_rows_without_baselines_are_said_to_have_none(printed: list[str]) -> Non
 
 def test_figures_are_rounded_to_what_fits(printed: list[str]) -> None:
     (row,) = [line.split() for line in printed if "AAPL" in line and "candidate" in line]
-    assert row[4:] == ["30/30", "100%", "89–100", "100%", "1.23/1.10", "12.3/10.0", "123/100"]
+    assert row[3:] == ["30/30", "100%", "89–100", "100%", "1.23/1.10", "12.3/10.0", "123/100"]
     (universe,) = [line.split() for line in printed if " all " in line and "3090" in line]
     assert universe[:5] == ["all", "51%", "of", "3090", "42–75"]
 

@@ -184,7 +184,7 @@ def test_two_runs_of_the_same_partitions_at_once_leave_one_row_each_and_an_intac
     """What a person has started need not be waited for when the open is near."""
     monkeypatch.setenv("LDTM_DATABASE_URL", database.url)
     config = tmp_path / "universe.toml"
-    config.write_text(CONFIG.format(source="sample", more="", last="2013-03-01"))
+    config.write_text(CONFIG.format(source="sample", more="", last="2013-03-01", by="date_and_ticker"))
     for ticker in ("AAPL", "MSFT"):
         enter_service(conn, ticker, date(2013, 1, 2))
     conn.commit()

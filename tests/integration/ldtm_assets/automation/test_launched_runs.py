@@ -92,7 +92,7 @@ def test_after_a_requested_run_none_of_its_partitions_is_due_at_the_same_moment(
                 run_config={**asked.run_config, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
                 raise_on_error=False,
             )
-        corners = requested_corners(asked.tags)
+        corners = requested_corners(asked.tags, settings.tickers)
         assert corners is not None
         again = {ticker for ticker in due() if corners[0].ticker <= ticker <= corners[1].ticker}
         assert not again & set(item.tickers), {ticker: TICKERS[ticker] for ticker in again}
