@@ -1,10 +1,14 @@
 """103 tickers x 20 years over TWS's protocol: the source with its requests in flight, and one request after the other.
 
-Run: .venv/bin/python benchmarks/bench_ib.py  (about a minute). The peer is a process of its own that answers after a
+Then a week of 1,000 tickers: in groups, as a daily run fetches them, and in one fetch.
+
+Run: .venv/bin/python benchmarks/bench_ib.py  (about two minutes). The peer is a process of its own that answers after a
 wait, since TWS has to ask IB for what it sends: without any, and with an assumed quarter of a second. The plain way is
 ib_insync as its documentation shows it.
 """
 
+import sys
+import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,14 +16,20 @@ from pathlib import Path
 from ib_insync import IB, Stock
 from ib_peer import ib_peer
 
+from ldtm_lib.prices.group_fetch import deliveries
 from ldtm_lib.prices.sources.ib.connection import Address
+from ldtm_lib.prices.sources.ib.pacing import Patience
 from ldtm_lib.prices.sources.ib.source import IbSource
 from ldtm_lib.sessions import Calendar, exchange_calendar
 from ldtm_lib.settings import IbConfig, load_settings
 
 ROOT = Path(__file__).parents[1]
+sys.path.append(str(ROOT))
+from tests.integration.prices.ib.standalone import random_walks  # noqa: E402
+
 UNIVERSE = ROOT / "universe.toml"
 NUM_YEARS = 20
+NUM_LARGE = 1_000
 WAITS = (0.0, 0.25)
 MOST_SECONDS = 60.0
 
@@ -41,6 +51,35 @@ def main() -> None:
             f"in {seconds:.1f} s with {IbConfig().requests_in_flight} requests in flight; "
             f"one at a time {plain:.1f} s; {plain / seconds:.1f} x"
         )
+
+    large_universe(calendar)
+
+
+def large_universe(calendar: Calendar) -> None:
+    """A week of many tickers, the newest bars of a daily run."""
+    moment = datetime.now(UTC)
+    last = calendar.last_closed(moment)
+    first = calendar.offset(last, -5)
+    tickers = tuple(f"T{number:04d}" for number in range(NUM_LARGE))
+    with tempfile.TemporaryDirectory() as folder:
+        random_walks(tickers, first=calendar.offset(last, -20)).write_parquet(Path(folder) / "bars.parquet")
+        with ib_peer("--bars", f"{folder}/bars.parquet", "--latency-seconds", str(WAITS[-1])) as port:
+            source = IbSource(
+                address=Address(port=port), config=IbConfig(), contracts={}, calendar=calendar, moment=moment
+            )
+            started = time.perf_counter()
+            groups = list(deliveries(lambda: source, tickers, first, last))
+            grouped = time.perf_counter() - started
+            time.sleep(Patience().identical)
+            started = time.perf_counter()
+            at_once = source.fetch(tickers, first, last)
+            plain = time.perf_counter() - started
+    assert [delivery.failures for delivery in (*groups, at_once)] == [{}] * (len(groups) + 1)
+    assert sum(delivery.bars.height for delivery in groups) == at_once.bars.height == 6 * len(tickers)
+    print(
+        f"{len(tickers):,} tickers, 6 sessions, answers after {WAITS[-1]:g} s: {grouped:.1f} s in {len(groups)} "
+        f"groups, {plain:.1f} s in one fetch"
+    )
 
 
 def in_flight(port: int, tickers: tuple[str, ...], calendar: Calendar) -> tuple[float, int]:

@@ -148,7 +148,7 @@ def bars(sessions: list[date]) -> pl.DataFrame:
 def networks(conn: Connection, folder: Path, settings: Settings) -> None:
     """An active, untrained network of every ticker."""
     generator = torch.Generator().manual_seed(0)
-    for ticker in TICKERS:
+    for ticker in settings.tickers:
         state = initial_state(settings.architecture, generator)
         sha256 = write(state, folder / f"{ticker}.pt", architecture=settings.architecture)
         conn.execute(

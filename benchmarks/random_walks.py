@@ -1,14 +1,16 @@
 """Daily bars of tickers that do not exist: the work of real ones for benchmarks without a source."""
 
+from datetime import date
+
 import numpy as np
 import polars as pl
 
 from ldtm_lib.sessions import Calendar
 
 
-def synthetic_bars(calendar: Calendar, num_tickers: int, num_bars: int) -> pl.DataFrame:
-    """Seeded random walks of daily bars that end in 2025."""
-    stop = int(np.searchsorted(calendar.days, np.datetime64("2025-10-01")))
+def synthetic_bars(calendar: Calendar, num_tickers: int, num_bars: int, last: date = date(2025, 9, 30)) -> pl.DataFrame:
+    """Seeded random walks of daily bars up to a session."""
+    stop = int(np.searchsorted(calendar.days, np.datetime64(last))) + 1
     rng = np.random.default_rng(0)
     close = 100 * np.exp(np.cumsum(rng.normal(0, 0.02, (num_tickers, num_bars)), axis=1)).ravel()
     return pl.DataFrame(

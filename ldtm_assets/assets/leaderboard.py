@@ -1,5 +1,7 @@
 """The leaderboard: who was right, over the last 30 filled sessions."""
 
+from collections.abc import Sequence
+
 import dagster as dg
 from pydantic import Field
 
@@ -58,6 +60,10 @@ def leaderboard_metadata(conn: Connection, *, simulated: bool) -> Metadata:
     }
 
 
+MOST_ROWS = 200
+"""Tickers of a table or picture. A row per ticker would be megabytes of Dagster's event log a day for thousands, and a
+picture has at most 65,535 pixels."""
+ALL_SHOWN_BY = "`ldtm leaderboard` and the page Leaderboard of `ldtm dashboard` show all"
 TO = "\u00a0–\u00a0"
 """Between the ends of an interval; with these spaces it does not break."""
 RANKS_EXPLAINED = (
@@ -68,21 +74,34 @@ RANKS_EXPLAINED = (
 )
 
 
+def _ends(rows: Sequence[LeaderboardRow]) -> Sequence[LeaderboardRow]:
+    """The rows, or the first and the last ones of many."""
+    half = MOST_ROWS // 2
+    return rows if len(rows) <= MOST_ROWS else [*rows[:half], *rows[-half:]]
+
+
+def _without(num_rows: int, of: str) -> list[str]:
+    """A sentence on the rows that are left out, if any are."""
+    return [f"{num_rows - MOST_ROWS:,} {of} are left out; {ALL_SHOWN_BY}."] if num_rows > MOST_ROWS else []
+
+
 def as_markdown(board: Leaderboard) -> str:
-    """The leaderboard as the table that the UI shows."""
+    """The leaderboard as the table that the UI shows; of many tickers the first and the last ranks."""
     lines = [
         "| # | rank 95% | ticker | spoke as | direction right | 95% interval | coverage | next-day error % "
         "| no change % | gate |",
         "|--:|--:|---|---|--:|--:|--:|--:|--:|---|",
     ]
-    for row in board.rows:
+    for row in _ends(board.rows):
         gate = {True: "let through", False: "refused", None: "never judged"}[row.gate_passed]
         lines.append(
             f"| {row.rank or ''} | {_ranks(row)} | {row.ticker} | {row.model_status or 'abstained'} "
             f"| {_figures(row.score)} | {gate} |"
         )
     lines.append(f"| | | **all** | | {_figures(board.universe)} | |")
-    return "\n".join([*lines, "", RANKS_EXPLAINED])
+    return "\n".join(
+        [*lines, "", *_without(len(board.rows), "tickers between the first and the last"), RANKS_EXPLAINED]
+    )
 
 
 def _comparison(board: ComparisonBoard, of: str) -> dg.MetadataValue:
@@ -108,13 +127,14 @@ def comparison_as_markdown(universe: Comparison, board: ComparisonBoard) -> str:
     span = f"{universe.network.num_next_day} rows of {universe.first_session} to {universe.last_session}"
     lines += ["", f"**{universe.verdict}** {span}; bold figures are better than the network's.", ""]
     lines += ["| ticker | network | no change | drift | AR(1) | ridge |", "|---|--:|--:|--:|--:|--:|"]
-    for comparison in board.tickers:
+    for comparison in board.tickers[:MOST_ROWS]:
         errors = [
             _marked(score.next_day_error, "next day" in comparison.better_than_network(score))
             for score in (comparison.network, *comparison.baselines)
         ]
         lines.append(f"| {comparison.ticker} | {' | '.join(errors)} |")
-    return "\n".join([*lines, "", "By ticker: next-day error in percent."])
+    left_out = _without(len(board.tickers), "tickers")
+    return "\n".join([*lines, "", *left_out, "By ticker: next-day error in percent."])
 
 
 def _marked(error: float | None, is_better: bool) -> str:
@@ -137,7 +157,10 @@ def _intervals(scores: list[IntervalScore], kind: str) -> dg.MetadataValue:
         "| ticker | horizon | level | inside | of | coverage | its 95% | width % | relative width | interval score |",
         "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
-    for score in sorted((s for s in scores if s.num_intervals), key=lambda score: score.ticker is not None):
+    tickers = list(dict.fromkeys(score.ticker for score in scores if score.num_intervals and score.ticker is not None))
+    shown = {None, *tickers[:MOST_ROWS]}
+    with_intervals = (score for score in scores if score.num_intervals and score.ticker in shown)
+    for score in sorted(with_intervals, key=lambda score: score.ticker is not None):
         coverage, low, high = score.coverage or 0.0, score.coverage_low or 0.0, score.coverage_high or 0.0
         cells = [
             score.ticker or "**all**",
@@ -150,14 +173,22 @@ def _intervals(scores: list[IntervalScore], kind: str) -> dg.MetadataValue:
     if len(lines) == 2:
         return dg.MetadataValue.text(f"no filled {kind} forecast has an interval yet")
     return dg.MetadataValue.md(
-        "\n".join([*lines, "", "All filled forecasts; width and score in percent of the close."])
+        "\n".join(
+            [
+                *lines,
+                "",
+                *_without(len(tickers), "tickers"),
+                "All filled forecasts; width and score in percent of the close.",
+            ]
+        )
     )
 
 
 def reasons_as_markdown(board: Leaderboard) -> str:
     """Why each ticker that the gate refused is not active, as a list."""
     refused = [row for row in board.rows if row.gate_passed is False]
-    return "\n".join(f"- {row.ticker}: {'; '.join(row.gate_reasons)}" for row in refused) or "nobody was refused"
+    lines = [f"- {row.ticker}: {'; '.join(row.gate_reasons)}" for row in refused[:MOST_ROWS]]
+    return "\n".join([*lines, *_without(len(refused), "refused tickers")]) or "nobody was refused"
 
 
 def _ranks(row: LeaderboardRow) -> str:
@@ -212,8 +243,10 @@ def _tickers(board: Leaderboard, kind: str) -> dg.MetadataValue:
     ranked = [row for row in board.rows if row.score.num_filled]
     if not ranked:
         return dg.MetadataValue.text(f"no {kind} forecast has been filled yet")
-    title = f"{kind}: {len(ranked)} tickers by rank, last 30 filled sessions"
-    return picture(ranked_tickers(title, [_bar(row) for row in ranked]), of="direction accuracy and error by ticker")
+    shown = _ends(ranked)
+    number = f"first and last {len(shown) // 2} of {len(ranked):,}" if len(shown) < len(ranked) else str(len(ranked))
+    title = f"{kind}: {number} tickers by rank, last 30 filled sessions"
+    return picture(ranked_tickers(title, [_bar(row) for row in shown]), of="direction accuracy and error by ticker")
 
 
 def _bar(row: LeaderboardRow) -> RankedTicker:

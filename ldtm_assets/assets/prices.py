@@ -12,14 +12,13 @@ from pydantic import Field
 from ldtm_assets.materialization import Metadata, Outcome, fail_if_any_failed, record
 from ldtm_assets.partitions import DailyLayout, DailyPartition
 from ldtm_assets.resources import ProjectResource
-from ldtm_lib.database.clock import last_closed_session, now
+from ldtm_lib.database.clock import last_closed_session
 from ldtm_lib.errors import LdtmError, MissingBar
-from ldtm_lib.prices.bars import empty_bars
-from ldtm_lib.prices.fetch_ranges import fetch_ranges
-from ldtm_lib.prices.ingest import IngestReport, ingest
+from ldtm_lib.prices.fetch_ranges import Range, fetch_ranges
+from ldtm_lib.prices.group_fetch import FetchReport, fetch_and_ingest
 from ldtm_lib.prices.quarantine import open_quarantine, without_valid_bar
 from ldtm_lib.prices.sources.open import open_source
-from ldtm_lib.prices.sources.protocol import Delivery
+from ldtm_lib.prices.splits import Split
 from ldtm_lib.prices.stored_bars import current_bars
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import FIRST_DAY, Calendar, exchange_calendar
@@ -58,14 +57,13 @@ def load_histories(project: Project, calendar: Calendar, tickers: Sequence[str],
     with project.database.transaction() as conn:
         newest = last_closed_session(conn)
     last = min(calendar.require_session(date.fromisoformat(last_session)), newest) if last_session else newest
-    delivery = _fetch(project, tickers, FIRST_DAY, last)
+    fetched = _fetch(project, calendar, {(FIRST_DAY, last): tickers})
     with project.database.transaction() as conn:
-        recorded = ingest(conn, delivery, source=project.settings.source.kind, calendar=calendar)
-        failures = {ticker: str(error) for ticker, error in delivery.failures.items()}
-        failures |= without_valid_bar(conn, recorded.per_ticker) | dict(recorded.held_back)
-    counts = {row["ticker"]: row for row in recorded.per_ticker.iter_rows(named=True)}
-    splits = _splits_by_ticker(recorded)
-    outcome = Outcome(notes=[*delivery.notes, *recorded.notes])
+        failures = {ticker: str(error) for ticker, error in fetched.failures.items()}
+        failures |= without_valid_bar(conn, fetched.per_ticker) | dict(fetched.held_back)
+    counts = {row["ticker"]: row for row in fetched.per_ticker.iter_rows(named=True)}
+    splits = _splits_by_ticker(fetched.splits)
+    outcome = Outcome(notes=list(fetched.notes))
     for ticker in tickers:
         if ticker in failures:
             outcome.failed[ticker] = failures[ticker]
@@ -103,19 +101,15 @@ def fetch_prices(project: Project, calendar: Calendar, partitions: Sequence[Dail
             newest_closed=last_closed_session(conn),
             calendar=calendar,
         )
-    deliveries = [_fetch(project, group, *wanted) for wanted, group in ranges.items()]
+    fetched = _fetch(project, calendar, ranges)
     with project.database.transaction() as conn:
-        source = project.settings.source.kind
-        recorded = [ingest(conn, delivery, source=source, calendar=calendar) for delivery in deliveries]
         held = current_bars(conn, tickers, first=first, last=last)
         refused = open_quarantine(conn)
     bars = {(row["ticker"], row["session"]): row for row in held.iter_rows(named=True)}
     reasons = {(row["ticker"], row["session"]): row["reason"] for row in refused.iter_rows(named=True)}
-    failures = {ticker: error for delivery in deliveries for ticker, error in delivery.failures.items()}
-    failures |= {ticker: MissingBar(reason) for one in recorded for ticker, reason in one.held_back.items()}
-    splits = _splits_by_ticker(*recorded)
-    notes = [note for told in (*deliveries, *recorded) for note in told.notes]
-    outcome = Outcome(notes=list(dict.fromkeys(notes)))
+    failures = {**fetched.failures, **{ticker: MissingBar(reason) for ticker, reason in fetched.held_back.items()}}
+    splits = _splits_by_ticker(fetched.splits)
+    outcome = Outcome(notes=list(fetched.notes))
     for partition in partitions:
         if bar := bars.get((partition.ticker, partition.session)):
             noticed = {"splits noticed": ", ".join(splits[partition.ticker])} if partition.ticker in splits else {}
@@ -125,14 +119,16 @@ def fetch_prices(project: Project, calendar: Calendar, partitions: Sequence[Dail
     return outcome
 
 
-def _fetch(project: Project, tickers: Sequence[str], first: date, last: date) -> Delivery:
-    """Ask the source; one that cannot be opened fails every ticker, not the daily run."""
-    with project.database.transaction() as conn:
-        moment = now(conn)
-    try:
-        return open_source(project.settings, os.environ, moment).fetch(tickers, first, last)
-    except LdtmError as error:
-        return Delivery(bars=empty_bars(), failures=dict.fromkeys(tickers, error), notes=(str(error),))
+def _fetch(project: Project, calendar: Calendar, ranges: Mapping[Range, Sequence[str]]) -> FetchReport:
+    """Ask the configured source, and record what it has."""
+    settings = project.settings
+    return fetch_and_ingest(
+        project.database,
+        lambda moment: open_source(settings, os.environ, moment),
+        ranges,
+        source=settings.source.kind,
+        calendar=calendar,
+    )
 
 
 def _why_missing(
@@ -151,8 +147,8 @@ def _counts(row: dict[str, Any]) -> Metadata:
     }
 
 
-def _splits_by_ticker(*recorded: IngestReport) -> dict[str, list[str]]:
+def _splits_by_ticker(noticed: Sequence[Split]) -> dict[str, list[str]]:
     splits: dict[str, list[str]] = defaultdict(list)
-    for split in (split for one in recorded for split in one.splits):
+    for split in noticed:
         splits[split.ticker].append(f"{split.ratio:g} for 1 on {split.session}")
     return splits

@@ -150,7 +150,7 @@ class _Retraining:
         """The tickers that left the universe, with the metadata that their partitions show instead of a training."""
         settings = self._project.settings
         with self._project.database.transaction() as conn:
-            present = settings.tickers_on(last_closed_session(conn))
+            present = frozenset(settings.tickers_on(last_closed_session(conn)))
         return {
             ticker: {"left the universe": str(settings.retired[ticker])}
             for ticker in self._context.partition_keys

@@ -5,7 +5,6 @@ from dataclasses import replace
 from datetime import date
 
 import dagster as dg
-import polars as pl
 
 from ldtm_assets.materialization import Metadata, Outcome
 from ldtm_assets.training.placement import HoldingReporter, TrainingPlace
@@ -13,15 +12,18 @@ from ldtm_assets.training.progress import TrainingReporter
 from ldtm_lib.features.look_ahead import SAMPLED_WINDOWS, WindowLeaks, window_leaks
 from ldtm_lib.features.windows import windows_of
 from ldtm_lib.models.on_gpu.notice import TrainingNotice
-from ldtm_lib.prices.stored_bars import current_bars
+from ldtm_lib.prices.stored_bars import current_bars, newest_sessions
 from ldtm_lib.project import Project
 from ldtm_lib.registry.trained_network import Part
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.training.gpu_alert import tell_of_the_gpu
 from ldtm_lib.training.record import NOT_SEARCHED, TrainingRecord, retrain
 from ldtm_lib.training.report import TrainingOutcome, TrainingReport, summary_text
+from ldtm_lib.training.run import TrainingContext
 
 LossPicture = Callable[[TrainingOutcome], dg.MetadataValue | None]
+TICKERS_AT_ONCE = 500
+"""Tickers of one call of the trainer: 1 GiB of windows, and 2,500 networks, more than a GPU trains at once."""
 MOST_PICTURES = 200
 """Tickers of one training whose losses are drawn into the partitions."""
 
@@ -37,20 +39,13 @@ def train(
     log: Callable[[str], None],
     reporter: TrainingReporter,
 ) -> TrainingReport:
-    """Train what is not up to date of some tickers, all in one call. A ticker without bars is reported as failed."""
-    settings = project.settings
+    """Train what is not up to date of some tickers. A ticker without bars is reported as failed.
+
+    TICKERS_AT_ONCE are trained in one call, since the windows of a ticker with twenty years of bars take 2 MiB.
+    """
     with project.database.transaction() as conn:
-        bars = current_bars(conn, tickers, last=trained_on)
-    if len(bars):
-        trained_on = min(trained_on, bars.select(pl.col("session").max()).item())
-    windows = windows_of(bars, calendar, settings.window)
-    found: Mapping[str, WindowLeaks] = NOT_SEARCHED
-    if "backtest" in parts:  # sampled anew at each training: a second for all of the universe
-        seed = settings.training.seed
-        found = window_leaks(bars, windows, calendar, settings.window, num_samples=SAMPLED_WINDOWS, seed=seed)
-    for of_ticker in found.values():
-        if of_ticker.first:
-            log(of_ticker.first)
+        newest = newest_sessions(conn, tickers, last=trained_on)
+    trained_on = max(newest.values(), default=trained_on)
     notices: list[TrainingNotice] = []
     if place.unused_gpu:
         notices.append(TrainingNotice(text=place.unused_gpu, is_step_down=True))
@@ -59,8 +54,42 @@ def train(
         log(f"WARNING: {new.text}")
         notices.append(new)
 
-    callbacks = HoldingReporter(reporter, place.lease).start(log)
-    context = place.context(settings, callbacks, on_notice=notice, calendar=calendar)
+    report = TrainingReport(trained_on=trained_on, outcomes=())
+    for first in range(0, len(tickers), TICKERS_AT_ONCE):
+        group = tickers[first : first + TICKERS_AT_ONCE]
+        if len(group) < len(tickers):
+            log(f"tickers {first + 1:,} to {first + len(group):,} of {len(tickers):,}")
+        callbacks = HoldingReporter(reporter, place.lease).start(log)
+        context = place.context(project.settings, callbacks, on_notice=notice, calendar=calendar)
+        report = report.including(_train_group(project, calendar, group, context, trained_on, parts, log))
+    log(summary_text(report))
+    if report.num_trained and (place.may_use_gpu or notices):
+        with project.database.transaction() as conn:
+            tell_of_the_gpu(conn, notices)
+    return replace(report, notices=tuple(each.text for each in notices))
+
+
+def _train_group(
+    project: Project,
+    calendar: Calendar,
+    tickers: Sequence[str],
+    context: TrainingContext,
+    trained_on: date,
+    parts: Sequence[Part],
+    log: Callable[[str], None],
+) -> Sequence[TrainingOutcome]:
+    """Train some tickers in one call; their windows are in memory together."""
+    settings = project.settings
+    with project.database.transaction() as conn:
+        bars = current_bars(conn, tickers, last=trained_on)
+    windows = windows_of(bars, calendar, settings.window)
+    found: Mapping[str, WindowLeaks] = NOT_SEARCHED
+    if "backtest" in parts:  # sampled anew at each training: a second for a hundred tickers
+        seed = settings.training.seed
+        found = window_leaks(bars, windows, calendar, settings.window, num_samples=SAMPLED_WINDOWS, seed=seed)
+    for of_ticker in found.values():
+        if of_ticker.first:
+            log(of_ticker.first)
     record = TrainingRecord(database=project.database, folder=project.checkpoint_folder, window_leaks=found)
     without_bars = [
         TrainingOutcome.without_networks(
@@ -70,12 +99,8 @@ def train(
         for part in parts
         if ticker not in windows
     ]
-    report = retrain(windows, context, record, trained_on=trained_on, parts=parts).including(without_bars)
-    log(summary_text(report))
-    if report.num_trained and (place.may_use_gpu or notices):
-        with project.database.transaction() as conn:
-            tell_of_the_gpu(conn, notices)
-    return replace(report, notices=tuple(each.text for each in notices))
+    del bars
+    return retrain(windows, context, record, trained_on=trained_on, parts=parts).including(without_bars).outcomes
 
 
 def partitions_of(outcomes: Mapping[str, TrainingOutcome], losses: LossPicture) -> Outcome:

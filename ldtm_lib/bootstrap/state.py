@@ -11,6 +11,7 @@ from ldtm_lib.database.clock import now
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
 from ldtm_lib.ledger.simulations import Simulation, SimulationPlan, num_rows_by_session, simulations
+from ldtm_lib.prices.stored_bars import newest_sessions
 from ldtm_lib.registry.configurations import model_settings_sha256
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import Settings
@@ -57,9 +58,7 @@ def bootstrap_state(
     end = min(closed, settings.partitions.last_session or closed)
     last = calendar.between(end - LONGEST_BREAK, end)[-1]
     universe = settings.tickers_on(last)
-    newest_bars = dict(
-        conn.execute(query("bootstrap.newest_bars"), {"tickers": list(universe), "last": last}).fetchall()
-    )
+    newest_bars = newest_sessions(conn, universe, last=last)
     with_bars = tuple(ticker for ticker in universe if ticker in newest_bars)
     newest_bar = max(newest_bars.values(), default=None)
     plan, simulation, pending = None, None, ()

@@ -17,7 +17,7 @@ import polars as pl
 from ldtm_lib.features.inputs import INPUTS
 from ldtm_lib.features.scaling import Booleans, Float64s
 from ldtm_lib.features.window_set import Rows, WindowSet
-from ldtm_lib.features.windows import windows_of
+from ldtm_lib.features.windows import TICKERS_AT_ONCE, windows_of
 from ldtm_lib.sessions import Calendar, Sessions
 from ldtm_lib.settings import WindowConfig
 
@@ -68,8 +68,27 @@ def window_leaks(
     - "labelled by another session": the target sessions must be the next, that of the next Monday and the 21st after
       it, and the target prices their closes.
 
-    The cost is `num_samples` further builds for all tickers together.
+    The cost is `num_samples` further builds of all tickers, some of which are in memory at a time.
     """
+    tickers, found = list(windows), dict[str, WindowLeaks]()
+    for at in range(0, len(tickers), TICKERS_AT_ONCE):
+        group = {ticker: windows[ticker] for ticker in tickers[at : at + TICKERS_AT_ONCE]}
+        own = bars.filter(pl.col("ticker").is_in(list(group)))
+        found |= _leaks_of_group(own, group, calendar, config, num_samples=num_samples, seed=seed, build=build)
+    return found
+
+
+def _leaks_of_group(
+    bars: pl.DataFrame,
+    windows: Mapping[str, WindowSet],
+    calendar: Calendar,
+    config: WindowConfig,
+    *,
+    num_samples: int,
+    seed: int,
+    build: Build,
+) -> dict[str, WindowLeaks]:
+    """The search of some tickers, whose windows are built again together."""
     samples = {ticker: _sampled_rows(of_ticker, num_samples, seed) for ticker, of_ticker in windows.items()}
     findings: dict[str, list[tuple[int, str, str]]] = {ticker: [] for ticker in windows}
     for nth in range(max((len(rows) for rows in samples.values()), default=0)):

@@ -11,12 +11,12 @@ from typing import Any
 from ldtm_lib.atomic_io import write_whole
 from ldtm_lib.errors import SourceError
 from ldtm_lib.file_names import ticker_file_name
-from ldtm_lib.prices.sources.protocol import PriceSource
+from ldtm_lib.prices.sources.protocol import PriceSource, listing_notes
 
 LIST_FILE = ".downloads.json"
 """The list of downloaded files in a folder; hidden, so that it is not read as a file of bars."""
 TICKERS_PER_FETCH = 10
-"""The most tickers that an interrupted download loses."""
+"""The most tickers that an interrupted download loses, unless the source reads the same files for each fetch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +72,10 @@ def download(
         if not again and known is not None and known.covers(origin, first, last) and known.sha256 == _sha256(path):
             report.complete.append(ticker)
     lacking = [ticker for ticker in dict.fromkeys(tickers) if ticker not in report.complete]
-    for at in range(0, len(lacking), TICKERS_PER_FETCH):
-        group = lacking[at : at + TICKERS_PER_FETCH]
+    size = len(lacking) if source.tickers_per_fetch is None else TICKERS_PER_FETCH
+    listings: dict[str, tuple[str, ...]] = {}
+    while lacking:
+        group, lacking = lacking[:size], lacking[size:]
         try:
             delivery = source.fetch(group, first, last)
         except SourceError as error:
@@ -81,6 +83,8 @@ def download(
             continue
         report.failures |= {ticker: str(error) for ticker, error in delivery.failures.items()}
         report.notes += [note for note in delivery.notes if note not in report.notes]
+        for sentence, items in delivery.listings.items():
+            listings[sentence] = (*listings.get(sentence, ()), *items)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for (ticker,), bars in delivery.bars.partition_by("ticker", as_dict=True).items():
@@ -95,6 +99,7 @@ def download(
         except OSError as error:
             raise SourceError(f"bars cannot be written to {folder} ({error.strerror}); name another folder") from None
         on_progress(report)
+    report.notes += listing_notes(listings)
     return report
 
 

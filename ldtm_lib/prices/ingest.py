@@ -112,6 +112,11 @@ def ingest(conn: Connection, delivery: Delivery, *, source: str, calendar: Calen
     )
 
 
+def no_counts() -> pl.DataFrame:
+    """The counts of a delivery without any bar: columns of `IngestReport.per_ticker`."""
+    return pl.DataFrame(schema={"ticker": pl.String} | dict.fromkeys(COUNTS, pl.Int64))
+
+
 def _on_a_session(split: Split, calendar: Calendar) -> Split:
     """The split on its session, or the first one after a day without trading."""
     return replace(split, session=calendar.on_or_after(split.session))

@@ -24,6 +24,11 @@ def current_bars(
     )
 
 
+def newest_sessions(conn: Connection, tickers: Sequence[str], *, last: date) -> dict[str, date]:
+    """The newest session with a bar of each ticker, up to a session; a ticker without such a bar is absent."""
+    return dict(conn.execute(query("prices.newest_sessions"), {"tickers": list(tickers), "last": last}).fetchall())
+
+
 def recent_bars(conn: Connection, tickers: Sequence[str], *, last: date, num_bars: int) -> pl.DataFrame:
     """The newest current bars of each ticker up to a session, at most so many of each."""
     parameters = {"tickers": list(tickers), "last": last, "num_bars": num_bars}

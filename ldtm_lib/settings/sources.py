@@ -59,7 +59,8 @@ class IbConfig(Section, frozen=True):
     num_attempts: int = Field(default=3, ge=1)
     """Attempts of one request within one fetch, for failures that another attempt may not repeat."""
     fetch_timeout_seconds: float = Field(default=900.0, gt=0)
-    """Time limit of one whole fetch, including waits for a lost connection; requests still open then fail."""
+    """Time limit of one fetch, including waits for a lost connection; requests still open then fail. Many tickers are
+    fetched in groups: as many as come in half of this time if every answer takes `request_timeout_seconds`."""
 
 
 class UrlConfig(Section, frozen=True):

@@ -94,6 +94,13 @@ copy (
     ) as recent
 ) to stdout (format csv)
 
+-- name: newest_sessions
+-- The newest session with a bar of each ticker, up to a given session.
+select u.ticker, newest.session
+from unnest(%(tickers)s::text[]) as u (ticker)
+cross join lateral (
+    select session from bar where bar.ticker = u.ticker and session <= %(last)s order by session desc limit 1) newest;
+
 -- name: bars_as_of
 copy (
     select distinct on (ticker, session) ticker, session, open, high, low, close, volume

@@ -76,6 +76,11 @@ class FilesSource:
         """The name that the bars are recorded under."""
         return "files"
 
+    @property
+    def tickers_per_fetch(self) -> None:
+        """None: a file may hold many tickers, and is read once."""
+        return None
+
     def fetch(self, tickers: Sequence[str], first: date, last: date) -> Delivery:
         """The files' bars from one session to another; a ticker whose file cannot be read is a failure."""
         asked = {ticker: plain_name(ticker) for ticker in tickers}

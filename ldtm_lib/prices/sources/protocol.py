@@ -10,6 +10,11 @@ import polars as pl
 from ldtm_lib.errors import LdtmError
 from ldtm_lib.prices.splits import Split
 
+NUM_LISTED = 20
+"""Items of a note; more are counted."""
+GROUP_OF_TICKERS = 100
+"""Tickers of a fetch from a source that has no limit of its own: 20 years of them are 0.5 million bars."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
@@ -23,6 +28,8 @@ class Delivery:
     failures: Mapping[str, LdtmError] = field(default_factory=dict[str, LdtmError])
     notes: tuple[str, ...] = ()
     """Notes for the operator, such as a jump that looks like an undeclared split."""
+    listings: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    """Notes on several tickers: a sentence with `{}`, and the items that stand there. See `listing_notes`."""
     basis: Mapping[str, date] = field(default_factory=dict[str, date])
     """By ticker, the session up to which splits are applied; that of its newest bar where it is not named."""
     splits_from: Mapping[str, date] = field(default_factory=dict[str, date])
@@ -43,12 +50,27 @@ class SourceCoverage:
     """Why files that are named after tickers do not count, by their headers."""
 
 
+def listing_notes(listings: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """One note for each sentence, with at most NUM_LISTED of its items and the number of the others."""
+    return tuple(sentence.replace("{}", _listed(items)) for sentence, items in listings.items())
+
+
+def _listed(items: Sequence[str]) -> str:
+    more = f" and {len(items) - NUM_LISTED:,} more" if len(items) > NUM_LISTED else ""
+    return ", ".join(items[:NUM_LISTED]) + more
+
+
 class PriceSource(Protocol):
     """Anything that bars can be fetched from."""
 
     @property
     def name(self) -> str:
         """The name under which the bars are recorded."""
+        ...
+
+    @property
+    def tickers_per_fetch(self) -> int | None:
+        """The most tickers that one fetch should be of; None for a source that reads the same files for each fetch."""
         ...
 
     def fetch(self, tickers: Sequence[str], first: date, last: date) -> Delivery:

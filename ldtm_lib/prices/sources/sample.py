@@ -27,6 +27,11 @@ class SampleSource:
         """The name that the bars are recorded under."""
         return "sample"
 
+    @property
+    def tickers_per_fetch(self) -> None:
+        """None: the sample is read once."""
+        return None
+
     def fetch(self, tickers: Sequence[str], first: date, last: date) -> Delivery:
         """The sample's bars from one session to another; tickers that it lacks are failures."""
         asked = tuple(dict.fromkeys(tickers))

@@ -20,7 +20,7 @@ from ldtm_lib.errors import ConfigurationError, LdtmError, MissingBar, SourceErr
 from ldtm_lib.installation import pip_command
 from ldtm_lib.prices.bars import BAR_COLUMNS, BAR_SCHEMA, KEY, empty_bars
 from ldtm_lib.prices.sources.field_parsing import EXCHANGE_ZONE
-from ldtm_lib.prices.sources.protocol import Delivery, SourceCoverage
+from ldtm_lib.prices.sources.protocol import GROUP_OF_TICKERS, Delivery, SourceCoverage
 from ldtm_lib.prices.splits import Split
 from ldtm_lib.sessions import Calendar
 
@@ -49,6 +49,11 @@ class YahooSource:
     def name(self) -> str:
         """The name that the bars are recorded under."""
         return "yfinance"
+
+    @property
+    def tickers_per_fetch(self) -> int:
+        """Yahoo answers per ticker: groups bound the memory, and their bars are stored as they come."""
+        return GROUP_OF_TICKERS
 
     def fetch(self, tickers: Sequence[str], first: date, last: date) -> Delivery:
         """The bars of closed sessions from `first` to `last`, in one download for all tickers.

@@ -100,6 +100,7 @@ class Random:
     """A source of random numbers with all of their digits, which may be interrupted."""
 
     name = "random"
+    tickers_per_fetch = 100
 
     def __init__(self, fails_after: int) -> None:
         self.num_fetches = 0

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from ldtm_lib.features import look_ahead
 from ldtm_lib.features.inputs import INPUTS
 from ldtm_lib.features.look_ahead import (
     LABELLED_BY_ANOTHER_SESSION,
@@ -298,3 +299,14 @@ def test_a_ticker_without_a_window_that_has_a_later_bar_is_not_sampled(make: Bar
     assert found["ONE"] == WindowLeaks(ticker="ONE", num_sampled=0)
     assert found["TWO"].leaks == {MOVED_BY_LATER_BARS: 1}
     assert searched(bars, calendar, num_samples=0)["TWO"].num_sampled == 0
+
+
+@pytest.mark.parametrize("tickers_at_once", [1, 2])
+def test_a_search_of_some_tickers_at_a_time_finds_what_one_of_all_does(
+    tickers_at_once: int, sample_bars: pl.DataFrame, calendar: Calendar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leaky = planted(centred_average)
+    expected = [searched(sample_bars, calendar), searched(sample_bars, calendar, leaky)]
+    assert any(each.leaks for each in expected[1].values())
+    monkeypatch.setattr(look_ahead, "TICKERS_AT_ONCE", tickers_at_once)
+    assert [searched(sample_bars, calendar), searched(sample_bars, calendar, leaky)] == expected

@@ -78,6 +78,10 @@ class NotConnected(SourceError):
     """There is no connection to TWS to be had, or none that is of use."""
 
 
+class AnswersNothing(NotConnected):
+    """TWS takes requests and answers none of those that are open."""
+
+
 class NotAdmitted(NotConnected):
     """TWS is there and does not let LDTM in: waiting would not help."""
 

@@ -1,7 +1,7 @@
 """One fetch: a request a ticker, several of them open at once, each tried again while that may help."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -9,7 +9,7 @@ import polars as pl
 from ldtm_lib.errors import LdtmError, SourceError
 from ldtm_lib.prices.sources.ib.client import load_client
 from ldtm_lib.prices.sources.ib.codes import MAY_PASS, Meaning, Refusal, remedy_of
-from ldtm_lib.prices.sources.ib.connection import Address, ConnectionBroken, NotSent
+from ldtm_lib.prices.sources.ib.connection import Address, AnswersNothing, ConnectionBroken, NotSent
 from ldtm_lib.prices.sources.ib.historical import Request, described
 from ldtm_lib.prices.sources.ib.pacing import Pacer
 from ldtm_lib.prices.sources.ib.reconnect import ReconnectingConnection
@@ -30,7 +30,8 @@ class Fetched:
 async def fetch_all(requests: Sequence[Request], address: Address, config: IbConfig, pacer: Pacer) -> Fetched:
     """Ask for everything; what is open when the fetch has taken its time is a failure of its ticker alone.
 
-    When a fetch a moment ago has waited for IB in vain, this one fails at once for the same reason.
+    When a fetch a moment ago has waited for IB in vain, this one fails at once for the same reason. A fetch in which
+    bars came before TWS fell silent is none of these: the silence may be that of its last tickers.
     """
     if pacer.unreachable is not None:
         return Fetched(failures={request.ticker: pacer.unreachable for request in requests})
@@ -42,7 +43,8 @@ async def fetch_all(requests: Sequence[Request], address: Address, config: IbCon
         if tasks:
             await asyncio.wait(tasks.values(), timeout=config.fetch_timeout_seconds)
         fetched.failures = {ticker: fetch.unfinished(ticker) for ticker, task in tasks.items() if not task.done()}
-        if reconnecting.failure is not None or (fetched.failures and reconnecting.problem):
+        is_part_silent = isinstance(reconnecting.failure, AnswersNothing) and _any_came(tasks.values())
+        if not is_part_silent and (reconnecting.failure is not None or (fetched.failures and reconnecting.problem)):
             pacer.note_unreachable(reconnecting.failure or fetch.given_up())
     finally:
         for task in tasks.values():
@@ -61,6 +63,11 @@ async def fetch_all(requests: Sequence[Request], address: Address, config: IbCon
             fetched.bars[ticker] = tasks[ticker].result()
     fetched.notes = list(dict.fromkeys(reconnecting.connectivity.notes))
     return fetched
+
+
+def _any_came(tasks: Iterable[asyncio.Future[pl.DataFrame]]) -> bool:
+    """Whether any request was answered with bars."""
+    return any(task.done() and not task.cancelled() and task.exception() is None for task in tasks)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from ldtm_lib.prices.sources.ib.client import client_module, load_client, run_in
 from ldtm_lib.prices.sources.ib.connection import (
     CLIENT_ID_VARIABLE,
     Address,
+    AnswersNothing,
     ClientIdTaken,
     IbConnection,
     NotAdmitted,
@@ -75,7 +76,7 @@ class ReconnectingConnection:
             and self._silent_before
             and len(self._silent_before | connection.silent) > 1
         ):
-            self.failure = NotConnected(
+            self.failure = AnswersNothing(
                 f"TWS or Gateway at {self._address} lets LDTM log on and answers nothing: two connections were silent "
                 f"for {self._config.request_timeout_seconds:g} s each{self.connectivity.in_brackets}; "
                 "see whether TWS shows charts, and restart it"

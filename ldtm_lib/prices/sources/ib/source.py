@@ -50,6 +50,16 @@ class IbSource:
         """The name that the bars are recorded under."""
         return "ib"
 
+    @property
+    def tickers_per_fetch(self) -> int:
+        """As many as come in half of `fetch_timeout_seconds` if each answer takes `request_timeout_seconds`.
+
+        The other half is for waits: a Gateway that restarts, pacing, requests that are repeated.
+        """
+        config = self._config
+        rounds = config.fetch_timeout_seconds / config.request_timeout_seconds / 2
+        return max(config.requests_in_flight, int(config.requests_in_flight * rounds))
+
     def fetch(self, tickers: Sequence[str], first: date, last: date) -> Delivery:
         """The bars from one session to another, of those sessions that are over; asks for each ticker once.
 
@@ -82,7 +92,8 @@ class IbSource:
         return Delivery(
             bars=delivered,
             failures=failures,
-            notes=(*fetched.notes, *_late_beginnings(delivered, first, last)),
+            notes=tuple(fetched.notes),
+            listings=_late_beginnings(delivered, first, last),
             basis=dict.fromkeys(delivered["ticker"].unique(maintain_order=True), basis),
         )
 
@@ -103,17 +114,16 @@ class IbSource:
         return MissingBar(f"{held}, none from {first} to {last}; ask again later, or retire the ticker if it left")
 
 
-def _late_beginnings(bars: pl.DataFrame, first: date, last: date) -> list[str]:
-    """Notes on long histories with less than half of their bars: cut off by IB, or a recent listing."""
+def _late_beginnings(bars: pl.DataFrame, first: date, last: date) -> dict[str, tuple[str, ...]]:
+    """A note on long histories with less than half of their bars: cut off by IB, or a recent listing."""
     if (last - first).days <= MOST_DAYS:
-        return []
+        return {}
     begun = bars.group_by("ticker", maintain_order=True).agg(pl.col("session").min(), pl.len())
     late = begun.filter(pl.col("session") > first + (last - first) / 2)
     if late.is_empty():
-        return []
-    beginnings = ", ".join(f"{ticker} on {session} ({number:,} bars)" for ticker, session, number in late.iter_rows())
-    return [
-        f"of the days since {first} IB's bars begin late for {beginnings}; materialize the price_history of one that "
-        f"was "
+        return {}
+    sentence = (
+        f"of the days since {first} IB's bars begin late for {{}}; materialize the price_history of one that was "
         "listed before, or import its older bars from files with `ldtm prices import`"
-    ]
+    )
+    return {sentence: tuple(f"{ticker} on {session} ({num_bars:,} bars)" for ticker, session, num_bars in late.rows())}

@@ -11,7 +11,7 @@ from ldtm_lib.file_names import plain_name
 from ldtm_lib.prices.bars import KEY, empty_bars
 from ldtm_lib.prices.sources.declared_splits import DeclaredSplits, read_declared_splits
 from ldtm_lib.prices.sources.price_basis import bars_on_basis
-from ldtm_lib.prices.sources.protocol import Delivery, SourceCoverage
+from ldtm_lib.prices.sources.protocol import GROUP_OF_TICKERS, Delivery, SourceCoverage
 from ldtm_lib.prices.sources.url.fetch import Service
 from ldtm_lib.prices.splits import Split
 from ldtm_lib.sessions import Calendar
@@ -53,6 +53,11 @@ class UrlSource:
     def host(self) -> str:
         """The host of the service."""
         return self._service.host
+
+    @property
+    def tickers_per_fetch(self) -> int:
+        """The service answers per ticker: groups bound the memory, and their bars are stored as they come."""
+        return GROUP_OF_TICKERS
 
     def fetch(self, tickers: Sequence[str], first: date, last: date) -> Delivery:
         """The bars of closed sessions from `first` to `last`; sends one request per ticker."""

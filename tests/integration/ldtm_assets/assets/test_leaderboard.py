@@ -20,6 +20,7 @@ from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import LedgerConfig
 from tests.integration.dagster_storage import dagster_instance
 from tests.integration.ledger_rows import LedgerRows, Model
+from tests.large_record import write_large_record
 
 PICTURES = {
     "accuracy over time": "share of directions that were right, over time",
@@ -137,3 +138,21 @@ def test_neutral_forecasts_alone_have_no_accuracy_over_time(shown: Shown, conn: 
     picture(page["tickers"], PICTURES["tickers"])
     picture(page["calibration"], PICTURES["calibration"])
     assert "| 1 |  | ALWAYS |" in page["leaderboard"], "a rank on the board, none by accuracy"
+
+
+def test_of_hundreds_of_tickers_the_first_and_the_last_are_shown_with_the_number_of_the_others(
+    shown: Shown, conn: Connection, calendar: Calendar
+) -> None:
+    write_large_record(conn, calendar, date(2012, 6, 1), num_tickers=250, num_sessions=70)
+    page = shown()
+    rows = [line for line in page["leaderboard"].splitlines() if re.match(r"\| \d* \|.*\| T\d+ \|", line)]
+    assert len(rows) == 200
+    assert (
+        "50 tickers between the first and the last are left out; `ldtm leaderboard` and the page" in page["leaderboard"]
+    )
+    ranks = [int(line.split("|")[1]) for line in rows if line.split("|")[1].strip()]
+    assert ranks[:100] == list(range(1, 101))
+    assert len(re.findall(r"^\| T\d+ \| next day \| 80% \|", page["prediction intervals"], re.MULTILINE)) == 200
+    assert "tickers are left out" in page["prediction intervals"]
+    pixels = picture(page["tickers"], PICTURES["tickers"])
+    assert pixels.shape[0] < 65_536 * 200 / 5_000

@@ -14,6 +14,7 @@ from PIL import Image
 
 from ldtm_assets.definitions import definitions_for
 from ldtm_assets.partitions import partition_range
+from ldtm_assets.training import stage
 from ldtm_lib.daily_run.freshness import not_retrained
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.features.look_ahead import SAMPLED_WINDOWS
@@ -240,3 +241,25 @@ def test_a_retraining_makes_models_fresh_also_of_a_ticker_with_too_few_bars(
     assert old() == [*SOUND, "WILD"]
     retraining(*SOUND, "WILD")
     assert old() == []
+
+
+def test_a_training_in_groups_of_tickers_makes_the_networks_of_a_training_of_all(
+    retraining: Retraining, conn: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conn.execute(
+        "insert into bar select 'OLD', session, now(), open, high, low, close, volume, source from bar"
+        " where ticker = 'AAA' and session < (select max(session) - 14 from bar)"
+    )
+    conn.commit()
+    tickers = ("AAA", "BRK.B", "OLD", "NONE")
+    monkeypatch.setattr(stage, "TICKERS_AT_ONCE", 1)
+    grouped = shown(retraining(*tickers), "checkpoints")
+    assert {ticker: metadata["status"] for ticker, metadata in grouped.items()} == dict.fromkeys(tickers[:3], "trained")
+    monkeypatch.setattr(stage, "TICKERS_AT_ONCE", 500)
+    at_once = retraining(*tickers)
+    for asset in ("checkpoints", "backtests"):
+        assert {metadata["status"] for metadata in shown(at_once, asset).values()} == {"up to date"}
+    assert "NONE has no bars; materialize price_history first" in str(at_once.get_step_failure_events())
+    (newest,) = conn.execute("select max(session) from bar").fetchone() or (None,)
+    trained_on = conn.execute("select distinct ticker, trained_on from checkpoint order by ticker").fetchall()
+    assert trained_on == [(ticker, newest) for ticker in tickers[:3]], "one session, also for a ticker without its bar"

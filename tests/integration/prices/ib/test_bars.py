@@ -13,6 +13,7 @@ import pytest
 
 from ldtm_lib.errors import MissingBar
 from ldtm_lib.prices.bars import BAR_SCHEMA
+from ldtm_lib.prices.sources.protocol import listing_notes
 from ldtm_lib.sessions import FIRST_DAY, exchange_calendar
 from ldtm_lib.settings import ContractConfig
 from tests.integration.prices.ib.asking import (
@@ -65,12 +66,12 @@ def test_a_long_history_of_which_little_came_is_noted_with_its_first_session_and
         peer.script("AAPL", Short(3))
         week = fetch(peer, ["AAPL"])
     begun = exchange_calendar().between(date(2025, 1, 2), LAST)[-250]
-    assert delivery.notes == (
+    assert listing_notes(delivery.listings) == (
         f"of the days since 2004-01-02 IB's bars begin late for AAPL on {begun} (250 bars); materialize the "
         "price_history of one that was listed before, or import its older bars from files with `ldtm prices import`",
     )
     assert delivery.failures == {}
-    assert week.notes == ()
+    assert (delivery.notes, week.notes, week.listings) == ((), (), {})
 
 
 @pytest.mark.parametrize(
