@@ -52,6 +52,13 @@ query {
   }
 }
 """
+DAILY_JOB = {
+    "selector": {
+        "partitionSetName": "daily_job_partition_set",
+        "repositorySelector": {"repositoryLocationName": "ldtm", "repositoryName": "__repository__"},
+    }
+}
+SIMULATED = '{"ops": {"daily_forecast": {"config": {"simulated": true}}}}'
 FINISHED = {"COMPLETED_SUCCESS", "COMPLETED_FAILED", "COMPLETED", "FAILED", "CANCELED"}
 
 

@@ -5,22 +5,15 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.dagster_ui import LAUNCH_BACKFILL
+from tests.acceptance.dagster_ui import DAILY_JOB, LAUNCH_BACKFILL, SIMULATED
 from tests.acceptance.ui_installation import CHAIN, TICKERS, UiInstallation, installed_with_ui
 
 pytestmark = [pytest.mark.nightly, pytest.mark.timeout(900)]
 
 ASSETS = [{"path": [name]} for name in CHAIN]
-JOB = {
-    "selector": {
-        "partitionSetName": "daily_job_partition_set",
-        "repositorySelector": {"repositoryLocationName": "ldtm", "repositoryName": "__repository__"},
-    }
-}
-SIMULATED = '{"ops": {"daily_forecast": {"config": {"simulated": true}}}}'
 REQUESTS: dict[str, tuple[dict[str, Any], tuple[str, ...], tuple[str, ...], str | None]] = {
-    "job, a range of dates, all tickers": (JOB, ("2013-02-01", "2013-02-04", "2013-02-05"), TICKERS, SIMULATED),
-    "job, scattered dates, some tickers": (JOB, ("2013-02-07", "2013-02-11"), ("AAPL", "MSFT"), None),
+    "job, a range of dates, all tickers": (DAILY_JOB, ("2013-02-01", "2013-02-04", "2013-02-05"), TICKERS, SIMULATED),
+    "job, scattered dates, some tickers": (DAILY_JOB, ("2013-02-07", "2013-02-11"), ("AAPL", "MSFT"), None),
     "asset, scattered dates, all tickers": ({}, ("2013-02-19", "2013-02-21"), TICKERS, SIMULATED),
     "asset, a range of dates, some tickers": ({}, ("2013-02-25", "2013-02-26"), ("GOOG", "IBM"), None),
 }

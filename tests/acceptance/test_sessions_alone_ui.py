@@ -6,8 +6,7 @@ import pytest
 
 from ldtm_cli.dagster_process import stop
 from ldtm_cli.services import prepare, start_dagster
-from tests.acceptance.dagster_ui import LAUNCH_BACKFILL
-from tests.acceptance.test_backfills_ui import ASSETS, JOB, SIMULATED
+from tests.acceptance.dagster_ui import DAILY_JOB, LAUNCH_BACKFILL, SIMULATED
 from tests.acceptance.ui_installation import CHAIN, HOLED_DAY, TICKERS, UiInstallation, installed_with_ui
 
 pytestmark = [pytest.mark.nightly, pytest.mark.timeout(600)]
@@ -31,7 +30,13 @@ def _restart_by(installation: UiInstallation, by: str) -> None:
 
 
 def _backfill(installation: UiInstallation, days: list[str], **more: object) -> str:
-    params = {"tags": [], "assetSelection": ASSETS, "partitionNames": days, "fromFailure": False, **more}
+    params = {
+        "tags": [],
+        "assetSelection": [{"path": [name]} for name in CHAIN],
+        "partitionNames": days,
+        "fromFailure": False,
+        **more,
+    }
     answer = installation.ui.ask(LAUNCH_BACKFILL, backfillParams=params)["launchPartitionBackfill"]
     assert answer["__typename"] == "LaunchBackfillSuccess", answer
     return answer["backfillId"]
@@ -44,7 +49,7 @@ def test_backfills_by_session_and_a_change_of_the_setting(installation: UiInstal
 
     _restart_by(installation, "date")
     assert ui.sessions("snapshots") == {}  # of other partitions; the tables have the session
-    of_job = _backfill(installation, ["2013-02-01", "2013-02-04", "2013-02-07"], runConfigData=SIMULATED, **JOB)
+    of_job = _backfill(installation, ["2013-02-01", "2013-02-04", "2013-02-07"], runConfigData=SIMULATED, **DAILY_JOB)
     of_assets = _backfill(installation, ["2013-02-21"])
     holed = _backfill(installation, [HOLED_DAY])
     for launched in (of_job, of_assets):

@@ -111,7 +111,7 @@ def test_a_horizon_is_shown_with_its_intervals_and_json_has_all(
     of_aapl = shell.forecasts("AAPL", "--horizon", "next-day").stdout
     assert max(len(line) for line in of_aapl.splitlines()) <= 80
     assert "2013-01-10 Fri 01-11 100.00 100.00 – – live" in " ".join(of_aapl.split())
-    assert "–: too few outcomes of past forecasts were known, or none would be wide enough." in of_aapl
+    assert "–: no interval, since too few outcomes are known or no finite interval reaches" in of_aapl
     newest, oldest = json.loads(shell.forecasts("AAPL", "--json").stdout)
     assert {newest[f"{h}_{end}_95"] for h in HORIZONS for end in ("low", "high")} == {96.0, 104.0}
     assert (newest["volatility"], oldest["next_day_low_80"]) == (0.02, None)
