@@ -1,4 +1,4 @@
-"""Alerts: one row for each condition that a person must know of, however often and by whom it is detected.
+"""Alerts: one row for each condition that a person must know of, however often it is detected, and by any caller.
 
 An alert is open until it is resolved, and is identified by its key. Raising an open alert again updates its severity
 and text; it is notified again only if its severity rises or it is still open in a later session. Callers therefore keep
@@ -37,9 +37,9 @@ class Alert:
     link: str | None = None
     """A path of the UI, such as `/runs/...`; the functions below make them."""
     is_news: bool = False
-    """Whether it is notified once and is never resolved, such as a promotion."""
+    """True if it is notified once and never resolved, such as a promotion."""
     seen_at: datetime | None = None
-    """Time of the event where the caller knows it better than the database's clock."""
+    """Time of the event if the caller knows it better than the database's clock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

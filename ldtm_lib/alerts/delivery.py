@@ -32,11 +32,11 @@ class NotificationDelivery:
     body: str
     may_be_repeat: bool
     last_error: str | None
-    """Why the last attempt failed."""
+    """Reason why the last attempt failed."""
 
     @property
     def is_short(self) -> bool:
-        """Whether only title and main link are sent: the channel may have refused the text for its length."""
+        """True if only title and main link are sent: the channel may have refused the text for its length."""
         return self.last_error is not None and TOO_LONG.search(self.last_error) is not None
 
     @property
@@ -52,7 +52,7 @@ class DeliveryReport:
 
     num_delivered: int = 0
     failures: tuple[str, ...] = ()
-    """Why a channel did not accept a notification; it is retried later."""
+    """Reasons why channels did not accept a notification; it is retried later."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +123,7 @@ def _claim(conn: Connection, keys: Sequence[str]) -> NotificationDelivery | None
 
 
 def _send(conn: Connection, delivery: NotificationDelivery, channel: Channel) -> str | None:
-    """Send a claimed delivery and record the result; returns why it failed, or None."""
+    """Send a claimed delivery and record the result; returns the reason for a failure, or None."""
     key = {"notification_id": delivery.notification_id, "channel": delivery.channel}
     try:
         channel.send(title=delivery.titled, body=delivery.body, severity=delivery.severity, is_short=delivery.is_short)

@@ -1,1 +1,1 @@
-"""How a stranger checks the record: encodings, seals, proofs, publications, replay."""
+"""Verification of the record by strangers: encodings, seals, proofs, publications, replay."""

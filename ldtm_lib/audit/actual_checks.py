@@ -1,4 +1,4 @@
-"""Actuals against the bars and splits that they were computed from, as these stand in the store."""
+"""Checks of actuals against the stored bars and splits that they were computed from."""
 
 from math import prod
 
@@ -23,15 +23,15 @@ SPLITS = (
     Field("split_ratio", "float8"),
 )
 STATEMENT_TIME = 600 * 1_000_000
-"""Microseconds before a fill in which its statement may have run, without seeing a split that came meanwhile."""
+"""Microseconds before a fill in which its statement may have run without seeing a split that was recorded meanwhile."""
 
 
 def actuals_without_bar(conn: Connection, fills: pl.DataFrame, closes: pl.DataFrame) -> pl.Series:
-    """Whether no stored bar gives the actual of a fill, to the bit.
+    """True for each fill whose actual no stored bar gives, to the bit.
 
     `fills` has ticker, run_date, target_session, actual, bars_recorded_until and filled_at; `closes` the moment
-    `closes_at` of every session. The bar must be of the target session and recorded between its close and the fill; its
-    close times the splits after the run date that the forecast had not seen is the actual.
+    `closes_at` of every session. The bar must be of the target session and recorded between its close and the fill; the
+    actual is its close times the splits after the run date that the forecast had not seen.
     """
     due = (
         fills.with_row_index("place")

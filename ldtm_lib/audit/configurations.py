@@ -1,4 +1,4 @@
-"""Configurations of the chain: the universe and settings in force at each event, and what does not agree with them."""
+"""Configurations of the chain: the universe and settings in force at each event, and contradictions to them."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from ldtm_lib.database.queries import query
 from ldtm_lib.sessions import Calendar
 
 LISTED = 3
-"""Missing rows that a note names."""
+"""Number of missing rows that a note names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,7 @@ class Configuration:
 
     @property
     def has_its_settings(self) -> bool:
-        """Whether the hash on record is that of the settings."""
+        """True if the hash on record is that of the settings."""
         return sha256(self.settings.encode()).hexdigest() == self.settings_sha256
 
     @property
@@ -52,7 +52,7 @@ def configurations(conn: Connection) -> list[Configuration]:
 
 
 def changes(before: Configuration | None, after: Configuration) -> list[str]:
-    """What a configuration changed, in words; of the first one, what it began with."""
+    """The changes that a configuration made, in words; for the first one, its tickers and settings."""
     if before is None:
         return [f"{len(after.tickers)} tickers, settings {after.settings_sha256[:8]}"]
     found: list[str] = []
@@ -93,7 +93,7 @@ def _settings(of: Configuration) -> dict[str, object]:
 
 
 def is_unlisted(forecasts: pl.DataFrame, in_force: Sequence[Configuration]) -> pl.Series:
-    """Whether forecasts of daily runs are of tickers that the configuration in force did not have.
+    """True for each forecast of a daily run whose ticker was not in the configuration in force.
 
     `forecasts` has event_id, ticker and simulation_id; those recorded before the first configuration are not judged.
     """
@@ -115,9 +115,9 @@ def missing_rows(
 ) -> list[str]:
     """Notes about tickers without a row of a session, although they were in service and in the universe.
 
-    Of sessions whose forecasts became due between the first configuration and `sealed_at`, when the newest seal was
-    made. A ticker that leaves needs no row from the day on that the newest configuration gives; a note names each that
-    left after the fact.
+    The search covers sessions whose forecasts became due between the first configuration and `sealed_at`, the time of
+    the newest seal. A ticker that leaves the universe needs no row from the day on that the newest configuration gives;
+    a note names each ticker whose departure was recorded after the fact.
     """
     if not in_force:
         return []
@@ -142,7 +142,7 @@ def _due(calendar: Calendar, moment: datetime) -> date:
 
 
 def _late_departures(in_force: Sequence[Configuration], calendar: Calendar) -> list[str]:
-    """Notes about tickers whose departure was recorded after the close of a session that they need no row of."""
+    """Notes about tickers whose departure was recorded after the close of a session for which they need no row."""
     notes: list[str] = []
     for before, each in pairwise(in_force):
         closed = calendar.last_closed(each.recorded_at)

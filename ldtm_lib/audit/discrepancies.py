@@ -50,11 +50,11 @@ SENTENCES: dict[What, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Discrepancy:
-    """One difference from what was recorded."""
+    """One difference from the recorded state."""
 
     what: What
     event_id: int | None = None
-    """Where in the chain an event is concerned; None for all else."""
+    """Place in the chain of the event that is concerned; None for all other discrepancies."""
     message: str
     """A sentence that names the row, the seal or the place outside of the database."""
 

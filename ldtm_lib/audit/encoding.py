@@ -1,4 +1,4 @@
-"""The canonical bytes of what is on record, which its hashes are taken of. docs/record-format.md describes them.
+"""The canonical bytes of recorded rows, from which their hashes are computed. docs/record-format.md describes them.
 
 A row is encoded as PostgreSQL sends a composite value (`record_send`): the number of fields, then for each field its
 type's number, its length in bytes (-1 for NULL) and its value; whole numbers are big-endian. Every value has one
@@ -30,7 +30,7 @@ OIDS: dict[Type, int] = {
 DAY_ZERO = date(2000, 1, 1)
 MOMENT_ZERO = datetime(2000, 1, 1, tzinfo=UTC)
 LEAF, NODE = b"\x00", b"\x01"
-"""What RFC 6962 puts before the bytes of a leaf and of an inner node, so that none can pass for the other."""
+"""Prefixes of RFC 6962 to the bytes of a leaf and of an inner node, so that neither can pass for the other."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The events of the chain: what each kind says, field by field, and how one is read back from the tables.
+"""The events of the chain: the fields of each kind, and functions that read events back from the tables.
 
 docs/record-format.md lists the same fields for readers without this code.
 """
@@ -107,9 +107,9 @@ FIELDS: dict[str, tuple[Field, ...]] = {
         Field("recorded_at", "timestamptz"),
     ),
 }
-"""What follows the head of an event of version 1, by kind."""
+"""Fields after the head of an event of version 1, by kind."""
 FORECASTS: dict[int, tuple[Field, ...]] = {1: FIELDS["forecast"]}
-"""What follows the head of a forecast, by version of the record format."""
+"""Fields after the head of a forecast, by version of the record format."""
 FORECASTS[2] = (
     *FORECASTS[1],
     Field("volatility", "float8"),
@@ -125,7 +125,7 @@ FORECASTS[3] = (*FORECASTS[2], Field("backend", "text"))
 NUMBERED = ("configuration", "verdict", "lifecycle")
 """Events whose row has a number of its own, the first of their fields."""
 NAMES = {"lifecycle": "lifecycle action"}
-"""Kinds of events in words, where these differ."""
+"""Names in words of those kinds of events for which they differ."""
 HEAD = (Field("event_id", "int8"), Field("event", "text"), Field("ticker", "text"))
 
 
@@ -138,20 +138,20 @@ def fields_of(event: str, version: int) -> tuple[Field, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventKey:
-    """Where an event stands in the chain, and what it is about."""
+    """The place of an event in the chain, and its subject."""
 
     event_id: int
     event: str
     version: int
-    """Of the record format; only forecasts have later ones."""
+    """Version of the record format; only forecasts have later versions than 1."""
     ticker: str | None
-    """None for a simulation or a configuration, which are about many."""
+    """None for a simulation or a configuration, which concern many tickers."""
     run_date: date | None
     number: int
-    """Of its simulation, or of the configuration, verdict or lifecycle action; 0 for what has none."""
+    """Number of its simulation, or of the configuration, verdict or lifecycle action; 0 for an event without one."""
     horizon: str | None
     leaf: bytes
-    """As it is on record."""
+    """The leaf on record."""
 
     @property
     def about(self) -> tuple[str, str | None, date | None, str | None, int]:
@@ -161,7 +161,7 @@ class EventKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """An event as the tables have it now."""
+    """An event with the values that the tables have now."""
 
     key: EventKey
     values: tuple[Value, ...]
@@ -169,21 +169,21 @@ class Event:
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """What it says, the head first."""
+        """The fields of the event, the head first."""
         return fields_of(self.key.event, self.key.version)
 
     def leaf_at(self, event_id: int) -> bytes:
-        """What its leaf would be if it stood there."""
+        """The leaf that the event would have at this place of the chain."""
         return leaf_sha256(encode(self.fields, (event_id, *self.values[1:])))
 
     @property
     def is_intact(self) -> bool:
-        """Whether the tables say what the chain recorded."""
+        """True if the tables have the values that the chain recorded."""
         return self.leaf_at(self.key.event_id) == self.key.leaf
 
 
 def subject(event: str, ticker: str | None, run_date: date | None, horizon: str | None, number: int = 0) -> str:
-    """What an event is about, in words, such as `the next day fill of AAPL on 2013-01-02`.
+    """The subject of an event in words, such as `the next day fill of AAPL on 2013-01-02`.
 
     `number` is that of its simulation, or of the configuration, verdict or lifecycle action.
     """
@@ -199,7 +199,7 @@ def subject(event: str, ticker: str | None, run_date: date | None, horizon: str 
 
 
 def name(conn: Connection, event_id: int) -> str:
-    """What an event is about, in words; that it is not there, where it is not."""
+    """The subject of an event in words; `not there` for an event that is missing."""
     row = conn.execute(query("audit.event"), {"event_ids": [event_id]}).fetchone()
     if row is None:
         return "not there"
@@ -208,10 +208,10 @@ def name(conn: Connection, event_id: int) -> str:
 
 
 def of_forecast(conn: Connection, ticker: str, run_date: date, simulation_id: int) -> tuple[list[Event], int]:
-    """The forecast of a ticker and run date, and all that became of it, in the order of the chain.
+    """The events of the forecast of a ticker and run date and of its later changes, in the order of the chain.
 
-    `simulation_id` is 0 for the row of a daily run. The number says how many events there are; fewer in the list
-    means that rows are gone.
+    `simulation_id` is 0 for the row of a daily run. The number is that of all these events; a shorter list means that
+    rows are gone.
     """
     asked = {"ticker": ticker, "run_date": run_date, "simulation_id": simulation_id}
     ids = conn.execute(query("audit.events_of_forecast"), asked).fetchall()
@@ -219,7 +219,7 @@ def of_forecast(conn: Connection, ticker: str, run_date: date, simulation_id: in
 
 
 def read(conn: Connection, event_ids: Sequence[int]) -> list[Event]:
-    """Some events with what the tables say now; one whose row is gone is left out. A few statements an event."""
+    """Events with the values that the tables have now, less those whose row is gone. A few statements per event."""
     events: list[Event] = []
     recorded = {
         "forecast": query("audit.recorded_forecast"),

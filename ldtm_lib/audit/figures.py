@@ -1,7 +1,7 @@
 """The figures of a row that follow from its values: direction, error, and whether a direction was right.
 
 The database computes them when a row is written. Here they are computed again, by the definitions of the specification,
-so that neither its functions nor its triggers have to be believed. `verify_proof.py` does the same for one forecast.
+so that neither its functions nor its triggers have to be trusted. `verify_proof.py` does the same for one forecast.
 """
 
 import polars as pl
@@ -11,9 +11,9 @@ SAME_PRICE = 1e-9
 
 
 def is_wrong_direction(rows: pl.DataFrame) -> pl.Series:
-    """Whether predicted directions do not follow from `next_day_pred`, `run_date_close` and `neutral_band`.
+    """True for rows whose direction does not follow from `next_day_pred`, `run_date_close` and `neutral_band`.
 
-    Rows without a band, of older versions, are wrong where the price moves against the direction.
+    Rows without a band, of older versions, are wrong if the price moves against the direction.
     """
     expected_return = pl.col("next_day_pred") / pl.col("run_date_close") - 1
     direction = (
@@ -32,9 +32,10 @@ def is_wrong_direction(rows: pl.DataFrame) -> pl.Series:
 
 
 def is_wrong_fill(rows: pl.DataFrame) -> pl.Series:
-    """Whether `pct_error`, `direction_actual` or `direction_correct` do not follow from the actual and its forecast.
+    """True for rows whose `pct_error`, `direction_actual` or `direction_correct` do not follow from actual and
+    forecast.
 
-    Only the next day has directions; a forecast that was neutral has no correctness.
+    Only the next day has directions; a neutral forecast has no correctness.
     """
     actual, close = pl.col("actual"), pl.col("close")
     error = (pl.col("pred") - actual) / actual * 100

@@ -1,7 +1,8 @@
-"""Rows of the record as PostgreSQL sends them in binary form, with their leaves computed on this side.
+"""Rows of the record as PostgreSQL sends them in binary form, with their leaves computed by this program.
 
-The server sends values and hashes nothing, so it does not matter what its functions are. Rows whose fields have the
-same lengths have one layout: their bytes form a table, whose columns are cut, joined and converted all at once.
+The server sends values and computes no hashes, so altered functions of the server have no effect. Rows whose fields
+have the same lengths have one layout: their bytes form a table, whose columns are cut, joined and converted all at
+once.
 """
 
 import hashlib
@@ -25,13 +26,13 @@ SIZES: dict[Type, int] = {"int8": 8, "date": 4, "timestamptz": 8, "float8": 8, "
 LEAF_BYTES = 32
 NULL = -1
 DAYS_OF_EPOCH = DAY_ZERO.toordinal() - 719163
-"""Days between 1970-01-01, from which polars counts, and 2000-01-01, from which PostgreSQL does."""
+"""Days between 1970-01-01, from which polars counts, and 2000-01-01, from which PostgreSQL counts."""
 
 Bytes = npt.NDArray[np.uint8]
 
 
 class UnreadableRows(Exception):
-    """The server sent what is not the binary form of rows; the message says what."""
+    """The server sent data that are not the binary form of rows; the message describes them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +44,7 @@ class HashedSelect:
     fields: Mapping[int, tuple[Field, ...]]
     """By version, head included; each version has the fields of the one before it and more."""
     kept: frozenset[str]
-    """Hashed fields that are wanted as columns, `event_id` among them."""
+    """Hashed fields that the result has as columns, `event_id` among them."""
 
     @property
     def columns(self) -> tuple[Field, ...]:
@@ -58,10 +59,10 @@ class HashedSelect:
 
 
 def read_hashed(conn: Connection, select: HashedSelect) -> pl.DataFrame:
-    """The rows of a statement by `event_id`, with a column `is_right`: whether the leaf on record is that of the row.
+    """The rows of a statement by `event_id`, with a column `is_right`, true if the leaf on record is that of the row.
 
-    Dates are dates, moments are microseconds since 2000-01-01 UTC; a moment at either end of time is the largest or
-    smallest of them. Raises UnreadableRows.
+    Dates are dates, moments are microseconds since 2000-01-01 UTC; an infinite moment is the largest or smallest of
+    them. Raises UnreadableRows.
     """
     schema = {"is_right": pl.Boolean} | {field.name: POLARS[field.type] for field in select.wanted.values()}
     parts = [pl.DataFrame(schema=schema)]
@@ -84,7 +85,7 @@ def read_rows(conn: Connection, statement: bytes, fields: Sequence[Field]) -> pl
 
 
 def _tables(conn: Connection, statement: bytes) -> Iterator[tuple[Bytes, list[tuple[int, int]]]]:
-    """The rows of a statement, those of one layout together, with the first byte and the length of their fields."""
+    """The rows of a statement, grouped by layout, with the first byte and the length of their fields."""
     for rows in _batches(conn, statement):
         by_length: dict[int, list[bytes]] = {}
         for row in rows:
@@ -94,9 +95,9 @@ def _tables(conn: Connection, statement: bytes) -> Iterator[tuple[Bytes, list[tu
 
 
 def _batches(conn: Connection, statement: bytes) -> Iterator[list[bytes]]:
-    """The rows of a COPY, each of which PostgreSQL sends as a message of its own.
+    """The rows of a COPY, which PostgreSQL sends as one message per row.
 
-    They are taken from libpq itself: psycopg's own reader takes several times as long per row.
+    They are read from libpq directly: psycopg's own reader takes several times as long per row.
     """
     libpq = conn.pgconn
     result = libpq.exec_(b"copy (" + statement.rstrip(b";") + b") to stdout (format binary)")
@@ -156,7 +157,7 @@ def _require_fields(places: Sequence[tuple[int, int]], expected: int) -> None:
 
 
 def _leaves_are_right(table: Bytes, places: Sequence[tuple[int, int]], select: HashedSelect) -> pl.Series:
-    """Whether leaves are those of their rows, each by the version that it names."""
+    """True for each leaf that is that of its row, by the version that the row names."""
     right = np.zeros(len(table), dtype=bool)
     if places[0][1] == LEAF_BYTES:
         versions = _column(table, places[1], "int8").to_numpy()
@@ -169,7 +170,7 @@ def _leaves_are_right(table: Bytes, places: Sequence[tuple[int, int]], select: H
 def _is_right(
     table: Bytes, places: Sequence[tuple[int, int]], select: HashedSelect, version: int
 ) -> npt.NDArray[np.bool_]:
-    """The same for rows of one version; fields that a version does not have must be NULL."""
+    """The result of `_leaves_are_right` for rows of one version; fields that a version does not have must be NULL."""
     hashed = places[len(select.beside) + 2 :]
     fields = select.fields.get(version)
     if fields is None or any(length != NULL for _, length in hashed[len(fields) :]):

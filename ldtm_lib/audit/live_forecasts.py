@@ -16,16 +16,16 @@ from ldtm_lib.audit.seal import Seal
 Moments = npt.NDArray[np.int64]
 """Microseconds since 2000-01-01 UTC."""
 EARLIEST, LATEST = np.iinfo(np.int64).min, np.iinfo(np.int64).max
-"""In the place of a moment that there is not: before or after all others."""
+"""Values in place of a missing moment: before or after all others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LiveForecasts:
-    """Live rows that are forecasts and have an event: one entry a row in each."""
+    """Live rows that are forecasts and have an event: each field has one entry per row."""
 
     event_ids: npt.NDArray[np.int64]
     opened_at: Moments
-    """When the first target session opened, by the exchange calendar of this program."""
+    """Time at which the first target session opened, by the exchange calendar of this program."""
     run_dates: pl.Series
 
 
@@ -38,36 +38,36 @@ NO_LIVE_FORECASTS = LiveForecasts(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Testimony:
-    """How many live forecasts were in a seal that one publication had before their session opened."""
+    """Number of live forecasts that were in a seal which one publication had before their session opened."""
 
     name: str
     """The publication, or the seals of the database."""
     relies_on: str
-    """The clock, and who sets it."""
+    """The clock and its owner."""
     num_in_time: int
     is_stamp: bool = False
-    """Whether it is the clock of a time stamp authority."""
+    """True if it is the clock of a time stamp authority."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveRows:
-    """The evidence that live forecasts came in time."""
+    """The evidence that live forecasts were made in time."""
 
     num_live: int = 0
     num_sealed_in_time: int = 0
-    """Sealed before their session opened, by the clock of the database."""
+    """Forecasts that were sealed before their session opened, by the clock of the database."""
     num_stamped_in_time: int = 0
-    """With a time stamp of an authority over their seal from before their session opened."""
+    """Forecasts whose seal has a time stamp of an authority from before their session opened."""
     first_unsealed: date | None = None
     """The first run date with a live forecast that was not sealed in time."""
     testimonies: tuple[Testimony, ...] = ()
-    """The database's seals, then each publication that says when it took a seal."""
+    """The database's seals, then each publication that states the times at which it received seals."""
 
 
 def live_rows(live: LiveForecasts, chain: Sequence[Seal], outside: Mapping[str, Published]) -> LiveRows:
     """Count for each publication the forecasts whose seal it had before their session opened.
 
-    A publication counts for the seals that it has as the database has them.
+    Only seals that the publication and the database have with the same content count.
     """
     ends = np.array([seal.first_event + seal.num_events for seal in chain], dtype=np.int64)
     places = np.searchsorted(ends, live.event_ids, side="right")
@@ -101,19 +101,19 @@ def live_rows(live: LiveForecasts, chain: Sequence[Seal], outside: Mapping[str, 
 
 
 def microseconds(moment: datetime) -> int:
-    """A moment as rows have it: microseconds since 2000-01-01 UTC."""
+    """A moment in the unit of the rows: microseconds since 2000-01-01 UTC."""
     since = moment.astimezone(UTC) - MOMENT_ZERO
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def at_places(values: npt.NDArray[Any], places: npt.NDArray[np.int64], otherwise: Any) -> npt.NDArray[Any]:
-    """The values at some places, of which those behind the last value have another one."""
+    """The values at some places; places behind the last value get `otherwise`."""
     return np.append(values, np.array([otherwise], dtype=values.dtype))[np.minimum(places, len(values))]
 
 
 def _in_time(
     moments: Sequence[datetime | None], places: npt.NDArray[np.int64], live: LiveForecasts
 ) -> npt.NDArray[np.bool_]:
-    """Whether the moment of each forecast's seal, of those at some places, is before its session opened."""
+    """True for each forecast whose session opened after the moment of its seal, which `places` finds in `moments`."""
     known = np.array([LATEST if moment is None else microseconds(moment) for moment in moments], dtype=np.int64)
     return at_places(known, places, LATEST) < live.opened_at

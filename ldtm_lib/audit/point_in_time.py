@@ -44,14 +44,14 @@ class PointInTimeReport:
 
     run_date: date
     num_rows: int
-    """Rows of the run date, abstentions included; each was held against the clock."""
+    """Rows of the run date, abstentions included; the recording times of each were checked."""
     num_sampled: int
-    """Of these, rows whose window was made again."""
+    """Number of these rows whose window was made again."""
     findings: tuple[PointInTimeFinding, ...]
 
     @property
     def is_clean(self) -> bool:
-        """Whether nothing was found."""
+        """True if nothing was found."""
         return not self.findings
 
     @property
@@ -73,10 +73,10 @@ def check_point_in_time(
 ) -> PointInTimeReport:
     """Search the rows of a run date for bars that were recorded after them; writes nothing.
 
-    Of every row of the run date the bars that it names must have been recorded by then, and its newest one must be on
-    record. For some rows of `tickers`, drawn by the seed among those that were shown a window, the window is made
-    again from the bars recorded until `bars_recorded_until` alone, and must have the SHA-256 of the row. What was
-    corrected later does not enter, and is no finding.
+    For every row of the run date, the bars that it names must have been recorded by then, and the newest of them must
+    be on record. For some rows of `tickers`, drawn by the seed among those that were shown a window, the window is made
+    again from only the bars recorded until `bars_recorded_until`, and must have the SHA-256 of the row. Later
+    corrections are not used and are no finding.
     """
     asked = {"run_date": run_date, "simulation_id": simulation_id}
     rows = conn.execute(query("audit.bars_of_forecasts"), asked).fetchall()
@@ -101,10 +101,10 @@ def sampled_window_leaks(
     num_windows: int = SAMPLED_WINDOWS,
     build: Build = windows_of,
 ) -> dict[str, WindowLeaks]:
-    """Search windows of a few tickers, as they are stored up to a session, for what they could not know.
+    """Search the windows of a few tickers, as stored up to a session, for look-ahead.
 
-    The tickers are drawn by the session: the same for one session, others for another. One without
-    bars is absent.
+    The session determines which tickers are drawn: the same for one session, others for another. A ticker without bars
+    is absent.
     """
     drawn = np.random.default_rng(session.toordinal()).permutation(sorted(set(tickers)))[:num_sampled]
     bars = current_bars(conn, drawn.tolist(), last=session)
@@ -140,7 +140,7 @@ def _clock(
 
 
 def _window(conn: Connection, row: SnapshotRow, settings: Settings, calendar: Calendar) -> PointInTimeFinding | None:
-    """What is wrong with the window of a row, or None when it is made of the bars that the row names."""
+    """The finding about the window of a row; None if the window is made of the bars that the row names."""
     stored = input_windows.read_shown(conn, row.run_date, row.ticker, sha256=row.window_sha256, until=row.recorded_at)
     later = {"ticker": row.ticker, "last": row.run_date, "moment": row.bars_recorded_until}
     moments: list[datetime] = [moment for (moment,) in conn.execute(query("audit.later_vintages"), later)]

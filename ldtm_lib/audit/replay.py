@@ -1,4 +1,4 @@
-"""Replay: compute a forecast that is on record once more, from what was on record when it was made.
+"""Replay: compute a recorded forecast again from the data that were on record when it was made.
 
 Its bars are the vintages recorded up to the row's `bars_recorded_until`, its network is the file with the SHA-256 that
 the row names, and the code is the one that makes forecasts. Its intervals are made again from the outcomes that were on
@@ -61,30 +61,30 @@ class FieldComparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay:
-    """What became of computing one row of the ledger again."""
+    """The result of computing one row of the ledger again."""
 
     row: SnapshotRow
     comparisons: tuple[FieldComparison, ...]
     left_out: str | None = None
-    """What of the row there is nothing to compute from."""
+    """The part of the row that cannot be computed again, with the reason."""
 
     @property
     def differences(self) -> tuple[FieldComparison, ...]:
-        """The comparisons that came out different."""
+        """The comparisons whose values differ."""
         return tuple(compared for compared in self.comparisons if not compared.is_same)
 
     @property
     def is_equal(self) -> bool:
-        """Whether everything that was computed again is what is on record."""
+        """True if every value that was computed again is the one on record."""
         return not self.differences
 
     @property
     def is_equal_to_the_bit(self) -> bool:
-        """Whether the prices are the very same floats as well."""
+        """True if the prices are exactly the same floats as well."""
         return all(compared.on_record == compared.recomputed for compared in self.comparisons)
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The result as a dictionary for JSON."""
         row = self.row
         return {
             "ticker": row.ticker,
@@ -114,15 +114,15 @@ def replay(
     calendar: Calendar,
     exports: Path | None = None,
 ) -> Replay:
-    """Compute the row of a ticker and run date again and compare it with what is on record; writes nothing.
+    """Compute the row of a ticker and run date again and compare it with the row on record; writes nothing.
 
     `simulation_id` is 0 for the row of a daily run. `folder` holds the checkpoint files, `exports` the engines, which
-    the rows of a TensorRT backend need. The network is computed by the backend of the row, and has the
-    architecture of its file, the window as many sessions as the stored one, and the neutral band is that of the row,
-    whatever the settings say today; the warm-up and the intervals follow the settings, as does the neutral band of a
-    row of version 1. Of a row that abstained its window is computed again, or why there was none. Raises CalendarError
-    for a day that is no session, UnknownTicker, and ReplayImpossible when there is no such row or its checkpoint is not
-    there as it was.
+    the rows of a TensorRT backend need. Whatever the settings are today, the backend of the row computes the network,
+    the network has the architecture of its file, the window has as many sessions as the stored one, and the neutral
+    band is that of the row. The warm-up and the intervals follow the settings, as does the neutral band of a row of
+    version 1. For an abstention, the window is computed again, or the reason why there was none. Raises CalendarError
+    for a day that is no session, UnknownTicker, and ReplayImpossible if there is no such row or its checkpoint is
+    missing or altered.
     """
     calendar.require_session(run_date)
     row = _row(conn, ticker, run_date, simulation_id, settings)
@@ -182,10 +182,10 @@ def window_again(
     *,
     moment: datetime | None = None,
 ) -> InputWindow | None:
-    """The window of a row made again from the vintages that it saw, or from those recorded until another moment.
+    """The window of a row, made again from the vintages that the row saw, or from those recorded until another moment.
 
-    `stored` is the window that the row was shown, as long as which it is made. None where the reason for having no
-    window lies not in the bars.
+    `stored` is the window that the row was computed from; the new one has the same length. None if the reason for
+    having no window is not in the bars.
     """
     moment = moment or row.bars_recorded_until
     if row.window_sha256 is None:
@@ -221,7 +221,7 @@ def _forecaster(conn: Connection, row: SnapshotRow) -> Forecaster:
 def _half_widths(
     conn: Connection, row: SnapshotRow, forecaster: Forecaster | None, settings: Settings, calendar: Calendar
 ) -> dict[str, Values]:
-    """Those of the row's intervals, from the outcomes that were on record when it was; none for rows of version 1."""
+    """Half-widths of the row's intervals, from the outcomes on record at its time; none for rows of version 1."""
     if forecaster is None or row.neutral_band is None:
         return {}
     return half_widths(
@@ -250,13 +250,13 @@ def _networks(row: SnapshotRow, settings: Settings, folder: Path, exports: Path 
 
 @dataclass(frozen=True, slots=True)
 class _NetworkOfRow:
-    """The network of a row: where it cannot be computed, there is nothing to compare."""
+    """The network of a row: if it cannot be computed, there is nothing to compare."""
 
     row: SnapshotRow
     networks: Networks
 
     def predict(self, asked: Sequence[NetworkInput]) -> Found:
-        """As the backend predicts; raises ReplayImpossible for an error of the backend."""
+        """The predictions of the backend; raises ReplayImpossible for an error of the backend."""
         backend = self.row.backend or "torch"
         try:
             found = self.networks.predict(asked)
@@ -287,7 +287,7 @@ def _left_out(row: SnapshotRow, window: InputWindow | None) -> str | None:
 
 
 def _stored_compared(row: SnapshotRow, stored: StoredWindow | None) -> list[FieldComparison]:
-    """The stored window beside what the row says of it; nothing for a row without a window."""
+    """The stored window beside the row's values about it; nothing for a row without a window."""
     if row.window_sha256 is None:
         return []
     if stored is None:
@@ -301,7 +301,7 @@ def _stored_compared(row: SnapshotRow, stored: StoredWindow | None) -> list[Fiel
 
 
 def _drafts_compared(row: SnapshotRow, draft: Draft, *, compare_forecast: bool) -> list[FieldComparison]:
-    """The fields of a row beside those of its draft, as far as either has a value."""
+    """The fields of a row beside those of its draft, if either has a value."""
     names = (*CAUSES, *(FORECAST_FIELDS if compare_forecast else ()), *TARGETS)
     if row.neutral_band is not None:  # rows of version 1 have no interval
         names = (*names, "volatility", *BOUNDS)
@@ -323,7 +323,7 @@ def _sha256_of(window: InputWindow) -> str | None:
 
 
 def _distance(stored: StoredWindow | None, again: InputWindow | None) -> str | None:
-    """How far the inputs made again are from the stored ones, where both are of one size."""
+    """Differences of the inputs made again from the stored ones, if both have the same size."""
     old, new = stored and stored.window.inputs, again and again.inputs
     if old is None or new is None or old.shape != new.shape:
         return None

@@ -1,7 +1,7 @@
-"""Every row of the record against its event in the chain, and its figures against the values that they follow from.
+"""Checks of every row of the record against its event in the chain, and of its figures against their source values.
 
-PostgreSQL joins rows and events; hashes, dates and figures are worked out on this side, so that functions of the server
-that were replaced change nothing.
+PostgreSQL joins rows and events; hashes, dates and figures are computed by this program, so that replaced functions of
+the server have no effect.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ from ldtm_lib.database.queries import query
 from ldtm_lib.sessions import ONE_MONTH_SESSIONS, Calendar
 
 LARGEST = 100
-"""Discrepancies of one kind of event that are listed."""
+"""Largest number of listed discrepancies of one kind of event."""
 ABOUT = (
     Field("of_ticker", "text"),
     Field("of_run_date", "date"),
@@ -45,23 +45,23 @@ ABOUT = (
     Field("of_horizon", "text"),
     Field("is_there", "bool"),
 )
-"""The columns beside the hashed fields of every kind: what the event is about, and whether there is a row."""
+"""The columns beside the hashed fields of every kind: the event's subject, and `is_there`, true if it has a row."""
 FORECAST_INPUTS = (
     Field("pred", "float8"),
     Field("close", "float8"),
     Field("direction_pred", "text"),
     Field("bars_recorded_until", "timestamptz"),
 )
-"""The columns of a fill that are its forecast's."""
+"""The columns of a fill that belong to its forecast."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowChecks:
-    """What was found when every row was held against its event."""
+    """The findings of comparing every row with its event."""
 
     found: list[Discrepancy]
     notes: tuple[str, ...]
-    """Worth knowing, and no failure."""
+    """Remarks that are no failures."""
     live: LiveForecasts
     """The live rows that are forecasts."""
     configurations: tuple[Configuration, ...]
@@ -69,7 +69,7 @@ class RowChecks:
     num_verdicts: int
     """Verdicts that were computed again from the forecasts of their backtests."""
     num_other_verdicts: int
-    """Verdicts on a backtest that were not."""
+    """Verdicts on a backtest that were not computed again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +144,7 @@ VERDICTS = Kind(event="verdict", statement=query("audit.verdicts"), happened_at=
 
 
 def check_rows(conn: Connection, chain: Sequence[Seal], calendar: Calendar) -> RowChecks:
-    """What is altered, missing, added, reordered, misdated, doubled or wrongly live; at most 100 of each kind."""
+    """Rows that are altered, missing, added, reordered, misdated, doubled or wrongly live; at most 100 of each kind."""
     days, opens, closes = (list(column) for column in zip(*calendar.schedule(), strict=True))
     altered, called_off = _calendar(conn, {"sessions": days, "opens": opens, "closes": closes})
     closes_at = pl.DataFrame({"target_session": days, "closes_at": [microseconds(moment) for moment in closes]})
@@ -249,13 +249,13 @@ def _checked_fills(conn: Connection, chain: Sequence[Seal], closes_at: pl.DataFr
 
 
 Finding = tuple[What, pl.Series]
-"""What is wrong with some rows, and with which."""
+"""A kind of discrepancy, and the rows that have it."""
 
 
 def _by_chain(
     rows: pl.DataFrame, chain: Sequence[Seal], kind: Kind
 ) -> tuple[Finding, Finding, Finding, Finding, Finding]:
-    """What every kind of event can have wrong: no row, no event, its version, its leaf, or its moment."""
+    """The faults that every kind of event can have: no row, no event, or a wrong version, leaf or moment."""
     sealed_at = np.array([microseconds(seal.sealed_at) for seal in chain], dtype=np.int64)
     ends = np.array([seal.first_event + seal.num_events for seal in chain], dtype=np.int64)
     seal = np.searchsorted(ends, rows["event_id"].fill_null(0).to_numpy(), side="right")
@@ -272,7 +272,7 @@ def _by_chain(
 
 
 def _is_mistargeted(rows: pl.DataFrame, after: Any, calendar: Calendar, called_off: Sequence[date]) -> pl.Series:
-    """Whether target sessions are not those of the run date, unless the exchange called one off meanwhile.
+    """True for rows whose target sessions are not those of the run date, unless the exchange called one off meanwhile.
 
     `after` is the number of sessions up to each run date.
     """
@@ -292,7 +292,7 @@ def _is_mistargeted(rows: pl.DataFrame, after: Any, calendar: Calendar, called_o
 
 
 def _named(rows: pl.DataFrame, findings: Sequence[Finding]) -> pl.DataFrame:
-    """The first rows in which something is wrong, with the first of the findings that applies to each, as `what`."""
+    """The first rows with a finding, and the first of the findings that applies to each as `what`."""
     what = pl.Series(values=[None], dtype=pl.String).new_from_index(0, len(rows))
     for name, is_so in reversed(findings):
         what = what.zip_with(~is_so.fill_null(value=False), pl.Series([name]).new_from_index(0, len(rows)))
@@ -309,7 +309,7 @@ def _listed(event: str, found: pl.DataFrame) -> list[Discrepancy]:
 
 
 def _reordered(conn: Connection, found: list[Discrepancy]) -> list[Discrepancy]:
-    """Of altered events, those that say what another one of them was recorded to say: they changed places."""
+    """The altered events with the values that were recorded for another altered event: they changed places."""
     ids = [d.event_id for d in found if d.what == "altered" and d.event_id is not None]
     moved = {
         event.key.event_id: of_event("reordered", event.key.event_id, *event.key.about)
@@ -339,7 +339,7 @@ def _missing_events(conn: Connection, chain: Sequence[Seal]) -> list[Discrepancy
 
 
 def _doubled(conn: Connection) -> list[Discrepancy]:
-    """Events about one and the same thing, where there are more events than things."""
+    """Duplicate events about the same row, if there are more events than rows."""
     counts = conn.execute(query("audit.counts")).fetchall()
     if all(num_events <= num_rows for _, num_events, num_rows in counts):
         return []
@@ -348,7 +348,7 @@ def _doubled(conn: Connection) -> list[Discrepancy]:
 
 
 def _surroundings(conn: Connection) -> list[Discrepancy]:
-    """What in the schema could hide rows or make a statement say something else, and what is not as it was created."""
+    """Objects of the schema that could hide rows or change what a statement means, or that were altered."""
     hiding = [finding for (finding,) in conn.execute(query("audit.surroundings"))]
     found = [f"{finding}: what a statement says of it is not to be relied on" for finding in hiding]
     altered = altered_definitions(conn)
@@ -357,7 +357,7 @@ def _surroundings(conn: Connection) -> list[Discrepancy]:
 
 
 def _calendar(conn: Connection, exchange: Mapping[str, object]) -> tuple[list[Discrepancy], list[date]]:
-    """Sessions that have opened and are other ones in the database; apart, those that the exchange called off later."""
+    """Sessions that have opened and differ in the database; separately, those that the exchange called off later."""
     altered: list[Discrepancy] = []
     called_off: list[date] = []
     for session, known, given in conn.execute(query("audit.calendar"), exchange):

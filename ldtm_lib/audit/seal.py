@@ -16,7 +16,7 @@ SEAL_FIELDS = (
     Field("sealed_at", "timestamptz"),
 )
 GENESIS = bytes(32)
-"""What stands for the seal before the first one."""
+"""SHA-256 in place of that of a seal before the first one."""
 LEAF_BYTES = 32
 
 
@@ -31,31 +31,31 @@ class Seal:
     first_event: int
     num_events: int
     merkle_root: bytes
-    """Of the leaves of its events, by RFC 6962."""
+    """Root of the leaves of its events, by RFC 6962."""
     previous_sha256: bytes
-    """Of the seal before; 32 zero bytes for the first."""
+    """SHA-256 of the seal before; 32 zero bytes for the first."""
     sealed_at: datetime
     sha256: bytes
-    """As it is on record."""
+    """The SHA-256 on record."""
     leaves: bytes
-    """Of its events one after the other, 32 bytes each, as they are on record."""
+    """Leaves of its events one after the other, 32 bytes each, as they are on record."""
 
     @property
     def canonical(self) -> bytes:
-        """The bytes that its SHA-256 is of: what a time stamp is asked for."""
+        """The bytes that its SHA-256 is computed from, for which a time stamp is requested."""
         return encode(SEAL_FIELDS, [getattr(self, field.name) for field in SEAL_FIELDS])
 
     @property
     def expected_sha256(self) -> bytes:
-        """What its SHA-256 must be."""
+        """The SHA-256 that the seal must have."""
         return hashlib.sha256(self.canonical).digest()
 
     @property
     def leaf_list(self) -> list[bytes]:
-        """Its leaves one by one; where the record was altered, not as many as it has events."""
+        """Its leaves one by one; if the record was altered, their number may differ from that of its events."""
         return split_leaves(self.leaves)
 
 
 def split_leaves(together: bytes) -> list[bytes]:
-    """Leaves that stand one after the other, one by one."""
+    """Split concatenated leaves into single ones."""
     return [together[at : at + LEAF_BYTES] for at in range(0, len(together), LEAF_BYTES)]

@@ -1,4 +1,4 @@
-"""The seals against the events they were made over, against each other, and against what was published of them."""
+"""Checks of the seals against the events that they cover, against each other, and against their published copies."""
 
 from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
@@ -9,13 +9,13 @@ from ldtm_lib.audit.publications.protocol import Published, PublishedSeal
 from ldtm_lib.audit.seal import GENESIS, LEAF_BYTES, Seal, split_leaves
 
 CLOCKS_DIFFER = timedelta(minutes=5)
-"""What the database's clock and an authority's may differ by."""
+"""Largest difference that is allowed between the database's clock and an authority's."""
 Name = Callable[[int], str]
-"""Says in words what an event is about."""
+"""Function that returns the subject of an event in words."""
 
 
 def check_seals(chain: Sequence[Seal], known: Collection[Discrepancy]) -> list[Discrepancy]:
-    """Every seal worked out anew. `known` are the discrepancies of rows, which explain a root that is another one."""
+    """The seals that are broken, all computed again. `known` are discrepancies of rows, which explain wrong roots."""
     found: list[Discrepancy] = []
     previous, end, last = GENESIS, 0, None
     for at, seal in enumerate(chain):
@@ -46,7 +46,7 @@ def _wrong_root(seal: Seal, known: Collection[Discrepancy]) -> str:
 
 
 def compare(name: str, published: Published, chain: Sequence[Seal], name_of: Name) -> list[Discrepancy]:
-    """What the chain no longer has, or has otherwise, than it was published; the first of each, with how many."""
+    """Published seals that the chain lacks or has with other values; the first of each, with their number."""
     problems = [Discrepancy(what="publication", message=f"{name}: {problem}") for problem in published.problems]
     own = {seal.seal_id: seal for seal in chain}
     gone = [there for number, there in sorted(published.seals.items()) if number not in own]
@@ -80,7 +80,7 @@ def _differs(own: Seal | None, there: PublishedSeal) -> bool:
 
 
 def _rewritten(name: str, other: Sequence[PublishedSeal], own: Seal, name_of: Name) -> Discrepancy:
-    """The first seal that was published otherwise and, where its leaves were published too, the first event in it."""
+    """The first seal published with other values and, if its leaves were published too, the first different event."""
     first, event_id = other[0], own.first_event
     more = f", and {len(other) - 1} later ones" if len(other) > 1 else ""
     message = (

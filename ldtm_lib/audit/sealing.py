@@ -18,13 +18,13 @@ class SealingReport:
     """The result of sealing and publishing."""
 
     newest: Seal | None
-    """The newest seal there is; None for a record without any."""
+    """The newest seal; None for a record without seals."""
     is_new: bool
-    """Whether anything happened since the seal before, so that there is a new one."""
+    """True if there were events since the seal before, so that there is a new one."""
     published: Mapping[str, int]
-    """How many seals each publication took, by its name."""
+    """Number of seals that each publication received, by its name."""
     failures: Mapping[str, str]
-    """Why a publication did not take what it lacks; it is tried again with the next seal."""
+    """Reason why a publication did not receive the seals that it lacks; they are sent again with the next seal."""
 
     @property
     def summary(self) -> str:
@@ -63,7 +63,7 @@ def fork_of(conn: Connection, file: SealFile) -> str | None:
 
 
 def contradiction(published: Mapping[int, bytes], own: Mapping[int, bytes]) -> str | None:
-    """The first published seal that the database does not have, or has otherwise, and the remedy; None without one."""
+    """The first published seal that the database lacks or has with another SHA-256, and the remedy; None if none."""
     wrong = [number for number, sha256 in sorted(published.items()) if own.get(number) != sha256]
     if not wrong:
         return None
@@ -80,8 +80,8 @@ def seal_and_publish(database: Database, publications: Sequence[Publication]) ->
     """Seal every event since the last seal, and publish every seal that a publication lacks.
 
     Each step can be interrupted and repeated: events wait for the next seal, seals for the next publishing. A failing
-    publication does not affect the others. Where one holds other seals than the database, as after the restore of an
-    older backup, nothing is sealed and nothing is published: the chain would be forked for good.
+    publication does not affect the others. If one holds other seals than the database, as after the restore of an older
+    backup, nothing is sealed and nothing is published: the chain would be forked permanently.
     """
     outside = {publication.name: publication.read().seals for publication in publications}
     with database.transaction() as conn:

@@ -1,7 +1,7 @@
-"""Verdicts of the gate against their events, and computed again from the stored forecasts of their backtests.
+"""Checks of the gate's verdicts: against their events, and computed again from the stored forecasts of their backtests.
 
-A verdict names the configuration with the bounds that it was judged by. What it was compared with at that moment, the
-other tickers' trials and the active model, is taken as it is recorded in the verdict.
+A verdict names the configuration with the bounds that it was judged by. The other tickers' trials and the active model,
+with which it was compared at that moment, are taken as recorded in the verdict.
 """
 
 import json
@@ -28,9 +28,9 @@ from ldtm_lib.registry.configurations import judged_by
 from ldtm_lib.settings import ForecastConfig, GateConfig
 
 AT_ONCE = 200
-"""Backtests whose forecasts are in memory at the same time."""
+"""Number of backtests whose forecasts are in memory at the same time."""
 SAME_FIGURE = 1e-9
-"""Relative: sums in another order, as on another processor, give other last bits."""
+"""Relative tolerance: sums in another order, as on another processor, have other last bits."""
 SCHEMA = {
     "event_id": pl.Int64,
     "version": pl.Int64,
@@ -58,17 +58,17 @@ class VerdictRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckedVerdicts:
-    """Verdicts on record, and how many of them were computed again."""
+    """Verdicts on record, and the number of them that were computed again."""
 
     rows: pl.DataFrame
-    """One a verdict: its place in the chain, whether its leaf is right, and whether it is `is_wrong` in its figures."""
+    """One row per verdict: its place in the chain, `is_right` about its leaf, and `is_wrong` about its figures."""
     num_computed: int
     num_not_computed: int
     """Verdicts on a backtest whose bounds are not on record, or by settings that this version no longer has."""
 
 
 def checked_verdicts(conn: Connection, in_force: Sequence[Configuration]) -> CheckedVerdicts:
-    """Every verdict since the chain holds them."""
+    """Every verdict since the chain has held verdicts."""
     fields = events.fields_of("verdict", 1)
     names = [field.name for field in fields[2:]]
     places: list[dict[str, object]] = []
@@ -125,7 +125,7 @@ def _stored(row: VerdictRow) -> Verdict | None:
 def _wrong_figures(
     conn: Connection, rows: Sequence[VerdictRow], bounds: Mapping[int, tuple[GateConfig, ForecastConfig]]
 ) -> set[int]:
-    """The numbers of verdicts that their backtest's forecasts and their bounds do not give."""
+    """The numbers of verdicts that do not follow from their backtest's forecasts and their bounds."""
     wrong: set[int] = set()
     by_backtest: dict[int, list[VerdictRow]] = {}
     for row in rows:
@@ -151,7 +151,7 @@ def _wrong_figures(
 
 
 def _is_given_by(row: VerdictRow, verdict: Verdict, gate: GateConfig) -> bool:
-    """Whether a stored verdict has the rules and the evidence that were computed again."""
+    """True if a stored verdict has the rules and the evidence that were computed again."""
     stored = _stored(row)
     if stored is None:
         return False
@@ -172,7 +172,7 @@ def _without_reason(rule: Rule) -> dict[str, object]:
 
 
 def _is_alike(stored: Any, computed: Any) -> bool:
-    """Whether two values of JSON are the same, numbers up to their last bits.
+    """True if two values of JSON are the same, numbers up to their last bits.
 
     Fields that one of them lacks do not count: another version of LDTM has other statistics.
     """

@@ -1,7 +1,7 @@
-"""Recompute the whole chain from the tables, and compare it with itself and with what was published of it.
+"""Recompute the whole chain from the tables, and compare it with itself and with its publications.
 
-Nothing is believed: hashes are worked out anew from columns, trees from hashes, seals from trees. All of it reads one
-state of the database, so that a daily run in progress does not interfere.
+Nothing is trusted: hashes are computed again from columns, trees from hashes, seals from trees. The whole verification
+reads one state of the database, so that a daily run in progress does not interfere.
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ ALERT_KEY = "record/verification"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublicationCoverage:
-    """How much of the chain one publication holds."""
+    """The part of the chain that one publication holds."""
 
     name: str
     num_seals: int
@@ -45,7 +45,7 @@ class PublicationCoverage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditReport:
-    """What a verification saw, and what was wrong."""
+    """The scope of a verification, and its findings."""
 
     num_events: int
     num_seals: int
@@ -62,13 +62,14 @@ class AuditReport:
     num_verdicts: int = 0
     """Verdicts that were computed again from the forecasts of their backtests."""
     num_other_verdicts: int = 0
-    """Verdicts on a backtest that were not: their bounds are not on record, or of another version of LDTM."""
+    """Verdicts on a backtest that were not computed again: their bounds are not on record, or of another version of
+    LDTM."""
     unasked: tuple[str, ...] = ()
-    """Why a remote of a publication could not be asked: with what it holds nothing was compared."""
+    """Reasons why remotes of publications could not be asked: their content was not compared."""
 
     @property
     def is_intact(self) -> bool:
-        """Whether nothing differs from what was recorded, and from what was published and could be read."""
+        """True if nothing differs from the recorded events, and from the published seals that could be read."""
         return not self.discrepancies
 
     @property
@@ -131,7 +132,7 @@ def _verify(conn: Connection, calendar: Calendar, outside: dict[str, Published])
 
 
 def _unreadable(error: psycopg.Error) -> AuditReport:
-    """The report of a record that holds what no verification can read, such as a moment at the end of time."""
+    """The report of a record with values that no verification can read, such as a moment at the end of time."""
     message = (
         f"the record holds what cannot be read as what it should be, it was altered: {' '.join(str(error).split())}"
     )

@@ -1,1 +1,1 @@
-"""Where seals are published outside of the database, out of its owner's reach."""
+"""Places outside of the database, and out of its owner's reach, in which seals are published."""

@@ -1,4 +1,4 @@
-"""git in one folder, asking nobody: no hooks, signatures, prompts, nor variables that mean another repository."""
+"""git in one folder without interaction: no hooks, signatures, prompts or variables that name another repository."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ _OTHER_REPOSITORY = {
     "GIT_PREFIX",
     "GIT_WORK_TREE",
 }
-"""What git sets for its hooks, and what would make it look elsewhere."""
+"""Variables that git sets for its hooks, and variables that would point it to another repository."""
 _ENVIRONMENT = {
     "GIT_GRAFT_FILE": os.devnull,
     "GIT_LITERAL_PATHSPECS": "1",
@@ -38,14 +38,14 @@ _SETTINGS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Git:
-    """The command, in a folder."""
+    """The command `git` in a folder."""
 
     folder: Path
     settings: tuple[str, ...] = ()
-    """More of them, as `user.name=LDTM`."""
+    """Additional settings, such as `user.name=LDTM`."""
 
     def __call__(self, *arguments: str, stdin: bytes = b"") -> bytes:
-        """What the command writes; raises PublicationFailed with what it says when it fails."""
+        """The output of a command; raises PublicationFailed with the error message of a command that fails."""
         answer = self._run(arguments, stdin)
         if answer.returncode != 0:
             said = answer.stderr.decode(errors="replace").strip().replace("\n", " ") or f"status {answer.returncode}"
@@ -53,7 +53,7 @@ class Git:
         return answer.stdout
 
     def line(self, *arguments: str) -> str | None:
-        """The one line that the command writes; None when it fails, which then means no."""
+        """The one line that the command writes; None if it fails, where failure means no."""
         answer = self._run(arguments, b"")
         return answer.stdout.decode(errors="replace").strip() if answer.returncode == 0 else None
 

@@ -1,7 +1,7 @@
-"""Seals in a git repository of the owner's: a file a seal, committed when it is published, pushed if that is asked for.
+"""Seals in a git repository of the owner: one file per seal, committed when it is published, pushed if requested.
 
-Every file is the line of its seal, so that all of them in order are the file of `seal_file`. One growing file would
-cost a copy of itself a commit, and its history minutes to check.
+Every file is the line of its seal, so that all of them in order are the file of `seal_file`. A single growing file
+would store a copy of itself with every commit, and checking its history would take minutes.
 """
 
 import fcntl
@@ -22,22 +22,22 @@ from ldtm_lib.errors import PublicationFailed
 SEALS = "seals"
 _SEAL_PATH = re.compile(rf"{SEALS}/\d{{4}}/\d{{6,}}\.json")
 _IDENTITY = {"user.name": "LDTM", "user.email": "ldtm@localhost"}
-"""Who commits in a repository that does not say who."""
+"""Committer in a repository that configures none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upstream:
-    """Where a branch is pushed to."""
+    """The remote branch that a branch is pushed to."""
 
     remote: str
     target: str
     tracking: str
-    """The ref that remembers what is there."""
+    """The local ref with the last known state of the remote branch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GitRepository:
-    """One repository and its current branch; whatever else is in it is left alone."""
+    """One repository and its current branch; other content of it is left alone."""
 
     folder: Path
     push: bool = False
@@ -48,7 +48,7 @@ class GitRepository:
         return f"git repository {self.folder}"
 
     def read(self) -> Published:
-        """The seals at HEAD; that the work tree agrees, and that no commit ever changed or removed one."""
+        """The seals at HEAD; checks that the work tree agrees, and that no commit ever changed or removed one."""
         try:
             self._check_folder()
             if self._git.line("rev-parse", "--verify", "--quiet", "HEAD") is None:
@@ -71,9 +71,9 @@ class GitRepository:
             )
 
     def ask_remote(self) -> str | None:
-        """Fetch what the remote holds, where seals are pushed, so that `read` compares it; why not, where it fails.
+        """Fetch the remote that seals are pushed to, so that `read` compares it; returns the reason for a failure.
 
-        None as well where nothing is pushed.
+        Returns None on success, and if nothing is pushed.
         """
         if not self.push:
             return None
@@ -92,9 +92,9 @@ class GitRepository:
         return None
 
     def publish(self, seals: Sequence[Seal]) -> None:
-        """Commit the seals that HEAD does not have, these files alone, and push what has not been pushed.
+        """Commit the seals that HEAD does not have, these files alone, and push all commits that have not been pushed.
 
-        What a failed push leaves waiting goes with the next one, which an empty sequence asks for too.
+        Commits that a failed push left behind are pushed by the next call, also by one with an empty sequence.
         """
         if not seals and not self.push:
             return
@@ -130,7 +130,7 @@ class GitRepository:
 
     @contextmanager
     def _locked(self) -> Generator[None]:
-        """Nobody else publishes here meanwhile."""
+        """Keep other processes from publishing here meanwhile."""
         git_folder = Path(self._git("rev-parse", "--absolute-git-dir").decode().rstrip("\n"))
         try:
             lock = (git_folder / "ldtm.lock").open("w")
@@ -141,7 +141,7 @@ class GitRepository:
             yield
 
     def _contents_at_head(self) -> dict[str, bytes]:
-        """The files of seals at HEAD, in the order of their numbers; none where nothing is committed."""
+        """The files of seals at HEAD, in the order of their numbers; none if nothing is committed."""
         if self._git.line("rev-parse", "--verify", "--quiet", "HEAD") is None:
             return {}
         listed = self._git("ls-tree", "-r", "-z", "--name-only", "HEAD", "--", f"{SEALS}/").decode(errors="replace")
@@ -174,7 +174,7 @@ class GitRepository:
                 yield f"{file} is not what was committed; compare them with `git diff HEAD -- {path}`"
 
     def _history_problems(self) -> Generator[str]:
-        """Every change of a seal's file but its addition, in any line of the history."""
+        """Every change of a seal's file other than its addition, on any branch of the history."""
         history = ("--full-history", "-m", "--no-renames", "--name-status", "--diff-filter=a", "--format=commit %h")
         commit = ""
         for line in self._git("log", *history, "HEAD", "--", f"{SEALS}/").decode(errors="replace").splitlines():
@@ -186,7 +186,7 @@ class GitRepository:
                 yield f"{self.folder}: {commit} {how} {path}; see it with `git show {commit.split()[-1]} -- {path}`"
 
     def _commit_times(self) -> dict[int, datetime]:
-        """When the file of each seal was committed, by the committer's clock; the newest time of several."""
+        """Time at which the file of each seal was committed, by the committer's clock; the newest of several times."""
         history = ("--full-history", "-m", "--no-renames", "--name-only", "--diff-filter=A", "--format=at %ct")
         times: dict[int, datetime] = {}
         moment = 0
@@ -247,7 +247,7 @@ class GitRepository:
         committing("commit", *quietly, "--message", _subject(seals), *from_stdin, stdin=paths)
 
     def _upstream(self) -> Upstream | None:
-        """Where the current branch is pushed to; None without a branch or a remote."""
+        """The upstream of the current branch; None without a branch or a remote."""
         branch = self._git.line("symbolic-ref", "--quiet", "--short", "HEAD")
         remotes = self._git("remote").decode(errors="replace").split()
         if branch is None or not remotes:

@@ -1,4 +1,4 @@
-"""What every publication of the seals can do: say what it holds, and take what it has not got yet."""
+"""Interface of every publication of the seals: reading the seals that it holds, and adding those that it lacks."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,31 +10,31 @@ from ldtm_lib.audit.seal import Seal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedSeal:
-    """A seal as a publication holds it."""
+    """A seal with the values that a publication has."""
 
     seal_id: int
     sha256: bytes
     session: date | None = None
-    """Of the seal, where the publication keeps it."""
+    """Session of the seal, if the publication keeps it."""
     leaves: bytes | None = None
-    """Of its events one after the other, where the publication keeps them."""
+    """Leaves of its events one after the other, if the publication keeps them."""
     published_at: datetime | None = None
-    """When the publication took it by its own clock, where it says so."""
+    """Time at which the publication received it by its own clock, if the publication states it."""
     stamped_at: datetime | None = None
-    """When a time stamp authority saw its SHA-256, by the authority's clock."""
+    """Time at which a time stamp authority saw its SHA-256, by the authority's clock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """What a publication holds."""
+    """The content of a publication."""
 
     seals: Mapping[int, PublishedSeal]
     problems: tuple[str, ...] = ()
     """Evidence of tampering or damage, each a sentence with the place and the remedy."""
     notes: tuple[str, ...] = ()
-    """Worth knowing, and no failure."""
+    """Remarks that are no failures."""
     witness: str | None = None
-    """Whose clock gives the moments of its seals; None where it has none."""
+    """The clock that gives the moments of its seals; None if it has none."""
 
 
 class Publication(Protocol):
@@ -42,23 +42,24 @@ class Publication(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is, and where: `file /srv/ldtm/seals.jsonl`."""
+        """Kind and place of the publication: `file /srv/ldtm/seals.jsonl`."""
         ...
 
     def read(self) -> Published:
-        """What it holds, all of it checked; problems are returned, not raised."""
+        """The content of the publication, all of it checked; problems are returned, not raised."""
         ...
 
     def publish(self, seals: Sequence[Seal]) -> None:
-        """Add seals in order and deliver what an earlier failure left waiting; those already there stay as they are.
+        """Add seals in order and deliver those that an earlier failure left behind; seals already there stay as they
+        are.
 
-        Raises PublicationFailed; what was added before the failure stays.
+        Raises PublicationFailed; seals that were added before the failure stay.
         """
         ...
 
 
 def publish_missing(publication: Publication, seals: Sequence[Seal]) -> int:
-    """Publish those of the seals whose number is not there yet; returns how many. Doing it again changes nothing.
+    """Publish the seals whose number is not there yet; returns their number. Repeating it changes nothing.
 
     A seal that is there with another SHA-256 is left alone: it is evidence, which a verifier shows.
     Raises PublicationFailed.

@@ -1,4 +1,4 @@
-"""The line of JSON that a seal is published as, and how a chain of such lines is read and continued."""
+"""The line of JSON that a seal is published as, and functions that read and continue a chain of such lines."""
 
 import base64
 import json
@@ -15,7 +15,7 @@ COMPARE = "compare it with a copy kept elsewhere and bring that one back"
 _NUMBERS = ("seal_id", "first_event", "num_events")
 _HASH = re.compile(rb'^\{"seal_id":(?P<seal_id>\d{1,18}),.*"sha256":"(?P<sha256>[0-9a-f]{64})","leaves":"[^"]*"\}$')
 _ZEROS = b"\x00"
-"""What some file systems leave after a power loss in place of bytes that had not reached the disk."""
+"""Byte that some file systems leave after a power loss in place of bytes that had not reached the disk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,15 +31,15 @@ class SealLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Continuation:
-    """What a chain of lines is continued with."""
+    """The seals that continue a chain of lines."""
 
     seals: tuple[Seal, ...]
     refusal: str | None
-    """Why others are not added, as a sentence."""
+    """Reason why other seals are not added, as a sentence."""
 
 
 def line_of(seal: Seal) -> bytes:
-    """The line of a seal with its newline: every field readable, so that nobody needs LDTM to check it."""
+    """The line of a seal with its newline: every field readable, so that it can be checked without LDTM."""
     fields = {
         "seal_id": seal.seal_id,
         "session": seal.session.isoformat(),
@@ -96,10 +96,11 @@ def lines_of(name: str, content: bytes) -> Iterator[SealLine]:
 
 
 def read_chain(lines: Iterable[SealLine]) -> Published:
-    """Read lines as one chain, and say where it is broken.
+    """Read lines as one chain, and report where it is broken.
 
-    A last line that was cut, and a cut line that the whole line after it or before it says in full, are what crashes
-    leave: notes. The line before says it when a crash took the newline alone, and a second crash cut the repetition.
+    Crashes leave a truncated last line, or a truncated line that the whole line after it or before it repeats in full:
+    these give notes. The line before repeats it if a crash lost only the newline, and a second crash truncated the
+    repetition.
     """
     seals: dict[int, PublishedSeal] = {}
     problems: list[str] = []
@@ -142,9 +143,10 @@ def read_chain(lines: Iterable[SealLine]) -> Published:
 
 
 def continuation(published: Published, seals: Sequence[Seal]) -> Continuation:
-    """Which of the seals continue the published chain, in order, and why the others do not.
+    """The seals that continue the published chain, in order, and the reason why others do not.
 
-    One line that was lost in the middle keeps nothing newer back: it is refused, and what continues the end is not.
+    A line that was lost in the middle does not hold back newer seals: its seal is refused, and seals that continue the
+    end are not.
     """
     newest = max(published.seals, default=-1)
     expected = published.seals[newest].sha256 if newest >= 0 else GENESIS
@@ -181,7 +183,7 @@ def _whole_seal(line: SealLine) -> Seal | None:
 
 
 def _is_cut(line: SealLine, last: Seal | None, last_line: SealLine | None) -> bool:
-    """Whether crashes explain a line that nothing follows: it begins as the next seal's line or the last one does."""
+    """True if crashes explain a final line: it is cut, or begins like the line of the next seal or of the last one."""
     if not line.is_terminated:
         return True
     if last_line is not None and last_line.content.startswith(line.content.rstrip(_ZEROS)):
@@ -192,7 +194,7 @@ def _is_cut(line: SealLine, last: Seal | None, last_line: SealLine | None) -> bo
 
 
 def _problems(seal: Seal, last: Seal | None) -> Iterator[str]:
-    """What is wrong with a seal after the one before it."""
+    """Contradictions within a seal and with the seal before it."""
     if seal.expected_sha256 != seal.sha256:
         yield f"the header of seal {seal.seal_id} does not give its sha256"
     if len(seal.leaves) != seal.num_events * LEAF_BYTES or merkle_root(seal.leaf_list) != seal.merkle_root:

@@ -1,4 +1,4 @@
-"""What a time stamp token says, and whether an authority that is trusted has signed it (RFC 3161, section 2.4.2)."""
+"""Time stamp tokens: their content, and a check that a trusted authority signed them (RFC 3161, section 2.4.2)."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,12 +16,12 @@ _CERTIFICATES_TAG = 0xA0
 
 
 class InvalidToken(Exception):
-    """A reply is no token that counts; the message goes on after the name of the reply."""
+    """A reply is not a valid token; the message continues after the name of the reply."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stamp:
-    """What a verified token says."""
+    """The content of a verified token."""
 
     sha256: bytes
     stamped_at: datetime
@@ -32,7 +32,7 @@ class Stamp:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Element:
-    """One element of a DER encoding: where it begins, where its content does, and where both end."""
+    """One element of a DER encoding: the offsets of its beginning, of its content, and of the end of both."""
 
     tag: int
     at: int
@@ -41,16 +41,16 @@ class _Element:
 
 
 def verifier_of(certificates: Path) -> Verifier:
-    """What checks tokens against the roots and intermediates of a PEM file, as of the tokens' own times.
+    """A verifier of tokens against the roots and intermediates of a PEM file, as of the tokens' own times.
 
-    Raises PublicationFailed when the file is no such file or has no root.
+    Raises PublicationFailed if the file is no PEM file or has no root.
     """
     roots, others = _roots_of(certificates)
     return VerifierBuilder(roots=roots, intermediates=others).build()
 
 
 def root_names(certificates: Path) -> str:
-    """The roots of a PEM file with the SHA-256 of each, by which a reader can tell whose they are.
+    """The roots of a PEM file with the SHA-256 of each, by which a reader can identify them.
 
     Raises PublicationFailed.
     """
@@ -78,7 +78,7 @@ def _roots_of(certificates: Path) -> tuple[list[x509.Certificate], list[x509.Cer
 
 
 def verified(reply: bytes, verifier: Verifier) -> Stamp:
-    """What a reply stamps; raises InvalidToken when it is none, or not signed by whom the verifier trusts."""
+    """The stamp of a reply; raises InvalidToken if it is none, or not signed by anybody whom the verifier trusts."""
     try:
         response = decode_timestamp_response(with_certificates_in_order(reply))
         if response.status != PKIStatus.GRANTED:
@@ -97,15 +97,15 @@ def verified(reply: bytes, verifier: Verifier) -> Stamp:
         )
     except InvalidToken:
         raise
-    except Exception as error:  # altered certificates let errors of many kinds out of the packages that decode them
+    except Exception as error:  # altered certificates raise errors of many kinds in the packages that decode them
         raise InvalidToken(f"does not verify: {error}") from None
 
 
 def with_certificates_in_order(reply: bytes) -> bytes:
-    """The reply with its set of certificates in DER's order, which authorities that run OpenSSL leave as they like.
+    """The reply with its set of certificates in the order of DER, which authorities that run OpenSSL do not keep.
 
-    The decoder insists on it. The signature does not cover that set, and its length stays. Anything else is returned
-    as it is.
+    The decoder requires that order. The signature does not cover the set, and its length stays the same. Anything else
+    is returned as it is.
     """
     try:
         response = _elements(reply, 0, len(reply))[0]
@@ -122,7 +122,7 @@ def with_certificates_in_order(reply: bytes) -> bytes:
 
 
 def _elements(der: bytes, at: int, end: int) -> list[_Element]:
-    """The elements of a stretch; raises IndexError when it is none."""
+    """The elements of a range of bytes; raises IndexError if it does not consist of elements."""
     elements: list[_Element] = []
     while at < end:
         tag, length, content = der[at], der[at + 1], at + 2
