@@ -1,7 +1,7 @@
-"""Which windows a network may learn from, is watched by, and is tested on, without any of them seeing a later one.
+"""Split of windows into those for training, validation and test, none of which sees the sessions of a later one.
 
-Every window ends in a session and carries labels from later sessions. A row is *purged* where its furthest label
-session reaches what comes next: the validation tail for training rows, the test sessions for both.
+Every window ends in a session and carries labels from later sessions. A row is *purged* if its furthest label session
+reaches the rows that come next: the validation tail for training rows, the test sessions for both.
 """
 
 import math
@@ -18,7 +18,7 @@ from ldtm_lib.settings import BacktestConfig, TrainingConfig
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RowSplit:
-    """The windows that move the weights and the later ones that decide when to stop."""
+    """The windows that the weights are fitted to, and the later ones that decide when to stop."""
 
     training_rows: Rows
     validation_rows: Rows
@@ -79,7 +79,7 @@ def plan_final(windows: WindowSet, training: TrainingConfig) -> RowSplit:
 
 
 def furthest_session(windows: WindowSet, *rows: Rows) -> date:
-    """The last session that any of some windows reads, labels included. At least one row must be given."""
+    """The last session that any of the given windows reads, labels included. At least one row must be given."""
     return _label_ends(windows)[np.concatenate(rows)].max().item()
 
 

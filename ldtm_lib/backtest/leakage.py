@@ -1,6 +1,6 @@
-"""Rows of a training that saw what they must not, counted from what the trainer was really given.
+"""Leaking rows of a training, counted from the data that the trainer was really given.
 
-Nothing here is shared with the code that cuts folds: a check that asks the code it checks would agree with its errors.
+Nothing here is shared with the code that cuts folds: a check that uses the code it checks would repeat its errors.
 """
 
 import numpy as np
@@ -18,9 +18,9 @@ SEEN_WINDOW = "seen window"
 def split_leaks(task: FitTask, test_rows: Rows | None) -> dict[str, int]:
     """The rows of a split that leak, by kind; a kind without any is left out.
 
-    - "label over the boundary": training rows with a label from the first validation session or later, and training
-      and validation rows with one from the first test session or later. What a network learned from such a row is
-      the price of a day that it is then watched by, or tested on.
+    - "label over the boundary": training rows with a label from the first validation session or later, and training and
+      validation rows with one from the first test session or later. From such a row a network learns the price of a day
+      on which it is then validated or tested.
     - "shuffled split": validation rows not after every training row, and test rows not after every training and
       validation row, by session.
     - "seen window": validation rows whose session is a training row's too, and test rows whose session is a training
@@ -52,7 +52,7 @@ def _last_labels(windows: WindowSet, rows: Rows) -> Sessions:
 
 
 def _reaches(labels: Sessions, later: Sessions) -> Booleans:
-    """Which labels are from the first of some later sessions or from after it."""
+    """True for each label that is from the first of some later sessions or from after it."""
     return labels >= later.min() if len(later) else np.zeros(len(labels), dtype=bool)
 
 

@@ -1,4 +1,4 @@
-"""From the folds of one ticker to networks to train, and from their forecasts to what the gate reads."""
+"""The networks to train for the folds of one ticker, and the reports on their forecasts that the gate reads."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ NO_LEAKS: Mapping[str, int] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FoldReport:
-    """What one fold's network forecast on the sessions it never saw, and what came."""
+    """The forecasts of one fold's network on sessions that it never saw, and the actual prices."""
 
     fold: int
     train_cutoff: date
@@ -38,9 +38,9 @@ class FoldReport:
     predictions: Prices
     """(n, 3) forecast prices, columns in the order of HORIZONS."""
     actuals: Prices
-    """(n, 3) the prices that came."""
+    """(n, 3) the actual prices."""
     leaks: Mapping[str, int] = field(default_factory=lambda: NO_LEAKS)
-    """Rows that saw what they must not, by the kinds of `split_leaks`; a kind without any is left out."""
+    """Leaking rows, by the kinds of `split_leaks`; a kind without any is left out."""
 
     @property
     def num_leakage_rows(self) -> int:
@@ -76,8 +76,8 @@ def tasks_of(windows: WindowSet, folds: Sequence[FoldPlan], final: RowSplit | No
 def fold_report(plan: FoldPlan, fit: Fit, predictions: Prices) -> FoldReport:
     """The report of one fold; `predictions` are the prices (n, 3) that its network forecast for the test rows.
 
-    Only the test rows are taken from the plan. What training read is taken from the task that the trainer was
-    given, so that a row which strayed into it on the way is counted as leakage.
+    Only the test rows are taken from the plan. The rows of the training are taken from the task that the trainer was
+    given, so that a row that was added to it by mistake is counted as leakage.
     """
     task, windows = fit.task, fit.task.windows
     return FoldReport(

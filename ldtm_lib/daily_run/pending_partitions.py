@@ -21,7 +21,7 @@ SEARCHED_SESSIONS = 30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingPartition:
-    """One session of one ticker of which something is to be made."""
+    """One session of one ticker that is not done yet."""
 
     session: date
     ticker: str
@@ -30,15 +30,15 @@ class PendingPartition:
     deadline: datetime
     """The next open: a forecast that is on record before it is live."""
     lacks_row: bool
-    """Whether there is neither a forecast nor an abstention."""
+    """True if there is neither a forecast nor an abstention."""
     has_new_bar: bool
-    """Whether a bar of the session was recorded after the newest attempt, which did not complete it."""
+    """True if a bar of the session was recorded after the newest attempt, which did not complete it."""
     is_done: bool
-    """Whether the newest attempt completed it; what is left is an actual whose bar arrived later."""
+    """True if the newest attempt completed it; the open part is an actual whose bar arrived later."""
     num_attempts: int
     last_attempt_at: datetime | None
     reason: str | None
-    """Why the newest attempt was not enough; None when it did all, while it runs, and when it was killed."""
+    """Reason why the newest attempt was not enough; None if it did everything, while it runs, and if it was killed."""
 
 
 def daily_run_start(session: date) -> datetime:
@@ -52,7 +52,7 @@ def pending_partitions(
     """The pending partitions of the newest closed sessions, by session and ticker, with one statement.
 
     The search covers the last SEARCHED_SESSIONS sessions. For a ticker that has no row on an older session, as after a
-    longer outage, it starts there, but never before the first partition. Nothing is pending of a ticker before it
+    longer outage, it starts there, but never before the first partition. A ticker has no pending partitions before it
     enters service. A partition that has its row and only waits for its bar stays pending for
     `ledger.void_after_sessions`; later its actual is void.
     """

@@ -15,8 +15,9 @@ from ldtm_lib.errors import ConfigurationError, DatabaseUnavailable
 Connection = psycopg.Connection[TupleRow]
 CONNECT_TIMEOUT_SECONDS = 10
 LOCK_TIMEOUT = "2min"
-"""How long a statement waits for a lock. The longest work under the lock of the chain is a fill of 300,000 actuals,
-10 s, and four runs of Dagster at once wait 40 s for each other: three times that is a lock that is not released."""
+"""Longest time that a statement waits for a lock. The longest work under the lock of the chain is a fill of 300,000
+actuals, 10 s, and four runs of Dagster at once wait 40 s for each other: a lock that is held for three times as long is
+one that is not released."""
 PINNED = {
     "bytea_output": "hex",
     "client_encoding": "UTF8",
@@ -31,7 +32,8 @@ PINNED = {
     "timezone": "UTC",
     "transform_null_equals": "off",
 }
-"""Settings that a server, a database or a role may have otherwise, and that change what a statement does or returns."""
+"""Settings that a server, database or role may set to other values, and that change the effect or result of a
+statement."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +52,7 @@ class Database:
     def parameters(self) -> dict[str, str]:
         """The parameters of libpq for this database: those of the URL, with the pinned settings after its `options`.
 
-        Raises ConfigurationError for what is no URL, or has a parameter that libpq does not know.
+        Raises ConfigurationError for a text that is no URL, or that has a parameter that libpq does not know.
         """
         given = _parameters_of(self.url)
         pinned = " ".join(f"-c {name}={_escaped(value)}" for name, value in self.pinned.items())
@@ -80,7 +82,7 @@ class Database:
         return conn
 
     def _check_settings(self, conn: Connection) -> None:
-        """Raise ConfigurationError where the connection has other settings than were asked for."""
+        """Raise ConfigurationError if the connection has other settings than the requested ones."""
         try:
             found = conn.execute(query("database.settings"), {"names": [*self.pinned]}).fetchall()
         except psycopg.OperationalError as error:
@@ -115,7 +117,7 @@ class Database:
                 raise DatabaseUnavailable(_no_answer(self.url, error)) from error
 
     def _locked(self, waiting: Connection) -> str:
-        """The message for a lock that was not released in time: the lock, who holds it, and what to do."""
+        """The message for a lock that was not released in time: the lock, its holder, and the remedy."""
         with self.connect() as conn:
             own = [waiting.info.backend_pid, conn.info.backend_pid]
             row = conn.execute(query("database.lock_holders"), {"own": own}).fetchone()
@@ -153,7 +155,7 @@ class Database:
 
 
 def address(url: str) -> str:
-    """Where a URL points to, without user and password: safe for logs and messages."""
+    """The target of a URL, without user and password: safe for logs and messages."""
     found = _parameters_of(url)
     host = found.get("host", "localhost")
     port = f":{found['port']}" if "port" in found else ""
@@ -190,7 +192,7 @@ def _no_answer(url: str, error: psycopg.OperationalError) -> str:
 
 
 def _parameters_of(url: str) -> dict[str, str]:
-    """The parameters of libpq in a URL. Raises ConfigurationError, which shows nothing of it, for what is none."""
+    """The parameters of libpq in a URL. Raises ConfigurationError, which shows nothing of it, for other texts."""
     try:
         return {name: str(value) for name, value in conninfo_to_dict(url).items() if value is not None}
     except psycopg.ProgrammingError:

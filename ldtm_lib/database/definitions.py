@@ -1,8 +1,8 @@
-"""Functions, triggers, constraints, columns and views of a schema, held against those that the migrations create.
+"""Functions, triggers, constraints, columns and views of a schema, compared with those that the migrations create.
 
-Migrations are recorded by name and hash, which says nothing about what became of their objects. `sql/definitions.json`
-holds a hash per object of a fresh schema; PostgreSQL 15 to 18 state the same definitions, but for the tables that
-they name before columns of views.
+Migrations are recorded by name and hash, which does not show later changes of their objects. `sql/definitions.json`
+holds a hash per object of a fresh schema; PostgreSQL 15 to 18 state the same definitions, but for the tables that they
+name before columns of views.
 """
 
 import hashlib
@@ -15,8 +15,8 @@ from ldtm_lib.database.queries import SQL_FOLDER, query
 
 DEFINITIONS_FILE = SQL_FOLDER / "definitions.json"
 OF_VIEWS = re.compile(r"\b[a-z_][a-z_0-9]*\.| AS text\b")
-"""What PostgreSQL states of one and the same view or not: the table before a column, which 16 and later leave out, and
-the name of a constant's column, which it has after a dump was restored."""
+"""Parts of a view's definition that PostgreSQL may state or leave out: the table before a column, which 16 and later
+leave out, and the name of a constant's column, which is there after a dump was restored."""
 DIGITS = 16
 
 
@@ -30,16 +30,16 @@ def read_definitions(conn: Connection) -> dict[str, str]:
 
 
 def altered_definitions(conn: Connection) -> list[str]:
-    """What differs from the migrations, one clause an object, such as `the trigger t of snapshot is missing`.
+    """Differences from the migrations, one clause per object, such as `the trigger t of snapshot is missing`.
 
-    Objects of the owner's own are no difference, unless they are triggers of LDTM's tables or functions that have the
+    Objects that the owner added are no difference, unless they are triggers of LDTM's tables or functions that have the
     name of one of LDTM's.
     """
     return differences(read_definitions(conn), json.loads(DEFINITIONS_FILE.read_text(encoding="utf-8")))
 
 
 def differences(found: Mapping[str, str], expected: Mapping[str, str]) -> list[str]:
-    """The same for definitions that were read and those that are expected."""
+    """The differences between definitions that were read and those that are expected, in the same words."""
     clauses = [
         f"the {name} is {'missing' if name not in found else 'another one than the migrations create'}"
         for name, sha256 in expected.items()

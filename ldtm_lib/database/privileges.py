@@ -11,9 +11,9 @@ from ldtm_lib.errors import ConfigurationError
 def grant_writer_privileges(conn: Connection, role: str, *, dagster_schema: str) -> None:
     """Grant an existing role the privileges that LDTM needs: to add to the record, and to use Dagster's storage.
 
-    What the role has beyond them is taken from it, and tables of Dagster that belong to it pass to the owner of their
-    schema. Raises ConfigurationError when the role does not exist, when the connected role does not own the tables, or
-    when somebody has put code of his own into Dagster's storage.
+    Other privileges of the role are revoked, and tables of Dagster that belong to it pass to the owner of their schema.
+    Raises ConfigurationError when the role does not exist, when the connected role does not own the tables, or when
+    somebody has put code of their own into Dagster's storage.
     """
     try:
         conn.execute(query("database.grant_writer_privileges"), {"role": role})
@@ -47,8 +47,8 @@ def _first_line(error: psycopg.Error) -> str:
 def grant_reader_privileges(conn: Connection, role: str, *, dagster_schema: str) -> None:
     """Let an existing role read the tables of LDTM, and runs, ticks and pools of Dagster's storage, and nothing else.
 
-    What the role has beyond that is taken from it. Raises ConfigurationError when the role does not exist, may write or
-    is a superuser, and when the connected role does not own the tables.
+    Other privileges of the role are revoked. Raises ConfigurationError when the role does not exist, may write or is a
+    superuser, and when the connected role does not own the tables.
     """
     try:
         conn.execute(query("database.grant_reader_privileges"), {"role": role})
@@ -85,7 +85,7 @@ def close_database(conn: Connection, *, dagster_schema: str) -> bool:
 
 
 def statement_to_close(conn: Connection, *, dagster_schema: str) -> str | None:
-    """The SQL that leaves connections to the roles that have rights on the tables; None where others cannot connect."""
+    """The SQL that leaves connections to the roles that have rights on the tables; None if others cannot connect."""
     asked = {"schema": dagster_schema}
     is_open, statement = conn.execute(query("database.is_open_to_public"), asked).fetchone() or (False, "")
     return statement if is_open else None
@@ -112,6 +112,6 @@ def missing_privileges(conn: Connection) -> list[str]:
 
 
 def schema_exists(conn: Connection, schema: str) -> bool:
-    """Whether the database has a schema."""
+    """True if the database has a schema."""
     row = conn.execute(query("database.schema_exists"), {"schema": schema}).fetchone()
     return row is not None and row[0]
