@@ -1,7 +1,7 @@
-"""Certificates: a file's networks give what torch gives, with figures, bounds and the hashes of all files.
+"""Certificates that a file's networks give the results of torch, with figures, bounds and the hashes of all files.
 
-A certificate is a JSON document. It proves nothing to somebody who does not trust its writer, but says which files,
-libraries and hardware its figures are of, and `require_certificate` refuses it for any others.
+A certificate is a JSON document. It proves nothing to somebody who does not trust its writer, but names the files,
+libraries and hardware that its figures belong to, and `require_certificate` refuses it for any others.
 """
 
 import hashlib
@@ -49,12 +49,12 @@ class CheckedRule:
 
     name: str
     figure: float | None
-    """None for a figure that is not finite, which fails."""
+    """None for a figure that is not finite, which fails the rule."""
     bound: float
 
     @property
     def holds(self) -> bool:
-        """Whether the figure is finite and not above the bound."""
+        """True if the figure is finite and not above the bound."""
         return self.figure is not None and math.isfinite(self.figure) and self.figure <= self.bound
 
 
@@ -63,7 +63,7 @@ class EngineUnderTest:
     """An engine that runs on this machine, with the file that it was loaded from."""
 
     name: str
-    """Such as "tensorrt"."""
+    """Name of the engine, such as "tensorrt"."""
     precision: Precision
     sha256: str
     hardware: str

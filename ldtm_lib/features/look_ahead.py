@@ -31,7 +31,7 @@ Build = Callable[[pl.DataFrame, Calendar, WindowConfig], Mapping[str, WindowSet]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowLeaks:
-    """What the sampled windows of one ticker knew that they could not."""
+    """Look-ahead in the sampled windows of one ticker."""
 
     ticker: str
     num_sampled: int
@@ -39,7 +39,7 @@ class WindowLeaks:
     leaks: Mapping[str, int] = field(default_factory=lambda: MappingProxyType(dict[str, int]()))
     """Sampled windows by kind of leak; a kind without any is left out."""
     first: str | None = None
-    """The first leak that was found, with its session and what of the window it is about."""
+    """The first leak that was found, with its session and the part of the window that has it."""
 
 
 SAMPLED_WINDOWS = 3
@@ -56,17 +56,18 @@ def window_leaks(
     seed: int,
     build: Build = windows_of,
 ) -> dict[str, WindowLeaks]:
-    """Search sampled windows of every ticker for what they could not know, by ticker.
+    """Search sampled windows of every ticker for look-ahead; returns the results by ticker.
 
-    `windows` are what `build` made of `bars`. The sample is drawn per ticker, whatever other tickers there are, one
+    `windows` are the result of `build` for `bars`. The sample is drawn per ticker, independently of other tickers: one
     window from each stretch of history, and the newest that has a later bar. Of each sampled window:
 
     - "moved by later bars": every bar after its session is altered and all windows are built once more. Inputs, scales
       and closes up to that session, of the sampled window and of every one before it, must be the same to the bit.
-    - "scaled by what is outside": what `gather` gives, the scales and the targets must be what the window's own bars
-      give by plain float32 arithmetic, to the bit, and the prices at its end and edges those of its bars.
-    - "labelled by another session": the target sessions must be the next, that of the next Monday and the 21st after
-      it, and the target prices their closes.
+    - "scaled by what is outside": the result of `gather`, the scales and the targets must be those that the window's
+      own bars give by plain float32 arithmetic, to the bit, and the prices at its end and edges must be those of its
+      bars.
+    - "labelled by another session": the target sessions must be the next one, that of the next Monday and the 21st
+      after the window's session, and the target prices must be their closes.
 
     The cost is `num_samples` further builds of all tickers, some of which are in memory at a time.
     """
@@ -147,7 +148,7 @@ def _altered_after(bars: pl.DataFrame, cuts: Mapping[str, date], rng: np.random.
 
 
 def _moved(windows: WindowSet, rebuilt: WindowSet | None, cut: date) -> str | None:
-    """What of the windows up to a session is another after later bars were altered; None when nothing is."""
+    """The part of the windows up to a session that changed after later bars were altered; None if nothing changed."""
     if rebuilt is None:
         return "it is gone"
     day = np.datetime64(cut)
@@ -168,7 +169,7 @@ def _moved(windows: WindowSet, rebuilt: WindowSet | None, cut: date) -> str | No
 
 
 def _wrongly_scaled(windows: WindowSet, rows: Rows, closes: Float64s) -> Iterator[tuple[int, str, str]]:
-    """What of sampled windows is not what their own rows give. They are gathered with another one beside them."""
+    """The parts of sampled windows that their own rows do not give. A window is gathered with another one beside it."""
     gathered = windows.gather(np.append(rows, 0)) if len(rows) else np.empty(0)
     for n, row in enumerate(rows.tolist()):
         stop = int(windows.ends[row]) + 1
@@ -219,7 +220,7 @@ def _wrongly_labelled(
 
 
 def _differing(found: npt.NDArray[np.floating], expected: npt.NDArray[np.floating]) -> Booleans:
-    """Which values are not the same to the bit. A NaN equals a NaN."""
+    """Mask of the values that are not the same to the bit. A NaN equals a NaN."""
     if found.shape != expected.shape:
         return np.ones_like(expected, dtype=bool)
     return (found != expected) & ~(np.isnan(found) & np.isnan(expected))

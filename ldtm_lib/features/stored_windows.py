@@ -1,4 +1,4 @@
-"""The windows that models were shown, kept byte for byte as vintages: another window is another row."""
+"""The input windows of models, kept byte for byte as vintages: another window is another row."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from ldtm_lib.features.inputs import INPUTS
 from ldtm_lib.features.windows import InputWindow
 
 CHANGED_MEANWHILE = "has bars that changed while its window was made; make its features again"
-"""The one reason for having no window that does not lie in the bars; the database gives it."""
+"""The only reason for a missing window that is not in the bars; the database gives it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedWindows:
-    """What became of a batch of windows."""
+    """The result of storing a batch of windows."""
 
     written: tuple[str, ...]
     """Tickers with a new vintage."""
@@ -38,10 +38,10 @@ class StoredWindow:
 
 
 def record(conn: Connection, windows: Sequence[InputWindow]) -> RecordedWindows:
-    """Store the windows of one session, or the reasons why there are none; what is on record already writes nothing.
+    """Store the windows of one session, or the reasons why there are none; those on record already are not written.
 
-    A window whose close is no longer that of its bar, as when a split was noticed in between, is not stored:
-    the ticker is recorded as not ready, and making its features again mends it.
+    A window whose close is no longer that of its bar, as when a split was noticed in between, is not stored: the ticker
+    is recorded as not ready, and making its features again fixes that.
     """
     conn.execute(query("database.lock"), {"work": "input windows"})
     rows = conn.execute(
@@ -76,7 +76,7 @@ def read(conn: Connection, session: date, tickers: Sequence[str]) -> dict[str, S
 def read_shown(
     conn: Connection, session: date, ticker: str, *, sha256: str | None, until: datetime
 ) -> StoredWindow | None:
-    """The newest window on record until a moment that has a SHA-256, or that says why there is none (None)."""
+    """The newest window with a SHA-256 on record until a moment; for None, the newest reason why there is no window."""
     wanted = {"session": session, "ticker": ticker, "window_sha256": sha256, "until": until}
     with conn.cursor(binary=True, row_factory=args_row(_stored)) as cursor:
         return cursor.execute(query("features.input_window_shown"), wanted).fetchone()

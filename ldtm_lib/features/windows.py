@@ -17,7 +17,7 @@ from ldtm_lib.sessions import HORIZONS, Calendar, Sessions
 from ldtm_lib.settings import WindowConfig
 
 TICKERS_AT_ONCE = 100
-"""Tickers whose windows are computed in one pass."""
+"""Number of tickers whose windows are computed in one pass."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -34,7 +34,7 @@ class InputWindow:
     close_min: float | None = None
     close_max: float | None = None
     not_ready: str | None = None
-    """Such as "has no bar for 2013-02-28"; None exactly when the window is there."""
+    """Reason such as "has no bar for 2013-02-28"; None exactly when the window is there."""
 
     @property
     def volatility(self) -> float | None:
@@ -48,9 +48,9 @@ class InputWindow:
 def windows_of(bars: pl.DataFrame, calendar: Calendar, config: WindowConfig) -> dict[str, WindowSet]:
     """The windows of every ticker in `bars` (columns of BAR_SCHEMA, all sessions of the calendar), by ticker.
 
-    A window exists where its sessions follow each other in the calendar without a gap and every input is finite.
-    Targets without a bar are NaN. Some tickers at a time are computed in one pass, and their arrays share its memory:
-    what a pass needs meanwhile is three times what it leaves.
+    A window exists if its sessions follow each other in the calendar without a gap and every input is finite. Targets
+    without a bar are NaN. A pass computes some tickers at a time, and their arrays share its memory: a pass temporarily
+    needs three times the memory of its result.
     """
     num_bars = bars.group_by("ticker", maintain_order=True).len()["len"].to_list()
     sets: dict[str, WindowSet] = {}
@@ -113,7 +113,7 @@ def _windows_in_a_pass(bars: pl.DataFrame, calendar: Calendar, config: WindowCon
 
 
 def _complete_ends(inputs: Float32s, days: Integers, width: int) -> Integers:
-    """The rows in which a window without a gap and without a value that is not finite ends.
+    """The rows in which a window ends that has no gap and only finite values.
 
     Rows of several tickers follow each other; a window across two of them would hold the second one's warm-up,
     which is not finite.
@@ -137,10 +137,10 @@ def _target_sessions(days: Integers, calendar: Calendar) -> Sessions:
 def latest_windows(
     bars: pl.DataFrame, tickers: Sequence[str], session: date, calendar: Calendar, config: WindowConfig
 ) -> list[InputWindow]:
-    """What each ticker's model is shown after the close of a session, one entry per ticker, in the order given.
+    """The input of each ticker's model after the close of a session, one entry per ticker, in the order given.
 
     Reads the newest window_sessions + warmup_bars bars up to the session and ignores any others, so that the result
-    does not depend on how much more of history is handed in. Raises CalendarError for a day that is no session.
+    does not depend on the amount of older history that is passed in. Raises CalendarError for a day that is no session.
     """
     calendar.require_session(session)
     num_bars = config.window_sessions + config.warmup_bars
@@ -155,7 +155,7 @@ def latest_windows(
 
 
 def window_sha256(inputs: Float32s, close: float, close_min: float, close_max: float) -> str:
-    """Of the inputs as little-endian float32, then the three prices as little-endian float64."""
+    """SHA-256 of the inputs as little-endian float32, then the three prices as little-endian float64."""
     prices = np.array([close, close_min, close_max], dtype="<f8")
     return hashlib.sha256(inputs.astype("<f4").tobytes() + prices.tobytes()).hexdigest()
 
@@ -179,7 +179,7 @@ def _latest_window(ticker: str, session: date, windows: WindowSet | None, calend
 
 
 def _obstacle(windows: WindowSet, session: date, calendar: Calendar) -> str:
-    """Why a ticker that has a bar for the session has no window there."""
+    """Reason why a ticker that has a bar for the session has no window there."""
     width, num_bars = windows.window_sessions, len(windows.bar_sessions)
     if num_bars < width + WARMUP_BARS:
         return f"has {num_bars} bars, {width + WARMUP_BARS} are needed"

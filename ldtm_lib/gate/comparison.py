@@ -16,7 +16,8 @@ from ldtm_lib.statistics.directions import calls_of
 
 NOT_WORSE_THAN_ACTIVE = "not_worse_than_active"
 SAME_ERROR = 1e-9
-"""Mean errors that differ by less than this share are a tie: two price bases give equal errors other last digits."""
+"""Mean errors that differ by less than this share are a tie: equal errors on two price bases differ in their last
+digits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -54,17 +55,17 @@ NO_TESTS = NextDayTests(
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ActiveModel:
-    """The active model of a ticker as a candidate meets it."""
+    """The active model of a ticker that a candidate is compared with."""
 
     version: str
     tests: NextDayTests
-    """Of its own backtest; none if no backtest of it is on record."""
+    """Forecasts of its own backtest; none if no backtest of it is on record."""
     is_degraded: bool = False
-    """Whether its live record fell significantly below the gate."""
+    """True if its live record fell significantly below the gate."""
 
 
 def next_day_tests(reports: Sequence[FoldReport]) -> NextDayTests:
-    """The next-day forecasts of some folds. Of a session that two folds tested, the newer fold counts."""
+    """The next-day forecasts of some folds. If two folds tested a session, the newer fold counts."""
     if not reports:
         return NO_TESTS
     newest_first = reports[::-1]
@@ -86,11 +87,11 @@ def not_worse_than_active(
     gate: GateConfig,
     forecast: ForecastConfig,
 ) -> Rule:
-    """Whether a candidate may replace the active model: it must do no worse on the test sessions that both share.
+    """Rule for replacing the active model: a candidate must do no worse on the test sessions that both share.
 
     It must have more right calls in excess of wrong ones than the active model, or as many and a smaller mean price
     error; and its price errors must not be larger by the test of Diebold and Mariano at `comparison_significance`.
-    Errors are fractions of the price that came, each on the price basis of its own backtest, so that a split in between
+    Errors are fractions of the actual price, each on the price basis of its own backtest, so that a split in between
     does not matter. A tie keeps the active model. If both share fewer than `min_shared_sessions`, `stricter`, the rules
     of the strict gate applied to the candidate, decide. A degraded active model is replaced without a comparison.
     """
@@ -141,12 +142,12 @@ def _without_comparison(num_shared: int, version: str, stricter: Sequence[Rule],
 
 
 def _usable(tests: NextDayTests) -> NextDayTests:
-    """Those with a finite forecast."""
+    """The tests with a finite forecast."""
     return tests.on(tests.sessions[np.abs(tests.predicted) <= LARGEST_PRICE])
 
 
 def _calls(tests: NextDayTests, forecast: ForecastConfig) -> tuple[int, int]:
-    """How many calls were right and how many wrong; a neutral forecast is neither."""
+    """Number of right calls and of wrong ones; a neutral forecast is neither."""
     calls = calls_of(tests.close, tests.predicted, tests.actual, neutral_bands(forecast, tests.volatility))
     return calls.num_correct, calls.num_directional - calls.num_correct
 

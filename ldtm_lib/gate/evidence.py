@@ -1,4 +1,4 @@
-"""Evidence of a backtest beside the gate's rules: confidence intervals, and what chance alone would give."""
+"""Evidence of a backtest beside the gate's rules: confidence intervals, and results that chance alone would give."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -18,59 +18,60 @@ from ldtm_lib.statistics.wilson import wilson_interval
 NEXT_DAY = HORIZONS.index("next_day")
 HORIZON_WORDS = {"next_day": "next-day", "next_monday": "next-Monday", "one_month": "one-month"}
 LARGEST_PRICE = float(np.finfo(np.float32).max)
-"""Networks compute in float32: what lies beyond its range is no finite price."""
+"""Networks compute in float32: a value beyond its range is no finite price."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HorizonEvidence:
-    """One horizon's price errors beside those of forecasting no change; all fractions of the price that came."""
+    """One horizon's price errors beside those of forecasting no change; all fractions of the actual price."""
 
     horizon: str
     num_forecasts: int
     """Test rows with a finite forecast of this horizon."""
     effective_days: float
-    """How many forecasts that do not overlap are as telling."""
+    """Number of forecasts without overlap that carry as much information."""
     mean_error: float | None
     """Mean absolute error; None without a forecast."""
     no_change_error: float | None
     relative_error: float | None
-    """Mean error over that of no change: below 1 is better; None where the price never changed."""
+    """Mean error over that of no change: below 1 is better; None if the price never changed."""
     dm_statistic: float | None
-    """Of Diebold and Mariano, above 0 where the forecast is better; None where it is not defined."""
+    """Statistic of Diebold and Mariano, above 0 if the forecast is better; None if it is not defined."""
     p_better: float
-    """The chance of beating no change by as much when both are equally good; 1 where nothing can be told."""
+    """The chance of beating no change by as much when both are equally good; 1 if nothing can be concluded."""
     p_worse: float
-    """The chance of losing to it by as much; 1 where nothing can be told."""
+    """The chance of losing to it by as much; 1 if nothing can be concluded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What one candidate's backtest shows, all folds together. Rows without a finite forecast are in no figure but the
-    number of test rows.
+    """Evidence of one candidate's backtest, all folds together. Rows without a finite forecast count only in the number
+    of test rows.
     """
 
     num_test_rows: int
     neutral_band: float
     """The setting: the next-day return, as a fraction, within which a forecast named no direction."""
     num_directional: int
-    """Next-day forecasts that name a direction; the fields from here to `horizons` are about those."""
+    """Next-day forecasts that name a direction; the fields from here to `horizons` cover only those."""
     num_correct: int
     accuracy: float | None
     """None without a direction, as are its interval and the shares of constant calls."""
     effective_days: float
-    """How many independent days are as telling: as many as there are directions, unless days were tested twice."""
+    """Number of independent days that carry as much information: the number of directions, unless days were tested
+    twice."""
     accuracy_low: float | None
     accuracy_high: float | None
     """Ends of the accuracy's 95% interval (Wilson)."""
     num_rises: int
     """Of the days with a direction, those on which the price rose."""
     base_rate: float | None
-    """The share of them on which always saying up would have been right."""
+    """The share of these days on which always saying up would have been right."""
     best_constant: float | None
-    """The share of the better one of always saying up and always saying down."""
+    """The share of the better of always saying up and always saying down."""
     pesaran_timmermann: float | None
     timing_p: float
-    """The chance of calls that go with the outcomes as much, made blindly; 1 where only one direction was called."""
+    """The chance that blind calls agree with the outcomes as much; 1 if only one direction was called."""
     coin_p: float
     """The exact chance that a fair coin is right as often or more."""
     coin_passes: float
@@ -84,7 +85,7 @@ class Evidence:
         return dataclasses.asdict(self)
 
     def of_horizon(self, horizon: str) -> HorizonEvidence | None:
-        """What is shown of one horizon; None where it was never compared."""
+        """The evidence of one horizon; None if it was never compared."""
         return next((shown for shown in self.horizons if shown.horizon == horizon), None)
 
 
@@ -96,7 +97,7 @@ def evidence_from(fields: Mapping[str, object]) -> Evidence:
 
 
 def evidence_of(reports: Sequence[FoldReport], gate: GateConfig, forecast: ForecastConfig) -> Evidence:
-    """What the folds of one candidate's backtest show, all of their test rows taken together.
+    """The evidence of the folds of one candidate's backtest, all of their test rows taken together.
 
     `forecast` has the neutral band, within which a forecast names no direction.
     """

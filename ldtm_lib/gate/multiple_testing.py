@@ -11,12 +11,12 @@ from ldtm_lib.statistics.false_discovery import q_values
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trials:
-    """The number of trainings and settings that a ticker was tried with."""
+    """The numbers of trainings and settings that were tried on a ticker."""
 
     num_trainings: int
-    """Of the ticker so far, this one included."""
+    """Trainings of the ticker so far, this one included."""
     num_settings: int
-    """How many different ones of architecture, recipe, backtest plan and neutral band were tried on it, these
+    """Number of different settings of architecture, recipe, backtest plan and neutral band that were tried on it, these
     included."""
 
 
@@ -25,7 +25,7 @@ class EarlierJudgement:
     """Figures kept of another ticker that was trained on the same session and judged earlier."""
 
     p_value: float
-    """Of its timing, adjusted for the settings that were tried."""
+    """P-value of its timing, adjusted for the settings that were tried."""
     coin_passes: float
     """As in its evidence."""
 
@@ -39,11 +39,11 @@ class MultipleTesting:
     num_tickers: int
     """Tickers trained on the same session, this one included: the family of the false discovery rate."""
     num_judged: int
-    """Those of them that were judged by then."""
+    """Number of these tickers that were judged by then."""
     q_value: float
-    """The false discovery rate that one accepts by believing in this ticker's timing, and in all better ones."""
+    """The false discovery rate of accepting this ticker's timing and all better ones as real."""
     coins_expected: float
-    """How many coins would have met the bound of direction accuracy in the place of those that were judged."""
+    """Number of coins expected to have met the bound of direction accuracy in place of the judged tickers."""
 
     def as_dict(self) -> dict[str, object]:
         """The fields by name, for JSON."""
@@ -56,7 +56,7 @@ def multiple_testing_from(fields: Mapping[str, object]) -> MultipleTesting:
 
 
 def adjusted_p(evidence: Evidence, tried: Trials | MultipleTesting) -> float:
-    """The p-value of a ticker's timing, were the luckiest of all settings tried picked (Bonferroni)."""
+    """The p-value of a ticker's timing if the luckiest of all settings tried was picked (Bonferroni)."""
     return min(1.0, evidence.timing_p * max(1, tried.num_settings))
 
 
@@ -65,9 +65,9 @@ def multiple_testing_of(
 ) -> dict[str, MultipleTesting]:
     """The multiple-testing figures of every ticker with evidence, which must have its trials.
 
-    `others` are the other tickers of the same session: what was judged of them before, or None for those that were
-    not judged yet. They belong to the family in any case, as if blind calls were sure to do as well (p = 1), so that
-    it pays nobody to be judged first or alone. A ticker in both counts once, with its evidence.
+    `others` are the other tickers of the same session: their earlier judgements, or None for those that were not judged
+    yet. The latter belong to the family too, as if blind calls were sure to do as well (p = 1), so that a ticker gains
+    nothing by being judged first or alone. A ticker in both counts once, with its evidence.
     """
     of_others = {ticker: other for ticker, other in others.items() if ticker not in evidence}
     judged_before = [other for other in of_others.values() if other is not None]

@@ -1,4 +1,4 @@
-"""The rules that stand between a candidate and active status, each with its figure, its bound and its reason."""
+"""The rules that a candidate must pass to become active, each with its figure, its bound and its reason."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from ldtm_lib.settings import ForecastConfig, GateConfig
 from ldtm_lib.statistics.directions import Calls, calls_of
 
 SPECIFIED = ("direction_accuracy", "price_error", "leakage_rows", "folds")
-"""The four rules that every gate had from the first; the other rules of the plain gate stand beside them."""
+"""The four rules that the gate has had from the beginning; the other rules of the plain gate stand beside them."""
 NO_DIRECTION = "no next-day forecast names a direction"
 
 
@@ -30,9 +30,9 @@ def judge(
 ) -> Verdict:
     """Apply the plain gate to the folds of one candidate's backtest, all of their test rows taken together.
 
-    `forecast` has the neutral band, within which a forecast names no direction. `other_leaks` are rows found elsewhere
-    than in the folds that saw what they must not, by kind. The evidence beside the rules is attached where anything
-    was tested; it changes none of them.
+    `forecast` has the neutral band, within which a forecast names no direction. `other_leaks` are leaking rows that
+    were found elsewhere than in the folds, by kind. The evidence beside the rules is attached if anything was tested;
+    it does not change the rules.
     """
     close = np.concatenate([np.empty(0), *(report.close for report in reports)])
     predicted = np.concatenate([np.empty(0), *(report.predictions[:, NEXT_DAY] for report in reports)])
@@ -78,7 +78,7 @@ def confirm(
 
 
 def refusal(rule: str, reason: str) -> Verdict:
-    """The verdict on a ticker that the rules cannot be applied to."""
+    """The verdict on a ticker to which the rules cannot be applied."""
     return Verdict(rules=(Rule(rule=rule, figure=None, bound=None, passed=False, reason=reason),))
 
 
@@ -93,8 +93,8 @@ def _at_least(rule: str, figure: float, bound: float, reason: str) -> Rule:
 
 
 def _direction_accuracy(calls: Calls, bound: float) -> Rule:
-    """How often a forecast that named a direction was right. A neutral one abstains; an unchanged price makes
-    any direction wrong.
+    """The share of right ones among the forecasts that named a direction. A neutral one abstains; an unchanged price
+    makes any direction wrong.
     """
     num_directional, num_correct = calls.num_directional, calls.num_correct
     if not num_directional:
@@ -112,7 +112,7 @@ def _direction_accuracy(calls: Calls, bound: float) -> Rule:
 
 
 def _price_error(predicted: Prices, actual: Prices, bound: float) -> Rule:
-    """The mean absolute next-day price error as a fraction of the price that came."""
+    """The mean absolute next-day price error as a fraction of the actual price."""
     if not len(actual):
         reason = f"no forecast was tested, a mean next-day price error of at most {bound:.2%} must be shown"
         return Rule(rule="price_error", figure=None, bound=bound, passed=False, reason=reason)
@@ -131,7 +131,7 @@ def _price_error(predicted: Prices, actual: Prices, bound: float) -> Rule:
 
 
 def _leakage(reports: Sequence[FoldReport], other_leaks: Mapping[str, int], bound: int) -> Rule:
-    """Every row that saw what it must not, whatever it saw and whoever found it."""
+    """The number of leaking rows of every kind, whichever check found them."""
     late = sum(report.num_leakage_rows for report in reports)
     kinds: Counter[str] = Counter()
     for leaks in (*(report.leaks for report in reports), other_leaks):
@@ -187,8 +187,8 @@ def _fold_sessions(reports: Sequence[FoldReport], bound: int) -> Rule:
 def _best_constant(calls: Calls, lead: float) -> Rule:
     """Direction accuracy beside that of the better constant direction on the same days.
 
-    A constant direction knows which one came more often, which no forecast can know beforehand: whoever learned nothing
-    but a drift is at most as good.
+    The choice of the constant uses the direction that came more often, which no forecast can know beforehand: a model
+    that learned nothing but a drift is at most as good.
     """
     num_directional = calls.num_directional
     if not num_directional:

@@ -19,19 +19,19 @@ class Universe:
     """Next-day direction accuracy of many tickers' backtests together."""
 
     num_tickers: int
-    """Those that named a direction at least once."""
+    """Number of tickers that named a direction at least once."""
     effective_tickers: float
-    """How many tickers that move independently would be as telling."""
+    """Number of independently moving tickers that would carry as much information."""
     num_directional: int
     num_correct: int
     interval: Interval | None
     """The 95% interval of the accuracy of all forecasts, counted as that many tickers; None without a direction."""
     coins_expected: float
-    """How many coins would meet the gate's bound of direction accuracy in place of these tickers."""
+    """Number of coins expected to meet the gate's bound of direction accuracy in place of these tickers."""
 
     @property
     def accuracy(self) -> float | None:
-        """Of all forecasts that named a direction."""
+        """Accuracy of all forecasts that named a direction."""
         return self.num_correct / self.num_directional if self.num_directional else None
 
 
@@ -58,7 +58,7 @@ def universe_of(reports: Mapping[str, Sequence[FoldReport]], gate: GateConfig, f
 
 
 def _hits(folds: Sequence[FoldReport], forecast: ForecastConfig) -> dict[int, float]:
-    """Of each session (days since 1970) whose forecast named a direction, 1 where it was right and 0 otherwise."""
+    """For each session (days since 1970) whose forecast named a direction, 1 if it was right and 0 otherwise."""
     hits: dict[int, float] = {}
     for report in folds:
         bands = neutral_bands(forecast, report.volatility)

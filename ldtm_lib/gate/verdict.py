@@ -13,7 +13,7 @@ class Rule:
 
     rule: str
     figure: float | None
-    """What was measured; None where nothing could be."""
+    """The measured value; None if nothing could be measured."""
     bound: float | None
     passed: bool
     reason: str
@@ -32,7 +32,7 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
-        """Whether every rule passed; a verdict without rules has not."""
+        """True if every rule passed; false for a verdict without rules."""
         return bool(self.rules) and all(rule.passed for rule in self.rules)
 
     @property

@@ -24,7 +24,7 @@ OnWait = Callable[[str], None]
 INTERVAL_SECONDS = 2.0
 SECONDS_BETWEEN_CHECKS = 5.0
 CLIENT_KEEPALIVES = "keepalives_idle=30&keepalives_interval=10&keepalives_count=3&tcp_user_timeout=60000"
-"""This end notices within a minute that the server's machine is gone; ignored on a Unix socket."""
+"""Settings by which the client notices within a minute that the server's machine is gone; ignored on a Unix socket."""
 
 
 class NoSlotInTime(LdtmError):
@@ -42,7 +42,7 @@ class Lease:
         self.gpu = gpu
         """The GPU as it was when the slot was granted; None for the CPU."""
         self.memory_mib = memory_mib
-        """What this job may take of the GPU's memory."""
+        """Memory of the GPU that this job may take."""
         self.slot = slot
         self._conn, self._place, self._is_settled = conn, place, False
 
@@ -61,21 +61,21 @@ class Lease:
         self._conn.close()
 
     def require_held(self) -> None:
-        """Raises LeaseLost when the slot is no longer this process's. One question to the server."""
+        """Raises LeaseLost when the slot is no longer this process's. Takes one query."""
         with self._loss_as_lease_lost():
             if _is_true(self._conn, query("gpu.is_held_here"), slot_key(self._place, self.slot)):
                 return
         raise self._lost("the server does not know its lock; a pooler must keep sessions apart")
 
     def settle(self) -> None:
-        """Mark this job's memory as allocated: from now on the free memory that others measure excludes it.
+        """Mark this job's memory as allocated: from now on the free memory that other jobs measure excludes it.
 
         Until then its budget is kept free for it. Calling again does nothing. Raises LeaseLost.
         """
         if self._is_settled:
             return
         with self._loss_as_lease_lost(), self._conn.transaction():
-            self._conn.execute(query("gpu.lock"))  # not between another one's look at memory and at leases
+            self._conn.execute(query("gpu.lock"))  # not between another job's reads of memory and of leases
             _is_true(self._conn, query("gpu.try_lock"), settled_key(self._place, self.slot))
         self._is_settled = True
 
@@ -94,9 +94,9 @@ class Lease:
 
 
 class LeaseWatch:
-    """Looks after a lease while its job trains; `look` is called after every epoch.
+    """Checks a lease while its job trains; `look` is called after every epoch.
 
-    The first call tells the other jobs that this one has taken its memory: an epoch has run by then.
+    The first call marks the job's memory as allocated for the other jobs: an epoch has run by then.
     """
 
     def __init__(self, lease: Lease, *, seconds_between_checks: float = SECONDS_BETWEEN_CHECKS) -> None:
@@ -104,7 +104,7 @@ class LeaseWatch:
         self._checked = time.monotonic()
 
     def look(self) -> None:
-        """Raise LeaseLost when the lease is lost; the server is asked every few seconds."""
+        """Raise LeaseLost when the lease is lost; the server is queried every few seconds."""
         self._lease.settle()
         if time.monotonic() - self._checked >= self._seconds:
             self._checked = time.monotonic()
@@ -124,11 +124,11 @@ def acquire(
 ) -> Lease:
     """Take a slot on the GPU with the most memory to spare, or wait until a job fits beside the other tenants.
 
-    A job fits where `mib_per_job` are to spare; with `wanted_mib` it gets more where there is more.
+    A job fits if `mib_per_job` are to spare; with `wanted_mib` it gets more if there is more.
 
-    Reading the memory, counting the leases and taking the lock are serialized: no two processes decide at once.
-    `only` is the UUID of the one GPU that will do. `on_wait` is called once with the reason for waiting. Raises
-    NoSlotInTime, DatabaseUnavailable, and ConfigurationError when no GPU, or not that one, can be read.
+    Reading the memory, counting the leases and taking the lock are serialized: no two processes decide at once. `only`
+    is the UUID of the only acceptable GPU. `on_wait` is called once with the reason for waiting. Raises NoSlotInTime,
+    DatabaseUnavailable, and ConfigurationError when no GPU, or not that one, can be read.
     """
 
     def attempt(conn: Connection) -> Lease | str:
@@ -147,7 +147,7 @@ def acquire_cpu(
     interval_seconds: float = INTERVAL_SECONDS,
     timeout_seconds: float | None = None,
 ) -> Lease:
-    """Take the CPU of a host, which one job has at a time, or wait for it; raises as `acquire` does."""
+    """Take the CPU of a host, which one job at a time can lease, or wait for it; raises as `acquire` does."""
     return _wait(database, lambda conn: _take_cpu(conn, host), on_wait, interval_seconds, timeout_seconds)
 
 
@@ -191,7 +191,7 @@ def _take_cpu(conn: Connection, host: str) -> Lease | str:
 def _take_gpu(
     conn: Connection, inventory: GpuInventory, only: str | None, wanted_mib: int | None, config: GpuConfig
 ) -> Lease | str:
-    """A lease on the GPU with the most to spare, or why there is none now."""
+    """A lease on the GPU with the most memory to spare, or the reason why there is none now."""
     known = occupancies(conn, inventory.gpus)
     eligible = [occupancy for occupancy in known if only in (None, occupancy.gpu.uuid)]
     if not eligible:

@@ -1,7 +1,7 @@
 """Slots of training jobs as advisory locks of PostgreSQL: they end with the session that holds them.
 
-A key is made of what the driver calls the GPU, not of the machine's name or the schema: several machines, containers
-and configurations may share one database, and a GPU is one GPU to all of them.
+A key is made of the driver's name of the GPU, not of the machine's name or the schema: several machines, containers and
+configurations may share one database, and a GPU is one GPU to all of them.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from ldtm_lib.gpu.devices import Gpu, GpuInventory
 from ldtm_lib.gpu.slots import Occupancy
 
 MOST_SLOTS = 64
-"""Slots of a GPU that are looked at, whatever the cap of one's own configuration: others may have a higher one."""
+"""Number of slots of a GPU that are read, whatever the cap of this configuration: others may have a higher one."""
 
 
 def slot_key(place: str, slot: int) -> int:
@@ -22,17 +22,17 @@ def slot_key(place: str, slot: int) -> int:
 
 
 def settled_key(place: str, slot: int) -> int:
-    """The key of the lock that says that the slot's job has taken its memory."""
+    """The key of the lock that states that the slot's job has taken its memory."""
     return _key(f"ldtm settled in slot {slot} of {place}")
 
 
 def grant_key(place: str, slot: int) -> int:
-    """The first half of the lock whose second half is what the slot's job may take, in MiB."""
+    """The first half of the lock whose second half is the memory that the slot's job may take, in MiB."""
     return _key(f"ldtm memory of slot {slot} of {place}") >> 32
 
 
 def occupancies(conn: Connection, gpus: Sequence[Gpu]) -> tuple[Occupancy, ...]:
-    """Who holds what of some GPUs at this moment, in their order."""
+    """The occupancy of some GPUs at this moment, in their order."""
     held = {(gpu.uuid, slot): slot_key(gpu.uuid, slot) for gpu in gpus for slot in range(MOST_SLOTS)}
     settled = {(gpu.uuid, slot): settled_key(gpu.uuid, slot) for gpu in gpus for slot in range(MOST_SLOTS)}
     rows = conn.execute(query("gpu.held_keys"), {"keys": [*held.values(), *settled.values()]}).fetchall()
@@ -56,7 +56,7 @@ def occupancies(conn: Connection, gpus: Sequence[Gpu]) -> tuple[Occupancy, ...]:
 
 
 def occupancies_now(database: Database, inventory: GpuInventory) -> tuple[Occupancy, ...]:
-    """Who holds what of the GPUs that were read, asked on a connection of its own."""
+    """The occupancy of the GPUs that were read, queried on a connection of its own."""
     if not inventory.gpus:
         return ()
     with database.transaction() as conn:

@@ -1,4 +1,4 @@
-"""What NVML, the driver's own library, tells of the GPUs of this machine."""
+"""Information from NVML, the driver's own library, about the GPUs of this machine."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ class Memory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NvmlGpu:
-    """One GPU by its number in nvidia-smi, with its memory where the driver tells it."""
+    """One GPU by its number in nvidia-smi, with its memory if the driver reports it."""
 
     index: int
     uuid: str
@@ -30,13 +30,13 @@ class NvmlGpu:
 
     @property
     def is_slice(self) -> bool:
-        """Whether it is a slice of a GPU that is divided (Multi-Instance GPU)."""
+        """True if it is a slice of a GPU that is divided (Multi-Instance GPU)."""
         return self.uuid.startswith("MIG-")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NvmlAnswer:
-    """All GPUs that NVML could describe, and in words what it could not."""
+    """All GPUs that NVML could describe, and a message about those that it could not."""
 
     gpus: tuple[NvmlGpu, ...]
     problem: str
@@ -44,10 +44,10 @@ class NvmlAnswer:
 
 
 def ask_nvml() -> NvmlAnswer:
-    """Ask the driver; a machine without one, or without GPUs, gives an empty answer with the reason.
+    """Query the driver; a machine without one, or without GPUs, gives an empty answer with the reason.
 
-    A GPU that cannot be described, such as one that is lost, hides no other one. A GPU that is divided is left out, its
-    slices are there instead.
+    A GPU that cannot be described, such as one that is lost, does not hide others. A GPU that is divided is replaced by
+    its slices.
     """
     try:
         pynvml.nvmlInit()
@@ -73,7 +73,7 @@ def ask_nvml() -> NvmlAnswer:
 
 
 def driver_version() -> str | None:
-    """The version of the driver; None where NVML does not answer."""
+    """The version of the driver; None if NVML does not answer."""
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
@@ -87,7 +87,7 @@ def driver_version() -> str | None:
 
 
 def system_memory(meminfo: str) -> Memory:
-    """The memory of the machine from the text of /proc/meminfo; what the page cache holds counts as free."""
+    """The memory of the machine from the text of /proc/meminfo; the page cache counts as free."""
     sizes = {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in meminfo.splitlines())}
     return Memory(total_mib=sizes["MemTotal"] // 1024, free_mib=sizes["MemAvailable"] // 1024)
 
@@ -104,7 +104,7 @@ def _describe(index: int, handle: Any) -> NvmlGpu:
 
 
 def _slices(handle: Any) -> list[Any] | None:
-    """The slices of a GPU; None of one that is not divided."""
+    """The slices of a GPU; None for one that is not divided."""
     try:
         mode, _ = nvml.nvmlDeviceGetMigMode(handle)
         if mode != nvml.NVML_DEVICE_MIG_ENABLE:

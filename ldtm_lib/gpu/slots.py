@@ -1,4 +1,4 @@
-"""How many training jobs fit on GPUs that others use too."""
+"""Number of training jobs that fit on GPUs that others use too."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,43 +9,44 @@ from ldtm_lib.settings import GpuConfig
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Occupancy:
-    """One GPU and the slots on it that jobs of ours hold."""
+    """One GPU and the slots on it that training jobs of LDTM hold."""
 
     gpu: Gpu
     held: frozenset[int] = frozenset()
     """Numbers of the slots that are leased."""
     settled: frozenset[int] = frozenset()
-    """Those of them whose job has taken its memory, so that it is no longer counted as free."""
+    """Leased slots whose job has taken its memory, so that this memory is no longer counted as free."""
     granted_mib: Mapping[int, int] = field(default_factory=dict[int, int])
-    """What each job may take, by slot; `mib_per_job` where it is not known."""
+    """Memory that each job may take, by slot; `mib_per_job` if it is not known."""
 
     def expected_free_mib(self, config: GpuConfig) -> int:
-        """What will be free once every job that has a slot has taken its memory; negative when that is too much."""
+        """Free memory once every job that has a slot has taken its share; negative if their shares are too large."""
         unsettled = self.held - self.settled
         return self.gpu.free_mib - sum(self.granted_mib.get(slot, config.mib_per_job) for slot in unsettled)
 
     def grant_mib(self, config: GpuConfig, wanted_mib: int | None) -> int:
-        """What one more job may take: what it wants as far as that is to spare, at least `mib_per_job`."""
+        """Memory that one more job may take: `wanted_mib` as far as it is to spare, at least `mib_per_job`."""
         spare_mib = self.expected_free_mib(config) - config.reserve_mib
         return max(config.mib_per_job, min(wanted_mib or 0, spare_mib))
 
     def num_slots(self, config: GpuConfig) -> int:
         """The jobs that hold a slot, and as many more as the memory left beside the reserve has room for; at least 0.
 
-        Below the number held when other tenants have grown since: then nobody is evicted, and nobody comes in.
+        The result is below the number held if other tenants have grown since: then no job is evicted, and none is
+        admitted.
         """
         spare_mib = self.expected_free_mib(config) - config.reserve_mib
         return max(0, len(self.held) + spare_mib // config.mib_per_job)
 
     def has_free_slot(self, config: GpuConfig) -> bool:
-        """Whether one more job fits."""
+        """True if one more job fits."""
         return len(self.held) < self.num_slots(config)
 
 
 def job_slots(occupancies: Sequence[Occupancy], config: GpuConfig) -> int:
-    """How many jobs may run at once on all GPUs, those that run included, capped; 0 means that work waits.
+    """Number of jobs that may run at once on all GPUs, running ones included, capped; 0 means that work waits.
 
-    Where there is no GPU it is 1: one job at a time trains on the CPU, and uses all cores.
+    Without a GPU it is 1: one job at a time trains on the CPU, and uses all cores.
     """
     if not occupancies:
         return 1

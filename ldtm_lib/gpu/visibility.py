@@ -1,11 +1,11 @@
-"""Which GPUs CUDA_VISIBLE_DEVICES leaves to a process, by the rules of the CUDA Programming Guide."""
+"""GPUs that CUDA_VISIBLE_DEVICES leaves to a process, by the rules of the CUDA Programming Guide."""
 
 import re
 from collections.abc import Sequence
 
 
 def visible_uuids(value: str | None, uuids: Sequence[str]) -> tuple[str, ...]:
-    """The GPUs that a value of CUDA_VISIBLE_DEVICES names, in its order; all of them where it is not set.
+    """The GPUs that a value of CUDA_VISIBLE_DEVICES names, in its order; all of them if it is not set.
 
     `uuids` are the GPUs of the machine, in the order that the value's numbers count in. An entry is a number, a UUID
     or the beginning of one. As CUDA does: an entry that is unknown or fits two GPUs hides itself and all that follow,
@@ -25,7 +25,7 @@ def visible_uuids(value: str | None, uuids: Sequence[str]) -> tuple[str, ...]:
 
 
 def counts(value: str | None) -> bool:
-    """Whether a value of CUDA_VISIBLE_DEVICES names a GPU by its number."""
+    """True if a value of CUDA_VISIBLE_DEVICES names a GPU by its number."""
     return value is not None and any(_number(entry.strip()) is not None for entry in value.split(","))
 
 
