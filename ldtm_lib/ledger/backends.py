@@ -1,7 +1,7 @@
 """Backends: PyTorch, ONNX Runtime or TensorRT, as they compute the networks of a run date.
 
-Every row of the record says which backend computed it. A daily run that is to use exported files uses them as far as
-they are there and their certificates passed; all other networks are computed by PyTorch, whose forecast is as good.
+Every row of the record says which backend computed it. A daily run that is configured to use exported files uses those
+that exist and whose certificates passed; all other networks are computed by PyTorch, whose forecast is as good.
 """
 
 from collections.abc import Sequence
@@ -40,21 +40,21 @@ class NetworkInput:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Prediction:
-    """The scaled prediction (H,) of a network, and what computed it."""
+    """The scaled prediction (H,) of a network, and the backend that computed it."""
 
     scaled: Predictions
     backend: BackendOnRecord
 
 
 Found = dict[str, Prediction | LdtmError]
-"""By ticker; the error says why there is no prediction."""
+"""Result by ticker; the error gives the reason why there is no prediction."""
 
 
 class Networks(Protocol):
-    """One way to compute networks."""
+    """A backend that computes networks."""
 
     def predict(self, asked: Sequence[NetworkInput]) -> Found:
-        """The prediction of each network, or why there is none."""
+        """The prediction of each network, or the reason why there is none."""
         ...
 
 
@@ -84,10 +84,10 @@ class OnnxNetworks:
     """Exported files with a certificate, computed by ONNX Runtime on the CPU."""
 
     folder: Path
-    """Of the exports."""
+    """Folder of the exports."""
 
     def predict(self, asked: Sequence[NetworkInput]) -> Found:
-        """All networks in one pass: from the file of the universe, where it has them, or from their own files."""
+        """All networks in one pass: from the file of the universe, if it has them, or from their own files."""
         found: Found = {}
         rest = list(asked)
         if len(asked) > 1:
@@ -104,7 +104,7 @@ class OnnxNetworks:
     def _by_universe(self, asked: Sequence[NetworkInput]) -> Found:
         """The predictions of the file of the universe for those of its networks that are asked for.
 
-        Nothing without a usable file: every network has a file of its own, too.
+        Empty without a usable file: every network has a file of its own, too.
         """
         path = self.folder / UNIVERSE
         try:
@@ -123,7 +123,7 @@ class OnnxFromCheckpoints:
     """Networks exported on the spot and computed by ONNX Runtime, for replays: their exports may be gone."""
 
     folder: Path
-    """Of the checkpoint files."""
+    """Folder of the checkpoint files."""
     window: WindowConfig
 
     def predict(self, asked: Sequence[NetworkInput]) -> Found:
@@ -149,7 +149,7 @@ class EngineNetworks:
     """TensorRT engines with a certificate, on the GPU that they were built for."""
 
     folder: Path
-    """Of the exports."""
+    """Folder of the exports."""
 
     def predict(self, asked: Sequence[NetworkInput]) -> Found:
         """One engine after the other, so that the GPU holds one at a time. Raises EngineRefused without a GPU."""
@@ -168,12 +168,12 @@ class EngineNetworks:
 
 
 class PreferredNetworks:
-    """Networks of an export where they can be used, and of PyTorch where they cannot."""
+    """Networks of an export if they can be used, and of PyTorch if they cannot."""
 
     def __init__(self, preferred: Networks, otherwise: Networks, *, backend: Backend) -> None:
         self._preferred, self._otherwise, self._backend = preferred, otherwise, backend
         self.notes: list[str] = []
-        """Why PyTorch computed forecasts in place of the export, one line a call."""
+        """Reasons why PyTorch computed forecasts in place of the export, one line per call."""
 
     def predict(self, asked: Sequence[NetworkInput]) -> Found:
         """The predictions of the export, and of PyTorch for those that it refuses."""

@@ -1,7 +1,7 @@
 """Baseline forecasts beside the record, and the comparison of the network with them on the same rows.
 
 A baseline forecast is no event of the chain and has no rank. It is written with its snapshot or not at all, from the
-same window, so it knows what the network knew.
+same window, so it has the same information as the network.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ class TakenBaselines:
     num_rows: int
     """Rows with a forecast of every baseline beside them."""
     notes: tuple[str, ...]
-    """Why rows have none."""
+    """Reasons why rows have none."""
 
 
 NO_BASELINES = TakenBaselines(num_rows=0, notes=())
@@ -103,7 +103,7 @@ def backtest_comparisons(conn: Connection) -> ComparisonBoard:
 def _usable(
     drafts: Sequence[Draft], stored: Mapping[int, StoredBaselines], windows: Mapping[str, StoredWindow]
 ) -> tuple[list[_Row], list[str]]:
-    """The rows whose network has baselines for windows of this size, and why others have none."""
+    """The rows whose network has baselines for windows of this size, and the reasons why others have none."""
     rows: list[_Row] = []
     notes: list[str] = []
     unfitted: list[str] = []

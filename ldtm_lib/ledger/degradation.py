@@ -1,9 +1,9 @@
-"""Degradation: whether the live record of an active model shows that it no longer deserves the gate's verdict.
+"""Degradation: a test of the live record of an active model, for evidence that it fell below the gate.
 
-A model is monitored after every session, so its record is tested sequentially (`statistics.sequential`):
-of directions against the share that the gate asks for, and of next-day price errors against the gate's bound. Each has
-half of the significance. What counts is the strongest evidence since the model became active: one that is found
-degraded stays so, whatever luck comes after.
+A model is monitored after every session, so its record is tested sequentially (`statistics.sequential`): of directions
+against the share that the gate asks for, and of next-day price errors against the gate's bound. Each has half of the
+significance. The strongest evidence since the model became active counts: a model that is found degraded stays so,
+whatever its later results are.
 """
 
 import math
@@ -21,12 +21,12 @@ from ldtm_lib.statistics.sequential import EValue, Values, excess, shortfall
 
 NUM_TESTS = 2
 LARGEST_E = 1e300
-"""What evidence is shown as when it is larger."""
+"""Value that is shown for evidence that is larger."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRecord:
-    """The filled live forecasts of one active model, and what they say. Shares lie in 0..1, errors are in percent."""
+    """The filled live forecasts of one active model, and their meaning. Shares lie in 0..1, errors are in percent."""
 
     ticker: str
     version: str
@@ -37,18 +37,18 @@ class ModelRecord:
     num_directional: int
     num_correct: int
     accuracy: float | None
-    """Of the directions; None without one."""
+    """Accuracy of the directions; None without one."""
     accuracy_low: float | None
-    """Lower end of its 95% Wilson interval, which holds for one look and not for one per session."""
+    """Lower end of its 95% Wilson interval, which holds for a single test and not for one per session."""
     accuracy_high: float | None
     next_day_error: float | None
     """Mean absolute error."""
     direction_evidence: float
-    """The largest e-value since activation against the gate's share of right directions; 1 says nothing."""
+    """The largest e-value since activation against the gate's share of right directions; 1 is no evidence."""
     error_evidence: float
     """The same against the gate's price error."""
     evidence_needed: float
-    """From which on either of the two shows that the model is degraded."""
+    """Threshold from which on either of the two shows that the model is degraded."""
     is_degraded: bool
     reason: str
     """The record in words for a person, whether it is degraded or not."""
@@ -56,7 +56,7 @@ class ModelRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Outcomes:
-    """What came of an active model's live forecasts, in the order of their run dates."""
+    """Outcomes of an active model's live forecasts, in the order of their run dates."""
 
     ticker: str
     version: str
@@ -64,7 +64,7 @@ class _Outcomes:
     run_dates: list[date]
     errors: list[float]
     called_on: list[date]
-    """The run dates of those that named a direction."""
+    """Run dates of the forecasts that named a direction."""
     is_right: list[bool]
     accuracy_low: float | None
     accuracy_high: float | None
@@ -74,9 +74,9 @@ def degraded_models(conn: Connection, gate: GateConfig, *, significance: float) 
     """The record of every active model, by ticker; `is_degraded` marks those that fell below the gate.
 
     `significance` is the chance that a model which keeps both bounds of the gate is ever found degraded, however long
-    it is watched and however often. Only live rows count that the checkpoint itself forecast: late and simulated ones
-    do not, and a version that was brought back is a checkpoint of its own whose record begins anew. An actual that
-    arrives late takes its place in the order of run dates.
+    and however often it is tested. Only live rows that the checkpoint itself forecast count: late and simulated ones do
+    not, and a version that was brought back is a checkpoint of its own whose record begins anew. An actual that arrives
+    late takes its place in the order of run dates.
     """
     with conn.cursor(row_factory=class_row(_Outcomes)) as cursor:
         found = cursor.execute(query("ledger.live_records_of_active")).fetchall()
@@ -139,7 +139,7 @@ def _reason(
 
 
 def _calls(called_on: Sequence[date], is_right: Sequence[bool], number: int) -> str:
-    """The record of the first calls, and of all of them where these are more."""
+    """The record of the first calls, and of all of them if there are more."""
 
     def described(number: int, until: str) -> str:
         right = sum(is_right[:number])
@@ -162,14 +162,14 @@ def _errors(run_dates: Sequence[date], errors: Values, number: int) -> str:
 
 
 def _meaning(evidence: EValue, bound: str, how: str) -> str:
-    """What the strongest evidence so far is worth, whenever it was."""
+    """Meaning of the strongest evidence so far, whenever it was found."""
     if evidence.num_outcomes == 0:
         return f"there is no evidence against {bound}"
     return f"a model that meets {bound} would {how} at any time with probability below {_percent(evidence.p_value)}"
 
 
 def _percent(share: float) -> str:
-    """Rounded up to two digits, so that the probability is below what is said."""
+    """Rounded up to two digits, so that the probability is below the stated one."""
     if share < 1e-4:
         return "0.01%"
     digits = 1 - math.floor(math.log10(100 * share))

@@ -43,7 +43,7 @@ class Draft:
     window_sha256: str | None = None
     bars_recorded_until: datetime
     volatility: float | None = None
-    """Of the input window, per session: the unit of the intervals."""
+    """Volatility of the input window, per session: the unit of the intervals."""
     neutral_band: float | None = None
     """The predicted next-day return up to which the direction is neutral."""
     next_day_low_80: float | None = None
@@ -58,9 +58,9 @@ class Draft:
     one_month_high_80: float | None = None
     one_month_low_95: float | None = None
     one_month_high_95: float | None = None
-    """The ends of the intervals; None where there is none, see `half_widths`."""
+    """The ends of the intervals; None if there is none, see `half_widths`."""
     backend: BackendOnRecord | None = None
-    """What computed the network; None for an abstention."""
+    """Backend that computed the network; None for an abstention."""
 
     def interval(self, horizon: str, percent: int) -> tuple[float, float] | None:
         """The ends of the 80% or 95% interval of a horizon, if there is one."""
@@ -170,7 +170,7 @@ def _obstacle(run_date: date, stored: StoredWindow | None, forecaster: Forecaste
 
 
 def _altered(window: InputWindow) -> str | None:
-    """What is wrong with the bytes of a stored window, whose SHA-256 the forecast will be known by."""
+    """The fault in the bytes of a stored window, whose SHA-256 the forecast will name."""
     assert window.inputs is not None
     assert window.close is not None
     assert window.close_min is not None
@@ -182,7 +182,7 @@ def _altered(window: InputWindow) -> str | None:
 @dataclass(frozen=True, slots=True)
 class _Predicted:
     prices: list[float]
-    """At the three horizons."""
+    """Prices at the three horizons."""
     backend: BackendOnRecord
 
 

@@ -51,13 +51,13 @@ FILLED_COLUMNS = [f"num_filled_{horizon}" for horizon in HORIZONS]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FillReport:
-    """What a fill wrote and what it had to leave open."""
+    """The actuals that a fill wrote, and those that it had to leave open."""
 
     as_of: date
     per_ticker: pl.DataFrame
     """One row per ticker that has open or filled forecasts: ticker, and for each horizon num_filled_* (by this call),
-    num_open_* (the target session has not closed, or lies after as_of) and num_without_bar_* (it has, and there is no
-    bar that was recorded after its close)."""
+    num_open_* (the target session has not closed, or lies after as_of) and num_without_bar_* (it has closed, and there
+    is no bar that was recorded after its close)."""
     num_filled: int
     num_correct: int
     """Next-day directions filled by this call that were right."""
@@ -70,7 +70,7 @@ class FillReport:
 
 
 def due(conn: Connection, *, as_of: date, tickers: Sequence[str] | None = None) -> pl.DataFrame:
-    """What `fill` would fill, and what it would find no bar for; writes nothing.
+    """The forecasts that `fill` would fill, and those that it would find no bar for; writes nothing.
 
     One row per ticker, run date, simulation and horizon whose target session has closed and is not after `as_of`;
     `actual` is on the price basis of the forecast and null without a bar.
@@ -82,10 +82,11 @@ def due(conn: Connection, *, as_of: date, tickers: Sequence[str] | None = None) 
 def fill(conn: Connection, *, as_of: date, config: LedgerConfig, tickers: Sequence[str] | None = None) -> FillReport:
     """Write every actual that is due: its target session has closed, is not after `as_of`, and has a bar.
 
-    One statement reads the bars and writes the actuals. What is due and has no bar is noticed; once as many sessions
-    have passed since as `config.void_after_sessions` says, of which the store has bars of anybody, it is voided with
-    the reason. Later vintages of bars that differ from an actual are recorded beside it, of all tickers. The
-    number of statements does not depend on what is due. Again, it finds nothing to do; two at once take turns.
+    One statement reads the bars and writes the actuals. An actual that is due and has no bar is noted; it is voided
+    with the reason once `config.void_after_sessions` sessions have passed since for which the store has bars of any
+    ticker. Later vintages of bars that differ from an actual are recorded beside it, for all tickers. The number of
+    statements does not depend on the number of due actuals. A second call finds nothing to do; two calls at once take
+    turns.
     """
     scope = _scope(as_of, tickers)
     conn.execute(query("database.lock"), {"work": "fillbacks"})
@@ -123,7 +124,7 @@ def fill(conn: Connection, *, as_of: date, config: LedgerConfig, tickers: Sequen
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HorizonState:
-    """How far one horizon of one forecast is."""
+    """State of one horizon of one forecast."""
 
     ticker: str
     horizon: str
@@ -140,7 +141,7 @@ def horizon_states(conn: Connection, run_date: date, tickers: Sequence[str]) -> 
 
 
 def tickers_with_open_fills(conn: Connection, tickers: Iterable[str]) -> set[str]:
-    """Those of some tickers that have a forecast with an open actual: a removed ticker is followed until then."""
+    """Those of the given tickers that have a forecast with an open actual: a removed ticker is followed until then."""
     listed = list(tickers)
     if not listed:
         return set()
@@ -148,14 +149,14 @@ def tickers_with_open_fills(conn: Connection, tickers: Iterable[str]) -> set[str
 
 
 def overdue(conn: Connection, *, as_of: date, tickers: Sequence[str] | None = None) -> pl.DataFrame:
-    """What is due and has no bar: it waits, and is voided with a reason when it has waited long enough."""
+    """Actuals that are due and have no bar: they wait, and are voided with a reason after they waited long enough."""
     return due(conn, as_of=as_of, tickers=tickers).filter(~pl.col("bar_is_there"))
 
 
 def restated_actuals(conn: Connection, tickers: Sequence[str] | None = None) -> pl.DataFrame:
-    """Actuals whose bar was restated later: what is on record and, beside it, what each later vintage says.
+    """Actuals whose bar was restated later: the value on record and, beside it, that of each later vintage.
 
-    `actual` is null where the fill had been voided before a bar came.
+    `actual` is null if the fill had been voided before a bar came.
     """
     rows = conn.execute(
         query("ledger.restated_actuals"), {"tickers": None if tickers is None else list(tickers)}

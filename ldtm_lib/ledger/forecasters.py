@@ -25,7 +25,7 @@ class Forecaster:
     file_name: str
     file_sha256: str
     in_time: bool
-    """Whether its training ended early enough for the run date."""
+    """True if its training ended early enough for the run date."""
 
 
 def forecasters(
@@ -33,11 +33,12 @@ def forecasters(
 ) -> dict[str, Forecaster]:
     """The checkpoint in use for each ticker on a run date; a ticker without any is absent.
 
-    For a run date whose next session has not opened that is the active one. For a past or simulated run date it is the
-    newest that was ever promoted, so that a missed session can be caught up after a retraining. The newest candidate
-    is used only if there is none of these, only in simulated rows, and only if the settings allow it. No model may have
-    seen what came after its run date, and a simulated row takes only models whose training ended before it. A ticker
-    whose only models saw too much is there with `in_time` false. A simulation that has models of its own uses these.
+    For a run date whose next session has not opened, this is the active checkpoint. For a past or simulated run date it
+    is the newest checkpoint that was ever promoted, so that a missed session can be caught up after a retraining. The
+    newest candidate is used only if there is none of these, only in simulated rows, and only if the settings allow it.
+    No model may have seen data from after its run date, and a simulated row takes only models whose training ended
+    before it. A ticker whose only models saw such data is present with `in_time` false. A simulation that has models of
+    its own uses these.
     """
     with conn.cursor(row_factory=class_row(Forecaster)) as cursor:
         found = cursor.execute(

@@ -1,12 +1,12 @@
-"""Breakdown of coverage: whether the recorded intervals contain far fewer actuals than they say.
+"""Breakdown of coverage: a test for recorded intervals that contain far fewer actuals than their level.
 
 Intervals are checked after every session, so their coverage is tested sequentially (`statistics.sequential`), against
 their level less a tolerance: coverage that swings around its level is no breakdown. The test of a ticker, horizon and
-level begins anew with the first live forecast of a calendar year, so that good years do not hide a bad month, and what
-counts is the strongest evidence since then. All tests of a year share one significance.
+level begins anew with the first live forecast of a calendar year, so that good years do not hide a bad month, and the
+strongest evidence since then counts. All tests of a year share one significance.
 
-Outcomes of later horizons overlap: a fall of one day is in 21 outcomes of one month. Of these only forecasts count that
-were made when the outcome of the last one that counted was known.
+Outcomes of later horizons overlap: a fall of one day is in 21 outcomes of one month. Of these, a forecast counts only
+if it was made when the outcome of the last counted one was known.
 """
 
 import math
@@ -26,7 +26,7 @@ from ldtm_lib.statistics.sequential import log_shortfall
 
 DAY_ZERO = date(2000, 1, 1)
 LARGEST_LOG_E = 690.0
-"""Evidence is shown as e to this power when it is larger."""
+"""Evidence that is larger is shown as e to this power."""
 
 Booleans = npt.NDArray[np.bool_]
 
@@ -45,13 +45,13 @@ class CoverageRecord:
     bound: float
     """The level less the tolerance."""
     evidence: float
-    """The largest e-value since the beginning of the year against a coverage of the bound; 1 says nothing."""
+    """The largest e-value since the beginning of the year against a coverage of the bound; 1 is no evidence."""
     evidence_needed: float
-    """From which on it shows that coverage has broken down."""
+    """Threshold from which on the evidence shows that coverage has broken down."""
 
     @property
     def has_broken_down(self) -> bool:
-        """Whether coverage fell significantly below the bound."""
+        """True if coverage fell significantly below the bound."""
         return self.evidence >= self.evidence_needed
 
     @property
@@ -117,7 +117,7 @@ def coverage_records(conn: Connection, config: IntervalsConfig, *, num_tickers: 
 def not_overlapping(run_dates: Sequence[int], targets: Sequence[int], usable: Sequence[bool]) -> list[int]:
     """The places of forecasts each of which was made when the outcome of the one before was known.
 
-    The choice knows dates and which forecasts are usable, and no outcome.
+    The choice depends on the dates and on which forecasts are usable, not on any outcome.
     """
     chosen: list[int] = []
     free_from = -math.inf

@@ -15,9 +15,9 @@ from ldtm_lib.ledger.simulations import LIVE, RowKind
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """How a set of filled forecasts did. Shares lie in 0..1, errors are mean absolute errors in percent.
+    """The score of a set of filled forecasts. Shares lie in 0..1, errors are mean absolute errors in percent.
 
-    A figure is None when it has nothing to count. The no-change errors are those of forecasting the run date's close.
+    A figure is None if there is nothing to count. The no-change errors are those of forecasting the run date's close.
     """
 
     first_run_date: date | None
@@ -25,7 +25,7 @@ class Score:
     num_filled: int
     """Forecasts whose next-day actual is known."""
     num_directional: int
-    """Those of them that were not neutral."""
+    """Number of these forecasts that were not neutral."""
     num_correct: int
     direction_accuracy: float | None
     accuracy_low: float | None
@@ -61,23 +61,24 @@ class LeaderboardRow:
     """The best rank by direction accuracy, not by `rank`'s order, that the forecasts leave possible: the lower end of
     an interval that holds for all tickers at once with 95% confidence. None without a direction that counts.
 
-    Luck moves ranks a lot: over 30 sessions 103 tickers are rarely distinguishable, and `ranking` says how rarely."""
+    Luck moves ranks a lot: over 30 sessions 103 tickers are rarely distinguishable, and `ranking` gives figures for
+    this."""
     rank_high: int | None
-    """The worst one."""
+    """The worst such rank."""
     score: Score
     gate_passed: bool | None
     """The newest verdict of the gate, or of the simulation's gate; None when the ticker was never judged."""
     gate_reasons: tuple[str, ...]
-    """Why the gate was not passed, one per rule that failed."""
+    """Reasons why the gate was not passed, one per rule that failed."""
     model_status: Literal["active", "retired", "candidate"] | None
-    """What the model was when it made the newest forecast that is scored here, or, while none is filled, the newest of
+    """Status of the model when it made the newest forecast that is scored here, or, while none is filled, the newest of
     the rows that count. None when all of those abstained."""
     model_version: str | None
-    """Of that model; None for a candidate, too."""
+    """Version of that model; None for a candidate, too."""
     trained_on: date | None
     """The last session whose bars the training of that model could see."""
     active_version: str | None
-    """The version that the registry holds active now, whoever made the forecasts."""
+    """The version that the registry holds active now, whichever model made the forecasts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,9 @@
-"""How far apart is really apart: the ranks that the tickers' direction accuracies may truly have.
+"""Confidence intervals of ranks: the ranks that the tickers' direction accuracies may truly have.
 
 The method is that of Mogstad, Romano, Shaikh and Wilhelm, "Inference for Ranks with Applications to Mobility across
 Neighbourhoods and Academic Achievement across Countries", Review of Economic Studies 91 (2024): compare all pairs with
-one critical value that holds for all of them at once, then count who is significantly better and who is worse.
+one critical value that holds for all of them at once, then count the tickers that are significantly better and those
+that are worse.
 
 Axes: D days, T tickers, S draws.
 """
@@ -20,9 +21,9 @@ SEED = 0
 MIN_COMMON_DAYS = 10
 """Two tickers that gave a direction on fewer common days are not compared."""
 FEW_TICKERS = 400
-"""Below so many looking at every pair in every draw is faster."""
+"""Number of tickers below which it is faster to look at every pair in every draw."""
 EXCEPTIONS, SAMPLED_ROWS = 60, 200
-"""Pairs of each ticker that are looked at in every draw, and rows that say how precise such pairs are."""
+"""Pairs of each ticker that are looked at in every draw, and rows from which such pairs' precision is estimated."""
 BLOCK_ROWS = 256
 
 Values = npt.NDArray[np.float64]
@@ -40,19 +41,19 @@ class RankIntervals:
 def rank_intervals(correct_DT: npt.NDArray[np.bool_], is_given_DT: npt.NDArray[np.bool_]) -> RankIntervals:
     """Simultaneous 95% confidence intervals of the tickers' ranks by the share of directions that were right.
 
-    `correct_DT` says who was right on which day; it counts where `is_given_DT`, which is False for a neutral forecast
-    or none. Days are what is drawn, whole: tickers that are right and wrong on the same days stay so in every draw, and
-    what they have in common cancels from their difference. Days are taken for independent of each other. The same data
-    give the same intervals.
+    `correct_DT` marks the tickers that were right on each day; it counts where `is_given_DT`, which is False for a
+    neutral forecast or none. Whole days are drawn: tickers that are right and wrong on the same days stay so in every
+    draw, and what they have in common cancels from their difference. Days are assumed to be independent of each other.
+    The same data give the same intervals.
 
     A ticker's rank lies between 1 + the number of tickers that are significantly better and T - the number of those
-    that are significantly worse, of T tickers that gave any direction. In at most about 5% of universes is any of these
-    intervals wrong.
+    that are significantly worse, of T tickers that gave any direction. At least one of these intervals is wrong in at
+    most about 5% of universes.
 
     With 30 days two tickers must differ a lot: of 103 that guess, the luckiest is right on 21 days, and the intervals
-    know it. In simulations one that is right on 95% of days is ranked 1 to 1 among four that guess in 88 of 100
+    reflect that. In simulations one that is right on 95% of days is ranked 1 to 1 among four that guess in 88 of 100
     universes; among 102 its interval is 1 to 66 in the median, and 1 to 1 only from 90 days on. Intervals of 1 to T
-    say that luck alone could have made the board's order.
+    mean that luck alone could have made the board's order.
     """
     num_given_T = is_given_DT.sum(axis=0)
     is_ranked_T = num_given_T > 0
@@ -65,7 +66,7 @@ def rank_intervals(correct_DT: npt.NDArray[np.bool_], is_given_DT: npt.NDArray[n
 
 
 def told_apart(correct_DT: npt.NDArray[np.bool_], is_given_DT: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Whether the ticker of a row is significantly better than that of a column, all pairs at once.
+    """True if the ticker of a row is significantly better than that of a column, all pairs at once.
 
     Every ticker must have given a direction.
     """
@@ -77,12 +78,12 @@ def told_apart(correct_DT: npt.NDArray[np.bool_], is_given_DT: npt.NDArray[np.bo
     is_better_TT = np.empty(precision_TT.shape, np.bool_)
     for rows in _blocks(len(sum_T)):
         studentised = (sum_T[rows, None] - sum_T) * precision_TT[rows]
-        is_better_TT[rows] = studentised > critical * (1 + 1e-9)  # a difference as large as a draw's own is none
+        is_better_TT[rows] = studentised > critical * (1 + 1e-9)  # a difference equal to a draw's own is none
     return is_better_TT
 
 
 def _shares_of_days(correct_DT: npt.NDArray[np.bool_], is_given_DT: npt.NDArray[np.bool_]) -> Values:
-    """What each day adds to a ticker's accuracy, counted from the accuracy of all tickers together.
+    """Contribution of each day to a ticker's accuracy, relative to the accuracy of all tickers together.
 
     The difference of two columns' sums is the difference of the accuracies.
     """
@@ -91,7 +92,7 @@ def _shares_of_days(correct_DT: npt.NDArray[np.bool_], is_given_DT: npt.NDArray[
 
 
 def _precisions(share_DT: Values, is_given_DT: npt.NDArray[np.bool_]) -> Values:
-    """One over the standard error of each pair's difference, were the two equal; 0 for a pair that is never compared.
+    """One over the standard error of each pair's difference if the two are equal; 0 for pairs that are never compared.
 
     The sum of squares is not taken about its mean, as in McNemar's test: two that are equal differ by 0 on average. The
     usual error, about the mean, comes out far too small for the pairs that were lucky on one side only.
@@ -102,17 +103,17 @@ def _precisions(share_DT: Values, is_given_DT: npt.NDArray[np.bool_]) -> Values:
     for rows in _blocks(num_tickers):
         variance = square_T[rows, None] + square_T - 2 * (share_DT[:, rows].T @ share_DT)
         num_common = given_DT[:, rows].T @ given_DT
-        # Of equal columns rounding leaves some 1e-18; a single day on which they differ is 1 / D squared.
+        # Rounding leaves some 1e-18 for equal columns; a single day on which they differ gives 1 / D squared.
         is_comparable = (variance > 1e-9 / num_days**2) & (num_common >= MIN_COMMON_DAYS)
         precision_TT[rows] = np.where(is_comparable, 1 / np.sqrt(np.where(is_comparable, variance, 1.0)), 0.0)
     return precision_TT
 
 
 def critical_value(share_DT: Values, precision_TT: Values) -> float:
-    """What the largest studentised difference of any pair exceeds in 5% of draws, when all tickers are equal.
+    """The value that the largest studentised difference of any pair exceeds in 5% of draws if all tickers are equal.
 
-    A draw keeps or turns around each day as a whole (the wild bootstrap with signs). Where right and wrong are equally
-    likely, days turned around are as likely as the days that came, so the 5% is exact and not a matter of many days.
+    A draw keeps or turns around each day as a whole (the wild bootstrap with signs). If right and wrong are equally
+    likely, days turned around are as likely as the actual days, so the 5% is exact and not a matter of many days.
     """
     drawn_TS = _draws(share_DT).T.copy()
     largest_S = np.zeros(NUM_DRAWS)
@@ -126,7 +127,7 @@ def critical_value(share_DT: Values, precision_TT: Values) -> float:
 def critical_value_of_many(share_DT: Values, precision_TT: Values) -> float:
     """The same as `critical_value` for thousands of tickers, without looking at every pair in every draw.
 
-    Of a draw only those pairs count that differ by more than the largest value found so far over a precision that few
+    In a draw, only those pairs count that differ by more than the largest value found so far over a precision that few
     pairs exceed; these few are looked at in every draw. Sorted, a draw's tickers hold such pairs at their two ends.
     """
     num_tickers = len(precision_TT)
@@ -175,7 +176,7 @@ def _draws(share_DT: Values) -> Values:
 
 
 def _quantile(largest_S: Values) -> float:
-    """The data are one more draw of their own, which is what makes the share exact: Davison and Hinkley (1997), 4.2."""
+    """The 95% quantile with the data as one more draw, which makes the share exact: Davison and Hinkley (1997), 4.2."""
     place = int(np.ceil(CONFIDENCE * (NUM_DRAWS + 1)))
     return float(np.partition(largest_S, place - 1)[place - 1])
 

@@ -1,4 +1,4 @@
-"""Forecasts as they are on record: prices, target sessions, the model, and whether they count as live."""
+"""Forecasts on record: prices, target sessions, the model, and their kind, such as live."""
 
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # the record is read without torch
     from ldtm_lib.ledger.backends import BackendOnRecord
 
 NUM_ROWS_OF_A_TICKER = 30
-"""Run dates that are shown of one ticker, the newest ones."""
+"""Number of run dates that are shown for one ticker, the newest ones."""
 
 
 SAME_SESSION = (
@@ -51,7 +51,7 @@ class RecordedForecast:
     model_status: Literal["active", "retired", "candidate"] | None
     """The status of the model when it made the forecast."""
     abstained_reason: str | None
-    """Why there is no forecast; None where there is one."""
+    """Reason why there is no forecast; None if there is one."""
     volatility: float | None
     """Standard deviation of the daily log returns inside the input window."""
     neutral_band: float | None
@@ -68,9 +68,9 @@ class RecordedForecast:
     one_month_high_80: float | None
     one_month_low_95: float | None
     one_month_high_95: float | None
-    """The ends of the intervals; None where there is none."""
+    """The ends of the intervals; None if there is none."""
     backend: "BackendOnRecord | None"
-    """What computed the network; None for an abstention and for rows of older versions, where it was torch."""
+    """Backend that computed the network; None for an abstention and for rows of older versions, where it was torch."""
 
     def interval(self, horizon: str, percent: int) -> tuple[float, float] | None:
         """The ends of the 80% or 95% interval of a horizon, if there is one."""
@@ -80,7 +80,8 @@ class RecordedForecast:
 def forecasts_of_run_date(conn: Connection, run_date: date | None = None) -> list[RecordedForecast]:
     """The rows of a run date, by ticker; those of the newest run date on record when none is given.
 
-    Rows of daily runs and of the newest simulation; without a date, of daily runs where there is any.
+    The rows are those of daily runs and of the newest simulation. The newest run date is that of daily runs if there is
+    any.
     """
     if run_date is None:
         row = conn.execute(query("ledger.newest_run_date")).fetchone()

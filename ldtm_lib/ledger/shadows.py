@@ -34,7 +34,7 @@ COLUMNS = (
     *("ticker", "checkpoint_id", "model_status", "run_date_close", "next_day_pred", "next_monday_pred"),
     *("one_month_pred", "direction_pred", "window_sha256", "bars_recorded_until"),
 )
-"""Of a draft, as far as a shadow has them."""
+"""Fields of a draft that a shadow has as well."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,18 +42,18 @@ class ShadowForecaster(Forecaster):
     """A checkpoint that is not in use and makes a shadow forecast."""
 
     is_removed: bool
-    """Whether its file is gone, as nobody needed it."""
+    """True if its file is gone because nobody needed it."""
     window_sha256: str | None
-    """Of the row that its shadow would stand beside."""
+    """SHA-256 of the window of the row that its shadow would stand beside."""
     bars_recorded_until: datetime
-    """The same."""
+    """`bars_recorded_until` of the same row."""
 
     def obstacle(self, stored: StoredWindow | None) -> str | None:
-        """Why it cannot be asked about a window, before its file is opened."""
+        """Reason why it cannot forecast from a window, found before its file is opened."""
         if self.is_removed:
             return "has a file that was removed"
         if stored is None:
-            return None  # the draft says it, in the words of the rows
+            return None  # the draft gives the reason, in the words of the rows
         if self.window_sha256 != stored.window.sha256 or (
             stored.window.sha256 is not None and self.bars_recorded_until != stored.bars_recorded_until
         ):
@@ -66,9 +66,9 @@ class TakenShadows:
     """The shadow forecasts of one run date."""
 
     num_shadows: int
-    """Shadows that stand beside that day's rows now, of the models that were asked."""
+    """Shadows that stand beside that day's rows now, from the models that were asked."""
     notes: tuple[str, ...]
-    """Why a model that was to be asked left no shadow, one line each."""
+    """Reasons why models that were to be asked left no shadow, one line each."""
 
 
 NO_SHADOWS = TakenShadows(num_shadows=0, notes=())
@@ -76,25 +76,25 @@ NO_SHADOWS = TakenShadows(num_shadows=0, notes=())
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShadowRecord:
-    """How the shadows of one checkpoint did, over all of them. They count nowhere else."""
+    """Results of all shadows of one checkpoint. They count nowhere else."""
 
     ticker: str
     checkpoint_id: int
     status: Literal["active", "retired", "candidate"]
-    """In the registry now: a candidate may have been promoted since."""
+    """Status in the registry now: a candidate may have been promoted since."""
     version: str | None
     file_sha256: str
     trained_on: date
     num_shadows: int
-    """Filled or not."""
+    """Number of shadows, filled or not."""
     score: Score
-    """By the actual on record where the row beside a shadow has one, and else by the bars as they are now."""
+    """Score by the actual on record if the row beside a shadow has one, and else by the current bars."""
     num_beside: int
     """Filled run dates on which another model's forecast is on record; the two errors below are over these."""
     error_beside: float | None
     """Mean absolute next-day error of the shadows, in percent."""
     error_on_record: float | None
-    """The same of the forecasts on record, which for live rows are the active model's."""
+    """The same error of the forecasts on record, which for live rows are the active model's."""
 
     @property
     def name(self) -> str:
@@ -117,7 +117,7 @@ def take_shadows(
     """Ask the models that `settings.forecast.shadows` names, for tickers that have a row of the run date.
 
     `windows` are those that the rows were forecast from. A model that cannot be asked leaves no shadow and a note; it
-    never prevents the rows of that day. What is on record stays as it is: repeating a day adds nothing.
+    never prevents the rows of that day. Shadows on record stay as they are: repeating a day adds nothing.
     """
     with conn.cursor(row_factory=class_row(ShadowForecaster)) as cursor:
         forecasters = cursor.execute(
@@ -166,7 +166,7 @@ def shadow_records(conn: Connection, rows: RowKind = LIVE) -> list[ShadowRecord]
 def _record(
     conn: Connection, run_date: date, simulation_id: int, drafts: Sequence[Draft], notes: Sequence[str]
 ) -> TakenShadows:
-    """Write what is not on record yet, within a savepoint: so that a failure does not affect the rows of that day.
+    """Write the shadows that are not on record yet, in a savepoint so that a failure does not affect that day's rows.
 
     Raises psycopg's own error when the connection is lost, and the rows with it.
     """

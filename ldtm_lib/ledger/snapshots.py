@@ -30,7 +30,7 @@ from ldtm_lib.settings import Settings
 SAME_CAUSES = ("abstained_reason", "checkpoint_sha256", "window_sha256", "direction_pred")
 PREDICTIONS = ("next_day_pred", "next_monday_pred", "one_month_pred")
 SAME_PRICE = 1e-5
-"""Relative: the same float32 network on another machine or device differs by about 1e-6."""
+"""Relative difference: the same float32 network on another machine or device differs by about 1e-6."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotReport:
-    """What is on record for a run date now, and what this call had to do with it."""
+    """The rows on record for a run date now, and the outcome of this call."""
 
     run_date: date
     rows: tuple[SnapshotRow, ...]
@@ -78,17 +78,17 @@ class SnapshotReport:
     num_shadows: int
     """Shadow forecasts beside these rows; they are never counted."""
     shadow_notes: tuple[str, ...]
-    """Why a model that was to be asked for a shadow left none."""
+    """Reasons why models that were to be asked for a shadow left none."""
     num_with_baselines: int
     """Rows written by this call that have baseline forecasts beside them."""
     baseline_notes: tuple[str, ...]
-    """Why rows written by this call have none."""
+    """Reasons why rows written by this call have none."""
     backend_notes: tuple[str, ...]
-    """Why PyTorch computed networks that an export was to compute."""
+    """Reasons why PyTorch computed networks that an export was to compute."""
 
     @property
     def cohort(self) -> str:
-        """Who said what, in a line of the log."""
+        """Counts of directions and abstentions, and the models that made them, in a line of the log."""
         return (
             f"{self.run_date}: {self.num_bullish} bullish, {self.num_neutral} neutral, {self.num_bearish} bearish, "
             f"{self.num_abstained} abstained, by {', '.join(self.model_versions) or 'no model'}"
@@ -108,12 +108,12 @@ def take_snapshots(
 ) -> SnapshotReport:
     """Forecast after a closed session for those of the tickers that belong to the universe on it.
 
-    `folder` holds the checkpoint files and `exports` the exported files, which `settings.forecast.backend` may ask
-    for; without `exports` PyTorch computes all networks. Every such ticker that is in service ends with a row; what
-    cannot be forecast abstains with its reason. A row of a simulation needs no service. A row that is on record stays
-    as it is: the same forecast again changes nothing, another one is reported as a conflict. Raises UnknownTicker,
-    CalendarError for a day that is no session, and LedgerRefused when the session has not closed by the database's
-    clock or when not one of the tickers had its features made.
+    `folder` holds the checkpoint files and `exports` the exported files, which `settings.forecast.backend` may ask for;
+    without `exports` PyTorch computes all networks. Every such ticker that is in service ends with a row; a ticker that
+    cannot be forecast abstains with its reason. A row of a simulation does not require that its ticker is in service. A
+    row that is on record stays as it is: the same forecast again changes nothing, a different one is reported as a
+    conflict. Raises UnknownTicker, CalendarError for a day that is no session, and LedgerRefused when the session has
+    not closed by the database's clock or when no ticker had its features made.
     """
     calendar.require_session(run_date)
     asked = {settings.require_ticker(ticker) for ticker in tickers}
@@ -183,7 +183,7 @@ def take_snapshots(
 def missing_rows(
     conn: Connection, cells: Sequence[tuple[str, date]], simulation_id: int = NO_SIMULATION
 ) -> list[tuple[str, date]]:
-    """Those of some tickers and run dates that have no row, of a daily run or of one simulation."""
+    """The tickers and run dates, of those given, that have no row of a daily run or of one simulation."""
     expected = {
         "tickers": [ticker for ticker, _ in cells],
         "run_dates": [day for _, day in cells],
@@ -252,7 +252,7 @@ def _report(
 
 
 def _difference(draft: Draft, row: SnapshotRow) -> str | None:
-    """How a draft differs from the row on record, in words; None when they say the same on the same grounds."""
+    """The difference of a draft from the row on record, in words; None if their forecasts and grounds are the same."""
     names = [name for name in SAME_CAUSES if getattr(draft, name) != getattr(row, name)]
     names += [name for name in PREDICTIONS if not same_price(getattr(draft, name), getattr(row, name))]
     if not names:
@@ -262,7 +262,7 @@ def _difference(draft: Draft, row: SnapshotRow) -> str | None:
 
 
 def same_price(one: float | None, other: float | None) -> bool:
-    """Whether two prices are those of one network and window, computed on two machines perhaps."""
+    """True if two prices are those of one network and window, possibly computed on two machines."""
     if one is None or other is None:
         return one is other
     return math.isclose(one, other, rel_tol=SAME_PRICE)

@@ -1,4 +1,4 @@
-"""What the leaderboard's pictures show: the universe's accuracy over time, and whether larger forecasts meant more."""
+"""Data of the leaderboard's charts: the universe's accuracy over time, and actual returns by predicted return."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -13,7 +13,7 @@ from ldtm_lib.ledger.daily_clusters import Estimate, mean_of_days, share_of_days
 from ldtm_lib.ledger.simulations import LIVE, RowKind
 
 WINDOW_SESSIONS = 30
-"""As many as the leaderboard counts of a ticker."""
+"""Number of sessions, as many as the leaderboard counts of a ticker."""
 MAX_BINS = 10
 MIN_FORECASTS_PER_BIN = 10
 
@@ -24,28 +24,29 @@ class DatedAccuracy:
 
     run_date: date
     accuracy: Estimate
-    """Its interval takes days for independent and the tickers of a day for as alike as they were."""
+    """Its interval assumes that days are independent, and that the tickers of a day are as similar as they were."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationBin:
-    """Forecasts that said about the same, and what came: next-day returns in percent of the run date's close."""
+    """Forecasts of about the same return, and actual returns: next-day returns in percent of the run date's close."""
 
     num_forecasts: int
     predicted: float
-    """Their mean."""
+    """Mean of the forecasts."""
     actual: Estimate
-    """The mean of what came, with days as clusters."""
+    """Mean of the actual returns, with days as clusters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrackRecord:
-    """How the universe did, for the rows of one kind."""
+    """Results of the universe, for the rows of one kind."""
 
     accuracy: tuple[DatedAccuracy, ...]
-    """Over all of the ledger, oldest first: every run date with a filled forecast, from the first direction on."""
+    """Accuracies over all of the ledger, oldest first: every run date with a filled forecast, from the first direction
+    on."""
     calibration: tuple[CalibrationBin, ...]
-    """Over the forecasts that the leaderboard counts, from the smallest prediction to the largest."""
+    """Bins of the forecasts that the leaderboard counts, from the smallest prediction to the largest."""
 
 
 def track_record(conn: Connection, rows: RowKind = LIVE) -> TrackRecord:
@@ -57,8 +58,8 @@ def track_record(conn: Connection, rows: RowKind = LIVE) -> TrackRecord:
 def calibration(forecasts: pl.DataFrame) -> tuple[CalibrationBin, ...]:
     """Up to ten bins of about as many forecasts each, by predicted return; equal predictions share a bin.
 
-    `forecasts` are those of `counted_forecasts`. Bins of fewer than ten forecasts say nothing: there are fewer bins
-    when there are few forecasts.
+    `forecasts` are those of `counted_forecasts`. Bins of fewer than ten forecasts carry no information: there are fewer
+    bins when there are few forecasts.
     """
     if forecasts.is_empty():
         return ()
