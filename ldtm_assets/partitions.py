@@ -129,7 +129,7 @@ class DailyPartition:
 
 
 def daily_partitions(keys: Iterable[str], tickers: Sequence[str]) -> list[DailyPartition]:
-    """What some partition keys hold: a ticker of a session each, or all `tickers` of a session."""
+    """Daily partitions that some partition keys hold: a ticker of a session each, or all `tickers` of a session."""
     found: list[DailyPartition] = []
     for key in keys:
         if "|" in key:
@@ -153,7 +153,7 @@ def requested_corners(tags: Mapping[str, str], tickers: Sequence[str]) -> tuple[
 
 
 class DailyLayout:
-    """How the assets of daily runs are partitioned, and which partitions of others theirs depend on."""
+    """Partitions of the assets of daily runs, and the partitions of other assets that they depend on."""
 
     def __init__(self, settings: Settings, calendar: Calendar) -> None:
         self._by = settings.partitions.by

@@ -27,7 +27,7 @@ CUDA_CONTEXT_MIB = 300
 STOP_SECONDS = 30
 """Time between SIGTERM and SIGKILL for a run that is terminated in the UI."""
 KEEP_HOURS = 24.0
-"""How long the container of a finished run is kept, for `docker logs` and `docker inspect`."""
+"""Time that the container of a finished run is kept, for `docker logs` and `docker inspect`."""
 STACK_LABEL = "ldtm/stack"
 """Label of run containers: the network that the daemon of their stack is in."""
 DOCKER_SOCKET = "/var/run/docker.sock"
@@ -64,7 +64,7 @@ class ContainerRunLauncher(DockerRunLauncher):
         return cls(inst_data, **config_value)
 
     def get_container_context(self, dagster_run: dg.DagsterRun) -> DockerContainerContext:
-        """What the container of a run gets."""
+        """Settings of the container of a run."""
         has_gpu = bool(self._gpus) and trains(dagster_run)
         gpu = load_settings(config_path(os.environ)).gpu if has_gpu else None
         own = own_settings(docker.from_env())

@@ -36,7 +36,7 @@ UNFINISHED = [
 
 
 def trains(run: dg.DagsterRun) -> bool:
-    """Whether a run trains networks: a job of trainings, or a materialization of their assets in the UI."""
+    """True if a run trains networks: a job of trainings, or a materialization of their assets in the UI."""
     selected = {key.to_user_string() for key in run.asset_selection or ()}
     return run.tags.get(CONCURRENCY_GROUP_TAG) == RETRAINING_GROUP or not selected.isdisjoint(RETRAINING_ASSETS)
 

@@ -56,7 +56,7 @@ def wait_for_reader(config: Path, seconds: float, log: Callable[[str], None]) ->
 
 
 def _wait(ready: Callable[[], Awaited | str], seconds: float, log: Callable[[str], None]) -> Awaited:
-    """What `ready` returns once it is no reason to wait."""
+    """Wait until `ready` returns something other than a reason to wait, and return it."""
     deadline, said = time.monotonic() + seconds, ""
     while True:
         try:

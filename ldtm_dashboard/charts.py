@@ -172,7 +172,7 @@ def errors_chart(errors: pl.DataFrame) -> Spec:
 
 
 def calibration_chart(bins: Sequence[CalibrationBin]) -> Spec:
-    """What came by what was forecast, with 95% intervals; the dashed line is that of forecasts that come true."""
+    """Actual returns by predicted ones, with 95% intervals; the dashed line is that of forecasts that come true."""
     rows = [(each.predicted, each.actual.value, each.actual.low, each.actual.high, each.num_forecasts) for each in bins]
     schema = ["predicted", "came", "low", "high", "number"]
     base = alt.Chart(pl.DataFrame(rows, schema=schema, orient="row"))

@@ -140,7 +140,7 @@ def _of_run(event: dg.EventLogRecord, run: dg.DagsterRun) -> Iterator[Alert | Re
 
 
 def has_waiting_partitions(run: dg.DagsterRun) -> bool:
-    """Whether a run has tagged itself with failed partitions; a re-execution inherits the tags of its parent."""
+    """True if a run has tagged itself with failed partitions; a re-execution inherits the tags of its parent."""
     return run.tags.get(PENDING_RETRY_TAG, "").split(" ")[0] == run.run_id
 
 

@@ -30,7 +30,7 @@ class LastProject:
 
     opens: Callable[[], Project]
     failure: str | None = None
-    """Why the present configuration cannot be opened."""
+    """Reason why the present configuration cannot be opened."""
     _project: Project | None = None
 
     def open(self) -> Project:

@@ -128,7 +128,7 @@ def _without_rules(name: str, verdict: Verdict) -> str:
 
 
 def _figures(name: str, evidence: Evidence | None, multiple_testing: MultipleTesting | None) -> Metadata:
-    """What a rule's figure should be read beside."""
+    """Figures to read beside the figure of a rule."""
     if evidence is None:
         return {}
     if name == "direction_accuracy":

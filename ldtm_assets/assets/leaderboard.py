@@ -22,7 +22,7 @@ from ldtm_lib.plots.ranked_tickers import RankedTicker, ranked_tickers
 
 
 class LeaderboardConfig(dg.Config):
-    """Whose rows count."""
+    """Choice of the rows that count."""
 
     simulated: bool = Field(default=False, description="Show the rows of the newest simulation instead of live ones.")
 
@@ -43,7 +43,7 @@ def leaderboard(config: LeaderboardConfig, project: ProjectResource) -> dg.Mater
 
 
 def leaderboard_metadata(conn: Connection, *, simulated: bool) -> Metadata:
-    """What the asset shows: the live rows, or those of the newest simulation."""
+    """Metadata that the asset shows: of the live rows, or of those of the newest simulation."""
     rows = newest_simulation(conn) if simulated else LIVE
     board = read_leaderboard(conn, rows)
     record = track_record(conn, rows)
@@ -185,7 +185,7 @@ def _intervals(scores: list[IntervalScore], kind: str) -> dg.MetadataValue:
 
 
 def reasons_as_markdown(board: Leaderboard) -> str:
-    """Why each ticker that the gate refused is not active, as a list."""
+    """Reasons why each ticker that the gate refused is not active, as a list."""
     refused = [row for row in board.rows if row.gate_passed is False]
     lines = [f"- {row.ticker}: {'; '.join(row.gate_reasons)}" for row in refused[:MOST_ROWS]]
     return "\n".join([*lines, *_without(len(refused), "refused tickers")]) or "nobody was refused"

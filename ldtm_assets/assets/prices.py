@@ -25,7 +25,7 @@ from ldtm_lib.sessions import FIRST_DAY, Calendar, exchange_calendar
 
 
 class HistoryConfig(dg.Config):
-    """How far a history reaches."""
+    """Extent of a history."""
 
     last_session: str | None = Field(
         default=None, description="The last session to load, YYYY-MM-DD; the newest closed one when absent."

@@ -16,7 +16,7 @@ from ldtm_lib.project import Project
 
 SEALS = dg.AssetKey("seals")
 UNREACHABLE = (SQLAlchemyError, DagsterError, OSError)
-"""What Dagster's storage fails with."""
+"""Exceptions with which Dagster's storage fails."""
 NUMBER, SHA256 = "seal", "SHA-256"
 SHA256_BYTES = 32
 PAGE = 1000
@@ -46,7 +46,7 @@ class DagsterEventLog:
 
     @property
     def name(self) -> str:
-        """What it is."""
+        """Name of this place of publication."""
         return "Dagster event log, asset seals"
 
     def read(self) -> Published:

@@ -1,4 +1,4 @@
-"""Where a training runs: the device that its step may use, and the lease that it holds meanwhile."""
+"""Place of a training: the device that its step may use, and the lease that it holds meanwhile."""
 
 import os
 import platform
@@ -35,11 +35,11 @@ class TrainingPlace:
     gpu_index: int | None
     """The GPU's number in nvidia-smi; None for the CPU."""
     unused_gpu: str = ""
-    """Why a GPU that somebody sees is not used; empty where none is seen, or the CPU was asked for."""
+    """Reason why a GPU that CUDA or NVML sees is not used; empty if none is seen or the CPU was requested."""
 
     @property
     def may_use_gpu(self) -> bool:
-        """Whether networks may be trained on a GPU."""
+        """True if networks may be trained on a GPU."""
         return self.device != "cpu" if self.lease is None else self.lease.gpu is not None
 
     def context(
@@ -134,7 +134,7 @@ def cluster_place(
 
 
 def _unused_gpu(device: str, inventory: GpuInventory) -> str:
-    """Why `auto` does not take a GPU that CUDA or NVML sees."""
+    """Reason why `auto` does not take a GPU that CUDA or NVML sees."""
     if device != "cpu" and not inventory.gpus:
         return f"CUDA sees a GPU that cannot be leased ({inventory.note}); the CPU trains, slowly"
     if device == "cpu" and inventory.gpus:
@@ -146,7 +146,7 @@ def _unused_gpu(device: str, inventory: GpuInventory) -> str:
 
 
 def _grant_words(lease: Lease, num_tickers: int, wanted_mib: int | None, config: GpuConfig) -> str:
-    """What the job takes of the GPU's memory, and why."""
+    """Amount of the GPU's memory that the job takes, with the reason."""
     granted = f"takes {lease.memory_mib:,} MiB"
     if wanted_mib is None:
         return f"{granted}, as [gpu] mib_per_job says"

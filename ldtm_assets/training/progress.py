@@ -1,4 +1,4 @@
-"""How a long training tells how far it is: lines in Dagster's log, or whatever a caller puts in their place."""
+"""Progress reports of a long training: lines in Dagster's log, or whatever a caller puts in their place."""
 
 import math
 import statistics
@@ -78,12 +78,12 @@ class TrainingTally:
 
     @property
     def num_networks(self) -> int:
-        """How many there are to train."""
+        """Number of networks to train."""
         return len(self._num_rows)
 
     @property
     def num_done(self) -> int:
-        """How many ended, the failed ones among them."""
+        """Number of networks whose training has ended, failed ones included."""
         return len(self._failed)
 
     @property

@@ -47,7 +47,7 @@ def fillback(
 
 
 def filled_as_dict(report: "FillReport") -> dict[str, Any]:
-    """What a fill did, for JSON."""
+    """Result of a fill, for JSON."""
     return {
         "as_of": report.as_of,
         "per_ticker": report.per_ticker.to_dicts(),

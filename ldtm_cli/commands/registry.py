@@ -155,7 +155,7 @@ def print_registry(console: Console, rows: list[dict[str, Any]]) -> None:
 
 
 def _last_words(row: dict[str, Any]) -> str:
-    """What failed, or that nothing did; before it the lifecycle action that retired a network which had passed."""
+    """Failed rules, or a note that none failed, after the lifecycle action that retired a network which had passed."""
     said = [row["out_of_service"]] if row["out_of_service"] else []
     said += row["failed"]
     return "\n".join(said) or ("every rule passed" if row["passed"] else NOTHING)
@@ -256,7 +256,7 @@ def _owner(file: "RemovedFile") -> str:
 
 
 def model_cards(project: "Project", ticker: str) -> list[dict[str, Any]]:
-    """What the gate said of a ticker's networks, in plain words; raises UnknownTicker for one that was never judged."""
+    """Gate results of a ticker's networks in plain words; raises UnknownTicker for a ticker that was never judged."""
     from ldtm_lib.registry.listing import judged_networks
 
     with project.database.transaction() as conn:

@@ -18,10 +18,10 @@ MAX_BYTES = 2_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProofResult:
-    """What a file proves."""
+    """Result of verifying a file."""
 
     is_proven: bool
-    """Whether its events lead to its seals, and these are the seals of this record."""
+    """True if its events lead to its seals, and these are the seals of this record."""
     message: str
     events: tuple[str, ...] = ()
     """The events that it proves, each in a sentence."""

@@ -57,7 +57,7 @@ SPLITS = pl.Schema({"session": pl.Date, "ratio": pl.Float64, "recorded_at": UTC_
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TickerView:
-    """What the page shows of a ticker."""
+    """Data of a ticker that the page shows."""
 
     ticker: str
     bars: pl.DataFrame
