@@ -1,4 +1,4 @@
-"""Which device to compute on, and which of the driver's GPUs it is."""
+"""Choice of the device to compute on, and its identity among the driver's GPUs."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""What goes into a training and what comes out of it."""
+"""Inputs and results of a training."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,7 +23,7 @@ class FitTask:
 
     @property
     def name(self) -> str:
-        """How messages call the task, such as `AAPL fold 2` or `AAPL final`."""
+        """Name of the task in messages, such as `AAPL fold 2` or `AAPL final`."""
         return f"{self.ticker} final" if self.fold is None else f"{self.ticker} fold {self.fold}"
 
 
@@ -70,7 +70,7 @@ class Fit:
     vram_peak_mib: float | None = None
     """The most memory of the device that the process held while the network trained; None off CUDA."""
     method: str | None = None
-    """How networks were trained on a GPU, with the reason where it was not the fastest way; None on the CPU."""
+    """Training method on a GPU, with the reason if it was not the fastest one; None on the CPU."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

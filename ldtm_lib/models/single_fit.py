@@ -200,7 +200,7 @@ class EarlyStopping:
 
     @property
     def exhausted(self) -> bool:
-        """Whether `patience` epochs in a row brought nothing better."""
+        """True if `patience` epochs in a row brought no improvement."""
         return self.epoch - self.best_epoch >= self.patience
 
 

@@ -131,7 +131,7 @@ def _fit_or_failure(
 def _results(
     events: "SimpleQueue[Event]", num_tasks: int, on_progress: OnProgress | None, on_notice: OnNotice | None
 ) -> Iterator[Fit | FitFailed]:
-    """What the workers report, until every task has ended."""
+    """Results that the workers report, until every task has ended."""
     num_open = num_tasks
     while num_open:
         event = events.get()

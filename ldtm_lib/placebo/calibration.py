@@ -45,7 +45,7 @@ class PlaceboModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlaceboTally:
-    """How some placebo models fared. Means are over the models that named a direction, and None without any."""
+    """Results of some placebo models. Means are over the models that named a direction, and None without any."""
 
     num_models: int
     num_passed: int
@@ -56,7 +56,7 @@ class PlaceboTally:
     tested on days of the same market, so that it is somewhat wider in truth."""
     passed_strict_interval: Interval | None
     coins_expected: float
-    """How many fair coins with as many calls would have met the bound of direction accuracy in their place."""
+    """Number of fair coins with as many calls that would have met the bound of direction accuracy in their place."""
     num_always_up: int
     """In place of how many of them always saying up would have met it."""
     mean_accuracy: float | None
@@ -66,14 +66,14 @@ class PlaceboTally:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlaceboReport:
-    """What became of all placebo models."""
+    """Results of all placebo models."""
 
     num_copies: int
     models: tuple[PlaceboModel, ...]
     total: PlaceboTally
     by_ticker: Mapping[str, PlaceboTally]
     failed_by_rule: Mapping[str, int]
-    """How many models failed each rule that was applied to any of them."""
+    """Number of models that failed each rule that was applied to any of them."""
     untrained: Mapping[str, str]
     """Models that could not be trained, such as `AAPL~17`, with the reason; they are in no count."""
 

@@ -42,19 +42,19 @@ NUM_FOLDS = 2
 TRAINING_ROWS = 1_200
 """Rows from which small networks learn a planted future in the seven epochs of the demo."""
 TINY_P = 1e-6
-"""What a planted future's timing must look like."""
+"""Largest p-value that the timing of a planted future may have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Canary:
-    """What became of one made-up ticker."""
+    """Result of one made-up ticker."""
 
     ticker: str
     kind: Kind
     expected: str
-    """What the gates must say of it, in words."""
+    """Verdicts that the gates must give on it, in words."""
     found: str
-    """What they said."""
+    """Verdicts that they gave."""
     is_as_expected: bool
     passed: bool
     """The plain gate."""
@@ -66,13 +66,13 @@ class Canary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CanaryReport:
-    """What became of all of them."""
+    """Results of all made-up tickers."""
 
     canaries: tuple[Canary, ...]
 
     @property
     def checks_see(self) -> bool:
-        """Whether the gates said of every canary what they must."""
+        """True if the gates gave the expected verdicts on every canary."""
         return all(canary.is_as_expected for canary in self.canaries)
 
     def as_dict(self) -> dict[str, object]:

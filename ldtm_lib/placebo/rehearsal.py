@@ -15,17 +15,17 @@ from ldtm_lib.training.run import FailedPart, TestedFolds, TrainingContext, trai
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rehearsed:
-    """What became of the networks of a rehearsal, by the name that their windows go by."""
+    """Results of the networks of a rehearsal, by the name of their windows."""
 
     reports: Mapping[str, Sequence[FoldReport]]
     """Of those whose every fold was tested, oldest fold first."""
     failures: Mapping[str, str]
-    """Why the others have none."""
+    """Reasons why the others have no reports."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateVerdicts:
-    """What both gates say about the same forecasts."""
+    """Verdicts of both gates on the same forecasts."""
 
     evidence: Evidence
     plain: Verdict

@@ -69,7 +69,7 @@ class GateTally:
     num_replacements: int
     """Promotions over a model that was active."""
     refused_by_rule: Mapping[str, int]
-    """How many retrainings failed each rule that the gate applied; one retraining may fail several."""
+    """Number of retrainings that failed each rule that the gate applied; one retraining may fail several."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +78,7 @@ class RetrainingReport:
 
     num_retrainings: int
     num_asked: int
-    """How many there were to be."""
+    """Number of retrainings that were requested."""
     num_copies: int
     num_networks: int
     gates: tuple[GateTally, ...]

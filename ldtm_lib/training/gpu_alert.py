@@ -33,5 +33,5 @@ def tell_of_the_gpu(conn: Connection, notices: Sequence[TrainingNotice]) -> None
 
 
 def slow_training(conn: Connection) -> str | None:
-    """What the newest training on a GPU stepped down for; None where it did not."""
+    """Reason why the newest training on a GPU stepped down; None if it did not."""
     return next((alert.summary for alert in open_alerts(conn) if alert.key == KEY), None)

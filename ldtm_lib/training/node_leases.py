@@ -34,7 +34,7 @@ class DatabaseLeases:
     window: WindowConfig
 
     def problem_here(self) -> str:
-        """Why this node cannot take leases; empty where it can."""
+        """Reason why this node cannot take leases; empty if it can."""
         try:
             database = self._database()
             with database.transaction() as conn:
@@ -109,7 +109,7 @@ def node_leases(project: Project, environ: Mapping[str, str]) -> tuple[NodeLease
 
 
 def database_identity(conn: Connection) -> str:
-    """What tells the database of a connection from every other one, whatever name it is reached by."""
+    """Identity of the database of a connection, unlike that of every other one, whatever name it is reached by."""
     row = conn.execute(query("gpu.server_identity")).fetchone()
     assert row is not None
     return str(row[0])

@@ -22,7 +22,7 @@ class TrainingOutcome:
     part: Part
     status: Status
     reason: str | None = None
-    """Why there is nothing, for `too few bars` and `failed`."""
+    """Reason why there is nothing, for `too few bars` and `failed`."""
     networks: tuple[TrainedNetwork, ...] = ()
     """The final network, or those of a backtest's folds, oldest first. Sums and means below run over them."""
 
@@ -105,17 +105,17 @@ class TrainingOutcome:
 
     @property
     def device(self) -> str | None:
-        """Where the networks were trained."""
+        """Device on which the networks were trained."""
         return self.networks[0].device if self.networks else None
 
     @property
     def gpu_index(self) -> int | None:
-        """Which GPU was leased for them."""
+        """Index of the GPU that was leased for them."""
         return self.networks[0].gpu_index if self.networks else None
 
     @property
     def method(self) -> str | None:
-        """How the networks were trained on a GPU, each way once."""
+        """Methods by which the networks were trained on a GPU, each once."""
         return (
             "; ".join(dict.fromkeys(n.training_method for n in self.networks if n.training_method is not None)) or None
         )
@@ -135,11 +135,11 @@ class TrainingReport:
     outcomes: tuple[TrainingOutcome, ...]
     """One per ticker and part that was asked for, sorted by ticker."""
     notices: tuple[str, ...] = ()
-    """What a person should know of how it went on a GPU."""
+    """Notices to a person about the course of the training on a GPU."""
 
     @property
     def num_trained(self) -> int:
-        """How many outcomes have networks that this training trained."""
+        """Number of outcomes with networks that this training trained."""
         return sum(outcome.status == "trained" for outcome in self.outcomes)
 
     def of(self, part: Part) -> dict[str, TrainingOutcome]:

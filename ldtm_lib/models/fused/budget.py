@@ -22,7 +22,7 @@ STEP_MIB = 50
 def universe_mib(
     num_tickers: int, *, recipe: TrainingConfig, architecture: ArchitectureConfig, window: WindowConfig
 ) -> int:
-    """What one network of each ticker at once takes on a GPU with the kernels, in whole steps of 50 MiB."""
+    """Memory that one network of each ticker at once takes on a GPU with the kernels, in whole steps of 50 MiB."""
     rows = num_tickers * SESSIONS
     tables = [
         *[rows * SINGLE * len(INPUTS)] * 3,  # bars, lows and spans

@@ -81,7 +81,7 @@ class FusedLayout:
 
     @staticmethod
     def supports(architecture: ArchitectureConfig) -> bool:
-        """Whether networks of this architecture can be fused: two layers."""
+        """True if networks of this architecture can be fused: it has two layers."""
         return architecture.num_layers == FUSED_LAYERS
 
     def weights(self, flat_MP: Tensor) -> FusedWeights:

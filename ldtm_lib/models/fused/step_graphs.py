@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 
 SIZES = 8
-"""How many numbers of networks are captured at most."""
+"""Most numbers of networks that graphs are captured for."""
 
 
 class StepGraphs:

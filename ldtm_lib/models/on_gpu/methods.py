@@ -20,7 +20,7 @@ from ldtm_lib.settings import ArchitectureConfig, GpuConfig, TrainingConfig
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What a method is to train, and what it may take of the GPU."""
+    """Tasks that a method is to train, and the part of the GPU that it may take."""
 
     tasks: Sequence[FitTask]
     recipe: TrainingConfig
@@ -34,7 +34,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reports:
-    """What a method tells while it trains."""
+    """Callbacks that a method reports to while it trains."""
 
     progress: Callable[[Progress], None]
     notice: Callable[[str], None]

@@ -154,7 +154,7 @@ def synthetic_tasks(num_tasks: int, num_rows: int, num_validation_rows: int) -> 
 
 
 def compare_fit(fit: Fit, recipe: TrainingConfig, architecture: ArchitectureConfig) -> tuple[bool, str]:
-    """Whether a trained network is the one that the reference trains in float32 on the CPU, with the figures."""
+    """True if a trained network is the one that the reference trains in float32 on the CPU; and the figures."""
     reference = fit_alone(fit.task, recipe=recipe, architecture=architecture, device=CPU, on_progress=lambda _: None)
     loss = abs(fit.validation_loss / reference.validation_loss - 1)
     prices = [

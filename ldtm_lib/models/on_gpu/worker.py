@@ -17,9 +17,9 @@ from ldtm_lib.models.on_gpu.methods import Job, Method, NotApplicable, Reports
 from ldtm_lib.models.on_gpu.notice import TrainingNotice
 
 READY_SECONDS = 900.0
-"""How long the start and the probe may take; compiling all kernels takes a minute on a slow host."""
+"""Longest time that the start and the probe may take; compiling all kernels takes a minute on a slow host."""
 SILENT_SECONDS = 1800.0
-"""How long nothing may be heard after that, beside the pauses between steps: an epoch takes seconds."""
+"""Longest silence after that, beside the pauses between steps: an epoch takes seconds."""
 
 
 @dataclass(frozen=True, slots=True)

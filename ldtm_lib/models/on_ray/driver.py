@@ -34,14 +34,14 @@ from ldtm_lib.models.on_ray.shard import ProgressBoard, ShardLost, TrainShard, f
 
 CONNECT_SECONDS = 5.0
 FACTS_SECONDS = 60.0
-"""How long the nodes may take to tell their versions; a process starts there in one to two seconds."""
+"""Longest time that the nodes may take to report their versions; a process starts there in one to two seconds."""
 MOST_RETRIES = 3
-"""How often Ray repeats a task whose worker or node died."""
+"""Number of times that Ray repeats a task whose worker or node died."""
 WAIT_SECONDS = 0.5
 SECONDS_BETWEEN_LOOKS = 5.0
 """Between two looks at progress and nodes; a sign of life is sent then as well."""
 NO_SLOT_SECONDS = 120.0
-"""How long a training waits for a node when the last one with a slot is gone."""
+"""Longest time that a training waits for a node when the last one with a slot is gone."""
 DRIVER_VARIABLES = {
     **KEEPALIVE,
     "RAY_task_oom_retries": str(MOST_RETRIES),  # Ray's own number is without an end
@@ -200,7 +200,7 @@ def _require_head(address: str) -> None:
 
 
 def _refusal(address: str, error: Exception) -> str:
-    """Why Ray cannot be used, with the remedy."""
+    """Reason why Ray cannot be used, with the remedy."""
     text = error_summary(error)
     lower = str(error).lower()
     if type(error).__name__ == "AuthenticationError":
@@ -256,7 +256,7 @@ def cluster_report(ray: Any, start: Start) -> ClusterReport:
 
 
 def _worker_problem(error: BaseException) -> str:
-    """Why a node did not answer; of a program that it cannot import the last line, which names the module."""
+    """Reason why a node did not answer; for a program that it cannot import, the last line, which names the module."""
     lines = str(error).strip().splitlines()
     return lines[-1].strip() if lines and "failed to import" in lines[0] else error_summary(error)
 

@@ -38,11 +38,11 @@ from ldtm_lib.models.on_ray.shard import NodeLeases, ShardLost, ShardResult, Sha
 from ldtm_lib.settings import ArchitectureConfig, EngineConfig, GpuConfig, TrainingConfig
 
 READY_SECONDS = 180.0
-"""How long the driver may take to connect and to ask all nodes for their versions."""
+"""Longest time that the driver may take to connect and to ask all nodes for their versions."""
 SILENT_SECONDS = 180.0
-"""How long the driver may say nothing after that: Ray ends it 60 s after the head."""
+"""Longest silence of the driver after that: Ray ends it 60 s after the head."""
 END_SECONDS = 5.0
-"""How long the driver may take to leave the cluster when all is trained; it is ended then."""
+"""Longest time that the driver may take to leave the cluster when all is trained; it is ended then."""
 MOST_TICKERS_ON_A_GPU = 128
 Event = TypeVar("Event")
 OnProgress = Callable[[Progress], None]
@@ -74,7 +74,7 @@ class RayEngine:
     config: EngineConfig
     leases: NodeLeases | None = None
     no_leases: str = ""
-    """Why there are no leases, where GPUs cannot be used."""
+    """Reason why there are no leases, if GPUs cannot be used."""
     log: Callable[[str], None] = field(default=lambda line: None)
     train_shard: TrainShard = train_shard
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
@@ -152,7 +152,7 @@ class RayEngine:
     def _results(
         self, process: ChildProcess, shards: "_Shards", on_progress: OnProgress | None, on_notice: OnNotice | None
     ) -> Iterator[Fit | FitFailed]:
-        """What the driver tells, until every task has ended and the driver knows it."""
+        """Results that the driver reports, until every task has ended and the driver knows it."""
         while True:
             match message := self._received(process, SILENT_SECONDS):
                 case NextShard():
@@ -258,7 +258,7 @@ class _Shards:
 
     @property
     def num_waiting(self) -> int:
-        """How many shards are not under way."""
+        """Number of shards that are not under way."""
         return len(self._waiting)
 
     def next_one(self) -> Shard | NoShardNow | AllTrained:

@@ -1,4 +1,4 @@
-"""What a node of a Ray cluster runs: it trains the networks of some tickers and returns all of them, or none.
+"""Work of a node of a Ray cluster: it trains the networks of some tickers and returns all of them, or none.
 
 A task that Ray repeats because its node died begins anew. One that sent its networks one by one would send them twice,
 in another order, and Ray would take the second for repetitions of the first.
@@ -35,7 +35,7 @@ class LeasedGpu:
     device: str
     """`cuda:N`."""
     gpu: GpuConfig
-    """What the task may take of it."""
+    """Part of the GPU that the task may take."""
     require_held: Callable[[], None]
     """To be called after every epoch; raises ShardLost when the lease is lost."""
 
@@ -44,7 +44,7 @@ class NodeLeases(Protocol):
     """Leases of GPUs on the nodes of a cluster; an object that is pickled."""
 
     def problem_here(self) -> str:
-        """Why this node cannot take leases; empty where it can."""
+        """Reason why this node cannot take leases; empty if it can."""
         ...
 
     def lease(self, num_tickers: int, on_wait: Callable[[str], None]) -> AbstractContextManager[LeasedGpu]:
@@ -54,7 +54,7 @@ class NodeLeases(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardTerms:
-    """How all tasks of a training are to be trained."""
+    """Terms by which all tasks of a training are to be trained."""
 
     recipe: TrainingConfig
     architecture: ArchitectureConfig
@@ -77,7 +77,7 @@ class ShardResult:
 
 
 class Board(Protocol):
-    """What a task calls to tell of its progress: an actor's method `add`."""
+    """Receiver of the progress that a task reports: an actor's method `add`."""
 
     add: Any
 

@@ -134,7 +134,7 @@ def lstm_backward(
 
 
 def _constants(tiling: Tiling, num_windows: int) -> dict[str, int | bool]:
-    """What a recurrence kernel is compiled for besides strides."""
+    """Compile-time constants of a recurrence kernel, besides strides."""
     return {
         "ROWS": tiling.rows,
         "FULL": num_windows % tiling.rows == 0,

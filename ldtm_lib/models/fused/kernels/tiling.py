@@ -35,7 +35,7 @@ class Tiling:
     stages: int
     """2 loads a session while the one before it is computed, 1 does not."""
     resident: bool
-    """Whether the recurrent weights stay in shared memory all the time."""
+    """True if the recurrent weights stay in shared memory all the time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,9 +96,9 @@ HOPPER_ALTERNATIVES = (
         backward=Tiling(rows=16, warps=8, stages=2, resident=True),
     ),
 )
-"""What a benchmark may try beside the choice at 128 hidden units; none spills. With 64 rows backwards 103 networks of
-64 windows are one wave of programs on 132 multiprocessors instead of two. Nothing is loaded ahead then; some of 16
-warps compute while others wait."""
+"""Tilings that a benchmark may try beside the choice at 128 hidden units; none spills. With 64 rows in the backward
+pass, 103 networks of 64 windows are one wave of programs on 132 multiprocessors instead of two. Nothing is loaded ahead
+then; some of 16 warps compute while others wait."""
 
 
 def tilings_for(capability: tuple[int, int], hidden: int) -> Tilings:
@@ -141,7 +141,7 @@ def tilings_of(device: torch.device, hidden: int) -> Tilings:
 
 
 def obstacle(device: torch.device, hidden: int) -> str | None:
-    """Why the kernels do not run on a device, such as "no C compiler is on PATH"; None where they do.
+    """Reason why the kernels do not run on a device, such as "no C compiler is on PATH"; None if they do.
 
     Triton builds its launcher when it first runs, which takes a C compiler and Python's headers.
     """
