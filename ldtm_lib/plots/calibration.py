@@ -1,4 +1,4 @@
-"""Whether larger forecasts meant larger moves: what was said against what came, in bins."""
+"""Plot of actual against predicted moves, in bins: it shows whether larger forecasts meant larger moves."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

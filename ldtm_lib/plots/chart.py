@@ -19,7 +19,7 @@ FRAME = (0.105, 0.15, 0.875, 0.68)
 """Left, bottom, width and height of the axes as shares of the figure. Laying text out takes longer than the drawing."""
 
 TITLE_RISE, LEGEND_RISE, LABEL_DROP = 0.2448, -0.0204, 0.1836
-"""How far above the upper edge of the axes, or below the lower one, these stand, in inches."""
+"""Distance of these above the upper edge of the axes, or below the lower one, in inches."""
 
 Values = npt.NDArray[np.float64]
 
@@ -97,7 +97,7 @@ class Chart:
         return content.getvalue()
 
     def _lay_out(self) -> None:
-        """What is settled when everything is drawn; a subclass adds its scales and ticks before."""
+        """Complete the layout when everything is drawn; a subclass adds its scales and ticks before."""
         axes = self._axes
         axes.tick_params(labelsize=7, length=2, pad=2)
         axes.grid(color=PALE_GREY, lw=0.6)

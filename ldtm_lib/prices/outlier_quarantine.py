@@ -143,7 +143,7 @@ def _open(seen: pl.DataFrame) -> pl.DataFrame:
 
 
 def _is_same_bar() -> pl.Expr:
-    """Whether the prices of a delivered bar are those of the one in quarantine, up to rounding to cents."""
+    """True if the prices of a delivered bar are those of the one in quarantine, up to rounding to cents."""
     same = [
         (pl.col(name) - pl.col(f"{name}_seen")).abs() <= 2 * HALF_A_CENT + SAME_CLOSE * pl.col(name)
         for name in PRICE_COLUMNS

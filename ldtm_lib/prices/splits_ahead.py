@@ -71,7 +71,7 @@ class SplitsAhead:
 
 
 def _is_before(ticker: str, bars: pl.DataFrame, stored: pl.DataFrame) -> bool:
-    """Whether most common bars of a ticker have the stored prices; False without common bars."""
+    """True if most common bars of a ticker have the stored prices; False without common bars."""
     own = pl.col("ticker") == ticker
     _, old, new = common_closes(stored.filter(own), bars.filter(own))
     return len(old) > 0 and 2 * int(is_same_price(old, new).sum()) > len(old)

@@ -22,7 +22,7 @@ MOST_SPLITS_BYTES = 2**20
 SEPARATORS = ",;\t|"
 MOST_SPLIT_RATIO = 1e6
 FLOAT_ERROR = 1e-9
-"""How far, relatively, two ratios may lie apart that are one, such as 3:2 and 1.5."""
+"""Largest relative difference between two ratios that are one, such as 3:2 and 1.5."""
 BINARY = re.compile(rb"[^\t\r\n\x20-\xff]")
 """Control characters, as compressed files have, which polars would decompress, however large they become."""
 REMEDY = "write lines such as AAPL,2000-06-21,2 (new shares for one old), with the header ticker,session,ratio"

@@ -287,7 +287,7 @@ def _plain(fields: pl.Series) -> pl.Series | None:
 
 
 def _decimal_comma(written: pl.Series, separator: str | None) -> tuple[bool, str | None]:
-    """Whether commas are decimal signs, or the reason why that is ambiguous."""
+    """True if commas are decimal signs, and the reason if that is ambiguous."""
 
     def some(pattern: str) -> bool:
         return bool(written.str.contains(pattern).any())

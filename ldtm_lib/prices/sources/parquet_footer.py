@@ -45,12 +45,12 @@ class Column:
 
     name: str
     is_flat: bool
-    """Whether it holds one value a row, and no lists or groups."""
+    """True if it holds one value a row, and no lists or groups."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Footer:
-    """What the footer says."""
+    """Content of the footer."""
 
     columns: tuple[Column, ...]
     num_rows: int

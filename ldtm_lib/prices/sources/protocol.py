@@ -35,19 +35,19 @@ class Delivery:
     splits_from: Mapping[str, date] = field(default_factory=dict[str, date])
     """By ticker, the day from which its splits are complete; its first bar where it is not named."""
     ignored: tuple[str, ...] = ()
-    """What of the source was left aside: files of no asked ticker, and those that could not be read with the reason."""
+    """Parts of the source left aside: files of no asked ticker, and those that could not be read with the reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceCoverage:
-    """Which of some tickers a source has, as far as it is known without reading bars."""
+    """Availability of some tickers in a source, as far as it is known without reading bars."""
 
     lacking: tuple[str, ...] = ()
     """Tickers that have nothing of their own, in the order asked."""
     num_shared_files: int = 0
     """Files that name their tickers inside, and may hold those."""
     unreadable: tuple[str, ...] = ()
-    """Why files that are named after tickers do not count, by their headers."""
+    """Reasons why files that are named after tickers do not count, by their headers."""
 
 
 def listing_notes(listings: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
@@ -82,5 +82,5 @@ class PriceSource(Protocol):
         ...
 
     def coverage(self, tickers: Sequence[str]) -> SourceCoverage:
-        """Which of some tickers the source has; quick, no bar is read."""
+        """Availability of some tickers in the source; quick, no bar is read."""
         ...

@@ -100,7 +100,7 @@ def shown(text: str, most_characters: int = SHOWN_CHARACTERS) -> str:
 
 
 def _is_inside(path: Path, folder: Path, opened: os.stat_result) -> bool:
-    """Whether the opened file is the one that a path inside of the folder has, once links are resolved."""
+    """True if the opened file is the one that a path inside of the folder has, once links are resolved."""
     try:
         resolved = path.resolve(strict=True)
         return resolved.is_relative_to(folder.resolve()) and os.path.samestat(os.stat(resolved), opened)

@@ -27,7 +27,7 @@ ENDS_THE_LOGIN = (Meaning.CLIENT_ID_TAKEN, Meaning.REFUSED, Meaning.DISCONNECTED
 ANSWERS = (10, 17)
 """The messages that answers come in: contract details and bars."""
 GREETING_SECONDS = 0.05
-"""How long after the logon TWS is listened to before it is asked: it tells at once what of its way to IB is broken."""
+"""Time after the logon before the first request: TWS reports at once the broken parts of its connection to IB."""
 CLOSE_SECONDS = 1.0
 
 

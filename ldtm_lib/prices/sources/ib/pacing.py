@@ -14,13 +14,13 @@ from ldtm_lib.errors import SourceError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
-    """How long is waited before something is tried again, in seconds. What fails repeatedly waits twice as long."""
+    """Times to wait before something is tried again, in seconds. Each repeated failure doubles the wait."""
 
     identical: float = 15.0
     slow_down: float = 15.0
     connect: float = 1.0
     first_connection: float = 60.0
-    """How long a TWS that is not there when a fetch begins is waited for: Gateway restarts every day."""
+    """Longest wait for a TWS that is not there when a fetch begins: Gateway restarts every day."""
     longest: float = 60.0
     unreachable: float = 60.0
     """For how long the fetches after one that found no way to IB do without waiting for it again."""
