@@ -73,7 +73,7 @@ class Status:
     newest: Freshness
     """Freshness of the newest session whose daily run is due, among those that have partitions."""
     is_last: bool
-    """Whether there are no partitions of later sessions."""
+    """True if there are no partitions of later sessions."""
     counts: StatusCounts
     since: date
     """The oldest session that the catch-up covers and that alerts are shown of."""
@@ -98,7 +98,7 @@ class Status:
 
     @property
     def is_new(self) -> bool:
-        """Whether nothing was ever attempted, trained or recorded, as far as the newest session shows."""
+        """True if nothing was ever attempted, trained or recorded, as far as the newest session shows."""
         nothing = not (self.newest.num_rows or self.counts.num_tried or self.counts.newest_promotion)
         return nothing and len(self.new_tickers) == len(self.universe)
 

@@ -38,13 +38,13 @@ class Backtest:
     reports: tuple[FoldReport, ...]
     """Oldest first."""
     num_sampled_windows: int | None = None
-    """How many of its windows were searched for what they could not know; None when they were not."""
+    """Number of its windows that were searched for data that they could not know; None if they were not searched."""
     window_leaks: Mapping[str, int] | None = None
     """Those of the sampled windows that knew it, by kind; None when they were not searched."""
 
 
 SAMPLED = "sampled"
-"""Where the number of sampled windows stands in backtest.window_leaks, beside the kinds of leaks."""
+"""Key of the number of sampled windows in backtest.window_leaks, beside the kinds of leaks."""
 
 
 def store(
@@ -98,7 +98,7 @@ def existing(conn: Connection, keys: Collection[InputKey], *, plan: BacktestConf
 
 
 def networks(conn: Connection, backtest_ids: Collection[int]) -> dict[int, list[TrainedNetwork]]:
-    """How the networks of some backtests' folds were trained, by backtest id, oldest fold first."""
+    """Records of the training of the networks of some backtests' folds, by backtest id, oldest fold first."""
     found: dict[int, list[TrainedNetwork]] = {backtest_id: [] for backtest_id in backtest_ids}
     with conn.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(query("backtest.networks_of_backtests"), {"backtest_ids": list(found)})

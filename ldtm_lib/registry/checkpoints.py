@@ -61,7 +61,7 @@ class CheckpointRecord:
 
     @property
     def key(self) -> InputKey:
-        """What it was trained on."""
+        """Key of the inputs that it was trained on."""
         return InputKey(
             ticker=self.ticker,
             trained_on=self.trained_on,
@@ -88,11 +88,11 @@ class Candidate:
     key: InputKey
     fit: Fit
     gpu_index: int | None = None
-    """Which GPU was leased for its training."""
+    """Index of the GPU that was leased for its training."""
 
     @property
     def network(self) -> TrainedNetwork:
-        """What goes on record of how it was trained."""
+        """Record of its training."""
         return trained_network(self.fit, gpu_index=self.gpu_index)
 
     @property
@@ -158,7 +158,7 @@ def existing(conn: Connection, folder: Path, keys: Collection[InputKey]) -> dict
 
 
 def networks(conn: Connection, records: Collection[CheckpointRecord]) -> dict[int, TrainedNetwork]:
-    """How the networks of some checkpoints were trained, by checkpoint id."""
+    """Records of the training of the networks of some checkpoints, by checkpoint id."""
     parameters = {"checkpoint_ids": [record.checkpoint_id for record in records]}
     with conn.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(query("registry.networks_of_checkpoints"), parameters).fetchall()
@@ -190,7 +190,7 @@ def candidate_name(key: InputKey, file_sha256: str) -> str:
 
 
 def is_intact(path: Path, sha256: str) -> bool:
-    """Whether a file is there and has the content that is on record."""
+    """True if a file is there and has the content that is on record."""
     try:
         checkpoint.read_verified(path, sha256=sha256)
     except CheckpointRefused:
@@ -199,7 +199,7 @@ def is_intact(path: Path, sha256: str) -> bool:
 
 
 def _has_file(folder: Path, record: CheckpointRecord) -> bool:
-    """Whether the file that a row names is there and has the content that is on record."""
+    """True if the file that a row names is there and has the content that is on record."""
     try:
         return is_intact(checkpoint.file_of(folder, record.file_name), record.file_sha256)
     except CheckpointRefused:

@@ -68,7 +68,7 @@ class BuiltEngine:
     certificate: Certificate | None
     """None for an engine that this machine cannot run and that no other one has certified."""
     is_new: bool
-    """Whether it was built now; False where it was up to date."""
+    """True if it was built now; False if it was up to date."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +81,7 @@ class EngineReport:
     onnx: ExportReport
     """The export of the ONNX files, which comes first."""
     not_run: str | None
-    """Why engines of this kind do not run on this machine; None where they do."""
+    """Reason why engines of this kind do not run on this machine; None if they do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

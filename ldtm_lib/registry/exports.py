@@ -37,7 +37,7 @@ NUM_RECENT_WINDOWS = 256
 
 
 class CheckpointOnRecord(Protocol):
-    """What a file of an export is named and checked by."""
+    """Fields by which a file of an export is named and checked."""
 
     @property
     def ticker(self) -> str: ...  # noqa: D102
@@ -66,7 +66,7 @@ class Exported:
     path: Path
     certificate: Certificate
     is_new: bool
-    """Whether it was made now; False where it was up to date."""
+    """True if it was made now; False if it was up to date."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

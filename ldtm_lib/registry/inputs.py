@@ -1,4 +1,4 @@
-"""What a training depends on. Equal keys give equal networks, so a key on record need not be trained again."""
+"""Inputs that a training depends on. Equal keys give equal networks, so a key on record need not be trained again."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

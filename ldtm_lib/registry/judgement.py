@@ -195,7 +195,7 @@ def newest_verdicts(conn: Connection, checkpoint_ids: Collection[int]) -> dict[i
 
 
 def count_trials(conn: Connection, judged: Sequence[Decision], *, forecast: ForecastConfig) -> dict[str, Trials]:
-    """How often the tickers of some candidates were trained until then, and with how many settings they were tried.
+    """Number of trainings of the tickers of some candidates until then, and of settings that they were tried with.
 
     `forecast` has the neutral band that they are judged by now.
     """

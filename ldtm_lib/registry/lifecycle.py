@@ -192,7 +192,7 @@ def _named(
 
 
 def _choice(history: Sequence[CheckpointRecord], active: CheckpointRecord | None) -> str:
-    """What could come back instead, in words."""
+    """Versions that could come back instead, in words."""
     others = [
         str(record.version)
         for record in history

@@ -63,7 +63,7 @@ class VersionEntry:
     restored_by: str | None
     restored_why: str | None
     retired_by: str | None
-    """Who took it out; None where another version took its place, or nothing yet."""
+    """Person or policy that retired it; None if another version took its place, or nothing yet."""
     retired_why: str | None
     next_version: str | None
     """The version that became active after it."""

@@ -37,7 +37,7 @@ class RemovedFile:
     """None for a candidate that was never promoted."""
     trained_on: date
     was: Literal["retired", "candidate", "promoted"]
-    """What it was the file of; `promoted`: of a candidate that has a copy under its version's name since."""
+    """State of the network of the file; `promoted`: a candidate that has a copy under its version's name since."""
 
 
 def prune(

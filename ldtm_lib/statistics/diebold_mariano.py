@@ -51,7 +51,7 @@ def compare(losses: Values, rival_losses: Values) -> ErrorComparison:
 
 
 def num_cosines(num_days: int) -> int:
-    """How many cosines a long-run variance is taken from: the cube root of the days, rounded down.
+    """Number of cosines for a long-run variance: the cube root of the days, rounded down.
 
     The order that Coroneo and Iacone recommend. The 0.4 n^(2/3) of Lazarus, Lewis, Stock and Watson suits errors whose
     correlation fades sooner: one-month errors share days over 21 sessions, and with 25 cosines over 504 days a test

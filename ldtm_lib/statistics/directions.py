@@ -32,18 +32,18 @@ class Calls:
 
     @property
     def num_directional(self) -> int:
-        """How many forecasts named a direction."""
+        """Number of forecasts that named a direction."""
         return len(self.up)
 
     @property
     def num_correct(self) -> int:
-        """How many of them were right."""
+        """Number of them that were right."""
         return int(np.count_nonzero(np.where(self.up, self.rose, self.fell)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """Whether calls and outcomes go together more than their frequencies alone make them."""
+    """Test of whether calls and outcomes go together more than their frequencies alone make them."""
 
     statistic: float | None
     """Of Pesaran and Timmermann, standard normal without skill; None where it is not defined."""
