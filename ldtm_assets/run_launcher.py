@@ -21,7 +21,7 @@ from ldtm_lib.project import config_path
 from ldtm_lib.settings import GpuConfig, load_settings
 
 FORWARDED = ("LDTM_", "DAGSTER_", "CUDA_MPS_")
-"""Beginnings of the names of those variables that a run container gets from the daemon."""
+"""Prefixes of the names of the variables that a run container gets from the daemon."""
 CUDA_CONTEXT_MIB = 300
 """Memory of a CUDA context, added to the budget of a job: on machines with unified memory it is memory of the host."""
 STOP_SECONDS = 30
@@ -109,7 +109,7 @@ class OwnSettings:
     user: str
     networks: Sequence[str]
     mounts: Sequence[str]
-    """As SOURCE:TARGET:MODE, where the source is a volume or a folder of the host."""
+    """The mount as SOURCE:TARGET:MODE, where the source is a volume or a folder of the host."""
     extra_hosts: Mapping[str, str]
 
     @property

@@ -136,7 +136,7 @@ def _is_visit(scope: Scope, headers: Headers) -> bool:
 
 
 def _are_equal(given: str | None, token: str) -> bool:
-    """Compare a token in a time that tells nothing about it."""
+    """Compare a token in a time that reveals nothing about it."""
     return given is not None and hmac.compare_digest(given.encode(), token.encode())
 
 

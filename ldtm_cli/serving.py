@@ -29,7 +29,7 @@ Awaited = TypeVar("Awaited", Project, Reader)
 def wait_for_schema(config: Path, seconds: float, log: Callable[[str], None]) -> Project:
     """The project once its database answers with an applied schema; `log` gets each new reason to wait.
 
-    Raises ServiceFailed when the time is over, and ConfigurationError at once for what waiting does not mend.
+    Raises ServiceFailed when the time is over, and ConfigurationError at once for problems that waiting does not solve.
     """
 
     def ready() -> Project | str:

@@ -1,4 +1,4 @@
-"""Charts of the pages. Every figure stands beside its interval, and beside what forecasting no change or a coin gives.
+"""Charts of the pages. Every figure stands beside its interval, and beside that of forecasting no change or a coin.
 
 Shapes, line styles and words carry the meaning; colours only repeat it.
 """
@@ -233,7 +233,7 @@ def _level(value: float, name: str) -> alt.LayerChart | alt.FacetChart:
     """A dashed horizontal line with its name."""
     at = alt.Chart(pl.DataFrame({"y": [value], "name": [name]}))
     line = at.mark_rule(strokeDash=DASHES, color=RED).encode(y="y:Q")
-    label = at.mark_text(align="left", dx=4, color=RED, fontWeight="bold").encode(  # where no line crosses it
+    label = at.mark_text(align="left", dx=4, color=RED, fontWeight="bold").encode(  # at a place that no line crosses
         x=alt.value("width"), y="y:Q", text="name:N"
     )
     return alt.layer(line, label)

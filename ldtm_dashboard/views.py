@@ -1,4 +1,4 @@
-"""The views of the pages, cached by the newest event of the record: what has not changed is not read again."""
+"""The views of the pages, cached by the newest event of the record: unchanged data is not read again."""
 
 import os
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The leaderboard: who was right, over the last 30 filled sessions."""
+"""The leaderboard: the ranking of tickers by their forecasts over the last 30 filled sessions."""
 
 from collections.abc import Sequence
 
@@ -61,8 +61,8 @@ def leaderboard_metadata(conn: Connection, *, simulated: bool) -> Metadata:
 
 
 MOST_ROWS = 200
-"""Tickers of a table or picture. A row per ticker would be megabytes of Dagster's event log a day for thousands, and a
-picture has at most 65,535 pixels."""
+"""Tickers of a table or picture. With thousands of tickers, a row per ticker would be megabytes of Dagster's event log
+a day, and a picture has at most 65,535 pixels."""
 ALL_SHOWN_BY = "`ldtm leaderboard` and the page Leaderboard of `ldtm dashboard` show all"
 TO = "\u00a0–\u00a0"
 """Between the ends of an interval; with these spaces it does not break."""
@@ -215,7 +215,7 @@ def _figures(score: Score) -> str:
 
 
 def pictures_of(board: Leaderboard, record: TrackRecord, *, kind: str) -> dict[str, dg.MetadataValue]:
-    """One picture per name, or the reason why there is none; `kind` is whose rows count."""
+    """One picture per name, or the reason why there is none; `kind` names the rows that count."""
     return {
         "accuracy over time": _accuracy_over_time(record, kind),
         "tickers": _tickers(board, kind),

@@ -50,10 +50,10 @@ class DagsterEventLog:
         return "Dagster event log, asset seals"
 
     def read(self) -> Published:
-        """The seals that were materialized, of each the first event.
+        """The seals that were materialized, each by its first event.
 
-        Whoever reaches the UI can add an event, so one that names no seal, or says something else than an earlier one,
-        is a note: it takes nothing away from the others.
+        Everybody who reaches the UI can add an event, so an event that names no seal, or contradicts an earlier one,
+        becomes a note: it does not affect the others.
         """
         seals: dict[int, PublishedSeal] = {}
         problems: list[str] = []

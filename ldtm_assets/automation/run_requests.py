@@ -28,7 +28,7 @@ MAX_TRAINING_TIME = timedelta(hours=4)
 MAX_RANGES = 5
 """Contiguous ranges of tickers that become one run each; with more ranges, one run covers them all."""
 NUM_NEWEST_RUNS = 10
-"""Runs among which those are counted that died before their first attempt."""
+"""Number of newest runs among which the ones that died before their first attempt are counted."""
 SNAPSHOTS = dg.AssetKey("snapshots")
 TIME_TO_QUEUE = timedelta(minutes=5)
 """Longest time that a new run may take to enter the queue; an older one was left behind by a daemon that died."""

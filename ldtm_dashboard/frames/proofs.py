@@ -30,7 +30,7 @@ class ProofResult:
 
 
 def verify_upload(conn: Connection, content: bytes) -> ProofResult:
-    """Check the bytes of an uploaded file; never raises for what is in them."""
+    """Check the bytes of an uploaded file; never raises because of their content."""
     if len(content) > MAX_BYTES:
         return ProofResult(is_proven=False, message=f"the file has {len(content):,} bytes, more than any proof has")
     verifier = _verifier()
@@ -61,7 +61,7 @@ def _event(says: dict[str, Any]) -> str:
 
 @cache
 def _verifier() -> ModuleType:
-    """The program that strangers use, as a module."""
+    """The program that third parties use, as a module."""
     spec = importlib.util.spec_from_file_location("ldtm_verify_proof", FILES / "verify_proof.py")
     assert spec is not None
     assert spec.loader is not None
