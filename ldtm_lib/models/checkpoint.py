@@ -32,7 +32,7 @@ CANDIDATE_FOLDER = "candidates"
 WRITTEN_NAME = re.compile(r"[A-Za-z0-9_%-][A-Za-z0-9_%.-]*\.pt")
 """Names of checkpoint files have the characters of `ticker_file_name`; a name of others is somebody else's file."""
 MAX_BYTES = 1 << 30
-"""More than any network of this architecture has: 300 million parameters."""
+"""Size above that of any network of this architecture: 300 million parameters."""
 REMEDY = "restore the file from a copy, or train the ticker again"
 ARCHITECTURE_KEYS = ("num_inputs", "hidden", "num_layers", "head_hidden", "num_horizons", "residual")
 """The keys of "architecture" in the order in which files hold them: another order would change their bytes. A file

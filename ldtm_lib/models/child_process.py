@@ -1,6 +1,6 @@
 """A process of its own for a part of a training: it ends with its parent, and its death breaks nothing else.
 
-The two talk through a pipe in pickles. What the process prints is kept for the message that tells of its death.
+The two exchange pickles through a pipe. The output of the process is kept for the message that reports its death.
 """
 
 import ctypes
@@ -98,7 +98,7 @@ class ChildProcess:
 
 
 def _output_file() -> IO[bytes]:
-    """A file for what a process prints; where no disk takes one, it is lost."""
+    """A file for the output of a process; if no disk takes one, the output is lost."""
     try:
         return tempfile.TemporaryFile()
     except OSError:

@@ -36,10 +36,10 @@ def available_cores() -> int:
 
 @contextmanager
 def one_thread_each() -> Generator[int, None, None]:
-    """Within the block PyTorch's operations use one thread each; yields how many cores it may use in all.
+    """Within the block PyTorch's operations use one thread each; yields the number of cores that it may use in all.
 
-    That number is put back at the end. Threads that are started within must call `torch.set_num_threads(1)` too: the
-    setting is partly a thread's own.
+    The number of threads is restored at the end. Threads that are started within must call `torch.set_num_threads(1)`
+    too: the setting is partly a thread's own.
     """
     num_cores = available_cores()
     torch.set_num_threads(1)

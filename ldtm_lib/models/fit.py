@@ -12,7 +12,7 @@ if TYPE_CHECKING:  # verdicts are read without torch
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FitTask:
-    """One network to train: a ticker's windows, and which of them it may learn from and is watched by."""
+    """One network to train: a ticker's windows, and those of them for training and for validation."""
 
     ticker: str
     fold: int | None
@@ -45,7 +45,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Fit:
-    """A trained network: the weights of its best epoch and how it got there."""
+    """A trained network: the weights of its best epoch and the course of its training."""
 
     task: FitTask
     state: "State"
@@ -59,7 +59,7 @@ class Fit:
     no_change_errors: tuple[float, ...]
     """(3,) the mean squared errors of forecasting no change."""
     training_losses: tuple[float, ...]
-    """One per epoch; seen while the weights moved, hence not comparable with the validation's to the digit."""
+    """One per epoch; measured while the weights moved, hence not exactly comparable with the validation losses."""
     validation_losses: tuple[float, ...]
     num_epochs: int
     best_epoch: int
@@ -75,7 +75,7 @@ class Fit:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FitFailed:
-    """A task without a network, and why; the other tasks went on."""
+    """A task without a network, with the reason; the other tasks went on."""
 
     task: FitTask
     reason: LdtmError

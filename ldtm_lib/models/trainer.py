@@ -106,7 +106,7 @@ def fit_universe(
 
 
 def _probes() -> Path:
-    """The file that remembers which probes of a GPU were passed; one that cannot be where a user has no home."""
+    """The file that records the passed probes of a GPU; a path that cannot exist if a user has no home."""
     try:
         folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     except RuntimeError:

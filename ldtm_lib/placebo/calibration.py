@@ -1,4 +1,4 @@
-"""Calibration by placebo: how many models the gate lets through that cannot know anything."""
+"""Calibration by placebo: the number of models that cannot know anything and pass the gate."""
 
 import dataclasses
 from collections import Counter
@@ -22,7 +22,7 @@ from ldtm_lib.training.run import TrainingContext
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlaceboModel:
-    """One model that cannot know anything, and what the gates say of it."""
+    """One model that cannot know anything, and the verdicts of the gates on it."""
 
     ticker: str
     copy: int
@@ -32,7 +32,7 @@ class PlaceboModel:
     failed: tuple[str, ...]
     """Every rule of the strict gate that it failed; the strict gate has the rules of the plain gate among its own."""
     accuracy: float | None
-    """Of next-day directions; None, as the two figures below, where none was named."""
+    """Share of right next-day directions; None, as the two figures below, if no direction was named."""
     base_rate: float | None
     """The share of rises on the days with a direction."""
     best_constant: float | None
@@ -58,7 +58,7 @@ class PlaceboTally:
     coins_expected: float
     """Number of fair coins with as many calls that would have met the bound of direction accuracy in their place."""
     num_always_up: int
-    """In place of how many of them always saying up would have met it."""
+    """Number of them in whose place always saying up would have met it."""
     mean_accuracy: float | None
     mean_base_rate: float | None
     mean_best_constant: float | None

@@ -1,4 +1,4 @@
-"""The newest calibration by placebo, kept in a file of the installation for whoever reads a verdict of the gate."""
+"""The newest calibration by placebo, kept in a file of the installation for every reader of a verdict of the gate."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The memory that a training asks for, before its windows are there."""
+"""The memory that a training requests before its windows exist."""
 
 import math
 
@@ -15,7 +15,7 @@ from ldtm_lib.settings import ArchitectureConfig, TrainingConfig, WindowConfig
 
 MIB = 2**20
 SESSIONS = 5_500
-"""Bars of a ticker that are reckoned with: 21 years and a half."""
+"""Assumed number of bars of a ticker: 21 years and a half."""
 STEP_MIB = 50
 
 

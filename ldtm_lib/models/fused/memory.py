@@ -21,10 +21,10 @@ from ldtm_lib.settings import ArchitectureConfig, TrainingConfig
 
 MIB = 2**20
 CUDA_LIBRARIES_MIB = 33
-"""The workspace of cuBLAS, 32 MiB on an H100, and small change."""
+"""The workspace of cuBLAS, 32 MiB on an H100, and small allocations."""
 SPARE_MIB = 22
-"""A segment of 2 MiB and one of 20 MiB for what is neither a buffer nor known here: the state of a random generator,
-or a temporary of a library in the memory of a graph, which is apart from the rest."""
+"""A segment of 2 MiB and one of 20 MiB for memory that is neither a buffer nor known here: the state of a random
+generator, or a temporary of a library in the memory of a graph, which is apart from the rest."""
 TABLES_SHARE = 0.25
 """Windows live on the device while they take no more than this share of the budget."""
 SINGLE = 4

@@ -146,7 +146,7 @@ def _fit_at_once(
 
 
 def _runner(state: FusedState, num_networks: int, pause_seconds: float) -> RunStep:
-    """Steps as CUDA graphs where that is possible, else one by one; a pause after each is what a neighbour gets."""
+    """Steps as CUDA graphs if possible, else one by one; the pause after each is left to other users of the GPU."""
     device = state.parameters_MP.device
 
     def run_plainly(step: Callable[[int], None], m: int) -> None:

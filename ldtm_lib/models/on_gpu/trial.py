@@ -25,9 +25,9 @@ from ldtm_lib.settings import ArchitectureConfig, GpuConfig, TrainingConfig
 
 CPU = torch.device("cpu")
 LOSS_TOLERANCE = 0.03
-"""Of a validation loss, between a training in float16 and the same one in float32."""
+"""Largest relative difference of a validation loss between a training in float16 and the same one in float32."""
 PRICE_TOLERANCE = 0.005
-"""Of a price, between forecasts of the two."""
+"""Largest relative difference of a price between forecasts of the two."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

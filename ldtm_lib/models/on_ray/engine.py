@@ -94,7 +94,8 @@ class RayEngine:
 
         `device` is `cpu`, `cuda` or `auto`, which means the GPUs of the cluster where it offers any. A shard whose
         workers die at every try is trained ticker by ticker, and a ticker whose workers do so is yielded as FitFailed.
-        Raises ClusterUnusable before anything is trained, ClusterLost, MissingExtra, and what a shard raised.
+        Raises ClusterUnusable before anything is trained, ClusterLost, MissingExtra, and the errors that a shard
+        raised.
         """
         if not tasks:
             return
@@ -236,7 +237,7 @@ class RayEngine:
 
 
 def _replay(events: Sequence[Event], tell: Callable[[Event], None] | None) -> None:
-    """Tell of what happened on a node."""
+    """Report the events of a node."""
     if tell is not None:
         for event in events:
             tell(event)
@@ -275,7 +276,7 @@ class _Shards:
         return self._under_way.pop(number)
 
     def num_losses(self, ticker: str) -> int:
-        """Count another loss of a ticker that was trained by itself; how often that has happened."""
+        """Count another loss of a ticker that was trained by itself; returns the number of its losses."""
         self._losses[ticker] += 1
         return self._losses[ticker]
 

@@ -30,7 +30,7 @@ class ShardLost(LdtmError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeasedGpu:
-    """A GPU of a node that is a task's as long as its lease is held."""
+    """A GPU of a node that a task may use as long as its lease is held."""
 
     device: str
     """`cuda:N`."""
@@ -67,13 +67,13 @@ class ShardTerms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardResult:
-    """The networks of a task, and what its log should say."""
+    """The networks of a task, and the lines for its log."""
 
     host: str
     results: tuple[NumberedResult, ...]
     notices: tuple[TrainingNotice, ...]
     progress: tuple[Progress, ...]
-    """Of the end, which was not sent to the board."""
+    """Progress of the end, which was not sent to the board."""
 
 
 class Board(Protocol):
@@ -104,8 +104,8 @@ TrainShard = Callable[[bytes, bytes, Board], bytes]
 def train_shard(terms: bytes, tasks: bytes, board: Board) -> bytes:
     """Train some tasks on this node; everything that is passed and returned is a pickle.
 
-    Raises ClusterUnusable where this node runs another program, which it cannot where it was compared before: it joined
-    later.
+    Raises ClusterUnusable if this node runs another program, which is possible only if it joined after the nodes were
+    compared.
     """
     known: ShardTerms = pickle.loads(terms)
     if known.release != (here := release_here()):
@@ -153,7 +153,7 @@ def _place(terms: ShardTerms, num_tickers: int, on_wait: Callable[[str], None]) 
 
 
 class _Reports:
-    """Sends progress to the board, a second's together."""
+    """Sends progress to the board, in batches of one second."""
 
     def __init__(self, board: Board) -> None:
         self._board, self._batch, self._sent = board, list[Progress](), time.monotonic()

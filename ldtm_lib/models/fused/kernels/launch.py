@@ -27,7 +27,7 @@ from ldtm_lib.models.fused.kernels.step_launch import (
 from ldtm_lib.models.fused.kernels.tiling import Tiling, Tilings, tilings_of
 
 MANY_ROWS = 64
-"""From so many rows on a backward pass has no registers to spare."""
+"""Number of rows from which on a backward pass has no registers to spare."""
 
 
 def lstm_forward(

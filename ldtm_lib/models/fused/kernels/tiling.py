@@ -50,8 +50,8 @@ HOPPER = Tilings(
     forward=Tiling(rows=64, warps=8, stages=2, resident=True),
     backward=Tiling(rows=32, warps=8, stages=2, resident=True),
 )
-"""64 rows are what Hopper's matrix units take from shared memory without copies in registers; backwards there is no
-room for loads ahead of 64 rows beside the weights, and 32 rows with them are kept until a benchmark times both."""
+"""Hopper's matrix units take 64 rows from shared memory without copies in registers. In the backward pass there is no
+room beside the weights to load 64 rows ahead; 32 rows with loads ahead are kept until a benchmark times both."""
 BLACKWELL = Tilings(
     forward=Tiling(rows=32, warps=8, stages=2, resident=True),
     backward=Tiling(rows=32, warps=8, stages=2, resident=True),
