@@ -145,7 +145,7 @@ def _is_shown(correction: Correction, hypothesis: SplitHypothesis) -> bool:
 
 
 def _outcome(correction: Correction, *, is_recorded: bool) -> str:
-    """A correction with what became of it."""
+    """A correction with its outcome."""
     if is_recorded:
         return f"{correction.message}; this is recorded, and the former row stays on record"
     ticker = correction.rows[0].ticker

@@ -1,4 +1,4 @@
-"""Bars of two price bases in one history: what would be left there if a delivery were recorded, in words.
+"""Bars of two price bases in one history: the mixture that recording a delivery would leave, in words.
 
 Current bars of a ticker are on one price basis. Bars whose open, high, low and close all stand at one multiple of the
 stored ones, several in a row, are no corrections but another basis; so are prices that go on at a distance where no

@@ -27,11 +27,11 @@ class StatedSplit:
     ticker: str
     session: date
     ratio: float
-    """As stated; 1 says that there was none."""
+    """As stated; 1 means that there was none."""
     former_ratio: float
     """Ratio that was on record; 1 for none."""
     num_rows: int
-    """Rows that were added to the record; 0 where it said so already."""
+    """Rows that were added to the record; 0 if the record said so already."""
     num_restated: int
     """Stored bars that were restated."""
 

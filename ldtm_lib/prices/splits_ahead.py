@@ -26,7 +26,7 @@ class SplitsAhead:
 
     @classmethod
     def of(cls, delivery: Delivery, newest_closed: date) -> "SplitsAhead":
-        """Those of a delivery."""
+        """The splits ahead of a delivery."""
         return cls(
             splits=tuple(split for split in delivery.splits if split.session > newest_closed),
             newest_closed=newest_closed,
@@ -34,7 +34,7 @@ class SplitsAhead:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """A note on each."""
+        """A note on each split."""
         return tuple(_note(split) for split in self.splits)
 
     def without(self, delivery: Delivery) -> Delivery:

@@ -186,7 +186,7 @@ def _of_texts(text: pl.Series) -> ParsedSessions:
 
 
 def _times_of_day(written: pl.Series) -> pl.DataFrame:
-    """The time that follows the date of each field, from what is written there (null for nothing).
+    """The time that follows the date of each field, from the text there (null if there is none).
 
     Columns: `minutes` after midnight (null without a time), `offset` in minutes (null for none), `is_of_exchange` (the
     zone of New York by its name), `is_readable` (a time that exists, of a known zone), `is_evening`, and

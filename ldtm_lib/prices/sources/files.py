@@ -61,7 +61,7 @@ class FilesSource:
     """
 
     def __init__(self, folder: Path, basis: PriceBasis, moment: datetime | None = None) -> None:
-        """Raises ConfigurationError when the folder is none.
+        """Raises ConfigurationError when the folder is not one.
 
         `moment` (aware) is when it is read where others may write to it meanwhile; None for files that are whole.
         """
@@ -182,7 +182,7 @@ class FilesSource:
         """The path of another name that leads to the same file, unless the file names its tickers inside."""
         try:
             status = path.stat()
-        except OSError:  # it went away since
+        except OSError:  # it was removed since
             return None
         other = path_of.setdefault((status.st_dev, status.st_ino), path)
         is_shared = name_of_file(other) != name_of_file(path) and not names_tickers(path, self.folder)

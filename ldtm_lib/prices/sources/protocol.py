@@ -70,7 +70,7 @@ class PriceSource(Protocol):
 
     @property
     def tickers_per_fetch(self) -> int | None:
-        """The most tickers that one fetch should be of; None for a source that reads the same files for each fetch."""
+        """Largest number of tickers for one fetch; None for a source that reads the same files for each fetch."""
         ...
 
     def fetch(self, tickers: Sequence[str], first: date, last: date) -> Delivery:

@@ -75,7 +75,7 @@ def decompressed(name: str, content: bytes, most_bytes: int = MOST_BYTES) -> byt
 
 @contextmanager
 def failing_by_name(name: str) -> Generator[None]:
-    """Make a failure of one file of whatever a parser raises, panics of polars included: the other files go on."""
+    """Turn whatever a parser raises, panics of polars included, into a failure of one file: the others go on."""
     try:
         yield
     except LdtmError:

@@ -39,7 +39,7 @@ LARGEST_MOVE_BESIDE = 1.4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitEvidence:
-    """The splits of some bars, sorted, and notes on what was not taken for one."""
+    """The splits of some bars, sorted, and notes on evidence that was not taken for one."""
 
     splits: tuple[Split, ...]
     notes: tuple[str, ...] = ()

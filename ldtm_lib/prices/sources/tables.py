@@ -165,7 +165,7 @@ def is_being_written(path: Path, content: bytes, moment: datetime) -> bool:
         return False
     try:
         changed_at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-    except OSError:  # it went away since
+    except OSError:  # it was removed since
         return True
     return abs(moment - changed_at) < WRITTEN_WITHIN
 

@@ -1,6 +1,6 @@
 """Meanings of IB's messages: a table of their codes, and of texts where one code has several meanings.
 
-Source: https://interactivebrokers.github.io/tws-api/message_codes.html and what TWS is seen to send.
+Source: https://interactivebrokers.github.io/tws-api/message_codes.html and observed messages of TWS.
 """
 
 from collections.abc import Mapping

@@ -28,10 +28,10 @@ class Fetched:
 
 
 async def fetch_all(requests: Sequence[Request], address: Address, config: IbConfig, pacer: Pacer) -> Fetched:
-    """Ask for everything; what is open when the fetch has taken its time is a failure of its ticker alone.
+    """Send all requests; one that is open when the time of the fetch is over is a failure of its ticker alone.
 
-    When a fetch a moment ago has waited for IB in vain, this one fails at once for the same reason. A fetch in which
-    bars came before TWS fell silent is none of these: the silence may be that of its last tickers.
+    When a recent fetch has waited for IB in vain, this one fails at once for the same reason. A fetch that got bars
+    before TWS fell silent does not count as such: the silence may be that of its last tickers.
     """
     if pacer.unreachable is not None:
         return Fetched(failures={request.ticker: pacer.unreachable for request in requests})
@@ -120,7 +120,7 @@ class _Fetch:
         )
 
     async def _try(self, request: Request) -> pl.DataFrame | Refusal:
-        """One answer to a request that was sent; a connection that breaks before that is no try."""
+        """One answer to a request that was sent; a connection that breaks before that does not count as a try."""
         while True:
             connection = await self._reconnecting.connection()
             try:
