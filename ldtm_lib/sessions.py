@@ -1,4 +1,4 @@
-"""The exchange calendar: which days trade, when they open and close, and the target session of each horizon."""
+"""The exchange calendar: trading days, their opens and closes, and the target session of each horizon."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -16,7 +16,7 @@ PLACES = "its places are {ticker}, {first}, {last}, {first:%Y%m%d} and {env:NAME
 
 
 def web_host(url: str) -> str | None:
-    """Scheme, host and port of a web address, without its path, which may be a secret; None for what is none."""
+    """Scheme, host and port of a web address, without its path, which may be a secret; None for a text that is none."""
     try:
         parts = urlsplit(url)
         port = parts.port

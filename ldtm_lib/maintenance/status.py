@@ -76,13 +76,13 @@ class Status:
     """True if there are no partitions of later sessions."""
     counts: StatusCounts
     since: date
-    """The oldest session that the catch-up covers and that alerts are shown of."""
+    """The oldest session that the catch-up covers and whose alerts are shown."""
     pending: tuple[PendingPartition, ...]
     """Pending partitions of the sessions since then."""
     universe: tuple[str, ...]
     """The tickers of the universe on the newest closed session, or on the last session that has partitions."""
     new_tickers: tuple[NewTicker, ...]
-    """Tickers that no training of was judged yet: they are not in service and have no rows."""
+    """Tickers without a judged training: they are not in service and have no rows."""
     degraded: tuple[str, ...]
     """The track record of each active model that fell significantly below the gate, in words."""
     broken_intervals: tuple[str, ...]
@@ -166,7 +166,7 @@ def needs(found: Status, settings: Settings) -> list[str]:
 
 
 def _alerts_of(found: Status, settings: Settings) -> list[Alert]:
-    """Open alerts, and those that are not raised yet: the sensor that raises them may be what does not run."""
+    """Open alerts, and those that are not raised yet: the sensor that raises them may be the part that does not run."""
     moment = found.counts.moment
     known = {alert.key for alert in found.alerts}
     recorded = [

@@ -53,11 +53,11 @@ class CheckpointRecord:
     """Such as `v1.2026-03-02`; None for a candidate."""
     major: int | None
     leaks: dict[str, int] | None = field(hash=False)
-    """Rows of its training that saw what they must not, by kind; None for one from before they were counted."""
+    """Rows of its training with look-ahead, by kind; None for a network from before they were counted."""
     restores: int | None
-    """The checkpoint that earned what this one brings back; None for one that was trained and earned itself."""
+    """The checkpoint that passed the gate and is brought back by this one; None for one that passed it itself."""
     file_removed_at: datetime | None
-    """Since when nobody needed its file any more."""
+    """Time since which nobody needs its file any more."""
 
     @property
     def key(self) -> InputKey:
@@ -72,12 +72,12 @@ class CheckpointRecord:
 
     @property
     def age(self) -> tuple[date, int]:
-        """Orders the checkpoints of one ticker by their training, newest last; one that came back is as old as ever."""
+        """Orders the checkpoints of one ticker by their training, newest last; one that came back keeps its age."""
         return self.trained_on, self.network_id
 
     @property
     def network_id(self) -> int:
-        """The same for all versions of one network: the checkpoint that it was first on record as."""
+        """Identity of a network, the same for all of its versions: its first checkpoint on record."""
         return self.restores or self.checkpoint_id
 
 
@@ -97,7 +97,7 @@ class Candidate:
 
     @property
     def leaks(self) -> dict[str, int]:
-        """Rows of its training that saw what they must not, by kind."""
+        """Rows of its training with look-ahead, by kind."""
         return split_leaks(self.fit.task, None)
 
 
@@ -142,7 +142,8 @@ def record_candidates(
 def existing(conn: Connection, folder: Path, keys: Collection[InputKey]) -> dict[InputKey, CheckpointRecord]:
     """The networks that need not be trained again: on record for a key, with a file that is the recorded one.
 
-    Nor must one be that retired long ago, whose file nobody needs. But an active one that lost its file must be.
+    A network that retired long ago, whose file nobody needs, need not be trained again either. But an active one that
+    lost its file must be.
     """
     found: dict[InputKey, CheckpointRecord] = {}
     damaged: set[InputKey] = set()

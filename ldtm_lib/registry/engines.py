@@ -77,7 +77,7 @@ class EngineReport:
 
     engines: tuple[BuiltEngine, ...]
     refused: Mapping[str, str]
-    """By ticker or `universe`: why there is no engine, or no ONNX file."""
+    """By ticker or `universe`: the reason why there is no engine, or no ONNX file."""
     onnx: ExportReport
     """The export of the ONNX files, which comes first."""
     not_run: str | None

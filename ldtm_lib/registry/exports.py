@@ -1,6 +1,6 @@
 """Exports of active models: an ONNX file and a certificate per version, and one file with the whole universe.
 
-Files and their certificates say which checkpoint they are of, so what has to be made again follows from them and the
+Files and their certificates say which checkpoint they are of, so the exports to renew follow from them and the
 registry. An export whose certificate fails is removed; its ticker keeps its forecasts by torch.
 """
 
@@ -75,7 +75,7 @@ class ExportReport:
 
     exported: tuple[Exported, ...]
     refused: Mapping[str, str]
-    """By ticker or `universe`: why there is no file."""
+    """By ticker or `universe`: the reason why there is no file."""
     without_model: tuple[str, ...]
     """Tickers that were asked for and have no active model."""
     removed: tuple[str, ...]
@@ -113,7 +113,7 @@ def _is_up_to_date(folder: Path, active: ActiveFile, verdicts: FileVerdicts) -> 
 def export_models(
     project: Project, calendar: Calendar, *, made_at: datetime, tickers: Sequence[str] | None = None
 ) -> ExportReport:
-    """Export what is not up to date of some tickers' active models, then the universe, and remove what is retired.
+    """Export what is not up to date of some tickers' active models, then the universe; remove files of retired ones.
 
     One ticker that fails does not stop the others. Raises MissingExtra.
     """

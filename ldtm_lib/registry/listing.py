@@ -22,12 +22,12 @@ class RegistryEntry:
     active_trained_on: date | None
     activated_at: datetime | None
     candidate_trained_on: date | None
-    """Of the newest candidate."""
+    """Last session of the training of the newest candidate."""
     candidate_validation_loss: float | None
     num_retired: int
     decided_at: datetime | None
     rules: Sequence[Mapping[str, object]] | None
-    """Of the newest verdict, as stored; `verdict` has them typed."""
+    """Rules of the newest verdict, as stored; `verdict` has them typed."""
     evidence: Mapping[str, object] | None
     multiple_testing: Mapping[str, object] | None
     out_of_service: OutOfService | None = None

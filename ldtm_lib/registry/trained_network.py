@@ -28,7 +28,7 @@ class TrainedNetwork:
     horizon_errors: tuple[float, ...] | None
     """(3,) the mean squared errors of the horizons at the best epoch, on the validation rows and without weights."""
     no_change_errors: tuple[float, ...] | None
-    """(3,) those of forecasting no change."""
+    """(3,) the mean squared errors of forecasting no change."""
     training_losses: tuple[float, ...] | None
     """One per epoch, as are the next."""
     validation_losses: tuple[float, ...] | None

@@ -17,7 +17,7 @@ Positions = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Spans:
-    """From where to where forecasts reach, as positions in a row of sessions; `stops` are after `starts`."""
+    """Spans that forecasts reach over, as positions in a row of sessions; `stops` are after `starts`."""
 
     starts: Positions
     """(n,) the session that each forecast starts from."""

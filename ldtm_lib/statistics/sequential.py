@@ -21,9 +21,9 @@ import numpy as np
 import numpy.typing as npt
 
 NUM_STAKES = 64
-"""On errors. Twice as many move the logarithm of the evidence by less than 0.01 where it decides anything."""
+"""Stakes on errors. Twice as many move the logarithm of the evidence by less than 0.01 where it decides anything."""
 SMALLEST_SHARE = 1e-250
-"""Of a beta distribution: below it betainc loses digits and then underflows."""
+"""Smallest share of a beta distribution: below it betainc loses digits and then underflows."""
 
 Counts = npt.NDArray[np.int64]
 Values = npt.NDArray[np.float64]

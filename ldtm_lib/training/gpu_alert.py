@@ -12,7 +12,7 @@ KEY = "gpu/training"
 def tell_of_the_gpu(conn: Connection, notices: Sequence[TrainingNotice]) -> None:
     """Raise a warning where a training stepped down, and resolve it where it did not.
 
-    It is about no session: as long as it is open it is notified once.
+    The alert belongs to no session: as long as it is open it is notified once.
     """
     steps = [notice.text for notice in notices if notice.is_step_down]
     if not steps:

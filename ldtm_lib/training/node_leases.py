@@ -26,7 +26,7 @@ class DatabaseLeases:
     """Leases in the database of a training, whose locks all nodes must see."""
 
     identity: str
-    """Of the database; see `database_identity`."""
+    """Identity of the database; see `database_identity`."""
     schema: str
     gpu: GpuConfig
     recipe: TrainingConfig
@@ -85,7 +85,7 @@ class DatabaseLeases:
 
 
 def node_leases(project: Project, environ: Mapping[str, str]) -> tuple[NodeLeases | None, str]:
-    """Leases in the database of a project, or why nodes cannot take any there."""
+    """Leases in the database of a project, or the reason why nodes cannot take any there."""
     if not environ.get(DATABASE_VARIABLE):
         return None, (
             f"GPUs of Ray nodes are leased in PostgreSQL, and {DATABASE_VARIABLE} is not set: no other machine reaches "

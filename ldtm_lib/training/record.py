@@ -1,4 +1,4 @@
-"""Retraining: what is not on record is trained, and every result is put on record as soon as it is complete."""
+"""Retraining: networks not on record are trained, and every result is put on record as soon as it is complete."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field

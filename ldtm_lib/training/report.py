@@ -67,38 +67,38 @@ class TrainingOutcome:
 
     @property
     def num_epochs(self) -> int | None:
-        """Of all networks together."""
+        """Number of epochs of all networks together."""
         return sum(network.num_epochs for network in self.networks) if self.networks else None
 
     @property
     def best_epoch(self) -> int | None:
-        """Of the final network; a backtest has none in common."""
+        """Best epoch of the final network; a backtest has none in common."""
         return self.networks[0].best_epoch if self.part == "checkpoint" and self.networks else None
 
     @property
     def duration_seconds(self) -> float | None:
-        """Of all networks together."""
+        """Duration of all networks together."""
         seconds = [network.duration_seconds for network in self.networks if network.duration_seconds is not None]
         return sum(seconds) if seconds else None
 
     @property
     def num_training_rows(self) -> int | None:
-        """Of all networks together."""
+        """Number of training rows of all networks together."""
         return sum(network.num_training_rows for network in self.networks) if self.networks else None
 
     @property
     def num_validation_rows(self) -> int | None:
-        """Of all networks together."""
+        """Number of validation rows of all networks together."""
         return sum(network.num_validation_rows for network in self.networks) if self.networks else None
 
     @property
     def num_folds(self) -> int | None:
-        """Of a backtest."""
+        """Number of folds of a backtest."""
         return len(self.networks) if self.part == "backtest" and self.networks else None
 
     @property
     def num_test_rows(self) -> int | None:
-        """Of a backtest."""
+        """Number of test rows of a backtest."""
         if self.part == "checkpoint" or not self.networks:
             return None
         return sum(network.num_test_rows or 0 for network in self.networks)
@@ -202,7 +202,7 @@ def summary_text(report: TrainingReport) -> str:
 
 
 def median_loss(losses: Iterable[float | None]) -> float | None:
-    """The median of those losses that are there; None of none."""
+    """The median of those losses that are there; None if there are none."""
     known = [loss for loss in losses if loss is not None]
     return statistics.median(known) if known else None
 

@@ -89,7 +89,7 @@ class TestedFolds:
     reports: tuple[FoldReport, ...]
     networks: tuple[TrainedNetwork, ...]
     scores: Mapping[int, tuple[ModelScore, ...]] = field(default_factory=dict[int, tuple[ModelScore, ...]])
-    """By fold, of the network and its baselines; empty where none were fitted."""
+    """Scores by fold, of the network and its baselines; empty if none were fitted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
