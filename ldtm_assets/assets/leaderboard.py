@@ -65,7 +65,7 @@ MOST_ROWS = 200
 a day, and a picture has at most 65,535 pixels."""
 ALL_SHOWN_BY = "`ldtm leaderboard` and the page Leaderboard of `ldtm dashboard` show all"
 TO = "\u00a0–\u00a0"
-"""Between the ends of an interval; with these spaces it does not break."""
+"""Dash between the ends of an interval; with these spaces the interval does not break."""
 RANKS_EXPLAINED = (
     "\\#: by the lower end of the accuracy's interval. Rank 95%: the ranks by accuracy itself that luck leaves "
     "possible, with 95% confidence for all tickers at once; 1 to the number of tickers means that the order may be "

@@ -28,7 +28,7 @@ class TrainingPlace:
     """A device that this step may train on as long as its lease is held, or a cluster."""
 
     lease: Lease | None
-    """None for a cluster, on whose nodes every task has one of its own."""
+    """Lease of a device; None for a cluster, on whose nodes every task has one of its own."""
     device: str
     """`cpu` or `cuda:N`; for a cluster `cpu`, `cuda` or `auto`."""
     engine: TrainingEngine = fit_universe

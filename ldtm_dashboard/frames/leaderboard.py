@@ -20,7 +20,7 @@ SMOOTHED_SESSIONS = 30
 """Sessions that one point of the universe's line pools."""
 COIN = 0.5
 SHARE_ABOVE_BY_LUCK = 0.025
-"""Of 95% intervals, the share that lies wholly above the truth."""
+"""Share of 95% intervals that lies wholly above the truth."""
 
 SCHEMA = pl.Schema(
     {

@@ -33,9 +33,9 @@ class StatusCounts:
 
     moment: datetime
     num_tried: int
-    """Tickers of the session that were attempted."""
+    """Number of tickers of the session that were attempted."""
     num_done: int
-    """Those of them that are complete."""
+    """Number of them that are complete."""
     num_attempts: int | None
     """The largest number of attempts at one ticker; None before the first."""
     first_attempt_at: datetime | None

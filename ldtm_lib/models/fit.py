@@ -49,7 +49,7 @@ class Fit:
 
     task: FitTask
     state: "State"
-    """On the CPU, float32."""
+    """Weights on the CPU, float32."""
     validation_loss: float
     """At the best epoch; see `Objective`."""
     horizon_errors: tuple[float, ...]
@@ -59,7 +59,7 @@ class Fit:
     no_change_errors: tuple[float, ...]
     """(3,) the mean squared errors of forecasting no change."""
     training_losses: tuple[float, ...]
-    """One per epoch; measured while the weights moved, hence not exactly comparable with the validation losses."""
+    """Losses by epoch; measured while the weights moved, hence not exactly comparable with the validation losses."""
     validation_losses: tuple[float, ...]
     num_epochs: int
     best_epoch: int

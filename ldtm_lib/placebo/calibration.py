@@ -49,7 +49,7 @@ class PlaceboTally:
 
     num_models: int
     num_passed: int
-    """By the plain gate."""
+    """Number of models that passed the plain gate."""
     num_passed_strict: int
     passed_interval: Interval | None
     """The share that passes the plain gate, its 95% interval (Wilson); None without a model. Models of one ticker are

@@ -60,7 +60,7 @@ class Canary:
     """The plain gate."""
     passed_strict: bool
     accuracy: float | None
-    """Of next-day directions; None where none was named or nothing was trained."""
+    """Share of right next-day directions; None if no direction was named or nothing was trained."""
     timing_p: float | None
 
 

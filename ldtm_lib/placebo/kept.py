@@ -17,7 +17,7 @@ class KeptTally:
 
     num_models: int
     num_passed: int
-    """By the plain gate."""
+    """Number of models that passed the plain gate."""
     num_passed_strict: int
     coins_expected: float
     """Number of fair coins with as many calls that would have met the bound of direction accuracy."""

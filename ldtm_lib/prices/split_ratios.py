@@ -13,7 +13,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 COMMON_RATIOS = (2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 50, 3 / 2, 4 / 3, 5 / 4)
-"""Those that a jump of prices is suspected to be, with their inverses: any other ratio is too like a bad day."""
+"""Ratios that a jump of prices is suspected to be, with their inverses: any other ratio is too like a bad day."""
 MOST_WHOLE = 1000
 """New shares for one old share, or the other way round, up to which whole numbers are ratios of splits."""
 MOST_NEW, MOST_OLD, LEAST_FRACTION = 10, 5, 6 / 5

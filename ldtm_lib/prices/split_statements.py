@@ -27,7 +27,7 @@ class StatedSplit:
     ticker: str
     session: date
     ratio: float
-    """As stated; 1 means that there was none."""
+    """Ratio as stated; 1 means that there was no split."""
     former_ratio: float
     """Ratio that was on record; 1 for none."""
     num_rows: int

@@ -66,7 +66,7 @@ class BuiltEngine:
     path: Path
     record: EngineRecord
     certificate: Certificate | None
-    """None for an engine that this machine cannot run and that no other one has certified."""
+    """Certificate; None for an engine that this machine cannot run and no other one has certified."""
     is_new: bool
     """True if it was built now; False if it was up to date."""
 
@@ -77,7 +77,7 @@ class EngineReport:
 
     engines: tuple[BuiltEngine, ...]
     refused: Mapping[str, str]
-    """By ticker or `universe`: the reason why there is no engine, or no ONNX file."""
+    """Reason why there is no engine, or no ONNX file, by ticker or `universe`."""
     onnx: ExportReport
     """The export of the ONNX files, which comes first."""
     not_run: str | None

@@ -30,7 +30,7 @@ from ldtm_lib.registry.file_verdicts import FileVerdicts
 from ldtm_lib.sessions import Calendar
 
 UNIVERSE_NAME = "universe"
-"""Of the file of all active models, in reports beside the tickers."""
+"""Name of the file of all active models, in reports beside the tickers."""
 UNIVERSE = f"{UNIVERSE_NAME}.onnx"
 NUM_RECENT_WINDOWS = 256
 """Newest windows of a ticker that a certificate compares, beside the edge cases."""
@@ -75,7 +75,7 @@ class ExportReport:
 
     exported: tuple[Exported, ...]
     refused: Mapping[str, str]
-    """By ticker or `universe`: the reason why there is no file."""
+    """Reason why there is no file, by ticker or `universe`."""
     without_model: tuple[str, ...]
     """Tickers that were asked for and have no active model."""
     removed: tuple[str, ...]

@@ -50,7 +50,7 @@ class Judgement:
     """The gate's decisions on a list of tickers, and the figures of all their backtests together."""
 
     decisions: list[Decision]
-    """One per ticker, in the order given."""
+    """Decisions, one per ticker, in the order given."""
     universe: Universe
     """Figures of the tickers whose candidates were judged now."""
 

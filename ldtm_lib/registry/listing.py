@@ -83,7 +83,7 @@ class JudgedNetwork:
     """A network of a ticker with the newest verdict on it."""
 
     version: str | None
-    """Of the active model; None for the newest candidate, or for a training that left none."""
+    """Version of the active model; None for the newest candidate, or for a training that left none."""
     decided_at: datetime
     verdict: Verdict
     decommissioned: DecommissionedModel | None

@@ -1,4 +1,4 @@
-"""From candidate to active: verdicts, files and rows change together, in the caller's one transaction.
+"""Promotion from candidate to active: verdicts, files and rows change together, in the caller's one transaction.
 
 The file is copied under its versioned name and synced before the transaction commits. A crash in between leaves at
 most a file without a row; the next promotion uses it, or takes the next free name. One advisory

@@ -34,7 +34,7 @@ class RemovedFile:
     """Relative to the checkpoint folder."""
     num_bytes: int
     version: str | None
-    """None for a candidate that was never promoted."""
+    """Version of the network; None for a candidate that was never promoted."""
     trained_on: date
     was: Literal["retired", "candidate", "promoted"]
     """State of the network of the file; `promoted`: a candidate that has a copy under its version's name since."""

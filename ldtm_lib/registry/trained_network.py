@@ -30,7 +30,7 @@ class TrainedNetwork:
     no_change_errors: tuple[float, ...] | None
     """(3,) the mean squared errors of forecasting no change."""
     training_losses: tuple[float, ...] | None
-    """One per epoch, as are the next."""
+    """Losses, one per epoch; so are the validation losses."""
     validation_losses: tuple[float, ...] | None
     duration_seconds: float | None
     """Its share of the time of those that trained together."""
@@ -38,11 +38,11 @@ class TrainedNetwork:
     gpu_index: int | None
     """Index of the machine's GPU that was leased for it; None if none was."""
     vram_peak_mib: float | None
-    """None off CUDA."""
+    """Most memory of the device that was held; None off CUDA."""
     training_method: str | None = None
     """The method on a GPU, with the reason where a faster one broke off; None on the CPU."""
     num_test_rows: int | None = None
-    """Of a fold."""
+    """Number of test rows of a fold."""
 
 
 def trained_network(fit: Fit, *, gpu_index: int | None, num_test_rows: int | None = None) -> TrainedNetwork:

@@ -26,7 +26,7 @@ NUM_HORIZONS = 3
 LONGEST_INDICATOR_BARS = 19
 """Bars that the longest indicator, MA-20, reads before a bar; with a shorter warm-up no window would be complete."""
 LOWEST_LEVEL = 0.80
-"""Of the two intervals of a forecast."""
+"""Lower level of the two intervals of a forecast."""
 MIN_VOID_SESSIONS = 5
 """Sessions before a void that the database itself requires."""
 

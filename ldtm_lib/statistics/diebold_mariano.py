@@ -23,7 +23,7 @@ class ErrorComparison:
 
 
 NO_COMPARISON = ErrorComparison(statistic=None, p_better=1.0, p_worse=1.0)
-"""Without variation, no difference can be distinguished from chance."""
+"""Result without variation: no difference can be distinguished from chance."""
 
 
 def compare(losses: Values, rival_losses: Values) -> ErrorComparison:

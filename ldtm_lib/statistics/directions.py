@@ -46,7 +46,7 @@ class Timing:
     """Test of whether calls and outcomes go together more than their frequencies alone make them."""
 
     statistic: float | None
-    """Of Pesaran and Timmermann, standard normal without skill; None where it is not defined."""
+    """Statistic of Pesaran and Timmermann, standard normal without skill; None where it is not defined."""
     p: float
     """One-sided: the chance of as much agreement or more without any skill."""
 

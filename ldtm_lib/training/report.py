@@ -133,7 +133,7 @@ class TrainingReport:
 
     trained_on: date
     outcomes: tuple[TrainingOutcome, ...]
-    """One per ticker and part that was asked for, sorted by ticker."""
+    """Outcomes, one per ticker and part that was requested, sorted by ticker."""
     notices: tuple[str, ...] = ()
     """Notices to a person about the course of the training on a GPU."""
 
@@ -158,12 +158,12 @@ class SummaryRow:
     ticker: str
     gpu_index: int | None
     duration_seconds: float | None
-    """Of the final network and the folds together, when they were trained."""
+    """Duration of the final network and the folds together, if they were trained."""
     status: str
-    """Of both parts where it is one, otherwise of each."""
+    """Status of both parts if it is the same, otherwise of each."""
     validation_loss: float | None
     no_change_loss: float | None
-    """Of forecasting no change for the same rows."""
+    """Loss of forecasting no change for the same rows."""
     fold_validation_loss: float | None
     """The mean over the backtest's folds."""
 

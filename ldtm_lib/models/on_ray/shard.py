@@ -37,7 +37,7 @@ class LeasedGpu:
     gpu: GpuConfig
     """Part of the GPU that the task may take."""
     require_held: Callable[[], None]
-    """To be called after every epoch; raises ShardLost when the lease is lost."""
+    """Check to call after every epoch; raises ShardLost when the lease is lost."""
 
 
 class NodeLeases(Protocol):
@@ -62,7 +62,7 @@ class ShardTerms:
     cpus: int
     release: Release
     leases: NodeLeases | None
-    """None where the CPU trains."""
+    """Leases of GPUs; None if the CPU trains."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

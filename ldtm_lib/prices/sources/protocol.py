@@ -31,9 +31,9 @@ class Delivery:
     listings: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     """Notes on several tickers: a sentence with `{}`, and the items that stand there. See `listing_notes`."""
     basis: Mapping[str, date] = field(default_factory=dict[str, date])
-    """By ticker, the session up to which splits are applied; that of its newest bar where it is not named."""
+    """The session up to which splits are applied, by ticker; that of its newest bar for a ticker that is not named."""
     splits_from: Mapping[str, date] = field(default_factory=dict[str, date])
-    """By ticker, the day from which its splits are complete; its first bar where it is not named."""
+    """The day from which splits are complete, by ticker; that of its first bar for a ticker that is not named."""
     ignored: tuple[str, ...] = ()
     """Parts of the source left aside: files of no asked ticker, and those that could not be read with the reason."""
 

@@ -47,7 +47,7 @@ class Table:
     """Name of the file in messages, such as AAPL.csv."""
     frame: pl.DataFrame
     separator: str | None
-    """None for what is no text of lines: Parquet, JSON."""
+    """Separator of fields; None for a format that is no text of lines: Parquet, JSON."""
     first_line: int = 0
     """The line of row 0 in a text file; elsewhere rows are counted from 1."""
     num_fields_in_last_line: int | None = None

@@ -17,9 +17,10 @@ from pathlib import Path
 import torch
 
 HIDDEN_UNITS = (16, 32, 64, 128)
-"""Beyond 128 the weights of a layer, 8 H^2 bytes, fit into no GPU's shared memory."""
+"""Supported numbers H of hidden units: beyond 128 the weights of a layer, 8 H^2 bytes, fit into no GPU's shared
+memory."""
 CACHED_WEIGHTS_FROM = 128
-"""From this many hidden units on consumer GPUs read weights from the cache at every session."""
+"""Number of hidden units from which on consumer GPUs read weights from the cache at every session."""
 WARP_THREADS, THREAD_ELEMENTS = 32, 8
 OLDEST_CAPABILITY = (8, 0)
 """Matrix units for float16 and asynchronous copies as the kernels use them."""
@@ -72,7 +73,7 @@ CHOSEN: Mapping[tuple[int, int], Tilings] = {
     (10, 0): BLACKWELL,
     (10, 3): BLACKWELL,
 }
-"""By compute capability; all others get what fits into 99 KiB."""
+"""Tilings by compute capability; all other GPUs get those that fit into 99 KiB."""
 
 HOPPER_ALTERNATIVES = (
     Tilings(

@@ -24,7 +24,7 @@ class Connectivity:
         self._up = asyncio.Event()
         self._up.set()
         self.up_since = 0.0
-        """By the event loop's clock."""
+        """Time by the event loop's clock."""
         self.has_heard_outage = False
         """True if TWS reported any outage, also of farms that are not used."""
         self.notes: list[str] = []
