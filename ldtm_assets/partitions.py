@@ -1,6 +1,6 @@
 """Partitions of the assets: by ticker, and for daily runs by session and ticker, or by session alone.
 
-A partition is a view of rows in PostgreSQL, not their home: both ways of daily runs fill the same tables, ticker by
+A partition is a view of rows in PostgreSQL, not their home: both layouts of daily runs fill the same tables, ticker by
 ticker. Sessions alone are for universes whose partitions and events would slow Dagster down
 (docs/decisions/0090-one-partition-a-session.md).
 """
@@ -81,10 +81,10 @@ class SessionPartitions(dg.TimeWindowPartitionsDefinition):
 
 
 def all_tickers_of(partitions: PartitionConfig, first: date, last: date, tickers: Iterable[str]) -> dict[str, str]:
-    """The run tags that ask for a rectangle, all of a range of tickers of some sessions, in ONE run.
+    """The run tags that request a rectangle, a range of tickers on some sessions, in ONE run.
 
-    Where sessions alone are partitions, they ask for all tickers, and the configuration of the run names those that
-    are meant.
+    Where sessions alone are partitions, they ask for all tickers, and the configuration of the run names the requested
+    ones.
     """
     names = list(tickers)
     return partition_range(partitions.key(first, names[0]), partitions.key(last, names[-1]))
@@ -129,7 +129,7 @@ class DailyPartition:
 
 
 def daily_partitions(keys: Iterable[str], tickers: Sequence[str]) -> list[DailyPartition]:
-    """What some partition keys hold: a ticker of a session each, or all `tickers` of a session."""
+    """Daily partitions that some partition keys hold: a ticker of a session each, or all `tickers` of a session."""
     found: list[DailyPartition] = []
     for key in keys:
         if "|" in key:
@@ -153,7 +153,7 @@ def requested_corners(tags: Mapping[str, str], tickers: Sequence[str]) -> tuple[
 
 
 class DailyLayout:
-    """How the assets of daily runs are partitioned, and which partitions of others theirs depend on."""
+    """Partitions of the assets of daily runs, and the partitions of other assets that they depend on."""
 
     def __init__(self, settings: Settings, calendar: Calendar) -> None:
         self._by = settings.partitions.by
@@ -162,13 +162,13 @@ class DailyLayout:
         )
 
     def of_its_ticker(self) -> dg.PartitionMapping:
-        """From a ticker's own partition to all of its sessions; sessions alone depend on the asset as a whole."""
+        """Mapping from a ticker's partition to all of its sessions; sessions alone depend on the asset as a whole."""
         if self._by == "date":
             return as_a_whole()
         return dg.MultiToSingleDimensionPartitionMapping(partition_dimension_name=TICKER)
 
     def earlier_sessions(self, num_sessions: int) -> dg.PartitionMapping:
-        """This session and so many before it, of the same ticker."""
+        """Mapping to this session and a number of sessions before it, of the same ticker."""
         sessions = dg.TimeWindowPartitionMapping(start_offset=-num_sessions)
         if self._by == "date":
             return sessions

@@ -1,4 +1,4 @@
-"""What the assets work with: the project, opened from its configuration file."""
+"""Resources that the assets work with: the project, opened from its configuration file."""
 
 import os
 from pathlib import Path

@@ -21,13 +21,13 @@ from ldtm_lib.project import config_path
 from ldtm_lib.settings import GpuConfig, load_settings
 
 FORWARDED = ("LDTM_", "DAGSTER_", "CUDA_MPS_")
-"""Beginnings of the names of those variables that a run container gets from the daemon."""
+"""Prefixes of the names of the variables that a run container gets from the daemon."""
 CUDA_CONTEXT_MIB = 300
 """Memory of a CUDA context, added to the budget of a job: on machines with unified memory it is memory of the host."""
 STOP_SECONDS = 30
 """Time between SIGTERM and SIGKILL for a run that is terminated in the UI."""
 KEEP_HOURS = 24.0
-"""How long the container of a finished run is kept, for `docker logs` and `docker inspect`."""
+"""Time that the container of a finished run is kept, for `docker logs` and `docker inspect`."""
 STACK_LABEL = "ldtm/stack"
 """Label of run containers: the network that the daemon of their stack is in."""
 DOCKER_SOCKET = "/var/run/docker.sock"
@@ -64,7 +64,7 @@ class ContainerRunLauncher(DockerRunLauncher):
         return cls(inst_data, **config_value)
 
     def get_container_context(self, dagster_run: dg.DagsterRun) -> DockerContainerContext:
-        """What the container of a run gets."""
+        """Settings of the container of a run."""
         has_gpu = bool(self._gpus) and trains(dagster_run)
         gpu = load_settings(config_path(os.environ)).gpu if has_gpu else None
         own = own_settings(docker.from_env())
@@ -109,7 +109,7 @@ class OwnSettings:
     user: str
     networks: Sequence[str]
     mounts: Sequence[str]
-    """As SOURCE:TARGET:MODE, where the source is a volume or a folder of the host."""
+    """The mount as SOURCE:TARGET:MODE, where the source is a volume or a folder of the host."""
     extra_hosts: Mapping[str, str]
 
     @property

@@ -11,19 +11,19 @@ import dagster as dg
 DAILY_RUN_TAG = "ldtm/daily_run"
 """The last session of a requested daily run; dagster.yaml lets one run with this tag run at a time."""
 CONCURRENCY_GROUP_TAG = "ldtm/concurrency_group"
-"""Daily runs and trainings carry it; dagster.yaml runs one at a time, so that no forecast is made amid new networks."""
+"""Tag of daily runs and trainings; dagster.yaml runs one at a time, so that no forecast is made amid new networks."""
 RETRAINING_GROUP = "retraining"
 """Value of CONCURRENCY_GROUP_TAG for trainings."""
 PENDING_RETRY_TAG = "ldtm/partitions_pending_retry"
-"""The run's id and how many of its partitions failed and are retried: the run itself raises no alert."""
+"""The run's id and the number of its partitions that failed and are retried: the run itself raises no alert."""
 BACKFILL_TAG = "dagster/backfill"
-"""Dagster's own: the backfill that a run belongs to."""
+"""Dagster's own tag: the backfill that a run belongs to."""
 PROCESS_TAG = "ldtm/process"
 """The run's id and the process that works on it. A re-executed run inherits the tag of the first one."""
 RETRAINING_ASSETS = ("backtests", "checkpoints", "registry")
 """The assets that one training makes."""
 CONTAINER_TAG = "docker/container_id"
-"""That of `DockerRunLauncher`, which terminates this container and watches it (dagster-docker 0.29)."""
+"""Tag of `DockerRunLauncher`, which terminates this container and watches it (dagster-docker 0.29)."""
 CONTAINER_ID = re.compile(r"/([0-9a-f]{64})/")
 """The id of a container in the path of the file that Docker and Podman mount as its /etc/hostname."""
 MOUNTS = Path("/proc/self/mountinfo")
@@ -36,7 +36,7 @@ UNFINISHED = [
 
 
 def trains(run: dg.DagsterRun) -> bool:
-    """Whether a run trains networks: a job of trainings, or a materialization of their assets in the UI."""
+    """True if a run trains networks: a job of trainings, or a materialization of their assets in the UI."""
     selected = {key.to_user_string() for key in run.asset_selection or ()}
     return run.tags.get(CONCURRENCY_GROUP_TAG) == RETRAINING_GROUP or not selected.isdisjoint(RETRAINING_ASSETS)
 

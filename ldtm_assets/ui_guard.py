@@ -64,7 +64,7 @@ class UiGuard:
     app: ASGIApp
     config: UiConfig
     token: str | None
-    """What a client must send; None where everybody who reaches the webserver may use it."""
+    """Token that a client must send; None if everybody who reaches the webserver may use it."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request or a websocket to Dagster, or refuse it: a request with the reason, a websocket with 403."""
@@ -99,7 +99,7 @@ class UiGuard:
         return self._login(HTTPConnection(scope), f"ldtm_ui_{found['port'] or ''}")
 
     def _is_own(self, name: str) -> bool:
-        """Whether a host is one of the UI's. An address is: no other site can have a page under it."""
+        """True if a host is one of the UI's. Every address is: no other site can have a page under an address."""
         try:
             ipaddress.ip_address(name.strip("[]"))
         except ValueError:
@@ -126,7 +126,7 @@ class UiGuard:
 
 
 def _is_visit(scope: Scope, headers: Headers) -> bool:
-    """Whether a browser opens a page in a tab of its own, as by a link in a notification."""
+    """True if a browser opens a page in a tab of its own, as by a link in a notification."""
     return (
         scope["type"] == "http"
         and scope["method"] == "GET"
@@ -136,7 +136,7 @@ def _is_visit(scope: Scope, headers: Headers) -> bool:
 
 
 def _are_equal(given: str | None, token: str) -> bool:
-    """Compare a token in a time that tells nothing about it."""
+    """Compare a token in a time that reveals nothing about it."""
     return given is not None and hmac.compare_digest(given.encode(), token.encode())
 
 

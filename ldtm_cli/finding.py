@@ -19,7 +19,7 @@ class Finding:
     level: Level
     found: str
     remedy: str = ""
-    """What to do; every failure has one."""
+    """Remedy; every failure has one."""
 
     def as_dict(self) -> dict[str, str]:
         """The finding for JSON."""

@@ -143,7 +143,7 @@ def _needs_of(found: DagsterStatus | None, tables: Status | None, settings: Sett
 
 
 def _nobody_makes_rows(found: DagsterStatus, tables: Status) -> bool:
-    """Whether rows may still come in time, and nothing that is on requests them."""
+    """True if rows may still come in time, but no schedule or sensor that requests them is on."""
     newest = tables.newest
     if not newest.without_row or newest.is_overdue or not found.has_reported:
         return False

@@ -29,7 +29,7 @@ Awaited = TypeVar("Awaited", Project, Reader)
 def wait_for_schema(config: Path, seconds: float, log: Callable[[str], None]) -> Project:
     """The project once its database answers with an applied schema; `log` gets each new reason to wait.
 
-    Raises ServiceFailed when the time is over, and ConfigurationError at once for what waiting does not mend.
+    Raises ServiceFailed when the time is over, and ConfigurationError at once for problems that waiting does not solve.
     """
 
     def ready() -> Project | str:
@@ -56,7 +56,7 @@ def wait_for_reader(config: Path, seconds: float, log: Callable[[str], None]) ->
 
 
 def _wait(ready: Callable[[], Awaited | str], seconds: float, log: Callable[[str], None]) -> Awaited:
-    """What `ready` returns once it is no reason to wait."""
+    """Wait until `ready` returns something other than a reason to wait, and return it."""
     deadline, said = time.monotonic() + seconds, ""
     while True:
         try:

@@ -1,4 +1,4 @@
-"""Charts of the pages. Every figure stands beside its interval, and beside what forecasting no change or a coin gives.
+"""Charts of the pages. Every figure stands beside its interval, and beside that of forecasting no change or a coin.
 
 Shapes, line styles and words carry the meaning; colours only repeat it.
 """
@@ -172,7 +172,7 @@ def errors_chart(errors: pl.DataFrame) -> Spec:
 
 
 def calibration_chart(bins: Sequence[CalibrationBin]) -> Spec:
-    """What came by what was forecast, with 95% intervals; the dashed line is that of forecasts that come true."""
+    """Actual returns by predicted ones, with 95% intervals; the dashed line is that of forecasts that come true."""
     rows = [(each.predicted, each.actual.value, each.actual.low, each.actual.high, each.num_forecasts) for each in bins]
     schema = ["predicted", "came", "low", "high", "number"]
     base = alt.Chart(pl.DataFrame(rows, schema=schema, orient="row"))
@@ -233,7 +233,7 @@ def _level(value: float, name: str) -> alt.LayerChart | alt.FacetChart:
     """A dashed horizontal line with its name."""
     at = alt.Chart(pl.DataFrame({"y": [value], "name": [name]}))
     line = at.mark_rule(strokeDash=DASHES, color=RED).encode(y="y:Q")
-    label = at.mark_text(align="left", dx=4, color=RED, fontWeight="bold").encode(  # where no line crosses it
+    label = at.mark_text(align="left", dx=4, color=RED, fontWeight="bold").encode(  # at a place that no line crosses
         x=alt.value("width"), y="y:Q", text="name:N"
     )
     return alt.layer(line, label)

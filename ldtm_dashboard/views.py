@@ -1,4 +1,4 @@
-"""The views of the pages, cached by the newest event of the record: what has not changed is not read again."""
+"""The views of the pages, cached by the newest event of the record: unchanged data is not read again."""
 
 import os
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from ldtm_lib.placebo.kept import kept_calibration, placebo_words
 from ldtm_lib.project import config_path
 
 CHECK_SECONDS = 5.0
-"""How often a page that is used asks for the newest event."""
+"""Interval at which a page in use asks for the newest event."""
 OPERATIONS_SECONDS = 20.0
 """Age of the state of operation, which changes without an event."""
 NUM_KEPT = 60
@@ -101,7 +101,7 @@ def one_ticker(event: int, name: str, rows: RowKind, num_days: int) -> ticker.Ti
 
 
 def placebo(name: str) -> str:
-    """What the newest calibration by placebo says of the gate, in sentences."""
+    """Result of the newest placebo calibration of the gate, in sentences."""
     return placebo_words(kept_calibration(reader().project.home), name)
 
 
@@ -155,6 +155,6 @@ def operation() -> tuple[operations.OperationsView, operations.DagsterView | Non
 
 
 def proof_result(content: bytes) -> ProofResult:
-    """What an uploaded file proves."""
+    """Result of verifying an uploaded file."""
     with reader().view() as conn:
         return verify_upload(conn, content)

@@ -23,7 +23,7 @@ FILES = _WHEEL_FILES if _WHEEL_FILES.is_dir() else Path(__file__).parents[1]
 
 
 def in_stack() -> bool:
-    """Whether this process is one of the container stack."""
+    """True if this process is part of the container stack."""
     return IMAGE_VARIABLE in os.environ
 
 
@@ -85,7 +85,7 @@ def _name(requirement: str) -> str:
 
 
 def ldtm_command() -> str:
-    """How a shell in the working folder calls the `ldtm` of this environment: by name, or by a path."""
+    """Command by which a shell in the working folder calls the `ldtm` of this environment: a name, or a path."""
     script = Path(sys.executable).parent / "ldtm"
     found = shutil.which("ldtm")
     if found is not None and Path(found).absolute() == script:

@@ -28,7 +28,7 @@ QUOTED_URL = re.compile(r"postgres(ql)?://(([^\s@/?#%\[\]]|%[0-9A-Fa-f]{2})*@)?[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Project:
-    """What every command and every asset works on."""
+    """Settings, folder and database that every command and every asset works on."""
 
     settings: Settings
     home: Path
@@ -42,13 +42,13 @@ class Project:
 
     @property
     def address(self) -> str:
-        """Where the database is, without user and password."""
+        """Address of the database, without user and password."""
         is_own = embedded.serves(self.home, self.database.url)
         return EMBEDDED if is_own else address(self.database.url)
 
     @property
     def checkpoint_folder(self) -> Path:
-        """Where this configuration's checkpoint files live."""
+        """Folder of this configuration's checkpoint files."""
         return self.home / "checkpoints"
 
 

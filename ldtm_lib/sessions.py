@@ -1,4 +1,4 @@
-"""The exchange calendar: which days trade, when they open and close, and the target session of each horizon."""
+"""The exchange calendar: trading days, their opens and closes, and the target session of each horizon."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -65,7 +65,7 @@ class Calendar:
         return calendar
 
     def is_session(self, day: date) -> bool:
-        """Whether the exchange trades on a day."""
+        """True if the exchange trades on a day."""
         at = self._position(day)
         return at < len(self.days) and self.days[at] == np.datetime64(day)
 
@@ -99,12 +99,12 @@ class Calendar:
         return self.days[since:until].tolist()
 
     def opens_at(self, session: date) -> datetime:
-        """When a session opens, in UTC."""
+        """Time at which a session opens, in UTC."""
         self.require_session(session)
         return self._opens[self._position(session)].item().replace(tzinfo=UTC)
 
     def closes_at(self, session: date) -> datetime:
-        """When a session closes, in UTC; early closes are known."""
+        """Time at which a session closes, in UTC; early closes are known."""
         self.require_session(session)
         return self._closes[self._position(session)].item().replace(tzinfo=UTC)
 

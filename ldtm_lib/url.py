@@ -16,7 +16,7 @@ PLACES = "its places are {ticker}, {first}, {last}, {first:%Y%m%d} and {env:NAME
 
 
 def web_host(url: str) -> str | None:
-    """Scheme, host and port of a web address, without its path, which may be a secret; None for what is none."""
+    """Scheme, host and port of a web address, without its path, which may be a secret; None for a text that is none."""
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -28,7 +28,7 @@ def web_host(url: str) -> str | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address is reached from this machine alone."""
+    """True if an address is reached from this machine alone."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -121,7 +121,7 @@ def _of_check(event: dg.EventLogRecord, run: dg.DagsterRun) -> Iterator[Alert | 
 
 
 def _of_run(event: dg.EventLogRecord, run: dg.DagsterRun) -> Iterator[Alert | Resolution]:
-    """A finished run resolves its alert, also where some of its partitions wait for a retry."""
+    """A finished run resolves its alert, even if some of its partitions wait for a retry."""
     failed = event.event_log_entry.get_dagster_event().event_type == dg.DagsterEventType.RUN_FAILURE
     if not failed or has_waiting_partitions(run):
         yield from (Resolution(key=key, resolved_at=_moment(event)) for key in _keys_of(run))
@@ -140,15 +140,15 @@ def _of_run(event: dg.EventLogRecord, run: dg.DagsterRun) -> Iterator[Alert | Re
 
 
 def has_waiting_partitions(run: dg.DagsterRun) -> bool:
-    """Whether a run has tagged itself with failed partitions; a re-execution inherits the tags of its parent."""
+    """True if a run has tagged itself with failed partitions; a re-execution inherits the tags of its parent."""
     return run.tags.get(PENDING_RETRY_TAG, "").split(" ")[0] == run.run_id
 
 
 def _keys_of(run: dg.DagsterRun) -> list[str]:
     """Alert keys of a run: its job, and its partitions or each of its days.
 
-    The daily run is repeated until its session is complete, together with earlier sessions that are not: such a run is
-    about each day from its first one on. Dagster does not validate ranges: one that begins after its end is about its
+    The daily run is repeated until its session is complete, together with earlier sessions that are not: such a run
+    covers each day from its first one on. Dagster does not validate ranges: one that begins after its end covers its
     end.
     """
     work, last = _work_of(run), _session_in(run.tags.get(DAILY_RUN_TAG, ""))

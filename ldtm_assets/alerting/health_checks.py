@@ -30,7 +30,7 @@ class LastProject:
 
     opens: Callable[[], Project]
     failure: str | None = None
-    """Why the present configuration cannot be opened."""
+    """Reason why the present configuration cannot be opened."""
     _project: Project | None = None
 
     def open(self) -> Project:
@@ -90,7 +90,7 @@ def newest_ticks(
     selectors = {state.selector_id: state.instigator_name for state in states if state.instigator_name in names}
     found: dict[str, list[InstigatorTick]] = {}
     if selectors:
-        # of all statuses: Dagster's query for many at once raises when it is to filter by status
+        # of all statuses: Dagster's query for many at once raises when it filters by status
         for selector, ticks in instance.get_batch_ticks([*selectors], limit=num + NUM_UNDER_WAY).items():
             found.setdefault(selectors[selector], []).extend(tick for tick in ticks if tick.status in FINISHED)
     return {

@@ -24,7 +24,7 @@ EVENTS_AT_ONCE = 1000
 SETTLED_SECONDS = 60.0
 """Age after which no earlier event is still being written; younger events are read again, which changes nothing."""
 UNDECIDED_SECONDS = 15.0
-"""How long Dagster may take to mark a run that failed as one that it will try again."""
+"""Longest time that Dagster may take to mark a failed run as one that it will try again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +137,7 @@ def _events(instance: dg.DagsterInstance, kind: dg.DagsterEventType, cursor: int
 
 
 def _may_be_retried(instance: dg.DagsterInstance, event: dg.EventLogRecord, undecided: set[str]) -> bool:
-    """Whether a run failed just now and Dagster has not decided yet whether to retry it."""
+    """True if a run failed just now and Dagster has not decided yet whether to retry it."""
     return (
         instance.run_retries_enabled
         and event.run_id in undecided
@@ -147,6 +147,6 @@ def _may_be_retried(instance: dg.DagsterInstance, event: dg.EventLogRecord, unde
 
 
 def _is_busy(instance: dg.DagsterInstance) -> bool:
-    """Whether a daily run or a training is under way, which may raise more alerts."""
+    """True if a daily run or a training is under way, which may raise more alerts."""
     unfinished = instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))
     return any(run.job_name in {DAILY_JOB, RETRAINING_JOB} or CONCURRENCY_GROUP_TAG in run.tags for run in unfinished)

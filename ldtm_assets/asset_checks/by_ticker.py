@@ -37,7 +37,7 @@ def check_of_tickers(
 def newest_materializations(
     context: dg.AssetExecutionContext, asset: dg.AssetKey, tickers: Sequence[str]
 ) -> dict[str, AssetCheckEvaluationTargetMaterializationData]:
-    """What the evaluations are about, by ticker: the materializations that this run has just recorded.
+    """Targets of the evaluations by ticker: the materializations that this run has just recorded.
 
     The page of a check shows a partition only where its evaluation names the partition's newest materialization.
     """

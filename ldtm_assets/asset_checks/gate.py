@@ -1,7 +1,7 @@
 """The gate in the UI: a check per rule, evaluated for every ticker, and one about all of them together.
 
-A ticker's failed check blocks that ticker's promotion and no other one's: the library promotes what passes, these
-checks show why. They do not block downstream assets, which would stop all tickers for one.
+A ticker's failed check blocks that ticker's promotion and no other one's: the library promotes the candidates that
+pass, these checks show the reasons. They do not block downstream assets, which would stop all tickers for one.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -44,7 +44,7 @@ RULES: Mapping[str, tuple[tuple[str, ...], str]] = {
         "The candidate is no worse than the active model on shared test sessions, or there is none to compare with.",
     ),
 }
-"""Checks by name: the rules that each one shows, and what it says when they pass."""
+"""Checks by name: the rules that each one shows, and its text when they pass."""
 OWN_RULES = frozenset(rule for rules, _ in RULES.values() for rule in rules)
 
 
@@ -67,7 +67,7 @@ def gate_check_specs(tickers: dg.PartitionsDefinition[str], *, strict: bool) -> 
 def gate_checks(
     context: dg.AssetExecutionContext, promotions: Sequence[Promotion], universe: Universe, gate: GateConfig
 ) -> Iterator[dg.AssetCheckResult]:
-    """Evaluate those of the gate's checks that were asked for: each ticker's own, then what they say together."""
+    """Evaluate the requested checks of the gate: each ticker's own, then their summary."""
     asked = selected_checks(context)
     targets = newest_materializations(context, REGISTRY, [promotion.ticker for promotion in promotions])
     for name in (*RULES, STRICT):
@@ -106,7 +106,7 @@ def _rules_of(name: str, verdict: Verdict, gate: GateConfig) -> list[Rule]:
     """The rules that a check shows; where the gate could not apply any, whatever stopped it.
 
     None for a rule that the verdict does not have, because it was not in force then or there was no active model. A
-    verdict from before the strict gate was switched on has none of its rules: its evidence tells what they would say.
+    verdict from before the strict gate was switched on lacks its rules: its evidence shows what they would say.
     """
     if not any(rule.rule in OWN_RULES for rule in verdict.rules):
         return list(verdict.rules)
@@ -128,7 +128,7 @@ def _without_rules(name: str, verdict: Verdict) -> str:
 
 
 def _figures(name: str, evidence: Evidence | None, multiple_testing: MultipleTesting | None) -> Metadata:
-    """What a rule's figure should be read beside."""
+    """Figures to read beside the figure of a rule."""
     if evidence is None:
         return {}
     if name == "direction_accuracy":
@@ -172,7 +172,7 @@ def _multiple_testing_figures(multiple_testing: MultipleTesting | None) -> Metad
 
 
 def _summary(promotions: Sequence[Promotion], universe: Universe) -> dg.AssetCheckResult:
-    """The check of a run: a warning that names each ticker that stays a candidate, beside what coins would do."""
+    """The check of a run: a warning that names each ticker that stays a candidate, beside the figures of coins."""
     failed = [p for p in promotions if not p.verdict.passed or p.is_out_of_service]
     promoted = [promotion for promotion in promotions if promotion.outcome == "promoted"]
     return dg.AssetCheckResult(

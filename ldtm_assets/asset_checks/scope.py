@@ -20,7 +20,7 @@ class CheckScope:
     """The result of an evaluation, part by part."""
 
     failing: Mapping[str, str]
-    """What is wrong, by part."""
+    """Description of each failure, by part."""
     passing: list[str]
     """Parts that were evaluated completely and are as they should be."""
 

@@ -52,7 +52,7 @@ Results = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
 
 
 class DailyForecastConfig(dg.Config):
-    """How the forecasts are recorded."""
+    """Options for the recording of the forecasts."""
 
     simulated: bool = Field(
         default=False,
@@ -265,7 +265,7 @@ class DailyRun:
 
 
 def origin_of(run: dg.DagsterRun) -> str:
-    """What a simulation of daily runs is known by: the backfill, or the run with all re-executions of it."""
+    """Identity of a simulation of daily runs: the backfill, or the run with all re-executions of it."""
     backfill = run.tags.get(BACKFILL_TAG)
     return f"backfill {backfill}" if backfill else f"run {run.root_run_id or run.run_id}"
 

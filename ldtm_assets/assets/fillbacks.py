@@ -52,7 +52,7 @@ def fill_actuals(project: Project, partitions: Sequence[DailyPartition]) -> Outc
 
 
 def _metadata(counts: Mapping[str, Any], states: Sequence[HorizonState]) -> Metadata:
-    """What was filled and what is open of the ticker's forecasts, and how far the one of this date is."""
+    """Filled and open forecasts of the ticker as counts, and the state of this date's forecast by horizon."""
     shown = {name.replace("_", " "): value for name, value in counts.items() if name != "ticker" and value is not None}
     horizons = [f"{s.horizon.replace('_', ' ')} ({s.target_session}): {s.state}" for s in states]
     return {**shown, "horizons of this date's forecast": "; ".join(horizons) or "there is no forecast of this date"}

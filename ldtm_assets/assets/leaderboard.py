@@ -1,4 +1,4 @@
-"""The leaderboard: who was right, over the last 30 filled sessions."""
+"""The leaderboard: the ranking of tickers by their forecasts over the last 30 filled sessions."""
 
 from collections.abc import Sequence
 
@@ -22,7 +22,7 @@ from ldtm_lib.plots.ranked_tickers import RankedTicker, ranked_tickers
 
 
 class LeaderboardConfig(dg.Config):
-    """Whose rows count."""
+    """Choice of the rows that count."""
 
     simulated: bool = Field(default=False, description="Show the rows of the newest simulation instead of live ones.")
 
@@ -43,7 +43,7 @@ def leaderboard(config: LeaderboardConfig, project: ProjectResource) -> dg.Mater
 
 
 def leaderboard_metadata(conn: Connection, *, simulated: bool) -> Metadata:
-    """What the asset shows: the live rows, or those of the newest simulation."""
+    """Metadata that the asset shows: of the live rows, or of those of the newest simulation."""
     rows = newest_simulation(conn) if simulated else LIVE
     board = read_leaderboard(conn, rows)
     record = track_record(conn, rows)
@@ -61,11 +61,11 @@ def leaderboard_metadata(conn: Connection, *, simulated: bool) -> Metadata:
 
 
 MOST_ROWS = 200
-"""Tickers of a table or picture. A row per ticker would be megabytes of Dagster's event log a day for thousands, and a
-picture has at most 65,535 pixels."""
+"""Tickers of a table or picture. With thousands of tickers, a row per ticker would be megabytes of Dagster's event log
+a day, and a picture has at most 65,535 pixels."""
 ALL_SHOWN_BY = "`ldtm leaderboard` and the page Leaderboard of `ldtm dashboard` show all"
 TO = "\u00a0–\u00a0"
-"""Between the ends of an interval; with these spaces it does not break."""
+"""Dash between the ends of an interval; with these spaces the interval does not break."""
 RANKS_EXPLAINED = (
     "\\#: by the lower end of the accuracy's interval. Rank 95%: the ranks by accuracy itself that luck leaves "
     "possible, with 95% confidence for all tickers at once; 1 to the number of tickers means that the order may be "
@@ -185,7 +185,7 @@ def _intervals(scores: list[IntervalScore], kind: str) -> dg.MetadataValue:
 
 
 def reasons_as_markdown(board: Leaderboard) -> str:
-    """Why each ticker that the gate refused is not active, as a list."""
+    """Reasons why each ticker that the gate refused is not active, as a list."""
     refused = [row for row in board.rows if row.gate_passed is False]
     lines = [f"- {row.ticker}: {'; '.join(row.gate_reasons)}" for row in refused[:MOST_ROWS]]
     return "\n".join([*lines, *_without(len(refused), "refused tickers")]) or "nobody was refused"
@@ -215,7 +215,7 @@ def _figures(score: Score) -> str:
 
 
 def pictures_of(board: Leaderboard, record: TrackRecord, *, kind: str) -> dict[str, dg.MetadataValue]:
-    """One picture per name, or the reason why there is none; `kind` is whose rows count."""
+    """One picture per name, or the reason why there is none; `kind` names the rows that count."""
     return {
         "accuracy over time": _accuracy_over_time(record, kind),
         "tickers": _tickers(board, kind),

@@ -25,7 +25,7 @@ from ldtm_lib.sessions import FIRST_DAY, Calendar, exchange_calendar
 
 
 class HistoryConfig(dg.Config):
-    """How far a history reaches."""
+    """Extent of a history."""
 
     last_session: str | None = Field(
         default=None, description="The last session to load, YYYY-MM-DD; the newest closed one when absent."
@@ -86,7 +86,7 @@ def prices_spec(layout: DailyLayout) -> dg.AssetSpec:
 
 
 def fetch_prices(project: Project, calendar: Calendar, partitions: Sequence[DailyPartition]) -> Outcome:
-    """Fetch and record the bars of some partitions, with what their tickers lack before them (see `fetch_ranges`).
+    """Fetch and record the bars of some partitions, with those that their tickers lack before (see `fetch_ranges`).
 
     A partition whose bar is stored already is done even when the source fails: files may have been imported by hand.
     """
@@ -120,7 +120,7 @@ def fetch_prices(project: Project, calendar: Calendar, partitions: Sequence[Dail
 
 
 def _fetch(project: Project, calendar: Calendar, ranges: Mapping[Range, Sequence[str]]) -> FetchReport:
-    """Ask the configured source, and record what it has."""
+    """Request bars from the configured source, and record them."""
     settings = project.settings
     return fetch_and_ingest(
         project.database,

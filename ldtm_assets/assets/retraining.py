@@ -37,7 +37,7 @@ TRAINED_PARTS: dict[str, Part] = {"backtests": "backtest", "checkpoints": "check
 
 
 class RetrainingConfig(dg.Config):
-    """What the training may see."""
+    """Data that the training may see."""
 
     trained_on: str | None = Field(
         default=None,

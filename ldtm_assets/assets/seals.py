@@ -16,7 +16,7 @@ from ldtm_lib.project import Project
 
 SEALS = dg.AssetKey("seals")
 UNREACHABLE = (SQLAlchemyError, DagsterError, OSError)
-"""What Dagster's storage fails with."""
+"""Exceptions with which Dagster's storage fails."""
 NUMBER, SHA256 = "seal", "SHA-256"
 SHA256_BYTES = 32
 PAGE = 1000
@@ -46,14 +46,14 @@ class DagsterEventLog:
 
     @property
     def name(self) -> str:
-        """What it is."""
+        """Name of this place of publication."""
         return "Dagster event log, asset seals"
 
     def read(self) -> Published:
-        """The seals that were materialized, of each the first event.
+        """The seals that were materialized, each by its first event.
 
-        Whoever reaches the UI can add an event, so one that names no seal, or says something else than an earlier one,
-        is a note: it takes nothing away from the others.
+        Everybody who reaches the UI can add an event, so an event that names no seal, or contradicts an earlier one,
+        becomes a note: it does not affect the others.
         """
         seals: dict[int, PublishedSeal] = {}
         problems: list[str] = []

@@ -20,14 +20,14 @@ HEARTBEAT_SECONDS = 300
 
 
 def silent_daemons(instance: dg.DagsterInstance) -> list[str]:
-    """What no daemon does at the moment: the work of the required daemons without a recent heartbeat."""
+    """Work that no daemon does at the moment: that of the required daemons without a recent heartbeat."""
     beats = instance.get_daemon_heartbeats()
     oldest = time.time() - DAEMON_SECONDS
     return [work for kind, work in REQUIRED_DAEMONS.items() if kind not in beats or beats[kind].timestamp < oldest]
 
 
 def has_live_daemon(instance: dg.DagsterInstance) -> bool:
-    """Whether any daemon has a recent heartbeat, whoever started it, such as a service manager."""
+    """True if any daemon has a recent heartbeat, whoever started it, such as a service manager."""
     beats = instance.get_daemon_heartbeats().values()
     return any(time.time() - beat.timestamp < DAEMON_SECONDS for beat in beats)
 

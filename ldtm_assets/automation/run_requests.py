@@ -22,16 +22,16 @@ from ldtm_lib.settings import Settings
 
 Found = TypeVar("Found")
 SCHEDULE_GRACE = timedelta(minutes=5)
-"""How long a daily run is left to its schedule; later, the catch-up requests it."""
+"""Time that a daily run is left to its schedule; later, the catch-up requests it."""
 MAX_TRAINING_TIME = timedelta(hours=4)
 """`run_monitoring.max_runtime_seconds` of dagster.yaml."""
 MAX_RANGES = 5
 """Contiguous ranges of tickers that become one run each; with more ranges, one run covers them all."""
 NUM_NEWEST_RUNS = 10
-"""Runs among which those are counted that died before their first attempt."""
+"""Number of newest runs among which the ones that died before their first attempt are counted."""
 SNAPSHOTS = dg.AssetKey("snapshots")
 TIME_TO_QUEUE = timedelta(minutes=5)
-"""How long a new run may take to enter the queue; an older one was left behind by a daemon that died."""
+"""Longest time that a new run may take to enter the queue; an older one was left behind by a daemon that died."""
 AUTOMATION_TAGS = NO_RETRIES | {"dagster/max_runtime": "3600", "dagster/priority": "1"}
 """Tags of requested daily runs: one that hangs is ended after an hour, and they leave the queue before trainings."""
 
@@ -71,7 +71,7 @@ def poll(
     clock: Callable[[Connection], datetime],
     read: Callable[[Connection, Project, datetime], Found],
 ) -> Polled[Found] | dg.SkipReason:
-    """What `read` finds in the database, in one transaction, or the reason why no run is launched."""
+    """Findings of `read` in the database, in one transaction, or the reason why no run is launched."""
     opened = project_as_loaded(project, held)
     if isinstance(opened, dg.SkipReason):
         return opened
@@ -163,7 +163,7 @@ def reason_to_skip(
 
 
 def _open_is_near(calendar: Calendar, moment: datetime) -> bool:
-    """Whether waiting for a training could make the forecasts of the newest closed session late."""
+    """True if waiting for a training could make the forecasts of the newest closed session late."""
     opens_at = calendar.opens_at(calendar.offset(calendar.last_closed(moment), 1))
     return moment < opens_at < moment + 2 * MAX_TRAINING_TIME
 
@@ -184,7 +184,7 @@ def _cancel_queued_daily_runs(instance: dg.DagsterInstance) -> list[str]:
 
 
 def _overlaps(run: dg.DagsterRun, item: BacklogItem, settings: Settings) -> bool:
-    """Whether a run that a person started makes forecasts of some of the same partitions."""
+    """True if a run that a person started makes forecasts of some of the same partitions."""
     selection, requested = run.asset_selection, requested_corners(run.tags, settings.tickers)
     makes_forecasts = SNAPSHOTS in selection if selection else run.job_name == DAILY_JOB
     if requested is None or not makes_forecasts:

@@ -27,7 +27,7 @@ FRESHNESS_CRON = "35 9 * * 1-5"
 """Five minutes after the open, which is at 9:30 on every session; early closes only move the close."""
 RETENTION_CRON = "0 12 * * 0"
 NUM_FRESHNESS_RETRIES = "3"
-"""How often Dagster retries the freshness checks when their process was killed."""
+"""Number of times that Dagster retries the freshness checks when their process was killed."""
 
 
 def all_schedules(

@@ -1,4 +1,4 @@
-"""Where a training runs: the device that its step may use, and the lease that it holds meanwhile."""
+"""Place of a training: the device that its step may use, and the lease that it holds meanwhile."""
 
 import os
 import platform
@@ -25,21 +25,21 @@ from ldtm_lib.training.run import NoCallbacks, TrainingCallbacks, TrainingContex
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingPlace:
-    """A device that is this step's to train on as long as its lease is held, or a cluster."""
+    """A device that this step may train on as long as its lease is held, or a cluster."""
 
     lease: Lease | None
-    """None for a cluster, on whose nodes every task has one of its own."""
+    """Lease of a device; None for a cluster, on whose nodes every task has one of its own."""
     device: str
-    """`cpu` or `cuda:N`; of a cluster `cpu`, `cuda` or `auto`."""
+    """`cpu` or `cuda:N`; for a cluster `cpu`, `cuda` or `auto`."""
     engine: TrainingEngine = fit_universe
     gpu_index: int | None
     """The GPU's number in nvidia-smi; None for the CPU."""
     unused_gpu: str = ""
-    """Why a GPU that somebody sees is not used; empty where none is seen, or the CPU was asked for."""
+    """Reason why a GPU that CUDA or NVML sees is not used; empty if none is seen or the CPU was requested."""
 
     @property
     def may_use_gpu(self) -> bool:
-        """Whether networks may be trained on a GPU."""
+        """True if networks may be trained on a GPU."""
         return self.device != "cpu" if self.lease is None else self.lease.gpu is not None
 
     def context(
@@ -68,11 +68,11 @@ class TrainingPlace:
 def training_place(
     project: Project, wanted: str, log: Callable[[str], None], reporter: TrainingReporter, *, num_tickers: int = 1
 ) -> Iterator[TrainingPlace]:
-    """Wait for a slot on the device that is wanted, say so, and give it back at the end.
+    """Wait for a slot on the requested device, report the wait, and release the slot at the end.
 
-    Where `auto` finds a GPU that cannot be leased or used, training takes the CPU and says why. Where no setting says
-    how much memory a job takes, it is that of one network of each of `num_tickers` at once, as far as it is to spare.
-    On a Ray cluster nothing is waited for here: its tasks wait for slots on their nodes.
+    If `auto` finds a GPU that cannot be leased or used, the training uses the CPU and reports the reason. If no setting
+    states the memory of a job, the job takes the memory of one network of each of `num_tickers` at once, as far as it
+    is free. On a Ray cluster there is no wait here: its tasks wait for slots on their nodes.
     """
     settings = project.settings
     if settings.engine.kind == "ray":
@@ -123,7 +123,7 @@ def training_place(
 def cluster_place(
     project: Project, wanted: str, log: Callable[[str], None], environ: Mapping[str, str]
 ) -> TrainingPlace:
-    """The Ray cluster of the settings. Raises ConfigurationError for `cuda:N`, which it has no meaning for."""
+    """The Ray cluster of the settings. Raises ConfigurationError for `cuda:N`, which has no meaning there."""
     if wanted not in ("auto", "cpu", "cuda"):
         raise ConfigurationError(
             f'device {wanted!r} names a GPU of this machine, and engine.kind is "ray"; use auto, cpu or cuda'
@@ -134,7 +134,7 @@ def cluster_place(
 
 
 def _unused_gpu(device: str, inventory: GpuInventory) -> str:
-    """Why `auto` does not take a GPU that CUDA or NVML sees."""
+    """Reason why `auto` does not take a GPU that CUDA or NVML sees."""
     if device != "cpu" and not inventory.gpus:
         return f"CUDA sees a GPU that cannot be leased ({inventory.note}); the CPU trains, slowly"
     if device == "cpu" and inventory.gpus:
@@ -146,7 +146,7 @@ def _unused_gpu(device: str, inventory: GpuInventory) -> str:
 
 
 def _grant_words(lease: Lease, num_tickers: int, wanted_mib: int | None, config: GpuConfig) -> str:
-    """What the job takes of the GPU's memory, and why."""
+    """Amount of the GPU's memory that the job takes, with the reason."""
     granted = f"takes {lease.memory_mib:,} MiB"
     if wanted_mib is None:
         return f"{granted}, as [gpu] mib_per_job says"
@@ -179,7 +179,7 @@ class HoldingReporter:
         self._reporter.waits(reason)
 
     def start(self, log: Callable[[str], None]) -> TrainingCallbacks:
-        """Begin to report and to look after the lease; what is returned raises LeaseLost."""
+        """Begin to report and to monitor the lease; the returned callbacks raise LeaseLost."""
         callbacks = self._reporter.start(log)
         if self._lease is None:
             return callbacks
@@ -187,7 +187,7 @@ class HoldingReporter:
 
 
 class _HoldingCallbacks:
-    """Passes on what it hears, and looks after the lease meanwhile."""
+    """Callbacks that pass each call on, and monitor the lease meanwhile."""
 
     def __init__(self, callbacks: TrainingCallbacks, watch: LeaseWatch) -> None:
         self._watch, self._on_epoch = watch, callbacks.on_epoch

@@ -1,4 +1,4 @@
-"""How a long training tells how far it is: lines in Dagster's log, or whatever a caller puts in their place."""
+"""Progress reports of a long training: lines in Dagster's log, or whatever a caller puts in their place."""
 
 import math
 import statistics
@@ -20,10 +20,10 @@ def duration_text(seconds: float) -> str:
 
 
 class TrainingReporter(Protocol):
-    """Makes the callbacks of a training, and hears of the stages of a bootstrap."""
+    """Makes the callbacks of a training, and is notified of the stages of a bootstrap."""
 
     def stage(self, title: str, *, num_trainings_after: int = 0) -> None:
-        """A stage begins; after the training in it, if any, so many others of about its length follow."""
+        """A stage begins; after its training, if any, `num_trainings_after` others of about the same length follow."""
         ...
 
     def waits(self, reason: str) -> None:
@@ -36,9 +36,9 @@ class TrainingReporter(Protocol):
 
 
 class TrainingTally:
-    """Counts how far a training is, and tells so every few seconds and at the end.
+    """Counts the progress of a training, and reports it every few seconds and at the end.
 
-    Taking note of an epoch is an assignment and a look at the clock: it happens 50,000 times, 515 in a burst.
+    Recording an epoch takes an assignment and a reading of the clock: it happens 50,000 times, 515 in a burst.
     """
 
     def __init__(
@@ -60,30 +60,30 @@ class TrainingTally:
         self._started = self._told = self._clock()
 
     def on_epoch(self, progress: Progress) -> None:
-        """Take note of an epoch."""
+        """Record an epoch."""
         self._newest[progress.ticker, progress.fold] = progress
         if self._clock() - self._told >= self._seconds_between:
             self._tell_now()
 
     def on_result(self, result: Fit | FitFailed) -> None:
-        """Take note of a network that is there, or that failed."""
+        """Record a network that was trained, or that failed."""
         self._failed[result.task.ticker, result.task.fold] = isinstance(result, FitFailed)
         if self.num_done == self.num_networks:
             self._tell_now()
 
     @property
     def elapsed_seconds(self) -> float:
-        """Since the training began."""
+        """Seconds since the training began."""
         return self._clock() - self._started
 
     @property
     def num_networks(self) -> int:
-        """How many there are to train."""
+        """Number of networks to train."""
         return len(self._num_rows)
 
     @property
     def num_done(self) -> int:
-        """How many ended, the failed ones among them."""
+        """Number of networks whose training has ended, failed ones included."""
         return len(self._failed)
 
     @property
@@ -100,7 +100,7 @@ class TrainingTally:
             newest = self._newest.get(key)
             epochs = newest.epoch if newest else 0
             done += num_rows * epochs
-            if key in self._failed:  # it has ended, one way or the other
+            if key in self._failed:  # it has ended, with or without success
                 expected += num_rows * epochs
             elif newest is None:
                 expected += num_rows * usual
@@ -132,7 +132,7 @@ class TrainingTally:
         return f"validation loss {median:.4f}, worst {worst.best_validation_loss:.4f} ({worst.ticker} {what})"
 
     def line(self) -> str:
-        """The state of things in one line."""
+        """The progress in one line."""
         num_failed = sum(self._failed.values())
         num_seen = len(self._newest.keys() | self._failed.keys())
         return (
@@ -156,10 +156,10 @@ class LogLines:
     """A line in the log every few seconds, however many networks there are."""
 
     def stage(self, title: str, *, num_trainings_after: int = 0) -> None:
-        """Nothing: the log has it."""
+        """Do nothing: it is in the log."""
 
     def waits(self, reason: str) -> None:
-        """Nothing: the log has it."""
+        """Do nothing: it is in the log."""
 
     def start(self, log: Callable[[str], None]) -> TrainingCallbacks:
         """Begin to report to the log of a step."""

@@ -47,7 +47,7 @@ def fillback(
 
 
 def filled_as_dict(report: "FillReport") -> dict[str, Any]:
-    """What a fill did, for JSON."""
+    """Result of a fill, for JSON."""
     return {
         "as_of": report.as_of,
         "per_ticker": report.per_ticker.to_dicts(),
@@ -57,7 +57,7 @@ def filled_as_dict(report: "FillReport") -> dict[str, Any]:
 
 
 def print_restated(console: Console, rows: list[dict[str, Any]]) -> None:
-    """Show the restatements beside what is on record."""
+    """Show the restatements beside the values on record."""
     from ldtm_lib.sessions import HORIZON_NAMES
 
     if not rows:
@@ -80,7 +80,7 @@ def print_restated(console: Console, rows: list[dict[str, Any]]) -> None:
 
 
 def print_due(console: Console, rows: list[dict[str, Any]], until: date) -> None:
-    """Show what a fill would do."""
+    """Show the result that a fill would have."""
     from ldtm_lib.sessions import HORIZON_NAMES
 
     if not rows:
@@ -103,7 +103,7 @@ def print_due(console: Console, rows: list[dict[str, Any]], until: date) -> None
 
 
 def print_filled(console: Console, report: "FillReport") -> None:
-    """Show what a fill did, what it gave up waiting for, and what later vintages say."""
+    """Show the result of a fill, the actuals that it gave up waiting for, and the restatements by later vintages."""
     from ldtm_lib.sessions import HORIZON_NAMES
 
     rows = report.per_ticker.to_dicts()

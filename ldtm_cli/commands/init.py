@@ -86,7 +86,7 @@ def create_project(config: Path, tickers: list[str] | None, source: str) -> list
 
 
 def next_steps(config: Path, source: str) -> str:
-    """What to do after `ldtm init`, in plain text."""
+    """Steps to take after `ldtm init`, in plain text."""
     from ldtm_lib.prices.sources.yahoo import RELEASE
 
     bars = BARS[source].format(folder=config.parent / FOLDERS[0], install=pip_command("install", RELEASE))

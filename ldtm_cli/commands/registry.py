@@ -113,7 +113,7 @@ def prune(
 
 
 def registry_rows(project: "Project") -> list[dict[str, Any]]:
-    """One row per ticker that was ever trained or judged, with what failed in the gate's newest verdict."""
+    """One row per ticker that was ever trained or judged, with the rules that failed in the gate's newest verdict."""
     from ldtm_lib.registry.listing import list_registry
 
     with project.database.transaction() as conn:
@@ -133,7 +133,7 @@ def _judged(verdict: "Verdict | None") -> dict[str, Any]:
 
 
 def print_registry(console: Console, rows: list[dict[str, Any]]) -> None:
-    """Show what is active, what waits, and why."""
+    """Show the active and the waiting models, with the reasons."""
     if not rows:
         console.print(
             "No model is trained yet. Run `ldtm train`, or materialize backtests, checkpoints and registry in the UI."
@@ -155,7 +155,7 @@ def print_registry(console: Console, rows: list[dict[str, Any]]) -> None:
 
 
 def _last_words(row: dict[str, Any]) -> str:
-    """What failed, or that nothing did; before it the lifecycle action that retired a network which had passed."""
+    """Failed rules, or a note that none failed, after the lifecycle action that retired a network which had passed."""
     said = [row["out_of_service"]] if row["out_of_service"] else []
     said += row["failed"]
     return "\n".join(said) or ("every rule passed" if row["passed"] else NOTHING)
@@ -230,7 +230,7 @@ def _file(entry: "VersionEntry") -> str:
 
 
 def print_removed(console: Console, files: "Sequence[RemovedFile]", *, dry_run: bool) -> None:
-    """Show which files went, or would go, and how much room that makes."""
+    """Show the files that were or would be removed, and the space that this frees."""
     if not files:
         console.print("No checkpoint file is unneeded: nothing to remove.")
         return
@@ -256,7 +256,7 @@ def _owner(file: "RemovedFile") -> str:
 
 
 def model_cards(project: "Project", ticker: str) -> list[dict[str, Any]]:
-    """What the gate said of a ticker's networks, in plain words; raises UnknownTicker for one that was never judged."""
+    """Gate results of a ticker's networks in plain words; raises UnknownTicker for a ticker that was never judged."""
     from ldtm_lib.registry.listing import judged_networks
 
     with project.database.transaction() as conn:

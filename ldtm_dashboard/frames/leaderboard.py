@@ -20,7 +20,7 @@ SMOOTHED_SESSIONS = 30
 """Sessions that one point of the universe's line pools."""
 COIN = 0.5
 SHARE_ABOVE_BY_LUCK = 0.025
-"""Of 95% intervals, the share that lies wholly above the truth."""
+"""Share of 95% intervals that lies wholly above the truth."""
 
 SCHEMA = pl.Schema(
     {
@@ -78,7 +78,7 @@ class BoardFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoardView:
-    """What the page shows of the leaderboard."""
+    """Data of the leaderboard that the page shows."""
 
     tickers: pl.DataFrame
     """A row per ticker, ranked ones first: the columns of SCHEMA, `rank_low`, `rank_high`, `status`, and for each
@@ -95,7 +95,7 @@ class BoardView:
 
     @property
     def num_expected_above(self) -> float:
-        """How many of as many coins would have their whole interval above one half."""
+        """Expected number of coins, out of as many, whose whole interval would be above one half."""
         return SHARE_ABOVE_BY_LUCK * self.tickers["accuracy"].count()
 
 

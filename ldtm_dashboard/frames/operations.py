@@ -66,7 +66,7 @@ RUNS = pl.Schema(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperationsView:
-    """What the page shows of the tables."""
+    """Data of the tables that the page shows."""
 
     newest: Freshness
     needs: tuple[str, ...]
@@ -80,7 +80,7 @@ class OperationsView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DagsterView:
-    """What the page shows of Dagster's storage."""
+    """Data of Dagster's storage that the page shows."""
 
     status: DagsterStatus
     runs: pl.DataFrame

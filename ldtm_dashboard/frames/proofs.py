@@ -18,10 +18,10 @@ MAX_BYTES = 2_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProofResult:
-    """What a file proves."""
+    """Result of verifying a file."""
 
     is_proven: bool
-    """Whether its events lead to its seals, and these are the seals of this record."""
+    """True if its events lead to its seals, and these are the seals of this record."""
     message: str
     events: tuple[str, ...] = ()
     """The events that it proves, each in a sentence."""
@@ -30,7 +30,7 @@ class ProofResult:
 
 
 def verify_upload(conn: Connection, content: bytes) -> ProofResult:
-    """Check the bytes of an uploaded file; never raises for what is in them."""
+    """Check the bytes of an uploaded file; never raises because of their content."""
     if len(content) > MAX_BYTES:
         return ProofResult(is_proven=False, message=f"the file has {len(content):,} bytes, more than any proof has")
     verifier = _verifier()
@@ -61,7 +61,7 @@ def _event(says: dict[str, Any]) -> str:
 
 @cache
 def _verifier() -> ModuleType:
-    """The program that strangers use, as a module."""
+    """The program that third parties use, as a module."""
     spec = importlib.util.spec_from_file_location("ldtm_verify_proof", FILES / "verify_proof.py")
     assert spec is not None
     assert spec.loader is not None

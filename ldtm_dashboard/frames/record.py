@@ -41,7 +41,7 @@ class LastVerification:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordView:
-    """What the page shows of the chain."""
+    """Data of the chain that the page shows."""
 
     num_events: int
     num_unsealed: int
@@ -50,7 +50,7 @@ class RecordView:
     publications: tuple[str, ...]
     """The places that seals are published in."""
     published: str
-    """What the file of seals says of the newest ones, in a sentence."""
+    """State of the newest seals in the file of seals, in a sentence."""
 
 
 def record_view(conn: Connection, project: Project) -> RecordView:

@@ -1,4 +1,4 @@
-"""One ticker: bars, forecasts beside what came, errors over time, calibration, splits, and the lives of its models."""
+"""One ticker: bars, forecasts beside actuals, errors over time, calibration, splits, and the lives of its models."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ SPLITS = pl.Schema({"session": pl.Date, "ratio": pl.Float64, "recorded_at": UTC_
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TickerView:
-    """What the page shows of a ticker."""
+    """Data of a ticker that the page shows."""
 
     ticker: str
     bars: pl.DataFrame
@@ -92,7 +92,7 @@ def ticker_view(conn: Connection, ticker: str, rows: RowKind, num_days: int) -> 
 def forecasts_and_actuals(forecasts: pl.DataFrame, horizon: str) -> pl.DataFrame:
     """One horizon by target session: pred, low, high (80% interval), actual, run_date, error, no_change_error.
 
-    Errors are in percent of the price that came.
+    Errors are in percent of the actual price.
     """
     chosen = forecasts.filter(pl.col(f"{horizon}_pred").is_not_null()).select(
         "run_date",

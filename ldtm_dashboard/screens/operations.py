@@ -40,7 +40,7 @@ def page() -> None:
 
 
 def freshness(found: OperationsView) -> None:
-    """What there is of the newest session."""
+    """Show the freshness of the newest session."""
     newest = found.newest
     st.header(f"Session {newest.session}")
     columns = st.columns(4)
@@ -98,7 +98,7 @@ def runs(found: OperationsView) -> None:
 
 
 def partitions(found: OperationsView) -> None:
-    """What is pending."""
+    """Show the pending partitions."""
     shown = {
         "session": st.column_config.DateColumn("Session", pinned=True),
         "ticker": parts.text("Ticker"),

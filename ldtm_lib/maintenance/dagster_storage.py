@@ -66,7 +66,7 @@ def storage_owner(database: Database) -> str | None:
 
 
 def has_run_storage(conn: Connection) -> bool:
-    """Whether Dagster has created its tables in the schema of the connection."""
+    """True if Dagster has created its tables in the schema of the connection."""
     row = conn.execute(query("maintenance.has_run_storage")).fetchone()
     return row is not None and row[0]
 

@@ -33,9 +33,9 @@ class StatusCounts:
 
     moment: datetime
     num_tried: int
-    """Tickers of the session that were attempted."""
+    """Number of tickers of the session that were attempted."""
     num_done: int
-    """Those of them that are complete."""
+    """Number of them that are complete."""
     num_attempts: int | None
     """The largest number of attempts at one ticker; None before the first."""
     first_attempt_at: datetime | None
@@ -73,16 +73,16 @@ class Status:
     newest: Freshness
     """Freshness of the newest session whose daily run is due, among those that have partitions."""
     is_last: bool
-    """Whether there are no partitions of later sessions."""
+    """True if there are no partitions of later sessions."""
     counts: StatusCounts
     since: date
-    """The oldest session that the catch-up covers and that alerts are shown of."""
+    """The oldest session that the catch-up covers and whose alerts are shown."""
     pending: tuple[PendingPartition, ...]
     """Pending partitions of the sessions since then."""
     universe: tuple[str, ...]
     """The tickers of the universe on the newest closed session, or on the last session that has partitions."""
     new_tickers: tuple[NewTicker, ...]
-    """Tickers that no training of was judged yet: they are not in service and have no rows."""
+    """Tickers without a judged training: they are not in service and have no rows."""
     degraded: tuple[str, ...]
     """The track record of each active model that fell significantly below the gate, in words."""
     broken_intervals: tuple[str, ...]
@@ -98,7 +98,7 @@ class Status:
 
     @property
     def is_new(self) -> bool:
-        """Whether nothing was ever attempted, trained or recorded, as far as the newest session shows."""
+        """True if nothing was ever attempted, trained or recorded, as far as the newest session shows."""
         nothing = not (self.newest.num_rows or self.counts.num_tried or self.counts.newest_promotion)
         return nothing and len(self.new_tickers) == len(self.universe)
 
@@ -166,7 +166,7 @@ def needs(found: Status, settings: Settings) -> list[str]:
 
 
 def _alerts_of(found: Status, settings: Settings) -> list[Alert]:
-    """Open alerts, and those that are not raised yet: the sensor that raises them may be what does not run."""
+    """Open alerts, and those that are not raised yet: the sensor that raises them may be the part that does not run."""
     moment = found.counts.moment
     known = {alert.key for alert in found.alerts}
     recorded = [

@@ -32,7 +32,7 @@ CANDIDATE_FOLDER = "candidates"
 WRITTEN_NAME = re.compile(r"[A-Za-z0-9_%-][A-Za-z0-9_%.-]*\.pt")
 """Names of checkpoint files have the characters of `ticker_file_name`; a name of others is somebody else's file."""
 MAX_BYTES = 1 << 30
-"""More than any network of this architecture has: 300 million parameters."""
+"""Size above that of any network of this architecture: 300 million parameters."""
 REMEDY = "restore the file from a copy, or train the ticker again"
 ARCHITECTURE_KEYS = ("num_inputs", "hidden", "num_layers", "head_hidden", "num_horizons", "residual")
 """The keys of "architecture" in the order in which files hold them: another order would change their bytes. A file
@@ -132,7 +132,7 @@ def read_verified(path: Path, *, sha256: str) -> bytes:
 
 
 def _is_whole(content: bytes) -> bool:
-    """Whether bytes have an archive's end; one that is there and damaged counts as an end."""
+    """True if bytes have an archive's end; one that is there and damaged counts as an end."""
     try:
         return zipfile.is_zipfile(io.BytesIO(content))
     except zipfile.BadZipFile:
@@ -166,7 +166,7 @@ def read_architecture(path: Path, *, sha256: str) -> ArchitectureConfig:
 
 
 def _read_document(path: Path, *, sha256: str) -> dict[str, Any]:
-    """What a verified file holds, in one of the two layouts; whether it fits together is not known yet."""
+    """Content of a verified file, in one of the two layouts; its consistency has not been checked yet."""
     content = read_verified(path, sha256=sha256)
     try:
         document = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)

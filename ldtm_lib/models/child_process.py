@@ -1,6 +1,6 @@
 """A process of its own for a part of a training: it ends with its parent, and its death breaks nothing else.
 
-The two talk through a pipe in pickles. What the process prints is kept for the message that tells of its death.
+The two exchange pickles through a pipe. The output of the process is kept for the message that reports its death.
 """
 
 import ctypes
@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection, Pipe
 from typing import IO
 
 END_SECONDS = 20.0
-"""How long a process may take to end: one that waits for a GPU that hangs cannot be killed."""
+"""Longest time that a process may take to end: one that waits for a GPU that hangs cannot be killed."""
 LOOK_SECONDS = 0.5
 PR_SET_PDEATHSIG = 1
 MOST_STDERR = 2000
@@ -62,7 +62,7 @@ class ChildProcess:
         self.pipe.send_bytes(pickle.dumps(message))
 
     def has_message(self, seconds: float, while_waiting: Callable[[], None]) -> bool:
-        """Whether a message, or the end of the pipe, came in time. `while_waiting` is called twice a second."""
+        """True if a message, or the end of the pipe, came in time. `while_waiting` is called twice a second."""
         until = time.monotonic() + seconds
         while not self.pipe.poll(max(0.0, min(LOOK_SECONDS, until - time.monotonic()))):
             while_waiting()
@@ -71,7 +71,7 @@ class ChildProcess:
         return True
 
     def death(self) -> str:
-        """How the process ended that closed its pipe, with the last line of its output."""
+        """Description of the end of the process that closed its pipe, with the last line of its output."""
         status = self._status_at_the_end(END_SECONDS)
         if status is None:
             how = "broke off and does not end"
@@ -98,7 +98,7 @@ class ChildProcess:
 
 
 def _output_file() -> IO[bytes]:
-    """A file for what a process prints; where no disk takes one, it is lost."""
+    """A file for the output of a process; if no disk takes one, the output is lost."""
     try:
         return tempfile.TemporaryFile()
     except OSError:

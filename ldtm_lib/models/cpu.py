@@ -24,22 +24,22 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
 """glibc's names of what `mallopt` sets (malloc.h)."""
 MIB = 2**20
 AFTERWARDS = {M_TRIM_THRESHOLD: 64 * MIB, M_TOP_PAD: 128 * 1024}
-"""What glibc comes to by itself in a process that has freed a large block; it cannot be told to forget a setting."""
+"""Values that glibc reaches by itself in a process that has freed a large block; a setting of it cannot be undone."""
 KEEPING = {M_TRIM_THRESHOLD: 1024 * MIB, M_TOP_PAD: 64 * MIB, M_MMAP_THRESHOLD: 32 * MIB}
 """32 MiB is the most that glibc accepts for the last; larger blocks are mapped one by one as before."""
 
 
 def available_cores() -> int:
-    """How many cores trainings on the CPU may use in all: PyTorch's own setting, so that OMP_NUM_THREADS is heeded."""
+    """Number of cores for all trainings on the CPU: PyTorch's own setting, so that OMP_NUM_THREADS is heeded."""
     return torch.get_num_threads()
 
 
 @contextmanager
 def one_thread_each() -> Generator[int, None, None]:
-    """Within the block PyTorch's operations use one thread each; yields how many cores it may use in all.
+    """Within the block PyTorch's operations use one thread each; yields the number of cores that it may use in all.
 
-    That number is put back at the end. Threads that are started within must call `torch.set_num_threads(1)` too: the
-    setting is partly a thread's own.
+    The number of threads is restored at the end. Threads that are started within must call `torch.set_num_threads(1)`
+    too: the setting is partly a thread's own.
     """
     num_cores = available_cores()
     torch.set_num_threads(1)
@@ -50,7 +50,7 @@ def one_thread_each() -> Generator[int, None, None]:
 
 
 def on_all_cores(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """What some work gives for each item, in their order: one core each, as many at once as there are cores."""
+    """Results of some work on each item, in their order: one core each, as many at once as there are cores."""
     with (
         one_thread_each() as num_cores,
         ThreadPoolExecutor(num_cores, initializer=torch.set_num_threads, initargs=(1,)) as cores,

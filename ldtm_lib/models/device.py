@@ -1,4 +1,4 @@
-"""Which device to compute on, and which of the driver's GPUs it is."""
+"""Choice of the device to compute on, and its identity among the driver's GPUs."""
 
 import torch
 
@@ -7,7 +7,7 @@ from ldtm_lib.models.cuda_order import uuid_of
 
 
 def choose_device(wanted: str) -> str:
-    """`cpu`, `cuda` or `cuda:N` as asked, and for `auto` CUDA where there is one.
+    """The requested device, `cpu`, `cuda` or `cuda:N`; for `auto` CUDA if there is one.
 
     Raises ConfigurationError when the device is not known or not here.
     """
@@ -28,7 +28,7 @@ def torch_version() -> str:
 
 
 def gpu_of(device: str) -> str | None:
-    """The UUID, as NVML writes it, of the GPU that `cuda:N` means; None for `cuda`, which any GPU will do for."""
+    """The UUID, as NVML writes it, of the GPU that `cuda:N` means; None for `cuda`, for which any GPU will do."""
     _, _, number = device.partition(":")
     return uuid_of(int(number)) if number else None
 

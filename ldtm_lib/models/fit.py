@@ -1,4 +1,4 @@
-"""What goes into a training and what comes out of it."""
+"""Inputs and results of a training."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ if TYPE_CHECKING:  # verdicts are read without torch
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FitTask:
-    """One network to train: a ticker's windows, and which of them it may learn from and is watched by."""
+    """One network to train: a ticker's windows, and those of them for training and for validation."""
 
     ticker: str
     fold: int | None
@@ -23,7 +23,7 @@ class FitTask:
 
     @property
     def name(self) -> str:
-        """How messages call the task, such as `AAPL fold 2` or `AAPL final`."""
+        """Name of the task in messages, such as `AAPL fold 2` or `AAPL final`."""
         return f"{self.ticker} final" if self.fold is None else f"{self.ticker} fold {self.fold}"
 
 
@@ -45,11 +45,11 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Fit:
-    """A trained network: the weights of its best epoch and how it got there."""
+    """A trained network: the weights of its best epoch and the course of its training."""
 
     task: FitTask
     state: "State"
-    """On the CPU, float32."""
+    """Weights on the CPU, float32."""
     validation_loss: float
     """At the best epoch; see `Objective`."""
     horizon_errors: tuple[float, ...]
@@ -59,7 +59,7 @@ class Fit:
     no_change_errors: tuple[float, ...]
     """(3,) the mean squared errors of forecasting no change."""
     training_losses: tuple[float, ...]
-    """One per epoch; seen while the weights moved, hence not comparable with the validation's to the digit."""
+    """Losses by epoch; measured while the weights moved, hence not exactly comparable with the validation losses."""
     validation_losses: tuple[float, ...]
     num_epochs: int
     best_epoch: int
@@ -70,12 +70,12 @@ class Fit:
     vram_peak_mib: float | None = None
     """The most memory of the device that the process held while the network trained; None off CUDA."""
     method: str | None = None
-    """How networks were trained on a GPU, with the reason where it was not the fastest way; None on the CPU."""
+    """Training method on a GPU, with the reason if it was not the fastest one; None on the CPU."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FitFailed:
-    """A task without a network, and why; the other tasks went on."""
+    """A task without a network, with the reason; the other tasks went on."""
 
     task: FitTask
     reason: LdtmError

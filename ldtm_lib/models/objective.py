@@ -1,4 +1,4 @@
-"""What networks are asked for while they learn, and how the errors of their horizons are weighed.
+"""Training targets of networks, and the weights of the errors of their horizons.
 
 A window in which the price hardly moved, such as that of a takeover target, has a tiny range: the first ordinary move
 after it is a hundred ranges, and one such row would outweigh all others in a squared error. Targets are therefore

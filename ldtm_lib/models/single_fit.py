@@ -1,6 +1,6 @@
 """Training of one network: the reference that the fused trainer is tested against, and the rules that both follow.
 
-The seed, the learning rates, when to stop and when to give up follow from the recipe alone.
+The seed, the learning rates, and the rules for stopping and giving up follow from the recipe alone.
 """
 
 import hashlib
@@ -98,7 +98,7 @@ def validation_loss(fit: Fit, *, recipe: TrainingConfig, architecture: Architect
 
 
 class _Descent:
-    """One network's optimizer and where it is on its way."""
+    """One network's optimizer and its progress."""
 
     def __init__(
         self, network: LdtmNetwork, recipe: TrainingConfig, device: torch.device, *, steps_per_epoch: int
@@ -130,7 +130,7 @@ class _Descent:
 
 
 def _examples(windows: WindowSet, rows: Rows, recipe: TrainingConfig, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Scaled windows and what is asked of them, on the device."""
+    """Scaled windows and their targets, on the device."""
     inputs, targets = windows.gather(rows), learning_targets(windows, rows, recipe)
     return torch.as_tensor(inputs, device=device), torch.as_tensor(targets, device=device)
 
@@ -167,7 +167,7 @@ def _floats(values: Tensor) -> tuple[float, ...]:
 
 
 def seed_of(ticker: str, fold: int | None, seed: int) -> int:
-    """The seed of one network: the first 63 bits of a SHA-256 over what names it."""
+    """The seed of one network: the first 63 bits of a SHA-256 over the fields that name it."""
     digest = hashlib.sha256(f"{ticker}|{'final' if fold is None else fold}|{seed}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
@@ -183,7 +183,7 @@ def learning_rate(recipe: TrainingConfig, step: int, steps_per_epoch: int) -> fl
 
 @dataclass(slots=True, kw_only=True)
 class EarlyStopping:
-    """Watches validation losses: which epoch is the best so far, and whether patience has run out."""
+    """Tracks validation losses: the best epoch so far, and whether patience has run out."""
 
     patience: int
     epoch: int = 0
@@ -191,7 +191,7 @@ class EarlyStopping:
     best_loss: float = math.inf
 
     def improves(self, loss: float) -> bool:
-        """Take the loss of the next epoch; whether it is the lowest so far."""
+        """Take the loss of the next epoch; returns whether it is the lowest so far."""
         self.epoch += 1
         if loss < self.best_loss:
             self.best_epoch, self.best_loss = self.epoch, loss
@@ -200,19 +200,19 @@ class EarlyStopping:
 
     @property
     def exhausted(self) -> bool:
-        """Whether `patience` epochs in a row brought nothing better."""
+        """True if `patience` epochs in a row brought no improvement."""
         return self.epoch - self.best_epoch >= self.patience
 
 
 def require_rows(task: FitTask) -> None:
-    """Raises TooFewBars when a task has nothing to learn from or nothing to be watched by."""
+    """Raise TooFewBars if a task has no training rows or no validation rows."""
     for kind, rows in (("training", task.training_rows), ("validation", task.validation_rows)):
         if len(rows) == 0:
             raise TooFewBars(f"{task.name} has no {kind} rows; give {task.ticker} more bars or leave it untrained")
 
 
 def require_finite(task: FitTask, recipe: TrainingConfig, epoch: int, training: float, validation: float) -> None:
-    """Raises TrainingDiverged when a loss of an epoch is not a number."""
+    """Raise TrainingDiverged when a loss of an epoch is not a number."""
     if not (math.isfinite(training) and math.isfinite(validation)):
         raise TrainingDiverged(
             f"{task.name}: in epoch {epoch} the training loss is {training} and the validation loss {validation}; "

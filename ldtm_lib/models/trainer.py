@@ -106,7 +106,7 @@ def fit_universe(
 
 
 def _probes() -> Path:
-    """The file that remembers which probes of a GPU were passed; one that cannot be where a user has no home."""
+    """The file that records the passed probes of a GPU; a path that cannot exist if a user has no home."""
     try:
         folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     except RuntimeError:
@@ -131,7 +131,7 @@ def _fit_or_failure(
 def _results(
     events: "SimpleQueue[Event]", num_tasks: int, on_progress: OnProgress | None, on_notice: OnNotice | None
 ) -> Iterator[Fit | FitFailed]:
-    """What the workers report, until every task has ended."""
+    """Results that the workers report, until every task has ended."""
     num_open = num_tasks
     while num_open:
         event = events.get()

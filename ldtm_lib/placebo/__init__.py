@@ -1,1 +1,1 @@
-"""What the gate says of models that cannot know anything, and of made-up ones of which is known what must come out."""
+"""Gate results of models that cannot know anything, and of made-up ones whose correct result is known."""

@@ -1,4 +1,4 @@
-"""Calibration by placebo: how many models the gate lets through that cannot know anything."""
+"""Calibration by placebo: the number of models that cannot know anything and pass the gate."""
 
 import dataclasses
 from collections import Counter
@@ -22,7 +22,7 @@ from ldtm_lib.training.run import TrainingContext
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlaceboModel:
-    """One model that cannot know anything, and what the gates say of it."""
+    """One model that cannot know anything, and the verdicts of the gates on it."""
 
     ticker: str
     copy: int
@@ -32,7 +32,7 @@ class PlaceboModel:
     failed: tuple[str, ...]
     """Every rule of the strict gate that it failed; the strict gate has the rules of the plain gate among its own."""
     accuracy: float | None
-    """Of next-day directions; None, as the two figures below, where none was named."""
+    """Share of right next-day directions; None, as the two figures below, if no direction was named."""
     base_rate: float | None
     """The share of rises on the days with a direction."""
     best_constant: float | None
@@ -45,20 +45,20 @@ class PlaceboModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlaceboTally:
-    """How some placebo models fared. Means are over the models that named a direction, and None without any."""
+    """Results of some placebo models. Means are over the models that named a direction, and None without any."""
 
     num_models: int
     num_passed: int
-    """By the plain gate."""
+    """Number of models that passed the plain gate."""
     num_passed_strict: int
     passed_interval: Interval | None
     """The share that passes the plain gate, its 95% interval (Wilson); None without a model. Models of one ticker are
     tested on days of the same market, so that it is somewhat wider in truth."""
     passed_strict_interval: Interval | None
     coins_expected: float
-    """How many fair coins with as many calls would have met the bound of direction accuracy in their place."""
+    """Number of fair coins with as many calls that would have met the bound of direction accuracy in their place."""
     num_always_up: int
-    """In place of how many of them always saying up would have met it."""
+    """Number of them in whose place always saying up would have met it."""
     mean_accuracy: float | None
     mean_base_rate: float | None
     mean_best_constant: float | None
@@ -66,14 +66,14 @@ class PlaceboTally:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlaceboReport:
-    """What became of all placebo models."""
+    """Results of all placebo models."""
 
     num_copies: int
     models: tuple[PlaceboModel, ...]
     total: PlaceboTally
     by_ticker: Mapping[str, PlaceboTally]
     failed_by_rule: Mapping[str, int]
-    """How many models failed each rule that was applied to any of them."""
+    """Number of models that failed each rule that was applied to any of them."""
     untrained: Mapping[str, str]
     """Models that could not be trained, such as `AAPL~17`, with the reason; they are in no count."""
 

@@ -1,4 +1,4 @@
-"""Made-up tickers of which is known what the gates must say: an alarm that is never tried may not ring."""
+"""Made-up tickers with known verdicts that the gates must give: an untested alarm may not work."""
 
 import dataclasses
 import math
@@ -38,41 +38,41 @@ EXPECTED: Mapping[Kind, str] = {
     "leaking": "fails for its leakage and for nothing else",
 }
 NUM_FOLDS = 2
-"""A canary shows that the checks see, not how well; where the gate wants more folds there are more."""
+"""Number of folds, or more if the gate requires more: a canary shows that the checks work, not how well."""
 TRAINING_ROWS = 1_200
 """Rows from which small networks learn a planted future in the seven epochs of the demo."""
 TINY_P = 1e-6
-"""What a planted future's timing must look like."""
+"""Largest p-value that the timing of a planted future may have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Canary:
-    """What became of one made-up ticker."""
+    """Result of one made-up ticker."""
 
     ticker: str
     kind: Kind
     expected: str
-    """What the gates must say of it, in words."""
+    """Verdicts that the gates must give on it, in words."""
     found: str
-    """What they said."""
+    """Verdicts that they gave."""
     is_as_expected: bool
     passed: bool
     """The plain gate."""
     passed_strict: bool
     accuracy: float | None
-    """Of next-day directions; None where none was named or nothing was trained."""
+    """Share of right next-day directions; None if no direction was named or nothing was trained."""
     timing_p: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CanaryReport:
-    """What became of all of them."""
+    """Results of all made-up tickers."""
 
     canaries: tuple[Canary, ...]
 
     @property
     def checks_see(self) -> bool:
-        """Whether the gates said of every canary what they must."""
+        """True if the gates gave the expected verdicts on every canary."""
         return all(canary.is_as_expected for canary in self.canaries)
 
     def as_dict(self) -> dict[str, object]:
@@ -84,9 +84,9 @@ def run_canaries(context: TrainingContext, calendar: Calendar, *, seed: int) -> 
     """Send made-up tickers through training and both gates as the settings have them.
 
     Coin flips must not pass the strict gate, a planted future must pass both, and networks that were trained on their
-    own test days must fail for that alone, though all else looks splendid. A coin has its luck with some seeds: the
-    strict gate lets it through as rarely as its significance says. Raises TooFewBars when the settings ask for longer
-    histories than the calendar has.
+    own test days must fail for that alone, although all other figures look excellent. A coin is lucky with some seeds:
+    the strict gate lets it through as rarely as its significance says. Raises TooFewBars when the settings ask for
+    longer histories than the calendar has.
     """
     settings, plan = context.settings, TrainingPlan()
     backtest = settings.backtest.replace(num_folds=max(NUM_FOLDS, settings.gate.min_folds))
@@ -104,7 +104,7 @@ def run_canaries(context: TrainingContext, calendar: Calendar, *, seed: int) -> 
         plan.tasks += [_leaky(task, fold) for task, fold in zip(clean, folds, strict=True)] if is_leaky else clean
     rehearsed = rehearse(plan, context)
     verdicts: dict[str, GateVerdicts] = {}
-    for kind in EXPECTED:  # a kind by itself: beside a planted future luck would be a discovery more easily
+    for kind in EXPECTED:  # each kind by itself: beside a planted future, luck would count as a discovery more easily
         reports: dict[str, Sequence[FoldReport]] = {
             ticker: some for ticker, some in rehearsed.reports.items() if CANARIES[ticker] == kind
         }
@@ -126,7 +126,7 @@ def canary_bars(calendar: Calendar, num_bars: int, *, seed: int) -> pl.DataFrame
 
 
 def _num_bars(settings: Settings, backtest: BacktestConfig) -> int:
-    """Bars that leave the oldest fold enough training rows, after all that is cut off before and behind them."""
+    """Bars that leave the oldest fold enough training rows, after the rows that are cut off before and behind them."""
     training = settings.training
     known = (max(TRAINING_ROWS, training.min_training_rows) + ONE_MONTH_SESSIONS) / (1 - training.validation_fraction)
     tested = backtest.num_folds * backtest.test_sessions + backtest.embargo_sessions
@@ -134,7 +134,7 @@ def _num_bars(settings: Settings, backtest: BacktestConfig) -> int:
 
 
 def _leaky(task: FitTask, fold: FoldPlan) -> FitTask:
-    """The task with the very windows that its network is tested on among those that it learns from."""
+    """The task whose training windows include those that its network is tested on."""
     return replace(task, training_rows=np.concatenate([task.training_rows, fold.test_rows]))
 
 

@@ -1,4 +1,4 @@
-"""The newest calibration by placebo, kept in a file of the installation for whoever reads a verdict of the gate."""
+"""The newest calibration by placebo, kept in a file of the installation for every reader of a verdict of the gate."""
 
 import json
 from collections.abc import Mapping
@@ -13,14 +13,14 @@ FILE = "placebo.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptTally:
-    """How the gate judged some models that cannot know anything."""
+    """Gate results of some models that cannot know anything."""
 
     num_models: int
     num_passed: int
-    """By the plain gate."""
+    """Number of models that passed the plain gate."""
     num_passed_strict: int
     coins_expected: float
-    """How many fair coins with as many calls would have met the bound of direction accuracy."""
+    """Number of fair coins with as many calls that would have met the bound of direction accuracy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +62,7 @@ def _tally(found: Mapping[str, float]) -> KeptTally:
 
 
 def placebo_words(found: KeptCalibration | None, ticker: str) -> str:
-    """How often the gate let models through that cannot know anything, of a ticker and of all, in sentences."""
+    """Frequency at which the gate let models pass that cannot know anything, of a ticker and of all, in sentences."""
     if found is None:
         return (
             "How often the gate lets models through that cannot know anything has not been measured here: "

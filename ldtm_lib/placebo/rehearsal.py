@@ -1,4 +1,4 @@
-"""The way from windows to verdicts without a database: nothing is kept but the forecasts that are judged."""
+"""Rehearsal: from windows to verdicts without a database; only the forecasts that are judged are kept."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,17 +15,17 @@ from ldtm_lib.training.run import FailedPart, TestedFolds, TrainingContext, trai
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rehearsed:
-    """What became of the networks of a rehearsal, by the name that their windows go by."""
+    """Results of the networks of a rehearsal, by the name of their windows."""
 
     reports: Mapping[str, Sequence[FoldReport]]
-    """Of those whose every fold was tested, oldest fold first."""
+    """Reports of the networks whose every fold was tested, oldest fold first."""
     failures: Mapping[str, str]
-    """Why the others have none."""
+    """Reasons why the others have no reports."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateVerdicts:
-    """What both gates say about the same forecasts."""
+    """Verdicts of both gates on the same forecasts."""
 
     evidence: Evidence
     plain: Verdict
@@ -50,7 +50,7 @@ def tested_together(
 ) -> dict[str, tuple[Verdict, MultipleTesting]]:
     """The verdicts of `judge` on models that are judged together, and their multiple-testing figures, by their name.
 
-    Each was trained so many times with one setting. One without a test row has none.
+    Each model was trained `num_trainings` times with one setting. A model without a test row has no verdict.
     """
     verdicts = {name: judge(some, settings.gate, settings.forecast) for name, some in reports.items()}
     evidence = {name: verdict.evidence for name, verdict in verdicts.items() if verdict.evidence is not None}
@@ -62,7 +62,7 @@ def tested_together(
 def judged_together(reports: Mapping[str, Sequence[FoldReport]], settings: Settings) -> dict[str, GateVerdicts]:
     """The verdicts of both gates on models that are judged together, each after a single training, by their name.
 
-    One without a test row has none.
+    A model without a test row has no verdict.
     """
     strict = settings.gate.replace(strict=True)
     return {

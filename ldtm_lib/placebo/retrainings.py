@@ -69,7 +69,7 @@ class GateTally:
     num_replacements: int
     """Promotions over a model that was active."""
     refused_by_rule: Mapping[str, int]
-    """How many retrainings failed each rule that the gate applied; one retraining may fail several."""
+    """Number of retrainings that failed each rule that the gate applied; one retraining may fail several."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +78,7 @@ class RetrainingReport:
 
     num_retrainings: int
     num_asked: int
-    """How many there were to be."""
+    """Number of retrainings that were requested."""
     num_copies: int
     num_networks: int
     gates: tuple[GateTally, ...]
@@ -99,12 +99,12 @@ class Workload:
 
     num_networks: int
     seconds_per_network: float
-    """Of a trial network: the newest fold of the first ticker, which has more training rows than most others."""
+    """Time of a trial network: the newest fold of the first ticker, which has more training rows than most others."""
 
 
 @dataclass(slots=True, kw_only=True)
 class _Books:
-    """The active models of one gate, and how it decided so far."""
+    """The active models of one gate, and its decisions so far."""
 
     gate: str
     active: dict[str, ActiveModel] = field(default_factory=dict[str, ActiveModel])
@@ -144,7 +144,7 @@ def require_retrainings(windows: WindowSet, settings: Settings, num_retrainings:
 def workload(
     windows: Mapping[str, WindowSet], context: TrainingContext, *, num_retrainings: int, num_copies: int
 ) -> Workload:
-    """Count the networks of all retrainings, and train one twice: the first time includes what is loaded only once."""
+    """Count the networks of all retrainings, and train one twice: the first time includes what happens only once."""
     settings = context.settings
     num_networks = sum(
         len(plan_folds(true.known_by(cutoff), settings.backtest, settings.training))

@@ -1,4 +1,4 @@
-"""Whether larger forecasts meant larger moves: what was said against what came, in bins."""
+"""Plot of actual against predicted moves, in bins: it shows whether larger forecasts meant larger moves."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from ldtm_lib.plots.colours import BLUE, GREY
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationPoint:
-    """The mean prediction of some forecasts and the mean of what came, with its interval; in percent."""
+    """The mean prediction of some forecasts and the mean of the actual moves, with its interval; in percent."""
 
     predicted: float
     actual: float

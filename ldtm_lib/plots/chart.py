@@ -1,7 +1,7 @@
 """A small chart: white, so that it reads in light and dark pages alike, and a few kilobytes as a PNG.
 
-What all kinds of charts have in common; with the modules named after a kind the only one that knows matplotlib. It uses
-figures as objects: nothing global is set and no window system asked.
+The common part of all kinds of charts; this module and those named after a kind are the only ones that know matplotlib.
+It uses figures as objects: no global state is set and no window system is used.
 """
 
 import io
@@ -14,18 +14,18 @@ import numpy.typing as npt
 from ldtm_lib.plots.colours import BLACK, PALE_GREY, RED, palette
 
 WIDTH_INCHES, HEIGHT_INCHES, PIXELS_PER_INCH = 5.4, 3.0, 100
-"""540 pixels are what Dagster's dialogue for metadata shows without shrinking."""
+"""Dagster's dialogue for metadata shows 540 pixels without shrinking."""
 FRAME = (0.105, 0.15, 0.875, 0.68)
 """Left, bottom, width and height of the axes as shares of the figure. Laying text out takes longer than the drawing."""
 
 TITLE_RISE, LEGEND_RISE, LABEL_DROP = 0.2448, -0.0204, 0.1836
-"""How far above the upper edge of the axes, or below the lower one, these stand, in inches."""
+"""Distance of these above the upper edge of the axes, or below the lower one, in inches."""
 
 Values = npt.NDArray[np.float64]
 
 
 class Chart:
-    """One chart in the making. Values that are not finite leave a gap. A subclass says what its axes mean."""
+    """One chart in the making. Values that are not finite leave a gap. A subclass defines its axes."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class Chart:
         return content.getvalue()
 
     def _lay_out(self) -> None:
-        """What is settled when everything is drawn; a subclass adds its scales and ticks before."""
+        """Complete the layout when everything is drawn; a subclass adds its scales and ticks before."""
         axes = self._axes
         axes.tick_params(labelsize=7, length=2, pad=2)
         axes.grid(color=PALE_GREY, lw=0.6)

@@ -12,9 +12,9 @@ from ldtm_lib.plots.epoch_chart import EpochChart
 
 Y_LABEL = "loss"
 MAX_NAMES = 6
-"""How many failed tickers are named; the others are counted."""
+"""Largest number of failed tickers that are named; the others are counted."""
 MIN_FOR_PERCENTILES = 5
-"""Of fewer curves percentiles say no more than the curves themselves."""
+"""Percentiles of fewer curves say no more than the curves themselves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Tickers as ranked bars: how often each was right, and beside it its error against that of forecasting no change."""
+"""Tickers as ranked bars: the accuracy of each, and beside it its error against that of forecasting no change."""
 
 import math
 from collections.abc import Sequence
@@ -10,19 +10,19 @@ from ldtm_lib.plots.colours import BLACK, BLUE, GREY, ORANGE, PALE_BLUE, PALE_GR
 
 COIN, NO_CHANGE = 50.0, 1.0
 ROW_INCHES, MANY_ROWS_INCHES, MANY_ROWS = 0.16, 0.115, 40
-"""The height of a ticker's row: with many the names stand as close as they can be read."""
+"""The height of a ticker's row: with many rows the names are as close as they can be read."""
 MIN_ROWS = 4
 ABOVE_INCHES, BELOW_INCHES = 0.88, 0.12
 TITLE_INCHES, LEGEND_INCHES, LABEL_INCHES = 0.68, 0.42, 0.35
-"""How far these stand above the panels: below them are the ticks."""
+"""Distance of these above the panels: below them are the ticks."""
 LEFT, GAP_FROM, GAP_TO, RIGHT = 0.14, 0.62, 0.655, 0.965
-"""Where the two panels begin and end, as shares of the width."""
+"""Left and right ends of the two panels, as shares of the width."""
 LETTER, LARGEST_LEFT = 0.0125, 0.3
-"""What a letter of a name needs of the width, and where the first panel begins at the latest."""
+"""Share of the width that a letter of a name needs, and the rightmost start of the first panel."""
 LARGEST_RATIO = 2.0
-"""A bar beyond ends here and says its figure."""
+"""Largest ratio that is drawn: a longer bar ends here and shows its figure."""
 SMALLEST_REACH = 0.1
-"""What the ratios' panel shows at least on both sides of 1."""
+"""Smallest range that the ratios' panel shows on both sides of 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

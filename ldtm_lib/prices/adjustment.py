@@ -41,7 +41,7 @@ class Adjusted:
     inferred: tuple[Split, ...] = ()
     """A new split that nobody declared, which the stored bars do not have yet."""
     problem: str | None = None
-    """Why nothing of the delivery is recorded, with the remedy."""
+    """Reason why nothing of the delivery is recorded, with the remedy."""
     notes: tuple[str, ...]
 
 
@@ -106,13 +106,13 @@ def adjust_delivery(
 
 
 def _is_unapplied(delivered: pl.DataFrame, split: Split) -> bool:
-    """Whether delivered bars jump by a split on its session: the source has not restated them, or not yet."""
+    """True if delivered bars jump by a split on its session: the source has not restated them, or not yet."""
     jump = jump_at(delivered, split.session)
     return jump is not None and is_large_move(split.ratio) and bool(is_nearer(jump, split.ratio))
 
 
 def _is_untold(split: Split, delivered: pl.DataFrame, stored: StoredHistory) -> bool:
-    """Whether nothing shows if the stored bars before a split lack it: its ratio is like a move of any day."""
+    """True if nothing shows whether the stored bars before a split lack it: its ratio is like a move of any day."""
     if is_large_move(split.ratio) or split.session in stored.restated:
         return False
     if stored.newest is None or stored.newest < split.session or jump_at(stored.bars, split.session) is None:
@@ -138,14 +138,14 @@ def _applied_here(split: Split) -> str:
 
 
 def _is_shown(correction: Correction, hypothesis: SplitHypothesis) -> bool:
-    """Whether prices show a correction: stored ones that lack it, or earlier common ones that have it."""
+    """True if prices show a correction: stored ones that lack it, or earlier common ones that have it."""
     sessions, _, _ = common_closes(hypothesis.reference, hypothesis.bars)
     first = min(row.session for row in correction.rows)
     return any(row in hypothesis.unapplied for row in correction.rows) or bool(sessions and sessions[0] < first)
 
 
 def _outcome(correction: Correction, *, is_recorded: bool) -> str:
-    """A correction with what became of it."""
+    """A correction with its outcome."""
     if is_recorded:
         return f"{correction.message}; this is recorded, and the former row stays on record"
     ticker = correction.rows[0].ticker
@@ -158,7 +158,7 @@ def _outcome(correction: Correction, *, is_recorded: bool) -> str:
 def _judged(
     delivered: pl.DataFrame, hypothesis: SplitHypothesis, stored: StoredHistory
 ) -> tuple[str | None, tuple[str, ...]]:
-    """Why nothing of a delivery is recorded, or None; and notes on changed prices that no split explains."""
+    """Reason why nothing of a delivery is recorded, or None; and notes on changed prices that no split explains."""
     if delivered.is_empty():
         return None, ()
     ticker: str = delivered["ticker"][0]

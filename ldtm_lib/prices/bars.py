@@ -20,7 +20,7 @@ MOST_PRICE_RATIO = 1e4
 """Bound of the ratio of high to low, and of the closes of two neighbouring bars of a file."""
 
 ORDER_TOLERANCE = 8 * 2.0**-52
-"""How far high and low may miss open and close, relative to them: eight units in the last place. A source that
+"""Largest relative error of high and low against open and close: eight units in the last place. A source that
 multiplies each price by its own rounded factor is wrong by one or two."""
 
 
@@ -114,7 +114,7 @@ def _reason(calendar: Calendar) -> pl.Expr:
 
 
 def _repeats(num_rows: int) -> pl.Expr:
-    """Whether a bar is of the session of the one so many rows before, in sorted bars."""
+    """True if a bar is of the session of the bar `num_rows` rows before it, in sorted bars."""
     is_inside = pl.int_range(pl.len()).is_between(num_rows, pl.len().cast(pl.Int64) - 1 + num_rows)
     return is_inside & pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift(num_rows)) for name in KEY)
 
@@ -124,7 +124,7 @@ def _says(broken: pl.Expr, words: pl.Expr) -> pl.Expr:
 
 
 def _orders(edge: str, wrongly: str, name: str, is_wrong: pl.Expr) -> pl.Expr:
-    """A broken order of two prices; where one is no number that is said already."""
+    """A broken order of two prices; a price that is no number is reported already."""
     both = ~_is_no_number(edge) & ~_is_no_number(name)
     return _says(both & is_wrong, pl.format(f"{edge} {{}} is {wrongly} {name} {{}}", _shown(edge), _shown(name)))
 

@@ -1,4 +1,4 @@
-"""Bars of two price bases in one history: what would be left there if a delivery were recorded, in words.
+"""Bars of two price bases in one history: the mixture that recording a delivery would leave, in words.
 
 Current bars of a ticker are on one price basis. Bars whose open, high, low and close all stand at one multiple of the
 stored ones, several in a row, are no corrections but another basis; so are prices that go on at a distance where no
@@ -22,7 +22,7 @@ from ldtm_lib.prices.splits import MIN_RESTATED_BARS, RATIO_TOLERANCE
 LONG_GAP = timedelta(days=31)
 """Time without bars after which prices before and after are not compared: the symbol may have another owner."""
 NOISE = 0.005
-"""How far, relatively, prices may be from one multiple that is more than 1%: other vendors round other factors."""
+"""Largest relative distance of prices from one multiple that is more than 1%: other vendors round other factors."""
 MOST_MULTIPLES = 3
 """Multiples that a note names."""
 
@@ -38,12 +38,12 @@ class Transition:
 
     @property
     def is_large(self) -> bool:
-        """Whether the move may be a split."""
+        """True if the move may be a split."""
         return is_large_move(self.later_close / self.close)
 
     @property
     def is_gap(self) -> bool:
-        """Whether there is so much time between them that their prices are not compared."""
+        """True if there is so much time between them that their prices are not compared."""
         return self.later_session - self.session > LONG_GAP
 
     @property

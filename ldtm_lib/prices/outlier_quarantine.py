@@ -68,7 +68,7 @@ def judge_outliers(
     confirmed = outliers.filter(is_confirmed).unique(KEY, keep="first", maintain_order=True)
     held = (
         outliers.join(confirmed, on=KEY, how="anti")
-        # One row a bar in quarantine: what is there already keeps the reason that it was refused for first.
+        # One row a bar in quarantine: a bar that is there already keeps its first reason.
         .with_columns(reason=pl.when(is_known).then("reason_seen").otherwise(_with_remedy()), is_known=is_known)
         .sort(*KEY, "is_known", descending=[False, False, True])
         .unique(KEY, keep="first", maintain_order=True)
@@ -132,7 +132,7 @@ def _series(marked: pl.DataFrame, stored: pl.DataFrame) -> pl.DataFrame:
 
 
 def _seen(conn: Connection, outliers: pl.DataFrame) -> pl.DataFrame:
-    """All that was ever in quarantine of the sessions of some outliers."""
+    """All bars that were ever in quarantine for the sessions of some outliers."""
     keys = outliers.select(tickers="ticker", sessions="session").to_dict(as_series=False)
     rows = conn.execute(query("prices.seen_in_quarantine"), keys | {"age": CONFIRMED_AFTER}).fetchall()
     return pl.DataFrame(rows, schema=SEEN_SCHEMA, orient="row")
@@ -143,7 +143,7 @@ def _open(seen: pl.DataFrame) -> pl.DataFrame:
 
 
 def _is_same_bar() -> pl.Expr:
-    """Whether the prices of a delivered bar are those of the one in quarantine, up to rounding to cents."""
+    """True if the prices of a delivered bar are those of the one in quarantine, up to rounding to cents."""
     same = [
         (pl.col(name) - pl.col(f"{name}_seen")).abs() <= 2 * HALF_A_CENT + SAME_CLOSE * pl.col(name)
         for name in PRICE_COLUMNS

@@ -19,7 +19,7 @@ from ldtm_lib.prices.splits import Floats
 from ldtm_lib.sessions import Calendar
 
 SPIKE_FACTOR = 3.0
-"""How many times above or below both neighbours a close lies that is a spike once it returns. The crash of AAPL on
+"""Factor above or below both neighbours beyond which a close is a spike once it returns. The crash of AAPL on
 2000-09-29, among the largest in one session of a large company, was a factor of 2.1 and did not return."""
 LONGEST_SPIKE = 3
 """The most bars in a row that are one spike, and the most sessions until it returns."""
@@ -134,7 +134,7 @@ def _jumps(series: pl.DataFrame, close: Floats) -> Positions:
 
 
 def _is_beyond(close: Floats, one: Floats | float, other: Floats | float) -> npt.NDArray[np.bool_]:
-    """Whether closes lie beyond SPIKE_FACTOR of two others, above or below both."""
+    """True if closes lie beyond SPIKE_FACTOR of two others, above or below both."""
     return (close > SPIKE_FACTOR * np.maximum(one, other)) | (close * SPIKE_FACTOR < np.minimum(one, other))
 
 
@@ -166,11 +166,11 @@ class _Search:
         return None
 
     def is_new_unit(self, jump: int) -> bool:
-        """Whether a jump is a change of unit that a judged bar shows."""
+        """True if a jump is a change of unit that a judged bar shows."""
         return bool(self.is_unit_jump(jump) and self.is_judged[jump - 1 : jump + 1].any())
 
     def is_unit_jump(self, jump: int) -> bool:
-        """Whether a close is UNIT_FACTOR times the one before, or that part of it, up to UNIT_TOLERANCE."""
+        """True if a close is the one before it times or divided by UNIT_FACTOR, up to UNIT_TOLERANCE."""
         ratio = self.close[jump] / self.close[jump - 1]
         factor = max(ratio, 1 / ratio) / UNIT_FACTOR
         return self._are_near(jump - 1, jump) and 1 / UNIT_TOLERANCE <= factor <= UNIT_TOLERANCE
@@ -188,7 +188,7 @@ class _Search:
         return None
 
     def _is_apart(self, first: int, stop: int, other: int) -> bool:
-        """Whether some bars are so few that they may yet prove a spike, all judged, and beyond a bar beside them."""
+        """True if some bars are so few that they may yet prove a spike, all judged, and beyond a bar beside them."""
         is_short = stop - first <= LONGEST_SPIKE and self.is_judged[first:stop].all()
         return bool(is_short and _is_beyond(self.close[first:stop], self.close[other], self.close[other]).all())
 
@@ -212,7 +212,7 @@ def _told(series: pl.DataFrame, rows: Iterable[tuple[int, str]]) -> pl.DataFrame
 
 
 def _reason(series: pl.DataFrame, run: OutlierRun, at: int) -> str:
-    """Why a bar of a run is an outlier: its close and those around the run."""
+    """Reason why a bar of a run is an outlier: its close and those around the run."""
     _, session, close = _bar(series, at)
     around = [_bar(series, other) for other in (run.before, run.after) if other is not None]
     times = " and ".join(f"{close / other:.3g} times the close {other:g} of {day}" for _, day, other in around)

@@ -74,7 +74,7 @@ def quarantined_bars(conn: Connection, calendar: Calendar) -> pl.DataFrame:
 
 
 def is_releasable(refused: pl.DataFrame, calendar: Calendar) -> pl.Series:
-    """Whether quarantined bars are valid by themselves; `refused` has BAR_COLUMNS and first_seen_at.
+    """True for quarantined bars that are valid by themselves; `refused` has BAR_COLUMNS and first_seen_at.
 
     A bar that arrived before its session closed is not: its values were not final.
     """

@@ -13,11 +13,11 @@ from ldtm_lib.prices.split_ratios import SAME_RATIO, is_same_ratio
 from ldtm_lib.prices.splits import RATIO_TOLERANCE, Split
 
 Origin = Literal["declared", "inferred", "operator"]
-"""Where a row of the record comes from."""
+"""Origin of a row of the record."""
 SAME_SPLIT_WITHIN = timedelta(days=31)
 """A split that was noticed by a restatement is dated by the bars around it; its declaration may name another day."""
 MOVED_WITHIN = timedelta(days=366)
-"""How far a declared date may be moved: day and month that were exchanged are at most 11 months apart."""
+"""Largest shift of a declared date: day and month that were exchanged are at most 11 months apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ class Correction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declared:
-    """What the declared splits of a delivery are beside those on record."""
+    """Declared splits of a delivery, compared with those on record."""
 
     new: tuple[Split, ...]
     """Splits that are not on record, and the rows of the corrections; sorted by session."""

@@ -33,7 +33,7 @@ class StoredHistory:
     """
     splits: tuple[Split, ...]
     origins: Mapping[date, Origin]
-    """Who stated the newest row of each session with a split, a withdrawn one included."""
+    """Origin of the newest row of each session with a split, a withdrawn one included."""
     restated: Set[date]
     """Sessions of splits by whose ratio stored bars were restated, and not delivered since."""
     newest: date | None
@@ -54,7 +54,7 @@ class SplitHypothesis:
     inferred: tuple[Split, ...]
     """The undeclared split by which the delivery restates stored bars, if there is one."""
     is_undated: bool
-    """Whether a split restates all common bars and later stored bars do not show its session."""
+    """True if a split restates all common bars and later stored bars do not show its session."""
     bars: pl.DataFrame
     """The delivered bars, adjusted for `missing`."""
     reference: pl.DataFrame
@@ -68,7 +68,7 @@ class SplitHypothesis:
 
     @property
     def evidence(self) -> tuple[int, int]:
-        """What speaks for it; more is better."""
+        """Evidence for the hypothesis; more is better."""
         return self.num_explained, self.num_same
 
 
@@ -196,7 +196,7 @@ def _num_applied_by_date(newly_declared: Sequence[Split], stored: StoredHistory)
 
 
 def _looks_unapplied(stored: StoredHistory, split: Split) -> bool:
-    """Whether stored bars end before a split, were restated by the row that it corrects, or jump by its ratio."""
+    """True if stored bars end before a split, were restated by the row that it corrects, or jump by its ratio."""
     if (stored.newest is not None and stored.newest < split.session) or split.session in stored.restated:
         return True
     jump = jump_at(stored.bars, split.session)
@@ -213,5 +213,5 @@ def jump_at(bars: pl.DataFrame, session: date) -> float | None:
 
 
 def is_nearer(measured: Floats | float, ratio: float) -> npt.NDArray[np.bool_]:
-    """Whether a measured ratio is nearer to the ratio of a split than to 1."""
+    """True if a measured ratio is nearer to the ratio of a split than to 1."""
     return np.abs(np.log(measured / ratio)) < np.abs(np.log(measured))

@@ -13,7 +13,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 COMMON_RATIOS = (2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 50, 3 / 2, 4 / 3, 5 / 4)
-"""Those that a jump of prices is suspected to be, with their inverses: any other ratio is too like a bad day."""
+"""Ratios that a jump of prices is suspected to be, with their inverses: any other ratio is too like a bad day."""
 MOST_WHOLE = 1000
 """New shares for one old share, or the other way round, up to which whole numbers are ratios of splits."""
 MOST_NEW, MOST_OLD, LEAST_FRACTION = 10, 5, 6 / 5
@@ -21,11 +21,11 @@ MOST_NEW, MOST_OLD, LEAST_FRACTION = 10, 5, 6 / 5
 LARGEST_MOVE = 1.5
 """A move of prices, either way, that is trading on any day; a larger one may be a split."""
 SAME_RATIO = 1e-4
-"""How far, relatively, declared ratios may lie apart that are one: sources round 4 for 3."""
+"""Largest relative difference between declared ratios that are one: sources round 4 for 3."""
 FLOAT_NOISE = 1e-6
 """Relative error of a price that was computed: vendors keep factors of six digits or more."""
 WIDEST = 0.03
-"""How far apart, relatively, the bounds of a ratio may lie: wider ones hold a spin-off as well as a split."""
+"""Largest relative distance between the bounds of a ratio: wider ones hold a spin-off as well as a split."""
 FEWEST_DECIMALS, MOST_DECIMALS = 2, 6
 
 
@@ -54,17 +54,17 @@ def suspected_ratio(ratio: float, tolerance: float) -> float | None:
 
 
 def is_large_move(ratio: float) -> bool:
-    """Whether prices that move by a ratio, either way, move by more than on any day."""
+    """True if prices that move by a ratio, either way, move by more than on any day."""
     return not 1 / LARGEST_MOVE < ratio < LARGEST_MOVE
 
 
 def is_same_ratio(one: float, other: float, tolerance: float) -> bool:
-    """Whether two ratios are one, up to a relative tolerance."""
+    """True if two ratios are one, up to a relative tolerance."""
     return abs(one / other - 1) <= tolerance
 
 
 def rounding_of(prices: Floats) -> Floats:
-    """How far each price, of any shape, may be from the exact one: half of its last decimal, and float noise.
+    """Largest error of each price, of any shape: half of its last decimal, and float noise.
 
     All prices have the decimals of the longest one; two at least, none where a price has more than six.
     """

@@ -22,16 +22,16 @@ from ldtm_lib.sessions import Calendar
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatedSplit:
-    """What a statement changed."""
+    """Change that a statement made."""
 
     ticker: str
     session: date
     ratio: float
-    """As stated; 1 says that there was none."""
+    """Ratio as stated; 1 means that there was no split."""
     former_ratio: float
-    """What was on record; 1 for nothing."""
+    """Ratio that was on record; 1 for none."""
     num_rows: int
-    """Rows that were added to the record; 0 where it said so already."""
+    """Rows that were added to the record; 0 if the record said so already."""
     num_restated: int
     """Stored bars that were restated."""
 
@@ -87,7 +87,7 @@ def state_split(
 
 
 def _lacks(bars: pl.DataFrame, ticker: str, session: date, ratio: float) -> bool:
-    """Whether stored bars before a session lack a split or correction, by their end and their jump there."""
+    """True if stored bars before a session lack a split or correction, by their end and their jump there."""
     if bars.is_empty() or bars["session"][-1] < session:
         return not bars.is_empty()
     jump = jump_at(bars, session)

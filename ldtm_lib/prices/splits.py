@@ -12,7 +12,7 @@ from ldtm_lib.prices.bars import PRICE_COLUMNS
 from ldtm_lib.prices.split_ratios import Floats, only_ratio, ratio_bounds, rounding_of
 
 RATIO_TOLERANCE = 0.01
-"""How far, relatively, two closes of a session may lie apart that are the same."""
+"""Largest relative difference between two closes of a session that are the same."""
 HALF_A_CENT = 0.005
 """A quoted price is rounded to cents: a restated one of a cheap share may be off by this much more."""
 MIN_RESTATED_BARS = 3
@@ -61,6 +61,6 @@ def restatement_ratio(stored: npt.ArrayLike, delivered: npt.ArrayLike) -> float 
 
 
 def is_same_price(stored: Floats, delivered: Floats, ratio: float = 1.0) -> npt.NDArray[np.bool_]:
-    """Whether stored prices are delivered ones times a ratio, within 1% and the rounding to cents."""
+    """True if stored prices are delivered ones times a ratio, within 1% and the rounding to cents."""
     rounding = HALF_A_CENT * (1 + ratio)
     return np.abs(stored - ratio * delivered) <= RATIO_TOLERANCE * np.minimum(stored, ratio * delivered) + rounding

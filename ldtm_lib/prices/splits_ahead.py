@@ -26,7 +26,7 @@ class SplitsAhead:
 
     @classmethod
     def of(cls, delivery: Delivery, newest_closed: date) -> "SplitsAhead":
-        """Those of a delivery."""
+        """The splits ahead of a delivery."""
         return cls(
             splits=tuple(split for split in delivery.splits if split.session > newest_closed),
             newest_closed=newest_closed,
@@ -34,7 +34,7 @@ class SplitsAhead:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """A note on each."""
+        """A note on each split."""
         return tuple(_note(split) for split in self.splits)
 
     def without(self, delivery: Delivery) -> Delivery:
@@ -71,7 +71,7 @@ class SplitsAhead:
 
 
 def _is_before(ticker: str, bars: pl.DataFrame, stored: pl.DataFrame) -> bool:
-    """Whether most common bars of a ticker have the stored prices; False without common bars."""
+    """True if most common bars of a ticker have the stored prices; False without common bars."""
     own = pl.col("ticker") == ticker
     _, old, new = common_closes(stored.filter(own), bars.filter(own))
     return len(old) > 0 and 2 * int(is_same_price(old, new).sum()) > len(old)

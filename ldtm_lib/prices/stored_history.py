@@ -15,7 +15,7 @@ from ldtm_lib.prices.splits import Split
 from ldtm_lib.prices.stored_bars import current_bars
 
 WITHDRAWN = 1e-9
-"""How far the product of a session's rows may be from 1 where its split was withdrawn."""
+"""Largest distance of the product of a session's rows from 1 if its split was withdrawn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

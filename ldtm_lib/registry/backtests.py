@@ -38,13 +38,13 @@ class Backtest:
     reports: tuple[FoldReport, ...]
     """Oldest first."""
     num_sampled_windows: int | None = None
-    """How many of its windows were searched for what they could not know; None when they were not."""
+    """Number of its windows that were searched for data that they could not know; None if they were not searched."""
     window_leaks: Mapping[str, int] | None = None
-    """Those of the sampled windows that knew it, by kind; None when they were not searched."""
+    """Number of the sampled windows that knew such data, by kind; None when they were not searched."""
 
 
 SAMPLED = "sampled"
-"""Where the number of sampled windows stands in backtest.window_leaks, beside the kinds of leaks."""
+"""Key of the number of sampled windows in backtest.window_leaks, beside the kinds of leaks."""
 
 
 def store(
@@ -55,11 +55,11 @@ def store(
     networks: Mapping[InputKey, Sequence[TrainedNetwork]] | None = None,
     window_leaks: Mapping[str, WindowLeaks] | None = None,
 ) -> dict[InputKey, int]:
-    """Put backtests on record, each under what was trained on and how its folds were cut.
+    """Put backtests on record, each under its training inputs and its division into folds.
 
-    `networks` tell how those of the folds were trained; of a fold without one that stays unknown. `window_leaks`
-    tell by ticker what its sampled windows knew. A backtest that is on record already stays as it is; returned are
-    the ids of the others.
+    `networks` has the training records of the folds' networks; that of a fold without one stays unknown. `window_leaks`
+    has the look-ahead of the sampled windows by ticker. A backtest that is on record already stays as it is; the ids of
+    the others are returned.
     """
     searched = window_leaks or {}
     rows = key_columns(backtests) | {
@@ -93,12 +93,12 @@ def store(
 
 
 def existing(conn: Connection, keys: Collection[InputKey], *, plan: BacktestConfig) -> dict[InputKey, int]:
-    """The ids of the backtests on record for some keys whose folds were cut in this way."""
+    """The ids of the backtests on record for some keys with this division into folds."""
     return _ids(conn, query("backtest.backtests_of_inputs"), key_columns(keys) | {"plan": fingerprint(plan)})
 
 
 def networks(conn: Connection, backtest_ids: Collection[int]) -> dict[int, list[TrainedNetwork]]:
-    """How the networks of some backtests' folds were trained, by backtest id, oldest fold first."""
+    """Records of the training of the networks of some backtests' folds, by backtest id, oldest fold first."""
     found: dict[int, list[TrainedNetwork]] = {backtest_id: [] for backtest_id in backtest_ids}
     with conn.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(query("backtest.networks_of_backtests"), {"backtest_ids": list(found)})
@@ -108,7 +108,7 @@ def networks(conn: Connection, backtest_ids: Collection[int]) -> dict[int, list[
 
 
 def read(conn: Connection, keys: Collection[InputKey], *, plan: BacktestConfig) -> dict[InputKey, Backtest]:
-    """The backtests on record for some keys, with all of their forecasts, bit for bit as they were stored."""
+    """The backtests on record for some keys, with all of their forecasts, bit for bit as stored."""
     ids = existing(conn, keys, plan=plan)
     found = read_by_id(conn, list(ids.values()))
     return {key: found[backtest_id] for key, backtest_id in ids.items()}
@@ -177,7 +177,7 @@ def _predictions(backtest_id: int, report: FoldReport) -> pl.DataFrame:
 
 
 def _ids(conn: Connection, statement: bytes, parameters: Mapping[str, object]) -> dict[InputKey, int]:
-    """Ids by key, from a statement that answers with both."""
+    """Ids by key, from a statement that returns both."""
     rows = conn.execute(statement, parameters).fetchall()
     return {
         InputKey(ticker=ticker, trained_on=on, architecture_sha256=a, recipe_sha256=r, data_sha256=d): cast(int, i)

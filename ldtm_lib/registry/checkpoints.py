@@ -53,15 +53,15 @@ class CheckpointRecord:
     """Such as `v1.2026-03-02`; None for a candidate."""
     major: int | None
     leaks: dict[str, int] | None = field(hash=False)
-    """Rows of its training that saw what they must not, by kind; None for one from before they were counted."""
+    """Rows of its training with look-ahead, by kind; None for a network from before they were counted."""
     restores: int | None
-    """The checkpoint that earned what this one brings back; None for one that was trained and earned itself."""
+    """The checkpoint that passed the gate and is brought back by this one; None for one that passed it itself."""
     file_removed_at: datetime | None
-    """Since when nobody needed its file any more."""
+    """Time since which nobody needs its file any more."""
 
     @property
     def key(self) -> InputKey:
-        """What it was trained on."""
+        """Key of the inputs that it was trained on."""
         return InputKey(
             ticker=self.ticker,
             trained_on=self.trained_on,
@@ -72,12 +72,12 @@ class CheckpointRecord:
 
     @property
     def age(self) -> tuple[date, int]:
-        """Orders the checkpoints of one ticker by their training, newest last; one that came back is as old as ever."""
+        """Orders the checkpoints of one ticker by their training, newest last; one that came back keeps its age."""
         return self.trained_on, self.network_id
 
     @property
     def network_id(self) -> int:
-        """The same for all versions of one network: the checkpoint that it was first on record as."""
+        """Identity of a network, the same for all of its versions: its first checkpoint on record."""
         return self.restores or self.checkpoint_id
 
 
@@ -88,16 +88,16 @@ class Candidate:
     key: InputKey
     fit: Fit
     gpu_index: int | None = None
-    """Which GPU was leased for its training."""
+    """Index of the GPU that was leased for its training."""
 
     @property
     def network(self) -> TrainedNetwork:
-        """What goes on record of how it was trained."""
+        """Record of its training."""
         return trained_network(self.fit, gpu_index=self.gpu_index)
 
     @property
     def leaks(self) -> dict[str, int]:
-        """Rows of its training that saw what they must not, by kind."""
+        """Rows of its training with look-ahead, by kind."""
         return split_leaks(self.fit.task, None)
 
 
@@ -142,7 +142,8 @@ def record_candidates(
 def existing(conn: Connection, folder: Path, keys: Collection[InputKey]) -> dict[InputKey, CheckpointRecord]:
     """The networks that need not be trained again: on record for a key, with a file that is the recorded one.
 
-    Nor must one be that retired long ago, whose file nobody needs. But an active one that lost its file must be.
+    A network that retired long ago, whose file nobody needs, need not be trained again either. But an active one that
+    lost its file must be.
     """
     found: dict[InputKey, CheckpointRecord] = {}
     damaged: set[InputKey] = set()
@@ -158,7 +159,7 @@ def existing(conn: Connection, folder: Path, keys: Collection[InputKey]) -> dict
 
 
 def networks(conn: Connection, records: Collection[CheckpointRecord]) -> dict[int, TrainedNetwork]:
-    """How the networks of some checkpoints were trained, by checkpoint id."""
+    """Records of the training of the networks of some checkpoints, by checkpoint id."""
     parameters = {"checkpoint_ids": [record.checkpoint_id for record in records]}
     with conn.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(query("registry.networks_of_checkpoints"), parameters).fetchall()
@@ -190,7 +191,7 @@ def candidate_name(key: InputKey, file_sha256: str) -> str:
 
 
 def is_intact(path: Path, sha256: str) -> bool:
-    """Whether a file is there and has the content that is on record."""
+    """True if a file is there and has the content that is on record."""
     try:
         checkpoint.read_verified(path, sha256=sha256)
     except CheckpointRefused:
@@ -199,7 +200,7 @@ def is_intact(path: Path, sha256: str) -> bool:
 
 
 def _has_file(folder: Path, record: CheckpointRecord) -> bool:
-    """Whether the file that a row names is there and has the content that is on record."""
+    """True if the file that a row names is there and has the content that is on record."""
     try:
         return is_intact(checkpoint.file_of(folder, record.file_name), record.file_sha256)
     except CheckpointRefused:

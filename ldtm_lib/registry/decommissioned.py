@@ -26,11 +26,11 @@ class DecommissionedModel:
     instead: str | None
     """The version that a rollback brought in its place; None for a retirement."""
     is_newest: bool
-    """Whether no newer network of its ticker is on record, not even a candidate."""
+    """True if no newer network of its ticker is on record, not even a candidate."""
     is_back: bool
-    """Whether it is active again."""
+    """True if it is active again."""
     is_last: bool
-    """Whether its ticker has had no active version since."""
+    """True if its ticker has had no active version since."""
 
     @property
     def sentence(self) -> str:

@@ -66,9 +66,9 @@ class BuiltEngine:
     path: Path
     record: EngineRecord
     certificate: Certificate | None
-    """None for an engine that this machine cannot run and that no other one has certified."""
+    """Certificate; None for an engine that this machine cannot run and no other one has certified."""
     is_new: bool
-    """Whether it was built now; False where it was up to date."""
+    """True if it was built now; False if it was up to date."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,11 +77,11 @@ class EngineReport:
 
     engines: tuple[BuiltEngine, ...]
     refused: Mapping[str, str]
-    """By ticker or `universe`: why there is no engine, or no ONNX file."""
+    """Reason why there is no engine, or no ONNX file, by ticker or `universe`."""
     onnx: ExportReport
     """The export of the ONNX files, which comes first."""
     not_run: str | None
-    """Why engines of this kind do not run on this machine; None where they do."""
+    """Reason why engines of this kind do not run on this machine; None if they do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """Exports of active models: an ONNX file and a certificate per version, and one file with the whole universe.
 
-Files and their certificates say which checkpoint they are of, so what has to be made again follows from them and the
+Files and their certificates say which checkpoint they are of, so the exports to renew follow from them and the
 registry. An export whose certificate fails is removed; its ticker keeps its forecasts by torch.
 """
 
@@ -30,14 +30,14 @@ from ldtm_lib.registry.file_verdicts import FileVerdicts
 from ldtm_lib.sessions import Calendar
 
 UNIVERSE_NAME = "universe"
-"""Of the file of all active models, in reports beside the tickers."""
+"""Name of the file of all active models, in reports beside the tickers."""
 UNIVERSE = f"{UNIVERSE_NAME}.onnx"
 NUM_RECENT_WINDOWS = 256
 """Newest windows of a ticker that a certificate compares, beside the edge cases."""
 
 
 class CheckpointOnRecord(Protocol):
-    """What a file of an export is named and checked by."""
+    """Fields by which a file of an export is named and checked."""
 
     @property
     def ticker(self) -> str: ...  # noqa: D102
@@ -66,7 +66,7 @@ class Exported:
     path: Path
     certificate: Certificate
     is_new: bool
-    """Whether it was made now; False where it was up to date."""
+    """True if it was made now; False if it was up to date."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +75,7 @@ class ExportReport:
 
     exported: tuple[Exported, ...]
     refused: Mapping[str, str]
-    """By ticker or `universe`: why there is no file."""
+    """Reason why there is no file, by ticker or `universe`."""
     without_model: tuple[str, ...]
     """Tickers that were asked for and have no active model."""
     removed: tuple[str, ...]
@@ -113,7 +113,7 @@ def _is_up_to_date(folder: Path, active: ActiveFile, verdicts: FileVerdicts) -> 
 def export_models(
     project: Project, calendar: Calendar, *, made_at: datetime, tickers: Sequence[str] | None = None
 ) -> ExportReport:
-    """Export what is not up to date of some tickers' active models, then the universe, and remove what is retired.
+    """Export what is not up to date of some tickers' active models, then the universe; remove files of retired ones.
 
     One ticker that fails does not stop the others. Raises MissingExtra.
     """

@@ -1,4 +1,4 @@
-"""Why a ticker has no candidate, or its candidate no backtest: on record, so that the gate can say it later."""
+"""Recorded reasons why a ticker has no candidate, or its candidate no backtest, so that the gate can say them later."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ def newest_missing_checkpoints(
 
 
 def backtest_failures(conn: Connection, keys: Collection[InputKey]) -> dict[InputKey, str]:
-    """Why the backtests of some keys are not on record, where a reason is known."""
+    """Reasons why the backtests of some keys are not on record, where one is known."""
     rows = conn.execute(query("registry.backtest_failures"), key_columns(keys)).fetchall()
     return {
         InputKey(ticker=ticker, trained_on=on, architecture_sha256=a, recipe_sha256=r, data_sha256=d): reason

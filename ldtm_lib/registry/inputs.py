@@ -1,4 +1,4 @@
-"""What a training depends on. Equal keys give equal networks, so a key on record need not be trained again."""
+"""Inputs that a training depends on. Equal keys give equal networks, so a key on record need not be trained again."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ def input_key(windows: WindowSet, settings: Settings, trained_on: date) -> Input
 
 
 def recipe_fingerprint(settings: Settings) -> str:
-    """SHA-256 of how a network is trained and of what its windows are, as hexadecimal digits."""
+    """SHA-256 of the training of a network and of the definition of its windows, as hexadecimal digits."""
     return fingerprint(settings.training, settings.window)
 
 

@@ -31,7 +31,7 @@ from ldtm_lib.settings import ForecastConfig, Settings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """A verdict with what it is about."""
+    """A verdict with its subject."""
 
     ticker: str
     subject: CheckpointRecord | MissingCheckpoint | None
@@ -50,9 +50,9 @@ class Judgement:
     """The gate's decisions on a list of tickers, and the figures of all their backtests together."""
 
     decisions: list[Decision]
-    """One per ticker, in the order given."""
+    """Decisions, one per ticker, in the order given."""
     universe: Universe
-    """Of those whose candidates were judged now."""
+    """Figures of the tickers whose candidates were judged now."""
 
 
 def judge_newest(
@@ -63,11 +63,11 @@ def judge_newest(
     trained_on: date | None = None,
     degraded: Collection[int] = (),
 ) -> Judgement:
-    """Judge the newest network of every ticker by the backtest of what it was trained on; writes nothing.
+    """Judge the newest network of every ticker by the backtest with the same training inputs; writes nothing.
 
-    Of those that were trained on the bars up to `trained_on` by the present settings, where that is given: these are
-    models of a simulation, which replace no active model and are compared with none. Other candidates are compared with
-    the active model of their ticker, unless its checkpoint is among the `degraded`.
+    If `trained_on` is given, only networks that were trained on the bars up to it by the present settings are judged:
+    these are models of a simulation, which replace no active model and are compared with none. Other candidates are
+    compared with the active model of their ticker, unless its checkpoint is among the `degraded`.
 
     A ticker without a candidate gets a verdict with the reason. A network that was promoted before is not judged
     again. Judgements wait for each other until the caller's transaction ends: each sees what was judged before it.
@@ -110,7 +110,7 @@ def judge_newest(
 
 
 def _judged(backtest: Backtest, candidate: CheckpointRecord, settings: Settings) -> Verdict:
-    """The plain gate; what leaked into the candidate itself, or into the windows of its bars, counts as well."""
+    """The plain gate; look-ahead of the candidate itself, or of the windows of its bars, counts as well."""
     leaks = Counter(backtest.window_leaks or {}) + Counter(candidate.leaks or {})
     return judge(backtest.reports, settings.gate, settings.forecast, other_leaks=leaks)
 
@@ -156,7 +156,7 @@ def _confirmed(
 def _subjects(
     records: dict[str, CheckpointRecord], missing: dict[str, MissingCheckpoint]
 ) -> dict[str, CheckpointRecord | MissingCheckpoint]:
-    """Per ticker what its newest training left: a network, or the reason why there is none."""
+    """Result of each ticker's newest training: a network, or the reason why there is none."""
     subjects: dict[str, CheckpointRecord | MissingCheckpoint] = {**records}
     for ticker, failure in missing.items():
         record = records.get(ticker)
@@ -195,7 +195,7 @@ def newest_verdicts(conn: Connection, checkpoint_ids: Collection[int]) -> dict[i
 
 
 def count_trials(conn: Connection, judged: Sequence[Decision], *, forecast: ForecastConfig) -> dict[str, Trials]:
-    """How often the tickers of some candidates were trained until then, and with how many settings they were tried.
+    """Number of trainings of the tickers of some candidates until then, and of settings that they were tried with.
 
     `forecast` has the neutral band that they are judged by now.
     """

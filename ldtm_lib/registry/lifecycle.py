@@ -139,7 +139,7 @@ def _require_reason(requested_by: str, why: str) -> None:
 
 
 def _history(conn: Connection, ticker: str) -> list[CheckpointRecord]:
-    """Every promotion of a ticker, the newest first; none comes to it until the transaction ends."""
+    """Every promotion of a ticker, the newest first; no other one is added until the transaction ends."""
     conn.execute(query("registry.lock_promotions"))
     history = promoted_checkpoints(conn, [ticker])
     if not history:
@@ -192,7 +192,7 @@ def _named(
 
 
 def _choice(history: Sequence[CheckpointRecord], active: CheckpointRecord | None) -> str:
-    """What could come back instead, in words."""
+    """Versions that could come back instead, in words."""
     others = [
         str(record.version)
         for record in history

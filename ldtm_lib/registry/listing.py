@@ -22,12 +22,12 @@ class RegistryEntry:
     active_trained_on: date | None
     activated_at: datetime | None
     candidate_trained_on: date | None
-    """Of the newest candidate."""
+    """Last session of the training of the newest candidate."""
     candidate_validation_loss: float | None
     num_retired: int
     decided_at: datetime | None
     rules: Sequence[Mapping[str, object]] | None
-    """Of the newest verdict, as stored; `verdict` has them typed."""
+    """Rules of the newest verdict, as stored; `verdict` has them typed."""
     evidence: Mapping[str, object] | None
     multiple_testing: Mapping[str, object] | None
     out_of_service: OutOfService | None = None
@@ -63,7 +63,7 @@ class VersionEntry:
     restored_by: str | None
     restored_why: str | None
     retired_by: str | None
-    """Who took it out; None where another version took its place, or nothing yet."""
+    """Person or policy that retired it; None if another version took its place, or nothing yet."""
     retired_why: str | None
     next_version: str | None
     """The version that became active after it."""
@@ -83,7 +83,7 @@ class JudgedNetwork:
     """A network of a ticker with the newest verdict on it."""
 
     version: str | None
-    """Of the active model; None for the newest candidate, or for a training that left none."""
+    """Version of the active model; None for the newest candidate, or for a training that left none."""
     decided_at: datetime
     verdict: Verdict
     decommissioned: DecommissionedModel | None

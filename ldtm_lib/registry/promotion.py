@@ -1,4 +1,4 @@
-"""From candidate to active: verdicts, files and rows change together, in the caller's one transaction.
+"""Promotion from candidate to active: verdicts, files and rows change together, in the caller's one transaction.
 
 The file is copied under its versioned name and synced before the transaction commits. A crash in between leaves at
 most a file without a row; the next promotion uses it, or takes the next free name. One advisory
@@ -35,13 +35,13 @@ class Promotion:
     retired_version: str | None
     """The version that retired in this promotion."""
     is_news: bool
-    """Whether the verdict was recorded now; a rerun with an equal verdict is not news."""
+    """True if the verdict was recorded now; a rerun with an equal verdict is not news."""
     out_of_service: OutOfService | None = None
     """The lifecycle action that decommissioned the newest network, if it was promoted before and is not active."""
 
     @property
     def is_out_of_service(self) -> bool:
-        """Whether the newest network passed the gate and was decommissioned by a lifecycle action since."""
+        """True if the newest network passed the gate and was decommissioned by a lifecycle action since."""
         return self.out_of_service is not None
 
     @property

@@ -1,4 +1,4 @@
-"""Files of checkpoints that nobody needs any more are removed; their rows stay and say so.
+"""Retention of checkpoint files: those that nobody needs any more are removed; their rows stay and record it.
 
 A row says that its file is gone before the file goes: nobody reads it from then on, and a crash in between leaves a
 file that the next call removes.
@@ -27,17 +27,17 @@ AGAIN = "run `ldtm registry prune` again"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemovedFile:
-    """One file that went, or would go in a dry run."""
+    """One file that was removed, or would be in a dry run."""
 
     ticker: str
     file_name: str
     """Relative to the checkpoint folder."""
     num_bytes: int
     version: str | None
-    """None for a candidate that was never promoted."""
+    """Version of the network; None for a candidate that was never promoted."""
     trained_on: date
     was: Literal["retired", "candidate", "promoted"]
-    """What it was the file of; `promoted`: of a candidate that has a copy under its version's name since."""
+    """State of the network of the file; `promoted`: a candidate that has a copy under its version's name since."""
 
 
 def prune(
@@ -48,7 +48,7 @@ def prune(
     tickers: Sequence[str] | None = None,
     dry_run: bool = False,
 ) -> list[RemovedFile]:
-    """Remove the files of old retired versions and old candidates, of all tickers or some; returns what went.
+    """Remove the files of old retired versions and old candidates, of all tickers or some; returns them.
 
     Per ticker the newest ones stay, as many as the settings say, and in any case the active one, the newest network,
     and every one that a forecast on record refers to. Only files that a row of the registry names are ever touched. A
@@ -81,7 +81,7 @@ def _prune(
 
 @contextmanager
 def _errors_as_file_not_removed(folder: Path) -> Generator[None]:
-    """Turn what the database or the disk refuses into FileNotRemoved."""
+    """Turn refusals of the database or the disk into FileNotRemoved."""
     try:
         yield
     except (psycopg.Error, DatabaseUnavailable) as error:
@@ -97,7 +97,7 @@ def _errors_as_file_not_removed(folder: Path) -> Generator[None]:
 
 
 def _take_turn(conn: Connection) -> None:
-    """Wait for whoever copies a file or writes a candidate's, and let nobody start until the transaction ends."""
+    """Wait for all who copy a file or write a candidate's, and let nobody start until the transaction ends."""
     conn.execute(query("registry.lock_promotions"))
     conn.execute(query("registry.lock_candidate_files"))
 

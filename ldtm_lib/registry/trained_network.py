@@ -1,4 +1,4 @@
-"""What stays on record of how a network was trained, whether it forecasts or tested its like in a backtest."""
+"""Record of the training of a network, whether it forecasts or tested its like in a backtest."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,21 +28,21 @@ class TrainedNetwork:
     horizon_errors: tuple[float, ...] | None
     """(3,) the mean squared errors of the horizons at the best epoch, on the validation rows and without weights."""
     no_change_errors: tuple[float, ...] | None
-    """(3,) those of forecasting no change."""
+    """(3,) the mean squared errors of forecasting no change."""
     training_losses: tuple[float, ...] | None
-    """One per epoch, as are the next."""
+    """Losses, one per epoch; so are the validation losses."""
     validation_losses: tuple[float, ...] | None
     duration_seconds: float | None
     """Its share of the time of those that trained together."""
     device: str | None
     gpu_index: int | None
-    """Which of the machine's GPUs was leased for it; None where none was."""
+    """Index of the machine's GPU that was leased for it; None if none was."""
     vram_peak_mib: float | None
-    """None off CUDA."""
+    """Most memory of the device that was held; None off CUDA."""
     training_method: str | None = None
     """The method on a GPU, with the reason where a faster one broke off; None on the CPU."""
     num_test_rows: int | None = None
-    """Of a fold."""
+    """Number of test rows of a fold."""
 
 
 def trained_network(fit: Fit, *, gpu_index: int | None, num_test_rows: int | None = None) -> TrainedNetwork:
@@ -70,7 +70,7 @@ def trained_network(fit: Fit, *, gpu_index: int | None, num_test_rows: int | Non
 
 
 def network_columns(networks: Sequence[TrainedNetwork | None]) -> dict[str, Sequence[object]]:
-    """How some networks were trained, as the array parameters that statements share; NULL for None."""
+    """Records of the training of some networks, as the array parameters that statements share; NULL for None."""
     return {
         "best_epoch": [n and n.best_epoch for n in networks],
         "no_change_loss": [n and n.no_change_loss for n in networks],

@@ -14,7 +14,7 @@ FIRST_MAJOR = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
-    """What a network is called from its promotion on."""
+    """Name of a network from its promotion on."""
 
     major: int
     name: str

@@ -26,7 +26,7 @@ NUM_HORIZONS = 3
 LONGEST_INDICATOR_BARS = 19
 """Bars that the longest indicator, MA-20, reads before a bar; with a shorter warm-up no window would be complete."""
 LOWEST_LEVEL = 0.80
-"""Of the two intervals of a forecast."""
+"""Lower level of the two intervals of a forecast."""
 MIN_VOID_SESSIONS = 5
 """Sessions before a void that the database itself requires."""
 
@@ -51,7 +51,7 @@ class ArchitectureConfig(Section, frozen=True):
     head_hidden: int = Field(default=64, ge=1)
     """Units of the hidden layer in each horizon's head."""
     residual: bool = True
-    """Whether each head predicts the move from the last close of the window, starting from none. The networks of older
+    """True if each head predicts the move from the last close of the window, starting from none. The networks of older
     versions of LDTM predict the price itself; they still load and replay."""
 
     @model_serializer(mode="wrap")
@@ -160,7 +160,7 @@ class GateConfig(Section, frozen=True):
     """Test sessions that a candidate must share with the active model to be compared with it. With fewer, the candidate
     must pass the strict gate's rules to replace that model."""
     strict: bool = False
-    """Whether the statistical evidence must hold in addition to the other rules. It is shown in any case."""
+    """True if the statistical evidence must hold in addition to the other rules. It is shown in any case."""
     significance: Fraction = 0.05
     """Significance level of each test of the strict gate."""
     max_false_discovery_rate: Fraction = 0.10
@@ -196,7 +196,7 @@ class ForecastConfig(Section, frozen=True):
     """Models whose forecasts are stored beside the record, where they never count: the newest candidate, the model
     that retired last, or both."""
     backend: Backend = "torch"
-    """What computes the networks of a daily run: PyTorch, or the exported ONNX files or TensorRT engines of the active
+    """Backend of the networks of a daily run: PyTorch, or the exported ONNX files or TensorRT engines of the active
     models. A network whose export is missing, outdated or refused is computed by PyTorch; every row says by which."""
 
 

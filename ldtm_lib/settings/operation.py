@@ -41,8 +41,8 @@ class PartitionConfig(Section, frozen=True):
     """The partitions that the Dagster UI offers of daily runs. The tables hold all of history in any case."""
 
     by: PartitionsBy = "date_and_ticker"
-    """Whether each session of each ticker is a partition, or each session with all of its tickers. Dagster advises at
-    most 100,000 partitions of an asset, so that more than 200 tickers need a decision: "date" is for them."""
+    """Partitions of daily runs: each session of each ticker, or each session with all of its tickers. Dagster advises
+    at most 100,000 partitions of an asset, so that more than 200 tickers need a decision: "date" is for them."""
     first_session: date = date(2025, 1, 2)
     """First session that is a partition."""
     last_session: date | None = None
@@ -65,7 +65,7 @@ class AutomationConfig(Section, frozen=True):
     """Schedules, sensors and their retries."""
 
     enabled: bool = False
-    """Whether schedules and sensors start with Dagster. Each can be stopped in the UI in any case."""
+    """True if schedules and sensors start with Dagster. Each can be stopped in the UI in any case."""
     first_retry_minutes: float = Field(default=2.0, gt=0)
     """Wait before a failed partition is retried; it doubles with every attempt."""
     max_retry_minutes: float = 30.0
@@ -100,7 +100,7 @@ class AlertsConfig(Section, frozen=True):
 
 
 class RetentionConfig(Section, frozen=True):
-    """How long operational data is kept. Forecasts, actuals, bars, verdicts and seals are never deleted."""
+    """Time that operational data is kept. Forecasts, actuals, bars, verdicts and seals are never deleted."""
 
     run_log_days: int = Field(default=30, ge=1)
     """Days that logs of runs are kept, with those events that the UI does not show by partition."""
@@ -131,12 +131,12 @@ class UiConfig(Section, frozen=True):
     host: str = "127.0.0.1"
     """Address that the UI listens on."""
     allow_other_addresses: bool = False
-    """Whether `host` may be an address that is not a loopback address."""
+    """True if `host` may be an address that is not a loopback address."""
     url: WebUrl = "http://127.0.0.1:3000"
     """Beginning of links in notifications: the UI as its readers reach it, such as through a reverse proxy. Under other
     names than its host, `host` and localhost the UI does not answer."""
     token: bool = False
-    """Whether the UI asks for the token of the installation, which `ldtm up` prints as part of a link."""
+    """True if the UI asks for the token of the installation, which `ldtm up` prints as part of a link."""
 
     @model_validator(mode="after")
     def _check_host(self) -> Self:
@@ -153,7 +153,7 @@ class DashboardConfig(Section, frozen=True):
     """The pages that show the record (`ldtm dashboard`), on 127.0.0.1. They read and never write."""
 
     on: bool = False
-    """Whether `ldtm up` starts the dashboard as well. It needs the extra `dashboard`."""
+    """True if `ldtm up` starts the dashboard as well. It needs the extra `dashboard`."""
     port: int = Field(default=8501, ge=1, le=65535)
     """Port of the pages on 127.0.0.1."""
 
@@ -192,12 +192,12 @@ class GpuConfig(Section, frozen=True):
 
     @property
     def takes_what_the_universe_needs(self) -> bool:
-        """Whether a job may take more than `mib_per_job`."""
+        """True if a job may take more than `mib_per_job`."""
         return "mib_per_job" not in self.model_fields_set
 
 
 class EngineConfig(Section, frozen=True):
-    """Where networks are trained: by the training's own process, or on the nodes of a Ray cluster (docs/ray.md)."""
+    """Place where networks are trained: the training's own process, or the nodes of a Ray cluster (docs/ray.md)."""
 
     kind: Literal["local", "ray"] = "local"
     """`local`: on this machine. `ray`: on a Ray cluster, which needs the extra `ray`."""
@@ -223,7 +223,7 @@ class ExportConfig(Section, frozen=True):
     """Export of active models as ONNX files, which needs the extra `export`, and as engines of TensorRT."""
 
     enabled: bool = False
-    """Whether a sensor exports a model after it became active. `ldtm export` works in any case."""
+    """True if a sensor exports a model after it became active. `ldtm export` works in any case."""
     engine: Literal["none", "tensorrt", "tensorrt-rtx"] = "none"
     """The TensorRT that builds an engine of every exported model in Dagster: `tensorrt` on the GPU that it is for, or
     `tensorrt-rtx`. Its extra has the same name."""
@@ -249,14 +249,14 @@ class ExportConfig(Section, frozen=True):
 
 
 class PublishConfig(Section, frozen=True):
-    """Where seals of the record are published outside of the database. Paths are relative to the configuration file."""
+    """Places outside of the database that get the record's seals. Paths are relative to the configuration file."""
 
     file: Text | None = None
     """File that every seal is appended to; `seals.jsonl` in the project's folder under `.ldtm` when absent."""
     git: Text | None = None
     """Folder of a git repository that every seal is committed to; none when absent."""
     push: bool = False
-    """Whether the git repository is pushed after each commit."""
+    """True if the git repository is pushed after each commit."""
     timestamp_url: WebUrl | None = None
     """URL of an authority that stamps seals by RFC 3161; none when absent."""
     timestamp_certificates: Text | None = None

@@ -74,7 +74,7 @@ def explain(model: type[BaseModel], error: ValidationError) -> str:
 
 
 def _requirement(model: type[BaseModel], problem: Any) -> str:
-    """What a value of the wrong type or out of its range must be."""
+    """Requirement that a value of the wrong type or out of its range must meet."""
     kind, context = problem["type"], problem.get("ctx", {})
     if kind in _TYPES:
         return f"be {_TYPES[kind]}"

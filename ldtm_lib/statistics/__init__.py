@@ -1,1 +1,1 @@
-"""How much of a figure luck would explain: intervals, tests and e-values, from plain arrays."""
+"""Tools to measure the part of a figure that luck would explain: intervals, tests and e-values, from plain arrays."""

@@ -45,7 +45,7 @@ class Lane:
     scores: Values
     """(n,) finite."""
     overlap: int = 1
-    """How many successive forecasts share an outcome; the rate is divided by it."""
+    """Number of successive forecasts that share an outcome; the rate is divided by it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -102,7 +102,7 @@ def walk(lanes: Sequence[Lane], config: IntervalsConfig) -> Walk:
 
 
 def order_statistic(sizes: Counts, alphas: Values) -> Counts:
-    """Which of n scores, counted from the smallest, is their quantile; above n there is none, below 1 it is the first.
+    """Rank, counted from the smallest, of the quantile of n scores; above n there is none, below 1 it is the first.
 
     V. Vovk, A. Gammerman and G. Shafer, "Algorithmic Learning in a Random World", 2005, for the correction.
     """
@@ -114,7 +114,7 @@ def _targets() -> Values:
 
 
 def _ranks(scores: Values, known: Counts, length: int) -> Counts:
-    """How many of the last `length` known scores are below each score (n,).
+    """Number of the last `length` known scores that are below each score (n,).
 
     Scores are replaced by their places among all of them, in two bytes where these suffice: a quarter of the memory to
     compare.

@@ -23,7 +23,7 @@ class ErrorComparison:
 
 
 NO_COMPARISON = ErrorComparison(statistic=None, p_better=1.0, p_worse=1.0)
-"""Without variation, no difference can be distinguished from chance."""
+"""Result without variation: no difference can be distinguished from chance."""
 
 
 def compare(losses: Values, rival_losses: Values) -> ErrorComparison:
@@ -51,7 +51,7 @@ def compare(losses: Values, rival_losses: Values) -> ErrorComparison:
 
 
 def num_cosines(num_days: int) -> int:
-    """How many cosines a long-run variance is taken from: the cube root of the days, rounded down.
+    """Number of cosines for a long-run variance: the cube root of the days, rounded down.
 
     The order that Coroneo and Iacone recommend. The 0.4 n^(2/3) of Lazarus, Lewis, Stock and Watson suits errors whose
     correlation fades sooner: one-month errors share days over 21 sessions, and with 25 cosines over 504 days a test

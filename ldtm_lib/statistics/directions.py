@@ -1,4 +1,4 @@
-"""Directions that were called and directions that came, and how much of their agreement luck would explain."""
+"""Called directions and actual directions, and the part of their agreement that luck would explain."""
 
 import math
 from dataclasses import dataclass
@@ -16,37 +16,37 @@ MIN_EXPECTED = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Calls:
-    """The forecasts that named a direction, each with the direction that came.
+    """The forecasts that named a direction, each with the actual direction.
 
     A neutral forecast abstains and is not among them; an unchanged price makes any direction wrong.
     """
 
     directional: npt.NDArray[np.bool_]
-    """(n,) which of all forecasts named a direction; the other fields hold those alone."""
+    """(n,) mask of the forecasts that named a direction; the other fields hold those alone."""
     up: npt.NDArray[np.bool_]
-    """(m,) whether a rise was called, and not a fall."""
+    """(m,) true if a rise was called, and not a fall."""
     rose: npt.NDArray[np.bool_]
-    """(m,) whether the price rose."""
+    """(m,) true if the price rose."""
     fell: npt.NDArray[np.bool_]
-    """(m,) whether it fell."""
+    """(m,) true if the price fell."""
 
     @property
     def num_directional(self) -> int:
-        """How many forecasts named a direction."""
+        """Number of forecasts that named a direction."""
         return len(self.up)
 
     @property
     def num_correct(self) -> int:
-        """How many of them were right."""
+        """Number of them that were right."""
         return int(np.count_nonzero(np.where(self.up, self.rose, self.fell)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """Whether calls and outcomes go together more than their frequencies alone make them."""
+    """Test of whether calls and outcomes go together more than their frequencies alone make them."""
 
     statistic: float | None
-    """Of Pesaran and Timmermann, standard normal without skill; None where it is not defined."""
+    """Statistic of Pesaran and Timmermann, standard normal without skill; None where it is not defined."""
     p: float
     """One-sided: the chance of as much agreement or more without any skill."""
 

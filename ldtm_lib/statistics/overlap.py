@@ -1,4 +1,4 @@
-"""How many independent ones some forecasts are worth: spans of days that overlap are made of the same moves.
+"""Effective numbers of independent forecasts: spans of days that overlap are made of the same moves.
 
 Axes: D days, T tickers.
 """
@@ -17,7 +17,7 @@ Positions = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Spans:
-    """From where to where forecasts reach, as positions in a row of sessions; `stops` are after `starts`."""
+    """Spans that forecasts reach over, as positions in a row of sessions; `stops` are after `starts`."""
 
     starts: Positions
     """(n,) the session that each forecast starts from."""
@@ -30,7 +30,7 @@ class Spans:
 
 
 def spans_of(sessions: Sessions, horizon: str) -> Spans:
-    """How far forecasts from some sessions reach, counted in these sessions alone.
+    """Spans of forecasts from some sessions, counted in these sessions alone.
 
     That is exact where no session is missing between them, as in the folds of a ticker without gaps. Across a gap
     spans come out nearer to each other than they were, and so worth less.
@@ -49,7 +49,7 @@ def spans_of(sessions: Sessions, horizon: str) -> Spans:
 
 
 def effective_directions(spans: Spans) -> float:
-    """How many independent directions would be as telling as those over some spans.
+    """Number of independent directions that would be as telling as those over some spans.
 
     Moves over two spans are correlated by the share that the spans have in common, their signs by 2/pi times its
     arcsine (W. F. Sheppard, 1899, for normal moves).
@@ -58,12 +58,12 @@ def effective_directions(spans: Spans) -> float:
 
 
 def effective_moves(spans: Spans) -> float:
-    """How many independent price moves would be as telling as those over some spans."""
+    """Number of independent price moves that would be as telling as those over some spans."""
     return _effective(spans, lambda shared: shared)
 
 
 def effective_tickers(hits_DT: Values) -> float:
-    """How many tickers that move independently would be as telling as those in a table of hits, NaN where none was.
+    """Number of independently moving tickers that would be as telling as those in a table of hits, NaN for none.
 
     m / (1 + (m - 1) r) of m tickers with a hit or a miss, where r is the mean correlation of two of them over the days
     that both have (Kish, "Survey Sampling", 1965, 5.4), and within [1, m]. It is 1 where no correlation can be

@@ -21,9 +21,9 @@ import numpy as np
 import numpy.typing as npt
 
 NUM_STAKES = 64
-"""On errors. Twice as many move the logarithm of the evidence by less than 0.01 where it decides anything."""
+"""Stakes on errors. Twice as many move the logarithm of the evidence by less than 0.01 where it decides anything."""
 SMALLEST_SHARE = 1e-250
-"""Of a beta distribution: below it betainc loses digits and then underflows."""
+"""Smallest share of a beta distribution: below it betainc loses digits and then underflows."""
 
 Counts = npt.NDArray[np.int64]
 Values = npt.NDArray[np.float64]
@@ -36,7 +36,7 @@ class EValue:
     log_e: float
     """Natural logarithm of the largest e-value, that of no outcome, 0, among them; may be infinite."""
     num_outcomes: int
-    """How many outcomes had come by then."""
+    """Number of outcomes that had come by then."""
 
     @property
     def p_value(self) -> float:
@@ -48,13 +48,13 @@ NO_EVIDENCE = EValue(log_e=0.0, num_outcomes=0)
 
 
 def shortfall(is_right_D: npt.NDArray[np.bool_], share: float) -> EValue:
-    """How strongly outcomes, in order, say that they are right with a chance below `share`, which is within (0, 1)."""
+    """Evidence of outcomes, in order, that they are right with a chance below `share`, which is within (0, 1)."""
     num_right_D = np.cumsum(is_right_D, dtype=np.int64)
     return _largest(log_shortfall(num_right_D, np.arange(1, len(num_right_D) + 1), share))
 
 
 def excess(errors_D: Values, bound: float) -> EValue:
-    """How strongly errors, in order, none of them negative, say that their mean is above `bound`.
+    """Evidence of errors, in order, none of them negative, that their mean is above `bound`.
 
     The bet of stake s on error e multiplies the capital by 1 + s (e / bound - 1), s in (0, 1): it cannot lose more than
     its stake, however small the error, and has no gain on average where the mean keeps the bound, however heavy the

@@ -12,7 +12,7 @@ KEY = "gpu/training"
 def tell_of_the_gpu(conn: Connection, notices: Sequence[TrainingNotice]) -> None:
     """Raise a warning where a training stepped down, and resolve it where it did not.
 
-    It is about no session: as long as it is open it is notified once.
+    The alert belongs to no session: as long as it is open it is notified once.
     """
     steps = [notice.text for notice in notices if notice.is_step_down]
     if not steps:
@@ -33,5 +33,5 @@ def tell_of_the_gpu(conn: Connection, notices: Sequence[TrainingNotice]) -> None
 
 
 def slow_training(conn: Connection) -> str | None:
-    """What the newest training on a GPU stepped down for; None where it did not."""
+    """Reason why the newest training on a GPU stepped down; None if it did not."""
     return next((alert.summary for alert in open_alerts(conn) if alert.key == KEY), None)

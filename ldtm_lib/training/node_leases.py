@@ -26,7 +26,7 @@ class DatabaseLeases:
     """Leases in the database of a training, whose locks all nodes must see."""
 
     identity: str
-    """Of the database; see `database_identity`."""
+    """Identity of the database; see `database_identity`."""
     schema: str
     gpu: GpuConfig
     recipe: TrainingConfig
@@ -34,7 +34,7 @@ class DatabaseLeases:
     window: WindowConfig
 
     def problem_here(self) -> str:
-        """Why this node cannot take leases; empty where it can."""
+        """Reason why this node cannot take leases; empty if it can."""
         try:
             database = self._database()
             with database.transaction() as conn:
@@ -85,7 +85,7 @@ class DatabaseLeases:
 
 
 def node_leases(project: Project, environ: Mapping[str, str]) -> tuple[NodeLeases | None, str]:
-    """Leases in the database of a project, or why nodes cannot take any there."""
+    """Leases in the database of a project, or the reason why nodes cannot take any there."""
     if not environ.get(DATABASE_VARIABLE):
         return None, (
             f"GPUs of Ray nodes are leased in PostgreSQL, and {DATABASE_VARIABLE} is not set: no other machine reaches "
@@ -109,7 +109,7 @@ def node_leases(project: Project, environ: Mapping[str, str]) -> tuple[NodeLease
 
 
 def database_identity(conn: Connection) -> str:
-    """What tells the database of a connection from every other one, whatever name it is reached by."""
+    """Identity of the database of a connection, unlike that of every other one, whatever name it is reached by."""
     row = conn.execute(query("gpu.server_identity")).fetchone()
     assert row is not None
     return str(row[0])

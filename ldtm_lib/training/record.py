@@ -1,4 +1,4 @@
-"""Retraining: what is not on record is trained, and every result is put on record as soon as it is complete."""
+"""Retraining: networks not on record are trained, and every result is put on record as soon as it is complete."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -30,7 +30,7 @@ class TrainingRecord:
     folder: Path
     """The checkpoint folder."""
     window_leaks: Mapping[str, WindowLeaks] = field(default_factory=lambda: NOT_SEARCHED)
-    """What look-ahead the search of the tickers' sampled windows found; recorded with the backtests."""
+    """Look-ahead that the search of the tickers' sampled windows found; recorded with the backtests."""
 
     def networks(self, keys: Mapping[str, InputKey], settings: Settings) -> OnRecord:
         """The networks that are on record for some keys, those with a missing or altered file excepted."""

@@ -22,7 +22,7 @@ class TrainingOutcome:
     part: Part
     status: Status
     reason: str | None = None
-    """Why there is nothing, for `too few bars` and `failed`."""
+    """Reason why there is nothing, for `too few bars` and `failed`."""
     networks: tuple[TrainedNetwork, ...] = ()
     """The final network, or those of a backtest's folds, oldest first. Sums and means below run over them."""
 
@@ -67,55 +67,55 @@ class TrainingOutcome:
 
     @property
     def num_epochs(self) -> int | None:
-        """Of all networks together."""
+        """Number of epochs of all networks together."""
         return sum(network.num_epochs for network in self.networks) if self.networks else None
 
     @property
     def best_epoch(self) -> int | None:
-        """Of the final network; a backtest has none in common."""
+        """Best epoch of the final network; a backtest has none in common."""
         return self.networks[0].best_epoch if self.part == "checkpoint" and self.networks else None
 
     @property
     def duration_seconds(self) -> float | None:
-        """Of all networks together."""
+        """Duration of all networks together."""
         seconds = [network.duration_seconds for network in self.networks if network.duration_seconds is not None]
         return sum(seconds) if seconds else None
 
     @property
     def num_training_rows(self) -> int | None:
-        """Of all networks together."""
+        """Number of training rows of all networks together."""
         return sum(network.num_training_rows for network in self.networks) if self.networks else None
 
     @property
     def num_validation_rows(self) -> int | None:
-        """Of all networks together."""
+        """Number of validation rows of all networks together."""
         return sum(network.num_validation_rows for network in self.networks) if self.networks else None
 
     @property
     def num_folds(self) -> int | None:
-        """Of a backtest."""
+        """Number of folds of a backtest."""
         return len(self.networks) if self.part == "backtest" and self.networks else None
 
     @property
     def num_test_rows(self) -> int | None:
-        """Of a backtest."""
+        """Number of test rows of a backtest."""
         if self.part == "checkpoint" or not self.networks:
             return None
         return sum(network.num_test_rows or 0 for network in self.networks)
 
     @property
     def device(self) -> str | None:
-        """Where the networks were trained."""
+        """Device on which the networks were trained."""
         return self.networks[0].device if self.networks else None
 
     @property
     def gpu_index(self) -> int | None:
-        """Which GPU was leased for them."""
+        """Index of the GPU that was leased for them."""
         return self.networks[0].gpu_index if self.networks else None
 
     @property
     def method(self) -> str | None:
-        """How the networks were trained on a GPU, each way once."""
+        """Methods by which the networks were trained on a GPU, each once."""
         return (
             "; ".join(dict.fromkeys(n.training_method for n in self.networks if n.training_method is not None)) or None
         )
@@ -133,13 +133,13 @@ class TrainingReport:
 
     trained_on: date
     outcomes: tuple[TrainingOutcome, ...]
-    """One per ticker and part that was asked for, sorted by ticker."""
+    """Outcomes, one per ticker and part that was requested, sorted by ticker."""
     notices: tuple[str, ...] = ()
-    """What a person should know of how it went on a GPU."""
+    """Notices to a person about the course of the training on a GPU."""
 
     @property
     def num_trained(self) -> int:
-        """How many outcomes have networks that this training trained."""
+        """Number of outcomes with networks that this training trained."""
         return sum(outcome.status == "trained" for outcome in self.outcomes)
 
     def of(self, part: Part) -> dict[str, TrainingOutcome]:
@@ -158,12 +158,12 @@ class SummaryRow:
     ticker: str
     gpu_index: int | None
     duration_seconds: float | None
-    """Of the final network and the folds together, when they were trained."""
+    """Duration of the final network and the folds together, if they were trained."""
     status: str
-    """Of both parts where it is one, otherwise of each."""
+    """Status of both parts if it is the same, otherwise of each."""
     validation_loss: float | None
     no_change_loss: float | None
-    """Of forecasting no change for the same rows."""
+    """Loss of forecasting no change for the same rows."""
     fold_validation_loss: float | None
     """The mean over the backtest's folds."""
 
@@ -202,7 +202,7 @@ def summary_text(report: TrainingReport) -> str:
 
 
 def median_loss(losses: Iterable[float | None]) -> float | None:
-    """The median of those losses that are there; None of none."""
+    """The median of those losses that are there; None if there are none."""
     known = [loss for loss in losses if loss is not None]
     return statistics.median(known) if known else None
 

@@ -59,16 +59,16 @@ class TrainingContext:
     device: str
     """`cpu`, `cuda` or `cuda:N`; for a cluster `auto` as well."""
     engine: TrainingEngine = fit_universe
-    """Where networks are trained: on this machine, or on a cluster."""
+    """Engine that trains the networks: on this machine, or on a cluster."""
     gpu_index: int | None = None
     """The GPU that was leased for the training, as nvidia-smi counts."""
     gpu: GpuConfig | None = None
-    """What the training may take of the GPU; that of the settings when None."""
+    """Part of the GPU that the training may take; that of the settings when None."""
     callbacks: TrainingCallbacks = field(default_factory=NoCallbacks)
     on_notice: OnNotice | None = None
     """Called when a GPU runs short of memory, or a method of training breaks off and a slower one goes on."""
     calendar: Calendar | None = None
-    """Where it is given, baselines are fitted on the rows of every network and scored on every fold."""
+    """If given, baselines are fitted on the rows of every network and scored on every fold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -89,7 +89,7 @@ class TestedFolds:
     reports: tuple[FoldReport, ...]
     networks: tuple[TrainedNetwork, ...]
     scores: Mapping[int, tuple[ModelScore, ...]] = field(default_factory=dict[int, tuple[ModelScore, ...]])
-    """By fold, of the network and its baselines; empty where none were fitted."""
+    """Scores by fold, of the network and its baselines; empty if none were fitted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The memory that a training asks for, before its windows are there."""
+"""The memory that a training requests before its windows exist."""
 
 import math
 
@@ -15,14 +15,14 @@ from ldtm_lib.settings import ArchitectureConfig, TrainingConfig, WindowConfig
 
 MIB = 2**20
 SESSIONS = 5_500
-"""Bars of a ticker that are reckoned with: 21 years and a half."""
+"""Assumed number of bars of a ticker: 21 years and a half."""
 STEP_MIB = 50
 
 
 def universe_mib(
     num_tickers: int, *, recipe: TrainingConfig, architecture: ArchitectureConfig, window: WindowConfig
 ) -> int:
-    """What one network of each ticker at once takes on a GPU with the kernels, in whole steps of 50 MiB."""
+    """Memory that one network of each ticker at once takes on a GPU with the kernels, in whole steps of 50 MiB."""
     rows = num_tickers * SESSIONS
     tables = [
         *[rows * SINGLE * len(INPUTS)] * 3,  # bars, lows and spans

@@ -1,8 +1,8 @@
 """Layout of the parameters of a network in one row of numbers, so that many networks make one matrix.
 
-Each block begins at a multiple of 128 elements, as fast matrix products want. What one product can serve lies
+Each block begins at a multiple of 128 elements, as fast matrix products want. The parts that one product can serve lie
 together: the two matrices of a layer side by side, the three heads one below the other. The first layer's weights of
-the inputs have 16 columns, as the inputs themselves have in memory; columns that belong to no input are 0 and stay it,
+the inputs have 16 columns, as the inputs themselves have in memory; columns that belong to no input are 0 and stay 0,
 since their inputs are 0.
 
 Axes: M fused networks, P elements of a row, K columns of inputs, H hidden units, X = K + H, J = 2 H, G = 4 H gates,
@@ -81,7 +81,7 @@ class FusedLayout:
 
     @staticmethod
     def supports(architecture: ArchitectureConfig) -> bool:
-        """Whether networks of this architecture can be fused: two layers."""
+        """True if networks of this architecture can be fused: it has two layers."""
         return architecture.num_layers == FUSED_LAYERS
 
     def weights(self, flat_MP: Tensor) -> FusedWeights:

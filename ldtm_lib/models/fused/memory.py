@@ -21,10 +21,10 @@ from ldtm_lib.settings import ArchitectureConfig, TrainingConfig
 
 MIB = 2**20
 CUDA_LIBRARIES_MIB = 33
-"""The workspace of cuBLAS, 32 MiB on an H100, and small change."""
+"""The workspace of cuBLAS, 32 MiB on an H100, and small allocations."""
 SPARE_MIB = 22
-"""A segment of 2 MiB and one of 20 MiB for what is neither a buffer nor known here: the state of a random generator,
-or a temporary of a library in the memory of a graph, which is apart from the rest."""
+"""A segment of 2 MiB and one of 20 MiB for memory that is neither a buffer nor known here: the state of a random
+generator, or a temporary of a library in the memory of a graph, which is apart from the rest."""
 TABLES_SHARE = 0.25
 """Windows live on the device while they take no more than this share of the budget."""
 SINGLE = 4
@@ -38,9 +38,9 @@ class MemoryPlan:
     num_networks: int
     windows_on_device: bool
     peak_mib: float
-    """What tensors and libraries are expected to hold; neither CUDA's own context nor what the allocator rounds up."""
+    """Expected memory of tensors and libraries, without CUDA's own context and the rounding of the allocator."""
     reserved_mib: float
-    """What the allocator takes from the device for that, with some to spare; the budget is a limit of this."""
+    """Memory that the allocator takes from the device for that, with some to spare; the budget is a limit of this."""
 
 
 def plan_memory(
@@ -147,7 +147,7 @@ def _storage_sizes(owner: FusedNetwork | FusedState) -> list[int]:
 
 
 def reserved_bytes(sizes: Iterable[int]) -> int:
-    """What PyTorch's allocator takes from the device for blocks of some sizes that are made in this order and kept.
+    """Memory that PyTorch's allocator takes from the device for blocks of some sizes, made in this order and kept.
 
     Its limit counts segments, not the blocks in them: 2 MiB for blocks of up to 1 MiB, 20 MiB for those below 10 MiB,
     and larger ones have a segment of their own of whole 2 MiB (c10/cuda/CUDACachingAllocator.cpp).

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 
 SIZES = 8
-"""How many numbers of networks are captured at most."""
+"""Most numbers of networks that graphs are captured for."""
 
 
 class StepGraphs:
@@ -46,7 +46,7 @@ class StepGraphs:
         try:
             with torch.cuda.graph(graph, pool=self._pool, stream=stream, capture_error_mode="thread_local"):
                 step(size)
-        except RuntimeError as error:  # the end of a capture that broke off hides why it did
+        except RuntimeError as error:  # the end of a capture that broke off hides the reason
             if isinstance(error.__context__, torch.OutOfMemoryError):
                 raise error.__context__ from None
             raise

@@ -146,7 +146,7 @@ def _fit_at_once(
 
 
 def _runner(state: FusedState, num_networks: int, pause_seconds: float) -> RunStep:
-    """Steps as CUDA graphs where that is possible, else one by one; a pause after each is what a neighbour gets."""
+    """Steps as CUDA graphs if possible, else one by one; the pause after each is left to other users of the GPU."""
     device = state.parameters_MP.device
 
     def run_plainly(step: Callable[[int], None], m: int) -> None:
@@ -170,7 +170,7 @@ def _runner(state: FusedState, num_networks: int, pause_seconds: float) -> RunSt
 
 
 def _is_shortage(error: RuntimeError) -> bool:
-    """Whether an error means that the device's memory is used up: the allocator's, the driver's or a library's own."""
+    """True if an error means that the device's memory is used up: the allocator's, the driver's or a library's own."""
     words = str(error)
     signs = ("out of memory", "ALLOC_FAILED", "CUBLAS_STATUS_NOT_INITIALIZED")  # the last where cuBLAS got no workspace
     return isinstance(error, torch.OutOfMemoryError) or any(sign in words for sign in signs)

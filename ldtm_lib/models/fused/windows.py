@@ -31,12 +31,12 @@ class WindowTables:
     starts_W: Tensor
     """The bar that each window begins with."""
     targets_WE: Tensor
-    """What networks are asked for: of residual ones the moves from the last close, else the scaled prices."""
+    """Targets of the networks: of residual ones the moves from the last close, else the scaled prices."""
     first_window: dict[int, int]
     """The place of each window set's first window, by the identity of the set."""
 
     def rows_of(self, windows: WindowSet, rows: Rows) -> Tensor:
-        """Where some windows of one ticker lie in these tables, int32 on the CPU."""
+        """Positions of some windows of one ticker in these tables, int32 on the CPU."""
         return torch.as_tensor((rows + self.first_window[id(windows)]).astype(np.int32))
 
 

@@ -1,6 +1,6 @@
-"""Training on a GPU by the fastest method that works: what one method leaves untrained, the next one trains.
+"""Training on a GPU by the fastest method that works: the next method trains the networks that one leaves untrained.
 
-No error of a GPU, its driver or a compiler ends a training. Each step down is a notice, and stands on the record of the
+No error of a GPU, its driver or a compiler ends a training. Each step down is a notice, and is recorded with the
 networks that were trained after it.
 """
 
@@ -17,7 +17,7 @@ from ldtm_lib.models.on_gpu.worker import Broken, train_in_a_process
 from ldtm_lib.models.single_fit import validation_loss
 
 MOST_DEVIATION = 0.03
-"""Of a network's validation loss on the CPU from the one that the GPU found."""
+"""Largest relative deviation of a network's validation loss on the CPU from the one that the GPU found."""
 ON_THE_CPU = "each on a core of the CPU"
 
 
@@ -31,9 +31,9 @@ def fit_down_the_ladder(
 ) -> Iterator[Fit | FitFailed | FitTask]:
     """Train the tasks of a job; yields each as it ends, and in the end those that no method on the GPU could train.
 
-    Each fit says by which method it was trained. One whose validation loss is another one on the CPU is refused, and
-    its network is trained by the next method, and so is one that diverges. `while_waiting` is called twice a second,
-    and may raise an error to end the training.
+    Each fit names the method that trained it. A fit whose validation loss is different on the CPU is refused, and its
+    network is trained by the next method; so is a network that diverges. `while_waiting` is called twice a second, and
+    may raise an error to end the training.
     """
     left = {id(task): task for task in job.tasks}
     below = [*(method.name for method in methods[1:]), ON_THE_CPU]
@@ -55,14 +55,14 @@ def fit_down_the_ladder(
                     case Broken(reason):
                         reasons.append(reason)
                     case Fit() | FitFailed() if id(message.task) not in left:
-                        continue  # said twice
+                        continue  # a repeated result
                     case Fit():
                         if refusal := _refusal(message, job):
                             reasons.append(refusal)
                             continue
                         del left[id(message.task)]
                         yield replace(message, method=by)
-                    case FitFailed(reason=TrainingDiverged() as reason):  # of the device, perhaps; the CPU decides
+                    case FitFailed(reason=TrainingDiverged() as reason):  # the device may be the cause; the CPU decides
                         reasons.append(str(reason))
                     case FitFailed():
                         del left[id(message.task)]
@@ -76,10 +76,10 @@ def fit_down_the_ladder(
 
 
 def _refusal(fit: Fit, job: Job) -> str:
-    """Why a fit is refused; empty where its loss is that of the CPU."""
+    """Reason why a fit is refused; empty if its loss is that of the CPU."""
     try:
         found = validation_loss(fit, recipe=job.recipe, architecture=job.architecture)
-    except Exception as error:  # of weights that are no network
+    except Exception as error:  # weights may not form a network
         return f"{fit.task.name} is refused, its loss cannot be computed on the CPU: {type(error).__name__}: {error}"
     if math.isclose(found, fit.validation_loss, rel_tol=MOST_DEVIATION):
         return ""

@@ -20,7 +20,7 @@ from ldtm_lib.settings import ArchitectureConfig, GpuConfig, TrainingConfig
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What a method is to train, and what it may take of the GPU."""
+    """Tasks that a method is to train, and the part of the GPU that it may take."""
 
     tasks: Sequence[FitTask]
     recipe: TrainingConfig
@@ -29,18 +29,18 @@ class Job:
     """`cuda:N`."""
     gpu: GpuConfig
     cache: Path
-    """The file that remembers which probes were passed."""
+    """The file that records the probes that were passed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reports:
-    """What a method tells while it trains."""
+    """Callbacks that a method reports to while it trains."""
 
     progress: Callable[[Progress], None]
     notice: Callable[[str], None]
-    """Something that belongs into the log and on record, such as a shortage of memory."""
+    """Called with a text for the log and the record, such as on a shortage of memory."""
     ready: Callable[[], None]
-    """The probe is over."""
+    """Called when the probe is over."""
 
 
 class NotApplicable(LdtmError):
@@ -52,7 +52,7 @@ class Method:
     """One method of training on a GPU."""
 
     name: str
-    """As it stands in logs and on record."""
+    """Name in logs and on record."""
     train: Callable[[Job, Reports], Iterator[Fit | FitFailed]]
     """A function of a module, so that another process finds it."""
 
@@ -63,7 +63,7 @@ def fused(job: Job, reports: Reports) -> Iterator[Fit | FitFailed]:
 
 
 def fused_in_small_programs(job: Job, reports: Reports) -> Iterator[Fit | FitFailed]:
-    """All networks at once, by the kernels in tilings that take little of everything."""
+    """All networks at once, by the kernels in tilings that take few resources of every kind."""
     return _by_kernels(smaller_tilings, job, reports)
 
 
@@ -93,7 +93,7 @@ METHODS = (
     Method("all networks fused, without kernels", fused_without_kernels),
     Method("one network after the other", one_by_one),
 )
-"""In the order in which they are tried; after the last one comes the CPU."""
+"""Methods in the order in which they are tried; after the last one comes the CPU."""
 
 
 def _fused_by(operations: Operations, what: str, job: Job, reports: Reports) -> Iterator[Fit | FitFailed]:

@@ -1,4 +1,4 @@
-"""What a person should know of how a training went on its GPU."""
+"""Notices to a person about the course of a training on its GPU."""
 
 from dataclasses import dataclass
 
@@ -9,4 +9,4 @@ class TrainingNotice:
 
     text: str
     is_step_down: bool
-    """Whether a method broke off, or could not begin, and a slower one trains the rest."""
+    """True if a method broke off, or could not begin, and a slower one trains the rest."""

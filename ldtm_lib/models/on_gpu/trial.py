@@ -25,9 +25,9 @@ from ldtm_lib.settings import ArchitectureConfig, GpuConfig, TrainingConfig
 
 CPU = torch.device("cpu")
 LOSS_TOLERANCE = 0.03
-"""Of a validation loss, between a training in float16 and the same one in float32."""
+"""Largest relative difference of a validation loss between a training in float16 and the same one in float32."""
 PRICE_TOLERANCE = 0.005
-"""Of a price, between forecasts of the two."""
+"""Largest relative difference of a price between forecasts of the two."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +154,7 @@ def synthetic_tasks(num_tasks: int, num_rows: int, num_validation_rows: int) -> 
 
 
 def compare_fit(fit: Fit, recipe: TrainingConfig, architecture: ArchitectureConfig) -> tuple[bool, str]:
-    """Whether a trained network is the one that the reference trains in float32 on the CPU, with the figures."""
+    """True if a trained network is the one that the reference trains in float32 on the CPU; and the figures."""
     reference = fit_alone(fit.task, recipe=recipe, architecture=architecture, device=CPU, on_progress=lambda _: None)
     loss = abs(fit.validation_loss / reference.validation_loss - 1)
     prices = [

@@ -17,9 +17,9 @@ from ldtm_lib.models.on_gpu.methods import Job, Method, NotApplicable, Reports
 from ldtm_lib.models.on_gpu.notice import TrainingNotice
 
 READY_SECONDS = 900.0
-"""How long the start and the probe may take; compiling all kernels takes a minute on a slow host."""
+"""Longest time that the start and the probe may take; compiling all kernels takes a minute on a slow host."""
 SILENT_SECONDS = 1800.0
-"""How long nothing may be heard after that, beside the pauses between steps: an epoch takes seconds."""
+"""Longest silence after that, beside the pauses between steps: an epoch takes seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ def _messages(
 def _read(
     sent: bytes, job: Job
 ) -> Progress | TrainingNotice | Fit | FitFailed | Broken | _Ready | _Refused | _Finished:
-    """A message, its task found again; one that makes no sense ends the method."""
+    """A message, with its task looked up by number; an unintelligible message ends the method."""
     try:
         match message := pickle.loads(sent):
             case NumberedResult():
@@ -112,12 +112,12 @@ def _read(
                 return message
             case _:
                 return Broken(f"its process sent a {type(message).__name__}")
-    except Exception as error:  # of pickle, or of any class that cannot be put together again
+    except Exception as error:  # of pickle, or of any class that cannot be unpickled
         return Broken(f"its process sent what cannot be read: {error_summary(error)}")
 
 
 def _pauses_of_an_epoch(job: Job) -> float:
-    """The seconds that a slow epoch consists of by the setting."""
+    """The seconds of pauses in a slow epoch, by the setting."""
     rows = max(len(task.training_rows) + len(task.validation_rows) for task in job.tasks)
     return 2 * (rows // job.recipe.batch_size + 2) * job.gpu.pause_ms / 1000
 
@@ -126,7 +126,7 @@ def _pauses_of_an_epoch(job: Job) -> float:
 
 
 def main(descriptor: int, parent: int) -> None:
-    """Train what comes through a pipe, and report there."""
+    """Train the job that comes through a pipe, and report through it."""
     pipe = pipe_of_the_child(descriptor, parent)
     try:
         method, job = pickle.loads(pipe.recv_bytes())

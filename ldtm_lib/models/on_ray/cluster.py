@@ -29,14 +29,14 @@ class ClusterLost(LdtmError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeFacts:
-    """What a process on a node says of it."""
+    """Facts that a process on a node reports of it."""
 
     host: str
     release: Release
     missing_keepalive: tuple[str, ...]
     """Variables of KEEPALIVE that are not set on the node."""
     lease_problem: str = ""
-    """Why the node cannot lease its GPUs; empty where it can, or offers none."""
+    """Reason why the node cannot lease its GPUs; empty if it can, or offers none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,14 +49,14 @@ class ClusterNode:
     gpu_slots: int
     facts: NodeFacts | None
     problem: str = ""
-    """Why there are no facts."""
+    """Reason why there are no facts."""
 
     def __str__(self) -> str:
         host = self.facts.host if self.facts else self.name
         return f"node {host}" if host == self.address else f"node {host} ({self.address})"
 
     def slots(self, kind: SlotKind, cpus_per_slot: int) -> int:
-        """How many tasks of a kind the node takes at once."""
+        """Number of tasks of a kind that the node takes at once."""
         return self.gpu_slots if kind == "gpu" else int(self.cpus // cpus_per_slot)
 
 
@@ -68,7 +68,7 @@ class ClusterReport:
     nodes: tuple[ClusterNode, ...]
 
     def num_slots(self, kind: SlotKind, cpus_per_slot: int) -> int:
-        """How many tasks of a kind the cluster takes at once."""
+        """Number of tasks of a kind that the cluster takes at once."""
         return sum(node.slots(kind, cpus_per_slot) for node in self.nodes)
 
     def kind_for(self, device: str) -> SlotKind:
@@ -106,7 +106,7 @@ class ClusterReport:
 
 
 def node_problem(node: ClusterNode, here: Release) -> str:
-    """Why no training may use a node; empty where it may."""
+    """Reason why no training may use a node; empty if it may."""
     if node.facts is None:
         return f"{node} does not run the program of this installation ({node.problem}); {NODE_REMEDY}"
     if node.facts.release != here:

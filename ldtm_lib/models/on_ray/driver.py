@@ -34,17 +34,17 @@ from ldtm_lib.models.on_ray.shard import ProgressBoard, ShardLost, TrainShard, f
 
 CONNECT_SECONDS = 5.0
 FACTS_SECONDS = 60.0
-"""How long the nodes may take to tell their versions; a process starts there in one to two seconds."""
+"""Longest time that the nodes may take to report their versions; a process starts there in one to two seconds."""
 MOST_RETRIES = 3
-"""How often Ray repeats a task whose worker or node died."""
+"""Number of times that Ray repeats a task whose worker or node died."""
 WAIT_SECONDS = 0.5
 SECONDS_BETWEEN_LOOKS = 5.0
-"""Between two looks at progress and nodes; a sign of life is sent then as well."""
+"""Time between two checks of progress and nodes; a sign of life is sent then as well."""
 NO_SLOT_SECONDS = 120.0
-"""How long a training waits for a node when the last one with a slot is gone."""
+"""Longest time that a training waits for a node when the last one with a slot is gone."""
 DRIVER_VARIABLES = {
     **KEEPALIVE,
-    "RAY_task_oom_retries": str(MOST_RETRIES),  # Ray's own number is without an end
+    "RAY_task_oom_retries": str(MOST_RETRIES),  # Ray's own number is unlimited
     "RAY_gcs_server_request_timeout_seconds": "15",
 }
 
@@ -62,7 +62,7 @@ class Start:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
-    """The second message: how to train. Nothing is answered until a shard is asked for."""
+    """The second message: the terms of the training. There is no answer until a shard is requested."""
 
     kind: SlotKind
     cpus: int
@@ -139,7 +139,7 @@ def driver_environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def main(descriptor: int, parent: int) -> None:
-    """Read a cluster and train there what comes through a pipe."""
+    """Read a cluster, and train the shards that come through a pipe there."""
     pipe = pipe_of_the_child(descriptor, parent)
     os.chdir("/")  # Ray has the workers of all nodes import from the driver's working folder
     try:
@@ -188,7 +188,7 @@ def _resolved(address: str) -> str:
 
 
 def _require_head(address: str) -> None:
-    """Raise what is wrong with a head at once: `ray.init` tries for 20 seconds, and does not tell of a wrong token."""
+    """Raise the problem of a head at once: `ray.init` tries for 20 seconds, and does not report a wrong token."""
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
@@ -200,7 +200,7 @@ def _require_head(address: str) -> None:
 
 
 def _refusal(address: str, error: Exception) -> str:
-    """Why Ray cannot be used, with the remedy."""
+    """Reason why Ray cannot be used, with the remedy."""
     text = error_summary(error)
     lower = str(error).lower()
     if type(error).__name__ == "AuthenticationError":
@@ -217,7 +217,7 @@ def _refusal(address: str, error: Exception) -> str:
 
 
 def cluster_report(ray: Any, start: Start) -> ClusterReport:
-    """The living nodes, with what a process on each says of it."""
+    """The living nodes, with the facts that a process on each reports of it."""
     alive = _alive(ray)
     none = pickle.dumps(None)
     ask = ray.remote(facts_of_this_node)
@@ -256,7 +256,7 @@ def cluster_report(ray: Any, start: Start) -> ClusterReport:
 
 
 def _worker_problem(error: BaseException) -> str:
-    """Why a node did not answer; of a program that it cannot import the last line, which names the module."""
+    """Reason why a node did not answer; for a program that it cannot import, the last line, which names the module."""
     lines = str(error).strip().splitlines()
     return lines[-1].strip() if lines and "failed to import" in lines[0] else error_summary(error)
 
@@ -266,7 +266,7 @@ def _alive(ray: Any) -> dict[str, dict[str, Any]]:
 
 
 class _Trainer:
-    """Keeps some shards under way and tells of all that ends."""
+    """Keeps some shards under way and reports each that ends."""
 
     def __init__(self, ray: Any, pipe: Connection, training: Training, address: str) -> None:
         self._ray, self._pipe, self._training, self._address = ray, pipe, training, address
@@ -285,7 +285,7 @@ class _Trainer:
         self._terms = ray.put(training.terms)
 
     def _new_board(self) -> Any:
-        """The actor lives beside the driver: where the node of another one dies, progress would be lost with it."""
+        """The actor runs beside the driver: on another node, progress would be lost if the node died."""
         strategies = importlib.import_module("ray.util.scheduling_strategies")
         here = self._ray.get_runtime_context().get_node_id()
         return (
@@ -359,12 +359,12 @@ class _Trainer:
     def _send_error(self, cause: BaseException, details: str) -> None:
         try:
             pickle.loads(pickle.dumps(cause))
-        except Exception:  # of a class that cannot be put together again
+        except Exception:  # of a class that cannot be unpickled
             cause = RuntimeError(error_summary(cause))
         send(self._pipe, Raised(cause, details))
 
     def _look(self) -> None:
-        """Tell of nodes that went away, and give up when no slot is left."""
+        """Report nodes that went away, and give up when no slot is left."""
         nodes, self._looked = _alive(self._ray), time.monotonic()
         gone = [node for name, node in self._nodes.items() if name not in nodes]
         come = [node for name, node in nodes.items() if name not in self._nodes]

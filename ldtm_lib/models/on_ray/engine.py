@@ -38,11 +38,11 @@ from ldtm_lib.models.on_ray.shard import NodeLeases, ShardLost, ShardResult, Sha
 from ldtm_lib.settings import ArchitectureConfig, EngineConfig, GpuConfig, TrainingConfig
 
 READY_SECONDS = 180.0
-"""How long the driver may take to connect and to ask all nodes for their versions."""
+"""Longest time that the driver may take to connect and to ask all nodes for their versions."""
 SILENT_SECONDS = 180.0
-"""How long the driver may say nothing after that: Ray ends it 60 s after the head."""
+"""Longest silence of the driver after that: Ray ends it 60 s after the head."""
 END_SECONDS = 5.0
-"""How long the driver may take to leave the cluster when all is trained; it is ended then."""
+"""Longest time that the driver may take to leave the cluster when all is trained; it is ended then."""
 MOST_TICKERS_ON_A_GPU = 128
 Event = TypeVar("Event")
 OnProgress = Callable[[Progress], None]
@@ -74,7 +74,7 @@ class RayEngine:
     config: EngineConfig
     leases: NodeLeases | None = None
     no_leases: str = ""
-    """Why there are no leases, where GPUs cannot be used."""
+    """Reason why there are no leases, if GPUs cannot be used."""
     log: Callable[[str], None] = field(default=lambda line: None)
     train_shard: TrainShard = train_shard
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
@@ -94,7 +94,8 @@ class RayEngine:
 
         `device` is `cpu`, `cuda` or `auto`, which means the GPUs of the cluster where it offers any. A shard whose
         workers die at every try is trained ticker by ticker, and a ticker whose workers do so is yielded as FitFailed.
-        Raises ClusterUnusable before anything is trained, ClusterLost, MissingExtra, and what a shard raised.
+        Raises ClusterUnusable before anything is trained, ClusterLost, MissingExtra, and the errors that a shard
+        raised.
         """
         if not tasks:
             return
@@ -152,7 +153,7 @@ class RayEngine:
     def _results(
         self, process: ChildProcess, shards: "_Shards", on_progress: OnProgress | None, on_notice: OnNotice | None
     ) -> Iterator[Fit | FitFailed]:
-        """What the driver tells, until every task has ended and the driver knows it."""
+        """Results that the driver reports, until every task has ended and the driver knows it."""
         while True:
             match message := self._received(process, SILENT_SECONDS):
                 case NextShard():
@@ -236,7 +237,7 @@ class RayEngine:
 
 
 def _replay(events: Sequence[Event], tell: Callable[[Event], None] | None) -> None:
-    """Tell of what happened on a node."""
+    """Report the events of a node."""
     if tell is not None:
         for event in events:
             tell(event)
@@ -258,7 +259,7 @@ class _Shards:
 
     @property
     def num_waiting(self) -> int:
-        """How many shards are not under way."""
+        """Number of shards that are not under way."""
         return len(self._waiting)
 
     def next_one(self) -> Shard | NoShardNow | AllTrained:
@@ -275,7 +276,7 @@ class _Shards:
         return self._under_way.pop(number)
 
     def num_losses(self, ticker: str) -> int:
-        """Count another loss of a ticker that was trained by itself; how often that has happened."""
+        """Count another loss of a ticker that was trained by itself; returns the number of its losses."""
         self._losses[ticker] += 1
         return self._losses[ticker]
 

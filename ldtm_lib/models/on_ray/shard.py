@@ -1,4 +1,4 @@
-"""What a node of a Ray cluster runs: it trains the networks of some tickers and returns all of them, or none.
+"""Work of a node of a Ray cluster: it trains the networks of some tickers and returns all of them, or none.
 
 A task that Ray repeats because its node died begins anew. One that sent its networks one by one would send them twice,
 in another order, and Ray would take the second for repetitions of the first.
@@ -30,21 +30,21 @@ class ShardLost(LdtmError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeasedGpu:
-    """A GPU of a node that is a task's as long as its lease is held."""
+    """A GPU of a node that a task may use as long as its lease is held."""
 
     device: str
     """`cuda:N`."""
     gpu: GpuConfig
-    """What the task may take of it."""
+    """Part of the GPU that the task may take."""
     require_held: Callable[[], None]
-    """To be called after every epoch; raises ShardLost when the lease is lost."""
+    """Check to call after every epoch; raises ShardLost when the lease is lost."""
 
 
 class NodeLeases(Protocol):
     """Leases of GPUs on the nodes of a cluster; an object that is pickled."""
 
     def problem_here(self) -> str:
-        """Why this node cannot take leases; empty where it can."""
+        """Reason why this node cannot take leases; empty if it can."""
         ...
 
     def lease(self, num_tickers: int, on_wait: Callable[[str], None]) -> AbstractContextManager[LeasedGpu]:
@@ -54,7 +54,7 @@ class NodeLeases(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardTerms:
-    """How all tasks of a training are to be trained."""
+    """Terms by which all tasks of a training are to be trained."""
 
     recipe: TrainingConfig
     architecture: ArchitectureConfig
@@ -62,22 +62,22 @@ class ShardTerms:
     cpus: int
     release: Release
     leases: NodeLeases | None
-    """None where the CPU trains."""
+    """Leases of GPUs; None if the CPU trains."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardResult:
-    """The networks of a task, and what its log should say."""
+    """The networks of a task, and the lines for its log."""
 
     host: str
     results: tuple[NumberedResult, ...]
     notices: tuple[TrainingNotice, ...]
     progress: tuple[Progress, ...]
-    """Of the end, which was not sent to the board."""
+    """Progress of the end, which was not sent to the board."""
 
 
 class Board(Protocol):
-    """What a task calls to tell of its progress: an actor's method `add`."""
+    """Receiver of the progress that a task reports: an actor's method `add`."""
 
     add: Any
 
@@ -104,8 +104,8 @@ TrainShard = Callable[[bytes, bytes, Board], bytes]
 def train_shard(terms: bytes, tasks: bytes, board: Board) -> bytes:
     """Train some tasks on this node; everything that is passed and returned is a pickle.
 
-    Raises ClusterUnusable where this node runs another program, which it cannot where it was compared before: it joined
-    later.
+    Raises ClusterUnusable if this node runs another program, which is possible only if it joined after the nodes were
+    compared.
     """
     known: ShardTerms = pickle.loads(terms)
     if known.release != (here := release_here()):
@@ -153,7 +153,7 @@ def _place(terms: ShardTerms, num_tickers: int, on_wait: Callable[[str], None]) 
 
 
 class _Reports:
-    """Sends progress to the board, a second's together."""
+    """Sends progress to the board, in batches of one second."""
 
     def __init__(self, board: Board) -> None:
         self._board, self._batch, self._sent = board, list[Progress](), time.monotonic()

@@ -1,1 +1,1 @@
-"""Where bars come from: one protocol, one file a source."""
+"""Sources of bars: one protocol, one file a source."""

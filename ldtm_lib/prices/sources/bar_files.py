@@ -26,7 +26,7 @@ NUMBER_COLUMNS = ("open", "high", "low", "close", "volume", "adj_close", "split_
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BarFile:
-    """What one file holds, by the plain name of each ticker (see `plain_name`)."""
+    """Content of one file, by the plain name of each ticker (see `plain_name`)."""
 
     bars: Mapping[str, pl.DataFrame]
     """Columns of BAR_SCHEMA, adj_close and split_ratio where the file has them, and two of text: `place`, such as

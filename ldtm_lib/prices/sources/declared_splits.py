@@ -22,7 +22,7 @@ MOST_SPLITS_BYTES = 2**20
 SEPARATORS = ",;\t|"
 MOST_SPLIT_RATIO = 1e6
 FLOAT_ERROR = 1e-9
-"""How far, relatively, two ratios may lie apart that are one, such as 3:2 and 1.5."""
+"""Largest relative difference between two ratios that are one, such as 3:2 and 1.5."""
 BINARY = re.compile(rb"[^\t\r\n\x20-\xff]")
 """Control characters, as compressed files have, which polars would decompress, however large they become."""
 REMEDY = "write lines such as AAPL,2000-06-21,2 (new shares for one old), with the header ticker,session,ratio"
@@ -99,7 +99,7 @@ def read_declared_splits(folder: Path, moment: datetime | None = None) -> Declar
 
 
 def split_ratio(text: str) -> float | None:
-    """New shares for one old, as a number or such as 3:2 and 3/2, 1 included; None for what is no such ratio."""
+    """New shares for one old, as a number or such as 3:2 and 3/2, 1 included; None for a text that is no such ratio."""
     new, _, old = text.strip().replace("/", ":").partition(":")
     try:
         ratio = float(new) / float(old or 1)

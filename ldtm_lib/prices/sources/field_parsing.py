@@ -186,7 +186,7 @@ def _of_texts(text: pl.Series) -> ParsedSessions:
 
 
 def _times_of_day(written: pl.Series) -> pl.DataFrame:
-    """The time that follows the date of each field, from what is written there (null for nothing).
+    """The time that follows the date of each field, from the text there (null if there is none).
 
     Columns: `minutes` after midnight (null without a time), `offset` in minutes (null for none), `is_of_exchange` (the
     zone of New York by its name), `is_readable` (a time that exists, of a known zone), `is_evening`, and
@@ -287,7 +287,7 @@ def _plain(fields: pl.Series) -> pl.Series | None:
 
 
 def _decimal_comma(written: pl.Series, separator: str | None) -> tuple[bool, str | None]:
-    """Whether commas are decimal signs, or the reason why that is ambiguous."""
+    """True if commas are decimal signs, and the reason if that is ambiguous."""
 
     def some(pattern: str) -> bool:
         return bool(written.str.contains(pattern).any())

@@ -36,12 +36,12 @@ class _Collected:
 
 @dataclass(slots=True, kw_only=True)
 class _Read:
-    """What the files hold, by plain name."""
+    """Content of the files, by plain name."""
 
     bars: dict[str, pl.DataFrame] = field(default_factory=dict[str, pl.DataFrame])
     failures: dict[str, MalformedFile] = field(default_factory=dict[str, MalformedFile])
     unread: list[str] = field(default_factory=list[str])
-    """Why files that may hold any ticker could not be read."""
+    """Reasons why files that may hold any ticker could not be read."""
     ignored: list[str] = field(default_factory=list[str])
     """Files without a bar of any asked ticker, by their path in the folder."""
     other_kinds: dict[str, str] = field(default_factory=dict[str, str])
@@ -61,7 +61,7 @@ class FilesSource:
     """
 
     def __init__(self, folder: Path, basis: PriceBasis, moment: datetime | None = None) -> None:
-        """Raises ConfigurationError when the folder is none.
+        """Raises ConfigurationError when the folder is not one.
 
         `moment` (aware) is when it is read where others may write to it meanwhile; None for files that are whole.
         """
@@ -109,7 +109,7 @@ class FilesSource:
         )
 
     def coverage(self, tickers: Sequence[str]) -> SourceCoverage:
-        """Which tickers have a readable file of their name, and how many files may hold others; reads headers alone."""
+        """Tickers with a readable file of their name, and number of files that may hold others; reads headers alone."""
         bar_files = (path for path in self._paths() if may_hold_bars(path) and path.name.lower() != SPLITS_FILE)
         paths = {path: name_of_file(path) for path in bar_files}
         asked = {plain_name(ticker) for ticker in tickers}
@@ -182,7 +182,7 @@ class FilesSource:
         """The path of another name that leads to the same file, unless the file names its tickers inside."""
         try:
             status = path.stat()
-        except OSError:  # it went away since
+        except OSError:  # it was removed since
             return None
         other = path_of.setdefault((status.st_dev, status.st_ino), path)
         is_shared = name_of_file(other) != name_of_file(path) and not names_tickers(path, self.folder)

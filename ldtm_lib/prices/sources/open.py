@@ -92,11 +92,11 @@ def _url_source(settings: Settings, environ: Mapping[str, str], moment: datetime
 
 @cache
 def _url_pacer(host: str) -> RequestPacer:
-    """What one host was asked by this process."""
+    """Pacer of all requests of this process to one host."""
     return RequestPacer()
 
 
 @cache
 def _pacer(address: Address) -> Pacer:
-    """What one TWS was asked by this process, so that a second fetch keeps the rules too."""
+    """Pacer of all requests of this process to one TWS, so that a second fetch keeps the rules too."""
     return Pacer()

@@ -28,7 +28,7 @@ ENCODINGS = (PLAIN, PLAIN_DICTIONARY, RLE, RLE_DICTIONARY, BYTE_STREAM_SPLIT)
 """Encodings whose values take no more memory than their number and the size of their pages say."""
 DATA_PAGE, DICTIONARY_PAGE, DATA_PAGE_V2 = 0, 2, 3
 PLACES_OF_PAGE_HEADERS = {DATA_PAGE: (5, 2), DICTIONARY_PAGE: (7, 2), DATA_PAGE_V2: (8, 4)}
-"""By the type of a page, the field of its own header, and that of the encoding in there."""
+"""The field of the own header of a page, by the type of the page, and the field of the encoding in it."""
 REPEATED = 2
 REMEDY = "write it again, as pandas.DataFrame.to_parquet or polars.DataFrame.write_parquet do"
 
@@ -45,12 +45,12 @@ class Column:
 
     name: str
     is_flat: bool
-    """Whether it holds one value a row, and no lists or groups."""
+    """True if it holds one value a row, and no lists or groups."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Footer:
-    """What the footer says."""
+    """Content of the footer."""
 
     columns: tuple[Column, ...]
     num_rows: int

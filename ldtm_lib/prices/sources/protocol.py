@@ -31,23 +31,23 @@ class Delivery:
     listings: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     """Notes on several tickers: a sentence with `{}`, and the items that stand there. See `listing_notes`."""
     basis: Mapping[str, date] = field(default_factory=dict[str, date])
-    """By ticker, the session up to which splits are applied; that of its newest bar where it is not named."""
+    """The session up to which splits are applied, by ticker; that of its newest bar for a ticker that is not named."""
     splits_from: Mapping[str, date] = field(default_factory=dict[str, date])
-    """By ticker, the day from which its splits are complete; its first bar where it is not named."""
+    """The day from which splits are complete, by ticker; that of its first bar for a ticker that is not named."""
     ignored: tuple[str, ...] = ()
-    """What of the source was left aside: files of no asked ticker, and those that could not be read with the reason."""
+    """Parts of the source left aside: files of no asked ticker, and those that could not be read with the reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceCoverage:
-    """Which of some tickers a source has, as far as it is known without reading bars."""
+    """Availability of some tickers in a source, as far as it is known without reading bars."""
 
     lacking: tuple[str, ...] = ()
     """Tickers that have nothing of their own, in the order asked."""
     num_shared_files: int = 0
     """Files that name their tickers inside, and may hold those."""
     unreadable: tuple[str, ...] = ()
-    """Why files that are named after tickers do not count, by their headers."""
+    """Reasons why files that are named after tickers do not count, by their headers."""
 
 
 def listing_notes(listings: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
@@ -70,7 +70,7 @@ class PriceSource(Protocol):
 
     @property
     def tickers_per_fetch(self) -> int | None:
-        """The most tickers that one fetch should be of; None for a source that reads the same files for each fetch."""
+        """Largest number of tickers for one fetch; None for a source that reads the same files for each fetch."""
         ...
 
     def fetch(self, tickers: Sequence[str], first: date, last: date) -> Delivery:
@@ -82,5 +82,5 @@ class PriceSource(Protocol):
         ...
 
     def coverage(self, tickers: Sequence[str]) -> SourceCoverage:
-        """Which of some tickers the source has; quick, no bar is read."""
+        """Availability of some tickers in the source; quick, no bar is read."""
         ...

@@ -44,7 +44,7 @@ class SampleSource:
         return Delivery(bars=bars, splits=splits, failures=failures, basis=dict.fromkeys(sorted(present), last))
 
     def coverage(self, tickers: Sequence[str]) -> SourceCoverage:
-        """Which tickers are not in the sample."""
+        """Tickers that are not in the sample."""
         return SourceCoverage(lacking=tuple(ticker for ticker in tickers if ticker not in TICKERS))
 
 

@@ -75,7 +75,7 @@ def decompressed(name: str, content: bytes, most_bytes: int = MOST_BYTES) -> byt
 
 @contextmanager
 def failing_by_name(name: str) -> Generator[None]:
-    """Make a failure of one file of whatever a parser raises, panics of polars included: the other files go on."""
+    """Turn whatever a parser raises, panics of polars included, into a failure of one file: the others go on."""
     try:
         yield
     except LdtmError:
@@ -100,7 +100,7 @@ def shown(text: str, most_characters: int = SHOWN_CHARACTERS) -> str:
 
 
 def _is_inside(path: Path, folder: Path, opened: os.stat_result) -> bool:
-    """Whether the opened file is the one that a path inside of the folder has, once links are resolved."""
+    """True if the opened file is the one that a path inside of the folder has, once links are resolved."""
     try:
         resolved = path.resolve(strict=True)
         return resolved.is_relative_to(folder.resolve()) and os.path.samestat(os.stat(resolved), opened)

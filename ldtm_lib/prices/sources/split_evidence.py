@@ -32,14 +32,14 @@ LEAST_JUMP = 0.1
 SESSIONS_AROUND = 5
 """Sessions before and after a declared split in which its jump of the raw prices is looked for."""
 JUMP_TOLERANCE = 0.15
-"""How far, relatively, prices on another session may be from a split that is taken to be dated wrongly."""
+"""Largest relative distance of prices on another session from a split that is taken to be dated wrongly."""
 LARGEST_MOVE_BESIDE = 1.4
-"""How far, either way, the market may move on the session of a split."""
+"""Largest factor, either way, by which the market may move on the session of a split."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitEvidence:
-    """The splits of some bars, sorted, and notes on what was not taken for one."""
+    """The splits of some bars, sorted, and notes on evidence that was not taken for one."""
 
     splits: tuple[Split, ...]
     notes: tuple[str, ...] = ()

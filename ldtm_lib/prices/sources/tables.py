@@ -44,16 +44,16 @@ class Table:
     """The rows of a file or answer: columns named as in SPELLINGS, and `row`, which counts from 0."""
 
     name: str
-    """What messages call it, such as AAPL.csv."""
+    """Name of the file in messages, such as AAPL.csv."""
     frame: pl.DataFrame
     separator: str | None
-    """None for what is no text of lines: Parquet, JSON."""
+    """Separator of fields; None for a format that is no text of lines: Parquet, JSON."""
     first_line: int = 0
     """The line of row 0 in a text file; elsewhere rows are counted from 1."""
     num_fields_in_last_line: int | None = None
-    """How many fields the last line has when that is fewer than columns: the file may be cut."""
+    """Number of fields in the last line if that is fewer than columns: the file may be cut."""
     is_unfinished: bool = False
-    """Whether the last line may still go on; its last field is not reliable."""
+    """True if the last line may still go on; its last field is not reliable."""
     unit_of_volume: float = 1
     """Shares that a volume of 1 stands for."""
 
@@ -76,12 +76,12 @@ def read_table(path: Path, folder: Path, moment: datetime | None = None) -> Tabl
 
 
 def is_text(path: Path) -> bool:
-    """Whether a file is a text of bars by its name, compressed or not."""
+    """True if a file is a text of bars by its name, compressed or not."""
     return path.name.lower().removesuffix(COMPRESSED).endswith(TEXT_SUFFIXES)
 
 
 def may_hold_bars(path: Path) -> bool:
-    """Whether a file is of a kind that is read, by its name."""
+    """True if a file is of a kind that is read, by its name."""
     return is_text(path) or path.suffix.lower() in PARQUET_SUFFIXES
 
 
@@ -152,7 +152,7 @@ def header_columns(path: Path, folder: Path) -> set[str]:
 
 
 def names_tickers(path: Path, folder: Path) -> bool:
-    """Whether a file has a column of tickers; false if the file cannot be read."""
+    """True if a file has a column of tickers; false if the file cannot be read."""
     try:
         return "ticker" in header_columns(path, folder)
     except MalformedFile:
@@ -160,12 +160,12 @@ def names_tickers(path: Path, folder: Path) -> bool:
 
 
 def is_being_written(path: Path, content: bytes, moment: datetime) -> bool:
-    """Whether a text that was just read ends in the middle of a line, and its file changed around a moment (aware)."""
+    """True if a text that was just read ends in the middle of a line, and its file changed around a moment (aware)."""
     if content.endswith((b"\n", b"\r")):
         return False
     try:
         changed_at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-    except OSError:  # it went away since
+    except OSError:  # it was removed since
         return True
     return abs(moment - changed_at) < WRITTEN_WITHIN
 

@@ -27,7 +27,7 @@ from ldtm_lib.models.fused.kernels.step_launch import (
 from ldtm_lib.models.fused.kernels.tiling import Tiling, Tilings, tilings_of
 
 MANY_ROWS = 64
-"""From so many rows on a backward pass has no registers to spare."""
+"""Number of rows from which on a backward pass has no registers to spare."""
 
 
 def lstm_forward(
@@ -134,7 +134,7 @@ def lstm_backward(
 
 
 def _constants(tiling: Tiling, num_windows: int) -> dict[str, int | bool]:
-    """What a recurrence kernel is compiled for besides strides."""
+    """Compile-time constants of a recurrence kernel, besides strides."""
     return {
         "ROWS": tiling.rows,
         "FULL": num_windows % tiling.rows == 0,

@@ -18,7 +18,7 @@ from triton import knobs
 from ldtm_lib.models.fused.kernels.interface import Kernel
 
 INTERPRETED: bool = knobs.runtime.interpret
-"""Whether Triton's interpreter runs the kernels, which knows no hardware instructions."""
+"""True if the kernels run in Triton's interpreter, which knows no hardware instructions."""
 
 
 @triton.jit

@@ -17,9 +17,10 @@ from pathlib import Path
 import torch
 
 HIDDEN_UNITS = (16, 32, 64, 128)
-"""Beyond 128 the weights of a layer, 8 H^2 bytes, fit into no GPU's shared memory."""
+"""Supported numbers H of hidden units: beyond 128 the weights of a layer, 8 H^2 bytes, fit into no GPU's shared
+memory."""
 CACHED_WEIGHTS_FROM = 128
-"""From this many hidden units on consumer GPUs read weights from the cache at every session."""
+"""Number of hidden units from which on consumer GPUs read weights from the cache at every session."""
 WARP_THREADS, THREAD_ELEMENTS = 32, 8
 OLDEST_CAPABILITY = (8, 0)
 """Matrix units for float16 and asynchronous copies as the kernels use them."""
@@ -35,7 +36,7 @@ class Tiling:
     stages: int
     """2 loads a session while the one before it is computed, 1 does not."""
     resident: bool
-    """Whether the recurrent weights stay in shared memory all the time."""
+    """True if the recurrent weights stay in shared memory all the time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +51,8 @@ HOPPER = Tilings(
     forward=Tiling(rows=64, warps=8, stages=2, resident=True),
     backward=Tiling(rows=32, warps=8, stages=2, resident=True),
 )
-"""64 rows are what Hopper's matrix units take from shared memory without copies in registers; backwards there is no
-room for loads ahead of 64 rows beside the weights, and 32 rows with them are kept until a benchmark times both."""
+"""Hopper's matrix units take 64 rows from shared memory without copies in registers. In the backward pass there is no
+room beside the weights to load 64 rows ahead; 32 rows with loads ahead are kept until a benchmark times both."""
 BLACKWELL = Tilings(
     forward=Tiling(rows=32, warps=8, stages=2, resident=True),
     backward=Tiling(rows=32, warps=8, stages=2, resident=True),
@@ -72,7 +73,7 @@ CHOSEN: Mapping[tuple[int, int], Tilings] = {
     (10, 0): BLACKWELL,
     (10, 3): BLACKWELL,
 }
-"""By compute capability; all others get what fits into 99 KiB."""
+"""Tilings by compute capability; all other GPUs get those that fit into 99 KiB."""
 
 HOPPER_ALTERNATIVES = (
     Tilings(
@@ -96,9 +97,9 @@ HOPPER_ALTERNATIVES = (
         backward=Tiling(rows=16, warps=8, stages=2, resident=True),
     ),
 )
-"""What a benchmark may try beside the choice at 128 hidden units; none spills. With 64 rows backwards 103 networks of
-64 windows are one wave of programs on 132 multiprocessors instead of two. Nothing is loaded ahead then; some of 16
-warps compute while others wait."""
+"""Tilings that a benchmark may try beside the choice at 128 hidden units; none spills. With 64 rows in the backward
+pass, 103 networks of 64 windows are one wave of programs on 132 multiprocessors instead of two. Nothing is loaded ahead
+then; some of 16 warps compute while others wait."""
 
 
 def tilings_for(capability: tuple[int, int], hidden: int) -> Tilings:
@@ -141,7 +142,7 @@ def tilings_of(device: torch.device, hidden: int) -> Tilings:
 
 
 def obstacle(device: torch.device, hidden: int) -> str | None:
-    """Why the kernels do not run on a device, such as "no C compiler is on PATH"; None where they do.
+    """Reason why the kernels do not run on a device, such as "no C compiler is on PATH"; None if they do.
 
     Triton builds its launcher when it first runs, which takes a C compiler and Python's headers.
     """

@@ -1,6 +1,6 @@
 """Meanings of IB's messages: a table of their codes, and of texts where one code has several meanings.
 
-Source: https://interactivebrokers.github.io/tws-api/message_codes.html and what TWS is seen to send.
+Source: https://interactivebrokers.github.io/tws-api/message_codes.html and observed messages of TWS.
 """
 
 from collections.abc import Mapping
@@ -86,7 +86,7 @@ _KINDS: tuple[tuple[range, str], ...] = (
     (range(1000, 2000), "a message about the connection of TWS to IB; ask again once TWS shows that it is connected"),
     (range(10000, 11000), "an error of TWS about a request; it came at every try, so correct what its text names"),
 )
-"""What IB's documentation says of codes by their numbers, and what to do about one that is in no table."""
+"""Meanings of codes by their numbers in IB's documentation, and the remedy for a code that is in no table."""
 
 _CODES: Mapping[int, Meaning] = {
     100: Meaning.PACING,
@@ -146,7 +146,7 @@ _WORDS: Mapping[int, tuple[tuple[str, Meaning], ...]] = {
     420: (("permission", Meaning.NO_PERMISSION),),
     10285: (("trimmed value", Meaning.NOTICE),),
 }
-"""Where a number has several meanings: words of the text in lower case, the first that stands in it decides."""
+"""Meanings of a number that has several: words of the text in lower case, the first that stands in it decides."""
 _WORDS_OF_ANY_CODE = (
     ("pacing violation", Meaning.PACING),
     ("not subscribed", Meaning.NO_PERMISSION),

@@ -1,7 +1,7 @@
 """One connection to TWS or IB Gateway: its address, the logon, and the requests on it.
 
-Bars are all that is asked for. Positions, orders and account values, which the client's own `connect` would fetch
-even when it is read-only, never leave TWS.
+Only bars are requested. Positions, orders and account values, which the client's own `connect` would fetch even when it
+is read-only, never leave TWS.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ ENDS_THE_LOGIN = (Meaning.CLIENT_ID_TAKEN, Meaning.REFUSED, Meaning.DISCONNECTED
 ANSWERS = (10, 17)
 """The messages that answers come in: contract details and bars."""
 GREETING_SECONDS = 0.05
-"""How long after the logon TWS is listened to before it is asked: it tells at once what of its way to IB is broken."""
+"""Time after the logon before the first request: TWS reports at once the broken parts of its connection to IB."""
 CLOSE_SECONDS = 1.0
 
 
@@ -38,7 +38,7 @@ class Address:
     host: str = "127.0.0.1"
     port: int = 7497
     client_id: int = 17
-    """The first that is tried; while it is in use, the next ones are."""
+    """The first client id that is tried; while it is in use, the next ones are tried."""
     account: str | None = field(default=None, repr=False)
     """An account that the login must manage, so that a paper login is not taken for the other one. Never shown."""
 
@@ -75,15 +75,15 @@ class NotSent(ConnectionBroken):
 
 
 class NotConnected(SourceError):
-    """There is no connection to TWS to be had, or none that is of use."""
+    """No connection to TWS is possible, or no usable one."""
 
 
 class AnswersNothing(NotConnected):
-    """TWS takes requests and answers none of those that are open."""
+    """TWS accepts requests and answers no open one."""
 
 
 class NotAdmitted(NotConnected):
-    """TWS is there and does not let LDTM in: waiting would not help."""
+    """TWS runs and refuses LDTM: waiting would not help."""
 
 
 class ClientIdTaken(NotAdmitted):
@@ -108,8 +108,8 @@ class _Asked:
 class IbConnection:
     """A connection to TWS.
 
-    How long TWS has been silent counts from the last answer on it, whoever asked: it may work on one after the other.
-    After `request_timeout_seconds` of silence it is given up, with all that is open.
+    The silence of TWS counts from the last answer on the connection, to any request: TWS may process one request after
+    the other. After `request_timeout_seconds` of silence the connection is given up, with all open requests.
     """
 
     def __init__(self, client: Any, address: Address, config: IbConfig, connectivity: Connectivity) -> None:
@@ -175,7 +175,7 @@ class IbConnection:
             await closed.wait()
 
     async def bars(self, request: Request) -> pl.DataFrame | Refusal:
-        """The bars that a request is answered with, or why there are none; raises ConnectionBroken or NotSent."""
+        """The bars that a request is answered with, or the reason for none; raises ConnectionBroken or NotSent."""
         client, contract = self._ib.client, contract_of(self._client, request)
 
         def send(number: int) -> None:
@@ -217,7 +217,7 @@ class IbConnection:
             answer.cancel()
 
     async def _outcome(self, asked: _Asked) -> list[Any] | Refusal:
-        """Wait for the end of a request; time during which TWS has no way to IB does not count."""
+        """Wait for the end of a request; time during which TWS is not connected to IB does not count."""
         while not asked.answer.done():
             await asyncio.wait({asked.answer}, timeout=self._seconds_to_silence())
             if not asked.answer.done() and self._seconds_to_silence() <= 0:
@@ -236,7 +236,7 @@ class IbConnection:
         return max(self._quiet_since, self._way.up_since) + seconds - self._loop.time()
 
     def _give_up(self) -> None:
-        """Nothing was answered for too long: whatever is open has got no answer, and will get none here."""
+        """TWS answered nothing for too long: open requests have no answer, and will get none here."""
         text = f"no answer came in {self._config.request_timeout_seconds:g} s{self._way.in_brackets}"
         self.silent = frozenset(asked.ticker for asked in self._open.values())
         for asked in self._open.values():
@@ -261,7 +261,7 @@ class IbConnection:
         handlers.update({number: self._legible(handlers[number]) for number in ANSWERS})
 
     def _hear(self, number: int, code: int, text: str, _contract: Any) -> None:
-        """Sort what TWS says. That ib_async takes 321 for a warning makes no difference here."""
+        """Process a message of TWS. ib_async takes 321 for a warning, which makes no difference here."""
         said = Refusal(meaning=meaning_of(code, text), code=code, text=text)
         if self._way.hear(said):
             if said.meaning is Meaning.LINK_RENEWED:
@@ -274,7 +274,7 @@ class IbConnection:
             self._refused_login.set_result(said)
 
     def _legible(self, read: Callable[[list[str]], None]) -> Callable[[list[str]], None]:
-        """A reader of answers, of the client, whose failures reach who asked: the client only logs them."""
+        """The client's reader of answers, with failures passed to the request: the client only logs them."""
 
         def reading(fields: list[str]) -> None:
             try:

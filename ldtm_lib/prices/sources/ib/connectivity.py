@@ -7,12 +7,12 @@ from ldtm_lib.prices.sources.ib.codes import Meaning, Refusal
 
 IB_ITSELF = "IB"
 HISTORY_FARM = "ushmds"
-"""How the names of the farms begin that daily bars of US stocks and funds come from."""
+"""Prefix of the names of the farms that daily bars of US stocks and funds come from."""
 _NAME = re.compile(r"[:.]\s*([\w.-]*\w)\s*$")
 
 
 class Connectivity:
-    """Whether TWS can reach IB and the farm of US histories; shared by all connections of a fetch.
+    """Connectivity of TWS to IB and to the farm of US histories; shared by all connections of a fetch.
 
     The wait for IB has no limit. The wait for the farm happens once and is limited: TWS may not report its return.
     """
@@ -24,14 +24,14 @@ class Connectivity:
         self._up = asyncio.Event()
         self._up.set()
         self.up_since = 0.0
-        """By the event loop's clock."""
+        """Time by the event loop's clock."""
         self.has_heard_outage = False
-        """Whether TWS reported any outage, also of farms that are not used."""
+        """True if TWS reported any outage, also of farms that are not used."""
         self.notes: list[str] = []
 
     @property
     def is_up(self) -> bool:
-        """Whether requests can be sent now."""
+        """True if requests can be sent now."""
         return self._up.is_set()
 
     @property

@@ -20,7 +20,7 @@ UNRESOLVED = (Meaning.UNKNOWN_CONTRACT, Meaning.AMBIGUOUS_CONTRACT)
 
 @dataclass(slots=True, kw_only=True)
 class Fetched:
-    """What came, by ticker: bars of BAR_SCHEMA, or why there are none."""
+    """Result of a fetch by ticker: bars of BAR_SCHEMA, or the reason why there are none."""
 
     bars: dict[str, pl.DataFrame] = field(default_factory=dict[str, pl.DataFrame])
     failures: dict[str, LdtmError] = field(default_factory=dict[str, LdtmError])
@@ -28,10 +28,10 @@ class Fetched:
 
 
 async def fetch_all(requests: Sequence[Request], address: Address, config: IbConfig, pacer: Pacer) -> Fetched:
-    """Ask for everything; what is open when the fetch has taken its time is a failure of its ticker alone.
+    """Send all requests; one that is open when the time of the fetch is over is a failure of its ticker alone.
 
-    When a fetch a moment ago has waited for IB in vain, this one fails at once for the same reason. A fetch in which
-    bars came before TWS fell silent is none of these: the silence may be that of its last tickers.
+    When a recent fetch has waited for IB in vain, this one fails at once for the same reason. A fetch that got bars
+    before TWS fell silent does not count as such: the silence may be that of its last tickers.
     """
     if pacer.unreachable is not None:
         return Fetched(failures={request.ticker: pacer.unreachable for request in requests})
@@ -66,13 +66,13 @@ async def fetch_all(requests: Sequence[Request], address: Address, config: IbCon
 
 
 def _any_came(tasks: Iterable[asyncio.Future[pl.DataFrame]]) -> bool:
-    """Whether any request was answered with bars."""
+    """True if any request was answered with bars."""
     return any(task.done() and not task.cancelled() and task.exception() is None for task in tasks)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Verdict:
-    """Whether a refusal stands, however often the request is sent again, and what to do about it."""
+    """Verdict on a refusal: whether it stands, however often the request is sent again, and the remedy."""
 
     stands: bool
     remedy: str
@@ -105,7 +105,7 @@ class _Fetch:
         raise AssertionError("num_attempts is at least 1")
 
     def unfinished(self, ticker: str) -> SourceError:
-        """Why a ticker is not done when the time is over."""
+        """Reason why a ticker is not done when the time is over."""
         because = self._reconnecting.problem or self._refusals.get(ticker) or "others took it"
         return SourceError(
             f"{ticker}: the fetch ended after {self._config.fetch_timeout_seconds:g} s without its bars ({because}); "
@@ -113,14 +113,14 @@ class _Fetch:
         )
 
     def given_up(self) -> SourceError:
-        """Why the next fetch need not begin."""
+        """Reason why the next fetch need not begin."""
         return SourceError(
             f"the fetch before this one waited {self._config.fetch_timeout_seconds:g} s for IB in vain "
             f"({self._reconnecting.problem}); ask again later"
         )
 
     async def _try(self, request: Request) -> pl.DataFrame | Refusal:
-        """One answer to a request that was sent; a connection that breaks before that is no try."""
+        """One answer to a request that was sent; a connection that breaks before that does not count as a try."""
         while True:
             connection = await self._reconnecting.connection()
             try:
@@ -141,9 +141,9 @@ class _Fetch:
         return answer
 
     async def _verdict(self, request: Request, refusal: Refusal) -> _Verdict:
-        """What a refusal comes to; of a contract that IB does not find, only once it was looked up.
+        """Verdict on a refusal; for a contract that IB does not find, only after the contract was looked up.
 
-        IB at its maintenance knows no contract at all.
+        During its maintenance IB knows no contract at all.
         """
         remedy = remedy_of(refusal)
         if refusal.meaning not in UNRESOLVED:

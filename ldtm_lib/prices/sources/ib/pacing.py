@@ -1,7 +1,7 @@
-"""IB's rules of how fast it may be asked, kept by waiting.
+"""IB's pacing rules for requests, kept by waiting.
 
-No identical request within 15 seconds (https://interactivebrokers.github.io/tws-api/historical_limitations.html); of
-daily bars any number of others, 50 of them open at once. After a pacing violation all requests wait.
+No identical request within 15 seconds (https://interactivebrokers.github.io/tws-api/historical_limitations.html); for
+daily bars any number of other requests, 50 of them open at once. After a pacing violation all requests wait.
 """
 
 import asyncio
@@ -14,19 +14,19 @@ from ldtm_lib.errors import SourceError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
-    """How long is waited before something is tried again, in seconds. What fails repeatedly waits twice as long."""
+    """Times to wait before something is tried again, in seconds. Each repeated failure doubles the wait."""
 
     identical: float = 15.0
     slow_down: float = 15.0
     connect: float = 1.0
     first_connection: float = 60.0
-    """How long a TWS that is not there when a fetch begins is waited for: Gateway restarts every day."""
+    """Longest wait for a TWS that is not there when a fetch begins: Gateway restarts every day."""
     longest: float = 60.0
     unreachable: float = 60.0
-    """For how long the fetches after one that found no way to IB do without waiting for it again."""
+    """Time for which later fetches do not wait for IB again after one that found no connection to it."""
 
     def after(self, first: float, num_failures: int) -> float:
-        """The wait after so many failures in a row, the first of which waits `first`."""
+        """The wait after a number of failures in a row; `first` is the wait after the first one."""
         return min(self.longest, first * 2 ** (num_failures - 1))
 
 

@@ -17,7 +17,7 @@ from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import ContractConfig, IbConfig
 
 SETTLING = timedelta(minutes=10)
-"""How long after the close a bar may still change: the prints of the closing auction come in late."""
+"""Time after the close in which a bar may still change: the prints of the closing auction come in late."""
 
 
 class IbSource:
@@ -98,7 +98,7 @@ class IbSource:
         )
 
     def coverage(self, tickers: Sequence[str]) -> SourceCoverage:
-        """What IB lacks is only known once it is asked for: no ticker is named."""
+        """Coverage without any named ticker: the tickers that IB lacks are only known once they are requested."""
         return SourceCoverage()
 
     def _none_in_range(self, whole: pl.DataFrame, first: date, last: date, newest_final: date) -> MissingBar:
