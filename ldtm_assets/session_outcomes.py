@@ -15,7 +15,7 @@ LEFT_UNIVERSE = "left the universe"
 """Metadata of a ticker that had been retired by the session."""
 
 
-def by_session(outcome: Outcome) -> Outcome:
+def gathered_by_session(outcome: Outcome) -> Outcome:
     """An outcome whose done partitions are sessions: those with at least one ticker that is done.
 
     The failed ones stay tickers, each with its reason.

@@ -31,7 +31,7 @@ from ldtm_assets.materialization import Metadata, Outcome, fail_if_any_failed, r
 from ldtm_assets.partitions import DAILY_ASSETS, DailyLayout, DailyPartition, daily_partitions, require_range
 from ldtm_assets.resources import ProjectResource
 from ldtm_assets.run_tags import BACKFILL_TAG, PENDING_RETRY_TAG, tag_with_process
-from ldtm_assets.session_outcomes import LEFT_UNIVERSE, by_session
+from ldtm_assets.session_outcomes import LEFT_UNIVERSE, gathered_by_session
 from ldtm_lib.audit.sealing import seal_and_publish
 from ldtm_lib.daily_run.attempts import begin_attempt, finish_attempt
 from ldtm_lib.daily_run.pending_partitions import attempts_without_row
@@ -240,7 +240,7 @@ class DailyRun:
     def _conclude(self, asset: str, outcome: Outcome) -> Iterator[dg.MaterializeResult]:
         failed = {key: reason for key, reason in outcome.failed.items() if key not in self._removed} | self._waiting
         self._outcomes[asset] = replace(outcome, done=self._removed | outcome.done, failed=failed)
-        shown = by_session(self._outcomes[asset]) if self._is_by_session else self._outcomes[asset]
+        shown = gathered_by_session(self._outcomes[asset]) if self._is_by_session else self._outcomes[asset]
         yield from record(self._context, asset, shown, whole_range=not self._config.only)
 
     def _drop_pending_retries(self, outcome: Outcome, num_attempts: Mapping[str, int]) -> None:

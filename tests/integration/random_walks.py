@@ -7,6 +7,27 @@ import numpy as np
 
 from ldtm_lib.sessions import Calendar
 
+CONFIG = """
+tickers = ["AAPL", "GOOG", "MSFT"]
+[source]
+kind = "files"
+folder = "bars"
+basis = "adjusted"
+[partitions]
+first_session = 2013-01-02
+last_session = 2013-03-01
+[training]
+max_epochs = 1
+min_training_rows = 60
+[architecture]
+hidden = 6
+head_hidden = 4
+[backtest]
+num_folds = 2
+test_sessions = 40
+"""
+"""A configuration whose networks train on such bars within seconds."""
+
 
 def deliver(folder: Path, calendar: Calendar, number: int, ticker: str) -> None:
     """Write the file of a ticker, a random walk of 330 bars."""

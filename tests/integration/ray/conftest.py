@@ -2,64 +2,41 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-import numpy as np
-import polars as pl
 import pytest
-from bokeh_sampledata import stocks
 
-from ldtm_lib.features.window_set import WindowSet
-from ldtm_lib.features.windows import windows_of
 from ldtm_lib.models.fit import Fit, FitFailed, FitTask, Progress
 from ldtm_lib.models.on_ray.engine import RayEngine
 from ldtm_lib.models.on_ray.shard import TrainShard, train_shard
 from ldtm_lib.models.trainer import fit_universe
 from ldtm_lib.sessions import Calendar
-from ldtm_lib.settings import ArchitectureConfig, EngineConfig, TrainingConfig, WindowConfig
+from ldtm_lib.settings import ArchitectureConfig, EngineConfig, TrainingConfig
 from tests.integration.ray.clusters import LocalCluster, TriesFile
 from tests.integration.ray.faults import TRIES
 from tests.integration.ray.trainings import Results, Train
+from tests.sample_tasks import RECIPE, SMALL, sample_windows, task_of
 
-PRICES = ("open", "high", "low", "close", "volume")
 TICKERS = ("AAPL", "GOOG", "IBM", "MSFT")
 
 
 @pytest.fixture(scope="session")
 def small() -> ArchitectureConfig:
-    return ArchitectureConfig(hidden=16, head_hidden=8)
+    return SMALL
 
 
 @pytest.fixture(scope="session")
 def recipe() -> TrainingConfig:
-    return TrainingConfig(batch_size=32, max_epochs=3, learning_rate=3e-3)
+    return RECIPE
 
 
 @pytest.fixture(scope="session")
 def tasks(calendar: Calendar) -> list[FitTask]:
     """A fold and a final network of each of four tickers, on a few hundred rows."""
-    bars = pl.concat(
-        pl.DataFrame({name: getattr(stocks, ticker)[name] for name in ("date", *PRICES)}).select(
-            pl.lit(ticker).alias("ticker"),
-            pl.col("date").str.to_date().alias("session"),
-            pl.col(PRICES).cast(pl.Float64),
-        )
-        for ticker in TICKERS
-    )
-    windows = windows_of(bars, calendar, WindowConfig())
+    windows = sample_windows(calendar, *TICKERS)
     return [
         task_of(windows[ticker], fold=fold, num_rows=200 + 40 * number)
         for number, ticker in enumerate(TICKERS)
         for fold in (0, None)
     ]
-
-
-def task_of(windows: WindowSet, *, fold: int | None, num_rows: int) -> FitTask:
-    return FitTask(
-        ticker=windows.ticker,
-        fold=fold,
-        windows=windows,
-        training_rows=np.arange(num_rows),
-        validation_rows=np.arange(num_rows + 30, num_rows + 90),
-    )
 
 
 @pytest.fixture(scope="session")

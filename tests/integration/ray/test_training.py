@@ -10,28 +10,8 @@ from ldtm_lib.sessions import Calendar
 from tests.integration.dagster_storage import copied_template as copied_template
 from tests.integration.dagster_storage import dagster_instance
 from tests.integration.ldtm_cli.shell import run_ldtm
-from tests.integration.random_walks import deliver
+from tests.integration.random_walks import CONFIG, deliver
 from tests.integration.ray.clusters import LocalCluster
-
-CONFIG = """
-tickers = ["AAPL", "GOOG", "MSFT"]
-[source]
-kind = "files"
-folder = "bars"
-basis = "adjusted"
-[partitions]
-first_session = 2013-01-02
-last_session = 2013-03-01
-[training]
-max_epochs = 1
-min_training_rows = 60
-[architecture]
-hidden = 6
-head_hidden = 4
-[backtest]
-num_folds = 2
-test_sessions = 40
-"""
 
 
 @pytest.mark.slow
