@@ -2,8 +2,9 @@
 
     python serve_onnx.py AAPL.onnx AAPL.csv
 
-The CSV has date,open,high,low,close,volume, oldest first, without a missing session in the newest 30, adjusted for
-splits. 280 bars give the forecast of LDTM itself; 60 differ a little in the RSI, fewer than 49 are too few.
+The CSV has the columns date,open,high,low,close,volume, with the oldest bar first. Prices are adjusted for splits, and
+the newest 30 bars have no missing session. With 280 bars the result is the forecast of LDTM itself, with fewer the RSI
+differs; the program needs at least 49.
 """
 
 import json
@@ -14,7 +15,7 @@ import onnxruntime
 
 
 def wilder(moves):
-    """Averages of Wilder's RSI, one more than moves: the first bar has no move."""
+    """Wilder's averages of moves for the RSI, one per bar: one more than moves, since the first bar has none."""
     averages = np.full(len(moves) + 1, np.nan)
     averages[14] = moves[:14].mean()
     for at in range(14, len(moves)):
@@ -23,7 +24,7 @@ def wilder(moves):
 
 
 def inputs_of(bars):
-    """The eleven inputs (bars, 11) of a network, NaN during their warm-up; `bars` has five columns."""
+    """Inputs (n, 11) of a network, NaN during their warm-up; `bars` (n, 5) are open, high, low, close and volume."""
     close, early = bars[:, 3], np.full(19, np.nan)
     gain, loss = (wilder(np.maximum(sign * np.diff(close), 0)) for sign in (1, -1))
     rsi = np.where(gain + loss == 0, 50, 100 * gain / np.where(gain + loss == 0, 1, gain + loss))
@@ -33,7 +34,7 @@ def inputs_of(bars):
 
 
 def forecast(model_path, csv_path, ticker=None):
-    """Prices by horizon, after the newest bar; a file of several networks needs the ticker."""
+    """Forecast prices by horizon from the newest bars of a CSV; a file of several networks needs the ticker."""
     session = onnxruntime.InferenceSession(model_path, providers=["CPUExecutionProvider"])
     described = json.loads(session.get_modelmeta().custom_metadata_map["ldtm"])
     network = next(n for n in described["networks"] if ticker in (None, n["ticker"]))
