@@ -74,11 +74,11 @@ def calibrate(
     last_bars: int | None,
     console: Console,
 ) -> Calibration:
-    """Train canaries and placebos in the slot of a training, and judge them; nothing is written to the database.
+    """Train canaries and placebos in a training slot, and judge them; nothing is written to the database.
 
-    `tickers` are those named by the caller, all of the universe when None; `last_bars` shortens each history to its
-    newest bars. A ticker that is named and cannot take part raises UnknownTicker, MissingBar or TooFewBars; of a whole
-    universe it is left out, unless nobody is left.
+    If `tickers` is None, all tickers of the universe take part. `last_bars` limits each history to its newest bars.
+    Raises UnknownTicker, MissingBar or TooFewBars for a named ticker that cannot take part. Of the whole universe such
+    tickers are left out; TooFewBars is raised only if none remains.
     """
 
     def require(windows: WindowSet) -> None:
@@ -119,9 +119,9 @@ def calibrate_retrainings(
 ) -> None:
     """Retrain placebos every five sessions up to the newest bar and judge each time; nothing is written.
 
-    The other arguments, and what is raised, are those of `calibrate`. The number of networks and an estimate of the
-    time are printed before the first retraining. `show` gets the result, or when interrupted, that of the retrainings
-    that are complete.
+    The other arguments and the errors are the same as for `calibrate`. The number of networks and an estimate of the
+    time are printed before the first retraining. `show` receives the result; after an interruption, the result of the
+    completed retrainings.
     """
 
     def require(windows: WindowSet) -> None:
@@ -163,10 +163,10 @@ def calibrate_retrainings(
 
 
 def _estimate(planned: Workload, num_tickers: int, num_retrainings: int, num_copies: int, device: str) -> str:
-    """The size of the work in words; on a GPU networks train together, so that the sum of their times is a bound."""
+    """Describe the amount of work; on a GPU, where networks train together, the sum of their times is a bound."""
     num_at_once = available_cores() if device == "cpu" else 1
     seconds = planned.num_networks * planned.seconds_per_network / num_at_once
-    how = f"{num_at_once} at once" if device == "cpu" else "fewer where many train together"
+    how = f"{num_at_once} at once" if device == "cpu" else "less where many train together"
     return (
         f"{planned.num_networks:,} networks to train: {num_retrainings} retrainings, one every {SESSIONS_BETWEEN} "
         f"sessions, of {num_tickers} tickers x {num_copies} copies with all folds; a trial network took "
@@ -182,13 +182,15 @@ def _taking_part(
     last_bars: int | None,
     require: Callable[[WindowSet], None],
 ) -> tuple[dict[str, WindowSet], dict[str, str]]:
-    """The windows of every ticker that can take part, and why the others cannot.
+    """Return the windows of every ticker that can take part, and the reason for each of the others.
 
-    `require` raises TooFewBars for windows that are too few.
+    `require` raises TooFewBars for a ticker with too few windows.
     """
     settings = project.settings
     if tickers is not None and not tickers:
-        raise ConfigurationError("--tickers names no ticker; write it such as AAPL,MSFT, or leave it out for all")
+        raise ConfigurationError(
+            "--tickers names no ticker; list tickers as in --tickers AAPL,MSFT, or omit the option for all"
+        )
     asked = list(dict.fromkeys(settings.require_ticker(ticker) for ticker in tickers or settings.tickers))
     with project.database.transaction() as conn:
         bars = current_bars(conn, asked)
@@ -199,7 +201,10 @@ def _taking_part(
     for ticker in asked:
         try:
             if ticker not in windows:
-                raise MissingBar(f"{ticker} has no bars; materialize price_history for it, or import its file")
+                raise MissingBar(
+                    f"{ticker} has no bars; materialize price_history for it, or import its file with `ldtm prices "
+                    "import`"
+                )
             require(windows[ticker])
         except (MissingBar, TooFewBars) as reason:
             if tickers:

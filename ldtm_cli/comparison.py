@@ -55,8 +55,8 @@ def print_comparison(console: Console, board: "ComparisonBoard", *, of: str, num
     universe = board.universe
     if universe is None:
         console.print(
-            f"Network against baselines: no baseline stands beside these {of}. Baselines are recorded from the first "
-            "training on that fits them.\n",
+            f"Network against baselines: these {of} have no baselines. Baselines are recorded once a training has "
+            "fitted them.\n",
             style="dim",
         )
         return
@@ -66,7 +66,7 @@ def print_comparison(console: Console, board: "ComparisonBoard", *, of: str, num
 
 
 def print_ticker_comparisons(console: Console, board: "ComparisonBoard", *, of: str) -> None:
-    """Show the comparison of every ticker in one table, and that of the universe below it."""
+    """Print the comparison of every ticker in one table, and the universe's comparison below it."""
     table = Table(title=f"Network against baselines by ticker, {of}: next-day error in percent, and direction right")
     table.box, table.show_edge, table.padding, table.pad_edge = box.SIMPLE_HEAD, False, (0, 1, 0, 0), False
     table.add_column("ticker", no_wrap=True)

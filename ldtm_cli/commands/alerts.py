@@ -49,7 +49,7 @@ def show(
     key: Annotated[str, typer.Argument(help="Key of the alert, as `ldtm alerts list` shows it.")],
     as_json: AsJson = False,
 ) -> None:
-    """Show one alert with its whole summary and the times of its notifications."""
+    """Show one alert with its full summary and the times of its notifications."""
     from ldtm_lib.alerts.history import recorded_alert
 
     project = ready_project()
@@ -106,7 +106,7 @@ def send_test(as_json: AsJson = False) -> None:
 
 
 def try_channels(environ: Mapping[str, str]) -> list[Trial]:
-    """Send a test notification through every channel; a failure or an invalid address does not stop the others.
+    """Send a test notification through every channel; a failure or an invalid URL does not stop the others.
 
     Raises ConfigurationError if there is no valid channel.
     """
@@ -118,7 +118,7 @@ def try_channels(environ: Mapping[str, str]) -> list[Trial]:
         raise ConfigurationError(found.refused[0])
     if not found.channels:
         raise ConfigurationError(
-            f"{ALERT_VARIABLE} names no channel; set it to one or more addresses of apprise, such as mailtos://... or "
+            f"{ALERT_VARIABLE} names no channel; set it to one or more Apprise URLs, such as mailtos://... or "
             "jsons://hooks.example.org/..., separated by spaces"
         )
     tried = [Trial(channel=channel.shown_as, failure=_failure_of(channel)) for channel in found.channels]
@@ -136,7 +136,7 @@ def _failure_of(channel: "Channel") -> str | None:
     try:
         channel.send(
             title="LDTM: test notification",
-            body=f"A test of the notifications of LDTM on {socket.gethostname()}. No action is needed.",
+            body=f"This is a test notification of LDTM on {socket.gethostname()}. No action is needed.",
             severity="info",
         )
     except NotificationNotDelivered as failure:

@@ -28,17 +28,17 @@ if TYPE_CHECKING:
     from ldtm_lib.project import Project
 
 NUM_SHOWN = 20
-"""Discrepancies that a terminal shows."""
+"""Number of discrepancies that the terminal output lists."""
 
-app = typer.Typer(help="The record's hash chain: seal it, verify it, prove what is in it.")
+app = typer.Typer(help="The record's hash chain: seals, verification and proofs.")
 
 
 @app.command("verify")
 def verify(as_json: AsJson = False) -> None:
-    """Recompute the whole chain from the tables and compare it with all that was published.
+    """Recompute the whole chain from the tables and compare it with every publication.
 
-    The last table says what was verified and what each result relies on. Exit status 1 when anything differs, or when
-    a remote that seals are pushed to could not be asked; the first row that is altered, missing, added or reordered is
+    The last table shows what was verified and what each result relies on. Exit status 1 if anything differs, or if a
+    remote that seals are pushed to could not be queried; the first row that is altered, missing, added or reordered is
     named.
     """
     import psycopg
@@ -55,7 +55,9 @@ def verify(as_json: AsJson = False) -> None:
             note_verification(conn, report)
     except psycopg.Error as error:
         reason = " ".join(str(error).split())
-        errors.print(f"[yellow]warning:[/] the status cannot show this result: {escape(reason)}", soft_wrap=True)
+        errors.print(
+            f"[yellow]warning:[/] this result was not stored for `ldtm status`: {escape(reason)}", soft_wrap=True
+        )
     print_json(report_as_dict(report)) if as_json else print_report(console, report)
     if report.verdict in ("altered", "not compared"):
         raise typer.Exit(EXIT_FAILED)
@@ -63,7 +65,7 @@ def verify(as_json: AsJson = False) -> None:
 
 @app.command("configurations")
 def list_configurations(as_json: AsJson = False) -> None:
-    """List every change of the universe and of the settings that a forecast depends on, as the chain has them."""
+    """List every change of the universe and of the settings that a forecast depends on, as recorded in the chain."""
     from ldtm_lib.audit.configurations import changes, configurations
 
     with ready_project().database.transaction() as conn:
@@ -80,7 +82,7 @@ def list_configurations(as_json: AsJson = False) -> None:
         table.add_row(
             str(each.configuration_id), f"{each.recorded_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC", escape(lines)
         )
-    console.print(table if found else "nothing was forecast or judged yet, so no configuration is on record")
+    console.print(table if found else "no configuration is on record: nothing has been forecast or judged yet")
 
 
 @app.command("prove")
@@ -88,15 +90,15 @@ def prove(
     ticker: Annotated[str, typer.Argument(help="Ticker of the forecast.")],
     run_date: Annotated[datetime, typer.Argument(formats=["%Y-%m-%d"], help="Its run date.")],
     simulation: OfSimulation = None,
-    out: Annotated[Path | None, typer.Option(help="File to write; TICKER_DATE.proof.json when absent.")] = None,
+    out: Annotated[Path | None, typer.Option(help="File to write. Default: TICKER_DATE.proof.json.")] = None,
 ) -> None:
-    """Write a proof that a forecast and what became of it are in the record; verify_proof.py checks it anywhere."""
+    """Write a proof that a forecast and its later events are in the record; verify_proof.py checks it anywhere."""
     print_proof(console, *write_proof(ready_project(), ticker, run_date.date(), simulation, out))
 
 
 @app.command("seal")
 def seal() -> None:
-    """Seal what happened since the last seal and publish every unpublished seal. The daily run does this as well."""
+    """Seal the events since the last seal and publish every unpublished seal. The daily run also does this."""
     from ldtm_lib.audit.sealing import seal_and_publish
 
     project = ready_project()
@@ -109,7 +111,7 @@ def seal() -> None:
 
 @contextmanager
 def publications(project: "Project") -> "Iterator[list[Publication]]":
-    """Every place that the project publishes its seals in; Dagster's event log where Dagster has run."""
+    """Every publication of the project's seals, including Dagster's event log if Dagster has run."""
     from ldtm_cli.services import dagster_environment
     from ldtm_lib.audit.publications.configured import publications_of
     from ldtm_lib.database.privileges import schema_exists
@@ -131,7 +133,7 @@ def publications(project: "Project") -> "Iterator[list[Publication]]":
 def write_proof(
     project: "Project", ticker: str, run_date: date, simulation: int | None, out: Path | None
 ) -> "tuple[Proof, Path]":
-    """Write the proof of a forecast into a file; returns it with the file's path."""
+    """Write the proof of a forecast to a file; returns the proof and the path. Raises NotProvable."""
     from ldtm_lib.audit.proof import prove as prove_forecast
     from ldtm_lib.file_names import ticker_file_name
     from ldtm_lib.ledger.simulations import simulation_of_row
@@ -191,7 +193,7 @@ def print_report(console: Console, report: "AuditReport") -> None:
             f"{first.recorded_at:%Y-%m-%d}, changed {len(report.configurations) - 1} times",
         )
     for place in report.publications:
-        lacking = f", [yellow]{place.num_unpublished} not there yet[/]" if place.num_unpublished else ""
+        lacking = f", [yellow]{place.num_unpublished} not published there yet[/]" if place.num_unpublished else ""
         notes = "".join(f"\n{escape(note)}" for note in place.notes)
         table.add_row("published", f"{escape(place.name)}: {place.num_seals:,} seals{lacking}{notes}")
     for note in report.notes:
@@ -208,7 +210,7 @@ def print_report(console: Console, report: "AuditReport") -> None:
     for found in report.discrepancies[:NUM_SHOWN]:
         console.print(f"[red]{found.what}:[/] {escape(found.message)}", soft_wrap=True)
     if len(report.discrepancies) > NUM_SHOWN:
-        console.print(f"and {len(report.discrepancies) - NUM_SHOWN} more; --json lists all that were checked")
+        console.print(f"and {len(report.discrepancies) - NUM_SHOWN} more; --json lists all")
 
 
 def _print_testimonies(console: Console, report: "AuditReport") -> None:
@@ -218,14 +220,14 @@ def _print_testimonies(console: Console, report: "AuditReport") -> None:
         table.add_column(name, overflow="fold")
     differing = f", {len(report.discrepancies)} differ" if report.discrepancies else ""
     table.add_row(
-        f"hashes, figures and actuals computed again{differing}",
+        f"hashes, figures and actuals recomputed{differing}",
         f"{report.num_events:,} events",
         "the values that the server sends",
     )
     if report.num_verdicts or report.num_other_verdicts:
-        rest = f", {report.num_other_verdicts:,} not computed" if report.num_other_verdicts else ""
+        rest = f", {report.num_other_verdicts:,} not recomputed" if report.num_other_verdicts else ""
         table.add_row(
-            "verdicts of the gate computed again from the forecasts of their backtests",
+            "gate verdicts recomputed from the forecasts of their backtests",
             f"{report.num_verdicts:,} verdicts{rest}",
             "the stored forecasts, and the comparisons that the verdict names",
         )
@@ -243,16 +245,18 @@ def _print_testimonies(console: Console, report: "AuditReport") -> None:
             escape(each.relies_on),
         )
     if rest := live.num_live - live.num_stamped_in_time:
-        since = f"; the first that was not sealed by then is of {live.first_unsealed}" if live.first_unsealed else ""
+        since = f"; the first one not sealed by then is of {live.first_unsealed}" if live.first_unsealed else ""
         table.add_row(
-            f"live forecasts without a time stamp of before{since}", f"{rest:,}", "the owner of the database alone"
+            f"live forecasts not time-stamped before their session{since}",
+            f"{rest:,}",
+            "the owner of the database alone",
         )
     console.print(table)
 
 
 def print_proof(console: Console, proof: "Proof", path: Path) -> None:
-    """Say where the proof is and how a stranger checks it."""
-    open_ones = f" ({proof.num_unsealed} events are not sealed yet and not in it)" if proof.num_unsealed else ""
+    """Print the path of the proof and the command that checks it."""
+    open_ones = f" ({proof.num_unsealed} events are not sealed yet and not included)" if proof.num_unsealed else ""
     number = proof.document["simulation_id"]
     by = f" of simulation {number}" if number else ""
     console.print(
@@ -263,6 +267,6 @@ def print_proof(console: Console, proof: "Proof", path: Path) -> None:
 
 
 def _relative_path(path: Path) -> str:
-    """A path relative to the working folder when it lies below it."""
+    """Return a path relative to the working folder if it is inside of it."""
     working = Path.cwd()
     return str(path.relative_to(working) if path.is_relative_to(working) else path)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MIB = 1 << 20
 NUM_SHOWN = 3
-"""Missing checkpoint files that a terminal shows."""
+"""Number of missing checkpoint files that the terminal output names."""
 
 
 def backup(
@@ -33,7 +33,7 @@ def backup(
 ) -> None:
     """Save the database, checkpoint files, published seals and the configuration in one archive.
 
-    Daily runs and trainings may go on meanwhile. An existing file is not overwritten.
+    Daily runs and trainings may continue during the backup. An existing file is not overwritten.
     """
     from ldtm_lib.backup.create import create_backup
     from ldtm_lib.project import open_project, require_own_database
@@ -54,8 +54,8 @@ def backup(
     if missing := report.manifest.missing_checkpoints:
         more = f" and {len(missing) - NUM_SHOWN} more" if len(missing) > NUM_SHOWN else ""
         errors.print(
-            f"[yellow]warning:[/] the record names {len(missing)} checkpoint files that are missing or altered, which "
-            f"are not in the archive: {escape(', '.join(missing[:NUM_SHOWN]))}{more}",
+            f"[yellow]warning:[/] {len(missing)} checkpoint files of the record are missing or altered, and are not in "
+            f"the archive: {escape(', '.join(missing[:NUM_SHOWN]))}{more}",
             soft_wrap=True,
         )
 
@@ -64,12 +64,15 @@ def restore(
     file: Annotated[Path, typer.Argument(help="An archive of `ldtm backup`.")],
     accept_loss: Annotated[
         bool,
-        typer.Option("--accept-loss", help="Restore an archive that lacks seals or forecasts of the newer record."),
+        typer.Option(
+            "--accept-loss", help="Restore although the archive lacks seals or forecasts of the present record."
+        ),
     ] = False,
 ) -> None:
     """Restore an archive into an empty database, or over the same record.
 
-    The database is the one of LDTM_DATABASE_URL, or the embedded server. Every byte of the archive is verified first.
+    The target is the database of LDTM_DATABASE_URL, or else the embedded server. Every byte of the archive is verified
+    first.
     """
     from ldtm_cli.dagster_process import running_dagster
     from ldtm_lib.backup.archive import open_archive
@@ -81,8 +84,8 @@ def restore(
         project = restore_target(archive, current_config(), os.environ)
         if (running := running_dagster(project)) is not None:
             raise RestoreRefused(
-                f"Dagster of this configuration runs (process {running.pid}); stop it with `ldtm down`, or by its "
-                "service manager, and restore again. Nothing was changed"
+                f"Dagster is running for this configuration (process {running.pid}); stop it with `ldtm down` or its "
+                "service manager, then restore again. Nothing was changed"
             )
         report = restore_archive(archive, project, accept_loss=accept_loss, now=datetime.now(UTC), environ=os.environ)
     print_restore(console, report, project.settings.path, time.monotonic() - started)
@@ -100,13 +103,13 @@ def print_backup(console: Console, report: "BackupReport", seconds: float) -> No
 
 
 def print_restore(console: Console, report: "RestoreReport", config: Path, seconds: float) -> None:
-    """Show what was restored, what was kept aside, and what is left to do."""
+    """Show what was restored, what was kept aside, and the next steps."""
     manifest = report.manifest
     table = _extent(manifest, report.num_checkpoints, f", {report.num_added_checkpoints:,} added")
     if report.wrote_config:
         table.add_row("configuration", f"{escape(config.name)}, from the archive")
     elif report.config_differs:
-        table.add_row("configuration", f"kept: {escape(config.name)} differs from that of the archive")
+        table.add_row("configuration", f"kept: {escape(config.name)} differs from the one in the archive")
     console.print(table)
     if report.loss:
         console.print(f"[red]lost:[/] {escape(report.loss.summary)}", soft_wrap=True)
@@ -114,8 +117,8 @@ def print_restore(console: Console, report: "RestoreReport", config: Path, secon
             console.print(f"[yellow]kept aside:[/] {escape(str(path))}", soft_wrap=True)
         for schema in report.kept_schemas:
             console.print(f"[yellow]kept aside:[/] schema {escape(schema)}", soft_wrap=True)
-        console.print("docs/operations.md, section Lost records, says how to go on", soft_wrap=True)
-    console.print(f"restored the backup of {manifest.made} in {seconds:.1f} s; left to do:", soft_wrap=True)
+        console.print("docs/operations.md, section Lost records, describes how to continue", soft_wrap=True)
+    console.print(f"restored the backup of {manifest.made} in {seconds:.1f} s; next steps:", soft_wrap=True)
     for step in _next_steps(report):
         console.print(f"  {escape(step)}", soft_wrap=True, highlight=False)
 

@@ -13,13 +13,13 @@ app = typer.Typer(help="The PostgreSQL database.")
 @app.command("url")
 def print_url(
     export: Annotated[
-        bool, typer.Option("--export", help="Print shell exports of all that a Dagster process of your own needs.")
+        bool, typer.Option("--export", help="Print shell exports of all variables that a Dagster process needs.")
     ] = False,
     show_password: Annotated[bool, typer.Option("--show-password", help="Print the password instead of ***.")] = False,
 ) -> None:
-    """Print the database's URL, its password masked; the embedded server is started when it does not run.
+    """Print the database's URL with the password masked; starts the embedded server if it is not running.
 
-    Exports hold the password; they are printed to a terminal with --show-password alone.
+    Exports contain the password; they are printed to a terminal only with --show-password.
     """
     import shlex
 
@@ -43,7 +43,7 @@ def print_url(
 
 @app.command("migrate")
 def migrate() -> None:
-    """Apply the schema files that the database lacks. `ldtm up` and `ldtm demo` do it as well."""
+    """Apply the migrations that the database lacks. `ldtm up` and `ldtm demo` do this too."""
     from ldtm_cli.services import prepare
 
     _, applied = prepare(current_config())
@@ -52,16 +52,16 @@ def migrate() -> None:
 
 @app.command("grant")
 def grant(
-    role: Annotated[str, typer.Argument(help="A role of the PostgreSQL server that exists already.")],
+    role: Annotated[str, typer.Argument(help="An existing role of the PostgreSQL server.")],
     read_only: Annotated[
-        bool, typer.Option("--read-only", help="Let the role read and do nothing else, as `ldtm dashboard` needs it.")
+        bool, typer.Option("--read-only", help="Grant only the rights to read that `ldtm dashboard` needs.")
     ] = False,
 ) -> None:
-    """Let a role add to the record and nothing else: no change, no deletion, no switching off of rules.
+    """Grant a role only the rights to add to the record; it cannot change or delete rows, or disable rules.
 
-    Creates the tables of Dagster's storage as well, since the role may create none. Connect as the owner of the tables
-    for this and for `db migrate`; run LDTM with LDTM_DATABASE_URL naming the role. With --read-only the role may add
-    nothing either: name it in LDTM_READER_URL.
+    Also creates the tables of Dagster's storage, since the role may create none. Run this command and `db migrate` as
+    the owner of the tables; run LDTM with an LDTM_DATABASE_URL that names the role. With --read-only the role may not
+    add rows either; name it in LDTM_READER_URL.
     """
     from ldtm_assets.dagster_tables import create_dagster_tables
     from ldtm_lib.database.privileges import (
@@ -86,7 +86,7 @@ def grant(
     if statement is not None:
         console.print(
             "every role of the server may connect to the database and could take LDTM's locks; if nothing else uses "
-            f"it, run as its owner: {statement}",
+            f"the database, run as its owner: {statement}",
             highlight=False,
             markup=False,
             soft_wrap=True,
@@ -94,4 +94,6 @@ def grant(
     if read_only:
         console.print(f"{role} may read schema {project.settings.database.ldtm_schema}; name it in LDTM_READER_URL")
         return
-    console.print(f"{role} may add to schema {project.settings.database.ldtm_schema}; `ldtm doctor` run as it confirms")
+    console.print(
+        f"{role} may add to schema {project.settings.database.ldtm_schema}; `ldtm doctor` run as that role confirms it"
+    )

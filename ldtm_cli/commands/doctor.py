@@ -22,11 +22,11 @@ def doctor(
         bool,
         typer.Option(
             "--gpu",
-            help="Try the GPU alone, in about a minute: a step, an epoch and a network beside the CPU's.",
+            help="Test only the GPU, in about a minute: a training step, an epoch, and a network against the CPU's.",
         ),
     ] = False,
 ) -> None:
-    """Say what is fine, what is missing and what to do: versions, database, GPU, calendar, source, disk."""
+    """Check versions, database, GPU, calendar, source and disk; print each result and the remedy."""
     if gpu:
         from ldtm_cli.gpu_trial import try_gpu
         from ldtm_lib.project import open_project

@@ -23,7 +23,7 @@ app = typer.Typer(
 )
 
 Tickers = Annotated[
-    str | None, typer.Argument(metavar="TICKERS", help="Tickers such as AAPL,MSFT; all with an active model.")
+    str | None, typer.Argument(metavar="TICKERS", help="Tickers such as AAPL,MSFT. Default: all with an active model.")
 ]
 
 
@@ -33,15 +33,15 @@ def export(context: typer.Context, as_json: AsJson = False) -> None:
     if context.invoked_subcommand is None:
         export_onnx(None, as_json)
     elif as_json:
-        raise typer.BadParameter(f"write --json behind `{context.invoked_subcommand}`")
+        raise typer.BadParameter(f"write --json after `{context.invoked_subcommand}`")
 
 
 @app.command("onnx")
 def export_onnx(tickers: Tickers = None, as_json: AsJson = False) -> None:
     """Export the active models as ONNX files with certificates, and one file with all of them.
 
-    What is up to date stays as it is. Files of versions that are no longer active are removed. A file whose forecasts
-    differ from those of its checkpoint is refused. Exit status 1 when something was refused, or a ticker has no active
+    Files that are up to date are kept. Files of versions that are no longer active are removed. A file whose forecasts
+    differ from those of its checkpoint is refused. Exit status 1 if a file was refused, or if a ticker has no active
     model.
     """
     from ldtm_lib.registry.exports import export_models
@@ -73,11 +73,11 @@ def export_tensorrt(
 ) -> None:
     """Build TensorRT engines of the active models; missing ONNX files are exported first.
 
-    TensorRT builds on the GPU that the engine is for; TensorRT-RTX also without a GPU, for a compute capability. An
-    engine that this machine can run is compared with its checkpoint, and refused when it differs; another one has no
-    certificate until the command is called on a machine with that GPU. Engines that are up to date stay. The section
-    `export` of the configuration is for Dagster, not for this command. Exit status 1 when something was refused, or a
-    ticker has no active model.
+    TensorRT builds an engine on the GPU that is to run it; TensorRT-RTX can also build without a GPU, for a compute
+    capability. An engine that this machine can run is compared with its checkpoint, and refused if it differs; any
+    other engine has no certificate until the command is run on a machine with that GPU. Engines that are up to date are
+    kept. The section `export` of the configuration applies to Dagster, not to this command. Exit status 1 if an engine
+    was refused, or if a ticker has no active model.
     """
     from ldtm_lib.registry.engines import export_engines
     from ldtm_lib.sessions import exchange_calendar
@@ -194,7 +194,7 @@ def _print_engines(report: "EngineReport") -> None:
 
 
 def _table(*columns: str) -> Table:
-    """A table of files; the last column, which has no heading, says what was done."""
+    """A table of files; the last column, which has no heading, shows what was done."""
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
     for at, name in enumerate(columns):
         table.add_column(name, justify="right" if at else "left")
@@ -237,14 +237,13 @@ def _print_removed(removed: Sequence[str]) -> None:
 def forecast(
     tickers: Annotated[list[str], typer.Argument(help="Tickers with an active model.")],
     backend: Annotated[
-        Literal["torch", "onnx", "tensorrt"], typer.Option(help="What computes the networks.")
+        Literal["torch", "onnx", "tensorrt"], typer.Option(help="Runtime that computes the networks.")
     ] = "torch",
     as_json: AsJson = False,
 ) -> None:
-    """Forecast from the newest stored window of each ticker, by its active model, without recording anything.
+    """Forecast from the newest stored window of each ticker with its active model, without recording anything.
 
-    The record holds what `ldtm run` and the schedules write; this is a look at a model. Exit status 1 when a ticker has
-    no forecast.
+    Forecasts on record are written by `ldtm run` and the schedules. Exit status 1 if a ticker has no forecast.
     """
     from ldtm_lib.ledger.preview import previews
     from ldtm_lib.sessions import exchange_calendar

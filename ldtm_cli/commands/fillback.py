@@ -20,11 +20,11 @@ def fillback(
     ] = False,
     as_of: Annotated[
         datetime | None,
-        typer.Option(formats=["%Y-%m-%d"], help="Only targets up to this session; all when absent."),
+        typer.Option(formats=["%Y-%m-%d"], help="Only target sessions up to this one. Default: all."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Fill the actuals that are due into the forecasts about them, each once and for good."""
+    """Fill the actuals that are due into their forecasts; a filled actual never changes."""
     from ldtm_lib.database.clock import last_closed_session
     from ldtm_lib.ledger.fillbacks import due, fill, restated_actuals
 
@@ -57,7 +57,7 @@ def filled_as_dict(report: "FillReport") -> dict[str, Any]:
 
 
 def print_restated(console: Console, rows: list[dict[str, Any]]) -> None:
-    """Show the restatements beside the values on record."""
+    """Print the restatements next to the values on record."""
     from ldtm_lib.sessions import HORIZON_NAMES
 
     if not rows:
@@ -80,7 +80,7 @@ def print_restated(console: Console, rows: list[dict[str, Any]]) -> None:
 
 
 def print_due(console: Console, rows: list[dict[str, Any]], until: date) -> None:
-    """Show the result that a fill would have."""
+    """Print what a fill would write."""
     from ldtm_lib.sessions import HORIZON_NAMES
 
     if not rows:
@@ -103,7 +103,7 @@ def print_due(console: Console, rows: list[dict[str, Any]], until: date) -> None
 
 
 def print_filled(console: Console, report: "FillReport") -> None:
-    """Show the result of a fill, the actuals that it gave up waiting for, and the restatements by later vintages."""
+    """Print the result of a fill, the voided actuals, and the restatements by later vintages."""
     from ldtm_lib.sessions import HORIZON_NAMES
 
     rows = report.per_ticker.to_dicts()

@@ -123,7 +123,7 @@ def print_ticker(console: Console, rows: "Sequence[RecordedForecast]") -> None:
 def print_intervals(console: Console, rows: "Sequence[RecordedForecast]", horizon: str, *, of_ticker: bool) -> None:
     """Print the forecasts of one horizon with their intervals: all tickers of a run date, or run dates of a ticker."""
     subject = rows[0].ticker if of_ticker else str(rows[0].run_date)
-    title = f"Forecasts of {subject}, {horizon.replace('_', ' ')}, with the intervals of 80% and 95%"
+    title = f"Forecasts of {subject}, {horizon.replace('_', ' ')}, with 80% and 95% intervals"
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
     table.add_column("run date" if of_ticker else "ticker")
     table.add_column("target")

@@ -1,4 +1,4 @@
-"""`ldtm init`: a folder that a project needs, from an empty one."""
+"""`ldtm init`: writes the configuration and the folders of a new project."""
 
 import re
 from pathlib import Path
@@ -15,7 +15,7 @@ TICKER_LIST = re.compile(r"^tickers = \[.*?^\]$", re.MULTILINE | re.DOTALL)
 SOURCE_KIND = re.compile(r'^kind = "files"', re.MULTILINE)
 BY_DATE = re.compile(r'^# by = "date"', re.MULTILINE)
 FOLDERS = ("data/bars",)
-"""The folders beside the configuration that its settings name."""
+"""Folders next to the configuration that its settings name."""
 
 NEXT_STEPS = """
 Next steps:
@@ -38,7 +38,7 @@ BARS = {
 
 def init(
     context: typer.Context,
-    tickers: Annotated[str | None, typer.Option(help="Tickers such as AAPL,MSFT; 103 large ones when absent.")] = None,
+    tickers: Annotated[str | None, typer.Option(help="Tickers such as AAPL,MSFT. Default: 103 large ones.")] = None,
     source: Annotated[
         Literal["files", "ib", "url", "yfinance"], typer.Option(help="Where daily bars come from.")
     ] = "files",
@@ -56,7 +56,7 @@ def init(
 def create_project(config: Path, tickers: list[str] | None, source: str) -> list[Path]:
     """Write the configuration and the folders that it names; returns what was created.
 
-    Raises ConfigurationError, and writes nothing, when the configuration exists or the tickers are no tickers.
+    Raises ConfigurationError, and writes nothing, if the configuration exists or a ticker is invalid.
     """
     from ldtm_lib.settings.file import load_settings
     from ldtm_lib.settings.operation import MOST_TICKERS_UNASKED

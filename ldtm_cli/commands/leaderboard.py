@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ldtm_lib.project import Project
 
 WIDTH_WITH_RANKS = 85
-"""Columns of a terminal from which on the ranks are written beside their intervals."""
+"""Columns from which on a terminal shows the ranks in addition to their intervals."""
 
 
 def leaderboard(
@@ -45,11 +45,12 @@ def leaderboard(
         bool, typer.Option("--baselines", help="Show the network against its baselines by ticker instead of the ranks.")
     ] = False,
     backtests: Annotated[
-        bool, typer.Option("--backtests", help="Show the same on the test sessions of each ticker's newest backtest.")
+        bool,
+        typer.Option("--backtests", help="Like --baselines, on the test sessions of each ticker's newest backtest."),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show who was right over the last 30 filled sessions, and the network against baselines: live rows by default."""
+    """Rank tickers over their last 30 filled sessions, and compare the network with baselines; live rows by default."""
     if backtests and (simulated or simulation is not None or shadows or late):
         raise ConfigurationError(
             "--backtests excludes --simulated, --simulation, --late and --shadows: it reads no rows; give one of them"
@@ -121,7 +122,7 @@ def show_backtests(project: "Project", *, as_json: bool) -> None:
     if as_json:
         print_json(comparisons_as_dict(board))
     elif board.universe is None:
-        console.print("No backtest has scores of baselines yet: the next training makes them (`ldtm train`).")
+        console.print("No backtest has baseline scores yet; the next training records them (`ldtm train`).")
     else:
         print_ticker_comparisons(console, board, of="backtests")
 
@@ -137,7 +138,7 @@ def show_shadows(project: "Project", *, simulated: bool, simulation: int | None 
 
 
 def _rows(conn: "Connection", *, simulated: bool, simulation: int | None) -> "tuple[RowKind, Sequence[Simulation]]":
-    """The rows that are asked for, and every simulation on record, the newest first."""
+    """Return the kind of rows to show and, for simulated rows, every simulation on record, newest first."""
     from ldtm_lib.ledger.simulations import LIVE, newest_simulation, require_simulation, simulations
 
     if not simulated:
@@ -147,7 +148,7 @@ def _rows(conn: "Connection", *, simulated: bool, simulation: int | None) -> "tu
 
 
 def print_simulations(console: Console, known: "Sequence[Simulation]", rows: "RowKind") -> None:
-    """Say which simulation is shown, how its models were trained, and how many simulations there were."""
+    """Print which simulation is shown, how its models were trained, and how many simulations there are."""
     shown = next((each for each in known if each.simulation_id == rows.simulation_id), None)
     if shown is None:
         return
@@ -183,7 +184,7 @@ def print_leaderboard(
     compared: "ComparisonBoard",
     intervals: "Sequence[IntervalScore]",
 ) -> None:
-    """Show the ranks with their uncertainty; below them the network against baselines, the intervals and the gate."""
+    """Print the ranks with their uncertainty, the network against baselines, the intervals, and the gate."""
     if not any(row.score.num_filled for row in board.rows):
         console.print(f"No {rows.kind} forecast has been filled yet.")
         if rows.kind == "live":
@@ -202,7 +203,7 @@ def print_leaderboard(
 
 
 def shadows_as_dicts(records: "Sequence[ShadowRecord]") -> list[dict[str, object]]:
-    """The shadows for JSON; what they did counts nowhere."""
+    """The shadows for JSON; they never count."""
     return [{**asdict(record), "counts": False} for record in records]
 
 
@@ -237,12 +238,12 @@ def print_shadows(console: Console, records: "Sequence[ShadowRecord]", rows: "Ro
     console.print(
         "\n[dim]Forecasts of models that are not in use. No rank, accuracy, seal or verdict counts them. Next day "
         "error: mean absolute error in percent of the actual price, model / no change. Against record: error of the "
-        "shadow / of the forecasts on record, on the run dates (number: on) that have one of another model.[/]"
+        "shadow / of the forecasts on record, on the run dates (number: on) whose forecast is of another model.[/]"
     )
 
 
 def _scores(board: "Leaderboard", rows: "RowKind", *, with_ranks: bool) -> Table:
-    """The table of the tickers in the order of their ranks; a terminal of 80 columns has no room for the numbers."""
+    """Return the table of the tickers in the order of their ranks; in 80 columns there is no room for the numbers."""
     first, last = board.universe.first_run_date, board.universe.last_run_date
     table = Table(
         title=f"Leaderboard of the last 30 filled sessions, {rows.kind}, {first} to {last}",
@@ -297,13 +298,13 @@ def _error(ours: float | None, no_change: float | None) -> str:
 
 
 def _three_digits(value: float) -> str:
-    """Two decimals below 10, fewer above: that is as much as fits beside the others in 80 columns."""
+    """Format with two decimals below 10 and fewer above, so that all columns fit in 80 characters."""
     return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f}"
 
 
 def _accuracy(num_correct: int, num_directional: int) -> str:
     share = f"{num_correct / num_directional:.0%}"
-    # A whole universe's two numbers of four digits have no room.
+    # There is no room for two numbers of four digits, as a whole universe has.
     return f"{num_correct}/{num_directional} {share}" if num_directional < 1000 else f"{share} of {num_directional}"
 
 
@@ -320,7 +321,7 @@ def _gate(board: "Leaderboard", rows: "RowKind") -> Table:
 def _verdict(row: "LeaderboardRow") -> Text:
     if row.gate_passed is None:
         return Text("never judged", style="dim")
-    return Text("let through", style="green") if row.gate_passed else Text("refused", style="red")
+    return Text("passed", style="green") if row.gate_passed else Text("refused", style="red")
 
 
 def _reasons(row: "LeaderboardRow", rows: "RowKind") -> str:

@@ -22,28 +22,28 @@ if TYPE_CHECKING:
 def placebo(
     copies: Annotated[int, typer.Option(min=1, help="Placebo models per ticker.")] = 10,
     tickers: Annotated[
-        str | None, typer.Option(help="Tickers such as AAPL,MSFT; all of the universe that can take part when absent.")
+        str | None, typer.Option(help="Tickers such as AAPL,MSFT. Default: all of the universe that can take part.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the label shuffle and of the canaries.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     last_bars: Annotated[
-        int | None, typer.Option(min=1, help="Only so many of each ticker's newest bars; all when absent.")
+        int | None, typer.Option(min=1, help="Use only this many of each ticker's newest bars. Default: all.")
     ] = None,
     retrainings: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Retrain the placebos so many times, every 5 sessions up to the newest bar (52 is a year), and count "
-            "how many are active then. Trains no canaries.",
+            help="Retrain the placebos this many times, every 5 sessions up to the newest bar (52 are a year), and "
+            "count those active at the end. Trains no canaries.",
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Calibrate the gate: count the models that it lets through although they cannot know anything.
+    """Calibrate the gate: count the models that pass it although they cannot have learned anything.
 
     Trains canaries (synthetic tickers with a known outcome), then placebos (models of the stored bars with shuffled
     labels), with this configuration's settings. Writes nothing to the database; the dashboard shows the newest
-    figures beside each verdict. Exit status 1 if a canary does not give its known outcome. With --retrainings N it
+    figures next to each verdict. Exit status 1 if a canary does not give its known outcome. With --retrainings N it
     instead retrains placebos N times, 5 sessions apart (52 are a year), and compares three gates on the same
     forecasts: the four rules of accuracy, price error, leakage and folds; the plain gate; the strict gate.
     """
@@ -90,7 +90,7 @@ def placebo(
 
 
 def print_calibration(console: Console, found: "Calibration", min_accuracy: float) -> None:
-    """Show what a calibration found, in tables and in words."""
+    """Print the results of a calibration, as tables and in sentences."""
     _print_canaries(console, found.canaries)
     _print_placebo(console, found.placebo, min_accuracy)
     _print_absent(console, found.left_out, found.placebo.untrained)
@@ -103,7 +103,7 @@ def print_retrainings(console: Console, found: "RetrainingCalibration") -> None:
     done = f"{report.num_retrainings}" if is_complete else f"{report.num_retrainings} of {report.num_asked}"
     table = Table(
         title=f"{done} retrainings of {report.num_copies} placebo copies of each ticker",
-        caption="By the four rules alone every candidate that passes replaces the active model.",
+        caption="With the four rules alone, every candidate that passes replaces the active model.",
     )
     table.add_column("gate")
     for name in ("models", "active", "share", "95% interval", "promotions", "of these\nreplacing"):
@@ -150,8 +150,8 @@ def _print_absent(console: Console, left_out: "Mapping[str, str]", untrained: "M
 
 
 def _print_canaries(console: Console, report: "CanaryReport") -> None:
-    table = Table(title="Canaries: made-up tickers of which is known what must come out")
-    for name in ("", "ticker", "what it must do", "plain gate", "strict gate", "accuracy", "timing p"):
+    table = Table(title="Canaries: synthetic tickers with a known outcome")
+    for name in ("", "ticker", "expected outcome", "plain gate", "strict gate", "accuracy", "timing p"):
         table.add_column(name, justify="right" if name in ("accuracy", "timing p") else "left")
     for canary in report.canaries:
         table.add_row(
@@ -168,20 +168,20 @@ def _print_canaries(console: Console, report: "CanaryReport") -> None:
         if not canary.is_as_expected:
             console.print(f"[red]{canary.ticker}[/] {escape(canary.found)}", soft_wrap=True)
     if report.checks_see:
-        console.print("[green]The checks see what they should[/]: coins are refused, skill passes, a leak is caught.\n")
+        console.print("[green]The checks work[/]: coins are refused, skill passes, and a leak is caught.\n")
         return
     console.print(
-        "[red]The checks do not see what they should.[/] A planted future that is not found: the [training] settings "
-        "learn too little, or the tests are too blunt for so few test sessions. A leak that passes: a fault. A coin "
-        "that passes has its luck once in a while: try another --seed; twice in a row is a fault.\n",
+        "[red]The checks do not work.[/] If a planted signal is not found, the [training] settings learn too little, "
+        "or the tests have too little power with so few test sessions. If a leak passes, that is a bug. A coin passes "
+        "by luck once in a while: try another --seed; twice in a row is a bug.\n",
         soft_wrap=True,
     )
 
 
 def _print_placebo(console: Console, report: "PlaceboReport", min_accuracy: float) -> None:
     table = Table(
-        title=f"Placebos: {report.num_copies} copies of each ticker, their futures exchanged.\n"
-        "Let through by the plain gate: placebos; as many coins; always up. By the strict gate: placebos"
+        title=f"Placebos: {report.num_copies} copies of each ticker with shuffled labels.\n"
+        "Passed the plain gate: placebos, as many coins, always up. Passed the strict gate: placebos"
     )
     table.add_column("ticker")
     for name in ("models", "placebos", "coins", "always up", "strict", "accuracy", "rises"):
@@ -196,23 +196,23 @@ def _print_placebo(console: Console, report: "PlaceboReport", min_accuracy: floa
         console.print("[red]No placebo could be trained.[/]")
         return
     console.print(
-        f"The plain gate let through {total.num_passed} of {total.num_models} models that cannot know anything "
-        f"({_share(total.num_passed, total, total.passed_interval)}); of as many coins "
-        f"{total.coins_expected:.1f} would have been ({total.coins_expected / total.num_models:.1%}).",
+        f"{total.num_passed} of {total.num_models} models that cannot have learned anything passed the plain gate "
+        f"({_share(total.num_passed, total, total.passed_interval)}); of as many coins, "
+        f"{total.coins_expected:.1f} would pass on average ({total.coins_expected / total.num_models:.1%}).",
         soft_wrap=True,
     )
     console.print(
-        f"The strict gate let through {total.num_passed_strict} of them "
+        f"{total.num_passed_strict} of them passed the strict gate "
         f"({_share(total.num_passed_strict, total, total.passed_strict_interval)}).",
         soft_wrap=True,
     )
     console.print(
-        "A placebo may do better than a coin without knowing anything: it learns that prices rise more often than they "
-        f"fall and says so. Always saying up meets {min_accuracy:.0%} for {total.num_always_up} of the "
+        "A placebo may do better than a coin without any skill: it learns that prices rise more often than they fall, "
+        f"and forecasts rises. Always saying up reaches {min_accuracy:.0%} for {total.num_always_up} of the "
         f"{total.num_models}.",
         soft_wrap=True,
     )
-    rules = Table(title="Which rule refused how many placebos")
+    rules = Table(title="Placebos refused by each rule")
     rules.add_column("rule")
     rules.add_column("refused", justify="right")
     rules.add_column("share", justify="right")

@@ -1,4 +1,4 @@
-"""`ldtm prices`: bars into the store and into files, refused bars, and statements about splits."""
+"""`ldtm prices`: import and download of bars, quarantined bars, and statements about splits."""
 
 import os
 import re
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 SESSIONS = ("first_session", "last_session")
 NUM_SHOWN = 10
-"""Ignored files that the terminal output names."""
+"""Number of ignored files that the terminal output names."""
 
 app = typer.Typer(help="Daily bars.")
 
@@ -83,24 +83,24 @@ def split_(
         datetime, typer.Argument(formats=["%Y-%m-%d"], metavar="DATE", help="The first session on the new basis.")
     ],
     ratio: Annotated[
-        str, typer.Argument(help="New shares for one old, such as 2, 3:2 or 1:10; 1: there was no split.")
+        str, typer.Argument(help="New shares for one old share, such as 2, 3:2 or 1:10; 1 withdraws a split.")
     ],
     lacking: Annotated[
         bool | None,
-        typer.Option(help="Whether earlier stored bars lack it, where their prices do not show it."),
+        typer.Option(help="Whether earlier stored bars lack the split, if their prices do not show it."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """State a split that the source does not declare, or declares wrongly; a ratio of 1 withdraws one.
+    """State a split that the source does not declare, or declares wrongly; a ratio of 1 withdraws a split.
 
-    Stored bars are restated where they lack it. Every statement stays on record, and deliveries do not change it.
+    Stored bars that lack the split are restated. Every statement stays on record, and deliveries do not change it.
     """
     stated = state(ready_project(may_be_demo=False), ticker, session.date(), ratio, lacking)
     print_json(asdict(stated)) if as_json else print_stated(console, stated)
 
 
 def state(project: "Project", ticker: str, session: date, ratio: str, lacking: bool | None = None) -> "StatedSplit":
-    """Record a statement about a split; raises ConfigurationError for an unknown ticker and for what is no ratio."""
+    """Record a statement about a split; raises UnknownTicker, and ConfigurationError for an invalid ratio."""
     from ldtm_lib.prices.sources.declared_splits import split_ratio
     from ldtm_lib.prices.split_statements import state_split
     from ldtm_lib.sessions import exchange_calendar
@@ -108,7 +108,7 @@ def state(project: "Project", ticker: str, session: date, ratio: str, lacking: b
     project.settings.require_ticker(ticker)
     number = split_ratio(ratio)
     if number is None:
-        raise ConfigurationError(f"{ratio!r} is no ratio of a split; write 2, 3:2 or 1:10, or 1 to withdraw one")
+        raise ConfigurationError(f"{ratio!r} is not a split ratio; write 2, 3:2 or 1:10, or 1 to withdraw a split")
     with project.database.transaction() as conn:
         return state_split(conn, ticker, session, number, exchange_calendar(), lacks_it=lacking)
 
@@ -116,12 +116,12 @@ def state(project: "Project", ticker: str, session: date, ratio: str, lacking: b
 def print_stated(console: Console, stated: "StatedSplit") -> None:
     """Print what a statement changed."""
     what = "no split" if stated.ratio == 1 else f"a split of {stated.ratio:g} for 1"
-    former = "" if stated.former_ratio == 1 else f" (it said {stated.former_ratio:g} for 1)"
+    former = "" if stated.former_ratio == 1 else f" (before: {stated.former_ratio:g} for 1)"
     outcome = "is on record already" if not stated.num_rows else f"is on record now{former}"
     console.print(f"{escape(stated.ticker)} {stated.session}: {what} {outcome}", highlight=False)
     if stated.num_rows:
         bars = f"{stated.num_restated:,} stored bars were restated"
-        console.print(bars if stated.num_restated else "No stored bar was restated: their prices do not lack it.")
+        console.print(bars if stated.num_restated else "No stored bar was restated: none lacks it.")
 
 
 @app.command("quarantine")
@@ -137,11 +137,11 @@ def release_(
     session: Annotated[datetime, typer.Argument(formats=["%Y-%m-%d"], metavar="DATE", help="The session of the bar.")],
     close: Annotated[
         float | None,
-        typer.Option(help="The close of the bar to record, where several of the session are in quarantine."),
+        typer.Option(help="The close of the bar to record, if several bars of the session are in quarantine."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Record a bar that was refused as an outlier and is right; its refusal closes.
+    """Record a bar that was refused as an outlier but is right, and close its refusal.
 
     The bar is recorded as it arrived, with its source. A bar that is not valid, such as one whose high is below its
     low, cannot be released: load a corrected one.

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Trained models: the active one of each ticker, the gate's verdicts, and lifecycle actions.")
 
 Ticker = Annotated[str, typer.Argument(help="The ticker.")]
-Why = Annotated[str, typer.Option(help="The reason, which goes on record.")]
-By = Annotated[str | None, typer.Option(help="Who requests it, which goes on record. Default: the system's user.")]
+Why = Annotated[str, typer.Option(help="The reason, for the record.")]
+By = Annotated[str | None, typer.Option(help="Who requests it, for the record. Default: the system's user.")]
 
 
 @app.command("list")
@@ -38,7 +38,7 @@ def list_(as_json: AsJson = False) -> None:
 
 @app.command("show")
 def show(ticker: Ticker, as_json: AsJson = False) -> None:
-    """Show the gate's verdict on a ticker's models in plain words: how sure it is, and what a coin would have done."""
+    """Show the gate's verdicts on a ticker's models in plain words, with their uncertainty and a coin's result."""
     cards = model_cards(ready_project(), ticker)
     print_json(cards) if as_json else print_model_cards(console, cards)
 
@@ -57,15 +57,15 @@ def rollback(
     to: Annotated[
         str | None,
         typer.Option(
-            help="The version to bring back. Default: the newest older one never retired by hand or rolled back from."
+            help="The version to restore. Default: the newest older one never retired by hand or rolled back from."
         ),
     ] = None,
     by: By = None,
 ) -> None:
-    """Make an earlier network of a ticker active again, as a version of its own; the present one retires.
+    """Make an earlier network of a ticker active again, as a new version; the present one retires.
 
-    A network that was retired by hand or rolled back from comes back only when --to names it; with no active model
-    --to is needed. Forecasts that are on record stay as they are. The next candidate that passes the gate replaces it.
+    A network that was retired by hand or rolled back from is restored only if --to names it; without an active model,
+    --to is required. Forecasts on record do not change. The next candidate that passes the gate replaces the network.
     """
     from ldtm_lib.registry import lifecycle
 
@@ -99,9 +99,10 @@ def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be removed and change nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Remove checkpoint files that nobody needs: old retired versions and candidates without a forecast on record.
+    """Remove unneeded checkpoint files: of old retired versions, and of candidates without a forecast on record.
 
-    The section `registry` of the configuration says how many of each a ticker keeps. Active ones always stay.
+    The section `registry` of the configuration says how many of each a ticker keeps. Files of active models are never
+    removed.
     """
     from ldtm_lib.registry import retention
 
@@ -133,7 +134,7 @@ def _judged(verdict: "Verdict | None") -> dict[str, Any]:
 
 
 def print_registry(console: Console, rows: list[dict[str, Any]]) -> None:
-    """Show the active and the waiting models, with the reasons."""
+    """Print the active models, the newest candidates, and the reasons of the gate."""
     if not rows:
         console.print(
             "No model is trained yet. Run `ldtm train`, or materialize backtests, checkpoints and registry in the UI."
@@ -155,7 +156,7 @@ def print_registry(console: Console, rows: list[dict[str, Any]]) -> None:
 
 
 def _last_words(row: dict[str, Any]) -> str:
-    """Failed rules, or a note that none failed, after the lifecycle action that retired a network which had passed."""
+    """Failed rules, or a note that none failed, preceded by a lifecycle action that retired a network that passed."""
     said = [row["out_of_service"]] if row["out_of_service"] else []
     said += row["failed"]
     return "\n".join(said) or ("every rule passed" if row["passed"] else NOTHING)
@@ -168,7 +169,7 @@ def requested_by(by: str | None) -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):
-        raise ConfigurationError("the user of this process has no name; say who requests this with --by") from None
+        raise ConfigurationError("the user of this process has no name; name who requests this with --by") from None
 
 
 def versions_of(project: "Project", ticker: str) -> "list[VersionEntry]":
@@ -189,7 +190,7 @@ def print_versions(console: Console, ticker: str, versions: "Sequence[VersionEnt
     """Show the versions of a ticker, when each was active and why, the newest first."""
     if not versions:
         console.print(
-            f"No network of {escape(ticker)} was promoted yet; `ldtm registry list` shows what the gate said."
+            f"No network of {escape(ticker)} was promoted yet; `ldtm registry list` shows the verdicts of the gate."
         )
         return
     table = Table(title=f"{escape(ticker)}, newest version first", title_justify="left", show_lines=True)
@@ -212,9 +213,7 @@ def print_versions(console: Console, ticker: str, versions: "Sequence[VersionEnt
 def _beginning(entry: "VersionEntry") -> str:
     if entry.restores is None:
         return "passed the gate"
-    return (
-        f"{entry.restores} brought back by {entry.restored_by or 'hand'}: {entry.restored_why or 'no reason on record'}"
-    )
+    return f"{entry.restores} restored by {entry.restored_by or 'hand'}: {entry.restored_why or 'no reason on record'}"
 
 
 def _end(entry: "VersionEntry") -> str:
@@ -251,7 +250,7 @@ def print_removed(console: Console, files: "Sequence[RemovedFile]", *, dry_run: 
 
 def _owner(file: "RemovedFile") -> str:
     if file.was == "promoted":
-        return f"the candidate that is {file.version} since"
+        return f"candidate promoted as {file.version}"
     return f"retired {file.version}" if file.was == "retired" else f"candidate of {file.trained_on}"
 
 
@@ -263,7 +262,7 @@ def model_cards(project: "Project", ticker: str) -> list[dict[str, Any]]:
         judged = judged_networks(conn, ticker)
     if not judged:
         raise UnknownTicker(
-            f"{ticker} was never put to the gate; materialize backtests, checkpoints and registry for it, or see "
+            f"{ticker} was never judged by the gate; materialize backtests, checkpoints and registry for it, or see "
             "`ldtm registry list` for the tickers that were"
         )
     return [
@@ -297,6 +296,8 @@ def print_model_cards(console: Console, cards: list[dict[str, Any]]) -> None:
         version = shown["version"] or shown["retired_version"]
         status = "active" if shown["version"] else "retired" if version else "not active"
         what = f"{shown['ticker']} {version}, {status}" if version else f"{shown['ticker']}, {status}"
-        console.print(f"[bold]{escape(what)}[/] [dim]judged {shown['decided_at']:%Y-%m-%d %H:%M}[/]", highlight=False)
+        console.print(
+            f"[bold]{escape(what)}[/] [dim]judged {shown['decided_at']:%Y-%m-%d %H:%M} UTC[/]", highlight=False
+        )
         for line in shown["model_card"]:
             console.print(Padding(escape(f"· {line}"), (0, 0, 0, 2)), highlight=False)

@@ -1,4 +1,4 @@
-"""`ldtm replay`: a forecast on record, computed again and compared."""
+"""`ldtm replay`: recomputes a forecast on record and compares it."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
@@ -22,9 +22,9 @@ def replay(
     simulation: OfSimulation = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compute a forecast that is on record again, from the bars and the network of its run date.
+    """Recompute a forecast on record from the bars and the network of its run date.
 
-    Exit status 1 when anything comes out different, or when it cannot be computed: the message says why.
+    Exit status 1 if any value differs, or if the forecast cannot be recomputed; the message gives the reason.
     """
     from ldtm_lib.audit.replay import replay as replay_forecast
     from ldtm_lib.ledger.simulations import simulation_of_row
@@ -49,7 +49,7 @@ def replay(
 
 
 def print_replay(console: Console, found: "Replay") -> None:
-    """Show every value that was computed again, then the verdict."""
+    """Print every recomputed value, then the verdict."""
     from ldtm_lib.ledger.simulations import RowKind
 
     row = found.row
@@ -86,7 +86,7 @@ def _verdict(compared: "FieldComparison") -> str:
 
 
 def _shown(value: "RecordedValue") -> str:
-    """A value, a number to seven digits and a SHA-256 cut; the verdict beside it compares all digits."""
+    """Format a value: a number to seven digits, a SHA-256 shortened. The verdict next to it compares all digits."""
     if value is None:
         return NOTHING
     if isinstance(value, datetime):

@@ -10,17 +10,18 @@ from ldtm_cli.invocation import console, current_config
 def serve(
     role: Annotated[Literal["code", "webserver", "daemon", "dashboard"], typer.Argument(help="The process to run.")],
     workspace: Annotated[
-        str | None, typer.Option(help="Workspace file of webserver and daemon: where the code server is.")
+        str | None, typer.Option(help="Workspace file of webserver and daemon; it locates the code server.")
     ] = None,
-    check: Annotated[bool, typer.Option("--check", help="Only check that the process here answers.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Only check that the running process answers.")] = False,
     wait_minutes: Annotated[
-        float, typer.Option(help="How long to wait for PostgreSQL and for its schema to be applied.")
+        float, typer.Option(help="Minutes to wait for PostgreSQL and for its schema to be applied.")
     ] = 5.0,
 ) -> None:
     """Run one process: code server, webserver or daemon of Dagster, or the dashboard. `ldtm up` runs all of them.
 
     Waits for the database and for `ldtm db migrate`, which another role may run. Ports: code 4000, webserver 3000,
-    dashboard 8501, on all addresses of the container; publish them on loopback only, since the pages have no login.
+    dashboard 8501, on all addresses of the container; publish them on loopback only, since the pages
+    have no login.
     """
     from ldtm_cli.dashboard_process import dashboard_fault, run_dashboard
     from ldtm_cli.serving import (

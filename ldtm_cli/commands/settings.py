@@ -35,7 +35,9 @@ def settings(
     listing = listed(loaded)
     known = dict.fromkeys(setting.section for setting in listing if setting.section)
     if unknown := [name for name in sections or () if name not in known]:
-        raise ConfigurationError(f"{unknown[0]!r} is no section of the configuration; there are {', '.join(known)}")
+        raise ConfigurationError(
+            f"{unknown[0]!r} is not a section of the configuration; the sections are {', '.join(known)}"
+        )
     listing = [setting for setting in listing if not sections or setting.section in sections]
     print_json([asdict(each) for each in listing]) if as_json else print(settings_text(loaded.path, listing))
 
@@ -65,5 +67,5 @@ def _lines(setting: "Setting") -> list[str]:
 
 
 def _toml(value: Any) -> str:
-    """A value as TOML spells it, as far as one line can; `(none)` where it is absent."""
+    """Format a value as TOML on one line; `(none)` for an absent one."""
     return "(none)" if value is None else json.dumps(value)

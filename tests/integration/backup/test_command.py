@@ -56,7 +56,7 @@ def test_an_installation_moves_with_three_commands_and_doctor_verify_and_replay_
     assert restored.returncode == 0, restored.stderr
     assert "checkpoint files  1, 1 added\n" in restored.stdout
     assert "configuration     universe.toml, from the archive\n" in restored.stdout
-    assert restored.stdout.endswith("left to do:\n  ldtm audit verify\n  ldtm up\n")
+    assert restored.stdout.endswith("next steps:\n  ldtm audit verify\n  ldtm up\n")
     verified = ldtm(other, "audit", "verify")
     assert verified.returncode == 0, verified.stdout
     assert "intact: everything is as it was recorded and as it was published" in verified.stdout
@@ -111,7 +111,8 @@ def test_dagster_of_the_configuration_is_refused_while_it_runs(installation: Ins
         finally:
             process.kill()
     assert refused.returncode == 1
-    assert f"Dagster of this configuration runs (process {process.pid}); stop it with `ldtm down`" in refused.stderr
+    reason = f"Dagster is running for this configuration (process {process.pid}); stop it with `ldtm down`"
+    assert reason in refused.stderr
 
 
 @pytest.mark.slow
@@ -150,8 +151,8 @@ def test_missing_and_altered_checkpoint_files_are_named_and_the_rest_is_saved(
     saved = ldtm(installation, "backup", "../backup.tar")
     assert saved.returncode == 0
     assert (
-        f"the record names 1 checkpoint files that are missing or altered, which are not in the archive: {path.name}"
-        in (saved.stderr)
+        f"1 checkpoint files of the record are missing or altered, and are not in the archive: {path.name}"
+        in saved.stderr
     )
     assert "checkpoint files  0\n" in saved.stdout
 

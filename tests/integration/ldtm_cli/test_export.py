@@ -49,7 +49,7 @@ def test_a_ticker_without_a_sub_command_and_json_before_one_are_usage_errors(fol
     assert "No such command 'AAPL'" in bare.stderr
     early = run_ldtm(folder, database.url, "export", "--json", "onnx", COLUMNS="120")
     assert (early.returncode, early.stdout) == (2, "")
-    assert "write --json behind `onnx`" in early.stderr
+    assert "write --json after `onnx`" in early.stderr
 
 
 @pytest.mark.slow

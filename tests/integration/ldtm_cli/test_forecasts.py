@@ -105,7 +105,7 @@ def test_a_horizon_is_shown_with_its_intervals_and_json_has_all(
     done = shell.forecasts("--horizon", "one-month")
     assert done.returncode == 0, done.stderr
     words = " ".join(done.stdout.split())
-    assert "Forecasts of 2013-01-11, one month, with the intervals of 80% and 95%" in words
+    assert "Forecasts of 2013-01-11, one month, with 80% and 95% intervals" in words
     assert "AAPL Tue 02-12 100.00 100.00 98.00-102.00 96.00-104.00 live" in words
     assert "too few outcomes" not in words
     of_aapl = shell.forecasts("AAPL", "--horizon", "next-day").stdout

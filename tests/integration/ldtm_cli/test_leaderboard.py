@@ -81,7 +81,7 @@ def test_the_comparison_by_ticker_names_what_beats_the_network(shell: Shell) -> 
 
 def test_without_rows_and_backtests_there_are_sentences(shell: Shell) -> None:
     assert "No live forecast that has baselines has been filled yet" in shell.leaderboard("--baselines").stdout
-    assert "No backtest has scores of baselines yet: the next training makes them" in (
+    assert "No backtest has baseline scores yet; the next training records them" in (
         " ".join(shell.leaderboard("--backtests").stdout.split())
     )
 

@@ -87,9 +87,9 @@ def test_checks_that_do_not_see_are_status_1_and_said_in_words(project: Project)
     project.settings.path.write_text(BLIND)
     done = ldtm(project, "--copies", "1", "--tickers", "AAPL", "--device", "cpu")
     assert done.returncode == 1, done.stderr
-    assert "The checks do not see what they should." in done.stdout
+    assert "The checks do not work." in done.stdout
     assert "PLANTED failed the plain gate" in done.stdout or "PLANTED passed the plain gate" in done.stdout
-    assert "of 1 models that cannot know anything" in done.stdout
+    assert "of 1 models that cannot have learned anything" in done.stdout
     assert "left out" not in done.stdout
     kept = kept_calibration(home_of(project.settings))
     assert kept is not None
@@ -113,7 +113,7 @@ def test_checks_that_do_not_see_are_status_1_and_said_in_words(project: Project)
             [],
             None,
             ConfigurationError,
-            "--tickers names no ticker; write it such as AAPL,MSFT, or leave it out for all",
+            "--tickers names no ticker; list tickers as in --tickers AAPL,MSFT, or omit the option for all",
         ),
     ],
 )
@@ -206,12 +206,12 @@ def test_the_words_say_how_many_were_let_through_beside_coins() -> None:
     text = printed(Calibration(canaries=canaries, placebo=placebo, left_out={"FB": "FB has no bars"}))
     # Wilson's intervals of 80 and 1 of 200, by hand: 33.5% to 46.9% and 0.1% to 2.8%.
     assert (
-        "The plain gate let through 80 of 200 models that cannot know anything (40.0%, 95% interval 33.5% to 46.9%); "
-        "of as many coins 54.4 would have been (27.2%)." in text
+        "80 of 200 models that cannot have learned anything passed the plain gate "
+        "(40.0%, 95% interval 33.5% to 46.9%); of as many coins, 54.4 would pass on average (27.2%)." in text
     )
-    assert "The strict gate let through 1 of them (0.5%, 95% interval 0.1% to 2.8%)." in text
-    assert "Always saying up meets 52% for 111 of the 200." in text
-    assert "The checks see what they should" in text
+    assert "1 of them passed the strict gate (0.5%, 95% interval 0.1% to 2.8%)." in text
+    assert "Always saying up reaches 52% for 111 of the 200." in text
+    assert "The checks work" in text
     assert "timing" in text
     assert "95.0%" in text
     assert "left out  FB has no bars" in text
@@ -223,7 +223,7 @@ def test_a_canary_that_was_not_seen_is_named_with_what_came_out() -> None:
     placebo = PlaceboReport(num_copies=1, models=(), total=none, by_ticker={}, failed_by_rule={}, untrained={})
     text = printed(Calibration(canaries=CanaryReport(canaries=(COIN,)), placebo=placebo, left_out={}))
     assert "COIN-1 passed the plain gate; passed the strict gate" in text
-    assert "The checks do not see what they should." in text
+    assert "The checks do not work." in text
     assert "No placebo could be trained." in text
 
 

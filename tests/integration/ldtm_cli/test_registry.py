@@ -74,7 +74,7 @@ def test_an_earlier_version_comes_back_and_the_history_says_by_whom_and_why(owne
     assert owner.active() == [("v1.2012-12-03.2",)]
     shown = owner.types("history", "AAPL")
     assert shown.returncode == 0
-    assert "v1.2012-12-03 brought back by ada: 42% right [since May]" in shown.stdout
+    assert "v1.2012-12-03 restored by ada: 42% right [since May]" in shown.stdout
     assert "rolled back to v1.2012-12-03.2" in shown.stdout
     newest, *_, oldest = json.loads(owner.types("history", "AAPL", "--json").stdout)
     assert (newest["version"], newest["restored_by"], newest["restored_why"], newest["num_forecasts"]) == (
@@ -158,7 +158,7 @@ def test_a_dry_prune_lists_what_a_prune_removes(owner: Owner) -> None:
 def test_show_says_in_plain_words_what_the_gate_saw(owner: Owner) -> None:
     unknown = owner.types("show", "MSFT")
     assert unknown.returncode == 1
-    assert "MSFT was never put to the gate; materialize backtests, checkpoints and registry for it" in unknown.stderr
+    assert "MSFT was never judged by the gate; materialize backtests, checkpoints and registry for it" in unknown.stderr
     rule = {"rule": "direction_accuracy", "figure": 0.55, "bound": 0.52, "passed": True, "reason": "55% >= 52%"}
     with owner.database.transaction() as conn:
         conn.execute(

@@ -39,7 +39,7 @@ def test_sections_can_be_named_and_an_unknown_one_is_refused_with_those_there_ar
     assert re.findall(r"(?m)^\[(\w+)\]", shown.stdout) == ["partitions", "gpu"]
     refused = run_ldtm(folder, "", "settings", "gpus")
     assert refused.returncode == 2
-    assert "'gpus' is no section of the configuration; there are window, " in refused.stderr
+    assert "'gpus' is not a section of the configuration; the sections are window, " in refused.stderr
 
 
 def test_a_password_in_a_setting_is_not_printed(folder: Path) -> None:

@@ -58,7 +58,7 @@ def test_bars_of_another_basis_wait_until_the_split_is_stated_and_it_can_be_with
     assert closes(project) == pytest.approx([10.0] * 8)
     assert stated(project, split, "0.01") == "AAPL 2023-12-21: a split of 0.01 for 1 is on record already\n"
     assert stated(project, split, "1") == (
-        "AAPL 2023-12-21: no split is on record now (it said 0.01 for 1)\n6 stored bars were restated\n"
+        "AAPL 2023-12-21: no split is on record now (before: 0.01 for 1)\n6 stored bars were restated\n"
     )
 
 
@@ -78,7 +78,7 @@ def test_a_wrong_statement_is_taken_back_with_its_bars(project: Project) -> None
         ("IBM", date(2023, 12, 18), "2", UnknownTicker, "IBM is not in the universe"),
         ("AAPL", date(2023, 12, 17), "2", CalendarError, "2023-12-17"),
         ("AAPL", date(2026, 12, 18), "2", ConfigurationError, "session 2026-12-18 has not closed; a split is recorded"),
-        ("AAPL", date(2023, 12, 18), "two", ConfigurationError, "'two' is no ratio of a split; write 2, 3:2 or 1:10"),
+        ("AAPL", date(2023, 12, 18), "two", ConfigurationError, "'two' is not a split ratio; write 2, 3:2 or 1:10"),
         ("AAPL", date(2023, 12, 18), "1", ConfigurationError, "no split of AAPL on 2023-12-18 is on record that could"),
     ],
 )

@@ -81,7 +81,7 @@ def test_the_sentence_below_names_the_best_baseline_of_each_horizon() -> None:
 
 def test_without_baselines_there_is_a_sentence_instead() -> None:
     text = " ".join(printed(ComparisonBoard(universe=None, tickers=())))
-    assert "no baseline stands beside these live forecasts" in text
+    assert "these live forecasts have no baselines" in text
 
 
 def test_every_ticker_names_the_baselines_that_beat_it() -> None:

@@ -101,7 +101,7 @@ def test_a_wider_terminal_has_the_ranks_too() -> None:
 
 
 def test_rows_without_baselines_are_said_to_have_none(printed: list[str]) -> None:
-    assert "no baseline stands beside these live forecasts" in " ".join(" ".join(printed).split())
+    assert "these live forecasts have no baselines" in " ".join(" ".join(printed).split())
 
 
 def test_figures_are_rounded_to_what_fits(printed: list[str]) -> None:
