@@ -10,11 +10,11 @@ from ldtm_lib.project import Project
 from ldtm_lib.settings import EngineConfig
 from ldtm_lib.training.node_leases import node_leases
 
-START = "start head and nodes as docs/ray.md describes, or set engine.kind to local"
+START = "start the head and the nodes as docs/ray.md describes, or set engine.kind to local"
 
 
 def cluster_findings(config: EngineConfig, environ: Mapping[str, str], project: Project | None) -> list[Finding]:
-    """Look at the cluster; `project` is None where its database does not answer, and leases are not looked at then."""
+    """Check the cluster; `project` is None if its database does not answer, and leases are then not checked."""
 
     def look() -> list[Finding]:
         leases, no_leases = node_leases(project, environ) if project else (None, "")
@@ -27,7 +27,7 @@ def cluster_findings(config: EngineConfig, environ: Mapping[str, str], project: 
 def judged(
     report: ClusterReport, config: EngineConfig, environ: Mapping[str, str], *, here: Release, no_leases: str = ""
 ) -> list[Finding]:
-    """The findings that follow from what the nodes said."""
+    """Return the findings that follow from a report of the nodes."""
     findings = [_slots(report, config), _versions(report, here), _login(environ), _keepalive(report)]
     if any(node.gpu_slots for node in report.nodes):
         findings.append(_leases(report, no_leases))
@@ -57,11 +57,11 @@ def _versions(report: ClusterReport, here: Release) -> Finding:
 
 def _login(environ: Mapping[str, str]) -> Finding:
     if environ.get("RAY_AUTH_MODE", "").lower() == "token":
-        return Finding(what="login", level="ok", found="Ray asks for a token")
+        return Finding(what="login", level="ok", found="Ray requires a token")
     return Finding(
         what="login",
         level="warn",
-        found="Ray asks for no token here: whoever reaches its ports may run any program on all nodes",
+        found="Ray requires no token here: anyone who can reach its ports can run any program on all nodes",
         remedy="set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH for head, nodes and Dagster (docs/ray.md)",
     )
 
@@ -73,19 +73,21 @@ def _keepalive(report: ClusterReport) -> Finding:
         if node.facts and node.facts.missing_keepalive
     ]
     if not found:
-        return Finding(what="keepalive", level="ok", found="a node that goes silent is given up within about a minute")
+        return Finding(
+            what="keepalive", level="ok", found="a node that stops responding is given up within about a minute"
+        )
     values = " ".join(f"{name}={value}" for name, value in KEEPALIVE.items())
     return Finding(
         what="keepalive",
         level="warn",
-        found="\n".join([*found, "what trains on a node that goes silent may wait seven minutes"]),
-        remedy=f"start head and nodes with {values}",
+        found="\n".join([*found, "training on a node that stops responding may wait seven minutes"]),
+        remedy=f"start the head and the nodes with {values}",
     )
 
 
 def _leases(report: ClusterReport, no_leases: str) -> Finding:
     if problems := _lease_problems(report, no_leases):
-        remedy = "correct what is named, or train with the device cpu (docs/ray.md)"
+        remedy = "correct the problems named above, or train with the device cpu (docs/ray.md)"
         return Finding(what="leases", level="fail", found="\n".join(problems), remedy=remedy)
     return Finding(
         what="leases", level="ok", found="every node with GPU slots reaches the database of this installation"

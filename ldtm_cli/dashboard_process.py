@@ -19,11 +19,11 @@ PID_FILE = "dashboard.pid"
 ANSWER_TIMEOUT_SECONDS = 60
 ANSWER_SECONDS = 5.0
 STOP_SECONDS = 2.0
-"""It would wait for open pages in browsers to be closed, and has nothing to lose."""
+"""Time before SIGKILL: after SIGTERM it waits until open pages in browsers are closed; it has no state to lose."""
 
 
 class DashboardFailed(LdtmError):
-    """The dashboard did not come up."""
+    """The dashboard did not start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,7 @@ def dashboard_address(port: int) -> str:
 def run_dashboard(config: Path, port: int, *, host: str = LOOPBACK) -> None:
     """Replace this process by the dashboard.
 
-    Raises MissingExtra without Streamlit, and ConfigurationError without a role that only reads.
+    Raises MissingExtra if Streamlit is missing, and ConfigurationError if there is no role that only reads.
     """
     require_extra()
     environment = reading_environment(config, reader_url(config, os.environ))
@@ -83,7 +83,7 @@ def start_dashboard(project: Project) -> RunningDashboard:
         if process.poll() is not None or time.monotonic() > deadline:
             stop_dashboard(project.home)
             tail = "\n".join(log.read_text(errors="replace").splitlines()[-8:])
-            raise DashboardFailed(f"the dashboard did not come up: {fault}; the end of {log} says:\n{tail}")
+            raise DashboardFailed(f"the dashboard did not start: {fault}; end of {log}:\n{tail}")
         time.sleep(0.2)
     return RunningDashboard(pid=process.pid, port=port)
 
@@ -109,7 +109,7 @@ def stop_dashboard(home: Path) -> list[str]:
 
 
 def dashboard_fault(port: int) -> str | None:
-    """The reason why a dashboard on this machine does not answer; None if it is well."""
+    """The reason why a dashboard on this machine does not answer; None if it is healthy."""
     try:
         with urllib.request.urlopen(f"{dashboard_address(port)}/_stcore/health", timeout=ANSWER_SECONDS) as reply:
             return None if reply.status == 200 else f"it answers {reply.status}"

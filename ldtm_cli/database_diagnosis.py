@@ -32,22 +32,20 @@ from ldtm_lib.url import is_loopback
 OLDEST_POSTGRES = 150000
 SCHEMA_REMEDY = f"restore the files of this version in {FILES / 'sql'}"
 LARGEST_CLOCK_DIFFERENCE = timedelta(seconds=30)
-"""Beyond the time that a query and an answer of an authority take, and far below what moves a deadline."""
+"""More than a query or the answer of a time-stamp authority takes, and far less than would matter for a deadline."""
 WRONG_CLOCK_REMEDY = (
-    "find out which clock is wrong and correct it (`timedatectl`, chrony or NTP): the database's decides what is live, "
-    "and nothing is recorded while it is behind the newest seal"
+    "find out which clock is wrong and correct it (`timedatectl`, chrony or NTP): the database's clock decides which "
+    "rows are live, and nothing is recorded while it is behind the newest seal"
 )
 DEFINITIONS_REMEDY = (
     f"find out who changed it and since when, create it again as in {FILES / 'sql' / 'migrations'}, and run "
-    "`ldtm audit verify`, which computes the figures of the record again"
+    "`ldtm audit verify`, which recomputes the figures of the record"
 )
 UNIVERSE_REMEDY = "a ticker leaves with a date under [retired], and stays in `tickers`"
 CLOCK_REMEDY = "install the same version of exchange-calendars on every machine, then run `ldtm db migrate`"
 FOLDER_REMEDY = f"correct {DATABASE_VARIABLE}, or move the folder away to begin a new record"
 SETTINGS_REMEDY = "ask the administrator of the server to change them for the role or the database of LDTM"
-ENCRYPTION_REMEDY = (
-    f"switch on TLS at the server, and add sslmode=verify-full and sslrootcert=FILE to {DATABASE_VARIABLE}"
-)
+ENCRYPTION_REMEDY = f"enable TLS on the server, and add sslmode=verify-full and sslrootcert=FILE to {DATABASE_VARIABLE}"
 DRIVER_REMEDY = f"remove parameters unknown to psycopg2 from {DATABASE_VARIABLE}, or name the server, not a pooler"
 ACCESS_REMEDY = "if nothing else uses the database, run as its owner"
 ROLE_REMEDY = (
@@ -125,12 +123,14 @@ def _encryption_of(database: Database) -> list[Finding]:
 
 
 def encryption_findings(host: str, host_address: str, *, is_encrypted: bool) -> list[Finding]:
-    """Warn of a connection to another host that is not encrypted; none for sockets and loopback addresses."""
+    """Warn of an unencrypted connection to another host; no finding for sockets and loopback addresses."""
     if host.startswith(("/", "@")) or is_loopback(host_address or host):
         return []
     if is_encrypted:
         return [Finding(what="encryption", level="ok", found=f"the connection to {host} is encrypted")]
-    found = f"the connection to {host} is not encrypted: whoever reads the network reads every row, and may alter them"
+    found = (
+        f"the connection to {host} is not encrypted: anyone on the network path can read every row, and may alter it"
+    )
     return [Finding(what="encryption", level="warn", found=found, remedy=ENCRYPTION_REMEDY)]
 
 
@@ -209,7 +209,9 @@ def _clock(project: Project) -> Finding:
                 compared.append((place.url, datetime.now(UTC) + off - place.moment()))
             except PublicationFailed as error:
                 remedy = "correct publish.timestamp_url, or try again"
-                return Finding(what="clock", level="warn", found=f"no time of an authority: {error}", remedy=remedy)
+                return Finding(
+                    what="clock", level="warn", found=f"the time-stamp authority gave no time: {error}", remedy=remedy
+                )
     if (wrong := wrong_clock(compared)) is not None:
         return wrong
     agreeing = " and ".join(name for name, _ in compared)
@@ -230,11 +232,11 @@ def wrong_clock(compared: Sequence[tuple[str, timedelta]]) -> Finding | None:
 def _access(project: Project) -> Finding:
     """Check that roles without rights on the tables cannot connect, and so cannot take LDTM's locks."""
     if embedded.serves(project.home, project.database.url):
-        return Finding(what="access", level="ok", found="nobody but the user of the embedded server and root connects")
+        return Finding(what="access", level="ok", found="only the user of the embedded server and root can connect")
     with project.database.transaction() as conn:
         statement = statement_to_close(conn, dagster_schema=project.dagster_database.schema)
     if statement is None:
-        return Finding(what="access", level="ok", found="no role without rights on the tables may connect")
+        return Finding(what="access", level="ok", found="no role without rights on the tables can connect")
     text = "every role of the server may connect to the database, and could take the locks that LDTM waits for"
     return Finding(what="access", level="warn", found=text, remedy=f"{ACCESS_REMEDY}: {statement}")
 
@@ -249,7 +251,7 @@ def _role(project: Project) -> Finding:
         remedy = f"as the owner of the tables run `ldtm db grant {user}`"
         return Finding(what="role", level="fail", found=text, remedy=remedy)
     if storage:
-        text = f"{user} {'; '.join([*found, *storage])}: code of its own would run as whoever uses that storage"
+        text = f"{user} {'; '.join([*found, *storage])}: code that it adds there would run as any user of it"
         remedy = f"as the owner of the tables run `ldtm db grant {user}`"
         return Finding(what="role", level="warn", found=text, remedy=remedy)
     if found:

@@ -32,7 +32,7 @@ CALENDAR_PACKAGE = "exchange-calendars"
 
 
 def examine(config: Path, environ: Mapping[str, str]) -> list[Finding]:
-    """Run every check; one that fails does not hide the others, the configuration included."""
+    """Run every check; a failing one, even that of the configuration, does not stop the others."""
     settings: Settings | None = None
     try:
         settings = load_settings(config)
@@ -71,18 +71,18 @@ def examine(config: Path, environ: Mapping[str, str]) -> list[Finding]:
 
 
 def _alerts(settings: Settings | None, environ: Mapping[str, str], database: Database | None) -> Finding:
-    """The channels of notifications, and the backlog of each; an invalid address is a failure."""
+    """The channels of notifications, and the backlog of each; an invalid URL is a failure."""
     names = [channel.shown_as for channel in valid_channels(environ)]
     if not names:
-        remedy = f"set {ALERT_VARIABLE} to one or more addresses of apprise, and try them with `ldtm alerts test`"
+        remedy = f"set {ALERT_VARIABLE} to one or more Apprise URLs, and test them with `ldtm alerts test`"
         runs_by_itself = settings is not None and settings.automation.enabled
-        found = "sent to nobody: they stay in the tables"
+        found = "not sent to anyone: they stay in the tables"
         return Finding(what="alerts", level="warn" if runs_by_itself else "ok", found=found, remedy=remedy)
     backlogs = _backlogs(database) if database else []
     found = "\n".join([f"sent to {' and '.join(names)}", *backlogs])
     if not backlogs:
         return Finding(what="alerts", level="ok", found=found)
-    return Finding(what="alerts", level="warn", found=found, remedy="try the channels with `ldtm alerts test`")
+    return Finding(what="alerts", level="warn", found=found, remedy="test the channels with `ldtm alerts test`")
 
 
 def _backlogs(database: Database) -> list[str]:
@@ -91,7 +91,7 @@ def _backlogs(database: Database) -> list[str]:
         return []
     with database.transaction() as conn:
         return [
-            f"{backlog.shown_as}: {backlog.num_waiting} notifications wait, {backlog.num_given_up} were given up"
+            f"{backlog.shown_as}: {backlog.num_waiting} notifications waiting, {backlog.num_given_up} given up"
             + (f" ({backlog.last_error})" if backlog.last_error else "")
             for backlog in channel_backlogs(conn)
         ]
@@ -129,7 +129,7 @@ def _calendar() -> list[Finding]:
 
 
 def gpu_findings(inventory: GpuInventory, config: GpuConfig, database: Database | None) -> list[Finding]:
-    """The GPUs, and what the newest training on one stepped down for."""
+    """Findings about the GPUs, and about a newest GPU training that fell back to a slower method."""
     findings = [gpu_finding(inventory, config, database)]
     if database is not None and not pending_migrations(database):
         with database.transaction() as conn:
@@ -140,7 +140,7 @@ def gpu_findings(inventory: GpuInventory, config: GpuConfig, database: Database 
                     what="training",
                     level="warn",
                     found=slow,
-                    remedy="mend what it names, then train again; `ldtm doctor --gpu` tries the GPU",
+                    remedy="fix the named cause, then train again; `ldtm doctor --gpu` tests the GPU",
                 )
             )
     return findings
@@ -150,7 +150,10 @@ def gpu_finding(inventory: GpuInventory, config: GpuConfig, database: Database |
     """Every GPU with its memory, the jobs that fit there and the leases held; these are unknown without a database."""
     if not inventory.gpus:
         return Finding(
-            what="GPU", level="warn", found=inventory.note, remedy="fine for the demo; 103 tickers want a CUDA GPU"
+            what="GPU",
+            level="warn",
+            found=inventory.note,
+            remedy="fine for the demo; 103 tickers should have a CUDA GPU",
         )
     known = occupancies_now(database, inventory) if database else [Occupancy(gpu=gpu) for gpu in inventory.gpus]
     slots = job_slots(known, config)
@@ -165,7 +168,7 @@ def gpu_finding(inventory: GpuInventory, config: GpuConfig, database: Database |
     return Finding(
         what="GPU",
         level="warn",
-        found=f"{found}\nno room for a job of {config.mib_per_job} MiB beside a reserve of {config.reserve_mib} MiB",
+        found=f"{found}\nno room for a job of {config.mib_per_job} MiB plus a reserve of {config.reserve_mib} MiB",
         remedy="training waits; lower gpu.reserve_mib or gpu.mib_per_job, or free memory",
     )
 
@@ -182,24 +185,26 @@ def _gpu_line(occupancy: Occupancy, config: GpuConfig, *, leases_are_known: bool
 def _ui(ui: UiConfig) -> Finding:
     """The address of the UI, which has no login but a token, and who can use it."""
     if is_loopback(ui.host):
-        found = f"served on {ui.host}, reached from this machine alone{' with a token' if ui.token else ''}"
+        found = f"served on {ui.host}, reachable only from this machine{' with a token' if ui.token else ''}"
         return Finding(what="UI", level="ok", found=found)
     return Finding(
         what="UI",
         level="warn",
-        found=f"served on {ui.host} without TLS: whoever reads the network learns the token"
+        found=f"served on {ui.host} without TLS: anyone who can read the network traffic learns the token"
         if ui.token
-        else f"served on {ui.host} without a login: whoever reaches that address may do anything there",
-        remedy="set ui.host to 127.0.0.1 and put a reverse proxy with a login before it (docs/operations.md)",
+        else f"served on {ui.host} without a login: anyone who can reach that address can do anything there",
+        remedy="set ui.host to 127.0.0.1 and put a reverse proxy with a login in front of it (docs/operations.md)",
     )
 
 
 def _disk(settings: Settings | None, config: Path) -> Finding:
-    """Free space where the state of the configuration lives, or would live."""
+    """Free space where the state of the configuration is stored, or would be."""
     home = home_of(settings) if settings else config.resolve().parent
     folder = next(place for place in (home, *home.parents) if place.exists())
     free = shutil.disk_usage(folder).free / 2**30
     found = f"{free:.1f} GiB free at {folder}"
     if free < LOW_DISK_GIB:
-        return Finding(what="disk", level="warn", found=found, remedy="bars, checkpoints and logs grow: free some")
+        return Finding(
+            what="disk", level="warn", found=found, remedy="free some space: bars, checkpoints and logs grow"
+        )
     return Finding(what="disk", level="ok", found=found)

@@ -27,7 +27,7 @@ class Finding:
 
 
 def guarded(what: str, remedy: str, check: Callable[[], list[Finding]]) -> list[Finding]:
-    """The findings of a check, or the one failure that ended it."""
+    """The findings of a check, or the failure that ended it."""
     try:
         return check()
     except (LdtmError, psycopg.Error, OSError) as error:

@@ -1,4 +1,4 @@
-"""The first trial of a GPU, in the slot of a training."""
+"""A trial of a GPU, in a training slot."""
 
 import subprocess
 import sys
@@ -15,9 +15,9 @@ from ldtm_lib.settings import EngineConfig
 
 
 def try_gpu(project: Project) -> bool:
-    """Lease the GPU with the most room and try it in a process of its own, whose lines are shown as they come.
+    """Lease the GPU with the most free memory and test it in a separate process, whose lines are printed as they come.
 
-    Returns whether every step passed. Raises ConfigurationError where there is no GPU.
+    Returns True if every step passed. Raises ConfigurationError if there is no GPU.
     """
     if choose_device("auto") == "cpu":
         raise ConfigurationError(

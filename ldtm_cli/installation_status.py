@@ -36,7 +36,7 @@ class InstallationStatus:
     ui_url: str | None
     """Address of the UI of this configuration; None when `ldtm up` did not start it."""
     folder_bytes: Mapping[str, int]
-    """Sizes of the folders beside the configuration."""
+    """Sizes of the folders next to the configuration."""
     free_bytes: int
     needs: tuple[str, ...]
     """Conditions that need a person, in sentences."""
@@ -62,7 +62,7 @@ def installation_status(config: Path, environ: Mapping[str, str]) -> Installatio
         with project.database.transaction() as conn:
             require_own_database(project, conn)
         if pending := pending_migrations(project.database):
-            lines.append(f"schema {project.database.schema} lacks {len(pending)} steps: `ldtm db migrate`")
+            lines.append(f"schema {project.database.schema} lacks {len(pending)} migrations: run `ldtm db migrate`")
         else:
             with project.database.transaction() as conn:
                 tables = status(conn, settings, stored_calendar(conn))
@@ -74,7 +74,8 @@ def installation_status(config: Path, environ: Mapping[str, str]) -> Installatio
         lines.append(str(error))
     if settings.automation.enabled and not alert_urls(environ):
         lines.append(
-            f"automation is on and {ALERT_VARIABLE} names no channel, so nobody is notified: `ldtm alerts test`"
+            f"automation is on and {ALERT_VARIABLE} names no channel, so nobody is notified: set it, and test it with "
+            "`ldtm alerts test`"
         )
     disk = low_disk_alert(home)
     if disk is not None and not (tables and any(alert.key == disk.key for alert in tables.alerts)):
@@ -94,7 +95,7 @@ def _project(settings: Settings, config: Path, environ: Mapping[str, str]) -> Pr
     if not environ.get(DATABASE_VARIABLE):
         require_embedded(home_of(settings))
     if not environ.get(DATABASE_VARIABLE) and not embedded.is_running(home_of(settings)):
-        raise DatabaseUnavailable(f"the embedded PostgreSQL of {home_of(settings)} does not run: `ldtm up`")
+        raise DatabaseUnavailable(f"the embedded PostgreSQL of {home_of(settings)} is not running: `ldtm up` starts it")
     return open_project(config, environ)
 
 
@@ -120,13 +121,13 @@ def _needs_of(found: DagsterStatus | None, tables: Status | None, settings: Sett
     """Problems of Dagster. It may be stopped where no later session has partitions and automation is off."""
     may_stand_still = tables is not None and tables.is_last and not settings.automation.enabled
     if found is None:
-        return [] if may_stand_still else [f"Dagster was never started here: `{start_command()}`"]
+        return [] if may_stand_still else [f"Dagster was never started here: run `{start_command()}`"]
     lines = list[str]()
     if found.runs_in_part:
         restart = "`docker compose restart daemon`" if in_stack() else "`ldtm down`, then `ldtm up`"
         lines.append(f"Dagster runs without {' and '.join(found.silent)}: {restart}")
     elif not (found.is_alive or may_stand_still):
-        lines.append(f"Dagster does not run, so nothing happens by itself: `{start_command()}`")
+        lines.append(f"Dagster is not running, so nothing happens automatically: run `{start_command()}`")
     if found.changes:
         lines.append(
             f"{' and '.join(found.changes)} changed since Dagster was started: `{reload_command()}` applies it"

@@ -1,4 +1,4 @@
-"""The account of prediction intervals as a table of 80 columns and for JSON."""
+"""Coverage and scores of prediction intervals as a table of 80 columns and for JSON."""
 
 from collections.abc import Sequence
 from dataclasses import asdict

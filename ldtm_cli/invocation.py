@@ -1,4 +1,4 @@
-"""State that every command shares: consoles, exit statuses, options, and the project that a call is about."""
+"""State that all commands share: consoles, exit statuses, options, and the project of a call."""
 
 import json
 import os
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ldtm_lib.project import Project
 
 EXIT_FAILED = 1
-"""Something could not be done; the message says what and the remedy."""
+"""An operation failed; the message names it and the remedy."""
 EXIT_USAGE = 2
 """The command line or the configuration is wrong."""
 
@@ -23,7 +23,7 @@ DEMO_CONFIG = "demo.toml"
 """The configuration of the demo, in the working folder."""
 
 NOTHING = "–"
-"""Shown in a table where there is no value."""
+"""Placeholder for a missing value in a table."""
 
 console = Console()
 errors = Console(stderr=True)
@@ -35,7 +35,7 @@ OfSimulation = Annotated[
         "--simulation",
         metavar="N",
         min=1,
-        help="The row of simulation N; without it that of the daily run, or else of the newest simulation.",
+        help="The row of simulation N. Default: the row of the daily run, or else of the newest simulation.",
     ),
 ]
 
@@ -50,7 +50,7 @@ def print_json(value: object) -> None:
 
 
 def current_config() -> Path:
-    """The configuration file of this call; the demo's where it is the only one in the folder."""
+    """The configuration file of this call; the demo's if it is the only one in the folder."""
     from ldtm_lib.project import DEFAULT_CONFIG, config_path
 
     if not Path(DEFAULT_CONFIG).exists():
@@ -59,10 +59,10 @@ def current_config() -> Path:
 
 
 def use_demo_if_alone() -> None:
-    """Let this call work on the demo, and say so, where nothing else exists in the folder.
+    """Use the demo for this call, and print a note, if the folder holds no other installation.
 
-    That is where neither option nor environment names a configuration or a database, no database was made for
-    universe.toml, and one was made for demo.toml.
+    The condition: neither option nor environment names a configuration or a database, no database was created for
+    universe.toml, and one was created for demo.toml.
     """
     from ldtm_lib.project import CONFIG_VARIABLE, DATABASE_VARIABLE, DEFAULT_CONFIG, home_of
     from ldtm_lib.settings.file import load_settings
@@ -78,9 +78,9 @@ def use_demo_if_alone() -> None:
 
 
 def ready_project(*, may_be_demo: bool = True) -> "Project":
-    """The project with its schema applied; raises ConfigurationError otherwise, and where the database is another.
+    """Return the project. Raises ConfigurationError if migrations are missing, or for another installation's database.
 
-    Where only the demo exists it is the demo's, unless the command is about bars of the owner.
+    If only the demo exists, it is the demo's project, unless `may_be_demo` is false.
     """
     from ldtm_lib.database.migrate import pending_migrations
     from ldtm_lib.project import open_project, require_own_database
@@ -101,5 +101,5 @@ def ready_project(*, may_be_demo: bool = True) -> "Project":
 
 
 def ticker_list(text: str | None) -> list[str] | None:
-    """The tickers of an option such as AAPL,MSFT; None where it is absent."""
+    """The tickers of an option such as AAPL,MSFT; None if it is absent."""
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]

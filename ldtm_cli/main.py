@@ -42,10 +42,10 @@ from ldtm_lib.installation import installed_version
 
 
 class RootGroup(TyperGroup):
-    """The command `ldtm`: its global options belong to every command, and errors become a message and an exit status.
+    """The command `ldtm`: adds its global options to every command, and turns errors into exit statuses.
 
-    An error of the project, or an interrupt, is one message and an exit status; anything else is a bug and shows its
-    trace. A full disk is none: whatever raises it, the message has the remedy.
+    An LdtmError or an interrupt is shown as one message. Any other exception is a bug and shows its traceback, except
+    one that a full disk caused: that is shown as a message with the remedy.
     """
 
     def __init__(self, **attributes: Any) -> None:
@@ -79,7 +79,7 @@ class RootGroup(TyperGroup):
             raise typer.Exit(exit_status(interrupt)) from None
 
     def _offer_everywhere(self, group: TyperGroup, option: Any) -> None:
-        """Add a global option to every command below a group, so that it may stand behind the command as well."""
+        """Add a global option to every command below a group, so that it may also follow the command."""
         for command in group.commands.values():
             own = copy.copy(option)
             own.expose_value = False
@@ -119,7 +119,7 @@ def print_version(asked: bool) -> None:
 
 
 def use_config(context: typer.Context, config: Path | None) -> Path | None:
-    """Let this call work on a configuration; raises ConfigurationError where two different ones are given."""
+    """Use a configuration for this call; raises ConfigurationError if two different ones are given."""
     if config is not None:
         from ldtm_lib.project import CONFIG_VARIABLE
 

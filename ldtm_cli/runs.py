@@ -1,7 +1,7 @@
 """Runs of the project's own Dagster jobs in this process, on the same storage that the UI shows.
 
-An interrupted run ends as cancelled, as one that is terminated in the UI does; Dagster alone would record it as failed.
-Dagster is imported by the launcher, so that a demo that is up to date need not.
+An interrupted run ends as cancelled, like a run that is terminated in the UI; Dagster alone would record it as failed.
+The launcher imports Dagster, so that a demo that is up to date does not have to.
 """
 
 import logging
@@ -47,14 +47,15 @@ class JobRun:
     last_partition: str | None = None
     config: Mapping[str, str | bool | int | list[str]] = field(default_factory=dict[str, str | bool | int | list[str]])
     concurrency_group: str | None = None
-    """Value of the tag by which dagster.yaml lets one run of the group run at a time; None for a run that waits for
-    no other one."""
+    """Value of the tag by which dagster.yaml limits a group to one run at a time; None for a run that waits for no
+    other one."""
 
 
 def _home_without_captured_output() -> str:
-    """The folder of a copy of dagster.yaml by which the output of steps is not captured.
+    """Write a copy of dagster.yaml that turns off capturing the output of steps; returns its folder.
 
-    Dagster captures it by a helper process, which gets Ctrl-C from the terminal as well and prints a traceback.
+    Dagster captures the output in a helper process, which also receives Ctrl-C from the terminal and prints a
+    traceback.
     """
     home = Path(os.environ["DAGSTER_HOME"])
     config = yaml.safe_load((home / "dagster.yaml").read_text())
@@ -133,8 +134,8 @@ class Launcher:
         for run in self._instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
             if run.job_name in (DAILY_JOB, RETRAINING_JOB) or CONCURRENCY_GROUP_TAG in run.tags:
                 raise AnotherRun(
-                    f"run {run.run_id[:8]} of {run.job_name} is {run.status.value.lower()}, and one daily run or "
-                    "training runs at a time; follow it with "
+                    f"run {run.run_id[:8]} of {run.job_name} is {run.status.value.lower()}, and only one daily "
+                    "run or training may run at a time; follow it with "
                     f"`ldtm logs --follow {run.run_id[:8]}`, or terminate it in the UI, then try again"
                 )
 
@@ -142,8 +143,8 @@ class Launcher:
     def _cancelled_by(self, watch: SignalWatch, interrupted_id: str) -> Iterator[None]:
         """Let an interrupted run end as cancelled.
 
-        Dagster reads the run again when its execution was interrupted, and records it as cancelled where somebody has
-        asked for that. This asks for it at that moment: the signal may come while a query is sent.
+        After an interrupted execution, Dagster reads the run again, and records it as cancelled if that was requested.
+        The request is made during this read and not on the signal, which may arrive while a query is being sent.
         """
         read = self._instance.get_run_by_id
         was_asked = False
@@ -166,7 +167,7 @@ class Launcher:
 
 @contextmanager
 def only_command(project: Project) -> Iterator[None]:
-    """Hold the lock of the commands that launch daily runs and trainings; raises AnotherRun where it is held."""
+    """Hold the lock of the commands that launch daily runs and trainings; raises AnotherRun if it is held."""
     with project.database.connect() as conn:
         row = conn.execute(query("daily_run.try_command_lock")).fetchone()
         conn.commit()

@@ -43,21 +43,21 @@ DAGSTER_YAML_VARIABLE = "LDTM_DAGSTER_YAML"
 """A file with further sections of dagster.yaml, such as the `run_launcher` of the container stack."""
 EVENTS_PER_BATCH = "1000"
 MPS_PRIORITY, BELOW_NORMAL = "CUDA_MPS_CLIENT_PRIORITY", "1"
-"""Under CUDA's Multi-Process Service the GPU's other tenants go first (CUDA MPS documentation); else no effect."""
+"""Under CUDA's Multi-Process Service other processes on the GPU go first (CUDA MPS documentation); else no effect."""
 ANSWER_TIMEOUT_SECONDS = 120
 ANSWER_SECONDS = 5.0
 
 
 class ServiceFailed(LdtmError):
-    """A service did not come up."""
+    """A service did not start."""
 
 
 def prepare(config: Path) -> tuple[Project, list[str]]:
-    """The project with its database up to date, and the names of the schema steps that were applied.
+    """Return the project with its database up to date, and the names of the applied migrations.
 
-    Logs are cut before the database starts, which a full disk would stop. Raises ConfigurationError where the folder
-    belongs to another database, the schema of Dagster's storage is another installation's, or the file lacks a ticker
-    that is in service.
+    Logs are truncated before the database starts, because a full disk would prevent its start. Raises
+    ConfigurationError if the folder belongs to another database, if the schema of Dagster's storage belongs to another
+    installation, or if the file lacks a ticker that is in service.
     """
     settings = load_settings(config)
     truncate_logs(home_of(settings), settings.retention)
@@ -74,7 +74,7 @@ def prepare(config: Path) -> tuple[Project, list[str]]:
 
 
 def _require_parameters_of_dagster(project: Project) -> None:
-    """Raise ConfigurationError where the URL has a parameter that Dagster's driver does not know; nothing connects."""
+    """Raise ConfigurationError if the URL has a parameter unknown to Dagster's driver; opens no connection."""
     from psycopg2 import ProgrammingError
     from psycopg2.extensions import make_dsn
 
@@ -82,12 +82,13 @@ def _require_parameters_of_dagster(project: Project) -> None:
         make_dsn(**project.dagster_database.parameters)
     except ProgrammingError as error:
         raise ConfigurationError(
-            f"{DATABASE_VARIABLE} is a URL that Dagster's driver psycopg2 cannot use: {str(error).strip()}; remove it"
+            f"{DATABASE_VARIABLE} is a URL that Dagster's driver psycopg2 cannot use: {str(error).strip()}; remove "
+            "that parameter"
         ) from None
 
 
 def dagster_environment(project: Project) -> dict[str, str]:
-    """The variables that a Dagster process of this project needs; its home gets the present dagster.yaml."""
+    """The variables that a Dagster process of this project needs; writes the current dagster.yaml into its home."""
     folder = project.home / "dagster"
     folder.mkdir(parents=True, exist_ok=True)
     added = os.environ.get(DAGSTER_YAML_VARIABLE)
@@ -107,7 +108,7 @@ def dagster_environment(project: Project) -> dict[str, str]:
 def prepare_dagster(project: Project) -> int:
     """Prepare the start of Dagster's processes; returns how many trainings may run at once.
 
-    Raises ConfigurationError for an invalid URL of notifications or of the heartbeat, which would fail unseen later.
+    Raises ConfigurationError for an invalid URL of notifications or of the heartbeat, which would fail unnoticed later.
     """
     valid_channels(os.environ)
     heartbeat_url(os.environ)
@@ -134,9 +135,10 @@ def prepare_instance(instance: "DagsterInstance", project: Project) -> int:
 
 
 def restart_reason(project: Project) -> str | None:
-    """The code and settings that a running Dagster has not loaded, in words; None where it has what is there.
+    """Describe the changes of code and settings that a running Dagster has not loaded; None if there are none.
 
-    Raises ServiceFailed, with what to do, where a restart would end runs under way, or is a service manager's.
+    Raises ServiceFailed, with the remedy, if a restart would end runs in progress, or if Dagster runs in the
+    foreground of a terminal or a service.
     """
     running = running_dagster(project)
     with project.dagster_database.transaction() as conn:
@@ -178,7 +180,7 @@ def start_dagster(project: Project, port: int, workspace: Path = WORKSPACE) -> i
             stop_process_group(process.pid)
             pid_file.unlink(missing_ok=True)
             tail = "\n".join(log.read_text(errors="replace").splitlines()[-8:])
-            raise ServiceFailed(f"Dagster did not come up: {fault}; the end of {log} says:\n{tail}")
+            raise ServiceFailed(f"Dagster did not start: {fault}; end of {log}:\n{tail}")
         time.sleep(0.3)
     return process.pid
 
@@ -226,9 +228,9 @@ def _spawn(project: Project, port: int, workspace: Path, out: BinaryIO | None) -
 
 
 def browser_address(project: Project, address: str) -> str:
-    """The URL by which a person opens the UI at an address; with the token where it needs one.
+    """Return the URL that opens the UI at an address, with the token if one is required.
 
-    Raises ConfigurationError for a file of the token that others may read.
+    Raises ConfigurationError if other users may read the file of the token.
     """
     if not project.settings.ui.token:
         return address
@@ -238,7 +240,7 @@ def browser_address(project: Project, address: str) -> str:
 
 
 def webserver_fault(address: str) -> str | None:
-    """The reason why a webserver does not answer, or answers without the access rules of the UI; None if it is well."""
+    """The reason why a webserver does not answer, or answers without the access rules of the UI; None if healthy."""
     try:
         if (status := _status(address, {})) != 200:
             return f"the webserver answers {status}"

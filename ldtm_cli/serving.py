@@ -29,13 +29,13 @@ Awaited = TypeVar("Awaited", Project, Reader)
 def wait_for_schema(config: Path, seconds: float, log: Callable[[str], None]) -> Project:
     """The project once its database answers with an applied schema; `log` gets each new reason to wait.
 
-    Raises ServiceFailed when the time is over, and ConfigurationError at once for problems that waiting does not solve.
+    Raises ServiceFailed when the time is up, and ConfigurationError at once for problems that waiting does not solve.
     """
 
     def ready() -> Project | str:
         project = open_project(config, os.environ)
         if pending := pending_migrations(project.database):
-            return f"the schema lacks {len(pending)} steps, which `ldtm db migrate` applies"
+            return f"the schema lacks {len(pending)} migrations, which `ldtm db migrate` applies"
         with project.database.transaction() as conn:
             require_own_database(project, conn)
         return project
@@ -49,7 +49,7 @@ def wait_for_reader(config: Path, seconds: float, log: Callable[[str], None]) ->
     def ready() -> Reader | str:
         found = open_reader(config, os.environ)
         if pending := pending_migrations(found.project.database):
-            return f"the schema lacks {len(pending)} steps, which `ldtm db migrate` applies"
+            return f"the schema lacks {len(pending)} migrations, which `ldtm db migrate` applies"
         return found
 
     return _wait(ready, seconds, log)
@@ -67,7 +67,7 @@ def _wait(ready: Callable[[], Awaited | str], seconds: float, log: Callable[[str
         except DatabaseUnavailable as error:
             reason = str(error)
         if time.monotonic() > deadline:
-            raise ServiceFailed(f"waited {seconds:g} s in vain: {reason}")
+            raise ServiceFailed(f"gave up after {seconds:g} s: {reason}")
         if reason != said:
             log(f"waiting: {reason}")
             said = reason
@@ -77,7 +77,7 @@ def _wait(ready: Callable[[], Awaited | str], seconds: float, log: Callable[[str
 def run_role(role: Role, project: Project, workspace: str | None, log: Callable[[str], None]) -> None:
     """Replace this process by the Dagster process of a role; `log` gets the link to a UI that needs a token.
 
-    Raises ConfigurationError for an invalid URL of notifications or of the heartbeat, which would fail unseen later.
+    Raises ConfigurationError for an invalid URL of notifications or of the heartbeat, which would fail unnoticed later.
     """
     valid_channels(os.environ)
     heartbeat_url(os.environ)

@@ -64,7 +64,7 @@ def _interactive_brokers(config: IbConfig, environ: Mapping[str, str]) -> Findin
     except SourceError as error:
         problem, _, remedy = str(error).rpartition("; ")
         return Finding(what="source", level="fail", found=f"{found}, {problem}", remedy=remedy)
-    return Finding(what="source", level="ok", found=f"{found}, TWS or Gateway at {address} lets LDTM log on")
+    return Finding(what="source", level="ok", found=f"{found}, TWS or Gateway at {address} admits LDTM")
 
 
 def _web_service(settings: Settings, environ: Mapping[str, str], ticker: str) -> Finding:
@@ -80,8 +80,8 @@ def _web_service(settings: Settings, environ: Mapping[str, str], ticker: str) ->
         problem, _, remedy = str(delivery.failures[ticker]).rpartition("; ")
         return Finding(what="source", level="fail", found=f"{where}, {problem}", remedy=remedy)
     newest = delivery.bars["session"].max()
-    found = f"{where} delivers {ticker}, its newest bar is of {newest}"
+    found = f"{where} delivers {ticker}, the newest bar is of {newest}"
     if host.startswith("http:") and settings.url.variables and not is_loopback(urlsplit(host).hostname or ""):
         remedy = "write the https address that the service documents into url.url"
-        return Finding(what="source", level="warn", found=f"{found}; keys travel unencrypted", remedy=remedy)
+        return Finding(what="source", level="warn", found=f"{found}; keys are sent unencrypted", remedy=remedy)
     return Finding(what="source", level="ok", found=found)

@@ -15,7 +15,7 @@ SECONDS_BETWEEN_DRAWINGS = 0.2
 
 
 class TrainingBar:
-    """Shows stages and trainings as bars, drawn again a few times a second however many networks advance at once."""
+    """Shows stages and trainings as bars, redrawn a few times a second however many networks advance at once."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -37,11 +37,11 @@ class TrainingBar:
             self._progress.update(shown.id, total=1, completed=1)
 
     def waits(self, reason: str) -> None:
-        """Show in the place of the bar why nothing moves."""
+        """Show the reason for a wait instead of a bar."""
         self._progress.add_task(f"  training waits: {reason}", total=None)
 
     def start(self, log: Callable[[str], None]) -> "TrainingCallbacks":
-        """Begin a bar; the log of the step gets the summary alone."""
+        """Begin a bar; nothing is written to `log`."""
         from ldtm_assets.training.progress import (  # imports torch: a demo that is up to date needs none
             TrainingTally,
             duration_text,
@@ -64,9 +64,9 @@ class TrainingBar:
 
 
 class SeriesBar:
-    """Shows many trainings after one another as a single bar, which advances with every network.
+    """Shows consecutive trainings as a single bar, which advances with every network.
 
-    Where the console is no terminal, each training is one line.
+    If the console is not a terminal, each training is one line.
     """
 
     def __init__(self, progress: Progress, *, num_trainings: int, num_networks: int) -> None:
@@ -84,7 +84,7 @@ class SeriesBar:
         """Do nothing: a series has no stages."""
 
     def waits(self, reason: str) -> None:
-        """Do nothing: the log of the caller says so."""
+        """Do nothing: the caller logs the reason."""
 
     def start(self, log: Callable[[str], None]) -> "TrainingCallbacks":
         """Begin to report one training."""

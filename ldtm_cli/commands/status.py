@@ -28,7 +28,7 @@ MIB, GIB = 2**20, 2**30
 def status(as_json: AsJson = False) -> None:
     """Show the last session, pending work, next runs, models in use and notifications on one screen.
 
-    Starts and changes nothing. Exit status 1 when something needs a person; the last lines say what and the remedy.
+    Starts and changes nothing. Exit status 1 if something needs attention; the last lines name it and the remedy.
     """
     from ldtm_cli.installation_status import installation_status
 
@@ -50,12 +50,12 @@ def print_status(console: Console, found: "InstallationStatus") -> None:
     console.print(table, highlight=False)
     if not found.needs and found.tables is not None and found.awaited:
         by = _both_clocks(found.tables.newest.deadline)
-        console.print(f"\nNothing for a person to do. {_num(len(found.awaited), 'row')} may still come by {by}.")
+        console.print(f"\nNothing needs attention. {_num(len(found.awaited), 'row')} may still be recorded by {by}.")
         return
     if not found.needs:
         console.print("\n[green]All is well.[/]")
         return
-    console.print(f"\n[yellow]{_num(len(found.needs), 'thing')} for a person to look at:[/]", highlight=False)
+    console.print(f"\n[yellow]{_num(len(found.needs), 'thing')} to look at:[/]", highlight=False)
     items = Table(box=None, show_header=False, pad_edge=False, padding=(0, 0, 0, 1), width=width)
     for line in _shortened(found.needs):
         items.add_row("·", escape(shorten(line, 2 * width, placeholder=" ...")))
@@ -83,14 +83,14 @@ def _session(found: "Status") -> Iterator[str]:
     abstained = f", {newest.num_abstained} of which abstain" if newest.num_abstained else ""
     yield f"{newest.session:%a %Y-%m-%d}: {rows} rows of {_num(newest.num_tickers, 'ticker')}{abstained}"
     if found.is_last:
-        yield "the last one: there are no partitions after it"
+        yield "the last session: there are no partitions after it"
     if counts.first_attempt_at is None or counts.last_attempt_at is None:
         if newest.without_row:
             yield "not tried yet"
     else:
         first, last = (_new_york(at, "%m-%d %H:%M") for at in (counts.first_attempt_at, counts.last_attempt_at))
         attempts = _num(counts.num_attempts or 0, "attempt")
-        yield f"tried {first} to {last} New York, up to {attempts}, {counts.num_done} whole"
+        yield f"tried {first} to {last} New York, up to {attempts}, {counts.num_done} complete"
     if newest.without_bar:
         yield f"no bar: {named(newest.without_bar)}"
     if newest.without_row:
@@ -103,7 +103,7 @@ def _pending(found: "Status") -> Iterator[str]:
     waiting = Counter((each.session, each.deadline) for each in found.pending if each.lacks_row)
     lines: list[str] = []
     for (session, deadline), number in sorted(waiting.items()):
-        when = f"by {_both_clocks(deadline)}" if deadline > found.counts.moment else "late by now"
+        when = f"by {_both_clocks(deadline)}" if deadline > found.counts.moment else "late now"
         lines.append(f"{_num(number, 'row')} of {session}, {when}")
     yield from _shortened(lines)
     if others := sum(not each.lacks_row for each in found.pending):
@@ -139,7 +139,7 @@ def _alerts(found: "Status") -> Iterator[str]:
     if found.alerts:
         yield f"{_num(len(found.alerts), 'open alert')}"
     if number := sum(bool(each.undelivered) for each in found.notifications):
-        yield f"{_num(number, 'notification')} on the way"
+        yield f"{_num(number, 'notification')} not delivered yet"
     for each in found.notifications[:NUM_SHOWN]:
         yield f"#{each.notification_id} {_new_york(each.made_at)} {each.severity}: {each.title}"
 
@@ -172,9 +172,9 @@ def _next(found: "DagsterStatus") -> Iterator[str]:
     if found.stopped:
         yield f"off: {', '.join(found.stopped)}"
     if found.started_by_hand:
-        yield f"started in the UI, whatever automation.enabled says: {', '.join(found.started_by_hand)}"
+        yield f"started in the UI, regardless of automation.enabled: {', '.join(found.started_by_hand)}"
     if found.stopped_by_hand:
-        yield f"stopped in the UI, whatever automation.enabled says: {', '.join(found.stopped_by_hand)}"
+        yield f"stopped in the UI, regardless of automation.enabled: {', '.join(found.stopped_by_hand)}"
 
 
 def _disk(found: "InstallationStatus") -> str:

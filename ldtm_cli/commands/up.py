@@ -12,29 +12,29 @@ if TYPE_CHECKING:
     from ldtm_lib.project import Project
 
 WITHOUT_LOGIN = (
-    "the UI has no login, and whoever reaches {host} may do anything there; better set ui.host to 127.0.0.1 "
-    "and put a reverse proxy with a login before it (docs/operations.md)"
+    "the UI has no login: anyone who can reach {host} can do anything there; set ui.host to 127.0.0.1 and put a "
+    "reverse proxy with a login in front of it (docs/operations.md)"
 )
 WITHOUT_TLS = (
-    "the token of the UI is sent to {host} unencrypted; better set ui.host to 127.0.0.1 and put a reverse proxy "
-    "with TLS before it (docs/operations.md)"
+    "the token of the UI is sent to {host} unencrypted; set ui.host to 127.0.0.1 and put a reverse proxy with TLS in "
+    "front of it (docs/operations.md)"
 )
 
 
 def up(
     port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,
-    foreground: Annotated[bool, typer.Option("--foreground", help="Stay, and stop with Ctrl-C.")] = False,
+    foreground: Annotated[bool, typer.Option("--foreground", help="Run in the foreground; Ctrl-C stops it.")] = False,
     dashboard: Annotated[
-        bool, typer.Option("--dashboard", help="Start the dashboard also where `[dashboard] on` is false.")
+        bool, typer.Option("--dashboard", help="Start the dashboard even if `[dashboard] on` is false.")
     ] = False,
 ) -> None:
     """Start everything: the database and its schema, the GPU pool, Dagster's webserver and daemon, the dashboard if on.
 
-    Safe to call again: where code or settings have changed since, Dagster is restarted with them, unless a run is under
-    way. Schedules and sensors that a person has started or stopped in the UI stay so.
+    Safe to call again: if code or settings have changed since, Dagster is restarted with them, unless a run is in
+    progress. Schedules and sensors that were started or stopped in the UI stay so.
 
-    The UI has no login but the token that `ui.token` turns on: it is served on 127.0.0.1, and elsewhere only when the
-    section `ui` of the configuration allows it.
+    The UI has no login except the token that `ui.token` turns on. It is served on 127.0.0.1, and on other addresses
+    only if the section `ui` of the configuration allows it.
     """
     from ldtm_cli.dagster_process import require_free_port, running_dagster, stop_process_group, ui_address
     from ldtm_cli.dashboard_process import stop_dashboard
@@ -83,7 +83,7 @@ def up(
 
 
 def _dashboard(project: "Project", *, is_wanted: bool) -> Callable[[], None]:
-    """The start of the dashboard, to be called after that of Dagster; raises now what would prevent it."""
+    """Return a function that starts the dashboard, for after the start of Dagster; raises at once what prevents it."""
     from ldtm_cli.dagster_process import require_free_port
     from ldtm_cli.dashboard_process import running_dashboard, start_dashboard
     from ldtm_dashboard.reading import reader_url
@@ -105,7 +105,7 @@ def _dashboard(project: "Project", *, is_wanted: bool) -> Callable[[], None]:
 
 def down(
     every: Annotated[
-        bool, typer.Option("--all", help="Stop every configuration of this folder, not only that of --config.")
+        bool, typer.Option("--all", help="Stop every configuration of this folder, not only the one of --config.")
     ] = False,
 ) -> None:
     """Stop Dagster, the dashboard and the embedded PostgreSQL of the configuration. The data stays."""

@@ -73,7 +73,7 @@ def test_up_twice_is_one_and_down_leaves_nothing(installation: Installation, por
     assert len(_processes_of(installation)) >= 4
     assert _listens_on(port) == {"127.0.0.1"}, "by default only this machine reaches the UI"
     finding = next(found for found in installation.json("doctor") if found["what"] == "UI")
-    assert (finding["level"], finding["found"]) == ("ok", "served on 127.0.0.1, reached from this machine alone")
+    assert (finding["level"], finding["found"]) == ("ok", "served on 127.0.0.1, reachable only from this machine")
     assert installation.rows("select setting from pg_settings where name = 'listen_addresses'") == [("",)]
     stopped = " ".join(installation.ldtm("down").split())
     assert "Dagster of ldtm_demo" in stopped
@@ -131,14 +131,14 @@ def test_an_address_that_is_allowed_is_served_with_a_warning(installation: Insta
             text=True,
         )
         assert done.returncode == 0, done.stderr
-        assert "warning: the UI has no login, and whoever reaches 0.0.0.0 may do anything there" in done.stderr
+        assert "warning: the UI has no login: anyone who can reach 0.0.0.0 can do anything there" in done.stderr
         assert f"Dagster    http://127.0.0.1:{port} (process" in done.stdout
         assert _listens_on(port) == {"0.0.0.0"}
         assert f"already up: http://127.0.0.1:{port}" in installation.ldtm("up", "--port", str(port))
         finding = next(found for found in installation.json("doctor") if found["what"] == "UI")
         assert (finding["level"], finding["found"]) == (
             "warn",
-            "served on 0.0.0.0 without a login: whoever reaches that address may do anything there",
+            "served on 0.0.0.0 without a login: anyone who can reach that address can do anything there",
         )
     finally:
         installation.ldtm("down")

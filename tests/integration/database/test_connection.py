@@ -157,5 +157,5 @@ def test_a_parameter_that_dagsters_driver_does_not_know_is_refused(
 ) -> None:
     (tmp_path / "universe.toml").write_text('tickers = ["AAPL"]\n')
     monkeypatch.setenv("LDTM_DATABASE_URL", f"{database.url}&min_protocol_version=3.0")
-    with pytest.raises(ConfigurationError, match=r"psycopg2 cannot use: .*min_protocol_version.*; remove it"):
+    with pytest.raises(ConfigurationError, match=r"psycopg2 cannot use: .*min_protocol_version.*; remove that"):
         prepare(tmp_path / "universe.toml")

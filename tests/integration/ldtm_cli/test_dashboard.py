@@ -70,7 +70,7 @@ def test_a_service_waits_for_its_database_and_for_the_schema(
     config.write_text(CONFIG)
     lines: list[str] = []
     monkeypatch.setenv("LDTM_READER_URL", empty_database.url)
-    with pytest.raises(ServiceFailed, match="waited 0 s in vain: the schema lacks"):
+    with pytest.raises(ServiceFailed, match="gave up after 0 s: the schema lacks"):
         wait_for_reader(config, 0, lines.append)
     monkeypatch.setenv("LDTM_READER_URL", "postgresql://nobody@127.0.0.1:1/none")
     with pytest.raises(ServiceFailed, match="does not answer"):

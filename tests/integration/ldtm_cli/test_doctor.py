@@ -94,14 +94,14 @@ def test_a_sound_installation_has_no_failure(tmp_path: Path, database: Database)
 
 def test_a_ui_that_others_reach_is_a_warning(tmp_path: Path) -> None:
     config = configure(tmp_path)
-    assert findings_of(config)["UI"].found == "served on 127.0.0.1, reached from this machine alone"
+    assert findings_of(config)["UI"].found == "served on 127.0.0.1, reachable only from this machine"
     config.write_text(config.read_text() + '\n[ui]\nhost = "0.0.0.0"\nallow_other_addresses = true\n')
     ui = findings_of(config)["UI"]
     assert (ui.level, ui.found) == (
         "warn",
-        "served on 0.0.0.0 without a login: whoever reaches that address may do anything there",
+        "served on 0.0.0.0 without a login: anyone who can reach that address can do anything there",
     )
-    assert "put a reverse proxy with a login before it" in ui.remedy
+    assert "put a reverse proxy with a login in front of it" in ui.remedy
 
 
 def alerts_of(config: Path, environ: Mapping[str, str]) -> Finding:
@@ -122,7 +122,7 @@ def test_channels_are_shown_without_their_secret_and_an_invalid_address_is_a_fai
 def test_a_missing_channel_is_a_warning_only_with_automation_on(tmp_path: Path) -> None:
     assert alerts_of(configure(tmp_path), {}).level == "ok"
     found = alerts_of(configure(tmp_path, text=FILES + "[automation]\nenabled = true\n"), {})
-    assert (found.level, found.found) == ("warn", "sent to nobody: they stay in the tables")
+    assert (found.level, found.found) == ("warn", "not sent to anyone: they stay in the tables")
     assert "LDTM_ALERT_URLS" in found.remedy
 
 
@@ -138,7 +138,7 @@ def test_notifications_that_a_channel_has_not_accepted_are_a_warning(tmp_path: P
         "warn",
         [
             "sent to json://127.0.0.1:1",
-            "json://127.0.0.1:1: 1 notifications wait, 0 were given up (json://127.0.0.1:1 could not be reached)",
+            "json://127.0.0.1:1: 1 notifications waiting, 0 given up (json://127.0.0.1:1 could not be reached)",
         ],
     )
 
@@ -273,7 +273,7 @@ def test_the_clock_is_compared_with_this_machine_and_with_the_authority(tmp_path
         assert clock.found.endswith(f"its clock agrees with this machine and {stamps.url}")
     clock = findings_of(config, database.url)["clock"]
     assert clock.level == "warn"
-    assert clock.found.startswith(f"no time of an authority: {stamps.url} cannot be asked")
+    assert clock.found.startswith(f"the time-stamp authority gave no time: {stamps.url} cannot be asked")
 
 
 def test_a_session_that_this_process_does_not_know_is_a_warning_with_a_remedy(
@@ -395,7 +395,7 @@ def test_a_web_service_is_asked_once_and_a_missing_key_named(tmp_path: Path) -> 
         found = source_of(config, LDTM_PRICES_KEY="s3cret-key")
         assert (found.level, found.found) == (
             "ok",
-            f"url: {service.url} delivers AAPL, its newest bar is of {closed}",
+            f"url: {service.url} delivers AAPL, the newest bar is of {closed}",
         )
         assert [request.path for request in service.received] == ["/AAPL?apikey=s3cret-key"]
         service.replies["AAPL"] = Reply(status=403, body=b"s3cret-key has expired")

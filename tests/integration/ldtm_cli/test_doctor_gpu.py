@@ -41,7 +41,7 @@ def test_every_gpu_is_shown_with_its_slots_and_leases(database: Database) -> Non
 def test_no_room_is_a_warning_that_says_what_to_do(database: Database) -> None:
     finding = gpu_finding(inventory(2100), CONFIG, database)
     assert finding.level == "warn"
-    assert finding.found.endswith("no room for a job of 600 MiB beside a reserve of 2048 MiB")
+    assert finding.found.endswith("no room for a job of 600 MiB plus a reserve of 2048 MiB")
     assert finding.remedy == "training waits; lower gpu.reserve_mib or gpu.mib_per_job, or free memory"
 
 

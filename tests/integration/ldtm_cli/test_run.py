@@ -114,7 +114,8 @@ def test_a_run_under_way_is_not_joined_by_another_one(installation: Installation
     for words in (("run", "2013-02-01", "--late"), ("train", "AAPL")):
         refused = installation.ldtm(*words)
         assert refused.returncode == 1
-        assert "run 11111111 of daily_job is started, and one daily run or training runs at a time" in refused.stderr
+        reason = "run 11111111 of daily_job is started, and only one daily run or training may run at a time"
+        assert reason in refused.stderr
     assert len(_runs(installation)) == 1
 
 

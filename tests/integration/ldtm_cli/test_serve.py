@@ -39,7 +39,7 @@ def test_a_database_that_never_answers_ends_the_wait_with_the_reason(config: Pat
     done = run_ldtm(config.parent, NOWHERE, "serve", "code", "--wait-minutes", "0.01")
     assert done.returncode == 1
     assert "waiting: PostgreSQL at 127.0.0.1:1/none does not answer" in done.stdout
-    assert "waited 0.6 s in vain" in done.stderr
+    assert "gave up after 0.6 s" in done.stderr
 
 
 def test_a_schema_that_another_role_applies_is_waited_for(

@@ -57,7 +57,10 @@ FRIDAY = date(2013, 1, 18)
 TICKERS = ("AAPL", "FB", "GOOG", "IBM", "MSFT")
 CONFIG = f"tickers = {list(TICKERS)}\n[partitions]\nfirst_session = 2012-01-03\n"
 AUTOMATED = CONFIG + "[automation]\nenabled = true\n[export]\nenabled = true\n"
-UNHEARD = "automation is on and LDTM_ALERT_URLS names no channel, so nobody is notified: `ldtm alerts test`"
+UNHEARD = (
+    "automation is on and LDTM_ALERT_URLS names no channel, so nobody is notified: set it, and test it with `ldtm "
+    "alerts test`"
+)
 DAEMON = ("SENSOR", "SCHEDULER", "QUEUED_RUN_COORDINATOR")
 """The parts of Dagster's daemon that are needed."""
 HALF_A_DAY, PAST = timedelta(hours=12), -timedelta(minutes=5)
@@ -163,7 +166,7 @@ def test_when_everything_is_there_all_is_well(installation: MovedInstallation) -
     shown = text(screen)
     assert shown.endswith("\n\nAll is well.")
     assert "session  Fri 2013-01-18: 5 live rows of 5 tickers\n" in shown
-    assert "up to 1 attempt, 5 whole" in flat(screen)
+    assert "up to 1 attempt, 5 complete" in flat(screen)
     assert "\npending  nothing\n" in shown
     assert "\nmodels   5 of 5 tickers have an active model\n" in shown
     assert "\nalerts   none\n" in shown
@@ -191,7 +194,7 @@ def test_what_may_still_come_by_itself_is_shown_and_needs_nobody_and_is_not_call
     assert "no row: AAPL AAPL, 1 attempt: the source has no bar" in flat(screen)
     assert "1 row of 2013-01-18, by" in text(screen)
     assert "All is well" not in text(screen)
-    assert "Nothing for a person to do. 1 row may still come by " in text(screen)
+    assert "Nothing needs attention. 1 row may still be recorded by " in text(screen)
     assert screen.as_dict()["is_well"] is False
 
 
@@ -208,8 +211,8 @@ def test_after_the_deadline_a_ticker_without_bar_and_row_needs_a_person(installa
         "not filled although the bar is there, FB 2013-01-17, next day: `ldtm fillback`",
     )
     assert "session  Fri 2013-01-18: 4 late rows of 5 tickers\n" in text(screen)
-    assert "1 row of 2013-01-18, late by now" in text(screen)
-    assert "3 things for a person to look at:" in text(screen)
+    assert "1 row of 2013-01-18, late now" in text(screen)
+    assert "3 things to look at:" in text(screen)
 
 
 @pytest.mark.usefixtures("speaking")
@@ -262,7 +265,7 @@ def test_undelivered_notifications_need_a_person(installation: MovedInstallation
         "notification 5 was not delivered to mailto://example.org: timed out",
         "notification 4 was not delivered to mailto://example.org: connection refused",
     )
-    assert "2 notifications on the way" in text(screen)
+    assert "2 notifications not delivered yet" in text(screen)
     assert [line.split(": ")[1] for line in text(screen).splitlines() if " error: " in line] == [
         "lost",
         "refused",
@@ -320,12 +323,12 @@ def test_a_dagster_that_does_not_run_or_is_switched_off_needs_a_person(
         instance.add_daemon_heartbeat(DaemonHeartbeat(time.time() - 100, part, "a", []))
     screen = installation.read_status()
     assert screen.needs == (
-        "Dagster does not run, so nothing happens by itself: `ldtm up`",
+        "Dagster is not running, so nothing happens automatically: run `ldtm up`",
         "automation is on, but daily_schedule was stopped in the UI",
         UNHEARD,
     )
     assert "off: daily_schedule" in text(screen)
-    assert "stopped in the UI, whatever automation.enabled says: daily_schedule" in flat(screen)
+    assert "stopped in the UI, regardless of automation.enabled: daily_schedule" in flat(screen)
     assert "\nnext     if Dagster runs by then:\n" in text(screen)
 
 
@@ -393,7 +396,7 @@ def test_where_the_partitions_end_in_the_past_their_last_session_is_shown_and_no
     assert screen.needs == (), "no daily run will come, so Dagster may stand still"
     shown = text(screen)
     assert "session  Fri 2013-01-18: 5 late rows of 5 tickers\n" in shown
-    assert "\n         the last one: there are no partitions after it\n" in shown
+    assert "\n         the last session: there are no partitions after it\n" in shown
     assert "not tried yet" not in shown
     assert "All is well." in shown
 
@@ -443,7 +446,7 @@ def test_an_empty_database_says_how_to_begin(new_installation: MovedInstallation
     screen = new_installation.read_status()
     assert screen.needs == (
         "nothing was forecast yet: `ldtm bootstrap` loads bars, trains and simulates",
-        "Dagster was never started here: `ldtm up`",
+        "Dagster was never started here: run `ldtm up`",
     )
     shown = text(screen)
     assert "no rows of 5 tickers" in shown
@@ -459,13 +462,13 @@ def test_a_schema_that_lacks_steps_says_which_command_applies_them(
     screen = installation_status(installation.config, {"LDTM_DATABASE_URL": empty_database.url})
     assert screen.tables is None
     assert screen.needs[0].startswith(f"schema ldtm lacks {len(migrations())} ")
-    assert screen.needs[0].endswith("steps: `ldtm db migrate`")
+    assert screen.needs[0].endswith("migrations: run `ldtm db migrate`")
 
 
 def test_a_server_that_does_not_run_is_reported_and_not_started(installation: MovedInstallation) -> None:
     screen = installation_status(installation.config, {})
     assert screen.needs == (
-        f"the embedded PostgreSQL of {installation.config.parent}/.ldtm/ldtm does not run: `ldtm up`",
+        f"the embedded PostgreSQL of {installation.config.parent}/.ldtm/ldtm is not running: `ldtm up` starts it",
     )
     assert not (installation.config.parent / ".ldtm").exists()
     assert "Dagster  not checked" in text(screen)
@@ -489,10 +492,10 @@ def test_the_command_ends_with_status_1_when_something_needs_a_person_and_its_js
     newest = found["tables"]["newest"]
     assert (newest["without_row"], newest["not_in_service"]) == (list(TICKERS), [])
     assert found["tables"]["counts"]["database_bytes"] > 2**20
-    assert f"{len(found['needs'])} things for a person to look at:" in shown.stdout
+    assert f"{len(found['needs'])} things to look at:" in shown.stdout
     assert found["needs"][-2:] == [
         "no model is active, so every ticker abstains: `ldtm registry list` says why",
-        "Dagster was never started here: `ldtm up`",
+        "Dagster was never started here: run `ldtm up`",
     ], "before these, rows and bars of the newest session are missed once the next one has opened"
 
 

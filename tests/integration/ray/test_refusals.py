@@ -89,4 +89,4 @@ def test_doctor_looks_at_the_cluster(cluster: LocalCluster, tmp_path: Path) -> N
         "no Ray at 127.0.0.1:1 ([Errno 111] Connection refused); start its head, or correct engine.address "
         "(docs/ray.md)",
     )
-    assert cluster_line.remedy == "start head and nodes as docs/ray.md describes, or set engine.kind to local"
+    assert cluster_line.remedy == "start the head and the nodes as docs/ray.md describes, or set engine.kind to local"

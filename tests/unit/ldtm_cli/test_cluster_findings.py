@@ -63,7 +63,8 @@ def test_every_fault_is_named_with_its_node() -> None:
     }
     assert f"node one (10.0.0.7) runs {OTHER}, and this installation is {HERE}" in found["versions"].found
     assert found["keepalive"].remedy == (
-        "start head and nodes with RAY_grpc_client_keepalive_time_ms=20000 RAY_grpc_client_keepalive_timeout_ms=10000"
+        "start the head and the nodes with RAY_grpc_client_keepalive_time_ms=20000 "
+        "RAY_grpc_client_keepalive_timeout_ms=10000"
     )
     assert found["leases"].found == "node one (10.0.0.7): no database"
 

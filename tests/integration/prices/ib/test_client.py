@@ -86,7 +86,7 @@ def test_the_doctor_logs_on_asks_for_nothing_and_shows_no_account(tmp_path: Path
         found = _source(tmp_path, peer.port)
         assert (found.level, found.found) == (
             "ok",
-            f"ib: ib_insync 0.9.86, TWS or Gateway at 127.0.0.1:{peer.port} lets LDTM log on",
+            f"ib: ib_insync 0.9.86, TWS or Gateway at 127.0.0.1:{peer.port} admits LDTM",
         )
         deadline = time.monotonic() + 10
         while peer.num_clients and time.monotonic() < deadline:  # it sees the end a moment later
