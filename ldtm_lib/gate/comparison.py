@@ -1,4 +1,4 @@
-"""Comparison of a candidate with the active model on the sessions that the backtests of both were tested on."""
+"""Comparison of a candidate with the active model on their shared test sessions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ from ldtm_lib.statistics.directions import calls_of
 
 NOT_WORSE_THAN_ACTIVE = "not_worse_than_active"
 SAME_ERROR = 1e-9
-"""Mean errors that differ by less than this share are a tie: equal errors on two price bases differ in their last
+"""Relative difference below which two mean errors are a tie: on two price bases, equal errors differ in their last
 digits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class NextDayTests:
-    """Next-day forecasts of a backtest on sessions that its networks never saw, a session at most once."""
+    """Next-day forecasts of a backtest on sessions that its networks never saw; each session occurs at most once."""
 
     sessions: Sessions
     """(n,) the sessions whose close the forecasts start from, ascending."""
@@ -33,7 +33,7 @@ class NextDayTests:
     actual: Prices
 
     def on(self, sessions: Sessions) -> "NextDayTests":
-        """The forecasts on some of its sessions, which must be ascending."""
+        """Select the forecasts of some of the sessions, given in ascending order."""
         rows = np.searchsorted(self.sessions, sessions)
         return NextDayTests(
             sessions=sessions,
@@ -59,7 +59,7 @@ class ActiveModel:
 
     version: str
     tests: NextDayTests
-    """Forecasts of its own backtest; none if no backtest of it is on record."""
+    """Forecasts of the model's own backtest; empty if that backtest is not on record."""
     is_degraded: bool = False
     """True if its live record fell significantly below the gate."""
 
@@ -87,16 +87,17 @@ def not_worse_than_active(
     gate: GateConfig,
     forecast: ForecastConfig,
 ) -> Rule:
-    """Rule for replacing the active model: a candidate must do no worse on the test sessions that both share.
+    """Rule for replacing the active model: the candidate must not be worse on their shared test sessions.
 
-    It must have more right calls in excess of wrong ones than the active model, or as many and a smaller mean price
-    error; and its price errors must not be larger by the test of Diebold and Mariano at `comparison_significance`.
-    Errors are fractions of the actual price, each on the price basis of its own backtest, so that a split in between
-    does not matter. A tie keeps the active model. If both share fewer than `min_shared_sessions`, `stricter`, the rules
-    of the strict gate applied to the candidate, decide. A degraded active model is replaced without a comparison.
+    Its excess of right over wrong calls must be larger than that of the active model, or equal with a smaller mean
+    price error. In addition, the Diebold-Mariano test at `comparison_significance` must not find its price errors
+    larger. Errors are fractions of the actual price, each on the price basis of its own backtest, so that a split
+    between the two backtests does not matter. A tie keeps the active model. If fewer than `min_shared_sessions` are
+    shared, `stricter`, the rules of the strict gate applied to the candidate, decide. A degraded active model is
+    replaced without a comparison.
     """
     if active.is_degraded:
-        reason = f"the active {active.version} is degraded, so no comparison with it is needed"
+        reason = f"the active model {active.version} is degraded, so no comparison with it is needed"
         return Rule(rule=NOT_WORSE_THAN_ACTIVE, figure=None, bound=None, passed=True, reason=reason)
     candidate = _usable(next_day_tests(reports))
     incumbent = _usable(active.tests)
@@ -121,23 +122,23 @@ def _compared(
         bound=net_of_active,
         passed=is_ahead and p_worse > gate.comparison_significance,
         reason=f"on {len(candidate.sessions)} shared test sessions {right} right and {wrong} wrong next-day calls, "
-        f"{right_of_active} and {wrong_of_active} of the active {version}: an excess of {net} against {net_of_active}, "
-        "more is needed, or as much with a smaller error; mean next-day price error "
-        f"{error:.3%} against {error_of_active:.3%}, a forecast no worse would look as bad with probability "
+        f"against {right_of_active} and {wrong_of_active} of the active model {version}: an excess of {net} against "
+        f"{net_of_active}, a larger excess is needed, or the same with a smaller error; mean next-day price error "
+        f"{error:.3%} against {error_of_active:.3%}: a model that is no worse would look this bad with probability "
         f"{p_worse:.2%}, more than {gate.comparison_significance:.2%} is needed",
     )
 
 
 def _without_comparison(num_shared: int, version: str, stricter: Sequence[Rule], bound: int) -> Rule:
     failed = [rule.rule for rule in stricter if not rule.passed]
-    outcome = f"it fails {', '.join(failed)} of it" if failed else "it passes that"
+    outcome = f"the candidate fails its rules {', '.join(failed)}" if failed else "the candidate passes it"
     return Rule(
         rule=NOT_WORSE_THAN_ACTIVE,
         figure=num_shared,
         bound=bound,
         passed=not failed,
-        reason=f"{num_shared} test sessions are shared with the active {version}, at least {bound} are needed to "
-        f"compare them; instead the strict gate decides: {outcome}",
+        reason=f"{num_shared} test sessions are shared with the active model {version}, at least {bound} are needed "
+        f"for a comparison; the strict gate decides instead: {outcome}",
     )
 
 

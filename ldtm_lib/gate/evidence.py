@@ -1,4 +1,4 @@
-"""Evidence of a backtest beside the gate's rules: confidence intervals, and results that chance alone would give."""
+"""Evidence shown with the gate's rules: confidence intervals, and the results that chance alone would give."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -18,35 +18,35 @@ from ldtm_lib.statistics.wilson import wilson_interval
 NEXT_DAY = HORIZONS.index("next_day")
 HORIZON_WORDS = {"next_day": "next-day", "next_monday": "next-Monday", "one_month": "one-month"}
 LARGEST_PRICE = float(np.finfo(np.float32).max)
-"""Networks compute in float32: a value beyond its range is no finite price."""
+"""The largest float32. Networks compute in float32, so a forecast beyond it is not a finite price."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HorizonEvidence:
-    """One horizon's price errors beside those of forecasting no change; all fractions of the actual price."""
+    """Price errors of one horizon and those of the no-change forecast, all as fractions of the actual price."""
 
     horizon: str
     num_forecasts: int
     """Test rows with a finite forecast of this horizon."""
     effective_days: float
-    """Number of forecasts without overlap that carry as much information."""
+    """Number of non-overlapping forecasts that carry the same information."""
     mean_error: float | None
     """Mean absolute error; None without a forecast."""
     no_change_error: float | None
     relative_error: float | None
-    """Mean error over that of no change: below 1 is better; None if the price never changed."""
+    """Mean error divided by that of no change, below 1 is better; None without a forecast or if no price changed."""
     dm_statistic: float | None
     """Statistic of Diebold and Mariano, above 0 if the forecast is better; None if it is not defined."""
     p_better: float
-    """The chance of beating no change by as much when both are equally good; 1 if nothing can be concluded."""
+    """Chance that an equally good forecast beats no change by at least as much; 1 if nothing can be concluded."""
     p_worse: float
-    """The chance of losing to it by as much; 1 if nothing can be concluded."""
+    """Chance that an equally good forecast loses to it by at least as much; 1 if nothing can be concluded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """Evidence of one candidate's backtest, all folds together. Rows without a finite forecast count only in the number
-    of test rows.
+    """Evidence from one candidate's backtest, over all folds. `num_test_rows` alone counts rows without a finite
+    forecast.
     """
 
     num_test_rows: int
@@ -56,26 +56,26 @@ class Evidence:
     """Next-day forecasts that name a direction; the fields from here to `horizons` cover only those."""
     num_correct: int
     accuracy: float | None
-    """None without a direction, as are its interval and the shares of constant calls."""
+    """Share of right calls; None if no direction was named, as are its interval and the shares of constant calls."""
     effective_days: float
-    """Number of independent days that carry as much information: the number of directions, unless days were tested
+    """Number of independent days that carry the same information: the number of directions, unless days were tested
     twice."""
     accuracy_low: float | None
     accuracy_high: float | None
     """Ends of the accuracy's 95% interval (Wilson)."""
     num_rises: int
-    """Of the days with a direction, those on which the price rose."""
+    """Number of days on which a direction was named and the price rose."""
     base_rate: float | None
-    """The share of these days on which always saying up would have been right."""
+    """Share of the days with a direction on which always saying up would have been right."""
     best_constant: float | None
-    """The share of the better of always saying up and always saying down."""
+    """Share of these days on which the best constant direction would have been right."""
     pesaran_timmermann: float | None
     timing_p: float
-    """The chance that blind calls agree with the outcomes as much; 1 if only one direction was called."""
+    """Chance that calls without skill agree with the outcomes as well; 1 if only one direction was called or came."""
     coin_p: float
-    """The exact chance that a fair coin is right as often or more."""
+    """Exact chance that a fair coin is right at least as often."""
     coin_passes: float
-    """The exact chance that a fair coin with as many calls meets the gate's bound of direction accuracy."""
+    """Exact chance that a fair coin with as many calls meets the gate's bound on direction accuracy."""
     horizons: tuple[HorizonEvidence, ...]
     neutral_band_volatilities: float | None = None
     """The setting that replaces the fixed band by a multiple of each window's volatility; None with the fixed band."""
@@ -97,7 +97,7 @@ def evidence_from(fields: Mapping[str, object]) -> Evidence:
 
 
 def evidence_of(reports: Sequence[FoldReport], gate: GateConfig, forecast: ForecastConfig) -> Evidence:
-    """The evidence of the folds of one candidate's backtest, all of their test rows taken together.
+    """The evidence from one candidate's backtest, with the test rows of all folds pooled.
 
     `forecast` has the neutral band, within which a forecast names no direction.
     """

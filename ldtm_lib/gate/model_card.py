@@ -12,7 +12,7 @@ def model_card(ticker: str, version: str | None, verdict: Verdict) -> list[str]:
     lines = [_decision(ticker, version, verdict)]
     lines += [f"Failed: {rule.reason}." for rule in verdict.failures]
     if verdict.evidence is None:
-        lines.append("There is no evidence beside the rules on record.")
+        lines.append("No evidence other than the rules is on record.")
     else:
         lines += [
             *_direction_lines(verdict.evidence),
@@ -29,7 +29,7 @@ def _decision(ticker: str, version: str | None, verdict: Verdict) -> str:
     if not verdict.rules:
         return f"{outcome}: no rule of the gate was applied."
     if verdict.passed:
-        return f"{outcome}: all {len(verdict.rules)} rules of the gate were passed."
+        return f"{outcome}: it passed all {len(verdict.rules)} rules of the gate."
     return f"{outcome}: it failed {len(verdict.failures)} of {len(verdict.rules)} rules of the gate."
 
 
@@ -37,7 +37,7 @@ def _direction_lines(evidence: Evidence) -> list[str]:
     if evidence.accuracy is None or evidence.accuracy_low is None or evidence.accuracy_high is None:
         return [f"{NO_DIRECTION} {evidence.num_test_rows} days were tested."]
     lines = [
-        f"Direction right on {evidence.num_correct} of {evidence.num_directional} days that it called: "
+        f"Direction right on {evidence.num_correct} of {evidence.num_directional} days with a call: "
         f"{evidence.accuracy:.1%}, with 95% confidence between {evidence.accuracy_low:.0%} and "
         f"{evidence.accuracy_high:.0%}."
     ]
@@ -46,7 +46,7 @@ def _direction_lines(evidence: Evidence) -> list[str]:
         better = evidence.best_constant > evidence.base_rate
         lines.append(f"{constant}, always saying down on {evidence.best_constant:.1%}." if better else f"{constant}.")
     if evidence.pesaran_timmermann is None:
-        lines.append("It called one direction only, or only one came: that shows nothing of timing.")
+        lines.append("Only one direction was called, or only one occurred: this shows nothing about timing.")
     else:
         lines.append(
             "Random calls with the same numbers of ups and downs would have done at least as well with probability "
@@ -69,7 +69,9 @@ def _luck_lines(evidence: Evidence, multiple_testing: MultipleTesting | None) ->
         if multiple_testing.coins_expected < 1
         else f"{multiple_testing.coins_expected:.0f}"
     )
-    return [f"{coin}; of {multiple_testing.num_judged} coins, one for each ticker judged, about {coins} would have."]
+    return [
+        f"{coin}; of {multiple_testing.num_judged} coins, one for each ticker judged, about {coins} would have passed."
+    ]
 
 
 def _error_line(shown: HorizonEvidence) -> str:
@@ -77,7 +79,7 @@ def _error_line(shown: HorizonEvidence) -> str:
     words = words[:1].upper() + words[1:]
     if shown.mean_error is None:
         return f"{words} error: none could be measured."
-    days = f"{shown.num_forecasts} forecasts, which overlap and tell as much as {shown.effective_days:.0f} apart"
+    days = f"{shown.num_forecasts} overlapping forecasts, worth {shown.effective_days:.0f} that do not overlap"
     if shown.effective_days > shown.num_forecasts - 0.5:
         days = f"{shown.num_forecasts} forecasts"
     error = f"{words} error {shown.mean_error:.2%} over {days}"
@@ -85,7 +87,7 @@ def _error_line(shown: HorizonEvidence) -> str:
         return f"{error}; the price never changed, so there is nothing to beat."
     ratio = f"{error}: {shown.relative_error:.2f} times that of forecasting no change"
     if shown.dm_statistic is None:
-        return f"{ratio}; too little to tell whether by luck."
+        return f"{ratio}; whether this is luck cannot be tested."
     if shown.dm_statistic > 0:
         return f"{ratio} (one-sided test of a smaller error: p {_p(shown.p_better)})."
     return f"{ratio} (one-sided test of a larger error: p {_p(shown.p_worse)})."
@@ -96,22 +98,21 @@ def _multiple_testing_lines(ticker: str, multiple_testing: MultipleTesting) -> l
     trained = (
         f"This was training no. {multiple_testing.num_trainings} of {ticker}, with {multiple_testing.num_settings} "
         f"{settings} so far; "
-        "the more are tried, the better the luckiest one looks. The strict gate allows for the settings, not for the "
-        "trainings."
+        "the more are tried, the better the luckiest one looks. The strict gate corrects for the number of settings, "
+        "not for the number of trainings."
     )
     if multiple_testing.num_tickers == 1:
         return [trained, f"{ticker} was the only ticker of that session."]
     return [
         trained,
-        f"{multiple_testing.num_judged} of {multiple_testing.num_tickers} tickers were judged by then. Whoever "
-        f"believes in the timing "
-        "of this one, and of "
-        f"all that did better, must expect up to {_probability(multiple_testing.q_value)} of them to be luck.",
+        f"{multiple_testing.num_judged} of {multiple_testing.num_tickers} tickers were judged by then. If the timing "
+        "of this one and of all that did better is taken as real, up to "
+        f"{_probability(multiple_testing.q_value)} of them must be expected to be luck.",
     ]
 
 
 def _probability(p: float) -> str:
-    """In whole percent, and never as certain as it is not."""
+    """Format a probability in whole percent; never as 0%, and as 100% only if it is 1."""
     if p < 0.01:
         return "less than 1%"
     return "more than 99%" if 0.99 < p < 1 else f"{p:.0%}"

@@ -16,13 +16,13 @@ class Trials:
     num_trainings: int
     """Trainings of the ticker so far, this one included."""
     num_settings: int
-    """Number of different settings of architecture, recipe, backtest plan and neutral band that were tried on it, these
-    included."""
+    """Number of different settings of architecture, recipe, backtest plan and neutral band that were tried on it,
+    the present ones included."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EarlierJudgement:
-    """Figures kept of another ticker that was trained on the same session and judged earlier."""
+    """Figures of another ticker that was trained on the same session and judged earlier."""
 
     p_value: float
     """P-value of its timing, adjusted for the settings that were tried."""
@@ -43,7 +43,8 @@ class MultipleTesting:
     q_value: float
     """The false discovery rate of accepting this ticker's timing and all better ones as real."""
     coins_expected: float
-    """Number of coins expected to have met the bound of direction accuracy in place of the judged tickers."""
+    """Expected number of coins that meet the bound on direction accuracy, if one coin takes the place of each judged
+    ticker."""
 
     def as_dict(self) -> dict[str, object]:
         """The fields by name, for JSON."""
@@ -56,7 +57,7 @@ def multiple_testing_from(fields: Mapping[str, object]) -> MultipleTesting:
 
 
 def adjusted_p(evidence: Evidence, tried: Trials | MultipleTesting) -> float:
-    """The p-value of a ticker's timing if the luckiest of all settings tried was picked (Bonferroni)."""
+    """The p-value of a ticker's timing, corrected for the number of settings tried (Bonferroni)."""
     return min(1.0, evidence.timing_p * max(1, tried.num_settings))
 
 
@@ -65,9 +66,9 @@ def multiple_testing_of(
 ) -> dict[str, MultipleTesting]:
     """The multiple-testing figures of every ticker with evidence, which must have its trials.
 
-    `others` are the other tickers of the same session: their earlier judgements, or None for those that were not judged
-    yet. The latter belong to the family too, as if blind calls were sure to do as well (p = 1), so that a ticker gains
-    nothing by being judged first or alone. A ticker in both counts once, with its evidence.
+    `others` maps the other tickers of the same session to their earlier judgements, or to None if they are not judged
+    yet. Tickers that are not judged yet belong to the family with p = 1, so that a ticker gains nothing by being judged
+    first or alone. A ticker in both mappings counts once, with its evidence.
     """
     of_others = {ticker: other for ticker, other in others.items() if ticker not in evidence}
     judged_before = [other for other in of_others.values() if other is not None]

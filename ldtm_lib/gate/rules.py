@@ -17,7 +17,7 @@ from ldtm_lib.settings import ForecastConfig, GateConfig
 from ldtm_lib.statistics.directions import Calls, calls_of
 
 SPECIFIED = ("direction_accuracy", "price_error", "leakage_rows", "folds")
-"""The four rules that the gate has had from the beginning; the other rules of the plain gate stand beside them."""
+"""The four rules that the gate has had from the beginning; the plain gate has further ones."""
 NO_DIRECTION = "no next-day forecast names a direction"
 
 
@@ -28,11 +28,11 @@ def judge(
     *,
     other_leaks: Mapping[str, int] = NO_LEAKS,
 ) -> Verdict:
-    """Apply the plain gate to the folds of one candidate's backtest, all of their test rows taken together.
+    """Apply the plain gate to one candidate's backtest, with the test rows of all folds pooled.
 
-    `forecast` has the neutral band, within which a forecast names no direction. `other_leaks` are leaking rows that
-    were found elsewhere than in the folds, by kind. The evidence beside the rules is attached if anything was tested;
-    it does not change the rules.
+    `forecast` has the neutral band, within which a forecast names no direction. `other_leaks` are the numbers of
+    leaking rows found outside of the folds, by kind. Evidence is attached if anything was tested; it does not change
+    the rules.
     """
     close = np.concatenate([np.empty(0), *(report.close for report in reports)])
     predicted = np.concatenate([np.empty(0), *(report.predictions[:, NEXT_DAY] for report in reports)])
@@ -63,10 +63,10 @@ def confirm(
     reports: Sequence[FoldReport] = (),
     active: ActiveModel | None = None,
 ) -> Verdict:
-    """A verdict of `judge` with its multiple-testing figures; it decides on a promotion.
+    """Complete a verdict of `judge` with its multiple-testing figures; the result decides on a promotion.
 
-    If its ticker has an active model, the candidate's `reports` are compared with it as a further rule. With
-    `gate.strict` the strict gate's rules join; without it the rules stay as they are.
+    If the ticker has an active model, a further rule compares the candidate's `reports` with it. With `gate.strict`
+    the rules of the strict gate are added.
     """
     stricter = strict_rules(verdict.evidence, multiple_testing, gate)
     compared = () if active is None else (not_worse_than_active(reports, active, stricter, gate, forecast),)
@@ -88,19 +88,17 @@ def not_trained(ticker: str, reason: str) -> Verdict:
 
 
 def _at_least(rule: str, figure: float, bound: float, reason: str) -> Rule:
-    """A rule that a figure passes if it reaches its bound."""
+    """A rule that passes if the figure reaches the bound."""
     return Rule(rule=rule, figure=figure, bound=bound, passed=figure >= bound, reason=reason)
 
 
 def _direction_accuracy(calls: Calls, bound: float) -> Rule:
-    """The share of right ones among the forecasts that named a direction. A neutral one abstains; an unchanged price
-    makes any direction wrong.
-    """
+    """The share of right calls. A neutral forecast is no call; an unchanged price makes any direction wrong."""
     num_directional, num_correct = calls.num_directional, calls.num_correct
     if not num_directional:
         reason = (
-            f"none of {len(calls.directional)} next-day forecasts names a direction, at least {bound:.2%} of them must "
-            "be right"
+            f"none of {len(calls.directional)} next-day forecasts names a direction, and at least {bound:.2%} of the "
+            "directions named must be right"
         )
         return Rule(rule="direction_accuracy", figure=None, bound=bound, passed=False, reason=reason)
     figure = num_correct / num_directional
@@ -114,12 +112,12 @@ def _direction_accuracy(calls: Calls, bound: float) -> Rule:
 def _price_error(predicted: Prices, actual: Prices, bound: float) -> Rule:
     """The mean absolute next-day price error as a fraction of the actual price."""
     if not len(actual):
-        reason = f"no forecast was tested, a mean next-day price error of at most {bound:.2%} must be shown"
+        reason = f"no forecast was tested, and the mean next-day price error must be at most {bound:.2%}"
         return Rule(rule="price_error", figure=None, bound=bound, passed=False, reason=reason)
     figure = float(np.mean(np.abs(predicted - actual) / actual))
     if not np.isfinite(figure):
         num_broken = int(np.count_nonzero(~np.isfinite(predicted)))
-        reason = f"{num_broken} of {len(actual)} next-day forecasts are no finite price"
+        reason = f"{num_broken} of {len(actual)} next-day forecasts are not finite prices"
         return Rule(rule="price_error", figure=None, bound=bound, passed=False, reason=reason)
     return Rule(
         rule="price_error",
@@ -131,16 +129,16 @@ def _price_error(predicted: Prices, actual: Prices, bound: float) -> Rule:
 
 
 def _leakage(reports: Sequence[FoldReport], other_leaks: Mapping[str, int], bound: int) -> Rule:
-    """The number of leaking rows of every kind, whichever check found them."""
+    """The number of leaking rows, of all kinds and from all checks."""
     late = sum(report.num_leakage_rows for report in reports)
     kinds: Counter[str] = Counter()
     for leaks in (*(report.leaks for report in reports), other_leaks):
         kinds.update(leaks)
     figure = late + kinds.total()
     named = [f"{kind}: {count}" for kind, count in kinds.items() if count]
-    found = f"{late} test rows are not strictly after what training read"
+    found = f"{late} test rows are not after the last session that training read"
     if named:
-        found = f"{figure} rows saw what they must not ({'; '.join([*([found] if late else []), *named])})"
+        found = f"{figure} rows leak ({'; '.join([*([found] if late else []), *named])})"
     return Rule(
         rule="leakage_rows",
         figure=figure,
@@ -167,7 +165,7 @@ def _call_coverage(calls: Calls, bound: float) -> Rule:
     """The share of test rows whose next-day forecast names a direction."""
     num_rows = len(calls.directional)
     if not num_rows:
-        reason = f"no forecast was tested, at least {bound:.2%} of them must name a direction"
+        reason = f"no forecast was tested, and at least {bound:.2%} of the forecasts must name a direction"
         return Rule(rule="call_coverage", figure=None, bound=bound, passed=False, reason=reason)
     figure = calls.num_directional / num_rows
     reason = f"{figure:.2%} of {num_rows} next-day forecasts name a direction, at least {bound:.2%} are needed"
@@ -185,10 +183,10 @@ def _fold_sessions(reports: Sequence[FoldReport], bound: int) -> Rule:
 
 
 def _best_constant(calls: Calls, lead: float) -> Rule:
-    """Direction accuracy beside that of the better constant direction on the same days.
+    """Direction accuracy compared with that of the best constant direction on the same days.
 
-    The choice of the constant uses the direction that came more often, which no forecast can know beforehand: a model
-    that learned nothing but a drift is at most as good.
+    The constant is the direction that occurred more often, which no forecast can know beforehand: a model that learned
+    nothing but a drift is at most as good.
     """
     num_directional = calls.num_directional
     if not num_directional:
@@ -201,6 +199,6 @@ def _best_constant(calls: Calls, lead: float) -> Rule:
         figure=figure,
         bound=bound,
         passed=figure > bound,
-        reason=f"next-day direction right in {figure:.2%}, more is needed than the {constant:.2%} of always saying "
-        f"{'up' if num_rises >= num_falls else 'down'} on the same days" + (f" and {lead:+.2%}" if lead else ""),
+        reason=f"next-day direction right in {figure:.2%}, which must exceed the {constant:.2%} of always saying "
+        f"{'up' if num_rises >= num_falls else 'down'} on the same days" + (f" by over {lead:+.2%}" if lead else ""),
     )

@@ -1,4 +1,4 @@
-"""The rules of the strict gate: figures must hold beyond luck."""
+"""The rules of the strict gate: the figures must be better than luck explains."""
 
 from ldtm_lib.gate.evidence import HORIZON_WORDS, Evidence, HorizonEvidence
 from ldtm_lib.gate.multiple_testing import MultipleTesting, adjusted_p
@@ -12,14 +12,12 @@ NO_DIRECTION = "no next-day forecast names a direction"
 def strict_rules(
     evidence: Evidence | None, multiple_testing: MultipleTesting | None, gate: GateConfig
 ) -> tuple[Rule, ...]:
-    """The strict gate's rules, applied; a single failed one where there is nothing to apply them to."""
+    """The strict gate's rules, applied; a single failed one if evidence or multiple-testing figures are missing."""
     if evidence is None:
-        return (_missing("evidence", "no evidence was worked out, which the strict gate rests on"),)
+        return (_missing("evidence", "no evidence was computed, which the strict gate requires"),)
     if multiple_testing is None:
         return (
-            _missing(
-                "multiple_testing", "it was not compared with the tickers judged beside it, as the strict gate asks"
-            ),
+            _missing("multiple_testing", "it was not corrected for multiple testing, which the strict gate requires"),
         )
     return (
         _direction_interval(evidence),
@@ -42,7 +40,7 @@ def _direction_interval(evidence: Evidence) -> Rule:
         figure=low,
         bound=COIN,
         passed=low is not None and low > COIN,
-        reason=f"{NO_DIRECTION}, so its accuracy has no interval"
+        reason=f"{NO_DIRECTION}, so that direction accuracy has no interval"
         if low is None
         else f"the 95% interval of direction accuracy begins at {low:.2%}, it must begin above {COIN:.2%}",
     )
@@ -55,23 +53,25 @@ def _timing(evidence: Evidence, multiple_testing: MultipleTesting, significance:
         figure=p,
         bound=significance,
         passed=p <= significance,
-        reason=f"blind calls would go with the outcomes as well with probability {p:.2%}, with "
+        reason=f"calls without skill would agree with the outcomes as well with probability {p:.2%}, corrected for "
         f"{multiple_testing.num_settings} settings tried; at most {significance:.2%} is allowed",
     )
 
 
 def _against_no_change(evidence: Evidence, horizon: str, significance: float, *, must_beat: bool) -> Rule:
-    """The error beside that of forecasting no change: it must be significantly smaller, or not significantly larger."""
+    """The error compared with that of forecasting no change: with `must_beat` it must be significantly smaller, else
+    not significantly larger.
+    """
     rule, shown = f"no_change_{horizon}", evidence.of_horizon(horizon)
     if shown is None or not shown.num_forecasts:
         reason = f"no {HORIZON_WORDS[horizon]} forecast could be compared with forecasting no change"
         return Rule(rule=rule, figure=None, bound=significance, passed=False, reason=reason)
     if must_beat:
         p, passed = shown.p_better, shown.p_better <= significance
-        luck, bound = "no better would look as good", f"at most {significance:.2%} is allowed"
+        luck, bound = "that is no better would look this good", f"at most {significance:.2%} is allowed"
     else:
         p, passed = shown.p_worse, shown.p_worse > significance
-        luck, bound = "no worse would look as bad", f"more than {significance:.2%} is needed"
+        luck, bound = "that is no worse would look this bad", f"more than {significance:.2%} is needed"
     return Rule(
         rule=rule,
         figure=p,
@@ -94,6 +94,6 @@ def _false_discovery(multiple_testing: MultipleTesting, bound: float) -> Rule:
         figure=multiple_testing.q_value,
         bound=bound,
         passed=multiple_testing.q_value <= bound,
-        reason=f"among {multiple_testing.num_tickers} tickers of the session it counts as a discovery from a false "
-        f"discovery rate of {multiple_testing.q_value:.2%} on, at most {bound:.2%} is allowed",
+        reason=f"among {multiple_testing.num_tickers} tickers of the session its timing counts as real only at a false "
+        f"discovery rate of {multiple_testing.q_value:.2%} or more, at most {bound:.2%} is allowed",
     )

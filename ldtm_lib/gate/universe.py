@@ -21,13 +21,13 @@ class Universe:
     num_tickers: int
     """Number of tickers that named a direction at least once."""
     effective_tickers: float
-    """Number of independently moving tickers that would carry as much information."""
+    """Number of independently moving tickers that carry the same information."""
     num_directional: int
     num_correct: int
     interval: Interval | None
-    """The 95% interval of the accuracy of all forecasts, counted as that many tickers; None without a direction."""
+    """The 95% interval of the pooled accuracy, for the effective number of tickers; None without a direction."""
     coins_expected: float
-    """Number of coins expected to meet the gate's bound of direction accuracy in place of these tickers."""
+    """Expected number of coins that meet the gate's bound on direction accuracy, one in the place of each ticker."""
 
     @property
     def accuracy(self) -> float | None:
@@ -58,7 +58,7 @@ def universe_of(reports: Mapping[str, Sequence[FoldReport]], gate: GateConfig, f
 
 
 def _hits(folds: Sequence[FoldReport], forecast: ForecastConfig) -> dict[int, float]:
-    """For each session (days since 1970) whose forecast named a direction, 1 if it was right and 0 otherwise."""
+    """1 for a right call and 0 for a wrong one, by session (days since 1970); sessions without a call are absent."""
     hits: dict[int, float] = {}
     for report in folds:
         bands = neutral_bands(forecast, report.volatility)

@@ -1,4 +1,4 @@
-"""The verdict of the gate on one candidate: the rules applied, and the evidence beside them."""
+"""The verdict of the gate on one candidate: the rules applied, and the evidence shown with them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from ldtm_lib.gate.multiple_testing import MultipleTesting, multiple_testing_fro
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One rule, applied."""
+    """The result of one rule."""
 
     rule: str
     figure: float | None
@@ -17,18 +17,18 @@ class Rule:
     bound: float | None
     passed: bool
     reason: str
-    """The figure against the bound in words, whether it passed or not."""
+    """The figure and the bound in words, for passed and failed rules alike."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The verdict of the gate on one candidate, rule by rule; evidence and multiple testing are for the reader."""
+    """The verdict of the gate on one candidate, rule by rule, with evidence and multiple-testing figures."""
 
     rules: tuple[Rule, ...]
     evidence: Evidence | None = None
     """Figures of its backtest; None if nothing was tested."""
     multiple_testing: MultipleTesting | None = None
-    """Its figures among those that were judged with it; None until all of them are judged."""
+    """Its multiple-testing figures; None before `confirm`, and for a ticker without evidence."""
 
     @property
     def passed(self) -> bool:
@@ -46,7 +46,7 @@ def verdict_of(
     evidence: Mapping[str, object] | None = None,
     multiple_testing: Mapping[str, object] | None = None,
 ) -> Verdict:
-    """The verdict whose parts a row holds as JSON."""
+    """Parse a verdict from the JSON columns of a row."""
     return Verdict(
         rules=tuple(Rule(**rule) for rule in rules),  # pyright: ignore[reportArgumentType]
         evidence=None if evidence is None else evidence_from(evidence),

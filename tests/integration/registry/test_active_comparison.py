@@ -49,7 +49,7 @@ ALWAYS_UP = [with_calls([0.01] * 150, [0.02] * 79 + [-0.02] * 71, number=number)
         (SILENT, ["1 next-day forecasts name a direction, at least 100 are needed", "0.40% of 252 next-day forecasts"]),
         (TWO_OF_THREE, ["3 next-day forecasts name a direction", "the shortest fold has 1 test sessions"]),
         (ONE_SESSION_EACH, ["2 next-day forecasts name a direction", "the shortest fold has 1 test sessions"]),
-        (ALWAYS_UP, ["more is needed than the 52.67% of always saying up on the same days"]),
+        (ALWAYS_UP, ["which must exceed the 52.67% of always saying up on the same days"]),
     ],
     ids=["one call of 252", "two of three", "folds of one session", "always up"],
 )
@@ -85,7 +85,7 @@ def test_a_candidate_that_passes_and_is_worse_than_the_active_model_stays(regist
     assert (result.outcome, result.version) == ("stays candidate", V_MONDAY)
     (rule,) = result.verdict.failures
     assert (rule.rule, rule.figure, rule.bound) == ("not_worse_than_active", 14, 30)
-    assert "107 right and 93 wrong next-day calls, 115 and 85 of the active v1.2012-12-03" in rule.reason
+    assert "107 right and 93 wrong next-day calls, against 115 and 85 of the active model v1.2012-12-03" in rule.reason
     assert registry.gate("AAA")["AAA"].is_news is False
     assert registry.statuses("AAA") == [("active", V_MONDAY), ("candidate", None)]
 
@@ -109,7 +109,7 @@ def test_a_degraded_active_model_is_replaced_by_whoever_passes(registry: Registr
     result = registry.gate("AAA", degraded=[monday.checkpoint_id])["AAA"]
     assert (result.outcome, result.retired_version) == ("promoted", V_MONDAY)
     assert result.verdict.rules[-1].reason == (
-        "the active v1.2012-12-03 is degraded, so no comparison with it is needed"
+        "the active model v1.2012-12-03 is degraded, so no comparison with it is needed"
     )
 
 
@@ -134,8 +134,8 @@ def test_other_sessions_and_a_missing_backtest_leave_the_decision_to_the_strict_
     (rule,) = result.verdict.failures
     assert (rule.rule, rule.figure, rule.bound) == ("not_worse_than_active", 0, 63)
     assert rule.reason.startswith(
-        "0 test sessions are shared with the active v1.2012-12-03, at least 63 are needed to compare them; instead the "
-        "strict gate decides: it fails "
+        "0 test sessions are shared with the active model v1.2012-12-03, at least 63 are needed for a comparison; the "
+        "strict gate decides instead: the candidate fails its rules "
     )
     skilled = [caller(report) for report in later]
     registry.candidate("AAA", WEDNESDAY, weights=2, tested=skilled)

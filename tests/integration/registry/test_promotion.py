@@ -68,10 +68,11 @@ def test_a_candidate_that_fails_stays_and_every_failed_rule_is_named_with_figure
     assert result.message == (
         "AAA stays candidate: next-day direction right in 50 of 100 forecasts that name one: 50.00%, "
         "at least 52.00% are needed; 1 walk-forward folds were tested, at least 2 are needed; next-day direction right "
-        "in 50.00%, more is needed than the 50.00% of always saying up on the same days; on 100 shared test sessions "
-        "50 right and 50 wrong next-day calls, 60 and 40 of the active v1.2012-12-03: an excess of 0 against 20, more "
-        "is needed, or as much with a smaller error; mean next-day price error 2.001% against 1.801%, a forecast no "
-        "worse would look as bad with probability 16.74%, more than 5.00% is needed"
+        "in 50.00%, which must exceed the 50.00% of always saying up on the same days; on 100 shared test sessions 50 "
+        "right and 50 wrong next-day calls, against 60 and 40 of the active model v1.2012-12-03: an excess of 0 "
+        "against 20, a larger excess is needed, or the same with a smaller error; mean next-day price error 2.001% "
+        "against 1.801%: a model that is no worse would look this bad with probability 16.74%, more than 5.00% is "
+        "needed"
     )
     assert registry.statuses("AAA") == [("active", "v1.2012-12-03"), ("candidate", None)]
     ((rules,),) = registry.rows("select rules from gate_verdict order by verdict_id desc limit 1")

@@ -166,7 +166,7 @@ def test_a_leak_between_plan_and_trainer_is_refused_at_the_gate(
     assert [of_fold for of_fold, _ in folds] == leaks
     assert [dict(report.leaks) for backtest in read.values() for report in backtest.reports] == leaks
     assert result.outcome == "stays candidate"
-    assert "44 test rows are not strictly after what training read" in result.message
+    assert "44 test rows are not after the last session that training read" in result.message
     assert "seen window: 2" in result.message
 
 

@@ -71,9 +71,10 @@ def test_more_right_calls_in_excess_of_wrong_ones_replace_the_active_model() -> 
     errors = [np.mean(np.abs(f.predictions[:, 0] - came) / came) for f in (better, worse)]
     p_worse = compare(*(np.abs(f.predictions[:, 0] - came) / came for f in (better, worse))).p_worse
     assert rule.reason == (
-        "on 200 shared test sessions 110 right and 60 wrong next-day calls, 105 and 60 of the active v1.2026-03-02: an "
-        "excess of 50 against 45, more is needed, or as much with a smaller error; mean next-day price error "
-        f"{errors[0]:.3%} against {errors[1]:.3%}, a forecast no worse would look as bad with probability "
+        "on 200 shared test sessions 110 right and 60 wrong next-day calls, against 105 and 60 of the active model "
+        "v1.2026-03-02: an excess of 50 against 45, a larger excess is needed, or the same with a smaller error; mean "
+        f"next-day price error {errors[0]:.3%} against {errors[1]:.3%}: a model that is no worse would look this bad "
+        "with probability "
         f"{p_worse:.2%}, more than 5.00% is needed"
     )
     assert compared(worse, better).passed is False
@@ -95,7 +96,7 @@ def test_a_significantly_larger_error_is_refused_however_good_the_calls_are() ->
     exaggerating[:110] *= 40  # 8% where 1% came
     rule = compared(fold(exaggerating, MOVES), fold(calls(60, 60), MOVES))
     assert (rule.figure, rule.bound, rule.passed) == (50, 0, False)
-    assert "a forecast no worse would look as bad with probability 2.26%, more than 5.00% is needed" in rule.reason
+    assert "that is no worse would look this bad with probability 2.26%, more than 5.00% is needed" in rule.reason
     lenient = GATE.replace(comparison_significance=0.02)
     assert compared(fold(exaggerating, MOVES), fold(calls(60, 60), MOVES), lenient).passed is True
 
@@ -123,7 +124,7 @@ def test_a_split_between_the_trainings_does_not_matter() -> None:
 
 @pytest.mark.parametrize(
     ("stricter", "passed", "outcome"),
-    [(FAILING, False, "it fails timing of it"), (PASSING, True, "it passes that")],
+    [(FAILING, False, "the candidate fails its rules timing"), (PASSING, True, "the candidate passes it")],
 )
 def test_with_too_few_shared_sessions_the_strict_gate_decides(
     stricter: tuple[Rule, ...], passed: bool, outcome: str
@@ -132,8 +133,8 @@ def test_with_too_few_shared_sessions_the_strict_gate_decides(
     rule = not_worse_than_active([late], active(fold(calls(50, 60), MOVES)), stricter, GATE, FORECAST)
     assert (rule.figure, rule.bound, rule.passed) == (62, 63, passed)
     assert rule.reason == (
-        "62 test sessions are shared with the active v1.2026-03-02, at least 63 are needed to compare them; instead "
-        f"the strict gate decides: {outcome}"
+        "62 test sessions are shared with the active model v1.2026-03-02, at least 63 are needed for a comparison; "
+        f"the strict gate decides instead: {outcome}"
     )
     without_backtest = not_worse_than_active([late], active(), stricter, GATE, FORECAST)
     assert (without_backtest.figure, without_backtest.passed) == (0, passed)
@@ -148,7 +149,7 @@ def test_a_degraded_active_model_is_replaced_without_a_comparison() -> None:
     degraded = active(fold(calls(110, 60), MOVES), is_degraded=True)
     rule = not_worse_than_active([fold(calls(1, 100), MOVES)], degraded, FAILING, GATE, FORECAST)
     assert (rule.passed, rule.figure) == (True, None)
-    assert rule.reason == "the active v1.2026-03-02 is degraded, so no comparison with it is needed"
+    assert rule.reason == "the active model v1.2026-03-02 is degraded, so no comparison with it is needed"
 
 
 def test_a_session_that_two_folds_tested_counts_once_with_the_newer_fold() -> None:

@@ -62,22 +62,22 @@ def lines(evidence: Evidence, multiple_testing: MultipleTesting | None = None) -
 
 def test_the_card_of_a_promotion() -> None:
     assert model_card("AAPL", "v1.2026-11-20", VERDICT) == [
-        "AAPL was promoted as v1.2026-11-20: all 2 rules of the gate were passed.",
-        "Direction right on 131 of 240 days that it called: 54.6%, with 95% confidence between 48% and 61%.",
+        "AAPL was promoted as v1.2026-11-20: it passed all 2 rules of the gate.",
+        "Direction right on 131 of 240 days with a call: 54.6%, with 95% confidence between 48% and 61%.",
         "Always saying up would have been right on 52.9% of those days.",
         "Random calls with the same numbers of ups and downs would have done at least as well with probability 14%.",
         "A coin would have been right at least as often with probability 9%, and would have passed the direction rule "
-        "with probability 27%; of 103 coins, one for each ticker judged, about 28 would have.",
+        "with probability 27%; of 103 coins, one for each ticker judged, about 28 would have passed.",
         "Next-day error 1.03% over 504 forecasts: 1.03 times that of forecasting no change "
         "(one-sided test of a larger error: p = 0.29).",
-        "Next-Monday error 0.98% over 504 forecasts, which overlap and tell as much as 138 apart: 0.98 times that of "
+        "Next-Monday error 0.98% over 504 overlapping forecasts, worth 138 that do not overlap: 0.98 times that of "
         "forecasting no change (one-sided test of a smaller error: p = 0.13).",
-        "One-month error 1.25% over 504 forecasts, which overlap and tell as much as 24 apart: 1.25 times that of "
+        "One-month error 1.25% over 504 overlapping forecasts, worth 24 that do not overlap: 1.25 times that of "
         "forecasting no change (one-sided test of a larger error: p below 0.001).",
         "This was training no. 12 of AAPL, with 2 different settings so far; the more are tried, the better the "
-        "luckiest one looks. The strict gate allows for the settings, not for the trainings.",
-        "103 of 103 tickers were judged by then. Whoever believes in the timing of this one, and of all that did "
-        "better, must expect up to 62% of them to be luck.",
+        "luckiest one looks. The strict gate corrects for the number of settings, not for the number of trainings.",
+        "103 of 103 tickers were judged by then. If the timing of this one and of all that did better is taken as "
+        "real, up to 62% of them must be expected to be luck.",
     ]
 
 
@@ -92,7 +92,7 @@ def test_a_refusal_names_what_failed_before_anything_else() -> None:
 @pytest.mark.parametrize(
     ("version", "verdict", "expected"),
     [
-        ("v1.2026-11-20", Verdict(rules=(PASSED,)), "AAPL was promoted as v1.2026-11-20: all 1 rules of the gate"),
+        ("v1.2026-11-20", Verdict(rules=(PASSED,)), "AAPL was promoted as v1.2026-11-20: it passed all 1 rules of the"),
         (None, Verdict(rules=()), "AAPL was not promoted: no rule of the gate was applied."),
     ],
 )
@@ -101,7 +101,7 @@ def test_a_verdict_from_before_there_was_evidence_has_a_card_too(
 ) -> None:
     first, second = model_card("AAPL", version, verdict)
     assert first.startswith(expected)
-    assert second == "There is no evidence beside the rules on record."
+    assert second == "No evidence other than the rules is on record."
 
 
 def test_without_multiple_testing_the_model_card_is_about_this_ticker_alone() -> None:
@@ -127,7 +127,7 @@ def test_a_model_that_called_no_direction_is_said_to_have_called_none() -> None:
 
 def test_one_direction_alone_is_no_timing() -> None:
     card = lines(dataclasses.replace(EVIDENCE, pesaran_timmermann=None, timing_p=1.0))
-    assert "It called one direction only, or only one came: that shows nothing of timing." in card
+    assert "Only one direction was called, or only one occurred: this shows nothing about timing." in card
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_one_direction_alone_is_no_timing() -> None:
             {"relative_error": None},
             "Next-day error 1.03% over 504 forecasts; the price never changed, so there is nothing to beat.",
         ),
-        ({"dm_statistic": None}, "1.03 times that of forecasting no change; too little to tell whether by luck."),
+        ({"dm_statistic": None}, "1.03 times that of forecasting no change; whether this is luck cannot be tested."),
     ],
 )
 def test_errors_that_cannot_be_compared_say_why(changes: dict[str, None], expected: str) -> None:

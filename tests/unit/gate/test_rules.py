@@ -96,7 +96,9 @@ def test_a_model_that_never_names_a_direction_fails_and_is_told_so() -> None:
     rule = direction(NEUTRAL, NEUTRAL)
     assert not rule.passed
     assert rule.figure is None
-    assert rule.reason == "none of 2 next-day forecasts names a direction, at least 52.00% of them must be right"
+    assert rule.reason == (
+        "none of 2 next-day forecasts names a direction, and at least 52.00% of the directions named must be right"
+    )
 
 
 @pytest.mark.parametrize(("num_right", "passed"), [(51, False), (52, True), (53, True)])
@@ -122,7 +124,7 @@ def test_one_leaking_row_in_any_fold_fails() -> None:
     leaking = report(RIGHT, RIGHT, fold=2, cutoff=date(2026, 1, 5))
     rule = rules_of(judge([clean, leaking], GateConfig(), BAND))["leakage_rows"]
     assert (rule.figure, rule.bound, rule.passed) == (1, 0, False)
-    assert rule.reason == "1 test rows are not strictly after what training read, at most 0 are allowed"
+    assert rule.reason == "1 test rows are not after the last session that training read, at most 0 are allowed"
 
 
 def test_one_fold_is_not_enough() -> None:
@@ -134,11 +136,12 @@ def test_one_fold_is_not_enough() -> None:
 def test_no_fold_at_all_fails_with_reasons_and_without_figures() -> None:
     verdict = judge([], GateConfig(), BAND)
     assert {rule.rule: rule.reason for rule in verdict.failures} == {
-        "direction_accuracy": "none of 0 next-day forecasts names a direction, at least 52.00% of them must be right",
-        "price_error": "no forecast was tested, a mean next-day price error of at most 5.00% must be shown",
+        "direction_accuracy": "none of 0 next-day forecasts names a direction, and at least 52.00% of the directions "
+        "named must be right",
+        "price_error": "no forecast was tested, and the mean next-day price error must be at most 5.00%",
         "folds": "0 walk-forward folds were tested, at least 2 are needed",
         "directional_calls": "0 next-day forecasts name a direction, at least 100 are needed",
-        "call_coverage": "no forecast was tested, at least 20.00% of them must name a direction",
+        "call_coverage": "no forecast was tested, and at least 20.00% of the forecasts must name a direction",
         "fold_sessions": "no fold was tested, each must have at least 63 test sessions",
         "best_constant": "no next-day forecast names a direction",
     }
@@ -150,7 +153,7 @@ def test_a_forecast_that_is_no_finite_price_fails(broken: float) -> None:
     verdict = judge([report(RIGHT, RIGHT, (100.0, broken, 101.0)), report(RIGHT, fold=2)], GateConfig(), BAND)
     rule = rules_of(verdict)["price_error"]
     assert (rule.figure, rule.passed) == (None, False)
-    assert rule.reason == "1 of 4 next-day forecasts are no finite price"
+    assert rule.reason == "1 of 4 next-day forecasts are not finite prices"
 
 
 def test_the_bounds_are_those_of_the_configuration() -> None:
@@ -186,7 +189,7 @@ def test_every_kind_of_leak_counts_and_is_named() -> None:
     rule = rules_of(judge([seen, late], GateConfig(), BAND, other_leaks={"moved window": 4}))["leakage_rows"]
     assert (rule.figure, rule.passed) == (11, False)
     assert rule.reason == (
-        "11 rows saw what they must not (1 test rows are not strictly after what training read; "
+        "11 rows leak (1 test rows are not after the last session that training read; "
         "label over the boundary: 3; tested twice: 3; moved window: 4), at most 0 are allowed"
     )
 
@@ -194,13 +197,13 @@ def test_every_kind_of_leak_counts_and_is_named() -> None:
 def test_leaks_found_elsewhere_fail_a_clean_backtest() -> None:
     rule = rules_of(judge([report(RIGHT)], GateConfig(), BAND, other_leaks={"moved window": 1}))["leakage_rows"]
     assert (rule.figure, rule.passed) == (1, False)
-    assert rule.reason == "1 rows saw what they must not (moved window: 1), at most 0 are allowed"
+    assert rule.reason == "1 rows leak (moved window: 1), at most 0 are allowed"
 
 
 def test_where_nothing_leaks_the_reason_is_the_plain_one() -> None:
     rule = rules_of(judge([report(RIGHT)], GateConfig(), BAND, other_leaks={"moved window": 0}))["leakage_rows"]
     assert (rule.figure, rule.passed) == (0, True)
-    assert rule.reason == "0 test rows are not strictly after what training read, at most 0 are allowed"
+    assert rule.reason == "0 test rows are not after the last session that training read, at most 0 are allowed"
 
 
 MULTIPLE_TESTING = MultipleTesting(
@@ -309,7 +312,7 @@ def test_always_up_is_refused_where_prices_rose_on_53_percent_of_days() -> None:
     rule = rules_of(judge(always_up, GateConfig(), BAND))["best_constant"]
     assert (rule.figure, rule.bound) == (0.53, 0.53)
     assert rule.reason == (
-        "next-day direction right in 53.00%, more is needed than the 53.00% of always saying up on the same days"
+        "next-day direction right in 53.00%, which must exceed the 53.00% of always saying up on the same days"
     )
 
 
@@ -318,7 +321,7 @@ def test_a_lead_over_the_best_constant_may_be_asked_for(lead: float, passed: boo
     reports = mixed(100, num_up=50, num_right_up=26, num_down=50, num_right_down=26)
     rule = rules_of(judge(reports, GateConfig(min_lead_over_constant=lead), BAND))["best_constant"]
     assert (rule.figure, rule.bound, rule.passed) == (0.52, pytest.approx(0.5 + lead), passed)
-    assert rule.reason.endswith("on the same days" + (f" and {lead:+.2%}" if lead else ""))
+    assert rule.reason.endswith("on the same days" + (f" by over {lead:+.2%}" if lead else ""))
 
 
 def test_the_best_constant_is_that_of_the_days_with_a_call_and_may_be_down() -> None:

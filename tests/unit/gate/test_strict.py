@@ -94,36 +94,36 @@ def test_a_model_with_skill_passes_all_six() -> None:
             dataclasses.replace(GOOD, timing_p=0.03),
             MULTIPLE_TESTING,
             "timing",
-            "blind calls would go with the outcomes as well with probability 6.00%, with 2 settings tried; "
-            "at most 5.00% is allowed",
+            "calls without skill would agree with the outcomes as well with probability 6.00%, corrected for 2 "
+            "settings tried; at most 5.00% is allowed",
         ),
         (
             with_horizon("next_day", p_better=0.051, relative_error=0.998),
             MULTIPLE_TESTING,
             "no_change_next_day",
-            "mean next-day price error 0.998 times that of forecasting no change; a forecast no better would look "
-            "as good with probability 5.10%, at most 5.00% is allowed",
+            "mean next-day price error 0.998 times that of forecasting no change; a forecast that is no better would "
+            "look this good with probability 5.10%, at most 5.00% is allowed",
         ),
         (
             with_horizon("next_monday", p_worse=0.05, relative_error=1.1),
             MULTIPLE_TESTING,
             "no_change_next_monday",
-            "mean next-Monday price error 1.100 times that of forecasting no change; a forecast no worse would look "
-            "as bad with probability 5.00%, more than 5.00% is needed",
+            "mean next-Monday price error 1.100 times that of forecasting no change; a forecast that is no worse would "
+            "look this bad with probability 5.00%, more than 5.00% is needed",
         ),
         (
             with_horizon("one_month", p_worse=0.001, relative_error=1.2),
             MULTIPLE_TESTING,
             "no_change_one_month",
-            "mean one-month price error 1.200 times that of forecasting no change; a forecast no worse would look "
-            "as bad with probability 0.10%, more than 5.00% is needed",
+            "mean one-month price error 1.200 times that of forecasting no change; a forecast that is no worse would "
+            "look this bad with probability 0.10%, more than 5.00% is needed",
         ),
         (
             GOOD,
             dataclasses.replace(MULTIPLE_TESTING, q_value=0.101),
             "false_discovery",
-            "among 103 tickers of the session it counts as a discovery from a false discovery rate of 10.10% on, "
-            "at most 10.00% is allowed",
+            "among 103 tickers of the session its timing counts as real only at a false discovery rate of 10.10% or "
+            "more, at most 10.00% is allowed",
         ),
     ],
     ids=NAMES,
@@ -151,7 +151,9 @@ def test_a_model_that_never_named_a_direction_fails_and_is_told_so() -> None:
     )
     reasons = {rule.rule: rule.reason for rule in failed(silent)}
     assert list(reasons) == ["direction_interval", "timing"]
-    assert reasons["direction_interval"] == "no next-day forecast names a direction, so its accuracy has no interval"
+    assert reasons["direction_interval"] == (
+        "no next-day forecast names a direction, so that direction accuracy has no interval"
+    )
 
 
 @pytest.mark.parametrize("horizon", ["next_day", "next_monday", "one_month"])
@@ -169,12 +171,12 @@ def test_a_price_that_never_changed_is_named() -> None:
 @pytest.mark.parametrize(
     ("evidence", "multiple_testing", "rule", "reason"),
     [
-        (None, MULTIPLE_TESTING, "evidence", "no evidence was worked out, which the strict gate rests on"),
+        (None, MULTIPLE_TESTING, "evidence", "no evidence was computed, which the strict gate requires"),
         (
             GOOD,
             None,
             "multiple_testing",
-            "it was not compared with the tickers judged beside it, as the strict gate asks",
+            "it was not corrected for multiple testing, which the strict gate requires",
         ),
     ],
 )

@@ -137,7 +137,7 @@ def test_a_refused_ticker_blocks_itself_alone_and_the_ui_says_why(gate: Gate, re
         for event in result.get_asset_materialization_events()
         if event.partition == "AAA"
     ]
-    assert "- Direction right on 115 of 200 days that it called: 57.5%" in str(card)
+    assert "- Direction right on 115 of 200 days with a call: 57.5%" in str(card)
     assert "A coin would have been right at least as often with probability 2%" in str(card)
 
 
@@ -150,11 +150,11 @@ def test_the_strict_gate_has_a_check_of_its_own_and_refuses_what_luck_would_do(
     result = gate("AAA", "BBB", strict=True)
     strict = evaluations(result, "strict_gate")
     assert strict["BBB"].passed is False
-    assert "a forecast no better would look as good with probability 36.28%" in str(strict["BBB"].description)
+    assert "that is no better would look this good with probability 36.28%" in str(strict["BBB"].description)
     assert evaluations(result, "direction_accuracy")["BBB"].passed is True
     assert registry_of_project.statuses("BBB") == [("candidate", None)]
     assert registry_of_project.statuses("AAA") == [("active", "v1.2012-12-03")], "what was promoted stays so"
-    assert "a forecast no better would look as good" in str(strict["AAA"].description), (
+    assert "a forecast that is no better would look this good" in str(strict["AAA"].description), (
         "and is shown what it would break"
     )
 
@@ -210,8 +210,8 @@ def test_a_message_has_every_reason_and_the_card_of_each_promotion_and_comes_onc
     main, refused, promoted, *links = [line for line in body.splitlines() if line]
     assert refused == (
         "WARN  gate  BBB  stays candidate: next-day direction right in 99 of 200 forecasts that name one: 49.50%, "
-        "at least 52.00% are needed; next-day direction right in 49.50%, more is needed than the 50.50% of always "
-        "saying up on the same days"
+        "at least 52.00% are needed; next-day direction right in 49.50%, which must exceed the 50.50% of always saying "
+        "up on the same days"
     )
     assert promoted.startswith("INFO  gate  AAA  v1.2012-12-03 is active. Direction right on 115 of 200 days")
     assert "A coin would have been right at least as often with probability" in promoted
