@@ -1,1 +1,1 @@
-"""Gate results of models that cannot know anything, and of made-up ones whose correct result is known."""
+"""Gate results of placebo models, which cannot know anything, and of canaries, whose correct result is known."""

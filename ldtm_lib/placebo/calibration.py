@@ -1,4 +1,4 @@
-"""Calibration by placebo: the number of models that cannot know anything and pass the gate."""
+"""Placebo calibration: the number of models that pass the gate although they cannot know anything."""
 
 import dataclasses
 from collections import Counter
@@ -22,25 +22,25 @@ from ldtm_lib.training.run import TrainingContext
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlaceboModel:
-    """One model that cannot know anything, and the verdicts of the gates on it."""
+    """One placebo model, and the verdicts of the gates on it."""
 
     ticker: str
     copy: int
     passed: bool
-    """The plain gate."""
+    """True if it passed the plain gate."""
     passed_strict: bool
     failed: tuple[str, ...]
-    """Every rule of the strict gate that it failed; the strict gate has the rules of the plain gate among its own."""
+    """Every rule of the strict gate that it failed; the strict gate includes the rules of the plain gate."""
     accuracy: float | None
-    """Share of right next-day directions; None, as the two figures below, if no direction was named."""
+    """Share of right next-day directions; None if no direction was named, as are the two figures below."""
     base_rate: float | None
     """The share of rises on the days with a direction."""
     best_constant: float | None
     """The share of the more frequent direction."""
     timing_p: float
-    """Evenly spread over 0 to 1 when the test of timing is honest."""
+    """P-value of the timing test; uniform on 0 to 1 over placebo models if the test is valid."""
     coin_passes: float
-    """The chance that a fair coin with as many calls meets the bound of direction accuracy."""
+    """The chance that a fair coin with as many calls meets the bound on direction accuracy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,13 +52,13 @@ class PlaceboTally:
     """Number of models that passed the plain gate."""
     num_passed_strict: int
     passed_interval: Interval | None
-    """The share that passes the plain gate, its 95% interval (Wilson); None without a model. Models of one ticker are
-    tested on days of the same market, so that it is somewhat wider in truth."""
+    """The 95% interval (Wilson) of the share that passes the plain gate; None without a model. Models of one ticker are
+    tested on the same days of the market, so that the true interval is somewhat wider."""
     passed_strict_interval: Interval | None
     coins_expected: float
-    """Number of fair coins with as many calls that would have met the bound of direction accuracy in their place."""
+    """Expected number of fair coins that meet the bound on direction accuracy, one with as many calls per model."""
     num_always_up: int
-    """Number of them in whose place always saying up would have met it."""
+    """Number of models on whose days always saying up would have met that bound."""
     mean_accuracy: float | None
     mean_base_rate: float | None
     mean_best_constant: float | None
@@ -73,16 +73,16 @@ class PlaceboReport:
     total: PlaceboTally
     by_ticker: Mapping[str, PlaceboTally]
     failed_by_rule: Mapping[str, int]
-    """Number of models that failed each rule that was applied to any of them."""
+    """Number of models that failed, by rule, for every rule that was applied to any of them."""
     untrained: Mapping[str, str]
-    """Models that could not be trained, such as `AAPL~17`, with the reason; they are in no count."""
+    """Models that could not be trained, such as `AAPL~17`, with the reason; no other figure counts them."""
 
     def as_dict(self) -> dict[str, object]:
         """The fields by name, for JSON."""
         return dataclasses.asdict(self)
 
     def kept(self, calibrated_at: datetime) -> KeptCalibration:
-        """The figures that are shown beside verdicts of the gate."""
+        """The figures that are shown with verdicts of the gate."""
         by_ticker = {ticker: _kept(tally) for ticker, tally in self.by_ticker.items()}
         return KeptCalibration(calibrated_at=calibrated_at, total=_kept(self.total), by_ticker=by_ticker)
 
@@ -99,11 +99,11 @@ def _kept(tally: PlaceboTally) -> KeptTally:
 def run_placebo(
     windows: Mapping[str, WindowSet], context: TrainingContext, *, num_copies: int, seed: int
 ) -> PlaceboReport:
-    """Train, test and judge models of the same tickers whose futures are exchanged, as real ones would be.
+    """Train, test and judge placebo models of some tickers in the way of real models.
 
-    All folds of all copies are trained in one `fit_universe`, each copy with random numbers of its own. The copies of
-    all tickers with the same number are judged together: their false discovery rate is controlled jointly. Raises
-    TooFewBars for a ticker whose history has no room for a fold, or for the exchange.
+    All folds of all copies are trained in one `fit_universe`, each copy with random numbers of its own. Copies with the
+    same number are judged together over all tickers: their false discovery rate is controlled jointly. Raises
+    TooFewBars for a ticker whose history is too short for a fold, or for exchanging futures.
     """
     settings, plan = context.settings, TrainingPlan()
     for true in windows.values():
@@ -133,13 +133,13 @@ def run_placebo(
 
 
 def require_folds(windows: WindowSet, settings: Settings) -> list[FoldPlan]:
-    """The folds of a ticker's history; raises TooFewBars when it has no room for one."""
+    """The folds of a ticker's history; raises TooFewBars when it is too short for one."""
     folds = plan_folds(windows, settings.backtest, settings.training)
     if not folds:
         raise TooFewBars(
             f"{windows.ticker} has {len(windows.bar_sessions)} bars, which make {int(windows.labelled.sum())} labelled "
             f"windows, too few for a fold of {settings.backtest.test_sessions} test sessions after "
-            f"{settings.training.min_training_rows} training rows; take more bars, or leave the ticker out"
+            f"{settings.training.min_training_rows} training rows; use more bars, or leave the ticker out"
         )
     return folds
 

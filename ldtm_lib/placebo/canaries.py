@@ -1,4 +1,4 @@
-"""Made-up tickers with known verdicts that the gates must give: an untested alarm may not work."""
+"""Canaries: made-up tickers on which the correct verdicts of the gates are known, to test the gates themselves."""
 
 import dataclasses
 import math
@@ -34,15 +34,15 @@ CANARIES: Mapping[str, Kind] = {
 }
 EXPECTED: Mapping[Kind, str] = {
     "coin flip": "fails the strict gate",
-    "planted": "passes both gates, beyond any doubt",
-    "leaking": "fails for its leakage and for nothing else",
+    "planted": "passes both gates, timing p at most 1e-6",
+    "leaking": "fails the plain gate for leakage alone",
 }
 NUM_FOLDS = 2
 """Number of folds, or more if the gate requires more: a canary shows that the checks work, not how well."""
 TRAINING_ROWS = 1_200
-"""Rows from which small networks learn a planted future in the seven epochs of the demo."""
+"""Number of rows from which small networks learn a planted signal in the seven epochs of the demo."""
 TINY_P = 1e-6
-"""Largest p-value that the timing of a planted future may have."""
+"""Largest p-value that the timing of a planted signal may have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,7 @@ class Canary:
     """Verdicts that they gave."""
     is_as_expected: bool
     passed: bool
-    """The plain gate."""
+    """True if it passed the plain gate."""
     passed_strict: bool
     accuracy: float | None
     """Share of right next-day directions; None if no direction was named or nothing was trained."""
@@ -81,12 +81,12 @@ class CanaryReport:
 
 
 def run_canaries(context: TrainingContext, calendar: Calendar, *, seed: int) -> CanaryReport:
-    """Send made-up tickers through training and both gates as the settings have them.
+    """Train the canaries by the settings and judge them by both gates.
 
-    Coin flips must not pass the strict gate, a planted future must pass both, and networks that were trained on their
-    own test days must fail for that alone, although all other figures look excellent. A coin is lucky with some seeds:
-    the strict gate lets it through as rarely as its significance says. Raises TooFewBars when the settings ask for
-    longer histories than the calendar has.
+    Coin flips must not pass the strict gate, a planted signal must pass both, and networks that were trained on their
+    own test days must fail for that alone, although all other figures look excellent. With some seeds a coin is lucky
+    and passes the strict gate, as rarely as its significance says. Raises TooFewBars when the settings need longer
+    histories than the calendar has.
     """
     settings, plan = context.settings, TrainingPlan()
     backtest = settings.backtest.replace(num_folds=max(NUM_FOLDS, settings.gate.min_folds))
@@ -95,7 +95,7 @@ def run_canaries(context: TrainingContext, calendar: Calendar, *, seed: int) -> 
         folds = plan_folds(windows, backtest, settings.training)
         if len(folds) < backtest.num_folds:
             raise TooFewBars(
-                f"the calendar has {len(windows.bar_sessions)} sessions until {LAST_SESSION} for a canary, too few for "
+                f"the calendar has {len(windows.bar_sessions)} sessions up to {LAST_SESSION} for a canary, too few for "
                 f"{backtest.num_folds} folds; lower backtest.test_sessions or training.min_training_rows"
             )
         plan.folds[ticker] = folds
@@ -104,7 +104,7 @@ def run_canaries(context: TrainingContext, calendar: Calendar, *, seed: int) -> 
         plan.tasks += [_leaky(task, fold) for task, fold in zip(clean, folds, strict=True)] if is_leaky else clean
     rehearsed = rehearse(plan, context)
     verdicts: dict[str, GateVerdicts] = {}
-    for kind in EXPECTED:  # each kind by itself: beside a planted future, luck would count as a discovery more easily
+    for kind in EXPECTED:  # each kind by itself: with a planted signal, luck would count as a discovery more easily
         reports: dict[str, Sequence[FoldReport]] = {
             ticker: some for ticker, some in rehearsed.reports.items() if CANARIES[ticker] == kind
         }
@@ -126,7 +126,7 @@ def canary_bars(calendar: Calendar, num_bars: int, *, seed: int) -> pl.DataFrame
 
 
 def _num_bars(settings: Settings, backtest: BacktestConfig) -> int:
-    """Bars that leave the oldest fold enough training rows, after the rows that are cut off before and behind them."""
+    """Number of bars with which the oldest fold has enough training rows after warm-up, validation, purge and tests."""
     training = settings.training
     known = (max(TRAINING_ROWS, training.min_training_rows) + ONE_MONTH_SESSIONS) / (1 - training.validation_fraction)
     tested = backtest.num_folds * backtest.test_sessions + backtest.embargo_sessions
@@ -134,7 +134,7 @@ def _num_bars(settings: Settings, backtest: BacktestConfig) -> int:
 
 
 def _leaky(task: FitTask, fold: FoldPlan) -> FitTask:
-    """The task whose training windows include those that its network is tested on."""
+    """The task with its network's test windows added to the training windows."""
     return replace(task, training_rows=np.concatenate([task.training_rows, fold.test_rows]))
 
 

@@ -1,4 +1,4 @@
-"""Bars of tickers that do not exist: one is a coin flip, one announces its own future."""
+"""Bars of made-up tickers: a coin flip, and a planted signal, whose volume announces the next move."""
 
 from datetime import date
 
@@ -10,21 +10,21 @@ from ldtm_lib.prices.bars import BAR_SCHEMA
 from ldtm_lib.sessions import Calendar
 
 LAST_SESSION = date(2024, 12, 31)
-"""Of all made-up bars: they are the same whenever they are made."""
+"""Last session of all made-up bars, fixed so that they are the same whenever they are made."""
 FIRST_CLOSE = 100.0
 DAILY_MOVE = 0.015
 """The standard deviation of a coin's log returns, and the size of a planted move."""
 PULL = 0.1
-"""The share of the way back to its level that a planted price goes in a session: a month ahead it is no random walk, so
-that forecasting no change is the worse forecast at every horizon."""
+"""Share of its distance from its level that a planted price returns in a session. The price is thus no random walk a
+month ahead, and forecasting no change is the worse forecast at every horizon."""
 NOISE = 0.4
-"""The standard deviation of what is not announced of a planted move, in units of its size. Together with the pull, 0.23
-such units at the price's usual distance from its level, it leaves 98 of 100 moves their announced direction."""
+"""Standard deviation of the unannounced part of a planted move, in units of the move's size. With it and the pull, 0.23
+such units at the price's usual distance from its level, 98 of 100 moves keep their announced direction."""
 USUAL_VOLUME = 1e6
 LOUD = 0.7
-"""The log of a planted volume is so far above its usual one before a rise, and as far below before a fall."""
+"""Distance of the log of a planted volume from its usual value: above it before a rise, below it before a fall."""
 QUIET = 0.1
-"""The standard deviation of a volume's log beside that."""
+"""Standard deviation of the random part of the log of a volume."""
 
 Values = npt.NDArray[np.float64]
 
@@ -42,10 +42,11 @@ def coin_flip(ticker: str, calendar: Calendar, num_bars: int, *, seed: int) -> p
 
 
 def planted(ticker: str, calendar: Calendar, num_bars: int, *, seed: int) -> pl.DataFrame:
-    """Bars whose volume says whether the next close is higher, 98 times in 100, by about how much it moves.
+    """Bars whose volume announces the next move, of about DAILY_MOVE: its direction is right 98 times in 100.
 
-    High volume stands for a rise and low volume for a fall, four to one, so that a window's own scale keeps them apart.
-    The sides are drawn like coins: nothing else gives them away. Columns and seed as those of `coin_flip`.
+    High volume announces a rise and low volume a fall; they differ by a factor of four, so that scaling within a window
+    keeps them apart. The announced directions are drawn like coins: nothing else reveals them. Columns and seed are
+    those of `coin_flip`.
     """
     generator = _generator(ticker, seed)
     sides = generator.choice([-1.0, 1.0], num_bars)
@@ -64,7 +65,7 @@ def _generator(ticker: str, seed: int) -> np.random.Generator:
 def _bars(
     ticker: str, calendar: Calendar, log_close: Values, volume: Values, generator: np.random.Generator
 ) -> pl.DataFrame:
-    """Bars around some closes: each opens near the close before, and its range reaches beyond both of its ends."""
+    """Bars around some closes: each opens near the close before; its high and low are beyond its open and close."""
     days = calendar.days[calendar.days <= np.datetime64(LAST_SESSION)][-len(log_close) :]
     log_close, volume = log_close[: len(days)], volume[: len(days)]
     close = FIRST_CLOSE * np.exp(log_close)

@@ -1,4 +1,4 @@
-"""The newest calibration by placebo, kept in a file of the installation for every reader of a verdict of the gate."""
+"""The newest placebo calibration, kept in a file of the installation and shown with verdicts of the gate."""
 
 import json
 from collections.abc import Mapping
@@ -13,19 +13,19 @@ FILE = "placebo.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptTally:
-    """Gate results of some models that cannot know anything."""
+    """Gate results of some placebo models."""
 
     num_models: int
     num_passed: int
     """Number of models that passed the plain gate."""
     num_passed_strict: int
     coins_expected: float
-    """Number of fair coins with as many calls that would have met the bound of direction accuracy."""
+    """Expected number of fair coins that meet the bound on direction accuracy, one with as many calls per model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptCalibration:
-    """The figures of the newest calibration, over the tickers and by ticker."""
+    """The figures of the newest calibration, over all tickers and by ticker."""
 
     calibrated_at: datetime
     total: KeptTally
@@ -33,7 +33,7 @@ class KeptCalibration:
 
 
 def keep(home: Path, found: KeptCalibration) -> None:
-    """Write a calibration into the state folder in place of the one before. Raises OSError."""
+    """Write a calibration to the state folder, replacing the previous one. Raises OSError."""
     home.mkdir(parents=True, exist_ok=True)
     content = asdict(found) | {"calibrated_at": found.calibrated_at.isoformat()}
     write_whole(home / FILE, json.dumps(content, indent=1).encode())
@@ -62,22 +62,22 @@ def _tally(found: Mapping[str, float]) -> KeptTally:
 
 
 def placebo_words(found: KeptCalibration | None, ticker: str) -> str:
-    """Frequency at which the gate let models pass that cannot know anything, of a ticker and of all, in sentences."""
+    """Sentences about the number of placebo models that passed the gates, of all tickers and of one."""
     if found is None:
         return (
-            "How often the gate lets models through that cannot know anything has not been measured here: "
-            "`ldtm placebo` trains some on exchanged futures and judges them."
+            "How often models pass the gate although they cannot know anything has not been measured here: "
+            "run `ldtm placebo`, which trains some on shuffled labels and judges them."
         )
-    sentences = [f"Placebo of {found.calibrated_at:%Y-%m-%d}: {_let_through(found.total)} in all"]
+    sentences = [f"Placebo calibration of {found.calibrated_at:%Y-%m-%d}: {_let_through(found.total)}"]
     if (own := found.by_ticker.get(ticker)) is not None:
-        sentences.append(f"of {ticker}: {_let_through(own)}")
+        sentences.append(f"for {ticker} alone, {_let_through(own)}")
     else:
-        sentences.append(f"{ticker} took no part")
-    return "; ".join(sentences) + ". Of as many coins about " + f"{found.total.coins_expected:.1f} would have passed."
+        sentences.append(f"{ticker} was not included")
+    return "; ".join(sentences) + ". Of as many coins, about " + f"{found.total.coins_expected:.1f} would have passed."
 
 
 def _let_through(tally: KeptTally) -> str:
     return (
-        f"the plain gate let through {tally.num_passed}, the strict gate {tally.num_passed_strict} of "
-        f"{tally.num_models} models that cannot know anything"
+        f"of {tally.num_models} models that cannot know anything, {tally.num_passed} passed the plain gate and "
+        f"{tally.num_passed_strict} the strict gate"
     )

@@ -1,4 +1,4 @@
-"""Rehearsal: from windows to verdicts without a database; only the forecasts that are judged are kept."""
+"""Rehearsal of the gate: from windows to verdicts without a database, keeping only the forecasts that are judged."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Rehearsed:
     """Results of the networks of a rehearsal, by the name of their windows."""
 
     reports: Mapping[str, Sequence[FoldReport]]
-    """Reports of the networks whose every fold was tested, oldest fold first."""
+    """Fold reports, oldest first, where all folds were tested."""
     failures: Mapping[str, str]
     """Reasons why the others have no reports."""
 
@@ -30,7 +30,7 @@ class GateVerdicts:
     evidence: Evidence
     plain: Verdict
     strict: Verdict
-    """The rules of the plain gate and those of the strict gate, whether the settings ask for them or not."""
+    """Verdict by the rules of the plain and the strict gate, whether or not the settings enable the strict gate."""
 
 
 def rehearse(plan: TrainingPlan, context: TrainingContext) -> Rehearsed:

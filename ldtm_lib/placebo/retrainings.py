@@ -1,7 +1,7 @@
-"""A year of retrainings by placebo: how many tickers have an active model that cannot know anything.
+"""Placebo retrainings over a year: the number of tickers whose active model cannot know anything.
 
-Each gate judges the same forecasts and has active models of its own. A placebo has no live rows, so none of its active
-models is ever found degraded: only a promotion replaces one.
+Each gate judges the same forecasts and has active models of its own. Placebo models have no live rows, so that none of
+them is ever found degraded: only a promotion replaces one.
 """
 
 import dataclasses
@@ -49,9 +49,9 @@ class Retraining:
     promoted_by: tuple[str, ...]
     """The gates that promoted it."""
     failed: tuple[str, ...]
-    """The rules of the plain and of the strict gate that it failed, the comparison with an active model left out."""
+    """The rules of the plain and the strict gate that it failed, without the comparison with an active model."""
     lost_to_active: tuple[str, ...]
-    """The gates by which it was worse than their active model."""
+    """The gates in which it failed the comparison with the active model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,18 +63,18 @@ class GateTally:
     num_active: int
     """Placebo models that are active at the end."""
     active_interval: Interval | None
-    """The 95% interval of their share (Wilson); None without a model. Copies of one ticker are tested on days of the
-    same market, so that it is somewhat wider in truth."""
+    """The 95% interval of their share (Wilson); None without a model. Copies of one ticker are tested on the same days
+    of the market, so that the true interval is somewhat wider."""
     num_promotions: int
     num_replacements: int
     """Promotions over a model that was active."""
     refused_by_rule: Mapping[str, int]
-    """Number of retrainings that failed each rule that the gate applied; one retraining may fail several."""
+    """Number of retrainings that failed, by rule of the gate; one retraining may fail several."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetrainingReport:
-    """The result of some retrainings, of all unless they were interrupted."""
+    """The result of the retrainings so far."""
 
     num_retrainings: int
     num_asked: int
@@ -86,7 +86,7 @@ class RetrainingReport:
     """Active placebo models at the end, by ticker and gate."""
     retrainings: tuple[Retraining, ...]
     untrained: Mapping[str, str]
-    """Models of which a retraining failed, such as `AAPL~17`, with the newest reason; what was trained counts."""
+    """Models with a failed retraining, such as `AAPL~17`, and its newest reason; their other retrainings count."""
 
     def as_dict(self) -> dict[str, object]:
         """The fields by name, for JSON."""
@@ -113,7 +113,7 @@ class _Books:
     refused_by_rule: Counter[str] = field(default_factory=Counter[str])
 
     def decide(self, name: str, verdict: Verdict, reports: Sequence[FoldReport], trained_on: date) -> None:
-        """Promote or keep a candidate; the verdict is the whole decision."""
+        """Promote a candidate if its verdict passed, and count the rules that it failed."""
         self.refused_by_rule.update({rule.rule: int(not rule.passed) for rule in verdict.rules})
         if verdict.passed:
             self.num_promotions += 1
@@ -129,14 +129,14 @@ def cutoffs(windows: WindowSet, num_retrainings: int) -> list[date]:
     first = len(windows.bar_sessions) - 1 - SESSIONS_BETWEEN * (num_retrainings - 1)
     if first < 0:
         raise TooFewBars(
-            f"{windows.ticker} has {len(windows.bar_sessions)} bars, too few for {num_retrainings} retrainings; take "
+            f"{windows.ticker} has {len(windows.bar_sessions)} bars, too few for {num_retrainings} retrainings; use "
             "more bars, or leave the ticker out"
         )
     return [day.item() for day in windows.bar_sessions[first::SESSIONS_BETWEEN]]
 
 
 def require_retrainings(windows: WindowSet, settings: Settings, num_retrainings: int) -> None:
-    """Raise TooFewBars unless the oldest retraining of a ticker has room for a fold and for the exchange of futures."""
+    """Raise TooFewBars if a ticker has too few bars for a fold of its oldest retraining, or for exchanging futures."""
     require_folds(windows.known_by(cutoffs(windows, num_retrainings)[0]), settings)
     shuffled(windows, seed=0, copy=0)
 
@@ -144,7 +144,7 @@ def require_retrainings(windows: WindowSet, settings: Settings, num_retrainings:
 def workload(
     windows: Mapping[str, WindowSet], context: TrainingContext, *, num_retrainings: int, num_copies: int
 ) -> Workload:
-    """Count the networks of all retrainings, and train one twice: the first time includes what happens only once."""
+    """Count the networks of all retrainings, and time one: it is trained twice, as the first time has one-off costs."""
     settings = context.settings
     num_networks = sum(
         len(plan_folds(true.known_by(cutoff), settings.backtest, settings.training))
@@ -172,8 +172,8 @@ def run_retrainings(
     """Retrain and judge placebo models every five sessions up to the newest bar; yields a report after each retraining.
 
     The futures of each copy are exchanged once, and every retraining sees the bars and futures that are known by its
-    session: neighbouring retrainings share most of their rows, as true ones do. The copies of all tickers with the same
-    number are judged together. `on_retraining` is called with the number of each retraining, from 1, before it starts.
+    session: neighbouring retrainings share most of their rows, as real ones do. Copies with the same number are judged
+    together over all tickers. `on_retraining` is called with the number of each retraining, from 1, before it starts.
     Raises TooFewBars for a ticker whose history is too short.
     """
     copies = {
@@ -230,7 +230,7 @@ def _judged(
     settings: Settings,
     books: Mapping[str, _Books],
 ) -> list[Retraining]:
-    """Judge the models of one retraining that have the same copy number, by every gate, and let each gate decide."""
+    """Judge the models of one retraining with the same copy number by every gate, and record the decisions."""
     judged: list[Retraining] = []
     for name, (verdict, found) in tested_together(reports, settings, num_trainings=num_trainings).items():
         of_gates = _by_gate(verdict, found, reports[name], settings, books, name)
@@ -258,7 +258,7 @@ def _by_gate(
     books: Mapping[str, _Books],
     name: str,
 ) -> dict[str, Verdict]:
-    """The verdicts of the three gates on one candidate, each beside the active model of its own."""
+    """The verdicts of the three gates on one candidate. All but the four rules compare it with their active model."""
 
     def confirmed(gate: str, *, strict: bool) -> Verdict:
         return confirm(

@@ -1,4 +1,4 @@
-"""Windows that are asked for the future of others: nothing that a network could know is left in them.
+"""Placebo windows: each gets the labels of another window, so that its inputs tell a network nothing about them.
 
 Axes: n labelled windows, 3 horizons.
 """
@@ -15,21 +15,21 @@ from ldtm_lib.features.window_set import WindowSet
 from ldtm_lib.sessions import ONE_MONTH_SESSIONS
 
 BLOCK_ROWS = ONE_MONTH_SESSIONS
-"""Windows whose futures stay together: the one-month moves of neighbours overlap as they do in truth."""
+"""Number of windows whose futures stay together, so that the one-month moves of neighbours overlap as in real data."""
 FEWEST_GUARDS = 3
-"""Blocks that it takes, in units of the distance that they must keep."""
+"""Fewest blocks of a history, in units of the distance by which a block must move."""
 MARK = "~"
-"""Stands between a ticker and the number of its copy; no ticker has it."""
+"""Separates a ticker from the number of its copy; no ticker contains it."""
 
 
 def shuffled(windows: WindowSet, *, seed: int, copy: int) -> WindowSet:
-    """A copy of one ticker's windows with the futures of its other windows, named such as `AAPL~17`.
+    """A copy of one ticker's windows whose futures are exchanged among them, with a name such as `AAPL~17`.
 
-    What moves is each labelled window's three target prices over its close, all three together, in blocks of 21
-    consecutive labelled windows; the target prices are these moves from the new window's close. Inputs and sessions
-    stay and are shared, not copied. A block goes so far away that its future overlaps neither the future of the
-    windows that it comes to nor any bar that those read: what was the future must not become a past that they see.
-    (Wilder's RSI reads all of the past, of which (13/14)^34 = 8% of a move is left where it begins.)
+    The future of a labelled window is the ratio of each of its three target prices to its close. Futures move in blocks
+    of 21 consecutive labelled windows; a window's new target prices are its close times the ratios that it receives.
+    Inputs and sessions stay and are shared, not copied. A block moves so far that its future overlaps neither the
+    future of the windows that receive it nor any bar that these read: a window must not see in its past the future that
+    it receives. (Wilder's RSI reads all of the past; (13/14)^34 = 8% of a move is left in it where the window begins.)
 
     The same (ticker, seed, copy) gives the same windows; `seed` and `copy` must not be negative. Raises TooFewBars when
     there are too few labelled windows for blocks that far apart.
@@ -39,8 +39,8 @@ def shuffled(windows: WindowSet, *, seed: int, copy: int) -> WindowSet:
     fewest = FEWEST_GUARDS * distance * BLOCK_ROWS
     if len(rows) < fewest:
         raise TooFewBars(
-            f"{windows.ticker} has {len(rows)} labelled windows, {fewest} are needed to exchange their futures so far "
-            "apart that nothing is given away; take more bars, or leave the ticker out"
+            f"{windows.ticker} has {len(rows)} labelled windows, {fewest} are needed to exchange futures such that no "
+            "window sees the future that it receives; use more bars, or leave the ticker out"
         )
     generator = np.random.default_rng([seed, copy, *windows.ticker.encode()])
     sources = rows[_sources(len(rows), distance, generator)]
@@ -58,10 +58,10 @@ def original_of(name: str) -> str:
 
 
 def _sources(num_rows: int, distance: int, generator: np.random.Generator) -> Integers:
-    """For each row (n,) the row whose future it gets; every row gives its own once, at least `distance` blocks away.
+    """The row (n,) whose future each row receives: every future once, from at least `distance` blocks away.
 
-    Rows that fill no block at the end trade with the head of a block, so that all others stay in step with theirs:
-    moved on by a few rows instead, a block could come to lie a few rows from where it was.
+    Rows at the end that do not fill a block exchange futures with the head of a block. All other rows keep their places
+    in their blocks: if blocks were shifted by a few rows instead, one could end up a few rows from where it was.
     """
     num_blocks, num_left = divmod(num_rows, BLOCK_ROWS)
     blocks = far_order(num_blocks, distance, generator)
@@ -76,10 +76,10 @@ def _sources(num_rows: int, distance: int, generator: np.random.Generator) -> In
 
 
 def far_order(num: int, distance: int, generator: np.random.Generator) -> Integers:
-    """A permutation of `num` places that moves each of them by at least `distance`, of which `num` holds three.
+    """A random permutation of `num` places, at least three times `distance`, that moves each by at least `distance`.
 
-    A random one, in which what is too near then changes places with another one, by chance, that lets both go far
-    enough.
+    Starts with any permutation, in which each entry that moves too little is swapped with a random one such that both
+    move far enough.
     """
     places = np.arange(num)
     order = generator.permutation(num)

@@ -143,7 +143,7 @@ def test_a_history_too_short_for_an_exchange_is_refused() -> None:
     with pytest.raises(TooFewBars) as refused:
         shuffled(short, seed=0, copy=0)
     assert str(refused.value).startswith(
-        "AAA has 251 labelled windows, 252 are needed to exchange their futures so far"
+        "AAA has 251 labelled windows, 252 are needed to exchange futures such that no"
     )
 
 
@@ -211,9 +211,10 @@ def test_models_are_counted_by_ticker_and_by_rule_beside_coins(tmp_path: Path) -
     assert kept.total.num_passed == total.num_passed
     assert kept.by_ticker["BBB"].num_models == 3
     said = placebo_words(kept, "AAA")
-    assert said.startswith("Placebo of 2026-11-30: the plain gate let through")
-    assert f"of AAA: the plain gate let through {kept.by_ticker['AAA'].num_passed}" in said
-    assert "CCC took no part" in placebo_words(kept, "CCC")
+    assert said.startswith(f"Placebo calibration of 2026-11-30: of {kept.total.num_models} models")
+    assert f"for AAA alone, of {kept.by_ticker['AAA'].num_models} models that cannot know anything, " in said
+    assert f"anything, {kept.by_ticker['AAA'].num_passed} passed the plain gate" in said
+    assert "CCC was not included" in placebo_words(kept, "CCC")
 
 
 @pytest.mark.parametrize("content", [None, b"", b"[]", b"{}", b'{"calibrated_at": "yesterday"}'])
@@ -292,6 +293,6 @@ def test_a_history_without_room_for_a_fold_is_refused() -> None:
         run_placebo({"AAA": coin(200)}, on_cpu(SETTINGS), num_copies=1, seed=0)
     assert str(refused.value) == (
         "AAA has 200 bars, which make 131 labelled windows, too few for a fold of 63 test sessions after 100 training "
-        "rows; take more bars, or leave the ticker out"
+        "rows; use more bars, or leave the ticker out"
     )
     assert len(require_folds(coin(420), SETTINGS)) == 2

@@ -136,6 +136,6 @@ def test_settings_that_need_longer_histories_than_there_are_are_refused(calendar
             seed=0,
         )
     assert str(refused.value) == (
-        "the calendar has 8817 sessions until 2024-12-31 for a canary, too few for 2 folds; lower "
+        "the calendar has 8817 sessions up to 2024-12-31 for a canary, too few for 2 folds; lower "
         "backtest.test_sessions or training.min_training_rows"
     )
