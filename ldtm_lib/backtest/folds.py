@@ -1,7 +1,7 @@
-"""Split of windows into those for training, validation and test, none of which sees the sessions of a later one.
+"""Split of windows into training, validation and test rows, such that no part sees the sessions of a later part.
 
-Every window ends in a session and carries labels from later sessions. A row is *purged* if its furthest label session
-reaches the rows that come next: the validation tail for training rows, the test sessions for both.
+Every window ends in a session and has labels from later sessions. A row is *purged* if its furthest label session
+reaches into the next part: the validation rows for training rows, the test sessions for both.
 """
 
 import math
@@ -18,7 +18,7 @@ from ldtm_lib.settings import BacktestConfig, TrainingConfig
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RowSplit:
-    """The windows that the weights are fitted to, and the later ones that decide when to stop."""
+    """The windows that the weights are fitted to, and the later ones that decide when training stops."""
 
     training_rows: Rows
     validation_rows: Rows
@@ -26,7 +26,7 @@ class RowSplit:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FoldPlan:
-    """One step of a walk forward: a network is fitted on the past and tested on the sessions after it."""
+    """One fold of a walk-forward backtest: a network is fitted on the past and tested on the sessions after it."""
 
     fold: int
     """Counted from 1, oldest first."""
@@ -38,8 +38,8 @@ class FoldPlan:
 def plan_folds(windows: WindowSet, backtest: BacktestConfig, training: TrainingConfig) -> list[FoldPlan]:
     """The folds that a ticker's history has room for, oldest first: at most `num_folds`, possibly none.
 
-    The newest fold ends at the newest labelled session; each tests `test_sessions` windows, fitted on all of the
-    past that the purge leaves. A fold with fewer than `min_training_rows` training rows is left out.
+    The newest fold ends at the newest labelled session. Each fold tests `test_sessions` windows, and is fitted on all
+    of the past that the purge leaves. Folds with fewer than `min_training_rows` training rows are left out.
     """
     labelled = np.flatnonzero(windows.labelled)
     newest_first: list[tuple[RowSplit, Rows]] = []
@@ -84,7 +84,7 @@ def furthest_session(windows: WindowSet, *rows: Rows) -> date:
 
 
 def _split(windows: WindowSet, pool: Rows, training: TrainingConfig) -> RowSplit:
-    """Cut the newest rows of a pool off for validation, and purge the rows before that reach into them."""
+    """Take the newest rows of a pool for validation, and purge the older rows whose labels reach into them."""
     num_validation = math.ceil(len(pool) * training.validation_fraction)
     older, validation_rows = pool[: len(pool) - num_validation], pool[len(pool) - num_validation :]
     if not len(older):
@@ -94,9 +94,9 @@ def _split(windows: WindowSet, pool: Rows, training: TrainingConfig) -> RowSplit
 
 
 def _known_before(windows: WindowSet, first_test_row: int, embargo_sessions: int) -> Rows:
-    """The labelled windows whose every label is older than the test's first session, less an embargo.
+    """The labelled windows whose labels are all older than the session `embargo_sessions` before the first test row.
 
-    The embargo counts sessions with a bar; where bars are missing it reaches further back, never less far.
+    The embargo counts sessions with a bar; where bars are missing it is longer, never shorter.
     """
     limit_row = windows.ends[first_test_row] - embargo_sessions
     if limit_row < 0:

@@ -1,6 +1,6 @@
-"""Leaking rows of a training, counted from the data that the trainer was really given.
+"""Leaking rows of a training, counted from the data that the trainer was actually given.
 
-Nothing here is shared with the code that cuts folds: a check that uses the code it checks would repeat its errors.
+No code is shared with the module that plans folds: a check that uses the code it checks would repeat its errors.
 """
 
 import numpy as np
@@ -46,13 +46,13 @@ def split_leaks(task: FitTask, test_rows: Rows | None) -> dict[str, int]:
 
 
 def _last_labels(windows: WindowSet, rows: Rows) -> Sessions:
-    """The furthest of the three sessions that each row's labels are from."""
+    """The latest of the three label sessions of each row."""
     labels = windows.target_sessions[rows]
     return np.maximum(np.maximum(labels[:, 0], labels[:, 1]), labels[:, 2])
 
 
 def _reaches(labels: Sessions, later: Sessions) -> Booleans:
-    """True for each label that is from the first of some later sessions or from after it."""
+    """True for each label session that is not before the first of some later sessions."""
     return labels >= later.min() if len(later) else np.zeros(len(labels), dtype=bool)
 
 

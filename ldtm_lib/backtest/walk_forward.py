@@ -44,7 +44,7 @@ class FoldReport:
 
     @property
     def num_leakage_rows(self) -> int:
-        """Test rows whose session is not strictly after the train cutoff; counted, never assumed."""
+        """Number of test rows whose session is not after the train cutoff, counted from the rows."""
         return int(np.count_nonzero(self.sessions <= np.datetime64(self.train_cutoff)))
 
 
@@ -76,7 +76,7 @@ def tasks_of(windows: WindowSet, folds: Sequence[FoldPlan], final: RowSplit | No
 def fold_report(plan: FoldPlan, fit: Fit, predictions: Prices) -> FoldReport:
     """The report of one fold; `predictions` are the prices (n, 3) that its network forecast for the test rows.
 
-    Only the test rows are taken from the plan. The rows of the training are taken from the task that the trainer was
+    Only the test rows come from the plan. The training and validation rows come from the task that the trainer was
     given, so that a row that was added to it by mistake is counted as leakage.
     """
     task, windows = fit.task, fit.task.windows

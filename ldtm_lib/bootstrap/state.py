@@ -27,7 +27,7 @@ class BootstrapState:
     last: date
     """The newest closed session that has partitions."""
     is_over: bool
-    """True if the source has no later session, like the bundled sample, so that a new model could forecast nothing."""
+    """True if the source, like the bundled sample, has no later session, so that new models cannot forecast any."""
     universe: tuple[str, ...]
     """The tickers of the universe on that session."""
     without_history: tuple[str, ...]
@@ -35,11 +35,11 @@ class BootstrapState:
     with_bars: tuple[str, ...]
     """Tickers that have at least one bar."""
     plan: SimulationPlan | None
-    """The simulation that the request asks for; None while there is no bar."""
+    """The simulation that was requested; None while there is no bar."""
     simulation_id: int | None
     """The number of the simulation; None before it has begun."""
     pending: tuple[Block, ...]
-    """The blocks in which a ticker lacks a row."""
+    """The blocks in which rows are missing for at least one ticker."""
     untrained: tuple[str, ...]
     """Tickers with bars but without a verdict since the simulation began, or with one that is too old."""
 

@@ -1,1 +1,1 @@
-"""Figures as PNG bytes from plain numbers: no database, no network, no state; matplotlib stays in the charts."""
+"""Charts as PNG bytes from plain numbers: no database, no network, no state; only these modules import matplotlib."""

@@ -1,4 +1,4 @@
-"""The accuracy of a universe's directions over time, with its interval and the line of a coin."""
+"""Chart of the accuracy of a universe's directions over time, with its interval and a line at 50%."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -10,7 +10,7 @@ from ldtm_lib.plots.colours import BLUE, PALE_BLUE
 
 COIN = 50.0
 SHOWN_AT_LEAST = (40.0, 60.0)
-"""Percent: small moves about 50% stay small."""
+"""Range of the axis in percent that is always shown, so that small moves about 50% look small."""
 
 
 def accuracy_over_time(
@@ -21,7 +21,7 @@ def accuracy_over_time(
 ) -> bytes:
     """A PNG of an accuracy per run date, shares in 0..1, each with its interval where it has one.
 
-    What comes before the first interval, from too few days for one, is left out where there is any.
+    Run dates before the first interval, which have too few days for one, are left out; without any interval, none are.
     """
     first = next((place for place, (low, _) in enumerate(interval) if low is not None), 0)
     run_dates, accuracy, interval = run_dates[first:], accuracy[first:], interval[first:]
@@ -36,7 +36,7 @@ def accuracy_over_time(
 
 class _DatedChart(Chart):
     def band(self, x: Sequence[date], low: Sequence[float], high: Sequence[float], *, label: str) -> None:
-        """Fill what lies between two lines; of a single pair draw a bar."""
+        """Fill the area between two lines; a single pair becomes a bar."""
         lows, highs = self._finite(low), self._finite(high)
         if np.count_nonzero(np.isfinite(lows)):
             self._labelled[label] = self._axes.fill_between(x, lows, highs, color=PALE_BLUE, lw=0)

@@ -35,7 +35,7 @@ def calibration_picture(title: str, points: Sequence[CalibrationPoint]) -> bytes
         width=1.5,
         style="none",
         marker="o",
-        label="mean of what came, with its 95% interval",
+        label="mean actual return, with its 95% interval",
     )
     return chart.png()
 
@@ -45,7 +45,7 @@ class _ReturnsChart(Chart):
         finite = predicted[np.isfinite(predicted)]
         if len(finite):
             ends = [finite.min(), finite.max()] if len(finite) > 1 else [finite[0] - 0.1, finite[0] + 0.1]
-            self._plot(ends, self._finite(ends), color=GREY, lw=1.2, label="came as said")
+            self._plot(ends, self._finite(ends), color=GREY, lw=1.2, label="as predicted")
 
     def whiskers(self, x: Sequence[float], low: Sequence[float], high: Sequence[float]) -> None:
         self._axes.vlines(x, self._finite(low), self._finite(high), color=BLUE, lw=1.0)

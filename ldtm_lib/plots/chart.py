@@ -1,7 +1,7 @@
-"""A small chart: white, so that it reads in light and dark pages alike, and a few kilobytes as a PNG.
+"""A small chart: white, so that it is legible on light and dark pages alike, and a few kilobytes as a PNG.
 
-The common part of all kinds of charts; this module and those named after a kind are the only ones that know matplotlib.
-It uses figures as objects: no global state is set and no window system is used.
+The common part of all kinds of charts; only this module and those named after a kind import matplotlib. Figures are
+used as objects: no global state is set and no window system is used.
 """
 
 import io
@@ -16,10 +16,11 @@ from ldtm_lib.plots.colours import BLACK, PALE_GREY, RED, palette
 WIDTH_INCHES, HEIGHT_INCHES, PIXELS_PER_INCH = 5.4, 3.0, 100
 """Dagster's dialogue for metadata shows 540 pixels without shrinking."""
 FRAME = (0.105, 0.15, 0.875, 0.68)
-"""Left, bottom, width and height of the axes as shares of the figure. Laying text out takes longer than the drawing."""
+"""Left, bottom, width and height of the axes as shares of the figure. They are fixed because laying out text takes
+longer than drawing."""
 
 TITLE_RISE, LEGEND_RISE, LABEL_DROP = 0.2448, -0.0204, 0.1836
-"""Distance of these above the upper edge of the axes, or below the lower one, in inches."""
+"""Distance of title and legend above the upper edge of the axes, and of the label below the lower one, in inches."""
 
 Values = npt.NDArray[np.float64]
 
@@ -48,8 +49,8 @@ class Chart:
         self._legend_rise = legend_rise
         self._drawn: list[Values] = []
         self._labelled: dict[str, Any] = {}
-        # Title and labels are given their places: to find them matplotlib would lay out all text twice more. A
-        # ticker may hold a dollar sign, which must not begin a formula.
+        # Title and labels have fixed places: to find them, matplotlib would lay out all text twice more. A ticker may
+        # contain a dollar sign, which must not begin a formula.
         self._axes.set_title(title, fontsize=9, y=1 + title_rise * self._inch, loc="left", parse_math=False)
         self._axes.set_xlabel(x_label, fontsize=8, ha="right")
         self._axes.xaxis.set_label_coords(1.0, -LABEL_DROP * self._inch)
@@ -67,23 +68,23 @@ class Chart:
         marker: str | None = None,
         label: str | None = None,
     ) -> None:
-        """Draw values over places; a single one as a dot."""
+        """Draw a line of y over x; a single value becomes a dot."""
         finite = self._finite(y)
         shape = "o" if np.count_nonzero(np.isfinite(finite)) == 1 else marker
         self._plot(x, finite, color=colour, lw=width, ls=style, marker=shape, ms=width + 2, label=label)
 
     def level(self, value: float | None, *, label: str) -> None:
-        """Draw a dashed line across at one value; none for None or a value that is not finite."""
+        """Draw a dashed horizontal line at a value; none for None or a value that is not finite."""
         if value is not None and np.isfinite(value):
             self._finite([value])
             self._labelled[label] = self._axes.axhline(value, color=BLACK, lw=0.9, ls=(0, (4, 3)))
 
     def note(self, text: str) -> None:
-        """Say something in red below the chart, at the left."""
+        """Write a text in red below the chart, at the left."""
         self._figure.text(0.02, 0.02, text, fontsize=7, color=RED, parse_math=False)
 
     def png(self) -> bytes:
-        """The finished chart."""
+        """Complete the chart; returns it as a PNG."""
         from PIL import Image
 
         self._lay_out()
@@ -104,7 +105,7 @@ class Chart:
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
         if self._labelled:
-            # In a row of its own between title and lines, where it hides nothing.
+            # The legend has a row of its own between title and axes, where it hides nothing.
             legend = axes.legend(
                 self._labelled.values(),
                 self._labelled.keys(),

@@ -1,4 +1,4 @@
-"""The few colours of all charts: distinguishable in print and by colour-blind eyes, dark on white."""
+"""The few colours of all charts: distinguishable in print and by colour-blind readers, dark on white."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ NUM_TINTS = 4
 def palette() -> list[int]:
     """Red, green and blue of every colour, and of the tints of the dark ones, one after the other.
 
-    With a palette a chart takes a third of the bytes that full colour does.
+    With a palette a PNG has a third of the bytes that it has in full colour.
     """
     dark = _channels(BLACK, GREY, RED, *SERIES)
     shares = np.arange(1, NUM_TINTS + 1)[:, None, None] / NUM_TINTS

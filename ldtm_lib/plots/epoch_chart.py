@@ -19,7 +19,7 @@ class EpochChart(Chart):
     def curve(
         self, values: Sequence[float] | Values, *, colour: str, width: float, style: str = "-", label: str | None = None
     ) -> None:
-        """Draw one value per epoch; a single one as a dot."""
+        """Draw one value per epoch; a single value becomes a dot."""
         self.line(_epochs(values), values, colour=colour, width=width, style=style, label=label)
 
     def point(self, epoch: int, value: float, *, colour: str, label: str | None = None) -> None:

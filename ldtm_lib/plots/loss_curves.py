@@ -1,4 +1,4 @@
-"""The losses of trainings, epoch by epoch: of one network, of a backtest's folds, of a whole universe."""
+"""Charts of losses by epoch: of one network, of a backtest's folds, and of a whole universe."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ Y_LABEL = "loss"
 MAX_NAMES = 6
 """Largest number of failed tickers that are named; the others are counted."""
 MIN_FOR_PERCENTILES = 5
-"""Percentiles of fewer curves say no more than the curves themselves."""
+"""Fewest curves of which percentiles are drawn: those of fewer curves say no more than the curves themselves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,7 @@ class LossCurve:
 
     @property
     def best(self) -> tuple[int, float] | None:
-        """The epoch that was kept and its validation loss, where the curve has it and it is finite."""
+        """The epoch that was kept and its validation loss; None if the curve lacks it or it is not finite."""
         if self.best_epoch is None or not 1 <= self.best_epoch <= len(self.validation):
             return None
         loss = self.validation[self.best_epoch - 1]
@@ -37,9 +37,9 @@ class LossCurve:
 def network_losses(
     title: str, curve: LossCurve, *, folds: Sequence[LossCurve] = (), no_change_loss: float | None = None
 ) -> bytes:
-    """A PNG of one network's training and validation losses, with those of its backtest's folds thin behind them.
+    """A PNG of one network's training and validation losses, with the folds' validation losses as thin lines behind.
 
-    The kept epoch is marked. `no_change_loss` is that of forecasting no change for the same validation rows.
+    The kept epoch is marked. `no_change_loss` is the loss of forecasting no change for the same validation rows.
     """
     chart = EpochChart(title, Y_LABEL)
     for number, fold in enumerate(folds):
@@ -58,7 +58,7 @@ def fold_losses(title: str, folds: Mapping[int, LossCurve]) -> bytes:
     for number, (fold, curve) in enumerate(folds.items()):
         colour = SERIES[number % len(SERIES)]
         chart.curve(curve.training, colour=colour, width=0.7, style=":")
-        label = f"fold {fold}" if len(folds) <= len(SERIES) else None  # more than one row of labels has no room
+        label = f"fold {fold}" if len(folds) <= len(SERIES) else None  # there is room for one row of labels
         chart.curve(curve.validation, colour=colour, width=1.5, label=label)
         if curve.best is not None:
             chart.point(*curve.best, colour=colour)
@@ -74,8 +74,8 @@ def universe_losses(
 ) -> bytes:
     """A PNG of every ticker's validation losses, with their median and their 10th and 90th percentile.
 
-    A network that has stopped counts with its lowest loss from then on, whose weights it keeps: otherwise the late
-    epochs would represent only those that still improve. `failed` tickers are named. `no_change_loss` is that of
+    After a network has stopped, it counts with its lowest loss, whose weights it keeps: otherwise the late epochs would
+    represent only the networks that still improve. `failed` tickers are named. `no_change_loss` is the loss of
     forecasting no change, the median over the tickers.
     """
     chart = EpochChart(title, Y_LABEL)

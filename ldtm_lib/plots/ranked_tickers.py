@@ -1,4 +1,4 @@
-"""Tickers as ranked bars: the accuracy of each, and beside it its error against that of forecasting no change."""
+"""Bar chart of ranked tickers: the accuracy of each, and next to it the ratio of its error to that of no change."""
 
 import math
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ from ldtm_lib.plots.colours import BLACK, BLUE, GREY, ORANGE, PALE_BLUE, PALE_GR
 
 COIN, NO_CHANGE = 50.0, 1.0
 ROW_INCHES, MANY_ROWS_INCHES, MANY_ROWS = 0.16, 0.115, 40
-"""The height of a ticker's row: with many rows the names are as close as they can be read."""
+"""The height of a ticker's row; with many rows the names are as close as legibility allows."""
 MIN_ROWS = 4
 ABOVE_INCHES, BELOW_INCHES = 0.88, 0.12
 TITLE_INCHES, LEGEND_INCHES, LABEL_INCHES = 0.68, 0.42, 0.35
-"""Distance of these above the panels: below them are the ticks."""
+"""Distance of title, legend and axis labels above the panels; the ticks are below them."""
 LEFT, GAP_FROM, GAP_TO, RIGHT = 0.14, 0.62, 0.655, 0.965
 """Left and right ends of the two panels, as shares of the width."""
 LETTER, LARGEST_LEFT = 0.0125, 0.3
@@ -37,7 +37,7 @@ class RankedTicker:
 
 
 def ranked_tickers(title: str, tickers: Sequence[RankedTicker]) -> bytes:
-    """A PNG with a row per ticker, in the order given, as high as that takes."""
+    """A PNG with a row per ticker, in the order given; its height depends on their number."""
     chart = _BarChart(title, [ticker.name for ticker in tickers])
     for colour, label in ((BLUE, "above 50%"), (PALE_BLUE, "not different from 50%"), (ORANGE, "below 50%")):
         rows = [row for row, ticker in enumerate(tickers) if _colour(ticker) == colour]
@@ -55,7 +55,7 @@ def _colour(ticker: RankedTicker) -> str | None:
 
 
 class _BarChart(Chart):
-    """Two panels over the same rows, the first on top. Their scales stand above, where a high picture begins."""
+    """Two panels over the same rows, the first row on top. The scales are at the top, the first part of a tall chart that is seen."""
 
     def __init__(self, title: str, names: Sequence[str]) -> None:
         num_rows = max(len(names), MIN_ROWS)
@@ -75,7 +75,7 @@ class _BarChart(Chart):
         self._ratio_axes: Any = self._figure.add_axes((GAP_TO, bottom, RIGHT - GAP_TO, top))
         self._axes.set_yticks(range(len(names)), names, parse_math=False)
         self._ratio_axes.set_yticks([])
-        for axes, label in ((self._axes, "directions right, %"), (self._ratio_axes, "next-day error, 1: no change")):
+        for axes, label in ((self._axes, "directions right, %"), (self._ratio_axes, "next-day error / no change")):
             axes.xaxis.tick_top()
             axes.set_xlabel(label, fontsize=8, ha="right")
             axes.xaxis.set_label_coords(1.0, 1 + LABEL_INCHES * self._inch)
@@ -83,7 +83,7 @@ class _BarChart(Chart):
         self._axes.set_xlim(0, 100)
 
     def shares(self, rows: Sequence[int], tickers: Sequence[RankedTicker], *, colour: str, label: str) -> None:
-        """Bars of the accuracy with its interval; they have one colour by where the interval lies."""
+        """Draw bars of the accuracy with its interval, in the colour that says where the interval is."""
         if not rows:
             return
         shares = [100 * (ticker.accuracy or 0.0) for ticker in tickers]
@@ -94,7 +94,7 @@ class _BarChart(Chart):
         self._axes.hlines(rows, lows, highs, color=GREY if colour != PALE_BLUE else BLUE, lw=1.2)
 
     def ratios(self, ratios: Sequence[float | None]) -> None:
-        """Bars from 1 on: to the left where the error was smaller than that of forecasting no change."""
+        """Draw bars that start at 1, to the left where the error was smaller than that of forecasting no change."""
         kept = {row: ratio for row, ratio in enumerate(ratios) if ratio is not None and math.isfinite(ratio)}
         reach = max([SMALLEST_REACH, *(min(abs(ratio - NO_CHANGE), LARGEST_RATIO - 1) for ratio in kept.values())])
         for colour, is_better in ((BLUE, True), (ORANGE, False)):
