@@ -3,11 +3,11 @@
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from ldtm_cli.invocation import NOTHING
+from ldtm_cli.tables import rows_table
 
 if TYPE_CHECKING:
     from ldtm_lib.baselines.scores import BestConstant, Comparison, ModelScore
@@ -67,8 +67,7 @@ def print_comparison(console: Console, board: "ComparisonBoard", *, of: str, num
 
 def print_ticker_comparisons(console: Console, board: "ComparisonBoard", *, of: str) -> None:
     """Print the comparison of every ticker in one table, and the universe's comparison below it."""
-    table = Table(title=f"Network against baselines by ticker, {of}: next-day error in percent, and direction right")
-    table.box, table.show_edge, table.padding, table.pad_edge = box.SIMPLE_HEAD, False, (0, 1, 0, 0), False
+    table = rows_table(f"Network against baselines by ticker, {of}: next-day error in percent, and direction right")
     table.add_column("ticker", no_wrap=True)
     for name in ("network", "no\nchange", "drift", "AR(1)", "ridge"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -98,7 +97,7 @@ def _ticker_row(comparison: "Comparison") -> list[str]:
 
 
 def _table(comparison: "Comparison", title: str) -> Table:
-    table = Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, padding=0, pad_edge=False)
+    table = rows_table(title, is_dense=True)
     table.add_column("", no_wrap=True)
     for name in ("next day\nerror ratio", "next Monday\nerror ratio", "one month\nerror ratio"):
         table.add_column(name, justify="right", no_wrap=True)

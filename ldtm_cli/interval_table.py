@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from ldtm_cli.invocation import NOTHING
+from ldtm_cli.tables import rows_table
 
 if TYPE_CHECKING:
     from ldtm_lib.ledger.interval_scores import IntervalScore
@@ -34,7 +33,7 @@ def print_intervals(console: Console, scores: "Sequence[IntervalScore]", *, of: 
     if not universe:
         return
     title = f"Prediction intervals, all filled {of}"
-    table = Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 2, 0, 0), pad_edge=False)
+    table = rows_table(title)
     table.add_column("horizon", no_wrap=True)
     for name in ("level", "actuals\ninside", "95% CI", "mean\nwidth %", "relative\nwidth", "interval\nscore"):
         table.add_column(name, justify="right", no_wrap=True)

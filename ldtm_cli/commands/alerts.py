@@ -11,9 +11,9 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
-from rich.table import Table
 
 from ldtm_cli.invocation import EXIT_FAILED, AsJson, console, print_json, ready_project
+from ldtm_cli.tables import facts_table
 from ldtm_lib.errors import ConfigurationError, NotificationNotDelivered
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def show(
     if as_json:
         print_json(asdict(alert) | {"is_open": alert.is_open})
         return
-    table = Table(box=None, show_header=False, pad_edge=False)
+    table = facts_table()
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     table.add_row("key", escape(alert.key))

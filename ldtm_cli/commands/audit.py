@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich import box
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from ldtm_cli.invocation import EXIT_FAILED, AsJson, OfSimulation, console, errors, print_json, ready_project
+from ldtm_cli.tables import facts_table, rows_table
 from ldtm_lib.errors import NotProvable
 from ldtm_lib.installation import FILES
 
@@ -73,7 +72,7 @@ def list_configurations(as_json: AsJson = False) -> None:
     if as_json:
         print_json([asdict(each) for each in found])
         return
-    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
+    table = rows_table()
     table.add_column("number", justify="right")
     table.add_column("recorded at", no_wrap=True)
     table.add_column("change", overflow="fold")
@@ -178,7 +177,7 @@ def print_sealing(console: Console, report: "SealingReport") -> None:
 
 def print_report(console: Console, report: "AuditReport") -> None:
     """Show what was verified, what it was compared with, and what is wrong."""
-    table = Table(box=None, pad_edge=False, show_header=False)
+    table = facts_table()
     tail = f", {report.num_unsealed:,} of them since the newest seal" if report.num_unsealed else ""
     table.add_row("events", f"{report.num_events:,}{tail}")
     newest = report.newest_seal
@@ -215,7 +214,7 @@ def print_report(console: Console, report: "AuditReport") -> None:
 
 def _print_testimonies(console: Console, report: "AuditReport") -> None:
     """Show what was verified, of how many rows, and what each result relies on."""
-    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
+    table = rows_table()
     for name in ("verified", "number", "relies on"):
         table.add_column(name, overflow="fold")
     differing = f", {len(report.discrepancies)} differ" if report.discrepancies else ""

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ldtm_cli.invocation import console, current_config, errors
+from ldtm_cli.tables import facts_table
 from ldtm_lib.errors import RestoreRefused
 from ldtm_lib.installation import installed_version
 
@@ -125,7 +126,7 @@ def print_restore(console: Console, report: "RestoreReport", config: Path, secon
 
 def _extent(manifest: "Manifest", num_checkpoints: int, remark: str = "") -> Table:
     """The extent of a record as a table."""
-    table = Table(box=None, pad_edge=False, show_header=False)
+    table = facts_table()
     table.add_row("record", manifest.installation_id)
     table.add_row("forecasts", f"{manifest.num_forecasts:,}, with {manifest.num_events:,} events of the chain")
     newest = manifest.newest_seal

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from ldtm_cli.invocation import EXIT_FAILED, AsJson, console, current_config, print_json
+from ldtm_cli.tables import facts_table
 
 if TYPE_CHECKING:
     from ldtm_cli.finding import Finding
@@ -47,7 +47,7 @@ def doctor(
 
 def print_findings(console: Console, findings: "list[Finding]") -> None:
     """Show the findings as a table."""
-    table = Table(box=None, pad_edge=False, show_header=False)
+    table = facts_table()
     for finding in findings:
         colour = COLOURS[finding.level]
         remedy = f"\n[{colour}]-> {escape(finding.remedy)}[/]" if finding.remedy else ""

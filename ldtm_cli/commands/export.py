@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich import box
 from rich.markup import escape
 from rich.table import Table
 
 from ldtm_cli.invocation import EXIT_FAILED, NOTHING, AsJson, console, errors, print_json, ready_project, ticker_list
+from ldtm_cli.tables import rows_table
 
 if TYPE_CHECKING:
     from ldtm_lib.export.certificate import Certificate
@@ -195,7 +195,7 @@ def _print_engines(report: "EngineReport") -> None:
 
 def _table(*columns: str) -> Table:
     """A table of files; the last column, which has no heading, shows what was done."""
-    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
+    table = rows_table()
     for at, name in enumerate(columns):
         table.add_column(name, justify="right" if at else "left")
     table.add_column("")
@@ -255,7 +255,7 @@ def forecast(
     if as_json:
         print_json({"forecasts": [each.as_dict() for each in found], "missing": dict(missing)})
     else:
-        table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
+        table = rows_table()
         for name in ("ticker", "run date"):
             table.add_column(name)
         for name in ("close", "next day", "Monday", "month"):

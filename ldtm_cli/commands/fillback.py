@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from ldtm_cli.invocation import AsJson, console, print_json, ready_project
+from ldtm_cli.tables import rows_table
 
 if TYPE_CHECKING:
     from ldtm_lib.ledger.fillbacks import FillReport
@@ -63,7 +63,7 @@ def print_restated(console: Console, rows: list[dict[str, Any]]) -> None:
     if not rows:
         console.print("No bar behind an actual was restated.")
         return
-    table = Table(title="Actuals whose bar was restated later; the record stays")
+    table = rows_table("Actuals whose bar was restated later; the record does not change")
     for name in ("ticker", "run date", "horizon", "target session", "on record", "restated", "bar recorded at"):
         table.add_column(name, justify="right" if name in ("on record", "restated") else "left")
     for row in rows:
@@ -86,7 +86,7 @@ def print_due(console: Console, rows: list[dict[str, Any]], until: date) -> None
     if not rows:
         console.print(f"Nothing is due up to {until}. Nothing was written.")
         return
-    table = Table(title=f"Due up to {until}; nothing was written")
+    table = rows_table(f"Actuals due up to {until}; nothing was written")
     for name in ("ticker", "run date", "horizon", "target session", "forecast", "actual"):
         table.add_column(name, justify="right" if name in ("forecast", "actual") else "left")
     for row in rows:
@@ -110,7 +110,7 @@ def print_filled(console: Console, report: "FillReport") -> None:
     if not rows:
         console.print(f"There are no forecasts to fill up to {report.as_of}.")
         return
-    table = Table(title=f"Filled up to {report.as_of}: next day / next Monday / one month")
+    table = rows_table(f"Actuals up to {report.as_of}: next day / next Monday / one month")
     for name in ("ticker", "filled", "still open", "due without a bar"):
         table.add_column(name)
     for row in rows:

@@ -8,12 +8,11 @@ from datetime import date
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich import box
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from ldtm_cli.invocation import NOTHING, AsJson, console, print_json, ready_project
+from ldtm_cli.tables import rows_table
 from ldtm_lib.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -79,7 +78,7 @@ def print_run_date(console: Console, rows: "Sequence[RecordedForecast]") -> None
     first = rows[0]
     deadline = first.deadline.astimezone(NEW_YORK)
     title = f"Forecasts of {first.run_date}; live if recorded before {deadline:%Y-%m-%d %H:%M} New York"
-    table = Table(title=title, box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
+    table = rows_table(title)
     table.add_column("ticker")
     table.add_column("close", justify="right")
     targets = {
@@ -106,7 +105,7 @@ def print_run_date(console: Console, rows: "Sequence[RecordedForecast]") -> None
 def print_ticker(console: Console, rows: "Sequence[RecordedForecast]") -> None:
     """Print the newest run dates of one ticker."""
     title = f"Forecasts of {rows[0].ticker}; target sessions and actuals: --json or --csv"
-    table = Table(title=title, box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
+    table = rows_table(title)
     table.add_column("run date")
     for name in ("close", "next day", "Monday", "month"):
         table.add_column(name, justify="right")
@@ -124,7 +123,7 @@ def print_intervals(console: Console, rows: "Sequence[RecordedForecast]", horizo
     """Print the forecasts of one horizon with their intervals: all tickers of a run date, or run dates of a ticker."""
     subject = rows[0].ticker if of_ticker else str(rows[0].run_date)
     title = f"Forecasts of {subject}, {horizon.replace('_', ' ')}, with 80% and 95% intervals"
-    table = Table(title=title, box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
+    table = rows_table(title)
     table.add_column("run date" if of_ticker else "ticker")
     table.add_column("target")
     for name in ("close", "forecast", "80%", "95%"):

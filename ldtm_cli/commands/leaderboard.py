@@ -5,7 +5,6 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -13,6 +12,7 @@ from rich.text import Text
 from ldtm_cli.comparison import comparisons_as_dict, print_comparison, print_ticker_comparisons
 from ldtm_cli.interval_table import intervals_as_dicts, print_intervals
 from ldtm_cli.invocation import NOTHING, AsJson, console, print_json, ready_project
+from ldtm_cli.tables import rows_table
 from ldtm_lib.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -215,7 +215,7 @@ def print_shadows(console: Console, records: "Sequence[ShadowRecord]", rows: "Ro
         console.print("Daily runs record shadows if [forecast] shadows is candidate, retired or both.", markup=False)
         return
     title = f"Shadow forecasts beside {kind} rows (they never count)"
-    table = Table(title=title, box=box.SIMPLE_HEAD, show_edge=False, padding=0, pad_edge=False)
+    table = rows_table(title, is_dense=True)
     for name in ("ticker", "model,\nstatus now"):
         table.add_column(name, no_wrap=True)
     for name in (
@@ -245,13 +245,7 @@ def print_shadows(console: Console, records: "Sequence[ShadowRecord]", rows: "Ro
 def _scores(board: "Leaderboard", rows: "RowKind", *, with_ranks: bool) -> Table:
     """Return the table of the tickers in the order of their ranks; in 80 columns there is no room for the numbers."""
     first, last = board.universe.first_run_date, board.universe.last_run_date
-    table = Table(
-        title=f"Leaderboard of the last 30 filled sessions, {rows.kind}, {first} to {last}",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        padding=0,
-        pad_edge=False,
-    )
+    table = rows_table(f"Leaderboard, {rows.kind}, last 30 filled sessions ({first} to {last})", is_dense=True)
     if with_ranks:
         table.add_column("rank", justify="right", no_wrap=True)
     table.add_column("rank\n95% CI", justify="right", no_wrap=True)
@@ -309,7 +303,7 @@ def _accuracy(num_correct: int, num_directional: int) -> str:
 
 
 def _gate(board: "Leaderboard", rows: "RowKind") -> Table:
-    table = Table(title="The gate", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table = rows_table("Verdicts of the gate")
     table.add_column("ticker")
     table.add_column("verdict")
     table.add_column("why")
@@ -320,7 +314,7 @@ def _gate(board: "Leaderboard", rows: "RowKind") -> Table:
 
 def _verdict(row: "LeaderboardRow") -> Text:
     if row.gate_passed is None:
-        return Text("never judged", style="dim")
+        return Text("not judged", style="dim")
     return Text("passed", style="green") if row.gate_passed else Text("refused", style="red")
 
 

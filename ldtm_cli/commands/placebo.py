@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from ldtm_cli.invocation import EXIT_FAILED, AsJson, console, errors, print_json, ready_project, ticker_list
+from ldtm_cli.tables import rows_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -101,10 +101,8 @@ def print_retrainings(console: Console, found: "RetrainingCalibration") -> None:
     report = found.retrainings
     is_complete = report.num_retrainings == report.num_asked
     done = f"{report.num_retrainings}" if is_complete else f"{report.num_retrainings} of {report.num_asked}"
-    table = Table(
-        title=f"{done} retrainings of {report.num_copies} placebo copies of each ticker",
-        caption="With the four rules alone, every candidate that passes replaces the active model.",
-    )
+    table = rows_table(f"{done} retrainings of {report.num_copies} placebo copies of each ticker")
+    table.caption = "With the four rules alone, every candidate that passes replaces the active model."
     table.add_column("gate")
     for name in ("models", "active", "share", "95% interval", "promotions", "of these\nreplacing"):
         table.add_column(name, justify="right")
@@ -119,14 +117,14 @@ def print_retrainings(console: Console, found: "RetrainingCalibration") -> None:
             f"{tally.num_replacements}",
         )
     console.print(table)
-    by_ticker = Table(title="Placebos that are active at the end")
+    by_ticker = rows_table("Placebos that are active at the end")
     by_ticker.add_column("ticker")
     for tally in report.gates:
         by_ticker.add_column(tally.gate, justify="right")
     for ticker, num_active in report.active_by_ticker.items():
         by_ticker.add_row(ticker, *(f"{num_active[tally.gate]}" for tally in report.gates))
     console.print(by_ticker)
-    rules = Table(title=f"Retrainings that failed a rule, of {len(report.retrainings)}")
+    rules = rows_table(f"Retrainings that failed a rule, of {len(report.retrainings)}")
     rules.add_column("rule")
     for tally in report.gates:
         rules.add_column(tally.gate, justify="right")
@@ -150,7 +148,7 @@ def _print_absent(console: Console, left_out: "Mapping[str, str]", untrained: "M
 
 
 def _print_canaries(console: Console, report: "CanaryReport") -> None:
-    table = Table(title="Canaries: synthetic tickers with a known outcome")
+    table = rows_table("Canaries: synthetic tickers with a known outcome")
     for name in ("", "ticker", "expected outcome", "plain gate", "strict gate", "accuracy", "timing p"):
         table.add_column(name, justify="right" if name in ("accuracy", "timing p") else "left")
     for canary in report.canaries:
@@ -179,8 +177,8 @@ def _print_canaries(console: Console, report: "CanaryReport") -> None:
 
 
 def _print_placebo(console: Console, report: "PlaceboReport", min_accuracy: float) -> None:
-    table = Table(
-        title=f"Placebos: {report.num_copies} copies of each ticker with shuffled labels.\n"
+    table = rows_table(
+        f"Placebos: {report.num_copies} copies of each ticker with shuffled labels.\n"
         "Passed the plain gate: placebos, as many coins, always up. Passed the strict gate: placebos"
     )
     table.add_column("ticker")
@@ -212,7 +210,7 @@ def _print_placebo(console: Console, report: "PlaceboReport", min_accuracy: floa
         f"{total.num_models}.",
         soft_wrap=True,
     )
-    rules = Table(title="Placebos refused by each rule")
+    rules = rows_table("Placebos refused by each rule")
     rules.add_column("rule")
     rules.add_column("refused", justify="right")
     rules.add_column("share", justify="right")

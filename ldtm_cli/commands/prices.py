@@ -15,6 +15,7 @@ from rich.padding import Padding
 from rich.table import Table
 
 from ldtm_cli.invocation import EXIT_FAILED, AsJson, console, current_config, errors, print_json, ready_project
+from ldtm_cli.tables import rows_table
 from ldtm_lib.errors import ConfigurationError, SourceError
 
 if TYPE_CHECKING:
@@ -357,7 +358,7 @@ def _import_table(report: ImportReport) -> Table:
     """The result of an import by ticker, within 80 columns; the notes and failures follow as text."""
     from ldtm_lib.prices.ingest import COUNTS
 
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    table = rows_table()
     for name in ("ticker", "new", "restated", "unchanged", "refused", "first", "last", "notes"):
         table.add_column(name, justify="right" if name in ("new", "restated", "unchanged", "refused") else "left")
     rows = {str(row["ticker"]): row for row in report.tickers}

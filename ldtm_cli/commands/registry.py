@@ -6,13 +6,12 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
-from rich.table import Table
 
 from ldtm_cli.invocation import NOTHING, AsJson, console, print_json, ready_project
+from ldtm_cli.tables import rows_table
 from ldtm_lib.errors import ConfigurationError, UnknownTicker
 
 if TYPE_CHECKING:
@@ -140,7 +139,7 @@ def print_registry(console: Console, rows: list[dict[str, Any]]) -> None:
             "No model is trained yet. Run `ldtm train`, or materialize backtests, checkpoints and registry in the UI."
         )
         return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = rows_table()
     for name in ("ticker", "active", "candidate of", "retired"):
         table.add_column(name, no_wrap=True)
     table.add_column("newest verdict of the gate", min_width=24)
@@ -193,7 +192,7 @@ def print_versions(console: Console, ticker: str, versions: "Sequence[VersionEnt
             f"No network of {escape(ticker)} was promoted yet; `ldtm registry list` shows the verdicts of the gate."
         )
         return
-    table = Table(title=f"{escape(ticker)}, newest version first", title_justify="left", show_lines=True)
+    table = rows_table(f"{escape(ticker)}, newest version first")
     for name in ("version", "trained on", "active from\nuntil (UTC)"):
         table.add_column(name, no_wrap=True)
     table.add_column("forecasts", justify="right")
@@ -233,7 +232,7 @@ def print_removed(console: Console, files: "Sequence[RemovedFile]", *, dry_run: 
     if not files:
         console.print("No checkpoint file is unneeded: nothing to remove.")
         return
-    table = Table()
+    table = rows_table()
     for name in ("ticker", "file", "of", "KiB"):
         table.add_column(name, justify="right" if name == "KiB" else "left", overflow="fold")
     for file in files:

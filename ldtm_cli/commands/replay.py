@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from ldtm_cli.invocation import EXIT_FAILED, NOTHING, AsJson, OfSimulation, console, print_json, ready_project
+from ldtm_cli.tables import rows_table
 
 if TYPE_CHECKING:
     from ldtm_lib.audit.replay import FieldComparison, RecordedValue, Replay
@@ -54,12 +54,14 @@ def print_replay(console: Console, found: "Replay") -> None:
 
     row = found.row
     kind = RowKind(kind=row.kind, simulation_id=row.simulation_id).name
-    table = Table(title=f"{row.ticker} on {row.run_date}, {kind}, recorded {row.recorded_at:%Y-%m-%d %H:%M} UTC")
-    for name in ("what", "on record", "recomputed", "verdict"):
-        table.add_column(name, justify="right" if name in ("on record", "recomputed") else "left")
+    table = rows_table(f"{row.ticker} on {row.run_date}, {kind}, recorded {row.recorded_at:%Y-%m-%d %H:%M} UTC")
+    table.add_column("value", no_wrap=True)
+    for name in ("on record", "recomputed"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("verdict")
     for compared in found.comparisons:
         table.add_row(
-            compared.what.replace("_", " "),
+            _label(compared.what),
             _shown(compared.on_record),
             _shown(compared.recomputed),
             _verdict(compared),
@@ -72,10 +74,28 @@ def print_replay(console: Console, found: "Replay") -> None:
     console.print(_summary(found), highlight=False)
 
 
+def _label(field: str) -> str:
+    """Name a field of a row as people read it: `next_day_low_80` as `next day, 80% low`."""
+    from ldtm_lib.sessions import HORIZON_NAMES
+
+    for horizon, name in HORIZON_NAMES.items():
+        if (part := field.removeprefix(f"{horizon}_")) == field:
+            continue
+        side, _, level = part.partition("_")
+        parts = {"pred": "forecast", "session": "target"}
+        return f"{name}, {level}% {side}" if level else f"{name}, {parts.get(part, part)}"
+    names = {
+        "direction_pred": "direction",
+        "run_date_close": "close of the run date",
+        "window sha256": "SHA-256 of the window",
+    }
+    return names.get(field, field.replace("_", " "))
+
+
 def _summary(found: "Replay") -> str:
     if found.is_equal:
         return "[green]equal[/]" + (", to the bit" if found.is_equal_to_the_bit else ", to within float32's rounding")
-    names = ", ".join(compared.what.replace("_", " ") for compared in found.differences)
+    names = ", ".join(_label(compared.what) for compared in found.differences)
     return f"[red]differs[/] in {names}"
 
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from ldtm_cli.invocation import EXIT_FAILED, AsJson, console, print_json, ready_project
+from ldtm_cli.tables import rows_table
 
 if TYPE_CHECKING:
     from ldtm_lib.maintenance.retention import RetentionReport
@@ -34,7 +34,7 @@ def retention(
 
 def print_report(console: Console, report: "RetentionReport", *, dry_run: bool) -> None:
     """Print the purged amount of every kind, and the failures."""
-    table = Table(box=None, pad_edge=False)
+    table = rows_table()
     table.add_column("would be purged" if dry_run else "purged", justify="right")
     table.add_column("")
     table.add_column("MiB", justify="right")

@@ -4,11 +4,10 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich import box
 from rich.markup import escape
-from rich.table import Table
 
 from ldtm_cli.invocation import EXIT_FAILED, NOTHING, console, errors, ready_project
+from ldtm_cli.tables import rows_table
 from ldtm_lib.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -105,7 +104,7 @@ def _print_verdicts(project: "Project", tickers: list[str], began: datetime) -> 
 
     with project.database.transaction() as conn:
         entries = {entry.ticker: entry for entry in list_registry(conn)}
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = rows_table()
     for name in ("ticker", "gate", "active"):
         table.add_column(name, no_wrap=True)
     table.add_column("why", min_width=24)

@@ -157,7 +157,8 @@ def _folds(reports: Sequence[FoldReport], bound: int) -> Rule:
 def _directional_calls(calls: Calls, bound: int) -> Rule:
     """The number of next-day forecasts that name a direction."""
     figure = calls.num_directional
-    reason = f"{figure} next-day forecasts name a direction, at least {bound} are needed"
+    named = "1 next-day forecast names" if figure == 1 else f"{figure} next-day forecasts name"
+    reason = f"{named} a direction, at least {bound} are needed"
     return _at_least("directional_calls", figure, bound, reason)
 
 

@@ -58,7 +58,7 @@ def test_a_difference_is_status_1_and_named(shell: Shell, conn: Connection) -> N
     conn.commit()
     shown = shell.replay("AAPL", str(RUN_DATE))
     assert shown.returncode == 1
-    assert shown.stdout.endswith("differs in next day pred\n")
+    assert shown.stdout.endswith("differs in next day, forecast\n")
     assert "123.25" in shown.stdout
     printed = shell.replay("AAPL", str(RUN_DATE), "--json")
     assert printed.returncode == 1

@@ -46,7 +46,7 @@ ALWAYS_UP = [with_calls([0.01] * 150, [0.02] * 79 + [-0.02] * 71, number=number)
 @pytest.mark.parametrize(
     ("tested", "reasons"),
     [
-        (SILENT, ["1 next-day forecasts name a direction, at least 100 are needed", "0.40% of 252 next-day forecasts"]),
+        (SILENT, ["1 next-day forecast names a direction, at least 100 are needed", "0.40% of 252 next-day forecasts"]),
         (TWO_OF_THREE, ["3 next-day forecasts name a direction", "the shortest fold has 1 test sessions"]),
         (ONE_SESSION_EACH, ["2 next-day forecasts name a direction", "the shortest fold has 1 test sessions"]),
         (ALWAYS_UP, ["which must exceed the 52.67% of always saying up on the same days"]),
