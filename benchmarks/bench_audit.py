@@ -1,7 +1,7 @@
-"""Verify a record of a million events, beside the plain way: read and hash one event after the other in Python.
+"""Time the verification of a record of a million events, and a naive version that reads and hashes them one by one.
 
-Run alone: `python benchmarks/bench_audit.py [NUM_SESSIONS]`. 2,428 sessions of 103 tickers, each forecast with its
-three fills, are 1,000,336 events. Starts a PostgreSQL of its own in a temporary folder.
+Run on an idle machine: `python benchmarks/bench_audit.py [NUM_SESSIONS]`. 2,428 sessions of 103 tickers, each forecast
+with its three fills, are 1,000,336 events. The script starts an embedded PostgreSQL in a temporary folder.
 """
 
 import sys
@@ -27,7 +27,7 @@ from ldtm_lib.settings import LedgerConfig
 NUM_TICKERS, NUM_SESSIONS = 103, 2_428
 FIRST, LAST = date(2016, 1, 4), date(2026, 10, 30)
 SAMPLE = 2_000
-"""Events that are verified the plain way; the rest is reckoned."""
+"""Number of events that the naive version verifies; its time is scaled up to all events."""
 SESSIONS_PER_FILL = 63
 
 BARS = """
@@ -63,7 +63,7 @@ def main(num_sessions: int) -> None:
 
 
 def build(conn: Connection, calendar: Calendar, num_sessions: int) -> None:
-    """Daily runs as they happen: forecasts, a seal; the fills of a quarter at once."""
+    """Record daily runs: forecasts and a seal for each session, and the fills of a quarter at once."""
     started = time.perf_counter()
     conn.execute(BARS.encode(), {"num": NUM_TICKERS, "first": FIRST, "last": LAST})
     simulation_id = begin_simulation(conn, SimulationPlan(origin="a benchmark"))
@@ -85,7 +85,7 @@ def measure(database: Database, calendar: Calendar, file: SealFile) -> None:
         started = time.perf_counter()
         publish_missing(file, read_seals(conn))
         mib = file.path.stat().st_size / 2**20
-        print(f"published all seals in a file: {time.perf_counter() - started:.2f} s, {mib:.0f} MiB")
+        print(f"published all seals to a file: {time.perf_counter() - started:.2f} s, {mib:.0f} MiB")
     times: list[float] = []
     for publications in ([], [], [file]):
         started = time.perf_counter()
@@ -102,7 +102,8 @@ def measure(database: Database, calendar: Calendar, file: SealFile) -> None:
         proven = time.perf_counter() - started
     print(
         f"verify {report.num_events:,} events in {report.num_seals:,} seals: {times[0]:.2f} s, again {times[1]:.2f} s, "
-        f"with the file {times[2]:.2f} s; one by one {plain:.0f} s (from {len(sample):,}); {plain / times[1]:.0f} x"
+        f"with the file {times[2]:.2f} s; one by one {plain:.0f} s (scaled up from {len(sample):,}); "
+        f"{plain / times[1]:.0f} x"
     )
     print(f"prove one forecast, {proof.num_events} events: {proven:.2f} s")
 

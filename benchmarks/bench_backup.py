@@ -1,8 +1,8 @@
-"""Back up and restore 100,000 forecasts of 103 tickers, beside other compressions of the dump.
+"""Time backups and restores of 100,000 forecasts of 103 tickers, with several compression levels of the dump.
 
-Run alone: `python benchmarks/bench_backup.py [NUM_SESSIONS]`. 971 sessions of 103 tickers are 100,013 forecasts, each
-with its fills and its stored window; beside them 500 checkpoint files of 200 kB. Prices, windows and files are
-synthetic. Starts a PostgreSQL of its own in a temporary folder.
+Run on an idle machine: `python benchmarks/bench_backup.py [NUM_SESSIONS]`. 971 sessions of 103 tickers are 100,013
+forecasts, each with its fills and its stored window. The record also has 500 checkpoint files of 200 kB. Prices,
+windows and files are synthetic. The script starts an embedded PostgreSQL in a temporary folder.
 """
 
 import hashlib
@@ -74,7 +74,7 @@ def installation(folder: Path, url: str, calendar: Calendar, num_sessions: int) 
 
 
 def add_windows(conn: Connection, days: list[date]) -> None:
-    """Windows that overlap as real ones do: random walks, each scaled by its own minimum and maximum."""
+    """Store windows that overlap as real ones do: random walks, each scaled by its own minimum and maximum."""
     random = np.random.default_rng(0)
     columns = "ticker, session, window_sha256, inputs, close, close_min, close_max, bars_recorded_until"
     with conn.cursor().copy(f"copy input_window ({columns}) from stdin") as copy:
@@ -121,7 +121,7 @@ def measure(project: Project, folder: Path, target_url: str) -> None:
         is_default = "  (default)" if level == default else ""
         print(
             f"gzip {level}: archive {report.num_bytes / 2**20:5,.0f} MiB, dump {report.num_dump_bytes / 2**20:5,.0f} "
-            f"MiB: backup {saved:5.1f} s, restore {restored:5.1f} s, of it {verified:4.1f} s to verify{is_default}"
+            f"MiB: backup {saved:5.1f} s, restore {restored:5.1f} s, {verified:4.1f} s of it to verify{is_default}"
         )
         path.unlink()
         shutil.rmtree(second)

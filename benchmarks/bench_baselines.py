@@ -1,7 +1,8 @@
-"""Fit and daily forecasts of the baselines of 103 tickers, beside the plain way: refit every day, one ticker at a time.
+"""Time the fit and the daily forecasts of the baselines of 103 tickers, on random walks of 5,000 bars.
 
-Run alone: `python benchmarks/bench_baselines.py`. Random walks of 5,000 bars; a PostgreSQL of its own in a temporary
-folder, unless LDTM_TEST_DATABASE_URL names a server, where it works in a schema that it removes again.
+The naive version refits the baselines every day, one ticker at a time. Run on an idle machine:
+`python benchmarks/bench_baselines.py`. The script starts an embedded PostgreSQL in a temporary folder. If
+LDTM_TEST_DATABASE_URL names a server, it uses a schema there instead and removes it at the end.
 """
 
 import resource
@@ -27,7 +28,7 @@ from ldtm_lib.settings import BaselineConfig, TrainingConfig, WindowConfig
 
 NUM_TICKERS, NUM_BARS, REPETITIONS = 103, 5000, 5
 NUM_PLAIN = 5
-"""Tickers that the plain way is timed on; its time is scaled up to all of them."""
+"""Number of tickers that the naive version is timed on; its time is scaled up to all tickers."""
 LAST = date(2025, 6, 30)
 SCHEMA = "ldtm_bench_baselines"
 
@@ -42,9 +43,7 @@ def main() -> None:
     print(
         f"fit of {len(fitted)} tickers x {NUM_BARS} bars: {fitting:.2f} s, {1000 * fitting / len(fitted):.1f} ms each,"
     )
-    print(
-        f"  {peak_mib() - before:.0f} MiB above the windows; one training fits five times as often: four folds, final"
-    )
+    print(f"  {peak_mib() - before:.0f} MiB above the windows; a training makes five fits: four folds, final network")
 
     batch = best(lambda: forecast_all(fitted, windows, calendar))
     started = time.perf_counter()
@@ -53,14 +52,14 @@ def main() -> None:
             plain_day(windows[ticker])
     plain = (time.perf_counter() - started) / NUM_PLAIN * len(windows)
     print(f"forecasts of a run date from stored parameters: {1000 * batch:.2f} ms")
-    print(f"the plain way, refit for the run date: {plain:.1f} s (scaled up from {NUM_PLAIN} tickers),")
-    print(f"  {plain / batch:,.0f} x the stored way, or {plain / (fitting + batch):.1f} x one fit and one forecast")
+    print(f"the naive version, refitted for the run date: {plain:.1f} s (scaled up from {NUM_PLAIN} tickers),")
+    print(f"  {plain / batch:,.0f} x stored parameters, or {plain / (fitting + batch):.1f} x one fit and one forecast")
     with_database(calendar, fitted)
     assert batch < 0.05, "the baselines of a daily run take more than 50 ms"
 
 
 def fit(windows: WindowSet) -> FittedBaselines:
-    """On the rows of a final network."""
+    """Fit the baselines on the rows of a final network."""
     split = plan_final(windows, TrainingConfig())
     return fit_baselines(windows, split.training_rows, split.validation_rows, BaselineConfig())
 
@@ -68,7 +67,7 @@ def fit(windows: WindowSet) -> FittedBaselines:
 def forecast_all(
     fitted: dict[str, FittedBaselines], windows: dict[str, WindowSet], calendar: Calendar
 ) -> dict[str, np.ndarray]:
-    """The newest window of every ticker, in one pass."""
+    """Forecast from the newest window of every ticker, in one pass."""
     each = list(windows.values())
     newest = [np.array([len(of_ticker) - 1]) for of_ticker in each]
     num_sessions = [
@@ -85,7 +84,7 @@ def forecast_all(
 
 
 def plain_day(windows: WindowSet) -> np.ndarray:
-    """One ticker and run date: every row flattened one at a time, each penalty solved by itself, and one forecast."""
+    """Forecast one ticker and run date: flatten rows one by one, solve each penalty separately, make one forecast."""
     split = plan_final(windows, TrainingConfig())
     training, validation = (examples(windows, rows) for rows in (split.training_rows, split.validation_rows))
     candidates: list[tuple[float, np.ndarray]] = []
@@ -124,7 +123,7 @@ def with_database(calendar: Calendar, fitted: dict[str, FittedBaselines]) -> Non
 
 
 def checkpoints(conn: Connection, fitted: dict[str, FittedBaselines]) -> dict[str, int]:
-    """A candidate of every ticker."""
+    """Insert a candidate for every ticker; returns their ids by ticker."""
     for ticker, each in fitted.items():
         conn.execute(
             """insert into checkpoint (ticker, trained_on, architecture_sha256, recipe_sha256, data_sha256, file_name,
@@ -137,7 +136,7 @@ def checkpoints(conn: Connection, fitted: dict[str, FittedBaselines]) -> dict[st
 
 
 def best(work: Callable[[], object]) -> float:
-    """The shortest of a few times."""
+    """The shortest of REPETITIONS times."""
     times: list[float] = []
     for _ in range(REPETITIONS):
         started = time.perf_counter()
@@ -147,7 +146,7 @@ def best(work: Callable[[], object]) -> float:
 
 
 def peak_mib() -> float:
-    """The most memory that the process has held."""
+    """Peak memory of the process in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 

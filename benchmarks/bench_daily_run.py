@@ -1,8 +1,8 @@
-"""A daily run of 103 tickers through Dagster, with TWS's protocol as source: one run for all, and a run for each.
+"""Time a daily run of 103 tickers through Dagster: one run for all tickers, and one run per ticker.
 
-Run alone: `python benchmarks/bench_daily_run.py`. Starts a PostgreSQL of its own in a temporary folder, and the peer
-as a process of its own. A run's cost is its planned events, the fetch, and one transaction a stage; that of its process
-and of the daemon that launches it comes on top in production, for each run.
+Run on an idle machine: `python benchmarks/bench_daily_run.py`. The script starts an embedded PostgreSQL in a temporary
+folder, and in a separate process a peer that speaks TWS's protocol. The measured cost of a run is its planned events,
+the fetch, and one transaction per stage. In production each run also costs its process and the daemon's launch.
 """
 
 import os
@@ -76,8 +76,8 @@ def run(project: Project, calendar: Calendar, newest: date) -> None:
         )
         assert rows.fetchall() == [(each, NUM_ALONE), (warm, NUM_TICKERS), (all_at_once, NUM_TICKERS)]
     print(
-        f"a daily run of {NUM_TICKERS} tickers: {together:.1f} s in one run; {plain:.1f} s in a run for each, "
-        f"at the pace of the first {NUM_ALONE}; {plain / together:.1f} x"
+        f"a daily run of {NUM_TICKERS} tickers: {together:.1f} s in one run; {plain:.1f} s in one run per ticker, "
+        f"scaled up from {NUM_ALONE}; {plain / together:.1f} x"
     )
     assert together <= MOST_SECONDS, f"{together:.0f} s"
 

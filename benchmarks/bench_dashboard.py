@@ -1,7 +1,7 @@
-"""The dashboard on a record of 103 tickers over three years: time per view, in a browser, and memory.
+"""Measure the dashboard on a record of 103 tickers over three years: time per view and in a browser, and memory.
 
-Run alone: `python benchmarks/bench_dashboard.py`. Starts a PostgreSQL of its own in a temporary folder, the server of
-the dashboard, and Chromium where it is installed. Views are read cold, without the cache of the pages.
+Run on an idle machine: `python benchmarks/bench_dashboard.py`. The script starts an embedded PostgreSQL in a temporary
+folder, the server of the dashboard, and Chromium if it is installed. Views are read cold, without the pages' cache.
 """
 
 import json
@@ -48,7 +48,7 @@ FILTERS = (
     ("Ticker", "Span", "1 year", "T003 was promoted as"),
     ("Ticker", "Horizon", "one month", "Prices and one month forecasts"),
 )
-"""A page, its list, an option, and words of the page when it is drawn."""
+"""A page, the label of one of its lists, an option, and text that the page shows once it is drawn."""
 WATCH = """(() => {
     const app = document.querySelector('[data-testid="stApp"]');
     window.watched?.disconnect();
@@ -62,9 +62,9 @@ WATCH = """(() => {
     });
     window.watched.observe(app, {subtree: true, childList: true, characterData: true, attributes: true});
 })()"""
-"""Counts the runs of the program that have ended, and notes when the page last changed."""
+"""Counts the finished runs of the page's program, and records when the page last changed."""
 QUIET_MS = 700
-"""A page that has not changed for so long is drawn."""
+"""A page that has not changed for this long counts as drawn."""
 
 
 def main() -> None:
@@ -85,7 +85,7 @@ def main() -> None:
 
 
 def measure_views(reader: Reader) -> None:
-    """The best of some readings of each view, each in a transaction and on a connection of its own."""
+    """Print the shortest and longest time of each view; each reading has a new connection and transaction."""
     views: dict[str, Callable[[Connection], object]] = {
         **{
             f"leaderboard, {number} sessions": lambda conn, number=number: leaderboard.board_view(
@@ -122,7 +122,7 @@ def measure_server(config: Path, url: str) -> None:
             time.sleep(0.1)
         print(f"server answers after {time.perf_counter() - started:.1f} s")
         if CHROMIUM is None:
-            print("no Chromium here: nothing is measured in a browser")
+            print("Chromium is not installed: nothing is measured in a browser")
         else:
             with browser() as tab:
                 measure_pages(tab, f"http://127.0.0.1:{port}")

@@ -1,7 +1,7 @@
-"""Forecasts by exported ONNX files against PyTorch, for 103 networks of the default shape.
+"""Time forecasts by exported ONNX files and by PyTorch, for 103 networks of the default shape.
 
-Every way answers the same request in turn, so that other load on the machine meets all of them. Load time and memory
-are measured in a process of their own. GPU parts run only where CUDA and TensorRT are there.
+The methods answer the same request in turn, so that other load on the machine affects all of them. Load time and memory
+are measured in separate processes. GPU parts run only if CUDA and TensorRT are available.
 """
 
 import io
@@ -90,7 +90,7 @@ def main() -> None:
 
 
 def trained_state(generator: torch.Generator) -> State:
-    """Weights of a trained network's size: the last layers of residual heads start at zero."""
+    """Initial weights with noise, because the last layers of residual heads start at zero."""
     return {
         name: tensor + 0.02 * torch.randn(tensor.shape, generator=generator)
         for name, tensor in initial_state(SHAPE, generator).items()
@@ -98,7 +98,7 @@ def trained_state(generator: torch.Generator) -> State:
 
 
 def print_loads(folder: Path) -> None:
-    print("\nload of the universe file in a process of its own; libraries are imported before")
+    print("\nload of the universe file in a separate process; libraries are imported beforehand")
     for name, code, num_threads in (
         ("numpy and onnxruntime alone", PLAIN, 1),
         ("OnnxForecaster, 1 thread", LOAD, 1),
@@ -109,8 +109,8 @@ def print_loads(folder: Path) -> None:
         best = min(found, key=lambda one: one["seconds"])
         added, peak = best["after"] - best["before"], best["peak"] - best["before"]
         print(
-            f"  {name:28} {best['seconds']:.2f} s   {added:4.0f} MiB by the file, {peak:4.0f} at the peak, beside "
-            f"{best['before']:.0f} by libraries   {verdict(best['seconds'], 'load_s')}, {verdict(peak, 'memory_mib')}"
+            f"  {name:28} {best['seconds']:.2f} s   {added:4.0f} MiB by the file, {peak:4.0f} at the peak, without "
+            f"{best['before']:.0f} of libraries   {verdict(best['seconds'], 'load_s')}, {verdict(peak, 'memory_mib')}"
         )
 
 
@@ -125,7 +125,7 @@ def print_latencies(folder: Path, states: dict[str, State]) -> None:
     two = OnnxForecaster([universe], num_threads=NUM_THREADS)
     alone = OnnxForecaster(singles)
     alone_two = OnnxForecaster(singles, num_threads=NUM_THREADS)
-    torch_way = "torch, a core each (today)"
+    torch_way = "torch, one network per core"
     print_table(
         f"{NUM_NETWORKS} tickers, one window each",
         {
@@ -142,7 +142,7 @@ def print_latencies(folder: Path, states: dict[str, State]) -> None:
         "one ticker, one window",
         {
             torch_way: lambda: on_all_cores(lambda pair: forecast(*pair, SHAPE), pairs[:1]),
-            "its file": lambda: alone.forecast(first),
+            "its own file": lambda: alone.forecast(first),
             "universe file": lambda: one.forecast(first),
         },
         goal="ticker_ms",
@@ -162,7 +162,7 @@ def print_latencies(folder: Path, states: dict[str, State]) -> None:
 
 
 def print_engine(state: State) -> None:
-    """One ticker by an engine of the standard TensorRT, where that is installed."""
+    """Print the time of one ticker by an engine of the standard TensorRT, if that is installed."""
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "T0.onnx"
         write(encode({"T0": parameters_of(state, SHAPE, checkpoint_sha256="0" * 64)}, WindowConfig()), path)
@@ -182,7 +182,7 @@ def print_engine(state: State) -> None:
 
 
 def print_graphs(folder: Path, state: State) -> None:
-    """The graph written by hand against torch's own export, in plain sessions."""
+    """Compare the graph written by hand with torch's own export, in plain sessions of ONNX Runtime."""
     import onnx
     import onnxruntime
 
@@ -244,7 +244,7 @@ def print_table(title: str, ways: dict[str, Callable[[], object]], goal: str | N
         reached = f"   {verdict(float(p50), goal)}" if goal and name != next(iter(ways)) else ""
         print(
             f"  {name:34} p50 {p50:8.2f} ms   p99 {p99:8.2f} ms   min {min(values):8.2f} ms   "
-            f"{first / p50:5.2f} x the first{reached}"
+            f"{first / p50:5.2f} x as fast as the first{reached}"
         )
 
 

@@ -1,6 +1,6 @@
-"""Features and windows of 103 tickers x 5,000 bars: from a frame in memory, from PostgreSQL, and the plain way.
+"""Time features and windows of 103 tickers x 5,000 bars: from a frame in memory, from PostgreSQL, and by naive loops.
 
-Run: .venv/bin/python benchmarks/bench_features.py  (about a minute; it starts a PostgreSQL server of its own)
+Run: .venv/bin/python benchmarks/bench_features.py  (about a minute; starts an embedded PostgreSQL)
 """
 
 import math
@@ -89,13 +89,13 @@ def from_memory(bars: pl.DataFrame, calendar: Calendar) -> float:
     fast = sets["T000"].gather(np.arange(len(sets["T000"])))
     # Float64 sums in another order move an input by one float32 unit, 1e-7 of its size, over a range of a few percent.
     np.testing.assert_allclose(fast, np.stack(plain_windows(groups[0])), rtol=0, atol=1e-4)
-    print(f"plain loops      {plain:6.1f} s  reckoned from {NUM_PLAIN_TICKERS} tickers; same windows")
+    print(f"naive loops      {plain:6.1f} s  scaled up from {NUM_PLAIN_TICKERS} tickers; same windows")
     print(f"ratio            {plain / (took + gathering):6.0f} times, windows gathered and scaled in both")
     return took
 
 
 def from_database(bars: pl.DataFrame, calendar: Calendar) -> float:
-    """Print the figures of bars that lie in PostgreSQL; returns the time of all of history in seconds."""
+    """Print the figures of bars in PostgreSQL; returns the time of the whole history in seconds."""
     tickers = bars["ticker"].unique(maintain_order=True).to_list()
     session: date = bars["session"].to_list()[-1]
     with tempfile.TemporaryDirectory() as home:

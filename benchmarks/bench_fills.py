@@ -1,8 +1,8 @@
-"""The fill of a backlog, all that is due at once, beside the plain way: ask for each bar, write each actual.
+"""Time the fill of a backlog at once, and a naive version that queries each bar and writes each actual.
 
-Run alone: `python benchmarks/bench_fills.py [NUM_SESSIONS]`. 324 sessions of 103 tickers leave 100,116 actuals open.
-Each is checked by the database against its bar and becomes an event of the chain. Starts a PostgreSQL of its own in a
-temporary folder.
+Run on an idle machine: `python benchmarks/bench_fills.py [NUM_SESSIONS]`. 324 sessions of 103 tickers leave 100,116
+actuals open. The database checks each of them against its bar and records an event of the chain. The script starts an
+embedded PostgreSQL in a temporary folder.
 """
 
 import sys
@@ -70,7 +70,8 @@ def measure(conn: Connection, calendar: Calendar, num_sessions: int) -> None:
     batch = time.perf_counter() - started
     assert filled == num_due == 3 * len(sessions) * NUM_TICKERS
     print(
-        f"fill of {filled:,} actuals: {batch:.2f} s; row by row {plain:.1f} s (from {num_plain}); {plain / batch:.0f} x"
+        f"fill of {filled:,} actuals: {batch:.2f} s; row by row {plain:.1f} s (scaled up from {num_plain}); "
+        f"{plain / batch:.0f} x"
     )
     started = time.perf_counter()
     fill(conn, as_of=LAST, config=LedgerConfig())
@@ -83,7 +84,7 @@ def measure(conn: Connection, calendar: Calendar, num_sessions: int) -> None:
 
 
 def fill_row_by_row(conn: Connection, num_tickers: int) -> int:
-    """The plain way, for some tickers; returns how many actuals it wrote."""
+    """Fill the actuals of some tickers one by one; returns the number of actuals written."""
     tickers = [f"T{n:03}" for n in range(num_tickers)]
     num_filled = 0
     for horizon in ("next_day", "next_monday", "one_month"):

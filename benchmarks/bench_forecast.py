@@ -1,6 +1,6 @@
-"""A daily run's forecasts: 103 networks, one window each. Three ways, all in this process, the minimum of several runs.
+"""Time a daily run's forecasts, 103 networks with one window each, by three methods; the minimum of several runs.
 
-The stacked way lives here alone: it is what `ldtm_lib.models.forecast` was measured against, and lost.
+All methods run in this process. The stacked one exists only here: it was slower than `ldtm_lib.models.forecast`.
 """
 
 import math
@@ -35,7 +35,7 @@ def main() -> None:
     print(f"{NUM_NETWORKS} networks, one window each, {torch.get_num_threads()} cores, minimum of {REPETITIONS}")
     for name in WAYS:
         print(
-            f"  {name:34} {milliseconds[name]:7.1f} ms   {milliseconds[PLAIN] / milliseconds[name]:4.1f} x plain"
+            f"  {name:34} {milliseconds[name]:7.1f} ms   {milliseconds[PLAIN] / milliseconds[name]:4.1f} x one by one"
             f"   largest difference {np.abs(found[name] - found[PLAIN]).max():.1e}"
         )
     print(f"  goal {GOAL_MS} ms: {'reached' if milliseconds[OURS] <= GOAL_MS else 'MISSED'}")
@@ -52,7 +52,7 @@ def forecast_on_all_cores(inputs: np.ndarray, states: list[State], shape: Archit
 
 @torch.inference_mode()
 def forecast_stacked(inputs: np.ndarray, states: list[State], shape: ArchitectureConfig) -> Predictions:
-    """All networks as one batch of matrix products; the stack is built in the measured time, as it must be."""
+    """Compute all networks as one batch of matrix products; the measured time includes building the stack."""
     weights = {name: torch.stack([state[name] for state in states]).transpose(1, -1) for name in states[0]}
     steps = torch.from_numpy(inputs)
     for layer in range(shape.num_layers):
@@ -74,7 +74,7 @@ def forecast_stacked(inputs: np.ndarray, states: list[State], shape: Architectur
     return torch.cat(heads, 1).numpy().astype(np.float64)
 
 
-PLAIN, OURS = "one by one, nn.LSTM", "a core each (forecast)"
+PLAIN, OURS = "one by one, nn.LSTM", "one network per core (forecast)"
 WAYS = {PLAIN: forecast_one_by_one, "stacked, batched matrix products": forecast_stacked, OURS: forecast_on_all_cores}
 
 if __name__ == "__main__":

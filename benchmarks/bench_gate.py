@@ -1,8 +1,8 @@
-"""The gate over 103 tickers at once: rules, evidence, multiple testing, promotion; beside the plain way, one by one.
+"""Time the gate (rules, evidence, multiple testing, promotion) over 103 tickers at once, and one ticker at a time.
 
-Run alone: `python benchmarks/bench_gate.py [NUM_TICKERS]`. Each ticker has four folds of 126 sessions, seeded and made
-up, and a small network. Starts a PostgreSQL of its own in a temporary folder. Then the same through Dagster, with a
-check per rule and ticker.
+Run on an idle machine: `python benchmarks/bench_gate.py [NUM_TICKERS]`. Each ticker has four seeded synthetic folds of
+126 sessions and a small network. The script starts an embedded PostgreSQL in a temporary folder. At the end it runs the
+gate through Dagster, with a check per rule and ticker.
 """
 
 import os
@@ -104,7 +104,7 @@ def main(num_tickers: int) -> None:
 
 
 def folds(sessions: np.ndarray, seed: int) -> list[FoldReport]:
-    """The reports of a caller that is right a little more often than a coin."""
+    """Make the fold reports of a model that is right a little more often than a coin."""
     rng = np.random.default_rng(seed)
     made = []
     for fold in range(NUM_FOLDS):
@@ -131,7 +131,7 @@ def folds(sessions: np.ndarray, seed: int) -> list[FoldReport]:
 
 
 def candidates(database: Database, folder: Path, settings, reports: dict[str, list[FoldReport]]) -> None:
-    """A network and its backtest for every ticker, on record."""
+    """Record a network and its backtest for every ticker."""
     bars = SampleSource().fetch(["FB"], date(2000, 3, 1), date(2013, 3, 1)).bars
     windows = windows_of(bars, exchange_calendar(), settings.window)["FB"]
     fits = []

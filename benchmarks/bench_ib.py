@@ -1,10 +1,10 @@
-"""103 tickers x 20 years over TWS's protocol: the source with its requests in flight, and one request after the other.
+"""Time a fetch of 103 tickers x 20 years over TWS's protocol, with requests in flight and one request after the other.
 
-Then a week of 1,000 tickers: in groups, as a daily run fetches them, and in one fetch.
+It then times a week of 1,000 tickers: in groups, as a daily run fetches them, and in one fetch.
 
-Run: .venv/bin/python benchmarks/bench_ib.py  (about two minutes). The peer is a process of its own that answers after a
-wait, since TWS has to ask IB for what it sends: without any, and with an assumed quarter of a second. The plain way is
-ib_insync as its documentation shows it.
+Run: .venv/bin/python benchmarks/bench_ib.py  (about two minutes). The peer is a separate process. It answers at once,
+or after an assumed quarter of a second, because TWS has to query IB. The naive version uses ib_insync as in its
+documentation.
 """
 
 import sys
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def large_universe(calendar: Calendar) -> None:
-    """A week of many tickers, the newest bars of a daily run."""
+    """Time the fetch of a week of many tickers, as a daily run makes it."""
     moment = datetime.now(UTC)
     last = calendar.last_closed(moment)
     first = calendar.offset(last, -5)

@@ -1,7 +1,7 @@
-"""What the partition design costs: 103 tickers x some sessions of partitions in Dagster, on PostgreSQL, in the real UI.
+"""Time partitions of 103 tickers x some sessions in Dagster, on PostgreSQL and in the real UI.
 
-Materializes partitions in one run, then times what the asset page asks for: cold, warm, and after a new event. Beside
-it the same sessions partitioned by date alone.
+The script materializes the partitions in one run, then times the query of the asset page: cold, warm, and after a new
+event. It does the same with partitions by date alone.
 
     .venv/bin/python benchmarks/bench_partitions.py [--sessions 250,582]
 """
@@ -110,7 +110,7 @@ def measure(num_sessions: int, folder: Path) -> None:
             )
         with psycopg.connect(project.database.url) as conn:
             row = conn.execute("select pg_database_size(current_database()) / 2^20").fetchone()
-        print(f"       the database holds {row[0] if row else 0:.0f} MiB", flush=True)
+        print(f"       size of the database {row[0] if row else 0:.0f} MiB", flush=True)
     finally:
         stop(project.home)
 

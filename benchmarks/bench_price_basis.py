@@ -1,6 +1,6 @@
-"""Compare a delivery with the stored price basis: a whole reload and a day on which every ticker splits.
+"""Time the comparison of deliveries with the stored price basis: a repeated day, splits of all tickers, a whole reload.
 
-The plain way delivers one ticker after the other. Run: .venv/bin/python benchmarks/bench_price_basis.py
+The naive version delivers one ticker after the other. Run: .venv/bin/python benchmarks/bench_price_basis.py
 """
 
 import tempfile

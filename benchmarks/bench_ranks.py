@@ -1,6 +1,6 @@
-"""Rank intervals of 103 to 5,000 tickers: time and memory, beside looking at every pair in every draw.
+"""Measure time and memory of rank intervals of 103 to 5,000 tickers, and of examining every pair in every draw.
 
-Run alone: `python benchmarks/bench_ranks.py`. Directions are drawn at random, with a part that all tickers share.
+Run on an idle machine: `python benchmarks/bench_ranks.py`. Directions are random, with a part that all tickers share.
 """
 
 import resource
@@ -11,7 +11,7 @@ import numpy as np
 from ldtm_lib.ledger import ranking
 
 PLAIN_UP_TO = 2000
-"""Tickers of which the plain way is timed as well."""
+"""Largest number of tickers for which every pair in every draw is timed as well."""
 
 
 def main() -> None:
@@ -31,11 +31,11 @@ def main() -> None:
                 same = np.array_equal(plain.low_T, found.low_T) and np.array_equal(plain.high_T, found.high_T)
                 print(f", every pair in every draw {seconds:.2f} s, {seconds / fast:.1f} x, same: {same}", end="")
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            print(f"; {peak:,.0f} MiB at most so far", flush=True)
+            print(f"; peak memory so far {peak:,.0f} MiB", flush=True)
 
 
 def directions(num_days: int, num_tickers: int) -> tuple[np.ndarray, np.ndarray]:
-    """Who was right on which day, and who gave a direction, (D, T)."""
+    """Random marks of right directions and of given directions, by day and ticker (D, T)."""
     rng = np.random.default_rng(num_days)
     common, own = rng.random((num_days, 1)) < 0.5, rng.random((num_days, num_tickers)) < 0.5
     correct = np.where(rng.random(own.shape) < 0.3, common, own)

@@ -1,9 +1,9 @@
-"""Training on a Ray cluster beside training on this machine: the same networks on the same cores, and what Ray costs.
+"""Time training on a Ray cluster and on this machine, with the same networks on the same cores, to find Ray's cost.
 
-Clusters of real processes on this host: a head without cores, and one node with all cores or a node for each core.
-Ray's start (connecting, versions of all nodes, a process with torch for each slot) is part of every time.
+The clusters are real processes on this host: a head without cores, and one node with all cores or a node for each core.
+All times on Ray include its start (connecting, versions of all nodes, a process with torch for each slot).
 
-No file of the packages may change meanwhile: nodes and driver compare their code.
+Do not change files of the packages during the run: nodes and driver compare their code.
 
 Run: PYTHONPATH=. .venv/bin/python benchmarks/bench_ray.py  (about five minutes)
 """
@@ -48,7 +48,7 @@ class Measured:
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--quick", action="store_true", help="A hundredth of the work, to try the script.")
+    arguments.add_argument("--quick", action="store_true", help="a hundredth of the work, to try the script")
     quick = arguments.parse_args().quick
     rows, num_tickers = (60, 4) if quick else (ROWS, NUM_TICKERS)
     num_small, num_large = (8, 4) if quick else (NUM_SMALL, NUM_LARGE)
@@ -71,7 +71,7 @@ def main() -> None:
             found = measured(engine(many, per_shard), small, TINY, one_epoch, many)
             num_shards = -(-num_small // per_shard)
             cost = (found.seconds - start.seconds - here.seconds) / num_shards
-            show(f"tasks of {per_shard}: {1000 * cost:.0f} ms more a task, less the start", found, here)
+            show(f"tasks of {per_shard}: {1000 * cost:.0f} ms per task beyond the start", found, here)
         large = tasks(num_large, 1, 60)
         here = measured(fit_universe, large, SHAPE, one_epoch, None)
         print(f"{num_large} networks of the default shape, 60 windows, one epoch")
@@ -131,7 +131,7 @@ def measured(
 
 
 def resident_mib(pid: int) -> float:
-    """The memory that is the process's own; files and shared memory are left out."""
+    """Memory of the process itself in MiB, without files and shared memory."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
@@ -140,7 +140,7 @@ def resident_mib(pid: int) -> float:
 
 
 def tasks(num_tickers: int, networks_each: int, rows: int) -> list[FitTask]:
-    """The same rows under several names: the work counts here, not the forecasts."""
+    """Tasks with the same rows under several names; only the amount of work matters here."""
     columns = ("open", "high", "low", "close", "volume")
     frame = pl.DataFrame({name: stocks.IBM[name] for name in ("date", *columns)}).select(
         pl.col("date").str.to_date().alias("session"), pl.col(columns).cast(pl.Float64)

@@ -1,8 +1,8 @@
-"""The rows that retention purges from Dagster's storage, and the time it takes, beside deleting runs one by one.
+"""Measure the time of purges of Dagster's storage and what they leave, compared with deleting runs one by one.
 
-One daily run of 103 tickers is recorded by Dagster itself, 412 partitions in one run, and copied with another date for
-every session. Then, on copies of that database: the logs of all daily runs go; all daily runs go as a whole; they go
-one by one with Dagster's own `delete_run`; and weeks pass, each with five daily runs more and a purge.
+Dagster itself records one daily run of 103 tickers, 412 partitions in one run. The script copies it with another date
+for every session. Then, each on a copy of that database, it purges the logs of all daily runs, purges all daily runs as
+a whole, deletes them one by one with Dagster's `delete_run`, and adds weeks of five daily runs with a purge each.
 
     .venv/bin/python benchmarks/bench_retention.py [--sessions 300] [--weeks 10]
 """
@@ -85,7 +85,7 @@ where relnamespace = 'ldtm_dagster'::regnamespace and relkind = 'r'
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
 def daily_run(context: dg.AssetExecutionContext) -> Any:
-    """As many events, with as much in them, as a daily run of the real assets."""
+    """Record as many events, with as much in them, as a daily run of the real assets."""
     for number in range(NUM_LINES):
         context.log.info(f"line {number} of what a daily run logs about its tickers")
     for name in NAMES:
@@ -112,7 +112,7 @@ def main() -> None:
 
 
 def measure(server: str, home: Path, num_sessions: int, num_weeks: int) -> None:
-    """Print a line for every way."""
+    """Print a line for every kind of purge."""
     project = installation(server, home, "recorded")
     run_id = record_a_daily_run(project)
     for number in range(1, num_sessions):
@@ -129,7 +129,10 @@ def measure(server: str, home: Path, num_sessions: int, num_weeks: int) -> None:
         seconds = time.perf_counter() - started
         left, num_left = size_of(own)
         vacuum(own, fully=True)
-        print(f"{what}: {seconds:.1f} s, {num_left:,} events left, {left:,.0f} MiB, {size_of(own)[0]:,.0f} MiB in use")
+        print(
+            f"{what}: {seconds:.1f} s, {num_left:,} events left, {left:,.0f} MiB, "
+            f"{size_of(own)[0]:,.0f} MiB after VACUUM FULL"
+        )
 
     def weeks(own: Project) -> None:
         for week in range(num_weeks):
@@ -139,10 +142,10 @@ def measure(server: str, home: Path, num_sessions: int, num_weeks: int) -> None:
             if week % 3 == 0:
                 print(f"    week {week + 1}: {size_of(own)[0]:,.0f} MiB")
 
-    tell("their logs go", "logs", purge)
-    tell("again, nothing to do", "logs_again", lambda own: (purge(own), timed("    ", lambda: purge(own))))
-    tell("all of them go", "all_of_it", lambda own: purge(old(own)))
-    tell("all of them go, one by one with delete_run", "plain", delete_one_by_one)
+    tell("purge their logs", "logs", purge)
+    tell("purge again, nothing to do", "logs_again", lambda own: (purge(own), timed("    ", lambda: purge(own))))
+    tell("purge all runs", "all_of_it", lambda own: purge(old(own)))
+    tell("delete all runs one by one with delete_run", "plain", delete_one_by_one)
     tell(f"{num_weeks} weeks of five daily runs and a purge", "weeks", weeks)
 
 
@@ -153,7 +156,7 @@ def timed(what: str, work: Callable[[], object]) -> None:
 
 
 def installation(server: str, home: Path, name: str) -> Project:
-    """A database of its own with our schema and one for Dagster."""
+    """Create a database with LDTM's schema and one for Dagster."""
     with psycopg.connect(server, autocommit=True) as admin:
         admin.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
     settings = Settings(path=home / "universe.toml", tickers=tuple(TICKERS), retention=RetentionConfig())
@@ -212,7 +215,7 @@ def set_end(project: Project, run_id: str, *, days_ago: int) -> None:
 
 
 def old(project: Project) -> Project:
-    """The same with every run a thousand days older."""
+    """Make every run a thousand days older; returns the project."""
     with project.dagster_database.transaction() as conn:
         conn.execute("update runs set end_time = end_time - 86400 * 1000")
     return project

@@ -1,12 +1,12 @@
-"""Universes of 103, 1,000 and 5,000 synthetic tickers: time, statements, events, memory and size of their work.
+"""Measure time, statements, events, memory and storage of universes of 103, 1,000 and 5,000 synthetic tickers.
 
     python benchmarks/bench_scale.py [--tickers 103 1000 5000] [--by date_and_ticker date] [--stages daily gate]
 
 Figures are printed with their ratio to those of the first universe, and per ticker. 103 and 1,000 tickers take about
-ten minutes on 2 cores, 5,000 about an hour and 20 GiB of disk. Every stage is a process of its own
-(`scale_stages.py`), on a PostgreSQL of its own in a temporary folder: the work of a daily run without Dagster, a daily
+ten minutes on 2 cores, 5,000 about an hour and 20 GiB of disk. Every stage runs in a separate process
+(`scale_stages.py`), on an embedded PostgreSQL in a temporary folder: the work of a daily run without Dagster, a daily
 run, the UI page of an asset with a year of partitions, the gate, the windows and plan of a retraining, and the
-leaderboard. `--profile FOLDER` keeps profiles of the stages, which take longer then.
+leaderboard. `--profile FOLDER` writes profiles of the stages, which then take longer.
 """
 
 import argparse
@@ -40,7 +40,7 @@ BOUNDS = {
     "UI page of a year, after another session, s": {5_000: 2.0},
     **{f"{stage}, peak GiB": {5_000: 2.0} for stage in STAGES},
 }
-"""What a universe of at most so many tickers must not exceed."""
+"""Upper bounds of figures, by the largest number of tickers for which they hold."""
 
 Figures = dict[str, float]
 
@@ -51,10 +51,10 @@ def main() -> None:
     parser.add_argument("--by", nargs="+", default=[BY], choices=["date_and_ticker", "date"])
     parser.add_argument("--stages", nargs="+", default=[*STAGES], choices=[*STAGES])
     parser.add_argument("--profile", type=Path)
-    parser.add_argument("--strict", action="store_true", help="end with status 1 where a bound is exceeded")
+    parser.add_argument("--strict", action="store_true", help="exit with status 1 if a bound is exceeded")
     given = parser.parse_args()
     if "date" in given.by and "by" not in PartitionConfig.model_fields:
-        parser.error("this LDTM has no setting partitions.by")
+        parser.error("this version of LDTM has no setting partitions.by")
     exceeded = 0
     found: dict[tuple[str, int], Figures] = {}
     for by in given.by:
@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def measure(stages: Sequence[str], num_tickers: int, by: str, profiles: Path | None) -> Figures:
-    """Run some stages in a folder, each in a process; returns the figures of all."""
+    """Run some stages in one folder, each in a separate process; returns the figures of all."""
     figures: Figures = {}
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     environment.pop(DATABASE_VARIABLE, None)

@@ -1,8 +1,8 @@
-"""Simulated sessions of 103 tickers: the loop of a bootstrap, and the same sessions through the daily job.
+"""Time simulated sessions of 103 tickers by the loop of a bootstrap, and through the daily job.
 
-Run alone: `python benchmarks/bench_simulation.py`. Starts a PostgreSQL of its own in a temporary folder. Both ways make
-the same windows and forecasts with the same models; the daily job fetches bars, fills, seals, checks and records one
-materialization for each session, ticker and asset as well.
+Run on an idle machine: `python benchmarks/bench_simulation.py`. The script starts an embedded PostgreSQL in a temporary
+folder. Both make the same windows and forecasts with the same models. The daily job also fetches bars, fills, seals,
+checks and records one materialization for each session, ticker and asset.
 """
 
 import os

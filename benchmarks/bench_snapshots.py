@@ -1,7 +1,7 @@
-"""A daily run's forecasts of 103 tickers, from PostgreSQL to PostgreSQL, beside the plain way: one ticker at a time.
+"""Time a daily run's forecasts of 103 tickers, from PostgreSQL to PostgreSQL, at once and one ticker at a time.
 
-Run alone: `python benchmarks/bench_snapshots.py`. Starts a PostgreSQL of its own in a temporary folder, unless
-LDTM_TEST_DATABASE_URL names a server, where it works in a schema that it removes again.
+Run on an idle machine: `python benchmarks/bench_snapshots.py`. The script starts an embedded PostgreSQL in a temporary
+folder. If LDTM_TEST_DATABASE_URL names a server, it uses a schema there instead and removes it at the end.
 """
 
 import time
@@ -59,7 +59,7 @@ def run(conn: Connection, calendar: Calendar, project: Project) -> None:
         input_windows.record(conn, latest_windows(recent, TICKERS, run_date, calendar, settings.window))
     conn.commit()
     conn.execute("analyze")
-    print(f"features and their windows: {(time.perf_counter() - started) / len(run_dates):.3f} s a daily run")
+    print(f"features and their windows: {(time.perf_counter() - started) / len(run_dates):.3f} s per daily run")
 
     by_onnx = settings.replace(forecast=settings.forecast.replace(backend="onnx"))
 
@@ -105,8 +105,8 @@ def run(conn: Connection, calendar: Calendar, project: Project) -> None:
     )
     all_at_once, each = best(conn, lambda: intervals(TICKERS)), best(conn, intervals_one_by_one)
     print(
-        f"of these, half-widths of intervals from {NUM_TESTED} test rows a ticker: {all_at_once:.3f} s; one ticker at "
-        f"a time: {each:.3f} s; {each / all_at_once:.1f} x"
+        f"of these, half-widths of intervals from {NUM_TESTED} test rows per ticker: {all_at_once:.3f} s; one ticker "
+        f"at a time: {each:.3f} s; {each / all_at_once:.1f} x"
     )
     started = time.perf_counter()
     export_models(project, calendar, made_at=datetime.now(UTC))
@@ -117,7 +117,7 @@ def run(conn: Connection, calendar: Calendar, project: Project) -> None:
 
 
 def best(conn: Connection, work: Callable[[], None]) -> float:
-    """The shortest of a few times; what was written is taken back each time."""
+    """The shortest of REPETITIONS times; each run is rolled back."""
     times: list[float] = []
     for _ in range(REPETITIONS):
         started = time.perf_counter()
@@ -146,7 +146,7 @@ def bars(sessions: list[date]) -> pl.DataFrame:
 
 
 def networks(conn: Connection, folder: Path, settings: Settings) -> None:
-    """An active, untrained network of every ticker."""
+    """Record an active, untrained network for every ticker."""
     generator = torch.Generator().manual_seed(0)
     for ticker in settings.tickers:
         state = initial_state(settings.architecture, generator)
@@ -165,7 +165,7 @@ def networks(conn: Connection, folder: Path, settings: Settings) -> None:
 
 
 def backtests(conn: Connection, sessions: list[date]) -> None:
-    """A backtest of every network, with the default number of test rows; they end before the benchmark's bars do."""
+    """Record a backtest of every network with the default number of test rows, all before the first session."""
     first = exchange_calendar().offset(sessions[0], -NUM_TESTED)
     tested = exchange_calendar().between(first, sessions[0])[:NUM_TESTED]
     conn.execute(

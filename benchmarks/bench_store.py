@@ -1,4 +1,4 @@
-"""Load 515,000 bars into an empty store, load them again, and read them, against one INSERT per bar.
+"""Time loading 515,000 bars into an empty store, loading them again and reading them, and one INSERT per bar.
 
 Run: .venv/bin/python benchmarks/bench_store.py
 """
@@ -33,7 +33,7 @@ values (%(ticker)s, %(session)s, clock_timestamp(), %(open)s, %(high)s, %(low)s,
 
 
 def synthetic_bars(calendar: Calendar) -> pl.DataFrame:
-    """Seeded random walks on the newest sessions that have surely closed."""
+    """Seeded random walks on the newest sessions before 2026, all of which have closed."""
     random = np.random.default_rng(0)
     days = calendar.days[calendar.days < np.datetime64("2026-01-01")][-NUM_SESSIONS:]
     shape = (NUM_TICKERS, NUM_SESSIONS)
@@ -52,7 +52,7 @@ def synthetic_bars(calendar: Calendar) -> pl.DataFrame:
 
 
 def one_by_one(conn: Connection, bars: pl.DataFrame) -> None:
-    """The plain way: look for each bar, insert it when it is not there or differs."""
+    """Record bars one by one: select each of them, and insert it if it is missing or differs."""
     for row in bars.iter_rows(named=True):
         held = conn.execute(PLAIN_SELECT, row).fetchone()
         if held is None or held[0] != row["close"]:
@@ -79,7 +79,7 @@ def measure(database: Database, calendar: Calendar) -> None:
 
     with database.connect() as conn:
         plain = timed(
-            "plain: one select and insert a bar", lambda: one_by_one(conn, bars[:NUM_PLAIN_BARS]), NUM_PLAIN_BARS
+            "naive: one select and insert per bar", lambda: one_by_one(conn, bars[:NUM_PLAIN_BARS]), NUM_PLAIN_BARS
         )
         conn.rollback()
     fast = timed("record into an empty store", load, len(bars))
@@ -89,15 +89,15 @@ def measure(database: Database, calendar: Calendar) -> None:
         last = bars["session"].max()
         assert last is not None
         recent = 280 * NUM_TICKERS
-        timed("recent_bars, 280 a ticker", lambda: recent_bars(conn, tickers, last=last, num_bars=280), recent)
+        timed("recent_bars, 280 per ticker", lambda: recent_bars(conn, tickers, last=last, num_bars=280), recent)
         newest_bars = bars.group_by("ticker", maintain_order=True).tail(6)
         timed(
-            "record a daily run, 6 sessions a ticker",
+            "record a daily run, 6 sessions per ticker",
             lambda: ingest(conn, Delivery(bars=newest_bars), source="bench", calendar=calendar),
             len(newest_bars),
         )
         conn.rollback()
-    print(f"filling an empty store is {plain / fast:.0f} times, a reload {plain / again:.0f} times as fast as plain")
+    print(f"filling an empty store is {plain / fast:.0f} times, a reload {plain / again:.0f} times as fast as naive")
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
-"""Epochs of training on real bars, float32 on the CPU: eight networks, the minimum of several runs.
+"""Time epochs of training on real bars, float32 on the CPU: eight networks, the minimum of several runs.
 
-The ways take turns, each in a process of its own, so that other load on the machine meets all of them and none finds
-the heap as another one left it. The plain way is what one would write first: a DataLoader over windows that are
-gathered one at a time, AdamW unfused, one network after the other with all cores on it.
+The methods take turns, each in a separate process, so that other load on the machine affects all of them and none
+inherits the heap of another one. The naive version is the simplest code: a DataLoader over windows that are gathered
+one at a time, AdamW unfused, one network after the other on all cores.
 
 Run: .venv/bin/python benchmarks/bench_training.py  (about three minutes)
 """
@@ -60,12 +60,12 @@ def main() -> None:
         for name, seconds in best.items():
             print(
                 f"  {name:38} {seconds:6.2f} s   {num_rows / seconds:6.0f} windows/s"
-                f"   {seconds * 3200 / num_rows:5.2f} s per 3,200 windows   {best[PLAIN] / seconds:4.2f} x plain"
+                f"   {seconds * 3200 / num_rows:5.2f} s per 3,200 windows   {best[PLAIN] / seconds:4.2f} x naive"
             )
 
 
 def in_a_process(way: str) -> list[float]:
-    """The seconds of one way by batch size."""
+    """The seconds of one method by batch size."""
     done = subprocess.run([sys.executable, __file__, "--way", way], check=True, capture_output=True, text=True)
     return json.loads(done.stdout)
 
@@ -76,7 +76,7 @@ def fastest(way: Callable[[Sequence[FitTask], TrainingConfig], None], batch_size
 
 
 def ibm_tasks() -> list[FitTask]:
-    """The same rows under several names: the work counts here, not the forecasts."""
+    """Tasks with the same rows under several names; only the amount of work matters here."""
     columns = ("open", "high", "low", "close", "volume")
     bars = pl.DataFrame({name: stocks.IBM[name] for name in ("date", *columns)}).select(
         pl.lit("IBM").alias("ticker"), pl.col("date").str.to_date().alias("session"), pl.col(columns).cast(pl.Float64)
@@ -137,7 +137,7 @@ def one_after_the_other(tasks: Sequence[FitTask], recipe: TrainingConfig) -> Non
 
 
 class Windows(Dataset[tuple[np.ndarray, np.ndarray]]):
-    """One window at a time."""
+    """A data set that gathers one window at a time."""
 
     def __init__(self, task: FitTask) -> None:
         self.task = task
@@ -164,13 +164,13 @@ def one_after_the_other_plainly(tasks: Sequence[FitTask], recipe: TrainingConfig
             mse_loss(network(torch.from_numpy(task.windows.gather(rows))), torch.from_numpy(task.windows.targets[rows]))
 
 
-PLAIN = "plain: DataLoader, one by one"
+PLAIN = "naive: DataLoader, one by one"
 WAYS: dict[str, Callable[[Sequence[FitTask], TrainingConfig], None]] = {
     PLAIN: one_after_the_other_plainly,
     "gathered once, all cores on one": one_after_the_other,
     "fused networks on each core": fused_on_each_core,
-    "a core each, freed memory given back": a_core_each_heap_given_back,
-    "a core each (fit_universe)": a_core_each,
+    "one per core, freed memory given back": a_core_each_heap_given_back,
+    "one per core (fit_universe)": a_core_each,
 }
 
 if __name__ == "__main__":

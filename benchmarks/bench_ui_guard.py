@@ -1,8 +1,8 @@
 """Time of a request to Dagster's webserver, with and without the access rules of the UI.
 
-Run alone: `python benchmarks/bench_ui_guard.py [NUM_REQUESTS]`. Starts webservers with an empty workspace and storage
-in a temporary folder, two of them without the rules, and asks all in random order over one open connection each.
-A difference that is not larger than the one between the two without the rules is noise.
+Run on an idle machine: `python benchmarks/bench_ui_guard.py [NUM_REQUESTS]`. The script starts three webservers with an
+empty workspace and storage in a temporary folder, two of them without the rules, and sends requests to all in random
+order over one open connection each. A difference not larger than that between the two without the rules is noise.
 """
 
 import http.client
@@ -57,7 +57,7 @@ def webserver(folder: Path, module: list[str]) -> Iterator[http.client.HTTPConne
 
 
 def milliseconds(connection: http.client.HTTPConnection, request: str, token: str) -> float:
-    """The time of one answer."""
+    """The time until one answer has been read."""
     method, path, body = REQUESTS[request]
     started = time.perf_counter()
     connection.request(method, path, body, {"Content-Type": "application/json", "Authorization": f"Bearer {token}"})

@@ -1,7 +1,7 @@
-"""Compute the verdicts of ten weekly trainings of 103 tickers again, beside the plain way: one backtest at a time.
+"""Time the recomputation of the verdicts of ten weekly trainings of 103 tickers, at once and one backtest at a time.
 
-Run alone: `python benchmarks/bench_verdicts.py [NUM_WEEKS]`. Each verdict is on a backtest of four folds with 126 test
-rows. Starts a PostgreSQL of its own in a temporary folder.
+Run on an idle machine: `python benchmarks/bench_verdicts.py [NUM_WEEKS]`. Each verdict is on a backtest of four folds
+with 126 test rows. The script starts an embedded PostgreSQL in a temporary folder.
 """
 
 import sys
@@ -30,7 +30,7 @@ from ldtm_lib.settings import Settings
 NUM_TICKERS, NUM_WEEKS = 103, 10
 NUM_FOLDS, NUM_TEST_ROWS = 4, 126
 SAMPLE = 100
-"""Verdicts that are computed the plain way; the rest is reckoned."""
+"""Number of verdicts that are computed one by one; their time is scaled up to all verdicts."""
 CANDIDATE = """
 insert into checkpoint (ticker, trained_on, architecture_sha256, recipe_sha256, data_sha256, file_name, file_sha256,
     seed, num_training_rows, num_validation_rows, num_epochs, best_epoch, validation_loss, duration_seconds, device)
@@ -62,7 +62,7 @@ def main(num_weeks: int) -> None:
 
 
 def judge_week(conn: Connection, settings: Settings, trained_on: date, *, seed: int) -> None:
-    """A training and a verdict of every ticker."""
+    """Record a training and a verdict for every ticker."""
     architecture, recipe = settings.architecture.fingerprint(), recipe_fingerprint(settings)
     random = np.random.default_rng(seed)
     keys: dict[InputKey, list[FoldReport]] = {}
@@ -115,7 +115,7 @@ def measure(conn: Connection, settings: Settings) -> None:
     plain = (time.perf_counter() - started) / len(ids) * checked.num_computed
     print(
         f"{checked.num_computed:,} verdicts of {NUM_FOLDS} x {NUM_TEST_ROWS} forecasts: {taken:.2f} s, "
-        f"one by one {plain:.2f} s (from {len(ids)}); {plain / taken:.1f} x"
+        f"one by one {plain:.2f} s (scaled up from {len(ids)}); {plain / taken:.1f} x"
     )
 
 

@@ -1,8 +1,8 @@
-"""The container stack in figures: image, start, launch of a run, memory, and a daily run of 103 tickers.
+"""Measure the container stack: image, start, launch of a run, memory, and a daily run of 103 tickers.
 
-Run alone, as root of a Debian with docker.io, docker-compose and debootstrap, in the root of the repository:
-`PYTHONPATH=. python benchmarks/containers.py`. Makes an engine, a base image and a stack of its own (several minutes),
-and removes them. The plain way beside a run container is the same job in a process of a container that runs already.
+Run on an idle machine, as root on Debian with docker.io, docker-compose and debootstrap, in the root of the repository:
+`PYTHONPATH=. python benchmarks/containers.py`. The script makes its own engine, base image and stack (several minutes)
+and removes them. It compares a run container with the same job in a process of a container that already runs.
 """
 
 import os
@@ -67,7 +67,7 @@ def main() -> None:
         queued, launched, began, ended = (moment(stack, run, kind) for kind in STAGES)
         print(
             f"launch of a run container to its first step: {began - launched:.1f} s, "
-            f"from its request on {began - queued:.1f} s"
+            f"{began - queued:.1f} s from the request"
         )
         words = ("run", str(sessions[-1]))
         started = time.perf_counter()
@@ -75,7 +75,7 @@ def main() -> None:
         plain = time.perf_counter() - started
         print(
             f"daily run of {NUM_TICKERS} tickers: {ended - queued:.1f} s in a container from its request to its end, "
-            f"{ended - began:.1f} s of them work; as a process of a running container {plain:.1f} s; "
+            f"{ended - began:.1f} s of it from its first step; as a process of a running container {plain:.1f} s; "
             f"{(ended - queued) / plain:.1f} x"
         )
         stack.remove()
@@ -90,7 +90,7 @@ def moment(stack: Stack, run: str, kind: str) -> float:
 
 
 def installation(folder: Path) -> list[datetime]:
-    """A folder with a configuration and 103 files of bars, as an owner has it; returns the sessions."""
+    """Make an installation folder with a configuration and 103 files of bars; returns the sessions."""
     calendar = exchange_calendar()
     newest = calendar.last_closed(datetime.now(UTC))
     sessions = calendar.between(calendar.offset(newest, -NUM_SESSIONS), newest)

@@ -1,9 +1,10 @@
-"""Five design choices against their alternatives, on real bars: what each does to forecasts of sessions never seen.
+"""Compare five design choices with their alternatives, on real bars, by forecasts of sessions that no network saw.
 
-All have heads that predict the price, and the squared error unless they say otherwise: `experiment_models.py` compares
-heads and losses. AAPL, GOOG, IBM and MSFT walk forward over the demo's two folds with the demo's recipe, through one
-loop for every design; for the chosen one it is that of `fit_alone`, which is checked at the end. The best epoch is the
-one with the lowest validation loss, by the loss trained with. Targets are always scaled by the window's close range.
+All designs have heads that predict the price, and the squared error unless they say otherwise; `experiment_models.py`
+compares heads and losses. AAPL, GOOG, IBM and MSFT are tested by walk-forward over the demo's two folds with the demo's
+recipe. One training loop serves every design; for the chosen one it does the same as `fit_alone`, which is checked at
+the end. The best epoch has the lowest validation loss, measured by the loss that the design trains with. Targets are
+always scaled by the range of the window's closes.
 
 Run: .venv/bin/python benchmarks/experiment_designs.py --seeds 0 1
 """
@@ -42,7 +43,7 @@ from ldtm_lib.settings import ArchitectureConfig, TrainingConfig, load_settings
 SETTINGS = load_settings(Path(__file__).parents[1] / "demo.toml")
 SHAPE, WINDOW_SESSIONS = SETTINGS.architecture.replace(residual=False), SETTINGS.window.window_sessions
 SQUARED = {"horizon_weights": "equal", "huber_delta": 1e9, "max_target_move": 1e9}
-"""The mean squared error, which all designs are compared by."""
+"""Settings under which the loss is the mean squared error, by which all designs are compared."""
 TICKERS = ("AAPL", "GOOG", "IBM", "MSFT")
 FIRST, LAST = date(2000, 3, 1), date(2013, 3, 1)
 CHOSEN, NO_CHANGE, NUM_WORKERS = "chosen", "no change", 2
@@ -83,7 +84,7 @@ class SharedHead(LdtmNetwork):
 
 
 def by_training_rows(task: FitTask) -> WindowSet:
-    """The task's windows as z-scores by one mean and deviation per input, those of its training rows' windows."""
+    """The task's windows as z-scores, with each input's mean and deviation over the windows of its training rows."""
     windows = task.windows
     raw = replace(windows, low=np.zeros_like(windows.low), span=np.ones_like(windows.span))
     inputs = raw.gather(task.training_rows).astype(np.float64)
@@ -100,7 +101,7 @@ class Design:
     normalise: Callable[[FitTask], WindowSet] = lambda task: task.windows
     shared_by_tickers: bool = False
     recipe: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """What differs from the demo's."""
+    """Differences from the demo's recipe."""
 
 
 DESIGNS = {
@@ -119,17 +120,17 @@ DESIGNS = {
 
 @cache
 def folds_of(ticker: str) -> list[tuple[FitTask, Rows]]:
-    """What each fold of a ticker trains on, and its test rows."""
+    """The training task and the test rows of each fold of a ticker."""
     windows = windows_of(SampleSource().fetch([ticker], FIRST, LAST).bars, exchange_calendar(), SETTINGS.window)[ticker]
     plans = plan_folds(windows, SETTINGS.backtest, SETTINGS.training)
     return [(task, plan.test_rows) for task, plan in zip(tasks_of(windows, plans, None), plans, strict=True)]
 
 
 def run(name: str, recipe: TrainingConfig, tickers: tuple[str, ...], fold: int) -> list[dict[str, Any]]:
-    """Train one network and score it on every ticker that it is for: one row each."""
+    """Train one network and score it on each of its tickers; returns one row per ticker."""
     design, folds = DESIGNS[name], [folds_of(ticker)[fold - 1] for ticker in tickers]
     first_test = min(task.windows.sessions[test_rows[0]] for task, test_rows in folds)
-    for task, _ in folds:  # one ticker's labels may not reach the test of another either
+    for task, _ in folds:  # the labels of one ticker must not reach the test rows of another one either
         furthest = furthest_session(task.windows, task.training_rows, task.validation_rows)
         assert np.datetime64(furthest) < first_test
     started = time.process_time()
@@ -178,7 +179,7 @@ def fit(
 
 
 def score(windows: WindowSet, rows: Rows, scaled: np.ndarray) -> dict[str, Any]:
-    """The figures of some forecasts (n, 3): errors in normalised space, and in percent of the price that came."""
+    """The figures of some forecasts (n, 3): errors in normalised space, and in percent of the actual price."""
     actual, close, predicted = windows.target_prices[rows], windows.close[rows], windows.unscale(scaled, rows)
     error, price_error = scaled - windows.targets[rows], 100 * np.abs(predicted / actual - 1).mean(axis=0)
     expected = predicted[:, 0] / close - 1
@@ -198,7 +199,7 @@ def no_change(ticker: str, fold: int, seed: int) -> dict[str, Any]:
 
 
 def report(cells: pl.DataFrame) -> None:
-    """Per design the mean over the seeds and their range, and in what share of the cells its MSE is the lower one."""
+    """Print per design the mean and range over the seeds, and the share of cells with a lower MSE than the chosen."""
     chosen_mse = pl.col("mse").filter(pl.col("design") == CHOSEN).first().over("ticker", "fold", "seed")
     cells = cells.with_columns(is_lower=pl.col("mse") < chosen_mse)
     per_seed = cells.group_by("design", "seed", maintain_order=True).agg(
@@ -219,7 +220,7 @@ def report(cells: pl.DataFrame) -> None:
 
 
 def report_agreement(cells: pl.DataFrame, recipe: TrainingConfig) -> None:
-    """That the loop here is the one of `fit_alone`, on the task with the fewest rows."""
+    """Print the validation loss of this script's loop and of `fit_alone`, on the task with the fewest rows."""
     task = min((task for t in TICKERS for task, _ in folds_of(t)), key=lambda task: len(task.training_rows))
     torch.set_num_threads(1)
     alone = fit_alone(task, recipe=recipe, architecture=SHAPE, device=torch.device("cpu"), on_progress=lambda _: None)
@@ -228,7 +229,7 @@ def report_agreement(cells: pl.DataFrame, recipe: TrainingConfig) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Five design choices against their alternatives, on real bars.")
+    parser = argparse.ArgumentParser(description="Compare five design choices with their alternatives, on real bars.")
     parser.add_argument("--designs", nargs="+", choices=list(DESIGNS), default=list(DESIGNS), metavar="DESIGN")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1], metavar="SEED")
     parser.add_argument("--epochs", type=int, default=SETTINGS.training.max_epochs)

@@ -1,9 +1,9 @@
-"""Coverage, width and interval score of prediction intervals on real bars, and coverage after the volatility doubled.
+"""Measure coverage, width and score of prediction intervals on real bars, and coverage after the volatility doubles.
 
 (a) AAPL, GOOG, IBM and MSFT, the last test sessions of the sample. The forecasts are those of no change and of a ridge
-regression on the scaled window, fitted anew for every fold on the rows that a network of that fold would learn from;
-with `--stored`, those of the newest backtests in a database. Sessions before the scored ones warm the intervals up.
-Each method runs over the same forecasts, and pools the four tickers.
+regression on the scaled window, which is fitted for every fold on the training rows of a network of that fold. With
+`--stored`, they are those of the newest backtests in a database. Sessions before the scored ones warm up the intervals.
+All methods run over the same forecasts and pool the four tickers.
 (b) A walk with normal returns whose volatility doubles in the middle: coverage in the sessions after it.
 
 Run: nice python benchmarks/experiment_intervals.py [--stored postgresql://... --schema ldtm | --networks FOLDER]
@@ -41,7 +41,7 @@ PLAIN, ADAPTIVE = "plain split conformal", "adaptive, rate 0.01 (default)"
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Forecasts:
-    """Forecasts of one ticker and what came, oldest first."""
+    """Forecasts of one ticker and the actual prices, oldest first."""
 
     sessions: Sessions
     targets: Sessions
@@ -54,7 +54,7 @@ class Forecasts:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--stored", help="URL of a database: score the newest backtests in it instead")
-    parser.add_argument("--schema", default="ldtm", help="of that database")
+    parser.add_argument("--schema", default="ldtm", help="schema in that database")
     parser.add_argument("--networks", type=Path, help="cache of experiment_models.py: score its networks of seed 0")
     asked = parser.parse_args()
     calendar = exchange_calendar()
@@ -78,7 +78,7 @@ def no_change(windows: WindowSet) -> Forecasts:
 
 
 def ridge(windows: WindowSet) -> Forecasts:
-    """Of the move from the last scaled close, as a network with residual heads learns it."""
+    """Ridge regression of the move from the last scaled close, which networks with residual heads learn too."""
     found: list[Values] = []
     plans = folds(windows)
     for plan in plans:
@@ -93,7 +93,7 @@ def ridge(windows: WindowSet) -> Forecasts:
 
 
 def networks(windows: WindowSet, folder: Path) -> Forecasts:
-    """Of networks, in the folds that choices were made on and in the test folds after them."""
+    """Forecasts of cached networks on the selection folds and on the test folds after them."""
     paths = [p for which in ("selection", "test") for p in folder.glob(f"short-{which}-{windows.ticker}-*-0.json")]
     made = {row["session"]: row for path in paths for row in json.loads(path.read_text())}
     rows = np.searchsorted(windows.sessions, np.array(sorted(made), "datetime64[D]"))
@@ -151,13 +151,13 @@ def stored(database: Database, calendar: Calendar) -> list[Forecasts]:
 
 
 def half_widths(lane: Lane, config: IntervalsConfig) -> Values:
-    """(n, 2) of every past forecast of a lane as it would have been made."""
+    """Half-widths (n, 2) that each past forecast of a lane would have had."""
     course = walk([lane], config)
     return np.array([course.quantiles([session])[0] for session in lane.sessions])
 
 
 def undivided(lane: Lane, config: IntervalsConfig) -> Values:
-    """With the whole rate for every outcome, although outcomes overlap."""
+    """Half-widths with the undivided rate for every outcome, although outcomes overlap."""
     return half_widths(replace(lane, overlap=1), config)
 
 
@@ -193,7 +193,7 @@ METHODS: dict[str, tuple[Method, IntervalsConfig]] = {
 
 
 def table(name: str, made: list[Forecasts], *, num_scored: int | None) -> None:
-    """Coverage, mean width over that of a normal walk, interval score in percent, and the share without an interval."""
+    """Print coverage, mean width over that of a normal walk, interval score in percent, and share without interval."""
     print(f"\n{name}: {len(made)} tickers, {len(made[0].sessions)} sessions each, {num_scored or 'all'} of them scored")
     print(f"{'':32}" + "".join(f"{horizon.replace('_', ' '):^42}" for horizon in HORIZONS))
     print(f"{'':32}" + "".join(f"  {f'{level:.0%}':>4} width score none" for _ in HORIZONS for level in LEVELS))
@@ -228,7 +228,7 @@ def cell(made: Iterable[Forecasts], at: int, place: int, method: str, num_scored
 
 
 def shift(calendar: Calendar) -> None:
-    """Coverage in the first sessions after the volatility of a walk doubled, by method, mean of 50 walks."""
+    """Print the coverage in the first sessions after the volatility of a walk doubled, by method, mean of 50 walks."""
     random = np.random.default_rng(0)
     num, num_walks = 1008, 50
     days = calendar.days[-2 * num - 30 : -num]

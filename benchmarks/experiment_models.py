@@ -1,15 +1,15 @@
-"""What the network learns, one change after the other: heads, loss, schedule, newest data; before and after.
+"""Compare networks before and after each change of heads, loss, schedule and use of the newest data.
 
 AAPL, GOOG, IBM and MSFT of the bundled sample, the default settings with up to 100 epochs unless a variant says
-otherwise. The newest four folds of 126 sessions are the test folds. Choices are made on the two folds before them, by
-a rule that was written down first (docs/experiments.md, "Better forecasts from the same network"); the test folds show
-the chosen network beside the one of before.
+otherwise. The newest four folds of 126 sessions are the test folds. Choices are made on the two folds before them, the
+selection folds, by a rule that was written down first (docs/experiments.md, "Better forecasts from the same network").
+The test folds then compare the chosen network with the one before the changes.
 
 Run: .venv/bin/python benchmarks/experiment_models.py --folds selection
      .venv/bin/python benchmarks/experiment_models.py --folds test --variants before short
      .venv/bin/python benchmarks/experiment_models.py --demo
 
-With --demo it tries the settings of demo.toml on the selection folds, all of which end before the demo's first fold.
+With --demo it tries settings for demo.toml on the selection folds, all of which end before the demo's first fold.
 """
 
 import argparse
@@ -55,7 +55,7 @@ Folds = Literal["selection", "test"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """One way to fit the network; the defaults are those of before."""
+    """One way to fit the network; the defaults are those before the changes."""
 
     residual: bool = False
     """The heads' outputs are added to the last scaled close, and their last layers start at zero."""
@@ -94,7 +94,7 @@ DEMO_EPOCHS, DEMO_RATES = (4, 7, 10), (1e-3, 2e-3, 4e-3)
 
 @cache
 def folds_of(ticker: str, which: Folds) -> list[tuple[FitTask, Rows]]:
-    """What each fold of a ticker trains on, and its test rows."""
+    """The training task and the test rows of each fold of a ticker."""
     bars = SampleSource().fetch([ticker], FIRST, LAST).bars
     windows = windows_of(bars, exchange_calendar(), WindowConfig())[ticker]
     plans = plan_folds(windows, PLAN, RECIPE)
@@ -166,7 +166,7 @@ def start(variant: Variant, generator: torch.Generator) -> LdtmNetwork:
 
 
 class Descent:
-    """One network's optimizer and where it is on its way."""
+    """The optimizer of one network and its current step."""
 
     def __init__(self, network: LdtmNetwork, recipe: TrainingConfig, variant: Variant, loss_of: Any, *, num_rows: int):
         self.network, self.recipe, self.variant, self.loss_of = network, recipe, variant, loss_of
@@ -184,7 +184,7 @@ class Descent:
         return self.recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, epochs / length)))
 
     def epoch(self, inputs: Tensor, targets: Tensor, order: Tensor) -> int:
-        """Walk through rows in an order; returns the number of steps."""
+        """Train on rows in a given order; returns the number of steps."""
         batches = torch.split(order, self.recipe.batch_size)
         for rows in batches:
             self.optimizer.param_groups[0]["lr"] = self.rate()
@@ -240,7 +240,7 @@ def run(name: str, which: Folds, ticker: str, fold: int, seed: int) -> list[dict
 
 
 def report(cells: pl.DataFrame, baseline: str) -> None:
-    """One line per variant: relative errors by horizon, score, direction, and the paired test against a baseline."""
+    """Print one line per variant: relative errors by horizon, score, direction, and paired test against a baseline."""
     for h in HORIZONS:
         price = 1 + pl.col(f"{h}_came")
         cells = cells.with_columns(
@@ -283,7 +283,7 @@ def report(cells: pl.DataFrame, baseline: str) -> None:
 
 
 def by_session(cells: pl.DataFrame) -> np.ndarray:
-    """Per session the mean over horizons, tickers and seeds of the error over the mean no-change error."""
+    """The error over the mean no-change error by session, averaged over horizons, tickers and seeds."""
     relative = pl.mean_horizontal(
         *(pl.col(f"{h}_error") / pl.col(f"{h}_no_change").mean().over("ticker", "fold") for h in HORIZONS)
     )
@@ -304,7 +304,7 @@ def main() -> None:
     parser.add_argument("--baseline", default="residual", help="the variant that the others are tested against")
     parser.add_argument("--demo", action="store_true", help="try epochs and rates for demo.toml instead")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--cache", type=Path, help="a folder that keeps forecasts by network, to go on later")
+    parser.add_argument("--cache", type=Path, help="folder that keeps the forecasts of each network, to continue later")
     options = parser.parse_args()
     if options.demo:
         try_demo_settings(options.workers)
@@ -329,7 +329,7 @@ def main() -> None:
 
 
 def try_demo_settings(num_workers: int) -> None:
-    """One line per number of epochs and learning rate: score and coverage of networks that LDTM trains with them."""
+    """Print one line per number of epochs and learning rate: score and coverage of networks trained by LDTM."""
     jobs = list(product(DEMO_EPOCHS, DEMO_RATES, TICKERS, range(1, NUM_SELECTION_FOLDS + 1)))
     with ProcessPoolExecutor(num_workers, get_context("spawn"), torch.set_num_threads, (1,)) as workers:
         figures = dict(zip(jobs, workers.map(demo_figures, *zip(*jobs, strict=True)), strict=True))

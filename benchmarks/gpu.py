@@ -1,11 +1,11 @@
-"""Training on a GPU: sameness with the reference, time of each kernel and epoch, memory, a retrain, another tenant.
+"""Measure training on a GPU: agreement with the reference, kernels, epochs, memory, a retrain, another tenant.
 
 Run on a machine with CUDA: .venv/bin/python benchmarks/gpu.py | tee gpu.txt  (at most 8 minutes; --quick takes five)
 
-The exit status is 1 when a section fails, is ended by its limit, or finds results that are not those of the reference.
-The windows are those of seeded random walks: the work is that of real ones, the forecasts mean nothing. Needed are
-torch, numpy and pydantic; a section that needs more is left out, with the reason. The retrain needs a PostgreSQL: the
-embedded one, or the server that LDTM_TEST_DATABASE_URL names.
+The exit status is 1 if a section fails, exceeds its time limit, or finds results that differ from the reference. The
+windows are those of seeded random walks: they take as much work as real ones, but the forecasts are meaningless. The
+benchmark needs torch, numpy and pydantic; a section that needs more is left out, with the reason. The retrain needs
+PostgreSQL: the embedded one, or the server that LDTM_TEST_DATABASE_URL names.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from sections import Section, print_by_line, run_section, run_sections
 
 
 def remove_database(folder: Path) -> None:
-    """Stop or clear the database of a retrain, however that ended."""
+    """Stop or clear the database of a retrain, however the retrain ended."""
     if (folder / "database").exists():
         from gpu_training import RETRAIN_SCHEMA
         from temporary_database import remove_database
@@ -31,7 +31,7 @@ SECTIONS = (
     Section(name="device", title="Device", limit_seconds=60, expected_seconds=8, essential=True),
     Section(
         name="sameness",
-        title="Sameness in float16 with the reference in float32 on the CPU: gradients, then trainings of five epochs",
+        title="Agreement of float16 with the float32 reference on the CPU: gradients, then trainings of five epochs",
         limit_seconds=60,
         expected_seconds=25,
     ),
@@ -49,13 +49,13 @@ SECTIONS = (
     ),
     Section(
         name="epochs",
-        title="One epoch of 103 networks x 5,000 windows, float16: the fastest of some",
+        title="One epoch of 103 networks x 5,000 windows, float16: the fastest of several",
         limit_seconds=85,
         expected_seconds=65,
     ),
     Section(
         name="memory",
-        title="Memory: the allocator's peak against the formula, MiB; seconds an epoch within that budget",
+        title="Memory: the allocator's peak and the formula, MiB; seconds per epoch within that budget",
         limit_seconds=45,
         expected_seconds=35,
     ),
@@ -68,7 +68,7 @@ SECTIONS = (
     ),
     Section(
         name="neighbours",
-        title="Another tenant, products of 4,096 x 4,096 in float16: its step in ms, median and 99th percentile",
+        title="Step of another tenant (products of 4,096 x 4,096, float16) in ms: median and 99th percentile",
         limit_seconds=45,
         expected_seconds=35,
     ),
@@ -91,7 +91,7 @@ def main() -> int:
     """Run the sections that the command line asks for; returns the exit status."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--quick", action="store_true", help=f"leave out {' and '.join(SLOW)}")
-    arguments.add_argument("--section", action="append", choices=[*MODULES], help="this one alone; may be repeated")
+    arguments.add_argument("--section", action="append", choices=[*MODULES], help="only this section; may be repeated")
     arguments.add_argument("--patience", type=float, default=1.0, help="multiplies all limits, for slower GPUs")
     arguments.add_argument("--rehearse", action="store_true", help=argparse.SUPPRESS)  # tiny sizes, on the CPU
     arguments.add_argument("--child", choices=[*MODULES], help=argparse.SUPPRESS)

@@ -1,4 +1,4 @@
-"""Section of `gpu.py` about the recurrence kernels: the time of each under every tiling.
+"""Section of `gpu.py` that times each recurrence kernel under every tiling.
 
 Axes: M networks, T sessions of a window, B windows of a batch, H hidden units, G = 4 H gates.
 """
@@ -29,7 +29,8 @@ from ldtm_lib.models.lstm import initial_state
 
 HOPPER = (9, 0)
 LARGEST_DISTANCE = 0.01
-"""Of the norm of the plain operations' results in float16: rounding over all sessions and the hardware's tangent."""
+"""Share of the norm of the plain operations' results in float16: allows for rounding over all sessions and for the
+hardware's tanh."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,12 +42,12 @@ class Launch:
     run: Callable[[Callable[..., None]], None]
     """Launches an operation on the buffers."""
     restore: Callable[[], None]
-    """Puts into the buffers what the launch finds in a training step."""
+    """Restores the contents of the buffers before the launch in a training step."""
     results: Sequence[Tensor]
 
 
 def kernels(sizes: Sizes, folder: Path) -> bool:
-    """Time every recurrence kernel under every tiling, those that a training uses first."""
+    """Time every recurrence kernel under every tiling; tilings that a training uses come first."""
     forward, backward = _recurrences(sizes)
     passed = True
     for batch_size in sizes.batch_sizes:
@@ -62,11 +63,11 @@ def kernels(sizes: Sizes, folder: Path) -> bool:
             begin = f"  batch {batch_size:3}, {launch.name:15} {_words(tiling)}{' (the choice)' if chosen else '':13}"
             try:
                 ms, apart = _measure(sizes, launch, tiling, operation, expected[launch.name])
-            except Exception as error:  # of Triton's compiler and of CUDA, whose classes have no common parent
+            except Exception as error:  # errors of Triton's compiler and of CUDA have no common base class
                 print(
                     f"{begin} {type(error).__name__}: {str(error).strip().splitlines()[0][:160] if str(error) else ''}"
                 )
-                sizes.synchronize()  # raises where the device is lost: nothing after it would be true
+                sizes.synchronize()  # raises if the device is lost: later results would be wrong
                 passed = passed and not chosen
                 continue
             wrong = not apart <= LARGEST_DISTANCE
@@ -80,7 +81,7 @@ def kernels(sizes: Sizes, folder: Path) -> bool:
 
 
 def _recurrences(sizes: Sizes) -> tuple[Callable[..., None], Callable[..., None]]:
-    """The recurrence kernels, which take a tiling. In a rehearsal on a CPU the plain operations stand in for them."""
+    """The recurrence kernels, which take a tiling; in a rehearsal on a CPU, the plain operations instead."""
     if sizes.kernels:
         return sizes.kernels.lstm_forward, sizes.kernels.lstm_backward
     if sizes.on_cuda:
@@ -96,13 +97,13 @@ def _recurrences(sizes: Sizes) -> tuple[Callable[..., None], Callable[..., None]
 
 
 def tilings_to_try(choice: Tilings, capability: tuple[int, int], hidden: int) -> Sequence[Tilings]:
-    """The choice, the alternatives that were made for the GPU, the small programs, and the choices of other GPUs."""
+    """The choice, the alternatives for the same GPU, the smaller tilings, and the choices for other GPUs."""
     made_for_it = HOPPER_ALTERNATIVES if capability == HOPPER else ()
     return [choice, *made_for_it, smaller_tilings(capability, hidden), *CHOSEN.values(), CONSUMER]
 
 
 def _in_order(sizes: Sizes, launches: Sequence[Launch]) -> list[tuple[Launch, Tiling, bool]]:
-    """Every launch with every tiling of its direction, and whether it is the choice: those come first."""
+    """Every launch with every tiling of its direction, and True for the choice; the choices come first."""
     hidden, device = sizes.architecture.hidden, sizes.device
     capability = torch.cuda.get_device_capability(device) if sizes.on_cuda else HOPPER
     choice = tilings_of(device, hidden)
@@ -137,14 +138,14 @@ def _measure(
 
 
 def _results(launch: Launch, operations: Operations) -> list[Tensor]:
-    """What the operations make of the buffers."""
+    """Contents of the buffers after a launch by some operations."""
     launch.restore()
     launch.run(operations.lstm_forward if launch.forward else operations.lstm_backward)
     return [tensor.clone() for tensor in launch.results]
 
 
 def _distance(found: Tensor, expected: Tensor) -> float:
-    """In float32 and network by network: the buffers of all networks would need their memory several times over."""
+    """Relative distance in float32; network by network, since all at once would need several times their memory."""
     apart = size = 0.0
     for one, other in zip(found, expected, strict=True):
         apart += float((one.float() - other.float()).square().sum())

@@ -1,4 +1,4 @@
-"""Section of `gpu.py` about manners: the step time of another tenant while a training runs."""
+"""Section of `gpu.py` that measures the step time of another tenant while a training runs."""
 
 import threading
 from collections.abc import Sequence
@@ -12,15 +12,15 @@ from ldtm_lib.models.fused.trainer import fit_fused
 from ldtm_lib.settings import GpuConfig, TrainingConfig
 
 START_SECONDS = 60.0
-"""How long the first epoch of a training may take."""
+"""Longest time that the first epoch of a training may take."""
 
 
 class Abandoned(Exception):
-    """The measurement is over, and the training with it."""
+    """Raised in a training to end it when the measurement is over."""
 
 
 class Training(threading.Thread):
-    """A training that goes on until it is abandoned."""
+    """A training that continues until it is abandoned."""
 
     def __init__(self, sizes: Sizes, tasks: Sequence[FitTask], gpu: GpuConfig) -> None:
         super().__init__(daemon=True)
@@ -44,7 +44,7 @@ class Training(threading.Thread):
                 pass
         except Abandoned:
             pass
-        except Exception as error:  # told by the main thread
+        except Exception as error:  # raised again by the main thread
             self.error = error
         finally:
             self.under_way.set()
@@ -75,7 +75,7 @@ def neighbours(sizes: Sizes, folder: Path) -> bool:
                 median, highest = other.step_ms()
                 if not training.is_alive():
                     raise RuntimeError(
-                        f"{what}: the training broke off, nothing was beside the tenant"
+                        f"{what}: the training ended before the measurement of the tenant did"
                     ) from training.error
             finally:
                 training.abandoned.set()

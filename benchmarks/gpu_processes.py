@@ -1,4 +1,4 @@
-"""Processes of `gpu.py` beside its sections: one network per process, and another tenant of the GPU."""
+"""Further processes of `gpu.py`: one network per process, and another tenant of the GPU."""
 
 import json
 import subprocess
@@ -33,7 +33,7 @@ def _process(sizes: Sizes, *arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def seconds_alone(sizes: Sizes, num_processes: int, batch_size: int) -> float:
-    """The median of an epoch of one network in each of so many processes at once."""
+    """The median time of an epoch of one network per process, with some processes at once."""
     with ExitStack() as stack:
         running = [
             stack.enter_context(_process(sizes, "--process", "alone", "--batch", str(batch_size)))
@@ -43,7 +43,7 @@ def seconds_alone(sizes: Sizes, num_processes: int, batch_size: int) -> float:
 
 
 def _line(process: subprocess.Popen[str]) -> str:
-    """The next line that a process prints; raises RuntimeError when it ended without one."""
+    """The next line that a process prints; raises RuntimeError if the process ended without one."""
     assert process.stdout is not None
     line = process.stdout.readline()
     if not line:
@@ -64,7 +64,7 @@ def alone(sizes: Sizes, batch_size: int) -> None:
 
 
 class Tenant:
-    """Another tenant of the GPU, which has started and waits."""
+    """Another tenant of the GPU, which has started and waits for requests."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
@@ -87,7 +87,7 @@ def tenant(sizes: Sizes) -> Iterator[Tenant]:
 
 
 def serve_tenant(sizes: Sizes, lines: Sequence[str] | Iterator[str]) -> None:
-    """Hold memory and measure steps for some seconds at every line."""
+    """Hold memory and, for every line, measure steps for some seconds."""
     free = torch.cuda.mem_get_info(sizes.device)[0] if sizes.on_cuda else 2**30
     held = torch.empty(min(sizes.tenant_mib * 2**20, free // 2), dtype=torch.uint8, device=sizes.device)
     shape, dtype = (sizes.tenant_size, sizes.tenant_size), torch.float16 if sizes.on_cuda else torch.float32

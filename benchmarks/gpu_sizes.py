@@ -1,4 +1,4 @@
-"""Sizes of the sections of `gpu.py`: those of its figures, and tiny ones that rehearse every section on a CPU."""
+"""Sizes of the sections of `gpu.py`: real ones, and tiny ones for a rehearsal of every section on a CPU."""
 
 import importlib.util
 import os
@@ -46,7 +46,7 @@ class Sizes:
 
     @property
     def on_cuda(self) -> bool:
-        """Whether the figures are those of a GPU."""
+        """True if the figures are those of a GPU."""
         return self.device.type == "cuda"
 
     @property
@@ -75,12 +75,12 @@ class Sizes:
         torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
 
     def synchronize(self) -> None:
-        """Wait until the device has done everything; raises what went wrong there."""
+        """Wait until the device has finished all work; raises the errors of that work."""
         if self.on_cuda:
             torch.cuda.synchronize(self.device)
 
     def median_ms(self, run: Callable[[], None], before: Callable[[], None] = lambda: None) -> float:
-        """The median of some timings in milliseconds, by CUDA events; what happens `before` each is not counted."""
+        """The median of some timings in milliseconds, by CUDA events; `before` runs before each and is not timed."""
         times: list[float] = []
         for _ in range(self.repetitions):
             before()
@@ -143,14 +143,14 @@ REHEARSAL = Sizes(
 
 
 def require(*modules: str) -> None:
-    """Raises LeftOut when a module is not installed."""
+    """Raise LeftOut if a module is not installed."""
     for module in modules:
         if not is_installed(module):
             raise LeftOut(f"{module} is not installed")
 
 
 def is_installed(module: str) -> bool:
-    """Whether a module can be imported, without importing it."""
+    """True if a module can be imported; does not import it."""
     try:
         return importlib.util.find_spec(module) is not None
     except (ImportError, ValueError):

@@ -1,8 +1,8 @@
-"""The first minute on a new GPU: the probe, an epoch of all networks, and one beside the reference on the CPU.
+"""Try a new GPU within a minute: the probe, an epoch of all networks, and one compared with the CPU reference.
 
 Run on a machine with CUDA: .venv/bin/python benchmarks/gpu_smoke.py  (less than a minute on an H100)
 
-The exit status is 1 when a step fails, or when a section is ended by its limit. `gpu.py` has the figures.
+The exit status is 1 if a step fails, or if a section exceeds its time limit. `gpu.py` measures the figures.
 """
 
 import argparse
@@ -16,7 +16,7 @@ SECTIONS = (
     Section(name="device", title="Device", limit_seconds=60, expected_seconds=7, essential=True),
     Section(
         name="smoke",
-        title="The probe, one epoch of 103 networks x 1,000 windows, one network beside the reference",
+        title="The probe, one epoch of 103 networks x 1,000 windows, one network compared with the reference",
         limit_seconds=45,
         expected_seconds=25,
     ),
@@ -32,7 +32,7 @@ def device(rehearse: bool) -> bool:
 
 
 def smoke(rehearse: bool) -> bool:
-    """Print each step of the library's trial as it ends; whether all of them passed."""
+    """Print each step of the library's trial as it ends; returns True if all of them passed."""
     from gpu_sizes import FIGURES, REHEARSAL
 
     from ldtm_lib.models.on_gpu.trial import TrialSizes, trial

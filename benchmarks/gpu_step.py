@@ -1,4 +1,4 @@
-"""Section of `gpu.py` about the rest of a step: AdamW and the gathering of windows."""
+"""Section of `gpu.py` that times the rest of a step: AdamW and the gathering of windows."""
 
 from pathlib import Path
 
@@ -13,11 +13,11 @@ from ldtm_lib.models.fused.windows import distinct_windows, tables_of
 from ldtm_lib.settings import TrainingConfig
 
 MOVED_BYTES = 28
-"""What AdamW reads and writes for an element: weight and momenta in float32, gradient and copy in float16."""
+"""Bytes that AdamW reads and writes per element: weight and momenta in float32, gradient and copy in float16."""
 
 
 def step(sizes: Sizes, folder: Path) -> bool:
-    """Time AdamW and the gathering of windows, with kernels and without."""
+    """Time AdamW and the gathering of windows, with kernels and without them."""
     for name, operations in sizes.ways.items():
         ms, num_elements = _adamw_ms(sizes, operations)
         print(
@@ -31,7 +31,7 @@ def step(sizes: Sizes, folder: Path) -> bool:
 
 
 def _adamw_ms(sizes: Sizes, operations: Operations) -> tuple[float, int]:
-    """The median of an update of all networks, and the number of its elements."""
+    """The median time of an update of all networks, and the number of their elements."""
     shape = sizes.num_tickers, FusedLayout(sizes.architecture).num_elements
     parameters, exp_avg, exp_avg_sq = (torch.rand(shape, device=sizes.device) for _ in range(3))
     half, grads = parameters.half(), torch.rand(shape, device=sizes.device).half()
@@ -61,7 +61,7 @@ def _adamw_ms(sizes: Sizes, operations: Operations) -> tuple[float, int]:
 
 
 def _gather_ms(sizes: Sizes, operations: Operations, batch_size: int) -> float:
-    """The median of the gathering of one batch of every network."""
+    """The median time to gather one batch of every network."""
     tasks = sizes.tasks()
     window_sets = distinct_windows(tasks)
     tables = tables_of(window_sets, sizes.device, recipe=TrainingConfig(), architecture=sizes.architecture)

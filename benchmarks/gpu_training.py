@@ -1,4 +1,4 @@
-"""Sections of `gpu.py` about trainings: sameness, epochs, memory, retrain."""
+"""Sections of `gpu.py` that run trainings: sameness, epochs, memory, retrain."""
 
 import os
 import time
@@ -22,14 +22,14 @@ from ldtm_lib.models.on_gpu.trial import compare_fit, synthetic_tasks
 from ldtm_lib.settings import BacktestConfig, GpuConfig, Settings, TrainingConfig
 
 ASKED = {64: 0.18, 256: 0.12}
-"""Seconds an epoch that are asked for on an H100, by batch size."""
+"""Goals on an H100 in seconds per epoch, by batch size."""
 ASKED_FINAL, ASKED_WHOLE, NUM_FOLDS = 30, 120, 4
-"""Seconds of a retrain: of the final networks, and of these with four folds."""
+"""Goals of a retrain in seconds, for the final networks and for these with four folds."""
 RETRAIN_SCHEMA = "ldtm_bench_gpu"
 
 
 class Epochs:
-    """Notes when the first network of a training ends its epochs: all fused networks end together."""
+    """Callback that records when the first network ends its epochs: all fused networks end them together."""
 
     def __init__(self) -> None:
         self.first: str | None = None
@@ -53,7 +53,7 @@ def fused(
     gpu: GpuConfig | None = None,
     operations: Operations | None = None,
 ) -> tuple[list[Fit], list[float]]:
-    """All tasks fused; the fits and the seconds of the epochs after the first."""
+    """Train all tasks fused; returns the fits and the seconds of the epochs after the first."""
     clock = Epochs()
     fits: list[Fit] = []
     for result in fit_fused(
@@ -104,7 +104,7 @@ def sameness(sizes: Sizes, folder: Path) -> bool:
 
 
 def epochs(sizes: Sizes, folder: Path) -> bool:
-    """Time epochs with kernels, without, and of one network per process."""
+    """Time epochs with kernels, without kernels, and with one network per process."""
     tasks = sizes.tasks()
     for batch_size in sizes.batch_sizes:
         begin, recipe = f"  batch {batch_size:3}", TrainingConfig(batch_size=batch_size, max_epochs=3, patience=99)
@@ -131,7 +131,7 @@ def epochs(sizes: Sizes, folder: Path) -> bool:
 
 
 def memory(sizes: Sizes, folder: Path) -> bool:
-    """Hold the allocator's peak against the formula."""
+    """Compare the allocator's peak with the formula."""
     tasks = sizes.tasks()
     for budget in sizes.budgets_mib:
         for batch_size in sizes.batch_sizes:
@@ -151,13 +151,13 @@ def memory(sizes: Sizes, folder: Path) -> bool:
             found = f"peak {peak:6.0f} ({peak / plan.peak_mib - 1:+.0%})" if sizes.on_cuda else "peak not counted"
             print(
                 f"  budget {budget:5}, batch {batch_size:3}: {plan.num_networks:3} networks at once, formula "
-                f"{plan.peak_mib:6.0f}, {found}; {seconds:.2f} s an epoch with set-up"
+                f"{plan.peak_mib:6.0f}, {found}; {seconds:.2f} s per epoch with set-up"
             )
     return True
 
 
 def retrain(sizes: Sizes, folder: Path) -> bool:
-    """Retrain from database to registry: the final networks, then the newest fold of every backtest."""
+    """Time a retrain from database to registry: the final networks, then the newest fold of every backtest."""
     require("polars", "psycopg", "exchange_calendars", "pynvml")
     if not os.environ.get("LDTM_TEST_DATABASE_URL"):
         try:
@@ -217,7 +217,7 @@ def retrain(sizes: Sizes, folder: Path) -> bool:
         for method, count in methods.items():
             print(f"  {count} networks trained by: {method or 'a core each'}")
         if sizes.on_cuda and sizes.kernels and list(methods) != [METHODS[0].name]:
-            print("  FAIL a slower method had to train")
+            print("  FAIL networks were trained by a slower method than the first")
             return False
     whole = spent[0] + NUM_FOLDS * spent[1]
     print(f"  with {NUM_FOLDS} folds as long as the newest: {whole:.0f} s (asked: {ASKED_WHOLE})")

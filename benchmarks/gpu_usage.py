@@ -13,17 +13,17 @@ SAMPLE_SECONDS = 0.25
 
 @dataclass(slots=True)
 class Usage:
-    """Samples of a quarter of a second, or the reason why there are none."""
+    """Samples taken every quarter of a second, or the reason why there are none."""
 
     samples: list[int] = field(default_factory=list)
     obstacle: str = ""
 
     def last(self, seconds: float) -> None:
-        """Forget all but the last seconds: what came before was set-up."""
+        """Keep only the samples of the last seconds; earlier ones are of the set-up."""
         del self.samples[: -max(1, round(seconds / SAMPLE_SECONDS))]
 
     def __str__(self) -> str:
-        """The mean over the middle of the watched time; NVML does not say how full the GPU was meanwhile."""
+        """The mean over the middle of the watched time; NVML does not report how much of the GPU the kernels used."""
         edge = len(self.samples) // 4
         middle = self.samples[edge : len(self.samples) - edge]
         if not middle:

@@ -1,4 +1,4 @@
-"""A TWS protocol peer in a process of its own, for benchmarks that fetch bars."""
+"""A peer that speaks TWS's protocol in a separate process, for benchmarks that fetch bars."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @contextmanager
 def ib_peer(*options: str) -> Iterator[int]:
-    """The port of a peer that was started with options of `tests.integration.prices.ib.standalone`."""
+    """Start a peer with options of `tests.integration.prices.ib.standalone`; yields its port."""
     command = [sys.executable, "-m", "tests.integration.prices.ib.standalone", *options]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -1,4 +1,4 @@
-"""Daily bars of tickers that do not exist: the work of real ones for benchmarks without a source."""
+"""Daily bars of synthetic tickers, which take as much work as real ones, for benchmarks without a source."""
 
 from datetime import date
 

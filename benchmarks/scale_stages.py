@@ -1,10 +1,10 @@
-"""The stages of `bench_scale.py`, each run in a process of its own: its peak memory is that of the stage alone.
+"""Run one stage of `bench_scale.py` in a separate process, whose peak memory is that of the stage alone.
 
     python benchmarks/scale_stages.py STAGE --home FOLDER --tickers N [--by date] [--profile FILE]
 
-The last line of the output is JSON: the figures. A stage whose name begins with `make` prepares what the next ones
-measure. The daily runs are of the sessions before the newest one, whose rows are late: tickers that enter service today
-get no row of the newest session before the next one opens.
+The last line of the output has the figures as JSON. A stage whose name begins with `make` prepares the data of the next
+stages. Daily runs are of sessions before the newest one, and their rows are late: tickers that enter service today get
+no row of the newest session before the next one opens.
 """
 
 import argparse
@@ -120,7 +120,7 @@ class Statements:
 
 
 class Scale:
-    """One universe in a folder of its own."""
+    """One universe and its folder."""
 
     def __init__(self, home: Path, num_tickers: int, by: str) -> None:
         self.home, self.num_tickers, self.by = home, num_tickers, by
@@ -132,7 +132,7 @@ class Scale:
         self.config = home / "universe.toml"
 
     def write_config(self, *, small: bool = False) -> None:
-        """The configuration; `small` is that of the gate's benchmark, whose networks are never used."""
+        """Write the configuration; `small` selects the networks of the gate's benchmark, which are never run."""
         by = f'by = "{self.by}"\n' if "by" in PartitionConfig.model_fields else ""
         architecture = "[architecture]\nhidden = 6\nhead_hidden = 4\n" if small else ""
         self.config.write_text(
@@ -152,7 +152,7 @@ class Scale:
 
 
 def make_daily(scale: Scale) -> Figures:
-    """Stored histories, and an active network with its backtest for every ticker."""
+    """Store histories, and an active network with its backtest for every ticker."""
     scale.write_config()
     project = scale.project()
     bars = synthetic_bars(scale.calendar, scale.num_tickers, NUM_HISTORY, scale.newest)
@@ -167,7 +167,7 @@ def make_daily(scale: Scale) -> Figures:
 
 
 def work(scale: Scale, profile: Callable[[], Any]) -> Figures:
-    """The stages of a daily run without Dagster: what LDTM's own code takes."""
+    """Time the stages of a daily run without Dagster, which is the time of LDTM's own code."""
     project, seconds = scale.project(), dict[str, float]()
     with ib_peer("--bars", str(scale.home / "bars.parquet")) as port:
         os.environ["LDTM_IB_PORT"] = str(port)
@@ -191,7 +191,7 @@ def work(scale: Scale, profile: Callable[[], Any]) -> Figures:
 
 
 def daily(scale: Scale, profile: Callable[[], Any]) -> Figures:
-    """A daily run through Dagster in this process, after one that warms everything up."""
+    """Time a daily run through Dagster in this process, after a first one as warm-up."""
     project = scale.project()
     with ib_peer("--bars", str(scale.home / "bars.parquet")) as port:
         os.environ["LDTM_IB_PORT"] = str(port)
@@ -227,9 +227,9 @@ def daily(scale: Scale, profile: Callable[[], Any]) -> Figures:
 
 
 def ui(scale: Scale) -> Figures:
-    """The page of an asset with a year of materialized partitions, in the real UI.
+    """Time the page of an asset with a year of materialized partitions, in the real UI.
 
-    The events of the newest session are copied with other dates: Dagster itself would take hours to record them.
+    The events of the measured session are copied with other dates: Dagster itself would take hours to record them.
     """
     project = scale.project()
     others = [session.isoformat() for session in scale.sessions[-YEAR - 1 : -3]]
@@ -263,7 +263,7 @@ def ui(scale: Scale) -> Figures:
 
 
 def make_gate(scale: Scale) -> Figures:
-    """A network and a backtest of four folds for every ticker."""
+    """Record a network and a backtest of four folds for every ticker."""
     scale.write_config(small=True)
     project = scale.project()
     sessions = np.array(scale.calendar.between(date(2020, 1, 2), bench_gate.DAY), dtype="datetime64[D]")
@@ -274,7 +274,7 @@ def make_gate(scale: Scale) -> Figures:
 
 
 def gate(scale: Scale, profile: Callable[[], Any]) -> Figures:
-    """The asset `registry` of a retraining, without training."""
+    """Time the asset `registry` of a retraining, without training."""
     project = scale.project()
     os.environ.update(dagster_environment(project))
     statements, tags = Statements(), partition_range(scale.tickers[0], scale.tickers[-1])
@@ -290,7 +290,7 @@ def gate(scale: Scale, profile: Callable[[], Any]) -> Figures:
 
 
 def make_training(scale: Scale) -> Figures:
-    """Twenty years of bars."""
+    """Store twenty years of bars."""
     scale.write_config()
     project = scale.project()
     for at in range(0, scale.num_tickers, GROUP):
@@ -305,7 +305,7 @@ def make_training(scale: Scale) -> Figures:
 
 
 def training(scale: Scale, profile: Callable[[], Any]) -> Figures:
-    """The windows and the plans of a retraining, without the training: as many tickers at once as it takes."""
+    """Time the windows and plans of a retraining, for as many tickers at once as it takes, without training."""
     project, seconds = scale.project(), Counter[str]()
     with profile():
         groups = range(0, scale.num_tickers, TICKERS_AT_ONCE)
@@ -339,7 +339,7 @@ def plan_of(scale: Scale, project: Project, tickers: Sequence[str], seconds: Cou
 
 
 def make_board(scale: Scale) -> Figures:
-    """A year of rows of every ticker."""
+    """Record a year of rows for every ticker."""
     scale.write_config()
     with scale.project().database.connect() as conn:
         write_large_record(conn, scale.calendar, scale.newest, num_tickers=scale.num_tickers, num_sessions=YEAR)
@@ -347,7 +347,7 @@ def make_board(scale: Scale) -> Figures:
 
 
 def board(scale: Scale, profile: Callable[[], Any]) -> Figures:
-    """The asset `leaderboard`, and what a daily run reads of the track record."""
+    """Time the asset `leaderboard`, and the track record as a daily run reads it."""
     project = scale.project()
     os.environ.update(dagster_environment(project))
     started = time.perf_counter()

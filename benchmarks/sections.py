@@ -1,7 +1,7 @@
-"""Sections of a benchmark: each is a process group of its own with a time limit, of which nothing is left behind.
+"""Run the sections of a benchmark, each in a process group with a time limit that leaves no process behind.
 
-The process that runs the sections imports nothing but the standard library, so that no driver can stop it. A section
-prints line by line; what it has printed stands, however it ends.
+The process that runs the sections imports only the standard library, so that no driver can block it. A section prints
+line by line, and its output is kept however it ends.
 """
 
 import os
@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 GRACE_SECONDS = 10.0
-"""Between the signal that ends a section and the one that kills it."""
+"""Time between SIGTERM and SIGKILL to a section."""
 LEFT_OUT = 77
 """Exit status of a section that cannot run here."""
 Command = Callable[[str, Path], Sequence[str]]
@@ -24,11 +24,11 @@ Command = Callable[[str, Path], Sequence[str]]
 
 
 class LeftOut(Exception):
-    """The section cannot run here, and why."""
+    """Raised with the reason by a section that cannot run here."""
 
 
 def _nothing(folder: Path) -> None:
-    """Leave everything as it is."""
+    """Clean up nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,9 +41,9 @@ class Section:
     expected_seconds: float
     """On an H100."""
     essential: bool = False
-    """Whether no section after it makes sense when it fails."""
+    """True if the sections after it make no sense when it fails."""
     clean_up: Callable[[Path], None] = _nothing
-    """Called with the section's folder when all its processes have ended: ends servers in sessions of their own."""
+    """Called with the section's folder when all its processes have ended; stops servers in sessions of their own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,7 @@ class Ending:
 
 
 def run_sections(sections: Sequence[Section], command: Command, *, patience: float = 1.0) -> int:
-    """Run sections one after the other and print how each of them ended; returns the exit status.
+    """Run sections one after the other and print the outcome of each; returns the exit status.
 
     `patience` multiplies all limits.
     """
@@ -100,7 +100,7 @@ def _run(section: Section, command: Command, limit_seconds: float) -> Ending:
 
 
 def _clean_up(section: Section, folder: Path) -> str:
-    """Clean up behind a section; returns what went wrong with that, which ends no other section."""
+    """Clean up after a section; returns the error, or an empty text. An error ends no other section."""
     try:
         section.clean_up(folder)
     except Exception as error:
@@ -109,7 +109,7 @@ def _clean_up(section: Section, folder: Path) -> str:
 
 
 def _run_limited(command: Sequence[str], limit_seconds: float) -> tuple[str, bool]:
-    """Run a command in a group of its own; returns how it ended and whether that is a failure."""
+    """Run a command in a process group of its own; returns the outcome, and True if it is a failure."""
     process = subprocess.Popen(command, start_new_session=True)
     try:
         status = process.wait(limit_seconds)
@@ -125,7 +125,7 @@ def _run_limited(command: Sequence[str], limit_seconds: float) -> tuple[str, boo
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:
-    """End a process and its whole group: terminated at first, killed after a while."""
+    """End a process and its whole group: by SIGTERM, and by SIGKILL after GRACE_SECONDS."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process.pid, number)
@@ -140,7 +140,7 @@ def end_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def _lives(group: int) -> bool:
-    """Whether a process of a group lives; one that died and was not buried yet does not."""
+    """True if a process of a group is alive; a zombie is not."""
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             state, _, its_group = stat.read_text().rpartition(")")[2].split()[:3]
@@ -152,7 +152,7 @@ def _lives(group: int) -> bool:
 
 
 def run_section(section: Callable[[], bool]) -> int:
-    """Run a section in this process, which is there for nothing else; returns the exit status."""
+    """Run a section in this process, which runs nothing else; returns the exit status."""
     end_on_signals()
     print_by_line()
     try:
@@ -163,12 +163,12 @@ def run_section(section: Callable[[], bool]) -> int:
 
 
 def print_by_line() -> None:
-    """Hand on every line as soon as it is printed, also into a pipe."""
+    """Flush every line as soon as it is printed, into a pipe as well."""
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
 
 
 def end_on_signals() -> None:
-    """Let what ends this process, a lost terminal too, run its `finally` blocks."""
+    """Make SIGTERM and the SIGHUP of a lost terminal run the `finally` blocks of this process."""
 
     def end(number: int, frame: FrameType | None) -> None:
         sys.exit(128 + number)

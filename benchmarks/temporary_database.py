@@ -1,4 +1,4 @@
-"""A database for one benchmark: that of LDTM_TEST_DATABASE_URL, or an embedded one in a temporary folder."""
+"""The database of one benchmark: on the server of LDTM_TEST_DATABASE_URL, or embedded in a temporary folder."""
 
 import os
 import tempfile
@@ -14,7 +14,7 @@ from ldtm_lib.sessions import Calendar
 
 @contextmanager
 def temporary_database(schema: str, calendar: Calendar) -> Iterator[tuple[Database, Path]]:
-    """A database with all tables, and a folder; both are gone afterwards, on a given server the schema."""
+    """Yield a database with all tables, and a folder; both are removed at the end, on a given server the schema."""
     with tempfile.TemporaryDirectory() as home:
         os.chmod(home, 0o755)
         try:
@@ -24,7 +24,7 @@ def temporary_database(schema: str, calendar: Calendar) -> Iterator[tuple[Databa
 
 
 def start_database(home: Path, schema: str, calendar: Calendar) -> Database:
-    """A database with all tables; an embedded one lives in a folder that its user can read."""
+    """Start a database with all tables; the user of an embedded server must be able to read the folder."""
     given = os.environ.get("LDTM_TEST_DATABASE_URL")
     database = Database(url=given or embedded.start(home), schema=schema)
     migrate(database, calendar)
