@@ -2,7 +2,7 @@
 # make ui     the Dagster UI and the dashboard on what the demo made
 # make quick  unit tests that start no process, in less than a minute
 # make check  lint, format, types, import contracts
-# make test   make check, then unit, integration and acceptance tests (10 to 15 minutes on 2 cores)
+# make test   make check, then unit, integration and acceptance tests (15 to 20 minutes on 2 cores)
 # make nightly  kills of runs and installations, long random histories, simulated weeks, the wheel, and the SQL on
 #               PostgreSQL 15
 # make containers  the image and the container stack on a Docker engine of its own (about 20 minutes)

@@ -19,11 +19,12 @@ No model forecast a session that its training had seen. demo.toml lets models
 that the gate refused forecast as [italic]candidate[/], so that there are rows to show.
 Simulated rows never count as live.
 
-[bold]Next[/]  {ldtm} -c demo.toml forecasts       recorded forecasts
-      {ldtm} -c demo.toml registry list   models and verdicts
-      {ldtm} -c demo.toml audit verify    verify the record
-      {ldtm} -c demo.toml up              Dagster on port 3000
-      {ldtm} -c demo.toml down            stop Dagster and PostgreSQL
+[bold]Next[/]
+  recorded forecasts            {ldtm} -c demo.toml forecasts
+  models and verdicts           {ldtm} -c demo.toml registry list
+  verify the record             {ldtm} -c demo.toml audit verify
+  start Dagster (port 3000)     {ldtm} -c demo.toml up
+  stop Dagster and PostgreSQL   {ldtm} -c demo.toml down
 
 Remove the demo with `rm -rf .ldtm/ldtm_demo`.
 """
@@ -40,7 +41,7 @@ def demo(context: typer.Context, as_json: AsJson = False) -> None:
     require_sample(config)
     bring_up_to_date(config, REQUEST, as_json=as_json)
     if not as_json:
-        console.print(EPILOGUE.format(ldtm=ldtm_command()))
+        console.print(EPILOGUE.format(ldtm=ldtm_command()), soft_wrap=True)
 
 
 def demo_config(folder: Path) -> Path:

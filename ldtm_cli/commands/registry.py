@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.padding import Padding
 
 from ldtm_cli.invocation import NOTHING, AsJson, console, print_json, ready_project
-from ldtm_cli.tables import rows_table
+from ldtm_cli.tables import facts_table, rows_table
 from ldtm_lib.errors import ConfigurationError, UnknownTicker
 
 if TYPE_CHECKING:
@@ -298,5 +297,7 @@ def print_model_cards(console: Console, cards: list[dict[str, Any]]) -> None:
         console.print(
             f"[bold]{escape(what)}[/] [dim]judged {shown['decided_at']:%Y-%m-%d %H:%M} UTC[/]", highlight=False
         )
+        card = facts_table()
         for line in shown["model_card"]:
-            console.print(Padding(escape(f"· {line}"), (0, 0, 0, 2)), highlight=False)
+            card.add_row("·", escape(line))
+        console.print(card, highlight=False)

@@ -163,7 +163,11 @@ def _dagster_lines(found: "DagsterStatus | None", ui_url: str | None) -> Iterato
 
 def _next(found: "DagsterStatus") -> Iterator[str]:
     if not found.has_reported:
-        yield "unknown until the sensors have reported, half a minute after a start"
+        yield (
+            "known about half a minute after the start, when the sensors have reported"
+            if found.is_alive
+            else "nothing: `ldtm up` starts Dagster"
+        )
     if found.next_ticks and not found.is_alive:
         yield "if Dagster runs by then:"
     width = max((len(tick.schedule) for tick in found.next_ticks), default=0)

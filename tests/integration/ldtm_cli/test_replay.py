@@ -40,7 +40,7 @@ def test_an_equal_forecast_is_status_0(shell: Shell) -> None:
     shown = shell.replay("AAPL", str(RUN_DATE))
     assert shown.returncode == 0, shown.stderr
     assert "AAPL on 2013-01-11, simulation 1, recorded " in shown.stdout
-    assert "next monday pred" in shown.stdout
+    assert "next Monday, forecast" in shown.stdout
     assert "differs" not in shown.stdout
     assert shown.stdout.endswith("equal, to the bit\n")
     assert shell.replay("AAPL", str(RUN_DATE), "--simulation", "1").stdout == shown.stdout

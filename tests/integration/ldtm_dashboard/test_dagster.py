@@ -34,7 +34,7 @@ def test_the_newest_verification_counts(reader: Reader, conn: Connection) -> Non
     for status in ("FAILED", "SUCCEEDED", "PLANNED"):
         conn.execute(
             "insert into ldtm_dagster.asset_check_executions (asset_key, check_name, run_id, execution_status)"
-            " values ('[\"seals\"]', 'record_is_intact', 'r1', %s)",
+            " values ('[\"snapshots\"]', 'record_is_intact', 'r1', %s)",
             (status,),
         )
     conn.commit()
