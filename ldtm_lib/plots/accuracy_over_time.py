@@ -30,7 +30,7 @@ def accuracy_over_time(
     highs = [np.nan if high is None else 100 * high for _, high in interval]
     chart.band(run_dates, lows, highs, label="95% interval, by day")
     chart.line(run_dates, [100 * share for share in accuracy], colour=BLUE, width=1.7, label="all tickers, 30 sessions")
-    chart.level(COIN, label="a coin")
+    chart.level(COIN, label="50%, a coin")
     return chart.png()
 
 

@@ -21,7 +21,7 @@ class CalibrationPoint:
 
 def calibration_picture(title: str, points: Sequence[CalibrationPoint]) -> bytes:
     """A PNG of the mean actual next-day return per bin of predictions, with the line on which both are equal."""
-    chart = _ReturnsChart(title, "predicted next-day return, %", "actual, %")
+    chart = _ReturnsChart(title, "predicted next-day return, %", "actual next-day return, %")
     predicted = np.array([point.predicted for point in points], np.float64)
     chart.diagonal(predicted)
     chart.level(0.0, label="no change")

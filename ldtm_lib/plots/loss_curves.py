@@ -10,7 +10,7 @@ from ldtm_lib.plots.chart import Values
 from ldtm_lib.plots.colours import BLUE, GREY, ORANGE, PALE_BLUE, SERIES
 from ldtm_lib.plots.epoch_chart import EpochChart
 
-Y_LABEL = "loss"
+Y_LABEL = "Huber loss"
 MAX_NAMES = 6
 """Largest number of failed tickers that are named; the others are counted."""
 MIN_FOR_PERCENTILES = 5

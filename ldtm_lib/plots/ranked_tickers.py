@@ -19,8 +19,10 @@ LEFT, GAP_FROM, GAP_TO, RIGHT = 0.14, 0.62, 0.655, 0.965
 """Left and right ends of the two panels, as shares of the width."""
 LETTER, LARGEST_LEFT = 0.0125, 0.3
 """Share of the width that a letter of a name needs, and the rightmost start of the first panel."""
-LARGEST_RATIO = 2.0
-"""Largest ratio that is drawn: a longer bar ends here and shows its figure."""
+TYPICAL_SHARE, MOST_TYPICAL = 0.9, 3.0
+"""Distances from 1 up to this multiple of their 90th percentile are drawn in full; a longer bar shows its figure."""
+LARGEST_REACH = 1.0
+"""Largest distance from 1 that is drawn."""
 SMALLEST_REACH = 0.1
 """Smallest range that the ratios' panel shows on both sides of 1."""
 
@@ -39,7 +41,7 @@ class RankedTicker:
 def ranked_tickers(title: str, tickers: Sequence[RankedTicker]) -> bytes:
     """A PNG with a row per ticker, in the order given; its height depends on their number."""
     chart = _BarChart(title, [ticker.name for ticker in tickers])
-    for colour, label in ((BLUE, "above 50%"), (PALE_BLUE, "not different from 50%"), (ORANGE, "below 50%")):
+    for colour, label in ((BLUE, "interval above 50%"), (PALE_BLUE, "contains 50%"), (ORANGE, "below 50%")):
         rows = [row for row, ticker in enumerate(tickers) if _colour(ticker) == colour]
         chart.shares(rows, [tickers[row] for row in rows], colour=colour, label=label)
     chart.ratios([ticker.error_ratio for ticker in tickers])
@@ -54,8 +56,16 @@ def _colour(ticker: RankedTicker) -> str | None:
     return ORANGE if 100 * ticker.high < COIN else PALE_BLUE
 
 
+def _reach(distances: Sequence[float]) -> float:
+    """The distance from 1 that the ratios' panel shows on both sides: a few outliers do not hide the other bars."""
+    if not distances:
+        return SMALLEST_REACH
+    typical = sorted(distances)[math.ceil(TYPICAL_SHARE * len(distances)) - 1]
+    return min(max(SMALLEST_REACH, min(max(distances), MOST_TYPICAL * typical)), LARGEST_REACH)
+
+
 class _BarChart(Chart):
-    """Two panels over the same rows, the first row on top. The scales are at the top, the first part of a tall chart that is seen."""
+    """Two panels over the same rows. The scales are above them, since the top of a tall chart is seen first."""
 
     def __init__(self, title: str, names: Sequence[str]) -> None:
         num_rows = max(len(names), MIN_ROWS)
@@ -96,16 +106,15 @@ class _BarChart(Chart):
     def ratios(self, ratios: Sequence[float | None]) -> None:
         """Draw bars that start at 1, to the left where the error was smaller than that of forecasting no change."""
         kept = {row: ratio for row, ratio in enumerate(ratios) if ratio is not None and math.isfinite(ratio)}
-        reach = max([SMALLEST_REACH, *(min(abs(ratio - NO_CHANGE), LARGEST_RATIO - 1) for ratio in kept.values())])
+        reach = _reach([abs(ratio - NO_CHANGE) for ratio in kept.values()])
         for colour, is_better in ((BLUE, True), (ORANGE, False)):
             chosen = {row: ratio for row, ratio in kept.items() if (ratio < NO_CHANGE) is is_better}
-            widths = [min(ratio, LARGEST_RATIO) - NO_CHANGE for ratio in chosen.values()]
+            widths = [max(min(ratio - NO_CHANGE, reach), -reach) for ratio in chosen.values()]
             self._ratio_axes.barh(list(chosen), widths, left=NO_CHANGE, height=0.62, color=colour)
         for row, ratio in kept.items():
-            if ratio > LARGEST_RATIO:
-                self._ratio_axes.text(
-                    LARGEST_RATIO, row, f"{ratio:.3g} ", fontsize=7, va="center", ha="right", color=WHITE
-                )
+            if abs(ratio - NO_CHANGE) > reach:
+                end, side = (NO_CHANGE + reach, "right") if ratio > NO_CHANGE else (NO_CHANGE - reach, "left")
+                self._ratio_axes.text(end, row, f" {ratio:.3g} ", fontsize=7, va="center", ha=side, color=WHITE)
         self._ratio_axes.set_xlim(NO_CHANGE - 1.1 * reach, NO_CHANGE + 1.1 * reach)
 
     def _lay_out(self) -> None:
