@@ -1,7 +1,7 @@
-"""Backends: PyTorch, ONNX Runtime or TensorRT, as they compute the networks of a run date.
+"""Backends that compute the networks of a run date: PyTorch, ONNX Runtime and TensorRT.
 
-Every row of the record says which backend computed it. A daily run that is configured to use exported files uses those
-that exist and whose certificates passed; all other networks are computed by PyTorch, whose forecast is as good.
+Every row of the record names its backend. A daily run that is configured to use exported files uses those that exist
+and whose certificates passed; PyTorch computes all other networks, with forecasts that are as good.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ BackendOnRecord = Literal["torch", "onnx", "tensorrt", "tensorrt-rtx"]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class NetworkInput:
-    """One network and the window (T, I) that it is to forecast from."""
+    """One network, and the input window of its forecast: T sessions by I inputs."""
 
     checkpoint: CheckpointOnRecord
     window: Scaled
@@ -40,7 +40,7 @@ class NetworkInput:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Prediction:
-    """The scaled prediction (H,) of a network, and the backend that computed it."""
+    """The scaled prediction of a network for H horizons, and the backend that computed it."""
 
     scaled: Predictions
     backend: BackendOnRecord
@@ -66,7 +66,7 @@ class TorchNetworks:
     architecture: ArchitectureConfig
 
     def predict(self, asked: Sequence[NetworkInput]) -> Found:
-        """One network per core. Errors are CheckpointRefused."""
+        """Compute one network per core. The error of a ticker is a CheckpointRefused."""
         found = on_all_cores(self._predict, asked)
         return {each.ticker: outcome for each, outcome in zip(asked, found, strict=True)}
 
@@ -87,7 +87,10 @@ class OnnxNetworks:
     """Folder of the exports."""
 
     def predict(self, asked: Sequence[NetworkInput]) -> Found:
-        """All networks in one pass: from the file of the universe, if it has them, or from their own files."""
+        """Compute several networks in one pass of the universe's file, and those that it lacks from their own files.
+
+        A single network is always computed from its own file.
+        """
         found: Found = {}
         rest = list(asked)
         if len(asked) > 1:
@@ -102,9 +105,9 @@ class OnnxNetworks:
         return found
 
     def _by_universe(self, asked: Sequence[NetworkInput]) -> Found:
-        """The predictions of the file of the universe for those of its networks that are asked for.
+        """The predictions of the universe's file, for the requested networks that it holds.
 
-        Empty without a usable file: every network has a file of its own, too.
+        Empty if the file cannot be used: every network has its own file as well.
         """
         path = self.folder / UNIVERSE
         try:
@@ -120,14 +123,14 @@ class OnnxNetworks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnnxFromCheckpoints:
-    """Networks exported on the spot and computed by ONNX Runtime, for replays: their exports may be gone."""
+    """Checkpoint files that are exported when needed and computed by ONNX Runtime: replays may lack the old exports."""
 
     folder: Path
     """Folder of the checkpoint files."""
     window: WindowConfig
 
     def predict(self, asked: Sequence[NetworkInput]) -> Found:
-        """One network after the other, each from an export of its own."""
+        """Export and compute one network after the other."""
         found: Found = {}
         for each in asked:
             with TemporaryDirectory(prefix="ldtm-replay-") as temporary:
@@ -152,7 +155,7 @@ class EngineNetworks:
     """Folder of the exports."""
 
     def predict(self, asked: Sequence[NetworkInput]) -> Found:
-        """One engine after the other, so that the GPU holds one at a time. Raises EngineRefused without a GPU."""
+        """Compute one engine after another: the GPU holds one at a time. Raises EngineRefused without a GPU."""
         gpu = current_gpu()
         found: Found = {}
         for each in asked:
@@ -168,12 +171,12 @@ class EngineNetworks:
 
 
 class PreferredNetworks:
-    """Networks of an export if they can be used, and of PyTorch if they cannot."""
+    """Networks of an export where it can be used, and of PyTorch otherwise."""
 
     def __init__(self, preferred: Networks, otherwise: Networks, *, backend: Backend) -> None:
         self._preferred, self._otherwise, self._backend = preferred, otherwise, backend
         self.notes: list[str] = []
-        """Reasons why PyTorch computed forecasts in place of the export, one line per call."""
+        """Reasons why PyTorch computed forecasts instead of the export, one line per call."""
 
     def predict(self, asked: Sequence[NetworkInput]) -> Found:
         """The predictions of the export, and of PyTorch for those that it refuses."""
@@ -185,9 +188,9 @@ class PreferredNetworks:
         if not refused or self._preferred is self._otherwise:
             return found
         ticker, reason = next(iter(refused.items()))
-        what = "forecast is" if len(refused) == 1 else "forecasts are"
+        what = "forecasts was" if len(refused) == 1 else "forecasts were"
         self.notes.append(
-            f"{len(refused)} of {len(asked)} {what} by PyTorch, not by {self._backend}; of {ticker}: {reason}"
+            f"{len(refused)} of {len(asked)} {what} computed by PyTorch, not by {self._backend}; {ticker}: {reason}"
         )
         return found | self._otherwise.predict([each for each in asked if each.ticker in refused])
 
@@ -204,7 +207,7 @@ def networks_of(backend: Backend, *, folder: Path, exports: Path, architecture: 
 
 
 def networks_of_daily_run(settings: Settings, folder: Path, exports: Path | None) -> PreferredNetworks:
-    """The networks of the backend in the settings, else of PyTorch; of PyTorch alone without a folder of exports."""
+    """The networks of the configured backend, with PyTorch as fallback; PyTorch alone without a folder of exports."""
     backend = settings.forecast.backend
     torch = TorchNetworks(folder=folder, architecture=settings.architecture)
     if exports is None or backend == "torch":
@@ -214,7 +217,7 @@ def networks_of_daily_run(settings: Settings, folder: Path, exports: Path | None
 
 
 def _run(file: OnnxFile, asked: Sequence[NetworkInput]) -> Found:
-    """The predictions of a file; a window that it does not take is an error of its ticker alone."""
+    """The predictions of a file; a window that it does not accept is an error of its ticker alone."""
     found: Found = {}
     windows: dict[str, Scaled] = {}
     for each in asked:

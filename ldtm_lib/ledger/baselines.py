@@ -1,7 +1,7 @@
 """Baseline forecasts beside the record, and the comparison of the network with them on the same rows.
 
-A baseline forecast is no event of the chain and has no rank. It is written with its snapshot or not at all, from the
-same window, so it has the same information as the network.
+A baseline forecast is not an event of the chain and has no rank. It is written with its snapshot or not at all, from
+the same window, so it has the same information as the network.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,10 +39,10 @@ NO_BASELINES = TakenBaselines(num_rows=0, notes=())
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonBoard:
-    """The network against its baselines, of the universe and of every ticker."""
+    """The network compared with its baselines, for the universe and for every ticker."""
 
     universe: Comparison | None
-    """None without a row that has a forecast of every baseline."""
+    """None if no row has a forecast of every baseline."""
     tickers: tuple[Comparison, ...]
     """By name; a ticker without such a row is left out."""
 
@@ -67,7 +67,7 @@ def take_baselines(
     """Forecast and record the baselines beside rows of one run date that this transaction has written.
 
     Abstentions are left out. Takes two statements, whatever the number of tickers. A failure leaves a note and never
-    prevents the rows of that day; raises psycopg's own error when the connection is lost, and the rows with it.
+    prevents the rows of that day. When the connection is lost, which loses the rows as well, psycopg's error is raised.
     """
     asked = [draft for draft in drafts if draft.abstained_reason is None and draft.checkpoint_id is not None]
     if not asked:
@@ -90,13 +90,13 @@ def take_baselines(
 
 
 def comparisons(conn: Connection, rows: RowKind = LIVE) -> ComparisonBoard:
-    """The comparison on the rows that the leaderboard counts, as far as they have baselines; one statement."""
+    """The comparison on those rows that the leaderboard counts and that have baselines, in one statement."""
     asked = {**rows.parameters, "baselines": list(BASELINES)}
     return _board(conn, query("baselines.scores_of_forecasts"), asked)
 
 
 def backtest_comparisons(conn: Connection) -> ComparisonBoard:
-    """The comparison on the test rows of each ticker's newest backtest that was scored; one statement."""
+    """The comparison on the test rows of each ticker's newest backtest that was scored, in one statement."""
     return _board(conn, query("baselines.scores_of_backtests"), {})
 
 
@@ -123,14 +123,14 @@ def _usable(
     if unfitted:
         others = f" and {len(unfitted) - 3} more" if len(unfitted) > 3 else ""
         notes.append(
-            f"{', '.join(unfitted[:3])}{others}: no baselines, the network was trained before they were fitted; "
+            f"{', '.join(unfitted[:3])}{others}: no baselines, since the network was trained before LDTM fitted them; "
             "the next training fits them"
         )
     return rows, notes
 
 
 def _columns(rows: Sequence[_Row], calendar: Calendar, notes: list[str]) -> dict[str, list[object]]:
-    """The forecasts as columns, neutral within the band of their row; one that is not finite is noted instead."""
+    """The forecasts as columns, neutral within the band of their row; notes those that are not finite."""
     columns: dict[str, list[object]] = {
         name: [] for name in ("ticker", "baseline", "checkpoint_id", *(f"{h}_pred" for h in HORIZONS), "direction_pred")
     }

@@ -41,7 +41,7 @@ def counted_forecasts(conn: Connection, rows: RowKind = LIVE) -> pl.DataFrame:
 
 
 def ranks_of(forecasts: pl.DataFrame) -> Mapping[str, RankInterval]:
-    """The rank interval of every ticker that gave a direction; see `rank_intervals` for what it says and how far.
+    """The rank interval of every ticker that gave a direction; see `rank_intervals` for its meaning and limits.
 
     A ticker whose newest 30 filled sessions are older than another one's shares only some days with it.
     """

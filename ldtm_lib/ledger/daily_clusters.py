@@ -1,7 +1,8 @@
-"""Intervals of figures pooled over tickers and days: a market moves its tickers together, so days are what is counted.
+"""Intervals of figures pooled over tickers and days, with days as clusters: a market moves its tickers together.
 
-A figure is a ratio of sums over days, and its standard error that of a ratio estimator with whole days as clusters
-(Cochran, "Sampling Techniques", 1977, 6.3): it takes days for independent and asks nothing of the tickers of a day.
+A figure is a ratio of sums over days. Its standard error is that of a ratio estimator with whole days as clusters
+(Cochran, "Sampling Techniques", 1977, 6.3): it assumes that days are independent, and nothing about the tickers of a
+day.
 """
 
 import math
@@ -15,7 +16,7 @@ from ldtm_lib.statistics.wilson import wilson_interval
 
 CONFIDENCE = 0.95
 MIN_DAYS = 5
-"""Of fewer days there is no interval: the variation between days cannot be estimated."""
+"""With fewer days there is no interval: the variation between days cannot be estimated."""
 
 Values = npt.NDArray[np.float64]
 
@@ -44,10 +45,10 @@ def mean_of_days(total_G: Values, num_G: Values) -> Estimate | None:
 def share_of_days(num_right_G: Values, num_G: Values) -> Estimate | None:
     """The share of directions that were right, given as numbers per day; None without a direction.
 
-    Wilson's interval with the effective number of directions: as many as would be as uncertain, were they independent
-    (Kott and Carr, "Developing an estimation strategy for a pesticide data program", J. Official Statistics 13, 1997).
-    That is never more than there are, and where all are right or all are wrong, when days say nothing of how alike
-    their tickers are, one a day.
+    The interval is Wilson's for the effective number of directions: the number of independent directions that would be
+    as uncertain (Kott and Carr, "Developing an estimation strategy for a pesticide data program", J. Official
+    Statistics 13, 1997). It is at most the actual number. If all directions are right or all are wrong, days do not
+    show how similar their tickers are, and it is the number of days.
     """
     estimate = mean_of_days(num_right_G, num_G)
     if estimate is None or estimate.low is None:

@@ -1,9 +1,9 @@
 """Degradation: a test of the live record of an active model, for evidence that it fell below the gate.
 
-A model is monitored after every session, so its record is tested sequentially (`statistics.sequential`): of directions
-against the share that the gate asks for, and of next-day price errors against the gate's bound. Each has half of the
-significance. The strongest evidence since the model became active counts: a model that is found degraded stays so,
-whatever its later results are.
+A model is monitored after every session, so its record is tested sequentially (`statistics.sequential`): directions
+against the share that the gate requires, and next-day price errors against the gate's bound. Each test has half of the
+significance. The strongest evidence since the model became active counts: a model that is found degraded stays
+degraded, whatever its later results are.
 """
 
 import math
@@ -26,7 +26,10 @@ LARGEST_E = 1e300
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRecord:
-    """The filled live forecasts of one active model, and their meaning. Shares lie in 0..1, errors are in percent."""
+    """The filled live forecasts of one active model, and their meaning.
+
+    Shares are between 0 and 1, errors are in percent.
+    """
 
     ticker: str
     version: str
@@ -48,7 +51,7 @@ class ModelRecord:
     error_evidence: float
     """The same against the gate's price error."""
     evidence_needed: float
-    """Threshold from which on either of the two shows that the model is degraded."""
+    """Threshold: either of the two e-values at or above it shows that the model is degraded."""
     is_degraded: bool
     reason: str
     """The record in words for a person, whether it is degraded or not."""
@@ -75,8 +78,8 @@ def degraded_models(conn: Connection, gate: GateConfig, *, significance: float) 
 
     `significance` is the chance that a model which keeps both bounds of the gate is ever found degraded, however long
     and however often it is tested. Only live rows that the checkpoint itself forecast count: late and simulated ones do
-    not, and a version that was brought back is a checkpoint of its own whose record begins anew. An actual that arrives
-    late takes its place in the order of run dates.
+    not, and a restored version is a new checkpoint with an empty record. Actuals count in the order of run dates, also
+    those that arrive late.
     """
     with conn.cursor(row_factory=class_row(_Outcomes)) as cursor:
         found = cursor.execute(query("ledger.live_records_of_active")).fetchall()
@@ -123,7 +126,7 @@ def _reason(
     *,
     is_degraded: bool,
 ) -> str:
-    """The stronger of the two kinds of evidence; for a degraded model first the record when it was at its strongest."""
+    """The stronger of the two kinds of evidence; for a degraded model first the record when it was strongest."""
     model = f"{outcomes.ticker} {outcomes.version}"
     if not outcomes.run_dates:
         return f"{model} has no live forecast with an actual yet"

@@ -23,7 +23,7 @@ Direction = Literal["bullish", "neutral", "bearish"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """One row of the ledger as it is handed to the database; prices are in the currency of the bars."""
+    """One row of the ledger as it is sent to the database; prices are in the currency of the bars."""
 
     ticker: str
     run_date: date
@@ -90,8 +90,8 @@ def draft_all(
 ) -> list[Draft]:
     """One draft per ticker, in their order; `networks` computes those that can forecast, all at once.
 
-    `now` stands for the newest bar of a ticker that has no bar at all. `widths` are the half-widths of intervals, see
-    `half_widths`; a ticker without any has no intervals. `neutral_bands` replace those of the settings.
+    `now` is the `bars_recorded_until` of a ticker that has no bar at all. `widths` are the half-widths of intervals,
+    see `half_widths`; a ticker without any has no intervals. `neutral_bands` replace those of the settings.
     """
     obstacles = {t: o for t in tickers if (o := _obstacle(run_date, windows.get(t), forecasters.get(t)))}
     predicted = _predicted([forecasters[t] for t in tickers if t not in obstacles], windows, networks, obstacles)
@@ -170,7 +170,7 @@ def _obstacle(run_date: date, stored: StoredWindow | None, forecaster: Forecaste
 
 
 def _altered(window: InputWindow) -> str | None:
-    """The fault in the bytes of a stored window, whose SHA-256 the forecast will name."""
+    """The reason to refuse a stored window whose bytes do not have the stored SHA-256; None if they have it."""
     assert window.inputs is not None
     assert window.close is not None
     assert window.close_min is not None

@@ -56,7 +56,7 @@ class FillReport:
     as_of: date
     per_ticker: pl.DataFrame
     """One row per ticker that has open or filled forecasts: ticker, and for each horizon num_filled_* (by this call),
-    num_open_* (the target session has not closed, or lies after as_of) and num_without_bar_* (it has closed, and there
+    num_open_* (the target session has not closed, or is after as_of) and num_without_bar_* (it has closed, and there
     is no bar that was recorded after its close)."""
     num_filled: int
     num_correct: int
@@ -70,7 +70,7 @@ class FillReport:
 
 
 def due(conn: Connection, *, as_of: date, tickers: Sequence[str] | None = None) -> pl.DataFrame:
-    """The forecasts that `fill` would fill, and those that it would find no bar for; writes nothing.
+    """The forecasts that `fill` would fill, and the due ones without a bar; writes nothing.
 
     One row per ticker, run date, simulation and horizon whose target session has closed and is not after `as_of`;
     `actual` is on the price basis of the forecast and null without a bar.
@@ -82,11 +82,11 @@ def due(conn: Connection, *, as_of: date, tickers: Sequence[str] | None = None) 
 def fill(conn: Connection, *, as_of: date, config: LedgerConfig, tickers: Sequence[str] | None = None) -> FillReport:
     """Write every actual that is due: its target session has closed, is not after `as_of`, and has a bar.
 
-    One statement reads the bars and writes the actuals. An actual that is due and has no bar is noted; it is voided
-    with the reason once `config.void_after_sessions` sessions have passed since for which the store has bars of any
-    ticker. Later vintages of bars that differ from an actual are recorded beside it, for all tickers. The number of
-    statements does not depend on the number of due actuals. A second call finds nothing to do; two calls at once take
-    turns.
+    One statement reads the bars and writes the actuals. An actual that is due and has no bar is noted. It is voided,
+    with the reason, once the store has bars of any ticker for `config.void_after_sessions` sessions that opened since.
+    Later vintages of bars that differ from an actual are recorded beside it, for all tickers. The number of
+    statements does not depend on the number of due actuals. A second call finds nothing to do; simultaneous calls wait
+    for each other.
     """
     scope = _scope(as_of, tickers)
     conn.execute(query("database.lock"), {"work": "fillbacks"})
@@ -141,7 +141,7 @@ def horizon_states(conn: Connection, run_date: date, tickers: Sequence[str]) -> 
 
 
 def tickers_with_open_fills(conn: Connection, tickers: Iterable[str]) -> set[str]:
-    """Those of the given tickers that have a forecast with an open actual: a removed ticker is followed until then."""
+    """The given tickers that have a forecast with an open actual: a removed ticker is filled until it has none."""
     listed = list(tickers)
     if not listed:
         return set()
@@ -149,12 +149,12 @@ def tickers_with_open_fills(conn: Connection, tickers: Iterable[str]) -> set[str
 
 
 def overdue(conn: Connection, *, as_of: date, tickers: Sequence[str] | None = None) -> pl.DataFrame:
-    """Actuals that are due and have no bar: they wait, and are voided with a reason after they waited long enough."""
+    """Actuals that are due and have no bar; `fill` voids them after the configured number of sessions."""
     return due(conn, as_of=as_of, tickers=tickers).filter(~pl.col("bar_is_there"))
 
 
 def restated_actuals(conn: Connection, tickers: Sequence[str] | None = None) -> pl.DataFrame:
-    """Actuals whose bar was restated later: the value on record and, beside it, that of each later vintage.
+    """Actuals whose bar was restated later: one row per later vintage, with the value on record and the restated one.
 
     `actual` is null if the fill had been voided before a bar came.
     """

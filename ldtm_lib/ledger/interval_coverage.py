@@ -1,12 +1,12 @@
 """Breakdown of coverage: a test for recorded intervals that contain far fewer actuals than their level.
 
 Intervals are checked after every session, so their coverage is tested sequentially (`statistics.sequential`), against
-their level less a tolerance: coverage that swings around its level is no breakdown. The test of a ticker, horizon and
-level begins anew with the first live forecast of a calendar year, so that good years do not hide a bad month, and the
+their level less a tolerance: coverage that swings around its level is no breakdown. The test of each ticker, horizon
+and level restarts with the first live forecast of a calendar year, so that good years do not hide a bad month. The
 strongest evidence since then counts. All tests of a year share one significance.
 
-Outcomes of later horizons overlap: a fall of one day is in 21 outcomes of one month. Of these, a forecast counts only
-if it was made when the outcome of the last counted one was known.
+Outcomes of later horizons overlap: the fall of one day is part of 21 one-month outcomes. A forecast therefore counts
+only if it was made when the outcome of the last counted one was known.
 """
 
 import math
@@ -26,7 +26,7 @@ from ldtm_lib.statistics.sequential import log_shortfall
 
 DAY_ZERO = date(2000, 1, 1)
 LARGEST_LOG_E = 690.0
-"""Evidence that is larger is shown as e to this power."""
+"""Larger evidence is shown as e to this power."""
 
 Booleans = npt.NDArray[np.bool_]
 
@@ -47,7 +47,7 @@ class CoverageRecord:
     evidence: float
     """The largest e-value since the beginning of the year against a coverage of the bound; 1 is no evidence."""
     evidence_needed: float
-    """Threshold from which on the evidence shows that coverage has broken down."""
+    """Threshold: evidence at or above it shows that coverage has broken down."""
 
     @property
     def has_broken_down(self) -> bool:
@@ -58,10 +58,10 @@ class CoverageRecord:
     def reason(self) -> str:
         """The record in words."""
         return (
-            f"{self.num_inside} of {self.num_outcomes} actuals of {self.ticker}, {self.horizon.replace('_', ' ')}, lay "
-            f"inside of their {self.level:.0%} intervals since {self.first_run_date}, "
-            f"{self.num_inside / self.num_outcomes:.1%}; the evidence against a coverage of {self.bound:.0%} was "
-            f"{self.evidence:.3g} at its strongest, and {self.evidence_needed:.3g} shows a breakdown"
+            f"{self.num_inside} of {self.num_outcomes} actuals of {self.ticker}, {self.horizon.replace('_', ' ')}, "
+            f"were inside their {self.level:.0%} intervals since {self.first_run_date}, "
+            f"{self.num_inside / self.num_outcomes:.1%}; the strongest evidence against a coverage of "
+            f"{self.bound:.0%} was {self.evidence:.3g}, and {self.evidence_needed:.3g} shows a breakdown"
         )
 
 
@@ -115,7 +115,7 @@ def coverage_records(conn: Connection, config: IntervalsConfig, *, num_tickers: 
 
 
 def not_overlapping(run_dates: Sequence[int], targets: Sequence[int], usable: Sequence[bool]) -> list[int]:
-    """The places of forecasts each of which was made when the outcome of the one before was known.
+    """The indices of forecasts that do not overlap: each was made when the outcome of the one before was known.
 
     The choice depends on the dates and on which forecasts are usable, not on any outcome.
     """

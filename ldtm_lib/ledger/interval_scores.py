@@ -1,4 +1,4 @@
-"""The account of recorded prediction intervals: coverage, width and interval score against the actuals that came."""
+"""Scores of recorded prediction intervals against their actuals: coverage, width and interval score."""
 
 from dataclasses import dataclass
 
@@ -21,18 +21,19 @@ class IntervalScore:
     num_filled: int
     """Filled forecasts, with an interval or without."""
     num_intervals: int
-    """Those with an interval, which the figures below are of."""
+    """Forecasts with an interval; the figures below are over these."""
     num_inside: int
     coverage: float | None
     coverage_low: float | None
-    """Lower end of the 95% Wilson interval of the coverage. It takes outcomes for independent: for several tickers, and
+    """Lower end of the 95% Wilson interval of the coverage. It assumes independent outcomes: for several tickers, and
     for later horizons, whose outcomes overlap, it is too narrow."""
     coverage_high: float | None
     width: float | None
     """Mean width in percent of the run date's close."""
     relative_width: float | None
-    """Mean width over that of the interval of a no-change forecast whose log returns are normal and independent with
-    the window's volatility. Above 1: the errors were larger than such a walk would make, or had heavier tails."""
+    """Mean ratio of the width to that of the interval of a no-change forecast whose log returns are normal and
+    independent with the window's volatility. Above 1, the errors were larger than those of such a random walk, or had
+    heavier tails."""
     interval_score: float | None
     """Mean interval score in percent of the close, lower is better: the width, and 2 / (1 - level) times the distance
     of an actual outside (Gneiting and Raftery, "Strictly proper scoring rules", J. Am. Stat. Assoc. 102, 2007)."""

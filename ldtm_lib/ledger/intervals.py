@@ -1,4 +1,4 @@
-"""Prediction intervals of a run date: half-widths from what was on record of past forecasts, and the bounds of prices.
+"""Prediction intervals of a run date: half-widths from the past forecasts on record, and the bounds of prices.
 
 The past forecasts of a ticker are the test rows of its model's own backtest, whose fold networks never saw them, and
 then the recorded forecasts of the ticker after the last of these rows: live and late ones, or those of the simulation
@@ -77,9 +77,9 @@ def half_widths(
 def bounds_of(
     prices: Sequence[float], close: float, volatility: float, widths: Values | None
 ) -> dict[str, float | None]:
-    """The 12 bounds of a forecast by column. None where there is no finite half-width, or where no price moved.
+    """The 12 bounds of a forecast by column. None without a finite half-width, and all None if no price moved.
 
-    A price is not below 0, and no bound is.
+    No bound is below 0, since no price is.
     """
     bounds: dict[str, float | None] = dict.fromkeys(BOUNDS)
     if widths is None or volatility <= 0:

@@ -15,7 +15,7 @@ from ldtm_lib.ledger.simulations import LIVE, RowKind
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """The score of a set of filled forecasts. Shares lie in 0..1, errors are mean absolute errors in percent.
+    """The score of a set of filled forecasts. Shares are between 0 and 1, errors are mean absolute errors in percent.
 
     A figure is None if there is nothing to count. The no-change errors are those of forecasting the run date's close.
     """
@@ -44,7 +44,7 @@ class Score:
 
     @property
     def next_day_error_ratio(self) -> float | None:
-        """The next-day error over that of forecasting no change: below 1 it was smaller. None when that was 0."""
+        """The next-day error divided by that of forecasting no change: below 1 it is smaller. None if that is 0."""
         if self.next_day_error is None or not self.next_day_no_change_error:
             return None
         return self.next_day_error / self.next_day_no_change_error
@@ -71,8 +71,8 @@ class LeaderboardRow:
     gate_reasons: tuple[str, ...]
     """Reasons why the gate was not passed, one per rule that failed."""
     model_status: Literal["active", "retired", "candidate"] | None
-    """Status of the model when it made the newest forecast that is scored here, or, while none is filled, the newest of
-    the rows that count. None when all of those abstained."""
+    """Status of the model of the newest filled forecast when it made that forecast; while none is filled, that of the
+    newest forecast. None if all rows that count abstained."""
     model_version: str | None
     """Version of that model; None for a candidate, too."""
     trained_on: date | None
@@ -87,7 +87,7 @@ class Leaderboard:
 
     rows: tuple[LeaderboardRow, ...]
     universe: Score
-    """The same forecasts pooled. Tickers move together, so its interval is narrower than the truth."""
+    """The same forecasts pooled. Tickers move together, so its interval is too narrow."""
 
 
 def leaderboard(conn: Connection, rows: RowKind = LIVE) -> Leaderboard:

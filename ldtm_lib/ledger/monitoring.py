@@ -48,9 +48,9 @@ class MonitoringReport:
 def monitor_active_models(conn: Connection, settings: Settings) -> MonitoringReport:
     """Compare the live record of every active model with the gate, and retire degraded ones if the policy says so.
 
-    In the caller's transaction; a retirement is recorded with the figures as its reason, and raises an alert.
-    Where models may be retired, promotions and lifecycle actions wait until the transaction ends, so that the figures
-    are those of who is active. A model that somebody took out without waiting is left as it is.
+    Runs in the caller's transaction; a retirement is recorded with the figures as its reason, and raises an alert.
+    If the policy may retire models, promotions and lifecycle actions wait until the transaction ends, so that the
+    figures are those of the active models. A model that was taken out without waiting is left as it is.
     """
     config = settings.registry
     may_retire = config.degradation_policy == "retire"

@@ -45,8 +45,8 @@ def previews(
 ) -> tuple[list[Preview], Mapping[str, str]]:
     """The forecasts of some tickers from their newest windows, and the reasons by ticker where there is none.
 
-    Unlike in a daily run, nothing takes the place of an export that cannot be used. Raises EngineRefused
-    where there is no GPU for an engine.
+    Unlike in a daily run, PyTorch does not replace an export that cannot be used. Raises EngineRefused if there is no
+    GPU for an engine.
     """
     settings = project.settings
     num_bars = settings.window.window_sessions + settings.window.warmup_bars

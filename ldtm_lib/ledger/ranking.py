@@ -1,4 +1,4 @@
-"""Confidence intervals of ranks: the ranks that the tickers' direction accuracies may truly have.
+"""Confidence intervals of the tickers' ranks by direction accuracy.
 
 The method is that of Mogstad, Romano, Shaikh and Wilhelm, "Inference for Ranks with Applications to Mobility across
 Neighbourhoods and Academic Achievement across Countries", Review of Economic Studies 91 (2024): compare all pairs with
@@ -16,14 +16,14 @@ import numpy.typing as npt
 
 CONFIDENCE = 0.95
 NUM_DRAWS = 2000
-"""The critical value of 103 tickers over 30 days lies between 3.74 and 3.88 with them, whatever the seed."""
+"""With this number, the critical value of 103 tickers over 30 days is between 3.74 and 3.88, whatever the seed."""
 SEED = 0
 MIN_COMMON_DAYS = 10
 """Two tickers that gave a direction on fewer common days are not compared."""
 FEW_TICKERS = 400
-"""Number of tickers below which it is faster to look at every pair in every draw."""
+"""Number of tickers below which it is faster to compare every pair in every draw."""
 EXCEPTIONS, SAMPLED_ROWS = 60, 200
-"""Pairs of each ticker that are looked at in every draw, and rows from which such pairs' precision is estimated."""
+"""Pairs of each ticker that are compared in every draw, and rows from which their precision is estimated."""
 BLOCK_ROWS = 256
 
 Values = npt.NDArray[np.float64]
@@ -43,7 +43,7 @@ def rank_intervals(correct_DT: npt.NDArray[np.bool_], is_given_DT: npt.NDArray[n
 
     `correct_DT` marks the tickers that were right on each day; it counts where `is_given_DT`, which is False for a
     neutral forecast or none. Whole days are drawn: tickers that are right and wrong on the same days stay so in every
-    draw, and what they have in common cancels from their difference. Days are assumed to be independent of each other.
+    draw, and their common part cancels in the difference. Days are assumed to be independent of each other.
     The same data give the same intervals.
 
     A ticker's rank lies between 1 + the number of tickers that are significantly better and T - the number of those
@@ -51,9 +51,9 @@ def rank_intervals(correct_DT: npt.NDArray[np.bool_], is_given_DT: npt.NDArray[n
     most about 5% of universes.
 
     With 30 days two tickers must differ a lot: of 103 that guess, the luckiest is right on 21 days, and the intervals
-    reflect that. In simulations one that is right on 95% of days is ranked 1 to 1 among four that guess in 88 of 100
-    universes; among 102 its interval is 1 to 66 in the median, and 1 to 1 only from 90 days on. Intervals of 1 to T
-    mean that luck alone could have made the board's order.
+    reflect that. In simulations, a ticker that is right on 95% of days is ranked 1 to 1 among four that guess in 88 of
+    100 universes. Among 102 that guess, its median interval is 1 to 66, and 1 to 1 only from 90 days on. Intervals of
+    1 to T mean that luck alone could have made the order of the leaderboard.
     """
     num_given_T = is_given_DT.sum(axis=0)
     is_ranked_T = num_given_T > 0
@@ -66,7 +66,7 @@ def rank_intervals(correct_DT: npt.NDArray[np.bool_], is_given_DT: npt.NDArray[n
 
 
 def told_apart(correct_DT: npt.NDArray[np.bool_], is_given_DT: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """True if the ticker of a row is significantly better than that of a column, all pairs at once.
+    """True if the ticker of a row is significantly better than the ticker of a column, for all pairs at once.
 
     Every ticker must have given a direction.
     """
@@ -78,7 +78,7 @@ def told_apart(correct_DT: npt.NDArray[np.bool_], is_given_DT: npt.NDArray[np.bo
     is_better_TT = np.empty(precision_TT.shape, np.bool_)
     for rows in _blocks(len(sum_T)):
         studentised = (sum_T[rows, None] - sum_T) * precision_TT[rows]
-        is_better_TT[rows] = studentised > critical * (1 + 1e-9)  # a difference equal to a draw's own is none
+        is_better_TT[rows] = studentised > critical * (1 + 1e-9)  # equal to a draw up to rounding: not larger
     return is_better_TT
 
 
@@ -94,8 +94,8 @@ def _shares_of_days(correct_DT: npt.NDArray[np.bool_], is_given_DT: npt.NDArray[
 def _precisions(share_DT: Values, is_given_DT: npt.NDArray[np.bool_]) -> Values:
     """One over the standard error of each pair's difference if the two are equal; 0 for pairs that are never compared.
 
-    The sum of squares is not taken about its mean, as in McNemar's test: two that are equal differ by 0 on average. The
-    usual error, about the mean, comes out far too small for the pairs that were lucky on one side only.
+    As in McNemar's test, the sum of squares is not taken about its mean: two equal tickers differ by 0 on average. The
+    usual error, about the mean, is far too small for pairs of which only one ticker was lucky.
     """
     num_days, num_tickers = share_DT.shape
     precision_TT = np.empty((num_tickers, num_tickers))
@@ -103,7 +103,7 @@ def _precisions(share_DT: Values, is_given_DT: npt.NDArray[np.bool_]) -> Values:
     for rows in _blocks(num_tickers):
         variance = square_T[rows, None] + square_T - 2 * (share_DT[:, rows].T @ share_DT)
         num_common = given_DT[:, rows].T @ given_DT
-        # Rounding leaves some 1e-18 for equal columns; a single day on which they differ gives 1 / D squared.
+        # Rounding leaves about 1e-18 for equal columns; a single day on which they differ gives 1 / D squared.
         is_comparable = (variance > 1e-9 / num_days**2) & (num_common >= MIN_COMMON_DAYS)
         precision_TT[rows] = np.where(is_comparable, 1 / np.sqrt(np.where(is_comparable, variance, 1.0)), 0.0)
     return precision_TT
@@ -112,8 +112,8 @@ def _precisions(share_DT: Values, is_given_DT: npt.NDArray[np.bool_]) -> Values:
 def critical_value(share_DT: Values, precision_TT: Values) -> float:
     """The value that the largest studentised difference of any pair exceeds in 5% of draws if all tickers are equal.
 
-    A draw keeps or turns around each day as a whole (the wild bootstrap with signs). If right and wrong are equally
-    likely, days turned around are as likely as the actual days, so the 5% is exact and not a matter of many days.
+    A draw keeps or reverses each day as a whole (the wild bootstrap with signs). If right and wrong are equally likely,
+    reversed days are as likely as the actual days, so the 5% is exact for any number of days.
     """
     drawn_TS = _draws(share_DT).T.copy()
     largest_S = np.zeros(NUM_DRAWS)
@@ -125,10 +125,11 @@ def critical_value(share_DT: Values, precision_TT: Values) -> float:
 
 
 def critical_value_of_many(share_DT: Values, precision_TT: Values) -> float:
-    """The same as `critical_value` for thousands of tickers, without looking at every pair in every draw.
+    """The same as `critical_value` for thousands of tickers, without comparing every pair in every draw.
 
-    In a draw, only those pairs count that differ by more than the largest value found so far over a precision that few
-    pairs exceed; these few are looked at in every draw. Sorted, a draw's tickers hold such pairs at their two ends.
+    The few pairs whose precision is above the usual one are compared in every draw. Any other pair counts only if it
+    differs by more than the largest value found so far divided by the usual precision: in the sorted tickers of a draw,
+    such pairs are at the two ends.
     """
     num_tickers = len(precision_TT)
     usual = _usual_precision(precision_TT)
@@ -170,7 +171,7 @@ def _pairs_above(precision_TT: Values, usual: float) -> tuple[Integers, Integers
 
 
 def _draws(share_DT: Values) -> Values:
-    """Sums of the days of every ticker (S, T), each day kept or turned around."""
+    """Sums of the days of every ticker (S, T), each day kept or reversed."""
     signs_SD = np.random.default_rng(SEED).integers(0, 2, (NUM_DRAWS, len(share_DT))) * 2.0 - 1.0
     return signs_SD @ share_DT
 

@@ -40,7 +40,7 @@ def without_row(
 ) -> list[str]:
     """The tickers that get no row of a session from a run at `moment`: those not in service on the session.
 
-    Once a row of the session can only be late, tickers that have entered service later get one as well.
+    Once a row of the session can only be late, tickers that entered service after the session get one as well.
     """
     may_be_live = moment < calendar.opens_at(calendar.offset(session, 1))
     return [

@@ -42,9 +42,9 @@ class ShadowForecaster(Forecaster):
     """A checkpoint that is not in use and makes a shadow forecast."""
 
     is_removed: bool
-    """True if its file is gone because nobody needed it."""
+    """True if its file was removed because it was not needed any more."""
     window_sha256: str | None
-    """SHA-256 of the window of the row that its shadow would stand beside."""
+    """SHA-256 of the window of the row that the shadow would belong to."""
     bars_recorded_until: datetime
     """`bars_recorded_until` of the same row."""
 
@@ -53,11 +53,11 @@ class ShadowForecaster(Forecaster):
         if self.is_removed:
             return "has a file that was removed"
         if stored is None:
-            return None  # the draft gives the reason, in the words of the rows
+            return None  # the draft gives the same reason as the row
         if self.window_sha256 != stored.window.sha256 or (
             stored.window.sha256 is not None and self.bars_recorded_until != stored.bars_recorded_until
         ):
-            return "cannot be asked any more: the row on record saw another window or none"
+            return "cannot be forecast any more: the row on record has another window or none"
         return None
 
 
@@ -66,9 +66,9 @@ class TakenShadows:
     """The shadow forecasts of one run date."""
 
     num_shadows: int
-    """Shadows that stand beside that day's rows now, from the models that were asked."""
+    """Shadows of the selected models beside that day's rows now."""
     notes: tuple[str, ...]
-    """Reasons why models that were to be asked left no shadow, one line each."""
+    """Reasons why selected models have no shadow, one line each."""
 
 
 NO_SHADOWS = TakenShadows(num_shadows=0, notes=())
@@ -88,7 +88,7 @@ class ShadowRecord:
     num_shadows: int
     """Number of shadows, filled or not."""
     score: Score
-    """Score by the actual on record if the row beside a shadow has one, and else by the current bars."""
+    """Score by the actual on record if the row of a shadow has one, otherwise by the current bars."""
     num_beside: int
     """Filled run dates on which another model's forecast is on record; the two errors below are over these."""
     error_beside: float | None
@@ -114,10 +114,10 @@ def take_shadows(
     settings: Settings,
     simulation_id: int,
 ) -> TakenShadows:
-    """Ask the models that `settings.forecast.shadows` names, for tickers that have a row of the run date.
+    """Forecast with the models that `settings.forecast.shadows` selects, for tickers that have a row of the run date.
 
-    `windows` are those that the rows were forecast from. A model that cannot be asked leaves no shadow and a note; it
-    never prevents the rows of that day. Shadows on record stay as they are: repeating a day adds nothing.
+    `windows` are those that the rows were forecast from. A model that cannot forecast leaves a note instead of a
+    shadow; it never prevents the rows of that day. Shadows on record stay as they are: repeating a day adds nothing.
     """
     with conn.cursor(row_factory=class_row(ShadowForecaster)) as cursor:
         forecasters = cursor.execute(
@@ -148,8 +148,8 @@ def take_shadows(
 def shadow_records(conn: Connection, rows: RowKind = LIVE) -> list[ShadowRecord]:
     """The record of every checkpoint that has shadows, by ticker, the newest checkpoint first.
 
-    Shadows beside live rows, or beside those of a simulation; one beside a live row that was recorded after its first
-    target session opened is left out.
+    Only shadows of live rows count, or of those of a simulation. A shadow of a live row is left out if it was recorded
+    after the first target session opened.
     """
     with conn.cursor(row_factory=dict_row) as cursor:
         found = cursor.execute(query("ledger.shadow_records"), rows.parameters).fetchall()
@@ -168,7 +168,7 @@ def _record(
 ) -> TakenShadows:
     """Write the shadows that are not on record yet, in a savepoint so that a failure does not affect that day's rows.
 
-    Raises psycopg's own error when the connection is lost, and the rows with it.
+    When the connection is lost, which loses the rows as well, psycopg's error is raised.
     """
     columns = {name: [getattr(draft, name) for draft in drafts] for name in COLUMNS}
     parameters = {**columns, "run_date": run_date, "simulation_id": simulation_id}

@@ -78,7 +78,7 @@ class SnapshotReport:
     num_shadows: int
     """Shadow forecasts beside these rows; they are never counted."""
     shadow_notes: tuple[str, ...]
-    """Reasons why models that were to be asked for a shadow left none."""
+    """Reasons why models that were selected for shadows have none."""
     num_with_baselines: int
     """Rows written by this call that have baseline forecasts beside them."""
     baseline_notes: tuple[str, ...]
@@ -106,14 +106,14 @@ def take_snapshots(
     simulation_id: int = NO_SIMULATION,
     exports: Path | None = None,
 ) -> SnapshotReport:
-    """Forecast after a closed session for those of the tickers that belong to the universe on it.
+    """Forecast, after a closed session, the given tickers that belonged to the universe on it.
 
-    `folder` holds the checkpoint files and `exports` the exported files, which `settings.forecast.backend` may ask for;
+    `folder` holds the checkpoint files and `exports` the exported files, which `settings.forecast.backend` may select;
     without `exports` PyTorch computes all networks. Every such ticker that is in service ends with a row; a ticker that
     cannot be forecast abstains with its reason. A row of a simulation does not require that its ticker is in service. A
     row that is on record stays as it is: the same forecast again changes nothing, a different one is reported as a
     conflict. Raises UnknownTicker, CalendarError for a day that is no session, and LedgerRefused when the session has
-    not closed by the database's clock or when no ticker had its features made.
+    not closed by the database's clock or when no ticker has features for it.
     """
     calendar.require_session(run_date)
     asked = {settings.require_ticker(ticker) for ticker in tickers}
@@ -123,7 +123,7 @@ def take_snapshots(
     if now < calendar.closes_at(run_date):
         raise LedgerRefused(
             f"session {run_date} closes at {calendar.closes_at(run_date):%Y-%m-%d %H:%M} UTC and it is "
-            f"{now:%Y-%m-%d %H:%M}; take its snapshots afterwards"
+            f"{now:%Y-%m-%d %H:%M} UTC; take its snapshots afterwards"
         )
     windows = input_windows.read(conn, run_date, in_universe)
     if in_universe and not windows:
@@ -252,7 +252,7 @@ def _report(
 
 
 def _difference(draft: Draft, row: SnapshotRow) -> str | None:
-    """The difference of a draft from the row on record, in words; None if their forecasts and grounds are the same."""
+    """The difference of a draft from the row on record, in words; None if forecast and inputs are the same."""
     names = [name for name in SAME_CAUSES if getattr(draft, name) != getattr(row, name)]
     names += [name for name in PREDICTIONS if not same_price(getattr(draft, name), getattr(row, name))]
     if not names:
@@ -262,7 +262,7 @@ def _difference(draft: Draft, row: SnapshotRow) -> str | None:
 
 
 def same_price(one: float | None, other: float | None) -> bool:
-    """True if two prices are those of one network and window, possibly computed on two machines."""
+    """True if two prices differ by no more than those of one network and window on two machines."""
     if one is None or other is None:
         return one is other
     return math.isclose(one, other, rel_tol=SAME_PRICE)

@@ -13,7 +13,7 @@ from ldtm_lib.ledger.daily_clusters import Estimate, mean_of_days, share_of_days
 from ldtm_lib.ledger.simulations import LIVE, RowKind
 
 WINDOW_SESSIONS = 30
-"""Number of sessions, as many as the leaderboard counts of a ticker."""
+"""Sessions per accuracy, as many as the leaderboard counts per ticker."""
 MAX_BINS = 10
 MIN_FORECASTS_PER_BIN = 10
 
@@ -24,7 +24,7 @@ class DatedAccuracy:
 
     run_date: date
     accuracy: Estimate
-    """Its interval assumes that days are independent, and that the tickers of a day are as similar as they were."""
+    """Its interval assumes that days are independent, and estimates from the data how similar tickers of a day are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,7 @@ def track_record(conn: Connection, rows: RowKind = LIVE) -> TrackRecord:
 
 
 def calibration(forecasts: pl.DataFrame) -> tuple[CalibrationBin, ...]:
-    """Up to ten bins of about as many forecasts each, by predicted return; equal predictions share a bin.
+    """Up to ten bins with about the same number of forecasts, by predicted return; equal predictions share a bin.
 
     `forecasts` are those of `counted_forecasts`. Bins of fewer than ten forecasts carry no information: there are fewer
     bins when there are few forecasts.

@@ -126,7 +126,7 @@ def test_a_network_whose_export_is_damaged_is_computed_by_pytorch_and_a_note_nam
     report = exports.take()
     assert by(report) == ["onnx", "torch", "onnx"]
     (note,) = report.backend_notes
-    assert note.startswith(f"1 of 3 forecast is by PyTorch, not by onnx; of IBM: exported file {path} is cut")
+    assert note.startswith(f"1 of 3 forecasts was computed by PyTorch, not by onnx; IBM: exported file {path} is cut")
     assert same_forecasts(exports, report)
 
 
@@ -146,7 +146,7 @@ def test_without_any_export_a_daily_run_goes_on_with_pytorch(exports: Exports) -
     report = exports.take()
     assert by(report) == ["torch"] * 3
     (note,) = report.backend_notes
-    assert note.startswith("3 of 3 forecasts are by PyTorch, not by onnx; of AAPL: exported file ")
+    assert note.startswith("3 of 3 forecasts were computed by PyTorch, not by onnx; AAPL: exported file ")
     assert note.endswith("No such file or directory; export the networks again")
 
 
@@ -156,7 +156,7 @@ def test_without_a_gpu_engines_are_replaced_by_pytorch_in_a_daily_run(exports: E
     report = exports.take(backend="tensorrt")
     assert by(report) == ["torch"] * 3
     assert report.backend_notes[0].startswith(
-        "3 of 3 forecasts are by PyTorch, not by tensorrt; of AAPL: no CUDA device is available"
+        "3 of 3 forecasts were computed by PyTorch, not by tensorrt; AAPL: no CUDA device is available"
     )
 
 

@@ -186,8 +186,8 @@ def test_networks_without_baselines_forecast_as_before(environment: ForecastEnvi
     assert len(report.written) == 6
     assert report.num_with_baselines == 1
     assert report.baseline_notes == (
-        "MSFT, IBM, GOOG and 2 more: no baselines, the network was trained before they were fitted; the next training "
-        "fits them",
+        "MSFT, IBM, GOOG and 2 more: no baselines, since the network was trained before LDTM fitted them; the next "
+        "training fits them",
     )
 
 

@@ -218,7 +218,7 @@ def test_what_cannot_be_asked_leaves_a_note_and_the_daily_run_goes_on(environmen
     environment.deliver(changed.with_columns(high=changed["high"] * 1.01))
     environment.make_windows(["GOOG"])
     (note,) = casting(environment).take("GOOG").shadow_notes
-    assert note.endswith("GOOG cannot be asked any more: the row on record saw another window or none")
+    assert note.endswith("GOOG cannot be forecast any more: the row on record has another window or none")
     assert len(on_record(environment.conn)) == 2
 
 
