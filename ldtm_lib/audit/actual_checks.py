@@ -23,11 +23,11 @@ SPLITS = (
     Field("split_ratio", "float8"),
 )
 STATEMENT_TIME = 600 * 1_000_000
-"""Microseconds before a fill in which its statement may have run without seeing a split that was recorded meanwhile."""
+"""Microseconds before a fill in which its statement may already have run, without the splits recorded meanwhile."""
 
 
 def actuals_without_bar(conn: Connection, fills: pl.DataFrame, closes: pl.DataFrame) -> pl.Series:
-    """True for each fill whose actual no stored bar gives, to the bit.
+    """True for each fill whose actual does not follow from any stored bar, to the bit.
 
     `fills` has ticker, run_date, target_session, actual, bars_recorded_until and filled_at; `closes` the moment
     `closes_at` of every session. The bar must be of the target session and recorded between its close and the fill; the
@@ -52,7 +52,7 @@ def actuals_without_bar(conn: Connection, fills: pl.DataFrame, closes: pl.DataFr
 def _with_ratios(fills: pl.DataFrame, splits: pl.DataFrame) -> pl.DataFrame:
     """The fills with the products of the splits known at the fill, and ten minutes before it.
 
-    They are multiplied by session and number, as the database does: another order gives another last bit.
+    They are multiplied in the order of session and number, as in the database: another order can change the last bit.
     """
     affected = fills.join(splits, on="ticker").filter(
         (pl.col("split_session") > pl.col("run_date"))

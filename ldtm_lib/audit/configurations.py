@@ -131,12 +131,12 @@ def missing_rows(
         due = {day for day in sessions if ticker not in left or day < left[ticker]}
         if lacking := sorted(due - rows.get(ticker, set())):
             named = ", ".join(map(str, lacking[:LISTED])) + (", ..." if lacking[LISTED:] else "")
-            notes.append(f"{ticker} was in service and has no row of {len(lacking)} sessions: {named}")
+            notes.append(f"{ticker} was in service and has no row for {len(lacking)} sessions: {named}")
     return notes + _late_departures(in_force, calendar)
 
 
 def _due(calendar: Calendar, moment: datetime) -> date:
-    """The newest session whose forecasts had to be on record at a moment: the next session had opened."""
+    """The newest session whose forecasts had to be on record at a moment, since the next session had opened."""
     closed = calendar.last_closed(moment)
     return closed if moment >= calendar.opens_at(calendar.offset(closed, 1)) else calendar.offset(closed, -1)
 

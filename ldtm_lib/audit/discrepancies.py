@@ -32,19 +32,19 @@ What = Literal[
 SENTENCES: dict[What, str] = {
     "altered": "was altered after it was recorded",
     "missing": "was recorded and is missing",
-    "added": "was never recorded as an event: it was added past the chain",
-    "reordered": "stands at another place in the chain than it was recorded at",
-    "misdated": "bears a time that does not lie between its seal and the seal before: it was dated back or ahead",
+    "added": "was never recorded as an event: it bypassed the chain",
+    "reordered": "is at another place in the chain than where it was recorded",
+    "misdated": "has a time that is not between its seal and the seal before: it was backdated or postdated",
     "late": "is marked live and was recorded after its first target session had opened",
     "mistargeted": "names other target sessions than those of its run date",
     "miscalculated": "has a direction or an error that does not follow from its prices",
-    "without bar": "has an actual that no stored bar of its session gives",
-    "without grounds": "is marked live, and no model that was active by then or no stored window stands behind it",
+    "without bar": "has an actual that does not follow from any stored bar of its session",
+    "without grounds": "is marked live, but has no stored window or no model that was active by then",
     "unlisted": "is of a ticker that was not in the universe on record at that time",
     "misjudged": "does not follow from the forecasts of its backtest and the bounds on record",
-    "unknown event": "is of a kind that does not exist: what it was about cannot be checked",
+    "unknown event": "is of a kind that does not exist: its subject cannot be checked",
     "unknown version": "names a version of the record format that its kind of event does not have",
-    "doubled": "stands in the chain twice",
+    "doubled": "is in the chain twice",
 }
 
 
@@ -54,7 +54,7 @@ class Discrepancy:
 
     what: What
     event_id: int | None = None
-    """Place in the chain of the event that is concerned; None for all other discrepancies."""
+    """Place in the chain of the event; None for a discrepancy that is not of an event."""
     message: str
     """A sentence that names the row, the seal or the place outside of the database."""
 

@@ -74,4 +74,4 @@ def _encode_value(of_type: Type, value: Value) -> bytes:
         case "bytea", bytes():
             return value
         case _:
-            raise TypeError(f"{value!r} is no {of_type}")
+            raise TypeError(f"{value!r} is not of the type {of_type}")

@@ -125,7 +125,7 @@ FORECASTS[3] = (*FORECASTS[2], Field("backend", "text"))
 NUMBERED = ("configuration", "verdict", "lifecycle")
 """Events whose row has a number of its own, the first of their fields."""
 NAMES = {"lifecycle": "lifecycle action"}
-"""Names in words of those kinds of events for which they differ."""
+"""Names in words of the kinds of events whose word differs from the kind."""
 HEAD = (Field("event_id", "int8"), Field("event", "text"), Field("ticker", "text"))
 
 
@@ -173,7 +173,7 @@ class Event:
         return fields_of(self.key.event, self.key.version)
 
     def leaf_at(self, event_id: int) -> bytes:
-        """The leaf that the event would have at this place of the chain."""
+        """The leaf that the event would have at a place of the chain."""
         return leaf_sha256(encode(self.fields, (event_id, *self.values[1:])))
 
     @property
@@ -199,10 +199,10 @@ def subject(event: str, ticker: str | None, run_date: date | None, horizon: str 
 
 
 def name(conn: Connection, event_id: int) -> str:
-    """The subject of an event in words; `not there` for an event that is missing."""
+    """The subject of an event in words; `missing` for an event that is not on record."""
     row = conn.execute(query("audit.event"), {"event_ids": [event_id]}).fetchone()
     if row is None:
-        return "not there"
+        return "missing"
     _, event, _, ticker, run_date, number, horizon, *_ = row
     return subject(event, ticker, run_date, horizon, number)
 
@@ -210,8 +210,8 @@ def name(conn: Connection, event_id: int) -> str:
 def of_forecast(conn: Connection, ticker: str, run_date: date, simulation_id: int) -> tuple[list[Event], int]:
     """The events of the forecast of a ticker and run date and of its later changes, in the order of the chain.
 
-    `simulation_id` is 0 for the row of a daily run. The number is that of all these events; a shorter list means that
-    rows are gone.
+    `simulation_id` is 0 for the row of a daily run. The second value is the number of these events on record; a shorter
+    list means that rows are missing.
     """
     asked = {"ticker": ticker, "run_date": run_date, "simulation_id": simulation_id}
     ids = conn.execute(query("audit.events_of_forecast"), asked).fetchall()
@@ -219,7 +219,7 @@ def of_forecast(conn: Connection, ticker: str, run_date: date, simulation_id: in
 
 
 def read(conn: Connection, event_ids: Sequence[int]) -> list[Event]:
-    """Events with the values that the tables have now, less those whose row is gone. A few statements per event."""
+    """Events with the values that the tables have now, without those whose row is missing. One statement per event."""
     events: list[Event] = []
     recorded = {
         "forecast": query("audit.recorded_forecast"),

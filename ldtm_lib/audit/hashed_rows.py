@@ -61,8 +61,8 @@ class HashedSelect:
 def read_hashed(conn: Connection, select: HashedSelect) -> pl.DataFrame:
     """The rows of a statement by `event_id`, with a column `is_right`, true if the leaf on record is that of the row.
 
-    Dates are dates, moments are microseconds since 2000-01-01 UTC; an infinite moment is the largest or smallest of
-    them. Raises UnreadableRows.
+    Dates are dates, moments are microseconds since 2000-01-01 UTC; an infinite moment is the largest or smallest
+    integer. Raises UnreadableRows.
     """
     schema = {"is_right": pl.Boolean} | {field.name: POLARS[field.type] for field in select.wanted.values()}
     parts = [pl.DataFrame(schema=schema)]
@@ -107,7 +107,7 @@ def _batches(conn: Connection, statement: bytes) -> Iterator[list[bytes]]:
     try:
         header = len(SIGNATURE) + 8
         if size > 0 and bytes(message[: len(SIGNATURE)]) != SIGNATURE:
-            raise UnreadableRows("a COPY that begins with another signature")
+            raise UnreadableRows("a COPY with an unknown signature")
         rows = [bytes(message[header:])] if size > header + 2 else []
         while size > 0:
             size, message = libpq.get_copy_data(0)
@@ -153,11 +153,11 @@ def _places(row: bytes) -> list[tuple[int, int]]:
 
 def _require_fields(places: Sequence[tuple[int, int]], expected: int) -> None:
     if len(places) != expected:
-        raise UnreadableRows(f"a row of {len(places)} fields in place of {expected}")
+        raise UnreadableRows(f"a row of {len(places)} fields instead of {expected}")
 
 
 def _leaves_are_right(table: Bytes, places: Sequence[tuple[int, int]], select: HashedSelect) -> pl.Series:
-    """True for each leaf that is that of its row, by the version that the row names."""
+    """True for each leaf on record that equals the leaf of its row, in the version that the row names."""
     right = np.zeros(len(table), dtype=bool)
     if places[0][1] == LEAF_BYTES:
         versions = _column(table, places[1], "int8").to_numpy()

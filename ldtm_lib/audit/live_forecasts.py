@@ -16,7 +16,7 @@ from ldtm_lib.audit.seal import Seal
 Moments = npt.NDArray[np.int64]
 """Microseconds since 2000-01-01 UTC."""
 EARLIEST, LATEST = np.iinfo(np.int64).min, np.iinfo(np.int64).max
-"""Values in place of a missing moment: before or after all others."""
+"""Values that replace a missing moment: before or after all others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -7,7 +7,7 @@ from ldtm_lib.audit.encoding import NODE
 
 
 def merkle_root(leaves: Sequence[bytes]) -> bytes:
-    """The tree's hash. Level by level, an odd last node moving up as it is: the same tree as the recursive one."""
+    """The tree's hash, level by level: an odd last node moves up unchanged, which gives the tree of the definition."""
     if not leaves:
         return hashlib.sha256(b"").digest()
     sha256, level = hashlib.sha256, list(leaves)

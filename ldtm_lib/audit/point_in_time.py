@@ -74,9 +74,9 @@ def check_point_in_time(
     """Search the rows of a run date for bars that were recorded after them; writes nothing.
 
     For every row of the run date, the bars that it names must have been recorded by then, and the newest of them must
-    be on record. For some rows of `tickers`, drawn by the seed among those that were shown a window, the window is made
-    again from only the bars recorded until `bars_recorded_until`, and must have the SHA-256 of the row. Later
-    corrections are not used and are no finding.
+    be on record. For some rows of `tickers`, drawn by the seed among those that have a window, the window is made again
+    from only the bars recorded until `bars_recorded_until`, and must have the SHA-256 of the row. Later corrections are
+    not used and are no finding.
     """
     asked = {"run_date": run_date, "simulation_id": simulation_id}
     rows = conn.execute(query("audit.bars_of_forecasts"), asked).fetchall()
@@ -103,8 +103,7 @@ def sampled_window_leaks(
 ) -> dict[str, WindowLeaks]:
     """Search the windows of a few tickers, as stored up to a session, for look-ahead.
 
-    The session determines which tickers are drawn: the same for one session, others for another. A ticker without bars
-    is absent.
+    The session is the seed of the draw: a session always draws the same tickers. A ticker without bars is absent.
     """
     drawn = np.random.default_rng(session.toordinal()).permutation(sorted(set(tickers)))[:num_sampled]
     bars = current_bars(conn, drawn.tolist(), last=session)
@@ -134,7 +133,7 @@ def _clock(
             ticker,
             run_date,
             "without its newest bar",
-            f"names a bar recorded at {bars_recorded_until} as the newest of its window, and there is none",
+            f"names a bar recorded at {bars_recorded_until} as the newest of its window, but no such bar exists",
         )
     return None
 
@@ -154,15 +153,14 @@ def _window(conn: Connection, row: SnapshotRow, settings: Settings, calendar: Ca
             row.ticker,
             row.run_date,
             "window of later bars",
-            f"has a window that can only be had from bars recorded at {moment}, and names {row.bars_recorded_until} "
-            "as the newest that it saw",
+            f"has a window that needs bars recorded at {moment}, but names {row.bars_recorded_until} as the newest",
         )
     return _found(
         row.ticker,
         row.run_date,
         "window of no bars",
-        f"has a window that cannot be had from the bars recorded until {row.bars_recorded_until}, nor with later ones: "
-        "one of them was altered, or the warm-up of today's settings is another one; see `ldtm replay`",
+        f"has a window that does not follow from the bars recorded until {row.bars_recorded_until}, nor from later "
+        "ones: a bar or the window was altered, or the warm-up in the settings was changed; see `ldtm replay`",
     )
 
 

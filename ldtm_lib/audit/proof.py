@@ -1,4 +1,4 @@
-"""A proof that a forecast, and what became of it, is in the chain: small, and checked with nothing else at hand."""
+"""Proofs that a forecast and its outcomes are in the chain: small, and checked without the database."""
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -16,13 +16,13 @@ from ldtm_lib.errors import NotProvable
 from ldtm_lib.ledger.simulations import NO_SIMULATION
 
 FORMAT = "LDTM proof {version}"
-"""The version is that of the record format of its forecast, so that an older verifier names what it does not know."""
-REMEDY = "`ldtm audit verify` says what was altered"
+"""The version is that of the record format of its forecast: an older verifier refuses formats that it does not know."""
+REMEDY = "`ldtm audit verify` shows what was altered"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
-    """The events of one forecast with their ways to the seals."""
+    """The events of one forecast with their audit paths to the seals."""
 
     document: dict[str, Any]
     """For JSON; docs/record-format.md describes it."""
@@ -35,19 +35,19 @@ def prove(conn: Connection, ticker: str, run_date: date, simulation_id: int = NO
     """Prove the forecast of a ticker on a run date, its fills, voids and restatements, and the configuration in force.
 
     `simulation_id` is 0 for the row of a daily run. Raises NotProvable when there is no such forecast, when it is not
-    sealed yet, and when the tables or the chain were altered: what is wrong is said, not proven.
+    sealed yet, and when the tables or the chain were altered.
     """
     found, num_on_record = events.of_forecast(conn, ticker, run_date, simulation_id)
     named = events.subject("forecast", ticker, run_date, None, simulation_id)
     if not num_on_record:
         raise NotProvable(f"there is no {named.removeprefix('the ')} in the record")
     if len(found) < num_on_record:
-        raise NotProvable(f"not all of what is recorded of {named} is there; {REMEDY}")
+        raise NotProvable(f"some of the recorded rows of {named} are missing; {REMEDY}")
     chain = read_seals(conn)
     placed = [(event, seal) for event in found if (seal := _seal_of(event, chain)) is not None]
     placed.sort(key=lambda pair: pair[0].key.event != "forecast")
     if not placed or placed[0][0].key.event != "forecast":
-        raise NotProvable(f"{named} is not sealed yet: a daily run ends with a seal; `ldtm audit seal` closes it now")
+        raise NotProvable(f"{named} is not sealed yet: a daily run ends with a seal; `ldtm audit seal` seals it now")
     num_unsealed = len(found) - len(placed)
     placed += [(event, seal) for event in _configuration(conn, placed[0][0]) if (seal := _seal_of(event, chain))]
     used = {seal.seal_id: seal for _, seal in placed}
@@ -64,7 +64,7 @@ def prove(conn: Connection, ticker: str, run_date: date, simulation_id: int = NO
 
 
 def _configuration(conn: Connection, forecast: Event) -> list[Event]:
-    """The universe and the settings that a forecast was made with; none if it is older than these in the chain."""
+    """The configuration that a forecast was made with; none if the forecast precedes the first one in the chain."""
     row = conn.execute(query("audit.configuration_at"), {"event_id": forecast.key.event_id}).fetchone()
     return [] if row is None else events.read(conn, row)
 
@@ -78,7 +78,7 @@ def _event(event: Event, seal: Seal, leaves: list[bytes]) -> dict[str, Any]:
     at = event.key.event_id - seal.first_event
     if not event.is_intact or leaves[at] != event.key.leaf:
         named = events.subject(*event.key.about)
-        raise NotProvable(f"{named} is not what was recorded; {REMEDY}")
+        raise NotProvable(f"{named} differs from what was recorded; {REMEDY}")
     return {
         "says": _readable(event.fields, event.values),
         "seal": seal.seal_id,
@@ -95,7 +95,7 @@ def _readable(fields: tuple[Field, ...], values: tuple[Value, ...] | list[Value]
 
 
 def _plain(value: Value) -> str | float | int | bool | None:
-    """A value for JSON, from which its canonical bytes can be had again."""
+    """A value for JSON, from which its canonical bytes can be computed again."""
     match value:
         case bytes():
             return value.hex()

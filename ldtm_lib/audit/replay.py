@@ -184,8 +184,8 @@ def window_again(
 ) -> InputWindow | None:
     """The window of a row, made again from the vintages that the row saw, or from those recorded until another moment.
 
-    `stored` is the window that the row was computed from; the new one has the same length. None if the reason for
-    having no window is not in the bars.
+    `stored` is the window that the row was computed from; the new one has the same length. None if the row has no
+    window for a reason other than its bars.
     """
     moment = moment or row.bars_recorded_until
     if row.window_sha256 is None:
@@ -200,20 +200,19 @@ def window_again(
 
 
 def _forecaster(conn: Connection, row: SnapshotRow) -> Forecaster:
-    """The registry's entry of the checkpoint that a row names, which must be of the row's content."""
+    """The registry's entry of the checkpoint that a row names, which must have the row's ticker and SHA-256."""
     forecaster = None
     if row.checkpoint_id is not None:
         forecaster = forecaster_on_record(conn, row.checkpoint_id, row.run_date, simulation_id=row.simulation_id)
     if forecaster is None:
-        raise _impossible(row, f"no checkpoint {row.checkpoint_id} is in the registry; restore the database's backup")
+        raise _impossible(row, f"checkpoint {row.checkpoint_id} is not in the registry; restore a database backup")
     named, registered = (row.ticker, row.checkpoint_sha256), (forecaster.ticker, forecaster.file_sha256)
     if named != registered:
         raise _impossible(
             row,
             f"its row names the checkpoint {row.checkpoint_sha256} of {row.ticker}, and number {row.checkpoint_id} in "
             f"the registry is {forecaster.file_sha256} of {forecaster.ticker}: one of them was altered; compare both "
-            f"with "
-            "a backup",
+            "with a backup",
         )
     return replace(forecaster, version=None) if row.model_version is None else forecaster
 
@@ -328,4 +327,4 @@ def _distance(stored: StoredWindow | None, again: InputWindow | None) -> str | N
     if old is None or new is None or old.shape != new.shape:
         return None
     apart = np.abs(old - new)
-    return f"{np.count_nonzero(apart)} of its {apart.size} inputs differ from the stored, by at most {apart.max():.1g}"
+    return f"{np.count_nonzero(apart)} of its {apart.size} inputs differ from those stored, by up to {apart.max():.1g}"

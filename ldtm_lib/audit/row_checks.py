@@ -144,7 +144,7 @@ VERDICTS = Kind(event="verdict", statement=query("audit.verdicts"), happened_at=
 
 
 def check_rows(conn: Connection, chain: Sequence[Seal], calendar: Calendar) -> RowChecks:
-    """Rows that are altered, missing, added, reordered, misdated, doubled or wrongly live; at most 100 of each kind."""
+    """Find altered, missing, added, reordered, misdated, doubled or wrongly live rows; at most 100 of each kind."""
     days, opens, closes = (list(column) for column in zip(*calendar.schedule(), strict=True))
     altered, called_off = _calendar(conn, {"sessions": days, "opens": opens, "closes": closes})
     closes_at = pl.DataFrame({"target_session": days, "closes_at": [microseconds(moment) for moment in closes]})
@@ -164,7 +164,7 @@ def check_rows(conn: Connection, chain: Sequence[Seal], calendar: Calendar) -> R
             rows = read_hashed(conn, kind.select)
             found += _listed(kind.event, _named(rows, [*_by_chain(rows, chain, kind)]))
     except UnreadableRows as error:
-        message = f"the server sent {error}: what it says of the record cannot be read"
+        message = f"the server sent {error}: the rows of the record cannot be read"
         found.append(Discrepancy(what="unreadable", message=message))
     verdicts = checked_verdicts(conn, in_force)
     misjudged: Finding = ("misjudged", verdicts.rows["is_wrong"])
@@ -195,7 +195,7 @@ def _altered_configurations(conn: Connection, in_force: Sequence[Configuration])
         if each.installation_id != here:
             message = (
                 f"the configuration {each.configuration_id} is of installation {each.installation_id}, and the record "
-                f"says that it is of {here}: its identity was changed"
+                f"is of {here}: the identity of one of them was changed"
             )
             found.append(Discrepancy(what="altered", event_id=each.event_id, message=message))
     return found
@@ -309,7 +309,7 @@ def _listed(event: str, found: pl.DataFrame) -> list[Discrepancy]:
 
 
 def _reordered(conn: Connection, found: list[Discrepancy]) -> list[Discrepancy]:
-    """The altered events with the values that were recorded for another altered event: they changed places."""
+    """The discrepancies, with altered events that have the values of another altered event as reordered ones."""
     ids = [d.event_id for d in found if d.what == "altered" and d.event_id is not None]
     moved = {
         event.key.event_id: of_event("reordered", event.key.event_id, *event.key.about)
@@ -350,9 +350,9 @@ def _doubled(conn: Connection) -> list[Discrepancy]:
 def _surroundings(conn: Connection) -> list[Discrepancy]:
     """Objects of the schema that could hide rows or change what a statement means, or that were altered."""
     hiding = [finding for (finding,) in conn.execute(query("audit.surroundings"))]
-    found = [f"{finding}: what a statement says of it is not to be relied on" for finding in hiding]
+    found = [f"{finding}: the results of statements about it cannot be relied on" for finding in hiding]
     altered = altered_definitions(conn)
-    found += [f"{clause}: rows can be written by other rules than those of LDTM" for clause in altered[:LARGEST]]
+    found += [f"{clause}: rows can be written by rules other than those of LDTM" for clause in altered[:LARGEST]]
     return [Discrepancy(what="schema", message=message) for message in found]
 
 

@@ -16,7 +16,7 @@ SEAL_FIELDS = (
     Field("sealed_at", "timestamptz"),
 )
 GENESIS = bytes(32)
-"""SHA-256 in place of that of a seal before the first one."""
+"""The previous SHA-256 of the first seal, which has no seal before it."""
 LEAF_BYTES = 32
 
 

@@ -23,9 +23,9 @@ def check_seals(chain: Sequence[Seal], known: Collection[Discrepancy]) -> list[D
             f"it should be seal {at}" if seal.seal_id != at else "",
             f"it begins at event {seal.first_event}, the seal before ends at {end}" if seal.first_event != end else "",
             "it does not follow from the seal before" if seal.previous_sha256 != previous else "",
-            "its SHA-256 is not that of what it says" if seal.sha256 != seal.expected_sha256 else "",
+            "its SHA-256 is not that of its header" if seal.sha256 != seal.expected_sha256 else "",
             "it was closed before the seal before it" if last is not None and seal.sealed_at <= last else "",
-            "it is over no event" if seal.num_events < 1 else "",
+            "it covers no event" if seal.num_events < 1 else "",
             _wrong_root(seal, known),
         ]
         if wrong := [reason for reason in reasons if reason]:
@@ -41,7 +41,7 @@ def _wrong_root(seal: Seal, known: Collection[Discrepancy]) -> str:
         return ""
     end = seal.first_event + seal.num_events
     if any(d.event_id is not None and seal.first_event <= d.event_id < end for d in known):
-        return "its Merkle root is not that of its events, named above"
+        return "its Merkle root is not that of its events, some of which are named above"
     return "its Merkle root is not that of its events, whose hashes were rewritten to fit the rows"
 
 
@@ -57,8 +57,8 @@ def compare(name: str, published: Published, chain: Sequence[Seal], name_of: Nam
     if backwards:
         first = backwards[0]
         message = (
-            f"{name}: seal {first.seal_id} was closed at {own[first.seal_id].sealed_at} by its own word and stamped "
-            f"before that, at {first.stamped_at}: one of the clocks is wrong"
+            f"{name}: seal {first.seal_id} states that it was closed at {own[first.seal_id].sealed_at} and was "
+            f"stamped before that, at {first.stamped_at}: one of the clocks is wrong"
         )
         problems.append(Discrepancy(what="publication", message=message))
     if gone:
@@ -92,7 +92,7 @@ def _rewritten(name: str, other: Sequence[PublishedSeal], own: Seal, name_of: Na
         at = next((n for n, (there, here) in enumerate(pairs) if there != here), None)
         if at is not None:
             event_id += at
-            message += f". The first event that is another one is event {event_id}, now {name_of(event_id)}"
+            message += f". The first event that differs is event {event_id}, now {name_of(event_id)}"
         elif len(first.leaves) > len(own.leaves):
             event_id += len(own.leaves) // LEAF_BYTES
             message += f". Its event {event_id} is missing"

@@ -35,7 +35,7 @@ class SealingReport:
         what = (
             f"sealed {seal.num_events} events as seal {seal.seal_id} of {seal.session}, {seal.sha256.hex()}"
             if self.is_new
-            else f"nothing happened since seal {seal.seal_id} of {seal.session}"
+            else f"no new events since seal {seal.seal_id} of {seal.session}"
         )
         where = "; ".join(f"{name}: {number} published" for name, number in self.published.items() if number)
         return what + (f"; {where}" if where else "")
@@ -57,7 +57,7 @@ def read_seals(conn: Connection, *, first: int = 0) -> list[Seal]:
 
 
 def fork_of(conn: Connection, file: SealFile) -> str | None:
-    """The contradiction between a record and the file of its seals, without a check of their contents."""
+    """The contradiction between a record and the file of its seals, whose contents are not checked; None if none."""
     own = dict(conn.execute(query("audit.seal_hashes"), binary=True).fetchall())
     return contradiction(file.hashes(), own)
 

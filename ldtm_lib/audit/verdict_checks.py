@@ -30,7 +30,7 @@ from ldtm_lib.settings import ForecastConfig, GateConfig
 AT_ONCE = 200
 """Number of backtests whose forecasts are in memory at the same time."""
 SAME_FIGURE = 1e-9
-"""Relative tolerance: sums in another order, as on another processor, have other last bits."""
+"""Relative tolerance: sums in another order, as on another processor, differ in the last bits."""
 SCHEMA = {
     "event_id": pl.Int64,
     "version": pl.Int64,
@@ -44,7 +44,7 @@ SCHEMA = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerdictRow:
-    """One verdict on record, as far as it is computed again."""
+    """The parts of a verdict on record that are computed again."""
 
     verdict_id: int
     checkpoint_id: int | None
@@ -68,7 +68,7 @@ class CheckedVerdicts:
 
 
 def checked_verdicts(conn: Connection, in_force: Sequence[Configuration]) -> CheckedVerdicts:
-    """Every verdict since the chain has held verdicts."""
+    """Check every verdict from the first one with an event on."""
     fields = events.fields_of("verdict", 1)
     names = [field.name for field in fields[2:]]
     places: list[dict[str, object]] = []
@@ -111,7 +111,7 @@ def checked_verdicts(conn: Connection, in_force: Sequence[Configuration]) -> Che
 
 
 def _stored(row: VerdictRow) -> Verdict | None:
-    """A verdict as it is on record; None if it cannot be read, so that it was altered."""
+    """A verdict as it is on record; None if it cannot be read, which means that it was altered."""
     try:
         return verdict_of(
             json.loads(row.rules),
@@ -167,7 +167,7 @@ def _is_given_by(row: VerdictRow, verdict: Verdict, gate: GateConfig) -> bool:
 
 
 def _without_reason(rule: Rule) -> dict[str, object]:
-    """A rule without the sentence that says the same in words."""
+    """A rule without its sentence, which only puts the other fields into words."""
     return asdict(replace(rule, reason=""))
 
 

@@ -74,7 +74,7 @@ class AuditReport:
 
     @property
     def verdict(self) -> Verdict:
-        """The result in a word: an empty record proves nothing, and neither does a remote that did not answer."""
+        """The result in a word; neither an empty record nor a remote that did not answer proves anything."""
         if self.discrepancies:
             return "altered"
         if not self.num_events:
@@ -102,7 +102,7 @@ def note_verification(conn: Connection, report: AuditReport) -> None:
         resolve_alerts(conn, [ALERT_KEY])
         return
     num = len(report.discrepancies)
-    summary = f"it is not what was recorded or published ({num} found): {report.discrepancies[0].message}"
+    summary = f"it differs from what was recorded or published ({num} found): {report.discrepancies[0].message}"
     raise_alerts(conn, [Alert(key=ALERT_KEY, kind="record", severity="error", subject="the record", summary=summary)])
 
 
@@ -133,9 +133,7 @@ def _verify(conn: Connection, calendar: Calendar, outside: dict[str, Published])
 
 def _unreadable(error: psycopg.Error) -> AuditReport:
     """The report of a record with values that no verification can read, such as a moment at the end of time."""
-    message = (
-        f"the record holds what cannot be read as what it should be, it was altered: {' '.join(str(error).split())}"
-    )
+    message = f"the record holds a value that cannot be read, so it was altered: {' '.join(str(error).split())}"
     return AuditReport(
         num_events=0,
         num_seals=0,

@@ -1,4 +1,4 @@
-"""The publications that a configuration asks for."""
+"""The publications that a configuration names."""
 
 from pathlib import Path
 
@@ -14,7 +14,8 @@ TIME_STAMPS = "timestamps"
 def publications_of(settings: Settings, home: Path) -> list[Publication]:
     """The file, always; the git repository and the time stamps where they are configured.
 
-    Paths are relative to the configuration file; `home` is the project's folder, for what is not given a place.
+    Configured paths are relative to the configuration file. `home` is the project's folder, which holds the time stamps
+    and, without a configured path, the file.
     """
     publish, beside = settings.publish, settings.path.parent
     publications: list[Publication] = [seal_file_of(settings, home)]

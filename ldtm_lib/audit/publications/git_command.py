@@ -27,7 +27,7 @@ _ENVIRONMENT = {
     "GIT_TERMINAL_PROMPT": "0",
     "LC_ALL": "C",
 }
-"""Grafts and replaced objects would show another history than the one that was committed."""
+"""Grafts and replaced objects would show a history other than the committed one."""
 _SETTINGS = (
     "core.hooksPath=/dev/null",
     "core.autocrlf=false",
@@ -53,7 +53,7 @@ class Git:
         return answer.stdout
 
     def line(self, *arguments: str) -> str | None:
-        """The one line that the command writes; None if it fails, where failure means no."""
+        """The one line that a command prints; None if it fails, for commands whose failure means no."""
         answer = self._run(arguments, b"")
         return answer.stdout.decode(errors="replace").strip() if answer.returncode == 0 else None
 
@@ -77,6 +77,6 @@ class Git:
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 raise PublicationFailed(
-                    f"{self.folder}: git {arguments[0]} had not ended after {TIMEOUT_SECONDS} s; try it by hand there"
+                    f"{self.folder}: git {arguments[0]} did not end within {TIMEOUT_SECONDS} s; try it by hand there"
                 ) from None
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)

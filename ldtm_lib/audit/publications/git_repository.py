@@ -48,7 +48,7 @@ class GitRepository:
         return f"git repository {self.folder}"
 
     def read(self) -> Published:
-        """The seals at HEAD; checks that the work tree agrees, and that no commit ever changed or removed one."""
+        """Read the seals at HEAD; checks that the work tree agrees, and that no commit ever changed or removed one."""
         try:
             self._check_folder()
             if self._git.line("rev-parse", "--verify", "--quiet", "HEAD") is None:
@@ -92,9 +92,9 @@ class GitRepository:
         return None
 
     def publish(self, seals: Sequence[Seal]) -> None:
-        """Commit the seals that HEAD does not have, these files alone, and push all commits that have not been pushed.
+        """Commit the seals that HEAD does not have, only their files, and push all commits that have not been pushed.
 
-        Commits that a failed push left behind are pushed by the next call, also by one with an empty sequence.
+        The next call pushes the commits that a failed push left behind, even if its sequence is empty.
         """
         if not seals and not self.push:
             return
@@ -158,7 +158,7 @@ class GitRepository:
             name, _, size_or_error = answer[at:header_end].decode(errors="replace").rpartition(" ")
             if not size_or_error.isdigit():
                 raise PublicationFailed(
-                    f"{self.folder}: {name} is {size_or_error}; see `git fsck` and bring back a clone"
+                    f"{self.folder}: {name} is {size_or_error}; run `git fsck`, and restore the repository from a clone"
                 )
             size = int(size_or_error)
             contents.append(answer[header_end + 1 : header_end + 1 + size])
@@ -169,9 +169,9 @@ class GitRepository:
         for path, content in contents.items():
             file = self.folder / path
             if not file.is_file():
-                yield f"{file} is missing; bring it back with `git checkout HEAD -- {path}`"
+                yield f"{file} is missing; restore it with `git checkout HEAD -- {path}`"
             elif file.read_bytes() != content:
-                yield f"{file} is not what was committed; compare them with `git diff HEAD -- {path}`"
+                yield f"{file} differs from its commit; compare them with `git diff HEAD -- {path}`"
 
     def _history_problems(self) -> Generator[str]:
         """Every change of a seal's file other than its addition, on any branch of the history."""
@@ -205,8 +205,8 @@ class GitRepository:
         if self._git.line("merge-base", "--is-ancestor", upstream.tracking, "HEAD") is None:
             short = upstream.tracking.removeprefix("refs/remotes/")
             yield (
-                f"{self.folder}: HEAD does not contain {short}, so commits that are known there were taken back here; "
-                f"see them with `git log HEAD..{short}` and bring them back with `git merge {short}`"
+                f"{self.folder}: HEAD does not contain {short}, so commits that are known there are missing here; "
+                f"see them with `git log HEAD..{short}` and restore them with `git merge {short}`"
             )
 
     def _notes(self, contents: dict[str, bytes]) -> Generator[str]:
@@ -214,7 +214,7 @@ class GitRepository:
         if num_waiting := sum(path not in contents for path in found if _SEAL_PATH.fullmatch(path)):
             yield f"{self.folder}: {num_waiting} files of seals are not committed; publishing again commits them"
         if self._git.line("rev-parse", "--is-shallow-repository") == "true":
-            yield f"{self.folder} is a shallow clone; what came before cannot be checked"
+            yield f"{self.folder} is a shallow clone; its earlier history cannot be checked"
         upstream = self._upstream() if self.push else None
         if upstream is None:
             return
@@ -239,7 +239,7 @@ class GitRepository:
         if self._contents(f":{path}" for path in files) != list(files.values()):
             self._git("rm", "--cached", "--force", "--quiet", *from_stdin, stdin=paths)
             raise PublicationFailed(
-                f"{self.folder}: git would not keep seals as they are; add `{SEALS}/** -text -filter` to .gitattributes"
+                f"{self.folder}: git would not store seals unchanged; add `{SEALS}/** -text -filter` to .gitattributes"
             )
         identity = tuple(f"{k}={v}" for k, v in _IDENTITY.items() if not self._git.line("config", "--get", k))
         quietly = ("--quiet", "--no-verify", "--no-gpg-sign", "--no-status", "--only")
@@ -272,7 +272,7 @@ class GitRepository:
         try:
             self._git("push", *alone, upstream.remote, f"HEAD:{upstream.target}")
         except PublicationFailed as error:
-            raise PublicationFailed(f"{error}; what is committed waits and is pushed by the next publication") from None
+            raise PublicationFailed(f"{error}; the commits stay, and the next publication pushes them") from None
 
 
 def _lines(contents: dict[str, bytes]) -> Generator[SealLine]:

@@ -38,7 +38,7 @@ class Published:
 
 
 class Publication(Protocol):
-    """A place outside of the database that seals are published in."""
+    """A place outside of the database where seals are published."""
 
     @property
     def name(self) -> str:

@@ -1,6 +1,6 @@
 """Seals in a file of JSON lines that only ever grows, with their leaves.
 
-After a rewrite of the whole chain in the database, the leaves still tell the first row that differs.
+After a rewrite of the whole chain in the database, the leaves still show the first event that differs.
 """
 
 import fcntl
@@ -20,12 +20,12 @@ from ldtm_lib.settings import Settings
 
 SEAL_FILE = "seals.jsonl"
 SET_ASIDE = ".before-restore-"
-"""Between the name of a file and the time of the restore that set it aside, since the restored record lacks its end."""
+"""Part of the name of a file that a restore set aside, before the time: the restored record lacks its last seals."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SealFile:
-    """One file, a line a seal; several processes may publish to it at once."""
+    """One file with a line per seal; several processes may publish to it at once."""
 
     path: Path
 
@@ -35,7 +35,7 @@ class SealFile:
         return f"file {self.path}"
 
     def read(self) -> Published:
-        """Every line checked, and that each continues the one before it."""
+        """Read the file; checks every line, and that each continues the one before it."""
         try:
             with self.path.open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_SH)
@@ -50,7 +50,7 @@ class SealFile:
         return replace(found, notes=(*found.notes, *notes))
 
     def hashes(self) -> dict[int, bytes]:
-        """The SHA-256 of every seal by its number, unchecked; a line that is none is left out, `read` reports it.
+        """The SHA-256 of every seal by its number, unchecked; lines that are no seal are left out (see `read`).
 
         Raises PublicationFailed when the file cannot be read.
         """
@@ -64,7 +64,7 @@ class SealFile:
     def publish(self, seals: Sequence[Seal]) -> None:
         """Append the seals that are not there yet, in one write that is on the disk when this returns.
 
-        A line that a crash has cut stays, as evidence, and a new line begins after it.
+        A line that a crash truncated stays, as evidence, and a new line begins after it.
         """
         if not seals:
             return
@@ -100,7 +100,7 @@ class SealFile:
 
     @contextmanager
     def _opened_for_appending(self) -> Generator[int]:
-        """The file, and nobody else's meanwhile; made if it does not exist."""
+        """Open the file for one process at a time; creates it if it does not exist."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:

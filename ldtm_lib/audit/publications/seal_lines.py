@@ -11,11 +11,11 @@ from ldtm_lib.audit.merkle import merkle_root
 from ldtm_lib.audit.publications.protocol import Published, PublishedSeal
 from ldtm_lib.audit.seal import GENESIS, LEAF_BYTES, Seal
 
-COMPARE = "compare it with a copy kept elsewhere and bring that one back"
+COMPARE = "compare it with a copy kept elsewhere, and restore that copy"
 _NUMBERS = ("seal_id", "first_event", "num_events")
 _HASH = re.compile(rb'^\{"seal_id":(?P<seal_id>\d{1,18}),.*"sha256":"(?P<sha256>[0-9a-f]{64})","leaves":"[^"]*"\}$')
 _ZEROS = b"\x00"
-"""Byte that some file systems leave after a power loss in place of bytes that had not reached the disk."""
+"""Byte that some file systems leave after a power loss instead of bytes that had not reached the disk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +87,7 @@ def hashes_of(content: bytes) -> dict[int, bytes]:
 
 
 def lines_of(name: str, content: bytes) -> Iterator[SealLine]:
-    """The lines of a file; the last one lacks its newline when a crash has cut it."""
+    """The lines of a file; the last one lacks its newline if a crash truncated it."""
     lines = content.split(b"\n")
     for number, line in enumerate(lines, start=1):
         is_last = number == len(lines)
@@ -98,8 +98,8 @@ def lines_of(name: str, content: bytes) -> Iterator[SealLine]:
 def read_chain(lines: Iterable[SealLine]) -> Published:
     """Read lines as one chain, and report where it is broken.
 
-    Crashes leave a truncated last line, or a truncated line that the whole line after it or before it repeats in full:
-    these give notes. The line before repeats it if a crash lost only the newline, and a second crash truncated the
+    Crashes leave a truncated last line, or a truncated line whose full content is in the line after or before it: these
+    give notes. It is in the line before if one crash lost only the newline, and a second crash truncated the
     repetition.
     """
     seals: dict[int, PublishedSeal] = {}
@@ -156,7 +156,7 @@ def continuation(published: Published, seals: Sequence[Seal]) -> Continuation:
         if seal.seal_id in published.seals:
             continue
         if seal.seal_id <= newest:
-            refusal = f"seal {seal.seal_id} is missing before newer ones, where nothing can be added; {COMPARE}"
+            refusal = f"seal {seal.seal_id} is missing before newer ones, where it cannot be added; {COMPARE}"
             continue
         if seal.expected_sha256 != seal.sha256:
             refusal = f"the header of seal {seal.seal_id} in the database does not give its sha256; verify the record"
@@ -165,7 +165,8 @@ def continuation(published: Published, seals: Sequence[Seal]) -> Continuation:
             after = f"what was published as seal {newest}" if newest >= 0 else "an empty publication"
             refusal = (
                 f"seal {seal.seal_id} in the database does not follow {after}: one of the two was altered, or the "
-                "database restored from an older backup; verify the record, and publish to a new place if that is sound"
+                "database was restored from an older backup; verify the record, and publish to a new place if it is "
+                "intact"
             )
             break
         added.append(seal)
@@ -183,7 +184,7 @@ def _whole_seal(line: SealLine) -> Seal | None:
 
 
 def _is_cut(line: SealLine, last: Seal | None, last_line: SealLine | None) -> bool:
-    """True if crashes explain a final line: it is cut, or begins like the line of the next seal or of the last one."""
+    """True if crashes explain a final line: it is truncated, or begins like the line of the next or the last seal."""
     if not line.is_terminated:
         return True
     if last_line is not None and last_line.content.startswith(line.content.rstrip(_ZEROS)):
@@ -203,6 +204,6 @@ def _problems(seal: Seal, last: Seal | None) -> Iterator[str]:
         yield f"seal {seal.seal_id} was closed before the seal before it"
     next_id, previous = (0, GENESIS) if last is None else (last.seal_id + 1, last.sha256)
     if seal.seal_id != next_id:
-        yield f"seal {seal.seal_id} stands where seal {next_id} belongs"
+        yield f"seal {seal.seal_id} is where seal {next_id} belongs"
     elif seal.previous_sha256 != previous:
         yield f"the previous_sha256 of seal {seal.seal_id} is not the sha256 before it"

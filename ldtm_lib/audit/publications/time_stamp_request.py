@@ -1,4 +1,4 @@
-"""One question to a time stamp authority over HTTP (RFC 3161, section 3.4)."""
+"""One request to a time stamp authority over HTTP (RFC 3161, section 3.4)."""
 
 import http.client
 import time
@@ -13,7 +13,7 @@ _MOST_BYTES = 1 << 20
 
 
 def ask(url: str, query: bytes, *, timeout_seconds: float) -> bytes:
-    """The authority's reply as it came; raises PublicationFailed when there is none within the timeout."""
+    """The authority's reply, unchanged; raises PublicationFailed when there is none within the timeout."""
     request = urllib.request.Request(
         url, data=query, headers={"Content-Type": QUERY, "Accept": REPLY, "User-Agent": "ldtm"}
     )
@@ -36,11 +36,13 @@ def ask(url: str, query: bytes, *, timeout_seconds: float) -> bytes:
                 f"{url} has not answered within {timeout_seconds:g} s; try again, or raise "
                 "publish.timestamp_timeout_seconds"
             ) from None
-        raise PublicationFailed(f"{url} cannot be asked: {reason}; try again, or check publish.timestamp_url") from None
+        raise PublicationFailed(
+            f"{url} cannot be reached: {reason}; try again, or check publish.timestamp_url"
+        ) from None
 
 
 def _read(response: http.client.HTTPResponse, deadline: float) -> bytes:
-    """The body; a server that sends it drop by drop is not waited for."""
+    """Read the body; the deadline also ends a reply that arrives slowly."""
     parts: list[bytes] = []
     size = 0
     while part := response.read1(1 << 16):
@@ -49,5 +51,5 @@ def _read(response: http.client.HTTPResponse, deadline: float) -> bytes:
         if time.monotonic() > deadline:
             raise TimeoutError
         if size > _MOST_BYTES:
-            raise OSError(f"more than {_MOST_BYTES} bytes came")
+            raise OSError(f"the reply has more than {_MOST_BYTES} bytes")
     return b"".join(parts)

@@ -16,7 +16,7 @@ _CERTIFICATES_TAG = 0xA0
 
 
 class InvalidToken(Exception):
-    """A reply is not a valid token; the message continues after the name of the reply."""
+    """A reply is not a valid token; the message completes a sentence that begins with the name of the reply."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +78,7 @@ def _roots_of(certificates: Path) -> tuple[list[x509.Certificate], list[x509.Cer
 
 
 def verified(reply: bytes, verifier: Verifier) -> Stamp:
-    """The stamp of a reply; raises InvalidToken if it is none, or not signed by anybody whom the verifier trusts."""
+    """The stamp of a reply; raises InvalidToken if the verifier trusts no signer of it, or if it is no stamp."""
     try:
         response = decode_timestamp_response(with_certificates_in_order(reply))
         if response.status != PKIStatus.GRANTED:
@@ -87,7 +87,7 @@ def verified(reply: bytes, verifier: Verifier) -> Stamp:
         info = response.tst_info
         imprint = info.message_imprint
         if imprint.hash_algorithm != SHA256:
-            raise InvalidToken(f"is no stamp of a SHA-256 but of {imprint.hash_algorithm.dotted_string}")
+            raise InvalidToken(f"stamps a hash of {imprint.hash_algorithm.dotted_string}, not a SHA-256")
         verifier.verify(response, imprint.message)
         signers = [
             f"{each.issuer.rfc4514_string()} {each.serial_number:x}" for each in response.signed_data.signer_infos

@@ -1,4 +1,4 @@
-"""Time stamps of seals by an authority that the owner of the database has no hold on (RFC 3161).
+"""Time stamps of seals by an authority that the owner of the database does not control (RFC 3161).
 
 A token is kept as the authority sent it, so that `openssl ts -verify` checks it too. It is verified as of its own time:
 certificates that have expired since then still count.
@@ -26,7 +26,7 @@ _TOKEN_NAME = re.compile(r"(\d+)-([0-9a-f]{16})\.tsr")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimeStamps:
-    """The tokens in a folder, and the authority that more of them come from."""
+    """The tokens in a folder, and the authority that issues more of them."""
 
     url: str
     certificates: Path
@@ -40,11 +40,11 @@ class TimeStamps:
         return f"time stamps by {self.url} in {self.folder}"
 
     def read(self) -> Published:
-        """Every token verified. The SHA-256 of its seal is the one inside of it, whatever the file's name says."""
+        """Read and verify every token. The SHA-256 of its seal is that in the token, whatever the file's name says."""
         seals: dict[int, PublishedSeal] = {}
         problems: list[str] = []
         names = {path: _TOKEN_NAME.fullmatch(path.name) for path in self.folder.glob("*.tsr")}
-        notes = [f"{path} has not the name of a token and is not read" for path, name in names.items() if not name]
+        notes = [f"{path} is not named like a token and is not read" for path, name in names.items() if not name]
         tokens = sorted(((int(name[1]), name[2], path) for path, name in names.items() if name), key=lambda t: t[:2])
         if not tokens:
             return Published(seals={}, notes=(*notes, f"there is no time stamp in {self.folder} yet"))
@@ -60,10 +60,10 @@ class TimeStamps:
                 problems.append(f"{path} cannot be read: {error.strerror}; make it readable")
                 continue
             except InvalidToken as error:
-                problems.append(f"{path} {error}; bring it back from a copy, or put it aside and publish again")
+                problems.append(f"{path} {error}; restore it from a copy, or move it away and publish again")
                 continue
             if not stamp.sha256.hex().startswith(begin):
-                problems.append(f"{path} stamps {stamp.sha256.hex()}, not what its name says; give it its name back")
+                problems.append(f"{path} stamps {stamp.sha256.hex()}, not what its name says; restore its name")
             signers.add(stamp.signer)
             seal = PublishedSeal(seal_id=seal_id, sha256=stamp.sha256, stamped_at=stamp.stamped_at)
             other = seals.setdefault(seal_id, seal)
@@ -81,10 +81,9 @@ class TimeStamps:
         return Published(seals=seals, problems=tuple(problems), notes=tuple(notes), witness=witness)
 
     def publish(self, seals: Sequence[Seal]) -> None:
-        """Ask for a token a seal and keep those that verify; the first failure ends it, what is kept stays.
+        """Request a token per seal and keep those that verify; after the first failure, the tokens until then stay.
 
-        A file in the place of a token that does not verify is evidence: it stays, and is reported when the others are
-        done.
+        An existing file that is no valid token is evidence: it stays, and is reported after all other seals.
         """
         if not seals:
             return
@@ -100,7 +99,7 @@ class TimeStamps:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 write_whole(path, reply)
             except InvalidToken as error:
-                damaged.append(f"{path} {error}; bring it back from a copy, or put it aside and publish again")
+                damaged.append(f"{path} {error}; restore it from a copy, or move it away and publish again")
             except OSError as error:
                 raise PublicationFailed(
                     f"{path} cannot be written: {error.strerror}; make room or make it writable, and publish again"
@@ -122,7 +121,7 @@ class TimeStamps:
         return self._stamp(seal.canonical, verifier)[0]
 
     def _stamp(self, data: bytes, verifier: Verifier) -> tuple[bytes, Stamp]:
-        """The authority's reply to a request of its own, and what it stamps. Raises PublicationFailed."""
+        """Request a stamp of some bytes; returns the reply, and the verified stamp. Raises PublicationFailed."""
         request = TimestampRequestBuilder(data=data, hash_algorithm=HashAlgorithm.SHA256).build()
         reply = ask(self.url, request.as_bytes(), timeout_seconds=self.timeout_seconds)
         try:
@@ -134,7 +133,7 @@ class TimeStamps:
         asked = hashlib.sha256(data).digest()
         if stamp.sha256 != asked:
             raise PublicationFailed(
-                f"{self.url} stamps {stamp.sha256.hex()} where {asked.hex()} was asked for; nothing is kept, try again"
+                f"{self.url} stamps {stamp.sha256.hex()} where {asked.hex()} was requested; nothing is kept, try again"
             )
         if stamp.nonce != request.nonce:
             raise PublicationFailed(f"{self.url} sent the reply to another request, its nonce differs; try again")

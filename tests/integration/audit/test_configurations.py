@@ -134,7 +134,7 @@ def test_a_session_without_a_row_of_a_ticker_in_service_is_noted(configured: Rec
     newest = configured.calendar.last_closed(configurations(configured.conn)[0].recorded_at + timedelta(days=5))
     assert newest == LAST
     notes = configured.verify().notes
-    assert any(note.startswith("IBM was in service and has no row of ") for note in notes)
+    assert any(note.startswith("IBM was in service and has no row for ") for note in notes)
     (ibm,) = [note for note in notes if note.startswith("IBM")]
     (msft,) = [note for note in notes if note.startswith("MSFT")]
     assert "sessions: 2013-01-04, 2013-01-08, 2013-01-09, ..." in ibm

@@ -98,9 +98,9 @@ def test_a_window_made_of_bars_that_were_recorded_after_the_forecast_is_named(en
     (before,) = searched(environment).findings
     assert before.kind == "window of no bars"
     assert before.message == (
-        f"the forecast of AAPL on 2013-01-11 has a window that cannot be had from the bars recorded until "
-        f"{rows['AAPL'].bars_recorded_until}, nor with later ones: one of them was altered, or the warm-up of today's "
-        "settings is another one; see `ldtm replay`"
+        f"the forecast of AAPL on 2013-01-11 has a window that does not follow from the bars recorded until "
+        f"{rows['AAPL'].bars_recorded_until}, nor from later ones: a bar or the window was altered, or the "
+        "warm-up in the settings was changed; see `ldtm replay`"
     )
 
     environment.deliver(corrected(bars))
@@ -108,8 +108,8 @@ def test_a_window_made_of_bars_that_were_recorded_after_the_forecast_is_named(en
     corrected_at = moment_of(environment, "select max(recorded_at) from bar where ticker = 'AAPL'")
     assert (after.ticker, after.run_date, after.kind) == ("AAPL", RUN_DATE, "window of later bars")
     assert after.message == (
-        f"the forecast of AAPL on 2013-01-11 has a window that can only be had from bars recorded at {corrected_at}, "
-        f"and names {rows['AAPL'].bars_recorded_until} as the newest that it saw"
+        f"the forecast of AAPL on 2013-01-11 has a window that needs bars recorded at {corrected_at}, "
+        f"but names {rows['AAPL'].bars_recorded_until} as the newest"
     )
 
 

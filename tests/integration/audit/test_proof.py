@@ -210,7 +210,7 @@ def test_what_cannot_be_proven_is_refused_with_the_reason(record: Record) -> Non
     record.conn.commit()
     with record.as_owner() as owner:
         owner.execute("update snapshot set next_day_pred = 9 where ticker = 'IBM' and run_date = '2013-01-03'")
-    with pytest.raises(NotProvable, match="the forecast of IBM on 2013-01-03 is not what was recorded"):
+    with pytest.raises(NotProvable, match="the forecast of IBM on 2013-01-03 differs from what was recorded"):
         prove(record.conn, "IBM", DAYS[1])
 
 

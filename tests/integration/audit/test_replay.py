@@ -130,7 +130,7 @@ def test_a_direction_is_made_with_the_band_on_record_or_with_todays_where_there_
 
 def test_a_warm_up_of_another_length_is_named_with_how_far_the_inputs_are_apart(forecast: ForecastEnvironment) -> None:
     found = differences(again(forecast.with_settings(window=WindowConfig(warmup_bars=40))))
-    assert "of its 330 inputs differ from the stored, by at most" in (found["window_sha256"] or "")
+    assert "of its 330 inputs differ from those stored, by up to" in (found["window_sha256"] or "")
 
 
 def test_a_candidate_that_was_promoted_since_is_found_under_its_new_name(environment: ForecastEnvironment) -> None:
@@ -195,7 +195,7 @@ def test_a_row_that_names_another_checkpoint_than_the_registry_is_reported(forec
     with pytest.raises(ReplayImpossible, match=r"its row names the checkpoint 0{64} of AAPL, and number \d+ in the "):
         again(forecast)
     alter(forecast, "snapshot", "checkpoint_id = null")
-    with pytest.raises(ReplayImpossible, match=r"no checkpoint None is in the registry; restore the database's backup"):
+    with pytest.raises(ReplayImpossible, match=r"checkpoint None is not in the registry; restore a database backup"):
         again(forecast)
 
 

@@ -123,7 +123,7 @@ def test_a_row_that_was_deleted_with_its_events_leaves_a_gap(record: Record) -> 
         ).fetchone() or (None,)
     messages = record.messages()
     assert messages[0] == f"event {event_id} was recorded and is missing"
-    assert "its Merkle root is not that of its events, named above" in messages[1]
+    assert "its Merkle root is not that of its events, some of which are named above" in messages[1]
 
 
 def test_swapped_rows_are_both_named(record: Record) -> None:
@@ -147,7 +147,7 @@ def test_swapped_events_are_named_as_reordered(record: Record) -> None:
         )
     first, second = record.verify().discrepancies[:2]
     assert (first.what, first.event_id, second.what, second.event_id) == ("reordered", 4, "reordered", 9)
-    assert first.message.endswith("stands at another place in the chain than it was recorded at")
+    assert first.message.endswith("is at another place in the chain than where it was recorded")
 
 
 def test_a_row_inserted_into_the_past_is_found_whether_or_not_the_triggers_were_off(record: Record) -> None:
@@ -158,7 +158,7 @@ def test_a_row_inserted_into_the_past_is_found_whether_or_not_the_triggers_were_
     with record.as_owner() as owner:
         owner.execute(columns.encode())
     assert record.messages() == [
-        "the forecast of GOOG on 2013-01-03 was never recorded as an event: it was added past the chain"
+        "the forecast of GOOG on 2013-01-03 was never recorded as an event: it bypassed the chain"
     ]
     with record.as_owner() as owner:
         owner.execute(
@@ -166,7 +166,7 @@ def test_a_row_inserted_into_the_past_is_found_whether_or_not_the_triggers_were_
             select 43, 'forecast', 3, ticker, run_date, forecast_leaf(43, s) from snapshot s where ticker = 'GOOG'"""
         )
     (message,) = record.messages()
-    assert message.startswith("the forecast of GOOG on 2013-01-03 (event 43) bears a time that does not lie between")
+    assert message.startswith("the forecast of GOOG on 2013-01-03 (event 43) has a time that is not between")
 
 
 def test_a_live_row_of_after_the_open_is_found_by_the_calendar_of_this_program(record: Record) -> None:
@@ -201,7 +201,7 @@ def test_an_event_that_stands_twice_is_found(record: Record) -> None:
             select 43, 'forecast', 3, ticker, run_date, forecast_leaf(43, s)
             from snapshot s where ticker = 'IBM' and run_date = '2013-01-03'"""
         )
-    assert "the forecast of IBM on 2013-01-03 (event 43) stands in the chain twice" in record.messages()
+    assert "the forecast of IBM on 2013-01-03 (event 43) is in the chain twice" in record.messages()
 
 
 def test_an_altered_seal_is_found(record: Record) -> None:
@@ -209,7 +209,7 @@ def test_an_altered_seal_is_found(record: Record) -> None:
         owner.execute("update ledger_seal set session = session - 7 where seal_id = 2")
     messages = record.messages(published=False)
     assert "seal 2 of 20" in messages[0]
-    assert "its SHA-256 is not that of what it says" in messages[0]
+    assert "its SHA-256 is not that of its header" in messages[0]
 
 
 def test_hashes_rewritten_to_fit_an_altered_row_break_the_root(record: Record) -> None:
@@ -277,7 +277,7 @@ def test_an_actual_that_its_bar_does_not_give_is_found(record: Record, change: s
     messages = record.messages()
     assert any(
         message.startswith("the next day fill of IBM on 2013-01-03 (event")
-        and message.endswith("has an actual that no stored bar of its session gives")
+        and message.endswith("has an actual that does not follow from any stored bar of its session")
         for message in messages
     )
 
@@ -398,7 +398,7 @@ def test_an_event_of_a_kind_that_does_not_exist_hides_nothing(record: Record) ->
         owner.execute("alter table ledger_event drop constraint ledger_event_has_a_known_version")
         owner.execute("update ledger_event set event = 'x' where ticker = 'IBM' and run_date = '2013-01-07'")
         owner.execute("delete from snapshot where ticker = 'IBM' and run_date = '2013-01-07'")
-    assert "is of a kind that does not exist: what it was about cannot be checked" in record.messages()[0]
+    assert "is of a kind that does not exist: its subject cannot be checked" in record.messages()[0]
 
 
 LIES = {
@@ -433,7 +433,7 @@ def test_a_schema_that_could_lie_is_not_relied_on(record: Record, lie: str) -> N
     for part in query.split(";"):
         record.conn.execute(part.encode())
     record.conn.commit()
-    assert f"{message}: what a statement says of it is not to be relied on" in record.messages()
+    assert f"{message}: the results of statements about it cannot be relied on" in record.messages()
 
 
 def test_a_forecast_about_other_sessions_than_its_run_dates_is_found(record: Record) -> None:
@@ -460,7 +460,7 @@ def test_a_status_that_changed_without_an_event_is_found(record: Record) -> None
     with record.as_owner() as owner:
         owner.execute("alter table checkpoint drop constraint checkpoint_retired_has_a_date")
         owner.execute("update checkpoint set status = 'retired' where status = 'active'")
-    assert "the retirement of AAPL was never recorded as an event: it was added past the chain" in record.messages()
+    assert "the retirement of AAPL was never recorded as an event: it bypassed the chain" in record.messages()
 
 
 def test_a_seal_of_the_past_over_nothing_is_found(record: Record) -> None:
@@ -473,14 +473,14 @@ def test_a_seal_of_the_past_over_nothing_is_found(record: Record) -> None:
         )
     (message,) = [found for found in record.messages() if "is broken" in found]
     assert "it was closed before the seal before it" in message
-    assert "it is over no event" in message
+    assert "it covers no event" in message
 
 
 def test_a_moment_at_the_end_of_time_is_found_and_ends_no_verification(record: Record) -> None:
     with record.as_owner() as owner:
         owner.execute("update ledger_seal set sealed_at = 'infinity' where seal_id = 1")
     (message,) = record.messages()
-    assert message.startswith("the record holds what cannot be read as what it should be, it was altered")
+    assert message.startswith("the record holds a value that cannot be read, so it was altered")
 
 
 def test_whose_word_stands_for_live_forecasts_is_counted(record: Record) -> None:
@@ -504,7 +504,7 @@ def test_a_live_forecast_that_no_active_model_and_no_stored_window_stand_behind_
     moved.seal()
     (message,) = moved.altered_rows()
     assert message.startswith("the forecast of GOOG on 2013-01-07 (event")
-    assert message.endswith("no model that was active by then or no stored window stands behind it")
+    assert message.endswith("is marked live, but has no stored window or no model that was active by then")
 
 
 @pytest.mark.parametrize(("committed_after", "num_in_time"), [(timedelta(0), 1), (timedelta(hours=2), 0)])

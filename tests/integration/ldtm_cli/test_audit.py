@@ -54,7 +54,7 @@ def test_seal_verify_prove_and_what_an_alteration_does_to_them(
     sealed = shell.run("audit", "seal")
     assert sealed.returncode == 0, sealed.stderr
     assert "sealed 3 events as seal 0 of" in sealed.stdout
-    assert "nothing happened since seal 0 of" in shell.run("audit", "seal").stdout
+    assert "no new events since seal 0 of" in shell.run("audit", "seal").stdout
 
     verified = shell.run("audit", "verify")
     assert verified.returncode == 0, verified.stderr
@@ -87,14 +87,17 @@ def test_seal_verify_prove_and_what_an_alteration_does_to_them(
     assert f"altered: {named} was altered after it was recorded" in altered.stdout
     open_alerts = "select subject, summary from alert where resolved_at is null"
     assert conn.execute(open_alerts).fetchall() == [
-        ("the record", f"it is not what was recorded or published (1 found): {named} was altered after it was recorded")
+        (
+            "the record",
+            f"it differs from what was recorded or published (1 found): {named} was altered after it was recorded",
+        )
     ], "the status shows it"
     conn.commit()
     report = json.loads(shell.run("audit", "verify", "--json").stdout)
     assert (report["intact"], [found["what"] for found in report["discrepancies"]]) == (False, ["altered"])
     refused = shell.run("audit", "prove", "AAPL", str(RUN_DATE), "--simulation", "1")
     assert refused.returncode == 1
-    assert "is not what was recorded; `ldtm audit verify` says what was altered" in refused.stderr
+    assert "differs from what was recorded; `ldtm audit verify` shows what was altered" in refused.stderr
 
     conn.execute("alter table snapshot disable trigger all")
     conn.execute("update snapshot set next_monday_pred = %s where simulation_id = 1", (before,))

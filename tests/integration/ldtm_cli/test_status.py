@@ -620,7 +620,7 @@ def test_a_fork_of_the_published_record_and_a_failed_verification_need_a_person(
     )
     note_verification(installation.rows.conn, altered)
     assert installation.read_status().needs == (
-        "the record: it is not what was recorded or published (1 found): the forecast of AAPL was altered",
+        "the record: it differs from what was recorded or published (1 found): the forecast of AAPL was altered",
     )
 
 

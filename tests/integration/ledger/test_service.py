@@ -142,7 +142,7 @@ def test_a_daily_run_leaves_out_tickers_that_are_not_in_service_and_names_them(
         ),
         (
             "insert into service_entry values ('IBM', '2013-01-11', null, now())",
-            "the service of IBM was never recorded as an event: it was added past the chain",
+            "the service of IBM was never recorded as an event: it bypassed the chain",
         ),
     ],
 )

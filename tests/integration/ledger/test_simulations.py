@@ -186,7 +186,7 @@ def test_a_simulation_and_its_models_are_never_changed_or_removed(conn: Connecti
         ("delete from simulation where simulation_id = 2", "the simulation 2 (event 1) was recorded and is missing"),
         (
             "insert into simulation values (3, now(), 'other')",
-            "the simulation 3 was never recorded as an event: it was added past the chain",
+            "the simulation 3 was never recorded as an event: it bypassed the chain",
         ),
         (
             "delete from simulation where simulation_id = 1; delete from ledger_event where event_id = 0",

@@ -145,9 +145,7 @@ def test_a_repository_that_would_store_other_bytes_is_refused_before_anything_is
     (repository.folder / ".gitattributes").write_text("*.json filter=upper\n")
     git(repository.folder, "config", "filter.upper.clean", "tr a-z A-Z")
     head = git(repository.folder, "rev-parse", "HEAD")
-    with pytest.raises(
-        PublicationFailed, match=r"git would not keep seals as they are; add `seals/\*\* -text -filter`"
-    ):
+    with pytest.raises(PublicationFailed, match=r"git would not store seals unchanged; add `seals/\*\* -text -filter`"):
         repository.publish(SEALS)
     assert git(repository.folder, "rev-parse", "HEAD") == head
     (repository.folder / ".gitattributes").write_text("*.json filter=upper\nseals/** -text -filter\n")
@@ -175,10 +173,10 @@ def test_a_changed_or_missing_file_of_the_work_tree_is_a_problem(repository: Git
     file.write_bytes(line_of(resealed(SEALS[2], first_event=9)))
     git(repository.folder, "update-index", "--assume-unchanged", SEAL_2)
     assert repository.read().problems == (
-        f"{file} is not what was committed; compare them with `git diff HEAD -- {SEAL_2}`",
+        f"{file} differs from its commit; compare them with `git diff HEAD -- {SEAL_2}`",
     )
     file.unlink()
-    assert repository.read().problems == (f"{file} is missing; bring it back with `git checkout HEAD -- {SEAL_2}`",)
+    assert repository.read().problems == (f"{file} is missing; restore it with `git checkout HEAD -- {SEAL_2}`",)
     assert len(repository.read().seals) == 8
 
 
@@ -255,7 +253,7 @@ def test_a_commit_is_pushed_and_one_that_could_not_be_waits_for_the_next_time(
     publish_missing(pushed, SEALS[:2])
     assert git(remote, "rev-parse", "main") == git(pushed.folder, "rev-parse", "HEAD")
     remote.rename(tmp_path / "away.git")
-    with pytest.raises(PublicationFailed, match=r"git push: .*what is committed waits and is pushed by the next"):
+    with pytest.raises(PublicationFailed, match=r"git push: .*the commits stay, and the next publication"):
         publish_missing(pushed, SEALS[:3])
     with pytest.raises(PublicationFailed, match=r"git push: "):
         publish_missing(pushed, SEALS[:4])
@@ -283,8 +281,8 @@ def test_a_history_that_no_longer_contains_what_was_pushed_is_a_problem(pushed: 
     publish_missing(pushed, SEALS)
     git(pushed.folder, "reset", "--quiet", "--hard", "HEAD~1")
     problem = (
-        f"{pushed.folder}: HEAD does not contain origin/main, so commits that are known there were taken back here; "
-        "see them with `git log HEAD..origin/main` and bring them back with `git merge origin/main`"
+        f"{pushed.folder}: HEAD does not contain origin/main, so commits that are known there are missing here; "
+        "see them with `git log HEAD..origin/main` and restore them with `git merge origin/main`"
     )
     assert pushed.read().problems == (problem,)
     publish_missing_refused = pytest.raises(PublicationFailed, match="git push: ")
@@ -314,7 +312,7 @@ def test_a_remote_is_asked_what_it_holds(pushed: GitRepository, tmp_path: Path) 
     assert pushed.read().problems == (), "what this folder remembers of the remote is old"
     assert pushed.ask_remote() is None
     (problem,) = pushed.read().problems
-    assert "HEAD does not contain origin/main, so commits that are known there were taken back here" in problem
+    assert "HEAD does not contain origin/main, so commits that are known there are missing here" in problem
 
 
 def test_a_remote_that_cannot_be_asked_is_named_and_one_that_is_not_pushed_to_is_not_asked(
@@ -350,7 +348,7 @@ def test_a_remote_that_hangs_is_given_up_and_nothing_of_it_goes_on(
     (tmp_path / "hangs").write_text(f"echo $$ > {tmp_path}/pid; exec sleep 60\n")
     monkeypatch.setattr(git_command, "TIMEOUT_SECONDS", 3)
     began = time.monotonic()
-    with pytest.raises(PublicationFailed, match="git push had not ended after 3 s; try it by hand there; what is comm"):
+    with pytest.raises(PublicationFailed, match="git push did not end within 3 s; try it by hand there; the commits"):
         publish_missing(pushed, SEALS)
     assert time.monotonic() - began < 30
     command = Path("/proc", (tmp_path / "pid").read_text().strip(), "cmdline")
@@ -398,9 +396,9 @@ def test_a_damaged_repository_is_a_problem_and_no_crash(repository: GitRepositor
     file = repository.folder / ".git" / "objects" / blob[:2] / blob[2:]
     kept = file.read_bytes()
     file.unlink()
-    missing = f"{repository.folder}: HEAD:{SEAL_2} is missing; see `git fsck` and bring back a clone"
+    missing = f"{repository.folder}: HEAD:{SEAL_2} is missing; run `git fsck`, and restore the repository from a clone"
     assert repository.read().problems == (missing,)
-    with pytest.raises(PublicationFailed, match="see `git fsck` and bring back"):
+    with pytest.raises(PublicationFailed, match="run `git fsck`, and restore"):
         publish_missing(repository, SEALS)
     file.write_bytes(kept[:20])
     assert repository.read().problems == (missing,)
@@ -451,4 +449,4 @@ def test_a_shallow_clone_says_that_its_past_is_out_of_sight(pushed: GitRepositor
     git(tmp_path, "clone", "--quiet", "--depth=1", f"file://{tmp_path}/remote.git", "shallow")
     published = GitRepository(folder=tmp_path / "shallow").read()
     assert (len(published.seals), published.problems) == (8, ())
-    assert published.notes == (f"{tmp_path}/shallow is a shallow clone; what came before cannot be checked",)
+    assert published.notes == (f"{tmp_path}/shallow is a shallow clone; its earlier history cannot be checked",)

@@ -27,7 +27,7 @@ from tests.integration.audit.publications.chains import chain, resealed
 from tests.repository import REPOSITORY
 
 SEALS = chain(8)
-COMPARE = "; compare it with a copy kept elsewhere and bring that one back"
+COMPARE = "; compare it with a copy kept elsewhere, and restore that copy"
 
 
 @pytest.fixture
@@ -175,8 +175,8 @@ def other_leaves(lines: list[bytes]) -> None:
         (edited(2, b'{"seal_id":2', b'{"seal_id":7,"seal_id":2'), "3 is not the line of a seal as LDTM writes it"),
         (edited(7, b'{"seal_id":7', b'{"seal":7'), "8 is not the line of a seal as LDTM writes it"),
         (edited(2, b"\n", b"x\n"), "3 is not the line of a seal as LDTM writes it"),
-        (swapped, "3: seal 3 stands where seal 2 belongs"),
-        (removed, "3: seal 3 stands where seal 2 belongs"),
+        (swapped, "3: seal 3 is where seal 2 belongs"),
+        (removed, "3: seal 3 is where seal 2 belongs"),
         (doubled, "4 holds another seal 2 than a line before it"),
         (rewritten, "4: the previous_sha256 of seal 3 is not the sha256 before it"),
         (other_leaves, "3: the leaves of seal 2 do not give its merkle_root"),
@@ -213,7 +213,7 @@ def test_a_line_lost_in_the_middle_is_refused_and_holds_nothing_newer_back(file:
     lines = lines_in(file)
     lines[2] = b"lost\n"
     file.path.write_bytes(b"".join(lines))
-    with pytest.raises(PublicationFailed, match="seal 2 is missing before newer ones, where nothing can be added"):
+    with pytest.raises(PublicationFailed, match="seal 2 is missing before newer ones, where it cannot be added"):
         publish_missing(file, SEALS)
     assert list(file.read().seals) == [0, 1, 3, 4, 5, 6, 7]
     assert lines_in(file)[2] == b"lost\n"

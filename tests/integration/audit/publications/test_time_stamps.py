@@ -78,15 +78,15 @@ def test_openssl_verifies_the_same_files_without_ldtm(stamps: TimeStamps) -> Non
     [
         ("hangs", "has not answered within 0.5 s; try again, or raise publish.timestamp_timeout_seconds"),
         ("drips", "has not answered within 0.5 s; try again, or raise publish.timestamp_timeout_seconds"),
-        ("hangs up", f"cannot be asked: Remote end closed connection without response; {HINT}"),
+        ("hangs up", f"cannot be reached: Remote end closed connection without response; {HINT}"),
         ("answers HTML", "answers with text/html, not application/timestamp-reply; check publish.timestamp_url"),
         ("answers 500", f"answers HTTP 500 Internal Server Error; {HINT}"),
         ("redirects", f"answers HTTP 501 Unsupported method ('GET'); {HINT}"),
-        ("answers too much", f"cannot be asked: more than 1048576 bytes came; {HINT}"),
+        ("answers too much", f"cannot be reached: the reply has more than 1048576 bytes; {HINT}"),
         ("answers nonsense", "does not verify: ASN.1 parse error"),
         ("answers an empty reply", "does not verify: ASN.1 parse error"),
         ("rejects", "grants no time stamp (status 2): Message digest algorithm is not supported.; nothing is kept"),
-        ("stamps another imprint", "was asked for; nothing is kept"),
+        ("stamps another imprint", "was requested; nothing is kept"),
         ("answers another request", "sent the reply to another request, its nonce differs; try again"),
         ("is signed by a stranger", "does not verify: Error while verifying certificates"),
         ("alters its signature", "does not verify: Error while verifying certificates"),
@@ -113,11 +113,11 @@ def test_a_fault_of_the_authority_is_reported_and_nothing_is_kept(
 def test_an_authority_that_is_not_there_is_reported(tmp_path: Path) -> None:
     with TimeStampAuthority(tmp_path / "authority") as authority:
         stamps = authority.time_stamps(tmp_path / "tokens")
-    with pytest.raises(PublicationFailed, match=r"cannot be asked: .*Connection refused; try again, or check"):
+    with pytest.raises(PublicationFailed, match=r"cannot be reached: .*Connection refused; try again, or check"):
         publish_missing(stamps, SEALS)
     for url in ("http://no.invalid/tsr", "http://.example.org/tsr", "http://example.org:x y/tsr"):
         nobody = dataclasses.replace(stamps, url=url)
-        with pytest.raises(PublicationFailed, match=r"cannot be asked: "):
+        with pytest.raises(PublicationFailed, match=r"cannot be reached: "):
             publish_missing(nobody, SEALS)
 
 
@@ -166,17 +166,17 @@ def test_an_altered_cut_or_strange_token_is_a_problem_that_names_it(
     (stamps.folder / "mine.tsr").write_bytes(b"")
     published = stamps.read()
     assert published.seals == {}
-    assert published.notes == (f"{stamps.folder / 'mine.tsr'} has not the name of a token and is not read",)
+    assert published.notes == (f"{stamps.folder / 'mine.tsr'} is not named like a token and is not read",)
     assert len(published.problems) == 4
     for path, problem in zip((first, second, third, fourth), published.problems, strict=True):
         assert problem.startswith(f"{path} does not verify: ")
-        assert problem.endswith("; bring it back from a copy, or put it aside and publish again")
+        assert problem.endswith("; restore it from a copy, or move it away and publish again")
 
 
 def test_a_damaged_token_stays_as_evidence_and_holds_no_other_one_back(stamps: TimeStamps) -> None:
     publish_missing(stamps, SEALS[:2])
     token(stamps, 0).write_bytes(b"damaged")
-    with pytest.raises(PublicationFailed, match=r"0-\w+\.tsr does not verify: .* put it aside and publish again"):
+    with pytest.raises(PublicationFailed, match=r"0-\w+\.tsr does not verify: .* move it away and publish again"):
         publish_missing(stamps, SEALS)
     assert list(stamps.read().seals) == [1, 2, 3]
     token(stamps, 0).rename(stamps.folder / "aside")
@@ -194,7 +194,7 @@ def test_a_token_of_another_kind_of_hash_is_a_problem(stamps: TimeStamps, author
     stamps.folder.mkdir()
     token(stamps, 0).write_bytes(authority.reply(authority.query(SEALS[0].canonical, "sha512")))
     assert stamps.read().seals == {}
-    assert "is no stamp of a SHA-256 but of 2.16.840.1.101.3.4.2.3; bring it back" in stamps.read().problems[0]
+    assert "stamps a hash of 2.16.840.1.101.3.4.2.3, not a SHA-256; restore it" in stamps.read().problems[0]
 
 
 def test_a_seal_whose_header_does_not_give_its_hash_is_not_stamped(
@@ -212,7 +212,7 @@ def test_the_hash_is_the_tokens_own_whatever_its_name_says(stamps: TimeStamps) -
     published = stamps.read()
     assert published.seals[2].sha256 == SEALS[1].sha256
     assert published.problems == (
-        f"{token(stamps, 2)} stamps {SEALS[1].sha256.hex()}, not what its name says; give it its name back",
+        f"{token(stamps, 2)} stamps {SEALS[1].sha256.hex()}, not what its name says; restore its name",
     )
 
 
