@@ -1,4 +1,4 @@
-"""Active models as candidates meet them: the tests of their own backtests, read for all tickers at once."""
+"""Active models for comparisons with candidates: the forecasts of their own backtests, for all tickers at once."""
 
 import io
 from collections.abc import Collection
@@ -29,8 +29,8 @@ def active_models(
 ) -> dict[str, ActiveModel]:
     """The active models of some tickers, by ticker, in one statement.
 
-    Each has the forecasts of the backtest of what its network was trained on: that with folds cut by `plan`, otherwise
-    the newest one. `degraded` are the checkpoints of active models that were found degraded.
+    Each has the forecasts of the backtest with the training inputs of its network: the one with folds cut by `plan`,
+    otherwise the newest one. `degraded` are the checkpoints of active models that were found degraded.
     """
     if not tickers:
         return {}

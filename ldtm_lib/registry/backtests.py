@@ -32,15 +32,15 @@ PREDICTION_SCHEMA = {
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Backtest:
-    """All folds of one ticker's walk forward; none where its history has no room for one."""
+    """All folds of one ticker's walk-forward; none if its history is too short for one."""
 
     backtest_id: int
     reports: tuple[FoldReport, ...]
     """Oldest first."""
     num_sampled_windows: int | None = None
-    """Number of its windows that were searched for data that they could not know; None if they were not searched."""
+    """Number of its windows that were searched for look-ahead; None if they were not searched."""
     window_leaks: Mapping[str, int] | None = None
-    """Number of the sampled windows that knew such data, by kind; None when they were not searched."""
+    """Number of the sampled windows with look-ahead, by kind; None if they were not searched."""
 
 
 SAMPLED = "sampled"
@@ -57,9 +57,9 @@ def store(
 ) -> dict[InputKey, int]:
     """Put backtests on record, each under its training inputs and its division into folds.
 
-    `networks` has the training records of the folds' networks; that of a fold without one stays unknown. `window_leaks`
-    has the look-ahead of the sampled windows by ticker. A backtest that is on record already stays as it is; the ids of
-    the others are returned.
+    `networks` has the training records of the folds' networks; a fold may lack one. `window_leaks` has the look-ahead
+    of the sampled windows by ticker. A backtest that is on record already stays as it is; the ids of the others are
+    returned.
     """
     searched = window_leaks or {}
     rows = key_columns(backtests) | {
@@ -115,7 +115,7 @@ def read(conn: Connection, keys: Collection[InputKey], *, plan: BacktestConfig) 
 
 
 def read_by_id(conn: Connection, backtest_ids: Sequence[int]) -> dict[int, Backtest]:
-    """The same for some backtests by their ids, which are all on record."""
+    """The backtests with some ids, all of them on record, as `read` returns them."""
     parameters = {"backtest_ids": list(backtest_ids)}
     content = bytearray()
     with conn.cursor() as cursor:

@@ -55,9 +55,9 @@ class CheckpointRecord:
     leaks: dict[str, int] | None = field(hash=False)
     """Rows of its training with look-ahead, by kind; None for a network from before they were counted."""
     restores: int | None
-    """The checkpoint that passed the gate and is brought back by this one; None for one that passed it itself."""
+    """The checkpoint that passed the gate and that this one restores; None for one that restores none."""
     file_removed_at: datetime | None
-    """Time since which nobody needs its file any more."""
+    """Time since which its file is not needed any more; None while it is."""
 
     @property
     def key(self) -> InputKey:
@@ -72,7 +72,7 @@ class CheckpointRecord:
 
     @property
     def age(self) -> tuple[date, int]:
-        """Orders the checkpoints of one ticker by their training, newest last; one that came back keeps its age."""
+        """Sort key of one ticker's checkpoints by their training, newest last; a restored network keeps its age."""
         return self.trained_on, self.network_id
 
     @property
@@ -83,7 +83,7 @@ class CheckpointRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Candidate:
-    """A trained network that is to go on record, with the key of what it was trained on."""
+    """A trained network that is to be recorded, with the key of its training inputs."""
 
     key: InputKey
     fit: Fit
@@ -106,9 +106,9 @@ def record_candidates(
 ) -> dict[InputKey, CheckpointRecord]:
     """Write the networks' files under a folder and put them on record as candidates.
 
-    The same network for the same key again adds nothing; where its file was lost or altered meanwhile, it is restored,
-    under its own name and those of its versions, whatever name a candidate has on record. A candidate whose file was
-    removed gets it back. Raises CheckpointNotWritten when the disk does not take a file.
+    A network that is on record for its key adds nothing; files of it that were lost or altered meanwhile are restored,
+    under the name that follows from the content, whatever name a candidate has on record, and under those of its
+    versions. A candidate whose file was removed gets it back. Raises CheckpointNotWritten if a file cannot be written.
     """
     contents = {c.key: checkpoint.encode(c.fit.state, architecture=architecture) for c in candidates}
     sha256s = {key: hashlib.sha256(content).hexdigest() for key, content in contents.items()}
@@ -140,10 +140,10 @@ def record_candidates(
 
 
 def existing(conn: Connection, folder: Path, keys: Collection[InputKey]) -> dict[InputKey, CheckpointRecord]:
-    """The networks that need not be trained again: on record for a key, with a file that is the recorded one.
+    """The networks that need not be trained again: they are on record for a key, with an intact file.
 
-    A network that retired long ago, whose file nobody needs, need not be trained again either. But an active one that
-    lost its file must be.
+    A retired network whose file was removed because it is not needed need not be trained again either. An active one
+    that lost its file must be.
     """
     found: dict[InputKey, CheckpointRecord] = {}
     damaged: set[InputKey] = set()
@@ -169,7 +169,7 @@ def networks(conn: Connection, records: Collection[CheckpointRecord]) -> dict[in
 def newest_checkpoints(
     conn: Connection, tickers: Collection[str], *, of: tuple[date, Settings] | None = None
 ) -> dict[str, CheckpointRecord]:
-    """Each ticker's newest network, whatever its status: `of` those trained on the bars up to a session by settings."""
+    """Each ticker's newest network, whatever its status; `of` restricts them to a last session and its settings."""
     asked = {
         "tickers": list(tickers),
         "trained_on": of and of[0],
@@ -191,7 +191,7 @@ def candidate_name(key: InputKey, file_sha256: str) -> str:
 
 
 def is_intact(path: Path, sha256: str) -> bool:
-    """True if a file is there and has the content that is on record."""
+    """True if a file exists and has the content that is on record."""
     try:
         checkpoint.read_verified(path, sha256=sha256)
     except CheckpointRefused:
@@ -200,7 +200,7 @@ def is_intact(path: Path, sha256: str) -> bool:
 
 
 def _has_file(folder: Path, record: CheckpointRecord) -> bool:
-    """True if the file that a row names is there and has the content that is on record."""
+    """True if the file that a row names exists and has the content that is on record."""
     try:
         return is_intact(checkpoint.file_of(folder, record.file_name), record.file_sha256)
     except CheckpointRefused:

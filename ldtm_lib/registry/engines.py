@@ -1,7 +1,7 @@
 """TensorRT engines of active models: built from their ONNX files, and certified where this machine can run them.
 
-Engines stand beside the ONNX files, each with its record and its certificate. An engine for another GPU is built
-without a certificate; the machine that has the GPU makes one, and no engine is opened before.
+Engines are files beside the ONNX files, each with its record and its certificate. An engine for another GPU is built
+without a certificate; the machine with that GPU makes one, and an engine without a certificate is never opened.
 """
 
 import re
@@ -53,7 +53,7 @@ from ldtm_lib.registry.file_verdicts import FileVerdicts
 from ldtm_lib.sessions import Calendar
 
 TIMING_CACHE = "tensorrt.timing_cache"
-"""Times that the standard TensorRT measured in earlier builds. TensorRT-RTX measures nothing."""
+"""File with times that the standard TensorRT measured in earlier builds. TensorRT-RTX measures nothing."""
 COMPUTE_CAPABILITY = re.compile(r"\d{1,2}\.\d")
 REFUSALS = (CheckpointRefused, CertificateRefused, ExportRefused, EngineRefused, WindowRefused)
 
@@ -116,11 +116,11 @@ def export_engines(
     precision: Precision,
     compute_capability: str | None = None,
 ) -> EngineReport:
-    """Build the engines of some tickers' active models that are not up to date; ONNX files that are not come first.
+    """Build the outdated engines of some tickers' active models, after the outdated ONNX files.
 
-    TensorRT-RTX builds for GPUs of `compute_capability`, such as "8.9", or of that of this machine's GPU; the standard
-    TensorRT for this machine's GPU alone. An engine that fails its certificate is removed. One ticker that fails does
-    not stop the others. Raises MissingExtra, and EngineRefused where no engine of this kind can be built.
+    TensorRT-RTX builds for GPUs of `compute_capability`, such as "8.9", by default that of this machine's GPU; the
+    standard TensorRT builds for this machine's GPU alone. An engine that fails its certificate is removed. One ticker
+    that fails does not stop the others. Raises MissingExtra, and EngineRefused if no engine of this kind can be built.
     """
     request = _request(flavour, precision, compute_capability)
     onnx = export_models(project, calendar, made_at=made_at, tickers=tickers)
@@ -145,10 +145,10 @@ def outdated_engines(
     precision: Precision,
     compute_capability: str | None = None,
 ) -> list[str]:
-    """Tickers of active models without a whole engine of their present ONNX file.
+    """Tickers of active models without a complete engine of their present ONNX file.
 
-    An engine for the GPU of this machine, where no compute capability is named, must have passed its certificate. GPU
-    and TensorRT are not asked: another version of either is no reason here, and `open_engine` refuses it.
+    Without a compute capability, the engine is for the GPU of this machine and must have passed its certificate. The
+    versions of GPU and TensorRT are not checked here; `open_engine` refuses an engine of other ones.
     """
     outdated: list[str] = []
     for each in active:
@@ -163,8 +163,8 @@ def outdated_engines(
 def open_engine(folder: Path, checkpoint: CheckpointOnRecord, file: OnnxFile, gpu: EngineTarget) -> EngineForecaster:
     """The engine of an active version, built from its ONNX file, that passed its certificate on this GPU.
 
-    Of several, that with the newest certificate; one that cannot be loaded is passed over. Raises EngineRefused and
-    CertificateRefused where there is none, with the reason for the newest.
+    Of several, it is the one with the newest certificate that can be loaded. Raises EngineRefused and
+    CertificateRefused if there is none, with the reason for the newest.
     """
     refusals: list[LdtmError] = []
     certified: list[tuple[str, Path, str]] = []
@@ -232,14 +232,14 @@ def _target(flavour: Flavour, compute_capability: str | None, gpu: EngineTarget 
             f"{compute_capability}; leave it out, or use TensorRT-RTX"
         )
     if not COMPUTE_CAPABILITY.fullmatch(compute_capability):
-        raise EngineRefused(f"{compute_capability!r} is no compute capability; write it as in 8.9")
+        raise EngineRefused(f"{compute_capability!r} is not a compute capability; write it as in 8.9")
     return EngineTarget(name=None, compute_capability=compute_capability)
 
 
 def _engine_of(ticker: str, request: _Request, project: Project, calendar: Calendar, made_at: datetime) -> BuiltEngine:
-    """The engine of a ticker's active model, built and certified where it is not. Raises REFUSALS, without an engine.
+    """The engine of a ticker's active model, built and certified if it is not. Raises REFUSALS and leaves no engine.
 
-    Each ticker has its own transaction, since daily runs wait for whoever waits for the lock that it holds.
+    Each ticker has its own transaction: while another process waits for the lock that it holds, daily runs wait, too.
     """
     folder = export_folder(project)
     with project.database.transaction() as conn:
@@ -306,7 +306,8 @@ def _require_certified(
 ) -> Certificate:
     """The passing certificate of an engine, on a GPU or on any. Raises CertificateRefused.
 
-    Engines for a compute capability are compiled further by the GPU that loads them, so each model of GPU counts.
+    Engines for a compute capability are compiled further by the GPU that loads them, so each model of GPU needs its own
+    certificate.
     """
     certificate = require_certificate(
         engine_certificate_path(path), file, checkpoints=_checkpoint_of(checkpoint), engine_sha256=record.engine_sha256
@@ -332,7 +333,7 @@ def _is_whole(path: Path, folder: Path, checkpoint: CheckpointOnRecord, compute_
 
 
 def _engines_of(folder: Path, checkpoint: CheckpointOnRecord) -> Iterator[Path]:
-    """The engines of a version that are there."""
+    """The existing engines of a version."""
     for flavour in BUILDERS:
         for precision in get_args(Precision):
             path = engine_path(folder, checkpoint, flavour=flavour, precision=precision)

@@ -31,7 +31,7 @@ def remove_retired(folder: Path, kept: Collection[str]) -> list[str]:
 
 
 def version_stem(path: Path) -> str | None:
-    """The stem of the version that an exported file belongs to; None for a file that is none."""
+    """The stem of the version that an exported file belongs to; None for any other file."""
     if engine := ENGINE_NAME.fullmatch(path.name):
         return engine["stem"]
     is_exported = path.suffix == ".onnx" or (path.suffix == ".json" and _is_certificate(path))

@@ -1,7 +1,7 @@
 """Exports of active models: an ONNX file and a certificate per version, and one file with the whole universe.
 
-Files and their certificates say which checkpoint they are of, so the exports to renew follow from them and the
-registry. An export whose certificate fails is removed; its ticker keeps its forecasts by torch.
+Files and their certificates name their checkpoint, so the exports to renew follow from them and the registry. An
+export whose certificate fails is removed; PyTorch continues to forecast its ticker.
 """
 
 from collections.abc import Mapping, Sequence
@@ -100,7 +100,7 @@ def onnx_path(folder: Path, checkpoint: CheckpointOnRecord) -> Path:
 
 
 def outdated_exports(active: Sequence[ActiveFile], folder: Path, verdicts: FileVerdicts) -> list[str]:
-    """Tickers of active models without a passing export; a failed one counts until its version changes."""
+    """Tickers of active models without a passing export; a failed export stays outdated until the version changes."""
     return [each.ticker for each in active if not _is_up_to_date(folder, each, verdicts)]
 
 
@@ -113,7 +113,7 @@ def _is_up_to_date(folder: Path, active: ActiveFile, verdicts: FileVerdicts) -> 
 def export_models(
     project: Project, calendar: Calendar, *, made_at: datetime, tickers: Sequence[str] | None = None
 ) -> ExportReport:
-    """Export what is not up to date of some tickers' active models, then the universe; remove files of retired ones.
+    """Export the outdated models of some tickers, then the universe; remove the files of models that are not active.
 
     One ticker that fails does not stop the others. Raises MissingExtra.
     """
@@ -173,7 +173,7 @@ def _add(
     project: Project,
     made_at: datetime,
 ) -> None:
-    """Export one file unless it is up to date, and add it to one of the two."""
+    """Export one file unless it is up to date, and add it to `exported` or to `refused`."""
     if (certificate := _certificate_of(path, members)) is not None:
         exported.append(Exported(name=name, path=path, certificate=certificate, is_new=False))
         return
@@ -203,7 +203,9 @@ def checkpoint_files(project: Project, members: Sequence[ActiveFile]) -> dict[st
 def failure_of(certificate: Certificate, path: Path) -> str:
     """The first rule that a failed certificate breaks, and the file of that certificate."""
     failed = next(rule for rule in certificate.rules if not rule.holds)
-    return f"{failed.name} is {failed.figure}, at most {failed.bound:g} is allowed ({path}); forecasts by torch go on"
+    return (
+        f"{failed.name} is {failed.figure}, at most {failed.bound:g} is allowed ({path}); PyTorch continues to forecast"
+    )
 
 
 def certificate_path(path: Path) -> Path:
@@ -228,7 +230,7 @@ def _passes(folder: Path, active: ActiveFile) -> bool:
 
 
 def _certificate_of(path: Path, members: Sequence[ActiveFile]) -> Certificate | None:
-    """The certificate of a file that passed, and is of these checkpoints and no others; None otherwise."""
+    """The certificate of a file that passed, and belongs to exactly these checkpoints; None otherwise."""
     wanted = {each.ticker: each.file_sha256 for each in members}
     try:
         with OnnxFile.open(path) as file:

@@ -1,4 +1,4 @@
-"""Recorded reasons why a ticker has no candidate, or its candidate no backtest, so that the gate can say them later."""
+"""Recorded reasons why a ticker has no candidate, or its candidate no backtest, which the gate states later."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from ldtm_lib.registry.trained_network import Part
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """One part of one ticker's training that was not made."""
+    """One part of one ticker's training that failed."""
 
     key: InputKey
     part: Part

@@ -15,7 +15,7 @@ class FileVerdicts:
 
     A file counts as unchanged while its size, inode, and times of modification and of status change are the same. The
     state is taken before the verdict, so that a change in between makes the next call judge again. Damage by the disk
-    changes none of these: whoever uses a file verifies its hash.
+    changes none of these, so the users of a file verify its hash.
     """
 
     def __init__(self, capacity: int = NUM_KEPT) -> None:
@@ -23,7 +23,7 @@ class FileVerdicts:
         self._known: OrderedDict[Hashable, tuple[list[FileState], bool]] = OrderedDict()
 
     def holds(self, files: Sequence[Path], judge: Callable[[], bool], *, about: Hashable) -> bool:
-        """The verdict of `judge` on some files; `about` is all else that it depends on."""
+        """The verdict of `judge` on some files; `about` is everything else that it depends on."""
         key = tuple(files), about
         states = [_state_of(path) for path in files]
         known = self._known.get(key)

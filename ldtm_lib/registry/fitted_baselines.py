@@ -23,12 +23,12 @@ class StoredBaselines:
     """Fitted baselines and the checkpoint under which they are on record."""
 
     checkpoint_id: int
-    """Differs from the one that forecasts if that restores it."""
+    """Differs from the checkpoint that forecasts if the latter restores it."""
     fitted: FittedBaselines
 
 
 def store(conn: Connection, fitted: Mapping[int, FittedBaselines]) -> None:
-    """Put the baselines of some checkpoints on record; a checkpoint that has some keeps these."""
+    """Put the baselines of some checkpoints on record; a checkpoint that has baselines keeps them."""
     each = fitted.values()
     conn.execute(
         query("baselines.insert_fitted"),

@@ -38,7 +38,7 @@ def run_gate(
     degraded: Collection[int],
     run_id: str,
 ) -> GateResult:
-    """Judge the newest network of every ticker, promote what passes, and put alerts about changes on record.
+    """Judge the newest network of every ticker, promote those that pass, and put alerts about changes on record.
 
     All in the caller's one transaction, in a fixed number of statements. `folder` holds the checkpoint files, and
     `degraded` the checkpoints of the active models that were found degraded.

@@ -32,7 +32,7 @@ def input_key(windows: WindowSet, settings: Settings, trained_on: date) -> Input
 
 
 def recipe_fingerprint(settings: Settings) -> str:
-    """SHA-256 of the training of a network and of the definition of its windows, as hexadecimal digits."""
+    """SHA-256 of the settings of training and of windows, as hexadecimal digits."""
     return fingerprint(settings.training, settings.window)
 
 

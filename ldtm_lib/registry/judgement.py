@@ -124,7 +124,7 @@ def _confirmed(
 ) -> list[Decision]:
     """The decisions, each verdict corrected for multiple testing over its session's tickers and all earlier trials.
 
-    A candidate of a ticker with an `active` model is compared with that.
+    A candidate of a ticker with an `active` model is compared with it.
     """
     judged = [d for d in decisions if d.backtest_id is not None and d.candidate and d.verdict.evidence]
     if not judged:
@@ -195,9 +195,9 @@ def newest_verdicts(conn: Connection, checkpoint_ids: Collection[int]) -> dict[i
 
 
 def count_trials(conn: Connection, judged: Sequence[Decision], *, forecast: ForecastConfig) -> dict[str, Trials]:
-    """Number of trainings of the tickers of some candidates until then, and of settings that they were tried with.
+    """By ticker, the number of trainings up to the session of its candidate, and of the settings that were tried.
 
-    `forecast` has the neutral band that they are judged by now.
+    `forecast` has the neutral band that the candidates are judged by now.
     """
     columns = _training_sessions(judged) | {
         "backtest_ids": [decision.backtest_id for decision in judged],

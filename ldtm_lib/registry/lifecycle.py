@@ -1,7 +1,7 @@
 """Lifecycle actions: rollback to an earlier network, or retirement of the active one, recorded with who and why.
 
-A rollback is an activation like any other: a new version with a copy of the file of its own, on the disk before the
-caller's transaction commits. A crash in between leaves at most a file without a row; the next rollback uses it.
+A rollback activates a new version with its own copy of the file, which is on the disk before the caller's transaction
+commits. A crash in between leaves at most a file without a row; the next rollback uses it.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ class Rollback:
     version: str
     """The new version, which is active now."""
     restores: str
-    """The version that was asked for."""
+    """The requested version."""
     retired_version: str | None
     """The version that was active until now."""
 
@@ -48,7 +48,7 @@ class Retirement:
     @property
     def message(self) -> str:
         """One line for the people who run it."""
-        return f"{self.ticker} {self.version} retired; the ticker abstains until another one passes the gate"
+        return f"{self.ticker} {self.version} retired; the ticker abstains until another network passes the gate"
 
 
 def rollback(
@@ -63,10 +63,10 @@ def rollback(
 ) -> Rollback:
     """Make the network of a retired version active again, and retire the present one, in the caller's transaction.
 
-    `to` names the version; without it, it is the newest network that is older than the active one, was never
+    `to` names the version; the default is the newest network that is older than the active one, was never
     decommissioned and whose file is kept. Raises UnknownTicker, RegistryConflict when there is no such version, it is
     active or its file was removed, CheckpointRefused when the file is not the one on record or of another
-    architecture, and CheckpointNotWritten when the disk takes no copy.
+    architecture, and CheckpointNotWritten when the copy cannot be written.
     """
     _require_reason(requested_by, why)
     history = _history(conn, ticker)
@@ -103,11 +103,11 @@ def rollback(
 def retire(
     conn: Connection, ticker: str, *, requested_by: str, why: str, checkpoint_id: int | None = None
 ) -> Retirement:
-    """Retire a ticker's active version without another one in its place, in the caller's transaction.
+    """Retire a ticker's active version without a successor, in the caller's transaction.
 
-    With `checkpoint_id` that checkpoint alone is retired, and no other one that is active by now. The ticker abstains
-    until another network passes the gate or an earlier one is brought back. Raises UnknownTicker, and RegistryConflict
-    when none is active or another one than was meant.
+    With `checkpoint_id`, only that checkpoint is retired, and no other one that is active by now. The ticker abstains
+    until another network passes the gate or an earlier one is restored. Raises UnknownTicker, and RegistryConflict
+    when no version is active, or another one than `checkpoint_id`.
     """
     _require_reason(requested_by, why)
     history = _history(conn, ticker)
@@ -153,10 +153,10 @@ def _history(conn: Connection, ticker: str) -> list[CheckpointRecord]:
 def _earlier(
     conn: Connection, ticker: str, history: Sequence[CheckpointRecord], active: CheckpointRecord | None
 ) -> CheckpointRecord:
-    """The newest network before the active one that was never decommissioned; its last version that has a file."""
+    """The newest network before the active one that was never decommissioned, in its last version with a file."""
     if active is None:
         raise RegistryConflict(
-            f"{ticker} has no active version to go back from; say with --to which one is to come back: "
+            f"{ticker} has no active version to roll back; name the version to restore with --to: "
             f"{_choice(history, active)}"
         )
     decommissioned_ids = {model.network_id for model in decommissioned_models(conn, [ticker]).get(ticker, ())}
@@ -168,7 +168,7 @@ def _earlier(
     if not earlier:
         raise RegistryConflict(
             f"{ticker} has no version before {active.version} that has its file and was not decommissioned; "
-            f"`ldtm registry retire {ticker}` takes {active.version} out, or say with --to which one is to come back: "
+            f"`ldtm registry retire {ticker}` retires {active.version}, or name the version to restore with --to: "
             f"{_choice(history, active)}"
         )
     return max(earlier, key=lambda record: record.age)
@@ -177,7 +177,7 @@ def _earlier(
 def _named(
     ticker: str, to: str, history: Sequence[CheckpointRecord], active: CheckpointRecord | None
 ) -> CheckpointRecord:
-    """The version that was asked for by its name."""
+    """The version with the requested name."""
     requested = next((record for record in history if record.version == to), None)
     if requested is None:
         raise RegistryConflict(f"{ticker} has no version {to}; {_choice(history, active)}")
@@ -192,13 +192,13 @@ def _named(
 
 
 def _choice(history: Sequence[CheckpointRecord], active: CheckpointRecord | None) -> str:
-    """Versions that could come back instead, in words."""
+    """Versions that could be restored instead, in words."""
     others = [
         str(record.version)
         for record in history
         if record.file_removed_at is None and (active is None or record.network_id != active.network_id)
     ]
-    return f"choose one of {', '.join(others)}" if others else "there is no other version that could come back"
+    return f"choose one of {', '.join(others)}" if others else "there is no other version to restore"
 
 
 def _record(

@@ -1,8 +1,8 @@
 """Promotion from candidate to active: verdicts, files and rows change together, in the caller's one transaction.
 
 The file is copied under its versioned name and synced before the transaction commits. A crash in between leaves at
-most a file without a row; the next promotion uses it, or takes the next free name. One advisory
-lock makes promotions of a schema wait for each other, and the database itself holds at most one active per ticker.
+most a file without a row; the next promotion uses it, or takes the next free name. One advisory lock makes promotions
+of a schema wait for each other, and the database itself allows at most one active checkpoint per ticker.
 """
 
 from collections.abc import Sequence
@@ -58,7 +58,7 @@ class Promotion:
             return f"{self.out_of_service.sentence}; {stays} until another one passes"
         if self.outcome == "superseded":
             stays = f"stays with {self.version}" if self.version else "stays without an active version"
-            return f"{self.ticker} {stays}: a newer network than the candidate that was judged was promoted meanwhile"
+            return f"{self.ticker} {stays}: a network newer than the judged candidate was promoted meanwhile"
         reasons = "; ".join(rule.reason for rule in self.verdict.failures)
         if self.outcome == "not trained":
             return reasons
@@ -70,9 +70,9 @@ def promote(
 ) -> list[Promotion]:
     """Record verdicts and make every candidate that passed the active one of its ticker. One decision per ticker.
 
-    A candidate whose file is missing, altered or of another architecture fails a further rule, `file`, and stays.
-    Doing the same again changes nothing. Raises RegistryConflict when a candidate changes meanwhile, and
-    CheckpointNotWritten when the disk does not take a copy: roll the transaction back then, and nothing has changed.
+    A candidate whose file is missing, altered or of another architecture fails a further rule, `file`, and stays a
+    candidate. A repeated call changes nothing. Raises RegistryConflict when a candidate changes meanwhile, and
+    CheckpointNotWritten when a copy cannot be written: roll the transaction back then, so that nothing changes.
     """
     conn.execute(query("registry.lock_promotions"))
     promoted: dict[str, list[CheckpointRecord]] = {decision.ticker: [] for decision in decisions}

@@ -1,7 +1,7 @@
-"""Retention of checkpoint files: those that nobody needs any more are removed; their rows stay and record it.
+"""Retention of checkpoint files: those that are not needed any more are removed; their rows stay and record it.
 
-A row says that its file is gone before the file goes: nobody reads it from then on, and a crash in between leaves a
-file that the next call removes.
+A row is marked before its file is removed: from then on nobody reads the file, and a crash in between leaves a file
+that the next call removes.
 """
 
 from collections.abc import Generator, Sequence
@@ -37,7 +37,7 @@ class RemovedFile:
     """Version of the network; None for a candidate that was never promoted."""
     trained_on: date
     was: Literal["retired", "candidate", "promoted"]
-    """State of the network of the file; `promoted`: a candidate that has a copy under its version's name since."""
+    """State of the network of the file; `promoted`: a candidate that has since been copied under its version's name."""
 
 
 def prune(
@@ -53,8 +53,8 @@ def prune(
     Per ticker the newest ones stay, as many as the settings say, and in any case the active one, the newest network,
     and every one that a forecast on record refers to. Only files that a row of the registry names are ever touched. A
     dry run changes nothing. Promotions, lifecycle actions and trainings wait meanwhile, and it waits for forecasts
-    that are being made. A fixed number of statements. Raises FileNotRemoved whatever the disk or the database refuses;
-    the next call goes on from there.
+    that are being made. A fixed number of statements. Raises FileNotRemoved if the disk or the database refuses; the
+    next call continues from there.
     """
     with _errors_as_file_not_removed(folder):
         return _prune(database, folder, config, tickers, dry_run=dry_run)
@@ -86,18 +86,18 @@ def _errors_as_file_not_removed(folder: Path) -> Generator[None]:
         yield
     except (psycopg.Error, DatabaseUnavailable) as error:
         raise FileNotRemoved(
-            f"checkpoint files in {folder} that nobody needs stay, as the database refused: "
-            f"{' '.join(str(error).split())}; see `ldtm doctor` for what this role may do, and {AGAIN}"
+            f"checkpoint files in {folder} that are not needed were not removed, as the database refused: "
+            f"{' '.join(str(error).split())}; see `ldtm doctor` for the privileges of this role, and {AGAIN}"
         ) from error
     except OSError as error:
         raise FileNotRemoved(
-            f"checkpoint files that nobody needs stay: {error.filename or folder} cannot be read: {error.strerror}; "
-            f"see who may read {folder} and what lies there, and {AGAIN}"
+            f"checkpoint files that are not needed were not removed: {error.filename or folder} cannot be read: "
+            f"{error.strerror}; check the permissions and the contents of {folder}, and {AGAIN}"
         ) from error
 
 
 def _take_turn(conn: Connection) -> None:
-    """Wait for all who copy a file or write a candidate's, and let nobody start until the transaction ends."""
+    """Wait until nobody copies a file or writes a candidate's, and keep others from it until the transaction ends."""
     conn.execute(query("registry.lock_promotions"))
     conn.execute(query("registry.lock_candidate_files"))
 
@@ -117,7 +117,7 @@ def _removable(conn: Connection, config: RegistryConfig, tickers: Sequence[str] 
 def _unneeded(
     conn: Connection, folder: Path, tickers: Sequence[str] | None, removed_ids: Sequence[int]
 ) -> list[RemovedFile]:
-    """The files on the disk that no row needs, apart from the rows with some ids, which are about to say so."""
+    """The files on the disk that no row needs; rows with the given ids are about to be marked, and do not count."""
     sizes = _sizes(folder)
     with conn.cursor(row_factory=class_row(RemovedFile)) as cursor:
         return cursor.execute(
@@ -151,7 +151,7 @@ def _remove(folder: Path, files: Sequence[RemovedFile]) -> None:
             path.unlink(missing_ok=True)
         except OSError as error:
             raise FileNotRemoved(
-                f"checkpoint {path} is not needed and cannot be removed: {error.strerror}; see who may write to "
+                f"checkpoint {path} is not needed and cannot be removed: {error.strerror}; check the permissions of "
                 f"{path.parent}, and {AGAIN}"
             ) from error
     for changed in {path.parent for path in paths}:

@@ -1,4 +1,4 @@
-"""Record of the training of a network, whether it forecasts or tested its like in a backtest."""
+"""Record of the training of a network: of one that forecasts, or of one that a fold of a backtest tests."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,12 +7,12 @@ from typing import Any, Literal
 from ldtm_lib.models.fit import Fit
 
 Part = Literal["checkpoint", "backtest"]
-"""The parts of a training: the network that forecasts, and the walk forward that tests its like."""
+"""The parts of a training: the network that forecasts, and the walk-forward that tests networks like it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainedNetwork:
-    """The figures of one network's training. Those that may be None are so for rows older than their column."""
+    """The figures of one network's training. Those that may be None are None in rows older than their column."""
 
     fold: int | None
     """The fold of a backtest, or None for the final network."""
@@ -33,14 +33,14 @@ class TrainedNetwork:
     """Losses, one per epoch; so are the validation losses."""
     validation_losses: tuple[float, ...] | None
     duration_seconds: float | None
-    """Its share of the time of those that trained together."""
+    """Its share of the time of the networks that were trained together."""
     device: str | None
     gpu_index: int | None
     """Index of the machine's GPU that was leased for it; None if none was."""
     vram_peak_mib: float | None
-    """Most memory of the device that was held; None off CUDA."""
+    """Peak memory of the device; None without CUDA."""
     training_method: str | None = None
-    """The method on a GPU, with the reason where a faster one broke off; None on the CPU."""
+    """The method on a GPU, with the reason if a faster one failed; None on the CPU."""
     num_test_rows: int | None = None
     """Number of test rows of a fold."""
 

@@ -31,10 +31,10 @@ def publish(
     history: Sequence[CheckpointRecord],
     architecture: ArchitectureConfig,
 ) -> Version:
-    """Copy a network's file, verified, under the name of a version of its own; it is on the disk on return.
+    """Copy a network's file, verified, under the name of a new version; the copy is on the disk on return.
 
     `history` holds every promotion of the ticker. Raises CheckpointRefused when the file is not the one on record or of
-    another architecture, and CheckpointNotWritten when the disk does not take the copy.
+    another architecture, and CheckpointNotWritten when the copy cannot be written.
     """
     source = checkpoint.file_of(folder, network.file_name)
     checkpoint.load(source, sha256=network.file_sha256, architecture=architecture)
@@ -45,9 +45,9 @@ def publish(
 
 
 def earned_major(candidate: CheckpointRecord, history: Sequence[CheckpointRecord]) -> int:
-    """The major version of a promotion: it goes up when the architecture is another than at the newest earned one.
+    """The major version of a promotion: it increases if the architecture differs from that of the newest earned one.
 
-    `history` has the newest promotion first. Networks that were brought back do not count.
+    `history` has the newest promotion first. Restored networks do not count.
     """
     newest = next((record for record in history if record.restores is None), None)
     if newest is None:
@@ -63,7 +63,7 @@ def active_one(history: Sequence[CheckpointRecord]) -> CheckpointRecord | None:
 def _next_version(
     folder: Path, network: CheckpointRecord, *, major: int, history: Sequence[CheckpointRecord]
 ) -> Version:
-    """A name that is free; one in use gets .2, .3 and so on. A copy that a crash left is used."""
+    """An unused name; a name in use gets .2, .3 and so on. A copy that a crash left is used."""
     taken = {record.version for record in history}
     number = 1
     while True:

@@ -89,7 +89,7 @@ def test_an_earlier_version_comes_back_and_the_history_says_by_whom_and_why(owne
 def test_retiring_goes_on_record_with_the_systems_user(owner: Owner) -> None:
     done = owner.types("retire", "AAPL", "--why", "earnings tomorrow")
     assert done.returncode == 0
-    assert done.stdout == "AAPL v1.2012-12-05 retired; the ticker abstains until another one passes the gate\n"
+    assert done.stdout == "AAPL v1.2012-12-05 retired; the ticker abstains until another network passes the gate\n"
     assert owner.active() == []
     assert f"retired by {getpass.getuser()}: earnings tomorrow" in owner.types("history", "AAPL").stdout
     again = owner.types("retire", "AAPL", "--why", "once more")
@@ -189,6 +189,6 @@ def test_a_retired_ticker_is_shown_as_such_and_comes_back_only_by_name(owner: Ow
     unnamed = owner.types("rollback", "AAPL", "--why", "x")
     assert unnamed.returncode == 1
     assert (
-        "AAPL has no active version to go back from; say with --to which one is to come back: choose one of "
+        "AAPL has no active version to roll back; name the version to restore with --to: choose one of "
         "v1.2012-12-05, v1.2012-12-04, v1.2012-12-03" in unnamed.stderr
     )

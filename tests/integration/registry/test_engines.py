@@ -205,7 +205,7 @@ def test_an_engine_that_fails_its_certificate_is_removed_and_the_onnx_file_stays
     report = installed.export_engines("AAA", compute_capability=None)
     assert report.engines == ()
     assert "tensorrt-rtx: relative difference of" in report.refused["AAA"]
-    assert "forecasts by torch go on" in report.refused["AAA"]
+    assert "PyTorch continues to forecast" in report.refused["AAA"]
     path = engine_path(installed.folder, installed.active()[0], flavour="tensorrt-rtx", precision="fp32")
     assert not path.exists()
     assert not record_path(path).exists()
@@ -230,7 +230,7 @@ def test_an_engine_for_another_gpu_than_that_of_this_machine_is_not_run(
         ("tensorrt", None, "no CUDA device is available; build engines on a machine with an NVIDIA GPU$"),
         ("tensorrt", "9.0", "the standard TensorRT builds for the GPU of this machine, not for compute capability 9.0"),
         ("tensorrt-rtx", None, "no CUDA device is available.* or name the compute capability of the GPU, such as 8.9"),
-        ("tensorrt-rtx", "89", "'89' is no compute capability; write it as in 8.9"),
+        ("tensorrt-rtx", "89", "'89' is not a compute capability; write it as in 8.9"),
         ("tensorrt-rtx", "9.0", "does not build for any GPU of compute capability 9.0.*only for .*SM89"),
     ],
 )

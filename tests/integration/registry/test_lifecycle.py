@@ -151,7 +151,7 @@ def test_without_a_version_it_goes_back_further_each_time_and_never_to_what_was_
     with pytest.raises(
         RegistryConflict,
         match=r"AAA has no version before v1.2012-12-03.2 that has its file and was not decommissioned; "
-        r"`ldtm registry retire AAA` takes v1.2012-12-03.2 out, or say with --to which one is to come back: "
+        r"`ldtm registry retire AAA` retires v1.2012-12-03.2, or name the version to restore with --to: "
         r"choose one of v1.2012-12-04.2, v1.2012-12-05, v1.2012-12-04$",
     ):
         roll_back(registry)
@@ -165,7 +165,7 @@ def test_without_a_version_it_passes_over_what_was_retired_by_a_lifecycle_action
     take_out(registry)
     with pytest.raises(
         RegistryConflict,
-        match=r"AAA has no active version to go back from; say with --to which one is to come back: "
+        match=r"AAA has no active version to roll back; name the version to restore with --to: "
         r"choose one of v1.2012-12-04, v1.2012-12-03$",
     ):
         roll_back(registry)
@@ -183,7 +183,7 @@ def test_without_a_version_it_passes_over_what_has_lost_its_file(registry) -> No
 def test_a_retired_ticker_abstains_until_a_lifecycle_action_or_a_newer_network(registry) -> None:
     promoted(registry, MONDAY)
     done = take_out(registry)
-    assert done.message == "AAA v1.2012-12-03 retired; the ticker abstains until another one passes the gate"
+    assert done.message == "AAA v1.2012-12-03 retired; the ticker abstains until another network passes the gate"
     again = registry.gate("AAA")["AAA"]
     assert (again.outcome, again.version, again.retired_version) == ("already promoted", None, None)
     assert again.message.startswith("AAA v1.2012-12-03 was retired on ")
@@ -367,7 +367,7 @@ def test_an_older_candidate_judged_before_a_rollback_does_not_come_in_after_it(r
         (late,) = promote(conn, registry.folder, judged.decisions, architecture=SMALL)
     assert (late.outcome, late.version) == ("superseded", None)
     assert late.message == (
-        "AAA stays without an active version: a newer network than the candidate that was judged was promoted meanwhile"
+        "AAA stays without an active version: a network newer than the judged candidate was promoted meanwhile"
     )
 
 

@@ -380,5 +380,5 @@ def test_a_verdict_reached_before_a_promotion_that_was_taken_back_does_not_bring
     assert newer.version == "v1.2012-12-05"
     assert (older.outcome, older.version) == ("superseded", "v1.2012-12-03.2")
     assert older.message == (
-        "AAA stays with v1.2012-12-03.2: a newer network than the candidate that was judged was promoted meanwhile"
+        "AAA stays with v1.2012-12-03.2: a network newer than the judged candidate was promoted meanwhile"
     )

@@ -313,8 +313,8 @@ def test_a_folder_that_cannot_be_read_is_named_with_the_remedy(registry) -> None
     (registry.folder / "candidates").write_text("not a folder")
     with pytest.raises(
         FileNotRemoved,
-        match=r"checkpoint files that nobody needs stay: .*/candidates cannot be read: Not a directory; "
-        r"see who may read .* and what lies there, and run `ldtm registry prune` again",
+        match=r"checkpoint files that are not needed were not removed: .*/candidates cannot be read: Not a directory; "
+        r"check the permissions and the contents of .*, and run `ldtm registry prune` again",
     ):
         pruned(registry)
 
@@ -326,8 +326,8 @@ def test_what_the_database_refuses_is_reported_as_files_that_stay(registry, conn
     conn.commit()
     with pytest.raises(
         FileNotRemoved,
-        match=r'nobody needs stay, as the database refused: column "file_removed_at" does not exist .*; '
-        r"see `ldtm doctor` for what this role may do, and run `ldtm registry prune` again",
+        match=r'not needed were not removed, as the database refused: column "file_removed_at" does not exist .*; '
+        r"see `ldtm doctor` for the privileges of this role, and run `ldtm registry prune` again",
     ):
         pruned(registry)
     assert registry.files() == files
