@@ -1,7 +1,7 @@
 """The archive: an uncompressed tar of plain files, written in one pass and verified byte by byte before it is used.
 
 Members of unknown size, such as a dump, are streamed: their header is written again when the size is known. The
-manifest comes last, and the file that holds its SHA-256 behind it, so that an archive that was cut has none.
+manifest comes last, followed by the file that holds its SHA-256, so that a truncated archive lacks that file.
 """
 
 import errno
@@ -39,7 +39,7 @@ class ArchiveWriter:
     members: list[Member] = field(default_factory=list[Member])
 
     def add(self, name: str, content: bytes) -> None:
-        """Add a file with a content."""
+        """Add a file with the given content."""
         self.stream(name, [content])
 
     def stream(self, name: str, blocks: Iterable[bytes]) -> int:
@@ -77,13 +77,13 @@ class ArchiveWriter:
 
 @contextmanager
 def new_archive(target: Path, mtime: datetime) -> Generator[ArchiveWriter]:
-    """Write an archive that stands under its name when it is whole and on the disk, and never before.
+    """Write an archive that gets its name when it is complete and on the disk, and never before.
 
     Raises BackupFailed where the name is taken or its folder is missing.
     """
     _require_free(target)
     if not target.parent.is_dir():
-        raise BackupFailed(f"there is no folder {target.parent.absolute()}; make it, or name another archive")
+        raise BackupFailed(f"there is no folder {target.parent.absolute()}; create it, or name another archive")
     _remove_stale_parts(target.parent)
     part, opened = _locked_part(target)
     try:
@@ -133,7 +133,7 @@ class Archive:
 
 @contextmanager
 def open_archive(path: Path) -> Generator[Archive]:
-    """Open an archive and verify all of it: names, kinds, sizes, hashes, and that nothing stands between members.
+    """Open an archive and verify all of it: names, kinds, sizes, hashes, and that there is nothing between members.
 
     Raises RestoreRefused for anything that `ldtm backup` would not have written.
     """
@@ -144,7 +144,7 @@ def open_archive(path: Path) -> Generator[Archive]:
     with file:
         places = _read_headers(path, file)
         if list(places)[-2:] != [MANIFEST, MANIFEST_SHA256]:
-            raise _damaged(path, f"its end with {MANIFEST} is missing, it was cut or is of another program")
+            raise _damaged(path, f"its end with {MANIFEST} is missing: it was truncated, or another program wrote it")
         if places[MANIFEST].size > MAX_MANIFEST_BYTES:
             raise _damaged(path, f"{MANIFEST} has {places[MANIFEST].size:,} bytes")
         content = b"".join(_blocks(file, places[MANIFEST]))
@@ -178,10 +178,10 @@ def _read_headers(path: Path, file: BinaryIO) -> dict[str, _Place]:
         place = _Place(offset=at + TAR_BLOCK, size=info.size)
         at = place.offset + place.size + -place.size % TAR_BLOCK
         if not 0 <= place.size <= size or at > size:
-            raise _damaged(path, f"it ends within {info.name}, it was cut")
+            raise _damaged(path, f"it ends within {info.name}: it was truncated")
         padding = os.pread(file.fileno(), -place.size % TAR_BLOCK, place.offset + place.size)
         if any(padding):
-            raise _damaged(path, f"the bytes behind {info.name} are not zero")
+            raise _damaged(path, f"the bytes after {info.name} are not zero")
         places[info.name] = place
     return places
 
@@ -229,7 +229,7 @@ def _require_free(target: Path) -> None:
 
 
 def _name_without_replacing(part: Path, target: Path) -> None:
-    """Give a complete file its name, unless another one took that meanwhile."""
+    """Give a complete file its name, unless another file took that name meanwhile."""
     try:
         os.link(part, target)
     except FileExistsError:
@@ -244,7 +244,8 @@ def _name_without_replacing(part: Path, target: Path) -> None:
 def _locked_part(target: Path) -> tuple[Path, int]:
     """A new file beside the archive with a lock on it, as path and descriptor.
 
-    Another backup may take it for one that a kill has left, and remove it, until the lock is held.
+    Until the lock is held, another backup may take it for the rest of a killed backup and remove it; then a new one is
+    made.
     """
     while True:
         part = target.with_name(f".{target.name}.{uuid.uuid4().hex}{PART_SUFFIX}")
@@ -256,7 +257,7 @@ def _locked_part(target: Path) -> tuple[Path, int]:
 
 
 def _remove_stale_parts(folder: Path) -> None:
-    """Remove what backups that were killed have left; a running one holds the lock of its file."""
+    """Remove the files that killed backups have left; a running backup holds the lock of its file."""
     for part in folder.glob(f".*{PART_SUFFIX}"):
         with suppress(OSError), part.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

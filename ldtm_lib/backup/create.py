@@ -1,8 +1,8 @@
-"""Making an archive: one state of the database, and the files that belong to that state.
+"""Creation of an archive: one state of the database, and the files that belong to that state.
 
-The published seals are measured before the state is taken: a seal is recorded before it is published, so the state has
-every one of them. Checkpoint files are copied while none can be removed, which the state may name; then the dump reads
-the same state, however long it takes. Trainings and daily runs go on.
+The length of the published seals is read before the state is taken: a seal is recorded before it is published, so the
+state has every one of them. Checkpoint files that the state may name are copied while none of them can be removed; then
+the dump reads the same state, however long it takes. Trainings and daily runs continue.
 """
 
 import hashlib
@@ -159,7 +159,7 @@ def _state(
 
 
 def _publications(project: Project) -> _Publications:
-    """Measure the published seals, before the state of the database is taken."""
+    """Find the published seals and the length of their file, before the state of the database is taken."""
     path = seal_file_of(project.settings, project.home).path
     tokens = sorted(path for path in (project.home / TIME_STAMPS).glob("*.tsr") if _is_member(TIMESTAMPS + path.name))
     return _Publications(seal_file=path, num_bytes=_end_of_last_line(path), tokens=tuple(tokens))
@@ -210,7 +210,7 @@ def _first_bytes(path: Path, num_bytes: int) -> Iterator[bytes]:
 
 
 def _end_of_last_line(path: Path) -> int:
-    """The bytes of a file up to its last newline; a line behind it is being written, or was cut by a crash."""
+    """The bytes of a file up to its last newline; a line after it is being written, or was truncated by a crash."""
     try:
         with path.open("rb") as file:
             at = file.seek(0, os.SEEK_END)

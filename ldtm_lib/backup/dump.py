@@ -1,7 +1,7 @@
 """The dump of the database: pg_dump streamed into an archive, and its SQL executed in one transaction of a restore.
 
-pg_restore turns the dump into SQL, and this process executes it: so the schemas are replaced in one transaction, errors
-are those of the server, and SQL for a newer server than the target is left out.
+pg_restore turns the dump into SQL, and this process executes it. The schemas are therefore replaced in one transaction,
+errors are those of the server, and SQL for a newer server than the target is left out.
 """
 
 import os
@@ -21,18 +21,18 @@ from ldtm_lib.errors import BackupFailed, ConfigurationError, RestoreRefused
 
 BLOCK_BYTES = 1 << 18
 GZIP_LEVEL = 3
-"""Every build of PostgreSQL reads gzip, the embedded one nothing else; docs/experiments.md compares levels."""
+"""Every build of PostgreSQL reads gzip, and the embedded one only gzip; docs/experiments.md compares levels."""
 NO_ROLES = ("--no-owner", "--no-privileges", "--no-tablespaces")
 COPY = re.compile(rb"COPY .+ FROM stdin;\n")
 END_OF_COPY = b"\\.\n"
 RESTRICT = re.compile(rb"^\\(?:un)?restrict \w+\n", re.MULTILINE)
 """Commands for psql, which guard its own commands; the server does not know them."""
 SERVER_SETTINGS = {b"SET transaction_timeout = 0;\n": 17}
-"""Settings in the SQL of pg_restore that servers know from a version on."""
+"""Settings in the SQL of pg_restore, with the major version of PostgreSQL that introduced each."""
 PUBLIC_RIGHT = re.compile(rb"^(?:GRANT|REVOKE) [^;\n]+ (?:TO|FROM) PUBLIC;$", re.MULTILINE)
 WRITER = re.compile(rb"^GRANT [^;\n]*INSERT[^;\n]* ON TABLE [^;\n]+\.snapshot TO ([^;\n]+);$", re.MULTILINE)
 Blocks = Callable[[], Iterable[bytes]]
-"""Begins the dump anew."""
+"""Returns the dump from its beginning."""
 
 
 def dumped(
@@ -129,7 +129,7 @@ class _Lines:
             yield line
 
     def until(self, last: bytes) -> Iterator[bytes]:
-        """Whole lines up to a last one, which is left out; raises RestoreRefused where it does not come."""
+        """Whole lines up to a last one, which is left out; raises RestoreRefused if that is missing."""
         while True:
             text = self._rest
             if text.startswith(last):
@@ -150,7 +150,7 @@ class _Lines:
 
 
 def _for_server(conn: Connection, text: bytes) -> bytes:
-    """SQL without what psql alone understands, and without settings that the server is too old for."""
+    """SQL without the commands of psql, and without settings that the server is too old for."""
     text = RESTRICT.sub(b"", text)
     for setting, since in SERVER_SETTINGS.items():
         if conn.info.server_version < since * 10_000:
@@ -195,7 +195,7 @@ def _feed(stdin: BinaryIO, dump: Blocks) -> None:
 
 @contextmanager
 def _ended(process: "subprocess.Popen[bytes]") -> Generator[None]:
-    """Kill a process that is not waited for, as after an error or an interrupt."""
+    """Kill a process that still runs at the end, as after an error or an interrupt."""
     try:
         yield
     finally:

@@ -35,14 +35,14 @@ def missing_checkpoints(archive: Archive, folder: Path) -> list[Member]:
             missing.append(member)
         elif not path.is_file() or _sha256(path) != member.sha256:
             raise RestoreRefused(
-                f"{path} stands in the folder with another content than in the archive, and is not overwritten; move "
-                "it away, and restore again. Nothing was changed"
+                f"{path} exists with another content than in the archive, and is not overwritten; move it away, and "
+                "restore again. Nothing was changed"
             )
     return missing
 
 
 def add_checkpoints(archive: Archive, folder: Path, members: Iterable[Member]) -> int:
-    """Write the checkpoint files that a folder lacks; returns their number. All are on the disk then."""
+    """Write the checkpoint files that a folder lacks; returns their number. All are on the disk on return."""
     num = 0
     for member in members:
         _write(folder / member.name.removeprefix(CHECKPOINTS), archive.blocks(member.name))
@@ -123,7 +123,7 @@ def _set_aside(path: Path, moment: str) -> Path:
             path.rename(target)
             sync_folder(path.parent)
             return target
-    raise RestoreRefused(f"{path} cannot be set aside, its names beside it are taken; move it away and restore again")
+    raise RestoreRefused(f"{path} cannot be set aside: all names for it are taken; move it away and restore again")
 
 
 def _write(path: Path, blocks: Iterable[bytes], *, replace: bool = False) -> None:
@@ -137,7 +137,7 @@ def _write(path: Path, blocks: Iterable[bytes], *, replace: bool = False) -> Non
             file.flush()
             os.fsync(file.fileno())
         if not replace and os.path.lexists(path):
-            raise RestoreRefused(f"{path} came into being during the restore; restore again")
+            raise RestoreRefused(f"{path} was created during the restore; restore again")
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)

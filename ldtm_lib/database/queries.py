@@ -1,7 +1,7 @@
-"""The statements of sql/queries: several named ones a file, one file a package, sent as they stand.
+"""The statements of sql/queries: one file per package, with several named statements that are sent unchanged.
 
 A line `-- name: fill` begins a statement in `ledger.sql`; `query("ledger.fill")` is its text, with psycopg's named
-parameters (`%(ticker)s`). No statement is ever formatted or put together.
+parameters (`%(ticker)s`). No statement is ever formatted or composed.
 """
 
 import re
@@ -34,7 +34,7 @@ def query(name: str) -> bytes:
 def read_queries(path: Path) -> Mapping[str, bytes]:
     """Every statement of a file by its name, in the order of the file.
 
-    Raises QueryError for a missing file, a name that is no identifier or stands twice, a statement without text, and
+    Raises QueryError for a missing file, a name that is no identifier or is used twice, a statement without text, and
     text before the first name.
     """
     if not path.is_file():

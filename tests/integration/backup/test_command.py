@@ -162,7 +162,7 @@ def test_a_backup_without_a_folder_or_a_record_says_so(
 ) -> None:
     missing = ldtm(installation, "backup", "nowhere/backup.tar")
     assert missing.returncode == 1
-    assert f"there is no folder {installation.folder / 'nowhere'}; make it, or name another archive" in missing.stderr
+    assert f"there is no folder {installation.folder / 'nowhere'}; create it, or name another archive" in missing.stderr
     (tmp_path / "second").mkdir()
     (tmp_path / "second" / "universe.toml").write_text('tickers = ["AAPL"]\n')
     empty = run_ldtm(tmp_path / "second", empty_database.url, "backup", "backup.tar")

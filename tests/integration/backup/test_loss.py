@@ -46,7 +46,7 @@ def test_published_seals_are_compared_where_the_database_is_lost(
     newer: Installation, archive: Path, empty_database: Database
 ) -> None:
     lost = Installation(newer.folder, empty_database, newer.calendar)
-    refused = r"2 seals, 1 of .* to 2 of .* \(published in file .*\) with 2 events that the database does not have any"
+    refused = r"2 seals, 1 of .* to 2 of .* \(published in file .*\) with 2 events that the database no longer has"
     with pytest.raises(RestoreRefused, match=refused):
         lost.restore(archive)
     report = lost.restore(archive, accept_loss=True)
@@ -175,7 +175,7 @@ def test_a_checkpoint_file_with_another_content_is_not_overwritten(installation:
     (path,) = installation.project.checkpoint_folder.glob("*.pt")
     path.write_bytes(b"something else")
     before = installation.state()
-    with pytest.raises(RestoreRefused, match="stands in the folder with another content than in the archive"):
+    with pytest.raises(RestoreRefused, match="exists with another content than in the archive"):
         installation.restore(archive)
     assert installation.state() == before
 

@@ -142,7 +142,7 @@ def test_a_pooler_that_drops_the_settings_is_refused_before_anything_is_written(
     parts = conninfo_to_dict(empty_database.url)
     with pooler(f"{parts['host']}/.s.PGSQL.{parts.get('port', 5432)}") as port:
         url = f"postgresql://postgres@127.0.0.1:{port}/{parts['dbname']}?sslmode=disable&gssencmode=disable"
-        with pytest.raises(ConfigurationError, match="has not taken the settings of the connection") as refused:
+        with pytest.raises(ConfigurationError, match="did not apply the settings of the connection") as refused:
             migrate(Database(url=url, schema="ldtm"), exchange_calendar())
     assert 'search_path is "$user", public, not ldtm' in str(refused.value)
     assert "A connection pooler in between drops the startup parameter `options`" in str(refused.value)

@@ -41,7 +41,7 @@ def test_a_view_that_was_made_again_from_its_own_definition_is_the_same(conn: Co
         (
             "create or replace function wilson_low(successes bigint, trials bigint) returns double precision"
             " immutable return 0.98",
-            "the function wilson_low(successes bigint, trials bigint) is another one than the migrations create",
+            "the function wilson_low(successes bigint, trials bigint) is not the one that the migrations create",
         ),
         (
             "drop trigger snapshot_is_written_once on snapshot",
@@ -50,11 +50,11 @@ def test_a_view_that_was_made_again_from_its_own_definition_is_the_same(conn: Co
         (
             "create or replace trigger snapshot_is_written_once after update on snapshot for each row"
             " execute function snapshot_is_written_once()",
-            "the trigger snapshot_is_written_once of snapshot is another one than the migrations create",
+            "the trigger snapshot_is_written_once of snapshot is not the one that the migrations create",
         ),
         (
             "create trigger helper before insert on snapshot for each row execute function snapshot_is_written_once()",
-            "the trigger helper of snapshot is none of LDTM's",
+            "the trigger helper of snapshot is not one of LDTM's",
         ),
         (
             "alter table snapshot drop constraint snapshot_intervals_are_nested",
@@ -62,15 +62,15 @@ def test_a_view_that_was_made_again_from_its_own_definition_is_the_same(conn: Co
         ),
         (
             "alter table snapshot alter recorded_at set default '2013-01-02'",
-            "the column recorded_at of snapshot is another one than the migrations create",
+            "the column recorded_at of snapshot is not the one that the migrations create",
         ),
         (
             "create or replace view current_bar as select * from bar",
-            "the view current_bar is another one than the migrations create",
+            "the view current_bar is not the one that the migrations create",
         ),
         (
             "create function wilson_low(k numeric, n numeric) returns double precision immutable return 0.98",
-            "the function wilson_low(k numeric, n numeric) has the name of one of LDTM's and is none",
+            "the function wilson_low(k numeric, n numeric) has the name of one of LDTM's and is another function",
         ),
     ],
 )

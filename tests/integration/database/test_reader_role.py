@@ -94,7 +94,7 @@ def test_what_else_a_role_may_do_is_said_and_taken(reader: Connection, conn: Con
 
 
 def test_a_superuser_a_writer_and_a_role_that_is_not_there_become_no_reader(conn: Connection) -> None:
-    with pytest.raises(ConfigurationError, match="has no role nobody_here; make one first"):
+    with pytest.raises(ConfigurationError, match="has no role nobody_here; create it first"):
         grant_reader_privileges(conn, "nobody_here", dagster_schema="ldtm_dagster")
     conn.rollback()
     with pytest.raises(ConfigurationError, match="role postgres is a superuser and cannot become a role that only"):

@@ -435,7 +435,7 @@ def test_a_lock_that_is_held_is_named_with_its_holder(
             pid = holder.info.backend_pid
         assert str(refused.value).endswith(
             f"did not grant a lock within 300ms; nothing was changed. Process {pid} (application mine, role {WRITER}) "
-            f"holds {lock}: end that program, or as an administrator `select pg_terminate_backend({pid})`, and try "
+            f"holds {lock}: end that program, or run `select pg_terminate_backend({pid})` as an administrator, and try "
             "again"
         )
     with database.transaction() as conn:

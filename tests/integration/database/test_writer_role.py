@@ -357,5 +357,5 @@ def test_a_role_without_rights_is_told_what_it_lacks(
 
 
 def test_a_role_that_does_not_exist_is_named(conn: Connection) -> None:
-    with pytest.raises(ConfigurationError, match="PostgreSQL has no role nobody_here; make one first"):
+    with pytest.raises(ConfigurationError, match="PostgreSQL has no role nobody_here; create it first"):
         grant_writer_privileges(conn, "nobody_here", dagster_schema="ldtm_dagster")

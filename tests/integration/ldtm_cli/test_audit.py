@@ -145,8 +145,8 @@ def test_what_cannot_be_asked_for_is_reported(shell: Shell) -> None:
         (("audit", "prove", "AAPL", "2013-01-02", "--out", "nowhere/x.json"), 1, "is not sealed yet"),
         (("audit", "prove", "MSFT", "2013-01-02"), 1, "there is no forecast of MSFT on 2013-01-02 in the record"),
         (("audit", "prove", "MSFT", "yesterday"), 2, "yesterday"),
-        (("db", "grant", "nobody_here"), 2, "PostgreSQL has no role nobody_here; make one first"),
-        (("db", "grant", "--read-only", "nobody_here"), 2, "PostgreSQL has no role nobody_here; make one first"),
+        (("db", "grant", "nobody_here"), 2, "PostgreSQL has no role nobody_here; create it first"),
+        (("db", "grant", "--read-only", "nobody_here"), 2, "PostgreSQL has no role nobody_here; create it first"),
     ):
         done = shell.run(*words)
         assert (done.returncode, message in done.stderr) == (status, True), done.stderr
