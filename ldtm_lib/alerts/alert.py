@@ -1,4 +1,4 @@
-"""Alerts: one row for each condition that a person must know of, however often it is detected, and by any caller.
+"""Alerts: one row for each condition that a person must know about, however often it is detected, and by any caller.
 
 An alert is open until it is resolved, and is identified by its key. Raising an open alert again updates its severity
 and text; it is notified again only if its severity rises or it is still open in a later session. Callers therefore keep
@@ -87,7 +87,7 @@ def apply_resolutions(conn: Connection, resolutions: Collection[Resolution]) -> 
 
 
 def open_alerts(conn: Connection) -> list[Alert]:
-    """The alerts that are open, by session and severity; `seen_at` is the time since when."""
+    """The alerts that are open, by session and severity; `seen_at` is the time since which each is open."""
     with conn.cursor(row_factory=class_row(Alert)) as cursor:
         return cursor.execute(query("alerts.open")).fetchall()
 

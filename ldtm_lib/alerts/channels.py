@@ -1,7 +1,7 @@
 """Notification channels through apprise: mail, chat, push, webhooks, each named by an address in the environment.
 
 An address is secret as a whole. Only its scheme is shown, and its host where that part is a host: `tgram://` and others
-have a token in its place. The log lines of apprise are read here and kept from every log.
+have a token instead. The log lines of apprise are read here and kept from every log.
 """
 
 import hashlib
@@ -69,7 +69,7 @@ class Channel:
         plugin = Apprise.instantiate(url, asset=_asset())  # pyright: ignore[reportUnknownMemberType] apprise's dicts are bare
         if plugin is None:
             raise ConfigurationError(
-                f"{source} is no address that apprise understands; write one such as jsons://hooks.example.org/..., "
+                f"{source} is not an address that apprise accepts; write one such as jsons://hooks.example.org/..., "
                 "mailtos://... or ntfys://... (all are listed at https://appriseit.com), or remove it"
             )
         plugin.socket_connect_timeout = min(plugin.socket_connect_timeout, CONNECT_SECONDS)
@@ -81,8 +81,8 @@ class Channel:
         self._counts_bytes = scheme in MOST_BYTES
         self._room = MOST_BYTES.get(scheme, plugin.body_maxlen)
         if self._format is NotifyFormat.HTML:
-            with suppress(AttributeError):  # of services that reckon it themselves, none of which knows HTML
-                plugin.body_maxlen *= LONGEST_ESCAPE  # apprise cuts before the dialect; what is sent is measured here
+            with suppress(AttributeError):  # services that compute it themselves; none accepts HTML
+                plugin.body_maxlen *= LONGEST_ESCAPE  # apprise cuts before the dialect; sent texts are measured here
         self._plugin = plugin
         self.key = hashlib.sha256(url.encode()).hexdigest()
         """Identity of the address, which does not reveal it."""
@@ -93,9 +93,9 @@ class Channel:
         return f"Channel({self.shown_as})"
 
     def send(self, *, title: str, body: str, severity: Severity, is_short: bool = False) -> None:
-        """Deliver one notification as plain text; a short one has no more than the main link of its body.
+        """Deliver one notification as plain text; a short one has only the main link of its body.
 
-        Raises NotificationNotDelivered, and NoAnswer where it may have been delivered all the same.
+        Raises NotificationNotDelivered, and NoAnswer if it may have been delivered nevertheless.
         """
         body = shown_literally(body, self._plugin, self._format)
         service = Apprise(asset=_asset())
@@ -135,7 +135,7 @@ class ConfiguredChannels:
 
     channels: tuple[Channel, ...]
     refused: tuple[str, ...]
-    """One reason for each invalid address; the other channels work all the same."""
+    """One reason for each invalid address; the other channels work nevertheless."""
 
 
 def configured_channels(environ: Mapping[str, str]) -> ConfiguredChannels:
@@ -208,7 +208,7 @@ def _shown_as(url: str, plugin: NotifyBase) -> str:
 
 
 def _failure(shown_as: str, result: AppriseResult) -> NotificationNotDelivered:
-    """The error of an attempt, in our own words: those of apprise may contain the address and the text."""
+    """The error of an attempt, without the messages of apprise, which may contain the address and the text."""
     if result.status is AppriseResultStatus.TIMEOUT:
         return NoAnswer(f"{shown_as} did not answer in time")
     entries = [entry for entry in result.logs() if entry.level in {"WARNING", "ERROR"}]
@@ -219,4 +219,4 @@ def _failure(shown_as: str, result: AppriseResult) -> NotificationNotDelivered:
         return NotificationNotDelivered(f"{shown_as} could not be reached")
     if "timed out" in said.lower():
         return NoAnswer(f"{shown_as} did not answer in time")
-    return NoAnswer(f"{shown_as} did not take it")
+    return NoAnswer(f"{shown_as} did not accept it")

@@ -1,6 +1,6 @@
 """Delivery: every notification to every channel at least once, with retries, also when a sender is killed.
 
-A delivery is claimed on record before it is sent and marked as delivered after. A sender that is killed in between
+A delivery is claimed on record before it is sent and marked as delivered afterwards. A sender that is killed in between
 leaves its claim behind: the notification may have been delivered, so it is sent again and says that it may be a repeat.
 One sender works at a time; it holds a lock that ends with its connection.
 """
@@ -18,7 +18,7 @@ from ldtm_lib.database.queries import query
 from ldtm_lib.errors import NotificationNotDelivered
 
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 60.0, 3600.0
-"""Waits between attempts double from the one to the other."""
+"""Waits between attempts double from the first to the second value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +73,7 @@ def deliver(
     budget_seconds: float = 20.0,
     clock: Callable[[], float] = time.monotonic,
 ) -> DeliveryReport:
-    """Send the deliveries that are due, until the time is over. Does nothing while another process sends.
+    """Send the deliveries that are due, until the time budget is used up. Does nothing while another process sends.
 
     A notification that no channel has accepted is addressed to all present channels: when it was composed, an address
     may have been missing or wrong. A channel that fails is skipped for the rest of the call, so that it takes no time

@@ -1,6 +1,7 @@
-"""Notifications: all alerts that are not notified yet, one text a session, so that 103 failures are one notification.
+"""Notifications of all alerts that are not notified yet, one per session, so that 103 failures are one notification.
 
-Alerts of older sessions, as of a run over years of them, share one notification, which names the session of each line.
+Alerts of older sessions, such as those of a run over years, share one notification, which names the session of each
+line.
 """
 
 from collections import Counter
@@ -116,8 +117,8 @@ def compose_notifications(
 def notification_of(session: date | None, items: Sequence[UnnotifiedAlert], ui_url: str) -> Notification:
     """One notification of some alerts and the resolutions of others: its main link, a table, the other links.
 
-    The link of the worst alert comes first, so that a channel that cuts the text keeps it. Without a session of its own
-    the notification names the session of each line.
+    The link of the worst alert comes first, so that a channel that truncates the text keeps it. Without a session of
+    its own the notification names the session of each line.
     """
     ordered = sorted(items, key=_sort_key)
     unresolved = [item for item in ordered if not item.is_resolved]
@@ -167,7 +168,7 @@ def _row(item: UnnotifiedAlert, word: str, longest: int, names_session: bool) ->
 
 
 def _on_one_line(text: str) -> str:
-    """A text without line breaks, and without characters that a terminal or a chat would obey, such as escapes."""
+    """A text without line breaks, and without characters that a terminal or a chat interprets, such as escapes."""
     return "".join(character for character in " ".join(text.split()) if character.isprintable())
 
 

@@ -1,8 +1,8 @@
-"""Text of a notification as a channel must get it to show it as plain text: no markup, no mention of a person.
+"""Conversion of a notification's text so that a channel shows it as plain text, without markup or mentions of people.
 
-A body holds names of files and error texts of other programs. Apprise escapes a plain text for services that take HTML
-(mail, Telegram) or a dialect of its own (Slack). It sends Discord and Mattermost a plain text unchanged, which they
-render as Markdown, and for no service does it keep `@room`, `@all` or `@name` from notifying people.
+A body holds names of files and error texts of other programs. Apprise escapes plain text for services that accept HTML
+(mail, Telegram) or their own dialect (Slack). It sends plain text to Discord and Mattermost unchanged, which render it
+as Markdown, and it does not prevent `@room`, `@all` or `@name` from notifying people in any service.
 """
 
 import re
@@ -22,13 +22,13 @@ RENDERS_MARKDOWN = (NotifyDiscord, NotifyMattermost)
 WITHOUT_MENTIONS = (NotifyEmail, NotifyForm, NotifyJSON, NotifyNtfy, NotifyXML)
 """Services that notify nobody by name: they get `@` unchanged."""
 ZERO_WIDTH_SPACE = "\u200b"
-"""After `@`, it is invisible and ends every form of a mention, also of services that let no backslash escape one."""
+"""After `@` it is invisible and ends every form of mention, also where a backslash does not escape one."""
 ADDRESS = re.compile(r"(?<!\S)https?://[^\s<>()\[\]@]+(?!\S)")
 MARKDOWN = re.compile(r"[\\*_~`|\[\]<>#]")
 
 
 def shown_literally(body: str, plugin: NotifyBase, sent_as: NotifyFormat) -> str:
-    """A body that the service of a plugin shows as it is, once apprise has converted it from plain text."""
+    """A body that the service of a plugin shows literally after apprise has converted it from plain text."""
     if isinstance(plugin, RENDERS_MARKDOWN) and sent_as is NotifyFormat.TEXT:
         body = _without_markdown(body)
     return body if isinstance(plugin, WITHOUT_MENTIONS) else body.replace("@", f"@{ZERO_WIDTH_SPACE}")

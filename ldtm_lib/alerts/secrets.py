@@ -16,11 +16,11 @@ SECRETS = re.compile(r"URL|PASS|TOKEN|SECRET|ACCOUNT|KEY", re.IGNORECASE)
 OPEN_ADDRESS = re.compile(r"https?://[\w.-]+(:\d+)?/?")
 """An address without a secret part: a plain web page."""
 SHORTEST = 6
-"""Characters of a value; a shorter one is a word that any text may contain."""
+"""Fewest characters of a secret value; a shorter one may be a word of any text."""
 SHORTEST_OF_ADDRESS = 3
-"""Characters of a password in an address."""
+"""Fewest characters of a password in an address."""
 SHORTEST_TOKEN, SHORTEST_WORDLIKE_TOKEN = 8, 12
-"""Characters of a token in a service's address, and of one in small letters, which may be a word such as `webhooks`."""
+"""Fewest characters of a token in a channel address, and of one in small letters, which may be a word (`webhooks`)."""
 
 
 def alert_urls(environ: Mapping[str, str]) -> list[str]:
@@ -77,9 +77,9 @@ def _of_password(secret: str) -> str:
 
 
 def _tokens_in(parts: SplitResult) -> Iterator[str]:
-    """Tokens in a service's address, which the address that the service is really called by repeats.
+    """Tokens in a channel address, which the URL that apprise requests contains as well.
 
-    A host name contains dots: everything else before the path is a token.
+    A part with a dot is a host name; every other part that is long enough counts as a token.
     """
     for part in re.split(r"[/:@]", f"{parts.netloc}/{parts.path}"):
         is_wordlike = part.islower() and part.isalpha()

@@ -11,7 +11,7 @@ from ldtm_lib.database.queries import query
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import PartitionConfig, Settings
 
-NO_REASON = "its run ended before it said why; see the runs of daily_job"
+NO_REASON = "its run ended before it recorded a reason; see the runs of daily_job"
 NEVER_ATTEMPTED = "no run has attempted it; start daily_schedule and catch_up_sensor"
 
 
@@ -49,7 +49,7 @@ def give_up(conn: Connection, keys: Collection[str]) -> None:
 
 
 def failing_tickers(partitions: Iterable[PendingPartition], settings: Settings, moment: datetime) -> list[Alert]:
-    """Alerts for partitions that failed `report_after_attempts` times; an attempt that is under way is awaited."""
+    """Alerts for partitions that failed `report_after_attempts` times; an attempt under way is not reported yet."""
     config = settings.automation
     return [
         Alert(

@@ -1,4 +1,4 @@
-"""Freshness: a session's bars, forecasts and actuals are there by the open of the next one, and models every week."""
+"""Freshness: a session's bars, forecasts and actuals exist by the open of the next one, and models are retrained."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ class Freshness:
     num_abstained: int
     """Abstentions among the live and late rows."""
     unfilled: list[str]
-    """Actuals of any ticker whose bar is there and which are not filled, such as `AAPL 2026-11-19, next day`."""
+    """Actuals of any ticker that have a bar and are not filled, such as `AAPL 2026-11-19, next day`."""
 
     @property
     def is_overdue(self) -> bool:
@@ -96,9 +96,7 @@ def freshness(conn: Connection, settings: Settings, session: date | None = None)
     if found is None:
         by = "by the database's calendar and clock"
         if session is not None:
-            raise CalendarError(
-                f"{session} is no session that has closed {by}; name another one, or none for the newest"
-            )
+            raise CalendarError(f"{session} is not a closed session {by}; name another one, or none for the newest")
         raise CalendarError(f"no session has closed {by}; `ldtm db migrate` extends the calendar")
     return found
 
@@ -106,8 +104,8 @@ def freshness(conn: Connection, settings: Settings, session: date | None = None)
 def not_retrained(conn: Connection, settings: Settings, session: date) -> list[str]:
     """The tickers of a session that have had new bars for `automation.max_training_age_days` and no training on them.
 
-    A training counts when the gate has judged its result, even if that result is too few bars. After the last session
-    that has partitions nothing is forecast, so no training is due. One statement.
+    A training counts when the gate has judged its result, even if the result is that there are too few bars. After the
+    last session that has partitions nothing is forecast, so no training is due. One statement.
     """
     last = settings.partitions.last_session
     if last is not None and session >= last:
@@ -148,7 +146,7 @@ def freshness_alert_key(asset: str, session: date) -> str:
 
 
 def sessions_with_gaps(conn: Connection, expected: Collection[tuple[str, date]]) -> set[date]:
-    """The sessions of those (ticker, session) pairs that have no row although the ticker's own record had begun."""
+    """The sessions of those (ticker, session) pairs that have no row although the ticker was in service."""
     pairs = {"tickers": [ticker for ticker, _ in expected], "sessions": [session for _, session in expected]}
     return {session for (session,) in conn.execute(query("daily_run.sessions_with_gaps"), pairs)}
 

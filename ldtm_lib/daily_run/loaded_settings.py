@@ -59,7 +59,7 @@ def settings_changed(loaded: Settings, current: Settings) -> str | None:
     changes = f"{', '.join(changed)} of {current.path.name} changed since Dagster was started"
     if effective_settings(loaded, current) is None:
         return f"{changes}; nothing is launched until `{reload_command()}`"
-    return f"{changes}, and takes effect with `{reload_command()}`"
+    return f"{changes}; `{reload_command()}` applies the change"
 
 
 def check_settings(conn: Connection, loaded: Settings, current: Settings) -> str | None:

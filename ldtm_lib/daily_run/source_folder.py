@@ -1,4 +1,4 @@
-"""A folder of bars at a glance: whether anything in it changed, without reading any of it."""
+"""Signature of a folder of bars, which changes with its files; no file is read for it."""
 
 import hashlib
 import json
@@ -8,9 +8,9 @@ from ldtm_lib.prices.sources.tables import may_hold_bars
 
 
 def folder_signature(folder: Path) -> str:
-    """A hash of names, sizes and times of the files that may hold bars or splits; no folder is an empty one.
+    """A hash of names, sizes and times of the files that may hold bars or splits; a missing folder counts as empty.
 
-    Hidden ones are none of them, and a log that grows beside the bars is no news.
+    Hidden files do not count, nor do files of other kinds, such as a log that grows beside the bars.
     """
     found: list[tuple[str, int, int]] = []
     for path in sorted(folder.rglob("*")):
@@ -19,7 +19,7 @@ def folder_signature(folder: Path) -> str:
             continue
         try:
             status = path.stat()
-        except OSError:  # it went away, or cannot be reached: as good as not there
+        except OSError:  # removed meanwhile, or out of reach: it counts as missing
             continue
         if path.is_file():
             found.append((str(name), status.st_size, status.st_mtime_ns))

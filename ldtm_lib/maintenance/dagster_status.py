@@ -24,7 +24,7 @@ REQUIRED_DAEMONS = {"SENSOR": "sensors", "SCHEDULER": "schedules", "QUEUED_RUN_C
 DAEMON_SECONDS = 60
 """Age of its last heartbeat after which a daemon counts as dead."""
 BY_HAND = ("RUNNING", "STOPPED")
-"""Statuses that Dagster stores when a person starts or stops a schedule or sensor; others stand for the default."""
+"""Statuses that Dagster stores when a person starts or stops a schedule or sensor; any other means the default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class NextTick:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DagsterStatus:
-    """Status of Dagster at a moment, by its own storage."""
+    """Status of Dagster at a moment, according to its own storage."""
 
     is_alive: bool
     """True if every required daemon has sent a heartbeat within DAEMON_SECONDS."""

@@ -1,7 +1,7 @@
 """Disk space: an alert when little is free, a size limit for the log files, and the size of folders.
 
 Log files are truncated in place while processes have them open: the newest part is copied to the beginning and the file
-is cut behind it. A new file under the old name would stay empty, since the writers hold the old one. The writers must
+is cut after it. A new file under the old name would stay empty, since the writers hold the old one. The writers must
 append (O_APPEND): `ldtm up` opens Dagster's output so, and pg_ctl the log of the embedded PostgreSQL.
 """
 
@@ -24,11 +24,11 @@ ALERT_KEY = "disk"
 MIB = BLOCK_BYTES = 1 << 20
 GIB = 1 << 30
 KEPT_FIFTHS = 4
-"""Share of its limit that a truncated log keeps; with all of it, the next line would cause the next truncation."""
+"""Fifths of its limit that a truncated log keeps; with all five, the next line would cause the next truncation."""
 
 
 def free_bytes(home: Path) -> int:
-    """Free space where the state of an installation lives, or would live."""
+    """Free bytes on the disk of the state folder of an installation, which need not exist yet."""
     return shutil.disk_usage(next(place for place in (home, *home.parents) if place.exists())).free
 
 
@@ -42,7 +42,10 @@ def low_disk_alert(home: Path) -> Alert | None:
         kind="disk",
         severity="warning",
         subject="disk",
-        summary=f"{free_gib:.1f} GiB free at {home}, less than {LOW_DISK_GIB:g}: free some, or see `ldtm retention`",
+        summary=(
+            f"{free_gib:.1f} GiB free at {home}, less than {LOW_DISK_GIB:g} GiB: free some space, or see "
+            "`ldtm retention`"
+        ),
     )
 
 
@@ -92,7 +95,7 @@ def truncate_log(path: Path, *, limit_bytes: int, dry_run: bool) -> int:
     if not path.exists() or path.stat().st_size <= limit_bytes:
         return 0
     with path.open("rb+") as log:
-        fcntl.flock(log, fcntl.LOCK_EX)  # two truncations at once would copy from under each other
+        fcntl.flock(log, fcntl.LOCK_EX)  # simultaneous truncations would overwrite each other
         size = os.fstat(log.fileno()).st_size
         if size <= limit_bytes:
             return 0

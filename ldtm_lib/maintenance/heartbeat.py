@@ -1,4 +1,4 @@
-"""Heartbeat to an external monitor, which notifies people when it stops: nothing inside can report its own death.
+"""Heartbeat to an external monitor, which notifies people when it stops: LDTM cannot report its own outage.
 
 The address is secret as a whole, as at healthchecks.io and similar services: anybody who knows it can fake a heartbeat.
 """
@@ -26,7 +26,7 @@ def heartbeat_url(environ: Mapping[str, str]) -> str | None:
         return None
     if web_host(url) is None or any(letter.isspace() or not letter.isprintable() for letter in url):
         raise ConfigurationError(
-            f"{HEARTBEAT_VARIABLE} is no web address; write one such as https://hc-ping.com/<uuid>, or remove it"
+            f"{HEARTBEAT_VARIABLE} is not a web address; write one such as https://hc-ping.com/<uuid>, or remove it"
         )
     return url
 
@@ -42,10 +42,10 @@ def send_heartbeat(url: str) -> None:
         reason = f"it answered {error.code}"
     except TimeoutError:
         reason = f"no answer within {TIMEOUT_SECONDS:.0f} seconds"
-    except (OSError, ValueError, http.client.HTTPException) as error:  # whose words may name the address
+    except (OSError, ValueError, http.client.HTTPException) as error:  # the messages may name the address
         kind = type(error.reason if isinstance(error, urllib.error.URLError) else error).__name__
-        reason = f"no answer that is one ({kind})"
-    raise HeartbeatNotAccepted(f"the address in {HEARTBEAT_VARIABLE} did not take it: {reason}") from None
+        reason = f"no valid answer ({kind})"
+    raise HeartbeatNotAccepted(f"the address in {HEARTBEAT_VARIABLE} did not accept it: {reason}") from None
 
 
 def _opener() -> urllib.request.OpenerDirector:

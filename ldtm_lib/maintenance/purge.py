@@ -55,7 +55,7 @@ class AssetNames:
     """The assets whose events follow rules of their own."""
 
     by_date: tuple[str, ...]
-    """Partitioned by date: events of an old partition are purged with their run; of others the newest event stays."""
+    """Partitioned by date: events of an old partition are purged with their run; of other assets the newest stays."""
     for_good: tuple[str, ...]
     """Their events are a publication of the record and stay."""
 
@@ -65,7 +65,7 @@ class AssetNames:
 
 
 def delete_in_batches(conn: Connection, statement: bytes, parameters: Parameters) -> int:
-    """Repeat a query that deletes at most `limit` rows until it finds fewer; returns the number of deleted rows.
+    """Repeat a query that deletes at most `limit` rows until it deletes fewer; returns the number of deleted rows.
 
     Each batch is a transaction: other sessions wait for one batch at most, and an interrupted purge keeps its progress.
     """

@@ -86,7 +86,7 @@ class Status:
     degraded: tuple[str, ...]
     """The track record of each active model that fell significantly below the gate, in words."""
     broken_intervals: tuple[str, ...]
-    """The record of each kind of prediction intervals that contain significantly fewer actuals than they say."""
+    """The record of each kind of prediction intervals that contain significantly fewer actuals than their level."""
     notifications: tuple[NotificationStatus, ...]
     alerts: tuple[Alert, ...]
     """The open alerts."""
@@ -146,14 +146,14 @@ def needs(found: Status, settings: Settings) -> list[str]:
     if newest.is_overdue and newest.without_row:
         lines.append(f"no row of {newest.session} for {named(newest.without_row)}: materialize these snapshots")
     if newest.is_overdue and newest.without_bar:
-        lines.append(f"no bar of {newest.session} for {named(newest.without_bar)}: look at the source")
+        lines.append(f"no bar of {newest.session} for {named(newest.without_bar)}: check the source")
     if newest.is_overdue and newest.unfilled:
-        lines.append(f"not filled although the bar is there, {named(newest.unfilled)}: `ldtm fillback`")
+        lines.append(f"not filled although the bar exists, {named(newest.unfilled)}: run `ldtm fillback`")
     if found.new_tickers and not settings.automation.enabled and not found.is_last:
         tickers = named([ticker.name for ticker in found.new_tickers])
-        lines.append(f"not in service, and automation that trains is off: {tickers}: `ldtm bootstrap`")
+        lines.append(f"not in service, and automatic training is off: {tickers}: run `ldtm bootstrap`")
     if not found.counts.with_active_model:
-        lines.append("no model is active, so every ticker abstains: `ldtm registry list` says why")
+        lines.append("no model is active, so every ticker abstains: `ldtm registry list` shows why")
     lines += [f"{reason}: see `ldtm registry rollback`" for reason in found.degraded]
     lines += [f"{reason}: do not rely on these intervals" for reason in found.broken_intervals]
     lines += [f"{alert.subject}: {alert.summary}" for alert in _alerts_of(found, settings)]
@@ -166,14 +166,14 @@ def needs(found: Status, settings: Settings) -> list[str]:
 
 
 def _alerts_of(found: Status, settings: Settings) -> list[Alert]:
-    """Open alerts, and those that are not raised yet: the sensor that raises them may be the part that does not run."""
+    """Open alerts, and those that are not raised yet: the sensor that raises them may be what does not run."""
     moment = found.counts.moment
     known = {alert.key for alert in found.alerts}
     recorded = [
         alert
         for alert in found.alerts
         if alert.severity != "info"
-        and alert.kind != "automation"  # Dagster's own storage is asked for it, and may know more
+        and alert.kind != "automation"  # read from Dagster's own storage, which may be newer
         and (alert.session is None or alert.session >= found.since)
     ]
     unrecorded = [

@@ -89,7 +89,7 @@ def test_of_an_address_only_scheme_and_host_are_shown_and_no_token_that_stands_w
 
 @pytest.mark.parametrize("url", ["hooks.example.org/", "none://example.org/", "json://", "json://h:x/", "https://a.b/"])
 def test_what_is_no_address_is_refused_by_its_place_without_being_repeated(receiver: Receiver, url: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"^address 2 of 2 in LDTM_ALERT_URLS is no address") as refused:
+    with pytest.raises(ConfigurationError, match=r"^address 2 of 2 in LDTM_ALERT_URLS is not an address") as refused:
         valid_channels({"LDTM_ALERT_URLS": f"{receiver.url} {url}{SECRET if url != 'json://' else ''}"})
     assert SECRET not in str(refused.value)
 
@@ -147,7 +147,7 @@ def test_a_receiver_that_drips_its_answer_is_not_waited_for(monkeypatch: pytest.
 def test_a_mailbox_that_refuses_its_recipient_has_not_accepted_the_notification() -> None:
     with mailbox() as box:
         box.refuses = True
-        with pytest.raises(NotificationNotDelivered, match=r"^mailto://127.0.0.1:\d+ did not take it$"):
+        with pytest.raises(NotificationNotDelivered, match=r"^mailto://127.0.0.1:\d+ did not accept it$"):
             send(box.url)
         assert box.mails == []
 

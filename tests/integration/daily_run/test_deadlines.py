@@ -49,7 +49,7 @@ def test_one_that_is_being_tried_is_reported_only_when_its_run_died() -> None:
     running = replace(WAITS, reason=None, last_attempt_at=began)
     assert failing_tickers([running], SETTINGS, began + 15 * MINUTE) == []
     (alert,) = failing_tickers([running], SETTINGS, began + 16 * MINUTE)
-    assert alert.summary == "failed 4 times: its run ended before it said why; see the runs of daily_job"
+    assert alert.summary == "failed 4 times: its run ended before it recorded a reason; see the runs of daily_job"
     assert failing_tickers([replace(running, is_done=True)], SETTINGS, began + 16 * MINUTE) == []
 
 

@@ -171,7 +171,7 @@ def test_an_early_close_has_its_daily_run_from_then_on(
 
 @pytest.mark.parametrize("day", [date(2013, 1, 21), date(2013, 1, 19), date.max])
 def test_what_is_no_session_or_has_not_closed_is_refused(conn: Connection, settings: Settings, day: date) -> None:
-    with pytest.raises(CalendarError, match=f"{day} is no session that has closed"):
+    with pytest.raises(CalendarError, match=f"{day} is not a closed session"):
         freshness(conn, settings, day)
 
 

@@ -63,7 +63,7 @@ def test_what_waits_for_a_new_start_stops_nothing_else(
     assert (present.tickers, present.automation, present.gate) == (settings.tickers, now.automation, now.gate)
     assert dict(present.retired) == {t: day for t, day in now.retired.items() if t != "NEW"}
     assert settings_changed(settings, now) == (
-        f"{named} of universe.toml changed since Dagster was started, and takes effect with `ldtm up`"
+        f"{named} of universe.toml changed since Dagster was started; `ldtm up` applies the change"
     )
 
 

@@ -48,14 +48,17 @@ def test_an_address_that_is_none_is_a_failure_and_the_others_are_tried() -> None
         status, said = run(f"hooks/{SECRET} {receiver.url}")
     assert status == 1
     assert f"{receiver.shown_as}  accepted the notification\n" in said
-    assert "LDTM_ALERT_URLS  address 1 of 2 in LDTM_ALERT_URLS is no address" in said
+    assert "LDTM_ALERT_URLS  address 1 of 2 in LDTM_ALERT_URLS is not an address" in said
     assert SECRET not in said
     assert len(receiver.taken) == 1
 
 
 @pytest.mark.parametrize(
     ("urls", "message"),
-    [("", "LDTM_ALERT_URLS names no channel"), (f"hooks/{SECRET}", "address 1 of 1 in LDTM_ALERT_URLS is no address")],
+    [
+        ("", "LDTM_ALERT_URLS names no channel"),
+        (f"hooks/{SECRET}", "address 1 of 1 in LDTM_ALERT_URLS is not an address"),
+    ],
 )
 def test_without_a_channel_the_command_says_what_to_set_and_repeats_no_address(urls: str, message: str) -> None:
     status, said = run(urls)

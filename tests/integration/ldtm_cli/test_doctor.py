@@ -115,7 +115,7 @@ def test_channels_are_shown_without_their_secret_and_an_invalid_address_is_a_fai
     assert (sound.level, sound.found) == ("ok", "sent to jsons://hooks.example.org and mailtos://example.org")
     wrong = alerts_of(config, {"LDTM_ALERT_URLS": "jsons://hooks.example.org/T0KEN hooks.example.org/T0KEN"})
     assert wrong.level == "fail"
-    assert wrong.found.startswith("address 2 of 2 in LDTM_ALERT_URLS is no address that apprise understands; write one")
+    assert wrong.found.startswith("address 2 of 2 in LDTM_ALERT_URLS is not an address that apprise accepts; write one")
     assert "T0KEN" not in wrong.found + str(wrong.remedy)
 
 

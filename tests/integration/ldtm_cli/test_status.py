@@ -207,8 +207,8 @@ def test_after_the_deadline_a_ticker_without_bar_and_row_needs_a_person(installa
     screen = installation.read_status()
     assert screen.needs == (
         "no row of 2013-01-18 for AAPL: materialize these snapshots",
-        "no bar of 2013-01-18 for AAPL: look at the source",
-        "not filled although the bar is there, FB 2013-01-17, next day: `ldtm fillback`",
+        "no bar of 2013-01-18 for AAPL: check the source",
+        "not filled although the bar exists, FB 2013-01-17, next day: run `ldtm fillback`",
     )
     assert "session  Fri 2013-01-18: 4 late rows of 5 tickers\n" in text(screen)
     assert "1 row of 2013-01-18, late now" in text(screen)
@@ -278,7 +278,7 @@ def test_a_universe_without_an_active_model_needs_a_person(installation: MovedIn
     installation = installation.opens_in(HALF_A_DAY)
     installation.records(*TICKERS)
     assert installation.read_status().needs == (
-        "no model is active, so every ticker abstains: `ldtm registry list` says why",
+        "no model is active, so every ticker abstains: `ldtm registry list` shows why",
     )
 
 
@@ -378,7 +378,7 @@ def test_a_disk_that_is_nearly_full_needs_a_person_and_is_shown_once(
     monkeypatch.setattr(disk, "LOW_DISK_GIB", 1e9)
     [line] = installation.read_status().needs
     assert line.startswith("disk: ")
-    assert line.endswith(", less than 1e+09: free some, or see `ldtm retention`")
+    assert line.endswith(", less than 1e+09 GiB: free some space, or see `ldtm retention`")
     disk.check_disk(installation.rows.conn, installation.config.parent)
     assert [line.partition(":")[0] for line in installation.read_status().needs] == ["disk"]
 
@@ -494,8 +494,8 @@ def test_the_command_ends_with_status_1_when_something_needs_a_person_and_its_js
     assert found["tables"]["counts"]["database_bytes"] > 2**20
     assert f"{len(found['needs'])} things to look at:" in shown.stdout
     assert found["needs"][-2:] == [
-        "no model is active, so every ticker abstains: `ldtm registry list` says why",
-        "Dagster was never started here: run `ldtm up`",
+        "no model is active, so every ticker abstains: `ldtm registry list` shows why",
+        "Dagster was never started here: `ldtm up`",
     ], "before these, rows and bars of the newest session are missed once the next one has opened"
 
 

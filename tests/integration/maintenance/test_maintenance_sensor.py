@@ -68,7 +68,7 @@ def test_a_disk_that_fills_up_is_one_alert_and_resolved_when_space_is_free(
         assert "GiB free at" in tick(project)
         raised = alerts(project)
         assert [key for key, _ in raised] == ["disk"]
-        assert "free some, or see `ldtm retention`" in raised[0][1]
+        assert "free some space, or see `ldtm retention`" in raised[0][1]
         tick(project)
         assert alerts(project) == raised, "raised again it is unchanged"
     free_gib = disk.free_bytes(project.home) / disk.GIB

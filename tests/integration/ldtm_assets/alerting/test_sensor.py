@@ -488,7 +488,7 @@ def test_an_invalid_address_is_reported_and_alerts_raised_meanwhile_are_notified
     monkeypatch.setenv("LDTM_ALERT_URLS", f"hooks.example.org/{SECRET}")
     run([ROWS[1]])
     sensor()
-    assert sensor.said[-1].startswith("nobody is notified: address 1 of 1 in LDTM_ALERT_URLS is no address")
+    assert sensor.said[-1].startswith("nobody is notified: address 1 of 1 in LDTM_ALERT_URLS is not an address")
     assert SECRET not in sensor.said[-1]
     monkeypatch.setenv("LDTM_ALERT_URLS", receiver.url)
     sensor()
@@ -747,7 +747,7 @@ def test_an_invalid_address_is_notified_through_the_valid_channels(
     sensor()
     assert sorted(titles(receiver)) == ["LDTM 2026-11-20: 1 error", "LDTM: 1 error"]
     [body] = [body for title, body in receiver.messages if title.startswith("LDTM: ")]
-    assert "ERROR  settings  LDTM_ALERT_URLS  address 1 of 2 in LDTM_ALERT_URLS is no address" in body
+    assert "ERROR  settings  LDTM_ALERT_URLS  address 1 of 2 in LDTM_ALERT_URLS is not an address" in body
     assert SECRET not in body + sensor.said[-1]
     monkeypatch.setenv("LDTM_ALERT_URLS", receiver.url)
     sensor()

@@ -222,7 +222,7 @@ def test_one_check_can_be_executed_by_itself(run_checks: RunChecks) -> None:
 
 
 def test_what_is_no_session_ends_the_run_with_the_reason(run_checks: RunChecks) -> None:
-    with pytest.raises(CalendarError, match="2013-01-21 is no session that has closed"):
+    with pytest.raises(CalendarError, match="2013-01-21 is not a closed session"):
         run_checks(date(2013, 1, 21))
 
 

@@ -112,7 +112,7 @@ class Refusing(BaseHTTPRequestHandler):
 
 @pytest.mark.parametrize(
     ("answer", "why"),
-    [(404, "it answered 404"), (302, "it answered 302"), (0, "no answer that is one (BadStatusLine)")],
+    [(404, "it answered 404"), (302, "it answered 302"), (0, "no valid answer (BadStatusLine)")],
 )
 def test_a_ping_that_is_not_taken_is_a_skipped_tick_that_says_why(
     project: Project, instance: dg.DagsterInstance, receiver: Receiver, answer: int, why: str
@@ -120,7 +120,7 @@ def test_a_ping_that_is_not_taken_is_a_skipped_tick_that_says_why(
     receiver.RequestHandlerClass = Refusing
     receiver.answer = answer
     said, cursor = tick(project, instance)
-    assert said == f"no heartbeat: the address in LDTM_HEARTBEAT_URL did not take it: {why}"
+    assert said == f"no heartbeat: the address in LDTM_HEARTBEAT_URL did not accept it: {why}"
     assert len(receiver.taken) == 1, "a redirect is not followed"
     assert tick(project, instance, cursor)[0] == "the last heartbeat is younger than five minutes"
 
@@ -133,11 +133,11 @@ def test_nobody_there_and_nobody_who_answers_in_time(
         place = f"127.0.0.1:{silent.getsockname()[1]}"
         for url in (f"http://{place}/{SECRET}", f"http://{SECRET}.invalid/", f"http://me:{SECRET}@{place}/"):
             monkeypatch.setenv("LDTM_HEARTBEAT_URL", url)
-            assert "did not take it: no answer that is one (" in tick(project, instance)[0]
+            assert "did not accept it: no valid answer (" in tick(project, instance)[0]
         silent.listen()
         monkeypatch.setenv("LDTM_HEARTBEAT_URL", f"http://{place}/{SECRET}")
         monkeypatch.setattr(heartbeat, "TIMEOUT_SECONDS", 1.0)
-        assert tick(project, instance)[0].endswith("did not take it: no answer within 1 seconds")
+        assert tick(project, instance)[0].endswith("did not accept it: no answer within 1 seconds")
 
 
 @pytest.mark.parametrize("url", [f"ftp://example.org/{SECRET}", f"hc-ping.com/{SECRET}", f"https://x/{SECRET} y"])
@@ -146,7 +146,9 @@ def test_what_is_no_web_address_is_refused_at_the_start_without_showing_it(
 ) -> None:
     monkeypatch.setenv("LDTM_HEARTBEAT_URL", url)
     said, _ = tick(project, instance)
-    assert said.startswith("no heartbeat: LDTM_HEARTBEAT_URL is no web address; write one such as https://hc-ping.com/")
+    assert said.startswith(
+        "no heartbeat: LDTM_HEARTBEAT_URL is not a web address; write one such as https://hc-ping.com/"
+    )
     with pytest.raises(ConfigurationError) as refused:
         prepare_dagster(project)
     assert SECRET not in str(refused.value)
