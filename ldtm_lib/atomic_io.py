@@ -7,14 +7,14 @@ from pathlib import Path
 
 
 def append(file: int, content: bytes) -> None:
-    """Append to an open file in one write, and wait for the disk; raises OSError when only a part found room."""
+    """Append to an open file in one write, and wait for the disk; raises OSError if only a part was written."""
     if content and (written := os.write(file, content)) != len(content):
-        raise OSError(errno.ENOSPC, f"only {written} of {len(content)} bytes found room")
+        raise OSError(errno.ENOSPC, f"only {written} of {len(content)} bytes were written")
     os.fsync(file)
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that is there with all of its content, or not at all, whatever happens; the folder must exist."""
+    """Write a file atomically: it exists with all of its content, or not at all. The folder must exist."""
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
         with part.open("xb") as file:

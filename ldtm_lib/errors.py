@@ -10,7 +10,7 @@ class ConfigurationError(LdtmError):
 
 
 class CalendarError(LdtmError):
-    """A date is not a session of the exchange, or lies outside of the calendar."""
+    """A date is not a session of the exchange, or is outside of the calendar."""
 
 
 class UnknownTicker(LdtmError):
@@ -26,11 +26,11 @@ class MigrationError(LdtmError):
 
 
 class QueryError(LdtmError):
-    """A file of queries cannot be read, or has no query of the name that was asked for."""
+    """A file of queries cannot be read, or has no query of the requested name."""
 
 
 class SourceError(LdtmError):
-    """A price source cannot deliver what it was asked for."""
+    """A price source cannot deliver the requested data."""
 
 
 class MalformedFile(SourceError):
@@ -42,7 +42,7 @@ class MissingBar(LdtmError):
 
 
 class TooFewBars(LdtmError):
-    """A ticker has too short a history for what was asked."""
+    """A ticker has too short a history for the requested work."""
 
 
 class TrainingDiverged(LdtmError):
@@ -50,27 +50,27 @@ class TrainingDiverged(LdtmError):
 
 
 class CheckpointRefused(LdtmError):
-    """A checkpoint file is missing, cut, altered, or of another architecture."""
+    """A checkpoint file is missing, truncated, altered, or of another architecture."""
 
 
 class CheckpointNotWritten(LdtmError):
-    """The disk does not take a checkpoint file; nothing of it is left there."""
+    """A checkpoint file could not be written; no part of it is left."""
 
 
 class FileNotRemoved(LdtmError):
-    """A checkpoint file that nobody needs could not be removed."""
+    """A checkpoint file that is not needed could not be removed."""
 
 
 class RegistryConflict(LdtmError):
-    """Two promotions of one ticker met, or a promotion does not fit the state of the registry."""
+    """Two promotions of one ticker collided, or a change does not fit the state of the registry."""
 
 
 class LedgerRefused(LdtmError):
-    """The ledger refuses a change of what is already on record."""
+    """The ledger refuses to record rows, or to change what is already on record."""
 
 
 class ReplayImpossible(LdtmError):
-    """A forecast cannot be computed again: it is not on record, or what it was made with is gone or altered."""
+    """A forecast cannot be computed again: it is not on record, or its inputs or its network are missing or altered."""
 
 
 class PublicationFailed(LdtmError):
@@ -78,7 +78,7 @@ class PublicationFailed(LdtmError):
 
 
 class NotProvable(LdtmError):
-    """Something cannot be proven of the record: it is not there, not sealed yet, or not what was recorded."""
+    """A forecast cannot be proven: it is not on record, not sealed or altered, or its proof cannot be written."""
 
 
 class NotificationNotDelivered(LdtmError):
@@ -98,11 +98,11 @@ class MissingExtra(LdtmError):
 
 
 class ExportRefused(LdtmError):
-    """An exported file is missing, cut, altered, or not one that LDTM writes."""
+    """An exported file is missing, truncated, altered, or not one that LDTM writes."""
 
 
 class ExportNotWritten(LdtmError):
-    """An exported file could not be written; nothing of it is left at its path."""
+    """An exported file could not be written; no part of it is left at its path."""
 
 
 class WindowRefused(LdtmError):

@@ -14,7 +14,7 @@ def ticker_file_name(ticker: str) -> str:
 
 
 def plain_name(ticker: str) -> str:
-    """A ticker as files spell it, made alike: aapl.us and AAPL are one, BRK-B, BRK_B and BRK.B too."""
+    """The common form of a ticker's spellings in file names: one of aapl.us and AAPL, one of BRK-B, BRK_B and BRK.B."""
     return without_us_suffix(ticker).replace("-", ".").replace("_", ".").replace(" ", ".").replace("/", ".")
 
 

@@ -16,7 +16,7 @@ DISTRIBUTION = "ldtm"
 DAGSTER_CODE = ("ldtm_lib", "ldtm_assets")
 """The packages that a code location imports."""
 IMAGE_VARIABLE = "LDTM_IMAGE"
-"""Set in the container stack alone: the image of the code server, from which runs get their containers."""
+"""Set only in the container stack: the image of the code server, from which runs get their containers."""
 _WHEEL_FILES = Path(__file__).parent / "files"
 FILES = _WHEEL_FILES if _WHEEL_FILES.is_dir() else Path(__file__).parents[1]
 """The folder that holds sql/, dagster.yaml, workspace.yaml, demo.toml, universe.toml and verify_proof.py."""

@@ -23,7 +23,7 @@ DATABASE_VARIABLE = "LDTM_DATABASE_URL"
 DEFAULT_CONFIG = "universe.toml"
 STATE_FOLDER = ".ldtm"
 QUOTED_URL = re.compile(r"postgres(ql)?://(([^\s@/?#%\[\]]|%[0-9A-Fa-f]{2})*@)?[^\s@]*")
-"""A PostgreSQL URL in which `@` stands at most once, behind user and password."""
+"""A PostgreSQL URL with `@` at most once, after user and password."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +84,7 @@ def require_own_database(project: Project, conn: Connection) -> None:
 
 
 def claim_folder(project: Project) -> None:
-    """Note in the folder of a project which database it belongs to; the schema must be up to date."""
+    """Record in the folder of a project which database it belongs to; the schema must be up to date."""
     with project.database.transaction() as conn:
         identity = installation_id(conn)
     if identity is not None:
@@ -92,7 +92,7 @@ def claim_folder(project: Project) -> None:
 
 
 def checked_url(url: str) -> str:
-    """The URL; raises ConfigurationError, which shows nothing of it, for what is none or would be read otherwise.
+    """The URL; raises ConfigurationError, without showing it, if it is no PostgreSQL URL or could be misread.
 
     A password with a bare `/` or `@` would be taken for a host and appear in the message of a failed look-up.
     """
@@ -103,7 +103,7 @@ def checked_url(url: str) -> str:
         )
     if not QUOTED_URL.fullmatch(url):
         raise ConfigurationError(
-            f"{DATABASE_VARIABLE} is not a PostgreSQL URL: write what is special in its user and password as %XX, "
+            f"{DATABASE_VARIABLE} is not a PostgreSQL URL: write special characters of its user and password as %XX, "
             "such as %40 for @, %2F for / and %25 for %"
         )
     return url

@@ -21,7 +21,7 @@ HORIZON_NAMES = {"next_day": "next day", "next_monday": "next Monday", "one_mont
 """Names of the horizons for a person."""
 ONE_MONTH_SESSIONS = 21
 LONGEST_SESSIONS = {"next_day": 1, "next_monday": 5, "one_month": ONE_MONTH_SESSIONS}
-"""The most sessions to the target of each horizon; as many successive forecasts share an outcome."""
+"""The largest number of sessions to the target of each horizon; as many successive forecasts overlap."""
 FIRST_DAY = date(1990, 1, 2)
 
 
@@ -81,7 +81,7 @@ class Calendar:
         )
 
     def offset(self, session: date, num_sessions: int) -> date:
-        """The session so many sessions after (before, when negative) a session."""
+        """The session that is `num_sessions` sessions after a session, or before it if negative."""
         self.require_session(session)
         at = self._position(session) + num_sessions
         if not 0 <= at < len(self.days):
@@ -145,7 +145,7 @@ class Calendar:
         return (targets_at - np.searchsorted(self.days, run_dates)[:, None]).astype(np.int64)
 
     def next_mondays(self) -> list[date | None]:
-        """The next Monday of every session, as `targets_of` has it; None at the end, which the calendar ends before."""
+        """The next Monday of every session, as `targets_of` has it; None at the end, if it is after the calendar."""
         mondays = np.searchsorted(self.days, np.busday_offset(self.days + 1, 0, roll="forward", weekmask="Mon"))
         days: list[date] = self.days.tolist()
         return [days[at] if at < len(days) else None for at in mondays.tolist()]

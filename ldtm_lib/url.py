@@ -12,11 +12,11 @@ from urllib.parse import parse_qsl, quote, urlsplit
 VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 """The name of an environment variable; small letters are left out, so that a key in its place is noticed."""
 SECRET_PARAMETER = re.compile(r"(key|token|secret|password)$", re.IGNORECASE)
-PLACES = "its places are {ticker}, {first}, {last}, {first:%Y%m%d} and {env:NAME}; write {{ and }} for braces"
+PLACES = "its placeholders are {ticker}, {first}, {last}, {first:%Y%m%d} and {env:NAME}; write {{ and }} for braces"
 
 
 def web_host(url: str) -> str | None:
-    """Scheme, host and port of a web address, without its path, which may be a secret; None for a text that is none."""
+    """Scheme, host and port of a web address, without its path, which may be a secret; None for any other text."""
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -37,16 +37,16 @@ def is_loopback(host: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UrlTemplate:
-    """A web address with places for a ticker, two dates, and values of environment variables."""
+    """A web address with placeholders for a ticker, two dates, and values of environment variables."""
 
     parts: tuple[tuple[str, str, str], ...]
-    """Literal text, the name of the place after it (empty at the end), and its format: a date's, or a variable."""
+    """Literal text, the placeholder after it (empty at the end), and its format: a date's, or a variable."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The template in a text; raises ValueError, which shows no value of the text, with the problem and the remedy.
+        """The template in a text; raises ValueError, without values of the text, with the problem and the remedy.
 
-        The places are {ticker}, {first} and {last} (YYYY-MM-DD, or as {first:%Y%m%d} says), and {env:NAME}.
+        The placeholders are {ticker}, {first} and {last} (YYYY-MM-DD, or as {first:%Y%m%d} says), and {env:NAME}.
         """
         try:
             fields = list(Formatter().parse(text))
@@ -55,19 +55,19 @@ class UrlTemplate:
         parts = tuple((literal, field or "", spec or "") for literal, field, spec, _ in fields)
         for _, field, spec in parts:
             if field not in ("", "ticker", "first", "last", "env"):
-                raise ValueError(f"{{{field}}} is no place of it; {PLACES}")
+                raise ValueError(f"{{{field}}} is not a placeholder; {PLACES}")
             if field == "env" and not VARIABLE.fullmatch(spec):
                 raise ValueError(
                     f"{{env:...}} must name an environment variable, such as {{env:LDTM_PRICES_KEY}}; {PLACES}"
                 )
             if (field == "ticker" and spec) or (field in ("first", "last") and spec and "%" not in spec):
-                raise ValueError(f"{{{field}:{spec}}} has a format that is none; {PLACES}")
+                raise ValueError(f"{{{field}:{spec}}} has an invalid format; {PLACES}")
         if any(field == "" for _, field, _, _ in fields):
-            raise ValueError(f"{{}} is no place of it; {PLACES}")
+            raise ValueError(f"{{}} is not a placeholder; {PLACES}")
         if any(conversion for *_, conversion in fields):
-            raise ValueError(f"a place cannot be converted by `!`; {PLACES}")
+            raise ValueError(f"a placeholder cannot be converted by `!`; {PLACES}")
         if "ticker" not in (field for _, field, _ in parts):
-            raise ValueError("it has no {ticker}; write {ticker} where the ticker stands")
+            raise ValueError("it has no {ticker}; write {ticker} where the ticker belongs")
         host, slash, _ = parts[0][0].partition("://")[2].partition("/")
         if web_host(parts[0][0]) is None or not (slash or "?" in host):
             raise ValueError("it must begin with http:// or https://, a host and a path")
@@ -101,11 +101,11 @@ class UrlTemplate:
         )
 
     def _refuse_literal_secrets(self) -> None:
-        """Refuse a key that stands in the file, without showing it."""
+        """Refuse a key that is written in the file, without showing it."""
         marked = "".join(literal + ("\0" if field else "") for literal, field, _ in self.parts)
         for name, value in parse_qsl(urlsplit(marked.replace("\0", "%00")).query):
             if SECRET_PARAMETER.search(name) and "\0" not in value:
                 raise ValueError(
-                    f"the value of its parameter {name} stands in the file; set an environment variable to it, such as "
+                    f"the value of its parameter {name} is in the file; set an environment variable to it, such as "
                     f"LDTM_PRICES_KEY, and write {name}={{env:LDTM_PRICES_KEY}}"
                 )

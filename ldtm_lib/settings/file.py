@@ -44,7 +44,7 @@ from ldtm_lib.settings.sources import ContractConfig, IbConfig, SourceConfig, Ur
 
 
 def _ticker(name: str) -> str:
-    """Refuse what no partition and no file can be named after."""
+    """Refuse a name that a partition or a file cannot have."""
     if ".." in name or not any(character.isalnum() for character in name):
         raise ValueError("write letters or digits, and no two dots in a row")
     return name
@@ -94,7 +94,7 @@ class Settings(Section, frozen=True, title="LDTM configuration"):
     @model_validator(mode="after")
     def _check_tickers(self) -> Self:
         if repeated := sorted(ticker for ticker, number in Counter(self.tickers).items() if number > 1):
-            raise ValueError(f"{repeated[0]} stands twice in `tickers`; remove one")
+            raise ValueError(f"{repeated[0]} is in `tickers` twice; remove one")
         spelled: dict[str, str] = {}
         for ticker in self.tickers:
             if (other := spelled.setdefault(ticker.upper(), ticker)) != ticker:
@@ -121,7 +121,7 @@ class Settings(Section, frozen=True, title="LDTM configuration"):
     def _check_contracts(self) -> Self:
         for ticker, contract in self.contracts.items():
             if ticker not in self.tickers:
-                raise ValueError(f"contracts.{ticker} is of no ticker in `tickers`; add it there")
+                raise ValueError(f"contracts.{ticker} is of a ticker that is not in `tickers`; add it there")
             ignored = sorted(contract.model_fields_set - {"con_id", "exchange"})
             if contract.con_id is not None and ignored:
                 raise ValueError(
@@ -133,7 +133,7 @@ class Settings(Section, frozen=True, title="LDTM configuration"):
     def _check_symbols(self) -> Self:
         for ticker in self.symbols:
             if ticker not in self.tickers:
-                raise ValueError(f"symbols.{ticker} is of no ticker in `tickers`; add it there")
+                raise ValueError(f"symbols.{ticker} is of a ticker that is not in `tickers`; add it there")
         return self
 
     @model_validator(mode="after")
@@ -180,7 +180,7 @@ def load_settings(path: Path) -> Settings:
 
 
 def read_settings(text: str, path: Path) -> Settings:
-    """Validate the text of a configuration that stands at a path, or is to stand there; raises ConfigurationError."""
+    """Validate the text of a configuration that is or will be at a path; raises ConfigurationError."""
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

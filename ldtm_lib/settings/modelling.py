@@ -51,8 +51,8 @@ class ArchitectureConfig(Section, frozen=True):
     head_hidden: int = Field(default=64, ge=1)
     """Units of the hidden layer in each horizon's head."""
     residual: bool = True
-    """True if each head predicts the move from the last close of the window, starting from none. The networks of older
-    versions of LDTM predict the price itself; they still load and replay."""
+    """True if each head predicts the move from the last close of the window; an untrained head predicts no move. The
+    networks of older versions of LDTM predict the price itself; they still load and replay."""
 
     @model_serializer(mode="wrap")
     def _without_later_fields(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -98,14 +98,14 @@ class TrainingConfig(Section, frozen=True):
     """Share of the training rows, the newest ones, that is held out for early stopping."""
     horizon_weights: HorizonWeights = "no_change"
     """Weights of the horizons in the loss: `no_change` divides the errors of a horizon by the root mean squared error
-    of forecasting no change on the training rows; `equal` takes them as they are, which makes one month most of it."""
+    of forecasting no change on the training rows; `equal` takes them as they are, so that most of it is one month."""
     huber_delta: float = Field(default=1.0, gt=0)
     """Error from which on the loss grows linearly instead of quadratically, in units of the root mean squared error of
     forecasting no change on the training rows. A large value makes it the squared error."""
     max_target_move: float = Field(default=3.0, gt=0)
-    """Largest move that a training target may ask for, in ranges of the window's closes per square root of a session;
-    a larger one is clipped. 3.0 is more than any ordinary window asks for. It bounds the weight of windows in which the
-    price hardly moved."""
+    """Largest move of a training target, in ranges of the window's closes per square root of a session; a larger one is
+    clipped. 3.0 is more than in any ordinary window. It bounds the weight of windows in which the price hardly
+    moved."""
     min_training_rows: int = Field(default=252, ge=1)
     """Training rows that a ticker needs; one with fewer is not trained. 252 is about a year."""
     seed: int = Field(default=0, ge=0)
@@ -133,7 +133,7 @@ class BacktestConfig(Section, frozen=True):
 
 
 class GateConfig(Section, frozen=True):
-    """The rules that a candidate must pass to become active, and the stricter ones that may join them."""
+    """The rules that a candidate must pass to become active, and the additional rules of the strict gate."""
 
     min_direction_accuracy: Fraction = 0.52
     """Share of right directions that the backtest must reach."""
@@ -149,7 +149,7 @@ class GateConfig(Section, frozen=True):
     min_call_coverage: Fraction = 0.20
     """Share of the backtest's rows whose next-day forecast must name a direction."""
     min_fold_sessions: int = Field(default=63, ge=1)
-    """Test sessions that every fold needs. 63 are a quarter of a year, half of a fold by default: fewer sessions lie
+    """Test sessions that every fold needs. 63 are a quarter of a year, half of a fold by default: fewer sessions are
     within one phase of the market, so that two such folds would not be two trials."""
     min_lead_over_constant: float = Field(default=0.0, ge=-1, lt=1)
     """Lead over the better one of always saying up and always saying down that the direction accuracy must exceed."""
@@ -168,7 +168,7 @@ class GateConfig(Section, frozen=True):
 
 
 class RegistryConfig(Section, frozen=True):
-    """The treatment of models that are no longer active, or no longer deserve to be."""
+    """The treatment of models that are not active any more, or whose record fell below the gate."""
 
     kept_retired_files: int = Field(default=5, ge=1)
     """Checkpoint files kept per ticker of its newest retired versions, besides those that a forecast refers to."""
@@ -197,7 +197,7 @@ class ForecastConfig(Section, frozen=True):
     that retired last, or both."""
     backend: Backend = "torch"
     """Backend of the networks of a daily run: PyTorch, or the exported ONNX files or TensorRT engines of the active
-    models. A network whose export is missing, outdated or refused is computed by PyTorch; every row says by which."""
+    models. PyTorch computes a network whose export is missing, outdated or refused; every row names its backend."""
 
 
 class IntervalsConfig(Section, frozen=True):
@@ -209,7 +209,7 @@ class IntervalsConfig(Section, frozen=True):
     """Newest known outcomes that an interval is computed from. 504 is about two years, or the four default folds."""
     rate: float = Field(default=0.01, ge=0, lt=1)
     """Step by which a miss widens the next intervals and a hit narrows them, per independent outcome. Outcomes of
-    successive sessions overlap for later horizons, which take a part of it. 0: intervals do not follow misses."""
+    successive sessions overlap at later horizons, which use a part of it. With 0, misses do not change intervals."""
     breakdown_tolerance: Fraction = 0.05
     """Shortfall of coverage that is tolerated: the test is against 75% for the 80% interval and 90% for the 95% one."""
     breakdown_significance: Fraction = 0.05

@@ -70,7 +70,7 @@ class AutomationConfig(Section, frozen=True):
     """Wait before a failed partition is retried; it doubles with every attempt."""
     max_retry_minutes: float = 30.0
     """Longest wait between retries, before the failure is reported and from `deadline_warning_minutes` before the next
-    open on; in between the wait goes on doubling. After the open a missing bar is retried once a day."""
+    open on; in between the wait continues to double. After the open a missing bar is retried once a day."""
     report_after_attempts: int = Field(default=4, ge=1)
     """Failed attempts of a ticker after which an alert is raised. 4 take about a quarter of an hour."""
     deadline_warning_minutes: float = Field(default=120.0, ge=0)
@@ -78,7 +78,7 @@ class AutomationConfig(Section, frozen=True):
     sessions_per_run: int = Field(default=5, ge=1)
     """Missed sessions that one catch-up run covers, oldest first. One such run executes at a time."""
     max_training_age_days: int = Field(default=8, ge=1)
-    """Days after which a ticker that has new bars but no new training and verdict is reported. 8 are a week and one."""
+    """Days after which a ticker with new bars but no new training and verdict is reported. 8 are a week and a day."""
 
     @model_validator(mode="after")
     def _check_retries(self) -> Self:
@@ -94,7 +94,7 @@ class AlertsConfig(Section, frozen=True):
     """Delivery of notifications. The channels are secrets and come from the environment (LDTM_ALERT_URLS)."""
 
     hold_minutes: float = Field(default=10.0, ge=0)
-    """Longest time that a notification waits for the run it is about to finish, so that one message covers all."""
+    """Longest time that a notification waits for the run in progress to end, so that one notification covers all."""
     give_up_after_hours: float = Field(default=72.0, gt=0)
     """Time for which delivery of a notification is retried."""
 
@@ -133,8 +133,8 @@ class UiConfig(Section, frozen=True):
     allow_other_addresses: bool = False
     """True if `host` may be an address that is not a loopback address."""
     url: WebUrl = "http://127.0.0.1:3000"
-    """Beginning of links in notifications: the UI as its readers reach it, such as through a reverse proxy. Under other
-    names than its host, `host` and localhost the UI does not answer."""
+    """Beginning of links in notifications: the address at which readers reach the UI, such as that of a reverse proxy.
+    Of host names, the UI answers only to the one of this address, `host` and localhost."""
     token: bool = False
     """True if the UI asks for the token of the installation, which `ldtm up` prints as part of a link."""
 
@@ -180,8 +180,8 @@ class GpuConfig(Section, frozen=True):
     """The share of the GPUs that training may take from their other tenants."""
 
     mib_per_job: int = Field(default=600, ge=1)
-    """MiB that must be free for a training job to begin. Where it is set, a job takes no more; otherwise it takes what
-    one network of each ticker at once needs, as far as that is free (1,250 for 103 tickers). Its CUDA context, about
+    """MiB that must be free for a training job to begin. If it is set, a job takes no more; otherwise it takes what one
+    network of each ticker at once needs (1,250 for 103 tickers), or as much of it as is free. Its CUDA context, about
     500 MiB more, counts towards `reserve_mib`."""
     reserve_mib: int = Field(default=2048, ge=0)
     """MiB that stay free on every GPU, for its other tenants and for the CUDA contexts of the jobs."""

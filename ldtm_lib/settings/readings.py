@@ -30,7 +30,7 @@ def shared_reading(
 
 
 def _shared_contract(tickers: Sequence[str], contracts: Mapping[str, ContractConfig]) -> str | None:
-    """Two tickers of one con_id, or of one symbol, exchange and currency and no two primary exchanges."""
+    """Two tickers with one con_id, or with one symbol, exchange and currency and no two primary exchanges."""
     plain = ContractConfig()
     alike: dict[tuple[object, ...], list[str]] = {}
     for ticker in tickers:

@@ -1,4 +1,4 @@
-"""One line of plain English for whatever is wrong with a configuration file."""
+"""Messages in one line about what is wrong with a configuration file."""
 
 from collections.abc import Mapping
 from datetime import date
@@ -86,13 +86,13 @@ def _requirement(model: type[BaseModel], problem: Any) -> str:
     above = [limit.gt for limit in section.model_fields[name].metadata if isinstance(limit, Gt)]
     below = [limit.lt for limit in section.model_fields[name].metadata if isinstance(limit, Lt)]
     if above and below:
-        return f"lie between {above[0]} and {below[0]}"
+        return f"be between {above[0]} and {below[0]}"
     bound, words = _BOUNDS[kind]
     return f"be {words} {context[bound]:g}"
 
 
 def unknown_setting(model: type[BaseModel], loc: tuple[int | str, ...]) -> str:
-    """Name a key that is no setting, without its value, and what to write instead."""
+    """The message about a key that is no setting, without its value: its name, and what to write instead."""
     key = ".".join(str(part) for part in loc)
     if key in _REMOVED:
         return f"unknown setting `{key}`; {_REMOVED[key]}"
@@ -116,7 +116,7 @@ def _model_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseMo
 
 
 def _shown(value: object) -> str:
-    """A value as TOML spells it, as far as it is short to do so."""
+    """A value as TOML spells it, for truth values and dates; the repr of any other value."""
     if isinstance(value, bool):
         return str(value).lower()
     return value.isoformat() if isinstance(value, date) else repr(value)

@@ -60,7 +60,7 @@ class IbConfig(Section, frozen=True):
     """Attempts of one request within one fetch, for failures that another attempt may not repeat."""
     fetch_timeout_seconds: float = Field(default=900.0, gt=0)
     """Time limit of one fetch, including waits for a lost connection; requests still open then fail. Many tickers are
-    fetched in groups: as many as come in half of this time if every answer takes `request_timeout_seconds`."""
+    fetched in groups, each as large as arrives in half of this time if every answer takes `request_timeout_seconds`."""
 
 
 class UrlConfig(Section, frozen=True):
@@ -118,4 +118,4 @@ class ContractConfig(Section, frozen=True):
     currency: Text = "USD"
     """Currency of the contract."""
     con_id: int | None = Field(default=None, ge=1)
-    """IB's contract number; it identifies the contract alone, beside `exchange`."""
+    """IB's contract number, which identifies the contract; only `exchange` may be set as well."""

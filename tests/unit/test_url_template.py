@@ -22,13 +22,13 @@ def test_places_are_filled_with_quoted_values() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("https://a.example/daily", "it has no {ticker}; write {ticker} where the ticker stands"),
-        ("https://a.example/{ticker", "its braces do not match; its places are {ticker}"),
-        ("https://a.example/{symbol}/{ticker}", "{symbol} is no place of it; its places are"),
-        ("https://a.example/{}/{ticker}", "{} is no place of it; its places are"),
-        ("https://a.example/{ticker:s}", "{ticker:s} has a format that is none; its places are"),
-        ("https://a.example/{ticker}/{first:d}", "{first:d} has a format that is none; its places are"),
-        ("https://a.example/{ticker!r}", "a place cannot be converted by `!`; its places are"),
+        ("https://a.example/daily", "it has no {ticker}; write {ticker} where the ticker belongs"),
+        ("https://a.example/{ticker", "its braces do not match; its placeholders are {ticker}"),
+        ("https://a.example/{symbol}/{ticker}", "{symbol} is not a placeholder; its placeholders are"),
+        ("https://a.example/{}/{ticker}", "{} is not a placeholder; its placeholders are"),
+        ("https://a.example/{ticker:s}", "{ticker:s} has an invalid format; its placeholders are"),
+        ("https://a.example/{ticker}/{first:d}", "{first:d} has an invalid format; its placeholders are"),
+        ("https://a.example/{ticker!r}", "a placeholder cannot be converted by `!`; its placeholders are"),
         ("https://a.example/{ticker}?k={env:s3cret}", "{env:...} must name an environment variable"),
         ("ftp://a.example/{ticker}", "it must begin with http:// or https://, a host and a path"),
         ("https://{ticker}.example/", "it must begin with http:// or https://, a host and a path"),
@@ -36,10 +36,10 @@ def test_places_are_filled_with_quoted_values() -> None:
         ("https://me:s3cret@a.example/{ticker}", "it must not hold a user or a password; name them in url.headers"),
         (
             "https://a.example/{ticker}?apikey=s3cret",
-            "the value of its parameter apikey stands in the file; set an environment variable to it, such as "
+            "the value of its parameter apikey is in the file; set an environment variable to it, such as "
             "LDTM_PRICES_KEY, and write apikey={env:LDTM_PRICES_KEY}",
         ),
-        ("https://a.example/q?s={ticker}&api_token=s3cret", "the value of its parameter api_token stands in the file"),
+        ("https://a.example/q?s={ticker}&api_token=s3cret", "the value of its parameter api_token is in the file"),
     ],
 )
 def test_what_is_wrong_with_a_template_is_named_and_no_key_shown(text: str, message: str) -> None:

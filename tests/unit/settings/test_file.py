@@ -189,11 +189,11 @@ def test_a_value_of_another_type_is_refused(load: Load, section: str, line: str,
         ("training", "seed = -1", "training.seed is -1; it must be at least 0"),
         ("training", "weight_decay = -0.1", "training.weight_decay is -0.1; it must be at least 0"),
         ("training", "learning_rate = 0", "training.learning_rate is 0; it must be above 0"),
-        ("training", "validation_fraction = 1", "training.validation_fraction is 1; it must lie between 0 and 1"),
-        ("training", "validation_fraction = 0", "training.validation_fraction is 0; it must lie between 0 and 1"),
+        ("training", "validation_fraction = 1", "training.validation_fraction is 1; it must be between 0 and 1"),
+        ("training", "validation_fraction = 0", "training.validation_fraction is 0; it must be between 0 and 1"),
         ("backtest", "num_folds = 0", "backtest.num_folds is 0; it must be at least 1"),
         ("backtest", "embargo_sessions = -1", "backtest.embargo_sessions is -1; it must be at least 0"),
-        ("gate", "min_direction_accuracy = 52", "gate.min_direction_accuracy is 52; it must lie between 0 and 1"),
+        ("gate", "min_direction_accuracy = 52", "gate.min_direction_accuracy is 52; it must be between 0 and 1"),
         ("gate", "min_shared_sessions = 1", "gate.min_shared_sessions is 1; it must be at least 2"),
         ("forecast", "neutral_band_volatilities = 0", "forecast.neutral_band_volatilities is 0; it must be above 0"),
         ("gate", "min_folds = 0", "gate.min_folds is 0; it must be at least 1"),
@@ -353,7 +353,7 @@ def test_an_engine_that_no_tensorrt_builds_is_refused(load: Load, lines: str, me
         ('tickers = ["A|B"]', "'A|B' cannot be a ticker; use letters, digits, '.', '-', '_', '^', '/' and '='"),
         ('tickers = ["A\\nB"]', "'A\\nB' cannot be a ticker; use letters, digits, '.', '-', '_', '^', '/' and '='"),
         ('tickers = ["A\\n"]', "'A\\n' cannot be a ticker; use letters, digits, '.', '-', '_', '^', '/' and '='"),
-        ('tickers = ["AAPL", "IBM", "AAPL"]', "AAPL stands twice in `tickers`; remove one"),
+        ('tickers = ["AAPL", "IBM", "AAPL"]', "AAPL is in `tickers` twice; remove one"),
     ],
 )
 def test_a_list_of_tickers_that_cannot_be_meant_is_refused(load: Load, text: str, message: str) -> None:
@@ -444,7 +444,7 @@ def test_a_changed_copy_is_validated_like_a_file(load: Load) -> None:
     assert settings.replace(gate=settings.gate.replace(min_folds=3)).gate == GateConfig(min_folds=3)
     with pytest.raises(ValidationError, match="greater than or equal to 1"):
         settings.gate.replace(min_folds=0)
-    with pytest.raises(ValidationError, match="stands twice"):
+    with pytest.raises(ValidationError, match="twice"):
         settings.replace(tickers=("AAPL", "AAPL"))
 
 
@@ -462,7 +462,7 @@ def test_a_ui_that_others_may_reach_needs_the_owner_to_say_so(load: Load) -> Non
 def test_a_contract_is_named_by_its_ticker(load: Load) -> None:
     settings = load(TICKERS + '[contracts.AAPL]\nexchange = "ISLAND"\ncon_id = 265598\n')
     assert settings.contracts == {"AAPL": ContractConfig(exchange="ISLAND", con_id=265598)}
-    assert "contracts.XYZ is of no ticker" in refusal(load, TICKERS + "[contracts.XYZ]\ncon_id = 1\n")
+    assert "contracts.XYZ is of a ticker that is not in" in refusal(load, TICKERS + "[contracts.XYZ]\ncon_id = 1\n")
     assert "unknown setting `contracts.AAPL.conid`" in refusal(load, TICKERS + "[contracts.AAPL]\nconid = 1\n")
 
 
@@ -505,7 +505,7 @@ def test_spellings_of_a_source_belong_to_a_ticker_of_the_file(load: Load) -> Non
     settings = load('tickers = ["BRK.B"]\n[symbols]\n"BRK.B" = "brk-b.us"\n')
     assert settings.symbols == {"BRK.B": "brk-b.us"}
     assert refusal(load, f'{TICKERS}[symbols]\nXYZ = "x"\n') == (
-        "symbols.XYZ is of no ticker in `tickers`; add it there"
+        "symbols.XYZ is of a ticker that is not in `tickers`; add it there"
     )
     assert refusal(load, f"{TICKERS}symbols = 3\n") == '[symbols] must be a table such as "BRK.B" = "brk-b.us"'
     assert refusal(load, f"{TICKERS}[symbols]\nBRK.B = 'x'\n").startswith("symbols.BRK is")

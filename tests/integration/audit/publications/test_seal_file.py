@@ -249,7 +249,7 @@ def test_a_disk_that_is_full_is_said_and_what_it_cut_is_mended_the_next_time(fil
     resource.setrlimit(resource.RLIMIT_FSIZE, (file.path.stat().st_size + 100, hard))
     try:
         with pytest.raises(
-            PublicationFailed, match=r"cannot be appended to: only 100 of \d+ bytes found room; make room"
+            PublicationFailed, match=r"cannot be appended to: only 100 of \d+ bytes were written; make room"
         ):
             file.publish(SEALS)
     finally:
