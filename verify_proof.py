@@ -7,7 +7,7 @@
 
 A proof contains events (a forecast, its fills, ...) in readable form, their audit paths to the Merkle roots (RFC 6962)
 of seals, and these seals (docs/record-format.md). They are encoded and hashed again and must give a seal's SHA-256.
-That is worth as much as its source: a file or repository that the owner cannot rewrite, a time stamp, your own note.
+A hash is worth as much as its source: a file or repository that the owner cannot rewrite, a time stamp, your own note.
 
 Exit status 0: proven (and found where you asked to look). 1: not proven. 2: the file or the command is not understood.
 """
@@ -77,7 +77,7 @@ def encode(kind, values, proof_format):
     for name, of_type in fields:
         value = values[name]
         if value is not None and type(value) is not TYPES.get(of_type, str):
-            raise NotProven(f"{value!r} is no {of_type}")
+            raise NotProven(f"{value!r} is not of the type {of_type}")
         encoded = None if value is None else ENCODERS[of_type](value)
         parts.append(struct.pack(">Ii", OIDS[of_type], -1 if encoded is None else len(encoded)) + (encoded or b""))
     return b"".join(parts)
@@ -104,7 +104,7 @@ def root_from(leaf, index, size, path):
 
 
 def require_keys(what, found, *expected):
-    """Refuse a part of a proof that says more or less than the format does."""
+    """Refuse a part of a proof that has more or fewer fields than the format."""
     if not isinstance(found, dict) or set(found) != set(expected):
         raise NotProven(f"{what} has other fields than {', '.join(expected)}")
 
@@ -120,7 +120,7 @@ def check(proof):
         if sha256 != seal["sha256"]:
             raise NotProven(f"seal {seal['seal_id']} has the SHA-256 {sha256}, not {seal['sha256']}")
         if seals.setdefault(seal["seal_id"], seal) is not seal:
-            raise NotProven(f"seal {seal['seal_id']} stands in the proof twice")
+            raise NotProven(f"seal {seal['seal_id']} is in the proof twice")
     if not proof["events"] or proof["events"][0]["says"]["event"] != "forecast":
         raise NotProven("the proof holds no forecast")
     forecast, about = proof["events"][0]["says"], set()
@@ -137,15 +137,15 @@ def check(proof):
         path = [bytes.fromhex(step) for step in event["path"]]
         root = root_from(leaf, says["event_id"] - seal["first_event"], seal["num_events"], path)
         if root.hex() != seal["merkle_root"]:
-            raise NotProven(f"{name} is not the one that seal {seal['seal_id']} was made over")
-        # a horizon ends with a fill or a void, once; of a fill there may be restatements, each of another bar
+            raise NotProven(f"{name} is not the one that seal {seal['seal_id']} covers")
+        # a horizon has one outcome, a fill or a void; restatements may follow, each of another bar
         kind = "outcome" if says["event"] in ("fill", "void") else says["event"]
         if (subject := (kind, says.get("horizon"), says.get("bar_recorded_at"))) in about:
-            raise NotProven(f"{name} is there twice, or beside another outcome of the same horizon")
+            raise NotProven(f"{name} is in the proof twice, or beside another outcome of its horizon")
         about.add(subject)
         check_figures(forecast, says, name)
     if set(seals) != {event["seal"] for event in proof["events"]}:
-        raise NotProven("a seal is there that no event leads to")
+        raise NotProven("the proof has a seal that no event leads to")
     return seals
 
 
@@ -171,11 +171,11 @@ def check_figures(forecast, says, name):
         figures["direction_correct"] = None if came is None or claimed == "neutral" else claimed == came
     for figure, value in figures.items():
         if says[figure] != value:
-            raise NotProven(f"{name} says {figure} {says[figure]!r}, and its prices say {value!r}")
+            raise NotProven(f"{name} says {figure} {says[figure]!r}, but its prices give {value!r}")
 
 
 def look_up(seals, file):
-    """Whether a published file of seals holds every one of some seals; raises NotProven."""
+    """Check that a published file of seals holds every one of some seals; raises NotProven."""
     published = {}
     with open(file, encoding="utf-8") as lines:
         for line in lines:
@@ -196,9 +196,9 @@ def show(line):
 
 
 def without_repetition(pairs):
-    """The object of some JSON pairs; refuses a key that stands twice."""
+    """The object of some JSON pairs; refuses a key that occurs twice."""
     if len(dict(pairs)) != len(pairs):
-        raise ValueError("a key stands twice")
+        raise ValueError("a key occurs twice")
     return dict(pairs)
 
 
@@ -206,8 +206,8 @@ def main(arguments):
     """Check a proof and say what it proves; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("proof", help="the JSON file that `ldtm audit prove` wrote; - reads standard input")
-    parser.add_argument("--seals", help="a published file of seals, one JSON object a line")
-    parser.add_argument("--sha256", action="append", help="a seal's SHA-256 that you have from elsewhere; once a seal")
+    parser.add_argument("--seals", help="a published file of seals, one JSON object per line")
+    parser.add_argument("--sha256", action="append", help="a seal's SHA-256 that you have from elsewhere; repeatable")
     asked = parser.parse_args(arguments)
     try:
         with sys.stdin if asked.proof == "-" else open(asked.proof, encoding="utf-8") as file:
@@ -226,7 +226,7 @@ def main(arguments):
         print(f"{error.filename} cannot be read: {error.strerror}", file=sys.stderr)
         return 2
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, struct.error) as error:
-        print(f"{asked.proof} is no proof that this program understands: {type(error).__name__}", file=sys.stderr)
+        print(f"{asked.proof} is not a proof that this program can read: {type(error).__name__}", file=sys.stderr)
         return 2
     by = f" by simulation {proof['simulation_id']}" if proof["simulation_id"] else ""
     show(f"PROVEN: {proof['ticker']} on {proof['run_date']}{by}, {len(proof['events'])} events in {len(seals)} seals")

@@ -151,7 +151,7 @@ def _other(value: Any) -> Any:
 def test_a_genuine_seal_that_no_event_leads_to_lends_nothing(document: dict[str, Any]) -> None:
     forged = json.loads(json.dumps(document))
     forged["events"] = forged["events"][:1]
-    with pytest.raises(verifier.NotProven, match="a seal is there that no event leads to"):
+    with pytest.raises(verifier.NotProven, match="the proof has a seal that no event leads to"):
         verifier.check(forged)
 
 
@@ -244,13 +244,17 @@ def test_a_record_of_which_everything_fits_is_proven(document: dict[str, Any]) -
 @pytest.mark.parametrize(
     ("at", "figures", "message"),
     [
-        (1, {"pct_error": 0.01}, "says pct_error 0.01, and its prices say "),
+        (1, {"pct_error": 0.01}, "says pct_error 0.01, but its prices give "),
         (1, {"direction_actual": "bearish", "direction_correct": False}, "says direction_actual 'bearish'"),
-        (1, {"direction_correct": False}, "says direction_correct False, and its prices say True"),
-        (2, {"direction_actual": "bullish"}, "says direction_actual 'bullish', and its prices say None"),
+        (1, {"direction_correct": False}, "says direction_correct False, but its prices give True"),
+        (2, {"direction_actual": "bullish"}, "says direction_actual 'bullish', but its prices give None"),
         (1, {"target_session": "2013-01-07"}, "is not of a horizon and target session of its forecast"),
-        (0, {"neutral_band": 0.5}, "says direction_pred 'bullish', and its prices say 'neutral'"),
-        (0, {"neutral_band": 0.0, "next_day_pred": 1.0}, "says direction_pred 'bullish', and its prices say 'bearish'"),
+        (0, {"neutral_band": 0.5}, "says direction_pred 'bullish', but its prices give 'neutral'"),
+        (
+            0,
+            {"neutral_band": 0.0, "next_day_pred": 1.0},
+            "says direction_pred 'bullish', but its prices give 'bearish'",
+        ),
     ],
 )
 def test_figures_that_do_not_follow_from_the_prices_are_not_proven_though_all_hashes_fit(
@@ -263,7 +267,7 @@ def test_figures_that_do_not_follow_from_the_prices_are_not_proven_though_all_ha
 
 def test_an_outcome_stands_in_a_proof_once(document: dict[str, Any]) -> None:
     document["events"].append(json.loads(json.dumps(document["events"][1])))
-    with pytest.raises(verifier.NotProven, match="is there twice, or beside another outcome of the same horizon"):
+    with pytest.raises(verifier.NotProven, match="is in the proof twice, or beside another outcome of its horizon"):
         verifier.check(_resealed(document))
 
 
@@ -284,7 +288,7 @@ def test_a_key_that_stands_twice_is_no_proof(document: dict[str, Any], tmp_path:
     (tmp_path / "p.json").write_text(text.replace('"next_day_pred"', '"next_day_pred": 1.0, "next_day_pred"', 1))
     status, shown = _run(tmp_path, "p.json")
     assert status == 2
-    assert "is no proof that this program understands" in shown
+    assert "is not a proof that this program can read" in shown
 
 
 @pytest.mark.parametrize("option", ["--seals", "--sha256"])
