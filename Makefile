@@ -1,5 +1,5 @@
 # make demo   the whole loop on real bars: prices, features, backtests, gate, forecasts, actuals, leaderboard
-# make ui     the Dagster UI and the dashboard on what the demo made
+# make ui     the Dagster UI and the dashboard with the data of the demo
 # make quick  unit tests that start no process, in less than a minute
 # make check  lint, format, types, import contracts
 # make test   make check, then unit, integration and acceptance tests (15 to 20 minutes on 2 cores)
@@ -19,7 +19,7 @@ BIN    := $(VENV)/bin
 
 install: $(VENV)/.installed
 
-# A torch that is in .venv already is kept, whatever its build and version; its own requirements then decide about triton.
+# An installed torch in .venv is kept, whatever its build and version; its own requirements then decide about triton.
 $(VENV)/.installed: pyproject.toml constraints.txt requirements.lock docker/keep-torch.sh supply_chain/install.sh
 	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
 	@torch=$$($(BIN)/python -c 'from importlib.metadata import version; print(version("torch"))' 2>/dev/null); \

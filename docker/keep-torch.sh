@@ -1,6 +1,6 @@
 #!/bin/sh
 # Print constraints.txt for an environment that keeps the torch of a Python: keep-torch.sh PYTHON < constraints.txt
-# Where that Python has no torch, or the pinned release of it, nothing else changes.
+# If that Python has no torch, or the pinned release of it, the other constraints do not change.
 set -eu
 constraints=$(cat)
 torch=$("$1" -c 'from importlib.metadata import version; print(version("torch"))' 2>/dev/null || true)

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Write docker/.env, readable for you alone: random passwords, and the group of Docker's socket on this machine.
+# Write docker/.env, readable only by you: random passwords, and the group of Docker's socket on this machine.
 set -eu
 cd "$(dirname "$0")"
 if [ -e .env ]; then

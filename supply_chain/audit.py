@@ -2,7 +2,7 @@
 
 The database is what https://osv.dev publishes for PyPI: `all.zip`, or a JSON file with one record or a list of records
 (https://ossf.github.io/osv-schema). Exit status 1 names vulnerable pins, 2 an unusable database. Without a database the
-audit is skipped, and says so.
+audit is skipped with a message.
 """
 
 import json
@@ -53,7 +53,7 @@ def records(database: Path) -> Iterator[Record]:
 
 
 def affected(record: Record, pins: dict[str, Version]) -> set[str]:
-    """The pinned packages that a record is about in their pinned version."""
+    """The packages whose pinned version a record affects."""
     names = set[str]()
     for about in record.get("affected", []):
         package = about.get("package", {})
@@ -64,7 +64,7 @@ def affected(record: Record, pins: dict[str, Version]) -> set[str]:
 
 
 def holds(about: Record, pin: Version) -> bool:
-    """Whether a version is listed, or lies in a range of versions."""
+    """True if a version is listed, or is in a range of versions."""
     if any(version_of(listed) == pin for listed in about.get("versions", [])):
         return True
     ranges = [found for found in about.get("ranges", []) if found.get("type") == "ECOSYSTEM"]
@@ -72,7 +72,7 @@ def holds(about: Record, pin: Version) -> bool:
 
 
 def lies_within(events: list[dict[str, str]], pin: Version) -> bool:
-    """Whether the last event up to a version leaves it vulnerable."""
+    """True if the last event up to a version leaves it vulnerable."""
     is_inside = False
     for event in sorted(events, key=lambda event: version_of(*event.values()) or Version("0")):
         ((kind, text),) = event.items()
@@ -85,7 +85,7 @@ def lies_within(events: list[dict[str, str]], pin: Version) -> bool:
 
 
 def version_of(text: str) -> Version | None:
-    """A version, None for one that PyPI would refuse today."""
+    """The parsed version; None for one that PyPI would refuse today."""
     try:
         return Version(text)
     except InvalidVersion:

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Install the packages of LDTM for development into the environment of a Python: install.sh PYTHON
-# From pypi.org alone, every file must have a hash of requirements.lock. Where pip is configured for other indexes or
-# folders, whose files may have other bytes, or where the environment has another release of torch, constraints.txt pins
-# the versions without hashes. A torch that is there already is kept.
+# If all files come from pypi.org, every one must have a hash of requirements.lock. If pip is configured for other indexes
+# or folders, whose files may have other bytes, or the environment has another release of torch, constraints.txt pins the
+# versions without hashes. An installed torch is kept.
 set -eu
 cd "$(dirname "$0")/.."
 python=$1
@@ -14,7 +14,7 @@ pip="$python -m pip --disable-pip-version-check"
 if $pip config list | grep -Eq "index-url|find-links|no-index"; then
     reason="pip is configured for another index than pypi.org"
 elif [ -n "$torch" ] && [ "${torch%%+*}" != "$pinned" ]; then
-    reason="torch $torch is kept, and the lock is of torch $pinned"
+    reason="torch $torch is kept, and the lock has torch $pinned"
 else
     reason=""
 fi

@@ -6,7 +6,7 @@ from importlib.metadata import PackageMetadata, PackageNotFoundError, metadata
 from pathlib import Path
 
 LONGEST = 60
-"""Characters of the field License; a longer one is the text of a licence, and its classifier is used."""
+"""Characters of the field License; a longer one is the text of a licence, and the classifier is used instead."""
 HEAD = """# Licences of dependencies
 
 `make licences` writes this list from the metadata of the installed packages. Packages of `constraints.txt` that are not

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs once, on an empty volume: the owner of the tables, the writer that everything but the migration runs as, the reader
-# of the dashboard, and their database. The passwords never appear in a command line.
+# Runs once, on an empty volume: creates the owner of the tables, the writer that everything but the migration runs as, the
+# reader of the dashboard, and their database. The passwords never appear in a command line.
 set -eu
 psql -v ON_ERROR_STOP=1 --quiet --username "$POSTGRES_USER" --dbname postgres <<'SQL'
 \getenv owner LDTM_OWNER_PASSWORD

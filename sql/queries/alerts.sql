@@ -1,5 +1,5 @@
 -- name: raise
--- The newest sighting decides severity and words; an event that is read twice, or late, changes nothing. A reminder is
+-- The newest sighting decides severity and texts; an event that is read twice, or late, changes nothing. A reminder is
 -- due where the alert got worse, still exists in a later session, or was reopened after its resolution was notified.
 -- An alert without a notification keeps the time at which it was raised first. All transactions lock in key order.
 with seen as (
@@ -112,7 +112,7 @@ cross join unnest(%(channels)s::text[], %(shown)s::text[]) as address (channel, 
 select pg_try_advisory_lock(hashtextextended('ldtm alerts of ' || current_schema(), 0));
 
 -- name: release_sender_lock
--- At once: the server notices a closed connection only a moment later.
+-- Released explicitly: the server notices a closed connection only a moment later.
 select pg_advisory_unlock_all();
 
 -- name: give_up

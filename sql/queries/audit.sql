@@ -91,9 +91,9 @@ where ticker = %(ticker)s and session <= %(last)s and recorded_at > %(moment)s
 order by recorded_at;
 
 -- name: hashed_forecasts
--- Every forecast beside its event: the leaf on record and the version of its format, what the event is about, whether
--- there is a row, whether it holds parts of an actual that is not there, and whether a live forecast has a model that was
--- active by then and a stored window; then the hashed fields.
+-- Every forecast and its event: the leaf on record and the version of its format, the subject of the event, whether there
+-- is a row, whether it holds parts of a missing actual, and whether a live forecast has a model that was active by then
+-- and a stored window; then the hashed fields.
 select e.leaf, e.version::bigint, coalesce(e.ticker, s.ticker), coalesce(e.run_date, s.run_date),
        coalesce(e.simulation_id, s.simulation_id), null::text, s.ticker is not null,
        (s.next_day_actual is null and (s.next_day_pct_error is not null or s.next_day_direction_actual is not null
@@ -118,7 +118,7 @@ from (select event_id, version, ticker, run_date, simulation_id, leaf from ledge
 full join snapshot s on (s.ticker, s.run_date, s.simulation_id) = (e.ticker, e.run_date, e.simulation_id);
 
 -- name: hashed_fills
--- Beside the hashed fields: those of the forecast that the error and the direction follow from.
+-- In addition to the hashed fields: the fields of the forecast that the error and the direction follow from.
 select e.leaf, e.version::bigint, coalesce(e.ticker, f.ticker), coalesce(e.run_date, f.run_date),
        coalesce(e.simulation_id, f.simulation_id), coalesce(e.horizon, f.horizon), f.ticker is not null,
        f.pred, f.run_date_close, f.direction_pred, f.bars_recorded_until,
@@ -213,7 +213,7 @@ order by configuration_id;
 select ticker, first_session from service_entry order by ticker;
 
 -- name: verdicts
--- Verdicts from the first one on that has an event, with its leaf; earlier ones were recorded without.
+-- Verdicts with the leaf of their event, from the first one that has an event on; earlier ones have none.
 select e.leaf, e.version::bigint, e.event_id, coalesce(e.ticker, v.ticker) as of_ticker,
        coalesce(e.subject_id, v.verdict_id) as of_number, v.ticker, v.verdict_id, v.trained_on, v.checkpoint_id,
        v.backtest_id, v.configuration_id, v.passed, v.rules::text, v.evidence::text, v.multiple_testing::text, v.decided_at
@@ -226,7 +226,7 @@ full join (
 select checkpoint_id, leaks from checkpoint where checkpoint_id = any (%(checkpoint_ids)s::bigint[]) and leaks is not null;
 
 -- name: hashed_lifecycle_actions
--- Actions from the first one on that has an event: earlier ones were recorded without.
+-- Actions from the first one that has an event on; earlier ones have none.
 select e.leaf, e.version::bigint, coalesce(e.ticker, a.ticker), null::date, coalesce(e.subject_id, a.action_id), null::text,
        a.action_id is not null,
        e.event_id, 'lifecycle'::text, a.ticker, a.action_id, a.action, a.checkpoint_id, a.requested_by,

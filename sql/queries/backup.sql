@@ -1,5 +1,5 @@
 -- name: begin_snapshot
--- A long backup must not end by a time limit of the server or the role.
+-- No time limit of the server or the role may end a long backup.
 select set_config(name, '0', true) from pg_settings
 where name in ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout');
 
@@ -49,11 +49,11 @@ where not exists (select from ledger_seal restored
 order by earlier.seal_id;
 
 -- name: newer_events
--- Events behind those of an archive, and how many of them are forecasts.
+-- Events after those of an archive, and how many of them are forecasts.
 select count(*), count(*) filter (where event = 'forecast') from ledger_event where event_id >= %(num_events)s;
 
 -- name: forget_heartbeats
--- The daemons of the installation that was saved are not running here.
+-- The daemons of the installation in the archive are not running here.
 delete from daemon_heartbeats;
 
 -- name: has_heartbeats

@@ -1,5 +1,5 @@
 -- name: insert_fitted
--- Those of a checkpoint that has some already stay as they are.
+-- The baselines of a checkpoint that already has some stay as they are.
 insert into fitted_baselines (
     checkpoint_id, num_training_rows, num_validation_rows, drift, ar1_intercept, ar1_slope, ridge_penalties,
     ridge_coefficients)
@@ -13,7 +13,7 @@ from unnest(%(checkpoint_ids)s::bigint[], %(num_training_rows)s::integer[], %(nu
 on conflict (checkpoint_id) do nothing;
 
 -- name: fitted
--- By the checkpoint that forecasts; a version that a rollback restored has those of the checkpoint that it restores.
+-- By the checkpoint that forecasts; a version that a rollback restored has the baselines of the original checkpoint.
 select c.checkpoint_id, f.checkpoint_id as fitted_id, f.num_training_rows, f.num_validation_rows, f.drift, f.ar1_intercept, f.ar1_slope,
        f.ridge_penalties, f.ridge_coefficients
 from checkpoint c
@@ -44,8 +44,8 @@ from unnest(%(ticker)s::text[], %(baseline)s::text[], %(checkpoint_id)s::bigint[
 order by ticker, baseline;
 
 -- name: scores_of_forecasts
--- The network and its baselines on the rows that the leaderboard counts, by the rule of accuracy_30d, as far as they
--- have a forecast of every baseline. By ticker and model, and with ticker NULL for all tickers pooled.
+-- The network and its baselines on those rows that the leaderboard counts, by the rule of accuracy_30d, and that have a
+-- forecast of every baseline. By ticker and model, and with ticker NULL for all tickers pooled.
 with counted as (
     select f.*
     from (select distinct snapshot.ticker from snapshot) known

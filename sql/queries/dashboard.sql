@@ -155,7 +155,7 @@ where s.ticker = %(ticker)s and s.simulation_id = %(simulation_id)s and s.kind =
 order by s.run_date;
 
 -- name: splits
--- As corrected, without withdrawn ones.
+-- Splits as corrected, without withdrawn ones.
 select session, product(ratio order by split_id), max(recorded_at) from split where ticker = %(ticker)s
 group by session having abs(product(ratio order by split_id) - 1) > 1e-9 order by session desc;
 
@@ -173,7 +173,7 @@ from ledger_seal order by seal_id desc limit %(num_rows)s;
 select seal_id, encode(sha256, 'hex') from ledger_seal where seal_id = any (%(numbers)s::bigint[]);
 
 -- name: daily_attempts
--- The newest sessions that a daily run has attempted, with how many tickers are done.
+-- The newest sessions that a daily run has attempted, with the number of tickers that are done.
 select session, count(*) as num_tickers, count(done_at) as num_done, max(num_attempts) as num_attempts,
        min(first_attempt_at) as first_attempt_at, max(last_attempt_at) as last_attempt_at, max(done_at) as done_at,
        (array_agg(distinct reason) filter (where done_at is null and reason is not null))[1:3] as reasons
@@ -182,7 +182,7 @@ where session > (select coalesce(max(session), 'infinity') from daily_attempt) -
 group by session order by session desc;
 
 -- name: newest_runs
--- Of Dagster's storage, whose schema the connection has. Times are seconds since 1970.
+-- Runs of Dagster's storage, whose schema the connection uses. Times are seconds since 1970.
 select run_id, pipeline_name as job, status, start_time, end_time from runs order by id desc limit %(num_rows)s;
 
 -- name: last_verification

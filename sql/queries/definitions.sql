@@ -1,6 +1,6 @@
 -- name: read
 -- Functions, triggers, constraints, columns and views of the schema of the connection, as PostgreSQL states them. The
--- name of the schema stands in settings of functions alone, since it is on the search path.
+-- name of the schema occurs only in settings of functions, since the schema is on the search path.
 select 'function ' || p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')' as name,
        concat_ws('|', l.lanname, p.prosecdef, p.provolatile, p.prokind,
                  replace(p.proconfig::text, quote_ident(current_schema()), '$schema'),

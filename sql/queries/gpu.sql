@@ -35,7 +35,7 @@ where database = (select oid from pg_database where datname = current_database()
 select pg_try_advisory_lock(%(key)s::integer, %(mib)s::integer);
 
 -- name: grants
--- Locks of two halves: who holds one tells the second half to all.
+-- Advisory locks with two keys: the second key of a held lock is the memory in MiB that its holder may take.
 select key, objid::bigint::integer as mib
 from unnest(%(keys)s::integer[]) as asked (key)
 join pg_locks on locktype = 'advisory' and objsubid = 2 and granted and classid = (key::bigint & 4294967295)::oid

@@ -1,5 +1,5 @@
 -- name: run_dates_of
--- Those of one simulation, or all of them for 0: without a name a row of any simulation is found.
+-- Run dates of one simulation, or of daily runs and all simulations for 0.
 select count(*), min(run_date), max(run_date)
 from snapshot
 where ticker = %(ticker)s and (simulation_id = %(simulation_id)s or %(simulation_id)s = 0);
@@ -40,9 +40,9 @@ where c.status = 'active'
 order by c.ticker;
 
 -- name: interval_scores
--- Intervals beside the actuals that came, by ticker, horizon and level; ticker NULL: all tickers. Widths and scores are in
--- percent of the close. A relative width is over that of a no-change forecast whose log returns are normal, with the
--- window's volatility: 2 z volatility sqrt(sessions), where z is the 0.9 or the 0.975 quantile of the normal one.
+-- Scores of intervals by ticker, horizon and level; ticker NULL: all tickers. Widths and scores are in percent of the
+-- close. A relative width is divided by that of a no-change forecast whose log returns are normal, with the window's
+-- volatility: 2 z volatility sqrt(sessions), where z is the 0.9 or the 0.975 quantile of the normal distribution.
 with place as (
     select session, row_number() over (order by session) as number from trading_session
 ), beside as (
@@ -83,8 +83,8 @@ group by grouping sets ((ticker, place, horizon, level), (place, horizon, level)
 order by ticker is null, ticker, place, level;
 
 -- name: interval_outcomes
--- Whether the actuals of live forecasts of one year lay inside of their intervals, by ticker and horizon in the order of
--- run dates; NULL where there was no interval. Days are since 2000-01-01. The year is that of the newest live forecast.
+-- For live forecasts of one year, true if an actual is inside its interval, by ticker and horizon in the order of run
+-- dates; NULL if there was no interval. Days are since 2000-01-01. The year is that of the newest live forecast.
 with newest as (
     select max(run_date) as run_date from snapshot where simulation_id = 0 and kind = 'live'
 )
@@ -541,7 +541,7 @@ order by s.run_date desc, s.ticker, s.simulation_id
 limit %(num_rows)s;
 
 -- name: newest_run_date
--- That of daily runs; before the first one, that of the newest simulation.
+-- The newest run date of daily runs; before the first one, that of the newest simulation.
 select coalesce(
     (select max(run_date) from snapshot where simulation_id = 0),
     (select max(run_date) from snapshot
@@ -572,9 +572,8 @@ cross join lateral (
 where c.checkpoint_id = any (%(checkpoint_ids)s::bigint[]) and p.last_session is not null;
 
 -- name: residuals_on_record
--- The scores of recorded forecasts after a session of each ticker, as far as they were known at a moment and by the close
--- of a run date, packed by run date: the run date and its three target sessions as int4, then three float8, NaN where not
--- known.
+-- The scores of recorded forecasts after a session of each ticker that were known at a moment and by the close of a run
+-- date, packed by run date: the run date and its three target sessions as int4, then three float8, NaN if not known.
 select s.ticker,
        string_agg(
            int4send(s.run_date - date '2000-01-01')

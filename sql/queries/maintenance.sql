@@ -237,11 +237,11 @@ select daemon_type from daemon_heartbeats
 where (body::json ->> 'timestamp')::float8 >= extract(epoch from clock_timestamp()) - %(seconds)s;
 
 -- name: automation_states
--- Schedules and sensors that Dagster has stored something of: name, status, and the selector of their ticks.
+-- Schedules and sensors with a state that Dagster stored: name, status, and the selector of their ticks.
 select instigator_body::json #>> '{origin,job_name}', status, selector_id from instigators order by id;
 
 -- name: failed_ticks
--- Of each selector the newest tick that has ended, if it failed.
+-- The newest ended tick of each selector, if it failed.
 select selector, tick_body
 from unnest(%(selectors)s::text[]) as selector
 cross join lateral (

@@ -58,7 +58,7 @@ where resolved_at is null and session is not null and ticker = any(%(tickers)s::
 update quarantined_bar set resolved_at = clock_timestamp() where quarantined_id = any(%(ids)s::bigint[]);
 
 -- name: seen_in_quarantine
--- All that was ever refused of some sessions; is_old: first seen longer ago than the given age.
+-- All bars ever refused for some sessions. The last two columns: first seen longer ago than the given age; resolved.
 select ticker, session, (bar ->> 'open')::float8, (bar ->> 'high')::float8, (bar ->> 'low')::float8,
        (bar ->> 'close')::float8, reason, source, first_seen_at <= clock_timestamp() - %(age)s::interval,
        resolved_at is not null
@@ -133,8 +133,8 @@ left join lateral (
 ) as before on true;
 
 -- name: known_splits
--- The product of the rows of a session (1, or nearly, after a withdrawal), who stated the newest of them, and the product
--- of those that restated the bars before: they are newer than what was last delivered there.
+-- By session: the product of its rows (1, or nearly, after a withdrawal), the origin of the newest row, and the product of
+-- the rows that restated the bars before the session: they are newer than the last delivery of those bars.
 select s.ticker, s.session, product(s.ratio order by s.split_id), (array_agg(s.origin order by s.split_id desc))[1],
        coalesce(product(s.ratio order by s.split_id) filter (where s.recorded_at > delivered.recorded_at), 1)
 from split s
