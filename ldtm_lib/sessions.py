@@ -75,7 +75,7 @@ class Calendar:
         if self.is_session(day):
             return day
         if at == 0 or at == len(self.days):
-            raise CalendarError(f"{day} lies outside of the {self.name} calendar, {self.days[0]} to {self.days[-1]}")
+            raise CalendarError(f"{day} is outside of the {self.name} calendar, {self.days[0]} to {self.days[-1]}")
         raise CalendarError(
             f"{day} is not a session of {self.name}; the sessions around it are {self.days[at - 1]} and {self.days[at]}"
         )
@@ -85,7 +85,9 @@ class Calendar:
         self.require_session(session)
         at = self._position(session) + num_sessions
         if not 0 <= at < len(self.days):
-            raise CalendarError(f"{num_sessions} sessions from {session} lies outside of the {self.name} calendar")
+            raise CalendarError(
+                f"the session {num_sessions} sessions from {session} is outside of the {self.name} calendar"
+            )
         return self.days[at].item()
 
     def on_or_after(self, day: date) -> date:

@@ -1,1 +1,1 @@
-"""Verification of the record by strangers: encodings, seals, proofs, publications, replay."""
+"""Verification of the record by anybody: encodings, seals, proofs, publications, replay."""

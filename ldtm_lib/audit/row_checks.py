@@ -79,7 +79,7 @@ class Kind:
     event: str
     statement: bytes
     happened_at: str
-    """The field with the moment of the event, which lies between two seals."""
+    """The field with the moment of the event, which is between two seals."""
     beside: tuple[Field, ...] = ()
     kept: tuple[str, ...] = ()
 

@@ -1,1 +1,1 @@
-"""PostgreSQL: the one store, how to reach it, and how its schema comes about."""
+"""PostgreSQL, the only store: connections, migrations of the schema, privileges and named statements."""

@@ -46,7 +46,7 @@ def rank_intervals(correct_DT: npt.NDArray[np.bool_], is_given_DT: npt.NDArray[n
     draw, and their common part cancels in the difference. Days are assumed to be independent of each other.
     The same data give the same intervals.
 
-    A ticker's rank lies between 1 + the number of tickers that are significantly better and T - the number of those
+    A ticker's rank is between 1 + the number of tickers that are significantly better and T - the number of those
     that are significantly worse, of T tickers that gave any direction. At least one of these intervals is wrong in at
     most about 5% of universes.
 

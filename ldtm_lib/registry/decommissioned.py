@@ -13,7 +13,7 @@ from ldtm_lib.database.queries import query
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecommissionedModel:
-    """A network that a lifecycle action took out, and that action."""
+    """A network that a lifecycle action decommissioned, and that action."""
 
     ticker: str
     network_id: int

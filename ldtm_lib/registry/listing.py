@@ -59,7 +59,7 @@ class VersionEntry:
     file_name: str
     file_removed_at: datetime | None
     restores: str | None
-    """The version whose network it brought back; None for one that passed the gate."""
+    """The version whose network it restored; None for one that passed the gate."""
     restored_by: str | None
     restored_why: str | None
     retired_by: str | None

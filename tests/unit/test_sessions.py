@@ -190,8 +190,8 @@ def test_an_offset_and_its_opposite_come_back(calendar: Calendar, session: date,
             "2024-03-16 is not a session of XNYS; the sessions around it are 2024-03-15 and 2024-03-18",
         ),
         (date(2024, 7, 4), "2024-07-04 is not a session of XNYS; the sessions around it are 2024-07-03 and 2024-07-05"),
-        (date(1990, 1, 1), "1990-01-01 lies outside of the XNYS calendar, 1990-01-02 to "),
-        (date(2099, 1, 5), "2099-01-05 lies outside of the XNYS calendar, 1990-01-02 to "),
+        (date(1990, 1, 1), "1990-01-01 is outside of the XNYS calendar, 1990-01-02 to "),
+        (date(2099, 1, 5), "2099-01-05 is outside of the XNYS calendar, 1990-01-02 to "),
     ],
 )
 def test_a_day_that_is_no_session_is_refused_by_every_question(calendar: Calendar, day: date, message: str) -> None:
@@ -214,7 +214,7 @@ def test_targets_beyond_the_end_of_the_calendar_are_refused(calendar: Calendar) 
     assert calendar.targets(enough).one_month == last
     with pytest.raises(CalendarError, match=f"lie beyond the calendar's end, {last}"):
         calendar.targets(calendar.days[-21].item())
-    with pytest.raises(CalendarError, match=r"1 sessions from .* lies outside of the XNYS calendar"):
+    with pytest.raises(CalendarError, match=r"1 sessions from .* is outside of the XNYS calendar"):
         calendar.offset(last, 1)
 
 
