@@ -31,7 +31,7 @@ class Estimate:
 
 
 def mean_of_days(total_G: Values, num_G: Values) -> Estimate | None:
-    """The mean of values given as totals and numbers per day; None without a value."""
+    """The mean of values, given as totals (G,) and numbers (G,) per day; None without a value."""
     kept = num_G > 0
     if not kept.any():
         return None
@@ -43,7 +43,7 @@ def mean_of_days(total_G: Values, num_G: Values) -> Estimate | None:
 
 
 def share_of_days(num_right_G: Values, num_G: Values) -> Estimate | None:
-    """The share of directions that were right, given as numbers per day; None without a direction.
+    """The share of directions that were right, given as numbers (G,) per day; None without a direction.
 
     The interval is Wilson's for the effective number of directions: the number of independent directions that would be
     as uncertain (Kott and Carr, "Developing an estimation strategy for a pesticide data program", J. Official

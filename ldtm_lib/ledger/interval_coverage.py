@@ -117,7 +117,8 @@ def coverage_records(conn: Connection, config: IntervalsConfig, *, num_tickers: 
 def not_overlapping(run_dates: Sequence[int], targets: Sequence[int], usable: Sequence[bool]) -> list[int]:
     """The indices of forecasts that do not overlap: each was made when the outcome of the one before was known.
 
-    The choice depends on the dates and on which forecasts are usable, not on any outcome.
+    `run_dates` and `targets` are numbers of days, in ascending order of run dates. The choice depends on them and on
+    which forecasts are usable, not on any outcome.
     """
     chosen: list[int] = []
     free_from = -math.inf

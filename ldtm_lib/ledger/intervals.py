@@ -79,7 +79,8 @@ def bounds_of(
 ) -> dict[str, float | None]:
     """The 12 bounds of a forecast by column. None without a finite half-width, and all None if no price moved.
 
-    No bound is below 0, since no price is.
+    `prices` are those of the three horizons, `volatility` is per session, `widths` are those of `half_widths`. No bound
+    is below 0, since no price is.
     """
     bounds: dict[str, float | None] = dict.fromkeys(BOUNDS)
     if widths is None or volatility <= 0:
