@@ -59,4 +59,5 @@ def _verification(found: LastVerification | None) -> str:
         return "No daily run has verified the record yet; `ldtm audit verify` does it now."
     ui = views.reader().project.settings.ui.url.rstrip("/")
     word = "✓ intact" if found.is_intact else "✗ **not intact**"
-    return f"{word}, {parts.moment(found.at)}: [the check in Dagster]({ui}{check_link('snapshots', 'record_is_intact')})"
+    link = f"{ui}{check_link('snapshots', 'record_is_intact')}"
+    return f"{word}, {parts.moment(found.at)}: [the check in Dagster]({link})"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Literal
+from urllib.parse import unquote
 
 import psycopg
 from psycopg.rows import class_row
@@ -124,6 +125,7 @@ def _unneeded(
             query("registry.unneeded_files"),
             {
                 "file_names": list(sizes),
+                "unquoted_names": [unquote(name) for name in sizes],
                 "sizes": list(sizes.values()),
                 "tickers": None if tickers is None else list(tickers),
                 "marked": list(removed_ids),

@@ -286,7 +286,7 @@ order by checkpoint_id;
 
 -- name: unneeded_files
 -- Files on the disk that belong to checkpoints and that no checkpoint needs: they are marked as removed, or about to
--- be; or the candidate was promoted and has its own copy.
+-- be; or the candidate was promoted and has its own copy. File names quote tickers such as ^GSPC as %%5EGSPC.
 with known as (
     select checkpoint_id, ticker, version, trained_on, status as was, file_name,
            file_removed_at is null and checkpoint_id <> all(%(marked)s::bigint[]) as is_needed
@@ -297,9 +297,12 @@ with known as (
     from checkpoint
     where status <> 'candidate'
 ), found as (
-    select known.*, num_bytes, bool_or(is_needed) over (partition by file_name) as is_needed_by_any
+    select present.file_name, present.num_bytes, checkpoint_id, ticker, version, trained_on, was,
+           bool_or(is_needed) over (partition by present.file_name) as is_needed_by_any
     from known
-    join unnest(%(file_names)s::text[], %(sizes)s::bigint[]) as present (file_name, num_bytes) using (file_name)
+    join unnest(%(file_names)s::text[], %(unquoted_names)s::text[], %(sizes)s::bigint[])
+        as present (file_name, unquoted_name, num_bytes)
+        on known.file_name = case when was = 'promoted' then present.unquoted_name else present.file_name end
 )
 select distinct on (file_name) file_name, num_bytes, ticker, version, trained_on, was
 from found

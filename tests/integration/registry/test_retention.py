@@ -75,6 +75,13 @@ def test_the_newest_of_each_kind_stay_and_the_rest_go(registry, calendar) -> Non
     assert verify(registry.database, calendar).is_intact
 
 
+def test_the_candidate_file_of_a_promoted_model_is_removed_whatever_the_ticker(registry) -> None:
+    promoted(registry, 1, "^A/B=C")
+    assert [f.file_name.partition("_")[0] for f in pruned(registry) if f.was == "promoted"] == [
+        "candidates/%5EA%2FB%3DC"
+    ]
+
+
 def test_a_dry_run_says_the_same_and_changes_nothing(registry) -> None:
     promoted(registry, 4)
     promoted(registry, 3, "BBB")
