@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Lock
 
 PREFIXES, SUFFIXES = ("scipy_openblas", "openblas"), ("64_", "_64", "")
-"""Spellings of OpenBLAS's functions in the wheels of numpy and in Linux distributions."""
+"""Prefixes and suffixes of OpenBLAS's function names in the wheels of numpy and in Linux distributions."""
 _ONE_AT_A_TIME = Lock()
 
 
@@ -23,17 +23,17 @@ class OpenBlas:
 
     @property
     def num_threads(self) -> int:
-        """The most threads that an operation uses."""
+        """The largest number of threads that an operation uses."""
         return int(self.library[f"{self.prefix}_get_num_threads{self.suffix}"]())
 
     def set_num_threads(self, num_threads: int) -> None:
-        """Let operations of the whole process use so many threads."""
+        """Set the largest number of threads for operations of the whole process."""
         self.library[f"{self.prefix}_set_num_threads{self.suffix}"](num_threads)
 
 
 @contextmanager
 def one_blas_thread() -> Generator[None, None, None]:
-    """Within the block OpenBLAS uses one thread, so that a fit has the same bits on any number of cores.
+    """Limit OpenBLAS to one thread within the block, so that a fit has the same bits on any number of cores.
 
     Threads that wait for each other at every small step suffer when other programs want the cores: on two busy cores
     the solution of five systems of 330 equations took 2.2 s with two threads and 0.03 s with one. Does nothing where

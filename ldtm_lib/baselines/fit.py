@@ -29,11 +29,12 @@ class FittedBaselines:
     """Mean log return per session."""
     ar1_intercept: float
     ar1_slope: float
-    """Of the daily log return on the one before, held within -1 and 1, so that iteration cannot diverge."""
+    """Slope of the daily log return on the previous one, held within -1 and 1, so that iteration cannot diverge."""
     ridge_penalties: tuple[float, ...]
-    """(H,) chosen on the validation rows; per training row."""
+    """(H,) penalties per training row, chosen on the validation rows."""
     ridge_coefficients: Float64s
-    """(F + 1, H) of the flattened window, the intercept last; they predict the move from the last scaled close."""
+    """(F + 1, H) coefficients of the flattened window, the intercept last; they predict the move from the last scaled
+    close."""
 
 
 def fit_baselines(
@@ -71,7 +72,7 @@ def _ridge(
 ) -> tuple[tuple[float, ...], Float64s]:
     """The penalty of each horizon with the smallest validation error, and its coefficients (F + 1, H).
 
-    Normal equations about the means in float64; the intercept is not penalised. All penalties are solved at once.
+    Normal equations about the means in float64, solved for all penalties at once; the intercept is not penalised.
     """
     num_inputs = windows.window_sessions * windows.inputs.shape[1]
     num_horizons = windows.targets.shape[1]

@@ -20,21 +20,21 @@ BASELINES: tuple[Baseline, ...] = ("drift", "ar1", "ridge")
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class BaselineRows:
-    """The rows to forecast: their windows as a network is shown them, and how far ahead the targets are."""
+    """The rows to forecast: their windows as a network reads them, and the distances of their targets."""
 
     inputs_NTI: Float32s
-    """Scaled."""
+    """Scaled inputs."""
     close_N: Float64s
     close_min_N: Float64s
     close_max_N: Float64s
     num_sessions_NH: Integers
-    """From the run date to each target session, at least 1."""
+    """Number of sessions from the run date to each target session, at least 1."""
 
 
 def forecast_baselines(fitted: Sequence[FittedBaselines], rows: BaselineRows) -> dict[Baseline, Float64s]:
     """Prices (N, H) by baseline. `fitted` has one entry per row, or a single one for all rows.
 
-    The widths of all windows must be those that the ridge regressions were fitted on.
+    All windows must have the size that the ridge regressions were fitted on.
     """
     drift_M = np.array([each.drift for each in fitted])
     return {
@@ -45,7 +45,7 @@ def forecast_baselines(fitted: Sequence[FittedBaselines], rows: BaselineRows) ->
 
 
 def _ar1(fitted: Sequence[FittedBaselines], rows: BaselineRows) -> Float64s:
-    """The last daily log return iterated to each target; the close before comes from the scaled window."""
+    """Iterate the last daily log return to each target; the previous close comes from the scaled window."""
     intercept_M = np.array([each.ar1_intercept for each in fitted])
     slope_M = np.array([each.ar1_slope for each in fitted])
     before_N = unscale_prices(rows.inputs_NTI[:, -2, CLOSE][:, None], rows.close_min_N, rows.close_max_N)[:, 0]

@@ -82,7 +82,7 @@ class Comparison:
     last_session: date
     network: ModelScore
     baselines: tuple[ModelScore, ...]
-    """In the order of MODELS, the network excepted."""
+    """In the order of MODELS, without the network."""
 
     @property
     def best_constant(self) -> BestConstant:
@@ -134,8 +134,8 @@ def score_forecasts(
 ) -> ModelScore:
     """The score of forecasts (n, 3) whose actuals are all known.
 
-    A next-day return within its neutral band (n,) is neutral and names no direction; a close that did not move makes a
-    direction wrong, as in the ledger.
+    A next-day return within its neutral band (n,), a fraction of the close, is neutral and names no direction. A close
+    that did not move makes any direction wrong, as in the ledger.
     """
     errors_H = np.abs((predictions_nH - actuals_nH) / actuals_nH * 100).mean(axis=0)
     returns_n = predictions_nH[:, 0] / close_n - 1

@@ -1,1 +1,1 @@
-"""Tools to measure the part of a figure that luck would explain: intervals, tests and e-values, from plain arrays."""
+"""Intervals, tests and e-values from plain arrays, which measure the part of a figure that luck explains."""

@@ -1,13 +1,13 @@
 """Prediction intervals from the errors of past forecasts: adaptive conformal inference, for many forecasters at once.
 
 The score of a past forecast is |actual - prediction| / (close * volatility): its error in units of the daily volatility
-that its input window showed. The interval of a new forecast reaches as far to both sides as the quantile of the newest
-scores, with the correction ceil((n + 1) (1 - alpha)) / n for n of them. Where scores are exchangeable, it covers with
-probability 1 - alpha. Prices are not, so alpha follows the misses, alpha' = alpha + rate * (target - missed), by which
-the share of misses approaches its target whatever the scores do (Gibbs and Candes, "Adaptive conformal inference under
-distribution shift", NeurIPS 2021). A step knows the outcomes whose target session is not after its own session; those
-of one month arrive 21 sessions late. The rate is divided by the overlap of outcomes: one miss of a month is seen about
-21 times.
+that its input window showed. The half-width of a new forecast's interval is the quantile of the newest scores, with the
+correction ceil((n + 1) (1 - alpha)) / n for n scores. If scores are exchangeable, the interval covers the actual with
+probability 1 - alpha. Scores of prices are not, so alpha follows the misses, alpha' = alpha + rate * (target - missed):
+the share of misses then approaches its target whatever the scores do (Gibbs and Candes, "Adaptive conformal inference
+under distribution shift", NeurIPS 2021). A step knows the outcomes whose target session is not after its own session;
+one-month outcomes arrive 21 sessions late. The rate is divided by the overlap of outcomes, because one miss at one
+month is seen about 21 times.
 
 An alpha below 1 / (n + 1) asks for a quantile that n scores do not have: the interval would be infinite. It is counted
 as a hit, so that alpha rises again, and the caller gets infinity instead of an invented number.
@@ -28,7 +28,7 @@ from ldtm_lib.settings import IntervalsConfig
 LEVELS = (0.80, 0.95)
 """The levels of the record; its columns are named after them."""
 ROUNDING = 1e-9
-"""Taken off before rounding up, so that 0.8 * 100 = 80.00000000000001 is 80."""
+"""Subtracted before rounding up, so that a rank such as 80.00000000000001, a rounding error above 80, becomes 80."""
 
 Values = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
@@ -39,7 +39,7 @@ class Lane:
     """The scored forecasts of one ticker and horizon, in the order of their sessions."""
 
     sessions: Sessions
-    """(n,) the sessions that the forecasts were made after."""
+    """(n,) the sessions after which the forecasts were made."""
     targets: Sessions
     """(n,) their target sessions, which do not decrease."""
     scores: Values
@@ -55,10 +55,10 @@ class Walk:
     lanes: tuple[Lane, ...]
     config: IntervalsConfig
     changes_NLV: Values
-    """(N + 1, L, V) what the first n outcomes add to alpha."""
+    """(N + 1, L, V) the change of alpha after the first n outcomes."""
 
     def quantiles(self, at: Sequence[np.datetime64] | Sessions) -> Values:
-        """The half-widths (L, V) of new forecasts after the sessions `at`, one a lane, in units of close * volatility.
+        """The half-widths (L, V) of forecasts after the sessions `at`, one per lane, in units of close * volatility.
 
         NaN where fewer than `min_residuals` outcomes are known, infinity where no finite interval is wide enough. A
         lower level is never wider than a higher one.
@@ -77,10 +77,10 @@ class Walk:
 
 
 def walk(lanes: Sequence[Lane], config: IntervalsConfig) -> Walk:
-    """Let alpha follow the outcomes of past forecasts, each with the interval that it would have had by then.
+    """Compute the course of alpha over past forecasts, each with the interval that it would have had at that time.
 
-    A score lies outside the k-th smallest of its calibration set exactly if k of the set are below it. So the rank of
-    every score is counted once for all levels, and nothing needs to be sorted along the way.
+    A score is above the k-th smallest of its calibration set if and only if at least k scores of the set are below it.
+    The rank of every score is therefore counted once for all levels, and nothing needs to be sorted along the way.
     """
     num_lanes, longest = len(lanes), max((len(lane.scores) for lane in lanes), default=0)
     known_NL = np.zeros((longest, num_lanes), np.int64)
@@ -102,9 +102,9 @@ def walk(lanes: Sequence[Lane], config: IntervalsConfig) -> Walk:
 
 
 def order_statistic(sizes: Counts, alphas: Values) -> Counts:
-    """Rank, counted from the smallest, of the quantile of n scores; above n there is none, below 1 it is the first.
+    """Rank, counted from the smallest, of the quantile of n scores; above n there is no score, below 1 it is the first.
 
-    V. Vovk, A. Gammerman and G. Shafer, "Algorithmic Learning in a Random World", 2005, for the correction.
+    The correction is that of V. Vovk, A. Gammerman and G. Shafer, "Algorithmic Learning in a Random World", 2005.
     """
     return np.ceil((sizes + 1) * (1 - alphas) - ROUNDING).astype(np.int64)
 
@@ -116,8 +116,8 @@ def _targets() -> Values:
 def _ranks(scores: Values, known: Counts, length: int) -> Counts:
     """Number of the last `length` known scores that are below each score (n,).
 
-    Scores are replaced by their places among all of them, in two bytes where these suffice: a quarter of the memory to
-    compare.
+    Scores are replaced by their ranks among all scores, in two bytes where these suffice, which takes a quarter of the
+    memory to compare.
     """
     places = np.unique(scores, return_inverse=True)[1]
     kind = np.int16 if len(scores) < np.iinfo(np.int16).max else np.int64

@@ -12,7 +12,7 @@ Values = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorComparison:
-    """The test of Diebold and Mariano of a forecast against a rival."""
+    """Result of the Diebold-Mariano test of a forecast against a rival."""
 
     statistic: float | None
     """Above 0 where the forecast had the smaller losses; None where the difference never varies."""
@@ -29,10 +29,11 @@ NO_COMPARISON = ErrorComparison(statistic=None, p_better=1.0, p_worse=1.0)
 def compare(losses: Values, rival_losses: Values) -> ErrorComparison:
     """Test a forecast's losses against a rival's on the same days, oldest first.
 
-    F. X. Diebold and R. S. Mariano, "Comparing predictive accuracy", J. Business and Economic Statistics 13, 1995. Its
-    usual variance, from autocovariances, can be negative where forecasts overlap; this one cannot, and Student's t
-    with as many degrees of freedom as there are cosines knows how rough it is (L. Coroneo and F. Iacone, "Comparing
-    predictive accuracy in small samples using fixed-smoothing asymptotics", J. Applied Econometrics 35, 2020).
+    F. X. Diebold and R. S. Mariano, "Comparing predictive accuracy", J. Business and Economic Statistics 13, 1995. The
+    usual variance from autocovariances can be negative where forecasts overlap; the cosine estimator cannot, and
+    Student's t with as many degrees of freedom as there are cosines allows for its error (L. Coroneo and F. Iacone,
+    "Comparing predictive accuracy in small samples using fixed-smoothing asymptotics", J. Applied Econometrics 35,
+    2020).
     """
     gains = rival_losses - losses
     num_days = len(gains)
@@ -54,17 +55,17 @@ def num_cosines(num_days: int) -> int:
     """Number of cosines for a long-run variance: the cube root of the days, rounded down.
 
     The order that Coroneo and Iacone recommend. The 0.4 n^(2/3) of Lazarus, Lewis, Stock and Watson suits errors whose
-    correlation fades sooner: one-month errors share days over 21 sessions, and with 25 cosines over 504 days a test
-    at 5% errs in 7.7% (one-sided, sums of 21 normal moves), with 7 in 5.1%.
+    correlation fades sooner: one-month errors share days over 21 sessions, and over 504 days a one-sided test at 5%
+    errs in 7.7% of cases with 25 cosines and in 5.1% with 7 (for sums of 21 normal moves).
     """
     root = round(math.cbrt(num_days))
     return max(1, root - (root**3 > num_days))
 
 
 def long_run_variance(values: Values, cosines: int) -> float:
-    """The variance that a mean over many days has, times their number, by the equal-weighted cosine estimator.
+    """The variance of the mean over many days times their number, by the equal-weighted cosine estimator.
 
-    The mean square of the values' projections onto the slowest cosines of type II, which are orthogonal to any
+    It is the mean square of the values' projections onto the slowest cosines of type II, which are orthogonal to any
     constant: with n - 1 of them it is the sample variance. `cosines` is at least 1 and below the number of values.
     E. Lazarus, D. J. Lewis, J. H. Stock and M. W. Watson, "HAR inference: recommendations for practice", J. Business
     and Economic Statistics 36, 2018.

@@ -1,4 +1,4 @@
-"""Called directions and actual directions, and the part of their agreement that luck would explain."""
+"""Called and actual directions, and the part of their agreement that luck explains."""
 
 import math
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from scipy.special import bdtrc  # pyright: ignore[reportMissingTypeStubs]
 
 Prices = npt.NDArray[np.float64]
 MIN_EXPECTED = 5
-"""Days that each of the four combinations of call and outcome must be expected on for a normal approximation to hold
+"""Fewest days expected of each of the four combinations of call and outcome with which a normal approximation holds
 (W. G. Cochran, "Some methods for strengthening the common chi-squared tests", Biometrics 10, 1954)."""
 
 
@@ -24,7 +24,7 @@ class Calls:
     directional: npt.NDArray[np.bool_]
     """(n,) mask of the forecasts that named a direction; the other fields hold those alone."""
     up: npt.NDArray[np.bool_]
-    """(m,) true if a rise was called, and not a fall."""
+    """(m,) true if a rise was called, false if a fall."""
     rose: npt.NDArray[np.bool_]
     """(m,) true if the price rose."""
     fell: npt.NDArray[np.bool_]
@@ -43,7 +43,7 @@ class Calls:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """Test of whether calls and outcomes go together more than their frequencies alone make them."""
+    """Result of the test whether calls and outcomes agree more than their frequencies alone explain."""
 
     statistic: float | None
     """Statistic of Pesaran and Timmermann, standard normal without skill; None where it is not defined."""
@@ -52,7 +52,10 @@ class Timing:
 
 
 def calls_of(close: Prices, predicted: Prices, actual: Prices, neutral_bands: Prices) -> Calls:
-    """The calls of forecasts from closes; `neutral_bands` are the returns, as fractions, within which none is made."""
+    """The calls of forecasts from closes; `neutral_bands` are the returns, as fractions, within which none is made.
+
+    All arrays have shape (n,).
+    """
     expected = predicted / close - 1
     directional = np.abs(expected) > neutral_bands
     moves = (actual - close)[directional]
@@ -60,13 +63,13 @@ def calls_of(close: Prices, predicted: Prices, actual: Prices, neutral_bands: Pr
 
 
 def timing(calls: Calls) -> Timing:
-    """The test of Pesaran and Timmermann: calls that are right because the market mostly rises earn nothing in it.
+    """The test of Pesaran and Timmermann, in which calls that are right because the market mostly rises gain nothing.
 
     "A simple nonparametric test of predictive performance", J. Business and Economic Statistics 10, 1992. Days with an
-    unchanged price, on which every call is wrong, say nothing of timing and are left out. Their statistic (P - P*) /
-    sqrt(V(P) - V(P*)) is n / sqrt(n - 1) times the correlation of calls and outcomes, which is what is computed. It is
-    undefined, and p is 1, where only one direction was called or came. Where less than `MIN_EXPECTED` days are
-    expected of a combination, p is at least that of Fisher's exact test.
+    unchanged price, on which every call is wrong, show nothing about timing and are left out. Their statistic (P - P*)
+    / sqrt(V(P) - V(P*)) is n / sqrt(n - 1) times the correlation of calls and outcomes, which is computed here. It is
+    undefined, and p is 1, if only one direction was called or occurred. If fewer than `MIN_EXPECTED` days are expected
+    of a combination, p is at least that of Fisher's exact test.
     """
     moved = calls.rose | calls.fell
     up, rose = calls.up[moved], calls.rose[moved]
@@ -85,23 +88,23 @@ def timing(calls: Calls) -> Timing:
 
 
 def coin_reaches(num_correct: int, num_directional: int) -> float:
-    """The exact chance that a fair coin is right at least so often in so many calls."""
+    """The exact chance that a fair coin is right in at least `num_correct` of `num_directional` calls."""
     if num_correct <= 0:
         return 1.0
     return float(bdtrc(num_correct - 1, num_directional, 0.5))
 
 
 def coin_passes(num_directional: int, min_accuracy: float) -> float:
-    """The exact chance that a fair coin which makes so many calls meets a bound of accuracy; 0 without a call."""
+    """The exact chance that a fair coin with `num_directional` calls meets a bound on accuracy; 0 without a call."""
     if not num_directional:
         return 0.0
     return coin_reaches(fewest_correct(num_directional, min_accuracy), num_directional)
 
 
 def fewest_correct(num_directional: int, min_accuracy: float) -> int:
-    """The fewest right calls of so many, at least one, whose share meets a bound; one more than all where none does.
+    """The fewest right calls whose share of `num_directional` (at least 1) meets a bound; one more than all if none do.
 
-    Shares are compared as the gate compares them, in floating point: 0.52 x 25 is 13 and a hair.
+    Shares are compared as the gate compares them, because 0.56 * 25 is 14.000000000000002 in floating point.
     """
     fewest = max(0, min(num_directional + 1, math.ceil(min_accuracy * num_directional)))
     while fewest > 0 and (fewest - 1) / num_directional >= min_accuracy:
@@ -112,7 +115,7 @@ def fewest_correct(num_directional: int, min_accuracy: float) -> int:
 
 
 def _as_many_by_chance(num_days: int, num_up: int, num_rises: int, num_both: int) -> float:
-    """Fisher's exact test, one-sided: the chance of as many called rises when calls are dealt out blindly."""
+    """Fisher's exact test, one-sided: the chance of at least as many called rises if calls are assigned at random."""
     ways = sum(
         math.comb(num_rises, both) * math.comb(num_days - num_rises, num_up - both)
         for both in range(num_both, min(num_up, num_rises) + 1)

@@ -9,10 +9,10 @@ def q_values(p_values: Mapping[str, float]) -> dict[str, float]:
     """The smallest false discovery rate at which each of a family of tests would be a discovery.
 
     Y. Benjamini and D. Yekutieli, "The control of the false discovery rate in multiple testing under dependency",
-    Annals of Statistics 29, 2001. It holds whatever the tests have to do with each other: tickers move together, and
-    inverse funds against them.
+    Annals of Statistics 29, 2001. It holds under any dependence of the tests: tickers move together, and inverse funds
+    against them.
     """
-    from scipy import stats  # pyright: ignore[reportMissingTypeStubs]  # half a second, at the start of every process
+    from scipy import stats  # pyright: ignore[reportMissingTypeStubs]  # takes half a second, so not at the start
 
     adjusted = stats.false_discovery_control(  # pyright: ignore[reportUnknownMemberType]
         np.array(list(p_values.values()), dtype=np.float64), method="by"

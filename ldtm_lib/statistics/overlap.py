@@ -1,4 +1,4 @@
-"""Effective numbers of independent forecasts: spans of days that overlap are made of the same moves.
+"""Effective numbers of independent forecasts: overlapping spans of days share the same moves.
 
 Axes: D days, T tickers.
 """
@@ -17,7 +17,7 @@ Positions = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Spans:
-    """Spans that forecasts reach over, as positions in a row of sessions; `stops` are after `starts`."""
+    """Spans from run date to target of forecasts, as positions in a row of sessions; `stops` are after `starts`."""
 
     starts: Positions
     """(n,) the session that each forecast starts from."""
@@ -32,8 +32,8 @@ class Spans:
 def spans_of(sessions: Sessions, horizon: str) -> Spans:
     """Spans of forecasts from some sessions, counted in these sessions alone.
 
-    That is exact where no session is missing between them, as in the folds of a ticker without gaps. Across a gap
-    spans come out nearer to each other than they were, and so worth less.
+    This is exact where no session is missing between them, as in the folds of a ticker without gaps. Across a gap,
+    spans appear nearer to each other than they were, so that they count for less.
     """
     known, starts = np.unique(sessions, return_inverse=True)
     if horizon == "next_day":
@@ -49,7 +49,7 @@ def spans_of(sessions: Sessions, horizon: str) -> Spans:
 
 
 def effective_directions(spans: Spans) -> float:
-    """Number of independent directions that would be as telling as those over some spans.
+    """Number of independent directions that carry the same information as those over some spans.
 
     Moves over two spans are correlated by the share that the spans have in common, their signs by 2/pi times its
     arcsine (W. F. Sheppard, 1899, for normal moves).
@@ -58,16 +58,16 @@ def effective_directions(spans: Spans) -> float:
 
 
 def effective_moves(spans: Spans) -> float:
-    """Number of independent price moves that would be as telling as those over some spans."""
+    """Number of independent price moves that carry the same information as those over some spans."""
     return _effective(spans, lambda shared: shared)
 
 
 def effective_tickers(hits_DT: Values) -> float:
-    """Number of independently moving tickers that would be as telling as those in a table of hits, NaN for none.
+    """Number of independently moving tickers that carry the same information as those of a table of hits (D, T).
 
-    m / (1 + (m - 1) r) of m tickers with a hit or a miss, where r is the mean correlation of two of them over the days
-    that both have (Kish, "Survey Sampling", 1965, 5.4), and within [1, m]. It is 1 where no correlation can be
-    estimated, and 0 without a ticker.
+    A hit is 1, a miss 0, and NaN stands for neither. The number is m / (1 + (m - 1) r) for m tickers with a hit or a
+    miss, where r is the mean correlation of two of them over the days that both have (Kish, "Survey Sampling", 1965,
+    5.4), held within [1, m]. It is 1 if no correlation can be estimated, and 0 without a ticker.
     """
     known = np.isfinite(hits_DT)
     hits_DT, known = hits_DT[:, known.any(axis=0)], known[:, known.any(axis=0)]
@@ -90,7 +90,7 @@ def effective_tickers(hits_DT: Values) -> float:
 
 
 def _effective(spans: Spans, correlation: Callable[[Values], Values]) -> float:
-    """n squared over the sum of all correlations, lag by lag: linear in n, since spans are short."""
+    """n squared divided by the sum of all correlations, lag by lag: the time is linear in n, since spans are short."""
     num_spans = len(spans.starts)
     if not num_spans:
         return 0.0

@@ -1,13 +1,13 @@
 """Sequential tests, valid at every look: the evidence of a growing record against a bound.
 
 A test at 5% that is repeated daily finds every good model bad in the end. These tests bet instead: a gambler starts
-with 1 and stakes a part of the capital every day on the record being worse than the bound. Where it is not, no such
+with 1 and stakes a part of the capital every day on the record being worse than the bound. If it is not worse, no such
 bet gains on average, the capital is a nonnegative supermartingale, and by Ville's inequality the chance that it *ever*
-reaches 1 / a is at most a, however long one watches and whenever one stops. The capital is the evidence (an e-value);
-what counts is the most that it ever was. Instead of choosing the stakes, the capital is spread over all of them.
+reaches 1 / a is at most a, however long one watches and whenever one stops. The capital is the evidence (an e-value),
+of which the maximum so far counts. Instead of choosing one stake, the capital is spread over all of them.
 
-Both ask of each day only that, given what came before it, the chance or the expectation keeps the bound. Days need not
-be independent or alike. A day without a call or an error is no bet, which is decided before its outcome is known.
+Both tests assume only that on each day, given the days before it, the chance or the expectation keeps the bound. Days
+need not be independent or alike. There is no bet on a day without a call or an error, as is known before its outcome.
 
 Sources: Ville, "Étude critique de la notion de collectif" (1939); Robbins, "Statistical methods related to the law of
 the iterated logarithm", Ann. Math. Statist. 41 (1970), for the mixtures; Waudby-Smith and Ramdas, "Estimating means of
@@ -21,7 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 NUM_STAKES = 64
-"""Stakes on errors. Twice as many move the logarithm of the evidence by less than 0.01 where it decides anything."""
+"""Number of stakes on errors. Twice as many change the logarithm of the evidence by less than 0.01 where it decides
+anything."""
 SMALLEST_SHARE = 1e-250
 """Smallest share of a beta distribution: below it betainc loses digits and then underflows."""
 
@@ -34,13 +35,13 @@ class EValue:
     """The strongest evidence so far against a bound, and when it was reached."""
 
     log_e: float
-    """Natural logarithm of the largest e-value, that of no outcome, 0, among them; may be infinite."""
+    """Natural logarithm of the largest e-value, at least 0, which is that before any outcome; may be infinite."""
     num_outcomes: int
-    """Number of outcomes that had come by then."""
+    """Number of outcomes up to then."""
 
     @property
     def p_value(self) -> float:
-        """An upper bound on the chance that a record which keeps the bound ever looks as bad, whenever one looks."""
+        """Upper bound on the chance that a record that keeps the bound ever looks so bad, however often one looks."""
         return min(1.0, math.exp(-self.log_e))
 
 
@@ -48,18 +49,18 @@ NO_EVIDENCE = EValue(log_e=0.0, num_outcomes=0)
 
 
 def shortfall(is_right_D: npt.NDArray[np.bool_], share: float) -> EValue:
-    """Evidence of outcomes, in order, that they are right with a chance below `share`, which is within (0, 1)."""
+    """Evidence that outcomes, given in order, are right with a chance below `share`, which is within (0, 1)."""
     num_right_D = np.cumsum(is_right_D, dtype=np.int64)
     return _largest(log_shortfall(num_right_D, np.arange(1, len(num_right_D) + 1), share))
 
 
 def excess(errors_D: Values, bound: float) -> EValue:
-    """Evidence of errors, in order, none of them negative, that their mean is above `bound`.
+    """Evidence that errors, given in order and none of them negative, have a mean above `bound`.
 
     The bet of stake s on error e multiplies the capital by 1 + s (e / bound - 1), s in (0, 1): it cannot lose more than
-    its stake, however small the error, and has no gain on average where the mean keeps the bound, however heavy the
-    errors' tail. Hence it is exact with no largest error to assume and nothing to clip, unlike an asymptotic confidence
-    sequence. The capital is spread evenly over 64 stakes.
+    its stake, however small the error, and gains nothing on average if the mean keeps the bound, however heavy the
+    errors' tail. Unlike an asymptotic confidence sequence, it is therefore exact without assuming a largest error and
+    without clipping. The capital is spread evenly over 64 stakes.
     """
     if bound <= 0:
         return _largest(np.where(errors_D > 0, math.inf, 0.0))
@@ -69,12 +70,13 @@ def excess(errors_D: Values, bound: float) -> EValue:
 
 
 def log_shortfall(num_right: Counts, num_outcomes: Counts, share: float) -> Values:
-    """Logarithm of the capital after k right outcomes of n, spread evenly over all chances q below `share`, p.
+    """Logarithm of the capital after k right outcomes of n, spread evenly over all chances q below p, the `share`.
 
-    It is the mean over q of (q/p)^k ((1-q)/(1-p))^(n-k): what the outcomes are likelier by under q than under p. The
-    integral is an incomplete beta function, I_p(k+1, n-k+1) B(k+1, n-k+1) / (p^(k+1) (1-p)^(n-k)). Where I_p is too
-    small for a float64, far on the good side, the same number is (1-p)/(k+1) F(n+2, 1; k+2; p) (DLMF 8.17.8), whose
-    series has positive terms only and falls fast there. Relative error of the capital below 1e-9 up to n = 100,000.
+    It is the mean over q of the likelihood ratio (q/p)^k ((1-q)/(1-p))^(n-k) of q and p. The integral is an incomplete
+    beta function, I_p(k+1, n-k+1) B(k+1, n-k+1) / (p^(k+1) (1-p)^(n-k)). Where I_p is too small for a float64, because
+    the record is far better than the bound, the same number is (1-p)/(k+1) F(n+2, 1; k+2; p) (DLMF 8.17.8), whose
+    series has positive terms only and falls fast there. The relative error of the capital is below 1e-9 up to
+    n = 100,000.
     """
     from scipy.special import betainc, betaln  # pyright: ignore[reportMissingTypeStubs] takes 0.4 s
 

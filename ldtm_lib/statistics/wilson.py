@@ -1,4 +1,4 @@
-"""The interval of a share of successes that stays honest for few trials and for shares near 0 and 1."""
+"""The Wilson interval of a share of successes, which stays valid for few trials and for shares near 0 and 1."""
 
 import math
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ class Interval:
 def wilson_interval(share: float, trials: float, z: float = Z_95) -> Interval:
     """The 95% interval of a share that was seen in a number of trials, which must be above 0.
 
-    `z` is the 97.5% point of another distribution where the normal one is too narrow. Trials need not be whole: of
-    forecasts that overlap, the effective number is meant. E. B. Wilson, "Probable inference, the law of succession,
-    and statistical inference", J. American Statistical Association 22, 1927. By default this is what the
-    leaderboard's `wilson_low` and `wilson_high` compute in SQL.
+    `z` is the 97.5% point of another distribution if the normal one is too narrow. Trials need not be a whole number:
+    for forecasts that overlap, give their effective number. E. B. Wilson, "Probable inference, the law of succession,
+    and statistical inference", J. American Statistical Association 22, 1927. With the default `z`, the leaderboard's
+    `wilson_low` and `wilson_high` in SQL are the same.
     """
     shrunk = 1 + z**2 / trials
     centre = (share + z**2 / (2 * trials)) / shrunk
