@@ -1,1 +1,1 @@
-"""Indicators and input windows: what a network reads and what it is asked for."""
+"""Indicators and input windows: the inputs of a network and its targets."""

@@ -1,6 +1,6 @@
 """The eleven inputs of a network, computed over all tickers at once.
 
-Returns and averages count bars of the ticker, not days: where a session has no bar, the bar before it stands in.
+Returns and averages count bars of the ticker, not days: where a session has no bar, they use the bar before it.
 RSI is J. Welles Wilder's, New Concepts in Technical Trading Systems (1978): the averages of gains and losses start as
 the plain mean of the first 14 changes and then move by 1/14 of the difference to each new change.
 """
@@ -21,7 +21,8 @@ def add_indicators(bars: pl.DataFrame) -> pl.DataFrame:
     """Bars with their six engineered inputs, sorted by ticker and session.
 
     `bars` has the columns of BAR_SCHEMA, in any order of rows. The new columns are Float64 and null during warm-up:
-    1 and 5 bars for the returns, 14 for RSI, 4, 9 and 19 for the averages. No ticker and no later session enters.
+    1 and 5 bars for the returns, 14 for RSI, 4, 9 and 19 for the averages. A value depends on no other ticker and on no
+    later session.
     """
     return (
         bars.lazy()
@@ -56,7 +57,7 @@ def _wilder_average(moves: pl.Expr) -> pl.Expr:
 
 
 def _strength() -> pl.Expr:
-    """Wilder's index, 0 to 100: 100 without any loss, 50 where nothing has moved at all."""
+    """Wilder's relative strength index, 0 to 100: 100 without any loss, 50 if no close has moved at all."""
     gain, loss = pl.col("average_gain"), pl.col("average_loss")
     moved = gain + loss
     return pl.when(moved == 0.0).then(pl.lit(50.0)).otherwise(100.0 * gain / moved)

@@ -1,6 +1,6 @@
 """Look-ahead check: find windows that depend on later bars, by altering those bars and by plain arithmetic.
 
-Nothing here is shared with the code that makes windows: closes, ranges and target sessions are looked up again, one
+No code is shared with the module that builds windows: closes, ranges and target sessions are looked up again, one
 sampled window at a time. Axes: S bars of a ticker, W its windows, n sampled windows, F inputs.
 """
 
@@ -35,15 +35,15 @@ class WindowLeaks:
 
     ticker: str
     num_sampled: int
-    """0 for a ticker without a window that has a later bar."""
+    """Number of windows that were checked; 0 if no window of the ticker has a later bar."""
     leaks: Mapping[str, int] = field(default_factory=lambda: MappingProxyType(dict[str, int]()))
-    """Sampled windows by kind of leak; a kind without any is left out."""
+    """Number of leaking windows by kind of leak; a kind without any is left out."""
     first: str | None = None
     """The first leak that was found, with its session and the part of the window that has it."""
 
 
 SAMPLED_WINDOWS = 3
-"""Windows that trainings and daily runs check per ticker."""
+"""Number of windows per ticker that trainings and daily runs check."""
 
 
 def window_leaks(
@@ -69,7 +69,7 @@ def window_leaks(
     - "labelled by another session": the target sessions must be the next one, that of the next Monday and the 21st
       after the window's session, and the target prices must be their closes.
 
-    The cost is `num_samples` further builds of all tickers, some of which are in memory at a time.
+    The cost is `num_samples` further builds of all tickers, `TICKERS_AT_ONCE` of which are in memory at a time.
     """
     tickers, found = list(windows), dict[str, WindowLeaks]()
     for at in range(0, len(tickers), TICKERS_AT_ONCE):
@@ -89,7 +89,7 @@ def _leaks_of_group(
     seed: int,
     build: Build,
 ) -> dict[str, WindowLeaks]:
-    """The search of some tickers, whose windows are built again together."""
+    """Search some tickers, whose windows are built again together."""
     samples = {ticker: _sampled_rows(of_ticker, num_samples, seed) for ticker, of_ticker in windows.items()}
     findings: dict[str, list[tuple[int, str, str]]] = {ticker: [] for ticker in windows}
     for nth in range(max((len(rows) for rows in samples.values()), default=0)):
@@ -118,7 +118,7 @@ def _leaks(windows: WindowSet, num_sampled: int, findings: list[tuple[int, str, 
 
 
 def _sampled_rows(windows: WindowSet, num_samples: int, seed: int) -> Rows:
-    """One window from each of equal stretches of history, the newest of those that have a later bar among them."""
+    """One window from each of several equal stretches of history, and the newest one that has a later bar."""
     num_windows = int(np.count_nonzero(windows.sessions < windows.bar_sessions[-1])) if len(windows) else 0
     if num_windows <= num_samples:
         return np.arange(num_windows)
@@ -150,7 +150,7 @@ def _altered_after(bars: pl.DataFrame, cuts: Mapping[str, date], rng: np.random.
 def _moved(windows: WindowSet, rebuilt: WindowSet | None, cut: date) -> str | None:
     """The part of the windows up to a session that changed after later bars were altered; None if nothing changed."""
     if rebuilt is None:
-        return "it is gone"
+        return "it no longer exists"
     day = np.datetime64(cut)
     num_windows = int(np.searchsorted(windows.sessions, day, side="right"))
     if not np.array_equal(windows.sessions[:num_windows], rebuilt.sessions[rebuilt.sessions <= day]):
@@ -169,7 +169,7 @@ def _moved(windows: WindowSet, rebuilt: WindowSet | None, cut: date) -> str | No
 
 
 def _wrongly_scaled(windows: WindowSet, rows: Rows, closes: Float64s) -> Iterator[tuple[int, str, str]]:
-    """The parts of sampled windows that their own rows do not give. A window is gathered with another one beside it."""
+    """Parts of sampled windows that differ from those computed from their own rows; windows are gathered together."""
     gathered = windows.gather(np.append(rows, 0)) if len(rows) else np.empty(0)
     for n, row in enumerate(rows.tolist()):
         stop = int(windows.ends[row]) + 1
@@ -215,7 +215,7 @@ def _wrongly_labelled(
             bar = closes[sessions == np.datetime64(target)]
             expected = bar[0] if len(bar) else np.nan
             if found != target or not np.array_equal(price, expected, equal_nan=True):
-                yield row, LABELLED_BY_ANOTHER_SESSION, f"{price:g} of {found} for {expected:g} of {target}"
+                yield row, LABELLED_BY_ANOTHER_SESSION, f"{price:g} of {found} instead of {expected:g} of {target}"
                 break
 
 

@@ -9,8 +9,8 @@ from ldtm_lib.settings import ForecastConfig
 def neutral_bands(config: ForecastConfig, volatility: Float64s) -> Float64s:
     """The band (n,) of each forecast, as a fraction of its close, from the volatility (n,) of its window.
 
-    The fixed `neutral_band`, or with `neutral_band_volatilities` that multiple of the volatility. A volatility that is
-    not known (NaN, in backtests stored without it) leaves the fixed band.
+    It is the fixed `neutral_band`, or with `neutral_band_volatilities` that multiple of the volatility. If the
+    volatility is not known (NaN, in backtests stored without it), it is the fixed band.
     """
     fixed = np.full(len(volatility), config.neutral_band)
     if config.neutral_band_volatilities is None:

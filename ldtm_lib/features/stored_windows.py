@@ -1,4 +1,4 @@
-"""The input windows of models, kept byte for byte as vintages: another window is another row."""
+"""The input windows of models, stored byte for byte as vintages: a different window is a new row."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from ldtm_lib.features.inputs import INPUTS
 from ldtm_lib.features.windows import InputWindow
 
 CHANGED_MEANWHILE = "has bars that changed while its window was made; make its features again"
-"""The only reason for a missing window that is not in the bars; the database gives it."""
+"""The only reason for a missing window that does not follow from the bars; the database records it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,11 +30,11 @@ class RecordedWindows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredWindow:
-    """A window as it is on record, and the newest of the bars that it was made of."""
+    """A window on record, and the time until which its bars were recorded."""
 
     window: InputWindow
     bars_recorded_until: datetime | None
-    """recorded_at of that bar; None when the ticker had no bar at all."""
+    """`recorded_at` of the newest of its bars; None if the ticker had no bar at all."""
 
 
 def record(conn: Connection, windows: Sequence[InputWindow]) -> RecordedWindows:
@@ -76,7 +76,7 @@ def read(conn: Connection, session: date, tickers: Sequence[str]) -> dict[str, S
 def read_shown(
     conn: Connection, session: date, ticker: str, *, sha256: str | None, until: datetime
 ) -> StoredWindow | None:
-    """The newest window with a SHA-256 on record until a moment; for None, the newest reason why there is no window."""
+    """The newest window with a SHA-256 that was on record by `until`; for None, the newest reason for having none."""
     wanted = {"session": session, "ticker": ticker, "window_sha256": sha256, "until": until}
     with conn.cursor(binary=True, row_factory=args_row(_stored)) as cursor:
         return cursor.execute(query("features.input_window_shown"), wanted).fetchone()

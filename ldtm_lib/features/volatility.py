@@ -1,4 +1,4 @@
-"""Volatility of a ticker as its input window shows it: the unit of intervals and of a neutral band of its own."""
+"""Volatility inside an input window: the unit of intervals, and of neutral bands that follow the volatility."""
 
 import numpy as np
 

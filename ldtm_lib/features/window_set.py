@@ -1,4 +1,4 @@
-"""All input windows of one ticker with what they are asked to predict, held without copying any bar.
+"""All input windows of one ticker with their targets, held without copying any bar.
 
 Axes: S bars, W windows, 11 inputs, 3 horizons, n chosen windows.
 """
@@ -17,7 +17,7 @@ from ldtm_lib.features.volatility import window_volatility
 from ldtm_lib.sessions import Sessions
 
 Rows = npt.NDArray[np.integer]
-"""Indices of windows, dtype of any integer."""
+"""Indices of windows, of any integer dtype."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -27,19 +27,19 @@ class WindowSet:
     ticker: str
     window_sessions: int
     inputs: Float32s
-    """(S, 11), C-contiguous, unscaled; rows of the warm-up are NaN in part and belong to no window."""
+    """(S, 11), C-contiguous, unscaled; warm-up rows contain NaN and belong to no window."""
     bar_sessions: Sessions
     """(S,) the session of each row of `inputs`."""
     ends: Integers
-    """(W,) the row of `inputs` in which each window ends."""
+    """(W,) the last row of `inputs` of each window."""
     sessions: Sessions
-    """(W,) the session in which each window ends: the run date of a forecast from it."""
+    """(W,) the last session of each window: the run date of a forecast from it."""
     low: Float32s
     """(W, 11) the minimum of each input over the window."""
     span: Float32s
     """(W, 11) maximum less minimum; 0 for a column without range, which scales to 0."""
     close: Float64s
-    """(W,) the close of the session in which the window ends."""
+    """(W,) the close of the window's last session."""
     close_min: Float64s
     """(W,) the lowest close of the window."""
     close_max: Float64s
@@ -49,9 +49,9 @@ class WindowSet:
     target_prices: Float64s
     """(W, 3) their closes, NaN where not known."""
     targets: Float32s
-    """(W, 3) their closes scaled by the window's close range, NaN where not known. They leave 0..1 often."""
+    """(W, 3) their closes scaled by the window's close range, often outside of 0..1; NaN where not known."""
     labelled: Booleans
-    """(W,) whether all three target prices are known."""
+    """(W,) true if all three target prices are known."""
 
     def __len__(self) -> int:
         return len(self.ends)
@@ -81,7 +81,7 @@ class WindowSet:
         return window_volatility(self.gather(rows), self.close_min[rows], self.close_max[rows])
 
     def data_sha256(self) -> str:
-        """SHA-256 of all that training reads, as hexadecimal digits: every array with its name and shape."""
+        """SHA-256 of everything that training reads, as hexadecimal digits: every array with its name and shape."""
         digest = hashlib.sha256()
         for name, dtype in _HASHED.items():
             array = np.ascontiguousarray(getattr(self, name), dtype=dtype)
@@ -90,7 +90,7 @@ class WindowSet:
         return digest.hexdigest()
 
     def known_by(self, cutoff: date) -> "WindowSet":
-        """The windows that were known after the close of a day: without later bars, windows and labels."""
+        """The windows that were known after the close of a day, without later bars, windows and labels."""
         day = np.datetime64(cutoff)
         num_bars = int(np.searchsorted(self.bar_sessions, day, side="right"))
         num_windows = int(np.searchsorted(self.sessions, day, side="right"))

@@ -1,4 +1,4 @@
-"""Build windows from bars: all of history for training, the newest session for a daily forecast."""
+"""Build windows from bars: all of history for training, or the newest session for a daily forecast."""
 
 import hashlib
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ class InputWindow:
     close_min: float | None = None
     close_max: float | None = None
     not_ready: str | None = None
-    """Reason such as "has no bar for 2013-02-28"; None exactly when the window is there."""
+    """Reason such as "has no bar for 2013-02-28"; None if and only if there is a window."""
 
     @property
     def volatility(self) -> float | None:
@@ -113,7 +113,7 @@ def _windows_in_a_pass(bars: pl.DataFrame, calendar: Calendar, config: WindowCon
 
 
 def _complete_ends(inputs: Float32s, days: Integers, width: int) -> Integers:
-    """The rows in which a window ends that has no gap and only finite values.
+    """The last rows of all windows that have no gap and only finite values.
 
     Rows of several tickers follow each other; a window across two of them would hold the second one's warm-up,
     which is not finite.
@@ -127,7 +127,7 @@ def _complete_ends(inputs: Float32s, days: Integers, width: int) -> Integers:
 
 
 def _target_sessions(days: Integers, calendar: Calendar) -> Sessions:
-    """The target sessions (W, 3) of windows that end at positions of the calendar, each session worked out once."""
+    """The target sessions (W, 3) of windows that end at positions of the calendar, computed once for each session."""
     if not len(days):
         return np.empty((0, len(HORIZONS)), dtype="datetime64[D]")
     first = days.min()

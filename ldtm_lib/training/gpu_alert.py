@@ -1,4 +1,4 @@
-"""The alert of a GPU on which networks are not trained by the fastest method."""
+"""The alert that networks on a GPU are not trained by the fastest method."""
 
 from collections.abc import Sequence
 
@@ -10,9 +10,9 @@ KEY = "gpu/training"
 
 
 def tell_of_the_gpu(conn: Connection, notices: Sequence[TrainingNotice]) -> None:
-    """Raise a warning where a training stepped down, and resolve it where it did not.
+    """Raise a warning if a training stepped down to a slower method; resolve it if not.
 
-    The alert belongs to no session: as long as it is open it is notified once.
+    The alert belongs to no session: while it is open, it is notified once.
     """
     steps = [notice.text for notice in notices if notice.is_step_down]
     if not steps:

@@ -1,6 +1,6 @@
 """Leases of GPUs on the nodes of a Ray cluster, taken in the database of the training.
 
-A node reaches it by its own LDTM_DATABASE_URL, so that no password travels with a task.
+A node connects by its own LDTM_DATABASE_URL, so that no password is sent with a task.
 """
 
 import os
@@ -44,10 +44,10 @@ class DatabaseLeases:
         if found != self.identity:
             return (
                 f"{DATABASE_VARIABLE} of the node names another database ({address(database.url)}) than that of the "
-                "training, and two jobs could take one GPU; set it to the same one"
+                "training, so that two jobs could take one GPU; set it to the database of the training"
             )
         inventory = gpus_here(os.environ)
-        return "" if inventory.gpus else f"it offers slots on GPUs and shows none ({inventory.note})"
+        return "" if inventory.gpus else f"it offers GPU slots, but no GPU is visible there ({inventory.note})"
 
     @contextmanager
     def lease(self, num_tickers: int, on_wait: Callable[[str], None]) -> Generator[LeasedGpu]:
@@ -78,8 +78,8 @@ class DatabaseLeases:
         url = os.environ.get(DATABASE_VARIABLE)
         if not url:
             raise LdtmError(
-                f"{DATABASE_VARIABLE} is not set on the node; set it where its raylet is started, to the database of "
-                "the training"
+                f"{DATABASE_VARIABLE} is not set on the node; set it to the database of the training where the raylet "
+                "of the node is started"
             )
         return Database(url=checked_url(url), schema=self.schema)
 
@@ -109,7 +109,7 @@ def node_leases(project: Project, environ: Mapping[str, str]) -> tuple[NodeLease
 
 
 def database_identity(conn: Connection) -> str:
-    """Identity of the database of a connection, unlike that of every other one, whatever name it is reached by."""
+    """Identity of the database of a connection: different for every database, whatever address it is reached by."""
     row = conn.execute(query("gpu.server_identity")).fetchone()
     assert row is not None
     return str(row[0])

@@ -1,4 +1,4 @@
-"""Plan of a training: the networks to train, the folds that test them, and what needs no training. Pure arithmetic."""
+"""Plan of a training: the networks to train, the folds that test them, and the parts that need no training."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ OnRecord = Mapping[Part, Mapping[str, Sequence[TrainedNetwork]]]
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class TrainingPlan:
-    """Everything that one training does."""
+    """The networks and folds that one training trains, and the parts that it need not train."""
 
     tasks: list[FitTask] = field(default_factory=list[FitTask])
     folds: dict[str, Sequence[FoldPlan]] = field(default_factory=dict[str, Sequence[FoldPlan]])
@@ -33,7 +33,7 @@ def plan_training(
 ) -> TrainingPlan:
     """Plan the backtests and final networks of many tickers, except those on record.
 
-    `windows` must hold nothing later than the training may see.
+    `windows` must hold no bar or label later than the training may see.
     """
     plan = TrainingPlan()
     for of_ticker in windows.values():

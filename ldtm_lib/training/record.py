@@ -1,4 +1,4 @@
-"""Retraining: networks not on record are trained, and every result is put on record as soon as it is complete."""
+"""Retraining: trains the networks that are not on record, and records every result as soon as it is complete."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -30,10 +30,10 @@ class TrainingRecord:
     folder: Path
     """The checkpoint folder."""
     window_leaks: Mapping[str, WindowLeaks] = field(default_factory=lambda: NOT_SEARCHED)
-    """Look-ahead that the search of the tickers' sampled windows found; recorded with the backtests."""
+    """Results of the look-ahead check by ticker; recorded with the backtests."""
 
     def networks(self, keys: Mapping[str, InputKey], settings: Settings) -> OnRecord:
-        """The networks that are on record for some keys, those with a missing or altered file excepted."""
+        """The networks on record for some keys, except those whose file is missing or altered."""
         with self.database.transaction() as conn:
             trained = checkpoints.existing(conn, self.folder, keys.values())
             finals = checkpoints.networks(conn, trained.values())
@@ -93,8 +93,8 @@ def retrain(
 ) -> TrainingReport:
     """Train the final networks and the backtests of many tickers on the bars up to a session.
 
-    Networks on record with an intact file are up to date and skipped. A ticker that fails, or a process that is killed,
-    loses none of the results that are complete; running again trains only what is missing.
+    Networks on record with an intact file are up to date and skipped. If a ticker fails or the process is killed, no
+    complete result is lost; running again trains only what is missing.
     """
     settings = context.settings
     known = {ticker: of_ticker.known_by(trained_on) for ticker, of_ticker in windows.items()}

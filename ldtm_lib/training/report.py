@@ -22,9 +22,9 @@ class TrainingOutcome:
     part: Part
     status: Status
     reason: str | None = None
-    """Reason why there is nothing, for `too few bars` and `failed`."""
+    """Reason why there is no network, for `too few bars` and `failed`."""
     networks: tuple[TrainedNetwork, ...] = ()
-    """The final network, or those of a backtest's folds, oldest first. Sums and means below run over them."""
+    """The final network, or those of a backtest's folds, oldest first. Sums and means below are over these."""
 
     @classmethod
     def of_networks(
@@ -40,7 +40,7 @@ class TrainingOutcome:
 
     @property
     def validation_loss(self) -> float | None:
-        """The mean over the networks."""
+        """The mean validation loss over the networks."""
         losses = [network.validation_loss for network in self.networks]
         return sum(losses) / len(losses) if losses else None
 
@@ -52,7 +52,7 @@ class TrainingOutcome:
 
     @property
     def relative_errors(self) -> str | None:
-        """The validation's mean squared errors by horizon over those of no change, such as `next_day 1.001, ...`."""
+        """Ratios of the validation's mean squared errors to those of no change, such as `next_day 1.001, ...`."""
         errors = [n.horizon_errors for n in self.networks if n.horizon_errors is not None]
         no_change = [n.no_change_errors for n in self.networks if n.no_change_errors is not None]
         if not errors or not no_change:
@@ -72,7 +72,7 @@ class TrainingOutcome:
 
     @property
     def best_epoch(self) -> int | None:
-        """Best epoch of the final network; a backtest has none in common."""
+        """Best epoch of the final network; None for a backtest, whose networks have one each."""
         return self.networks[0].best_epoch if self.part == "checkpoint" and self.networks else None
 
     @property
@@ -122,7 +122,7 @@ class TrainingOutcome:
 
     @property
     def vram_peak_mib(self) -> float | None:
-        """The highest of the networks' peaks."""
+        """The highest GPU memory peak of the networks, in MiB."""
         peaks = [network.vram_peak_mib for network in self.networks if network.vram_peak_mib is not None]
         return max(peaks, default=None)
 
@@ -135,7 +135,7 @@ class TrainingReport:
     outcomes: tuple[TrainingOutcome, ...]
     """Outcomes, one per ticker and part that was requested, sorted by ticker."""
     notices: tuple[str, ...] = ()
-    """Notices to a person about the course of the training on a GPU."""
+    """Notices for a person about the course of the training on a GPU."""
 
     @property
     def num_trained(self) -> int:
@@ -147,7 +147,7 @@ class TrainingReport:
         return {outcome.ticker: outcome for outcome in self.outcomes if outcome.part == part}
 
     def including(self, outcomes: Iterable[TrainingOutcome]) -> "TrainingReport":
-        """The report with some more outcomes in their places."""
+        """The report with further outcomes, sorted in."""
         return replace(self, outcomes=tuple(sorted((*self.outcomes, *outcomes), key=lambda o: (o.ticker, o.part))))
 
 
@@ -160,7 +160,7 @@ class SummaryRow:
     duration_seconds: float | None
     """Duration of the final network and the folds together, if they were trained."""
     status: str
-    """Status of both parts if it is the same, otherwise of each."""
+    """The status of both parts if it is the same, otherwise that of each."""
     validation_loss: float | None
     no_change_loss: float | None
     """Loss of forecasting no change for the same rows."""
@@ -185,7 +185,7 @@ def summary_rows(report: TrainingReport) -> list[SummaryRow]:
 
 
 def summary_text(report: TrainingReport) -> str:
-    """The rows as an aligned table, between what was done as a whole and the reasons of what failed."""
+    """The report as text: totals, an aligned table with a row per ticker, and the reasons of failures."""
     rows = summary_rows(report)
     trained = [outcome for outcome in report.outcomes if outcome.status == "trained"]
     counts = {status: sum(row.status == status for row in rows) for status in dict.fromkeys(row.status for row in rows)}
@@ -194,7 +194,7 @@ def summary_text(report: TrainingReport) -> str:
         + ("; ".join(f"{number} {status}" for status, number in counts.items()) or "nothing to do"),
         f"{sum(len(outcome.networks) for outcome in trained)} networks trained, "
         f"{sum(outcome.num_epochs or 0 for outcome in trained):,} epochs, "
-        f"{sum(outcome.duration_seconds or 0 for outcome in trained):.1f} s in all of them",
+        f"{sum(outcome.duration_seconds or 0 for outcome in trained):.1f} s in total",
         *_aligned([COLUMNS, *(row.texts() for row in rows)]),
     ]
     lines += [f"{o.ticker} {o.part} {o.status}: {o.reason}" for o in report.outcomes if o.reason is not None]
@@ -202,7 +202,7 @@ def summary_text(report: TrainingReport) -> str:
 
 
 def median_loss(losses: Iterable[float | None]) -> float | None:
-    """The median of those losses that are there; None if there are none."""
+    """The median of the known losses; None if there is none."""
     known = [loss for loss in losses if loss is not None]
     return statistics.median(known) if known else None
 
@@ -223,7 +223,7 @@ def _row(ticker: str, final: TrainingOutcome | None, walk: TrainingOutcome | Non
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows as lines of equal columns, numbers to the right."""
+    """Rows as lines with aligned columns; numbers are right-aligned."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     left = {COLUMNS.index("ticker"), COLUMNS.index("status")}
     return [

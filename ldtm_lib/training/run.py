@@ -1,6 +1,6 @@
-"""Training of a plan: every network is trained, every fold is tested, and nothing is stored.
+"""Training of a plan: trains every network, tests every fold, and stores nothing.
 
-Retrainings put the results on record (`record`); the placebo judges them and keeps nothing.
+Retrainings record the results (`record`); the placebo calibration judges them and keeps nothing.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,18 +23,18 @@ from ldtm_lib.training.plan import TrainingPlan
 
 
 class TrainingCallbacks(Protocol):
-    """Called as a training proceeds, in the thread that asked for it. A universe makes 50,000 calls."""
+    """Callbacks of a training, called in the thread that requested it, 50,000 times for a universe."""
 
     def on_start(self, tasks: Sequence[FitTask]) -> None:
         """Called once, before anything else, with the networks to train."""
         ...
 
     def on_epoch(self, progress: Progress) -> None:
-        """Called after every epoch of every network; networks that train together call in a burst."""
+        """Called after every epoch of every network, in bursts for networks that are trained together."""
         ...
 
     def on_result(self, result: Fit | FitFailed) -> None:
-        """Called when a network has been trained or has failed, and the part that it completes is on record."""
+        """Called when a network was trained or failed, after the part that it completes was recorded."""
         ...
 
 
@@ -63,10 +63,10 @@ class TrainingContext:
     gpu_index: int | None = None
     """The GPU that was leased for the training, as nvidia-smi counts."""
     gpu: GpuConfig | None = None
-    """Part of the GPU that the training may take; that of the settings when None."""
+    """Share of the GPU that the training may take; None for that of the settings."""
     callbacks: TrainingCallbacks = field(default_factory=NoCallbacks)
     on_notice: OnNotice | None = None
-    """Called when a GPU runs short of memory, or a method of training breaks off and a slower one goes on."""
+    """Called when a GPU runs short of memory, or when a training method breaks off and a slower one continues."""
     calendar: Calendar | None = None
     """If given, baselines are fitted on the rows of every network and scored on every fold."""
 
@@ -110,7 +110,7 @@ TrainingResult = FinalNetwork | TestedFolds | FailedPart
 def train(plan: TrainingPlan, context: TrainingContext) -> Iterator[TrainingResult]:
     """Train all networks of a plan in one call of the engine; yields each ticker's part as soon as it is complete.
 
-    The callbacks hear of a network after the consumer of the iterator has handled the part that it completes.
+    `on_result` is called for a network after the consumer of the iterator has handled the part that it completes.
     """
     settings, callbacks = context.settings, context.callbacks
     pending = {ticker: _PendingBacktest(ticker, folds) for ticker, folds in plan.folds.items()}
@@ -152,7 +152,7 @@ def _fitted(task: FitTask, settings: Settings) -> FittedBaselines:
 
 
 class _PendingBacktest:
-    """A backtest some of whose folds are not trained yet."""
+    """A backtest with folds that are not trained yet."""
 
     def __init__(self, ticker: str, folds: Sequence[FoldPlan]) -> None:
         self.ticker, self.missing = ticker, {plan.fold: plan for plan in folds}
@@ -162,7 +162,7 @@ class _PendingBacktest:
         self._failures: list[str] = []
 
     def add(self, result: Fit | FitFailed, fold: int, context: TrainingContext) -> None:
-        """Test one fold's network, on the CPU as daily forecasts are made; only its forecasts are kept."""
+        """Test one fold's network on the CPU, where daily forecasts are made too; only its forecasts are kept."""
         plan = self.missing.pop(fold)
         if isinstance(result, FitFailed):
             self._failures.append(str(result.reason))

@@ -84,7 +84,7 @@ def test_a_node_with_another_database_is_named(
     monkeypatch.setenv("LDTM_DATABASE_URL", url_of(server_url, "postgres"))
     assert leases.problem_here().startswith("LDTM_DATABASE_URL of the node names another database (")
     monkeypatch.delenv("LDTM_DATABASE_URL")
-    assert leases.problem_here().startswith("LDTM_DATABASE_URL is not set on the node; set it where its raylet is")
+    assert leases.problem_here().startswith("LDTM_DATABASE_URL is not set on the node; set it to the database of the")
 
 
 def test_a_role_without_rights_reads_the_identity_of_its_database(database: Database) -> None:
@@ -140,7 +140,7 @@ def test_gpu_slots_without_a_gpu_or_a_database_are_refused_before_the_training(
     assert "cannot lease its GPUs: LDTM_DATABASE_URL of the node names another database" in refusal(other, reason)
     same = replace(project, database=Database(url=url_of(server_url, "postgres"), schema="ldtm"))
     leases, reason = node_leases(same, {"LDTM_DATABASE_URL": same.database.url})
-    assert "cannot lease its GPUs: it offers slots on GPUs and shows none (no GPU: " in refusal(leases, reason)
+    assert "cannot lease its GPUs: it offers GPU slots, but no GPU is visible there (no" in refusal(leases, reason)
     assert refusal(None, "LDTM_DATABASE_URL is not set") == "LDTM_DATABASE_URL is not set"
 
 

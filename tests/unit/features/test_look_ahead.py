@@ -222,7 +222,7 @@ def test_the_first_leak_is_reported_with_its_session_and_input(make: Bars, calen
     found = searched(bars, calendar, planted(label_of_the_session_after), num_samples=1)["T"]
     close = bars["close"][-1]
     assert found.first == (
-        f"the window of T on {before} is labelled by another session: nan of {last} for {close:g} of {last}"
+        f"the window of T on {before} is labelled by another session: nan of {last} instead of {close:g} of {last}"
     )
     found = searched(bars, calendar, planted(targets_ranged_over_history), num_samples=1)["T"]
     assert found.first == (

@@ -59,7 +59,7 @@ def test_the_table_is_aligned_and_names_every_ticker_gpu_duration_status_and_los
     assert text.splitlines() == [
         "trained on bars up to 2026-11-20: 3 tickers, "
         "1 trained; 1 checkpoint up to date, backtest too few bars; 1 failed",
-        "3 networks trained, 36 epochs, 104.0 s in all of them",
+        "3 networks trained, 36 epochs, 104.0 s in total",
         "ticker  GPU  duration  status                                        val_loss  no change  folds' val_loss",
         "BRK.B     1   104.0 s  trained                                         0.2134     0.2000           0.2000",
         "FB        -     2.0 s  checkpoint up to date, backtest too few bars    0.2500     0.2000                -",
