@@ -1,7 +1,7 @@
 """Certificates that a file's networks give the results of torch, with figures, bounds and the hashes of all files.
 
-A certificate is a JSON document. It proves nothing to somebody who does not trust its writer, but names the files,
-libraries and hardware that its figures belong to, and `require_certificate` refuses it for any others.
+A certificate is a JSON document. It proves nothing to readers who do not trust its writer, but names the files,
+libraries and hardware of its figures, and `require_certificate` refuses it for any other files.
 """
 
 import hashlib
@@ -163,7 +163,7 @@ def write_certificate(certificate: Certificate, path: Path) -> str:
 
 
 def read_certificate(path: Path) -> Certificate:
-    """A stored certificate; raises CertificateRefused when it is missing or not whole."""
+    """A stored certificate; raises CertificateRefused when it is missing or incomplete."""
     try:
         document: dict[str, Any] = json.loads(path.read_text())
         rules = [CheckedRule(**rule) for rule in document.pop("rules")]
@@ -172,11 +172,11 @@ def read_certificate(path: Path) -> Certificate:
     except OSError as error:
         raise CertificateRefused(f"certificate {path} cannot be read: {error.strerror}; {REMEDY}") from None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise CertificateRefused(f"certificate {path} is cut or altered: {error}; {REMEDY}") from None
+        raise CertificateRefused(f"certificate {path} is truncated or altered: {error}; {REMEDY}") from None
     if certificate.format != FORMAT:
         raise CertificateRefused(f"certificate {path} has format {certificate.format}, not {FORMAT}; {REMEDY}")
     if not follows:
-        raise CertificateRefused(f"certificate {path} states a verdict that its figures do not give; {REMEDY}")
+        raise CertificateRefused(f"certificate {path} states a verdict that does not follow from its figures; {REMEDY}")
     return certificate
 
 
@@ -185,13 +185,13 @@ def require_certificate(
 ) -> Certificate:
     """The stored certificate of a file, which must have passed.
 
-    `checkpoints` are the SHA-256 by ticker that the file must be of, such as those of the active models. Raises
-    CertificateRefused when the certificate failed, or belongs to another file, checkpoint or engine.
+    `checkpoints` are the SHA-256 by ticker that the file must have been made from, such as those of the active models.
+    Raises CertificateRefused when the certificate failed, or belongs to another file, checkpoint or engine.
     """
     certificate = read_certificate(path)
     if certificate.onnx_sha256 != file.sha256:
         raise CertificateRefused(
-            f"certificate {path} is of the ONNX file with SHA-256 {certificate.onnx_sha256}, and {file.path} has "
+            f"certificate {path} belongs to the ONNX file with SHA-256 {certificate.onnx_sha256}, but {file.path} has "
             f"{file.sha256}; {REMEDY}"
         )
     held = {network.ticker: network.checkpoint_sha256 for network in file.metadata.networks}
@@ -199,12 +199,12 @@ def require_certificate(
         for owner, found in ((f"certificate {path}", certificate.checkpoints), (f"{file.path}", held)):
             if found.get(ticker) != wanted:
                 raise CertificateRefused(
-                    f"{owner} is of checkpoint {found.get(ticker)} of {ticker}, not of {wanted}; export {ticker} again "
-                    "and make a new certificate"
+                    f"{owner} belongs to checkpoint {found.get(ticker)} of {ticker}, not to {wanted}; export {ticker} "
+                    "again and make a new certificate"
                 )
     if engine_sha256 is not None and certificate.engine_sha256 != engine_sha256:
         raise CertificateRefused(
-            f"certificate {path} is of the engine {certificate.engine_sha256}, not of {engine_sha256}; {REMEDY}"
+            f"certificate {path} belongs to the engine {certificate.engine_sha256}, not to {engine_sha256}; {REMEDY}"
         )
     if not certificate.passed:
         failed = next(rule for rule in certificate.rules if not rule.holds)

@@ -19,7 +19,7 @@ from ldtm_lib.models.parameters import NetworkParameters
 from ldtm_lib.settings import WindowConfig
 
 EDGE_TOLERANCE = 1e-5
-"""Distance of a predicted return from an edge of its neutral band within which another direction is no error: a
+"""Distance of a predicted return from an edge of its neutral band within which a different direction is no error: a
 hundredth of the default band, and far above the float32 rounding error of a return."""
 Predictor = Callable[[Scaled], Predictions]
 """Scaled predictions (n, H) of one ticker from its windows."""
@@ -27,14 +27,14 @@ Predictor = Callable[[Scaled], Predictions]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Differences:
-    """The result of one implementation on the windows of one ticker, against torch."""
+    """Differences of one implementation from torch on the windows of one ticker."""
 
     largest: tuple[float, ...]
     """By horizon, |found - torch| / max(1, |torch|) in units of the window's close range; infinite if not finite."""
     changed_directions: int
-    """Next-day directions that differ, outside the tolerance of the band's edges."""
+    """Number of next-day directions that differ outside the tolerance about the band's edges."""
     changed_at_edges: int
-    """Next-day directions that differ within it."""
+    """Number of next-day directions that differ within it."""
 
 
 def compare(windows: PricedWindows, expected: Predictions, predictor: Predictor) -> Differences:
@@ -78,7 +78,7 @@ def num_altered_values(file: OnnxFile, ticker: str, parameters: NetworkParameter
 
 
 def _batches(num_windows: int) -> list[tuple[int, int]]:
-    """First row and number of rows of batches: one of each size, then the largest until every window was in one."""
+    """First row and number of rows of batches: one of each size, then the largest until all windows are covered."""
     batches: list[tuple[int, int]] = []
     start = 0
     for size in BATCH_SIZES:
@@ -93,7 +93,7 @@ def _batches(num_windows: int) -> list[tuple[int, int]]:
 def _directions(
     windows: PricedWindows, rows: npt.NDArray[np.int64], found: Predictions, wanted: Predictions
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Masks of the next-day directions that differ, and of the expected returns that lie at an edge of their band.
+    """Masks of the next-day directions that differ, and of the expected returns that are at an edge of their band.
 
     A return within the band, its edges included, is neutral, as in the record of forecasts.
     """

@@ -1,6 +1,6 @@
-"""Windows at the edges of what scaling can give, and the numbers of rows that a network is tried with.
+"""Extreme windows that scaling can give, and the batch sizes that a network is tested with.
 
-Scaled inputs lie in 0..1 by construction, so the extremes are windows whose inputs jump between both ends. Axes: n
+Scaled inputs are in 0..1 by construction, so the extremes are windows whose inputs jump between both ends. Axes: n
 windows, T sessions, I inputs.
 """
 
@@ -17,12 +17,12 @@ from ldtm_lib.models.forecast import Scaled
 BATCH_SIZES = (1, 2, 16, 103, 256)
 """Rows of one call. 256 is the largest batch of the engines' optimisation profile."""
 LOWEST_CLOSE, CLOSE_RANGE, BAND = 100.0, 10.0, 0.001
-"""Prices of the windows of this module, which have none of their own, and their neutral band."""
+"""Prices and neutral band that are assumed for the windows of this module, which come from no bars."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PricedWindows:
-    """Scaled windows of one ticker with what turns their predictions into prices and directions."""
+    """Scaled windows of one ticker with the prices and bands that turn their predictions into prices and directions."""
 
     inputs: Scaled
     """(n, T, I) float32."""
@@ -59,7 +59,7 @@ class PricedWindows:
 
 
 def edge_cases(window_sessions: int, num_inputs: int) -> dict[str, Scaled]:
-    """Windows (T, I) by a name that says what is in them."""
+    """Windows (T, I) by a name that describes them."""
     sessions = np.arange(window_sessions)[:, None]
     columns = np.arange(num_inputs)[None, :]
     last = sessions == window_sessions - 1
@@ -82,7 +82,7 @@ def edge_cases(window_sessions: int, num_inputs: int) -> dict[str, Scaled]:
 
 
 def priced_edge_cases(window_sessions: int, num_inputs: int) -> PricedWindows:
-    """All edge cases, between made prices."""
+    """All edge cases, with the assumed prices and band."""
     inputs = np.stack(list(edge_cases(window_sessions, num_inputs).values()))
     lowest = np.full(len(inputs), LOWEST_CLOSE)
     return PricedWindows(

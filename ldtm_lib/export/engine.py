@@ -1,9 +1,9 @@
 """TensorRT engines from exported ONNX files, by the standard TensorRT or by TensorRT-RTX behind one interface.
 
 Networks are strongly typed in both, so the precision is that of the ONNX graph: for fp16 its weights become float16,
-with casts at inputs and outputs. An engine runs only where it was built for, so a JSON file beside it names that GPU
-or its compute capability, the TensorRT version and the ONNX file, and an engine that does not fit is refused before
-TensorRT sees it.
+with casts at inputs and outputs. An engine runs only on the GPU that it was built for, so a JSON file next to it names
+that GPU or its compute capability, the TensorRT version and the ONNX file, and an engine that does not fit is refused
+before TensorRT loads it.
 """
 
 import hashlib
@@ -32,11 +32,11 @@ REMEDY = "build the engine again on this machine"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineRecord:
-    """The content of the file beside an engine."""
+    """The content of the JSON file next to an engine."""
 
     flavour: Flavour
     version: str
-    """Of TensorRT."""
+    """Version of TensorRT."""
     gpu_name: str | None
     """The GPU that it was built on; None for an engine for any GPU of its compute capability."""
     compute_capability: str
@@ -55,9 +55,9 @@ def build_engine(
     gpu: EngineTarget,
     timing_cache: Path | None = None,
 ) -> EngineRecord:
-    """Build an engine of all networks of a file for 1 to 256 rows, and write it with its record beside it.
+    """Build an engine of all networks of a file for 1 to 256 rows, and write it with its record next to it.
 
-    `timing_cache` is read if it is there and written afterwards; the standard TensorRT measures less with it. Raises
+    `timing_cache` is read if it exists and written afterwards; the standard TensorRT measures less with it. Raises
     MissingExtra, EngineRefused with TensorRT's own message, and ExportNotWritten.
     """
     builder_of = BUILDERS[flavour]
@@ -101,7 +101,7 @@ def build_engine(
 
 
 def read_record(path: Path) -> EngineRecord:
-    """The record beside an engine; raises EngineRefused when it is missing or not whole."""
+    """The record of an engine; raises EngineRefused when it is missing or incomplete."""
     try:
         record = EngineRecord(**json.loads(record_path(path).read_text()))
         if record.flavour not in BUILDERS:
@@ -109,15 +109,15 @@ def read_record(path: Path) -> EngineRecord:
     except OSError as error:
         raise EngineRefused(f"engine {path} cannot be read: {error.strerror} ({error.filename}); {REMEDY}") from None
     except (ValueError, TypeError) as error:
-        raise EngineRefused(f"{record_path(path)} is cut or altered: {error}; {REMEDY}") from None
+        raise EngineRefused(f"{record_path(path)} is truncated or altered: {error}; {REMEDY}") from None
     return record
 
 
 def read_engine(path: Path, *, file: OnnxFile, gpu: EngineTarget, version: str) -> tuple[EngineRecord, bytes]:
-    """The bytes of an engine that was built from a file for this GPU and TensorRT version.
+    """The record and the bytes of an engine that was built from a file for this GPU and TensorRT version.
 
-    A record that names no GPU fits every GPU of its compute capability. Raises EngineRefused otherwise, and when the
-    engine is missing, cut or altered.
+    A record that names no GPU fits every GPU of its compute capability. Raises EngineRefused for other engines, and
+    when the engine is missing, truncated or altered.
     """
     record = read_record(path)
     try:
@@ -133,7 +133,7 @@ def read_engine(path: Path, *, file: OnnxFile, gpu: EngineTarget, version: str) 
     }
     for name, value in expected.items():
         if getattr(record, name) != value:
-            raise EngineRefused(f"engine {path} was built for {name} {getattr(record, name)}, not {value}; {REMEDY}")
+            raise EngineRefused(f"engine {path} is recorded with {name} {getattr(record, name)}, not {value}; {REMEDY}")
     return record, engine
 
 
@@ -176,7 +176,7 @@ class EngineForecaster:
             checked = require_windows(network.ticker, given, self._metadata)
             if len(checked) > self.record.largest_batch:
                 raise WindowRefused(
-                    f"{network.ticker} has {len(checked)} windows; the engine takes {self.record.largest_batch} at once"
+                    f"{network.ticker} has {len(checked)} windows; give at most {self.record.largest_batch} at once"
                 )
             inputs[network.input_name] = checked
             outputs[network.output_name] = len(checked), len(self._metadata.horizons)
@@ -217,7 +217,7 @@ def _loaded(path: Path, *, file: OnnxFile, gpu: EngineTarget) -> tuple[EngineRec
 
 
 def record_path(path: Path) -> Path:
-    """The file beside an engine that says what it is for."""
+    """The path of the record next to an engine."""
     return path.with_name(f"{path.name}.json")
 
 
@@ -244,7 +244,7 @@ def half_precision(content: bytes) -> bytes:
 
 
 def _profile(builder: Any, network: Any) -> Any:
-    """Every input from 1 row to the largest batch, best at 1: a daily forecast has one row of each ticker."""
+    """Every input from 1 row to the largest batch, optimised for 1: a daily forecast has one row per ticker."""
     profile = builder.create_optimization_profile()
     for at in range(network.num_inputs):
         value = network.get_input(at)

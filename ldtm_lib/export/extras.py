@@ -1,4 +1,4 @@
-"""Packages that only exports need. They are imported when they are used, and a missing one is named with its remedy."""
+"""Packages that only exports need, imported when they are used; the error for a missing one names the remedy."""
 
 import importlib
 from types import ModuleType

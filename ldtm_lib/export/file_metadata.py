@@ -1,6 +1,6 @@
-"""The description that an exported ONNX file holds of itself, so that a program without LDTM can use it.
+"""The description inside an exported ONNX file, with which a program without LDTM can use the file.
 
-It is one JSON document under the key `ldtm` of the file's metadata. It holds no time of writing and no path: equal
+It is one JSON document under the key `ldtm` of the file's metadata. It contains no time of writing and no path: equal
 networks give equal bytes. The version of LDTM is that of the writer.
 """
 
@@ -44,7 +44,7 @@ class ExportedNetwork:
 
     ticker: str
     checkpoint_sha256: str
-    """Of the checkpoint file that its parameters come from."""
+    """SHA-256 of the checkpoint file that its parameters come from."""
     architecture: Mapping[str, Any]
     input_name: str
     """Name of the input of shape (batch, sessions, inputs), float32."""
@@ -116,7 +116,7 @@ def decode(text: str) -> FileMetadata:
     try:
         document: dict[str, Any] = json.loads(text)
         if document["format"] != FORMAT:
-            raise ValueError(f"its format is {document['format']}, and this version of LDTM reads {FORMAT}")
+            raise ValueError(f"its format is {document['format']}, but this version of LDTM reads {FORMAT}")
         networks = tuple(
             ExportedNetwork(
                 ticker=str(entry["ticker"]),
@@ -138,4 +138,4 @@ def decode(text: str) -> FileMetadata:
             networks=networks,
         )
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"its description lacks or misspells {error}") from None
+        raise ValueError(f"its description is incomplete or malformed: {error}") from None

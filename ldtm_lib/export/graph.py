@@ -1,10 +1,10 @@
 """The ONNX graph of one network, written node by node: a branch of the graph of a file.
 
 Equal parameters give equal bytes, whatever the versions of torch and onnx are. A branch reads one input and writes one
-output, and all of its names start with its own prefix, so that branches of several networks lie in one graph.
+output, and all of its names start with its own prefix, so that one graph can hold branches of several networks.
 
     window (batch, sessions, inputs)
-      Transpose          (sessions, batch, inputs), since ONNX Runtime knows no LSTM with the batch first
+      Transpose          (sessions, batch, inputs), since ONNX Runtime has no LSTM with the batch first
       LSTM, Squeeze      one pair per layer; the last one gives its last hidden state alone
       Gemm, Relu, Gemm   all heads at once: the second matrix is block-diagonal, so no head reads another one
       Slice, Squeeze, Add   the last scaled close, for residual heads alone
@@ -45,7 +45,7 @@ class BranchNames:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Branch:
-    """The part of a graph that one network makes, as protocol buffers of onnx."""
+    """The part of a graph that belongs to one network, as protocol buffers of onnx."""
 
     nodes: list[Any]
     constants: list[Any]
@@ -118,7 +118,7 @@ def branch_of(parameters: NetworkParameters, names: BranchNames, window_sessions
             unused_outputs=1 if is_last else 0,
             hidden_size=architecture.hidden,
         )
-        axis = "axis_0" if is_last else "axis_1"  # of the direction: an LSTM that reads forwards alone has one
+        axis = "axis_0" if is_last else "axis_1"  # the axis of directions, of which a forward LSTM has one
         hidden = add("Squeeze", [states, f"{SHARED}{axis}"], f"{own}hidden_{layer}")
     inner = add("Gemm", [hidden, f"{own}heads.0.weight", f"{own}heads.0.bias"], f"{own}inner", transB=1)
     inner = add("Relu", [inner], f"{own}rectified")

@@ -1,8 +1,8 @@
 """The places of a model's parts in the bytes of an ONNX file, found without reading the weights.
 
-A file of a hundred networks is 94 MB, and parsing it as a protocol buffer copies all of it. This walks through the
-outer fields alone (onnx/onnx.proto), so a file can be checked, and a part of its networks cut out of it, in
-milliseconds and without the package onnx.
+A file of a hundred networks is 94 MB, and parsing it as a protocol buffer copies all of it. This module reads only the
+outer fields (onnx/onnx.proto), so that a file can be checked, and a part of its networks cut out of it, in milliseconds
+and without the package onnx.
 """
 
 from collections.abc import Iterable, Iterator
@@ -22,7 +22,7 @@ NAME_FIELDS = {GRAPH_NODE: 3, GRAPH_CONSTANT: 8, GRAPH_INPUT: 1, GRAPH_OUTPUT: 1
 
 
 class NotAModel(Exception):
-    """Bytes that are no whole ONNX model; the message says why, without naming the file."""
+    """Bytes that are not a complete ONNX model; the message gives the reason, without the name of the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def read_layout(content: Content) -> ModelLayout:
 
 
 def cut_out(content: Content, layout: ModelLayout, parts: Iterable[Part]) -> bytes:
-    """A model that has the header of another one and some of its parts, without metadata."""
+    """A model with the header and some parts of another one, without metadata."""
     kept = [content[part.start : part.end] for part in parts]
     graph = b"".join([*kept, _tag(GRAPH_NAME), b"\x04part"])
     header = [content[field.tag_start : field.end] for field in layout.header]

@@ -1,7 +1,7 @@
 """Exported ONNX files: one network, or a whole universe with one branch per ticker, in one file.
 
-A file is written whole or not at all, and never from a checkpoint that fails its hash. It is read by the bytes that
-were verified: the opened file is hashed, and later reads go through the same descriptor.
+A file is written whole or not at all, and never from a checkpoint that fails its hash. Only verified bytes are read:
+the opened file is hashed, and later reads go through the same descriptor.
 """
 
 import hashlib
@@ -100,14 +100,14 @@ def write(content: bytes, path: Path) -> str:
         write_whole(path, content)
     except OSError as error:
         raise ExportNotWritten(
-            f"exported file {path} cannot be written: {error.strerror}; nothing was changed: make room, or see who may "
-            f"write to {path.parent}, and export again"
+            f"exported file {path} cannot be written: {error.strerror}; nothing was changed: free disk space, or check "
+            f"the permissions of {path.parent}, and export again"
         ) from error
     return hashlib.sha256(content).hexdigest()
 
 
 class OnnxFile:
-    """An exported file whose SHA-256 and layout were verified; it stays open, so that a later file is another one."""
+    """An exported file whose SHA-256 and layout were verified; it stays open, so that replacing it changes nothing."""
 
     def __init__(self, path: Path, file: BinaryIO, *, sha256: str, metadata: FileMetadata, layout: ModelLayout) -> None:
         self.path = path
@@ -119,9 +119,9 @@ class OnnxFile:
 
     @classmethod
     def open(cls, path: Path, *, sha256: str | None = None) -> Self:
-        """Open a file, which must have a SHA-256 where one is given.
+        """Open a file, which must have the given SHA-256, if any.
 
-        Raises ExportRefused when it is missing, cut, altered, of another opset, or not one that LDTM writes.
+        Raises ExportRefused when it is missing, truncated, altered, of another opset, or not one that LDTM writes.
         """
         try:
             file = path.open("rb")
@@ -180,11 +180,11 @@ def _layout_of(path: Path, file: BinaryIO) -> ModelLayout:
         with mmap(file.fileno(), 0, access=ACCESS_READ) as content:
             return read_layout(content)
     except NotAModel as error:
-        raise ExportRefused(f"exported file {path} is cut or no ONNX model: {error}; {REMEDY}") from None
+        raise ExportRefused(f"exported file {path} is truncated or not an ONNX model: {error}; {REMEDY}") from None
 
 
 def _metadata_of(path: Path, layout: ModelLayout) -> FileMetadata:
-    """The description in a file, which must be that of its graph."""
+    """The description in a file, which must agree with its graph."""
     if layout.opsets != {"": OPSET}:
         found = ", ".join(f"{domain or 'ai.onnx'} {version}" for domain, version in layout.opsets.items())
         raise ExportRefused(f"exported file {path} has operators of opset {found}, not {OPSET}; {REMEDY}")

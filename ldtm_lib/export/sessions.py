@@ -20,10 +20,10 @@ from ldtm_lib.export.onnx_file import REMEDY, OnnxFile
 from ldtm_lib.models.forecast import Predictions, Scaled
 
 FEW_TICKERS = 8
-"""Up to so many tickers of a larger file are forecast by sessions of their own: a session computes all of its branches,
-and 103 of them take 41 ms, one 0.3 ms."""
+"""Largest number of tickers of a larger file that are forecast by sessions of their own: a session computes all of its
+branches, which takes 41 ms for 103 of them and 0.3 ms for one."""
 KEPT_SESSIONS = 16
-"""Sessions of single tickers that stay open beside that of the universe; each takes about 2 MB."""
+"""Number of sessions of single tickers that stay open in addition to that of the universe; each takes about 2 MB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -36,13 +36,13 @@ class _Group:
 
 
 class OnnxForecaster:
-    """Networks of exported files, ready to forecast; not to be shared by threads of the caller's."""
+    """Networks of exported files, ready to forecast; not safe for use by several threads of the caller."""
 
     def __init__(self, files: Sequence[OnnxFile], *, num_threads: int = 1) -> None:
-        """Load every file into sessions: one, or with several threads one per thread over a share of its tickers.
+        """Load every file into one session, or into one per thread, each with a share of the tickers.
 
-        The files must stay open. One thread is the default, and a single session then serves all tickers of a file.
-        Raises ExportRefused when a file cannot be loaded or two files hold one ticker, and MissingExtra.
+        The files must stay open. With one thread, the default, a single session serves all tickers of a file. Raises
+        ExportRefused when a file cannot be loaded or two files hold one ticker, and MissingExtra.
         """
         if num_threads < 1:
             raise ExportRefused(f"num_threads is {num_threads}; give at least 1")
@@ -132,7 +132,7 @@ class OnnxForecaster:
 
 
 def require_windows(ticker: str, windows: Scaled, metadata: FileMetadata, *, num_axes: int = 3) -> Scaled:
-    """The windows of a ticker, contiguous, once their type, shape and values were checked; raises WindowRefused.
+    """The windows of a ticker, contiguous, after a check of their type, shape and values; raises WindowRefused.
 
     An empty batch is refused because ONNX Runtime ends the whole process on an LSTM without rows.
     """
@@ -148,7 +148,7 @@ def require_windows(ticker: str, windows: Scaled, metadata: FileMetadata, *, num
     if not (finite := np.isfinite(windows)).all():
         place = ", ".join(str(at) for at in np.argwhere(~finite)[0])
         raise WindowRefused(
-            f"the windows of {ticker} have {windows[~finite][0]} at ({place}); leave the ticker out or mend its bars"
+            f"the windows of {ticker} have {windows[~finite][0]} at ({place}); leave the ticker out or correct its bars"
         )
     return np.ascontiguousarray(windows)
 
@@ -164,7 +164,7 @@ def _groups(file: OnnxFile, num_threads: int) -> list[_Group]:
 def _group_of_part(file: OnnxFile, tickers: tuple[str, ...]) -> _Group:
     """A session over some branches of a file.
 
-    Its model goes through a file in memory: a session that is made of bytes keeps them as long as it lives.
+    Its model is passed as a file in memory: a session that is made from bytes keeps them as long as it lives.
     """
     memory = os.memfd_create("ldtm-onnx")
     try:
@@ -181,10 +181,10 @@ def _session(file: OnnxFile, model_path: str, tickers: Iterable[str]) -> Any:
     options = runtime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.execution_mode = runtime.ExecutionMode.ORT_SEQUENTIAL
-    options.log_severity_level = 4  # problems are raised, and not printed beside that
+    options.log_severity_level = 4  # problems are raised, and not printed as well
     try:
         session = runtime.InferenceSession(model_path, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # the exceptions of ONNX Runtime have no class of their own in common
+    except Exception as error:  # the exceptions of ONNX Runtime have no base class of their own
         reason = str(error).partition("\n")[0]
         raise ExportRefused(f"exported file {file.path} cannot be loaded: {reason}; {REMEDY}") from None
     wanted, metadata = set(tickers), file.metadata
@@ -197,7 +197,7 @@ def _session(file: OnnxFile, model_path: str, tickers: Iterable[str]) -> Any:
     if found != expected:
         name = next(name for name in found | expected if found.get(name) != expected.get(name))
         raise ExportRefused(
-            f"exported file {file.path} has the input {name} as {found.get(name)}, and describes {expected.get(name)}; "
+            f"exported file {file.path} has the input {name} as {found.get(name)}, but describes {expected.get(name)}; "
             f"{REMEDY}"
         )
     return session

@@ -1,4 +1,4 @@
-"""The two kinds of TensorRT: the standard one and TensorRT-RTX, with what differs between them."""
+"""The two kinds of TensorRT, the standard one and TensorRT-RTX, and the differences between them."""
 
 import importlib
 from abc import abstractmethod
@@ -14,7 +14,7 @@ Flavour = Literal["tensorrt", "tensorrt-rtx"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineTarget:
-    """The GPU that an engine is for."""
+    """The GPU, or the kind of GPU, that an engine is for."""
 
     name: str | None
     """Such as "NVIDIA H100 80GB HBM3"; None for any GPU of the compute capability."""
@@ -46,7 +46,7 @@ class EngineBuilder(Protocol):
 
     @abstractmethod
     def timing_cache(self, config: Any) -> bytes:
-        """The timing cache after a build, empty where there is none."""
+        """The timing cache after a build; empty if there is none."""
 
 
 class StandardTensorRT:
@@ -59,7 +59,7 @@ class StandardTensorRT:
         return _first_module(("tensorrt",), extra="tensorrt", why="its libraries come from NVIDIA")
 
     def require_target(self, trt: Any, gpu: EngineTarget) -> None:
-        """Take any GPU: only the build shows which ones TensorRT supports."""
+        """Accept any GPU: only the build shows which ones TensorRT supports."""
 
     def prepare(self, trt: Any, config: Any, gpu: EngineTarget, timing_cache: bytes) -> None:
         """Reuse measured timings; TensorRT builds for the current GPU."""
@@ -71,15 +71,15 @@ class StandardTensorRT:
 
 
 class TensorRTRtx:
-    """TensorRT for RTX GPUs: it builds anywhere, also without a GPU, for a compute capability; the GPU optimises it.
+    """TensorRT for RTX GPUs: it builds for a compute capability on any machine; the GPU optimises the engine.
 
-    It measures nothing during the build, so it has no timing cache.
+    It builds without a GPU too, and measures nothing during the build, so it has no timing cache.
     """
 
     flavour: Flavour = "tensorrt-rtx"
 
     def module(self) -> Any:
-        """The package `tensorrt_rtx`, or the bindings that it consists of."""
+        """The package `tensorrt_rtx`, or its bindings."""
         return _first_module(("tensorrt_rtx", "tensorrt_rtx_bindings"), extra="tensorrt-rtx", why="Linux x86_64 only")
 
     def require_target(self, trt: Any, gpu: EngineTarget) -> None:
@@ -107,7 +107,7 @@ BUILDERS: dict[Flavour, EngineBuilder] = {"tensorrt": StandardTensorRT(), "tenso
 
 
 def error_logger(trt: Any) -> tuple[list[str], Any]:
-    """A logger of TensorRT that keeps errors in a list, and that list."""
+    """A list of errors, and a logger of TensorRT that fills it."""
     messages: list[str] = []
     severe = (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR)
 

@@ -1,1 +1,1 @@
-"""The GPUs of a machine, the number of training jobs that fit beside other processes, and leases on their slots."""
+"""The GPUs of a machine, the number of training jobs that fit next to other processes, and leases on their slots."""

@@ -1,4 +1,4 @@
-"""The GPUs that training may use, with their memory, as NVML tells it."""
+"""The GPUs that training may use, with their memory as NVML reports it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuInventory:
-    """The GPUs found, and a note that says why others were not."""
+    """The GPUs found, and a note on why others were not found."""
 
     gpus: tuple[Gpu, ...]
     note: str
@@ -43,8 +43,8 @@ ReadGpus = Callable[[], GpuInventory]
 def read_gpus(*, visible: str | None, cuda_order: AskCuda) -> GpuInventory:
     """Read all GPUs that a value of CUDA_VISIBLE_DEVICES does not hide; None hides none.
 
-    A machine without one gives an empty inventory with the reason. `cuda_order` may be slow: it is called only where
-    NVML cannot say which GPU a number means.
+    On a machine without a GPU the inventory is empty, and its note has the reason. `cuda_order` may be slow: it is
+    called only if NVML does not show which GPU a number means.
     """
     return inventory_of(ask_nvml(), visible=visible, cuda_order=cuda_order)
 
@@ -60,7 +60,7 @@ def inventory_of(answer: NvmlAnswer, *, visible: str | None, cuda_order: AskCuda
     hidden = [gpu for gpu in answer.gpus if gpu.uuid not in seen]
     if hidden and visible is None:
         names = ", ".join(gpu.uuid if gpu.is_slice else f"GPU {gpu.index}" for gpu in hidden)
-        notes.append(f"beside a slice CUDA shows nothing else; CUDA_VISIBLE_DEVICES may name {names}")
+        notes.append(f"CUDA shows the first slice alone; set CUDA_VISIBLE_DEVICES to use {names}")
     elif hidden:
         names = ", ".join(gpu.uuid if gpu.is_slice else str(gpu.index) for gpu in hidden)
         notes.append(f"CUDA_VISIBLE_DEVICES={visible} hides GPU {names}")
@@ -82,9 +82,9 @@ def inventory_of(answer: NvmlAnswer, *, visible: str | None, cuda_order: AskCuda
 
 
 def _seen(gpus: Sequence[NvmlGpu], visible: str | None, cuda_order: AskCuda) -> set[str]:
-    """The UUIDs that CUDA shows. Its numbers are NVML's only among equal GPUs: it counts the fastest ones first.
+    """The UUIDs that CUDA shows. Its numbers are those of NVML only among equal GPUs: it counts the fastest first.
 
-    To a process that names none CUDA shows the first slice alone, where a GPU is divided (NVIDIA MIG user guide).
+    If a GPU is divided and the process names no UUID, CUDA shows the first slice alone (NVIDIA MIG user guide).
     """
     slices = [gpu.uuid for gpu in gpus if gpu.is_slice]
     if slices and (visible is None or counts(visible)):

@@ -1,7 +1,7 @@
 """The right to train on one slot of one GPU, held as long as its process lives.
 
-A lease is a session-level advisory lock on a connection of its own: no two processes can hold the same one, and a
-process that is killed gives it back at once, because its connection ends with it.
+A lease is a session-level advisory lock on a connection of its own: no two processes can hold the same one, and the
+lease of a process that is killed is released at once, because the connection ends with the process.
 """
 
 import time
@@ -28,7 +28,7 @@ CLIENT_KEEPALIVES = "keepalives_idle=30&keepalives_interval=10&keepalives_count=
 
 
 class NoSlotInTime(LdtmError):
-    """No slot of a GPU became free in the time that the caller would wait."""
+    """No slot became free within the caller's timeout."""
 
 
 class LeaseLost(LdtmError):
@@ -36,13 +36,13 @@ class LeaseLost(LdtmError):
 
 
 class Lease:
-    """A slot that is held: a context manager that gives it back."""
+    """A slot that is held; as a context manager it is released at the end."""
 
     def __init__(self, conn: Connection, *, place: str, slot: int, gpu: Gpu | None, memory_mib: int = 0) -> None:
         self.gpu = gpu
         """The GPU as it was when the slot was granted; None for the CPU."""
         self.memory_mib = memory_mib
-        """Memory of the GPU that this job may take."""
+        """Memory of the GPU that this job may take, in MiB."""
         self.slot = slot
         self._conn, self._place, self._is_settled = conn, place, False
 
@@ -57,15 +57,15 @@ class Lease:
         return f"slot {self.slot} of {where}"
 
     def release(self) -> None:
-        """Give the slot back. Safe to call again."""
+        """Release the slot. Calling again does nothing."""
         self._conn.close()
 
     def require_held(self) -> None:
-        """Raises LeaseLost when the slot is no longer this process's. Takes one query."""
+        """Raise LeaseLost if this process no longer holds the slot. Takes one query."""
         with self._loss_as_lease_lost():
             if _is_true(self._conn, query("gpu.is_held_here"), slot_key(self._place, self.slot)):
                 return
-        raise self._lost("the server does not know its lock; a pooler must keep sessions apart")
+        raise self._lost("the server no longer has its lock; a connection pooler must use session pooling")
 
     def settle(self) -> None:
         """Mark this job's memory as allocated: from now on the free memory that other jobs measure excludes it.
@@ -88,8 +88,8 @@ class Lease:
 
     def _lost(self, reason: str) -> LeaseLost:
         return LeaseLost(
-            f"the lease of {self} is lost ({reason}): another process may train there now, so this one stops; what it "
-            "finished is on record, materialize the tickers again for the rest"
+            f"the lease of {self} is lost ({reason}): another process may train there now, so this one stops; finished "
+            "tickers are on record, materialize the others again"
         )
 
 
@@ -122,13 +122,13 @@ def acquire(
     interval_seconds: float = INTERVAL_SECONDS,
     timeout_seconds: float | None = None,
 ) -> Lease:
-    """Take a slot on the GPU with the most memory to spare, or wait until a job fits beside the other tenants.
+    """Take a slot on the GPU with the most memory to spare, or wait until a job fits next to the other tenants.
 
     A job fits if `mib_per_job` are to spare; with `wanted_mib` it gets more if there is more.
 
     Reading the memory, counting the leases and taking the lock are serialized: no two processes decide at once. `only`
     is the UUID of the only acceptable GPU. `on_wait` is called once with the reason for waiting. Raises NoSlotInTime,
-    DatabaseUnavailable, and ConfigurationError when no GPU, or not that one, can be read.
+    DatabaseUnavailable, and ConfigurationError if no GPU, or not the one in `only`, can be read.
     """
 
     def attempt(conn: Connection) -> Lease | str:
@@ -158,7 +158,7 @@ def _wait(
     interval_seconds: float,
     timeout_seconds: float | None,
 ) -> Lease:
-    """Attempt until there is a lease, on one connection that becomes the lease's own."""
+    """Attempt until there is a lease, on one connection, which then belongs to the lease."""
     began = time.monotonic()
     conn = _open_session(database)
     try:
@@ -168,14 +168,14 @@ def _wait(
                 on_wait = None
             left = None if timeout_seconds is None else timeout_seconds - (time.monotonic() - began)
             if left is not None and left <= 0:
-                raise NoSlotInTime(f"no slot in {timeout_seconds:g} s: {result}; wait longer, or free memory")
+                raise NoSlotInTime(f"no slot was free in {timeout_seconds:g} s: {result}; wait longer, or free memory")
             time.sleep(interval_seconds if left is None else min(interval_seconds, left))
         return result
     except psycopg.OperationalError as error:
         conn.close()
         raise DatabaseUnavailable(
-            f"PostgreSQL at {address(database.url)} went away while a slot was asked for ({_in_one_line(error)}); "
-            "nothing was trained, start again when it answers"
+            f"PostgreSQL at {address(database.url)} went away during the wait for a slot ({_in_one_line(error)}); "
+            "nothing was trained, start again when the server answers"
         ) from error
     except BaseException:
         conn.close()
@@ -196,8 +196,7 @@ def _take_gpu(
     eligible = [occupancy for occupancy in known if only in (None, occupancy.gpu.uuid)]
     if not eligible:
         raise ConfigurationError(
-            f"{only or 'a GPU'} is wanted, and the driver shows none ({inventory.note}); a container needs the "
-            f"driver's "
+            f"{only or 'a GPU'} is required, but the driver shows none ({inventory.note}); give a container the driver "
             "capability `utility`, or train with the device cpu"
         )
     num_held = sum(len(occupancy.held) for occupancy in known)
@@ -217,13 +216,13 @@ def _take_gpu(
 def _no_room_message(occupancy: Occupancy, config: GpuConfig) -> str:
     gpu, spare_mib = occupancy.gpu, max(0, occupancy.expected_free_mib(config) - config.reserve_mib)
     return (
-        f"GPU {gpu.index} ({gpu.name}) has room for {spare_mib:,} MiB more, a job needs {config.mib_per_job:,} "
-        f"({gpu.free_mib:,} free, {config.reserve_mib:,} in reserve, {len(occupancy.held)} of our jobs there)"
+        f"GPU {gpu.index} ({gpu.name}) has {spare_mib:,} MiB to spare, a job needs {config.mib_per_job:,} MiB "
+        f"({gpu.free_mib:,} free, {config.reserve_mib:,} in reserve, {len(occupancy.held)} jobs of LDTM there)"
     )
 
 
 def _open_session(database: Database) -> Connection:
-    """An autocommit connection that lasts and whose two ends notice when the other one is gone."""
+    """An autocommit connection that stays open, whose ends each notice when the other one is gone."""
     conn = replace(database, url=_with_keepalives(database.url)).connect()
     conn.autocommit = True
     conn.execute(query("gpu.session_settings"))
@@ -231,7 +230,7 @@ def _open_session(database: Database) -> Connection:
 
 
 def _with_keepalives(url: str) -> str:
-    """The URL with settings for keepalives, which its own ones override."""
+    """The URL with settings for keepalives; settings that it already has take precedence."""
     parts = urlsplit(url)
     return urlunsplit(parts._replace(query=f"{CLIENT_KEEPALIVES}&{parts.query}" if parts.query else CLIENT_KEEPALIVES))
 

@@ -1,7 +1,7 @@
 """Slots of training jobs as advisory locks of PostgreSQL: they end with the session that holds them.
 
-A key is made of the driver's name of the GPU, not of the machine's name or the schema: several machines, containers and
-configurations may share one database, and a GPU is one GPU to all of them.
+A key is made from the UUID of the GPU, not from the machine's name or the schema: several machines, containers and
+configurations may share one database, and all of them must get the same key for a GPU.
 """
 
 import hashlib
@@ -13,11 +13,11 @@ from ldtm_lib.gpu.devices import Gpu, GpuInventory
 from ldtm_lib.gpu.slots import Occupancy
 
 MOST_SLOTS = 64
-"""Number of slots of a GPU that are read, whatever the cap of this configuration: others may have a higher one."""
+"""Number of slots of a GPU that are read, whatever the limit of this configuration: others may have a higher one."""
 
 
 def slot_key(place: str, slot: int) -> int:
-    """The key of the lock on one slot of a GPU's UUID, or of a host for its CPU."""
+    """The key of the lock on one slot of a GPU, named by its UUID, or of the CPU of a host."""
     return _key(f"ldtm slot {slot} of {place}")
 
 
@@ -56,7 +56,7 @@ def occupancies(conn: Connection, gpus: Sequence[Gpu]) -> tuple[Occupancy, ...]:
 
 
 def occupancies_now(database: Database, inventory: GpuInventory) -> tuple[Occupancy, ...]:
-    """The occupancy of the GPUs that were read, queried on a connection of its own."""
+    """The occupancy of the GPUs of an inventory, queried on a connection of its own."""
     if not inventory.gpus:
         return ()
     with database.transaction() as conn:

@@ -1,4 +1,4 @@
-"""Number of training jobs that fit on GPUs that others use too."""
+"""Number of training jobs that fit on GPUs that other processes use too."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,23 +17,23 @@ class Occupancy:
     settled: frozenset[int] = frozenset()
     """Leased slots whose job has taken its memory, so that this memory is no longer counted as free."""
     granted_mib: Mapping[int, int] = field(default_factory=dict[int, int])
-    """Memory that each job may take, by slot; `mib_per_job` if it is not known."""
+    """Memory in MiB that each job may take, by slot; `mib_per_job` if it is not known."""
 
     def expected_free_mib(self, config: GpuConfig) -> int:
-        """Free memory once every job that has a slot has taken its share; negative if their shares are too large."""
+        """Free memory after every job with a slot has taken its share; negative if the shares are too large."""
         unsettled = self.held - self.settled
         return self.gpu.free_mib - sum(self.granted_mib.get(slot, config.mib_per_job) for slot in unsettled)
 
     def grant_mib(self, config: GpuConfig, wanted_mib: int | None) -> int:
-        """Memory that one more job may take: `wanted_mib` as far as it is to spare, at least `mib_per_job`."""
+        """Memory that one more job may take: at most `wanted_mib` and the memory to spare, at least `mib_per_job`."""
         spare_mib = self.expected_free_mib(config) - config.reserve_mib
         return max(config.mib_per_job, min(wanted_mib or 0, spare_mib))
 
     def num_slots(self, config: GpuConfig) -> int:
-        """The jobs that hold a slot, and as many more as the memory left beside the reserve has room for; at least 0.
+        """Number of jobs that hold a slot, and of further jobs that fit into the memory to spare; at least 0.
 
-        The result is below the number held if other tenants have grown since: then no job is evicted, and none is
-        admitted.
+        The result is below the number of jobs that hold a slot if other tenants have grown since: then no job is
+        evicted, and none is admitted.
         """
         spare_mib = self.expected_free_mib(config) - config.reserve_mib
         return max(0, len(self.held) + spare_mib // config.mib_per_job)
@@ -44,7 +44,7 @@ class Occupancy:
 
 
 def job_slots(occupancies: Sequence[Occupancy], config: GpuConfig) -> int:
-    """Number of jobs that may run at once on all GPUs, running ones included, capped; 0 means that work waits.
+    """Number of jobs that may run at once on all GPUs, running ones included, at most `max_jobs`; 0 makes jobs wait.
 
     Without a GPU it is 1: one job at a time trains on the CPU, and uses all cores.
     """

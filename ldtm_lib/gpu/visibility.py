@@ -7,9 +7,9 @@ from collections.abc import Sequence
 def visible_uuids(value: str | None, uuids: Sequence[str]) -> tuple[str, ...]:
     """The GPUs that a value of CUDA_VISIBLE_DEVICES names, in its order; all of them if it is not set.
 
-    `uuids` are the GPUs of the machine, in the order that the value's numbers count in. An entry is a number, a UUID
-    or the beginning of one. As CUDA does: an entry that is unknown or fits two GPUs hides itself and all that follow,
-    and a GPU named twice hides all.
+    `uuids` are the GPUs of the machine, in the order of the numbers in the value. An entry is a number, a UUID or the
+    beginning of one. As in CUDA, an entry that is unknown or fits two GPUs hides its GPU and those of all entries after
+    it, and a GPU named twice hides all.
     """
     if value is None:
         return tuple(uuids)

@@ -93,7 +93,7 @@ def test_a_killed_process_frees_its_slot_at_once(database: Database, card: Share
     for process in jobs:
         says(process, "is here")
         says(process, "trains")
-    with pytest.raises(NoSlotInTime, match="has room for 100 MiB more, a job needs 600"):
+    with pytest.raises(NoSlotInTime, match="has 100 MiB to spare, a job needs 600 MiB"):
         at_once(database, card.read)
     killed_at = time.monotonic()
     jobs[1].send_signal(signal.SIGKILL)
@@ -108,7 +108,7 @@ def test_a_killed_process_frees_its_slot_at_once(database: Database, card: Share
 def test_a_slot_whose_job_has_not_taken_its_memory_yet_leaves_no_room_for_another(database: Database) -> None:
     read = reads(2648)
     with at_once(database, read) as first:
-        with pytest.raises(NoSlotInTime, match="has room for 0 MiB more, a job needs 600"):
+        with pytest.raises(NoSlotInTime, match="has 0 MiB to spare, a job needs 600 MiB"):
             at_once(database, read)
         first.settle()
         first.settle()
@@ -141,14 +141,14 @@ def test_the_gpu_with_the_most_to_spare_is_chosen_what_is_promised_there_counted
 
 def test_a_job_that_wants_one_gpu_gets_no_other(database: Database) -> None:
     read = reads(10_000, 2000)
-    with pytest.raises(NoSlotInTime, match=r"GPU 1 \(card\) has room for 0 MiB more"):
+    with pytest.raises(NoSlotInTime, match=r"GPU 1 \(card\) has 0 MiB to spare"):
         at_once(database, read, only="GPU-1")
     with at_once(database, read, only="GPU-0") as lease:
         assert lease.gpu is not None
         assert lease.gpu.uuid == "GPU-0"
-    with pytest.raises(ConfigurationError, match="GPU-7 is wanted, and the driver shows none"):
+    with pytest.raises(ConfigurationError, match="GPU-7 is required, but the driver shows none"):
         at_once(database, read, only="GPU-7")
-    with pytest.raises(ConfigurationError, match=r"a GPU is wanted, .* train with the device cpu"):
+    with pytest.raises(ConfigurationError, match=r"a GPU is required, .* train with the device cpu"):
         at_once(database, reads())
 
 
@@ -181,7 +181,7 @@ def test_who_waits_is_told_why_once_and_goes_on_when_there_is_room(database: Dat
         assert lease.slot == 0
     tenant.join()
     assert reasons == [
-        "GPU 0 (card) has room for 0 MiB more, a job needs 600 (2,000 free, 2,048 in reserve, 0 of our jobs there)"
+        "GPU 0 (card) has 0 MiB to spare, a job needs 600 MiB (2,000 free, 2,048 in reserve, 0 jobs of LDTM there)"
     ]
 
 
@@ -212,7 +212,7 @@ def test_a_lease_whose_session_was_ended_is_lost(database: Database) -> None:
 def test_a_lock_that_is_gone_though_the_session_lives_is_a_lost_lease(database: Database) -> None:
     lease = at_once(database, reads(10_000))
     lease._conn.execute("select pg_advisory_unlock_all()")  # what a pooler does between transactions
-    with pytest.raises(LeaseLost, match="the server does not know its lock"):
+    with pytest.raises(LeaseLost, match="the server no longer has its lock"):
         lease.require_held()
     lease.release()
 
@@ -240,7 +240,7 @@ def test_a_server_that_goes_away_while_one_waits_is_reported_as_that(database: D
                 " and datname = current_database()"
             )
 
-    with pytest.raises(DatabaseUnavailable, match="went away while a slot was asked for"):
+    with pytest.raises(DatabaseUnavailable, match="went away during the wait for a slot"):
         acquire(database, CONFIG, reads(0), on_wait=ends_all_sessions, interval_seconds=0.01, timeout_seconds=10)
 
 

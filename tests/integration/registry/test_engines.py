@@ -286,7 +286,7 @@ def test_an_engine_is_not_opened_without_a_certificate_of_it_and_its_gpu(
         open_engine(installed.folder, active, file, other)
     content = certificate.read_text()
     certificate.write_text(content.replace(built.record.engine_sha256, "0" * 64))
-    with pytest.raises(CertificateRefused, match=f"is of the engine 0{{64}}, not of{remedy}"):
+    with pytest.raises(CertificateRefused, match=f"belongs to the engine 0{{64}}, not to{remedy}"):
         open_engine(installed.folder, active, file, gpu.target)
     certificate.unlink()
     with pytest.raises(CertificateRefused, match=f"cannot be read{remedy}"):

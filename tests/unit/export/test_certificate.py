@@ -228,18 +228,18 @@ def test_a_certificate_of_another_file_is_refused(
     export({"AAPL": checkpoints["AAPL"]}, tmp_path / "AAPL.onnx", WindowConfig())
     with (
         OnnxFile.open(tmp_path / "AAPL.onnx") as file,
-        pytest.raises(CertificateRefused, match=r"is of the ONNX file with SHA-256 \w+, and .*AAPL\.onnx has"),
+        pytest.raises(CertificateRefused, match=r"belongs to the ONNX file with SHA-256 \w+, but .*AAPL\.onnx has"),
     ):
         require_certificate(stored, file)
 
 
 def test_a_certificate_of_another_checkpoint_or_engine_is_refused(stored: Path, universe: Path) -> None:
     with OnnxFile.open(universe) as file:
-        with pytest.raises(CertificateRefused, match=r"is of checkpoint \w+ of AAPL, not of 0; export AAPL again"):
+        with pytest.raises(CertificateRefused, match=r"belongs to checkpoint \w+ of AAPL, not to 0; export AAPL again"):
             require_certificate(stored, file, checkpoints={"AAPL": "0"})
-        with pytest.raises(CertificateRefused, match="is of checkpoint None of MSFT, not of 0"):
+        with pytest.raises(CertificateRefused, match="belongs to checkpoint None of MSFT, not to 0"):
             require_certificate(stored, file, checkpoints={"MSFT": "0"})
-        with pytest.raises(CertificateRefused, match="is of the engine None, not of abc"):
+        with pytest.raises(CertificateRefused, match="belongs to the engine None, not to abc"):
             require_certificate(stored, file, engine_sha256="abc")
 
 
@@ -258,18 +258,18 @@ def test_a_damaged_certificate_is_refused(stored: Path, tmp_path: Path) -> None:
         read_certificate(tmp_path / "nothing.json")
     with pytest.raises(CertificateRefused, match="has format 2, not 1"):
         read_certificate(edited(stored, format=2))
-    with pytest.raises(CertificateRefused, match="verdict that its figures do not give"):
+    with pytest.raises(CertificateRefused, match="verdict that does not follow from its figures"):
         read_certificate(edited(stored, format=1, passed=False))
-    with pytest.raises(CertificateRefused, match="verdict that its figures do not give"):
+    with pytest.raises(CertificateRefused, match="verdict that does not follow from its figures"):
         read_certificate(edited(stored, passed=True, rules=[{"name": "a", "figure": None, "bound": 0}]))
-    with pytest.raises(CertificateRefused, match="verdict that its figures do not give"):
+    with pytest.raises(CertificateRefused, match="verdict that does not follow from its figures"):
         read_certificate(edited(stored, rules=[]))
-    with pytest.raises(CertificateRefused, match="is cut or altered"):
+    with pytest.raises(CertificateRefused, match="is truncated or altered"):
         read_certificate(edited(stored, rules=[{"name": "a", "figure": "0", "bound": 0}]))
-    with pytest.raises(CertificateRefused, match="is cut or altered"):
+    with pytest.raises(CertificateRefused, match="is truncated or altered"):
         read_certificate(edited(stored, author="somebody"))
     stored.write_text(stored.read_text()[:100])
-    with pytest.raises(CertificateRefused, match="is cut or altered"):
+    with pytest.raises(CertificateRefused, match="is truncated or altered"):
         read_certificate(stored)
 
 

@@ -145,9 +145,9 @@ def test_an_engine_of_another_file_or_with_altered_bytes_is_refused(
     with pytest.raises(EngineRefused, match="cannot be read: No such file or directory"):
         read_engine(path, file=file, gpu=RTX_5090, version="1.7")
     record_path(path).write_text("{}")
-    with pytest.raises(EngineRefused, match=r"a\.engine\.json is cut or altered"):
+    with pytest.raises(EngineRefused, match=r"a\.engine\.json is truncated or altered"):
         read_engine(path, file=file, gpu=RTX_5090, version="1.7")
-    with pytest.raises(EngineRefused, match=r"a\.engine\.json is cut or altered"):
+    with pytest.raises(EngineRefused, match=r"a\.engine\.json is truncated or altered"):
         EngineForecaster(path, file=file, gpu=RTX_5090)
 
 
@@ -288,7 +288,7 @@ def test_an_engine_under_test_names_the_gpu_that_runs_it(in_memory: EngineForeca
 
 
 def test_an_engine_refuses_what_it_cannot_take(in_memory: EngineForecaster) -> None:
-    with pytest.raises(WindowRefused, match="AAPL has 257 windows; the engine takes 256 at once"):
+    with pytest.raises(WindowRefused, match="AAPL has 257 windows; give at most 256 at once"):
         in_memory.forecast_batches({"AAPL": windows(257)})
     with pytest.raises(WindowRefused, match="MSFT has no network in the engine"):
         in_memory.forecast_batches({"MSFT": windows(1)})

@@ -112,7 +112,7 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 def test_a_file_that_is_cut_is_refused(share: float, tmp_path: Path) -> None:
     path = tmp_path / "universe.onnx"
     path.write_bytes(CONTENT[: int(len(CONTENT) * share)])
-    with pytest.raises(ExportRefused, match="is cut or no ONNX model"):
+    with pytest.raises(ExportRefused, match="is truncated or not an ONNX model"):
         OnnxFile.open(path)
 
 
@@ -120,7 +120,7 @@ def test_a_file_cut_between_two_fields_lacks_its_description(tmp_path: Path) -> 
     """The metadata is written last, so every cut loses it."""
     path = tmp_path / "universe.onnx"
     path.write_bytes(CONTENT[: CONTENT.rindex(b"\x0a\x04ldtm") - 4])
-    with pytest.raises(ExportRefused, match=r"universe\.onnx (is cut|was not written by LDTM)"):
+    with pytest.raises(ExportRefused, match=r"universe\.onnx (is truncated|was not written by LDTM)"):
         OnnxFile.open(path)
 
 
@@ -139,9 +139,9 @@ def test_a_flipped_bit_is_found_by_the_hash(tmp_path: Path) -> None:
         ("opset", "has operators of opset ai.onnx 18, not 17"),
         ("domain", "opset ai.onnx 17, com.microsoft 1, not 17"),
         ("no metadata", "was not written by LDTM"),
-        ("format", "its format is 2, and this version of LDTM reads 1"),
+        ("format", "its format is 2, but this version of LDTM reads 1"),
         ("no JSON", "metadata that cannot be read"),
-        ("field", "lacks or misspells 'warmup_bars'"),
+        ("field", "is incomplete or malformed: 'warmup_bars'"),
         ("output", "describes other networks than its graph has"),
         ("tickers", "describes other networks than its graph has"),
     ],

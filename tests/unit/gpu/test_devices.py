@@ -125,7 +125,7 @@ def test_a_gpu_in_mig_mode_without_a_slice_is_not_counted_and_named(monkeypatch:
 @pytest.mark.parametrize(
     ("visible", "uuid", "note"),
     [
-        (None, "MIG-a", "1 GPU; beside a slice CUDA shows nothing else; CUDA_VISIBLE_DEVICES may name MIG-b"),
+        (None, "MIG-a", "1 GPU; CUDA shows the first slice alone; set CUDA_VISIBLE_DEVICES to use MIG-b"),
         ("0", "MIG-a", "1 GPU; CUDA_VISIBLE_DEVICES=0 hides GPU MIG-b"),
         ("MIG-b", "MIG-b", "1 GPU; CUDA_VISIBLE_DEVICES=MIG-b hides GPU MIG-a"),
     ],

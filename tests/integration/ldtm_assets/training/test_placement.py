@@ -167,7 +167,7 @@ def test_a_lost_lease_ends_the_training_at_the_next_check(project: Project) -> N
         often.on_epoch(AN_EPOCH)
         end_the_lease(project.database)
         seldom.on_epoch(AN_EPOCH)
-        with pytest.raises(LeaseLost, match="materialize the tickers again for the rest"):
+        with pytest.raises(LeaseLost, match="on record, materialize the others again"):
             often.on_epoch(AN_EPOCH)
 
 
