@@ -1,1 +1,1 @@
-"""One network per ticker: its shape, its training, its file, its forecasts."""
+"""One network per ticker: its architecture, its training, its file and its forecasts."""

@@ -1,9 +1,9 @@
 """The checkpoint file of one network: written atomically, and loaded only if its SHA-256 is the recorded one.
 
 It is a torch file of {"architecture", "names", "values"}: the names of the parameters, separated by spaces, and the
-values of all of them in that order as one float32 tensor, large ones first, so that they lie aligned in memory. The
-reader that runs no code walks through a file step by step in Python, and one tensor takes it a quarter of the time of
-sixteen. Files of the first layout, {"architecture", "state"} with a tensor per name, are read as well.
+values of all of them in that order as one float32 tensor, large ones first, so that they are aligned in memory. The
+reader that runs no code (`weights_only`) interprets a file step by step in Python, and one tensor takes it a quarter of
+the time of sixteen. Files of the first layout, {"architecture", "state"} with a tensor per name, are read as well.
 """
 
 import errno
@@ -28,11 +28,11 @@ from ldtm_lib.models.lstm import State, parameter_shapes
 from ldtm_lib.settings import ArchitectureConfig
 
 CANDIDATE_FOLDER = "candidates"
-"""The folder below that of the checkpoints that holds the files of candidates."""
+"""The folder of candidates' files, inside the checkpoint folder."""
 WRITTEN_NAME = re.compile(r"[A-Za-z0-9_%-][A-Za-z0-9_%.-]*\.pt")
-"""Names of checkpoint files have the characters of `ticker_file_name`; a name of others is somebody else's file."""
+"""Names of checkpoint files, in the characters of `ticker_file_name`; LDTM did not write files with other names."""
 MAX_BYTES = 1 << 30
-"""Size above that of any network of this architecture: 300 million parameters."""
+"""Largest size of a checkpoint file: about 270 million parameters, more than any network of this architecture has."""
 REMEDY = "restore the file from a copy, or train the ticker again"
 ARCHITECTURE_KEYS = ("num_inputs", "hidden", "num_layers", "head_hidden", "num_horizons", "residual")
 """The keys of "architecture" in the order in which files hold them: another order would change their bytes. A file
@@ -74,26 +74,26 @@ def write_bytes(content: bytes, path: Path) -> str:
         write_whole(path, content)
     except OSError as error:
         raise CheckpointNotWritten(
-            f"checkpoint {path} cannot be written: {error.strerror}; nothing was changed: make room, "
-            f"or see who may write to {path.parent}, and do it again"
+            f"checkpoint {path} cannot be written: {error.strerror}; nothing was changed: free disk space, "
+            f"or check the permissions of {path.parent}, and try again"
         ) from error
     return hashlib.sha256(content).hexdigest()
 
 
 def file_of(folder: Path, file_name: str) -> Path:
-    """The path of a file that the database names, which is one in the folder of the checkpoints and no other.
+    """The path of a file that the database names, which must be in the checkpoint folder.
 
-    Raises CheckpointRefused for any other name, and where the folder of the candidates is a link.
+    Raises CheckpointRefused for any other name, and if the folder of the candidates is a link.
     """
     parts = file_name.split("/")
     if not WRITTEN_NAME.fullmatch(parts[-1]) or parts[:-1] not in ([], [CANDIDATE_FOLDER]):
         raise CheckpointRefused(
-            f"{file_name!r} is no name of a file in {folder}; somebody else than LDTM has put it on record: see "
-            "`ldtm doctor` for what the roles may do"
+            f"{file_name!r} is not the name of a file in {folder}; it was not recorded by LDTM: run "
+            "`ldtm doctor` to check the privileges of the roles"
         )
     path = folder / file_name
     if len(parts) > 1 and path.parent.is_symlink():
-        raise CheckpointRefused(f"{path.parent} is a link, and files of candidates stand in a folder; make it one")
+        raise CheckpointRefused(f"{path.parent} is a link, but must be a folder; replace the link by a folder")
     return path
 
 
@@ -103,7 +103,7 @@ def read_regular(path: Path) -> bytes:
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
         if status.st_size > MAX_BYTES:
             raise OSError(errno.EFBIG, f"it has more than {MAX_BYTES >> 20:,} MiB", str(path))
         with os.fdopen(descriptor, "rb", closefd=False) as file:
@@ -115,7 +115,7 @@ def read_regular(path: Path) -> bytes:
 def read_verified(path: Path, *, sha256: str) -> bytes:
     """The bytes of a file that must have a SHA-256.
 
-    Raises CheckpointRefused when the file is missing, unreadable, a link, special, too large, cut or altered.
+    Raises CheckpointRefused when the file is missing, unreadable, a link, special, too large, truncated or altered.
     """
     try:
         content = read_regular(path)
@@ -127,12 +127,14 @@ def read_verified(path: Path, *, sha256: str) -> bytes:
     if found == sha256:
         return content
     if not _is_whole(content):
-        raise CheckpointRefused(f"checkpoint {path} is cut: its {len(content)} bytes are no whole archive; {REMEDY}")
+        raise CheckpointRefused(
+            f"checkpoint {path} is truncated: its {len(content)} bytes are not a complete archive; {REMEDY}"
+        )
     raise CheckpointRefused(f"checkpoint {path} was altered: its SHA-256 is {found}, not {sha256}; {REMEDY}")
 
 
 def _is_whole(content: bytes) -> bool:
-    """True if bytes have an archive's end; one that is there and damaged counts as an end."""
+    """True if bytes have the end record of an archive, damaged or not."""
     try:
         return zipfile.is_zipfile(io.BytesIO(content))
     except zipfile.BadZipFile:
@@ -150,9 +152,9 @@ def load(path: Path, *, sha256: str, architecture: ArchitectureConfig) -> State:
 
 
 def read_architecture(path: Path, *, sha256: str) -> ArchitectureConfig:
-    """The architecture that a file, whose SHA-256 must be the given one, says it has.
+    """The architecture that a file states, whose SHA-256 must be the given one.
 
-    For a network that was trained before the settings changed. Raises CheckpointRefused.
+    Meant for networks that were trained before the settings changed. Raises CheckpointRefused.
     """
     found = _read_document(path, sha256=sha256)["architecture"]
     try:
@@ -181,7 +183,7 @@ def _read_document(path: Path, *, sha256: str) -> dict[str, Any]:
 
 
 def _parameters(path: Path, document: dict[str, Any], architecture: ArchitectureConfig) -> State:
-    """The parameters of a document, which must be those of its architecture; of the second layout, without a copy."""
+    """The parameters of a document, which must fit its architecture; those of the newer layout are not copied."""
     shapes = parameter_shapes(architecture)
     if "state" in document:
         state = cast(State, document["state"])

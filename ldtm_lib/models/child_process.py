@@ -1,6 +1,6 @@
-"""A process of its own for a part of a training: it ends with its parent, and its death breaks nothing else.
+"""A child process for a part of a training: it ends with its parent, and its death affects nothing else.
 
-The two exchange pickles through a pipe. The output of the process is kept for the message that reports its death.
+Parent and child exchange pickles through a pipe. The child's output is kept for the message that reports its death.
 """
 
 import ctypes
@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection, Pipe
 from typing import IO
 
 END_SECONDS = 20.0
-"""Longest time that a process may take to end: one that waits for a GPU that hangs cannot be killed."""
+"""Longest wait for the end of a process: one that waits for a GPU that hangs cannot be killed."""
 LOOK_SECONDS = 0.5
 PR_SET_PDEATHSIG = 1
 MOST_STDERR = 2000
@@ -74,23 +74,23 @@ class ChildProcess:
         """Description of the end of the process that closed its pipe, with the last line of its output."""
         status = self._status_at_the_end(END_SECONDS)
         if status is None:
-            how = "broke off and does not end"
+            how = "closed its pipe and does not end"
         else:
             how = f"ended with {f'signal {signal.Signals(-status).name}' if status < 0 else f'exit status {status}'}"
         lines = self.output().strip().splitlines()
         return f"its process {how}" + (f": {lines[-1].strip()[:300]}" if lines else "")
 
     def output(self) -> str:
-        """The end of what the process has printed."""
+        """The last part of the process's output."""
         self._output.seek(max(0, self._output.seek(0, os.SEEK_END) - MOST_STDERR))
         return self._output.read().decode(errors="replace")
 
     def wait(self, seconds: float) -> None:
-        """Give the process time to end by itself."""
+        """Wait at most some seconds for the process to end by itself."""
         self._status_at_the_end(seconds)
 
     def _status_at_the_end(self, seconds: float) -> int | None:
-        """The exit status; None of a process that does not end."""
+        """The exit status; None if the process does not end in time."""
         try:
             return self._process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -109,14 +109,14 @@ def _output_file() -> IO[bytes]:
 
 
 def pipe_of_the_child(descriptor: int, parent: int) -> Connection:
-    """The pipe to the parent. From here on the kernel kills this process when its parent ends, however that happens.
+    """The pipe to the parent. From this call on, the kernel kills this process when its parent ends for any reason.
 
-    The first message is the parent's `sys.path`: both import the same.
+    The first message is the parent's `sys.path`, so that both import the same modules.
     """
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent ends this process
     if os.getppid() != parent:
-        sys.exit("the process that wanted a training is gone")
+        sys.exit("the process that requested a training is gone")
     pipe = Connection(descriptor)
     sys.path[:] = pickle.loads(pipe.recv_bytes())
     return pipe

@@ -21,12 +21,12 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
-"""glibc's names of what `mallopt` sets (malloc.h)."""
+"""Parameters of glibc's `mallopt` (malloc.h)."""
 MIB = 2**20
 AFTERWARDS = {M_TRIM_THRESHOLD: 64 * MIB, M_TOP_PAD: 128 * 1024}
-"""Values that glibc reaches by itself in a process that has freed a large block; a setting of it cannot be undone."""
+"""Values that glibc reaches by itself in a process that has freed a large block; a parameter cannot be unset."""
 KEEPING = {M_TRIM_THRESHOLD: 1024 * MIB, M_TOP_PAD: 64 * MIB, M_MMAP_THRESHOLD: 32 * MIB}
-"""32 MiB is the most that glibc accepts for the last; larger blocks are mapped one by one as before."""
+"""32 MiB is the most that glibc accepts for M_MMAP_THRESHOLD; larger blocks are mapped one by one as before."""
 
 
 def available_cores() -> int:
@@ -36,10 +36,10 @@ def available_cores() -> int:
 
 @contextmanager
 def one_thread_each() -> Generator[int, None, None]:
-    """Within the block PyTorch's operations use one thread each; yields the number of cores that it may use in all.
+    """Limit PyTorch's operations to one thread each within the block; yields the number of cores that they may use.
 
-    The number of threads is restored at the end. Threads that are started within must call `torch.set_num_threads(1)`
-    too: the setting is partly a thread's own.
+    The number of threads is restored at the end. Threads that are started within the block must call
+    `torch.set_num_threads(1)` too, because the setting is partly per thread.
     """
     num_cores = available_cores()
     torch.set_num_threads(1)
@@ -50,7 +50,7 @@ def one_thread_each() -> Generator[int, None, None]:
 
 
 def on_all_cores(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """Results of some work on each item, in their order: one core each, as many at once as there are cores."""
+    """Do some work on each item on one core, on as many items at once as there are cores; results keep the order."""
     with (
         one_thread_each() as num_cores,
         ThreadPoolExecutor(num_cores, initializer=torch.set_num_threads, initargs=(1,)) as cores,
@@ -60,9 +60,9 @@ def on_all_cores(work: Callable[[Item], Result], items: Iterable[Item]) -> list[
 
 @contextmanager
 def keep_freed_memory() -> Generator[None, None, None]:
-    """Within the block freed memory stays with the process; at its end all of it goes back.
+    """Keep freed memory with the process within the block, and return all of it to the system at the end.
 
-    Does nothing where the C library is not glibc.
+    Does nothing if the C library is not glibc.
     """
     libc = ctypes.CDLL(None)
     if not hasattr(libc, "mallopt") or not hasattr(libc, "malloc_trim"):

@@ -1,7 +1,7 @@
-"""The order in which CUDA counts the GPUs, asked in a process that ends with the answer.
+"""The order in which CUDA numbers the GPUs, queried in a process that ends with the answer.
 
-A process that asks gets a CUDA context of about 500 MiB on every GPU and keeps it until it ends: a daemon that asked
-by itself would sit on that memory for ever. The order stays while a process lives, and is asked once.
+A process that queries CUDA gets a context of about 500 MiB on every GPU and keeps it until it ends: a daemon would
+occupy that memory for as long as it runs. The order does not change while a process lives, and is queried once.
 """
 
 import json
@@ -15,10 +15,10 @@ _known: dict[str | None, CudaOrder] = {}
 
 
 def cuda_order(visible: str | None, timeout_seconds: float = TIMEOUT_SECONDS) -> CudaOrder:
-    """Ask CUDA, under this process's environment, whose CUDA_VISIBLE_DEVICES is `visible`.
+    """Query CUDA in this process's environment, whose CUDA_VISIBLE_DEVICES is `visible`.
 
-    Takes seconds the first time. A process that fails, or does not end in time, gives an empty answer with the reason,
-    and is asked again next time.
+    Takes seconds the first time. If the query fails or does not end in time, the answer is empty, with the reason, and
+    the next call queries again.
     """
     if visible in _known:
         return _known[visible]
@@ -29,7 +29,7 @@ def cuda_order(visible: str | None, timeout_seconds: float = TIMEOUT_SECONDS) ->
         return CudaOrder(uuids=(), problem=f"CUDA did not answer in {timeout_seconds:g} s")
     except subprocess.CalledProcessError as error:
         lines = str(error.stderr).strip().splitlines() or [f"exit status {error.returncode}"]
-        return CudaOrder(uuids=(), problem=f"CUDA could not be asked: {lines[-1]}")
+        return CudaOrder(uuids=(), problem=f"CUDA could not be queried: {lines[-1]}")
     uuids = tuple(json.loads(done.stdout))
     if not uuids:
         return CudaOrder(uuids=(), problem="CUDA reports no GPU")

@@ -9,7 +9,7 @@ from ldtm_lib.models.cuda_order import uuid_of
 def choose_device(wanted: str) -> str:
     """The requested device, `cpu`, `cuda` or `cuda:N`; for `auto` CUDA if there is one.
 
-    Raises ConfigurationError when the device is not known or not here.
+    Raises ConfigurationError when the device is not known or this machine does not have it.
     """
     if wanted == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
@@ -18,7 +18,7 @@ def choose_device(wanted: str) -> str:
     except RuntimeError:
         raise ConfigurationError(f"device {wanted!r} is not known; use auto, cpu, cuda or cuda:N") from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ConfigurationError(f"device {wanted!r} is not here: {torch.cuda.device_count()} CUDA devices; use auto")
+        raise ConfigurationError(f"device {wanted!r} is none of the {torch.cuda.device_count()} CUDA devices; use auto")
     return str(device)
 
 
@@ -28,7 +28,7 @@ def torch_version() -> str:
 
 
 def gpu_of(device: str) -> str | None:
-    """The UUID, as NVML writes it, of the GPU that `cuda:N` means; None for `cuda`, for which any GPU will do."""
+    """The UUID, as NVML writes it, of the GPU `cuda:N`; None for `cuda`, which means any GPU."""
     _, _, number = device.partition(":")
     return uuid_of(int(number)) if number else None
 
@@ -45,6 +45,6 @@ def device_of(gpu: str) -> str:
     if gpu.startswith("MIG-") and num_devices == 1:  # older versions of CUDA report the UUID of the divided GPU
         return "cuda:0"
     raise ConfigurationError(
-        f"{gpu} is leased, and is none of the {num_devices} devices that CUDA shows; let CUDA_VISIBLE_DEVICES name "
-        "whole GPUs, or train with the device cpu"
+        f"{gpu} is leased, but is none of the {num_devices} devices that CUDA shows; name whole GPUs in "
+        "CUDA_VISIBLE_DEVICES, or train with the device cpu"
     )

@@ -34,7 +34,7 @@ def execute(
         outputs = {name: torch.empty(shape, device=device) for name, shape in output_shapes.items()}
     except RuntimeError as error:  # torch.OutOfMemoryError among others
         raise EngineRefused(
-            f"{device} cannot hold inputs and outputs of the engine: {error}; free its memory"
+            f"{device} cannot hold inputs and outputs of the engine: {error}; free memory on it"
         ) from None
     for name, tensor in buffers.items():
         if not context.set_input_shape(name, tuple(tensor.shape)):

@@ -12,7 +12,7 @@ if TYPE_CHECKING:  # verdicts are read without torch
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FitTask:
-    """One network to train: a ticker's windows, and those of them for training and for validation."""
+    """One network to train: a ticker's windows, and the rows of those for training and for validation."""
 
     ticker: str
     fold: int | None
@@ -29,7 +29,7 @@ class FitTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """One epoch of one task is over."""
+    """The losses after one epoch of one task."""
 
     ticker: str
     fold: int | None
@@ -51,7 +51,7 @@ class Fit:
     state: "State"
     """Weights on the CPU, float32."""
     validation_loss: float
-    """At the best epoch; see `Objective`."""
+    """Loss at the best epoch; see `Objective`."""
     horizon_errors: tuple[float, ...]
     """(3,) mean squared errors of the horizons in normalised space at the best epoch, on the validation rows."""
     no_change_loss: float
@@ -68,14 +68,14 @@ class Fit:
     """The network's share of the training's time: shares of networks trained together add up to the whole."""
     device: str
     vram_peak_mib: float | None = None
-    """The most memory of the device that the process held while the network trained; None off CUDA."""
+    """Peak memory of the device in MiB that the process held while the network trained; None unless on CUDA."""
     method: str | None = None
     """Training method on a GPU, with the reason if it was not the fastest one; None on the CPU."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FitFailed:
-    """A task without a network, with the reason; the other tasks went on."""
+    """A task without a network, with the reason; the other tasks continued."""
 
     task: FitTask
     reason: LdtmError

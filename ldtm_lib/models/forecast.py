@@ -22,16 +22,16 @@ Predictions = npt.NDArray[np.float64]
 Parameters = Mapping[str, Tensor]
 
 PREDICT_BATCH = 1024
-"""Windows a pass; 1,024 take about 150 MB of activations."""
+"""Number of windows per pass; 1,024 take about 150 MB of activations."""
 
 
 def forecast(window: Scaled, state: Parameters, architecture: ArchitectureConfig) -> Predictions:
     """One network's scaled prediction (H,) from one window (T, I).
 
-    The reference network's forward pass on a state's own tensors, without building a module. A daily run's networks
-    run one beside the other, each on one core (`on_all_cores`): its weights stay in that core's cache, and a ticker's
-    forecast is the same to the bit whichever others are asked beside it. Fusing all networks into batched matrix
-    products reads every weight T times from main memory and is slower.
+    The reference network's forward pass on a state's own tensors, without building a module. A daily run computes its
+    networks in parallel, each on one core (`on_all_cores`): the weights stay in that core's cache, and a ticker's
+    forecast is the same to the bit whichever others are forecast at the same time. Fusing all networks into batched
+    matrix products reads every weight T times from main memory and is slower.
     """
     names = [f"lstm.weight_{side}_l{layer}" for layer in range(architecture.num_layers) for side in ("ih", "hh")]
     with torch.inference_mode():
@@ -57,7 +57,7 @@ def forecast(window: Scaled, state: Parameters, architecture: ArchitectureConfig
 
 
 def forecast_by_reference(window: Scaled, state: Parameters, architecture: ArchitectureConfig) -> Predictions:
-    """The same through the reference network."""
+    """Like `forecast`, but by the reference network."""
     with torch.inference_mode():
         return network_of(state, architecture)(_batch_of(window))[0].numpy().astype(np.float64)
 
@@ -67,7 +67,7 @@ def predict(
 ) -> Predictions:
     """Prices that one network forecasts from many windows of its ticker: shape (len(rows), H), unscaled.
 
-    On the CPU it runs on one core, so that a backtest does not depend on how many there are.
+    On the CPU it runs on one core, so that a backtest does not depend on the number of cores.
     """
     network = network_of(state, architecture).to(device)
     scaled = np.empty((len(rows), architecture.num_horizons), dtype=np.float64)
@@ -80,7 +80,7 @@ def predict(
 
 
 def _batch_of(window: Scaled) -> Tensor:
-    """A batch of a single window, in aligned memory of its own: the same bits whatever lies beside it."""
+    """A batch of a single window in aligned memory of its own, so that the result is always the same to the bit."""
     return torch.tensor(window, dtype=torch.float32)[None]
 
 

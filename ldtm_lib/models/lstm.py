@@ -1,4 +1,4 @@
-"""The network of one ticker, written the plain way; every faster form is tested against it.
+"""The network of one ticker in its plain form; every faster implementation is tested against it.
 
 Two LSTM layers without biases read the window; one independent head per horizon reads the last hidden state and
 predicts the move from the last close of the window. With the default shape that makes 227,203 parameters, and 23.40
@@ -20,7 +20,7 @@ State = dict[str, Tensor]
 
 
 class LdtmNetwork(nn.Module):
-    """Scaled windows (batch, sessions, inputs) to scaled prices (batch, horizons), unbounded."""
+    """A network from scaled windows (batch, sessions, inputs) to scaled, unbounded prices (batch, horizons)."""
 
     def __init__(self, architecture: ArchitectureConfig) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ def parameter_shapes(architecture: ArchitectureConfig) -> Mapping[str, torch.Siz
 
 
 def initial_state(architecture: ArchitectureConfig, generator: torch.Generator) -> State:
-    """Fresh parameters drawn from a generator of the caller's, so that the process-wide one does not matter.
+    """Initial parameters drawn from the caller's generator, so that the process-wide one does not matter.
 
     The distributions are PyTorch's own: uniform in +-1/sqrt(hidden) for the LSTM and in +-1/sqrt(fan in) for the
     heads, biases included. With residual heads the last layer of each head is 0 instead, so that a fresh network

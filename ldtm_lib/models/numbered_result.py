@@ -1,4 +1,4 @@
-"""A result that names its task by a number: tasks hold many windows, which need not travel twice."""
+"""A result that names its task by a number: tasks hold many windows, which need not be sent back."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -14,21 +14,21 @@ class NumberedResult:
     """A `Fit` or a `FitFailed` without its task."""
 
     number: int
-    """Of the task among those that both sides know."""
+    """Number of the task among those that both processes have."""
     fields: dict[str, Any]
-    """Of the fit; empty for a failure."""
+    """Fields of the fit; empty for a failure."""
     reason: LdtmError | None
-    """Of the failure."""
+    """Reason of a failure; None for a fit."""
 
     @staticmethod
     def without_task(result: Fit | FitFailed, number: int) -> "NumberedResult":
-        """Take the task away from a result."""
+        """Replace the task of a result by its number."""
         if isinstance(result, FitFailed):
             return NumberedResult(number, {}, result.reason)
         names = [field.name for field in dataclasses.fields(Fit) if field.name != "task"]
         return NumberedResult(number, {name: getattr(result, name) for name in names}, None)
 
     def of(self, tasks: Sequence[FitTask]) -> Fit | FitFailed:
-        """The result with its task again."""
+        """The result with its task, which is looked up by the number."""
         task = tasks[self.number]
         return Fit(task=task, **self.fields) if self.reason is None else FitFailed(task=task, reason=self.reason)

@@ -2,7 +2,7 @@
 
 A window in which the price hardly moved, such as that of a takeover target, has a tiny range: the first ordinary move
 after it is a hundred ranges, and one such row would outweigh all others in a squared error. Targets are therefore
-bounded. The squared errors of one month are some 25 times those of the next day, hence the units and weights.
+bounded. The squared errors of one month are about 25 times those of the next day, hence the units and weights.
 """
 
 from dataclasses import dataclass
@@ -61,13 +61,13 @@ def objective_of(task: FitTask, recipe: TrainingConfig) -> Objective:
 
 
 def huber(errors: Float64s, delta: float) -> Float64s:
-    """Squared errors that grow linearly from `delta` on."""
+    """Squared errors up to `delta`, which grow linearly beyond it."""
     held = np.clip(errors, -delta, delta)
     return held * (2 * errors - held)
 
 
 def learning_targets(windows: WindowSet, rows: Rows, recipe: TrainingConfig) -> Float32s:
-    """The scaled targets (n, 3) of some windows, their moves from the last close held within bounds.
+    """The scaled targets (n, 3) of some windows, with their moves from the last close held within bounds.
 
     The bound of a horizon is `max_target_move` times the square root of its sessions, in ranges of the window's closes.
     NaN where a target is not known.

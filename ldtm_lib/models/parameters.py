@@ -1,4 +1,4 @@
-"""The parameters of a checkpoint as plain arrays, for code that must not know torch."""
+"""The parameters of a checkpoint as plain arrays, for code that must not import torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from ldtm_lib.settings import ArchitectureConfig
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class NetworkParameters:
-    """One network whose file had the SHA-256 that was asked for."""
+    """The parameters of one network, with its architecture and the SHA-256 of its checkpoint."""
 
     architecture: ArchitectureConfig
     arrays: Mapping[str, npt.NDArray[np.float32]]

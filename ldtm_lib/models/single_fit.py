@@ -1,6 +1,6 @@
 """Training of one network: the reference that the fused trainer is tested against, and the rules that both follow.
 
-The seed, the learning rates, and the rules for stopping and giving up follow from the recipe alone.
+The recipe alone determines the seed, the learning rates, and the rules for stopping and giving up.
 """
 
 import hashlib
@@ -112,7 +112,7 @@ class _Descent:
         self.step = 0
 
     def epoch(self, inputs: Tensor, targets: Tensor, order: Tensor, loss_of: "_Loss") -> float:
-        """Walk through all rows once in an order; returns the mean loss on the way."""
+        """Train on all rows once, in the given order; returns the mean loss on the way."""
         total = torch.zeros((), device=self.device)
         for rows in torch.split(order, self.recipe.batch_size):
             for group in self.optimizer.param_groups:
@@ -167,7 +167,7 @@ def _floats(values: Tensor) -> tuple[float, ...]:
 
 
 def seed_of(ticker: str, fold: int | None, seed: int) -> int:
-    """The seed of one network: the first 63 bits of a SHA-256 over the fields that name it."""
+    """The seed of one network: the first 63 bits of a SHA-256 of ticker, fold and the recipe's seed."""
     digest = hashlib.sha256(f"{ticker}|{'final' if fold is None else fold}|{seed}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
@@ -191,7 +191,7 @@ class EarlyStopping:
     best_loss: float = math.inf
 
     def improves(self, loss: float) -> bool:
-        """Take the loss of the next epoch; returns whether it is the lowest so far."""
+        """Record the loss of the next epoch; returns whether it is the lowest so far."""
         self.epoch += 1
         if loss < self.best_loss:
             self.best_epoch, self.best_loss = self.epoch, loss
@@ -216,5 +216,5 @@ def require_finite(task: FitTask, recipe: TrainingConfig, epoch: int, training: 
     if not (math.isfinite(training) and math.isfinite(validation)):
         raise TrainingDiverged(
             f"{task.name}: in epoch {epoch} the training loss is {training} and the validation loss {validation}; "
-            f"lower [training] learning_rate, now {recipe.learning_rate}, and look at the bars of {task.ticker}"
+            f"lower [training] learning_rate, now {recipe.learning_rate}, and check the bars of {task.ticker}"
         )

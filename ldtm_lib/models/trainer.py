@@ -1,8 +1,8 @@
 """Training of a universe: every ticker's networks, folds and final ones alike, each as if it were alone.
 
-On a GPU all of them are trained at once where that works (`on_gpu.ladder`). On the CPU each is trained by itself, as
-many at once as there are cores: a single network of the default shape keeps a core's arithmetic units busy already, and
-fused networks were slower at every batch size from 8 to 128 (`benchmarks/bench_training.py`).
+On a GPU all of them are trained at once if possible (`on_gpu.ladder`). On the CPU each is trained by itself, as many at
+once as there are cores: a single network of the default shape already keeps a core's arithmetic units busy, and fused
+networks were slower at every batch size from 8 to 128 (`benchmarks/bench_training.py`).
 """
 
 import os
@@ -41,11 +41,12 @@ def fit_universe(
 ) -> Iterator[Fit | FitFailed]:
     """Train all tasks and yield each as it ends, in no promised order.
 
-    A task that cannot be trained is yielded as FitFailed and the others go on. `gpu` says what the training may take
-    of a GPU. `on_progress` is called in the caller's thread after every epoch of every network, and `on_notice` when a
-    GPU runs short of memory or one of the `methods` breaks off; training goes on meanwhile, in the end on the CPU.
-    There the same bits come out on any number of cores and beside any other tasks; on a GPU the last bits may differ.
-    Closing the iterator early stops the rest after their current epoch, and a GPU's within a second.
+    A task that cannot be trained is yielded as FitFailed, and the others continue. `gpu` limits the share of a GPU that
+    the training may take. `on_progress` is called in the caller's thread after every epoch of every network, and
+    `on_notice` when a GPU runs short of memory or one of the `methods` breaks off; training continues by the next
+    method, in the end on the CPU. On the CPU results are the same to the bit for any number of cores and any other
+    tasks; on a GPU the last bits may differ. Closing the iterator early stops the remaining tasks after their current
+    epoch, and those on a GPU within a second.
     """
     device, gpu = torch.device(device), gpu or GpuConfig()
     events: SimpleQueue[Event] = SimpleQueue()
@@ -106,7 +107,7 @@ def fit_universe(
 
 
 def _probes() -> Path:
-    """The file that records the passed probes of a GPU; a path that cannot exist if a user has no home."""
+    """The file that records the passed probes of a GPU; a path that cannot exist if the user has no home folder."""
     try:
         folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     except RuntimeError:
@@ -115,7 +116,7 @@ def _probes() -> Path:
 
 
 class _Abandoned(Exception):
-    """Nobody waits for the results any more."""
+    """The caller no longer waits for the results."""
 
 
 def _fit_or_failure(

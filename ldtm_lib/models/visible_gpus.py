@@ -1,4 +1,4 @@
-"""The GPUs of this machine as the processes of one environment may use them."""
+"""The GPUs of this machine that processes with a given environment may use."""
 
 from collections.abc import Mapping
 

@@ -1,1 +1,1 @@
-"""Training on a GPU that no fault of the GPU can end: in processes of their own, by the fastest method that works."""
+"""Training on a GPU by the fastest method that works, in child processes, so that no fault of the GPU can end it."""

@@ -1,7 +1,7 @@
 """Training on a GPU by the fastest method that works: the next method trains the networks that one leaves untrained.
 
-No error of a GPU, its driver or a compiler ends a training. Each step down is a notice, and is recorded with the
-networks that were trained after it.
+No error of a GPU, its driver or a compiler ends a training. Each step down gives a notice, and is recorded with the
+networks that are trained after it.
 """
 
 import math
@@ -32,7 +32,7 @@ def fit_down_the_ladder(
     """Train the tasks of a job; yields each as it ends, and in the end those that no method on the GPU could train.
 
     Each fit names the method that trained it. A fit whose validation loss is different on the CPU is refused, and its
-    network is trained by the next method; so is a network that diverges. `while_waiting` is called twice a second, and
+    network is trained by the next method, as is a network that diverges. `while_waiting` is called twice a second, and
     may raise an error to end the training.
     """
     left = {id(task): task for task in job.tasks}
@@ -80,11 +80,11 @@ def _refusal(fit: Fit, job: Job) -> str:
     try:
         found = validation_loss(fit, recipe=job.recipe, architecture=job.architecture)
     except Exception as error:  # weights may not form a network
-        return f"{fit.task.name} is refused, its loss cannot be computed on the CPU: {type(error).__name__}: {error}"
+        return f"{fit.task.name} is refused: its loss cannot be computed on the CPU: {type(error).__name__}: {error}"
     if math.isclose(found, fit.validation_loss, rel_tol=MOST_DEVIATION):
         return ""
     return (
-        f"{fit.task.name} is refused, its validation loss is {fit.validation_loss:.5g} on {fit.device} and {found:.5g} "
+        f"{fit.task.name} is refused: its validation loss is {fit.validation_loss:.5g} on {fit.device} and {found:.5g} "
         f"on the CPU, more than {MOST_DEVIATION:.0%} apart"
     )
 

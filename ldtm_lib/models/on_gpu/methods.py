@@ -44,7 +44,7 @@ class Reports:
 
 
 class NotApplicable(LdtmError):
-    """A method cannot train these networks on this device; the message says why."""
+    """A method cannot train these networks on this device; the message gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Method:
     name: str
     """Name in logs and on record."""
     train: Callable[[Job, Reports], Iterator[Fit | FitFailed]]
-    """A function of a module, so that another process finds it."""
+    """A function on the level of a module, so that another process can unpickle it."""
 
 
 def fused(job: Job, reports: Reports) -> Iterator[Fit | FitFailed]:
@@ -76,7 +76,7 @@ def fused_without_kernels(job: Job, reports: Reports) -> Iterator[Fit | FitFaile
 def one_by_one(job: Job, reports: Reports) -> Iterator[Fit | FitFailed]:
     """One network after the other by PyTorch's own LSTM, which is cuDNN's on a GPU."""
     device = torch.device(job.device)
-    torch.zeros(1, device=device)  # a GPU that cannot be used at all says so before the first network
+    torch.zeros(1, device=device)  # raises on a GPU that cannot be used at all, before the first network
     reports.ready()
     for task in job.tasks:
         try:

@@ -1,4 +1,4 @@
-"""Notices to a person about the course of a training on its GPU."""
+"""Notices for a person about the course of a training on its GPU."""
 
 from dataclasses import dataclass
 

@@ -1,8 +1,9 @@
-"""A training step of three small trials on a GPU, held against the same step in float32 on the CPU.
+"""The probe of a GPU: a training step of three networks, compared with the same step in float32 on the CPU.
 
-A GPU, a driver or a compiler may compute something else than what was written: a loss alone does not show it, since
-networks learn with half of a gradient missing. So forecasts, every block of gradients, an update and sums of losses are
-compared; what a single step hardly shows, such as weight decay and the learning rate by the step, is compared apart.
+A GPU, a driver or a compiler may compute something other than the program states. A loss alone does not show this,
+since networks learn even with half of a gradient missing. Forecasts, every block of gradients, an update and sums of
+losses are therefore compared, and separately the parts that a single step hardly shows, such as weight decay and the
+learning rate by the step.
 
 Axes as in `fused.state`: M = 3 fused networks, P elements of a network's row.
 """
@@ -32,18 +33,20 @@ NUM_NETWORKS = 3
 NAMES = ("network with a full batch", "network with a padded batch", "network without rows")
 GATES = ("input", "forget", "cell", "output")
 TOLERANCE = 0.01
-"""Of the norm, for forecasts and gradients: float16 and the hardware's tanh are off by 0.0015 (measured on an H100)."""
+"""Largest distance of forecasts and gradients as a share of their norm; float16 and the hardware's tanh are off by
+0.0015 (measured on an H100)."""
 UPDATE_TOLERANCE = 1e-3
-"""Of the norm of an update, from the same gradients."""
+"""Largest distance of an update, from the same gradients, as a share of its norm."""
 ROW_TOLERANCE = 0.05
-"""Of the typical norm of a window's forecasts, for each window: the norm of all of them hides a single one."""
+"""Largest distance of each window's forecasts as a share of their typical norm: the norm over all windows hides a
+single bad one."""
 SCALE = 8192.0
 OVERFLOWING_SCALE = 1e30
 """Loss scales under float16: one that overflows nothing here, one that overflows everything."""
 
 
 class ProbeFailed(LdtmError):
-    """A step on the GPU is not what the same step is on the CPU."""
+    """A step gave other results on the GPU than on the CPU."""
 
 
 def require_same_as_on_the_cpu(
@@ -57,7 +60,7 @@ def require_same_as_on_the_cpu(
 ) -> str:
     """Run steps of three networks at the real shape through warm-up, capture and replay; returns the distances found.
 
-    Raises ProbeFailed. What the device or the compiler raises is passed on. The precision is float16 on a GPU unless it
+    Raises ProbeFailed, and passes on errors of the device and the compiler. The precision is float16 on a GPU unless it
     is given.
     """
     half = device.type == "cuda" if half_precision is None else half_precision
@@ -96,7 +99,7 @@ def require_same_as_on_the_cpu(
 
 
 def _runner(state: FusedState) -> RunStep:
-    """Runs a step as a training does: as a captured graph on a GPU."""
+    """A function that runs a step as a training does: as a captured graph on a GPU."""
     device = state.parameters_MP.device
     if device.type != "cuda":
         return lambda step, m: step(m)
@@ -113,7 +116,7 @@ def _runner(state: FusedState) -> RunStep:
 def _random_tables(
     batch_size: int, window_sessions: int, architecture: ArchitectureConfig, generator: torch.Generator
 ) -> WindowTables:
-    """Two batches of windows with scaled values of about 0 to 2, and here and there an input that never moved."""
+    """Two batches of windows with scaled values of about 0 to 2; in every seventh window one input never moves."""
     num_windows = 2 * batch_size
     shape = (num_windows, architecture.num_inputs)
     span_WI = 0.5 + torch.rand(shape, generator=generator)
@@ -167,9 +170,10 @@ def _state(
 
 
 def _random_weights(state: FusedState, generator: torch.Generator) -> Tensor:
-    """A network's row (P,) in which no parameter is 0, as the last layers of fresh heads are.
+    """A network's row (P,) in which no parameter is 0, unlike the last layers of newly initialised heads.
 
-    Inner biases of the heads are large: gradients jump where a unit passes 0, and one rounding would tip it over.
+    Inner biases of the heads are large, because gradients jump where a unit passes 0, which a rounding error could
+    cause.
     """
     layout = state.network.layout
     row_P = torch.empty(layout.num_elements)
@@ -186,8 +190,8 @@ def _random_weights(state: FusedState, generator: torch.Generator) -> Tensor:
 def _place(state: FusedState, initial_MP: Tensor) -> None:
     """Begin the first two networks: one has two batches of rows, the other a third of a batch.
 
-    Horizons differ in units and weights, the other way round in the second network. By the usual `huber_delta` of 1
-    some errors are beyond it and some are not.
+    Horizons differ in units and weights, in the opposite order in the second network. With the usual `huber_delta` of
+    1, some errors are beyond it and some are not.
     """
     batch_size, num_horizons = state.recipe.batch_size, state.network.targets_MBE.shape[2]
     of_horizons, ones = np.linspace(0.5, 1.5, num_horizons), (1.0,) * num_horizons
@@ -210,7 +214,7 @@ def _place(state: FusedState, initial_MP: Tensor) -> None:
 
 
 def _validate(state: FusedState, run: RunStep) -> None:
-    """Both batches of validation rows; the second one is of the first network alone."""
+    """Validate both batches of validation rows, of which only the first network has a second one."""
     run(state.validation_step, NUM_NETWORKS)
     run(state.validation_step, NUM_NETWORKS)
 
@@ -233,7 +237,7 @@ def _compare_forecasts(tested: FusedState, expected: FusedState) -> float:
 
 
 def _compare_gradients(tested: FusedState, expected: FusedState) -> dict[str, float]:
-    """Distances by block, the larger one of both networks."""
+    """Distances by block, each the larger of the two networks."""
     distances: dict[str, float] = {}
     grads_MP = tested.grads_MP.cpu().float() / tested.scale_M.cpu()[:, None]
     for slot in (FULL, PADDED):
@@ -245,7 +249,7 @@ def _compare_gradients(tested: FusedState, expected: FusedState) -> dict[str, fl
 
 
 def _blocks(state: FusedState, row_P: Tensor) -> dict[str, Tensor]:
-    """The parts of a network's row by name, the weights of each gate apart."""
+    """The parts of a network's row by name, with each gate's weights as a separate part."""
     parts: dict[str, Tensor] = {}
     for name, block in state.network.layout.read(row_P).items():
         if name.startswith("lstm"):
@@ -256,7 +260,7 @@ def _blocks(state: FusedState, row_P: Tensor) -> dict[str, Tensor]:
 
 
 def _compare_update(tested: FusedState, initial_MP: Tensor) -> float:
-    """One update of AdamW from the very gradients that the device found; a network without rows stays as it is."""
+    """Compare an update of AdamW from the device's own gradients; a network without rows must not change."""
     parameters_MP, recipe = initial_MP.clone(), tested.recipe
     scale_M = tested.scale_M.cpu()
     update_M = torch.tensor([slot != LEFT_OUT for slot in range(NUM_NETWORKS)])
@@ -290,12 +294,12 @@ def _compare_update(tested: FusedState, initial_MP: Tensor) -> float:
     if not torch.equal(found_MP[LEFT_OUT], initial_MP[LEFT_OUT]):
         raise ProbeFailed(f"the {NAMES[LEFT_OUT]} was updated")
     if tested.half_MP is not None and not torch.equal(tested.half_MP[:LEFT_OUT].cpu(), found_MP[:LEFT_OUT].half()):
-        raise ProbeFailed("the float16 copy of the parameters is not that of the parameters")
+        raise ProbeFailed("the float16 copy of the parameters differs from the parameters")
     return max(distances)
 
 
 def _compare_sums(tested: FusedState, expected: FusedState) -> float:
-    """Losses of training, and losses and squared errors of validation, as an epoch is judged by."""
+    """Compare losses of training, and losses and squared errors of validation, by which an epoch is judged."""
     found_SME, expected_SME = tested.means(), expected.means()
     return max(
         _distance(found_SME[at, slot], expected_SME[at, slot], f"{what} of the {NAMES[slot]}", TOLERANCE)
@@ -305,7 +309,7 @@ def _compare_sums(tested: FusedState, expected: FusedState) -> float:
 
 
 def _compare_adamw(operations: Operations, tested: FusedState, initial_MP: Tensor, generator: torch.Generator) -> None:
-    """AdamW in the middle of a training, with parameters so large that weight decay shows."""
+    """Compare AdamW in the middle of a training, with parameters so large that weight decay shows."""
     device, half = tested.parameters_MP.device, tested.half_MP is not None
     update_M = torch.tensor([slot != LEFT_OUT for slot in range(NUM_NETWORKS)])
     ones_M = torch.ones(NUM_NETWORKS)
@@ -335,7 +339,7 @@ def _compare_adamw(operations: Operations, tested: FusedState, initial_MP: Tenso
 
 
 def _compare_books(operations: Operations, tested: FusedState) -> None:
-    """The learning rate, bias corrections, counts and loss scales in the middle of a training."""
+    """Compare the learning rate, bias corrections, counts and loss scales in the middle of a training."""
     device, half = tested.parameters_MP.device, tested.half_MP is not None
     books = {
         "active_M": torch.tensor([True, True, False]),
@@ -371,7 +375,7 @@ def _compare_books(operations: Operations, tested: FusedState) -> None:
 
 
 def _require_overflows_to_be_found(operations: Operations, tested: FusedState) -> None:
-    """A single gradient that is no finite number marks its network, wherever it stands."""
+    """Require that a single gradient that is not finite marks its network, at any position."""
     device = tested.grads_MP.device
     for place, value in ((0, math.nan), (-1, math.inf), (-1, math.nan), (tested.grads_MP.shape[1] // 2, -math.inf)):
         grads_MP = torch.zeros_like(tested.grads_MP)
@@ -384,10 +388,10 @@ def _require_overflows_to_be_found(operations: Operations, tested: FusedState) -
 
 
 def _require_overflow_to_be_skipped(tested: FusedState, run: RunStep) -> None:
-    """Gradients beyond float16 leave their network as it is and halve its loss scale; the others go on."""
+    """Require that a network with gradients beyond float16 keeps its weights and halves its loss scale, and only it."""
     before_MP = tested.parameters_MP.cpu().clone()
     tested.begin_epoch()
-    tested.attempts_M.zero_()  # by its last step a network learns nothing
+    tested.attempts_M.zero_()  # in its last step a network learns nothing
     tested.scale_M[FULL] = OVERFLOWING_SCALE
     run(tested.training_step, NUM_NETWORKS)
     after_MP, scale = tested.parameters_MP.cpu(), float(tested.scale_M[FULL])
@@ -404,8 +408,8 @@ def _distance(found: Tensor, expected: Tensor, what: str, tolerance: float) -> f
     norm = math.sqrt(float(expected.square().sum()))
     apart = math.sqrt(float((found.float() - expected).square().sum()))
     if not apart <= tolerance * norm:
-        share = f"{apart / norm:.1%}" if norm else "far"
+        share = f"{apart / norm:.1%}" if norm else "more than 100%"
         raise ProbeFailed(
-            f"{what} are {share} of their norm off the float32 ones of the CPU, {tolerance:.1%} is allowed"
+            f"{what} differ by {share} of their norm from those in float32 on the CPU, {tolerance:.1%} is allowed"
         )
     return apart / norm if norm else 0.0

@@ -1,4 +1,4 @@
-"""Probes that were passed, by everything that they depend on, so that each is made once on a machine."""
+"""Cache of passed probes, keyed by everything that they depend on, so that each runs once on a machine."""
 
 import hashlib
 import importlib.metadata
@@ -29,10 +29,10 @@ def require_probed(
     architecture: ArchitectureConfig,
     window_sessions: int,
 ) -> None:
-    """Run a probe unless the same one was passed before; raises what the probe raises.
+    """Run a probe unless the same one passed before; raises what the probe raises.
 
-    A file that cannot be read or written costs nothing but another probe next time. A probe that fails is not kept:
-    what it found may be mended.
+    If the file cannot be read or written, the probe runs again next time. A probe that fails is not recorded, because
+    its cause may be fixed.
     """
     key = probe_key(what, device=device, recipe=recipe, architecture=architecture, window_sessions=window_sessions)
     passed = _read(cache)
@@ -54,7 +54,7 @@ def probe_key(
     architecture: ArchitectureConfig,
     window_sessions: int,
 ) -> str:
-    """SHA-256 over the GPU, the driver, torch, Triton, the source of trainer and probe, what is run and its shape."""
+    """SHA-256 of the operations, the GPU, the driver, torch, Triton, the shape, and the source of trainer and probe."""
     on_gpu = device.type == "cuda"
     parts = [
         what,

@@ -1,4 +1,4 @@
-"""A first trial of a device: the probe, an epoch of all networks, and one network beside the reference on the CPU.
+"""First trial of a device: the probe, an epoch of all networks, and one network compared with the CPU's reference.
 
 `python -m ldtm_lib.models.on_gpu.trial cuda:0 600` tries a device within 600 MiB; `--architecture` and `--recipe` are
 those sections of a configuration as JSON. The exit status is 1 when a step fails.
@@ -66,8 +66,8 @@ def trial(
 ) -> Iterator[TrialStep]:
     """Try a device on synthetic windows, within the memory that `gpu` grants; yields each step as it ends.
 
-    Operations and precision are those of `fit_fused` unless they are given. An error fails its own step; the others
-    are tried all the same.
+    Operations and precision are those of `fit_fused` unless they are given. An error fails its own step; the other
+    steps still run.
     """
     sizes = sizes or TrialSizes()
     if operations is None:

@@ -1,6 +1,6 @@
-"""A process that trains by one method and ends: whatever breaks its CUDA context, or kills it, breaks nothing else.
+"""A process that trains by one method and ends: a fault of its CUDA context, or its death, affects nothing else.
 
-Tasks hold many windows, so that results name their task by its number.
+Tasks hold many windows, so results name their task by its number.
 """
 
 import pickle
@@ -19,7 +19,7 @@ from ldtm_lib.models.on_gpu.notice import TrainingNotice
 READY_SECONDS = 900.0
 """Longest time that the start and the probe may take; compiling all kernels takes a minute on a slow host."""
 SILENT_SECONDS = 1800.0
-"""Longest silence after that, beside the pauses between steps: an epoch takes seconds."""
+"""Longest silence after that, without the pauses between steps: an epoch takes seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +54,8 @@ def train_in_a_process(
 ) -> Generator[Progress | TrainingNotice | Fit | FitFailed | Broken]:
     """Train a job by a method in another process, which ends with this iterator, and with this process.
 
-    Yields `Broken` as the last item when the method did not finish; errors that say that the job itself is wrong, such
-    as ConfigurationError, are raised. `while_waiting` is called twice a second; what it raises ends the training.
+    Yields `Broken` as the last item when the method did not finish; errors of the job itself, such as
+    ConfigurationError, are raised. `while_waiting` is called twice a second; an error that it raises ends the training.
     """
     try:
         child = ChildProcess(__spec__.name)
@@ -83,7 +83,7 @@ def _messages(
     is_ready = False
     while True:
         if not child.has_message(silent_seconds if is_ready else ready_seconds, while_waiting):
-            silent, late = f"it said nothing for {silent_seconds:g} s", f"it was not ready after {ready_seconds:g} s"
+            silent, late = f"it sent nothing for {silent_seconds:g} s", f"it was not ready after {ready_seconds:g} s"
             yield Broken(silent if is_ready else late)
             return
         match message := _read(child.pipe.recv_bytes(), job):
@@ -113,11 +113,11 @@ def _read(
             case _:
                 return Broken(f"its process sent a {type(message).__name__}")
     except Exception as error:  # of pickle, or of any class that cannot be unpickled
-        return Broken(f"its process sent what cannot be read: {error_summary(error)}")
+        return Broken(f"its process sent a message that cannot be read: {error_summary(error)}")
 
 
 def _pauses_of_an_epoch(job: Job) -> float:
-    """The seconds of pauses in a slow epoch, by the setting."""
+    """Twice the seconds of the pauses in the longest epoch, by the setting `pause_ms`."""
     rows = max(len(task.training_rows) + len(task.validation_rows) for task in job.tasks)
     return 2 * (rows // job.recipe.batch_size + 2) * job.gpu.pause_ms / 1000
 
@@ -144,8 +144,8 @@ def main(descriptor: int, parent: int) -> None:
 def _train(pipe: Connection, method: Method, job: Job) -> None:
     import torch
 
-    torch.set_num_threads(1)  # the host does little, and threads that wait for each other slow its other work down
-    # sums in float16 would lose the digits that products of float16 are added up with
+    torch.set_num_threads(1)  # the host does little, and threads that wait for each other slow down its other work
+    # sums of products in float16 would lose digits
     torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
     numbers = {id(task): number for number, task in enumerate(job.tasks)}
     reports = Reports(
@@ -159,7 +159,7 @@ def _train(pipe: Connection, method: Method, job: Job) -> None:
 
 
 def _ends_the_method() -> tuple[type[LdtmError], ...]:
-    """Errors of the project that another method may not have."""
+    """LDTM's errors that end this method alone, because another one may not have them."""
     from ldtm_lib.models.fused.trainer import OutOfDeviceMemory
     from ldtm_lib.models.on_gpu.probe import ProbeFailed
 

@@ -32,7 +32,7 @@ def test_a_process_that_does_not_end_in_time_is_no_answer() -> None:
 
 def test_a_process_that_fails_tells_its_last_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    assert cuda_order(None).problem == "CUDA could not be asked: exit status 1"
+    assert cuda_order(None).problem == "CUDA could not be queried: exit status 1"
 
 
 def test_asking_needs_no_torch_in_the_process_that_asks() -> None:
@@ -45,7 +45,7 @@ def test_any_gpu_will_do_for_cuda_without_a_number() -> None:
 
 
 def test_a_gpu_that_cuda_does_not_show_has_no_device() -> None:
-    with pytest.raises(ConfigurationError, match=r"GPU-0815 is leased, and is none of the \d+ devices that CUDA shows"):
+    with pytest.raises(ConfigurationError, match=r"GPU-0815 is leased, but is none of the \d+ devices that CUDA shows"):
         device_of("GPU-0815")
 
 

@@ -126,7 +126,9 @@ def test_a_network_whose_export_is_damaged_is_computed_by_pytorch_and_a_note_nam
     report = exports.take()
     assert by(report) == ["onnx", "torch", "onnx"]
     (note,) = report.backend_notes
-    assert note.startswith(f"1 of 3 forecasts was computed by PyTorch, not by onnx; IBM: exported file {path} is cut")
+    assert note.startswith(
+        f"1 of 3 forecasts was computed by PyTorch, not by onnx; IBM: exported file {path} is truncated"
+    )
     assert same_forecasts(exports, report)
 
 

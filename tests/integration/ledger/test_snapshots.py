@@ -41,7 +41,7 @@ def test_every_ticker_has_a_row_that_forecasts_or_says_why_not(environment: Fore
         "GOOG": "has no bar for 2013-01-11",
     }
     assert rows["IBM"].abstained_reason is not None
-    assert "is cut: its 2 bytes are no whole archive" in rows["IBM"].abstained_reason
+    assert "is truncated: its 2 bytes are not a complete archive" in rows["IBM"].abstained_reason
     assert report.num_abstained == 3
     assert report.num_bullish + report.num_neutral + report.num_bearish == 2
     assert report.model_versions == ("v1.2012-12-31",)

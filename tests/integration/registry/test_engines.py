@@ -151,7 +151,7 @@ def test_a_ticker_whose_onnx_file_is_refused_does_not_stop_the_others(
     path.write_bytes(path.read_bytes()[:-100])
     report = installed.export_engines("AAA", "BBB", "DDD")
     assert [each.ticker for each in report.engines] == ["BBB"]
-    assert "is cut" in report.refused["AAA"]
+    assert "is truncated" in report.refused["AAA"]
     assert report.onnx.without_model == ("DDD",)
 
 

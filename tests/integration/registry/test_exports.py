@@ -80,7 +80,7 @@ def test_a_damaged_checkpoint_is_refused_and_the_other_ticker_goes_on(installed:
     report = installed.export()
     assert [each.name for each in report.exported] == ["BBB", "universe"]
     assert "AAA" in report.refused
-    assert "is cut" in report.refused["AAA"]
+    assert "is truncated" in report.refused["AAA"]
     assert not (installed.folder / f"{Path(damaged.file_name).stem}.onnx").exists()
 
 

@@ -439,7 +439,7 @@ def test_a_full_disk_changes_nothing_and_the_message_names_the_file_and_the_reme
     assert failed.returncode == 1, failed.stderr
     assert failed.stdout.strip() == (
         f"CheckpointNotWritten: checkpoint {registry.folder / name} cannot be written: File too large; nothing was "
-        f"changed: make room, or see who may write to {registry.folder}, and do it again"
+        f"changed: free disk space, or check the permissions of {registry.folder}, and try again"
     )
     assert (everything(registry), registry.rows("select * from gate_verdict")) == before
     assert issubclass(CheckpointNotWritten, LdtmError)

@@ -161,7 +161,7 @@ def test_a_missing_file_is_refused_by_its_name(path: Path) -> None:
 
 
 def test_a_folder_in_place_of_a_file_is_refused(tmp_path: Path) -> None:
-    assert "cannot be read: it is no regular file" in refusal(tmp_path, "0" * 64)
+    assert "cannot be read: it is not a regular file" in refusal(tmp_path, "0" * 64)
 
 
 @one_folder_for_all_examples
@@ -171,7 +171,7 @@ def test_a_file_cut_anywhere_is_refused(path: Path, share: float) -> None:
     content = path.read_bytes()
     kept = int(share * len(content))
     path.write_bytes(content[:kept])
-    assert f"is cut: its {kept} bytes are no whole archive" in refusal(path, sha256)
+    assert f"is truncated: its {kept} bytes are not a complete archive" in refusal(path, sha256)
 
 
 @one_folder_for_all_examples

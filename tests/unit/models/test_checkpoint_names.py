@@ -32,7 +32,7 @@ def test_every_name_that_ldtm_gives_is_one_in_the_folder(tmp_path: Path, ticker:
 def test_every_other_name_is_refused_and_shown(tmp_path: Path, name: str) -> None:
     with pytest.raises(CheckpointRefused) as refused:
         file_of(tmp_path, name)
-    assert str(refused.value).startswith(f"{name!r} is no name of a file in {tmp_path}")
+    assert str(refused.value).startswith(f"{name!r} is not the name of a file in {tmp_path}")
 
 
 def test_a_folder_of_candidates_that_is_a_link_is_refused(tmp_path: Path) -> None:
@@ -56,14 +56,14 @@ def test_a_link_is_neither_read_nor_written_through(tmp_path: Path) -> None:
 @pytest.mark.timeout(20)
 def test_a_pipe_without_a_writer_does_not_hang_the_reader(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "AAPL.pt")
-    with pytest.raises(CheckpointRefused, match=r"AAPL\.pt cannot be read: it is no regular file"):
+    with pytest.raises(CheckpointRefused, match=r"AAPL\.pt cannot be read: it is not a regular file"):
         read_verified(tmp_path / "AAPL.pt", sha256=SHA256)
 
 
 def test_devices_and_folders_are_refused(tmp_path: Path) -> None:
     (tmp_path / "folder.pt").mkdir()
     for path in (Path("/dev/zero"), tmp_path / "folder.pt"):
-        with pytest.raises(CheckpointRefused, match="cannot be read: it is no regular file"):
+        with pytest.raises(CheckpointRefused, match="cannot be read: it is not a regular file"):
             read_verified(path, sha256=SHA256)
 
 

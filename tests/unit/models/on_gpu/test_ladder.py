@@ -89,8 +89,8 @@ FAULTS: list[tuple[Callable[..., Iterator[Fit | FitFailed]], str]] = [
     (faults.cache_that_cannot_be_written, "/proc/triton"),
     (faults.failing_assembler, "PTXASError"),
     (faults.no_memory, "OutOfDeviceMemory: cuda:0 has no room for one network"),
-    (faults.error_that_does_not_unpickle, "its process sent what cannot be read: TypeError"),
-    (faults.refusal_that_does_not_unpickle, "its process sent what cannot be read: TypeError"),
+    (faults.error_that_does_not_unpickle, "its process sent a message that cannot be read: TypeError"),
+    (faults.refusal_that_does_not_unpickle, "its process sent a message that cannot be read: TypeError"),
     (faults.garbage, "its process sent a str"),
     (faults.much_to_say_and_a_crash, "its process ended with signal SIGKILL: the last words"),
     (faults.all_diverge, "GOOG final: in epoch 1 the training loss is nan"),
@@ -155,20 +155,20 @@ def test_a_process_that_is_never_ready_is_ended(job: Job) -> None:
 
 def test_a_process_that_falls_silent_while_it_trains_is_ended(job: Job) -> None:
     silent = Method("silent", faults.ready_and_silent)
-    assert list(train_in_a_process(silent, job, silent_seconds=1)) == [Broken("it said nothing for 1 s")]
+    assert list(train_in_a_process(silent, job, silent_seconds=1)) == [Broken("it sent nothing for 1 s")]
     assert not is_running(job)
 
 
 def test_pauses_are_no_silence(job: Job) -> None:
     slow = dataclasses.replace(job, gpu=GpuConfig(pause_ms=100))
     messages = list(train_in_a_process(Method("silent", faults.ready_and_silent), slow, silent_seconds=0))
-    assert messages == [Broken("it said nothing for 2.6 s")], "twice 11 steps and 2 more of 0.1 s"
+    assert messages == [Broken("it sent nothing for 2.6 s")], "twice 11 steps and 2 more of 0.1 s"
 
 
 def test_a_process_that_closes_its_pipe_and_hangs_is_ended(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(child_process, "END_SECONDS", 0.5)
     messages = list(train_in_a_process(Method("hanging", faults.out_of_words_and_alive), job))
-    assert messages == [Broken("its process broke off and does not end")]
+    assert messages == [Broken("its process closed its pipe and does not end")]
     wait_until(lambda: not is_running(job))
 
 
@@ -229,7 +229,7 @@ def test_what_is_said_twice_counts_once(job: Job) -> None:
 
 def test_weights_of_no_network_are_refused(job: Job) -> None:
     results, notices, _ = trained(job, Method("empty", faults.weights_of_no_network), PLAIN)
-    assert "is refused, its loss cannot be computed on the CPU: RuntimeError" in notices[0].text
+    assert "is refused: its loss cannot be computed on the CPU: RuntimeError" in notices[0].text
     assert all(isinstance(result, Fit) for result in results.values())
 
 
@@ -303,7 +303,7 @@ def test_a_network_whose_loss_the_cpu_does_not_find_again_is_refused_and_trained
     (notice,) = notices
     found = alone(job.tasks[-1], job).validation_loss
     assert notice.text == (
-        f"wrong: GOOG final is refused, its validation loss is {found / 1.05:.5g} on cpu and {found:.5g} on the CPU, "
+        f"wrong: GOOG final is refused: its validation loss is {found / 1.05:.5g} on cpu and {found:.5g} on the CPU, "
         "more than 3% apart; 1 network is trained one network after the other"
     )
     assert notice.is_step_down
