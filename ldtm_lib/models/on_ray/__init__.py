@@ -1,1 +1,1 @@
-"""Training on the nodes of a Ray cluster: docs/ray.md."""
+"""Training on the nodes of a Ray cluster; see docs/ray.md."""

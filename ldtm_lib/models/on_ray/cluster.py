@@ -1,6 +1,6 @@
-"""A Ray cluster as a training finds it: nodes, slots, versions; and whether networks can be trained there.
+"""The nodes, slots and versions of a Ray cluster, and the check that networks can be trained there.
 
-Nothing here imports Ray: what a driver (`driver`) read is judged where the training was started.
+This module does not import Ray: the process that started the training checks what a driver (`driver`) has read.
 """
 
 from collections.abc import Iterable
@@ -11,12 +11,12 @@ from ldtm_lib.errors import LdtmError
 from ldtm_lib.models.on_ray.release import Release
 
 GPU_SLOT = "ldtm_gpu_slot"
-"""The custom resource of a node, one for each job that its GPUs are to train at once."""
+"""The custom resource of a node, one for each job that its GPUs train at once."""
 KEEPALIVE = {"RAY_grpc_client_keepalive_time_ms": "20000", "RAY_grpc_client_keepalive_timeout_ms": "10000"}
-"""Environment variables of head, nodes and driver. With Ray's own values (300 s and 120 s) it took 412 s until a node
-that had gone silent was given up."""
+"""Environment variables of head, nodes and driver. With Ray's own values (300 s and 120 s) it took 412 s until a silent
+node was given up."""
 SlotKind = Literal["cpu", "gpu"]
-NODE_REMEDY = "the program is the same on head and nodes: install it there as it is here, then start the node again"
+NODE_REMEDY = "head and nodes must run the same program: install it there as it is here, then start the node again"
 
 
 class ClusterUnusable(LdtmError):
@@ -24,12 +24,12 @@ class ClusterUnusable(LdtmError):
 
 
 class ClusterLost(LdtmError):
-    """A Ray cluster, or its last suitable node, went away while it trained."""
+    """A Ray cluster, or its last suitable node, went away during a training."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeFacts:
-    """Facts that a process on a node reports of it."""
+    """Facts about a node, reported by a process on it."""
 
     host: str
     release: Release
@@ -78,7 +78,7 @@ class ClusterReport:
         return "gpu" if device == "cuda" else "cpu"
 
     def require_usable(self, kind: SlotKind, *, cpus_per_slot: int, here: Release) -> None:
-        """Raise ClusterUnusable where a training would fail, wait for ever, or run other code on some node."""
+        """Raise ClusterUnusable if a training would fail, wait forever, or run other code on some node."""
         if problems := list(self._problems(kind, cpus_per_slot, here)):
             raise ClusterUnusable("; ".join(problems))
 

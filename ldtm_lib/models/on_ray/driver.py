@@ -1,8 +1,8 @@
 """The process that talks to a Ray cluster for a training.
 
 Ray ends a driver whose head is gone with exit status 1 and without an exception, and `ray.init` replaces signal
-handlers; neither must happen to a run of Dagster. The other process sends a message only when it is asked for one, so
-that never both wait for the other one to read.
+handlers; neither must happen to a run of Dagster. The parent sends a message only when the driver requests one, so that
+the two never wait for each other to read.
 """
 
 import importlib
@@ -34,14 +34,14 @@ from ldtm_lib.models.on_ray.shard import ProgressBoard, ShardLost, TrainShard, f
 
 CONNECT_SECONDS = 5.0
 FACTS_SECONDS = 60.0
-"""Longest time that the nodes may take to report their versions; a process starts there in one to two seconds."""
+"""Longest wait for the versions of the nodes; a process starts there in one to two seconds."""
 MOST_RETRIES = 3
 """Number of times that Ray repeats a task whose worker or node died."""
 WAIT_SECONDS = 0.5
 SECONDS_BETWEEN_LOOKS = 5.0
-"""Time between two checks of progress and nodes; a sign of life is sent then as well."""
+"""Time between two checks of progress and nodes; each check also sends a sign of life."""
 NO_SLOT_SECONDS = 120.0
-"""Longest time that a training waits for a node when the last one with a slot is gone."""
+"""Longest time that a training waits for a node after the last one with a slot has gone."""
 DRIVER_VARIABLES = {
     **KEEPALIVE,
     "RAY_task_oom_retries": str(MOST_RETRIES),  # Ray's own number is unlimited
@@ -67,15 +67,15 @@ class Training:
     kind: SlotKind
     cpus: int
     most_under_way: int
-    """Tasks that are submitted at once. With all of 600 submitted Ray wrote windows to the disk and took ten times as
-    long."""
+    """Number of tasks that are submitted at once. With all of 600 submitted, Ray wrote windows to disk and took ten
+    times as long."""
     terms: bytes
     train_shard: TrainShard
 
 
 @dataclass(frozen=True, slots=True)
 class NextShard:
-    """The driver's request for a shard, or for one of the three answers below."""
+    """The driver's request for a shard; the answer is one of the three messages below."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class NoShardNow:
 
 @dataclass(frozen=True, slots=True)
 class AllTrained:
-    """Nothing is left."""
+    """All shards are trained."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class ShardDone:
 
 @dataclass(frozen=True, slots=True)
 class ShardFailed:
-    """A shard whose worker died at every try of Ray, or whose lease was lost, after which Ray does not try again."""
+    """A shard whose worker died at every try of Ray (`is_final`), or whose lease was lost, which Ray does not retry."""
 
     number: int
     reason: str
@@ -130,7 +130,7 @@ class Raised:
 
 
 def driver_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment of the driver's process: Ray reads some settings from nowhere else.
+    """The environment of the driver's process, from which alone Ray reads some settings.
 
     Paths become absolute, since the driver leaves the working folder.
     """
@@ -139,7 +139,7 @@ def driver_environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def main(descriptor: int, parent: int) -> None:
-    """Read a cluster, and train the shards that come through a pipe there."""
+    """Report on a cluster, and train there the shards that come through a pipe."""
     pipe = pipe_of_the_child(descriptor, parent)
     os.chdir("/")  # Ray has the workers of all nodes import from the driver's working folder
     try:
@@ -149,11 +149,11 @@ def main(descriptor: int, parent: int) -> None:
         _Trainer(ray, pipe, pickle.loads(pipe.recv_bytes()), start.address).train()
         ray.shutdown()
     except EOFError:
-        return  # the other process has read the report, and wants no training
+        return  # the parent has read the report, and requests no training
     except LdtmError as error:
         send(pipe, Raised(error))
     except BaseException as error:
-        send(pipe, Raised(ClusterLost(f"the driver of Ray broke off: {error_summary(error)}")))
+        send(pipe, Raised(ClusterLost(f"the driver of Ray failed: {error_summary(error)}")))
 
 
 def connected(address: str) -> Any:
@@ -174,7 +174,7 @@ def connected(address: str) -> Any:
 
 
 def _resolved(address: str) -> str:
-    """The address of the head; for `auto` that of the cluster of this machine, or of the variable RAY_ADDRESS."""
+    """The address of the head; for `auto`, that of the cluster of this machine or in the variable RAY_ADDRESS."""
     if address != "auto":
         return address
     found: str | None = None
@@ -188,7 +188,7 @@ def _resolved(address: str) -> str:
 
 
 def _require_head(address: str) -> None:
-    """Raise the problem of a head at once: `ray.init` tries for 20 seconds, and does not report a wrong token."""
+    """Raise at once if the head cannot be used: `ray.init` tries for 20 seconds, and does not report a wrong token."""
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
@@ -285,7 +285,7 @@ class _Trainer:
         self._terms = ray.put(training.terms)
 
     def _new_board(self) -> Any:
-        """The actor runs beside the driver: on another node, progress would be lost if the node died."""
+        """Start the actor on the driver's node: on another node, progress would be lost if the node died."""
         strategies = importlib.import_module("ray.util.scheduling_strategies")
         here = self._ray.get_runtime_context().get_node_id()
         return (
@@ -299,14 +299,14 @@ class _Trainer:
         )
 
     def train(self) -> None:
-        """Train until the other process says that nothing is left."""
+        """Train until the parent answers that all shards are trained."""
         while self._fill():
             self._wait()
             if time.monotonic() - self._looked >= SECONDS_BETWEEN_LOOKS:
                 self._look()
 
     def _fill(self) -> bool:
-        """Submit shards as long as there are some and there is room; returns whether anything is left to do."""
+        """Submit shards while there are some, up to the limit; returns whether anything is left to do."""
         while len(self._under_way) < self._training.most_under_way and (self._wants_more or not self._under_way):
             send(self._pipe, NextShard())
             match pickle.loads(self._pipe.recv_bytes()):
@@ -331,7 +331,7 @@ class _Trainer:
 
     def _send_progress(self) -> None:
         batches: list[bytes] = []
-        with suppress(self._ray.exceptions.RayError):  # its process died; it begins anew
+        with suppress(self._ray.exceptions.RayError):  # its process died and is restarted
             batches = self._ray.get(self._taken)
         self._taken = None
         if batches:
@@ -364,13 +364,13 @@ class _Trainer:
         send(self._pipe, Raised(cause, details))
 
     def _look(self) -> None:
-        """Report nodes that went away, and give up when no slot is left."""
+        """Report nodes that have gone or joined; raise ClusterLost after NO_SLOT_SECONDS without a slot."""
         nodes, self._looked = _alive(self._ray), time.monotonic()
         gone = [node for name, node in self._nodes.items() if name not in nodes]
         come = [node for name, node in nodes.items() if name not in self._nodes]
         self._nodes = nodes
         lines = [
-            *(f"node {_name(node)} is gone; what it trained is trained elsewhere" for node in gone),
+            *(f"node {_name(node)} is gone; its tasks are trained elsewhere" for node in gone),
             *(f"node {_name(node)} has joined" for node in come),
         ]
         send(self._pipe, ProgressBatches((), tuple(lines)))
@@ -380,7 +380,7 @@ class _Trainer:
         elif self._looked - self._has_slots_at > NO_SLOT_SECONDS:
             raise ClusterLost(
                 f"Ray at {self._address} has had no node with a slot for {NO_SLOT_SECONDS:g} s; start one, then train "
-                "again: what was trained is on record"
+                "again: finished networks are on record"
             )
 
 

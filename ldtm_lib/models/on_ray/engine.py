@@ -1,6 +1,6 @@
-"""Training on a Ray cluster in the place of `fit_universe`, with the same results on the same kind of CPU.
+"""Training on a Ray cluster instead of by `fit_universe`, with the same results on the same kind of CPU.
 
-The tasks of some tickers make a shard, which one node trains. The windows stay here: results come back by number.
+The tasks of some tickers make a shard, which one node trains. Windows are not sent back: results name tasks by number.
 """
 
 import math
@@ -38,11 +38,11 @@ from ldtm_lib.models.on_ray.shard import NodeLeases, ShardLost, ShardResult, Sha
 from ldtm_lib.settings import ArchitectureConfig, EngineConfig, GpuConfig, TrainingConfig
 
 READY_SECONDS = 180.0
-"""Longest time that the driver may take to connect and to ask all nodes for their versions."""
+"""Longest wait for the driver to connect and to read the versions of all nodes."""
 SILENT_SECONDS = 180.0
 """Longest silence of the driver after that: Ray ends it 60 s after the head."""
 END_SECONDS = 5.0
-"""Longest time that the driver may take to leave the cluster when all is trained; it is ended then."""
+"""Longest wait for the driver to leave the cluster after all is trained; it is killed then."""
 MOST_TICKERS_ON_A_GPU = 128
 Event = TypeVar("Event")
 OnProgress = Callable[[Progress], None]
@@ -50,7 +50,7 @@ OnNotice = Callable[[TrainingNotice], None]
 
 
 class TrainingEngine(Protocol):
-    """Trains tasks: `fit_universe` on this machine, or a RayEngine."""
+    """A function that trains tasks: `fit_universe` on this machine, or a RayEngine."""
 
     def __call__(
         self,
@@ -90,12 +90,12 @@ class RayEngine:
         on_progress: OnProgress | None = None,
         on_notice: OnNotice | None = None,
     ) -> Iterator[Fit | FitFailed]:
-        """Train all tasks on the nodes; as `fit_universe` does, and with its arguments.
+        """Train all tasks on the nodes, with the arguments and results of `fit_universe`.
 
-        `device` is `cpu`, `cuda` or `auto`, which means the GPUs of the cluster where it offers any. A shard whose
-        workers die at every try is trained ticker by ticker, and a ticker whose workers do so is yielded as FitFailed.
-        Raises ClusterUnusable before anything is trained, ClusterLost, MissingExtra, and the errors that a shard
-        raised.
+        `device` is `cpu`, `cuda` or `auto`, which means the GPUs of the cluster if it offers any. A shard whose workers
+        die at every try is trained ticker by ticker, and a ticker whose workers die at every try is yielded as
+        FitFailed. Raises ClusterUnusable before anything is trained, ClusterLost, MissingExtra, and the errors that a
+        shard raised.
         """
         if not tasks:
             return
@@ -153,7 +153,7 @@ class RayEngine:
     def _results(
         self, process: ChildProcess, shards: "_Shards", on_progress: OnProgress | None, on_notice: OnNotice | None
     ) -> Iterator[Fit | FitFailed]:
-        """Results that the driver reports, until every task has ended and the driver knows it."""
+        """Results that the driver reports, until every task has ended and AllTrained was sent."""
         while True:
             match message := self._received(process, SILENT_SECONDS):
                 case NextShard():
@@ -174,7 +174,7 @@ class RayEngine:
                     raise self._lost(f"its driver sent a {type(message).__name__}")
 
     def _failed(self, tasks: Sequence[FitTask], reason: str, is_final: bool, shards: "_Shards") -> Iterator[FitFailed]:
-        """Divide a lost shard into its tickers; try its only ticker again, or give it up."""
+        """Divide a lost shard into its tickers; retry a single ticker, or give it up after the last try."""
         tickers = list(dict.fromkeys(task.ticker for task in tasks))
         if len(tickers) > 1:
             self.log(f"WARNING: a task of {len(tickers)} tickers was lost ({reason}); they are trained one by one")
@@ -188,8 +188,7 @@ class RayEngine:
             yield FitFailed(
                 task=task,
                 reason=ShardLost(
-                    f"{task.name} could not be trained on Ray, it was lost at every of {MOST_RETRIES + 1} tries: "
-                    f"{reason}"
+                    f"{task.name} could not be trained on Ray, all {MOST_RETRIES + 1} tries were lost: {reason}"
                 ),
             )
 
@@ -212,7 +211,7 @@ class RayEngine:
     def _received(self, process: ChildProcess, seconds: float) -> object:
         """The next message of the driver; an error that it sent is raised."""
         if not process.has_message(seconds, lambda: None):
-            raise self._lost(f"its driver said nothing for {seconds:g} s")
+            raise self._lost(f"its driver sent nothing for {seconds:g} s")
         try:
             message = pickle.loads(process.pipe.recv_bytes())
         except (EOFError, ConnectionError):
@@ -226,8 +225,8 @@ class RayEngine:
     def _lost(self, how: str) -> ClusterLost:
         how = re.sub(r"\[[^]]*\] \S+: ", "", how).partition(". ")[0]  # the line of a log, and its first sentence
         return ClusterLost(
-            f"Ray at {self.config.address} is lost ({how}): its head is gone or cannot be reached. What was trained is "
-            "on record; start head and nodes again (docs/ray.md), then train again for the rest"
+            f"Ray at {self.config.address} is lost ({how}): its head is gone or cannot be reached. Finished networks "
+            "are on record; start head and nodes again (docs/ray.md), then train again for the rest"
         )
 
     def _tickers_per_shard(self, kind: SlotKind, num_tickers: int, num_slots: int) -> int:
@@ -237,7 +236,7 @@ class RayEngine:
 
 
 def _replay(events: Sequence[Event], tell: Callable[[Event], None] | None) -> None:
-    """Report the events of a node."""
+    """Report the events of a node to a callback."""
     if tell is not None:
         for event in events:
             tell(event)
@@ -281,7 +280,7 @@ class _Shards:
         return self._losses[ticker]
 
     def put_back(self, tasks: Sequence[FitTask]) -> None:
-        """Let the tickers of a shard wait as shards of their own, before all others."""
+        """Put the tickers of a shard at the head of the queue, as one shard each."""
         self._waiting.extendleft(_by_ticker(tasks))
 
 

@@ -1,4 +1,4 @@
-"""The code that a node of a cluster runs: nodes have installations of their own."""
+"""The release that a node of a cluster runs, since nodes have their own installations."""
 
 import platform
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ from ldtm_lib.installation import code_sha256, installed_version
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """The versions that must be the same on all nodes and where the training was started."""
+    """The versions that must be the same on all nodes and on the machine that started the training."""
 
     ldtm: str
     """The version, with the first digits of the hash of the code."""
     python: str
     torch: str
-    """Without the part behind `+`: a host without a GPU may have the CPU build."""
+    """The version without the part after `+`: a host without a GPU may have the CPU build."""
     ray: str
 
     def __str__(self) -> str:

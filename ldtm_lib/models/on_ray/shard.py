@@ -1,7 +1,7 @@
 """Work of a node of a Ray cluster: it trains the networks of some tickers and returns all of them, or none.
 
-A task that Ray repeats because its node died begins anew. One that sent its networks one by one would send them twice,
-in another order, and Ray would take the second for repetitions of the first.
+A task that Ray repeats because its node died starts from the beginning. A task that sent its networks one by one would
+send them twice, in another order, and Ray would take the second ones for repetitions of the first.
 """
 
 import os
@@ -25,7 +25,7 @@ SECONDS_BETWEEN_REPORTS = 1.0
 
 
 class ShardLost(LdtmError):
-    """A part of a training broke off on a node, or on every node that tried it; the rest of the training goes on."""
+    """A part of a training failed on a node, or on every node that tried it; the rest of the training continues."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class LeasedGpu:
     device: str
     """`cuda:N`."""
     gpu: GpuConfig
-    """Part of the GPU that the task may take."""
+    """Share of the GPU that the task may take."""
     require_held: Callable[[], None]
     """Check to call after every epoch; raises ShardLost when the lease is lost."""
 
@@ -54,7 +54,7 @@ class NodeLeases(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardTerms:
-    """Terms by which all tasks of a training are to be trained."""
+    """Terms by which all tasks of a training are trained."""
 
     recipe: TrainingConfig
     architecture: ArchitectureConfig
@@ -62,7 +62,7 @@ class ShardTerms:
     cpus: int
     release: Release
     leases: NodeLeases | None
-    """Leases of GPUs; None if the CPU trains."""
+    """Leases of GPUs; None for training on the CPU."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +73,7 @@ class ShardResult:
     results: tuple[NumberedResult, ...]
     notices: tuple[TrainingNotice, ...]
     progress: tuple[Progress, ...]
-    """Progress of the end, which was not sent to the board."""
+    """The last progress, which was not sent to the board."""
 
 
 class Board(Protocol):
@@ -93,7 +93,7 @@ class ProgressBoard:
         self._batches.append(batch)
 
     def take(self) -> list[bytes]:
-        """Give away the batches that came since the last call."""
+        """Return the batches since the last call, and forget them."""
         batches, self._batches = self._batches, []
         return batches
 
@@ -104,13 +104,13 @@ TrainShard = Callable[[bytes, bytes, Board], bytes]
 def train_shard(terms: bytes, tasks: bytes, board: Board) -> bytes:
     """Train some tasks on this node; everything that is passed and returned is a pickle.
 
-    Raises ClusterUnusable if this node runs another program, which is possible only if it joined after the nodes were
+    Raises ClusterUnusable if this node runs another release, which is possible only if it joined after the nodes were
     compared.
     """
     known: ShardTerms = pickle.loads(terms)
     if known.release != (here := release_here()):
         raise ClusterUnusable(
-            f"node {platform.node()} runs {here}, and the training was started by {known.release}; {NODE_REMEDY}"
+            f"node {platform.node()} runs {here}, but the training was started by {known.release}; {NODE_REMEDY}"
         )
     return pickle.dumps(_trained(known, pickle.loads(tasks), _Reports(board)))
 
@@ -173,7 +173,7 @@ class _Reports:
 
 
 def facts_of_this_node(leases: bytes) -> bytes:
-    """The `NodeFacts` of the node that this runs on, a pickle as `leases` is, which is None without GPU slots."""
+    """The pickled `NodeFacts` of this node. `leases` is a pickled `NodeLeases`, or None if it has no GPU slots."""
     wanted: NodeLeases | None = pickle.loads(leases)
     return pickle.dumps(
         NodeFacts(

@@ -78,7 +78,7 @@ def test_of_a_task_that_kills_its_workers_only_the_guilty_ticker_fails(
     assert failed.keys() == {"GOOG fold 0", "GOOG final"}
     assert isinstance(failed["GOOG final"].reason, ShardLost)
     assert str(failed["GOOG final"].reason).startswith(
-        "GOOG final could not be trained on Ray, it was lost at every of 4 tries: WorkerCrashedError: "
+        "GOOG final could not be trained on Ray, all 4 tries were lost: WorkerCrashedError: "
     )
     assert all(same_bits(found[name], alone[name]) for name in alone if name not in failed)
     begun = tries()

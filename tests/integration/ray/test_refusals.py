@@ -54,7 +54,7 @@ def test_nodes_with_other_code_and_other_tokens_are_refused(tasks: list[FitTask]
         no_token = refusal(cluster.address, tasks)
         without_address = refusal("auto", tasks, {"RAY_ADDRESS": cluster.address})
     here = release_here()
-    assert f"and this installation is {here}; the program is the same on head and nodes" in versions
+    assert f"and this installation is {here}; head and nodes must run the same program" in versions
     assert "does not run the program of this installation (ModuleNotFoundError: No module named" in versions
     for address, words in ((cluster.address, other_token), (cluster.address, no_token), ("auto", without_address)):
         assert words.startswith(f"Ray at {address} refuses the token of this process (AuthenticationError: RPC")

@@ -49,8 +49,8 @@ def test_auto_takes_gpus_where_the_cluster_offers_any() -> None:
 
 def test_a_node_with_another_release_is_named_with_both() -> None:
     assert refusal(cluster(node("one", cpus=4), node("two", cpus=4, release=OTHER)), "cpu") == (
-        f"node two (10.0.0.7) runs {OTHER}, and this installation is {HERE}; the program is the same on head and "
-        "nodes: install it there as it is here, then start the node again"
+        f"node two (10.0.0.7) runs {OTHER}, and this installation is {HERE}; head and nodes must run the same "
+        "program: install it there as it is here, then start the node again"
     )
 
 
