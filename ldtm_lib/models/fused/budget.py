@@ -1,4 +1,4 @@
-"""The memory that a training requests before its windows exist."""
+"""The GPU memory that a training requests before its windows exist."""
 
 import math
 
@@ -22,7 +22,7 @@ STEP_MIB = 50
 def universe_mib(
     num_tickers: int, *, recipe: TrainingConfig, architecture: ArchitectureConfig, window: WindowConfig
 ) -> int:
-    """Memory that one network of each ticker at once takes on a GPU with the kernels, in whole steps of 50 MiB."""
+    """GPU memory for training one network per ticker at once with the kernels, rounded up to whole 50 MiB."""
     rows = num_tickers * SESSIONS
     tables = [
         *[rows * SINGLE * len(INPUTS)] * 3,  # bars, lows and spans

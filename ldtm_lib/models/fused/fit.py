@@ -1,8 +1,8 @@
-"""The epochs of many networks that train at once; the plain reference for each of them is `single_fit`.
+"""The epochs of many networks that are trained at once; `single_fit` is the plain reference for each of them.
 
-Networks are ordered by their number of training rows, longest first, and go through their epochs side by side. When
-one of them stops, those behind it move up and the next waiting task takes the last slot: all slots are taken while
-tasks wait, and afterwards fewer networks are computed.
+Networks are ordered by their number of training rows, longest first, and train their epochs in parallel. When a network
+stops, those behind it move up and the next waiting task takes the last slot: all slots are taken while tasks wait, and
+afterwards fewer networks are computed.
 
 Axes: M fused networks, R training rows, P elements of a network's row.
 """
@@ -30,7 +30,7 @@ RunStep = Callable[[Callable[[int], None], int], None]
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Member:
-    """One network on its way."""
+    """One network in training."""
 
     task: FitTask
     generator: torch.Generator
@@ -61,7 +61,7 @@ class FusedFit:
         )
 
     def results(self, on_progress: Callable[[Progress], None]) -> Iterator[Fit | FitFailed]:
-        """Train all of them; yields each when its epochs are over."""
+        """Train all tasks; yields each when its epochs are over."""
         while self._waiting or self._members:
             while self._waiting and len(self._members) < len(self._orders_MR):
                 self._begin(self._waiting.popleft())
@@ -71,7 +71,7 @@ class FusedFit:
             self._close_ranks(set(ended))
 
     def _begin(self, task: FitTask) -> None:
-        """Give a network the next place."""
+        """Begin a network in the next slot."""
         state, recipe = self._state, self._recipe
         objective = objective_of(task, recipe)
         generator = torch.Generator().manual_seed(seed_of(task.ticker, task.fold, recipe.seed))
@@ -114,7 +114,7 @@ class FusedFit:
         for step in range(max(member.num_validation_steps for member in members)):
             last = max(slot for slot, member in enumerate(members) if member.num_validation_steps > step)
             self._run_step(state.validation_step, last + 1)
-        for member in members:  # while a GPU is still at it
+        for member in members:  # while a GPU still computes
             member.order_R = self._draw_order(member.task, member.generator)
         training_ME, validation_ME, squares_ME = state.means().numpy()
         for slot, member in enumerate(members):
@@ -124,7 +124,7 @@ class FusedFit:
         return time.perf_counter() - started
 
     def _judge_epoch(self, seconds: float, on_progress: Callable[[Progress], None]) -> dict[int, Fit | FitFailed]:
-        """Keep what improved; returns the networks whose training is over, by their place."""
+        """Keep the weights that improved; returns the networks whose training is over, by slot."""
         seconds_per_step = seconds / sum(member.num_steps for member in self._members)
         improved_M = torch.zeros(len(self._orders_MR), dtype=torch.bool)
         over: list[int] = []
@@ -146,7 +146,7 @@ class FusedFit:
         return failed | {slot: self._fit(slot) for slot in over}
 
     def _close_ranks(self, ended: set[int]) -> None:
-        """Move those who go on up to the first places."""
+        """Move the networks that continue to the first slots."""
         staying = [slot for slot in range(len(self._members)) if slot not in ended]
         for to, slot in enumerate(staying):
             if to != slot:

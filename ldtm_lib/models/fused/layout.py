@@ -1,7 +1,7 @@
 """Layout of the parameters of a network in one row of numbers, so that many networks make one matrix.
 
-Each block begins at a multiple of 128 elements, as fast matrix products want. The parts that one product can serve lie
-together: the two matrices of a layer side by side, the three heads one below the other. The first layer's weights of
+Each block begins at a multiple of 128 elements, as fast matrix products require. Parts that one product can compute are
+adjacent: the two matrices of a layer side by side, the three heads one below the other. The first layer's weights of
 the inputs have 16 columns, as the inputs themselves have in memory; columns that belong to no input are 0 and stay 0,
 since their inputs are 0.
 
@@ -25,7 +25,7 @@ FUSED_LAYERS = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FusedWeights:
-    """The parameters of fused networks by what they do, or their gradients: views of one matrix (M, P)."""
+    """The parameters of fused networks by role, or their gradients: views of one matrix (M, P)."""
 
     first_MGX: Tensor
     """Input and recurrent weights of the first layer side by side."""
@@ -85,7 +85,7 @@ class FusedLayout:
         return architecture.num_layers == FUSED_LAYERS
 
     def weights(self, flat_MP: Tensor) -> FusedWeights:
-        """Views of the matrix (M, P) of all parameters by what they do."""
+        """Views of the matrix (M, P) of all parameters by role."""
         block = {name: self._view(flat_MP, name) for name in self._blocks}
         return FusedWeights(
             first_MGX=block["first"],

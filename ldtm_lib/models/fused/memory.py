@@ -1,7 +1,7 @@
 """Memory that fused networks take, and the number of networks that a budget holds.
 
-The buffers of a step are made once, so that their sum is what a training needs. They are counted by making them on
-PyTorch's `meta` device, where they take no memory; tests hold the sum against measured peaks.
+The buffers of a step are made once, so that a training needs their sum. They are counted by making them on PyTorch's
+`meta` device, where they take no memory; tests compare the sum with measured peaks.
 """
 
 import math
@@ -23,10 +23,10 @@ MIB = 2**20
 CUDA_LIBRARIES_MIB = 33
 """The workspace of cuBLAS, 32 MiB on an H100, and small allocations."""
 SPARE_MIB = 22
-"""A segment of 2 MiB and one of 20 MiB for memory that is neither a buffer nor known here: the state of a random
-generator, or a temporary of a library in the memory of a graph, which is apart from the rest."""
+"""A segment of 2 MiB and one of 20 MiB for memory that is not counted here: the state of a random generator, or a
+library's temporary in the separate memory of a graph."""
 TABLES_SHARE = 0.25
-"""Windows live on the device while they take no more than this share of the budget."""
+"""Windows are kept on the device if they take no more than this share of the budget."""
 SINGLE = 4
 """Bytes of a float32."""
 
@@ -40,7 +40,7 @@ class MemoryPlan:
     peak_mib: float
     """Expected memory of tensors and libraries, without CUDA's own context and the rounding of the allocator."""
     reserved_mib: float
-    """Memory that the allocator takes from the device for that, with some to spare; the budget is a limit of this."""
+    """Memory that the allocator takes from the device for `peak_mib`, with some to spare; the budget limits this."""
 
 
 def plan_memory(
@@ -52,7 +52,7 @@ def plan_memory(
     half_precision: bool,
     kernels: bool,
 ) -> MemoryPlan:
-    """As many networks as the budget holds, up to one per task. Raises ConfigurationError when it holds none."""
+    """Plan for as many networks as the budget holds, up to one per task. Raises ConfigurationError if it holds none."""
     window_sets = distinct_windows(tasks)
     tables = table_sizes(window_sets)
     windows_on_device = sum(tables) <= TABLES_SHARE * budget_mib * MIB
@@ -105,10 +105,10 @@ def buffer_sizes(
     kernels: bool,
     tables: Sequence[int],
 ) -> list[int]:
-    """Bytes of buffers and tables in the order in which they are made, and without kernels a step's scratch.
+    """Bytes of buffers and tables in the order in which they are made, and without kernels a step's scratch memory.
 
-    Without kernels the optimizer needs three more rows of parameters while it works, or the windows of a batch are
-    gathered twice, or the heads are spread out.
+    Without kernels, a step also needs, for each network, the largest of three rows of parameters for the optimizer,
+    two copies of a batch's windows, and four float32 tensors of the heads' inner units.
     """
     nothing = torch.empty(0, device="meta")
     network = FusedNetwork(
@@ -141,7 +141,7 @@ def buffer_sizes(
 
 
 def _storage_sizes(owner: FusedNetwork | FusedState) -> list[int]:
-    """Bytes of each storage that an object has tensors in, the oldest first."""
+    """Bytes of each storage of an object's tensors, the oldest first."""
     storages = [value.untyped_storage() for value in vars(owner).values() if isinstance(value, torch.Tensor)]
     return list({storage._cdata: storage.nbytes() for storage in storages}.values())  # pyright: ignore
 
@@ -150,7 +150,7 @@ def reserved_bytes(sizes: Iterable[int]) -> int:
     """Memory that PyTorch's allocator takes from the device for blocks of some sizes, made in this order and kept.
 
     Its limit counts segments, not the blocks in them: 2 MiB for blocks of up to 1 MiB, 20 MiB for those below 10 MiB,
-    and larger ones have a segment of their own of whole 2 MiB (c10/cuda/CUDACachingAllocator.cpp).
+    and for each larger block one segment, rounded up to 2 MiB (c10/cuda/CUDACachingAllocator.cpp).
     """
     reserved = 0
     left: dict[bool, list[int]] = {True: [], False: []}

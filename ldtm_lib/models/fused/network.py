@@ -1,9 +1,9 @@
-"""Many networks that forecast and learn in one go: buffers, forward pass, loss and gradients.
+"""Many networks that forecast and learn at once: buffers, forward pass, loss and gradients.
 
-Everything is written out, in buffers that are made once: a training step allocates nothing where it has kernels, can
-be captured in a CUDA graph, and what it needs is known beforehand (`memory`). The gradients are those that autograd
-finds for the reference network; a test compares them. Predictions and targets of residual networks are the moves from
-the last close here, so that the recurrence and the heads are the same for both kinds.
+All computations are written out, in buffers that are made once: with kernels, a training step allocates nothing and can
+be captured in a CUDA graph, and its memory is known beforehand (`memory`). The gradients are those that autograd finds
+for the reference network; a test compares them. Predictions and targets of residual networks are the moves from the
+last close here, so that the recurrence and the heads are the same for both kinds.
 
 Axes: M fused networks, of which the first m are computed, T sessions of a window, U = T + 2, B windows of a batch,
 K columns of inputs, H hidden units, N = K + 2 H, G = 4 H gates, F inner units of all heads, E horizons, D inner
@@ -19,7 +19,7 @@ from ldtm_lib.settings import ArchitectureConfig
 
 
 class FusedNetwork:
-    """The buffers of one step of up to M networks with B windows each, and what is computed in them."""
+    """The buffers of one step of up to M networks with B windows each, and the computations in them."""
 
     def __init__(
         self,
@@ -49,9 +49,9 @@ class FusedNetwork:
         self.first_gates_MTBG, self.second_gates_MTBG = zeros(M, T, B, 4 * H), zeros(M, T, B, 4 * H)
         self.first_cell_MTBH, self.second_cell_MTBH = zeros(M, T, B, H), zeros(M, T, B, H)
         self.states_MUBN = zeros(M, T + 2, B, INPUT_COLUMNS + 2 * H)
-        """Inputs of a session, hidden state of the first layer of the session before it, and of the second layer of the
-        one before that, side by side: the first two are what the first layer reads in a session, and the last two what
-        the second layer reads a session earlier. One product gives the gradients of both matrices of a layer."""
+        """Side by side: the inputs of a session, the first layer's hidden state of the session before it, and the
+        second layer's of the session before that. The first layer reads the first two in a session, and the second
+        layer reads the last two a session earlier. One product gives the gradients of both matrices of a layer."""
         self.inputs_MTBK = self.states_MUBN[:, :T, :, :INPUT_COLUMNS]
         self.first_hidden_MTBH = self.states_MUBN[:, 1 : T + 1, :, INPUT_COLUMNS : INPUT_COLUMNS + H]
         self.second_hidden_MTBH = self.states_MUBN[:, 2:, :, INPUT_COLUMNS + H :]
@@ -111,7 +111,7 @@ class FusedNetwork:
     ) -> None:
         """Put the gradients of the mean losses, times weight and scale, into a matrix (at least m, P).
 
-        Needs what the forward pass left in the buffers, and uses it up.
+        Reads the results of the forward pass in the buffers, and overwrites them.
         """
         weights, grads = self.layout.weights(flat_MP[:m]), self.layout.weights(grads_MP[:m])
         T, active_M, states = self.window_sessions, self.valid_MB[:m, 0], self.states_MUBN[:m]
@@ -145,7 +145,7 @@ class FusedNetwork:
         torch.bmm(
             grad_second.transpose(1, 2), states[:, 1 : T + 1, :, INPUT_COLUMNS:].flatten(1, 2), out=grads.second_MGJ
         )
-        grad_hidden_MTBH = self.second_cell_MTBH[:m]  # nobody reads the second layer's cells any more
+        grad_hidden_MTBH = self.second_cell_MTBH[:m]  # the second layer's cells are no longer needed
         torch.bmm(grad_second, weights.second_ih_MGH, out=grad_hidden_MTBH.flatten(1, 2))
 
         self.operations.lstm_backward(

@@ -1,8 +1,8 @@
 """The state of many networks in training, and one step of training or validation of all of them.
 
-Every network has its own order of rows, place in its epoch, learning rate, loss scale and count of updates, all of
-them tensors: a step asks the host for nothing, so that it can be captured in a CUDA graph, unless the windows live on
-the host. The first m networks are computed; those among them that have no rows left in their epoch are left alone.
+Every network has its own order of rows, place in its epoch, learning rate, loss scale and count of updates, all of them
+tensors: a step needs nothing from the host, so that it can be captured in a CUDA graph, unless the windows are on the
+host. The first m networks are computed; those of them that have no rows left in their epoch do not change.
 
 Axes: M fused networks, P elements of a network's row, B windows of a batch, R training rows, V validation rows.
 """
@@ -20,9 +20,9 @@ from ldtm_lib.models.objective import Objective
 from ldtm_lib.settings import TrainingConfig
 
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
-"""AdamW's, as PyTorch has them."""
+"""Constants of AdamW, as in PyTorch."""
 INITIAL_SCALE, BACKOFF, GROWTH, GROWTH_INTERVAL = 65536.0, 0.5, 2.0, 2000
-"""Of the loss scale under float16, as in PyTorch's GradScaler."""
+"""Constants of the loss scale under float16, as in PyTorch's GradScaler."""
 
 
 class FusedState:
@@ -82,7 +82,7 @@ class FusedState:
         self._update(network.valid_MB[:m, 0], m)
 
     def validation_step(self, m: int) -> None:
-        """The errors of one batch of validation rows of each of the first m networks."""
+        """Add the losses and squared errors of one batch of validation rows of each of the first m networks."""
         self._take_batch(self.validation_MV, self.num_validation_M, self.validation_cursor_M, m)
         losses_ME, squares_ME = self.validation_losses_ME[:m], self.validation_squares_ME[:m]
         self.network.forward(self.weights_MP, m, losses_ME=losses_ME, squares_ME=squares_ME)
@@ -107,14 +107,14 @@ class FusedState:
         return torch.stack([training_ME, validation_ME, squares_ME]).cpu()
 
     def keep_best(self, improved_M: Tensor) -> None:
-        """Remember the weights of the networks that improved (M,) as their best."""
+        """Keep the weights of the networks that improved (M,) as their best."""
         improved_M1 = improved_M.to(self.best_MP.device)[:, None]
         torch.where(improved_M1, self.parameters_MP, self.best_MP, out=self.best_MP)
 
     def place(
         self, slot: int, weights_P: Tensor, validation_rows_V: Tensor, *, num_rows: int, objective: Objective
     ) -> None:
-        """Begin a network in a slot, with its initial weights and nothing else of whoever was there before."""
+        """Begin a network in a slot with its initial weights; nothing of the slot's previous network remains."""
         for tensor in self._of_a_network():
             tensor[slot].zero_()
         self.parameters_MP[slot] = weights_P
@@ -128,7 +128,7 @@ class FusedState:
         self.scale_M[slot] = INITIAL_SCALE if self.half_precision else 1.0
 
     def move(self, slot: int, to: int) -> None:
-        """Move a network to another slot; what was there is gone."""
+        """Move a network to another slot, overwriting the network there."""
         for tensor in self._of_a_network():
             tensor[to] = tensor[slot]
 
@@ -137,7 +137,7 @@ class FusedState:
         self.num_rows_M[slot], self.num_validation_M[slot] = 0, 0
 
     def _of_a_network(self) -> list[Tensor]:
-        """All that belongs to a network, by slot."""
+        """All tensors that have a row per network, by slot."""
         half = [] if self.half_MP is None else [self.half_MP]
         return [
             *(self.parameters_MP, self.exp_avg_MP, self.exp_avg_sq_MP, self.best_MP, *half),

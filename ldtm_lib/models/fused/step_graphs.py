@@ -1,7 +1,7 @@
 """Training steps as CUDA graphs: a step of a hundred small kernels costs the host one launch.
 
-A graph is of one size. The number of networks is therefore rounded up to eighths of all; the networks that this
-adds have no rows left and are left alone by every step.
+A graph has a fixed size. The number of networks is therefore rounded up to eighths of all; the networks that this adds
+have no rows left, and no step changes them.
 """
 
 import math
@@ -10,11 +10,11 @@ from collections.abc import Callable
 import torch
 
 SIZES = 8
-"""Most numbers of networks that graphs are captured for."""
+"""Largest number of different sizes that graphs are captured for."""
 
 
 class StepGraphs:
-    """Captures each step of each size when it is first asked for, and replays it from then on."""
+    """Captures each step of each size when it is first requested, and replays it from then on."""
 
     def __init__(self, device: torch.device, *, num_networks: int) -> None:
         self._device, self._num_networks = device, num_networks
@@ -24,7 +24,7 @@ class StepGraphs:
     def warm_up(self, *steps: Callable[[int], None]) -> None:
         """Compile and load all kernels, which no capture allows, and let libraries set themselves up.
 
-        Libraries choose their kernels by size, hence every size takes its turn. No network may have rows.
+        Libraries choose their kernels by size, hence every size is run once. No network may have rows.
         """
         for size in captured_sizes(self._num_networks):
             for step in steps:
@@ -40,13 +40,13 @@ class StepGraphs:
         self._graphs[key].replay()
 
     def _capture(self, step: Callable[[int], None], size: int) -> torch.cuda.CUDAGraph:
-        """Other threads may use the device meanwhile: only this one's mistakes break the capture."""
+        """Capture a step. Other threads may use the device meanwhile: only errors of this thread end the capture."""
         graph = torch.cuda.CUDAGraph()
         stream = torch.cuda.current_stream(self._device)
         try:
             with torch.cuda.graph(graph, pool=self._pool, stream=stream, capture_error_mode="thread_local"):
                 step(size)
-        except RuntimeError as error:  # the end of a capture that broke off hides the reason
+        except RuntimeError as error:  # the error at the end of a failed capture hides the reason
             if isinstance(error.__context__, torch.OutOfMemoryError):
                 raise error.__context__ from None
             raise

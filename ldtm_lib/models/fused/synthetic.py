@@ -1,4 +1,4 @@
-"""Windows of tickers that do not exist, from seeded random walks: the work of real ones, without polars.
+"""Windows of made-up tickers from seeded random walks: as much work as real ones, without polars.
 
 Axes: S bars, W windows.
 """
@@ -13,12 +13,12 @@ from ldtm_lib.sessions import ONE_MONTH_SESSIONS, Sessions
 
 DAILY_VOLATILITY = 0.02
 WARMUP_BARS = 20
-"""Bars before the first window, which the averages and returns read."""
+"""Number of bars before the first window, which the averages and returns read."""
 LAST_SESSION = np.datetime64("2025-09-30")
 
 
 def synthetic_windows(ticker: str, num_windows: int, *, seed: int, window_sessions: int = 30) -> WindowSet:
-    """So many labelled windows of one ticker, the same for the same seed, whatever the ticker is called.
+    """`num_windows` labelled windows of one ticker: the same for the same seed, whatever the ticker's name.
 
     Every weekday is a session. RSI is that of plain averages instead of Wilder's. Forecasts of these windows mean
     nothing: the closes are a random walk.

@@ -22,7 +22,7 @@ MIB = 2**20
 
 
 class OutOfDeviceMemory(LdtmError):
-    """Not even one network fits into the memory that the device has left."""
+    """Not even one network fits into the free memory of the device."""
 
 
 def fit_fused(
@@ -39,8 +39,8 @@ def fit_fused(
 ) -> Iterator[Fit | FitFailed]:
     """Train all tasks, as many at once as the budget holds; yields each as it ends.
 
-    When the device runs out of memory the number of networks is halved, and `on_notice` is called with words for the
-    log; results that were yielded stay valid, the other networks start again, to the same result. Unless they are
+    When the device runs out of memory, the number of networks is halved, and `on_notice` is called with a text for the
+    log; results that were yielded stay valid, and the other networks start again with the same results. Unless they are
     given, `operations` are those of `operations_for`, and the precision is float16 on a GPU and float32 elsewhere.
     """
     if str(device) == "cuda":
@@ -146,7 +146,7 @@ def _fit_at_once(
 
 
 def _runner(state: FusedState, num_networks: int, pause_seconds: float) -> RunStep:
-    """Steps as CUDA graphs if possible, else one by one; the pause after each is left to other users of the GPU."""
+    """Run steps as CUDA graphs if possible; the pause after each step leaves the GPU to its other users."""
     device = state.parameters_MP.device
 
     def run_plainly(step: Callable[[int], None], m: int) -> None:
@@ -191,7 +191,7 @@ def _with_rows(tasks: Sequence[FitTask]) -> tuple[list[FitTask], list[FitFailed]
 
 @contextmanager
 def _budget(device: torch.device, budget_mib: int) -> Generator[None, None, None]:
-    """Hold this process to a budget of a GPU's memory; peaks are counted from here on."""
+    """Limit this process to a budget of a GPU's memory within the block; peaks are counted from its start."""
     if device.type != "cuda":
         yield
         return
@@ -207,10 +207,10 @@ def _budget(device: torch.device, budget_mib: int) -> Generator[None, None, None
 
 @contextmanager
 def _training_stream(device: torch.device) -> Generator[None, None, None]:
-    """A stream of the lowest priority that CUDA has: 0; those of other work in this process go first.
+    """Run the block on a stream of the lowest priority of CUDA, 0, so that other work in this process goes first.
 
-    PyTorch keeps a workspace of cuBLAS for every stream that ever had a product, 32 MiB on an H100, and counts it
-    against the budget: it goes with the stream.
+    PyTorch keeps a workspace of cuBLAS, 32 MiB on an H100, for every stream that ever had a product, and counts it
+    against the budget: it is freed with the stream.
     """
     if device.type != "cuda":
         yield

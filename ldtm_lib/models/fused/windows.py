@@ -1,6 +1,6 @@
 """The windows of many tickers as one set of tables, from which any batch of any network is gathered.
 
-A bar is held once, however many windows it lies in and however many folds read them: 5,000 sessions take 0.7 MiB a
+A bar is held once, however many windows contain it and however many folds read them: 5,000 sessions take 0.7 MiB per
 ticker instead of the 6.6 MiB of their scaled windows.
 
 Axes: S bars of all tickers, W windows of all tickers, I inputs, E horizons, M fused networks, B windows of a
@@ -29,11 +29,11 @@ class WindowTables:
     low_WI: Tensor
     span_WI: Tensor
     starts_W: Tensor
-    """The bar that each window begins with."""
+    """The first bar of each window."""
     targets_WE: Tensor
-    """Targets of the networks: of residual ones the moves from the last close, else the scaled prices."""
+    """Targets of the networks: for residual networks the moves from the last close, else the scaled prices."""
     first_window: dict[int, int]
-    """The place of each window set's first window, by the identity of the set."""
+    """The row of each window set's first window, by the identity (`id`) of the set."""
 
     def rows_of(self, windows: WindowSet, rows: Rows) -> Tensor:
         """Positions of some windows of one ticker in these tables, int32 on the CPU."""

@@ -135,7 +135,7 @@ def heads_backward(
     SCALED: tl.constexpr,
     ROWS: tl.constexpr,
 ):
-    """Activated inner units to the gradients of what went into them; sums of the other gradients over the batch."""
+    """Activated inner units to the gradients of their inputs; sums of the other gradients over the batch."""
     e, m = tl.program_id(0), tl.program_id(1).to(tl.int64)
     valid += m * valid_m
     if tl.load(valid) != 0:

@@ -2,7 +2,7 @@
 
 `reference` implements the operations in plain PyTorch, `launch` as Triton kernels for CUDA; tests compare them.
 All buffers belong to the caller: float16 on CUDA, float32 or float16 on the CPU, except where a type is named below.
-Buffers may be strided but for their last axis. Networks that are inactive in a step leave results without a meaning.
+Buffers may be strided except along their last axis. Results of networks that are inactive in a step are undefined.
 
 Axes: M networks, T sessions of a window, B windows of a batch, K columns of the buffer of inputs (the I inputs, then
 zeros), H hidden units, G = 4 H gates in the order of `nn.LSTM` (input, forget, cell, output), P elements of a network's
@@ -22,7 +22,7 @@ from ldtm_lib.models.fused.kernels.tiling import obstacle
 from ldtm_lib.settings import ArchitectureConfig
 
 INPUT_COLUMNS = 16
-"""K: matrix units take inputs in sixteens; the 11 inputs are followed by zeros."""
+"""K: matrix units read inputs in groups of 16; the 11 inputs are followed by zeros."""
 
 
 class LstmForward(Protocol):
@@ -60,9 +60,9 @@ class LstmBackward(Protocol):
         grad_hidden_MTBH: Tensor | None = None,
         grad_last_MBH: Tensor | None = None,
     ) -> None:
-        """Turn the activated gates into the gradients of what went into them.
+        """Turn the activated gates into the gradients of their inputs.
 
-        The gradient of the hidden states comes as that of every session, of the last one, or both.
+        The gradient of the hidden states is given for every session, for the last one, or both.
         """
         ...
 
@@ -90,7 +90,7 @@ class AdamW(Protocol):
     ) -> None:
         """Update parameters and momenta, all float32, in place.
 
-        `grads` times `inverse_scale` are the gradients, and may be float16; `half` (float16) receives a copy of the
+        The gradients are `grads`, which may be float16, times `inverse_scale`; `half` (float16) receives a copy of the
         parameters. Networks that `update` (bool) leaves out keep parameters and momenta, whatever their gradients are.
         """
         ...
@@ -108,7 +108,7 @@ class GatherWindows(Protocol):
         rows_MB: Tensor,
         inputs_MTBK: Tensor,
     ) -> None:
-        """Put the windows `rows` (int32) of the float32 tables into `inputs`; columns beyond I are left alone.
+        """Put the windows `rows` (int32) of the float32 tables into `inputs`; columns beyond I do not change.
 
         In float32 the result is the same to the bit as that of `WindowSet.gather`. `starts` (int64) is the bar that
         each window begins with.
@@ -130,7 +130,7 @@ class TakeRows(Protocol):
         targets_WE: Tensor | None = None,
         targets_MBE: Tensor | None = None,
     ) -> None:
-        """Fill `valid` (bool) and `rows` (int32), and `targets` from a table if it is given; move the `cursor` on.
+        """Fill `valid` (bool) and `rows` (int32), and `targets` from a table if it is given; advance the `cursor`.
 
         The first `num_rows` of `order` (int32) are a network's rows. Padding is not valid and repeats the last of them.
         """
@@ -163,7 +163,7 @@ class HeadsForward(Protocol):
 
 
 class HeadsBackward(Protocol):
-    """Differentiates the heads down to what went into their inner units."""
+    """Differentiates the heads down to the inputs of their inner units."""
 
     def __call__(
         self,
@@ -181,7 +181,7 @@ class HeadsBackward(Protocol):
         grad_outer_MED: Tensor,
         grad_outer_bias_ME: Tensor,
     ) -> None:
-        """Turn `inner` from activations into the gradients of what went into them, and fill the other gradients.
+        """Turn `inner` from activations into the gradients of their inputs, and fill the other gradients.
 
         They are those of the mean losses, times `weight` by horizon and `scale` by network.
         """
@@ -189,15 +189,15 @@ class HeadsBackward(Protocol):
 
 
 class FindOverflows(Protocol):
-    """Looks for gradients that are no finite numbers."""
+    """Looks for gradients that are not finite."""
 
     def __call__(self, grads_MP: Tensor, active_M: Tensor, overflow_M: Tensor) -> None:
-        """Set `overflow` (int32) to 1 for the active networks that have one; the others keep what they have."""
+        """Set `overflow` (int32) to 1 for the active networks that have one; that of others does not change."""
         ...
 
 
 class PlanUpdates(Protocol):
-    """Keeps the books of a step: who is updated, at which rate, and the scales of losses."""
+    """Decides which networks a step updates and at which rate, and keeps the counts and the scales of losses."""
 
     def __call__(
         self,
@@ -223,7 +223,7 @@ class PlanUpdates(Protocol):
     ) -> None:
         """Fill the five numbers of `AdamW`, then count the attempt and the update (int64) and adjust `scale`.
 
-        The rate is that of a cosine over `num_steps`. With `overflow`, which becomes 0, networks that it marks are left
+        The rate follows a cosine over `num_steps`. With `overflow`, which becomes 0, networks that it marks are left
         out; their scale is multiplied by `backoff`, and that of others by `growth` after a streak of updates.
         """
         ...

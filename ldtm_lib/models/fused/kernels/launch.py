@@ -2,7 +2,7 @@
 
 Importing this module needs Triton; `interface.operations_for` imports it only where the kernels run. The launches
 allocate nothing and never wait for the device, so that a step can be captured in a CUDA graph. The programs of a
-network that is left out return at once. With TRITON_INTERPRET=1 set before Triton is first imported the same kernels
+network that is left out return at once. With TRITON_INTERPRET=1 set before Triton is first imported, the same kernels
 run on the CPU, slowly, in float16 or float32. Axes as in `interface`.
 """
 
@@ -27,7 +27,7 @@ from ldtm_lib.models.fused.kernels.step_launch import (
 from ldtm_lib.models.fused.kernels.tiling import Tiling, Tilings, tilings_of
 
 MANY_ROWS = 64
-"""Number of rows from which on a backward pass has no registers to spare."""
+"""Smallest number of rows with which a backward pass has no registers to spare."""
 
 
 def lstm_forward(
@@ -41,9 +41,9 @@ def lstm_forward(
     weight_ih_MGI: Tensor | None = None,
     tiling: Tiling | None = None,
 ) -> None:
-    """As `reference.lstm_forward`; with `inputs` their share of the gates never goes through memory.
+    """As `reference.lstm_forward`; with `inputs`, their share of the gates is never written to memory.
 
-    All tensors may be strided but for their last axis. Columns of `inputs` beyond I must be finite.
+    All tensors may be strided except along their last axis. Columns of `inputs` beyond I must be finite.
     """
     num_networks, num_sessions, num_windows, hidden = cell_MTBH.shape
     tiling = tiling or tilings_of(gates_MTBG.device, hidden).forward

@@ -8,7 +8,7 @@ read before the same program overwrites it. Storage is of any floating type, sum
 Triton's language is not Python's: types are known when a kernel is compiled, hence no strict type check here.
 
 Axes as in `interface`; ROWS windows of a program. The strides of a row are constants, so that the compiler folds
-them into addresses; spilled registers are the price otherwise.
+them into addresses; otherwise registers would spill.
 """
 
 import triton
@@ -18,12 +18,12 @@ from triton import knobs
 from ldtm_lib.models.fused.kernels.interface import Kernel
 
 INTERPRETED: bool = knobs.runtime.interpret
-"""True if the kernels run in Triton's interpreter, which knows no hardware instructions."""
+"""True if the kernels run in Triton's interpreter, which has no hardware instructions."""
 
 
 @triton.jit
 def _tanh(x, FAST: tl.constexpr):
-    """Hyperbolic tangent; the hardware's own is off by at most 2^-11 of it, as much as rounding to float16 is."""
+    """Hyperbolic tangent; the hardware's own has a relative error of at most 2^-11, that of rounding to float16."""
     if FAST:
         return tl.inline_asm_elementwise("tanh.approx.f32 $0, $1;", "=r,r", [x], dtype=tl.float32, is_pure=True, pack=1)
     return 1.0 - 2.0 / (1.0 + tl.exp(2.0 * x))
@@ -39,16 +39,16 @@ def _sigmoid(x, FAST: tl.constexpr):
 
 @triton.jit
 def _single(x):
-    """A value in float32, where it is needed: kept in its storage type until then it takes half a register."""
+    """Convert a value to float32 where it is needed: in its storage type it takes half a register until then."""
     return x.to(tl.float32)
 
 
 @triton.jit
 def _product(a, b, sum_, num_windows):
-    """a @ b + sum, where the sum came out of another product or will go into one.
+    """a @ b + sum, where the sum is the result of another product or the input of one.
 
-    Of products that feed each other Triton may lay all warps along the rows, of which there are too few: everything is
-    computed several times, and registers spill. A branch that is always taken keeps the products apart.
+    For products that feed each other, Triton may place all warps along the rows, of which there are too few: everything
+    is computed several times, and registers spill. A branch that is always taken keeps the products apart.
     """
     if num_windows > 0:
         sum_ = tl.dot(a, b, sum_, input_precision="ieee")
@@ -198,12 +198,12 @@ def lstm_backward(
     FAST: tl.constexpr,
     AGAIN: tl.constexpr,
 ):
-    """Activated gates to the gradients of what went into them, from the last session to the first.
+    """Activated gates to the gradients of their inputs, from the last session to the first.
 
-    A session's cell state is made again from its gates and the state before it, which is thus loaded once. Each gate's
-    gradient goes into its product before the next one is computed: four of them at once would spill with 64 rows, and
-    take 48 KiB more of shared memory on compute capability 9.0. With AGAIN what only the last gradient needs is loaded
-    a second time, from the cache, instead of being kept in registers.
+    A session's cell state is computed again from its gates and the state before it, which is thus loaded once. Each
+    gate's gradient goes into its product before the next one is computed: four of them at once would spill with 64
+    rows, and take 48 KiB more of shared memory on compute capability 9.0. With AGAIN, values that only the last
+    gradient needs are loaded a second time, from the cache, instead of being kept in registers.
     """
     m = tl.program_id(1).to(tl.int64)
     if tl.load(active + m * active_m) != 0:

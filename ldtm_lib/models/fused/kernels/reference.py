@@ -23,10 +23,10 @@ def lstm_forward(
     """Run one layer over all sessions, from a hidden and a cell state of 0.
 
     `gates` holds the share of the layer's inputs in the gates on entry, unless `inputs` and their weights are given;
-    on exit it holds the activated gates, and `hidden` and `cell` the states after every session. `active` says which
-    networks have windows in this step; the results of the others mean nothing.
+    on exit it holds the activated gates, and `hidden` and `cell` the states after every session. `active` marks the
+    networks that have windows in this step; the results of the others are undefined.
     """
-    del active_M  # whoever calls this on the CPU leaves the others out
+    del active_M  # callers on the CPU ignore the results of the others
     num_sessions, hidden_units = gates_MTBG.shape[1], cell_MTBH.shape[3]
     if inputs_MTBK is not None and weight_ih_MGI is not None:
         inputs = inputs_MTBK.flatten(1, 2)[..., : weight_ih_MGI.shape[2]]
@@ -55,9 +55,9 @@ def lstm_backward(
     grad_hidden_MTBH: Tensor | None = None,
     grad_last_MBH: Tensor | None = None,
 ) -> None:
-    """Turn the activated gates into the gradients of what went into them.
+    """Turn the activated gates into the gradients of their inputs.
 
-    The gradient of the hidden states comes as that of every session, of the last one, or both.
+    The gradient of the hidden states is given for every session, for the last one, or both.
     """
     del active_M
     num_sessions = gates_MTBG.shape[1]
@@ -99,10 +99,10 @@ def adamw(
     beta2: float,
     eps: float,
 ) -> None:
-    """Decoupled weight decay as in Loshchilov and Hutter 2019, all in place and in float32.
+    """One step of AdamW (Loshchilov and Hutter 2019), all in place and in float32.
 
     `grads` are gradients times a scale, and may be float16; `half` receives the parameters in float16. A network that
-    does not take part keeps its weights and momenta, whatever its gradients are.
+    `update` leaves out keeps its weights and momenta, whatever its gradients are.
     """
     update_M1 = update_M[:, None]
     taking_part_M1 = update_M1.to(parameters_MP.dtype)
@@ -121,7 +121,7 @@ def adamw(
 def gather_windows(
     bars_SI: Tensor, low_WI: Tensor, span_WI: Tensor, starts_W: Tensor, rows_MB: Tensor, inputs_MTBK: Tensor
 ) -> None:
-    """Put scaled windows into a buffer, in float32 the same to the bit as `WindowSet.gather`; padding is left alone."""
+    """Put scaled windows into a buffer, in float32 the same to the bit as `WindowSet.gather`; padding is unchanged."""
     sessions_T = torch.arange(inputs_MTBK.shape[1], device=rows_MB.device)
     rows_MB = rows_MB.long()
     windows_MTBI = bars_SI[starts_W[rows_MB][:, None, :] + sessions_T[:, None]]
@@ -143,7 +143,7 @@ def take_rows(
 ) -> None:
     """Take the next batch of each network's rows; the rest of the batch is padding.
 
-    Padding repeats the network's own last row: nothing of another's, 0 times whose NaN would be NaN.
+    Padding repeats the network's own last row, since a NaN in the row of another network would still be NaN times 0.
     """
     num_windows = valid_MB.shape[1]
     at_MB = cursor_M[:, None] * num_windows + torch.arange(num_windows, device=cursor_M.device)
@@ -206,7 +206,7 @@ def heads_backward(
     grad_outer_MED: Tensor,
     grad_outer_bias_ME: Tensor,
 ) -> None:
-    """Turn the activated `inner` units into the gradients of what went into them, and fill those of the rest.
+    """Turn the activated `inner` units into the gradients of their inputs, and fill the other gradients.
 
     The gradients are those of the mean losses times a weight by horizon and a scale by network.
     """
@@ -224,7 +224,7 @@ def heads_backward(
 
 
 def find_overflows(grads_MP: Tensor, active_M: Tensor, overflow_M: Tensor) -> None:
-    """Mark the active networks that have a gradient which is no finite number."""
+    """Mark the active networks that have a gradient that is not finite."""
     lowest_M, highest_M = torch.aminmax(grads_MP, dim=1)
     overflow_M |= active_M & ~(lowest_M.isfinite() & highest_M.isfinite())
 

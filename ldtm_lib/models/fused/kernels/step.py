@@ -42,7 +42,7 @@ def adamw(
     HALF: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """One block of one network's row. The constants are Python's: 1 - 0.999 in float32 would be off by 5e-5 of it."""
+    """One block of one network's row. The constants are Python floats, as 1 - 0.999 in float32 is off by 5e-5 of it."""
     m = tl.program_id(1).to(tl.int64)
     if tl.load(update + m * update_m) != 0:
         at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
@@ -128,7 +128,7 @@ def take_rows(
     TARGETS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """The whole batch of one network, so that its cursor moves on once everybody has read it."""
+    """The whole batch of one network, so that its cursor advances after all have read it."""
     m = tl.program_id(1).to(tl.int64)
     count = tl.load(num_rows + m * num_rows_m)
     taken = tl.load(cursor + m * cursor_m)
@@ -150,7 +150,7 @@ def take_rows(
 
 @triton.jit
 def find_overflows(grads, active, overflow, num_elements, grads_m, active_m, overflow_m, BLOCK: tl.constexpr):
-    """One block of one network's row; all programs that find something write the same."""
+    """One block of one network's row; all programs that find an overflow write the same value."""
     m = tl.program_id(1).to(tl.int64)
     if tl.load(active + m * active_m) != 0:
         at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
@@ -186,7 +186,7 @@ def plan_updates(
     CHECKED: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """Some networks, a lane each; float64 where a count of a million would leave float32 no digits."""
+    """Some networks, one per lane; float64 where a count of a million would leave float32 no digits."""
     m = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     mask = m < num_networks
     is_active = tl.load(active + m.to(tl.int64) * active_m, mask=mask, other=0) != 0

@@ -1,6 +1,6 @@
 """Launching of the kernels of a training step besides the recurrence; see `launch`.
 
-Programs that write numbers which they have read have one warp, or no two that read the same; see `tiling.max_warps`.
+Programs that overwrite what they have read have one warp, or no two warps that read the same; see `tiling.max_warps`.
 
 Axes as in `interface`.
 """
@@ -34,7 +34,7 @@ def adamw(
     beta2: float,
     eps: float,
 ) -> None:
-    """As `reference.adamw`, in one pass over memory: 28 bytes an element, none for a network left out."""
+    """As `reference.adamw`, in one pass over memory: 28 bytes per element, none for a network that is left out."""
     num_networks, num_elements = parameters_MP.shape
     half = half_MP if half_MP is not None else grads_MP
     with torch.cuda.device_of(parameters_MP):
@@ -157,7 +157,7 @@ def heads_forward(
     losses_ME: Tensor | None = None,
     squares_ME: Tensor | None = None,
 ) -> None:
-    """As `reference.heads_forward`; networks without windows are left alone."""
+    """As `reference.heads_forward`; networks without windows do not change."""
     num_networks, num_horizons, head_units = outer_MED.shape
     losses = losses_ME if losses_ME is not None else units_ME
     squares = squares_ME if squares_ME is not None else units_ME
@@ -213,7 +213,7 @@ def heads_backward(
     grad_outer_MED: Tensor,
     grad_outer_bias_ME: Tensor,
 ) -> None:
-    """As `reference.heads_backward`; networks without windows are left alone."""
+    """As `reference.heads_backward`; networks without windows do not change."""
     num_networks, num_horizons, head_units = outer_MED.shape
     scale = scale_M if scale_M is not None else weight_ME
     with torch.cuda.device_of(inner_MBF):

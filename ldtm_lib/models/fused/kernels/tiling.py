@@ -20,10 +20,10 @@ HIDDEN_UNITS = (16, 32, 64, 128)
 """Supported numbers H of hidden units: beyond 128 the weights of a layer, 8 H^2 bytes, fit into no GPU's shared
 memory."""
 CACHED_WEIGHTS_FROM = 128
-"""Number of hidden units from which on consumer GPUs read weights from the cache at every session."""
+"""Smallest number of hidden units with which consumer GPUs read weights from the cache at every session."""
 WARP_THREADS, THREAD_ELEMENTS = 32, 8
 OLDEST_CAPABILITY = (8, 0)
-"""Matrix units for float16 and asynchronous copies as the kernels use them."""
+"""Oldest compute capability with matrix units for float16 and asynchronous copies as the kernels use them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ class Tiling:
     """Windows of one program: a power of two, at least 16."""
     warps: int
     stages: int
-    """2 loads a session while the one before it is computed, 1 does not."""
+    """With 2, a session is loaded while the one before it is computed; with 1 it is not."""
     resident: bool
     """True if the recurrent weights stay in shared memory all the time."""
 
@@ -97,7 +97,7 @@ HOPPER_ALTERNATIVES = (
         backward=Tiling(rows=16, warps=8, stages=2, resident=True),
     ),
 )
-"""Tilings that a benchmark may try beside the choice at 128 hidden units; none spills. With 64 rows in the backward
+"""Tilings that a benchmark may compare with the choice at 128 hidden units; none spills. With 64 rows in the backward
 pass, 103 networks of 64 windows are one wave of programs on 132 multiprocessors instead of two. Nothing is loaded ahead
 then; some of 16 warps compute while others wait."""
 
@@ -117,7 +117,7 @@ def _narrowed(tiling: Tiling, hidden: int) -> Tiling:
 def max_warps(rows: int, columns: int) -> int:
     """The most warps that share a matrix of float16 without reading anything twice: a thread reads 16 bytes at once.
 
-    A kernel overwrites what it has read. A warp that read the same again, after another one had written, would go on
+    A kernel overwrites what it has read. A warp that read the same again, after another one had written, would compute
     with a result instead of an input.
     """
     return max(1, rows * columns // (WARP_THREADS * THREAD_ELEMENTS))
@@ -126,7 +126,7 @@ def max_warps(rows: int, columns: int) -> int:
 def smaller_tilings(capability: tuple[int, int], hidden: int) -> Tilings:
     """The smallest programs, for another try where the chosen ones do not run, on every compute capability alike.
 
-    Weights stay in shared memory only where a program then takes at most 48 KiB, which every GPU grants unasked.
+    Weights stay in shared memory only if a program then takes at most 48 KiB, which every GPU grants by default.
     """
     del capability  # nothing that differs between GPUs is used
     rows = 16
@@ -147,7 +147,7 @@ def obstacle(device: torch.device, hidden: int) -> str | None:
     Triton builds its launcher when it first runs, which takes a C compiler and Python's headers.
     """
     if device.type != "cuda":
-        return f"{device} is no CUDA device"
+        return f"{device} is not a CUDA device"
     if hidden not in HIDDEN_UNITS:
         return f"{hidden} hidden units are none of {HIDDEN_UNITS}"
     capability = torch.cuda.get_device_capability(device)

@@ -611,7 +611,7 @@ def test_whole_steps_with_kernels_train_as_without(
 
 
 def test_the_kernels_do_not_offer_themselves_to_a_cpu() -> None:
-    assert obstacle(torch.device("cpu"), 128) == "cpu is no CUDA device"
+    assert obstacle(torch.device("cpu"), 128) == "cpu is not a CUDA device"
 
 
 def test_operations_with_given_tilings_are_those_of_the_kernels_and_smaller_ones_compute_the_same() -> None:
