@@ -40,8 +40,8 @@ class StoredWindow:
 def record(conn: Connection, windows: Sequence[InputWindow]) -> RecordedWindows:
     """Store the windows of one session, or the reasons why there are none; those on record already are not written.
 
-    A window whose close is no longer that of its bar, as when a split was noticed in between, is not stored: the ticker
-    is recorded as not ready, and making its features again fixes that.
+    A window whose close is no longer that of its bar, for example because a split was recognised in between, is not
+    stored: the ticker is recorded as not ready, and making its features again fixes that.
     """
     conn.execute(query("database.lock"), {"work": "input windows"})
     rows = conn.execute(

@@ -52,7 +52,7 @@ HOPPER = Tilings(
     backward=Tiling(rows=32, warps=8, stages=2, resident=True),
 )
 """Hopper's matrix units take 64 rows from shared memory without copies in registers. In the backward pass there is no
-room beside the weights to load 64 rows ahead; 32 rows with loads ahead are kept until a benchmark times both."""
+room next to the weights to load 64 rows ahead; 32 rows with loads ahead are kept until a benchmark times both."""
 BLACKWELL = Tilings(
     forward=Tiling(rows=32, warps=8, stages=2, resident=True),
     backward=Tiling(rows=32, warps=8, stages=2, resident=True),
