@@ -17,22 +17,22 @@ ENGINE_AGREES = "engine_agrees"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
-    """The result of a certificate, or why there is none."""
+    """The result of a certificate, or the reason why there is none."""
 
     passed: bool
     reason: str
 
 
 def agreements(passed: Iterable[str], refused: Mapping[str, str]) -> dict[str, Agreement]:
-    """The results by ticker, of which the refused ones have a reason; the file of the universe has no check."""
+    """The results by ticker, with the reason for each refused one; the file of the universe has no check."""
     found = {name: Agreement(passed=True, reason="the certificate passed") for name in passed}
     found |= {name: Agreement(passed=False, reason=reason) for name, reason in refused.items()}
     return {name: agreement for name, agreement in found.items() if name != UNIVERSE_NAME}
 
 
 def figures_of(certificate: Certificate) -> Metadata:
-    """The figures of a certificate, and when it was made."""
-    return {"certificate of": certificate.made_at, **{rule.name: rule.figure for rule in certificate.rules}}
+    """The figures of a certificate, and its time."""
+    return {"certified at": certificate.made_at, **{rule.name: rule.figure for rule in certificate.rules}}
 
 
 def agreement_check_specs(
@@ -43,13 +43,13 @@ def agreement_check_specs(
         dg.AssetCheckSpec(
             EXPORT_AGREES,
             asset=onnx_model,
-            description="ONNX Runtime gives the forecasts of the checkpoint, and no direction changes.",
+            description="ONNX Runtime reproduces the forecasts of the checkpoint, and no direction changes.",
             partitions_def=tickers,
         ),
         dg.AssetCheckSpec(
             ENGINE_AGREES,
             asset=tensorrt_engine,
-            description="The engine, run on its GPU, gives the forecasts of the checkpoint, and no direction changes.",
+            description="The engine on its GPU reproduces the forecasts of the checkpoint, and no direction changes.",
             partitions_def=tickers,
         ),
     ]
@@ -58,7 +58,7 @@ def agreement_check_specs(
 def agreement_checks(
     context: dg.AssetExecutionContext, asset: dg.AssetKey, check: str, judged: Mapping[str, Agreement]
 ) -> Iterator[dg.AssetCheckResult]:
-    """Evaluate one of the checks for the tickers that were judged: a warning, since forecasts by torch go on."""
+    """Evaluate one of the checks for the tickers that were judged: a warning, since forecasts by torch continue."""
     if check not in selected_checks(context):
         return
     targets = newest_materializations(context, asset, [*judged])

@@ -1,4 +1,4 @@
-"""Evaluations of a check for every ticker of a run, and their one result."""
+"""Evaluations of a check for every ticker of a run, and their combined result."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -12,10 +12,10 @@ from ldtm_assets.materialization import listed
 def check_of_tickers(
     context: dg.AssetExecutionContext, evaluations: Sequence[dg.AssetCheckEvaluation]
 ) -> Iterator[dg.AssetCheckResult]:
-    """Record the evaluations of one check, each of a ticker, as events, then one result of all of them.
+    """Record the evaluation of one check for each ticker as an event, then one combined result.
 
-    Dagster stamps the results of a run for a single partition with that partition: there the ticker's own evaluation
-    is the result, and there is no other one.
+    Dagster assigns the results of a run with a single partition to that partition; in such a run the ticker's own
+    evaluation is the only result.
     """
     if context.has_partition_key:
         yield from (_as_result(evaluation) for evaluation in evaluations)

@@ -36,19 +36,19 @@ Key = tuple[str, date]
 def daily_run_check_specs() -> list[dg.AssetCheckSpec]:
     """The checks that close a daily run."""
     return [
-        dg.AssetCheckSpec(
-            QUARANTINE, asset="prices", description="No bar of these partitions was refused and still waits."
-        ),
+        dg.AssetCheckSpec(QUARANTINE, asset="prices", description="No bar of these partitions is in quarantine."),
         dg.AssetCheckSpec(
             NO_OUTLIERS,
             asset="prices",
-            description="No close that forecasts read left its neighbours and returned, as errors of a source do.",
+            description="No close that forecasts read is a spike that returned, as errors of a source cause.",
         ),
         dg.AssetCheckSpec(
             COMPLETE, asset="snapshots", description="Every ticker has a forecast or a reason on record."
         ),
         dg.AssetCheckSpec(
-            FILLED, asset="fillbacks", description="Every actual that is due has a bar; what waits is voided in time."
+            FILLED,
+            asset="fillbacks",
+            description="Every actual that is due has a bar; one that waits too long is voided.",
         ),
         dg.AssetCheckSpec(
             NOT_DEGRADED,
@@ -58,7 +58,7 @@ def daily_run_check_specs() -> list[dg.AssetCheckSpec]:
         dg.AssetCheckSpec(
             COVERAGE_HOLDS,
             asset="fillbacks",
-            description="No prediction intervals contain significantly fewer actuals than they say.",
+            description="No prediction intervals contain significantly fewer actuals than their level.",
         ),
     ]
 
@@ -110,7 +110,7 @@ def _no_bar_in_quarantine(
             "bars": len(held),
             "of other sessions": len(refused) - len(held),
             "refused": listed(f"{row['ticker']} {row['session']}: {row['reason']}" for row in held),
-            "then": "load a corrected bar, or record one that is right by `ldtm prices release TICKER DATE`",
+            "remedy": "load a corrected bar, or record a right one with `ldtm prices release TICKER DATE`",
             **_scope_of(
                 sessions,
                 found=[(row["session"], f"{row['ticker']}: {row['reason']}") for row in held],
@@ -121,7 +121,7 @@ def _no_bar_in_quarantine(
 
 
 def _no_stored_bar_is_an_outlier(conn: Connection, settings: Settings) -> dg.AssetCheckResult:
-    """The result for the newest bars of every ticker: as many as the windows of the next forecasts read."""
+    """The result for the newest bars of every ticker: those that the windows of the next forecasts read."""
     last, windows = last_closed_session(conn), settings.window
     outliers = recorded_outliers(
         conn,
@@ -138,7 +138,7 @@ def _no_stored_bar_is_an_outlier(conn: Connection, settings: Settings) -> dg.Ass
         metadata={
             "bars": outliers.height,
             "outliers": listed(stored_outlier_notes(outliers)),
-            "then": "a stored bar is never removed: load a corrected bar of its session",
+            "remedy": "a stored bar is never removed: load a corrected bar of its session",
         },
     )
 
@@ -165,7 +165,7 @@ def _every_ticker_has_a_row(
         metadata={
             "rows expected": num_due,
             "missing": listed(f"{ticker} {day}" for ticker, day in gaps),
-            "of these retried": sum(gap in retried for gap in gaps),
+            "of these to be retried": sum(gap in retried for gap in gaps),
             **counts,
             **_scope_of(
                 sessions,
@@ -191,7 +191,7 @@ def _counts_of(reports: Sequence[SnapshotReport]) -> dict[str, int | str | dg.Me
 def _every_due_actual_is_filled(
     conn: Connection, newest: date, last: date, config: LedgerConfig
 ) -> dg.AssetCheckResult:
-    """The result as of the newest session of the run; it passes as a whole only as of the last session there is."""
+    """The result as of the newest session of the run; it passes as a whole only for the last session."""
     late = [
         f"{row['ticker']} {row['run_date']}, {row['horizon'].replace('_', ' ')}: no bar of {row['target_session']}"
         for row in overdue(conn, as_of=newest).to_dicts()
@@ -204,8 +204,8 @@ def _every_due_actual_is_filled(
         metadata={
             "actuals without a bar": len(late),
             "waiting": listed(late),
-            "then": f"voided after {config.void_after_sessions} sessions of which other bars came; materialize prices "
-            "of the target session again if the bar exists",
+            "remedy": f"voided after {config.void_after_sessions} sessions of which bars of any ticker arrived; if the "
+            "bar exists, materialize prices of the target session again",
             **CheckScope(
                 failing={AS_A_WHOLE: f"{len(late)} actuals without a bar: {named(late)}"} if late else {},
                 passing=[AS_A_WHOLE] if newest >= last and not late else [],
@@ -244,7 +244,7 @@ def degradation_check(
             "degraded": listed(record.reason for record in report.degraded),
             "retired now": ", ".join(f"{r.ticker} {r.version}" for r in report.retired) or "none",
             "policy": project.settings.registry.degradation_policy,
-            "closest to it": listed(record.reason for record in closest[:NUM_CLOSEST]),
+            "closest to degradation": listed(record.reason for record in closest[:NUM_CLOSEST]),
         },
     )
 
@@ -265,6 +265,6 @@ def coverage_check(
         metadata={
             "intervals watched": len(records),
             "broken down": listed(record.reason for record in broken),
-            "closest to it": listed(record.reason for record in closest[:NUM_CLOSEST]),
+            "closest to a breakdown": listed(record.reason for record in closest[:NUM_CLOSEST]),
         },
     )

@@ -1,7 +1,7 @@
-"""Freshness checks: whether a session has its bars, rows and actuals, and every ticker a recent training.
+"""Freshness checks: a session has its bars, rows and actuals, and every ticker has a recent training.
 
 They run on the morning after a daily run, five minutes after the open. The training is checked because a retraining
-that never starts, as when its schedule was stopped, has no run that could fail.
+that never starts, for example because its schedule was stopped, has no run that could fail.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,7 +26,7 @@ LACKS = {
 PROMISES = {
     "prices": "Every ticker has the bar of the session before the next one opens.",
     "snapshots": "Every ticker has its row of the session before the next one opens.",
-    "fillbacks": "Every actual whose bar is there is filled before the next session opens.",
+    "fillbacks": "Every actual whose bar is stored is filled before the next session opens.",
 }
 MODELS_ARE_FRESH = "models_are_fresh"
 """The check of the asset `registry`."""
@@ -37,7 +37,7 @@ FORECASTS = "forecasts"
 class FreshnessConfig(dg.Config):
     """The session to check."""
 
-    session: str | None = Field(default=None, description="YYYY-MM-DD; the newest session that has closed when absent.")
+    session: str | None = Field(default=None, description="The session, YYYY-MM-DD. Default: the newest closed one.")
 
 
 @dg.multi_asset_check(
@@ -70,7 +70,7 @@ def freshness_checks(
 
 def _result(found: Freshness, asset: str) -> dg.AssetCheckResult:
     missing, session = found.missing[asset], found.session.isoformat()
-    deadline = f"{found.deadline:%Y-%m-%d %H:%M} UTC, {'over' if found.is_overdue else 'still to come'}"
+    deadline = f"{found.deadline:%Y-%m-%d %H:%M} UTC, {'passed' if found.is_overdue else 'not reached yet'}"
     failing = {session: f"{LACKS[asset]} {session}: {named(missing)}; deadline {deadline}"} if missing else {}
     passing = [] if missing else [session]
     if asset == "snapshots" and found.is_silent:
@@ -98,9 +98,9 @@ def _result(found: Freshness, asset: str) -> dg.AssetCheckResult:
 
 
 def _result_of_models(session: date, old: Sequence[str], config: AutomationConfig) -> dg.AssetCheckResult:
-    """The result for the models; a warning when automation is off, since a person may want to wait."""
+    """The result for the models; a warning if automation is off, since a person may want to wait."""
     told = (
-        f"not trained and judged for {config.max_training_age_days} days although bars came: {named(old)}; "
+        f"not trained and judged for {config.max_training_age_days} days although new bars arrived: {named(old)}; "
         "see retraining_schedule and the runs of retraining_job"
     )
     return dg.AssetCheckResult(
@@ -124,5 +124,5 @@ def _rows(found: Freshness) -> dict[str, int | dg.MetadataValue]:
         "late": len(found.late),
         "simulated": found.num_simulated,
         "abstained": found.num_abstained,
-        "came late": listed(found.late),
+        "late tickers": listed(found.late),
     }

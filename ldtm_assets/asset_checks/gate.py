@@ -1,7 +1,7 @@
 """The gate in the UI: a check per rule, evaluated for every ticker, and one about all of them together.
 
-A ticker's failed check blocks that ticker's promotion and no other one's: the library promotes the candidates that
-pass, these checks show the reasons. They do not block downstream assets, which would stop all tickers for one.
+A ticker's failed check blocks the promotion of that ticker only: the library promotes the candidates that pass, and
+these checks show the reasons. They do not block downstream assets, which would stop all tickers because of one.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,10 +29,10 @@ COMPARISON = "active_model"
 RULES: Mapping[str, tuple[tuple[str, ...], str]] = {
     "direction_accuracy": (
         ("direction_accuracy",),
-        "Next-day direction was right often enough on sessions never seen.",
+        "Next-day direction was right often enough on unseen sessions.",
     ),
     "price_error": (("price_error",), "The mean next-day price error is small enough."),
-    "leakage": (("leakage_rows",), "No row, window or label of the backtest saw what it must not."),
+    "leakage": (("leakage_rows",), "No row, window or label of the backtest contains data that it must not contain."),
     "folds": (("folds", "fold_sessions"), "Enough folds were tested, each on enough sessions."),
     "calls": (("directional_calls", "call_coverage"), "Enough next-day forecasts name a direction."),
     "best_constant": (
@@ -44,7 +44,7 @@ RULES: Mapping[str, tuple[tuple[str, ...], str]] = {
         "The candidate is no worse than the active model on shared test sessions, or there is none to compare with.",
     ),
 }
-"""Checks by name: the rules that each one shows, and its text when they pass."""
+"""Checks by name: the rules that each one shows, and its description."""
 OWN_RULES = frozenset(rule for rules, _ in RULES.values() for rule in rules)
 
 
@@ -52,7 +52,7 @@ def gate_check_specs(tickers: dg.PartitionsDefinition[str], *, strict: bool) -> 
     """The checks of every ticker, and the summary of a run."""
     per_ticker = {name: description for name, (_, description) in RULES.items()}
     if strict:
-        per_ticker[STRICT] = "The evidence beside the other rules holds as well."
+        per_ticker[STRICT] = "The evidence passes the statistical tests of the strict gate."
     return [
         *(
             dg.AssetCheckSpec(name, asset="registry", description=description, partitions_def=tickers)
@@ -103,10 +103,10 @@ def _evaluation(
 
 
 def _rules_of(name: str, verdict: Verdict, gate: GateConfig) -> list[Rule]:
-    """The rules that a check shows; where the gate could not apply any, whatever stopped it.
+    """Return the rules that a check shows; if the gate could not apply any, the rule that stopped it.
 
-    None for a rule that the verdict does not have, because it was not in force then or there was no active model. A
-    verdict from before the strict gate was switched on lacks its rules: its evidence shows what they would say.
+    Empty for a rule that the verdict does not have, because it was not in force then or there was no active model. A
+    verdict from before the strict gate was turned on lacks its rules: they are computed from its evidence.
     """
     if not any(rule.rule in OWN_RULES for rule in verdict.rules):
         return list(verdict.rules)
@@ -128,7 +128,7 @@ def _without_rules(name: str, verdict: Verdict) -> str:
 
 
 def _figures(name: str, evidence: Evidence | None, multiple_testing: MultipleTesting | None) -> Metadata:
-    """Figures to read beside the figure of a rule."""
+    """Figures that supplement the figure of a rule."""
     if evidence is None:
         return {}
     if name == "direction_accuracy":
@@ -172,7 +172,7 @@ def _multiple_testing_figures(multiple_testing: MultipleTesting | None) -> Metad
 
 
 def _summary(promotions: Sequence[Promotion], universe: Universe) -> dg.AssetCheckResult:
-    """The check of a run: a warning that names each ticker that stays a candidate, beside the figures of coins."""
+    """The check of a run: a warning that names each ticker that stays a candidate, with the figures of coins."""
     failed = [p for p in promotions if not p.verdict.passed or p.is_out_of_service]
     promoted = [promotion for promotion in promotions if promotion.outcome == "promoted"]
     return dg.AssetCheckResult(
@@ -185,11 +185,11 @@ def _summary(promotions: Sequence[Promotion], universe: Universe) -> dg.AssetChe
             "failed": len(failed),
             "coins that would pass the direction rule": round(universe.coins_expected, 1),
             "direction right, all judged now": _share(universe.accuracy) or "none",
-            "95% interval of that": f"{_share(universe.interval.low)}–{_share(universe.interval.high)}"
+            "95% interval of direction right": f"{_share(universe.interval.low)}–{_share(universe.interval.high)}"
             if universe.interval
             else "none",
             "tickers judged now": universe.num_tickers,
-            "as telling as so many that move independently": round(universe.effective_tickers, 1),
+            "effective number of independent tickers": round(universe.effective_tickers, 1),
             "promoted": listed(promotion.message for promotion in promoted),
             "reasons": listed(promotion.message for promotion in failed),
             "evidence": _table(promotions),

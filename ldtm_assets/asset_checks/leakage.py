@@ -1,4 +1,4 @@
-"""Leakage checks of a daily run's windows and forecasts: they fail when either saw data from the future."""
+"""Leakage checks of a daily run's windows and forecasts: they fail if either used data from the future."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -23,12 +23,12 @@ def leakage_check_specs() -> list[dg.AssetCheckSpec]:
     """The leakage checks of a daily run."""
     return [
         dg.AssetCheckSpec(
-            LOOK_AHEAD, asset="features", description="Sampled windows stay as they are when later bars are altered."
+            LOOK_AHEAD, asset="features", description="Sampled windows do not change when later bars are altered."
         ),
         dg.AssetCheckSpec(
             POINT_IN_TIME,
             asset="snapshots",
-            description="Every forecast saw bars that were recorded before it, no others.",
+            description="Every forecast used only bars that were recorded before it.",
         ),
     ]
 
@@ -67,7 +67,7 @@ def leakage_checks(
                 passed=not leaking,
                 severity=dg.AssetCheckSeverity.ERROR,
                 metadata={
-                    "windows made again": sum(leaks.num_sampled for leaks in found.values()),
+                    "windows rebuilt": sum(leaks.num_sampled for leaks in found.values()),
                     "tickers": ", ".join(found) or "none",
                     "found": listed(f"{leaks.ticker}: {leaks.first}" for leaks in leaking),
                     **CheckScope(
@@ -99,7 +99,7 @@ def leakage_checks(
                 severity=dg.AssetCheckSeverity.ERROR,
                 metadata={
                     "forecasts": sum(report.num_rows for report in reports),
-                    "windows made again": sum(report.num_sampled for report in reports),
+                    "windows rebuilt": sum(report.num_sampled for report in reports),
                     "found": listed(finding.message for report in reports for finding in report.findings),
                     **CheckScope(
                         failing={

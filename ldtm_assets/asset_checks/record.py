@@ -21,7 +21,7 @@ def record_check_specs() -> list[dg.AssetCheckSpec]:
         dg.AssetCheckSpec(
             INTACT,
             asset="snapshots",
-            description="The whole record is what was recorded, by its hash chain and by all that was published of it.",
+            description="The whole record is unchanged: it matches its hash chain and all that was published of it.",
         ),
         dg.AssetCheckSpec(
             PUBLISHED, asset="snapshots", description="Every seal is published everywhere that the configuration names."
@@ -70,7 +70,8 @@ def record_checks(
                 "discrepancies": len(report.discrepancies),
                 "found": listed(found.message for found in report.discrepancies),
                 "compared with": listed(
-                    f"{p.name}: {p.num_seals} seals" + (f", {p.num_unpublished} not yet" if p.num_unpublished else "")
+                    f"{p.name}: {p.num_seals} seals"
+                    + (f", {p.num_unpublished} not published there yet" if p.num_unpublished else "")
                     for p in report.publications
                 ),
             },

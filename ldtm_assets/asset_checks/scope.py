@@ -12,7 +12,7 @@ import dagster as dg
 FAILING, PASSING = "failing", "passing"
 """Metadata keys that hold the scope of an evaluation."""
 AS_A_WHOLE = "as a whole"
-"""The one part of a check that has no parts but does not always evaluate everything."""
+"""The only part of a check that has no parts but does not always evaluate everything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +22,7 @@ class CheckScope:
     failing: Mapping[str, str]
     """Description of each failure, by part."""
     passing: list[str]
-    """Parts that were evaluated completely and are as they should be."""
+    """Parts that were evaluated completely and passed."""
 
     def metadata(self) -> dict[str, dg.MetadataValue]:
         """The metadata that carry the scope."""

@@ -1,4 +1,4 @@
-"""The check of a training: what failed by name, and the training of all tickers at a glance."""
+"""The check of a training: the failures by name, and a summary of all tickers."""
 
 from collections.abc import Iterator
 
@@ -23,9 +23,9 @@ def training_check_specs() -> list[dg.AssetCheckSpec]:
 
 
 def training_check(context: dg.AssetExecutionContext, report: TrainingReport) -> Iterator[dg.AssetCheckResult]:
-    """Evaluate the check of a training: an error that names what failed, and the training of all tickers at a glance.
+    """Evaluate the check of a training: an error that names what failed, and a summary of all tickers.
 
-    What belongs to the run as a whole is kept here, once, and not with each of its partitions.
+    Data about the run as a whole are kept here once, and not with each of its partitions.
     """
     if TRAINED not in selected_checks(context):
         return

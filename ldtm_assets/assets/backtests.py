@@ -15,7 +15,7 @@ def backtests_spec(tickers: dg.PartitionsDefinition[str]) -> dg.AssetSpec:
         "backtests",
         deps=[dg.AssetDep("price_history"), dg.AssetDep("prices", partition_mapping=as_a_whole())],
         description=(
-            "What a model of this ticker's kind did on sessions it never saw: walk-forward, purged, fold by fold."
+            "Walk-forward backtest of the ticker's models on sessions that they never saw: purged, fold by fold."
         ),
         partitions_def=tickers,
         group_name="models",

@@ -14,7 +14,7 @@ def checkpoints_spec(tickers: dg.PartitionsDefinition[str]) -> dg.AssetSpec:
     return dg.AssetSpec(
         "checkpoints",
         deps=[dg.AssetDep("price_history"), dg.AssetDep("prices", partition_mapping=as_a_whole())],
-        description="One trained network of the ticker, candidate for promotion.",
+        description="One trained network of the ticker, a candidate for promotion.",
         partitions_def=tickers,
         group_name="models",
         kinds={"pytorch"},

@@ -63,8 +63,7 @@ class DailyForecastConfig(dg.Config):
     )
     only: list[str] = Field(
         default=[],
-        description="The tickers to work on; all that were asked for when empty. The others of the range are left as "
-        "they are.",
+        description="Tickers to process; all of the range if empty. The other tickers of the range are not changed.",
     )
 
 
@@ -144,7 +143,7 @@ class DailyRun:
             begin_attempt(conn, [(partition.session, partition.ticker) for partition in self._attempted])
 
     def _leave_tickers_not_in_service(self) -> None:
-        """Leave out the partitions whose tickers get no row: these are trained first, by other runs."""
+        """Leave out the partitions whose tickers get no row yet; other runs train these tickers first."""
         tickers_of: dict[date, list[str]] = defaultdict(list)
         for partition in self._ready:
             tickers_of[partition.session].append(partition.ticker)
@@ -157,12 +156,12 @@ class DailyRun:
         }
         self._ready = [partition for partition in self._ready if partition not in waiting]
         self._removed |= {
-            partition.key: {"not in service": "enters service with the first verdict of the gate on it"}
+            partition.key: {"not in service": "enters service with the gate's first verdict on it"}
             for partition in waiting
         }
 
     def _announce_late_rows(self) -> None:
-        """Say in the log that rows of this run will be late, before they are written."""
+        """Log that rows of this run will be late, before they are written."""
         opened = [
             session
             for session in sorted({partition.session for partition in self._ready})
@@ -219,7 +218,7 @@ class DailyRun:
             self._context.log.log(alert.severity.upper(), f"{alert.subject}: {alert.summary}")
 
     def close(self) -> Results:
-        """Evaluate the checks, seal the record, finish the attempt, and fail the step when a partition failed."""
+        """Evaluate the checks, seal the record, finish the attempt, and fail the step if a partition failed."""
         context, project = self._context, self._project
         failed = {key for outcome in self._outcomes.values() for key in outcome.failed}
         yield from daily_run_checks(
@@ -251,7 +250,7 @@ class DailyRun:
         self._ready = [partition for partition in self._ready if partition.key not in retries]
 
     def _finish_attempt(self) -> None:
-        """Record the result of the attempt: a partition is done when no stage failed it, and keeps the first reason."""
+        """Record the result of the attempt: a partition is done if no stage failed it, and keeps the first reason."""
         reasons: dict[str, str] = {}
         for outcome in self._outcomes.values():
             reasons = outcome.failed | reasons
@@ -272,7 +271,7 @@ def origin_of(run: dg.DagsterRun) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestedPartitions:
-    """The partitions of a run by what can be done about them."""
+    """The partitions of a run, classified by what the run can do with them."""
 
     ready: list[DailyPartition]
     refused: dict[str, str]
@@ -288,7 +287,7 @@ def partitions_of_tickers(partitions: Sequence[DailyPartition], only: Sequence[s
     """
     if absent := sorted(set(only) - {partition.ticker for partition in partitions}):
         raise ConfigurationError(
-            f"`only` names {', '.join(absent)}, of which the run has no partition; ask for a range that holds them"
+            f"`only` names {', '.join(absent)}, of which the run has no partition; launch it with a range that has them"
         )
     chosen = set(only)
     return [partition for partition in partitions if not chosen or partition.ticker in chosen]
@@ -338,6 +337,6 @@ def pending_retries(
             waiting[partition.key] = f"waits for its bar; retries are possible until {opens_at:%Y-%m-%d %H:%M} UTC"
         elif attempts < config.report_after_attempts:
             waiting[partition.key] = (
-                f"waits for its bar; that was attempt {attempts}, it abstains after {config.report_after_attempts}"
+                f"waits for its bar; this was attempt {attempts}, it abstains after {config.report_after_attempts}"
             )
     return waiting

@@ -1,7 +1,7 @@
 """Exports: ONNX files and engines of the active models of any tickers, in one step.
 
-Two assets, one step: a step of its own for engines would be left out for all tickers as soon as one of them had no
-ONNX file.
+One step makes both assets: Dagster would skip a separate step of engines for all tickers as soon as one of them had
+no ONNX file.
 """
 
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ from ldtm_lib.registry.exports import export_models
 from ldtm_lib.sessions import exchange_calendar
 
 EXPORT_JOB = "export_job"
-"""The job of both assets, which leaves engines out where the configuration names no TensorRT."""
+"""The job of both assets, which leaves engines out if the configuration names no TensorRT."""
 
 
 def exports(tickers: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
@@ -81,7 +81,7 @@ class _Export:
         yield from agreement_checks(context, ONNX_MODEL, EXPORT_AGREES, agreement_of_models(report))
 
     def engines(self) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
-        """Build and certify engines. Raises ConfigurationError where the configuration names no TensorRT."""
+        """Build and certify engines. Raises ConfigurationError if the configuration names no TensorRT."""
         context, config = self._context, self._project.settings.export
         if TENSORRT_ENGINE not in context.selected_asset_keys:
             return
@@ -110,7 +110,7 @@ class _Export:
         yield from agreement_checks(context, TENSORRT_ENGINE, ENGINE_AGREES, agreement_of_engines(report))
 
     def close(self) -> None:
-        """Fail the step when a partition of any stage failed."""
+        """Fail the step if a partition of any stage failed."""
         fail_if_any_failed(self._outcomes)
 
     def _conclude(self, asset: dg.AssetKey, outcome: Outcome) -> Iterator[dg.MaterializeResult]:

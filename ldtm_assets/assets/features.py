@@ -1,4 +1,4 @@
-"""Features: the input window that each model is shown for a session, or the reason why there is none."""
+"""Features: the input window of each model for a session, or the reason why there is none."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ def features_spec(layout: DailyLayout) -> dg.AssetSpec:
     return dg.AssetSpec(
         "features",
         deps=["prices", dg.AssetDep("price_history", partition_mapping=layout.of_its_ticker())],
-        description="The 30 x 11 window that a model is shown after the close, or why there is none.",
+        description="The 30 x 11 input window of the model after the close, or the reason why there is none.",
         partitions_def=layout.definition,
         group_name="forecasts",
         kinds={"postgres", "polars"},
@@ -39,7 +39,9 @@ def build_features(project: Project, calendar: Calendar, partitions: Sequence[Da
         for window in windows:
             key = DailyPartition(session, window.ticker).key
             if window.ticker in outdated:
-                outcome.failed[key] = f"the bars of {window.ticker} changed while its window was made; make it again"
+                outcome.failed[key] = (
+                    f"the bars of {window.ticker} changed while its window was made; materialize it again"
+                )
             elif window.not_ready is None:
                 outcome.done[key] = {"ready": True, "window_sha256": window.sha256}
             else:

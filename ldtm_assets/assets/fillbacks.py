@@ -1,4 +1,4 @@
-"""Fillbacks: the actual prices that a session's close brings to earlier forecasts."""
+"""Fillbacks: the actuals that a session's close provides for earlier forecasts."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ def fillbacks_spec(layout: DailyLayout) -> dg.AssetSpec:
     return dg.AssetSpec(
         "fillbacks",
         deps=["prices", dg.AssetDep("snapshots", partition_mapping=layout.earlier_sessions(ONE_MONTH_SESSIONS))],
-        description="The actuals that this session's close brought to earlier forecasts of the ticker.",
+        description="The actuals that this session's close provided for earlier forecasts of the ticker.",
         partitions_def=layout.definition,
         group_name="forecasts",
         kinds={"postgres"},

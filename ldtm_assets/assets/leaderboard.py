@@ -67,10 +67,9 @@ ALL_SHOWN_BY = "`ldtm leaderboard` and the page Leaderboard of `ldtm dashboard` 
 TO = "\u00a0–\u00a0"
 """Dash between the ends of an interval; with these spaces the interval does not break."""
 RANKS_EXPLAINED = (
-    "\\#: by the lower end of the accuracy's interval. Rank 95%: the ranks by accuracy itself that luck leaves "
-    "possible, with 95% confidence for all tickers at once; 1 to the number of tickers means that the order may be "
-    "luck alone. Before a weekend, next day and next Monday are mostly the same session, "
-    "forecast by two heads at two prices."
+    "\\#: by the lower end of the accuracy's interval. Rank 95%: simultaneous confidence intervals of the ranks by "
+    "accuracy, 95% for all tickers at once; 1 to the number of tickers means that the order may be luck alone. Before "
+    "a weekend, next day and next Monday are mostly the same session, for which two heads forecast two prices."
 )
 
 
@@ -81,19 +80,19 @@ def _ends(rows: Sequence[LeaderboardRow]) -> Sequence[LeaderboardRow]:
 
 
 def _without(num_rows: int, of: str) -> list[str]:
-    """A sentence on the rows that are left out, if any are."""
+    """A sentence about the rows that are left out, if any."""
     return [f"{num_rows - MOST_ROWS:,} {of} are left out; {ALL_SHOWN_BY}."] if num_rows > MOST_ROWS else []
 
 
 def as_markdown(board: Leaderboard) -> str:
     """The leaderboard as the table that the UI shows; of many tickers the first and the last ranks."""
     lines = [
-        "| # | rank 95% | ticker | spoke as | direction right | 95% interval | coverage | next-day error % "
+        "| # | rank 95% | ticker | model | direction right | 95% interval | coverage | next-day error % "
         "| no change % | gate |",
         "|--:|--:|---|---|--:|--:|--:|--:|--:|---|",
     ]
     for row in _ends(board.rows):
-        gate = {True: "let through", False: "refused", None: "never judged"}[row.gate_passed]
+        gate = {True: "passed", False: "refused", None: "never judged"}[row.gate_passed]
         lines.append(
             f"| {row.rank or ''} | {_ranks(row)} | {row.ticker} | {row.model_status or 'abstained'} "
             f"| {_figures(row.score)} | {gate} |"
@@ -107,7 +106,7 @@ def as_markdown(board: Leaderboard) -> str:
 def _comparison(board: ComparisonBoard, of: str) -> dg.MetadataValue:
     """The universe and every ticker against the baselines, or a sentence that there is nothing to compare."""
     if board.universe is None:
-        return dg.MetadataValue.text(f"no {of} has baselines beside it yet")
+        return dg.MetadataValue.text(f"no {of} has baselines yet")
     return dg.MetadataValue.md(comparison_as_markdown(board.universe, board))
 
 
@@ -154,7 +153,8 @@ def _direction(score: ModelScore | BestConstant, is_better: bool) -> str:
 def _intervals(scores: list[IntervalScore], kind: str) -> dg.MetadataValue:
     """Coverage, width and score of the intervals of the universe, then of every ticker, or that there are none."""
     lines = [
-        "| ticker | horizon | level | inside | of | coverage | its 95% | width % | relative width | interval score |",
+        "| ticker | horizon | level | inside | of | coverage | 95% interval | width % | relative width | "
+        "interval score |",
         "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     tickers = list(dict.fromkeys(score.ticker for score in scores if score.num_intervals and score.ticker is not None))
@@ -188,7 +188,7 @@ def reasons_as_markdown(board: Leaderboard) -> str:
     """Reasons why each ticker that the gate refused is not active, as a list."""
     refused = [row for row in board.rows if row.gate_passed is False]
     lines = [f"- {row.ticker}: {'; '.join(row.gate_reasons)}" for row in refused[:MOST_ROWS]]
-    return "\n".join([*lines, *_without(len(refused), "refused tickers")]) or "nobody was refused"
+    return "\n".join([*lines, *_without(len(refused), "refused tickers")]) or "no ticker was refused"
 
 
 def _ranks(row: LeaderboardRow) -> str:
@@ -263,7 +263,7 @@ def _calibration(record: TrackRecord, kind: str) -> dg.MetadataValue:
     if not record.calibration:
         return dg.MetadataValue.text(f"no {kind} forecast has been filled yet")
     num_forecasts = sum(group.num_forecasts for group in record.calibration)
-    title = f"{kind}: {num_forecasts:,} forecasts in {len(record.calibration)} bins, what was said and what came"
+    title = f"{kind}: {num_forecasts:,} forecasts in {len(record.calibration)} bins, predicted and actual returns"
     points = [
         CalibrationPoint(
             predicted=group.predicted, actual=group.actual.value, low=group.actual.low, high=group.actual.high

@@ -15,7 +15,7 @@ def onnx_model_spec(tickers: dg.PartitionsDefinition[str]) -> dg.AssetSpec:
     return dg.AssetSpec(
         ONNX_MODEL,
         deps=["registry"],
-        description="The ticker's active model as an ONNX file with a certificate that it agrees with torch.",
+        description="The ticker's active model as an ONNX file, with a certificate that it agrees with torch.",
         partitions_def=tickers,
         group_name="models",
         kinds={"onnx"},
@@ -35,7 +35,7 @@ def onnx_universe_spec() -> dg.AssetSpec:
 
 
 def exported_models(report: ExportReport, *, new_alone: bool = False) -> Outcome:
-    """The outcome by ticker. A ticker without an active model has nothing to export, which is no failure."""
+    """The outcome by ticker. A ticker without an active model has nothing to export, which is not a failure."""
     return Outcome(
         done={
             each.name: _metadata(each)
@@ -44,8 +44,8 @@ def exported_models(report: ExportReport, *, new_alone: bool = False) -> Outcome
         },
         failed=dict(report.refused),
         summary=[
-            f"{sum(each.is_new for each in report.exported)} files were made, {len(report.removed)} of versions that "
-            "are no longer active were removed",
+            f"{sum(each.is_new for each in report.exported)} files were exported, {len(report.removed)} of versions "
+            "that are no longer active were removed",
             *(f"{ticker} has no active model" for ticker in report.without_model),
         ],
     )

@@ -28,7 +28,7 @@ class HistoryConfig(dg.Config):
     """Extent of a history."""
 
     last_session: str | None = Field(
-        default=None, description="The last session to load, YYYY-MM-DD; the newest closed one when absent."
+        default=None, description="The last session to load, YYYY-MM-DD. Default: the newest closed one."
     )
 
 
@@ -43,7 +43,7 @@ def price_history(tickers: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
         kinds={"postgres", "polars"},
     )
     def asset(context: dg.AssetExecutionContext, config: HistoryConfig, project: ProjectResource) -> Any:
-        """All daily bars that the source has of a ticker, split-adjusted, as vintages: the start, and the repair."""
+        """All daily bars that the source has of a ticker, split-adjusted, as vintages: for first loads and repairs."""
         opened, calendar = project.open(), exchange_calendar()
         outcome = load_histories(opened, calendar, context.partition_keys, config.last_session)
         yield from record(context, "price_history", outcome)
@@ -86,7 +86,7 @@ def prices_spec(layout: DailyLayout) -> dg.AssetSpec:
 
 
 def fetch_prices(project: Project, calendar: Calendar, partitions: Sequence[DailyPartition]) -> Outcome:
-    """Fetch and record the bars of some partitions, with those that their tickers lack before (see `fetch_ranges`).
+    """Fetch and record the bars of some partitions, and earlier missing bars of their tickers (see `fetch_ranges`).
 
     A partition whose bar is stored already is done even when the source fails: files may have been imported by hand.
     """
@@ -135,7 +135,9 @@ def _why_missing(
     partition: DailyPartition, failures: Mapping[str, LdtmError], reasons: dict[tuple[str, date], str]
 ) -> str:
     if reason := reasons.get((partition.ticker, partition.session)):
-        return f"the bar of {partition.ticker} on {partition.session} was refused: {reason}; see table quarantined_bar"
+        return (
+            f"the bar of {partition.ticker} on {partition.session} was refused: {reason}; see `ldtm prices quarantine`"
+        )
     if partition.ticker in failures:
         return str(failures[partition.ticker])
     return str(MissingBar(f"there is no bar of {partition.ticker} for {partition.session}; materialize it again later"))

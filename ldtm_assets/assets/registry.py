@@ -1,4 +1,4 @@
-"""The registry: which candidate becomes the active model of its ticker, and why the others do not."""
+"""The registry: the promotion of candidates to active models, and the reasons against the others."""
 
 from collections.abc import Sequence
 
@@ -26,17 +26,17 @@ def registry_spec(tickers: dg.PartitionsDefinition[str]) -> dg.AssetSpec:
 
 
 def outcome_of_gate(result: GateResult) -> Outcome:
-    """The outcome of each partition of the asset: a refused ticker was judged, which is not a failure."""
+    """The outcome of each partition of the asset: a refused ticker was judged, so it is not a failure."""
     return Outcome(done={promotion.ticker: _metadata(promotion) for promotion in result.promotions})
 
 
 def remove_unneeded_files(project: Project, tickers: Sequence[str]) -> str:
-    """Remove the checkpoint files of some tickers that nobody needs any more; returns a line for the log."""
+    """Remove unneeded checkpoint files of some tickers; returns a line for the log."""
     try:
         removed = prune(project.database, project.checkpoint_folder, config=project.settings.registry, tickers=tickers)
     except FileNotRemoved as error:
-        return f"unneeded checkpoint files stay until the next time: {error}"
-    return f"{len(removed)} checkpoint files that nobody needs were removed"
+        return f"unneeded checkpoint files are kept until the next attempt: {error}"
+    return f"{len(removed)} unneeded checkpoint files were removed"
 
 
 def _metadata(promotion: Promotion) -> Metadata:

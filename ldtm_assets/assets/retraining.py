@@ -1,7 +1,7 @@
 """Retraining: backtests, checkpoints and promotion of any tickers, in one step of one process.
 
-Three assets, one step: the folds of all backtests and the final models of all tickers are trained in one call, and a
-ticker that cannot be trained takes no other one with it.
+One step makes all three assets: the folds of all backtests and the final models of all tickers are trained in one
+call, and a ticker that cannot be trained does not affect the others.
 """
 
 from collections.abc import Iterator
@@ -37,16 +37,16 @@ TRAINED_PARTS: dict[str, Part] = {"backtests": "backtest", "checkpoints": "check
 
 
 class RetrainingConfig(dg.Config):
-    """Data that the training may see."""
+    """Data and device of the training."""
 
     trained_on: str | None = Field(
         default=None,
-        description="The last session whose bars the models may see, YYYY-MM-DD; the newest closed one when absent.",
+        description="The last session whose bars the models may see, YYYY-MM-DD. Default: the newest closed one.",
     )
     device: str = Field(
         default="auto",
-        description="`cpu`, `cuda` for the GPU with the most room, `cuda:N` for one, or `auto` for CUDA where there is "
-        "one.",
+        description="`cpu`, `cuda` for the GPU with the most free memory, `cuda:N` for one GPU, or `auto` for CUDA if "
+        "available.",
     )
     universe_alone: bool = Field(
         default=False,
@@ -59,7 +59,7 @@ def retraining(tickers: dg.PartitionsDefinition[str], *, strict: bool) -> dg.Ass
 
     @dg.multi_asset(
         name="retraining",
-        description="Walk-forward backtests, networks and the gate for some tickers, which promotes those that pass.",
+        description="Walk-forward backtests, networks and the gate for some tickers; promotes the networks that pass.",
         specs=[backtests_spec(tickers), checkpoints_spec(tickers), registry_spec(tickers)],
         check_specs=[*training_check_specs(), *gate_check_specs(tickers, strict=strict)],
         partitions_def=tickers,
@@ -96,7 +96,7 @@ class _Retraining:
         self._outcomes: dict[str, Outcome] = {}
 
     def train(self, reporter: TrainingReporter) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
-        """Train and test networks, in the slot of a lease."""
+        """Train and test networks in a leased slot."""
         parts: list[Part] = [part for asset, part in TRAINED_PARTS.items() if asset in self._selected]
         if not parts:
             return
@@ -139,7 +139,7 @@ class _Retraining:
         context.log.info(remove_unneeded_files(project, context.partition_keys))
 
     def close(self) -> None:
-        """Fail the step when a partition of any stage failed."""
+        """Fail the step if a partition of any stage failed."""
         fail_if_any_failed(self._outcomes)
 
     def _conclude(self, asset: str, outcome: Outcome) -> Iterator[dg.MaterializeResult]:

@@ -27,19 +27,19 @@ def seals_spec() -> dg.AssetSpec:
     return dg.AssetSpec(
         SEALS,
         deps=[dg.AssetDep(name, partition_mapping=as_a_whole()) for name in ("snapshots", "fillbacks", "registry")],
-        description="The seal that closes a daily run: one hash over its forecasts, fills and promotions, chained on.",
+        description="The seal that closes a daily run: one hash over its forecasts, fills and promotions, chained.",
         group_name="forecasts",
         kinds={"postgres"},
     )
 
 
 def all_publications(project: Project, instance: dg.DagsterInstance) -> list[Publication]:
-    """Every place that seals are published in: those of the configuration, and Dagster's event log."""
+    """Every publication of seals: those of the configuration, and Dagster's event log."""
     return [*publications_of(project.settings, project.home), DagsterEventLog(instance)]
 
 
 class DagsterEventLog:
-    """The event log of one Dagster instance. It lives in another schema, and can be edited: one witness of several."""
+    """The event log of one Dagster instance. It is in another schema, and can be edited: one witness of several."""
 
     def __init__(self, instance: dg.DagsterInstance) -> None:
         self._instance = instance
@@ -52,7 +52,7 @@ class DagsterEventLog:
     def read(self) -> Published:
         """The seals that were materialized, each by its first event.
 
-        Everybody who reaches the UI can add an event, so an event that names no seal, or contradicts an earlier one,
+        Anyone who can reach the UI can add an event, so an event that names no seal, or contradicts an earlier one,
         becomes a note: it does not affect the others.
         """
         seals: dict[int, PublishedSeal] = {}
@@ -62,7 +62,9 @@ class DagsterEventLog:
             for metadata, recorded_at in sorted(self._materializations(), key=lambda found: found[1]):
                 seal = _published(metadata, recorded_at)
                 if seal is None:
-                    notes.append(f"a materialization names no seal ({', '.join(sorted(metadata))}), somebody added it")
+                    notes.append(
+                        f"a materialization names no seal ({', '.join(sorted(metadata))}), so LDTM did not write it"
+                    )
                 elif seals.setdefault(seal.seal_id, seal).sha256 != seal.sha256:
                     notes.append(
                         f"seal {seal.seal_id} was published again as {seal.sha256.hex()[:16]}..., after "
@@ -84,7 +86,7 @@ class DagsterEventLog:
                 self._instance.report_runless_asset_event(dg.AssetMaterialization(SEALS, metadata=_metadata(seal)))
         except UNREACHABLE as error:
             raise PublicationFailed(
-                f"{self.name} takes nothing: {_first_line(error)}; see Dagster's storage"
+                f"{self.name} accepts no event: {_first_line(error)}; check Dagster's storage"
             ) from error
 
     def _materializations(self) -> Iterator[tuple[dict[str, dg.MetadataValue], datetime]]:

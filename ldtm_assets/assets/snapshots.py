@@ -54,14 +54,14 @@ def take_daily_snapshots(
         outcome.summary.append(report.cohort)
         outcome.notes.extend([*report.backend_notes, *report.baseline_notes, *report.shadow_notes])
         if report.num_shadows:
-            outcome.summary.append(f"{report.num_shadows} shadows beside them, which count nowhere")
+            outcome.summary.append(f"{report.num_shadows} shadow forecasts in addition, which never count")
         refused = {conflict.ticker: conflict.reason for conflict in report.conflicts}
-        outcome.notes.extend(f"refused, the first stays: {reason}" for reason in refused.values())
+        outcome.notes.extend(f"refused, the first row stays: {reason}" for reason in refused.values())
         for row in report.rows:
             key = DailyPartition(session, row.ticker).key
             outcome.done[key] = {
                 **_metadata(row),
-                **({"refused, the first stays": refused[row.ticker]} if row.ticker in refused else {}),
+                **({"refused, the first row stays": refused[row.ticker]} if row.ticker in refused else {}),
             }
     return outcome, reports
 
@@ -79,7 +79,7 @@ def newest_session(report: SnapshotReport) -> dg.AssetMaterialization:
 
 
 def _metadata(row: SnapshotRow) -> Metadata:
-    """The forecast as it is on record; an abstention has target sessions and its reason."""
+    """The forecast on record; an abstention has target sessions and its reason."""
     shown: dict[str, str | float | None] = {"kind": row.kind, "direction": row.direction_pred or "abstained"}
     if row.run_date_close is not None:
         shown["close"] = row.run_date_close
@@ -122,6 +122,6 @@ def _price(row: SnapshotRow, horizon: str) -> str:
 
 
 def _intervals(row: SnapshotRow, horizon: str) -> str:
-    """The intervals of a horizon in words, as far as there are any."""
+    """The intervals of a horizon in words; empty without any."""
     found = {percent: ends for percent in (80, 95) if (ends := row.interval(horizon, percent))}
     return "".join(f", {percent}%: {low:.2f} to {high:.2f}" for percent, (low, high) in found.items())

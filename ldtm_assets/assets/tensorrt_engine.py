@@ -24,7 +24,7 @@ def tensorrt_engine_spec(tickers: dg.PartitionsDefinition[str]) -> dg.AssetSpec:
 
 
 def built_engines(report: EngineReport) -> Outcome:
-    """The outcome by ticker. A ticker without an active model has nothing to build, which is no failure."""
+    """The outcome by ticker. A ticker without an active model has nothing to build, which is not a failure."""
     not_certified = sum(each.certificate is None for each in report.engines)
     return Outcome(
         done={each.ticker: _metadata(each, report) for each in report.engines},
@@ -40,8 +40,8 @@ def built_engines(report: EngineReport) -> Outcome:
 def agreement_of_engines(report: EngineReport) -> dict[str, Agreement]:
     """The result of each engine's certificate.
 
-    An engine that this machine cannot run fails its check, with that reason: nobody has compared its forecasts, and
-    `open_engine` refuses it. Without a result, the UI would show it like an engine whose check was never asked for.
+    An engine that this machine cannot run fails its check, with that reason: its forecasts were not compared, and
+    `open_engine` refuses it. Without a result, the UI would show it like an engine whose check was never requested.
     """
     certified = [each.ticker for each in report.engines if each.certificate is not None]
     not_run = {each.ticker: f"not run here: {report.not_run}" for each in report.engines if each.certificate is None}
@@ -58,5 +58,5 @@ def _metadata(engine: BuiltEngine, report: EngineReport) -> Metadata:
         "TensorRT": f"{record.flavour} {record.version}",
         "precision": record.precision,
         "GPU": record.gpu_name or f"any of compute capability {record.compute_capability}",
-        **(figures_of(engine.certificate) if engine.certificate else {"certificate of": f"none: {report.not_run}"}),
+        **(figures_of(engine.certificate) if engine.certificate else {"certified at": f"none: {report.not_run}"}),
     }

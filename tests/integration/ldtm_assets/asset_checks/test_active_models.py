@@ -51,7 +51,7 @@ def test_a_degraded_model_is_warned_about_and_kept_where_that_is_the_policy(
         "- AAPL v1.2011-12-30 was right in 60 of 155 calls since 2012-01-03, 38.7%"
     )
     assert "MSFT" not in str(shown["degraded"])
-    assert "MSFT v1.2011-12-30 was right in 62 of 120" in str(shown["closest to it"])
+    assert "MSFT v1.2011-12-30 was right in 62 of 120" in str(shown["closest to degradation"])
     assert statuses(conn) == {"AAPL": "active", "MSFT": "active"}
 
 
@@ -104,9 +104,9 @@ def test_the_windows_of_a_daily_run_are_made_again_from_altered_bars(
     assert evaluation.passed
     assert shown["found"] == "none"
     assert sorted(str(shown["tickers"]).split(", ")) == ["AAPL", "MSFT"]
-    assert shown["windows made again"] == 2 * SAMPLED_WINDOWS
+    assert shown["windows rebuilt"] == 2 * SAMPLED_WINDOWS
     evaluation, shown = check(daily_run(str(SESSION)), "forecasts_are_point_in_time")
-    assert (evaluation.passed, shown["windows made again"]) == (True, 2)
+    assert (evaluation.passed, shown["windows rebuilt"]) == (True, 2)
 
 
 def test_inputs_that_look_a_day_ahead_fail_the_check_of_the_daily_run(

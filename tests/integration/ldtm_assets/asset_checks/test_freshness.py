@@ -99,22 +99,22 @@ def test_after_the_deadline_what_is_missing_is_an_error_with_the_session_and_the
     }
     assert shown(found["snapshots_are_fresh"]) == {
         "session": "2013-01-18",
-        "deadline": "2013-01-22 14:30 UTC, over",
+        "deadline": "2013-01-22 14:30 UTC, passed",
         "tickers": 60,
         "live": 0,
         "late": 58,
         "simulated": 0,
         "abstained": 0,
-        "came late": "\n".join(f"- {ticker}" for ticker in TICKERS[2:52]) + "\n- and 8 more",
+        "late tickers": "\n".join(f"- {ticker}" for ticker in TICKERS[2:52]) + "\n- and 8 more",
         "num missing": 2,
         "missing": "- T000\n- T001",
         "failing": {
-            "2013-01-18": "tickers without a row of 2013-01-18: T000, T001; deadline 2013-01-22 14:30 UTC, over"
+            "2013-01-18": "tickers without a row of 2013-01-18: T000, T001; deadline 2013-01-22 14:30 UTC, passed"
         },
         "passing": [],
     }
     assert found["snapshots_are_fresh"].description == (
-        "tickers without a row of 2013-01-18: T000, T001; deadline 2013-01-22 14:30 UTC, over"
+        "tickers without a row of 2013-01-18: T000, T001; deadline 2013-01-22 14:30 UTC, passed"
     )
     assert shown(found["prices_are_fresh"])["num missing"] == 2
     assert {str(shown(check)["session"]) for check in found.values()} == {"2013-01-18"}
@@ -135,8 +135,13 @@ def test_before_the_deadline_a_person_gets_a_warning_about_the_newest_session(
     found = run_checks()
     assert (found["snapshots_are_fresh"].passed, found["snapshots_are_fresh"].severity.value) == (False, "WARN")
     page = shown(found["snapshots_are_fresh"])
-    assert (page["session"], page["live"], page["came late"], page["missing"]) == ("2013-01-18", 59, "none", "- T000")
-    assert str(page["deadline"]).endswith("UTC, still to come")
+    assert (page["session"], page["live"], page["late tickers"], page["missing"]) == (
+        "2013-01-18",
+        59,
+        "none",
+        "- T000",
+    )
+    assert str(page["deadline"]).endswith("UTC, not reached yet")
     bring(ledger_rows, conn, "T000")
     assert all(check.passed for check in run_checks().values())
 
@@ -205,7 +210,7 @@ def test_a_ticker_that_nobody_trained_on_its_new_bars_for_days_is_named_until_so
     found = run_checks(FRIDAY)["models_are_fresh"]
     assert (found.passed, found.severity.value) == (False, severity)
     summary = (
-        "not trained and judged for 8 days although bars came: T003 never; "
+        "not trained and judged for 8 days although new bars arrived: T003 never; "
         "see retraining_schedule and the runs of retraining_job"
     )
     assert (found.description, shown(found)["failing"]) == (summary, {"as a whole": summary})

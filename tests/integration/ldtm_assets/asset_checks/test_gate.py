@@ -131,7 +131,7 @@ def test_a_refused_ticker_blocks_itself_alone_and_the_ui_says_why(gate: Gate, re
     assert (shown["passed"], shown["failed"], shown["tickers judged now"]) == (1, 2, 2)
     assert shown["promoted"] == "- AAA v1.2012-12-03 is active"
     assert "- BBB stays candidate: next-day direction right in 99 of 200" in str(shown["reasons"])
-    assert 1 <= float(shown["as telling as so many that move independently"]) <= 2
+    assert 1 <= float(shown["effective number of independent tickers"]) <= 2
     (card,) = [
         event.step_materialization_data.materialization.metadata["model card"].value
         for event in result.get_asset_materialization_events()

@@ -83,7 +83,7 @@ def test_every_picture_is_shown_and_the_table_says_how_far_ranks_may_be_off(
         assert picture(page[name], of).shape[1] == 540
     assert f"| 1 | 1{TO}1 | ALWAYS |" in page["leaderboard"]
     assert f"| 2 | 2{TO}2 | NEVER |" in page["leaderboard"]
-    assert "the ranks by accuracy itself" in page["leaderboard"]
+    assert "intervals of the ranks by accuracy" in page["leaderboard"]
     assert (page["rows that count"], page["simulation"]) == ("simulated", "1 of 1")
 
 
@@ -108,8 +108,8 @@ def test_baselines_that_beat_the_network_stand_out(shown: Shown, conn: Connectio
     assert "| always up | | | | 100.0% |" in table
     assert "| ALWAYS | 0.980 | 1.961 | 0.980 | 11.765 | **0.000** |" in table
     page = shown(simulated=False)
-    assert page["network against baselines"] == "no live forecast has baselines beside it yet"
-    assert page["network against baselines in backtests"] == "no backtest has baselines beside it yet"
+    assert page["network against baselines"] == "no live forecast has baselines yet"
+    assert page["network against baselines in backtests"] == "no backtest has baselines yet"
     assert page["prediction intervals"] == "no filled live forecast has an interval yet"
 
 

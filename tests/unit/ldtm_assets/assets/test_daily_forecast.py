@@ -67,4 +67,4 @@ def test_after_the_open_a_partition_that_is_tried_again_abstains_at_the_reported
     waiting = pending_retries(
         partitions, calendar, MONDAY_AFTER_THE_OPEN, AutomationConfig(report_after_attempts=3), num_attempts
     )
-    assert waiting == {"2026-11-20|AAPL": "waits for its bar; that was attempt 2, it abstains after 3"}
+    assert waiting == {"2026-11-20|AAPL": "waits for its bar; this was attempt 2, it abstains after 3"}
