@@ -1,4 +1,4 @@
-"""Dagster's commands with the access rules of the UI before its webserver.
+"""Dagster's commands with the access rules of the UI in front of its webserver.
 
 `python -m ldtm_assets.guarded_dagster dev ...` runs `dagster dev`, and `... webserver ...` runs `dagster-webserver`,
 with their options. Dagster has no setting for a middleware, so two of its functions are wrapped. `ldtm up` and the
@@ -26,7 +26,7 @@ class UnknownDagster(LdtmError):
 
 
 def run_dev() -> None:
-    """Run `dagster dev` with a webserver that is guarded."""
+    """Run `dagster dev` with a guarded webserver."""
     from dagster._cli import dev, main
 
     def guard(start: Function) -> Function:

@@ -20,12 +20,12 @@ FRESHNESS_JOB = "freshness_job"
 RETENTION_ASSETS = AssetNames(by_date=DAILY_ASSETS, for_good=(SEALS.to_user_string(),))
 
 NO_RETRIES = {"dagster/max_retries": "0"}
-"""The catch-up repeats daily runs by what the tables lack; Dagster does not."""
+"""Dagster does not retry daily runs: the catch-up repeats them according to what the tables lack."""
 
 
 @dg.op(out=dg.Out(dg.Nothing))
 def purge(context: dg.OpExecutionContext, project: ProjectResource) -> None:
-    """Purge of the data whose retention time is over. The record stays."""
+    """Purge data whose retention time is over. The record stays."""
     report = retention.purge_expired(project.open(), RETENTION_ASSETS)
     context.log.info(summary_of(report))
     if report.failures:
@@ -39,8 +39,8 @@ def retention_job() -> None:
 
 
 @dg.job(
-    description="From nothing to a record: price histories, past sessions simulated with models trained before each "
-    "of them, models of today, leaderboard. Does what is missing; safe to launch again.",
+    description="Builds a record: price histories, past sessions simulated with models trained before each of them, "
+    "models of today, leaderboard. Does only what is missing; safe to launch again.",
     tags={CONCURRENCY_GROUP_TAG: RETRAINING_GROUP},
 )
 def bootstrap_job() -> None:
@@ -85,7 +85,7 @@ JOBS = (
     dg.define_asset_job(
         EXPORT_JOB,
         selection=["onnx_model", "tensorrt_engine"],
-        description="ONNX files of the active models of some tickers, the file of the universe, and engines where the "
+        description="ONNX files of the active models of some tickers, the file of the universe, and engines if the "
         "configuration names a TensorRT.",
     ),
     bootstrap_job,

@@ -72,7 +72,7 @@ def record(
 
 
 def log_outcome(context: StepContext, asset: str, outcome: Outcome) -> None:
-    """Record the done partitions of one asset one by one, as a step does that has no partitions of its own."""
+    """Record the done partitions of one asset one by one, as for a step without partitions."""
     _log_lines(context, asset, outcome)
     for partition, metadata in outcome.done.items():
         context.log_event(dg.AssetMaterialization(asset, partition=partition, metadata=unplotted(metadata)))
@@ -92,7 +92,7 @@ def _log_lines(context: StepContext, asset: str, outcome: Outcome) -> None:
 
 
 def fail_if_any_failed(outcomes: Mapping[str, Outcome]) -> None:
-    """Fail the step when any partition of any stage failed; the message names them."""
+    """Fail the step if any partition of any stage failed; the message names them."""
     reasons: dict[str, dict[str, list[str]]] = {}
     for asset, outcome in outcomes.items():
         for partition, reason in outcome.failed.items():
@@ -106,14 +106,14 @@ def fail_if_any_failed(outcomes: Mapping[str, Outcome]) -> None:
         raise dg.Failure(
             description=f"{len(reasons)} partitions failed, the others are recorded: {'; '.join(lines[:5])}"
             + (" ..." if len(lines) > 5 else "")
-            + ". Materialize the failed partitions again when the reason is gone.",
+            + ". Materialize the failed partitions again once the reason is removed.",
             metadata={"failed": dg.MetadataValue.md("\n".join(f"- {line}" for line in lines))},
             allow_retries=False,
         )
 
 
 def listed(lines: Iterable[str]) -> dg.MetadataValue:
-    """A markdown list for metadata, at most NUM_SHOWN lines; `none` when it is empty."""
+    """A markdown list for metadata, at most NUM_SHOWN lines; `none` if it is empty."""
     known = list(lines)
     more = [f"and {len(known) - NUM_SHOWN} more"] if len(known) > NUM_SHOWN else []
     return dg.MetadataValue.md("\n".join(f"- {line}" for line in [*known[:NUM_SHOWN], *more]) or "none")

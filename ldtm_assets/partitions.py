@@ -1,7 +1,7 @@
 """Partitions of the assets: by ticker, and for daily runs by session and ticker, or by session alone.
 
-A partition is a view of rows in PostgreSQL, not their home: both layouts of daily runs fill the same tables, ticker by
-ticker. Sessions alone are for universes whose partitions and events would slow Dagster down
+A partition is a view of rows in PostgreSQL, not their storage: both layouts of daily runs fill the same tables, ticker
+by ticker. Sessions alone are for universes whose partitions and events would slow Dagster down
 (docs/decisions/0090-one-partition-a-session.md).
 """
 
@@ -58,8 +58,8 @@ class SessionTickerPartitions(dg.MultiPartitionsDefinition):
     """Partitions by session and ticker whose runs are tagged with a range, never with one session and one ticker.
 
     Dagster 1.13.27 gives every run of a job's backfill the tags of the backfill's first partition beside the run's own
-    range, and a step that finds the tags of one session and one ticker does that partition alone: every run does the
-    same partition and succeeds (docs/experiments.md).
+    range, and a step that finds the tags of one session and one ticker processes only that partition: every run
+    processes the same partition and succeeds (docs/experiments.md).
     """
 
     def get_tags_for_partition_key(self, partition_key: str) -> Mapping[str, str]:
@@ -83,22 +83,22 @@ class SessionPartitions(dg.TimeWindowPartitionsDefinition):
 def all_tickers_of(partitions: PartitionConfig, first: date, last: date, tickers: Iterable[str]) -> dict[str, str]:
     """The run tags that request a rectangle, a range of tickers on some sessions, in ONE run.
 
-    Where sessions alone are partitions, they ask for all tickers, and the configuration of the run names the requested
-    ones.
+    Where sessions alone are partitions, the tags request all tickers, and the configuration of the run names the
+    requested ones.
     """
     names = list(tickers)
     return partition_range(partitions.key(first, names[0]), partitions.key(last, names[-1]))
 
 
 def partition_range(first_key: str, last_key: str) -> dict[str, str]:
-    """The run tags that ask for a range of partitions in one run."""
+    """The run tags that request a range of partitions in one run."""
     return {RANGE_START_TAG: first_key, RANGE_END_TAG: last_key}
 
 
 def require_range(tags: Mapping[str, str], keys: Sequence[str]) -> None:
     """Raise ConfigurationError when the range in a run's tags and the partitions of its step disagree.
 
-    Dagster validates neither: a step would do other partitions than the run shows, and succeed.
+    Dagster validates neither: a step would process other partitions than the run shows, and succeed.
     """
     ends = [tags[name] for name in (RANGE_START_TAG, RANGE_END_TAG) if name in tags]
     if missing := [key for key in dict.fromkeys(ends) if key not in keys]:
@@ -142,7 +142,7 @@ def daily_partitions(keys: Iterable[str], tickers: Sequence[str]) -> list[DailyP
 def requested_corners(tags: Mapping[str, str], tickers: Sequence[str]) -> tuple[DailyPartition, DailyPartition] | None:
     """The first and the last ticker of the first and the last session that a run's tags ask for.
 
-    None where they ask for no session. A range of sessions alone holds all `tickers`.
+    None if they ask for no session. A range of sessions alone holds all `tickers`.
     """
     one = tags.get(PARTITION_TAG)
     asked = [tags.get(RANGE_START_TAG, one), tags.get(RANGE_END_TAG, one)]

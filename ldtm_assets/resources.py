@@ -19,7 +19,7 @@ class ProjectResource(dg.ConfigurableResource):
     def open(self) -> Project:
         """The project; starts or attaches to the embedded PostgreSQL when no server is configured.
 
-        Raises MigrationError where the schema lacks steps of this code, as in a run that starts after an update.
+        Raises MigrationError if the schema lacks migrations of this code, as in a run that starts after an update.
         """
         project = open_project(Path(self.config_path), os.environ)
         if pending := pending_migrations(project.database):

@@ -1,4 +1,4 @@
-"""The run launcher of the container stack: every run has a container of its own, and only trainings see a GPU."""
+"""The run launcher of the container stack: every run has its own container, and only trainings see a GPU."""
 
 import os
 import time
@@ -123,8 +123,8 @@ def own_settings(client: docker.DockerClient) -> OwnSettings:
     own = container_id()
     if own is None:
         raise ConfigurationError(
-            "ContainerRunLauncher launches runs with the settings of its own container, and this process is in none; "
-            "start the daemon by docker/compose.yaml, or remove the section run_launcher"
+            "ContainerRunLauncher launches runs with the settings of its own container, but this process is in none; "
+            "start the daemon with docker/compose.yaml, or remove the section run_launcher"
         )
     found = client.containers.get(own).attrs
     mounts = [mount for mount in found["Mounts"] if mount["Destination"] != DOCKER_SOCKET]

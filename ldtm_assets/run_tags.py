@@ -42,7 +42,7 @@ def trains(run: dg.DagsterRun) -> bool:
 
 
 def process_tag(run_id: str) -> dict[str, str]:
-    """The tags of a run that lives in this process."""
+    """The tags of a run that this process executes."""
     identity, container = process_identity(os.getpid()), own_container()
     tags = {PROCESS_TAG: f"{run_id} {identity}"} if identity else {}
     return tags | ({CONTAINER_TAG: container} if container else {})
@@ -99,7 +99,7 @@ def host_identity() -> tuple[str, str, str]:
 def root_mounts(mountinfo: str) -> list[str]:
     """The mounts of `/` and `/etc/hostname`, without what changes when a container is restarted (proc(5), mountinfo).
 
-    The upper layer of an overlay, or the file that an engine puts in place of /etc/hostname, exists once per container.
+    The upper layer of an overlay, or the file that an engine mounts as /etc/hostname, exists once per container.
     """
     found: list[str] = []
     for line in mountinfo.splitlines():

@@ -40,9 +40,9 @@ def gathered_by_session(outcome: Outcome) -> Outcome:
 
 
 def _metadata(done: Mapping[str, Metadata], failed: list[str], num_retired: int) -> Metadata:
-    """Counts, which Dagster plots by session, and the tickers of a run in a table, those with rare entries first.
+    """Counts, which Dagster plots by session, and a table of the tickers of a run, those with rare entries first.
 
-    What is the same for all tickers stands beside the table.
+    Entries that are the same for all tickers are shown outside of the table.
     """
     shown: Metadata = {
         "tickers": dg.MetadataValue.int(len(done)),

@@ -1,4 +1,4 @@
-"""Access rules before Dagster's webserver, which has none: the hosts it answers to, pages of other sites, a token."""
+"""Access rules for Dagster's webserver, which has none: the hosts it answers to, pages of other sites, a token."""
 
 import hmac
 import ipaddress
@@ -31,9 +31,9 @@ MISSING_TOKEN = (
 
 
 def ui_token(home: Path) -> str:
-    """The token in the state folder of an installation; made at the first call, readable for its owner alone.
+    """The token in the state folder of an installation; created at the first call, readable only for its owner.
 
-    Raises ConfigurationError for a file that others may read, or that holds no token.
+    Raises ConfigurationError if others may read the file, or if it holds no token.
     """
     path = home / TOKEN_FILE
     try:
@@ -43,12 +43,12 @@ def ui_token(home: Path) -> str:
     else:
         with open(file, "w") as out:
             out.write(f"{secrets.token_urlsafe(MIN_TOKEN_LENGTH)}\n")
-    remedy = "remove it, and `ldtm up` makes another after `ldtm down`"
+    remedy = "remove it, then `ldtm down` and `ldtm up` create another"
     if path.stat().st_mode & 0o077:
         raise ConfigurationError(f"other users may read {path}, which holds the token of the UI; {remedy}")
     token = path.read_text().strip()
     if len(token) < MIN_TOKEN_LENGTH:
-        raise ConfigurationError(f"{path} holds {len(token)} characters, which are no token of the UI; {remedy}")
+        raise ConfigurationError(f"{path} holds {len(token)} characters, too few for a token of the UI; {remedy}")
     return token
 
 
@@ -64,7 +64,7 @@ class UiGuard:
     app: ASGIApp
     config: UiConfig
     token: str | None
-    """Token that a client must send; None if everybody who reaches the webserver may use it."""
+    """Token that a client must send; None if anyone who can reach the webserver may use it."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request or a websocket to Dagster, or refuse it: a request with the reason, a websocket with 403."""
@@ -93,7 +93,7 @@ class UiGuard:
         if scope["type"] == "http":
             if scope["method"] in ("GET", "HEAD"):
                 if scope["path"] == "/graphql":
-                    return _refused(405, "GraphQL is answered to POST alone, with the content type application/json")
+                    return _refused(405, "GraphQL requires POST with the content type application/json")
             elif headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
                 return _refused(415, f"a {scope['method']} needs the content type application/json")
         return self._login(HTTPConnection(scope), f"ldtm_ui_{found['port'] or ''}")
@@ -136,7 +136,7 @@ def _is_visit(scope: Scope, headers: Headers) -> bool:
 
 
 def _are_equal(given: str | None, token: str) -> bool:
-    """Compare a token in a time that reveals nothing about it."""
+    """Compare a token in constant time."""
     return given is not None and hmac.compare_digest(given.encode(), token.encode())
 
 

@@ -33,9 +33,9 @@ GATE_CHECKS = frozenset({GATE, STRICT, *RULES})
 WILL_RETRY_TAG = "dagster/will_retry"
 SESSION = re.compile(r"\d{4}-\d{2}-\d{2}")
 NUM_LINES, LONGEST_TEXT = 3, 600
-"""Lines and characters of a failure's text that a summary has."""
+"""Largest number of lines and characters of a failure's text in a summary."""
 MOST_DAYS = 400
-"""Days, up to its last session, for which a successful run resolves alerts; none stays open longer than that."""
+"""Days, up to its last session, for which a successful run resolves alerts; no alert stays open longer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ class AlertChanges:
 def alert_changes(events: Sequence[dg.EventLogRecord], runs: Mapping[str, dg.DagsterRun]) -> AlertChanges:
     """Alerts and resolutions of some events, in the order of their storage ids; `runs` are the runs of these events.
 
-    An event that cannot be read is an alert of its own, and does not affect the others.
+    An event that cannot be read becomes an alert, and does not affect the others.
     """
     alerts: dict[str, Alert] = {}
     resolutions: dict[str, Resolution] = {}
@@ -67,7 +67,7 @@ def alert_changes(events: Sequence[dg.EventLogRecord], runs: Mapping[str, dg.Dag
 
 
 def _of_event(event: dg.EventLogRecord, run: dg.DagsterRun) -> list[Alert | Resolution]:
-    """Alerts and resolutions of one event; an alert that it cannot be read where its content is malformed."""
+    """Alerts and resolutions of one event; a single alert about the event if its content is malformed."""
     kind = event.event_log_entry.get_dagster_event().event_type
     of_kind = _of_check if kind == dg.DagsterEventType.ASSET_CHECK_EVALUATION else _of_run
     try:
@@ -183,7 +183,7 @@ def _session_of(run: dg.DagsterRun) -> date | None:
 
 
 def _session_in(text: str) -> date | None:
-    """The date that a text begins with; None where it is invalid, such as 2026-02-30."""
+    """The date that a text begins with; None if it is invalid, such as 2026-02-30."""
     found = SESSION.match(text)
     with suppress(ValueError):
         return date.fromisoformat(found[0]) if found else None
@@ -210,7 +210,7 @@ def _shown(evaluation: dg.AssetCheckEvaluation) -> str:
 
 
 def _failure_text(event: dg.EventLogRecord) -> str:
-    """The error of a failed run: that of its step where there is one."""
+    """The error of a failed run, or of its failed step if there is one."""
     data = event.event_log_entry.get_dagster_event().event_specific_data
     if isinstance(data, JobFailureData):
         step = data.first_step_failure_event

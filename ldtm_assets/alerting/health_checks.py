@@ -1,6 +1,6 @@
 """Health checks of conditions that have no event: an invalid configuration, invalid addresses, ticks that fail.
 
-Each condition is one alert for as long as it lasts. It is checked anew each time, without state of its own.
+Each condition is one alert while it lasts. Every check evaluates the conditions again; it keeps no state.
 """
 
 import os
@@ -26,7 +26,7 @@ NUM_UNDER_WAY = 3
 
 @dataclass(slots=True)
 class LastProject:
-    """The project as it was opened last, so that an error in the configuration stops no notification."""
+    """The project as it was last opened, so that an error in the configuration does not stop notifications."""
 
     opens: Callable[[], Project]
     failure: str | None = None
@@ -34,7 +34,7 @@ class LastProject:
     _project: Project | None = None
 
     def open(self) -> Project:
-        """The project as it is now, or as it was opened last. Raises LdtmError if it was never opened."""
+        """The project as it is now, or as it was last opened. Raises LdtmError if it was never opened."""
         try:
             self._project, self.failure = self.opens(), None
         except LdtmError as error:
@@ -90,7 +90,7 @@ def newest_ticks(
     selectors = {state.selector_id: state.instigator_name for state in states if state.instigator_name in names}
     found: dict[str, list[InstigatorTick]] = {}
     if selectors:
-        # of all statuses: Dagster's query for many at once raises when it filters by status
+        # ticks of all statuses: Dagster's query for several schedules or sensors raises if it filters by status
         for selector, ticks in instance.get_batch_ticks([*selectors], limit=num + NUM_UNDER_WAY).items():
             found.setdefault(selectors[selector], []).extend(tick for tick in ticks if tick.status in FINISHED)
     return {
@@ -116,5 +116,5 @@ def _alert(key: str, kind: str, subject: str, summary: str, link: str | None) ->
 
 
 def _effective_status(said: str | None, default: str) -> str:
-    """The status that a person has set in the UI, or else the default, which Dagster stores as a status of its own."""
+    """The status that a person has set in the UI, or else the default, for which Dagster stores another status."""
     return said if said in ("RUNNING", "STOPPED") else default

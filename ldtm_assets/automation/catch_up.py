@@ -21,7 +21,7 @@ from ldtm_lib.settings import Settings
 
 POLL_SECONDS = 30
 MAX_GAP = timedelta(minutes=5)
-"""A longer time between two ticks is an outage: automation has only just started again."""
+"""A longer time between two ticks counts as an outage, after which automation has just started again."""
 
 
 def catch_up_sensor(
@@ -51,7 +51,7 @@ def catch_up_sensor(
             )
             if item is None:
                 return dg.SkipReason(
-                    f"nothing is due; {len(partitions)} partitions wait" if partitions else "nothing is missing"
+                    f"nothing is due; {len(partitions)} partitions are waiting" if partitions else "nothing is missing"
                 )
             return request_run(item, context.instance, conn, opened.settings, calendar, moment)
 
@@ -88,7 +88,7 @@ def deadline_sensor(
             found, resolved = check_deadlines(conn, opened.settings, calendar, moment, since)
             changed = check_settings(conn, settings, opened.settings)
         context.update_cursor(f"{since.isoformat()} {moment.isoformat()}")
-        counts = f"{len(found)} tickers need a person; {len(resolved)} alerts resolved"
+        counts = f"{len(found)} tickers need attention; {len(resolved)} alerts resolved"
         return dg.SkipReason(f"{counts}; {changed}" if changed else counts)
 
     return sensor

@@ -31,7 +31,7 @@ def export_sensor(
 ) -> dg.SensorDefinition:
     """The sensor that exports what is not up to date; on by default with `[export] enabled` or a `[forecast] backend`.
 
-    Engines are looked at and built where `[export] engine` names a TensorRT; elsewhere a run has the ONNX files alone.
+    Engines are checked and built if `[export] engine` names a TensorRT; otherwise a run makes only the ONNX files.
     """
     is_on = settings.export.enabled or settings.forecast.backend != "torch"
     verdicts = FileVerdicts()
@@ -53,7 +53,7 @@ def export_sensor(
             return dg.SkipReason("every active model is exported")
         outdated = list(wanted)
         if context.instance.get_runs(dg.RunsFilter(job_name=EXPORT_JOB, statuses=UNFINISHED), limit=1):
-            return dg.SkipReason(f"an export is under way; {named(outdated)} will be looked at after it")
+            return dg.SkipReason(f"an export is under way; {named(outdated)} will be checked after it")
         kind = opened.settings.export.model_dump(exclude={"enabled"})
         last = json.loads(context.cursor or "{}")
         is_same = (last.get("versions"), last.get("kind")) == (wanted, kind)
@@ -70,7 +70,7 @@ def export_sensor(
 
 
 def _outdated(project: Project, active: Sequence[ActiveFile], verdicts: FileVerdicts) -> dict[str, str]:
-    """The versions that lack an export, or an engine where the configuration names a TensorRT, by ticker."""
+    """The versions that lack an export, or an engine if the configuration names a TensorRT, by ticker."""
     folder, config = export_folder(project), project.settings.export
     outdated = set(outdated_exports(active, folder, verdicts))
     if config.engine != "none":

@@ -1,4 +1,4 @@
-"""The sensor that sizes the pool `gpu`: free GPU memory decides how many trainings may run at once."""
+"""The sensor that sizes the pool `gpu`: free GPU memory limits the number of concurrent trainings."""
 
 import os
 from collections.abc import Callable
@@ -18,35 +18,35 @@ POLL_SECONDS = 30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolSize:
-    """The limit of the pool `gpu` after a look at the GPUs."""
+    """The limit of the pool `gpu` after a check of the GPUs."""
 
     limit: int
     before: int | None
-    """The limit that it had; None when it had none of its own."""
+    """The previous limit; None if the pool had none of its own."""
     found: str
-    """The memory of the GPUs, or why there is none, in words."""
+    """The memory of the GPUs, or the reason why there is none, in words."""
 
 
 def gpu_pool_sensor(project: Callable[[], Project]) -> dg.SensorDefinition:
-    """The sensor that holds the pool `gpu` to the memory that is free. It is on, and launches nothing."""
+    """The sensor that limits the pool `gpu` to the free memory. It is on by default, and launches nothing."""
 
     @dg.sensor(
         name="gpu_pool_sensor",
         minimum_interval_seconds=POLL_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Sets how many trainings may run at once to what the memory of the GPUs has room for.",
+        description="Sets the number of trainings that may run at once to what fits into the free GPU memory.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         size = refresh_gpu_pool(context.instance, project(), gpus_here(os.environ))
         if size.before == size.limit:
             return dg.SkipReason(f"the pool {GPU_POOL} stays at {size.limit}: {size.found}")
-        return dg.SkipReason(f"the pool {GPU_POOL} goes from {size.before} to {size.limit}: {size.found}")
+        return dg.SkipReason(f"the pool {GPU_POOL} changes from {size.before} to {size.limit}: {size.found}")
 
     return sensor
 
 
 def refresh_gpu_pool(instance: dg.DagsterInstance, project: Project, inventory: GpuInventory) -> PoolSize:
-    """Set the limit of the pool `gpu` to the jobs that fit now; writes only when it is another one.
+    """Set the limit of the pool `gpu` to the jobs that fit now; writes only if the limit changes.
 
     Trainings on a cluster use no GPU of this machine: one at a time keeps all slots of the cluster busy.
     """
@@ -58,7 +58,7 @@ def refresh_gpu_pool(instance: dg.DagsterInstance, project: Project, inventory: 
     if before != limit:
         instance.event_log_storage.set_concurrency_slots(GPU_POOL, limit)
     memory = ", ".join(
-        f"GPU {occupancy.gpu.index} has {occupancy.gpu.free_mib:,} MiB free and {len(occupancy.held)} of our jobs"
+        f"GPU {occupancy.gpu.index} has {occupancy.gpu.free_mib:,} MiB free and {len(occupancy.held)} of LDTM's jobs"
         for occupancy in occupancies
     )
     found = "trainings run on a Ray cluster" if on_a_cluster else memory or inventory.note

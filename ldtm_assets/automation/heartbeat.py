@@ -20,7 +20,7 @@ HEARTBEAT_SECONDS = 300
 
 
 def silent_daemons(instance: dg.DagsterInstance) -> list[str]:
-    """Work that no daemon does at the moment: that of the required daemons without a recent heartbeat."""
+    """Work that no daemon does at present: that of the required daemons without a recent heartbeat."""
     beats = instance.get_daemon_heartbeats()
     oldest = time.time() - DAEMON_SECONDS
     return [work for kind, work in REQUIRED_DAEMONS.items() if kind not in beats or beats[kind].timestamp < oldest]

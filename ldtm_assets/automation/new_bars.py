@@ -30,7 +30,7 @@ def new_bars_sensor(
     calendar: Calendar,
     clock: Callable[[Connection], datetime] = now,
 ) -> dg.SensorDefinition:
-    """The sensor of an installation whose bars come as files."""
+    """The sensor of an installation that reads bars from files."""
     folder = settings.path.parent / settings.source.folder
 
     @dg.sensor(
@@ -48,7 +48,7 @@ def new_bars_sensor(
         seen = json.loads(context.cursor) if context.cursor else {}
         if signature != seen.get("signature"):
             context.update_cursor(json.dumps({"signature": signature, "changed_at": None}))
-            return dg.SkipReason("the files have changed; files that are still being written are waited for")
+            return dg.SkipReason("the files have changed; waiting for files that are still being written")
         with opened.database.transaction() as conn:
             moment = clock(conn)
             if seen["changed_at"] is None:

@@ -22,7 +22,7 @@ from ldtm_lib.settings import Settings
 
 Found = TypeVar("Found")
 SCHEDULE_GRACE = timedelta(minutes=5)
-"""Time that a daily run is left to its schedule; later, the catch-up requests it."""
+"""Time for which a daily run is left to its schedule; later, the catch-up requests it."""
 MAX_TRAINING_TIME = timedelta(hours=4)
 """`run_monitoring.max_runtime_seconds` of dagster.yaml."""
 MAX_RANGES = 5
@@ -33,7 +33,7 @@ SNAPSHOTS = dg.AssetKey("snapshots")
 TIME_TO_QUEUE = timedelta(minutes=5)
 """Longest time that a new run may take to enter the queue; an older one was left behind by a daemon that died."""
 AUTOMATION_TAGS = NO_RETRIES | {"dagster/max_runtime": "3600", "dagster/priority": "1"}
-"""Tags of requested daily runs: one that hangs is ended after an hour, and they leave the queue before trainings."""
+"""Tags of requested daily runs: a run that hangs is ended after an hour, and runs leave the queue before trainings."""
 
 
 def schedule_status(settings: Settings) -> dg.DefaultScheduleStatus:

@@ -78,7 +78,7 @@ def daily_schedule(
                 return dg.SkipReason(f"{newest} has closed since {session}; catch_up_sensor requests the daily run")
             if moment - tick > SCHEDULE_GRACE:
                 return dg.SkipReason(
-                    f"the tick of {tick:%Y-%m-%d %H:%M} is late; catch_up_sensor requests the daily run"
+                    f"the tick of {tick:%Y-%m-%d %H:%M %Z} is late; catch_up_sensor requests the daily run"
                 )
             partitions = [
                 replace(partition, num_attempts=0, last_attempt_at=None)
@@ -132,7 +132,7 @@ def leaderboard_schedule(settings: Settings) -> dg.ScheduleDefinition:
         cron_schedule=LEADERBOARD_CRON,
         execution_timezone=EXCHANGE_TIMEZONE,
         default_status=schedule_status(settings),
-        description="The leaderboard after the daily run.",
+        description="Computes the leaderboard after the daily run.",
     )
 
 

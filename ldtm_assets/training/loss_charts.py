@@ -1,4 +1,4 @@
-"""Loss curves on the pages: charts of what is on record, as metadata that shows a picture."""
+"""Loss curves in the UI: charts of the losses on record, as metadata that shows a picture."""
 
 import dagster as dg
 
@@ -11,7 +11,7 @@ LOSSES = "losses by epoch"
 
 
 def picture_of_network(final: TrainingOutcome, walk: TrainingOutcome | None) -> dg.MetadataValue | None:
-    """A ticker's final network, with its backtest's folds behind it; None where no losses are on record."""
+    """A ticker's final network, with its backtest's folds behind it; None if no losses are on record."""
     curves = [curve_of(network) for network in final.networks]
     if not curves or curves[0] is None:
         return None
@@ -23,7 +23,7 @@ def picture_of_network(final: TrainingOutcome, walk: TrainingOutcome | None) -> 
 
 
 def picture_of_folds(walk: TrainingOutcome) -> dg.MetadataValue | None:
-    """The networks of a backtest's folds; None where no losses are on record."""
+    """The networks of a backtest's folds; None if no losses are on record."""
     curves = {n.fold: curve for n in walk.networks if n.fold is not None and (curve := curve_of(n)) is not None}
     if not curves:
         return None

@@ -1,4 +1,4 @@
-"""Place of a training: the device that its step may use, and the lease that it holds meanwhile."""
+"""Place of a training: the device that its step may use, and the lease that it holds during the training."""
 
 import os
 import platform
@@ -71,8 +71,8 @@ def training_place(
     """Wait for a slot on the requested device, report the wait, and release the slot at the end.
 
     If `auto` finds a GPU that cannot be leased or used, the training uses the CPU and reports the reason. If no setting
-    states the memory of a job, the job takes the memory of one network of each of `num_tickers` at once, as far as it
-    is free. On a Ray cluster there is no wait here: its tasks wait for slots on their nodes.
+    states the memory of a job, the job takes the memory of one network of each of `num_tickers` at once, or as much of
+    it as is free. On a Ray cluster there is no wait here: its tasks wait for slots on their nodes.
     """
     settings = project.settings
     if settings.engine.kind == "ray":
@@ -126,7 +126,7 @@ def cluster_place(
     """The Ray cluster of the settings. Raises ConfigurationError for `cuda:N`, which has no meaning there."""
     if wanted not in ("auto", "cpu", "cuda"):
         raise ConfigurationError(
-            f'device {wanted!r} names a GPU of this machine, and engine.kind is "ray"; use auto, cpu or cuda'
+            f'device {wanted!r} names a GPU of this machine, but engine.kind is "ray"; use auto, cpu or cuda'
         )
     leases, no_leases = node_leases(project, environ)
     engine = RayEngine(config=project.settings.engine, leases=leases, no_leases=no_leases, log=log, environ=environ)
@@ -136,11 +136,11 @@ def cluster_place(
 def _unused_gpu(device: str, inventory: GpuInventory) -> str:
     """Reason why `auto` does not take a GPU that CUDA or NVML sees."""
     if device != "cpu" and not inventory.gpus:
-        return f"CUDA sees a GPU that cannot be leased ({inventory.note}); the CPU trains, slowly"
+        return f"CUDA sees a GPU that cannot be leased ({inventory.note}); training runs on the CPU, slowly"
     if device == "cpu" and inventory.gpus:
         return (
-            f"the driver shows {inventory.note}, and PyTorch {torch_version()} cannot use CUDA; the CPU trains, "
-            "slowly: install a CUDA build of PyTorch that the driver supports, or set the device to cpu"
+            f"the driver shows {inventory.note}, but PyTorch {torch_version()} cannot use CUDA; training runs on the "
+            "CPU, slowly: install a CUDA build of PyTorch that the driver supports, or set the device to cpu"
         )
     return ""
 
@@ -149,12 +149,12 @@ def _grant_words(lease: Lease, num_tickers: int, wanted_mib: int | None, config:
     """Amount of the GPU's memory that the job takes, with the reason."""
     granted = f"takes {lease.memory_mib:,} MiB"
     if wanted_mib is None:
-        return f"{granted}, as [gpu] mib_per_job says"
+        return f"{granted}, as set by [gpu] mib_per_job"
     if lease.memory_mib >= wanted_mib:
         return f"{granted}: one network of each of {num_tickers} tickers at once"
     return (
         f"{granted} of the {wanted_mib:,} that one network of each of {num_tickers} tickers at once would take: no "
-        f"more is to spare beside a reserve of {config.reserve_mib:,}"
+        f"more is available in addition to a reserve of {config.reserve_mib:,}"
     )
 
 
@@ -175,7 +175,7 @@ class HoldingReporter:
         self._reporter.stage(title, num_trainings_after=num_trainings_after)
 
     def waits(self, reason: str) -> None:
-        """A training waits for its turn."""
+        """A training waits for a slot."""
         self._reporter.waits(reason)
 
     def start(self, log: Callable[[str], None]) -> TrainingCallbacks:
@@ -187,7 +187,7 @@ class HoldingReporter:
 
 
 class _HoldingCallbacks:
-    """Callbacks that pass each call on, and monitor the lease meanwhile."""
+    """Callbacks that forward each call, and monitor the lease."""
 
     def __init__(self, callbacks: TrainingCallbacks, watch: LeaseWatch) -> None:
         self._watch, self._on_epoch = watch, callbacks.on_epoch

@@ -1,4 +1,4 @@
-"""Progress reports of a long training: lines in Dagster's log, or whatever a caller puts in their place."""
+"""Progress reports of a long training: lines in Dagster's log, or another display of the caller."""
 
 import math
 import statistics
@@ -20,14 +20,14 @@ def duration_text(seconds: float) -> str:
 
 
 class TrainingReporter(Protocol):
-    """Makes the callbacks of a training, and is notified of the stages of a bootstrap."""
+    """Creates the callbacks of a training, and receives the stages of a bootstrap."""
 
     def stage(self, title: str, *, num_trainings_after: int = 0) -> None:
         """A stage begins; after its training, if any, `num_trainings_after` others of about the same length follow."""
         ...
 
     def waits(self, reason: str) -> None:
-        """A training waits for its turn; the log of the step says so too."""
+        """A training waits for a slot; the log of the step reports it too."""
         ...
 
     def start(self, log: Callable[[str], None]) -> TrainingCallbacks:

@@ -39,7 +39,7 @@ def train(
     log: Callable[[str], None],
     reporter: TrainingReporter,
 ) -> TrainingReport:
-    """Train what is not up to date of some tickers. A ticker without bars is reported as failed.
+    """Train the networks of some tickers that are not up to date. A ticker without bars is reported as failed.
 
     TICKERS_AT_ONCE are trained in one call, since the windows of a ticker with twenty years of bars take 2 MiB.
     """
@@ -104,9 +104,9 @@ def _train_group(
 
 
 def partitions_of(outcomes: Mapping[str, TrainingOutcome], losses: LossPicture) -> Outcome:
-    """The outcomes of one part of a training as partitions of its asset. Too few bars is no failure.
+    """The outcomes of one part of a training as partitions of its asset. Too few bars is not a failure.
 
-    Beyond MOST_PICTURES tickers the losses are drawn by the dashboard when somebody asks: a picture takes 60 ms here
+    Beyond MOST_PICTURES tickers the dashboard draws the losses on request: a picture takes 60 ms here
     and 10 KB of Dagster's event log at every training.
     """
     if len(outcomes) > MOST_PICTURES:

@@ -164,11 +164,13 @@ def test_the_token_is_made_once_and_readable_for_its_owner_alone(tmp_path: Path)
     assert ui_token(tmp_path) == token
     assert login_link("http://127.0.0.1:3000", tmp_path) == f"http://127.0.0.1:3000/?token={token}"
     file.chmod(0o640)
-    with pytest.raises(ConfigurationError, match=r"other users may read .*ui-token.*; remove it, and `ldtm up` makes"):
+    with pytest.raises(
+        ConfigurationError, match=r"other users may read .*ui-token.*; remove it, then `ldtm down` and `ldtm up`"
+    ):
         ui_token(tmp_path)
     file.chmod(0o600)
     file.write_text("short\n")
-    with pytest.raises(ConfigurationError, match="holds 5 characters, which are no token of the UI; remove it"):
+    with pytest.raises(ConfigurationError, match="holds 5 characters, too few for a token of the UI; remove it"):
         ui_token(tmp_path)
 
 

@@ -58,7 +58,7 @@ def test_dagster_takes_the_whole_of_its_configuration(instance: dg.DagsterInstan
 
 
 def test_it_leaves_the_daily_run_to_its_schedule_for_five_minutes(tick: Callable[..., Tick]) -> None:
-    assert tick(catch_up_sensor, SCHEDULED_AT + 4 * MINUTE) == "nothing is due; 5 partitions wait"
+    assert tick(catch_up_sensor, SCHEDULED_AT + 4 * MINUTE) == "nothing is due; 5 partitions are waiting"
     asked = tick(catch_up_sensor, SCHEDULED_AT + 5 * MINUTE)
     assert range_of(asked) == ("2026-11-20|AAPL", "2026-11-20|MSFT")
     assert isinstance(asked, dg.RunRequest)
@@ -72,7 +72,7 @@ def test_only_tickers_whose_wait_is_over_are_tried_again(
         LedgerRows(conn, calendar).abstention(ticker, FRIDAY, kind="late")
     tried(conn, {"FB": "no bar of FB"}, SCHEDULED_AT)
     tried(conn, {"IBM": "no bar of IBM"}, SCHEDULED_AT + 10 * MINUTE)
-    assert tick(catch_up_sensor, SCHEDULED_AT + MINUTE) == "nothing is due; 2 partitions wait"
+    assert tick(catch_up_sensor, SCHEDULED_AT + MINUTE) == "nothing is due; 2 partitions are waiting"
     asked = tick(catch_up_sensor, SCHEDULED_AT + 3 * MINUTE)
     assert range_of(asked) == ("2026-11-20|FB", "2026-11-20|FB")
     asked = tick(catch_up_sensor, SCHEDULED_AT + 12 * MINUTE)
@@ -131,7 +131,7 @@ def test_an_imported_bar_makes_its_partition_due_after_the_open_too(
     for ticker in project.settings.tickers:
         LedgerRows(conn, calendar).abstention(ticker, FRIDAY, kind="late")
     tried(conn, {"IBM": "no bar of IBM"}, after_the_open)
-    assert tick(catch_up_sensor, after_the_open + 60 * MINUTE) == "nothing is due; 1 partitions wait"
+    assert tick(catch_up_sensor, after_the_open + 60 * MINUTE) == "nothing is due; 1 partitions are waiting"
     LedgerRows(conn, calendar).bar("IBM", FRIDAY, 100)
     conn.commit()
     assert range_of(tick(catch_up_sensor, after_the_open + 60 * MINUTE)) == ("2026-11-20|IBM",) * 2
@@ -146,7 +146,7 @@ def test_the_watch_notices_who_will_miss_the_open_though_nothing_else_runs(
         rows.abstention(ticker, FRIDAY, kind="late")
     conn.commit()
     an_hour_before = calendar.opens_at(date(2026, 11, 23)) - 60 * MINUTE
-    nobody, somebody = "0 tickers need a person; 0 alerts resolved", "1 tickers need a person; 0 alerts resolved"
+    nobody, somebody = "0 tickers need attention; 0 alerts resolved", "1 tickers need attention; 0 alerts resolved"
     assert [tick(deadline_sensor, an_hour_before + n * MINUTE) for n in (-300, 0, 4)] == [nobody] * 3
     assert tick(deadline_sensor, an_hour_before + 5 * MINUTE) == somebody
     assert conn.execute("select key from alert").fetchall() == [("deadline/2026-11-20/IBM",)]
@@ -165,7 +165,7 @@ def test_a_file_that_was_changed_since_the_start_launches_nothing_and_people_hea
     assert conn.execute("select key, resolved_at from alert").fetchall() == [("settings/changed", None)]
     conn.commit()
     assert isinstance(tick(catch_up_sensor, late), dg.RunRequest), "started again"
-    assert tick(deadline_sensor, late) == "0 tickers need a person; 0 alerts resolved"
+    assert tick(deadline_sensor, late) == "0 tickers need attention; 0 alerts resolved"
     assert conn.execute("select count(*) from alert where resolved_at is null").fetchone() == (0,)
 
 

@@ -70,7 +70,7 @@ def test_the_sensor_is_on_polls_every_half_minute_and_launches_nothing(project: 
 def test_a_tick_sets_the_pool_and_says_what_it_found(project: Project, instance: dg.DagsterInstance) -> None:
     instance.event_log_storage.set_concurrency_slots("gpu", 3)
     said = _tick(project, instance)
-    assert said.startswith("the pool gpu goes from 3 to 1: no GPU: ")
+    assert said.startswith("the pool gpu changes from 3 to 1: no GPU: ")
     assert _limit(instance) == 1
     assert _tick(project, instance).startswith("the pool gpu stays at 1: no GPU: ")
 
@@ -90,7 +90,7 @@ def test_a_job_that_trains_counts_beside_the_memory_that_is_free(
         lease.settle()
         size = refresh_gpu_pool(instance, project, inventory(2700))
     assert (size.limit, _limit(instance)) == (2, 2)
-    assert size.found == "GPU 0 has 2,700 MiB free and 1 of our jobs"
+    assert size.found == "GPU 0 has 2,700 MiB free and 1 of LDTM's jobs"
 
 
 def test_nothing_is_written_when_nothing_changed(project: Project, instance: dg.DagsterInstance) -> None:

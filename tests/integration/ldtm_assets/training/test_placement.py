@@ -120,8 +120,8 @@ def test_a_gpu_that_auto_cannot_take_leaves_the_cpu_and_a_warning(
     ("section", "num_tickers", "granted", "words"),
     [
         ("", 103, 1250, "takes 1,250 MiB: one network of each of 103 tickers at once"),
-        ("", 10_000, 67_952, "that one network of each of 10000 tickers at once would take: no more is to spare"),
-        ("[gpu]\nmib_per_job = 700\n", 103, 700, "takes 700 MiB, as [gpu] mib_per_job says"),
+        ("", 10_000, 67_952, "that one network of each of 10000 tickers at once would take: no more is available"),
+        ("[gpu]\nmib_per_job = 700\n", 103, 700, "takes 700 MiB, as set by [gpu] mib_per_job"),
     ],
 )
 def test_a_job_takes_what_the_universe_needs_unless_a_setting_says_how_much(
