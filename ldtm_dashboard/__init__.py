@@ -1,1 +1,1 @@
-"""The dashboard: the record, tonight's forecasts and the state of operation as web pages. It reads and never writes."""
+"""The dashboard: record, newest forecasts and state of operation as web pages. It reads and never writes."""

@@ -1,4 +1,4 @@
-"""The program that Streamlit runs: navigation, the page, and a message while the database is away."""
+"""The program that Streamlit runs: navigation, the page, and a message while the database is unavailable."""
 
 import streamlit as st
 
@@ -8,7 +8,7 @@ from ldtm_lib.errors import LdtmError
 
 RETRY_SECONDS = 4.0
 POLL_SECONDS = 10.0
-"""A new record shows within this and the age of the number that is asked for, `views.CHECK_SECONDS`."""
+"""Interval between checks for a new event; the number of the newest one may be `views.CHECK_SECONDS` old."""
 
 
 def main() -> None:

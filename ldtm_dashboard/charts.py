@@ -1,4 +1,4 @@
-"""Charts of the pages. Every figure stands beside its interval, and beside that of forecasting no change or a coin.
+"""Charts of the pages. Every figure is shown with its interval, and with that of forecasting no change or a coin.
 
 Shapes, line styles and words carry the meaning; colours only repeat it.
 """
@@ -18,7 +18,7 @@ Spec = dict[str, Any]
 STEP = 15
 """Pixels of a ticker's row."""
 LEGEND_HEIGHT = 340
-"""Height of a chart with a legend below it, which Streamlit takes off the height together with the axis."""
+"""Height of a chart with a legend below it; Streamlit subtracts the legend and the axis from the height."""
 DASHES = [5, 4]
 
 
@@ -46,7 +46,7 @@ def accuracy_chart(points: pl.DataFrame) -> Spec:
 
 
 def ratio_chart(points: pl.DataFrame) -> Spec:
-    """The universe's next-day error over that of forecasting no change, by run date."""
+    """The universe's next-day error divided by that of forecasting no change, by run date."""
     shown = points.with_columns(pl.col("run_date").cast(pl.String).alias("day"))
     line = (
         alt.Chart(shown)
@@ -59,13 +59,15 @@ def ratio_chart(points: pl.DataFrame) -> Spec:
     )
     return _spec(
         alt.layer(line, _level(1.0, "no change")).properties(
-            height=260, width="container", description="Next-day error over that of forecasting no change by run date"
+            height=260,
+            width="container",
+            description="Next-day error relative to forecasting no change, by run date",
         )
     )
 
 
 def tickers_chart(tickers: pl.DataFrame) -> Spec:
-    """Each ticker's accuracy with its 95% interval, in the order of ranks, beside the line of a coin."""
+    """Each ticker's accuracy with its 95% interval, in the order of ranks, with the line of a coin."""
     shown = tickers.filter(pl.col("accuracy").is_not_null()).select(
         "ticker", "accuracy", "accuracy_low", "accuracy_high", "num_directional", "rank"
     )
@@ -127,7 +129,7 @@ def candles_chart(bars: pl.DataFrame, forecasts: pl.DataFrame, horizon: str, spl
             alt.Tooltip("run_date_day:N", title="run date"),
             alt.Tooltip("session_day:N", title="target"),
             alt.Tooltip("pred:Q", title="forecast", format=".2f"),
-            alt.Tooltip("actual:Q", title="came", format=".2f"),
+            alt.Tooltip("actual:Q", title="actual", format=".2f"),
         ],
     )
     layers = [wick, body, interval, point]
@@ -166,20 +168,20 @@ def errors_chart(errors: pl.DataFrame) -> Spec:
         .properties(
             height=LEGEND_HEIGHT,
             width="container",
-            description="Errors of forecasts beside those of forecasting no change",
+            description="Errors of the forecasts and of forecasting no change, by run date",
         )
     )
 
 
 def calibration_chart(bins: Sequence[CalibrationBin]) -> Spec:
-    """Actual returns by predicted ones, with 95% intervals; the dashed line is that of forecasts that come true."""
+    """Actual returns by predicted ones, with 95% intervals; the dashed line marks exact forecasts."""
     rows = [(each.predicted, each.actual.value, each.actual.low, each.actual.high, each.num_forecasts) for each in bins]
-    schema = ["predicted", "came", "low", "high", "number"]
+    schema = ["predicted", "actual", "low", "high", "number"]
     base = alt.Chart(pl.DataFrame(rows, schema=schema, orient="row"))
     x = alt.X("predicted:Q", title="predicted next-day return, %")
-    interval = base.mark_rule(color=BLUE).encode(x=x, y=alt.Y("low:Q", title="return that came, %"), y2="high:Q")
+    interval = base.mark_rule(color=BLUE).encode(x=x, y=alt.Y("low:Q", title="actual next-day return, %"), y2="high:Q")
     point = base.mark_point(color=BLUE, filled=True).encode(
-        x=x, y="came:Q", tooltip=["predicted:Q", "came:Q", "number:Q"]
+        x=x, y="actual:Q", tooltip=["predicted:Q", "actual:Q", "number:Q"]
     )
     ends = [min(each.predicted for each in bins), max(each.predicted for each in bins)]
     diagonal = (
@@ -189,7 +191,7 @@ def calibration_chart(bins: Sequence[CalibrationBin]) -> Spec:
     )
     return _spec(
         alt.layer(interval, point, diagonal, _level(0.0, "no change")).properties(
-            height=260, width="container", description="Returns that came by predicted returns, with 95% intervals"
+            height=260, width="container", description="Actual returns by predicted returns, with 95% intervals"
         )
     )
 
@@ -213,7 +215,7 @@ def losses_chart(curves: pl.DataFrame) -> Spec:
         alt.layer(line, point).properties(
             height=LEGEND_HEIGHT + 60,
             width="container",
-            description="Losses by epoch beside that of forecasting no change",
+            description="Losses by epoch, and the loss of forecasting no change",
         )
     )
 
@@ -223,7 +225,7 @@ def _spec(chart: alt.Chart | alt.LayerChart | alt.FacetChart) -> Spec:
 
 
 def _dates(column: str, title: str) -> alt.X:
-    """An axis of dates, which are those of UTC in every browser."""
+    """An axis of dates, which every browser shows in UTC."""
     return alt.X(
         f"{column}:T", title=title, scale=alt.Scale(type="utc"), axis=alt.Axis(format="%Y-%m-%d", labelAngle=-30)
     )

@@ -35,7 +35,8 @@ class Reader:
     def view(self) -> Generator[Connection]:
         """One read-only transaction that sees one state of the record.
 
-        Raises DatabaseUnavailable where the server does not answer, also in between, or lacks the newest tables.
+        Raises DatabaseUnavailable if the server does not answer, if the connection breaks, or if the newest tables are
+        missing.
         """
         with self.project.database.connect() as conn:
             conn.isolation_level = IsolationLevel.REPEATABLE_READ
@@ -46,7 +47,7 @@ class Reader:
                     yield conn
             except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedFunction) as error:
                 raise DatabaseUnavailable(
-                    f"schema {self.project.database.schema} lacks tables of this version: `ldtm db migrate`"
+                    f"schema {self.project.database.schema} lacks tables of this version; run `ldtm db migrate`"
                 ) from error
             except psycopg.errors.InsufficientPrivilege as error:
                 raise DatabaseUnavailable(
@@ -55,18 +56,18 @@ class Reader:
                 ) from error
             except psycopg.errors.QueryCanceled as error:
                 raise DatabaseUnavailable(
-                    f"a view took longer than {STATEMENT_TIMEOUT_MS / 1000:g} s and was ended; try again"
+                    f"a query took longer than {STATEMENT_TIMEOUT_MS / 1000:g} s and was cancelled; try again"
                 ) from error
             except psycopg.OperationalError as error:
                 if not conn.closed and not conn.broken:
                     raise
                 raise DatabaseUnavailable(
-                    "PostgreSQL went away while a view was read; start it with `ldtm up`"
+                    "the connection to PostgreSQL broke during a query; start PostgreSQL with `ldtm up`"
                 ) from error
 
 
 def open_reader(config: Path, environ: Mapping[str, str]) -> Reader:
-    """The installation of a configuration, read by the role that LDTM_READER_URL names. Nothing connects.
+    """The installation of a configuration, read by the role that LDTM_READER_URL names. Opens no connection.
 
     Raises ConfigurationError without that variable.
     """
@@ -80,9 +81,9 @@ def open_reader(config: Path, environ: Mapping[str, str]) -> Reader:
 
 
 def reader_url(config: Path, environ: Mapping[str, str]) -> str:
-    """The URL by which the dashboard reads: LDTM_READER_URL, or that of a role which the embedded server gets.
+    """The URL with which the dashboard connects: LDTM_READER_URL, or that of a role that the embedded server gets.
 
-    Raises ConfigurationError where the role may write, and where a server of the owner's own has no reader yet.
+    Raises ConfigurationError if the role may write, or if no reader is named for a server other than the embedded one.
     """
     settings = load_settings(config)
     named = environ.get(DATABASE_VARIABLE)

@@ -1,4 +1,4 @@
-"""The web server of the dashboard: a Streamlit process of its own, bound to loopback and without telemetry."""
+"""The web server of the dashboard: a separate Streamlit process, bound to loopback and without telemetry."""
 
 import importlib.util
 import sys
@@ -17,11 +17,11 @@ PROCESS = "ldtm_dashboard.process"
 
 
 def require_extra() -> None:
-    """Raise MissingExtra, with the command that installs it, where Streamlit or Altair is missing."""
+    """Raise MissingExtra, with the command that installs it, if Streamlit or Altair is missing."""
     missing = [name for name in ("streamlit", "altair") if importlib.util.find_spec(name) is None]
     if missing:
         raise MissingExtra(
-            f"the dashboard needs {' and '.join(missing)}, of the extra `{EXTRA}`: "
+            f"the dashboard needs {' and '.join(missing)}, of the extra `{EXTRA}`; run "
             + pip_command("install", f"ldtm[{EXTRA}]")
         )
 

@@ -17,7 +17,7 @@ from ldtm_lib.placebo.kept import kept_calibration, placebo_words
 from ldtm_lib.project import config_path
 
 CHECK_SECONDS = 5.0
-"""Interval at which a page in use asks for the newest event."""
+"""Age of the number of the newest event at which a page in use reads it again."""
 OPERATIONS_SECONDS = 20.0
 """Age of the state of operation, which changes without an event."""
 NUM_KEPT = 60
@@ -28,7 +28,7 @@ NUM_TICKER_CHARTS = 12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TickerCharts:
-    """The charts of one ticker; None where nothing was filled."""
+    """The charts of one ticker; None if nothing was filled."""
 
     candles: Spec
     errors: Spec | None
@@ -77,7 +77,7 @@ def tickers_chart(event: int, asked: leaderboard.BoardFilter, gone: tuple[tuple[
 
 @st.cache_resource(max_entries=NUM_KEPT, show_spinner=False)
 def universe_charts(event: int, rows: RowKind, num_sessions: int) -> tuple[Spec, Spec]:
-    """The universe over time: accuracy, and error over that of no change."""
+    """The universe over time: accuracy, and error divided by that of no change."""
     del event
     with reader().view() as conn:
         points = leaderboard.universe_over_time(conn, rows, num_sessions)
@@ -128,7 +128,7 @@ def ticker_charts(event: int, name: str, rows: RowKind, num_days: int, horizon: 
 
 @st.cache_resource(max_entries=NUM_KEPT, show_spinner=False)
 def losses_chart(event: int, name: str) -> Spec | None:
-    """The losses of a ticker's newest networks; None where none has any."""
+    """The losses of a ticker's newest networks; None if none has any."""
     del event
     with reader().view() as conn:
         curves = models.loss_curves(conn, name)

@@ -20,7 +20,7 @@ SMOOTHED_SESSIONS = 30
 """Sessions that one point of the universe's line pools."""
 COIN = 0.5
 SHARE_ABOVE_BY_LUCK = 0.025
-"""Share of 95% intervals that lies wholly above the truth."""
+"""Share of 95% intervals that lie entirely above the true value."""
 
 SCHEMA = pl.Schema(
     {
@@ -82,7 +82,7 @@ class BoardView:
 
     tickers: pl.DataFrame
     """A row per ticker, ranked ones first: the columns of SCHEMA, `rank_low`, `rank_high`, `status`, and for each
-    horizon `*_ratio`, the error over that of forecasting no change."""
+    horizon `*_ratio`, the error divided by that of forecasting no change."""
     universe: Mapping[str, object]
     """The same figures for all of these forecasts together."""
     universe_accuracy: Estimate | None

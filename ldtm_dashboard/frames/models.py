@@ -49,8 +49,8 @@ CURVES = pl.Schema(
 def models_frame(conn: Connection) -> pl.DataFrame:
     """Every ticker that was ever trained or judged, with the newest verdict on it: the columns of MODELS.
 
-    Figures are those of the backtest; ratios are over the error of forecasting no change. `coin_passes` is the chance
-    that a coin with as many calls meets the rule of direction accuracy.
+    Figures are those of the backtest; ratios are errors divided by that of forecasting no change. `coin_passes` is the
+    chance that a coin with as many calls meets the rule of direction accuracy.
     """
     return pl.DataFrame([_values(entry) for entry in list_registry(conn)], schema=MODELS, orient="row")
 

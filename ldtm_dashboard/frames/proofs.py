@@ -1,4 +1,4 @@
-"""A proof that a visitor uploads, checked by `verify_proof.py` and held against the seals of this record."""
+"""A proof that a visitor uploads, checked by `verify_proof.py` and compared with the seals of this record."""
 
 import importlib.util
 import json
@@ -32,7 +32,7 @@ class ProofResult:
 def verify_upload(conn: Connection, content: bytes) -> ProofResult:
     """Check the bytes of an uploaded file; never raises because of their content."""
     if len(content) > MAX_BYTES:
-        return ProofResult(is_proven=False, message=f"the file has {len(content):,} bytes, more than any proof has")
+        return ProofResult(is_proven=False, message=f"the file has {len(content):,} bytes, too many for a proof")
     verifier = _verifier()
     try:
         proof: dict[str, Any] = json.loads(content.decode(), object_pairs_hook=verifier.without_repetition)
@@ -41,12 +41,12 @@ def verify_upload(conn: Connection, content: bytes) -> ProofResult:
     except verifier.NotProven as reason:
         return ProofResult(is_proven=False, message=f"not proven: {reason}")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, struct.error) as error:
-        return ProofResult(is_proven=False, message=f"this is no proof of LDTM ({type(error).__name__})")
+        return ProofResult(is_proven=False, message=f"this file is not a proof of LDTM ({type(error).__name__})")
     own = hashes_on_record(conn, [number for number in seals if 0 <= number < 2**63])
     shown = tuple(f"seal {number} of {seal['session']}: {seal['sha256']}" for number, seal in sorted(seals.items()))
     foreign = [number for number, seal in seals.items() if own.get(number) != seal["sha256"]]
     if foreign:
-        message = f"the proof holds in itself, but its seal {foreign[0]} is not that of this record"
+        message = f"the proof is consistent, but its seal {foreign[0]} is not a seal of this record"
         return ProofResult(is_proven=False, message=message, events=events, seals=shown)
     message = (
         f"proven: {proof['ticker']} on {proof['run_date']}, {len(events)} events in {len(seals)} seals of this record"

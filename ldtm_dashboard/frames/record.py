@@ -73,7 +73,7 @@ def hashes_on_record(conn: Connection, numbers: Sequence[int]) -> dict[int, str]
 
 
 def last_verification(project: Project) -> LastVerification | None:
-    """The newest verification by a daily run; None before the first one, or where Dagster has no tables."""
+    """The newest verification by a daily run; None before the first one, or if Dagster has no tables."""
     try:
         with project.dagster_database.connect() as conn:
             row = conn.execute(query("dashboard.last_verification")).fetchone()
@@ -99,5 +99,5 @@ def _published(seals: pl.DataFrame, project: Project) -> str:
     if (wrong := contradiction(newest, own)) is not None:
         return f"{file.name} contradicts the database: {wrong}"
     lacking = sum(number not in found for number in own)
-    rest = f"; {lacking} of the newest {len(own)} are not there yet" if lacking else ""
-    return f"{file.name} holds {len(found)} seals, and the newest {len(newest)} are those of the database{rest}."
+    rest = f"; {lacking} of the newest {len(own)} are not published there yet" if lacking else ""
+    return f"{file.name} holds {len(found)} seals, and the newest {len(newest)} equal those of the database{rest}."

@@ -1,4 +1,4 @@
-"""Rows of a statement as a frame, and the number that tells whether the record has changed."""
+"""Rows of a statement as a frame, and the number of the newest event, which shows whether the record has changed."""
 
 from collections.abc import Mapping
 
@@ -25,5 +25,5 @@ def newest_event(conn: Connection) -> int:
 
 
 def tickers_on_record(conn: Connection) -> list[str]:
-    """Every ticker that has a row, also those that left."""
+    """Every ticker that has a row, including removed tickers."""
     return [ticker for (ticker,) in conn.execute(query("dashboard.tickers_on_record"))]

@@ -1,4 +1,4 @@
-"""One ticker: bars, forecasts beside actuals, errors over time, calibration, splits, and the lives of its models."""
+"""One ticker: bars, forecasts and actuals, errors over time, calibration, splits, and the lifecycle of its models."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -106,7 +106,7 @@ def forecasts_and_actuals(forecasts: pl.DataFrame, horizon: str) -> pl.DataFrame
 
 
 def errors_over_time(forecasts: pl.DataFrame, horizon: str) -> pl.DataFrame:
-    """Mean absolute errors in percent over SMOOTHED_ROWS filled forecasts, beside those of no change, by run date."""
+    """Mean absolute errors in percent over SMOOTHED_ROWS filled forecasts, and those of no change, by run date."""
     filled = forecasts_and_actuals(forecasts, horizon).filter(pl.col("actual").is_not_null())
     return filled.select(
         "run_date",
@@ -130,7 +130,7 @@ def _life(entry: VersionEntry) -> str:
         elif entry.next_version is not None:
             how += f", followed by {entry.next_version}"
         text += f", {how}"
-    return f"{text}; {entry.num_forecasts} rows of the record name it."
+    return f"{text}; used for {entry.num_forecasts} rows of the record."
 
 
 def _card(ticker: str, network: JudgedNetwork) -> list[str]:

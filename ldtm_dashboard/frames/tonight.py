@@ -12,7 +12,7 @@ from ldtm_lib.database.connection import Connection
 from ldtm_lib.ledger.recorded_forecasts import RecordedForecast, forecasts_of_run_date
 
 DIRECTIONS = {"bullish": "▲ bullish", "neutral": "● neutral", "bearish": "▼ bearish"}
-"""A sign beside each word, so that no colour is needed."""
+"""A sign with each word, so that no colour is needed."""
 ABSTAINED = "– abstained"
 IN_TIME = {"live": "✓ in time", "late": "✗ late", "simulated": "simulated"}
 

@@ -1,4 +1,4 @@
-"""The page Leaderboard: who was right, and how much of that luck can explain."""
+"""The page Leaderboard: accuracy and errors of the tickers, and what luck can explain."""
 
 import polars as pl
 import streamlit as st
@@ -63,24 +63,24 @@ def universe(board: BoardView) -> None:
         column.metric(f"{name} error", parts.ratio(value), word, delta_color="off", delta_arrow="off")
     st.caption(
         f"{figures['num_filled']:,} filled forecasts of {figures['first_run_date']} to {figures['last_run_date']}. "
-        "Errors are mean absolute errors over those of forecasting no change: below 1 is better."
+        "Errors are mean absolute errors divided by those of forecasting no change: below 1 is better."
     )
     ranked = board.tickers["accuracy"].count()
     st.markdown(
-        f"**Luck:** {board.num_above_coin} of {ranked} tickers have a 95% interval that lies wholly above 50%; "
-        f"of as many coins about {board.num_expected_above:.1f} would have."
+        f"**Luck:** {board.num_above_coin} of {ranked} tickers have a 95% interval entirely above 50%; "
+        f"of as many coins, about {board.num_expected_above:.1f} would have one."
     )
 
 
 @st.fragment
 def over_time(event: int, rows: RowKind) -> None:
-    """The universe by run date; another span draws nothing else again."""
+    """The universe by run date; another span redraws only this part."""
     st.header("Universe over time")
     span = st.radio("Span", list(OVER_TIME), horizontal=True, label_visibility="collapsed")
     accuracy, ratio = views.universe_charts(event, rows, OVER_TIME[span])
-    st.markdown("Direction right in the 30 sessions up to each, with its 95% interval")
+    st.markdown("Direction right over the 30 sessions up to each run date, with its 95% interval")
     parts.chart(accuracy)
-    st.markdown("Next-day error over that of forecasting no change, in the same sessions")
+    st.markdown("Next-day error divided by that of forecasting no change, over the same sessions")
     parts.chart(ratio)
 
 
@@ -94,8 +94,8 @@ def ranks(event: int, board: BoardView, asked: BoardFilter) -> None:
         .alias("ranks")
     )
     st.caption(
-        "Rank: by the lower end of the accuracy's interval. Ranks 95%: those that luck leaves possible, for all "
-        "tickers at once. Click a heading to sort."
+        "Rank: by the lower end of the accuracy's interval. Ranks 95%: simultaneous 95% confidence intervals of the "
+        "ranks by accuracy. Click a heading to sort."
     )
     columns = {
         "ticker": parts.text("Ticker", pinned=True),
@@ -106,7 +106,7 @@ def ranks(event: int, board: BoardView, asked: BoardFilter) -> None:
         "accuracy_high": parts.percent("95% to"),
         "num_directional": parts.number("Calls", "%d"),
         "coverage": parts.percent("Coverage"),
-        "next_day_ratio": parts.number("Next day ×", "%.3f", help="error over that of no change; below 1 is better"),
+        "next_day_ratio": parts.number("Next day ×", "%.3f", help="error / error of no change; below 1 is better"),
         "next_monday_ratio": parts.number("Monday ×", "%.3f"),
         "one_month_ratio": parts.number("Month ×", "%.3f"),
         "status": parts.text("Status"),

@@ -27,8 +27,9 @@ def page() -> None:
     ):
         column.metric(name, value)
     st.caption(
-        "Figures of the newest backtest. Right: directions with their 95% interval. ×: error over that of no change, "
-        "below 1 is better. Coin: the chance that a coin with as many calls passes the rule of direction accuracy."
+        "Figures of the newest backtest. Right: directions with their 95% interval. ×: error divided by that of no "
+        "change, below 1 is better. Coin: the chance that a coin with as many calls passes the rule of direction "
+        "accuracy."
     )
     columns = {
         "ticker": parts.text("Ticker", pinned=True),
@@ -45,7 +46,7 @@ def page() -> None:
         "next_monday_ratio": parts.number("Monday ×", "%.3f"),
         "one_month_ratio": parts.number("Month ×", "%.3f"),
         "judged": st.column_config.DateColumn("Judged (UTC)"),
-        "reasons": parts.text("Reasons of a refusal"),
+        "reasons": parts.text("Reasons for refusal"),
     }
     shown = parts.in_percent(found, "accuracy", "accuracy_low", "accuracy_high", "coin_passes")
     parts.table(shown, columns, key="models")
@@ -56,4 +57,4 @@ def page() -> None:
         st.info(f"No network of {name} has losses on record.", icon=":material/info:")
         return
     parts.chart(curves)
-    st.caption("A network is worth more than no change where its validation loss ends below that of no change.")
+    st.caption("A network is better than forecasting no change if its validation loss ends below that of no change.")

@@ -19,12 +19,12 @@ def page() -> None:
     if found.needs:
         st.warning("\n".join(f"- {line}" for line in found.needs), icon=":material/warning:")
     else:
-        st.success("Nothing needs a person.", icon=":material/check_circle:")
+        st.success("Nothing needs attention.", icon=":material/check_circle:")
     freshness(found)
     schedules(dagster)
     st.header("Daily runs")
     if found.daily_runs.is_empty():
-        st.info("No daily run was attempted yet: `ldtm up` starts them, `ldtm run` makes one now.")
+        st.info("No daily run was attempted yet: `ldtm up` starts them, `ldtm run` starts one now.")
     else:
         runs(found)
     st.header("Pending partitions")
@@ -48,7 +48,7 @@ def freshness(found: OperationsView) -> None:
     columns[1].metric("Live rows", f"{newest.num_live}")
     columns[2].metric("Actuals not filled", f"{len(newest.unfilled)}")
     columns[3].metric("Without active model", f"{found.num_without_model} of {found.num_in_universe}")
-    st.caption(f"Deadline {parts.moment(newest.deadline)}; read {parts.moment(newest.moment)}.")
+    st.caption(f"Deadline {parts.moment(newest.deadline)}; as of {parts.moment(newest.moment)}.")
 
 
 def schedules(dagster: DagsterView | None) -> None:
@@ -56,7 +56,10 @@ def schedules(dagster: DagsterView | None) -> None:
     ui = views.reader().project.settings.ui.url.rstrip("/")
     st.header("Dagster")
     if dagster is None:
-        st.info("Dagster was never started here, or its storage does not answer: `ldtm up`.", icon=":material/info:")
+        st.info(
+            "Dagster was never started here, or its storage does not answer; run `ldtm up`.",
+            icon=":material/info:",
+        )
         return
     state = dagster.status
     columns = st.columns(3)
@@ -92,7 +95,7 @@ def runs(found: OperationsView) -> None:
         "num_attempts": "Most attempts",
         "first_attempt_at": "First attempt (UTC)",
         "done_at": "Last done (UTC)",
-        "why": "Reasons of what is not done",
+        "why": "Reasons for tickers not done",
     }
     parts.small_table(frame, titles)
 

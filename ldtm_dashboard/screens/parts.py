@@ -17,7 +17,7 @@ NOTHING = "–"
 NEW_YORK = ZoneInfo("America/New_York")
 TABLE_HEIGHT = 620
 MARKS = re.compile(r"([\\`*_{}\[\]()<>#+.!|~$:-])")
-"""Characters that mean something in Markdown."""
+"""Characters with a meaning in Markdown."""
 
 
 def choose_rows(kinds: Sequence[RowKind], preferred: RowKind) -> RowKind:
@@ -46,7 +46,7 @@ def choose_ticker(tickers: Sequence[str]) -> str:
 
 
 def preferred_rows(kinds: Sequence[RowKind], event: int) -> RowKind:
-    """Live rows where one is filled, else the newest simulation."""
+    """Live rows if one is filled, else the newest simulation."""
     from ldtm_dashboard.frames.leaderboard import BoardFilter
 
     live = views.board(event, BoardFilter(), tuple(views.left().items()))
@@ -65,12 +65,12 @@ def share(value: object) -> str:
 
 
 def ratio(value: object) -> str:
-    """An error over that of no change."""
+    """An error divided by that of no change."""
     return f"{value:.3f} ×" if isinstance(value, float) else NOTHING
 
 
 def beside_no_change(value: object) -> str:
-    """An error over that of no change, in words."""
+    """An error compared with that of no change, in words."""
     if not isinstance(value, float):
         return "nothing filled yet"
     return "better than no change" if value < 1 else "no better than no change"
@@ -128,7 +128,7 @@ def in_percent(frame: pl.DataFrame, *columns: str) -> pl.DataFrame:
 
 
 def small_table(frame: pl.DataFrame, titles: Mapping[str, str]) -> None:
-    """A short table as plain HTML, which screen readers and printers know: moments in UTC, links as words."""
+    """A short table as plain HTML, which screen readers and printers can handle: moments in UTC, links as words."""
     moments = [name for name, kind in frame.schema.items() if isinstance(kind, pl.Datetime)]
     words = [name for name, kind in frame.schema.items() if kind == pl.String and name != "link"]
     shown = frame.with_columns(

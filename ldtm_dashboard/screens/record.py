@@ -14,7 +14,7 @@ def page() -> None:
     columns = st.columns(3)
     columns[0].metric("Events", f"{found.num_events:,}")
     columns[1].metric("Newest seal", "none" if found.seals.is_empty() else str(found.seals["seal_id"][0]))
-    columns[2].metric("Events since", f"{found.num_unsealed:,}")
+    columns[2].metric("Unsealed events", f"{found.num_unsealed:,}")
     st.header("Last verification")
     st.markdown(_verification(verification))
     st.header("Publications")
@@ -38,7 +38,7 @@ def page() -> None:
 def proofs() -> None:
     """The form that verifies an uploaded proof."""
     st.header("Verify a proof")
-    st.caption("`ldtm audit prove TICKER DATE` writes one. It is checked here and not stored.")
+    st.caption("`ldtm audit prove TICKER DATE` writes a proof. An uploaded file is checked here and not stored.")
     file = st.file_uploader("Proof (JSON)", type=["json"])
     if file is None:
         return

@@ -73,11 +73,11 @@ def judgement(drawn: views.TickerCharts) -> None:
             st.info("No next-day forecast has been filled in the span.")
         else:
             parts.chart(drawn.calibration)
-            st.caption("Larger forecasts should mean larger returns: points on the dashed diagonal.")
+            st.caption("Larger forecasts should mean larger returns, with points on the dashed diagonal.")
 
 
 def models(found: TickerView) -> None:
-    """Verdicts in plain words with what a coin would do, and the lives of the versions."""
+    """Verdicts in plain words with the figures of a coin, and the lifecycle of the versions."""
     st.header("Verdicts of the gate")
     if not found.cards:
         st.info(f"No model of {found.ticker} was judged yet; `ldtm train {found.ticker}` trains and judges one.")

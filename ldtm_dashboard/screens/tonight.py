@@ -1,4 +1,4 @@
-"""The page Tonight: what is said for tomorrow, and whether it was said in time."""
+"""The page Tonight: the newest forecasts, and whether they were recorded in time."""
 
 import polars as pl
 import streamlit as st
@@ -25,7 +25,7 @@ def page() -> None:
     for column, (word, count) in zip(st.columns(len(found.counts)), found.counts.items(), strict=True):
         column.metric(word, count)
     st.caption(
-        "A price is shown with the ends of its 80% interval; no change would be the close. A blank has no interval."
+        "A price is shown with the ends of its 80% interval; a forecast of no change is the close. Blank: no interval."
     )
     prices = {
         "ticker": parts.text("Ticker", pinned=True),

@@ -65,7 +65,7 @@ def test_a_page_of_a_full_record_is_drawn(large: Reader, monkeypatch: pytest.Mon
 def test_filters_of_the_leaderboard_change_what_is_counted(large: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     use(large, monkeypatch)
     test = shown("leaderboard")
-    assert "of 18 tickers have a 95% interval that lies wholly above 50%" in words(test)
+    assert "of 18 tickers have a 95% interval entirely above 50%" in words(test)
     before = test.caption[0].value
     test.selectbox[1].select(90).run()
     assert test.caption[0].value != before

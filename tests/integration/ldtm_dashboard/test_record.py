@@ -55,7 +55,7 @@ def test_a_proof_of_another_record_holds_in_itself_alone(
         found = verify_upload(conn, proof)
     assert (found.is_proven, found.message) == (
         False,
-        "the proof holds in itself, but its seal 0 is not that of this record",
+        "the proof is consistent, but its seal 0 is not a seal of this record",
     )
 
 
@@ -68,7 +68,7 @@ def test_any_other_file_is_refused_with_a_message(reader: Reader, content: bytes
     with reader.view() as conn:
         found = verify_upload(conn, content)
     assert not found.is_proven
-    assert found.message.startswith(("this is no proof of LDTM", "the file has", "not proven: "))
+    assert found.message.startswith(("this file is not a proof of LDTM", "the file has", "not proven: "))
 
 
 def test_the_file_of_seals_is_compared_with_the_newest_seals(
@@ -83,7 +83,7 @@ def test_the_file_of_seals_is_compared_with_the_newest_seals(
     with reader.view() as read:
         found = record_view(read, reader.project)
     assert (found.num_events, found.num_unsealed, found.seals.height) == (3, 1, 1)
-    assert found.published == f"{file.name} holds 1 seals, and the newest 1 are those of the database."
+    assert found.published == f"{file.name} holds 1 seals, and the newest 1 equal those of the database."
     assert found.publications == (file.name,)
     (seal,) = read_seals(conn)
     file.path.write_text(file.path.read_text().replace(seal.sha256.hex(), "00" * 32))

@@ -27,7 +27,7 @@ def test_a_missing_extra_is_named_with_the_command_that_installs_it(monkeypatch:
     require_extra()
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(
-        MissingExtra, match=r"needs streamlit and altair, of the extra `dashboard`: .* 'ldtm\[dashboard\]'"
+        MissingExtra, match=r"needs streamlit and altair, of the extra `dashboard`; run .* 'ldtm\[dashboard\]'"
     ):
         require_extra()
 
