@@ -64,7 +64,7 @@ def _interactive_brokers(config: IbConfig, environ: Mapping[str, str]) -> Findin
     except SourceError as error:
         problem, _, remedy = str(error).rpartition("; ")
         return Finding(what="source", level="fail", found=f"{found}, {problem}", remedy=remedy)
-    return Finding(what="source", level="ok", found=f"{found}, TWS or Gateway at {address} admits LDTM")
+    return Finding(what="source", level="ok", found=f"{found}, TWS or Gateway at {address} accepts the logon of LDTM")
 
 
 def _web_service(settings: Settings, environ: Mapping[str, str], ticker: str) -> Finding:

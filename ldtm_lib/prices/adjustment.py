@@ -41,7 +41,7 @@ class Adjusted:
     inferred: tuple[Split, ...] = ()
     """A new split that nobody declared, which the stored bars do not have yet."""
     problem: str | None = None
-    """Reason why nothing of the delivery is recorded, with the remedy."""
+    """Reason why the delivery is not recorded, with the remedy."""
     notes: tuple[str, ...]
 
 
@@ -57,9 +57,9 @@ def adjust_delivery(
     """Adjust one ticker's delivery: `delivered` is sorted by session, `basis` is the last session whose splits it has,
     and its declared splits are complete from `complete_from` on.
 
-    Nothing of a delivery is recorded that would leave the ticker's current bars on two price bases. A declared split
-    that stored bars have already is the known, undeclared one of the same ratio, however far apart the two are dated:
-    after weeks without bars, an inferred split is dated by the first bar that arrived.
+    A delivery that would leave the ticker's current bars on two price bases is not recorded at all. A declared split
+    that stored bars have already is taken to be the known, undeclared one of the same ratio, however far apart their
+    dates are: after weeks without bars, an inferred split is dated by the first bar that arrived.
     """
     record = compare_with_record(declared, stored.splits, stored.origins, complete_from=complete_from)
     untold = [split for split in record.new if _is_untold(split, delivered, stored)]
@@ -112,7 +112,7 @@ def _is_unapplied(delivered: pl.DataFrame, split: Split) -> bool:
 
 
 def _is_untold(split: Split, delivered: pl.DataFrame, stored: StoredHistory) -> bool:
-    """True if nothing shows whether the stored bars before a split lack it: its ratio is like a move of any day."""
+    """True if nothing shows whether the stored bars before a split lack it: its ratio is like an ordinary move."""
     if is_large_move(split.ratio) or split.session in stored.restated:
         return False
     if stored.newest is None or stored.newest < split.session or jump_at(stored.bars, split.session) is None:
@@ -124,8 +124,8 @@ def _is_untold(split: Split, delivered: pl.DataFrame, stored: StoredHistory) -> 
 def _untold(split: Split) -> str:
     """A note on a split that is not recorded."""
     return (
-        f"{split.ticker}: the split of {split.ratio:g} for 1 on {split.session} is not recorded: no earlier bar "
-        f"arrived that shows whether the stored ones lack it; materialize price_history of {split.ticker}"
+        f"{split.ticker}: the split of {split.ratio:g} for 1 on {split.session} is not recorded: no delivered bar "
+        f"before it shows whether the stored ones lack it; materialize price_history of {split.ticker}"
     )
 
 
@@ -133,7 +133,7 @@ def _applied_here(split: Split) -> str:
     """A note on a split that the delivered bars lack."""
     return (
         f"{split.ticker}: the delivered prices jump by the split of {split.ratio:g} for 1 on {split.session}; "
-        "earlier bars are restated here"
+        "the bars before it are restated"
     )
 
 
@@ -150,7 +150,7 @@ def _outcome(correction: Correction, *, is_recorded: bool) -> str:
         return f"{correction.message}; this is recorded, and the former row stays on record"
     ticker = correction.rows[0].ticker
     return (
-        f"{correction.message}, and the stored prices do not show it; the record stays until earlier bars are "
+        f"{correction.message}, but the stored prices do not show it; the record stays until earlier bars are "
         f"delivered: materialize price_history of {ticker}, or correct the source"
     )
 
@@ -158,20 +158,20 @@ def _outcome(correction: Correction, *, is_recorded: bool) -> str:
 def _judged(
     delivered: pl.DataFrame, hypothesis: SplitHypothesis, stored: StoredHistory
 ) -> tuple[str | None, tuple[str, ...]]:
-    """Reason why nothing of a delivery is recorded, or None; and notes on changed prices that no split explains."""
+    """Reason why a delivery is not recorded, or None; and notes on changed prices that no split explains."""
     if delivered.is_empty():
         return None, ()
     ticker: str = delivered["ticker"][0]
     reload = f"materialize price_history of {ticker}, whose bars replace the stored ones"
-    declare = f"declare it to the source or by ldtm prices split {ticker} SESSION RATIO"
+    declare = f"declare it in the source or with ldtm prices split {ticker} SESSION RATIO"
     if hypothesis.is_undated:
         return _undated(delivered), ()
     if hypothesis.inferred and hypothesis.unapplied:
         split, inferred = hypothesis.unapplied[-1], hypothesis.inferred[0]
         return (
             f"{ticker}: the declared split of {split.ratio:g} for 1 on {split.session} does not explain the bars, "
-            f"which arrive as after another one of {inferred.ratio:g} for 1; nothing of them was recorded: correct the "
-            f"declaration, or if there were two, {declare}"
+            f"whose prices are those after a split of {inferred.ratio:g} for 1; none of them was recorded: correct the "
+            f"declaration, or if there were two splits, {declare}"
         ), ()
     on_basis = adjust(hypothesis.reference, hypothesis.inferred)
     closes = _neighbours(on_basis, stored, hypothesis.close_before)
@@ -180,11 +180,11 @@ def _judged(
     )
     if rescaled and rescaled.is_mixed:
         return (
-            f"{ticker}: {rescaled.message}; nothing of them was recorded: if it was a split, {declare}; else {reload}"
+            f"{ticker}: {rescaled.message}; no bar was recorded: if it was a split, {declare}; otherwise {reload}"
         ), ()
     if rescaled:
         return None, (
-            f"{ticker}: {rescaled.message}; they replace all stored bars of the other prices, and forecasts whose "
+            f"{ticker}: {rescaled.message}; they replace all stored bars at the other prices, and forecasts whose "
             "actuals are open are compared with the new prices",
         )
     transitions = transitions_between(hypothesis.bars, closes)
@@ -192,14 +192,14 @@ def _judged(
     for step in (step for step in transitions if step.is_large and not step.is_gap):
         return (
             f"{ticker}: no session is both stored and delivered, and prices go {step.move}: a large move, or a split; "
-            f"nothing of them was recorded: deliver them with a session that is stored, {reload}, or if it was a "
-            f"split, {declare}"
+            f"no bar was recorded: deliver the bars with a session that is stored, {reload}, or if it was a split, "
+            f"{declare}"
         ), ()
     return None, (*notes, *_notes(hypothesis))
 
 
 def _neighbours(stored: pl.DataFrame, history: StoredHistory, close_before: float | None) -> pl.DataFrame:
-    """Session and close of the stored bars, with that before the first delivered one."""
+    """Session and close of the stored bars, with the last one before the first delivered one."""
     own = stored.select("session", "close")
     if history.session_before is None or close_before is None or history.session_before in own["session"]:
         return own
@@ -210,9 +210,9 @@ def _undated(delivered: pl.DataFrame) -> str:
     """A note on a delivery that is not recorded, because stored bars would end up on two price bases."""
     ticker, sessions = delivered["ticker"][0], delivered["session"]
     return (
-        f"{ticker}: the bars from {sessions[0]} to {sessions[-1]} arrive as after a split that the stored ones do not "
-        "have, and later stored bars do not show since when; nothing of it was recorded: materialize price_history of "
-        f"{ticker}, whose newest bars tell, or declare the split to the source"
+        f"{ticker}: the prices of the bars from {sessions[0]} to {sessions[-1]} are those after a split that the "
+        "stored ones lack, and later stored bars do not show its session; no bar was recorded: materialize "
+        f"price_history of {ticker}, whose newest bars show it, or declare the split in the source"
     )
 
 
@@ -239,7 +239,7 @@ def _notes(hypothesis: SplitHypothesis) -> tuple[str, ...]:
         split = hypothesis.inferred[0]
         return (
             f"{ticker}: {np.count_nonzero(restated)} stored bars arrive at {1 / split.ratio:.6g} times their prices: a "
-            f"split of {split.ratio:g} for 1 on {split.session} is recorded; if it was none, ldtm prices split "
+            f"split of {split.ratio:g} for 1 on {split.session} is recorded; if there was none, ldtm prices split "
             f"{ticker} {split.session} 1 withdraws it",
         )
     return (_doubt(ticker, old[restated], new[restated], len(old)),) if restated.any() else ()
@@ -249,8 +249,8 @@ def _doubt(ticker: str, old: Floats, new: Floats, num_overlapping: int) -> str:
     """A note on stored bars whose prices change by more than a percent and that are not taken for a split."""
     ratios = old / new
     by = f"{1 / ratios.max():.4g} to {1 / ratios.min():.4g}"
-    few = f"; fewer than {MIN_RESTATED_BARS} bars cannot tell a split" if num_overlapping < MIN_RESTATED_BARS else ""
+    few = f"; fewer than {MIN_RESTATED_BARS} bars cannot show a split" if num_overlapping < MIN_RESTATED_BARS else ""
     return (
         f"{ticker}: {len(old)} of {num_overlapping} stored bars arrive at {by} times their prices and are recorded as "
-        f"corrections{few}; if it was a split, materialize price_history of {ticker}, or declare it to the source"
+        f"corrections{few}; if it was a split, materialize price_history of {ticker}, or declare it in the source"
     )

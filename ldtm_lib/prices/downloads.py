@@ -26,7 +26,7 @@ class DownloadedFile:
     origin: str
     """The source with its address or folder, as the caller names it."""
     first: str
-    """The first session that was asked for, YYYY-MM-DD; the bars may begin later."""
+    """The first requested session, YYYY-MM-DD; the bars may begin later."""
     last: str
     sha256: str
 
@@ -97,7 +97,7 @@ def download(
                 report.num_bars[str(ticker)] = len(bars)
             _write_list(folder, listed)
         except OSError as error:
-            raise SourceError(f"bars cannot be written to {folder} ({error.strerror}); name another folder") from None
+            raise SourceError(f"bars cannot be written to {folder} ({error.strerror}); choose another folder") from None
         on_progress(report)
     report.notes += listing_notes(listings)
     return report

@@ -16,7 +16,7 @@ from ldtm_lib.sessions import FIRST_DAY, Calendar
 OVERLAP_BARS = 5
 """Stored bars before the requested ones that are fetched again."""
 HOLES_SESSIONS = 40
-"""A missing bar is fetched too if it lies at most this many sessions before the first requested session."""
+"""A missing bar is fetched too if it is at most this many sessions before the first requested session."""
 
 Range = tuple[date, date]
 """First and last session, both included."""

@@ -1,7 +1,7 @@
 """Fetches of many tickers in groups, each of which is recorded before the next one is fetched.
 
-An interrupted fetch keeps the groups that came, a source with a time limit for a fetch meets it however many tickers
-are asked for, and no more than the bars of one group are in memory.
+An interrupted fetch keeps the groups that arrived; a source with a time limit for a fetch stays within it, however many
+tickers are requested; and only the bars of one group are in memory.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,9 +31,9 @@ class FetchReport:
     per_ticker: pl.DataFrame
     """The counts of `IngestReport.per_ticker`, sorted by ticker."""
     failures: Mapping[str, LdtmError]
-    """By ticker, why the source delivered no bar."""
+    """The reason why the source delivered no bar, by ticker."""
     held_back: Mapping[str, str]
-    """By ticker, why no delivered bar was recorded."""
+    """The reason why no delivered bar was recorded, by ticker."""
     splits: tuple[Split, ...]
     """Splits that were not on record before."""
     notes: tuple[str, ...]
@@ -50,8 +50,8 @@ def fetch_and_ingest(
 ) -> FetchReport:
     """Fetch the bars of some tickers in each of some ranges, and record them under the name `source`.
 
-    A ticker occurs in one range. Each group is recorded in a transaction of its own. A source that cannot be opened, or
-    a fetch that fails as a whole, is a failure of every ticker of it.
+    A ticker occurs in one range. Each group is recorded in its own transaction. If a source cannot be opened, or a
+    fetch fails as a whole, every ticker of the group fails.
     """
 
     def open_now() -> PriceSource:
@@ -84,9 +84,9 @@ def fetch_and_ingest(
 def deliveries(
     open_source: Callable[[], PriceSource], tickers: Sequence[str], first: date, last: date
 ) -> Iterator[Delivery]:
-    """The deliveries of some tickers, one of each group.
+    """The deliveries of some tickers, one for each group.
 
-    The source is opened for each group, since the bars of one that is fetched an hour later are those of that moment.
+    The source is opened again for each group, since a group that is fetched an hour later has the bars of that moment.
     """
     left = list(dict.fromkeys(tickers))
     while left:

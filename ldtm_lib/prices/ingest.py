@@ -41,7 +41,7 @@ class IngestReport:
     notes: tuple[str, ...] = ()
     """Notes for the operator."""
     held_back: Mapping[str, str] = field(default_factory=dict[str, str])
-    """By ticker, why no bar was recorded of it: current bars would stand on two price bases."""
+    """The reason why no bar was recorded, by ticker: current bars would be on two price bases."""
 
 
 def ingest(conn: Connection, delivery: Delivery, *, source: str, calendar: Calendar) -> IngestReport:
@@ -51,8 +51,8 @@ def ingest(conn: Connection, delivery: Delivery, *, source: str, calendar: Calen
     call have the same `recorded_at` by the database's clock. Invalid bars and outliers go into quarantine; volumes are
     put into the unit of the stored ones. A split, declared or inferred from the ratio at which at least three stored
     bars arrive, restates the bars that the delivery does not cover: a ticker's current bars are always on one price
-    basis, and nothing is recorded of a delivery that would leave them on two. A split whose session has not closed
-    waits. Bars on an older basis are restated before they are compared. Concurrent calls wait for each other. The
+    basis, and a delivery that would leave them on two is not recorded. A split whose session has not closed is recorded
+    later. Bars on an older basis are restated before they are compared. Concurrent calls wait for each other. The
     number of SQL statements does not depend on the delivery's size.
     """
     conn.execute(query("prices.lock"))
@@ -123,7 +123,7 @@ def _on_a_session(split: Split, calendar: Calendar) -> Split:
 
 
 def _refuse_unclosed(validated: Validated, newest_closed: date) -> Validated:
-    """Refuse bars of sessions that still trade, or have not begun: their values are not final."""
+    """Refuse bars of sessions that have not closed or not begun: their values are not final."""
     unclosed = pl.col("session") > newest_closed
     refused = validated.valid.filter(unclosed).with_columns(
         reason=pl.format("session {} has not closed yet", pl.col("session"))

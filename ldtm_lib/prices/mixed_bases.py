@@ -1,8 +1,8 @@
-"""Bars of two price bases in one history: the mixture that recording a delivery would leave, in words.
+"""Detection of two price bases in one history, which recording a delivery would leave.
 
-Current bars of a ticker are on one price basis. Bars whose open, high, low and close all stand at one multiple of the
-stored ones, several in a row, are no corrections but another basis; so are prices that go on at a distance where no
-session is both stored and delivered. Nothing of such a delivery is recorded, unless it replaces all bars of the other
+The current bars of a ticker are on one price basis. Several consecutive bars whose open, high, low and close are all at
+one multiple of the stored ones are not corrections, but on another basis; so are prices that continue at a distance
+where no session is both stored and delivered. Such a delivery is not recorded, unless it replaces all bars of the other
 basis.
 """
 
@@ -69,7 +69,7 @@ class Prices:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rescaled:
-    """Bars that arrive at a multiple of their stored prices, in words, and whether stored bars stay beside them."""
+    """Bars that arrive at a multiple of their stored prices, in words; `is_mixed` if other stored bars remain."""
 
     message: str
     is_mixed: bool
@@ -78,8 +78,8 @@ class Rescaled:
 def rescaled_bars(delivered: Prices, stored: Prices, closes: pl.DataFrame) -> Rescaled | None:
     """The bars of one ticker that a delivery has at one multiple of their stored prices; None where there are none.
 
-    `closes` has session and close of the bars in `stored` and of the stored ones before and after them. Where one that
-    is not delivered is next to a rescaled one, two bases would be mixed.
+    `closes` has session and close of the bars in `stored` and of the stored ones before and after them. If one that is
+    not delivered is next to a rescaled one, two bases would be mixed.
     """
     sessions = delivered.bars["session"].to_numpy()
     _, at_old, at_new = np.intersect1d(stored.bars["session"].to_numpy(), sessions, return_indices=True)
@@ -118,10 +118,10 @@ def _meaning(num_ratios: int, num_common: int) -> str:
     if num_ratios > 1:
         return "whose decimals allow several splits"
     if num_common < MIN_RESTATED_BARS:
-        return f"and fewer than {MIN_RESTATED_BARS} bars cannot tell a split"
+        return f"and fewer than {MIN_RESTATED_BARS} bars cannot show a split"
     if num_ratios == 1:
         return "which may be a split, but other bars contradict it"
-    return "which is no ratio of a split: dividends taken out on one side alone, or a spin-off"
+    return "which is not a split ratio: dividends taken out on one side only, or a spin-off"
 
 
 def transitions_between(delivered: pl.DataFrame, stored: pl.DataFrame) -> list[Transition]:
@@ -165,6 +165,6 @@ def gap_note(ticker: str, step: Transition) -> str:
     """A note on a large move over a long time without bars."""
     return (
         f"{ticker}: no bar for {(step.later_session - step.session).days} days, and prices go {step.move}: the symbol "
-        "may have been another company's before, and no split is looked for across the gap; if it was, load the "
-        "history of the company that you mean alone"
+        "may have belonged to another company before, and no split is inferred across the gap; if it did, load only "
+        "the history of the right company"
     )

@@ -16,11 +16,11 @@ from ldtm_lib.prices.stored_history import StoredHistories
 from ldtm_lib.sessions import Calendar
 
 CONFIRMED_AFTER = timedelta(hours=20)
-"""The age from which its own source confirms a quarantined bar: by the next daily run, not by a retry of the same."""
+"""The age from which its own source confirms a quarantined bar: by the next daily run, not by a retry."""
 MARGIN = timedelta(days=14)
-"""Stored bars that far around a delivery are read: the neighbours of its bars, and the neighbours of those."""
+"""Stored bars this far around a delivery are read: the neighbours of its bars, and the neighbours of those."""
 SAME_CLOSE = 1e-6
-"""A relative difference that is the error of a float: adjusting for splits and back leaves it."""
+"""Relative difference that is due to rounding of floats, as after adjusting for splits and back."""
 
 SEEN_SCHEMA = pl.Schema(
     {"ticker": pl.String, "session": pl.Date}

@@ -47,7 +47,7 @@ class OutlierRun:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundOutliers:
-    """The outliers of a series, and the bars from which on another unit seems to hold for good."""
+    """The outliers of a series, and the bars from which another unit seems to hold permanently."""
 
     runs: tuple[OutlierRun, ...]
     unit_changes: tuple[int, ...]
@@ -232,8 +232,8 @@ def _unit_notes(series: pl.DataFrame, changes: Iterable[int]) -> tuple[str, ...]
         notes.setdefault(
             ticker,
             f"{ticker} goes from {before:g} on {day} to {close:g} on {session} and stays there: prices in two units, "
-            f"or a split of {before / close:.3g} for 1; if it was a split, declare it to the source, else correct the "
-            "source and load its bars again",
+            f"or a split of {before / close:.3g} for 1; if it was a split, declare it in the source, otherwise correct "
+            "the source and load its bars again",
         )
     return tuple(notes.values())
 

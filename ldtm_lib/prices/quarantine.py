@@ -20,7 +20,7 @@ QUARANTINE_SCHEMA = pl.Schema(
 
 
 def quarantine(conn: Connection, refused: pl.DataFrame, source: str) -> None:
-    """Keep refused bars (columns of BAR_SCHEMA and `reason`); one that is there already is only seen again."""
+    """Keep refused bars (columns of BAR_SCHEMA and `reason`); one that is there already is only dated again."""
     if not refused.is_empty():
         conn.execute(query("prices.quarantine"), {"source": source} | refused.to_dict(as_series=False))
 
@@ -56,6 +56,6 @@ def without_valid_bar(conn: Connection, per_ticker: pl.DataFrame) -> dict[str, s
 
 
 def open_quarantine(conn: Connection) -> pl.DataFrame:
-    """Every refusal that no valid bar has answered yet: columns of QUARANTINE_SCHEMA, `bar` as JSON."""
+    """Every refusal that no valid bar has resolved yet: columns of QUARANTINE_SCHEMA, `bar` as JSON."""
     rows = conn.execute(query("prices.open_quarantine")).fetchall()
     return pl.DataFrame(rows, schema=QUARANTINE_SCHEMA, orient="row")

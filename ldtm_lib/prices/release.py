@@ -111,7 +111,7 @@ def _only(allowed: pl.DataFrame, close: float | None) -> pl.DataFrame:
         if len(chosen) == 0
         else (f"several bars of {ticker} on {session} are")
     )
-    raise BarNotReleasable(f"{which} in quarantine: choose one by --close, of {_listed(bars)}")
+    raise BarNotReleasable(f"{which} in quarantine: choose one with --close, of {_listed(bars)}")
 
 
 def _number(value: float | str | None) -> float | None:

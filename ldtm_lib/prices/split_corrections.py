@@ -1,7 +1,8 @@
-"""Declared splits against those on record: which are new, which correct one, and which the record does not take.
+"""Comparison of declared splits with those on record: new splits, corrections, and those that are not recorded.
 
 A correction is a further row of its session, whose ratio is the factor between the right split and the one on record; a
-withdrawal is that to 1. So the product of a session's rows is the split that counts, and every row stays on record.
+withdrawal is the factor to 1. So the product of a session's rows is the split that counts, and every row stays on
+record.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,7 @@ Origin = Literal["declared", "inferred", "operator"]
 SAME_SPLIT_WITHIN = timedelta(days=31)
 """A split that was noticed by a restatement is dated by the bars around it; its declaration may name another day."""
 MOVED_WITHIN = timedelta(days=366)
-"""Largest shift of a declared date: day and month that were exchanged are at most 11 months apart."""
+"""Largest shift of a declared date: if day and month were exchanged, the dates are at most 11 months apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +51,9 @@ def compare_with_record(
 ) -> Declared:
     """Compare the declared splits of one ticker with its known ones, of which `origins` has every session.
 
-    What the operator stated is changed by the operator alone. A split on record that was declared with the same ratio,
-    and no longer is by a source whose splits are complete from `complete_from` on, was declared on a wrong day and is
-    moved; one that was noticed, at most 31 days away, is the same.
+    Only the operator changes a statement of the operator. A split on record that was declared with the same ratio, and
+    no longer is by a source whose splits are complete from `complete_from` on, was declared on a wrong day and is
+    moved; one that was inferred, at most 31 days away, is the same.
     """
     by_session, sessions = {split.session: split for split in known}, {split.session for split in declared}
     new: list[Split] = []
@@ -117,6 +118,7 @@ def _dated_otherwise(
 def _ruled_out(split: Split, ratio: float) -> str:
     stated = "no split" if ratio == 1 else f"a split of {ratio:g} for 1"
     return (
-        f"{split.ticker}: the source declares a split of {split.ratio:g} for 1 on {split.session}, and {stated} was "
-        f"stated by hand, which stays; correct the source, or ldtm prices split {split.ticker} {split.session} RATIO"
+        f"{split.ticker}: the source declares a split of {split.ratio:g} for 1 on {split.session}, but {stated} was "
+        "stated by hand, which counts; correct the source, or run ldtm prices split "
+        f"{split.ticker} {split.session} RATIO"
     )

@@ -1,4 +1,4 @@
-"""Split inference: which splits the delivered and the stored bars of a ticker lack, and whether one is undeclared.
+"""Split inference: the splits that the delivered and the stored bars of a ticker lack, and an undeclared one.
 
 Evidence comes first: the ratio of delivered to stored closes of the same sessions. Before a split that reverses a known
 one, bars arrive as from a source that does not know the earlier split; so a hypothesis must explain as many bars as

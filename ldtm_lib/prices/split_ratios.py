@@ -1,7 +1,7 @@
-"""Ratios of splits: which ones splits have, and which of them prices before and after one allow.
+"""Split ratios: the possible ones, and those among them that prices before and after a split allow.
 
-A split's ratio is one of small whole numbers and holds to the rounding of the prices. A factor that only comes near to
-one is something else: a spin-off or a special dividend.
+A split ratio is a ratio of small whole numbers and is exact up to the rounding of the prices. A factor that is only
+near such a ratio is something else: a spin-off or a special dividend.
 """
 
 from collections.abc import Iterable
@@ -13,13 +13,13 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 COMMON_RATIOS = (2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 50, 3 / 2, 4 / 3, 5 / 4)
-"""Ratios that a jump of prices is suspected to be, with their inverses: any other ratio is too like a bad day."""
+"""Ratios, with their inverses, at which a jump of prices is a suspected split; others are too like a bad day."""
 MOST_WHOLE = 1000
 """New shares for one old share, or the other way round, up to which whole numbers are ratios of splits."""
 MOST_NEW, MOST_OLD, LEAST_FRACTION = 10, 5, 6 / 5
-"""Bounds of other ratios: at most 10 for 5, and at least 6 for 5. Below that lie dividends."""
+"""Bounds of other ratios: at most 10 for 5, and at least 6 for 5. Dividends are below that."""
 LARGEST_MOVE = 1.5
-"""A move of prices, either way, that is trading on any day; a larger one may be a split."""
+"""A move of prices, either way, that ordinary trading can cause; a larger one may be a split."""
 SAME_RATIO = 1e-4
 """Largest relative difference between declared ratios that are one: sources round 4 for 3."""
 FLOAT_NOISE = 1e-6
@@ -54,7 +54,7 @@ def suspected_ratio(ratio: float, tolerance: float) -> float | None:
 
 
 def is_large_move(ratio: float) -> bool:
-    """True if prices that move by a ratio, either way, move by more than on any day."""
+    """True if a move by a ratio, either way, is larger than ordinary trading causes."""
     return not 1 / LARGEST_MOVE < ratio < LARGEST_MOVE
 
 
@@ -88,6 +88,6 @@ def fitting_ratios(least: float, greatest: float) -> Floats:
 
 
 def only_ratio(least: float, greatest: float) -> float | None:
-    """The split ratio between two bounds, if there is one alone and the bounds are close enough to tell it."""
+    """The split ratio between two bounds, if there is only one and the bounds are close enough to determine it."""
     ratios = fitting_ratios(least, greatest)
     return float(ratios[0]) if len(ratios) == 1 and greatest <= least * (1 + WIDEST) else None

@@ -31,7 +31,7 @@ class StatedSplit:
     former_ratio: float
     """Ratio that was on record; 1 for none."""
     num_rows: int
-    """Rows that were added to the record; 0 if the record said so already."""
+    """Rows that were added to the record; 0 if the split was on record already."""
     num_restated: int
     """Stored bars that were restated."""
 
@@ -41,10 +41,11 @@ def state_split(
 ) -> StatedSplit:
     """Record a split by hand, within the caller's transaction: new shares for one old share from a session on.
 
-    Stored bars before the session are restated where they lack it: they end before it, were restated by the ratio on
-    record, or jump there by the stated one; `lacks_it` decides where their prices do not show it. A later delivery does
-    not change the statement, another statement does. Raises ConfigurationError for a session that has not closed or is
-    none, for the withdrawal of nothing, and for a ratio that stored prices contradict or do not show.
+    Stored bars before the session are restated if they lack it: if they end before it, were restated by the ratio on
+    record, or jump there by the stated one; `lacks_it` decides if their prices do not show it. A later delivery does
+    not change the statement; another statement does. Raises CalendarError for a day that is not a session, and
+    ConfigurationError for a session that has not closed, for the withdrawal of a split that is not on record, and for a
+    ratio that stored prices contradict or do not show.
     """
     conn.execute(query("prices.lock"))
     newest = last_closed_session(conn)
@@ -53,7 +54,7 @@ def state_split(
         calendar.require_session(session)
     if session > newest:
         raise ConfigurationError(
-            f"session {session} has not closed; a split is recorded once its session has: the newest is {newest}"
+            f"session {session} has not closed; a split is recorded once its session has closed: the newest is {newest}"
         )
     former, origin, restating = known[session][2:] if session in known else (1.0, None, 1.0)
     others = [(row[1], row[2], row[3]) for row in known.values() if row[1] != session and abs(row[2] - 1) > WITHDRAWN]

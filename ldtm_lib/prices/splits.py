@@ -1,4 +1,4 @@
-"""Stock splits: their effect on prices, and the ratio by which one restated stored bars."""
+"""Stock splits: their effect on prices, and the ratio by which a split restated stored bars."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from ldtm_lib.prices.bars import PRICE_COLUMNS
 from ldtm_lib.prices.split_ratios import Floats, only_ratio, ratio_bounds, rounding_of
 
 RATIO_TOLERANCE = 0.01
-"""Largest relative difference between two closes of a session that are the same."""
+"""Largest relative difference between two closes of a session that count as the same."""
 HALF_A_CENT = 0.005
 """A quoted price is rounded to cents: a restated one of a cheap share may be off by this much more."""
 MIN_RESTATED_BARS = 3
@@ -48,7 +48,7 @@ def adjust(bars: pl.DataFrame, splits: Iterable[Split]) -> pl.DataFrame:
 
 
 def restatement_ratio(stored: npt.ArrayLike, delivered: npt.ArrayLike) -> float | None:
-    """The split ratio by which all bars of a ticker were restated, or None when it was no split.
+    """The split ratio by which all bars of a ticker were restated, or None if it was not a split.
 
     Both arrays, (n,) or (n, 4), hold prices of the same sessions. All of them, of at least three bars, must have
     changed by one ratio of SPLIT_RATIOS, to the rounding of the prices; where that allows several, none is taken.

@@ -42,10 +42,10 @@ class SplitsAhead:
         return replace(delivery, splits=tuple(split for split in delivery.splits if split not in self.splits))
 
     def on_the_basis_before(self, bars: pl.DataFrame, stored: pl.DataFrame) -> pl.DataFrame:
-        """Delivered bars, of which those of these tickers are put on the basis before their splits.
+        """Delivered bars; those of the tickers of these splits are put on the basis before the splits.
 
-        Where common bars show that the source has not adjusted its prices yet, they stay as they are. Of adjusted ones,
-        which may be rounded to cents, stored sessions are left out.
+        Bars stay unchanged if common bars show that the source has not adjusted its prices yet. Of adjusted bars, which
+        may be rounded to cents, stored sessions are left out.
         """
         early = [ticker for ticker in sorted({s.ticker for s in self.splits}) if not _is_before(ticker, bars, stored)]
         if not early:
@@ -56,7 +56,7 @@ class SplitsAhead:
         return pl.concat([bars.filter(~is_early), own]).sort(KEY)
 
     def held_back(self, adjusted: Mapping[str, Adjusted]) -> dict[str, Adjusted]:
-        """The adjusted deliveries; nothing is recorded of one that shows an undeclared split ahead."""
+        """The adjusted deliveries; one that shows an undeclared split ahead is not recorded."""
         return {
             ticker: self._held_back(ticker, each)
             if any(split.session > self.newest_closed for split in each.inferred)

@@ -40,7 +40,7 @@ class StoredHistories:
     origins: Mapping[str, Mapping[date, Origin]]
     restated: Mapping[str, Set[date]]
     edges: Mapping[str, Edge]
-    """Only tickers with stored bars are here."""
+    """Only tickers with stored bars have an edge."""
 
     def of(self, ticker: str) -> StoredHistory:
         """The stored history of one ticker; all of it if that was read."""

@@ -1,6 +1,6 @@
-"""Prices that look like a split which nobody declared, in words for the operator who can tell.
+"""Notes for the operator on prices that look like an undeclared split.
 
-Nothing here changes a bar: a note says what was seen, what it may be, and what to do if it was that.
+A note changes no bar: it gives the observation, its possible meanings, and the remedy if it was a split.
 """
 
 from datetime import date
@@ -12,7 +12,7 @@ JUMP_TOLERANCE = 0.1
 
 
 def jump_note(ticker: str, session: date, close_before: float, close: float, remedy: str) -> str | None:
-    """A note on two closes that follow each other and lie a split's ratio apart; None where they do not.
+    """A note on two consecutive closes that are a split's ratio apart; None if they are not.
 
     `session` is that of the second close, `remedy` what to do if it was a split.
     """

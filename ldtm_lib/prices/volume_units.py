@@ -1,7 +1,7 @@
 """Volume units: volumes of a source that begins to count in lots of 100 shares, or in shares instead of lots.
 
 Volume is an input of every network, and a change of unit would look like a day with a hundredth of the trade. Stored
-bars stay as they are, and delivered ones are put into their unit. A split changes prices as well and is none of this.
+bars stay unchanged, and delivered ones are converted to their unit. A split also changes prices, and is no such change.
 """
 
 from dataclasses import dataclass

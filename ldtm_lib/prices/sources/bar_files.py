@@ -42,8 +42,8 @@ def name_of_file(path: Path) -> str:
 def read_bar_file(path: Path, folder: Path, moment: datetime | None = None) -> BarFile:
     """Read the bars of one file of a folder; raises MalformedFile when that fails for all of its tickers alike.
 
-    A field that is no number or date, a session that stands twice, or a line that was cut fails its ticker only; so
-    does, when a moment (aware) is given, a last line that may be in the middle of being written at it.
+    A field that is not a number or date, a session that occurs twice, or a truncated line fails only its ticker. If a
+    moment (aware) is given, so does a last line that may still be being written at that moment.
     """
     with failing_by_name(shown_name(path)):
         return bars_of_table(read_table(path, folder, moment), name_of_file(path))
@@ -125,7 +125,7 @@ def _collect_misdated(
     names: pl.Series,
     sessions: ParsedSessions,
 ) -> None:
-    """Name the tickers whose dates lie beside their sessions (see `misdated`)."""
+    """Name the tickers whose dates are not those of their sessions (see `misdated`)."""
     if not sessions.is_evening.any() and not (sessions.values.dt.weekday() > 5).any():
         return
     dated = pl.DataFrame(
@@ -150,12 +150,14 @@ def _collect_cut_line(failures: dict[str, MalformedFile], table: Table, frame: p
             unfinished = f"{where} has no end yet: the file is being written; try again in a minute"
             failures[name] = MalformedFile(unfinished)
         if table.num_fields_in_last_line is not None:
-            cut = f"{where} ends after {table.num_fields_in_last_line} fields: the file seems cut; export it again"
+            cut = (
+                f"{where} ends after {table.num_fields_in_last_line} fields: the file seems truncated; export it again"
+            )
             failures.setdefault(name, MalformedFile(cut))
 
 
 def _collect_doubles(failures: dict[str, MalformedFile], table: Table, bars: pl.DataFrame) -> None:
-    """Name the first session of each ticker that stands twice."""
+    """Name the first session of each ticker that occurs twice."""
     key = pl.struct("ticker", "session")
     doubles = bars.filter(key.is_duplicated() & pl.col("session").is_not_null())
     if doubles.is_empty():

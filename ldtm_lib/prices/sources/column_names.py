@@ -1,4 +1,4 @@
-"""Names of columns as providers write them, and the unit that stands behind the name of the volume."""
+"""Names of columns as providers write them, and the unit after the name of the volume."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -19,13 +19,13 @@ SPELLINGS: Mapping[str, tuple[str, ...]] = {
     "period": ("per", "period"),
 }
 """Column names as Yahoo, Stooq, Nasdaq, Alpha Vantage, Interactive Brokers and others write them, in lower case and
-without spaces and signs; where a file has several of a row, the first counts."""
+without spaces and signs; if a file has several of one line above, the first counts."""
 UNITS_OF_VOLUME: Mapping[str, float] = {
     "": 1, "shares": 1, "share": 1, "units": 1, "000": 1e3, "000s": 1e3, "x1000": 1e3, "1000s": 1e3, "k": 1e3,
     "thousand": 1e3, "thousands": 1e3, "inthousands": 1e3, "in000s": 1e3, "000000": 1e6, "000000s": 1e6, "m": 1e6,
     "mm": 1e6, "mn": 1e6, "million": 1e6, "millions": 1e6, "inmillions": 1e6,
 }  # fmt: skip
-"""Shares by what stands in brackets behind the name of the volume, in lower case and without spaces and signs."""
+"""Shares by the text in brackets after the name of the volume, in lower case and without spaces and signs."""
 NO_COLUMNS: Mapping[str, str] = {}
 
 
@@ -43,13 +43,16 @@ def known_columns(names: Sequence[str], given: Mapping[str, str] = NO_COLUMNS) -
 
 
 def unit_of_volume(where: str, names: Mapping[str, str]) -> float:
-    """Shares that a volume of 1 stands for, by the brackets behind the column's name; raises for an unknown unit."""
+    """Shares that a volume of 1 stands for, by the brackets after the column's name.
+
+    Raises MalformedFile for an unknown unit.
+    """
     spelled = next((name for name, column in names.items() if column == "volume"), "")
     unit = "".join(re.findall(r"\(([^)]*)\)", spelled))
     shares = UNITS_OF_VOLUME.get(re.sub(r"[^a-z0-9]", "", unit.lower()))
     if shares is None:
         raise MalformedFile(
-            f"{where} has a volume in the unit {shown(repr(unit))}; name the column Volume, Volume (000s) or "
+            f"{where} has a volume in the unknown unit {shown(repr(unit))}; name the column Volume, Volume (000s) or "
             "Volume (millions)"
         )
     return shares

@@ -37,17 +37,17 @@ class DeclaredSplits:
 
 
 def read_declared_splits(folder: Path, moment: datetime | None = None) -> DeclaredSplits:
-    """Read splits.csv of a folder; nothing is declared where there is none.
+    """Read splits.csv of a folder; nothing is declared if there is none.
 
-    A ratio is a number, or new for old such as 3:2. Raises MalformedFile when the file as a whole cannot be read, or
-    seems to be in the middle of being written at a moment (aware): a ratio of 20 may have come as 2 so far.
+    A ratio is a number, or new for old such as 3:2. Raises MalformedFile if the file as a whole cannot be read, or
+    seems to be still being written at a moment (aware): a ratio of 20 may so far read 2.
     """
     path = folder / SPLITS_FILE
     if not path.exists():
         return DeclaredSplits(splits={}, failures={})
     content = read_source_file(path, folder, MOST_SPLITS_BYTES)
     if BINARY.search(content):
-        raise MalformedFile(f"{SPLITS_FILE} has characters that are no text; {REMEDY}")
+        raise MalformedFile(f"{SPLITS_FILE} has control characters; {REMEDY}")
     if moment is not None and is_being_written(path, content, moment):
         raise MalformedFile(
             f"{SPLITS_FILE} has no end of its last line yet: it is being written; try again in a minute"
@@ -82,7 +82,7 @@ def read_declared_splits(folder: Path, moment: datetime | None = None) -> Declar
         )
         if not ticker or day is None or ratio is None or ratio == 1:
             written = shown(f"{row['ticker']},{row['session']},{row['ratio']}")
-            problem = f"has {sessions.problem}" if day is None and sessions.problem else "is no split"
+            problem = f"has {sessions.problem}" if day is None and sessions.problem else "is not a split"
             failures[ticker] = MalformedFile(f"{SPLITS_FILE}, line {line} {problem}: {written}; {REMEDY}")
             continue
         other_line, other = lines.setdefault(ticker, {}).setdefault(day, (line, ratio))

@@ -75,7 +75,7 @@ def parse_sessions(fields: pl.Series, date_format: str | None = None) -> ParsedS
 
     Refused, that is null and marked as unparsed: dates before 1800 or after 2199; names of other time zones; a column
     that can be read as day/month and as month/day; times since 1970 in several units; and a column of midnights east of
-    Greenwich, whose dates in UTC are those of the days before. `misdated` refuses dates that lie beside their sessions.
+    Greenwich, whose dates in UTC are those of the days before. `misdated` refuses dates other than those of sessions.
     """
     if fields.dtype == pl.Date:
         return _parsed(fields)
@@ -98,7 +98,7 @@ def parse_sessions(fields: pl.Series, date_format: str | None = None) -> ParsedS
 def misdated(sessions: pl.Series, is_evening: pl.Series) -> str | None:
     """The reason why the dates of one ticker do not seem to be those of its sessions, or None.
 
-    A bar that is stored a day early would tell a forecast about the next day. Dates on Sundays without any on a Friday
+    A bar that is stored a day early would leak the next day into a forecast. Dates on Sundays without any on a Friday
     are a day early, and those on Saturdays without any on a Monday a day late. Where there is no date on a Friday,
     which would show that the dates are right, times in the evening are refused.
     """
@@ -246,7 +246,8 @@ def parse_numbers(columns: dict[str, pl.Series], separator: str | None) -> dict[
     """Numbers of the columns of one file: currency signs, thousands separators and decimal commas are understood.
 
     Whether a comma is a decimal sign is decided for all columns together, and only where it is unambiguous; where
-    commas separate the fields they are none. Missing fields (empty, null, N/A, -) are null and count as read.
+    commas separate the fields, they are not decimal signs. Missing fields (empty, null, N/A, -) are null and count as
+    read.
     """
     direct = {name: fields.cast(pl.Float64, strict=False) for name, fields in columns.items()}
     if all(values.null_count() == columns[name].null_count() for name, values in direct.items()):
@@ -279,7 +280,7 @@ def _numbers(fields: pl.Series, text: pl.Series | None, decimal_comma: bool, pro
 
 
 def _plain(fields: pl.Series) -> pl.Series | None:
-    """Cells without currency signs and blanks, missing ones null; None for a column that holds numbers already."""
+    """Fields without currency signs and blanks, missing ones null; None for a column that holds numbers already."""
     if fields.dtype != pl.String:
         return None
     text = fields.str.replace_all(r"[\s\u00a0'$€£]", "")

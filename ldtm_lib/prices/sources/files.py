@@ -45,7 +45,7 @@ class _Read:
     ignored: list[str] = field(default_factory=list[str])
     """Files without a bar of any asked ticker, by their path in the folder."""
     other_kinds: dict[str, str] = field(default_factory=dict[str, str])
-    """The file that is named after a ticker and is of a kind that is not read."""
+    """The file that is named after a ticker but is of a kind that is not read."""
 
     def fail(self, name: str, error: MalformedFile) -> None:
         """Keep the first failure of a name."""
@@ -61,12 +61,12 @@ class FilesSource:
     """
 
     def __init__(self, folder: Path, basis: PriceBasis, moment: datetime | None = None) -> None:
-        """Raises ConfigurationError when the folder is not one.
+        """Raise ConfigurationError if the path is not a folder.
 
-        `moment` (aware) is when it is read where others may write to it meanwhile; None for files that are whole.
+        `moment` (aware) is the time of reading if others may write to the folder; None for complete files.
         """
         if not folder.is_dir():
-            raise ConfigurationError(f"{folder} is no folder; create it or name another one")
+            raise ConfigurationError(f"{folder} is not a folder; create it or name another one")
         self.folder = folder
         self.basis: PriceBasis = basis
         self._moment = moment
@@ -146,7 +146,7 @@ class FilesSource:
                 continue
             if not may_hold_bars(path):
                 read.other_kinds[own_name] = shown_path
-                read.ignored.append(f"{shown_path} (no CSV or Parquet file)")
+                read.ignored.append(f"{shown_path} (not a CSV or Parquet file)")
                 continue
             if own_name not in asked and not names_tickers(path, self.folder):
                 read.ignored.append(shown_path)
@@ -202,7 +202,7 @@ class FilesSource:
     def _absent(self, ticker: str, read: _Read) -> SourceError:
         if other := read.other_kinds.get(plain_name(ticker)):
             return MalformedFile(
-                f"{other} is no CSV or Parquet file; save it as {ticker_file_name(ticker)}.csv in UTF-8"
+                f"{other} is not a CSV or Parquet file; save it as {ticker_file_name(ticker)}.csv in UTF-8"
             )
         name = ticker_file_name(ticker)
         message = f"no file in {self.folder} holds {ticker}; add {name}.csv, or a file with a column `ticker`"
@@ -216,7 +216,7 @@ class FilesSource:
         try:
             own = bars_on_basis(read.with_columns(ticker=pl.lit(ticker)), self.basis, declared, basis, first, last)
         except MissingBar as error:
-            collected.failures[ticker] = MissingBar(f"{error}; bring the file up to date")
+            collected.failures[ticker] = MissingBar(f"{error}; update the file")
             return
         except MalformedFile as error:
             collected.failures[ticker] = error

@@ -24,10 +24,10 @@ from ldtm_lib.settings import Settings
 
 
 def open_source(settings: Settings, environ: Mapping[str, str], moment: datetime) -> PriceSource:
-    """The source of a configuration; raises ConfigurationError when it is not described in full.
+    """The source of a configuration; raises ConfigurationError if it is not described in full.
 
-    The environment tells where TWS is (`ib`) and holds the keys of a web service (`url`); `moment` (aware) is when the
-    source is asked, by the database's clock.
+    The environment holds the address of TWS (`ib`) and the keys of a web service (`url`); `moment` (aware) is the time
+    of the fetch, by the database's clock.
     """
     if settings.source.kind == "sample":
         return SampleSource()
@@ -53,11 +53,11 @@ def open_source(settings: Settings, environ: Mapping[str, str], moment: datetime
         return _url_source(settings, environ, moment, folder)
     if settings.source.basis is None:
         raise ConfigurationError(
-            f"source.basis is not set: say whether the files in {folder} are split-adjusted; "
+            f"source.basis is not set: state whether the files in {folder} are split-adjusted; "
             'write basis = "adjusted" or basis = "raw" under [source]'
         )
     if not folder.is_dir():
-        raise ConfigurationError(f"source.folder is {folder}, which is no folder; create it or name another one")
+        raise ConfigurationError(f"source.folder is {folder}, which is not a folder; create it or name another one")
     return FilesSource(folder, settings.source.basis, moment)
 
 
@@ -65,12 +65,12 @@ def _url_source(settings: Settings, environ: Mapping[str, str], moment: datetime
     template = settings.url.template
     if template is None:
         raise ConfigurationError(
-            'source.kind is "url", and url.url is not set; write the address of a service, with {ticker} in it, under '
+            'source.kind is "url", but url.url is not set; write the address of a service, with {ticker} in it, under '
             "[url]"
         )
     if settings.source.basis is None:
         raise ConfigurationError(
-            f"source.basis is not set: say whether the bars of {template.host} are split-adjusted; "
+            f"source.basis is not set: state whether the bars of {template.host} are split-adjusted; "
             'write basis = "adjusted" or basis = "raw" under [source]'
         )
     service = Service(

@@ -1,7 +1,7 @@
 """The footer and the page headers of a Parquet file, read before polars reads the file, and their bounds.
 
-A few bytes of a page may stand for billions of values, and a deep schema may end the process. A file states its sizes
-in its footer, which may lie, and in the header of each page. Format:
+A few bytes of a page may encode billions of values, and a deep schema may crash the process. A file states its sizes in
+its footer, which may be false, and in the header of each page. Format:
 https://parquet.apache.org/docs, `parquet.thrift` in Thrift's compact protocol.
 """
 
@@ -36,7 +36,7 @@ Struct = dict[int, object]
 
 
 class _Damaged(Exception):
-    """The bytes are no struct of the compact protocol."""
+    """The bytes are not a struct of the compact protocol."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,10 +62,10 @@ class Footer:
 def footer_size(name: str, end: bytes) -> int:
     """The bytes that the footer of a file takes with its length and magic, by the last eight bytes of the file.
 
-    Raises MalformedFile for what is no Parquet file or has a footer that is too large.
+    Raises MalformedFile for a file that is not Parquet, or whose footer is too large.
     """
     if len(end) < 8 or end[-4:] != MAGIC:
-        raise MalformedFile(f"{name} is no whole Parquet file (its end is not {MAGIC.decode()}); {REMEDY}")
+        raise MalformedFile(f"{name} is not a complete Parquet file (its end is not {MAGIC.decode()}); {REMEDY}")
     size = int.from_bytes(end[-8:-4], "little")
     _require(name, "footer", size, MOST_FOOTER_BYTES, "bytes")
     return size + 8
@@ -75,7 +75,7 @@ def read_footer(name: str, end: bytes, file_size: int) -> Footer:
     """The footer of a file, of which `end` is the last bytes; raises MalformedFile for a damaged or too large one."""
     size = footer_size(name, end)
     if size > len(end):
-        raise MalformedFile(f"{name} is no whole Parquet file (its footer is cut); {REMEDY}")
+        raise MalformedFile(f"{name} is not a complete Parquet file (its footer is cut); {REMEDY}")
     try:
         metadata = _Reader(end[-size:-8]).struct()
         schema = [_struct(element) for element in _list(metadata, 2)]
@@ -85,7 +85,7 @@ def read_footer(name: str, end: bytes, file_size: int) -> Footer:
         columns = _columns(name, schema)
         num_rows = max(_int(metadata, 3), sum(_int(group, 3) for group in row_groups))
     except _Damaged as error:
-        raise MalformedFile(f"{name} is no whole Parquet file ({error}); {REMEDY}") from None
+        raise MalformedFile(f"{name} is not a complete Parquet file ({error}); {REMEDY}") from None
     return Footer(columns=columns, num_rows=num_rows, row_groups=row_groups, start=file_size - size)
 
 
@@ -105,11 +105,13 @@ def require_bounded(name: str, content: bytes, footer: Footer, columns: Collecti
                     _require(name, "file", num_pages, MOST_PAGES, "pages")
                     _require(name, "file", num_bytes, MOST_UNCOMPRESSED_BYTES, "uncompressed bytes")
                     if page.encoding not in ENCODINGS:
-                        raise MalformedFile(f"{name} has a page of the encoding {page.encoding}; {REMEDY}")
+                        raise MalformedFile(
+                            f"{name} has a page with the unsupported encoding {page.encoding}; {REMEDY}"
+                        )
                 if num_values != num_rows or _int(chunk, 5) != num_rows:
                     raise _Damaged(f"a column has {num_values} values in a group of {num_rows} rows")
     except _Damaged as error:
-        raise MalformedFile(f"{name} is no whole Parquet file ({error}); {REMEDY}") from None
+        raise MalformedFile(f"{name} is not a complete Parquet file ({error}); {REMEDY}") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +128,7 @@ def _pages(content: bytes, chunk: Struct, end_of_data: int) -> Iterator[_Page]:
     start = _int(chunk, 9) if 11 not in chunk else min(_int(chunk, 9), _int(chunk, 11) or _int(chunk, 9))
     end = start + _int(chunk, 7)
     if not 4 <= start <= end <= end_of_data:
-        raise _Damaged("a column lies outside of the file")
+        raise _Damaged("a column is outside of the file")
     at = start
     while at < end:
         reader = _Reader(content, at, min(end, at + MOST_PAGE_HEADER_BYTES))
@@ -160,7 +162,7 @@ def _chunks(group: Struct, columns: Collection[str]) -> Iterator[Struct]:
 
 
 def _columns(name: str, schema: list[Struct]) -> tuple[Column, ...]:
-    """The children of the root, in their order. Elements come depth first; each says how many children it has."""
+    """The children of the root, in their order. Elements come depth first; each states its number of children."""
     if not schema:
         raise _Damaged("it has no schema")
     columns = list[Column]()
@@ -169,7 +171,7 @@ def _columns(name: str, schema: list[Struct]) -> tuple[Column, ...]:
         while open_children and open_children[-1] == 0:
             open_children.pop()
         if not open_children:
-            raise _Damaged("its schema has more elements than it says")
+            raise _Damaged("its schema has more elements than it states")
         open_children[-1] -= 1
         num_children = _int(element, 5) if 5 in element else 0
         if len(open_children) == 1:
@@ -178,7 +180,7 @@ def _columns(name: str, schema: list[Struct]) -> tuple[Column, ...]:
         open_children.append(num_children)
         _require(name, "schema", len(open_children), MOST_SCHEMA_DEPTH, "levels")
     if any(open_children):
-        raise _Damaged("its schema has fewer elements than it says")
+        raise _Damaged("its schema has fewer elements than it states")
     return tuple(columns)
 
 

@@ -28,7 +28,7 @@ class BasisBars:
     basis: date
     """The last session whose splits the bars have."""
     splits_from: date | None
-    """The day from which the splits are complete; None where the source says nothing of splits."""
+    """The day from which the splits are complete; None if the source does not mention splits."""
 
 
 def bars_on_basis(

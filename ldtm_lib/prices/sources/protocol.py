@@ -61,7 +61,7 @@ def _listed(items: Sequence[str]) -> str:
 
 
 class PriceSource(Protocol):
-    """Anything that bars can be fetched from."""
+    """A source from which bars can be fetched."""
 
     @property
     def name(self) -> str:
@@ -77,7 +77,7 @@ class PriceSource(Protocol):
         """The bars of some tickers from one session to another, both included.
 
         They are split-adjusted, dividends not taken out, on the price basis after the close of `last`. A ticker that
-        the source lacks, or that has no bar in the range, is named in the delivery's failures; the others go on.
+        the source lacks, or that has no bar in the range, is named in the delivery's failures; it affects no others.
         """
         ...
 

@@ -19,7 +19,7 @@ TICKERS = ("AAPL", "FB", "GOOG", "IBM", "MSFT")
 class SampleSource:
     """The sample as a broker would have delivered it after the close of the last session: later splits are not applied.
 
-    The package holds raw prices from Quandl WIKI (public domain); splits are found by its adjusted closes.
+    The package holds raw prices from Quandl WIKI (public domain); splits are inferred from its adjusted closes.
     """
 
     @property

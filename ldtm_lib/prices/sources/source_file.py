@@ -29,14 +29,14 @@ def open_source_file(path: Path, folder: Path, most_bytes: int = MOST_BYTES) -> 
     name = shown_name(path)
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
-            raise MalformedFile(f"{name} is no regular file; remove it")
+            raise MalformedFile(f"{name} is not a regular file; remove it")
         file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
     except OSError as error:
-        raise MalformedFile(f"{name} cannot be read ({error.strerror}); check its owner and rights") from None
+        raise MalformedFile(f"{name} cannot be read ({error.strerror}); check its owner and permissions") from None
     try:
         opened = os.fstat(file.fileno())
         if not stat.S_ISREG(opened.st_mode):
-            raise MalformedFile(f"{name} is no regular file; remove it")
+            raise MalformedFile(f"{name} is not a regular file; remove it")
         if not _is_inside(path, folder, opened):
             raise MalformedFile(f"{name} is a link that leads out of the source folder; copy the file into the folder")
         if opened.st_size > most_bytes:
@@ -60,11 +60,11 @@ def read_source_file(path: Path, folder: Path, most_bytes: int = MOST_BYTES) -> 
 
 
 def decompressed(name: str, content: bytes, most_bytes: int = MOST_BYTES) -> bytes:
-    """The content of a gzip file; raises MalformedFile for one that is damaged, cut, or larger when it is unpacked."""
+    """The content of a gzip file; raises MalformedFile for one that is damaged, cut, or too large when unpacked."""
     try:
         unpacked = GzipFile(fileobj=BytesIO(content)).read(most_bytes + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise MalformedFile(f"{name} is no whole gzip file ({error}); compress it again") from None
+        raise MalformedFile(f"{name} is not a complete gzip file ({error}); compress it again") from None
     if len(unpacked) > most_bytes:
         raise MalformedFile(
             f"{name} unpacks to more than {most_bytes / 2**20:g} MiB, which is the bound; "
@@ -75,7 +75,7 @@ def decompressed(name: str, content: bytes, most_bytes: int = MOST_BYTES) -> byt
 
 @contextmanager
 def failing_by_name(name: str) -> Generator[None]:
-    """Turn whatever a parser raises, panics of polars included, into a failure of one file: the others go on."""
+    """Turn whatever a parser raises, panics of polars included, into a failure of that file alone."""
     try:
         yield
     except LdtmError:
@@ -93,7 +93,7 @@ def shown_name(path: Path) -> str:
 
 
 def shown(text: str, most_characters: int = SHOWN_CHARACTERS) -> str:
-    """The beginning of a text that others wrote, with escapes in the place of characters that are not printable."""
+    """The beginning of a text that others wrote, with escapes instead of characters that are not printable."""
     start = text[:most_characters]
     escaped = "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in start)
     return escaped if len(text) <= most_characters else f"{escaped}..."

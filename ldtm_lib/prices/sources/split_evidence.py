@@ -1,7 +1,7 @@
-"""The splits of one ticker's bars as a source has them: which of its statements counts, and what contradicts it.
+"""The splits of one ticker's bars according to a source: the statement that counts, and contradictions to it.
 
-Lines of splits.csv come before a column of split ratios, and that before jumps of the adjusted close. What is declared
-is used as it is; an adjusted close tells a split only where it moves by exactly a ratio of splits.
+Lines of splits.csv take precedence over a column of split ratios, and this over jumps of the adjusted close. Declared
+splits are used unchanged; an adjusted close shows a split only if it moves by exactly a split ratio.
 """
 
 from collections.abc import Sequence
@@ -39,12 +39,12 @@ LARGEST_MOVE_BESIDE = 1.4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitEvidence:
-    """The splits of some bars, sorted, and notes on evidence that was not taken for one."""
+    """The splits of some bars, sorted, and notes on evidence that was not taken as a split."""
 
     splits: tuple[Split, ...]
     notes: tuple[str, ...] = ()
     complete_from: date | None = None
-    """The day from which the splits are complete; None where the source says nothing of splits."""
+    """The day from which the splits are complete; None if the source does not mention splits."""
 
 
 def splits_of_bars(read: pl.DataFrame, basis: PriceBasis, declared: Sequence[Split]) -> SplitEvidence:
@@ -52,7 +52,7 @@ def splits_of_bars(read: pl.DataFrame, basis: PriceBasis, declared: Sequence[Spl
 
     `read` has the columns of BAR_SCHEMA, `place`, and where the source has them `split_ratio` and `adj_close`. Raises
     MalformedFile for a column of ratios that cannot be those of splits, for a declared split of raw bars whose jump
-    stands on another session, and for an adjusted close that is too coarse to tell a ratio.
+    is on another session, and for an adjusted close that is too coarse to tell a ratio.
     """
     ticker = read["ticker"][0]
     in_column = _splits_in_column(ticker, read) if "split_ratio" in read.columns else ()
@@ -102,14 +102,14 @@ def splits_from_adjusted_close(bars: pl.DataFrame) -> SplitEvidence:
                 splits.append(Split(ticker=ticker, session=sessions[at], ratio=ratio))
             else:
                 notes.append(
-                    f"{ticker}: close / adj_close moves by {jump:.6g} on {sessions[at]}, which is no ratio of small "
-                    "whole numbers: a spin-off or a special dividend, and no split; prices before it stay as traded"
+                    f"{ticker}: close / adj_close moves by {jump:.6g} on {sessions[at]}, which is not a ratio of small "
+                    "whole numbers: a spin-off or a special dividend, not a split; prices before it stay as traded"
                 )
     return SplitEvidence(splits=tuple(splits), notes=tuple(notes))
 
 
 def _splits_in_column(ticker: str, read: pl.DataFrame) -> tuple[Split, ...]:
-    """The splits of a column of ratios, where 0, 1 or nothing stands for none."""
+    """The splits of a column of ratios, where 0, 1 or an empty field means none."""
     ratio = pl.col("split_ratio")
     stated = read.filter(ratio.is_not_null() & ratio.is_not_nan() & (ratio != 0) & (ratio != 1))
     wrong = stated.filter(~ratio.is_between(1 / MOST_SPLIT_RATIO, MOST_SPLIT_RATIO))
@@ -144,7 +144,7 @@ def _require_jumps(read: pl.DataFrame, splits: Sequence[Split]) -> None:
             n = fitting[0]
             move += f", and from {close[n - 1]:g} to {close[n]:g} on {sessions[n]}; correct the date"
         else:
-            move += '; correct the split, or set the basis "adjusted" if the prices are'
+            move += '; correct the split, or set the basis "adjusted" if the prices are adjusted'
         raise MalformedFile(
             f"{split.ticker}: the declared split of {split.ratio:g} for 1 on {split.session} does not fit the raw "
             f"prices: {move}"
@@ -152,11 +152,11 @@ def _require_jumps(read: pl.DataFrame, splits: Sequence[Split]) -> None:
 
 
 def _contradictions(declared: Sequence[Split], in_column: Sequence[Split]) -> tuple[str, ...]:
-    """Notes on splits of the column that splits.csv dates or counts otherwise, or does not have."""
+    """Notes on splits of the column to which splits.csv gives another ratio, or which it does not have."""
     ratios = {split.session: split.ratio for split in declared}
     return tuple(
-        f"{split.ticker}: the column of splits has {split.ratio:g} for 1 on {split.session}, {SPLITS_FILE} has "
-        f"{'none' if split.session not in ratios else f'{ratios[split.session]:g} for 1'} there, which counts"
+        f"{split.ticker}: the column of splits has {split.ratio:g} for 1 on {split.session}, and {SPLITS_FILE}, which "
+        f"counts, has {'none' if split.session not in ratios else f'{ratios[split.session]:g} for 1'} there"
         for split in in_column
         if not is_same_ratio(ratios.get(split.session, 0), split.ratio, SAME_RATIO)
     )

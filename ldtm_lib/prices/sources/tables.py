@@ -51,11 +51,11 @@ class Table:
     first_line: int = 0
     """The line of row 0 in a text file; elsewhere rows are counted from 1."""
     num_fields_in_last_line: int | None = None
-    """Number of fields in the last line if that is fewer than columns: the file may be cut."""
+    """Number of fields in the last line if that is fewer than columns: the file may be truncated."""
     is_unfinished: bool = False
-    """True if the last line may still go on; its last field is not reliable."""
+    """True if the last line may be incomplete; its last field is not reliable."""
     unit_of_volume: float = 1
-    """Shares that a volume of 1 stands for."""
+    """Shares per unit of volume."""
 
     def where(self, row: int) -> str:
         """A row as an operator finds it in the file."""
@@ -64,10 +64,10 @@ class Table:
 
 
 def read_table(path: Path, folder: Path, moment: datetime | None = None) -> Table:
-    """Read one CSV or Parquet file of a folder; at a moment (aware) of which it matters whether it is being written.
+    """Read one CSV or Parquet file of a folder; with a moment (aware), a file that is being written is recognised.
 
-    Raises MalformedFile when it leads out of the folder, is empty, cut, too large, not text, of ragged lines, or lacks
-    a column.
+    Raises MalformedFile if it leads out of the folder, is empty, truncated, too large, not text, of ragged lines, or
+    lacks a column.
     """
     table = _read_text(path, folder, moment) if is_text(path) else _read_parquet(path, folder)
     if table.frame.is_empty():
@@ -88,7 +88,7 @@ def may_hold_bars(path: Path) -> bool:
 def table_of_text(
     name: str, content: bytes, *, columns: Mapping[str, str] = NO_COLUMNS, is_unfinished: bool = False
 ) -> Table:
-    """The table of a CSV text, which may have no rows. `columns` has its names of columns, by ours, where they differ.
+    """The table of a CSV text, which may have no rows. `columns` maps our names to those of the text that differ.
 
     Raises MalformedFile when it is empty, not text, of ragged lines, lacks a column, or holds bars that are not daily.
     """
@@ -178,13 +178,17 @@ def _read_parquet(path: Path, folder: Path) -> Table:
     _require_columns(name, names.values())
     for column in footer.columns:
         if column.name in names and not column.is_flat:
-            raise MalformedFile(f"{name} has a column {names[column.name]} of several values; write numbers and dates")
+            raise MalformedFile(
+                f"{name} has a column {names[column.name]} with several values per row; write numbers and dates"
+            )
     require_bounded(name, content, footer, names)
     plain = content[: footer.start] + content[footer.start :].replace(ARROW_SCHEMA, ARROW_SCHEMA.swapcase())
     try:
         frame = pl.read_parquet(BytesIO(plain), columns=list(names))
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise MalformedFile(f"{name} is no whole Parquet file ({_beginning(str(error))}); write it again") from error
+        raise MalformedFile(
+            f"{name} is not a complete Parquet file ({_beginning(str(error))}); write it again"
+        ) from error
     if frame.is_empty():
         raise MalformedFile(f"{name} has no rows; write it again or remove it")
     for written, ours in names.items():
@@ -307,7 +311,7 @@ def _unreadable(file: str, body: bytes, header: Header, reason: str) -> Malforme
             )
         if raw.count(b'"') % 2:
             return MalformedFile(f"{file}, line {line} has an open quote; close or remove it")
-    return MalformedFile(f"{file} is no readable CSV ({_beginning(reason)}); export it again")
+    return MalformedFile(f"{file} is not readable as CSV ({_beginning(reason)}); export it again")
 
 
 def _require_daily(table: Table) -> None:
@@ -322,5 +326,5 @@ def _require_daily(table: Table) -> None:
 
 
 def _beginning(reason: str) -> str:
-    """The beginning of what polars says, which may repeat a field."""
+    """The beginning of a message of polars, which may repeat a field."""
     return shown(reason.strip().split("\n", 1)[0], SHOWN_ERROR)

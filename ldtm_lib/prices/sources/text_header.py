@@ -1,4 +1,4 @@
-"""The header of a text of bars: one line, or three where tickers stand beside each other."""
+"""The header of a text of bars: one line, or three if tickers are side by side."""
 
 import csv
 import re
@@ -20,7 +20,7 @@ CONTROL = re.compile(r"[^\t -\uffff\U00010000-\U0010ffff]|\x7f")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """The line of a text that names columns, or the lines where tickers stand beside each other."""
+    """The line of a text that names columns, or the lines if tickers are side by side."""
 
     line: int
     """Index of the line that names columns."""
@@ -31,13 +31,13 @@ class Header:
     separator: str
     fields: tuple[str, ...]
     tickers: tuple[str, ...] = ()
-    """The ticker of each column, where they stand beside each other; the first column is of all."""
+    """The ticker of each column, if tickers are side by side; the first column is common to all."""
 
     @property
     def positions(self) -> dict[str, dict[str, int]]:
-        """The position of each name by ticker, or under "" where they do not stand beside each other.
+        """The position of each name by ticker, or under "" if tickers are not side by side.
 
-        Where a name stands twice, the first one counts.
+        If a name occurs twice, the first one counts.
         """
         found: dict[str, dict[str, int]] = {}
         for at, name in enumerate(self.fields[1:], start=1):
@@ -61,7 +61,7 @@ def find_header(file: str, content: bytes, columns: Mapping[str, str]) -> Header
         of_tickers = _names_and_tickers([tuple(fields_of(line, separator)) for line in lines[max(0, at - 2) : at + 1]])
         if of_tickers or ("session" in names and {*PRICE_COLUMNS} & {*names}):
             if CONTROL.search("".join(lines[at - 2 : at + 1] if of_tickers else text)):
-                raise MalformedFile(f"{file}, line {at + 1} has characters that are no text; save it as CSV in UTF-8")
+                raise MalformedFile(f"{file}, line {at + 1} has control characters; save it as CSV in UTF-8")
             return Header(
                 line=at - 2 if of_tickers else at,
                 first_line=at + 2,
@@ -80,7 +80,8 @@ def find_header(file: str, content: bytes, columns: Mapping[str, str]) -> Header
 def _names_and_tickers(lines: Sequence[tuple[str, ...]]) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
     """The names and tickers of columns by a header of three lines; None for other lines.
 
-    pandas writes two levels of columns so: names, tickers (or these first), and the name of the dates alone.
+    pandas writes two levels of columns in this form: names, tickers (or tickers first), and a line with only the name
+    of the dates.
     """
     if len(lines) < 3 or len({len(fields) for fields in lines}) > 1:
         return None
@@ -103,7 +104,7 @@ def _without_cut_character(lines: Sequence[bytes]) -> list[bytes]:
 
 
 def fields_of(line: str, separator: str) -> list[str]:
-    """The fields of a line; a line that is no CSV is split where the separator is."""
+    """The fields of a line; a line that is not CSV is split at the separator."""
     try:
         for fields in csv.reader([line], delimiter=separator):
             return fields

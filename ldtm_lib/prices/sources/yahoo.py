@@ -105,13 +105,13 @@ class YahooSource:
         if error is None:
             return MissingBar(
                 f"Yahoo has no bar of {ticker}{spelled} from {first} to {last}; "
-                "ask again later, or retire the ticker if it left"
+                "try again later, or retire the ticker if it left"
             )
         if RATE_LIMIT in error:
             return SourceError(f"{ticker}: Yahoo reports too many requests; try again in an hour")
         return SourceError(
             f"{ticker}{spelled}: yfinance reports {' '.join(error.split())!r}; "
-            'ask again later, or write Yahoo\'s own spelling under [symbols], such as "BRK.B" = "BRK-B"'
+            'try again later, or write Yahoo\'s own spelling under [symbols], such as "BRK.B" = "BRK-B"'
         )
 
 
@@ -119,7 +119,7 @@ def load_yfinance() -> Any:
     """The package yfinance; raises ConfigurationError if it is not installed."""
     if find_spec("yfinance") is None:
         raise ConfigurationError(
-            'source.kind is "yfinance", and the package yfinance is not installed; run '
+            'source.kind is "yfinance", but the package yfinance is not installed; run '
             f"`{pip_command('install', RELEASE)}` or install LDTM with its extra, as in `pip install 'ldtm[yfinance]'`"
         )
     return import_module("yfinance")

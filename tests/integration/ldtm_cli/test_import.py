@@ -101,7 +101,7 @@ def test_the_table_names_every_ticker_that_has_a_file_within_80_columns(project:
     ]
     assert max(map(len, shown.getvalue().splitlines()[:3])) <= 80
     assert "left out: 1 of MSFT" in shown.getvalue()
-    assert "ignored  MSFT.xlsx (no CSV or Parquet file): they hold no ticker" in shown.getvalue()
+    assert "ignored  MSFT.xlsx (not a CSV or Parquet file): they hold no ticker" in shown.getvalue()
 
 
 def test_many_ignored_files_are_counted_after_the_first(project: Project, tmp_path: Path) -> None:
@@ -115,4 +115,4 @@ def test_many_ignored_files_are_counted_after_the_first(project: Project, tmp_pa
 def test_a_wrong_folder_is_called_what_was_typed(project: Project) -> None:
     with pytest.raises(ConfigurationError) as refused:
         import_files(project, Path("downloads/bars"), "raw")
-    assert str(refused.value) == "downloads/bars is no folder; create it or name another one"
+    assert str(refused.value) == "downloads/bars is not a folder; create it or name another one"

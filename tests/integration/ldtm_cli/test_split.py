@@ -145,5 +145,5 @@ def test_a_source_does_not_bring_back_what_was_withdrawn(project: Project, tmp_p
     assert prices() == {100.0}
     report = import_files(project, folder, "raw")
     assert report.failures == {}
-    assert "no split was stated by hand, which stays" in report.notes[0]
+    assert "no split was stated by hand, which counts" in report.notes[0]
     assert prices() == {100.0}

@@ -228,7 +228,7 @@ def test_what_the_operator_states_stays_against_the_source(conn: Connection, cal
     assert set(stored_closes(conn).values()) == {100.0}, "the prices never had it"
     again = ingest(conn, Delivery(bars=bars, splits=(split,)), source="files", calendar=calendar)
     assert again.splits == ()
-    assert "no split was stated by hand, which stays" in again.notes[0]
+    assert "no split was stated by hand, which counts" in again.notes[0]
     assert conn.execute("select count(*) from split").fetchone() == (2,)
 
 
@@ -279,7 +279,7 @@ def test_a_small_split_that_no_common_bar_shows_is_not_recorded(conn: Connection
     split = Split(ticker="XYZ", session=bars["session"][6], ratio=1.05)
     recorded = ingest(conn, Delivery(bars=bars[7:], splits=(split,)), source="files", calendar=calendar)
     assert recorded.splits == ()
-    assert "is not recorded: no earlier bar arrived that shows" in recorded.notes[0]
+    assert "is not recorded: no delivered bar before it shows" in recorded.notes[0]
     assert list(stored_closes(conn).values()) == [103.0] * 6 + [100.0] * 6
 
 

@@ -153,7 +153,7 @@ def test_three_restated_bars_are_a_split_and_two_are_not(conn: Connection, calen
         else:
             assert recorded.splits == ()
             assert "TWO: 2 of 2 stored bars arrive at 0.333333 times their prices" in recorded.held_back["TWO"]
-            assert "fewer than 3 bars cannot tell a split; nothing of them was" in recorded.held_back["TWO"]
+            assert "fewer than 3 bars cannot show a split; no bar was" in recorded.held_back["TWO"]
             assert current_bars(conn, [ticker])["close"].to_list() == closes[:29]
 
 
@@ -249,9 +249,9 @@ def test_prices_that_dividends_are_taken_out_of_are_noted_after_the_dividend(
     assert counts(recorded) == {"XYZ": (10, 45, 5, 0)}
     (note,) = recorded.notes
     assert note.startswith(
-        f"XYZ: 45 of 50 stored bars arrive at {1 - dividend:g} times their prices, which is no ratio of a split"
+        f"XYZ: 45 of 50 stored bars arrive at {1 - dividend:g} times their prices, which is not a split ratio"
     )
-    assert "they replace all stored bars of the other prices" in note
+    assert "they replace all stored bars at the other prices" in note
     assert ingest(conn, Delivery(bars=taken_out, splits=splits), source="made", calendar=calendar).notes == ()
 
 
@@ -377,7 +377,9 @@ def test_a_split_that_later_stored_bars_do_not_date_leaves_the_store_as_it_was_u
     ingest(conn, Delivery(bars=old[:39]), source="made", calendar=calendar)
     recorded = ingest(conn, Delivery(bars=new[15:25]), source="made", calendar=calendar)
     assert recorded.splits == ()
-    assert recorded.held_back["XYZ"].startswith("XYZ: the bars from 2001-01-24 to 2001-02-06 arrive as after a split")
+    assert recorded.held_back["XYZ"].startswith(
+        "XYZ: the prices of the bars from 2001-01-24 to 2001-02-06 are those after"
+    )
     assert counts(recorded) == {"XYZ": (0, 0, 0, 10)}
     assert num_rows(conn) == 39
     recorded = ingest(conn, Delivery(bars=new[15:]), source="made", calendar=calendar)

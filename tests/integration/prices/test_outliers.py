@@ -215,7 +215,9 @@ def test_what_cannot_be_released_says_why(conn: Connection, calendar: Calendar) 
         release(conn, "XYZ", FIRST, calendar)
     two = pl.concat([bars(calendar, [10.0], "TWO"), bars(calendar, [10.5], "TWO")])
     deliver(conn, calendar, two)
-    with pytest.raises(BarNotReleasable, match=r"several bars of TWO .* choose one by --close, of close 10\.0, volume"):
+    with pytest.raises(
+        BarNotReleasable, match=r"several bars of TWO .* choose one with --close, of close 10\.0, volume"
+    ):
         release(conn, "TWO", FIRST, calendar)
     with pytest.raises(BarNotReleasable, match=r"with close 9 is not in quarantine"):
         release(conn, "TWO", FIRST, calendar, close=9.0)

@@ -205,7 +205,7 @@ def test_only_bars_of_the_range_are_delivered_and_a_ticker_without_any_is_a_fail
 def test_a_folder_that_is_none_is_named_as_it_was_given(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as refused:
         FilesSource(tmp_path / "nowhere", "raw")
-    assert str(refused.value) == f"{tmp_path / 'nowhere'} is no folder; create it or name another one"
+    assert str(refused.value) == f"{tmp_path / 'nowhere'} is not a folder; create it or name another one"
 
 
 def test_files_of_no_asked_ticker_are_reported(tmp_path: Path) -> None:
@@ -240,7 +240,7 @@ def test_coverage_counts_no_file_whose_header_cannot_be_read(tmp_path: Path) -> 
     found = FilesSource(tmp_path, "adjusted").coverage(["AAPL", "BRK-B", "MSFT"])
     assert found.lacking == ("AAPL", "BRK-B", "MSFT")
     assert "AAPL.csv, line 1 names no columns of bars: 'not even a header'" in found.unreadable[0]
-    assert found.unreadable[1].startswith("BRK.B.parquet is no whole Parquet file (")
+    assert found.unreadable[1].startswith("BRK.B.parquet is not a complete Parquet file (")
 
 
 GOOD = "2024-01-29,192.01,192.2,189.58,191.73,47145622"
@@ -271,7 +271,7 @@ GOOD = "2024-01-29,192.01,192.2,189.58,191.73,47145622"
             rows([GOOD, "2024-01-30,1,234.5,1,1,1,5"]),
             "AAPL.csv, line 3 has 7 fields under 6 columns; quote fields that",
         ),
-        (rows([GOOD, "2024-01-30,1,1,1"]), "AAPL.csv, line 3 ends after 4 fields: the file seems cut; export it again"),
+        (rows([GOOD, "2024-01-30,1,1,1"]), "AAPL.csv, line 3 ends after 4 fields: the file seems truncated; export"),
         (rows([GOOD, "2024-0"]), "AAPL.csv, line 3 has no readable date: '2024-0'"),
         (
             rows(["03/04/2024,1,1,1,1,1"]),
@@ -303,13 +303,13 @@ def test_bytes_that_are_no_text_and_parquet_that_was_cut_are_malformed(tmp_path:
     path = tmp_path / "AAPL.parquet"
     pl.DataFrame(BARS, schema=["Date", "Open", "High", "Low", "Close", "Volume"], orient="row").write_parquet(path)
     path.write_bytes(path.read_bytes()[:-100])
-    assert "AAPL.parquet is no whole Parquet file" in failure(tmp_path)
+    assert "AAPL.parquet is not a complete Parquet file" in failure(tmp_path)
     pl.DataFrame(
         {"date": [BARS[0][0]]} | {name: [[1.0]] for name in ("open", "high", "low", "close", "volume")}
     ).write_parquet(path)
-    assert "AAPL.parquet has a column open of several values" in failure(tmp_path)
+    assert "AAPL.parquet has a column open with several values" in failure(tmp_path)
     path.write_bytes(b"")
-    assert "AAPL.parquet is no whole Parquet file" in failure(tmp_path)
+    assert "AAPL.parquet is not a complete Parquet file" in failure(tmp_path)
 
 
 def test_a_bad_row_of_one_ticker_leaves_the_others_of_its_file(tmp_path: Path) -> None:
@@ -375,7 +375,7 @@ def test_a_bad_line_of_splits_fails_its_ticker_only(tmp_path: Path) -> None:
     write(tmp_path, "AAPL.csv", raw_aapl(adj_close=False))
     write(tmp_path, "splits.csv", "ticker,session,ratio\nAAPL,2000-06-21,two\nMSFT,2003-02-18,2\n")
     message = failure(tmp_path, basis="raw")
-    assert message.startswith("splits.csv, line 2 is no split: AAPL,2000-06-21,two; write lines such as AAPL,")
+    assert message.startswith("splits.csv, line 2 is not a split: AAPL,2000-06-21,two; write lines such as AAPL,")
     write(tmp_path, "splits.csv", "name,when\nAAPL,2000-06-21\n")
     assert "splits.csv, line 1 has no column ratio" in str(fetch(tmp_path, basis="raw").failures["AAPL"])
 
@@ -488,7 +488,7 @@ def test_tickers_beside_each_other_are_read_as_yfinance_writes_them(tmp_path: Pa
         assert f"{name}, line 6 has no readable low: 'y'" in str(failures["MSFT"])
         write(tmp_path, name, text[:-40])
         failures = fetch(tmp_path, "AAPL", "MSFT").failures
-        assert f"{name}, line 6 ends after 6 fields: the file seems cut" in str(failures["AAPL"])
+        assert f"{name}, line 6 ends after 6 fields: the file seems truncated" in str(failures["AAPL"])
 
 
 @pytest.mark.parametrize(
@@ -510,13 +510,13 @@ def test_compressed_texts_are_read_within_the_bounds_and_other_kinds_are_listed(
     (tmp_path / "old.zip").write_text("neither")
     delivery = fetch(tmp_path, "AAPL", "MSFT")
     assert delivery.bars.rows() == [("AAPL", *bar) for bar in BARS]
-    assert str(delivery.failures["MSFT"]) == "MSFT.xlsx is no CSV or Parquet file; save it as MSFT.csv in UTF-8"
-    reason = "(no CSV or Parquet file)"
+    assert str(delivery.failures["MSFT"]) == "MSFT.xlsx is not a CSV or Parquet file; save it as MSFT.csv in UTF-8"
+    reason = "(not a CSV or Parquet file)"
     assert delivery.ignored == (f"MSFT.xlsx {reason}", f"notes.md {reason}", f"old.zip {reason}")
     whole = (tmp_path / "AAPL.csv.gz").read_bytes()
     for damaged in (whole[:-9], whole[:20] + b"?" + whole[21:], b"no gzip"):
         (tmp_path / "AAPL.csv.gz").write_bytes(damaged)
-        assert failure(tmp_path).startswith("AAPL.csv.gz is no whole gzip file (")
+        assert failure(tmp_path).startswith("AAPL.csv.gz is not a complete gzip file (")
     (tmp_path / "AAPL.csv.gz").write_bytes(gzip.compress(b"Date,Open\n" + b"," * 300 * 2**20, 1))
     assert failure(tmp_path).startswith("AAPL.csv.gz unpacks to more than 256 MiB, which is the bound; split it")
 
@@ -621,8 +621,8 @@ def test_an_adjustment_that_is_nearly_a_ratio_is_no_split(
     delivery = FilesSource(tmp_path, "raw").fetch(["GE"], *EVER)
     assert delivery.splits == ()
     assert delivery.bars["close"].to_list() == [before, 100]
-    assert delivery.notes[0].startswith(f"GE: close / adj_close {says} on 2024-04-02, which is no ratio of small")
-    assert "a spin-off or a special dividend, and no split" in delivery.notes[0]
+    assert delivery.notes[0].startswith(f"GE: close / adj_close {says} on 2024-04-02, which is not a ratio of small")
+    assert "a spin-off or a special dividend, not a split" in delivery.notes[0]
 
 
 def test_an_adjusted_close_that_is_too_coarse_to_tell_a_split_fails_its_ticker(tmp_path: Path) -> None:

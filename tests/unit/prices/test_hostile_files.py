@@ -90,7 +90,7 @@ def test_special_files_are_not_opened(folder: Path) -> None:
     os.mkfifo(folder / "AAPL.csv")
     assert "holds AAPL" in failure(folder)
     os.mkfifo(folder / "splits.csv")
-    assert str(fetch(folder, "FINE").failures["FINE"]) == "splits.csv is no regular file; remove it"
+    assert str(fetch(folder, "FINE").failures["FINE"]) == "splits.csv is not a regular file; remove it"
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_neighbouring_closes_beyond_the_bound_fail_their_ticker(folder: Path) ->
 def test_a_declared_split_beyond_any_real_one_is_refused(folder: Path) -> None:
     (folder / "splits.csv").write_text("ticker,session,ratio\nFINE,2024-01-29,1e300\n")
     assert str(fetch(folder, "FINE").failures["FINE"]).startswith(
-        "splits.csv, line 2 is no split: FINE,2024-01-29,1e300;"
+        "splits.csv, line 2 is not a split: FINE,2024-01-29,1e300;"
     )
 
 
@@ -159,13 +159,13 @@ def compressed(text: str, times: int) -> bytes:
 def test_compressed_splits_are_not_decompressed(folder: Path) -> None:
     """Polars decompresses what begins like gzip: 300 KB became 150 MB, and minutes of reading."""
     (folder / "splits.csv").write_bytes(compressed("A,2024-01-29,2\n" * 100_000, 100))
-    assert "splits.csv has characters that are no text" in str(fetch(folder, "FINE").failures["FINE"])
+    assert "splits.csv has control characters" in str(fetch(folder, "FINE").failures["FINE"])
 
 
 def test_a_header_that_begins_like_a_compressed_file_is_refused(folder: Path) -> None:
     """Bytes that are valid text and valid zlib at once would be decompressed by polars."""
     (folder / "AAPL.csv").write_bytes(b"x\x01\x00@\xc2\xbf=," + HEADER.encode() + BAR.encode())
-    assert failure(folder) == "AAPL.csv, line 1 has characters that are no text; save it as CSV in UTF-8"
+    assert failure(folder) == "AAPL.csv, line 1 has control characters; save it as CSV in UTF-8"
 
 
 def test_text_files_are_bounded_by_size_fields_and_columns(folder: Path) -> None:
@@ -202,7 +202,7 @@ def test_a_page_with_more_values_than_its_footer_says_is_refused(folder: Path) -
     footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
     path.write_bytes(content[:footer].replace(thousand, most) + content[footer:])
     assert failure(folder) == (
-        "AAPL.parquet is no whole Parquet file (a column has 8191 values in a group of 1000 rows); " + REWRITE
+        "AAPL.parquet is not a complete Parquet file (a column has 8191 values in a group of 1000 rows); " + REWRITE
     )
 
 
@@ -244,7 +244,7 @@ def parquet(fields: Mapping[int, object]) -> bytes:
     [
         (parquet({2: [encoded({4: b"x", 5: 1})] * 200 + [encoded({4: b"y"})], 3: 1}), "has 9 levels"),
         (parquet({2: [encoded({4: b"x", 5: 1})] * 5000, 3: 1}), "has 5,000 elements"),
-        (parquet({2: [encoded({4: b"r", 5: 10**9})], 3: 1}), "its schema has fewer elements than it says"),
+        (parquet({2: [encoded({4: b"r", 5: 10**9})], 3: 1}), "its schema has fewer elements than it states"),
         (b"PAR1\x00" + (2**31).to_bytes(4, "little") + b"PAR1", "has 2,147,483,648 bytes"),
         (b"PAR1" + b"\x19" * 500 + (500).to_bytes(4, "little") + b"PAR1", "its metadata is nested too deeply"),
         (b"PAR1" + b"\x1c" * 500 + (500).to_bytes(4, "little") + b"PAR1", "its metadata is nested too deeply"),

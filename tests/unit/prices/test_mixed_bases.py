@@ -44,7 +44,7 @@ def test_bars_before_a_dividend_that_arrive_at_a_constant_multiple_are_another_b
     assert found.message.startswith("40 of 40 stored bars arrive at ")
     multiple = float(found.message.partition("arrive at ")[2].split()[0])
     assert multiple == pytest.approx(1 - yield_, abs=1.3e-4)
-    assert "which is no ratio of a split: dividends taken out on one side alone, or a spin-off" in found.message
+    assert "which is not a split ratio: dividends taken out on one side only, or a spin-off" in found.message
 
 
 def test_all_stored_bars_may_be_replaced() -> None:

@@ -52,7 +52,7 @@ def test_the_configuration_names_the_source(settings: Settings) -> None:
     with pytest.raises(ConfigurationError, match=r"source\.basis is not set.*write basis = .* under \[source\]"):
         open_source(Settings(path=settings.path, tickers=settings.tickers, source=undeclared), {}, MOMENT)
     nowhere = SourceConfig(kind="files", folder="nowhere", basis="raw")
-    with pytest.raises(ConfigurationError, match=r"source\.folder is .*nowhere, which is no folder"):
+    with pytest.raises(ConfigurationError, match=r"source\.folder is .*nowhere, which is not a folder"):
         open_source(Settings(path=settings.path, tickers=settings.tickers, source=nowhere), {}, MOMENT)
 
 

@@ -1,6 +1,6 @@
 """The Python client of TWS, `ib_insync` or its successor `ib_async` but not both, and the thread that it runs in.
 
-Each brings a module `eventkit` of its own, so that with both installed either one runs on the other's.
+Each brings its own module `eventkit`, so that with both installed, one of them runs on the module of the other.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ def client_module(find: Callable[[str], object | None] = find_spec) -> str:
         )
     if len(installed) > 1:
         raise ConfigurationError(
-            "ib_insync and ib_async are both installed, and each brings a module `eventkit` of its own; run "
+            "ib_insync and ib_async are both installed, and each brings its own module `eventkit`; run "
             f"`{pip_command('uninstall', 'ib_insync', 'eventkit', 'ib_async', 'aeventkit')}`, then "
             f"`{pip_command('install', RELEASE)}`"
         )

@@ -13,20 +13,20 @@ class Meaning(Enum):
 
     NOTICE = "nothing to act on"
     FARM_UP = "a data farm can be reached"
-    FARM_IDLE = "a data farm is asleep until something is asked of it"
+    FARM_IDLE = "a data farm is inactive until it gets a request"
     FARM_DOWN = "a data farm of histories cannot be reached at the moment"
-    OTHER_FARM_DOWN = "a data farm that no history comes from cannot be reached"
-    LINK_LOST = "TWS has lost IB, or not found it yet"
-    LINK_KEPT = "TWS has IB again, and what was asked is still being worked on"
-    LINK_RENEWED = "TWS has IB again, and what was asked is lost"
+    OTHER_FARM_DOWN = "a data farm without histories cannot be reached"
+    LINK_LOST = "TWS has lost its connection to IB, or has none yet"
+    LINK_KEPT = "TWS is connected to IB again, and open requests continue"
+    LINK_RENEWED = "TWS is connected to IB again, and open requests are lost"
     DISCONNECTED = "the connection to TWS is lost"
-    CLIENT_ID_TAKEN = "another program is connected by this client id"
-    PACING = "too much was asked in too short a time"
+    CLIENT_ID_TAKEN = "another program is connected with this client id"
+    PACING = "too many requests were sent in too short a time"
     CANCELLED = "the request was cancelled"
     OTHER_LOGIN = "the login is in use elsewhere"
     SILENCE = "no answer came in time"
     EMPTY = "the answer holds no bar"
-    NO_DATA = "IB has no bars of this"
+    NO_DATA = "IB has no bars for this request"
     UNKNOWN_CONTRACT = "IB knows no such contract"
     AMBIGUOUS_CONTRACT = "several contracts fit"
     NO_PERMISSION = "the login may not see these data"
@@ -34,9 +34,9 @@ class Meaning(Enum):
     REFUSED = "the request is not one that IB answers"
     OUTDATED = "TWS asks for a newer client"
     TERMS = "the login has not accepted the terms of paper trading"
-    STUMBLED = "TWS could not work on the request"
+    STUMBLED = "TWS could not process the request"
     UNREADABLE = "the client cannot read the answer"
-    UNKNOWN = "a message that is in no table"
+    UNKNOWN = "an unknown message"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,28 +62,28 @@ MAY_PASS = frozenset(
 REMEDIES: Mapping[Meaning, str] = {
     Meaning.PACING: "lower ib.requests_in_flight, and use IB for nothing else while this program fetches",
     Meaning.CANCELLED: "look for another program that uses the same client id",
-    Meaning.OTHER_LOGIN: "log out of the other TWS or application that uses this login, or use a login of its own",
-    Meaning.SILENCE: "see whether TWS shows the chart of the ticker; a longer ib.request_timeout_seconds may help",
-    Meaning.EMPTY: "see whether TWS shows the chart of the ticker",
-    Meaning.NO_DATA: "see whether TWS shows a chart of these days; a ticker that left belongs under [retired]",
+    Meaning.OTHER_LOGIN: "log out of the other TWS or application that uses this login, or use a separate login",
+    Meaning.SILENCE: "check whether TWS shows the chart of the ticker; a longer ib.request_timeout_seconds may help",
+    Meaning.EMPTY: "check whether TWS shows the chart of the ticker",
+    Meaning.NO_DATA: "check whether TWS shows a chart of these days; a ticker that left belongs under [retired]",
     Meaning.UNKNOWN_CONTRACT: "correct the ticker, or give IB's own spelling",
     Meaning.AMBIGUOUS_CONTRACT: "choose one",
     Meaning.NO_PERMISSION: "subscribe to the market data of its exchange in IB's client portal, for API use too",
-    Meaning.TOO_LONG: "fill the older years from files with `ldtm prices import`, and IB carries them on",
-    Meaning.REFUSED: "bring TWS or Gateway up to date, and correct what the message names",
-    Meaning.OUTDATED: "bring the Python client (`ldtm doctor` names it) up to date: no retry will help before",
-    Meaning.TERMS: "log in to TWS or Gateway once by hand, accept the paper trading disclaimer, and ask again",
-    Meaning.STUMBLED: "see the log of TWS or Gateway, and restart it",
-    Meaning.UNREADABLE: "bring TWS or Gateway and its Python client (`ldtm doctor` names it) to versions that fit",
-    Meaning.LINK_RENEWED: "see whether TWS is connected to IB",
-    Meaning.DISCONNECTED: "see whether TWS or Gateway runs and is logged in",
+    Meaning.TOO_LONG: "import the older years from files with `ldtm prices import`, and IB continues them",
+    Meaning.REFUSED: "update TWS or Gateway, and correct what the message names",
+    Meaning.OUTDATED: "update the Python client (`ldtm doctor` names it): no retry helps before that",
+    Meaning.TERMS: "log in to TWS or Gateway once by hand, accept the paper trading disclaimer, and try again",
+    Meaning.STUMBLED: "check the log of TWS or Gateway, and restart it",
+    Meaning.UNREADABLE: "install compatible versions of TWS or Gateway and the Python client (`ldtm doctor` names it)",
+    Meaning.LINK_RENEWED: "check whether TWS is connected to IB",
+    Meaning.DISCONNECTED: "check whether TWS or Gateway runs and is logged in",
     Meaning.UNKNOWN: "search IB's documentation for the text, and report it to LDTM's authors",
 }
 
 _KINDS: tuple[tuple[range, str], ...] = (
     (range(100, 500), "an error of TWS about a request; it came at every try, so correct what its text names"),
-    (range(500, 600), "an error of the client or its connection; restart TWS or Gateway, and ask again"),
-    (range(1000, 2000), "a message about the connection of TWS to IB; ask again once TWS shows that it is connected"),
+    (range(500, 600), "an error of the client or its connection; restart TWS or Gateway, and try again"),
+    (range(1000, 2000), "a message about the connection of TWS to IB; try again once TWS shows that it is connected"),
     (range(10000, 11000), "an error of TWS about a request; it came at every try, so correct what its text names"),
 )
 """Meanings of codes by their numbers in IB's documentation, and the remedy for a code that is in no table."""
@@ -146,7 +146,7 @@ _WORDS: Mapping[int, tuple[tuple[str, Meaning], ...]] = {
     420: (("permission", Meaning.NO_PERMISSION),),
     10285: (("trimmed value", Meaning.NOTICE),),
 }
-"""Meanings of a number that has several: words of the text in lower case, the first that stands in it decides."""
+"""Meanings of a number that has several: words of the text in lower case; the first that it contains decides."""
 _WORDS_OF_ANY_CODE = (
     ("pacing violation", Meaning.PACING),
     ("not subscribed", Meaning.NO_PERMISSION),

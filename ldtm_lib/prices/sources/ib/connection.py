@@ -40,14 +40,14 @@ class Address:
     client_id: int = 17
     """The first client id that is tried; while it is in use, the next ones are tried."""
     account: str | None = field(default=None, repr=False)
-    """An account that the login must manage, so that a paper login is not taken for the other one. Never shown."""
+    """An account that the login must manage, so that a paper login is not mistaken for a live one. Never shown."""
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
 
 
 def address_of(environ: Mapping[str, str]) -> Address:
-    """The address that the environment names; raises ConfigurationError for a number that is none."""
+    """The address that the environment names; raises ConfigurationError for an invalid number."""
     plain = Address()
     return Address(
         host=environ.get(HOST_VARIABLE) or plain.host,
@@ -67,7 +67,7 @@ def _number(environ: Mapping[str, str], name: str, otherwise: int, *, least: int
 
 
 class ConnectionBroken(SourceError):
-    """The connection to TWS broke; what was open has to be asked again on another one."""
+    """The connection to TWS broke; open requests must be sent again on another one."""
 
 
 class NotSent(ConnectionBroken):
@@ -79,11 +79,11 @@ class NotConnected(SourceError):
 
 
 class AnswersNothing(NotConnected):
-    """TWS accepts requests and answers no open one."""
+    """TWS accepts requests and answers none."""
 
 
 class NotAdmitted(NotConnected):
-    """TWS runs and refuses LDTM: waiting would not help."""
+    """TWS runs but refuses LDTM: waiting would not help."""
 
 
 class ClientIdTaken(NotAdmitted):
@@ -124,7 +124,7 @@ class IbConnection:
         """The tickers whose requests were open when it was given up as silent."""
 
     async def open(self, client_id: int) -> None:
-        """Connect and log on; raises NotConnected, with the remedy: NotAdmitted or ClientIdTaken when TWS is there."""
+        """Connect and log on; raises NotConnected, with the remedy: NotAdmitted or ClientIdTaken if TWS runs."""
         address, seconds = self._address, self._config.connect_timeout_seconds
         at = f"TWS or Gateway at {address}"
         self._listen()
@@ -141,20 +141,22 @@ class IbConnection:
             if refusal.meaning is Meaning.CLIENT_ID_TAKEN:
                 raise ClientIdTaken(f"client id {client_id} of {at} is in use; {refusal}")
             kind = NotAdmitted if refusal.meaning is Meaning.REFUSED else NotConnected
-            raise kind(f"{at} takes the connection and ends it: {refusal}; see its API settings and its log")
+            raise kind(f"{at} accepts the connection and ends it: {refusal}; check its API settings and its log")
         try:
             login.result()
         except TimeoutError:
             raise NotConnected(
-                f"{at} does not log LDTM on in {seconds:g} s; see whether it is logged in, has the API enabled, "
-                "and waits with a question on its screen"
+                f"{at} did not complete the logon in {seconds:g} s; check whether it is logged in, has the API "
+                "enabled, or waits with a question on its screen"
             ) from None
         except OSError as error:
             raise NotConnected(
-                f"nothing listens as {at} ({error.strerror or error}); start it, and see LDTM_IB_HOST and LDTM_IB_PORT"
+                f"cannot reach {at} ({error.strerror or error}); start it, and check LDTM_IB_HOST and LDTM_IB_PORT"
             ) from error
         if address.account is not None and address.account not in self._ib.client.getAccounts():
-            raise NotAdmitted(f"{at} is logged in without the account that {ACCOUNT_VARIABLE} names; correct either")
+            raise NotAdmitted(
+                f"{at} is logged in without the account that {ACCOUNT_VARIABLE} names; correct one of them"
+            )
 
     async def close(self) -> None:
         """End the connection and wait until the socket is closed."""
@@ -236,7 +238,7 @@ class IbConnection:
         return max(self._quiet_since, self._way.up_since) + seconds - self._loop.time()
 
     def _give_up(self) -> None:
-        """TWS answered nothing for too long: open requests have no answer, and will get none here."""
+        """End all open requests: TWS was silent for too long, and will not answer on this connection."""
         text = f"no answer came in {self._config.request_timeout_seconds:g} s{self._way.in_brackets}"
         self.silent = frozenset(asked.ticker for asked in self._open.values())
         for asked in self._open.values():
@@ -274,7 +276,7 @@ class IbConnection:
             self._refused_login.set_result(said)
 
     def _legible(self, read: Callable[[list[str]], None]) -> Callable[[list[str]], None]:
-        """The client's reader of answers, with failures passed to the request: the client only logs them."""
+        """Wrap the client's reader of answers: failures are passed to the request, since the client only logs them."""
 
         def reading(fields: list[str]) -> None:
             try:
@@ -292,4 +294,4 @@ class IbConnection:
         self.is_broken = True
         self._way.end()
         if not self._refused_login.done():
-            self._refused_login.set_result(Refusal(meaning=Meaning.DISCONNECTED, text="it said nothing"))
+            self._refused_login.set_result(Refusal(meaning=Meaning.DISCONNECTED, text="it gave no reason"))

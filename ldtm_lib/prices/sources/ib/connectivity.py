@@ -41,7 +41,7 @@ class Connectivity:
 
     @property
     def in_brackets(self) -> str:
-        """The outage in brackets, for the end of a message about a connection that answers nothing."""
+        """The outage in brackets, to be appended to a message about a silent connection."""
         return f" ({self.outage})" if self.outage else ""
 
     async def wait_until_up(self) -> None:
@@ -60,7 +60,7 @@ class Connectivity:
                 self.has_heard_outage = True
                 self.notes.append(f"{said}: not waited for")
             case Meaning.FARM_UP if farm.startswith(HISTORY_FARM):
-                self._regain(farm, IB_ITSELF)  # whoever reaches that farm reaches IB
+                self._regain(farm, IB_ITSELF)  # reaching that farm means reaching IB
             case Meaning.FARM_UP | Meaning.FARM_IDLE:
                 self._regain(farm)
             case Meaning.LINK_KEPT | Meaning.LINK_RENEWED:

@@ -28,10 +28,10 @@ class Fetched:
 
 
 async def fetch_all(requests: Sequence[Request], address: Address, config: IbConfig, pacer: Pacer) -> Fetched:
-    """Send all requests; one that is open when the time of the fetch is over is a failure of its ticker alone.
+    """Send all requests; if one is open when the time of the fetch is over, only its ticker fails.
 
-    When a recent fetch has waited for IB in vain, this one fails at once for the same reason. A fetch that got bars
-    before TWS fell silent does not count as such: the silence may be that of its last tickers.
+    If a recent fetch waited for IB without success, this one fails at once for the same reason. A fetch that got bars
+    before TWS fell silent does not count as such: the silence may be due to its last tickers.
     """
     if pacer.unreachable is not None:
         return Fetched(failures={request.ticker: pacer.unreachable for request in requests})
@@ -57,7 +57,7 @@ async def fetch_all(requests: Sequence[Request], address: Address, config: IbCon
             fetched.failures[ticker] = error
         elif isinstance(error, OSError):
             fetched.failures[ticker] = SourceError(
-                f"{ticker}: the connection to {address} failed ({error}); ask again later"
+                f"{ticker}: the connection to {address} failed ({error}); try again later"
             )
         else:
             fetched.bars[ticker] = tasks[ticker].result()
@@ -106,17 +106,17 @@ class _Fetch:
 
     def unfinished(self, ticker: str) -> SourceError:
         """Reason why a ticker is not done when the time is over."""
-        because = self._reconnecting.problem or self._refusals.get(ticker) or "others took it"
+        because = self._reconnecting.problem or self._refusals.get(ticker) or "other tickers took it"
         return SourceError(
             f"{ticker}: the fetch ended after {self._config.fetch_timeout_seconds:g} s without its bars ({because}); "
-            "ask again later, or raise ib.fetch_timeout_seconds"
+            "try again later, or raise ib.fetch_timeout_seconds"
         )
 
     def given_up(self) -> SourceError:
         """Reason why the next fetch need not begin."""
         return SourceError(
-            f"the fetch before this one waited {self._config.fetch_timeout_seconds:g} s for IB in vain "
-            f"({self._reconnecting.problem}); ask again later"
+            f"the previous fetch waited {self._config.fetch_timeout_seconds:g} s for IB without success "
+            f"({self._reconnecting.problem}); try again later"
         )
 
     async def _try(self, request: Request) -> pl.DataFrame | Refusal:
@@ -156,7 +156,7 @@ class _Fetch:
             return _Verdict(stands=False, remedy=remedy)
         found = [] if isinstance(found, Refusal) else found
         if len(found) == 1:
-            return _Verdict(stands=False, remedy="IB has that contract, and may be at its maintenance: ask again later")
+            return _Verdict(stands=False, remedy="IB has that contract, and may be under maintenance: try again later")
         return _Verdict(
             stands=not (self._reconnecting.connectivity.has_heard_outage and not found),
             remedy=described(found, request),

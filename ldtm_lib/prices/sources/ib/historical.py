@@ -12,7 +12,7 @@ from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import ContractConfig
 
 MOST_DAYS = 365
-"""IB wants longer spans in years."""
+"""IB requires longer spans in years."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,7 @@ def described(found: list[Any], request: Request) -> str:
         return f'IB has no stock {name!r}; write symbol = "..." with IB\'s own spelling, such as "BRK B", under {table}'
     contracts = [details.contract for details in found]
     listed = ", ".join(f"con_id {c.conId} ({c.symbol}, {c.primaryExchange}, {c.currency})" for c in contracts)
-    return f"by the name {name!r} IB has {listed}; write con_id = {contracts[0].conId}, or another one, under {table}"
+    return f"for the name {name!r} IB has {listed}; write con_id = {contracts[0].conId}, or another one, under {table}"
 
 
 def frame_of(ticker: str, bars: Sequence[Any]) -> pl.DataFrame:

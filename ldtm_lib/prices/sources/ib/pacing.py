@@ -14,13 +14,13 @@ from ldtm_lib.errors import SourceError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
-    """Times to wait before something is tried again, in seconds. Each repeated failure doubles the wait."""
+    """Waits before another attempt, in seconds. Each repeated failure doubles the wait."""
 
     identical: float = 15.0
     slow_down: float = 15.0
     connect: float = 1.0
     first_connection: float = 60.0
-    """Longest wait for a TWS that is not there when a fetch begins: Gateway restarts every day."""
+    """Longest wait for a TWS that does not run when a fetch begins: Gateway restarts every day."""
     longest: float = 60.0
     unreachable: float = 60.0
     """Time for which later fetches do not wait for IB again after one that found no connection to it."""
@@ -31,7 +31,7 @@ class Patience:
 
 
 class Pacer:
-    """Recent requests to one TWS, and the time until which it must not be asked."""
+    """Recent requests to one TWS, and the time until which no request may be sent."""
 
     def __init__(self, patience: Patience | None = None) -> None:
         self.patience = patience or Patience()
@@ -69,7 +69,7 @@ class Pacer:
             self._num_violations = 0
 
     def note_unreachable(self, error: SourceError) -> None:
-        """A fetch has waited for IB in vain."""
+        """Record that a fetch waited for IB without success."""
         self._unreachable = time.monotonic(), error
 
     @property

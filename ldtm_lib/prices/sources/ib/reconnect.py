@@ -77,9 +77,9 @@ class ReconnectingConnection:
             and len(self._silent_before | connection.silent) > 1
         ):
             self.failure = AnswersNothing(
-                f"TWS or Gateway at {self._address} lets LDTM log on and answers nothing: two connections were silent "
+                f"TWS or Gateway at {self._address} accepts the logon and answers nothing: two connections were silent "
                 f"for {self._config.request_timeout_seconds:g} s each{self.connectivity.in_brackets}; "
-                "see whether TWS shows charts, and restart it"
+                "check whether TWS shows charts, and restart it"
             )
         if self.failure is not None:
             raise self.failure
@@ -115,10 +115,10 @@ class ReconnectingConnection:
         self._num_failures = 0 if connection.has_answered else self._num_failures + 1
         if not self._was_there and time.monotonic() >= self._first_until:
             raise NotConnected(
-                f"TWS or Gateway at {self._address} lets LDTM log on and ends the connection at once; see its log"
+                f"TWS or Gateway at {self._address} accepts the logon and ends the connection at once; check its log"
             )
         what = "fell silent" if connection.silent else "broke"
-        self.connectivity.notes.append(f"the connection to {self._address} {what} and was made again")
+        self.connectivity.notes.append(f"the connection to {self._address} {what} and was opened again")
         return connection.silent if connection.has_answered else connection.silent | self._silent_before
 
     async def _wait(self) -> None:
@@ -152,7 +152,7 @@ def log_on_once(address: Address, config: IbConfig) -> None:
 
     Raises NotConnected, with the remedy, if it does not, and ConfigurationError if no client of TWS is installed.
     """
-    logging.getLogger(client_module()).setLevel(logging.CRITICAL)  # it prints what is raised here in better words
+    logging.getLogger(client_module()).setLevel(logging.CRITICAL)  # it prints what is raised here more clearly
 
     async def once() -> None:
         reconnecting = ReconnectingConnection(load_client(), address, config, Patience(first_connection=0.0))

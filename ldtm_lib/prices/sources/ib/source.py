@@ -37,7 +37,7 @@ class IbSource:
         moment: datetime,
         pacer: Pacer | None = None,
     ) -> None:
-        """`moment` (aware) is when the fetch is made, by the clock that also tells which sessions have closed."""
+        """`moment` (aware) is the time of the fetch, by the clock that also decides which sessions have closed."""
         self._address = address
         self._config = config
         self._contracts = contracts
@@ -52,7 +52,7 @@ class IbSource:
 
     @property
     def tickers_per_fetch(self) -> int:
-        """As many as come in half of `fetch_timeout_seconds` if each answer takes `request_timeout_seconds`.
+        """As many as arrive in half of `fetch_timeout_seconds` if each answer takes `request_timeout_seconds`.
 
         The other half is for waits: a Gateway that restarts, pacing, requests that are repeated.
         """
@@ -63,8 +63,8 @@ class IbSource:
     def fetch(self, tickers: Sequence[str], first: date, last: date) -> Delivery:
         """The bars from one session to another, of those sessions that are over; asks for each ticker once.
 
-        An answer without bars is never taken for one: such a ticker is a failure, with IB's words and the remedy.
-        Raises ConfigurationError when no client of TWS is installed.
+        A ticker whose answer has no bars is a failure, with IB's message and the remedy. Raises ConfigurationError if
+        no client of TWS is installed.
         """
         asked = list(dict.fromkeys(tickers))
         plain = ContractConfig()
@@ -108,10 +108,10 @@ class IbSource:
             closed = f"{self._calendar.closes_at(first):%H:%M} UTC"
             minutes = SETTLING.total_seconds() / 60
             return MissingBar(
-                f"{held}, and the bar of {first} is final {minutes:g} minutes after the close at {closed} only; "
-                "ask again then"
+                f"{held}, and the bar of {first} is final only {minutes:g} minutes after the close at {closed}; "
+                "try again then"
             )
-        return MissingBar(f"{held}, none from {first} to {last}; ask again later, or retire the ticker if it left")
+        return MissingBar(f"{held}, none from {first} to {last}; try again later, or retire the ticker if it left")
 
 
 def _late_beginnings(bars: pl.DataFrame, first: date, last: date) -> dict[str, tuple[str, ...]]:
@@ -123,7 +123,7 @@ def _late_beginnings(bars: pl.DataFrame, first: date, last: date) -> dict[str, t
     if late.is_empty():
         return {}
     sentence = (
-        f"of the days since {first} IB's bars begin late for {{}}; materialize the price_history of one that was "
-        "listed before, or import its older bars from files with `ldtm prices import`"
+        f"of the days since {first} IB's bars begin late for {{}}; if a ticker was listed before, materialize its "
+        "price_history, or import its older bars from files with `ldtm prices import`"
     )
     return {sentence: tuple(f"{ticker} on {session} ({num_bars:,} bars)" for ticker, session, num_bars in late.rows())}

@@ -26,7 +26,7 @@ def bars_of_answer(name: str, answer: Answer, config: UrlConfig, secrets: Secret
     bars and SourceError for one that cannot be read; both show the beginning of the answer.
     """
     if not answer.body.strip():
-        raise MissingBar(f"{name} is empty; {COMPARE}, or ask again later")
+        raise MissingBar(f"{name} is empty; {COMPARE}, or try again later")
     if is_web_page(answer):
         raise SourceError(f"{name} is a web page instead of {config.format.upper()}; {COMPARE}, the key included")
     shown = excerpt(answer.body, secrets)
@@ -41,7 +41,7 @@ def bars_of_answer(name: str, answer: Answer, config: UrlConfig, secrets: Secret
                     raise SourceError(f"{name} is JSON instead of CSV: {shown}; {COMPARE}")
                 table = table_of_text(name, answer.body, columns=columns)
             if table.frame.is_empty():
-                raise MissingBar(f"{name} has no bars; ask again later, or retire the ticker if it left")
+                raise MissingBar(f"{name} has no bars; try again later, or retire the ticker if it left")
             table = replace(table, frame=table.frame.drop("ticker", strict=False))
             read = bars_of_table(table, name, date_format=config.date_format)
     except MalformedFile as error:
@@ -52,7 +52,7 @@ def bars_of_answer(name: str, answer: Answer, config: UrlConfig, secrets: Secret
 
 
 def _unreadable(error: MalformedFile, secrets: Secrets) -> SourceError:
-    """The problem, with a remedy for the web service instead of that for a file."""
+    """The problem with a remedy for a web service instead of the remedy for a file."""
     return SourceError(f"{secrets.removed_from(str(error).rpartition('; ')[0])}; {COMPARE}")
 
 
@@ -71,7 +71,7 @@ def _table_of_json(name: str, body: bytes, place: str | None, columns: Mapping[s
         where = f"under {place!r}" if place else "at its top"
         raise SourceError(f"{name} has no list of bars {where}: {shown}; name its place in url.records")
     if not records:
-        raise MissingBar(f"{name} has no bars: {shown}; ask again later, or retire the ticker if it left")
+        raise MissingBar(f"{name} has no bars: {shown}; try again later, or retire the ticker if it left")
     fields = dict.fromkeys(key for record in records for key in record)
     frame = pl.DataFrame(
         {key: [_field(record.get(key)) for record in records] for key in fields},

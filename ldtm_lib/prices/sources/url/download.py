@@ -30,7 +30,7 @@ REMEDIES = {
     410: "name the service's spelling of the ticker under [symbols], or correct url.url",
     TOO_MANY_REQUESTS: "set url.requests_per_minute to what the service allows",
 }
-LATER = "ask again later"
+LATER = "try again later"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,7 +194,7 @@ def _failed(failure: BaseException, timeout_seconds: float, secrets: Secrets) ->
             remedy="correct the host in url.url, or name the authority's certificate in REQUESTS_CA_BUNDLE",
         )
     if isinstance(failure, (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)):
-        text = f"has not answered in full within {timeout_seconds:g} s"
+        text = f"has not answered completely within {timeout_seconds:g} s"
         return FailedRequest(text=text, remedy=f"{LATER}, or raise url.timeout_seconds", may_pass=True, is_silence=True)
     if isinstance(failure, urllib3.exceptions.IncompleteRead):
         return FailedRequest(text=f"broke off in the middle of its answer ({failure})", may_pass=True)

@@ -67,8 +67,8 @@ def test_a_long_history_of_which_little_came_is_noted_with_its_first_session_and
         week = fetch(peer, ["AAPL"])
     begun = exchange_calendar().between(date(2025, 1, 2), LAST)[-250]
     assert listing_notes(delivery.listings) == (
-        f"of the days since 2004-01-02 IB's bars begin late for AAPL on {begun} (250 bars); materialize the "
-        "price_history of one that was listed before, or import its older bars from files with `ldtm prices import`",
+        f"of the days since 2004-01-02 IB's bars begin late for AAPL on {begun} (250 bars); if a ticker was listed "
+        "before, materialize its price_history, or import its older bars from files with `ldtm prices import`",
     )
     assert delivery.failures == {}
     assert (delivery.notes, week.notes, week.listings) == ((), (), {})
@@ -128,7 +128,7 @@ def test_an_unfinished_bar_alone_is_a_failure() -> None:
     with peer_of(clock=lambda: midday, partial=True) as peer:
         delivery = source_of(peer, moment=midday).fetch(["AAPL"], LAST, LAST)
     assert delivery.bars.is_empty()
-    assert "the bar of 2026-11-20 is final 10 minutes after the close at 21:00 UTC only" in str(
+    assert "the bar of 2026-11-20 is final only 10 minutes after the close at 21:00 UTC" in str(
         delivery.failures["AAPL"]
     )
 

@@ -35,7 +35,9 @@ def test_no_client_and_two_clients_are_refused_with_what_to_install() -> None:
         match=r"neither ib_insync nor ib_async is installed; run `.* -m pip install ib_insync==0.9.86`",
     ):
         client_module(lambda _: None)
-    with pytest.raises(ConfigurationError, match=r"both installed, and each brings a module `eventkit`.*pip uninstall"):
+    with pytest.raises(
+        ConfigurationError, match=r"both installed, and each brings its own module `eventkit`.*pip uninstall"
+    ):
         client_module(lambda _: object())
 
 
@@ -86,7 +88,7 @@ def test_the_doctor_logs_on_asks_for_nothing_and_shows_no_account(tmp_path: Path
         found = _source(tmp_path, peer.port)
         assert (found.level, found.found) == (
             "ok",
-            f"ib: ib_insync 0.9.86, TWS or Gateway at 127.0.0.1:{peer.port} admits LDTM",
+            f"ib: ib_insync 0.9.86, TWS or Gateway at 127.0.0.1:{peer.port} accepts the logon of LDTM",
         )
         deadline = time.monotonic() + 10
         while peer.num_clients and time.monotonic() < deadline:  # it sees the end a moment later
@@ -97,10 +99,10 @@ def test_the_doctor_logs_on_asks_for_nothing_and_shows_no_account(tmp_path: Path
 @pytest.mark.parametrize(
     ("problem", "words", "remedy"),
     [
-        ("account", "is logged in without the account that LDTM_IB_ACCOUNT names", "correct either"),
+        ("account", "is logged in without the account that LDTM_IB_ACCOUNT names", "correct one of them"),
         ("client id", "the client ids 17 to 21 of TWS", "end the other programs, or set LDTM_IB_CLIENT_ID to a free"),
-        ("dialog", "does not log LDTM on in 0.5 s", "see whether it is logged in, has the API enabled, and waits"),
-        ("away", "nothing listens as TWS or Gateway", "start it, and see LDTM_IB_HOST and LDTM_IB_PORT"),
+        ("dialog", "did not complete the logon in 0.5 s", "check whether it is logged in, has the API enabled, or"),
+        ("away", "cannot reach TWS or Gateway", "start it, and check LDTM_IB_HOST and LDTM_IB_PORT"),
     ],
 )
 def test_the_doctor_tells_why_tws_does_not_let_it_in(

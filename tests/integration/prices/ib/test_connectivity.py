@@ -130,7 +130,7 @@ def test_a_farm_that_falls_asleep_is_no_sign_that_ib_is_back() -> None:
     with peer_of() as peer:
         peer.greeting = ((2110, NEVER_THERE), (2107, IDLE + "ushmds"))
         delivery = fetch(peer, ["AAPL"], request_timeout_seconds=0.2, fetch_timeout_seconds=1.0)
-    assert f"without its bars (IB says 2110, '{NEVER_THERE}'); ask again later" in str(delivery.failures["AAPL"])
+    assert f"without its bars (IB says 2110, '{NEVER_THERE}'); try again later" in str(delivery.failures["AAPL"])
     assert peer.asked == []
 
 

@@ -77,7 +77,7 @@ def test_a_request_that_ib_async_takes_321_for_a_warning_of_is_refused_all_the_s
     peer.script("AAPL", Error(321, "Error validating request"))
     answer = fetched(peer, installed)
     assert answer["failures"] == {
-        "AAPL": "AAPL: IB says 321, 'Error validating request'; bring TWS or Gateway up to date, and correct what the "
+        "AAPL": "AAPL: IB says 321, 'Error validating request'; update TWS or Gateway, and correct what the "
         "message names"
     }
     assert asked_of(peer, "AAPL") == 1

@@ -23,7 +23,7 @@ def test_a_gateway_that_restarts_in_the_middle_is_waited_for() -> None:
         delivery = fetch(peer, requests_in_flight=2)
     assert (delivery.failures, whole(delivery, *SYMBOLS)) == ({}, True)
     assert peer.num_connections == 2
-    assert re.fullmatch(r"the connection to 127\.0\.0\.1:\d+ broke and was made again", delivery.notes[0])
+    assert re.fullmatch(r"the connection to 127\.0\.0\.1:\d+ broke and was opened again", delivery.notes[0])
 
 
 def test_a_connection_that_breaks_again_and_again_costs_only_those_that_were_open() -> None:
@@ -42,7 +42,7 @@ def test_a_gateway_that_stays_away_ends_the_fetch_in_its_time() -> None:
         assert time.monotonic() - started < 15.0
     assert whole(delivery, "AAPL")
     assert set(delivery.failures) == {"MSFT", "NVDA", "SPY"}
-    assert "SPY: the fetch ended after 2 s without its bars (nothing listens as TWS or Gateway at" in str(
+    assert "SPY: the fetch ended after 2 s without its bars (cannot reach TWS or Gateway at" in str(
         delivery.failures["SPY"]
     )
     assert "raise ib.fetch_timeout_seconds" in str(delivery.failures["SPY"])
@@ -57,8 +57,8 @@ def test_one_that_is_not_there_at_all_fails_every_ticker_after_a_while() -> None
     assert set(delivery.failures) == set(SYMBOLS)
     assert len(set(map(str, delivery.failures.values()))) == 1
     message = str(delivery.failures["AAPL"])
-    assert message.startswith(f"nothing listens as TWS or Gateway at 127.0.0.1:{peer.port} (")
-    assert "start it, and see LDTM_IB_HOST and LDTM_IB_PORT" in message
+    assert message.startswith(f"cannot reach TWS or Gateway at 127.0.0.1:{peer.port} (")
+    assert "start it, and check LDTM_IB_HOST and LDTM_IB_PORT" in message
 
 
 def test_a_gateway_that_restarts_when_the_fetch_begins_is_waited_for() -> None:
@@ -78,7 +78,7 @@ def test_one_that_takes_connections_and_says_nothing_is_told_apart() -> None:
         delivery = fetch(peer, connect_timeout_seconds=0.3)
         assert time.monotonic() - started < 5.0
         assert 2 <= peer.num_connections <= 3, "as often as the time allows, not as often for every ticker"
-    assert "does not log LDTM on in 0.3 s; see whether it is logged in, has the API enabled" in str(
+    assert "did not complete the logon in 0.3 s; check whether it is logged in, has the API enabled" in str(
         delivery.failures["AAPL"]
     )
 
@@ -142,7 +142,7 @@ def test_a_foreign_connection_error_fails_one_ticker_and_a_fault_of_the_program_
             return
         delivery = fetch(peer)
     assert str(delivery.failures["AAPL"]) == (
-        f"AAPL: the connection to 127.0.0.1:{peer.port} failed (reset); ask again later"
+        f"AAPL: the connection to 127.0.0.1:{peer.port} failed (reset); try again later"
     )
     assert whole(delivery, *SYMBOLS[1:])
 
@@ -176,7 +176,7 @@ def test_a_login_without_the_named_account_is_refused_and_no_account_is_reported
     assert whole(delivery, "AAPL") == is_managed
     if not is_managed:
         message = str(delivery.failures["AAPL"])
-        assert message.endswith("is logged in without the account that LDTM_IB_ACCOUNT names; correct either")
+        assert message.endswith("is logged in without the account that LDTM_IB_ACCOUNT names; correct one of them")
         assert "7654321" not in message
         assert "1234567" not in message
 
@@ -216,7 +216,7 @@ def test_a_link_that_stays_lost_ends_the_fetch_in_its_time() -> None:
         delivery = fetch(peer, ["AAPL"], fetch_timeout_seconds=2.0, request_timeout_seconds=0.5)
     assert str(delivery.failures["AAPL"]) == (
         "AAPL: the fetch ended after 2 s without its bars (IB says 1100, 'Connectivity between IB and Trader "
-        "Workstation has been lost.'); ask again later, or raise ib.fetch_timeout_seconds"
+        "Workstation has been lost.'); try again later, or raise ib.fetch_timeout_seconds"
     )
 
 

@@ -18,18 +18,18 @@ NO_HISTORY = "Historical Market Data Service error message:No historical market 
 TOO_LONG = "Historical Market Data Service error message:Time length exceed max."
 DUPLICATE = "Error processing request.-'bW' : cause - Duplicate ticker ID for API historical data query"
 HOPELESS = [
-    (162, NO_DATA.format(symbol="AAPL"), "see whether TWS shows a chart of these days"),
+    (162, NO_DATA.format(symbol="AAPL"), "check whether TWS shows a chart of these days"),
     (162, NO_CHART_PERMISSION, "subscribe to the market data of its exchange"),
     (162, ELSEWHERE, "log out of the other TWS"),
-    (162, NO_HISTORY, "see whether TWS shows a chart of these days"),
-    (162, TOO_LONG, "fill the older years from files with `ldtm prices import`"),
-    (321, "Error validating request.-'bW' : cause - End Date not supported", "bring TWS or Gateway up to date"),
+    (162, NO_HISTORY, "check whether TWS shows a chart of these days"),
+    (162, TOO_LONG, "import the older years from files with `ldtm prices import`"),
+    (321, "Error validating request.-'bW' : cause - End Date not supported", "update TWS or Gateway"),
     (354, "Requested market data is not subscribed.", "subscribe to the market data of its exchange"),
     (10090, "Part of requested market data is not subscribed.", "subscribe to the market data of its exchange"),
     (10197, "No market data during competing live session", "log out of the other TWS"),
     (10141, "Paper trading disclaimer must first be accepted for API connection.", "accept the paper trading disc"),
-    (10285, "Your API version does not support fractional size rules.", "bring the Python client"),
-    (10314, "End Date/Time: The date, time, or time-zone entered is invalid.", "bring the Python client"),
+    (10285, "Your API version does not support fractional size rules.", "update the Python client"),
+    (10314, "End Date/Time: The date, time, or time-zone entered is invalid.", "update the Python client"),
     (10999, "Historical data of this exchange are not subscribed.", "subscribe to the market data of its exchange"),
 ]
 PASSING = [
@@ -80,8 +80,11 @@ def test_what_passes_costs_nothing_but_time(reaction: Error | Silence | Empty | 
     [
         (Error(162, PACING), "AAPL: IB says 162, '.*pacing violation', after 3 tries; lower ib.requests_in_flight"),
         (Error(420, "Pacing"), "AAPL: IB says 420, 'Pacing', after 3 tries; lower ib.requests_in_flight"),
-        (Error(322, DUPLICATE), "AAPL: IB says 322, .*, after 3 tries; see the log of TWS or Gateway, and restart it"),
-        (Error(200, UNKNOWN), "AAPL: IB says 200, .*, after 3 tries; IB has that contract, and may be at its maint"),
+        (
+            Error(322, DUPLICATE),
+            "AAPL: IB says 322, .*, after 3 tries; check the log of TWS or Gateway, and restart it",
+        ),
+        (Error(200, UNKNOWN), "AAPL: IB says 200, .*, after 3 tries; IB has that contract, and may be under maint"),
         (
             Error(162, "What?"),
             "AAPL: IB says 162, 'What\\?', after 3 tries; by its number this is an error of TWS about a re",
@@ -95,9 +98,9 @@ def test_what_passes_costs_nothing_but_time(reaction: Error | Silence | Empty | 
             "AAPL: IB says 560, 'New', after 3 tries; by its number this is an error of the client or its",
         ),
         (Error(9999, "New"), "AAPL: IB says 9999, 'New', after 3 tries; search IB's documentation for the text"),
-        (Silence(), r"AAPL: no answer came in 0\.2 s, after 3 tries; see whether TWS shows the chart"),
-        (Empty(), "AAPL: the answer holds no bar, after 3 tries; see whether TWS shows the chart"),
-        (Drop(), r"AAPL: the connection to 127\.0\.0\.1:\d+ broke, after 3 tries; see whether TWS or Gateway runs"),
+        (Silence(), r"AAPL: no answer came in 0\.2 s, after 3 tries; check whether TWS shows the chart"),
+        (Empty(), "AAPL: the answer holds no bar, after 3 tries; check whether TWS shows the chart"),
+        (Drop(), r"AAPL: the connection to 127\.0\.0\.1:\d+ broke, after 3 tries; check whether TWS or Gateway runs"),
     ],
     ids=repr,
 )
@@ -154,7 +157,7 @@ def test_an_answer_that_the_client_cannot_read_is_reported_as_such() -> None:
         peer.script("AAPL", Garbled())
         delivery = fetch(peer, ["AAPL", "MSFT"], request_timeout_seconds=5.0)
     assert str(delivery.failures["AAPL"]).startswith("AAPL: the client cannot read the answer (ValueError(")
-    assert "to versions that fit" in str(delivery.failures["AAPL"])
+    assert "install compatible versions" in str(delivery.failures["AAPL"])
     assert asked_of(peer, "AAPL") == 1
     assert whole(delivery, "MSFT")
 

@@ -19,7 +19,7 @@ from tests.integration.prices.ib.asking import (
 from tests.integration.prices.ib.reactions import Silence
 from tests.integration.prices.ib.standalone import random_walks
 
-MUTE = "lets LDTM log on and answers nothing: two connections were silent for 0.5 s each"
+MUTE = "accepts the logon and answers nothing: two connections were silent for 0.5 s each"
 EVERY_ONE = range(1, 100)
 
 
@@ -39,7 +39,7 @@ def test_a_connection_that_falls_silent_is_replaced_once() -> None:
         delivery = fetch(peer, request_timeout_seconds=0.5)
     assert whole(delivery, *SYMBOLS)
     assert (peer.num_connections, len(peer.asked)) == (2, 8)
-    assert delivery.notes == (f"the connection to 127.0.0.1:{peer.port} fell silent and was made again",)
+    assert delivery.notes == (f"the connection to 127.0.0.1:{peer.port} fell silent and was opened again",)
 
 
 def test_two_silent_connections_end_the_fetch_with_one_reason_for_all() -> None:
@@ -53,7 +53,7 @@ def test_two_silent_connections_end_the_fetch_with_one_reason_for_all() -> None:
     assert len(delivery.failures) == 12
     (message,) = set(map(str, delivery.failures.values()))
     assert MUTE in message
-    assert "see whether TWS shows charts, and restart it" in message
+    assert "check whether TWS shows charts, and restart it" in message
 
 
 def test_what_came_before_the_silence_is_kept() -> None:

@@ -143,7 +143,7 @@ def test_raw_bars_without_an_adjusted_close_take_declared_splits(service: WebSer
     delivery = fetch(service, tmp_path, ["AAPL", "MSFT"], basis="raw")
     assert closes(delivery)[:3] == (CLOSES[0] / 1.25, CLOSES[1] / 1.25, CLOSES[2])
     assert delivery.splits_from == {"AAPL": date.min}, "the file has all of them"
-    assert "splits.csv, line 3 is no split" in str(delivery.failures["MSFT"])
+    assert "splits.csv, line 3 is not a split" in str(delivery.failures["MSFT"])
 
 
 def test_missing_variables_are_named_all_at_once() -> None:

@@ -81,7 +81,7 @@ def test_a_service_that_asks_for_an_hour_is_not_asked_for_the_other_tickers(
     assert {ticker: str(error).replace(service.host, "HOST") for ticker, error in delivery.failures.items()} == {
         "XYZ": "XYZ: HOST answers with the status 429 Too Many Requests: daily limit reached and asks to wait 3600 s; "
         "set url.requests_per_minute to what the service allows",
-        "AAPL": "AAPL: not requested, since HOST asks to wait 3600 s; ask again later",
+        "AAPL": "AAPL: not requested, since HOST asks to wait 3600 s; try again later",
     }
     assert len(service.received) == 1
     assert list(fetch(service, tmp_path, pacer=pacer).failures) == ["AAPL"], "the next fetch of the process knows"
@@ -123,7 +123,7 @@ def test_a_truncated_body_is_tried_again_and_never_taken_for_whole(service: WebS
     cut = Reply(body=CSV.encode()[:-20], missing_bytes=20)
     message = failure(service, tmp_path, cut)
     assert message.startswith("XYZ: HOST broke off in the middle of its answer (")
-    assert message.endswith("), after 3 attempts; ask again later")
+    assert message.endswith("), after 3 attempts; try again later")
     service.replies["XYZ"] = [cut, Reply(body=CSV.encode())]
     assert closes(fetch(service, tmp_path, ["XYZ"]), "XYZ") == CLOSES
 
@@ -131,7 +131,7 @@ def test_a_truncated_body_is_tried_again_and_never_taken_for_whole(service: WebS
 def test_a_text_that_ends_in_the_middle_of_a_line_is_refused(service: WebService, tmp_path: Path) -> None:
     message = failure(service, tmp_path, Reply(body=CSV.encode()[:-20]))
     assert "line 6 ends after" in message
-    assert message.endswith("the file seems cut; compare [url] with the service's documentation")
+    assert message.endswith("the file seems truncated; compare [url] with the service's documentation")
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,9 @@ def test_a_text_that_ends_in_the_middle_of_a_line_is_refused(service: WebService
 def test_a_slow_answer_is_given_up_after_the_time_limit(service: WebService, tmp_path: Path, reply: Reply) -> None:
     began = time.monotonic()
     message = failure(service, tmp_path, reply, timeout_seconds=0.5, num_attempts=1)
-    assert message == ("XYZ: HOST has not answered in full within 0.5 s; ask again later, or raise url.timeout_seconds")
+    assert message == (
+        "XYZ: HOST has not answered completely within 0.5 s; try again later, or raise url.timeout_seconds"
+    )
     assert time.monotonic() - began < 2.5
 
 
@@ -149,9 +151,9 @@ def test_a_service_that_does_not_answer_is_not_asked_for_every_ticker(tmp_path: 
         address, host = gone.url, gone.host
     delivery = fetch(address, tmp_path, [f"T{n}" for n in range(30)], requests_in_flight=1)
     messages = [str(error).replace(host, "HOST") for error in delivery.failures.values()]
-    assert messages[0] == "T0: HOST cannot be reached (Connection refused), after 3 attempts; ask again later"
+    assert messages[0] == "T0: HOST cannot be reached (Connection refused), after 3 attempts; try again later"
     assert messages[1:] == [
-        f"T{n}: not requested, since HOST cannot be reached (Connection refused); ask again later" for n in range(1, 30)
+        f"T{n}: not requested, since HOST cannot be reached (Connection refused); try again later" for n in range(1, 30)
     ]
 
 
@@ -200,7 +202,7 @@ def test_a_field_that_is_no_number_is_named_with_its_line(service: WebService, t
             "results",
             b'{"status": "OK", "results": []}',
             """the answer of HOST for XYZ has no bars: {"status": "OK", "results": []}; """
-            "ask again later, or retire the ticker if it left",
+            "try again later, or retire the ticker if it left",
         ),
         (
             "results",

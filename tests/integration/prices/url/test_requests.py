@@ -91,7 +91,7 @@ def test_nothing_new_without_a_stored_answer_is_asked_again_past_caches(service:
     assert service.received[1].headers["cache-control"] == "no-cache"
     service.replies["AAPL"] = Reply(status=304)
     (error,) = fetch(service, tmp_path).failures.values()
-    assert "answers that nothing has changed, but no answer is stored, after 3 attempts; ask again later" in str(error)
+    assert "answers that nothing has changed, but no answer is stored, after 3 attempts; try again later" in str(error)
 
 
 def test_an_answer_that_cannot_be_read_is_not_stored(service: WebService, tmp_path: Path) -> None:
