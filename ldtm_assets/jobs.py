@@ -70,7 +70,7 @@ JOBS = (
     price_history_job,
     dg.define_asset_job(
         DAILY_JOB,
-        # freshness is evaluated on the next morning, by a job of its own
+        # freshness is evaluated on the next morning, by a separate job
         selection=dg.AssetSelection.assets(*DAILY_ASSETS) - dg.AssetSelection.checks(freshness_checks),
         tags=NO_RETRIES,
         description="The daily run of some sessions and tickers: bars, windows, forecasts, actuals. New rows of past "

@@ -57,8 +57,8 @@ def by_session(settings: Settings, calendar: Calendar) -> "SessionPartitions":
 class SessionTickerPartitions(dg.MultiPartitionsDefinition):
     """Partitions by session and ticker whose runs are tagged with a range, never with one session and one ticker.
 
-    Dagster 1.13.27 gives every run of a job's backfill the tags of the backfill's first partition beside the run's own
-    range, and a step that finds the tags of one session and one ticker processes only that partition: every run
+    Dagster 1.13.27 gives every run of a job's backfill the tags of the backfill's first partition in addition to the run's
+    own range, and a step that finds the tags of one session and one ticker processes only that partition: every run
     processes the same partition and succeeds (docs/experiments.md).
     """
 
@@ -103,7 +103,7 @@ def require_range(tags: Mapping[str, str], keys: Sequence[str]) -> None:
     ends = [tags[name] for name in (RANGE_START_TAG, RANGE_END_TAG) if name in tags]
     if missing := [key for key in dict.fromkeys(ends) if key not in keys]:
         raise ConfigurationError(
-            f"the run asks for the partitions {ends[0]} to {ends[-1]}, but its step has {len(keys)} partitions "
+            f"the run requests the partitions {ends[0]} to {ends[-1]}, but its step has {len(keys)} partitions "
             f"({keys[0]} to {keys[-1]}) without {' and '.join(missing)}; nothing was done. Launch the run again from "
             "the page of the asset, with partitions that exist"
         )

@@ -34,7 +34,7 @@ DOCKER_SOCKET = "/var/run/docker.sock"
 
 
 class ContainerRunLauncher(DockerRunLauncher):
-    """Launches each run in a container beside the daemon's, from the image of the code server.
+    """Launches each run in a separate container, from the image of the code server.
 
     A run gets the user, the networks and the mounts of the daemon's container, except for Docker's socket, and the
     daemon's variables that begin with FORWARDED. A training sees the GPUs of `gpus`, and its lease chooses one of them;

@@ -126,7 +126,7 @@ class UiGuard:
 
 
 def _is_visit(scope: Scope, headers: Headers) -> bool:
-    """True if a browser opens a page in a tab of its own, as by a link in a notification."""
+    """True if a browser navigates to a page, as by a link in a notification."""
     return (
         scope["type"] == "http"
         and scope["method"] == "GET"

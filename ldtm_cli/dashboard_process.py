@@ -1,4 +1,4 @@
-"""The process of the dashboard: run in the foreground, started beside Dagster, found by a PID file, and stopped."""
+"""The process of the dashboard: run in the foreground, started with Dagster, found by a PID file, and stopped."""
 
 import os
 import subprocess

@@ -251,7 +251,7 @@ def _role(project: Project) -> Finding:
         remedy = f"as the owner of the tables run `ldtm db grant {user}`"
         return Finding(what="role", level="fail", found=text, remedy=remedy)
     if storage:
-        text = f"{user} {'; '.join([*found, *storage])}: code that it adds there would run as any user of it"
+        text = f"{user} {'; '.join([*found, *storage])}: code that it adds would run as any user of that storage"
         remedy = f"as the owner of the tables run `ldtm db grant {user}`"
         return Finding(what="role", level="warn", found=text, remedy=remedy)
     if found:

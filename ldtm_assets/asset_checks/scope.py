@@ -1,7 +1,7 @@
 """The parts that an asset check evaluated: which sessions or tickers fail, and which pass.
 
 Alerts open for failing parts and resolve for passing ones. Parts in neither list keep their alerts as they are: a run
-of one ticker says nothing about the others, and a partition that will be retried is not failing yet.
+of one ticker has no result for the others, and a partition that will be retried is not failing yet.
 """
 
 from collections.abc import Mapping

@@ -2,7 +2,7 @@
 
 The four assets are one step of one process, so that each ticker goes as far as it can. As four steps, one ticker
 without a bar would fail the first step, and Dagster would skip the other three for all tickers. The seal is made by
-the same step for the same reason: Dagster would skip an asset of its own whenever a ticker fails.
+the same step for the same reason: Dagster would skip a separate step whenever a ticker fails.
 """
 
 from collections import defaultdict
@@ -264,7 +264,7 @@ class DailyRun:
 
 
 def origin_of(run: dg.DagsterRun) -> str:
-    """Identity of a simulation of daily runs: the backfill, or the run with all re-executions of it."""
+    """Identity of a simulation of daily runs: the backfill, or the run with all its re-executions."""
     backfill = run.tags.get(BACKFILL_TAG)
     return f"backfill {backfill}" if backfill else f"run {run.root_run_id or run.run_id}"
 
@@ -296,7 +296,7 @@ def partitions_of_tickers(partitions: Sequence[DailyPartition], only: Sequence[s
 def classify(
     partitions: Sequence[DailyPartition], settings: Settings, calendar: Calendar, moment: datetime
 ) -> RequestedPartitions:
-    """Classify partitions at a moment; Dagster does not validate the ranges of partitions that a run asks for."""
+    """Classify partitions at a moment; Dagster does not validate the ranges of partitions that a run requests."""
     newest = calendar.last_closed(moment)
     requested = RequestedPartitions(ready=[], refused={}, removed=[])
     present = {session: set(settings.tickers_on(session)) for session in {each.session for each in partitions}}

@@ -128,7 +128,7 @@ def show_backtests(project: "Project", *, as_json: bool) -> None:
 
 
 def show_shadows(project: "Project", *, simulated: bool, simulation: int | None = None, as_json: bool) -> None:
-    """Print the shadows beside live rows, or beside those of a simulation."""
+    """Print the shadows of live rows, or of the rows of a simulation."""
     from ldtm_lib.ledger.shadows import shadow_records
 
     with project.database.transaction() as conn:
@@ -208,7 +208,7 @@ def shadows_as_dicts(records: "Sequence[ShadowRecord]") -> list[dict[str, object
 
 
 def print_shadows(console: Console, records: "Sequence[ShadowRecord]", rows: "RowKind") -> None:
-    """Show the forecasts of models that are not in use, beside those on record on the same run dates."""
+    """Print the forecasts of models that are not in use, with those on record on the same run dates."""
     kind = rows.kind
     if not records:
         console.print(f"No shadow forecast is recorded for a {kind} forecast.")

@@ -1,4 +1,4 @@
-"""The registry: what is active, what is a candidate, the verdicts of the gate, and the losses of trainings."""
+"""The registry: active models, candidates, verdicts of the gate, and losses of trainings."""
 
 from collections.abc import Sequence
 

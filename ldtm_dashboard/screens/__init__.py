@@ -1,1 +1,1 @@
-"""The pages: each draws what `views` reads. A folder named `pages` beside `app.py` would be Streamlit's own."""
+"""The pages: each draws what `views` reads. Streamlit treats a folder named `pages` next to `app.py` as its own."""

@@ -39,7 +39,7 @@ class Adjusted:
     applied: tuple[Split, ...]
     """New splits that the stored bars have had all along."""
     inferred: tuple[Split, ...] = ()
-    """A new split that nobody declared, which the stored bars do not have yet."""
+    """A new, undeclared split that the stored bars do not have yet."""
     problem: str | None = None
     """Reason why the delivery is not recorded, with the remedy."""
     notes: tuple[str, ...]

@@ -124,7 +124,7 @@ def _says(broken: pl.Expr, words: pl.Expr) -> pl.Expr:
 
 
 def _orders(edge: str, wrongly: str, name: str, is_wrong: pl.Expr) -> pl.Expr:
-    """A broken order of two prices; a price that is no number is reported already."""
+    """A broken order of two prices; a price that is not a number is reported already."""
     both = ~_is_no_number(edge) & ~_is_no_number(name)
     return _says(both & is_wrong, pl.format(f"{edge} {{}} is {wrongly} {name} {{}}", _shown(edge), _shown(name)))
 

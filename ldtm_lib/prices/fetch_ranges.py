@@ -2,7 +2,7 @@
 
 A ticker's range begins with bars that are already stored, so that a restatement such as a split is detected. If the
 newest stored bar is weeks old, the range begins there and not a few sessions before today; if newer bars are stored
-than the ones asked for, it extends to the newest: a split is dated by the bars before and after it.
+than the requested ones, it extends to the newest: a split is dated by the bars before and after it.
 """
 
 from collections import Counter

@@ -29,7 +29,7 @@ MOST_MULTIPLES = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:
-    """Two bars that follow each other, one of them stored and the other delivered."""
+    """Two consecutive bars, one of them stored and the other delivered."""
 
     session: date
     close: float
@@ -144,7 +144,7 @@ def transitions_between(delivered: pl.DataFrame, stored: pl.DataFrame) -> list[T
 
 
 def _runs(least: Floats, greatest: Floats, is_rescaled: npt.NDArray[np.bool_], length: int) -> Sequence[slice]:
-    """Runs of at least so many rescaled bars in a row that one ratio explains."""
+    """Runs of at least `length` consecutive rescaled bars that one ratio explains."""
     runs: list[slice] = []
     start, low, high = 0, 0.0, np.inf
     for at in range(len(least) + 1):

@@ -1,7 +1,7 @@
 """Outliers: closes that leave the series and return within three sessions, or that are in another unit.
 
 Only closes are judged. A spike of high or low alone stays: a bar whose high is far above its close may be a wrong print
-or a real one, and neither neighbours nor the other three prices tell. A crash, and a leap that stays, are no outliers.
+or a real one, and neither neighbours nor the other three prices decide. A crash or leap that stays is not an outlier.
 
 The search visits only jumps, which are found for all tickers at once; tests compare it with a plain loop over all bars.
 """
@@ -188,7 +188,7 @@ class _Search:
         return None
 
     def _is_apart(self, first: int, stop: int, other: int) -> bool:
-        """True if some bars are so few that they may yet prove a spike, all judged, and beyond a bar beside them."""
+        """True if some bars are few enough to prove a spike later, all judged, and beyond a neighbouring bar."""
         is_short = stop - first <= LONGEST_SPIKE and self.is_judged[first:stop].all()
         return bool(is_short and _is_beyond(self.close[first:stop], self.close[other], self.close[other]).all())
 

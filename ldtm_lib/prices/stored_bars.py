@@ -30,7 +30,7 @@ def newest_sessions(conn: Connection, tickers: Sequence[str], *, last: date) -> 
 
 
 def recent_bars(conn: Connection, tickers: Sequence[str], *, last: date, num_bars: int) -> pl.DataFrame:
-    """The newest current bars of each ticker up to a session, at most so many of each."""
+    """The newest current bars of each ticker up to a session, at most `num_bars` of each."""
     parameters = {"tickers": list(tickers), "last": last, "num_bars": num_bars}
     return _read_frame(conn, query("prices.recent_bars"), parameters, BAR_SCHEMA)
 

@@ -101,7 +101,7 @@ def by_ticker(splits: Iterable[Split]) -> dict[str, tuple[Split, ...]]:
 
 
 def _range(bars: pl.DataFrame) -> tuple[date | None, date | None]:
-    """The first and last session; a range without sessions when there are no bars."""
+    """The first and last session; a range without sessions if there are no bars."""
     if bars.is_empty():
         return date.max, date.min
     sessions = bars["session"].sort()

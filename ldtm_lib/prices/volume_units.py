@@ -1,7 +1,7 @@
 """Volume units: volumes of a source that begins to count in lots of 100 shares, or in shares instead of lots.
 
 Volume is an input of every network, and a change of unit would look like a day with a hundredth of the trade. Stored
-bars stay unchanged, and delivered ones are converted to their unit. A split also changes prices, and is no such change.
+bars stay unchanged, and delivered ones are converted to their unit. A split also changes prices.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ LOT = 100
 LEAST_BARS = 3
 """Fewer common bars whose volumes differ by LOT may be a plain correction."""
 LARGEST_CORRECTION = 2.0
-"""A corrected volume of a bar lies within this factor of the first one; LOT is far beyond it."""
+"""A corrected volume of a bar is within this factor of the first one; LOT is far beyond it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The file splits.csv beside raw bars: ticker, session, ratio."""
+"""The file splits.csv next to raw bars: ticker, session, ratio."""
 
 import re
 from collections.abc import Mapping
@@ -99,7 +99,7 @@ def read_declared_splits(folder: Path, moment: datetime | None = None) -> Declar
 
 
 def split_ratio(text: str) -> float | None:
-    """New shares for one old, as a number or such as 3:2 and 3/2, 1 included; None for a text that is no such ratio."""
+    """New shares for one old, as a number or such as 3:2 and 3/2, 1 included; None for any other text."""
     new, _, old = text.strip().replace("/", ":").partition(":")
     try:
         ratio = float(new) / float(old or 1)

@@ -211,7 +211,7 @@ class FilesSource:
     def _collect(
         self, collected: _Collected, ticker: str, read: pl.DataFrame, declared: Iterable[Split], first: date, last: date
     ) -> None:
-        """Add one ticker's bars: raw ones on the basis of the last session asked for, adjusted ones as they are."""
+        """Add one ticker's bars: raw ones on the basis of the last requested session, adjusted ones unchanged."""
         basis = last if self.basis == "raw" else read["session"][-1]
         try:
             own = bars_on_basis(read.with_columns(ticker=pl.lit(ticker)), self.basis, declared, basis, first, last)

@@ -77,7 +77,7 @@ def splits_from_adjusted_close(bars: pl.DataFrame) -> SplitEvidence:
     """The splits of raw bars by the jumps of close / adj_close.
 
     `bars` has the columns ticker, session, close (raw) and adj_close. A dividend moves the quotient by its yield, a
-    split by its ratio; a larger move that is no ratio of splits is noted. Raises MalformedFile where the decimals of
+    split by its ratio; a larger move that is not a split ratio is noted. Raises MalformedFile if the decimals of
     the adjusted close allow several ratios.
     """
     splits: list[Split] = []

@@ -26,7 +26,7 @@ from ldtm_lib.prices.sources.text_header import HEADER_BYTES, Header, fields_of,
 TEXT_SUFFIXES, PARQUET_SUFFIXES = (".csv", ".txt", ".tsv"), (".parquet", ".pq")
 COMPRESSED = ".gz"
 MOST_COLUMNS, MOST_COLUMNS_OF_TICKERS = 256, 4096
-"""Columns of a text: of one ticker a row, and of several tickers beside each other."""
+"""Columns of a text with one ticker per row, and of one with tickers side by side."""
 SHOWN_ERROR = 100
 MOST_FIELD_BYTES = 40
 """Length of a date, number or ticker: a dictionary of a Parquet file may repeat a long one millions of times."""
@@ -47,7 +47,7 @@ class Table:
     """Name of the file in messages, such as AAPL.csv."""
     frame: pl.DataFrame
     separator: str | None
-    """Separator of fields; None for a format that is no text of lines: Parquet, JSON."""
+    """Separator of fields; None for a format without lines of text: Parquet, JSON."""
     first_line: int = 0
     """The line of row 0 in a text file; elsewhere rows are counted from 1."""
     num_fields_in_last_line: int | None = None

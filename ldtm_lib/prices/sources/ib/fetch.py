@@ -1,4 +1,4 @@
-"""One fetch: a request a ticker, several of them open at once, each tried again while that may help."""
+"""One fetch: one request per ticker, several open at once, each repeated while that may help."""
 
 import asyncio
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,4 @@
-"""Historical requests: the contract and the span that IB is asked for, and its answer as a frame."""
+"""Historical requests: the requested contract and span, and IB's answer as a frame."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

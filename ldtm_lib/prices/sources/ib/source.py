@@ -61,7 +61,7 @@ class IbSource:
         return max(config.requests_in_flight, int(config.requests_in_flight * rounds))
 
     def fetch(self, tickers: Sequence[str], first: date, last: date) -> Delivery:
-        """The bars from one session to another, of those sessions that are over; asks for each ticker once.
+        """The bars from one session to another, of sessions that are over; requests each ticker once.
 
         A ticker whose answer has no bars is a failure, with IB's message and the remedy. Raises ConfigurationError if
         no client of TWS is installed.
