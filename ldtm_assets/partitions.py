@@ -57,9 +57,9 @@ def by_session(settings: Settings, calendar: Calendar) -> "SessionPartitions":
 class SessionTickerPartitions(dg.MultiPartitionsDefinition):
     """Partitions by session and ticker whose runs are tagged with a range, never with one session and one ticker.
 
-    Dagster 1.13.27 gives every run of a job's backfill the tags of the backfill's first partition in addition to the run's
-    own range, and a step that finds the tags of one session and one ticker processes only that partition: every run
-    processes the same partition and succeeds (docs/experiments.md).
+    Dagster 1.13.27 gives every run of a job's backfill the tags of the backfill's first partition in addition to the
+    run's own range, and a step that finds the tags of one session and one ticker processes only that partition: every
+    run processes the same partition and succeeds (docs/experiments.md).
     """
 
     def get_tags_for_partition_key(self, partition_key: str) -> Mapping[str, str]:
