@@ -42,6 +42,7 @@ from ldtm_lib.registry.judgement import judge_newest
 from ldtm_lib.sessions import Calendar, exchange_calendar
 from ldtm_lib.training.plan import PARTS
 from ldtm_lib.training.report import TrainingReport
+from ldtm_lib.wording import counted
 
 
 class BootstrapConfig(dg.Config):
@@ -246,4 +247,4 @@ class Bootstrap:
 
 
 def _tickers(tickers: Sequence[str]) -> str:
-    return f"{len(tickers)} ticker{'s' if len(tickers) != 1 else ''}"
+    return counted(len(tickers), "ticker")

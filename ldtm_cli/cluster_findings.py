@@ -9,6 +9,7 @@ from ldtm_lib.models.on_ray.release import Release, release_here
 from ldtm_lib.project import Project
 from ldtm_lib.settings import EngineConfig
 from ldtm_lib.training.node_leases import node_leases
+from ldtm_lib.wording import counted
 
 START = "start the head and the nodes as docs/ray.md describes, or set engine.kind to local"
 
@@ -37,16 +38,17 @@ def judged(
 def _slots(report: ClusterReport, config: EngineConfig) -> Finding:
     num_cpu, num_gpu = report.num_slots("cpu", config.cpus), report.num_slots("gpu", config.cpus)
     lines = [
-        f"Ray at {report.address}: {len(report.nodes)} nodes, {num_gpu} GPU slots, {num_cpu} CPU slots",
-        *(
-            f"{node}: {node.slots('gpu', config.cpus)} GPU slots, {node.slots('cpu', config.cpus)} CPU slots"
-            for node in report.nodes
-        ),
+        f"Ray at {report.address}: {counted(len(report.nodes), 'node')}, {_slots(num_gpu, num_cpu)}",
+        *(f"{node}: {_slots(node.slots('gpu', config.cpus), node.slots('cpu', config.cpus))}" for node in report.nodes),
     ]
     if num_cpu or num_gpu:
         return Finding(what="cluster", level="ok", found="\n".join(lines))
     remedy = "start a node with --num-cpus or with GPU slots (docs/ray.md), or lower engine.cpus"
     return Finding(what="cluster", level="fail", found="\n".join(lines), remedy=remedy)
+
+
+def _slots(num_gpu: int, num_cpu: int) -> str:
+    return f"{counted(num_gpu, 'GPU slot')}, {counted(num_cpu, 'CPU slot')}"
 
 
 def _versions(report: ClusterReport, here: Release) -> Finding:

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from ldtm_cli.invocation import NOTHING
 from ldtm_cli.tables import rows_table
+from ldtm_lib.wording import counted
 
 if TYPE_CHECKING:
     from ldtm_lib.baselines.scores import BestConstant, Comparison, ModelScore
@@ -118,7 +119,7 @@ def _title(board: "ComparisonBoard", of: str, num_counted: int | None) -> str:
     rows = str(board.universe.network.num_next_day)
     if num_counted is not None and num_counted != board.universe.network.num_next_day:
         rows += f" of {num_counted}"
-    tickers = f"{len(board.tickers)} ticker{'s' if len(board.tickers) != 1 else ''}"
+    tickers = counted(len(board.tickers), "ticker")
     span = f"{board.universe.first_session} to {board.universe.last_session}"
     return f"Network against baselines on the same {rows} rows of {tickers}, {of} of {span}"
 

@@ -26,6 +26,7 @@ from ldtm_lib.sessions import exchange_calendar
 from ldtm_lib.settings import GpuConfig, Settings, UiConfig, load_settings
 from ldtm_lib.training.gpu_alert import slow_training
 from ldtm_lib.url import is_loopback
+from ldtm_lib.wording import counted
 
 PACKAGES = ("dagster", "dagster-webserver", "dagster-postgres", "torch", "polars", "psycopg", "exchange-calendars")
 CALENDAR_PACKAGE = "exchange-calendars"
@@ -99,7 +100,9 @@ def _backlogs(database: Database) -> list[str]:
 
 def _configuration(settings: Settings) -> Finding:
     retired = f", {len(settings.retired)} of them retired" if settings.retired else ""
-    return Finding(what="configuration", level="ok", found=f"{settings.path}: {len(settings.tickers)} tickers{retired}")
+    return Finding(
+        what="configuration", level="ok", found=f"{settings.path}: {counted(len(settings.tickers), 'ticker')}{retired}"
+    )
 
 
 def _packages() -> Finding:
@@ -159,7 +162,7 @@ def gpu_finding(inventory: GpuInventory, config: GpuConfig, database: Database |
     slots = job_slots(known, config)
     found = "\n".join(
         [
-            f"{inventory.note}; {slots} of at most {config.max_jobs} job{'s' if config.max_jobs != 1 else ''} at once",
+            f"{inventory.note}; {slots} of at most {counted(config.max_jobs, 'job')} at once",
             *(_gpu_line(occupancy, config, leases_are_known=database is not None) for occupancy in known),
         ]
     )
@@ -178,7 +181,7 @@ def _gpu_line(occupancy: Occupancy, config: GpuConfig, *, leases_are_known: bool
     leases = f"{len(occupancy.held)} leased" if leases_are_known else "leases unknown without the database"
     return (
         f"GPU {gpu.index} {gpu.name}: {gpu.free_mib:,} of {gpu.total_mib:,} MiB free, "
-        f"{slots} slot{'s' if slots != 1 else ''}, {leases}"
+        f"{counted(slots, 'slot')}, {leases}"
     )
 
 

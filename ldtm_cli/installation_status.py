@@ -8,7 +8,6 @@ from ldtm_cli.dagster_process import running_dagster
 from ldtm_lib.alerts.secrets import ALERT_VARIABLE, alert_urls, without_secrets
 from ldtm_lib.audit.publications.seal_file import seal_file_of
 from ldtm_lib.audit.sealing import fork_of
-from ldtm_lib.daily_run.freshness import named
 from ldtm_lib.database import embedded
 from ldtm_lib.database.clock import stored_calendar
 from ldtm_lib.database.connection import Connection
@@ -22,6 +21,7 @@ from ldtm_lib.maintenance.disk import folder_bytes, free_bytes, low_disk_alert
 from ldtm_lib.maintenance.status import Status, needs, status
 from ldtm_lib.project import DATABASE_VARIABLE, Project, home_of, open_project, require_own_database
 from ldtm_lib.settings import Settings, load_settings
+from ldtm_lib.wording import counted, named
 
 MAKES_ROWS = ("daily_schedule", "catch_up_sensor")
 """The schedule and the sensor that request daily runs."""
@@ -62,7 +62,9 @@ def installation_status(config: Path, environ: Mapping[str, str]) -> Installatio
         with project.database.transaction() as conn:
             require_own_database(project, conn)
         if pending := pending_migrations(project.database):
-            lines.append(f"schema {project.database.schema} lacks {len(pending)} migrations: run `ldtm db migrate`")
+            lines.append(
+                f"schema {project.database.schema} lacks {counted(len(pending), 'migration')}: run `ldtm db migrate`"
+            )
         else:
             with project.database.transaction() as conn:
                 tables = status(conn, settings, stored_calendar(conn))

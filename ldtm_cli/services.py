@@ -34,6 +34,7 @@ from ldtm_lib.project import (
 from ldtm_lib.registry.configurations import require_listed
 from ldtm_lib.sessions import exchange_calendar
 from ldtm_lib.settings import load_settings
+from ldtm_lib.wording import counted
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -148,7 +149,7 @@ def restart_reason(project: Project) -> str | None:
     reason = f"{' and '.join(changes)} changed since Dagster was started"
     if jobs:
         raise ServiceFailed(
-            f"{reason}, and a restart would end {len(jobs)} run{'s' if len(jobs) > 1 else ''} under way "
+            f"{reason}, and a restart would end {counted(len(jobs), 'run')} under way "
             f"({', '.join(sorted(set(jobs)))}): call `ldtm up` again when nothing "
             "runs, or `ldtm down` and `ldtm up` now"
         )

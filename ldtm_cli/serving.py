@@ -18,6 +18,7 @@ from ldtm_lib.maintenance.dagster_status import dagster_status
 from ldtm_lib.maintenance.dagster_storage import claim_dagster_schema
 from ldtm_lib.maintenance.heartbeat import heartbeat_url
 from ldtm_lib.project import Project, claim_folder, open_project, require_own_database
+from ldtm_lib.wording import counted
 
 CODE_PORT, UI_PORT, DASHBOARD_PORT = 4000, 3000, 8501
 ALL_ADDRESSES = "0.0.0.0"
@@ -35,7 +36,7 @@ def wait_for_schema(config: Path, seconds: float, log: Callable[[str], None]) ->
     def ready() -> Project | str:
         project = open_project(config, os.environ)
         if pending := pending_migrations(project.database):
-            return f"the schema lacks {len(pending)} migrations, which `ldtm db migrate` applies"
+            return f"the schema lacks {counted(len(pending), 'migration')}, which `ldtm db migrate` applies"
         with project.database.transaction() as conn:
             require_own_database(project, conn)
         return project
@@ -49,7 +50,7 @@ def wait_for_reader(config: Path, seconds: float, log: Callable[[str], None]) ->
     def ready() -> Reader | str:
         found = open_reader(config, os.environ)
         if pending := pending_migrations(found.project.database):
-            return f"the schema lacks {len(pending)} migrations, which `ldtm db migrate` applies"
+            return f"the schema lacks {counted(len(pending), 'migration')}, which `ldtm db migrate` applies"
         return found
 
     return _wait(ready, seconds, log)

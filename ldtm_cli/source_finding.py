@@ -14,6 +14,7 @@ from ldtm_lib.prices.sources.open import open_source
 from ldtm_lib.sessions import exchange_calendar
 from ldtm_lib.settings import IbConfig, Settings
 from ldtm_lib.url import is_loopback
+from ldtm_lib.wording import named
 
 LOGON_SECONDS = 5.0
 ANSWER_SECONDS = 10.0
@@ -40,9 +41,7 @@ def source_finding(settings: Settings, environ: Mapping[str, str]) -> Finding:
     if not coverage.lacking:
         unread = f"correct or remove these files in {settings.source.folder}" if coverage.unreadable else ""
         return Finding(what="source", level="warn" if coverage.unreadable else "ok", found=found, remedy=unread)
-    few = ", ".join(coverage.lacking[:NUM_SHOWN])
-    more = len(coverage.lacking) - NUM_SHOWN
-    lacking = f"{few} and {more} more" if more > 0 else few
+    lacking = named(coverage.lacking, NUM_SHOWN)
     if coverage.num_shared_files:
         found += f" by the name of a file; {lacking} may be in {coverage.num_shared_files:,} files that name tickers"
         return Finding(what="source", level="ok", found=found)

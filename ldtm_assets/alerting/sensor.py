@@ -16,6 +16,7 @@ from ldtm_lib.alerts.channels import configured_channels
 from ldtm_lib.alerts.delivery import deliver
 from ldtm_lib.alerts.notifications import compose_notifications
 from ldtm_lib.project import Project
+from ldtm_lib.wording import counted
 
 POLL_SECONDS = 30
 DELIVERY_SECONDS = 20.0
@@ -112,7 +113,8 @@ def send_notifications(
     )
     failures = (*configured.refused, *sent.failures)
     failed = f"; not delivered: {'; '.join(failures)}" if failures else ""
-    return f"{len(composed)} notifications composed, {sent.num_delivered} delivered to {len(channels)} channels{failed}"
+    made, places = counted(len(composed), "notification"), counted(len(channels), "channel")
+    return f"{made} composed, {sent.num_delivered} delivered to {places}{failed}"
 
 
 def _next_batch(instance: dg.DagsterInstance, cursor: int) -> EventBatch:

@@ -8,7 +8,7 @@ import dagster as dg
 from ldtm_assets.asset_checks.scope import AS_A_WHOLE, CheckScope, selected_checks
 from ldtm_assets.materialization import listed
 from ldtm_assets.partitions import DailyPartition
-from ldtm_lib.daily_run.freshness import named, sessions_with_gaps
+from ldtm_lib.daily_run.freshness import sessions_with_gaps
 from ldtm_lib.database.clock import last_closed_session
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.ledger.fillbacks import overdue
@@ -22,6 +22,7 @@ from ldtm_lib.prices.quarantine import open_quarantine
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import exchange_calendar
 from ldtm_lib.settings import LedgerConfig, Settings
+from ldtm_lib.wording import counted, named
 
 QUARANTINE, COMPLETE, FILLED = "no_bar_in_quarantine", "every_ticker_has_a_row", "every_due_actual_is_filled"
 NO_OUTLIERS = "no_stored_bar_is_an_outlier"
@@ -207,7 +208,7 @@ def _every_due_actual_is_filled(
             "remedy": f"voided after {config.void_after_sessions} sessions of which bars of any ticker arrived; if the "
             "bar exists, materialize prices of the target session again",
             **CheckScope(
-                failing={AS_A_WHOLE: f"{len(late)} actuals without a bar: {named(late)}"} if late else {},
+                failing={AS_A_WHOLE: f"{counted(len(late), 'actual')} without a bar: {named(late)}"} if late else {},
                 passing=[AS_A_WHOLE] if newest >= last and not late else [],
             ).metadata(),
         },

@@ -13,9 +13,10 @@ from pydantic import Field
 from ldtm_assets.asset_checks.scope import AS_A_WHOLE, CheckScope
 from ldtm_assets.materialization import listed
 from ldtm_assets.resources import ProjectResource
-from ldtm_lib.daily_run.freshness import CHECKS, Freshness, freshness, named, not_retrained, resolve_freshness_alerts
+from ldtm_lib.daily_run.freshness import CHECKS, Freshness, freshness, not_retrained, resolve_freshness_alerts
 from ldtm_lib.sessions import exchange_calendar
 from ldtm_lib.settings import AutomationConfig
+from ldtm_lib.wording import named
 
 FRESHNESS_STEP = "freshness"
 LACKS = {

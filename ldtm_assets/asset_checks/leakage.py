@@ -9,10 +9,10 @@ from ldtm_assets.asset_checks.scope import CheckScope, selected_checks
 from ldtm_assets.materialization import listed
 from ldtm_assets.partitions import DailyPartition
 from ldtm_lib.audit.point_in_time import check_point_in_time, sampled_window_leaks
-from ldtm_lib.daily_run.freshness import named
 from ldtm_lib.ledger.simulations import NO_SIMULATION
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.wording import named
 
 LOOK_AHEAD, POINT_IN_TIME = "windows_have_no_look_ahead", "forecasts_are_point_in_time"
 SAMPLED_TICKERS = 5

@@ -47,6 +47,7 @@ from ldtm_lib.ledger.snapshots import SnapshotReport
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar, exchange_calendar
 from ldtm_lib.settings import AutomationConfig, Settings
+from ldtm_lib.wording import counted
 
 Results = Iterator[dg.MaterializeResult | dg.AssetCheckResult]
 
@@ -169,8 +170,8 @@ class DailyRun:
         ]
         if opened:
             self._context.log.warning(
-                f"new rows of {len(opened)} sessions ({opened[0]} to {opened[-1]}) will be late, since the next "
-                "session has opened; only `ldtm leaderboard --late` counts them. Set `simulated` for a simulation"
+                f"new rows of {counted(len(opened), 'session')} ({opened[0]} to {opened[-1]}) will be late, since the "
+                "next session has opened; only `ldtm leaderboard --late` counts them. Set `simulated` for a simulation"
             )
 
     def prices(self) -> Results:

@@ -12,7 +12,6 @@ from ldtm_assets.assets.tensorrt_engine import TENSORRT_ENGINE
 from ldtm_assets.automation.run_requests import contiguous, poll
 from ldtm_assets.partitions import partition_range
 from ldtm_assets.run_tags import UNFINISHED
-from ldtm_lib.daily_run.freshness import named
 from ldtm_lib.database.clock import now
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.project import Project
@@ -20,6 +19,7 @@ from ldtm_lib.registry.engines import outdated_engines
 from ldtm_lib.registry.exports import ActiveFile, active_files, export_folder, outdated_exports
 from ldtm_lib.registry.file_verdicts import FileVerdicts
 from ldtm_lib.settings import Settings
+from ldtm_lib.wording import named
 
 POLL_SECONDS = 60
 RETRY_AFTER = timedelta(hours=1)

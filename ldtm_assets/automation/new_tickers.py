@@ -11,13 +11,13 @@ from ldtm_assets.automation.run_requests import contiguous, poll, sensor_status
 from ldtm_assets.jobs import PRICE_HISTORY_JOB, RETRAINING_JOB, price_history_job, retraining_job
 from ldtm_assets.partitions import partition_range
 from ldtm_assets.run_tags import CONCURRENCY_GROUP_TAG, RETRAINING_GROUP, UNFINISHED
-from ldtm_lib.daily_run.freshness import named
 from ldtm_lib.database.clock import now
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.ledger.service import NewTicker, new_tickers
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import Settings
+from ldtm_lib.wording import named
 
 POLL_SECONDS = 60
 RETRY_AFTER = timedelta(hours=1)

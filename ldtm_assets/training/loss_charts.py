@@ -6,6 +6,7 @@ from ldtm_assets.materialization import picture
 from ldtm_lib.plots.loss_curves import LossCurve, fold_losses, network_losses, universe_losses
 from ldtm_lib.registry.trained_network import TrainedNetwork
 from ldtm_lib.training.report import TrainingOutcome, TrainingReport, median_loss
+from ldtm_lib.wording import counted
 
 LOSSES = "losses by epoch"
 
@@ -27,9 +28,8 @@ def picture_of_folds(walk: TrainingOutcome) -> dg.MetadataValue | None:
     curves = {n.fold: curve for n in walk.networks if n.fold is not None and (curve := curve_of(n)) is not None}
     if not curves:
         return None
-    title = (
-        f"{walk.ticker}: {len(walk.networks)} folds, mean validation loss {walk.validation_loss:.4f} (dotted: training)"
-    )
+    num_folds = counted(len(walk.networks), "fold")
+    title = f"{walk.ticker}: {num_folds}, mean validation loss {walk.validation_loss:.4f} (dotted: training)"
     return picture(fold_losses(title, curves), of=LOSSES)
 
 
@@ -39,7 +39,7 @@ def picture_of_universe(report: TrainingReport) -> dg.MetadataValue:
     failed = sorted({outcome.ticker for outcome in report.outcomes if outcome.status == "failed"})
     curves = {o.ticker: curve.validation for o in finals for n in o.networks if (curve := curve_of(n)) is not None}
     loss = median_loss(outcome.validation_loss for outcome in finals)
-    title = f"{len(curves)} networks" + (f": median validation loss {loss:.4f}" if loss is not None else "")
+    title = f"{counted(len(curves), 'network')}" + (f": median validation loss {loss:.4f}" if loss is not None else "")
     no_change = median_loss(outcome.no_change_loss for outcome in finals)
     return picture(universe_losses(title, curves, failed=failed, no_change_loss=no_change), of=LOSSES)
 

@@ -18,6 +18,7 @@ from ldtm_cli.invocation import EXIT_FAILED, AsJson, OfSimulation, console, erro
 from ldtm_cli.tables import facts_table, rows_table
 from ldtm_lib.errors import NotProvable
 from ldtm_lib.installation import FILES
+from ldtm_lib.wording import counted
 
 if TYPE_CHECKING:
     from ldtm_lib.audit.proof import Proof
@@ -188,13 +189,13 @@ def print_report(console: Console, report: "AuditReport") -> None:
         table.add_row("installation", first.installation_id)
         table.add_row(
             "universe",
-            f"{len(last.tickers)} tickers, settings {last.settings_sha256[:8]}; on record since "
-            f"{first.recorded_at:%Y-%m-%d}, changed {len(report.configurations) - 1} times",
+            f"{counted(len(last.tickers), 'ticker')}, settings {last.settings_sha256[:8]}; on record since "
+            f"{first.recorded_at:%Y-%m-%d}, changed {counted(len(report.configurations) - 1, 'time')}",
         )
     for place in report.publications:
         lacking = f", [yellow]{place.num_unpublished} not published there yet[/]" if place.num_unpublished else ""
         notes = "".join(f"\n{escape(note)}" for note in place.notes)
-        table.add_row("published", f"{escape(place.name)}: {place.num_seals:,} seals{lacking}{notes}")
+        table.add_row("published", f"{escape(place.name)}: {counted(place.num_seals, 'seal')}{lacking}{notes}")
     for note in report.notes:
         table.add_row("note", escape(note))
     console.print(table)

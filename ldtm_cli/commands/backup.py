@@ -15,6 +15,7 @@ from ldtm_cli.invocation import console, current_config, errors
 from ldtm_cli.tables import facts_table
 from ldtm_lib.errors import RestoreRefused
 from ldtm_lib.installation import installed_version
+from ldtm_lib.wording import named
 
 if TYPE_CHECKING:
     from ldtm_lib.backup.create import BackupReport
@@ -53,10 +54,9 @@ def backup(
     )
     print_backup(console, report, time.monotonic() - started)
     if missing := report.manifest.missing_checkpoints:
-        more = f" and {len(missing) - NUM_SHOWN} more" if len(missing) > NUM_SHOWN else ""
         errors.print(
             f"[yellow]warning:[/] {len(missing)} checkpoint files of the record are missing or altered, and are not in "
-            f"the archive: {escape(', '.join(missing[:NUM_SHOWN]))}{more}",
+            f"the archive: {escape(named(missing, NUM_SHOWN))}",
             soft_wrap=True,
         )
 

@@ -17,6 +17,7 @@ from rich.table import Table
 from ldtm_cli.invocation import EXIT_FAILED, AsJson, console, current_config, errors, print_json, ready_project
 from ldtm_cli.tables import rows_table
 from ldtm_lib.errors import ConfigurationError, SourceError
+from ldtm_lib.wording import named
 
 if TYPE_CHECKING:
     from ldtm_lib.prices.downloads import DownloadReport
@@ -338,9 +339,8 @@ def print_import(console: Console, report: ImportReport) -> None:
     for ticker, reason in report.failures.items():
         console.print(f"[red]failed[/]   {ticker}: {escape(reason)}", soft_wrap=True)
     if report.ignored_files:
-        shown = ", ".join(report.ignored_files[:NUM_SHOWN])
-        more = len(report.ignored_files) - NUM_SHOWN
-        others = f" and {more:,} more (--json names them all)" if more > 0 else ""
+        shown = named(report.ignored_files, NUM_SHOWN)
+        others = " (--json names them all)" if len(report.ignored_files) > NUM_SHOWN else ""
         console.print(
             f"[yellow]ignored[/]  {escape(shown)}{others}: they hold no ticker of the universe, or cannot be read",
             soft_wrap=True,

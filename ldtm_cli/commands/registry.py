@@ -12,6 +12,7 @@ from rich.markup import escape
 from ldtm_cli.invocation import NOTHING, AsJson, console, print_json, ready_project
 from ldtm_cli.tables import facts_table, rows_table
 from ldtm_lib.errors import ConfigurationError, UnknownTicker
+from ldtm_lib.wording import counted
 
 if TYPE_CHECKING:
     from ldtm_lib.gate.verdict import Verdict
@@ -240,7 +241,7 @@ def print_removed(console: Console, files: "Sequence[RemovedFile]", *, dry_run: 
     room = sum(file.num_bytes for file in files)
     shown = f"{room / 2**20:,.1f} MiB" if room >= 2**20 else f"{room / 2**10:,.0f} KiB"
     console.print(
-        f"{'Would remove' if dry_run else 'Removed'} {len(files)} file{'s' if len(files) != 1 else ''}, {shown}."
+        f"{'Would remove' if dry_run else 'Removed'} {counted(len(files), 'file')}, {shown}."
         + (" Nothing was changed." if dry_run else " The rows of the registry stay."),
         highlight=False,
     )

@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from ldtm_cli.invocation import EXIT_FAILED, console, errors, ready_project
 from ldtm_lib.errors import ConfigurationError
+from ldtm_lib.wording import counted, named
 
 if TYPE_CHECKING:
     from ldtm_cli.runs import JobRun
@@ -60,7 +61,7 @@ def run(
     failure: str | None = None
     columns = (SpinnerColumn(finished_text="[green]✓[/]"), TextColumn("{task.description}"), TimeElapsedColumn())
     with only_command(project), Progress(*columns, console=console) as progress:
-        task = progress.add_task(f"daily run of {day}: {len(chosen)} tickers", total=None)
+        task = progress.add_task(f"daily run of {day}: {counted(len(chosen), 'ticker')}", total=None)
         with Launcher(project) as launcher:
             launcher.require_no_other_run()
             try:
@@ -116,7 +117,6 @@ def _announce_rows(
 
     Raises ConfigurationError if the run would write late rows and `may_be_late` is false.
     """
-    from ldtm_lib.daily_run.freshness import named
     from ldtm_lib.database.clock import now
     from ldtm_lib.ledger.service import first_sessions, without_row
     from ldtm_lib.ledger.snapshots import missing_rows

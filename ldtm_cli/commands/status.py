@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ldtm_cli.invocation import EXIT_FAILED, AsJson, console, current_config, print_json, use_demo_if_alone
+from ldtm_lib.wording import counted, named
 
 if TYPE_CHECKING:
     from ldtm_cli.installation_status import InstallationStatus
@@ -50,12 +51,12 @@ def print_status(console: Console, found: "InstallationStatus") -> None:
     console.print(table, highlight=False)
     if not found.needs and found.tables is not None and found.awaited:
         by = _both_clocks(found.tables.newest.deadline)
-        console.print(f"\nNothing needs attention. {_num(len(found.awaited), 'row')} may still be recorded by {by}.")
+        console.print(f"\nNothing needs attention. {counted(len(found.awaited), 'row')} may still be recorded by {by}.")
         return
     if not found.needs:
         console.print("\n[green]All is well.[/]")
         return
-    console.print(f"\n[yellow]{_num(len(found.needs), 'thing')} to look at:[/]", highlight=False)
+    console.print(f"\n[yellow]{counted(len(found.needs), 'thing')} to look at:[/]", highlight=False)
     items = Table(box=None, show_header=False, pad_edge=False, padding=(0, 0, 0, 1), width=width)
     for line in _shortened(found.needs):
         items.add_row("·", escape(shorten(line, 2 * width, placeholder=" ...")))
@@ -75,13 +76,12 @@ def _sections(found: "InstallationStatus") -> Iterator[tuple[str, list[str]]]:
 
 
 def _session(found: "Status") -> Iterator[str]:
-    from ldtm_lib.daily_run.freshness import named
 
     newest, counts = found.newest, found.counts
     kinds = {"live": newest.num_live, "late": len(newest.late), "simulated": newest.num_simulated}
     rows = ", ".join(f"{number} {kind}" for kind, number in kinds.items() if number) or "no"
     abstained = f", {newest.num_abstained} of which abstain" if newest.num_abstained else ""
-    yield f"{newest.session:%a %Y-%m-%d}: {rows} rows of {_num(newest.num_tickers, 'ticker')}{abstained}"
+    yield f"{newest.session:%a %Y-%m-%d}: {rows} rows of {counted(newest.num_tickers, 'ticker')}{abstained}"
     if found.is_last:
         yield "the last session: there are no partitions after it"
     if counts.first_attempt_at is None or counts.last_attempt_at is None:
@@ -89,14 +89,14 @@ def _session(found: "Status") -> Iterator[str]:
             yield "not tried yet"
     else:
         first, last = (_new_york(at, "%m-%d %H:%M") for at in (counts.first_attempt_at, counts.last_attempt_at))
-        attempts = _num(counts.num_attempts or 0, "attempt")
+        attempts = counted(counts.num_attempts or 0, "attempt")
         yield f"tried {first} to {last} New York, up to {attempts}, {counts.num_done} complete"
     if newest.without_bar:
         yield f"no bar: {named(newest.without_bar)}"
     if newest.without_row:
         yield f"no row: {named(newest.without_row)}"
     failed = [each for each in found.pending if each.session == newest.session and each.reason]
-    yield from _shortened([f"{each.ticker}, {_num(each.num_attempts, 'attempt')}: {each.reason}" for each in failed])
+    yield from _shortened([f"{each.ticker}, {counted(each.num_attempts, 'attempt')}: {each.reason}" for each in failed])
 
 
 def _pending(found: "Status") -> Iterator[str]:
@@ -104,21 +104,20 @@ def _pending(found: "Status") -> Iterator[str]:
     lines: list[str] = []
     for (session, deadline), number in sorted(waiting.items()):
         when = f"by {_both_clocks(deadline)}" if deadline > found.counts.moment else "late now"
-        lines.append(f"{_num(number, 'row')} of {session}, {when}")
+        lines.append(f"{counted(number, 'row')} of {session}, {when}")
     yield from _shortened(lines)
     if others := sum(not each.lacks_row for each in found.pending):
-        yield f"{_num(others, 'partition')} with a row and other work pending"
+        yield f"{counted(others, 'partition')} with a row and other work pending"
     if number := found.counts.num_without_bar:
-        yield f"{_num(number, 'due actual')} without a bar, the oldest of {found.counts.oldest_without_bar}"
+        yield f"{counted(number, 'due actual')} without a bar, the oldest of {found.counts.oldest_without_bar}"
     if number := found.counts.num_refused_bars:
-        yield f"{_num(number, 'refused bar')} in quarantine"
+        yield f"{counted(number, 'refused bar')} in quarantine"
 
 
 def _models(found: "Status") -> Iterator[str]:
-    from ldtm_lib.daily_run.freshness import named
 
     counts = found.counts
-    yield f"{len(counts.with_active_model or ())} of {_num(len(found.universe), 'ticker')} have an active model" + (
+    yield f"{len(counts.with_active_model or ())} of {counted(len(found.universe), 'ticker')} have an active model" + (
         f"; {len(found.degraded)} fell below the gate" if found.degraded else ""
     )
     if counts.newest_promotion is not None and counts.promoted_at is not None:
@@ -137,9 +136,9 @@ def _models(found: "Status") -> Iterator[str]:
 
 def _alerts(found: "Status") -> Iterator[str]:
     if found.alerts:
-        yield f"{_num(len(found.alerts), 'open alert')}"
+        yield f"{counted(len(found.alerts), 'open alert')}"
     if number := sum(bool(each.undelivered) for each in found.notifications):
-        yield f"{_num(number, 'notification')} not delivered yet"
+        yield f"{counted(number, 'notification')} not delivered yet"
     for each in found.notifications[:NUM_SHOWN]:
         yield f"#{each.notification_id} {_new_york(each.made_at)} {each.severity}: {each.title}"
 
@@ -154,10 +153,10 @@ def _dagster_lines(found: "DagsterStatus | None", ui_url: str | None) -> Iterato
     else:
         yield f"runs{ui}" if found.is_alive else "does not run"
     jobs = f" ({', '.join(sorted(set(found.running)))})" if found.running else ""
-    yield f"{_num(len(found.running), 'run')} under way{jobs}, {found.num_queued} queued"
+    yield f"{counted(len(found.running), 'run')} under way{jobs}, {found.num_queued} queued"
     if found.gpu_slots is not None:
-        yield f"GPU pool: {found.gpu_slots_held} of {_num(found.gpu_slots, 'slot')} held, " + (
-            f"{_num(found.num_waiting_for_gpu, 'training')} waiting"
+        yield f"GPU pool: {found.gpu_slots_held} of {counted(found.gpu_slots, 'slot')} held, " + (
+            f"{counted(found.num_waiting_for_gpu, 'training')} waiting"
         )
 
 
@@ -191,10 +190,6 @@ def _disk(found: "InstallationStatus") -> str:
 def _shortened(lines: Sequence[str]) -> Iterable[str]:
     more = [f"and {len(lines) - NUM_SHOWN} more"] if len(lines) > NUM_SHOWN else []
     return [*lines[:NUM_SHOWN], *more]
-
-
-def _num(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'s' if number != 1 else ''}"
 
 
 def _new_york(moment: datetime, form: str = "%Y-%m-%d %H:%M") -> str:

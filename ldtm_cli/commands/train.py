@@ -9,6 +9,7 @@ from rich.markup import escape
 from ldtm_cli.invocation import EXIT_FAILED, NOTHING, console, errors, ready_project
 from ldtm_cli.tables import rows_table
 from ldtm_lib.errors import ConfigurationError
+from ldtm_lib.wording import counted
 
 if TYPE_CHECKING:
     from ldtm_cli.runs import JobRun
@@ -48,7 +49,7 @@ def train(
         began = now(conn)
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=16), TimeElapsedColumn())
     with only_command(project), Progress(SpinnerColumn(), *columns, console=console) as progress:
-        progress.add_task(f"training of {len(chosen)} tickers on bars up to {day}", total=None)
+        progress.add_task(f"training of {counted(len(chosen), 'ticker')} on bars up to {day}", total=None)
         with Launcher(project, TrainingBar(progress)) as launcher:
             launcher.require_no_other_run()
             for run in _runs(project, chosen, day):

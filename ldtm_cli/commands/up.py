@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ldtm_cli.invocation import console, current_config, errors, use_demo_if_alone
+from ldtm_lib.wording import counted
 
 if TYPE_CHECKING:
     from ldtm_lib.project import Project
@@ -64,7 +65,7 @@ def up(
     if not running:
         console.print(place)
     slots = prepare_dagster(project)
-    console.print(f"GPU pool   {slots} training job{'s' if slots != 1 else ''} at once")
+    console.print(f"GPU pool   {counted(slots, 'training job')} at once")
     if not is_loopback(host):
         risk = (WITHOUT_TLS if project.settings.ui.token else WITHOUT_LOGIN).format(host=host)
         errors.print(f"[yellow]warning:[/] {risk}", soft_wrap=True, highlight=False)

@@ -11,6 +11,7 @@ from typing import Any
 from ldtm_dashboard.frames.record import hashes_on_record
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.installation import FILES
+from ldtm_lib.wording import counted
 
 MAX_BYTES = 2_000_000
 """A proof of one forecast takes some thousands of bytes."""
@@ -48,9 +49,8 @@ def verify_upload(conn: Connection, content: bytes) -> ProofResult:
     if foreign:
         message = f"the proof is consistent, but its seal {foreign[0]} is not a seal of this record"
         return ProofResult(is_proven=False, message=message, events=events, seals=shown)
-    message = (
-        f"proven: {proof['ticker']} on {proof['run_date']}, {len(events)} events in {len(seals)} seals of this record"
-    )
+    found = f"{counted(len(events), 'event')} in {counted(len(seals), 'seal')} of this record"
+    message = f"proven: {proof['ticker']} on {proof['run_date']}, {found}"
     return ProofResult(is_proven=True, message=message, events=events, seals=shown)
 
 

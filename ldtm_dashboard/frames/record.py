@@ -15,6 +15,7 @@ from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
 from ldtm_lib.errors import LdtmError, PublicationFailed
 from ldtm_lib.project import Project
+from ldtm_lib.wording import counted
 
 NUM_SEALS = 100
 """Newest seals that the page lists."""
@@ -100,4 +101,5 @@ def _published(seals: pl.DataFrame, project: Project) -> str:
         return f"{file.name} contradicts the database: {wrong}"
     lacking = sum(number not in found for number in own)
     rest = f"; {lacking} of the newest {len(own)} are not published there yet" if lacking else ""
-    return f"{file.name} holds {len(found)} seals, and the newest {len(newest)} equal those of the database{rest}."
+    held = counted(len(found), "seal")
+    return f"{file.name} holds {held}, and the newest {len(newest)} equal those of the database{rest}."

@@ -13,6 +13,7 @@ from psycopg.rows import class_row
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.wording import counted
 
 LISTED = 3
 """Number of missing rows that a note names."""
@@ -54,7 +55,7 @@ def configurations(conn: Connection) -> list[Configuration]:
 def changes(before: Configuration | None, after: Configuration) -> list[str]:
     """The changes that a configuration made, in words; for the first one, its tickers and settings."""
     if before is None:
-        return [f"{len(after.tickers)} tickers, settings {after.settings_sha256[:8]}"]
+        return [f"{counted(len(after.tickers), 'ticker')}, settings {after.settings_sha256[:8]}"]
     found: list[str] = []
     if added := [ticker for ticker in after.tickers if ticker not in before.tickers]:
         found.append(f"added {', '.join(added)}")
@@ -131,7 +132,7 @@ def missing_rows(
         due = {day for day in sessions if ticker not in left or day < left[ticker]}
         if lacking := sorted(due - rows.get(ticker, set())):
             named = ", ".join(map(str, lacking[:LISTED])) + (", ..." if lacking[LISTED:] else "")
-            notes.append(f"{ticker} was in service and has no row for {len(lacking)} sessions: {named}")
+            notes.append(f"{ticker} was in service and has no row for {counted(len(lacking), 'session')}: {named}")
     return notes + _late_departures(in_force, calendar)
 
 

@@ -9,6 +9,7 @@ from ldtm_lib.backup.manifest import Manifest, SealName
 from ldtm_lib.database.connection import Connection
 from ldtm_lib.database.queries import query
 from ldtm_lib.errors import RestoreRefused
+from ldtm_lib.wording import counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,10 +54,10 @@ class Loss:
             parts.append(names + (f" (published in {', '.join(self.places)})" if self.places else ""))
         if self.num_events:
             parts.append(
-                f"{_counted(self.num_events, 'event')} of the database, {self.num_forecasts:,} of them forecasts"
+                f"{counted(self.num_events, 'event')} of the database, {self.num_forecasts:,} of them forecasts"
             )
         elif self.num_published_events:
-            parts.append(f"{_counted(self.num_published_events, 'event')} that the database no longer has")
+            parts.append(f"{counted(self.num_published_events, 'event')} that the database no longer has")
         return " with ".join(parts)
 
 
@@ -122,10 +123,6 @@ def require_accepted(loss: Loss, manifest: Manifest, *, accept_loss: bool) -> No
 def newest_of(seal: SealName | None) -> str:
     """The newest seal in words."""
     return "no seal" if seal is None else f"seal {seal.seal_id} of {seal.session}"
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _in_order(seals: Mapping[int, LostSeal]) -> tuple[LostSeal, ...]:

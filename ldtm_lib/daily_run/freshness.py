@@ -1,6 +1,6 @@
 """Freshness: a session's bars, forecasts and actuals exist by the open of the next one, and models are retrained."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -16,8 +16,6 @@ from ldtm_lib.settings import Settings
 
 CHECKS = {"prices": "prices_are_fresh", "snapshots": "snapshots_are_fresh", "fillbacks": "actuals_are_fresh"}
 """The check of each asset; alerts name it `snapshots/snapshots_are_fresh`."""
-NUM_NAMED = 5
-"""Number of items of a list that a sentence names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,9 +147,3 @@ def sessions_with_gaps(conn: Connection, expected: Collection[tuple[str, date]])
     """The sessions of those (ticker, session) pairs that have no row although the ticker was in service."""
     pairs = {"tickers": [ticker for ticker, _ in expected], "sessions": [session for _, session in expected]}
     return {session for (session,) in conn.execute(query("daily_run.sessions_with_gaps"), pairs)}
-
-
-def named(items: Sequence[str]) -> str:
-    """The first items of a list, and the number of the others."""
-    more = f" and {len(items) - NUM_NAMED} more" if len(items) > NUM_NAMED else ""
-    return ", ".join(items[:NUM_NAMED]) + more

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from ldtm_lib.gpu.nvml import NvmlAnswer, NvmlGpu, ask_nvml
 from ldtm_lib.gpu.visibility import counts, visible_uuids
+from ldtm_lib.wording import counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +78,7 @@ def inventory_of(answer: NvmlAnswer, *, visible: str | None, cuda_order: AskCuda
     )
     if not gpus:
         return GpuInventory(gpus=(), note=f"no GPU: {'; '.join(notes)}; models are trained on the CPU")
-    found = f"{len(gpus)} GPU{'s' if len(gpus) != 1 else ''}"
+    found = f"{counted(len(gpus), 'GPU')}"
     return GpuInventory(gpus=gpus, note="; ".join([found, *notes]))
 
 

@@ -22,6 +22,7 @@ from ldtm_lib.ledger.drafts import Draft, direction
 from ldtm_lib.ledger.simulations import LIVE, RowKind
 from ldtm_lib.registry.fitted_baselines import StoredBaselines, read
 from ldtm_lib.sessions import HORIZONS, Calendar
+from ldtm_lib.wording import named
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,9 +122,8 @@ def _usable(
         else:
             rows.append(_Row(draft=draft, stored=found, window=window))
     if unfitted:
-        others = f" and {len(unfitted) - 3} more" if len(unfitted) > 3 else ""
         notes.append(
-            f"{', '.join(unfitted[:3])}{others}: no baselines, since the network was trained before LDTM fitted them; "
+            f"{named(unfitted, 3)}: no baselines, since the network was trained before LDTM fitted them; "
             "the next training fits them"
         )
     return rows, notes

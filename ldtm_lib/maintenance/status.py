@@ -7,7 +7,7 @@ from psycopg.rows import class_row
 
 from ldtm_lib.alerts.alert import Alert, open_alerts
 from ldtm_lib.daily_run.deadlines import failing_tickers, missed_deadlines
-from ldtm_lib.daily_run.freshness import Freshness, freshness, named
+from ldtm_lib.daily_run.freshness import Freshness, freshness
 from ldtm_lib.daily_run.pending_partitions import (
     SEARCHED_SESSIONS,
     PendingPartition,
@@ -22,6 +22,7 @@ from ldtm_lib.ledger.interval_coverage import coverage_records
 from ldtm_lib.ledger.service import NewTicker, new_tickers
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import Settings
+from ldtm_lib.wording import named
 
 NUM_NEWEST = 3
 """Notifications that are shown even if every channel has accepted them."""

@@ -9,6 +9,7 @@ import numpy as np
 from ldtm_lib.plots.chart import Values
 from ldtm_lib.plots.colours import BLUE, GREY, ORANGE, PALE_BLUE, SERIES
 from ldtm_lib.plots.epoch_chart import EpochChart
+from ldtm_lib.wording import named
 
 Y_LABEL = "Huber loss"
 MAX_NAMES = 6
@@ -92,8 +93,7 @@ def universe_losses(
             chart.curve(values, colour=SERIES[number % len(SERIES)], width=1.5, label=ticker)
     chart.level(no_change_loss, label="no change")
     if failed:
-        others = f" and {len(failed) - MAX_NAMES} more" if len(failed) > MAX_NAMES else ""
-        chart.note(f"failed: {', '.join(failed[:MAX_NAMES])}{others}")
+        chart.note(f"failed: {named(failed, MAX_NAMES)}")
     return chart.png()
 
 

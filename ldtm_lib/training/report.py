@@ -8,6 +8,7 @@ from typing import Literal
 
 from ldtm_lib.registry.trained_network import Part, TrainedNetwork
 from ldtm_lib.sessions import HORIZONS
+from ldtm_lib.wording import counted
 
 Status = Literal["trained", "up to date", "too few bars", "failed"]
 NOTHING = "-"
@@ -190,7 +191,7 @@ def summary_text(report: TrainingReport) -> str:
     trained = [outcome for outcome in report.outcomes if outcome.status == "trained"]
     counts = {status: sum(row.status == status for row in rows) for status in dict.fromkeys(row.status for row in rows)}
     lines = [
-        f"trained on bars up to {report.trained_on}: {len(rows)} tickers, "
+        f"trained on bars up to {report.trained_on}: {counted(len(rows), 'ticker')}, "
         + ("; ".join(f"{number} {status}" for status, number in counts.items()) or "nothing to do"),
         f"{sum(len(outcome.networks) for outcome in trained)} networks trained, "
         f"{sum(outcome.num_epochs or 0 for outcome in trained):,} epochs, "

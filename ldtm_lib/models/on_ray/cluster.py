@@ -9,6 +9,7 @@ from typing import Literal
 
 from ldtm_lib.errors import LdtmError
 from ldtm_lib.models.on_ray.release import Release
+from ldtm_lib.wording import counted
 
 GPU_SLOT = "ldtm_gpu_slot"
 """The custom resource of a node, one for each job that its GPUs train at once."""
@@ -92,7 +93,7 @@ class ClusterReport:
             yield self._no_slot(kind, cpus_per_slot)
 
     def _no_slot(self, kind: SlotKind, cpus_per_slot: int) -> str:
-        known = f"Ray at {self.address} has {len(self.nodes)} node{'s' if len(self.nodes) != 1 else ''}"
+        known = f"Ray at {self.address} has {counted(len(self.nodes), 'node')}"
         if kind == "gpu":
             return (
                 f"{known} and none offers a GPU: start a node with `--resources '{{\"{GPU_SLOT}\": 1}}'` "
@@ -100,7 +101,7 @@ class ClusterReport:
             )
         most = max((node.cpus for node in self.nodes), default=0)
         return (
-            f"{known} and none has {cpus_per_slot} core{'s' if cpus_per_slot != 1 else ''} for a task (the most "
+            f"{known} and none has {counted(cpus_per_slot, 'core')} for a task (the most "
             f"is {most:g}): start a node with `--num-cpus` (docs/ray.md), or lower engine.cpus"
         )
 

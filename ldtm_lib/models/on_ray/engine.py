@@ -36,6 +36,7 @@ from ldtm_lib.models.on_ray.driver import (
 from ldtm_lib.models.on_ray.release import release_here
 from ldtm_lib.models.on_ray.shard import NodeLeases, ShardLost, ShardResult, ShardTerms, TrainShard, train_shard
 from ldtm_lib.settings import ArchitectureConfig, EngineConfig, GpuConfig, TrainingConfig
+from ldtm_lib.wording import counted
 
 READY_SECONDS = 180.0
 """Longest wait for the driver to connect and to read the versions of all nodes."""
@@ -108,8 +109,8 @@ class RayEngine:
             num_slots = report.num_slots(kind, self.config.cpus)
             shards = _Shards(tasks, self._tickers_per_shard(kind, len({task.ticker for task in tasks}), num_slots))
             self.log(
-                f"trains on Ray at {self.config.address}: {len(report.nodes)} nodes, {num_slots} {kind.upper()} slots, "
-                f"{shards.num_waiting} tasks"
+                f"trains on Ray at {self.config.address}: {counted(len(report.nodes), 'node')}, "
+                f"{counted(num_slots, f'{kind.upper()} slot')}, {counted(shards.num_waiting, 'task')}"
             )
             terms = ShardTerms(
                 recipe=recipe,
@@ -177,7 +178,9 @@ class RayEngine:
         """Divide a lost shard into its tickers; retry a single ticker, or give it up after the last try."""
         tickers = list(dict.fromkeys(task.ticker for task in tasks))
         if len(tickers) > 1:
-            self.log(f"WARNING: a task of {len(tickers)} tickers was lost ({reason}); they are trained one by one")
+            self.log(
+                f"WARNING: a task of {counted(len(tickers), 'ticker')} was lost ({reason}); they are trained one by one"
+            )
             shards.put_back(tasks)
             return
         if not is_final and shards.num_losses(tickers[0]) <= MOST_RETRIES:

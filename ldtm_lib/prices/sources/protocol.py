@@ -9,6 +9,7 @@ import polars as pl
 
 from ldtm_lib.errors import LdtmError
 from ldtm_lib.prices.splits import Split
+from ldtm_lib.wording import named
 
 NUM_LISTED = 20
 """Items of a note; more are counted."""
@@ -52,12 +53,7 @@ class SourceCoverage:
 
 def listing_notes(listings: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
     """One note for each sentence, with at most NUM_LISTED of its items and the number of the others."""
-    return tuple(sentence.replace("{}", _listed(items)) for sentence, items in listings.items())
-
-
-def _listed(items: Sequence[str]) -> str:
-    more = f" and {len(items) - NUM_LISTED:,} more" if len(items) > NUM_LISTED else ""
-    return ", ".join(items[:NUM_LISTED]) + more
+    return tuple(sentence.replace("{}", named(items, NUM_LISTED)) for sentence, items in listings.items())
 
 
 class PriceSource(Protocol):
