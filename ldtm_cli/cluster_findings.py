@@ -38,8 +38,11 @@ def judged(
 def _slots(report: ClusterReport, config: EngineConfig) -> Finding:
     num_cpu, num_gpu = report.num_slots("cpu", config.cpus), report.num_slots("gpu", config.cpus)
     lines = [
-        f"Ray at {report.address}: {counted(len(report.nodes), 'node')}, {_slots(num_gpu, num_cpu)}",
-        *(f"{node}: {_slots(node.slots('gpu', config.cpus), node.slots('cpu', config.cpus))}" for node in report.nodes),
+        f"Ray at {report.address}: {counted(len(report.nodes), 'node')}, {_num_slots(num_gpu, num_cpu)}",
+        *(
+            f"{node}: {_num_slots(node.slots('gpu', config.cpus), node.slots('cpu', config.cpus))}"
+            for node in report.nodes
+        ),
     ]
     if num_cpu or num_gpu:
         return Finding(what="cluster", level="ok", found="\n".join(lines))
@@ -47,7 +50,7 @@ def _slots(report: ClusterReport, config: EngineConfig) -> Finding:
     return Finding(what="cluster", level="fail", found="\n".join(lines), remedy=remedy)
 
 
-def _slots(num_gpu: int, num_cpu: int) -> str:
+def _num_slots(num_gpu: int, num_cpu: int) -> str:
     return f"{counted(num_gpu, 'GPU slot')}, {counted(num_cpu, 'CPU slot')}"
 
 

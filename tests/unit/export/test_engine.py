@@ -99,7 +99,7 @@ def stored(file: OnnxFile, tmp_path: Path) -> EngineRecord:
 @pytest.mark.parametrize(
     ("gpu", "version", "message"),
     [
-        (H100, "1.7", "built for gpu_name NVIDIA GeForce RTX 5090, not NVIDIA H100"),
+        (H100, "1.7", "recorded with gpu_name NVIDIA GeForce RTX 5090, not NVIDIA H100"),
         (replace(RTX_5090, compute_capability="12.1"), "1.7", "compute_capability 12.0, not 12.1"),
         (RTX_5090, "1.8", "version 1.7, not 1.8; build the engine again on this machine"),
     ],

@@ -500,7 +500,7 @@ def test_the_unit_behind_the_name_of_the_volume_counts(tmp_path: Path, name: str
     pl.read_csv(tmp_path / "AAPL.csv").write_parquet(tmp_path / "B.parquet")
     assert fetch(tmp_path, "B").bars["volume"].to_list() == [shares]
     write(tmp_path, "AAPL.csv", "Date,Open,High,Low,Close,Volume (USD)\n2024-01-29,1,1,1,1,5\n")
-    assert "AAPL.csv, line 1 has a volume in the unit 'USD'; name the column Volume" in failure(tmp_path)
+    assert "AAPL.csv, line 1 has a volume in the unknown unit 'USD'; name the column Volume" in failure(tmp_path)
 
 
 def test_compressed_texts_are_read_within_the_bounds_and_other_kinds_are_listed(tmp_path: Path) -> None:
@@ -596,7 +596,7 @@ def test_a_split_that_raw_prices_do_not_show_is_refused(tmp_path: Path) -> None:
     write(tmp_path, "splits.csv", "ticker,session,ratio\nXYZ,2017-01-11,2\n")
     delivery = FilesSource(tmp_path, "raw").fetch(["XYZ"], *EVER)
     assert str(delivery.failures["XYZ"]).endswith(
-        'goes from 50 to 50 there; correct the split, or set the basis "adjusted" if the prices are'
+        'goes from 50 to 50 there; correct the split, or set the basis "adjusted" if the prices are adjusted'
     )
 
 
@@ -645,7 +645,10 @@ def test_a_column_of_splits_counts_before_the_adjusted_close(tmp_path: Path, nam
     write(tmp_path, "splits.csv", "ticker,session,ratio\nNVDA,2024-06-10,8\n")
     delivery = FilesSource(tmp_path, basis).fetch(["NVDA"], *EVER)
     assert delivery.splits[0].ratio == 8
-    assert "NVDA: the column of splits has 10 for 1 on 2024-06-10, splits.csv has 8 for 1 there" in delivery.notes[0]
+    assert (
+        "NVDA: the column of splits has 10 for 1 on 2024-06-10, and splits.csv, which counts, has 8 for 1"
+        in delivery.notes[0]
+    )
 
 
 def test_a_negative_ratio_in_a_column_of_splits_fails_its_ticker(tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ def wrong_for_two_networks(gates_MTBG: torch.Tensor, *arguments: Any, **others: 
         gates_MTBG *= 1.02
 
 
-GRADIENTS = r"gradients of lstm\.weight_.h_l0 \(input gate\) of the network with a full batch are"
+GRADIENTS = r"gradients of lstm\.weight_.h_l0 \(input gate\) of the network with a full batch differ by"
 
 
 @pytest.mark.parametrize(
@@ -132,17 +132,17 @@ GRADIENTS = r"gradients of lstm\.weight_.h_l0 \(input gate\) of the network with
         ("lstm_backward", forget_gate_without_gradient, GRADIENTS),
         ("lstm_backward", last_session_alone, GRADIENTS),
         ("lstm_forward", scaled_forward, GRADIENTS),
-        ("adamw", without_correction, "update of the network with a full batch are"),
+        ("adamw", without_correction, "update of the network with a full batch differ by"),
         ("adamw", everybody_is_updated, "the network without rows was updated"),
         ("gather_windows", shifted_windows, GRADIENTS.replace("_.h_", "_ih_")),
         ("gather_windows", unscaled_windows, GRADIENTS.replace("_.h_", "_ih_")),
-        ("adamw", without_decay, "update of the network with a full batch are"),
-        ("adamw", forgetful, "AdamW's second moments of the network with a full batch are"),
-        ("plan_updates", without_annealing, "the numbers learning_rate_M of a step are"),
-        ("heads_forward", losses_without_units, "losses of the network with a full batch are"),
-        ("heads_forward", half_of_the_squares, "validation squares of the network with a full batch are"),
-        ("heads_backward", without_weights, "gradients of .* of the network with a full batch are"),
-        ("take_rows", first_batch_again, "validation losses of the network with a full batch are"),
+        ("adamw", without_decay, "update of the network with a full batch differ by"),
+        ("adamw", forgetful, "AdamW's second moments of the network with a full batch differ by"),
+        ("plan_updates", without_annealing, "the numbers learning_rate_M of a step differ by"),
+        ("heads_forward", losses_without_units, "losses of the network with a full batch differ by"),
+        ("heads_forward", half_of_the_squares, "validation squares of the network with a full batch differ by"),
+        ("heads_backward", without_weights, "gradients of .* of the network with a full batch differ by"),
+        ("take_rows", first_batch_again, "validation losses of the network with a full batch differ by"),
         ("lstm_backward", wrong_for_two_networks, r"gradients of lstm\.weight_ih_l0 \(input gate\)"),
     ],
 )

@@ -78,7 +78,7 @@ def test_states_that_are_no_numbers_fail_every_step(small: ArchitectureConfig) -
     assert not any(step.passed for step in found.values())
     assert found["epoch"].detail.startswith("0 of 3 networks")
     assert found["training"].detail == "T000 final was not trained"
-    assert "forecasts of the network with a full batch are nan" in found["probe"].detail
+    assert "forecasts of the network with a full batch differ by nan" in found["probe"].detail
 
 
 def test_a_kernel_that_does_not_compile_is_a_failed_step_not_the_end(small: ArchitectureConfig) -> None:
