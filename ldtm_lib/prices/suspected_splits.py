@@ -12,11 +12,12 @@ JUMP_TOLERANCE = 0.1
 
 
 def jump_note(ticker: str, session: date, close_before: float, close: float, remedy: str) -> str | None:
-    """A note on two consecutive closes that are a split's ratio apart; None if they are not.
+    """A note on two consecutive closes that are a split's ratio apart; None if they are not, or
+    if a close is 0, which validation refuses later.
 
     `session` is that of the second close, `remedy` what to do if it was a split.
     """
-    ratio = suspected_ratio(close_before / close, JUMP_TOLERANCE)
+    ratio = suspected_ratio(close_before / close, JUMP_TOLERANCE) if close else None
     if ratio is None or not is_large_move(ratio):
         return None
     move = "crash" if ratio > 1 else "leap"

@@ -22,6 +22,6 @@ def test_a_jump_by_a_splits_ratio_is_noted_with_its_remedy(before: float, after:
     assert note == f"XYZ goes from {before:g} to {after:g} on 2024-03-01: {says}; if it was a split, declare it"
 
 
-@pytest.mark.parametrize("after", [100, 80, 75, 130, 8.5])
+@pytest.mark.parametrize("after", [100, 80, 75, 130, 8.5, 0])
 def test_jumps_that_are_like_no_split_or_too_small_are_not_noted(after: float) -> None:
     assert jump_note("XYZ", DAY, 100, after, "declare it") is None

@@ -116,12 +116,20 @@ def test_a_farm_that_no_history_comes_from_is_noted_and_not_waited_for(code: int
 def test_a_tws_that_has_not_found_ib_yet_is_asked_once_it_has(back: tuple[int, str]) -> None:
     with peer_of() as peer:
         peer.greeting = ((2110, NEVER_THERE), (2103, "Market data farm connection is broken:usfarm"), *GREETING[2:])
-        later = threading.Timer(1.5, peer.tell, back)
-        started = time.monotonic()
+        told: list[float] = []
+
+        def tell_later() -> None:
+            while not peer.num_clients:
+                time.sleep(0.01)
+            time.sleep(1.5)
+            told.append(time.monotonic())
+            peer.tell(*back)
+
+        later = threading.Thread(target=tell_later)
         later.start()
         delivery = fetch(peer, request_timeout_seconds=0.3)
         later.join()
-        assert 1.5 <= peer.asked[0].at - started < 10.0
+        assert 0.0 <= peer.asked[0].at - told[0] < 10.0
     assert whole(delivery, *SYMBOLS)
     assert peer.num_connections == 1
 
