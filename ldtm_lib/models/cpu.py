@@ -5,7 +5,7 @@ gives the same bits on any number of cores. Threads that wait for each other at 
 most when other programs want the cores.
 
 A training step frees and allocates the same megabytes hundreds of times a second. glibc hands them back each time, and
-every page of them then costs a page fault: 13 to 18% of a training's processor time went there
+every page of them then costs a page fault: 11 to 18% of a training's processor time went there
 (`benchmarks/bench_training.py`).
 """
 
