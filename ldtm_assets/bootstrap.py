@@ -211,7 +211,7 @@ class Bootstrap:
         self._context.log.info(remove_unneeded_files(project, state.untrained))
 
     def _train_today(self, state: BootstrapState) -> None:
-        self._reporter.stage(f"models of today for {_tickers(state.untrained)}")
+        self._reporter.stage(f"models on all bars for {_tickers(state.untrained)}")
         report = self._trained(state.untrained, state.last)
         self._conclude("backtests", trained_backtests(report))
         self._conclude("checkpoints", trained_checkpoints(report))

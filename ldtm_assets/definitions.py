@@ -40,9 +40,9 @@ def defs() -> dg.Definitions:
 
 
 def definitions_for(settings: Settings, calendar: Calendar, reporter: TrainingReporter | None = None) -> dg.Definitions:
-    """The definitions for some settings. One process a run: 103 tickers need no 103 processes."""
+    """The definitions for some settings. The steps of a run share its process, whatever the number of tickers."""
     with warnings.catch_warnings():
-        # of partition mappings, backfill policies and partitions of checks: Dagster is pinned below 1.14
+        # warnings about partition mappings, backfill policies and partitions of checks: Dagster is pinned below 1.14
         for unfinished in (dg.BetaWarning, dg.PreviewWarning):
             warnings.simplefilter("ignore", unfinished)
         tickers, layout = by_ticker(settings), DailyLayout(settings, calendar)

@@ -40,7 +40,7 @@ def retention_job() -> None:
 
 @dg.job(
     description="Builds a record: price histories, past sessions simulated with models trained before each of them, "
-    "models of today, leaderboard. Does only what is missing; safe to launch again.",
+    "models trained on all bars, leaderboard. Does only what is missing; safe to launch again.",
     tags={CONCURRENCY_GROUP_TAG: RETRAINING_GROUP},
 )
 def bootstrap_job() -> None:

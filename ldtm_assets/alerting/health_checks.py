@@ -116,5 +116,5 @@ def _alert(key: str, kind: str, subject: str, summary: str, link: str | None) ->
 
 
 def _effective_status(said: str | None, default: str) -> str:
-    """The status that a person has set in the UI, or else the default, for which Dagster stores another status."""
+    """The status that a person has set in the UI, otherwise the default; Dagster then stores a third status or none."""
     return said if said in ("RUNNING", "STOPPED") else default

@@ -51,7 +51,7 @@ def alert_sensor(project: Callable[[], Project]) -> dg.SensorDefinition:
         opened = last.open()
         try:
             context.update_cursor(str(raise_alerts_from_events(context.instance, opened, context.cursor)))
-        finally:  # alerts on record are delivered although the events of this tick cannot be read
+        finally:  # alerts on record are delivered even if the events of this tick cannot be read
             done = send_notifications(context.instance, opened, last.failure, context.repository_def)
         return dg.SkipReason(done)
 

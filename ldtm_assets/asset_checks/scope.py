@@ -12,7 +12,7 @@ import dagster as dg
 FAILING, PASSING = "failing", "passing"
 """Metadata keys that hold the scope of an evaluation."""
 AS_A_WHOLE = "as a whole"
-"""The only part of a check that has no parts but does not always evaluate everything."""
+"""Name of the single part of a check that is not divided, but whose evaluations may cover less than everything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,7 +28,7 @@ def onnx_universe_spec() -> dg.AssetSpec:
     return dg.AssetSpec(
         ONNX_UNIVERSE,
         deps=[ONNX_MODEL],
-        description="One ONNX file with a branch per active model, so that one session serves all tickers.",
+        description="One ONNX file with a branch per active model, so that one ONNX Runtime session serves all.",
         group_name="models",
         kinds={"onnx"},
     )
@@ -44,15 +44,15 @@ def exported_models(report: ExportReport, *, new_alone: bool = False) -> Outcome
         },
         failed=dict(report.refused),
         summary=[
-            f"{sum(each.is_new for each in report.exported)} files were exported, {len(report.removed)} of versions "
-            "that are no longer active were removed",
+            f"files exported: {sum(each.is_new for each in report.exported)}; files removed because their version is "
+            f"not active any more: {len(report.removed)}",
             *(f"{ticker} has no active model" for ticker in report.without_model),
         ],
     )
 
 
 def exported_universe(report: ExportReport, *, new_alone: bool = False) -> list[dg.AssetMaterialization]:
-    """The materialization of the file of the universe; none where no ticker has a model."""
+    """The materialization of the file of the universe; an empty list if no ticker has an active model."""
     return [
         dg.AssetMaterialization(ONNX_UNIVERSE, metadata=_metadata(each))
         for each in report.exported

@@ -29,6 +29,6 @@ def maintenance_sensor(project: Callable[[], Project], settings: Settings) -> dg
         with opened.database.transaction() as conn:
             alert = check_disk(conn, opened.home)
         disk = alert.summary if alert else "enough disk space is free"
-        return dg.SkipReason(f"{disk}; {sum(removed) / 2**20:.1f} MiB of {len(removed)} logs removed")
+        return dg.SkipReason(f"{disk}; logs truncated: {len(removed)} ({sum(removed) / 2**20:.1f} MiB removed)")
 
     return sensor

@@ -15,9 +15,9 @@ from ldtm_lib.errors import ConfigurationError, DatabaseUnavailable
 Connection = psycopg.Connection[TupleRow]
 CONNECT_TIMEOUT_SECONDS = 10
 LOCK_TIMEOUT = "2min"
-"""Longest time that a statement waits for a lock. The longest work under the lock of the chain is a fill of 300,000
-actuals, 10 s, and four runs of Dagster at once wait 40 s for each other: a lock that is held for three times as long
-will not be released."""
+"""Longest time that a statement waits for a lock. The longest work under the lock of the chain, a fill of 300,000
+actuals, takes 10 s, so four concurrent runs of Dagster wait 40 s for each other. A lock that is held for three times as
+long is assumed to be stuck."""
 PINNED = {
     "bytea_output": "hex",
     "client_encoding": "UTF8",
@@ -52,7 +52,7 @@ class Database:
     def parameters(self) -> dict[str, str]:
         """The parameters of libpq for this database: those of the URL, with the pinned settings after its `options`.
 
-        Raises ConfigurationError for a text that is no URL, or that has a parameter that libpq does not know.
+        Raises ConfigurationError for a text that is not a URL, or that has a parameter that libpq does not know.
         """
         given = _parameters_of(self.url)
         pinned = " ".join(f"-c {name}={_escaped(value)}" for name, value in self.pinned.items())
@@ -93,17 +93,17 @@ class Database:
         name, value = next((each for each in lost if each[0] == "search_path"), lost[0])
         raise ConfigurationError(
             f"PostgreSQL at {address(self.url)} did not apply the settings of the connection: {name} is {value}, not "
-            f"{self.pinned[name]}, so tables would be created or read elsewhere. A connection pooler in between drops "
-            "the startup parameter `options`; name the server itself in LDTM_DATABASE_URL, or configure the pooler as "
-            "docs/operations.md says"
+            f"{self.pinned[name]}, so statements could use other tables or return other results. A connection pooler "
+            "in between drops the startup parameter `options`; name the server itself in LDTM_DATABASE_URL, or "
+            "configure the pooler as docs/operations.md says"
         )
 
     @contextmanager
     def transaction(self) -> Generator[Connection]:
-        """One transaction on a connection of its own: committed at the end, rolled back on an error.
+        """One transaction on a new connection: committed at the end, rolled back on an error.
 
-        Raises DatabaseUnavailable when the connection is lost in between, or another session holds a lock for longer
-        than LOCK_TIMEOUT; the transaction is rolled back then.
+        Raises DatabaseUnavailable when the connection is lost during the transaction, or another connection holds a
+        lock for longer than LOCK_TIMEOUT; the transaction is then rolled back.
         """
         with self.connect() as conn:
             try:
@@ -192,7 +192,7 @@ def _no_answer(url: str, error: psycopg.OperationalError) -> str:
 
 
 def _parameters_of(url: str) -> dict[str, str]:
-    """The parameters of libpq in a URL. Raises ConfigurationError, which shows nothing of it, for other texts."""
+    """The parameters of libpq in a URL. Raises ConfigurationError, without showing the text, for any other text."""
     try:
         return {name: str(value) for name, value in conninfo_to_dict(url).items() if value is not None}
     except psycopg.ProgrammingError:

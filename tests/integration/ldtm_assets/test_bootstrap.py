@@ -186,7 +186,7 @@ class Interrupt(LogLines):
             raise RuntimeError(f"interrupted at {title}")
 
 
-@pytest.mark.parametrize("stage", ["simulation 1, 2013-02-26", "2013-02-25: forecasts", "models of today", "seal"])
+@pytest.mark.parametrize("stage", ["simulation 1, 2013-02-26", "2013-02-25: forecasts", "models on all bars", "seal"])
 def test_an_interrupted_bootstrap_goes_on_to_the_same_end(
     two: Installation, tmp_path: Path, calendar: Calendar, stage: str
 ) -> None:

@@ -40,9 +40,9 @@ def test_logs_are_truncated_at_each_tick(project: Project) -> None:
     log = dagster_log(project.home)
     log.parent.mkdir()
     log.write_bytes(b"a line\n" * 500_000)
-    assert "2.5 MiB of 1 logs removed" in tick(project)
+    assert "logs truncated: 1 (2.5 MiB removed)" in tick(project)
     assert log.stat().st_size < 1 << 20
-    assert "0.0 MiB of 0 logs removed" in tick(project)
+    assert "logs truncated: 0 (0.0 MiB removed)" in tick(project)
 
 
 def test_logs_are_truncated_also_when_the_database_does_not_answer(project: Project) -> None:

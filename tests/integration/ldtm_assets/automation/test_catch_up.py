@@ -110,7 +110,7 @@ def test_files_that_have_changed_make_due_what_waits_for_them_and_only_once(
         tick(new_bars_sensor, SCHEDULED_AT - minutes * MINUTE)
     tried(conn, dict.fromkeys(("FB", "MSFT"), "no bar"), SCHEDULED_AT)
     assert str(tick(new_bars_sensor, SCHEDULED_AT + MINUTE)).startswith(
-        "nothing waits for the files of 2026-11-20 18:14"
+        "no ticker waits for the files changed at 2026-11-20 18:14"
     )
     folder = project.settings.path.parent / "data" / "bars"
     for text in ("date,cl", "date,close\n"):
@@ -121,7 +121,7 @@ def test_files_that_have_changed_make_due_what_waits_for_them_and_only_once(
     tried(conn, {"FB": "no bar"}, SCHEDULED_AT + 2 * MINUTE)
     assert range_of(tick(new_bars_sensor, SCHEDULED_AT + 2 * MINUTE)) == ("2026-11-20|MSFT",) * 2
     tried(conn, dict.fromkeys(("FB", "MSFT"), "no bar"), SCHEDULED_AT + 2 * MINUTE)
-    assert "nothing waits" in str(tick(new_bars_sensor, SCHEDULED_AT + 3 * MINUTE))
+    assert "no ticker waits" in str(tick(new_bars_sensor, SCHEDULED_AT + 3 * MINUTE))
 
 
 def test_an_imported_bar_makes_its_partition_due_after_the_open_too(
