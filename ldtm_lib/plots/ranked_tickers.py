@@ -20,7 +20,7 @@ LEFT, GAP_FROM, GAP_TO, RIGHT = 0.14, 0.62, 0.655, 0.965
 LETTER, LARGEST_LEFT = 0.0125, 0.3
 """Share of the width that a letter of a name needs, and the rightmost start of the first panel."""
 TYPICAL_SHARE, MOST_TYPICAL = 0.9, 3.0
-"""Distances from 1 up to this multiple of their 90th percentile are drawn in full; a longer bar shows its figure."""
+"""Bars up to MOST_TYPICAL times the 90th percentile of lengths are drawn in full; longer ones show their figure."""
 LARGEST_REACH = 1.0
 """Largest distance from 1 that is drawn."""
 SMALLEST_REACH = 0.1
@@ -93,7 +93,7 @@ class _BarChart(Chart):
         self._axes.set_xlim(0, 100)
 
     def shares(self, rows: Sequence[int], tickers: Sequence[RankedTicker], *, colour: str, label: str) -> None:
-        """Draw bars of the accuracy with its interval, in the colour that says where the interval is."""
+        """Draw bars of the accuracy with its interval, in the colour of the interval's position."""
         if not rows:
             return
         shares = [100 * (ticker.accuracy or 0.0) for ticker in tickers]

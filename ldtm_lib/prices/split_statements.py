@@ -1,4 +1,4 @@
-"""Statements of the operator about splits: one that no source declares, another ratio, or that there was none."""
+"""Splits stated by the operator: a split that no source declares, a corrected ratio, or the withdrawal of a split."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -22,7 +22,7 @@ from ldtm_lib.sessions import Calendar
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatedSplit:
-    """Change that a statement made."""
+    """The change of the record that a statement made."""
 
     ticker: str
     session: date
@@ -39,13 +39,15 @@ class StatedSplit:
 def state_split(
     conn: Connection, ticker: str, session: date, ratio: float, calendar: Calendar, *, lacks_it: bool | None = None
 ) -> StatedSplit:
-    """Record a split by hand, within the caller's transaction: new shares for one old share from a session on.
+    """Record a split by hand, within the caller's transaction.
 
-    Stored bars before the session are restated if they lack it: if they end before it, were restated by the ratio on
-    record, or jump there by the stated one; `lacks_it` decides if their prices do not show it. A later delivery does
-    not change the statement; another statement does. Raises CalendarError for a day that is not a session, and
-    ConfigurationError for a session that has not closed, for the withdrawal of a split that is not on record, and for a
-    ratio that stored prices contradict or do not show.
+    `ratio` is the number of new shares for one old share from `session` on; 1 withdraws a split. The stored bars before
+    the session are restated if they lack the split: if the stored bars end before the session, if they were restated by
+    the ratio on record, or if the prices jump at the session by `ratio` over the ratio on record. `lacks_it` overrides
+    this. A later delivery does not change the statement; another statement does. Raises CalendarError for a day that is
+    not a session, and ConfigurationError for a session that has not closed, for the withdrawal of a split that is not
+    on record, for a split that may be one that was inferred for a nearby session, and for a ratio that the stored
+    prices contradict or do not show.
     """
     conn.execute(query("prices.lock"))
     newest = last_closed_session(conn)
@@ -54,7 +56,8 @@ def state_split(
         calendar.require_session(session)
     if session > newest:
         raise ConfigurationError(
-            f"session {session} has not closed; a split is recorded once its session has closed: the newest is {newest}"
+            f"session {session} has not closed; a split is recorded once its session has closed, and the newest closed "
+            f"session is {newest}"
         )
     former, origin, restating = known[session][2:] if session in known else (1.0, None, 1.0)
     others = [(row[1], row[2], row[3]) for row in known.values() if row[1] != session and abs(row[2] - 1) > WITHDRAWN]
@@ -75,7 +78,7 @@ def state_split(
         return StatedSplit(ticker=ticker, session=session, ratio=ratio, former_ratio=former, num_rows=0, num_restated=0)
     bars = current_bars(conn, [ticker])
     is_restated = abs(restating - 1) > WITHDRAWN
-    """The bars have the ratio on record by its row, and nothing has replaced them since."""
+    """True if stored bars were restated by the rows on record, and no delivery has replaced them since."""
     is_lacking = is_restated or _lacks(bars, ticker, session, factor) if lacks_it is None else lacks_it
     row = Split(ticker=ticker, session=session, ratio=factor)
     moment = next_moment(conn, bars)
@@ -88,7 +91,7 @@ def state_split(
 
 
 def _lacks(bars: pl.DataFrame, ticker: str, session: date, ratio: float) -> bool:
-    """True if stored bars before a session lack a split or correction, by their end and their jump there."""
+    """True if the stored bars end before a session, or jump at it by a ratio: they lack the split or correction."""
     if bars.is_empty() or bars["session"][-1] < session:
         return not bars.is_empty()
     jump = jump_at(bars, session)
@@ -100,7 +103,7 @@ def _lacks(bars: pl.DataFrame, ticker: str, session: date, ratio: float) -> bool
         before, since = bars.filter(pl.col("session") < session)["close"][-1], jump
         raise ConfigurationError(
             f"the stored prices of {ticker} go from {before:g} to {before / since:g} on {session}, which does not show "
-            f"whether they lack a factor of {ratio:g}; check the ratio, and add --lacking if the earlier bars "
-            "are to be restated, or --no-lacking if they have it"
+            f"whether they lack a factor of {ratio:g}; check the ratio, and add --lacking to restate the earlier "
+            "bars, or --no-lacking if they are already adjusted by it"
         )
     return bool(to_split < to_none)

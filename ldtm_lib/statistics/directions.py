@@ -43,7 +43,7 @@ class Calls:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """Result of the test whether calls and outcomes agree more than their frequencies alone explain."""
+    """Result of a test of whether calls and outcomes agree more than their frequencies alone explain."""
 
     statistic: float | None
     """Statistic of Pesaran and Timmermann, standard normal without skill; None where it is not defined."""

@@ -17,7 +17,7 @@ Positions = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Spans:
-    """Spans from run date to target of forecasts, as positions in a row of sessions; `stops` are after `starts`."""
+    """Spans of forecasts, run date to target, as positions in a sequence of sessions; `stops` are after `starts`."""
 
     starts: Positions
     """(n,) the session that each forecast starts from."""

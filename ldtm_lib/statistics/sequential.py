@@ -6,8 +6,9 @@ bet gains on average, the capital is a nonnegative supermartingale, and by Ville
 reaches 1 / a is at most a, however long one watches and whenever one stops. The capital is the evidence (an e-value),
 of which the maximum so far counts. Instead of choosing one stake, the capital is spread over all of them.
 
-Both tests assume only that on each day, given the days before it, the chance or the expectation keeps the bound. Days
-need not be independent or alike. There is no bet on a day without a call or an error, as is known before its outcome.
+Both tests assume only that on each day, given the days before it, the chance of a right call or the expected error
+keeps the bound. Days need not be independent or alike. There is no bet on a day without a call or an error, and this is
+known before the outcome of the day.
 
 Sources: Ville, "Étude critique de la notion de collectif" (1939); Robbins, "Statistical methods related to the law of
 the iterated logarithm", Ann. Math. Statist. 41 (1970), for the mixtures; Waudby-Smith and Ramdas, "Estimating means of
@@ -21,8 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 NUM_STAKES = 64
-"""Number of stakes on errors. Twice as many change the logarithm of the evidence by less than 0.01 where it decides
-anything."""
+"""Number of stakes on errors. Twice as many change the logarithm of the evidence by less than 0.01 wherever it affects
+a decision."""
 SMALLEST_SHARE = 1e-250
 """Smallest share of a beta distribution: below it betainc loses digits and then underflows."""
 
@@ -35,7 +36,7 @@ class EValue:
     """The strongest evidence so far against a bound, and when it was reached."""
 
     log_e: float
-    """Natural logarithm of the largest e-value, at least 0, which is that before any outcome; may be infinite."""
+    """Natural logarithm of the largest e-value, at least 0, its value before any outcome; may be infinite."""
     num_outcomes: int
     """Number of outcomes up to then."""
 
@@ -75,7 +76,7 @@ def log_shortfall(num_right: Counts, num_outcomes: Counts, share: float) -> Valu
     It is the mean over q of the likelihood ratio (q/p)^k ((1-q)/(1-p))^(n-k) of q and p. The integral is an incomplete
     beta function, I_p(k+1, n-k+1) B(k+1, n-k+1) / (p^(k+1) (1-p)^(n-k)). Where I_p is too small for a float64, because
     the record is far better than the bound, the same number is (1-p)/(k+1) F(n+2, 1; k+2; p) (DLMF 8.17.8), whose
-    series has positive terms only and falls fast there. The relative error of the capital is below 1e-9 up to
+    series has only positive terms and converges fast there. The relative error of the capital is below 1e-9 up to
     n = 100,000.
     """
     from scipy.special import betainc, betaln  # pyright: ignore[reportMissingTypeStubs] takes 0.4 s
