@@ -86,7 +86,7 @@ JOBS = (
         EXPORT_JOB,
         selection=["onnx_model", "tensorrt_engine"],
         description="ONNX files of the active models of some tickers, the file of the universe, and engines if the "
-        "configuration names a TensorRT.",
+        "configuration selects TensorRT.",
     ),
     bootstrap_job,
     freshness_job,

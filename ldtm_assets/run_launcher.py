@@ -123,8 +123,8 @@ def own_settings(client: docker.DockerClient) -> OwnSettings:
     own = container_id()
     if own is None:
         raise ConfigurationError(
-            "ContainerRunLauncher launches runs with the settings of its own container, but this process is in none; "
-            "start the daemon with docker/compose.yaml, or remove the section run_launcher"
+            "ContainerRunLauncher launches runs with the settings of its own container, but this process is not in a "
+            "container; start the daemon with docker/compose.yaml, or remove the section run_launcher of dagster.yaml"
         )
     found = client.containers.get(own).attrs
     mounts = [mount for mount in found["Mounts"] if mount["Destination"] != DOCKER_SOCKET]

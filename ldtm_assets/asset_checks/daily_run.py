@@ -41,7 +41,7 @@ def daily_run_check_specs() -> list[dg.AssetCheckSpec]:
         dg.AssetCheckSpec(
             NO_OUTLIERS,
             asset="prices",
-            description="No close that forecasts read is a spike that returned, as errors of a source cause.",
+            description="No close that forecasts read is a spike that reversed, such as an error of a source causes.",
         ),
         dg.AssetCheckSpec(
             COMPLETE, asset="snapshots", description="Every ticker has a forecast or a reason on record."

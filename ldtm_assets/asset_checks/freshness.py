@@ -75,7 +75,7 @@ def _result(found: Freshness, asset: str) -> dg.AssetCheckResult:
     failing = {session: f"{LACKS[asset]} {session}: {named(missing)}; deadline {deadline}"} if missing else {}
     passing = [] if missing else [session]
     if asset == "snapshots" and found.is_silent:
-        failing[FORECASTS] = f"all {found.num_tickers} tickers abstained on {session}: `ldtm registry list` says why"
+        failing[FORECASTS] = f"all {found.num_tickers} tickers abstained on {session}: `ldtm registry list` shows why"
     elif asset == "snapshots" and not missing:
         passing.append(FORECASTS)
     return dg.AssetCheckResult(

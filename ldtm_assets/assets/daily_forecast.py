@@ -288,7 +288,8 @@ def partitions_of_tickers(partitions: Sequence[DailyPartition], only: Sequence[s
     """
     if absent := sorted(set(only) - {partition.ticker for partition in partitions}):
         raise ConfigurationError(
-            f"`only` names {', '.join(absent)}, of which the run has no partition; launch it with a range that has them"
+            f"`only` names {', '.join(absent)}, for which the run has no partition; launch it with a range that "
+            "contains all tickers of `only`"
         )
     chosen = set(only)
     return [partition for partition in partitions if not chosen or partition.ticker in chosen]
@@ -338,6 +339,7 @@ def pending_retries(
             waiting[partition.key] = f"waits for its bar; retries are possible until {opens_at:%Y-%m-%d %H:%M} UTC"
         elif attempts < config.report_after_attempts:
             waiting[partition.key] = (
-                f"waits for its bar; this was attempt {attempts}, it abstains after {config.report_after_attempts}"
+                f"waits for its bar; this was attempt {attempts}, and the ticker abstains after attempt "
+                f"{config.report_after_attempts}"
             )
     return waiting

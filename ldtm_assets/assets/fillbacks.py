@@ -45,7 +45,7 @@ def fill_actuals(project: Project, partitions: Sequence[DailyPartition]) -> Outc
         )
         outcome.notes.extend(
             f"restated: the {row['horizon'].replace('_', ' ')} actual of {row['ticker']} on {row['run_date']} is "
-            f"{row['restated_actual']:g} by a later bar; {row['actual'] or 'no value'} stays on record"
+            f"{row['restated_actual']:g} according to a later bar; {row['actual'] or 'no value'} stays on record"
             for row in report.restated.iter_rows(named=True)
         )
     return outcome

@@ -30,10 +30,10 @@ def built_engines(report: EngineReport) -> Outcome:
         done={each.ticker: _metadata(each, report) for each in report.engines},
         failed={name: reason for name, reason in report.refused.items() if name != UNIVERSE_NAME},
         summary=[
-            f"{sum(each.is_new for each in report.engines)} engines were built",
+            f"engines built: {sum(each.is_new for each in report.engines)}",
             *(f"{ticker} has no active model" for ticker in report.onnx.without_model),
         ],
-        notes=[f"{not_certified} engines have no certificate: {report.not_run}"] if not_certified else [],
+        notes=[f"engines without a certificate: {not_certified}; {report.not_run}"] if not_certified else [],
     )
 
 

@@ -35,7 +35,7 @@ def missing_checkpoints(archive: Archive, folder: Path) -> list[Member]:
             missing.append(member)
         elif not path.is_file() or _sha256(path) != member.sha256:
             raise RestoreRefused(
-                f"{path} exists with another content than in the archive, and is not overwritten; move it away, and "
+                f"{path} exists, differs from the file in the archive and is not overwritten; move it away, and "
                 "restore again. Nothing was changed"
             )
     return missing

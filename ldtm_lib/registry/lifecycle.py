@@ -123,7 +123,7 @@ def retire(
         version = next((record.version for record in history if record.checkpoint_id == meant), f"checkpoint {meant}")
         raise RegistryConflict(
             f"{ticker} {version} is not active any more and nothing was retired; "
-            f"`ldtm registry history {ticker}` shows what became of it"
+            f"`ldtm registry history {ticker}` shows what happened to it"
         )
     _record(conn, ticker, "retirement", active.checkpoint_id, requested_by, why)
     return Retirement(ticker=ticker, version=str(active.version))

@@ -125,7 +125,7 @@ class Settings(Section, frozen=True, title="LDTM configuration"):
             ignored = sorted(contract.model_fields_set - {"con_id", "exchange"})
             if contract.con_id is not None and ignored:
                 raise ValueError(
-                    f"contracts.{ticker}.{ignored[0]} does not count beside con_id, which decides alone; remove either"
+                    f"contracts.{ticker}.{ignored[0]} is ignored, since con_id identifies the contract; remove either"
                 )
         return self
 

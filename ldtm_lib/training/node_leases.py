@@ -43,8 +43,8 @@ class DatabaseLeases:
             return str(error)
         if found != self.identity:
             return (
-                f"{DATABASE_VARIABLE} of the node names another database ({address(database.url)}) than that of the "
-                "training, so that two jobs could take one GPU; set it to the database of the training"
+                f"{DATABASE_VARIABLE} of the node names another database ({address(database.url)}) than the training "
+                "uses, so two jobs could take the same GPU; set it to the database of the training"
             )
         inventory = gpus_here(os.environ)
         return "" if inventory.gpus else f"it offers GPU slots, but no GPU is visible there ({inventory.note})"

@@ -205,8 +205,8 @@ class GitRepository:
         if self._git.line("merge-base", "--is-ancestor", upstream.tracking, "HEAD") is None:
             short = upstream.tracking.removeprefix("refs/remotes/")
             yield (
-                f"{self.folder}: HEAD does not contain {short}, so commits that are known there are missing here; "
-                f"see them with `git log HEAD..{short}` and restore them with `git merge {short}`"
+                f"{self.folder}: HEAD does not contain {short}, so commits of {short} are missing from it; see them "
+                f"with `git log HEAD..{short}` and restore them with `git merge {short}`"
             )
 
     def _notes(self, contents: dict[str, bytes]) -> Generator[str]:

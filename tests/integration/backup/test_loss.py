@@ -175,7 +175,7 @@ def test_a_checkpoint_file_with_another_content_is_not_overwritten(installation:
     (path,) = installation.project.checkpoint_folder.glob("*.pt")
     path.write_bytes(b"something else")
     before = installation.state()
-    with pytest.raises(RestoreRefused, match="exists with another content than in the archive"):
+    with pytest.raises(RestoreRefused, match="exists, differs from the file in the archive"):
         installation.restore(archive)
     assert installation.state() == before
 

@@ -471,9 +471,9 @@ def test_a_contract_is_named_by_its_ticker(load: Load) -> None:
     [
         ("con_id = 0", "contracts.AAPL.con_id is 0; it must be at least 1"),
         ('symbol = ""', "contracts.AAPL.symbol is ''; fill it in, or remove the setting"),
-        ('con_id = 1\nsymbol = "AAPL"', "contracts.AAPL.symbol does not count beside con_id, which decides alone"),
-        ('con_id = 1\ncurrency = "USD"', "contracts.AAPL.currency does not count beside con_id"),
-        ('con_id = 1\nprimary_exchange = "NYSE"', "contracts.AAPL.primary_exchange does not count beside con_id"),
+        ('con_id = 1\nsymbol = "AAPL"', "contracts.AAPL.symbol is ignored, since con_id identifies the contract"),
+        ('con_id = 1\ncurrency = "USD"', "contracts.AAPL.currency is ignored, since con_id"),
+        ('con_id = 1\nprimary_exchange = "NYSE"', "contracts.AAPL.primary_exchange is ignored, since con_id"),
     ],
 )
 def test_a_contract_that_names_nothing_or_too_much_is_refused(load: Load, text: str, words: str) -> None:

@@ -36,7 +36,7 @@ def test_two_tickers_with_one_reading_are_refused(kind: str, tickers: list[str],
         settings(kind, tickers, more)
     one, other = tickers[-2:]
     message = str(refused.value)
-    assert f'{one} and {other} in `tickers` are one for source.kind = "{kind}": both read the {what}, and' in message
+    assert f'{one} and {other} in `tickers` are the same for source.kind = "{kind}": both read the {what}' in message
     assert message.endswith("; one that has forecasts already goes under [retired]")
 
 

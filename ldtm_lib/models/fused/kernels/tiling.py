@@ -149,7 +149,7 @@ def obstacle(device: torch.device, hidden: int) -> str | None:
     if device.type != "cuda":
         return f"{device} is not a CUDA device"
     if hidden not in HIDDEN_UNITS:
-        return f"{hidden} hidden units are none of {HIDDEN_UNITS}"
+        return f"{hidden} hidden units are not among the supported numbers {HIDDEN_UNITS}"
     capability = torch.cuda.get_device_capability(device)
     if capability < OLDEST_CAPABILITY:
         return f"compute capability {capability} is below {OLDEST_CAPABILITY}"

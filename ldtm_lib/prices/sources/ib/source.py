@@ -123,7 +123,7 @@ def _late_beginnings(bars: pl.DataFrame, first: date, last: date) -> dict[str, t
     if late.is_empty():
         return {}
     sentence = (
-        f"of the days since {first} IB's bars begin late for {{}}; if a ticker was listed before, materialize its "
-        "price_history, or import its older bars from files with `ldtm prices import`"
+        f"IB's bars since {first} begin late for {{}}; if a ticker was listed before, materialize its price_history, "
+        "or import its older bars from files with `ldtm prices import`"
     )
     return {sentence: tuple(f"{ticker} on {session} ({num_bars:,} bars)" for ticker, session, num_bars in late.rows())}

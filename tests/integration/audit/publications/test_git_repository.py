@@ -281,7 +281,7 @@ def test_a_history_that_no_longer_contains_what_was_pushed_is_a_problem(pushed: 
     publish_missing(pushed, SEALS)
     git(pushed.folder, "reset", "--quiet", "--hard", "HEAD~1")
     problem = (
-        f"{pushed.folder}: HEAD does not contain origin/main, so commits that are known there are missing here; "
+        f"{pushed.folder}: HEAD does not contain origin/main, so commits of origin/main are missing from it; "
         "see them with `git log HEAD..origin/main` and restore them with `git merge origin/main`"
     )
     assert pushed.read().problems == (problem,)
@@ -312,7 +312,7 @@ def test_a_remote_is_asked_what_it_holds(pushed: GitRepository, tmp_path: Path) 
     assert pushed.read().problems == (), "what this folder remembers of the remote is old"
     assert pushed.ask_remote() is None
     (problem,) = pushed.read().problems
-    assert "HEAD does not contain origin/main, so commits that are known there are missing here" in problem
+    assert "HEAD does not contain origin/main, so commits of origin/main are missing from it" in problem
 
 
 def test_a_remote_that_cannot_be_asked_is_named_and_one_that_is_not_pushed_to_is_not_asked(

@@ -286,7 +286,7 @@ def test_a_session_on_which_every_ticker_abstained_is_a_warning_of_its_own(
     found = run_checks(FRIDAY, only="snapshots_are_fresh")["snapshots_are_fresh"]
     assert (found.passed, found.severity.value) == (False, "WARN")
     assert shown(found)["failing"] == {
-        "forecasts": "all 60 tickers abstained on 2013-01-18: `ldtm registry list` says why"
+        "forecasts": "all 60 tickers abstained on 2013-01-18: `ldtm registry list` shows why"
     }
     assert shown(found)["passing"] == ["2013-01-18"]
 

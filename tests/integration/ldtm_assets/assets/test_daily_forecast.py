@@ -57,7 +57,7 @@ def test_a_source_that_is_away_after_the_open_costs_no_row_before_it_has_been_tr
     session = calendar.offset(calendar.last_closed(datetime.now(UTC)), -1)
     day, more = session.isoformat(), "[automation]\nreport_after_attempts = 2"
     first = daily_run(day, source="files", more=more, last=day)
-    assert "waits for its bar; this was attempt 1, it abstains after 2" in _reason(first)
+    assert "waits for its bar; this was attempt 1, and the ticker abstains after attempt 2" in _reason(first)
     assert _materialized(first, "snapshots") == set()
     assert conn.execute("select count(*) from snapshot").fetchone() == (0,)
     conn.commit()

@@ -67,7 +67,7 @@ def test_a_long_history_of_which_little_came_is_noted_with_its_first_session_and
         week = fetch(peer, ["AAPL"])
     begun = exchange_calendar().between(date(2025, 1, 2), LAST)[-250]
     assert listing_notes(delivery.listings) == (
-        f"of the days since 2004-01-02 IB's bars begin late for AAPL on {begun} (250 bars); if a ticker was listed "
+        f"IB's bars since 2004-01-02 begin late for AAPL on {begun} (250 bars); if a ticker was listed "
         "before, materialize its price_history, or import its older bars from files with `ldtm prices import`",
     )
     assert delivery.failures == {}

@@ -21,7 +21,7 @@ def test_only_the_tickers_that_are_named_are_worked_on_and_one_without_a_partiti
     partitions = [DailyPartition(FRIDAY, "AAPL"), DailyPartition(FRIDAY, "IBM")]
     assert partitions_of_tickers(partitions, []) == partitions
     assert partitions_of_tickers(partitions, ["IBM"]) == [DailyPartition(FRIDAY, "IBM")]
-    with pytest.raises(ConfigurationError, match=r"`only` names MSFT, of which the run has no partition"):
+    with pytest.raises(ConfigurationError, match=r"`only` names MSFT, for which the run has no partition"):
         partitions_of_tickers(partitions, ["IBM", "MSFT"])
 
 
@@ -67,4 +67,6 @@ def test_after_the_open_a_partition_that_is_tried_again_abstains_at_the_reported
     waiting = pending_retries(
         partitions, calendar, MONDAY_AFTER_THE_OPEN, AutomationConfig(report_after_attempts=3), num_attempts
     )
-    assert waiting == {"2026-11-20|AAPL": "waits for its bar; this was attempt 2, it abstains after 3"}
+    assert waiting == {
+        "2026-11-20|AAPL": "waits for its bar; this was attempt 2, and the ticker abstains after attempt 3"
+    }
