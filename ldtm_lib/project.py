@@ -1,4 +1,4 @@
-"""One installation: a configuration file, the folder beside it that holds its state, and its database."""
+"""One installation: a configuration file, the folder next to it that holds its state, and its database."""
 
 import re
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ class Project:
 
     settings: Settings
     home: Path
-    """`.ldtm/<schema>` beside the configuration: the embedded server, checkpoint files, logs."""
+    """`.ldtm/<schema>` next to the configuration file: the embedded server, checkpoint files, logs."""
     database: Database
 
     @property
@@ -65,7 +65,7 @@ def homes_beside(config: Path) -> list[Path]:
 def open_project(config: Path, environ: Mapping[str, str]) -> Project:
     """Read a configuration and reach its database: the one that LDTM_DATABASE_URL names, or the embedded one.
 
-    The embedded server is started when it does not run. Raises ConfigurationError, also where the folder belongs to a
+    The embedded server is started when it does not run. Raises ConfigurationError, also if the folder belongs to a
     database elsewhere, and DatabaseUnavailable.
     """
     settings = load_settings(config)
@@ -79,7 +79,7 @@ def open_project(config: Path, environ: Mapping[str, str]) -> Project:
 
 
 def require_own_database(project: Project, conn: Connection) -> None:
-    """Raise ConfigurationError where the folder of a project belongs to another database than that of a connection."""
+    """Raise ConfigurationError if the folder of a project belongs to a database other than the connection's."""
     require_known_database(conn, project.home, address=project.address)
 
 
@@ -92,7 +92,7 @@ def claim_folder(project: Project) -> None:
 
 
 def checked_url(url: str) -> str:
-    """The URL; raises ConfigurationError, without showing it, if it is no PostgreSQL URL or could be misread.
+    """The URL; raises ConfigurationError, without showing it, if it is not a PostgreSQL URL or could be misread.
 
     A password with a bare `/` or `@` would be taken for a host and appear in the message of a failed look-up.
     """

@@ -73,10 +73,10 @@ def check_point_in_time(
 ) -> PointInTimeReport:
     """Search the rows of a run date for bars that were recorded after them; writes nothing.
 
-    For every row of the run date, the bars that it names must have been recorded by then, and the newest of them must
-    be on record. For some rows of `tickers`, drawn by the seed among those that have a window, the window is made again
-    from only the bars recorded until `bars_recorded_until`, and must have the SHA-256 of the row. Later corrections are
-    not used and are no finding.
+    For every row of the run date, the bars that it names must not have been recorded after it, and the newest of them
+    must be on record. For some rows of `tickers`, drawn by the seed among those that have a window, the window is made
+    again from only the bars recorded until `bars_recorded_until`, and must have the SHA-256 of the row. Later
+    corrections are not used and are not findings.
     """
     asked = {"run_date": run_date, "simulation_id": simulation_id}
     rows = conn.execute(query("audit.bars_of_forecasts"), asked).fetchall()

@@ -49,7 +49,7 @@ TARGETS = ("next_day_session", "next_monday_session", "one_month_session")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldComparison:
-    """One value of a row beside the same value computed again."""
+    """One value of a row and the same value computed again."""
 
     what: str
     on_record: RecordedValue
@@ -121,7 +121,7 @@ def replay(
     the network has the architecture of its file, the window has as many sessions as the stored one, and the neutral
     band is that of the row. The warm-up and the intervals follow the settings, as does the neutral band of a row of
     version 1. For an abstention, the window is computed again, or the reason why there was none. Raises CalendarError
-    for a day that is no session, UnknownTicker, and ReplayImpossible if there is no such row or its checkpoint is
+    for a day that is not a session, UnknownTicker, and ReplayImpossible if there is no such row or its checkpoint is
     missing or altered.
     """
     calendar.require_session(run_date)
@@ -286,7 +286,7 @@ def _left_out(row: SnapshotRow, window: InputWindow | None) -> str | None:
 
 
 def _stored_compared(row: SnapshotRow, stored: StoredWindow | None) -> list[FieldComparison]:
-    """The stored window beside the row's values about it; nothing for a row without a window."""
+    """The stored window compared with the row's values about it; an empty list for a row without a window."""
     if row.window_sha256 is None:
         return []
     if stored is None:
@@ -300,7 +300,7 @@ def _stored_compared(row: SnapshotRow, stored: StoredWindow | None) -> list[Fiel
 
 
 def _drafts_compared(row: SnapshotRow, draft: Draft, *, compare_forecast: bool) -> list[FieldComparison]:
-    """The fields of a row beside those of its draft, if either has a value."""
+    """The fields of a row compared with the fields of its draft, if either has a value."""
     names = (*CAUSES, *(FORECAST_FIELDS if compare_forecast else ()), *TARGETS)
     if row.neutral_band is not None:  # rows of version 1 have no interval
         names = (*names, "volatility", *BOUNDS)

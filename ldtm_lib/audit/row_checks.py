@@ -45,7 +45,7 @@ ABOUT = (
     Field("of_horizon", "text"),
     Field("is_there", "bool"),
 )
-"""The columns beside the hashed fields of every kind: the event's subject, and `is_there`, true if it has a row."""
+"""Columns of every kind in addition to the hashed fields: the event's subject, and `is_there`, true if it has a row."""
 FORECAST_INPUTS = (
     Field("pred", "float8"),
     Field("close", "float8"),
@@ -61,7 +61,7 @@ class RowChecks:
 
     found: list[Discrepancy]
     notes: tuple[str, ...]
-    """Remarks that are no failures."""
+    """Remarks that are not failures."""
     live: LiveForecasts
     """The live rows that are forecasts."""
     configurations: tuple[Configuration, ...]
@@ -186,7 +186,7 @@ def check_rows(conn: Connection, chain: Sequence[Seal], calendar: Calendar) -> R
 
 
 def _altered_configurations(conn: Connection, in_force: Sequence[Configuration]) -> list[Discrepancy]:
-    """Configurations whose settings are not those of their hash, or that are of another installation."""
+    """Configurations whose settings do not give their hash, or that belong to another installation."""
     here = installation_id(conn)
     found: list[Discrepancy] = []
     for each in in_force:

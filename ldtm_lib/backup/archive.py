@@ -242,7 +242,7 @@ def _name_without_replacing(part: Path, target: Path) -> None:
 
 
 def _locked_part(target: Path) -> tuple[Path, int]:
-    """A new file beside the archive with a lock on it, as path and descriptor.
+    """A new file next to the archive with a lock on it, as path and descriptor.
 
     Until the lock is held, another backup may take it for the rest of a killed backup and remove it; then a new one is
     made.

@@ -116,7 +116,7 @@ def _is_continued_by(path: Path, archive: Archive) -> bool:
 
 
 def _set_aside(path: Path, moment: str) -> Path:
-    """Rename a file or folder beside itself, under a name that is free."""
+    """Rename a file or folder within its folder, to a name that is free."""
     for number in range(1, 100):
         target = path.with_name(f"{path.name}{SET_ASIDE}{moment}{'' if number == 1 else f'-{number}'}")
         if not os.path.lexists(target):

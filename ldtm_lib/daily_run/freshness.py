@@ -79,7 +79,7 @@ def freshness(conn: Connection, settings: Settings, session: date | None = None)
     """The freshness of a session, or of the newest closed one with partitions, with one statement for any universe.
 
     A session after the last partition expects no ticker, so nothing of it is missing. Raises CalendarError for a date
-    that is no closed session by the database's calendar and clock.
+    that is not a closed session by the database's calendar and clock.
     """
     with conn.cursor(row_factory=class_row(Freshness)) as cursor:
         found = cursor.execute(

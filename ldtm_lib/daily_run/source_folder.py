@@ -10,7 +10,7 @@ from ldtm_lib.prices.sources.tables import may_hold_bars
 def folder_signature(folder: Path) -> str:
     """A hash of names, sizes and times of the files that may hold bars or splits; a missing folder counts as empty.
 
-    Hidden files do not count, nor do files of other kinds, such as a log that grows beside the bars.
+    Hidden files do not count, nor do files of other kinds, such as a log that grows in the same folder.
     """
     found: list[tuple[str, int, int]] = []
     for path in sorted(folder.rglob("*")):

@@ -32,8 +32,8 @@ def read_definitions(conn: Connection) -> dict[str, str]:
 def altered_definitions(conn: Connection) -> list[str]:
     """Differences from the migrations, one clause per object, such as `the trigger t of snapshot is missing`.
 
-    Objects that the owner added are no difference, unless they are triggers of LDTM's tables or functions that have the
-    name of one of LDTM's.
+    Objects that the owner added are not differences, unless they are triggers on LDTM's tables, or functions that have
+    the name of a function of LDTM.
     """
     return differences(read_definitions(conn), json.loads(DEFINITIONS_FILE.read_text(encoding="utf-8")))
 

@@ -56,7 +56,7 @@ def remember_database(home: Path, known: KnownDatabase) -> None:
 
 
 def require_known_database(conn: Connection, home: Path, *, address: str) -> None:
-    """Raise ConfigurationError if a folder belongs to another database than that of a connection."""
+    """Raise ConfigurationError if a folder belongs to a database other than the connection's."""
     known = known_database(home)
     if known is not None and installation_id(conn) != known.installation_id:
         raise ConfigurationError(

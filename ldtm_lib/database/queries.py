@@ -34,8 +34,8 @@ def query(name: str) -> bytes:
 def read_queries(path: Path) -> Mapping[str, bytes]:
     """Every statement of a file by its name, in the order of the file.
 
-    Raises QueryError for a missing file, a name that is no identifier or is used twice, a statement without text, and
-    text before the first name.
+    Raises QueryError for a missing file, a name that is not an identifier or is used twice, a statement without text,
+    and text before the first name.
     """
     if not path.is_file():
         known = ", ".join(sorted(file.stem for file in path.parent.glob("*.sql")))

@@ -19,7 +19,7 @@ from ldtm_lib.models.parameters import NetworkParameters
 from ldtm_lib.settings import WindowConfig
 
 EDGE_TOLERANCE = 1e-5
-"""Distance of a predicted return from an edge of its neutral band within which a different direction is no error: a
+"""Distance of a predicted return from an edge of its neutral band within which a different direction is not an error: a
 hundredth of the default band, and far above the float32 rounding error of a return."""
 Predictor = Callable[[Scaled], Predictions]
 """Scaled predictions (n, H) of one ticker from its windows."""
@@ -60,7 +60,7 @@ def compare(windows: PricedWindows, expected: Predictions, predictor: Predictor)
 
 
 def num_altered_values(file: OnnxFile, ticker: str, parameters: NetworkParameters, window: WindowConfig) -> int:
-    """Number of constants and nodes of a ticker's branch that are not, to the bit, those of its checkpoint."""
+    """Number of constants and nodes of a ticker's branch that differ from those of its checkpoint in any bit."""
     onnx = onnx_package()
     found = onnx.load_from_string(file.part((ticker,))).graph
     expected = onnx.load_from_string(encode({ticker: parameters}, window)).graph

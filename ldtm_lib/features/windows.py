@@ -140,7 +140,8 @@ def latest_windows(
     """The input of each ticker's model after the close of a session, one entry per ticker, in the order given.
 
     Reads the newest window_sessions + warmup_bars bars up to the session and ignores any others, so that the result
-    does not depend on the amount of older history that is passed in. Raises CalendarError for a day that is no session.
+    does not depend on the amount of older history that is passed in. Raises CalendarError for a day that is not a
+    session.
     """
     calendar.require_session(session)
     num_bars = config.window_sessions + config.warmup_bars

@@ -93,7 +93,7 @@ def _at_least(rule: str, figure: float, bound: float, reason: str) -> Rule:
 
 
 def _direction_accuracy(calls: Calls, bound: float) -> Rule:
-    """The share of right calls. A neutral forecast is no call; an unchanged price makes any direction wrong."""
+    """The share of right calls. A neutral forecast is not a call; an unchanged price makes any direction wrong."""
     num_directional, num_correct = calls.num_directional, calls.num_correct
     if not num_directional:
         reason = (

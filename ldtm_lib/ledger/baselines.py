@@ -1,4 +1,4 @@
-"""Baseline forecasts beside the record, and the comparison of the network with them on the same rows.
+"""Baseline forecasts, stored next to the record, and the comparison of the network with them on the same rows.
 
 A baseline forecast is not an event of the chain and has no rank. It is written with its snapshot or not at all, from
 the same window, so it has the same information as the network.
@@ -27,10 +27,10 @@ from ldtm_lib.wording import named
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TakenBaselines:
-    """The baseline forecasts that were written beside the rows of one run date."""
+    """The baseline forecasts that were written with the rows of one run date."""
 
     num_rows: int
-    """Rows with a forecast of every baseline beside them."""
+    """Rows that have a forecast of every baseline."""
     notes: tuple[str, ...]
     """Reasons why rows have none."""
 
@@ -65,7 +65,7 @@ def take_baselines(
     calendar: Calendar,
     simulation_id: int,
 ) -> TakenBaselines:
-    """Forecast and record the baselines beside rows of one run date that this transaction has written.
+    """Forecast and record the baselines of rows of one run date that this transaction has written.
 
     Abstentions are left out. Takes two statements, whatever the number of tickers. A failure leaves a note and never
     prevents the rows of that day. When the connection is lost, which loses the rows as well, psycopg's error is raised.

@@ -84,7 +84,7 @@ def fill(conn: Connection, *, as_of: date, config: LedgerConfig, tickers: Sequen
 
     One statement reads the bars and writes the actuals. An actual that is due and has no bar is noted. It is voided,
     with the reason, once the store has bars of any ticker for `config.void_after_sessions` sessions that opened since.
-    Later vintages of bars that differ from an actual are recorded beside it, for all tickers. The number of
+    Later vintages of bars that differ from an actual are recorded in addition to it, for all tickers. The number of
     statements does not depend on the number of due actuals. A second call finds nothing to do; simultaneous calls wait
     for each other.
     """

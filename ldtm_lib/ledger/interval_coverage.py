@@ -1,7 +1,7 @@
 """Breakdown of coverage: a test for recorded intervals that contain far fewer actuals than their level.
 
 Intervals are checked after every session, so their coverage is tested sequentially (`statistics.sequential`), against
-their level less a tolerance: coverage that swings around its level is no breakdown. The test of each ticker, horizon
+their level less a tolerance: coverage that swings around its level is not a breakdown. The test of each ticker, horizon
 and level restarts with the first live forecast of a calendar year, so that good years do not hide a bad month. The
 strongest evidence since then counts. All tests of a year share one significance.
 

@@ -1,4 +1,4 @@
-"""Shadow forecasts of models that are not in use, kept beside the record and never counted.
+"""Shadow forecasts of models that are not in use, stored next to the record and never counted.
 
 A ticker whose candidate failed at the gate abstains, and its shadow shows what the refused candidate would have
 forecast; the shadow of a model that retired shows whether its successor does any better.
@@ -66,7 +66,7 @@ class TakenShadows:
     """The shadow forecasts of one run date."""
 
     num_shadows: int
-    """Shadows of the selected models beside that day's rows now."""
+    """Shadows of the selected models that the rows of that day have now."""
     notes: tuple[str, ...]
     """Reasons why selected models have no shadow, one line each."""
 

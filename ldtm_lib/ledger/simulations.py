@@ -1,4 +1,4 @@
-"""Simulations: forecasts of past sessions, each simulation under its own number beside the live rows."""
+"""Simulations: forecasts of past sessions, each simulation under its own number, separate from the live rows."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

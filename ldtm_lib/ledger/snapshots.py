@@ -76,11 +76,11 @@ class SnapshotReport:
     not_in_service: tuple[str, ...]
     """Tickers asked for that have no row because they enter service on a later session."""
     num_shadows: int
-    """Shadow forecasts beside these rows; they are never counted."""
+    """Shadow forecasts stored with these rows; they are never counted."""
     shadow_notes: tuple[str, ...]
     """Reasons why models that were selected for shadows have none."""
     num_with_baselines: int
-    """Rows written by this call that have baseline forecasts beside them."""
+    """Rows written by this call that have baseline forecasts."""
     baseline_notes: tuple[str, ...]
     """Reasons why rows written by this call have none."""
     backend_notes: tuple[str, ...]
@@ -112,8 +112,8 @@ def take_snapshots(
     without `exports` PyTorch computes all networks. Every such ticker that is in service ends with a row; a ticker that
     cannot be forecast abstains with its reason. A row of a simulation does not require that its ticker is in service. A
     row that is on record stays as it is: the same forecast again changes nothing, a different one is reported as a
-    conflict. Raises UnknownTicker, CalendarError for a day that is no session, and LedgerRefused when the session has
-    not closed by the database's clock or when no ticker has features for it.
+    conflict. Raises UnknownTicker, CalendarError for a day that is not a session, and LedgerRefused when the session
+    has not closed by the database's clock or when no ticker has features for it.
     """
     calendar.require_session(run_date)
     asked = {settings.require_ticker(ticker) for ticker in tickers}

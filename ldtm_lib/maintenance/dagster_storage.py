@@ -42,9 +42,9 @@ def hold_schema(conn: Connection, schema: str) -> None:
 
 
 def discard_incomplete_tables(conn: Connection, expected: Collection[str]) -> bool:
-    """Drop those of the expected tables that exist where others are missing and no run is recorded.
+    """Drop the expected tables that exist if others are missing and no run is recorded.
 
-    Returns whether nothing has to be created: all tables exist, or some are missing beside recorded runs, as in the
+    Returns whether nothing has to be created: all tables exist, or some are missing but runs are recorded, as in the
     storage of another version of Dagster, which is left as it is.
     """
     found = conn.execute(query("maintenance.existing_tables"), {"names": [*expected, "alembic_version"]})

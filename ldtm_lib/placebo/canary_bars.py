@@ -15,8 +15,8 @@ FIRST_CLOSE = 100.0
 DAILY_MOVE = 0.015
 """The standard deviation of a coin's log returns, and the size of a planted move."""
 PULL = 0.1
-"""Share of its distance from its level that a planted price returns in a session. The price is thus no random walk a
-month ahead, and forecasting no change is the worse forecast at every horizon."""
+"""Share of its distance from its level that a planted price returns in a session. The price is thus not a random walk
+a month ahead, and forecasting no change is the worse forecast at every horizon."""
 NOISE = 0.4
 """Standard deviation of the unannounced part of a planted move, in units of the move's size. With it and the pull, 0.23
 such units at the price's usual distance from its level, 98 of 100 moves keep their announced direction."""

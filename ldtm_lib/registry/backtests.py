@@ -44,7 +44,7 @@ class Backtest:
 
 
 SAMPLED = "sampled"
-"""Key of the number of sampled windows in backtest.window_leaks, beside the kinds of leaks."""
+"""Key of the number of sampled windows in backtest.window_leaks; the other keys are kinds of leaks."""
 
 
 def store(

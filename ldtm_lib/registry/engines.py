@@ -1,6 +1,6 @@
 """TensorRT engines of active models: built from their ONNX files, and certified where this machine can run them.
 
-Engines are files beside the ONNX files, each with its record and its certificate. An engine for another GPU is built
+Engines are files next to the ONNX files, each with its record and its certificate. An engine for another GPU is built
 without a certificate; the machine with that GPU makes one, and an engine without a certificate is never opened.
 """
 
@@ -97,12 +97,12 @@ class _Request:
 
 
 def engine_path(folder: Path, checkpoint: CheckpointOnRecord, *, flavour: Flavour, precision: Precision) -> Path:
-    """The engine of a version, whose name follows that of the checkpoint."""
+    """The engine of a version, named after the checkpoint file."""
     return folder / f"{onnx_path(folder, checkpoint).stem}.{flavour}.{precision}.engine"
 
 
 def engine_certificate_path(path: Path) -> Path:
-    """The certificate of an engine, beside it."""
+    """The path of the certificate of an engine, in the same folder."""
     return path.with_name(f"{path.name}.certificate.json")
 
 

@@ -30,10 +30,10 @@ from ldtm_lib.registry.file_verdicts import FileVerdicts
 from ldtm_lib.sessions import Calendar
 
 UNIVERSE_NAME = "universe"
-"""Name of the file of all active models, in reports beside the tickers."""
+"""Name of the file of all active models in reports, where the other names are tickers."""
 UNIVERSE = f"{UNIVERSE_NAME}.onnx"
 NUM_RECENT_WINDOWS = 256
-"""Newest windows of a ticker that a certificate compares, beside the edge cases."""
+"""Newest windows of a ticker that a certificate compares, in addition to the edge cases."""
 
 
 class CheckpointOnRecord(Protocol):
@@ -95,7 +95,7 @@ def active_files(conn: Connection, tickers: Sequence[str] | None = None) -> list
 
 
 def onnx_path(folder: Path, checkpoint: CheckpointOnRecord) -> Path:
-    """The ONNX file of a version, whose name follows that of the checkpoint."""
+    """The ONNX file of a version, named after the checkpoint file."""
     return folder / f"{file_of(folder, checkpoint.file_name).stem}.onnx"
 
 
@@ -209,7 +209,7 @@ def failure_of(certificate: Certificate, path: Path) -> str:
 
 
 def certificate_path(path: Path) -> Path:
-    """The certificate of an ONNX file, beside it."""
+    """The path of the certificate of an ONNX file, in the same folder."""
     return path.with_suffix(".json")
 
 

@@ -1,4 +1,4 @@
-"""Baselines on record: the fitted parameters beside each checkpoint, and the scores beside each backtest."""
+"""Baselines on record: the fitted parameters of each checkpoint, and the scores of each backtest."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass

@@ -169,7 +169,7 @@ def record_verdicts(conn: Connection, decisions: Sequence[Decision]) -> set[str]
     """Put verdicts on record; returns the tickers for which this is news.
 
     A verdict that equals the newest one of its ticker, on the same candidate and backtest, writes nothing. One in which
-    the same rules pass and only figures differ, as when another ticker was judged meanwhile, is kept and is no news.
+    the same rules pass and only figures differ, as when another ticker was judged meanwhile, is kept but is not news.
     """
     verdicts = [decision.verdict for decision in decisions]
     columns = {

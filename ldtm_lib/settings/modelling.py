@@ -193,7 +193,7 @@ class ForecastConfig(Section, frozen=True):
     """Forecast of a ticker without an active model: `abstain` records the reason instead of a forecast; `candidate`
     uses the newest candidate, labelled as such and in simulated rows only, as the demo does."""
     shadows: Shadows = "none"
-    """Models whose forecasts are stored beside the record, where they never count: the newest candidate, the model
+    """Models whose forecasts are stored next to the record, where they never count: the newest candidate, the model
     that retired last, or both."""
     backend: Backend = "torch"
     """Backend of the networks of a daily run: PyTorch, or the exported ONNX files or TensorRT engines of the active

@@ -92,7 +92,7 @@ def _requirement(model: type[BaseModel], problem: Any) -> str:
 
 
 def unknown_setting(model: type[BaseModel], loc: tuple[int | str, ...]) -> str:
-    """The message about a key that is no setting, without its value: its name, and what to write instead."""
+    """The message about a key that is not a setting, without its value: its name, and what to write instead."""
     key = ".".join(str(part) for part in loc)
     if key in _REMOVED:
         return f"unknown setting `{key}`; {_REMOVED[key]}"
@@ -106,7 +106,7 @@ def owner_fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
 
 
 def _model_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel]:
-    """The model of the table at a path; the keys of a mapping, such as tickers, lead to that of its values."""
+    """The model of the table at a path; the keys of a mapping, such as tickers, lead to the model of its values."""
     for part in loc:
         field = model.model_fields.get(str(part))
         if field is not None:

@@ -42,8 +42,8 @@ class SourceConfig(Section, frozen=True):
     """Folder of the `files` source, relative to the configuration file. Its `splits.csv` also applies to raw
     bars of the `url` source."""
     basis: PriceBasis | None = None
-    """Price basis of the `files` or `url` source: split-adjusted or raw. Raw bars need an adjusted close beside the
-    close, or declared splits."""
+    """Price basis of the `files` or `url` source: split-adjusted or raw. Raw bars need an adjusted close in
+    addition to the close, or declared splits."""
 
 
 class IbConfig(Section, frozen=True):

@@ -32,7 +32,7 @@ class Published:
     problems: tuple[str, ...] = ()
     """Evidence of tampering or damage, each a sentence with the place and the remedy."""
     notes: tuple[str, ...] = ()
-    """Remarks that are no failures."""
+    """Remarks that are not failures."""
     witness: str | None = None
     """The clock that gives the moments of its seals; None if it has none."""
 

@@ -50,7 +50,7 @@ class SealFile:
         return replace(found, notes=(*found.notes, *notes))
 
     def hashes(self) -> dict[int, bytes]:
-        """The SHA-256 of every seal by its number, unchecked; lines that are no seal are left out (see `read`).
+        """The SHA-256 of every seal by its number, unchecked; lines that are not seals are left out (see `read`).
 
         Raises PublicationFailed when the file cannot be read.
         """
@@ -111,7 +111,7 @@ class SealFile:
 
 
 def seal_file_of(settings: Settings, home: Path) -> SealFile:
-    """The file of an installation: the configured one beside the configuration, or one in the project's folder."""
+    """The file of an installation: the configured path, relative to the configuration, or in the project's folder."""
     given = settings.publish.file
     return SealFile(path=home / SEAL_FILE if given is None else settings.path.parent / given)
 

@@ -43,7 +43,7 @@ class _Element:
 def verifier_of(certificates: Path) -> Verifier:
     """A verifier of tokens against the roots and intermediates of a PEM file, as of the tokens' own times.
 
-    Raises PublicationFailed if the file is no PEM file or has no root.
+    Raises PublicationFailed if the file is not a PEM file or has no root.
     """
     roots, others = _roots_of(certificates)
     return VerifierBuilder(roots=roots, intermediates=others).build()
@@ -78,7 +78,7 @@ def _roots_of(certificates: Path) -> tuple[list[x509.Certificate], list[x509.Cer
 
 
 def verified(reply: bytes, verifier: Verifier) -> Stamp:
-    """The stamp of a reply; raises InvalidToken if the verifier trusts no signer of it, or if it is no stamp."""
+    """The stamp of a reply; raises InvalidToken if it is not a stamp, or if no trusted authority signed it."""
     try:
         response = decode_timestamp_response(with_certificates_in_order(reply))
         if response.status != PKIStatus.GRANTED:

@@ -81,9 +81,9 @@ class TimeStamps:
         return Published(seals=seals, problems=tuple(problems), notes=tuple(notes), witness=witness)
 
     def publish(self, seals: Sequence[Seal]) -> None:
-        """Request a token per seal and keep those that verify; after the first failure, the tokens until then stay.
+        """Request a token per seal and keep those that verify; the tokens from before the first failure stay.
 
-        An existing file that is no valid token is evidence: it stays, and is reported after all other seals.
+        An existing file that is not a valid token is evidence: it stays, and is reported after all other seals.
         """
         if not seals:
             return

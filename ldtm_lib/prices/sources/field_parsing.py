@@ -190,7 +190,7 @@ def _times_of_day(written: pl.Series) -> pl.DataFrame:
 
     Columns: `minutes` after midnight (null without a time), `offset` in minutes (null for none), `is_of_exchange` (the
     zone of New York by its name), `is_readable` (a time that exists, of a known zone), `is_evening`, and
-    `is_midnight_in_the_east` (null for a field that is no instant).
+    `is_midnight_in_the_east` (null for a field that is not an instant).
     """
     upper = pl.col("text").str.to_uppercase()
     hour, minute = pl.col("hour").cast(pl.Int64), pl.col("minute").cast(pl.Int64)
