@@ -197,7 +197,7 @@ def next_moment(conn: Connection, changed: pl.DataFrame) -> datetime:
 def add_splits(
     conn: Connection, splits: Sequence[Split], origin: Origin, moment: datetime, *, is_applied: bool = False
 ) -> None:
-    """Add splits of one origin; `is_applied` says that the stored bars have had them all along."""
+    """Add splits of one origin; `is_applied` is true if the stored bars have had them all along."""
     if not splits:
         return
     columns = {
@@ -210,7 +210,10 @@ def add_splits(
 
 
 def add_bars(conn: Connection, bars: pl.DataFrame, moment: datetime) -> None:
-    """Add bars with their sources in one statement, which the database dates: it refuses a moment that has gone by."""
+    """Add bars with their sources in one statement, recorded at `moment`.
+
+    The database refuses a moment from before the transaction, or more than five minutes ahead of its clock.
+    """
     text = bars.with_columns(recorded_at=pl.lit(moment.isoformat())).write_csv(include_header=False)
     with conn.cursor() as cursor, cursor.copy(query("prices.add_bars")) as rows:
         rows.write(text)

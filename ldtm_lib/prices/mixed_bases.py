@@ -1,9 +1,9 @@
-"""Detection of two price bases in one history, which recording a delivery would leave.
+"""Detection of deliveries that would leave two price bases in one history.
 
 The current bars of a ticker are on one price basis. Several consecutive bars whose open, high, low and close are all at
-one multiple of the stored ones are not corrections, but on another basis; so are prices that continue at a distance
-where no session is both stored and delivered. Such a delivery is not recorded, unless it replaces all bars of the other
-basis.
+one multiple of the stored ones are not corrections, but on another basis. If no session is both stored and delivered,
+delivered prices that are far from the neighbouring stored ones count as another basis, too. Such a delivery is not
+recorded, unless it replaces all bars of the other basis.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from ldtm_lib.prices.splits import MIN_RESTATED_BARS, RATIO_TOLERANCE
 LONG_GAP = timedelta(days=31)
 """Time without bars after which prices before and after are not compared: the symbol may have another owner."""
 NOISE = 0.005
-"""Largest relative distance of prices from one multiple that is more than 1%: other vendors round other factors."""
+"""Largest relative distance of a bar's prices from their multiple, if that is over 1%: vendors round other factors."""
 MOST_MULTIPLES = 3
 """Multiples that a note names."""
 
@@ -76,7 +76,7 @@ class Rescaled:
 
 
 def rescaled_bars(delivered: Prices, stored: Prices, closes: pl.DataFrame) -> Rescaled | None:
-    """The bars of one ticker that a delivery has at one multiple of their stored prices; None where there are none.
+    """The bars of one ticker that a delivery has at one multiple of their stored prices; None if there are none.
 
     `closes` has session and close of the bars in `stored` and of the stored ones before and after them. If one that is
     not delivered is next to a rescaled one, two bases would be mixed.

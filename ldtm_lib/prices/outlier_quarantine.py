@@ -68,7 +68,7 @@ def judge_outliers(
     confirmed = outliers.filter(is_confirmed).unique(KEY, keep="first", maintain_order=True)
     held = (
         outliers.join(confirmed, on=KEY, how="anti")
-        # One row a bar in quarantine: a bar that is there already keeps its first reason.
+        # One row per bar in quarantine: a bar that is there already keeps its first reason.
         .with_columns(reason=pl.when(is_known).then("reason_seen").otherwise(_with_remedy()), is_known=is_known)
         .sort(*KEY, "is_known", descending=[False, False, True])
         .unique(KEY, keep="first", maintain_order=True)

@@ -55,7 +55,7 @@ class FoundOutliers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgedDelivery:
-    """The outliers among delivered bars, and those of stored bars that these show; columns of OUTLIER_SCHEMA."""
+    """The outliers among delivered bars, and stored bars that they show to be outliers; columns of OUTLIER_SCHEMA."""
 
     delivered: pl.DataFrame
     stored: pl.DataFrame
@@ -93,7 +93,7 @@ def returned_spikes(bars: pl.DataFrame, calendar: Calendar) -> pl.DataFrame:
 def find_outliers(series: pl.DataFrame, calendar: Calendar) -> FoundOutliers:
     """Find the outliers of many tickers; `series` as for `judge_delivery`.
 
-    A run of one to three bars is a spike if every close lies beyond SPIKE_FACTOR of the closes before and after it,
+    A run of one to three bars is a spike if every close is beyond SPIKE_FACTOR of the closes before and after it,
     which are within that factor of each other and at most four sessions apart. Runs are taken from the oldest on: the
     bar before a run is never an outlier. As many judged bars at the end of a series, or at its beginning, are in
     another unit if a jump by UNIT_FACTOR separates them from the others, and each is beyond SPIKE_FACTOR of the bar at
@@ -126,7 +126,7 @@ def find_outliers(series: pl.DataFrame, calendar: Calendar) -> FoundOutliers:
 
 
 def _jumps(series: pl.DataFrame, close: Floats) -> Positions:
-    """The rows whose close lies beyond SPIKE_FACTOR of the close before, of the same ticker."""
+    """The rows whose close is beyond SPIKE_FACTOR of the close before, of the same ticker."""
     if len(close) < 2:
         return np.empty(0, dtype=np.int64)
     is_same = (series["ticker"].slice(1) == series["ticker"].slice(0, len(close) - 1)).to_numpy()
@@ -134,7 +134,7 @@ def _jumps(series: pl.DataFrame, close: Floats) -> Positions:
 
 
 def _is_beyond(close: Floats, one: Floats | float, other: Floats | float) -> npt.NDArray[np.bool_]:
-    """True if closes lie beyond SPIKE_FACTOR of two others, above or below both."""
+    """True if closes are beyond SPIKE_FACTOR of two others, above or below both."""
     return (close > SPIKE_FACTOR * np.maximum(one, other)) | (close * SPIKE_FACTOR < np.minimum(one, other))
 
 

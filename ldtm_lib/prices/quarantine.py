@@ -39,7 +39,7 @@ def resolve(conn: Connection, valid: pl.DataFrame) -> None:
 
 
 def without_valid_bar(conn: Connection, per_ticker: pl.DataFrame) -> dict[str, str]:
-    """The tickers of a delivery none of whose bars is valid, each with the reason for the newest one.
+    """The tickers without a valid bar in a delivery, each with the reason for its newest refused bar.
 
     `per_ticker` counts the bars of the delivery, as in `IngestReport`.
     """

@@ -37,8 +37,8 @@ class Declared:
     """Splits that are not on record, and the rows of the corrections; sorted by session."""
     corrections: tuple[Correction, ...]
     undeclared: tuple[Split, ...]
-    """Splits on record that the delivery does not declare, and the factors to those from ones that the operator ruled
-    out; sorted by session."""
+    """Splits on record that the delivery does not declare, and the factors from declared splits that the operator ruled
+    out to the operator's; sorted by session."""
     notes: tuple[str, ...]
 
 
@@ -51,9 +51,10 @@ def compare_with_record(
 ) -> Declared:
     """Compare the declared splits of one ticker with its known ones, of which `origins` has every session.
 
-    Only the operator changes a statement of the operator. A split on record that was declared with the same ratio, and
-    no longer is by a source whose splits are complete from `complete_from` on, was declared on a wrong day and is
-    moved; one that was inferred, at most 31 days away, is the same.
+    Only the operator can change a split that the operator stated. If a split of the same ratio is on record for another
+    session that the source does not declare, one of the dates is wrong: a declared split is moved, if the splits of the
+    source are complete at its session (from `complete_from` on) and the dates are at most MOVED_WITHIN apart; an
+    inferred split at most SAME_SPLIT_WITHIN away is taken to be the declared one.
     """
     by_session, sessions = {split.session: split for split in known}, {split.session for split in declared}
     new: list[Split] = []

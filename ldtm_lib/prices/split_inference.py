@@ -35,7 +35,7 @@ class StoredHistory:
     origins: Mapping[date, Origin]
     """Origin of the newest row of each session with a split, a withdrawn one included."""
     restated: Set[date]
-    """Sessions of splits by whose ratio stored bars were restated, and not delivered since."""
+    """Sessions of splits whose ratio restated stored bars that have not been delivered again since."""
     newest: date | None
     """The newest stored session; None when nothing is stored."""
     session_before: date | None

@@ -17,7 +17,7 @@ COMMON_RATIOS = (2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 50, 3 / 2, 4 / 3, 5 / 
 MOST_WHOLE = 1000
 """New shares for one old share, or the other way round, up to which whole numbers are ratios of splits."""
 MOST_NEW, MOST_OLD, LEAST_FRACTION = 10, 5, 6 / 5
-"""Bounds of other ratios: at most 10 for 5, and at least 6 for 5. Dividends are below that."""
+"""Bounds of other ratios: at most 10 new and 5 old shares, and at least 6 for 5. Dividends move prices by less."""
 LARGEST_MOVE = 1.5
 """A move of prices, either way, that ordinary trading can cause; a larger one may be a split."""
 SAME_RATIO = 1e-4

@@ -51,7 +51,7 @@ def restatement_ratio(stored: npt.ArrayLike, delivered: npt.ArrayLike) -> float 
     """The split ratio by which all bars of a ticker were restated, or None if it was not a split.
 
     Both arrays, (n,) or (n, 4), hold prices of the same sessions. All of them, of at least three bars, must have
-    changed by one ratio of SPLIT_RATIOS, to the rounding of the prices; where that allows several, none is taken.
+    changed by one ratio of SPLIT_RATIOS, up to the rounding of the prices. If several ratios fit, the result is None.
     """
     old, new = np.asarray(stored, dtype=np.float64), np.asarray(delivered, dtype=np.float64)
     if len(old) < MIN_RESTATED_BARS or is_same_price(old, new).any():

@@ -1,7 +1,8 @@
 """Volume units: volumes of a source that begins to count in lots of 100 shares, or in shares instead of lots.
 
 Volume is an input of every network, and a change of unit would look like a day with a hundredth of the trade. Stored
-bars stay unchanged, and delivered ones are converted to their unit. A split also changes prices.
+bars stay unchanged, and delivered ones are converted to their unit. A split is not taken for a change of unit, since it
+also changes prices.
 """
 
 from dataclasses import dataclass
@@ -30,8 +31,8 @@ class InStoredUnits:
 def in_stored_units(delivered: pl.DataFrame, stored: pl.DataFrame) -> InStoredUnits:
     """Put delivered volumes into the unit of the stored bars; both frames have the columns of BAR_SCHEMA.
 
-    Evidence are common bars with equal closes and volumes above zero. The unit changed if at least LEAST_BARS of them
-    differ by LOT up to rounding to whole lots, and every other one differs by LOT up to a correction. If some have
+    The evidence is common bars with equal closes and volumes above zero. The unit changed if at least LEAST_BARS of
+    them differ by LOT up to rounding to whole lots, and every other one differs by LOT up to a correction. If some have
     the stored volume instead, the unit changed within the stored range; a new bar then has the unit of the common bar
     before it. A volume that differs only by its unit becomes the stored one.
     """

@@ -30,7 +30,7 @@ NO_COLUMNS: Mapping[str, str] = {}
 
 
 def known_columns(names: Sequence[str], given: Mapping[str, str] = NO_COLUMNS) -> dict[str, str]:
-    """The project's name of each column that it knows, by the name in the file; `given` names count alone."""
+    """The project's name of each known column, by its name in the file; a column in `given` has only its name there."""
     plain = {name: re.sub(r"\([^)]*\)|[^a-z0-9]", "", name.lower()) for name in names}
     found = {spelled: column for column, spelled in given.items() if spelled in names}
     for column, spellings in SPELLINGS.items():

@@ -147,7 +147,7 @@ def _of_epochs(since_1970: pl.Series) -> ParsedSessions:
     unit = next(parts for bound, parts in EPOCH_UNITS if _greatest(since_1970) < bound)
     seconds = since_1970 // unit
     days = (seconds // DAY_SECONDS).cast(pl.Int32, strict=False).cast(pl.Date)
-    # Seconds among milliseconds would all lie in the first weeks of 1970, in a column without the years after them.
+    # Seconds among milliseconds would all be in the first weeks of 1970, in a column without the years after them.
     first_weeks = days.is_between(date(1970, 1, 1), date(1970, 2, 15), closed="left")
     later = days.is_between(date(1970, 2, 15), date(1980, 1, 1))
     is_mixed = unit > 1 and first_weeks.any() and not later.any()

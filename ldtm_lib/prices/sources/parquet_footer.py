@@ -25,10 +25,10 @@ MOST_PAGE_HEADER_BYTES, MOST_HEADER_BYTES = 2**16, 8 * 2**20
 MOST_STRUCT_DEPTH = 12
 PLAIN, PLAIN_DICTIONARY, RLE, RLE_DICTIONARY, BYTE_STREAM_SPLIT = 0, 2, 3, 8, 9
 ENCODINGS = (PLAIN, PLAIN_DICTIONARY, RLE, RLE_DICTIONARY, BYTE_STREAM_SPLIT)
-"""Encodings whose values take no more memory than their number and the size of their pages say."""
+"""Encodings whose values take no more memory than their number and the size of their pages state."""
 DATA_PAGE, DICTIONARY_PAGE, DATA_PAGE_V2 = 0, 2, 3
 PLACES_OF_PAGE_HEADERS = {DATA_PAGE: (5, 2), DICTIONARY_PAGE: (7, 2), DATA_PAGE_V2: (8, 4)}
-"""The field of the own header of a page, by the type of the page, and the field of the encoding in it."""
+"""By type of page: the field that holds the header of this type, and the field of the encoding in that header."""
 REPEATED = 2
 REMEDY = "write it again, as pandas.DataFrame.to_parquet or polars.DataFrame.write_parquet do"
 
@@ -269,7 +269,7 @@ def _list(struct: Struct, number: int) -> list[object]:
 
 
 def _int(struct: Struct, number: int) -> int:
-    """A number of a struct, none of which is below zero."""
+    """A number in a struct; no number of the metadata is below zero."""
     value = struct.get(number)
     if not isinstance(value, int) or value < 0:
         raise _Damaged("a number of its metadata is missing or below zero")

@@ -29,7 +29,7 @@ MOST_COLUMNS, MOST_COLUMNS_OF_TICKERS = 256, 4096
 """Columns of a text with one ticker per row, and of one with tickers side by side."""
 SHOWN_ERROR = 100
 MOST_FIELD_BYTES = 40
-"""Length of a date, number or ticker: a dictionary of a Parquet file may repeat a long one millions of times."""
+"""Longest date, number or ticker: a dictionary of a Parquet file may repeat a long one millions of times."""
 ARROW_SCHEMA = b"ARROW:schema"
 """The key of a second schema in the footer of a Parquet file, which is not needed."""
 
@@ -66,7 +66,7 @@ class Table:
 def read_table(path: Path, folder: Path, moment: datetime | None = None) -> Table:
     """Read one CSV or Parquet file of a folder; with a moment (aware), a file that is being written is recognised.
 
-    Raises MalformedFile if it leads out of the folder, is empty, truncated, too large, not text, of ragged lines, or
+    Raises MalformedFile if it leads out of the folder, is empty, truncated, too large or not text, has ragged lines, or
     lacks a column.
     """
     table = _read_text(path, folder, moment) if is_text(path) else _read_parquet(path, folder)
@@ -90,7 +90,7 @@ def table_of_text(
 ) -> Table:
     """The table of a CSV text, which may have no rows. `columns` maps our names to those of the text that differ.
 
-    Raises MalformedFile when it is empty, not text, of ragged lines, lacks a column, or holds bars that are not daily.
+    Raises MalformedFile when it is empty, not text, has ragged lines, lacks a column, or has bars that are not daily.
     """
     if not content.strip():
         raise MalformedFile(f"{name} is empty; export it again or remove it")
@@ -171,7 +171,7 @@ def is_being_written(path: Path, content: bytes, moment: datetime) -> bool:
 
 
 def _read_parquet(path: Path, folder: Path) -> Table:
-    """Read the columns of bars of a Parquet file that stays within the bounds, by its schema of Parquet alone."""
+    """Read the columns of bars of a Parquet file that stays within the bounds, by its Parquet schema alone."""
     name, content = shown_name(path), read_source_file(path, folder)
     footer = _footer_of(name, BytesIO(content))
     names = known_columns([column.name for column in footer.columns])

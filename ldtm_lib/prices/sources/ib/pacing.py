@@ -51,13 +51,13 @@ class Pacer:
             await asyncio.sleep(seconds)
 
     def note_end(self, request: Hashable) -> None:
-        """A request was answered or given up; it arrived at TWS before that, whenever it was sent."""
+        """Record the end of a request: it arrived at TWS before that, so the wait for an identical one begins now."""
         now = time.monotonic()
         self._ended = {key: at for key, at in self._ended.items() if now - at < self.patience.identical}
         self._ended[request] = now
 
     def note_violation(self) -> None:
-        """IB reports a pacing violation; several requests of one hold are reported together."""
+        """Record a pacing violation; violations that IB reports during a hold count as one."""
         now = time.monotonic()
         if now >= self._held_until:
             self._num_violations += 1

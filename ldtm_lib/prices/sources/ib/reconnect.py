@@ -148,11 +148,11 @@ class ReconnectingConnection:
 
 
 def log_on_once(address: Address, config: IbConfig) -> None:
-    """Log on with the first free client id and disconnect: a check whether TWS admits LDTM.
+    """Log on with the first free client id and disconnect: a check of whether TWS admits LDTM.
 
     Raises NotConnected, with the remedy, if it does not, and ConfigurationError if no client of TWS is installed.
     """
-    logging.getLogger(client_module()).setLevel(logging.CRITICAL)  # it prints what is raised here more clearly
+    logging.getLogger(client_module()).setLevel(logging.CRITICAL)  # errors raised here are clearer than its log
 
     async def once() -> None:
         reconnecting = ReconnectingConnection(load_client(), address, config, Patience(first_connection=0.0))
