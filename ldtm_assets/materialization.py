@@ -22,8 +22,8 @@ NUM_SHOWN = 50
 def unplotted(metadata: Metadata) -> Metadata:
     """Metadata with its numbers as text.
 
-    Dagster's UI plots integers and floats over all events of an asset, one line a label: the events of one session,
-    which are tickers, would be joined as if they were a time series. It plots no text.
+    Dagster's UI plots integers and floats over all events of an asset, one line per label: the tickers of one session
+    would be joined as if they were a time series. It does not plot text.
     """
     return {name: _as_text(value) for name, value in metadata.items()}
 

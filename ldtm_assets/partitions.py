@@ -35,12 +35,12 @@ def by_ticker(settings: Settings) -> dg.StaticPartitionsDefinition:
 def by_session(settings: Settings, calendar: Calendar) -> "SessionPartitions":
     """One partition per session: weekdays without the exchange's holidays.
 
-    A session's partition exists from midnight in New York (`end_offset=1`), so that it is there when the daily run
+    A session's partition exists from midnight in New York (`end_offset=1`), so that it exists when the daily run
     of that session starts; the assets refuse sessions that have not closed. Holidays are known two years ahead, so
-    that a process that lives through a New Year offers none.
+    that a process that runs beyond New Year creates no partition for one.
     """
     first, last = settings.partitions.first_session, settings.partitions.last_session
-    until = last or date(calendar.days[-1].item().year, 12, 31)  # whole years: another list is another definition
+    until = last or date(calendar.days[-1].item().year, 12, 31)  # whole years: a new list is a new definition
     weekdays = np.arange(np.datetime64(first), np.datetime64(until) + 1)
     holidays = np.setdiff1d(weekdays[np.is_busday(weekdays)], calendar.days)
     return SessionPartitions(

@@ -95,7 +95,7 @@ class ContainerRunLauncher(DockerRunLauncher):
         remove_old_containers(client, own_settings(client).stack, older_than_seconds=KEEP_HOURS * 3600)
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
-        """The state of a run's container. A run of a process elsewhere, such as of `ldtm train`, is not judged."""
+        """The state of a run's container. A run whose process is elsewhere, as with `ldtm train`, is not checked."""
         has_a_process = run.tags.get(PROCESS_TAG, "").startswith(run.run_id)
         if CONTAINER_TAG not in run.tags and has_a_process:
             return CheckRunHealthResult(WorkerStatus.RUNNING)
@@ -140,7 +140,7 @@ def own_settings(client: docker.DockerClient) -> OwnSettings:
 
 
 def memory_limit_mib(run_mib: int, gpu: GpuConfig | None) -> int:
-    """The memory limit of a container in MiB: that of a run, and for a training on a GPU its budget and context."""
+    """The memory limit of a container in MiB: a run's limit, plus budget and context of a training on a GPU."""
     return run_mib if gpu is None else run_mib + gpu.mib_per_job + CUDA_CONTEXT_MIB
 
 

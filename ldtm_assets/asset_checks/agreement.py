@@ -38,7 +38,7 @@ def figures_of(certificate: Certificate) -> Metadata:
 def agreement_check_specs(
     tickers: dg.PartitionsDefinition[str], *, onnx_model: dg.AssetKey, tensorrt_engine: dg.AssetKey
 ) -> list[dg.AssetCheckSpec]:
-    """The check of ONNX files and that of engines."""
+    """The checks of ONNX files and of engines."""
     return [
         dg.AssetCheckSpec(
             EXPORT_AGREES,

@@ -35,7 +35,7 @@ from ldtm_lib.registry.exports import export_models
 from ldtm_lib.sessions import exchange_calendar
 
 EXPORT_JOB = "export_job"
-"""The job of both assets, which leaves engines out if the configuration names no TensorRT."""
+"""The job of both assets, which leaves engines out if the configuration does not select TensorRT."""
 
 
 def exports(tickers: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
@@ -81,7 +81,7 @@ class _Export:
         yield from agreement_checks(context, ONNX_MODEL, EXPORT_AGREES, agreement_of_models(report))
 
     def engines(self) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
-        """Build and certify engines. Raises ConfigurationError if the configuration names no TensorRT."""
+        """Build and certify engines. Raises ConfigurationError if the configuration does not select TensorRT."""
         context, config = self._context, self._project.settings.export
         if TENSORRT_ENGINE not in context.selected_asset_keys:
             return
@@ -102,7 +102,7 @@ class _Export:
             precision=config.engine_precision,
             compute_capability=config.engine_compute_capability,
         )
-        if ONNX_MODEL not in context.selected_asset_keys:  # what was missing for the engines was exported as well
+        if ONNX_MODEL not in context.selected_asset_keys:  # ONNX files that the engines lacked were exported as well
             log_outcome(context, ONNX_MODEL.to_user_string(), exported_models(report.onnx, new_alone=True))
             for universe in exported_universe(report.onnx, new_alone=True):
                 context.log_event(universe)

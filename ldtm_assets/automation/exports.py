@@ -31,7 +31,7 @@ def export_sensor(
 ) -> dg.SensorDefinition:
     """The sensor that exports what is not up to date; on by default with `[export] enabled` or a `[forecast] backend`.
 
-    Engines are checked and built if `[export] engine` names a TensorRT; otherwise a run makes only the ONNX files.
+    Engines are checked and built if `[export] engine` selects TensorRT; otherwise a run makes only the ONNX files.
     """
     is_on = settings.export.enabled or settings.forecast.backend != "torch"
     verdicts = FileVerdicts()
@@ -70,7 +70,7 @@ def export_sensor(
 
 
 def _outdated(project: Project, active: Sequence[ActiveFile], verdicts: FileVerdicts) -> dict[str, str]:
-    """The versions that lack an export, or an engine if the configuration names a TensorRT, by ticker."""
+    """The versions that lack an export, or an engine if the configuration selects TensorRT, by ticker."""
     folder, config = export_folder(project), project.settings.export
     outdated = set(outdated_exports(active, folder, verdicts))
     if config.engine != "none":

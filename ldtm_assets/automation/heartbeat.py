@@ -1,4 +1,4 @@
-"""Heartbeats: those of Dagster's daemons, and the pings of `LDTM_HEARTBEAT_URL`.
+"""Heartbeats of Dagster's daemons, and the pings of `LDTM_HEARTBEAT_URL`.
 
 The service behind that URL notifies people when the pings stop.
 """
@@ -20,7 +20,7 @@ HEARTBEAT_SECONDS = 300
 
 
 def silent_daemons(instance: dg.DagsterInstance) -> list[str]:
-    """Work that no daemon does at present: that of the required daemons without a recent heartbeat."""
+    """Work that no daemon does at present: the tasks of required daemons without a recent heartbeat."""
     beats = instance.get_daemon_heartbeats()
     oldest = time.time() - DAEMON_SECONDS
     return [work for kind, work in REQUIRED_DAEMONS.items() if kind not in beats or beats[kind].timestamp < oldest]

@@ -84,7 +84,7 @@ def _train_group(
         bars = current_bars(conn, tickers, last=trained_on)
     windows = windows_of(bars, calendar, settings.window)
     found: Mapping[str, WindowLeaks] = NOT_SEARCHED
-    if "backtest" in parts:  # sampled anew at each training: a second for a hundred tickers
+    if "backtest" in parts:  # sampled at each training, which takes a second for a hundred tickers
         seed = settings.training.seed
         found = window_leaks(bars, windows, calendar, settings.window, num_samples=SAMPLED_WINDOWS, seed=seed)
     for of_ticker in found.values():
