@@ -39,7 +39,7 @@ class Targets:
 
 
 class Calendar:
-    """The sessions of XNYS from 1990 to the end of the year after next, as arrays: every question is a binary search.
+    """The sessions of XNYS from 1990 to the end of the year after next, as arrays: every look-up is a binary search.
 
     Source of holidays and early closes: the package exchange-calendars.
     """

@@ -10,7 +10,7 @@ from typing import Self
 from urllib.parse import parse_qsl, quote, urlsplit
 
 VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
-"""The name of an environment variable; small letters are left out, so that a key in its place is noticed."""
+"""The name of an environment variable; lower case is refused, so that a key in place of the name is noticed."""
 SECRET_PARAMETER = re.compile(r"(key|token|secret|password)$", re.IGNORECASE)
 PLACES = "its placeholders are {ticker}, {first}, {last}, {first:%Y%m%d} and {env:NAME}; write {{ and }} for braces"
 

@@ -79,7 +79,7 @@ class ArchiveWriter:
 def new_archive(target: Path, mtime: datetime) -> Generator[ArchiveWriter]:
     """Write an archive that gets its name when it is complete and on the disk, and never before.
 
-    Raises BackupFailed where the name is taken or its folder is missing.
+    Raises BackupFailed if the name is taken or its folder is missing.
     """
     _require_free(target)
     if not target.parent.is_dir():

@@ -86,7 +86,7 @@ def create_backup(
 ) -> BackupReport:
     """Write an archive of an installation under a name that is not taken; a backup that fails leaves nothing there.
 
-    Raises BackupFailed, ConfigurationError where pg_dump is older than the server, DatabaseUnavailable, and OSError
+    Raises BackupFailed, ConfigurationError if pg_dump is older than the server, DatabaseUnavailable, and OSError
     when the disk is full.
     """
     with new_archive(target, now) as archive, project.database.connect() as conn:

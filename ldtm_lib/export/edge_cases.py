@@ -48,7 +48,7 @@ class PricedWindows:
         return len(self.inputs)
 
     def with_more(self, other: "PricedWindows") -> "PricedWindows":
-        """These windows, and those of another set after them."""
+        """These windows, followed by the windows of another set."""
         return PricedWindows(
             inputs=np.concatenate([self.inputs, other.inputs]),
             close=np.concatenate([self.close, other.close]),

@@ -143,7 +143,7 @@ class EngineForecaster:
     def __init__(self, path: Path, *, file: OnnxFile, gpu: EngineTarget, device: str = "cuda") -> None:
         """Load an engine that was built from a file.
 
-        Raises MissingExtra, and EngineRefused where `read_engine` does or TensorRT cannot load the engine.
+        Raises MissingExtra, and EngineRefused if `read_engine` raises it or TensorRT cannot load the engine.
         """
         self.record, self._engine = _loaded(path, file=file, gpu=gpu)
         self._context = self._engine.create_execution_context()
@@ -196,7 +196,7 @@ class EngineForecaster:
 
 
 def current_gpu() -> EngineTarget:
-    """The first GPU of this process; raises EngineRefused where there is none."""
+    """The first GPU of this process; raises EngineRefused if there is none."""
     found = gpu_properties()
     if found is None:
         raise EngineRefused("no CUDA device is available; build and run engines on a machine with an NVIDIA GPU")

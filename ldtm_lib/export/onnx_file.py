@@ -45,7 +45,7 @@ def encode(networks: Mapping[str, NetworkParameters], window: WindowConfig) -> b
     """The content of a file with the networks of some tickers, in the order given.
 
     The model is checked by `onnx.checker` with strict inference of all shapes. Raises MissingExtra, and ExportRefused
-    where there is no network.
+    if there is no network.
     """
     if not networks:
         raise ExportRefused("an ONNX file needs at least one network; name a ticker with a checkpoint")

@@ -204,7 +204,7 @@ def _session(file: OnnxFile, model_path: str, tickers: Iterable[str]) -> Any:
 
 
 def _outputs(group: _Group, batches: Mapping[str, Scaled]) -> dict[str, Predictions]:
-    """The predictions of those of a group's tickers that have windows; the others get a window of zeros."""
+    """The predictions for the tickers of a group that have windows; the others get a window of zeros."""
     metadata = group.file.metadata
     nothing: npt.NDArray[np.float32] = np.zeros((1, metadata.window_sessions, len(metadata.inputs)), dtype=np.float32)
     networks = [network for network in metadata.networks if network.ticker in group.tickers]

@@ -83,7 +83,7 @@ def inventory_of(answer: NvmlAnswer, *, visible: str | None, cuda_order: AskCuda
 
 
 def _seen(gpus: Sequence[NvmlGpu], visible: str | None, cuda_order: AskCuda) -> set[str]:
-    """The UUIDs that CUDA shows. Its numbers are those of NVML only among equal GPUs: it counts the fastest first.
+    """The UUIDs that CUDA shows. It counts the fastest GPU first, so its numbers are NVML's only if all GPUs are equal.
 
     If a GPU is divided and the process names no UUID, CUDA shows the first slice alone (NVIDIA MIG user guide).
     """

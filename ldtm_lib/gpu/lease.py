@@ -75,7 +75,7 @@ class Lease:
         if self._is_settled:
             return
         with self._loss_as_lease_lost(), self._conn.transaction():
-            self._conn.execute(query("gpu.lock"))  # not between another job's reads of memory and of leases
+            self._conn.execute(query("gpu.lock"))  # no other job is between its reads of memory and of leases
             _is_true(self._conn, query("gpu.try_lock"), settled_key(self._place, self.slot))
         self._is_settled = True
 

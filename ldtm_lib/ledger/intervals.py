@@ -134,7 +134,7 @@ def _past(tested: bytes, recorded: bytes, calendar: Calendar) -> _Past:
     backtest, record = np.frombuffer(tested, BACKTEST_ROW), np.frombuffer(recorded, RECORDED_ROW)
     sessions = _days(backtest["session"])
     at = np.minimum(np.searchsorted(calendar.days, sessions), len(calendar.days) - 1)
-    traded = calendar.days[at] == sessions  # not those that the exchange called off later
+    traded = calendar.days[at] == sessions  # without sessions that the exchange called off later
     return _Past(
         sessions=np.concatenate([sessions[traded], _days(record["session"])]),
         targets=np.concatenate([calendar.targets_of(sessions[traded]), _days(record["targets"])]),

@@ -19,7 +19,7 @@ from ldtm_lib.settings import RetentionConfig
 LOW_DISK_GIB = 5.0
 """Free space below which the alert is raised; bars, checkpoints and logs grow."""
 RESOLVED_FACTOR = 1.1
-"""Times as much must be free to resolve the alert, so that it does not flap around the limit."""
+"""Multiple of LOW_DISK_GIB that must be free to resolve the alert, so that it does not flap around the limit."""
 ALERT_KEY = "disk"
 MIB = BLOCK_BYTES = 1 << 20
 GIB = 1 << 30
@@ -33,7 +33,7 @@ def free_bytes(home: Path) -> int:
 
 
 def low_disk_alert(home: Path) -> Alert | None:
-    """The alert that little disk space is free; None where enough is."""
+    """The alert that little disk space is free; None if enough is free."""
     free_gib = free_bytes(home) / GIB
     if free_gib >= LOW_DISK_GIB:
         return None

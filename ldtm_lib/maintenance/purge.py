@@ -55,7 +55,8 @@ class AssetNames:
     """The assets whose events follow rules of their own."""
 
     by_date: tuple[str, ...]
-    """Partitioned by date: events of an old partition are purged with their run; of other assets the newest stays."""
+    """Partitioned by date: events of an old partition are purged with their run. Other assets keep the newest events of
+    each partition."""
     for_good: tuple[str, ...]
     """Their events are a publication of the record and stay."""
 

@@ -167,7 +167,7 @@ def needs(found: Status, settings: Settings) -> list[str]:
 
 
 def _alerts_of(found: Status, settings: Settings) -> list[Alert]:
-    """Open alerts, and those that are not raised yet: the sensor that raises them may be what does not run."""
+    """Open alerts, and those that are not raised yet: the sensor that raises them may not be running."""
     moment = found.counts.moment
     known = {alert.key for alert in found.alerts}
     recorded = [

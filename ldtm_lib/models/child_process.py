@@ -58,7 +58,7 @@ class ChildProcess:
         self._output.close()
 
     def send(self, message: object) -> None:
-        """Send an object; raises OSError where the process is gone, which closed its end of the pipe."""
+        """Send an object; raises OSError if the process has ended, which closes its end of the pipe."""
         self.pipe.send_bytes(pickle.dumps(message))
 
     def has_message(self, seconds: float, while_waiting: Callable[[], None]) -> bool:

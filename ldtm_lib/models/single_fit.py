@@ -175,7 +175,7 @@ def seed_of(ticker: str, fold: int | None, seed: int) -> int:
 def learning_rate(recipe: TrainingConfig, step: int, steps_per_epoch: int) -> float:
     """Cosine annealing (Loshchilov and Hutter 2017, without restarts) from the recipe's rate to 0, by the step.
 
-    Steps count from 0 over all epochs; the last one of `max_epochs` is the first that would be 0.
+    Steps count from 0 over all epochs; the rate would first be 0 at the step after the last one of `max_epochs`.
     """
     done = step / (recipe.max_epochs * steps_per_epoch)
     return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * done))

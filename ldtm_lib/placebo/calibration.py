@@ -99,7 +99,7 @@ def _kept(tally: PlaceboTally) -> KeptTally:
 def run_placebo(
     windows: Mapping[str, WindowSet], context: TrainingContext, *, num_copies: int, seed: int
 ) -> PlaceboReport:
-    """Train, test and judge placebo models of some tickers in the way of real models.
+    """Train, test and judge placebo models of some tickers as real models are.
 
     All folds of all copies are trained in one `fit_universe`, each copy with random numbers of its own. Copies with the
     same number are judged together over all tickers: their false discovery rate is controlled jointly. Raises

@@ -15,7 +15,7 @@ Y_LABEL = "Huber loss"
 MAX_NAMES = 6
 """Largest number of failed tickers that are named; the others are counted."""
 MIN_FOR_PERCENTILES = 5
-"""Fewest curves of which percentiles are drawn: those of fewer curves say no more than the curves themselves."""
+"""Fewest curves for which percentiles are drawn: percentiles of fewer show no more than the curves themselves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -106,9 +106,10 @@ def record_candidates(
 ) -> dict[InputKey, CheckpointRecord]:
     """Write the networks' files under a folder and put them on record as candidates.
 
-    A network that is on record for its key adds nothing; files of it that were lost or altered meanwhile are restored,
-    under the name that follows from the content, whatever name a candidate has on record, and under those of its
-    versions. A candidate whose file was removed gets it back. Raises CheckpointNotWritten if a file cannot be written.
+    A network that is on record for its key adds nothing; its files that were lost or altered meanwhile are restored:
+    the file of a candidate under the name that follows from the content, even if the record has another name, and the
+    files of its versions. A candidate whose file was removed gets it back. Raises CheckpointNotWritten if a file cannot
+    be written.
     """
     contents = {c.key: checkpoint.encode(c.fit.state, architecture=architecture) for c in candidates}
     sha256s = {key: hashlib.sha256(content).hexdigest() for key, content in contents.items()}

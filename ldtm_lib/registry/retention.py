@@ -98,7 +98,7 @@ def _errors_as_file_not_removed(folder: Path) -> Generator[None]:
 
 
 def _take_turn(conn: Connection) -> None:
-    """Wait until nobody copies a file or writes a candidate's, and keep others from it until the transaction ends."""
+    """Wait until no process copies a file or writes a candidate's file, and lock both until the transaction ends."""
     conn.execute(query("registry.lock_promotions"))
     conn.execute(query("registry.lock_candidate_files"))
 

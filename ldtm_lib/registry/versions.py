@@ -45,9 +45,9 @@ def publish(
 
 
 def earned_major(candidate: CheckpointRecord, history: Sequence[CheckpointRecord]) -> int:
-    """The major version of a promotion: it increases if the architecture differs from that of the newest earned one.
+    """The major version of a promotion: it increases if the architecture differs from that of the promotion before.
 
-    `history` has the newest promotion first. Restored networks do not count.
+    `history` has the newest promotion first. Promotions that restored a network do not count.
     """
     newest = next((record for record in history if record.restores is None), None)
     if newest is None:

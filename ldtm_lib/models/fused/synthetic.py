@@ -20,7 +20,7 @@ LAST_SESSION = np.datetime64("2025-09-30")
 def synthetic_windows(ticker: str, num_windows: int, *, seed: int, window_sessions: int = 30) -> WindowSet:
     """`num_windows` labelled windows of one ticker: the same for the same seed, whatever the ticker's name.
 
-    Every weekday is a session. RSI is that of plain averages instead of Wilder's. Forecasts of these windows mean
+    Every weekday is a session. RSI uses plain averages instead of Wilder's. Forecasts of these windows mean
     nothing: the closes are a random walk.
     """
     num_bars = WARMUP_BARS + window_sessions - 1 + num_windows + ONE_MONTH_SESSIONS

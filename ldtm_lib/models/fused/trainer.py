@@ -172,7 +172,7 @@ def _runner(state: FusedState, num_networks: int, pause_seconds: float) -> RunSt
 def _is_shortage(error: RuntimeError) -> bool:
     """True if an error means that the device's memory is used up: the allocator's, the driver's or a library's own."""
     words = str(error)
-    signs = ("out of memory", "ALLOC_FAILED", "CUBLAS_STATUS_NOT_INITIALIZED")  # the last where cuBLAS got no workspace
+    signs = ("out of memory", "ALLOC_FAILED", "CUBLAS_STATUS_NOT_INITIALIZED")  # the last: no workspace for cuBLAS
     return isinstance(error, torch.OutOfMemoryError) or any(sign in words for sign in signs)
 
 

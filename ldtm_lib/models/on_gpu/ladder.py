@@ -76,7 +76,7 @@ def fit_down_the_ladder(
 
 
 def _refusal(fit: Fit, job: Job) -> str:
-    """Reason why a fit is refused; empty if its loss is that of the CPU."""
+    """Reason why a fit is refused; empty if the CPU computes the same loss, up to MOST_DEVIATION."""
     try:
         found = validation_loss(fit, recipe=job.recipe, architecture=job.architecture)
     except Exception as error:  # weights may not form a network

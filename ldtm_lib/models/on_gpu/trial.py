@@ -131,7 +131,7 @@ def _step(name: str, work: Callable[[], tuple[bool, str]]) -> TrialStep:
     products.allow_fp16_reduced_precision_reduction = False  # as in a training
     try:
         passed, detail = work()
-    except Exception as error:  # of compilers and drivers too, whose classes have no common parent
+    except Exception as error:  # errors of compilers and drivers too, whose classes have no common parent
         passed, detail = False, f"{type(error).__name__}: {error}"
     finally:
         products.allow_fp16_reduced_precision_reduction = reduced

@@ -112,7 +112,7 @@ def _read(
                 return message
             case _:
                 return Broken(f"its process sent a {type(message).__name__}")
-    except Exception as error:  # of pickle, or of any class that cannot be unpickled
+    except Exception as error:  # errors of pickle, or of any class that cannot be unpickled
         return Broken(f"its process sent a message that cannot be read: {error_summary(error)}")
 
 

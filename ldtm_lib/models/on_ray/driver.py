@@ -168,13 +168,13 @@ def connected(address: str) -> Any:
         ray.init(address=head, log_to_driver=False, logging_level="error", configure_logging=False)
     except LdtmError:
         raise
-    except Exception as error:  # of many classes
+    except Exception as error:  # Ray raises errors of many classes
         raise ClusterUnusable(_refusal(address, error)) from None
     return ray
 
 
 def _resolved(address: str) -> str:
-    """The address of the head; for `auto`, that of the cluster of this machine or in the variable RAY_ADDRESS."""
+    """The address of the head; for `auto`, the head of this machine's cluster, or the one in RAY_ADDRESS."""
     if address != "auto":
         return address
     found: str | None = None
@@ -359,7 +359,7 @@ class _Trainer:
     def _send_error(self, cause: BaseException, details: str) -> None:
         try:
             pickle.loads(pickle.dumps(cause))
-        except Exception:  # of a class that cannot be unpickled
+        except Exception:  # the class of the error cannot be unpickled
             cause = RuntimeError(error_summary(cause))
         send(self._pipe, Raised(cause, details))
 
