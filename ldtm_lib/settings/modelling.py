@@ -57,7 +57,7 @@ class ArchitectureConfig(Section, frozen=True):
     @model_serializer(mode="wrap")
     def _without_later_fields(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """All fields, but `residual` only if it is on: without it the dump, the fingerprint and the checkpoint files
-        are those of versions that did not have the field."""
+        are the same as in versions without the field."""
         fields = handler(self)
         if not self.residual:
             del fields["residual"]
@@ -98,7 +98,8 @@ class TrainingConfig(Section, frozen=True):
     """Share of the training rows, the newest ones, that is held out for early stopping."""
     horizon_weights: HorizonWeights = "no_change"
     """Weights of the horizons in the loss: `no_change` divides the errors of a horizon by the root mean squared error
-    of forecasting no change on the training rows; `equal` takes them as they are, so that most of it is one month."""
+    of forecasting no change on the training rows; `equal` takes them as they are, so that the
+    one-month errors are most of the loss."""
     huber_delta: float = Field(default=1.0, gt=0)
     """Error from which on the loss grows linearly instead of quadratically, in units of the root mean squared error of
     forecasting no change on the training rows. A large value makes it the squared error."""

@@ -69,8 +69,9 @@ class AutomationConfig(Section, frozen=True):
     first_retry_minutes: float = Field(default=2.0, gt=0)
     """Wait before a failed partition is retried; it doubles with every attempt."""
     max_retry_minutes: float = 30.0
-    """Longest wait between retries, before the failure is reported and from `deadline_warning_minutes` before the next
-    open on; in between the wait continues to double. After the open a missing bar is retried once a day."""
+    """Longest wait between retries until the failure is reported, and again from `deadline_warning_minutes` before the
+    next open on. Between these two moments the wait continues to double. After the open a missing bar is retried once a
+    day."""
     report_after_attempts: int = Field(default=4, ge=1)
     """Failed attempts of a ticker after which an alert is raised. 4 take about a quarter of an hour."""
     deadline_warning_minutes: float = Field(default=120.0, ge=0)
@@ -107,8 +108,8 @@ class RetentionConfig(Section, frozen=True):
     run_days: int = Field(default=400, ge=MIN_RUN_DAYS)
     """Days that runs are kept, with their materializations and checks; the newest of each partition always stay."""
     quarantine_days: int = Field(default=90, ge=1)
-    """Days that a refused bar is kept after a valid one arrived; ten times as long where none did and the refused one
-    was not delivered again."""
+    """Days that a refused bar is kept after a valid one arrived; ten times as long if none did and the refused one was
+    not delivered again."""
     operations_days: int = Field(default=400, ge=60)
     """Days that attempts of daily runs and delivered notifications are kept. Catch-up reads the attempts of the last 30
     sessions, which are 45 days at most."""
@@ -134,7 +135,7 @@ class UiConfig(Section, frozen=True):
     """True if `host` may be an address that is not a loopback address."""
     url: WebUrl = "http://127.0.0.1:3000"
     """Beginning of links in notifications: the address at which readers reach the UI, such as that of a reverse proxy.
-    Of host names, the UI answers only to the one of this address, `host` and localhost."""
+    The only host names that the UI answers to are the one in this address, `host` and localhost."""
     token: bool = False
     """True if the UI asks for the token of the installation, which `ldtm up` prints as part of a link."""
 
@@ -225,8 +226,8 @@ class ExportConfig(Section, frozen=True):
     enabled: bool = False
     """True if a sensor exports a model after it became active. `ldtm export` works in any case."""
     engine: Literal["none", "tensorrt", "tensorrt-rtx"] = "none"
-    """The TensorRT that builds an engine of every exported model in Dagster: `tensorrt` on the GPU that it is for, or
-    `tensorrt-rtx`. Its extra has the same name."""
+    """Kind of TensorRT with which Dagster builds an engine of every exported model: `tensorrt`, on the GPU that the
+    engine is for, or `tensorrt-rtx`. The extra to install has the same name."""
     engine_precision: Literal["fp32", "fp16"] = "fp32"
     """Precision of the engines."""
     engine_compute_capability: str | None = None
