@@ -61,8 +61,9 @@ def fit_fused(
     )
     if device.type == "cuda" and not plan.windows_on_device:
         on_notice(
-            f"the bars that windows are gathered from take more than a quarter of {gpu.mib_per_job} MiB and stay in "
-            "the host's memory, so that steps are not captured and take longer; raise [gpu] mib_per_job, or leave it unset"
+            "the bars that windows are gathered from take more than a quarter of "
+            f"{gpu.mib_per_job} MiB and stay in the host's memory, so that steps are not captured and take longer; "
+            "raise [gpu] mib_per_job, or leave it unset"
         )
     num_networks = plan.num_networks
     left = {id(task): task for task in trainable}

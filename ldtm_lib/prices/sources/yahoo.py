@@ -105,7 +105,7 @@ class YahooSource:
         if error is None:
             return MissingBar(
                 f"Yahoo has no bar of {ticker}{spelled} from {first} to {last}; "
-                "try again later, or retire the ticker if it left"
+                "try again later, or list it under [retired] if it was delisted"
             )
         if RATE_LIMIT in error:
             return SourceError(f"{ticker}: Yahoo reports too many requests; try again in an hour")

@@ -41,7 +41,7 @@ def bars_of_answer(name: str, answer: Answer, config: UrlConfig, secrets: Secret
                     raise SourceError(f"{name} is JSON instead of CSV: {shown}; {COMPARE}")
                 table = table_of_text(name, answer.body, columns=columns)
             if table.frame.is_empty():
-                raise MissingBar(f"{name} has no bars; try again later, or retire the ticker if it left")
+                raise MissingBar(f"{name} has no bars; try again later, or list it under [retired] if it was delisted")
             table = replace(table, frame=table.frame.drop("ticker", strict=False))
             read = bars_of_table(table, name, date_format=config.date_format)
     except MalformedFile as error:
@@ -71,7 +71,7 @@ def _table_of_json(name: str, body: bytes, place: str | None, columns: Mapping[s
         where = f"under {place!r}" if place else "at its top"
         raise SourceError(f"{name} has no list of bars {where}: {shown}; name its place in url.records")
     if not records:
-        raise MissingBar(f"{name} has no bars: {shown}; try again later, or retire the ticker if it left")
+        raise MissingBar(f"{name} has no bars: {shown}; try again later, or list it under [retired] if it was delisted")
     fields = dict.fromkeys(key for record in records for key in record)
     frame = pl.DataFrame(
         {key: [_field(record.get(key)) for record in records] for key in fields},

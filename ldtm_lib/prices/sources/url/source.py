@@ -84,7 +84,9 @@ class UrlSource:
                     min(last, newest_closed),
                 )
             except MissingBar as error:
-                failures[ticker] = MissingBar(f"{error}; try again later, or retire the ticker if it left")
+                failures[ticker] = MissingBar(
+                    f"{error}; try again later, or list it under [retired] if it was delisted"
+                )
                 continue
             except MalformedFile as error:
                 failures[ticker] = error

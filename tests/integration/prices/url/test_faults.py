@@ -202,7 +202,7 @@ def test_a_field_that_is_no_number_is_named_with_its_line(service: WebService, t
             "results",
             b'{"status": "OK", "results": []}',
             """the answer of HOST for XYZ has no bars: {"status": "OK", "results": []}; """
-            "try again later, or retire the ticker if it left",
+            "try again later, or list it under [retired] if it was delisted",
         ),
         (
             "results",
