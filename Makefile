@@ -3,14 +3,15 @@
 # make quick  unit tests that start no process, in less than a minute
 # make check  lint, format, types, import contracts
 # make test   make check, then unit, integration and acceptance tests (15 to 20 minutes on 2 cores)
-# make nightly  kills of runs and installations, long random histories, simulated weeks, the wheel, and the SQL on
-#               PostgreSQL 15
-# make containers  the image and the container stack on a Docker engine of its own (about 20 minutes)
-# make audit  known vulnerabilities of the pins, by the database that LDTM_VULNERABILITIES names
-# make lock   requirements.lock, the pins with the hashes of pypi.org (needs uv); make licences  docs/licences.md
-# make bench  the speed figures
+# make nightly  make audit, then the tests of killed runs and installations, long random histories, simulated weeks,
+#               the wheel, and the SQL on PostgreSQL 15
+# make containers  tests of the image and the container stack on a separate Docker engine (about 20 minutes)
+# make audit  compare the pins with the known vulnerabilities in the file that LDTM_VULNERABILITIES names
+# make lock   write requirements.lock: the pins with their hashes on pypi.org (needs uv)
+# make licences  write docs/licences.md
+# make bench  measure the speed figures
 # make image  the container image, with the commit in its labels; docker/README.md has the stack
-# make simulation  the simulated weeks alone (about ten minutes; LDTM_SIMULATION_TICKERS says for how many tickers)
+# make simulation  the simulated weeks alone (about ten minutes; LDTM_SIMULATION_TICKERS sets the number of tickers)
 PYTHON ?= python3.11
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -19,7 +20,7 @@ BIN    := $(VENV)/bin
 
 install: $(VENV)/.installed
 
-# An installed torch in .venv is kept, whatever its build and version; its own requirements then decide about triton.
+# A torch that is installed in .venv is kept, whatever its build and version; its requirements then determine triton.
 $(VENV)/.installed: pyproject.toml constraints.txt requirements.lock docker/keep-torch.sh supply_chain/install.sh
 	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
 	@torch=$$($(BIN)/python -c 'from importlib.metadata import version; print(version("torch"))' 2>/dev/null); \
@@ -31,7 +32,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt requirements.lock docker/keep
 	else \
 		echo "Installing pinned packages into $(VENV), keeping its torch $$torch."; \
 		if [ "$${torch%%+*}" != "$$pinned" ]; then \
-			echo "constraints.txt pins torch $$pinned; for that one run: $(BIN)/pip uninstall --yes torch && make install"; \
+			echo "constraints.txt pins torch $$pinned; to install that version, run: $(BIN)/pip uninstall --yes torch && make install"; \
 		fi; \
 	fi
 	@sh supply_chain/install.sh $(BIN)/python
