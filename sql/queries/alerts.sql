@@ -1,5 +1,5 @@
 -- name: raise
--- The newest sighting decides severity and texts; an event that is read twice, or late, changes nothing. A reminder is
+-- The newest detection decides severity and texts; an event that is read twice, or late, changes nothing. A reminder is
 -- due where the alert got worse, still exists in a later session, or was reopened after its resolution was notified.
 -- An alert without a notification keeps the time at which it was raised first. All transactions lock in key order.
 with seen as (
@@ -116,8 +116,8 @@ select pg_try_advisory_lock(hashtextextended('ldtm alerts of ' || current_schema
 select pg_advisory_unlock_all();
 
 -- name: give_up
--- Deliveries that were attempted, or whose channel no longer exists: after an outage of days each is first attempted
--- once.
+-- Deliveries whose time is up, if they were attempted or their channel no longer exists. After an outage of days, each
+-- delivery is therefore attempted once before it is given up.
 update notification_delivery
 set given_up_at = clock_timestamp(), sending_since = null, may_be_repeat = may_be_repeat or sending_since is not null
 from notification

@@ -92,8 +92,8 @@ order by recorded_at;
 
 -- name: hashed_forecasts
 -- Every forecast and its event: the leaf on record and the version of its format, the subject of the event, whether there
--- is a row, whether it holds parts of a missing actual, and whether a live forecast has a model that was active by then
--- and a stored window; then the hashed fields.
+-- is a row, whether it has an error, a direction or a time of fill without the actual, and whether a live forecast has a
+-- model that was active by then and a stored window; then the hashed fields.
 select e.leaf, e.version::bigint, coalesce(e.ticker, s.ticker), coalesce(e.run_date, s.run_date),
        coalesce(e.simulation_id, s.simulation_id), null::text, s.ticker is not null,
        (s.next_day_actual is null and (s.next_day_pct_error is not null or s.next_day_direction_actual is not null

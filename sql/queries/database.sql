@@ -93,8 +93,8 @@ select grant_storage_reading(%(schema)s, %(role)s);
 select exists (select from pg_roles where rolname = %(role)s);
 
 -- name: writing_privileges
--- Privileges of the connected role by which it could change something; no rows for a role that only reads. A role that may
--- read nothing is no reader either.
+-- Privileges of the connected role by which it could change something; no rows for a role that only reads, or that has no
+-- privileges at all.
 select privilege
 from (
     select 1 as place, 'is a superuser' as privilege from pg_roles where rolname = current_user and rolsuper
@@ -115,8 +115,8 @@ order by place;
 select close_database(%(schema)s);
 
 -- name: is_open_to_public
--- Whether any role of the server may connect, and the statements that leave connections to the roles with rights on the
--- tables. Reads the catalogue alone.
+-- True if any role of the server may connect, and the statements after which only roles with rights on the tables may.
+-- Reads only the catalogue.
 select has_database_privilege('public', current_database(), 'connect'),
        format('grant connect on database %%1$I to %%2$s; revoke connect on database %%1$I from public', current_database(),
               string_agg(distinct quote_ident(r.rolname), ', '))
@@ -141,9 +141,9 @@ where not (select rolsuper from pg_roles where rolname = current_user)
 order by place;
 
 -- name: lock_holders
--- The session that most likely holds the lock which a statement was refused: an advisory lock of LDTM, or a table that is
--- locked more strongly than by reading and writing rows; otherwise rows that a transaction has changed. Of several, the one
--- whose transaction began first.
+-- The connection that most likely holds the lock that a statement could not get: an advisory lock of LDTM, or a table
+-- lock that is stronger than those for reading and writing rows; otherwise a lock on rows that a transaction has changed.
+-- Of several, the one whose transaction began first.
 with known as (
     select name, hashtextextended(name, 0) as key
     from unnest(array['ldtm chain ' || current_schema(), 'ldtm bars ' || current_schema(),

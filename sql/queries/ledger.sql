@@ -41,7 +41,7 @@ order by c.ticker;
 
 -- name: interval_scores
 -- Scores of intervals by ticker, horizon and level; ticker NULL: all tickers. Widths and scores are in percent of the
--- close. A relative width is divided by that of a no-change forecast whose log returns are normal, with the window's
+-- close. A relative width is divided by the width for a no-change forecast with normal log returns of the window's
 -- volatility: 2 z volatility sqrt(sessions), where z is the 0.9 or the 0.975 quantile of the normal distribution.
 with place as (
     select session, row_number() over (order by session) as number from trading_session
@@ -572,8 +572,9 @@ cross join lateral (
 where c.checkpoint_id = any (%(checkpoint_ids)s::bigint[]) and p.last_session is not null;
 
 -- name: residuals_on_record
--- The scores of recorded forecasts after a session of each ticker that were known at a moment and by the close of a run
--- date, packed by run date: the run date and its three target sessions as int4, then three float8, NaN if not known.
+-- Scores of recorded forecasts with run dates after a given session of their ticker and before a given run date, packed by
+-- run date: the run date and its three target sessions as int4, then three float8. A score that was not known at a given
+-- moment, or whose target session is after the given run date, is NaN.
 select s.ticker,
        string_agg(
            int4send(s.run_date - date '2000-01-01')

@@ -1,6 +1,7 @@
 -- name: fetch_ranges
 -- The fetch range of each ticker: from a few stored bars before the first requested session, or before a missing
--- session shortly before it, to the newest stored bar. Without a first session: the whole history.
+-- session shortly before it, to the last requested session or the newest stored bar, whichever is later. first_session is
+-- NULL for a ticker with too few stored bars, which needs the whole history.
 select asked.ticker, overlap.first_session, greatest(asked.last, edge.newest) as last_session
 from unnest(%(tickers)s::text[], %(firsts)s::date[], %(lasts)s::date[]) as asked (ticker, first, last)
 cross join lateral (
@@ -29,7 +30,7 @@ select greatest(clock_timestamp(), max(recorded_at) + interval '1 microsecond')
 from bar where ticker = any(%(tickers)s::text[]);
 
 -- name: add_splits
--- A split that the stored bars already contain is dated by the first of them: it restates nothing.
+-- A split that the stored bars already contain gets the recording time of the first of them, so that it restates nothing.
 insert into split (ticker, session, ratio, origin, recorded_at)
 select new.ticker, new.session, new.ratio, %(origin)s,
        case when %(is_applied)s

@@ -383,7 +383,7 @@ cross join lateral (
 
 -- name: other_verdicts
 -- The newest evidence on other tickers that were trained on the given sessions: the p-value of each, multiplied by the
--- number of settings tried. A ticker is left out only for the session that it is judged for now.
+-- number of settings tried. A ticker that is judged now is left out only where its candidate was trained on the session.
 select distinct on (trained_on, ticker)
        trained_on, ticker,
        least(1, (evidence ->> 'timing_p')::double precision * (multiple_testing ->> 'num_settings')::double precision) as p_value,
