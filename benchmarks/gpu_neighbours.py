@@ -56,10 +56,10 @@ class Training(threading.Thread):
 
 
 def neighbours(sizes: Sizes, folder: Path) -> bool:
-    """Measure the tenant alone and beside trainings."""
+    """Measure the tenant alone and during trainings."""
     tasks = sizes.tasks()
     polite = {
-        "beside a training": GpuConfig(mib_per_job=max(sizes.budgets_mib)),
+        "during a training": GpuConfig(mib_per_job=max(sizes.budgets_mib)),
         "the same in little memory": GpuConfig(mib_per_job=min(sizes.budgets_mib)),
         "little memory, 5 ms of pause": GpuConfig(mib_per_job=min(sizes.budgets_mib), pause_ms=5.0),
     }

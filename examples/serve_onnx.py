@@ -3,8 +3,8 @@
     python serve_onnx.py AAPL.onnx AAPL.csv
 
 The CSV has the columns date,open,high,low,close,volume, with the oldest bar first. Prices are adjusted for splits, and
-the newest 30 bars have no missing session. With 280 bars the result is the forecast of LDTM itself, with fewer the RSI
-differs; the program needs at least 49.
+the newest 30 bars have no missing session. With 280 bars the result equals the forecast of LDTM; with fewer bars the
+RSI differs. The program needs at least 49 bars.
 """
 
 import json
@@ -15,7 +15,7 @@ import onnxruntime
 
 
 def wilder(moves):
-    """Wilder's averages of moves for the RSI, one per bar: one more than moves, since the first bar has none."""
+    """Wilder's averages of the moves between bars, for the RSI: one per bar, NaN for the first 14 bars."""
     averages = np.full(len(moves) + 1, np.nan)
     averages[14] = moves[:14].mean()
     for at in range(14, len(moves)):

@@ -58,7 +58,7 @@ def agreement_check_specs(
 def agreement_checks(
     context: dg.AssetExecutionContext, asset: dg.AssetKey, check: str, judged: Mapping[str, Agreement]
 ) -> Iterator[dg.AssetCheckResult]:
-    """Evaluate one of the checks for the tickers that were judged: a warning, since forecasts by torch continue."""
+    """Evaluate one of the checks for the judged tickers. A failure is a warning: PyTorch can forecast instead."""
     if check not in selected_checks(context):
         return
     targets = newest_materializations(context, asset, [*judged])

@@ -13,19 +13,19 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 COMMON_RATIOS = (2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 50, 3 / 2, 4 / 3, 5 / 4)
-"""Ratios, with their inverses, at which a jump of prices is a suspected split; others are too like a bad day."""
+"""Ratios, with their inverses, at which a jump of prices is a suspected split; others resemble a bad day."""
 MOST_WHOLE = 1000
-"""New shares for one old share, or the other way round, up to which whole numbers are ratios of splits."""
+"""Largest whole number of new shares for one old share, or of old shares for one new share, in a split ratio."""
 MOST_NEW, MOST_OLD, LEAST_FRACTION = 10, 5, 6 / 5
 """Bounds of other ratios: at most 10 new and 5 old shares, and at least 6 for 5. Dividends move prices by less."""
 LARGEST_MOVE = 1.5
 """A move of prices, either way, that ordinary trading can cause; a larger one may be a split."""
 SAME_RATIO = 1e-4
-"""Largest relative difference between declared ratios that are one: sources round 4 for 3."""
+"""Largest relative difference between two declarations of one ratio: sources round 4 for 3."""
 FLOAT_NOISE = 1e-6
 """Relative error of a price that was computed: vendors keep factors of six digits or more."""
 WIDEST = 0.03
-"""Largest relative distance between the bounds of a ratio: wider ones hold a spin-off as well as a split."""
+"""Largest relative distance between the bounds of a ratio: wider bounds allow a spin-off as well as a split."""
 FEWEST_DECIMALS, MOST_DECIMALS = 2, 6
 
 
@@ -59,14 +59,15 @@ def is_large_move(ratio: float) -> bool:
 
 
 def is_same_ratio(one: float, other: float, tolerance: float) -> bool:
-    """True if two ratios are one, up to a relative tolerance."""
+    """True if two ratios are equal up to a relative tolerance."""
     return abs(one / other - 1) <= tolerance
 
 
 def rounding_of(prices: Floats) -> Floats:
     """Largest error of each price, of any shape: half of its last decimal, and float noise.
 
-    All prices have the decimals of the longest one; two at least, none where a price has more than six.
+    All prices count as rounded to the decimals of the longest one, at least two. If it has more than six, they count as
+    not rounded: only the float noise is left.
     """
     for decimals in range(FEWEST_DECIMALS, MOST_DECIMALS + 1):
         unit = 10.0**-decimals

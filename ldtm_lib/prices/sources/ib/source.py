@@ -21,7 +21,7 @@ SETTLING = timedelta(minutes=10)
 
 
 class IbSource:
-    """Daily bars of regular trading hours, by trades, of US stocks and funds; volume in shares (TWS 985 and later).
+    """Daily bars of trades of US stocks and funds in regular trading hours; volume in shares (TWS 985 and later).
 
     IB adjusts them for every split until the moment of the fetch, however old the bars are, and not for dividends.
     TWS must not be set to send sizes in lots ("Bypass US Stocks market data in shares warning for API orders").
@@ -52,7 +52,7 @@ class IbSource:
 
     @property
     def tickers_per_fetch(self) -> int:
-        """As many as arrive in half of `fetch_timeout_seconds` if each answer takes `request_timeout_seconds`.
+        """The number of tickers that arrive in half of `fetch_timeout_seconds` if each takes `request_timeout_seconds`.
 
         The other half is for waits: a Gateway that restarts, pacing, requests that are repeated.
         """
@@ -61,7 +61,7 @@ class IbSource:
         return max(config.requests_in_flight, int(config.requests_in_flight * rounds))
 
     def fetch(self, tickers: Sequence[str], first: date, last: date) -> Delivery:
-        """The bars from one session to another, of sessions that are over; requests each ticker once.
+        """The final bars from one session to another; requests each ticker once.
 
         A ticker whose answer has no bars is a failure, with IB's message and the remedy. Raises ConfigurationError if
         no client of TWS is installed.
@@ -111,7 +111,9 @@ class IbSource:
                 f"{held}, and the bar of {first} is final only {minutes:g} minutes after the close at {closed}; "
                 "try again then"
             )
-        return MissingBar(f"{held}, none from {first} to {last}; try again later, or retire the ticker if it left")
+        return MissingBar(
+            f"{held}, none from {first} to {last}; try again later, or list {ticker} under [retired] if it was delisted"
+        )
 
 
 def _late_beginnings(bars: pl.DataFrame, first: date, last: date) -> dict[str, tuple[str, ...]]:
