@@ -30,6 +30,7 @@ from ldtm_lib.prices.stored_bars import current_bars
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.training.run import TrainingContext
+from ldtm_lib.wording import counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,8 +169,9 @@ def _estimate(planned: Workload, num_tickers: int, num_retrainings: int, num_cop
     seconds = planned.num_networks * planned.seconds_per_network / num_at_once
     how = f"{num_at_once} at once" if device == "cpu" else "less where many train together"
     return (
-        f"{planned.num_networks:,} networks to train: {num_retrainings} retrainings, one every {SESSIONS_BETWEEN} "
-        f"sessions, of {num_tickers} tickers x {num_copies} copies with all folds; a trial network took "
+        f"{counted(planned.num_networks, 'network')} to train: {counted(num_retrainings, 'retraining')}, one every "
+        f"{SESSIONS_BETWEEN} sessions, of {counted(num_tickers, 'ticker')} x {counted(num_copies, 'copy', 'copies')} "
+        f"with all folds; a trial network took "
         f"{planned.seconds_per_network:.2f} s, so about {duration_text(seconds)} ({how})"
     )
 

@@ -116,12 +116,13 @@ def _table(comparison: "Comparison", title: str) -> Table:
 
 def _title(board: "ComparisonBoard", of: str, num_counted: int | None) -> str:
     assert board.universe is not None
-    rows = str(board.universe.network.num_next_day)
-    if num_counted is not None and num_counted != board.universe.network.num_next_day:
-        rows += f" of {num_counted}"
+    num_rows = board.universe.network.num_next_day
+    rows = counted(num_rows, "row")
+    if num_counted is not None and num_counted != num_rows:
+        rows = f"{num_rows:,} of {counted(num_counted, 'row')}"
     tickers = counted(len(board.tickers), "ticker")
     span = f"{board.universe.first_session} to {board.universe.last_session}"
-    return f"Network against baselines on the same {rows} rows of {tickers}, {of} of {span}"
+    return f"Network against baselines on the same {rows} of {tickers}, {of} of {span}"
 
 
 def _name(score: "ModelScore") -> str:

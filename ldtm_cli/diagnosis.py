@@ -92,8 +92,8 @@ def _backlogs(database: Database) -> list[str]:
         return []
     with database.transaction() as conn:
         return [
-            f"{backlog.shown_as}: {backlog.num_waiting} notifications waiting, {backlog.num_given_up} given up"
-            + (f" ({backlog.last_error})" if backlog.last_error else "")
+            f"{backlog.shown_as}: {counted(backlog.num_waiting, 'notification')} waiting, "
+            f"{backlog.num_given_up} given up" + (f" ({backlog.last_error})" if backlog.last_error else "")
             for backlog in channel_backlogs(conn)
         ]
 

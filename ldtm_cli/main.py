@@ -52,6 +52,7 @@ class RootGroup(TyperGroup):
         super().__init__(**attributes)
         for option in self.params:
             self._offer_everywhere(self, option)
+        self._join_lines_of_help(self)
 
     def main(self, *arguments: Any, **named: Any) -> Any:
         """Run a command line."""
@@ -87,6 +88,17 @@ class RootGroup(TyperGroup):
             command.params.append(own)
             if isinstance(command, TyperGroup):
                 self._offer_everywhere(command, option)
+
+    def _join_lines_of_help(self, group: TyperGroup) -> None:
+        """Join the lines of each paragraph of every help text, so that paragraphs are wrapped at the console's width.
+
+        Typer keeps the line breaks of all paragraphs after the first.
+        """
+        for command in group.commands.values():
+            paragraphs = (command.help or "").split("\n\n")
+            command.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+            if isinstance(command, TyperGroup):
+                self._join_lines_of_help(command)
 
 
 def _print_error(error: LdtmError) -> None:

@@ -14,7 +14,7 @@ from ldtm_lib.prices.sources.open import open_source
 from ldtm_lib.sessions import exchange_calendar
 from ldtm_lib.settings import IbConfig, Settings
 from ldtm_lib.url import is_loopback
-from ldtm_lib.wording import named
+from ldtm_lib.wording import counted, named
 
 LOGON_SECONDS = 5.0
 ANSWER_SECONDS = 10.0
@@ -43,7 +43,8 @@ def source_finding(settings: Settings, environ: Mapping[str, str]) -> Finding:
         return Finding(what="source", level="warn" if coverage.unreadable else "ok", found=found, remedy=unread)
     lacking = named(coverage.lacking, NUM_SHOWN)
     if coverage.num_shared_files:
-        found += f" by the name of a file; {lacking} may be in {coverage.num_shared_files:,} files that name tickers"
+        shared = counted(coverage.num_shared_files, "file that names tickers", "files that name tickers")
+        found += f" by the name of a file; {lacking} may be in {shared}"
         return Finding(what="source", level="ok", found=found)
     remedy = "add a file named after each, such as AAPL.csv; " if source.name == "files" else ""
     return Finding(

@@ -1,16 +1,36 @@
-"""The two layouts of tables that commands print: rows below headings, and facts next to their names."""
+"""The layouts of tables that commands print (rows below headings, facts next to their names)."""
+
+from typing import Any
 
 from rich import box
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
+from rich.text import Text
+
+
+class FoldingTable(Table):
+    """A table that folds words that are longer than their column, such as paths, instead of cutting them.
+
+    Its title is wrapped at the width of the console, not of the table.
+    """
+
+    def add_column(self, *arguments: Any, **named: Any) -> None:
+        """Add a column."""
+        super().add_column(*arguments, **{"overflow": "fold", **named})
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Render the title, which may be wider than the table, then the table."""
+        title, self.title = self.title, None
+        if title is not None:
+            yield Text.from_markup(str(title), style="bold")
+        yield from super().__rich_console__(console, options)
+        self.title = title
 
 
 def rows_table(title: str | None = None, *, is_dense: bool = False) -> Table:
     """Create a table of rows below headings; `is_dense` leaves one space between columns instead of two."""
-    return Table(
+    return FoldingTable(
         title=title,
-        title_justify="left",
-        title_style="bold",
-        caption_justify="left",
         box=box.SIMPLE_HEAD,
         show_edge=False,
         pad_edge=False,
@@ -18,6 +38,10 @@ def rows_table(title: str | None = None, *, is_dense: bool = False) -> Table:
     )
 
 
-def facts_table() -> Table:
-    """Create a table of names and facts, without headings and lines."""
-    return Table(box=None, show_header=False, pad_edge=False, padding=(0, 1, 0, 0))
+def facts_table(*, num_names: int = 1, gap: int = 2) -> Table:
+    """Create a table of facts after one or more names, without headings and lines; `gap` is the space between them."""
+    table = FoldingTable(box=None, show_header=False, pad_edge=False, padding=(0, gap, 0, 0))
+    for _ in range(num_names):
+        table.add_column(no_wrap=True)
+    table.add_column()
+    return table

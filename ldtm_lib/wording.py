@@ -6,9 +6,9 @@ NUM_NAMED = 5
 """Number of items that a list names by default."""
 
 
-def counted(number: int, noun: str) -> str:
-    """A number with its noun in the singular or plural: `1 ticker`, `1,204 tickers`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """A number with its noun: `1 ticker`, `1,204 tickers`; the plural is the noun with an s unless it is given."""
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def named(items: Sequence[str], most: int = NUM_NAMED) -> str:

@@ -41,7 +41,10 @@ def list_(
 
     with ready_project().database.transaction() as conn:
         alerts = recorded_alerts(conn, all_times=all_times)
-    print_json([asdict(alert) | {"is_open": alert.is_open} for alert in alerts]) if as_json else print_alerts(alerts)
+    if as_json:
+        print_json([asdict(alert) | {"is_open": alert.is_open} for alert in alerts])
+    else:
+        print_alerts(console, alerts)
 
 
 @app.command("show")
@@ -57,10 +60,13 @@ def show(
         alert = recorded_alert(conn, key)
     if as_json:
         print_json(asdict(alert) | {"is_open": alert.is_open})
-        return
+    else:
+        print_alert(console, alert, project.settings.ui.url)
+
+
+def print_alert(console: Console, alert: "RecordedAlert", ui_url: str) -> None:
+    """Print every field of an alert."""
     table = facts_table()
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
     table.add_row("key", escape(alert.key))
     table.add_row("state", _state(alert))
     table.add_row("severity", alert.severity)
@@ -72,11 +78,11 @@ def show(
     if alert.resolved_at is not None:
         table.add_row("resolved", _moment(alert.resolved_at))
     if alert.link is not None:
-        table.add_row("UI", escape(project.settings.ui.url.rstrip("/") + alert.link))
+        table.add_row("UI", escape(ui_url.rstrip("/") + alert.link))
     console.print(table, highlight=False)
 
 
-def print_alerts(alerts: "Sequence[RecordedAlert]") -> None:
+def print_alerts(console: Console, alerts: "Sequence[RecordedAlert]") -> None:
     """Print the state, the full key that `ldtm alerts show` takes, and the summary of each alert."""
     if not alerts:
         console.print("No alert is open, and none was resolved in the last seven days.")
@@ -128,7 +134,8 @@ def try_channels(environ: Mapping[str, str]) -> list[Trial]:
 def print_trials(console: Console, trials: Sequence[Trial]) -> None:
     """Print the result of each channel."""
     for trial in trials:
-        result = f"[red]{escape(trial.failure)}[/]" if trial.failure else "[green]accepted the notification[/]"
+        failure = (trial.failure or "").removeprefix(trial.channel).strip()
+        result = f"[red]{escape(failure)}[/]" if failure else "[green]accepted the notification[/]"
         console.print(f"{escape(trial.channel)}  {result}", soft_wrap=True)
 
 

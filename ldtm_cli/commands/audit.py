@@ -3,7 +3,7 @@
 import json
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, date, datetime
@@ -21,6 +21,7 @@ from ldtm_lib.installation import FILES
 from ldtm_lib.wording import counted
 
 if TYPE_CHECKING:
+    from ldtm_lib.audit.configurations import Configuration
     from ldtm_lib.audit.proof import Proof
     from ldtm_lib.audit.publications.protocol import Publication
     from ldtm_lib.audit.sealing import SealingReport
@@ -66,17 +67,24 @@ def verify(as_json: AsJson = False) -> None:
 @app.command("configurations")
 def list_configurations(as_json: AsJson = False) -> None:
     """List every change of the universe and of the settings that a forecast depends on, as recorded in the chain."""
-    from ldtm_lib.audit.configurations import changes, configurations
+    from ldtm_lib.audit.configurations import configurations
 
     with ready_project().database.transaction() as conn:
         found = configurations(conn)
     if as_json:
         print_json([asdict(each) for each in found])
-        return
+    else:
+        print_configurations(console, found)
+
+
+def print_configurations(console: Console, found: "Sequence[Configuration]") -> None:
+    """Print the number, the time and the changes of each configuration."""
+    from ldtm_lib.audit.configurations import changes
+
     table = rows_table()
     table.add_column("number", justify="right")
     table.add_column("recorded at", no_wrap=True)
-    table.add_column("change", overflow="fold")
+    table.add_column("change")
     for before, each in zip([None, *found], found, strict=False):
         lines = "\n".join(changes(before, each))
         table.add_row(
@@ -171,7 +179,17 @@ def report_as_dict(report: "AuditReport") -> dict[str, Any]:
 
 def print_sealing(console: Console, report: "SealingReport") -> None:
     """Show what was sealed and where it was published."""
-    console.print(escape(report.summary), soft_wrap=True)
+    seal = report.newest
+    if seal is None:
+        console.print("there is nothing to seal yet")
+    elif report.is_new:
+        console.print(f"sealed {counted(seal.num_events, 'event')} as seal {seal.seal_id} of {seal.session}, SHA-256:")
+        console.print(f"  {seal.sha256.hex()}", highlight=False)
+    else:
+        console.print(f"nothing happened since seal {seal.seal_id} of {seal.session}")
+    for name, number in report.published.items():
+        if number:
+            console.print(f"published {counted(number, 'seal')}: {escape(name)}", soft_wrap=True, highlight=False)
     for name, reason in report.failures.items():
         console.print(f"[red]not published:[/] {escape(name)}: {escape(reason)}", soft_wrap=True)
 
@@ -181,16 +199,18 @@ def print_report(console: Console, report: "AuditReport") -> None:
     table = facts_table()
     tail = f", {report.num_unsealed:,} of them since the newest seal" if report.num_unsealed else ""
     table.add_row("events", f"{report.num_events:,}{tail}")
-    newest = report.newest_seal
-    text = f", the newest is {newest.seal_id} of {newest.session}: {newest.sha256.hex()}" if newest else ""
-    table.add_row("seals", f"{report.num_seals:,}{text}")
+    table.add_row("seals", f"{report.num_seals:,}")
+    if newest := report.newest_seal:
+        table.add_row("newest seal", f"{newest.seal_id} of {newest.session}\n{newest.sha256.hex()}")
     if report.configurations:
         first, last = report.configurations[0], report.configurations[-1]
+        num_changes = len(report.configurations) - 1
         table.add_row("installation", first.installation_id)
         table.add_row(
             "universe",
             f"{counted(len(last.tickers), 'ticker')}, settings {last.settings_sha256[:8]}; on record since "
-            f"{first.recorded_at:%Y-%m-%d}, changed {counted(len(report.configurations) - 1, 'time')}",
+            f"{first.recorded_at.astimezone(UTC):%Y-%m-%d}, "
+            + (f"changed {counted(num_changes, 'time')}" if num_changes else "unchanged"),
         )
     for place in report.publications:
         lacking = f", [yellow]{place.num_unpublished} not published there yet[/]" if place.num_unpublished else ""
@@ -200,7 +220,9 @@ def print_report(console: Console, report: "AuditReport") -> None:
         table.add_row("note", escape(note))
     console.print(table)
     if report.num_events:
+        console.print()
         _print_testimonies(console, report)
+    console.print()
     for reason in report.unasked:
         console.print(f"[yellow]not compared:[/] {escape(reason)}", soft_wrap=True)
     if report.verdict == "empty":
@@ -217,24 +239,25 @@ def _print_testimonies(console: Console, report: "AuditReport") -> None:
     """Show what was verified, of how many rows, and what each result relies on."""
     table = rows_table()
     for name in ("verified", "number", "relies on"):
-        table.add_column(name, overflow="fold")
-    differing = f", {len(report.discrepancies)} differ" if report.discrepancies else ""
+        table.add_column(name)
+    num_differing = len(report.discrepancies)
+    differing = f", {num_differing:,} {'differs' if num_differing == 1 else 'differ'}" if num_differing else ""
     table.add_row(
         f"hashes, figures and actuals recomputed{differing}",
-        f"{report.num_events:,} events",
+        counted(report.num_events, "event"),
         "the values that the server sends",
     )
     if report.num_verdicts or report.num_other_verdicts:
         rest = f", {report.num_other_verdicts:,} not recomputed" if report.num_other_verdicts else ""
         table.add_row(
             "gate verdicts recomputed from the forecasts of their backtests",
-            f"{report.num_verdicts:,} verdicts{rest}",
+            f"{counted(report.num_verdicts, 'verdict')}{rest}",
             "the stored forecasts, and the comparisons that the verdict names",
         )
     owners = ", ".join(escape(place.name) for place in report.publications if place.num_seals)
     table.add_row(
         "order and content as in the published seals",
-        f"{report.num_events - report.num_unsealed:,} events",
+        counted(report.num_events - report.num_unsealed, "event"),
         f"the owners of {owners}" if owners else "the owner of the database: nothing is published",
     )
     live = report.live
@@ -256,11 +279,14 @@ def _print_testimonies(console: Console, report: "AuditReport") -> None:
 
 def print_proof(console: Console, proof: "Proof", path: Path) -> None:
     """Print the path of the proof and the command that checks it."""
-    open_ones = f" ({proof.num_unsealed} events are not sealed yet and not included)" if proof.num_unsealed else ""
+    are = "is" if proof.num_unsealed == 1 else "are"
+    unsealed = f"{counted(proof.num_unsealed, 'event')} {are} not sealed yet and not included"
+    open_ones = f" ({unsealed})" if proof.num_unsealed else ""
     number = proof.document["simulation_id"]
     by = f" of simulation {number}" if number else ""
     console.print(
-        f"{escape(str(path))}: {proof.num_events} events{by}{open_ones}, {path.stat().st_size:,} bytes", soft_wrap=True
+        f"{escape(str(path))}: {counted(proof.num_events, 'event')}{by}{open_ones}, {path.stat().st_size:,} bytes",
+        soft_wrap=True,
     )
     command = shlex.join(["python", _relative_path(FILES / "verify_proof.py"), str(path)])
     console.print(f"check it with: {escape(command)}", soft_wrap=True)

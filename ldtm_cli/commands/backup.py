@@ -15,7 +15,7 @@ from ldtm_cli.invocation import console, current_config, errors
 from ldtm_cli.tables import facts_table
 from ldtm_lib.errors import RestoreRefused
 from ldtm_lib.installation import installed_version
-from ldtm_lib.wording import named
+from ldtm_lib.wording import counted, named
 
 if TYPE_CHECKING:
     from ldtm_lib.backup.create import BackupReport
@@ -55,8 +55,9 @@ def backup(
     print_backup(console, report, time.monotonic() - started)
     if missing := report.manifest.missing_checkpoints:
         errors.print(
-            f"[yellow]warning:[/] {len(missing)} checkpoint files of the record are missing or altered, and are not in "
-            f"the archive: {escape(named(missing, NUM_SHOWN))}",
+            f"[yellow]warning:[/] {counted(len(missing), 'checkpoint file')} of the record "
+            f"{'is missing or altered, and is' if len(missing) == 1 else 'are missing or altered, and are'} not in the "
+            f"archive: {escape(named(missing, NUM_SHOWN))}",
             soft_wrap=True,
         )
 
@@ -98,6 +99,7 @@ def print_backup(console: Console, report: "BackupReport", seconds: float) -> No
     table = _extent(manifest, report.num_checkpoints)
     table.add_row("dump", f"{report.num_dump_bytes / MIB:,.1f} MiB of PostgreSQL {manifest.postgresql_version}")
     console.print(table)
+    console.print()
     console.print(
         f"saved in {escape(str(report.path))}: {report.num_bytes / MIB:,.1f} MiB, {seconds:.1f} s", soft_wrap=True
     )
@@ -112,6 +114,7 @@ def print_restore(console: Console, report: "RestoreReport", config: Path, secon
     elif report.config_differs:
         table.add_row("configuration", f"kept: {escape(config.name)} differs from the one in the archive")
     console.print(table)
+    console.print()
     if report.loss:
         console.print(f"[red]lost:[/] {escape(report.loss.summary)}", soft_wrap=True)
         for path in report.set_aside:
@@ -128,7 +131,7 @@ def _extent(manifest: "Manifest", num_checkpoints: int, remark: str = "") -> Tab
     """The extent of a record as a table."""
     table = facts_table()
     table.add_row("record", manifest.installation_id)
-    table.add_row("forecasts", f"{manifest.num_forecasts:,}, with {manifest.num_events:,} events of the chain")
+    table.add_row("forecasts", f"{manifest.num_forecasts:,}, with {counted(manifest.num_events, 'event')} of the chain")
     newest = manifest.newest_seal
     table.add_row(
         "seals",

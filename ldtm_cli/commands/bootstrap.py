@@ -49,7 +49,7 @@ def bootstrap(
     require_source(current_config())
     project = bring_up_to_date(current_config(), request, as_json=as_json)
     if not as_json:
-        print_next_steps(project)
+        print_next_steps(console, project)
 
 
 def require_source(config: Path) -> None:
@@ -92,7 +92,7 @@ def bring_up_to_date(config: Path, request: BootstrapRequest, *, as_json: bool) 
     return project
 
 
-def print_next_steps(project: "Project") -> None:
+def print_next_steps(console: Console, project: "Project") -> None:
     """Print whether automation is on, and the next commands."""
     off = AUTOMATION_OFF.format(config=project.settings.path.name)
     console.print("\n" + (AUTOMATION_ON if project.settings.automation.enabled else off), markup=False)

@@ -10,14 +10,14 @@ from ldtm_cli.invocation import console, current_config, ready_project
 
 def dashboard(
     port: Annotated[
-        int | None, typer.Option(help="Port of the dashboard. Default: `[dashboard] port`.", min=1, max=65535)
+        int | None, typer.Option(help="Port of the dashboard. Default: `dashboard.port`.", min=1, max=65535)
     ] = None,
 ) -> None:
     """Serve the dashboard on 127.0.0.1: the leaderboard, the newest forecasts, and what needs attention.
 
     It connects as a role that only reads: on the embedded server as a role that LDTM creates, on any other server as
-    the role of LDTM_READER_URL (`ldtm db grant --read-only`). Needs the extra `dashboard`. With `[dashboard] on`,
-    `ldtm up` starts it too.
+    the role of LDTM_READER_URL (`ldtm db grant --read-only`). Needs the extra `dashboard`. If `dashboard.on`
+    is true, `ldtm up` starts it too.
     """
     from ldtm_cli.dagster_process import require_free_port
     from ldtm_cli.dashboard_process import dashboard_address, run_dashboard

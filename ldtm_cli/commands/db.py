@@ -1,11 +1,14 @@
 """`ldtm db`: the URL, the schema, and the writer and reader roles of the database."""
 
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from ldtm_cli.invocation import console, current_config, ready_project
+from ldtm_lib.wording import counted
 
 app = typer.Typer(help="The PostgreSQL database.")
 
@@ -47,7 +50,17 @@ def migrate() -> None:
     from ldtm_cli.services import prepare
 
     _, applied = prepare(current_config())
-    console.print(f"applied {', '.join(applied)}" if applied else "the schema is up to date")
+    print_migrations(console, applied)
+
+
+def print_migrations(console: Console, applied: Sequence[str]) -> None:
+    """Print the migrations that were applied, one per line."""
+    if not applied:
+        console.print("the schema is up to date")
+        return
+    console.print(f"applied {counted(len(applied), 'migration')}:", highlight=False)
+    for name in applied:
+        console.print(f"  {name}", highlight=False, markup=False)
 
 
 @app.command("grant")
@@ -83,17 +96,21 @@ def grant(
     with project.database.transaction() as conn:
         close_database(conn, dagster_schema=dagster_schema)
         statement = statement_to_close(conn, dagster_schema=dagster_schema)
+    print_grant(console, role, project.settings.database.ldtm_schema, statement, read_only=read_only)
+
+
+def print_grant(console: Console, role: str, schema: str, statement: str | None, *, read_only: bool) -> None:
+    """Print what a role may do now, and the statement that closes the database to other roles if one is needed."""
     if statement is not None:
         console.print(
             "every role of the server may connect to the database and could take LDTM's locks; if nothing else uses "
-            f"the database, run as its owner: {statement}",
+            "the database, run as its owner:",
             highlight=False,
-            markup=False,
-            soft_wrap=True,
         )
-    if read_only:
-        console.print(f"{role} may read schema {project.settings.database.ldtm_schema}; name it in LDTM_READER_URL")
-        return
-    console.print(
-        f"{role} may add to schema {project.settings.database.ldtm_schema}; `ldtm doctor` run as that role confirms it"
+        console.print(f"  {statement}", highlight=False, markup=False, soft_wrap=True)
+    may = (
+        f"{role} may read schema {schema}; name it in LDTM_READER_URL"
+        if read_only
+        else f"{role} may add to schema {schema}; `ldtm doctor` run as that role confirms it"
     )
+    console.print(may, highlight=False, markup=False)

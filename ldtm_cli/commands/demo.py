@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import typer
+from rich.console import Console
 
 from ldtm_cli.commands.bootstrap import bring_up_to_date
 from ldtm_cli.invocation import DEMO_CONFIG, AsJson, console
@@ -41,7 +42,12 @@ def demo(context: typer.Context, as_json: AsJson = False) -> None:
     require_sample(config)
     bring_up_to_date(config, REQUEST, as_json=as_json)
     if not as_json:
-        console.print(EPILOGUE.format(ldtm=ldtm_command()), soft_wrap=True)
+        print_epilogue(console)
+
+
+def print_epilogue(console: Console) -> None:
+    """Print what the results are worth, and the next commands."""
+    console.print(EPILOGUE.format(ldtm=ldtm_command()), soft_wrap=True)
 
 
 def demo_config(folder: Path) -> Path:

@@ -47,7 +47,7 @@ def doctor(
 
 def print_findings(console: Console, findings: "list[Finding]") -> None:
     """Show the findings as a table."""
-    table = facts_table()
+    table = facts_table(num_names=2)
     for finding in findings:
         colour = COLOURS[finding.level]
         remedy = f"\n[{colour}]-> {escape(finding.remedy)}[/]" if finding.remedy else ""

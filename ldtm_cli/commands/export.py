@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -13,6 +14,7 @@ from ldtm_cli.tables import rows_table
 
 if TYPE_CHECKING:
     from ldtm_lib.export.certificate import Certificate
+    from ldtm_lib.ledger.preview import Preview
     from ldtm_lib.project import Project
     from ldtm_lib.registry.engines import EngineReport
     from ldtm_lib.registry.exports import ExportReport
@@ -53,7 +55,7 @@ def export_onnx(tickers: Tickers = None, as_json: AsJson = False) -> None:
     if as_json:
         print_json(_onnx_document(report))
     else:
-        _print_onnx(report)
+        print_onnx(console, errors, report)
     if report.refused or report.without_model:
         raise typer.Exit(EXIT_FAILED)
 
@@ -95,7 +97,7 @@ def export_tensorrt(
     if as_json:
         print_json(_engine_document(report))
     else:
-        _print_engines(report)
+        print_engines(console, errors, report)
     if report.refused or report.onnx.without_model:
         raise typer.Exit(EXIT_FAILED)
 
@@ -148,12 +150,13 @@ def _engine_document(report: "EngineReport") -> dict[str, object]:
     }
 
 
-def _print_onnx(report: "ExportReport") -> None:
-    _print_without_model(report)
+def print_onnx(console: Console, errors: Console, report: "ExportReport") -> None:
+    """Print the files of an export, and the reasons why tickers have none."""
+    _print_without_model(errors, report)
     if not report.exported and not report.refused and not report.without_model:
-        _print_no_model()
+        _print_no_model(console)
         return
-    table = _table("file", "MB", "largest difference")
+    table = _table("file")
     for each in report.exported:
         table.add_row(
             escape(each.path.name),
@@ -162,16 +165,19 @@ def _print_onnx(report: "ExportReport") -> None:
             "exported" if each.is_new else "up to date",
         )
     console.print(table)
-    _print_refused(report.refused)
-    _print_removed(report.removed)
+    if report.refused or report.removed:
+        console.print()
+    _print_refused(errors, report.refused)
+    _print_removed(console, report.removed)
 
 
-def _print_engines(report: "EngineReport") -> None:
-    _print_without_model(report.onnx)
+def print_engines(console: Console, errors: Console, report: "EngineReport") -> None:
+    """Print the engines of an export, what they were built for, and the reasons why tickers have none."""
+    _print_without_model(errors, report.onnx)
     if not report.engines and not report.refused and not report.onnx.without_model:
-        _print_no_model()
+        _print_no_model(console)
         return
-    table = _table("ticker", "MB", "largest difference")
+    table = _table("ticker")
     for each in report.engines:
         done = "built" if each.is_new else "up to date"
         table.add_row(
@@ -181,6 +187,7 @@ def _print_engines(report: "EngineReport") -> None:
             done if each.certificate else f"{done}, not certified",
         )
     console.print(table)
+    console.print()
     if report.engines:
         record = report.engines[0].record
         gpu = record.gpu_name or f"GPUs of compute capability {record.compute_capability}"
@@ -189,16 +196,17 @@ def _print_engines(report: "EngineReport") -> None:
         )
     if any(each.certificate is None for each in report.engines):
         errors.print(f"[yellow]not certified:[/] {escape(str(report.not_run))}", soft_wrap=True, highlight=False)
-    _print_refused(report.refused)
-    _print_removed(report.onnx.removed)
+    _print_refused(errors, report.refused)
+    _print_removed(console, report.onnx.removed)
 
 
-def _table(*columns: str) -> Table:
-    """A table of files; the last column, which has no heading, shows what was done."""
+def _table(name: str) -> Table:
+    """A table of files: their names or tickers, sizes, largest differences, and what was done."""
     table = rows_table()
-    for at, name in enumerate(columns):
-        table.add_column(name, justify="right" if at else "left")
-    table.add_column("")
+    table.add_column(name)
+    for heading in ("MB", "largest relative\ndifference"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("result")
     return table
 
 
@@ -211,7 +219,7 @@ def _largest_difference(certificate: "Certificate") -> str:
     return f"{max(rule.figure or 0 for rule in certificate.rules if 'difference' in rule.name):.1e}"
 
 
-def _print_without_model(report: "ExportReport") -> None:
+def _print_without_model(errors: Console, report: "ExportReport") -> None:
     for ticker in report.without_model:
         errors.print(
             f"[yellow]refused:[/] {escape(ticker)} has no active model; `ldtm registry list` shows why",
@@ -220,16 +228,16 @@ def _print_without_model(report: "ExportReport") -> None:
         )
 
 
-def _print_no_model() -> None:
+def _print_no_model(console: Console) -> None:
     console.print("No ticker has an active model. `ldtm registry list` shows the gate's verdicts.", highlight=False)
 
 
-def _print_refused(refused: Mapping[str, str]) -> None:
+def _print_refused(errors: Console, refused: Mapping[str, str]) -> None:
     for name, reason in refused.items():
         errors.print(f"[yellow]refused:[/] {escape(name)}: {escape(reason)}", soft_wrap=True, highlight=False)
 
 
-def _print_removed(removed: Sequence[str]) -> None:
+def _print_removed(console: Console, removed: Sequence[str]) -> None:
     for name in removed:
         console.print(f"removed {escape(name)}, whose version is no longer active", soft_wrap=True, highlight=False)
 
@@ -255,7 +263,15 @@ def forecast(
     if as_json:
         print_json({"forecasts": [each.as_dict() for each in found], "missing": dict(missing)})
     else:
-        table = rows_table()
+        print_previews(console, errors, found, missing)
+    if missing:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def print_previews(console: Console, errors: Console, found: "Sequence[Preview]", missing: Mapping[str, str]) -> None:
+    """Print forecasts that are not on record, and the reasons why tickers have none."""
+    if found:
+        table = rows_table(is_dense=True)
         for name in ("ticker", "run date"):
             table.add_column(name)
         for name in ("close", "next day", "Monday", "month"):
@@ -266,7 +282,7 @@ def forecast(
             prices = (f"{price:.2f}" for price in (each.close, *each.prices))
             table.add_row(each.ticker, str(each.run_date), *prices, each.direction, each.version)
         console.print(table)
-        for ticker, reason in missing.items():
-            errors.print(f"[yellow]no forecast:[/] {escape(ticker)} {escape(reason)}", soft_wrap=True, highlight=False)
-    if missing:
-        raise typer.Exit(EXIT_FAILED)
+        if missing:
+            console.print()
+    for ticker, reason in missing.items():
+        errors.print(f"[yellow]no forecast:[/] {escape(ticker)} {escape(reason)}", soft_wrap=True, highlight=False)

@@ -63,9 +63,9 @@ def print_restated(console: Console, rows: list[dict[str, Any]]) -> None:
     if not rows:
         console.print("No bar behind an actual was restated.")
         return
-    table = rows_table("Actuals whose bar was restated later; the record does not change")
-    for name in ("ticker", "run date", "horizon", "target session", "on record", "restated", "bar recorded at"):
-        table.add_column(name, justify="right" if name in ("on record", "restated") else "left")
+    table = rows_table("Actuals whose bar was restated later; the record does not change", is_dense=True)
+    for name in ("ticker", "run date", "horizon", "target", "on record", "restated", "bar recorded\nat (UTC)"):
+        table.add_column(name, justify="right" if name in ("on record", "restated") else "left", no_wrap=True)
     for row in rows:
         table.add_row(
             row["ticker"],
@@ -74,7 +74,7 @@ def print_restated(console: Console, rows: list[dict[str, Any]]) -> None:
             str(row["target_session"]),
             "voided" if row["actual"] is None else f"{row['actual']:.2f}",
             f"{row['restated_actual']:.2f}",
-            f"{row['bar_recorded_at']:%Y-%m-%d %H:%M} UTC",
+            f"{row['bar_recorded_at']:%Y-%m-%d %H:%M}",
         )
     console.print(table)
 
@@ -116,10 +116,15 @@ def print_filled(console: Console, report: "FillReport") -> None:
     for row in rows:
         table.add_row(row["ticker"], *(_horizons(row, state) for state in ("filled", "open", "without_bar")))
     console.print(table)
+    if len(report.voided):
+        console.print()
     for row in report.voided.iter_rows(named=True):
         horizon = HORIZON_NAMES[row["horizon"]]
-        console.print(f"voided: {row['ticker']} {row['run_date']} {horizon} {row['reason']}")
+        console.print(
+            f"voided: {row['ticker']} {row['run_date']}, {horizon}: {row['reason']}", highlight=False, markup=False
+        )
     if len(report.restated):
+        console.print()
         print_restated(console, report.restated.to_dicts())
 
 

@@ -22,13 +22,16 @@ if TYPE_CHECKING:
 def forecasts(
     about: Annotated[
         str | None,
-        typer.Argument(metavar="[DATE|TICKER]", help="A run date such as 2026-11-20, or a ticker."),
+        typer.Argument(metavar="DATE|TICKER", help="A run date such as 2026-11-20, or a ticker."),
     ] = None,
     as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV instead of a table.")] = False,
     horizon: Annotated[
         Literal["next-day", "next-monday", "one-month"] | None,
-        typer.Option(help="Show the forecast of this horizon with its 80% and 95% intervals."),
+        typer.Option(
+            metavar="HORIZON",
+            help="Show the forecast of one horizon with its 80% and 95% intervals: next-day, next-monday or one-month.",
+        ),
     ] = None,
 ) -> None:
     """Show forecasts on record: three prices, target sessions, direction, model, and whether they are live.
@@ -78,7 +81,7 @@ def print_run_date(console: Console, rows: "Sequence[RecordedForecast]") -> None
     first = rows[0]
     deadline = first.deadline.astimezone(NEW_YORK)
     title = f"Forecasts of {first.run_date}; live if recorded before {deadline:%Y-%m-%d %H:%M} New York"
-    table = rows_table(title)
+    table = rows_table(title, is_dense=True)
     table.add_column("ticker")
     table.add_column("close", justify="right")
     targets = {
@@ -93,6 +96,9 @@ def print_run_date(console: Console, rows: "Sequence[RecordedForecast]") -> None
     for row in rows:
         table.add_row(row.ticker, *_cells(row))
     console.print(table)
+    has_remarks = any(row.abstained_reason is not None for row in rows)
+    if has_remarks or first.next_day_session == first.next_monday_session:
+        console.print()
     for row in rows:
         if row.abstained_reason is not None:
             console.print(f"{escape(row.ticker)} abstained: {escape(row.abstained_reason)}", highlight=False)
@@ -105,7 +111,7 @@ def print_run_date(console: Console, rows: "Sequence[RecordedForecast]") -> None
 def print_ticker(console: Console, rows: "Sequence[RecordedForecast]") -> None:
     """Print the newest run dates of one ticker."""
     title = f"Forecasts of {rows[0].ticker}; target sessions and actuals: --json or --csv"
-    table = rows_table(title)
+    table = rows_table(title, is_dense=True)
     table.add_column("run date")
     for name in ("close", "next day", "Monday", "month"):
         table.add_column(name, justify="right")
@@ -114,6 +120,8 @@ def print_ticker(console: Console, rows: "Sequence[RecordedForecast]") -> None:
     for row in rows:
         table.add_row(str(row.run_date), *_cells(row))
     console.print(table)
+    if any(row.abstained_reason is not None for row in rows):
+        console.print()
     for row in rows:
         if row.abstained_reason is not None:
             console.print(f"abstained on {row.run_date}: {escape(row.abstained_reason)}", highlight=False)
@@ -141,7 +149,7 @@ def print_intervals(console: Console, rows: "Sequence[RecordedForecast]", horizo
     console.print(table)
     if any(row.abstained_reason is None and row.interval(horizon, 95) is None for row in rows):
         console.print(
-            f"{NOTHING}: no interval, since too few outcomes are known or no finite interval reaches the level.",
+            f"\n{NOTHING}: no interval, since too few outcomes are known or no finite interval reaches the level.",
             highlight=False,
         )
 

@@ -30,9 +30,9 @@ To see the whole loop on bundled bars first: {ldtm} demo
 """
 BARS = {
     "files": "Put one CSV or Parquet file of daily bars per ticker into {folder}.",
-    "url": "Describe the web service under [url], and export the variables with its keys.",
+    "url": "Describe the web service under [url],\n     and export the variables with its keys.",
     "yfinance": "Install Yahoo's client: {install}",
-    "ib": "Start TWS or IB Gateway with its API enabled; set LDTM_IB_HOST and LDTM_IB_PORT if needed.",
+    "ib": "Start TWS or IB Gateway with its API enabled;\n     set LDTM_IB_HOST and LDTM_IB_PORT if needed.",
 }
 
 

@@ -321,4 +321,4 @@ def _verdict(row: "LeaderboardRow") -> Text:
 def _reasons(row: "LeaderboardRow", rows: "RowKind") -> str:
     if row.gate_passed:
         return "every rule passed" + (f": {row.active_version} is active" if rows.kind != "simulated" else "")
-    return "\n".join(row.gate_reasons) or NOTHING
+    return ";\n".join(row.gate_reasons) or NOTHING

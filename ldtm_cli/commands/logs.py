@@ -27,7 +27,7 @@ class UnknownRun(LdtmError):
 
 def logs(
     run_id: Annotated[
-        str | None, typer.Argument(metavar="[RUN_ID]", help="Id of a run, or the 8 characters of it that the UI shows.")
+        str | None, typer.Argument(metavar="RUN_ID", help="Id of a run, or the 8 characters of it that the UI shows.")
     ] = None,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Keep printing new lines until Ctrl-C or the end of the run.")

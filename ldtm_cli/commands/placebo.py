@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from ldtm_cli.invocation import EXIT_FAILED, AsJson, console, errors, print_json, ready_project, ticker_list
 from ldtm_cli.tables import rows_table
+from ldtm_lib.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -100,9 +101,10 @@ def print_retrainings(console: Console, found: "RetrainingCalibration") -> None:
     """Show how many placebos are active after all retrainings, by gate and by ticker, and which rules refused them."""
     report = found.retrainings
     is_complete = report.num_retrainings == report.num_asked
-    done = f"{report.num_retrainings}" if is_complete else f"{report.num_retrainings} of {report.num_asked}"
-    table = rows_table(f"{done} retrainings of {report.num_copies} placebo copies of each ticker")
-    table.caption = "With the four rules alone, every candidate that passes replaces the active model."
+    done = "" if is_complete else f"{report.num_retrainings} of "
+    retrainings = counted(report.num_asked, "retraining")
+    copies = counted(report.num_copies, "placebo copy", "placebo copies")
+    table = rows_table(f"{done}{retrainings} of {copies} of each ticker")
     table.add_column("gate")
     for name in ("models", "active", "share", "95% interval", "promotions", "of these\nreplacing"):
         table.add_column(name, justify="right")
@@ -117,6 +119,7 @@ def print_retrainings(console: Console, found: "RetrainingCalibration") -> None:
             f"{tally.num_replacements}",
         )
     console.print(table)
+    console.print("\nWith the four rules alone, every candidate that passes replaces the active model.\n")
     by_ticker = rows_table("Placebos that are active at the end")
     by_ticker.add_column("ticker")
     for tally in report.gates:
@@ -124,7 +127,8 @@ def print_retrainings(console: Console, found: "RetrainingCalibration") -> None:
     for ticker, num_active in report.active_by_ticker.items():
         by_ticker.add_row(ticker, *(f"{num_active[tally.gate]}" for tally in report.gates))
     console.print(by_ticker)
-    rules = rows_table(f"Retrainings that failed a rule, of {len(report.retrainings)}")
+    console.print()
+    rules = rows_table(f"Failed rules in {counted(len(report.retrainings), 'judged retraining')}")
     rules.add_column("rule")
     for tally in report.gates:
         rules.add_column(tally.gate, justify="right")
@@ -133,14 +137,15 @@ def print_retrainings(console: Console, found: "RetrainingCalibration") -> None:
         rules.add_row(rule, *("" if count is None else f"{count}" for count in counts))
     console.print(rules)
     console.print(
-        "No placebo has live rows, so none of these active models is ever found degraded: only a promotion replaces "
-        "one.",
-        soft_wrap=True,
+        "\nNo placebo has live rows, so none of these active models is ever found degraded: only a promotion replaces "
+        "one."
     )
     _print_absent(console, found.left_out, report.untrained)
 
 
 def _print_absent(console: Console, left_out: "Mapping[str, str]", untrained: "Mapping[str, str]") -> None:
+    if left_out or untrained:
+        console.print()
     for reason in left_out.values():
         console.print(f"[yellow]left out[/]  {escape(reason)}", soft_wrap=True)
     for name, reason in untrained.items():
@@ -162,6 +167,7 @@ def _print_canaries(console: Console, report: "CanaryReport") -> None:
             "" if canary.timing_p is None else f"{canary.timing_p:.2g}",
         )
     console.print(table)
+    console.print()
     for canary in report.canaries:
         if not canary.is_as_expected:
             console.print(f"[red]{canary.ticker}[/] {escape(canary.found)}", soft_wrap=True)
@@ -169,46 +175,45 @@ def _print_canaries(console: Console, report: "CanaryReport") -> None:
         console.print("[green]The checks work[/]: coins are refused, skill passes, and a leak is caught.\n")
         return
     console.print(
-        "[red]The checks do not work.[/] If a planted signal is not found, the [training] settings learn too little, "
+        "[red]The checks do not work.[/] If a planted signal is not found, the `training` settings learn too little, "
         "or the tests have too little power with so few test sessions. If a leak passes, that is a bug. A coin passes "
         "by luck once in a while: try another --seed; twice in a row is a bug.\n",
-        soft_wrap=True,
     )
 
 
 def _print_placebo(console: Console, report: "PlaceboReport", min_accuracy: float) -> None:
-    table = rows_table(
-        f"Placebos: {report.num_copies} copies of each ticker with shuffled labels.\n"
-        "Passed the plain gate: placebos, as many coins, always up. Passed the strict gate: placebos"
-    )
+    copies = counted(report.num_copies, "copy", "copies")
+    table = rows_table(f"Placebos: {copies} of each ticker with shuffled labels")
     table.add_column("ticker")
-    for name in ("models", "placebos", "coins", "always up", "strict", "accuracy", "rises"):
-        table.add_column(name, justify="right")
+    for name in (
+        *("models", "pass the\nplain gate", "as many\ncoins pass", "always up\npasses", "pass the\nstrict gate"),
+        *("accuracy", "rises"),
+    ):
+        table.add_column(name, justify="right", no_wrap=True)
     for ticker, tally in report.by_ticker.items():
         table.add_row(ticker, *_counts(tally))
     table.add_section()
     table.add_row("all", *_counts(report.total))
     console.print(table)
+    console.print()
     total = report.total
+    models = counted(total.num_models, "model")
     if not total.num_models:
         console.print("[red]No placebo could be trained.[/]")
         return
     console.print(
-        f"{total.num_passed} of {total.num_models} models that cannot have learned anything passed the plain gate "
+        f"{total.num_passed} of {models} that cannot have learned anything passed the plain gate "
         f"({_share(total.num_passed, total, total.passed_interval)}); of as many coins, "
         f"{total.coins_expected:.1f} would pass on average ({total.coins_expected / total.num_models:.1%}).",
-        soft_wrap=True,
     )
     console.print(
         f"{total.num_passed_strict} of them passed the strict gate "
         f"({_share(total.num_passed_strict, total, total.passed_strict_interval)}).",
-        soft_wrap=True,
     )
     console.print(
         "A placebo may do better than a coin without any skill: it learns that prices rise more often than they fall, "
         f"and forecasts rises. Always saying up reaches {min_accuracy:.0%} for {total.num_always_up} of the "
-        f"{total.num_models}.",
-        soft_wrap=True,
+        f"{total.num_models}.\n",
     )
     rules = rows_table("Placebos refused by each rule")
     rules.add_column("rule")

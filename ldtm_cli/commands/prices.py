@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
@@ -17,7 +18,7 @@ from rich.table import Table
 from ldtm_cli.invocation import EXIT_FAILED, AsJson, console, current_config, errors, print_json, ready_project
 from ldtm_cli.tables import rows_table
 from ldtm_lib.errors import ConfigurationError, SourceError
-from ldtm_lib.wording import named
+from ldtm_lib.wording import counted, named
 
 if TYPE_CHECKING:
     from ldtm_lib.prices.downloads import DownloadReport
@@ -122,7 +123,7 @@ def print_stated(console: Console, stated: "StatedSplit") -> None:
     outcome = "is on record already" if not stated.num_rows else f"is on record now{former}"
     console.print(f"{escape(stated.ticker)} {stated.session}: {what} {outcome}", highlight=False)
     if stated.num_rows:
-        bars = f"{stated.num_restated:,} stored bars were restated"
+        bars = f"{counted(stated.num_restated, 'stored bar was', 'stored bars were')} restated"
         console.print(bars if stated.num_restated else "No stored bar was restated: none lacks it.")
 
 
@@ -175,7 +176,7 @@ def print_quarantine(console: Console, bars: Sequence[Mapping[str, object]]) -> 
         console.print("no bar is in quarantine")
         return
     console.print(
-        "A bar that is right and valid by itself: [cyan]ldtm prices release TICKER DATE[/]. Any other: load a "
+        "\nA bar that is right and valid by itself: [cyan]ldtm prices release TICKER DATE[/]. Any other: load a "
         "corrected bar, which closes the refusal.",
         highlight=False,
     )
@@ -228,27 +229,32 @@ def download_files(
         first=since,
         last=until,
         again=again,
-        on_progress=lambda report: errors.print(f"{len(report.num_bars)} of {len(asked)} tickers", highlight=False),
+        on_progress=lambda report: errors.print(
+            f"{len(report.num_bars)} of {counted(len(asked), 'ticker')}", highlight=False
+        ),
     )
 
 
 def print_download(console: Console, report: "DownloadReport", folder: Path) -> None:
     """Print the result of a download."""
     for ticker, num_bars in report.num_bars.items():
-        console.print(f"{escape(ticker)}: {num_bars:,} bars", highlight=False)
+        console.print(f"{escape(ticker)}: {counted(num_bars, 'bar')}", highlight=False)
     if report.complete:
-        console.print(f"{len(report.complete)} files were complete already (--again fetches them too).")
+        files = counted(len(report.complete), "file was", "files were")
+        console.print(
+            f"{files} complete already (--again fetches {'it' if len(report.complete) == 1 else 'them'} too)."
+        )
     for note in report.notes:
         console.print(f"[yellow]note[/]     {escape(note)}", soft_wrap=True)
     for ticker, reason in report.failures.items():
         console.print(f"[red]failed[/]   {escape(ticker)}: {escape(reason)}", soft_wrap=True)
     if report.num_bars or report.complete:
         console.print(
-            f'To use them: [cyan]kind = "files"[/], folder = "{escape(str(folder))}" and basis = "adjusted" under '
-            r"\[source], or "
-            f"`ldtm prices import {escape(str(folder))} --basis adjusted`.",
+            f'\nTo use them, set under [source]: kind = "files", folder = "{folder}", basis = "adjusted".\n'
+            f"To import them: ldtm prices import {shlex.quote(str(folder))} --basis adjusted",
             soft_wrap=True,
             highlight=False,
+            markup=False,
         )
 
 
@@ -332,6 +338,8 @@ def print_import(console: Console, report: ImportReport) -> None:
     """Print the result of an import."""
     if report.tickers or report.failures:
         console.print(_import_table(report))
+        if report.splits or report.notes or report.failures or report.ignored_files or report.num_without_file:
+            console.print()
     for split in report.splits:
         console.print(f"split    {split}")
     for note in report.notes:
@@ -341,12 +349,15 @@ def print_import(console: Console, report: ImportReport) -> None:
     if report.ignored_files:
         shown = named(report.ignored_files, NUM_SHOWN)
         others = " (--json names them all)" if len(report.ignored_files) > NUM_SHOWN else ""
-        console.print(
-            f"[yellow]ignored[/]  {escape(shown)}{others}: they hold no ticker of the universe, or cannot be read",
-            soft_wrap=True,
+        which = (
+            "it holds no ticker of the universe, or cannot be read"
+            if len(report.ignored_files) == 1
+            else "they hold no ticker of the universe, or cannot be read"
         )
+        console.print(f"[yellow]ignored[/]  {escape(shown)}{others}: {which}", soft_wrap=True)
     if report.num_without_file:
-        console.print(f"{report.num_without_file} tickers of the universe have no file in this folder.")
+        tickers = counted(report.num_without_file, "ticker of the universe has", "tickers of the universe have")
+        console.print(f"{tickers} no file in this folder.")
     if not report.num_imported:
         console.print(
             "[red]nothing was imported[/]: name each file after a ticker of the universe, such as AAPL.csv, "

@@ -140,8 +140,9 @@ def print_registry(console: Console, rows: list[dict[str, Any]]) -> None:
         )
         return
     table = rows_table()
-    for name in ("ticker", "active", "candidate of", "retired"):
+    for name in ("ticker", "active", "candidate\ntrained on"):
         table.add_column(name, no_wrap=True)
+    table.add_column("retired\nversions", justify="right", no_wrap=True)
     table.add_column("newest verdict of the gate", min_width=24)
     for row in rows:
         table.add_row(
@@ -158,7 +159,7 @@ def _last_words(row: dict[str, Any]) -> str:
     """Failed rules, or a note that none failed, preceded by a lifecycle action that retired a network that passed."""
     said = [row["out_of_service"]] if row["out_of_service"] else []
     said += row["failed"]
-    return "\n".join(said) or ("every rule passed" if row["passed"] else NOTHING)
+    return ";\n".join(said) or ("every rule passed" if row["passed"] else NOTHING)
 
 
 def requested_by(by: str | None) -> str:
@@ -196,7 +197,7 @@ def print_versions(console: Console, ticker: str, versions: "Sequence[VersionEnt
     for name in ("version", "trained on", "active from\nuntil (UTC)"):
         table.add_column(name, no_wrap=True)
     table.add_column("forecasts", justify="right")
-    table.add_column("how", overflow="fold")
+    table.add_column("beginning, end, file")
     for entry in versions:
         until = f"{entry.retired_at:%Y-%m-%d %H:%M}" if entry.retired_at else "[green]now[/]"
         table.add_row(
@@ -234,10 +235,11 @@ def print_removed(console: Console, files: "Sequence[RemovedFile]", *, dry_run: 
         return
     table = rows_table()
     for name in ("ticker", "file", "of", "KiB"):
-        table.add_column(name, justify="right" if name == "KiB" else "left", overflow="fold")
+        table.add_column(name, justify="right" if name == "KiB" else "left")
     for file in files:
         table.add_row(escape(file.ticker), escape(file.file_name), _owner(file), f"{file.num_bytes / 1024:,.0f}")
     console.print(table)
+    console.print()
     room = sum(file.num_bytes for file in files)
     shown = f"{room / 2**20:,.1f} MiB" if room >= 2**20 else f"{room / 2**10:,.0f} KiB"
     console.print(
@@ -291,14 +293,16 @@ def _model_card(ticker: str, network: "JudgedNetwork") -> list[str]:
 
 def print_model_cards(console: Console, cards: list[dict[str, Any]]) -> None:
     """Show each card as a list of sentences."""
-    for shown in cards:
+    for number, shown in enumerate(cards):
+        if number:
+            console.print()
         version = shown["version"] or shown["retired_version"]
         status = "active" if shown["version"] else "retired" if version else "not active"
         what = f"{shown['ticker']} {version}, {status}" if version else f"{shown['ticker']}, {status}"
         console.print(
-            f"[bold]{escape(what)}[/] [dim]judged {shown['decided_at']:%Y-%m-%d %H:%M} UTC[/]", highlight=False
+            f"[bold]{escape(what)}[/], [dim]judged {shown['decided_at']:%Y-%m-%d %H:%M} UTC[/]", highlight=False
         )
-        card = facts_table()
+        card = facts_table(gap=1)
         for line in shown["model_card"]:
             card.add_row("·", escape(line))
         console.print(card, highlight=False)

@@ -67,6 +67,7 @@ def print_replay(console: Console, found: "Replay") -> None:
             _verdict(compared),
         )
     console.print(table)
+    console.print()
     if found.left_out:
         console.print(escape(found.left_out) + ".", highlight=False)
     if row.backend not in (None, "torch"):
@@ -87,7 +88,7 @@ def _label(field: str) -> str:
     names = {
         "direction_pred": "direction",
         "run_date_close": "close of the run date",
-        "window sha256": "SHA-256 of the window",
+        "window_sha256": "SHA-256 of the window",
     }
     return names.get(field, field.replace("_", " "))
 

@@ -35,13 +35,14 @@ def retention(
 def print_report(console: Console, report: "RetentionReport", *, dry_run: bool) -> None:
     """Print the purged amount of every kind, and the failures."""
     table = rows_table()
+    table.add_column("kind")
     table.add_column("would be purged" if dry_run else "purged", justify="right")
-    table.add_column("")
     table.add_column("MiB", justify="right")
     for purged in report.purged:
         size = "" if purged.num_bytes is None else f"{purged.num_bytes / 2**20:,.1f}"
-        table.add_row(f"{purged.num:,}", purged.kind, size)
+        table.add_row(purged.kind, f"{purged.num:,}", size)
     console.print(table)
+    console.print()
     for failure in report.failures:
         console.print(f"[red]not purged:[/] {escape(failure)}", soft_wrap=True, highlight=False)
     console.print("Nothing was changed." if dry_run else "The record stays as it is.", highlight=False)

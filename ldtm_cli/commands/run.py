@@ -6,6 +6,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 from rich.markup import escape
 
 from ldtm_cli.invocation import EXIT_FAILED, console, errors, ready_project
@@ -31,7 +32,7 @@ class RowCount:
 def run(
     session: Annotated[
         datetime | None,
-        typer.Argument(metavar="[DATE]", formats=["%Y-%m-%d"], help="Session to run. Default: the newest closed one."),
+        typer.Argument(metavar="DATE", formats=["%Y-%m-%d"], help="Session to run. Default: the newest closed one."),
     ] = None,
     ticker: Annotated[
         list[str] | None, typer.Option("--ticker", "-t", help="Ticker to run, repeatable. Default: the universe.")
@@ -72,12 +73,20 @@ def run(
     with project.database.transaction() as conn:
         rows, num_filled = _rows(conn, day, chosen), _num_filled(conn, chosen) - filled_before
     num_new = sum(row.num_rows for row in rows) - sum(row.num_rows for row in rows_before)
-    kinds = ", ".join(f"{row.num_rows} {row.kind} ({row.num_abstained} abstained)" for row in rows) or "none"
-    console.print(f"rows of {day}   {num_new} written now; on record: {kinds}", highlight=False)
-    console.print(f"actuals          {num_filled} filled now", highlight=False)
+    print_rows(console, day, rows, num_new=num_new, num_filled=num_filled)
     if failure is not None:
         errors.print(f"[red]error:[/] {escape(failure)}", soft_wrap=True, highlight=False)
         raise typer.Exit(EXIT_FAILED)
+
+
+def print_rows(console: Console, day: date, rows: Sequence[RowCount], *, num_new: int, num_filled: int) -> None:
+    """Print the rows of a session, and what the run added."""
+    kinds = ", ".join(
+        f"{row.num_rows:,} {row.kind}" + (f" ({row.num_abstained:,} abstained)" if row.num_abstained else "")
+        for row in rows
+    )
+    console.print(f"rows of {day}   {num_new:,} written now; on record: {kinds or 'none'}", highlight=False)
+    console.print(f"actuals              {num_filled:,} filled now", highlight=False)
 
 
 def _closed_session(conn: "Connection", project: "Project", calendar: "Calendar", asked: date | None) -> date:
@@ -132,8 +141,8 @@ def _announce_rows(
     if not missing or moment < calendar.opens_at(next_session):
         return
     what = (
-        f"{next_session} has opened: {len(missing)} missing rows of {day} would be recorded as late, and never count "
-        "as live"
+        f"{next_session} has opened: {counted(len(missing), 'missing row')} of {day} would be recorded as late, and "
+        f"never {'counts' if len(missing) == 1 else 'count'} as live"
     )
     if not may_be_late:
         raise ConfigurationError(f"{what}. Write them with --late; `ldtm leaderboard --late` shows late rows")

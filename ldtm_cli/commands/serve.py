@@ -8,7 +8,10 @@ from ldtm_cli.invocation import console, current_config
 
 
 def serve(
-    role: Annotated[Literal["code", "webserver", "daemon", "dashboard"], typer.Argument(help="The process to run.")],
+    role: Annotated[
+        Literal["code", "webserver", "daemon", "dashboard"],
+        typer.Argument(metavar="ROLE", help="The process to run: code, webserver, daemon or dashboard."),
+    ],
     workspace: Annotated[
         str | None, typer.Option(help="Workspace file of webserver and daemon; it locates the code server.")
     ] = None,
@@ -20,8 +23,7 @@ def serve(
     """Run one process: code server, webserver or daemon of Dagster, or the dashboard. `ldtm up` runs all of them.
 
     Waits for the database and for `ldtm db migrate`, which another role may run. Ports: code 4000, webserver 3000,
-    dashboard 8501, on all addresses of the container; publish them on loopback only, since the pages
-    have no login.
+    dashboard 8501, on all addresses of the container; publish them on loopback only, since the pages have no login.
     """
     from ldtm_cli.dashboard_process import dashboard_fault, run_dashboard
     from ldtm_cli.serving import (

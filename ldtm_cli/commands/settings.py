@@ -19,7 +19,7 @@ WIDTH = 80
 
 def settings(
     sections: Annotated[
-        list[str] | None, typer.Argument(metavar="[SECTION...]", help="Sections such as training. Default: all.")
+        list[str] | None, typer.Argument(metavar="SECTION", help="Sections such as training. Default: all.")
     ] = None,
     as_json: AsJson = False,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of the configuration file.")] = False,

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 WIDTH, LABEL = 80, 7
 NUM_SHOWN = 6
 """Lines of a list that fit on the screen."""
+LINES_OF_ITEM = 6
+"""Lines of one thing to look at: enough for its remedy, which comes last."""
 MIB, GIB = 2**20, 2**30
 
 
@@ -58,8 +60,10 @@ def print_status(console: Console, found: "InstallationStatus") -> None:
         return
     console.print(f"\n[yellow]{counted(len(found.needs), 'thing')} to look at:[/]", highlight=False)
     items = Table(box=None, show_header=False, pad_edge=False, padding=(0, 0, 0, 1), width=width)
+    items.add_column()
+    items.add_column(overflow="fold", ratio=1)
     for line in _shortened(found.needs):
-        items.add_row("·", escape(shorten(line, 2 * width, placeholder=" ...")))
+        items.add_row("·", escape(shorten(line, LINES_OF_ITEM * width, placeholder=" ...")))
     console.print(items, highlight=False)
 
 
@@ -81,7 +85,8 @@ def _session(found: "Status") -> Iterator[str]:
     kinds = {"live": newest.num_live, "late": len(newest.late), "simulated": newest.num_simulated}
     rows = ", ".join(f"{number} {kind}" for kind, number in kinds.items() if number) or "no"
     abstained = f", {newest.num_abstained} of which abstain" if newest.num_abstained else ""
-    yield f"{newest.session:%a %Y-%m-%d}: {rows} rows of {counted(newest.num_tickers, 'ticker')}{abstained}"
+    noun = "row" if sum(kinds.values()) == 1 else "rows"
+    yield f"{newest.session:%a %Y-%m-%d}: {rows} {noun} of {counted(newest.num_tickers, 'ticker')}{abstained}"
     if found.is_last:
         yield "the last session: there are no partitions after it"
     if counts.first_attempt_at is None or counts.last_attempt_at is None:

@@ -1,9 +1,11 @@
 """`ldtm train`: trains and judges models now, with the same Dagster job that the schedule launches."""
 
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 from rich.markup import escape
 
 from ldtm_cli.invocation import EXIT_FAILED, NOTHING, console, errors, ready_project
@@ -14,11 +16,12 @@ from ldtm_lib.wording import counted
 if TYPE_CHECKING:
     from ldtm_cli.runs import JobRun
     from ldtm_lib.project import Project
+    from ldtm_lib.registry.listing import RegistryEntry
 
 
 def train(
     tickers: Annotated[
-        list[str] | None, typer.Argument(metavar="[TICKER...]", help="Tickers to train. Default: the universe.")
+        list[str] | None, typer.Argument(metavar="TICKER", help="Tickers to train. Default: the universe.")
     ] = None,
     as_of: Annotated[
         datetime | None,
@@ -59,7 +62,7 @@ def train(
                     failures.append(str(failed))
         for task in progress.tasks:
             progress.update(task.id, total=1, completed=1)
-    _print_verdicts(project, chosen, began)
+    print_verdicts(console, chosen, _newest_entries(project), began)
     for failure in failures:
         errors.print(f"[red]error:[/] {escape(failure)}", soft_wrap=True, highlight=False)
     if failures:
@@ -99,12 +102,18 @@ def _runs(project: "Project", tickers: list[str], day: date) -> "list[JobRun]":
     ]
 
 
-def _print_verdicts(project: "Project", tickers: list[str], began: datetime) -> None:
-    """Print the gate result of each ticker's newest model."""
+def _newest_entries(project: "Project") -> "dict[str, RegistryEntry]":
+    """The entry of the registry for each ticker that was ever trained."""
     from ldtm_lib.registry.listing import list_registry
 
     with project.database.transaction() as conn:
-        entries = {entry.ticker: entry for entry in list_registry(conn)}
+        return {entry.ticker: entry for entry in list_registry(conn)}
+
+
+def print_verdicts(
+    console: Console, tickers: Sequence[str], entries: "Mapping[str, RegistryEntry]", began: datetime
+) -> None:
+    """Print the gate's verdict on the newest model of each ticker, with its date if it is older than this training."""
     table = rows_table()
     for name in ("ticker", "gate", "active"):
         table.add_column(name, no_wrap=True)
@@ -118,6 +127,6 @@ def _print_verdicts(project: "Project", tickers: list[str], began: datetime) -> 
         gate = "[green]passed[/]" if verdict.passed else "[yellow]refused[/]"
         if entry.decided_at is not None and entry.decided_at < began:
             gate += f" on {entry.decided_at:%Y-%m-%d}"
-        why = "\n".join(rule.reason for rule in verdict.failures) or "every rule passed"
+        why = ";\n".join(rule.reason for rule in verdict.failures) or "every rule passed"
         table.add_row(ticker, gate, entry.active_version or NOTHING, escape(why))
     console.print(table)

@@ -26,7 +26,7 @@ def up(
     port: Annotated[int, typer.Option(help="Port of the Dagster UI.")] = 3000,
     foreground: Annotated[bool, typer.Option("--foreground", help="Run in the foreground; Ctrl-C stops it.")] = False,
     dashboard: Annotated[
-        bool, typer.Option("--dashboard", help="Start the dashboard even if `[dashboard] on` is false.")
+        bool, typer.Option("--dashboard", help="Start the dashboard even if `dashboard.on` is false.")
     ] = False,
 ) -> None:
     """Start everything: the database and its schema, the GPU pool, Dagster's webserver and daemon, the dashboard if on.

@@ -40,7 +40,9 @@ def prove(conn: Connection, ticker: str, run_date: date, simulation_id: int = NO
     found, num_on_record = events.of_forecast(conn, ticker, run_date, simulation_id)
     named = events.subject("forecast", ticker, run_date, None, simulation_id)
     if not num_on_record:
-        raise NotProvable(f"there is no {named.removeprefix('the ')} in the record")
+        raise NotProvable(
+            f"there is no {named.removeprefix('the ')} in the record; `ldtm forecasts {ticker}` lists those on record"
+        )
     if len(found) < num_on_record:
         raise NotProvable(f"some of the recorded rows of {named} are missing; {REMEDY}")
     chain = read_seals(conn)

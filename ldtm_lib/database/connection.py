@@ -182,7 +182,8 @@ def _is_password(name: str) -> bool:
 
 
 def _no_answer(url: str, error: psycopg.OperationalError) -> str:
-    reason = " ".join(str(error).split())
+    lines = [line.strip() for line in str(error).splitlines()]
+    reason = " ".join(line for line in lines if not line.startswith("Is the server running"))
     password = conninfo_to_dict(url).get("password")
     if password:
         reason = reason.replace(str(password), "***")

@@ -54,7 +54,8 @@ def purge_expired(project: Project, assets: AssetNames, *, dry_run: bool = False
         try:
             purged.extend(part())
         except (LdtmError, psycopg.Error, OSError) as error:
-            failures.append(f"{what}: {' '.join(str(error).split())}")
+            reason, *_ = str(error).splitlines() or [type(error).__name__]
+            failures.append(f"{what}: {reason}")
 
     config = project.settings.retention
     with _only_purge(project.database) as moment:

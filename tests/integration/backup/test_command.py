@@ -7,10 +7,16 @@ import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import pytest
 
+from ldtm_cli.commands.backup import print_backup, print_restore
+from ldtm_lib.backup.create import BackupReport
+from ldtm_lib.backup.loss import Loss, LostSeal
+from ldtm_lib.backup.manifest import Manifest, SealName
+from ldtm_lib.backup.restore import RestoreReport
 from ldtm_lib.database import connection
 from ldtm_lib.database.connection import Database
 from ldtm_lib.database.identity import EMBEDDED, known_database, remember_database
@@ -19,6 +25,7 @@ from ldtm_lib.registry.retention import prune
 from ldtm_lib.settings import RegistryConfig
 from tests.databases import server_home
 from tests.integration.backup.installation import LATER, NOW, Installation
+from tests.integration.ldtm_cli.kept_outputs import compare_at_all_widths
 from tests.integration.ldtm_cli.shell import run_ldtm
 
 
@@ -32,6 +39,66 @@ def ldtm(installation: Installation, *words: str) -> subprocess.CompletedProcess
     ended = run_ldtm(installation.folder, installation.database.url, *words, COLUMNS="80")
     ended.stdout = re.sub(r" +$", "", ended.stdout, flags=re.MULTILINE)
     return ended
+
+
+def test_results_of_a_backup_and_a_restore_are_printed() -> None:
+    newest = SealName(seal_id=251, session=date(2026, 11, 27), sha256="")
+    manifest = Manifest(
+        ldtm_version="0.1.0",
+        created_at=NOW,
+        installation_id="01234567-89ab-4cde-8f01-23456789abcd",
+        config="universe.toml",
+        schema_name="ldtm",
+        dagster_schema="ldtm_dagster",
+        has_dagster=True,
+        postgresql_version="16.2",
+        pg_dump_version="16.2",
+        migrations={},
+        num_events=104_281,
+        num_forecasts=25_750,
+        num_bars=309_000,
+        seals=(newest,) * 252,
+        newest_seal=newest,
+        missing_checkpoints=(),
+        members=(),
+    )
+    saved = BackupReport(
+        path=Path("/backup/ldtm-2026-11-30.tar"), num_bytes=312 * 2**20, num_dump_bytes=290 * 2**20, manifest=manifest
+    )
+    compare_at_all_widths("backup", lambda console: print_backup(console, saved, 12.34))
+    restored = RestoreReport(
+        manifest=manifest,
+        loss=Loss(),
+        replaced=False,
+        num_checkpoints=515,
+        num_added_checkpoints=515,
+        set_aside=(),
+        kept_schemas=(),
+        writers=("ldtm_writer",),
+        pending_migrations=(),
+        wrote_config=True,
+        config_differs=False,
+    )
+    config = Path("/home/ldtm/universe.toml")
+    compare_at_all_widths("restore", lambda console: print_restore(console, restored, config, 23.45))
+    lossy = replace(
+        restored,
+        loss=Loss(
+            seals=(LostSeal(seal_id=252, date="2026-11-30"),),
+            places=("file /home/ldtm/.ldtm/ldtm/seals.jsonl",),
+            num_events=103,
+            num_forecasts=103,
+        ),
+        set_aside=(Path("/home/ldtm/.ldtm/ldtm/seals.jsonl.before-restore-2026-11-30T10-15-00"),),
+        kept_schemas=("ldtm_before_restore_20261130_101500",),
+        pending_migrations=("0018_intervals.sql",),
+        wrote_config=False,
+        config_differs=True,
+    )
+    unwrapped = "lost|kept aside"
+    compare_at_all_widths(
+        "restore-lossy", lambda console: print_restore(console, lossy, config, 23.45), unwrapped=unwrapped
+    )
 
 
 @pytest.mark.slow
@@ -151,8 +218,7 @@ def test_missing_and_altered_checkpoint_files_are_named_and_the_rest_is_saved(
     saved = ldtm(installation, "backup", "../backup.tar")
     assert saved.returncode == 0
     assert (
-        f"1 checkpoint files of the record are missing or altered, and are not in the archive: {path.name}"
-        in saved.stderr
+        f"1 checkpoint file of the record is missing or altered, and is not in the archive: {path.name}" in saved.stderr
     )
     assert "checkpoint files  0\n" in saved.stdout
 

@@ -2,17 +2,26 @@
 
 import json
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from ldtm_cli.commands.alerts import Trial, print_alert, print_alerts, print_trials
 from ldtm_cli.main import app
 from ldtm_lib.alerts.alert import Alert, raise_alerts
+from ldtm_lib.alerts.history import recorded_alerts
 from ldtm_lib.database.connection import Connection, Database
 from tests.integration.alerts.mailbox import mailbox
 from tests.integration.alerts.receiver import SECRET, listening
+from tests.integration.ldtm_cli.kept_outputs import MOMENT, compare_at_all_widths
 from tests.integration.ldtm_cli.shell import run_ldtm
+
+FAILED = (
+    "ConnectionError: the web service of prices did not answer within 30 seconds, three times in a row; 97 of 103 "
+    "tickers have no bar of 2026-11-20"
+)
 
 
 def run(urls: str, *arguments: str) -> tuple[int, str]:
@@ -67,6 +76,14 @@ def test_without_a_channel_the_command_says_what_to_set_and_repeats_no_address(u
     assert SECRET not in said
 
 
+def test_results_of_a_test_notification_are_printed() -> None:
+    trials = [
+        Trial(channel="mailtos://example.org", failure=None),
+        Trial(channel="jsons://hooks.example.org", failure="jsons://hooks.example.org could not be reached"),
+    ]
+    compare_at_all_widths("alerts-test", lambda console: print_trials(console, trials), unwrapped="jsons:")
+
+
 def test_recorded_alerts_are_listed_and_shown_by_their_key(
     tmp_path: Path, database: Database, conn: Connection
 ) -> None:
@@ -86,8 +103,13 @@ def test_recorded_alerts_are_listed_and_shown_by_their_key(
         summary="no bar of 2026-11-20 in [data/bars]",
         link="/runs/1",
     )
-    raise_alerts(conn, [alert])
+    later = Alert(key="run/daily_job", kind="run", severity="warning", subject="daily_job", summary="failed: " + FAILED)
+    raise_alerts(conn, [alert, later])
     conn.commit()
+    alerts = recorded_alerts(conn)
+    compare_at_all_widths("alerts-list-open", lambda console: print_alerts(console, alerts), masks=MOMENT)
+    for name, recorded in zip(("alerts-show", "alerts-show-long"), alerts, strict=True):
+        compare_at_all_widths(name, partial(print_alert, alert=recorded, ui_url="http://127.0.0.1:3000"), masks=MOMENT)
     status, listed = ldtm("list")
     assert status == 0
     assert "ticker/2026-11-20/AAPL" in listed

@@ -2,23 +2,44 @@
 
 import json
 import os
+import re
 import subprocess
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 from psycopg import sql
+from rich.console import Console
 
+from ldtm_cli.commands.audit import print_configurations, print_report
+from ldtm_lib.audit.configurations import configurations
+from ldtm_lib.audit.publications.configured import publications_of
+from ldtm_lib.audit.verify import verify
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.database.identity import installation_id
+from ldtm_lib.project import home_of
 from ldtm_lib.registry.configurations import record_configuration
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import load_settings
 from tests.integration.audit.verifier import verifier
+from tests.integration.ldtm_cli.kept_outputs import compare, compare_at_all_widths, masked
 from tests.integration.ldtm_cli.shell import run_ldtm
 from tests.integration.ledger_rows import LedgerRows, enter_service
+from tests.repository import REPOSITORY
 
 RUN_DATE, NEXT_DAY = date(2013, 1, 2), date(2013, 1, 3)
+
+
+HASHES = {
+    r"\b[0-9a-f]{64}\b": "0123456789abcdef" * 4,
+    r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b": "01234567-89ab-4cde-8f01-23456789abcd",
+    r"(?<=settings )[0-9a-f]{8}\b": "01234567",
+    r"\b20[2-9]\d-\d\d-\d\d\b": "2026-11-30",
+    r"(?<= )\d\d:\d\d(?= UTC)": "12:34",
+}
+"""Masks of what depends on the time of a test and on the defaults of settings."""
 
 
 class Shell:
@@ -31,6 +52,18 @@ class Shell:
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         return run_ldtm(self.folder, self.url, *words, COLUMNS="200")
+
+    def compare(self, name: str, show: Callable[[Console, Any], object], shown: Any, unwrapped: str = "") -> None:
+        """Compare the print of a value with a kept output."""
+        fixed = masked(shown, {re.escape(str(self.folder)): "/home/ldtm"})
+        compare_at_all_widths(name, lambda console: show(console, fixed), masks=HASHES, unwrapped=unwrapped)
+
+    def compare_verification(self, name: str, calendar: Calendar) -> None:
+        settings = load_settings(self.folder / "universe.toml")
+        places = publications_of(settings, home_of(settings))
+        self.compare(
+            name, print_report, verify(Database(url=self.url, schema="ldtm"), calendar, places), unwrapped="altered:"
+        )
 
 
 @pytest.fixture
@@ -54,22 +87,27 @@ def test_seal_verify_prove_and_what_an_alteration_does_to_them(
     sealed = shell.run("audit", "seal")
     assert sealed.returncode == 0, sealed.stderr
     assert "sealed 3 events as seal 0 of" in sealed.stdout
-    assert "no new events since seal 0 of" in shell.run("audit", "seal").stdout
+    again = shell.run("audit", "seal").stdout
+    assert "no new events since seal 0 of" in again
+    compare("audit-seal", sealed.stdout + again, width=None, masks=HASHES, folder=shell.folder)
 
     verified = shell.run("audit", "verify")
     assert verified.returncode == 0, verified.stderr
     assert "intact: everything is as it was recorded and as it was published" in verified.stdout
+    shell.compare_verification("audit-verify", calendar)
     unwritten = shell.run("audit", "prove", "AAPL", str(RUN_DATE), "--out", "nowhere/x.json")
     assert unwritten.returncode == 1
     assert "nowhere/x.json cannot be written: No such file or directory" in unwritten.stderr
     proven = shell.run("audit", "prove", "AAPL", str(RUN_DATE))
     assert proven.stdout.startswith("AAPL_2013-01-02.proof.json: 2 events of simulation 1, ")
     assert verifier.check(json.loads((shell.folder / "AAPL_2013-01-02.proof.json").read_text()))
+    shown = re.sub(r"[\d,]+ bytes", "5,432 bytes", proven.stdout).replace(str(REPOSITORY), "/opt/ldtm")
+    compare("audit-prove", shown, width=None)
 
     LedgerRows(conn, calendar).forecast("AAPL", RUN_DATE, kind="late")
     conn.commit()
     assert shell.run("audit", "seal").returncode == 0
-    assert ": 1 events, " in shell.run("audit", "prove", "AAPL", str(RUN_DATE)).stdout, "that of the daily run"
+    assert ": 1 event, " in shell.run("audit", "prove", "AAPL", str(RUN_DATE)).stdout, "that of the daily run"
     named = shell.run("audit", "prove", "AAPL", str(RUN_DATE), "--simulation", "1")
     assert ": 2 events of simulation 1, " in named.stdout
     unknown = shell.run("audit", "prove", "AAPL", str(RUN_DATE), "--simulation", "2")
@@ -85,6 +123,7 @@ def test_seal_verify_prove_and_what_an_alteration_does_to_them(
     assert altered.returncode == 1
     named = "the forecast of AAPL on 2013-01-02 by simulation 1 (event 1)"
     assert f"altered: {named} was altered after it was recorded" in altered.stdout
+    shell.compare_verification("audit-verify-altered", calendar)
     open_alerts = "select subject, summary from alert where resolved_at is null"
     assert conn.execute(open_alerts).fetchall() == [
         (
@@ -108,7 +147,7 @@ def test_seal_verify_prove_and_what_an_alteration_does_to_them(
 
 
 def test_changes_of_universe_and_settings_are_listed_and_a_file_without_a_ticker_in_service_is_refused(
-    shell: Shell, conn: Connection
+    shell: Shell, conn: Connection, calendar: Calendar
 ) -> None:
     assert "no configuration is on record" in shell.run("audit", "configurations").stdout
     file = shell.folder / "universe.toml"
@@ -123,6 +162,7 @@ def test_changes_of_universe_and_settings_are_listed_and_a_file_without_a_ticker
     assert "2 tickers, settings " in listed
     assert "MSFT leaves from 2013-01-02 on" in listed
     assert "gate.min_folds 2 -> 3" in listed
+    shell.compare("audit-configurations", print_configurations, configurations(conn))
     assert [each["configuration_id"] for each in json.loads(shell.run("audit", "configurations", "--json").stdout)] == [
         1,
         2,
@@ -132,6 +172,7 @@ def test_changes_of_universe_and_settings_are_listed_and_a_file_without_a_ticker
     assert f"{installation_id(conn)}" in verified
     assert "2 tickers, settings " in verified
     assert "MSFT left the universe from 2013-01-02 on, recorded at " in verified
+    shell.compare_verification("audit-verify-universe", calendar)
 
     file.write_text('tickers = ["MSFT"]\n')
     up = shell.run("up")

@@ -1,15 +1,19 @@
 """The command `ldtm` as scripts use it: exit status, JSON, and messages with a remedy."""
 
 import json
+import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 import pytest
 from bokeh_sampledata import stocks
 
+from ldtm_cli.commands.db import print_grant, print_migrations
 from ldtm_lib.database.connection import Database, masked_url
+from tests.integration.ldtm_cli.kept_outputs import compare, compare_at_all_widths
 from tests.integration.ldtm_cli.shell import run_ldtm
 from tests.repository import REPOSITORY
 
@@ -175,6 +179,7 @@ def test_db_url_exports_what_dagster_needs(shell: Shell) -> None:
     exported = shell.run("db", "url", "--export").stdout
     for name in ("LDTM_CONFIG", "LDTM_DATABASE_URL", "LDTM_DAGSTER_URL", "DAGSTER_HOME", "DAGSTER_EVENT_BATCH_SIZE"):
         assert f"export {name}=" in exported
+    compare("db-url-export", re.sub(r"(?m)=.*$", "=...", exported), width=None)
     assert "postgresql+psycopg2://" in exported
     assert "ldtm_dagster" in exported
 
@@ -182,6 +187,17 @@ def test_db_url_exports_what_dagster_needs(shell: Shell) -> None:
 def test_down_with_nothing_running_says_so(shell: Shell) -> None:
     stopped = shell.run("down")
     assert (stopped.returncode, stopped.stdout.strip()) == (0, "nothing was running")
+    compare("down", stopped.stdout, width=None)
+
+
+def test_migrations_and_rights_are_printed() -> None:
+    names = ["0001_sessions_and_prices.sql", "0002_windows.sql"]
+    compare_at_all_widths("db-migrate", lambda console: print_migrations(console, names))
+    compare_at_all_widths("db-migrate-nothing", lambda console: print_migrations(console, []))
+    statement = "grant connect on database prices to ldtm_owner; revoke connect on database prices from public"
+    for name, closing, read_only in (("db-grant", statement, False), ("db-grant-read-only", None, True)):
+        show = partial(print_grant, role="ldtm_user", schema="ldtm", statement=closing, read_only=read_only)
+        compare_at_all_widths(name, show, unwrapped="  grant")
 
 
 def test_lists_are_json_on_an_empty_ledger(shell: Shell) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,23 +11,26 @@ import polars as pl
 import psycopg
 import pytest
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 from rich.console import Console
 
 from ldtm_cli.commands.doctor import print_findings
 from ldtm_cli.commands.init import create_project, next_steps
 from ldtm_cli.database_diagnosis import wrong_clock
-from ldtm_cli.diagnosis import examine
+from ldtm_cli.diagnosis import examine, gpu_finding
 from ldtm_cli.finding import Finding
 from ldtm_lib.alerts.alert import Alert, raise_alerts
 from ldtm_lib.alerts.channels import valid_channels
 from ldtm_lib.alerts.delivery import deliver
 from ldtm_lib.alerts.notifications import compose_notifications
-from ldtm_lib.database.connection import Database
+from ldtm_lib.database.connection import Database, address
 from ldtm_lib.database.identity import KnownDatabase, remember_database
+from ldtm_lib.gpu.devices import GpuInventory
 from ldtm_lib.prices.sources import yahoo
 from ldtm_lib.sessions import exchange_calendar
-from ldtm_lib.settings import load_settings
+from ldtm_lib.settings import GpuConfig, load_settings
 from tests.integration.audit.publications.time_stamp_authority import TimeStampAuthority, needs_openssl
+from tests.integration.ldtm_cli.kept_outputs import compare_at_all_widths, masked
 from tests.integration.prices.url.web_service import Reply, serving
 
 FILES = """
@@ -57,6 +61,23 @@ def findings_of(config: Path, url: str | None = None) -> dict[str, Finding]:
     findings = {finding.what: finding for finding in examine(config, environ)}
     assert [finding.what for finding in findings.values() if finding.level == "fail" and not finding.remedy] == []
     return findings
+
+
+def compare_findings(name: str, findings: dict[str, Finding], folder: Path, url: str) -> None:
+    """Compare findings with a kept output, without what depends on the machine, its versions and the day."""
+    known = conninfo_to_dict(url)
+    masks = {
+        re.escape(str(folder)): "/home/ldtm",
+        re.escape(address(url)): "127.0.0.1:5432/ldtm",
+        rf"\b{known['dbname']}\b": "ldtm",
+        r"(?<=[A-Za-z] )(?!127)\d+\.[\w.+]+": "1.2.3",
+        r"\b20\d\d-\d\d-\d\d\b": "2026-11-30",
+        r"\d+\.\d GiB": "120.0 GiB",
+    }
+
+    gpu = gpu_finding(GpuInventory(gpus=(), note="no GPU: the NVIDIA driver is not loaded"), GpuConfig(), None)
+    shown = [gpu if each.what == "GPU" else each for each in findings.values()]
+    compare_at_all_widths(name, lambda console: print_findings(console, masked(shown, masks)))
 
 
 def test_a_sound_installation_has_no_failure(tmp_path: Path, database: Database) -> None:
@@ -90,6 +111,7 @@ def test_a_sound_installation_has_no_failure(tmp_path: Path, database: Database)
     sound = {what: finding.level for what, finding in findings.items() if what not in NOT_SOUND}
     assert sound == dict.fromkeys(sound, "ok")
     assert findings["source"].found == "adjusted files in bars: 2 of 2 tickers have bars there"
+    compare_findings("doctor", findings, tmp_path, database.url)
 
 
 def test_a_ui_that_others_reach_is_a_warning(tmp_path: Path) -> None:
@@ -138,7 +160,7 @@ def test_notifications_that_a_channel_has_not_accepted_are_a_warning(tmp_path: P
         "warn",
         [
             "sent to json://127.0.0.1:1",
-            "json://127.0.0.1:1: 1 notifications waiting, 0 given up (json://127.0.0.1:1 could not be reached)",
+            "json://127.0.0.1:1: 1 notification waiting, 0 given up (json://127.0.0.1:1 could not be reached)",
         ],
     )
 
@@ -172,6 +194,7 @@ def test_a_server_that_does_not_answer_hides_nothing_else(tmp_path: Path) -> Non
     assert "top-secret" not in str(findings)
     broken = findings_of(tmp_path / "nowhere" / "universe.toml", DEAD_SERVER)
     assert [what for what, finding in broken.items() if finding.level == "fail"] == ["configuration", "database"]
+    compare_findings("doctor-failures", broken, tmp_path, DEAD_SERVER)
 
 
 def test_a_url_that_is_none_is_a_failure_of_the_database_alone(tmp_path: Path) -> None:
@@ -315,7 +338,7 @@ def test_tickers_without_a_file_are_counted_and_the_first_are_named(tmp_path: Pa
     (tmp_path / "bars" / "all.csv").write_text("ticker,date,open,high,low,close,volume\nC,2024-01-29,1,1,1,1,1\n")
     source = findings_of(config)["source"]
     assert source.level == "ok"
-    assert source.found.endswith("by the name of a file; C, D, E, F may be in 1 files that name tickers")
+    assert source.found.endswith("by the name of a file; C, D, E, F may be in 1 file that names tickers")
 
 
 def test_a_file_that_cannot_be_read_is_not_counted_and_named(tmp_path: Path) -> None:

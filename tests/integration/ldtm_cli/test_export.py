@@ -1,15 +1,23 @@
 """`ldtm export`, its sub-commands, and `ldtm forecast`: exit status, JSON, and what a terminal shows."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from ldtm_cli.commands.export import print_engines, print_onnx, print_previews
 from ldtm_lib.database.connection import Connection, Database
+from ldtm_lib.export.certificate import Certificate, CheckedRule
+from ldtm_lib.export.engine import EngineRecord
+from ldtm_lib.ledger.preview import Preview
 from ldtm_lib.models.engine_execution import gpu_properties
+from ldtm_lib.registry.engines import BuiltEngine, EngineReport
+from ldtm_lib.registry.exports import Exported, ExportReport
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import Settings
 from tests.integration.environment import RUN_DATE, ForecastEnvironment
+from tests.integration.ldtm_cli.kept_outputs import compare_at_all_widths
 from tests.integration.ldtm_cli.shell import run_ldtm
 
 
@@ -20,6 +28,73 @@ def folder(tmp_path: Path, database: Database, conn: Connection, calendar: Calen
     ForecastEnvironment(conn, calendar, settings, tmp_path / ".ldtm/ldtm/checkpoints").ready("AAPL")
     conn.commit()
     return tmp_path
+
+
+def certificate(figure: float) -> Certificate:
+    """A certificate with one rule, of a largest difference."""
+    return Certificate(
+        format=1,
+        passed=True,
+        made_at="2026-11-30T12:34:00+00:00",
+        rules=[CheckedRule(name="largest relative difference", figure=figure, bound=1e-3)],
+        onnx_sha256="",
+        checkpoints={},
+        engine_sha256=None,
+        windows={},
+        differences={},
+        versions={},
+    )
+
+
+def test_results_of_exports_and_forecasts_are_printed(tmp_path: Path) -> None:
+    for name, megabytes in (("AAPL_ldtm_v1.2026-03-27.onnx", 0.3), ("universe.onnx", 31.2), ("AAPL.engine", 1.4)):
+        with (tmp_path / name).open("wb") as file:
+            file.truncate(int(megabytes * 1e6))
+    paths = (tmp_path / "AAPL_ldtm_v1.2026-03-27.onnx", tmp_path / "universe.onnx")
+    onnx = ExportReport(
+        exported=(
+            Exported(name="AAPL", path=paths[0], certificate=certificate(1.2e-7), is_new=True),
+            Exported(name="universe", path=paths[1], certificate=certificate(3.4e-7), is_new=False),
+        ),
+        refused={"IBM": "the largest relative difference is 0.02, above the bound of 1e-05"},
+        without_model=("MSFT",),
+        removed=("AAPL_ldtm_v1.2025-12-26.onnx",),
+    )
+    unwrapped = "refused|not certified|removed|no forecast"
+    compare_at_all_widths("export-onnx", lambda console: print_onnx(console, console, onnx), unwrapped=unwrapped)
+    record = EngineRecord(
+        flavour="tensorrt-rtx",
+        version="1.2.0.54",
+        gpu_name=None,
+        compute_capability="8.9",
+        precision="fp16",
+        onnx_sha256="",
+        engine_sha256="",
+        largest_batch=256,
+    )
+    engine = BuiltEngine(ticker="AAPL", path=tmp_path / "AAPL.engine", record=record, certificate=None, is_new=True)
+    engines = EngineReport(
+        engines=(engine, replace(engine, ticker="FB", certificate=certificate(2e-4), is_new=False)),
+        refused={},
+        onnx=replace(onnx, refused={}, removed=()),
+        not_run="no CUDA device is available",
+    )
+    compare_at_all_widths(
+        "export-tensorrt", lambda console: print_engines(console, console, engines), unwrapped=unwrapped
+    )
+    preview = Preview(
+        ticker="AAPL",
+        run_date=RUN_DATE,
+        close=1234.5,
+        prices=(1236.25, 1237.5, 1302.75),
+        direction="bullish",
+        version="v1.2012-12-31",
+        backend="torch",
+    )
+    missing = {"MSFT": "has no active model"}
+    compare_at_all_widths(
+        "forecast", lambda console: print_previews(console, console, [preview], missing), unwrapped=unwrapped
+    )
 
 
 def test_export_writes_files_and_says_when_they_are_up_to_date(folder: Path, database: Database) -> None:

@@ -5,12 +5,16 @@ import io
 import json
 import subprocess
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from ldtm_cli.commands.forecasts import print_intervals, print_run_date, print_ticker
 from ldtm_lib.database.connection import Connection, Database
+from ldtm_lib.ledger.recorded_forecasts import forecasts_of_run_date, forecasts_of_ticker
 from ldtm_lib.sessions import HORIZONS, Calendar
+from tests.integration.ldtm_cli.kept_outputs import compare_at_all_widths
 from tests.integration.ldtm_cli.shell import run_ldtm
 from tests.integration.ledger.recorded_intervals import put_intervals
 from tests.integration.ledger_rows import LedgerRows, Model
@@ -21,6 +25,7 @@ THURSDAY, FRIDAY = date(2013, 1, 10), date(2013, 1, 11)
 class Shell:
     def __init__(self, folder: Path, database: Database) -> None:
         self.folder = folder
+        self.database = database
         self.url = database.url
         (folder / "universe.toml").write_text('tickers = ["AAPL", "IBM", "MSFT"]\n')
 
@@ -57,6 +62,10 @@ def test_the_newest_run_date_is_shown_with_its_target_sessions_and_deadline(shel
     assert "abstained: has no active model" in words
     assert "Next day and next Monday are the same session" in words
     assert "2013-01-10" not in done.stdout
+    with shell.database.connect() as conn:
+        of_date, of_ticker = forecasts_of_run_date(conn, FRIDAY), forecasts_of_ticker(conn, "AAPL")
+    compare_at_all_widths("forecasts-simulated", lambda console: print_run_date(console, of_date))
+    compare_at_all_widths("forecasts-simulated-AAPL", lambda console: print_ticker(console, of_ticker))
 
 
 @pytest.mark.usefixtures("recorded")
@@ -108,6 +117,9 @@ def test_a_horizon_is_shown_with_its_intervals_and_json_has_all(
     assert "Forecasts of 2013-01-11, one month, with 80% and 95% intervals" in words
     assert "AAPL Tue 02-12 100.00 100.00 98.00-102.00 96.00-104.00 live" in words
     assert "too few outcomes" not in words
+    rows = forecasts_of_ticker(conn, "AAPL")
+    show = partial(print_intervals, rows=rows, horizon="next_day", of_ticker=True)
+    compare_at_all_widths("forecasts-AAPL-horizon-next-day", show)
     of_aapl = shell.forecasts("AAPL", "--horizon", "next-day").stdout
     assert max(len(line) for line in of_aapl.splitlines()) <= 80
     assert "2013-01-10 Fri 01-11 100.00 100.00 – – live" in " ".join(of_aapl.split())

@@ -14,6 +14,7 @@ from ldtm_lib.database.connection import Database
 from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.project import Project
 from ldtm_lib.settings import Settings
+from tests.integration.ldtm_cli.kept_outputs import compare_at_all_widths
 
 
 @pytest.fixture
@@ -40,6 +41,7 @@ def test_an_import_of_nothing_is_no_success_and_says_what_was_ignored(project: P
     empty = import_files(project, tmp_path / "bars", "adjusted")
     assert (empty.is_complete, empty.num_imported, empty.ignored_files) == (False, 0, [])
     assert "nothing was imported" in printed(empty)
+    compare_at_all_widths("prices-import-nothing", lambda console: print_import(console, empty))
     write(tmp_path, "APPL.csv")
     write(tmp_path, "IBM [old].csv")
     misnamed = import_files(project, tmp_path / "bars", "adjusted")
@@ -93,15 +95,18 @@ def test_the_table_names_every_ticker_that_has_a_file_within_80_columns(project:
     (tmp_path / "bars" / "MSFT.xlsx").write_bytes(b"PK")
     shown = io.StringIO()
     print_import(Console(file=shown, width=80), import_files(project, tmp_path / "bars", "adjusted"))
-    table = [line.split() for line in shown.getvalue().splitlines()[:3]]
-    assert table == [
+    headings, _, *rows = [line.split() for line in shown.getvalue().splitlines()[:4]]
+    assert [headings, *rows] == [
         ["ticker", "new", "restated", "unchanged", "refused", "first", "last", "notes"],
         ["AAPL", "0", "0", "0", "0", "-", "-", "failed"],
         ["MSFT", "2", "0", "0", "1", "1990-01-02", "2010-01-05", "1"],
     ]
-    assert max(map(len, shown.getvalue().splitlines()[:3])) <= 80
+    assert max(map(len, shown.getvalue().splitlines()[:4])) <= 80
     assert "left out: 1 of MSFT" in shown.getvalue()
-    assert "ignored  MSFT.xlsx (not a CSV or Parquet file): they hold no ticker" in shown.getvalue()
+    report = import_files(project, tmp_path / "bars", "adjusted")
+    unwrapped = "note|failed|ignored"
+    compare_at_all_widths("prices-import", lambda console: print_import(console, report), unwrapped=unwrapped)
+    assert "ignored  MSFT.xlsx (not a CSV or Parquet file): it holds no ticker" in shown.getvalue()
 
 
 def test_many_ignored_files_are_counted_after_the_first(project: Project, tmp_path: Path) -> None:

@@ -2,14 +2,24 @@
 
 import json
 import subprocess
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from ldtm_cli.commands.leaderboard import print_leaderboard, print_shadows, print_simulations
+from ldtm_cli.comparison import print_ticker_comparisons
 from ldtm_lib.database.connection import Connection, Database
+from ldtm_lib.ledger.baselines import comparisons
 from ldtm_lib.ledger.fillbacks import fill
+from ldtm_lib.ledger.interval_scores import interval_scores
+from ldtm_lib.ledger.leaderboard import Score, leaderboard
+from ldtm_lib.ledger.shadows import ShadowRecord
+from ldtm_lib.ledger.simulations import LIVE, simulations
 from ldtm_lib.settings import LedgerConfig
+from tests.integration.ldtm_cli.kept_outputs import compare_at_all_widths
 from tests.integration.ldtm_cli.shell import run_ldtm
 from tests.integration.ledger_rows import LedgerRows, Model
 
@@ -56,6 +66,61 @@ def test_the_board_shows_the_network_against_its_baselines(shell: Shell) -> None
     (ridge,) = [line.split() for line in done.stdout.splitlines() if line.startswith("ridge")]
     assert ridge[1:3] == ["0.000", "0.000"]
     assert "day" in ridge[-1] or "day," in ridge
+
+
+@pytest.mark.usefixtures("recorded")
+def test_ranks_baselines_and_simulations_are_printed(conn: Connection) -> None:
+    known = simulations(conn)
+    rows, of = known[0].rows, f"{known[0].rows.kind} forecasts"
+    board, compared, intervals = leaderboard(conn, rows), comparisons(conn, rows), interval_scores(conn, rows)
+
+    def show(console: Console) -> None:
+        print_leaderboard(console, board, rows, compared, intervals)
+        print_simulations(console, known, rows)
+
+    compare_at_all_widths("leaderboard-simulated", show, masks={r"\b20[2-9]\d-\d\d-\d\d\b": "2026-11-30"})
+    compare_at_all_widths(
+        "leaderboard-baselines-simulated", lambda console: print_ticker_comparisons(console, compared, of=of)
+    )
+
+
+def test_shadow_forecasts_are_printed() -> None:
+    score = Score(
+        first_run_date=date(2026, 9, 1),
+        last_run_date=date(2026, 11, 27),
+        num_filled=60,
+        num_directional=52,
+        num_correct=29,
+        direction_accuracy=29 / 52,
+        accuracy_low=0.424,
+        accuracy_high=0.683,
+        coverage=52 / 60,
+        next_day_error=1.234,
+        next_day_no_change_error=1.198,
+        num_next_monday=50,
+        next_monday_error=2.5,
+        next_monday_no_change_error=2.4,
+        num_one_month=40,
+        one_month_error=6.5,
+        one_month_no_change_error=6.1,
+    )
+    retired = ShadowRecord(
+        ticker="AAPL",
+        checkpoint_id=7,
+        status="retired",
+        version="v1.2026-03-27",
+        file_sha256="0123456789abcdef" * 4,
+        trained_on=date(2026, 3, 27),
+        num_shadows=61,
+        score=score,
+        num_beside=60,
+        error_beside=1.234,
+        error_on_record=1.201,
+    )
+    candidate = replace(retired, ticker="GOOGL", status="candidate", version=None)
+    compare_at_all_widths(
+        "leaderboard-shadows-live", lambda console: print_shadows(console, [retired, candidate], LIVE)
+    )
 
 
 @pytest.mark.usefixtures("recorded")

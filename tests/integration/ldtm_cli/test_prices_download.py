@@ -11,12 +11,14 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from ldtm_cli.commands.prices import print_download
 from ldtm_lib.errors import SourceError
 from ldtm_lib.prices.bars import BAR_SCHEMA
-from ldtm_lib.prices.downloads import download
+from ldtm_lib.prices.downloads import DownloadReport, download
 from ldtm_lib.prices.sources.files import FilesSource
 from ldtm_lib.prices.sources.protocol import Delivery
 from ldtm_lib.prices.sources.sample import SampleSource
+from tests.integration.ldtm_cli.kept_outputs import compare_at_all_widths
 from tests.integration.ldtm_cli.shell import run_ldtm
 from tests.integration.prices.url.fetching import CLOSES, CSV, FIRST, LAST
 from tests.integration.prices.url.web_service import KEY, Reply, WebService, serving
@@ -128,6 +130,19 @@ def test_an_interrupted_download_goes_on_where_it_ended(tmp_path: Path) -> None:
     assert_frame_equal(FilesSource(folder, "adjusted").fetch(tickers[10:20], day, day).bars, whole, check_exact=True)
     other = download(Random(9), tickers, folder, origin="another", first=day, last=day)  # pyright: ignore[reportArgumentType]
     assert other.complete == [], "files of another source are not taken for its own"
+
+
+def test_the_result_of_a_download_is_printed() -> None:
+    report = DownloadReport(
+        num_bars={"AAPL": 3270, "FB": 1},
+        complete=["IBM"],
+        notes=["MSFT: 2 of 3270 bars have no volume"],
+        failures={"XYZ": "the web service answers with the status 404 Not Found; check the ticker"},
+    )
+    unwrapped = "note|failed|To use|To import"
+    compare_at_all_widths(
+        "prices-download", lambda console: print_download(console, report, Path("data/bars")), unwrapped=unwrapped
+    )
 
 
 def test_a_folder_that_takes_no_files_is_reported(tmp_path: Path) -> None:

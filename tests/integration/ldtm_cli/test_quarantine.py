@@ -14,6 +14,7 @@ from ldtm_lib.database.connection import Database
 from ldtm_lib.prices.release import BarNotReleasable
 from ldtm_lib.project import Project
 from ldtm_lib.settings import Settings
+from tests.integration.ldtm_cli.kept_outputs import MOMENT, compare_at_all_widths
 
 SPIKED = """Date,Open,High,Low,Close,Volume
 2021-02-19,0.8,0.8,0.8,0.8,1000
@@ -43,6 +44,8 @@ def test_refused_bars_are_listed_with_reason_and_remedy_within_80_columns(projec
     report = import_files(project, tmp_path / "bars", "adjusted")
     assert [row["num_refused"] for row in report.tickers] == [3]
     shown = listed(project)
+    bars = refused_bars(project)
+    compare_at_all_widths("prices-quarantine-bars", lambda console: print_quarantine(console, bars), masks=MOMENT)
     assert max(map(len, shown.splitlines())) <= 80
     text = " ".join(shown.split())
     assert "AAPL 2021-02-22: from files, first seen " in text
@@ -67,7 +70,9 @@ def test_the_list_as_json_has_the_values_of_each_bar(
 def test_a_released_bar_is_shown_and_leaves_the_list(project: Project, tmp_path: Path) -> None:
     import_files(project, tmp_path / "bars", "adjusted")
     shown = io.StringIO()
-    print_released(Console(file=shown, width=80), release_bar(project, "AAPL", date(2021, 2, 22), None))
+    released = release_bar(project, "AAPL", date(2021, 2, 22), None)
+    print_released(Console(file=shown, width=80), released)
+    compare_at_all_widths("prices-release", lambda console: print_released(console, released))
     assert " ".join(shown.getvalue().split()) == (
         "AAPL 2021-02-22: recorded from files: open 120, high 120, low 120, close 120, volume 1000"
     )

@@ -3,17 +3,23 @@
 import getpass
 import json
 import subprocess
+from dataclasses import replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
+from ldtm_cli.commands.registry import print_registry, print_removed, print_versions, registry_rows, versions_of
 from ldtm_lib.database.connection import Database
 from ldtm_lib.models import checkpoint
 from ldtm_lib.models.lstm import initial_state
+from ldtm_lib.project import Project, open_project
+from ldtm_lib.registry.retention import prune
 from ldtm_lib.settings import ArchitectureConfig
 from tests.integration.gate_fixtures import pass_the_gate
+from tests.integration.ldtm_cli.kept_outputs import MOMENT, compare, compare_at_all_widths
 from tests.integration.ldtm_cli.shell import run_ldtm
 
 DAYS = (date(2012, 12, 3), date(2012, 12, 4), date(2012, 12, 5))
@@ -57,6 +63,10 @@ class Owner:
     def types(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return run_ldtm(self.folder, self.database.url, "registry", *words, COLUMNS="160", **environment)
 
+    @property
+    def project(self) -> Project:
+        return open_project(self.folder / "universe.toml", {"LDTM_DATABASE_URL": self.database.url})
+
     def active(self) -> list[tuple[object, ...]]:
         with self.database.connect() as conn:
             return conn.execute("select version from checkpoint where status = 'active'").fetchall()
@@ -71,7 +81,12 @@ def test_an_earlier_version_comes_back_and_the_history_says_by_whom_and_why(owne
     done = owner.types("rollback", "AAPL", "--to", "v1.2012-12-03", "--why", "42% right [since May]", "--by", "ada")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == ("AAPL v1.2012-12-03.2 is active, the network of v1.2012-12-03; v1.2012-12-05 retired\n")
+    compare("registry-rollback", done.stdout, width=None)
     assert owner.active() == [("v1.2012-12-03.2",)]
+    versions = versions_of(owner.project, "AAPL")
+    compare_at_all_widths(
+        "registry-history-rollback", lambda console: print_versions(console, "AAPL", versions), masks=MOMENT
+    )
     shown = owner.types("history", "AAPL")
     assert shown.returncode == 0
     assert "v1.2012-12-03 restored by ada: 42% right [since May]" in shown.stdout
@@ -90,6 +105,7 @@ def test_retiring_goes_on_record_with_the_systems_user(owner: Owner) -> None:
     done = owner.types("retire", "AAPL", "--why", "earnings tomorrow")
     assert done.returncode == 0
     assert done.stdout == "AAPL v1.2012-12-05 retired; the ticker abstains until another network passes the gate\n"
+    compare("registry-retire", done.stdout, width=None)
     assert owner.active() == []
     assert f"retired by {getpass.getuser()}: earnings tomorrow" in owner.types("history", "AAPL").stdout
     again = owner.types("retire", "AAPL", "--why", "once more")
@@ -146,6 +162,13 @@ def test_a_dry_prune_lists_what_a_prune_removes(owner: Owner) -> None:
             "was": "retired",
         }
     ]
+    config = owner.project.settings.registry
+    files = [
+        replace(file, num_bytes=3 * 2**20)
+        for file in prune(owner.database, owner.checkpoints, config=config, dry_run=True)
+    ]
+    for name, dry_run in (("registry-prune-dry-run", True), ("registry-prune", False)):
+        compare_at_all_widths(name, partial(print_removed, files=files, dry_run=dry_run))
     shown = owner.types("prune", "--dry-run")
     assert "Would remove 1 file" in shown.stdout
     done = owner.types("prune")
@@ -177,6 +200,9 @@ def test_show_says_in_plain_words_what_the_gate_saw(owner: Owner) -> None:
 
 def test_a_retired_ticker_is_shown_as_such_and_comes_back_only_by_name(owner: Owner) -> None:
     owner.types("retire", "AAPL", "--why", "42 of 100 [right]", "--by", "ada")
+    rows = registry_rows(owner.project)
+    masks = {r"\b20[2-9]\d-\d\d-\d\d\b": "2026-11-30"}
+    compare_at_all_widths("registry-list-retired", lambda console: print_registry(console, rows), masks=masks)
     listed = json.loads(owner.types("list", "--json").stdout)[0]
     assert (listed["active_version"], listed["out_of_service"].split(" on ")[0]) == (
         None,
@@ -184,7 +210,7 @@ def test_a_retired_ticker_is_shown_as_such_and_comes_back_only_by_name(owner: Ow
     )
     assert listed["out_of_service"].endswith(" by ada: 42 of 100 [right]")
     shown = owner.types("show", "AAPL").stdout
-    assert "AAPL v1.2012-12-05, retired judged" in shown
+    assert "AAPL v1.2012-12-05, retired, judged" in shown
     assert " by ada: 42 of 100 [right]." in shown
     unnamed = owner.types("rollback", "AAPL", "--why", "x")
     assert unnamed.returncode == 1

@@ -5,7 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from ldtm_assets.jobs import RETENTION_ASSETS
+from ldtm_cli.commands.retention import print_report
 from ldtm_lib.database.connection import Database
+from ldtm_lib.maintenance.retention import purge_expired
+from ldtm_lib.project import open_project
+from tests.integration.ldtm_cli.kept_outputs import compare_at_all_widths
 from tests.integration.ldtm_cli.shell import run_ldtm
 
 CONFIG = 'tickers = ["AAPL"]\n[source]\nkind = "sample"\n[retention]\nquarantine_days = 7\n'
@@ -34,8 +39,11 @@ def test_a_dry_run_reports_what_the_command_then_purges(folder: Path, database: 
     assert (said.returncode, said.stderr) == (0, "")
     words = " ".join(said.stdout.split())
     assert "would be purged" in words
-    assert "1 refused bars" in words
+    assert "refused bars 1 " in words
     assert "Nothing was changed." in words
+    project = open_project(folder / "universe.toml", {"LDTM_DATABASE_URL": database.url})
+    would = purge_expired(project, RETENTION_ASSETS, dry_run=True)
+    compare_at_all_widths("retention-dry-run", lambda console: print_report(console, would, dry_run=True))
     assert _num_refused(database) == 1
 
     done = run_ldtm(folder, database.url, "retention", "--json")
@@ -52,3 +60,8 @@ def test_a_kind_that_cannot_be_purged_is_reported_with_exit_status_1(folder: Pat
     done = run_ldtm(folder, database.url, "retention")
     assert done.returncode == 1
     assert "not purged: tables of operations" in " ".join(done.stdout.split())
+    project = open_project(folder / "universe.toml", {"LDTM_DATABASE_URL": database.url})
+    report = purge_expired(project, RETENTION_ASSETS)
+    compare_at_all_widths(
+        "retention", lambda console: print_report(console, report, dry_run=False), unwrapped="not purged:"
+    )

@@ -8,10 +8,12 @@ import dagster as dg
 import pytest
 
 from ldtm_assets.run_tags import process_tag
+from ldtm_cli.commands.run import RowCount, print_rows
 from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.sessions import Calendar
 from tests.integration.dagster_storage import copied_template as copied_template
 from tests.integration.dagster_storage import dagster_instance
+from tests.integration.ldtm_cli.kept_outputs import compare_at_all_widths
 from tests.integration.ldtm_cli.shell import run_ldtm
 from tests.integration.ledger_rows import enter_service
 
@@ -51,6 +53,16 @@ def installation(tmp_path: Path, database: Database, conn: Connection) -> Instal
 def _runs(installation: Installation) -> list[dg.DagsterRun]:
     with dagster_instance(installation.database, installation.folder) as instance:
         return [*instance.get_runs()]
+
+
+def test_the_rows_of_a_run_are_printed() -> None:
+    rows = [
+        RowCount(kind="late", num_rows=1, num_abstained=0),
+        RowCount(kind="live", num_rows=102, num_abstained=4),
+    ]
+    day = date(2026, 11, 27)
+    compare_at_all_widths("run", lambda console: print_rows(console, day, rows, num_new=12, num_filled=1_230))
+    compare_at_all_widths("run-nothing", lambda console: print_rows(console, day, [], num_new=0, num_filled=0))
 
 
 def test_rows_that_would_be_late_are_written_with_late_only(installation: Installation, conn: Connection) -> None:

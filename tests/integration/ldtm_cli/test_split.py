@@ -13,6 +13,7 @@ from ldtm_lib.errors import CalendarError, ConfigurationError, UnknownTicker
 from ldtm_lib.prices.stored_bars import current_bars
 from ldtm_lib.project import Project
 from ldtm_lib.settings import Settings
+from tests.integration.ldtm_cli.kept_outputs import compare_at_all_widths
 
 HEADER = "Date,Open,High,Low,Close,Volume\n"
 DAYS = ("2023-12-13", "2023-12-14", "2023-12-15", "2023-12-18", "2023-12-19", "2023-12-20")
@@ -29,9 +30,13 @@ def project(database: Database, tmp_path: Path) -> Project:
     return project
 
 
-def stated(project: Project, session: date, ratio: str) -> str:
+def stated(project: Project, session: date, ratio: str, kept: str | None = None) -> str:
+    """What is printed about a statement; `kept` names its kept output."""
     shown = io.StringIO()
-    print_stated(Console(file=shown, width=80), state(project, "AAPL", session, ratio))
+    found = state(project, "AAPL", session, ratio)
+    print_stated(Console(file=shown, width=80), found)
+    if kept is not None:
+        compare_at_all_widths(kept, lambda console: print_stated(console, found))
     return shown.getvalue()
 
 
@@ -51,13 +56,13 @@ def test_bars_of_another_basis_wait_until_the_split_is_stated_and_it_can_be_with
     assert "ldtm prices split AAPL SESSION RATIO" in report.failures["AAPL"]
     assert closes(project) == [0.1] * 6
     split = date(2023, 12, 21)
-    assert stated(project, split, "1:100") == (
+    assert stated(project, split, "1:100", "prices-split") == (
         "AAPL 2023-12-21: a split of 0.01 for 1 is on record now\n6 stored bars were restated\n"
     )
     assert import_files(project, tmp_path / "bars", "adjusted").is_complete
     assert closes(project) == pytest.approx([10.0] * 8)
     assert stated(project, split, "0.01") == "AAPL 2023-12-21: a split of 0.01 for 1 is on record already\n"
-    assert stated(project, split, "1") == (
+    assert stated(project, split, "1", "prices-split-withdrawn") == (
         "AAPL 2023-12-21: no split is on record now (before: 0.01 for 1)\n6 stored bars were restated\n"
     )
 

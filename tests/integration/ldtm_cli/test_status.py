@@ -43,11 +43,13 @@ from ldtm_lib.database.connection import Connection, Database
 from ldtm_lib.database.migrate import migrations
 from ldtm_lib.installation import code_sha256
 from ldtm_lib.maintenance import disk
+from ldtm_lib.maintenance.dagster_status import NextTick
 from ldtm_lib.maintenance.loaded_code import LoadedCode
 from ldtm_lib.maintenance.status import needs, status
 from ldtm_lib.project import open_project
 from ldtm_lib.sessions import exchange_calendar
 from ldtm_lib.settings import PartitionConfig, Settings, load_settings
+from tests.integration.ldtm_cli.kept_outputs import compare_at_all_widths
 from tests.integration.ldtm_cli.shell import run_ldtm
 from tests.integration.ledger_rows import LedgerRows, enter_service
 from tests.repository import REPOSITORY
@@ -64,6 +66,8 @@ UNHEARD = (
 DAEMON = ("SENSOR", "SCHEDULER", "QUEUED_RUN_COORDINATOR")
 """The parts of Dagster's daemon that are needed."""
 HALF_A_DAY, PAST = timedelta(hours=12), -timedelta(minutes=5)
+DEADLINE = datetime(2013, 1, 22, 14, 30, tzinfo=UTC)
+"""The open of the session after Friday, in kept outputs."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +157,41 @@ def text(screen: InstallationStatus) -> str:
     return "\n".join(line.rstrip() for line in shown.getvalue().splitlines())
 
 
+def at_fixed_times(screen: InstallationStatus) -> InstallationStatus:
+    """The same screen with moments and sizes that do not depend on the time and the machine of the test."""
+    tables, dagster = screen.tables, screen.dagster
+    assert tables is not None
+    is_open = tables.newest.deadline > tables.counts.moment
+    counts = replace(
+        tables.counts,
+        moment=DEADLINE - HALF_A_DAY if is_open else DEADLINE - PAST,
+        first_attempt_at=tables.counts.first_attempt_at and DEADLINE - HALF_A_DAY - timedelta(hours=3),
+        last_attempt_at=tables.counts.last_attempt_at and DEADLINE - HALF_A_DAY,
+        promoted_at=tables.counts.promoted_at and DEADLINE - timedelta(days=7),
+        database_bytes=13 * 2**20,
+    )
+    if dagster is not None:
+        names = sorted(tick.schedule for tick in dagster.next_ticks)
+        ticks = [NextTick(schedule=name, at=DEADLINE + hour * timedelta(hours=1)) for hour, name in enumerate(names)]
+        dagster = replace(dagster, next_ticks=tuple(ticks))
+    return replace(
+        screen,
+        tables=replace(
+            tables,
+            newest=replace(tables.newest, session=FRIDAY, deadline=DEADLINE),
+            counts=counts,
+            pending=tuple(replace(each, deadline=DEADLINE) for each in tables.pending),
+        ),
+        dagster=dagster,
+        folder_bytes={"checkpoints": 5 * 2**20, "dagster": 0, "logs": 2**20},
+        free_bytes=120 * 2**30,
+    )
+
+
+def compare_screen(name: str, screen: InstallationStatus) -> None:
+    compare_at_all_widths(name, lambda console: print_status(console, at_fixed_times(screen)))
+
+
 def flat(screen: InstallationStatus) -> str:
     return " ".join(text(screen).split())
 
@@ -172,6 +211,7 @@ def test_when_everything_is_there_all_is_well(installation: MovedInstallation) -
     assert "\nalerts   none\n" in shown
     assert "\nDagster  runs\n         0 runs under way, 0 queued\n" in shown
     assert screen.as_dict()["is_well"] is True
+    compare_screen("status-well", screen)
 
 
 @pytest.mark.usefixtures("speaking")
@@ -194,6 +234,7 @@ def test_what_may_still_come_by_itself_is_shown_and_needs_nobody_and_is_not_call
     assert "no row: AAPL AAPL, 1 attempt: the source has no bar" in flat(screen)
     assert "1 row of 2013-01-18, by" in text(screen)
     assert "All is well" not in text(screen)
+    compare_screen("status-waiting", screen)
     assert "Nothing needs attention. 1 row may still be recorded by " in text(screen)
     assert screen.as_dict()["is_well"] is False
 
@@ -213,6 +254,7 @@ def test_after_the_deadline_a_ticker_without_bar_and_row_needs_a_person(installa
     assert "session  Fri 2013-01-18: 4 late rows of 5 tickers\n" in text(screen)
     assert "1 row of 2013-01-18, late now" in text(screen)
     assert "3 things to look at:" in text(screen)
+    compare_screen("status-overdue", screen)
 
 
 @pytest.mark.usefixtures("speaking")
@@ -330,6 +372,7 @@ def test_a_dagster_that_does_not_run_or_is_switched_off_needs_a_person(
     assert "off: daily_schedule" in text(screen)
     assert "stopped in the UI, regardless of automation.enabled: daily_schedule" in flat(screen)
     assert "\nnext     if Dagster runs by then:\n" in text(screen)
+    compare_screen("status-stopped", screen)
 
 
 @pytest.mark.usefixtures("speaking")
@@ -452,6 +495,7 @@ def test_an_empty_database_says_how_to_begin(new_installation: MovedInstallation
     assert "no rows of 5 tickers" in shown
     assert "\npending  nothing\n" in shown
     assert "models   0 of 5 tickers have an active model" in shown
+    compare_screen("status-new", screen)
     with psycopg.connect(new_installation.url) as conn:
         assert conn.execute("select to_regnamespace('ldtm_dagster')").fetchone() == (None,), "a look makes nothing"
 

@@ -1,16 +1,50 @@
 """`ldtm train` and `ldtm logs`: a training from the command line, and the events that it leaves."""
 
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from ldtm_cli.commands.train import print_verdicts
 from ldtm_lib.database.connection import Connection, Database
+from ldtm_lib.registry.listing import RegistryEntry
 from ldtm_lib.sessions import Calendar
 from tests.integration.dagster_storage import copied_template as copied_template
 from tests.integration.dagster_storage import dagster_instance
+from tests.integration.ldtm_cli.kept_outputs import compare_at_all_widths
 from tests.integration.ldtm_cli.shell import run_ldtm
 from tests.integration.random_walks import CONFIG, deliver
+
+
+def test_verdicts_of_a_training_are_printed() -> None:
+    began = datetime(2026, 11, 28, 14, 0, tzinfo=UTC)
+
+    def entry(ticker: str, *reasons: str, decided_at: datetime = began, version: str | None = None) -> RegistryEntry:
+        rules = [{"rule": "rule", "figure": 1, "bound": 1, "passed": True, "reason": "1 >= 1"}]
+        rules += [{"rule": "rule", "figure": 0, "bound": 1, "passed": False, "reason": reason} for reason in reasons]
+        return RegistryEntry(
+            ticker=ticker,
+            active_version=version,
+            active_trained_on=None,
+            activated_at=None,
+            candidate_trained_on=None,
+            candidate_validation_loss=None,
+            num_retired=0,
+            decided_at=decided_at,
+            rules=rules,
+            evidence=None,
+            multiple_testing=None,
+        )
+
+    right = "direction right in 49.0% of 310 calls, at least 52.0% are needed"
+    error = "next-day error 1.61 times that of forecasting no change, at most 1.50 times are allowed"
+    entries = {
+        "AAPL": entry("AAPL", version="v1.2026-11-27"),
+        "BRK.B": entry("BRK.B", right, error, version="v1.2026-08-28"),
+        "MSFT": entry("MSFT", right, decided_at=began - timedelta(days=7)),
+    }
+    tickers = [*entries, "NONE"]
+    compare_at_all_widths("train", lambda console: print_verdicts(console, tickers, entries, began))
 
 
 @pytest.mark.slow

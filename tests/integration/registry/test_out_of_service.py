@@ -72,7 +72,7 @@ def test_a_retired_ticker_says_so_at_the_gate_on_its_card_and_in_the_lists(regis
     assert actions == [order]
     assert order in table
     assert "every rule passed" not in table
-    assert shown(registry).startswith("AAA v1.2012-12-03, retired judged ")
+    assert shown(registry).startswith("AAA v1.2012-12-03, retired, judged ")
     assert f"· {order}." in shown(registry)
     assert "not active" not in shown(registry)
 

@@ -1,7 +1,6 @@
-"""The command line as a whole: global options at every place, help that names them, words for an interrupt."""
+"""The command line as a whole: global options at every place, and words for an interrupt."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +14,6 @@ from ldtm_cli.main import app
 from tests.repository import REPOSITORY
 
 ROOT: Any = typer.main.get_command(app)
-
-
-def _commands(group: Any, *path: str) -> Iterator[tuple[str, ...]]:
-    for name, command in group.commands.items():
-        yield (*path, name)
-        if hasattr(command, "commands"):
-            yield from _commands(command, *path, name)
-
-
-ALL = [*_commands(ROOT)]
-
-
-@pytest.mark.parametrize("words", ALL, ids=" ".join)
-def test_the_help_of_every_command_names_the_global_options(words: tuple[str, ...]) -> None:
-    helped = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "120"})
-    assert helped.exit_code == 0, helped.output
-    assert "--config" in helped.output
-    assert "--version" in helped.output
 
 
 @pytest.mark.parametrize(
