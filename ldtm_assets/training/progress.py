@@ -8,15 +8,9 @@ from typing import Protocol
 
 from ldtm_lib.models.fit import Fit, FitFailed, FitTask, Progress
 from ldtm_lib.training.run import TrainingCallbacks
+from ldtm_lib.wording import counted, duration_text
 
 SECONDS_BETWEEN_LINES = 5.0
-
-
-def duration_text(seconds: float) -> str:
-    """A duration for people: seconds below two minutes, minutes below two hours, else hours."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 class TrainingReporter(Protocol):
@@ -136,10 +130,10 @@ class TrainingTally:
         num_failed = sum(self._failed.values())
         num_seen = len(self._newest.keys() | self._failed.keys())
         return (
-            f"{self.num_done} of {self.num_networks} networks done"
+            f"{self.num_done} of {counted(self.num_networks, 'network')} done"
             + (f" ({num_failed} failed)" if num_failed else "")
             + f", {num_seen - self.num_done} training, {self.num_networks - num_seen} waiting; "
-            f"{sum(progress.epoch for progress in self._newest.values()):,} epochs; {self.losses}; "
+            f"{counted(sum(progress.epoch for progress in self._newest.values()), 'epoch')}; {self.losses}; "
             f"{duration_text(self.elapsed_seconds)} so far{self._remaining()}"
         )
 
