@@ -46,6 +46,8 @@ RULES: Mapping[str, tuple[tuple[str, ...], str]] = {
 }
 """Checks by name: the rules that each one shows, and its description."""
 OWN_RULES = frozenset(rule for rules, _ in RULES.values() for rule in rules)
+COUNTS = frozenset({"leakage_rows", "folds", "fold_sessions", "directional_calls", NOT_WORSE_THAN_ACTIVE})
+"""Rules whose figure and bound are counts; those of the others are shares, errors and probabilities."""
 
 
 def gate_check_specs(tickers: dg.PartitionsDefinition[str], *, strict: bool) -> list[dg.AssetCheckSpec]:
@@ -88,7 +90,8 @@ def _evaluation(
     metadata: Metadata = {"outcome": promotion.message, "active version": promotion.version or "none"}
     for rule in rules:
         prefix = "" if len(rules) == 1 else f"{rule.rule.replace('_', ' ')}: "
-        metadata |= {f"{prefix}{k}": v for k, v in (("figure", rule.figure), ("bound", rule.bound)) if v is not None}
+        shown = (("figure", rule.figure), ("bound", rule.bound))
+        metadata |= {f"{prefix}{name}": _of_rule(rule.rule, value) for name, value in shown if value is not None}
     metadata |= _figures(name, verdict.evidence, verdict.multiple_testing)
     return dg.AssetCheckEvaluation(
         asset_key=REGISTRY,
@@ -100,6 +103,11 @@ def _evaluation(
         partition=promotion.ticker,
         target_materialization_data=target,
     )
+
+
+def _of_rule(rule: str, value: float) -> str:
+    """The figure or the bound of a rule, with as many digits as the reason of the rule."""
+    return f"{value:,.0f}" if rule in COUNTS else f"{value:.2%}"
 
 
 def _rules_of(name: str, verdict: Verdict, gate: GateConfig) -> list[Rule]:
@@ -134,12 +142,12 @@ def _figures(name: str, evidence: Evidence | None, multiple_testing: MultipleTes
     if name == "direction_accuracy":
         return {
             "independent days": round(evidence.effective_days, 1),
-            "95% interval, low": evidence.accuracy_low,
-            "95% interval, high": evidence.accuracy_high,
-            "a coin passes with probability": evidence.coin_passes,
-            "a coin does as well with probability": evidence.coin_p,
-            "always up was right": evidence.base_rate,
-            "Pesaran-Timmermann p": evidence.timing_p,
+            "95% interval, low": _share(evidence.accuracy_low) or None,
+            "95% interval, high": _share(evidence.accuracy_high) or None,
+            "a coin passes with probability": _share(evidence.coin_passes),
+            "a coin does as well with probability": _share(evidence.coin_p),
+            "always up was right": _share(evidence.base_rate) or None,
+            "Pesaran-Timmermann p": _p(evidence.timing_p),
             **_multiple_testing_figures(multiple_testing),
         }
     if name == "price_error":
@@ -147,15 +155,15 @@ def _figures(name: str, evidence: Evidence | None, multiple_testing: MultipleTes
         for horizon in evidence.horizons:
             words = horizon.horizon.replace("_", " ")
             figures |= {
-                f"{words}: error relative to no change": horizon.relative_error,
-                f"{words}: Diebold-Mariano p": horizon.p_better,
+                f"{words}: error relative to no change": _ratio(horizon.relative_error) or None,
+                f"{words}: Diebold-Mariano p": _p(horizon.p_better),
                 f"{words}: independent days": round(horizon.effective_days, 1),
             }
         return figures
     if name == "folds":
         return {"test rows": evidence.num_test_rows}
     if name == "best_constant":
-        return {"always up was right": evidence.base_rate}
+        return {"always up was right": _share(evidence.base_rate) or None}
     return {}
 
 
@@ -163,7 +171,7 @@ def _multiple_testing_figures(multiple_testing: MultipleTesting | None) -> Metad
     if multiple_testing is None:
         return {}
     return {
-        "false discovery rate (q)": multiple_testing.q_value,
+        "false discovery rate (q)": _share(multiple_testing.q_value),
         "judged for the same session": multiple_testing.num_judged,
         "tickers of that session": multiple_testing.num_tickers,
         "trainings of this ticker so far": multiple_testing.num_trainings,
@@ -221,11 +229,22 @@ def _cells(promotion: Promotion) -> tuple[str, ...]:
         f"{_share(evidence.accuracy_low)}–{_share(evidence.accuracy_high)}",
         _share(evidence.coin_passes),
         _share(evidence.base_rate),
-        f"{evidence.timing_p:.3f}",
-        "" if multiple_testing is None else f"{multiple_testing.q_value:.3f}",
-        "" if next_day.relative_error is None else f"{next_day.relative_error:.3f}",
+        _p(evidence.timing_p),
+        "" if multiple_testing is None else _share(multiple_testing.q_value),
+        _ratio(next_day.relative_error),
     )
 
 
 def _share(value: float | None) -> str:
-    return "" if value is None else f"{value:.1%}"
+    """A share or a probability; only 0 is shown as 0%."""
+    if value is None:
+        return ""
+    return "below 0.1%" if 0 < value < 0.0005 else f"{value:.1%}"
+
+
+def _p(value: float) -> str:
+    return "below 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _ratio(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
