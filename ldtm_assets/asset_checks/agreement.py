@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 import dagster as dg
 
@@ -10,6 +11,7 @@ from ldtm_assets.asset_checks.scope import selected_checks
 from ldtm_assets.materialization import Metadata
 from ldtm_lib.export.certificate import Certificate
 from ldtm_lib.registry.exports import UNIVERSE_NAME
+from ldtm_lib.wording import moment_text
 
 EXPORT_AGREES = "export_agrees"
 ENGINE_AGREES = "engine_agrees"
@@ -31,8 +33,15 @@ def agreements(passed: Iterable[str], refused: Mapping[str, str]) -> dict[str, A
 
 
 def figures_of(certificate: Certificate) -> Metadata:
-    """The figures of a certificate, and its time."""
-    return {"certified at": certificate.made_at, **{rule.name: rule.figure for rule in certificate.rules}}
+    """The figures of a certificate with three digits, and its time; Dagster plots those of the universe."""
+    return {
+        "certified at": moment_text(datetime.fromisoformat(certificate.made_at)),
+        **{rule.name: "not finite" if rule.figure is None else _rounded(rule.figure) for rule in certificate.rules},
+    }
+
+
+def _rounded(figure: float) -> float:
+    return figure if isinstance(figure, int) else float(f"{figure:.3g}")
 
 
 def agreement_check_specs(

@@ -5,6 +5,7 @@ import dagster as dg
 from ldtm_assets.asset_checks.agreement import Agreement, agreements, figures_of
 from ldtm_assets.materialization import Metadata, Outcome
 from ldtm_lib.registry.exports import UNIVERSE_NAME, Exported, ExportReport
+from ldtm_lib.wording import counted, mib_of
 
 ONNX_MODEL = dg.AssetKey("onnx_model")
 ONNX_UNIVERSE = dg.AssetKey("onnx_universe")
@@ -44,8 +45,8 @@ def exported_models(report: ExportReport, *, new_alone: bool = False) -> Outcome
         },
         failed=dict(report.refused),
         summary=[
-            f"files exported: {sum(each.is_new for each in report.exported)}; files removed because their version is "
-            f"not active any more: {len(report.removed)}",
+            f"{counted(sum(each.is_new for each in report.exported), 'file')} exported, "
+            f"{counted(len(report.removed), 'file')} of versions that are no longer active removed",
             *(f"{ticker} has no active model" for ticker in report.without_model),
         ],
     )
@@ -69,7 +70,7 @@ def _metadata(exported: Exported) -> Metadata:
     return {
         "file": exported.path.name,
         "status": "exported" if exported.is_new else "up to date",
-        "MB": exported.path.stat().st_size / 1e6,
+        "size (MiB)": mib_of(exported.path.stat().st_size),
         "SHA-256": exported.certificate.onnx_sha256,
         **figures_of(exported.certificate),
     }

@@ -6,6 +6,7 @@ from ldtm_assets.asset_checks.agreement import Agreement, agreements, figures_of
 from ldtm_assets.materialization import Metadata, Outcome
 from ldtm_lib.registry.engines import BuiltEngine, EngineReport
 from ldtm_lib.registry.exports import UNIVERSE_NAME
+from ldtm_lib.wording import counted, mib_of
 
 TENSORRT_ENGINE = dg.AssetKey("tensorrt_engine")
 
@@ -30,10 +31,10 @@ def built_engines(report: EngineReport) -> Outcome:
         done={each.ticker: _metadata(each, report) for each in report.engines},
         failed={name: reason for name, reason in report.refused.items() if name != UNIVERSE_NAME},
         summary=[
-            f"engines built: {sum(each.is_new for each in report.engines)}",
+            f"{counted(sum(each.is_new for each in report.engines), 'engine')} built",
             *(f"{ticker} has no active model" for ticker in report.onnx.without_model),
         ],
-        notes=[f"engines without a certificate: {not_certified}; {report.not_run}"] if not_certified else [],
+        notes=[f"{counted(not_certified, 'engine')} without a certificate: {report.not_run}"] if not_certified else [],
     )
 
 
@@ -53,7 +54,7 @@ def _metadata(engine: BuiltEngine, report: EngineReport) -> Metadata:
     return {
         "file": engine.path.name,
         "status": "built" if engine.is_new else "up to date",
-        "MB": engine.path.stat().st_size / 1e6,
+        "size (MiB)": mib_of(engine.path.stat().st_size),
         "SHA-256": record.engine_sha256,
         "TensorRT": f"{record.flavour} {record.version}",
         "precision": record.precision,

@@ -57,6 +57,15 @@ class CheckedRule:
         """True if the figure is finite and not above the bound."""
         return self.figure is not None and math.isfinite(self.figure) and self.figure <= self.bound
 
+    @property
+    def sentence(self) -> str:
+        """The figure and the bound in words."""
+        if self.figure is None:
+            figure = "not finite"
+        else:
+            figure = f"{self.figure:,}" if isinstance(self.figure, int) else f"{self.figure:.4g}"
+        return f"{self.name} is {figure}, at most {self.bound:g} is allowed"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineUnderTest:
@@ -209,8 +218,8 @@ def require_certificate(
     if not certificate.passed:
         failed = next(rule for rule in certificate.rules if not rule.holds)
         raise CertificateRefused(
-            f"certificate {path} states a failure: {failed.name} is {failed.figure}, at most {failed.bound:g} is "
-            f"allowed; export the networks again and make a new certificate"
+            f"certificate {path} states a failure: {failed.sentence}; export the networks again and make a new "
+            "certificate"
         )
     return certificate
 

@@ -203,9 +203,7 @@ def checkpoint_files(project: Project, members: Sequence[ActiveFile]) -> dict[st
 def failure_of(certificate: Certificate, path: Path) -> str:
     """The first rule that a failed certificate breaks, and the file of that certificate."""
     failed = next(rule for rule in certificate.rules if not rule.holds)
-    return (
-        f"{failed.name} is {failed.figure}, at most {failed.bound:g} is allowed ({path}); PyTorch continues to forecast"
-    )
+    return f"{failed.sentence} ({path}); PyTorch continues to forecast"
 
 
 def certificate_path(path: Path) -> Path:
