@@ -23,10 +23,13 @@ from ldtm_lib.sessions import HORIZONS
 from ldtm_lib.settings import IntervalsConfig
 from ldtm_lib.statistics.conformal import LEVELS
 from ldtm_lib.statistics.sequential import log_shortfall
+from ldtm_lib.wording import counted
 
 DAY_ZERO = date(2000, 1, 1)
 LARGEST_LOG_E = 690.0
 """Larger evidence is shown as e to this power."""
+LARGEST_SHOWN_E = 1e9
+"""Largest evidence that the reason of a record states as a number."""
 
 Booleans = npt.NDArray[np.bool_]
 
@@ -58,11 +61,18 @@ class CoverageRecord:
     def reason(self) -> str:
         """The record in words."""
         return (
-            f"{self.num_inside} of {self.num_outcomes} actuals of {self.ticker}, {self.horizon.replace('_', ' ')}, "
-            f"were inside their {self.level:.0%} intervals since {self.first_run_date}, "
+            f"the {self.level:.0%} intervals of {self.ticker}, {self.horizon.replace('_', ' ')}, contained "
+            f"{self.num_inside} of {counted(self.num_outcomes, 'actual')} since {self.first_run_date}, "
             f"{self.num_inside / self.num_outcomes:.1%}; the strongest evidence against a coverage of "
-            f"{self.bound:.0%} was {self.evidence:.3g}, and {self.evidence_needed:.3g} shows a breakdown"
+            f"{self.bound:.0%} was {_e_text(self.evidence)}, and {_e_text(self.evidence_needed)} shows a breakdown"
         )
+
+
+def _e_text(evidence: float) -> str:
+    """An e-value with three digits, or as a whole number."""
+    if evidence > LARGEST_SHOWN_E:
+        return f"more than {LARGEST_SHOWN_E:,.0f}"
+    return f"{evidence:,.0f}" if evidence >= 1000 else f"{evidence:.3g}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

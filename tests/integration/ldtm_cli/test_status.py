@@ -333,7 +333,7 @@ def test_a_degraded_model_needs_a_person(installation: MovedInstallation, settin
     assert needs(found, settings) == []
     reason = "AAPL v1.2013-01-11 was right in 60 of 155 calls"
     assert needs(replace(found, degraded=(reason,)), settings) == [f"{reason}: see `ldtm registry rollback`"]
-    broken = "10 of 60 actuals of AAPL, next day, were inside their 80% intervals"
+    broken = "the 80% intervals of AAPL, next day, contained 10 of 60 actuals"
     assert needs(replace(found, broken_intervals=(broken,)), settings) == [f"{broken}: do not rely on these intervals"]
 
 

@@ -97,8 +97,9 @@ def test_intervals_that_contain_too_few_actuals_are_found_and_fair_ones_are_not(
     assert record.evidence == pytest.approx(math.exp(shortfall(hits, 0.75).log_e))
     assert record.evidence_needed == 2 * 6 / 0.05, "two tickers, three horizons, two levels"
     assert record.reason.startswith(
-        f"{hits.sum()} of 100 actuals of AAPL, next day, were inside their 80% intervals since 2012-01-03, "
+        f"the 80% intervals of AAPL, next day, contained {hits.sum()} of 100 actuals since 2012-01-03, "
     )
+    assert record.reason.endswith(", and 240 shows a breakdown")
     assert found["AAPL", "next_day", 0.95].num_inside == 100
     assert records(conn, num_tickers=10**12)["AAPL", "next_day", 0.8].has_broken_down is False
 

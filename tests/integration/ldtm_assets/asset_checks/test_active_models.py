@@ -137,7 +137,7 @@ def test_intervals_that_contain_too_few_actuals_are_warned_about(
     assert (evaluation.passed, evaluation.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert shown["intervals watched"] == 12
     assert str(shown["broken down"]).startswith(
-        "- 0 of 80 actuals of AAPL, next day, were inside their 80% intervals since 2012-09-04, 0.0%; the strongest "
+        "- the 80% intervals of AAPL, next day, contained 0 of 80 actuals since 2012-09-04, 0.0%; the strongest "
         "evidence against a coverage of 75% was "
     )
     assert "MSFT" not in str(shown["broken down"])
