@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 
 import dagster as dg
 
+from ldtm_lib.wording import counted
+
 Metadata = Mapping[str, dg.MetadataValue | str | int | float | bool | None]
 
 StepContext = dg.AssetExecutionContext | dg.OpExecutionContext
@@ -35,8 +37,8 @@ def _as_text(value: dg.MetadataValue | str | int | float | bool | None) -> dg.Me
 
 
 def shown_number(value: float) -> str:
-    """A number as metadata show it: integers with commas, others to seven digits."""
-    return f"{value:,}" if isinstance(value, int) else f"{value:.7g}"
+    """A number as metadata show it: whole numbers with commas, others to seven digits."""
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:.7g}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +106,7 @@ def fail_if_any_failed(outcomes: Mapping[str, Outcome]) -> None:
     ]
     if lines:
         raise dg.Failure(
-            description=f"{len(reasons)} partitions failed, the others are recorded: {'; '.join(lines[:5])}"
+            description=f"{counted(len(reasons), 'partition')} failed, the others are recorded: {'; '.join(lines[:5])}"
             + (" ..." if len(lines) > 5 else "")
             + ". Materialize the failed partitions again once the reason is removed.",
             metadata={"failed": dg.MetadataValue.md("\n".join(f"- {line}" for line in lines))},
@@ -115,7 +117,7 @@ def fail_if_any_failed(outcomes: Mapping[str, Outcome]) -> None:
 def listed(lines: Iterable[str]) -> dg.MetadataValue:
     """A markdown list for metadata, at most NUM_SHOWN lines; `none` if it is empty."""
     known = list(lines)
-    more = [f"and {len(known) - NUM_SHOWN} more"] if len(known) > NUM_SHOWN else []
+    more = [f"and {len(known) - NUM_SHOWN:,} more"] if len(known) > NUM_SHOWN else []
     return dg.MetadataValue.md("\n".join(f"- {line}" for line in [*known[:NUM_SHOWN], *more]) or "none")
 
 

@@ -11,6 +11,7 @@ from ldtm_assets.partitions import DailyLayout, DailyPartition
 from ldtm_lib.ledger.fillbacks import HorizonState, fill, horizon_states
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import ONE_MONTH_SESSIONS
+from ldtm_lib.wording import price_text
 
 
 def fillbacks_spec(layout: DailyLayout) -> dg.AssetSpec:
@@ -45,10 +46,14 @@ def fill_actuals(project: Project, partitions: Sequence[DailyPartition]) -> Outc
         )
         outcome.notes.extend(
             f"restated: the {row['horizon'].replace('_', ' ')} actual of {row['ticker']} on {row['run_date']} is "
-            f"{row['restated_actual']:g} according to a later bar; {row['actual'] or 'no value'} stays on record"
+            f"{_price(row['restated_actual'])} by a later bar; {_price(row['actual'])} stays on record"
             for row in report.restated.iter_rows(named=True)
         )
     return outcome
+
+
+def _price(actual: float | None) -> str:
+    return "no value" if actual is None else price_text(actual)
 
 
 def _metadata(counts: Mapping[str, Any], states: Sequence[HorizonState]) -> Metadata:

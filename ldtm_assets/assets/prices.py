@@ -22,6 +22,7 @@ from ldtm_lib.prices.splits import Split
 from ldtm_lib.prices.stored_bars import current_bars
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import FIRST_DAY, Calendar, exchange_calendar
+from ldtm_lib.wording import price_text
 
 
 class HistoryConfig(dg.Config):
@@ -113,7 +114,8 @@ def fetch_prices(project: Project, calendar: Calendar, partitions: Sequence[Dail
     for partition in partitions:
         if bar := bars.get((partition.ticker, partition.session)):
             noticed = {"splits noticed": ", ".join(splits[partition.ticker])} if partition.ticker in splits else {}
-            outcome.done[partition.key] = {"close": bar["close"], "volume": bar["volume"], **noticed}
+            shown = {"close": price_text(bar["close"]), "volume": f"{bar['volume']:,.0f}"}
+            outcome.done[partition.key] = {**shown, **noticed}
         else:
             outcome.failed[partition.key] = _why_missing(partition, failures, reasons)
     return outcome

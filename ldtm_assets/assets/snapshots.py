@@ -12,6 +12,7 @@ from ldtm_lib.ledger.snapshots import SnapshotReport, SnapshotRow, take_snapshot
 from ldtm_lib.project import Project
 from ldtm_lib.registry.exports import export_folder
 from ldtm_lib.sessions import HORIZON_NAMES, HORIZONS, Calendar
+from ldtm_lib.wording import counted, price_text
 
 
 def snapshots_spec(layout: DailyLayout) -> dg.AssetSpec:
@@ -54,7 +55,7 @@ def take_daily_snapshots(
         outcome.summary.append(report.cohort)
         outcome.notes.extend([*report.backend_notes, *report.baseline_notes, *report.shadow_notes])
         if report.num_shadows:
-            outcome.summary.append(f"{report.num_shadows} shadow forecasts in addition, which never count")
+            outcome.summary.append(f"{counted(report.num_shadows, 'shadow forecast')} in addition, never counted")
         refused = {conflict.ticker: conflict.reason for conflict in report.conflicts}
         outcome.notes.extend(f"refused, the first row stays: {reason}" for reason in refused.values())
         for row in report.rows:
@@ -80,12 +81,12 @@ def newest_session(report: SnapshotReport) -> dg.AssetMaterialization:
 
 def _metadata(row: SnapshotRow) -> Metadata:
     """The forecast on record; an abstention has target sessions and its reason."""
-    shown: dict[str, str | float | None] = {"kind": row.kind, "direction": row.direction_pred or "abstained"}
+    shown: dict[str, str | None] = {"kind": row.kind, "direction": row.direction_pred or "abstained"}
     if row.run_date_close is not None:
-        shown["close"] = row.run_date_close
+        shown["close"] = price_text(row.run_date_close)
     for horizon, name in HORIZON_NAMES.items():
         price, target = getattr(row, f"{horizon}_pred"), getattr(row, f"{horizon}_session")
-        shown[name] = f"{target}" if price is None else f"{price:.2f} for {target}{_intervals(row, horizon)}"
+        shown[name] = f"{target}" if price is None else f"{price_text(price)} for {target}{_intervals(row, horizon)}"
     if row.next_day_session == row.next_monday_session:
         shown["note"] = SAME_SESSION
     if row.abstained_reason is not None:
@@ -103,7 +104,7 @@ def _table_of(report: SnapshotReport) -> dg.MetadataValue:
         (
             row.ticker,
             row.direction_pred or "abstained",
-            "" if row.run_date_close is None else f"{row.run_date_close:.2f}",
+            "" if row.run_date_close is None else price_text(row.run_date_close),
             *(_price(row, horizon) for horizon in HORIZONS),
             row.kind,
             row.abstained_reason or row.model_version or str(row.model_status),
@@ -118,10 +119,14 @@ def _price(row: SnapshotRow, horizon: str) -> str:
     price, ends = getattr(row, f"{horizon}_pred"), row.interval(horizon, 80)
     if price is None:
         return ""
-    return f"{price:.2f}" if ends is None else f"{price:.2f} ({ends[0]:.2f} to {ends[1]:.2f})"
+    return price_text(price) + (f" ({_range(ends)})" if ends else "")
 
 
 def _intervals(row: SnapshotRow, horizon: str) -> str:
     """The intervals of a horizon in words; empty without any."""
     found = {percent: ends for percent in (80, 95) if (ends := row.interval(horizon, percent))}
-    return "".join(f", {percent}%: {low:.2f} to {high:.2f}" for percent, (low, high) in found.items())
+    return "".join(f", {percent}%: {_range(ends)}" for percent, ends in found.items())
+
+
+def _range(ends: tuple[float, float]) -> str:
+    return f"{price_text(ends[0])} to {price_text(ends[1])}"

@@ -20,6 +20,7 @@ from ldtm_lib.training.gpu_alert import tell_of_the_gpu
 from ldtm_lib.training.record import NOT_SEARCHED, TrainingRecord, retrain
 from ldtm_lib.training.report import TrainingOutcome, TrainingReport, summary_text
 from ldtm_lib.training.run import TrainingContext
+from ldtm_lib.wording import duration_text
 
 LossPicture = Callable[[TrainingOutcome], dg.MetadataValue | None]
 TICKERS_AT_ONCE = 500
@@ -128,12 +129,12 @@ def _metadata(outcome: TrainingOutcome, losses: LossPicture) -> Metadata:
     shown = {
         "status": outcome.status,
         "reason": outcome.reason,
-        "val_loss": outcome.validation_loss,
-        "val_loss of no change": outcome.no_change_loss,
+        "val_loss": _loss(outcome.validation_loss),
+        "val_loss of no change": _loss(outcome.no_change_loss),
         "errors by horizon / no change": outcome.relative_errors,
         "epochs": outcome.num_epochs,
         "best epoch": outcome.best_epoch,
-        "duration (s)": outcome.duration_seconds,
+        "duration": None if outcome.duration_seconds is None else duration_text(outcome.duration_seconds, 1),
         "training rows": outcome.num_training_rows,
         "validation rows": outcome.num_validation_rows,
         "folds": outcome.num_folds,
@@ -141,7 +142,11 @@ def _metadata(outcome: TrainingOutcome, losses: LossPicture) -> Metadata:
         "device": outcome.device,
         "trained by": outcome.method,
         "GPU index": outcome.gpu_index,
-        "VRAM peak (MiB)": outcome.vram_peak_mib,
+        "VRAM peak (MiB)": None if outcome.vram_peak_mib is None else f"{outcome.vram_peak_mib:,.1f}",
         "losses": losses(outcome),
     }
     return {name: value for name, value in shown.items() if value is not None}
+
+
+def _loss(value: float | None) -> str | None:
+    return None if value is None else f"{value:.4f}"

@@ -215,6 +215,7 @@ def require_finite(task: FitTask, recipe: TrainingConfig, epoch: int, training: 
     """Raise TrainingDiverged when a loss of an epoch is not a number."""
     if not (math.isfinite(training) and math.isfinite(validation)):
         raise TrainingDiverged(
-            f"{task.name}: in epoch {epoch} the training loss is {training} and the validation loss {validation}; "
-            f"lower [training] learning_rate, now {recipe.learning_rate}, and check the bars of {task.ticker}"
+            f"{task.name}: in epoch {epoch} the training loss is {training:.4g} and the validation loss "
+            f"{validation:.4g}; lower [training] learning_rate, now {recipe.learning_rate}, and check the bars of "
+            f"{task.ticker}"
         )

@@ -7,8 +7,8 @@ from datetime import date
 from typing import Literal
 
 from ldtm_lib.registry.trained_network import Part, TrainedNetwork
-from ldtm_lib.sessions import HORIZONS
-from ldtm_lib.wording import counted
+from ldtm_lib.sessions import HORIZON_NAMES, HORIZONS
+from ldtm_lib.wording import counted, duration_text
 
 Status = Literal["trained", "up to date", "too few bars", "failed"]
 NOTHING = "-"
@@ -53,7 +53,7 @@ class TrainingOutcome:
 
     @property
     def relative_errors(self) -> str | None:
-        """Ratios of the validation's mean squared errors to those of no change, such as `next_day 1.001, ...`."""
+        """Ratios of the validation's mean squared errors to those of no change, such as `next day 1.001, ...`."""
         errors = [n.horizon_errors for n in self.networks if n.horizon_errors is not None]
         no_change = [n.no_change_errors for n in self.networks if n.no_change_errors is not None]
         if not errors or not no_change:
@@ -63,7 +63,8 @@ class TrainingOutcome:
             for at, horizon in enumerate(HORIZONS)
         ]
         return ", ".join(
-            f"{horizon} {error / still:.3f}" if still else f"{horizon} {NOTHING}" for horizon, error, still in means
+            f"{HORIZON_NAMES[horizon]} {f'{error / still:.3f}' if still else NOTHING}"
+            for horizon, error, still in means
         )
 
     @property
@@ -173,7 +174,7 @@ class SummaryRow:
         return (
             self.ticker,
             NOTHING if self.gpu_index is None else str(self.gpu_index),
-            NOTHING if self.duration_seconds is None else f"{self.duration_seconds:.1f} s",
+            NOTHING if self.duration_seconds is None else duration_text(self.duration_seconds, 1),
             self.status,
             *(_loss(value) for value in (self.validation_loss, self.no_change_loss, self.fold_validation_loss)),
         )
@@ -193,9 +194,9 @@ def summary_text(report: TrainingReport) -> str:
     lines = [
         f"trained on bars up to {report.trained_on}: {counted(len(rows), 'ticker')}, "
         + ("; ".join(f"{number} {status}" for status, number in counts.items()) or "nothing to do"),
-        f"{sum(len(outcome.networks) for outcome in trained)} networks trained, "
-        f"{sum(outcome.num_epochs or 0 for outcome in trained):,} epochs, "
-        f"{sum(outcome.duration_seconds or 0 for outcome in trained):.1f} s in total",
+        f"{counted(sum(len(outcome.networks) for outcome in trained), 'network')} trained, "
+        f"{counted(sum(outcome.num_epochs or 0 for outcome in trained), 'epoch')}, "
+        f"{duration_text(sum(outcome.duration_seconds or 0 for outcome in trained), 1)} in total",
         *_aligned([COLUMNS, *(row.texts() for row in rows)]),
     ]
     lines += [f"{o.ticker} {o.part} {o.status}: {o.reason}" for o in report.outcomes if o.reason is not None]

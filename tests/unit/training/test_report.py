@@ -32,7 +32,7 @@ def network(fold: int | None = None, *, loss: float = 0.25, seconds: float | Non
 def test_errors_by_horizon_are_shown_beside_those_of_no_change() -> None:
     trained = replace(network(), horizon_errors=(0.03, 0.045, 0.6), no_change_errors=(0.03, 0.09, 0.5))
     assert outcome("AAPL", "checkpoint", "trained", trained).relative_errors == (
-        "next_day 1.000, next_monday 0.500, one_month 1.200"
+        "next day 1.000, next Monday 0.500, one month 1.200"
     )
     older = replace(network(), horizon_errors=None, no_change_errors=None)
     assert outcome("AAPL", "checkpoint", "trained", older).relative_errors is None

@@ -120,7 +120,7 @@ def test_every_ticker_is_shown_with_its_figures_and_its_losses(retraining: Retra
         assert figures["status"] == "trained"
         assert (figures["epochs"], figures["device"]) == ("2", "cpu")
         assert figures["best epoch"] in ("1", "2")
-        assert {"val_loss", "val_loss of no change", "duration (s)", "training rows", "validation rows"} < set(figures)
+        assert {"val_loss", "val_loss of no change", "duration", "training rows", "validation rows"} < set(figures)
         assert not {"GPU index", "VRAM peak (MiB)"} & set(figures), "there is no GPU"
         assert (walks[ticker]["folds"], walks[ticker]["epochs"], walks[ticker]["test rows"]) == ("2", "4", "80")
     pictures = [picture(of[ticker]["losses"]) for of in (finals, walks) for ticker in SOUND]
