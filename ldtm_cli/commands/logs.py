@@ -12,6 +12,7 @@ import typer
 
 from ldtm_cli.invocation import current_config, ready_project
 from ldtm_lib.errors import ConfigurationError, LdtmError
+from ldtm_lib.wording import moment_text
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance, DagsterRun
@@ -70,7 +71,7 @@ def run_lines(run_id: str, num_events: int, *, follow: bool) -> Iterator[str]:
             events = page.records[max(0, len(page.records) - num_events) :] if first else page.records
             for event in (record.event_log_entry for record in events):
                 moment = datetime.fromtimestamp(event.timestamp, UTC)
-                yield f"{moment:%Y-%m-%d %H:%M:%S} {event.step_key or '-'} {event.message or event.user_message}"
+                yield f"{moment_text(moment)} {event.step_key or '-'} {event.message or event.user_message}"
             cursor, first = page.cursor, False
             if page.has_more:
                 continue

@@ -23,6 +23,7 @@ from ldtm_lib.ledger.snapshots import SnapshotRow, on_record
 from ldtm_lib.prices.stored_bars import current_bars
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import Settings
+from ldtm_lib.wording import moment_text, moment_texts
 
 FindingKind = Literal["recorded before its bars", "without its newest bar", "window of later bars", "window of no bars"]
 
@@ -122,18 +123,20 @@ def _clock(
     ticker: str, run_date: date, recorded_at: datetime, bars_recorded_until: datetime, has_its_newest_bar: bool
 ) -> PointInTimeFinding | None:
     if bars_recorded_until > recorded_at:
+        earlier, later = moment_texts(recorded_at, bars_recorded_until)
         return _found(
             ticker,
             run_date,
             "recorded before its bars",
-            f"was recorded at {recorded_at} and names bars recorded until {bars_recorded_until}",
+            f"was recorded at {earlier} and names bars recorded until {later}",
         )
     if not has_its_newest_bar:
         return _found(
             ticker,
             run_date,
             "without its newest bar",
-            f"names a bar recorded at {bars_recorded_until} as the newest of its window, but no such bar exists",
+            f"names a bar recorded at {moment_text(bars_recorded_until)} as the newest of its window, but no such bar "
+            "exists",
         )
     return None
 
@@ -149,18 +152,20 @@ def _window(conn: Connection, row: SnapshotRow, settings: Settings, calendar: Ca
             continue
         if moment == row.bars_recorded_until:
             return None
+        needed, stated = moment_texts(moment, row.bars_recorded_until)
         return _found(
             row.ticker,
             row.run_date,
             "window of later bars",
-            f"has a window that needs bars recorded at {moment}, but names {row.bars_recorded_until} as the newest",
+            f"has a window that needs bars recorded at {needed}, but names {stated} as the newest",
         )
     return _found(
         row.ticker,
         row.run_date,
         "window of no bars",
-        f"has a window that does not follow from the bars recorded until {row.bars_recorded_until}, nor from later "
-        "ones: a bar or the window was altered, or the warm-up in the settings was changed; see `ldtm replay`",
+        f"has a window that does not follow from the bars recorded until {moment_text(row.bars_recorded_until)}, nor "
+        "from later ones: a bar or the window was altered, or the warm-up in the settings was changed; see "
+        "`ldtm replay`",
     )
 
 

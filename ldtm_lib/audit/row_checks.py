@@ -6,7 +6,7 @@ the server have no effect.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,7 @@ from ldtm_lib.database.definitions import altered_definitions
 from ldtm_lib.database.identity import installation_id
 from ldtm_lib.database.queries import query
 from ldtm_lib.sessions import ONE_MONTH_SESSIONS, Calendar
+from ldtm_lib.wording import moment_text, moment_texts
 
 LARGEST = 100
 """Largest number of listed discrepancies of one kind of event."""
@@ -365,8 +366,18 @@ def _calendar(conn: Connection, exchange: Mapping[str, object]) -> tuple[list[Di
             called_off.append(session)
             continue
         message = (
-            f"session {session} opens at {known} in the database and at {given} by exchange-calendars: "
+            f"session {session} {_difference(known, given)} by exchange-calendars: "
             "the table trading_session was altered, or the package's history was corrected"
         )
         altered.append(Discrepancy(what="calendar", message=message))
     return altered, called_off
+
+
+def _difference(known: datetime | None, given: datetime) -> str:
+    """The difference between a session of the database, opened at `known`, and that of the exchange's calendar."""
+    if known is None:
+        return f"is missing in the database and opens at {moment_text(given)}"
+    if known == given:
+        return "closes at another time in the database than"
+    here, there = moment_texts(known, given)
+    return f"opens at {here} in the database and at {there}"

@@ -7,6 +7,7 @@ from ldtm_lib.audit.discrepancies import Discrepancy
 from ldtm_lib.audit.merkle import merkle_root
 from ldtm_lib.audit.publications.protocol import Published, PublishedSeal
 from ldtm_lib.audit.seal import GENESIS, LEAF_BYTES, Seal, split_leaves
+from ldtm_lib.wording import moment_text
 
 CLOCKS_DIFFER = timedelta(minutes=5)
 """Largest difference that is allowed between the database's clock and an authority's."""
@@ -56,9 +57,10 @@ def compare(name: str, published: Published, chain: Sequence[Seal], name_of: Nam
     backwards = [s for s in published.seals.values() if s.seal_id in own and _stamped_before(own[s.seal_id], s)]
     if backwards:
         first = backwards[0]
+        assert first.stamped_at is not None
         message = (
-            f"{name}: seal {first.seal_id} states that it was closed at {own[first.seal_id].sealed_at} and was "
-            f"stamped before that, at {first.stamped_at}: one of the clocks is wrong"
+            f"{name}: seal {first.seal_id} states that it was closed at {moment_text(own[first.seal_id].sealed_at)} "
+            f"and was stamped before that, at {moment_text(first.stamped_at)}: one of the clocks is wrong"
         )
         problems.append(Discrepancy(what="publication", message=message))
     if gone:

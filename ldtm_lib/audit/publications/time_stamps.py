@@ -20,6 +20,7 @@ from ldtm_lib.audit.publications.time_stamp_request import ask
 from ldtm_lib.audit.publications.time_stamp_token import InvalidToken, Stamp, root_names, verified, verifier_of
 from ldtm_lib.audit.seal import Seal
 from ldtm_lib.errors import PublicationFailed
+from ldtm_lib.wording import moment_texts
 
 _TOKEN_NAME = re.compile(r"(\d+)-([0-9a-f]{16})\.tsr")
 
@@ -68,10 +69,11 @@ class TimeStamps:
             seal = PublishedSeal(seal_id=seal_id, sha256=stamp.sha256, stamped_at=stamp.stamped_at)
             other = seals.setdefault(seal_id, seal)
             if other.sha256 != seal.sha256:
+                assert other.stamped_at is not None
+                here, there = moment_texts(stamp.stamped_at, other.stamped_at)
                 problems.append(
-                    f"{path} stamps a seal {seal_id} at {seal.stamped_at}, and another one with the sha256 "
-                    f"{other.sha256.hex()} is stamped at {other.stamped_at}: the chain was written twice; "
-                    "verify the record against both"
+                    f"{path} stamps a seal {seal_id} at {here}, and another one with the sha256 {other.sha256.hex()} "
+                    f"is stamped at {there}: the chain was written twice; verify the record against both"
                 )
                 seals[seal_id] = min(seal, other, key=_stamping)
         witness = (

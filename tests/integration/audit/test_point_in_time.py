@@ -1,7 +1,7 @@
 """Forecasts that were shown bars from after they were recorded: none of honest daily runs, and every planted one."""
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 
 import polars as pl
@@ -16,6 +16,7 @@ from ldtm_lib.features.windows import latest_windows, windows_of
 from ldtm_lib.prices.splits import Split
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import Settings, WindowConfig
+from ldtm_lib.wording import moment_text, moment_texts
 from tests.integration.environment import NEXT_DAY, RUN_DATE, ForecastEnvironment, after
 from tests.integration.ledger_rows import simulation
 
@@ -61,7 +62,7 @@ def alter(environment: ForecastEnvironment, change: str) -> None:
     environment.conn.execute(f"update snapshot set {change}".encode())
 
 
-def moment_of(environment: ForecastEnvironment, query: str) -> object:
+def moment_of(environment: ForecastEnvironment, query: str) -> datetime:
     row = environment.conn.execute(query.encode()).fetchone()
     assert row is not None
     return row[0]
@@ -99,17 +100,18 @@ def test_a_window_made_of_bars_that_were_recorded_after_the_forecast_is_named(en
     assert before.kind == "window of no bars"
     assert before.message == (
         f"the forecast of AAPL on 2013-01-11 has a window that does not follow from the bars recorded until "
-        f"{rows['AAPL'].bars_recorded_until}, nor from later ones: a bar or the window was altered, or the "
-        "warm-up in the settings was changed; see `ldtm replay`"
+        f"{moment_text(rows['AAPL'].bars_recorded_until)}, nor from later ones: a bar or the window was altered, or "
+        "the warm-up in the settings was changed; see `ldtm replay`"
     )
 
     environment.deliver(corrected(bars))
     (after,) = searched(environment).findings
     corrected_at = moment_of(environment, "select max(recorded_at) from bar where ticker = 'AAPL'")
     assert (after.ticker, after.run_date, after.kind) == ("AAPL", RUN_DATE, "window of later bars")
+    needed, stated = moment_texts(corrected_at, rows["AAPL"].bars_recorded_until)
     assert after.message == (
-        f"the forecast of AAPL on 2013-01-11 has a window that needs bars recorded at {corrected_at}, "
-        f"but names {rows['AAPL'].bars_recorded_until} as the newest"
+        f"the forecast of AAPL on 2013-01-11 has a window that needs bars recorded at {needed}, "
+        f"but names {stated} as the newest"
     )
 
 
@@ -122,7 +124,8 @@ def test_a_row_that_names_bars_from_after_it_is_found_without_being_sampled(reco
     row = recorded.conn.execute("select recorded_at, bars_recorded_until from snapshot where ticker = 'FB'").fetchone()
     assert row is not None
     assert found.findings[0].message == (
-        f"the forecast of FB on 2013-01-11 was recorded at {row[0]} and names bars recorded until {row[1]}"
+        f"the forecast of FB on 2013-01-11 was recorded at {moment_text(row[0])} and names bars recorded until "
+        f"{moment_text(row[1])}"
     )
 
 

@@ -190,8 +190,26 @@ def test_a_moved_session_is_found(record: Record) -> None:
         owner.execute("update trading_session set opens_at = opens_at + interval '1 hour' where session = '2013-01-04'")
     (message,) = record.messages()
     assert message.startswith(
-        "session 2013-01-04 opens at 2013-01-04 15:30:00+00:00 in the database and at 2013-01-04 14:30"
+        "session 2013-01-04 opens at 2013-01-04 15:30:00 UTC in the database and at 2013-01-04 14:30:00 UTC by "
     )
+
+
+def test_a_moved_close_is_found(record: Record) -> None:
+    with record.as_owner() as owner:
+        owner.execute(
+            "update trading_session set closes_at = closes_at - interval '1 hour' where session = '2013-01-04'"
+        )
+    (message,) = record.messages()
+    assert message.startswith("session 2013-01-04 closes at another time in the database than by exchange-calendars: ")
+
+
+def test_a_session_that_is_missing_in_the_database_is_found(record: Record) -> None:
+    with record.as_owner() as owner:
+        owner.execute("delete from trading_session where session = '2012-06-01'")
+    assert [message for message in record.messages() if message.startswith("session")] == [
+        "session 2012-06-01 is missing in the database and opens at 2012-06-01 13:30:00 UTC by exchange-calendars: the "
+        "table trading_session was altered, or the package's history was corrected"
+    ]
 
 
 def test_an_event_that_stands_twice_is_found(record: Record) -> None:
