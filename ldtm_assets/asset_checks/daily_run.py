@@ -115,6 +115,7 @@ def _no_bar_in_quarantine(
             **_scope_of(
                 sessions,
                 found=[(row["session"], f"{row['ticker']}: {row['reason']}") for row in held],
+                told_as=("bar", "refused"),
                 incomplete={row["session"] for row in refused if (row["ticker"], row["session"]) in expected},
             ),
         },
@@ -170,7 +171,8 @@ def _every_ticker_has_a_row(
             **counts,
             **_scope_of(
                 sessions,
-                found=[(day, f"no row of {ticker}") for ticker, day in gaps if (ticker, day) not in retried],
+                found=[(day, ticker) for ticker, day in gaps if (ticker, day) not in retried],
+                told_as=("row", "missing"),
                 incomplete={day for _, day in gaps} | sessions_with_gaps(conn, expected),
             ),
         },
@@ -205,8 +207,8 @@ def _every_due_actual_is_filled(
         metadata={
             "actuals without a bar": len(late),
             "waiting": listed(late),
-            "remedy": f"voided after {config.void_after_sessions} sessions of which bars of any ticker arrived; if the "
-            "bar exists, materialize prices of the target session again",
+            "remedy": f"voided after {counted(config.void_after_sessions, 'session')} of which bars of any ticker "
+            "arrived; if the bar exists, materialize prices of the target session again",
             **CheckScope(
                 failing={AS_A_WHOLE: f"{counted(len(late), 'actual')} without a bar: {named(late)}"} if late else {},
                 passing=[AS_A_WHOLE] if newest >= last and not late else [],
@@ -216,14 +218,25 @@ def _every_due_actual_is_filled(
 
 
 def _scope_of(
-    sessions: Iterable[date], *, found: Iterable[tuple[date, str]], incomplete: Collection[date]
+    sessions: Iterable[date],
+    *,
+    found: Iterable[tuple[date, str]],
+    told_as: tuple[str, str],
+    incomplete: Collection[date],
 ) -> dict[str, dg.MetadataValue]:
-    """Failing sessions with their findings, and passing ones; an incomplete session without a finding is neither."""
+    """Failing sessions with their findings, and passing ones; an incomplete session without a finding is neither.
+
+    `told_as` is the noun that counts the findings, and the word that follows it.
+    """
+    noun, state = told_as
     told: dict[date, list[str]] = {}
     for session, what in found:
         told.setdefault(session, []).append(what)
     return CheckScope(
-        failing={session.isoformat(): f"{len(lines)}: {named(lines)}" for session, lines in told.items()},
+        failing={
+            session.isoformat(): f"{counted(len(lines), noun)} {state}: {named(lines)}"
+            for session, lines in told.items()
+        },
         passing=[session.isoformat() for session in sessions if session not in incomplete],
     ).metadata()
 

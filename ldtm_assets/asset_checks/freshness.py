@@ -16,14 +16,15 @@ from ldtm_assets.resources import ProjectResource
 from ldtm_lib.daily_run.freshness import CHECKS, Freshness, freshness, not_retrained, resolve_freshness_alerts
 from ldtm_lib.sessions import exchange_calendar
 from ldtm_lib.settings import AutomationConfig
-from ldtm_lib.wording import named
+from ldtm_lib.wording import counted, named
 
 FRESHNESS_STEP = "freshness"
 LACKS = {
-    "prices": "tickers without a bar of",
-    "snapshots": "tickers without a row of",
-    "fillbacks": "actuals that have their bar and are not filled on",
+    "prices": ("ticker", "without a bar of"),
+    "snapshots": ("ticker", "without a row of"),
+    "fillbacks": ("actual", "with a bar, but not filled on"),
 }
+"""The noun that counts what is missing, and the words before the session."""
 PROMISES = {
     "prices": "Every ticker has the bar of the session before the next one opens.",
     "snapshots": "Every ticker has its row of the session before the next one opens.",
@@ -72,10 +73,13 @@ def freshness_checks(
 def _result(found: Freshness, asset: str) -> dg.AssetCheckResult:
     missing, session = found.missing[asset], found.session.isoformat()
     deadline = f"{found.deadline:%Y-%m-%d %H:%M} UTC, {'passed' if found.is_overdue else 'not reached yet'}"
-    failing = {session: f"{LACKS[asset]} {session}: {named(missing)}; deadline {deadline}"} if missing else {}
+    noun, lacks = LACKS[asset]
+    told = f"{counted(len(missing), noun)} {lacks} {session}: {named(missing)}; deadline {deadline}"
+    failing = {session: told} if missing else {}
     passing = [] if missing else [session]
     if asset == "snapshots" and found.is_silent:
-        failing[FORECASTS] = f"all {found.num_tickers} tickers abstained on {session}: `ldtm registry list` shows why"
+        tickers = "the only ticker" if found.num_tickers == 1 else f"all {found.num_tickers:,} tickers"
+        failing[FORECASTS] = f"{tickers} abstained on {session}: `ldtm registry list` says why"
     elif asset == "snapshots" and not missing:
         passing.append(FORECASTS)
     return dg.AssetCheckResult(
@@ -101,8 +105,8 @@ def _result(found: Freshness, asset: str) -> dg.AssetCheckResult:
 def _result_of_models(session: date, old: Sequence[str], config: AutomationConfig) -> dg.AssetCheckResult:
     """The result for the models; a warning if automation is off, since a person may want to wait."""
     told = (
-        f"not trained and judged for {config.max_training_age_days} days although new bars arrived: {named(old)}; "
-        "see retraining_schedule and the runs of retraining_job"
+        f"not trained and judged for {counted(config.max_training_age_days, 'day')} although new bars arrived: "
+        f"{named(old)}; see retraining_schedule and the runs of retraining_job"
     )
     return dg.AssetCheckResult(
         asset_key="registry",

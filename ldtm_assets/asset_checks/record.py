@@ -11,6 +11,7 @@ from ldtm_lib.audit.sealing import SealingReport
 from ldtm_lib.audit.verify import note_verification, verify
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
+from ldtm_lib.wording import counted
 
 INTACT, PUBLISHED = "record_is_intact", "seals_are_published"
 
@@ -70,7 +71,7 @@ def record_checks(
                 "discrepancies": len(report.discrepancies),
                 "found": listed(found.message for found in report.discrepancies),
                 "compared with": listed(
-                    f"{p.name}: {p.num_seals} seals"
+                    f"{p.name}: {counted(p.num_seals, 'seal')}"
                     + (f", {p.num_unpublished} not published there yet" if p.num_unpublished else "")
                     for p in report.publications
                 ),

@@ -109,12 +109,12 @@ def test_after_the_deadline_what_is_missing_is_an_error_with_the_session_and_the
         "num missing": 2,
         "missing": "- T000\n- T001",
         "failing": {
-            "2013-01-18": "tickers without a row of 2013-01-18: T000, T001; deadline 2013-01-22 14:30 UTC, passed"
+            "2013-01-18": "2 tickers without a row of 2013-01-18: T000, T001; deadline 2013-01-22 14:30 UTC, passed"
         },
         "passing": [],
     }
     assert found["snapshots_are_fresh"].description == (
-        "tickers without a row of 2013-01-18: T000, T001; deadline 2013-01-22 14:30 UTC, passed"
+        "2 tickers without a row of 2013-01-18: T000, T001; deadline 2013-01-22 14:30 UTC, passed"
     )
     assert shown(found["prices_are_fresh"])["num missing"] == 2
     assert {str(shown(check)["session"]) for check in found.values()} == {"2013-01-18"}

@@ -74,7 +74,7 @@ def test_a_run_of_one_ticker_passes_and_its_session_is_well_when_all_its_tickers
     assert evaluate(project, COMPLETE, DailyPartition(FRIDAY, "AAPL")) == (True, {}, [])
     assert evaluate(project, COMPLETE, *both(THURSDAY), *both(FRIDAY)) == (
         False,
-        {"2013-01-18": "1: no row of MSFT"},
+        {"2013-01-18": "1 row missing: MSFT"},
         ["2013-01-17"],
     )
     ledger_rows.forecast("MSFT", FRIDAY, kind="late")
@@ -98,12 +98,12 @@ def test_a_simulated_run_is_checked_by_the_rows_of_its_own_simulation_and_comple
     enter_service(conn, "AAPL", THURSDAY)
     ledger_rows.forecast("AAPL", THURSDAY, kind="simulated")
     conn.commit()
-    said_of_msft = {"2013-01-17": "1: no row of MSFT"}
+    said_of_msft = {"2013-01-17": "1 row missing: MSFT"}
     assert evaluate(project, COMPLETE, *both(THURSDAY), simulation_id=1) == (False, said_of_msft, [])
     ledger_rows.forecast("MSFT", THURSDAY, kind="simulated")
     conn.commit()
     assert evaluate(project, COMPLETE, *both(THURSDAY), simulation_id=1) == (True, {}, [])
-    other = {"2013-01-17": "2: no row of AAPL, no row of MSFT"}
+    other = {"2013-01-17": "2 rows missing: AAPL, MSFT"}
     assert evaluate(project, COMPLETE, *both(THURSDAY), simulation_id=2) == (False, other, [])
 
 
@@ -115,7 +115,7 @@ def test_rows_that_wait_to_be_tried_again_are_missing_and_no_alert(project: Proj
     assert evaluate(project, COMPLETE, *both(FRIDAY), waiting=waiting) == (False, {}, [])
     assert evaluate(project, COMPLETE, *both(FRIDAY), waiting=waiting[:1]) == (
         False,
-        {"2013-01-18": "1: no row of MSFT"},
+        {"2013-01-18": "1 row missing: MSFT"},
         [],
     )
 
@@ -132,7 +132,7 @@ def test_a_bar_in_quarantine_keeps_its_session_from_being_well_whichever_ticker_
     assert evaluate(project, QUARANTINE, DailyPartition(FRIDAY, "AAPL")) == (True, {}, [])
     assert evaluate(project, QUARANTINE, DailyPartition(FRIDAY, "MSFT"), DailyPartition(THURSDAY, "MSFT")) == (
         False,
-        {"2013-01-18": "1: MSFT: high < low"},
+        {"2013-01-18": "1 bar refused: MSFT: high < low"},
         ["2013-01-17"],
     )
 
@@ -146,7 +146,7 @@ def test_actuals_are_well_when_the_newest_session_was_checked(
     conn.commit()
     assert evaluate(project, FILLED, *both(FRIDAY)) == (
         False,
-        {"as a whole": "1 actuals without a bar: AAPL 2013-01-17, next day: no bar of 2013-01-18"},
+        {"as a whole": "1 actual without a bar: AAPL 2013-01-17, next day: no bar of 2013-01-18"},
         [],
     )
 
