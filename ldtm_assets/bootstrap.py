@@ -183,7 +183,7 @@ class Bootstrap:
         with self._project.database.transaction() as conn:
             report = fill(conn, as_of=last, config=self._project.settings.ledger, tickers=tickers)
         if report.num_filled:
-            self._context.log.info(f"{report.num_filled} actuals filled")
+            self._context.log.info(f"{counted(report.num_filled, 'actual')} filled")
 
     def _train(self) -> None:
         """Train on all bars up to today, and promote the models that pass the gate.

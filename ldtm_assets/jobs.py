@@ -11,6 +11,7 @@ from ldtm_assets.resources import ProjectResource
 from ldtm_assets.run_tags import CONCURRENCY_GROUP_TAG, RETRAINING_ASSETS, RETRAINING_GROUP
 from ldtm_lib.maintenance import retention
 from ldtm_lib.maintenance.purge import AssetNames, Purged
+from ldtm_lib.wording import mib_of
 
 PRICE_HISTORY_JOB = "price_history_job"
 DAILY_JOB = "daily_job"
@@ -100,5 +101,5 @@ def summary_of(report: retention.RetentionReport) -> str:
 
 
 def _amount(purged: Purged) -> str:
-    size = "" if purged.num_bytes is None else f" ({purged.num_bytes / 2**20:.1f} MiB)"
-    return f"{purged.num:,} {purged.kind}{size}"
+    size = "" if purged.num_bytes is None else f" ({mib_of(purged.num_bytes):,} MiB)"
+    return f"{purged.kind}: {purged.num:,}{size}"

@@ -16,6 +16,7 @@ import numpy as np
 from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import PartitionConfig, Settings
+from ldtm_lib.wording import counted
 
 DATE, TICKER = "date", "ticker"
 DAILY_ASSETS = ("prices", "features", "snapshots", "fillbacks")
@@ -103,9 +104,9 @@ def require_range(tags: Mapping[str, str], keys: Sequence[str]) -> None:
     ends = [tags[name] for name in (RANGE_START_TAG, RANGE_END_TAG) if name in tags]
     if missing := [key for key in dict.fromkeys(ends) if key not in keys]:
         raise ConfigurationError(
-            f"the run requests the partitions {ends[0]} to {ends[-1]}, but its step has {len(keys)} partitions "
-            f"({keys[0]} to {keys[-1]}) without {' and '.join(missing)}; nothing was done. Launch the run again from "
-            "the page of the asset, with partitions that exist"
+            f"the run requests the partitions {ends[0]} to {ends[-1]}, but its step has "
+            f"{counted(len(keys), 'partition')} ({keys[0]} to {keys[-1]}) without {' and '.join(missing)}; nothing was "
+            "done. Launch the run again from the page of the asset, with partitions that exist"
         )
 
 

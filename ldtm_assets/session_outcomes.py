@@ -8,6 +8,7 @@ import dagster as dg
 
 from ldtm_assets.materialization import Metadata, Outcome, listed, shown_number, table
 from ldtm_assets.partitions import DailyPartition
+from ldtm_lib.wording import counted
 
 MOST_ROWS = 200
 """Tickers in the table of one session; the dashboard shows all. A page of Dagster loads the tables of many sessions."""
@@ -63,7 +64,7 @@ def _metadata(done: Mapping[str, Metadata], failed: list[str], num_retired: int)
         **shown,
         **(shared if len(done) > 1 else {}),
         "by ticker": table(("ticker", *(list(uses)[at] for at in columns)), rows),
-        **({"not in this table": f"{more:,} tickers; `ldtm dashboard` shows all"} if more else {}),
+        **({"not in this table": f"{counted(more, 'ticker')}; `ldtm dashboard` shows all"} if more else {}),
     }
 
 

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ldtm_lib.errors import ConfigurationError
 from ldtm_lib.settings import UiConfig
+from ldtm_lib.wording import counted
 
 TOKEN_FILE = "ui-token"
 TOKEN_PARAMETER = "token"
@@ -48,7 +49,9 @@ def ui_token(home: Path) -> str:
         raise ConfigurationError(f"other users may read {path}, which holds the token of the UI; {remedy}")
     token = path.read_text().strip()
     if len(token) < MIN_TOKEN_LENGTH:
-        raise ConfigurationError(f"{path} holds {len(token)} characters, too few for a token of the UI; {remedy}")
+        raise ConfigurationError(
+            f"{path} holds {counted(len(token), 'character')}, too few for a token of the UI; {remedy}"
+        )
     return token
 
 

@@ -19,6 +19,7 @@ from ldtm_lib.ledger.track_record import TrackRecord, track_record
 from ldtm_lib.plots.accuracy_over_time import accuracy_over_time
 from ldtm_lib.plots.calibration import CalibrationPoint, calibration_picture
 from ldtm_lib.plots.ranked_tickers import RankedTicker, ranked_tickers
+from ldtm_lib.wording import counted
 
 
 class LeaderboardConfig(dg.Config):
@@ -79,9 +80,10 @@ def _ends(rows: Sequence[LeaderboardRow]) -> Sequence[LeaderboardRow]:
     return rows if len(rows) <= MOST_ROWS else [*rows[:half], *rows[-half:]]
 
 
-def _without(num_rows: int, of: str) -> list[str]:
+def _without(num_rows: int, noun: str, where: str = "") -> list[str]:
     """A sentence about the rows that are left out, if any."""
-    return [f"{num_rows - MOST_ROWS:,} {of} are left out; {ALL_SHOWN_BY}."] if num_rows > MOST_ROWS else []
+    more = counted(num_rows - MOST_ROWS, noun)
+    return [f"Not shown: {more}{where}; {ALL_SHOWN_BY}."] if num_rows > MOST_ROWS else []
 
 
 def as_markdown(board: Leaderboard) -> str:
@@ -99,7 +101,7 @@ def as_markdown(board: Leaderboard) -> str:
         )
     lines.append(f"| | | **all** | | {_figures(board.universe)} | |")
     return "\n".join(
-        [*lines, "", *_without(len(board.rows), "tickers between the first and the last"), RANKS_EXPLAINED]
+        [*lines, "", *_without(len(board.rows), "ticker", " between the first and the last"), RANKS_EXPLAINED]
     )
 
 
@@ -123,7 +125,7 @@ def comparison_as_markdown(universe: Comparison, board: ComparisonBoard) -> str:
     best = universe.best_constant
     is_better = bool(universe.better_than_network(best))
     lines.append(f"| always {best.direction} | | | | {_direction(best, is_better)} |")
-    span = f"{universe.network.num_next_day} rows of {universe.first_session} to {universe.last_session}"
+    span = f"{counted(universe.network.num_next_day, 'row')} of {universe.first_session} to {universe.last_session}"
     lines += ["", f"**{universe.verdict}** {span}; bold figures are better than the network's.", ""]
     lines += ["| ticker | network | no change | drift | AR(1) | ridge |", "|---|--:|--:|--:|--:|--:|"]
     for comparison in board.tickers[:MOST_ROWS]:
@@ -132,7 +134,7 @@ def comparison_as_markdown(universe: Comparison, board: ComparisonBoard) -> str:
             for score in (comparison.network, *comparison.baselines)
         ]
         lines.append(f"| {comparison.ticker} | {' | '.join(errors)} |")
-    left_out = _without(len(board.tickers), "tickers")
+    left_out = _without(len(board.tickers), "ticker")
     return "\n".join([*lines, "", *left_out, "By ticker: next-day error in percent."])
 
 
@@ -177,7 +179,7 @@ def _intervals(scores: list[IntervalScore], kind: str) -> dg.MetadataValue:
             [
                 *lines,
                 "",
-                *_without(len(tickers), "tickers"),
+                *_without(len(tickers), "ticker"),
                 "All filled forecasts; width and score in percent of the close.",
             ]
         )
@@ -188,7 +190,7 @@ def reasons_as_markdown(board: Leaderboard) -> str:
     """Reasons why each ticker that the gate refused is not active, as a list."""
     refused = [row for row in board.rows if row.gate_passed is False]
     lines = [f"- {row.ticker}: {'; '.join(row.gate_reasons)}" for row in refused[:MOST_ROWS]]
-    return "\n".join([*lines, *_without(len(refused), "refused tickers")]) or "no ticker was refused"
+    return "\n".join([*lines, *_without(len(refused), "refused ticker")]) or "no ticker was refused"
 
 
 def _ranks(row: LeaderboardRow) -> str:
@@ -244,8 +246,8 @@ def _tickers(board: Leaderboard, kind: str) -> dg.MetadataValue:
     if not ranked:
         return dg.MetadataValue.text(f"no {kind} forecast has been filled yet")
     shown = _ends(ranked)
-    number = f"first and last {len(shown) // 2} of {len(ranked):,}" if len(shown) < len(ranked) else str(len(ranked))
-    title = f"{kind}: {number} tickers by rank, last 30 filled sessions"
+    which = f"first and last {len(shown) // 2} of " if len(shown) < len(ranked) else ""
+    title = f"{kind}: {which}{counted(len(ranked), 'ticker')} by rank, last 30 filled sessions"
     return picture(ranked_tickers(title, [_bar(row) for row in shown]), of="direction accuracy and error by ticker")
 
 
@@ -263,7 +265,8 @@ def _calibration(record: TrackRecord, kind: str) -> dg.MetadataValue:
     if not record.calibration:
         return dg.MetadataValue.text(f"no {kind} forecast has been filled yet")
     num_forecasts = sum(group.num_forecasts for group in record.calibration)
-    title = f"{kind}: {num_forecasts:,} forecasts in {len(record.calibration)} bins, predicted and actual returns"
+    number = f"{counted(num_forecasts, 'forecast')} in {counted(len(record.calibration), 'bin')}"
+    title = f"{kind}: {number}, predicted and actual returns"
     points = [
         CalibrationPoint(
             predicted=group.predicted, actual=group.actual.value, low=group.actual.low, high=group.actual.high

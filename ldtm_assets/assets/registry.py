@@ -10,6 +10,7 @@ from ldtm_lib.project import Project
 from ldtm_lib.registry.gate_run import GateResult, promotion_card
 from ldtm_lib.registry.promotion import Promotion
 from ldtm_lib.registry.retention import prune
+from ldtm_lib.wording import counted
 
 
 def registry_spec(tickers: dg.PartitionsDefinition[str]) -> dg.AssetSpec:
@@ -36,7 +37,7 @@ def remove_unneeded_files(project: Project, tickers: Sequence[str]) -> str:
         removed = prune(project.database, project.checkpoint_folder, config=project.settings.registry, tickers=tickers)
     except FileNotRemoved as error:
         return f"unneeded checkpoint files are kept until the next attempt: {error}"
-    return f"{len(removed)} unneeded checkpoint files were removed"
+    return f"{counted(len(removed), 'unneeded checkpoint file')} removed"
 
 
 def _metadata(promotion: Promotion) -> Metadata:

@@ -18,6 +18,7 @@ from ldtm_lib.installation import code_sha256
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import Settings
+from ldtm_lib.wording import counted
 
 POLL_SECONDS = 30
 MAX_GAP = timedelta(minutes=5)
@@ -50,9 +51,8 @@ def catch_up_sensor(
                 partitions, calendar=calendar, moment=moment, config=opened.settings.automation, grace=SCHEDULE_GRACE
             )
             if item is None:
-                return dg.SkipReason(
-                    f"nothing is due; {len(partitions)} partitions are waiting" if partitions else "nothing is missing"
-                )
+                waiting = f"{counted(len(partitions), 'partition')} {'is' if len(partitions) == 1 else 'are'} waiting"
+                return dg.SkipReason(f"nothing is due; {waiting}" if partitions else "nothing is missing")
             return request_run(item, context.instance, conn, opened.settings, calendar, moment)
 
     return sensor
@@ -88,7 +88,8 @@ def deadline_sensor(
             found, resolved = check_deadlines(conn, opened.settings, calendar, moment, since)
             changed = check_settings(conn, settings, opened.settings)
         context.update_cursor(f"{since.isoformat()} {moment.isoformat()}")
-        counts = f"{len(found)} tickers need attention; {len(resolved)} alerts resolved"
+        tickers = f"{counted(len(found), 'ticker')} need{'s' if len(found) == 1 else ''} attention"
+        counts = f"{tickers}; {counted(len(resolved), 'alert')} resolved"
         return dg.SkipReason(f"{counts}; {changed}" if changed else counts)
 
     return sensor

@@ -10,6 +10,7 @@ import dagster as dg
 from ldtm_lib.maintenance.disk import check_disk, truncate_logs
 from ldtm_lib.project import Project, home_of
 from ldtm_lib.settings import Settings
+from ldtm_lib.wording import counted, mib_of
 
 POLL_SECONDS = 60
 
@@ -29,6 +30,6 @@ def maintenance_sensor(project: Callable[[], Project], settings: Settings) -> dg
         with opened.database.transaction() as conn:
             alert = check_disk(conn, opened.home)
         disk = alert.summary if alert else "enough disk space is free"
-        return dg.SkipReason(f"{disk}; logs truncated: {len(removed)} ({sum(removed) / 2**20:.1f} MiB removed)")
+        return dg.SkipReason(f"{disk}; {mib_of(sum(removed)):,} MiB of {counted(len(removed), 'log')} removed")
 
     return sensor

@@ -20,6 +20,7 @@ from ldtm_lib.database.connection import Connection
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import Settings
+from ldtm_lib.wording import moment_text
 
 POLL_SECONDS = 30
 
@@ -64,7 +65,7 @@ def new_bars_sensor(
                 waiting, calendar=calendar, moment=moment, config=opened.settings.automation, news_at=changed_at
             )
             if item is None:
-                return dg.SkipReason(f"no ticker waits for the files changed at {changed_at:%Y-%m-%d %H:%M:%S} UTC")
+                return dg.SkipReason(f"nothing waits for the files of {moment_text(changed_at)}")
             return request_run(item, context.instance, conn, opened.settings, calendar, moment)
 
     return sensor

@@ -19,6 +19,7 @@ from ldtm_lib.ledger.service import not_in_service
 from ldtm_lib.project import Project
 from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import Settings
+from ldtm_lib.wording import moment_text
 
 Found = TypeVar("Found")
 SCHEDULE_GRACE = timedelta(minutes=5)
@@ -156,10 +157,12 @@ def reason_to_skip(
     retry_at = died[0].create_timestamp + wait(len(died), settings.automation)
     if moment >= retry_at:
         return None
-    return dg.SkipReason(
-        f"the newest {len(died)} runs of daily_job ended before their first attempt; "
-        f"the next one is requested at {retry_at:%Y-%m-%d %H:%M:%S} UTC"
+    what = (
+        "the newest run of daily_job ended before its first attempt"
+        if len(died) == 1
+        else f"the newest {len(died)} runs of daily_job ended before their first attempt"
     )
+    return dg.SkipReason(f"{what}; the next one is requested at {moment_text(retry_at)}")
 
 
 def _open_is_near(calendar: Calendar, moment: datetime) -> bool:

@@ -21,6 +21,7 @@ from ldtm_lib.sessions import Calendar
 from ldtm_lib.settings import GpuConfig, Settings
 from ldtm_lib.training.node_leases import node_leases
 from ldtm_lib.training.run import NoCallbacks, TrainingCallbacks, TrainingContext
+from ldtm_lib.wording import counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,10 +152,10 @@ def _grant_words(lease: Lease, num_tickers: int, wanted_mib: int | None, config:
     if wanted_mib is None:
         return f"{granted}, as set by [gpu] mib_per_job"
     if lease.memory_mib >= wanted_mib:
-        return f"{granted}: one network of each of {num_tickers} tickers at once"
+        return f"{granted}: one network of each of {counted(num_tickers, 'ticker')} at once"
     return (
-        f"{granted} of the {wanted_mib:,} that one network of each of {num_tickers} tickers at once would take: no "
-        f"more is available in addition to a reserve of {config.reserve_mib:,}"
+        f"{granted} of the {wanted_mib:,} that one network of each of {counted(num_tickers, 'ticker')} at once would "
+        f"take: no more is available in addition to a reserve of {config.reserve_mib:,}"
     )
 
 

@@ -40,7 +40,7 @@ def test_logs_are_truncated_at_each_tick(project: Project) -> None:
     log = dagster_log(project.home)
     log.parent.mkdir()
     log.write_bytes(b"a line\n" * 500_000)
-    assert "logs truncated: 1 (2.5 MiB removed)" in tick(project)
+    assert "2.5 MiB of 1 log removed" in tick(project)
     assert log.stat().st_size < 1 << 20
     assert "logs truncated: 0 (0.0 MiB removed)" in tick(project)
 

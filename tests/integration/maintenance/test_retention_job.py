@@ -35,7 +35,7 @@ def test_the_job_reports_what_was_purged(tmp_path: Path, database: Database, mon
         )
     succeeded, log = _run(tmp_path, database, monkeypatch)
     assert succeeded
-    assert "12,000 daily attempts" in log
+    assert "daily attempts: 12,000" in log
     assert "nothing was old enough to purge" in _run(tmp_path, database, monkeypatch)[1]
 
 

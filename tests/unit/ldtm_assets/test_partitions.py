@@ -138,6 +138,6 @@ def test_a_step_that_was_given_other_partitions_than_its_run_asks_for_is_refused
     require_range(tags, ["2013-02-01|AAPL", "2013-02-01|MSFT", "2013-02-08|AAPL", "2013-02-08|MSFT"])
     require_range({}, ["2013-02-01|AAPL"])
     with pytest.raises(
-        ConfigurationError, match=r"2013-02-01\|AAPL to 2013-02-08\|MSFT, but its step has 1 partitions"
+        ConfigurationError, match=r"2013-02-01\|AAPL to 2013-02-08\|MSFT, but its step has 1 partition "
     ):
         require_range(tags, ["2013-02-01|AAPL"])

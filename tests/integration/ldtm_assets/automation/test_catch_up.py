@@ -110,7 +110,7 @@ def test_files_that_have_changed_make_due_what_waits_for_them_and_only_once(
         tick(new_bars_sensor, SCHEDULED_AT - minutes * MINUTE)
     tried(conn, dict.fromkeys(("FB", "MSFT"), "no bar"), SCHEDULED_AT)
     assert str(tick(new_bars_sensor, SCHEDULED_AT + MINUTE)).startswith(
-        "no ticker waits for the files changed at 2026-11-20 18:14"
+        "nothing waits for the files of 2026-11-20 23:14:00 UTC"
     )
     folder = project.settings.path.parent / "data" / "bars"
     for text in ("date,cl", "date,close\n"):
@@ -131,7 +131,7 @@ def test_an_imported_bar_makes_its_partition_due_after_the_open_too(
     for ticker in project.settings.tickers:
         LedgerRows(conn, calendar).abstention(ticker, FRIDAY, kind="late")
     tried(conn, {"IBM": "no bar of IBM"}, after_the_open)
-    assert tick(catch_up_sensor, after_the_open + 60 * MINUTE) == "nothing is due; 1 partitions are waiting"
+    assert tick(catch_up_sensor, after_the_open + 60 * MINUTE) == "nothing is due; 1 partition is waiting"
     LedgerRows(conn, calendar).bar("IBM", FRIDAY, 100)
     conn.commit()
     assert range_of(tick(catch_up_sensor, after_the_open + 60 * MINUTE)) == ("2026-11-20|IBM",) * 2
@@ -146,7 +146,7 @@ def test_the_watch_notices_who_will_miss_the_open_though_nothing_else_runs(
         rows.abstention(ticker, FRIDAY, kind="late")
     conn.commit()
     an_hour_before = calendar.opens_at(date(2026, 11, 23)) - 60 * MINUTE
-    nobody, somebody = "0 tickers need attention; 0 alerts resolved", "1 tickers need attention; 0 alerts resolved"
+    nobody, somebody = "0 tickers need attention; 0 alerts resolved", "1 ticker needs attention; 0 alerts resolved"
     assert [tick(deadline_sensor, an_hour_before + n * MINUTE) for n in (-300, 0, 4)] == [nobody] * 3
     assert tick(deadline_sensor, an_hour_before + 5 * MINUTE) == somebody
     assert conn.execute("select key from alert").fetchall() == [("deadline/2026-11-20/IBM",)]

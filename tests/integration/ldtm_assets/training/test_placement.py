@@ -99,7 +99,7 @@ def test_the_cpu_is_trained_on_by_one_step_and_the_next_waits_and_says_so(projec
             GpuInventory(gpus=(), note="no GPU: NVML Shared Library Not Found; models are trained on the CPU"),
             "CUDA sees a GPU that cannot be leased (no GPU: NVML Shared Library Not Found",
         ),
-        ("cpu", INVENTORY, "the driver shows 1 GPU, and PyTorch "),
+        ("cpu", INVENTORY, "the driver shows 1 GPU, but PyTorch "),
     ],
 )
 def test_a_gpu_that_auto_cannot_take_leaves_the_cpu_and_a_warning(
@@ -120,7 +120,7 @@ def test_a_gpu_that_auto_cannot_take_leaves_the_cpu_and_a_warning(
     ("section", "num_tickers", "granted", "words"),
     [
         ("", 103, 1250, "takes 1,250 MiB: one network of each of 103 tickers at once"),
-        ("", 10_000, 67_952, "that one network of each of 10000 tickers at once would take: no more is available"),
+        ("", 10_000, 67_952, "that one network of each of 10,000 tickers at once would take: no more is available"),
         ("[gpu]\nmib_per_job = 700\n", 103, 700, "takes 700 MiB, as set by [gpu] mib_per_job"),
     ],
 )
